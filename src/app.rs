@@ -1,0 +1,1 @@
+//! The place that names every part and wires it.

@@ -1,0 +1,5 @@
+//! Who takes it: weighted least in-flight.
+
+mod load;
+
+pub use load::{Lease, Load};

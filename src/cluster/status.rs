@@ -1,0 +1,38 @@
+//! The cluster as an operator sees it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::{Cause, HealthState, Mode};
+use crate::config::{Role, UpstreamName};
+
+#[derive(Clone, Debug)]
+pub struct ClusterStatus {
+    pub revision: u64,
+    pub upstreams: Vec<UpstreamStatus>,
+}
+
+#[derive(Clone, Debug)]
+pub struct UpstreamStatus {
+    pub name: UpstreamName,
+    pub url: String,
+    pub address: SocketAddr,
+    pub role: Role,
+    pub health: HealthState,
+    pub mode: Mode,
+    /// How much longer it is set aside.
+    pub ejected_for: Option<Duration>,
+    /// It gets requests now.
+    pub eligible: bool,
+    pub in_flight: u32,
+    /// As configured.
+    pub weight: u16,
+    /// With slow start applied.
+    pub effective_weight: u16,
+    /// Since health, mode or ejection last changed.
+    pub since: Duration,
+    /// Why it last changed for the worse, or the last failed probe's cause.
+    pub last_cause: Option<Cause>,
+    /// Time the last probe took.
+    pub last_probe: Option<Duration>,
+}

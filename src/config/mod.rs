@@ -1,0 +1,277 @@
+//! Text -> validated [`Config`] -> what changed.
+//!
+//! Nothing in a [`Config`] is left to check: every name is unique, every duration and size is in range, exactly one upstream is
+//! the main one, every address is resolved. The file as written lives in `raw.rs`; `validate.rs` turns it into a `Config` or into
+//! all of its problems at once.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::ogc::PerClass;
+
+/// The whole configuration, valid.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where clients come in. Needs a restart to change.
+    pub listen: Vec<SocketAddr>,
+    /// Status page, API, metrics. Needs a restart to change.
+    pub admin: SocketAddr,
+    /// Required from every admin client when `admin` is not a loopback address.
+    pub admin_token: Option<Secret>,
+    /// Only these peers may send `sec-*`, `imp-*` and `X-Forwarded-*`.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Worker threads; the cores by default. Needs a restart to change.
+    pub threads: NonZeroUsize,
+    /// In the order of the file.
+    pub upstreams: Vec<UpstreamConfig>,
+    pub geoserver: GeoServer,
+    pub health: Health,
+    pub timeouts: Timeouts,
+    pub retry: Retry,
+    pub classes: PerClass<ClassConfig>,
+    pub log: Log,
+    pub shutdown: Shutdown,
+}
+
+impl Config {
+    /// Whether `peer` may vouch for a client's identity and address.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.trusted_proxies.iter().any(|net| net.contains(&peer))
+    }
+}
+
+/// The name of an upstream: letters, digits, `-`, `_` and `.`, at most 64 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UpstreamName(Arc<str>);
+
+impl UpstreamName {
+    pub const MAX_BYTES: usize = 64;
+
+    /// `None` unless `name` keeps the rule.
+    pub fn new(name: &str) -> Option<Self> {
+        let fits = !name.is_empty()
+            && name.len() <= Self::MAX_BYTES
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        fits.then(|| Self(name.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UpstreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where administration goes, and who serves requests (geOrchestra's guide calls replicas "slaves").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Main,
+    Replica,
+}
+
+/// When the main serves reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MainReads {
+    /// Only when no replica can.
+    Backup,
+    Always,
+    Never,
+}
+
+/// Relative capacity, 1 to 1000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Weight(u16);
+
+impl Weight {
+    pub const DEFAULT: Self = Self(100);
+    pub const MAX: u16 = 1000;
+
+    pub const fn new(weight: u16) -> Option<Self> {
+        if weight >= 1 && weight <= Self::MAX { Some(Self(weight)) } else { None }
+    }
+
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+/// One GeoServer instance as configured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UpstreamConfig {
+    pub name: UpstreamName,
+    /// As written, without a trailing slash: `http://10.0.0.11:8080`.
+    pub url: String,
+    /// `https`.
+    pub tls: bool,
+    /// Host of the url, for SNI.
+    pub host: String,
+    /// What the host resolved to when the configuration was read.
+    pub address: SocketAddr,
+    pub role: Role,
+    /// Meaningful for the main only.
+    pub reads: MainReads,
+    pub weight: Weight,
+}
+
+/// What all instances have in common.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GeoServer {
+    /// The servlet context path: `/geoserver`, or empty for the root context.
+    pub context: String,
+    pub credentials: Credentials,
+}
+
+/// How probes and catalog reloads introduce themselves.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Credentials {
+    None,
+    Basic {
+        username: String,
+        password: Secret,
+    },
+    /// Sent as they are, e.g. `sec-username` and `sec-roles`.
+    Headers(Vec<(String, Secret)>),
+}
+
+/// A value that never shows in logs, API or debug output.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(value: String) -> Self {
+        Self(value)
+    }
+
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Active checks and passive ejection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Health {
+    /// Between probes of an upstream that is up.
+    pub interval: Duration,
+    /// A probe that takes longer has failed.
+    pub timeout: Duration,
+    /// Passed probes in a row that bring an upstream up.
+    pub rise: u32,
+    /// Failed probes in a row that take it down.
+    pub fall: u32,
+    /// Between probes of an upstream that is down or unknown.
+    pub down_interval: Duration,
+    /// How long an upstream that came back ramps up to its full share; zero for none.
+    pub slow_start: Duration,
+    /// A layer whose tiny GetMap must come back as an image; capabilities are probed without it.
+    pub probe_layer: Option<String>,
+    /// How long the first passive ejection lasts; doubles up to `ejection_max`.
+    pub ejection: Duration,
+    pub ejection_max: Duration,
+    /// Failures in a row seen on requests that eject; 0 turns passive ejection off.
+    pub ejection_failures: u32,
+}
+
+/// Limits that do not depend on a request's class. A class's own limit is in [`ClassConfig`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timeouts {
+    /// TCP (and TLS) to an upstream.
+    pub connect: Duration,
+    /// From the first byte of a connection, or of a request on it, to the whole request head.
+    pub client_header: Duration,
+    /// Between two parts of a request body.
+    pub client_body: Duration,
+    /// A client that takes nothing for this long is gone.
+    pub client_write: Duration,
+    /// An idle client connection is kept this long.
+    pub keep_alive: Duration,
+    /// Between two parts of an answer. There is no limit on the whole: downloads that progress go on.
+    pub upstream_stall: Duration,
+    /// An idle upstream connection is kept this long: below Tomcat's 20 s in geOrchestra.
+    pub upstream_idle: Duration,
+}
+
+/// Another try on another upstream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retry {
+    /// Tries in all, the first included; 1 turns retries off.
+    pub attempts: u32,
+    /// No new try after this long since the request arrived.
+    pub window: Duration,
+    /// Retries may be this share of requests, in percent, over the last ten seconds (and always a few).
+    pub budget_percent: u32,
+}
+
+/// Who serves a class.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ServedBy {
+    Replicas,
+    Main,
+    Upstream(UpstreamName),
+}
+
+/// One class's limits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClassConfig {
+    pub first_byte: Duration,
+    /// Bytes.
+    pub max_body: u64,
+    pub served_by: ServedBy,
+}
+
+/// How lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Logfmt,
+    Json,
+}
+
+/// Where access lines go.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AccessLog {
+    Off,
+    Stdout,
+    File(PathBuf),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    pub format: LogFormat,
+    pub access: AccessLog,
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: LogLevel,
+}
+
+/// How much the log says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shutdown {
+    /// How long `/readyz` says 503 before the listeners close, for load balancers to notice.
+    pub delay: Duration,
+    /// Requests still running after this are cut off.
+    pub timeout: Duration,
+}

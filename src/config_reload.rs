@@ -1,0 +1,1 @@
+//! file -> Config -> Change -> Control.

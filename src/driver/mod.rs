@@ -1,0 +1,1 @@
+//! Does what the cluster asks and reports what happened.

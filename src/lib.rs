@@ -1,0 +1,30 @@
+//! geofront: the front door of GeoServer clusters.
+//!
+//! A module imports only from floors below it (`tests/tidy.rs` holds us to it); floors 0 to 3 are pure: no clock, socket,
+//! file, thread or log. See `ARCHITECTURE.md` for the plan of the house.
+
+// Floor 0: what kind of request is this.
+pub mod ogc;
+// Floor 1: text -> validated configuration -> what changed.
+pub mod config;
+// Floor 2: who takes it; who is fit to.
+pub mod balance;
+pub mod health;
+// Floor 3: the state of the world as a machine: event in, action out.
+pub mod cluster;
+// Floor 4: the machine behind a lock, its snapshot behind one swap; the counters.
+pub mod control;
+pub mod metrics;
+// Floor 5: file -> Config -> Change -> Control.
+pub mod config_reload;
+// Floor 6: Pingora, HTTP, files and clocks.
+pub mod admin;
+pub mod driver;
+pub mod proxy;
+// Floor 7: the places that name every part and wire it.
+pub mod app;
+pub mod demo;
+// Floor 8: the command line.
+pub mod cli;
+// Beside the house: the GeoServer double that demo, tests and benches share.
+pub mod geosim;

@@ -1,0 +1,71 @@
+//! What kind of request is this: the dispatcher's rules of GeoServer, applied without asking GeoServer.
+
+mod class;
+
+pub use class::{PerClass, RequestClass};
+
+/// The OGC service a request addresses, as GeoServer's dispatcher would decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Service {
+    Wms,
+    Wmts,
+    Tms,
+    Wfs,
+    Wcs,
+    Wps,
+    Csw,
+    /// OGC API (`/ogc/**`).
+    OgcApi,
+    /// GeoServer's or GeoWebCache's REST.
+    Rest,
+}
+
+/// The part of a request's head that decides its class. Bytes as they arrived: nothing decoded, nothing normalised.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestHead<'a> {
+    pub method: &'a str,
+    /// Path and query as on the request line, e.g. `/geoserver/wms?service=WMS`.
+    pub target: &'a [u8],
+    pub content_type: Option<&'a str>,
+}
+
+/// A part of the request target, so that a decision can outlive the request it was made of without copying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub start: u32,
+    pub end: u32,
+}
+
+impl Span {
+    /// The bytes of `target` this span names; empty when it is not of this target.
+    pub fn of<'t>(&self, target: &'t [u8]) -> &'t [u8] {
+        target.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+}
+
+/// What the body has to tell before the class is certain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyNeed {
+    /// The head decides.
+    None,
+    /// The first [`BODY_PREFIX`] bytes decide (form, XML, SOAP or multipart).
+    Prefix,
+}
+
+/// How much of a body decides its class: GeoServer's `XML_LOOKAHEAD`.
+pub const BODY_PREFIX: usize = 8192;
+
+/// The decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Classified {
+    pub class: RequestClass,
+    pub service: Option<Service>,
+    /// The operation by its canonical name (`GetMap`), where it is one we know.
+    pub operation: Option<&'static str>,
+    /// The version asked for, where it is one we know (`1.3.0`); decides the shape of our own error answers.
+    pub version: Option<&'static str>,
+    pub workspace: Option<Span>,
+    pub layer: Option<Span>,
+    /// The rule that decided, for `geofront explain`.
+    pub reason: &'static str,
+}
