@@ -1,1 +1,3 @@
 //! Does what the cluster asks and reports what happened.
+
+pub mod probe;

@@ -1,1 +1,8 @@
 //! The Pingora adapter.
+
+pub mod access_log;
+pub mod budget;
+pub mod evidence;
+pub mod headers;
+pub mod respond;
+mod sniff;

@@ -1,0 +1,1 @@
+//! How many retries the last ten seconds allow.

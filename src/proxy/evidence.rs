@@ -1,0 +1,1 @@
+//! What an answer tells about the upstream that gave it.

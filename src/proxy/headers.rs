@@ -1,0 +1,1 @@
+//! What passes between client and upstream beside the body.

@@ -1,0 +1,1 @@
+//! The answers we give instead of an upstream.

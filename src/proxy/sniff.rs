@@ -1,0 +1,1 @@
+//! The head of an answer's body, looked at in passing.
