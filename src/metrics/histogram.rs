@@ -1,0 +1,78 @@
+//! Durations in buckets, kept in a row of cells that something else owns.
+//!
+//! The count is the sum of the buckets rather than a cell of its own, so a scrape in the middle of a write still shows a
+//! histogram whose `+Inf` bucket equals its count.
+
+use std::time::Duration;
+
+use super::sharded::Sharded;
+
+/// Upper bounds in milliseconds: a tile from a cache, a map, a capabilities document of thousands of layers, a download that starts
+/// after minutes.
+const BOUNDS_MS: [u64; 19] =
+    [1, 3, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_200_000];
+
+/// Cells one histogram takes: a bucket for each bound, one for everything longer, and the sum in nanoseconds (enough for 584
+/// years).
+pub(super) const CELLS: usize = BOUNDS_MS.len() + 2;
+const SUM: usize = CELLS - 1;
+
+/// Adds one duration to the histogram whose first cell is `first`.
+pub(super) fn observe(cells: &Sharded, first: usize, took: Duration) {
+    let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+    let bucket = BOUNDS_MS.partition_point(|bound| bound * 1_000_000 < nanos);
+    cells.add(first + bucket, 1);
+    cells.add(first + SUM, nanos);
+}
+
+/// One histogram, read.
+#[derive(Debug, PartialEq)]
+pub(super) struct Reading {
+    /// Upper bound in seconds, and how many took at most this long.
+    pub buckets: Vec<(f64, u64)>,
+    pub count: u64,
+    pub sum_seconds: f64,
+}
+
+/// The histogram whose first cell is `first`; `None` when it has seen nothing.
+pub(super) fn read(cells: &Sharded, first: usize) -> Option<Reading> {
+    let mut count = 0;
+    let mut buckets = Vec::with_capacity(BOUNDS_MS.len());
+    for (bucket, bound) in BOUNDS_MS.iter().enumerate() {
+        count += cells.sum(first + bucket);
+        buckets.push((Duration::from_millis(*bound).as_secs_f64(), count));
+    }
+    count += cells.sum(first + BOUNDS_MS.len());
+    let sum_seconds = Duration::from_nanos(cells.sum(first + SUM)).as_secs_f64();
+    (count > 0).then_some(Reading { buckets, count, sum_seconds })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sharded::Shards;
+    use super::*;
+
+    fn reading_of(durations: &[Duration]) -> Option<Reading> {
+        let cells = Sharded::new(CELLS, Shards::for_this_machine());
+        durations.iter().for_each(|took| observe(&cells, 0, *took));
+        read(&cells, 0)
+    }
+
+    #[test]
+    fn a_bound_belongs_to_its_own_bucket() {
+        let reading = reading_of(&[Duration::from_millis(25), Duration::from_micros(25_001)]).unwrap();
+        assert_eq!(reading.buckets[4], (0.025, 1));
+        assert_eq!(reading.buckets[5], (0.05, 2));
+    }
+
+    #[test]
+    fn what_exceeds_every_bound_still_counts() {
+        let reading = reading_of(&[Duration::from_secs(3600), Duration::ZERO]).unwrap();
+        assert_eq!((reading.buckets[18].1, reading.count, reading.sum_seconds), (1, 2, 3600.0));
+    }
+
+    #[test]
+    fn a_histogram_without_observations_is_not_shown() {
+        assert_eq!(reading_of(&[]), None);
+    }
+}

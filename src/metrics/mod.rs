@@ -1,0 +1,135 @@
+//! The counters (Prometheus).
+//!
+//! Counting costs a request a few nanoseconds: the counters of an upstream are found once and kept ([`Metrics::upstream`]); what
+//! happens per request ([`Metrics::finished`]) neither allocates, locks, formats nor looks anything up by a label, and no two cores
+//! write to the same cache line. A scrape pays instead: it adds up, and asks the cluster for what is a state and not a count.
+//!
+//! Labels are bounded: classes and codes are fixed, reasons are names in our code, upstreams are those configured.
+
+mod histogram;
+mod labelled;
+mod render;
+mod sharded;
+mod upstream;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::config::UpstreamName;
+use crate::ogc::RequestClass;
+
+use labelled::Labelled;
+use sharded::{Sharded, Shards};
+pub use upstream::UpstreamMetrics;
+
+/// The outcome that [`Metrics::config_reloaded`] takes for a failure.
+pub const RELOAD_REFUSED: &str = "refused";
+
+/// Cells of one class in `Metrics::by_class`: the histogram of whole requests, then client aborts.
+const ABORTS: usize = histogram::CELLS;
+const STRIDE: usize = 32;
+const _: () = assert!(ABORTS < STRIDE);
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Metrics {
+    shards: Shards,
+    by_class: Sharded,
+    /// Requests that no upstream answered.
+    no_upstream: UpstreamMetrics,
+    upstreams: Mutex<BTreeMap<UpstreamName, Arc<UpstreamMetrics>>>,
+    refusals: Labelled,
+    retries: Labelled,
+    config_reloads: Labelled,
+    last_reload_refused: AtomicBool,
+}
+
+impl Metrics {
+    pub fn new() -> Arc<Self> {
+        let shards = Shards::for_this_machine();
+        let classes = RequestClass::ALL.len();
+        Arc::new(Self {
+            shards,
+            by_class: Sharded::new(STRIDE * classes, shards),
+            no_upstream: UpstreamMetrics::new(shards),
+            upstreams: Mutex::default(),
+            refusals: Labelled::new(classes, shards),
+            retries: Labelled::new(classes, shards),
+            config_reloads: Labelled::new(1, shards),
+            last_reload_refused: AtomicBool::new(false),
+        })
+    }
+
+    /// The counters of an upstream: ask once, keep the answer.
+    pub fn upstream(&self, name: &UpstreamName) -> Arc<UpstreamMetrics> {
+        let mut upstreams = self.upstreams.lock();
+        let metrics = upstreams.entry(name.clone()).or_insert_with(|| Arc::new(UpstreamMetrics::new(self.shards)));
+        Arc::clone(metrics)
+    }
+
+    /// Forgets upstreams that are not among `names`, except those that somebody still counts for: a request may outlive the
+    /// upstream's place in the configuration. Every scrape does this too.
+    pub fn keep_upstreams<'a>(&self, names: impl IntoIterator<Item = &'a UpstreamName>) {
+        let names: Vec<&UpstreamName> = names.into_iter().collect();
+        self.upstreams.lock().retain(|name, metrics| names.contains(&name) || Arc::strong_count(metrics) > 1);
+    }
+
+    /// A request is over. `upstream` is the one whose answer the client got, none if the answer was ours; `status` is 0 when there
+    /// was no answer; `first_byte` is the time from sending the request upstream to the answer's head.
+    pub fn finished(
+        &self,
+        class: RequestClass,
+        upstream: Option<&UpstreamMetrics>,
+        status: u16,
+        total: Duration,
+        first_byte: Option<Duration>,
+    ) {
+        upstream.unwrap_or(&self.no_upstream).finished(class, status, first_byte);
+        histogram::observe(&self.by_class, first_cell(class), total);
+    }
+
+    /// We answered instead of an upstream.
+    pub fn refused(&self, class: RequestClass, reason: &'static str) {
+        self.refusals.count(reason, class.index());
+    }
+
+    /// A request gets another attempt.
+    pub fn retried(&self, class: RequestClass, reason: &'static str) {
+        self.retries.count(reason, class.index());
+    }
+
+    /// The client left before its answer was complete.
+    pub fn client_aborted(&self, class: RequestClass) {
+        self.by_class.add(first_cell(class) + ABORTS, 1);
+    }
+
+    /// An upstream answered with an OGC exception.
+    pub fn service_exception(&self, class: RequestClass, upstream: &UpstreamMetrics) {
+        upstream.service_exception(class);
+    }
+
+    pub fn probed(&self, upstream: &UpstreamName, outcome: &'static str) {
+        self.upstream(upstream).probes.count(outcome, 0);
+    }
+
+    pub fn ejected(&self, upstream: &UpstreamName, cause: &'static str) {
+        self.upstream(upstream).ejections.count(cause, 0);
+    }
+
+    /// A config reload ended, well unless its outcome is [`RELOAD_REFUSED`].
+    pub fn config_reloaded(&self, outcome: &'static str) {
+        self.config_reloads.count(outcome, 0);
+        self.last_reload_refused.store(outcome == RELOAD_REFUSED, Ordering::Relaxed);
+    }
+}
+
+const fn first_cell(class: RequestClass) -> usize {
+    class.index() * STRIDE
+}
+
+#[cfg(test)]
+mod tests;

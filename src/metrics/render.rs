@@ -1,0 +1,237 @@
+//! What a scrape gets: every counter added up, and the cluster's state as it is now.
+//!
+//! A (class, upstream) pair in use shows all of its codes, zeros too: its first error is then an increase that `rate()` sees.
+//! Pairs not in use are left out, or a cluster of sixteen would answer with thousands of zeros.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::{Encoder, TextEncoder};
+
+use super::histogram::{self, Reading};
+use super::labelled::Labelled;
+use super::upstream::CODES;
+use super::{ABORTS, Metrics, UpstreamMetrics, first_cell};
+use crate::cluster::{ClusterStatus, HealthState, Mode, UpstreamStatus};
+use crate::ogc::RequestClass;
+
+/// The `upstream` label of answers that came from no upstream; no upstream can be called so.
+const NO_UPSTREAM: &str = "(none)";
+
+impl Metrics {
+    /// The text format of Prometheus.
+    pub fn render(&self, status: &ClusterStatus) -> String {
+        self.keep_upstreams(status.upstreams.iter().map(|upstream| &upstream.name));
+        let mut families = self.class_families();
+        families.extend(self.upstream_families());
+        families.extend(cluster_families(status));
+        families.extend(self.config_families(status.revision));
+        families.retain(|family| !family.get_metric().is_empty());
+        families.sort_by(|a, b| a.name().cmp(b.name()));
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&families, &mut text).expect("families without samples or a name are left out");
+        String::from_utf8(text).expect("names, labels and numbers are text")
+    }
+
+    fn class_families(&self) -> Vec<MetricFamily> {
+        let totals = RequestClass::ALL.into_iter().filter_map(|class| {
+            let reading = histogram::read(&self.by_class, first_cell(class))?;
+            Some(histogram_sample(&[("class", class.as_str())], reading))
+        });
+        let aborts = RequestClass::ALL.map(|class| {
+            let count = self.by_class.sum(first_cell(class) + ABORTS);
+            counter_sample(&[("class", class.as_str())], count)
+        });
+        vec![
+            family("geofront_request_seconds", "Time from a request's arrival to its end.", MetricType::HISTOGRAM, totals),
+            family("geofront_client_aborts_total", "Clients that left before their answer was complete.", COUNTER, aborts),
+            family("geofront_refused_total", "Requests that geofront answered itself.", COUNTER, by_reason(&self.refusals)),
+            family("geofront_retries_total", "Further attempts on another upstream.", COUNTER, by_reason(&self.retries)),
+        ]
+    }
+
+    fn upstream_families(&self) -> Vec<MetricFamily> {
+        let upstreams: Vec<(String, Arc<UpstreamMetrics>)> =
+            self.upstreams.lock().iter().map(|(name, metrics)| (name.to_string(), Arc::clone(metrics))).collect();
+        let named = || upstreams.iter().map(|(name, metrics)| (name.as_str(), &**metrics));
+        let answering = || named().chain([(NO_UPSTREAM, &self.no_upstream)]);
+        vec![
+            family(
+                "geofront_requests_total",
+                "Requests by class, the upstream that answered, and status; code 0 for no answer.",
+                COUNTER,
+                answering().flat_map(request_samples),
+            ),
+            family(
+                "geofront_first_byte_seconds",
+                "Time from sending a request upstream to the head of the answer.",
+                MetricType::HISTOGRAM,
+                named().flat_map(first_byte_samples),
+            ),
+            family(
+                "geofront_service_exceptions_total",
+                "Answers that were OGC exceptions, whatever their status.",
+                COUNTER,
+                named().flat_map(exception_samples),
+            ),
+            family(
+                "geofront_probes_total",
+                "Health probes by outcome.",
+                COUNTER,
+                named().flat_map(|(name, metrics)| by_label(name, "outcome", &metrics.probes)),
+            ),
+            family(
+                "geofront_ejections_total",
+                "Times an upstream was set aside for failing requests, by cause.",
+                COUNTER,
+                named().flat_map(|(name, metrics)| by_label(name, "cause", &metrics.ejections)),
+            ),
+        ]
+    }
+
+    fn config_families(&self, revision: u64) -> [MetricFamily; 4] {
+        let reloads = self.config_reloads.counts().map(|(outcome, _, count)| counter_sample(&[("outcome", outcome)], count));
+        let well = !self.last_reload_refused.load(Ordering::Relaxed);
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        [
+            family(
+                "geofront_config_revision",
+                "Number of the configuration in force.",
+                GAUGE,
+                [gauge_sample(&[], revision as f64)],
+            ),
+            family(
+                "geofront_config_last_reload_success",
+                "1 unless the last config reload was refused.",
+                GAUGE,
+                [gauge_sample(&[], truth(well))],
+            ),
+            family("geofront_config_reloads_total", "Config reloads by outcome.", COUNTER, reloads),
+            family("geofront_build_info", "The version that runs.", GAUGE, [gauge_sample(&version, 1.0)]),
+        ]
+    }
+}
+
+const COUNTER: MetricType = MetricType::COUNTER;
+const GAUGE: MetricType = MetricType::GAUGE;
+
+/// What is a state and not a count.
+fn cluster_families(status: &ClusterStatus) -> [MetricFamily; 5] {
+    let gauge = |name: &str, help: &str, value: fn(&UpstreamStatus) -> f64| {
+        let samples = status.upstreams.iter().map(|u| gauge_sample(&[("upstream", u.name.as_str())], value(u)));
+        family(name, help, GAUGE, samples)
+    };
+    [
+        gauge("geofront_in_flight", "Requests an upstream is working on.", |u| f64::from(u.in_flight)),
+        gauge("geofront_upstream_up", "1 while probes find the upstream working.", |u| truth(u.health == HealthState::Up)),
+        gauge("geofront_upstream_eligible", "1 while the upstream is given requests.", |u| truth(u.eligible)),
+        gauge("geofront_upstream_weight", "Share of requests relative to others, slow start applied.", |u| {
+            f64::from(u.effective_weight)
+        }),
+        family(
+            "geofront_upstream_mode",
+            "1 for the mode an operator ordered, 0 for the others.",
+            GAUGE,
+            status.upstreams.iter().flat_map(mode_samples),
+        ),
+    ]
+}
+
+fn mode_samples(upstream: &UpstreamStatus) -> [Metric; 3] {
+    [(Mode::Ready, "ready"), (Mode::Drain, "drain"), (Mode::Maintenance, "maintenance")]
+        .map(|(mode, name)| gauge_sample(&[("upstream", upstream.name.as_str()), ("mode", name)], truth(upstream.mode == mode)))
+}
+
+fn request_samples((upstream, metrics): (&str, &UpstreamMetrics)) -> Vec<Metric> {
+    let in_use = RequestClass::ALL.into_iter().filter_map(|class| Some((class, metrics.requests(class)?)));
+    in_use
+        .flat_map(|(class, counts)| {
+            CODES.into_iter().zip(counts).map(move |(code, count)| {
+                counter_sample(&[("class", class.as_str()), ("upstream", upstream), ("code", code)], count)
+            })
+        })
+        .collect()
+}
+
+fn first_byte_samples((upstream, metrics): (&str, &UpstreamMetrics)) -> Vec<Metric> {
+    let readings = RequestClass::ALL.into_iter().filter_map(|class| Some((class, metrics.first_byte(class)?)));
+    readings.map(|(class, reading)| histogram_sample(&[("class", class.as_str()), ("upstream", upstream)], reading)).collect()
+}
+
+fn exception_samples((upstream, metrics): (&str, &UpstreamMetrics)) -> Vec<Metric> {
+    let in_use = RequestClass::ALL.into_iter().filter(|class| metrics.requests(*class).is_some());
+    in_use
+        .map(|class| {
+            let labels = [("class", class.as_str()), ("upstream", upstream)];
+            counter_sample(&labels, metrics.service_exceptions(class))
+        })
+        .collect()
+}
+
+fn by_label(upstream: &str, label: &str, counters: &Labelled) -> Vec<Metric> {
+    counters.counts().map(|(value, _, count)| counter_sample(&[("upstream", upstream), (label, value)], count)).collect()
+}
+
+/// Counters whose cells are the classes.
+fn by_reason(counters: &Labelled) -> Vec<Metric> {
+    counters
+        .counts()
+        .map(|(reason, class, count)| counter_sample(&[("class", RequestClass::ALL[class].as_str()), ("reason", reason)], count))
+        .collect()
+}
+
+fn truth(holds: bool) -> f64 {
+    f64::from(u8::from(holds))
+}
+
+fn family(name: &str, help: &str, kind: MetricType, samples: impl IntoIterator<Item = Metric>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
+    family.set_field_type(kind);
+    family.set_metric(samples.into_iter().collect());
+    family
+}
+
+fn sample(labels: &[(&str, &str)]) -> Metric {
+    let pair = |(name, value): &(&str, &str)| {
+        let mut pair = LabelPair::default();
+        pair.set_name((*name).to_owned());
+        pair.set_value((*value).to_owned());
+        pair
+    };
+    Metric::from_label(labels.iter().map(pair).collect())
+}
+
+fn counter_sample(labels: &[(&str, &str)], count: u64) -> Metric {
+    let mut counter = Counter::default();
+    counter.set_value(count as f64);
+    let mut sample = sample(labels);
+    sample.set_counter(counter);
+    sample
+}
+
+fn gauge_sample(labels: &[(&str, &str)], value: f64) -> Metric {
+    let mut gauge = Gauge::default();
+    gauge.set_value(value);
+    let mut sample = sample(labels);
+    sample.set_gauge(gauge);
+    sample
+}
+
+fn histogram_sample(labels: &[(&str, &str)], reading: Reading) -> Metric {
+    let bucket = |(bound, count): (f64, u64)| {
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(bound);
+        bucket.set_cumulative_count(count);
+        bucket
+    };
+    let mut histogram = Histogram::default();
+    histogram.set_bucket(reading.buckets.into_iter().map(bucket).collect());
+    histogram.set_sample_count(reading.count);
+    histogram.set_sample_sum(reading.sum_seconds);
+    let mut sample = sample(labels);
+    sample.set_histogram(histogram);
+    sample
+}

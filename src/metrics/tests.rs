@@ -1,0 +1,180 @@
+//! Scrapes, read back the way Prometheus reads them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::*;
+use crate::cluster::{ClusterStatus, HealthState, Mode, UpstreamStatus};
+use crate::config::Role;
+
+/// Samples by `name{labels}`; panics on a line that is not of the text format.
+fn parse(text: &str) -> BTreeMap<String, f64> {
+    let mut announced = Vec::new();
+    let mut samples = BTreeMap::new();
+    for line in text.lines() {
+        if let Some(comment) = line.strip_prefix("# ") {
+            let mut words = comment.splitn(3, ' ');
+            let (keyword, family, rest) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
+            assert!(keyword == "HELP" || ["counter", "gauge", "histogram"].contains(&rest), "{line}");
+            announced.push((keyword.to_owned(), family.to_owned()));
+            continue;
+        }
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        let name = series.split('{').next().unwrap();
+        let family = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
+        assert_eq!(announced.iter().filter(|(_, known)| known == family).count(), 2, "one HELP and one TYPE before {line}");
+        assert!(samples.insert(series.to_owned(), value.parse().unwrap()).is_none(), "{series} appears twice");
+    }
+    samples
+}
+
+fn name(name: &str) -> UpstreamName {
+    UpstreamName::new(name).unwrap()
+}
+
+fn upstream(called: &str, mode: Mode) -> UpstreamStatus {
+    UpstreamStatus {
+        name: name(called),
+        url: format!("http://{called}:8080"),
+        address: SocketAddr::from(([10, 0, 0, 1], 8080)),
+        role: Role::Replica,
+        health: HealthState::Up,
+        mode,
+        ejected_for: None,
+        eligible: mode == Mode::Ready,
+        in_flight: 3,
+        weight: 100,
+        effective_weight: 40,
+        since: Duration::ZERO,
+        last_cause: None,
+        last_probe: None,
+    }
+}
+
+fn cluster(names: &[&str]) -> ClusterStatus {
+    ClusterStatus { revision: 7, upstreams: names.iter().map(|called| upstream(called, Mode::Drain)).collect() }
+}
+
+#[test]
+fn a_fresh_process_already_shows_its_state() {
+    let samples = parse(&Metrics::new().render(&cluster(&["a"])));
+    let expected = [
+        ("geofront_in_flight{upstream=\"a\"}", 3.0),
+        ("geofront_upstream_up{upstream=\"a\"}", 1.0),
+        ("geofront_upstream_eligible{upstream=\"a\"}", 0.0),
+        ("geofront_upstream_weight{upstream=\"a\"}", 40.0),
+        ("geofront_upstream_mode{upstream=\"a\",mode=\"ready\"}", 0.0),
+        ("geofront_upstream_mode{upstream=\"a\",mode=\"drain\"}", 1.0),
+        ("geofront_config_revision", 7.0),
+        ("geofront_config_last_reload_success", 1.0),
+        (concat!("geofront_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1.0),
+        ("geofront_client_aborts_total{class=\"map\"}", 0.0),
+    ];
+    for (series, value) in expected {
+        assert_eq!(samples.get(series), Some(&value), "{series}");
+    }
+}
+
+#[test]
+fn a_finished_request_counts_once_in_each_family() {
+    let metrics = Metrics::new();
+    let a = metrics.upstream(&name("a"));
+    metrics.finished(RequestClass::Map, Some(&a), 200, Duration::from_millis(40), Some(Duration::from_millis(30)));
+    let samples = parse(&metrics.render(&cluster(&["a"])));
+    let expected = [
+        ("geofront_requests_total{class=\"map\",upstream=\"a\",code=\"2xx\"}", 1.0),
+        ("geofront_requests_total{class=\"map\",upstream=\"a\",code=\"5xx\"}", 0.0),
+        ("geofront_request_seconds_bucket{class=\"map\",le=\"0.025\"}", 0.0),
+        ("geofront_request_seconds_bucket{class=\"map\",le=\"0.05\"}", 1.0),
+        ("geofront_request_seconds_bucket{class=\"map\",le=\"+Inf\"}", 1.0),
+        ("geofront_request_seconds_sum{class=\"map\"}", 0.04),
+        ("geofront_first_byte_seconds_count{class=\"map\",upstream=\"a\"}", 1.0),
+        ("geofront_first_byte_seconds_sum{class=\"map\",upstream=\"a\"}", 0.03),
+    ];
+    for (series, value) in expected {
+        assert_eq!(samples.get(series), Some(&value), "{series}");
+    }
+}
+
+#[test]
+fn an_answer_of_our_own_counts_under_no_upstream() {
+    let metrics = Metrics::new();
+    metrics.finished(RequestClass::Ui, None, 503, Duration::ZERO, None);
+    metrics.refused(RequestClass::Ui, "none-eligible");
+    metrics.client_aborted(RequestClass::Ui);
+    metrics.retried(RequestClass::Tile, "connect");
+    let samples = parse(&metrics.render(&cluster(&[])));
+    for series in [
+        "geofront_requests_total{class=\"ui\",upstream=\"(none)\",code=\"5xx\"}",
+        "geofront_refused_total{class=\"ui\",reason=\"none-eligible\"}",
+        "geofront_client_aborts_total{class=\"ui\"}",
+        "geofront_retries_total{class=\"tile\",reason=\"connect\"}",
+    ] {
+        assert_eq!(samples.get(series), Some(&1.0), "{series}");
+    }
+}
+
+#[test]
+fn what_happens_to_an_upstream_counts_under_its_name() {
+    let metrics = Metrics::new();
+    let a = metrics.upstream(&name("a"));
+    metrics.finished(RequestClass::Info, Some(&a), 200, Duration::ZERO, None);
+    metrics.service_exception(RequestClass::Info, &a);
+    metrics.probed(&name("a"), "passed");
+    metrics.ejected(&name("a"), "reset");
+    let samples = parse(&metrics.render(&cluster(&["a"])));
+    for series in [
+        "geofront_service_exceptions_total{class=\"info\",upstream=\"a\"}",
+        "geofront_probes_total{upstream=\"a\",outcome=\"passed\"}",
+        "geofront_ejections_total{upstream=\"a\",cause=\"reset\"}",
+    ] {
+        assert_eq!(samples.get(series), Some(&1.0), "{series}");
+    }
+}
+
+#[test]
+fn a_refused_config_reload_shows_until_the_next_good_one() {
+    let metrics = Metrics::new();
+    let success = |metrics: &Metrics| parse(&metrics.render(&cluster(&[])))["geofront_config_last_reload_success"];
+    metrics.config_reloaded(RELOAD_REFUSED);
+    assert_eq!(success(&metrics), 0.0);
+    metrics.config_reloaded("applied");
+    assert_eq!(success(&metrics), 1.0);
+    assert_eq!(parse(&metrics.render(&cluster(&[])))["geofront_config_reloads_total{outcome=\"refused\"}"], 1.0);
+}
+
+#[test]
+fn upstreams_that_left_the_configuration_do_not_pile_up() {
+    let metrics = Metrics::new();
+    (0..1000).for_each(|n| metrics.probed(&name(&format!("old{n}")), "passed"));
+    metrics.keep_upstreams([&name("old1")]);
+    assert_eq!(metrics.upstreams.lock().len(), 1);
+    metrics.render(&cluster(&["new"]));
+    assert_eq!(metrics.upstreams.lock().len(), 0);
+}
+
+#[test]
+fn an_upstream_that_left_keeps_its_counters_while_its_requests_run() {
+    let metrics = Metrics::new();
+    let leaving = metrics.upstream(&name("leaving"));
+    metrics.keep_upstreams([]);
+    metrics.finished(RequestClass::Map, Some(&leaving), 200, Duration::ZERO, None);
+    let series = "geofront_requests_total{class=\"map\",upstream=\"leaving\",code=\"2xx\"}";
+    assert_eq!(parse(&metrics.render(&cluster(&[]))).get(series), Some(&1.0));
+}
+
+#[test]
+fn histogram_buckets_never_fall_and_end_at_the_count() {
+    let metrics = Metrics::new();
+    for exponent in 0..40 {
+        metrics.finished(RequestClass::Tile, None, 200, Duration::from_nanos(1 << exponent), None);
+    }
+    let text = metrics.render(&cluster(&[]));
+    let buckets: Vec<f64> = text
+        .lines()
+        .filter(|line| line.starts_with("geofront_request_seconds_bucket"))
+        .map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap())
+        .collect();
+    assert!(buckets.is_sorted());
+    assert_eq!(buckets.last(), Some(&parse(&text)["geofront_request_seconds_count{class=\"tile\"}"]));
+}
