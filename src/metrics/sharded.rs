@@ -31,7 +31,7 @@ impl Shards {
 /// Cells of one shard that start on a boundary of their own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Line([AtomicU64; Line::CELLS]);
+struct Line([AtomicU64; Self::CELLS]);
 
 impl Line {
     const CELLS: usize = 16;
