@@ -284,7 +284,8 @@ mod tests {
 
     #[test]
     fn a_strangers_ordinary_headers_pass() {
-        let kept = [("authorization", "Basic eA=="), ("cookie", "JSESSIONID=1"), ("second", "1"), ("x-forward", "1"), ("impact", "1")];
+        let kept =
+            [("authorization", "Basic eA=="), ("cookie", "JSESSIONID=1"), ("second", "1"), ("x-forward", "1"), ("impact", "1")];
         let seen = seen_from(false, &kept);
         for (name, value) in kept {
             assert!(seen.contains(&format!("{name}: {value}")), "{name} in {seen:?}");
@@ -326,7 +327,8 @@ mod tests {
 
     #[test]
     fn a_trusted_peer_joins_the_chain_of_addresses_in_one_line() {
-        let seen = seen_from(true, &[("Host", "h"), ("X-Forwarded-For", "203.0.113.9, 10.1.1.1"), ("X-Forwarded-For", "10.1.1.2")]);
+        let seen =
+            seen_from(true, &[("Host", "h"), ("X-Forwarded-For", "203.0.113.9, 10.1.1.1"), ("X-Forwarded-For", "10.1.1.2")]);
         assert!(seen.contains(&"x-forwarded-for: 203.0.113.9, 10.1.1.1, 10.1.1.2, 192.0.2.7".to_owned()), "{seen:?}");
     }
 
