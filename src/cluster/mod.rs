@@ -6,6 +6,7 @@
 mod snapshot;
 mod status;
 mod upstream;
+mod words;
 
 use std::fmt;
 use std::sync::Arc;

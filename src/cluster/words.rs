@@ -1,0 +1,119 @@
+//! The cluster's facts in words: one place, so that log, API, status page and metrics use the same.
+
+use std::fmt;
+
+use super::{Cause, HealthState, Mode, What};
+
+impl HealthState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
+impl fmt::Display for HealthState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Mode {
+    pub const ALL: [Self; 3] = [Self::Ready, Self::Drain, Self::Maintenance];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Drain => "drain",
+            Self::Maintenance => "maintenance",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Cause {
+    /// The kind alone, one of a few: for metrics.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "connect",
+            Self::Timeout(_) => "timeout",
+            Self::Reset(_) => "reset",
+            Self::Status(_) => "status",
+            Self::Truncated => "truncated",
+            Self::NodeFault(_) => "node-fault",
+            Self::Unexpected(_) => "unexpected",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(reason) => write!(f, "cannot connect: {reason}"),
+            Self::Timeout(awaited) => write!(f, "timeout: {awaited}"),
+            Self::Reset(when) => write!(f, "connection lost: {when}"),
+            Self::Status(status) => write!(f, "status {status}"),
+            Self::Truncated => f.write_str("answer ended too early"),
+            Self::NodeFault(says) => write!(f, "node fault: {says}"),
+            Self::Unexpected(wrong) => write!(f, "unexpected answer: {wrong}"),
+        }
+    }
+}
+
+impl What {
+    /// The kind alone, one of a few: the name of a server-sent event.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Health { .. } => "health",
+            Self::Ejected { .. } => "ejected",
+            Self::HalfOpen => "half-open",
+            Self::Returned => "returned",
+            Self::Mode { .. } => "mode",
+            Self::Added => "added",
+            Self::Retired => "retired",
+            Self::Configured { .. } => "configured",
+        }
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Health { from, to, cause: None } => write!(f, "{to}, was {from}"),
+            Self::Health { from, to, cause: Some(cause) } => write!(f, "{to}, was {from}: {cause}"),
+            Self::Ejected { until: _, cause } => write!(f, "set aside for failing requests: {cause}"),
+            Self::HalfOpen => f.write_str("on trial: one request at a time until one succeeds"),
+            Self::Returned => f.write_str("back among those that serve"),
+            Self::Mode { from, to } => write!(f, "mode {to}, was {from}"),
+            Self::Added => f.write_str("added to the cluster"),
+            Self::Retired => f.write_str("removed from the cluster"),
+            Self::Configured { revision } => write!(f, "configuration {revision} is in force"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_health_transition_says_where_it_came_from_and_why() {
+        let cause = Some(Cause::Connect("connection refused".to_owned()));
+        let what = What::Health { from: HealthState::Up, to: HealthState::Down, cause };
+        assert_eq!(what.to_string(), "down, was up: cannot connect: connection refused");
+        let what = What::Health { from: HealthState::Unknown, to: HealthState::Up, cause: None };
+        assert_eq!(what.to_string(), "up, was unknown");
+    }
+
+    #[test]
+    fn modes_have_the_names_of_the_commands_that_set_them() {
+        assert_eq!(Mode::ALL.map(Mode::as_str), ["ready", "drain", "maintenance"]);
+    }
+}
