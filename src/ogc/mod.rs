@@ -1,6 +1,7 @@
 //! What kind of request is this: the dispatcher's rules of GeoServer, applied without asking GeoServer.
 
 mod class;
+pub mod exception;
 
 pub use class::{PerClass, RequestClass};
 
