@@ -1,1 +1,311 @@
-//! The answers we give instead of an upstream.
+//! The answers we give instead of an upstream: the right status, in the shape the client's service speaks, and nothing about
+//! what is behind us.
+//!
+//! GeoServer answers most errors with 200; we do not, because every cache, monitor and load balancer on the way believes the
+//! status. The body has the content type and the root element that the service's own errors have.
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use pingora::http::ResponseHeader;
+use quick_xml::escape::escape;
+
+use super::request_id::{REQUEST_ID, RequestId};
+
+/// Why a client gets our answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nobody of the right role is up and ready.
+    NoUpstream,
+    /// All who could were tried, or as many as we may.
+    AllFailed,
+    /// The upstream went away after it had the request, and the request must not be sent twice.
+    ConnectionLost,
+    /// The upstream did not begin to answer within the class's limit.
+    FirstByteTimeout,
+    /// The request's body is larger than its class allows.
+    BodyTooLarge,
+    /// The client stopped sending its body.
+    BodyTimeout,
+    BadRequest,
+    /// The request has passed through here before: an upstream's url leads back to us.
+    Loop,
+    ShuttingDown,
+    /// A defect of ours.
+    Internal,
+}
+
+impl Refusal {
+    pub const ALL: [Self; 10] = [
+        Self::NoUpstream,
+        Self::AllFailed,
+        Self::ConnectionLost,
+        Self::FirstByteTimeout,
+        Self::BodyTooLarge,
+        Self::BodyTimeout,
+        Self::BadRequest,
+        Self::Loop,
+        Self::ShuttingDown,
+        Self::Internal,
+    ];
+
+    /// The name used in metrics and in the access log.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::NoUpstream => "no-upstream",
+            Self::AllFailed => "all-failed",
+            Self::ConnectionLost => "connection-lost",
+            Self::FirstByteTimeout => "first-byte-timeout",
+            Self::BodyTooLarge => "body-too-large",
+            Self::BodyTimeout => "body-timeout",
+            Self::BadRequest => "bad-request",
+            Self::Loop => "loop",
+            Self::ShuttingDown => "shutting-down",
+            Self::Internal => "internal",
+        }
+    }
+
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::NoUpstream | Self::AllFailed | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ConnectionLost => StatusCode::BAD_GATEWAY,
+            Self::FirstByteTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::Loop => StatusCode::LOOP_DETECTED,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Seconds after which another try makes sense. Not after a lost connection: what the request did is not known, so whether to
+    /// repeat it is for a person to decide.
+    pub const fn retry_after(self) -> Option<u32> {
+        match self {
+            Self::NoUpstream | Self::ShuttingDown => Some(5),
+            Self::AllFailed => Some(2),
+            Self::FirstByteTimeout => Some(30),
+            Self::ConnectionLost | Self::BodyTooLarge | Self::BodyTimeout | Self::BadRequest | Self::Loop | Self::Internal => {
+                None
+            }
+        }
+    }
+
+    const fn message(self) -> &'static str {
+        match self {
+            Self::NoUpstream | Self::ShuttingDown => "The map service is not available at the moment. Please try again shortly.",
+            Self::AllFailed => "The map service could not answer. Please try again shortly.",
+            Self::ConnectionLost => {
+                "The map service broke off before it answered. If this was a change, check whether it was made."
+            }
+            Self::FirstByteTimeout => "The map service took too long to answer. A smaller area or fewer features may help.",
+            Self::BodyTooLarge => "The request is larger than this service accepts.",
+            Self::BodyTimeout => "The request did not arrive completely in time.",
+            Self::BadRequest => "The request could not be understood.",
+            Self::Loop => "The request came back to where it started.",
+            Self::Internal => "The request could not be processed.",
+        }
+    }
+}
+
+/// How the service that was asked words its errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorShape {
+    /// WMS 1.0 to 1.1.1.
+    Wms111,
+    Wms130,
+    /// WFS 1.0, which reports with version 1.2.0.
+    Wfs100,
+    Wcs100,
+    /// WFS 1.1 (1.0.0) and CSW 2.0.2 (1.2.0): `ows` without a version in its namespace.
+    Ows10 {
+        version: &'static str,
+    },
+    /// WFS 2.0 (2.0.0), WCS 1.1, WPS and WMTS (1.1.0).
+    Ows11 {
+        version: &'static str,
+    },
+    /// WCS 2.0.
+    Ows20,
+    /// `EXCEPTIONS=application/json`.
+    OwsJson,
+    /// OGC API.
+    ApiJson,
+    /// A person's browser.
+    Html,
+    /// REST, tiles and the rest.
+    Text,
+}
+
+impl ErrorShape {
+    const fn content_type(self) -> &'static str {
+        match self {
+            Self::Wms111 | Self::Wcs100 => "application/vnd.ogc.se_xml;charset=UTF-8",
+            Self::Wms130 | Self::Wfs100 => "text/xml;charset=UTF-8",
+            Self::Ows10 { .. } | Self::Ows11 { .. } | Self::Ows20 => "application/xml",
+            Self::OwsJson | Self::ApiJson => "application/json",
+            Self::Html => "text/html;charset=UTF-8",
+            Self::Text => "text/plain;charset=UTF-8",
+        }
+    }
+
+    fn body(self, status: StatusCode, text: &str) -> String {
+        match self {
+            Self::Wms111 => service_exception(r#"version="1.1.1""#, text),
+            Self::Wms130 => service_exception(r#"version="1.3.0" xmlns="http://www.opengis.net/ogc""#, text),
+            Self::Wfs100 | Self::Wcs100 => service_exception(r#"version="1.2.0" xmlns="http://www.opengis.net/ogc""#, text),
+            Self::Ows10 { version } => ows_exception("http://www.opengis.net/ows", version, text),
+            Self::Ows11 { version } => ows_exception("http://www.opengis.net/ows/1.1", version, text),
+            Self::Ows20 => ows_exception("http://www.opengis.net/ows/2.0", "2.0.0", text),
+            Self::OwsJson => serde_json::json!({
+                "version": "1.0.0",
+                "exceptions": [{"code": "NoApplicableCode", "locator": "noLocator", "text": text}],
+            })
+            .to_string(),
+            Self::ApiJson => serde_json::json!({"code": "NoApplicableCode", "description": text}).to_string(),
+            Self::Html => format!(
+                "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{status}</title></head>\n\
+                 <body><h1>{status}</h1><p>{}</p></body></html>\n",
+                escape(text)
+            ),
+            Self::Text => format!("{text}\n"),
+        }
+    }
+}
+
+/// Head and body of our answer. The caller leaves the body out for HEAD.
+pub fn build(refusal: Refusal, shape: ErrorShape, request_id: &RequestId) -> (ResponseHeader, Bytes) {
+    let status = refusal.status();
+    let body = Bytes::from(shape.body(status, &format!("{} (request {request_id})", refusal.message())));
+    let mut head = ResponseHeader::build(status, Some(6)).expect("a valid status");
+    let mut set = |name: http::HeaderName, value: HeaderValue| head.insert_header(name, value).expect("a valid name");
+    set(CONTENT_TYPE, HeaderValue::from_static(shape.content_type()));
+    set(http::header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    set(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(seconds) = refusal.retry_after() {
+        set(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    head.insert_header(REQUEST_ID, request_id.as_str()).expect("request ids are made of what headers may hold");
+    (head, body)
+}
+
+fn service_exception(attributes: &str, text: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ServiceExceptionReport {attributes}>\
+         <ServiceException code=\"NoApplicableCode\">{}</ServiceException></ServiceExceptionReport>\n",
+        escape(text)
+    )
+}
+
+fn ows_exception(namespace: &str, version: &str, text: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ows:ExceptionReport xmlns:ows=\"{namespace}\" version=\"{version}\">\
+         <ows:Exception exceptionCode=\"NoApplicableCode\"><ows:ExceptionText>{}</ows:ExceptionText></ows:Exception>\
+         </ows:ExceptionReport>\n",
+        escape(text)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ogc::exception::{BodyHead, Exception};
+
+    const XML_SHAPES: [ErrorShape; 7] = [
+        ErrorShape::Wms111,
+        ErrorShape::Wms130,
+        ErrorShape::Wfs100,
+        ErrorShape::Wcs100,
+        ErrorShape::Ows10 { version: "1.0.0" },
+        ErrorShape::Ows11 { version: "2.0.0" },
+        ErrorShape::Ows20,
+    ];
+
+    fn id() -> RequestId {
+        RequestId::from_peer(b"abc-1").unwrap()
+    }
+
+    #[test]
+    fn every_refusal_in_every_xml_shape_is_a_report_that_names_the_request() {
+        for refusal in Refusal::ALL {
+            for shape in XML_SHAPES {
+                let (head, body) = build(refusal, shape, &id());
+                assert!(BodyHead::of(&body).is_report(), "{shape:?}");
+                let text = Exception::first_of(&body).unwrap().text;
+                assert_eq!(text, format!("{} (request abc-1)", refusal.message()));
+                assert_eq!(head.headers["content-length"], body.len().to_string().as_str());
+            }
+        }
+    }
+
+    #[test]
+    fn json_shapes_are_json() {
+        for shape in [ErrorShape::OwsJson, ErrorShape::ApiJson] {
+            let (head, body) = build(Refusal::NoUpstream, shape, &id());
+            serde_json::from_slice::<serde_json::Value>(&body).unwrap();
+            assert_eq!(head.headers["content-type"], "application/json");
+        }
+    }
+
+    #[test]
+    fn content_types_and_roots_are_those_of_geoserver() {
+        let cases = [
+            (ErrorShape::Wms111, "application/vnd.ogc.se_xml;charset=UTF-8", "<ServiceExceptionReport version=\"1.1.1\">"),
+            (ErrorShape::Wms130, "text/xml;charset=UTF-8", "version=\"1.3.0\" xmlns=\"http://www.opengis.net/ogc\">"),
+            (ErrorShape::Wfs100, "text/xml;charset=UTF-8", "version=\"1.2.0\" xmlns=\"http://www.opengis.net/ogc\">"),
+            (ErrorShape::Wcs100, "application/vnd.ogc.se_xml;charset=UTF-8", "version=\"1.2.0\""),
+            (
+                ErrorShape::Ows10 { version: "1.0.0" },
+                "application/xml",
+                "xmlns:ows=\"http://www.opengis.net/ows\" version=\"1.0.0\">",
+            ),
+            (
+                ErrorShape::Ows11 { version: "2.0.0" },
+                "application/xml",
+                "xmlns:ows=\"http://www.opengis.net/ows/1.1\" version=\"2.0.0\">",
+            ),
+            (ErrorShape::Ows20, "application/xml", "xmlns:ows=\"http://www.opengis.net/ows/2.0\""),
+            (ErrorShape::Html, "text/html;charset=UTF-8", "<!DOCTYPE html>"),
+            (ErrorShape::Text, "text/plain;charset=UTF-8", "The map service"),
+        ];
+        for (shape, content_type, part) in cases {
+            let (head, body) = build(Refusal::NoUpstream, shape, &id());
+            assert_eq!(head.headers["content-type"], content_type, "{shape:?}");
+            assert!(std::str::from_utf8(&body).unwrap().contains(part), "{shape:?}: {body:?}");
+        }
+    }
+
+    #[test]
+    fn refusals_that_pass_say_when_to_come_back() {
+        for refusal in [Refusal::NoUpstream, Refusal::AllFailed, Refusal::FirstByteTimeout, Refusal::ShuttingDown] {
+            let (head, _) = build(refusal, ErrorShape::Text, &id());
+            assert!(matches!(head.status.as_u16(), 503 | 504), "{refusal:?}");
+            assert!(head.headers.contains_key("retry-after"), "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn a_lost_write_is_not_invited_again() {
+        let (head, _) = build(Refusal::ConnectionLost, ErrorShape::Text, &id());
+        assert_eq!(head.status, 502);
+        assert!(!head.headers.contains_key("retry-after"));
+    }
+
+    #[test]
+    fn answers_tell_nothing_about_what_is_behind_us() {
+        for refusal in Refusal::ALL {
+            let (_, body) = build(refusal, ErrorShape::Html, &id());
+            let text = std::str::from_utf8(&body).unwrap().to_lowercase();
+            assert!(
+                ["upstream", "geoserver", "replica", "pingora", "geofront"].iter().all(|word| !text.contains(word)),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn reasons_differ() {
+        let reasons: std::collections::BTreeSet<_> = Refusal::ALL.into_iter().map(Refusal::reason).collect();
+        assert_eq!(reasons.len(), Refusal::ALL.len());
+    }
+}
