@@ -1,1 +1,166 @@
-//! Status page, JSON API, metrics and health endpoints.
+//! The admin listener: status page, JSON API, metrics and health endpoints.
+//!
+//! ```text
+//! GET  /                            status page
+//! GET  /healthz                     200: the process lives
+//! GET  /readyz                      200: a request would be served; 503: stopping, or nothing eligible
+//! GET  /metrics                     for Prometheus
+//! GET  /api/status                  answers::Status
+//! GET  /api/config                  what is in force, where each value came from, secrets masked
+//! GET  /api/events                  server-sent events: every transition
+//! POST /api/upstreams/{name}/mode   answers::ModeOrder
+//! POST /api/config/reload           answers::Reload
+//! ```
+//!
+//! [`guard`] decides who may ask, [`listener`] bounds connections, [`api`] answers. Nothing here decides anything about the
+//! cluster: it asks [`Control`] and [`ConfigReload`].
+
+pub mod answers;
+mod api;
+mod events;
+mod guard;
+mod listener;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::control::Control;
+use crate::metrics::Metrics;
+pub use events::Event;
+use events::Events;
+
+/// No request has a body worth more.
+const MAX_BODY: usize = 16 * 1024;
+
+/// For one request without its answer's transfer; a config reload resolves host names, which may take a while.
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+
+/// What the status page may do: talk to us, nothing else, in no frame.
+const CONTENT_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; \
+    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// What config reloads are to the admin listener.
+pub trait ConfigReloads: Send + Sync {
+    /// Reads the configuration anew and puts it in force. Blocks: it reads files and resolves names.
+    fn reload(&self) -> answers::Reload;
+    fn last(&self) -> Option<answers::LastReload>;
+    /// What is in force, where each value came from, secrets masked.
+    fn effective(&self) -> serde_json::Value;
+}
+
+/// What the endpoints show and operate.
+pub struct AdminState {
+    control: Arc<Control>,
+    reloads: Arc<dyn ConfigReloads>,
+    metrics: Arc<Metrics>,
+    /// Written by whoever shuts the process down.
+    stopping: Arc<AtomicBool>,
+    started: Instant,
+    events: Events,
+}
+
+impl AdminState {
+    /// `stopping` turns true when the process begins to shut down.
+    pub fn new(
+        control: Arc<Control>,
+        reloads: Arc<dyn ConfigReloads>,
+        metrics: Arc<Metrics>,
+        stopping: Arc<AtomicBool>,
+    ) -> Arc<Self> {
+        Arc::new(Self { control, reloads, metrics, stopping, started: Instant::now(), events: Events::new() })
+    }
+
+    /// Why `/readyz` says no.
+    fn not_ready(&self) -> Option<&'static str> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Some("stopping");
+        }
+        (!self.control.snapshot().would_serve()).then_some("no upstream is up and ready")
+    }
+}
+
+/// What a handler needs beside the state: where we listen, and when to end streams.
+#[derive(Clone)]
+struct App {
+    state: Arc<AdminState>,
+    address: SocketAddr,
+    stop: watch::Receiver<bool>,
+}
+
+/// Serves the admin endpoints until `shutdown` turns true.
+pub async fn serve(listener: TcpListener, state: Arc<AdminState>, shutdown: watch::Receiver<bool>) -> std::io::Result<()> {
+    let transitions = state.control.transitions();
+    let app = App { state: Arc::clone(&state), address: listener.local_addr()?, stop: shutdown.clone() };
+    tokio::select! {
+        () = listener::run(listener, router(app), shutdown) => Ok(()),
+        () = state.events.record_all(transitions) => unreachable!("the state holds the sender of transitions"),
+    }
+}
+
+fn router(app: App) -> Router {
+    Router::new()
+        .route("/", get(api::page))
+        .route("/healthz", get(api::healthz))
+        .route("/readyz", get(api::readyz))
+        .route("/metrics", get(api::metrics))
+        .route("/api/status", get(api::status))
+        .route("/api/config", get(api::config))
+        .route("/api/config/reload", post(api::reload_config))
+        .route("/api/events", get(api::events))
+        .route("/api/upstreams/{name}/mode", post(api::set_mode))
+        .fallback(api::not_found)
+        .method_not_allowed_fallback(api::wrong_method)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn(limit_time))
+        .layer(middleware::from_fn_with_state(app.clone(), check_admission))
+        .layer(middleware::map_response(harden))
+        .with_state(app)
+}
+
+async fn check_admission(State(app): State<App>, request: Request, next: Next) -> Response {
+    let admitted = {
+        let snapshot = app.state.control.snapshot();
+        let token = snapshot.config.admin_token.as_ref();
+        guard::admit(request.method(), request.uri().path(), request.headers(), app.address, token)
+    };
+    match admitted {
+        Ok(()) => next.run(request).await,
+        Err(denied) if denied.wants_token() => {
+            let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+            (challenge, api::failure(StatusCode::UNAUTHORIZED, denied.message())).into_response()
+        }
+        Err(denied) => api::failure(StatusCode::FORBIDDEN, denied.message()),
+    }
+}
+
+async fn limit_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(REQUEST_LIMIT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => api::failure(StatusCode::GATEWAY_TIMEOUT, "this took longer than 30 s"),
+    }
+}
+
+async fn harden(mut response: Response<Body>) -> Response<Body> {
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, CONTENT_POLICY),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}

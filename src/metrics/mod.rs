@@ -26,6 +26,14 @@ use labelled::Labelled;
 use sharded::{Sharded, Shards};
 pub use upstream::UpstreamMetrics;
 
+/// All that an upstream answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub requests: u64,
+    /// Those that ended with a status of 500 or more, or without an answer.
+    pub errors: u64,
+}
+
 /// The outcome that [`Metrics::config_reloaded`] takes for a failure.
 pub const RELOAD_REFUSED: &str = "refused";
 
@@ -69,6 +77,11 @@ impl Metrics {
         let mut upstreams = self.upstreams.lock();
         let metrics = upstreams.entry(name.clone()).or_insert_with(|| Arc::new(UpstreamMetrics::new(self.shards)));
         Arc::clone(metrics)
+    }
+
+    /// What the upstream answered so far, of every class.
+    pub fn totals(&self, name: &UpstreamName) -> Totals {
+        self.upstreams.lock().get(name).map(|metrics| metrics.totals()).unwrap_or_default()
     }
 
     /// Forgets upstreams that are not among `names`, except those that somebody still counts for: a request may outlive the

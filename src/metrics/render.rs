@@ -139,8 +139,10 @@ fn cluster_families(status: &ClusterStatus) -> [MetricFamily; 5] {
 }
 
 fn mode_samples(upstream: &UpstreamStatus) -> [Metric; 3] {
-    [(Mode::Ready, "ready"), (Mode::Drain, "drain"), (Mode::Maintenance, "maintenance")]
-        .map(|(mode, name)| gauge_sample(&[("upstream", upstream.name.as_str()), ("mode", name)], truth(upstream.mode == mode)))
+    Mode::ALL.map(|mode| {
+        let labels = [("upstream", upstream.name.as_str()), ("mode", mode.as_str())];
+        gauge_sample(&labels, truth(upstream.mode == mode))
+    })
 }
 
 fn request_samples((upstream, metrics): (&str, &UpstreamMetrics)) -> Vec<Metric> {

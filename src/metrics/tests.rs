@@ -133,6 +133,18 @@ fn what_happens_to_an_upstream_counts_under_its_name() {
 }
 
 #[test]
+fn totals_count_every_class_and_know_errors() {
+    let metrics = Metrics::new();
+    let a = metrics.upstream(&name("a"));
+    for (class, status) in [(RequestClass::Map, 200), (RequestClass::Tile, 404), (RequestClass::Map, 502), (RequestClass::Ui, 0)]
+    {
+        metrics.finished(class, Some(&a), status, Duration::ZERO, None);
+    }
+    assert_eq!(metrics.totals(&name("a")), Totals { requests: 4, errors: 2 });
+    assert_eq!(metrics.totals(&name("b")), Totals::default());
+}
+
+#[test]
 fn a_refused_config_reload_shows_until_the_next_good_one() {
     let metrics = Metrics::new();
     let success = |metrics: &Metrics| parse(&metrics.render(&cluster(&[])))["geofront_config_last_reload_success"];

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Totals;
 use super::histogram;
 use super::labelled::Labelled;
 use super::sharded::{Sharded, Shards};
@@ -9,6 +10,9 @@ use crate::ogc::RequestClass;
 
 /// The values of the `code` label, by hundreds of the status.
 pub(super) const CODES: [&str; 6] = ["0", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+const NO_ANSWER: usize = 0;
+const SERVER_ERROR: usize = 5;
 
 /// Cells of one class: codes, service exceptions, then the histogram of first bytes; whole cache lines, so that what one request
 /// touches lies together.
@@ -51,6 +55,14 @@ impl UpstreamMetrics {
         counts.iter().any(|count| *count > 0).then_some(counts)
     }
 
+    pub(super) fn totals(&self) -> Totals {
+        let counts = RequestClass::ALL.into_iter().filter_map(|class| self.requests(class));
+        counts.fold(Totals::default(), |totals, codes| Totals {
+            requests: totals.requests + codes.iter().sum::<u64>(),
+            errors: totals.errors + codes[NO_ANSWER] + codes[SERVER_ERROR],
+        })
+    }
+
     pub(super) fn service_exceptions(&self, class: RequestClass) -> u64 {
         self.by_class.sum(first_cell(class) + EXCEPTIONS)
     }
@@ -68,7 +80,7 @@ const fn first_cell(class: RequestClass) -> usize {
 fn code_of(status: u16) -> usize {
     match status / 100 {
         hundreds @ 1..=5 => usize::from(hundreds),
-        _ => 0,
+        _ => NO_ANSWER,
     }
 }
 

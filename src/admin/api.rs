@@ -1,0 +1,121 @@
+//! The handlers: each asks one part, and puts the answer into its shape.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::sse::KeepAlive;
+use axum::response::{Html, IntoResponse, Response, Sse};
+use prometheus::TEXT_FORMAT;
+use serde::Serialize;
+
+use super::answers::{Failure, ModeOrder, ModeOrdered, Reload, Status, Upstream};
+use super::{AdminState, App};
+use crate::cluster::{ModeError, UpstreamStatus};
+
+/// Keeps proxies and firewalls from closing a quiet event stream, and finds out about listeners that vanished.
+const EVENT_KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+pub(super) async fn page() -> Html<&'static str> {
+    Html(include_str!("page.html"))
+}
+
+pub(super) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+pub(super) async fn readyz(State(app): State<App>) -> Response {
+    match app.state.not_ready() {
+        None => "ready\n".into_response(),
+        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
+}
+
+pub(super) async fn metrics(State(app): State<App>) -> Response {
+    let status = app.state.control.status(Instant::now());
+    ([(header::CONTENT_TYPE, TEXT_FORMAT)], app.state.metrics.render(&status)).into_response()
+}
+
+pub(super) async fn status(State(app): State<App>) -> Response {
+    json(StatusCode::OK, &status_of(&app.state, Instant::now()))
+}
+
+fn status_of(state: &AdminState, now: Instant) -> Status {
+    let cluster = state.control.status(now);
+    let upstream = |upstream: &UpstreamStatus| {
+        let totals = state.metrics.totals(&upstream.name);
+        Upstream::new(upstream, totals.requests, totals.errors)
+    };
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        revision: cluster.revision,
+        ready: state.not_ready().is_none(),
+        stopping: state.stopping.load(Ordering::Relaxed),
+        uptime_seconds: now.saturating_duration_since(state.started).as_secs(),
+        last_reload: state.reloads.last(),
+        upstreams: cluster.upstreams.iter().map(upstream).collect(),
+    }
+}
+
+pub(super) async fn config(State(app): State<App>) -> Response {
+    json(StatusCode::OK, &app.state.reloads.effective())
+}
+
+pub(super) async fn reload_config(State(app): State<App>) -> Response {
+    let reloads = Arc::clone(&app.state.reloads);
+    match tokio::task::spawn_blocking(move || reloads.reload()).await {
+        Ok(outcome @ (Reload::Applied { .. } | Reload::Unchanged { .. })) => json(StatusCode::OK, &outcome),
+        Ok(outcome @ Reload::Refused { .. }) => json(StatusCode::UNPROCESSABLE_ENTITY, &outcome),
+        Err(_) => failure(StatusCode::INTERNAL_SERVER_ERROR, "the config reload ended without an answer: see the log"),
+    }
+}
+
+pub(super) async fn set_mode(State(app): State<App>, Path(name): Path<String>, body: Bytes) -> Response {
+    let order: ModeOrder = match serde_json::from_slice(&body) {
+        Ok(order) => order,
+        Err(error) => {
+            let hint = format!("the body must be like {{\"mode\":\"drain\",\"force\":false}}: {error}");
+            return failure(StatusCode::BAD_REQUEST, hint);
+        }
+    };
+    let now = Instant::now();
+    match app.state.control.set_mode(&name, order.mode.into(), order.force, now) {
+        Ok(()) => {
+            let status = app.state.control.status(now);
+            let in_flight = status.upstreams.iter().find(|u| u.name.as_str() == name).map_or(0, |u| u.in_flight);
+            json(StatusCode::OK, &ModeOrdered { upstream: name, mode: order.mode, in_flight })
+        }
+        Err(error @ ModeError::NoSuchUpstream(_)) => failure(StatusCode::NOT_FOUND, error),
+        Err(error @ ModeError::LastServing(_)) => failure(StatusCode::CONFLICT, error),
+    }
+}
+
+pub(super) async fn events(State(app): State<App>, headers: HeaderMap) -> Response {
+    let last_seen = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+    let listening = app.state.events.listen(last_seen, app.stop.clone());
+    Sse::new(listening).keep_alive(KeepAlive::new().interval(EVENT_KEEP_ALIVE)).into_response()
+}
+
+pub(super) async fn not_found() -> Response {
+    let endpoints = "there is: /, /healthz, /readyz, /metrics, /api/status, /api/config, /api/events, \
+        POST /api/upstreams/NAME/mode, POST /api/config/reload";
+    failure(StatusCode::NOT_FOUND, endpoints)
+}
+
+pub(super) async fn wrong_method() -> Response {
+    failure(StatusCode::METHOD_NOT_ALLOWED, "reading is GET; /api/upstreams/NAME/mode and /api/config/reload are POST")
+}
+
+pub(super) fn failure(status: StatusCode, error: impl ToString) -> Response {
+    json(status, &Failure { error: error.to_string() })
+}
+
+/// Indented, because people read it with curl.
+fn json(status: StatusCode, answer: &impl Serialize) -> Response {
+    let mut text = serde_json::to_string_pretty(answer).expect("our answers have string keys only");
+    text.push('\n');
+    (status, [(header::CONTENT_TYPE, "application/json")], text).into_response()
+}

@@ -1,0 +1,213 @@
+//! Who may ask the admin listener.
+//!
+//! On loopback, whoever can reach the port may administrate: a shell on the machine, an SSH tunnel. A browser can reach it too, on
+//! behalf of any page it shows, so two doors are shut: a page of another site that calls us (its `Origin` or `Sec-Fetch-Site` gives it
+//! away), and a page whose own name was pointed at 127.0.0.1 (DNS rebinding: its `Host` is a name that is not ours).
+//!
+//! Beyond loopback a token is required. There the `Host` may be anything: a rebound page knows the machine's address, not its token.
+//! What tells nothing and changes nothing needs none: the empty status page (which asks for the token), and the two health checks,
+//! because load balancers and Kubernetes send none.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderMap, Method, header};
+use subtle::ConstantTimeEq;
+
+use crate::config::Secret;
+
+/// Answered without a token.
+const OPEN_PATHS: [&str; 3] = ["/", "/healthz", "/readyz"];
+
+/// Why a request was turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Denied {
+    ForeignHost,
+    ForeignOrigin,
+    NoToken,
+    WrongToken,
+    /// We listen beyond loopback, and the configuration names no token.
+    TokenNotConfigured,
+}
+
+impl Denied {
+    pub(super) const fn message(self) -> &'static str {
+        match self {
+            Self::ForeignHost => {
+                "this address is not one of geofront's own: use localhost, 127.0.0.1 or the configured admin address"
+            }
+            Self::ForeignOrigin => "pages of other sites may not use geofront's admin endpoint",
+            Self::NoToken => "a token is required: send `Authorization: Bearer TOKEN` with the configured admin token",
+            Self::WrongToken => "the token is not the configured admin token",
+            Self::TokenNotConfigured => {
+                "the admin address is not on loopback and no admin token is configured: refusing everybody"
+            }
+        }
+    }
+
+    pub(super) const fn wants_token(self) -> bool {
+        matches!(self, Self::NoToken | Self::WrongToken)
+    }
+}
+
+/// Lets a request in or says why not. `listener` is the address we listen on, `token` the configured one.
+pub(super) fn admit(
+    method: &Method,
+    path: &str,
+    headers: &HeaderMap,
+    listener: SocketAddr,
+    token: Option<&Secret>,
+) -> Result<(), Denied> {
+    let on_loopback = listener.ip().is_loopback();
+    if on_loopback && !names_us(headers, listener.ip()) {
+        return Err(Denied::ForeignHost);
+    }
+    if !is_page_visit(method, path) && is_from_another_site(headers) {
+        return Err(Denied::ForeignOrigin);
+    }
+    match token {
+        _ if OPEN_PATHS.contains(&path) => Ok(()),
+        Some(token) => check_token(headers, token),
+        None if on_loopback => Ok(()),
+        None => Err(Denied::TokenNotConfigured),
+    }
+}
+
+/// Following a link to the status page is fine; what the page then asks comes from itself.
+fn is_page_visit(method: &Method, path: &str) -> bool {
+    path == "/" && (method == Method::GET || method == Method::HEAD)
+}
+
+/// Whether `Host` is a loopback name, a loopback address or the address we listen on. Without `Host` it was no browser.
+fn names_us(headers: &HeaderMap, listener: IpAddr) -> bool {
+    headers.get_all(header::HOST).iter().all(|host| {
+        let host = host_of(host.to_str().unwrap_or_default());
+        host.eq_ignore_ascii_case("localhost")
+            || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback() || ip == listener)
+    })
+}
+
+/// The host of `host:port`, brackets of IPv6 taken off.
+fn host_of(authority: &str) -> &str {
+    if let Some(rest) = authority.strip_prefix('[') {
+        return rest.split(']').next().unwrap_or_default();
+    }
+    authority.rsplit_once(':').map_or(authority, |(host, _)| host)
+}
+
+/// Whether a browser says that another site's page is behind the request.
+fn is_from_another_site(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let host = text(header::HOST).unwrap_or_default();
+    let foreign_origin = text(header::ORIGIN).is_some_and(|origin| {
+        let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        authority.is_none_or(|authority| !authority.eq_ignore_ascii_case(host))
+    });
+    let foreign_fetch = headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none");
+    foreign_origin || foreign_fetch
+}
+
+/// In constant time, so that the answer's delay tells nothing about the token.
+fn check_token(headers: &HeaderMap, token: &Secret) -> Result<(), Denied> {
+    let given = headers.get(header::AUTHORIZATION).ok_or(Denied::NoToken)?;
+    let (scheme, given) = given.to_str().ok().and_then(|value| value.split_once(' ')).ok_or(Denied::NoToken)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Denied::NoToken);
+    }
+    let is_same: bool = given.trim().as_bytes().ct_eq(token.expose().as_bytes()).into();
+    is_same.then_some(()).ok_or(Denied::WrongToken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOPBACK: &str = "127.0.0.1:9090";
+    const EVERYWHERE: &str = "0.0.0.0:9090";
+
+    fn asked(listener: &str, token: Option<&str>, path: &str, headers: &[(&'static str, &str)]) -> Result<(), Denied> {
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        let token = token.map(|token| Secret::new(token.to_owned()));
+        admit(&Method::GET, path, &headers, listener.parse().unwrap(), token.as_ref())
+    }
+
+    #[test]
+    fn on_loopback_every_loopback_name_is_ours() {
+        for host in ["localhost", "LocalHost:9090", "127.0.0.1:9090", "127.8.8.8", "[::1]:9090", "[::ffff:127.0.0.1]:1"] {
+            assert_eq!(asked(LOOPBACK, None, "/api/status", &[("host", host)]), Ok(()), "{host}");
+        }
+        assert_eq!(asked(LOOPBACK, None, "/api/status", &[]), Ok(()));
+    }
+
+    #[test]
+    fn on_loopback_a_rebound_name_is_refused_on_every_path() {
+        for host in ["evil.example", "evil.example:9090", "localhost.evil.example", "127.0.0.1.nip.io", "10.0.0.5", "", "[::2]"] {
+            for path in ["/", "/metrics", "/healthz", "/api/status"] {
+                assert_eq!(asked(LOOPBACK, None, path, &[("host", host)]), Err(Denied::ForeignHost), "{host} {path}");
+            }
+        }
+    }
+
+    #[test]
+    fn two_hosts_are_refused_unless_both_are_ours() {
+        let hosts = [("host", "localhost"), ("host", "evil.example")];
+        assert_eq!(asked(LOOPBACK, None, "/api/status", &hosts), Err(Denied::ForeignHost));
+    }
+
+    #[test]
+    fn a_page_of_another_site_may_neither_read_nor_write() {
+        for foreign in [
+            ("origin", "http://evil.example"),
+            ("origin", "null"),
+            ("origin", "http://localhost:8080"),
+            ("origin", "localhost:9090"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+        ] {
+            let headers = [("host", "localhost:9090"), foreign];
+            assert_eq!(asked(LOOPBACK, None, "/api/status", &headers), Err(Denied::ForeignOrigin), "{foreign:?}");
+            let headers = [("host", "front:9090"), ("authorization", "Bearer secret"), foreign];
+            assert_eq!(asked(EVERYWHERE, Some("secret"), "/api/status", &headers), Err(Denied::ForeignOrigin), "{foreign:?}");
+        }
+    }
+
+    #[test]
+    fn our_own_page_may_ask_and_anyone_may_link_to_it() {
+        let own = [("host", "localhost:9090"), ("origin", "http://localhost:9090"), ("sec-fetch-site", "same-origin")];
+        assert_eq!(asked(LOOPBACK, None, "/api/config", &own), Ok(()));
+        let link = [("host", "localhost:9090"), ("sec-fetch-site", "cross-site")];
+        assert_eq!(asked(LOOPBACK, None, "/", &link), Ok(()));
+    }
+
+    #[test]
+    fn beyond_loopback_only_the_right_token_opens() {
+        let with = |value| asked(EVERYWHERE, Some("s3cret"), "/api/status", &[("authorization", value)]);
+        assert_eq!(with("Bearer s3cret"), Ok(()));
+        assert_eq!(with("bearer s3cret"), Ok(()));
+        for wrong in ["Bearer s3cre", "Bearer s3cretx", "Bearer S3CRET", "Bearer "] {
+            assert_eq!(with(wrong), Err(Denied::WrongToken), "{wrong}");
+        }
+        for none in ["s3cret", "Basic s3cret", ""] {
+            assert_eq!(with(none), Err(Denied::NoToken), "{none}");
+        }
+        assert_eq!(asked(EVERYWHERE, Some("s3cret"), "/metrics", &[]), Err(Denied::NoToken));
+    }
+
+    #[test]
+    fn a_token_is_required_on_loopback_too_once_it_is_configured() {
+        assert_eq!(asked(LOOPBACK, Some("s3cret"), "/api/status", &[("host", "localhost")]), Err(Denied::NoToken));
+    }
+
+    #[test]
+    fn beyond_loopback_without_a_configured_token_nobody_gets_in() {
+        let headers = [("authorization", "Bearer ")];
+        assert_eq!(asked("[::]:9090", None, "/api/status", &headers), Err(Denied::TokenNotConfigured));
+        assert_eq!(asked("10.0.0.5:9090", None, "/metrics", &[]), Err(Denied::TokenNotConfigured));
+    }
+
+    #[test]
+    fn health_checks_and_the_empty_page_need_no_token() {
+        for path in OPEN_PATHS {
+            assert_eq!(asked(EVERYWHERE, Some("s3cret"), path, &[("host", "front.example:9090")]), Ok(()), "{path}");
+        }
+    }
+}
