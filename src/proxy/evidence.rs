@@ -1,1 +1,416 @@
 //! What an answer tells about the upstream that gave it.
+//!
+//! Status codes alone are blind and trigger-happy with GeoServer: most errors come with 200, and WFS 2.0 uses 400 for nearly
+//! every fault of a client. So the small bodies that may be exception reports are looked at in passing, and only what no client
+//! can cause counts against an upstream:
+//!
+//! | answer | tells |
+//! |---|---|
+//! | 2xx and 3xx with data | success |
+//! | a report that names a node fault (out of memory, no threads, pool exhausted, stale file handle) | failure |
+//! | any other report, whatever its status; 4xx | nothing |
+//! | 429, and 503 by control-flow | busy |
+//! | 502, 503, 504; 500 that is not a report, for services | failure |
+//! | 404 with the container's own page at `/wms`, `/ows` or `/wfs` | failure: the webapp is not deployed |
+//!
+//! A client can make GeoServer repeat what it sent. A text that the request holds itself is therefore no evidence, nor is a report
+//! whose code blames the request.
+
+use percent_encoding::percent_decode;
+use pingora::http::ResponseHeader;
+
+use super::sniff::Sniffer;
+use crate::cluster::{Cause, Outcome};
+use crate::ogc::RequestClass;
+use crate::ogc::exception::{BodyHead, Exception};
+
+/// Texts of faults that are the node's own. As Java, the JDBC drivers and Linux write them.
+const NODE_FAULTS: [&str; 12] = [
+    "OutOfMemoryError",
+    "GC overhead limit exceeded",
+    "unable to create native thread",
+    "unable to create new native thread",
+    "NoClassDefFoundError",
+    "Too many open files",
+    "No space left on device",
+    "Cannot get a connection, pool error",
+    "Stale file handle",
+    "Stale NFS file handle",
+    "Unable to obtain connection",
+    // PostgreSQL's driver, when nothing listens.
+    "postmaster is accepting TCP/IP connections",
+];
+
+/// What control-flow answers when a request waited too long in its queue.
+const CONTROL_FLOW_TIMEOUT: &str = "please lower your request rate";
+/// Only control-flow sends it.
+const CONTROL_FLOW_HEADER: &str = "x-control-flow-delay-ms";
+
+/// Codes of reports that do not blame the request.
+const OWN_FAULT_CODES: [&str; 4] = ["", "NoApplicableCode", "InternalError", "OperationProcessingFailed"];
+
+/// Where a deployed GeoServer always answers with something of its own.
+const SERVICE_ROOTS: [&[u8]; 3] = [b"/wms", b"/ows", b"/wfs"];
+
+/// Characters of an error page that a cause quotes.
+const QUOTED: usize = 120;
+
+/// The request, as far as its answer is judged by it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    pub class: RequestClass,
+    /// Path and query as on the request line.
+    pub target: &'a [u8],
+    /// The servlet context, as configured.
+    pub context: &'a str,
+    /// As much of the body as was read to classify it.
+    pub body_prefix: &'a [u8],
+}
+
+/// What an answer tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// `None`: nothing, for or against.
+    pub outcome: Option<Outcome>,
+    pub is_service_exception: bool,
+}
+
+impl Finding {
+    const fn only(outcome: Option<Outcome>) -> Self {
+        Self { outcome, is_service_exception: false }
+    }
+}
+
+/// What the head of an answer tells.
+#[derive(Debug)]
+pub enum HeadVerdict {
+    Settled(Finding),
+    /// The body decides: pass its parts by the witness, ask it at the end.
+    Sniff(Box<Witness>),
+}
+
+/// Judges an answer by its head. Not for informational answers.
+pub fn judge_head(answer: &ResponseHeader, asked: &Asked<'_>) -> HeadVerdict {
+    let status = answer.status.as_u16();
+    let without_body = match status {
+        200..400 => Some(Outcome::Success),
+        404 if is_service_root(asked) && !is_structured(answer) => Some(failure(404)),
+        429 => Some(Outcome::Busy),
+        503 if answer.headers.contains_key(CONTROL_FLOW_HEADER) => return settled(Some(Outcome::Busy)),
+        503 if asked.class != RequestClass::Ui => Some(failure(503)),
+        502 | 504 => Some(failure(status)),
+        500 if blames_the_upstream(asked.class) => Some(failure(500)),
+        _ => None,
+    };
+    let may_tell_more = match status {
+        200..300 | 400..500 => is_structured(answer),
+        500.. => is_structured(answer) || is_page(answer),
+        _ => false,
+    };
+    match packing(answer) {
+        Some(is_gzip) if may_tell_more => {
+            let sniffer = if status < 500 { Sniffer::for_report(is_gzip) } else { Sniffer::for_text(is_gzip) };
+            HeadVerdict::Sniff(Box::new(Witness { sniffer, status, without_body }))
+        }
+        Some(_) | None => settled(without_body),
+    }
+}
+
+/// Looks at a body in passing.
+#[derive(Debug)]
+pub struct Witness {
+    sniffer: Sniffer,
+    status: u16,
+    /// What the head alone would tell.
+    without_body: Option<Outcome>,
+}
+
+impl Witness {
+    /// Whether it still cares for the body.
+    pub fn wants_more(&self) -> bool {
+        self.sniffer.wants_more()
+    }
+
+    /// Copies at most a few KiB in all, and nothing of data.
+    pub fn see(&mut self, chunk: &[u8]) {
+        self.sniffer.feed(chunk);
+    }
+
+    /// At the end of the body, or when the answer was broken off.
+    pub fn finding(&self, asked: &Asked<'_>) -> Finding {
+        let text = self.sniffer.text();
+        if BodyHead::of(&text).is_report() {
+            return Finding { outcome: node_fault_in_report(&text, asked), is_service_exception: true };
+        }
+        if self.status == 503 && contains(&text, CONTROL_FLOW_TIMEOUT) {
+            return Finding::only(Some(Outcome::Busy));
+        }
+        let fault = node_fault(&text, asked).map(|at| Outcome::Failure(Cause::NodeFault(quote(&text[at..]))));
+        Finding::only(fault.or_else(|| self.without_body.clone()))
+    }
+}
+
+fn settled(outcome: Option<Outcome>) -> HeadVerdict {
+    HeadVerdict::Settled(Finding::only(outcome))
+}
+
+fn failure(status: u16) -> Outcome {
+    Outcome::Failure(Cause::Status(status))
+}
+
+/// REST and the web interface answer 500 to many a wrong request; services report those in their own words.
+fn blames_the_upstream(class: RequestClass) -> bool {
+    match class {
+        RequestClass::Tile
+        | RequestClass::Info
+        | RequestClass::Map
+        | RequestClass::Capabilities
+        | RequestClass::Feature
+        | RequestClass::Coverage
+        | RequestClass::Process
+        | RequestClass::Transaction
+        | RequestClass::Static => true,
+        RequestClass::Admin | RequestClass::Ui | RequestClass::Unknown => false,
+    }
+}
+
+fn is_service_root(asked: &Asked<'_>) -> bool {
+    let path = asked.target.split(|b| matches!(b, b'?' | b';')).next().unwrap_or_default();
+    path.strip_prefix(asked.context.as_bytes()).is_some_and(|place| SERVICE_ROOTS.contains(&place))
+}
+
+/// XML or JSON: what a report may come as. Not images, SVG included.
+fn is_structured(answer: &ResponseHeader) -> bool {
+    let content_type = header(answer, "content-type");
+    let is_image = content_type.len() > 6 && content_type[..6].eq_ignore_ascii_case(b"image/");
+    !is_image && [&b"xml"[..], b"json", b"javascript"].iter().any(|part| contains_folded(content_type, part))
+}
+
+fn is_page(answer: &ResponseHeader) -> bool {
+    let content_type = header(answer, "content-type");
+    content_type.is_empty() || content_type.len() > 5 && content_type[..5].eq_ignore_ascii_case(b"text/")
+}
+
+/// Whether the body is packed with gzip; `None` when we cannot read how it is packed.
+fn packing(answer: &ResponseHeader) -> Option<bool> {
+    match header(answer, "content-encoding").to_ascii_lowercase().as_slice() {
+        b"" | b"identity" => Some(false),
+        b"gzip" | b"x-gzip" => Some(true),
+        _ => None,
+    }
+}
+
+fn header<'a>(answer: &'a ResponseHeader, name: &str) -> &'a [u8] {
+    answer.headers.get(name).map(http::HeaderValue::as_bytes).unwrap_or_default()
+}
+
+fn node_fault_in_report(report: &[u8], asked: &Asked<'_>) -> Option<Outcome> {
+    let exception = Exception::first_of(report)?;
+    let is_own_fault = OWN_FAULT_CODES.iter().any(|code| exception.code.eq_ignore_ascii_case(code));
+    let at = node_fault(report, asked).filter(|_| is_own_fault)?;
+    let text = if exception.text.is_empty() { quote(&report[at..]) } else { exception.text };
+    Some(Outcome::Failure(Cause::NodeFault(text)))
+}
+
+/// Where `text` names a node fault that the request did not put into it.
+fn node_fault(text: &[u8], asked: &Asked<'_>) -> Option<usize> {
+    NODE_FAULTS.iter().find_map(|fault| position(text, fault).filter(|_| !is_echo(fault, asked)))
+}
+
+fn is_echo(fault: &str, asked: &Asked<'_>) -> bool {
+    let decoded: Vec<u8> = percent_decode(asked.target).map(|b| if b == b'+' { b' ' } else { b }).collect();
+    contains_folded(&decoded, fault.as_bytes()) || contains_folded(asked.body_prefix, fault.as_bytes())
+}
+
+/// The first words of `text`, up to the end of the line or the next tag.
+fn quote(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&text[..text.len().min(QUOTED * 4)]);
+    text.chars().take(QUOTED).take_while(|c| *c != '<' && !c.is_control()).collect()
+}
+
+fn position(haystack: &[u8], needle: &str) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle.as_bytes())
+}
+
+fn contains(haystack: &[u8], needle: &str) -> bool {
+    position(haystack, needle).is_some()
+}
+
+fn contains_folded(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OOM: &str = "java.lang.OutOfMemoryError: Java heap space";
+
+    struct Answer {
+        status: u16,
+        content_type: &'static str,
+        body: String,
+        asked: Asked<'static>,
+    }
+
+    fn answer(status: u16, content_type: &'static str, body: impl Into<String>) -> Answer {
+        let asked =
+            Asked { class: RequestClass::Map, target: b"/geoserver/wms?request=GetMap", context: "/geoserver", body_prefix: b"" };
+        Answer { status, content_type, body: body.into(), asked }
+    }
+
+    impl Answer {
+        fn to(mut self, class: RequestClass, target: &'static [u8]) -> Self {
+            self.asked = Asked { class, target, ..self.asked };
+            self
+        }
+
+        fn finding(&self) -> Finding {
+            let mut head = ResponseHeader::build(self.status, None).unwrap();
+            head.insert_header("Content-Type", self.content_type).unwrap();
+            match judge_head(&head, &self.asked) {
+                HeadVerdict::Settled(finding) => finding,
+                HeadVerdict::Sniff(mut witness) => {
+                    self.body.as_bytes().chunks(7).for_each(|chunk| witness.see(chunk));
+                    witness.finding(&self.asked)
+                }
+            }
+        }
+
+        fn outcome(&self) -> Option<Outcome> {
+            self.finding().outcome
+        }
+    }
+
+    fn wms(code: &str, text: &str) -> String {
+        format!(
+            "<?xml version='1.0'?><ServiceExceptionReport><ServiceException code='{code}'>{text}</ServiceException></ServiceExceptionReport>"
+        )
+    }
+
+    fn ows(code: &str, text: &str) -> String {
+        format!(
+            "<ows:ExceptionReport><ows:Exception exceptionCode=\"{code}\"><ows:ExceptionText>{text}</ows:ExceptionText></ows:Exception>"
+        )
+    }
+
+    fn status(status: u16) -> Option<Outcome> {
+        Some(Outcome::Failure(Cause::Status(status)))
+    }
+
+    fn node_fault(text: &str) -> Option<Outcome> {
+        Some(Outcome::Failure(Cause::NodeFault(text.to_owned())))
+    }
+
+    #[test]
+    fn images_are_settled_by_their_head() {
+        for content_type in ["image/png", "image/jpeg", "image/svg+xml", "application/pdf", "application/x-protobuf"] {
+            let mut head = ResponseHeader::build(200, None).unwrap();
+            head.insert_header("Content-Type", content_type).unwrap();
+            let verdict = judge_head(&head, &answer(200, "", "").asked);
+            assert!(matches!(verdict, HeadVerdict::Settled(Finding { outcome: Some(Outcome::Success), .. })), "{content_type}");
+        }
+    }
+
+    #[test]
+    fn data_is_success_whatever_words_are_in_it() {
+        let collection = format!("<wfs:FeatureCollection><title>ExceptionReport {OOM}</title>");
+        assert_eq!(answer(200, "text/xml; subtype=gml/3.1.1", collection).outcome(), Some(Outcome::Success));
+        let geojson = format!(r#"{{"type":"FeatureCollection","features":[{{"properties":{{"exceptions":"{OOM}"}}}}]}}"#);
+        assert_eq!(answer(200, "application/json;charset=UTF-8", geojson).outcome(), Some(Outcome::Success));
+    }
+
+    #[test]
+    fn a_200_that_says_the_node_is_broken_is_a_failure_in_every_shape() {
+        let se_xml = answer(200, "application/vnd.ogc.se_xml;charset=UTF-8", wms("", OOM));
+        assert_eq!(se_xml.finding(), Finding { outcome: node_fault(OOM), is_service_exception: true });
+        assert_eq!(answer(200, "application/xml", ows("NoApplicableCode", OOM)).outcome(), node_fault(OOM));
+        let json = format!(r#"{{"version":"1.3.0","exceptions":[{{"code":"noApplicableCode","text":"{OOM}"}}]}}"#);
+        assert_eq!(answer(200, "application/json", json).outcome(), node_fault(OOM));
+    }
+
+    #[test]
+    fn every_known_node_fault_is_recognised() {
+        for fault in NODE_FAULTS {
+            assert_eq!(answer(200, "text/xml", wms("internalError", fault)).outcome(), node_fault(fault));
+        }
+    }
+
+    #[test]
+    fn faults_of_clients_tell_nothing_but_are_counted() {
+        let faults = [
+            answer(200, "text/xml", wms("LayerNotDefined", "Could not find layer x")),
+            answer(200, "text/xml", wms("InvalidParameterValue", &format!("unknown style {OOM}"))),
+            answer(400, "application/xml", ows("InvalidParameterValue", "Feature type x unknown")),
+            answer(404, "application/xml", ows("NotFound", "no such stored query")),
+            answer(500, "application/xml", ows("OperationProcessingFailed", "bad filter")),
+            answer(200, "text/xml", wms("NoApplicableCode", "Rendering process failed")),
+        ];
+        for fault in faults {
+            assert_eq!(fault.finding(), Finding { outcome: None, is_service_exception: true }, "{}", fault.body);
+        }
+    }
+
+    #[test]
+    fn a_text_the_client_sent_itself_is_no_evidence() {
+        let echo = || answer(200, "text/xml", wms("NoApplicableCode", "could not parse filter: Too many open files"));
+        assert!(echo().outcome().is_some());
+        assert_eq!(echo().to(RequestClass::Map, b"/geoserver/wms?cql_filter=Too%20many+open%20FILES").outcome(), None);
+        let mut posted = echo();
+        posted.asked.body_prefix = b"<Filter>Too many open files</Filter>";
+        assert_eq!(posted.outcome(), None);
+    }
+
+    #[test]
+    fn a_services_500_is_a_failure_and_that_of_rest_is_not() {
+        let page = || answer(500, "text/html", "<html>NullPointerException</html>");
+        assert_eq!(page().outcome(), status(500));
+        assert_eq!(page().to(RequestClass::Admin, b"/geoserver/rest/layers").outcome(), None);
+        let broken = answer(500, "text/plain", format!("{OOM}\n\tat x")).to(RequestClass::Admin, b"/geoserver/rest/layers");
+        assert_eq!(broken.outcome(), node_fault("OutOfMemoryError: Java heap space"));
+    }
+
+    #[test]
+    fn gateways_and_containers_errors_are_failures() {
+        for code in [502, 503, 504] {
+            assert_eq!(answer(code, "text/html", "<h1>oops</h1>").outcome(), status(code));
+        }
+    }
+
+    #[test]
+    fn control_flow_asks_for_patience() {
+        let page = "<html>Requested timeout out while waiting to be executed, please lower your request rate</html>";
+        assert_eq!(answer(503, "text/html;charset=utf-8", page).outcome(), Some(Outcome::Busy));
+        assert_eq!(answer(429, "text/html", "Too many requests").outcome(), Some(Outcome::Busy));
+        let mut head = ResponseHeader::build(503, None).unwrap();
+        head.insert_header("X-Control-flow-delay-ms", "20000").unwrap();
+        let verdict = judge_head(&head, &answer(503, "", "").asked);
+        assert!(matches!(verdict, HeadVerdict::Settled(Finding { outcome: Some(Outcome::Busy), .. })));
+    }
+
+    #[test]
+    fn a_404_where_a_service_must_be_means_the_webapp_is_not_there() {
+        let page = |target| answer(404, "text/html;charset=utf-8", "<h1>Not found</h1>").to(RequestClass::Map, target).outcome();
+        assert_eq!(page(b"/geoserver/wms?request=GetMap"), status(404));
+        assert_eq!(page(b"/geoserver/ows"), status(404));
+        assert_eq!(page(b"/geoserver/topp/wms?request=GetMap"), None);
+        assert_eq!(page(b"/geoserver/styles/none.sld"), None);
+        assert_eq!(page(b"/wms"), None);
+    }
+
+    #[test]
+    fn other_4xx_and_redirects_do_not_count_against_anybody() {
+        for code in [400, 401, 403, 405, 413] {
+            assert_eq!(answer(code, "text/html", "no").outcome(), None, "{code}");
+        }
+        assert_eq!(answer(302, "", "").outcome(), Some(Outcome::Success));
+        assert_eq!(answer(304, "", "").outcome(), Some(Outcome::Success));
+    }
+
+    #[test]
+    fn an_answer_that_breaks_off_is_judged_by_what_came() {
+        let broken = format!("<ServiceExceptionReport><ServiceException>{OOM}");
+        assert_eq!(answer(200, "text/xml", broken).outcome(), node_fault(OOM));
+        assert_eq!(answer(200, "text/xml", "").outcome(), Some(Outcome::Success));
+    }
+}
