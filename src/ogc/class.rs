@@ -57,6 +57,45 @@ impl RequestClass {
     pub const fn index(self) -> usize {
         self as usize
     }
+
+    /// The class called `name` in configuration.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.as_str() == name)
+    }
+
+    /// Whether replicas serve it: it changes nothing and depends on nothing that only one GeoServer has.
+    pub const fn is_read(self) -> bool {
+        match self {
+            Self::Tile | Self::Info | Self::Map | Self::Capabilities | Self::Feature | Self::Coverage | Self::Static => true,
+            Self::Process | Self::Transaction | Self::Admin | Self::Ui | Self::Unknown => false,
+        }
+    }
+}
+
+/// When a failed attempt may be followed by one at another upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retryable {
+    /// Until the first byte of the answer has been passed on.
+    Yes,
+    /// Only if no connection came about, so that nothing was sent.
+    ConnectOnly,
+    Never,
+}
+
+/// Whether a request of `class` may be tried again elsewhere. A write, once sent, may have been executed.
+pub fn retry(class: RequestClass, method: &str) -> Retryable {
+    match class {
+        RequestClass::Tile
+        | RequestClass::Info
+        | RequestClass::Map
+        | RequestClass::Capabilities
+        | RequestClass::Feature
+        | RequestClass::Coverage
+        | RequestClass::Static => Retryable::Yes,
+        RequestClass::Process | RequestClass::Transaction | RequestClass::Ui => Retryable::ConnectOnly,
+        RequestClass::Admin if matches!(method, "GET" | "HEAD") => Retryable::ConnectOnly,
+        RequestClass::Admin | RequestClass::Unknown => Retryable::Never,
+    }
 }
 
 impl fmt::Display for RequestClass {

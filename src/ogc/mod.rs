@@ -1,9 +1,37 @@
 //! What kind of request is this: the dispatcher's rules of GeoServer, applied without asking GeoServer.
+//!
+//! ```text
+//! target --path--> route (which part of GeoServer) --+
+//!        --query-> kvp (service, request, ...) ------+--> readings --safest--> Classified
+//! body   --prefix-> form, XML root, SOAP, multipart -+
+//! ```
+//!
+//! The promise: no spelling of a write, of administration or of a process is taken for a read. What cannot be read with
+//! certainty is `unknown`, and goes where everything works: to the main, once. Nothing here allocates for a request as map
+//! clients send them (`tests/ogc_allocations.rs`). `docs/request-classes.md` says all this for administrators.
 
+mod body;
 mod class;
+mod decide;
+mod error_shape;
 pub mod exception;
+mod kvp;
+mod log_text;
+mod multipart;
+mod ogc_api;
+mod operation;
+mod path;
+mod reading;
+mod route;
+mod tiles;
+mod version;
+mod word;
+mod xml;
 
-pub use class::{PerClass, RequestClass};
+pub use class::{PerClass, RequestClass, Retryable, retry};
+pub use decide::{body_need, classify};
+pub use error_shape::{ErrorShape, error_shape};
+pub use path::normalise_path;
 
 /// The OGC service a request addresses, as GeoServer's dispatcher would decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,6 +47,23 @@ pub enum Service {
     OgcApi,
     /// GeoServer's or GeoWebCache's REST.
     Rest,
+}
+
+impl Service {
+    /// The name used in logs and by `geofront explain`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Wms => "WMS",
+            Self::Wmts => "WMTS",
+            Self::Tms => "TMS",
+            Self::Wfs => "WFS",
+            Self::Wcs => "WCS",
+            Self::Wps => "WPS",
+            Self::Csw => "CSW",
+            Self::OgcApi => "OGC-API",
+            Self::Rest => "REST",
+        }
+    }
 }
 
 /// The part of a request's head that decides its class. Bytes as they arrived: nothing decoded, nothing normalised.

@@ -1,0 +1,77 @@
+//! What a body says, from its first [`BODY_PREFIX`](super::BODY_PREFIX) bytes.
+//!
+//! GeoServer chooses how to read a body by the content type alone, and so do we: a form is key-value pairs, SOAP holds the
+//! request as the first child of its `Body`, multipart has fields and one file, and everything else is XML whose root names
+//! the operation. Where a content type is written so that containers differ about it, nothing is read.
+
+use super::kvp::Kvp;
+use super::multipart;
+use super::xml::{self, Root};
+
+/// How GeoServer reads the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind<'h> {
+    Form,
+    Xml,
+    Soap,
+    Multipart {
+        boundary: &'h str,
+    },
+    /// Not the same to every container.
+    Ambiguous,
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
+const SOAP: &str = "application/soap+xml";
+
+pub(super) fn kind(content_type: Option<&str>) -> Kind<'_> {
+    let Some(content_type) = content_type.map(str::trim) else { return Kind::Xml };
+    let media_type = content_type.split(';').next().unwrap_or_default().trim_end();
+    // GeoServer compares the beginning, with its case; Tomcat compares the whole media type. Both must agree.
+    if media_type == FORM {
+        Kind::Form
+    } else if media_type == SOAP {
+        Kind::Soap
+    } else if starts_with(content_type, FORM) || starts_with(content_type, SOAP) {
+        Kind::Ambiguous
+    } else if starts_with(content_type, "multipart/") {
+        multipart::boundary(content_type).map_or(Kind::Ambiguous, |boundary| Kind::Multipart { boundary })
+    } else {
+        Kind::Xml
+    }
+}
+
+fn starts_with(text: &str, beginning: &str) -> bool {
+    text.as_bytes().get(..beginning.len()).is_some_and(|start| start.eq_ignore_ascii_case(beginning.as_bytes()))
+}
+
+/// What was found in a body.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Payload {
+    /// No body, or one that was only key-value pairs (added to the [`Kvp`]).
+    Pairs,
+    Root(Root),
+    Unreadable(&'static str),
+}
+
+/// Reads `prefix`; pairs it holds are added to `kvp`.
+pub(super) fn read(kind: Kind<'_>, prefix: &[u8], kvp: &mut Kvp) -> Payload {
+    match kind {
+        Kind::Form => {
+            kvp.add_form(prefix);
+            Payload::Pairs
+        }
+        Kind::Ambiguous => Payload::Unreadable("a content type that servers read in different ways"),
+        Kind::Xml | Kind::Soap | Kind::Multipart { .. } if prefix.is_empty() => Payload::Pairs,
+        Kind::Xml => payload(xml::root(prefix), "the body's XML root cannot be read from its first 8192 bytes"),
+        Kind::Soap => payload(xml::soap_root(prefix), "the SOAP body cannot be read from its first 8192 bytes"),
+        Kind::Multipart { boundary } => match multipart::read(prefix, boundary, kvp) {
+            Some(file) => payload(xml::root(file), "the multipart body's file has no XML root that can be read"),
+            None => Payload::Unreadable("the multipart body cannot be read from its first 8192 bytes"),
+        },
+    }
+}
+
+fn payload(root: Option<Root>, otherwise: &'static str) -> Payload {
+    root.map_or(Payload::Unreadable(otherwise), Payload::Root)
+}

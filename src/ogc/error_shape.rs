@@ -1,0 +1,68 @@
+//! The shape an OGC client expects an error in, by service and version: for the answers we give instead of an upstream.
+
+use super::kvp::{self, Key};
+use super::{Classified, RequestHead, Service};
+
+/// How an error looks. Statuses and texts are the business of who writes the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorShape {
+    /// `ServiceExceptionReport` 1.1.1 with its DTD.
+    Wms111,
+    /// `ServiceExceptionReport` 1.3.0.
+    Wms130,
+    /// `ServiceExceptionReport` 1.2.0.
+    Wfs100,
+    /// OWS 1.0 `ExceptionReport`.
+    Wfs110,
+    /// OWS 1.1 `ExceptionReport`, with real statuses.
+    Wfs20,
+    /// `ServiceExceptionReport` 1.2.0.
+    Wcs10,
+    /// OWS 1.1 `ExceptionReport`.
+    Wcs11,
+    /// OWS 2.0 `ExceptionReport`, with real statuses.
+    Wcs20,
+    /// OWS 1.1 `ExceptionReport`: WPS, WMTS, CSW.
+    Ows11,
+    Json,
+    /// Text: no OGC service, or a client that wants its errors drawn into a picture.
+    Plain,
+}
+
+/// The shape of an error for the request `c` was made of. Without a version it is the one GeoServer answers with: its highest.
+pub fn error_shape(c: &Classified, head: &RequestHead<'_>) -> ErrorShape {
+    let Some(service) = c.service else { return ErrorShape::Plain };
+    let version = c.version.unwrap_or_default();
+    let by_version = match service {
+        Service::Wms if matches!(version, "1.0.0" | "1.1.0" | "1.1.1") => ErrorShape::Wms111,
+        Service::Wms => ErrorShape::Wms130,
+        Service::Wfs => match version {
+            "1.0.0" => ErrorShape::Wfs100,
+            "1.1.0" => ErrorShape::Wfs110,
+            _ => ErrorShape::Wfs20,
+        },
+        Service::Wcs => match version {
+            "1.0.0" => ErrorShape::Wcs10,
+            "1.1.0" | "1.1.1" => ErrorShape::Wcs11,
+            _ => ErrorShape::Wcs20,
+        },
+        Service::Wps | Service::Wmts | Service::Csw => ErrorShape::Ows11,
+        Service::OgcApi => return ErrorShape::Json,
+        Service::Tms | Service::Rest => return ErrorShape::Plain,
+    };
+    asked_for(head).unwrap_or(by_version)
+}
+
+/// `EXCEPTIONS=` of WMS and WFS, where it asks for something else than the service's XML.
+fn asked_for(head: &RequestHead<'_>) -> Option<ErrorShape> {
+    let query = head.target.splitn(2, |&byte| byte == b'?').nth(1)?;
+    let format = kvp::value_in(query, Key::Exceptions)?;
+    match format.as_bytes() {
+        b"json" | b"application/json" | b"jsonp" | b"text/javascript" => Some(ErrorShape::Json),
+        b"inimage" | b"blank" | b"partialmap" => Some(ErrorShape::Plain),
+        b"application/vnd.ogc.se_inimage" | b"application/vnd.ogc.se_blank" | b"application/vnd.gs.wms_partial" => {
+            Some(ErrorShape::Plain)
+        }
+        _ => None,
+    }
+}

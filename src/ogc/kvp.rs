@@ -1,0 +1,215 @@
+//! Key-value pairs: the parameters of a query, of a form body, or the fields of a multipart body, in GeoServer's reading.
+//!
+//! Keys count in any case; `service` and `request` are compared without their case and blanks. A key that is given several
+//! times keeps all its values (bounded): which one a server of some version would take cannot be known, so the classifier
+//! considers them all.
+
+use super::Span;
+use super::version;
+use super::word::{Encoding, Strange, Word};
+
+/// Parameters looked at. Tomcat drops what exceeds its own limit (1,000 since 10.1.8), so a request with more is not a normal one.
+const MAX_PARAMETERS: usize = 1000;
+
+/// The parameters that decide something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Key {
+    Service,
+    Request,
+    Version,
+    AcceptVersions,
+    LockId,
+    Tiled,
+    Store,
+    Exceptions,
+    Layer,
+}
+
+impl Key {
+    /// No key of ours is longer: `acceptversions`.
+    const LONGEST: usize = 14;
+
+    fn named(raw: &[u8], encoding: Encoding) -> Result<Option<Self>, Strange> {
+        let is_plain = raw.iter().all(|&byte| byte.is_ascii() && byte != b'%');
+        if is_plain && raw.len() > Self::LONGEST {
+            return Ok(None);
+        }
+        let word = Word::of_key(raw, encoding)?;
+        Ok(match word.as_bytes() {
+            b"service" => Some(Self::Service),
+            b"request" => Some(Self::Request),
+            b"version" | b"wmtver" => Some(Self::Version),
+            b"acceptversions" => Some(Self::AcceptVersions),
+            b"lockid" => Some(Self::LockId),
+            b"tiled" => Some(Self::Tiled),
+            b"store" => Some(Self::Store),
+            b"exceptions" => Some(Self::Exceptions),
+            b"layers" | b"layer" | b"query_layers" | b"typename" | b"typenames" | b"coverage" | b"coverageid" | b"identifier"
+            | b"identifiers" => Some(Self::Layer),
+            _ => None,
+        })
+    }
+}
+
+/// The different values one key was given.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Values {
+    words: [Word; Self::MAX],
+    len: usize,
+}
+
+impl Values {
+    /// More different values of `service` or of `request` than this are not a request, but an attempt.
+    const MAX: usize = 4;
+
+    pub(super) const NONE: Self = Self { words: [Word::EMPTY; Self::MAX], len: 0 };
+
+    pub(super) fn one(word: Word) -> Self {
+        let mut values = Self::NONE;
+        values.words[0] = word;
+        values.len = 1;
+        values
+    }
+
+    /// `false` when there is no room left.
+    fn add(&mut self, word: Word) -> bool {
+        if word.is_empty() || self.iter().any(|known| *known == word) {
+            return true;
+        }
+        let Some(free) = self.words.get_mut(self.len) else { return false };
+        *free = word;
+        self.len += 1;
+        true
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Word> {
+        self.words[..self.len].iter()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(super) fn is_repeated(&self) -> bool {
+        self.len > 1
+    }
+}
+
+/// What the parameters of a request say.
+#[derive(Clone, Debug)]
+pub(super) struct Kvp {
+    pub(super) services: Values,
+    pub(super) requests: Values,
+    /// Some value of `request` came from the body.
+    pub(super) body_has_request: bool,
+    pub(super) version: Option<&'static str>,
+    accept_versions: Option<&'static str>,
+    pub(super) has_lock_id: bool,
+    pub(super) is_tiled: bool,
+    pub(super) is_stored: bool,
+    pub(super) layer: Option<Span>,
+    /// Something was there that servers may read in different ways.
+    pub(super) is_strange: bool,
+    parameters: usize,
+}
+
+impl Kvp {
+    pub(super) const EMPTY: Self = Self {
+        services: Values::NONE,
+        requests: Values::NONE,
+        body_has_request: false,
+        version: None,
+        accept_versions: None,
+        has_lock_id: false,
+        is_tiled: false,
+        is_stored: false,
+        layer: None,
+        is_strange: false,
+        parameters: 0,
+    };
+
+    /// Reads the query of `target`, which begins at `from`.
+    pub(super) fn of_query(target: &[u8], from: usize) -> Self {
+        let mut kvp = Self::EMPTY;
+        let mut start = from;
+        for pair in pairs(target.get(from..).unwrap_or_default()) {
+            let (key, value) = split(pair);
+            let value_start = start + pair.len() - value.len();
+            let span = Span { start: value_start as u32, end: (value_start + value.len()) as u32 };
+            kvp.read(key, value, Encoding::Form, Some(span));
+            start += pair.len() + 1;
+        }
+        kvp
+    }
+
+    /// Adds the pairs of a form body.
+    pub(super) fn add_form(&mut self, body: &[u8]) {
+        for pair in pairs(body) {
+            let (key, value) = split(pair);
+            self.read(key, value, Encoding::Form, None);
+        }
+    }
+
+    /// Adds one field of a multipart body.
+    pub(super) fn add_field(&mut self, name: &[u8], value: &[u8]) {
+        self.read(name, value, Encoding::Plain, None);
+    }
+
+    /// The version that was asked for, negotiated or not.
+    pub(super) fn any_version(&self) -> Option<&'static str> {
+        self.version.or(self.accept_versions)
+    }
+
+    fn read(&mut self, key: &[u8], value: &[u8], encoding: Encoding, span: Option<Span>) {
+        self.parameters += 1;
+        self.is_strange |= self.parameters > MAX_PARAMETERS;
+        match Key::named(key, encoding) {
+            Err(Strange) => self.is_strange = true,
+            Ok(None) => {}
+            Ok(Some(key)) => self.take(key, value, encoding, span),
+        }
+    }
+
+    fn take(&mut self, key: Key, value: &[u8], encoding: Encoding, span: Option<Span>) {
+        let word = || Word::of_value(value, encoding);
+        match key {
+            Key::Service | Key::Request => match word() {
+                Ok(word) => self.add_name(key, word, span.is_none()),
+                Err(Strange) => self.is_strange = true,
+            },
+            Key::Version => self.version = self.version.or_else(|| version::first_known(value, encoding)),
+            Key::AcceptVersions => self.accept_versions = self.accept_versions.or_else(|| version::first_known(value, encoding)),
+            Key::LockId => self.has_lock_id |= !value.is_empty(),
+            Key::Tiled => self.is_tiled |= word().is_ok_and(|word| word.is("true")),
+            Key::Store => self.is_stored |= word().is_ok_and(|word| word.is("true")),
+            Key::Exceptions => {}
+            Key::Layer => self.layer = self.layer.or(span.filter(|span| span.start < span.end)),
+        }
+    }
+
+    fn add_name(&mut self, key: Key, word: Word, is_of_body: bool) {
+        let values = if key == Key::Service { &mut self.services } else { &mut self.requests };
+        let before = values.len;
+        self.is_strange |= !values.add(word);
+        self.body_has_request |= key == Key::Request && is_of_body && values.len > before;
+    }
+}
+
+/// The first value of `key` in a query, without its blanks and case.
+pub(super) fn value_in(query: &[u8], key: Key) -> Option<Word> {
+    pairs(query).take(MAX_PARAMETERS).map(split).find_map(|(name, value)| {
+        let is_wanted = Key::named(name, Encoding::Form) == Ok(Some(key));
+        is_wanted.then(|| Word::of_value(value, Encoding::Form).ok()).flatten()
+    })
+}
+
+fn pairs(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|&byte| byte == b'&')
+}
+
+fn split(pair: &[u8]) -> (&[u8], &[u8]) {
+    match pair.iter().position(|&byte| byte == b'=') {
+        Some(at) => (&pair[..at], &pair[at + 1..]),
+        None => (pair, &[]),
+    }
+}

@@ -1,0 +1,124 @@
+//! A multipart body: its fields are key-value pairs, its last file (or the field `body`) is the XML.
+//!
+//! A later part may change what an earlier one said, so a body that is not whole within the prefix says nothing. The
+//! reading is strict: every looseness (preambles, bare line feeds, nested parts) is refused, because servers differ there.
+
+use super::kvp::Kvp;
+
+/// Parts looked at.
+const MAX_PARTS: usize = 64;
+/// RFC 2046.
+const MAX_BOUNDARY: usize = 70;
+
+/// The `boundary` of a multipart content type, if it has exactly one that needs no interpretation.
+pub(super) fn boundary(content_type: &str) -> Option<&str> {
+    // Upload libraries take a comma for a separator too.
+    if content_type.contains(',') {
+        return None;
+    }
+    let mut found = None;
+    for parameter in content_type.split(';').skip(1) {
+        let (name, value) = parameter.split_once('=')?;
+        if name.trim().eq_ignore_ascii_case("boundary") {
+            let value = value.trim();
+            let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+            if found.replace(value).is_some() {
+                return None;
+            }
+        }
+    }
+    let is_plain = |boundary: &&str| {
+        let mut bytes = boundary.bytes();
+        (1..=MAX_BOUNDARY).contains(&boundary.len())
+            && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"'()+_-./:=?".contains(&byte))
+    };
+    found.filter(is_plain)
+}
+
+/// Adds the fields to `kvp` and returns the file, or `None` when the body is not whole or not plain.
+pub(super) fn read<'b>(body: &'b [u8], boundary: &str, kvp: &mut Kvp) -> Option<&'b [u8]> {
+    let delimiter = format!("\r\n--{boundary}").into_bytes();
+    let mut rest = body.strip_prefix(&delimiter[2..])?;
+    let mut file = None;
+    let mut body_field = None;
+    for _ in 0..MAX_PARTS {
+        if rest.starts_with(b"--") {
+            return file.or(body_field);
+        }
+        rest = rest.strip_prefix(b"\r\n")?;
+        let end = find(rest, &delimiter)?;
+        let (head, content) = split_part(&rest[..end])?;
+        match disposition(head)? {
+            Part::File => file = Some(content),
+            Part::Field { name } if name.eq_ignore_ascii_case(b"body") => {
+                // Whether it is the XML or a parameter depends on the parts that follow.
+                kvp.add_field(name, content);
+                body_field = Some(content);
+            }
+            Part::Field { name } => kvp.add_field(name, content),
+        }
+        rest = &rest[end + delimiter.len()..];
+    }
+    None
+}
+
+enum Part<'b> {
+    File,
+    Field { name: &'b [u8] },
+}
+
+fn split_part(part: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = find(part, b"\r\n\r\n")?;
+    Some((&part[..end], &part[end + 4..]))
+}
+
+/// Reads the headers of a part.
+fn disposition(head: &[u8]) -> Option<Part<'_>> {
+    let mut part = None;
+    for line in head.split(|&byte| byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let colon = line.iter().position(|&byte| byte == b':')?;
+        let (name, value) = (line[..colon].to_ascii_lowercase(), line[colon + 1..].trim_ascii());
+        match name.as_slice() {
+            b"content-disposition" if part.is_none() => part = Some(part_of(value)?),
+            b"content-disposition" => return None,
+            b"content-type" if value.to_ascii_lowercase().starts_with(b"multipart") => return None,
+            b"content-transfer-encoding" => return None,
+            _ => {}
+        }
+    }
+    part
+}
+
+/// `form-data; name="request"`, or with a `filename`.
+fn part_of(disposition: &[u8]) -> Option<Part<'_>> {
+    let mut name = None;
+    let mut is_file = false;
+    let mut parameters = disposition.split(|&byte| byte == b';');
+    if !parameters.next()?.trim_ascii().eq_ignore_ascii_case(b"form-data") {
+        return None;
+    }
+    for parameter in parameters {
+        let equals = parameter.iter().position(|&byte| byte == b'=')?;
+        let (key, value) = (parameter[..equals].trim_ascii(), parameter[equals + 1..].trim_ascii());
+        if key.eq_ignore_ascii_case(b"name") {
+            if name.replace(unquoted(value)?).is_some() {
+                return None;
+            }
+        } else {
+            is_file |= key.to_ascii_lowercase().starts_with(b"filename");
+        }
+    }
+    let name = name?;
+    Some(if is_file { Part::File } else { Part::Field { name } })
+}
+
+/// Without its quotes; with a backslash or a quote inside, readers differ.
+fn unquoted(value: &[u8]) -> Option<&[u8]> {
+    let inner = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
+    (!inner.iter().any(|byte| matches!(byte, b'"' | b'\\'))).then_some(inner)
+}
+
+fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
+    text.windows(wanted.len()).position(|window| window == wanted)
+}

@@ -1,0 +1,145 @@
+//! The path as a servlet container sees it: `;parameters` gone, escapes decoded, `//`, `.` and `..` resolved.
+//!
+//! The decision is made on this reading, the original bytes are what is forwarded. So the promise is one-sided: whatever
+//! reading the containers and frameworks behind us may take, it must not be more powerful than ours. Where they are known
+//! to differ (encoded slashes, backslashes, encoded semicolons, double encoding, `..` above the root, broken UTF-8) there
+//! is no path at all, and the request is `unknown`.
+
+use std::borrow::Cow;
+
+use super::Span;
+use super::word::{Encoding, Word, decode};
+
+/// Deeper paths are not looked at. The deepest of GeoServer's own have about twelve segments.
+const MAX_SEGMENTS: usize = 32;
+
+/// The segments of a path, as spans of the request target, each without its `;parameters`.
+#[derive(Clone, Debug)]
+pub(super) struct Path<'t> {
+    target: &'t [u8],
+    segments: [Span; MAX_SEGMENTS],
+    len: usize,
+}
+
+impl<'t> Path<'t> {
+    /// Splits the path of `target` (all of it before the first `?`), or `None` when it cannot be read safely.
+    pub(super) fn parse(target: &'t [u8], path_len: usize) -> Option<Self> {
+        let path = &target[..path_len];
+        let mut parsed = Self { target, segments: [Span { start: 0, end: 0 }; MAX_SEGMENTS], len: 0 };
+        let mut start = match path.first() {
+            Some(b'/') => 1,
+            Some(_) | None => return None,
+        };
+        for piece in path[1..].split(|&byte| byte == b'/') {
+            let name_len = piece.iter().position(|&byte| byte == b';').unwrap_or(piece.len());
+            if piece[name_len..].iter().any(|byte| byte.is_ascii_control() || matches!(byte, b'\\' | b'#')) {
+                return None;
+            }
+            match reading_of(&piece[..name_len])? {
+                Reading::Nothing => {}
+                Reading::Up => parsed.len = parsed.len.checked_sub(1)?,
+                Reading::Name => {
+                    *parsed.segments.get_mut(parsed.len)? = Span { start: start as u32, end: (start + name_len) as u32 };
+                    parsed.len += 1;
+                }
+            }
+            start += piece.len() + 1;
+        }
+        Some(parsed)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Where segment `at` stands in the request target.
+    pub(super) fn span(&self, at: usize) -> Option<Span> {
+        self.segments[..self.len].get(at).copied()
+    }
+
+    /// The name of segment `at`, decoded; empty when there is none (no segment is empty).
+    pub(super) fn name(&self, at: usize) -> Word {
+        self.span(at).map_or(Word::EMPTY, |span| Word::of_segment(span.of(self.target)))
+    }
+
+    /// The text of `span` without its case and blanks, as GeoServer compares it; `None` for letters beyond ASCII.
+    pub(super) fn folded(&self, span: Span) -> Option<Word> {
+        Word::of_value(span.of(self.target), Encoding::Path).ok()
+    }
+
+    /// How many segments `context` has, if the path begins with them.
+    pub(super) fn below(&self, context: &str) -> Option<usize> {
+        let mut depth = 0;
+        for name in context.split('/').filter(|name| !name.is_empty()) {
+            let segment = self.span(depth)?.of(self.target);
+            if !decode(segment, Encoding::Path).flatten().eq(name.bytes()) {
+                return None;
+            }
+            depth += 1;
+        }
+        Some(depth)
+    }
+}
+
+/// What one piece between slashes does to the path.
+enum Reading {
+    /// Empty or `.`: as if it were not there.
+    Nothing,
+    /// `..`
+    Up,
+    Name,
+}
+
+fn reading_of(piece: &[u8]) -> Option<Reading> {
+    let mut is_ascii = true;
+    let mut is_encoded = false;
+    for byte in decode(piece, Encoding::Path) {
+        let byte = byte.ok()?;
+        // A decoded slash or backslash may or may not be a separator; a decoded `;` may or may not begin parameters; a decoded
+        // `%` may be decoded once more; `#` and control bytes are refused by some containers and passed by others.
+        if byte.is_ascii_control() || matches!(byte, b'/' | b'\\' | b';' | b'%' | b'#') {
+            return None;
+        }
+        is_ascii &= byte.is_ascii();
+    }
+    for &byte in piece {
+        is_encoded |= byte == b'%';
+    }
+    if is_ascii && !is_encoded {
+        return Some(dots(piece));
+    }
+    let decoded: Vec<u8> = decode(piece, Encoding::Path).flatten().collect();
+    std::str::from_utf8(&decoded).ok()?;
+    Some(dots(&decoded))
+}
+
+fn dots(name: &[u8]) -> Reading {
+    match name {
+        b"" | b"." => Reading::Nothing,
+        b".." => Reading::Up,
+        _ => Reading::Name,
+    }
+}
+
+/// The path a servlet container would map, of the raw path of a request (no query), or `None` when it cannot be read safely:
+/// a broken escape, a control byte, `..` above the root, or an encoding that containers do not agree about.
+///
+/// Borrows when the path is already what it says. A trailing slash stays.
+pub fn normalise_path(raw: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let path = Path::parse(raw, raw.len())?;
+    let mut normal = Vec::with_capacity(raw.len());
+    for span in &path.segments[..path.len] {
+        normal.push(b'/');
+        normal.extend(decode(span.of(raw), Encoding::Path).flatten());
+    }
+    if normal.is_empty() || ends_in_slash(raw) {
+        normal.push(b'/');
+    }
+    Some(if normal == raw { Cow::Borrowed(raw) } else { Cow::Owned(normal) })
+}
+
+fn ends_in_slash(raw: &[u8]) -> bool {
+    let last = raw.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    let name_len = last.iter().position(|&byte| byte == b';').unwrap_or(last.len());
+    !matches!(reading_of(&last[..name_len]), Some(Reading::Name))
+}

@@ -1,0 +1,149 @@
+//! Which part of GeoServer an address belongs to.
+
+use super::path::Path;
+use super::word::Word;
+use super::{Service, Span, operation};
+
+/// What answers at an address.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Route {
+    /// Not below GeoServer's context, or nothing is known to be there.
+    Unmapped {
+        reason: &'static str,
+    },
+    Ui {
+        reason: &'static str,
+    },
+    Admin {
+        reason: &'static str,
+    },
+    Static {
+        reason: &'static str,
+        ows: Option<Address>,
+    },
+    /// GeoWebCache's tile services: segments from `from` on follow `/gwc/service`.
+    Tiles {
+        from: usize,
+        workspace: Option<Span>,
+        layer: Option<Span>,
+    },
+    /// OGC API: segments from `from` on follow `/ogc`.
+    OgcApi {
+        from: usize,
+        workspace: Option<Span>,
+    },
+    Ows(Address),
+    /// The pictures that KML placemarks refer to.
+    KmlIcon {
+        workspace: Option<Span>,
+    },
+}
+
+/// What an address of GeoServer's dispatcher says by itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Address {
+    pub(super) service: Option<Service>,
+    /// The operation, where the address has one: `/wfs/GetFeature`, `/wms/reflect`.
+    pub(super) request: Option<Word>,
+    pub(super) workspace: Option<Span>,
+    pub(super) layer: Option<Span>,
+}
+
+/// The route of a path that is known to be below a context of `base` segments.
+pub(super) fn find(path: &Path<'_>, base: usize) -> Route {
+    let first = path.name(base);
+    // The exact mappings come first: a workspace called like one of them is not reachable below its own name.
+    match first.as_bytes() {
+        b"" => return Route::Ui { reason: "GeoServer's start page" },
+        b"rest" => return Route::Admin { reason: "GeoServer's REST interface (/rest)" },
+        b"monitor" | b"importer" => {
+            return Route::Admin { reason: "the monitor or the importer, whose state is in one GeoServer" };
+        }
+        b"web" => return Route::Ui { reason: "GeoServer's web interface (/web)" },
+        b"index.html" | b"accessDenied.html" => return Route::Ui { reason: "a page of GeoServer's web interface" },
+        b"login" | b"logout" => return Route::Ui { reason: "login and logout, whose sessions are on the main" },
+        b"TestWfsPost" => return Route::Ui { reason: "the request form of the demo pages, which sends requests itself" },
+        name if name.starts_with(b"rest.") => return Route::Admin { reason: "GeoServer's REST interface (/rest)" },
+        name if name.starts_with(b"j_spring_") || name.starts_with(b"j_acegi_") => {
+            return Route::Ui { reason: "login and logout, whose sessions are on the main" };
+        }
+        b"temp" => return Route::Unmapped { reason: "/temp holds files that one GeoServer left there" },
+        b"pdf" => return Route::Unmapped { reason: "/pdf (printing) keeps its files on one GeoServer" },
+        _ => {}
+    }
+    if let Some(route) = mapped(path, base, base) {
+        return route;
+    }
+    let below_names = (base + 1..=base + 2).find_map(|at| mapped(path, base, at));
+    if is_static(first.as_bytes()) {
+        let ows = match below_names {
+            Some(Route::Ows(address)) => Some(address),
+            _ => None,
+        };
+        return Route::Static { reason: "files that are the same on every GeoServer", ows };
+    }
+    below_names.unwrap_or(Route::Unmapped { reason: "nothing of GeoServer's is known at this address" })
+}
+
+fn is_static(first: &[u8]) -> bool {
+    matches!(first, b"www" | b"styles" | b"schemas" | b"webresources" | b"options.png" | b"apicss" | b"swagger-ui")
+        || first.starts_with(b"openlayers")
+}
+
+/// What is mapped at segment `at`; segments between `base` and it are a workspace and a layer.
+fn mapped(path: &Path<'_>, base: usize, at: usize) -> Option<Route> {
+    let workspace = if at > base { path.span(base) } else { None };
+    let layer = if at > base + 1 { path.span(base + 1) } else { None };
+    let following = path.len().checked_sub(at + 1)?;
+    let name = path.name(at);
+    match name.as_bytes() {
+        b"gwc" => Some(geowebcache(path, at + 1, workspace, layer)),
+        b"ogc" => Some(Route::OgcApi { from: at + 1, workspace }),
+        b"kml" if following > 0 && path.name(at + 1).is("icon") => Some(Route::KmlIcon { workspace }),
+        b"ows" => Some(dispatcher(path, at, workspace, layer)),
+        b"wms" | b"wfs" | b"wcs" | b"wps" | b"csw" | b"kml" | b"animate" if following <= 1 => {
+            Some(dispatcher(path, at, workspace, layer))
+        }
+        _ => None,
+    }
+}
+
+/// GeoWebCache, below `/gwc`.
+fn geowebcache(path: &Path<'_>, from: usize, workspace: Option<Span>, layer: Option<Span>) -> Route {
+    match path.name(from).as_bytes() {
+        b"service" => Route::Tiles { from: from + 1, workspace, layer },
+        b"rest" if path.name(from + 1).is("web") => Route::Ui { reason: "GeoWebCache's pages (/gwc/rest/web)" },
+        name if name == b"rest" || name.starts_with(b"rest.") => {
+            Route::Admin { reason: "GeoWebCache's REST interface (/gwc/rest)" }
+        }
+        b"" | b"home" | b"demo" => Route::Ui { reason: "GeoWebCache's pages (/gwc, /gwc/demo)" },
+        _ => Route::Unmapped { reason: "nothing of GeoWebCache's is known at this address" },
+    }
+}
+
+/// GeoServer's dispatcher: the last segment is the service, or else the one before it is and the last is the operation.
+fn dispatcher(path: &Path<'_>, at: usize, workspace: Option<Span>, layer: Option<Span>) -> Route {
+    let last = folded(path, path.len() - 1);
+    let address = |service, request| Route::Ows(Address { service, request, workspace, layer });
+    if last.is("testwfspost") {
+        return Route::Ui { reason: "the request form of the demo pages, which sends requests itself" };
+    }
+    if last.is("kml") || last.is("animate") {
+        return address(Some(Service::Wms), Some(last));
+    }
+    if let Some(service) = operation::service_named(&last) {
+        return address(Some(service), None);
+    }
+    if path.len() - 1 == at {
+        return address(None, None);
+    }
+    let before = operation::service_named(&folded(path, path.len() - 2));
+    // An old name for the address itself.
+    let request = if last.is("wfsdispatcher") { None } else { Some(last) };
+    address(before, before.and(request))
+}
+
+/// GeoServer compares services and operations without their case, wherever they come from.
+fn folded(path: &Path<'_>, at: usize) -> Word {
+    path.span(at).and_then(|span| path.folded(span)).unwrap_or(Word::EMPTY)
+}

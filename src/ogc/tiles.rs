@@ -1,0 +1,114 @@
+//! GeoWebCache's tile services, below `/gwc/service`.
+
+use super::body::{self, Kind};
+use super::decide::guarded;
+use super::kvp::Kvp;
+use super::operation;
+use super::path::Path;
+use super::reading::Reading;
+use super::word::Word;
+use super::{RequestClass, RequestHead, Service, Span};
+
+/// The reading of a request whose segments from `from` on follow `/gwc/service`, and the layer its path names.
+pub(super) fn reading(
+    head: &RequestHead<'_>,
+    path: &Path<'_>,
+    from: usize,
+    body_prefix: Option<&[u8]>,
+    kvp: &mut Kvp,
+) -> (Reading, Option<Span>) {
+    match (head.method, body_prefix) {
+        ("GET" | "HEAD", _) => {}
+        ("POST", Some(prefix)) if body::kind(head.content_type) == Kind::Form => kvp.add_form(prefix),
+        _ => return (guarded(Reading::unknown("tiles are asked for with GET"), kvp), None),
+    }
+    let protocol = Protocol::named(&path.name(from));
+    let following = path.len() - (from + 1).min(path.len());
+    let (by_path, layer) = match protocol {
+        Some(protocol) => by_path(protocol, path, from + 1, following),
+        None => (Reading::unknown("no tile service of this name"), None),
+    };
+    let reading = match protocol {
+        Some(protocol) if !kvp.requests.is_empty() => by_request(protocol, kvp),
+        Some(_) | None => by_path,
+    };
+    (guarded(reading, kvp), layer)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Wmts,
+    Tms,
+    Wms,
+    /// Google Maps, Virtual Earth, KML super-overlays: nothing but tiles.
+    Other,
+}
+
+impl Protocol {
+    fn named(name: &Word) -> Option<Self> {
+        match name.as_bytes() {
+            b"wmts" => Some(Self::Wmts),
+            b"tms" => Some(Self::Tms),
+            b"wms" => Some(Self::Wms),
+            b"gmaps" | b"mgmaps" | b"ve" | b"kml" => Some(Self::Other),
+            _ => None,
+        }
+    }
+
+    fn service(self) -> Option<Service> {
+        match self {
+            Self::Wmts => Some(Service::Wmts),
+            Self::Tms => Some(Service::Tms),
+            Self::Wms => Some(Service::Wms),
+            Self::Other => None,
+        }
+    }
+}
+
+fn by_request(protocol: Protocol, kvp: &Kvp) -> Reading {
+    kvp.requests.iter().map(|name| of_request(protocol, name)).reduce(Reading::safer).unwrap_or(MISSING)
+}
+
+const MISSING: Reading = Reading::unknown("request= is missing");
+
+fn of_request(protocol: Protocol, name: &Word) -> Reading {
+    let Some(service) = protocol.service() else {
+        return Reading::new(RequestClass::Tile, None, "a tile of GeoWebCache (/gwc/service)");
+    };
+    let Some(operation) = operation::find(service, name) else {
+        return Reading::new(RequestClass::Unknown, Some(service), "the tile service has no operation of this name");
+    };
+    let (class, reason) = match operation.class {
+        RequestClass::Map | RequestClass::Tile => (RequestClass::Tile, "a tile of GeoWebCache (/gwc/service)"),
+        RequestClass::Capabilities => (RequestClass::Capabilities, "GetCapabilities of a tile service (/gwc/service)"),
+        class => (class, "a request about tiles to GeoWebCache (/gwc/service)"),
+    };
+    Reading { class, service: Some(service), operation: Some(operation.name), reason }
+}
+
+/// What the path says, `following` segments from `at` on, and the layer it names.
+fn by_path(protocol: Protocol, path: &Path<'_>, at: usize, following: usize) -> (Reading, Option<Span>) {
+    let service = protocol.service();
+    let named = |class, operation, reason, layer| (Reading { class, service, operation, reason }, layer);
+    match protocol {
+        Protocol::Wmts if path.name(at).is("rest") => match following {
+            2 if path.name(at + 1).is("WMTSCapabilities.xml") => {
+                let reason = "the capabilities of the tile service (WMTSCapabilities.xml)";
+                named(RequestClass::Capabilities, Some("GetCapabilities"), reason, None)
+            }
+            // rest/{layer}/[{style}/]{tileMatrixSet}/{tileMatrix}/{tileRow}/{tileCol}, and /{j}/{i} behind it.
+            6 | 7 => named(RequestClass::Tile, Some("GetTile"), "a WMTS tile by its address", path.span(at + 1)),
+            8 | 9 => {
+                let reason = "a WMTS GetFeatureInfo by its address";
+                named(RequestClass::Info, Some("GetFeatureInfo"), reason, path.span(at + 1))
+            }
+            _ => named(RequestClass::Unknown, None, "not the address of a WMTS tile", None),
+        },
+        Protocol::Tms => match following {
+            0..=2 => named(RequestClass::Capabilities, None, "the description of a TMS service", path.span(at + 1)),
+            _ => named(RequestClass::Tile, None, "a TMS tile by its address", path.span(at + 1)),
+        },
+        Protocol::Other => named(RequestClass::Tile, None, "a tile of GeoWebCache (/gwc/service)", path.span(at)),
+        Protocol::Wmts | Protocol::Wms => (Reading { service, ..MISSING }, None),
+    }
+}
