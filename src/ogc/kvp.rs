@@ -183,7 +183,7 @@ impl Kvp {
             Key::Tiled => self.is_tiled |= word().is_ok_and(|word| word.is("true")),
             Key::Store => self.is_stored |= word().is_ok_and(|word| word.is("true")),
             Key::Exceptions => {}
-            Key::Layer => self.layer = self.layer.or(span.filter(|span| span.start < span.end)),
+            Key::Layer => self.layer = self.layer.or_else(|| span.filter(|span| span.start < span.end)),
         }
     }
 
