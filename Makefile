@@ -1,0 +1,41 @@
+# The two commands of the README, and those of CONTRIBUTING.md. Each installs what it needs and lacks (scripts/setup.sh).
+
+.PHONY: demo test bench build release deb deny setup
+
+## A simulated GeoServer cluster behind a real front door, in one process. ARGS="--replicas 5" goes to `geofront demo`.
+demo:
+	@scripts/setup.sh build
+	cargo run --locked --quiet -- demo $(ARGS)
+
+## Everything that must hold, Tomcat, MapServer and promtool included. ARGS="--test tidy" goes to `cargo test`.
+test:
+	@scripts/setup.sh build test
+	cargo test --locked $(ARGS)
+
+## The cost of the hot path, and of a whole request and an idle client beside HAProxy and nginx.
+bench:
+	@scripts/setup.sh build bench
+	cargo bench --locked $(ARGS)
+
+## target/release/geofront, the ordinary way.
+build:
+	@scripts/setup.sh build
+	cargo build --release --locked
+
+## target/release/geofront, profile-guided: slower to build, faster to run.
+release:
+	@scripts/setup.sh build
+	@scripts/release.sh
+
+## target/geofront_VERSION_ARCH.deb from the binary that `make build` or `make release` left.
+deb:
+	@scripts/deb.sh
+
+## Licences, advisories and sources of every dependency. Asks the network for the advisories, so it stands apart from `make test`.
+deny:
+	@cargo deny --version >/dev/null 2>&1 || { echo "make deny needs cargo-deny: cargo install --locked cargo-deny" >&2; exit 1; }
+	cargo deny --locked check
+
+## What the targets above need, at once.
+setup:
+	@scripts/setup.sh build test bench

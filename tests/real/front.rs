@@ -1,0 +1,125 @@
+//! The real binary, `geofront run` on a configuration file, on ports the kernel chose; stopped when dropped.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use crate::wait;
+
+/// From start to listening: nothing slow happens in between, but the machine may be busy.
+const START: Duration = Duration::from_secs(20);
+
+/// From an upstream that works to one that is up, on a busy machine.
+const HEALTH: Duration = Duration::from_secs(30);
+
+/// A running front door.
+pub(crate) struct Front {
+    process: Child,
+    folder: TempDir,
+    ports: Ports,
+}
+
+#[derive(Deserialize)]
+struct Ports {
+    listen: Vec<SocketAddr>,
+    admin: SocketAddr,
+}
+
+impl Front {
+    /// In front of `upstreams`, the first of which is the main. `more` is more configuration, whole tables.
+    pub(crate) fn start(upstreams: &[(&str, SocketAddr)], more: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let config = folder.path().join("geofront.toml");
+        std::fs::write(&config, configuration(upstreams, more)).expect("the configuration is written");
+        let ports_file = folder.path().join("ports.json");
+        let log = File::create(folder.path().join("log")).expect("the log is created");
+        let mut process = Command::new(env!("CARGO_BIN_EXE_geofront"))
+            .args(["run", "--config"])
+            .arg(&config)
+            .arg("--ports-file")
+            .arg(&ports_file)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("the log's second handle"))
+            .stderr(log)
+            .spawn()
+            .expect("geofront starts");
+        let ports = wait::until("geofront listens", START, || {
+            let ended = process.try_wait().expect("our own child").is_some();
+            assert!(!ended, "geofront ended: {}", log_of(&folder));
+            serde_json::from_str(&std::fs::read_to_string(&ports_file).ok()?).ok()
+        });
+        Self { process, folder, ports }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.ports.listen[0]
+    }
+
+    /// What Prometheus would see.
+    pub(crate) fn metrics(&self) -> String {
+        let mut answer = ureq::get(format!("http://{}/metrics", self.ports.admin)).call().expect("/metrics answers");
+        answer.body_mut().read_to_string().expect("/metrics is text")
+    }
+
+    /// What `geofront_upstream_up` says of each of `names`.
+    fn are_up(&self, names: &[&str]) -> Vec<Option<bool>> {
+        let metrics = self.metrics();
+        let value = |name: &str| {
+            let series = format!("geofront_upstream_up{{upstream=\"{name}\"}} ");
+            metrics.lines().find_map(|line| line.strip_prefix(&series)).map(|value| value == "1")
+        };
+        names.iter().map(|name| value(name)).collect()
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_until_up(&self, names: &[&str]) {
+        self.wait_until(names, true);
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_until_down(&self, names: &[&str]) {
+        self.wait_until(names, false);
+    }
+
+    #[track_caller]
+    fn wait_until(&self, names: &[&str], up: bool) {
+        let what = format!("{names:?} {}", if up { "up" } else { "down" });
+        wait::until(&what, HEALTH, || self.are_up(names).iter().all(|is_up| *is_up == Some(up)).then_some(()));
+    }
+
+    /// The log's lines so far.
+    pub(crate) fn log(&self) -> String {
+        log_of(&self.folder)
+    }
+}
+
+fn log_of(folder: &TempDir) -> String {
+    let path: PathBuf = folder.path().join("log");
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("geofront's log:\n{}", self.log());
+        }
+        // It may have ended already, which the test has noticed.
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+fn configuration(upstreams: &[(&str, SocketAddr)], more: &str) -> String {
+    let mut toml = "listen = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n".to_owned();
+    for (i, (name, address)) in upstreams.iter().enumerate() {
+        let role = if i == 0 { "role = \"main\"\n" } else { "" };
+        write!(toml, "\n[upstreams.{name}]\nurl = \"http://{address}\"\n{role}").expect("a string grows");
+    }
+    toml + "\n" + more
+}
