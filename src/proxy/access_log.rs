@@ -1,1 +1,0 @@
-//! One line a request.
