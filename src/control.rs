@@ -49,23 +49,35 @@ impl Control {
 
     /// Tells the cluster what happened.
     pub fn handle(&self, event: Event, now: Instant) {
-        let _ = (event, now);
+        self.change(|cluster| ((), cluster.handle(event, now)));
     }
 
     /// Tells the cluster how an attempt went; without the lock when there is nothing to learn.
     pub fn observe(&self, upstream: &Upstream, outcome: Outcome, now: Instant) {
-        let _ = (upstream, outcome, now);
+        let is_news = match outcome {
+            Outcome::Success => upstream.load.is_in_doubt(),
+            Outcome::Busy => false,
+            Outcome::Failure(_) => true,
+        };
+        if is_news {
+            self.handle(Event::Observed { upstream: upstream.id, outcome }, now);
+        }
     }
 
     /// An operator's order.
     pub fn set_mode(&self, name: &str, mode: Mode, force: bool, now: Instant) -> Result<(), ModeError> {
-        let transitions = self.cluster.lock().set_mode(name, mode, force, now)?;
-        let _ = transitions;
-        Ok(())
+        self.change(|cluster| match cluster.set_mode(name, mode, force, now) {
+            Ok(transitions) => (Ok(()), transitions),
+            Err(refused) => (Err(refused), Vec::new()),
+        })
     }
 
+    /// The next thing due; call until `None`.
     pub fn poll_action(&self, now: Instant) -> Option<Action> {
-        self.cluster.lock().poll_action(now)
+        self.change(|cluster| {
+            let transitions = cluster.handle(Event::Tick, now);
+            (cluster.poll_action(now), transitions)
+        })
     }
 
     pub fn next_deadline(&self) -> Option<Instant> {
@@ -84,5 +96,33 @@ impl Control {
     /// Every transition from now on.
     pub fn transitions(&self) -> broadcast::Receiver<Transition> {
         self.transitions.subscribe()
+    }
+
+    /// The one way to write: change, publish if requests can see it, tell, wake.
+    fn change<T>(&self, change: impl FnOnce(&mut Cluster) -> (T, Vec<Transition>)) -> T {
+        let mut cluster = self.cluster.lock();
+        let before = cluster.next_deadline();
+        let (result, transitions) = change(&mut cluster);
+        if let Some(snapshot) = cluster.take_snapshot() {
+            self.snapshot.store(Arc::new(snapshot));
+        }
+        let is_due_sooner = cluster.next_deadline().is_some_and(|after| before.is_none_or(|before| after < before));
+        // Sent under the lock, so that listeners hear them in order. Nobody listening is no error.
+        transitions.iter().for_each(|transition| drop(self.transitions.send(transition.clone())));
+        drop(cluster);
+        // Logged after it: a log that cannot be written must not stop requests.
+        transitions.iter().for_each(log);
+        if is_due_sooner {
+            self.woken.notify_one();
+        }
+        result
+    }
+}
+
+fn log(transition: &Transition) {
+    if transition.is_warning() {
+        tracing::warn!("{transition}");
+    } else {
+        tracing::info!("{transition}");
     }
 }

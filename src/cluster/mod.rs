@@ -2,194 +2,258 @@
 //!
 //! `Cluster` is told what happened ([`Event`]), says what is due ([`Action`]), and is published as a [`Snapshot`] that requests
 //! read. It knows no clock, socket or thread: `now` is a parameter.
+//!
+//! ```text
+//!   Configured Probed Observed Tick --handle--> Cluster --poll_action--> Probe
+//!                                                  |  \--next_deadline-> when to ask again
+//!                                          take_snapshot
+//!                                                  v
+//!                              request --select--> Lease
+//! ```
+//!
+//! Promises that hold after every event:
+//!
+//! * An upstream gets nothing before its first passed probe, and nothing while it is down or not ready.
+//! * Load, health, mode and ejection survive every config reload of an upstream that keeps its name and address.
+//! * Requests' evidence alone never sets aside more than half of those who could serve reads, and never the last of them: a
+//!   layer that is broken everywhere must not empty the cluster. When the others are gone, ejections are lifted.
+//! * After `poll_action` returned `None`, the next deadline is in the future.
 
+mod event;
+mod mode;
+mod reconcile;
 mod snapshot;
 mod status;
+mod tracked;
+mod transition;
 mod upstream;
 mod words;
 
-use std::fmt;
+use std::collections::HashSet;
+use std::mem;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::config::{Config, UpstreamName};
+use crate::config::{Config, UpstreamConfig, UpstreamName};
+use crate::health::Schedule;
+use crate::ogc::RequestClass;
 
+pub use crate::health::HealthState;
+pub use event::{Action, Cause, Event, Outcome, ProbeReport};
+pub use mode::{LastServing, Mode, ModeError};
 pub use snapshot::{NoUpstream, Selection, Snapshot, Tried};
 pub use status::{ClusterStatus, UpstreamStatus};
+pub use transition::{Transition, What};
 pub use upstream::{Upstream, UpstreamId};
 
-/// What we measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HealthState {
-    Unknown,
-    Up,
-    Down,
-}
-
-/// What an operator ordered (HAProxy's READY, DRAIN, MAINT).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    Ready,
-    /// Nothing new; what runs may finish; still probed.
-    Drain,
-    /// Nothing at all, probes neither.
-    Maintenance,
-}
-
-/// What an attempt told about the upstream. Client faults and client aborts tell nothing and are not reported.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    Success,
-    /// It asked for patience (control-flow's 503 or 429): a load signal, never evidence against it.
-    Busy,
-    Failure(Cause),
-}
-
-/// Why an attempt or a probe counts against an upstream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// Refused, unreachable, TLS failed; with the reason.
-    Connect(String),
-    /// Nothing came within the limit.
-    Timeout(&'static str),
-    /// The connection died before or within the answer.
-    Reset(&'static str),
-    /// A status that a working GeoServer does not send.
-    Status(u16),
-    /// The answer ended too early.
-    Truncated,
-    /// A 200 that says the node is broken: what it says.
-    NodeFault(String),
-    /// A probe's answer was not the expected one: what was wrong with it.
-    Unexpected(String),
-}
-
-/// The result of an active check.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProbeReport {
-    pub outcome: Outcome,
-    pub took: Duration,
-}
-
-/// What happened.
-#[derive(Debug)]
-pub enum Event {
-    /// A configuration is in force from now on.
-    Configured(Arc<Config>),
-    Probed {
-        upstream: UpstreamId,
-        report: ProbeReport,
-    },
-    Observed {
-        upstream: UpstreamId,
-        outcome: Outcome,
-    },
-    /// Time passed.
-    Tick,
-}
-
-/// What is due.
-#[derive(Debug)]
-pub enum Action {
-    Probe(Arc<Upstream>),
-}
-
-/// Something an operator wants to know: one log line, one server-sent event.
-#[derive(Clone, Debug)]
-pub struct Transition {
-    /// Counts up by one from the start of the process.
-    pub sequence: u64,
-    pub upstream: Option<UpstreamName>,
-    pub what: What,
-}
-
-/// What changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
-    Health {
-        from: HealthState,
-        to: HealthState,
-        cause: Option<Cause>,
-    },
-    Ejected {
-        until: Instant,
-        cause: Cause,
-    },
-    /// The ejection is over; one request at a time until one succeeds.
-    HalfOpen,
-    Returned,
-    Mode {
-        from: Mode,
-        to: Mode,
-    },
-    Added,
-    Retired,
-    Configured {
-        revision: u64,
-    },
-}
-
-/// Why a mode change was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ModeError {
-    NoSuchUpstream(String),
-    /// It is the last one that serves; `--force` overrides.
-    LastServing(UpstreamName),
-}
-
-impl fmt::Display for ModeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoSuchUpstream(name) => write!(f, "no upstream is called `{name}`"),
-            Self::LastServing(name) => write!(f, "`{name}` is the last upstream that serves requests"),
-        }
-    }
-}
-
-impl std::error::Error for ModeError {}
+use snapshot::Place;
+use tracked::Tracked;
 
 /// The machine.
 #[derive(Debug)]
 pub struct Cluster {
     config: Arc<Config>,
+    /// Of the configuration; the first is 1.
     revision: u64,
+    /// In the order of the configuration.
+    tracked: Vec<Tracked>,
+    ids: Ids,
+    /// Of the last transition.
+    sequence: u64,
+    /// Transitions not handed out yet.
+    outbox: Vec<Transition>,
+    /// Requests would see a difference since the snapshot last taken.
+    is_visibly_changed: bool,
+    snapshots_taken: usize,
+}
+
+/// Gives out identities, and with them places on the common grid of probes.
+#[derive(Debug)]
+struct Ids {
+    next: u32,
+    origin: Instant,
+}
+
+impl Ids {
+    fn track(&mut self, config: &UpstreamConfig, now: Instant) -> Tracked {
+        let id = UpstreamId(self.next);
+        self.next = self.next.checked_add(1).expect("nobody reconfigures four billion times");
+        let upstream = Arc::new(Upstream::new(id, config, Arc::default()));
+        Tracked::new(upstream, config, Schedule::new(self.origin, id.0, now), now)
+    }
 }
 
 impl Cluster {
     /// Everything unknown, the first probes due at `now`.
     pub fn new(config: Arc<Config>, now: Instant) -> Self {
-        let _ = now;
-        Self { config, revision: 1 }
+        let mut ids = Ids { next: 0, origin: now };
+        let tracked = config.upstreams.iter().map(|upstream| ids.track(upstream, now)).collect();
+        let (outbox, is_visibly_changed) = (Vec::new(), false);
+        Self { config, revision: 1, tracked, ids, sequence: 0, outbox, is_visibly_changed, snapshots_taken: 0 }
     }
 
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Transition> {
-        let _ = (event, now);
-        Vec::new()
+        self.pass_time(now);
+        match event {
+            Event::Configured(config) => self.configured(config, now),
+            Event::Probed { upstream, report } => self.probed(upstream, report, now),
+            Event::Observed { upstream, outcome } => self.observed(upstream, outcome, now),
+            Event::Tick => {}
+        }
+        self.settle(now);
+        mem::take(&mut self.outbox)
     }
 
-    /// An operator's order.
+    /// An operator's order. Refused, unless forced, when it takes the last one away that serves some class.
     pub fn set_mode(&mut self, name: &str, mode: Mode, force: bool, now: Instant) -> Result<Vec<Transition>, ModeError> {
-        let _ = (mode, force, now);
-        Err(ModeError::NoSuchUpstream(name.to_owned()))
+        let at = self.tracked.iter().position(|tracked| tracked.upstream.name.as_str() == name);
+        let at = at.ok_or_else(|| ModeError::NoSuchUpstream(name.to_owned()))?;
+        if mode != Mode::Ready && !force {
+            self.refuse_the_last(at)?;
+        }
+        let changes = self.tracked[at].set_mode(mode, now);
+        self.report(at, changes);
+        self.settle(now);
+        Ok(mem::take(&mut self.outbox))
     }
 
-    /// The next thing due; call until `None`.
+    /// The next thing due; call until `None`. What the passing of time changed is reported by the next [`Self::handle`].
     pub fn poll_action(&mut self, now: Instant) -> Option<Action> {
-        let _ = now;
-        None
+        self.pass_time(now);
+        self.settle(now);
+        let is_due = |tracked: &&mut Tracked| tracked.probes.due().is_some_and(|due| due <= now);
+        let next = self.tracked.iter_mut().filter(is_due).min_by_key(|tracked| tracked.probes.due())?;
+        next.probes.begin(now, self.config.health.timeout);
+        Some(Action::Probe(Arc::clone(&next.upstream)))
     }
 
     /// When something is due next without an event.
     pub fn next_deadline(&self) -> Option<Instant> {
-        None
+        self.tracked.iter().filter_map(Tracked::deadline).min()
     }
 
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(self.revision, Arc::clone(&self.config))
+        let places: Vec<_> = self.tracked.iter().filter_map(|t| Some(Place::new(&t.upstream, t.standing()?))).collect();
+        Snapshot::new(self.revision, Arc::clone(&self.config), &places, self.snapshots_taken)
+    }
+
+    /// The snapshot, if requests would see a difference to the one last taken.
+    pub fn take_snapshot(&mut self) -> Option<Snapshot> {
+        mem::take(&mut self.is_visibly_changed).then(|| {
+            self.snapshots_taken += 1;
+            self.snapshot()
+        })
     }
 
     pub fn status(&self, now: Instant) -> ClusterStatus {
-        let _ = now;
-        ClusterStatus { revision: self.revision, upstreams: Vec::new() }
+        ClusterStatus { revision: self.revision, upstreams: self.tracked.iter().map(|tracked| tracked.status(now)).collect() }
+    }
+
+    fn configured(&mut self, config: Arc<Config>, now: Instant) {
+        self.config = config;
+        self.revision += 1;
+        let (old, ids) = (mem::take(&mut self.tracked), &mut self.ids);
+        let reconciled = reconcile::reconcile(old, &self.config.upstreams, |upstream| ids.track(upstream, now));
+        self.tracked = reconciled.tracked;
+        self.is_visibly_changed = true;
+        self.emit(None, What::Configured { revision: self.revision });
+        reconciled.retired.into_iter().for_each(|name| self.emit(Some(name), What::Retired));
+        reconciled.added.into_iter().for_each(|name| self.emit(Some(name), What::Added));
+        let interval = self.config.health.interval.max(self.config.health.down_interval);
+        self.tracked.iter_mut().for_each(|tracked| tracked.probes.hasten(now, interval));
+    }
+
+    fn probed(&mut self, id: UpstreamId, report: ProbeReport, now: Instant) {
+        let Some(at) = self.position(id) else { return };
+        let change = self.tracked[at].probed(report, now, &self.config.health);
+        self.report(at, change);
+    }
+
+    fn observed(&mut self, id: UpstreamId, outcome: Outcome, now: Instant) {
+        let Some(at) = self.position(id) else { return };
+        let may_eject = self.may_eject(at);
+        let change = self.tracked[at].observed(outcome, now, &self.config.health, may_eject);
+        self.report(at, change);
+    }
+
+    fn pass_time(&mut self, now: Instant) {
+        for at in 0..self.tracked.len() {
+            let changes = self.tracked[at].passed_time(now, &self.config.health);
+            self.report(at, changes);
+        }
+    }
+
+    /// The ceiling: at most half of those who could serve reads are set aside, so that never all are.
+    fn may_eject(&self, at: usize) -> bool {
+        let (pool, set_aside) = self.pool();
+        self.tracked[at].is_ejectable() && (set_aside + 1) * 2 <= pool
+    }
+
+    /// How many could serve reads, and how many of them are set aside.
+    fn pool(&self) -> (usize, usize) {
+        let pool = || self.tracked.iter().filter(|tracked| tracked.is_of_the_pool());
+        (pool().count(), pool().filter(|tracked| tracked.is_set_aside()).count())
+    }
+
+    fn refuse_the_last(&self, at: usize) -> Result<(), ModeError> {
+        let (snapshot, upstream) = (self.snapshot(), &self.tracked[at].upstream);
+        let is_the_last = |class: &RequestClass| {
+            let mut serving = snapshot.serving(*class).peekable();
+            serving.peek().is_some() && serving.all(|other| other.id == upstream.id)
+        };
+        let classes: Vec<_> = RequestClass::ALL.into_iter().filter(is_the_last).collect();
+        if classes.is_empty() { Ok(()) } else { Err(ModeError::LastServing(LastServing { name: upstream.name.clone(), classes })) }
+    }
+
+    /// After every change: ejections that must not be are lifted, and what requests can see is noted.
+    fn settle(&mut self, now: Instant) {
+        for at in 0..self.tracked.len() {
+            let tracked = &self.tracked[at];
+            if tracked.is_set_aside() && (self.config.health.ejection_failures == 0 || tracked.is_fit() && !tracked.is_ejectable()) {
+                self.lift(at, now);
+            }
+        }
+        while let (pool, set_aside) = self.pool()
+            && pool > 0
+            && pool == set_aside
+        {
+            let in_pool = |at: &usize| self.tracked[*at].is_of_the_pool();
+            let soonest = (0..self.tracked.len()).filter(in_pool).min_by_key(|&at| self.tracked[at].ejected_until());
+            self.lift(soonest.expect("the pool is not empty"), now);
+        }
+        for tracked in &mut self.tracked {
+            self.is_visibly_changed |= tracked.publish();
+        }
+        if cfg!(debug_assertions) {
+            self.check_invariants();
+        }
+    }
+
+    fn lift(&mut self, at: usize, now: Instant) {
+        let change = self.tracked[at].lift(now, &self.config.health);
+        self.report(at, change);
+    }
+
+    fn position(&self, id: UpstreamId) -> Option<usize> {
+        self.tracked.iter().position(|tracked| tracked.upstream.id == id)
+    }
+
+    fn report(&mut self, at: usize, changes: impl IntoIterator<Item = What>) {
+        let name = self.tracked[at].upstream.name.clone();
+        changes.into_iter().for_each(|what| self.emit(Some(name.clone()), what));
+    }
+
+    fn emit(&mut self, upstream: Option<UpstreamName>, what: What) {
+        self.sequence += 1;
+        self.outbox.push(Transition { sequence: self.sequence, upstream, what });
+    }
+
+    fn check_invariants(&self) {
+        let names: HashSet<_> = self.tracked.iter().map(|tracked| &tracked.upstream.name).collect();
+        let ids: HashSet<_> = self.tracked.iter().map(|tracked| tracked.upstream.id).collect();
+        assert_eq!((names.len(), ids.len()), (self.tracked.len(), self.tracked.len()), "names and ids are unique");
+        let (pool, set_aside) = self.pool();
+        assert!(pool == 0 || set_aside < pool, "somebody who could serve reads does");
+        self.tracked.iter().for_each(Tracked::check_invariants);
     }
 }

@@ -1,18 +1,81 @@
 //! The immutable view that requests read.
+//!
+//! It holds only upstreams that are up and ready, already sorted by who may serve what, so that a choice looks at nothing but
+//! loads and weights, allocates nothing and takes no lock.
+//!
+//! Classes served by one place go there or nowhere. For all others: an upstream on trial gets the first request that comes
+//! (without that preference a light one might wait for its trial forever), then the least loaded replica, then the main where
+//! it serves as backup. A request that has failed once is not used for a trial unless nobody else is left.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::{Upstream, UpstreamId};
-use crate::balance::Lease;
-use crate::config::Config;
-use crate::ogc::RequestClass;
+use crate::balance::{Candidate, Lease, Load, pick_by};
+use crate::config::{Config, ServedBy, Weight};
+use crate::health::Warmup;
+use crate::ogc::{PerClass, RequestClass};
 
 /// Configuration and upstreams of one revision: one swap, so a reader never sees new upstreams with old health.
 #[derive(Debug)]
 pub struct Snapshot {
     pub revision: u64,
     pub config: Arc<Config>,
+    /// Those who serve what several may serve.
+    first: Box<[Place]>,
+    /// Those who do when none of the first can.
+    backup: Box<[Place]>,
+    /// Those who are half-open.
+    on_trial: Box<[Place]>,
+    routes: PerClass<Route>,
+    rotation: Rotation,
+}
+
+/// Who serves a class.
+#[derive(Clone, Debug)]
+enum Route {
+    Shared,
+    /// One place, if it is up and ready. Its ejection does not matter: there is nobody else to go to.
+    One(Option<Place>),
+}
+
+/// An upstream that is up and ready.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    upstream: Arc<Upstream>,
+    /// The upstream's: one pointer less to follow for each candidate.
+    load: Arc<Load>,
+    standing: Standing,
+}
+
+/// What of an upstream's state requests can see.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Standing {
+    pub(super) reads: Reads,
+    pub(super) weight: Weight,
+    pub(super) warmup: Option<Warmup>,
+}
+
+/// Its part in serving what several may serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reads {
+    First,
+    Backup,
+    OnTrial,
+    /// By configuration, or because it is ejected.
+    No,
+}
+
+/// Whose turn it is among equals. On its own cache lines, because every request writes it.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Rotation(AtomicUsize);
+
+impl Rotation {
+    fn next(&self) -> usize {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
 }
 
 /// One attempt's upstream and its place on it.
@@ -34,37 +97,127 @@ pub enum NoUpstream {
 /// The upstreams one request has tried. Bounded: attempts are.
 #[derive(Clone, Debug, Default)]
 pub struct Tried {
-    ids: [Option<UpstreamId>; Self::MAX],
+    ids: [UpstreamId; Self::MAX],
+    len: usize,
 }
 
 impl Tried {
     /// No request tries more often.
     pub const MAX: usize = 8;
 
+    /// What comes after [`Self::MAX`] is not remembered.
     pub fn add(&mut self, id: UpstreamId) {
-        if let Some(free) = self.ids.iter_mut().find(|slot| slot.is_none()) {
-            *free = Some(id);
+        if let Some(free) = self.ids.get_mut(self.len) {
+            *free = id;
+            self.len += 1;
         }
     }
 
     pub fn contains(&self, id: UpstreamId) -> bool {
-        self.ids.contains(&Some(id))
+        self.ids[..self.len].contains(&id)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
     }
 }
 
 impl Snapshot {
-    pub(super) fn new(revision: u64, config: Arc<Config>) -> Self {
-        Self { revision, config }
+    /// `turn` is where the rotation among equals begins.
+    pub(super) fn new(revision: u64, config: Arc<Config>, places: &[Place], turn: usize) -> Self {
+        let with = |reads| places.iter().filter(|place| place.standing.reads == reads).cloned().collect();
+        let routes = PerClass::from_fn(|class| route(&config, class, places));
+        let (first, backup, on_trial) = (with(Reads::First), with(Reads::Backup), with(Reads::OnTrial));
+        Self { revision, config, first, backup, on_trial, routes, rotation: Rotation(AtomicUsize::new(turn)) }
     }
 
     /// The eligible upstream with the least in flight for its weight, and a place on it.
     pub fn select(&self, class: RequestClass, tried: &Tried, now: Instant) -> Result<Selection, NoUpstream> {
-        let _ = (class, tried, now);
-        Err(NoUpstream::NoneEligible)
+        let selection = match &self.routes[class] {
+            Route::Shared => self.select_shared(tried, now),
+            Route::One(place) => place.as_ref().filter(|place| !place.is_tried(tried)).and_then(Place::lease),
+        };
+        selection.ok_or_else(|| self.nobody(class, tried))
+    }
+
+    /// Those who serve `class` in full now.
+    pub fn serving(&self, class: RequestClass) -> impl Iterator<Item = &Arc<Upstream>> {
+        let is_pinned = matches!(self.routes[class], Route::One(_));
+        let serves = move |place: &&Place| is_pinned || place.standing.reads != Reads::OnTrial;
+        self.places(class).filter(serves).map(|place| &place.upstream)
     }
 
     /// Whether any request would be served: what `/readyz` says.
     pub fn would_serve(&self) -> bool {
-        false
+        RequestClass::ALL.into_iter().any(|class| self.serving(class).next().is_some())
+    }
+
+    fn select_shared(&self, tried: &Tried, now: Instant) -> Option<Selection> {
+        let trial = || self.on_trial.iter().filter(|place| !place.is_tried(tried)).find_map(Place::lease_trial);
+        let serving = || self.least_loaded(&self.first, tried, now).or_else(|| self.least_loaded(&self.backup, tried, now));
+        if tried.is_empty() { trial().or_else(serving) } else { serving().or_else(trial) }
+    }
+
+    fn least_loaded(&self, places: &[Place], tried: &Tried, now: Instant) -> Option<Selection> {
+        let start = if places.len() > 1 { self.rotation.next() } else { 0 };
+        let candidate = |at: usize| (!places[at].is_tried(tried)).then(|| places[at].candidate(now));
+        places[pick_by(places.len(), candidate, start)?].lease()
+    }
+
+    fn nobody(&self, class: RequestClass, tried: &Tried) -> NoUpstream {
+        if self.places(class).any(|place| place.is_tried(tried)) { NoUpstream::AllTried } else { NoUpstream::NoneEligible }
+    }
+
+    fn places(&self, class: RequestClass) -> impl Iterator<Item = &Place> {
+        let (one, shared) = match &self.routes[class] {
+            Route::One(place) => (place.as_ref(), None),
+            Route::Shared => (None, Some(self.first.iter().chain(&self.backup).chain(&self.on_trial))),
+        };
+        one.into_iter().chain(shared.into_iter().flatten())
+    }
+}
+
+fn route(config: &Config, class: RequestClass, places: &[Place]) -> Route {
+    let one = |is_it: &dyn Fn(&Upstream) -> bool| Route::One(places.iter().find(|place| is_it(&place.upstream)).cloned());
+    match &config.classes[class].served_by {
+        ServedBy::Replicas => Route::Shared,
+        ServedBy::Main => one(&Upstream::is_main),
+        ServedBy::Upstream(name) => one(&|upstream| upstream.name == *name),
+    }
+}
+
+impl Place {
+    pub(super) fn new(upstream: &Arc<Upstream>, standing: Standing) -> Self {
+        Self { upstream: Arc::clone(upstream), load: Arc::clone(&upstream.load), standing }
+    }
+
+    #[inline]
+    fn is_tried(&self, tried: &Tried) -> bool {
+        !tried.is_empty() && tried.contains(self.upstream.id)
+    }
+
+    #[inline]
+    fn candidate(&self, now: Instant) -> Candidate {
+        Candidate { in_flight: self.load.in_flight(), weight: self.standing.weight_at(now) }
+    }
+
+    fn lease(&self) -> Option<Selection> {
+        self.load.try_lease(u32::MAX).map(|lease| self.selection(lease))
+    }
+
+    fn lease_trial(&self) -> Option<Selection> {
+        self.load.try_trial(u32::MAX).map(|lease| self.selection(lease))
+    }
+
+    fn selection(&self, lease: Lease) -> Selection {
+        Selection { upstream: Arc::clone(&self.upstream), lease }
+    }
+}
+
+impl Standing {
+    /// In parts of [`Warmup::WHOLE`], so that a ramp has steps even for the smallest weight.
+    #[inline]
+    pub(super) fn weight_at(&self, now: Instant) -> u32 {
+        u32::from(self.weight.get()) * self.warmup.map_or(Warmup::WHOLE, |warmup| warmup.share(now))
     }
 }

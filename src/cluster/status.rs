@@ -22,7 +22,9 @@ pub struct UpstreamStatus {
     pub mode: Mode,
     /// How much longer it is set aside.
     pub ejected_for: Option<Duration>,
-    /// It gets requests now.
+    /// The ejection is over; one request at a time until one succeeds.
+    pub half_open: bool,
+    /// It gets requests now: up, ready and not ejected.
     pub eligible: bool,
     pub in_flight: u32,
     /// As configured.

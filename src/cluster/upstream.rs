@@ -5,13 +5,15 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use crate::balance::Load;
-use crate::config::{Role, UpstreamName};
+use crate::config::{Role, UpstreamConfig, UpstreamName};
 
 /// Never used twice in the life of a process: a new address under an old name gets a new one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UpstreamId(pub u32);
 
 /// What does not change while an upstream lives. Its weight, health and mode are in the snapshot.
+///
+/// A config reload that changes its url or role makes a new `Upstream` with the same `id` and the same `load`.
 #[derive(Debug)]
 pub struct Upstream {
     pub id: UpstreamId,
@@ -24,4 +26,36 @@ pub struct Upstream {
     pub load: Arc<Load>,
     /// What the floors above prepare once per upstream (its peer, its counters) and find again without a look-up.
     pub attachment: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Upstream {
+    pub(super) fn new(id: UpstreamId, config: &UpstreamConfig, load: Arc<Load>) -> Self {
+        Self {
+            id,
+            name: config.name.clone(),
+            url: config.url.clone(),
+            tls: config.tls,
+            host: config.host.clone(),
+            address: config.address,
+            role: config.role,
+            load,
+            attachment: OnceLock::new(),
+        }
+    }
+
+    pub fn is_main(&self) -> bool {
+        self.role == Role::Main
+    }
+
+    /// Whether it is the instance that `config` means: same name, same address, whatever else changed.
+    pub(super) fn is(&self, config: &UpstreamConfig) -> bool {
+        self.name == config.name && self.address == config.address
+    }
+
+    /// Whether nothing it was made of changed.
+    pub(super) fn is_as_in(&self, config: &UpstreamConfig) -> bool {
+        let UpstreamConfig { name, url, tls, host, address, role, reads: _, weight: _ } = config;
+        let (ours, theirs) = ((&self.name, self.address, self.role), (name, *address, *role));
+        ours == theirs && (&self.url, self.tls, &self.host) == (url, *tls, host)
+    }
 }

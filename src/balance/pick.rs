@@ -1,0 +1,182 @@
+//! Weighted least in-flight, over everybody, in exact integers.
+//!
+//! The one to take a request is the one where it costs least: `(in_flight + 1) / weight`, the load per capacity *with* the
+//! request on it. A full scan rather than two random choices: a cluster has two to twenty upstreams, where two choices are
+//! wrong up to half of the time. No latency either: it gains nothing at this size, and rewards whoever fails fastest.
+//!
+//! Equals share evenly: of `k` equals the `start % k`-th is taken, so any `k` consecutive starts take each once. (To begin the
+//! scan at `start` and take the first would give whoever follows a busy neighbour that neighbour's turns as well.)
+//!
+//! The scan reads loads that others are changing. Two requests that race may choose the same upstream: the next one sees both.
+
+use std::cmp::Ordering;
+
+/// What the choice depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    pub in_flight: u32,
+    /// Relative to the others, in any unit, at least 1.
+    pub weight: u32,
+}
+
+impl Candidate {
+    /// Compares `(in_flight + 1) / weight` without dividing; at most 2^32 * 2^32, so it cannot overflow.
+    #[inline]
+    fn compare_cost(self, other: Self) -> Ordering {
+        let here = (u64::from(self.in_flight) + 1) * u64::from(other.weight);
+        let there = (u64::from(other.in_flight) + 1) * u64::from(self.weight);
+        here.cmp(&there)
+    }
+}
+
+/// The index of the cheapest; of several, the one whose turn `start` is.
+pub fn pick(candidates: &[Candidate], start: usize) -> Option<usize> {
+    pick_by(candidates.len(), |at| Some(candidates[at]), start)
+}
+
+/// [`pick`] without a slice: `candidate` tells about each index, `None` to leave it out. Asks twice only when there are equals.
+#[inline]
+pub fn pick_by(count: usize, candidate: impl Fn(usize) -> Option<Candidate>, start: usize) -> Option<usize> {
+    let mut best: Option<(usize, Candidate)> = None;
+    let mut equals = 0;
+    for at in 0..count {
+        let Some(this) = candidate(at) else { continue };
+        match best.map_or(Ordering::Less, |(_, best)| this.compare_cost(best)) {
+            Ordering::Less => (best, equals) = (Some((at, this)), 1),
+            Ordering::Equal => equals += 1,
+            Ordering::Greater => {}
+        }
+    }
+    let (first, cheapest) = best?;
+    if equals == 1 {
+        return Some(first);
+    }
+    let is_equal = |at: &usize| candidate(*at).is_some_and(|this| this.compare_cost(cheapest).is_eq());
+    // When the loads moved meanwhile and there are fewer equals than counted, the first is still as good as any.
+    (first..count).filter(is_equal).nth(start % equals).or(Some(first))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn candidate(in_flight: u32, weight: u32) -> Candidate {
+        Candidate { in_flight, weight }
+    }
+
+    /// The definition, written the slow way.
+    fn cheapest(candidates: &[Candidate]) -> Vec<usize> {
+        let costs_at_most = |a: &Candidate, b: &Candidate| {
+            u128::from(a.in_flight + 1) * u128::from(b.weight) <= u128::from(b.in_flight + 1) * u128::from(a.weight)
+        };
+        (0..candidates.len()).filter(|&a| candidates.iter().all(|b| costs_at_most(&candidates[a], b))).collect()
+    }
+
+    /// Every world of `len` candidates with up to three in flight and one of three weights.
+    fn small_worlds(len: u32) -> impl Iterator<Item = Vec<Candidate>> {
+        (0..12_usize.pow(len)).map(move |mut code| {
+            let mut digit = |base: usize| {
+                let digit = code % base;
+                code /= base;
+                digit
+            };
+            (0..len).map(|_| candidate(digit(4) as u32, [1, 2, 3][digit(3)])).collect()
+        })
+    }
+
+    /// Sends `requests` that never end and counts where they went.
+    fn fill(weights: &[u32], requests: usize) -> Vec<u32> {
+        let mut world: Vec<_> = weights.iter().map(|&weight| candidate(0, weight)).collect();
+        for start in 0..requests {
+            let at = pick(&world, start).expect("the world is not empty");
+            world[at].in_flight += 1;
+        }
+        world.iter().map(|c| c.in_flight).collect()
+    }
+
+    #[test]
+    fn nobody_is_picked_of_nobody() {
+        assert_eq!(pick(&[], 0), None);
+        assert_eq!(pick_by(3, |_| None, 7), None);
+    }
+
+    #[test]
+    fn in_every_small_world_the_cheapest_is_picked() {
+        for world in (1..=4).flat_map(small_worlds) {
+            let expected = cheapest(&world);
+            for start in 0..5 {
+                assert_eq!(pick(&world, start), Some(expected[start % expected.len()]), "{world:?} from {start}");
+            }
+        }
+    }
+
+    #[test]
+    fn in_every_small_world_who_is_left_out_is_not_picked() {
+        for world in small_worlds(3) {
+            for out in 0..3 {
+                let rest: Vec<_> = (0..3).filter(|&at| at != out).collect();
+                let remaining: Vec<_> = rest.iter().map(|&at| world[at]).collect();
+                let expected = pick(&remaining, 1).map(|at| rest[at]);
+                assert_eq!(pick_by(3, |at| (at != out).then_some(world[at]), 1), expected, "{world:?} without {out}");
+            }
+        }
+    }
+
+    #[test]
+    fn equals_share_evenly_even_next_to_a_busy_neighbour() {
+        let world = [candidate(9, 100), candidate(0, 100), candidate(0, 100)];
+        let picks: Vec<_> = (0..6).filter_map(|start| pick(&world, start)).collect();
+        assert_eq!(picks, [1, 2, 1, 2, 1, 2]);
+    }
+
+    #[test]
+    fn numbers_at_the_limit_do_not_overflow() {
+        let world = [candidate(u32::MAX, 1), candidate(u32::MAX, u32::MAX)];
+        assert_eq!(pick(&world, 0), Some(1));
+    }
+
+    #[test]
+    fn loads_that_move_during_the_scan_still_yield_a_pick() {
+        let asked = std::cell::Cell::new(0);
+        let moving = |_| {
+            asked.set(asked.get() + 1);
+            Some(candidate(asked.get() / 4, 1))
+        };
+        assert!(pick_by(3, moving, 2).is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn the_pick_is_one_of_the_cheapest(
+            world in prop::collection::vec((0..5000_u32, 1..=1_024_000_u32), 1..40),
+            start in any::<usize>(),
+        ) {
+            let world: Vec<_> = world.into_iter().map(|(in_flight, weight)| candidate(in_flight, weight)).collect();
+            let at = pick(&world, start).expect("the world is not empty");
+            prop_assert!(cheapest(&world).contains(&at));
+        }
+
+        /// Nobody holds a request that would have cost less elsewhere. Summed over everybody it means that who has the share
+        /// `s` of all weights holds at most `s * (requests + everybody)`.
+        #[test]
+        fn requests_in_flight_are_shared_by_weight(
+            weights in prop::collection::vec(1..=1000_u32, 1..12),
+            requests in 0..2000_usize,
+        ) {
+            let loads = fill(&weights, requests);
+            for (&load, &weight) in loads.iter().zip(&weights) {
+                for (&other_load, &other_weight) in loads.iter().zip(&weights) {
+                    prop_assert!(load * other_weight <= (other_load + 1) * weight);
+                }
+            }
+        }
+
+        #[test]
+        fn equal_weights_never_differ_by_more_than_one(count in 1..20_usize, requests in 0..500_usize) {
+            let loads = fill(&vec![100; count], requests);
+            let (least, most) = (loads.iter().min().copied(), loads.iter().max().copied());
+            prop_assert!(most.unwrap_or(0) - least.unwrap_or(0) <= 1);
+        }
+    }
+}

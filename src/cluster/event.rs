@@ -1,0 +1,77 @@
+//! What the cluster is told, and what it asks for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Upstream, UpstreamId};
+use crate::config::Config;
+use crate::health::Severity;
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A configuration is in force from now on.
+    Configured(Arc<Config>),
+    Probed {
+        upstream: UpstreamId,
+        report: ProbeReport,
+    },
+    Observed {
+        upstream: UpstreamId,
+        outcome: Outcome,
+    },
+    /// Time passed.
+    Tick,
+}
+
+/// What is due.
+#[derive(Debug)]
+pub enum Action {
+    /// To be answered by one [`Event::Probed`]. No other probe of this upstream is due before, or before it must have ended.
+    Probe(Arc<Upstream>),
+}
+
+/// The result of an active check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeReport {
+    pub outcome: Outcome,
+    pub took: Duration,
+}
+
+/// What an attempt told about the upstream. Client faults and client aborts tell nothing and are not reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Success,
+    /// It asked for patience (control-flow's 503 or 429): a load signal, never evidence against it.
+    Busy,
+    Failure(Cause),
+}
+
+/// Why an attempt or a probe counts against an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Refused, unreachable, TLS failed; with the reason.
+    Connect(String),
+    /// Nothing came within the limit.
+    Timeout(&'static str),
+    /// The connection died before or within the answer.
+    Reset(&'static str),
+    /// A status that a working GeoServer does not send.
+    Status(u16),
+    /// The answer ended too early.
+    Truncated,
+    /// A 200 that says the node is broken: what it says.
+    NodeFault(String),
+    /// A probe's answer was not the expected one: what was wrong with it.
+    Unexpected(String),
+}
+
+impl Cause {
+    pub(super) const fn severity(&self) -> Severity {
+        match self {
+            Self::Connect(_) => Severity::Unreachable,
+            Self::NodeFault(_) => Severity::NodeFault,
+            Self::Timeout(_) | Self::Reset(_) | Self::Status(_) | Self::Truncated | Self::Unexpected(_) => Severity::Ordinary,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What an operator ordered, and when the order is refused.
+
+use std::fmt;
+
+use crate::config::UpstreamName;
+use crate::ogc::RequestClass;
+
+/// What an operator ordered (HAProxy's READY, DRAIN, MAINT).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Ready,
+    /// Nothing new; what runs may finish; still probed.
+    Drain,
+    /// Nothing at all, probes neither. Whoever comes back from here is unknown until a probe passed.
+    Maintenance,
+}
+
+impl Mode {
+    /// The mode of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.as_str() == name)
+    }
+}
+
+/// Why a mode change was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModeError {
+    NoSuchUpstream(String),
+    /// `--force` overrides.
+    LastServing(LastServing),
+}
+
+/// An upstream is the last one that serves these classes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastServing {
+    pub name: UpstreamName,
+    pub classes: Vec<RequestClass>,
+}
+
+impl fmt::Display for ModeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchUpstream(name) => write!(f, "no upstream is called `{name}`"),
+            Self::LastServing(LastServing { name, classes }) => {
+                let classes: Vec<_> = classes.iter().map(|class| class.as_str()).collect();
+                write!(f, "`{name}` is the last upstream that serves {} requests", classes.join(", "))
+            }
+        }
+    }
+}
+
+impl std::error::Error for ModeError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mode_is_found_by_its_name() {
+        assert!(Mode::ALL.iter().all(|&mode| Mode::named(mode.as_str()) == Some(mode)));
+        assert_eq!(Mode::named("READY"), None);
+    }
+
+    #[test]
+    fn a_refusal_says_what_would_stop() {
+        let name = UpstreamName::new("main").unwrap();
+        let classes = vec![RequestClass::Transaction, RequestClass::Admin];
+        let refusal = ModeError::LastServing(LastServing { name, classes });
+        assert_eq!(refusal.to_string(), "`main` is the last upstream that serves transaction, admin requests");
+    }
+}

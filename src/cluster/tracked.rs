@@ -1,0 +1,269 @@
+//! One upstream's state: what was configured, measured, observed and ordered, as four facts that do not depend on each other.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::snapshot::{Reads, Standing};
+use super::{Cause, HealthState, Mode, Outcome, ProbeReport, Upstream, UpstreamStatus, What};
+use crate::config::{Health, MainReads, Role, UpstreamConfig, Weight};
+use crate::health::{Ejection, RiseFall, Schedule, Warmup};
+
+#[derive(Debug)]
+pub(super) struct Tracked {
+    pub(super) upstream: Arc<Upstream>,
+    weight: Weight,
+    reads: MainReads,
+    health: RiseFall,
+    mode: Mode,
+    ejection: Ejection,
+    pub(super) probes: Schedule,
+    warmup: Option<Warmup>,
+    /// When health, mode or ejection last changed.
+    changed: Instant,
+    last_cause: Option<Cause>,
+    last_probe: Option<Duration>,
+    /// What the last snapshot says; written by [`Self::publish`].
+    published: Option<Standing>,
+}
+
+impl Tracked {
+    pub(super) fn new(upstream: Arc<Upstream>, config: &UpstreamConfig, probes: Schedule, now: Instant) -> Self {
+        Self {
+            upstream,
+            weight: config.weight,
+            reads: config.reads,
+            health: RiseFall::new(),
+            mode: Mode::Ready,
+            ejection: Ejection::new(now),
+            probes,
+            warmup: None,
+            changed: now,
+            last_cause: None,
+            last_probe: None,
+            published: None,
+        }
+    }
+
+    /// Takes over what may change without becoming another upstream.
+    pub(super) fn reconfigure(&mut self, config: &UpstreamConfig) {
+        (self.weight, self.reads) = (config.weight, config.reads);
+        if !self.upstream.is_as_in(config) {
+            let load = Arc::clone(&self.upstream.load);
+            self.upstream = Arc::new(Upstream::new(self.upstream.id, config, load));
+        }
+    }
+
+    // What it is.
+
+    /// Up, and nobody ordered otherwise.
+    pub(super) fn is_fit(&self) -> bool {
+        self.health.is_up() && self.mode == Mode::Ready
+    }
+
+    /// Whether it matters that a request succeeds.
+    fn is_in_doubt(&self) -> bool {
+        self.is_fit() && self.ejection.is_in_doubt()
+    }
+
+    pub(super) fn is_set_aside(&self) -> bool {
+        self.ejection.is_set_aside()
+    }
+
+    /// Fit to serve what several may serve, if only as backup.
+    pub(super) fn is_of_the_pool(&self) -> bool {
+        self.is_fit() && self.configured_reads() != Reads::No
+    }
+
+    /// Whether it can be set aside at all: the backup is the last resort, and who serves no reads has nobody in its place.
+    pub(super) fn is_ejectable(&self) -> bool {
+        self.is_fit() && self.configured_reads() == Reads::First
+    }
+
+    /// When its trial begins; `None` when that has begun, or there is none.
+    pub(super) fn ejected_until(&self) -> Option<Instant> {
+        self.ejection.ejected_until()
+    }
+
+    /// When something changes by itself, or is to be asked for.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.probes.deadline().into_iter().chain(self.ejection.ejected_until()).min()
+    }
+
+    pub(super) fn standing(&self) -> Option<Standing> {
+        let reads = match self.configured_reads() {
+            Reads::First if self.ejection.is_half_open() => Reads::OnTrial,
+            Reads::First if self.is_set_aside() => Reads::No,
+            configured => configured,
+        };
+        self.is_fit().then_some(Standing { reads, weight: self.weight, warmup: self.warmup })
+    }
+
+    /// Shows what the next snapshot will say, and whether successes are of interest. True if that differs from the last.
+    pub(super) fn publish(&mut self) -> bool {
+        self.upstream.load.set_in_doubt(self.is_in_doubt());
+        let standing = self.standing();
+        let differs = standing != self.published;
+        self.published = standing;
+        differs
+    }
+
+    pub(super) fn status(&self, now: Instant) -> UpstreamStatus {
+        let upstream = &self.upstream;
+        let effective = u32::from(self.weight.get()) * self.warmup.map_or(Warmup::WHOLE, |w| w.share(now)) / Warmup::WHOLE;
+        UpstreamStatus {
+            name: upstream.name.clone(),
+            url: upstream.url.clone(),
+            address: upstream.address,
+            role: upstream.role,
+            health: self.health.state(),
+            mode: self.mode,
+            ejected_for: self.ejected_until().map(|until| until.saturating_duration_since(now)),
+            half_open: self.ejection.is_half_open(),
+            eligible: self.is_fit() && self.ejected_until().is_none(),
+            in_flight: upstream.load.in_flight(),
+            weight: self.weight.get(),
+            effective_weight: u16::try_from(effective).unwrap_or(u16::MAX).max(1),
+            since: now.saturating_duration_since(self.changed),
+            last_cause: self.last_cause.clone(),
+            last_probe: self.last_probe,
+        }
+    }
+
+    // What happens to it.
+
+    /// A probe reported. `None` if it changed nothing, or was no longer waited for.
+    pub(super) fn probed(&mut self, report: ProbeReport, now: Instant, config: &Health) -> Option<What> {
+        if !self.probes.is_running() {
+            return None;
+        }
+        self.last_probe = Some(report.took);
+        self.learn(report.outcome, now, config)
+    }
+
+    /// Time passed: a probe may be lost, an ejection over.
+    pub(super) fn passed_time(&mut self, now: Instant, config: &Health) -> impl Iterator<Item = What> + use<> {
+        let lost = self.probes.is_lost(now).then_some(Outcome::Failure(Cause::Timeout("the probe did not report")));
+        let health = lost.and_then(|outcome| self.learn(outcome, now, config));
+        let half_open = self.ejection.passed_time(now).then_some(What::HalfOpen);
+        if half_open.is_some() {
+            self.changed = now;
+        }
+        health.into_iter().chain(half_open)
+    }
+
+    /// An attempt ended. Says nothing about who is not up and ready: probes and orders decide there.
+    pub(super) fn observed(&mut self, outcome: Outcome, now: Instant, config: &Health, may_eject: bool) -> Option<What> {
+        if !self.is_fit() || config.ejection_failures == 0 {
+            return None;
+        }
+        match outcome {
+            Outcome::Success => self.ejection.succeeded(now).then(|| self.returned(now, config)),
+            Outcome::Busy => None,
+            Outcome::Failure(cause) => self.blame(cause, now, config, may_eject),
+        }
+    }
+
+    /// Ends the ejection, because nobody else is left or it may no longer be ejected.
+    pub(super) fn lift(&mut self, now: Instant, config: &Health) -> Option<What> {
+        self.ejection.clear(now).then(|| self.returned(now, config))
+    }
+
+    pub(super) fn set_mode(&mut self, mode: Mode, now: Instant) -> Vec<What> {
+        if mode == self.mode {
+            return Vec::new();
+        }
+        let from = std::mem::replace(&mut self.mode, mode);
+        self.changed = now;
+        let mut changes = vec![What::Mode { from, to: mode }];
+        match (from, mode) {
+            (_, Mode::Maintenance) => changes.extend(self.forget(now)),
+            (Mode::Maintenance, Mode::Ready | Mode::Drain) => self.probes.restart(now),
+            (Mode::Ready | Mode::Drain, Mode::Ready | Mode::Drain) => {}
+        }
+        changes
+    }
+
+    /// The configured part, whatever requests say.
+    fn configured_reads(&self) -> Reads {
+        match (self.upstream.role, self.reads) {
+            (Role::Replica, _) | (Role::Main, MainReads::Always) => Reads::First,
+            (Role::Main, MainReads::Backup) => Reads::Backup,
+            (Role::Main, MainReads::Never) => Reads::No,
+        }
+    }
+
+    /// What a probe, reported or lost, says about health.
+    fn learn(&mut self, outcome: Outcome, now: Instant, config: &Health) -> Option<What> {
+        let from = self.health.state();
+        let (to, cause) = match outcome {
+            Outcome::Success => (self.health.passed(config.rise), None),
+            Outcome::Busy => (None, None),
+            Outcome::Failure(cause) => (self.health.failed(config.fall), Some(cause)),
+        };
+        if cause.is_some() {
+            self.last_cause.clone_from(&cause);
+        }
+        if let Some(to) = to {
+            self.health_changed(from, to, now, config);
+        }
+        self.probes.plan(now, self.probe_interval(config));
+        to.map(|to| What::Health { from, to, cause })
+    }
+
+    fn health_changed(&mut self, from: HealthState, to: HealthState, now: Instant, config: &Health) {
+        self.changed = now;
+        self.warmup = None;
+        match (from, to) {
+            (HealthState::Down, HealthState::Up) => self.warmup = Warmup::new(now, config.slow_start),
+            // Probes decide from here, and what comes back is usually another process.
+            (_, HealthState::Down | HealthState::Unknown) => drop(self.ejection.clear(now)),
+            (HealthState::Unknown | HealthState::Up, HealthState::Up) => {}
+        }
+    }
+
+    /// Sooner while nobody serves there or something speaks against its health.
+    fn probe_interval(&self, config: &Health) -> Duration {
+        match self.health.state() {
+            HealthState::Up if self.health.is_wavering() || self.is_in_doubt() => config.interval.min(config.down_interval),
+            HealthState::Up => config.interval,
+            HealthState::Unknown | HealthState::Down => config.down_interval,
+        }
+    }
+
+    /// Evidence against it; probes shall have a look as well.
+    fn blame(&mut self, cause: Cause, now: Instant, config: &Health, may_eject: bool) -> Option<What> {
+        let length = self.ejection.failed(cause.severity(), now, config, may_eject);
+        self.probes.hasten(now, config.interval.min(config.down_interval));
+        let length = length?;
+        self.changed = now;
+        self.last_cause = Some(cause.clone());
+        Some(What::Ejected { until: now + length, length, cause })
+    }
+
+    fn returned(&mut self, now: Instant, config: &Health) -> What {
+        self.changed = now;
+        self.warmup = Warmup::new(now, config.slow_start);
+        What::Returned
+    }
+
+    /// Into maintenance: whatever was known will not be true afterwards.
+    fn forget(&mut self, now: Instant) -> Option<What> {
+        let from = self.health.state();
+        self.health = RiseFall::new();
+        self.ejection.clear(now);
+        self.warmup = None;
+        self.probes.stop();
+        (from != HealthState::Unknown).then_some(What::Health { from, to: HealthState::Unknown, cause: None })
+    }
+
+    /// What always holds of one upstream.
+    pub(super) fn check_invariants(&self) {
+        let name = &self.upstream.name;
+        let in_maintenance = self.mode == Mode::Maintenance;
+        assert_eq!(self.probes.is_off(), in_maintenance, "{name}: probed exactly while not in maintenance");
+        assert!(!in_maintenance || self.health.state() == HealthState::Unknown, "{name}: in maintenance nothing is known");
+        assert!(!self.is_set_aside() || self.health.is_up(), "{name}: set aside only while up");
+        assert_eq!(self.upstream.load.is_in_doubt(), self.is_in_doubt(), "{name}: doubt is shown");
+        assert_eq!(self.published, self.standing(), "{name}: its standing is published");
+    }
+}

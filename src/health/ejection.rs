@@ -1,0 +1,376 @@
+//! Passive ejection: what requests themselves say about an upstream that passes its probes.
+//!
+//! ```text
+//!   serving --evidence convicts--> ejected --its time is over--> half-open --a success--> serving
+//!                                     ^                              |
+//!                                     +-- longer <-- a failure ------+
+//! ```
+//!
+//! Two kinds of evidence convict, and a success weakens them differently:
+//!
+//! * **A run**: `ejection_failures` failures in a row. One success ends it, because the usual failures (a reset, a timeout, a
+//!   500) are as often the fault of one layer or one request. That it could not even be reached counts [`UNREACHABLE`]fold: that
+//!   is nobody's layer.
+//! * **Node faults**: answers that say the instance itself is broken (out of memory, no threads, stale file handle). Such an
+//!   instance goes on answering other requests well, so a success must not acquit it: each fault adds [`FAULT`] and each success
+//!   takes one away, and [`FAULT_LIMIT`] convicts. Two in a row are enough; of one in ten, three; below one in
+//!   thirty-three the successes win, so that a single client's monstrous requests do not eject one instance after the other.
+//!
+//! It has to be this quick because least in-flight is drawn to a broken instance: it answers fastest, so it is always the
+//! least loaded.
+//!
+//! How long: `ejection`, doubled with each ejection up to `ejection_max`; one doubling is forgotten for every `ejection_max` of
+//! serving without a new one. Whether one may be ejected at all, so that some remain, is for `cluster` to say: only it sees
+//! the others.
+
+use std::time::{Duration, Instant};
+
+use crate::config::Health;
+
+/// What "could not be reached" counts in a run of failures.
+const UNREACHABLE: u32 = 2;
+
+/// What one node fault adds, in successes that outweigh it.
+const FAULT: u32 = 32;
+
+/// What convicts.
+const FAULT_LIMIT: u32 = 2 * FAULT;
+
+/// 2^20 times the first ejection is longer than any `ejection_max`.
+const MOST_DOUBLINGS: u32 = 20;
+
+/// What a failure says about the instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// It may as well be the layer's or the request's fault.
+    Ordinary,
+    /// It could not be reached.
+    Unreachable,
+    /// It says that it is broken.
+    NodeFault,
+}
+
+/// One upstream's record with requests.
+#[derive(Clone, Debug)]
+pub struct Ejection {
+    state: State,
+    evidence: Evidence,
+    /// Times the next ejection's length is doubled.
+    doublings: u32,
+    /// Since when it has been serving.
+    serving_since: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Serving,
+    Ejected { until: Instant },
+    HalfOpen,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Evidence {
+    run: u32,
+    faults: u32,
+}
+
+impl Ejection {
+    pub fn new(now: Instant) -> Self {
+        Self { state: State::Serving, evidence: Evidence::default(), doublings: 0, serving_since: now }
+    }
+
+    /// Ejected or half-open: not one of those who serve.
+    pub fn is_set_aside(&self) -> bool {
+        match self.state {
+            State::Serving => false,
+            State::Ejected { .. } | State::HalfOpen => true,
+        }
+    }
+
+    pub fn is_half_open(&self) -> bool {
+        self.state == State::HalfOpen
+    }
+
+    pub fn ejected_until(&self) -> Option<Instant> {
+        match self.state {
+            State::Ejected { until } => Some(until),
+            State::Serving | State::HalfOpen => None,
+        }
+    }
+
+    /// Whether a success would change anything: there is evidence to weaken, or a trial to pass.
+    pub fn is_in_doubt(&self) -> bool {
+        match self.state {
+            State::Serving => self.evidence != Evidence::default(),
+            State::HalfOpen => true,
+            // What still arrives was sent before, and is old news.
+            State::Ejected { .. } => false,
+        }
+    }
+
+    /// A request succeeded. True if that ends the trial.
+    pub fn succeeded(&mut self, now: Instant) -> bool {
+        match self.state {
+            State::Serving => {
+                self.evidence.weaken();
+                false
+            }
+            State::Ejected { .. } => false,
+            State::HalfOpen => {
+                self.clear(now);
+                true
+            }
+        }
+    }
+
+    /// A request failed. The length of the ejection, if that convicts and, unless it is half-open anyway, `may_eject`.
+    pub fn failed(&mut self, severity: Severity, now: Instant, config: &Health, may_eject: bool) -> Option<Duration> {
+        let convicted = match self.state {
+            State::Serving => {
+                self.evidence.add(severity);
+                may_eject && self.evidence.convicts(config.ejection_failures)
+            }
+            State::Ejected { .. } => false,
+            State::HalfOpen => true,
+        };
+        convicted.then(|| self.eject(now, config))
+    }
+
+    /// Time passed. True if that ends the ejection and begins the trial.
+    pub fn passed_time(&mut self, now: Instant) -> bool {
+        let is_over = matches!(self.state, State::Ejected { until } if until <= now);
+        if is_over {
+            self.state = State::HalfOpen;
+        }
+        is_over
+    }
+
+    /// Serves again, without evidence. How long the next ejection takes is not forgotten. True if it was set aside.
+    pub fn clear(&mut self, now: Instant) -> bool {
+        let was_set_aside = self.is_set_aside();
+        if was_set_aside {
+            self.serving_since = now;
+        }
+        self.state = State::Serving;
+        self.evidence = Evidence::default();
+        was_set_aside
+    }
+
+    fn eject(&mut self, now: Instant, config: &Health) -> Duration {
+        if self.state == State::Serving {
+            self.forget(now, config);
+        }
+        let length = config.ejection.saturating_mul(1 << self.doublings).min(config.ejection_max);
+        self.doublings = (self.doublings + 1).min(MOST_DOUBLINGS);
+        self.evidence = Evidence::default();
+        self.state = State::Ejected { until: now + length };
+        length
+    }
+
+    fn forget(&mut self, now: Instant, config: &Health) {
+        let served = now.saturating_duration_since(self.serving_since);
+        let forgotten = served.as_nanos() / config.ejection_max.as_nanos().max(1);
+        self.doublings = self.doublings.saturating_sub(u32::try_from(forgotten).unwrap_or(u32::MAX));
+    }
+}
+
+impl Evidence {
+    fn add(&mut self, severity: Severity) {
+        let (run, faults) = match severity {
+            Severity::Ordinary => (1, 0),
+            Severity::Unreachable => (UNREACHABLE, 0),
+            Severity::NodeFault => (1, FAULT),
+        };
+        self.run = self.run.saturating_add(run);
+        self.faults = (self.faults + faults).min(FAULT_LIMIT);
+    }
+
+    fn weaken(&mut self) {
+        self.run = 0;
+        self.faults = self.faults.saturating_sub(1);
+    }
+
+    fn convicts(&self, failures: u32) -> bool {
+        self.run >= failures || self.faults >= FAULT_LIMIT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Severity::{NodeFault, Ordinary, Unreachable};
+
+    const FIRST: Duration = Duration::from_secs(10);
+    const LONGEST: Duration = Duration::from_secs(60);
+
+    fn config() -> Health {
+        Health {
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(3),
+            rise: 2,
+            fall: 3,
+            down_interval: Duration::from_secs(2),
+            slow_start: Duration::ZERO,
+            probe_layer: None,
+            ejection: FIRST,
+            ejection_max: LONGEST,
+            ejection_failures: 5,
+        }
+    }
+
+    /// An upstream's record and a clock that its tests move.
+    struct Record {
+        ejection: Ejection,
+        now: Instant,
+    }
+
+    impl Record {
+        fn new() -> Self {
+            let now = Instant::now();
+            Self { ejection: Ejection::new(now), now }
+        }
+
+        fn fail(&mut self, severity: Severity) -> Option<Duration> {
+            self.ejection.failed(severity, self.now, &config(), true)
+        }
+
+        fn succeed(&mut self) -> bool {
+            self.ejection.succeeded(self.now)
+        }
+
+        fn wait(&mut self, time: Duration) -> bool {
+            self.now += time;
+            self.ejection.passed_time(self.now)
+        }
+
+        /// Failures until it is ejected, with `successes` after each.
+        fn failures_needed(&mut self, severity: Severity, successes: u32) -> Option<u32> {
+            (1..1000).find(|_| {
+                let ejected = self.fail(severity).is_some();
+                (0..successes).for_each(|_| assert!(!self.succeed()));
+                ejected
+            })
+        }
+
+        fn eject(&mut self) -> Duration {
+            (0..10).find_map(|_| self.fail(NodeFault)).unwrap()
+        }
+
+        /// Ejected and back again.
+        fn serve_a_sentence(&mut self) -> Duration {
+            let length = self.eject();
+            assert!(self.wait(length) && self.succeed());
+            length
+        }
+    }
+
+    #[test]
+    fn failures_in_a_row_eject() {
+        assert_eq!(Record::new().failures_needed(Ordinary, 0), Some(5));
+    }
+
+    #[test]
+    fn a_success_ends_a_run_of_ordinary_failures() {
+        assert_eq!(Record::new().failures_needed(Ordinary, 1), None);
+    }
+
+    #[test]
+    fn being_unreachable_counts_double() {
+        assert_eq!(Record::new().failures_needed(Unreachable, 0), Some(3));
+    }
+
+    #[test]
+    fn two_node_faults_in_a_row_eject() {
+        assert_eq!(Record::new().failures_needed(NodeFault, 0), Some(2));
+    }
+
+    #[test]
+    fn successes_in_between_do_not_acquit_of_node_faults() {
+        assert_eq!(Record::new().failures_needed(NodeFault, 1), Some(3));
+        assert_eq!(Record::new().failures_needed(NodeFault, 9), Some(3));
+        assert_eq!(Record::new().failures_needed(NodeFault, 20), Some(4));
+    }
+
+    #[test]
+    fn rare_node_faults_are_outweighed_by_successes() {
+        assert_eq!(Record::new().failures_needed(NodeFault, FAULT), None);
+    }
+
+    #[test]
+    fn nobody_is_ejected_who_is_needed_and_the_next_failure_asks_again() {
+        let mut record = Record::new();
+        let (now, config) = (record.now, config());
+        assert!((0..100).all(|_| record.ejection.failed(NodeFault, now, &config, false).is_none()));
+        assert!(!record.ejection.is_set_aside());
+        assert!(record.fail(Ordinary).is_some());
+    }
+
+    #[test]
+    fn after_its_time_it_is_half_open_and_a_success_returns_it() {
+        let mut record = Record::new();
+        assert_eq!(record.eject(), FIRST);
+        assert!(!record.wait(FIRST - Duration::from_millis(1)));
+        assert!(record.wait(Duration::from_millis(1)) && record.ejection.is_half_open());
+        assert!(record.succeed() && !record.ejection.is_set_aside());
+    }
+
+    #[test]
+    fn what_was_sent_before_the_ejection_neither_lengthens_nor_ends_it() {
+        let mut record = Record::new();
+        record.eject();
+        assert!(!record.succeed());
+        assert_eq!(record.fail(NodeFault), None);
+        assert_eq!(record.ejection.ejected_until(), Some(record.now + FIRST));
+    }
+
+    #[test]
+    fn one_failure_while_half_open_ejects_for_longer_up_to_the_longest() {
+        let mut record = Record::new();
+        let mut length = record.eject();
+        for expected in [20, 40, 60, 60] {
+            record.wait(length);
+            length = record.fail(Ordinary).unwrap();
+            assert_eq!(length, Duration::from_secs(expected));
+        }
+    }
+
+    #[test]
+    fn a_return_does_not_make_the_next_ejection_short_again() {
+        let mut record = Record::new();
+        assert_eq!(record.serve_a_sentence(), FIRST);
+        assert_eq!(record.serve_a_sentence(), FIRST * 2);
+    }
+
+    #[test]
+    fn good_behaviour_is_rewarded_one_step_at_a_time() {
+        let mut record = Record::new();
+        let sentences: Vec<_> = (0..3).map(|_| record.serve_a_sentence()).collect();
+        assert_eq!(sentences, [FIRST, FIRST * 2, FIRST * 4]);
+        record.wait(LONGEST * 2);
+        assert_eq!(record.eject(), FIRST * 2);
+    }
+
+    #[test]
+    fn clearing_leaves_no_evidence() {
+        let mut record = Record::new();
+        record.fail(NodeFault);
+        assert!(record.ejection.is_in_doubt());
+        let now = record.now;
+        assert!(!record.ejection.clear(now));
+        assert!(!record.ejection.is_in_doubt());
+    }
+
+    #[test]
+    fn it_is_in_doubt_exactly_while_a_success_would_change_something() {
+        let mut record = Record::new();
+        assert!(!record.ejection.is_in_doubt());
+        record.fail(Ordinary);
+        assert!(record.ejection.is_in_doubt());
+        record.succeed();
+        assert!(!record.ejection.is_in_doubt());
+        let length = record.eject();
+        assert!(!record.ejection.is_in_doubt());
+        record.wait(length);
+        assert!(record.ejection.is_in_doubt());
+    }
+}
