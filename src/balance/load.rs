@@ -110,7 +110,8 @@ mod tests {
     fn the_cap_is_exact_when_threads_race() {
         let load = Arc::new(Load::default());
         let leases: Vec<_> = std::thread::scope(|scope| {
-            let racers: Vec<_> = (0..8).map(|_| scope.spawn(|| (0..100).map(|_| load.try_lease(50)).collect::<Vec<_>>())).collect();
+            let racers: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| (0..100).map(|_| load.try_lease(50)).collect::<Vec<_>>())).collect();
             racers.into_iter().flat_map(|racer| racer.join().unwrap()).flatten().collect()
         });
         assert_eq!(leases.len(), 50);

@@ -29,6 +29,9 @@ mod transition;
 mod upstream;
 mod words;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 use std::mem;
 use std::sync::Arc;
@@ -202,14 +205,20 @@ impl Cluster {
             serving.peek().is_some() && serving.all(|other| other.id == upstream.id)
         };
         let classes: Vec<_> = RequestClass::ALL.into_iter().filter(is_the_last).collect();
-        if classes.is_empty() { Ok(()) } else { Err(ModeError::LastServing(LastServing { name: upstream.name.clone(), classes })) }
+        if classes.is_empty() {
+            Ok(())
+        } else {
+            Err(ModeError::LastServing(LastServing { name: upstream.name.clone(), classes }))
+        }
     }
 
     /// After every change: ejections that must not be are lifted, and what requests can see is noted.
     fn settle(&mut self, now: Instant) {
         for at in 0..self.tracked.len() {
             let tracked = &self.tracked[at];
-            if tracked.is_set_aside() && (self.config.health.ejection_failures == 0 || tracked.is_fit() && !tracked.is_ejectable()) {
+            if tracked.is_set_aside()
+                && (self.config.health.ejection_failures == 0 || tracked.is_fit() && !tracked.is_ejectable())
+            {
                 self.lift(at, now);
             }
         }

@@ -146,7 +146,10 @@ mod tests {
     #[test]
     fn what_an_upstream_sent_cannot_forge_a_field_or_a_line() {
         let forged = Cause::NodeFault("no\" health=up\r\nupstream=main \\".to_owned());
-        assert_eq!(line(down(forged)), r#"upstream=slave2 health=down was=up cause="node fault: no\" health=up  upstream=main \\""#);
+        assert_eq!(
+            line(down(forged)),
+            r#"upstream=slave2 health=down was=up cause="node fault: no\" health=up  upstream=main \\""#
+        );
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl fmt::Display for What {
         match self {
             Self::Health { from, to, cause: None } => write!(f, "{to}, was {from}"),
             Self::Health { from, to, cause: Some(cause) } => write!(f, "{to}, was {from}: {cause}"),
-            Self::Ejected { until: _, cause } => write!(f, "set aside for failing requests: {cause}"),
+            Self::Ejected { until: _, length: _, cause } => write!(f, "set aside for failing requests: {cause}"),
             Self::HalfOpen => f.write_str("on trial: one request at a time until one succeeds"),
             Self::Returned => f.write_str("back among those that serve"),
             Self::Mode { from, to } => write!(f, "mode {to}, was {from}"),

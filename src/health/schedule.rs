@@ -166,7 +166,8 @@ mod tests {
     fn probes_of_many_upstreams_are_spread_over_the_interval() {
         let now = Instant::now();
         for count in 1..50_u32 {
-            let mut offsets: Vec<_> = (0..count).map(|seed| turn(now, seed, now)).map(|due| (due - now).as_nanos() % INTERVAL.as_nanos()).collect();
+            let mut offsets: Vec<_> =
+                (0..count).map(|seed| turn(now, seed, now)).map(|due| (due - now).as_nanos() % INTERVAL.as_nanos()).collect();
             offsets.sort_unstable();
             let around = offsets[0] + INTERVAL.as_nanos();
             let widest = offsets.windows(2).map(|pair| pair[1] - pair[0]).chain([around - offsets[offsets.len() - 1]]).max();

@@ -41,6 +41,7 @@ fn upstream(called: &str, mode: Mode) -> UpstreamStatus {
         health: HealthState::Up,
         mode,
         ejected_for: None,
+        half_open: false,
         eligible: mode == Mode::Ready,
         in_flight: 3,
         weight: 100,

@@ -1,0 +1,204 @@
+//! What requests themselves say, and its limits.
+
+use std::time::Duration;
+
+use super::fixture::{DOWN_INTERVAL, EJECTION, INTERVAL, World, config, name, out_of_memory, refused, status_500, with_reads};
+use crate::cluster::{HealthState, Mode, NoUpstream, Outcome, Tried};
+use crate::config::{MainReads, ServedBy};
+use crate::ogc::RequestClass::{Admin, Map, Process};
+
+fn ejected(world: &World, names: &[&str]) -> Vec<String> {
+    let is_aside = |name: &&&str| {
+        let status = world.status(name);
+        status.ejected_for.is_some() || status.half_open
+    };
+    names.iter().filter(is_aside).map(ToString::to_string).collect()
+}
+
+/// `a` of two replicas, ejected for running out of memory.
+fn world_with_a_ejected() -> World {
+    let mut world = World::up(2);
+    (0..2).for_each(|_| drop(world.observe("a", out_of_memory())));
+    assert_eq!(ejected(&world, &["a", "b"]), ["a"]);
+    world
+}
+
+#[test]
+fn two_node_faults_eject_and_the_line_says_why() {
+    let mut world = World::up(3);
+    assert!(world.observe("a", out_of_memory()).is_empty());
+    let lines = world.observe("a", out_of_memory());
+    assert_eq!(lines, [r#"upstream=a ejected=10s cause="node fault: java.lang.OutOfMemoryError""#]);
+    assert_eq!(world.served_by(Map), ["b", "c"]);
+}
+
+#[test]
+fn a_busy_answer_is_neither_success_nor_failure() {
+    let mut world = World::up(3);
+    for _ in 0..4 {
+        world.observe("a", status_500());
+        assert!((0..100).all(|_| world.observe("a", Outcome::Busy).is_empty()));
+    }
+    assert_eq!(world.observe("a", status_500()).len(), 1);
+}
+
+#[test]
+fn a_layer_broken_everywhere_ejects_at_most_half() {
+    for replicas in 1..8 {
+        let mut world = World::configured_up(with_reads(replicas, MainReads::Never));
+        let names: Vec<_> = world.config.upstreams.iter().map(|upstream| upstream.name.to_string()).collect();
+        for _ in 0..50 {
+            names.iter().for_each(|name| drop(world.observe(name, status_500())));
+        }
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        assert_eq!(ejected(&world, &names).len(), replicas / 2, "{replicas} replicas");
+        assert!(world.select(Map).is_ok());
+    }
+}
+
+#[test]
+fn with_a_main_as_backup_even_the_only_replica_can_be_ejected() {
+    let mut world = World::up(1);
+    (0..2).for_each(|_| drop(world.observe("a", out_of_memory())));
+    assert_eq!(world.served_by(Map), ["main"]);
+}
+
+#[test]
+fn the_backup_is_never_ejected() {
+    let mut world = World::up(3);
+    assert!((0..100).all(|_| world.observe("main", out_of_memory()).is_empty()));
+}
+
+#[test]
+fn a_main_that_always_reads_is_ejected_from_reads_and_goes_on_with_the_rest() {
+    let mut world = World::configured_up(with_reads(2, MainReads::Always));
+    (0..2).for_each(|_| drop(world.observe("main", out_of_memory())));
+    assert_eq!(world.served_by(Map), ["a", "b"]);
+    assert_eq!(world.served_by(Admin), ["main"]);
+}
+
+#[test]
+fn a_class_of_one_place_stays_there_through_an_ejection() {
+    let mut config = config(2);
+    config.classes[Process].served_by = ServedBy::Upstream(name("a"));
+    let mut world = World::configured_up(config);
+    (0..2).for_each(|_| drop(world.observe("a", out_of_memory())));
+    assert_eq!((world.served_by(Map), world.served_by(Process)), (vec!["b".to_owned()], vec!["a".to_owned()]));
+}
+
+#[test]
+fn when_the_others_are_gone_the_ejection_is_lifted() {
+    let mut world = world_with_a_ejected();
+    world.set_mode("main", Mode::Drain);
+    assert_eq!(world.set_mode("b", Mode::Drain), ["upstream=b mode=drain was=ready", "upstream=a ejected=no"]);
+    assert_eq!(world.served_by(Map), ["a"]);
+}
+
+#[test]
+fn half_open_means_one_request_at_a_time_until_one_succeeds() {
+    let mut world = world_with_a_ejected();
+    assert_eq!(world.wait(EJECTION), ["upstream=a ejected=half-open"]);
+    assert_eq!(world.spread(Map, 20)["a"], 1);
+    assert_eq!(world.observe("a", Outcome::Success), ["upstream=a ejected=no"]);
+    assert_eq!(world.served_by(Map), ["a", "b"]);
+}
+
+#[test]
+fn the_next_request_is_the_trial_whatever_the_weights() {
+    let mut world = world_with_a_ejected();
+    world.reload(|config| super::fixture::change(config, "a").weight = crate::config::Weight::new(1).unwrap());
+    world.wait(EJECTION);
+    assert_eq!(world.select(Map).unwrap().upstream.name.as_str(), "a");
+}
+
+#[test]
+fn a_trial_that_tells_nothing_leaves_room_for_the_next() {
+    let mut world = world_with_a_ejected();
+    world.wait(EJECTION);
+    for _ in 0..5 {
+        let aborted = world.select(Map).unwrap();
+        assert!(aborted.lease.is_trial() && aborted.upstream.name.as_str() == "a");
+    }
+}
+
+#[test]
+fn a_request_that_failed_once_is_not_used_for_a_trial_unless_nobody_else_is_left() {
+    let mut world = world_with_a_ejected();
+    world.wait(EJECTION);
+    let (snapshot, mut tried, mut names) = (world.snapshot(), Tried::default(), Vec::new());
+    tried.add(crate::cluster::UpstreamId(999));
+    while let Ok(selection) = snapshot.select(Map, &tried, world.now) {
+        tried.add(selection.upstream.id);
+        names.push(selection.upstream.name.to_string());
+    }
+    assert_eq!(names, ["b", "main", "a"]);
+    assert_eq!(snapshot.select(Map, &tried, world.now).unwrap_err(), NoUpstream::AllTried);
+}
+
+#[test]
+fn a_failed_trial_ejects_for_longer() {
+    let mut world = world_with_a_ejected();
+    world.wait(EJECTION);
+    assert_eq!(world.observe("a", status_500()), [r#"upstream=a ejected=20s cause="status 500""#]);
+    assert!(world.wait(EJECTION).is_empty());
+    assert_eq!(world.wait(EJECTION), ["upstream=a ejected=half-open"]);
+}
+
+#[test]
+fn who_returns_ramps_up() {
+    let mut world = world_with_a_ejected();
+    world.wait(EJECTION);
+    world.observe("a", Outcome::Success);
+    assert!(world.status("a").effective_weight < 10);
+}
+
+#[test]
+fn going_down_ends_the_ejection_because_probes_decide_from_there() {
+    let mut world = world_with_a_ejected();
+    world.bring("a", HealthState::Down, &refused());
+    assert_eq!(world.status("a").ejected_for, None);
+    world.bring("a", HealthState::Up, &Outcome::Success);
+    assert_eq!(world.served_by(Map), ["a", "b"]);
+}
+
+#[test]
+fn who_is_not_up_and_ready_is_not_ejected_and_collects_no_evidence() {
+    let mut world = World::up(2);
+    world.set_mode("a", Mode::Drain);
+    assert!((0..100).all(|_| world.observe("a", out_of_memory()).is_empty()));
+    world.set_mode("a", Mode::Ready);
+    assert!(world.observe("a", out_of_memory()).is_empty());
+}
+
+#[test]
+fn evidence_hastens_the_next_probe() {
+    let mut world = World::up(2);
+    world.live(INTERVAL * 4, |_| Outcome::Success);
+    world.wait(DOWN_INTERVAL);
+    world.begin_probes();
+    world.wait(Duration::from_millis(1));
+    (0..3).for_each(|_| drop(world.observe("a", refused())));
+    let due = world.cluster.tracked[1].probes.deadline().unwrap();
+    assert!(due <= world.now + DOWN_INTERVAL, "{:?}", due - world.now);
+}
+
+/// The arithmetic behind "under 0.5 %": the broken one is always the least loaded, so it is asked until it is set aside.
+#[test]
+fn a_replica_that_answers_out_of_memory_costs_a_handful_of_requests() {
+    let mut world = World::up(3);
+    let (mut snapshot, mut cost, requests) = (world.snapshot(), 0, 20_000);
+    for request in 0..requests {
+        let selection = snapshot.select(Map, &Tried::default(), world.now).unwrap();
+        let name = selection.upstream.name.to_string();
+        // Every fourth request succeeds even there: not everything needs much memory.
+        let breaks = name == "a" && request % 4 != 0;
+        cost += u32::from(breaks);
+        drop(selection);
+        world.observe(&name, if breaks { out_of_memory() } else { Outcome::Success });
+        world.live(Duration::from_millis(5), |_| Outcome::Success);
+        if let Some(changed) = world.cluster.take_snapshot() {
+            snapshot = changed;
+        }
+    }
+    assert!(cost * 1000 < requests * 5, "{cost} of {requests}");
+}

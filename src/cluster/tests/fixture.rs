@@ -1,0 +1,265 @@
+//! A cluster in a few words: who is configured, what happens, what an operator and a request see.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::super::{
+    Action, Cause, Cluster, Event, HealthState, Mode, NoUpstream, Outcome, ProbeReport, Selection, Snapshot, Transition, Tried,
+    UpstreamId, UpstreamStatus,
+};
+use crate::config::{Config, MainReads, Role, ServedBy, UpstreamConfig, UpstreamName, Weight};
+use crate::ogc::RequestClass;
+
+pub(super) const INTERVAL: Duration = Duration::from_secs(5);
+pub(super) const DOWN_INTERVAL: Duration = Duration::from_secs(2);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(4);
+pub(super) const EJECTION: Duration = Duration::from_secs(10);
+pub(super) const SLOW_START: Duration = Duration::from_secs(30);
+pub(super) const RISE: u32 = 2;
+pub(super) const FALL: u32 = 3;
+
+/// A broken node, and so quickly that it is always the least loaded.
+pub(super) fn out_of_memory() -> Outcome {
+    Outcome::Failure(Cause::NodeFault("java.lang.OutOfMemoryError".to_owned()))
+}
+
+pub(super) fn refused() -> Outcome {
+    Outcome::Failure(Cause::Connect("connection refused".to_owned()))
+}
+
+pub(super) fn status_500() -> Outcome {
+    Outcome::Failure(Cause::Status(500))
+}
+
+/// A cluster, its clock, and its configuration to be changed.
+pub(super) struct World {
+    pub(super) cluster: Cluster,
+    pub(super) now: Instant,
+    pub(super) config: Config,
+    /// Every transition so far.
+    pub(super) log: Vec<Transition>,
+}
+
+impl World {
+    /// `main` and replicas `a`, `b`, ..., all unknown.
+    pub(super) fn unknown(replicas: usize) -> Self {
+        Self::configured(config(replicas))
+    }
+
+    pub(super) fn configured(config: Config) -> Self {
+        let now = Instant::now();
+        Self { cluster: Cluster::new(Arc::new(config.clone()), now), now, config, log: Vec::new() }
+    }
+
+    /// The same, all up.
+    pub(super) fn up(replicas: usize) -> Self {
+        Self::configured_up(config(replicas))
+    }
+
+    pub(super) fn configured_up(config: Config) -> Self {
+        let mut world = Self::configured(config);
+        world.probe_due(|_| Outcome::Success);
+        world
+    }
+
+    // What happens.
+
+    pub(super) fn handle(&mut self, event: Event) -> Vec<String> {
+        let transitions = self.cluster.handle(event, self.now);
+        self.note(transitions)
+    }
+
+    pub(super) fn wait(&mut self, time: Duration) -> Vec<String> {
+        self.now += time;
+        self.handle(Event::Tick)
+    }
+
+    pub(super) fn set_mode(&mut self, name: &str, mode: Mode) -> Vec<String> {
+        let transitions = self.cluster.set_mode(name, mode, true, self.now).unwrap();
+        self.note(transitions)
+    }
+
+    pub(super) fn observe(&mut self, name: &str, outcome: Outcome) -> Vec<String> {
+        let upstream = self.id(name);
+        self.handle(Event::Observed { upstream, outcome })
+    }
+
+    pub(super) fn report_probe(&mut self, upstream: UpstreamId, outcome: Outcome) -> Vec<String> {
+        self.handle(Event::Probed { upstream, report: ProbeReport { outcome, took: Duration::from_millis(20) } })
+    }
+
+    pub(super) fn reload(&mut self, change: impl FnOnce(&mut Config)) -> Vec<String> {
+        change(&mut self.config);
+        self.handle(Event::Configured(Arc::new(self.config.clone())))
+    }
+
+    /// The names of those whose probe is due now and begins.
+    pub(super) fn begin_probes(&mut self) -> Vec<(String, UpstreamId)> {
+        let mut begun = Vec::new();
+        while let Some(Action::Probe(upstream)) = self.cluster.poll_action(self.now) {
+            begun.push((upstream.name.to_string(), upstream.id));
+        }
+        begun
+    }
+
+    /// Answers every probe that is due now.
+    pub(super) fn probe_due(&mut self, outcome: impl Fn(&str) -> Outcome) -> Vec<String> {
+        let begun = self.begin_probes();
+        begun.into_iter().flat_map(|(name, id)| self.report_probe(id, outcome(&name))).collect()
+    }
+
+    /// Goes from deadline to deadline for `time`, answering every probe.
+    pub(super) fn live(&mut self, time: Duration, outcome: impl Fn(&str) -> Outcome) -> Vec<String> {
+        let end = self.now + time;
+        let mut lines = self.probe_due(&outcome);
+        while let Some(next) = self.cluster.next_deadline().filter(|next| *next <= end) {
+            self.now = next;
+            lines.extend(self.probe_due(&outcome));
+        }
+        lines.extend(self.wait(end - self.now));
+        lines
+    }
+
+    /// Lives until `name` has this health, with its probes answered so and all others passed.
+    pub(super) fn bring(&mut self, name: &str, health: HealthState, outcome: &Outcome) {
+        let answer = |probed: &str| if probed == name { outcome.clone() } else { Outcome::Success };
+        for _ in 0..100 {
+            if self.status(name).health == health {
+                return;
+            }
+            self.live(DOWN_INTERVAL, answer);
+        }
+        panic!("{name} is not {health}");
+    }
+
+    // What is seen.
+
+    pub(super) fn status(&self, name: &str) -> UpstreamStatus {
+        let upstreams = self.cluster.status(self.now).upstreams;
+        upstreams.into_iter().find(|status| status.name.as_str() == name).unwrap()
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        self.cluster.snapshot()
+    }
+
+    pub(super) fn select(&self, class: RequestClass) -> Result<Selection, NoUpstream> {
+        self.snapshot().select(class, &Tried::default(), self.now)
+    }
+
+    /// Where `count` requests of this class go that all stay; `None` for nowhere.
+    pub(super) fn spread(&self, class: RequestClass, count: usize) -> BTreeMap<String, usize> {
+        let (snapshot, mut counts) = (self.snapshot(), BTreeMap::new());
+        let kept: Vec<_> = (0..count).filter_map(|_| snapshot.select(class, &Tried::default(), self.now).ok()).collect();
+        kept.iter().for_each(|selection| *counts.entry(selection.upstream.name.to_string()).or_default() += 1);
+        counts
+    }
+
+    /// Who gets requests of this class at all.
+    pub(super) fn served_by(&self, class: RequestClass) -> Vec<String> {
+        self.spread(class, 100).into_keys().collect()
+    }
+
+    pub(super) fn id(&self, name: &str) -> UpstreamId {
+        let tracked = self.cluster.tracked.iter().find(|tracked| tracked.upstream.name.as_str() == name);
+        tracked.unwrap().upstream.id
+    }
+
+    fn note(&mut self, transitions: Vec<Transition>) -> Vec<String> {
+        let lines = transitions.iter().map(ToString::to_string).collect();
+        self.log.extend(transitions);
+        lines
+    }
+}
+
+pub(super) fn name(name: &str) -> UpstreamName {
+    UpstreamName::new(name).unwrap()
+}
+
+/// An upstream of this name at an address of its own.
+pub(super) fn upstream(called: &str, role: Role) -> UpstreamConfig {
+    let port = 8000 + u16::from(called.as_bytes()[0]);
+    UpstreamConfig {
+        name: name(called),
+        url: format!("http://10.0.0.1:{port}"),
+        tls: false,
+        host: "10.0.0.1".to_owned(),
+        address: SocketAddr::from(([10, 0, 0, 1], port)),
+        role,
+        reads: MainReads::Backup,
+        weight: Weight::DEFAULT,
+    }
+}
+
+/// `main` and replicas `a`, `b`, ...
+pub(super) fn config(replicas: usize) -> Config {
+    let replica = |letter: u8| upstream(&char::from(letter).to_string(), Role::Replica);
+    let upstreams = [upstream("main", Role::Main)].into_iter().chain((b'a'..).take(replicas).map(replica)).collect();
+    complete(upstreams)
+}
+
+/// The configuration with this change to the upstream called `name`.
+pub(super) fn change<'c>(config: &'c mut Config, name: &str) -> &'c mut UpstreamConfig {
+    config.upstreams.iter_mut().find(|upstream| upstream.name.as_str() == name).unwrap()
+}
+
+pub(super) fn with_reads(replicas: usize, reads: MainReads) -> Config {
+    let mut config = config(replicas);
+    change(&mut config, "main").reads = reads;
+    config
+}
+
+fn complete(upstreams: Vec<UpstreamConfig>) -> Config {
+    use crate::config::{
+        AccessLog, ClassConfig, Credentials, GeoServer, Health, Log, LogFormat, LogLevel, Retry, Shutdown, Timeouts,
+    };
+    use crate::ogc::PerClass;
+    let limit = Duration::from_secs(60);
+    Config {
+        listen: Vec::new(),
+        admin: SocketAddr::from(([127, 0, 0, 1], 9090)),
+        admin_token: None,
+        trusted_proxies: Vec::new(),
+        threads: std::num::NonZeroUsize::MIN,
+        upstreams,
+        geoserver: GeoServer { context: "/geoserver".to_owned(), credentials: Credentials::None },
+        health: Health {
+            interval: INTERVAL,
+            timeout: TIMEOUT,
+            rise: RISE,
+            fall: FALL,
+            down_interval: DOWN_INTERVAL,
+            slow_start: SLOW_START,
+            probe_layer: None,
+            ejection: EJECTION,
+            ejection_max: Duration::from_secs(300),
+            ejection_failures: 5,
+        },
+        timeouts: Timeouts {
+            connect: limit,
+            client_header: limit,
+            client_body: limit,
+            client_write: limit,
+            keep_alive: limit,
+            upstream_stall: limit,
+            upstream_idle: limit,
+        },
+        retry: Retry { attempts: 3, window: limit, budget_percent: 20 },
+        classes: PerClass::from_fn(|class| ClassConfig {
+            first_byte: limit,
+            max_body: 1 << 20,
+            served_by: match class {
+                RequestClass::Process
+                | RequestClass::Transaction
+                | RequestClass::Admin
+                | RequestClass::Ui
+                | RequestClass::Unknown => ServedBy::Main,
+                _ => ServedBy::Replicas,
+            },
+        }),
+        log: Log { format: LogFormat::Logfmt, access: AccessLog::Off, level: LogLevel::Info },
+        shutdown: Shutdown { delay: Duration::ZERO, timeout: limit },
+    }
+}

@@ -1,0 +1,122 @@
+//! What operators order.
+
+use super::fixture::{INTERVAL, World, config, name, status_500, with_reads};
+use crate::cluster::{HealthState, LastServing, Mode, ModeError, Outcome};
+use crate::config::{MainReads, ServedBy};
+use crate::ogc::RequestClass::{Map, Process};
+
+fn refused_classes(world: &mut World, name: &str, mode: Mode) -> Vec<&'static str> {
+    match world.cluster.set_mode(name, mode, false, world.now) {
+        Ok(_) => Vec::new(),
+        Err(ModeError::LastServing(LastServing { classes, .. })) => classes.into_iter().map(|class| class.as_str()).collect(),
+        Err(error @ ModeError::NoSuchUpstream(_)) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn who_drains_gets_nothing_new_and_finishes_what_runs() {
+    let mut world = World::up(2);
+    let running = world.select(Map).unwrap();
+    let name = running.upstream.name.to_string();
+    assert_eq!(world.set_mode(&name, Mode::Drain), [format!("upstream={name} mode=drain was=ready")]);
+    assert!(!world.served_by(Map).contains(&name));
+    assert_eq!(world.status(&name).in_flight, 1);
+}
+
+#[test]
+fn who_drains_is_probed_and_takes_part_at_once_when_ready() {
+    let mut world = World::up(2);
+    world.set_mode("a", Mode::Drain);
+    world.bring("a", HealthState::Down, &status_500());
+    world.bring("a", HealthState::Up, &Outcome::Success);
+    world.set_mode("a", Mode::Ready);
+    assert_eq!(world.served_by(Map), ["a", "b"]);
+}
+
+#[test]
+fn in_maintenance_there_are_no_probes_and_nothing_is_known() {
+    let mut world = World::up(1);
+    let lines = world.set_mode("a", Mode::Maintenance);
+    assert_eq!(lines, ["upstream=a mode=maintenance was=ready", "upstream=a health=unknown was=up"]);
+    world.live(INTERVAL * 5, |name| if name == "a" { panic!("probed in maintenance") } else { Outcome::Success });
+}
+
+#[test]
+fn a_probe_under_way_into_maintenance_does_not_count() {
+    let mut world = World::up(1);
+    world.now = world.cluster.next_deadline().unwrap() + INTERVAL;
+    let begun = world.begin_probes();
+    world.set_mode("a", Mode::Maintenance);
+    begun.into_iter().for_each(|(_, id)| drop(world.report_probe(id, Outcome::Success)));
+    assert_eq!(world.status("a").health, HealthState::Unknown);
+}
+
+#[test]
+fn who_comes_back_from_maintenance_gets_nothing_before_a_passed_probe() {
+    let mut world = World::up(2);
+    world.set_mode("a", Mode::Maintenance);
+    world.set_mode("a", Mode::Ready);
+    assert_eq!(world.served_by(Map), ["b"]);
+    world.probe_due(|_| Outcome::Success);
+    assert_eq!(world.served_by(Map), ["a", "b"]);
+}
+
+#[test]
+fn the_same_order_twice_is_no_transition() {
+    let mut world = World::up(2);
+    world.set_mode("a", Mode::Drain);
+    assert!(world.set_mode("a", Mode::Drain).is_empty());
+}
+
+#[test]
+fn an_order_for_nobody_is_an_error() {
+    let mut world = World::up(1);
+    let error = world.cluster.set_mode("slave9", Mode::Drain, true, world.now).unwrap_err();
+    assert_eq!(error.to_string(), "no upstream is called `slave9`");
+}
+
+#[test]
+fn the_last_that_serves_reads_is_not_taken_without_force() {
+    let mut world = World::configured_up(with_reads(2, MainReads::Never));
+    assert!(refused_classes(&mut world, "a", Mode::Drain).is_empty());
+    assert!(refused_classes(&mut world, "b", Mode::Drain).contains(&"map"));
+    assert_eq!(world.status("b").mode, Mode::Ready);
+    world.set_mode("b", Mode::Drain);
+    assert_eq!(world.status("b").mode, Mode::Drain);
+}
+
+#[test]
+fn a_backup_is_enough_to_let_the_last_replica_go() {
+    let mut world = World::up(1);
+    assert!(refused_classes(&mut world, "a", Mode::Maintenance).is_empty());
+    assert_eq!(world.served_by(Map), ["main"]);
+}
+
+#[test]
+fn the_main_is_not_taken_without_force_because_administration_would_stop() {
+    let mut world = World::up(2);
+    assert_eq!(refused_classes(&mut world, "main", Mode::Drain), ["process", "transaction", "admin", "ui", "unknown"]);
+}
+
+#[test]
+fn the_one_place_of_a_class_is_not_taken_without_force() {
+    let mut config = config(2);
+    config.classes[Process].served_by = ServedBy::Upstream(name("a"));
+    assert_eq!(refused_classes(&mut World::configured_up(config), "a", Mode::Drain), ["process"]);
+}
+
+#[test]
+fn who_serves_nothing_now_may_always_go() {
+    let mut world = World::up(1);
+    world.bring("main", HealthState::Down, &status_500());
+    assert!(refused_classes(&mut world, "main", Mode::Maintenance).is_empty());
+    assert!(refused_classes(&mut world, "main", Mode::Drain).is_empty());
+}
+
+#[test]
+fn an_ejected_replica_does_not_make_the_other_dispensable() {
+    let mut world = World::configured_up(with_reads(2, MainReads::Never));
+    (0..2).for_each(|_| drop(world.observe("a", super::fixture::out_of_memory())));
+    assert!(world.status("a").ejected_for.is_some());
+    assert!(refused_classes(&mut world, "b", Mode::Drain).contains(&"map"));
+}

@@ -1,0 +1,124 @@
+//! Who gets a request.
+
+use std::collections::BTreeMap;
+
+use super::fixture::{World, change, config, name, status_500, with_reads};
+use crate::cluster::{HealthState, NoUpstream, Tried};
+use crate::config::{MainReads, ServedBy, Weight};
+use crate::ogc::RequestClass::{self, Admin, Map, Process};
+
+fn counts<const N: usize>(expected: [(&str, usize); N]) -> BTreeMap<String, usize> {
+    expected.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+#[test]
+fn requests_spread_evenly_over_replicas() {
+    assert_eq!(World::up(3).spread(Map, 30), counts([("a", 10), ("b", 10), ("c", 10)]));
+}
+
+#[test]
+fn requests_spread_by_weight() {
+    let mut config = config(2);
+    change(&mut config, "b").weight = Weight::new(50).unwrap();
+    assert_eq!(World::configured_up(config).spread(Map, 30), counts([("a", 20), ("b", 10)]));
+}
+
+#[test]
+fn one_after_the_other_they_take_turns() {
+    let world = World::up(3);
+    let snapshot = world.snapshot();
+    let select = |_| snapshot.select(Map, &Tried::default(), world.now).unwrap().upstream.name.to_string();
+    let turns: Vec<_> = (0..6).map(select).collect();
+    assert_eq!(turns[..3], turns[3..]);
+    assert_eq!(turns[..3].iter().collect::<std::collections::BTreeSet<_>>().len(), 3);
+}
+
+#[test]
+fn main_only_classes_go_to_the_main_and_never_to_a_replica() {
+    let mut world = World::up(2);
+    assert_eq!(world.served_by(Admin), ["main"]);
+    world.bring("main", HealthState::Down, &status_500());
+    assert_eq!(world.select(Admin).unwrap_err(), NoUpstream::NoneEligible);
+}
+
+#[test]
+fn a_class_pinned_to_an_upstream_goes_there_or_nowhere() {
+    let mut config = config(2);
+    config.classes[Process].served_by = ServedBy::Upstream(name("b"));
+    let mut world = World::configured_up(config);
+    assert_eq!(world.served_by(Process), ["b"]);
+    world.bring("b", HealthState::Down, &status_500());
+    assert_eq!(world.select(Process).unwrap_err(), NoUpstream::NoneEligible);
+}
+
+#[test]
+fn as_backup_the_main_serves_reads_only_when_no_replica_can() {
+    let mut world = World::configured_up(with_reads(2, MainReads::Backup));
+    assert_eq!(world.served_by(Map), ["a", "b"]);
+    world.bring("a", HealthState::Down, &status_500());
+    assert_eq!(world.served_by(Map), ["b"]);
+    world.set_mode("b", crate::cluster::Mode::Drain);
+    assert_eq!(world.served_by(Map), ["main"]);
+}
+
+#[test]
+fn a_main_that_always_reads_is_one_of_them() {
+    assert_eq!(World::configured_up(with_reads(1, MainReads::Always)).spread(Map, 10), counts([("a", 5), ("main", 5)]));
+}
+
+#[test]
+fn a_main_that_never_reads_does_not_when_nobody_else_can() {
+    let world = World::configured_up(with_reads(0, MainReads::Never));
+    assert_eq!(world.select(Map).unwrap_err(), NoUpstream::NoneEligible);
+    assert_eq!(world.served_by(Admin), ["main"]);
+}
+
+#[test]
+fn another_try_is_always_elsewhere_and_ends_when_all_were_tried() {
+    let world = World::up(3);
+    let (snapshot, mut tried, mut names) = (world.snapshot(), Tried::default(), Vec::new());
+    while let Ok(selection) = snapshot.select(Map, &tried, world.now) {
+        tried.add(selection.upstream.id);
+        names.push(selection.upstream.name.to_string());
+    }
+    assert_eq!(names.pop().as_deref(), Some("main"), "the backup comes last");
+    names.sort();
+    assert_eq!(names, ["a", "b", "c"]);
+    assert_eq!(snapshot.select(Map, &tried, world.now).unwrap_err(), NoUpstream::AllTried);
+}
+
+#[test]
+fn a_class_of_one_place_is_not_tried_twice() {
+    let world = World::up(1);
+    let mut tried = Tried::default();
+    tried.add(world.id("main"));
+    assert_eq!(world.snapshot().select(Admin, &tried, world.now).unwrap_err(), NoUpstream::AllTried);
+}
+
+#[test]
+fn when_nobody_can_it_is_not_said_that_all_were_tried() {
+    let world = World::unknown(1);
+    let mut tried = Tried::default();
+    tried.add(world.id("a"));
+    assert_eq!(world.snapshot().select(Map, &tried, world.now).unwrap_err(), NoUpstream::NoneEligible);
+}
+
+#[test]
+fn tries_beyond_the_most_are_not_remembered_and_do_no_harm() {
+    let world = World::up(1);
+    let mut tried = Tried::default();
+    (0..20).for_each(|_| tried.add(world.id("a")));
+    assert!(tried.contains(world.id("a")) && !tried.contains(world.id("main")));
+}
+
+#[test]
+fn those_who_serve_a_class_are_those_who_get_it() {
+    let world = World::up(2);
+    for class in RequestClass::ALL {
+        let snapshot = world.snapshot();
+        let mut serving: Vec<_> = snapshot.serving(class).map(|upstream| upstream.name.to_string()).collect();
+        serving.sort();
+        let expected: &[&str] = if world.served_by(class) == ["main"] { &["main"] } else { &["a", "b", "main"] };
+        assert_eq!(serving, expected, "{class}");
+    }
+}
