@@ -4,16 +4,41 @@
 //! the main one, every address is resolved. The file as written lives in `raw.rs`; `validate.rs` turns it into a `Config` or into
 //! all of its problems at once.
 
-use std::fmt;
+mod change;
+mod defaults;
+mod diagnostics;
+mod document;
+mod effective;
+mod environment;
+mod geoserver;
+mod include;
+mod load;
+mod raw;
+mod source;
+mod syntax;
+mod units;
+mod upstream;
+mod validate;
+mod value;
+
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::ogc::PerClass;
+
+pub use change::Change;
+pub use diagnostics::{Diagnostics, Finding};
+pub use effective::Effective;
+pub use environment::{Environment, MapEnvironment};
+pub use geoserver::{Credentials, GeoServer, Secret};
+pub use load::Loaded;
+pub use raw::known_keys;
+pub use source::Place;
+pub use upstream::{MainReads, Role, UpstreamConfig, UpstreamName, Weight};
 
 /// The whole configuration, valid.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,123 +69,6 @@ impl Config {
     pub fn trusts(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.trusted_proxies.iter().any(|net| net.contains(&peer))
-    }
-}
-
-/// The name of an upstream: letters, digits, `-`, `_` and `.`, at most 64 bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct UpstreamName(Arc<str>);
-
-impl UpstreamName {
-    pub const MAX_BYTES: usize = 64;
-
-    /// `None` unless `name` keeps the rule.
-    pub fn new(name: &str) -> Option<Self> {
-        let fits = !name.is_empty()
-            && name.len() <= Self::MAX_BYTES
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-        fits.then(|| Self(name.into()))
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for UpstreamName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Where administration goes, and who serves requests (geOrchestra's guide calls replicas "slaves").
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    Main,
-    Replica,
-}
-
-/// When the main serves reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MainReads {
-    /// Only when no replica can.
-    Backup,
-    Always,
-    Never,
-}
-
-/// Relative capacity, 1 to 1000.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Weight(u16);
-
-impl Weight {
-    pub const DEFAULT: Self = Self(100);
-    pub const MAX: u16 = 1000;
-
-    pub const fn new(weight: u16) -> Option<Self> {
-        if weight >= 1 && weight <= Self::MAX { Some(Self(weight)) } else { None }
-    }
-
-    pub const fn get(self) -> u16 {
-        self.0
-    }
-}
-
-/// One GeoServer instance as configured.
-#[derive(Clone, Debug, PartialEq)]
-pub struct UpstreamConfig {
-    pub name: UpstreamName,
-    /// As written, without a trailing slash: `http://10.0.0.11:8080`.
-    pub url: String,
-    /// `https`.
-    pub tls: bool,
-    /// Host of the url, for SNI.
-    pub host: String,
-    /// What the host resolved to when the configuration was read.
-    pub address: SocketAddr,
-    pub role: Role,
-    /// Meaningful for the main only.
-    pub reads: MainReads,
-    pub weight: Weight,
-}
-
-/// What all instances have in common.
-#[derive(Clone, Debug, PartialEq)]
-pub struct GeoServer {
-    /// The servlet context path: `/geoserver`, or empty for the root context.
-    pub context: String,
-    pub credentials: Credentials,
-}
-
-/// How probes and catalog reloads introduce themselves.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Credentials {
-    None,
-    Basic {
-        username: String,
-        password: Secret,
-    },
-    /// Sent as they are, e.g. `sec-username` and `sec-roles`.
-    Headers(Vec<(String, Secret)>),
-}
-
-/// A value that never shows in logs, API or debug output.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(value: String) -> Self {
-        Self(value)
-    }
-
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
     }
 }
 

@@ -1,0 +1,152 @@
+//! What a new configuration would change, told key by key.
+//!
+//! Derived from the effective values, so that a key cannot be forgotten here; secrets, which those mask, are compared apart.
+
+use std::collections::BTreeMap;
+
+use super::{Credentials, Effective, Loaded, UpstreamName};
+
+/// Listening sockets and threads are made once.
+const RESTART: [&str; 3] = ["listen", "admin", "threads"];
+
+const UPSTREAMS: &str = "upstreams.";
+
+/// From one configuration to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing that has an effect.
+    Unchanged,
+    /// Can be applied at once; what changes, in words.
+    Live(Vec<String>),
+    /// These keys need a restart, so nothing is applied.
+    NeedsRestart(Vec<String>),
+}
+
+impl Change {
+    pub fn between(running: &Loaded, new: &Loaded) -> Self {
+        if running.config == new.config {
+            return Self::Unchanged;
+        }
+        let (old_keys, new_keys) = (by_key(&running.effective), by_key(&new.effective));
+        let restart = RESTART.into_iter().filter(|key| old_keys.get(key) != new_keys.get(key)).map(str::to_owned);
+        let restart: Vec<_> = restart.collect();
+        if !restart.is_empty() {
+            return Self::NeedsRestart(restart);
+        }
+        let mut changes = upstreams(running, new);
+        changes.extend(values(running, new));
+        changes.extend(secrets(running, new));
+        if changes.is_empty() {
+            // Equal keys and yet another configuration: only the order of the upstreams is not a key.
+            changes.push("upstreams: another order".to_owned());
+        }
+        Self::Live(changes)
+    }
+}
+
+fn by_key(effective: &[Effective]) -> BTreeMap<&str, &str> {
+    effective.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())).collect()
+}
+
+/// Upstreams that come and go.
+fn upstreams(running: &Loaded, new: &Loaded) -> Vec<String> {
+    let (old, new) = (names(running), names(new));
+    let added = new.iter().filter(|name| !old.contains(name)).map(|name| format!("upstream {name} added"));
+    let removed = old.iter().filter(|name| !new.contains(name)).map(|name| format!("upstream {name} removed"));
+    added.chain(removed).collect()
+}
+
+fn names(loaded: &Loaded) -> Vec<&UpstreamName> {
+    loaded.config.upstreams.iter().map(|upstream| &upstream.name).collect()
+}
+
+/// Keys that are in both and differ, and keys of neither upstream table that came or went.
+fn values(running: &Loaded, new: &Loaded) -> Vec<String> {
+    let old = by_key(&running.effective);
+    let differs = |entry: &&Effective| old.get(entry.key.as_str()).is_some_and(|value| *value != entry.value);
+    new.effective.iter().filter(differs).map(|entry| difference(&entry.key, old[entry.key.as_str()], &entry.value)).collect()
+}
+
+/// `slave3: weight 100 -> 50` for an upstream's key, `health.interval: 5s -> 10s` for others.
+fn difference(key: &str, old: &str, new: &str) -> String {
+    let or_none = |value: &str| if value.is_empty() { "none".to_owned() } else { value.to_owned() };
+    let (old, new) = (or_none(old), or_none(new));
+    match key.strip_prefix(UPSTREAMS).and_then(|rest| rest.rsplit_once('.')) {
+        Some((name, key)) => format!("{name}: {key} {old} -> {new}"),
+        None => format!("{key}: {old} -> {new}"),
+    }
+}
+
+fn secrets(running: &Loaded, new: &Loaded) -> Vec<String> {
+    let (old, new) = (&running.config, &new.config);
+    let token = (old.admin_token != new.admin_token).then_some("the admin token");
+    let credentials = match (&old.geoserver.credentials, &new.geoserver.credentials) {
+        (Credentials::Basic { password: old, .. }, Credentials::Basic { password: new, .. }) if old != new => {
+            Some("the password for GeoServer")
+        }
+        (Credentials::Headers(old), Credentials::Headers(new)) if old != new => Some("the headers for GeoServer"),
+        _ => None,
+    };
+    token.into_iter().chain(credentials).map(|what| format!("{what} changed")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Config, MapEnvironment};
+
+    const BASE: &str =
+        "[upstreams.main]\nurl = \"http://10.0.0.1\"\nrole = \"main\"\n[upstreams.slave1]\nurl = \"http://10.0.0.2\"\n";
+
+    fn load(text: &str, password: &str) -> Loaded {
+        let world = MapEnvironment::new().file("f.toml", text).file("password", password);
+        Config::load(Path::new("f.toml"), &world).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    fn change(new: &str) -> Change {
+        Change::between(&load(BASE, ""), &load(new, ""))
+    }
+
+    fn live(changes: &[&str]) -> Change {
+        Change::Live(changes.iter().map(|change| (*change).to_owned()).collect())
+    }
+
+    #[test]
+    fn a_comment_changes_nothing() {
+        assert_eq!(change(&format!("# edited\n{BASE}")), Change::Unchanged);
+    }
+
+    #[test]
+    fn upstreams_that_come_and_go_are_named_once() {
+        let other = BASE.replace("slave1", "slave2").replace("10.0.0.2", "10.0.0.3");
+        assert_eq!(change(&other), live(&["upstream slave2 added", "upstream slave1 removed"]));
+    }
+
+    #[test]
+    fn values_are_told_with_both_sides() {
+        let heavier = format!("{BASE}weight = 50\n[health]\ninterval = \"10s\"\nprobe_layer = \"a:b\"\n");
+        let told = ["slave1: weight 100 -> 50", "health.interval: 5s -> 10s", "health.probe_layer: none -> a:b"];
+        assert_eq!(change(&heavier), live(&told));
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_refused_whatever_else_changes() {
+        let moved = format!("threads = 7\nlisten = \"0.0.0.0:80\"\n{BASE}weight = 50\n");
+        assert_eq!(change(&moved), Change::NeedsRestart(vec!["listen".to_owned(), "threads".to_owned()]));
+    }
+
+    #[test]
+    fn a_new_password_is_a_change_that_does_not_tell_it() {
+        let text = format!("{BASE}[geoserver]\nusername = \"admin\"\npassword_file = \"password\"\n");
+        let change = Change::between(&load(&text, "old\n"), &load(&text, "new\n"));
+        assert_eq!(change, live(&["the password for GeoServer changed"]));
+    }
+
+    #[test]
+    fn another_order_is_told_as_such() {
+        let (main, slave) = BASE.split_at(BASE.find("[upstreams.slave1]").unwrap());
+        assert_eq!(change(&format!("{slave}{main}")), live(&["upstreams: another order"]));
+    }
+}

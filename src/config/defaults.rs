@@ -1,0 +1,162 @@
+//! What holds when the file does not say, each with its reason, and the range within which it may say something else.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::units::Size;
+use super::{AccessLog, LogFormat, LogLevel, MainReads};
+use crate::ogc::RequestClass;
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const fn minutes(minutes: u64) -> Duration {
+    Duration::from_secs(minutes * 60)
+}
+
+const fn megabytes(megabytes: u64) -> Size {
+    Size(megabytes * 1_000_000)
+}
+
+// ---- top level
+
+/// All interfaces, the port Tomcat has: geofront takes the place of a GeoServer.
+pub(super) const LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 8080));
+/// Loopback: whoever can reach it can drain upstreams.
+pub(super) const ADMIN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9090));
+pub(super) const THREADS: RangeInclusive<i64> = 1..=1024;
+
+// ---- [upstreams.NAME]
+
+/// The main has its own work: administration. It serves reads only when no replica can.
+pub(super) const READS: MainReads = MainReads::Backup;
+/// A list of this length has been tried in simulation and benchmarks.
+pub(super) const MOST_UPSTREAMS: usize = 1000;
+
+// ---- [geoserver]
+
+/// What the war file is called.
+pub(super) const CONTEXT: &str = "/geoserver";
+
+// ---- [health]
+
+/// Every timer of the health checks: below, probes would be a load of their own; above, an upstream is forgotten.
+pub(super) const PROBE_TIMES: RangeInclusive<Duration> = Duration::from_millis(10)..=minutes(60);
+/// A dead upstream is seen after three of these at the latest, and a probe's GetMap costs a few milliseconds.
+pub(super) const INTERVAL: Duration = seconds(5);
+/// A GeoServer that needs longer for a tiny map is not one to send users to.
+pub(super) const PROBE_TIMEOUT: Duration = seconds(4);
+/// One passed probe can be luck while a JVM starts.
+pub(super) const RISE: u32 = 2;
+/// One failed probe can be a garbage collection.
+pub(super) const FALL: u32 = 3;
+pub(super) const IN_A_ROW: RangeInclusive<i64> = 1..=100;
+/// An upstream that is down should be back soon after it is well; a probe costs it nothing.
+pub(super) const DOWN_INTERVAL: Duration = seconds(2);
+/// A JVM that has just started has compiled nothing and cached nothing: its first maps take many times as long.
+pub(super) const SLOW_START: Duration = seconds(30);
+pub(super) const SLOW_START_TIMES: RangeInclusive<Duration> = Duration::ZERO..=minutes(60);
+/// As long as two probes: by then they know more than the requests did.
+pub(super) const EJECTION: Duration = seconds(10);
+/// An upstream that comes back and fails again and again is tried at least this often.
+pub(super) const EJECTION_MAX: Duration = minutes(5);
+/// Fewer are seen on a healthy GeoServer when one layer is broken.
+pub(super) const EJECTION_FAILURES: u32 = 5;
+pub(super) const EJECTION_FAILURES_RANGE: RangeInclusive<i64> = 0..=1000;
+
+// ---- [timeouts]
+
+pub(super) const TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=minutes(24 * 60);
+/// Upstreams are near: a connection that takes longer has lost packets or a full backlog, and another upstream is quicker.
+pub(super) const CONNECT: Duration = seconds(2);
+/// The head of a request fits into a few packets. Whoever takes longer is holding a connection.
+pub(super) const CLIENT_HEADER: Duration = seconds(10);
+/// Uploads come over slow lines, but they come.
+pub(super) const CLIENT_BODY: Duration = seconds(60);
+/// As above, for downloads: some desktop clients pause while they draw.
+pub(super) const CLIENT_WRITE: Duration = seconds(60);
+/// Longer than a user looks at a map before panning on.
+pub(super) const KEEP_ALIVE: Duration = seconds(75);
+/// WFS and WCS stream while they compute; GeoServer can be busy for minutes between two parts of a large answer.
+pub(super) const UPSTREAM_STALL: Duration = minutes(5);
+/// Below the 20 s after which Tomcat, in its default configuration, closes an idle connection under our hands.
+pub(super) const UPSTREAM_IDLE: Duration = seconds(15);
+
+// ---- [retry]
+
+/// The first try, one after a lost connection, and one more for the unlucky.
+pub(super) const ATTEMPTS: u32 = 3;
+/// More upstreams than this in one request would make every fault a fault of the whole cluster.
+pub(super) const ATTEMPTS_RANGE: RangeInclusive<i64> = 1..=8;
+/// By then a user has clicked again.
+pub(super) const WINDOW: Duration = seconds(30);
+/// When more than a fifth of the requests fail, retries are load, not help.
+pub(super) const BUDGET_PERCENT: u32 = 20;
+pub(super) const BUDGET_RANGE: RangeInclusive<i64> = 0..=100;
+
+// ---- [classes.NAME]
+
+pub(super) const BODY_SIZES: RangeInclusive<Size> = Size(1)..=Size(1 << 50);
+
+/// How long the first byte may take.
+pub(super) const fn first_byte(class: RequestClass) -> Duration {
+    match class {
+        // Files and configuration: no computing.
+        RequestClass::Static => seconds(30),
+        // One feature, one legend: seconds even on a loaded machine.
+        RequestClass::Info => seconds(60),
+        // GeoServer itself gives up rendering after 60 s, and a tile may wait for its metatile.
+        RequestClass::Tile | RequestClass::Map => seconds(90),
+        // Thousands of layers take a minute to list. Pages of the web UI that list stores may, too.
+        RequestClass::Capabilities | RequestClass::Ui | RequestClass::Unknown => minutes(2),
+        // No limit of GeoServer's own: exports, processes and imports that compute before they answer.
+        RequestClass::Feature
+        | RequestClass::Coverage
+        | RequestClass::Process
+        | RequestClass::Transaction
+        | RequestClass::Admin => minutes(20),
+    }
+}
+
+/// How large the body of a request may be.
+pub(super) const fn max_body(class: RequestClass) -> Size {
+    match class {
+        // A read's body is a query: the largest are filters with a polygon of many points, or a style sent along with a GetMap.
+        RequestClass::Tile
+        | RequestClass::Info
+        | RequestClass::Map
+        | RequestClass::Capabilities
+        | RequestClass::Feature
+        | RequestClass::Coverage
+        | RequestClass::Static => megabytes(16),
+        // Inputs and features inline, files in the UI's forms; and what we cannot tell.
+        RequestClass::Process | RequestClass::Transaction | RequestClass::Ui | RequestClass::Unknown => megabytes(500),
+        // Coverages are uploaded over REST as whole files.
+        RequestClass::Admin => megabytes(10_000),
+    }
+}
+
+// ---- [log]
+
+/// Readable and greppable as it is.
+pub(super) const LOG_FORMAT: LogFormat = LogFormat::Logfmt;
+/// Where systemd and containers collect it.
+pub(super) const ACCESS: AccessLog = AccessLog::Stdout;
+/// Transitions and configuration changes, nothing per request.
+pub(super) const LOG_LEVEL: LogLevel = LogLevel::Info;
+
+// ---- [shutdown]
+
+/// Nothing in front of geofront needs warning, until somebody says so.
+pub(super) const DELAY: Duration = Duration::ZERO;
+pub(super) const DELAYS: RangeInclusive<Duration> = Duration::ZERO..=minutes(60);
+/// Longer than a map takes, shorter than the patience of whoever restarts us. An idle process exits at once.
+pub(super) const SHUTDOWN_TIMEOUT: Duration = minutes(2);
+pub(super) const SHUTDOWN_TIMES: RangeInclusive<Duration> = Duration::ZERO..=minutes(24 * 60);
+
+/// Of one file of configuration, or one secret.
+pub(super) const MOST_FILE_BYTES: usize = 1 << 20;
+/// Files that `include` may bring in all together.
+pub(super) const MOST_INCLUDED: usize = 1000;

@@ -1,0 +1,202 @@
+//! One file's text -> its tables in [`Raw`], with a problem for every key that is unknown, misplaced or of the wrong type.
+
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use super::diagnostics::{Problem, did_you_mean, suggestion};
+use super::raw::{Named, Raw, RawTop, SECTIONS, Section, Table, is_named};
+use super::source::{At, names_secret};
+use super::syntax;
+use super::value::{Reading, Written};
+
+/// Keys people look for that are not there, and what to do instead.
+const INSTEAD: [(&str, &str, &str); 4] = [
+    (
+        "geoserver",
+        "password",
+        "secrets are not written in the configuration: put the password in a file that only geofront may read and give its name \
+         with `password_file`, or in an environment variable and give its name with `password_env`",
+    ),
+    (
+        "",
+        "admin_token",
+        "secrets are not written in the configuration: put the token in a file that only geofront may read and give its name \
+         with `admin_token_file`, or in an environment variable and give its name with `admin_token_env`",
+    ),
+    ("upstreams", "context", "the context path is the same for all upstreams: `context` under [geoserver]"),
+    ("upstreams", "password", "credentials are the same for all upstreams: `password_file` under [geoserver]"),
+];
+
+/// Which files may have keys above the first header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The file geofront was started with.
+    First,
+    /// Named by `include`.
+    Included,
+}
+
+/// Reads a whole file. `false` if its TOML is so broken that what was read says nothing.
+pub(super) fn read(kind: Kind, raw: &mut Raw, reading: &mut Reading<'_>) -> bool {
+    let text = reading.sources.text(reading.file);
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let (problems, is_whole) = syntax::problems(&errors, reading);
+    reading.problems.extend(problems);
+    if is_whole {
+        for (key, value) in in_order(document.get_ref()) {
+            read_top(kind, key, value, raw, reading);
+        }
+    }
+    is_whole
+}
+
+type Entry<'t, 'i> = (&'t Spanned<DeString<'i>>, &'t Spanned<DeValue<'i>>);
+
+/// The library sorts by name; people read from the top.
+fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {
+    let mut entries: Vec<Entry<'t, 'i>> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    entries
+}
+
+fn read_top(kind: Kind, key: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>, raw: &mut Raw, reading: &mut Reading<'_>) {
+    let name: &str = key.get_ref();
+    match name {
+        "upstreams" => read_named(name, value, &mut raw.upstreams, reading),
+        "classes" => read_named(name, value, &mut raw.classes, reading),
+        "geoserver" => read_section(name, value, &mut raw.geoserver, reading),
+        "health" => read_section(name, value, &mut raw.health, reading),
+        "timeouts" => read_section(name, value, &mut raw.timeouts, reading),
+        "retry" => read_section(name, value, &mut raw.retry, reading),
+        "log" => read_section(name, value, &mut raw.log, reading),
+        "shutdown" => read_section(name, value, &mut raw.shutdown, reading),
+        _ if kind == Kind::Included && RawTop::KEYS.contains(&name) => {
+            let problem = Problem::new(format!("`{name}` stands in an included file")).at(reading.at(key));
+            reading.refuse(problem.label("belongs into the first file").help("included files hold tables only"));
+        }
+        _ if raw.top.read(name, name, value, reading) => {}
+        _ => unknown_at_top(key, value, reading),
+    }
+}
+
+fn unknown_at_top(key: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>, reading: &mut Reading<'_>) {
+    let (name, at): (&str, At) = (key.get_ref(), reading.at(key));
+    let sections = SECTIONS.map(|(section, _)| section);
+    let problem = if value.get_ref().is_table() {
+        let near = did_you_mean(name, sections).map_or_else(String::new, |section| format!("did you mean [{section}]?"));
+        Problem::new(format!("unknown table [{name}]"))
+            .at(at)
+            .label(near)
+            .help(format!("the tables are: {}", SECTIONS.map(|(section, _)| header(section)).join(", ")))
+    } else {
+        hide_unknown_secret(name, value, reading);
+        let problem = Problem::new(format!("unknown key `{name}`")).at(at);
+        match (instead("", name), home_of(name)) {
+            (Some(text), _) => problem.help(text),
+            (None, Some(home)) => problem.label(format!("belongs under {home}")),
+            (None, None) => {
+                let keys = RawTop::KEYS.iter().copied();
+                problem
+                    .label(suggestion(name, keys))
+                    .help(format!("above the first header there may be: {}", RawTop::KEYS.join(", ")))
+            }
+        }
+    };
+    reading.refuse(problem);
+}
+
+fn instead(section: &str, key: &str) -> Option<&'static str> {
+    INSTEAD.iter().find(|(s, k, _)| *s == section && *k == key).map(|(_, _, text)| *text)
+}
+
+/// Where such a key belongs: `[health] or [shutdown]`.
+fn home_of(key: &str) -> Option<String> {
+    let having: Vec<_> = SECTIONS.iter().filter(|(_, keys)| keys.contains(&key)).map(|(section, _)| header(section)).collect();
+    (!having.is_empty()).then(|| having.join(" or "))
+}
+
+/// A section's header as one writes it.
+fn header(section: &str) -> String {
+    if is_named(section) { format!("[{section}.NAME]") } else { format!("[{section}]") }
+}
+
+/// A key we do not know may hold a password all the same.
+fn hide_unknown_secret(key: &str, value: &Spanned<DeValue<'_>>, reading: &mut Reading<'_>) {
+    if names_secret(key) {
+        reading.secrets.push(reading.at(value));
+    }
+}
+
+fn read_section<T: Table>(name: &str, value: &Spanned<DeValue<'_>>, section: &mut Section<T>, reading: &mut Reading<'_>) {
+    let Some(table) = value.get_ref().as_table() else {
+        refuse_not_a_table(name, value, reading);
+        return;
+    };
+    let at = reading.at(value);
+    match section.at {
+        None => section.at = Some(at),
+        Some(first) => {
+            let problem = Problem::new(format!("[{name}] is there twice")).at(at);
+            let first = format!("first at {}", reading.sources.origin(first));
+            reading.refuse(problem.label(first).help("a table stands in one file as a whole"));
+        }
+    }
+    read_keys(name, name, table, &mut section.table, reading);
+}
+
+fn read_named<T: Table>(family: &str, value: &Spanned<DeValue<'_>>, all: &mut Vec<Named<T>>, reading: &mut Reading<'_>) {
+    let Some(tables) = value.get_ref().as_table() else {
+        refuse_not_a_table(family, value, reading);
+        return;
+    };
+    for (key, value) in in_order(tables) {
+        let path = format!("{family}.{}", key.get_ref());
+        let Some(table) = value.get_ref().as_table() else {
+            let problem = Problem::new(format!("`{path}` is not a table")).at(reading.at(key));
+            reading.refuse(problem.help(format!("write a header with a name and the keys below it: [{family}.NAME]")));
+            continue;
+        };
+        let name = Written { value: key.get_ref().to_string(), at: reading.at(key) };
+        if let Some(first) = all.iter().find(|other| other.name.value == name.value) {
+            let problem = Problem::new(format!("[{path}] is there twice")).at(name.at);
+            reading.refuse(problem.label(format!("first at {}", reading.sources.origin(first.name.at))));
+            continue;
+        }
+        let mut named = Named { name, table: T::default() };
+        read_keys(family, &path, table, &mut named.table, reading);
+        all.push(named);
+    }
+}
+
+fn refuse_not_a_table(name: &str, value: &Spanned<DeValue<'_>>, reading: &mut Reading<'_>) {
+    let problem = Problem::new(format!("`{name}` is not a table")).at(reading.at(value));
+    reading.refuse(problem.help(format!("write a header and the keys below it: {}", header(name))));
+}
+
+fn read_keys<T: Table>(family: &str, path: &str, table: &DeTable<'_>, into: &mut T, reading: &mut Reading<'_>) {
+    for (key, value) in in_order(table) {
+        let name: &str = key.get_ref();
+        if !into.read(name, &format!("{path}.{name}"), value, reading) {
+            hide_unknown_secret(name, value, reading);
+            let problem = unknown_below(family, path, name, T::KEYS).at(reading.at(key));
+            reading.refuse(problem);
+        }
+    }
+}
+
+fn unknown_below(family: &str, path: &str, name: &str, keys: &[&str]) -> Problem {
+    if RawTop::KEYS.contains(&name) {
+        return Problem::new(format!("`{name}` is under [{path}] because it comes after that header"))
+            .label("move it to the top of the file")
+            .help("a key belongs to the last [header] above it");
+    }
+    let problem = Problem::new(format!("unknown key `{name}` in [{path}]"));
+    if let Some(text) = instead(family, name) {
+        return problem.help(text);
+    }
+    match (did_you_mean(name, keys.iter().copied()), home_of(name)) {
+        (Some(near), _) => problem.label(format!("did you mean `{near}`?")),
+        (None, Some(home)) => problem.label(format!("belongs under {home}")),
+        (None, None) => problem.help(format!("[{path}] may have: {}", keys.join(", "))),
+    }
+}

@@ -1,0 +1,97 @@
+//! What a configuration needs to know of the world outside its own text.
+//!
+//! Parsing does no I/O of its own: files, names and variables come in through this trait, so that a whole configuration can be
+//! tried from memory.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+/// The world outside.
+pub trait Environment {
+    fn read(&self, path: &Path) -> io::Result<String>;
+
+    /// The files of a folder, in any order; folders in it are left out.
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
+
+    /// An environment variable.
+    fn variable(&self, name: &str) -> Option<String>;
+
+    /// The address to use for a host name. Must give the same answer as long as the name has the same addresses, whatever their
+    /// order: another address is another upstream.
+    fn resolve(&self, host: &str, port: u16) -> io::Result<SocketAddr>;
+
+    /// How many cores we may use.
+    fn cores(&self) -> NonZeroUsize;
+}
+
+/// A world in memory: for tests and the demo.
+#[derive(Clone, Debug)]
+pub struct MapEnvironment {
+    files: BTreeMap<PathBuf, String>,
+    variables: BTreeMap<String, String>,
+    hosts: BTreeMap<String, IpAddr>,
+    cores: NonZeroUsize,
+}
+
+impl MapEnvironment {
+    /// Nothing but `localhost` and two cores.
+    pub fn new() -> Self {
+        Self {
+            files: BTreeMap::new(),
+            variables: BTreeMap::new(),
+            hosts: BTreeMap::from([("localhost".to_owned(), IpAddr::from([127, 0, 0, 1]))]),
+            cores: NonZeroUsize::new(2).expect("2 is not 0"),
+        }
+    }
+
+    #[must_use]
+    pub fn file(mut self, path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
+        self.files.insert(path.into(), text.into());
+        self
+    }
+
+    #[must_use]
+    pub fn environment_variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    #[must_use]
+    pub fn host(mut self, name: &str, address: IpAddr) -> Self {
+        self.hosts.insert(name.to_owned(), address);
+        self
+    }
+}
+
+impl Default for MapEnvironment {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Environment for MapEnvironment {
+    fn read(&self, path: &Path) -> io::Result<String> {
+        self.files.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        let found: Vec<_> = self.files.keys().filter(|path| path.parent() == Some(folder)).cloned().collect();
+        if found.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(found) }
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.get(name).cloned()
+    }
+
+    fn resolve(&self, host: &str, port: u16) -> io::Result<SocketAddr> {
+        let address = self.hosts.get(host).ok_or(io::ErrorKind::NotFound)?;
+        Ok(SocketAddr::new(*address, port))
+    }
+
+    fn cores(&self) -> NonZeroUsize {
+        self.cores
+    }
+}

@@ -1,0 +1,118 @@
+//! A path -> all files it includes -> [`Loaded`], or all that is wrong.
+
+use std::path::{Path, PathBuf};
+
+use super::defaults::{MOST_FILE_BYTES, MOST_INCLUDED};
+use super::diagnostics::{Diagnostics, Problem};
+use super::document::{self, Kind};
+use super::environment::Environment;
+use super::raw::Raw;
+use super::source::{FileId, Sources};
+use super::value::{Reading, Written};
+use super::{Config, Effective, include, validate};
+
+/// A configuration and how it came about.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub config: Config,
+    /// Every file that was read, secrets included: a change in any of them can change the configuration.
+    pub files: Vec<PathBuf>,
+    /// Every key with its value and where that came from, in the order of the documentation. Secrets are masked.
+    pub effective: Vec<Effective>,
+}
+
+impl Config {
+    /// Reads the file at `path` and those it includes.
+    pub fn load(path: &Path, environment: &dyn Environment) -> Result<Loaded, Diagnostics> {
+        let mut files = Files { environment, sources: Sources::default(), raw: Raw::default(), problems: Vec::new() };
+        let is_whole = files.read_first(path) && files.read_included(path);
+        let Files { sources, raw, problems, .. } = files;
+        if !is_whole {
+            return Err(Diagnostics::new(sources, problems));
+        }
+        validate::validate(raw, sources, problems, environment)
+    }
+}
+
+struct Files<'e> {
+    environment: &'e dyn Environment,
+    sources: Sources,
+    raw: Raw,
+    problems: Vec<Problem>,
+}
+
+impl Files<'_> {
+    fn read_first(&mut self, path: &Path) -> bool {
+        match read_bounded(self.environment, path) {
+            Ok(text) => {
+                let file = self.sources.add(path.to_owned(), text);
+                self.parse(file, Kind::First)
+            }
+            Err(why) => {
+                self.problems.push(Problem::new(format!("cannot read {}: {why}", path.display())));
+                false
+            }
+        }
+    }
+
+    fn read_included(&mut self, first: &Path) -> bool {
+        let patterns = self.raw.top.include.given().map(|written| written.value.clone()).unwrap_or_default();
+        let folder = first.parent().unwrap_or(Path::new(""));
+        let mut is_whole = true;
+        for pattern in &patterns {
+            for path in self.matching(pattern, folder) {
+                is_whole &= self.read_one(&path, pattern);
+            }
+        }
+        is_whole
+    }
+
+    fn matching(&mut self, pattern: &Written<String>, folder: &Path) -> Vec<PathBuf> {
+        include::matching(&pattern.value, folder, self.environment).unwrap_or_else(|why| {
+            self.problems.push(Problem::new(format!("`include` cannot find \"{}\": {why}", pattern.value)).at(pattern.at));
+            Vec::new()
+        })
+    }
+
+    fn read_one(&mut self, path: &Path, pattern: &Written<String>) -> bool {
+        let read = self.sources.paths().count();
+        if self.sources.paths().any(|known| known == path) {
+            return true;
+        }
+        if read > MOST_INCLUDED {
+            let problem = Problem::new(format!("`include` brings in more than {MOST_INCLUDED} files"));
+            self.problems.push(problem.at(pattern.at));
+            return false;
+        }
+        match read_bounded(self.environment, path) {
+            Ok(text) => {
+                let file = self.sources.add(path.to_owned(), text);
+                self.parse(file, Kind::Included)
+            }
+            Err(why) => {
+                self.problems.push(Problem::new(format!("cannot read {}: {why}", path.display())).at(pattern.at));
+                true
+            }
+        }
+    }
+
+    fn parse(&mut self, file: FileId, kind: Kind) -> bool {
+        let mut reading = Reading { sources: &self.sources, file, problems: Vec::new(), secrets: Vec::new() };
+        let is_whole = document::read(kind, &mut self.raw, &mut reading);
+        let Reading { problems, secrets, .. } = reading;
+        self.problems.extend(problems);
+        for secret in secrets {
+            self.sources.hide(secret);
+        }
+        is_whole
+    }
+}
+
+/// The text of a file, unless it is too large to be one of ours.
+pub(super) fn read_bounded(environment: &dyn Environment, path: &Path) -> Result<String, String> {
+    let text = environment.read(path).map_err(|error| error.to_string())?;
+    if text.len() > MOST_FILE_BYTES {
+        return Err(format!("it is larger than {MOST_FILE_BYTES} bytes"));
+    }
+    Ok(text)
+}

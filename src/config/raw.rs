@@ -1,0 +1,183 @@
+//! The file as written: which tables there are, which keys they have, and of what type.
+//!
+//! Each table is declared once; from that come its struct, the list of its keys and how it is read, so they cannot disagree. We
+//! read the TOML tree ourselves instead of deriving it with serde, which stops at the first mistake.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::source::At;
+use super::units::Size;
+use super::value::{FromToml, RawHeaders, Reading, Written};
+use super::{AccessLog, LogFormat, LogLevel, MainReads, Role};
+
+/// One key's value, if there is one.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Slot<T> {
+    #[default]
+    Absent,
+    /// There was one, it was wrong, and that has been said.
+    Broken,
+    Given(Written<T>),
+}
+
+impl<T> Slot<T> {
+    pub(super) fn given(&self) -> Option<&Written<T>> {
+        match self {
+            Self::Given(written) => Some(written),
+            Self::Absent | Self::Broken => None,
+        }
+    }
+
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+
+    pub(super) fn at(&self) -> Option<At> {
+        self.given().map(|written| written.at)
+    }
+
+    fn read(value: &Spanned<DeValue<'_>>, name: &str, reading: &mut Reading<'_>) -> Self
+    where
+        T: FromToml,
+    {
+        match T::from_toml(value, name, reading) {
+            Some(read) => Self::Given(Written { value: read, at: reading.at(value) }),
+            None => Self::Broken,
+        }
+    }
+}
+
+/// A table whose keys are known.
+pub(super) trait Table: Default {
+    const KEYS: &'static [&'static str];
+
+    /// Reads the value of `key`, whose whole name is `name`. `false` if the table has no such key.
+    fn read(&mut self, key: &str, name: &str, value: &Spanned<DeValue<'_>>, reading: &mut Reading<'_>) -> bool;
+}
+
+macro_rules! table {
+    ($name:ident { $($key:ident: $type:ty),+ $(,)? }) => {
+        #[derive(Debug, Default)]
+        pub(super) struct $name {
+            $(pub(super) $key: Slot<$type>,)+
+        }
+
+        impl Table for $name {
+            const KEYS: &'static [&'static str] = &[$(stringify!($key)),+];
+
+            fn read(&mut self, key: &str, name: &str, value: &Spanned<DeValue<'_>>, reading: &mut Reading<'_>) -> bool {
+                match key {
+                    $(stringify!($key) => self.$key = Slot::read(value, name, reading),)+
+                    _ => return false,
+                }
+                true
+            }
+        }
+    };
+}
+
+table!(RawTop {
+    listen: Vec<Written<SocketAddr>>,
+    admin: SocketAddr,
+    admin_token_file: String,
+    admin_token_env: String,
+    include: Vec<Written<String>>,
+    trusted_proxies: Vec<Written<IpNet>>,
+    threads: i64,
+});
+
+table!(RawUpstream { url: String, role: Role, weight: i64, reads: MainReads });
+
+table!(RawGeoServer { context: String, username: String, password_file: String, password_env: String, headers: RawHeaders });
+
+table!(RawHealth {
+    interval: Duration,
+    timeout: Duration,
+    rise: i64,
+    fall: i64,
+    down_interval: Duration,
+    slow_start: Duration,
+    probe_layer: String,
+    ejection: Duration,
+    ejection_max: Duration,
+    ejection_failures: i64,
+});
+
+table!(RawTimeouts {
+    connect: Duration,
+    client_header: Duration,
+    client_body: Duration,
+    client_write: Duration,
+    keep_alive: Duration,
+    upstream_stall: Duration,
+    upstream_idle: Duration,
+});
+
+table!(RawRetry { attempts: i64, window: Duration, budget_percent: i64 });
+
+table!(RawClass { first_byte: Duration, max_body: Size, served_by: String });
+
+table!(RawLog { format: LogFormat, access: AccessLog, level: LogLevel });
+
+table!(RawShutdown { delay: Duration, timeout: Duration });
+
+/// A table of which there is one.
+#[derive(Debug, Default)]
+pub(super) struct Section<T> {
+    pub(super) table: T,
+    /// Its header.
+    pub(super) at: Option<At>,
+}
+
+/// A table of which there are many, each with a name.
+#[derive(Debug)]
+pub(super) struct Named<T> {
+    pub(super) name: Written<String>,
+    pub(super) table: T,
+}
+
+/// All files together.
+#[derive(Debug, Default)]
+pub(super) struct Raw {
+    pub(super) top: RawTop,
+    pub(super) upstreams: Vec<Named<RawUpstream>>,
+    pub(super) geoserver: Section<RawGeoServer>,
+    pub(super) health: Section<RawHealth>,
+    pub(super) timeouts: Section<RawTimeouts>,
+    pub(super) retry: Section<RawRetry>,
+    pub(super) classes: Vec<Named<RawClass>>,
+    pub(super) log: Section<RawLog>,
+    pub(super) shutdown: Section<RawShutdown>,
+}
+
+/// Every table below the top level with its keys, in the order of the documentation.
+pub(super) const SECTIONS: [(&str, &[&str]); 8] = [
+    ("upstreams", RawUpstream::KEYS),
+    ("geoserver", RawGeoServer::KEYS),
+    ("health", RawHealth::KEYS),
+    ("timeouts", RawTimeouts::KEYS),
+    ("retry", RawRetry::KEYS),
+    ("classes", RawClass::KEYS),
+    ("log", RawLog::KEYS),
+    ("shutdown", RawShutdown::KEYS),
+];
+
+/// The name of every key: `listen`, `health.interval`, and `upstreams.NAME.url` where tables have names.
+pub fn known_keys() -> Vec<String> {
+    let top = RawTop::KEYS.iter().map(|key| (*key).to_owned());
+    let below = SECTIONS.iter().flat_map(|(section, keys)| {
+        let prefix = if is_named(section) { format!("{section}.NAME") } else { (*section).to_owned() };
+        keys.iter().map(move |key| format!("{prefix}.{key}"))
+    });
+    top.chain(below).collect()
+}
+
+/// Whether the section is a family of tables with names of their own.
+pub(super) fn is_named(section: &str) -> bool {
+    matches!(section, "upstreams" | "classes")
+}

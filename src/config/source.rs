@@ -1,0 +1,192 @@
+//! The text of every file that was read, and places in it.
+//!
+//! A place is two numbers until somebody wants to see it: most never are. What must not be shown (secrets that stand in a file
+//! although they should not, values of headers) is blacked out here, where the text is, so that no message can forget to.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// A part of one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct At {
+    file: usize,
+    start: usize,
+    end: usize,
+}
+
+/// Where an administrator finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub file: PathBuf,
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+}
+
+/// One line of a file, fit to be shown, with the part of it that is meant.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Excerpt {
+    pub(super) line: String,
+    pub(super) number: usize,
+    /// Bytes of `line`.
+    pub(super) span: Range<usize>,
+}
+
+/// Which file of [`Sources`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileId(usize);
+
+impl FileId {
+    pub(super) fn at(self, span: Range<usize>) -> At {
+        At { file: self.0, start: span.start, end: span.end }
+    }
+}
+
+/// All files of one configuration, in the order they were read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sources {
+    files: Vec<(PathBuf, String)>,
+    secrets: Vec<At>,
+}
+
+/// What stands in place of a secret.
+pub(super) const MASK: &str = "***";
+
+impl Sources {
+    pub(super) fn add(&mut self, path: PathBuf, text: String) -> FileId {
+        self.files.push((path, text));
+        FileId(self.files.len() - 1)
+    }
+
+    pub(super) fn text(&self, file: FileId) -> &str {
+        &self.files[file.0].1
+    }
+
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(|(path, _)| path.as_path())
+    }
+
+    /// From now on nothing shows what stands there.
+    pub(super) fn hide(&mut self, at: At) {
+        self.secrets.push(at);
+    }
+
+    pub(super) fn path(&self, at: At) -> &Path {
+        &self.files[at.file].0
+    }
+
+    pub(super) fn place(&self, at: At) -> Place {
+        let text = &self.files[at.file].1;
+        let start = floor_char(text, at.start);
+        let line_start = line_start(text, start);
+        Place {
+            file: self.files[at.file].0.clone(),
+            line: text[..line_start].matches('\n').count() + 1,
+            column: text[line_start..start].chars().count() + 1,
+        }
+    }
+
+    /// `file:line`.
+    pub(super) fn origin(&self, at: At) -> String {
+        let place = self.place(at);
+        format!("{}:{}", place.file.display(), place.line)
+    }
+
+    /// The first line of `at`, secrets blacked out to the end of the line.
+    pub(super) fn excerpt(&self, at: At) -> Excerpt {
+        let text = &self.files[at.file].1;
+        let start = floor_char(text, at.start);
+        let from = line_start(text, start);
+        let to = text[from..].find('\n').map_or(text.len(), |length| from + length);
+        let shown = self.first_secret(at.file, from..to).unwrap_or(to);
+        let mut line = text[from..shown].trim_end_matches('\r').to_owned();
+        if shown < to {
+            line.push_str(MASK);
+        }
+        let end = floor_char(text, at.end.max(start));
+        let within = |offset: usize| floor_char(&line, (offset - from).min(line.len()));
+        let span = within(start)..within(end.clamp(start, to));
+        Excerpt { number: text[..from].matches('\n').count() + 1, span, line }
+    }
+
+    /// Where the line's first secret begins.
+    fn first_secret(&self, file: usize, line: Range<usize>) -> Option<usize> {
+        let known = self.secrets.iter().filter(|s| s.file == file && s.start < line.end && s.end > line.start);
+        let known = known.map(|s| s.start.max(line.start)).min();
+        let text = &self.files[file].1[line.clone()];
+        let guessed = value_of_secret_key(text).map(|offset| line.start + offset);
+        known.into_iter().chain(guessed).min()
+    }
+}
+
+/// Where the value begins if the line looks like `password = ...`: text that could not be parsed may hold a secret, too.
+fn value_of_secret_key(line: &str) -> Option<usize> {
+    let equals = line.find('=')?;
+    let value = &line[equals + 1..];
+    names_secret(line[..equals].trim()).then(|| line.len() - value.trim_start().len())
+}
+
+/// Whether the value of such a key is probably a secret, whether we know the key or not.
+pub(super) fn names_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    let is_telling = ["password", "token", "secret"].iter().any(|word| key.contains(word)) || key.starts_with("header");
+    is_telling && !key.ends_with("_file") && !key.ends_with("_env")
+}
+
+fn line_start(text: &str, offset: usize) -> usize {
+    text[..offset].rfind('\n').map_or(0, |newline| newline + 1)
+}
+
+/// The last character boundary up to `offset`.
+fn floor_char(text: &str, offset: usize) -> usize {
+    let mut offset = offset.min(text.len());
+    while !text.is_char_boundary(offset) {
+        offset -= 1;
+    }
+    offset
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(text: &str) -> (Sources, FileId) {
+        let mut sources = Sources::default();
+        let file = sources.add("geofront.toml".into(), text.to_owned());
+        (sources, file)
+    }
+
+    #[test]
+    fn a_place_counts_lines_and_characters_from_one() {
+        let (sources, file) = one("a = 1\n# é\nüb = 2\n");
+        let place = sources.place(file.at(15..16));
+        assert_eq!((place.line, place.column), (3, 4));
+    }
+
+    #[test]
+    fn an_excerpt_ends_where_a_secret_begins() {
+        let (mut sources, file) = one("headers = { a = \"x\" }\nuser = \"hunter2\" # known\n");
+        assert_eq!(sources.excerpt(file.at(0..7)).line, "headers = ***");
+        sources.hide(file.at(29..38));
+        let excerpt = sources.excerpt(file.at(29..38));
+        assert_eq!((excerpt.line.as_str(), excerpt.span), ("user = ***", 7..10));
+    }
+
+    #[test]
+    fn the_name_of_a_file_that_holds_a_secret_is_shown() {
+        let (sources, file) = one("password_file = \"/etc/geofront/password\"\n");
+        assert!(sources.excerpt(file.at(0..13)).line.ends_with("password\""));
+    }
+
+    #[test]
+    fn any_offset_gives_an_excerpt() {
+        let (sources, file) = one("é = 1\r\n\nü");
+        for start in 0..20 {
+            for end in 0..20 {
+                let excerpt = sources.excerpt(file.at(start..end));
+                assert!(excerpt.line.get(excerpt.span).is_some());
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Mistakes in TOML itself, told like all others.
+
+use std::ops::Range;
+
+use toml::de::Error;
+
+use super::diagnostics::Problem;
+use super::value::Reading;
+
+/// What the TOML library calls a key or table that is there already.
+const DUPLICATE: &str = "duplicate key";
+
+/// The problems, and whether the rest of the file still says what its author meant.
+pub(super) fn problems(errors: &[Error], reading: &Reading<'_>) -> (Vec<Problem>, bool) {
+    let is_whole = errors.iter().all(|error| error.message() == DUPLICATE);
+    let told = errors.iter().map(|error| {
+        let span = error.span().unwrap_or_default();
+        if error.message() == DUPLICATE {
+            duplicate(reading.sources.text(reading.file), &span, reading)
+        } else {
+            Problem::new(format!("not valid TOML: {}", error.message())).at(reading.file.at(span))
+        }
+    });
+    (told.collect(), is_whole)
+}
+
+fn duplicate(text: &str, span: &Range<usize>, reading: &Reading<'_>) -> Problem {
+    let lines = Line::up_to(text, span.start);
+    let Some((own, before)) = lines.split_last() else { return Problem::new(DUPLICATE) };
+    let first = match &own.header {
+        Some(header) => before.iter().find(|line| line.header.as_ref() == Some(header)),
+        None => same_key_in_table(own, before),
+    };
+    let problem = match own.header.as_deref().map(|header| header.split_once('.').unwrap_or(("", header))) {
+        Some(("upstreams", name)) => {
+            Problem::new(format!("upstream name `{name}` is used twice")).help("every upstream needs a name of its own")
+        }
+        Some((family, name)) => {
+            let dot = if family.is_empty() { "" } else { "." };
+            Problem::new(format!("[{family}{dot}{name}] is there twice"))
+        }
+        None => Problem::new(format!("`{}` is there twice", text.get(span.clone()).unwrap_or_default())),
+    };
+    let problem = problem.at(reading.file.at(span.clone()));
+    match first {
+        Some(line) => problem.label(format!("first used on line {}", line.number)),
+        None => problem,
+    }
+}
+
+fn same_key_in_table<'l, 't>(own: &Line<'t>, before: &'l [Line<'t>]) -> Option<&'l Line<'t>> {
+    let table = before.iter().rposition(|line| line.header.is_some()).map_or(0, |header| header + 1);
+    before[table..].iter().find(|line| line.key.is_some() && line.key == own.key)
+}
+
+/// As much of a line as tells where something was for the first time: the library does not say.
+struct Line<'t> {
+    number: usize,
+    /// `upstreams.slave1` of `[upstreams.slave1]`, without quotes and blanks.
+    header: Option<String>,
+    key: Option<&'t str>,
+}
+
+impl<'t> Line<'t> {
+    /// All lines down to the one with `offset`.
+    fn up_to(text: &'t str, offset: usize) -> Vec<Self> {
+        let end = text.get(offset..).and_then(|rest| rest.find('\n')).map_or(text.len(), |length| offset + length);
+        text.get(..end).unwrap_or_default().split('\n').enumerate().map(|(i, line)| Self::new(i + 1, line)).collect()
+    }
+
+    fn new(number: usize, line: &'t str) -> Self {
+        let line = line.trim();
+        let header = line.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(header, _)| header);
+        let header = header.map(|header| header.chars().filter(|c| !c.is_whitespace() && !"\"'".contains(*c)).collect());
+        let key = line.split_once('=').map(|(key, _)| key.trim()).filter(|_| header.is_none());
+        Self { number, header, key }
+    }
+}

@@ -1,0 +1,82 @@
+//! One GeoServer instance as configured.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The name of an upstream: letters, digits, `-`, `_` and `.`, at most 64 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UpstreamName(Arc<str>);
+
+impl UpstreamName {
+    pub const MAX_BYTES: usize = 64;
+
+    /// `None` unless `name` keeps the rule.
+    pub fn new(name: &str) -> Option<Self> {
+        let fits = !name.is_empty()
+            && name.len() <= Self::MAX_BYTES
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        fits.then(|| Self(name.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UpstreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where administration goes, and who serves requests (geOrchestra's guide calls replicas "slaves").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Main,
+    Replica,
+}
+
+/// When the main serves reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MainReads {
+    /// Only when no replica can.
+    Backup,
+    Always,
+    Never,
+}
+
+/// Relative capacity, 1 to 1000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Weight(u16);
+
+impl Weight {
+    pub const DEFAULT: Self = Self(100);
+    pub const MAX: u16 = 1000;
+
+    pub const fn new(weight: u16) -> Option<Self> {
+        if weight >= 1 && weight <= Self::MAX { Some(Self(weight)) } else { None }
+    }
+
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+/// One GeoServer instance as configured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UpstreamConfig {
+    pub name: UpstreamName,
+    /// As written, without a trailing slash: `http://10.0.0.11:8080`.
+    pub url: String,
+    /// `https`.
+    pub tls: bool,
+    /// Host of the url, for SNI.
+    pub host: String,
+    /// What the host resolved to when the configuration was read.
+    pub address: SocketAddr,
+    pub role: Role,
+    /// Meaningful for the main only.
+    pub reads: MainReads,
+    pub weight: Weight,
+}

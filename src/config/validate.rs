@@ -1,0 +1,116 @@
+//! [`Raw`] -> [`Config`]: ranges, and everything that one key means for another.
+//!
+//! Every value goes through [`Check`], which notes what it is and where it came from: a key that is not noted here has no effect
+//! and must not exist. A value that is refused is replaced by its default, so that one mistake is told once.
+
+mod access;
+mod check;
+mod classes;
+mod geoserver;
+mod upstreams;
+mod url;
+
+use super::diagnostics::{Diagnostics, Problem};
+use super::environment::Environment;
+use super::load::Loaded;
+use super::raw::{Raw, RawHealth, RawLog, RawRetry, RawShutdown, RawTimeouts};
+use super::source::Sources;
+use super::{Config, Health, Log, Retry, Shutdown, Timeouts, defaults};
+use check::Check;
+
+pub(super) fn validate(
+    raw: Raw,
+    sources: Sources,
+    problems: Vec<Problem>,
+    environment: &dyn Environment,
+) -> Result<Loaded, Diagnostics> {
+    let mut check = Check::new(environment, sources, problems);
+    let config = check.config(raw);
+    check.finish(config)
+}
+
+impl Check<'_> {
+    fn config(&mut self, raw: Raw) -> Config {
+        let access = self.access(&raw.top);
+        let threads = self.threads(&raw.top.threads);
+        let names: Vec<String> = raw.upstreams.iter().map(|upstream| upstream.name.value.clone()).collect();
+        Config {
+            listen: access.listen,
+            admin: access.admin,
+            admin_token: access.admin_token,
+            trusted_proxies: access.trusted_proxies,
+            threads,
+            upstreams: self.upstreams(&raw.upstreams),
+            geoserver: self.geoserver(&raw.geoserver),
+            health: self.health(&raw.health.table),
+            timeouts: self.timeouts(&raw.timeouts.table),
+            retry: self.retry(&raw.retry.table),
+            classes: self.classes(&raw.classes, &names),
+            log: self.log(&raw.log.table),
+            shutdown: self.shutdown(&raw.shutdown.table),
+        }
+    }
+
+    fn health(&mut self, raw: &RawHealth) -> Health {
+        let times = defaults::PROBE_TIMES;
+        let health = Health {
+            interval: self.within("health.interval", &raw.interval, defaults::INTERVAL, times.clone()),
+            timeout: self.within("health.timeout", &raw.timeout, defaults::PROBE_TIMEOUT, times.clone()),
+            rise: self.count("health.rise", &raw.rise, defaults::RISE, defaults::IN_A_ROW),
+            fall: self.count("health.fall", &raw.fall, defaults::FALL, defaults::IN_A_ROW),
+            down_interval: self.within("health.down_interval", &raw.down_interval, defaults::DOWN_INTERVAL, times.clone()),
+            slow_start: self.within("health.slow_start", &raw.slow_start, defaults::SLOW_START, defaults::SLOW_START_TIMES),
+            probe_layer: self.probe_layer(&raw.probe_layer),
+            ejection: self.within("health.ejection", &raw.ejection, defaults::EJECTION, times.clone()),
+            ejection_max: self.within("health.ejection_max", &raw.ejection_max, defaults::EJECTION_MAX, times),
+            ejection_failures: self.count(
+                "health.ejection_failures",
+                &raw.ejection_failures,
+                defaults::EJECTION_FAILURES,
+                defaults::EJECTION_FAILURES_RANGE,
+            ),
+        };
+        self.ordered(
+            ("health.ejection", health.ejection, raw.ejection.at()),
+            ("health.ejection_max", health.ejection_max, raw.ejection_max.at()),
+        );
+        health
+    }
+
+    fn timeouts(&mut self, raw: &RawTimeouts) -> Timeouts {
+        let times = defaults::TIMES;
+        Timeouts {
+            connect: self.within("timeouts.connect", &raw.connect, defaults::CONNECT, times.clone()),
+            client_header: self.within("timeouts.client_header", &raw.client_header, defaults::CLIENT_HEADER, times.clone()),
+            client_body: self.within("timeouts.client_body", &raw.client_body, defaults::CLIENT_BODY, times.clone()),
+            client_write: self.within("timeouts.client_write", &raw.client_write, defaults::CLIENT_WRITE, times.clone()),
+            keep_alive: self.within("timeouts.keep_alive", &raw.keep_alive, defaults::KEEP_ALIVE, times.clone()),
+            upstream_stall: self.within("timeouts.upstream_stall", &raw.upstream_stall, defaults::UPSTREAM_STALL, times.clone()),
+            upstream_idle: self.within("timeouts.upstream_idle", &raw.upstream_idle, defaults::UPSTREAM_IDLE, times),
+        }
+    }
+
+    fn retry(&mut self, raw: &RawRetry) -> Retry {
+        let (attempts, budget) = (defaults::ATTEMPTS, defaults::BUDGET_PERCENT);
+        Retry {
+            attempts: self.count("retry.attempts", &raw.attempts, attempts, defaults::ATTEMPTS_RANGE),
+            window: self.within("retry.window", &raw.window, defaults::WINDOW, defaults::TIMES),
+            budget_percent: self.count("retry.budget_percent", &raw.budget_percent, budget, defaults::BUDGET_RANGE),
+        }
+    }
+
+    fn log(&mut self, raw: &RawLog) -> Log {
+        Log {
+            format: self.value("log.format", &raw.format, defaults::LOG_FORMAT),
+            access: self.value("log.access", &raw.access, defaults::ACCESS),
+            level: self.value("log.level", &raw.level, defaults::LOG_LEVEL),
+        }
+    }
+
+    fn shutdown(&mut self, raw: &RawShutdown) -> Shutdown {
+        Shutdown {
+            delay: self.within("shutdown.delay", &raw.delay, defaults::DELAY, defaults::DELAYS),
+            timeout: self.within("shutdown.timeout", &raw.timeout, defaults::SHUTDOWN_TIMEOUT, defaults::SHUTDOWN_TIMES),
+        }
+    }
+}

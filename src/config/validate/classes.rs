@@ -1,0 +1,99 @@
+//! `[classes.NAME]`: limits of one class of requests, and, where there is a choice, who serves it.
+
+use super::check::Check;
+use super::upstreams::{MAIN, REPLICAS};
+use crate::config::diagnostics::{Problem, suggestion};
+use crate::config::raw::{Named, RawClass};
+use crate::config::value::Written;
+use crate::config::{ClassConfig, ServedBy, UpstreamName, defaults};
+use crate::ogc::{PerClass, RequestClass};
+
+/// Who may serve a class.
+enum Choice {
+    /// Any upstream has the same answer.
+    Reads,
+    /// What one upstream began must be asked there: one place, whichever.
+    OnePlace,
+    /// Only the main, for this reason.
+    Main(&'static str),
+}
+
+fn choice(class: RequestClass) -> Choice {
+    match class {
+        RequestClass::Tile
+        | RequestClass::Info
+        | RequestClass::Map
+        | RequestClass::Capabilities
+        | RequestClass::Feature
+        | RequestClass::Coverage
+        | RequestClass::Static => Choice::Reads,
+        RequestClass::Process => Choice::OnePlace,
+        RequestClass::Transaction => {
+            Choice::Main("two upstreams that write to one data directory would undo each other's changes")
+        }
+        RequestClass::Admin => Choice::Main("two upstreams that write to one data directory would undo each other's changes"),
+        RequestClass::Ui => Choice::Main("the web UI keeps its sessions on one upstream, and changes the configuration"),
+        RequestClass::Unknown => Choice::Main("what is not understood may be a change"),
+    }
+}
+
+impl Check<'_> {
+    pub(super) fn classes(&mut self, raw: &[Named<RawClass>], upstreams: &[String]) -> PerClass<ClassConfig> {
+        self.known_classes(raw);
+        let nothing = RawClass::default();
+        PerClass::from_fn(|class| {
+            let named = raw.iter().find(|named| named.name.value == class.as_str());
+            self.class(class, named.map_or(&nothing, |named| &named.table), upstreams)
+        })
+    }
+
+    fn known_classes(&mut self, raw: &[Named<RawClass>]) {
+        let known = RequestClass::ALL.map(RequestClass::as_str);
+        for named in raw.iter().filter(|named| !known.contains(&named.name.value.as_str())) {
+            let problem = Problem::new(format!("unknown class `{}`", named.name.value)).at(named.name.at);
+            let problem = problem.label(suggestion(&named.name.value, known));
+            self.refuse(problem.help(format!("the classes are: {}", known.join(", "))));
+        }
+    }
+
+    fn class(&mut self, class: RequestClass, raw: &RawClass, upstreams: &[String]) -> ClassConfig {
+        let key = |key: &str| format!("classes.{class}.{key}");
+        let max_body = self.within(&key("max_body"), &raw.max_body, defaults::max_body(class), defaults::BODY_SIZES);
+        ClassConfig {
+            first_byte: self.within(&key("first_byte"), &raw.first_byte, defaults::first_byte(class), defaults::TIMES),
+            max_body: max_body.0,
+            served_by: self.served_by(&key("served_by"), class, raw, upstreams),
+        }
+    }
+
+    fn served_by(&mut self, key: &str, class: RequestClass, raw: &RawClass, upstreams: &[String]) -> ServedBy {
+        let choice = choice(class);
+        let default = match choice {
+            Choice::Reads => ServedBy::Replicas,
+            Choice::OnePlace | Choice::Main(_) => ServedBy::Main,
+        };
+        let word = match default {
+            ServedBy::Replicas => REPLICAS,
+            ServedBy::Main | ServedBy::Upstream(_) => MAIN,
+        };
+        self.value(key, &raw.served_by, word.to_owned());
+        let Some(written) = raw.served_by.given() else { return default };
+        let problem = match (choice, written.value.as_str()) {
+            (_, MAIN) => return ServedBy::Main,
+            (Choice::Reads | Choice::OnePlace, REPLICAS) => return ServedBy::Replicas,
+            (Choice::OnePlace, name) => match UpstreamName::new(name).filter(|_| upstreams.iter().any(|known| known == name)) {
+                Some(name) => return ServedBy::Upstream(name),
+                None => wrong(key, written, "`replicas`, `main` or the name of an upstream")
+                    .label(suggestion(name, upstreams.iter().map(String::as_str).chain([REPLICAS, MAIN]))),
+            },
+            (Choice::Reads, name) => wrong(key, written, "`replicas` or `main`").label(suggestion(name, [REPLICAS, MAIN])),
+            (Choice::Main(reason), _) => wrong(key, written, "`main`").help(reason),
+        };
+        self.refuse(problem.at(written.at));
+        default
+    }
+}
+
+fn wrong(key: &str, written: &Written<String>, rule: &str) -> Problem {
+    Problem::new(format!("`{key}` is \"{}\": must be {rule}", written.value.escape_debug()))
+}

@@ -1,0 +1,127 @@
+//! `[geoserver]`: where it is mounted, and how probes and catalog reloads introduce themselves.
+
+use super::check::Check;
+use crate::config::diagnostics::Problem;
+use crate::config::raw::{RawGeoServer, Section, Slot};
+use crate::config::source::{At, MASK};
+use crate::config::value::{RawHeaders, Written};
+use crate::config::{Credentials, GeoServer, Secret, defaults};
+
+/// Headers that say where a request ends or where it goes: a probe must not forge its own.
+const NOT_OURS_TO_SET: [&str; 6] = ["host", "connection", "content-length", "transfer-encoding", "te", "upgrade"];
+
+/// Of a layer's name with its workspace.
+const MOST_LAYER_BYTES: usize = 256;
+
+impl Check<'_> {
+    pub(super) fn geoserver(&mut self, raw: &Section<RawGeoServer>) -> GeoServer {
+        GeoServer { context: self.context(&raw.table.context), credentials: self.credentials(&raw.table) }
+    }
+
+    fn context(&mut self, slot: &Slot<String>) -> String {
+        let context = self.value("geoserver.context", slot, defaults::CONTEXT.to_owned());
+        let Some(at) = slot.at() else { return context };
+        let help = match context.as_str() {
+            "" => return context,
+            "/" => "for GeoServer at the root write context = \"\"",
+            text if !text.starts_with('/') => "it begins with a slash",
+            text if text.ends_with('/') => "without the slash at the end",
+            text if is_plain_path(text) => return context,
+            _ => "letters, digits, `-`, `_`, `.` and `~` between single slashes",
+        };
+        let title = format!("`geoserver.context` is \"{}\": must be a path such as \"/geoserver\"", context.escape_debug());
+        self.refuse(Problem::new(title).at(at).help(help));
+        context
+    }
+
+    fn credentials(&mut self, raw: &RawGeoServer) -> Credentials {
+        let username = self.optional("geoserver.username", &raw.username);
+        let has_password = !(raw.password_file.is_absent() && raw.password_env.is_absent());
+        let file = ("geoserver.password_file", &raw.password_file);
+        let password = self.secret("password", file, ("geoserver.password_env", &raw.password_env));
+        let headers = self.headers(&raw.headers);
+        if let Some(written) = raw.username.given() {
+            self.username(written, has_password);
+        } else if let Some(at) = raw.password_file.at().or(raw.password_env.at()).filter(|_| raw.username.is_absent()) {
+            self.refuse(Problem::new("a password without a `username`").at(at));
+        }
+        match (username.zip(password), raw.headers.at()) {
+            (Some(_), Some(at)) => {
+                let problem = Problem::new("`username` and `headers` are both given").at(at);
+                self.refuse(problem.help("GeoServer believes one of them: keep the one that its security filters expect"));
+                Credentials::None
+            }
+            (Some((username, password)), None) => Credentials::Basic { username, password },
+            (None, Some(_)) if !headers.is_empty() => Credentials::Headers(headers),
+            (None, _) => Credentials::None,
+        }
+    }
+
+    fn username(&mut self, username: &Written<String>, has_password: bool) {
+        if username.value.is_empty() || username.value.contains(|c: char| c == ':' || c.is_control()) {
+            let title = format!("`geoserver.username` is \"{}\": must be text without colons", username.value.escape_debug());
+            self.refuse(Problem::new(title).at(username.at));
+        }
+        if !has_password {
+            let problem = Problem::new("`geoserver.username` without a password").at(username.at);
+            self.refuse(
+                problem.help("name the file that holds it with `password_file`, or an environment variable with `password_env`"),
+            );
+        }
+    }
+
+    fn headers(&mut self, slot: &Slot<RawHeaders>) -> Vec<(String, Secret)> {
+        let Some(written) = slot.given() else {
+            self.note("geoserver.headers", String::new(), None);
+            return Vec::new();
+        };
+        let shown: Vec<_> = written.value.iter().map(|(name, _)| format!("{} = {MASK}", name.value)).collect();
+        self.note("geoserver.headers", shown.join(", "), Some(written.at));
+        if written.value.is_empty() {
+            self.refuse(Problem::new("`geoserver.headers` is empty").at(written.at).help("leave the key out"));
+        }
+        written.value.iter().filter_map(|(name, value)| self.header(name, value)).collect()
+    }
+
+    fn header(&mut self, name: &Written<String>, value: &Written<String>) -> Option<(String, Secret)> {
+        let lower = name.value.to_ascii_lowercase();
+        let refuse = |check: &mut Self, at: At, rule: &str| {
+            check.refuse(Problem::new(format!("header `{}` in `geoserver.headers`: {rule}", name.value)).at(at));
+        };
+        if !is_token(&lower) {
+            refuse(self, name.at, "its name must be letters, digits and `-`");
+        } else if NOT_OURS_TO_SET.contains(&lower.as_str()) {
+            refuse(self, name.at, "geofront sets it itself");
+        } else if value.value.is_empty() || value.value.chars().any(char::is_control) {
+            refuse(self, value.at, "its value must be one line of text");
+        } else {
+            return Some((lower, Secret::new(value.value.clone())));
+        }
+        None
+    }
+
+    pub(super) fn probe_layer(&mut self, slot: &Slot<String>) -> Option<String> {
+        let layer = self.optional("health.probe_layer", slot)?;
+        let is_name = !layer.is_empty() && layer.len() <= MOST_LAYER_BYTES && !layer.chars().any(|c| c.is_control() || c == ',');
+        if !is_name {
+            let title =
+                format!("`health.probe_layer` is \"{}\": must be one layer, such as \"geor:public_layer\"", layer.escape_debug());
+            let problem = slot.at().map_or_else(|| Problem::new(title.clone()), |at| Problem::new(title.clone()).at(at));
+            self.refuse(problem);
+        }
+        Some(layer)
+    }
+}
+
+fn is_plain_path(path: &str) -> bool {
+    let is_segment = |segment: &str| {
+        let is_plain = segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b));
+        is_plain && !matches!(segment, "" | "." | "..")
+    };
+    path.split('/').skip(1).all(is_segment)
+}
+
+/// What HTTP allows as the name of a header.
+fn is_token(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}

@@ -1,0 +1,178 @@
+//! `[upstreams.NAME]`: who is there, each by a name and an address of its own, exactly one of them the main.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::check::Check;
+use super::url::{self, Url};
+use crate::config::diagnostics::Problem;
+use crate::config::raw::{Named, RawUpstream, Slot};
+use crate::config::source::At;
+use crate::config::value::Written;
+use crate::config::{MainReads, Role, UpstreamConfig, UpstreamName, Weight, defaults};
+
+/// Stands for all replicas in `served_by`.
+pub(super) const REPLICAS: &str = "replicas";
+/// Stands for the main in `served_by`.
+pub(super) const MAIN: &str = "main";
+
+impl Check<'_> {
+    pub(super) fn upstreams(&mut self, raw: &[Named<RawUpstream>]) -> Vec<UpstreamConfig> {
+        if raw.len() > defaults::MOST_UPSTREAMS {
+            let title = format!("{} upstreams: must be at most {}", raw.len(), defaults::MOST_UPSTREAMS);
+            self.refuse(Problem::new(title).at(raw[defaults::MOST_UPSTREAMS].name.at));
+            return Vec::new();
+        }
+        self.roles(raw);
+        let upstreams: Vec<(UpstreamConfig, At)> = raw.iter().filter_map(|named| self.upstream(named)).collect();
+        self.distinct_addresses(&upstreams);
+        upstreams.into_iter().map(|(upstream, _)| upstream).collect()
+    }
+
+    /// The upstream and where its url stands.
+    fn upstream(&mut self, named: &Named<RawUpstream>) -> Option<(UpstreamConfig, At)> {
+        let key = |key: &str| format!("upstreams.{}.{key}", named.name.value);
+        let raw = &named.table;
+        let name = self.upstream_name(&named.name);
+        let url = self.optional(&key("url"), &raw.url);
+        let role = self.value(&key("role"), &raw.role, Role::Replica);
+        let weight = self.count(&key("weight"), &raw.weight, Weight::DEFAULT.get().into(), 1..=Weight::MAX.into());
+        let reads = self.reads(&key("reads"), role, raw);
+        if raw.url.is_absent() {
+            self.refuse(Problem::new(format!("upstream `{}` has no `url`", named.name.value)).at(named.name.at));
+        }
+        let (url, at) = (url?, raw.url.at()?);
+        let parsed = self.url(&named.name.value, &url, at)?;
+        let address = self.address(&key("address"), &parsed, at)?;
+        let upstream = UpstreamConfig {
+            name: name?,
+            url: url.trim_end_matches('/').to_owned(),
+            tls: parsed.tls,
+            host: parsed.host.to_owned(),
+            address,
+            role,
+            reads,
+            weight: u16::try_from(weight).ok().and_then(Weight::new).unwrap_or(Weight::DEFAULT),
+        };
+        Some((upstream, at))
+    }
+
+    fn upstream_name(&mut self, name: &Written<String>) -> Option<UpstreamName> {
+        let valid = UpstreamName::new(&name.value);
+        if valid.is_none() {
+            let title = format!(
+                "upstream name `{}`: must be 1 to {} letters, digits, `-`, `_` or `.`",
+                name.value,
+                UpstreamName::MAX_BYTES
+            );
+            self.refuse(Problem::new(title).at(name.at));
+        }
+        if name.value == REPLICAS {
+            let problem = Problem::new(format!("upstream name `{REPLICAS}`: must be another")).at(name.at);
+            self.refuse(problem.help("`replicas` stands for all of them, for example in `served_by`"));
+        }
+        valid
+    }
+
+    fn url<'t>(&mut self, name: &str, text: &'t str, at: At) -> Option<Url<'t>> {
+        let wrong = match url::parse(text) {
+            Ok(url) => return Some(url),
+            Err(wrong) => wrong,
+        };
+        let shown = if wrong.is_secret {
+            self.sources.hide(at);
+            "***".to_owned()
+        } else {
+            text.escape_debug().to_string()
+        };
+        let verb = if wrong.is_secret { "must" } else { "it must" };
+        let problem = Problem::new(format!("url \"{shown}\" of upstream `{name}`: {verb} {}", wrong.rule)).at(at);
+        self.refuse(match wrong.help {
+            Some(help) => problem.help(help),
+            None => problem,
+        });
+        None
+    }
+
+    fn address(&mut self, key: &str, url: &Url<'_>, at: At) -> Option<SocketAddr> {
+        if let Ok(ip) = url.host.parse::<IpAddr>() {
+            return Some(SocketAddr::new(ip, url.port));
+        }
+        match self.environment.resolve(url.host, url.port) {
+            Ok(address) => {
+                self.note_derived(key, address.to_string(), &format!("what {} resolves to", url.host));
+                Some(address)
+            }
+            Err(why) => {
+                let problem = Problem::new(format!("cannot resolve host `{}`: {why}", url.host)).at(at);
+                self.refuse(problem.help("with an IP address the cluster does not depend on a name server"));
+                None
+            }
+        }
+    }
+
+    fn reads(&mut self, key: &str, role: Role, raw: &RawUpstream) -> MainReads {
+        match role {
+            Role::Main => self.value(key, &raw.reads, defaults::READS),
+            Role::Replica => {
+                if let (Some(at), false) = (raw.reads.at(), matches!(raw.role, Slot::Broken)) {
+                    let problem = Problem::new(format!("`{key}`: a replica always serves reads")).at(at);
+                    self.refuse(problem.help("`reads` says when the main serves reads, too; it stands with role = \"main\""));
+                }
+                defaults::READS
+            }
+        }
+    }
+
+    fn roles(&mut self, raw: &[Named<RawUpstream>]) {
+        let role = |named: &Named<RawUpstream>| named.table.role.given().map_or(Role::Replica, |role| role.value);
+        let is_unclear = raw.iter().any(|named| matches!(named.table.role, Slot::Broken));
+        let (mains, replicas): (Vec<_>, Vec<_>) = raw.iter().partition(|named| role(named) == Role::Main);
+        if let [first, others @ ..] = &mains[..] {
+            for other in others {
+                let origin = self.sources.origin(first.name.at);
+                let problem = Problem::new(format!("`{}` is a second main", other.name.value)).at(other.name.at);
+                let problem = problem.label(format!("the first is `{}` at {origin}", first.name.value));
+                self.refuse(problem.help("exactly one upstream does the administration and takes all changes"));
+            }
+        } else if !is_unclear {
+            let problem = Problem::new("no upstream has the role of the main");
+            let problem =
+                problem.help("one [upstreams.NAME] needs role = \"main\": it does the administration and takes all changes");
+            self.refuse(match raw.first() {
+                Some(first) => problem.at(first.name.at),
+                None => problem,
+            });
+        }
+        if replicas.is_empty() && !is_unclear && !raw.is_empty() {
+            let problem = Problem::new("there is no replica").at(raw[0].name.at);
+            self.refuse(problem.help("at least one [upstreams.NAME] with a url and without role = \"main\" serves the requests"));
+        }
+        self.main_by_name(&replicas);
+    }
+
+    /// `served_by = "main"` must not be able to mean a replica.
+    fn main_by_name(&mut self, replicas: &[&Named<RawUpstream>]) {
+        for named in replicas.iter().filter(|named| named.name.value == MAIN && named.table.role.given().is_some()) {
+            let problem = Problem::new("a replica is called `main`").at(named.name.at);
+            self.refuse(problem.help("give it another name, or role = \"main\""));
+        }
+        for named in replicas.iter().filter(|named| named.name.value == MAIN && named.table.role.is_absent()) {
+            let problem = Problem::new("upstream `main` has no role = \"main\"").at(named.name.at);
+            self.refuse(problem.help("without a `role` an upstream is a replica"));
+        }
+    }
+
+    fn distinct_addresses(&mut self, upstreams: &[(UpstreamConfig, At)]) {
+        for (i, (upstream, at)) in upstreams.iter().enumerate() {
+            let Some((first, first_at)) = upstreams[..i].iter().find(|(other, _)| other.address == upstream.address) else {
+                continue;
+            };
+            let title = format!("upstreams `{}` and `{}` are both {}", first.name, upstream.name, upstream.address);
+            let problem = Problem::new(title).at(*at).label(format!("first at {}", self.sources.origin(*first_at)));
+            self.refuse(
+                problem
+                    .help("requests in flight are counted by upstream: one GeoServer under two names would get twice its share"),
+            );
+        }
+    }
+}

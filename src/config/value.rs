@@ -1,0 +1,357 @@
+//! From one TOML value to one of our types, with the place it came from.
+//!
+//! A value that does not fit is a [`Problem`] and leaves nothing behind; reading goes on with the next.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::diagnostics::{Problem, suggestion};
+use super::source::{At, FileId, Sources};
+use super::units::{Size, parse_duration, parse_size, show_duration, show_size};
+use super::{AccessLog, LogFormat, LogLevel, MainReads, Role};
+
+/// A value and where it was written.
+#[derive(Clone, Debug)]
+pub(super) struct Written<T> {
+    pub(super) value: T,
+    pub(super) at: At,
+}
+
+/// Reading one file: where we are, and what was wrong so far.
+pub(super) struct Reading<'s> {
+    pub(super) sources: &'s Sources,
+    pub(super) file: FileId,
+    pub(super) problems: Vec<Problem>,
+    /// Places to be hidden from now on.
+    pub(super) secrets: Vec<At>,
+}
+
+impl Reading<'_> {
+    pub(super) fn at<T>(&self, spanned: &Spanned<T>) -> At {
+        self.file.at(spanned.span())
+    }
+
+    pub(super) fn refuse(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    fn refuse_type<T: FromToml>(&mut self, name: &str, value: &Spanned<DeValue<'_>>) {
+        let found = plain_type(value.get_ref());
+        let problem = Problem::new(format!("`{name}` is {found}: must be {}", T::rule()));
+        let problem = problem.at(self.at(value)).label(T::on_other_type(value.get_ref()));
+        self.refuse(problem);
+    }
+}
+
+/// The type in the words of people who do not program.
+fn plain_type(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "text in quotes",
+        DeValue::Integer(_) => "a number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// What a key's value can be read as.
+pub(super) trait FromToml: Sized {
+    /// Completes "must be".
+    fn rule() -> &'static str;
+
+    /// `None` after the reason was noted. `name` is the whole name of the key, such as `health.interval`.
+    fn from_toml(value: &Spanned<DeValue<'_>>, name: &str, reading: &mut Reading<'_>) -> Option<Self>;
+
+    /// What to say beside a value of another type.
+    fn on_other_type(_value: &DeValue<'_>) -> String {
+        String::new()
+    }
+}
+
+/// What is written as text in quotes.
+pub(super) trait FromText: Sized {
+    /// Completes "must be".
+    const RULE: &'static str;
+
+    fn from_text(text: &str) -> Option<Self>;
+
+    /// What to say beside a text that does not fit.
+    fn hint(_text: &str) -> String {
+        String::new()
+    }
+
+    /// What to say beside a number.
+    fn on_number(number: &str) -> String {
+        format!("put it in quotes: \"{number}\"")
+    }
+}
+
+impl<T: FromText> FromToml for T {
+    fn rule() -> &'static str {
+        T::RULE
+    }
+
+    fn from_toml(value: &Spanned<DeValue<'_>>, name: &str, reading: &mut Reading<'_>) -> Option<Self> {
+        let Some(text) = value.get_ref().as_str() else {
+            reading.refuse_type::<Self>(name, value);
+            return None;
+        };
+        let read = Self::from_text(text);
+        if read.is_none() {
+            let problem = Problem::new(format!("`{name}` is \"{}\": must be {}", text.escape_debug(), T::RULE));
+            let problem = problem.at(reading.at(value)).label(Self::hint(text));
+            reading.refuse(problem);
+        }
+        read
+    }
+
+    fn on_other_type(value: &DeValue<'_>) -> String {
+        value.as_integer().map_or_else(String::new, |number| T::on_number(&number.to_string()))
+    }
+}
+
+impl FromText for String {
+    const RULE: &'static str = "text in quotes";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Some(text.to_owned())
+    }
+}
+
+impl FromText for Duration {
+    const RULE: &'static str = "a duration with its unit, such as \"500ms\", \"5s\", \"2m\" or \"1h30m\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        parse_duration(text)
+    }
+
+    fn hint(text: &str) -> String {
+        if text.parse::<u64>().is_ok() { Self::on_number(text) } else { String::new() }
+    }
+
+    fn on_number(number: &str) -> String {
+        format!("a number without a unit: \"{number}s\" or \"{number}ms\"?")
+    }
+}
+
+impl FromText for Size {
+    const RULE: &'static str = "a size with its unit, such as \"16MB\" or \"1GiB\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        parse_size(text)
+    }
+
+    fn hint(text: &str) -> String {
+        if text.parse::<u64>().is_ok() { Self::on_number(text) } else { String::new() }
+    }
+
+    fn on_number(number: &str) -> String {
+        format!("a number without a unit: \"{number}B\" or \"{number}MB\"?")
+    }
+}
+
+impl FromText for SocketAddr {
+    const RULE: &'static str = "an IP address and a port, such as \"0.0.0.0:8080\" or \"[::]:8080\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn hint(text: &str) -> String {
+        let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+        match (host, port.parse::<u16>()) {
+            ("" | "*", Ok(port)) => format!("did you mean \"0.0.0.0:{port}\"?"),
+            ("localhost", Ok(port)) => format!("did you mean \"127.0.0.1:{port}\"?"),
+            _ => String::new(),
+        }
+    }
+
+    fn on_number(number: &str) -> String {
+        format!("did you mean \"0.0.0.0:{number}\"?")
+    }
+}
+
+impl FromText for IpNet {
+    const RULE: &'static str = "an IP address or a network, such as \"10.0.0.5\" or \"10.0.0.0/24\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let net: Self = text.parse().or_else(|_| text.parse().map(|address: std::net::IpAddr| address.into())).ok()?;
+        // "10.0.0.5/24" is either a slip for the host or one for the network; we do not guess whom to trust.
+        (net.addr() == net.network()).then_some(net)
+    }
+
+    fn hint(text: &str) -> String {
+        text.parse::<Self>().map_or_else(
+            |_| String::new(),
+            |net| format!("one address is \"{}\", its network is \"{}\"", net.addr(), net.trunc()),
+        )
+    }
+}
+
+impl FromText for AccessLog {
+    const RULE: &'static str = "\"stdout\", \"off\" or the whole path of a file";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "stdout" => Some(Self::Stdout),
+            "off" => Some(Self::Off),
+            path => Path::new(path).is_absolute().then(|| Self::File(path.into())),
+        }
+    }
+
+    fn hint(text: &str) -> String {
+        suggestion(text, ["stdout", "off"])
+    }
+}
+
+/// An enum of ours as the words that stand for it in the file.
+macro_rules! words {
+    ($type:ident, $rule:literal, $($word:literal => $variant:ident),+) => {
+        impl FromText for $type {
+            const RULE: &'static str = $rule;
+
+            fn from_text(text: &str) -> Option<Self> {
+                match text {
+                    $($word => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+
+            fn hint(text: &str) -> String {
+                suggestion(text, [$($word),+])
+            }
+        }
+
+        impl Show for $type {
+            fn show(&self) -> String {
+                match self {
+                    $(Self::$variant => $word.to_owned(),)+
+                }
+            }
+        }
+    };
+}
+
+words!(Role, "\"main\" or \"replica\"", "main" => Main, "replica" => Replica);
+words!(MainReads, "\"backup\", \"always\" or \"never\"", "backup" => Backup, "always" => Always, "never" => Never);
+words!(LogFormat, "\"logfmt\" or \"json\"", "logfmt" => Logfmt, "json" => Json);
+words!(LogLevel, "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
+    "error" => Error, "warn" => Warn, "info" => Info, "debug" => Debug, "trace" => Trace);
+
+/// A whole number; whether it is in range is decided where the range is known.
+impl FromToml for i64 {
+    fn rule() -> &'static str {
+        "a whole number"
+    }
+
+    fn from_toml(value: &Spanned<DeValue<'_>>, name: &str, reading: &mut Reading<'_>) -> Option<Self> {
+        let Some(number) = value.get_ref().as_integer() else {
+            reading.refuse_type::<Self>(name, value);
+            return None;
+        };
+        let read = Self::from_str_radix(number.as_str(), number.radix()).ok();
+        if read.is_none() {
+            reading.refuse(Problem::new(format!("`{name}` is {number}: that is too large")).at(reading.at(value)));
+        }
+        read
+    }
+
+    fn on_other_type(value: &DeValue<'_>) -> String {
+        let is_number = value.as_str().is_some_and(|text| text.parse::<Self>().is_ok());
+        if is_number { "without the quotes".to_owned() } else { String::new() }
+    }
+}
+
+/// A list; a single value may stand without the brackets.
+impl<T: FromText> FromToml for Vec<Written<T>> {
+    fn rule() -> &'static str {
+        T::RULE
+    }
+
+    fn from_toml(value: &Spanned<DeValue<'_>>, name: &str, reading: &mut Reading<'_>) -> Option<Self> {
+        let items = value.get_ref().as_array().map_or(std::slice::from_ref(value), |array| array);
+        let read = |item| T::from_toml(item, name, reading).map(|value| Written { value, at: reading.at(item) });
+        let read: Vec<_> = items.iter().filter_map(read).collect();
+        // A list of which one value is wrong is not the list without it.
+        (read.len() == items.len()).then_some(read)
+    }
+}
+
+/// `{ name = "value", ... }`; the values are secrets.
+pub(super) type RawHeaders = Vec<(Written<String>, Written<String>)>;
+
+impl FromToml for RawHeaders {
+    fn rule() -> &'static str {
+        "a table of names and values, such as { sec-username = \"probe\" }"
+    }
+
+    fn from_toml(value: &Spanned<DeValue<'_>>, name: &str, reading: &mut Reading<'_>) -> Option<Self> {
+        let Some(table) = value.get_ref().as_table() else {
+            reading.secrets.push(reading.at(value));
+            reading.refuse_type::<Self>(name, value);
+            return None;
+        };
+        let mut entries: Vec<_> = table.iter().collect();
+        entries.sort_by_key(|(key, _)| key.span().start);
+        reading.secrets.extend(entries.iter().map(|(_, value)| reading.file.at(value.span())));
+        let mut headers = Self::new();
+        for (key, value) in &entries {
+            let text = String::from_toml(value, &format!("{name}.{}", key.get_ref()), reading)?;
+            let key = Written { value: key.get_ref().to_string(), at: reading.at(key) };
+            headers.push((key, Written { value: text, at: reading.at(value) }));
+        }
+        Some(headers)
+    }
+}
+
+/// How a value is shown to an administrator: as it could be written in the file, without quotes.
+pub(super) trait Show {
+    fn show(&self) -> String;
+}
+
+impl Show for Duration {
+    fn show(&self) -> String {
+        show_duration(*self)
+    }
+}
+
+impl Show for Size {
+    fn show(&self) -> String {
+        show_size(*self)
+    }
+}
+
+impl Show for AccessLog {
+    fn show(&self) -> String {
+        match self {
+            Self::Off => "off".to_owned(),
+            Self::Stdout => "stdout".to_owned(),
+            Self::File(path) => path.display().to_string(),
+        }
+    }
+}
+
+impl Show for String {
+    fn show(&self) -> String {
+        self.clone()
+    }
+}
+
+impl Show for i64 {
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Show for SocketAddr {
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
