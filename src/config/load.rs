@@ -57,7 +57,7 @@ impl Files<'_> {
 
     fn read_included(&mut self, first: &Path) -> bool {
         let patterns = self.raw.top.include.given().map(|written| written.value.clone()).unwrap_or_default();
-        let folder = first.parent().unwrap_or(Path::new(""));
+        let folder = first.parent().unwrap_or_else(|| Path::new(""));
         let mut is_whole = true;
         for pattern in &patterns {
             for path in self.matching(pattern, folder) {

@@ -276,9 +276,12 @@ impl<T: FromText> FromToml for Vec<Written<T>> {
     }
 
     fn from_toml(value: &Spanned<DeValue<'_>>, name: &str, reading: &mut Reading<'_>) -> Option<Self> {
-        let items = value.get_ref().as_array().map_or(std::slice::from_ref(value), |array| array);
+        let items = match value.get_ref() {
+            DeValue::Array(items) => items,
+            _ => std::slice::from_ref(value),
+        };
         let read = |item| T::from_toml(item, name, reading).map(|value| Written { value, at: reading.at(item) });
-        let read: Vec<_> = items.iter().filter_map(read).collect();
+        let read: Self = items.iter().filter_map(read).collect();
         // A list of which one value is wrong is not the list without it.
         (read.len() == items.len()).then_some(read)
     }

@@ -129,7 +129,7 @@ impl<'e> Check<'e> {
 
     /// The path is relative to the file that names it.
     fn secret_in_file(&mut self, path: &str, at: At) -> Result<String, String> {
-        let path = self.sources.path(at).parent().unwrap_or(Path::new("")).join(path);
+        let path = self.sources.path(at).parent().unwrap_or_else(|| Path::new("")).join(path);
         let read = read_bounded(self.environment, &path).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
         self.files.push(path);
         Ok(read)

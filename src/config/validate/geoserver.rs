@@ -42,7 +42,7 @@ impl Check<'_> {
         let headers = self.headers(&raw.headers);
         if let Some(written) = raw.username.given() {
             self.username(written, has_password);
-        } else if let Some(at) = raw.password_file.at().or(raw.password_env.at()).filter(|_| raw.username.is_absent()) {
+        } else if let Some(at) = raw.password_file.at().or_else(|| raw.password_env.at()).filter(|_| raw.username.is_absent()) {
             self.refuse(Problem::new("a password without a `username`").at(at));
         }
         match (username.zip(password), raw.headers.at()) {
