@@ -9,7 +9,8 @@ use geofront::config::{Config, MapEnvironment};
 const FOLDER: &str = "tests/config";
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let entries =
+        std::fs::read_dir(folder).expect("the folder is there").map(|entry| entry.expect("its entries can be read").path());
     let mut found: Vec<_> = entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect();
     found.sort();
     found
@@ -17,7 +18,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
 
 /// The folder as a world of its own, so that messages say the same everywhere.
 fn world() -> MapEnvironment {
-    let text = |path: &PathBuf| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
+    let text = |path: &PathBuf| String::from_utf8_lossy(&std::fs::read(path).expect("the file is there")).into_owned();
     files_below(Path::new(FOLDER)).iter().fold(MapEnvironment::new(), |world, path| world.file(path, text(path)))
 }
 
