@@ -24,7 +24,7 @@ fn load(world: &MapEnvironment) -> Loaded {
 }
 
 fn refusal(world: &MapEnvironment) -> String {
-    Config::load(Path::new("/etc/geofront/geofront.toml"), world).err().expect("refused").to_string()
+    Config::load(Path::new("/etc/geofront/geofront.toml"), world).expect_err("refused").to_string()
 }
 
 fn origin(loaded: &Loaded, key: &str) -> (String, String) {
