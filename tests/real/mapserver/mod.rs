@@ -79,7 +79,7 @@ fn a_wfs_client_reads_every_feature() {
     let all = stdout(gdal("ogrinfo").args(["-ro", "-al", "-geom=SUMMARY", &source]));
     assert_eq!(all.matches("OGRFeature(").count(), CAPITALS, "{all}");
     for name in ["Amsterdam", "Reykjavik", "Zagreb"] {
-        assert!(all.contains(&format!("= {name}")), "{name} is missing: {all}");
+        assert!(all.contains(&format!("= {name}")), "{name} is missing");
     }
 }
 
@@ -88,14 +88,15 @@ fn a_wms_client_decodes_the_map() {
     let cluster = Cluster::start();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let map = folder.path().join("map.png");
-    let layer =
-        cluster.url("wms?SERVICE=WMS&VERSION=1.1.1&REQUEST=GetMap&LAYERS=capitals&STYLES=&SRS=EPSG:4326&BBOX=-25,33,35,67");
+    let layer = cluster.url(
+        "wms?SERVICE=WMS&VERSION=1.1.1&REQUEST=GetMap&LAYERS=capitals&STYLES=&SRS=EPSG:4326&BBOX=-25,33,35,67&FORMAT=image/png",
+    );
     program::run(
         gdal("gdal_translate").args(["-q", "-of", "PNG", "-outsize", "600", "340"]).arg(format!("WMS:{layer}")).arg(&map),
     );
     let colours = colours_of(&map);
-    assert!(colours.contains(&[210, 230, 250]), "the sea is missing: {colours:?}");
-    assert!(colours.contains(&[180, 30, 30]), "the capitals are missing: {colours:?}");
+    assert!(colours.contains(&[210, 230, 250]), "the sea is missing among {} colours", colours.len());
+    assert!(colours.contains(&[180, 30, 30]), "the capitals are missing among {} colours", colours.len());
 }
 
 /// The colours of the PNG at `path`, transparency left out.
