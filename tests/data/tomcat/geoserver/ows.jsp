@@ -15,7 +15,7 @@
   }
 %>
 <%
-  if ("GetMap".equalsIgnoreCase(request.getParameter("request"))) {
+  if (String.valueOf(request.getQueryString()).toLowerCase().contains("request=getmap")) {
     response.reset();
     response.setContentType("image/png");
     ImageIO.write(new BufferedImage(256, 256, BufferedImage.TYPE_INT_RGB), "png", response.getOutputStream());
