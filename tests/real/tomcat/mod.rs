@@ -24,7 +24,7 @@ probe_layer = "any"
 "#;
 
 const GET_MAP: &str = "/geoserver/wms?SERVICE=WMS&VERSION=1.1.1&REQUEST=GetMap&LAYERS=any&STYLES=&SRS=EPSG:4326\
-                       &BBOX=-180,-90,180,90&WIDTH=256&HEIGHT=256&FORMAT=image/png";
+                       &BBOX=-180,-90,180,90&WIDTH=64&HEIGHT=64&FORMAT=image/png";
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 

@@ -18,7 +18,7 @@
   if (String.valueOf(request.getQueryString()).toLowerCase().contains("request=getmap")) {
     response.reset();
     response.setContentType("image/png");
-    ImageIO.write(new BufferedImage(256, 256, BufferedImage.TYPE_INT_RGB), "png", response.getOutputStream());
+    ImageIO.write(new BufferedImage(64, 64, BufferedImage.TYPE_INT_RGB), "png", response.getOutputStream());
     out.clear();
     out = pageContext.pushBody();
     return;
