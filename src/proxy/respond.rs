@@ -11,6 +11,10 @@ use pingora::http::ResponseHeader;
 use quick_xml::escape::escape;
 
 use super::request_id::{REQUEST_ID, RequestId};
+use crate::ogc::ErrorShape;
+
+/// What OWS calls an error that is not the request's.
+const CODE: &str = "NoApplicableCode";
 
 /// Why a client gets our answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,78 +112,48 @@ impl Refusal {
     }
 }
 
-/// How the service that was asked words its errors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorShape {
-    /// WMS 1.0 to 1.1.1.
-    Wms111,
-    Wms130,
-    /// WFS 1.0, which reports with version 1.2.0.
-    Wfs100,
-    Wcs100,
-    /// WFS 1.1 (1.0.0) and CSW 2.0.2 (1.2.0): `ows` without a version in its namespace.
-    Ows10 {
-        version: &'static str,
-    },
-    /// WFS 2.0 (2.0.0), WCS 1.1, WPS and WMTS (1.1.0).
-    Ows11 {
-        version: &'static str,
-    },
-    /// WCS 2.0.
-    Ows20,
-    /// `EXCEPTIONS=application/json`.
-    OwsJson,
-    /// OGC API.
-    ApiJson,
-    /// A person's browser.
-    Html,
-    /// REST, tiles and the rest.
-    Text,
+const fn content_type(shape: ErrorShape) -> &'static str {
+    match shape {
+        ErrorShape::Wms111 | ErrorShape::Wcs10 => "application/vnd.ogc.se_xml;charset=UTF-8",
+        ErrorShape::Wms130 | ErrorShape::Wfs100 => "text/xml;charset=UTF-8",
+        ErrorShape::Wfs110 | ErrorShape::Wfs20 | ErrorShape::Wcs11 | ErrorShape::Wcs20 | ErrorShape::Ows11 => "application/xml",
+        ErrorShape::Json => "application/json",
+        ErrorShape::Plain => "text/plain;charset=UTF-8",
+    }
 }
 
-impl ErrorShape {
-    const fn content_type(self) -> &'static str {
-        match self {
-            Self::Wms111 | Self::Wcs100 => "application/vnd.ogc.se_xml;charset=UTF-8",
-            Self::Wms130 | Self::Wfs100 => "text/xml;charset=UTF-8",
-            Self::Ows10 { .. } | Self::Ows11 { .. } | Self::Ows20 => "application/xml",
-            Self::OwsJson | Self::ApiJson => "application/json",
-            Self::Html => "text/html;charset=UTF-8",
-            Self::Text => "text/plain;charset=UTF-8",
+fn body(shape: ErrorShape, text: &str) -> String {
+    match shape {
+        // GeoServer's DOCTYPE is left out: it would have parsers fetch a DTD from a service that is not well.
+        ErrorShape::Wms111 => service_exception(r#"version="1.1.1""#, text),
+        ErrorShape::Wms130 => service_exception(r#"version="1.3.0" xmlns="http://www.opengis.net/ogc""#, text),
+        ErrorShape::Wfs100 | ErrorShape::Wcs10 => {
+            service_exception(r#"version="1.2.0" xmlns="http://www.opengis.net/ogc""#, text)
         }
-    }
-
-    fn body(self, status: StatusCode, text: &str) -> String {
-        match self {
-            Self::Wms111 => service_exception(r#"version="1.1.1""#, text),
-            Self::Wms130 => service_exception(r#"version="1.3.0" xmlns="http://www.opengis.net/ogc""#, text),
-            Self::Wfs100 | Self::Wcs100 => service_exception(r#"version="1.2.0" xmlns="http://www.opengis.net/ogc""#, text),
-            Self::Ows10 { version } => ows_exception("http://www.opengis.net/ows", version, text),
-            Self::Ows11 { version } => ows_exception("http://www.opengis.net/ows/1.1", version, text),
-            Self::Ows20 => ows_exception("http://www.opengis.net/ows/2.0", "2.0.0", text),
-            Self::OwsJson => serde_json::json!({
-                "version": "1.0.0",
-                "exceptions": [{"code": "NoApplicableCode", "locator": "noLocator", "text": text}],
-            })
-            .to_string(),
-            Self::ApiJson => serde_json::json!({"code": "NoApplicableCode", "description": text}).to_string(),
-            Self::Html => format!(
-                "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{status}</title></head>\n\
-                 <body><h1>{status}</h1><p>{}</p></body></html>\n",
-                escape(text)
-            ),
-            Self::Text => format!("{text}\n"),
-        }
+        ErrorShape::Wfs110 => ows_exception("http://www.opengis.net/ows", "1.0.0", text),
+        ErrorShape::Wfs20 => ows_exception("http://www.opengis.net/ows/1.1", "2.0.0", text),
+        ErrorShape::Wcs11 | ErrorShape::Ows11 => ows_exception("http://www.opengis.net/ows/1.1", "1.1.0", text),
+        ErrorShape::Wcs20 => ows_exception("http://www.opengis.net/ows/2.0", "2.0.0", text),
+        // Readable for those who asked with EXCEPTIONS=application/json and for clients of OGC API: the first two keys are for the
+        // former, the others for the latter.
+        ErrorShape::Json => serde_json::json!({
+            "version": "1.0.0",
+            "exceptions": [{"code": CODE, "locator": "noLocator", "text": text}],
+            "code": CODE,
+            "description": text,
+        })
+        .to_string(),
+        ErrorShape::Plain => format!("{text}\n"),
     }
 }
 
 /// Head and body of our answer. The caller leaves the body out for HEAD.
 pub fn build(refusal: Refusal, shape: ErrorShape, request_id: &RequestId) -> (ResponseHeader, Bytes) {
     let status = refusal.status();
-    let body = Bytes::from(shape.body(status, &format!("{} (request {request_id})", refusal.message())));
+    let body = Bytes::from(body(shape, &format!("{} (request {request_id})", refusal.message())));
     let mut head = ResponseHeader::build(status, Some(6)).expect("a valid status");
     let mut set = |name: http::HeaderName, value: HeaderValue| head.insert_header(name, value).expect("a valid name");
-    set(CONTENT_TYPE, HeaderValue::from_static(shape.content_type()));
+    set(CONTENT_TYPE, HeaderValue::from_static(content_type(shape)));
     set(http::header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     set(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(seconds) = refusal.retry_after() {
@@ -192,7 +166,7 @@ pub fn build(refusal: Refusal, shape: ErrorShape, request_id: &RequestId) -> (Re
 fn service_exception(attributes: &str, text: &str) -> String {
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ServiceExceptionReport {attributes}>\
-         <ServiceException code=\"NoApplicableCode\">{}</ServiceException></ServiceExceptionReport>\n",
+         <ServiceException code=\"{CODE}\">{}</ServiceException></ServiceExceptionReport>\n",
         escape(text)
     )
 }
@@ -200,7 +174,7 @@ fn service_exception(attributes: &str, text: &str) -> String {
 fn ows_exception(namespace: &str, version: &str, text: &str) -> String {
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ows:ExceptionReport xmlns:ows=\"{namespace}\" version=\"{version}\">\
-         <ows:Exception exceptionCode=\"NoApplicableCode\"><ows:ExceptionText>{}</ows:ExceptionText></ows:Exception>\
+         <ows:Exception exceptionCode=\"{CODE}\"><ows:ExceptionText>{}</ows:ExceptionText></ows:Exception>\
          </ows:ExceptionReport>\n",
         escape(text)
     )
@@ -211,14 +185,16 @@ mod tests {
     use super::*;
     use crate::ogc::exception::{BodyHead, Exception};
 
-    const XML_SHAPES: [ErrorShape; 7] = [
+    const XML_SHAPES: [ErrorShape; 9] = [
         ErrorShape::Wms111,
         ErrorShape::Wms130,
         ErrorShape::Wfs100,
-        ErrorShape::Wcs100,
-        ErrorShape::Ows10 { version: "1.0.0" },
-        ErrorShape::Ows11 { version: "2.0.0" },
-        ErrorShape::Ows20,
+        ErrorShape::Wfs110,
+        ErrorShape::Wfs20,
+        ErrorShape::Wcs10,
+        ErrorShape::Wcs11,
+        ErrorShape::Wcs20,
+        ErrorShape::Ows11,
     ];
 
     fn id() -> RequestId {
@@ -239,12 +215,11 @@ mod tests {
     }
 
     #[test]
-    fn json_shapes_are_json() {
-        for shape in [ErrorShape::OwsJson, ErrorShape::ApiJson] {
-            let (head, body) = build(Refusal::NoUpstream, shape, &id());
-            serde_json::from_slice::<serde_json::Value>(&body).unwrap();
-            assert_eq!(head.headers["content-type"], "application/json");
-        }
+    fn json_is_for_both_kinds_of_clients() {
+        let (head, body) = build(Refusal::NoUpstream, ErrorShape::Json, &id());
+        let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(head.headers["content-type"], "application/json");
+        assert_eq!(value["exceptions"][0]["text"], value["description"]);
     }
 
     #[test]
@@ -253,20 +228,11 @@ mod tests {
             (ErrorShape::Wms111, "application/vnd.ogc.se_xml;charset=UTF-8", "<ServiceExceptionReport version=\"1.1.1\">"),
             (ErrorShape::Wms130, "text/xml;charset=UTF-8", "version=\"1.3.0\" xmlns=\"http://www.opengis.net/ogc\">"),
             (ErrorShape::Wfs100, "text/xml;charset=UTF-8", "version=\"1.2.0\" xmlns=\"http://www.opengis.net/ogc\">"),
-            (ErrorShape::Wcs100, "application/vnd.ogc.se_xml;charset=UTF-8", "version=\"1.2.0\""),
-            (
-                ErrorShape::Ows10 { version: "1.0.0" },
-                "application/xml",
-                "xmlns:ows=\"http://www.opengis.net/ows\" version=\"1.0.0\">",
-            ),
-            (
-                ErrorShape::Ows11 { version: "2.0.0" },
-                "application/xml",
-                "xmlns:ows=\"http://www.opengis.net/ows/1.1\" version=\"2.0.0\">",
-            ),
-            (ErrorShape::Ows20, "application/xml", "xmlns:ows=\"http://www.opengis.net/ows/2.0\""),
-            (ErrorShape::Html, "text/html;charset=UTF-8", "<!DOCTYPE html>"),
-            (ErrorShape::Text, "text/plain;charset=UTF-8", "The map service"),
+            (ErrorShape::Wcs10, "application/vnd.ogc.se_xml;charset=UTF-8", "version=\"1.2.0\""),
+            (ErrorShape::Wfs110, "application/xml", "xmlns:ows=\"http://www.opengis.net/ows\" version=\"1.0.0\">"),
+            (ErrorShape::Wfs20, "application/xml", "xmlns:ows=\"http://www.opengis.net/ows/1.1\" version=\"2.0.0\">"),
+            (ErrorShape::Wcs20, "application/xml", "xmlns:ows=\"http://www.opengis.net/ows/2.0\""),
+            (ErrorShape::Plain, "text/plain;charset=UTF-8", "The map service"),
         ];
         for (shape, content_type, part) in cases {
             let (head, body) = build(Refusal::NoUpstream, shape, &id());
@@ -278,7 +244,7 @@ mod tests {
     #[test]
     fn refusals_that_pass_say_when_to_come_back() {
         for refusal in [Refusal::NoUpstream, Refusal::AllFailed, Refusal::FirstByteTimeout, Refusal::ShuttingDown] {
-            let (head, _) = build(refusal, ErrorShape::Text, &id());
+            let (head, _) = build(refusal, ErrorShape::Plain, &id());
             assert!(matches!(head.status.as_u16(), 503 | 504), "{refusal:?}");
             assert!(head.headers.contains_key("retry-after"), "{refusal:?}");
         }
@@ -286,7 +252,7 @@ mod tests {
 
     #[test]
     fn a_lost_write_is_not_invited_again() {
-        let (head, _) = build(Refusal::ConnectionLost, ErrorShape::Text, &id());
+        let (head, _) = build(Refusal::ConnectionLost, ErrorShape::Plain, &id());
         assert_eq!(head.status, 502);
         assert!(!head.headers.contains_key("retry-after"));
     }
@@ -294,7 +260,7 @@ mod tests {
     #[test]
     fn answers_tell_nothing_about_what_is_behind_us() {
         for refusal in Refusal::ALL {
-            let (_, body) = build(refusal, ErrorShape::Html, &id());
+            let (_, body) = build(refusal, ErrorShape::Json, &id());
             let text = std::str::from_utf8(&body).unwrap().to_lowercase();
             assert!(
                 ["upstream", "geoserver", "replica", "pingora", "geofront"].iter().all(|word| !text.contains(word)),
