@@ -1,7 +1,13 @@
 //! The one writer: serialises events into the cluster, publishes its snapshot, wakes the driver.
 //!
 //! All writes go through the mutex, which is never held across an await; all reads go through one swap. A healthy cluster
-//! serves requests without taking the lock.
+//! serves requests without taking the lock: a success is reported only where the upstream's `in_doubt` mark says that it would
+//! change something.
+//!
+//! That mark is written under the lock, before the snapshot that the change makes is published, and read without it. A success
+//! that misses a mark set at the same moment is a success that came before the failure. One that comes after it, in whatever
+//! way "after" was established, sees the mark, and so does every request that was selected from the new snapshot. A success
+//! that sees a mark which is just being taken away takes the lock for nothing.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,6 +19,9 @@ use tokio::sync::{Notify, broadcast};
 use crate::cluster::{Action, Cluster, ClusterStatus, Event, Mode, ModeError, Outcome, Snapshot, Transition, Upstream};
 use crate::config::Config;
 
+#[cfg(test)]
+mod tests;
+
 /// Transitions a slow listener may fall behind before it misses some.
 const EVENT_BACKLOG: usize = 1024;
 
@@ -20,6 +29,7 @@ const EVENT_BACKLOG: usize = 1024;
 #[derive(Debug)]
 pub struct Control {
     cluster: Mutex<Cluster>,
+    /// Written with the lock held, by [`Self::change`] alone.
     snapshot: ArcSwap<Snapshot>,
     woken: Notify,
     transitions: broadcast::Sender<Transition>,
@@ -29,15 +39,11 @@ impl Control {
     pub fn new(config: Arc<Config>, now: Instant) -> Arc<Self> {
         let cluster = Cluster::new(config, now);
         let snapshot = ArcSwap::from_pointee(cluster.snapshot());
-        Arc::new(Self {
-            cluster: Mutex::new(cluster),
-            snapshot,
-            woken: Notify::new(),
-            transitions: broadcast::channel(EVENT_BACKLOG).0,
-        })
+        let transitions = broadcast::channel(EVENT_BACKLOG).0;
+        Arc::new(Self { cluster: Mutex::new(cluster), snapshot, woken: Notify::new(), transitions })
     }
 
-    /// For one look.
+    /// For one look, and for each choice of an upstream: the latest there is.
     pub fn snapshot(&self) -> Guard<Arc<Snapshot>> {
         self.snapshot.load()
     }
@@ -107,8 +113,8 @@ impl Control {
             self.snapshot.store(Arc::new(snapshot));
         }
         let is_due_sooner = cluster.next_deadline().is_some_and(|after| before.is_none_or(|before| after < before));
-        // Sent under the lock, so that listeners hear them in order. Nobody listening is no error.
-        transitions.iter().for_each(|transition| drop(self.transitions.send(transition.clone())));
+        // Told under the lock, so that listeners hear everything in order. It does not wait for them.
+        transitions.iter().for_each(|transition| self.tell(transition));
         drop(cluster);
         // Logged after it: a log that cannot be written must not stop requests.
         transitions.iter().for_each(log);
@@ -117,8 +123,16 @@ impl Control {
         }
         result
     }
+
+    fn tell(&self, transition: &Transition) {
+        if self.transitions.receiver_count() > 0 {
+            // The last listener may have left since.
+            drop(self.transitions.send(transition.clone()));
+        }
+    }
 }
 
+/// One line each, here and nowhere else.
 fn log(transition: &Transition) {
     if transition.is_warning() {
         tracing::warn!("{transition}");

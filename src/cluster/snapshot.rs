@@ -140,9 +140,16 @@ impl Snapshot {
         selection.ok_or_else(|| self.nobody(class, tried))
     }
 
+    /// Whether [`Self::select`] would find somebody; takes no place.
+    pub fn has_place(&self, class: RequestClass, tried: &Tried) -> bool {
+        let is_free =
+            |place: &Place| place.standing.reads != Reads::OnTrial || !place.load.is_on_trial() || self.is_pinned(class);
+        self.places(class).any(|place| !place.is_tried(tried) && is_free(place))
+    }
+
     /// Those who serve `class` in full now.
     pub fn serving(&self, class: RequestClass) -> impl Iterator<Item = &Arc<Upstream>> {
-        let is_pinned = matches!(self.routes[class], Route::One(_));
+        let is_pinned = self.is_pinned(class);
         let serves = move |place: &&Place| is_pinned || place.standing.reads != Reads::OnTrial;
         self.places(class).filter(serves).map(|place| &place.upstream)
     }
@@ -166,6 +173,10 @@ impl Snapshot {
 
     fn nobody(&self, class: RequestClass, tried: &Tried) -> NoUpstream {
         if self.places(class).any(|place| place.is_tried(tried)) { NoUpstream::AllTried } else { NoUpstream::NoneEligible }
+    }
+
+    fn is_pinned(&self, class: RequestClass) -> bool {
+        matches!(self.routes[class], Route::One(_))
     }
 
     fn places(&self, class: RequestClass) -> impl Iterator<Item = &Place> {

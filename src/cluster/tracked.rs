@@ -153,7 +153,7 @@ impl Tracked {
 
     /// An attempt ended. Says nothing about who is not up and ready: probes and orders decide there.
     pub(super) fn observed(&mut self, outcome: Outcome, now: Instant, config: &Health, may_eject: bool) -> Option<What> {
-        if !self.is_fit() || config.ejection_failures == 0 {
+        if !self.is_fit() {
             return None;
         }
         match outcome {
@@ -230,11 +230,13 @@ impl Tracked {
         }
     }
 
-    /// Evidence against it; probes shall have a look as well.
+    /// Evidence against it. Probes shall have a look soon, whether or not it can be ejected.
     fn blame(&mut self, cause: Cause, now: Instant, config: &Health, may_eject: bool) -> Option<What> {
-        let length = self.ejection.failed(cause.severity(), now, config, may_eject);
         self.probes.hasten(now, config.interval.min(config.down_interval));
-        let length = length?;
+        if !self.is_ejectable() || config.ejection_failures == 0 {
+            return None;
+        }
+        let length = self.ejection.failed(cause.severity(), now, config, may_eject)?;
         self.changed = now;
         self.last_cause = Some(cause.clone());
         Some(What::Ejected { until: now + length, length, cause })

@@ -1,7 +1,7 @@
 //! A cluster in a few words: who is configured, what happens, what an operator and a request see.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,15 +9,15 @@ use super::super::{
     Action, Cause, Cluster, Event, HealthState, Mode, NoUpstream, Outcome, ProbeReport, Selection, Snapshot, Transition, Tried,
     UpstreamId, UpstreamStatus,
 };
-use crate::config::{Config, MainReads, Role, ServedBy, UpstreamConfig, UpstreamName, Weight};
+use crate::config::{Config, MainReads, MapEnvironment, UpstreamConfig, UpstreamName};
 use crate::ogc::RequestClass;
 
+// As in `load` below.
 pub(super) const INTERVAL: Duration = Duration::from_secs(5);
 pub(super) const DOWN_INTERVAL: Duration = Duration::from_secs(2);
 pub(super) const TIMEOUT: Duration = Duration::from_secs(4);
 pub(super) const EJECTION: Duration = Duration::from_secs(10);
 pub(super) const SLOW_START: Duration = Duration::from_secs(30);
-pub(super) const RISE: u32 = 2;
 pub(super) const FALL: u32 = 3;
 
 /// A broken node, and so quickly that it is always the least loaded.
@@ -179,25 +179,29 @@ pub(super) fn name(name: &str) -> UpstreamName {
 }
 
 /// An upstream of this name at an address of its own.
-pub(super) fn upstream(called: &str, role: Role) -> UpstreamConfig {
-    let port = 8000 + u16::from(called.as_bytes()[0]);
-    UpstreamConfig {
-        name: name(called),
-        url: format!("http://10.0.0.1:{port}"),
-        tls: false,
-        host: "10.0.0.1".to_owned(),
-        address: SocketAddr::from(([10, 0, 0, 1], port)),
-        role,
-        reads: MainReads::Backup,
-        weight: Weight::DEFAULT,
-    }
+pub(super) fn upstream(called: &str) -> UpstreamConfig {
+    let text = table(called, "replica");
+    let mut config = load(&format!("{}{text}", table("main", "main")));
+    config.upstreams.pop().unwrap()
 }
 
 /// `main` and replicas `a`, `b`, ...
 pub(super) fn config(replicas: usize) -> Config {
-    let replica = |letter: u8| upstream(&char::from(letter).to_string(), Role::Replica);
-    let upstreams = [upstream("main", Role::Main)].into_iter().chain((b'a'..).take(replicas).map(replica)).collect();
-    complete(upstreams)
+    let names = (b'a'..).take(replicas).map(|letter| char::from(letter).to_string());
+    let tables: String = names.map(|name| table(&name, "replica")).collect();
+    load(&format!("{}{tables}", table("main", "main")))
+}
+
+fn table(name: &str, role: &str) -> String {
+    let port = 8000 + u16::from(name.as_bytes()[0]);
+    format!("[upstreams.{name}]\nurl = \"http://10.0.0.1:{port}\"\nrole = \"{role}\"\n")
+}
+
+fn load(upstreams: &str) -> Config {
+    let health = "[health]\ninterval = \"5s\"\ntimeout = \"4s\"\nrise = 2\nfall = 3\ndown_interval = \"2s\"\nslow_start = \"30s\"
+                  ejection = \"10s\"\nejection_max = \"5m\"\nejection_failures = 5\n";
+    let world = MapEnvironment::new().file("geofront.toml", format!("{health}{upstreams}"));
+    Config::load(Path::new("geofront.toml"), &world).unwrap_or_else(|problems| panic!("{problems}")).config
 }
 
 /// The configuration with this change to the upstream called `name`.
@@ -209,57 +213,4 @@ pub(super) fn with_reads(replicas: usize, reads: MainReads) -> Config {
     let mut config = config(replicas);
     change(&mut config, "main").reads = reads;
     config
-}
-
-fn complete(upstreams: Vec<UpstreamConfig>) -> Config {
-    use crate::config::{
-        AccessLog, ClassConfig, Credentials, GeoServer, Health, Log, LogFormat, LogLevel, Retry, Shutdown, Timeouts,
-    };
-    use crate::ogc::PerClass;
-    let limit = Duration::from_secs(60);
-    Config {
-        listen: Vec::new(),
-        admin: SocketAddr::from(([127, 0, 0, 1], 9090)),
-        admin_token: None,
-        trusted_proxies: Vec::new(),
-        threads: std::num::NonZeroUsize::MIN,
-        upstreams,
-        geoserver: GeoServer { context: "/geoserver".to_owned(), credentials: Credentials::None },
-        health: Health {
-            interval: INTERVAL,
-            timeout: TIMEOUT,
-            rise: RISE,
-            fall: FALL,
-            down_interval: DOWN_INTERVAL,
-            slow_start: SLOW_START,
-            probe_layer: None,
-            ejection: EJECTION,
-            ejection_max: Duration::from_secs(300),
-            ejection_failures: 5,
-        },
-        timeouts: Timeouts {
-            connect: limit,
-            client_header: limit,
-            client_body: limit,
-            client_write: limit,
-            keep_alive: limit,
-            upstream_stall: limit,
-            upstream_idle: limit,
-        },
-        retry: Retry { attempts: 3, window: limit, budget_percent: 20 },
-        classes: PerClass::from_fn(|class| ClassConfig {
-            first_byte: limit,
-            max_body: 1 << 20,
-            served_by: match class {
-                RequestClass::Process
-                | RequestClass::Transaction
-                | RequestClass::Admin
-                | RequestClass::Ui
-                | RequestClass::Unknown => ServedBy::Main,
-                _ => ServedBy::Replicas,
-            },
-        }),
-        log: Log { format: LogFormat::Logfmt, access: AccessLog::Off, level: LogLevel::Info },
-        shutdown: Shutdown { delay: Duration::ZERO, timeout: limit },
-    }
 }

@@ -11,7 +11,7 @@ use crate::ogc::RequestClass::{Admin, Map};
 #[test]
 fn a_new_upstream_is_told_of_and_gets_nothing_before_its_first_passed_probe() {
     let mut world = World::up(1);
-    let lines = world.reload(|config| config.upstreams.push(upstream("new", Role::Replica)));
+    let lines = world.reload(|config| config.upstreams.push(upstream("new")));
     assert_eq!(lines, ["config_revision=2", "upstream=new change=added"]);
     assert_eq!(world.served_by(Map), ["a"]);
     assert_eq!(world.probe_due(|_| Outcome::Success), ["upstream=new health=up was=unknown"]);

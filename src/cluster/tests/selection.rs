@@ -68,7 +68,8 @@ fn a_main_that_always_reads_is_one_of_them() {
 
 #[test]
 fn a_main_that_never_reads_does_not_when_nobody_else_can() {
-    let world = World::configured_up(with_reads(0, MainReads::Never));
+    let mut world = World::configured_up(with_reads(1, MainReads::Never));
+    world.bring("a", HealthState::Down, &status_500());
     assert_eq!(world.select(Map).unwrap_err(), NoUpstream::NoneEligible);
     assert_eq!(world.served_by(Admin), ["main"]);
 }
@@ -101,6 +102,18 @@ fn when_nobody_can_it_is_not_said_that_all_were_tried() {
     let mut tried = Tried::default();
     tried.add(world.id("a"));
     assert_eq!(world.snapshot().select(Map, &tried, world.now).unwrap_err(), NoUpstream::NoneEligible);
+}
+
+#[test]
+fn whether_there_is_a_place_is_told_without_taking_it() {
+    let world = World::up(1);
+    let (snapshot, mut tried) = (world.snapshot(), Tried::default());
+    for name in ["a", "main"] {
+        assert!(snapshot.has_place(Map, &tried));
+        assert_eq!(world.status(name).in_flight, 0);
+        tried.add(world.id(name));
+    }
+    assert!(!snapshot.has_place(Map, &tried));
 }
 
 #[test]
