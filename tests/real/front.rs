@@ -63,34 +63,32 @@ impl Front {
 
     /// What Prometheus would see.
     pub(crate) fn metrics(&self) -> String {
-        let mut answer = ureq::get(format!("http://{}/metrics", self.ports.admin)).call().expect("/metrics answers");
-        answer.body_mut().read_to_string().expect("/metrics is text")
+        self.admin("/metrics")
     }
 
-    /// What `geofront_upstream_up` says of each of `names`.
-    fn are_up(&self, names: &[&str]) -> Vec<Option<bool>> {
-        let metrics = self.metrics();
-        let value = |name: &str| {
-            let series = format!("geofront_upstream_up{{upstream=\"{name}\"}} ");
-            metrics.lines().find_map(|line| line.strip_prefix(&series)).map(|value| value == "1")
-        };
-        names.iter().map(|name| value(name)).collect()
+    fn admin(&self, path: &str) -> String {
+        let mut answer = ureq::get(format!("http://{}{path}", self.ports.admin)).call().expect("the admin address answers");
+        answer.body_mut().read_to_string().expect("text to its end")
     }
 
     #[track_caller]
     pub(crate) fn wait_until_up(&self, names: &[&str]) {
-        self.wait_until(names, true);
+        self.wait_until(names, "up");
     }
 
     #[track_caller]
     pub(crate) fn wait_until_down(&self, names: &[&str]) {
-        self.wait_until(names, false);
+        self.wait_until(names, "down");
     }
 
     #[track_caller]
-    fn wait_until(&self, names: &[&str], up: bool) {
-        let what = format!("{names:?} {}", if up { "up" } else { "down" });
-        wait::until(&what, HEALTH, || self.are_up(names).iter().all(|is_up| *is_up == Some(up)).then_some(()));
+    fn wait_until(&self, names: &[&str], health: &str) {
+        wait::until(&format!("{names:?} {health}"), HEALTH, || {
+            let status: serde_json::Value = serde_json::from_str(&self.admin("/api/status")).expect("the status is JSON");
+            let upstreams = status["upstreams"].as_array().expect("the status lists upstreams");
+            let is = |name: &str| upstreams.iter().any(|upstream| upstream["name"] == name && upstream["health"] == health);
+            names.iter().all(|name| is(name)).then_some(())
+        });
     }
 
     /// The log's lines so far.
