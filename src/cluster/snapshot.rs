@@ -113,6 +113,14 @@ impl Tried {
         }
     }
 
+    /// For an attempt that says nothing about its upstream: it may be asked again.
+    pub fn remove(&mut self, id: UpstreamId) {
+        if let Some(at) = self.ids[..self.len].iter().position(|tried| *tried == id) {
+            self.ids.copy_within(at + 1..self.len, at);
+            self.len -= 1;
+        }
+    }
+
     pub fn contains(&self, id: UpstreamId) -> bool {
         self.ids[..self.len].contains(&id)
     }

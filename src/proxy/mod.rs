@@ -1,9 +1,38 @@
-//! The Pingora adapter.
+//! The Pingora adapter: each hook translates, calls something testable, translates back.
+//!
+//! ```text
+//!  early_request_filter   limits that Pingora leaves open (keep-alive, body, write)
+//!  request_filter         classify; refuse what no upstream may see
+//!  upstream_peer          select -> Attempt with its Lease           <-- again for a retry
+//!  upstream_request_*     headers for GeoServer; the body's limit
+//!  upstream_response_*    evidence about the upstream; a bad answer nobody has seen yet is tried elsewhere
+//!  fail_to_proxy          a refusal in OGC shape
+//!  logging                outcome, metrics, access line; the lease goes back
+//! ```
+//!
+//! A lease ends exactly once: on the next attempt, at the end of the upstream's answer, in `logging`, or when [`Context`] drops.
 
 pub mod access_log;
+mod body_prefix;
 pub mod budget;
+mod connection;
+mod context;
 pub mod evidence;
+mod failure;
+mod front_door;
+mod handles;
 pub mod headers;
 pub mod request_id;
+mod hooks;
+mod judge;
+mod record;
+mod refuse;
 pub mod respond;
-mod sniff;
+mod retry;
+mod running;
+pub mod sniff;
+
+pub use connection::GuardedProxy;
+pub use context::Context;
+pub use front_door::FrontDoor;
+pub use running::RunningRequests;

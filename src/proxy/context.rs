@@ -1,0 +1,127 @@
+//! What one request carries from hook to hook.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::balance::Lease;
+use crate::cluster::{Cause, Selection, Snapshot, Tried, Upstream};
+use crate::config::ClassConfig;
+use crate::ogc::{Classified, RequestClass, Retryable};
+
+use super::body_prefix::BodyPrefix;
+use super::evidence::Witness;
+use super::handles::Handles;
+use super::request_id::RequestId;
+use super::respond::Refusal;
+use super::retry::Progress;
+use super::running::Running;
+
+/// See the module's documentation. Dropped exactly once, on every path: success, abort, panic, shutdown.
+#[derive(Debug)]
+pub struct Context {
+    /// One configuration and one view of the cluster from start to end; `select` alone looks at the newest.
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) started: Instant,
+    pub(super) request_id: RequestId,
+    /// The peer may vouch for the client.
+    pub(super) is_trusted: bool,
+    pub(super) classified: Classified,
+    pub(super) rule: Retryable,
+    pub(super) body_prefix: Option<BodyPrefix>,
+    /// Bytes of the request body seen, against the class's limit.
+    pub(super) body_bytes: u64,
+    pub(super) tried: Tried,
+    pub(super) attempts: u32,
+    /// The attempt under way, or the last one.
+    pub(super) attempt: Option<Attempt>,
+    /// What we answer if no other attempt follows.
+    pub(super) refusal: Option<Refusal>,
+    /// The client got our answer.
+    pub(super) is_refused: bool,
+    /// Keeps the process from exiting while this request runs.
+    pub(super) _running: Running,
+}
+
+/// Until the request is classified: what serves it safely.
+const UNDECIDED: Classified = Classified {
+    class: RequestClass::Unknown,
+    service: None,
+    operation: None,
+    version: None,
+    workspace: None,
+    layer: None,
+    reason: "not classified yet",
+};
+
+impl Context {
+    pub(super) fn new(snapshot: Arc<Snapshot>, now: Instant, running: Running) -> Self {
+        Self {
+            snapshot,
+            started: now,
+            request_id: RequestId::fresh(),
+            is_trusted: false,
+            classified: UNDECIDED,
+            rule: Retryable::Never,
+            body_prefix: None,
+            body_bytes: 0,
+            tried: Tried::default(),
+            attempts: 0,
+            attempt: None,
+            refusal: None,
+            is_refused: false,
+            _running: running,
+        }
+    }
+
+    pub(super) fn class(&self) -> RequestClass {
+        self.classified.class
+    }
+
+    pub(super) fn class_config(&self) -> &ClassConfig {
+        &self.snapshot.config.classes[self.classified.class]
+    }
+}
+
+/// One try at an upstream.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) handles: Arc<Handles>,
+    /// Given back when the upstream is done, which can be long before a slow client is.
+    pub(super) lease: Option<Lease>,
+    pub(super) started: Instant,
+    pub(super) connected: Option<Duration>,
+    /// On a connection that served before.
+    pub(super) is_reused: bool,
+    pub(super) first_byte: Option<Duration>,
+    pub(super) progress: Progress,
+    /// Looks at the body while it passes.
+    pub(super) witness: Option<Box<Witness>>,
+    /// The answer's head speaks for the upstream.
+    pub(super) is_success: bool,
+    /// The answer was an exception report.
+    pub(super) is_exception: bool,
+    /// What this attempt has told the cluster already: once is enough.
+    pub(super) is_reported: bool,
+    pub(super) failure: Option<Cause>,
+}
+
+impl Attempt {
+    pub(super) fn new(selection: Selection, handles: Arc<Handles>, now: Instant) -> Self {
+        Self {
+            upstream: selection.upstream,
+            handles,
+            lease: Some(selection.lease),
+            started: now,
+            connected: None,
+            is_reused: false,
+            first_byte: None,
+            progress: Progress::Connecting,
+            witness: None,
+            is_success: false,
+            is_exception: false,
+            is_reported: false,
+            failure: None,
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What the proxy prepares once per upstream and finds again without a look-up: its peer and its counters.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use pingora::protocols::TcpKeepalive;
+use pingora::upstreams::peer::HttpPeer;
+
+use crate::cluster::Upstream;
+use crate::config::Timeouts;
+use crate::metrics::{Metrics, UpstreamMetrics};
+
+/// An upstream that takes nothing of a request for this long is gone.
+const UPSTREAM_WRITE: Duration = Duration::from_secs(60);
+
+/// Names connections that are used once; 0 is the shared pool of each upstream.
+static NEXT_FRESH: AtomicU64 = AtomicU64::new(1);
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Handles {
+    peer: HttpPeer,
+    pub(super) metrics: Arc<UpstreamMetrics>,
+}
+
+impl Handles {
+    /// Those of `upstream`, made on first use.
+    pub(super) fn of(upstream: &Upstream, metrics: &Metrics) -> Arc<Self> {
+        let attachment = upstream.attachment.get_or_init(|| Self::attach(upstream, metrics));
+        Arc::clone(attachment).downcast().unwrap_or_else(|_| unreachable!("only the proxy attaches to upstreams"))
+    }
+
+    fn attach(upstream: &Upstream, metrics: &Metrics) -> Arc<dyn Any + Send + Sync> {
+        let mut peer = HttpPeer::new(upstream.address, upstream.tls, upstream.host.clone());
+        peer.options.write_timeout = Some(UPSTREAM_WRITE);
+        // Notices a host that vanished without a word under a download that may be silent for minutes.
+        peer.options.tcp_keepalive = Some(TcpKeepalive {
+            idle: Duration::from_secs(30),
+            interval: Duration::from_secs(10),
+            count: 3,
+            user_timeout: Duration::from_secs(60),
+        });
+        Arc::new(Self { peer, metrics: metrics.upstream(&upstream.name) })
+    }
+
+    /// The peer for one attempt.
+    ///
+    /// With `is_fresh` the attempt gets a connection of its own. A write must not meet a kept-alive connection at the moment its
+    /// other end closes it: it could not be repeated, because nobody knows whether it was executed.
+    pub(super) fn peer(&self, timeouts: &Timeouts, first_byte: Duration, is_fresh: bool) -> Box<HttpPeer> {
+        let mut peer = Box::new(self.peer.clone());
+        let options = &mut peer.options;
+        options.connection_timeout = Some(timeouts.connect);
+        // With TLS: as much again for its handshake.
+        options.total_connection_timeout = Some(timeouts.connect * 2);
+        options.read_timeout = Some(first_byte);
+        options.idle_timeout = Some(timeouts.upstream_idle);
+        if is_fresh {
+            peer.group_key = NEXT_FRESH.fetch_add(1, Ordering::Relaxed);
+            peer.options.idle_timeout = Some(Duration::ZERO);
+        }
+        peer
+    }
+}

@@ -1,0 +1,61 @@
+//! Answering instead of an upstream.
+
+use pingora::proxy::Session;
+use pingora::{Error, ErrorSource, ErrorType};
+
+use super::context::Context;
+use super::failure;
+use super::hooks::head;
+use super::respond::{self, Refusal};
+use crate::cluster::Cause;
+use crate::ogc;
+
+impl Refusal {
+    /// What the client is told when this was the last attempt.
+    pub(super) const fn of_failure(cause: &Cause) -> Self {
+        match cause {
+            Cause::Connect(_) => Self::AllFailed,
+            Cause::Timeout(_) => Self::FirstByteTimeout,
+            Cause::Reset(_) | Cause::Status(_) | Cause::Truncated | Cause::NodeFault(_) | Cause::Unexpected(_) => {
+                Self::ConnectionLost
+            }
+        }
+    }
+}
+
+/// Writes our answer, unless one has begun or nobody is there to read it. Returns its status, 0 for none.
+pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Context) -> u16 {
+    if session.response_written().is_some() || is_client_gone(error) {
+        return 0;
+    }
+    let refusal = ctx.refusal.unwrap_or_else(|| of_error(error));
+    ctx.refusal = Some(refusal);
+    let shape = ogc::error_shape(&ctx.classified, &head(session.req_header()));
+    let (response, body) = respond::build(refusal, shape, &ctx.request_id);
+    let status = response.status.as_u16();
+    // What the client still wanted to send is not read: the connection ends with this answer.
+    session.set_keepalive(None);
+    let written = session.downstream_session.write_error_response(response, body).await;
+    ctx.is_refused = written.is_ok();
+    if ctx.is_refused { status } else { 0 }
+}
+
+/// A failure that no hook has named.
+fn of_error(error: &Error) -> Refusal {
+    match error.esource() {
+        ErrorSource::Upstream if failure::is_timeout(error.etype()) => Refusal::FirstByteTimeout,
+        ErrorSource::Upstream => Refusal::AllFailed,
+        ErrorSource::Downstream if failure::is_timeout(error.etype()) => Refusal::BodyTimeout,
+        ErrorSource::Downstream => Refusal::BadRequest,
+        ErrorSource::Internal | ErrorSource::Unset => Refusal::Internal,
+    }
+}
+
+/// The client has left, or cannot be written to.
+pub(super) fn is_client_gone(error: &Error) -> bool {
+    *error.esource() == ErrorSource::Downstream
+        && matches!(
+            error.etype(),
+            ErrorType::ReadError | ErrorType::WriteError | ErrorType::WriteTimedout | ErrorType::ConnectionClosed
+        )
+}
