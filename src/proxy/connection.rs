@@ -54,7 +54,11 @@ impl GuardedProxy {
 
 #[async_trait]
 impl HttpServerApp for GuardedProxy {
-    async fn process_new_http(self: &Arc<Self>, mut session: ServerSession, shutdown: &ShutdownWatch) -> Option<ReusedHttpStream> {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
         let is_kept_alive = session.take_connection_user_context().is_some_and(|context| context.is::<KeptAlive>());
         let limit = self.limit(is_kept_alive);
         let head_complete = Arc::new(Notify::new());

@@ -154,7 +154,8 @@ impl FrontDoor {
             is_body_replayable: is_body_replayable(session, ctx),
         };
         let others = self.parts.control.snapshot().select(ctx.class(), &ctx.tried, now).is_ok();
-        let allowed = others && retry::decide(ctx.rule, limits, situation, || self.parts.budget.try_retry(limits.budget_percent, now));
+        let allowed =
+            others && retry::decide(ctx.rule, limits, situation, || self.parts.budget.try_retry(limits.budget_percent, now));
         if allowed {
             self.parts.metrics.retried(ctx.class(), reason);
         }

@@ -109,12 +109,7 @@ impl ProxyHttp for FrontDoor {
         Ok(())
     }
 
-    async fn upstream_request_filter(
-        &self,
-        session: &mut Session,
-        request: &mut RequestHeader,
-        ctx: &mut Context,
-    ) -> Result<()> {
+    async fn upstream_request_filter(&self, session: &mut Session, request: &mut RequestHeader, ctx: &mut Context) -> Result<()> {
         if ctx.body_prefix.is_some() && body_prefix::expects_continue(request) {
             // We have answered the expectation ourselves.
             request.remove_header(&http::header::EXPECT);
