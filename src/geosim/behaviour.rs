@@ -1,0 +1,141 @@
+//! What an instance is like from the day it is installed: its flavour, how much it can do, how long it takes.
+//!
+//! What may change while it runs (faults, speed) is in [`super::Controls`].
+
+use std::time::Duration;
+
+use super::chance::ServiceTime;
+use crate::ogc::PerClass;
+
+/// Everything is instant and unlimited by default: tests state the one property they are about.
+///
+/// ```
+/// # use geofront::geosim::{Behaviour, Capacity};
+/// # use std::time::Duration;
+/// let slow_to_reload = Behaviour { reload_time: Duration::from_millis(200), ..Behaviour::default() };
+/// let four_at_a_time = Behaviour { capacity: Capacity::Slots(4), ..Behaviour::default() };
+/// ```
+#[derive(Clone, Debug)]
+pub struct Behaviour {
+    pub flavour: Flavour,
+    pub capacity: Capacity,
+    /// The work of one request, by class. A request may state its own: `&geosim_work=350ms`.
+    pub service_time: PerClass<ServiceTime>,
+    /// The work of rendering one metatile of 4 x 4 tiles; a tile that is in the cache costs its class's service time.
+    pub metatile_time: ServiceTime,
+    pub tile_store: TileStore,
+    /// Work is done this many times as fast; 0.5 is a machine of half the speed.
+    pub speed: f64,
+    /// After a start, reload or reset the first requests find nothing cached.
+    pub cold: Cold,
+    /// How long a catalog reload reads the data directory, answering from an empty catalog meanwhile.
+    pub reload_time: Duration,
+    /// How long a start takes: connections are accepted by the kernel and nobody answers.
+    pub startup_time: Duration,
+    /// How long the web interface waits for a reload before it shows its busy page.
+    pub ui_lock_wait: Duration,
+    /// An idle connection is closed after this time, without notice.
+    pub keep_alive: Duration,
+    /// The answer with this number closes its connection, and says so.
+    pub keep_alive_requests: Option<u32>,
+    /// The servlet container's threads: a request beyond them waits unread, whatever its class.
+    pub threads: Option<usize>,
+    /// The control-flow extension.
+    pub control_flow: Option<ControlFlow>,
+    /// Maps and tiles are padded to this size, so that a bench can choose it. The PNG stays valid.
+    pub image_bytes: Option<usize>,
+    /// How many requests the instance remembers for tests to look at; 0 spares the bench the copying.
+    pub remembered_requests: usize,
+    /// Where all chance comes from: service times and occasional faults.
+    pub seed: u64,
+    /// Answer `/geosim/**`, by which a person can break and heal the instance (for the demo).
+    pub control_url: bool,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self {
+            flavour: Flavour::GeOrchestra,
+            capacity: Capacity::Unlimited,
+            service_time: PerClass::default(),
+            metatile_time: ServiceTime::None,
+            tile_store: TileStore::Shared,
+            speed: 1.0,
+            cold: Cold::default(),
+            reload_time: Duration::ZERO,
+            startup_time: Duration::ZERO,
+            ui_lock_wait: DEFAULT_UI_LOCK_WAIT,
+            keep_alive: DEFAULT_KEEP_ALIVE,
+            keep_alive_requests: Some(DEFAULT_KEEP_ALIVE_REQUESTS),
+            threads: None,
+            control_flow: None,
+            image_bytes: None,
+            remembered_requests: DEFAULT_REMEMBERED_REQUESTS,
+            seed: 1,
+            control_url: false,
+        }
+    }
+}
+
+/// GeoServer's `CONFIGURATION_TRYLOCK_TIMEOUT`.
+pub const DEFAULT_UI_LOCK_WAIT: Duration = Duration::from_secs(30);
+/// Tomcat's `keepAliveTimeout` in geOrchestra's `server.xml`.
+pub const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// Tomcat's `maxKeepAliveRequests`.
+pub const DEFAULT_KEEP_ALIVE_REQUESTS: u32 = 100;
+pub const DEFAULT_REMEMBERED_REQUESTS: usize = 1000;
+
+/// What a catalog reload does to `updateSequence`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavour {
+    /// Stock GeoServer: the loader's own events inflate the number in memory, the file keeps its number.
+    Vanilla,
+    /// Stock GeoServer of the versions that also write the inflated number back into `global.xml`: whoever reloads because
+    /// the file changed, reloads for ever.
+    VanillaRewriting,
+    /// geOrchestra's patch: after a reload by REST the number in memory is the file's.
+    GeOrchestra,
+}
+
+/// What happens to requests that are worked on at the same time. Only OWS and tile requests take capacity: GeoServer does
+/// not control its REST and web interface either.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Capacity {
+    /// Each takes its service time, whatever else goes on.
+    #[default]
+    Unlimited,
+    /// So many are worked on at full speed, the others wait in order of arrival: a pool, or control-flow.
+    Slots(usize),
+    /// All share this many cores: Tomcat threads without control-flow.
+    Shared { cores: f64 },
+}
+
+/// Where rendered tiles are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TileStore {
+    /// On the shared disk: what one instance rendered is a hit on all. Locks are not shared: two instances asked at the
+    /// same time both render.
+    Shared,
+    /// Each instance has its own.
+    PerInstance,
+}
+
+/// A cold start: the first `requests` of them take `factor` times their service time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cold {
+    pub requests: u32,
+    pub factor: f64,
+}
+
+impl Default for Cold {
+    fn default() -> Self {
+        Self { requests: 0, factor: 1.0 }
+    }
+}
+
+/// The part of the control-flow extension that shows outside: the delay header, and giving up with 503.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ControlFlow {
+    /// Longest wait for capacity; geOrchestra's default has none.
+    pub timeout: Option<Duration>,
+}

@@ -1,0 +1,297 @@
+//! Which part of GeoServer a request reaches: the servlet mappings, the virtual services of workspaces and layers, and the
+//! OWS dispatcher's rules. Written apart from [`crate::ogc::classify`] on purpose: the two check each other.
+
+use std::borrow::Cow;
+
+use super::data_directory::Contents;
+use super::exception::Dialect;
+use super::kvp::Kvp;
+use super::request::Request;
+use super::xml::{self, Root};
+use crate::ogc::{BODY_PREFIX, RequestClass};
+
+/// The webapp's context path.
+pub(super) const CONTEXT: &str = "/geoserver";
+
+#[derive(Debug)]
+pub(super) struct Route<'a> {
+    pub(super) class: RequestClass,
+    pub(super) part: Part<'a>,
+}
+
+/// The part of GeoServer that answers.
+#[derive(Debug)]
+pub(super) enum Part<'a> {
+    Ows(OwsCall<'a>),
+    Tiles(TilesCall<'a>),
+    /// The path after `/rest`.
+    Rest(&'a str),
+    /// The path after `/gwc/rest`.
+    TilesRest(&'a str),
+    /// The path after `/ogc`.
+    OgcApi(&'a str),
+    /// The path after `/web`.
+    Web(&'a str),
+    Login,
+    Logout,
+    Static(&'a str),
+    Preflight,
+    /// To this path on the host the client asked.
+    RedirectTo(&'static str),
+    /// The person's controls, outside the webapp.
+    Controls,
+    /// No handler: the container's 404.
+    Nobody,
+}
+
+#[derive(Debug)]
+pub(super) struct OwsCall<'a> {
+    pub(super) dialect: Dialect,
+    /// As written; compare with [`OwsCall::asks`].
+    pub(super) operation: Cow<'a, str>,
+    pub(super) kvp: Kvp<'a>,
+    pub(super) body: &'a [u8],
+    pub(super) scope: Scope<'a>,
+}
+
+/// The workspace and layer of a virtual service.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Scope<'a> {
+    pub(super) workspace: Option<&'a str>,
+    pub(super) layer: Option<&'a str>,
+}
+
+#[derive(Debug)]
+pub(super) struct TilesCall<'a> {
+    /// `wmts`, `tms`, `wms`...
+    pub(super) service: &'a str,
+    /// The path after the service.
+    pub(super) rest: &'a str,
+    pub(super) kvp: Kvp<'a>,
+    pub(super) scope: Scope<'a>,
+}
+
+impl OwsCall<'_> {
+    pub(super) fn asks(&self, operation: &str) -> bool {
+        self.operation.eq_ignore_ascii_case(operation)
+    }
+}
+
+/// Routes a request whose normalised path is `path`, by the workspaces and layers of `contents`.
+pub(super) fn route<'a>(request: &'a Request, path: &'a str, contents: &Contents) -> Route<'a> {
+    let Some(inside) = path.strip_prefix(CONTEXT).filter(|rest| rest.is_empty() || rest.starts_with('/')) else {
+        let part = if path.starts_with("/geosim") { Part::Controls } else { Part::Nobody };
+        return Route { class: RequestClass::Unknown, part };
+    };
+    if request.method() == "OPTIONS" {
+        return Route { class: RequestClass::Static, part: Part::Preflight };
+    }
+    if let Some(route) = mapped(request, inside, Scope::default()) {
+        return route;
+    }
+    virtual_service(request, inside, contents).unwrap_or(Route { class: RequestClass::Unknown, part: Part::Nobody })
+}
+
+/// `/{workspace}/...` and `/{workspace}/{layer}/...`, as far as the catalog knows them.
+fn virtual_service<'a>(request: &'a Request, inside: &'a str, contents: &Contents) -> Option<Route<'a>> {
+    let (workspace, rest) = split_segment(inside);
+    contents.workspaces.get(workspace)?;
+    let scope = Scope { workspace: Some(workspace), layer: None };
+    if let Some(route) = mapped(request, rest, scope).filter(Route::may_be_virtual) {
+        return Some(route);
+    }
+    let (layer, rest) = split_segment(rest);
+    contents.layers.get(&format!("{workspace}:{layer}"))?;
+    mapped(request, rest, Scope { layer: Some(layer), ..scope }).filter(Route::may_be_virtual)
+}
+
+impl Route<'_> {
+    fn may_be_virtual(&self) -> bool {
+        matches!(self.part, Part::Ows(_) | Part::Tiles(_) | Part::OgcApi(_))
+    }
+}
+
+/// `/wms/reflect` is `wms` and `/reflect`.
+fn split_segment(path: &str) -> (&str, &str) {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let end = path.find('/').unwrap_or(path.len());
+    path.split_at(end)
+}
+
+/// The servlet mappings.
+fn mapped<'a>(request: &'a Request, inside: &'a str, scope: Scope<'a>) -> Option<Route<'a>> {
+    let (first, rest) = split_segment(inside);
+    let (class, part) = match first {
+        "" if inside.is_empty() => (RequestClass::Ui, Part::RedirectTo("/geoserver/")),
+        "" | "index.html" => (RequestClass::Ui, Part::RedirectTo("/geoserver/web/")),
+        "ows" | "wms" | "wfs" | "wcs" | "wps" | "csw" | "kml" | "animate" => return Some(ows(request, first, rest, scope)),
+        "gwc" => return Some(tiles(request, rest, scope)),
+        "rest" => (RequestClass::Admin, Part::Rest(rest)),
+        "ogc" => (ogc_api_class(request), Part::OgcApi(rest)),
+        "web" if rest.is_empty() => (RequestClass::Ui, Part::RedirectTo("/geoserver/web/")),
+        "web" => (RequestClass::Ui, Part::Web(rest)),
+        "login" | "j_spring_security_check" => (RequestClass::Ui, Part::Login),
+        "j_spring_security_logout" => (RequestClass::Ui, Part::Logout),
+        "www" | "styles" | "schemas" | "webresources" | "openlayers" | "openlayers3" | "apicss" | "swagger-ui" => {
+            (RequestClass::Static, Part::Static(inside))
+        }
+        _ => return None,
+    };
+    Some(Route { class, part })
+}
+
+fn ogc_api_class(request: &Request) -> RequestClass {
+    if matches!(request.method(), "GET" | "HEAD") { RequestClass::Feature } else { RequestClass::Transaction }
+}
+
+fn tiles<'a>(request: &'a Request, rest: &'a str, scope: Scope<'a>) -> Route<'a> {
+    let (first, rest) = split_segment(rest);
+    match first {
+        "rest" => Route { class: RequestClass::Admin, part: Part::TilesRest(rest) },
+        "demo" => Route { class: RequestClass::Ui, part: Part::Web("/gwc/demo") },
+        "service" => {
+            let (service, rest) = split_segment(rest);
+            let kvp = Kvp::new(request.query(), form_of(request));
+            let class = match kvp.get("request") {
+                Some(operation) if operation.eq_ignore_ascii_case("GetCapabilities") => RequestClass::Capabilities,
+                Some(operation) if operation.eq_ignore_ascii_case("GetFeatureInfo") => RequestClass::Info,
+                _ if rest.to_ascii_lowercase().contains("capabilities") => RequestClass::Capabilities,
+                _ => RequestClass::Tile,
+            };
+            Route { class, part: Part::Tiles(TilesCall { service, rest, kvp, scope }) }
+        }
+        _ => Route { class: RequestClass::Unknown, part: Part::Nobody },
+    }
+}
+
+/// The dispatcher: service and operation from key-value pairs, the XML body, or the path, in this order of trust: body over
+/// query, both over the path.
+fn ows<'a>(request: &'a Request, mapping: &'a str, rest: &'a str, scope: Scope<'a>) -> Route<'a> {
+    let kvp = Kvp::new(request.query(), form_of(request));
+    let root = xml_root(request);
+    let from_root = root.as_ref().and_then(service_of_root);
+    let service = from_root.or_else(|| kvp.get("service").map(Cow::into_owned)).unwrap_or_else(|| mapping.to_owned());
+    let operation = root
+        .as_ref()
+        .map(|root| Cow::Owned(root.name.clone()))
+        .map(|name| if name == "StyledLayerDescriptor" { Cow::Borrowed("GetMap") } else { name })
+        .or_else(|| kvp.get("request"))
+        .unwrap_or_else(|| operation_of_path(mapping, rest));
+    let version = root.and_then(|root| root.version).or_else(|| asked_version(&kvp)).unwrap_or_default();
+    let dialect = dialect_of(&service, &version);
+    let call = OwsCall { dialect, operation, kvp, body: &request.body().start, scope };
+    Route { class: class_of(&call, &request.body().start), part: Part::Ows(call) }
+}
+
+fn form_of(request: &Request) -> &[u8] {
+    let kind = request.header("content-type").unwrap_or_default();
+    if kind.starts_with("application/x-www-form-urlencoded") { &request.body().start } else { b"" }
+}
+
+fn xml_root(request: &Request) -> Option<Root> {
+    if matches!(request.method(), "GET" | "HEAD") || !form_of(request).is_empty() {
+        return None;
+    }
+    let body = &request.body().start;
+    // The XML of a multipart body begins after the part's own headers.
+    let start = if request.header("content-type").is_some_and(|kind| kind.starts_with("multipart/")) {
+        body.iter().position(|byte| *byte == b'<')?
+    } else {
+        0
+    };
+    xml::root(&body[start..body.len().min(BODY_PREFIX)])
+}
+
+fn service_of_root(root: &Root) -> Option<String> {
+    root.service.clone().or_else(|| {
+        ["wfs", "wps", "wcs", "csw"]
+            .into_iter()
+            .find(|service| root.namespace.contains(&format!("/{service}")))
+            .map(str::to_owned)
+    })
+}
+
+fn asked_version(kvp: &Kvp<'_>) -> Option<String> {
+    let asked = kvp.get("version").or_else(|| kvp.get("wmtver")).or_else(|| kvp.get("acceptversions"))?;
+    Some(asked.split(',').next().unwrap_or_default().to_owned())
+}
+
+/// The old form `/wms/reflect`, and the mappings that are an operation by themselves.
+fn operation_of_path<'a>(mapping: &'a str, rest: &'a str) -> Cow<'a, str> {
+    match mapping {
+        "kml" | "animate" => Cow::Borrowed(mapping),
+        _ => Cow::Borrowed(rest.trim_start_matches('/')),
+    }
+}
+
+fn dialect_of(service: &str, version: &str) -> Dialect {
+    let is = |name: &str| service.eq_ignore_ascii_case(name);
+    if is("wms") || is("kml") || is("animate") {
+        if version.starts_with("1.1") || version.starts_with("1.0") { Dialect::Wms111 } else { Dialect::Wms130 }
+    } else if is("wfs") {
+        match version {
+            v if v.starts_with("1.0") => Dialect::Wfs10,
+            v if v.starts_with("1.1") => Dialect::Wfs11,
+            _ => Dialect::Wfs20,
+        }
+    } else if is("wcs") {
+        match version {
+            v if v.starts_with("1.0") => Dialect::Wcs10,
+            v if v.starts_with("1.1") => Dialect::Wcs11,
+            _ => Dialect::Wcs20,
+        }
+    } else if is("wps") {
+        Dialect::Wps10
+    } else if is("csw") {
+        Dialect::Csw202
+    } else {
+        Dialect::Ows
+    }
+}
+
+/// What the operation means for a cluster. GeoServer has no such notion; tests and faults choose by it.
+fn class_of(call: &OwsCall<'_>, body: &[u8]) -> RequestClass {
+    let one_of = |operations: &[&str]| operations.iter().any(|operation| call.asks(operation));
+    if call.asks("GetCapabilities") {
+        return RequestClass::Capabilities;
+    }
+    match call.dialect {
+        Dialect::Wms111 | Dialect::Wms130 => match () {
+            () if call.asks("GetMap") && call.kvp.is("tiled", "true") => RequestClass::Tile,
+            () if one_of(&["GetMap", "Map", "reflect", "kml", "animate", "animator"]) => RequestClass::Map,
+            () if call.asks("PutStyles") => RequestClass::Transaction,
+            () if one_of(&["GetFeatureInfo", "GetLegendGraphic", "DescribeLayer", "GetStyles"]) => RequestClass::Info,
+            () => RequestClass::Unknown,
+        },
+        Dialect::Wfs10 | Dialect::Wfs11 | Dialect::Wfs20 => match () {
+            () if one_of(&["Transaction", "LockFeature", "GetFeatureWithLock", "ReleaseLock"])
+                || one_of(&["CreateStoredQuery", "DropStoredQuery"])
+                || call.kvp.get("lockid").is_some() =>
+            {
+                RequestClass::Transaction
+            }
+            () if one_of(&["GetFeature", "GetPropertyValue", "GetGmlObject"]) => RequestClass::Feature,
+            () if one_of(&["DescribeFeatureType", "ListStoredQueries", "DescribeStoredQueries"]) => RequestClass::Info,
+            () => RequestClass::Unknown,
+        },
+        Dialect::Wcs10 | Dialect::Wcs11 | Dialect::Wcs20 => match () {
+            () if call.asks("GetCoverage") => RequestClass::Coverage,
+            () if call.asks("DescribeCoverage") => RequestClass::Info,
+            () => RequestClass::Unknown,
+        },
+        Dialect::Wps10 => {
+            if body.is_empty() && call.operation.is_empty() {
+                RequestClass::Unknown
+            } else {
+                RequestClass::Process
+            }
+        }
+        Dialect::Csw202 => match () {
+            () if one_of(&["Transaction", "Harvest"]) => RequestClass::Transaction,
+            () if one_of(&["GetRecords", "GetRecordById", "GetDomain"]) => RequestClass::Feature,
+            () if call.asks("DescribeRecord") => RequestClass::Info,
+            () => RequestClass::Unknown,
+        },
+        Dialect::Ows => RequestClass::Unknown,
+    }
+}

@@ -1,0 +1,199 @@
+//! Maps that are real PNGs: a tint of the instance's own, and its name written on it, so that a person sees at a glance and
+//! a test by decoding who drew what.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use png::{BitDepth, ColorType, Encoder};
+
+use super::chance::stable_hash;
+use super::font;
+
+/// The text chunk that names the instance.
+pub const PNG_AUTHOR: &str = "Author";
+/// The private, ancillary chunk that pads a PNG to a wished size; decoders skip it.
+const PADDING: png::chunk::ChunkType = png::chunk::ChunkType(*b"gsIm");
+/// Length, type and checksum around the content of a chunk.
+const CHUNK_FRAME: usize = 12;
+/// Pictures are few: a map viewer asks for its own sizes again and again.
+const MAX_PICTURES: usize = 256;
+const WHITE: u8 = 0;
+const TINT: u8 = 1;
+const INK: u8 = 2;
+
+/// Draws for one instance, each kind of picture once.
+pub(super) struct Painter {
+    name: String,
+    palette: [u8; 9],
+    padded_to: Option<usize>,
+    pictures: Mutex<HashMap<Picture, Bytes>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Picture {
+    pub(super) width: u32,
+    pub(super) height: u32,
+    pub(super) transparent: bool,
+    /// Nothing drawn: what `EXCEPTIONS=BLANK` shows.
+    pub(super) blank: bool,
+}
+
+impl Picture {
+    pub(super) fn map(width: u32, height: u32) -> Self {
+        Self { width, height, transparent: false, blank: false }
+    }
+}
+
+impl Painter {
+    pub(super) fn new(name: &str, padded_to: Option<usize>) -> Self {
+        let [red, green, blue] = tint_of(name);
+        let palette = [255, 255, 255, red, green, blue, red / 3, green / 3, blue / 3];
+        Self { name: name.to_owned(), palette, padded_to, pictures: Mutex::default() }
+    }
+
+    pub(super) fn paint(&self, picture: Picture) -> Bytes {
+        if let Some(known) = self.pictures.lock().get(&picture) {
+            return known.clone();
+        }
+        let painted = self.padded(picture);
+        let mut pictures = self.pictures.lock();
+        if pictures.len() == MAX_PICTURES {
+            pictures.clear();
+        }
+        pictures.insert(picture, painted.clone());
+        painted
+    }
+
+    fn padded(&self, picture: Picture) -> Bytes {
+        let plain = self.encode(picture, None);
+        match self.padded_to {
+            Some(size) if size > plain.len() + CHUNK_FRAME => self.encode(picture, Some(size - plain.len() - CHUNK_FRAME)).into(),
+            _ => plain.into(),
+        }
+    }
+
+    fn encode(&self, picture: Picture, padding: Option<usize>) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.encode_into(&mut out, picture, padding).expect("the image is well-formed and a Vec takes everything");
+        out
+    }
+
+    fn encode_into(&self, out: &mut Vec<u8>, picture: Picture, padding: Option<usize>) -> Result<(), png::EncodingError> {
+        let mut encoder = Encoder::new(out, picture.width, picture.height);
+        encoder.set_color(ColorType::Indexed);
+        encoder.set_depth(BitDepth::Two);
+        encoder.set_palette(self.palette.as_slice());
+        if picture.transparent {
+            encoder.set_trns([0u8, 160, 255].as_slice());
+        }
+        encoder.add_text_chunk(PNG_AUTHOR.to_owned(), self.name.clone())?;
+        let mut writer = encoder.write_header()?;
+        if let Some(padding) = padding {
+            writer.write_chunk(PADDING, &vec![b'.'; padding])?;
+        }
+        writer.write_image_data(&self.pixels(picture))?;
+        writer.finish()
+    }
+
+    /// Four pixels a byte.
+    fn pixels(&self, picture: Picture) -> Vec<u8> {
+        let (width, height) = (picture.width as usize, picture.height as usize);
+        let row_bytes = width.div_ceil(4);
+        let mut packed = vec![0; row_bytes * height];
+        let writing = Writing::centred(&self.name, width, height);
+        for (y, row) in packed.chunks_mut(row_bytes).enumerate() {
+            for x in 0..width {
+                let colour = match () {
+                    () if picture.blank => WHITE,
+                    () if x == 0 || y == 0 || writing.has_ink(x, y) => INK,
+                    () => TINT,
+                };
+                row[x / 4] |= colour << (6 - 2 * (x % 4));
+            }
+        }
+        packed
+    }
+}
+
+/// A name placed on a picture.
+struct Writing {
+    letters: Vec<char>,
+    left: usize,
+    top: usize,
+    scale: usize,
+}
+
+impl Writing {
+    fn centred(text: &str, width: usize, height: usize) -> Self {
+        let letters: Vec<char> = text.chars().collect();
+        let natural = (letters.len() * (font::WIDTH + 1)).max(1);
+        let scale = (width * 3 / 4 / natural).min(height / 2 / font::HEIGHT);
+        let left = width.saturating_sub(natural * scale) / 2;
+        let top = height.saturating_sub(font::HEIGHT * scale) / 2;
+        Self { letters, left, top, scale }
+    }
+
+    /// A picture too small for the name has none.
+    fn has_ink(&self, x: usize, y: usize) -> bool {
+        if self.scale == 0 || x < self.left || y < self.top {
+            return false;
+        }
+        let (column, row) = ((x - self.left) / self.scale, (y - self.top) / self.scale);
+        let (letter, column) = (column / (font::WIDTH + 1), column % (font::WIDTH + 1));
+        row < font::HEIGHT && column < font::WIDTH && self.letters.get(letter).is_some_and(|l| font::has_ink(*l, column, row))
+    }
+}
+
+/// A light colour that depends on the name only.
+fn tint_of(name: &str) -> [u8; 3] {
+    let hue = (stable_hash(name.as_bytes()) % 360) as f64;
+    [0.0, 8.0, 4.0].map(|offset| {
+        // The usual conversion from hue, with saturation 0.6 and lightness 0.75.
+        let k = (offset + hue / 30.0) % 12.0;
+        let value = 0.75 - 0.15 * (k - 3.0).min(9.0 - k).clamp(-1.0, 1.0);
+        (value * 255.0) as u8
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(png: &[u8]) -> (png::OutputInfo, Vec<u8>, String) {
+        let mut decoder = png::Decoder::new(std::io::Cursor::new(png));
+        decoder.set_transformations(png::Transformations::EXPAND);
+        let mut reader = decoder.read_info().unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut pixels).unwrap();
+        let author = reader.info().uncompressed_latin1_text[0].text.clone();
+        (info, pixels, author)
+    }
+
+    #[test]
+    fn maps_decode_and_name_their_painter() {
+        let (info, pixels, author) = decode(&Painter::new("replica1", None).paint(Picture::map(256, 200)));
+        assert_eq!((info.width, info.height, author.as_str()), (256, 200, "replica1"));
+        let colours: std::collections::BTreeSet<&[u8]> = pixels.chunks(3).collect();
+        assert_eq!(colours.len(), 2, "tint and ink");
+    }
+
+    #[test]
+    fn instances_have_tints_of_their_own() {
+        let middle = |name: &str| decode(&Painter::new(name, None).paint(Picture::map(8, 8))).1[8 * 3 * 4 + 12..][..3].to_vec();
+        assert_ne!(middle("replica1"), middle("replica2"));
+        assert_eq!(middle("replica1"), middle("replica1"));
+    }
+
+    #[test]
+    fn padded_maps_have_exactly_the_wished_size_and_still_decode() {
+        let png = Painter::new("main", Some(20_000)).paint(Picture::map(256, 256));
+        assert_eq!(png.len(), 20_000);
+        assert_eq!(decode(&png).0.width, 256);
+    }
+
+    #[test]
+    fn tiny_maps_are_maps_too() {
+        assert_eq!(decode(&Painter::new("main", None).paint(Picture::map(1, 1))).0.height, 1);
+    }
+}

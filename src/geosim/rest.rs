@@ -1,0 +1,153 @@
+//! GeoServer's REST interface: about, settings, reload and reset here; the catalog in [`super::rest_catalog`].
+//!
+//! Who reads the catalog takes the configuration lock to read, who changes it to write; `/rest/about` and
+//! `/rest/resource` take none, and answer in the middle of a reload.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::json;
+
+use super::answer::Answer;
+use super::auth;
+use super::life::Life;
+use super::request::Request;
+use super::rest_catalog;
+
+pub(super) const JSON: &str = "application/json";
+pub(super) const XML: &str = "application/xml";
+const TEXT: &str = "text/plain";
+
+pub(super) async fn answer(life: &Life, request: &Request, path: &str) -> Answer {
+    if let Err(refusal) = auth::permit(request) {
+        return refusal;
+    }
+    let address = RestPath::parse(path);
+    let method = request.method();
+    match address.parts[..] {
+        ["about", what] => about(life, what, &address),
+        ["about", "status", _] => about(life, "status", &address),
+        ["reload"] => only_by_post(method, reload(life, request)).await,
+        ["reset"] => only_by_post(method, reset(life, request)).await,
+        ["security", "acl", "catalog", "reload"] => only_by_post(method, security_reload(life)).await,
+        ["resource", "global"] => Answer::ok(XML, life.data.global_xml()).with("Resource-Type", "resource"),
+        ["settings"] => settings(life, request).await,
+        ["imports", ..] => imports(life, request, &address),
+        ["security" | "logging" | "fonts" | "monitor" | "resource", ..] => outside_catalog(life, request, path),
+        _ => rest_catalog::answer(life, request, path, &address).await,
+    }
+}
+
+/// `/workspaces/geor/layers.json`: the parts without their extension, and the extension.
+pub(super) struct RestPath<'a> {
+    pub(super) parts: Vec<&'a str>,
+    extension: Option<&'a str>,
+}
+
+impl<'a> RestPath<'a> {
+    fn parse(path: &'a str) -> Self {
+        let extension = ["json", "xml", "html"]
+            .into_iter()
+            .find(|extension| path.strip_suffix(extension).is_some_and(|rest| rest.ends_with('.')));
+        let bare = extension.map_or(path, |extension| &path[..path.len() - extension.len() - 1]);
+        Self { parts: bare.split('/').filter(|part| !part.is_empty()).collect(), extension }
+    }
+
+    pub(super) fn wants_json(&self, request: &Request) -> bool {
+        self.extension == Some("json")
+            || (self.extension.is_none() && request.header("accept").is_some_and(|a| a.contains("json")))
+    }
+}
+
+async fn only_by_post(method: &str, action: impl Future<Output = Answer>) -> Answer {
+    if matches!(method, "POST" | "PUT") { action.await } else { Answer::container_page(405, "Method Not Allowed") }
+}
+
+async fn reload(life: &Life, request: &Request) -> Answer {
+    life.note_write("POST /rest/reload", request);
+    match life.reload_catalog().await {
+        Ok(()) => Answer::empty(200),
+        Err(_) => Answer::new(500, TEXT, "java.io.IOException: could not read the data directory"),
+    }
+}
+
+async fn reset(life: &Life, request: &Request) -> Answer {
+    let _all_others_wait = life.configuration_lock.write().await;
+    life.note_write("POST /rest/reset", request);
+    life.controls.counts.resets.fetch_add(1, Ordering::Relaxed);
+    life.forget_caches();
+    Answer::empty(200)
+}
+
+async fn security_reload(life: &Life) -> Answer {
+    life.controls.counts.security_reloads.fetch_add(1, Ordering::Relaxed);
+    Answer::empty(200)
+}
+
+fn about(life: &Life, what: &str, address: &RestPath<'_>) -> Answer {
+    let is_json = address.extension == Some("json");
+    match what {
+        "version" if is_json => {
+            Answer::ok(JSON, json!({"about": {"resource": [{"@name": "GeoServer", "Version": "2.27.1"}]}}).to_string())
+        }
+        "version" | "manifest" => Answer::ok(
+            XML,
+            "<about>\n  <resource name=\"GeoServer\">\n    <Build-Timestamp>01-Jan-2026 00:00</Build-Timestamp>\n    \
+             <Version>2.27.1</Version>\n    <Git-Revision>0000000</Git-Revision>\n  </resource>\n</about>\n",
+        ),
+        "status" => Answer::ok(
+            XML,
+            "<about><statuss><status><module>gs-main</module><name>GeoServer Main</name><isAvailable>true</isAvailable>\
+             <isEnabled>true</isEnabled></status></statuss></about>",
+        ),
+        "system-status" => {
+            let in_flight = life.controls.in_flight();
+            let metric = json!({"available": true, "category": "GEOSERVER", "name": "REQUESTS_IN_FLIGHT", "value": in_flight});
+            Answer::ok(JSON, json!({"metrics": {"metric": [metric]}}).to_string())
+        }
+        _ => no_such(what),
+    }
+}
+
+async fn settings(life: &Life, request: &Request) -> Answer {
+    if request.method() == "PUT" {
+        return rest_catalog::change_settings(life, request).await;
+    }
+    let _no_reload = life.configuration_lock.read().await;
+    let number = life.catalog().update_sequence;
+    Answer::ok(
+        JSON,
+        json!({"global": {
+            "settings": {"charset": "UTF-8", "numDecimals": 8, "proxyBaseUrl": "${X-Forwarded-Proto}://${X-Forwarded-Host}/geoserver"},
+            "updateSequence": number, "globalServices": true, "featureTypeCacheSize": 0,
+        }})
+        .to_string(),
+    )
+}
+
+/// The importer: its numbers start at 0 on every instance.
+fn imports(life: &Life, request: &Request, address: &RestPath<'_>) -> Answer {
+    let known = life.imports.load(Ordering::Relaxed);
+    match (request.method(), address.parts.get(1).and_then(|id| id.parse::<u32>().ok())) {
+        ("POST", None) => {
+            life.note_write("POST /rest/imports", request);
+            let id = life.imports.fetch_add(1, Ordering::Relaxed);
+            Answer::new(201, JSON, json!({"import": {"id": id, "state": "INIT"}}).to_string())
+        }
+        (_, None) => Answer::ok(JSON, json!({"imports": (0..known).map(|id| json!({"id": id})).collect::<Vec<_>>()}).to_string()),
+        (_, Some(id)) if id < known => Answer::ok(JSON, json!({"import": {"id": id, "state": "PENDING"}}).to_string()),
+        (_, Some(id)) => no_such(&format!("import {id}")),
+    }
+}
+
+/// Changes that are saved outside the catalog: nobody's `updateSequence` moves.
+fn outside_catalog(life: &Life, request: &Request, path: &str) -> Answer {
+    if matches!(request.method(), "GET" | "HEAD") {
+        return Answer::ok(JSON, "{}");
+    }
+    life.note_write(&format!("{} /rest{path}", request.method()), request);
+    Answer::empty(200)
+}
+
+pub(super) fn no_such(what: &str) -> Answer {
+    Answer::new(404, TEXT, format!("No such {what}"))
+}

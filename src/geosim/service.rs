@@ -1,0 +1,92 @@
+//! From a routed request to its answer: capacity first, then the part of GeoServer that was asked.
+
+use super::answer::Answer;
+use super::capacity::{Done, GaveUp};
+use super::connection::BUSY;
+use super::dispatch::{OwsCall, Part, Route};
+use super::exception::{Dialect, ServiceException};
+use super::life::Life;
+use super::request::Request;
+use super::{control_url, csw, ogc_api, rest, tiles, tiles_rest, wcs, web, wfs, wms, wps};
+use crate::ogc::RequestClass;
+
+/// The answer, and the capacity it holds until it is written.
+pub(super) async fn execute(life: &Life, request: &Request, route: Route<'_>) -> (Answer, Option<Done>) {
+    let class = route.class;
+    match route.part {
+        Part::Ows(call) if class == RequestClass::Tile => tiles::answer_map(life, request, &call).await,
+        Part::Ows(call) => {
+            let done = life.workshop.work(life.work_of(class, request), life.patience(), &life.controls).await;
+            finished(life, done, || ows(life, request, &call))
+        }
+        Part::OgcApi(path) => {
+            let done = life.workshop.work(life.work_of(class, request), life.patience(), &life.controls).await;
+            finished(life, done, || ogc_api::answer(life, request, path))
+        }
+        Part::Tiles(call) => tiles::answer(life, request, class, &call).await,
+        Part::Rest(path) => (rest::answer(life, request, path).await, None),
+        Part::TilesRest(path) => (tiles_rest::answer(life, request, path), None),
+        Part::Web(page) => (web::answer(life, request, page).await, None),
+        Part::Login => (web::login(life, request), None),
+        Part::Logout => (web::logout(request), None),
+        Part::Static(path) => (web::file(request, path), None),
+        Part::Preflight => (web::preflight(), None),
+        Part::RedirectTo(path) => (Answer::redirect(on_this_host(request, path)), None),
+        Part::Controls => (control_url::answer(life, request), None),
+        Part::Nobody => (Answer::not_found(), None),
+    }
+}
+
+/// The answer after the work, with what control-flow tells about the wait.
+pub(super) fn finished(life: &Life, done: Result<Done, GaveUp>, answer: impl FnOnce() -> Answer) -> (Answer, Option<Done>) {
+    match done {
+        Err(GaveUp) => (Answer::container_page(503, BUSY), None),
+        Ok(done) if life.behaviour.control_flow.is_some() => {
+            (answer().with("X-Control-flow-delay-ms", done.waited.as_millis().to_string()), Some(done))
+        }
+        Ok(done) => (answer(), Some(done)),
+    }
+}
+
+fn ows(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
+    match call.dialect {
+        Dialect::Wms111 | Dialect::Wms130 => wms::answer(life, request, call),
+        Dialect::Wfs10 | Dialect::Wfs11 | Dialect::Wfs20 => wfs::answer(life, request, call),
+        Dialect::Wcs10 | Dialect::Wcs11 | Dialect::Wcs20 => wcs::answer(life, request, call),
+        Dialect::Wps10 => wps::answer(life, request, call),
+        Dialect::Csw202 => csw::answer(life, request, call),
+        Dialect::Ows => no_service(call),
+    }
+}
+
+fn no_service(call: &OwsCall<'_>) -> Answer {
+    let exception = match call.kvp.get("service") {
+        Some(service) => ServiceException::new("InvalidParameterValue", "service", format!("No service: ( {service} )")),
+        None => ServiceException::new("MissingParameterValue", "service", "Could not determine service"),
+    };
+    exception.answer(Dialect::Ows, &call.kvp)
+}
+
+/// `Operation not supported`, in the shape of the service.
+pub(super) fn no_such_operation(call: &OwsCall<'_>) -> Answer {
+    let exception = if call.operation.is_empty() {
+        ServiceException::new("MissingParameterValue", "request", "Could not determine the request from the query or the path")
+    } else {
+        ServiceException::new("OperationNotSupported", "request", format!("No such operation {}", call.operation))
+    };
+    exception.answer(call.dialect, &call.kvp)
+}
+
+/// An absolute URL of this webapp as GeoServer builds it in geOrchestra's settings: from `X-Forwarded-Proto` and
+/// `X-Forwarded-Host` as they are, else from `Host`.
+pub(super) fn base_url(request: &Request) -> String {
+    match (request.header("x-forwarded-proto"), request.header("x-forwarded-host")) {
+        (Some(proto), Some(host)) => format!("{proto}://{host}/geoserver"),
+        _ => on_this_host(request, "/geoserver"),
+    }
+}
+
+/// An absolute URL as the servlet container builds it for redirects: from `Host` alone.
+pub(super) fn on_this_host(request: &Request, path: &str) -> String {
+    format!("http://{}{path}", request.header("host").unwrap_or("localhost"))
+}

@@ -1,0 +1,180 @@
+//! The tile cache: WMTS, TMS, WMS-C and `tiled=true`. Cheap when the tile is there; else one metatile of 4 x 4 is rendered,
+//! and who wants a tile of it at the same instance waits for it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::Mutex;
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::answer::Answer;
+use super::capabilities;
+use super::capacity::{Done, GaveUp};
+use super::dispatch::{OwsCall, Scope, TilesCall};
+use super::exception::{Dialect, ServiceException};
+use super::image::Picture;
+use super::life::Life;
+use super::request::Request;
+use super::service::finished;
+use super::tile_address::{TileAddress, Wrong};
+use super::wms;
+use crate::ogc::RequestClass;
+
+/// Beyond this the cache starts over empty.
+const MAX_METATILES: usize = 200_000;
+/// All tiles are of the same age: what matters is that they can be asked conditionally.
+const LAST_MODIFIED: &str = "Thu, 01 Jan 2026 00:00:00 GMT";
+
+/// The metatiles that are rendered, by [`TileAddress::metatile`].
+#[derive(Debug, Default)]
+pub(super) struct TileCache {
+    rendered: Mutex<HashSet<u64>>,
+}
+
+impl TileCache {
+    fn has(&self, metatile: u64) -> bool {
+        self.rendered.lock().contains(&metatile)
+    }
+
+    fn put(&self, metatile: u64) {
+        let mut rendered = self.rendered.lock();
+        if rendered.len() == MAX_METATILES {
+            rendered.clear();
+        }
+        rendered.insert(metatile);
+    }
+
+    pub(super) fn truncate(&self) {
+        self.rendered.lock().clear();
+    }
+}
+
+/// Metatiles being rendered by one instance: GeoWebCache's memory lock provider, which other instances know nothing of.
+#[derive(Debug, Default)]
+pub(super) struct TileLocks {
+    locks: Mutex<HashMap<u64, Arc<AsyncMutex<()>>>>,
+}
+
+impl TileLocks {
+    fn of(&self, metatile: u64) -> Arc<AsyncMutex<()>> {
+        Arc::clone(self.locks.lock().entry(metatile).or_default())
+    }
+
+    fn forget(&self, metatile: u64) {
+        self.locks.lock().remove(&metatile);
+    }
+}
+
+pub(super) async fn answer(life: &Life, request: &Request, class: RequestClass, call: &TilesCall<'_>) -> (Answer, Option<Done>) {
+    if class == RequestClass::Capabilities {
+        let done = life.workshop.work(life.work_of(class, request), life.patience(), &life.controls).await;
+        return finished(life, done, || capabilities_of(life, request, call));
+    }
+    if !matches!(call.service, "wmts" | "tms" | "wms") {
+        return (Answer::not_found(), None);
+    }
+    match address_of(call).and_then(|address| known(life, call.scope, address)) {
+        Err(wrong) => (refused(call, &wrong), None),
+        Ok(address) => tile(life, request, &address).await,
+    }
+}
+
+fn capabilities_of(life: &Life, request: &Request, call: &TilesCall<'_>) -> Answer {
+    match call.service {
+        "wms" => capabilities::tiled_wms(life, request, &call.kvp, call.scope),
+        _ => capabilities::wmts(life, request, &call.kvp, call.scope),
+    }
+}
+
+fn address_of(call: &TilesCall<'_>) -> Result<TileAddress, Wrong> {
+    match call.service {
+        "tms" => TileAddress::from_tms(call.rest, call.kvp.is("flipy", "true")),
+        "wms" => TileAddress::from_bbox(&call.kvp),
+        _ => match call.rest.strip_prefix("/rest/") {
+            Some(rest) => TileAddress::from_wmts_path(rest),
+            None => TileAddress::from_wmts_kvp(&call.kvp),
+        },
+    }
+}
+
+/// The address, if its layer is in the catalog.
+fn known(life: &Life, scope: Scope<'_>, mut address: TileAddress) -> Result<TileAddress, Wrong> {
+    match wms::find_layer(&life.catalog().contents, scope, &address.layer) {
+        Ok(layer) => {
+            address.layer = layer;
+            Ok(address)
+        }
+        Err(_) => Err(Wrong::new(
+            "layer",
+            format!("Unknown layer {}. Check the logfiles, it may not have loaded properly.", address.layer),
+        )),
+    }
+}
+
+/// GeoWebCache says 400, as XML for WMTS and as text for the others.
+fn refused(call: &TilesCall<'_>, wrong: &Wrong) -> Answer {
+    if call.service != "wmts" {
+        return Answer::new(400, "text/plain", format!("400: {}", wrong.text));
+    }
+    let code = if wrong.is_out_of_range { "TileOutOfRange" } else { "InvalidParameterValue" };
+    let report = ServiceException::new(code, wrong.parameter, wrong.text.clone()).answer(Dialect::Wcs11, &call.kvp);
+    Answer { status: 400, content_type: "text/xml", ..report }
+}
+
+/// `tiled=true` on WMS itself: a tile where the box is one, else an ordinary map.
+pub(super) async fn answer_map(life: &Life, request: &Request, call: &OwsCall<'_>) -> (Answer, Option<Done>) {
+    let address = TileAddress::from_bbox(&call.kvp).and_then(|address| known(life, call.scope, address));
+    match address {
+        Ok(address) => tile(life, request, &address).await,
+        Err(wrong) => {
+            let work = life.work_of(RequestClass::Map, request);
+            let done = life.workshop.work(work, life.patience(), &life.controls).await;
+            finished(life, done, || wms::map(life, request, call).with("geowebcache-miss-reason", wrong.text))
+        }
+    }
+}
+
+async fn tile(life: &Life, request: &Request, address: &TileAddress) -> (Answer, Option<Done>) {
+    match fetch(life, request, address.metatile()).await {
+        Ok((done, result)) => finished(life, Ok(done), || picture(life, request, address, result)),
+        Err(gave_up) => finished(life, Err(gave_up), Answer::not_found),
+    }
+}
+
+/// Does the work of a hit or of a miss. Waiting for another's rendering takes no capacity, only time.
+async fn fetch(life: &Life, request: &Request, metatile: u64) -> Result<(Done, &'static str), GaveUp> {
+    let patience = life.patience();
+    if !life.tiles().has(metatile) {
+        let lock = life.tile_locks.of(metatile);
+        let _rendering = lock.lock().await;
+        if !life.tiles().has(metatile) {
+            let work = life.behaviour.metatile_time.draw(&life.controls.dice);
+            let done = life.workshop.work(work, patience, &life.controls).await;
+            if done.is_ok() {
+                life.controls.counts.metatiles.fetch_add(1, Ordering::Relaxed);
+                life.tiles().put(metatile);
+            }
+            life.tile_locks.forget(metatile);
+            return Ok((done?, "MISS"));
+        }
+    }
+    let done = life.workshop.work(life.work_of(RequestClass::Tile, request), patience, &life.controls).await?;
+    Ok((done, "HIT"))
+}
+
+fn picture(life: &Life, request: &Request, address: &TileAddress, result: &str) -> Answer {
+    let answer = if request.header("if-modified-since") == Some(LAST_MODIFIED) {
+        Answer::empty(304)
+    } else {
+        Answer::ok("image/png", life.painter.paint(Picture::map(256, 256)))
+    };
+    answer
+        .with("geowebcache-cache-result", result)
+        .with("geowebcache-tile-index", address.index())
+        .with("geowebcache-gridset", address.gridset.clone())
+        .with("Last-Modified", LAST_MODIFIED)
+        .with("Cache-Control", "no-cache, no-store, must-revalidate")
+        .with("Pragma", "no-cache")
+        .with("Expires", "0")
+}

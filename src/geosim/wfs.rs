@@ -1,0 +1,214 @@
+//! WFS: features, descriptions, transactions and locks.
+
+use std::borrow::Cow;
+
+use super::answer::Answer;
+use super::capabilities;
+use super::data_directory::{Contents, LayerKind};
+use super::dispatch::OwsCall;
+use super::exception::{Dialect, ServiceException, escape};
+use super::features::{Collection, Encoding};
+use super::life::Life;
+use super::request::Request;
+use super::service::no_such_operation;
+use super::wms::find_layer;
+use super::xml;
+
+/// `maxFeatures` of the default data directory.
+const MAX_FEATURES: u64 = 1_000_000;
+
+pub(super) fn answer(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
+    let answered = match () {
+        () if call.asks("GetCapabilities") => Ok(capabilities::wfs(life, request, call)),
+        () if call.asks("GetFeature") || call.asks("GetPropertyValue") => features(life, call, None),
+        () if call.asks("GetFeatureWithLock") => lock(life, request, call).and_then(|lock| features(life, call, Some(lock))),
+        () if call.asks("LockFeature") => lock(life, request, call).map(|lock| locked(&lock)),
+        () if call.asks("ReleaseLock") => Ok(release(life, request, call)),
+        () if call.asks("DescribeFeatureType") => describe(life, call),
+        () if call.asks("Transaction") => transaction(life, request, call),
+        () if call.asks("ListStoredQueries") || call.asks("DescribeStoredQueries") => Ok(stored_queries(call)),
+        () if call.asks("CreateStoredQuery") || call.asks("DropStoredQuery") => Ok(stored_query_changed(life, request, call)),
+        () => Ok(no_such_operation(call)),
+    };
+    answered.unwrap_or_else(|exception| exception.answer(call.dialect, &call.kvp))
+}
+
+/// The feature type asked, from the query or the body.
+fn type_asked<'a>(call: &OwsCall<'a>) -> Option<Cow<'a, str>> {
+    call.kvp
+        .get("typenames")
+        .or_else(|| call.kvp.get("typename"))
+        .or_else(|| xml::first_attribute(call.body, &["typeNames", "typeName"]).map(Cow::Owned))
+        .or_else(|| call.scope.layer.map(Cow::Borrowed))
+}
+
+fn find_type(contents: &Contents, call: &OwsCall<'_>, asked: &str) -> Result<String, ServiceException> {
+    let name = find_layer(contents, call.scope, asked).map_err(|_| ServiceException::unknown_feature_type(asked))?;
+    match contents.layers.get(&name).map(|layer| layer.kind) {
+        Some(LayerKind::Vector { .. }) => Ok(name),
+        Some(LayerKind::Raster) | None => Err(ServiceException::unknown_feature_type(asked)),
+    }
+}
+
+fn features(life: &Life, call: &OwsCall<'_>, lock: Option<String>) -> Result<Answer, ServiceException> {
+    let contents = life.catalog().contents;
+    let asked = type_asked(call).ok_or_else(|| {
+        ServiceException::new(
+            "MissingParameterValue",
+            "typeName",
+            "The query should specify either typeName, featureId or a stored query",
+        )
+    })?;
+    let name = find_type(&contents, call, &asked)?;
+    let matched = contents.layers.get(&name).map_or(0, |layer| life.data.features_of(&name, layer));
+    let start = asked_number(call, &["startindex"], &["startIndex"]).unwrap_or(0).min(matched);
+    let limit = asked_number(call, &["count", "maxfeatures"], &["count", "maxFeatures"]).unwrap_or(MAX_FEATURES);
+    let hits_only = call.kvp.is("resulttype", "hits");
+    let returned = if hits_only { 0 } else { limit.min(MAX_FEATURES).min(matched - start) };
+    let encoding = encoding_asked(call);
+    let collection = Collection::new(&name, matched, start, returned, lock, encoding);
+    Ok(Answer::stream(encoding.content_type(), collection)
+        .with("Content-Disposition", format!("inline; filename=features.{}", encoding.extension())))
+}
+
+fn asked_number(call: &OwsCall<'_>, keys: &[&str], attributes: &[&str]) -> Option<u64> {
+    let in_query = keys.iter().find_map(|key| call.kvp.get(key)).map(Cow::into_owned);
+    in_query.or_else(|| xml::first_attribute(call.body, attributes))?.parse().ok()
+}
+
+fn encoding_asked(call: &OwsCall<'_>) -> Encoding {
+    let asked = call
+        .kvp
+        .get("outputformat")
+        .or_else(|| xml::first_attribute(call.body, &["outputFormat"]).map(Cow::Owned))
+        .unwrap_or_default();
+    match call.dialect {
+        _ if asked.contains("json") => Encoding::GeoJson,
+        Dialect::Wfs10 => Encoding::Gml2,
+        Dialect::Wfs11 => Encoding::Gml31,
+        _ => Encoding::Gml32,
+    }
+}
+
+fn describe(life: &Life, call: &OwsCall<'_>) -> Result<Answer, ServiceException> {
+    let contents = life.catalog().contents;
+    let names: Vec<String> = match type_asked(call) {
+        Some(asked) => vec![find_type(&contents, call, &asked)?],
+        None => contents.layers.keys().cloned().collect(),
+    };
+    let elements: String = names
+        .iter()
+        .map(|name| {
+            let short = escape(name.rsplit(':').next().unwrap_or(name)).into_owned();
+            format!("<xsd:element name=\"{short}\" substitutionGroup=\"gml:AbstractFeature\" type=\"{short}Type\"/>\n")
+        })
+        .collect();
+    let schema = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><xsd:schema xmlns:xsd=\"http://www.w3.org/2001/XMLSchema\" \
+         xmlns:gml=\"http://www.opengis.net/gml/3.2\" elementFormDefault=\"qualified\">\n{elements}</xsd:schema>\n"
+    );
+    let kind = match call.dialect {
+        Dialect::Wfs10 => "text/xml",
+        Dialect::Wfs11 => "text/xml; subtype=gml/3.1.1",
+        _ => "application/gml+xml; version=3.2",
+    };
+    Ok(Answer::ok(kind, schema))
+}
+
+/// Executes once, and says so in [`super::DataDirectory::writes`] before it answers.
+fn transaction(life: &Life, request: &Request, call: &OwsCall<'_>) -> Result<Answer, ServiceException> {
+    if let Some(lock) = lock_named(call)
+        && !life.feature_locks.holds(&lock)
+    {
+        return Err(unknown_lock());
+    }
+    let contents = life.catalog().contents;
+    let inserted = xml::children_of(call.body, "Insert");
+    for name in &inserted {
+        let name = find_type(&contents, call, name)?;
+        life.data.insert_feature(&name);
+    }
+    life.note_write("Transaction", request);
+    let count = inserted.len();
+    Ok(Answer::ok(
+        "application/xml",
+        format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><wfs:TransactionResponse version=\"{}\" \
+             xmlns:wfs=\"http://www.opengis.net/wfs\"><wfs:TransactionSummary><wfs:totalInserted>{count}</wfs:totalInserted>\
+             <wfs:totalUpdated>0</wfs:totalUpdated><wfs:totalDeleted>0</wfs:totalDeleted></wfs:TransactionSummary>\
+             </wfs:TransactionResponse>",
+            call.dialect.version()
+        ),
+    ))
+}
+
+fn lock_named<'a>(call: &OwsCall<'a>) -> Option<Cow<'a, str>> {
+    call.kvp
+        .get("lockid")
+        .or_else(|| xml::first_attribute(call.body, &["lockId"]).map(Cow::Owned))
+        .or_else(|| xml::first_text(call.body, "LockId").map(Cow::Owned))
+}
+
+fn unknown_lock() -> ServiceException {
+    ServiceException::new(
+        "InvalidParameterValue",
+        "lockId",
+        "Attempting to use a lockID that does not exist, it has either expired or was entered wrong.",
+    )
+}
+
+fn lock(life: &Life, request: &Request, call: &OwsCall<'_>) -> Result<String, ServiceException> {
+    let asked = type_asked(call)
+        .ok_or_else(|| ServiceException::new("MissingParameterValue", "typeName", "A typename must be specified"))?;
+    find_type(&life.catalog().contents, call, &asked)?;
+    life.note_write("LockFeature", request);
+    let minutes = asked_number(call, &["expiry"], &["expiry"]).unwrap_or(5);
+    Ok(life.feature_locks.take(life.controls.dice.draw(), minutes))
+}
+
+fn locked(lock: &str) -> Answer {
+    Answer::ok(
+        "application/xml",
+        format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><wfs:LockFeatureResponse xmlns:wfs=\"http://www.opengis.net/wfs\" \
+             lockId=\"{lock}\"><wfs:LockId>{lock}</wfs:LockId></wfs:LockFeatureResponse>"
+        ),
+    )
+}
+
+fn release(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
+    match lock_named(call) {
+        Some(lock) if life.feature_locks.release(&lock) => {
+            life.note_write("ReleaseLock", request);
+            Answer::ok(
+                "application/xml",
+                "<?xml version=\"1.0\" encoding=\"UTF-8\"?><wfs:ReleaseLockResponse xmlns:wfs=\"http://www.opengis.net/wfs\"/>",
+            )
+        }
+        _ => unknown_lock().answer(call.dialect, &call.kvp),
+    }
+}
+
+const STORED_QUERY: &str = "urn:ogc:def:query:OGC-WFS::GetFeatureById";
+
+fn stored_queries(call: &OwsCall<'_>) -> Answer {
+    let root = if call.asks("ListStoredQueries") { "ListStoredQueriesResponse" } else { "DescribeStoredQueriesResponse" };
+    Answer::ok(
+        "application/xml",
+        format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><wfs:{root} xmlns:wfs=\"http://www.opengis.net/wfs/2.0\">\
+             <wfs:StoredQuery id=\"{STORED_QUERY}\"/></wfs:{root}>"
+        ),
+    )
+}
+
+fn stored_query_changed(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
+    life.note_write(&call.operation, request);
+    Answer::ok(
+        "application/xml",
+        format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><wfs:{}Response xmlns:wfs=\"http://www.opengis.net/wfs/2.0\" status=\"OK\"/>",
+            escape(&call.operation)
+        ),
+    )
+}
