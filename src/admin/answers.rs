@@ -51,6 +51,8 @@ pub struct Upstream {
     pub eligible: bool,
     /// How much longer it is set aside for failing requests.
     pub ejected_seconds: Option<u64>,
+    /// Back from being set aside: one request at a time until one succeeds.
+    pub half_open: bool,
     pub in_flight: u32,
     /// As configured.
     pub weight: u16,
@@ -78,6 +80,7 @@ impl Upstream {
             mode: status.mode.to_string(),
             eligible: status.eligible,
             ejected_seconds: status.ejected_for.map(|left| left.as_secs()),
+            half_open: status.half_open,
             in_flight: status.in_flight,
             weight: status.weight,
             effective_weight: status.effective_weight,

@@ -88,7 +88,11 @@ pub(super) async fn set_mode(State(app): State<App>, Path(name): Path<String>, b
             let in_flight = status.upstreams.iter().find(|u| u.name.as_str() == name).map_or(0, |u| u.in_flight);
             json(StatusCode::OK, &ModeOrdered { upstream: name, mode: order.mode, in_flight })
         }
-        Err(error @ ModeError::NoSuchUpstream(_)) => failure(StatusCode::NOT_FOUND, error),
+        Err(error @ ModeError::NoSuchUpstream(_)) => {
+            let status = app.state.control.status(now);
+            let names: Vec<&str> = status.upstreams.iter().map(|u| u.name.as_str()).collect();
+            failure(StatusCode::NOT_FOUND, format!("{error}; there are {}", names.join(", ")))
+        }
         Err(error @ ModeError::LastServing(_)) => failure(StatusCode::CONFLICT, error),
     }
 }

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! [`guard`] decides who may ask, [`listener`] bounds connections, [`api`] answers. Nothing here decides anything about the
-//! cluster: it asks [`Control`] and [`ConfigReload`].
+//! cluster: it asks [`Control`] and [`ConfigReloads`].
 
 pub mod answers;
 mod api;
@@ -75,7 +75,7 @@ impl AdminState {
     /// `stopping` turns true when the process begins to shut down.
     pub fn new(
         control: Arc<Control>,
-        reloads: Arc<dyn ConfigReloads>,
+        reloads: Arc<impl ConfigReloads + 'static>,
         metrics: Arc<Metrics>,
         stopping: Arc<AtomicBool>,
     ) -> Arc<Self> {
@@ -100,11 +100,12 @@ struct App {
 }
 
 /// Serves the admin endpoints until `shutdown` turns true.
-pub async fn serve(listener: TcpListener, state: Arc<AdminState>, shutdown: watch::Receiver<bool>) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, state: Arc<AdminState>, shutdown: watch::Receiver<bool>) {
     let transitions = state.control.transitions();
-    let app = App { state: Arc::clone(&state), address: listener.local_addr()?, stop: shutdown.clone() };
+    let address = listener.local_addr().expect("a bound socket has an address");
+    let app = App { state: Arc::clone(&state), address, stop: shutdown.clone() };
     tokio::select! {
-        () = listener::run(listener, router(app), shutdown) => Ok(()),
+        () = listener::run(listener, router(app), shutdown) => {}
         () = state.events.record_all(transitions) => unreachable!("the state holds the sender of transitions"),
     }
 }

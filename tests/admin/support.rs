@@ -1,0 +1,193 @@
+//! A cluster without sockets behind a real admin endpoint, and a client that can send anything.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use geofront::admin::answers::{LastReload, Reload};
+use geofront::admin::{self, AdminState, ConfigReloads};
+use geofront::cluster::{Action, Event, Outcome, ProbeReport};
+use geofront::config::{Config, MapEnvironment};
+use geofront::control::Control;
+use geofront::metrics::Metrics;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// Nothing here takes a hundredth of it.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+const CLUSTER: &str = "[upstreams.main]\nurl = 'http://127.0.0.1:1'\nrole = 'main'\n[upstreams.a]\nurl = 'http://127.0.0.1:2'\n\
+    [upstreams.b]\nurl = 'http://127.0.0.1:3'\n[health]\nrise = 1\n";
+
+/// Config reloads that end as the test says.
+#[derive(Default)]
+pub(crate) struct Reloads {
+    pub(crate) next: Mutex<Option<Reload>>,
+    last: Mutex<Option<Reload>>,
+}
+
+impl ConfigReloads for Reloads {
+    fn reload(&self) -> Reload {
+        let outcome = self.next.lock().clone().expect("the test said how the reload ends");
+        *self.last.lock() = Some(outcome.clone());
+        outcome
+    }
+
+    fn last(&self) -> Option<LastReload> {
+        self.last.lock().clone().map(|outcome| LastReload { ago_seconds: 0, outcome })
+    }
+
+    fn effective(&self) -> Value {
+        json!({ "admin": { "value": "127.0.0.1:9090", "origin": "default" } })
+    }
+}
+
+pub(crate) struct Admin {
+    address: SocketAddr,
+    control: Arc<Control>,
+    pub(crate) reloads: Arc<Reloads>,
+    pub(crate) stopping: Arc<AtomicBool>,
+    shutdown: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) code: u16,
+    /// In lower case but for the values.
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    fn parse(text: &str) -> Self {
+        let (head, body) = text.split_once("\r\n\r\n").expect("an answer has a head");
+        let code = head.split(' ').nth(1).expect("a status line has a code").parse().expect("a code is a number");
+        let body = if head.contains("transfer-encoding: chunked") { unchunk(body) } else { body.to_owned() };
+        Self { code, head: head.to_owned(), body }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
+    }
+
+    pub(crate) fn error(&self) -> String {
+        self.json()["error"].as_str().unwrap_or_else(|| panic!("no error: {self:?}")).to_owned()
+    }
+}
+
+fn unchunk(mut body: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).expect("a chunk's size is hexadecimal");
+        whole.push_str(&rest[..size]);
+        body = rest[size..].trim_start_matches("\r\n");
+    }
+    whole
+}
+
+impl Admin {
+    /// With `top` before the tables of the configuration.
+    pub(crate) async fn start(top: &str) -> Self {
+        let environment =
+            MapEnvironment::new().file("geofront.toml", format!("{top}{CLUSTER}")).environment_variable("TOKEN", "s3cret");
+        let loaded = Config::load(Path::new("geofront.toml"), &environment).unwrap_or_else(|problems| panic!("{problems}"));
+        let control = Control::new(Arc::new(loaded.config.clone()), Instant::now());
+        let stopping = Arc::new(AtomicBool::new(false));
+        let reloads = Arc::new(Reloads::default());
+        let state = AdminState::new(Arc::clone(&control), Arc::clone(&reloads), Metrics::new(), Arc::clone(&stopping));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (shutdown, stopped) = watch::channel(false);
+        let serving = tokio::spawn(admin::serve(listener, state, stopped));
+        let admin = Self { address, control, reloads, stopping, shutdown, serving };
+        // Once it answers, it hears every transition.
+        assert_eq!(admin.get("/healthz").await.code, 200);
+        admin
+    }
+
+    /// Every upstream passes the probe that is due.
+    pub(crate) fn pass_probes(&self) {
+        let now = Instant::now();
+        while let Some(Action::Probe(upstream)) = self.control.poll_action(now) {
+            let report = ProbeReport { outcome: Outcome::Success, took: Duration::from_millis(7) };
+            self.control.handle(Event::Probed { upstream: upstream.id, report }, now);
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+        self.send(&(head + body)).await
+    }
+
+    pub(crate) async fn send(&self, request: &str) -> Answer {
+        let exchange = async {
+            let mut stream = TcpStream::connect(self.address).await.unwrap();
+            // An answer may come, and the connection close, before a body that is too large was sent.
+            drop(stream.write_all(request.as_bytes()).await);
+            let mut answer = Vec::new();
+            drop(stream.read_to_end(&mut answer).await);
+            Answer::parse(&String::from_utf8(answer).unwrap())
+        };
+        timeout(DEADLINE, exchange).await.unwrap_or_else(|_| panic!("no answer to {request}"))
+    }
+
+    pub(crate) async fn listen(&self, last_seen: Option<u64>) -> Events {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let last_seen = last_seen.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
+        stream.write_all(format!("GET /api/events HTTP/1.1\r\nHost: localhost\r\n{last_seen}\r\n").as_bytes()).await.unwrap();
+        let mut events = Events { reader: BufReader::new(stream) };
+        while !events.line().await.trim().is_empty() {}
+        events
+    }
+
+    pub(crate) async fn stop(self) {
+        self.shutdown.send_replace(true);
+        timeout(DEADLINE, self.serving).await.expect("it stops in time").unwrap();
+    }
+}
+
+/// A listener to server-sent events.
+pub(crate) struct Events {
+    reader: BufReader<TcpStream>,
+}
+
+impl Events {
+    async fn line(&mut self) -> String {
+        let mut line = String::new();
+        timeout(DEADLINE, self.reader.read_line(&mut line)).await.expect("an event in time").unwrap();
+        assert!(!line.is_empty(), "the stream of events ended");
+        line
+    }
+
+    /// The data of the next event about this upstream.
+    pub(crate) async fn next_about(&mut self, upstream: &str) -> Value {
+        loop {
+            let line = self.line().await;
+            let Some(data) = line.strip_prefix("data: ") else { continue };
+            let event: Value = serde_json::from_str(data).unwrap();
+            if event["upstream"] == upstream {
+                return event;
+            }
+        }
+    }
+
+    /// The rest without the marks of chunks.
+    pub(crate) async fn read_to_end(&mut self) -> String {
+        let mut rest = String::new();
+        timeout(DEADLINE, self.reader.read_to_string(&mut rest)).await.expect("it ends in time").unwrap();
+        unchunk(&rest)
+    }
+}
