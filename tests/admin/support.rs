@@ -103,8 +103,8 @@ impl Admin {
         let stopping = Arc::new(AtomicBool::new(false));
         let reloads = Arc::new(Reloads::default());
         let state = AdminState::new(Arc::clone(&control), Arc::clone(&reloads), Metrics::new(), Arc::clone(&stopping));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
         let (shutdown, stopped) = watch::channel(false);
         let serving = tokio::spawn(admin::serve(listener, state, stopped));
         let admin = Self { address, control, reloads, stopping, shutdown, serving };
@@ -134,20 +134,23 @@ impl Admin {
 
     pub(crate) async fn send(&self, request: &str) -> Answer {
         let exchange = async {
-            let mut stream = TcpStream::connect(self.address).await.unwrap();
+            let mut stream = TcpStream::connect(self.address).await.expect("the endpoint accepts");
             // An answer may come, and the connection close, before a body that is too large was sent.
             drop(stream.write_all(request.as_bytes()).await);
             let mut answer = Vec::new();
             drop(stream.read_to_end(&mut answer).await);
-            Answer::parse(&String::from_utf8(answer).unwrap())
+            Answer::parse(&String::from_utf8(answer).expect("answers are text"))
         };
         timeout(DEADLINE, exchange).await.unwrap_or_else(|_| panic!("no answer to {request}"))
     }
 
     pub(crate) async fn listen(&self, last_seen: Option<u64>) -> Events {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let mut stream = TcpStream::connect(self.address).await.expect("the endpoint accepts");
         let last_seen = last_seen.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
-        stream.write_all(format!("GET /api/events HTTP/1.1\r\nHost: localhost\r\n{last_seen}\r\n").as_bytes()).await.unwrap();
+        stream
+            .write_all(format!("GET /api/events HTTP/1.1\r\nHost: localhost\r\n{last_seen}\r\n").as_bytes())
+            .await
+            .expect("the endpoint reads");
         let mut events = Events { reader: BufReader::new(stream) };
         while !events.line().await.trim().is_empty() {}
         events
@@ -155,7 +158,7 @@ impl Admin {
 
     pub(crate) async fn stop(self) {
         self.shutdown.send_replace(true);
-        timeout(DEADLINE, self.serving).await.expect("it stops in time").unwrap();
+        timeout(DEADLINE, self.serving).await.expect("it stops in time").expect("it does not panic");
     }
 }
 
@@ -167,7 +170,7 @@ pub(crate) struct Events {
 impl Events {
     async fn line(&mut self) -> String {
         let mut line = String::new();
-        timeout(DEADLINE, self.reader.read_line(&mut line)).await.expect("an event in time").unwrap();
+        timeout(DEADLINE, self.reader.read_line(&mut line)).await.expect("an event in time").expect("events are text");
         assert!(!line.is_empty(), "the stream of events ended");
         line
     }
@@ -177,7 +180,7 @@ impl Events {
         loop {
             let line = self.line().await;
             let Some(data) = line.strip_prefix("data: ") else { continue };
-            let event: Value = serde_json::from_str(data).unwrap();
+            let event: Value = serde_json::from_str(data).expect("events are JSON");
             if event["upstream"] == upstream {
                 return event;
             }
@@ -187,7 +190,7 @@ impl Events {
     /// The rest without the marks of chunks.
     pub(crate) async fn read_to_end(&mut self) -> String {
         let mut rest = String::new();
-        timeout(DEADLINE, self.reader.read_to_string(&mut rest)).await.expect("it ends in time").unwrap();
+        timeout(DEADLINE, self.reader.read_to_string(&mut rest)).await.expect("it ends in time").expect("events are text");
         unchunk(&rest)
     }
 }
