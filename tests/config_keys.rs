@@ -135,10 +135,9 @@ fn keys_of_example() -> Vec<String> {
     for line in EXAMPLE.lines() {
         if let Some(header) = line.strip_prefix('[') {
             section = format!("{}.", header.trim_end_matches(']'));
-        } else if let Some(key) = commented_key(line).or_else(|| line.split_once(" = ").map(|(key, _)| key)) {
-            if !key.starts_with('#') {
-                keys.push(format!("{section}{key}"));
-            }
+        } else {
+            let set_key = line.split_once(" = ").map(|(key, _)| key).filter(|key| !key.starts_with('#'));
+            keys.extend(commented_key(line).or(set_key).map(|key| format!("{section}{key}")));
         }
     }
     keys

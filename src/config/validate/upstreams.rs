@@ -140,7 +140,7 @@ impl Check<'_> {
 
     fn no_main(&mut self, raw: &[Named<RawUpstream>]) {
         let called_main = raw.iter().find(|named| named.name.value == MAIN);
-        let at = called_main.or(raw.first()).map_or_else(|| self.sources.start(), |named| named.name.at);
+        let at = called_main.or_else(|| raw.first()).map_or_else(|| self.sources.start(), |named| named.name.at);
         let title = if called_main.is_some() { "upstream `main` lacks role = \"main\"" } else { "no upstream is the main" };
         let help = "exactly one [upstreams.NAME] has role = \"main\": it does the administration and takes all changes";
         self.refuse(Problem::new(title).at(at).help(help));
