@@ -1,7 +1,6 @@
 //! Requests to GeoServer's dispatcher: `service` and `request` decide, wherever the address points. They come from the query
 //! and a form, or from the root of an XML body, which overrides the query.
 
-use super::RequestHead;
 use super::body::{self, Kind, Payload};
 use super::kvp::{Kvp, Values};
 use super::operation::{self, Source};
@@ -9,13 +8,15 @@ use super::pairs::{NO_SERVICE, doubted, of_pairs, of_service, services};
 use super::reading::Reading;
 use super::route::Address;
 use super::xml::Root;
+use super::{RequestClass, RequestHead};
 
 /// A request to GeoServer's dispatcher.
 pub(super) fn dispatched(head: &RequestHead<'_>, address: &Address, body_prefix: Option<&[u8]>, kvp: &mut Kvp) -> Reading {
     let reading = match head.method {
         "GET" | "HEAD" => of_pairs(address, kvp),
         "POST" => posted(head, address, body_prefix, kvp),
-        _ => Reading::unknown("a method that OGC services do not have"),
+        // GeoServer may still run it by its query: no retry, not even a connection's, is safe.
+        _ => Reading { class: RequestClass::Unknown, reason: "a method that OGC services do not have", ..of_pairs(address, kvp) },
     };
     doubted(reading, kvp)
 }
@@ -28,8 +29,7 @@ fn posted(head: &RequestHead<'_>, address: &Address, body_prefix: Option<&[u8]>,
     let pairs = of_pairs(address, kvp);
     match payload {
         Payload::Pairs => pairs,
-        Payload::Unreadable(reason) if pairs.acts() => Reading::unknown(reason).safer(pairs),
-        Payload::Unreadable(reason) => Reading::unknown(reason),
+        Payload::Unreadable(reason) => pairs.in_doubt(reason),
         Payload::Root(root) => {
             let source = if body::kind(head.content_type) == Kind::Soap { Source::Soap } else { Source::Xml };
             override_with(kvp, &root);

@@ -53,5 +53,5 @@ pub(super) fn guarded(reading: Reading, kvp: &Kvp) -> Reading {
 
 /// The safest of `reading` and of doubt about the parameters.
 pub(super) fn doubted(reading: Reading, kvp: &Kvp) -> Reading {
-    if kvp.is_strange { reading.safer(Reading::unknown("a parameter that servers read in different ways")) } else { reading }
+    if kvp.is_strange { reading.in_doubt("a parameter that servers read in different ways") } else { reading }
 }
