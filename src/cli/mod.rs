@@ -1,8 +1,77 @@
-//! The command line.
+//! The command line: what is asked, of which part, and how it ends.
+//!
+//! `run`, `demo`, `check` and `explain` work on their own; the other commands ask the running geofront through its admin endpoint.
+//! Results go to standard output, what went wrong to standard error, and the exit code says which it was ([`exit::Exit`]).
 
+mod args;
+mod check;
+mod client;
+mod demo;
+mod endpoint;
+mod exit;
+mod explain;
+mod orders;
+mod reload;
+mod status;
+mod table;
+
+use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Command};
+use client::Client;
+use exit::{Exit, Failure};
+
+use crate::app::{self, RunOptions};
+use crate::config::{Config, Loaded};
+use crate::config_reload::RealEnvironment;
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    ExitCode::FAILURE
+    match Arguments::try_parse() {
+        Ok(Arguments { command: Command::Run(options) }) => {
+            app::run(&RunOptions { config: options.config, ports_file: options.ports_file })
+        }
+        Ok(arguments) => finish(dispatch(&arguments.command, &mut std::io::stdout().lock())),
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Success };
+            // Nobody is left to tell if even this cannot be printed.
+            drop(error.print());
+            exit.into()
+        }
+    }
+}
+
+fn dispatch(command: &Command, out: &mut dyn Write) -> Result<Exit, Failure> {
+    let client = |endpoint| endpoint::find(endpoint).map(Client::new);
+    match command {
+        Command::Run(_) => unreachable!("serving prints no result: it is not dispatched"),
+        Command::Demo(options) => demo::run(options, out),
+        Command::Check(options) => check::run(options, out),
+        Command::Explain(options) => explain::run(options, out),
+        Command::Status(options) => status::run(options, &client(&options.endpoint)?, out),
+        Command::Drain(options) => orders::drain(options, &client(&options.endpoint)?, out),
+        Command::Ready(options) => orders::ready(options, &client(&options.endpoint)?, out),
+        Command::Maintenance(options) => orders::maintenance(options, &client(&options.endpoint)?, out),
+        Command::Reload(options) => reload::run(&client(&options.endpoint)?, out),
+    }
+}
+
+/// The configuration at `path`, or all that is wrong with it.
+fn load_config(path: &Path) -> Result<Loaded, Failure> {
+    Config::load(path, &RealEnvironment).map_err(|diagnostics| Failure::config(&diagnostics))
+}
+
+fn finish(ended: Result<Exit, Failure>) -> ExitCode {
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(failure) if failure.exit == Exit::Success => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            failure.exit.into()
+        }
+    }
 }

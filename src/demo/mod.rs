@@ -1,1 +1,84 @@
 //! A simulated GeoServer cluster behind a real front door, in one process.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::app::{self, App, StartError};
+use crate::config::MapEnvironment;
+use crate::geosim::{Behaviour, DataDirectory, Instance};
+
+/// The configuration exists in memory only.
+const FILE: &str = "/demo/geofront.toml";
+
+/// How large the demo is and where it listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub replicas: u16,
+    pub listen: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+/// A running demo.
+pub struct Demo {
+    pub app: App,
+    pub main: Instance,
+    pub replicas: Vec<Instance>,
+}
+
+/// Starts the instances and the front door before them.
+pub async fn start(options: Options) -> Result<Demo, StartError> {
+    let data = DataDirectory::new();
+    let instance = |name: &str| Instance::start(name, &data, Behaviour { control_url: true, ..Behaviour::default() });
+    let main = instance("main");
+    let replicas: Vec<Instance> = (1..=options.replicas).map(|number| instance(&format!("slave{number}"))).collect();
+    let environment = MapEnvironment::new().file(FILE, configuration(options, &main, &replicas));
+    let app = app::start(Path::new(FILE), Arc::new(environment)).await?;
+    Ok(Demo { app, main, replicas })
+}
+
+fn configuration(options: Options, main: &Instance, replicas: &[Instance]) -> String {
+    let mut text = format!("listen = [\"{}\"]\nadmin = \"{}\"\n", options.listen, options.admin);
+    for (instance, role) in replicas.iter().map(|replica| (replica, "replica")).chain([(main, "main")]) {
+        text += &format!("[upstreams.{}]\nurl = \"http://{}\"\nrole = \"{role}\"\n", instance.name(), instance.address());
+    }
+    text + "[health]\ninterval = \"1s\"\nprobe_layer = \"geor:public_layer\"\nejection = \"5s\"\n[log]\naccess = \"off\"\n"
+}
+
+impl Demo {
+    /// What to try, with the ports that were bound.
+    pub fn instructions(&self) -> String {
+        let (front, admin) = (self.app.listen[0], self.app.admin);
+        let replica = self.replicas.first().map_or_else(|| self.main.address(), Instance::address);
+        let name = self.replicas.first().map_or("main", Instance::name);
+        format!(
+            "\
+geofront demo: one main and {count} simulated GeoServers behind a real front door.
+
+  clients come in at   http://{front}/geoserver/
+  status page          http://{admin}/
+
+Try, in another terminal:
+
+  a map, drawn by a different replica each time (the header says by which):
+    curl -sD- -o map.png \"http://{front}/geoserver/wms?service=WMS&version=1.1.1&request=GetMap&layers=geor:public_layer&styles=&format=image/png&srs=EPSG:4326&bbox=-180,-90,180,90&width=400&height=200\"
+
+  break {name}: it answers \"200 OK\" with OutOfMemoryError, and no client notices:
+    curl -X POST \"http://{replica}/geosim/fault?kind=oom\"
+
+  see that it is set aside, and why:
+    geofront status --admin {admin}
+
+  heal it:
+    curl -X POST \"http://{replica}/geosim/heal\"
+
+  take it out for a restart, without an error for anyone, and back in:
+    geofront drain {name} --wait --admin {admin}
+    geofront ready {name} --admin {admin}
+
+Ctrl-C ends it; nothing is left behind.
+",
+            count = self.replicas.len(),
+        )
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! Level-triggered: after every wake it asks what is due until nothing is, so a lost wake costs delay and never correctness.
 
+pub mod config_watch;
 mod probe;
 mod question;
 

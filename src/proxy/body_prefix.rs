@@ -24,7 +24,7 @@ const ONE_READ: usize = 1;
 pub(super) struct BodyPrefix {
     bytes: BytesMut,
     /// The whole body was read.
-    pub(super) is_complete: bool,
+    is_complete: bool,
     /// Pingora's buffer overflowed: our copy has to be sent.
     is_ours_to_send: bool,
     /// It was sent in this attempt.
@@ -55,6 +55,17 @@ impl BodyPrefix {
     /// At most [`BODY_PREFIX`] bytes: what GeoServer's dispatcher looks at.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes[..self.bytes.len().min(BODY_PREFIX)]
+    }
+
+    /// What may decide the class. The root of an XML body does, however long the body is. Of a form or a multipart body any part
+    /// may, the last one too: one of which we do not see the end decides nothing.
+    pub(super) fn evidence(&self, content_type: Option<&str>) -> Option<&[u8]> {
+        let is_whole = self.is_complete && self.bytes.len() <= BODY_PREFIX;
+        let is_of_parts = content_type.is_some_and(|content_type| {
+            let content_type = content_type.to_ascii_lowercase();
+            content_type.contains("form") || content_type.contains("multipart")
+        });
+        (is_whole || !is_of_parts).then(|| self.bytes())
     }
 
     /// A new attempt sends everything again.

@@ -74,8 +74,9 @@ impl ProxyHttp for FrontDoor {
             ctx.body_prefix = Some(BodyPrefix::read(session).await?);
         }
         let request = session.req_header();
-        let prefix = ctx.body_prefix.as_ref().map(BodyPrefix::bytes);
-        ctx.classified = ogc::classify(&head(request), &ctx.snapshot.config.geoserver.context, prefix);
+        let head = head(request);
+        let prefix = ctx.body_prefix.as_ref().and_then(|prefix| prefix.evidence(head.content_type));
+        ctx.classified = ogc::classify(&head, &ctx.snapshot.config.geoserver.context, prefix);
         ctx.rule = ogc::retry(ctx.class(), request.method.as_str());
         if content_length(request).is_some_and(|length| length > ctx.class_config().max_body) {
             return Err(self.refuse(ctx, Refusal::BodyTooLarge));

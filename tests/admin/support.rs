@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use geofront::admin::answers::{LastReload, Reload};
 use geofront::admin::{self, AdminState, ConfigReloads};
-use geofront::cluster::{Action, Event, Outcome, ProbeReport};
+use geofront::balance::Lease;
+use geofront::cluster::{Action, Event, Outcome, ProbeReport, Selection, Tried};
 use geofront::config::{Config, MapEnvironment};
 use geofront::control::Control;
 use geofront::metrics::Metrics;
+use geofront::ogc::RequestClass;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -25,6 +27,10 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 const CLUSTER: &str = "[upstreams.main]\nurl = 'http://127.0.0.1:1'\nrole = 'main'\n[upstreams.a]\nurl = 'http://127.0.0.1:2'\n\
     [upstreams.b]\nurl = 'http://127.0.0.1:3'\n[health]\nrise = 1\n";
+
+pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
+    timeout(DEADLINE, future).await.expect("it happens in time")
+}
 
 /// Config reloads that end as the test says.
 #[derive(Default)]
@@ -50,7 +56,7 @@ impl ConfigReloads for Reloads {
 }
 
 pub(crate) struct Admin {
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     control: Arc<Control>,
     pub(crate) reloads: Arc<Reloads>,
     pub(crate) stopping: Arc<AtomicBool>,
@@ -119,6 +125,19 @@ impl Admin {
         while let Some(Action::Probe(upstream)) = self.control.poll_action(now) {
             let report = ProbeReport { outcome: Outcome::Success, took: Duration::from_millis(7) };
             self.control.handle(Event::Probed { upstream: upstream.id, report }, now);
+        }
+    }
+
+    /// A request in flight at `name`.
+    pub(crate) fn hold(&self, name: &str) -> Lease {
+        let mut tried = Tried::default();
+        loop {
+            let selection = self.control.snapshot().select(RequestClass::Map, &tried, Instant::now());
+            let Selection { upstream, lease } = selection.unwrap_or_else(|none| panic!("{name} gets no requests: {none:?}"));
+            if upstream.name.as_str() == name {
+                return lease;
+            }
+            tried.add(upstream.id);
         }
     }
 

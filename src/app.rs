@@ -1,1 +1,0 @@
-//! The place that names every part and wires it.

@@ -1,0 +1,93 @@
+//! The sockets: bound by us, so that a taken port is an error with its name and port 0 is known after the kernel's choice.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::IntoRawFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use pingora::listeners::{ListenerConfig, TcpSocketOptions};
+use pingora::protocols::TcpKeepalive;
+use pingora::protocols::l4::stream::L4BufferSettings;
+use pingora::server::{Fds, ListenFds};
+use tokio::net::{TcpListener, TcpSocket};
+
+use super::StartError;
+
+/// Connections the kernel holds for us while all workers are busy; it caps this by `somaxconn`.
+const BACKLOG: u32 = 65_535;
+
+/// Per client connection. A request head is small, and a body is read past this buffer.
+const READ_BUFFER: usize = 4 * 1024;
+
+/// Per client connection: an ordinary tile or map goes out in one send instead of two.
+const WRITE_BUFFER: usize = 64 * 1024;
+
+/// What Pingora serves on.
+pub(super) struct Sockets {
+    pub(super) addresses: Vec<SocketAddr>,
+    /// Pingora's table of inherited sockets, by name.
+    pub(super) table: ListenFds,
+    names: Vec<String>,
+}
+
+/// Binds all of them, or none.
+pub(super) fn bind(addresses: &[SocketAddr]) -> Result<Sockets, StartError> {
+    let mut fds = Fds::new();
+    let mut sockets = Sockets { addresses: Vec::new(), table: Arc::new(Mutex::new(Fds::new())), names: Vec::new() };
+    let bound: Vec<TcpListener> = addresses.iter().map(|&address| listen(address)).collect::<Result<_, _>>()?;
+    for (listener, &wanted) in bound.into_iter().zip(addresses) {
+        let name_error = |error| StartError::Listen { address: wanted, error };
+        let address = listener.local_addr().map_err(name_error)?;
+        let socket = listener.into_std().map_err(name_error)?;
+        fds.add(address.to_string(), socket.into_raw_fd());
+        sockets.addresses.push(address);
+        sockets.names.push(address.to_string());
+    }
+    *sockets.table.lock() = fds;
+    Ok(sockets)
+}
+
+pub(super) fn bind_admin(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listener = listen(address)?;
+    let bound = listener.local_addr().map_err(|error| StartError::Listen { address, error })?;
+    Ok((listener, bound))
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|error| StartError::Listen { address, error })
+}
+
+impl Sockets {
+    /// The same sockets as Pingora wants them described.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = ListenerConfig> {
+        self.names.iter().map(|name| {
+            let mut options = TcpSocketOptions::default();
+            // Notices clients that vanished without a word, where no write would.
+            options.tcp_keepalive = Some(TcpKeepalive {
+                idle: Duration::from_secs(60),
+                interval: Duration::from_secs(10),
+                count: 3,
+                user_timeout: Duration::from_secs(90),
+            });
+            ListenerConfig::tcp(name.as_str())
+                .tcp_socket_options(options)
+                .l4_buffer(L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER))
+        })
+    }
+}
+
+/// Whole or not at all: a reader never sees half of it.
+pub(super) fn write_ports_file(path: &Path, ports: &str) -> io::Result<()> {
+    let unfinished = path.with_extension("unfinished");
+    std::fs::write(&unfinished, ports)?;
+    std::fs::rename(unfinished, path)
+}

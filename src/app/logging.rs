@@ -1,0 +1,94 @@
+//! The log on stderr: logfmt or JSON, one line an event.
+//!
+//! Pingora's own lines about failed requests are left out: an access line says the same with more, and a client that sends
+//! nonsense must not fill the log.
+
+use std::fmt::{self, Debug};
+use std::time::SystemTime;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_log::{LogTracer, NormalizeEvent};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::fmt::{self as output, FmtContext};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::{Log, LogFormat, LogLevel};
+
+/// Starts logging for the process. A second call does nothing.
+pub(super) fn init(log: &Log) {
+    let level = match log.level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let bridge = LogTracer::builder().ignore_crate("pingora_proxy").with_max_level(tracing_log::log::LevelFilter::Warn).init();
+    let layer = output::layer().with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::registry().with(level);
+    let started = match log.format {
+        LogFormat::Logfmt => subscriber.with(layer.event_format(Logfmt)).try_init(),
+        LogFormat::Json => subscriber.with(layer.json().flatten_event(true).with_current_span(false)).try_init(),
+    };
+    if bridge.is_err() || started.is_err() {
+        tracing::debug!("logging was started before");
+    }
+}
+
+/// `time=... level=info msg="..." key=value`.
+struct Logfmt;
+
+impl<S, N> FormatEvent<S, N> for Logfmt
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _ctx: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let normalized = event.normalized_metadata();
+        let level = match *normalized.as_ref().unwrap_or_else(|| event.metadata()).level() {
+            Level::ERROR => "error",
+            Level::WARN => "warn",
+            Level::INFO => "info",
+            Level::DEBUG => "debug",
+            Level::TRACE => "trace",
+        };
+        write!(out, "time={} level={level}", humantime::format_rfc3339_millis(SystemTime::now()))?;
+        let mut fields = Fields { out, result: Ok(()) };
+        event.record(&mut fields);
+        fields.result?;
+        writeln!(fields.out)
+    }
+}
+
+struct Fields<'a> {
+    out: Writer<'a>,
+    result: fmt::Result,
+}
+
+impl Visit for Fields<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let name = match field.name() {
+            "message" => "msg",
+            // What the bridge from the `log` crate adds.
+            name if name.starts_with("log.") => return,
+            name => name,
+        };
+        if self.result.is_ok() {
+            self.result = write_field(&mut self.out, name, &format!("{value:?}"));
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+}
+
+/// Quoted where a reader, or a forger, could take it for more than one value.
+fn write_field(out: &mut Writer<'_>, name: &str, value: &str) -> fmt::Result {
+    let is_plain = !value.is_empty() && value.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'=' && b != b'\\');
+    if is_plain { write!(out, " {name}={value}") } else { write!(out, " {name}={value:?}") }
+}

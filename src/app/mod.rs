@@ -1,0 +1,211 @@
+//! The place that names every part and wires it: [`start`] for tests and the demo, [`run`] for the process.
+//!
+//! Pingora's `Server` is deliberately absent: it sleeps out a fixed grace period when it stops, gives every service a runtime of
+//! its own and dies of SIGHUP. Its services run as well on a runtime of ours, on sockets that we have bound.
+
+mod listeners;
+mod logging;
+mod reloads;
+mod stop;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use pingora::proxy::http_proxy;
+use pingora::server::configuration::ServerConf;
+use pingora::services::Service as _;
+use pingora::services::listening::Service;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::admin::{self, AdminState};
+use crate::cluster::Tried;
+use crate::config::{Config, Diagnostics, Environment};
+use crate::config_reload::{self, ConfigReload};
+use crate::control::Control;
+use crate::driver;
+use crate::metrics::Metrics;
+use crate::proxy::access_log::AccessLog;
+use crate::proxy::{FrontDoor, GuardedProxy, RunningRequests};
+
+/// Idle upstream connections kept per worker thread; more than are ever in flight to a cluster's Tomcats.
+const IDLE_UPSTREAM_CONNECTIONS: usize = 512;
+
+/// A front door that serves.
+#[derive(Debug)]
+pub struct App {
+    /// Where clients come in; the ports the kernel chose, where the configuration says 0.
+    pub listen: Vec<SocketAddr>,
+    pub admin: SocketAddr,
+    pub control: Arc<Control>,
+    pub reload: Arc<ConfigReload>,
+    running: RunningRequests,
+    draining: Arc<AtomicBool>,
+    /// Ends the listeners.
+    stop_serving: watch::Sender<bool>,
+    /// Ends everything beside them: admin, probes, file watch.
+    stop_rest: watch::Sender<bool>,
+    service: JoinHandle<()>,
+    rest: Vec<JoinHandle<()>>,
+}
+
+/// Why it does not serve.
+#[derive(Debug)]
+pub enum StartError {
+    Config(Diagnostics),
+    Listen { address: SocketAddr, error: io::Error },
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(diagnostics) => diagnostics.fmt(f),
+            Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Starts a front door on the current runtime; it serves when this returns.
+pub async fn start(path: &Path, environment: Arc<dyn Environment + Send + Sync>) -> Result<App, StartError> {
+    let loaded = config_reload::load(path, &*environment).map_err(StartError::Config)?;
+    let config = Arc::new(loaded.0.config.clone());
+    let metrics = Metrics::new();
+    let control = Control::new(Arc::clone(&config), Instant::now());
+    let reload = Arc::new(ConfigReload::new(path.to_owned(), environment, loaded, Arc::clone(&control), Arc::clone(&metrics)));
+    let access_log = AccessLog::start(&config.log.access, config.log.format);
+    let front_door = FrontDoor::new(Arc::clone(&control), Arc::clone(&metrics), access_log);
+
+    let sockets = listeners::bind(&config.listen)?;
+    let listen = sockets.addresses.clone();
+    let (admin_listener, admin) = listeners::bind_admin(config.admin)?;
+
+    let (stop_serving, serving) = watch::channel(false);
+    let (stop_rest, rest_stopped) = watch::channel(false);
+    let draining = Arc::new(AtomicBool::new(false));
+    let running = front_door.running().clone();
+
+    let mut service = proxy_service(&config, front_door, &sockets);
+    let service = tokio::spawn(async move { service.start_service(Some(sockets.table), serving, 1).await });
+    let state = AdminState::new(Arc::clone(&control), Arc::clone(&reload), Arc::clone(&metrics), Arc::clone(&draining));
+    let rest = vec![
+        tokio::spawn(admin::serve(admin_listener, state, rest_stopped.clone())),
+        tokio::spawn(driver::run(Arc::clone(&control), metrics, rest_stopped.clone())),
+        tokio::spawn(driver::config_watch::watch(Arc::clone(&reload), rest_stopped)),
+    ];
+    Ok(App { listen, admin, control, reload, running, draining, stop_serving, stop_rest, service, rest })
+}
+
+fn proxy_service(config: &Config, front_door: FrontDoor, sockets: &listeners::Sockets) -> Service<GuardedProxy> {
+    let conf = ServerConf {
+        threads: config.threads.get(),
+        upstream_keepalive_pool_size: IDLE_UPSTREAM_CONNECTIONS,
+        max_retries: Tried::MAX,
+        ..ServerConf::default()
+    };
+    let proxy = http_proxy(&Arc::new(conf), front_door.clone());
+    let mut service = Service::new("proxy".to_owned(), GuardedProxy::new(proxy, front_door));
+    for endpoint in sockets.endpoints() {
+        service.add_listener(endpoint);
+    }
+    service
+}
+
+impl App {
+    /// Stops as the configuration in force says: `/readyz` turns 503 at once, the listeners close after the delay, running
+    /// requests finish, and it is over as soon as there are none (or the time limit is reached).
+    ///
+    /// Returns the number of requests that were cut off.
+    pub async fn stop(self) -> usize {
+        self.draining.store(true, Ordering::Relaxed);
+        let shutdown = self.control.snapshot_full().config.shutdown.clone();
+        tokio::time::sleep(shutdown.delay).await;
+        self.stop_serving.send_replace(true);
+        let cut_off = stop::finish(&self.running, shutdown.timeout).await;
+        stop::join(self.service).await;
+        self.stop_rest.send_replace(true);
+        for task in self.rest {
+            stop::join(task).await;
+        }
+        cut_off
+    }
+}
+
+/// What `geofront run` is told.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    pub config: PathBuf,
+    /// Written once listening: the addresses, for tests and scripts.
+    pub ports_file: Option<PathBuf>,
+}
+
+/// The process: `geofront run`. Returns when it has stopped.
+pub fn run(options: &RunOptions) -> ExitCode {
+    let environment: Arc<dyn Environment + Send + Sync> = Arc::new(config_reload::RealEnvironment);
+    let config = match Config::load(&options.config, &*environment) {
+        Ok(loaded) => loaded.config,
+        Err(diagnostics) => {
+            eprintln!("{diagnostics}");
+            return ExitCode::from(exit::CONFIG);
+        }
+    };
+    logging::init(&config.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.threads.get())
+        .enable_all()
+        .build()
+        .expect("a runtime of threads and epoll: nothing of it depends on input");
+    let code = runtime.block_on(serve_until_stopped(options, environment));
+    // What still runs (a request past the limit, a probe) is cut off here.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    code
+}
+
+async fn serve_until_stopped(options: &RunOptions, environment: Arc<dyn Environment + Send + Sync>) -> ExitCode {
+    let signals = match stop::Signals::register() {
+        Ok(signals) => signals,
+        Err(error) => {
+            tracing::error!(%error, "cannot handle signals");
+            return ExitCode::FAILURE;
+        }
+    };
+    let app = match start(&options.config, environment).await {
+        Ok(app) => app,
+        Err(error) => {
+            tracing::error!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    announce(&app, options.ports_file.as_deref());
+    signals.until_stop(&app).await;
+    stop::notify(sd_notify::NotifyState::Stopping);
+    let cut_off = app.stop().await;
+    tracing::info!(cut_off, "stopped");
+    ExitCode::SUCCESS
+}
+
+fn announce(app: &App, ports_file: Option<&Path>) {
+    for listen in &app.listen {
+        tracing::info!(%listen, "serving");
+    }
+    tracing::info!(admin = %app.admin, "serving the status page, the API and metrics");
+    if let Some(path) = ports_file {
+        let ports = serde_json::json!({ "listen": app.listen, "admin": app.admin });
+        if let Err(error) = listeners::write_ports_file(path, &ports.to_string()) {
+            tracing::error!(%error, path = %path.display(), "cannot write the ports file");
+        }
+    }
+    stop::notify(sd_notify::NotifyState::Ready);
+}
+
+/// Exit codes, after sysexits.
+mod exit {
+    pub(super) const CONFIG: u8 = 78;
+}

@@ -1,0 +1,139 @@
+//! Asks the running geofront through its admin endpoint.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use ureq::http::{Response, StatusCode};
+use ureq::{Agent, Body};
+
+use super::endpoint::Target;
+use super::exit::Failure;
+use crate::admin::answers::{Failure as Refusal, ModeOrder, ModeOrdered, Reload, Status};
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+
+/// A little more than the endpoint allows itself.
+const ANSWER_LIMIT: Duration = Duration::from_secs(35);
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Client {
+    target: Target,
+    agent: Agent,
+}
+
+/// Why an order was not followed.
+#[derive(Debug)]
+pub(super) enum NotOrdered {
+    /// It would leave nobody to serve; the reason. `--force` overrides.
+    LastServing(String),
+    Failed(Failure),
+}
+
+impl Client {
+    pub(super) fn new(target: Target) -> Self {
+        let config = Agent::config_builder()
+            // An admin endpoint is asked directly, whatever proxy the environment names for the web.
+            .proxy(None)
+            .max_redirects(0)
+            .http_status_as_error(false)
+            .timeout_connect(Some(CONNECT_LIMIT))
+            .timeout_global(Some(ANSWER_LIMIT))
+            .build();
+        Self { target, agent: Agent::new_with_config(config) }
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.target.address
+    }
+
+    pub(super) fn status(&self) -> Result<Status, Failure> {
+        let mut response = self.get("/api/status")?;
+        self.parse(&mut response)
+    }
+
+    /// As the endpoint wrote it.
+    pub(super) fn status_json(&self) -> Result<String, Failure> {
+        let mut response = self.get("/api/status")?;
+        self.text(&mut response)
+    }
+
+    pub(super) fn order_mode(&self, name: &str, order: &ModeOrder) -> Result<ModeOrdered, NotOrdered> {
+        let name = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
+        let body = serde_json::to_string(order).expect("words and a truth value are JSON");
+        let mut response = self.post(&format!("/api/upstreams/{name}/mode"), &body).map_err(NotOrdered::Failed)?;
+        if response.status() == StatusCode::CONFLICT {
+            return Err(NotOrdered::LastServing(self.refusal(&mut response).map_err(NotOrdered::Failed)?));
+        }
+        self.parse(&mut response).map_err(NotOrdered::Failed)
+    }
+
+    pub(super) fn reload_config(&self) -> Result<Reload, Failure> {
+        let mut response = self.post("/api/config/reload", "")?;
+        if response.status() == StatusCode::UNPROCESSABLE_ENTITY {
+            let text = self.text(&mut response)?;
+            return serde_json::from_str(&text).map_err(|_| self.strange(&text));
+        }
+        self.parse(&mut response)
+    }
+
+    fn get(&self, path: &str) -> Result<Response<Body>, Failure> {
+        let mut request = self.agent.get(self.url(path));
+        if let Some(credential) = self.credential() {
+            request = request.header("Authorization", credential);
+        }
+        request.call().map_err(|error| self.unanswered(&error))
+    }
+
+    fn post(&self, path: &str, body: &str) -> Result<Response<Body>, Failure> {
+        let mut request = self.agent.post(self.url(path)).content_type("application/json");
+        if let Some(credential) = self.credential() {
+            request = request.header("Authorization", credential);
+        }
+        request.send(body).map_err(|error| self.unanswered(&error))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.target.address)
+    }
+
+    fn credential(&self) -> Option<String> {
+        self.target.token.as_ref().map(|token| format!("Bearer {token}"))
+    }
+
+    fn parse<T: DeserializeOwned>(&self, response: &mut Response<Body>) -> Result<T, Failure> {
+        let status = response.status();
+        if status == StatusCode::UNAUTHORIZED {
+            let failure = Failure::new(format!("geofront on {} asks for its admin token", self.target.address));
+            return Err(failure.help("give the file with it: --token-file FILE, or --config FILE with the running configuration"));
+        }
+        if !status.is_success() {
+            return Err(Failure::new(self.refusal(response)?));
+        }
+        let text = self.text(response)?;
+        serde_json::from_str(&text).map_err(|_| self.strange(&text))
+    }
+
+    fn refusal(&self, response: &mut Response<Body>) -> Result<String, Failure> {
+        let text = self.text(response)?;
+        serde_json::from_str::<Refusal>(&text).map(|refusal| refusal.error).map_err(|_| self.strange(&text))
+    }
+
+    fn text(&self, response: &mut Response<Body>) -> Result<String, Failure> {
+        response.body_mut().read_to_string().map_err(|error| self.unanswered(&error))
+    }
+
+    fn unanswered(&self, error: &ureq::Error) -> Failure {
+        let reason = match error {
+            ureq::Error::Io(error) => error.to_string(),
+            other => other.to_string(),
+        };
+        Failure::new(format!("geofront does not answer on {}: is it running? ({reason})", self.target.address))
+            .help("--admin HOST:PORT asks another address, --config FILE takes the one configured there")
+    }
+
+    fn strange(&self, text: &str) -> Failure {
+        let start: String = text.chars().take(80).collect();
+        Failure::new(format!("what answers on {} is not geofront, or another version: `{start}`", self.target.address))
+    }
+}

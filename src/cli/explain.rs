@@ -1,0 +1,232 @@
+//! `geofront explain`: how a request is classified and where it would go, without sending anything.
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use super::args;
+use super::exit::{Exit, Failure};
+use super::load_config;
+use crate::config::{Config, MainReads, MapEnvironment, Role, ServedBy, UpstreamConfig};
+use crate::ogc::{self, BODY_PREFIX, BodyNeed, Classified, RequestHead, Retryable};
+
+/// Enough to have every default.
+const SMALLEST: &str = "[upstreams.main]\nurl = 'http://127.0.0.1:8180'\nrole = 'main'\n\
+    [upstreams.replica]\nurl = 'http://127.0.0.1:8280'\n";
+
+/// A request as typed.
+#[derive(Debug, PartialEq)]
+struct Request {
+    method: String,
+    /// Path and query.
+    target: String,
+    content_type: Option<String>,
+    body: Vec<u8>,
+}
+
+pub(super) fn run(options: &args::Explain, out: &mut dyn Write) -> Result<Exit, Failure> {
+    let request = Request::read(options)?;
+    let found = match &options.config {
+        Some(path) => Some(load_config(path)?.config),
+        None if Path::new(args::DEFAULT_CONFIG).exists() => Some(load_config(Path::new(args::DEFAULT_CONFIG))?.config),
+        None => None,
+    };
+    match found {
+        Some(config) => explain(&request, &config, true, out)?,
+        None => explain(&request, &defaults(), false, out)?,
+    }
+    Ok(Exit::Success)
+}
+
+fn defaults() -> Config {
+    let environment = MapEnvironment::new().file("geofront.toml", SMALLEST);
+    Config::load(Path::new("geofront.toml"), &environment).expect("the smallest configuration is right").config
+}
+
+impl Request {
+    fn read(options: &args::Explain) -> Result<Self, Failure> {
+        let (method, url) = match options.request.as_slice() {
+            [url] => (if options.body.is_some() { "POST" } else { "GET" }, url),
+            [method, url] => (method.as_str(), url),
+            other => unreachable!("one or two words by the rules of the command line, not {}", other.len()),
+        };
+        let target = target_of(url)
+            .ok_or_else(|| Failure::usage(format!("`{url}` is no URL: it must start with http://, https:// or /")))?;
+        let body = options.body.as_deref().map(read_prefix).transpose()?.unwrap_or_default();
+        let content_type = options.body.as_ref().map(|_| options.content_type.clone());
+        Ok(Self { method: method.to_ascii_uppercase(), target, content_type, body })
+    }
+}
+
+/// What of a URL stands on the request line.
+fn target_of(url: &str) -> Option<String> {
+    if url.starts_with('/') {
+        return Some(url.to_owned());
+    }
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"))?;
+    Some(match rest.find(['/', '?']) {
+        Some(at) if rest[at..].starts_with('/') => rest[at..].to_owned(),
+        Some(at) => format!("/{}", &rest[at..]),
+        None => "/".to_owned(),
+    })
+}
+
+/// As much as geofront looks at.
+fn read_prefix(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut prefix = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(BODY_PREFIX as u64).read_to_end(&mut prefix))
+        .map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))?;
+    Ok(prefix)
+}
+
+fn explain(request: &Request, config: &Config, is_configured: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    let head =
+        RequestHead { method: &request.method, target: request.target.as_bytes(), content_type: request.content_type.as_deref() };
+    let classified = ogc::classify(&head, &config.geoserver.context, Some(&request.body));
+    for (what, value) in facts(&classified, &head, config) {
+        writeln!(out, "{what:<12} {value}")?;
+    }
+    if is_configured {
+        writeln!(out, "{:<12} {}", "goes to", destination(&classified, config))?;
+    } else {
+        writeln!(out, "\nThese are the defaults: there is no {}.", args::DEFAULT_CONFIG)?;
+    }
+    if request.body.is_empty() && ogc::body_need(&head, &config.geoserver.context) == BodyNeed::Prefix {
+        writeln!(out, "\nThe body of this {} counts too: give it with --body FILE.", request.method)?;
+    }
+    Ok(())
+}
+
+fn facts(classified: &Classified, head: &RequestHead<'_>, config: &Config) -> Vec<(&'static str, String)> {
+    let limits = &config.classes[classified.class];
+    let part = |span: Option<ogc::Span>| span.map(|span| String::from_utf8_lossy(span.of(head.target)).into_owned());
+    let known = [
+        ("class", Some(classified.class.to_string())),
+        ("why", Some(classified.reason.to_owned())),
+        ("service", classified.service.map(|service| service.as_str().to_owned())),
+        ("operation", classified.operation.map(str::to_owned)),
+        ("version", classified.version.map(str::to_owned)),
+        ("workspace", part(classified.workspace)),
+        ("layer", part(classified.layer)),
+        ("served by", Some(served_by(&limits.served_by))),
+        ("another try", Some(another_try(classified, head.method, config))),
+        ("first byte", Some(format!("within {}", humantime::format_duration(limits.first_byte)))),
+    ];
+    known.into_iter().filter_map(|(what, value)| Some((what, value?))).collect()
+}
+
+fn served_by(served_by: &ServedBy) -> String {
+    match served_by {
+        ServedBy::Replicas => "replicas".to_owned(),
+        ServedBy::Main => "main".to_owned(),
+        ServedBy::Upstream(name) => format!("{name} alone"),
+    }
+}
+
+fn another_try(classified: &Classified, method: &str, config: &Config) -> String {
+    let attempts = config.retry.attempts;
+    match ogc::retry(classified.class, method) {
+        _ if attempts <= 1 => "no: retries are turned off".to_owned(),
+        Retryable::Yes => format!("on another upstream until the first byte has come, {attempts} tries in all"),
+        Retryable::ConnectOnly => format!("only if nothing could be sent, {attempts} tries in all"),
+        Retryable::Never => "never: it might be executed twice".to_owned(),
+    }
+}
+
+fn destination(classified: &Classified, config: &Config) -> String {
+    let main = config.upstreams.iter().find(|upstream| upstream.role == Role::Main);
+    let main_name = main.map_or("main", |main| main.name.as_str());
+    match &config.classes[classified.class].served_by {
+        ServedBy::Main => format!("{main_name}, or nowhere while it does not serve"),
+        ServedBy::Upstream(name) => format!("{name}, or nowhere while it does not serve"),
+        ServedBy::Replicas => shared_destination(config, main),
+    }
+}
+
+/// Who shares the reads.
+fn shared_destination(config: &Config, main: Option<&UpstreamConfig>) -> String {
+    let reads = main.map_or(MainReads::Never, |main| main.reads);
+    let shares = |upstream: &&UpstreamConfig| upstream.role == Role::Replica || reads == MainReads::Always;
+    let sharing: Vec<&UpstreamConfig> = config.upstreams.iter().filter(shares).collect();
+    let backup = match (reads, main) {
+        (MainReads::Backup, Some(main)) => format!("; {} when none of them serves", main.name),
+        (MainReads::Backup | MainReads::Always | MainReads::Never, _) => String::new(),
+    };
+    let names: Vec<String> =
+        sharing.iter().map(|upstream| format!("{} (weight {})", upstream.name, upstream.weight.get())).collect();
+    match names.as_slice() {
+        [] => format!("nobody shares reads{backup}"),
+        [only] => format!("{only}{backup}"),
+        several => format!("the least busy for its weight of {}{backup}", several.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_gives_the_target_a_client_would_send() {
+        let targets = ["/a?b", "http://h:80/a?b#", "https://h", "http://h?x=1", "ftp://h/", "wms"].map(target_of);
+        let expected = [Some("/a?b"), Some("/a?b#"), Some("/"), Some("/?x=1"), None, None];
+        assert_eq!(targets, expected.map(|target| target.map(str::to_owned)));
+    }
+
+    fn explained(method: &str, target: &str, config: &str) -> String {
+        let environment = MapEnvironment::new().file("geofront.toml", config);
+        let config = Config::load(Path::new("geofront.toml"), &environment).unwrap().config;
+        let request = Request { method: method.to_owned(), target: target.to_owned(), content_type: None, body: Vec::new() };
+        let mut out = Vec::new();
+        explain(&request, &config, true, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    const CLUSTER: &str = "[upstreams.m]\nurl = 'http://127.0.0.1:1'\nrole = 'main'\n[upstreams.a]\nurl = 'http://127.0.0.1:2'\n\
+        [upstreams.b]\nurl = 'http://127.0.0.1:3'\nweight = 50\n";
+
+    #[test]
+    fn a_map_goes_to_the_replicas_and_to_the_main_as_a_last_resort() {
+        let target = "/geoserver/wms?service=WMS&request=GetMap&version=1.3.0&layers=geor:roads";
+        insta::assert_snapshot!(explained("GET", target, CLUSTER), @r"
+        class        map
+        why          service=WMS and request=GetMap in the query
+        service      WMS
+        operation    GetMap
+        version      1.3.0
+        layer        geor:roads
+        served by    replicas
+        another try  on another upstream until the first byte has come, 3 tries in all
+        first byte   within 1m 30s
+        goes to      the least busy for its weight of a (weight 100), b (weight 50); m when none of them serves
+        ");
+    }
+
+    #[test]
+    fn a_main_that_always_reads_is_one_of_those_that_share() {
+        let always = CLUSTER.replace("role = 'main'", "role = 'main'\nreads = 'always'");
+        let explained = explained("GET", "/geoserver/wms?service=WMS&request=GetMap&layers=x", &always);
+        assert!(
+            explained.contains("least busy for its weight of m (weight 100), a (weight 100), b (weight 50)\n"),
+            "{explained}"
+        );
+    }
+
+    #[test]
+    fn administration_goes_to_the_main_alone() {
+        insta::assert_snapshot!(explained("PUT", "/geoserver/rest/layers/roads", CLUSTER), @r"
+        class        admin
+        why          GeoServer's REST interface (/rest)
+        service      REST
+        served by    main
+        another try  never: it might be executed twice
+        first byte   within 20m
+        goes to      m, or nowhere while it does not serve
+        ");
+    }
+
+    #[test]
+    fn a_post_without_its_body_says_that_the_body_counts() {
+        let explained = explained("POST", "/geoserver/wfs", CLUSTER);
+        assert!(explained.contains("counts too: give it with --body FILE"), "{explained}");
+    }
+}

@@ -1,0 +1,91 @@
+//! `geofront drain`, `ready` and `maintenance`: what an operator orders for one upstream.
+
+use std::io::Write;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::args;
+use super::client::{Client, NotOrdered};
+use super::exit::{Exit, Failure};
+use crate::admin::answers::{ModeOrder, ModeOrdered, ModeWord, Upstream};
+
+/// How often `--wait` looks.
+const LOOK: Duration = Duration::from_millis(500);
+
+pub(super) fn drain(options: &args::Drain, client: &Client, out: &mut dyn Write) -> Result<Exit, Failure> {
+    let name = &options.upstream.name;
+    let ordered = order(client, name, ModeWord::Drain, options.force)?;
+    if options.wait {
+        return wait_until_idle(name, options.timeout, client, out);
+    }
+    match ordered.in_flight {
+        0 => writeln!(out, "{name}: drained, nothing in flight")?,
+        some => writeln!(out, "{name}: draining, {some} in flight")?,
+    }
+    Ok(Exit::Success)
+}
+
+pub(super) fn ready(options: &args::Ready, client: &Client, out: &mut dyn Write) -> Result<Exit, Failure> {
+    let name = &options.upstream.name;
+    order(client, name, ModeWord::Ready, false)?;
+    writeln!(out, "{name}: ready, {}", prospect(&look(client, name)?))?;
+    Ok(Exit::Success)
+}
+
+pub(super) fn maintenance(options: &args::Maintenance, client: &Client, out: &mut dyn Write) -> Result<Exit, Failure> {
+    let name = &options.upstream.name;
+    let ordered = order(client, name, ModeWord::Maintenance, options.force)?;
+    writeln!(out, "{name}: in maintenance, {} in flight", ordered.in_flight)?;
+    Ok(Exit::Success)
+}
+
+fn order(client: &Client, name: &str, mode: ModeWord, force: bool) -> Result<ModeOrdered, Failure> {
+    client.order_mode(name, &ModeOrder { mode, force }).map_err(|refused| match refused {
+        NotOrdered::LastServing(reason) => {
+            Failure::new(reason).help("--force takes it out anyway; clients then get errors until another one is ready")
+        }
+        NotOrdered::Failed(failure) => failure,
+    })
+}
+
+/// What happens now that it is ready.
+fn prospect(upstream: &Upstream) -> String {
+    if upstream.eligible {
+        return "gets requests".to_owned();
+    }
+    let cause = upstream.last_cause.as_deref().and_then(|cause| cause.lines().next());
+    let because = cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
+    format!("but {}{because}: gets requests once its probes pass", upstream.health)
+}
+
+fn look(client: &Client, name: &str) -> Result<Upstream, Failure> {
+    let found = client.status()?.upstreams.into_iter().find(|upstream| upstream.name == name);
+    found.ok_or_else(|| Failure::new(format!("{name}: no longer in the configuration")))
+}
+
+/// Says each number once, so that a log of it stays short.
+fn wait_until_idle(name: &str, limit: Duration, client: &Client, out: &mut dyn Write) -> Result<Exit, Failure> {
+    let deadline = Instant::now() + limit;
+    let mut said = None;
+    loop {
+        let upstream = look(client, name)?;
+        if upstream.mode == "ready" {
+            return Err(Failure::new(format!("{name}: somebody made it ready again")));
+        }
+        if upstream.in_flight == 0 {
+            writeln!(out, "{name}: drained, nothing in flight")?;
+            return Ok(Exit::Success);
+        }
+        if said != Some(upstream.in_flight) {
+            writeln!(out, "{name}: draining, {} in flight", upstream.in_flight)?;
+            out.flush()?;
+            said = Some(upstream.in_flight);
+        }
+        if Instant::now() >= deadline {
+            let limit = humantime::format_duration(limit);
+            return Err(Failure::new(format!("{name}: still {} in flight after {limit}", upstream.in_flight))
+                .help(format!("it gets nothing new; wait again, or `geofront ready {name}` brings it back")));
+        }
+        thread::sleep(LOOK.min(deadline.saturating_duration_since(Instant::now())));
+    }
+}

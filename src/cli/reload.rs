@@ -1,0 +1,26 @@
+//! `geofront reload`: the configuration on disk, now.
+
+use std::io::Write;
+
+use super::client::Client;
+use super::exit::{Exit, Failure};
+use crate::admin::answers::Reload;
+
+pub(super) fn run(client: &Client, out: &mut dyn Write) -> Result<Exit, Failure> {
+    match client.reload_config()? {
+        Reload::Applied { revision, changes } => {
+            writeln!(out, "configuration {revision} is in force")?;
+            for change in changes {
+                writeln!(out, "  {change}")?;
+            }
+            Ok(Exit::Success)
+        }
+        Reload::Unchanged { revision } => {
+            writeln!(out, "nothing to change: configuration {revision} says the same")?;
+            Ok(Exit::Success)
+        }
+        Reload::Refused { error } => {
+            Err(Failure::new(format!("the configuration was refused; what was in force stays in force\n\n{}", error.trim_end())))
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! `geofront status`: the cluster on one screen.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::args;
+use super::client::Client;
+use super::exit::{Exit, Failure};
+use super::table::{Side, aligned};
+use crate::admin::answers::{Reload, Status, Upstream};
+
+/// Between two screens of `--watch`.
+const REDRAW: Duration = Duration::from_secs(2);
+
+/// Clears the terminal and goes to its upper left corner.
+const CLEAR: &str = "\x1b[2J\x1b[H";
+
+pub(super) fn run(options: &args::Status, client: &Client, out: &mut dyn Write) -> Result<Exit, Failure> {
+    if options.watch {
+        return watch(client, out);
+    }
+    if options.json {
+        let json = client.status_json().map_err(|failure| failure.exit(Exit::Critical))?;
+        let status: Status =
+            serde_json::from_str(&json).map_err(|error| Failure::new(format!("the answer is not a status: {error}")))?;
+        out.write_all(json.as_bytes())?;
+        return Ok(judge(&status));
+    }
+    let status = client.status().map_err(|failure| failure.exit(Exit::Critical))?;
+    write!(out, "{}", screen(&status, client.address(), None))?;
+    Ok(judge(&status))
+}
+
+/// Until Ctrl-C. That geofront does not answer is shown, not an end: it may be restarting.
+fn watch(client: &Client, out: &mut dyn Write) -> Result<Exit, Failure> {
+    let mut earlier = None;
+    let clear = if std::io::stdout().is_terminal() { CLEAR } else { "" };
+    loop {
+        let shown = match client.status() {
+            Ok(status) => {
+                let totals = Totals::of(&status, Instant::now());
+                let text =
+                    screen(&status, client.address(), earlier.as_ref().map(|earlier| totals.rates_since(earlier)).as_ref());
+                earlier = Some(totals);
+                text
+            }
+            Err(failure) => format!("{failure}\n"),
+        };
+        writeln!(out, "{clear}{shown}")?;
+        out.flush()?;
+        thread::sleep(REDRAW);
+    }
+}
+
+/// What the exit code says.
+fn judge(status: &Status) -> Exit {
+    match (status.ready, status.upstreams.iter().all(|upstream| upstream.eligible)) {
+        (false, _) => Exit::Critical,
+        (true, false) => Exit::Failure,
+        (true, true) => Exit::Success,
+    }
+}
+
+/// Requests of each upstream at one moment.
+#[derive(Debug)]
+struct Totals {
+    at: Instant,
+    requests: BTreeMap<String, u64>,
+}
+
+/// Requests a second of each upstream.
+type Rates = BTreeMap<String, f64>;
+
+impl Totals {
+    fn of(status: &Status, at: Instant) -> Self {
+        Self { at, requests: status.upstreams.iter().map(|u| (u.name.clone(), u.requests_total)).collect() }
+    }
+
+    /// A total that fell belongs to a geofront that was restarted meanwhile.
+    fn rates_since(&self, earlier: &Self) -> Rates {
+        let seconds = self.at.saturating_duration_since(earlier.at).as_secs_f64().max(0.001);
+        let rate = |(name, now): (&String, &u64)| {
+            let before = earlier.requests.get(name)?;
+            Some((name.clone(), now.saturating_sub(*before) as f64 / seconds))
+        };
+        self.requests.iter().filter_map(rate).collect()
+    }
+}
+
+const HEADINGS: [(&str, Side); 12] = [
+    ("UPSTREAM", Side::Left),
+    ("ROLE", Side::Left),
+    ("HEALTH", Side::Left),
+    ("MODE", Side::Left),
+    ("SINCE", Side::Right),
+    ("IN FLIGHT", Side::Right),
+    ("WEIGHT", Side::Right),
+    ("REQUESTS/S", Side::Right),
+    ("REQUESTS", Side::Right),
+    ("ERRORS", Side::Right),
+    ("PROBE", Side::Right),
+    ("LAST CAUSE", Side::Left),
+];
+
+fn screen(status: &Status, address: &str, rates: Option<&Rates>) -> String {
+    let mut lines = vec![headline(status, address)];
+    if let Some(refused) = refused_reload(status) {
+        lines.extend([String::new(), refused]);
+    }
+    lines.push(String::new());
+    let rows: Vec<Vec<String>> = status.upstreams.iter().map(|upstream| row(upstream, rates)).collect();
+    lines.extend(aligned(&HEADINGS, &rows));
+    lines.join("\n") + "\n"
+}
+
+fn headline(status: &Status, address: &str) -> String {
+    let state = match (status.stopping, status.ready) {
+        (true, _) => "stopping",
+        (false, true) => "serving",
+        (false, false) => "NOT SERVING: no upstream is up and ready",
+    };
+    let uptime = span(status.uptime_seconds);
+    format!("geofront {} on {address}: {state}, configuration {}, running for {uptime}", status.version, status.revision)
+}
+
+fn refused_reload(status: &Status) -> Option<String> {
+    let last = status.last_reload.as_ref()?;
+    match &last.outcome {
+        Reload::Applied { .. } | Reload::Unchanged { .. } => None,
+        Reload::Refused { error } => {
+            let ago = span(last.ago_seconds);
+            Some(format!("The configuration on disk was refused {ago} ago; the one before stays in force:\n{}", error.trim_end()))
+        }
+    }
+}
+
+fn row(upstream: &Upstream, rates: Option<&Rates>) -> Vec<String> {
+    let health = match (upstream.ejected_seconds, upstream.half_open) {
+        (Some(left), _) => format!("ejected, {} left", span(left)),
+        (None, true) => format!("{}, on trial", upstream.health),
+        (None, false) => upstream.health.clone(),
+    };
+    let weight = match upstream.effective_weight < upstream.weight {
+        true => format!("{} of {}", upstream.effective_weight, upstream.weight),
+        false => upstream.weight.to_string(),
+    };
+    vec![
+        upstream.name.clone(),
+        upstream.role.clone(),
+        health,
+        upstream.mode.clone(),
+        span(upstream.since_seconds),
+        upstream.in_flight.to_string(),
+        weight,
+        rates.and_then(|rates| rates.get(&upstream.name)).map(|rate| format!("{rate:.1}")).unwrap_or_default(),
+        upstream.requests_total.to_string(),
+        upstream.errors_total.to_string(),
+        upstream.last_probe_ms.map(|ms| format!("{ms} ms")).unwrap_or_default(),
+        first_line(upstream.last_cause.as_deref().unwrap_or_default()),
+    ]
+}
+
+/// The table has a line for each upstream; a node fault may quote a stack trace.
+fn first_line(cause: &str) -> String {
+    cause.lines().next().unwrap_or_default().to_owned()
+}
+
+/// A duration as people say it: its two largest units.
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        86_400.. => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::answers::LastReload;
+
+    fn upstream(name: &str, requests_total: u64) -> Upstream {
+        Upstream {
+            name: name.to_owned(),
+            url: format!("http://{name}:8080"),
+            address: "10.0.0.11:8080".to_owned(),
+            role: "replica".to_owned(),
+            health: "up".to_owned(),
+            mode: "ready".to_owned(),
+            eligible: true,
+            ejected_seconds: None,
+            half_open: false,
+            in_flight: 3,
+            weight: 100,
+            effective_weight: 100,
+            since_seconds: 11_520,
+            last_cause: None,
+            last_probe_ms: Some(41),
+            requests_total,
+            errors_total: 0,
+        }
+    }
+
+    fn status(upstreams: Vec<Upstream>) -> Status {
+        Status {
+            version: "0.1.0".to_owned(),
+            revision: 3,
+            ready: true,
+            stopping: false,
+            uptime_seconds: 93_600,
+            last_reload: None,
+            upstreams,
+        }
+    }
+
+    fn down(name: &str) -> Upstream {
+        Upstream {
+            health: "down".to_owned(),
+            eligible: false,
+            since_seconds: 12,
+            last_cause: Some("cannot connect: connection refused\n  at line 2".to_owned()),
+            last_probe_ms: None,
+            ..upstream(name, 90)
+        }
+    }
+
+    #[test]
+    fn the_screen_shows_every_upstream_on_one_line() {
+        let main = Upstream { role: "main".to_owned(), effective_weight: 40, ..upstream("main", 7) };
+        let status = status(vec![main, upstream("slave1", 123_456), down("slave2")]);
+        insta::assert_snapshot!(screen(&status, "127.0.0.1:9090", None), @r"
+        geofront 0.1.0 on 127.0.0.1:9090: serving, configuration 3, running for 1 d 2 h
+
+        UPSTREAM  ROLE     HEALTH  MODE        SINCE  IN FLIGHT     WEIGHT  REQUESTS  ERRORS  PROBE  LAST CAUSE
+        main      main     up      ready  3 h 12 min          3  40 of 100         7       0  41 ms
+        slave1    replica  up      ready  3 h 12 min          3        100    123456       0  41 ms
+        slave2    replica  down    ready        12 s          3        100        90       0         cannot connect: connection refused
+        ");
+    }
+
+    #[test]
+    fn a_refused_configuration_is_the_first_thing_shown() {
+        let outcome = Reload::Refused { error: "error: upstream name `b` is used twice\n".to_owned() };
+        let status = Status { last_reload: Some(LastReload { ago_seconds: 300, outcome }), ..status(vec![upstream("a", 1)]) };
+        insta::assert_snapshot!(screen(&status, "127.0.0.1:9090", None), @r"
+        geofront 0.1.0 on 127.0.0.1:9090: serving, configuration 3, running for 1 d 2 h
+
+        The configuration on disk was refused 5 min ago; the one before stays in force:
+        error: upstream name `b` is used twice
+
+        UPSTREAM  ROLE     HEALTH  MODE        SINCE  IN FLIGHT  WEIGHT  REQUESTS  ERRORS  PROBE
+        a         replica  up      ready  3 h 12 min          3     100         1       0  41 ms
+        ");
+    }
+
+    #[test]
+    fn watching_shows_the_rate_since_the_screen_before() {
+        let start = Instant::now();
+        let earlier = Totals::of(&status(vec![upstream("a", 100)]), start);
+        let now = Totals::of(&status(vec![upstream("a", 120), upstream("new", 5)]), start + Duration::from_secs(2));
+        assert_eq!(now.rates_since(&earlier), Rates::from([("a".to_owned(), 10.0)]));
+    }
+
+    #[test]
+    fn the_exit_code_tells_well_from_degraded_from_dead() {
+        assert_eq!(judge(&status(vec![upstream("a", 1)])), Exit::Success);
+        assert_eq!(judge(&status(vec![upstream("a", 1), down("b")])), Exit::Failure);
+        assert_eq!(judge(&Status { ready: false, ..status(vec![upstream("a", 1)]) }), Exit::Critical);
+    }
+
+    #[test]
+    fn spans_read_as_people_say_them() {
+        assert_eq!([0, 59, 60, 3599, 3660, 90_000].map(span), ["0 s", "59 s", "1 min", "59 min", "1 h 1 min", "1 d 1 h"]);
+    }
+}

@@ -1,0 +1,145 @@
+//! The real binary, as typed by somebody without a running geofront: help, wrong usage, `check` and `explain`.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// What a command said and how it ended.
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn geofront(arguments: &[&str]) -> Said {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_geofront")).args(arguments).env("COLUMNS", "100").output().expect("the binary runs");
+    let text = |bytes| String::from_utf8(bytes).expect("it writes text");
+    Said { code: output.status.code().expect("it exits"), out: text(output.stdout), err: text(output.stderr) }
+}
+
+struct Files {
+    folder: TempDir,
+}
+
+impl Files {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        files.iter().for_each(|(name, text)| std::fs::write(folder.path().join(name), text).expect("a file for the test"));
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+}
+
+const CLUSTER: &str = "[upstreams.main]\nurl = 'http://127.0.0.1:8180'\nrole = 'main'\n\
+    [upstreams.replica1]\nurl = 'http://127.0.0.1:8280'\n";
+
+/// `tests/data/help/NAME.txt`; written anew with `UPDATE_GOLDEN=1`.
+fn assert_golden(name: &str, text: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/help").join(format!("{name}.txt"));
+    let text: String = text.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, text).expect("the golden file is written");
+        return;
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(text, golden, "{} differs: if it should, run this test with UPDATE_GOLDEN=1", path.display());
+}
+
+#[test]
+fn help_teaches_what_each_command_does() {
+    assert_golden("geofront", &geofront(&["--help"]).out);
+    for command in ["run", "demo", "check", "explain", "status", "drain", "ready", "maintenance", "reload"] {
+        let said = geofront(&[command, "--help"]);
+        assert_eq!(said.code, 0);
+        assert_golden(command, &said.out);
+    }
+}
+
+#[test]
+fn wrong_usage_exits_64_and_says_what_is_wrong() {
+    for (arguments, complaint) in [
+        (&["frobnicate"][..], "unrecognized subcommand 'frobnicate'"),
+        (&["drain"][..], "required arguments were not provided"),
+        (&["status", "--jason"][..], "similar argument exists: '--json'"),
+        (&["drain", "a", "--wait", "--timeout", "soon"][..], "invalid value 'soon' for '--timeout <TIME>'"),
+        (&["status", "--admin", "nowhere"][..], "--admin nowhere: must be HOST:PORT, like 127.0.0.1:9090"),
+        (&["explain", "wms"][..], "`wms` is no URL: it must start with http://, https:// or /"),
+    ] {
+        let said = geofront(arguments);
+        assert!(said.code == 64 && said.err.contains(complaint), "{arguments:?}: {} {}", said.code, said.err);
+    }
+}
+
+#[test]
+fn nobody_listening_is_said_plainly() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    for (arguments, code) in [(&["status"][..], 2), (&["reload"][..], 1), (&["drain", "replica1"][..], 1)] {
+        let said = geofront(&[arguments, &["--admin", &free]].concat());
+        let expected = format!("error: geofront does not answer on {free}: is it running? (Connection refused");
+        assert!(said.code == code && said.err.starts_with(&expected), "{arguments:?}: {} {}", said.code, said.err);
+    }
+}
+
+#[test]
+fn check_shows_what_a_right_configuration_means() {
+    let files = Files::new(&[("geofront.toml", CLUSTER)]);
+    let said = geofront(&["check", &files.text("geofront.toml")]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    assert!(said.out.contains("is right.") && said.out.contains("replica1"), "{}", said.out);
+}
+
+#[test]
+fn check_shows_every_problem_and_exits_78() {
+    let wrong =
+        CLUSTER.replace("role = 'main'", "role = 'boss'").replace("[upstreams.replica1]", "[upstreams.replica1]\nwieght = 3");
+    let files = Files::new(&[("geofront.toml", &wrong)]);
+    let said = geofront(&["check", &files.text("geofront.toml")]);
+    assert_eq!((said.code, said.out.as_str()), (78, ""));
+    for part in ["boss", "wieght", "weight", "geofront.toml:3:", "geofront.toml:5:"] {
+        assert!(said.err.contains(part), "`{part}` is not in:\n{}", said.err);
+    }
+}
+
+#[test]
+fn check_of_a_file_that_is_not_there_names_it() {
+    let said = geofront(&["check", "/nonexistent/geofront.toml"]);
+    assert!(said.code == 78 && said.err.contains("/nonexistent/geofront.toml"), "{} {}", said.code, said.err);
+}
+
+#[test]
+fn explain_says_what_a_request_is_and_where_it_goes() {
+    let files = Files::new(&[("geofront.toml", CLUSTER)]);
+    let url = "http://maps.example.org/geoserver/wms?SERVICE=WMS&REQUEST=GetMap&LAYERS=geor:roads";
+    let said = geofront(&["explain", url, "--config", &files.text("geofront.toml")]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    for part in
+        ["class        map\n", "layer        geor:roads\n", "goes to      replica1 (weight 100); main when none of them serves\n"]
+    {
+        assert!(said.out.contains(part), "`{part}` is not in:\n{}", said.out);
+    }
+}
+
+#[test]
+fn explain_reads_the_body_of_a_post() {
+    let insert = "<wfs:Transaction service=\"WFS\" version=\"1.1.0\" xmlns:wfs=\"http://www.opengis.net/wfs\"><wfs:Insert/></wfs:Transaction>";
+    let files = Files::new(&[("geofront.toml", CLUSTER), ("insert.xml", insert)]);
+    let (config, body) = (files.text("geofront.toml"), files.text("insert.xml"));
+    let said = geofront(&["explain", "/geoserver/wfs", "--body", &body, "--config", &config]);
+    assert!(said.out.contains("class        transaction\n") && said.out.contains("goes to      main"), "{}", said.out);
+}
+
+#[test]
+fn output_that_nobody_reads_is_no_error() {
+    let script = format!("'{}' explain / | true; exit ${{PIPESTATUS[0]}}", env!("CARGO_BIN_EXE_geofront"));
+    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+}

@@ -1,0 +1,18 @@
+//! The front door end to end: the real proxy on real sockets before geosim. Each test is named for a promise.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod client;
+mod load;
+mod requests;
+mod rig;
+
+mod fidelity;
+mod hardening;
+mod health;
+mod hot_swap;
+mod lifecycle;
+mod refusals;
+mod retries;
+mod truncation;
+mod trust;

@@ -1,0 +1,184 @@
+//! A whole front door in this process, before a cluster of geosim instances, on ports of the kernel's choice.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use geofront::app::{self, App};
+use geofront::cluster::{HealthState, UpstreamStatus};
+use geofront::config_reload::RealEnvironment;
+use geofront::geosim::{Behaviour, DataDirectory, Instance};
+use tempfile::TempDir;
+
+use super::client::{Answer, Client, get, post};
+
+/// A condition that takes longer is taken for one that never comes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What every test of the front door starts from: probes that find out within a blink.
+const QUICK_HEALTH: &str = r#"
+[health]
+interval = "100ms"
+timeout = "500ms"
+down_interval = "50ms"
+slow_start = "0s"
+probe_layer = "geor:public_layer"
+"#;
+
+/// The cluster and what stands before it.
+pub(crate) struct Rig {
+    pub(crate) main: Instance,
+    pub(crate) replicas: Vec<Instance>,
+    pub(crate) data: Arc<DataDirectory>,
+    pub(crate) app: App,
+    directory: TempDir,
+}
+
+/// How a rig is built.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    replicas: usize,
+    behaviour: Behaviour,
+    health: String,
+    top: String,
+    more: String,
+}
+
+impl Plan {
+    pub(crate) fn replicas(count: usize) -> Self {
+        let top = "listen = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n".to_owned();
+        Self {
+            replicas: count,
+            behaviour: Behaviour::default(),
+            health: QUICK_HEALTH.to_owned(),
+            top,
+            more: "[log]\naccess = \"off\"\n".to_owned(),
+        }
+    }
+
+    /// Every instance is like this.
+    pub(crate) fn behaving(mut self, behaviour: Behaviour) -> Self {
+        self.behaviour = behaviour;
+        self
+    }
+
+    /// A top-level line of the configuration.
+    pub(crate) fn top(mut self, line: &str) -> Self {
+        writeln!(self.top, "{line}").expect("a string takes everything");
+        self
+    }
+
+    /// More tables.
+    pub(crate) fn with(mut self, toml: &str) -> Self {
+        self.more.push_str(toml);
+        self.more.push('\n');
+        self
+    }
+
+    /// A line of `[health]`.
+    pub(crate) fn health(self, line: &str) -> Self {
+        let key = line.split('=').next().unwrap_or_default().trim().to_owned();
+        let mut plan = self.without(&key);
+        writeln!(plan.health, "{line}").expect("a string takes everything");
+        plan
+    }
+
+    /// No such key in `[health]`.
+    pub(crate) fn without(mut self, key: &str) -> Self {
+        let is_other = |line: &&str| line.split('=').next().unwrap_or_default().trim() != key;
+        self.health = self.health.lines().filter(is_other).collect::<Vec<_>>().join("\n") + "\n";
+        self
+    }
+
+    /// Started, and every upstream up.
+    pub(crate) async fn start(self) -> Rig {
+        let rig = self.start_cold().await;
+        rig.until("every upstream is up", |rig| rig.upstreams().iter().all(|u| u.health == HealthState::Up)).await;
+        rig
+    }
+
+    /// Started; nothing awaited.
+    pub(crate) async fn start_cold(self) -> Rig {
+        let data = DataDirectory::new();
+        let main = Instance::start("main", &data, self.behaviour.clone());
+        let mut replicas = Vec::new();
+        for number in 1..=self.replicas {
+            replicas.push(Instance::start(&format!("slave{number}"), &data, self.behaviour.clone()));
+        }
+        let directory = tempfile::tempdir().expect("a folder for the configuration");
+        let mut upstreams = upstream("main", main.address(), "role = \"main\"");
+        for replica in &replicas {
+            upstreams.push_str(&upstream(replica.name(), replica.address(), ""));
+        }
+        let config = format!("{}{upstreams}{}{}", self.top, self.health, self.more);
+        let path = directory.path().join("geofront.toml");
+        std::fs::write(&path, config).expect("a writable configuration");
+        let app = app::start(&path, Arc::new(RealEnvironment)).await.unwrap_or_else(|error| panic!("{error}"));
+        Rig { main, replicas, data, app, directory }
+    }
+}
+
+/// A table of the configuration.
+pub(crate) fn upstream(name: &str, address: SocketAddr, more: &str) -> String {
+    format!("[upstreams.{name}]\nurl = \"http://{address}\"\n{more}\n")
+}
+
+impl Rig {
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.app.listen[0]
+    }
+
+    pub(crate) fn config_path(&self) -> PathBuf {
+        self.directory.path().join("geofront.toml")
+    }
+
+    pub(crate) fn config(&self) -> String {
+        std::fs::read_to_string(self.config_path()).expect("the configuration is readable")
+    }
+
+    pub(crate) fn write_config(&self, config: &str) {
+        std::fs::write(self.config_path(), config).expect("the configuration is writable");
+    }
+
+    pub(crate) fn upstreams(&self) -> Vec<UpstreamStatus> {
+        self.app.control.status(Instant::now()).upstreams
+    }
+
+    pub(crate) fn upstream(&self, name: &str) -> UpstreamStatus {
+        let found = self.upstreams().into_iter().find(|u| u.name.as_str() == name);
+        found.unwrap_or_else(|| panic!("no upstream is called {name}"))
+    }
+
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.upstreams().iter().map(|u| u.in_flight).sum()
+    }
+
+    /// Waits for a condition; fails the test when it does not come.
+    pub(crate) async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !condition(self) {
+            assert!(Instant::now() < deadline, "waited for: {what}; the cluster is {:#?}", self.upstreams());
+            tokio::task::yield_now().await;
+            tokio::time::timeout(Duration::from_millis(5), std::future::pending::<()>()).await.unwrap_or(());
+        }
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(self.address()).await.expect("the front door listens")
+    }
+
+    /// A GET on a connection of its own.
+    pub(crate) async fn get(&self, target: &str) -> Answer {
+        self.request(get(target).as_bytes()).await
+    }
+
+    pub(crate) async fn post(&self, target: &str, content_type: &str, body: &[u8]) -> Answer {
+        self.request(&post(target, content_type, body)).await
+    }
+
+    pub(crate) async fn request(&self, bytes: &[u8]) -> Answer {
+        self.client().await.request(bytes).await.expect("an answer")
+    }
+}
