@@ -1,0 +1,89 @@
+//! A GeoServer at an address, and what is wrong with it at the moment.
+
+use std::time::Duration;
+
+use geofront::cluster::{Cause, Outcome};
+
+use crate::chance::Chance;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Condition {
+    Healthy,
+    /// Nothing listens.
+    Refusing,
+    /// It accepts and never answers.
+    Silent,
+    /// It answers, and nearly too late.
+    Slow,
+    /// This part of its answers is a 500; probes pass.
+    BrokenLayer(u64),
+    /// This part of its answers says out of memory, at once; probes mostly pass.
+    OutOfMemory(u64),
+    /// Up one moment and gone the next.
+    Flapping,
+    /// control-flow asks for patience.
+    Busy,
+}
+
+/// No attempt takes longer, so that a world has an end.
+pub(crate) const LONGEST_ATTEMPT: Duration = Duration::from_secs(20);
+
+fn failure(cause: Cause) -> Outcome {
+    Outcome::Failure(cause)
+}
+
+fn refused() -> Outcome {
+    failure(Cause::Connect("connection refused".to_owned()))
+}
+
+impl Condition {
+    pub(crate) fn random(chance: &mut Chance) -> Self {
+        match chance.below(12) {
+            0..=3 => Self::Healthy,
+            4 | 5 => Self::Refusing,
+            6 => Self::Silent,
+            7 => Self::Slow,
+            8 => Self::BrokenLayer(chance.between(10, 100)),
+            9 => Self::OutOfMemory(chance.between(10, 100)),
+            10 => Self::Flapping,
+            _ => Self::Busy,
+        }
+    }
+
+    /// How long an attempt takes, and what it tells. Clients leave now and then, which tells nothing.
+    pub(crate) fn attempt(self, chance: &mut Chance) -> (Duration, Option<Outcome>) {
+        let quick = chance.millis(1, 5);
+        let usual = chance.millis(5, 800);
+        let (after, outcome) = match self {
+            Self::Healthy => (usual, Outcome::Success),
+            Self::Refusing => (quick, refused()),
+            Self::Silent => (LONGEST_ATTEMPT, failure(Cause::Timeout("no first byte"))),
+            Self::Slow => (usual * 10, Outcome::Success),
+            Self::BrokenLayer(percent) if chance.percent(percent) => (usual, failure(Cause::Status(500))),
+            Self::OutOfMemory(percent) if chance.percent(percent) => {
+                (quick, failure(Cause::NodeFault("OutOfMemoryError".to_owned())))
+            }
+            Self::Flapping if chance.percent(50) => (quick, failure(Cause::Reset("before the answer"))),
+            Self::Busy => (quick, Outcome::Busy),
+            Self::BrokenLayer(_) | Self::OutOfMemory(_) | Self::Flapping => (usual, Outcome::Success),
+        };
+        let is_aborted = chance.percent(5);
+        (after.min(LONGEST_ATTEMPT), (!is_aborted).then_some(outcome))
+    }
+
+    /// How long a probe takes, and its result.
+    pub(crate) fn probe(self, chance: &mut Chance, timeout: Duration) -> (Duration, Outcome) {
+        let quick = chance.millis(1, 50);
+        match self {
+            Self::Healthy | Self::BrokenLayer(_) => (quick, Outcome::Success),
+            Self::Refusing => (quick, refused()),
+            Self::Silent => (timeout, failure(Cause::Timeout("no answer"))),
+            Self::Slow => (timeout * 9 / 10, Outcome::Success),
+            Self::OutOfMemory(_) if chance.percent(80) => (quick, Outcome::Success),
+            Self::OutOfMemory(_) => (quick, failure(Cause::Unexpected("a ServiceException".to_owned()))),
+            Self::Flapping if chance.percent(50) => (quick, Outcome::Success),
+            Self::Flapping => (quick, refused()),
+            Self::Busy => (quick, Outcome::Busy),
+        }
+    }
+}

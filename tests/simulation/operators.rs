@@ -1,0 +1,131 @@
+//! What people and the world around do: machines break, modes are ordered, the configuration is edited, and in the end it is calm.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use geofront::cluster::{Event, HealthState, LastServing, Mode, ModeError, UpstreamStatus};
+
+use crate::blueprint::recovery_time;
+use crate::ledger::{Entry, Key};
+use crate::machine::{Condition, LONGEST_ATTEMPT};
+use crate::oracle::{is_set_aside, key};
+use crate::world::{Todo, World};
+
+impl World {
+    /// Some machine breaks or recovers.
+    pub(crate) fn weather(&mut self) {
+        let keys: Vec<_> = self.ledger.keys().cloned().collect();
+        let address = self.chance.one_of(&keys).1;
+        let condition = Condition::random(&mut self.chance);
+        self.machines.insert(address, condition);
+        self.plan_next(Todo::Weather, 100, 6_000);
+    }
+
+    pub(crate) fn order(&mut self) {
+        let keys: Vec<_> = self.ledger.keys().cloned().collect();
+        let key = self.chance.one_of(&keys).clone();
+        let mode = *self.chance.one_of(&[Mode::Ready, Mode::Ready, Mode::Drain, Mode::Maintenance]);
+        let is_forced = self.chance.percent(30);
+        self.order_mode(&key, mode, is_forced);
+        self.plan_next(Todo::Order, 500, 8_000);
+    }
+
+    /// Refused exactly when some class would lose its last place and nobody insists.
+    fn order_mode(&mut self, key: &Key, mode: Mode, is_forced: bool) {
+        let lost = self.oracle().classes_only_of(key);
+        let is_refused = mode != Mode::Ready && !is_forced && !lost.is_empty();
+        match self.cluster.set_mode(&key.0, mode, is_forced, self.now) {
+            Ok(transitions) => {
+                assert!(!is_refused, "{key:?} is the last that serves {lost:?}");
+                self.hear(transitions);
+            }
+            Err(ModeError::LastServing(LastServing { classes, .. })) => {
+                assert!(is_refused, "{key:?} is not the last that serves {classes:?}");
+                assert_eq!(classes, lost);
+                self.tally.count("an order refused");
+            }
+            Err(ModeError::NoSuchUpstream(name)) => panic!("{name} is there"),
+        }
+    }
+
+    /// The configuration is edited, a little or a lot, and put in force.
+    pub(crate) fn edit(&mut self) {
+        for _ in 0..self.chance.between(1, 3) {
+            self.blueprint.edit(&mut self.chance);
+        }
+        self.reload();
+        self.plan_next(Todo::Edit, 500, 8_000);
+    }
+
+    fn reload(&mut self) {
+        self.handle(Event::Tick);
+        let before = self.statuses();
+        self.config = self.blueprint.load();
+        self.keep_the_ledger();
+        let transitions = self.cluster.handle(Event::Configured(Arc::clone(&self.config)), self.now);
+        self.hear(transitions);
+        let after = self.statuses();
+        for (key, after) in after {
+            match before.get(&key) {
+                Some(before) => assert_is_kept(before, &after),
+                None => assert_eq!((after.health, after.mode, after.in_flight), (HealthState::Unknown, Mode::Ready, 0)),
+            }
+        }
+    }
+
+    fn statuses(&self) -> BTreeMap<Key, UpstreamStatus> {
+        self.oracle().upstreams().map(|status| (key(status), status.clone())).collect()
+    }
+
+    /// Who left goes to the retired, who is new gets a page.
+    fn keep_the_ledger(&mut self) {
+        let keys: Vec<_> = self.blueprint.keys().collect();
+        let (kept, gone) = std::mem::take(&mut self.ledger).into_iter().partition(|(key, _)| keys.contains(key));
+        self.ledger = kept;
+        for (key, Entry { upstream, leases, .. }) in gone {
+            if leases > 0 {
+                self.tally.count("retired with leases");
+            }
+            if let Some(upstream) = upstream {
+                self.retired.insert(key, (upstream, leases));
+            }
+        }
+        for key in keys {
+            self.ledger.entry(key).or_default();
+        }
+    }
+
+    /// Faults, orders and edits stop. What was begun may still end badly.
+    pub(crate) fn calm_down(&mut self) {
+        self.is_calm = true;
+        let keys: Vec<_> = self.ledger.keys().cloned().collect();
+        keys.iter().for_each(|key| self.order_mode(key, Mode::Ready, false));
+        self.plan(LONGEST_ATTEMPT + recovery_time(&self.config), Todo::Finish);
+    }
+
+    /// Everybody is back, and nothing is left behind.
+    pub(crate) fn finish(&mut self) {
+        for status in self.oracle().upstreams() {
+            assert_eq!(status.health, HealthState::Up, "{status:?}");
+            assert!(!is_set_aside(status), "{status:?}");
+        }
+        self.attempts.clear();
+        let all = self.ledger.values().filter_map(|entry| entry.upstream.as_ref()).chain(self.retired.values().map(|(u, _)| u));
+        all.for_each(|upstream| assert_eq!(upstream.load.in_flight(), 0, "every lease ends"));
+    }
+
+    fn plan_next(&mut self, what: Todo, from_ms: u64, to_ms: u64) {
+        let pause = self.chance.millis(from_ms, to_ms);
+        self.plan(pause, what);
+    }
+}
+
+/// A reload forgets nothing. An ejection may end with it, when nobody else is left or it is turned off; none begins.
+fn assert_is_kept(before: &UpstreamStatus, after: &UpstreamStatus) {
+    let facts = |status: &UpstreamStatus| (status.health, status.mode, status.in_flight, status.last_cause.clone());
+    assert_eq!(facts(before), facts(after), "{}", before.name);
+    assert!(is_set_aside(before) || !is_set_aside(after), "{}: no ejection begins", before.name);
+    if is_set_aside(after) {
+        assert_eq!((before.ejected_for, before.half_open), (after.ejected_for, after.half_open), "{}", before.name);
+    }
+}

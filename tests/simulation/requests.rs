@@ -1,0 +1,143 @@
+//! Clients: requests arrive, are tried, fail and are tried elsewhere.
+
+use geofront::cluster::{Event, NoUpstream, Outcome, Selection, Tried, UpstreamId};
+use geofront::ogc::RequestClass;
+
+use crate::ledger::{Entry, Key};
+use crate::oracle::{Belongs, Oracle, costs_at_most};
+use crate::world::{Todo, World};
+
+/// The most tries of a request.
+const MOST_TRIES: usize = 4;
+
+#[derive(Debug)]
+struct Request {
+    class: RequestClass,
+    tried: Tried,
+    /// The same, in the ledger's terms.
+    keys: Vec<Key>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    request: Request,
+    key: Key,
+    selection: Selection,
+    outcome: Option<Outcome>,
+}
+
+impl World {
+    pub(crate) fn arrive(&mut self) {
+        let class = match self.chance.below(10) {
+            0..=6 => RequestClass::Map,
+            7 => RequestClass::Process,
+            8 => RequestClass::Admin,
+            _ => *self.chance.one_of(&RequestClass::ALL),
+        };
+        self.attempt(Request { class, tried: Tried::default(), keys: Vec::new() });
+        let pause = self.chance.millis(1, 250);
+        self.plan(pause, Todo::Arrive);
+    }
+
+    fn attempt(&mut self, request: Request) {
+        let oracle = self.oracle();
+        let belongs = oracle.belongs(request.class, &request.keys, |key| self.ledger[key].trials > 0);
+        let has_place = self.snapshot.has_place(request.class, &request.tried);
+        let selected = self.snapshot.select(request.class, &request.tried, self.now);
+        assert_eq!(has_place, selected.is_ok(), "what is told without taking a place is true");
+        match selected {
+            Ok(selection) => {
+                let key = (selection.upstream.name.to_string(), selection.upstream.address);
+                let happened = judge(&oracle, &belongs, &key, &selection, !request.keys.is_empty());
+                happened.into_iter().for_each(|what| self.tally.count(what));
+                self.begin_attempt(request, key, selection);
+            }
+            Err(why) => {
+                assert_eq!(belongs, Belongs::Nowhere(why), "no false refusal");
+                self.tally.count(match why {
+                    NoUpstream::NoneEligible => "refused: none eligible",
+                    NoUpstream::AllTried => "refused: all tried",
+                });
+            }
+        }
+    }
+
+    fn begin_attempt(&mut self, mut request: Request, key: Key, selection: Selection) {
+        let entry = self.ledger.get_mut(&key).expect("nobody is served by who retired");
+        entry.meet(&selection.upstream);
+        assert!(entry.has_passed_a_probe(), "{key:?} gets nothing before its first passed probe");
+        entry.leases += 1;
+        entry.trials += u32::from(selection.lease.is_trial());
+        assert!(entry.trials <= 1, "{key:?}: one trial at a time");
+        assert!(!request.keys.contains(&key), "another try is elsewhere");
+        request.tried.add(selection.upstream.id);
+        request.keys.push(key.clone());
+        let (after, outcome) = self.condition(key.1).attempt(&mut self.chance);
+        let number = self.plan(after, Todo::EndAttempt);
+        self.attempts.insert(number, Attempt { request, key, selection, outcome });
+    }
+
+    pub(crate) fn end_attempt(&mut self, number: u64) {
+        let Attempt { request, key, selection, outcome } = self.attempts.remove(&number).expect("an attempt ends once");
+        let Selection { upstream, lease } = selection;
+        let has_failed = matches!(outcome, Some(Outcome::Failure(_)));
+        if let Some(outcome) = outcome {
+            self.observe(upstream.id, outcome);
+        }
+        match self.ledger.get_mut(&key) {
+            Some(entry) => {
+                entry.leases -= 1;
+                entry.trials -= u32::from(lease.is_trial());
+            }
+            None => self.retired.get_mut(&key).expect("who is not tracked retired").1 -= 1,
+        }
+        drop(lease);
+        if has_failed && request.keys.len() < MOST_TRIES {
+            self.tally.count("a retry");
+            self.attempt(request);
+        }
+    }
+
+    /// As `Control` does: a success is reported only where it would change something.
+    fn observe(&mut self, upstream: UpstreamId, outcome: Outcome) {
+        let (pool, set_aside) = self.oracle().pool();
+        if matches!(outcome, Outcome::Failure(_)) && set_aside > 0 && (set_aside + 1) * 2 > pool {
+            self.tally.count("the ceiling reached");
+        }
+        let in_doubt = |entry: &Entry| entry.upstream.as_ref().is_some_and(|u| u.id == upstream && u.load.is_in_doubt());
+        let is_news = outcome != Outcome::Success || self.ledger.values().any(in_doubt);
+        if is_news {
+            self.handle(Event::Observed { upstream, outcome });
+        }
+    }
+}
+
+/// Whether the selection is where the request belongs, and what of interest that shows.
+fn judge(oracle: &Oracle<'_>, belongs: &Belongs, key: &Key, selection: &Selection, is_retry: bool) -> Vec<&'static str> {
+    let is_trial = matches!(belongs, Belongs::Trial(_));
+    assert_eq!(selection.lease.is_trial(), is_trial, "{belongs:?}: a trial is marked as one");
+    match belongs {
+        Belongs::There(place) => {
+            assert_eq!(key, place, "a class of one place goes there");
+            vec!["a main-only request was selected for"]
+        }
+        Belongs::Trial(keys) => {
+            assert!(keys.contains(key), "{key:?} is not on trial: {belongs:?}");
+            vec![if is_retry { "a trial by a retry" } else { "a trial" }]
+        }
+        Belongs::Any { keys, is_backup } => {
+            assert!(keys.contains(key), "{key:?} must not serve: {belongs:?}");
+            let (chosen, others) = (oracle.of(key), keys.iter().map(|key| oracle.of(key)));
+            others.for_each(|other| assert!(costs_at_most(chosen, other), "{chosen:?} costs more than {other:?}"));
+            let ramps_up = keys.iter().any(|key| oracle.of(key).effective_weight != oracle.of(key).weight);
+            let all = [
+                (true, "a request was selected for"),
+                (*is_backup, "the backup served"),
+                (keys.len() > 1, "a choice between several"),
+                (keys.len() > 1 && ramps_up, "a choice while somebody ramps up"),
+            ];
+            all.into_iter().filter_map(|(happened, what)| happened.then_some(what)).collect()
+        }
+        Belongs::Nowhere(why) => panic!("{key:?} must not serve: {why:?}"),
+    }
+}

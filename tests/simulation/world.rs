@@ -1,0 +1,289 @@
+//! One world: everybody acts at random, and every step is checked.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use geofront::cluster::{Cause, Cluster, Event, HealthState, Mode, Snapshot, Transition, Upstream, What};
+use geofront::config::Config;
+use geofront::ogc::RequestClass;
+
+use crate::blueprint::Blueprint;
+use crate::chance::Chance;
+use crate::driver::Report;
+use crate::ledger::{Entry, Key, Tally};
+use crate::machine::Condition;
+use crate::oracle::{Oracle, is_set_aside, key};
+use crate::requests::Attempt;
+
+/// How long everything that can go wrong does.
+const CHAOS: Duration = Duration::from_secs(40);
+
+pub(crate) struct World {
+    pub(crate) chance: Chance,
+    pub(crate) now: Instant,
+    start: Instant,
+    pub(crate) blueprint: Blueprint,
+    pub(crate) config: Arc<Config>,
+    pub(crate) cluster: Cluster,
+    /// What requests see, as `Control` would publish it.
+    pub(crate) snapshot: Snapshot,
+    agenda: BinaryHeap<Reverse<Planned>>,
+    last_number: u64,
+    pub(crate) machines: BTreeMap<SocketAddr, Condition>,
+    pub(crate) ledger: BTreeMap<Key, Entry>,
+    /// Those who left with leases, and how many they have.
+    pub(crate) retired: BTreeMap<Key, (Arc<Upstream>, u32)>,
+    pub(crate) attempts: BTreeMap<u64, Attempt>,
+    pub(crate) reports: BTreeMap<u64, Report>,
+    /// Nothing goes wrong any more.
+    pub(crate) is_calm: bool,
+    /// The driver asks what is due only now and then, not at each deadline.
+    pub(crate) is_driver_late: bool,
+    pub(crate) revision: u64,
+    sequence: u64,
+    pub(crate) tally: Tally,
+    is_replay: bool,
+}
+
+/// Ordered by time, then by when it was planned.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Planned {
+    at: Instant,
+    number: u64,
+    what: Todo,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Todo {
+    Arrive,
+    EndAttempt,
+    Report,
+    Weather,
+    Order,
+    Edit,
+    Poll,
+    Calm,
+    Finish,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, is_replay: bool) -> Self {
+        let mut chance = Chance::new(seed);
+        let now = Instant::now();
+        let blueprint = Blueprint::random(&mut chance);
+        let config = blueprint.load();
+        let cluster = Cluster::new(Arc::clone(&config), now);
+        Self {
+            snapshot: cluster.snapshot(),
+            is_driver_late: chance.percent(25),
+            ledger: blueprint.keys().map(|key| (key, Entry::default())).collect(),
+            chance,
+            now,
+            start: now,
+            blueprint,
+            config,
+            cluster,
+            agenda: BinaryHeap::new(),
+            last_number: 0,
+            machines: BTreeMap::new(),
+            retired: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            reports: BTreeMap::new(),
+            is_calm: false,
+            revision: 1,
+            sequence: 0,
+            tally: Tally::default(),
+            is_replay,
+        }
+    }
+
+    pub(crate) fn run(mut self) -> Tally {
+        for what in [Todo::Poll, Todo::Arrive, Todo::Weather, Todo::Order, Todo::Edit] {
+            self.plan(Duration::ZERO, what);
+        }
+        self.plan(CHAOS, Todo::Calm);
+        while self.step() {
+            self.check();
+        }
+        self.tally
+    }
+
+    /// The number of what is planned.
+    pub(crate) fn plan(&mut self, after: Duration, what: Todo) -> u64 {
+        self.last_number += 1;
+        self.agenda.push(Reverse(Planned { at: self.now + after, number: self.last_number, what }));
+        self.last_number
+    }
+
+    /// False when the world ends.
+    fn step(&mut self) -> bool {
+        let next = self.agenda.peek().expect("the end is planned").0.at;
+        let deadline = self.cluster.next_deadline().filter(|deadline| !self.is_driver_late && *deadline < next);
+        if let Some(deadline) = deadline {
+            self.now = deadline;
+            self.poll();
+            return true;
+        }
+        self.now = next;
+        let Planned { number, what, .. } = self.agenda.pop().expect("it was there").0;
+        match what {
+            Todo::Arrive => self.arrive(),
+            Todo::EndAttempt => self.end_attempt(number),
+            Todo::Report => self.report(number),
+            Todo::Weather | Todo::Order | Todo::Edit if self.is_calm => {}
+            Todo::Weather => self.weather(),
+            Todo::Order => self.order(),
+            Todo::Edit => self.edit(),
+            Todo::Poll => self.poll_now_and_then(),
+            Todo::Calm => self.calm_down(),
+            Todo::Finish => self.finish(),
+        }
+        if !self.is_driver_late {
+            self.poll();
+        }
+        what != Todo::Finish
+    }
+
+    /// Tells the cluster, as `Control` does.
+    pub(crate) fn handle(&mut self, event: Event) {
+        let transitions = self.cluster.handle(event, self.now);
+        self.hear(transitions);
+    }
+
+    pub(crate) fn oracle(&self) -> Oracle<'_> {
+        Oracle::new(&self.config, self.cluster.status(self.now))
+    }
+
+    pub(crate) fn condition(&mut self, address: SocketAddr) -> Condition {
+        if self.is_calm {
+            return Condition::Healthy;
+        }
+        *self.machines.entry(address).or_insert_with(|| Condition::random(&mut self.chance))
+    }
+
+    /// Publishes and checks what changed.
+    pub(crate) fn hear(&mut self, transitions: Vec<Transition>) {
+        if let Some(snapshot) = self.cluster.take_snapshot() {
+            self.snapshot = snapshot;
+        }
+        for transition in transitions {
+            self.sequence += 1;
+            assert_eq!(transition.sequence, self.sequence, "no transition is lost");
+            if self.is_replay {
+                println!("{:>9.3} {transition}", (self.now - self.start).as_secs_f64());
+            }
+            self.hear_one(&transition);
+        }
+    }
+
+    fn hear_one(&mut self, transition: &Transition) {
+        match &transition.what {
+            What::Health { from, to, cause } => self.health_changed(&self.key_of(transition), *from, *to, cause.as_ref()),
+            What::Ejected { until, .. } => {
+                assert!(*until > self.now, "an ejection takes time");
+                self.ejected(&self.key_of(transition));
+            }
+            What::HalfOpen => {
+                self.tally.count("half-open");
+                self.entry_of(transition).is_half_open = true;
+            }
+            What::Returned => {
+                self.tally.count("returned");
+                self.entry_of(transition).is_half_open = false;
+            }
+            What::Mode { to, .. } => {
+                self.tally.count(match to {
+                    Mode::Ready => "mode ready",
+                    Mode::Drain => "mode drain",
+                    Mode::Maintenance => "mode maintenance",
+                });
+                if *to == Mode::Maintenance {
+                    self.entry_of(transition).forget();
+                }
+            }
+            What::Added => self.tally.count("added"),
+            What::Retired => self.tally.count("retired"),
+            What::Configured { revision } => {
+                self.tally.count("configured");
+                self.revision += 1;
+                assert_eq!(*revision, self.revision);
+            }
+        }
+    }
+
+    fn health_changed(&mut self, key: &Key, from: HealthState, to: HealthState, cause: Option<&Cause>) {
+        let (rise, fall, now) = (self.config.health.rise, self.config.health.fall, self.now);
+        let entry = self.ledger.get_mut(key).expect("who changes is tracked");
+        if entry.probe_is_lost(now) {
+            self.tally.count("a lost probe");
+        }
+        let run = |count, passed| assert!(entry.has_run(count, passed), "{key:?}: {from} to {to} after {entry:?}");
+        match (from, to) {
+            (HealthState::Unknown, HealthState::Up) => run(1, true),
+            (HealthState::Down, HealthState::Up) => run(rise, true),
+            (HealthState::Unknown, HealthState::Down) => run(1, false),
+            (HealthState::Up, HealthState::Down) => run(fall, false),
+            (_, HealthState::Unknown) => {}
+            (HealthState::Up, HealthState::Up) | (HealthState::Down, HealthState::Down) => panic!("{from} to {to} is no change"),
+        }
+        assert_eq!(cause.is_some(), to == HealthState::Down, "whoever goes down has a cause");
+        // Probes decide from here.
+        entry.is_half_open &= to == HealthState::Up;
+        self.tally.count(match to {
+            HealthState::Up => "health up",
+            HealthState::Down => "health down",
+            HealthState::Unknown => "health unknown",
+        });
+    }
+
+    /// Requests' evidence alone never sets aside more than half of those who could serve reads.
+    fn ejected(&mut self, key: &Key) {
+        let (pool, set_aside) = self.oracle().pool();
+        let entry = self.ledger.get_mut(key).expect("who is ejected is tracked");
+        let was_set_aside = std::mem::take(&mut entry.is_half_open);
+        self.tally.count(if was_set_aside { "ejected again" } else { "ejected" });
+        assert!(was_set_aside || set_aside * 2 <= pool, "{set_aside} of {pool} are set aside");
+    }
+
+    fn key_of(&self, transition: &Transition) -> Key {
+        let name = transition.upstream.as_ref().expect("it concerns one");
+        let found = self.ledger.keys().find(|key| key.0 == name.as_str());
+        found.expect("who changes is tracked").clone()
+    }
+
+    fn entry_of(&mut self, transition: &Transition) -> &mut Entry {
+        let key = self.key_of(transition);
+        self.ledger.get_mut(&key).expect("it was found")
+    }
+
+    /// What holds after every step.
+    fn check(&self) {
+        let oracle = self.oracle();
+        assert!(oracle.upstreams().map(key).eq(self.blueprint.keys()), "those who are configured are tracked");
+        for status in oracle.upstreams() {
+            let entry = &self.ledger[&key(status)];
+            assert_eq!(status.in_flight, entry.leases, "{}: in_flight is the number of live leases", status.name);
+            assert_eq!(status.half_open, entry.is_half_open, "{}: half-open is told of", status.name);
+            assert!(!is_set_aside(status) || status.health == HealthState::Up, "{}: set aside only while up", status.name);
+        }
+        for (upstream, leases) in self.retired.values() {
+            assert_eq!(upstream.load.in_flight(), *leases, "{}: leases of the retired only end", upstream.name);
+        }
+        let (pool, set_aside) = oracle.pool();
+        assert!(pool == 0 || set_aside < pool, "somebody who could serve reads does");
+        self.check_snapshot();
+    }
+
+    /// What requests see is what there is: no change was forgotten to be published.
+    fn check_snapshot(&self) {
+        let actual = self.cluster.snapshot();
+        for class in RequestClass::ALL {
+            let ids = |snapshot: &Snapshot| snapshot.serving(class).map(|upstream| upstream.id).collect::<Vec<_>>();
+            assert_eq!(ids(&self.snapshot), ids(&actual), "{class}: what requests see is up to date");
+        }
+        assert_eq!(self.snapshot.revision, self.revision);
+    }
+}
