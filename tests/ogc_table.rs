@@ -1,6 +1,6 @@
 //! The table of requests in `data/ogc/requests.txt`, each with its class.
 
-#[path = "data/ogc/table.rs"]
+#[path = "ogc_shared/table.rs"]
 mod table;
 
 use geofront::ogc::{BODY_PREFIX, BodyNeed, RequestHead, Service, body_need, classify};

@@ -32,8 +32,6 @@ pub(super) const THREADS: RangeInclusive<i64> = 1..=1024;
 
 /// The main has its own work: administration. It serves reads only when no replica can.
 pub(super) const READS: MainReads = MainReads::Backup;
-/// A list of this length has been tried in simulation and benchmarks.
-pub(super) const MOST_UPSTREAMS: usize = 1000;
 
 // ---- [geoserver]
 
@@ -156,6 +154,10 @@ pub(super) const DELAYS: RangeInclusive<Duration> = Duration::ZERO..=minutes(60)
 pub(super) const SHUTDOWN_TIMEOUT: Duration = minutes(2);
 pub(super) const SHUTDOWN_TIMES: RangeInclusive<Duration> = Duration::ZERO..=minutes(24 * 60);
 
+// ---- the files themselves
+
+/// Tables of one family: benchmarks go up to a cluster of so many upstreams.
+pub(super) const MOST_NAMED: usize = 1000;
 /// Of one file of configuration, or one secret.
 pub(super) const MOST_FILE_BYTES: usize = 1 << 20;
 /// Files that `include` may bring in all together.

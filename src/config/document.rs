@@ -3,6 +3,7 @@
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
+use super::defaults::MOST_NAMED;
 use super::diagnostics::{Problem, did_you_mean, suggestion};
 use super::raw::{Named, Raw, RawTop, SECTIONS, Section, Table, is_named};
 use super::source::{At, names_secret};
@@ -150,6 +151,11 @@ fn read_named<T: Table>(family: &str, value: &Spanned<DeValue<'_>>, all: &mut Ve
         return;
     };
     for (key, value) in in_order(tables) {
+        if all.len() == MOST_NAMED {
+            let problem = Problem::new(format!("more than {MOST_NAMED} tables [{family}.NAME]")).at(reading.at(key));
+            reading.refuse(problem);
+            return;
+        }
         let path = format!("{family}.{}", key.get_ref());
         let Some(table) = value.get_ref().as_table() else {
             let problem = Problem::new(format!("`{path}` is not a table")).at(reading.at(key));

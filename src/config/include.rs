@@ -3,6 +3,7 @@
 //! Wildcards stand in the last part only, so that the folder to watch for new files is always known. They do not match names
 //! that begin with a dot: editors and Ansible keep files there that are not finished.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
@@ -19,10 +20,17 @@ pub(super) fn matching(pattern: &str, folder: &Path, environment: &dyn Environme
     if !has_wildcard(name) {
         return Ok(vec![whole]);
     }
-    let listed = environment.list(parent).map_err(|error| format!("folder {}: {error}", parent.display()))?;
+    let listed = environment.list(parent).map_err(|error| no_folder(parent, &error))?;
     let mut found: Vec<_> = listed.into_iter().filter(|path| matches(name, path)).collect();
     found.sort();
     Ok(found)
+}
+
+fn no_folder(folder: &Path, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => format!("there is no folder {}", folder.display()),
+        _ => format!("folder {}: {error}", folder.display()),
+    }
 }
 
 fn has_wildcard(text: &str) -> bool {

@@ -1,5 +1,6 @@
 //! A path -> all files it includes -> [`Loaded`], or all that is wrong.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::defaults::{MOST_FILE_BYTES, MOST_INCLUDED};
@@ -110,9 +111,19 @@ impl Files<'_> {
 
 /// The text of a file, unless it is too large to be one of ours.
 pub(super) fn read_bounded(environment: &dyn Environment, path: &Path) -> Result<String, String> {
-    let text = environment.read(path).map_err(|error| error.to_string())?;
+    let text = environment.read(path).map_err(|error| plain(&error))?;
     if text.len() > MOST_FILE_BYTES {
         return Err(format!("it is larger than {MOST_FILE_BYTES} bytes"));
     }
     Ok(text)
+}
+
+/// Why a file could not be had, in plain words.
+pub(super) fn plain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "geofront may not read it".to_owned(),
+        io::ErrorKind::InvalidData => "it is not text (UTF-8)".to_owned(),
+        _ => error.to_string(),
+    }
 }

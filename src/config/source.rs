@@ -67,6 +67,11 @@ impl Sources {
         self.files.iter().map(|(path, _)| path.as_path())
     }
 
+    /// Where everything begins: for what is missing. There is always a first file.
+    pub(super) fn start(&self) -> At {
+        FileId(0).at(0..0)
+    }
+
     /// From now on nothing shows what stands there.
     pub(super) fn hide(&mut self, at: At) {
         self.secrets.push(at);

@@ -10,18 +10,32 @@ use super::value::Reading;
 /// What the TOML library calls a key or table that is there already.
 const DUPLICATE: &str = "duplicate key";
 
+/// A file that is something else altogether has one mistake in every line; nobody reads on after so many.
+const MOST_TOLD: usize = 100;
+
 /// The problems, and whether the rest of the file still says what its author meant.
 pub(super) fn problems(errors: &[Error], reading: &Reading<'_>) -> (Vec<Problem>, bool) {
     let is_whole = errors.iter().all(|error| error.message() == DUPLICATE);
-    let told = errors.iter().map(|error| {
+    let told = errors.iter().take(MOST_TOLD).map(|error| {
         let span = error.span().unwrap_or_default();
         if error.message() == DUPLICATE {
             duplicate(reading.sources.text(reading.file), &span, reading)
         } else {
-            Problem::new(format!("not valid TOML: {}", error.message())).at(reading.file.at(span))
+            Problem::new(format!("not valid TOML: {}", plain(error.message(), &span))).at(reading.file.at(span))
         }
     });
     (told.collect(), is_whole)
+}
+
+/// The library's message in plain words, where it is about values. What stands there is not repeated: it may be a secret.
+fn plain<'m>(message: &'m str, span: &Range<usize>) -> &'m str {
+    let message = message.strip_suffix(", expected nothing").unwrap_or(message);
+    let is_bare = ["string values must be quoted", "invalid float", "invalid integer", "invalid date-time", "invalid boolean"];
+    match is_bare.iter().any(|start| message.starts_with(start)) {
+        true if span.is_empty() => "a value is missing",
+        true => "this is neither a number nor text in quotes",
+        false => message,
+    }
 }
 
 fn duplicate(text: &str, span: &Range<usize>, reading: &Reading<'_>) -> Problem {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use toml::Spanned;
-use toml::de::DeValue;
+use toml::de::{DeString, DeValue};
 
 use super::diagnostics::{Problem, suggestion};
 use super::source::{At, FileId, Sources};
@@ -304,14 +304,24 @@ impl FromToml for RawHeaders {
         let mut entries: Vec<_> = table.iter().collect();
         entries.sort_by_key(|(key, _)| key.span().start);
         reading.secrets.extend(entries.iter().map(|(_, value)| reading.file.at(value.span())));
-        let mut headers = Self::new();
-        for (key, value) in &entries {
-            let text = String::from_toml(value, &format!("{name}.{}", key.get_ref()), reading)?;
-            let key = Written { value: key.get_ref().to_string(), at: reading.at(key) };
-            headers.push((key, Written { value: text, at: reading.at(value) }));
-        }
-        Some(headers)
+        let headers: Self = entries.iter().filter_map(|(key, value)| header(key, value, name, reading)).collect();
+        // Without one of its headers a probe is not the one that was meant.
+        (headers.len() == entries.len()).then_some(headers)
     }
+}
+
+fn header(
+    key: &Spanned<DeString<'_>>,
+    value: &Spanned<DeValue<'_>>,
+    name: &str,
+    reading: &mut Reading<'_>,
+) -> Option<(Written<String>, Written<String>)> {
+    let Some(text) = value.get_ref().as_str() else {
+        reading.refuse(Problem::new(format!("`{name}.{}` must be {}", key.get_ref(), String::RULE)).at(reading.at(value)));
+        return None;
+    };
+    let key = Written { value: key.get_ref().to_string(), at: reading.at(key) };
+    Some((key, Written { value: text.to_owned(), at: reading.at(value) }))
 }
 
 /// How a value is shown to an administrator: as it could be written in the file, without quotes.

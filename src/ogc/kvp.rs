@@ -4,6 +4,8 @@
 //! times keeps all its values (bounded): which one a server of some version would take cannot be known, so the classifier
 //! considers them all.
 
+use std::ops::Range;
+
 use super::Span;
 use super::version;
 use super::word::{Encoding, Strange, Word};
@@ -25,29 +27,33 @@ pub(super) enum Key {
     Layer,
 }
 
-impl Key {
-    /// No key of ours is longer: `acceptversions`.
-    const LONGEST: usize = 14;
+/// The parameters whose names have `length` letters: the length alone rules most of a request's parameters out.
+fn of_length(length: usize) -> &'static [(&'static [u8], Key)] {
+    match length {
+        5 => &[(b"layer", Key::Layer), (b"tiled", Key::Tiled), (b"store", Key::Store)],
+        6 => &[(b"layers", Key::Layer), (b"lockid", Key::LockId), (b"wmtver", Key::Version)],
+        7 => &[(b"service", Key::Service), (b"request", Key::Request), (b"version", Key::Version)],
+        8 => &[(b"typename", Key::Layer), (b"coverage", Key::Layer)],
+        9 => &[(b"typenames", Key::Layer)],
+        10 => &[(b"coverageid", Key::Layer), (b"identifier", Key::Layer), (b"exceptions", Key::Exceptions)],
+        11 => &[(b"identifiers", Key::Layer)],
+        12 => &[(b"query_layers", Key::Layer)],
+        14 => &[(b"acceptversions", Key::AcceptVersions)],
+        _ => &[],
+    }
+}
 
+impl Key {
     fn named(raw: &[u8], encoding: Encoding) -> Result<Option<Self>, Strange> {
         let is_plain = raw.iter().all(|&byte| byte.is_ascii() && byte != b'%');
-        if is_plain && raw.len() > Self::LONGEST {
-            return Ok(None);
+        if is_plain {
+            return Ok(Self::called(raw));
         }
-        let word = Word::of_key(raw, encoding)?;
-        Ok(match word.as_bytes() {
-            b"service" => Some(Self::Service),
-            b"request" => Some(Self::Request),
-            b"version" | b"wmtver" => Some(Self::Version),
-            b"acceptversions" => Some(Self::AcceptVersions),
-            b"lockid" => Some(Self::LockId),
-            b"tiled" => Some(Self::Tiled),
-            b"store" => Some(Self::Store),
-            b"exceptions" => Some(Self::Exceptions),
-            b"layers" | b"layer" | b"query_layers" | b"typename" | b"typenames" | b"coverage" | b"coverageid" | b"identifier"
-            | b"identifiers" => Some(Self::Layer),
-            _ => None,
-        })
+        Word::of_key(raw, encoding).map(|word| Self::called(word.as_bytes()))
+    }
+
+    fn called(name: &[u8]) -> Option<Self> {
+        of_length(name.len()).iter().find(|(known, _)| name.eq_ignore_ascii_case(known)).map(|&(_, key)| key)
     }
 }
 
@@ -131,22 +137,18 @@ impl Kvp {
     /// Reads the query of `target`, which begins at `from`.
     pub(super) fn of_query(target: &[u8], from: usize) -> Self {
         let mut kvp = Self::EMPTY;
-        let mut start = from;
-        for pair in pairs(target.get(from..).unwrap_or_default()) {
-            let (key, value) = split(pair);
-            let value_start = start + pair.len() - value.len();
-            let span = Span { start: value_start as u32, end: (value_start + value.len()) as u32 };
-            kvp.read(key, value, Encoding::Form, Some(span));
-            start += pair.len() + 1;
+        let query = target.get(from..).unwrap_or_default();
+        for (key, value) in pairs(query) {
+            let span = Span { start: (from + value.start) as u32, end: (from + value.end) as u32 };
+            kvp.read(&query[key], &query[value], Encoding::Form, Some(span));
         }
         kvp
     }
 
     /// Adds the pairs of a form body.
     pub(super) fn add_form(&mut self, body: &[u8]) {
-        for pair in pairs(body) {
-            let (key, value) = split(pair);
-            self.read(key, value, Encoding::Form, None);
+        for (key, value) in pairs(body) {
+            self.read(&body[key], &body[value], Encoding::Form, None);
         }
     }
 
@@ -197,19 +199,32 @@ impl Kvp {
 
 /// The first value of `key` in a query, without its blanks and case.
 pub(super) fn value_in(query: &[u8], key: Key) -> Option<Word> {
-    pairs(query).take(MAX_PARAMETERS).map(split).find_map(|(name, value)| {
-        let is_wanted = Key::named(name, Encoding::Form) == Ok(Some(key));
-        is_wanted.then(|| Word::of_value(value, Encoding::Form).ok()).flatten()
+    pairs(query).take(MAX_PARAMETERS).find_map(|(name, value)| {
+        let is_wanted = Key::named(&query[name], Encoding::Form) == Ok(Some(key));
+        is_wanted.then(|| Word::of_value(&query[value], Encoding::Form).ok()).flatten()
     })
 }
 
-fn pairs(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|&byte| byte == b'&')
-}
-
-fn split(pair: &[u8]) -> (&[u8], &[u8]) {
-    match pair.iter().position(|&byte| byte == b'=') {
-        Some(at) => (&pair[..at], &pair[at + 1..]),
-        None => (pair, &[]),
-    }
+/// Where the keys and values of `key=value&key=value` stand, in one pass: this is most of the work of a classification.
+fn pairs(text: &[u8]) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let rest = text.get(start..)?;
+        let mut equals = None;
+        let mut end = rest.len();
+        for (at, &byte) in rest.iter().enumerate() {
+            match byte {
+                b'=' if equals.is_none() => equals = Some(at),
+                b'&' => {
+                    end = at;
+                    break;
+                }
+                _ => {}
+            }
+        }
+        let key_end = equals.unwrap_or(end);
+        let pair = (start..start + key_end, start + (key_end + 1).min(end)..start + end);
+        start += end + 1;
+        Some(pair)
+    })
 }

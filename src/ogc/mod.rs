@@ -13,6 +13,7 @@
 mod body;
 mod class;
 mod decide;
+mod dispatch;
 mod error_shape;
 pub mod exception;
 mod kvp;
@@ -20,6 +21,7 @@ mod log_text;
 mod multipart;
 mod ogc_api;
 mod operation;
+mod pairs;
 mod path;
 mod reading;
 mod route;

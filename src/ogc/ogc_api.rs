@@ -1,7 +1,7 @@
 //! OGC API, below `/ogc`: the method says whether it reads, the address what.
 
-use super::decide::guarded;
 use super::kvp::Kvp;
+use super::pairs::guarded;
 use super::path::Path;
 use super::reading::Reading;
 use super::{RequestClass, Service};

@@ -17,15 +17,33 @@ const MAX_SEGMENTS: usize = 32;
 #[derive(Clone, Debug)]
 pub(super) struct Path<'t> {
     target: &'t [u8],
+    path_len: usize,
     segments: [Span; MAX_SEGMENTS],
     len: usize,
+    has_dots: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dots {
+    Resolved,
+    Kept,
 }
 
 impl<'t> Path<'t> {
     /// Splits the path of `target` (all of it before the first `?`), or `None` when it cannot be read safely.
     pub(super) fn parse(target: &'t [u8], path_len: usize) -> Option<Self> {
+        Self::split(target, path_len, Dots::Resolved)
+    }
+
+    /// The same path with `.` and `..` as if they were names; `None` when it has none.
+    pub(super) fn with_dots(&self) -> Option<Self> {
+        if self.has_dots { Self::split(self.target, self.path_len, Dots::Kept) } else { None }
+    }
+
+    fn split(target: &'t [u8], path_len: usize, dots: Dots) -> Option<Self> {
         let path = &target[..path_len];
-        let mut parsed = Self { target, segments: [Span { start: 0, end: 0 }; MAX_SEGMENTS], len: 0 };
+        let segments = [Span { start: 0, end: 0 }; MAX_SEGMENTS];
+        let mut parsed = Self { target, path_len, segments, len: 0, has_dots: false };
         let mut start = match path.first() {
             Some(b'/') => 1,
             Some(_) | None => return None,
@@ -35,10 +53,12 @@ impl<'t> Path<'t> {
             if piece[name_len..].iter().any(|byte| byte.is_ascii_control() || matches!(byte, b'\\' | b'#')) {
                 return None;
             }
-            match reading_of(&piece[..name_len])? {
-                Reading::Nothing => {}
-                Reading::Up => parsed.len = parsed.len.checked_sub(1)?,
-                Reading::Name => {
+            let reading = reading_of(&piece[..name_len])?;
+            parsed.has_dots |= matches!(reading, Reading::Here | Reading::Up);
+            match (reading, dots) {
+                (Reading::Nothing, _) | (Reading::Here, Dots::Resolved) => {}
+                (Reading::Up, Dots::Resolved) => parsed.len = parsed.len.checked_sub(1)?,
+                (Reading::Name, _) | (Reading::Here | Reading::Up, Dots::Kept) => {
                     *parsed.segments.get_mut(parsed.len)? = Span { start: start as u32, end: (start + name_len) as u32 };
                     parsed.len += 1;
                 }
@@ -83,16 +103,20 @@ impl<'t> Path<'t> {
 
 /// What one piece between slashes does to the path.
 enum Reading {
-    /// Empty or `.`: as if it were not there.
+    /// Empty: as if it were not there.
     Nothing,
+    /// `.`
+    Here,
     /// `..`
     Up,
     Name,
 }
 
 fn reading_of(piece: &[u8]) -> Option<Reading> {
+    if piece.iter().all(|&byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'\\' | b'#')) {
+        return Some(dots(piece));
+    }
     let mut is_ascii = true;
-    let mut is_encoded = false;
     for byte in decode(piece, Encoding::Path) {
         let byte = byte.ok()?;
         // A decoded slash or backslash may or may not be a separator; a decoded `;` may or may not begin parameters; a decoded
@@ -102,10 +126,7 @@ fn reading_of(piece: &[u8]) -> Option<Reading> {
         }
         is_ascii &= byte.is_ascii();
     }
-    for &byte in piece {
-        is_encoded |= byte == b'%';
-    }
-    if is_ascii && !is_encoded {
+    if is_ascii && !piece.contains(&b'%') {
         return Some(dots(piece));
     }
     let decoded: Vec<u8> = decode(piece, Encoding::Path).flatten().collect();
@@ -115,7 +136,8 @@ fn reading_of(piece: &[u8]) -> Option<Reading> {
 
 fn dots(name: &[u8]) -> Reading {
     match name {
-        b"" | b"." => Reading::Nothing,
+        b"" => Reading::Nothing,
+        b"." => Reading::Here,
         b".." => Reading::Up,
         _ => Reading::Name,
     }

@@ -29,6 +29,11 @@ impl Reading {
         if severity(other.class) > severity(self.class) { other } else { self }
     }
 
+    /// The same request as something nobody can be sure of, unless it acts. What it seems to be stays for logs and error answers.
+    pub(super) fn in_doubt(self, reason: &'static str) -> Self {
+        if self.acts() { self } else { Self { class: RequestClass::Unknown, reason, ..self } }
+    }
+
     /// Whether a GeoServer that takes the request in this way changes something or runs something.
     pub(super) fn acts(&self) -> bool {
         match self.class {

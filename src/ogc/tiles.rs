@@ -1,9 +1,9 @@
 //! GeoWebCache's tile services, below `/gwc/service`.
 
 use super::body::{self, Kind};
-use super::decide::guarded;
 use super::kvp::Kvp;
 use super::operation;
+use super::pairs::guarded;
 use super::path::Path;
 use super::reading::Reading;
 use super::word::Word;

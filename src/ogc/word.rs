@@ -37,6 +37,9 @@ impl Word {
 
     /// A path segment: decoded, case kept. The path is validated by then, so a broken escape cannot be met.
     pub(super) fn of_segment(raw: &[u8]) -> Self {
+        if !raw.contains(&b'%') {
+            return Self::copied(raw);
+        }
         let mut word = Self::EMPTY;
         for byte in decode(raw, Encoding::Path).flatten() {
             word.push(byte);
@@ -47,6 +50,9 @@ impl Word {
     /// The value of a parameter: decoded, ASCII lower case, without the blanks and control bytes around it that GeoServer
     /// trims (Java's `trim`).
     pub(super) fn of_value(raw: &[u8], encoding: Encoding) -> Result<Self, Strange> {
+        if is_plain(raw) {
+            return Ok(Self::copied(raw).into_lower_case());
+        }
         let is_blank = |byte: &Result<u8, Strange>| matches!(byte, Ok(byte) if *byte <= b' ');
         let mut word = Self::folded(decode(raw, encoding).skip_while(is_blank))?;
         while word.as_bytes().last().is_some_and(|&byte| byte <= b' ') {
@@ -57,7 +63,23 @@ impl Word {
 
     /// The name of a parameter: as a value, but blanks are part of a name.
     pub(super) fn of_key(raw: &[u8], encoding: Encoding) -> Result<Self, Strange> {
+        if is_plain(raw) {
+            return Ok(Self::copied(raw).into_lower_case());
+        }
         Self::folded(decode(raw, encoding))
+    }
+
+    /// `raw` as it is.
+    fn copied(raw: &[u8]) -> Self {
+        let mut word = Self::EMPTY;
+        let len = raw.len().min(Self::CAPACITY);
+        word.bytes[..len].copy_from_slice(&raw[..len]);
+        Self { len: len as u8, is_whole: raw.len() == len, ..word }
+    }
+
+    fn into_lower_case(mut self) -> Self {
+        self.bytes.make_ascii_lowercase();
+        self
     }
 
     fn folded(bytes: impl Iterator<Item = Result<u8, Strange>>) -> Result<Self, Strange> {
@@ -103,6 +125,11 @@ impl PartialEq for Word {
     fn eq(&self, other: &Self) -> bool {
         self.is_whole && other.is_whole && self.as_bytes() == other.as_bytes()
     }
+}
+
+/// Whether `raw` is a short name and stands for itself in every encoding.
+fn is_plain(raw: &[u8]) -> bool {
+    raw.len() <= Word::CAPACITY && raw.iter().all(|&byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'+'))
 }
 
 /// The bytes `raw` stands for.

@@ -45,15 +45,14 @@ impl Check<'_> {
         } else if let Some(at) = raw.password_file.at().or_else(|| raw.password_env.at()).filter(|_| raw.username.is_absent()) {
             self.refuse(Problem::new("a password without a `username`").at(at));
         }
-        match (username.zip(password), raw.headers.at()) {
-            (Some(_), Some(at)) => {
-                let problem = Problem::new("`username` and `headers` are both given").at(at);
-                self.refuse(problem.help("GeoServer believes one of them: keep the one that its security filters expect"));
-                Credentials::None
-            }
-            (Some((username, password)), None) => Credentials::Basic { username, password },
-            (None, Some(_)) if !headers.is_empty() => Credentials::Headers(headers),
-            (None, _) => Credentials::None,
+        if let (Some(_), Some(at)) = (raw.username.at(), raw.headers.at()) {
+            let problem = Problem::new("`username` and `headers` are both given").at(at);
+            self.refuse(problem.help("GeoServer believes one of them: keep the one that its security filters expect"));
+        }
+        match username.zip(password) {
+            Some((username, password)) => Credentials::Basic { username, password },
+            None if headers.is_empty() => Credentials::None,
+            None => Credentials::Headers(headers),
         }
     }
 

@@ -1,5 +1,6 @@
 //! `[upstreams.NAME]`: who is there, each by a name and an address of its own, exactly one of them the main.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use super::check::Check;
@@ -17,11 +18,6 @@ pub(super) const MAIN: &str = "main";
 
 impl Check<'_> {
     pub(super) fn upstreams(&mut self, raw: &[Named<RawUpstream>]) -> Vec<UpstreamConfig> {
-        if raw.len() > defaults::MOST_UPSTREAMS {
-            let title = format!("{} upstreams: must be at most {}", raw.len(), defaults::MOST_UPSTREAMS);
-            self.refuse(Problem::new(title).at(raw[defaults::MOST_UPSTREAMS].name.at));
-            return Vec::new();
-        }
         self.roles(raw);
         let upstreams: Vec<(UpstreamConfig, At)> = raw.iter().filter_map(|named| self.upstream(named)).collect();
         self.distinct_addresses(&upstreams);
@@ -103,7 +99,7 @@ impl Check<'_> {
                 Some(address)
             }
             Err(why) => {
-                let problem = Problem::new(format!("cannot resolve host `{}`: {why}", url.host)).at(at);
+                let problem = Problem::new(format!("cannot resolve host `{}`: {}", url.host, no_address(&why))).at(at);
                 self.refuse(problem.help("with an IP address the cluster does not depend on a name server"));
                 None
             }
@@ -124,41 +120,44 @@ impl Check<'_> {
     }
 
     fn roles(&mut self, raw: &[Named<RawUpstream>]) {
-        let role = |named: &Named<RawUpstream>| named.table.role.given().map_or(Role::Replica, |role| role.value);
-        let is_unclear = raw.iter().any(|named| matches!(named.table.role, Slot::Broken));
-        let (mains, replicas): (Vec<_>, Vec<_>) = raw.iter().partition(|named| role(named) == Role::Main);
-        if let [first, others @ ..] = &mains[..] {
-            for other in others {
-                let origin = self.sources.origin(first.name.at);
-                let problem = Problem::new(format!("`{}` is a second main", other.name.value)).at(other.name.at);
-                let problem = problem.label(format!("the first is `{}` at {origin}", first.name.value));
-                self.refuse(problem.help("exactly one upstream does the administration and takes all changes"));
-            }
-        } else if !is_unclear {
-            let problem = Problem::new("no upstream has the role of the main");
-            let problem =
-                problem.help("one [upstreams.NAME] needs role = \"main\": it does the administration and takes all changes");
-            self.refuse(match raw.first() {
-                Some(first) => problem.at(first.name.at),
-                None => problem,
-            });
+        if raw.iter().any(|named| matches!(named.table.role, Slot::Broken)) {
+            return;
         }
-        if replicas.is_empty() && !is_unclear && !raw.is_empty() {
+        let role = |named: &Named<RawUpstream>| named.table.role.given().map_or(Role::Replica, |role| role.value);
+        let (mains, replicas): (Vec<_>, Vec<_>) = raw.iter().partition(|named| role(named) == Role::Main);
+        match &mains[..] {
+            [] => self.no_main(raw),
+            [first, others @ ..] => {
+                others.iter().for_each(|other| self.second_main(first, other));
+                self.replica_called_main(&replicas);
+            }
+        }
+        if replicas.is_empty() && !raw.is_empty() {
             let problem = Problem::new("there is no replica").at(raw[0].name.at);
             self.refuse(problem.help("at least one [upstreams.NAME] with a url and without role = \"main\" serves the requests"));
         }
-        self.main_by_name(&replicas);
+    }
+
+    fn no_main(&mut self, raw: &[Named<RawUpstream>]) {
+        let called_main = raw.iter().find(|named| named.name.value == MAIN);
+        let at = called_main.or_else(|| raw.first()).map_or_else(|| self.sources.start(), |named| named.name.at);
+        let title = if called_main.is_some() { "upstream `main` lacks role = \"main\"" } else { "no upstream is the main" };
+        let help = "exactly one [upstreams.NAME] has role = \"main\": it does the administration and takes all changes";
+        self.refuse(Problem::new(title).at(at).help(help));
+    }
+
+    fn second_main(&mut self, first: &Named<RawUpstream>, other: &Named<RawUpstream>) {
+        let origin = self.sources.origin(first.name.at);
+        let problem = Problem::new(format!("`{}` is a second main", other.name.value)).at(other.name.at);
+        let problem = problem.label(format!("the first is `{}` at {origin}", first.name.value));
+        self.refuse(problem.help("exactly one upstream does the administration and takes all changes"));
     }
 
     /// `served_by = "main"` must not be able to mean a replica.
-    fn main_by_name(&mut self, replicas: &[&Named<RawUpstream>]) {
-        for named in replicas.iter().filter(|named| named.name.value == MAIN && named.table.role.given().is_some()) {
+    fn replica_called_main(&mut self, replicas: &[&Named<RawUpstream>]) {
+        if let Some(named) = replicas.iter().find(|named| named.name.value == MAIN) {
             let problem = Problem::new("a replica is called `main`").at(named.name.at);
-            self.refuse(problem.help("give it another name, or role = \"main\""));
-        }
-        for named in replicas.iter().filter(|named| named.name.value == MAIN && named.table.role.is_absent()) {
-            let problem = Problem::new("upstream `main` has no role = \"main\"").at(named.name.at);
-            self.refuse(problem.help("without a `role` an upstream is a replica"));
+            self.refuse(problem.help("give it another name, so that `main` always means the main"));
         }
     }
 
@@ -174,5 +173,12 @@ impl Check<'_> {
                     .help("requests in flight are counted by upstream: one GeoServer under two names would get twice its share"),
             );
         }
+    }
+}
+
+fn no_address(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "it has no address".to_owned(),
+        _ => error.to_string(),
     }
 }

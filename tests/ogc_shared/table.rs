@@ -1,4 +1,4 @@
-//! Reads `requests.txt`.
+//! Reads `tests/data/ogc/requests.txt`.
 
 use geofront::ogc::RequestHead;
 
@@ -23,7 +23,8 @@ impl Case {
 /// All cases, in their order.
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
-    let lines = include_str!("requests.txt").lines().zip(1..).filter(|(text, _)| !text.is_empty() && !text.starts_with('#'));
+    let lines =
+        include_str!("../data/ogc/requests.txt").lines().zip(1..).filter(|(text, _)| !text.is_empty() && !text.starts_with('#'));
     for (text, line) in lines {
         match text.strip_prefix("    ") {
             Some(attribute) => amend(cases.last_mut().expect("a request stands above its attributes"), attribute, line),

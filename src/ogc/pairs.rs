@@ -1,0 +1,57 @@
+//! Readings of what the parameters and the address say, at the dispatcher and elsewhere.
+
+use super::Service;
+use super::kvp::{Kvp, Values};
+use super::operation::{self, Source};
+use super::reading::Reading;
+use super::route::Address;
+
+/// What the parameters and the address say.
+pub(super) fn of_pairs(address: &Address, kvp: &Kvp) -> Reading {
+    let reading = services(address, &kvp.services)
+        .map(|service| match service {
+            Some(service) => of_service(service, address, kvp),
+            None => NO_SERVICE,
+        })
+        .reduce(Reading::safer)
+        .unwrap_or(NO_SERVICE);
+    if kvp.services.is_repeated() || kvp.requests.is_repeated() {
+        let reason = "service or request is given several times with different values: the most careful reading counts";
+        return Reading { reason, ..reading };
+    }
+    reading
+}
+
+pub(super) const NO_SERVICE: Reading = Reading::unknown("neither service= nor the address names a service that is known");
+
+/// The services a request may be for; `None` for a name that is not known.
+pub(super) fn services(address: &Address, named: &Values) -> impl Iterator<Item = Option<Service>> {
+    let by_address = if named.is_empty() { Some(address.service) } else { None };
+    named.iter().map(operation::service_named).chain(by_address)
+}
+
+pub(super) fn of_service(service: Service, address: &Address, kvp: &Kvp) -> Reading {
+    let source = match (kvp.body_has_request, kvp.services.is_empty()) {
+        (true, _) => Source::Form,
+        (false, true) => Source::PathAndQuery,
+        (false, false) => Source::Query,
+    };
+    let by_address = address.request.as_ref().filter(|_| kvp.requests.is_empty());
+    let named = kvp.requests.iter().map(|name| Reading::of_operation(service, name, kvp, source));
+    named
+        .chain(by_address.map(|name| Reading::of_operation(service, name, kvp, Source::Path)))
+        .reduce(Reading::safer)
+        .unwrap_or_else(|| Reading::without_operation(service, "request= is missing"))
+}
+
+/// The safest of `reading`, of a write that the parameters may be, and of doubt about the parameters.
+pub(super) fn guarded(reading: Reading, kvp: &Kvp) -> Reading {
+    let nowhere = Address { service: None, request: None, workspace: None, layer: None };
+    let pairs = of_pairs(&nowhere, kvp);
+    doubted(if pairs.acts() { reading.safer(pairs) } else { reading }, kvp)
+}
+
+/// The safest of `reading` and of doubt about the parameters.
+pub(super) fn doubted(reading: Reading, kvp: &Kvp) -> Reading {
+    if kvp.is_strange { reading.in_doubt("a parameter that servers read in different ways") } else { reading }
+}

@@ -1,0 +1,237 @@
+//! Every key has an effect, is in the example with its true default, and is in the documentation.
+
+use std::path::Path;
+
+use geofront::config::{Change, Config, Diagnostics, Loaded, MapEnvironment, known_keys};
+use geofront::ogc::RequestClass;
+
+const EXAMPLE: &str = include_str!("../config/example.toml");
+const DOCUMENTATION: &str = include_str!("../docs/configuration.md");
+
+const SMALLEST: &str =
+    "[upstreams.main]\nurl = \"http://10.0.0.1\"\nrole = \"main\"\n[upstreams.slave1]\nurl = \"http://10.0.0.2\"\n";
+
+/// Every key, and two files that differ in it alone. `+` stands for [`SMALLEST`].
+const CASES: &[(&str, &str, &str)] = &[
+    ("listen", "+", "listen = \"0.0.0.0:80\"\n+"),
+    ("admin", "+", "admin = \"127.0.0.1:9091\"\n+"),
+    ("admin_token_file", "+", "admin_token_file = \"secret\"\n+"),
+    ("admin_token_env", "+", "admin_token_env = \"SECRET\"\n+"),
+    ("include", "+", "include = \"slave2.toml\"\n+"),
+    ("trusted_proxies", "+", "trusted_proxies = \"10.0.0.5\"\n+"),
+    ("threads", "+", "threads = 7\n+"),
+    ("upstreams.NAME.url", "+[upstreams.b]\nurl = \"http://10.0.0.3\"\n", "+[upstreams.b]\nurl = \"http://10.0.0.4\"\n"),
+    ("upstreams.NAME.role", "FIRST MAIN\nSECOND\n", "FIRST\nSECOND MAIN\n"),
+    ("upstreams.NAME.weight", "+", "+weight = 50\n"),
+    ("upstreams.NAME.reads", "FIRST MAIN\nSECOND\n", "FIRST MAIN\nreads = \"never\"\nSECOND\n"),
+    ("geoserver.context", "+", "+[geoserver]\ncontext = \"\"\n"),
+    ("geoserver.username", "+ACCOUNT", "+[geoserver]\nusername = \"b\"\npassword_file = \"secret\"\n"),
+    ("geoserver.password_file", "+ACCOUNT", "+[geoserver]\nusername = \"a\"\npassword_file = \"other\"\n"),
+    ("geoserver.password_env", "+ACCOUNT", "+[geoserver]\nusername = \"a\"\npassword_env = \"OTHER\"\n"),
+    ("geoserver.headers", "+", "+[geoserver]\nheaders = { sec-username = \"a\" }\n"),
+    ("health.interval", "+", "+[health]\ninterval = \"6s\"\n"),
+    ("health.timeout", "+", "+[health]\ntimeout = \"6s\"\n"),
+    ("health.rise", "+", "+[health]\nrise = 6\n"),
+    ("health.fall", "+", "+[health]\nfall = 6\n"),
+    ("health.down_interval", "+", "+[health]\ndown_interval = \"6s\"\n"),
+    ("health.slow_start", "+", "+[health]\nslow_start = \"0s\"\n"),
+    ("health.probe_layer", "+", "+[health]\nprobe_layer = \"a:b\"\n"),
+    ("health.ejection", "+", "+[health]\nejection = \"6s\"\n"),
+    ("health.ejection_max", "+", "+[health]\nejection_max = \"6m\"\n"),
+    ("health.ejection_failures", "+", "+[health]\nejection_failures = 6\n"),
+    ("timeouts.connect", "+", "+[timeouts]\nconnect = \"6s\"\n"),
+    ("timeouts.client_header", "+", "+[timeouts]\nclient_header = \"6s\"\n"),
+    ("timeouts.client_body", "+", "+[timeouts]\nclient_body = \"6s\"\n"),
+    ("timeouts.client_write", "+", "+[timeouts]\nclient_write = \"6s\"\n"),
+    ("timeouts.keep_alive", "+", "+[timeouts]\nkeep_alive = \"6s\"\n"),
+    ("timeouts.upstream_stall", "+", "+[timeouts]\nupstream_stall = \"6s\"\n"),
+    ("timeouts.upstream_idle", "+", "+[timeouts]\nupstream_idle = \"6s\"\n"),
+    ("retry.attempts", "+", "+[retry]\nattempts = 6\n"),
+    ("retry.window", "+", "+[retry]\nwindow = \"6s\"\n"),
+    ("retry.budget_percent", "+", "+[retry]\nbudget_percent = 6\n"),
+    ("classes.NAME.first_byte", "+", "+[classes.map]\nfirst_byte = \"6s\"\n"),
+    ("classes.NAME.max_body", "+", "+[classes.map]\nmax_body = \"6MB\"\n"),
+    ("classes.NAME.served_by", "+", "+[classes.map]\nserved_by = \"main\"\n"),
+    ("log.format", "+", "+[log]\nformat = \"json\"\n"),
+    ("log.access", "+", "+[log]\naccess = \"off\"\n"),
+    ("log.level", "+", "+[log]\nlevel = \"debug\"\n"),
+    ("shutdown.delay", "+", "+[shutdown]\ndelay = \"6s\"\n"),
+    ("shutdown.timeout", "+", "+[shutdown]\ntimeout = \"6s\"\n"),
+];
+
+/// The words that [`CASES`] are short for.
+const WORDS: &[(&str, &str)] = &[
+    ("+", SMALLEST),
+    ("FIRST", "[upstreams.first]\nurl = \"http://10.0.0.1\""),
+    ("SECOND", "[upstreams.second]\nurl = \"http://10.0.0.2\""),
+    (" MAIN", "\nrole = \"main\""),
+    ("ACCOUNT", "[geoserver]\nusername = \"a\"\npassword_file = \"secret\"\n"),
+];
+
+/// What has no default, so that the example shows it only as an example: keys that go together on one line.
+const WITHOUT_DEFAULT: &[&[&str]] = &[
+    &["admin_token_file"],
+    &["admin_token_env"],
+    &["include"],
+    &["trusted_proxies"],
+    &["threads"],
+    &["geoserver.username", "geoserver.password_file"],
+    &["geoserver.username", "geoserver.password_env"],
+    &["geoserver.headers"],
+    &["health.probe_layer"],
+];
+
+fn try_load(text: &str) -> Result<Loaded, Diagnostics> {
+    let world = MapEnvironment::new()
+        .file("geofront.toml", text)
+        .file("slave2.toml", "[upstreams.slave2]\nurl = \"http://10.0.0.3\"\n")
+        .file("conf.d/slave3.toml", "[upstreams.slave3]\nurl = \"http://10.0.0.4\"\n")
+        .file("secret", "a")
+        .file("other", "b")
+        .file("/etc/geofront/password", "a")
+        .file("/etc/geofront/admin-token", "a")
+        .environment_variable("SECRET", "a")
+        .environment_variable("OTHER", "b")
+        .environment_variable("GEOFRONT_ADMIN_TOKEN", "a")
+        .environment_variable("GEOSERVER_PASSWORD", "a");
+    Config::load(Path::new("geofront.toml"), &world)
+}
+
+#[track_caller]
+fn load(text: &str) -> Loaded {
+    try_load(text).unwrap_or_else(|diagnostics| panic!("{text}\n{diagnostics}"))
+}
+
+/// A text of [`CASES`], its words replaced.
+#[track_caller]
+fn load_case(text: &str) -> Loaded {
+    load(&WORDS.iter().fold(text.to_owned(), |text, (word, meaning)| text.replace(word, meaning)))
+}
+
+/// The example with the commented lines of `keys` switched on.
+fn example_with(keys: &[&str]) -> String {
+    let mut section = String::new();
+    let mut lines = Vec::new();
+    for line in EXAMPLE.lines() {
+        if let Some(header) = line.strip_prefix('[') {
+            section = format!("{}.", header.trim_end_matches(']'));
+        }
+        let wanted = commented_key(line).is_some_and(|key| keys.contains(&format!("{section}{key}").as_str()));
+        lines.push(if wanted { &line[1..] } else { line });
+    }
+    lines.join("\n")
+}
+
+/// `interval` of `#interval = "5s"`.
+fn commented_key(line: &str) -> Option<&str> {
+    let line = line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()))?;
+    line.split_once(" = ").map(|(key, _)| key)
+}
+
+/// Every key in the example, commented or not, by its whole name.
+fn keys_of_example() -> Vec<String> {
+    let mut section = String::new();
+    let mut keys = Vec::new();
+    for line in EXAMPLE.lines() {
+        if let Some(header) = line.strip_prefix('[') {
+            section = format!("{}.", header.trim_end_matches(']'));
+        } else {
+            let set_key = line.split_once(" = ").map(|(key, _)| key).filter(|key| !key.starts_with('#'));
+            keys.extend(commented_key(line).or(set_key).map(|key| format!("{section}{key}")));
+        }
+    }
+    keys
+}
+
+/// `upstreams.slave1.url` -> `upstreams.NAME.url`.
+fn general(key: &str) -> String {
+    match key.split('.').collect::<Vec<_>>()[..] {
+        [family @ ("upstreams" | "classes"), _, key] => format!("{family}.NAME.{key}"),
+        _ => key.to_owned(),
+    }
+}
+
+#[test]
+fn every_key_changes_the_configuration_and_the_change_is_told() {
+    for key in known_keys() {
+        let Some((_, before, after)) = CASES.iter().find(|(case, _, _)| *case == key) else {
+            panic!("`{key}` has no case: what does it change?");
+        };
+        let (before, after) = (load_case(before), load_case(after));
+        assert_ne!(before.config, after.config, "`{key}` changes nothing");
+        let own_name = key.rsplit('.').next().expect("a name has a last part");
+        match Change::between(&before, &after) {
+            Change::NeedsRestart(keys) => assert_eq!(keys, [key]),
+            Change::Live(told) => assert!(told.iter().any(|line| line.contains(own_name)), "`{key}`: {told:?}"),
+            Change::Unchanged => panic!("`{key}` changes nothing"),
+        }
+    }
+    assert_eq!(CASES.len(), known_keys().len(), "a case for a key that is not there");
+}
+
+#[test]
+fn the_limits_of_every_class_can_be_set() {
+    for class in RequestClass::ALL {
+        for (key, value) in [("first_byte", "\"6s\""), ("max_body", "\"6MB\"")] {
+            let changed = load_case(&format!("+[classes.{class}]\n{key} = {value}\n"));
+            let (before, after) = (load_case("+").config.classes, changed.config.classes);
+            let differing: Vec<_> = RequestClass::ALL.into_iter().filter(|c| before[*c] != after[*c]).collect();
+            assert_eq!(differing, [class], "{key}");
+        }
+    }
+}
+
+#[test]
+fn the_example_is_a_working_configuration_of_defaults() {
+    let example = load(EXAMPLE);
+    assert_eq!(example.config.upstreams.len(), 3);
+    let upstreams_only: String = EXAMPLE
+        .lines()
+        .filter(|line| line.starts_with("[upstreams") || line.starts_with("url") || line.starts_with("role"))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    assert_eq!(example.config, load(&upstreams_only).config);
+}
+
+#[test]
+fn every_key_is_in_the_example() {
+    let in_example: Vec<_> = keys_of_example().iter().map(|key| general(key)).collect();
+    for key in known_keys() {
+        assert!(in_example.contains(&key), "config/example.toml does not show `{key}`");
+    }
+    for class in RequestClass::ALL {
+        for key in ["first_byte", "max_body", "served_by"] {
+            assert!(keys_of_example().contains(&format!("classes.{class}.{key}")), "{class} {key}");
+        }
+    }
+}
+
+#[test]
+fn every_default_that_the_example_shows_is_the_true_one() {
+    let plain = load(EXAMPLE);
+    let has_default = |key: &&String| !WITHOUT_DEFAULT.iter().any(|keys| keys.contains(&key.as_str()));
+    for key in keys_of_example().iter().filter(has_default) {
+        let set = load(&example_with(&[key]));
+        assert_eq!(set.config, plain.config, "`{key}` is shown with something else than its default");
+        let entry = set.effective.iter().find(|entry| entry.key == *key).expect("every key is among the effective ones");
+        assert!(entry.origin.starts_with("geofront.toml:"), "`{key}` was not switched on");
+    }
+    for keys in WITHOUT_DEFAULT {
+        assert_ne!(load(&example_with(keys)).config, plain.config, "{keys:?}");
+    }
+}
+
+#[test]
+fn every_key_is_in_the_documentation() {
+    for key in known_keys() {
+        assert!(DOCUMENTATION.contains(&format!("`{key}`")), "docs/configuration.md does not explain `{key}`");
+    }
+}
+
+#[test]
+fn every_key_is_among_the_effective_ones() {
+    let effective: Vec<_> = load_case("+").effective.iter().map(|entry| general(&entry.key)).collect();
+    for key in known_keys() {
+        assert!(effective.contains(&key), "`{key}` has no effective value");
+    }
+}
