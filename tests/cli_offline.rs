@@ -143,3 +143,13 @@ fn output_that_nobody_reads_is_no_error() {
     let output = Command::new("bash").args(["-c", &script]).output().unwrap();
     assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
 }
+
+#[test]
+fn check_can_ask_each_upstream_and_says_how_it_answered() {
+    let ports = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let [main, replica] = ports.map(|listener| listener.local_addr().unwrap().port().to_string());
+    let files = Files::new(&[("geofront.toml", &CLUSTER.replace("8180", &main).replace("8280", &replica))]);
+    let said = geofront(&["check", "--probe", &files.text("geofront.toml")]);
+    let answers = said.out.split("ANSWERED\n").nth(1).unwrap_or_default();
+    assert_eq!((said.code, answers.matches("cannot connect").count()), (1, 2), "{}", said.out);
+}

@@ -103,8 +103,8 @@ pub(super) struct Demo {
   geofront check
   geofront check --probe /srv/maps/geofront.toml
 
-Exit codes: 0 the configuration is right (and with --probe every upstream answered); 1 an upstream did not answer well;
-78 the configuration is wrong.")]
+Exit codes: 0 the configuration is right (and with --probe every upstream answered well);
+1 some upstream did not; 78 the configuration is wrong.")]
 pub(super) struct Check {
     /// The configuration
     #[arg(value_name = "FILE", default_value = DEFAULT_CONFIG)]
@@ -128,8 +128,8 @@ pub(super) struct Check {
   geofront explain /geoserver/wfs --body transaction.xml"
 )]
 pub(super) struct Explain {
-    /// The method (GET, or POST with --body) and the URL or its path and query
-    #[arg(value_names = ["METHOD", "URL"], num_args = 1..=2, required = true)]
+    /// The URL, or its path and query; before it the method, where it is not GET (or POST with --body)
+    #[arg(value_name = "URL", num_args = 1..=2, required = true)]
     pub(super) request: Vec<String>,
 
     /// The body of a POST

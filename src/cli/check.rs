@@ -1,17 +1,67 @@
 //! `geofront check`: whether a configuration is right, before it is put into force.
 
 use std::io::Write;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::StreamExt;
+use futures::stream;
 
 use super::args;
 use super::exit::{Exit, Failure};
 use super::load_config;
 use super::table::{Side, aligned};
+use crate::cluster::{Action, Cluster, Outcome, ProbeReport, Upstream};
 use crate::config::{Config, Loaded, MainReads, Role, UpstreamConfig};
+use crate::driver::Prober;
+
+/// Probes under way at a time.
+const MAX_PROBES: usize = 32;
 
 pub(super) fn run(options: &args::Check, out: &mut dyn Write) -> Result<Exit, Failure> {
     let loaded = load_config(&options.file)?;
     write!(out, "{}", summary(&options.file.display().to_string(), &loaded))?;
-    Ok(Exit::Success)
+    if !options.probe {
+        return Ok(Exit::Success);
+    }
+    out.flush()?;
+    let reports = probe_all(Arc::new(loaded.config))?;
+    let (text, exit) = findings(&reports);
+    write!(out, "\n{text}")?;
+    Ok(exit)
+}
+
+/// Each upstream asked once, the way its health is checked later.
+fn probe_all(config: Arc<Config>) -> Result<Vec<(Arc<Upstream>, ProbeReport)>, Failure> {
+    let now = Instant::now();
+    let mut cluster = Cluster::new(Arc::clone(&config), now);
+    // A new cluster wants every upstream probed at once.
+    let upstreams: Vec<Arc<Upstream>> =
+        std::iter::from_fn(|| cluster.poll_action(now)).map(|Action::Probe(upstream)| upstream).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(format!("cannot start probing: {error}")))?;
+    let prober = Prober::new();
+    let probe = async |upstream: Arc<Upstream>| {
+        let report = prober.probe(&upstream, &config).await;
+        (upstream, report)
+    };
+    Ok(runtime.block_on(stream::iter(upstreams).map(probe).buffered(MAX_PROBES).collect()))
+}
+
+/// How the upstreams answered, and what the exit code says of it.
+fn findings(reports: &[(Arc<Upstream>, ProbeReport)]) -> (String, Exit) {
+    let row = |(upstream, report): &(Arc<Upstream>, ProbeReport)| {
+        let answer = match &report.outcome {
+            Outcome::Success => "well".to_owned(),
+            Outcome::Busy => "busy, asks for patience".to_owned(),
+            Outcome::Failure(cause) => cause.to_string(),
+        };
+        vec![upstream.name.to_string(), format!("{} ms", report.took.as_millis()), answer]
+    };
+    let headings = [("UPSTREAM", Side::Left), ("TOOK", Side::Right), ("ANSWERED", Side::Left)];
+    let lines = aligned(&headings, &reports.iter().map(row).collect::<Vec<_>>());
+    let has_failed = reports.iter().any(|(_, report)| matches!(report.outcome, Outcome::Failure(_)));
+    (lines.join("\n") + "\n", if has_failed { Exit::Failure } else { Exit::Success })
 }
 
 fn summary(path: &str, loaded: &Loaded) -> String {

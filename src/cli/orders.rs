@@ -41,9 +41,9 @@ pub(super) fn maintenance(options: &args::Maintenance, client: &Client, out: &mu
 
 fn order(client: &Client, name: &str, mode: ModeWord, force: bool) -> Result<ModeOrdered, Failure> {
     client.order_mode(name, &ModeOrder { mode, force }).map_err(|refused| match refused {
-        NotOrdered::LastServing(reason) => {
-            Failure::new(reason).help("--force takes it out anyway; clients then get errors until another one is ready")
-        }
+        NotOrdered::LastServing(reason) => Failure::new(reason).help(
+            "--force takes it out anyway; these requests then get errors until it, or another one that serves them, is ready",
+        ),
         NotOrdered::Failed(failure) => failure,
     })
 }
