@@ -21,10 +21,11 @@ pub mod config_reload;
 pub mod admin;
 pub mod driver;
 pub mod proxy;
-// Floor 7: the places that name every part and wire it.
+// Floor 7: the place that names every part and wires it.
 pub mod app;
+// Floor 8: a simulated cluster behind a real front door.
 pub mod demo;
-// Floor 8: the command line.
+// Floor 9: the command line.
 pub mod cli;
 // Beside the house: the GeoServer double that demo, tests and benches share.
 pub mod geosim;

@@ -89,9 +89,10 @@ impl Exception {
     /// Reads what there is of the first exception in `report`; `None` when there is none.
     pub fn first_of(report: &[u8]) -> Option<Self> {
         match BodyHead::of(report) {
-            BodyHead::Xml(_) => Self::first_of_xml(report),
+            // Capabilities have an element of that name, too: they say which forms exceptions can have.
+            head @ BodyHead::Xml(_) if head.is_report() => Self::first_of_xml(report),
             BodyHead::JsonReport => Some(Self::first_of_json(report)),
-            BodyHead::Incomplete | BodyHead::Other => None,
+            BodyHead::Xml(_) | BodyHead::Incomplete | BodyHead::Other => None,
         }
     }
 
@@ -243,6 +244,7 @@ at x</ows:ExceptionText></ows:Exception></ows:ExceptionReport>"#;
         assert_eq!(Exception::first_of(b"<ExceptionReport><Exception exceptionCode='a'/>"), exception("a", ""));
         assert_eq!(Exception::first_of(b"<ExceptionReport/>"), None);
         assert_eq!(Exception::first_of(b"\x89PNG"), None);
+        assert_eq!(Exception::first_of(b"<WMS_Capabilities><Capability><Exception><Format>XML</Format></Exception>"), None);
     }
 
     #[test]

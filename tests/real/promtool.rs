@@ -8,12 +8,13 @@ use crate::front::Front;
 use crate::program;
 
 /// Port 9 (discard): nobody answers there.
+const NOBODY_ELSE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 2)), 9);
 const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9);
 
 #[test]
 fn promtool_finds_nothing_wrong_with_the_metrics() {
     let promtool = program::find("promtool", "prometheus");
-    let front = Front::start(&[("main", NOBODY), ("replica", NOBODY)], "");
+    let front = Front::start(&[("main", NOBODY), ("replica", NOBODY_ELSE)], "");
     // So that the counters of requests, refusals and probes have series too.
     let refused = ureq::get(format!("http://{}/geoserver/wms?SERVICE=WMS&REQUEST=GetMap", front.address())).call();
     assert!(matches!(refused, Err(ureq::Error::StatusCode(503))), "{refused:?}");

@@ -20,8 +20,8 @@ pub(crate) const FLOORS: &[(&str, u8)] = &[
     ("admin", 6),
     ("driver", 6),
     ("app", 7),
-    ("demo", 7),
-    ("cli", 8),
+    ("demo", 8),
+    ("cli", 9),
 ];
 
 /// Above everything: the crate's root, which declares the modules.
