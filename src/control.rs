@@ -58,15 +58,15 @@ impl Control {
         self.change(|cluster| ((), cluster.handle(event, now)));
     }
 
-    /// Tells the cluster how an attempt went; without the lock when there is nothing to learn.
-    pub fn observe(&self, upstream: &Upstream, outcome: Outcome, now: Instant) {
+    /// Tells the cluster how an attempt went that was sent at `sent`; without the lock when there is nothing to learn.
+    pub fn observe(&self, upstream: &Upstream, sent: Instant, outcome: Outcome, now: Instant) {
         let is_news = match outcome {
             Outcome::Success => upstream.load.is_in_doubt(),
             Outcome::Busy => false,
             Outcome::Failure(_) => true,
         };
         if is_news {
-            self.handle(Event::Observed { upstream: upstream.id, outcome }, now);
+            self.handle(Event::Observed { upstream: upstream.id, sent, outcome }, now);
         }
     }
 

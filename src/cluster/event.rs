@@ -1,7 +1,7 @@
 //! What the cluster is told, and what it asks for.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Upstream, UpstreamId};
 use crate::config::Config;
@@ -16,8 +16,10 @@ pub enum Event {
         upstream: UpstreamId,
         report: ProbeReport,
     },
+    /// An attempt ended that was sent at `sent`.
     Observed {
         upstream: UpstreamId,
+        sent: Instant,
         outcome: Outcome,
     },
     /// Time passed.

@@ -100,7 +100,7 @@ impl Cluster {
         match event {
             Event::Configured(config) => self.configured(config, now),
             Event::Probed { upstream, report } => self.probed(upstream, report, now),
-            Event::Observed { upstream, outcome } => self.observed(upstream, outcome, now),
+            Event::Observed { upstream, sent, outcome } => self.observed(upstream, sent, outcome, now),
             Event::Tick => {}
         }
         self.settle(now);
@@ -172,10 +172,10 @@ impl Cluster {
         self.report(at, change);
     }
 
-    fn observed(&mut self, id: UpstreamId, outcome: Outcome, now: Instant) {
+    fn observed(&mut self, id: UpstreamId, sent: Instant, outcome: Outcome, now: Instant) {
         let Some(at) = self.position(id) else { return };
         let may_eject = self.may_eject(at);
-        let change = self.tracked[at].observed(outcome, now, &self.config.health, may_eject);
+        let change = self.tracked[at].observed(outcome, sent, now, &self.config.health, may_eject);
         self.report(at, change);
     }
 

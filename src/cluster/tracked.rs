@@ -151,15 +151,22 @@ impl Tracked {
         health.into_iter().chain(half_open)
     }
 
-    /// An attempt ended. Says nothing about who is not up and ready: probes and orders decide there.
-    pub(super) fn observed(&mut self, outcome: Outcome, now: Instant, config: &Health, may_eject: bool) -> Option<What> {
+    /// An attempt ended that was sent at `sent`. Says nothing about who is not up and ready: probes and orders decide there.
+    pub(super) fn observed(
+        &mut self,
+        outcome: Outcome,
+        sent: Instant,
+        now: Instant,
+        config: &Health,
+        may_eject: bool,
+    ) -> Option<What> {
         if !self.is_fit() {
             return None;
         }
         match outcome {
-            Outcome::Success => self.ejection.succeeded(now).then(|| self.returned(now, config)),
+            Outcome::Success => self.ejection.succeeded(sent, now).then(|| self.returned(now, config)),
             Outcome::Busy => None,
-            Outcome::Failure(cause) => self.blame(cause, now, config, may_eject),
+            Outcome::Failure(cause) => self.blame(cause, sent, now, config, may_eject),
         }
     }
 
@@ -231,12 +238,12 @@ impl Tracked {
     }
 
     /// Evidence against it. Probes shall have a look soon, whether or not it can be ejected.
-    fn blame(&mut self, cause: Cause, now: Instant, config: &Health, may_eject: bool) -> Option<What> {
+    fn blame(&mut self, cause: Cause, sent: Instant, now: Instant, config: &Health, may_eject: bool) -> Option<What> {
         self.probes.hasten(now, config.interval.min(config.down_interval));
         if !self.is_ejectable() || config.ejection_failures == 0 {
             return None;
         }
-        let length = self.ejection.failed(cause.severity(), now, config, may_eject)?;
+        let length = self.ejection.failed(cause.severity(), sent, now, config, may_eject)?;
         self.changed = now;
         self.last_cause = Some(cause.clone());
         Some(What::Ejected { until: now + length, length, cause })

@@ -66,8 +66,8 @@ fn a_healthy_cluster_serves_requests_without_the_lock() {
     assert!(needs_no_lock(&control, move |control| {
         for _ in 0..100 {
             let selection = control.snapshot().select(Map, &Tried::default(), now).unwrap();
-            control.observe(&selection.upstream, Outcome::Success, now);
-            control.observe(&selection.upstream, Outcome::Busy, now);
+            control.observe(&selection.upstream, now, Outcome::Success, now);
+            control.observe(&selection.upstream, now, Outcome::Busy, now);
         }
     }));
 }
@@ -77,8 +77,8 @@ fn a_success_is_heard_where_there_is_evidence_to_weaken() {
     let (control, now) = up(3);
     let slave1 = slave(&control, "slave1");
     for _ in 0..100 {
-        control.observe(&slave1, Outcome::Failure(Cause::Status(500)), now);
-        control.observe(&slave1, Outcome::Success, now);
+        control.observe(&slave1, now, Outcome::Failure(Cause::Status(500)), now);
+        control.observe(&slave1, now, Outcome::Success, now);
     }
     assert_eq!(control.status(now).upstreams[1].ejected_for, None);
     assert!(!slave1.load.is_in_doubt());
@@ -88,7 +88,7 @@ fn a_success_is_heard_where_there_is_evidence_to_weaken() {
 fn what_requests_can_see_is_published_before_the_change_returns() {
     let (control, now) = up(3);
     let slave1 = slave(&control, "slave1");
-    (0..2).for_each(|_| control.observe(&slave1, out_of_memory(), now));
+    (0..2).for_each(|_| control.observe(&slave1, now, out_of_memory(), now));
     assert!(control.snapshot().serving(Map).all(|upstream| upstream.name != slave1.name));
     control.set_mode("slave2", Mode::Drain, false, now).unwrap();
     assert!(control.snapshot().serving(Map).all(|upstream| upstream.name.as_str() != "slave2"));
@@ -98,7 +98,7 @@ fn what_requests_can_see_is_published_before_the_change_returns() {
 fn what_requests_cannot_see_is_not_published() {
     let (control, now) = up(3);
     let before = control.snapshot_full();
-    control.observe(&slave(&control, "slave1"), Outcome::Failure(Cause::Truncated), now);
+    control.observe(&slave(&control, "slave1"), now, Outcome::Failure(Cause::Truncated), now);
     pass_probes(&control, now + Duration::from_secs(10));
     assert!(Arc::ptr_eq(&before, &control.snapshot_full()));
 }
@@ -152,13 +152,13 @@ fn every_transition_is_logged_once_and_warns_when_it_is_for_the_worse() {
     let (control, now) = up(2);
     let slave1 = slave(&control, "slave1");
     let lines = logged(|| {
-        (0..2).for_each(|_| control.observe(&slave1, out_of_memory(), now));
+        (0..2).for_each(|_| control.observe(&slave1, now, out_of_memory(), now));
         let (mut drain, half_open) = (None, now + Duration::from_secs(10));
         while let Some(action) = control.poll_action(half_open) {
             drain = Some(action);
         }
         drop(drain);
-        control.observe(&slave1, Outcome::Success, half_open);
+        control.observe(&slave1, half_open, Outcome::Success, half_open);
     });
     let expected = [
         r#"WARN upstream=slave1 ejected=10s cause="node fault: java.lang.OutOfMemoryError""#,
@@ -194,7 +194,7 @@ fn requests_and_config_reloads_race_without_losing_a_place() {
             for turn in 0..2_000 {
                 let selection = control.snapshot().select(Map, &Tried::default(), now).unwrap();
                 let is_failure = turn % 7 == seed;
-                control.observe(&selection.upstream, if is_failure { out_of_memory() } else { Outcome::Success }, now);
+                control.observe(&selection.upstream, now, if is_failure { out_of_memory() } else { Outcome::Success }, now);
             }
         };
         (0..3).for_each(|seed| drop(scope.spawn(move || requests(seed))));

@@ -19,6 +19,9 @@
 //! It has to be this quick because least in-flight is drawn to a broken instance: it answers fastest, so it is always the
 //! least loaded.
 //!
+//! What was sent before the present state began says nothing about it: a request that was on its way before the ejection neither
+//! decides the trial nor counts after the return, however late it ends.
+//!
 //! How long: `ejection`, doubled with each ejection up to `ejection_max`; one doubling is forgotten for every `ejection_max` of
 //! serving without a new one. Whether one may be ejected at all, so that some remain, is for `cluster` to say: only it sees
 //! the others.
@@ -57,8 +60,8 @@ pub struct Ejection {
     evidence: Evidence,
     /// Times the next ejection's length is doubled.
     doublings: u32,
-    /// Since when it has been serving.
-    serving_since: Instant,
+    /// When the present state began.
+    since: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +79,7 @@ struct Evidence {
 
 impl Ejection {
     pub fn new(now: Instant) -> Self {
-        Self { state: State::Serving, evidence: Evidence::default(), doublings: 0, serving_since: now }
+        Self { state: State::Serving, evidence: Evidence::default(), doublings: 0, since: now }
     }
 
     /// Ejected or half-open: not one of those who serve.
@@ -103,28 +106,35 @@ impl Ejection {
         match self.state {
             State::Serving => self.evidence != Evidence::default(),
             State::HalfOpen => true,
-            // What still arrives was sent before, and is old news.
             State::Ejected { .. } => false,
         }
     }
 
-    /// A request succeeded. True if that ends the trial.
-    pub fn succeeded(&mut self, now: Instant) -> bool {
+    /// A request that was sent at `sent` succeeded. True if that ends the trial.
+    pub fn succeeded(&mut self, sent: Instant, now: Instant) -> bool {
         match self.state {
             State::Serving => {
                 self.evidence.weaken();
                 false
             }
             State::Ejected { .. } => false,
-            State::HalfOpen => {
-                self.clear(now);
-                true
-            }
+            State::HalfOpen => sent >= self.since && self.clear(now),
         }
     }
 
-    /// A request failed. The length of the ejection, if that convicts and, unless it is half-open anyway, `may_eject`.
-    pub fn failed(&mut self, severity: Severity, now: Instant, config: &Health, may_eject: bool) -> Option<Duration> {
+    /// A request that was sent at `sent` failed. The length of the ejection, if that convicts and, unless it is half-open
+    /// anyway, `may_eject`.
+    pub fn failed(
+        &mut self,
+        severity: Severity,
+        sent: Instant,
+        now: Instant,
+        config: &Health,
+        may_eject: bool,
+    ) -> Option<Duration> {
+        if sent < self.since {
+            return None;
+        }
         let convicted = match self.state {
             State::Serving => {
                 self.evidence.add(severity);
@@ -140,7 +150,7 @@ impl Ejection {
     pub fn passed_time(&mut self, now: Instant) -> bool {
         let is_over = matches!(self.state, State::Ejected { until } if until <= now);
         if is_over {
-            self.state = State::HalfOpen;
+            self.enter(State::HalfOpen, now);
         }
         is_over
     }
@@ -148,12 +158,12 @@ impl Ejection {
     /// Serves again, without evidence. How long the next ejection takes is not forgotten. True if it was set aside.
     pub fn clear(&mut self, now: Instant) -> bool {
         let was_set_aside = self.is_set_aside();
-        if was_set_aside {
-            self.serving_since = now;
-        }
-        self.state = State::Serving;
-        self.evidence = Evidence::default();
+        self.enter(State::Serving, now);
         was_set_aside
+    }
+
+    fn enter(&mut self, state: State, now: Instant) {
+        (self.state, self.since, self.evidence) = (state, now, Evidence::default());
     }
 
     fn eject(&mut self, now: Instant, config: &Health) -> Duration {
@@ -162,13 +172,12 @@ impl Ejection {
         }
         let length = config.ejection.saturating_mul(1 << self.doublings).min(config.ejection_max);
         self.doublings = (self.doublings + 1).min(MOST_DOUBLINGS);
-        self.evidence = Evidence::default();
-        self.state = State::Ejected { until: now + length };
+        self.enter(State::Ejected { until: now + length }, now);
         length
     }
 
     fn forget(&mut self, now: Instant, config: &Health) {
-        let served = now.saturating_duration_since(self.serving_since);
+        let served = now.saturating_duration_since(self.since);
         let forgotten = served.as_nanos() / config.ejection_max.as_nanos().max(1);
         self.doublings = self.doublings.saturating_sub(u32::try_from(forgotten).unwrap_or(u32::MAX));
     }
@@ -231,11 +240,15 @@ mod tests {
         }
 
         fn fail(&mut self, severity: Severity) -> Option<Duration> {
-            self.ejection.failed(severity, self.now, &config(), true)
+            self.fail_late(severity, self.now)
+        }
+
+        fn fail_late(&mut self, severity: Severity, sent: Instant) -> Option<Duration> {
+            self.ejection.failed(severity, sent, self.now, &config(), true)
         }
 
         fn succeed(&mut self) -> bool {
-            self.ejection.succeeded(self.now)
+            self.ejection.succeeded(self.now, self.now)
         }
 
         fn wait(&mut self, time: Duration) -> bool {
@@ -300,7 +313,7 @@ mod tests {
     fn nobody_is_ejected_who_is_needed_and_the_next_failure_asks_again() {
         let mut record = Record::new();
         let (now, config) = (record.now, config());
-        assert!((0..100).all(|_| record.ejection.failed(NodeFault, now, &config, false).is_none()));
+        assert!((0..100).all(|_| record.ejection.failed(NodeFault, now, now, &config, false).is_none()));
         assert!(!record.ejection.is_set_aside());
         assert!(record.fail(Ordinary).is_some());
     }
@@ -315,12 +328,31 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_before_the_ejection_neither_lengthens_nor_ends_it() {
+    fn what_ends_during_the_ejection_neither_lengthens_nor_ends_it() {
         let mut record = Record::new();
         record.eject();
         assert!(!record.succeed());
         assert_eq!(record.fail(NodeFault), None);
         assert_eq!(record.ejection.ejected_until(), Some(record.now + FIRST));
+    }
+
+    #[test]
+    fn what_was_sent_before_the_trial_does_not_decide_it() {
+        let mut record = Record::new();
+        let before = record.now;
+        let length = record.eject();
+        record.wait(length);
+        assert_eq!(record.fail_late(NodeFault, before), None);
+        assert!(!record.ejection.succeeded(before, record.now) && record.ejection.is_half_open());
+        assert!(record.succeed());
+    }
+
+    #[test]
+    fn what_was_sent_before_the_return_does_not_count_after_it() {
+        let mut record = Record::new();
+        let before = record.now;
+        record.serve_a_sentence();
+        assert!((0..100).all(|_| record.fail_late(NodeFault, before).is_none()));
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl FrontDoor {
         if let Outcome::Failure(cause) = &outcome {
             attempt.failure = Some(cause.clone());
         }
-        self.parts.control.observe(&attempt.upstream, outcome, Instant::now());
+        self.parts.control.observe(&attempt.upstream, attempt.started, outcome, Instant::now());
     }
 
     /// Learns from a failed attempt and decides whether another follows.
@@ -153,7 +153,7 @@ impl FrontDoor {
             elapsed: now - ctx.started,
             is_body_replayable: is_body_replayable(session, ctx),
         };
-        let others = self.parts.control.snapshot().select(ctx.class(), &ctx.tried, now).is_ok();
+        let others = self.parts.control.snapshot().has_place(ctx.class(), &ctx.tried);
         let allowed =
             others && retry::decide(ctx.rule, limits, situation, || self.parts.budget.try_retry(limits.budget_percent, now));
         if allowed {

@@ -1,5 +1,7 @@
 //! Clients: requests arrive, are tried, fail and are tried elsewhere.
 
+use std::time::Instant;
+
 use geofront::cluster::{Event, NoUpstream, Outcome, Selection, Tried, UpstreamId};
 use geofront::ogc::RequestClass;
 
@@ -23,6 +25,7 @@ pub(crate) struct Attempt {
     request: Request,
     key: Key,
     selection: Selection,
+    sent: Instant,
     outcome: Option<Outcome>,
 }
 
@@ -74,15 +77,15 @@ impl World {
         request.keys.push(key.clone());
         let (after, outcome) = self.condition(key.1).attempt(&mut self.chance);
         let number = self.plan(after, Todo::EndAttempt);
-        self.attempts.insert(number, Attempt { request, key, selection, outcome });
+        self.attempts.insert(number, Attempt { request, key, selection, sent: self.now, outcome });
     }
 
     pub(crate) fn end_attempt(&mut self, number: u64) {
-        let Attempt { request, key, selection, outcome } = self.attempts.remove(&number).expect("an attempt ends once");
+        let Attempt { request, key, selection, sent, outcome } = self.attempts.remove(&number).expect("an attempt ends once");
         let Selection { upstream, lease } = selection;
         let has_failed = matches!(outcome, Some(Outcome::Failure(_)));
         if let Some(outcome) = outcome {
-            self.observe(upstream.id, outcome);
+            self.observe(upstream.id, sent, outcome);
         }
         match self.ledger.get_mut(&key) {
             Some(entry) => {
@@ -99,7 +102,7 @@ impl World {
     }
 
     /// As `Control` does: a success is reported only where it would change something.
-    fn observe(&mut self, upstream: UpstreamId, outcome: Outcome) {
+    fn observe(&mut self, upstream: UpstreamId, sent: Instant, outcome: Outcome) {
         let (pool, set_aside) = self.oracle().pool();
         if matches!(outcome, Outcome::Failure(_)) && set_aside > 0 && (set_aside + 1) * 2 > pool {
             self.tally.count("the ceiling reached");
@@ -107,7 +110,7 @@ impl World {
         let in_doubt = |entry: &Entry| entry.upstream.as_ref().is_some_and(|u| u.id == upstream && u.load.is_in_doubt());
         let is_news = outcome != Outcome::Success || self.ledger.values().any(in_doubt);
         if is_news {
-            self.handle(Event::Observed { upstream, outcome });
+            self.handle(Event::Observed { upstream, sent, outcome });
         }
     }
 }

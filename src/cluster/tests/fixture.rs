@@ -83,7 +83,7 @@ impl World {
 
     pub(super) fn observe(&mut self, name: &str, outcome: Outcome) -> Vec<String> {
         let upstream = self.id(name);
-        self.handle(Event::Observed { upstream, outcome })
+        self.handle(Event::Observed { upstream, sent: self.now, outcome })
     }
 
     pub(super) fn report_probe(&mut self, upstream: UpstreamId, outcome: Outcome) -> Vec<String> {
