@@ -44,7 +44,6 @@ const CASES: &[(&str, &str, &str)] = &[
     ("timeouts.client_body", "+", "+[timeouts]\nclient_body = \"6s\"\n"),
     ("timeouts.client_write", "+", "+[timeouts]\nclient_write = \"6s\"\n"),
     ("timeouts.keep_alive", "+", "+[timeouts]\nkeep_alive = \"6s\"\n"),
-    ("timeouts.upstream_stall", "+", "+[timeouts]\nupstream_stall = \"6s\"\n"),
     ("timeouts.upstream_idle", "+", "+[timeouts]\nupstream_idle = \"6s\"\n"),
     ("retry.attempts", "+", "+[retry]\nattempts = 6\n"),
     ("retry.window", "+", "+[retry]\nwindow = \"6s\"\n"),

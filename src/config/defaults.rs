@@ -77,8 +77,6 @@ pub(super) const CLIENT_BODY: Duration = seconds(60);
 pub(super) const CLIENT_WRITE: Duration = seconds(60);
 /// Longer than a user looks at a map before panning on.
 pub(super) const KEEP_ALIVE: Duration = seconds(75);
-/// WFS and WCS stream while they compute; GeoServer can be busy for minutes between two parts of a large answer.
-pub(super) const UPSTREAM_STALL: Duration = minutes(5);
 /// Below the 20 s after which Tomcat, in its default configuration, closes an idle connection under our hands.
 pub(super) const UPSTREAM_IDLE: Duration = seconds(15);
 

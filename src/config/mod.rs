@@ -109,8 +109,6 @@ pub struct Timeouts {
     pub client_write: Duration,
     /// An idle client connection is kept this long.
     pub keep_alive: Duration,
-    /// Between two parts of an answer. There is no limit on the whole: downloads that progress go on.
-    pub upstream_stall: Duration,
     /// An idle upstream connection is kept this long: below Tomcat's 20 s in geOrchestra.
     pub upstream_idle: Duration,
 }
@@ -137,6 +135,7 @@ pub enum ServedBy {
 /// One class's limits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClassConfig {
+    /// Until the answer begins, and then between any two parts of it. There is no limit on the whole: downloads that progress go on.
     pub first_byte: Duration,
     /// Bytes.
     pub max_body: u64,

@@ -114,7 +114,6 @@ table!(RawTimeouts {
     client_body: Duration,
     client_write: Duration,
     keep_alive: Duration,
-    upstream_stall: Duration,
     upstream_idle: Duration,
 });
 

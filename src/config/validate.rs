@@ -85,7 +85,6 @@ impl Check<'_> {
             client_body: self.within("timeouts.client_body", &raw.client_body, defaults::CLIENT_BODY, times.clone()),
             client_write: self.within("timeouts.client_write", &raw.client_write, defaults::CLIENT_WRITE, times.clone()),
             keep_alive: self.within("timeouts.keep_alive", &raw.keep_alive, defaults::KEEP_ALIVE, times.clone()),
-            upstream_stall: self.within("timeouts.upstream_stall", &raw.upstream_stall, defaults::UPSTREAM_STALL, times.clone()),
             upstream_idle: self.within("timeouts.upstream_idle", &raw.upstream_idle, defaults::UPSTREAM_IDLE, times),
         }
     }
