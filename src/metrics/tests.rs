@@ -1,6 +1,6 @@
 //! Scrapes, read back the way Prometheus reads them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use super::*;
@@ -190,4 +190,28 @@ fn histogram_buckets_never_fall_and_end_at_the_count() {
         .collect();
     assert!(buckets.is_sorted());
     assert_eq!(buckets.last(), Some(&parse(&text)["geofront_request_seconds_count{class=\"tile\"}"]));
+}
+
+/// A scrape with something in every family.
+fn full_scrape() -> String {
+    let metrics = Metrics::new();
+    let a = metrics.upstream(&name("a"));
+    metrics.finished(RequestClass::Map, Some(&a), 200, Duration::ZERO, Some(Duration::ZERO));
+    metrics.refused(RequestClass::Map, "no-upstream");
+    metrics.retried(RequestClass::Map, "connect");
+    metrics.probed(&name("a"), "passed");
+    metrics.ejected(&name("a"), "reset");
+    metrics.config_reloaded("applied");
+    metrics.render(&cluster(&["a"]))
+}
+
+#[test]
+fn the_manual_names_every_metric_and_no_other() {
+    let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+    let manual = include_str!("../../docs/operations.md");
+    let words = manual.split(|c| !is_name(c)).filter(|word| word.starts_with("geofront_"));
+    let named: BTreeSet<&str> = words.map(|word| word.trim_end_matches("_bucket")).collect();
+    let scrape = full_scrape();
+    let families = scrape.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    assert_eq!(named, families.collect::<BTreeSet<&str>>());
 }
