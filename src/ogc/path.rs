@@ -126,12 +126,11 @@ fn reading_of(piece: &[u8]) -> Option<Reading> {
         }
         is_ascii &= byte.is_ascii();
     }
-    if is_ascii && !piece.contains(&b'%') {
-        return Some(dots(piece));
+    if !is_ascii {
+        let decoded: Vec<u8> = decode(piece, Encoding::Path).flatten().collect();
+        str::from_utf8(&decoded).ok()?;
     }
-    let decoded: Vec<u8> = decode(piece, Encoding::Path).flatten().collect();
-    std::str::from_utf8(&decoded).ok()?;
-    Some(dots(&decoded))
+    Some(dots(Word::of_segment(piece).as_bytes()))
 }
 
 fn dots(name: &[u8]) -> Reading {

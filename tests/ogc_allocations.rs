@@ -1,0 +1,64 @@
+//! The promise that classifying a request as map clients send them allocates nothing.
+
+use allocation_counter::measure;
+use geofront::ogc::{RequestClass, RequestHead, body_need, classify, error_shape};
+
+const USUAL: [(&str, RequestClass); 8] = [
+    (
+        "/geoserver/wms?service=WMS&version=1.1.1&request=GetMap&layers=geor:roads&styles=&bbox=-180,-90,180,90&width=768&height=330\
+         &srs=EPSG:4326&format=image/png",
+        RequestClass::Map,
+    ),
+    (
+        "/geoserver/geor/wms?SERVICE=WMS&VERSION=1.3.0&REQUEST=GetMap&FORMAT=image%2Fpng&TRANSPARENT=true&LAYERS=geor%3Aroads\
+         &TILED=true&STYLES=&WIDTH=256&HEIGHT=256&CRS=EPSG%3A3857&BBOX=626172.13%2C6261721.35%2C939258.20%2C6574807.42",
+        RequestClass::Tile,
+    ),
+    ("/geoserver/gwc/service/tms/1.0.0/geor%3Aroads@EPSG%3A900913@png/10/512/600.png", RequestClass::Tile),
+    (
+        "/geoserver/gwc/service/wmts?layer=geor%3Aroads&tilematrixset=EPSG%3A900913&Service=WMTS&Request=GetTile&Version=1.0.0",
+        RequestClass::Tile,
+    ),
+    ("/geoserver/wfs?service=WFS&version=2.0.0&request=GetFeature&typeNames=geor%3Aroads&count=10", RequestClass::Feature),
+    ("/geoserver/wfs/Get%46eature?typeName=geor%3Aroads&cql_filter=name+%3D+%27a%27", RequestClass::Feature),
+    ("/geoserver//re%73t;x/workspaces/../workspaces.json", RequestClass::Admin),
+    ("/geoserver/web/wicket/page?7-1.IFormSubmitListener-form", RequestClass::Ui),
+];
+
+#[test]
+fn a_usual_request_is_classified_without_an_allocation() {
+    for (target, class) in USUAL {
+        let head = RequestHead { method: "GET", target: target.as_bytes(), content_type: None };
+        let mut found = None;
+        let counted = measure(|| {
+            let classified = classify(&head, "/geoserver", Some(b""));
+            found = Some((classified.class, body_need(&head, "/geoserver"), error_shape(&classified, &head)));
+        });
+        assert_eq!(counted.count_total, 0, "{target}");
+        assert_eq!(found.map(|(class, _, _)| class), Some(class), "{target}");
+    }
+}
+
+#[test]
+fn a_form_is_classified_without_an_allocation() {
+    let content_type = Some("application/x-www-form-urlencoded; charset=UTF-8");
+    let head = RequestHead { method: "POST", target: b"/geoserver/wms", content_type };
+    let counted = measure(|| {
+        let classified = classify(&head, "/geoserver", Some(b"SERVICE=WMS&REQUEST=GetMap&LAYERS=geor%3Aroads"));
+        assert_eq!(classified.class, RequestClass::Map);
+    });
+    assert_eq!(counted.count_total, 0);
+}
+
+#[test]
+fn the_layer_of_a_usual_request_is_told_without_an_allocation() {
+    let target = b"/geoserver/wms?service=WMS&request=GetMap&layers=geor:roads";
+    let classified = classify(&RequestHead { method: "GET", target, content_type: None }, "/geoserver", None);
+    let counted = measure(|| assert_eq!(classified.layer(target).as_deref(), Some("geor:roads")));
+    assert_eq!(counted.count_total, 0);
+}
+
+#[test]
+fn allocations_are_counted_at_all() {
+    assert_eq!(measure(|| drop(std::hint::black_box(vec![0_u8; 100]))).count_total, 1);
+}
