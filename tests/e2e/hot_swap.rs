@@ -98,3 +98,21 @@ async fn two_hundred_reloads_under_load_fail_no_request_and_lose_no_count() {
     rig.until("every place is given back", |rig| rig.in_flight() == 0).await;
     assert!(rig.app.control.snapshot().revision > 100);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_by_rename_or_by_a_swapped_link_takes_effect_as_one_in_place() {
+    let rig = Plan::replicas(1).start().await;
+    let path = rig.config_path();
+    let (beside, target) = (path.with_extension("new"), path.with_extension("target"));
+    let heavier = |weight: u32| rig.config().replace("[upstreams.slave1]", &format!("[upstreams.slave1]\nweight = {weight}"));
+    let first = heavier(50);
+    // As vim and Ansible do.
+    std::fs::write(&beside, &first).unwrap();
+    std::fs::rename(&beside, &path).unwrap();
+    rig.until("the renamed file is in force", |rig| rig.upstream("slave1").weight == 50).await;
+    // As Kubernetes does.
+    std::fs::write(&target, first.replace("weight = 50", "weight = 60")).unwrap();
+    std::os::unix::fs::symlink(&target, &beside).unwrap();
+    std::fs::rename(&beside, &path).unwrap();
+    rig.until("what the link leads to is in force", |rig| rig.upstream("slave1").weight == 60).await;
+}
