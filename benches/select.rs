@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
-use geofront::balance::Lease;
+use geofront::balance::{Lease, Room};
 use geofront::cluster::{Action, Event, Outcome, ProbeReport, Tried};
 use geofront::config::{Config, MapEnvironment};
 use geofront::control::Control;
@@ -38,7 +38,7 @@ fn under_load(control: &Control) -> Vec<Lease> {
     let snapshot = control.snapshot();
     let counts = [3, 6, 2, 7, 4, 1, 5].into_iter().cycle();
     let serving = snapshot.serving(RequestClass::Map).zip(counts);
-    serving.flat_map(|(upstream, count)| (0..count).filter_map(|_| upstream.load.try_lease(u32::MAX))).collect()
+    serving.flat_map(|(upstream, count)| (0..count).filter_map(|_| upstream.load.try_lease(Room::UNLIMITED))).collect()
 }
 
 fn select(criterion: &mut Criterion) {

@@ -1,42 +1,103 @@
 //! How much an upstream is doing now, and the claim that one attempt holds on it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Live leases on one upstream. Outlives snapshots and config reloads: the only state that readers and writers share.
 ///
-/// Alone on its cache lines (two, for the adjacent-line prefetcher): every request on every core writes here. All orderings
-/// are relaxed: each field is a fact by itself, and nothing else is published through it.
+/// Alone on its cache lines (two, for the adjacent-line prefetcher): every request on every core writes here. The orderings
+/// of the marks are relaxed: each is a fact by itself, and nothing else is published through it. The counts and the closed door
+/// are one word, so that whoever has closed the door and then reads nobody inside knows that nobody comes in any more, whatever
+/// old snapshot they hold.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Load {
-    in_flight: AtomicU32,
+    /// See [`Occupancy`].
+    word: AtomicU64,
     /// The one place of an upstream that is half-open is taken. Written by leases.
     on_trial: AtomicBool,
     /// A success would tell the cluster something. Written by the cluster, read by whoever has a success to report.
     in_doubt: AtomicBool,
 }
 
-impl Load {
-    pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Ordering::Relaxed)
+/// How many may be in flight for a request to get in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Fewer than this in all.
+    pub all: u32,
+    /// For a heavy request: also fewer than this that are heavy. `None` for a light one.
+    pub heavy: Option<u32>,
+}
+
+impl Room {
+    /// For a light request, and no cap.
+    pub const UNLIMITED: Self = Self { all: u32::MAX, heavy: None };
+
+    pub const fn light(cap: u32) -> Self {
+        Self { all: cap, heavy: None }
     }
 
-    /// Takes a place unless `cap` are taken; exact under concurrency.
-    pub fn try_lease(self: &Arc<Self>, cap: u32) -> Option<Lease> {
-        self.enter(cap).then(|| Lease { load: Arc::clone(self), is_trial: false })
+    const fn has_place(self, now: Occupancy) -> bool {
+        let has_share = match self.heavy {
+            Some(share) => now.heavy() < share,
+            None => true,
+        };
+        !now.is_closed() && now.all() < self.all && has_share
+    }
+}
+
+/// The counts and the closed door, in one word: 32 bits for all in flight, 31 for the heavy among them, one for the door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Occupancy(u64);
+
+impl Occupancy {
+    const ONE: u64 = 1;
+    const ONE_HEAVY: u64 = 1 | (1 << 32);
+    const CLOSED: u64 = 1 << 63;
+
+    const fn all(self) -> u32 {
+        self.0 as u32
+    }
+
+    const fn heavy(self) -> u32 {
+        ((self.0 & !Self::CLOSED) >> 32) as u32
+    }
+
+    const fn is_closed(self) -> bool {
+        self.0 & Self::CLOSED != 0
+    }
+}
+
+impl Load {
+    pub fn in_flight(&self) -> u32 {
+        self.occupancy().all()
+    }
+
+    /// Those of [`Self::in_flight`] that are heavy.
+    pub fn heavy_in_flight(&self) -> u32 {
+        self.occupancy().heavy()
+    }
+
+    /// Takes a place if there is room; exact under concurrency. The lease counts as heavy if `room` says how many may.
+    pub fn try_lease(self: &Arc<Self>, room: Room) -> Option<Lease> {
+        self.enter(room).then(|| Lease { load: Arc::clone(self), is_trial: false, is_heavy: room.heavy.is_some() })
     }
 
     /// Takes the only place of an upstream on trial, whatever leases from before are still running.
-    pub fn try_trial(self: &Arc<Self>, cap: u32) -> Option<Lease> {
+    pub fn try_trial(self: &Arc<Self>, room: Room) -> Option<Lease> {
         if self.on_trial.swap(true, Ordering::Relaxed) {
             return None;
         }
-        if !self.enter(cap) {
+        if !self.enter(room) {
             self.on_trial.store(false, Ordering::Relaxed);
             return None;
         }
-        Some(Lease { load: Arc::clone(self), is_trial: true })
+        Some(Lease { load: Arc::clone(self), is_trial: true, is_heavy: room.heavy.is_some() })
+    }
+
+    /// Whether [`Self::try_lease`] would succeed now.
+    pub fn has_room(&self, room: Room) -> bool {
+        room.has_place(self.occupancy())
     }
 
     pub fn is_on_trial(&self) -> bool {
@@ -51,8 +112,27 @@ impl Load {
         self.in_doubt.store(in_doubt, Ordering::Relaxed);
     }
 
-    fn enter(&self, cap: u32) -> bool {
-        self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < cap).then_some(n + 1)).is_ok()
+    /// Nobody gets a place from now on, not even from a snapshot taken before. Once nothing is in flight, nothing will be.
+    pub fn close(&self) {
+        self.word.fetch_or(Occupancy::CLOSED, Ordering::Relaxed);
+    }
+
+    pub fn open(&self) {
+        self.word.fetch_and(!Occupancy::CLOSED, Ordering::Relaxed);
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.occupancy().is_closed()
+    }
+
+    fn occupancy(&self) -> Occupancy {
+        Occupancy(self.word.load(Ordering::Relaxed))
+    }
+
+    fn enter(&self, room: Room) -> bool {
+        let one = if room.heavy.is_some() { Occupancy::ONE_HEAVY } else { Occupancy::ONE };
+        let entered = |word| room.has_place(Occupancy(word)).then_some(word + one);
+        self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, entered).is_ok()
     }
 }
 
@@ -62,6 +142,7 @@ impl Load {
 pub struct Lease {
     load: Arc<Load>,
     is_trial: bool,
+    is_heavy: bool,
 }
 
 impl Lease {
@@ -69,12 +150,18 @@ impl Lease {
     pub fn is_trial(&self) -> bool {
         self.is_trial
     }
+
+    /// Whether it counts against the share of heavy requests.
+    pub fn is_heavy(&self) -> bool {
+        self.is_heavy
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let before = self.load.in_flight.fetch_sub(1, Ordering::Relaxed);
-        debug_assert!(before > 0, "a lease was given back twice");
+        let one = if self.is_heavy { Occupancy::ONE_HEAVY } else { Occupancy::ONE };
+        let before = Occupancy(self.load.word.fetch_sub(one, Ordering::Relaxed));
+        debug_assert!(before.all() > 0 && (!self.is_heavy || before.heavy() > 0), "a lease was given back twice");
         if self.is_trial {
             self.load.on_trial.store(false, Ordering::Relaxed);
         }
@@ -88,7 +175,7 @@ mod tests {
     #[test]
     fn a_lease_counts_while_it_lives() {
         let load = Arc::new(Load::default());
-        let lease = load.try_lease(u32::MAX);
+        let lease = load.try_lease(Room::UNLIMITED);
         assert_eq!(load.in_flight(), 1);
         drop(lease);
         assert_eq!(load.in_flight(), 0);
@@ -99,7 +186,7 @@ mod tests {
         let load = Arc::new(Load::default());
         let holder = Arc::clone(&load);
         let panicked = std::thread::spawn(move || {
-            let _lease = holder.try_lease(u32::MAX);
+            let _lease = holder.try_lease(Room::UNLIMITED);
             panic!("the holder fails, as this test wants");
         });
         assert!(panicked.join().is_err());
@@ -111,7 +198,7 @@ mod tests {
         let load = Arc::new(Load::default());
         let leases: Vec<_> = std::thread::scope(|scope| {
             let racers: Vec<_> =
-                (0..8).map(|_| scope.spawn(|| (0..100).map(|_| load.try_lease(50)).collect::<Vec<_>>())).collect();
+                (0..8).map(|_| scope.spawn(|| (0..100).map(|_| load.try_lease(Room::light(50))).collect::<Vec<_>>())).collect();
             racers.into_iter().flat_map(|racer| racer.join().unwrap()).flatten().collect()
         });
         assert_eq!(leases.len(), 50);
@@ -121,10 +208,10 @@ mod tests {
     #[test]
     fn one_trial_at_a_time_beside_whatever_still_runs() {
         let load = Arc::new(Load::default());
-        let _from_before = load.try_lease(u32::MAX);
-        let trial = load.try_trial(u32::MAX).unwrap();
+        let _from_before = load.try_lease(Room::UNLIMITED);
+        let trial = load.try_trial(Room::UNLIMITED).unwrap();
         assert!(trial.is_trial() && load.is_on_trial());
-        assert!(load.try_trial(u32::MAX).is_none());
+        assert!(load.try_trial(Room::UNLIMITED).is_none());
         drop(trial);
         assert_eq!((load.in_flight(), load.is_on_trial()), (1, false));
     }
@@ -132,8 +219,35 @@ mod tests {
     #[test]
     fn a_trial_that_finds_the_upstream_full_is_not_taken() {
         let load = Arc::new(Load::default());
-        let _full = load.try_lease(1);
-        assert!(load.try_trial(1).is_none());
+        let _full = load.try_lease(Room::light(1));
+        assert!(load.try_trial(Room::light(1)).is_none());
         assert!(!load.is_on_trial());
+    }
+
+    #[test]
+    fn heavy_requests_have_a_share_and_light_ones_the_rest() {
+        let load = Arc::new(Load::default());
+        let heavy = Room { all: 4, heavy: Some(1) };
+        let first = load.try_lease(heavy).unwrap();
+        assert!(load.try_lease(heavy).is_none(), "the share is taken");
+        let _light: Vec<_> = (0..3).map(|_| load.try_lease(Room::light(4)).unwrap()).collect();
+        assert!(load.try_lease(Room::light(4)).is_none(), "everything is taken");
+        assert_eq!((load.in_flight(), load.heavy_in_flight()), (4, 1));
+        drop(first);
+        assert_eq!((load.in_flight(), load.heavy_in_flight()), (3, 0));
+        assert!(load.has_room(heavy));
+    }
+
+    #[test]
+    fn nobody_passes_a_closed_door_and_who_is_inside_may_leave() {
+        let load = Arc::new(Load::default());
+        let inside = load.try_lease(Room { all: 9, heavy: Some(9) });
+        load.close();
+        assert!(load.try_lease(Room::UNLIMITED).is_none() && load.try_trial(Room::UNLIMITED).is_none());
+        assert_eq!((load.in_flight(), load.heavy_in_flight(), load.is_closed()), (1, 1, true));
+        drop(inside);
+        assert_eq!(load.in_flight(), 0);
+        load.open();
+        assert!(load.try_lease(Room::UNLIMITED).is_some());
     }
 }

@@ -3,5 +3,5 @@
 mod load;
 mod pick;
 
-pub use load::{Lease, Load};
+pub use load::{Lease, Load, Room};
 pub use pick::{Candidate, pick, pick_by};

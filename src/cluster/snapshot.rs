@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::{Upstream, UpstreamId};
-use crate::balance::{Candidate, Lease, Load, pick_by};
+use crate::balance::{Candidate, Lease, Load, Room, pick_by};
 use crate::config::{Config, ServedBy, Weight};
 use crate::health::Warmup;
 use crate::ogc::{PerClass, RequestClass};
@@ -221,11 +221,11 @@ impl Place {
     }
 
     fn lease(&self) -> Option<Selection> {
-        self.load.try_lease(u32::MAX).map(|lease| self.selection(lease))
+        self.load.try_lease(Room::UNLIMITED).map(|lease| self.selection(lease))
     }
 
     fn lease_trial(&self) -> Option<Selection> {
-        self.load.try_trial(u32::MAX).map(|lease| self.selection(lease))
+        self.load.try_trial(Room::UNLIMITED).map(|lease| self.selection(lease))
     }
 
     fn selection(&self, lease: Lease) -> Selection {
