@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::units::Size;
-use super::{AccessLog, LogFormat, LogLevel, MainReads};
+use super::{AccessLog, LogFormat, LogLevel, MainReads, StalePolicy};
 use crate::ogc::RequestClass;
 
 const fn seconds(seconds: u64) -> Duration {
@@ -63,6 +63,27 @@ pub(super) const EJECTION_MAX: Duration = minutes(5);
 /// Fewer are seen on a healthy GeoServer when one layer is broken.
 pub(super) const EJECTION_FAILURES: u32 = 5;
 pub(super) const EJECTION_FAILURES_RANGE: RangeInclusive<i64> = 0..=1000;
+
+// ---- [catalog]
+
+/// A change that does not come through geofront is seen this soon; reading a number costs a GeoServer a few milliseconds.
+pub(super) const POLL: Duration = seconds(15);
+/// Publishing a layer is five to eight changes within a second or two, and a reload each would be five to eight times the outage.
+pub(super) const SETTLE: Duration = seconds(3);
+pub(super) const SETTLE_TIMES: RangeInclusive<Duration> = Duration::ZERO..=minutes(60);
+/// Whoever publishes for an hour without a pause shall see some of it meanwhile.
+pub(super) const SETTLE_MAX: Duration = seconds(30);
+/// All others serve while one is reloaded.
+pub(super) const PARALLEL: u32 = 1;
+pub(super) const PARALLEL_RANGE: RangeInclusive<i64> = 1..=100;
+/// Longer than any map; an export that takes longer would keep everybody from seeing the change.
+pub(super) const DRAIN_TIMEOUT: Duration = minutes(2);
+/// Catalogs of a hundred thousand layers on a slow share take minutes, and asking again would double the outage.
+pub(super) const RELOAD_TIMEOUT: Duration = minutes(10);
+/// An old map is better than none, and than all of them from one main.
+pub(super) const STALE: StalePolicy = StalePolicy::Serve;
+/// Longer than a roll usually takes; who publishes wants to see it at once.
+pub(super) const READ_YOUR_WRITES: Duration = minutes(2);
 
 // ---- [timeouts]
 

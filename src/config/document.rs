@@ -67,6 +67,7 @@ fn read_top(kind: Kind, key: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>
         "classes" => read_named(name, value, &mut raw.classes, reading),
         "geoserver" => read_section(name, value, &mut raw.geoserver, reading),
         "health" => read_section(name, value, &mut raw.health, reading),
+        "catalog" => read_section(name, value, &mut raw.catalog, reading),
         "timeouts" => read_section(name, value, &mut raw.timeouts, reading),
         "retry" => read_section(name, value, &mut raw.retry, reading),
         "log" => read_section(name, value, &mut raw.log, reading),

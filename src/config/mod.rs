@@ -4,6 +4,7 @@
 //! the main one, every address is resolved. The file as written lives in `raw.rs`; `validate.rs` turns it into a `Config` or into
 //! all of its problems at once.
 
+mod catalog;
 mod change;
 mod defaults;
 mod diagnostics;
@@ -30,6 +31,7 @@ use ipnet::IpNet;
 
 use crate::ogc::PerClass;
 
+pub use catalog::{Catalog, StalePolicy};
 pub use change::Change;
 pub use diagnostics::{Diagnostics, Finding};
 pub use effective::Effective;
@@ -57,6 +59,7 @@ pub struct Config {
     pub upstreams: Vec<UpstreamConfig>,
     pub geoserver: GeoServer,
     pub health: Health,
+    pub catalog: Catalog,
     pub timeouts: Timeouts,
     pub retry: Retry,
     pub classes: PerClass<ClassConfig>,

@@ -13,7 +13,7 @@ use toml::de::DeValue;
 use super::source::At;
 use super::units::Size;
 use super::value::{FromToml, RawHeaders, Reading, Written};
-use super::{AccessLog, LogFormat, LogLevel, MainReads, Role};
+use super::{AccessLog, LogFormat, LogLevel, MainReads, Role, StalePolicy};
 
 /// One key's value, if there is one.
 #[derive(Clone, Debug, Default)]
@@ -108,6 +108,22 @@ table!(RawHealth {
     ejection_failures: i64,
 });
 
+table!(RawCatalog {
+    poll: Duration,
+    watch: String,
+    settle: Duration,
+    settle_max: Duration,
+    canary_layer: String,
+    parallel: i64,
+    drain_timeout: Duration,
+    reload_timeout: Duration,
+    reload_security: bool,
+    reload_gwc: bool,
+    stale: StalePolicy,
+    read_your_writes: Duration,
+    state_file: String,
+});
+
 table!(RawTimeouts {
     connect: Duration,
     client_header: Duration,
@@ -147,6 +163,7 @@ pub(super) struct Raw {
     pub(super) upstreams: Vec<Named<RawUpstream>>,
     pub(super) geoserver: Section<RawGeoServer>,
     pub(super) health: Section<RawHealth>,
+    pub(super) catalog: Section<RawCatalog>,
     pub(super) timeouts: Section<RawTimeouts>,
     pub(super) retry: Section<RawRetry>,
     pub(super) classes: Vec<Named<RawClass>>,
@@ -155,10 +172,11 @@ pub(super) struct Raw {
 }
 
 /// Every table below the top level with its keys, in the order of the documentation.
-pub(super) const SECTIONS: [(&str, &[&str]); 8] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 9] = [
     ("upstreams", RawUpstream::KEYS),
     ("geoserver", RawGeoServer::KEYS),
     ("health", RawHealth::KEYS),
+    ("catalog", RawCatalog::KEYS),
     ("timeouts", RawTimeouts::KEYS),
     ("retry", RawRetry::KEYS),
     ("classes", RawClass::KEYS),

@@ -4,6 +4,7 @@
 //! and must not exist. A value that is refused is replaced by its default, so that one mistake is told once.
 
 mod access;
+mod catalog;
 mod check;
 mod classes;
 mod geoserver;
@@ -43,6 +44,7 @@ impl Check<'_> {
             upstreams: self.upstreams(&raw.upstreams),
             geoserver: self.geoserver(&raw.geoserver),
             health: self.health(&raw.health.table),
+            catalog: self.catalog(&raw.catalog.table),
             timeouts: self.timeouts(&raw.timeouts.table),
             retry: self.retry(&raw.retry.table),
             classes: self.classes(&raw.classes, &names),
@@ -60,7 +62,7 @@ impl Check<'_> {
             fall: self.count("health.fall", &raw.fall, defaults::FALL, defaults::IN_A_ROW),
             down_interval: self.within("health.down_interval", &raw.down_interval, defaults::DOWN_INTERVAL, times.clone()),
             slow_start: self.within("health.slow_start", &raw.slow_start, defaults::SLOW_START, defaults::SLOW_START_TIMES),
-            probe_layer: self.probe_layer(&raw.probe_layer),
+            probe_layer: self.layer("health.probe_layer", &raw.probe_layer),
             ejection: self.within("health.ejection", &raw.ejection, defaults::EJECTION, times.clone()),
             ejection_max: self.within("health.ejection_max", &raw.ejection_max, defaults::EJECTION_MAX, times),
             ejection_failures: self.count(

@@ -13,7 +13,7 @@ use toml::de::{DeString, DeValue};
 use super::diagnostics::{Problem, suggestion};
 use super::source::{At, FileId, Sources};
 use super::units::{Size, parse_duration, parse_size, show_duration, show_size};
-use super::{AccessLog, LogFormat, LogLevel, MainReads, Role};
+use super::{AccessLog, LogFormat, LogLevel, MainReads, Role, StalePolicy};
 
 /// A value and where it was written.
 #[derive(Clone, Debug)]
@@ -241,6 +241,7 @@ macro_rules! words {
 
 words!(Role, "\"main\" or \"replica\"", "main" => Main, "replica" => Replica);
 words!(MainReads, "\"backup\", \"always\" or \"never\"", "backup" => Backup, "always" => Always, "never" => Never);
+words!(StalePolicy, "\"serve\" or \"avoid\"", "serve" => Serve, "avoid" => Avoid);
 words!(LogFormat, "\"logfmt\" or \"json\"", "logfmt" => Logfmt, "json" => Json);
 words!(LogLevel, "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
     "error" => Error, "warn" => Warn, "info" => Info, "debug" => Debug, "trace" => Trace);
@@ -266,6 +267,25 @@ impl FromToml for i64 {
     fn on_other_type(value: &DeValue<'_>) -> String {
         let is_number = value.as_str().is_some_and(|text| text.parse::<Self>().is_ok());
         if is_number { "without the quotes".to_owned() } else { String::new() }
+    }
+}
+
+impl FromToml for bool {
+    fn rule() -> &'static str {
+        "true or false"
+    }
+
+    fn from_toml(value: &Spanned<DeValue<'_>>, name: &str, reading: &mut Reading<'_>) -> Option<Self> {
+        let read = value.get_ref().as_bool();
+        if read.is_none() {
+            reading.refuse_type::<Self>(name, value);
+        }
+        read
+    }
+
+    fn on_other_type(value: &DeValue<'_>) -> String {
+        let is_word = value.as_str().is_some_and(|text| matches!(text, "true" | "false"));
+        if is_word { "without the quotes".to_owned() } else { String::new() }
     }
 }
 
@@ -354,6 +374,12 @@ impl Show for AccessLog {
 impl Show for String {
     fn show(&self) -> String {
         self.clone()
+    }
+}
+
+impl Show for bool {
+    fn show(&self) -> String {
+        self.to_string()
     }
 }
 

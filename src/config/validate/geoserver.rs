@@ -99,12 +99,11 @@ impl Check<'_> {
         None
     }
 
-    pub(super) fn probe_layer(&mut self, slot: &Slot<String>) -> Option<String> {
-        let layer = self.optional("health.probe_layer", slot)?;
+    pub(super) fn layer(&mut self, key: &str, slot: &Slot<String>) -> Option<String> {
+        let layer = self.optional(key, slot)?;
         let is_name = !layer.is_empty() && layer.len() <= MOST_LAYER_BYTES && !layer.chars().any(|c| c.is_control() || c == ',');
         if !is_name {
-            let title =
-                format!("`health.probe_layer` is \"{}\": must be one layer, such as \"geor:public_layer\"", layer.escape_debug());
+            let title = format!("`{key}` is \"{}\": must be one layer, such as \"geor:public_layer\"", layer.escape_debug());
             let problem = slot.at().map_or_else(|| Problem::new(title.clone()), |at| Problem::new(title.clone()).at(at));
             self.refuse(problem);
         }

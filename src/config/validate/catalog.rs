@@ -1,0 +1,66 @@
+//! `[catalog]`: how replicas are kept at the main's catalog.
+
+use std::path::PathBuf;
+
+use super::check::Check;
+use crate::config::diagnostics::Problem;
+use crate::config::raw::{RawCatalog, Slot};
+use crate::config::{Catalog, defaults};
+
+/// Where systemd keeps what a service wants to find again (`StateDirectory=`).
+const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
+const STATE_FILE: &str = "catalog.json";
+
+impl Check<'_> {
+    pub(super) fn catalog(&mut self, raw: &RawCatalog) -> Catalog {
+        let (times, long) = (defaults::PROBE_TIMES, defaults::TIMES);
+        let catalog = Catalog {
+            poll: self.within("catalog.poll", &raw.poll, defaults::POLL, times),
+            watch: self.whole_path("catalog.watch", &raw.watch, "the data directory"),
+            settle: self.within("catalog.settle", &raw.settle, defaults::SETTLE, defaults::SETTLE_TIMES),
+            settle_max: self.within("catalog.settle_max", &raw.settle_max, defaults::SETTLE_MAX, defaults::SETTLE_TIMES),
+            canary_layer: self.layer("catalog.canary_layer", &raw.canary_layer),
+            parallel: self.count("catalog.parallel", &raw.parallel, defaults::PARALLEL, defaults::PARALLEL_RANGE),
+            drain_timeout: self.within("catalog.drain_timeout", &raw.drain_timeout, defaults::DRAIN_TIMEOUT, long.clone()),
+            reload_timeout: self.within("catalog.reload_timeout", &raw.reload_timeout, defaults::RELOAD_TIMEOUT, long),
+            reload_security: self.value("catalog.reload_security", &raw.reload_security, false),
+            reload_gwc: self.value("catalog.reload_gwc", &raw.reload_gwc, false),
+            stale: self.value("catalog.stale", &raw.stale, defaults::STALE),
+            read_your_writes: self.within(
+                "catalog.read_your_writes",
+                &raw.read_your_writes,
+                defaults::READ_YOUR_WRITES,
+                defaults::SETTLE_TIMES,
+            ),
+            state_file: self.state_file(&raw.state_file),
+        };
+        self.ordered(
+            ("catalog.settle", catalog.settle, raw.settle.at()),
+            ("catalog.settle_max", catalog.settle_max, raw.settle_max.at()),
+        );
+        catalog
+    }
+
+    fn whole_path(&mut self, key: &str, slot: &Slot<String>, what: &str) -> Option<PathBuf> {
+        let path = PathBuf::from(self.optional(key, slot)?);
+        if let Some(at) = slot.at().filter(|_| !path.is_absolute()) {
+            let title = format!("`{key}` is \"{}\": must be the whole path of {what}", path.display());
+            self.refuse(Problem::new(title).at(at));
+        }
+        Some(path)
+    }
+
+    fn state_file(&mut self, slot: &Slot<String>) -> Option<PathBuf> {
+        if !slot.is_absent() {
+            return self.whole_path("catalog.state_file", slot, "a file");
+        }
+        let folders = self.environment.variable(STATE_DIRECTORY).unwrap_or_default();
+        let folder = folders.split(':').next().filter(|folder| folder.starts_with('/'));
+        let file = folder.map(|folder| PathBuf::from(folder).join(STATE_FILE));
+        match &file {
+            Some(path) => self.note_derived("catalog.state_file", path.display().to_string(), "$STATE_DIRECTORY"),
+            None => self.note("catalog.state_file", String::new(), None),
+        }
+        file
+    }
+}
