@@ -26,7 +26,8 @@ fn control(replicas: usize, now: Instant) -> Arc<Control> {
     let world = MapEnvironment::new().file("geofront.toml", text);
     let loaded = Config::load(Path::new("geofront.toml"), &world).unwrap_or_else(|problems| panic!("{problems}"));
     let control = Control::new(Arc::new(loaded.config), now);
-    while let Some(Action::Probe(upstream)) = control.poll_action(now) {
+    while let Some(action) = control.poll_action(now) {
+        let Action::Probe(upstream) = action else { continue };
         let report = ProbeReport { outcome: Outcome::Success, took: Duration::ZERO };
         control.handle(Event::Probed { upstream: upstream.id, report }, now);
     }

@@ -16,7 +16,10 @@ use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, broadcast};
 
-use crate::cluster::{Action, Cluster, ClusterStatus, Event, Mode, ModeError, Outcome, Snapshot, Transition, Upstream};
+use crate::cluster::{
+    Action, CatalogMemory, Cluster, ClusterStatus, Event, Hint, Mode, ModeError, Outcome, Snapshot, SyncError, Ticket,
+    Transition, Upstream,
+};
 use crate::config::Config;
 
 #[cfg(test)]
@@ -76,6 +79,28 @@ impl Control {
             Ok(transitions) => (Ok(()), transitions),
             Err(refused) => (Err(refused), Vec::new()),
         })
+    }
+
+    /// Something that may have changed the main's catalog. Resolved when the snapshot says so.
+    pub fn hint(&self, hint: Hint, now: Instant) -> Ticket {
+        self.change(|cluster| cluster.hint(hint, now))
+    }
+
+    /// All replicas shall be reloaded now; the epoch they will have.
+    pub fn order_sync(&self, now: Instant) -> Result<u64, SyncError> {
+        self.change(|cluster| match cluster.order_sync(now) {
+            Ok((epoch, transitions)) => (Ok(epoch), transitions),
+            Err(refused) => (Err(refused), Vec::new()),
+        })
+    }
+
+    /// What the process before us knew of catalogs; to be told before the driver runs.
+    pub fn recall(&self, memory: &CatalogMemory) {
+        self.cluster.lock().recall(memory);
+    }
+
+    pub fn catalog_memory(&self) -> CatalogMemory {
+        self.cluster.lock().memory()
     }
 
     /// The next thing due; call until `None`.

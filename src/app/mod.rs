@@ -79,6 +79,7 @@ pub async fn start(path: &Path, environment: Arc<dyn Environment + Send + Sync>)
     let config = Arc::new(loaded.0.config.clone());
     let metrics = Metrics::new();
     let control = Control::new(Arc::clone(&config), Instant::now());
+    recall(&control, config.catalog.state_file.as_deref());
     let reload = Arc::new(ConfigReload::new(path.to_owned(), environment, loaded, Arc::clone(&control), Arc::clone(&metrics)));
     let access_log = AccessLog::start(&config.log.access, config.log.format);
     let front_door = FrontDoor::new(Arc::clone(&control), Arc::clone(&metrics), access_log);
@@ -98,9 +99,21 @@ pub async fn start(path: &Path, environment: Arc<dyn Environment + Send + Sync>)
     let rest = vec![
         tokio::spawn(admin::serve(admin_listener, state, rest_stopped.clone())),
         tokio::spawn(driver::run(Arc::clone(&control), metrics, rest_stopped.clone())),
+        tokio::spawn(driver::data_directory::watch(Arc::clone(&control), rest_stopped.clone())),
         tokio::spawn(driver::config_watch::watch(Arc::clone(&reload), rest_stopped)),
     ];
     Ok(App { listen, admin, control, reload, running, draining, stop_serving, stop_rest, service, rest })
+}
+
+/// What the process before us knew of catalogs. A file that cannot be read costs that knowledge and nothing else.
+fn recall(control: &Control, state_file: Option<&Path>) {
+    match state_file.map(|path| (path, driver::state_file::load(path))) {
+        None => {}
+        Some((_, Ok(memory))) => control.recall(&memory),
+        Some((path, Err(error))) => {
+            tracing::warn!(path = %path.display(), %error, "cannot read what was known of catalogs before the restart");
+        }
+    }
 }
 
 fn proxy_service(config: &Config, front_door: FrontDoor, sockets: &listeners::Sockets) -> Service<GuardedProxy> {

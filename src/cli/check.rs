@@ -36,8 +36,8 @@ fn probe_all(config: Arc<Config>) -> Result<Vec<(Arc<Upstream>, ProbeReport)>, F
     let now = Instant::now();
     let mut cluster = Cluster::new(Arc::clone(&config), now);
     // A new cluster wants every upstream probed at once.
-    let upstreams: Vec<Arc<Upstream>> =
-        std::iter::from_fn(|| cluster.poll_action(now)).map(|Action::Probe(upstream)| upstream).collect();
+    let probed = |action| if let Action::Probe(upstream) = action { Some(upstream) } else { None };
+    let upstreams: Vec<Arc<Upstream>> = std::iter::from_fn(|| cluster.poll_action(now)).filter_map(probed).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format!("cannot start probing: {error}")))?;
     let prober = Prober::new();

@@ -22,6 +22,25 @@ pub enum Event {
         sent: Instant,
         outcome: Outcome,
     },
+    /// An upstream was asked at `asked` for its `updateSequence`.
+    VersionRead {
+        upstream: UpstreamId,
+        asked: Instant,
+        number: Option<u64>,
+    },
+    /// A replica answered the catalog reload, or did not.
+    CatalogReloaded {
+        upstream: UpstreamId,
+        outcome: Result<(), Cause>,
+    },
+    /// A reloaded replica was asked for the canary, and for its number.
+    CanaryTested {
+        upstream: UpstreamId,
+        outcome: Outcome,
+        number: Option<u64>,
+    },
+    /// A replica did not know a layer or workspace that the main knows.
+    StaleSeen(UpstreamId),
     /// Time passed.
     Tick,
 }
@@ -31,6 +50,12 @@ pub enum Event {
 pub enum Action {
     /// To be answered by one [`Event::Probed`]. No other probe of this upstream is due before, or before it must have ended.
     Probe(Arc<Upstream>),
+    /// To be answered by one [`Event::VersionRead`].
+    ReadVersion(Arc<Upstream>),
+    /// To be answered by one [`Event::CatalogReloaded`]. Nothing is in flight there, or nothing that could be waited for.
+    ReloadCatalog(Arc<Upstream>),
+    /// To be answered by one [`Event::CanaryTested`].
+    TestCanary(Arc<Upstream>),
 }
 
 /// The result of an active check.
@@ -69,6 +94,13 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// What [`Self::Connect`] says where nobody listens: the process is not there.
+    pub const REFUSED: &'static str = "connection refused";
+
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(self, Self::Connect(reason) if reason == Self::REFUSED)
+    }
+
     pub(super) const fn severity(&self) -> Severity {
         match self {
             Self::Connect(_) => Severity::Unreachable,

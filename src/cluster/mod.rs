@@ -19,6 +19,7 @@
 //!   layer that is broken everywhere must not empty the cluster. When the others are gone, ejections are lifted.
 //! * After `poll_action` returned `None`, the next deadline is in the future.
 
+mod catalog;
 mod event;
 mod mode;
 mod reconcile;
@@ -42,6 +43,9 @@ use crate::health::Schedule;
 use crate::ogc::RequestClass;
 
 pub use crate::health::HealthState;
+pub use catalog::{
+    CatalogMemory, CatalogStatus, Freshening, Hint, LastReload, Remembered, Source, SyncError, Ticket, UpstreamCatalog,
+};
 pub use event::{Action, Cause, Event, Outcome, ProbeReport};
 pub use mode::{LastServing, Mode, ModeError};
 pub use snapshot::{NoUpstream, Selection, Snapshot, Tried};
@@ -49,6 +53,7 @@ pub use status::{ClusterStatus, UpstreamStatus};
 pub use transition::{Transition, What};
 pub use upstream::{Upstream, UpstreamId};
 
+use catalog::{Changes, Freshness};
 use snapshot::Place;
 use tracked::Tracked;
 
@@ -61,6 +66,9 @@ pub struct Cluster {
     /// In the order of the configuration.
     tracked: Vec<Tracked>,
     ids: Ids,
+    changes: Changes,
+    /// The hints up to this one are with everybody.
+    resolved: Ticket,
     /// Of the last transition.
     sequence: u64,
     /// Transitions not handed out yet.
@@ -78,11 +86,11 @@ struct Ids {
 }
 
 impl Ids {
-    fn track(&mut self, config: &UpstreamConfig, now: Instant) -> Tracked {
+    fn track(&mut self, config: &UpstreamConfig, catalog: Freshness, now: Instant) -> Tracked {
         let id = UpstreamId(self.next);
         self.next = self.next.checked_add(1).expect("nobody reconfigures four billion times");
         let upstream = Arc::new(Upstream::new(id, config, Arc::default()));
-        Tracked::new(upstream, config, Schedule::new(self.origin, id.0, now), now)
+        Tracked::new(upstream, config, Schedule::new(self.origin, id.0, now), catalog, now)
     }
 }
 
@@ -90,9 +98,20 @@ impl Cluster {
     /// Everything unknown, the first probes due at `now`.
     pub fn new(config: Arc<Config>, now: Instant) -> Self {
         let mut ids = Ids { next: 0, origin: now };
-        let tracked = config.upstreams.iter().map(|upstream| ids.track(upstream, now)).collect();
-        let (outbox, is_visibly_changed) = (Vec::new(), false);
-        Self { config, revision: 1, tracked, ids, sequence: 0, outbox, is_visibly_changed, snapshots_taken: 0 }
+        let track = |upstream| ids.track(upstream, Freshness::new(0, now), now);
+        let tracked = config.upstreams.iter().map(track).collect();
+        Self {
+            config,
+            revision: 1,
+            tracked,
+            ids,
+            changes: Changes::new(),
+            resolved: Ticket::default(),
+            sequence: 0,
+            outbox: Vec::new(),
+            is_visibly_changed: false,
+            snapshots_taken: 0,
+        }
     }
 
     pub fn handle(&mut self, event: Event, now: Instant) -> Vec<Transition> {
@@ -101,6 +120,10 @@ impl Cluster {
             Event::Configured(config) => self.configured(config, now),
             Event::Probed { upstream, report } => self.probed(upstream, report, now),
             Event::Observed { upstream, sent, outcome } => self.observed(upstream, sent, outcome, now),
+            Event::VersionRead { upstream, asked, number } => self.version_read(upstream, asked, number, now),
+            Event::CatalogReloaded { upstream, outcome } => self.catalog_reloaded(upstream, outcome, now),
+            Event::CanaryTested { upstream, outcome, number } => self.canary_tested(upstream, &outcome, number, now),
+            Event::StaleSeen(upstream) => self.stale_seen(upstream, now),
             Event::Tick => {}
         }
         self.settle(now);
@@ -125,19 +148,21 @@ impl Cluster {
         self.pass_time(now);
         self.settle(now);
         let is_due = |tracked: &&mut Tracked| tracked.probes.due().is_some_and(|due| due <= now);
-        let next = self.tracked.iter_mut().filter(is_due).min_by_key(|tracked| tracked.probes.due())?;
+        let next = self.tracked.iter_mut().filter(is_due).min_by_key(|tracked| tracked.probes.due());
+        let Some(next) = next else { return self.catalog_action(now) };
         next.probes.begin(now, self.config.health.timeout);
         Some(Action::Probe(Arc::clone(&next.upstream)))
     }
 
     /// When something is due next without an event.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.tracked.iter().filter_map(Tracked::deadline).min()
+        self.tracked.iter().filter_map(Tracked::deadline).chain(self.catalog_deadline()).min()
     }
 
     pub fn snapshot(&self) -> Snapshot {
-        let places: Vec<_> = self.tracked.iter().filter_map(|t| Some(Place::new(&t.upstream, t.standing()?))).collect();
-        Snapshot::new(self.revision, Arc::clone(&self.config), &places, self.snapshots_taken)
+        let epoch = self.changes.epoch();
+        let places: Vec<_> = self.tracked.iter().filter_map(|t| Some(Place::new(&t.upstream, t.standing(epoch)?))).collect();
+        Snapshot::new(self.revision, Arc::clone(&self.config), &places, self.resolved, self.snapshots_taken)
     }
 
     /// The snapshot, if requests would see a difference to the one last taken.
@@ -149,15 +174,20 @@ impl Cluster {
     }
 
     pub fn status(&self, now: Instant) -> ClusterStatus {
-        ClusterStatus { revision: self.revision, upstreams: self.tracked.iter().map(|tracked| tracked.status(now)).collect() }
+        let catalog = self.catalog_status(now);
+        let upstreams = self.tracked.iter().map(|tracked| tracked.status(&catalog, now)).collect();
+        ClusterStatus { revision: self.revision, catalog, upstreams }
     }
 
     fn configured(&mut self, config: Arc<Config>, now: Instant) {
         self.config = config;
         self.revision += 1;
+        let (main, settled) = (self.main_id(), self.changes.settled());
         let (old, ids) = (mem::take(&mut self.tracked), &mut self.ids);
-        let reconciled = reconcile::reconcile(old, &self.config.upstreams, |upstream| ids.track(upstream, now));
+        let track = |upstream: &_| ids.track(upstream, Freshness::new(settled, now), now);
+        let reconciled = reconcile::reconcile(old, &self.config.upstreams, track);
         self.tracked = reconciled.tracked;
+        self.meet_the_main(main, now);
         self.is_visibly_changed = true;
         self.emit(None, What::Configured { revision: self.revision });
         reconciled.retired.into_iter().for_each(|name| self.emit(Some(name), What::Retired));
@@ -168,7 +198,8 @@ impl Cluster {
 
     fn probed(&mut self, id: UpstreamId, report: ProbeReport, now: Instant) {
         let Some(at) = self.position(id) else { return };
-        let change = self.tracked[at].probed(report, now, &self.config.health);
+        let settled = self.changes.settled();
+        let change = self.tracked[at].probed(report, settled, now, &self.config.health);
         self.report(at, change);
     }
 
@@ -184,6 +215,7 @@ impl Cluster {
             let changes = self.tracked[at].passed_time(now, &self.config.health);
             self.report(at, changes);
         }
+        self.pass_catalog_time(now);
     }
 
     /// The ceiling: at most half of those who could serve reads are set aside, so that never all are.
@@ -214,6 +246,7 @@ impl Cluster {
 
     /// After every change: ejections that must not be are lifted, and what requests can see is noted.
     fn settle(&mut self, now: Instant) {
+        self.begin_reloads(now);
         for at in 0..self.tracked.len() {
             let tracked = &self.tracked[at];
             if tracked.is_set_aside()
@@ -230,8 +263,10 @@ impl Cluster {
             let soonest = (0..self.tracked.len()).filter(in_pool).min_by_key(|&at| self.tracked[at].ejected_until());
             self.lift(soonest.expect("the pool is not empty"), now);
         }
+        self.resolve_tickets();
+        let epoch = self.changes.epoch();
         for tracked in &mut self.tracked {
-            self.is_visibly_changed |= tracked.publish();
+            self.is_visibly_changed |= tracked.publish(epoch);
         }
         if cfg!(debug_assertions) {
             self.check_invariants();
@@ -263,6 +298,8 @@ impl Cluster {
         assert_eq!((names.len(), ids.len()), (self.tracked.len(), self.tracked.len()), "names and ids are unique");
         let (pool, set_aside) = self.pool();
         assert!(pool == 0 || set_aside < pool, "somebody who could serve reads does");
-        self.tracked.iter().for_each(Tracked::check_invariants);
+        let epoch = self.changes.epoch();
+        self.tracked.iter().for_each(|tracked| tracked.check_invariants(epoch));
+        self.changes.check_invariants();
     }
 }

@@ -4,16 +4,17 @@
 //! loads and weights, allocates nothing and takes no lock.
 //!
 //! Classes served by one place go there or nowhere. For all others: an upstream on trial gets the first request that comes
-//! (without that preference a light one might wait for its trial forever), then the least loaded replica, then the main where
-//! it serves as backup. A request that has failed once is not used for a trial unless nobody else is left.
+//! (without that preference a light one might wait for its trial forever), then the least loaded of the fresh, then, as
+//! `catalog.stale` has it, of the stale before the main that serves as backup, or after it. Capabilities are listed by the
+//! fresh and the main before anybody else. A request that has failed once is not used for a trial unless nobody else is left.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use super::{Upstream, UpstreamId};
+use super::{Ticket, Upstream, UpstreamId};
 use crate::balance::{Candidate, Lease, Load, Room, pick_by};
-use crate::config::{Config, ServedBy, Weight};
+use crate::config::{Config, ServedBy, StalePolicy, Weight};
 use crate::health::Warmup;
 use crate::ogc::{PerClass, RequestClass};
 
@@ -22,10 +23,16 @@ use crate::ogc::{PerClass, RequestClass};
 pub struct Snapshot {
     pub revision: u64,
     pub config: Arc<Config>,
-    /// Those who serve what several may serve.
-    first: Box<[Place]>,
+    /// Hints at changes of the catalog up to this one are with everybody who serves.
+    pub resolved: Ticket,
+    /// Those who serve what several may serve, and are fresh.
+    fresh: Box<[Place]>,
+    /// Those of them who are stale.
+    stale: Box<[Place]>,
     /// Those who do when none of the first can.
     backup: Box<[Place]>,
+    /// The main, whatever it serves otherwise.
+    main: Box<[Place]>,
     /// Those who are half-open.
     on_trial: Box<[Place]>,
     routes: PerClass<Route>,
@@ -53,6 +60,7 @@ pub(super) struct Place {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Standing {
     pub(super) reads: Reads,
+    pub(super) is_fresh: bool,
     pub(super) weight: Weight,
     pub(super) warmup: Option<Warmup>,
 }
@@ -132,20 +140,41 @@ impl Tried {
 
 impl Snapshot {
     /// `turn` is where the rotation among equals begins.
-    pub(super) fn new(revision: u64, config: Arc<Config>, places: &[Place], turn: usize) -> Self {
-        let with = |reads| places.iter().filter(|place| place.standing.reads == reads).cloned().collect();
-        let routes = PerClass::from_fn(|class| route(&config, class, places));
-        let (first, backup, on_trial) = (with(Reads::First), with(Reads::Backup), with(Reads::OnTrial));
-        Self { revision, config, first, backup, on_trial, routes, rotation: Rotation(AtomicUsize::new(turn)) }
+    pub(super) fn new(revision: u64, config: Arc<Config>, places: &[Place], resolved: Ticket, turn: usize) -> Self {
+        let those = |belongs: &dyn Fn(&Place) -> bool| places.iter().filter(|place| belongs(place)).cloned().collect();
+        let with = |reads| those(&|place| place.standing.reads == reads);
+        let first = |is_fresh| those(&|place| place.standing.reads == Reads::First && place.standing.is_fresh == is_fresh);
+        Self {
+            revision,
+            resolved,
+            fresh: first(true),
+            stale: first(false),
+            backup: with(Reads::Backup),
+            main: those(&|place| place.upstream.is_main()),
+            on_trial: with(Reads::OnTrial),
+            routes: PerClass::from_fn(|class| route(&config, class, places)),
+            rotation: Rotation(AtomicUsize::new(turn)),
+            config,
+        }
     }
 
     /// The eligible upstream with the least in flight for its weight, and a place on it.
     pub fn select(&self, class: RequestClass, tried: &Tried, now: Instant) -> Result<Selection, NoUpstream> {
         let selection = match &self.routes[class] {
-            Route::Shared => self.select_shared(tried, now),
+            Route::Shared => self.select_shared(class, tried, now),
             Route::One(place) => place.as_ref().filter(|place| !place.is_tried(tried)).and_then(Place::lease),
         };
         selection.ok_or_else(|| self.nobody(class, tried))
+    }
+
+    /// The main and a place on it, whatever the class: who just changed the catalog must see the change.
+    pub fn select_main(&self, tried: &Tried) -> Option<Selection> {
+        self.main.iter().find(|place| !place.is_tried(tried)).and_then(Place::lease)
+    }
+
+    /// Whether the main can be asked for a second opinion about `upstream`'s answer.
+    pub fn main_knows_better(&self, upstream: &Upstream) -> bool {
+        self.main.iter().any(|main| main.upstream.id != upstream.id && !main.load.is_closed())
     }
 
     /// Whether [`Self::select`] would find somebody; takes no place.
@@ -167,15 +196,32 @@ impl Snapshot {
         RequestClass::ALL.into_iter().any(|class| self.serving(class).next().is_some())
     }
 
-    fn select_shared(&self, tried: &Tried, now: Instant) -> Option<Selection> {
-        let trial = || self.on_trial.iter().filter(|place| !place.is_tried(tried)).find_map(Place::lease_trial);
-        let serving = || self.least_loaded(&self.first, tried, now).or_else(|| self.least_loaded(&self.backup, tried, now));
+    fn select_shared(&self, class: RequestClass, tried: &Tried, now: Instant) -> Option<Selection> {
+        let trial = || self.trials(class).filter(|place| !place.is_tried(tried)).find_map(Place::lease_trial);
+        let serving = || self.tiers(class).into_iter().find_map(|tier| self.least_loaded(tier, tried, now));
         if tried.is_empty() { trial().or_else(serving) } else { serving().or_else(trial) }
+    }
+
+    /// Who serves a shared class, those first who are preferred.
+    fn tiers(&self, class: RequestClass) -> [&[Place]; 3] {
+        let (fresh, stale, backup) = (&*self.fresh, &*self.stale, &*self.backup);
+        match (class, self.config.catalog.stale) {
+            (RequestClass::Capabilities, StalePolicy::Serve) => [fresh, &self.main, stale],
+            (RequestClass::Capabilities, StalePolicy::Avoid) => [fresh, &self.main, &[]],
+            (_, StalePolicy::Serve) => [fresh, stale, backup],
+            (_, StalePolicy::Avoid) => [fresh, backup, stale],
+        }
+    }
+
+    /// Who may get a request of a shared class as its trial.
+    fn trials(&self, class: RequestClass) -> impl Iterator<Item = &Place> {
+        self.on_trial.iter().filter(move |place| class != RequestClass::Capabilities || place.standing.is_fresh)
     }
 
     fn least_loaded(&self, places: &[Place], tried: &Tried, now: Instant) -> Option<Selection> {
         let start = if places.len() > 1 { self.rotation.next() } else { 0 };
-        let candidate = |at: usize| (!places[at].is_tried(tried)).then(|| places[at].candidate(now));
+        let is_out = |place: &Place| place.is_tried(tried) || place.load.is_closed();
+        let candidate = |at: usize| (!is_out(&places[at])).then(|| places[at].candidate(now));
         places[pick_by(places.len(), candidate, start)?].lease()
     }
 
@@ -190,7 +236,7 @@ impl Snapshot {
     fn places(&self, class: RequestClass) -> impl Iterator<Item = &Place> {
         let (one, shared) = match &self.routes[class] {
             Route::One(place) => (place.as_ref(), None),
-            Route::Shared => (None, Some(self.first.iter().chain(&self.backup).chain(&self.on_trial))),
+            Route::Shared => (None, Some(self.tiers(class).into_iter().flatten().chain(self.trials(class)))),
         };
         one.into_iter().chain(shared.into_iter().flatten())
     }

@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Cause, HealthState, Mode};
+use super::{CatalogStatus, Cause, HealthState, Mode, UpstreamCatalog};
 use crate::config::{Role, UpstreamName};
 
 #[derive(Clone, Debug)]
 pub struct ClusterStatus {
     pub revision: u64,
+    pub catalog: CatalogStatus,
     pub upstreams: Vec<UpstreamStatus>,
 }
 
@@ -24,7 +25,7 @@ pub struct UpstreamStatus {
     pub ejected_for: Option<Duration>,
     /// The ejection is over; one request at a time until one succeeds.
     pub half_open: bool,
-    /// It gets requests now: up, ready and not ejected.
+    /// It gets requests now: up, ready, not ejected and not reloading its catalog.
     pub eligible: bool,
     pub in_flight: u32,
     /// As configured.
@@ -37,4 +38,5 @@ pub struct UpstreamStatus {
     pub last_cause: Option<Cause>,
     /// Time the last probe took.
     pub last_probe: Option<Duration>,
+    pub catalog: UpstreamCatalog,
 }

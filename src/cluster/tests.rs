@@ -1,8 +1,14 @@
 //! The cluster's promises, one upstream's story at a time. Whole worlds are in `tests/simulation.rs`.
 
+mod catalog;
 mod ejection;
 mod fixture;
 mod health;
 mod modes;
 mod reload;
 mod selection;
+
+/// The defaults of `[catalog]`.
+pub(super) fn catalog_config() -> crate::config::Catalog {
+    fixture::config(1).catalog
+}

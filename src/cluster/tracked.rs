@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::snapshot::{Reads, Standing};
-use super::{Cause, HealthState, Mode, Outcome, ProbeReport, Upstream, UpstreamStatus, What};
+use super::{CatalogStatus, Cause, Freshness, HealthState, Mode, Outcome, ProbeReport, Upstream, UpstreamStatus, What};
 use crate::config::{Health, MainReads, Role, UpstreamConfig, Weight};
 use crate::health::{Ejection, RiseFall, Schedule, Warmup};
 
@@ -17,6 +17,7 @@ pub(super) struct Tracked {
     mode: Mode,
     ejection: Ejection,
     pub(super) probes: Schedule,
+    pub(super) catalog: Freshness,
     warmup: Option<Warmup>,
     /// When health, mode or ejection last changed.
     changed: Instant,
@@ -27,7 +28,13 @@ pub(super) struct Tracked {
 }
 
 impl Tracked {
-    pub(super) fn new(upstream: Arc<Upstream>, config: &UpstreamConfig, probes: Schedule, now: Instant) -> Self {
+    pub(super) fn new(
+        upstream: Arc<Upstream>,
+        config: &UpstreamConfig,
+        probes: Schedule,
+        catalog: Freshness,
+        now: Instant,
+    ) -> Self {
         Self {
             upstream,
             weight: config.weight,
@@ -36,6 +43,7 @@ impl Tracked {
             mode: Mode::Ready,
             ejection: Ejection::new(now),
             probes,
+            catalog,
             warmup: None,
             changed: now,
             last_cause: None,
@@ -55,9 +63,19 @@ impl Tracked {
 
     // What it is.
 
-    /// Up, and nobody ordered otherwise.
+    /// Up, nobody ordered otherwise, and not reloading its catalog.
     pub(super) fn is_fit(&self) -> bool {
-        self.health.is_up() && self.mode == Mode::Ready
+        self.health.is_up() && self.mode == Mode::Ready && self.catalog.is_serving()
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.health.is_up()
+    }
+
+    /// Whether it makes sense to ask for its catalog's number.
+    pub(super) fn is_readable(&self) -> bool {
+        let is_there = self.upstream.is_main() || self.health.is_up();
+        is_there && self.mode != Mode::Maintenance && self.catalog.is_serving()
     }
 
     /// Whether it matters that a request succeeds.
@@ -89,25 +107,26 @@ impl Tracked {
         self.probes.deadline().into_iter().chain(self.ejection.ejected_until()).min()
     }
 
-    pub(super) fn standing(&self) -> Option<Standing> {
+    pub(super) fn standing(&self, epoch: u64) -> Option<Standing> {
         let reads = match self.configured_reads() {
             Reads::First if self.ejection.is_half_open() => Reads::OnTrial,
             Reads::First if self.is_set_aside() => Reads::No,
             configured => configured,
         };
-        self.is_fit().then_some(Standing { reads, weight: self.weight, warmup: self.warmup })
+        let is_fresh = self.catalog.is_fresh(epoch);
+        self.is_fit().then_some(Standing { reads, is_fresh, weight: self.weight, warmup: self.warmup })
     }
 
     /// Shows what the next snapshot will say, and whether successes are of interest. True if that differs from the last.
-    pub(super) fn publish(&mut self) -> bool {
+    pub(super) fn publish(&mut self, epoch: u64) -> bool {
         self.upstream.load.set_in_doubt(self.is_in_doubt());
-        let standing = self.standing();
+        let standing = self.standing(epoch);
         let differs = standing != self.published;
         self.published = standing;
         differs
     }
 
-    pub(super) fn status(&self, now: Instant) -> UpstreamStatus {
+    pub(super) fn status(&self, catalog: &CatalogStatus, now: Instant) -> UpstreamStatus {
         let upstream = &self.upstream;
         let effective = u32::from(self.weight.get()) * self.warmup.map_or(Warmup::WHOLE, |w| w.share(now)) / Warmup::WHOLE;
         UpstreamStatus {
@@ -126,17 +145,21 @@ impl Tracked {
             since: now.saturating_duration_since(self.changed),
             last_cause: self.last_cause.clone(),
             last_probe: self.last_probe,
+            catalog: self.catalog.status(catalog.epoch, catalog.settled, now),
         }
     }
 
     // What happens to it.
 
     /// A probe reported. `None` if it changed nothing, or was no longer waited for.
-    pub(super) fn probed(&mut self, report: ProbeReport, now: Instant, config: &Health) -> Option<What> {
+    pub(super) fn probed(&mut self, report: ProbeReport, settled: u64, now: Instant, config: &Health) -> Option<What> {
         if !self.probes.is_running() {
             return None;
         }
         self.last_probe = Some(report.took);
+        if matches!(&report.outcome, Outcome::Failure(cause) if cause.is_refused()) {
+            self.catalog.was_not_there(settled);
+        }
         self.learn(report.outcome, now, config)
     }
 
@@ -183,11 +206,45 @@ impl Tracked {
         self.changed = now;
         let mut changes = vec![What::Mode { from, to: mode }];
         match (from, mode) {
-            (_, Mode::Maintenance) => changes.extend(self.forget(now)),
+            (_, Mode::Maintenance) => {
+                self.leave_roll();
+                changes.extend(self.forget(now));
+            }
             (Mode::Maintenance, Mode::Ready | Mode::Drain) => self.probes.restart(now),
             (Mode::Ready | Mode::Drain, Mode::Ready | Mode::Drain) => {}
         }
         changes
+    }
+
+    // What its catalog reload does to it.
+
+    /// Nobody comes in any more, not even from an older snapshot.
+    pub(super) fn leave_service(&mut self, now: Instant) {
+        self.upstream.load.close();
+        self.catalog.begin(now);
+    }
+
+    /// The reload is called off, or over.
+    pub(super) fn leave_roll(&mut self) {
+        self.catalog.abort();
+        self.upstream.load.open();
+    }
+
+    /// The canary passed: it is cold, but it is right.
+    pub(super) fn return_to_service(&mut self, now: Instant, config: &Health) {
+        self.upstream.load.open();
+        self.warmup = Warmup::new(now, config.slow_start);
+    }
+
+    /// While it reads its catalog, probes would find what everybody would.
+    pub(super) fn hold_probes(&mut self) {
+        self.probes.stop();
+    }
+
+    pub(super) fn resume_probes(&mut self, now: Instant) {
+        if self.probes.is_off() && self.mode != Mode::Maintenance {
+            self.probes.restart(now);
+        }
     }
 
     /// The configured part, whatever requests say.
@@ -220,6 +277,9 @@ impl Tracked {
     fn health_changed(&mut self, from: HealthState, to: HealthState, now: Instant, config: &Health) {
         self.changed = now;
         self.warmup = None;
+        if to == HealthState::Up {
+            self.catalog.came_up(now);
+        }
         match (from, to) {
             (HealthState::Down, HealthState::Up) => self.warmup = Warmup::new(now, config.slow_start),
             // Probes decide from here, and what comes back is usually another process.
@@ -266,13 +326,15 @@ impl Tracked {
     }
 
     /// What always holds of one upstream.
-    pub(super) fn check_invariants(&self) {
+    pub(super) fn check_invariants(&self, epoch: u64) {
         let name = &self.upstream.name;
         let in_maintenance = self.mode == Mode::Maintenance;
-        assert_eq!(self.probes.is_off(), in_maintenance, "{name}: probed exactly while not in maintenance");
+        let is_probed = !in_maintenance && !self.catalog.is_reloading();
+        assert_eq!(self.probes.is_off(), !is_probed, "{name}: probed exactly while not in maintenance and not reloading");
+        assert_eq!(self.upstream.load.is_closed(), !self.catalog.is_serving(), "{name}: closed exactly while in its reload");
         assert!(!in_maintenance || self.health.state() == HealthState::Unknown, "{name}: in maintenance nothing is known");
         assert!(!self.is_set_aside() || self.health.is_up(), "{name}: set aside only while up");
         assert_eq!(self.upstream.load.is_in_doubt(), self.is_in_doubt(), "{name}: doubt is shown");
-        assert_eq!(self.published, self.standing(), "{name}: its standing is published");
+        assert_eq!(self.published, self.standing(epoch), "{name}: its standing is published");
     }
 }

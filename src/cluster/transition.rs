@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::time::{Duration, Instant};
 
-use super::{Cause, HealthState, Mode};
+use super::{Cause, HealthState, Mode, Source};
 use crate::config::UpstreamName;
 
 /// Something changed.
@@ -42,6 +42,30 @@ pub enum What {
     Configured {
         revision: u64,
     },
+    /// The main's catalog changed: all replicas are stale.
+    CatalogChanged {
+        epoch: u64,
+        source: Source,
+    },
+    /// A replica was found behind the main.
+    Stale {
+        why: &'static str,
+    },
+    /// GeoServer is told to reload its catalog.
+    ReloadBegan {
+        epoch: u64,
+        /// Requests that did not end in time.
+        still_running: u32,
+    },
+    /// It has the catalog of this epoch and serves again.
+    Reloaded {
+        epoch: u64,
+        took: Duration,
+    },
+    ReloadFailed {
+        cause: Cause,
+        retry_in: Duration,
+    },
 }
 
 impl Transition {
@@ -49,8 +73,10 @@ impl Transition {
     pub fn is_warning(&self) -> bool {
         match &self.what {
             What::Health { to, .. } => *to == HealthState::Down,
-            What::Ejected { .. } => true,
-            What::HalfOpen | What::Returned | What::Mode { .. } | What::Added | What::Retired | What::Configured { .. } => false,
+            What::ReloadBegan { still_running, .. } => *still_running > 0,
+            What::Ejected { .. } | What::Stale { .. } | What::ReloadFailed { .. } => true,
+            What::HalfOpen | What::Returned | What::Mode { .. } | What::Added | What::Retired => false,
+            What::Configured { .. } | What::CatalogChanged { .. } | What::Reloaded { .. } => false,
         }
     }
 }
@@ -71,8 +97,23 @@ impl fmt::Display for Transition {
             What::Added => f.write_str("change=added"),
             What::Retired => f.write_str("change=retired"),
             What::Configured { revision } => write!(f, "config_revision={revision}"),
+            What::CatalogChanged { epoch, source } => write!(f, "catalog=changed epoch={epoch} source={}", source.as_str()),
+            What::Stale { why } => write!(f, "catalog=stale cause=\"{why}\""),
+            What::ReloadBegan { epoch, still_running: 0 } => write!(f, "catalog=reloading epoch={epoch}"),
+            What::ReloadBegan { epoch, still_running } => {
+                write!(f, "catalog=reloading epoch={epoch} still_running={still_running}")
+            }
+            What::Reloaded { epoch, took } => write!(f, "catalog=fresh epoch={epoch} took={}", Compact(rounded(*took))),
+            What::ReloadFailed { cause, retry_in } => {
+                write!(f, "catalog=reload-failed cause={} retry_in={}", Quoted(cause), Compact(*retry_in))
+            }
         }
     }
+}
+
+/// To the millisecond.
+fn rounded(duration: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// A duration as one word: `1m30s`.
@@ -133,6 +174,15 @@ mod tests {
             (What::Mode { from: Mode::Ready, to: Mode::Drain }, "upstream=slave2 mode=drain was=ready"),
             (What::Added, "upstream=slave2 change=added"),
             (What::Retired, "upstream=slave2 change=retired"),
+            (What::ReloadBegan { epoch: 4, still_running: 0 }, "upstream=slave2 catalog=reloading epoch=4"),
+            (
+                What::Reloaded { epoch: 4, took: Duration::from_micros(3_200_007) },
+                "upstream=slave2 catalog=fresh epoch=4 took=3s200ms",
+            ),
+            (
+                What::ReloadFailed { cause: Cause::Status(401), retry_in: Duration::from_secs(10) },
+                r#"upstream=slave2 catalog=reload-failed cause="status 401" retry_in=10s"#,
+            ),
         ];
         lines.into_iter().for_each(|(what, expected)| assert_eq!(line(what), expected));
     }
@@ -141,6 +191,9 @@ mod tests {
     fn what_concerns_no_upstream_names_none() {
         let configured = Transition { sequence: 1, upstream: None, what: What::Configured { revision: 3 } };
         assert_eq!(configured.to_string(), "config_revision=3");
+        let what = What::CatalogChanged { epoch: 4, source: Source::Number };
+        let changed = Transition { sequence: 1, upstream: None, what };
+        assert_eq!(changed.to_string(), "catalog=changed epoch=4 source=number");
     }
 
     #[test]

@@ -79,6 +79,11 @@ impl What {
             Self::Added => "added",
             Self::Retired => "retired",
             Self::Configured { .. } => "configured",
+            Self::CatalogChanged { .. } => "catalog-changed",
+            Self::Stale { .. } => "stale",
+            Self::ReloadBegan { .. } => "catalog-reload",
+            Self::Reloaded { .. } => "catalog-fresh",
+            Self::ReloadFailed { .. } => "catalog-reload-failed",
         }
     }
 }
@@ -95,6 +100,16 @@ impl fmt::Display for What {
             Self::Added => f.write_str("added to the cluster"),
             Self::Retired => f.write_str("removed from the cluster"),
             Self::Configured { revision } => write!(f, "configuration {revision} is in force"),
+            Self::CatalogChanged { epoch, source: _ } => write!(f, "the catalog changed: epoch {epoch}"),
+            Self::Stale { why } => write!(f, "stale: {why}"),
+            Self::ReloadBegan { epoch, still_running: 0 } => write!(f, "reloading its catalog for epoch {epoch}"),
+            Self::ReloadBegan { epoch, still_running } => {
+                write!(f, "reloading its catalog for epoch {epoch}, although {still_running} requests still run there")
+            }
+            Self::Reloaded { epoch, took } => write!(f, "has the catalog of epoch {epoch}, after {:.1} s", took.as_secs_f64()),
+            Self::ReloadFailed { cause, retry_in } => {
+                write!(f, "its catalog reload failed: {cause}; the next try is in {} s", retry_in.as_secs())
+            }
         }
     }
 }

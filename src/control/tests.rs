@@ -22,7 +22,8 @@ fn config(replicas: usize) -> Config {
 }
 
 fn pass_probes(control: &Control, now: Instant) {
-    while let Some(Action::Probe(upstream)) = control.poll_action(now) {
+    while let Some(action) = control.poll_action(now) {
+        let Action::Probe(upstream) = action else { continue };
         let report = ProbeReport { outcome: Outcome::Success, took: Duration::ZERO };
         control.handle(Event::Probed { upstream: upstream.id, report }, now);
     }

@@ -85,6 +85,7 @@ pub(super) fn config(address: SocketAddr, more: &str) -> Arc<Config> {
 pub(super) fn upstream(config: &Arc<Config>, name: &str) -> Arc<Upstream> {
     let now = Instant::now();
     let mut cluster = Cluster::new(Arc::clone(config), now);
-    let asked = std::iter::from_fn(|| cluster.poll_action(now)).map(|Action::Probe(upstream)| upstream);
+    let probed = |action| if let Action::Probe(upstream) = action { Some(upstream) } else { None };
+    let asked = std::iter::from_fn(|| cluster.poll_action(now)).filter_map(probed);
     asked.into_iter().find(|upstream| upstream.name.as_str() == name).expect("a new upstream is probed at once")
 }

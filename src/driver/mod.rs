@@ -2,9 +2,13 @@
 //!
 //! Level-triggered: after every wake it asks what is due until nothing is, so a lost wake costs delay and never correctness.
 
+mod catalog;
 pub mod config_watch;
+pub mod data_directory;
+mod errand;
 mod probe;
 mod question;
+pub mod state_file;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,17 +18,21 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::cluster::{Action, Event, Outcome, Transition, Upstream, What};
+use crate::config::Config;
 use crate::control::Control;
 use crate::metrics::Metrics;
 
 pub use probe::Prober;
+use state_file::StateFile;
 
 /// Probes under way at a time; what is due beyond that waits.
 const MAX_PROBES: usize = 64;
 
 /// Drives the cluster until `shutdown` says true or its sender is gone.
 pub async fn run(control: Arc<Control>, metrics: Arc<Metrics>, mut shutdown: watch::Receiver<bool>) {
-    let mut driver = Driver { control, metrics, prober: Arc::new(Prober::new()), probes: JoinSet::new() };
+    let state_file = Arc::new(StateFile::default());
+    let (probes, reloads) = (JoinSet::new(), JoinSet::new());
+    let mut driver = Driver { control, metrics, prober: Arc::new(Prober::new()), state_file, probes, reloads };
     let mut transitions = driver.control.transitions();
     loop {
         driver.start_what_is_due();
@@ -32,6 +40,7 @@ pub async fn run(control: Arc<Control>, metrics: Arc<Metrics>, mut shutdown: wat
         tokio::select! {
             ended = shutdown.wait_for(|ended| *ended) => { drop(ended); return; }
             Some(probed) = driver.probes.join_next() => report_panic(probed),
+            Some(reloaded) = driver.reloads.join_next() => report_panic(reloaded),
             transition = transitions.recv() => driver.count(transition),
             () = driver.control.woken(), if has_room => {}
             () = until(driver.control.next_deadline()), if has_room => {}
@@ -43,8 +52,11 @@ struct Driver {
     control: Arc<Control>,
     metrics: Arc<Metrics>,
     prober: Arc<Prober>,
+    state_file: Arc<StateFile>,
     /// Dropped, and so ended, with the driver.
     probes: JoinSet<()>,
+    /// Apart from the probes: they take long, and are bounded by the cluster.
+    reloads: JoinSet<()>,
 }
 
 impl Driver {
@@ -52,9 +64,54 @@ impl Driver {
         while self.probes.len() < MAX_PROBES {
             match self.control.poll_action(Instant::now()) {
                 Some(Action::Probe(upstream)) => self.start_probe(upstream),
-                None => return,
+                Some(Action::ReadVersion(upstream)) => self.start_reading(upstream),
+                Some(Action::TestCanary(upstream)) => self.start_testing(upstream),
+                Some(Action::ReloadCatalog(upstream)) => self.start_reload(upstream),
+                None => return self.remember(),
             }
         }
+    }
+
+    fn start_reading(&mut self, upstream: Arc<Upstream>) {
+        let (control, prober, config) = (Arc::clone(&self.control), Arc::clone(&self.prober), self.config());
+        self.probes.spawn(async move {
+            let event = catalog::read_version(&prober, upstream, &config).await;
+            control.handle(event, Instant::now());
+        });
+    }
+
+    fn start_testing(&mut self, upstream: Arc<Upstream>) {
+        let (control, prober, config) = (Arc::clone(&self.control), Arc::clone(&self.prober), self.config());
+        self.probes.spawn(async move {
+            let event = catalog::test_canary(&prober, upstream, &config).await;
+            control.handle(event, Instant::now());
+        });
+    }
+
+    /// What a restart must know of this reload is on disk before it begins.
+    fn start_reload(&mut self, upstream: Arc<Upstream>) {
+        let (control, prober, config) = (Arc::clone(&self.control), Arc::clone(&self.prober), self.config());
+        let state_file = Arc::clone(&self.state_file);
+        self.reloads.spawn(async move {
+            state_file.keep(config.catalog.state_file.as_deref(), control.catalog_memory()).await;
+            let event = catalog::reload(&prober, upstream, &config).await;
+            control.handle(event, Instant::now());
+        });
+    }
+
+    fn remember(&mut self) {
+        let config = self.config();
+        if config.catalog.state_file.is_none() {
+            return;
+        }
+        let (state_file, memory) = (Arc::clone(&self.state_file), self.control.catalog_memory());
+        if state_file.is_news(&memory) {
+            self.probes.spawn(async move { state_file.keep(config.catalog.state_file.as_deref(), memory).await });
+        }
+    }
+
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.control.snapshot().config)
     }
 
     fn start_probe(&mut self, upstream: Arc<Upstream>) {
@@ -73,6 +130,12 @@ impl Driver {
             Ok(Transition { upstream: Some(upstream), what: What::Ejected { cause, .. }, .. }) => {
                 self.metrics.ejected(&upstream, cause.kind());
             }
+            Ok(Transition { upstream: Some(upstream), what: What::Reloaded { took, .. }, .. }) => {
+                self.metrics.catalog_reloaded(&upstream, "success", Some(took));
+            }
+            Ok(Transition { upstream: Some(upstream), what: What::ReloadFailed { cause, .. }, .. }) => {
+                self.metrics.catalog_reloaded(&upstream, cause.kind(), None);
+            }
             // We hold the sender, so it is not closed; a listener that fell behind goes on with what is kept.
             Ok(_) | Err(RecvError::Lagged(_) | RecvError::Closed) => {}
         }
@@ -90,8 +153,8 @@ fn label(outcome: &Outcome) -> &'static str {
 
 fn report_panic(probed: Result<(), JoinError>) {
     if let Err(error) = probed {
-        // The cluster gives up on probes that do not report, and asks for the next.
-        tracing::error!(%error, "a probe came to nothing by a defect of ours");
+        // The cluster gives up on what does not report, and asks again.
+        tracing::error!(%error, "a task came to nothing by a defect of ours");
     }
 }
 

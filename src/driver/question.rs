@@ -5,13 +5,11 @@
 //! A map of the configured layer proves the catalog, the renderer and the layer's data; capabilities of a namespace that does not
 //! exist are small and need neither a layer nor credentials, but prove less.
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use pingora::http::RequestHeader;
 
-use crate::cluster::{Cause, Outcome, Upstream};
-use crate::config::{Config, Credentials};
+use super::errand::Answer;
+use crate::cluster::{Cause, Outcome};
+use crate::config::Config;
 use crate::ogc::exception::{BodyHead, Exception};
 
 /// A map of 10 by 10 pixels has one or two KiB.
@@ -29,62 +27,44 @@ const CONTROL_FLOW_TIMEOUT: &[u8] = b"please lower your request rate";
 
 /// What we ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Question {
-    /// A tiny map of `health.probe_layer`.
-    Map,
+pub(super) enum Question<'c> {
+    /// A tiny map of this layer.
+    Map(&'c str),
     /// Capabilities without layers.
     Capabilities,
 }
 
-/// What came back, as far as it was read.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) content_type: String,
-    /// Of a redirect.
-    pub(super) location: String,
-    /// control-flow's own header is there.
-    pub(super) is_from_control_flow: bool,
-    pub(super) body: Vec<u8>,
-    /// The body was read to its end.
-    pub(super) is_complete: bool,
-}
-
-impl Question {
-    pub(super) fn of(config: &Config) -> Self {
-        if config.health.probe_layer.is_some() { Self::Map } else { Self::Capabilities }
+impl<'c> Question<'c> {
+    /// Is it well?
+    pub(super) fn of_health(config: &'c Config) -> Self {
+        config.health.probe_layer.as_deref().map_or(Self::Capabilities, Self::Map)
     }
 
-    /// The request that asks it.
-    pub(super) fn request(config: &Config, upstream: &Upstream) -> pingora::Result<RequestHeader> {
-        let mut request = RequestHeader::build("GET", target(config).as_bytes(), None)?;
-        request.insert_header("Host", authority(&upstream.url))?;
-        request.insert_header("User-Agent", concat!("geofront/", env!("CARGO_PKG_VERSION")))?;
-        request.insert_header("Accept-Encoding", "identity")?;
-        request.insert_header("Connection", "close")?;
-        // Probes go ahead of control-flow's queue (`ows.priority.http` in geOrchestra's data directory).
-        request.insert_header("ctrl-flow-priority", "10")?;
-        match &config.geoserver.credentials {
-            Credentials::None => {}
-            Credentials::Basic { username, password } => {
-                let pair = format!("{username}:{}", password.expose());
-                request.insert_header("Authorization", format!("Basic {}", BASE64_STANDARD.encode(pair)))?;
-            }
-            Credentials::Headers(headers) => {
-                for (name, value) in headers {
-                    request.insert_header(name.clone(), value.expose())?;
-                }
+    /// Does it have its catalog?
+    pub(super) fn of_canary(config: &'c Config) -> Self {
+        config.catalog.canary_layer.as_deref().map_or_else(|| Self::of_health(config), Self::Map)
+    }
+
+    /// Path and query.
+    pub(super) fn target(self, context: &str) -> String {
+        match self {
+            Self::Map(layer) => format!(
+                "{context}/wms?service=WMS&version=1.3.0&request=GetMap&layers={}&styles=&format=image/png&crs=EPSG:3857\
+                 &bbox=-20037508,-20037508,20037508,20037508&width=10&height=10",
+                utf8_percent_encode(layer, NON_ALPHANUMERIC)
+            ),
+            Self::Capabilities => {
+                format!("{context}/wms?service=WMS&version=1.3.0&request=GetCapabilities&namespace=__none__")
             }
         }
-        Ok(request)
     }
 
     /// Whether reading on could not change the verdict, or the bound is reached.
     pub(super) fn is_answered(self, answer: &Answer) -> bool {
         match self {
-            Self::Map if is_png(answer) => answer.body.len() > MAX_IMAGE,
+            Self::Map(_) if is_png(answer) => answer.body.len() > MAX_IMAGE,
             Self::Capabilities if answer.status == 200 && is_capabilities(&BodyHead::of(&answer.body)) => true,
-            Self::Map | Self::Capabilities => answer.body.len() > MAX_HEAD,
+            Self::Map(_) | Self::Capabilities => answer.body.len() > MAX_HEAD,
         }
     }
 
@@ -95,10 +75,7 @@ impl Question {
             429 => return Outcome::Busy,
             503 if answer.is_from_control_flow || contains(&answer.body, CONTROL_FLOW_TIMEOUT) => return Outcome::Busy,
             300..=399 => Err(Cause::Unexpected(format!("a redirect to {:?}", shortened(&answer.location)))),
-            status @ (401 | 403) => {
-                Err(Cause::Unexpected(format!("status {status}: GeoServer wants other credentials than those in [geoserver]")))
-            }
-            status => Err(Cause::Status(status)),
+            status => Err(bad_status(status)),
         };
         verdict.map_or_else(Outcome::Failure, |()| Outcome::Success)
     }
@@ -108,8 +85,8 @@ impl Question {
             return Err(Cause::Unexpected(words_of(&exception)));
         }
         match self {
-            Self::Map if is_png(answer) => judge_image(answer),
-            Self::Map => Err(Cause::Unexpected(format!("{:?} in place of image/png", shortened(&answer.content_type)))),
+            Self::Map(_) if is_png(answer) => judge_image(answer),
+            Self::Map(_) => Err(Cause::Unexpected(format!("{:?} in place of image/png", shortened(&answer.content_type)))),
             Self::Capabilities => match BodyHead::of(&answer.body) {
                 head if is_capabilities(&head) => Ok(()),
                 BodyHead::Xml(root) => Err(Cause::Unexpected(format!("<{}> in place of capabilities", shortened(&root)))),
@@ -122,6 +99,14 @@ impl Question {
     }
 }
 
+/// Why an answer with this status is not what was asked for.
+pub(super) fn bad_status(status: u16) -> Cause {
+    match status {
+        401 | 403 => Cause::Unexpected(format!("status {status}: GeoServer wants other credentials than those in [geoserver]")),
+        status => Cause::Status(status),
+    }
+}
+
 fn judge_image(answer: &Answer) -> Result<(), Cause> {
     let body = &answer.body;
     if body.len() > MAX_IMAGE {
@@ -131,25 +116,6 @@ fn judge_image(answer: &Answer) -> Result<(), Cause> {
         return Err(Cause::Unexpected("image/png that is not a PNG".to_owned()));
     }
     if answer.is_complete && body.ends_with(PNG_END) { Ok(()) } else { Err(Cause::Truncated) }
-}
-
-/// Path and query.
-fn target(config: &Config) -> String {
-    let context = &config.geoserver.context;
-    match &config.health.probe_layer {
-        Some(layer) => format!(
-            "{context}/wms?service=WMS&version=1.3.0&request=GetMap&layers={}&styles=&format=image/png&crs=EPSG:3857\
-             &bbox=-20037508,-20037508,20037508,20037508&width=10&height=10",
-            utf8_percent_encode(layer, NON_ALPHANUMERIC)
-        ),
-        None => format!("{context}/wms?service=WMS&version=1.3.0&request=GetCapabilities&namespace=__none__"),
-    }
-}
-
-/// `10.0.0.11:8080` of `http://10.0.0.11:8080`.
-fn authority(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.split('/').next().unwrap_or(rest)
 }
 
 fn is_png(answer: &Answer) -> bool {
@@ -182,6 +148,7 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    const MAP: Question<'_> = Question::Map("a:b");
     const CAPABILITIES: &str = r#"<?xml version="1.0"?><WMS_Capabilities version="1.3.0" updateSequence="7">"#;
 
     fn answer(status: u16, content_type: &str, body: impl AsRef<[u8]>) -> Answer {
@@ -204,33 +171,33 @@ mod tests {
 
     #[test]
     fn a_whole_png_passes() {
-        assert_eq!(Question::Map.judge(&answer(200, "image/png", png())), Outcome::Success);
-        assert_eq!(Question::Map.judge(&answer(200, "Image/PNG;mode=8bit", png())), Outcome::Success);
+        assert_eq!(MAP.judge(&answer(200, "image/png", png())), Outcome::Success);
+        assert_eq!(MAP.judge(&answer(200, "Image/PNG;mode=8bit", png())), Outcome::Success);
     }
 
     #[test]
     fn a_png_that_ends_too_early_or_never_does_not() {
         let half = &png()[..12];
-        assert_eq!(Question::Map.judge(&answer(200, "image/png", half)), Outcome::Failure(Cause::Truncated));
+        assert_eq!(MAP.judge(&answer(200, "image/png", half)), Outcome::Failure(Cause::Truncated));
         let cut = Answer { is_complete: false, ..answer(200, "image/png", png()) };
-        assert_eq!(Question::Map.judge(&cut), Outcome::Failure(Cause::Truncated));
+        assert_eq!(MAP.judge(&cut), Outcome::Failure(Cause::Truncated));
         let endless = answer(200, "image/png", vec![0; MAX_IMAGE + 1]);
-        assert!(Question::Map.is_answered(&endless));
-        assert_eq!(Question::Map.judge(&endless), unexpected("an image of more than 64 KiB for 10 by 10 pixels"));
+        assert!(MAP.is_answered(&endless));
+        assert_eq!(MAP.judge(&endless), unexpected("an image of more than 64 KiB for 10 by 10 pixels"));
     }
 
     #[test]
     fn what_calls_itself_a_png_has_to_be_one() {
         let html = answer(200, "image/png", "<html>");
-        assert_eq!(Question::Map.judge(&html), unexpected("image/png that is not a PNG"));
-        assert_eq!(Question::Map.judge(&answer(200, "text/html", "<html>")), unexpected("\"text/html\" in place of image/png"));
+        assert_eq!(MAP.judge(&html), unexpected("image/png that is not a PNG"));
+        assert_eq!(MAP.judge(&answer(200, "text/html", "<html>")), unexpected("\"text/html\" in place of image/png"));
     }
 
     #[test]
     fn an_exception_with_status_200_fails_with_its_text() {
         let report =
             "<ServiceExceptionReport><ServiceException code='LayerNotDefined'>Could not find layer a:b</ServiceException>";
-        for question in [Question::Map, Question::Capabilities] {
+        for question in [MAP, Question::Capabilities] {
             let verdict = question.judge(&answer(200, "text/xml;charset=UTF-8", report));
             assert_eq!(verdict, unexpected("LayerNotDefined: Could not find layer a:b"));
         }
@@ -257,31 +224,25 @@ mod tests {
     fn a_head_without_end_is_read_to_the_bound_only() {
         let endless = answer(200, "text/xml", [b"<!--".to_vec(), vec![b' '; MAX_HEAD]].concat());
         assert!(Question::Capabilities.is_answered(&endless));
-        assert!(Question::Map.is_answered(&endless));
+        assert!(MAP.is_answered(&endless));
     }
 
     #[test]
     fn control_flow_makes_an_upstream_busy_not_down() {
         let page = "<h1>Requested timeout out while waiting to be executed, please lower your request rate</h1>";
-        assert_eq!(Question::Map.judge(&answer(503, "text/html", page)), Outcome::Busy);
-        assert_eq!(Question::Map.judge(&answer(429, "text/html", "")), Outcome::Busy);
+        assert_eq!(MAP.judge(&answer(503, "text/html", page)), Outcome::Busy);
+        assert_eq!(MAP.judge(&answer(429, "text/html", "")), Outcome::Busy);
         let by_header = Answer { is_from_control_flow: true, ..answer(503, "", "") };
-        assert_eq!(Question::Map.judge(&by_header), Outcome::Busy);
-        assert_eq!(Question::Map.judge(&answer(503, "text/html", "starting")), Outcome::Failure(Cause::Status(503)));
+        assert_eq!(MAP.judge(&by_header), Outcome::Busy);
+        assert_eq!(MAP.judge(&answer(503, "text/html", "starting")), Outcome::Failure(Cause::Status(503)));
     }
 
     #[test]
     fn other_statuses_fail_and_say_what_to_do() {
-        assert_eq!(Question::Map.judge(&answer(404, "text/html", "")), Outcome::Failure(Cause::Status(404)));
+        assert_eq!(MAP.judge(&answer(404, "text/html", "")), Outcome::Failure(Cause::Status(404)));
         let refused = "status 401: GeoServer wants other credentials than those in [geoserver]";
-        assert_eq!(Question::Map.judge(&answer(401, "", "")), unexpected(refused));
+        assert_eq!(MAP.judge(&answer(401, "", "")), unexpected(refused));
         let moved = Answer { location: "http://x/login".to_owned(), ..answer(302, "", "") };
-        assert_eq!(Question::Map.judge(&moved), unexpected("a redirect to \"http://x/login\""));
-    }
-
-    #[test]
-    fn authorities_are_what_stands_between_scheme_and_path() {
-        assert_eq!(authority("http://10.0.0.11:8080"), "10.0.0.11:8080");
-        assert_eq!(authority("https://[2001:db8::1]:8443/x"), "[2001:db8::1]:8443");
+        assert_eq!(MAP.judge(&moved), unexpected("a redirect to \"http://x/login\""));
     }
 }

@@ -53,6 +53,8 @@ pub struct Metrics {
     refusals: Labelled,
     retries: Labelled,
     config_reloads: Labelled,
+    /// One histogram.
+    catalog_reload_times: Sharded,
     last_reload_refused: AtomicBool,
 }
 
@@ -68,6 +70,7 @@ impl Metrics {
             refusals: Labelled::new(classes, shards),
             retries: Labelled::new(classes, shards),
             config_reloads: Labelled::new(1, shards),
+            catalog_reload_times: Sharded::new(histogram::CELLS, shards),
             last_reload_refused: AtomicBool::new(false),
         })
     }
@@ -131,6 +134,14 @@ impl Metrics {
 
     pub fn ejected(&self, upstream: &UpstreamName, cause: &'static str) {
         self.upstream(upstream).ejections.count(cause, 0);
+    }
+
+    /// A catalog reload of a replica ended; `took` if it was a success.
+    pub fn catalog_reloaded(&self, upstream: &UpstreamName, outcome: &'static str, took: Option<Duration>) {
+        self.upstream(upstream).catalog_reloads.count(outcome, 0);
+        if let Some(took) = took {
+            histogram::observe(&self.catalog_reload_times, 0, took);
+        }
     }
 
     /// A config reload ended, well unless its outcome is [`RELOAD_REFUSED`].

@@ -26,6 +26,7 @@ impl Metrics {
         let mut families = self.class_families();
         families.extend(self.upstream_families());
         families.extend(cluster_families(status));
+        families.extend(self.catalog_families(status));
         families.extend(self.config_families(status.revision));
         families.retain(|family| !family.get_metric().is_empty());
         families.sort_by(|a, b| a.name().cmp(b.name()));
@@ -86,6 +87,35 @@ impl Metrics {
                 "Times an upstream was set aside for failing requests, by cause.",
                 COUNTER,
                 named().flat_map(|(name, metrics)| by_label(name, "cause", &metrics.ejections)),
+            ),
+        ]
+    }
+
+    fn catalog_families(&self, status: &ClusterStatus) -> [MetricFamily; 4] {
+        let upstreams: Vec<_> =
+            self.upstreams.lock().iter().map(|(name, metrics)| (name.to_string(), Arc::clone(metrics))).collect();
+        let reloads = upstreams.iter().flat_map(|(name, metrics)| by_label(name, "outcome", &metrics.catalog_reloads));
+        let times = histogram::read(&self.catalog_reload_times, 0).map(|reading| histogram_sample(&[], reading));
+        let fresh = |u: &UpstreamStatus| gauge_sample(&[("upstream", u.name.as_str())], truth(u.catalog.is_fresh));
+        [
+            family("geofront_catalog_reloads_total", "Catalog reloads of a replica by outcome.", COUNTER, reloads),
+            family(
+                "geofront_catalog_reload_seconds",
+                "Time of a successful catalog reload, until the replica drew its canary.",
+                MetricType::HISTOGRAM,
+                times,
+            ),
+            family(
+                "geofront_catalog_epoch",
+                "Changes of the main's catalog noticed; those that came together are one.",
+                GAUGE,
+                [gauge_sample(&[], status.catalog.epoch as f64)],
+            ),
+            family(
+                "geofront_upstream_fresh",
+                "1 while the upstream has the main's last change.",
+                GAUGE,
+                status.upstreams.iter().map(fresh),
             ),
         ]
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use super::*;
-use crate::cluster::{ClusterStatus, HealthState, Mode, UpstreamStatus};
+use crate::cluster::{CatalogStatus, ClusterStatus, Freshening, HealthState, Mode, UpstreamCatalog, UpstreamStatus};
 use crate::config::Role;
 
 /// Samples by `name{labels}`; panics on a line that is not of the text format.
@@ -49,11 +49,20 @@ fn upstream(called: &str, mode: Mode) -> UpstreamStatus {
         since: Duration::ZERO,
         last_cause: None,
         last_probe: None,
+        catalog: UpstreamCatalog {
+            is_fresh: true,
+            epoch: Some(3),
+            number: Some(70),
+            doing: Freshening::No,
+            last_reload: None,
+            retry_in: None,
+        },
     }
 }
 
 fn cluster(names: &[&str]) -> ClusterStatus {
-    ClusterStatus { revision: 7, upstreams: names.iter().map(|called| upstream(called, Mode::Drain)).collect() }
+    let catalog = CatalogStatus { epoch: 3, settled: 3, number: Some(70), changed_ago: None, can_reload: true, is_done: true };
+    ClusterStatus { revision: 7, catalog, upstreams: names.iter().map(|called| upstream(called, Mode::Drain)).collect() }
 }
 
 #[test]

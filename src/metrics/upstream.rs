@@ -26,6 +26,7 @@ const _: () = assert!(FIRST_BYTE + histogram::CELLS <= STRIDE);
 pub struct UpstreamMetrics {
     by_class: Sharded,
     pub(super) probes: Labelled,
+    pub(super) catalog_reloads: Labelled,
     pub(super) ejections: Labelled,
 }
 
@@ -34,6 +35,7 @@ impl UpstreamMetrics {
         Self {
             by_class: Sharded::new(STRIDE * RequestClass::ALL.len(), shards),
             probes: Labelled::new(1, shards),
+            catalog_reloads: Labelled::new(1, shards),
             ejections: Labelled::new(1, shards),
         }
     }

@@ -146,7 +146,7 @@ mod tests {
         let loaded = Config::load(Path::new(FILE), &MapEnvironment::new().file(FILE, CONFIG)).unwrap();
         let control = Control::new(Arc::new(loaded.config), now);
         while let Some(action) = control.poll_action(now) {
-            let Action::Probe(upstream) = action;
+            let Action::Probe(upstream) = action else { continue };
             let report = ProbeReport { outcome: Outcome::Success, took: Duration::ZERO };
             control.handle(Event::Probed { upstream: upstream.id, report }, now);
         }

@@ -122,7 +122,8 @@ impl Admin {
     /// Every upstream passes the probe that is due.
     pub(crate) fn pass_probes(&self) {
         let now = Instant::now();
-        while let Some(Action::Probe(upstream)) = self.control.poll_action(now) {
+        while let Some(action) = self.control.poll_action(now) {
+            let Action::Probe(upstream) = action else { continue };
             let report = ProbeReport { outcome: Outcome::Success, took: Duration::from_millis(7) };
             self.control.handle(Event::Probed { upstream: upstream.id, report }, now);
         }

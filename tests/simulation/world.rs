@@ -204,6 +204,8 @@ impl World {
                     self.entry_of(transition).forget();
                 }
             }
+            What::CatalogChanged { .. } | What::Stale { .. } => {}
+            What::ReloadBegan { .. } | What::Reloaded { .. } | What::ReloadFailed { .. } => {}
             What::Added => self.tally.count("added"),
             What::Retired => self.tally.count("retired"),
             What::Configured { revision } => {

@@ -98,7 +98,8 @@ impl World {
     /// The names of those whose probe is due now and begins.
     pub(super) fn begin_probes(&mut self) -> Vec<(String, UpstreamId)> {
         let mut begun = Vec::new();
-        while let Some(Action::Probe(upstream)) = self.cluster.poll_action(self.now) {
+        while let Some(action) = self.cluster.poll_action(self.now) {
+            let Action::Probe(upstream) = action else { continue };
             begun.push((upstream.name.to_string(), upstream.id));
         }
         begun

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::super::fixture::{Behaviour, PATIENCE, Server, config, http, upstream};
 use super::*;
+use crate::cluster::Cause;
 
 const CAPABILITIES: &str = "<?xml version=\"1.0\"?><WMS_Capabilities version=\"1.3.0\" updateSequence=\"7\">";
 const QUICK: &str = "[health]\ntimeout = \"100ms\"\n";

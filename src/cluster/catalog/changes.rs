@@ -1,0 +1,311 @@
+//! Noticing that the main's catalog changed, and when it has come to rest.
+//!
+//! Four sources agree on one epoch: writes that pass by, the main's number, the data directory, an order. All but the order are
+//! hints, which the number confirms; a hint that needs no number (somebody reloaded the main, changed its security) says so, and
+//! one of a write counts as a change when the number cannot be read.
+
+use std::time::{Duration, Instant};
+
+use crate::config::Catalog;
+
+/// While changes come, the number is read this often at most ...
+const FASTEST_POLL: Duration = Duration::from_millis(20);
+/// ... and this often at least.
+const SLOWEST_POLL: Duration = Duration::from_secs(1);
+
+/// Something that may have changed the catalog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// A write to the main's REST succeeded.
+    Write,
+    /// A page of the main's web interface did something.
+    Ui,
+    /// The number in the data directory is another one. Never more than a reason to ask the main: a reload of stock GeoServer
+    /// writes that file too.
+    File,
+    /// What moves no number and yet is news to the replicas: a reload of the main, its security, GeoWebCache's configuration.
+    Certain,
+}
+
+/// What made us notice a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The main's number moved.
+    Number,
+    /// A write that passed by, without a number to confirm it.
+    Write,
+    /// `geofront sync`.
+    Order,
+}
+
+impl Source {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Number => "number",
+            Self::Write => "write",
+            Self::Order => "order",
+        }
+    }
+}
+
+/// Which hint it was: all up to the snapshot's resolved one are settled and with the replicas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+#[derive(Debug)]
+pub(in crate::cluster) struct Changes {
+    /// Changes noticed, where those that come together are one. Who holds less is stale.
+    epoch: u64,
+    /// The last epoch that came to rest: what a roll brings.
+    settled: u64,
+    /// The main's, when last read.
+    number: Option<u64>,
+    unsettled: Option<Unsettled>,
+    /// The last hint that no reading has confirmed or refuted yet.
+    suspicion: Option<Suspicion>,
+    last_ticket: Ticket,
+    /// When the last epoch began.
+    began: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Unsettled {
+    first: Instant,
+    last: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Suspicion {
+    since: Instant,
+    /// What it is if the number cannot be read.
+    otherwise: Option<Source>,
+}
+
+impl Changes {
+    pub(in crate::cluster) fn new() -> Self {
+        Self { epoch: 0, settled: 0, number: None, unsettled: None, suspicion: None, last_ticket: Ticket(0), began: None }
+    }
+
+    pub(in crate::cluster) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub(in crate::cluster) fn settled(&self) -> u64 {
+        self.settled
+    }
+
+    pub(super) fn number(&self) -> Option<u64> {
+        self.number
+    }
+
+    pub(super) fn began(&self) -> Option<Instant> {
+        self.began
+    }
+
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.unsettled.is_none() && self.suspicion.is_none()
+    }
+
+    pub(super) fn last_ticket(&self) -> Ticket {
+        self.last_ticket
+    }
+
+    /// The source, where a new epoch begins.
+    pub(super) fn hint(&mut self, hint: Hint, now: Instant) -> (Ticket, Option<Source>) {
+        self.last_ticket.0 += 1;
+        let otherwise = match hint {
+            Hint::Certain => return (self.last_ticket, self.changed(Source::Write, now)),
+            Hint::Write => Some(Source::Write),
+            Hint::Ui | Hint::File => None,
+        };
+        let otherwise = otherwise.or_else(|| self.suspicion.and_then(|before| before.otherwise));
+        self.suspicion = Some(Suspicion { since: now, otherwise });
+        (self.last_ticket, None)
+    }
+
+    /// The main said its number to a question that was asked at `asked`.
+    pub(super) fn read(&mut self, number: u64, asked: Instant, now: Instant) -> Option<Source> {
+        let before = self.number.replace(number);
+        let answered = self.suspicion.take_if(|suspicion| suspicion.since <= asked);
+        match before {
+            Some(before) if before != number => self.changed(Source::Number, now),
+            Some(_) => None,
+            // Nothing to compare with: whatever was suspected may be true.
+            None => answered.and_then(|suspicion| suspicion.otherwise).and_then(|source| self.changed(source, now)),
+        }
+    }
+
+    /// The main did not say its number.
+    pub(super) fn unreadable(&mut self, now: Instant) -> Option<Source> {
+        let source = self.suspicion.take()?.otherwise?;
+        self.changed(source, now)
+    }
+
+    /// Another instance is the main now; its number has nothing to do with the last one's.
+    pub(in crate::cluster) fn another_main(&mut self) {
+        self.number = None;
+    }
+
+    /// An order: a change that is settled at once.
+    pub(super) fn order(&mut self, now: Instant) -> u64 {
+        self.epoch += 1;
+        (self.settled, self.unsettled, self.began) = (self.epoch, None, Some(now));
+        self.epoch
+    }
+
+    /// True if the epoch came to rest.
+    pub(super) fn pass_time(&mut self, now: Instant, config: &Catalog) -> bool {
+        let is_over = self.suspicion.is_none() && self.settles_at(config).is_some_and(|at| at <= now);
+        if is_over {
+            (self.settled, self.unsettled) = (self.epoch, None);
+        }
+        is_over
+    }
+
+    /// When time alone settles it.
+    pub(super) fn deadline(&self, config: &Catalog) -> Option<Instant> {
+        self.settles_at(config).filter(|_| self.suspicion.is_none())
+    }
+
+    /// How long after one reading of the main's number the next one is due.
+    pub(super) fn poll_pause(&self, config: &Catalog) -> Duration {
+        match (self.suspicion, self.unsettled) {
+            (Some(_), _) => Duration::ZERO,
+            (None, Some(_)) => (config.settle / 4).clamp(FASTEST_POLL, SLOWEST_POLL).min(config.poll),
+            (None, None) => config.poll,
+        }
+    }
+
+    fn settles_at(&self, config: &Catalog) -> Option<Instant> {
+        let Unsettled { first, last } = self.unsettled?;
+        Some((last + config.settle).min(first + config.settle_max))
+    }
+
+    fn changed(&mut self, source: Source, now: Instant) -> Option<Source> {
+        if let Some(unsettled) = &mut self.unsettled {
+            unsettled.last = now;
+            return None;
+        }
+        self.epoch += 1;
+        (self.unsettled, self.began) = (Some(Unsettled { first: now, last: now }), Some(now));
+        Some(source)
+    }
+
+    pub(in crate::cluster) fn check_invariants(&self) {
+        assert_eq!(self.unsettled.is_none(), self.settled == self.epoch, "settled means that nothing is unsettled");
+        assert!(self.epoch - self.settled.min(self.epoch) <= 1, "one epoch at most is pending");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::tests::catalog_config;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn known(number: u64, now: Instant) -> Changes {
+        let mut changes = Changes::new();
+        assert_eq!(changes.read(number, now, now), None, "the first number is no change");
+        changes
+    }
+
+    #[test]
+    fn a_number_that_moves_is_a_change_and_one_that_stays_is_none() {
+        let now = Instant::now();
+        let mut changes = known(7, now);
+        assert_eq!(changes.read(7, now, now), None);
+        assert_eq!(changes.read(9, now, now), Some(Source::Number));
+        assert_eq!((changes.epoch(), changes.settled()), (1, 0));
+    }
+
+    #[test]
+    fn a_number_that_falls_is_a_change_too() {
+        let now = Instant::now();
+        assert_eq!(known(7, now).read(3, now, now), Some(Source::Number));
+    }
+
+    #[test]
+    fn changes_close_together_are_one_that_settles_after_the_last() {
+        let (start, config) = (Instant::now(), catalog_config());
+        let mut changes = known(0, start);
+        for second in 0..5 {
+            let now = start + SECOND * second;
+            changes.read(u64::from(second) + 1, now, now);
+            assert!(!changes.pass_time(now, &config));
+        }
+        let last = start + SECOND * 4;
+        assert!(!changes.pass_time(last + config.settle - SECOND, &config));
+        assert!(changes.pass_time(last + config.settle, &config));
+        assert_eq!((changes.epoch(), changes.settled()), (1, 1));
+    }
+
+    #[test]
+    fn whoever_changes_without_a_pause_does_not_keep_the_rest_for_ever() {
+        let (start, config) = (Instant::now(), catalog_config());
+        let mut changes = known(0, start);
+        let settles = (0..).map(|second| start + SECOND * second).find(|now| {
+            changes.read(now.duration_since(start).as_secs() + 1, *now, *now);
+            changes.pass_time(*now, &config)
+        });
+        assert_eq!(settles, Some(start + config.settle_max));
+    }
+
+    #[test]
+    fn a_hint_alone_is_no_change_when_the_number_stays() {
+        let now = Instant::now();
+        let mut changes = known(7, now);
+        assert_eq!(changes.hint(Hint::Write, now).1, None);
+        assert!(!changes.is_at_rest());
+        assert_eq!(changes.read(7, now, now), None);
+        assert!(changes.is_at_rest());
+        assert_eq!(changes.epoch(), 0);
+    }
+
+    #[test]
+    fn an_answer_to_an_older_question_refutes_no_hint() {
+        let now = Instant::now();
+        let mut changes = known(7, now);
+        changes.hint(Hint::Write, now + SECOND);
+        changes.read(7, now, now + SECOND);
+        assert!(!changes.is_at_rest());
+        assert_eq!(changes.poll_pause(&catalog_config()), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_write_counts_when_the_number_cannot_be_read_and_nothing_else_does() {
+        let now = Instant::now();
+        let mut changes = known(7, now);
+        for hint in [Hint::Ui, Hint::File] {
+            changes.hint(hint, now);
+            assert_eq!(changes.unreadable(now), None);
+        }
+        changes.hint(Hint::Write, now);
+        changes.hint(Hint::Ui, now);
+        assert_eq!(changes.unreadable(now), Some(Source::Write));
+    }
+
+    #[test]
+    fn somebody_elses_reload_of_the_main_needs_no_number() {
+        let now = Instant::now();
+        assert_eq!(known(7, now).hint(Hint::Certain, now).1, Some(Source::Write));
+    }
+
+    #[test]
+    fn an_order_is_settled_at_once_and_takes_what_was_pending_along() {
+        let now = Instant::now();
+        let mut changes = known(7, now);
+        changes.read(8, now, now);
+        assert_eq!(changes.order(now), 2);
+        assert_eq!(changes.settled(), 2);
+        changes.check_invariants();
+    }
+
+    #[test]
+    fn another_mains_number_is_not_compared() {
+        let now = Instant::now();
+        let mut changes = known(7, now);
+        changes.another_main();
+        assert_eq!(changes.read(100, now, now), None);
+    }
+}

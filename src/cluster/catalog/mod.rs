@@ -1,0 +1,33 @@
+//! Catalog epochs and the rolling catalog reload.
+//!
+//! A GeoServer reads the shared data directory when it starts and when it is told to, so a change made on the main reaches no
+//! replica by itself. And while it reads, it answers from an empty catalog: with status 200, and wrongly. Hence:
+//!
+//! ```text
+//!   hint (a write passed by), the main's number moved, an order          changes.rs
+//!     -> epoch + 1: every replica is stale from now on
+//!     -> quiet for `settle`: the epoch is settled
+//!   for each replica behind the settled epoch, one at a time:            roll.rs, freshness.rs
+//!     door closed -> nothing in flight -> reload -> canary passed -> door open, slow start
+//! ```
+//!
+//! Numbers (`updateSequence`) are only ever compared with what the same node said before: a reload moves a node's own number on
+//! stock GeoServer, and may write it into the shared file, so that numbers of two nodes say nothing about each other. A replica
+//! whose own number moved without us has read the catalog by itself, after we last read that number. The one exception is
+//! our own start, where a replica behind the main's number is certainly stale and nothing better is known.
+
+mod changes;
+mod due;
+mod evidence;
+mod freshness;
+mod memory;
+mod roll;
+mod status;
+
+pub use changes::{Hint, Source, Ticket};
+pub use memory::{CatalogMemory, Remembered};
+pub use roll::SyncError;
+pub use status::{CatalogStatus, Freshening, LastReload, UpstreamCatalog};
+
+pub(super) use changes::Changes;
+pub(super) use freshness::Freshness;

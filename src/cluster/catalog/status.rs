@@ -1,0 +1,74 @@
+//! Catalog freshness as an operator sees it.
+
+use std::time::Duration;
+
+use crate::cluster::Cause;
+
+/// Of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CatalogStatus {
+    /// Changes noticed since the start; those that came together are one.
+    pub epoch: u64,
+    /// The last one that came to rest.
+    pub settled: u64,
+    /// The main's `updateSequence` when last read.
+    pub number: Option<u64>,
+    /// Since the last change was noticed.
+    pub changed_ago: Option<Duration>,
+    /// There are credentials to reload replicas with.
+    pub can_reload: bool,
+    /// Every replica that could serve is fresh and does.
+    pub is_done: bool,
+}
+
+/// Of one upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamCatalog {
+    /// It has the main's last change, as far as we know. The main always has.
+    pub is_fresh: bool,
+    /// The epoch whose catalog it holds; `None` if that is older than all we know of.
+    pub epoch: Option<u64>,
+    /// Its own `updateSequence` when last read.
+    pub number: Option<u64>,
+    pub doing: Freshening,
+    /// `None` until one ended.
+    pub last_reload: Option<LastReload>,
+    /// Until the next try after a failed one.
+    pub retry_in: Option<Duration>,
+}
+
+/// Where in its reload a replica is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshening {
+    /// Nowhere.
+    No,
+    /// It is stale and waits for its turn.
+    Waiting,
+    /// It waits for its requests to end.
+    Draining,
+    /// GeoServer reads the data directory.
+    Reloading,
+    /// It must draw the canary.
+    Testing,
+}
+
+impl Freshening {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Waiting => "waiting",
+            Self::Draining => "draining",
+            Self::Reloading => "reloading",
+            Self::Testing => "testing",
+        }
+    }
+}
+
+/// The last catalog reload of a replica that ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastReload {
+    pub ago: Duration,
+    /// From the request to the canary; of a failed one, to the failure.
+    pub took: Duration,
+    pub failure: Option<Cause>,
+}

@@ -1,0 +1,505 @@
+//! Promise 5: a change reaches every replica, each reloaded while it serves nothing.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::super::{Action, Cause, Event, Freshening, Hint, Outcome, ProbeReport, Remembered, Selection, UpstreamId};
+use super::super::{CatalogMemory, HealthState, Mode, SyncError, Tried};
+use super::fixture::{World, config};
+use crate::config::{Config, Credentials, MainReads, Secret, StalePolicy};
+use crate::ogc::RequestClass;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A cluster and the numbers that its GeoServers would say.
+struct Catalogs {
+    world: World,
+    numbers: BTreeMap<String, u64>,
+    /// What a reload does to a replica's number, given the main's.
+    after_reload: fn(u64) -> u64,
+    reload_takes: Duration,
+    reload_answers: fn(&str) -> Result<(), Cause>,
+    canary: fn(&str) -> Outcome,
+    probe: fn(&str) -> Outcome,
+    /// Who is being reloaded, and until when.
+    reloading: Vec<(String, UpstreamId, Instant)>,
+    /// Every reload that began, in order.
+    reloads: Vec<String>,
+    log: Vec<String>,
+}
+
+fn with_credentials(mut config: Config) -> Config {
+    let password = Secret::new("secret".to_owned());
+    config.geoserver.credentials = Credentials::Basic { username: "admin".to_owned(), password };
+    config
+}
+
+impl Catalogs {
+    /// Everybody up and fresh at number 10.
+    fn fresh(replicas: usize) -> Self {
+        Self::configured(with_credentials(config(replicas)))
+    }
+
+    fn configured(config: Config) -> Self {
+        let numbers = config.upstreams.iter().map(|upstream| (upstream.name.to_string(), 10)).collect();
+        Self::started(World::configured(config), numbers)
+    }
+
+    fn started(world: World, numbers: BTreeMap<String, u64>) -> Self {
+        let mut catalogs = Self {
+            world,
+            numbers,
+            after_reload: |main| main,
+            reload_takes: SECOND,
+            reload_answers: |_| Ok(()),
+            canary: |_| Outcome::Success,
+            probe: |_| Outcome::Success,
+            reloading: Vec::new(),
+            reloads: Vec::new(),
+            log: Vec::new(),
+        };
+        catalogs.live(Duration::ZERO);
+        catalogs
+    }
+
+    fn publish(&mut self) {
+        *self.numbers.get_mut("main").unwrap() += 5;
+        self.hint(Hint::Write);
+    }
+
+    fn hint(&mut self, hint: Hint) {
+        let (_, transitions) = self.world.cluster.hint(hint, self.world.now);
+        self.log.extend(transitions.iter().map(ToString::to_string));
+        self.live(Duration::ZERO);
+    }
+
+    fn handle(&mut self, event: Event) {
+        let lines = self.world.handle(event);
+        self.log.extend(lines);
+    }
+
+    /// Does what is due for `time`, as a driver would.
+    fn live(&mut self, time: Duration) {
+        let end = self.world.now + time;
+        loop {
+            self.act();
+            let next = self.world.cluster.next_deadline().into_iter().chain(self.reloading.iter().map(|(_, _, at)| *at)).min();
+            match next.filter(|next| *next <= end) {
+                Some(next) => self.world.now = next,
+                None => break,
+            }
+            self.handle(Event::Tick);
+        }
+        self.world.now = end;
+        self.handle(Event::Tick);
+    }
+
+    fn act(&mut self) {
+        loop {
+            let now = self.world.now;
+            if let Some(at) = self.reloading.iter().position(|(_, _, until)| *until <= now) {
+                let (name, upstream, _) = self.reloading.remove(at);
+                let outcome = (self.reload_answers)(&name);
+                if outcome.is_ok() {
+                    let number = (self.after_reload)(self.numbers["main"]);
+                    self.numbers.insert(name, number);
+                }
+                self.handle(Event::CatalogReloaded { upstream, outcome });
+            }
+            let Some(action) = self.world.cluster.poll_action(now) else { break };
+            self.follow(action);
+        }
+    }
+
+    fn follow(&mut self, action: Action) {
+        let now = self.world.now;
+        match action {
+            Action::Probe(upstream) => {
+                let report = ProbeReport { outcome: (self.probe)(upstream.name.as_str()), took: Duration::from_millis(5) };
+                self.handle(Event::Probed { upstream: upstream.id, report });
+            }
+            Action::ReadVersion(upstream) => {
+                let number = self.numbers.get(upstream.name.as_str()).copied();
+                self.handle(Event::VersionRead { upstream: upstream.id, asked: now, number });
+            }
+            Action::TestCanary(upstream) => {
+                let outcome = (self.canary)(upstream.name.as_str());
+                let number = self.numbers.get(upstream.name.as_str()).copied();
+                self.handle(Event::CanaryTested { upstream: upstream.id, outcome, number });
+            }
+            Action::ReloadCatalog(upstream) => {
+                let serving = self.world.served_by(RequestClass::Map);
+                assert!(!serving.contains(&upstream.name.to_string()), "who is reloaded serves nothing");
+                assert!(!serving.is_empty(), "the last one that serves is not reloaded");
+                self.reloads.push(upstream.name.to_string());
+                self.reloading.push((upstream.name.to_string(), upstream.id, now + self.reload_takes));
+            }
+        }
+    }
+
+    /// Nobody listens at `a` any more.
+    fn a_dies(&mut self) {
+        self.probe = |name| match name {
+            "a" => Outcome::Failure(Cause::Connect(Cause::REFUSED.to_owned())),
+            _ => Outcome::Success,
+        };
+        self.live(SECOND * 20);
+        assert_eq!(self.world.status("a").health, HealthState::Down);
+    }
+
+    fn is_fresh(&self, name: &str) -> bool {
+        self.world.status(name).catalog.is_fresh
+    }
+
+    fn doing(&self, name: &str) -> Freshening {
+        self.world.status(name).catalog.doing
+    }
+
+    fn all_fresh(&self) -> bool {
+        self.world.cluster.status(self.world.now).catalog.is_done
+    }
+
+    fn request(&self, class: RequestClass) -> Selection {
+        self.world.select(class).unwrap()
+    }
+}
+
+#[test]
+fn a_change_reaches_every_replica_one_at_a_time() {
+    let mut catalogs = Catalogs::fresh(3);
+    catalogs.publish();
+    assert!(["a", "b", "c"].iter().all(|name| !catalogs.is_fresh(name)));
+    catalogs.live(SECOND * 20);
+    assert_eq!(catalogs.reloads, ["a", "b", "c"]);
+    assert!(catalogs.all_fresh(), "{:#?}", catalogs.log);
+}
+
+#[test]
+fn fifty_writes_in_twenty_seconds_are_at_most_two_rolls() {
+    let mut catalogs = Catalogs::fresh(3);
+    for _ in 0..50 {
+        catalogs.publish();
+        catalogs.live(Duration::from_millis(400));
+    }
+    catalogs.live(SECOND * 30);
+    assert!(catalogs.all_fresh() && catalogs.reloads.len() <= 6, "{:?}", catalogs.reloads);
+}
+
+#[test]
+fn a_change_without_a_hint_is_seen_by_the_number() {
+    let mut catalogs = Catalogs::fresh(2);
+    catalogs.numbers.insert("main".to_owned(), 11);
+    catalogs.live(SECOND * 40);
+    assert_eq!(catalogs.reloads, ["a", "b"]);
+}
+
+#[test]
+fn what_a_reload_does_to_a_replicas_own_number_is_no_change() {
+    for after_reload in [|main| main, |main| main + 8] {
+        let mut catalogs = Catalogs { after_reload, ..Catalogs::fresh(2) };
+        catalogs.publish();
+        catalogs.live(SECOND * 600);
+        assert_eq!(catalogs.reloads, ["a", "b"], "{:#?}", catalogs.log);
+    }
+}
+
+#[test]
+fn a_replica_is_reloaded_when_its_last_request_has_ended() {
+    let mut catalogs = Catalogs::fresh(1);
+    let running = catalogs.request(RequestClass::Map);
+    assert_eq!(running.upstream.name.as_str(), "a");
+    catalogs.publish();
+    catalogs.live(SECOND * 30);
+    assert_eq!((catalogs.doing("a"), catalogs.reloads.len()), (Freshening::Draining, 0));
+    drop(running);
+    catalogs.live(SECOND * 5);
+    assert!(catalogs.all_fresh());
+}
+
+#[test]
+fn a_request_that_does_not_end_keeps_a_replica_from_its_reload_for_a_bounded_time() {
+    let mut catalogs = Catalogs::fresh(1);
+    let _running = catalogs.request(RequestClass::Map);
+    catalogs.publish();
+    catalogs.live(catalogs.world.config.catalog.drain_timeout + SECOND * 10);
+    assert!(catalogs.all_fresh());
+    assert!(catalogs.log.iter().any(|line| line.contains("still_running=1")), "{:#?}", catalogs.log);
+}
+
+#[test]
+fn nobody_gets_into_a_draining_replica_even_from_an_older_snapshot() {
+    let mut catalogs = Catalogs::fresh(1);
+    let older = catalogs.world.snapshot();
+    catalogs.publish();
+    catalogs.reload_takes = SECOND * 100;
+    catalogs.live(SECOND * 10);
+    assert_eq!(catalogs.doing("a"), Freshening::Reloading);
+    let selection = older.select(RequestClass::Map, &Tried::default(), catalogs.world.now).unwrap();
+    assert!(selection.upstream.is_main());
+}
+
+#[test]
+fn the_last_one_that_serves_is_not_reloaded() {
+    let mut config = with_credentials(config(1));
+    config.upstreams[0].reads = MainReads::Never;
+    let mut catalogs = Catalogs::configured(config);
+    catalogs.publish();
+    catalogs.live(SECOND * 60);
+    assert_eq!((catalogs.reloads.len(), catalogs.doing("a")), (0, Freshening::Waiting));
+}
+
+#[test]
+fn a_replica_that_fails_its_reload_is_reported_and_tried_again_and_does_not_hold_up_the_others() {
+    let mut catalogs = Catalogs::fresh(3);
+    catalogs.reload_answers = |name| if name == "a" { Err(Cause::Status(500)) } else { Ok(()) };
+    catalogs.canary = |name| if name == "a" { Outcome::Failure(Cause::Status(500)) } else { Outcome::Success };
+    catalogs.publish();
+    catalogs.live(SECOND * 12);
+    assert!(catalogs.is_fresh("b") && catalogs.is_fresh("c") && !catalogs.is_fresh("a"), "{:#?}", catalogs.log);
+    assert!(!catalogs.world.served_by(RequestClass::Map).contains(&"a".to_owned()), "it may have no catalog at all");
+    assert!(catalogs.log.iter().any(|line| line.contains("upstream=a catalog=reload-failed cause=\"status 500\"")));
+    catalogs.reload_answers = |_| Ok(());
+    catalogs.canary = |_| Outcome::Success;
+    catalogs.live(SECOND * 30);
+    assert!(catalogs.all_fresh(), "{:#?}", catalogs.log);
+}
+
+#[test]
+fn a_reload_that_failed_before_it_began_leaves_the_old_catalog_serving() {
+    let mut catalogs = Catalogs::fresh(2);
+    catalogs.reload_answers = |_| Err(Cause::Unexpected("status 401".to_owned()));
+    catalogs.publish();
+    catalogs.live(SECOND * 10);
+    assert_eq!(catalogs.world.served_by(RequestClass::Map), ["a", "b"]);
+    assert!(catalogs.world.status("a").catalog.retry_in.is_some());
+    catalogs.live(SECOND * 3600);
+    assert!((4..40).contains(&catalogs.reloads.len()), "the pauses grow: {:?}", catalogs.reloads);
+}
+
+#[test]
+fn a_reload_that_never_answers_has_failed_after_its_time() {
+    let mut catalogs = Catalogs::fresh(2);
+    catalogs.reload_takes = SECOND * 100_000;
+    catalogs.publish();
+    catalogs.live(catalogs.world.config.catalog.reload_timeout + SECOND * 10);
+    assert!(catalogs.log.iter().any(|line| line.contains("the catalog reload did not end")), "{:#?}", catalogs.log);
+}
+
+#[test]
+fn a_replica_without_its_canary_is_kept_out() {
+    let mut catalogs = Catalogs::fresh(2);
+    catalogs.canary = |_| Outcome::Failure(Cause::Unexpected("LayerNotDefined".to_owned()));
+    catalogs.publish();
+    catalogs.live(SECOND * 60);
+    assert_eq!(catalogs.doing("a"), Freshening::Testing);
+    assert_eq!(catalogs.world.served_by(RequestClass::Map), ["b"]);
+    catalogs.live(SECOND * 600);
+    assert_eq!(catalogs.world.served_by(RequestClass::Map), ["b"], "a canary that is gone does not empty the cluster");
+}
+
+#[test]
+fn capabilities_come_from_the_fresh_or_the_main() {
+    let mut catalogs = Catalogs::fresh(2);
+    assert_eq!(catalogs.world.served_by(RequestClass::Capabilities), ["a", "b"]);
+    catalogs.publish();
+    assert_eq!(catalogs.world.served_by(RequestClass::Capabilities), ["main"]);
+    assert_eq!(catalogs.world.served_by(RequestClass::Map), ["a", "b"]);
+    catalogs.reload_takes = SECOND * 5;
+    catalogs.live(SECOND * 10);
+    assert_eq!(catalogs.doing("b"), Freshening::Reloading);
+    assert_eq!(catalogs.world.served_by(RequestClass::Capabilities), ["a"]);
+}
+
+#[test]
+fn other_reads_prefer_the_fresh_and_stale_ones_serve_as_the_policy_says() {
+    for (policy, expected) in [(StalePolicy::Serve, ["a", "b"].as_slice()), (StalePolicy::Avoid, ["main"].as_slice())] {
+        let mut config = with_credentials(config(2));
+        config.catalog.stale = policy;
+        let mut catalogs = Catalogs::configured(config);
+        catalogs.reload_takes = SECOND * 5;
+        catalogs.publish();
+        assert_eq!(catalogs.world.served_by(RequestClass::Map), expected, "{policy:?}");
+        catalogs.live(SECOND * 10);
+        assert_eq!(catalogs.world.served_by(RequestClass::Map), ["a"]);
+    }
+}
+
+#[test]
+fn evidence_against_a_replica_has_it_reloaded_and_no_other() {
+    let mut catalogs = Catalogs::fresh(2);
+    let b = catalogs.world.id("b");
+    catalogs.handle(Event::StaleSeen(b));
+    catalogs.live(SECOND * 10);
+    assert_eq!(catalogs.reloads, ["b"]);
+    assert!(catalogs.all_fresh());
+    for _ in 0..100 {
+        catalogs.handle(Event::StaleSeen(b));
+        catalogs.live(SECOND);
+    }
+    assert!(catalogs.reloads.len() <= 5, "reloading does not help: {:?}", catalogs.reloads);
+}
+
+#[test]
+fn a_replica_that_restarted_without_a_change_is_left_alone() {
+    let mut catalogs = Catalogs::fresh(2);
+    catalogs.a_dies();
+    catalogs.probe = |_| Outcome::Success;
+    catalogs.live(SECOND * 30);
+    assert_eq!(catalogs.world.status("a").health, HealthState::Up);
+    assert!(catalogs.reloads.is_empty() && catalogs.all_fresh());
+}
+
+#[test]
+fn a_replica_that_restarted_after_a_change_has_loaded_it_by_itself() {
+    let mut catalogs = Catalogs::fresh(2);
+    catalogs.a_dies();
+    catalogs.publish();
+    catalogs.live(SECOND * 20);
+    catalogs.numbers.insert("a".to_owned(), 15);
+    catalogs.probe = |_| Outcome::Success;
+    catalogs.live(SECOND * 60);
+    assert_eq!(catalogs.reloads, ["b"], "{:#?}", catalogs.log);
+    assert!(catalogs.all_fresh());
+}
+
+#[test]
+fn a_replica_that_was_away_and_did_not_restart_is_reloaded() {
+    let mut catalogs = Catalogs::fresh(2);
+    catalogs.a_dies();
+    catalogs.publish();
+    catalogs.live(SECOND * 20);
+    catalogs.probe = |_| Outcome::Success;
+    catalogs.live(SECOND * 60);
+    assert_eq!(catalogs.reloads.len(), 2, "{:#?}", catalogs.log);
+    assert!(catalogs.all_fresh());
+}
+
+#[test]
+fn somebody_elses_reload_of_a_replica_counts() {
+    let mut config = config(2);
+    config.geoserver.credentials = Credentials::None;
+    let mut catalogs = Catalogs::configured(config);
+    catalogs.publish();
+    catalogs.live(SECOND * 30);
+    assert!(!catalogs.is_fresh("a"), "seen, but not repaired without credentials");
+    catalogs.numbers.extend([("a".to_owned(), 23), ("b".to_owned(), 23)]);
+    catalogs.live(SECOND * 30);
+    assert!(catalogs.all_fresh() && catalogs.reloads.is_empty());
+}
+
+#[test]
+fn an_order_reloads_everybody_although_no_number_moved() {
+    let mut catalogs = Catalogs::fresh(2);
+    let (epoch, _) = catalogs.world.cluster.order_sync(catalogs.world.now).unwrap();
+    catalogs.live(SECOND * 10);
+    assert_eq!(catalogs.reloads, ["a", "b"]);
+    assert!(catalogs.world.status("b").catalog.epoch >= Some(epoch));
+}
+
+#[test]
+fn an_order_without_credentials_is_refused_with_the_reason() {
+    let mut world = World::up(1);
+    assert_eq!(world.cluster.order_sync(world.now).map(|(epoch, _)| epoch), Err(SyncError::NoCredentials));
+    assert!(SyncError::NoCredentials.to_string().contains("[geoserver]"));
+}
+
+#[test]
+fn a_restarted_geofront_leaves_a_fresh_cluster_alone() {
+    let mut catalogs = Catalogs { after_reload: |main| main + 8, ..Catalogs::fresh(2) };
+    catalogs.publish();
+    catalogs.live(SECOND * 20);
+    let mut world = World::configured(with_credentials(config(2)));
+    world.cluster.recall(&catalogs.world.cluster.memory());
+    let mut restarted = Catalogs::started(world, catalogs.numbers);
+    restarted.live(SECOND * 60);
+    assert!(restarted.reloads.is_empty() && restarted.all_fresh(), "{:#?}", restarted.log);
+}
+
+#[test]
+fn a_geofront_killed_in_the_middle_of_a_roll_finishes_it_when_it_is_back() {
+    let mut catalogs = Catalogs { after_reload: |main| main + 8, ..Catalogs::fresh(3) };
+    catalogs.reload_takes = SECOND * 5;
+    catalogs.publish();
+    catalogs.live(SECOND * 11);
+    assert_eq!((catalogs.is_fresh("a"), catalogs.doing("b")), (true, Freshening::Reloading));
+    let mut world = World::configured(with_credentials(config(3)));
+    world.cluster.recall(&catalogs.world.cluster.memory());
+    let mut restarted = Catalogs::started(world, catalogs.numbers);
+    restarted.live(SECOND * 60);
+    assert_eq!(restarted.reloads, ["b", "c"]);
+    assert!(restarted.all_fresh());
+}
+
+#[test]
+fn without_a_memory_whoever_is_behind_the_main_is_reloaded() {
+    let numbers = [("main", 20), ("a", 12), ("b", 28)].map(|(name, number)| (name.to_owned(), number)).into();
+    let mut catalogs = Catalogs::started(World::configured(with_credentials(config(2))), numbers);
+    catalogs.live(SECOND * 60);
+    assert_eq!(catalogs.reloads, ["a"]);
+}
+
+#[test]
+fn a_change_while_geofront_was_away_is_brought_to_everybody() {
+    let address = |name: &str| config(2).upstreams.iter().find(|u| u.name.as_str() == name).unwrap().address;
+    let known = |name: &str| Remembered { name: name.to_owned(), address: address(name), main_number: Some(3) };
+    let mut world = World::configured(with_credentials(config(2)));
+    world.cluster.recall(&CatalogMemory { upstreams: vec![known("a"), known("b")] });
+    let numbers = ["main", "a", "b"].map(|name| (name.to_owned(), 10)).into();
+    let mut catalogs = Catalogs::started(world, numbers);
+    catalogs.live(SECOND * 30);
+    assert_eq!(catalogs.reloads, ["a", "b"]);
+}
+
+#[test]
+fn orders_and_config_reloads_in_the_middle_of_a_roll_leave_no_door_closed() {
+    let mut catalogs = Catalogs::fresh(3);
+    catalogs.reload_takes = SECOND * 5;
+    catalogs.publish();
+    catalogs.live(SECOND * 5);
+    assert_eq!(catalogs.doing("a"), Freshening::Reloading);
+    catalogs.world.set_mode("a", Mode::Maintenance);
+    catalogs.world.reload(|config| config.health.interval = SECOND * 7);
+    catalogs.live(SECOND * 5);
+    catalogs.world.set_mode("a", Mode::Ready);
+    catalogs.live(SECOND * 60);
+    assert!(catalogs.all_fresh(), "{:#?}", catalogs.log);
+    assert_eq!(catalogs.world.served_by(RequestClass::Map), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_replica_that_becomes_the_main_in_its_reload_serves_at_once() {
+    let mut catalogs = Catalogs::fresh(2);
+    catalogs.reload_takes = SECOND * 50;
+    catalogs.publish();
+    catalogs.live(SECOND * 5);
+    assert_eq!(catalogs.doing("a"), Freshening::Reloading);
+    catalogs.world.reload(|config| {
+        let role_of_main = config.upstreams[0].role;
+        config.upstreams[0].role = config.upstreams[1].role;
+        config.upstreams[1].role = role_of_main;
+    });
+    assert_eq!(catalogs.world.served_by(RequestClass::Admin), ["a"]);
+}
+
+#[test]
+fn a_hint_is_resolved_when_everybody_has_what_it_was_about() {
+    let mut catalogs = Catalogs::fresh(2);
+    *catalogs.numbers.get_mut("main").unwrap() += 1;
+    let (ticket, _) = catalogs.world.cluster.hint(Hint::Write, catalogs.world.now);
+    catalogs.live(SECOND * 2);
+    assert!(catalogs.world.snapshot().resolved < ticket);
+    catalogs.live(SECOND * 20);
+    assert!(catalogs.world.snapshot().resolved >= ticket);
+    let (ticket, _) = catalogs.world.cluster.hint(Hint::Ui, catalogs.world.now);
+    catalogs.live(Duration::ZERO);
+    assert!(catalogs.world.snapshot().resolved >= ticket, "a click that changed nothing is resolved by the next reading");
+}
+
+#[test]
+fn a_reloaded_replica_ramps_up() {
+    let mut catalogs = Catalogs::fresh(1);
+    catalogs.publish();
+    catalogs.live(SECOND * 6);
+    assert!(catalogs.all_fresh());
+    assert!(catalogs.world.status("a").effective_weight < 50);
+}

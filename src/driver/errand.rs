@@ -1,0 +1,206 @@
+//! One request of our own to an upstream.
+//!
+//! Every errand makes its own connection, introduces itself as `[geoserver]` says, and is bounded as a whole in time and in how
+//! much of the answer is read, whatever trickles in.
+
+use std::future::Future;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use pingora::connectors::http::v1::Connector;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::v1::client::HttpSession;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType};
+use tokio::time::timeout_at;
+
+use crate::cluster::{Cause, Upstream};
+use crate::config::{Config, Credentials};
+
+/// Informational answers before the real one; more are a fault.
+const MAX_INFORMATIONAL: usize = 4;
+
+/// What is sent.
+#[derive(Clone, Debug)]
+pub(super) struct Errand {
+    pub(super) method: &'static str,
+    /// Path and query.
+    pub(super) target: String,
+    /// Of a form.
+    pub(super) body: Option<&'static str>,
+}
+
+/// What came back, as far as it was read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) content_type: String,
+    /// Of a redirect.
+    pub(super) location: String,
+    /// control-flow's own header is there.
+    pub(super) is_from_control_flow: bool,
+    pub(super) body: Vec<u8>,
+    /// The body was read to its end.
+    pub(super) is_complete: bool,
+}
+
+/// When the whole errand has to be over.
+#[derive(Clone, Copy)]
+pub(super) struct Deadline(tokio::time::Instant);
+
+impl Deadline {
+    pub(super) fn after(limit: Duration) -> Self {
+        Self(tokio::time::Instant::now() + limit)
+    }
+
+    async fn bound<T>(self, awaited: &'static str, future: impl Future<Output = T>) -> Result<T, Cause> {
+        timeout_at(self.0, future).await.map_err(|_| Cause::Timeout(awaited))
+    }
+}
+
+impl Errand {
+    pub(super) fn get(target: String) -> Self {
+        Self { method: "GET", target, body: None }
+    }
+
+    pub(super) fn post(target: String, body: &'static str) -> Self {
+        Self { method: "POST", target, body: Some(body) }
+    }
+
+    fn head(&self, config: &Config, upstream: &Upstream) -> pingora::Result<RequestHeader> {
+        let mut request = RequestHeader::build(self.method, self.target.as_bytes(), None)?;
+        request.insert_header("Host", authority(&upstream.url))?;
+        request.insert_header("User-Agent", concat!("geofront/", env!("CARGO_PKG_VERSION")))?;
+        request.insert_header("Accept-Encoding", "identity")?;
+        request.insert_header("Connection", "close")?;
+        if let Some(body) = self.body {
+            request.insert_header("Content-Type", "application/x-www-form-urlencoded")?;
+            request.insert_header("Content-Length", body.len().to_string())?;
+        }
+        // Errands go ahead of control-flow's queue (`ows.priority.http` in geOrchestra's data directory).
+        request.insert_header("ctrl-flow-priority", "10")?;
+        match &config.geoserver.credentials {
+            Credentials::None => {}
+            Credentials::Basic { username, password } => {
+                let pair = format!("{username}:{}", password.expose());
+                request.insert_header("Authorization", format!("Basic {}", BASE64_STANDARD.encode(pair)))?;
+            }
+            Credentials::Headers(headers) => {
+                for (name, value) in headers {
+                    request.insert_header(name.clone(), value.expose())?;
+                }
+            }
+        }
+        Ok(request)
+    }
+}
+
+/// Runs errands.
+pub(super) struct Messenger {
+    connector: Connector,
+}
+
+impl Messenger {
+    pub(super) fn new() -> Self {
+        Self { connector: Connector::new(None) }
+    }
+
+    /// The answer, read until `is_enough`.
+    pub(super) async fn run(
+        &self,
+        errand: &Errand,
+        (upstream, config): (&Upstream, &Config),
+        deadline: Deadline,
+        is_enough: impl Fn(&Answer) -> bool,
+    ) -> Result<Answer, Cause> {
+        let request = errand.head(config, upstream).map_err(|error| Cause::Unexpected(words_of(&error)))?;
+        let peer = HttpPeer::new(upstream.address, upstream.tls, upstream.host.clone());
+        let connected = deadline.bound("no connection", self.connector.get_http_session(&peer)).await?;
+        // The session is dropped, and with it the connection closed, at the end of this function.
+        let (mut session, _) = connected.map_err(|error| Cause::Connect(words_of(&error)))?;
+        deadline.bound("no answer", send(&mut session, request, errand.body)).await??;
+        let head = deadline.bound("no answer", read_head(&mut session)).await??;
+        let mut answer = Answer {
+            status: head.status.as_u16(),
+            content_type: text(&head, "content-type"),
+            location: text(&head, "location"),
+            is_from_control_flow: head.headers.contains_key("x-control-flow-delay-ms"),
+            ..Answer::default()
+        };
+        deadline.bound("the answer did not end", read_body(&mut session, &is_enough, &mut answer)).await??;
+        Ok(answer)
+    }
+}
+
+async fn send(session: &mut HttpSession, request: RequestHeader, body: Option<&'static str>) -> Result<(), Cause> {
+    let lost = |_| Cause::Reset("before the request was sent");
+    session.write_request_header(Box::new(request)).await.map_err(lost)?;
+    if let Some(body) = body {
+        session.write_body(&Bytes::from_static(body.as_bytes())).await.map_err(lost)?;
+        session.finish_body().await.map_err(lost)?;
+    }
+    Ok(())
+}
+
+async fn read_head(session: &mut HttpSession) -> Result<ResponseHeader, Cause> {
+    for _ in 0..MAX_INFORMATIONAL {
+        session.read_response().await.map_err(|error| match error.etype() {
+            ErrorType::InvalidHTTPHeader => Cause::Unexpected("not HTTP".to_owned()),
+            _ => Cause::Reset("before it answered"),
+        })?;
+        match session.resp_header() {
+            Some(head) if !head.status.is_informational() => return Ok(head.clone()),
+            Some(_) | None => {}
+        }
+    }
+    Err(Cause::Unexpected("informational answers only".to_owned()))
+}
+
+async fn read_body(session: &mut HttpSession, is_enough: impl Fn(&Answer) -> bool, answer: &mut Answer) -> Result<(), Cause> {
+    while !is_enough(answer) {
+        match session.read_body_ref().await {
+            Ok(Some(part)) => answer.body.extend_from_slice(part),
+            Ok(None) => {
+                answer.is_complete = true;
+                return Ok(());
+            }
+            Err(_) => return Err(Cause::Truncated),
+        }
+    }
+    Ok(())
+}
+
+fn text(head: &ResponseHeader, name: &str) -> String {
+    head.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).unwrap_or_default()
+}
+
+/// What an operator can act on: `connection refused`, not the names of types.
+fn words_of(error: &Error) -> String {
+    match error.etype() {
+        ErrorType::ConnectRefused => Cause::REFUSED.to_owned(),
+        ErrorType::ConnectNoRoute => "no route to host".to_owned(),
+        etype => match &error.cause {
+            Some(cause) => format!("{}: {cause}", etype.as_str()),
+            None => etype.as_str().to_owned(),
+        },
+    }
+}
+
+/// `10.0.0.11:8080` of `http://10.0.0.11:8080`.
+fn authority(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authorities_are_what_stands_between_scheme_and_path() {
+        assert_eq!(authority("http://10.0.0.11:8080"), "10.0.0.11:8080");
+        assert_eq!(authority("https://[2001:db8::1]:8443/x"), "[2001:db8::1]:8443");
+    }
+}
