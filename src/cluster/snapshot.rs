@@ -173,8 +173,13 @@ impl Snapshot {
     }
 
     /// Whether the main can be asked for a second opinion about `upstream`'s answer.
-    pub fn main_knows_better(&self, upstream: &Upstream) -> bool {
-        self.main.iter().any(|main| main.upstream.id != upstream.id && !main.load.is_closed())
+    pub fn main_knows_better(&self, upstream: &Upstream, tried: &Tried) -> bool {
+        self.main.iter().any(|main| main.upstream.id != upstream.id && !main.is_tried(tried))
+    }
+
+    /// Whether it is the very same view.
+    pub fn is(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
     }
 
     /// Whether [`Self::select`] would find somebody; takes no place.

@@ -15,6 +15,7 @@ use super::request_id::RequestId;
 use super::respond::Refusal;
 use super::retry::Progress;
 use super::running::Running;
+use super::second_opinion::Doubt;
 
 /// See the module's documentation. Dropped exactly once, on every path: success, abort, panic, shutdown.
 #[derive(Debug)]
@@ -32,6 +33,9 @@ pub struct Context {
     pub(super) body_bytes: u64,
     pub(super) tried: Tried,
     pub(super) attempts: u32,
+    /// Who asks has just changed the catalog, and must see the change.
+    pub(super) reads_from_main: bool,
+    pub(super) doubt: Doubt,
     /// The attempt under way, or the last one.
     pub(super) attempt: Option<Attempt>,
     /// What we answer if no other attempt follows.
@@ -66,6 +70,8 @@ impl Context {
             body_bytes: 0,
             tried: Tried::default(),
             attempts: 0,
+            reads_from_main: false,
+            doubt: Doubt::None,
             attempt: None,
             refusal: None,
             is_refused: false,

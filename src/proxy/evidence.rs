@@ -49,6 +49,20 @@ const CONTROL_FLOW_HEADER: &str = "x-control-flow-delay-ms";
 /// Codes of reports that do not blame the request.
 const OWN_FAULT_CODES: [&str; 4] = ["", "NoApplicableCode", "InternalError", "OperationProcessingFailed"];
 
+/// Codes of reports about a layer, coverage or style that the catalog does not have (WMS 1.3.0 table E.1, WCS 2.0).
+const IGNORANT_CODES: [&str; 4] = ["LayerNotDefined", "StyleNotDefined", "NoSuchCoverage", "CoverageNotDefined"];
+
+/// How GeoServer's services and GeoWebCache say it otherwise.
+const IGNORANT_TEXTS: [&str; 7] = [
+    "Could not find layer",
+    "Could not find the requested coverage",
+    "Could not find type",
+    "Could not locate a layer",
+    "Unknown layer",
+    "Unknown namespace",
+    "No such workspace",
+];
+
 /// Where a deployed GeoServer always answers with something of its own.
 const SERVICE_ROOTS: [&[u8]; 3] = [b"/wms", b"/ows", b"/wfs"];
 
@@ -61,6 +75,8 @@ pub struct Asked<'a> {
     pub class: RequestClass,
     /// Path and query as on the request line.
     pub target: &'a [u8],
+    /// The path goes by a workspace, `/{workspace}/wms`.
+    pub has_workspace: bool,
     /// The servlet context, as configured.
     pub context: &'a str,
     /// As much of the body as was read to classify it.
@@ -73,11 +89,13 @@ pub struct Finding {
     /// `None`: nothing, for or against.
     pub outcome: Option<Outcome>,
     pub is_service_exception: bool,
+    /// It does not know the layer or workspace it was asked for: a client's mistake, or a catalog that lacks something.
+    pub is_ignorant: bool,
 }
 
 impl Finding {
     const fn only(outcome: Option<Outcome>) -> Self {
-        Self { outcome, is_service_exception: false }
+        Self { outcome, is_service_exception: false, is_ignorant: false }
     }
 }
 
@@ -103,7 +121,9 @@ pub fn judge_head(answer: &ResponseHeader, asked: &Asked<'_>) -> HeadVerdict {
         _ => None,
     };
     let may_tell_more = match status {
-        200..300 | 400..500 => is_structured(answer),
+        200..300 => is_structured(answer),
+        // GeoWebCache says in plain words that it does not know a layer.
+        400..500 => is_structured(answer) || asked.class == RequestClass::Tile && is_page(answer),
         500.. => is_structured(answer) || is_page(answer),
         _ => false,
     };
@@ -112,7 +132,10 @@ pub fn judge_head(answer: &ResponseHeader, asked: &Asked<'_>) -> HeadVerdict {
             let sniffer = if status < 500 { Sniffer::for_report(is_gzip) } else { Sniffer::for_text(is_gzip) };
             HeadVerdict::Sniff(Box::new(Witness { sniffer, status, without_body }))
         }
-        Some(_) | None => settled(without_body),
+        Some(_) | None => {
+            let is_ignorant = status == 404 && asked.class.is_read() && asked.has_workspace;
+            HeadVerdict::Settled(Finding { is_ignorant, ..Finding::only(without_body) })
+        }
     }
 }
 
@@ -140,7 +163,13 @@ impl Witness {
     pub fn finding(&self, asked: &Asked<'_>) -> Finding {
         let text = self.sniffer.text();
         if BodyHead::of(&text).is_report() {
-            return Finding { outcome: node_fault_in_report(&text, asked), is_service_exception: true };
+            let outcome = node_fault_in_report(&text, asked);
+            let is_ignorant = outcome.is_none() && asked.class.is_read() && is_ignorant_report(&text);
+            return Finding { outcome, is_service_exception: true, is_ignorant };
+        }
+        if (400..500).contains(&self.status) {
+            let is_ignorant = asked.class.is_read() && (asked.has_workspace && self.status == 404 || is_ignorant(&text));
+            return Finding { is_ignorant, ..Finding::only(self.without_body.clone()) };
         }
         if self.status == 503 && contains(&text, CONTROL_FLOW_TIMEOUT) {
             return Finding::only(Some(Outcome::Busy));
@@ -148,6 +177,19 @@ impl Witness {
         let fault = node_fault(&text, asked).map(|at| Outcome::Failure(Cause::NodeFault(quote(&text[at..]))));
         Finding::only(fault.or_else(|| self.without_body.clone()))
     }
+}
+
+/// A report that blames the request for naming what the catalog does not have. What it names is not looked at: that may be
+/// anything the client wrote.
+fn is_ignorant_report(report: &[u8]) -> bool {
+    Exception::first_of(report).is_some_and(|exception| {
+        IGNORANT_CODES.iter().any(|code| exception.code.eq_ignore_ascii_case(code)) || is_ignorant(exception.text.as_bytes())
+    })
+}
+
+fn is_ignorant(text: &[u8]) -> bool {
+    let is_feature_type = contains(text, "Feature type") && contains(text, "unknown");
+    is_feature_type || IGNORANT_TEXTS.iter().any(|known| contains(text, known))
 }
 
 fn settled(outcome: Option<Outcome>) -> HeadVerdict {
@@ -254,8 +296,13 @@ mod tests {
     }
 
     fn answer(status: u16, content_type: &'static str, body: impl Into<String>) -> Answer {
-        let asked =
-            Asked { class: RequestClass::Map, target: b"/geoserver/wms?request=GetMap", context: "/geoserver", body_prefix: b"" };
+        let asked = Asked {
+            class: RequestClass::Map,
+            target: b"/geoserver/wms?request=GetMap",
+            has_workspace: false,
+            context: "/geoserver",
+            body_prefix: b"",
+        };
         Answer { status, content_type, body: body.into(), asked }
     }
 
@@ -323,7 +370,7 @@ mod tests {
     #[test]
     fn a_200_that_says_the_node_is_broken_is_a_failure_in_every_shape() {
         let se_xml = answer(200, "application/vnd.ogc.se_xml;charset=UTF-8", wms("", OOM));
-        assert_eq!(se_xml.finding(), Finding { outcome: node_fault(OOM), is_service_exception: true });
+        assert_eq!(se_xml.finding(), Finding { outcome: node_fault(OOM), is_service_exception: true, is_ignorant: false });
         assert_eq!(answer(200, "application/xml", ows("NoApplicableCode", OOM)).outcome(), node_fault(OOM));
         let json = format!(r#"{{"version":"1.3.0","exceptions":[{{"code":"noApplicableCode","text":"{OOM}"}}]}}"#);
         assert_eq!(answer(200, "application/json", json).outcome(), node_fault(OOM));
@@ -347,8 +394,40 @@ mod tests {
             answer(200, "text/xml", wms("NoApplicableCode", "Rendering process failed")),
         ];
         for fault in faults {
-            assert_eq!(fault.finding(), Finding { outcome: None, is_service_exception: true }, "{}", fault.body);
+            let finding = fault.finding();
+            assert_eq!((finding.outcome, finding.is_service_exception), (None, true), "{}", fault.body);
         }
+    }
+
+    #[test]
+    fn an_answer_that_does_not_know_its_layer_is_told_from_other_mistakes() {
+        let tile = |status, body: &str| answer(status, "text/plain", body).to(RequestClass::Tile, b"/geoserver/gwc/service/wmts");
+        let ignorant = [
+            answer(200, "text/xml", wms("LayerNotDefined", "Could not find layer x")),
+            answer(200, "application/json", r#"{"version":"1.3.0","exceptions":[{"code":"LayerNotDefined","text":"x"}]}"#),
+            answer(400, "application/xml", ows("InvalidParameterValue", "Feature type x unknown")),
+            answer(404, "application/xml", ows("NoSuchCoverage", "Could not find the requested coverage(s): x")),
+            tile(400, "Unknown layer a:b. Check the logfiles, it may not have loaded properly."),
+        ];
+        ignorant.into_iter().for_each(|answer| assert!(answer.finding().is_ignorant, "{}", answer.body));
+        let mistaken = [
+            answer(200, "text/xml", wms("InvalidParameterValue", "unknown format")),
+            answer(400, "application/xml", ows("InvalidParameterValue", "bad filter")),
+            answer(200, "text/xml", wms("", OOM)),
+            tile(400, "Coverage [0,0] is out of range"),
+            answer(200, "image/png", "LayerNotDefined"),
+            answer(200, "text/xml", wms("LayerNotDefined", "x")).to(RequestClass::Transaction, b"/geoserver/wfs"),
+        ];
+        mistaken.into_iter().for_each(|answer| assert!(!answer.finding().is_ignorant, "{}", answer.body));
+    }
+
+    #[test]
+    fn a_404_below_a_workspace_may_be_a_catalog_without_it() {
+        let mut page =
+            answer(404, "text/html", "<h1>HTTP Status 404</h1>").to(RequestClass::Map, b"/geoserver/geor/wms?request=GetMap");
+        assert!(!page.finding().is_ignorant);
+        page.asked.has_workspace = true;
+        assert_eq!((page.finding().is_ignorant, page.outcome()), (true, None));
     }
 
     #[test]

@@ -12,10 +12,15 @@ use super::budget::RetryBudget;
 use super::context::{Attempt, Context};
 use super::failure;
 use super::handles::Handles;
+use super::hints;
+use super::hooks::peer;
 use super::respond::Refusal;
 use super::retry::{self, Progress, Situation};
 use super::running::RunningRequests;
-use crate::cluster::{Cause, NoUpstream, Outcome};
+use super::second_opinion::{Doubt, OpinionBudget};
+use super::who::{Asker, Key};
+use super::writers::Writers;
+use crate::cluster::{Cause, Hint, NoUpstream, Outcome, Selection};
 use crate::config::Config;
 use crate::control::Control;
 use crate::metrics::Metrics;
@@ -32,11 +37,16 @@ pub(super) struct Parts {
     pub(super) metrics: Arc<Metrics>,
     pub(super) access_log: AccessLog,
     pub(super) budget: RetryBudget,
+    pub(super) opinions: OpinionBudget,
+    pub(super) writers: Writers,
     pub(super) running: RunningRequests,
 }
 
 /// An answer of an upstream that we do not pass on, because another upstream may do better.
 const REJECTED_ANSWER: ErrorType = ErrorType::Custom("RejectedAnswer");
+
+/// Snapshots that one choice looks at, each because a door was closed since the one before.
+const MOST_LOOKS: usize = 8;
 
 /// We answer instead of an upstream; [`Context::refusal`] says what.
 const REFUSED: ErrorType = ErrorType::Custom("Refused");
@@ -49,6 +59,8 @@ impl FrontDoor {
             metrics,
             access_log,
             budget: RetryBudget::new(threads, Instant::now()),
+            opinions: OpinionBudget::new(Instant::now()),
+            writers: Writers::default(),
             running: RunningRequests::default(),
         };
         Self { parts: Arc::new(parts) }
@@ -74,8 +86,7 @@ impl FrontDoor {
     pub(super) fn choose(&self, ctx: &mut Context) -> pingora::Result<Box<HttpPeer>> {
         ctx.attempt = None;
         let now = Instant::now();
-        let selected = self.parts.control.snapshot().select(ctx.class(), &ctx.tried, now);
-        let selection = match selected {
+        let selection = match self.select(ctx, now) {
             Ok(selection) => selection,
             Err(NoUpstream::NoneEligible) => return Err(self.refuse(ctx, Refusal::NoUpstream)),
             // Why the last one failed says more than that there is no other.
@@ -95,6 +106,74 @@ impl FrontDoor {
         let peer = handles.peer(&ctx.snapshot.config.timeouts, ctx.class_config().first_byte, is_fresh);
         ctx.attempt = Some(Attempt::new(selection, handles, now));
         Ok(peer)
+    }
+
+    /// From the newest snapshot; from the one after it, where a door was closed meanwhile.
+    fn select(&self, ctx: &mut Context, now: Instant) -> Result<Selection, NoUpstream> {
+        let is_doubted = matches!(ctx.doubt, Doubt::About(_));
+        let mut selected = Err(NoUpstream::NoneEligible);
+        for _ in 0..MOST_LOOKS {
+            let snapshot = self.parts.control.snapshot();
+            if (is_doubted || ctx.reads_from_main)
+                && let Some(selection) = snapshot.select_main(&ctx.tried)
+            {
+                return Ok(selection);
+            }
+            if let Doubt::About(replica) = ctx.doubt {
+                // The main has gone meanwhile: then the first opinion is the only one.
+                ctx.tried.remove(replica);
+                ctx.doubt = Doubt::Settled;
+            }
+            selected = snapshot.select(ctx.class(), &ctx.tried, now);
+            if selected.is_ok() || snapshot.is(&self.parts.control.snapshot()) {
+                break;
+            }
+        }
+        selected
+    }
+
+    /// A final answer's head has come: administration that succeeded is a hint that the catalog changed. Before the client
+    /// sees it, so that whatever the client asks next comes after it.
+    pub(super) fn take_hint(&self, session: &Session, status: u16, ctx: &Context) {
+        if ctx.class().is_read() || ctx.attempt.as_ref().is_none_or(|attempt| !attempt.upstream.is_main()) {
+            return;
+        }
+        let config = &ctx.snapshot.config;
+        let Some(hint) = hints::of(session.req_header(), &ctx.classified, status, config) else { return };
+        let now = Instant::now();
+        let ticket = self.parts.control.hint(hint, now);
+        if hint != Hint::Ui || session.req_header().method != http::Method::GET {
+            self.parts.writers.note(keys(session, ctx), ticket, now, config.catalog.read_your_writes);
+        }
+    }
+
+    /// Whether who asks has just changed the catalog.
+    pub(super) fn has_just_written(&self, session: &Session, ctx: &Context) -> bool {
+        if self.parts.writers.is_empty() || !ctx.class().is_read() {
+            return false;
+        }
+        let resolved = self.parts.control.snapshot().resolved;
+        self.parts.writers.await_their_change(keys(session, ctx), resolved, ctx.started)
+    }
+
+    /// The current attempt's replica does not know what it was asked for: an error that makes Pingora ask the main, if that
+    /// may be asked.
+    pub(super) fn seek_second_opinion(&self, session: &Session, ctx: &mut Context) -> Option<BError> {
+        let attempt = ctx.attempt.as_ref()?;
+        let may_ask = ctx.rule == Retryable::Yes
+            && ctx.doubt == Doubt::None
+            && session.response_written().is_none()
+            && is_body_replayable(session, ctx)
+            && self.parts.control.snapshot().main_knows_better(&attempt.upstream, &ctx.tried)
+            && self.parts.opinions.take(Instant::now());
+        if !may_ask {
+            return None;
+        }
+        ctx.doubt = Doubt::About(attempt.upstream.id);
+        self.parts.metrics.retried(ctx.class(), "unknown-layer");
+        let mut error = Error::new_up(REJECTED_ANSWER);
+        error.set_retry(true);
+        Some(error)
     }
 
     /// Tells the cluster how the current attempt went, once.
@@ -161,6 +240,17 @@ impl FrontDoor {
         }
         allowed
     }
+}
+
+/// Whoever asks, by all the names they are known by: a user's name says it all, where there is one.
+fn keys(session: &Session, ctx: &Context) -> impl Iterator<Item = Key> {
+    let asker = Asker { headers: &session.req_header().headers, peer: peer(session), is_trusted: ctx.is_trusted };
+    let user = asker.user();
+    let others = user.is_none().then(|| {
+        let address = asker.address(|address| ctx.snapshot.config.trusts(address));
+        asker.session().into_iter().chain([address])
+    });
+    user.into_iter().chain(others.into_iter().flatten())
 }
 
 /// How far the current attempt has come.

@@ -78,6 +78,7 @@ impl ProxyHttp for FrontDoor {
         let prefix = ctx.body_prefix.as_ref().and_then(|prefix| prefix.evidence(head.content_type));
         ctx.classified = ogc::classify(&head, &ctx.snapshot.config.geoserver.context, prefix);
         ctx.rule = ogc::retry(ctx.class(), request.method.as_str());
+        ctx.reads_from_main = self.has_just_written(session, ctx);
         if content_length(request).is_some_and(|length| length > ctx.class_config().max_body) {
             return Err(self.refuse(ctx, Refusal::BodyTooLarge));
         }

@@ -4,6 +4,8 @@
 //! may be asked. Small error answers arrive with their head, so this catches most reports of a broken node before anybody sees
 //! them; what is passed on already is not held back.
 
+use std::time::Instant;
+
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -12,7 +14,8 @@ use super::body_prefix::BodyPrefix;
 use super::context::Context;
 use super::evidence::{self, Asked, Finding, HeadVerdict};
 use super::front_door::FrontDoor;
-use crate::cluster::Outcome;
+use super::second_opinion::Doubt;
+use crate::cluster::{Event, Outcome, UpstreamId};
 
 impl FrontDoor {
     /// Called with the head of a final answer.
@@ -20,6 +23,7 @@ impl FrontDoor {
         if let Some(attempt) = &mut ctx.attempt {
             attempt.first_byte = Some(attempt.started.elapsed());
         }
+        self.take_hint(session, response.status.as_u16(), ctx);
         match evidence::judge_head(response, &asked(session, ctx)) {
             HeadVerdict::Settled(finding) => self.learn(session, ctx, finding),
             HeadVerdict::Sniff(witness) => {
@@ -64,9 +68,18 @@ impl FrontDoor {
             attempt.is_exception = true;
             self.parts.metrics.service_exception(ctx.classified.class, &attempt.handles.metrics);
         }
+        // Told at the end: the answer may yet break off.
+        attempt.is_success |= finding.outcome == Some(Outcome::Success);
+        if finding.is_ignorant
+            && let Some(second_opinion) = self.seek_second_opinion(session, ctx)
+        {
+            return Err(second_opinion);
+        }
+        if let Doubt::About(replica) = ctx.doubt {
+            self.settle_doubt(replica, &finding, ctx);
+        }
         match finding.outcome {
-            // Told at the end: the answer may yet break off.
-            Some(Outcome::Success) => attempt.is_success = true,
+            Some(Outcome::Success) | None => {}
             Some(outcome) => {
                 let reason = if outcome == Outcome::Busy { "busy" } else { "bad-answer" };
                 self.report(ctx, outcome);
@@ -74,9 +87,19 @@ impl FrontDoor {
                     return Err(retry);
                 }
             }
-            None => {}
         }
         Ok(())
+    }
+
+    /// The main was asked because a replica did not know: if it does, the replica is stale.
+    fn settle_doubt(&self, replica: UpstreamId, finding: &Finding, ctx: &mut Context) {
+        let is_from_main = ctx.attempt.as_ref().is_some_and(|attempt| attempt.upstream.is_main());
+        if is_from_main {
+            ctx.doubt = Doubt::Settled;
+            if finding.outcome == Some(Outcome::Success) && !finding.is_ignorant {
+                self.parts.control.handle(Event::StaleSeen(replica), Instant::now());
+            }
+        }
     }
 }
 
@@ -84,6 +107,7 @@ fn asked<'a>(session: &'a Session, ctx: &'a Context) -> Asked<'a> {
     Asked {
         class: ctx.class(),
         target: session.req_header().raw_path(),
+        has_workspace: ctx.classified.workspace.is_some(),
         context: &ctx.snapshot.config.geoserver.context,
         body_prefix: ctx.body_prefix.as_ref().map(BodyPrefix::bytes).unwrap_or_default(),
     }

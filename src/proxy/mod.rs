@@ -5,7 +5,8 @@
 //!  request_filter         classify; refuse what no upstream may see
 //!  upstream_peer          select -> Attempt with its Lease           <-- again for a retry
 //!  upstream_request_*     headers for GeoServer; the body's limit
-//!  upstream_response_*    evidence about the upstream; a bad answer nobody has seen yet is tried elsewhere
+//!  upstream_response_*    evidence about the upstream, hints about the catalog; a bad answer nobody has seen yet is tried
+//!                         elsewhere, and one that does not know its layer on the main
 //!  fail_to_proxy          a refusal in OGC shape
 //!  logging                outcome, metrics, access line; the lease goes back
 //! ```
@@ -22,6 +23,7 @@ mod failure;
 mod front_door;
 mod handles;
 pub mod headers;
+mod hints;
 mod hooks;
 mod judge;
 mod record;
@@ -30,7 +32,10 @@ pub mod request_id;
 pub mod respond;
 mod retry;
 mod running;
+mod second_opinion;
 pub mod sniff;
+mod who;
+mod writers;
 
 pub use connection::GuardedProxy;
 pub use context::Context;

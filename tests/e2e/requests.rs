@@ -8,6 +8,9 @@ pub(crate) const MAP_130: &str = "/geoserver/wms?service=WMS&version=1.3.0&reque
 pub(crate) const CAPABILITIES: &str = "/geoserver/wms?service=WMS&version=1.3.0&request=GetCapabilities";
 pub(crate) const FEATURES: &str = "/geoserver/wfs?service=WFS&version=2.0.0&request=GetFeature&typeNames=geor:public_layer\
                             &outputFormat=application/json&count=200";
+/// Of the tile cache.
+pub(crate) const TILE: &str = "/geoserver/gwc/service/wmts?service=WMTS&version=1.0.0&request=GetTile&layer=geor:public_layer&style=\
+                        &tilematrixset=EPSG:900913&tilematrix=EPSG:900913:2&tilerow=1&tilecol=1&format=image/png";
 pub(crate) const WFS: &str = "/geoserver/wfs";
 pub(crate) const XML: &str = "text/xml";
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,8 @@ pub(crate) struct Plan {
     health: String,
     top: String,
     more: String,
+    catalog: String,
+    data_on: Option<PathBuf>,
 }
 
 impl Plan {
@@ -55,6 +57,8 @@ impl Plan {
             health: QUICK_HEALTH.to_owned(),
             top,
             more: "[log]\naccess = \"off\"\n".to_owned(),
+            catalog: String::new(),
+            data_on: None,
         }
     }
 
@@ -74,6 +78,22 @@ impl Plan {
     pub(crate) fn with(mut self, toml: &str) -> Self {
         self.more.push_str(toml);
         self.more.push('\n');
+        self
+    }
+
+    /// The cluster's data directory is this folder.
+    pub(crate) fn with_data_on(mut self, folder: &Path) -> Self {
+        self.data_on = Some(folder.to_owned());
+        self
+    }
+
+    /// Lines of `[catalog]`, in place of others of the same keys.
+    pub(crate) fn catalog(mut self, lines: &str) -> Self {
+        for line in lines.lines() {
+            let key = key_of(line);
+            self.catalog = self.catalog.lines().filter(|line| key_of(line) != key).flat_map(|line| [line, "\n"]).collect();
+            writeln!(self.catalog, "{line}").expect("a string takes everything");
+        }
         self
     }
 
@@ -101,7 +121,8 @@ impl Plan {
 
     /// Started; nothing awaited.
     pub(crate) async fn start_cold(self) -> Rig {
-        let data = DataDirectory::new();
+        let on_disk = self.data_on.as_deref().map(|folder| DataDirectory::on_disk(folder).expect("a writable folder"));
+        let data = on_disk.unwrap_or_else(DataDirectory::new);
         let main = Instance::start("main", &data, self.behaviour.clone());
         let mut replicas = Vec::new();
         for number in 1..=self.replicas {
@@ -112,12 +133,17 @@ impl Plan {
         for replica in &replicas {
             upstreams.push_str(&upstream(replica.name(), replica.address(), ""));
         }
-        let config = format!("{}{upstreams}{}{}", self.top, self.health, self.more);
+        let catalog = if self.catalog.is_empty() { String::new() } else { format!("[catalog]\n{}", self.catalog) };
+        let config = format!("{}{upstreams}{}{catalog}{}", self.top, self.health, self.more);
         let path = directory.path().join("geofront.toml");
         std::fs::write(&path, config).expect("a writable configuration");
         let app = app::start(&path, Arc::new(RealEnvironment)).await.unwrap_or_else(|error| panic!("{error}"));
         Rig { main, replicas, data, app, directory }
     }
+}
+
+fn key_of(line: &str) -> &str {
+    line.split('=').next().unwrap_or_default().trim()
 }
 
 /// A table of the configuration.

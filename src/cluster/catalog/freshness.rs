@@ -44,6 +44,8 @@ pub(in crate::cluster) struct Freshness {
     retry_at: Option<Instant>,
     last: Option<Ended>,
     evidence: Evidence,
+    /// An answer showed it behind, and the main was not asked since whether that is a change it told of.
+    doubted_at: Option<Instant>,
 }
 
 /// Its own number, and the settled epoch when it said it: a number that moved since was loaded after that.
@@ -111,6 +113,7 @@ impl Freshness {
             retry_at: None,
             last: None,
             evidence: Evidence::default(),
+            doubted_at: None,
         }
     }
 
@@ -233,9 +236,16 @@ impl Freshness {
         is_stale
     }
 
-    /// An answer showed it behind the main. True if that is to be acted on.
-    pub(super) fn doubt(&mut self, epoch: u64, now: Instant) -> bool {
-        let counts = self.is_serving() && self.is_fresh(epoch) && self.evidence.seen(now);
+    /// An answer showed it behind the main.
+    pub(super) fn doubt(&mut self, now: Instant) {
+        self.doubted_at = Some(now);
+    }
+
+    /// The main was asked at `asked`, and what it said is known. True if the replica turns out to be behind although the main
+    /// told of no change.
+    pub(super) fn judge_doubt(&mut self, asked: Instant, epoch: u64, now: Instant) -> bool {
+        let is_due = self.doubted_at.take_if(|doubted_at| *doubted_at <= asked).is_some();
+        let counts = is_due && self.is_serving() && self.is_fresh(epoch) && self.evidence.seen(now);
         if counts {
             (self.held, self.is_assumed) = (None, false);
         }

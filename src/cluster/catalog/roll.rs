@@ -88,6 +88,7 @@ impl Cluster {
                 None => self.changes.unreadable(now),
             };
             self.note_change(change);
+            self.judge_doubts(asked, now);
         }
         // What it says in the middle of its reload is neither the old number nor the new one.
         if self.tracked[at].catalog.is_serving() {
@@ -110,12 +111,21 @@ impl Cluster {
         self.step(at, step, now);
     }
 
-    /// A replica did not know what the main knows.
+    /// A replica did not know what the main knows. If the main tells of a change, that explains it.
     pub(in crate::cluster) fn stale_seen(&mut self, id: UpstreamId, now: Instant) {
-        self.main_reads_soon(now);
-        let Some(at) = self.position(id).filter(|&at| self.tracked[at].upstream.role == Role::Replica) else { return };
-        let is_news = self.can_reload() && self.tracked[at].catalog.doubt(self.changes.epoch(), now);
-        self.report(at, is_news.then_some(What::Stale { why: "it did not know what the main knows" }));
+        let Some(at) = self.position(id).filter(|_| self.can_reload()) else { return };
+        if self.tracked[at].upstream.role == Role::Replica {
+            self.tracked[at].catalog.doubt(now);
+            self.main_reads_soon(now);
+        }
+    }
+
+    fn judge_doubts(&mut self, asked: Instant, now: Instant) {
+        let epoch = self.changes.epoch();
+        for at in 0..self.tracked.len() {
+            let is_behind = self.tracked[at].catalog.judge_doubt(asked, epoch, now);
+            self.report(at, is_behind.then_some(What::Stale { why: "it did not know what the main knows" }));
+        }
     }
 
     pub(in crate::cluster) fn pass_catalog_time(&mut self, now: Instant) {
@@ -250,7 +260,8 @@ impl Cluster {
 
     fn is_everybody_fresh(&self) -> bool {
         let epoch = self.changes.epoch();
-        let is_done = |tracked: &Tracked| !tracked.is_up() || tracked.catalog.is_serving() && tracked.catalog.is_fresh(epoch);
+        // Who is down by itself is not waited for; who is out for its reload is, even if its probes fail meanwhile.
+        let is_done = |tracked: &Tracked| tracked.catalog.is_serving() && (!tracked.is_up() || tracked.catalog.is_fresh(epoch));
         let mut replicas = self.tracked.iter().filter(|tracked| tracked.upstream.role == Role::Replica);
         self.changes.is_at_rest() && replicas.all(is_done)
     }

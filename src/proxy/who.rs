@@ -1,0 +1,127 @@
+//! Who asks, as far as it matters for what we do for them: a user by name, a browser's session, an address.
+//!
+//! Names and forwarded addresses count only from peers that may vouch for them. Nothing here grants anything.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::LazyLock;
+
+use http::HeaderMap;
+use http::header::COOKIE;
+
+/// Keys are compared by a hash that nobody outside can predict.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+const USER: &str = "sec-username";
+const SESSION: &[u8] = b"JSESSIONID=";
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// One kind of name for whoever asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key(u64);
+
+#[cfg(test)]
+impl Key {
+    pub(super) fn of_test(a: u8, b: u8) -> Self {
+        Self(u64::from(a) << 8 | u64::from(b))
+    }
+}
+
+/// The request, as far as it tells.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asker<'r> {
+    pub(super) headers: &'r HeaderMap,
+    pub(super) peer: IpAddr,
+    /// The peer may vouch for user and address.
+    pub(super) is_trusted: bool,
+}
+
+impl Asker<'_> {
+    /// By name, where the peer vouches for one.
+    pub(super) fn user(&self) -> Option<Key> {
+        let name = self.headers.get(USER).filter(|name| self.is_trusted && !name.is_empty())?;
+        Some(Key(HASHER.hash_one((0_u8, name.as_bytes()))))
+    }
+
+    /// By the session of GeoServer's web interface.
+    pub(super) fn session(&self) -> Option<Key> {
+        let cookies = self.headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|b| *b == b';'));
+        let session = cookies.filter_map(|cookie| cookie.trim_ascii().strip_prefix(SESSION)).find(|id| !id.is_empty())?;
+        Some(Key(HASHER.hash_one((1_u8, session))))
+    }
+
+    /// By address: the last one that a peer we trust has vouched for.
+    pub(super) fn address(&self, trusts: impl Fn(IpAddr) -> bool) -> Key {
+        Key(HASHER.hash_one((2_u8, self.client(trusts))))
+    }
+
+    /// The address the request came from, as far back as trusted peers lead.
+    pub(super) fn client(&self, trusts: impl Fn(IpAddr) -> bool) -> IpAddr {
+        let peer = self.peer.to_canonical();
+        if !self.is_trusted {
+            return peer;
+        }
+        let lines = self.headers.get_all(FORWARDED_FOR).iter().rev();
+        let hops = lines.flat_map(|line| line.as_bytes().rsplit(|b| *b == b','));
+        let addresses = hops.map(|hop| std::str::from_utf8(hop.trim_ascii()).ok()?.parse::<IpAddr>().ok());
+        let mut last = peer;
+        for address in addresses {
+            // What is no address was not written by anybody we trust.
+            let Some(address) = address.map(|address| address.to_canonical()) else { break };
+            last = address;
+            if !trusts(address) {
+                break;
+            }
+        }
+        last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn asker(headers: &HeaderMap, is_trusted: bool) -> Asker<'_> {
+        Asker { headers, peer: "10.0.0.5".parse().unwrap(), is_trusted }
+    }
+
+    fn trusts(address: IpAddr) -> bool {
+        address.to_string().starts_with("10.")
+    }
+
+    #[test]
+    fn a_name_counts_only_from_a_peer_that_may_vouch_for_it() {
+        let ann = headers(&[("sec-username", "ann")]);
+        assert_eq!(asker(&ann, true).user(), asker(&ann, true).user());
+        assert_ne!(asker(&ann, true).user(), asker(&headers(&[("sec-username", "bob")]), true).user());
+        assert_eq!(asker(&ann, false).user(), None);
+        assert_eq!(asker(&headers(&[("sec-username", "")]), true).user(), None);
+    }
+
+    #[test]
+    fn a_session_is_found_among_other_cookies() {
+        let of = |cookie| asker(&headers(&[("cookie", cookie)]), false).session();
+        assert_eq!(of("a=1; JSESSIONID=42; b=2"), of("JSESSIONID=42"));
+        assert_ne!(of("JSESSIONID=42"), of("JSESSIONID=43"));
+        assert_eq!((of(""), of("XJSESSIONID=42"), of("JSESSIONID=")), (None, None, None));
+    }
+
+    #[test]
+    fn an_address_is_followed_back_through_those_we_trust_and_no_further() {
+        let client = |chain, is_trusted| asker(&headers(&[("x-forwarded-for", chain)]), is_trusted).client(trusts).to_string();
+        assert_eq!(client("192.0.2.7", true), "192.0.2.7");
+        assert_eq!(client("203.0.113.1, 192.0.2.7, 10.0.0.9", true), "192.0.2.7");
+        assert_eq!(client("garbage, 10.0.0.9", true), "10.0.0.9");
+        assert_eq!(client("192.0.2.7", false), "10.0.0.5");
+    }
+}
