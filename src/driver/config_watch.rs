@@ -2,21 +2,27 @@
 //!
 //! Events of the file system only say when to look; what decides is the content of all files the configuration was made of. So
 //! a rename, a write in place, vim's backup dance, Ansible's move and Kubernetes' swapped link are all the same, and where events
-//! do not come (NFS, too many watches) a look every [`POLL`] finds the edit too. A file is read once its content is the same on
-//! two looks: one that is still being written is not taken for a short one.
+//! do not come (NFS, a single file mounted into a container, too many watches) a look every [`POLL`] finds the edit too. A file is
+//! read once its content is the same on two looks: one that is still being written is not taken for a short one.
+//!
+//! A look is itself an event of the file system. What only reads does not wake us, or each look would call for the next.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::{mpsc, watch};
 
 use crate::config_reload::ConfigReload;
 
 /// Between looks without an event. An edit is in force within a second even where events do not come.
 const POLL: Duration = Duration::from_millis(500);
+
+/// Between looks, however many events come: the folder may hold a busy log too.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Between two looks that must agree.
 const SETTLE: Duration = Duration::from_millis(60);
@@ -32,7 +38,7 @@ pub async fn watch(reload: Arc<ConfigReload>, mut shutdown: watch::Receiver<bool
         events.follow(reload.folders());
         tokio::select! {
             _ = shutdown.changed() => return,
-            Some(()) = changes.recv() => {}
+            Some(()) = changes.recv() => tokio::time::sleep(PAUSE).await,
             () = tokio::time::sleep(POLL) => {}
         }
         if is_edited(&reload).await {
@@ -83,7 +89,10 @@ impl Events {
             return;
         }
         let changed = self.changed.clone();
-        let tell = move |_: notify::Result<notify::Event>| {
+        let tell = move |event: notify::Result<notify::Event>| {
+            if event.is_ok_and(|event| only_reads(event.kind)) {
+                return;
+            }
             if changed.try_send(()).is_err() {
                 // The channel is full: a look is due anyway.
             }
@@ -97,5 +106,14 @@ impl Events {
             }
         }
         self.folders = folders;
+    }
+}
+
+/// Whether nothing can have changed by it.
+fn only_reads(event: EventKind) -> bool {
+    match event {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
+        EventKind::Access(_) => true,
+        EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Other => false,
     }
 }
