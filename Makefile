@@ -1,6 +1,6 @@
 # The two commands of the README, and those of CONTRIBUTING.md. Each installs what it needs and lacks (scripts/setup.sh).
 
-.PHONY: demo test bench build release deb deny setup
+.PHONY: demo test bench fuzz build release deb deny setup
 
 ## A simulated GeoServer cluster behind a real front door, in one process. ARGS="--replicas 5" goes to `geofront demo`.
 demo:
@@ -16,6 +16,12 @@ test:
 bench:
 	@scripts/setup.sh build bench
 	cargo bench --locked $(ARGS)
+
+## Chance input for the classifier, a minute of it or SECONDS=600. Needs cargo-fuzz and a nightly compiler, and says so; what it checks,
+## `make test` checks on the corpus and some thousand changes to it.
+fuzz:
+	@scripts/setup.sh build
+	@scripts/fuzz.sh $(SECONDS)
 
 ## target/release/geofront, the ordinary way.
 build:

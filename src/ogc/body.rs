@@ -4,9 +4,23 @@
 //! request as the first child of its `Body`, multipart has fields and one file, and everything else is XML whose root names
 //! the operation. Where a content type is written so that containers differ about it, nothing is read.
 
+use super::charset;
 use super::kvp::Kvp;
 use super::multipart;
 use super::xml::{self, Root};
+
+/// Stands for a content type that cannot be told as text: no content type is written so.
+pub const UNREADABLE_CONTENT_TYPE: &str = "\u{fffd}";
+
+/// Of the first bytes of a body, what may decide its class. The root of an XML body does, however long the body is. Of a form or a
+/// multipart body any part may, the last one too: one of which we do not see the end decides nothing.
+pub fn evidence<'b>(content_type: Option<&str>, prefix: &'b [u8], is_whole: bool) -> Option<&'b [u8]> {
+    let is_of_parts = content_type.is_some_and(|content_type| {
+        let content_type = content_type.to_ascii_lowercase();
+        content_type.contains("form") || content_type.contains("multipart")
+    });
+    (is_whole || !is_of_parts).then_some(prefix)
+}
 
 /// How GeoServer reads the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,10 +43,10 @@ pub(super) fn kind(content_type: Option<&str>) -> Kind<'_> {
     let media_type = content_type.split(';').next().unwrap_or_default().trim_end();
     // GeoServer compares the beginning, with its case; Tomcat compares the whole media type. Both must agree.
     if media_type == FORM {
-        Kind::Form
+        if charset::is_plain(content_type) { Kind::Form } else { Kind::Ambiguous }
     } else if media_type == SOAP {
         Kind::Soap
-    } else if starts_with(content_type, FORM) || starts_with(content_type, SOAP) {
+    } else if starts_with(content_type, FORM) || starts_with(content_type, SOAP) || content_type == UNREADABLE_CONTENT_TYPE {
         Kind::Ambiguous
     } else if starts_with(content_type, "multipart/") {
         multipart::boundary(content_type).map_or(Kind::Ambiguous, |boundary| Kind::Multipart { boundary })

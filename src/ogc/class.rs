@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{Index, IndexMut};
 
-/// What [`super::classify`] decides. The table is in `docs/`: who serves a class, who may try again, and how long it may take.
+/// What [`super::classify`] decides. The table is in `docs/request-classes.md`: who serves a class, who may try again, and how long it may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RequestClass {
     Tile,

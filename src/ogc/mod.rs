@@ -11,6 +11,7 @@
 //! clients send them (`tests/ogc_allocations.rs`). `docs/request-classes.md` says all this for administrators.
 
 mod body;
+mod charset;
 mod class;
 mod decide;
 mod dispatch;
@@ -30,6 +31,7 @@ mod version;
 mod word;
 mod xml;
 
+pub use body::{UNREADABLE_CONTENT_TYPE, evidence};
 pub use class::{PerClass, RequestClass, Retryable, retry};
 pub use decide::{body_need, classify};
 pub use error_shape::{ErrorShape, error_shape};

@@ -3,6 +3,7 @@
 //! A later part may change what an earlier one said, so a body that is not whole within the prefix says nothing. The
 //! reading is strict: every looseness (preambles, bare line feeds, nested parts) is refused, because servers differ there.
 
+use super::charset;
 use super::kvp::Kvp;
 
 /// Parts looked at.
@@ -77,12 +78,17 @@ fn disposition(head: &[u8]) -> Option<Part<'_>> {
     let mut part = None;
     for line in head.split(|&byte| byte == b'\n') {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
+        // What is indented goes on with the line before.
+        if line.first().is_some_and(u8::is_ascii_whitespace) {
+            return None;
+        }
         let colon = line.iter().position(|&byte| byte == b':')?;
         let (name, value) = (line[..colon].to_ascii_lowercase(), line[colon + 1..].trim_ascii());
         match name.as_slice() {
             b"content-disposition" if part.is_none() => part = Some(part_of(value)?),
             b"content-disposition" => return None,
             b"content-type" if value.to_ascii_lowercase().starts_with(b"multipart") => return None,
+            b"content-type" if !str::from_utf8(value).is_ok_and(charset::is_plain) => return None,
             b"content-transfer-encoding" => return None,
             _ => {}
         }
@@ -105,6 +111,9 @@ fn part_of(disposition: &[u8]) -> Option<Part<'_>> {
             if name.replace(unquoted(value)?).is_some() {
                 return None;
             }
+        } else if key.to_ascii_lowercase().starts_with(b"name") {
+            // `name*`, in the encoding of RFC 2231: another name, to who reads it.
+            return None;
         } else {
             is_file |= key.to_ascii_lowercase().starts_with(b"filename");
         }
@@ -113,10 +122,11 @@ fn part_of(disposition: &[u8]) -> Option<Part<'_>> {
     Some(if is_file { Part::File } else { Part::Field { name } })
 }
 
-/// Without its quotes; with a backslash or a quote inside, readers differ.
+/// Without its quotes; with a backslash or a quote inside, or the encoding of RFC 2047 (`=?...?=`), readers differ.
 fn unquoted(value: &[u8]) -> Option<&[u8]> {
     let inner = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
-    (!inner.iter().any(|byte| matches!(byte, b'"' | b'\\'))).then_some(inner)
+    let is_plain = find(inner, b"=?").is_none() && !inner.iter().any(|byte| matches!(byte, b'"' | b'\\'));
+    is_plain.then_some(inner)
 }
 
 fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {

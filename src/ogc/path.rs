@@ -2,8 +2,8 @@
 //!
 //! The decision is made on this reading, the original bytes are what is forwarded. So the promise is one-sided: whatever
 //! reading the containers and frameworks behind us may take, it must not be more powerful than ours. Where they are known
-//! to differ (encoded slashes, backslashes, encoded semicolons, double encoding, `..` above the root, broken UTF-8) there
-//! is no path at all, and the request is `unknown`.
+//! to differ (encoded slashes, backslashes, encoded semicolons, double encoding, `..` above the root or right behind an empty
+//! segment, dots in several spellings, broken UTF-8) there is no path at all, and the request is `unknown`.
 
 use std::borrow::Cow;
 
@@ -48,6 +48,7 @@ impl<'t> Path<'t> {
             Some(b'/') => 1,
             Some(_) | None => return None,
         };
+        let mut seen = SeenDots::default();
         for piece in path[1..].split(|&byte| byte == b'/') {
             let name_len = piece.iter().position(|&byte| byte == b';').unwrap_or(piece.len());
             if piece[name_len..].iter().any(|byte| byte.is_ascii_control() || matches!(byte, b'\\' | b'#')) {
@@ -55,6 +56,7 @@ impl<'t> Path<'t> {
             }
             let reading = reading_of(&piece[..name_len])?;
             parsed.has_dots |= matches!(reading, Reading::Here | Reading::Up);
+            seen.add(&reading, piece)?;
             match (reading, dots) {
                 (Reading::Nothing, _) | (Reading::Here, Dots::Resolved) => {}
                 (Reading::Up, Dots::Resolved) => parsed.len = parsed.len.checked_sub(1)?,
@@ -110,6 +112,47 @@ enum Reading {
     /// `..`
     Up,
     Name,
+}
+
+/// What of dots and empty segments leads to another path when steps are done in another order, or not at all.
+#[derive(Default)]
+struct SeenDots {
+    /// To some an empty segment is one, so that `..` takes it away instead of the name before it. The open segments, the last one in
+    /// the lowest bit: whether each is empty.
+    empties: u64,
+    open: u32,
+    has_up: bool,
+    /// Whether dots are escaped, and whether parameters follow them: those that look so may be resolved later than others.
+    spelling: Option<(bool, bool)>,
+    is_mixed: bool,
+}
+
+impl SeenDots {
+    /// `None` when servers differ about the path.
+    fn add(&mut self, reading: &Reading, piece: &[u8]) -> Option<()> {
+        match reading {
+            Reading::Nothing | Reading::Name => {
+                self.empties = self.empties << 1 | u64::from(matches!(reading, Reading::Nothing));
+                self.open += 1;
+            }
+            Reading::Here => self.see_spelling(piece),
+            Reading::Up => {
+                self.see_spelling(piece);
+                self.has_up = true;
+                if self.empties & 1 == 1 || self.open > u64::BITS {
+                    return None;
+                }
+                self.empties >>= 1;
+                self.open = self.open.saturating_sub(1);
+            }
+        }
+        (!(self.has_up && self.is_mixed)).then_some(())
+    }
+
+    fn see_spelling(&mut self, piece: &[u8]) {
+        let spelling = (piece.contains(&b'%'), piece.contains(&b';'));
+        self.is_mixed |= self.spelling.replace(spelling).is_some_and(|before| before != spelling);
+    }
 }
 
 fn reading_of(piece: &[u8]) -> Option<Reading> {

@@ -9,6 +9,7 @@ use quick_xml::events::attributes::Attribute;
 use quick_xml::events::{BytesDecl, BytesStart, Event};
 use quick_xml::name::{Namespace, ResolveResult};
 
+use super::charset;
 use super::version;
 use super::word::{Encoding, Strange, Word};
 
@@ -116,12 +117,7 @@ fn skip_prolog(event: &Event<'_>) -> Option<()> {
 fn is_readable(declaration: &BytesDecl<'_>) -> bool {
     match declaration.encoding() {
         None => true,
-        Some(Ok(name)) => {
-            let name = name.to_ascii_lowercase();
-            matches!(name.as_slice(), b"utf-8" | b"utf8" | b"us-ascii" | b"ascii")
-                || name.starts_with(b"iso-8859-")
-                || name.starts_with(b"windows-125")
-        }
+        Some(Ok(name)) => charset::keeps_ascii(&name),
         Some(Err(_)) => false,
     }
 }
@@ -131,7 +127,12 @@ fn read_root(element: &BytesStart<'_>) -> Result<Root, Strange> {
     let mut root = Root { name, service: None, version: None, has_lock_id: false, is_stored: false };
     for attribute in element.attributes() {
         let attribute = attribute.map_err(|_| Strange)?;
-        match attribute.key.as_ref() {
+        if attribute.key.as_namespace_binding().is_some() {
+            continue;
+        }
+        // GeoServer looks at the local names, and the last of several counts.
+        match attribute.key.local_name().as_ref() {
+            b"service" if root.service.is_some() => return Err(Strange),
             b"service" => root.service = Some(plain_value(&attribute)?),
             b"version" => root.version = plain_value(&attribute).ok().and_then(|word| version::known(&word)),
             b"lockId" => root.has_lock_id |= !attribute.value.is_empty(),

@@ -11,7 +11,7 @@ use pingora::Result;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
-use crate::ogc::BODY_PREFIX;
+use crate::ogc::{self, BODY_PREFIX};
 
 /// Pingora's retry buffer, and the most that one read of a body brings.
 const RETRY_BUFFER: usize = 64 * 1024;
@@ -57,15 +57,9 @@ impl BodyPrefix {
         &self.bytes[..self.bytes.len().min(BODY_PREFIX)]
     }
 
-    /// What may decide the class. The root of an XML body does, however long the body is. Of a form or a multipart body any part
-    /// may, the last one too: one of which we do not see the end decides nothing.
+    /// What may decide the class.
     pub(super) fn evidence(&self, content_type: Option<&str>) -> Option<&[u8]> {
-        let is_whole = self.is_complete && self.bytes.len() <= BODY_PREFIX;
-        let is_of_parts = content_type.is_some_and(|content_type| {
-            let content_type = content_type.to_ascii_lowercase();
-            content_type.contains("form") || content_type.contains("multipart")
-        });
-        (is_whole || !is_of_parts).then(|| self.bytes())
+        ogc::evidence(content_type, self.bytes(), self.is_complete && self.bytes.len() <= BODY_PREFIX)
     }
 
     /// A new attempt sends everything again.

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{Method, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -21,11 +20,12 @@ use super::connection::{HeadGuard, KeptAlive};
 use super::context::Context;
 use super::front_door::FrontDoor;
 use super::headers::{self, ClientView};
+use super::request_head::{content_length, head};
 use super::request_id::RequestId;
 use super::respond::Refusal;
 use super::retry::Progress;
 use super::{body_prefix, record, refuse};
-use crate::ogc::{self, BodyNeed, RequestHead};
+use crate::ogc::{self, BodyNeed};
 
 /// What a client still sends of a request we have answered already is read for this long, so that its connection can go on.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -216,17 +216,4 @@ fn client_view<'a>(session: &Session, ctx: &'a Context) -> ClientView<'a> {
         http10: session.req_header().version == Version::HTTP_10,
         request_id: &ctx.request_id,
     }
-}
-
-/// The part of the head that decides the class.
-pub(super) fn head(request: &RequestHeader) -> RequestHead<'_> {
-    RequestHead {
-        method: request.method.as_str(),
-        target: request.raw_path(),
-        content_type: request.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()),
-    }
-}
-
-fn content_length(request: &RequestHeader) -> Option<u64> {
-    request.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

@@ -28,6 +28,7 @@ mod hooks;
 mod judge;
 mod record;
 mod refuse;
+mod request_head;
 pub mod request_id;
 pub mod respond;
 mod retry;

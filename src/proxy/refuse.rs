@@ -5,7 +5,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 
 use super::context::Context;
 use super::failure;
-use super::hooks::head;
+use super::request_head::head;
 use super::respond::{self, Refusal};
 use crate::cluster::Cause;
 use crate::ogc;

@@ -1,5 +1,8 @@
 //! Reads `tests/data/ogc/requests.txt`.
 
+// Each test that shares this uses a part of it.
+#![allow(dead_code)]
+
 use geofront::ogc::RequestHead;
 
 /// One request and what it is.

@@ -1,0 +1,10 @@
+//! Any bytes as a request: what must hold of its classification is in the harness, which `tests/ogc_fuzz.rs` shares.
+
+#![no_main]
+
+#[path = "../../tests/ogc_shared/harness.rs"]
+mod harness;
+#[path = "../../tests/ogc_shared/oracle/mod.rs"]
+mod oracle;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| harness::check_input(input));

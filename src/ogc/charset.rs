@@ -1,0 +1,49 @@
+//! Charsets in which every letter of ASCII is its own byte. In another one, text that we take for one thing is another.
+
+/// Whether the charset called `name` keeps ASCII as it is.
+pub(super) fn keeps_ascii(name: &[u8]) -> bool {
+    const WHOLE: [&[u8]; 4] = [b"utf-8", b"utf8", b"us-ascii", b"ascii"];
+    const FAMILIES: [&[u8]; 2] = [b"iso-8859-", b"windows-125"];
+    let is_of = |family: &&[u8]| name.get(..family.len()).is_some_and(|start| start.eq_ignore_ascii_case(family));
+    WHOLE.iter().any(|known| name.eq_ignore_ascii_case(known)) || FAMILIES.iter().any(is_of)
+}
+
+/// Whether that holds of every charset that a content type names. Containers look for the word anywhere in it, so a parameter that
+/// only contains it counts too.
+pub(super) fn is_plain(content_type: &str) -> bool {
+    content_type.split(';').skip(1).all(|parameter| match position(parameter) {
+        None => true,
+        Some(at) => {
+            let value = parameter[at + NAME.len()..].trim_start().strip_prefix('=').map(str::trim);
+            let is_alone = parameter[..at].trim().is_empty();
+            is_alone && value.is_some_and(|value| keeps_ascii(value.trim_matches('"').as_bytes()))
+        }
+    })
+}
+
+const NAME: &str = "charset";
+
+fn position(text: &str) -> Option<usize> {
+    text.as_bytes().windows(NAME.len()).position(|window| window.eq_ignore_ascii_case(NAME.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_charset_that_is_not_ascii_is_noticed_however_it_is_named() {
+        let plain =
+            ["a/b", "a/b; charset=UTF-8", "a/b;Charset = \"iso-8859-15\"; x=y", "a/b; x=charset-less;charset=windows-1252"];
+        assert!(plain[..3].iter().all(|content_type| is_plain(content_type)));
+        let other = [
+            plain[3],
+            "a/b; charset=UTF-16",
+            "a/b;charset=\"utf-16be\"",
+            "a/b; xcharset=UTF-16",
+            "a/b; charset",
+            "a/b; charset=cp037",
+        ];
+        assert!(other.iter().all(|content_type| !is_plain(content_type)));
+    }
+}

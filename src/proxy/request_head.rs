@@ -1,0 +1,47 @@
+//! A request's head as the classifier and the limits want it.
+
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use pingora::http::RequestHeader;
+
+use crate::ogc::{RequestHead, UNREADABLE_CONTENT_TYPE};
+
+/// The part of the head that decides the class.
+pub(super) fn head(request: &RequestHeader) -> RequestHead<'_> {
+    RequestHead { method: request.method.as_str(), target: request.raw_path(), content_type: content_type(request) }
+}
+
+/// Servers differ about several content types, and about one that is no plain text.
+fn content_type(request: &RequestHeader) -> Option<&str> {
+    let mut lines = request.headers.get_all(CONTENT_TYPE).iter();
+    let first = lines.next()?;
+    let only = if lines.next().is_none() { first.to_str().ok() } else { None };
+    Some(only.unwrap_or(UNREADABLE_CONTENT_TYPE))
+}
+
+pub(super) fn content_length(request: &RequestHeader) -> Option<u64> {
+    request.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ogc::{RequestClass, classify};
+
+    /// A form to whoever takes it for one, and an XML document to all others.
+    const BODY: &[u8] = b"<GetFeature service=\"WFS\"/>&service=WFS&request=Transaction";
+
+    fn class(content_types: &[&[u8]]) -> RequestClass {
+        let mut request = RequestHeader::build("POST", b"/geoserver/wfs", None).unwrap();
+        for content_type in content_types {
+            request.append_header(CONTENT_TYPE, http::HeaderValue::from_bytes(content_type).unwrap()).unwrap();
+        }
+        classify(&head(&request), "/geoserver", Some(BODY)).class
+    }
+
+    #[test]
+    fn a_body_whose_content_type_is_not_the_same_to_all_is_not_believed_to_be_harmless() {
+        assert_eq!(class(&[b"text/xml"]), RequestClass::Feature);
+        assert_eq!(class(&[b"application/x-www-form-urlencoded; x=\xe9"]), RequestClass::Unknown);
+        assert_eq!(class(&[b"text/xml", b"application/x-www-form-urlencoded"]), RequestClass::Unknown);
+    }
+}

@@ -1,0 +1,136 @@
+//! The fuzz target's harness (`make fuzz`) without a fuzzer: over the committed corpus, the table of requests, and thousands of
+//! chance changes to both.
+
+#[path = "ogc_shared/harness.rs"]
+mod harness;
+#[path = "ogc_shared/oracle/mod.rs"]
+mod oracle;
+#[path = "ogc_shared/table.rs"]
+mod table;
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use oracle::{Meaning, Request};
+use proptest::prelude::*;
+
+const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/classify");
+const DICTIONARY: &str = include_str!("../fuzz/classify.dict");
+
+static SEEDS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let table = table::cases().iter().map(|case| harness::input_of(&request_of_case(case))).collect::<Vec<_>>();
+    table.into_iter().chain(corpus()).collect()
+});
+
+fn corpus() -> Vec<Vec<u8>> {
+    let files = std::fs::read_dir(Path::new(CORPUS)).unwrap();
+    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    files.sort();
+    files.into_iter().map(|file| std::fs::read(file).unwrap()).collect()
+}
+
+fn request_of_case(case: &table::Case) -> Request {
+    Request {
+        method: case.method.clone(),
+        target: case.target.clone().into_bytes(),
+        content_type: case.content_type.clone(),
+        body: case.body.clone(),
+        context: case.context.clone(),
+    }
+}
+
+/// The words of the dictionary, with libFuzzer's escapes read.
+fn words() -> Vec<Vec<u8>> {
+    let quoted = DICTIONARY.lines().filter_map(|line| line.strip_prefix('"')?.strip_suffix('"'));
+    let unescaped = quoted.map(|text| text.replace("\\x0a", "\n").replace("\\x0d", "\r").replace("\\\"", "\""));
+    unescaped.map(String::into_bytes).collect()
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Insert(Vec<u8>),
+    Replace(u8),
+    Remove(usize),
+    Repeat(usize),
+    /// The rest is that of another seed.
+    Splice(usize),
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        4 => prop::sample::select(words()).prop_map(Change::Insert),
+        1 => any::<u8>().prop_map(Change::Replace),
+        2 => (1..30_usize).prop_map(Change::Remove),
+        1 => (1..60_usize).prop_map(Change::Repeat),
+        1 => any::<usize>().prop_map(Change::Splice),
+    ]
+}
+
+impl Change {
+    /// At some place of `input`.
+    fn apply(&self, input: &mut Vec<u8>, place: usize) {
+        let at = place % (input.len() + 1);
+        let end = |length: usize| (at + length).min(input.len());
+        match self {
+            Self::Insert(word) => drop(input.splice(at..at, word.iter().copied()).collect::<Vec<_>>()),
+            Self::Replace(byte) => drop(input.splice(at..end(1), [*byte]).collect::<Vec<_>>()),
+            Self::Remove(length) => drop(input.drain(at..end(*length)).collect::<Vec<_>>()),
+            Self::Repeat(length) => {
+                let again = input[at..end(*length)].to_vec();
+                drop(input.splice(at..at, again).collect::<Vec<_>>());
+            }
+            Self::Splice(seed) => {
+                let other = &SEEDS[seed % SEEDS.len()];
+                input.truncate(at);
+                input.extend_from_slice(&other[at.min(other.len())..]);
+            }
+        }
+    }
+}
+
+#[test]
+fn everything_holds_of_the_corpus_and_of_the_table() {
+    assert!(corpus().len() > 10, "the corpus is there");
+    SEEDS.iter().for_each(|seed| harness::check_input(seed));
+}
+
+#[test]
+fn an_input_is_the_request_it_was_made_of() {
+    let body = b"<a>\n\n</a>\n".to_vec();
+    let target = b"/geoserver/wfs?a b".to_vec();
+    let content_type = Some("text/xml".to_owned());
+    let request = Request { method: "POST".to_owned(), target, content_type, body, context: "/geoserver".to_owned() };
+    assert_eq!(harness::request_of(&harness::input_of(&request)), request);
+}
+
+/// An oracle that sees no write anywhere would find every classifier right.
+#[test]
+fn the_oracle_sees_what_acts() {
+    let acts = |case: &table::Case| matches!(case.expected[0].as_str(), "transaction" | "process" | "admin");
+    let is_seen = |case: &table::Case| oracle::meanings(&request_of_case(case)).iter().any(Meaning::acts);
+    // Caution of the classifier, and nothing to the oracle: a WPS without an operation, and writes at addresses that cannot write.
+    let is_caution = |case: &table::Case| {
+        case.expected == ["process", "WPS"]
+            || ["/gwc/service/", "/ogc/features/"].iter().any(|address| case.target.contains(address))
+            || case.body.starts_with(b"{")
+            || case.body.starts_with(b"<GetFeature")
+    };
+    let cases = table::cases();
+    let unseen: Vec<_> = cases.iter().filter(|case| acts(case) && !is_caution(case) && !is_seen(case)).collect();
+    assert!(unseen.is_empty(), "{unseen:#?}");
+    assert!(cases.iter().filter(|case| is_seen(case)).count() > 100);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(6000))]
+
+    #[test]
+    fn everything_holds_of_changed_requests(
+        seed in any::<usize>(),
+        changes in prop::collection::vec((change(), any::<usize>()), 1..6),
+    ) {
+        let mut input = SEEDS[seed % SEEDS.len()].clone();
+        changes.iter().for_each(|(change, place)| change.apply(&mut input, *place));
+        harness::check_input(&input);
+    }
+}

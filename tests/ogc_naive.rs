@@ -1,0 +1,39 @@
+//! The classifier beside an oracle that is written the slow way: a plain request means to both the same, and no spelling of a write,
+//! of administration or of a process is taken for a read.
+
+#[path = "ogc_naive/bodies.rs"]
+mod bodies;
+#[path = "ogc_shared/harness.rs"]
+mod harness;
+#[path = "ogc_naive/hostile.rs"]
+mod hostile;
+#[path = "ogc_shared/oracle/mod.rs"]
+mod oracle;
+#[path = "ogc_naive/plain.rs"]
+mod plain;
+#[path = "ogc_shared/spelling.rs"]
+mod spelling;
+
+use geofront::ogc::Service;
+use oracle::{Meaning, meanings};
+use proptest::prelude::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn a_plain_request_means_one_thing_and_the_classifier_finds_it(request in plain::request()) {
+        let found = harness::classified(&request);
+        let found = Meaning {
+            class: found.class,
+            service: found.service.map(Service::as_str),
+            operation: found.operation.map(str::to_ascii_lowercase),
+        };
+        prop_assert_eq!(meanings(&request), [found]);
+    }
+
+    #[test]
+    fn no_spelling_of_a_write_is_taken_for_a_read(request in hostile::request()) {
+        harness::check(&request);
+    }
+}

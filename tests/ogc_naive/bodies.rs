@@ -1,0 +1,207 @@
+//! Bodies, and the content types that say how they are to be read: forms, XML, SOAP, multipart, and what pretends to be one of them.
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::hostile::pairs;
+
+const FORM: &str = "application/x-www-form-urlencoded";
+const MULTIPART: &str = "multipart/form-data; boundary=AaB03x";
+const SOAP: &str = "application/soap+xml";
+
+const CONTENT_TYPES: [&str; 22] = [
+    FORM,
+    MULTIPART,
+    SOAP,
+    "text/xml",
+    "application/xml; charset=UTF-8",
+    "application/json",
+    "application/x-www-form-urlencoded; charset=UTF-8",
+    "application/x-www-form-urlencoded; charset=UTF-16BE",
+    "application/x-www-form-urlencoded;charset=\"utf-16be\"",
+    "application/x-www-form-urlencoded ;x",
+    "application/x-www-form-urlencodedx",
+    " application/x-www-form-urlencoded",
+    "Application/X-WWW-Form-URLEncoded",
+    "Application/SOAP+XML",
+    "application/soap+xml; action=\"x\"",
+    "Multipart/Form-Data; Boundary=AaB03x",
+    "multipart/form-data; boundary=\"AaB03x\"",
+    "multipart/form-data; boundary=x; boundary=AaB03x",
+    "multipart/form-data, x; boundary=AaB03x",
+    "multipart/mixed; boundary=AaB03x",
+    "multipart/form-data",
+    "",
+];
+
+const ROOTS: [&str; 12] = [
+    "GetFeature",
+    "Transaction",
+    "LockFeature",
+    "GetMap",
+    "StyledLayerDescriptor",
+    "Execute",
+    "GetCapabilities",
+    "GetCoverage",
+    "Harvest",
+    "GetRecords",
+    "Envelope",
+    "Tranſaction",
+];
+
+const ATTRIBUTES: [&str; 14] = [
+    " service=\"WFS\"",
+    " service='WPS'",
+    " service=\"WMS\"",
+    " service=\"wcs\"",
+    " service=\"\"",
+    " service=\"W&#70;S\"",
+    " xmlns:x=\"urn:x\" x:service=\"WFS\"",
+    " xmlns:x=\"urn:x\" x:lockId=\"1\"",
+    " lockId=\"GeoServer_1\"",
+    " version=\"1.1.0\"",
+    " service = \"WFS\"",
+    " SERVICE=\"WFS\"",
+    " a=\">\"",
+    "\n",
+];
+
+const PROLOGS: [&str; 12] = [
+    "",
+    "",
+    "",
+    "<?xml version=\"1.0\"?>",
+    "<?xml version='1.0' encoding='ISO-8859-1'?>\n",
+    "<?xml version=\"1.0\" encoding=\"UTF-16\"?>",
+    "<!-- <GetMap service=\"WMS\"/> -->",
+    "<!DOCTYPE a>",
+    "<!DOCTYPE a [<!ENTITY b \"c\">]>",
+    "<?x <GetFeature/> ?>",
+    "text",
+    "\u{feff}",
+];
+
+const INSIDES: [&str; 5] =
+    ["", "<Query typeName=\"a\"/>", "<Output store=\"true\"/>", "<Output store = 'true' />", "<a><b/></a><!-- c -->"];
+
+const DISPOSITIONS: [&str; 15] = [
+    "form-data; name=\"request\"",
+    "form-data; name=\"service\"",
+    "form-data; name=request",
+    "form-data; name=\"body\"",
+    "form-data; name=\"f\"; filename=\"a.xml\"",
+    "form-data; filename=\"a.xml\"; name=\"request\"",
+    "form-data; name=\"x\"; name=\"request\"",
+    "form-data; name=\"x\"; name*=utf-8''request",
+    "form-data; name=\"=?us-ascii?Q?request?=\"",
+    "form-data; name=\"=?us-ascii?Q?service?=\"",
+    "form-data;\r\n name=\"request\"",
+    "form-data; name=\"x\"\r\n ;filename=\"a:b\"",
+    "form-data; name=\"REQUEST\"",
+    "form-data; name=\"lockId\"",
+    "attachment; name=\"request\"",
+];
+
+const MORE_PART_HEADERS: [&str; 6] = [
+    "",
+    "",
+    "\r\nContent-Type: text/xml",
+    "\r\nContent-Type: text/plain; charset=UTF-16BE",
+    "\r\nContent-Type: multipart/mixed; boundary=b",
+    "\r\nContent-Transfer-Encoding: base64",
+];
+
+const FIELD_VALUES: [&str; 6] = ["WFS", "WMS", "GetFeature", "Transaction", "GetMap", " Transaction "];
+
+/// Content type and body, which belong together most of the time.
+pub(crate) fn body() -> impl Strategy<Value = (Option<String>, Vec<u8>)> {
+    let form = prop_oneof![
+        6 => pairs(),
+        1 => pairs().prop_map(|pairs| wide(&pairs)),
+        1 => (padding(), pairs()).prop_map(|(padding, pairs)| [b"x=".to_vec(), padding, b"&".to_vec(), pairs].concat()),
+    ];
+    let matched = prop_oneof![
+        3 => (Just(FORM), form),
+        4 => (select(&["text/xml", "application/xml", ""][..]), document()),
+        2 => (Just(SOAP), envelope()),
+        2 => (Just(MULTIPART), multipart()),
+        2 => (Just(FORM), Just(Vec::new())),
+        1 => (Just("text/xml"), prop::collection::vec(any::<u8>(), 0..40)),
+    ];
+    let other = prop_oneof![5 => Just(None), 2 => select(&CONTENT_TYPES[..]).prop_map(Some)];
+    (matched, other).prop_map(|((content_type, body), other)| {
+        let content_type = other.unwrap_or(content_type);
+        ((!content_type.is_empty()).then(|| content_type.to_owned()), body)
+    })
+}
+
+/// UTF-16, each byte escaped.
+fn wide(pairs: &[u8]) -> Vec<u8> {
+    let escape = |byte: &u8| if matches!(byte, b'&' | b'=') { vec![*byte] } else { format!("%00%{byte:02x}").into_bytes() };
+    pairs.iter().flat_map(escape).collect()
+}
+
+/// Around the length that is looked at.
+fn padding() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![3 => Just(0), 1 => 8000..8200_usize, 1 => Just(9000)].prop_map(|length| vec![b'x'; length])
+}
+
+fn element() -> impl Strategy<Value = String> {
+    let attributes = prop::collection::vec(select(&ATTRIBUTES[..]), 0..3).prop_map(|attributes| attributes.concat());
+    let prefix = select(&["", "", "wfs:", "x:"][..]);
+    (prefix, select(&ROOTS[..]), attributes, select(&INSIDES[..])).prop_map(|(prefix, name, attributes, inside)| {
+        let namespace = prefix.trim_end_matches(':');
+        let declared = if namespace.is_empty() || attributes.contains("xmlns:x") {
+            String::new()
+        } else {
+            format!(" xmlns:{namespace}=\"urn:{namespace}\"")
+        };
+        format!("<{prefix}{name}{declared}{attributes}>{inside}</{prefix}{name}>")
+    })
+}
+
+fn document() -> impl Strategy<Value = Vec<u8>> {
+    let comment = padding()
+        .prop_map(|padding| if padding.is_empty() { Vec::new() } else { [b"<!--".to_vec(), padding, b"-->".to_vec()].concat() });
+    let utf16 = prop_oneof![20 => Just(false), 1 => Just(true)];
+    (select(&PROLOGS[..]), comment, element(), utf16).prop_map(|(prolog, comment, element, utf16)| {
+        let text = [prolog.as_bytes(), &comment, element.as_bytes()].concat();
+        if utf16 { text.iter().flat_map(|&byte| [byte, 0]).collect() } else { text }
+    })
+}
+
+fn envelope() -> impl Strategy<Value = Vec<u8>> {
+    let namespaces = ["http://www.w3.org/2003/05/soap-envelope", "http://schemas.xmlsoap.org/soap/envelope/", "urn:other"];
+    let header =
+        select(&["", "<e:Header/>", "<e:Header><GetMap/></e:Header>", "<e:Header><e:Body><GetMap/></e:Body></e:Header>"][..]);
+    let behind = select(&["", "<e:Body><GetMap service=\"WMS\"/></e:Body>", "<Transaction/>"][..]);
+    let parts = (select(&PROLOGS[..]), select(namespaces.to_vec()), header, element(), padding(), behind);
+    parts.prop_map(|(prolog, namespace, header, element, padding, behind)| {
+        let padding = String::from_utf8_lossy(&padding).into_owned();
+        let body = format!("<e:Body> {element}{padding}</e:Body>");
+        format!("{prolog}<e:Envelope xmlns:e=\"{namespace}\">{header}{body}{behind}</e:Envelope>").into_bytes()
+    })
+}
+
+fn multipart() -> impl Strategy<Value = Vec<u8>> {
+    let content = prop_oneof![
+        3 => select(&FIELD_VALUES[..]).prop_map(|value| value.as_bytes().to_vec()),
+        2 => element().prop_map(String::into_bytes),
+        1 => select(&FIELD_VALUES[..]).prop_map(|value| value.bytes().flat_map(|byte| [0, byte]).collect()),
+    ];
+    let line = prop_oneof![12 => Just("\r\n"), 1 => Just("\n")];
+    let part = (select(&DISPOSITIONS[..]), select(&MORE_PART_HEADERS[..]), content, line);
+    let edges = (select(&["", "", "", "preamble\r\n"][..]), select(&["--\r\n", "--", "", "--\r\nmore"][..]));
+    (prop::collection::vec(part, 0..4), edges).prop_map(|(parts, (before, behind))| {
+        let mut body = before.as_bytes().to_vec();
+        for (disposition, more, content, line) in parts {
+            let head = format!("--AaB03x{line}Content-Disposition: {disposition}{more}{line}{line}");
+            body.extend_from_slice(head.as_bytes());
+            body.extend(content);
+            body.extend_from_slice(line.as_bytes());
+        }
+        body.extend_from_slice(b"--AaB03x");
+        body.extend_from_slice(behind.as_bytes());
+        body
+    })
+}

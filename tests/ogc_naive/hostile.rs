@@ -1,0 +1,205 @@
+//! Requests as nobody should send them: real addresses, services and operations, put together and spelled in every way that has
+//! ever led two programs to two readings.
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::bodies;
+use crate::oracle::Request;
+use crate::spelling::{Spelling, spelling};
+
+/// Addresses of every part of GeoServer, below its context.
+const ADDRESSES: [&str; 44] = [
+    "",
+    "ows",
+    "wms",
+    "wfs",
+    "wcs",
+    "wps",
+    "csw",
+    "kml",
+    "animate",
+    "geor/ows",
+    "geor/wms",
+    "geor/wfs",
+    "geor/roads/wfs",
+    "geor/roads/ows",
+    "wfs/Transaction",
+    "wfs/GetFeature",
+    "wfs/WfsDispatcher",
+    "wfs/TestWfsPost",
+    "wms/reflect",
+    "wms/GetMap",
+    "wms/PutStyles",
+    "wps/Execute",
+    "ows/wfs/Transaction",
+    "wms/wfs",
+    "rest",
+    "rest/reload",
+    "rest.json",
+    "rest/workspaces/geor",
+    "monitor/requests",
+    "importer",
+    "gwc/rest/reload",
+    "gwc/rest/web/x.js",
+    "gwc/service/wms",
+    "gwc/service/wmts",
+    "gwc/service/tms/1.0.0/a/1/2/3.png",
+    "gwc/service/wmts/rest/a/b/c/1/2/3",
+    "geor/gwc/rest/seed",
+    "ogc/features/v1/collections/a/items",
+    "ogc/processes/v1/jobs",
+    "web/wicket",
+    "styles/wfs",
+    "www/a/ows",
+    "kml/icon/a",
+    "temp/a",
+];
+
+const NAMES: [&str; 16] = [
+    "geoserver",
+    "rest",
+    "wms",
+    "wfs",
+    "ows",
+    "gwc",
+    "ogc",
+    "web",
+    "x",
+    "styles",
+    "geor",
+    "Transaction",
+    "service",
+    "processes",
+    "forêts",
+    "a",
+];
+
+/// What stands before a segment.
+const DETOURS: [&[&str]; 10] = [
+    &["."],
+    &[""],
+    &["", ""],
+    &["x", ".."],
+    &["rest", ".."],
+    &["wfs", ".."],
+    &["x", "y", "..", ".."],
+    &[".."],
+    &["geor"],
+    &[";x"],
+];
+
+const SEPARATORS: [&str; 5] = ["//", "%2F", "\\", "%5c", "/;/"];
+
+const KEYS: [&str; 14] = [
+    "service",
+    "request",
+    "version",
+    "layers",
+    "lockId",
+    "tiled",
+    "store",
+    "typeName",
+    "acceptVersions",
+    "exceptions",
+    "body",
+    "",
+    "x",
+    "services",
+];
+
+const SERVICES: [&str; 10] = ["WMS", "WFS", "WCS", "WPS", "CSW", "WMTS", "TMS", "wfs", "XYZ", ""];
+
+const OPERATIONS: [&str; 17] = [
+    "GetMap",
+    "GetFeature",
+    "GetCapabilities",
+    "Transaction",
+    "LockFeature",
+    "GetFeatureWithLock",
+    "Execute",
+    "DescribeProcess",
+    "PutStyles",
+    "GetCoverage",
+    "Harvest",
+    "GetRecords",
+    "GetTile",
+    "DropStoredQuery",
+    "reflect",
+    "Nonsense",
+    "",
+];
+
+const VALUES: [&str; 8] = ["true", "TRUE", "1", "a", "geor:roads", "1.1.0", "false", "GeoServer_1"];
+
+const METHODS: [&str; 10] = ["GET", "GET", "GET", "HEAD", "POST", "POST", "POST", "PUT", "DELETE", "get"];
+
+const CONTEXTS: [&str; 4] = ["/geoserver", "/geoserver", "/", "/maps/geoserver"];
+
+/// One request.
+pub(crate) fn request() -> impl Strategy<Value = Request> {
+    let parts = (select(&METHODS[..]), select(&CONTEXTS[..]), path(), query(), bodies::body());
+    parts.prop_map(|(method, context, path, query, (content_type, body))| {
+        let mut target = context.trim_end_matches('/').as_bytes().to_vec();
+        target.extend(path);
+        if let Some(query) = query {
+            target.push(b'?');
+            target.extend(query);
+        }
+        let body = if matches!(method, "GET" | "HEAD") { Vec::new() } else { body };
+        Request { method: method.to_owned(), target, content_type, body, context: context.to_owned() }
+    })
+}
+
+/// With its first slash.
+fn path() -> impl Strategy<Value = Vec<u8>> {
+    let address = select(&ADDRESSES[..]).prop_map(|address| address.split('/').map(str::to_owned).collect::<Vec<_>>());
+    let names = prop::collection::vec(select(&NAMES[..]).prop_map(str::to_owned), 0..5);
+    let segments = prop_oneof![4 => address, 1 => names];
+    let detour = prop_oneof![4 => Just(None), 1 => select(&DETOURS[..]).prop_map(Some)];
+    let step = (spelling(), prop_oneof![12 => Just("/"), 1 => select(&SEPARATORS[..])], detour);
+    (segments, prop::collection::vec(step, 12)).prop_map(|(segments, steps)| {
+        let mut path = Vec::new();
+        let mut steps = steps.iter().cycle();
+        let mut add = |word: &str, steps: &mut dyn Iterator<Item = &(Spelling, &str, Option<&[&str]>)>| {
+            let (spelling, separator, _) = steps.next().expect("they never end");
+            path.extend_from_slice(separator.as_bytes());
+            path.extend(spelling.of(word));
+        };
+        for segment in segments {
+            let detour = steps.next().and_then(|(_, _, detour)| *detour);
+            detour.unwrap_or_default().iter().for_each(|word| add(word, &mut steps));
+            add(&segment, &mut steps);
+        }
+        path
+    })
+}
+
+fn query() -> impl Strategy<Value = Option<Vec<u8>>> {
+    prop_oneof![1 => Just(None), 6 => pairs().prop_map(Some)]
+}
+
+/// `key=value&key=value`, most of them a service and an operation.
+pub(crate) fn pairs() -> impl Strategy<Value = Vec<u8>> {
+    let pair = prop_oneof![
+        3 => (Just("service"), select(&SERVICES[..])),
+        4 => (Just("request"), select(&OPERATIONS[..])),
+        2 => (select(&KEYS[..]), select(&VALUES[..])),
+        1 => (select(&KEYS[..]), select(&OPERATIONS[..])),
+    ];
+    let joint = prop_oneof![16 => Just("&"), 1 => Just("&&"), 1 => Just(";"), 1 => Just("?"), 1 => Just("%26")];
+    let equals = prop_oneof![16 => Just("="), 1 => Just("=="), 1 => Just("%3D"), 1 => Just("")];
+    let spelled = (pair, spelling(), spelling(), joint, equals);
+    prop::collection::vec(spelled, 0..6).prop_map(|pairs| {
+        let mut text = Vec::new();
+        for ((key, value), key_spelling, value_spelling, joint, equals) in pairs {
+            if !text.is_empty() {
+                text.extend_from_slice(joint.as_bytes());
+            }
+            text.extend(key_spelling.of(key));
+            text.extend_from_slice(equals.as_bytes());
+            text.extend(value_spelling.of(value));
+        }
+        text
+    })
+}

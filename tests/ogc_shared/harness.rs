@@ -1,0 +1,92 @@
+//! What must hold of the classification of any request whatever: the body of the fuzz target, run on chance input by
+//! `tests/ogc_fuzz.rs` too.
+//!
+//! An input is a method and a target on the first line, a content type (or nothing) on the second, and the body behind it.
+
+// Each test that shares this uses a part of it.
+#![allow(dead_code)]
+
+use geofront::ogc::{
+    BODY_PREFIX, BodyNeed, Classified, RequestHead, Retryable, Span, body_need, classify, error_shape, evidence, normalise_path,
+    retry,
+};
+
+use crate::oracle::{self, Request};
+
+/// Panics when something does not hold.
+pub(crate) fn check_input(input: &[u8]) {
+    check(&request_of(input));
+}
+
+/// Any bytes are a request.
+pub(crate) fn request_of(input: &[u8]) -> Request {
+    let (line, rest) = split_line(input);
+    let (content_type, body) = split_line(rest);
+    let (method, target) = match line.iter().position(|&byte| byte == b' ') {
+        Some(blank) => (&line[..blank], &line[blank + 1..]),
+        None => (&b"GET"[..], line),
+    };
+    let content_type = String::from_utf8_lossy(content_type);
+    Request {
+        method: String::from_utf8_lossy(method).into_owned(),
+        target: target.to_vec(),
+        content_type: (!content_type.is_empty()).then(|| content_type.into_owned()),
+        body: body.to_vec(),
+        context: "/geoserver".to_owned(),
+    }
+}
+
+/// The input that [`request_of`] takes for this request.
+pub(crate) fn input_of(request: &Request) -> Vec<u8> {
+    let content_type = request.content_type.as_deref().unwrap_or_default().as_bytes();
+    [request.method.as_bytes(), b" ", &request.target, b"\n", content_type, b"\n", &request.body].concat()
+}
+
+fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
+    match text.iter().position(|&byte| byte == b'\n') {
+        Some(end) => (&text[..end], &text[end + 1..]),
+        None => (text, &[]),
+    }
+}
+
+/// The class, as the proxy comes to it: it reads the beginning of a body only where that decides.
+pub(crate) fn classified(request: &Request) -> Classified {
+    let head = head(request);
+    let is_read = body_need(&head, &request.context) == BodyNeed::Prefix;
+    let prefix = request.body.get(..BODY_PREFIX).unwrap_or(&request.body);
+    let evidence = evidence(head.content_type, prefix, prefix.len() == request.body.len());
+    classify(&head, &request.context, evidence.filter(|_| is_read))
+}
+
+fn head(request: &Request) -> RequestHead<'_> {
+    RequestHead { method: &request.method, target: &request.target, content_type: request.content_type.as_deref() }
+}
+
+/// See the module's documentation.
+pub(crate) fn check(request: &Request) {
+    let head = head(request);
+    let found = classified(request);
+    assert_eq!(found, classified(request), "the same request, the same class");
+
+    for span in [found.workspace, found.layer].into_iter().flatten() {
+        let Span { start, end } = span;
+        assert!(start <= end && end as usize <= request.target.len(), "{span:?} is not within the target");
+    }
+    error_shape(&found, &head);
+    drop(found.layer(&request.target));
+    drop(normalise_path(&request.target));
+
+    let without = classify(&head, &request.context, None);
+    let with = classify(&head, &request.context, Some(&request.body));
+    match body_need(&head, &request.context) {
+        BodyNeed::None => assert_eq!(with, without, "a body that was not asked for decides nothing"),
+        BodyNeed::Prefix => assert!(!without.class.is_read(), "without its body it may be anything"),
+    }
+
+    if let Some(meaning) = oracle::meanings(request).into_iter().find(oracle::Meaning::acts) {
+        let input = input_of(request);
+        let text = input.escape_ascii();
+        assert!(!found.class.is_read(), "{text}\nis taken for {found:?}, and some server takes it for {meaning:?}");
+        assert_ne!(retry(found.class, &request.method), Retryable::Yes);
+    }
+}

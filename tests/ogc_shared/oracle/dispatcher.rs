@@ -1,0 +1,236 @@
+//! What is done at a place: the dispatcher's rules for service and operation, and the simpler ones of the other places.
+
+use geofront::ogc::RequestClass;
+
+use super::container::{self, Parameters};
+use super::documents::{self, Payload};
+use super::mapping::Place;
+use super::text::{equals_ignore_case, trimmed};
+use super::{Meaning, Request, multipart, operations};
+
+/// What a body says: more parameters, and a document.
+#[derive(Clone, Debug, Default)]
+struct Body {
+    fields: Parameters,
+    payload: Option<Payload>,
+}
+
+/// The meanings of `request` at `place`.
+pub(super) fn at(place: &Place, request: &Request, query: &[u8]) -> Vec<Meaning> {
+    let reads = matches!(request.method.as_str(), "GET" | "HEAD");
+    match place {
+        Place::Always(class) => vec![Meaning::of_class(*class)],
+        Place::Rest => vec![Meaning::of_service(RequestClass::Admin, "REST")],
+        Place::Files if reads => vec![Meaning::of_class(RequestClass::Static)],
+        Place::KmlIcon if reads => vec![Meaning::of_service(RequestClass::Info, "WMS")],
+        Place::Files | Place::KmlIcon => vec![Meaning::of_class(RequestClass::Unknown)],
+        Place::OgcApi { segments } => vec![ogc_api(segments, reads)],
+        Place::Tiles { segments } => tiles(segments, request, query),
+        Place::Ows { segments } => ows(segments, request, query),
+    }
+}
+
+fn ows(segments: &[String], request: &Request, query: &[u8]) -> Vec<Meaning> {
+    let Some((service, operation)) = address(segments) else { return vec![Meaning::of_class(RequestClass::Ui)] };
+    let mut found = Vec::new();
+    for body in bodies(request) {
+        for parameters in container::parameters(query) {
+            let parameters: Parameters = parameters.into_iter().chain(body.fields.iter().cloned()).collect();
+            found.extend(dispatched(service, operation.as_deref(), &parameters, body.payload.as_ref()));
+        }
+    }
+    found
+}
+
+/// What the last segments say: the service, or the one before it the service and it the operation. `None` is the demo's form.
+fn address(segments: &[String]) -> Option<(Option<&'static str>, Option<String>)> {
+    let last = trimmed(segments.last().map_or("", String::as_str));
+    if equals_ignore_case(last, "TestWfsPost") {
+        return None;
+    }
+    if equals_ignore_case(last, "kml") || equals_ignore_case(last, "animate") {
+        return Some((Some("WMS"), Some(last.to_owned())));
+    }
+    if let Some(service) = operations::service(last) {
+        return Some((Some(service), None));
+    }
+    let before = segments.iter().rev().nth(1).and_then(|before| operations::service(trimmed(before)));
+    let is_old_name = equals_ignore_case(last, "WfsDispatcher");
+    Some((before, before.filter(|_| !is_old_name).map(|_| last.to_owned())))
+}
+
+/// What servers take the body for, by its content type.
+fn bodies(request: &Request) -> Vec<Body> {
+    const FORM: &str = "application/x-www-form-urlencoded";
+    if matches!(request.method.as_str(), "GET" | "HEAD") || request.body.is_empty() {
+        return vec![Body::default()];
+    }
+    let content_type = request.content_type.as_deref().map_or("", trimmed);
+    let folded = content_type.to_ascii_lowercase();
+    let mut found = Vec::new();
+    for read in [content_type, &folded] {
+        if read.starts_with(FORM) {
+            let forms = container::form(&request.body, content_type);
+            found.extend(forms.into_iter().map(|fields| Body { fields, payload: None }));
+            // GeoServer takes it for a form, the container does not and gives no fields.
+            if read.split(';').next().map(trimmed) != Some(FORM) {
+                found.push(Body::default());
+            }
+        } else if read.starts_with("application/soap+xml") {
+            found.push(Body { fields: Vec::new(), payload: documents::soap(&request.body) });
+        } else if read.starts_with("multipart") {
+            found.extend(
+                multipart::readings(content_type, &request.body)
+                    .into_iter()
+                    .map(|parts| Body { fields: parts.fields, payload: parts.file.and_then(|file| documents::xml(&file)) }),
+            );
+        } else {
+            found.push(Body { fields: Vec::new(), payload: documents::xml(&request.body) });
+        }
+    }
+    found
+}
+
+/// The values of a parameter, each once; empty ones do not count.
+fn values<'p>(parameters: &'p Parameters, key: &str) -> Vec<&'p str> {
+    let mut values: Vec<&str> = Vec::new();
+    for (known, value) in parameters {
+        let value = trimmed(value);
+        let is_new = !values.iter().any(|known| equals_ignore_case(known, value));
+        if known.to_uppercase() == key && !value.is_empty() && is_new {
+            values.push(value);
+        }
+    }
+    values
+}
+
+fn is_true(parameters: &Parameters, key: &str) -> bool {
+    values(parameters, key).iter().any(|value| equals_ignore_case(value, "true"))
+}
+
+/// Every combination of a service and an operation that is named.
+fn dispatched(
+    by_address: Option<&'static str>,
+    operation: Option<&str>,
+    parameters: &Parameters,
+    payload: Option<&Payload>,
+) -> Vec<Meaning> {
+    let root = payload.map(|payload| &payload.root);
+    let mut services: Vec<Option<&'static str>> = values(parameters, "SERVICE").into_iter().map(operations::service).collect();
+    match root.and_then(|root| root.attribute("service")).map(trimmed) {
+        Some("") => services.clear(),
+        Some(service) => services = vec![operations::service(service)],
+        None => {}
+    }
+    if services.is_empty() {
+        services.push(by_address);
+    }
+    let requests = values(parameters, "REQUEST");
+    let mut found = Vec::new();
+    for service in services {
+        let Some(service) = service else {
+            found.push(Meaning::of_class(RequestClass::Unknown));
+            continue;
+        };
+        let by_root = root.map(|root| root.name.as_str()).filter(|name| {
+            // A root that is no operation leaves it to the parameters.
+            operations::operation(service, name).is_some() || requests.is_empty()
+        });
+        let names: Vec<Option<&str>> = match by_root {
+            Some(name) => vec![Some(name)],
+            None if requests.is_empty() => vec![operation],
+            None => requests.iter().copied().map(Some).collect(),
+        };
+        found.extend(names.into_iter().map(|name| meaning(service, name, parameters, payload)));
+    }
+    found
+}
+
+/// What `service` does when it is asked for `name`.
+fn meaning(service: &'static str, name: Option<&str>, parameters: &Parameters, payload: Option<&Payload>) -> Meaning {
+    let known = name.and_then(|name| operations::operation(service, name));
+    let class = match &known {
+        None if service == "WPS" => RequestClass::Process,
+        None => RequestClass::Unknown,
+        Some((RequestClass::Map, operation)) if operation == "getmap" && is_true(parameters, "TILED") => RequestClass::Tile,
+        Some((class, _)) => *class,
+    };
+    let lock = payload.and_then(|payload| payload.root.attribute("lockId"));
+    let is_locked = name.is_some() && (!values(parameters, "LOCKID").is_empty() || lock.is_some_and(|lock| !lock.is_empty()));
+    let is_stored = is_true(parameters, "STORE") || payload.is_some_and(|payload| payload.is_stored);
+    let class = match class {
+        _ if service == "WFS" && is_locked => RequestClass::Transaction,
+        RequestClass::Coverage if is_stored => RequestClass::Transaction,
+        class => class,
+    };
+    Meaning { class, service: Some(service), operation: known.map(|(_, operation)| operation) }
+}
+
+/// GeoWebCache knows no writes at its tile services.
+fn tiles(segments: &[String], request: &Request, query: &[u8]) -> Vec<Meaning> {
+    let is_form = request.content_type.as_deref().is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+    let is_post = request.method == "POST" && is_form;
+    if !is_post && !matches!(request.method.as_str(), "GET" | "HEAD") {
+        return vec![Meaning::of_class(RequestClass::Unknown)];
+    }
+    let mut found = Vec::new();
+    for mut parameters in container::parameters(query) {
+        if is_post {
+            parameters.extend(container::form(&request.body, "").into_iter().next().unwrap_or_default());
+        }
+        found.extend(tile_service(segments, &parameters));
+    }
+    found
+}
+
+fn tile_service(segments: &[String], parameters: &Parameters) -> Vec<Meaning> {
+    let Some((name, following)) = segments.split_first() else { return vec![Meaning::of_class(RequestClass::Unknown)] };
+    let service = match name.as_str() {
+        "wmts" => "WMTS",
+        "tms" => "TMS",
+        "wms" => "WMS",
+        "gmaps" | "mgmaps" | "ve" | "kml" => return vec![Meaning::of_class(RequestClass::Tile)],
+        _ => return vec![Meaning::of_class(RequestClass::Unknown)],
+    };
+    let requests = values(parameters, "REQUEST");
+    if requests.is_empty() {
+        return vec![tile_address(service, following)];
+    }
+    let of_request = |name: &&str| match operations::operation(service, name) {
+        None => Meaning::of_service(RequestClass::Unknown, service),
+        Some((class, operation)) => {
+            let class = if class == RequestClass::Map { RequestClass::Tile } else { class };
+            Meaning { class, service: Some(service), operation: Some(operation) }
+        }
+    };
+    requests.iter().map(of_request).collect()
+}
+
+fn tile_address(service: &'static str, following: &[String]) -> Meaning {
+    let named = |class, operation: &str| Meaning { class, service: Some(service), operation: Some(operation.to_owned()) };
+    match (service, following.len()) {
+        ("TMS", 0..=2) => Meaning::of_service(RequestClass::Capabilities, service),
+        ("TMS", _) => Meaning::of_service(RequestClass::Tile, service),
+        ("WMTS", 2) if following == ["rest", "WMTSCapabilities.xml"] => named(RequestClass::Capabilities, "getcapabilities"),
+        ("WMTS", 6 | 7) if following[0] == "rest" => named(RequestClass::Tile, "gettile"),
+        ("WMTS", 8 | 9) if following[0] == "rest" => named(RequestClass::Info, "getfeatureinfo"),
+        ("WMTS", _) if following.first().is_some_and(|next| next == "rest") => {
+            Meaning::of_service(RequestClass::Unknown, service)
+        }
+        _ => Meaning::of_service(RequestClass::Unknown, service),
+    }
+}
+
+fn ogc_api(segments: &[String], reads: bool) -> Meaning {
+    let api = segments.first().map_or("", String::as_str);
+    let is_tile = segments.len() > 6 && segments[segments.len() - 5] == "tiles";
+    let class = match api {
+        "processes" => RequestClass::Process,
+        _ if !reads => RequestClass::Transaction,
+        _ if is_tile => RequestClass::Tile,
+        "maps" if segments.last().is_some_and(|last| last == "map") => RequestClass::Map,
+        "coverages" => RequestClass::Coverage,
+        _ => RequestClass::Feature,
+    };
+    Meaning::of_service(class, "OGC-API")
+}

@@ -1,0 +1,86 @@
+//! What GeoServer makes of a request, written the slow way: everything is decoded into strings, every list is built, every rule of its
+//! dispatcher is applied as its source reads.
+//!
+//! Containers, frameworks and versions of GeoServer differ in what they do with an odd spelling. Here there is no caution about
+//! that: the oracle simply takes the request in every way that some server is known to, and tells all of them. So for a plain
+//! request there is one meaning, which the classifier must find; for an odd one there are several, and when one of them acts, the
+//! classifier must not say that the request reads.
+
+// Each test that shares this uses a part of it.
+#![allow(dead_code)]
+
+mod container;
+mod dispatcher;
+mod documents;
+mod mapping;
+mod multipart;
+mod operations;
+mod text;
+
+use geofront::ogc::RequestClass;
+#[allow(unused_imports)]
+pub(crate) use operations::SERVICES;
+
+/// A whole request, owned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) target: Vec<u8>,
+    pub(crate) content_type: Option<String>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) context: String,
+}
+
+/// What one server makes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Meaning {
+    pub(crate) class: RequestClass,
+    pub(crate) service: Option<&'static str>,
+    /// In lower case, if the service has it.
+    pub(crate) operation: Option<String>,
+}
+
+impl Meaning {
+    fn of_class(class: RequestClass) -> Self {
+        Self { class, service: None, operation: None }
+    }
+
+    fn of_service(class: RequestClass, service: &'static str) -> Self {
+        Self { class, service: Some(service), operation: None }
+    }
+
+    /// Whether something is changed or run. A WPS without an operation that it knows runs nothing.
+    pub(crate) fn acts(&self) -> bool {
+        match self.class {
+            RequestClass::Transaction | RequestClass::Admin => true,
+            RequestClass::Process => self.service != Some("WPS") || self.operation.is_some(),
+            _ => false,
+        }
+    }
+}
+
+/// What the different servers make of the request, each meaning once.
+pub(crate) fn meanings(request: &Request) -> Vec<Meaning> {
+    // Spring's controllers answer it themselves.
+    if request.method == "OPTIONS" {
+        return vec![Meaning::of_class(RequestClass::Static)];
+    }
+    let (path, query) = container::split_target(&request.target);
+    let mut found = Vec::new();
+    for segments in container::paths(path) {
+        let Some(segments) = container::below(&segments, &request.context) else {
+            found.push(Meaning::of_class(RequestClass::Unknown));
+            continue;
+        };
+        for place in mapping::places(&segments) {
+            found.extend(dispatcher::at(&place, request, query));
+        }
+    }
+    let mut each = Vec::new();
+    for meaning in found {
+        if !each.contains(&meaning) {
+            each.push(meaning);
+        }
+    }
+    each
+}
