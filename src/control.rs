@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, broadcast};
 
 use crate::cluster::{
-    Action, CatalogMemory, Cluster, ClusterStatus, Event, Hint, Mode, ModeError, Outcome, Snapshot, SyncError, Ticket,
+    Action, CatalogMemory, Cluster, ClusterStatus, Event, Fields, Hint, Mode, ModeError, Outcome, Snapshot, SyncError, Ticket,
     Transition, Upstream,
 };
 use crate::config::Config;
@@ -159,9 +159,30 @@ impl Control {
 
 /// One line each, here and nowhere else.
 fn log(transition: &Transition) {
-    if transition.is_warning() {
-        tracing::warn!("{transition}");
-    } else {
-        tracing::info!("{transition}");
+    // Written out twice: the level is a part of the macro.
+    macro_rules! line {
+        ($level:ident, $fields:expr) => {{
+            let Fields { upstream, health, mode, was, ejected, change, config_revision, catalog, epoch, source, .. } = &$fields;
+            let Fields { still_running, took, retry_in, cause, .. } = &$fields;
+            let (ejected, took, retry_in) = (ejected.as_deref(), took.as_deref(), retry_in.as_deref());
+            let cause = cause.as_deref();
+            tracing::$level!(
+                upstream,
+                health,
+                mode,
+                ejected,
+                change,
+                was,
+                config_revision,
+                catalog,
+                epoch,
+                source,
+                still_running,
+                took,
+                retry_in,
+                cause
+            );
+        }};
     }
+    if transition.is_warning() { line!(warn, transition.fields()) } else { line!(info, transition.fields()) }
 }

@@ -92,3 +92,52 @@ fn write_field(out: &mut Writer<'_>, name: &str, value: &str) -> fmt::Result {
     let is_plain = !value.is_empty() && value.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'=' && b != b'\\');
     if is_plain { write!(out, " {name}={value}") } else { write!(out, " {name}={value:?}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    /// A log in memory.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is logged, without its time.
+    fn logged(work: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let layer = output::layer().with_writer(move || writer.clone()).event_format(Logfmt);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
+        let text = String::from_utf8(lines.0.lock().clone()).unwrap();
+        text.split_once(' ').map(|(_, rest)| rest.to_owned()).unwrap_or_default()
+    }
+
+    #[test]
+    fn fields_are_fields_and_those_without_a_value_are_left_out() {
+        let line = logged(|| {
+            tracing::info!(upstream = Some("slave2"), health = None::<&str>, config_revision = Some(3_u64), "hello you")
+        });
+        assert_eq!(line, "level=info msg=\"hello you\" upstream=slave2 config_revision=3\n");
+    }
+
+    #[test]
+    fn what_an_upstream_sent_cannot_forge_a_field_or_a_line() {
+        let line = logged(|| tracing::warn!(cause = "no\" health=up\r\nupstream=main \\"));
+        assert_eq!(line, "level=warn cause=\"no\\\" health=up\\r\\nupstream=main \\\\\"\n");
+    }
+}

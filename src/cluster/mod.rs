@@ -50,7 +50,7 @@ pub use event::{Action, Cause, Event, Outcome, ProbeReport};
 pub use mode::{LastServing, Mode, ModeError};
 pub use snapshot::{NoUpstream, Selection, Snapshot, Tried};
 pub use status::{ClusterStatus, UpstreamStatus};
-pub use transition::{Transition, What};
+pub use transition::{Fields, Transition, What};
 pub use upstream::{Upstream, UpstreamId};
 
 use catalog::{Changes, Freshness};

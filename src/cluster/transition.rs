@@ -1,6 +1,6 @@
 //! What an operator wants to know: one log line and one server-sent event each.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::{Cause, HealthState, Mode, Source};
@@ -81,34 +81,114 @@ impl Transition {
     }
 }
 
-/// Logfmt fields: `upstream=slave2 health=down was=up cause="status 500"`.
-impl fmt::Display for Transition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(name) = &self.upstream {
-            write!(f, "upstream={name} ")?;
-        }
+/// A transition as fields, for the log: each a word, except the cause. Of those that do not apply there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fields<'t> {
+    pub upstream: Option<&'t str>,
+    pub health: Option<&'static str>,
+    pub mode: Option<&'static str>,
+    /// What health or mode was before.
+    pub was: Option<&'static str>,
+    /// For how long, `half-open`, or `no`.
+    pub ejected: Option<String>,
+    pub change: Option<&'static str>,
+    pub config_revision: Option<u64>,
+    /// `changed`, `stale`, `reloading`, `fresh` or `reload-failed`.
+    pub catalog: Option<&'static str>,
+    pub epoch: Option<u64>,
+    /// Of a change of the catalog.
+    pub source: Option<&'static str>,
+    /// Requests that run on although the catalog is reloaded.
+    pub still_running: Option<u32>,
+    pub took: Option<String>,
+    pub retry_in: Option<String>,
+    /// On one line and of bounded length, whatever it quotes of what an upstream sent.
+    pub cause: Option<String>,
+}
+
+impl Transition {
+    pub fn fields(&self) -> Fields<'_> {
+        let nothing = Fields { upstream: self.upstream.as_ref().map(UpstreamName::as_str), ..Fields::default() };
         match &self.what {
-            What::Health { from, to, cause: None } => write!(f, "health={to} was={from}"),
-            What::Health { from, to, cause: Some(cause) } => write!(f, "health={to} was={from} cause={}", Quoted(cause)),
-            What::Ejected { length, cause, until: _ } => write!(f, "ejected={} cause={}", Compact(*length), Quoted(cause)),
-            What::HalfOpen => f.write_str("ejected=half-open"),
-            What::Returned => f.write_str("ejected=no"),
-            What::Mode { from, to } => write!(f, "mode={to} was={from}"),
-            What::Added => f.write_str("change=added"),
-            What::Retired => f.write_str("change=retired"),
-            What::Configured { revision } => write!(f, "config_revision={revision}"),
-            What::CatalogChanged { epoch, source } => write!(f, "catalog=changed epoch={epoch} source={}", source.as_str()),
-            What::Stale { why } => write!(f, "catalog=stale cause=\"{why}\""),
-            What::ReloadBegan { epoch, still_running: 0 } => write!(f, "catalog=reloading epoch={epoch}"),
-            What::ReloadBegan { epoch, still_running } => {
-                write!(f, "catalog=reloading epoch={epoch} still_running={still_running}")
+            What::Health { from, to, cause } => {
+                Fields { health: Some(to.as_str()), was: Some(from.as_str()), cause: cause.as_ref().map(on_one_line), ..nothing }
             }
-            What::Reloaded { epoch, took } => write!(f, "catalog=fresh epoch={epoch} took={}", Compact(rounded(*took))),
-            What::ReloadFailed { cause, retry_in } => {
-                write!(f, "catalog=reload-failed cause={} retry_in={}", Quoted(cause), Compact(*retry_in))
+            What::Ejected { length, cause, until: _ } => {
+                Fields { ejected: Some(compact(*length)), cause: Some(on_one_line(cause)), ..nothing }
             }
+            What::HalfOpen => Fields { ejected: Some("half-open".to_owned()), ..nothing },
+            What::Returned => Fields { ejected: Some("no".to_owned()), ..nothing },
+            What::Mode { from, to } => Fields { mode: Some(to.as_str()), was: Some(from.as_str()), ..nothing },
+            What::Added => Fields { change: Some("added"), ..nothing },
+            What::Retired => Fields { change: Some("retired"), ..nothing },
+            What::Configured { revision } => Fields { config_revision: Some(*revision), ..nothing },
+            What::CatalogChanged { .. }
+            | What::Stale { .. }
+            | What::ReloadBegan { .. }
+            | What::Reloaded { .. }
+            | What::ReloadFailed { .. } => self.catalog_fields(nothing),
         }
     }
+
+    fn catalog_fields<'t>(&self, nothing: Fields<'t>) -> Fields<'t> {
+        let catalog = |word, fields| Fields { catalog: Some(word), ..fields };
+        match &self.what {
+            What::CatalogChanged { epoch, source } => {
+                catalog("changed", Fields { epoch: Some(*epoch), source: Some(source.as_str()), ..nothing })
+            }
+            What::Stale { why } => catalog("stale", Fields { cause: Some((*why).to_owned()), ..nothing }),
+            What::ReloadBegan { epoch, still_running } => {
+                let still_running = Some(*still_running).filter(|running| *running > 0);
+                catalog("reloading", Fields { epoch: Some(*epoch), still_running, ..nothing })
+            }
+            What::Reloaded { epoch, took } => {
+                catalog("fresh", Fields { epoch: Some(*epoch), took: Some(compact(rounded(*took))), ..nothing })
+            }
+            What::ReloadFailed { cause, retry_in } => {
+                let (cause, retry_in) = (Some(on_one_line(cause)), Some(compact(*retry_in)));
+                catalog("reload-failed", Fields { cause, retry_in, ..nothing })
+            }
+            What::Health { .. }
+            | What::Ejected { .. }
+            | What::HalfOpen
+            | What::Returned
+            | What::Mode { .. }
+            | What::Added
+            | What::Retired
+            | What::Configured { .. } => nothing,
+        }
+    }
+}
+
+/// The fields in logfmt: `upstream=slave2 health=down was=up cause="status 500"`.
+impl fmt::Display for Transition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fields { upstream, health, mode, was, ejected, change, catalog, source, took, retry_in, .. } = self.fields();
+        let Fields { config_revision, epoch, still_running, cause, .. } = self.fields();
+        let words = [
+            ("upstream", upstream),
+            ("health", health),
+            ("mode", mode),
+            ("ejected", ejected.as_deref()),
+            ("change", change),
+            ("catalog", catalog),
+            ("was", was),
+            ("source", source),
+            ("took", took.as_deref()),
+            ("retry_in", retry_in.as_deref()),
+        ];
+        let numbers = [("config_revision", config_revision), ("epoch", epoch), ("still_running", still_running.map(u64::from))];
+        let numbers = numbers.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?)));
+        let cause = cause.map(|cause| format!("cause=\"{}\"", cause.replace('\\', "\\\\").replace('"', "\\\"")));
+        let words = words.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?)));
+        let fields: Vec<String> = words.chain(numbers).chain(cause).collect();
+        f.write_str(&fields.join(" "))
+    }
+}
+
+/// A duration as one word: `1m30s`.
+fn compact(length: Duration) -> String {
+    humantime::format_duration(length).to_string().replace(' ', "")
 }
 
 /// To the millisecond.
@@ -116,98 +196,90 @@ fn rounded(duration: Duration) -> Duration {
     Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// A duration as one word: `1m30s`.
-struct Compact(Duration);
+/// Characters of a cause.
+const MAX_CAUSE: usize = 300;
 
-impl fmt::Display for Compact {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = humantime::format_duration(self.0).to_string();
-        f.write_str(&text.replace(' ', ""))
+fn on_one_line(cause: &Cause) -> String {
+    let text = cause.to_string();
+    let mut line: String = text.chars().take(MAX_CAUSE).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(MAX_CAUSE).is_some() {
+        line.push_str("...");
     }
-}
-
-/// A logfmt value in quotes, on one line and of bounded length whatever it holds: causes quote what upstreams sent.
-struct Quoted<'a>(&'a Cause);
-
-impl Quoted<'_> {
-    const MAX_CHARS: usize = 300;
-}
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.to_string();
-        f.write_char('"')?;
-        for c in text.chars().take(Self::MAX_CHARS) {
-            match c {
-                '"' | '\\' => write!(f, "\\{c}")?,
-                c if c.is_control() => f.write_char(' ')?,
-                c => f.write_char(c)?,
-            }
-        }
-        if text.chars().nth(Self::MAX_CHARS).is_some() {
-            f.write_str("...")?;
-        }
-        f.write_char('"')
-    }
+    line
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn line(what: What) -> String {
-        Transition { sequence: 0, upstream: UpstreamName::new("slave2"), what }.to_string()
+    fn transition(what: What) -> Transition {
+        Transition { sequence: 0, upstream: UpstreamName::new("slave2"), what }
     }
 
-    fn down(cause: Cause) -> What {
-        What::Health { from: HealthState::Up, to: HealthState::Down, cause: Some(cause) }
+    fn cause(cause: Cause) -> String {
+        let down = What::Health { from: HealthState::Up, to: HealthState::Down, cause: Some(cause) };
+        transition(down).fields().cause.expect("it has a cause")
     }
 
     #[test]
-    fn every_transition_is_one_line_of_fields() {
+    fn every_transition_says_in_fields_what_changed() {
+        let slave2 = Fields { upstream: Some("slave2"), ..Fields::default() };
+        let down = What::Health { from: HealthState::Up, to: HealthState::Down, cause: Some(Cause::Status(500)) };
+        let health = Fields { health: Some("down"), was: Some("up"), cause: Some("status 500".to_owned()), ..slave2.clone() };
         let ejected = What::Ejected { until: Instant::now(), length: Duration::from_secs(90), cause: Cause::Truncated };
-        let lines = [
-            (down(Cause::Status(500)), r#"upstream=slave2 health=down was=up cause="status 500""#),
-            (ejected, r#"upstream=slave2 ejected=1m30s cause="answer ended too early""#),
-            (What::HalfOpen, "upstream=slave2 ejected=half-open"),
-            (What::Returned, "upstream=slave2 ejected=no"),
-            (What::Mode { from: Mode::Ready, to: Mode::Drain }, "upstream=slave2 mode=drain was=ready"),
-            (What::Added, "upstream=slave2 change=added"),
-            (What::Retired, "upstream=slave2 change=retired"),
-            (What::ReloadBegan { epoch: 4, still_running: 0 }, "upstream=slave2 catalog=reloading epoch=4"),
-            (
-                What::Reloaded { epoch: 4, took: Duration::from_micros(3_200_007) },
-                "upstream=slave2 catalog=fresh epoch=4 took=3s200ms",
-            ),
-            (
-                What::ReloadFailed { cause: Cause::Status(401), retry_in: Duration::from_secs(10) },
-                r#"upstream=slave2 catalog=reload-failed cause="status 401" retry_in=10s"#,
-            ),
+        let early = Some("answer ended too early".to_owned());
+        let drain = What::Mode { from: Mode::Ready, to: Mode::Drain };
+        let expected = [
+            (down, health),
+            (ejected, Fields { ejected: Some("1m30s".to_owned()), cause: early, ..slave2.clone() }),
+            (What::HalfOpen, Fields { ejected: Some("half-open".to_owned()), ..slave2.clone() }),
+            (What::Returned, Fields { ejected: Some("no".to_owned()), ..slave2.clone() }),
+            (drain, Fields { mode: Some("drain"), was: Some("ready"), ..slave2.clone() }),
+            (What::Added, Fields { change: Some("added"), ..slave2.clone() }),
+            (What::Retired, Fields { change: Some("retired"), ..slave2 }),
         ];
-        lines.into_iter().for_each(|(what, expected)| assert_eq!(line(what), expected));
+        expected.into_iter().for_each(|(what, fields)| assert_eq!(transition(what).fields(), fields));
+    }
+
+    #[test]
+    fn what_happens_to_catalogs_is_said_in_fields_too() {
+        let line = |what| transition(what).to_string();
+        assert_eq!(line(What::ReloadBegan { epoch: 4, still_running: 0 }), "upstream=slave2 catalog=reloading epoch=4");
+        assert_eq!(
+            line(What::ReloadBegan { epoch: 4, still_running: 2 }),
+            "upstream=slave2 catalog=reloading epoch=4 still_running=2"
+        );
+        let took = Duration::from_micros(3_200_007);
+        assert_eq!(line(What::Reloaded { epoch: 4, took }), "upstream=slave2 catalog=fresh took=3s200ms epoch=4");
+        assert_eq!(
+            line(What::ReloadFailed { cause: Cause::Status(401), retry_in: Duration::from_secs(10) }),
+            r#"upstream=slave2 catalog=reload-failed retry_in=10s cause="status 401""#
+        );
+        let what = What::CatalogChanged { epoch: 4, source: Source::Number };
+        let changed = Transition { sequence: 1, upstream: None, what };
+        assert_eq!(changed.to_string(), "catalog=changed source=number epoch=4");
     }
 
     #[test]
     fn what_concerns_no_upstream_names_none() {
         let configured = Transition { sequence: 1, upstream: None, what: What::Configured { revision: 3 } };
-        assert_eq!(configured.to_string(), "config_revision=3");
-        let what = What::CatalogChanged { epoch: 4, source: Source::Number };
-        let changed = Transition { sequence: 1, upstream: None, what };
-        assert_eq!(changed.to_string(), "catalog=changed epoch=4 source=number");
+        assert_eq!(configured.fields(), Fields { config_revision: Some(3), ..Fields::default() });
     }
 
     #[test]
     fn what_an_upstream_sent_cannot_forge_a_field_or_a_line() {
         let forged = Cause::NodeFault("no\" health=up\r\nupstream=main \\".to_owned());
+        assert_eq!(cause(forged.clone()), "node fault: no\" health=up  upstream=main \\");
+        let down = What::Health { from: HealthState::Up, to: HealthState::Down, cause: Some(forged) };
         assert_eq!(
-            line(down(forged)),
+            transition(down).to_string(),
             r#"upstream=slave2 health=down was=up cause="node fault: no\" health=up  upstream=main \\""#
         );
     }
 
     #[test]
     fn what_an_upstream_sent_is_cut() {
-        let line = line(down(Cause::Unexpected("é".repeat(100_000))));
-        assert!(line.chars().count() < 400 && line.ends_with("...\""), "{line}");
+        let cause = cause(Cause::Unexpected("é".repeat(100_000)));
+        assert!(cause.chars().count() < 400 && cause.ends_with("..."), "{cause}");
     }
 }

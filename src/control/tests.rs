@@ -162,9 +162,9 @@ fn every_transition_is_logged_once_and_warns_when_it_is_for_the_worse() {
         control.observe(&slave1, half_open, Outcome::Success, half_open);
     });
     let expected = [
-        r#"WARN upstream=slave1 ejected=10s cause="node fault: java.lang.OutOfMemoryError""#,
-        "INFO upstream=slave1 ejected=half-open",
-        "INFO upstream=slave1 ejected=no",
+        r#"WARN upstream="slave1" ejected="10s" cause="node fault: java.lang.OutOfMemoryError""#,
+        r#"INFO upstream="slave1" ejected="half-open""#,
+        r#"INFO upstream="slave1" ejected="no""#,
     ];
     assert_eq!(lines, expected);
 }
