@@ -19,12 +19,6 @@ use super::StartError;
 /// Connections the kernel holds for us while all workers are busy; it caps this by `somaxconn`.
 const BACKLOG: u32 = 65_535;
 
-/// Per client connection. A request head is small, and a body is read past this buffer.
-const READ_BUFFER: usize = 4 * 1024;
-
-/// Per client connection: an ordinary tile or map goes out in one send instead of two.
-const WRITE_BUFFER: usize = 64 * 1024;
-
 /// What Pingora serves on.
 pub(super) struct Sockets {
     pub(super) addresses: Vec<SocketAddr>,
@@ -80,7 +74,8 @@ impl Sockets {
             });
             ListenerConfig::tcp(name.as_str())
                 .tcp_socket_options(options)
-                .l4_buffer(L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER))
+                // Buffers for every connection, idle ones too: the proxy does with less.
+                .l4_buffer(L4BufferSettings::unbuffered())
         })
     }
 }

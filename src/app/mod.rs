@@ -32,7 +32,7 @@ use crate::control::Control;
 use crate::driver;
 use crate::metrics::Metrics;
 use crate::proxy::access_log::AccessLog;
-use crate::proxy::{FrontDoor, GuardedProxy, RunningRequests};
+use crate::proxy::{Connections, FrontDoor, RunningRequests};
 
 /// Idle upstream connections kept per worker thread; more than are ever in flight to a cluster's Tomcats.
 const IDLE_UPSTREAM_CONNECTIONS: usize = 512;
@@ -116,7 +116,7 @@ fn recall(control: &Control, state_file: Option<&Path>) {
     }
 }
 
-fn proxy_service(config: &Config, front_door: FrontDoor, sockets: &listeners::Sockets) -> Service<GuardedProxy> {
+fn proxy_service(config: &Config, front_door: FrontDoor, sockets: &listeners::Sockets) -> Service<Connections> {
     let conf = ServerConf {
         threads: config.threads.get(),
         upstream_keepalive_pool_size: IDLE_UPSTREAM_CONNECTIONS,
@@ -124,7 +124,7 @@ fn proxy_service(config: &Config, front_door: FrontDoor, sockets: &listeners::So
         ..ServerConf::default()
     };
     let proxy = http_proxy(&Arc::new(conf), front_door.clone());
-    let mut service = Service::new("proxy".to_owned(), GuardedProxy::new(proxy, front_door));
+    let mut service = Service::new("proxy".to_owned(), Connections::new(proxy, front_door));
     for endpoint in sockets.endpoints() {
         service.add_listener(endpoint);
     }

@@ -1,89 +1,215 @@
-//! A deadline for the whole request head.
+//! A client's connection: one request after the other, until one of its limits is over.
 //!
-//! Pingora's own limits are per read: a client that sends one byte a second keeps a connection for ever (slowloris). Around
-//! each request we set one deadline that ends when the head is complete; the proxy says so from
-//! `ProxyHttp::on_connection_reuse`, the first hook that runs after it. On a kept-alive connection the wait for the
-//! next request counts too, so the deadline is the sum of both limits.
+//! Pingora's own limits are per read: a client that sends one byte a second keeps a connection for ever (slowloris). Here the
+//! whole head has one deadline. Between requests a connection waits in a few hundred bytes: the buffers and the state of a request
+//! are made when its first bytes are there, and given back at its end.
+//!
+//! ```text
+//! accepted -- first bytes --> head --> request, answer --+      limits: from accepted to the end of the first head, client_header;
+//!                 ^                                      |      between requests, keep_alive; from the first bytes of another
+//!                 +------------- kept alive -------------+      head to its end, client_header
+//! ```
+//!
+//! A healthy connection sets no timer for a request. There is one for the connection, set again only when it goes off too early.
 
+use std::future::{Future, poll_fn};
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
+use bytes::BytesMut;
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
+use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::H2Options;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
-use tokio::sync::Notify;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::FrontDoor;
+use super::client_stream::ClientStream;
+
+/// Room for the first read of a request; a head is rarely longer.
+const FIRST_READ: usize = 4 * 1024;
+
+/// What Pingora starts a connection with. It is replaced before the first answer, and not waited for.
+const KEEP_ALIVE_AT_FIRST: u64 = 60;
 
 /// Passed through Pingora's per-connection context to the first hook that runs after the head: told when it is complete.
 #[derive(Debug)]
-pub(super) struct HeadGuard(Arc<Notify>);
-
-/// Passed from a request to the next one on its connection.
-#[derive(Debug)]
-pub(super) struct KeptAlive;
+pub(super) struct HeadGuard(Arc<AtomicBool>);
 
 impl HeadGuard {
-    /// The head is complete: the deadline is off.
+    /// The deadline is off.
     pub(super) fn complete(&self) {
-        // A permit is stored, so the order of this and the wait does not matter.
-        self.0.notify_one();
+        // Read by the task that runs this hook.
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// The Pingora application: the proxy with a deadline around each request head.
-pub struct GuardedProxy {
+/// The Pingora application: serves connections with the proxy.
+pub struct Connections {
     proxy: Arc<HttpProxy<FrontDoor>>,
     front_door: FrontDoor,
 }
 
-impl GuardedProxy {
+impl Connections {
     pub fn new(proxy: HttpProxy<FrontDoor>, front_door: FrontDoor) -> Self {
         Self { proxy: Arc::new(proxy), front_door }
-    }
-
-    /// How long the next head may take.
-    fn limit(&self, is_kept_alive: bool) -> Duration {
-        let timeouts = &self.front_door.config().timeouts;
-        if is_kept_alive { timeouts.keep_alive + timeouts.client_header } else { timeouts.client_header }
     }
 }
 
 #[async_trait]
-impl HttpServerApp for GuardedProxy {
-    async fn process_new_http(
-        self: &Arc<Self>,
-        mut session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
-        let is_kept_alive = session.take_connection_user_context().is_some_and(|context| context.is::<KeptAlive>());
-        let limit = self.limit(is_kept_alive);
-        let head_complete = Arc::new(Notify::new());
-        session.set_connection_user_context(Some(Box::new(HeadGuard(Arc::clone(&head_complete)))));
-
-        let request = self.proxy.process_new_http(session, shutdown);
-        tokio::pin!(request);
-        tokio::select! {
-            biased;
-            ended = &mut request => return ended,
-            () = head_complete.notified() => {}
-            () = tokio::time::sleep(limit) => return None,
+impl ServerApp for Connections {
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let mut stream: Stream = Box::new(ClientStream::new(stream));
+        let mut settings: Option<HttpPersistentSettings> = None;
+        let mut stopped = shutdown.clone();
+        let mut stopped = pin!(stopped.wait_for(|is_stopped| *is_stopped));
+        let accepted = Instant::now();
+        let first_head = accepted + self.front_door.config().timeouts.client_header;
+        let mut deadline = Deadline { timer: pin!(sleep_until(first_head)), limit: Limit::Until(first_head) };
+        let mut next_head = None;
+        let head = Arc::new(AtomicBool::new(false));
+        loop {
+            let first_bytes = tokio::select! {
+                biased;
+                read = first_read(&mut stream, &mut deadline) => read?,
+                _ = &mut stopped => return None,
+            };
+            let mut session = ServerSession::new_http1(stream);
+            match settings.take() {
+                Some(settings) => settings.apply_to_session(&mut session),
+                None => session.set_keepalive(Some(KEEP_ALIVE_AT_FIRST)),
+            }
+            session.set_pipelined_prefix(first_bytes);
+            head.store(false, Ordering::Relaxed);
+            session.set_connection_user_context(Some(Box::new(HeadGuard(Arc::clone(&head)))));
+            deadline.limit = next_head.map_or(deadline.limit, Limit::For);
+            let request = self.proxy.process_new_http(session, shutdown);
+            (stream, settings) = head_in_time(request, &head, &mut deadline).await?.consume();
+            if *shutdown.borrow() {
+                return None;
+            }
+            let timeouts = &self.front_door.config().timeouts;
+            (deadline.limit, next_head) = (Limit::For(timeouts.keep_alive), Some(timeouts.client_header));
         }
-        request.await
     }
 
-    async fn http_cleanup(&self) {
+    async fn cleanup(&self) {
         self.proxy.http_cleanup().await;
     }
+}
 
-    fn server_options(&self) -> Option<&HttpServerOptions> {
-        self.proxy.server_options()
+/// The first bytes of a request; `None` when the client is gone or the limit is over.
+async fn first_read(stream: &mut Stream, deadline: &mut Deadline<'_>) -> Option<BytesMut> {
+    poll_fn(|cx| {
+        // Not kept while waiting: an idle connection has no buffer.
+        let mut space = [MaybeUninit::uninit(); FIRST_READ];
+        let mut read = ReadBuf::uninit(&mut space);
+        match Pin::new(&mut *stream).poll_read(cx, &mut read) {
+            Poll::Ready(Ok(())) if !read.filled().is_empty() => {
+                let mut bytes = BytesMut::with_capacity(FIRST_READ);
+                bytes.extend_from_slice(read.filled());
+                Poll::Ready(Some(bytes))
+            }
+            Poll::Ready(Ok(()) | Err(_)) => Poll::Ready(None),
+            Poll::Pending => deadline.poll_over(cx).map(|()| None),
+        }
+    })
+    .await
+}
+
+/// The whole of a request, unless its head is not complete in time.
+async fn head_in_time<T>(request: impl Future<Output = Option<T>>, head: &AtomicBool, deadline: &mut Deadline<'_>) -> Option<T> {
+    let mut request = pin!(request);
+    poll_fn(|cx| match request.as_mut().poll(cx) {
+        Poll::Ready(ended) => Poll::Ready(ended),
+        Poll::Pending if head.load(Ordering::Relaxed) => Poll::Pending,
+        Poll::Pending => deadline.poll_over(cx).map(|()| None),
+    })
+    .await
+}
+
+/// What is waited for at most.
+#[derive(Clone, Copy)]
+enum Limit {
+    Until(Instant),
+    /// From when somebody has to wait, which is seldom for the rest of a head.
+    For(Duration),
+}
+
+/// A limit, and a timer that goes off at its end or earlier.
+struct Deadline<'t> {
+    timer: Pin<&'t mut Sleep>,
+    limit: Limit,
+}
+
+impl Deadline<'_> {
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let end = match self.limit {
+            Limit::Until(end) => end,
+            Limit::For(limit) => Instant::now() + limit,
+        };
+        self.limit = Limit::Until(end);
+        if end < self.timer.deadline() {
+            self.timer.as_mut().reset(end);
+        }
+        // Set for an earlier limit, it is set again for this one: once in a while, and not for each request.
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if self.timer.deadline() >= end {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(end);
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The limit as soon as it is over, of a timer that was set for `timer`.
+    async fn over(timer: Duration, limit: Limit) -> Duration {
+        let started = Instant::now();
+        let mut deadline = Deadline { timer: pin!(sleep_until(started + timer)), limit };
+        poll_fn(|cx| deadline.poll_over(cx)).await;
+        started.elapsed()
     }
 
-    fn h2_options(&self) -> Option<H2Options> {
-        self.proxy.h2_options()
+    const SHORT: Duration = Duration::from_millis(30);
+    const LONG: Duration = Duration::from_millis(90);
+
+    #[tokio::test]
+    async fn a_timer_that_goes_off_too_early_is_set_again() {
+        assert!(over(SHORT, Limit::For(LONG)).await >= LONG);
+    }
+
+    #[tokio::test]
+    async fn a_timer_that_would_go_off_too_late_is_set_anew() {
+        assert!(over(Duration::from_secs(3600), Limit::For(SHORT)).await >= SHORT);
+    }
+
+    #[tokio::test]
+    async fn a_limit_that_is_over_already_ends_at_once() {
+        let limit = Limit::Until(Instant::now());
+        let ended = tokio::time::timeout(LONG, over(SHORT, limit)).await;
+        assert!(ended.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_request_whose_head_is_complete_has_no_limit_here() {
+        let head = AtomicBool::new(true);
+        let mut deadline = Deadline { timer: pin!(sleep_until(Instant::now())), limit: Limit::For(Duration::ZERO) };
+        let request = async {
+            tokio::time::timeout(SHORT, std::future::pending::<()>()).await.unwrap_err();
+            Some("answered")
+        };
+        assert_eq!(head_in_time(request, &head, &mut deadline).await, Some("answered"));
     }
 }

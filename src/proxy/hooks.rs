@@ -16,7 +16,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, Result};
 
 use super::body_prefix::BodyPrefix;
-use super::connection::{HeadGuard, KeptAlive};
+use super::connection::HeadGuard;
 use super::context::Context;
 use super::front_door::FrontDoor;
 use super::headers::{self, ClientView};
@@ -45,10 +45,6 @@ impl ProxyHttp for FrontDoor {
         if let Some(guard) = passed.downcast_ref::<HeadGuard>() {
             guard.complete();
         }
-    }
-
-    fn persist_connection_context(&self, _session: &Session, _ctx: &Context) -> Option<Box<dyn Any + Send + Sync>> {
-        Some(Box::new(KeptAlive))
     }
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {

@@ -16,6 +16,7 @@
 pub mod access_log;
 mod body_prefix;
 pub mod budget;
+mod client_stream;
 mod connection;
 mod context;
 pub mod evidence;
@@ -38,7 +39,7 @@ pub mod sniff;
 mod who;
 mod writers;
 
-pub use connection::GuardedProxy;
+pub use connection::Connections;
 pub use context::Context;
 pub use front_door::FrontDoor;
 pub use running::RunningRequests;
