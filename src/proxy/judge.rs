@@ -37,18 +37,26 @@ impl FrontDoor {
 
     /// Called with every part of the body, the last one included; not called for answers without a body.
     pub(super) fn judge_body(&self, session: &Session, chunk: Option<&[u8]>, is_end: bool, ctx: &mut Context) -> Result<()> {
-        let Some(attempt) = &mut ctx.attempt else {
-            return Ok(());
-        };
+        if let Some(witness) = ctx.attempt.as_mut().and_then(|attempt| attempt.witness.as_mut()) {
+            witness.see(chunk.unwrap_or_default());
+            if is_end || !witness.wants_more() {
+                self.hear_witness(session, ctx)?;
+            }
+        }
         if is_end {
-            // The upstream has done its work, however slow the client is.
+            self.answer_ended(ctx);
+        }
+        Ok(())
+    }
+
+    /// The upstream has done its work, however slow the client is: what it did well counts now, and its place is free.
+    pub(super) fn answer_ended(&self, ctx: &mut Context) {
+        if ctx.attempt.as_ref().is_some_and(|attempt| attempt.is_success) {
+            self.report(ctx, Outcome::Success);
+        }
+        if let Some(attempt) = &mut ctx.attempt {
             attempt.lease = None;
         }
-        let Some(witness) = &mut attempt.witness else {
-            return Ok(());
-        };
-        witness.see(chunk.unwrap_or_default());
-        if is_end || !witness.wants_more() { self.hear_witness(session, ctx) } else { Ok(()) }
     }
 
     /// The verdict on a body, once all that matters of it is seen.
@@ -68,7 +76,7 @@ impl FrontDoor {
             attempt.is_exception = true;
             self.parts.metrics.service_exception(ctx.classified.class, &attempt.handles.metrics);
         }
-        // Told at the end: the answer may yet break off.
+        // Told at the answer's end: it may yet break off.
         attempt.is_success |= finding.outcome == Some(Outcome::Success);
         if finding.is_ignorant
             && let Some(second_opinion) = self.seek_second_opinion(session, ctx)
@@ -110,5 +118,83 @@ fn asked<'a>(session: &'a Session, ctx: &'a Context) -> Asked<'a> {
         has_workspace: ctx.classified.workspace.is_some(),
         context: &ctx.snapshot.config.geoserver.context,
         body_prefix: ctx.body_prefix.as_ref().map(BodyPrefix::bytes).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+    use crate::cluster::{Action, Cause, Event, ProbeReport};
+    use crate::config::{self, Config, LogFormat, MapEnvironment};
+    use crate::control::Control;
+    use crate::metrics::Metrics;
+    use crate::proxy::access_log::AccessLog;
+    use crate::proxy::context::Attempt;
+    use crate::proxy::handles::Handles;
+
+    const FILE: &str = "/geofront.toml";
+    const CONFIG: &str = "[upstreams.main]\nurl = \"http://127.0.0.1:1\"\nrole = \"main\"\n[upstreams.a]\nurl = \"http://127.0.0.1:2\"\n\
+         [upstreams.b]\nurl = \"http://127.0.0.1:3\"";
+
+    fn control(now: Instant) -> Arc<Control> {
+        let loaded = Config::load(Path::new(FILE), &MapEnvironment::new().file(FILE, CONFIG)).unwrap();
+        let control = Control::new(Arc::new(loaded.config), now);
+        while let Some(action) = control.poll_action(now) {
+            let Action::Probe(upstream) = action else { continue };
+            let report = ProbeReport { outcome: Outcome::Success, took: Duration::ZERO };
+            control.handle(Event::Probed { upstream: upstream.id, report }, now);
+        }
+        control
+    }
+
+    /// A map is asked for, and an upstream is chosen that is in doubt since `now`.
+    fn asked_one_in_doubt(front_door: &FrontDoor, control: &Control, now: Instant) -> Context {
+        let mut ctx = Context::new(control.snapshot_full(), now, front_door.running().enter());
+        ctx.classified.class = crate::ogc::RequestClass::Map;
+        let selection = control.snapshot().select(ctx.class(), &ctx.tried, now).expect("everybody is up");
+        control.observe(&selection.upstream, now, Outcome::Failure(Cause::Truncated), now);
+        assert!(selection.upstream.load.is_in_doubt());
+        let handles = Handles::of(&selection.upstream, &Metrics::new());
+        ctx.attempt = Some(Attempt::new(selection, handles, now));
+        ctx
+    }
+
+    async fn session() -> (Session, tokio::io::DuplexStream) {
+        let (ours, mut clients) = tokio::io::duplex(1000);
+        clients.write_all(b"GET /geoserver/wms HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut session = Session::new_h1(Box::new(ours));
+        session.downstream_session.read_request().await.unwrap();
+        (session, clients)
+    }
+
+    fn picture() -> ResponseHeader {
+        let mut answer = ResponseHeader::build(200, None).unwrap();
+        answer.insert_header("Content-Type", "image/png").unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_success_counts_when_the_answer_ends_and_not_before() {
+        let now = Instant::now();
+        let control = control(now);
+        let log = AccessLog::start(&config::AccessLog::Off, LogFormat::Logfmt);
+        let front_door = FrontDoor::new(Arc::clone(&control), Metrics::new(), log);
+        let mut ctx = asked_one_in_doubt(&front_door, &control, now);
+        let upstream = Arc::clone(&ctx.attempt.as_ref().unwrap().upstream);
+        let (session, _client) = session().await;
+
+        front_door.judge_head(&session, &picture(), &mut ctx).unwrap();
+        front_door.judge_body(&session, Some(b"half"), false, &mut ctx).unwrap();
+        assert_eq!((upstream.load.is_in_doubt(), upstream.load.in_flight()), (true, 1));
+
+        // The client has read nothing yet.
+        front_door.judge_body(&session, Some(b"the rest"), true, &mut ctx).unwrap();
+        assert_eq!((upstream.load.is_in_doubt(), upstream.load.in_flight()), (false, 0));
     }
 }

@@ -11,7 +11,6 @@ use super::failure;
 use super::front_door::FrontDoor;
 use super::hooks::peer;
 use super::refuse;
-use crate::cluster::Outcome;
 use crate::ogc::Service;
 
 /// Called once for every request that had a context, whatever became of it.
@@ -23,16 +22,13 @@ pub(super) fn finish(front_door: &FrontDoor, session: &Session, error: Option<&E
     write_line(front_door, session, ctx, total, end);
 }
 
-/// The verdict on the last attempt, and its place given back.
+/// The verdict on the last attempt, and its place given back; an answer with a body had both at its end.
 fn conclude_attempt(front_door: &FrontDoor, session: &Session, error: Option<&Error>, ctx: &mut Context) {
     if error.is_none() {
         // Whatever it says, the answer is with the client: nothing can be tried elsewhere any more.
         drop(front_door.hear_witness(session, ctx));
-        if ctx.attempt.as_ref().is_some_and(|attempt| attempt.is_success) {
-            front_door.report(ctx, Outcome::Success);
-        }
-    }
-    if let Some(attempt) = &mut ctx.attempt {
+        front_door.answer_ended(ctx);
+    } else if let Some(attempt) = &mut ctx.attempt {
         attempt.lease = None;
     }
 }
