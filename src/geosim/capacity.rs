@@ -29,6 +29,13 @@ pub(super) struct Done {
     _slot: Option<OwnedSemaphorePermit>,
 }
 
+impl Done {
+    /// Nothing was to be done.
+    pub(super) fn at_once() -> Self {
+        Self { waited: Duration::ZERO, _slot: None }
+    }
+}
+
 /// Waiting took longer than control-flow allows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GaveUp;

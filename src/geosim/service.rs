@@ -16,11 +16,11 @@ pub(super) async fn execute(life: &Life, request: &Request, route: Route<'_>) ->
     match route.part {
         Part::Ows(call) if class == RequestClass::Tile => tiles::answer_map(life, request, &call).await,
         Part::Ows(call) => {
-            let done = life.workshop.work(life.work_of(class, request), life.patience(), &life.controls).await;
+            let done = work(life, class, request).await;
             finished(life, done, || ows(life, request, &call))
         }
         Part::OgcApi(path) => {
-            let done = life.workshop.work(life.work_of(class, request), life.patience(), &life.controls).await;
+            let done = work(life, class, request).await;
             finished(life, done, || ogc_api::answer(life, request, path))
         }
         Part::Tiles(call) => tiles::answer(life, request, class, &call).await,
@@ -35,6 +35,15 @@ pub(super) async fn execute(life: &Life, request: &Request, route: Route<'_>) ->
         Part::Controls => (control_url::answer(life, request), None),
         Part::Nobody => (Answer::not_found(), None),
     }
+}
+
+/// The work before an answer. With an empty catalog there is none: layers are looked up while the request is parsed, before
+/// control-flow or a renderer sees it. So a GeoServer that reloads is the quickest of all, and draws the load to itself.
+async fn work(life: &Life, class: RequestClass, request: &Request) -> Result<Done, GaveUp> {
+    if life.catalog().contents.layers.is_empty() {
+        return Ok(Done::at_once());
+    }
+    life.workshop.work(life.work_of(class, request), life.patience(), &life.controls).await
 }
 
 /// The answer after the work, with what control-flow tells about the wait.
