@@ -6,18 +6,18 @@ use std::time::Duration;
 /// A sequence of uniform draws. The n-th draw depends on the seed and n only, so that a run in which requests arrive in the
 /// same order draws the same numbers.
 #[derive(Debug)]
-pub(super) struct Dice {
+pub struct Dice {
     seed: u64,
     drawn: AtomicU64,
 }
 
 impl Dice {
-    pub(super) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self { seed, drawn: AtomicU64::new(0) }
     }
 
     /// The next draw, uniform over all 64 bits (splitmix64, Steele and others 2014).
-    pub(super) fn draw(&self) -> u64 {
+    pub fn draw(&self) -> u64 {
         let n = self.drawn.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         let mut z = self.seed.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -26,7 +26,7 @@ impl Dice {
     }
 
     /// The next draw, uniform in the open interval from 0 to 1.
-    pub(super) fn unit(&self) -> f64 {
+    pub fn unit(&self) -> f64 {
         ((self.draw() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
     }
 }
@@ -58,7 +58,7 @@ pub enum ServiceTime {
 }
 
 impl ServiceTime {
-    pub(super) fn draw(self, dice: &Dice) -> Duration {
+    pub fn draw(self, dice: &Dice) -> Duration {
         let seconds = match self {
             Self::None => return Duration::ZERO,
             Self::Fixed(time) => return time.min(LONGEST_WORK),
