@@ -3,41 +3,25 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
+use std::path::Path;
 
 use crate::load::Client;
-use crate::process::Process;
-
-/// From start to the first answer of an upstream.
-const START: Duration = Duration::from_secs(20);
-
-/// A program in front of the upstreams.
-pub(crate) struct Contender {
-    pub(crate) name: &'static str,
-    pub(crate) process: Process,
-    pub(crate) address: SocketAddr,
-}
+use crate::rig::place::{Contender, Place, find, free_address};
+use crate::rig::process::Process;
 
 /// What every contender is told.
 pub(crate) struct Setting<'a> {
-    pub(crate) folder: &'a Path,
-    pub(crate) core: usize,
+    pub(crate) place: Place<'a>,
     pub(crate) upstreams: [SocketAddr; 3],
     pub(crate) body: usize,
 }
 
-/// A port that was free a moment ago: HAProxy and nginx cannot say which one the kernel chose.
-pub(crate) fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
-}
-
 impl Setting<'_> {
-    pub(crate) fn geofront(&self, name: &'static str, program: &Path) -> io::Result<Contender> {
+    pub(crate) fn geofront(&self, name: &str, program: &Path) -> io::Result<Contender> {
         let [main, one, two] = self.upstreams;
         let (listen, admin) = (free_address()?, free_address()?);
-        let log = self.file(name, "access.log");
+        let log = self.place.file(name, "access.log");
         let config = format!(
             "listen = [\"{listen}\"]\nadmin = \"{admin}\"\nthreads = 1\n\
              [upstreams.main]\nurl = \"http://{main}\"\nrole = \"main\"\n\
@@ -46,7 +30,7 @@ impl Setting<'_> {
              [log]\naccess = \"{}\"\n",
             log.display()
         );
-        let config = self.write(name, "toml", &config)?;
+        let config = self.place.write(name, "toml", &config)?;
         let arguments = ["run", "--config", &config];
         self.start(name, program, &arguments, listen)
     }
@@ -61,15 +45,15 @@ impl Setting<'_> {
              frontend front\n  bind {listen}\n  unique-id-format %[uuid]\n  unique-id-header X-Request-Id\n  default_backend geoserver\n\
              backend geoserver\n  balance leastconn\n  server one {one} check inter 5s\n  server two {two} check inter 5s\n"
         );
-        let config = self.write("haproxy", "cfg", &config)?;
+        let config = self.place.write("haproxy", "cfg", &config)?;
         self.start("HAProxy", &find("haproxy")?, &["-db", "-f", &config], listen)
     }
 
     pub(crate) fn nginx(&self) -> io::Result<Contender> {
         let [_, one, two] = self.upstreams;
         let listen = free_address()?;
-        let log = self.file("nginx", "access.log");
-        let config = self.nginx_config(
+        let log = self.place.file("nginx", "access.log");
+        let config = self.place.nginx_config(
             "nginx",
             &format!(
                 "access_log {} combined buffer=64k flush=1s;\n\
@@ -85,10 +69,10 @@ impl Setting<'_> {
 
     /// Three upstreams in one nginx: a picture for a map, capabilities for a probe.
     pub(crate) fn upstream(&self, core: usize) -> io::Result<Process> {
-        fs::write(self.folder.join("map.png"), vec![b'x'; self.body])?;
+        fs::write(self.place.folder.join("map.png"), vec![b'x'; self.body])?;
         let listens: String = self.upstreams.iter().map(|address| format!("listen {address}; ")).collect();
         let capabilities = "<?xml version=\"1.0\"?><WMS_Capabilities version=\"1.3.0\" updateSequence=\"1\"/>";
-        let config = self.nginx_config(
+        let config = self.place.nginx_config(
             "upstream",
             &format!(
                 "access_log off; open_file_cache max=16;\n\
@@ -96,55 +80,15 @@ impl Setting<'_> {
                    if ($arg_request ~* getcapabilities) {{ rewrite ^ /capabilities last; }}\n\
                    location = /capabilities {{ default_type text/xml; return 200 '{capabilities}'; }}\n\
                    location / {{ try_files /map.png =404; }} }}",
-                self.folder.display()
+                self.place.folder.display()
             ),
         )?;
-        let setting = Setting { core, ..*self };
+        let setting = Setting { place: Place { core, ..self.place }, ..*self };
         Ok(setting.start("upstream", &find("nginx")?, &["-c", &config], self.upstreams[0])?.process)
     }
 
-    fn nginx_config(&self, name: &str, http: &str) -> io::Result<String> {
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|kind| format!("{kind}_temp_path {};\n", self.file(name, kind).display()))
-            .concat();
-        let config = format!(
-            "daemon off; master_process off; worker_processes 1; pid {}; error_log stderr;\n\
-             events {{ worker_connections 8000; }}\n\
-             http {{ keepalive_requests 100000000; keepalive_timeout 10m; {temporary} {http} }}\n",
-            self.file(name, "pid").display()
-        );
-        self.write(name, "conf", &config)
+    fn start(&self, name: &str, program: &Path, arguments: &[&str], address: SocketAddr) -> io::Result<Contender> {
+        let serves = |address| Client::connect(address).and_then(|mut client| client.ask(self.body));
+        self.place.start(name, program, arguments, address, serves)
     }
-
-    fn start(&self, name: &'static str, program: &Path, arguments: &[&str], address: SocketAddr) -> io::Result<Contender> {
-        let log = self.file(name, "log");
-        let mut process = Process::start(self.core, program, arguments, &log)?;
-        let deadline = Instant::now() + START;
-        while let Err(error) = Client::connect(address).and_then(|mut client| client.ask(self.body)) {
-            if process.has_ended() || Instant::now() > deadline {
-                let log = fs::read_to_string(&log).unwrap_or_default();
-                return Err(io::Error::other(format!("{name} does not serve ({error}):\n{log}")));
-            }
-            std::thread::park_timeout(Duration::from_millis(50));
-        }
-        Ok(Contender { name, process, address })
-    }
-
-    fn file(&self, name: &str, extension: &str) -> PathBuf {
-        self.folder.join(format!("{}.{extension}", name.replace(' ', "-")))
-    }
-
-    fn write(&self, name: &str, extension: &str, text: &str) -> io::Result<String> {
-        let path = self.file(name, extension);
-        fs::write(&path, text)?;
-        Ok(path.display().to_string())
-    }
-}
-
-/// Debian keeps daemons where users do not look.
-pub(crate) fn find(program: &str) -> io::Result<PathBuf> {
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&paths).chain([PathBuf::from("/usr/sbin")]);
-    let found = folders.map(|folder| folder.join(program)).find(|path| path.is_file());
-    found.ok_or_else(|| io::Error::other(format!("{program} is missing: scripts/setup.sh bench installs it")))
 }

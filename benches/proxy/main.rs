@@ -9,17 +9,20 @@
 
 mod contenders;
 mod load;
-mod process;
 mod report;
+#[path = "../rig/mod.rs"]
+mod rig;
 
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use contenders::{Contender, Setting, free_address};
+use contenders::Setting;
 use load::Client;
 use report::Row;
+use rig::place::{Contender, Place, free_address};
+use rig::process;
 
 /// The answer: a map tile of usual size.
 const BODY: usize = 20 * 1024;
@@ -50,7 +53,7 @@ fn run() -> io::Result<()> {
     let folder = tempfile::tempdir()?;
     process::pin_self(OTHER_CORE)?;
     let upstreams = [free_address()?, free_address()?, free_address()?];
-    let setting = Setting { folder: folder.path(), core: PROXY_CORE, upstreams, body: BODY };
+    let setting = Setting { place: Place { folder: folder.path(), core: PROXY_CORE }, upstreams, body: BODY };
     let _upstream = setting.upstream(OTHER_CORE)?;
 
     let contenders = contenders(&setting)?;
@@ -88,7 +91,7 @@ fn memory(contender: &Contender) -> io::Result<Row> {
         clients.push(client);
     }
     let grown = contender.process.memory().saturating_sub(idle);
-    Ok(Row { name: contender.name, cpu: Vec::new(), idle, per_client: grown as f64 / IDLE_CLIENTS as f64 })
+    Ok(Row { name: contender.name.clone(), cpu: Vec::new(), idle, per_client: grown as f64 / IDLE_CLIENTS as f64 })
 }
 
 fn cpu_per_request(contender: &Contender) -> io::Result<Duration> {
