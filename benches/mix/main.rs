@@ -1,0 +1,119 @@
+//! Light and heavy requests mixed, under load: `make bench-mix`.
+//!
+//! Three replicas of four renderers serve tiles, maps and now and then something that takes seconds, in two models of a GeoServer
+//! (see [`renderers::Model`]). The load is open: requests leave when they are due, and their time counts from then, so that
+//! whoever is slow cannot slow down the questions. All contenders meet the same arrivals, at the same time, each in front of a
+//! cluster of its own; the simulated replicas sleep instead of rendering, so one machine carries them all.
+//!
+//! ```text
+//!   core 1: load generator, for each contender  -->  core 0: HAProxy | nginx | geofront  -->  core 1: its own geosim cluster
+//! ```
+//!
+//! ```text
+//! cargo bench --bench mix -- --full          for figures; half an hour
+//! cargo bench --bench mix                    for seeing that it works; two minutes
+//! cargo bench --bench mix -- --only burst --seed 7 --limits 'max_in_flight = 8'
+//! ```
+
+mod arrivals;
+mod bound;
+mod contenders;
+mod direct;
+mod drive;
+mod outcome;
+mod renderers;
+mod report;
+mod requests;
+#[path = "../rig/mod.rs"]
+mod rig;
+mod run;
+mod scenario;
+mod simulation;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use contenders::Front;
+use rig::machine;
+use rig::place::{Place, is_understood};
+use rig::process;
+use scenario::{Lengths, Scenario};
+
+const PROXY_CORE: usize = 0;
+const OTHER_CORE: usize = 1;
+
+/// What is recommended: twice the cores of a replica.
+const RECOMMENDED: &str = "max_in_flight = 8\nqueue_timeout = \"1m\"";
+
+/// Light and heavy requests mixed, under load, beside HAProxy and nginx.
+#[derive(Parser)]
+struct Arguments {
+    /// Long enough for figures.
+    #[arg(long)]
+    full: bool,
+    /// Only scenarios whose name contains this.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Other arrivals.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Another geofront, with these lines in its [limits]; may be given more than once.
+    #[arg(long)]
+    limits: Vec<String>,
+    /// Another geofront than the one that was built with this bench.
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_geofront"))]
+    geofront: PathBuf,
+    /// Only the model, nothing measured.
+    #[arg(long)]
+    model: bool,
+    /// `cargo bench` says so.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    match measure(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(arguments: &Arguments) -> io::Result<()> {
+    process::pin_self(OTHER_CORE)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let lengths = if arguments.full { Lengths::FULL } else { Lengths::QUICK };
+    let fronts = if arguments.model { Vec::new() } else { fronts(arguments)? };
+    machine::print();
+    println!("load      open, seed {}, {}", arguments.seed, if arguments.full { "full length" } else { "short: no figures" });
+    if !arguments.model {
+        let lasts = Duration::from_secs(if arguments.full { 20 } else { 3 });
+        report::print_direct(&direct::check(fronts.len(), lasts, arguments.seed, &runtime)?);
+    }
+    let is_wanted = |scenario: &Scenario| scenario.name.contains(&arguments.only);
+    for scenario in scenario::all(&lengths).into_iter().filter(is_wanted) {
+        let outcomes = run::scenario(&scenario, &fronts, arguments.seed, &runtime)?;
+        let arrivals = scenario.plan.arrivals(scenario.capacity(), arguments.seed);
+        // The model refuses nobody, so it says nothing about an overload.
+        let bounds = if scenario.overload.is_none() { bound::bounds(&scenario, arguments.seed) } else { Vec::new() };
+        report::print(&scenario, &arrivals, &outcomes, &bounds);
+    }
+    Ok(())
+}
+
+/// HAProxy's leastconn first: the others are compared to it.
+fn fronts(arguments: &Arguments) -> io::Result<Vec<Front>> {
+    let mut fronts = vec![Front::haproxy(None), Front::haproxy(Some(4)), Front::haproxy(Some(8)), Front::nginx()];
+    let folder = tempfile::tempdir()?;
+    let place = Place { folder: folder.path(), core: PROXY_CORE };
+    let geofront = |limits: &str| Front::geofront(arguments.geofront.clone(), limits);
+    let has_limits = is_understood(&place, &arguments.geofront, &format!("[limits]\n{RECOMMENDED}\n"))?;
+    fronts.push(geofront(if has_limits { RECOMMENDED } else { "" }));
+    fronts.extend(arguments.limits.iter().map(|limits| geofront(&limits.replace(';', "\n"))));
+    Ok(fronts)
+}

@@ -1,0 +1,125 @@
+//! The same arrivals through a front door that costs nothing: what a policy can reach at best, beside what was measured.
+//!
+//! When a target is missed, this tells whether the front door is to blame or the policy: both meet the same arrivals, and the
+//! model has no network, no timer and no program in it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::arrivals::{Arrival, Kind};
+use crate::renderers::{Model, Renderers};
+
+/// How a front door decides. All send to the replica with the fewest in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rules {
+    /// Most in flight at a replica, by [`Kind`]: of all, of maps and heavy ones together, of heavy ones. Above it requests wait
+    /// at the front.
+    pub(crate) caps: Option<[usize; 3]>,
+    /// Tiles before maps before heavy ones; else in order of arrival.
+    pub(crate) by_kind: bool,
+}
+
+impl Rules {
+    pub(crate) const LEAST_CONNECTIONS: Self = Self { caps: None, by_kind: false };
+
+    /// One cap for all.
+    pub(crate) const fn capped(cap: usize, by_kind: bool) -> Self {
+        Self { caps: Some([cap; 3]), by_kind }
+    }
+}
+
+struct Replica {
+    renderers: Renderers,
+    /// By [`Kind`], each with all that are less urgent.
+    in_flight: [usize; 3],
+}
+
+impl Replica {
+    fn has_room(&self, kind: Kind, caps: Option<[usize; 3]>) -> bool {
+        caps.is_none_or(|caps| (0..=kind as usize).all(|level| self.in_flight[level] < caps[level]))
+    }
+
+    fn count(&mut self, kind: Kind, change: isize) {
+        for level in &mut self.in_flight[..=kind as usize] {
+            *level = level.checked_add_signed(change).expect("what ends has begun");
+        }
+    }
+}
+
+struct Front<'a> {
+    arrivals: &'a [Arrival],
+    rules: Rules,
+    replicas: Vec<Replica>,
+    /// Who waits, by [`Kind`].
+    queues: [VecDeque<usize>; 3],
+    /// Where the search for the least loaded starts: ties go around.
+    turn: usize,
+    latencies: Vec<Duration>,
+}
+
+/// From arrival to end of each of `arrivals`.
+pub(crate) fn latencies(arrivals: &[Arrival], model: Model, cores: usize, speeds: &[f64], rules: Rules) -> Vec<Duration> {
+    let replica = |speed: &f64| Replica { renderers: Renderers::new(model, cores, *speed), in_flight: [0; 3] };
+    let mut front = Front {
+        arrivals,
+        rules,
+        replicas: speeds.iter().map(replica).collect(),
+        queues: Default::default(),
+        turn: 0,
+        latencies: vec![Duration::ZERO; arrivals.len()],
+    };
+    for (number, arrival) in arrivals.iter().enumerate() {
+        let at = arrival.at.as_secs_f64();
+        front.run_until(at);
+        front.queues[arrival.kind as usize].push_back(number);
+        front.hand_out(at);
+    }
+    front.run_until(f64::INFINITY);
+    front.latencies
+}
+
+impl Front<'_> {
+    fn run_until(&mut self, time: f64) {
+        while let Some((end, at)) = self.next_end().filter(|(end, _)| *end <= time) {
+            let number = self.replicas[at].renderers.end(end).expect("a replica with a next end has a job");
+            let arrival = self.arrivals[number];
+            self.replicas[at].count(arrival.kind, -1);
+            self.latencies[number] = Duration::from_secs_f64((end - arrival.at.as_secs_f64()).max(0.0));
+            self.hand_out(end);
+        }
+    }
+
+    fn next_end(&self) -> Option<(f64, usize)> {
+        let ends = self.replicas.iter().enumerate().filter_map(|(at, replica)| Some((replica.renderers.next_end()?, at)));
+        ends.min_by(|a, b| a.0.total_cmp(&b.0))
+    }
+
+    fn hand_out(&mut self, now: f64) {
+        while let Some((queue, replica)) = self.next_start() {
+            let number = self.queues[queue].pop_front().expect("its first was looked at");
+            let arrival = &self.arrivals[number];
+            let chosen = &mut self.replicas[replica];
+            chosen.count(arrival.kind, 1);
+            chosen.renderers.take(number, arrival, now);
+            self.turn += 1;
+        }
+    }
+
+    /// The queue whose first may start, and where.
+    fn next_start(&self) -> Option<(usize, usize)> {
+        let mut waiting: Vec<(usize, Kind, usize)> = [Kind::Tile, Kind::Map, Kind::Heavy]
+            .into_iter()
+            .filter_map(|kind| Some((*self.queues[kind as usize].front()?, kind, kind as usize)))
+            .collect();
+        if !self.rules.by_kind {
+            waiting.sort_unstable();
+        }
+        waiting.into_iter().find_map(|(_, kind, queue)| Some((queue, self.least_loaded(kind)?)))
+    }
+
+    fn least_loaded(&self, kind: Kind) -> Option<usize> {
+        let count = self.replicas.len();
+        let around = (0..count).map(|step| (self.turn + step) % count);
+        around.filter(|at| self.replicas[*at].has_room(kind, self.rules.caps)).min_by_key(|at| self.replicas[*at].in_flight[0])
+    }
+}

@@ -1,0 +1,73 @@
+//! The model of a front door keeps queueing theory, and its rules.
+
+use std::time::Duration;
+
+use crate::arrivals::{Arrival, Burst, Kind, Phase, Plan};
+use crate::renderers::Model;
+use crate::simulation::{Rules, latencies};
+
+fn at(ms: u64, kind: Kind, work: u64) -> Arrival {
+    Arrival { at: Duration::from_millis(ms), kind, work: Duration::from_millis(work), chance: 0 }
+}
+
+fn run(arrivals: &[Arrival], replicas: usize, rules: Rules) -> Vec<u64> {
+    let latencies = latencies(arrivals, Model::Slots, 1, &vec![1.0; replicas], rules);
+    latencies.into_iter().map(|latency| (latency.as_secs_f64() * 1e3).round() as u64).collect()
+}
+
+const FIFO: Rules = Rules::capped(1, false);
+const BY_KIND: Rules = Rules::capped(1, true);
+
+#[test]
+fn each_goes_to_the_least_loaded() {
+    let arrivals = [at(0, Kind::Heavy, 1000), at(1, Kind::Map, 50), at(2, Kind::Map, 50)];
+    assert_eq!(run(&arrivals, 3, Rules::LEAST_CONNECTIONS), [1000, 50, 50]);
+}
+
+#[test]
+fn without_classes_a_tile_waits_for_the_map_before_it_and_with_them_it_goes_first() {
+    let arrivals = [at(0, Kind::Map, 100), at(1, Kind::Map, 100), at(2, Kind::Tile, 10)];
+    assert_eq!(run(&arrivals, 1, FIFO), [100, 199, 208]);
+    assert_eq!(run(&arrivals, 1, BY_KIND), [100, 209, 108]);
+}
+
+#[test]
+fn heavy_ones_beyond_their_share_wait_and_hold_nobody_up() {
+    let rules = Rules { caps: Some([2, 2, 1]), by_kind: true };
+    let arrivals = [at(0, Kind::Heavy, 100), at(1, Kind::Heavy, 100), at(2, Kind::Tile, 10)];
+    let latencies = latencies(&arrivals, Model::Slots, 2, &[1.0], rules);
+    assert_eq!(latencies.iter().map(Duration::as_millis).collect::<Vec<_>>(), [100, 199, 10]);
+}
+
+/// For Poisson arrivals and exponential times at one server the mean time in the system is 1 / (1 - load) times the work.
+#[test]
+fn one_server_keeps_the_textbooks_mean() {
+    let dice = geofront::geosim::Dice::new(1);
+    let mean = |ms| geofront::geosim::ServiceTime::Exponential { mean: Duration::from_millis(ms) };
+    let mut at = Duration::ZERO;
+    let mut next = || {
+        at += mean(20).draw(&dice);
+        Arrival { at, kind: Kind::Tile, work: mean(10).draw(&dice), chance: 0 }
+    };
+    let arrivals: Vec<Arrival> = (0..200_000).map(|_| next()).collect();
+    for model in [Model::Slots, Model::Shared] {
+        let latencies = latencies(&arrivals, model, 1, &[1.0], Rules::LEAST_CONNECTIONS);
+        let mean = latencies.iter().sum::<Duration>().as_secs_f64() / latencies.len() as f64;
+        assert!((mean - 0.020).abs() < 0.001, "{model:?}: {mean}");
+    }
+}
+
+#[test]
+fn a_burst_of_heavy_jobs_stops_tiles_in_slots_unless_their_share_is_bounded() {
+    let plan = Plan {
+        phases: vec![Phase { lasts: Duration::from_secs(30), load: 0.5 }],
+        bursts: vec![Burst { at: Duration::from_secs(5), jobs: 20, work: Duration::from_secs(5) }],
+    };
+    let arrivals = plan.arrivals(12.0, 1);
+    let worst_tile = |rules| {
+        let latencies = latencies(&arrivals, Model::Slots, 4, &[1.0; 3], rules);
+        arrivals.iter().zip(latencies).filter(|(arrival, _)| arrival.kind == Kind::Tile).map(|(_, latency)| latency).max()
+    };
+    assert!(worst_tile(Rules::LEAST_CONNECTIONS) > Some(Duration::from_secs(4)));
+    assert!(worst_tile(Rules { caps: Some([4, 4, 1]), by_kind: true }) < Some(Duration::from_secs(2)));
+}
