@@ -1,6 +1,6 @@
 # The two commands of the README, and those of CONTRIBUTING.md. Each installs what it needs and lacks (scripts/setup.sh).
 
-.PHONY: demo test bench fuzz build release deb deny setup
+.PHONY: demo test bench bench-catalog bench-mix fuzz build release deb deny setup
 
 ## A simulated GeoServer cluster behind a real front door, in one process. ARGS="--replicas 5" goes to `geofront demo`.
 demo:
@@ -15,7 +15,18 @@ test:
 ## The cost of the hot path, and of a whole request and an idle client beside HAProxy and nginx.
 bench:
 	@scripts/setup.sh build bench
-	cargo bench --locked $(ARGS)
+	cargo bench --locked --bench classify --bench select --bench proxy $(ARGS)
+
+## Wrong answers while an administrator's change spreads, beside HAProxy and nginx with refresh.py. Some minutes.
+## ARGS="--only geofront" goes to the bench.
+bench-catalog:
+	@scripts/setup.sh build bench
+	cargo bench --locked --bench catalog -- --full $(ARGS)
+
+## Tiles, maps and heavy requests under load, beside HAProxy and nginx. Most of an hour. ARGS="--only burst --seed 7" goes to the bench.
+bench-mix:
+	@scripts/setup.sh build bench
+	cargo bench --locked --bench mix -- --full $(ARGS)
 
 ## Chance input for the classifier, a minute of it or SECONDS=600. Needs cargo-fuzz and a nightly compiler, and says so; what it checks,
 ## `make test` checks on the corpus and some thousand changes to it.

@@ -1,0 +1,101 @@
+//! Clients that never stop asking, of all classes, and look at every answer.
+//!
+//! While a new layer exists they ask for it too. How its absence counts depends on when it was asked for: before the change has
+//! reached every replica it is *late*, afterwards it is wrong.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+use tokio::time::MissedTickBehavior;
+
+use crate::question::{self, Fault, Read};
+use crate::rig::client::{Client, Question};
+
+/// From one question of a client to its next, unless the answer takes longer. Without it, whoever is answered wrongly would ask
+/// the more often: a wrong answer is a quick one.
+const PACE: Duration = Duration::from_millis(80);
+/// One question of so many is about the new layer.
+const NEW_LAYER_EVERY: usize = 3;
+
+/// What the clients know of the administrator's changes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stage {
+    pub(crate) new_layer: Option<String>,
+    /// The change has not reached every replica.
+    pub(crate) is_rolling: bool,
+    /// Answers from before these edits are wrong.
+    pub(crate) oldest_epoch: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pub(crate) stage: RwLock<Stage>,
+    pub(crate) is_over: AtomicBool,
+}
+
+/// A question that was answered, or not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    pub(crate) sent: Instant,
+    /// About a layer whose publication was under way when it was sent.
+    pub(crate) is_about_change: bool,
+    pub(crate) fault: Option<Fault>,
+}
+
+/// Asks as user `number` until it is over.
+pub(crate) async fn ask_on(client: Client, number: usize, shared: Arc<Shared>) -> Vec<Sample> {
+    let standing = question::standing();
+    let user = format!("user{number}");
+    let mut samples = Vec::new();
+    let mut pace = tokio::time::interval(PACE);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Each begins elsewhere in the list, so that all classes are asked for at any time.
+    for turn in number.. {
+        pace.tick().await;
+        if shared.is_over.load(Ordering::Relaxed) {
+            break;
+        }
+        let stage = shared.stage.read().clone();
+        let of_new = stage.new_layer.as_deref().filter(|_| turn % NEW_LAYER_EVERY == 0).map(question::of_new);
+        let read = match &of_new {
+            Some(reads) => &reads[turn / NEW_LAYER_EVERY % reads.len()],
+            None => &standing[turn % standing.len()],
+        };
+        let is_about_change = stage.is_rolling && of_new.is_some();
+        samples.push(ask(&client, read, &user, "ROLE_USER", &stage, is_about_change).await);
+    }
+    samples
+}
+
+/// The administrator looks at what he has made until everybody has it.
+pub(crate) async fn look_on(client: Client, layer: String, shared: Arc<Shared>) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    for read in question::of_new(&layer).iter().cycle() {
+        let stage = shared.stage.read().clone();
+        if !stage.is_rolling || shared.is_over.load(Ordering::Relaxed) {
+            break;
+        }
+        samples.push(ask(&client, read, ADMINISTRATOR, ADMINISTRATOR_ROLES, &stage, true).await);
+        tokio::time::sleep(LOOKS).await;
+    }
+    samples
+}
+
+pub(crate) const ADMINISTRATOR: &str = "testadmin";
+pub(crate) const ADMINISTRATOR_ROLES: &str = "ROLE_ADMINISTRATOR";
+/// Between two looks of the administrator.
+const LOOKS: Duration = Duration::from_millis(50);
+
+async fn ask(client: &Client, read: &Read, user: &str, roles: &str, stage: &Stage, is_about_change: bool) -> Sample {
+    let headers = [("sec-username", user), ("sec-roles", roles), ("content-type", "text/xml")];
+    // A GET without a body has no type.
+    let headers = if read.body.is_empty() { &headers[..2] } else { &headers[..] };
+    let body = Bytes::from_static(read.body.as_bytes());
+    let sent = Instant::now();
+    let answer = client.ask(Question { method: read.method.clone(), target: &read.target, headers, body }).await;
+    let fault = read.judge(&answer, stage.oldest_epoch).err();
+    Sample { sent, is_about_change, fault }
+}
