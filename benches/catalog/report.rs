@@ -54,26 +54,35 @@ fn print_row(outcome: &Outcome) {
 }
 
 fn print_details(outcome: &Outcome) {
-    let mut kinds: BTreeMap<Fault, usize> = BTreeMap::new();
-    for fault in outcome.samples.iter().filter(|sample| !sample.is_late()).filter_map(|sample| sample.fault) {
-        *kinds.entry(fault).or_default() += 1;
-    }
     println!();
-    if !kinds.is_empty() {
-        let kinds: Vec<String> = kinds.iter().map(|(fault, count)| format!("{count} {}", words(*fault))).collect();
-        println!("{}: {}", outcome.name, kinds.join(", "));
+    let name = &outcome.name;
+    let (late, other): (Vec<Sample>, Vec<Sample>) = outcome.samples.iter().copied().partition(Sample::is_late);
+    for (what, samples) in [("", &other), ("late: ", &late), ("not seen by the administrator himself: ", &outcome.own)] {
+        let kinds = kinds(samples);
+        if !kinds.is_empty() {
+            println!("{name}: {what}{kinds}");
+        }
     }
     for roll in &outcome.rolls {
-        println!("{}: {}", outcome.name, story(roll));
+        println!("{name}: {}", story(roll));
     }
     if let Some(writes) = &outcome.writes {
         let (lasts, fresh) = (WRITES_LAST.as_secs(), writes.fresh_after.as_secs_f64());
         let reloads = joined(&writes.reloads);
-        println!("{}: {WRITES} writes in {lasts} s: reloads {reloads}, fresh {fresh:.1} s after the last", outcome.name);
+        println!("{name}: {WRITES} writes in {lasts} s: reloads {reloads}, fresh {fresh:.1} s after the last");
     }
     if let Some(trouble) = &outcome.trouble {
-        println!("{}: ENDED EARLY: {trouble}", outcome.name);
+        println!("{name}: ENDED EARLY: {trouble}");
     }
+}
+
+/// How often which fault.
+fn kinds(samples: &[Sample]) -> String {
+    let mut kinds: BTreeMap<Fault, usize> = BTreeMap::new();
+    for fault in samples.iter().filter_map(|sample| sample.fault) {
+        *kinds.entry(fault).or_default() += 1;
+    }
+    kinds.iter().map(|(fault, count)| format!("{count} {}", words(*fault))).collect::<Vec<_>>().join(", ")
 }
 
 fn print_verdicts(outcome: &Outcome, settle: Duration) {
@@ -81,6 +90,8 @@ fn print_verdicts(outcome: &Outcome, settle: Duration) {
     println!();
     let faults = faulty(outcome.samples.iter().filter(|sample| !sample.is_late()));
     say(faults == 0, format!("{faults} wrong answers and errors, to reach: none"));
+    let stale = outcome.samples.iter().filter(|sample| sample.is_late() && sample.fault == Some(Fault::LayerMissing)).count();
+    say(stale == 0, format!("{stale} capabilities from before a change that was confirmed, to reach: none"));
     let own = faulty(outcome.own.iter());
     say(own == 0, format!("{own} times an administrator did not see his own change, to reach: none"));
     for roll in &outcome.rolls {
