@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use geofront::ogc::{RequestHead, classify};
+use geofront::ogc::{RequestHead, classify, metatile};
 
 /// Name, method, target, content type, body.
 type Case = (&'static str, &'static str, &'static str, Option<&'static str>, &'static [u8]);
@@ -62,5 +62,15 @@ fn classification(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, classification);
+/// What tiles cost beside.
+fn metatiles(c: &mut Criterion) {
+    let mut group = c.benchmark_group("metatile");
+    for (name, method, target, content_type, _) in CASES.iter().filter(|case| case.0.to_lowercase().contains("tile")) {
+        let head = RequestHead { method, target: target.as_bytes(), content_type: *content_type };
+        group.bench_function(*name, |b| b.iter(|| metatile(black_box(&head), black_box("/geoserver"))));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, classification, metatiles);
 criterion_main!(benches);

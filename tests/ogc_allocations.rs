@@ -1,7 +1,7 @@
 //! The promise that classifying a request as map clients send them allocates nothing.
 
 use allocation_counter::measure;
-use geofront::ogc::{RequestClass, RequestHead, body_need, classify, error_shape};
+use geofront::ogc::{RequestClass, RequestHead, body_need, classify, error_shape, metatile};
 
 const USUAL: [(&str, RequestClass); 8] = [
     (
@@ -56,6 +56,17 @@ fn the_layer_of_a_usual_request_is_told_without_an_allocation() {
     let classified = classify(&RequestHead { method: "GET", target, content_type: None }, "/geoserver", None);
     let counted = measure(|| assert_eq!(classified.layer(target).as_deref(), Some("geor:roads")));
     assert_eq!(counted.count_total, 0);
+}
+
+#[test]
+fn the_metatile_of_a_tile_is_told_without_an_allocation() {
+    for (target, _) in USUAL.iter().filter(|(_, class)| *class == RequestClass::Tile) {
+        let head = RequestHead { method: "GET", target: target.as_bytes(), content_type: None };
+        let mut found = None;
+        let counted = measure(|| found = metatile(&head, "/geoserver"));
+        assert_eq!(counted.count_total, 0, "{target}");
+        assert!(found.is_some() || !target.contains("BBOX") && !target.contains("tms"), "{target}");
+    }
 }
 
 #[test]

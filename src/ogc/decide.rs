@@ -96,7 +96,7 @@ impl Classified {
     }
 }
 
-fn path_len(target: &[u8]) -> usize {
+pub(super) fn path_len(target: &[u8]) -> usize {
     target.iter().position(|&byte| byte == b'?').unwrap_or(target.len())
 }
 

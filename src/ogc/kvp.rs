@@ -206,7 +206,7 @@ pub(super) fn value_in(query: &[u8], key: Key) -> Option<Word> {
 }
 
 /// Where the keys and values of `key=value&key=value` stand, in one pass: this is most of the work of a classification.
-fn pairs(text: &[u8]) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+pub(super) fn pairs(text: &[u8]) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
     let mut start = 0;
     std::iter::from_fn(move || {
         let rest = text.get(start..)?;

@@ -19,6 +19,7 @@ mod error_shape;
 pub mod exception;
 mod kvp;
 mod log_text;
+mod metatile;
 mod multipart;
 mod ogc_api;
 mod operation;
@@ -35,6 +36,7 @@ pub use body::{UNREADABLE_CONTENT_TYPE, evidence};
 pub use class::{PerClass, RequestClass, Retryable, retry};
 pub use decide::{body_need, classify};
 pub use error_shape::{ErrorShape, error_shape};
+pub use metatile::metatile;
 pub use path::normalise_path;
 
 /// The OGC service a request addresses, as GeoServer's dispatcher would decide.
