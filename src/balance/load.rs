@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::KeyInFlight;
+
 /// Live leases on one upstream. Outlives snapshots and config reloads: the only state that readers and writers share.
 ///
 /// Alone on its cache lines (two, for the adjacent-line prefetcher): every request on every core writes here. The orderings
@@ -80,7 +82,7 @@ impl Load {
 
     /// Takes a place if there is room; exact under concurrency. The lease counts as heavy if `room` says how many may.
     pub fn try_lease(self: &Arc<Self>, room: Room) -> Option<Lease> {
-        self.enter(room).then(|| Lease { load: Arc::clone(self), is_trial: false, is_heavy: room.heavy.is_some() })
+        self.enter(room).then(|| Lease { load: Arc::clone(self), is_trial: false, is_heavy: room.heavy.is_some(), _key: None })
     }
 
     /// Takes the only place of an upstream on trial, whatever leases from before are still running.
@@ -92,7 +94,7 @@ impl Load {
             self.on_trial.store(false, Ordering::Relaxed);
             return None;
         }
-        Some(Lease { load: Arc::clone(self), is_trial: true, is_heavy: room.heavy.is_some() })
+        Some(Lease { load: Arc::clone(self), is_trial: true, is_heavy: room.heavy.is_some(), _key: None })
     }
 
     /// Whether [`Self::try_lease`] would succeed now.
@@ -143,12 +145,19 @@ pub struct Lease {
     load: Arc<Load>,
     is_trial: bool,
     is_heavy: bool,
+    /// What others of the same key may join, as long as this lasts.
+    _key: Option<KeyInFlight>,
 }
 
 impl Lease {
     /// Whether it is the one request that decides about an upstream that is half-open.
     pub fn is_trial(&self) -> bool {
         self.is_trial
+    }
+
+    /// Keeps the note of its key until it ends.
+    pub fn keep(&mut self, key: Option<KeyInFlight>) {
+        self._key = key;
     }
 
     /// Whether it counts against the share of heavy requests.

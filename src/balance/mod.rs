@@ -1,7 +1,11 @@
-//! Who takes it: weighted least in-flight.
+//! Who takes it: weighted least in-flight, or, for what belongs together, the one that has the rest of it.
 
+mod affinity;
+mod keys_in_flight;
 mod load;
 mod pick;
 
+pub use affinity::{COMPANIONS, Neighbour, Wish, pick_near, seed_of};
+pub use keys_in_flight::{KeyInFlight, KeysInFlight, Whereabouts};
 pub use load::{Lease, Load, Room};
 pub use pick::{Candidate, pick, pick_by};
