@@ -10,7 +10,8 @@
 //! ```
 //!
 //! What is checked: (1) in_flight is the number of live leases, and every lease ends once; (2) nobody is served by who must not
-//! serve; (3) no false refusal; (4) the least loaded takes it; (5) the leases of the retired only fall; (7) when faults stop,
+//! serve; (3) no false refusal; (4) the least loaded takes it, and
+//! of requests that belong together one within the bound; (5) the leases of the retired only fall; (7) when faults stop,
 //! everybody comes back in time; (8) no busy loop. And: changes of health have their run of probes, evidence alone never sets
 //! aside too many, reloads forget nothing, orders are refused exactly when they must be.
 //!
@@ -32,6 +33,8 @@ mod operators;
 mod oracle;
 #[path = "simulation/requests.rs"]
 mod requests;
+#[path = "simulation/tiles.rs"]
+mod tiles;
 #[path = "simulation/world.rs"]
 mod world;
 

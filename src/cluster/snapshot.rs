@@ -7,13 +7,16 @@
 //! (without that preference a light one might wait for its trial forever), then the least loaded of the fresh, then, as
 //! `catalog.stale` has it, of the stale before the main that serves as backup, or after it. Capabilities are listed by the
 //! fresh and the main before anybody else. A request that has failed once is not used for a trial unless nobody else is left.
+//! Requests that belong together take the one that is theirs (`near.rs`).
+
+mod near;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::{Ticket, Upstream, UpstreamId};
-use crate::balance::{Candidate, Lease, Load, Room, pick_by};
+use crate::balance::{Candidate, KeysInFlight, Lease, Load, Room, Wish, pick_by, seed_of};
 use crate::config::{Config, ServedBy, StalePolicy, Weight};
 use crate::health::Warmup;
 use crate::ogc::{PerClass, RequestClass};
@@ -37,6 +40,8 @@ pub struct Snapshot {
     on_trial: Box<[Place]>,
     routes: PerClass<Route>,
     rotation: Rotation,
+    /// Begins anew with every snapshot: what it then does not know costs a request or two a second choice.
+    keys: Arc<KeysInFlight>,
 }
 
 /// Who serves a class.
@@ -54,6 +59,8 @@ pub(super) struct Place {
     /// The upstream's: one pointer less to follow for each candidate.
     load: Arc<Load>,
     standing: Standing,
+    /// Stands for its name where keys choose: an upstream that moves to another address keeps what is its own.
+    seed: u64,
 }
 
 /// What of an upstream's state requests can see.
@@ -154,14 +161,26 @@ impl Snapshot {
             on_trial: with(Reads::OnTrial),
             routes: PerClass::from_fn(|class| route(&config, class, places)),
             rotation: Rotation(AtomicUsize::new(turn)),
+            keys: Arc::default(),
             config,
         }
     }
 
     /// The eligible upstream with the least in flight for its weight, and a place on it.
     pub fn select(&self, class: RequestClass, tried: &Tried, now: Instant) -> Result<Selection, NoUpstream> {
+        self.select_for(class, None, tried, now)
+    }
+
+    /// [`Self::select`] for one of the requests that have `key` in common: see `near.rs`.
+    pub fn select_for(
+        &self,
+        class: RequestClass,
+        key: Option<u64>,
+        tried: &Tried,
+        now: Instant,
+    ) -> Result<Selection, NoUpstream> {
         let selection = match &self.routes[class] {
-            Route::Shared => self.select_shared(class, tried, now),
+            Route::Shared => self.select_shared(class, self.wish(class, key), tried, now),
             Route::One(place) => place.as_ref().filter(|place| !place.is_tried(tried)).and_then(Place::lease),
         };
         selection.ok_or_else(|| self.nobody(class, tried))
@@ -201,9 +220,13 @@ impl Snapshot {
         RequestClass::ALL.into_iter().any(|class| self.serving(class).next().is_some())
     }
 
-    fn select_shared(&self, class: RequestClass, tried: &Tried, now: Instant) -> Option<Selection> {
+    fn select_shared(&self, class: RequestClass, wish: Option<Wish>, tried: &Tried, now: Instant) -> Option<Selection> {
         let trial = || self.trials(class).filter(|place| !place.is_tried(tried)).find_map(Place::lease_trial);
-        let serving = || self.tiers(class).into_iter().find_map(|tier| self.least_loaded(tier, tried, now));
+        let choose = |tier: &[Place]| match wish {
+            Some(wish) => self.nearest(tier, wish, tried, now),
+            None => self.least_loaded(tier, tried, now),
+        };
+        let serving = || self.tiers(class).into_iter().find_map(choose);
         if tried.is_empty() { trial().or_else(serving) } else { serving().or_else(trial) }
     }
 
@@ -225,8 +248,7 @@ impl Snapshot {
 
     fn least_loaded(&self, places: &[Place], tried: &Tried, now: Instant) -> Option<Selection> {
         let start = if places.len() > 1 { self.rotation.next() } else { 0 };
-        let is_out = |place: &Place| place.is_tried(tried) || place.load.is_closed();
-        let candidate = |at: usize| (!is_out(&places[at])).then(|| places[at].candidate(now));
+        let candidate = |at: usize| (!places[at].is_out(tried)).then(|| places[at].candidate(now));
         places[pick_by(places.len(), candidate, start)?].lease()
     }
 
@@ -258,12 +280,19 @@ fn route(config: &Config, class: RequestClass, places: &[Place]) -> Route {
 
 impl Place {
     pub(super) fn new(upstream: &Arc<Upstream>, standing: Standing) -> Self {
-        Self { upstream: Arc::clone(upstream), load: Arc::clone(&upstream.load), standing }
+        let seed = seed_of(upstream.name.as_str());
+        Self { upstream: Arc::clone(upstream), load: Arc::clone(&upstream.load), standing, seed }
     }
 
     #[inline]
     fn is_tried(&self, tried: &Tried) -> bool {
         !tried.is_empty() && tried.contains(self.upstream.id)
+    }
+
+    /// Tried, or closed since this snapshot was taken.
+    #[inline]
+    fn is_out(&self, tried: &Tried) -> bool {
+        self.is_tried(tried) || self.load.is_closed()
     }
 
     #[inline]

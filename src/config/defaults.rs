@@ -155,6 +155,13 @@ pub(super) const fn max_body(class: RequestClass) -> Size {
     }
 }
 
+/// Without it every replica renders every metatile.
+pub(super) const AFFINITY: bool = true;
+/// The metatiles of one user's map, spread over three replicas, differ by about this much.
+pub(super) const AFFINITY_LOAD_PERCENT: u32 = 125;
+/// With less than the mean for everybody there would be requests for nobody; with ten times the mean there is no bound.
+pub(super) const AFFINITY_LOADS: RangeInclusive<i64> = 100..=1000;
+
 // ---- [log]
 
 /// Readable and greppable as it is.

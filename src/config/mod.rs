@@ -143,6 +143,15 @@ pub struct ClassConfig {
     /// Bytes.
     pub max_body: u64,
     pub served_by: ServedBy,
+    /// Requests that belong together go to one upstream; `None` if they do not, or if the class has none such.
+    pub affinity: Option<Affinity>,
+}
+
+/// How far upstreams may differ for the sake of requests that belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Affinity {
+    /// The most that one of them may have, in percent of the mean.
+    pub load_percent: u32,
 }
 
 /// How lines are written.

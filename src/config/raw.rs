@@ -135,7 +135,7 @@ table!(RawTimeouts {
 
 table!(RawRetry { attempts: i64, window: Duration, budget_percent: i64 });
 
-table!(RawClass { first_byte: Duration, max_body: Size, served_by: String });
+table!(RawClass { first_byte: Duration, max_body: Size, served_by: String, affinity: bool, affinity_load_percent: i64 });
 
 table!(RawLog { format: LogFormat, access: AccessLog, level: LogLevel });
 

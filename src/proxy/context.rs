@@ -28,6 +28,8 @@ pub struct Context {
     pub(super) is_trusted: bool,
     pub(super) classified: Classified,
     pub(super) rule: Retryable,
+    /// What this request has in common with others that one upstream should answer.
+    pub(super) metatile: Option<u64>,
     pub(super) body_prefix: Option<BodyPrefix>,
     /// Bytes of the request body seen, against the class's limit.
     pub(super) body_bytes: u64,
@@ -66,6 +68,7 @@ impl Context {
             is_trusted: false,
             classified: UNDECIDED,
             rule: Retryable::Never,
+            metatile: None,
             body_prefix: None,
             body_bytes: 0,
             tried: Tried::default(),

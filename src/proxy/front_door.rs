@@ -124,7 +124,7 @@ impl FrontDoor {
                 ctx.tried.remove(replica);
                 ctx.doubt = Doubt::Settled;
             }
-            selected = snapshot.select(ctx.class(), &ctx.tried, now);
+            selected = snapshot.select_for(ctx.class(), ctx.metatile, &ctx.tried, now);
             if selected.is_ok() || snapshot.is(&self.parts.control.snapshot()) {
                 break;
             }

@@ -74,6 +74,9 @@ impl ProxyHttp for FrontDoor {
         let prefix = ctx.body_prefix.as_ref().and_then(|prefix| prefix.evidence(head.content_type));
         ctx.classified = ogc::classify(&head, &ctx.snapshot.config.geoserver.context, prefix);
         ctx.rule = ogc::retry(ctx.class(), request.method.as_str());
+        if ctx.class_config().affinity.is_some() {
+            ctx.metatile = ogc::metatile(&head, &ctx.snapshot.config.geoserver.context);
+        }
         ctx.reads_from_main = self.has_just_written(session, ctx);
         if content_length(request).is_some_and(|length| length > ctx.class_config().max_body) {
             return Err(self.refuse(ctx, Refusal::BodyTooLarge));

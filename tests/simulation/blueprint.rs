@@ -27,6 +27,8 @@ pub(crate) struct Blueprint {
     health: [(&'static str, String); 9],
     /// Who serves `process`, if not the main.
     process: Option<String>,
+    /// How much more than the mean an upstream may have for the sake of tiles that belong together; `None` for no affinity.
+    affinity: Option<u64>,
     /// Names and ports are never used twice, except on purpose.
     next: u16,
 }
@@ -42,7 +44,7 @@ impl Line {
 
 impl Blueprint {
     pub(crate) fn random(chance: &mut Chance) -> Self {
-        let mut blueprint = Self { lines: Vec::new(), health: health(chance), process: None, next: 0 };
+        let mut blueprint = Self { lines: Vec::new(), health: health(chance), process: None, affinity: Some(125), next: 0 };
         for _ in 0..chance.between(2, 6) {
             blueprint.add(chance);
         }
@@ -53,7 +55,7 @@ impl Blueprint {
     /// One edit, as an operator would make it.
     pub(crate) fn edit(&mut self, chance: &mut Chance) {
         let at = chance.below(self.lines.len() as u64) as usize;
-        match chance.below(8) {
+        match chance.below(9) {
             0 if self.lines.len() < MOST_UPSTREAMS => self.add(chance),
             1 if self.lines.len() > 2 && self.lines[at].role == Role::Replica => self.remove(at),
             2 => self.lines[at].port = self.new_port(),
@@ -61,6 +63,7 @@ impl Blueprint {
             4 => self.switch_main(at),
             5 => self.lines[at].reads = *chance.one_of(&[MainReads::Backup, MainReads::Always, MainReads::Never]),
             6 => self.health = health(chance),
+            7 => self.affinity = *chance.one_of(&[Some(125), Some(100), Some(200), None]),
             _ => self.process = chance.percent(60).then(|| self.lines[at].name.clone()),
         }
     }
@@ -80,7 +83,10 @@ impl Blueprint {
         let health: String = self.health.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
         let process = self.process.iter().map(|name| format!("[classes.process]\nserved_by = \"{name}\"\n"));
         let upstreams = self.lines.iter().map(Line::text);
-        process.chain(upstreams).fold(format!("[health]\n{health}"), |text, table| text + &table)
+        let affinity =
+            self.affinity.map_or_else(|| "affinity = false".to_owned(), |load| format!("affinity_load_percent = {load}"));
+        let tables = process.chain(upstreams).chain([format!("[classes.tile]\n{affinity}\n")]);
+        tables.fold(format!("[health]\n{health}"), |text, table| text + &table)
     }
 
     fn add(&mut self, chance: &mut Chance) {

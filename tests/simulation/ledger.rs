@@ -82,12 +82,14 @@ impl Entry {
 pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 
 /// Everything that must happen in some world.
-const MUST_HAPPEN: [&str; 28] = [
+const MUST_HAPPEN: [&str; 30] = [
     "a request was selected for",
     "a main-only request was selected for",
     "the backup served",
     "a choice between several",
     "a choice while somebody ramps up",
+    "a tile where it belongs",
+    "a tile beyond the bound with its companions",
     "a retry",
     "a trial",
     "a trial by a retry",

@@ -13,8 +13,10 @@ use crate::world::{Todo, World};
 const MOST_TRIES: usize = 4;
 
 #[derive(Debug)]
-struct Request {
+pub(crate) struct Request {
     class: RequestClass,
+    /// What it has in common with others.
+    pub(crate) metatile: Option<u64>,
     tried: Tried,
     /// The same, in the ledger's terms.
     keys: Vec<Key>,
@@ -22,8 +24,8 @@ struct Request {
 
 #[derive(Debug)]
 pub(crate) struct Attempt {
-    request: Request,
-    key: Key,
+    pub(crate) request: Request,
+    pub(crate) key: Key,
     selection: Selection,
     sent: Instant,
     outcome: Option<Outcome>,
@@ -31,27 +33,40 @@ pub(crate) struct Attempt {
 
 impl World {
     pub(crate) fn arrive(&mut self) {
-        let class = match self.chance.below(10) {
-            0..=6 => RequestClass::Map,
-            7 => RequestClass::Process,
-            8 => RequestClass::Admin,
-            _ => *self.chance.one_of(&RequestClass::ALL),
-        };
-        self.attempt(Request { class, tried: Tried::default(), keys: Vec::new() });
+        match self.chance.below(11) {
+            0..=6 => self.request(RequestClass::Map, None),
+            7 => self.request(RequestClass::Process, None),
+            8 => self.request(RequestClass::Admin, None),
+            9 => self.pan(),
+            _ => {
+                let class = *self.chance.one_of(&RequestClass::ALL);
+                self.request(class, None);
+            }
+        }
         let pause = self.chance.millis(1, 250);
         self.plan(pause, Todo::Arrive);
+    }
+
+    pub(crate) fn request(&mut self, class: RequestClass, metatile: Option<u64>) {
+        self.attempt(Request { class, metatile, tried: Tried::default(), keys: Vec::new() });
     }
 
     fn attempt(&mut self, request: Request) {
         let oracle = self.oracle();
         let belongs = oracle.belongs(request.class, &request.keys, |key| self.ledger[key].trials > 0);
         let has_place = self.snapshot.has_place(request.class, &request.tried);
-        let selected = self.snapshot.select(request.class, &request.tried, self.now);
+        let selected = self.snapshot.select_for(request.class, request.metatile, &request.tried, self.now);
         assert_eq!(has_place, selected.is_ok(), "what is told without taking a place is true");
         match selected {
             Ok(selection) => {
                 let key = (selection.upstream.name.to_string(), selection.upstream.address);
-                let happened = judge(&oracle, &belongs, &key, &selection, !request.keys.is_empty());
+                let metatile = request.metatile.filter(|_| self.config.classes[request.class].affinity.is_some());
+                let happened = judge(&oracle, &belongs, &key, &selection, !request.keys.is_empty(), metatile.is_some());
+                let near = match (&belongs, metatile) {
+                    (Belongs::Any { keys, is_backup: false }, Some(metatile)) => self.judge_tile(&oracle, metatile, &key, keys),
+                    _ => None,
+                };
+                near.into_iter().for_each(|what| self.tally.count(what));
                 happened.into_iter().for_each(|what| self.tally.count(what));
                 self.begin_attempt(request, key, selection);
             }
@@ -116,7 +131,14 @@ impl World {
 }
 
 /// Whether the selection is where the request belongs, and what of interest that shows.
-fn judge(oracle: &Oracle<'_>, belongs: &Belongs, key: &Key, selection: &Selection, is_retry: bool) -> Vec<&'static str> {
+fn judge(
+    oracle: &Oracle<'_>,
+    belongs: &Belongs,
+    key: &Key,
+    selection: &Selection,
+    is_retry: bool,
+    has_affinity: bool,
+) -> Vec<&'static str> {
     let is_trial = matches!(belongs, Belongs::Trial(_));
     assert_eq!(selection.lease.is_trial(), is_trial, "{belongs:?}: a trial is marked as one");
     match belongs {
@@ -131,7 +153,9 @@ fn judge(oracle: &Oracle<'_>, belongs: &Belongs, key: &Key, selection: &Selectio
         Belongs::Any { keys, is_backup } => {
             assert!(keys.contains(key), "{key:?} must not serve: {belongs:?}");
             let (chosen, others) = (oracle.of(key), keys.iter().map(|key| oracle.of(key)));
-            others.for_each(|other| assert!(costs_at_most(chosen, other), "{chosen:?} costs more than {other:?}"));
+            if !has_affinity || *is_backup {
+                others.for_each(|other| assert!(costs_at_most(chosen, other), "{chosen:?} costs more than {other:?}"));
+            }
             let ramps_up = keys.iter().any(|key| oracle.of(key).effective_weight != oracle.of(key).weight);
             let all = [
                 (true, "a request was selected for"),

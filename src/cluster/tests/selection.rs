@@ -1,11 +1,12 @@
 //! Who gets a request.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
-use super::fixture::{World, change, config, name, status_500, with_reads};
-use crate::cluster::{HealthState, NoUpstream, Tried};
+use super::fixture::{SLOW_START, World, change, config, name, status_500, with_reads};
+use crate::cluster::{HealthState, NoUpstream, Outcome, Selection, Snapshot, Tried};
 use crate::config::{MainReads, ServedBy, Weight};
-use crate::ogc::RequestClass::{self, Admin, Map, Process};
+use crate::ogc::RequestClass::{self, Admin, Map, Process, Tile};
 
 fn counts<const N: usize>(expected: [(&str, usize); N]) -> BTreeMap<String, usize> {
     expected.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
@@ -134,4 +135,85 @@ fn those_who_serve_a_class_are_those_who_get_it() {
         let expected: &[&str] = if world.served_by(class) == ["main"] { &["main"] } else { &["a", "b", "main"] };
         assert_eq!(serving, expected, "{class}");
     }
+}
+
+/// Where a tile of this metatile goes.
+fn tile(snapshot: &Snapshot, key: u64, tried: &Tried, now: Instant) -> Selection {
+    snapshot.select_for(Tile, Some(key), tried, now).unwrap()
+}
+
+#[test]
+fn tiles_of_one_metatile_go_to_one_replica_and_those_of_others_to_others() {
+    let world = World::up(3);
+    let snapshot = world.snapshot();
+    let place = |key: u64| tile(&snapshot, key << 32, &Tried::default(), world.now).upstream.name.to_string();
+    let mut places = BTreeMap::<_, usize>::new();
+    for key in 0..300 {
+        let first = place(key);
+        assert!((0..16).all(|_| place(key) == first));
+        *places.entry(first).or_default() += 1;
+    }
+    assert!(["a", "b", "c"].iter().all(|name| (60..140).contains(&places[*name])), "{places:?}");
+}
+
+#[test]
+fn a_burst_of_one_metatile_stays_together_and_a_burst_of_many_does_not() {
+    let world = World::up(3);
+    let snapshot = world.snapshot();
+    let counts = |keys: u64| {
+        let kept: Vec<_> = (0..16).map(|n| tile(&snapshot, (n % keys) << 32, &Tried::default(), world.now)).collect();
+        let mut counts = BTreeMap::<_, usize>::new();
+        kept.iter().for_each(|selection| *counts.entry(selection.upstream.name.to_string()).or_default() += 1);
+        counts
+    };
+    assert_eq!(counts(1).len(), 1);
+    // All different: the bound for the last is 1.25 * 16 / 3, rounded up.
+    assert!(counts(16).values().all(|count| *count <= 7), "{:?}", counts(16));
+}
+
+#[test]
+fn another_try_of_a_tile_goes_to_the_next_in_its_order_and_at_last_to_the_backup() {
+    let world = World::up(3);
+    let order = |key| {
+        let (snapshot, mut tried, mut names) = (world.snapshot(), Tried::default(), Vec::new());
+        while let Ok(selection) = snapshot.select_for(Tile, Some(key), &tried, world.now) {
+            tried.add(selection.upstream.id);
+            names.push(selection.upstream.name.to_string());
+        }
+        names
+    };
+    let orders: std::collections::BTreeSet<_> = (0..100).map(|key| order(key << 32)).collect();
+    assert_eq!(orders.len(), 6, "every order of three occurs");
+    assert!(orders.iter().all(|order| order[3..] == ["main"]));
+    assert_eq!(order(5), order(5));
+}
+
+#[test]
+fn without_affinity_and_in_other_classes_a_key_does_not_matter() {
+    let mut config = config(3);
+    config.classes[Tile].affinity = None;
+    let (off, on) = (World::configured_up(config), World::up(3));
+    for (world, class) in [(&off, Tile), (&on, Map)] {
+        let snapshot = world.snapshot();
+        let kept: Vec<_> = (0..30).map(|_| snapshot.select_for(class, Some(1), &Tried::default(), world.now).unwrap()).collect();
+        let of = |name: &str| kept.iter().filter(|selection| selection.upstream.name.as_str() == name).count();
+        assert_eq!([of("a"), of("b"), of("c")], [10, 10, 10]);
+    }
+}
+
+#[test]
+fn the_tiles_of_a_replica_that_is_down_go_elsewhere_and_come_back_with_it() {
+    let mut world = World::up(3);
+    let places = |world: &World| {
+        let snapshot = world.snapshot();
+        let place = |key: u64| tile(&snapshot, key << 32, &Tried::default(), world.now).upstream.name.to_string();
+        (0..100).map(place).collect::<Vec<_>>()
+    };
+    let before = places(&world);
+    world.bring("b", HealthState::Down, &status_500());
+    let meanwhile = places(&world);
+    assert!(before.iter().zip(&meanwhile).all(|(was, is)| was == is || was == "b"));
+    world.bring("b", HealthState::Up, &Outcome::Success);
+    world.live(SLOW_START * 2, |_| Outcome::Success);
+    assert_eq!(places(&world), before);
 }

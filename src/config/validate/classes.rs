@@ -4,8 +4,9 @@ use super::check::Check;
 use super::upstreams::{MAIN, REPLICAS};
 use crate::config::diagnostics::{Problem, suggestion};
 use crate::config::raw::{Named, RawClass};
+use crate::config::source::At;
 use crate::config::value::Written;
-use crate::config::{ClassConfig, ServedBy, UpstreamName, defaults};
+use crate::config::{Affinity, ClassConfig, ServedBy, UpstreamName, defaults};
 use crate::ogc::{PerClass, RequestClass};
 
 /// Who may serve a class.
@@ -63,6 +64,28 @@ impl Check<'_> {
             first_byte: self.within(&key("first_byte"), &raw.first_byte, defaults::first_byte(class), defaults::TIMES),
             max_body: max_body.0,
             served_by: self.served_by(&key("served_by"), class, raw, upstreams),
+            affinity: self.affinity(class, raw),
+        }
+    }
+
+    fn affinity(&mut self, class: RequestClass, raw: &RawClass) -> Option<Affinity> {
+        let (key, load_key) = (format!("classes.{class}.affinity"), format!("classes.{class}.affinity_load_percent"));
+        if class != RequestClass::Tile {
+            for (key, at) in [(key, raw.affinity.at()), (load_key, raw.affinity_load_percent.at())] {
+                self.only_for(&key, at, "`classes.tile`");
+            }
+            return None;
+        }
+        let is_on = self.value(&key, &raw.affinity, defaults::AFFINITY);
+        let (default, range) = (defaults::AFFINITY_LOAD_PERCENT, defaults::AFFINITY_LOADS);
+        let load_percent = self.count(&load_key, &raw.affinity_load_percent, default, range);
+        is_on.then_some(Affinity { load_percent })
+    }
+
+    /// Refuses a key that this class does not have.
+    fn only_for(&mut self, key: &str, at: Option<At>, whose: &str) {
+        if let Some(at) = at {
+            self.refuse(Problem::new(format!("`{key}` is not a key of this class: only of {whose}")).at(at));
         }
     }
 

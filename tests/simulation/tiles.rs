@@ -1,0 +1,56 @@
+//! Requests that belong together: bursts of tiles of one metatile, and a second opinion about where they may go.
+
+use geofront::balance::COMPANIONS;
+use geofront::cluster::UpstreamStatus;
+use geofront::ogc::RequestClass;
+
+use crate::ledger::Key;
+use crate::oracle::Oracle;
+use crate::world::World;
+
+/// Few enough that bursts of one meet.
+const METATILES: u64 = 5;
+const LONGEST_BURST: u64 = 16;
+
+/// Spread over both halves of the number, as a hash is.
+fn number(metatile: u64) -> u64 {
+    (metatile + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+impl World {
+    /// Neighbouring tiles, asked for at once.
+    pub(crate) fn pan(&mut self) {
+        let metatile = number(self.chance.below(METATILES));
+        for _ in 0..self.chance.between(1, LONGEST_BURST) {
+            self.request(RequestClass::Tile, Some(metatile));
+        }
+    }
+
+    /// Whether `chosen` of `keys` may take a request of this metatile, and what of interest that shows.
+    pub(crate) fn judge_tile(&self, oracle: &Oracle<'_>, metatile: u64, chosen: &Key, keys: &[Key]) -> Option<&'static str> {
+        let affinity = self.config.classes[RequestClass::Tile].affinity?;
+        let (place, all) = (oracle.of(chosen), keys.iter().map(|key| oracle.of(key)).collect::<Vec<_>>());
+        if is_within(place, &all, affinity.load_percent, 0) {
+            return (keys.len() > 1).then_some("a tile where it belongs");
+        }
+        let has_companions =
+            self.attempts.values().any(|attempt| attempt.key == *chosen && attempt.request.metatile == Some(metatile));
+        assert!(has_companions, "{place:?} is beyond its bound of {all:?}, and nobody of {metatile} is there");
+        assert!(is_within(place, &all, affinity.load_percent, COMPANIONS), "{place:?} is far beyond its bound of {all:?}");
+        Some("a tile beyond the bound with its companions")
+    }
+}
+
+/// Whether one more at `place` is at most `percent` of the mean, rounded up, and `beyond`. As for `costs_at_most`: while somebody
+/// ramps up, what the status leaves open counts for the choice.
+fn is_within(place: &UpstreamStatus, all: &[&UpstreamStatus], percent: u32, beyond: u32) -> bool {
+    let ramps_up = |status: &UpstreamStatus| status.effective_weight != status.weight;
+    let least = |status: &&UpstreamStatus| match u64::from(status.effective_weight) {
+        1 if ramps_up(status) => 0,
+        weight => weight,
+    };
+    let most = u64::from(place.effective_weight) + u64::from(ramps_up(place));
+    let weight: u64 = all.iter().map(least).sum();
+    let in_flight: u64 = 1 + all.iter().map(|status| u64::from(status.in_flight)).sum::<u64>();
+    u64::from(place.in_flight.saturating_sub(beyond)) * weight * 100 < u64::from(percent) * in_flight * most || weight == 0
+}
