@@ -210,6 +210,7 @@ fn full_scrape() -> String {
     metrics.retried(RequestClass::Map, "connect");
     metrics.probed(&name("a"), "passed");
     metrics.ejected(&name("a"), "reset");
+    metrics.catalog_reloaded(&name("a"), "success", Some(Duration::ZERO));
     metrics.config_reloaded("applied");
     metrics.render(&cluster(&["a"]))
 }

@@ -7,6 +7,7 @@ mod load;
 mod requests;
 mod rig;
 
+mod affinity;
 mod catalog;
 mod fidelity;
 mod hardening;

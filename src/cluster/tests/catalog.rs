@@ -257,7 +257,7 @@ fn a_replica_that_fails_its_reload_is_reported_and_tried_again_and_does_not_hold
     catalogs.live(SECOND * 12);
     assert!(catalogs.is_fresh("b") && catalogs.is_fresh("c") && !catalogs.is_fresh("a"), "{:#?}", catalogs.log);
     assert!(!catalogs.world.served_by(RequestClass::Map).contains(&"a".to_owned()), "it may have no catalog at all");
-    assert!(catalogs.log.iter().any(|line| line.contains("upstream=a catalog=reload-failed cause=\"status 500\"")));
+    assert!(catalogs.log.iter().any(|line| line.contains("upstream=a catalog=reload-failed retry_in=10s cause=\"status 500\"")));
     catalogs.reload_answers = |_| Ok(());
     catalogs.canary = |_| Outcome::Success;
     catalogs.live(SECOND * 30);
