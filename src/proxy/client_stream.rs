@@ -279,10 +279,12 @@ mod tests {
     }
 
     proptest! {
+        // Every case copies a quarter of a megabyte in small pieces.
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn every_byte_arrives_once_and_in_order(
             lengths in prop::collection::vec(prop_oneof![0..40_usize, 7_000..9_000_usize, 20_000..30_000_usize], 0..12),
-            takes in prop_oneof![1..60_usize, 4_000..20_000_usize],
+            takes in prop_oneof![500..1_500_usize, 4_000..20_000_usize],
             flush_every in 1..5_usize,
         ) {
             let wire = Wire::taking(takes);
