@@ -15,6 +15,7 @@ mod health;
 mod hot_swap;
 mod lifecycle;
 mod refusals;
+mod restart;
 mod retries;
 mod truncation;
 mod trust;

@@ -1,0 +1,140 @@
+//! The real binary, killed without warning in the middle of a roll and started again.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use geofront::geosim::{Behaviour, DataDirectory, Flavour, Instance};
+use tokio::process::{Child, Command};
+
+use super::client::Client;
+use super::requests::MAP;
+use super::rig::{PATIENCE, upstream};
+
+struct Process {
+    child: Child,
+    listen: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Process {
+    /// Started, and listening.
+    async fn start(folder: &Path) -> Self {
+        let ports = folder.join("ports.json");
+        std::fs::remove_file(&ports).ok();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_geofront"))
+            .arg("run")
+            .arg("--config")
+            .arg(folder.join("geofront.toml"))
+            .arg("--ports-file")
+            .arg(&ports)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let ports = until("geofront listens", || {
+            assert!(child.try_wait().unwrap().is_none(), "geofront ended");
+            serde_json::from_str::<serde_json::Value>(&std::fs::read_to_string(&ports).ok()?).ok()
+        })
+        .await;
+        let address = |value: &serde_json::Value| value.as_str().unwrap().parse().unwrap();
+        Self { listen: address(&ports["listen"][0]), admin: address(&ports["admin"]), child }
+    }
+
+    async fn status(&self) -> serde_json::Value {
+        let request = format!("GET /api/status HTTP/1.1\r\nHost: {}\r\n\r\n", self.admin);
+        let answer = Client::connect(self.admin).await.unwrap().request(request.as_bytes()).await.unwrap();
+        serde_json::from_slice(&answer.body).unwrap()
+    }
+
+    async fn until_all_eligible(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = self.status().await;
+            let upstreams = status["upstreams"].as_array().unwrap();
+            if upstreams.iter().all(|upstream| upstream["eligible"] == true) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{status:#}");
+            tick().await;
+        }
+    }
+}
+
+async fn tick() {
+    drop(tokio::time::timeout(Duration::from_millis(5), std::future::pending::<()>()).await);
+}
+
+async fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited for: {what}");
+        tick().await;
+    }
+}
+
+fn configuration(folder: &Path, main: &Instance, replicas: &[Instance]) -> String {
+    let mut config = "listen = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n".to_owned();
+    config += &upstream("main", main.address(), "role = \"main\"");
+    for replica in replicas {
+        config += &upstream(replica.name(), replica.address(), "");
+    }
+    config += "[geoserver]\nheaders = { sec-username = \"geofront\", sec-roles = \"ROLE_ADMINISTRATOR\" }\n\
+               [health]\ninterval = \"100ms\"\ndown_interval = \"50ms\"\nslow_start = \"0s\"\nprobe_layer = \"geor:public_layer\"\n\
+               [log]\naccess = \"off\"\n";
+    config
+        + &format!("[catalog]\npoll = \"100ms\"\nsettle = \"100ms\"\nstate_file = \"{}\"\n", folder.join("state.json").display())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_geofront_killed_in_the_middle_of_a_roll_finishes_it_and_no_replica_stays_drained() {
+    for flavour in [Flavour::Vanilla, Flavour::GeOrchestra] {
+        let behaviour = Behaviour { flavour, reload_time: Duration::from_millis(600), ..Behaviour::default() };
+        let data: Arc<DataDirectory> = DataDirectory::new();
+        let main = Instance::start("main", &data, behaviour.clone());
+        let replicas: Vec<_> = (1..=3).map(|n| Instance::start(&format!("slave{n}"), &data, behaviour.clone())).collect();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("geofront.toml"), configuration(folder.path(), &main, &replicas)).unwrap();
+        let reloads = || replicas.iter().map(|replica| replica.control().catalog_reloads()).collect::<Vec<_>>();
+
+        let mut first = Process::start(folder.path()).await;
+        first.until_all_eligible().await;
+        until("the main's number was read, so that a change is seen", || {
+            std::fs::metadata(folder.path().join("state.json")).ok()
+        })
+        .await;
+        main.publish("geor:news");
+        until("the second replica is in its reload", || replicas[1].control().is_reloading().then_some(())).await;
+        first.child.kill().await.unwrap();
+
+        let second = Process::start(folder.path()).await;
+        until("every replica has the layer", || replicas.iter().all(|r| r.epoch() == main.epoch()).then_some(())).await;
+        second.until_all_eligible().await;
+        assert_eq!(reloads()[0], 1, "{flavour:?}: who had it is left alone");
+        assert!(reloads()[1..].iter().all(|count| (1..=2).contains(count)), "{flavour:?}: {:?}", reloads());
+        let map = MAP.replace("geor:public_layer", "geor:news");
+        for _ in 0..6 {
+            let answer = Client::connect(second.listen).await.unwrap().get(&map).await.unwrap();
+            assert!(answer.status == 200 && answer.body.starts_with(b"\x89PNG"), "{flavour:?}: {}", answer.text());
+        }
+
+        // And a restart when nothing is owed rolls nobody.
+        let before = reloads();
+        drop(second);
+        let third = Process::start(folder.path()).await;
+        third.until_all_eligible().await;
+        let asked = main.received(geofront::ogc::RequestClass::Capabilities);
+        until("the main was asked again and again", || {
+            (main.received(geofront::ogc::RequestClass::Capabilities) > asked + 20).then_some(())
+        })
+        .await;
+        assert_eq!(reloads(), before, "{flavour:?}");
+    }
+}
