@@ -86,13 +86,19 @@ fn at_path(path: &Path<'_>, path_len: usize, head: &RequestHead<'_>, context: &s
         }
         Route::Ows(address) => (dispatched(head, &address, body_prefix, &mut kvp), address.workspace, address.layer),
     };
-    Classified { version: kvp.any_version(), workspace, layer: kvp.layer.or(layer), ..Classified::of(reading) }
+    Classified {
+        version: kvp.any_version(),
+        workspace,
+        layer: kvp.layer.or(layer),
+        is_for_geowebcache: matches!(route, Route::Tiles { .. }),
+        ..Classified::of(reading)
+    }
 }
 
 impl Classified {
     fn of(reading: Reading) -> Self {
         let Reading { class, service, operation, reason } = reading;
-        Self { class, service, operation, version: None, workspace: None, layer: None, reason }
+        Self { class, service, operation, version: None, workspace: None, layer: None, is_for_geowebcache: false, reason }
     }
 }
 

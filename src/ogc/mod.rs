@@ -17,6 +17,7 @@ mod decide;
 mod dispatch;
 mod error_shape;
 pub mod exception;
+mod format;
 mod kvp;
 mod log_text;
 mod metatile;
@@ -36,7 +37,9 @@ pub use body::{UNREADABLE_CONTENT_TYPE, evidence};
 pub use class::{PerClass, RequestClass, Retryable, retry};
 pub use decide::{body_need, classify};
 pub use error_shape::{ErrorShape, error_shape};
+pub use format::asks_for_format;
 pub use metatile::metatile;
+pub use operation::operations;
 pub use path::normalise_path;
 
 /// The OGC service a request addresses, as GeoServer's dispatcher would decide.
@@ -118,6 +121,8 @@ pub struct Classified {
     pub version: Option<&'static str>,
     pub workspace: Option<Span>,
     pub layer: Option<Span>,
+    /// GeoWebCache answers, not GeoServer's dispatcher, whatever the service.
+    pub is_for_geowebcache: bool,
     /// The rule that decided, for `geofront explain`.
     pub reason: &'static str,
 }

@@ -56,6 +56,11 @@ pub(super) fn service_named(name: &Word) -> Option<Service> {
     }
 }
 
+/// The names of all operations of `service`, as the standard writes them.
+pub fn operations(service: Service) -> impl Iterator<Item = &'static str> {
+    of_service(service).iter().map(|operation| operation.name)
+}
+
 /// The most frequent first.
 fn of_service(service: Service) -> &'static [Operation] {
     match service {

@@ -56,6 +56,7 @@ const UNDECIDED: Classified = Classified {
     version: None,
     workspace: None,
     layer: None,
+    is_for_geowebcache: false,
     reason: "not classified yet",
 };
 
