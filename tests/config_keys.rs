@@ -23,6 +23,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("upstreams.NAME.url", "+[upstreams.b]\nurl = \"http://10.0.0.3\"\n", "+[upstreams.b]\nurl = \"http://10.0.0.4\"\n"),
     ("upstreams.NAME.role", "FIRST MAIN\nSECOND\n", "FIRST\nSECOND MAIN\n"),
     ("upstreams.NAME.weight", "+", "+weight = 50\n"),
+    ("upstreams.NAME.max_in_flight", "+", "+max_in_flight = 6\n"),
     ("upstreams.NAME.reads", "FIRST MAIN\nSECOND\n", "FIRST MAIN\nreads = \"never\"\nSECOND\n"),
     ("geoserver.context", "+", "+[geoserver]\ncontext = \"\"\n"),
     ("geoserver.username", "+ACCOUNT", "+[geoserver]\nusername = \"b\"\npassword_file = \"secret\"\n"),
@@ -61,6 +62,13 @@ const CASES: &[(&str, &str, &str)] = &[
     ("retry.attempts", "+", "+[retry]\nattempts = 6\n"),
     ("retry.window", "+", "+[retry]\nwindow = \"6s\"\n"),
     ("retry.budget_percent", "+", "+[retry]\nbudget_percent = 6\n"),
+    ("limits.max_in_flight", "+", "+[limits]\nmax_in_flight = \"auto\"\n"),
+    ("limits.queue", "+", "+[limits]\nqueue = 6\n"),
+    ("limits.queue_timeout", "+", "+[limits]\nqueue_timeout = \"6s\"\n"),
+    ("limits.per_user", "+", "+[limits]\nper_user = 6\n"),
+    ("limits.heavy_share", "+", "+[limits]\nheavy_share = 6\n"),
+    ("limits.control_flow", "+", "+[limits]\ncontrol_flow = \"ows.wms.getmap=6\"\n"),
+    ("classes.NAME.priority", "+", "+[classes.map]\npriority = 0\n"),
     ("classes.NAME.first_byte", "+", "+[classes.map]\nfirst_byte = \"6s\"\n"),
     ("classes.NAME.max_body", "+", "+[classes.map]\nmax_body = \"6MB\"\n"),
     ("classes.NAME.served_by", "+", "+[classes.map]\nserved_by = \"main\"\n"),
@@ -96,6 +104,7 @@ const WITHOUT_DEFAULT: &[&[&str]] = &[
     &["catalog.watch"],
     &["catalog.canary_layer"],
     &["catalog.state_file"],
+    &["limits.control_flow"],
 ];
 
 fn try_load(text: &str) -> Result<Loaded, Diagnostics> {
@@ -189,7 +198,9 @@ fn every_key_changes_the_configuration_and_the_change_is_told() {
 #[test]
 fn the_limits_of_every_class_can_be_set() {
     for class in RequestClass::ALL {
-        for (key, value) in [("first_byte", "\"6s\""), ("max_body", "\"6MB\"")] {
+        // One that is nobody's default.
+        let priority = if class == RequestClass::Process { "2" } else { "3" };
+        for (key, value) in [("first_byte", "\"6s\""), ("max_body", "\"6MB\""), ("priority", priority)] {
             let changed = load_case(&format!("+[classes.{class}]\n{key} = {value}\n"));
             let (before, after) = (load_case("+").config.classes, changed.config.classes);
             let differing: Vec<_> = RequestClass::ALL.into_iter().filter(|c| before[*c] != after[*c]).collect();
@@ -217,7 +228,7 @@ fn every_key_is_in_the_example() {
         assert!(in_example.contains(&key), "config/example.toml does not show `{key}`");
     }
     for class in RequestClass::ALL {
-        for key in ["first_byte", "max_body", "served_by"] {
+        for key in ["first_byte", "max_body", "priority", "served_by"] {
             assert!(keys_of_example().contains(&format!("classes.{class}.{key}")), "{class} {key}");
         }
     }

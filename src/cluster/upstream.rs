@@ -54,7 +54,7 @@ impl Upstream {
 
     /// Whether nothing it was made of changed.
     pub(super) fn is_as_in(&self, config: &UpstreamConfig) -> bool {
-        let UpstreamConfig { name, url, tls, host, address, role, reads: _, weight: _ } = config;
+        let UpstreamConfig { name, url, tls, host, address, role, reads: _, weight: _, max_in_flight: _ } = config;
         let (ours, theirs) = ((&self.name, self.address, self.role), (name, *address, *role));
         ours == theirs && (&self.url, self.tls, &self.host) == (url, *tls, host)
     }

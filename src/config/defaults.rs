@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::units::Size;
-use super::{AccessLog, LogFormat, LogLevel, MainReads, StalePolicy};
+use super::{AccessLog, LogFormat, LogLevel, MainReads, MaxInFlight, PerUser, Priority, StalePolicy};
 use crate::ogc::RequestClass;
 
 const fn seconds(seconds: u64) -> Duration {
@@ -113,7 +113,49 @@ pub(super) const WINDOW: Duration = seconds(30);
 pub(super) const BUDGET_PERCENT: u32 = 20;
 pub(super) const BUDGET_RANGE: RangeInclusive<i64> = 0..=100;
 
+// ---- [limits]
+
+/// GeoServer draws most maps a second with two requests a core: this fits machines of eight. Above it requests wait here, where
+/// the light ones can go ahead, and not in Tomcat, where they cannot.
+pub(super) const MAX_IN_FLIGHT: MaxInFlight = MaxInFlight::Fixed(16);
+/// Of a cap, and of one user's places.
+pub(super) const PLACES: RangeInclusive<i64> = 1..=10_000;
+/// Several times what a cluster works on: enough for the maps of a few hundred users who all pan at once.
+pub(super) const QUEUE: u32 = 400;
+/// A waiter costs a connection and some kilobytes. With 0 nobody waits.
+pub(super) const QUEUES: RangeInclusive<i64> = 0..=100_000;
+/// By then a user has given up. Above three times the step of ageing, so that the lowest class is served before.
+pub(super) const QUEUE_TIMEOUT: Duration = seconds(20);
+pub(super) const QUEUE_TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=minutes(60);
+/// Limits people whom somebody vouches for, and nobody who may be many.
+pub(super) const PER_USER: PerUser = PerUser::Auto;
+/// A browser draws a map with six connections, and leaves some for a second window. geOrchestra's data directory has the same.
+pub(super) const AUTO_PER_USER: u32 = 10;
+/// Light requests find three of four renderers free of jobs that take minutes.
+pub(super) const HEAVY_SHARE: u32 = 25;
+pub(super) const SHARES: RangeInclusive<i64> = 1..=100;
+
 // ---- [classes.NAME]
+
+/// Who goes first when places are scarce. Two and three are heavy.
+pub(super) const fn priority(class: RequestClass) -> Priority {
+    let priority = match class {
+        // Milliseconds each, and a map is nothing without them.
+        RequestClass::Tile | RequestClass::Info | RequestClass::Static => 0,
+        // What somebody looks at and waits for; and changes, which must not get lost.
+        RequestClass::Map
+        | RequestClass::Capabilities
+        | RequestClass::Transaction
+        | RequestClass::Admin
+        | RequestClass::Ui
+        | RequestClass::Unknown => 1,
+        // Downloads: seconds to minutes.
+        RequestClass::Feature | RequestClass::Coverage => 2,
+        // Computations.
+        RequestClass::Process => 3,
+    };
+    Priority::new(priority).expect("0 to 3")
+}
 
 pub(super) const BODY_SIZES: RangeInclusive<Size> = Size(1)..=Size(1 << 50);
 

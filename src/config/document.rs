@@ -70,6 +70,7 @@ fn read_top(kind: Kind, key: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>
         "catalog" => read_section(name, value, &mut raw.catalog, reading),
         "timeouts" => read_section(name, value, &mut raw.timeouts, reading),
         "retry" => read_section(name, value, &mut raw.retry, reading),
+        "limits" => read_section(name, value, &mut raw.limits, reading),
         "log" => read_section(name, value, &mut raw.log, reading),
         "shutdown" => read_section(name, value, &mut raw.shutdown, reading),
         _ if kind == Kind::Included && RawTop::KEYS.contains(&name) => {

@@ -6,6 +6,8 @@
 
 mod catalog;
 mod change;
+pub(crate) mod control_flow;
+mod count;
 mod defaults;
 mod diagnostics;
 mod document;
@@ -13,6 +15,7 @@ mod effective;
 mod environment;
 mod geoserver;
 mod include;
+mod limits;
 mod load;
 mod raw;
 mod source;
@@ -33,10 +36,12 @@ use crate::ogc::PerClass;
 
 pub use catalog::{Catalog, StalePolicy};
 pub use change::Change;
+pub use control_flow::{Addressed, ControlFlow, Limit, Operations, PriorityHeader, Rate, Rule, Whose};
 pub use diagnostics::{Diagnostics, Finding};
 pub use effective::Effective;
 pub use environment::{Environment, MapEnvironment};
 pub use geoserver::{Credentials, GeoServer, Secret};
+pub use limits::{Limits, MaxInFlight, PerUser, Priority};
 pub use load::Loaded;
 pub use raw::known_keys;
 pub use source::Place;
@@ -62,6 +67,7 @@ pub struct Config {
     pub catalog: Catalog,
     pub timeouts: Timeouts,
     pub retry: Retry,
+    pub limits: Limits,
     pub classes: PerClass<ClassConfig>,
     pub log: Log,
     pub shutdown: Shutdown,
@@ -143,6 +149,8 @@ pub struct ClassConfig {
     /// Bytes.
     pub max_body: u64,
     pub served_by: ServedBy,
+    /// How much it matters when places are scarce.
+    pub priority: Priority,
     /// Requests that belong together go to one upstream; `None` if they do not, or if the class has none such.
     pub affinity: Option<Affinity>,
 }

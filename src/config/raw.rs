@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::count::Count;
 use super::source::At;
 use super::units::Size;
 use super::value::{FromToml, RawHeaders, Reading, Written};
@@ -91,7 +92,7 @@ table!(RawTop {
     threads: i64,
 });
 
-table!(RawUpstream { url: String, role: Role, weight: i64, reads: MainReads });
+table!(RawUpstream { url: String, role: Role, weight: i64, reads: MainReads, max_in_flight: Count });
 
 table!(RawGeoServer { context: String, username: String, password_file: String, password_env: String, headers: RawHeaders });
 
@@ -135,7 +136,23 @@ table!(RawTimeouts {
 
 table!(RawRetry { attempts: i64, window: Duration, budget_percent: i64 });
 
-table!(RawClass { first_byte: Duration, max_body: Size, served_by: String, affinity: bool, affinity_load_percent: i64 });
+table!(RawLimits {
+    max_in_flight: Count,
+    queue: i64,
+    queue_timeout: Duration,
+    per_user: Count,
+    heavy_share: i64,
+    control_flow: Vec<Written<String>>,
+});
+
+table!(RawClass {
+    first_byte: Duration,
+    max_body: Size,
+    priority: i64,
+    served_by: String,
+    affinity: bool,
+    affinity_load_percent: i64,
+});
 
 table!(RawLog { format: LogFormat, access: AccessLog, level: LogLevel });
 
@@ -166,19 +183,21 @@ pub(super) struct Raw {
     pub(super) catalog: Section<RawCatalog>,
     pub(super) timeouts: Section<RawTimeouts>,
     pub(super) retry: Section<RawRetry>,
+    pub(super) limits: Section<RawLimits>,
     pub(super) classes: Vec<Named<RawClass>>,
     pub(super) log: Section<RawLog>,
     pub(super) shutdown: Section<RawShutdown>,
 }
 
 /// Every table below the top level with its keys, in the order of the documentation.
-pub(super) const SECTIONS: [(&str, &[&str]); 9] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 10] = [
     ("upstreams", RawUpstream::KEYS),
     ("geoserver", RawGeoServer::KEYS),
     ("health", RawHealth::KEYS),
     ("catalog", RawCatalog::KEYS),
     ("timeouts", RawTimeouts::KEYS),
     ("retry", RawRetry::KEYS),
+    ("limits", RawLimits::KEYS),
     ("classes", RawClass::KEYS),
     ("log", RawLog::KEYS),
     ("shutdown", RawShutdown::KEYS),

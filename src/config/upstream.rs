@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::MaxInFlight;
+
 /// The name of an upstream: letters, digits, `-`, `_` and `.`, at most 64 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UpstreamName(Arc<str>);
@@ -79,4 +81,6 @@ pub struct UpstreamConfig {
     /// Meaningful for the main only.
     pub reads: MainReads,
     pub weight: Weight,
+    /// Its own, or that of `[limits]`.
+    pub max_in_flight: MaxInFlight,
 }

@@ -8,6 +8,7 @@ mod catalog;
 mod check;
 mod classes;
 mod geoserver;
+mod limits;
 mod upstreams;
 mod url;
 
@@ -34,6 +35,7 @@ impl Check<'_> {
     fn config(&mut self, raw: Raw) -> Config {
         let access = self.access(&raw.top);
         let threads = self.threads(&raw.top.threads);
+        let limits = self.limits(&raw.limits.table);
         let names: Vec<String> = raw.upstreams.iter().map(|upstream| upstream.name.value.clone()).collect();
         Config {
             listen: access.listen,
@@ -41,12 +43,13 @@ impl Check<'_> {
             admin_token: access.admin_token,
             trusted_proxies: access.trusted_proxies,
             threads,
-            upstreams: self.upstreams(&raw.upstreams),
+            upstreams: self.upstreams(&raw.upstreams, (limits.max_in_flight, raw.limits.table.max_in_flight.at())),
             geoserver: self.geoserver(&raw.geoserver),
             health: self.health(&raw.health.table),
             catalog: self.catalog(&raw.catalog.table),
             timeouts: self.timeouts(&raw.timeouts.table),
             retry: self.retry(&raw.retry.table),
+            limits,
             classes: self.classes(&raw.classes, &names),
             log: self.log(&raw.log.table),
             shutdown: self.shutdown(&raw.shutdown.table),

@@ -40,11 +40,13 @@ impl Reading<'_> {
         self.problems.push(problem);
     }
 
-    fn refuse_type<T: FromToml>(&mut self, name: &str, value: &Spanned<DeValue<'_>>) {
+    /// Notes that the value is of another type; nothing was read.
+    pub(super) fn refuse_type<T: FromToml>(&mut self, name: &str, value: &Spanned<DeValue<'_>>) -> Option<T> {
         let found = plain_type(value.get_ref());
         let problem = Problem::new(format!("`{name}` is {found}: must be {}", T::rule()));
         let problem = problem.at(self.at(value)).label(T::on_other_type(value.get_ref()));
         self.refuse(problem);
+        None
     }
 }
 
@@ -100,8 +102,7 @@ impl<T: FromText> FromToml for T {
 
     fn from_toml(value: &Spanned<DeValue<'_>>, name: &str, reading: &mut Reading<'_>) -> Option<Self> {
         let Some(text) = value.get_ref().as_str() else {
-            reading.refuse_type::<Self>(name, value);
-            return None;
+            return reading.refuse_type(name, value);
         };
         let read = Self::from_text(text);
         if read.is_none() {
@@ -254,8 +255,7 @@ impl FromToml for i64 {
 
     fn from_toml(value: &Spanned<DeValue<'_>>, name: &str, reading: &mut Reading<'_>) -> Option<Self> {
         let Some(number) = value.get_ref().as_integer() else {
-            reading.refuse_type::<Self>(name, value);
-            return None;
+            return reading.refuse_type(name, value);
         };
         let read = Self::from_str_radix(number.as_str(), number.radix()).ok();
         if read.is_none() {
@@ -318,8 +318,7 @@ impl FromToml for RawHeaders {
     fn from_toml(value: &Spanned<DeValue<'_>>, name: &str, reading: &mut Reading<'_>) -> Option<Self> {
         let Some(table) = value.get_ref().as_table() else {
             reading.secrets.push(reading.at(value));
-            reading.refuse_type::<Self>(name, value);
-            return None;
+            return reading.refuse_type(name, value);
         };
         let mut entries: Vec<_> = table.iter().collect();
         entries.sort_by_key(|(key, _)| key.span().start);

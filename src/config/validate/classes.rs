@@ -64,6 +64,7 @@ impl Check<'_> {
             first_byte: self.within(&key("first_byte"), &raw.first_byte, defaults::first_byte(class), defaults::TIMES),
             max_body: max_body.0,
             served_by: self.served_by(&key("served_by"), class, raw, upstreams),
+            priority: self.priority(&key("priority"), &raw.priority, defaults::priority(class)),
             affinity: self.affinity(class, raw),
         }
     }

@@ -9,7 +9,7 @@ use crate::config::diagnostics::Problem;
 use crate::config::raw::{Named, RawUpstream, Slot};
 use crate::config::source::At;
 use crate::config::value::Written;
-use crate::config::{MainReads, Role, UpstreamConfig, UpstreamName, Weight, defaults};
+use crate::config::{MainReads, MaxInFlight, Role, UpstreamConfig, UpstreamName, Weight, defaults};
 
 /// Stands for all replicas in `served_by`.
 pub(super) const REPLICAS: &str = "replicas";
@@ -17,15 +17,16 @@ pub(super) const REPLICAS: &str = "replicas";
 pub(super) const MAIN: &str = "main";
 
 impl Check<'_> {
-    pub(super) fn upstreams(&mut self, raw: &[Named<RawUpstream>]) -> Vec<UpstreamConfig> {
+    /// `cap`: what holds for those that do not say otherwise, and where it stands.
+    pub(super) fn upstreams(&mut self, raw: &[Named<RawUpstream>], cap: (MaxInFlight, Option<At>)) -> Vec<UpstreamConfig> {
         self.roles(raw);
-        let upstreams: Vec<(UpstreamConfig, At)> = raw.iter().filter_map(|named| self.upstream(named)).collect();
+        let upstreams: Vec<(UpstreamConfig, At)> = raw.iter().filter_map(|named| self.upstream(named, cap)).collect();
         self.distinct_addresses(&upstreams);
         upstreams.into_iter().map(|(upstream, _)| upstream).collect()
     }
 
     /// The upstream and where its url stands.
-    fn upstream(&mut self, named: &Named<RawUpstream>) -> Option<(UpstreamConfig, At)> {
+    fn upstream(&mut self, named: &Named<RawUpstream>, cap: (MaxInFlight, Option<At>)) -> Option<(UpstreamConfig, At)> {
         let key = |key: &str| format!("upstreams.{}.{key}", named.name.value);
         let raw = &named.table;
         let name = self.upstream_name(&named.name);
@@ -33,6 +34,7 @@ impl Check<'_> {
         let role = self.value(&key("role"), &raw.role, Role::Replica);
         let weight = self.count(&key("weight"), &raw.weight, Weight::DEFAULT.get().into(), 1..=Weight::MAX.into());
         let reads = self.reads(&key("reads"), role, raw);
+        let max_in_flight = self.max_in_flight(&key("max_in_flight"), &raw.max_in_flight, cap);
         if raw.url.is_absent() {
             self.refuse(Problem::new(format!("upstream `{}` has no `url`", named.name.value)).at(named.name.at));
         }
@@ -48,6 +50,7 @@ impl Check<'_> {
             role,
             reads,
             weight: u16::try_from(weight).ok().and_then(Weight::new).unwrap_or(Weight::DEFAULT),
+            max_in_flight,
         };
         Some((upstream, at))
     }

@@ -1,0 +1,306 @@
+//! Rules in the syntax of GeoServer's `controlflow.properties`, for the whole cluster instead of each node.
+//!
+//! ```text
+//! ows.global=40                            so many OGC requests at a time
+//! ows.wms.getmap=8                         so many of these; also ows.wms, and ows.wfs.getfeature.application/msexcel
+//! user=10   ip=10   ip.10.0.0.9=4          so many of each user, of each address, of this one
+//! user.ows.wms.getmap=30/s                 a rate; ip.ows=600/m;2s delays what is above it by 2 s instead of refusing it
+//! ip.blacklist=10.0.0.9,10.1.*             refused with 403, but for those in ip.whitelist
+//! ows.priority.http=ctrl-flow-priority,0   a header that says how important a request is, and what holds without it
+//! timeout=60                               seconds in the queue
+//! ```
+//!
+//! Deviations from GeoServer, all of them in favour of the rule having an effect: keys count in any case; the format may have
+//! dots in it; a user is who the trusted proxy says, and else the address, instead of a cookie; a service or operation that does
+//! not exist is an error. `ows.gwc` is every request to GeoWebCache.
+
+mod parse;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::ogc::{self, Classified, RequestHead, Service};
+
+pub(crate) use parse::{Statement, statement};
+
+/// Rules that hold requests back, of all kinds: each request is held against each of them.
+pub(super) const MOST_RULES: usize = 64;
+
+/// All statements together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ControlFlow {
+    /// In the order of the file, each with a key of its own; at most [`MOST_RULES`].
+    pub rules: Vec<Rule>,
+    pub blacklist: Vec<AddressPattern>,
+    /// Exceptions from the blacklist.
+    pub whitelist: Vec<AddressPattern>,
+    pub priority: Option<PriorityHeader>,
+    pub timeout: Option<Duration>,
+}
+
+/// One limit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// The part before the equals sign, in lower case: who and what is limited.
+    pub key: String,
+    /// Stands for the key: the same after every config reload.
+    pub id: u64,
+    pub whose: Whose,
+    pub what: Operations,
+    pub limit: Limit,
+}
+
+/// Whose requests are counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    Everybody,
+    User,
+    Address,
+    OneAddress(IpAddr),
+}
+
+/// How many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// At a time.
+    Concurrent(u32),
+    Rate(Rate),
+}
+
+/// So many in each window of time; windows are aligned to the epoch, as GeoServer's are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    pub most: u32,
+    pub window: Duration,
+    /// What is above waits so long instead of being refused.
+    pub delay: Option<Duration>,
+}
+
+/// Which requests. Operations and formats only with a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operations {
+    pub service: Option<Addressed>,
+    /// By its canonical name.
+    pub operation: Option<&'static str>,
+    /// In lower case.
+    pub format: Option<String>,
+}
+
+/// What a rule calls a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addressed {
+    /// Everything GeoWebCache answers.
+    GeoWebCache,
+    Service(Service),
+}
+
+/// A header with a number: the higher, the sooner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PriorityHeader {
+    /// In lower case.
+    pub header: String,
+    /// What holds without it.
+    pub default: i64,
+}
+
+/// Addresses in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AddressPattern {
+    Net(IpNet),
+    /// With `*` for any text.
+    Glob(String),
+}
+
+impl Rule {
+    fn new(key: String, whose: Whose, what: Operations, limit: Limit) -> Self {
+        // FNV-1a: stable, and nobody but the administrator chooses keys.
+        let id = key.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
+        Self { key, id, whose, what, limit }
+    }
+}
+
+impl Operations {
+    pub(super) const ALL: Self = Self { service: None, operation: None, format: None };
+
+    /// Whether the request `classified` was made of is one of these.
+    pub fn include(&self, classified: &Classified, head: &RequestHead<'_>) -> bool {
+        let is_served = match self.service {
+            None => is_ows(classified),
+            Some(Addressed::GeoWebCache) => classified.is_for_geowebcache,
+            Some(Addressed::Service(service)) => classified.service == Some(service),
+        };
+        is_served
+            && self.operation.is_none_or(|operation| classified.operation == Some(operation))
+            && self.format.as_ref().is_none_or(|format| ogc::asks_for_format(head.target, format))
+    }
+}
+
+/// In GeoServer's words, as in `X-Rate-Limit-Context`.
+impl fmt::Display for Operations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(service) = self.service else { return f.write_str("Any OGC request") };
+        let service = match service {
+            Addressed::GeoWebCache => "gwc",
+            Addressed::Service(service) => service.as_str(),
+        };
+        let parts = [Some(service), self.operation, self.format.as_deref()];
+        let parts: Vec<String> = parts.into_iter().flatten().map(str::to_ascii_lowercase).collect();
+        f.write_str(&parts.join("."))
+    }
+}
+
+/// Control-flow sees what goes through GeoServer's dispatcher and through GeoWebCache: neither REST nor the web UI.
+fn is_ows(classified: &Classified) -> bool {
+    match classified.service {
+        Some(Service::Rest) => false,
+        Some(_) => true,
+        None => classified.is_for_geowebcache,
+    }
+}
+
+impl ControlFlow {
+    /// Adds a statement, unless there is one like it.
+    pub(crate) fn add(&mut self, statement: Statement) -> Result<(), String> {
+        let is_new = match statement {
+            Statement::Rule(rule) => {
+                if self.rules.len() == MOST_RULES {
+                    return Err(format!("more than {MOST_RULES} rules"));
+                }
+                let is_new = self.rules.iter().all(|other| other.key != rule.key);
+                self.rules.push(rule);
+                is_new
+            }
+            Statement::Blacklist(patterns) => set(&mut self.blacklist, patterns),
+            Statement::Whitelist(patterns) => set(&mut self.whitelist, patterns),
+            Statement::Priority(priority) => self.priority.replace(priority).is_none(),
+            Statement::Timeout(timeout) => self.timeout.replace(timeout).is_none(),
+        };
+        if is_new { Ok(()) } else { Err("it is there twice".to_owned()) }
+    }
+
+    /// Whether the address is on the blacklist and not on the whitelist.
+    pub fn blocks(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let on = |list: &[AddressPattern]| list.iter().any(|pattern| pattern.matches(address));
+        on(&self.blacklist) && !on(&self.whitelist)
+    }
+}
+
+/// False if there was one before.
+fn set<T>(list: &mut Vec<T>, to: Vec<T>) -> bool {
+    std::mem::replace(list, to).is_empty()
+}
+
+impl AddressPattern {
+    fn matches(&self, address: IpAddr) -> bool {
+        match self {
+            Self::Net(net) => net.contains(&address),
+            Self::Glob(glob) => glob_matches(glob.as_bytes(), address.to_string().as_bytes()),
+        }
+    }
+}
+
+/// `*` stands for any text. Goes back to the last star only, so it takes at most length times length steps.
+fn glob_matches(glob: &[u8], text: &[u8]) -> bool {
+    let (mut g, mut t) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match (glob.get(g), star) {
+            (Some(b'*'), _) => {
+                star = Some((g, t));
+                g += 1;
+            }
+            (Some(byte), _) if *byte == text[t] => (g, t) = (g + 1, t + 1),
+            (_, Some((at, from))) => {
+                star = Some((at, from + 1));
+                (g, t) = (at + 1, from + 1);
+            }
+            (_, None) => return false,
+        }
+    }
+    glob[g..].iter().all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(lines: &[&str]) -> ControlFlow {
+        let mut rules = ControlFlow::default();
+        lines.iter().for_each(|line| rules.add(statement(line).unwrap()).unwrap());
+        rules
+    }
+
+    /// Which of `lines` hold a GET of `target`.
+    fn held(lines: &[&str], target: &str) -> Vec<bool> {
+        let head = RequestHead { method: "GET", target: target.as_bytes(), content_type: None };
+        let classified = ogc::classify(&head, "/geoserver", Some(b""));
+        rules(lines).rules.iter().map(|rule| rule.what.include(&classified, &head)).collect()
+    }
+
+    #[test]
+    fn a_rule_holds_the_operations_it_names() {
+        let lines = ["ows.global=9", "ows.wms=9", "OWS.WMS.GetMap=9", "ows.wms.getmap.image/png=9", "ows.gwc=9", "ows.wfs=9"];
+        let map = "/geoserver/wms?SERVICE=WMS&REQUEST=GetMap&FORMAT=image%2Fpng";
+        assert_eq!(held(&lines, map), [true, true, true, true, false, false]);
+        let jpeg = "/geoserver/ows?service=wms&request=getmap&format=image/jpeg&tiled=true";
+        assert_eq!(held(&lines, jpeg), [true, true, true, false, false, false]);
+        let info = "/geoserver/wms?service=WMS&request=GetFeatureInfo";
+        assert_eq!(held(&lines, info), [true, true, false, false, false, false]);
+    }
+
+    #[test]
+    fn geowebcache_is_one_service_whatever_it_speaks() {
+        let lines = ["ows.gwc=9", "ows.global=9", "ows.wms=9"];
+        let wmts = "/geoserver/gwc/service/wmts?SERVICE=WMTS&REQUEST=GetTile";
+        assert_eq!(held(&lines, wmts), [true, true, false]);
+        let wms_c = "/geoserver/gwc/service/wms?SERVICE=WMS&REQUEST=GetMap";
+        assert_eq!(held(&lines, wms_c), [true, true, true]);
+        assert_eq!(held(&lines, "/geoserver/gwc/service/tms/1.0.0/a@EPSG:900913@png/1/2/3.png"), [true, true, false]);
+        assert_eq!(held(&lines, "/geoserver/gwc/service/gmaps?layers=a&zoom=1&x=0&y=0"), [true, true, false]);
+    }
+
+    #[test]
+    fn rest_and_the_web_ui_are_not_held() {
+        for target in ["/geoserver/rest/layers", "/geoserver/web/", "/geoserver/gwc/rest/layers", "/geoserver/nothing"] {
+            assert_eq!(held(&["ows.global=9", "ows.gwc=9"], target), [false, false], "{target}");
+        }
+    }
+
+    #[test]
+    fn a_format_with_dots_is_a_format() {
+        let line = "ows.wfs.getfeature.application/vnd.ms-excel=2";
+        assert_eq!(held(&[line], "/geoserver/wfs?service=WFS&request=GetFeature&outputFormat=application/vnd.ms-excel"), [true]);
+        assert_eq!(held(&[line], "/geoserver/wfs?service=WFS&request=GetFeature&outputFormat=application/json"), [false]);
+    }
+
+    #[test]
+    fn the_whitelist_excepts_from_the_blacklist() {
+        let rules = rules(&["ip.blacklist=10.0.0.9, 10.1.*,192.0.2.0/24,2001:db8::1", "ip.whitelist=10.1.2.*"]);
+        let blocked = |address: &str| rules.blocks(address.parse().unwrap());
+        for address in ["10.0.0.9", "10.1.0.1", "192.0.2.77", "2001:db8::1", "::ffff:10.0.0.9"] {
+            assert!(blocked(address), "{address}");
+        }
+        for address in ["10.0.0.99", "10.1.2.3", "10.10.0.1", "110.1.0.1", "192.0.3.1", "2001:db8::2"] {
+            assert!(!blocked(address), "{address}");
+        }
+    }
+
+    #[test]
+    fn stars_match_any_text_and_nothing_else_does() {
+        for (glob, text, matches) in [
+            ("*", "10.0.0.1", true),
+            ("10.*.*.1", "10.20.30.1", true),
+            ("10.*.1", "10.1.1.2", false),
+            ("*.1*", "10.0.0.17", true),
+            ("10.0.0.1", "10.0.0.11", false),
+            ("**", "", true),
+            ("", "", true),
+        ] {
+            assert_eq!(glob_matches(glob.as_bytes(), text.as_bytes()), matches, "{glob} {text}");
+        }
+    }
+}
