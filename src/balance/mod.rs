@@ -1,11 +1,13 @@
-//! Who takes it: weighted least in-flight, or, for what belongs together, the one that has the rest of it.
+//! Who takes it: weighted least in-flight, or, for what belongs together, the one that has the rest of it. Within caps.
 
 mod affinity;
+mod caps;
 mod keys_in_flight;
 mod load;
 mod pick;
 
 pub use affinity::{COMPANIONS, Neighbour, Wish, pick_near, seed_of};
+pub use caps::{Caps, Demand, RESERVE};
 pub use keys_in_flight::{KeyInFlight, KeysInFlight, Whereabouts};
 pub use load::{Lease, Load, Room};
 pub use pick::{Candidate, pick, pick_by};

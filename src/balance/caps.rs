@@ -1,0 +1,159 @@
+//! How much room a request has on an upstream: the cap, the share of it that heavy requests may use, and a reserve above it.
+//!
+//! ```text
+//!   0 ------------ heavy -------------------------------- cap ------- cap + RESERVE
+//!   anybody        light requests and administration      administration only
+//! ```
+//!
+//! Without a share of their own to stay in, a burst of slow jobs would take every renderer of every upstream, and each tile would
+//! wait for one of them to end. The reserve is for who must always get in: an operator who wants to see why everything is full.
+
+use super::Room;
+use crate::config::Priority;
+use crate::ogc::RequestClass;
+
+/// Places above the cap for administration. Two, because a page of the web UI asks for its parts at the same time.
+pub const RESERVE: u32 = 2;
+
+/// What of an upstream a request may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demand {
+    Light,
+    /// Within the heavy share.
+    Heavy,
+    /// Also the reserve.
+    Administration,
+}
+
+impl Demand {
+    pub const fn of(class: RequestClass, priority: Priority) -> Self {
+        match class {
+            RequestClass::Admin | RequestClass::Ui | RequestClass::Transaction => Self::Administration,
+            RequestClass::Tile
+            | RequestClass::Info
+            | RequestClass::Map
+            | RequestClass::Capabilities
+            | RequestClass::Feature
+            | RequestClass::Coverage
+            | RequestClass::Process
+            | RequestClass::Static
+            | RequestClass::Unknown => {
+                if priority.is_heavy() {
+                    Self::Heavy
+                } else {
+                    Self::Light
+                }
+            }
+        }
+    }
+}
+
+/// An upstream's cap and the heavy share in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    all: u32,
+    heavy: u32,
+}
+
+impl Caps {
+    pub const UNLIMITED: Self = Self { all: u32::MAX, heavy: u32::MAX };
+
+    /// `heavy_percent` of the cap, rounded down, and at least one: a share of none would be a class that is never served.
+    pub fn new(cap: u32, heavy_percent: u32) -> Self {
+        let all = cap.max(1);
+        Self { all, heavy: part(all, heavy_percent, 100).max(1) }
+    }
+
+    pub const fn all(&self) -> u32 {
+        self.all
+    }
+
+    pub const fn heavy(&self) -> u32 {
+        self.heavy
+    }
+
+    pub const fn is_unlimited(&self) -> bool {
+        self.all == u32::MAX
+    }
+
+    /// The same for an upstream that ramps up to its full share: `share` of `whole`, at least one place. No cap stays no cap.
+    #[inline]
+    #[must_use]
+    pub fn ramped(self, share: u32, whole: u32) -> Self {
+        if share >= whole || self.is_unlimited() {
+            return self;
+        }
+        Self { all: part(self.all, share, whole).max(1), heavy: part(self.heavy, share, whole).max(1) }
+    }
+
+    #[inline]
+    pub const fn room(self, demand: Demand) -> Room {
+        match demand {
+            Demand::Light => Room { all: self.all, heavy: None },
+            Demand::Heavy => Room { all: self.all, heavy: Some(self.heavy) },
+            Demand::Administration => Room { all: self.all.saturating_add(RESERVE), heavy: None },
+        }
+    }
+}
+
+/// `share / whole` of `n`, rounded down.
+const fn part(n: u32, share: u32, whole: u32) -> u32 {
+    // At most n, because share is at most whole.
+    (n as u64 * share as u64 / whole as u64) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::balance::{Lease, Load};
+
+    fn take(load: &Arc<Load>, caps: Caps, demand: Demand) -> Vec<Lease> {
+        std::iter::from_fn(|| load.try_lease(caps.room(demand))).take(1000).collect()
+    }
+
+    #[test]
+    fn heavy_requests_fill_a_quarter_light_ones_the_rest_and_administration_still_gets_in() {
+        let (load, caps) = (Arc::new(Load::default()), Caps::new(16, 25));
+        let heavy = take(&load, caps, Demand::Heavy);
+        let light = take(&load, caps, Demand::Light);
+        let administration = take(&load, caps, Demand::Administration);
+        assert_eq!((heavy.len(), light.len(), administration.len()), (4, 12, RESERVE as usize));
+    }
+
+    #[test]
+    fn the_smallest_cap_serves_every_class() {
+        let caps = Caps::new(1, 25);
+        for demand in [Demand::Light, Demand::Heavy] {
+            assert_eq!(take(&Arc::new(Load::default()), caps, demand).len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_ramp_begins_with_one_place_and_ends_with_all() {
+        let at = |share| Caps::new(16, 25).ramped(share, 1024);
+        assert_eq!((at(51).all(), at(51).heavy()), (1, 1));
+        assert_eq!((at(512).all(), at(512).heavy()), (8, 2));
+        assert_eq!(at(1024), Caps::new(16, 25));
+        assert!(Caps::UNLIMITED.ramped(51, 1024).is_unlimited());
+    }
+
+    #[test]
+    fn who_administrates_is_told_by_the_class_and_what_is_heavy_by_the_priority() {
+        assert_eq!(Demand::of(RequestClass::Admin, Priority::LAST), Demand::Administration);
+        assert_eq!(Demand::of(RequestClass::Feature, Priority::LAST), Demand::Heavy);
+        assert_eq!(Demand::of(RequestClass::Feature, Priority::FIRST), Demand::Light);
+        assert_eq!(Demand::of(RequestClass::Unknown, Priority::FIRST), Demand::Light);
+    }
+
+    proptest! {
+        #[test]
+        fn the_heavy_share_is_never_more_than_the_cap_and_never_nothing(cap in 1_u32.., percent in 1..=100_u32, share in 1..=1024_u32) {
+            let caps = Caps::new(cap, percent).ramped(share, 1024);
+            prop_assert!(1 <= caps.heavy() && caps.heavy() <= caps.all() && caps.all() <= cap);
+        }
+    }
+}
