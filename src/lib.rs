@@ -7,7 +7,8 @@
 pub mod ogc;
 // Floor 1: text -> validated configuration -> what changed.
 pub mod config;
-// Floor 2: who takes it; who is fit to.
+// Floor 2: who takes it; who is fit to; who waits.
+pub mod admission;
 pub mod balance;
 pub mod health;
 // Floor 3: the state of the world as a machine: event in, action out.

@@ -1,0 +1,191 @@
+//! `max_in_flight = "auto"`: how many requests at a time an upstream works best with, learned from how long they take.
+//!
+//! Below its capacity, one more request at a time changes nothing about how long the others take; far above, twice as many take
+//! twice as long. So requests near the cap are compared with quiet ones, which had two fifths of it or fewer beside them: each
+//! class by itself, because classes differ a thousandfold, and by logarithms, because the times of one class differ tenfold.
+//! The cap goes up while that makes no difference to speak of ([`BUSY`]) and the cap is what holds requests back, and down when it
+//! does. On processors that all requests share, it settles at twice the cores. Before a GeoServer that works on a few at a time
+//! and lets the rest wait inside, where the light ones cannot go ahead, it settles at those few: there a tile takes many times as
+//! long as soon as it has to wait for one map.
+//!
+//! ```text
+//!   looks at 192 requests near the cap -- as quick as quiet ones --> up by a tenth, then in doubt of it:
+//!                                      |                               no good? back, and a longer pause before the next try
+//!                                      -- slower, twice in a row ----> down
+//!                                      -- no quiet ones known -------> a dip: two fifths of the cap until there are some
+//! ```
+//!
+//! What control-flow tells about waiting inside (`X-Control-flow-delay-ms`) needs no statistics: it is waiting that would be
+//! better done here, so it takes the cap down like slowness.
+//!
+//! After Envoy's adaptive concurrency (its dips) and Netflix's Gradient2 (its bounded steps, up only while the cap is reached).
+//! Deviations: both take all requests for equal; and both compare with a "time without load" measured at some other time, which
+//! drifts away under a load that does not end, and makes a cluster whose caches were just emptied look overloaded. Here what the
+//! comparison is made with is measured again when the cap goes down twice.
+//!
+//! `tests` holds it to the best fixed cap on simulated servers of both kinds, whose speed and load change.
+
+mod look;
+
+use std::time::{Duration, Instant};
+
+use crate::ogc::RequestClass;
+use look::{Comparison, Look, QuietTimes};
+
+/// How much longer requests may take near the cap than quiet ones, as a logarithm: nearly twice. Far above the capacity it is two
+/// and a half times as long, so that is seen there, too.
+const BUSY: f64 = 0.65;
+/// Part of the time that requests may wait inside.
+const WAITING: f64 = 0.1;
+
+/// The cap never leaves these, whatever the measurements say. Even one core is best used by several requests that wait for disks
+/// and databases, and one long request must not stop everything.
+const LEAST: u32 = 4;
+const MOST: u32 = 256;
+
+/// Down, by as much as the comparison says, but no further at once.
+const MOST_DOWN: f64 = 0.7;
+/// Looks until the next try upwards after one that did no good; each doubles the next, up to the most.
+const PAUSE: u32 = 4;
+const LONGEST_PAUSE: u32 = 32;
+
+/// Quiet requests that end a dip, and how long it may take in any case.
+const DIP: u32 = 64;
+const LONGEST_DIP: Duration = Duration::from_secs(2);
+
+/// Of so many in flight, so few are in nobody's way.
+const fn quiet(cap: u32) -> u32 {
+    let part = cap * 2 / 5;
+    if part < 2 { 2 } else { part }
+}
+
+/// So many are near the cap.
+const fn near(cap: u32) -> u32 {
+    cap - cap / 5
+}
+
+/// One request that an upstream answered well.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered {
+    pub class: RequestClass,
+    /// When it was sent, itself included. Not later: long requests see the most others, and would make it seem the other way round.
+    pub in_flight: u32,
+    pub took: Duration,
+    /// Of that, waiting inside GeoServer, where control-flow tells it.
+    pub waited: Option<Duration>,
+}
+
+/// See the module's documentation. One for each upstream.
+#[derive(Clone, Debug)]
+pub struct AutoCap {
+    cap: u32,
+    /// The highest cap known to be good, since it last had to go down.
+    good: u32,
+    quiet_times: QuietTimes,
+    look: Look,
+    /// Looks until the next try upwards.
+    pause: u32,
+    next_pause: u32,
+    /// Looks in a row that were bad although the cap was good before.
+    doubts: u32,
+    dip: Option<Dip>,
+}
+
+/// A moment of a lower cap, to see quiet requests.
+#[derive(Clone, Copy, Debug)]
+struct Dip {
+    seen: u32,
+    ends: Instant,
+}
+
+impl AutoCap {
+    /// Begins at `cap`.
+    pub fn new(cap: u32) -> Self {
+        let cap = cap.clamp(LEAST, MOST);
+        let (quiet_times, look) = (QuietTimes::default(), Look::from(near(cap)));
+        Self { cap, good: LEAST, quiet_times, look, pause: 0, next_pause: PAUSE, doubts: 0, dip: None }
+    }
+
+    /// What is in force now.
+    pub fn cap(&self) -> u32 {
+        if self.dip.is_some() { quiet(self.cap) } else { self.cap }
+    }
+
+    /// Learns from one request; the cap may be another afterwards.
+    pub fn learn(&mut self, answered: &Answered, now: Instant) {
+        self.quiet_times.add(answered);
+        self.look.add(answered, self.cap);
+        match &mut self.dip {
+            Some(dip) => {
+                dip.seen += u32::from(answered.in_flight <= quiet(self.cap));
+                if dip.seen >= DIP || now >= dip.ends {
+                    self.dip = None;
+                }
+            }
+            None if self.look.is_complete() => self.decide(now),
+            None => {}
+        }
+    }
+
+    fn decide(&mut self, now: Instant) {
+        let look = std::mem::replace(&mut self.look, Look::from(0));
+        let is_binding = look.is_binding();
+        let reached = look.reached(LEAST, self.cap);
+        match look.compare(&self.quiet_times, quiet(reached)) {
+            None if is_binding => self.dip = Some(Dip { seen: 0, ends: now + LONGEST_DIP }),
+            None => {}
+            Some(found) if is_bad(&found) => self.go_down(&found, reached),
+            Some(_) => {
+                self.doubts = 0;
+                if is_binding {
+                    self.go_up();
+                }
+            }
+        }
+        self.look.near = near(if is_binding { self.cap } else { self.cap.min(reached) });
+    }
+
+    /// All is well at the cap, and it holds requests back.
+    fn go_up(&mut self) {
+        if self.cap > self.good {
+            (self.good, self.next_pause) = (self.cap, PAUSE);
+        }
+        self.pause = self.pause.saturating_sub(1);
+        if self.pause == 0 {
+            self.cap = (self.cap + (self.cap / 10).max(1)).min(MOST);
+        }
+    }
+
+    fn go_down(&mut self, found: &Comparison, reached: u32) {
+        let lower = ((f64::from(reached) * factor(found)) as u32).min(reached - 1).max(LEAST);
+        if reached > self.good {
+            // The try did no good.
+            self.cap = lower.max(self.good);
+            self.pause = self.next_pause;
+            self.next_pause = (self.next_pause * 2).min(LONGEST_PAUSE);
+            self.doubts = 0;
+            return;
+        }
+        // Once is chance.
+        self.doubts += 1;
+        if self.doubts > 1 {
+            (self.cap, self.good, self.pause) = (lower, lower, PAUSE);
+        }
+        // That often, it is not the number of requests that makes them slow, or what they are compared with is of another time.
+        if self.doubts > 2 {
+            self.quiet_times.forget();
+        }
+    }
+}
+
+fn is_bad(found: &Comparison) -> bool {
+    found.longer > BUSY || found.waiting > WAITING
+}
+
+/// By what the cap should be multiplied.
+fn factor(found: &Comparison) -> f64 {
+    (BUSY - found.longer).exp().min(1.0 - found.waiting).clamp(MOST_DOWN, 1.0)
+}
+
+#[cfg(test)]
+mod tests;

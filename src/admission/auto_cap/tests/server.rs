@@ -1,0 +1,287 @@
+//! A server that is not there: Poisson arrivals of four classes, our own queue before it, and two ways to work.
+//!
+//! The mix is that of `peers.md`'s simulation, made from a seed: mostly tiles of milliseconds, a fifth maps of a third of a second
+//! with a long tail, a few jobs of seconds to a minute, confined to a quarter of the cap.
+
+use std::time::{Duration, Instant};
+
+use super::super::{Answered, AutoCap};
+use crate::admission::{Ask, Offer, Pushed, Queue};
+use crate::config::Priority;
+use crate::ogc::RequestClass;
+
+/// What is learned in the beginning is not measured.
+const WARMUP: f64 = 200.0;
+const THIRD: f64 = 200.0;
+const END: f64 = WARMUP + 3.0 * THIRD;
+const CAPACITY: usize = 400;
+/// Who waits longer is gone.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// As many as there are cores are worked on, the others wait inside.
+    Slots,
+    /// All share the cores.
+    Shared,
+}
+
+/// What happens in the second third of the time that is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Nothing,
+    HalfTheCores,
+    /// Ten times as much work for each.
+    SlowTiles,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct World {
+    pub(super) kind: Kind,
+    pub(super) cores: u32,
+    /// Work that arrives for each second of each core.
+    pub(super) load: f64,
+    /// `None` to learn it.
+    pub(super) fixed: Option<u32>,
+    pub(super) change: Change,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self { kind: Kind::Slots, cores: 4, load: 0.85, fixed: None, change: Change::Nothing }
+    }
+}
+
+/// How a third of the time went.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Third {
+    /// Work done for each second of each core there was in the beginning.
+    pub(super) utilisation: f64,
+    /// The mean of its second half: the first is for settling.
+    pub(super) cap: f64,
+}
+
+/// How it went, after the beginning.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) thirds: [Third; 3],
+    /// Requests and seconds, queue included.
+    times: Vec<(RequestClass, f64)>,
+}
+
+impl Run {
+    pub(super) fn cap(&self) -> f64 {
+        self.thirds.iter().map(|third| third.cap).sum::<f64>() / 3.0
+    }
+
+    pub(super) fn utilisation(&self) -> f64 {
+        self.thirds.iter().map(|third| third.utilisation).sum::<f64>() / 3.0
+    }
+
+    pub(super) fn mean(&self, class: RequestClass) -> f64 {
+        let of_class = || self.times.iter().filter(|(other, _)| *other == class);
+        of_class().map(|(_, seconds)| seconds).sum::<f64>() / of_class().count() as f64
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Job {
+    class: RequestClass,
+    work: f64,
+    left: f64,
+    arrived: f64,
+    sent: f64,
+    in_flight: u32,
+}
+
+/// Splitmix64, and what is made of it.
+struct Chance(u64);
+
+impl Chance {
+    fn uniform(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (((z ^ (z >> 31)) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+    }
+
+    fn exponential(&mut self, mean: f64) -> f64 {
+        -mean * self.uniform().ln()
+    }
+
+    fn log_normal(&mut self, median: f64) -> f64 {
+        let normal = (-2.0 * self.uniform().ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos();
+        median * normal.exp()
+    }
+
+    fn job(&mut self) -> (RequestClass, f64) {
+        match self.uniform() {
+            u if u < 0.8 => (RequestClass::Tile, self.exponential(0.008)),
+            u if u < 0.995 => (RequestClass::Map, self.log_normal(0.18)),
+            _ => (RequestClass::Feature, (2.67 * self.uniform().powf(-1.0 / 1.8)).min(60.0)),
+        }
+    }
+}
+
+struct Simulation {
+    world: World,
+    chance: Chance,
+    start: Instant,
+    now: f64,
+    next_arrival: f64,
+    arrivals: f64,
+    queue: Queue<Job>,
+    running: Vec<Job>,
+    auto: AutoCap,
+    times: Vec<(RequestClass, f64)>,
+    thirds: [Third; 3],
+}
+
+pub(super) fn run(world: &World) -> Run {
+    let mut chance = Chance(7);
+    let mean_work = (0..100_000).map(|_| chance.job().1).sum::<f64>() / 100_000.0;
+    let mut simulation = Simulation {
+        world: *world,
+        chance,
+        start: Instant::now(),
+        now: 0.0,
+        next_arrival: 0.0,
+        arrivals: mean_work / (world.load * f64::from(world.cores)),
+        queue: Queue::new(CAPACITY),
+        running: Vec::new(),
+        auto: AutoCap::new(16),
+        times: Vec::new(),
+        thirds: [Third::default(); 3],
+    };
+    while simulation.now < END {
+        simulation.step();
+    }
+    Run { thirds: simulation.thirds, times: simulation.times }
+}
+
+impl Simulation {
+    fn step(&mut self) {
+        let (leaving, until_departure) = self.next_departure();
+        let until_arrival = self.next_arrival - self.now;
+        self.work(until_departure.min(until_arrival));
+        if until_departure <= until_arrival {
+            self.depart(leaving);
+        } else {
+            self.arrive();
+        }
+        self.admit();
+    }
+
+    fn third(&self) -> Option<usize> {
+        (self.now > WARMUP).then(|| (((self.now - WARMUP) / THIRD) as usize).min(2))
+    }
+
+    fn is_changed(&self, change: Change) -> bool {
+        self.world.change == change && self.third() == Some(1)
+    }
+
+    fn cores(&self) -> f64 {
+        f64::from(self.world.cores) / if self.is_changed(Change::HalfTheCores) { 2.0 } else { 1.0 }
+    }
+
+    fn cap(&self) -> u32 {
+        self.world.fixed.unwrap_or_else(|| self.auto.cap())
+    }
+
+    /// How fast the job at this place is worked on.
+    fn rate(&self, at: usize) -> f64 {
+        match self.world.kind {
+            Kind::Slots if (at as f64) < self.cores() => 1.0,
+            Kind::Slots => 0.0,
+            Kind::Shared => (self.cores() / self.running.len() as f64).min(1.0),
+        }
+    }
+
+    fn next_departure(&self) -> (usize, f64) {
+        let worked_on = self.running.iter().enumerate().filter(|(at, _)| self.rate(*at) > 0.0);
+        let times = worked_on.map(|(at, job)| (at, job.left / self.rate(at)));
+        times.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, f64::INFINITY))
+    }
+
+    fn work(&mut self, seconds: f64) {
+        for at in 0..self.running.len() {
+            let rate = self.rate(at);
+            self.running[at].left -= rate * seconds;
+        }
+        if let Some(third) = self.third()
+            && self.now > WARMUP + (third as f64 + 0.5) * THIRD
+        {
+            self.thirds[third].cap += f64::from(self.cap()) * seconds / (THIRD / 2.0);
+        }
+        self.now += seconds;
+    }
+
+    fn at(&self, seconds: f64) -> Instant {
+        self.start + Duration::from_secs_f64(seconds)
+    }
+
+    fn depart(&mut self, at: usize) {
+        let job = self.running.remove(at);
+        if let Some(third) = self.third() {
+            self.thirds[third].utilisation += job.work / THIRD / f64::from(self.world.cores);
+            self.times.push((job.class, self.now - job.arrived));
+        }
+        if job.class != RequestClass::Feature {
+            let took = Duration::from_secs_f64((self.now - job.sent).max(0.0));
+            let answered = Answered { class: job.class, in_flight: job.in_flight, took, waited: None };
+            self.auto.learn(&answered, self.at(self.now));
+        }
+    }
+
+    fn arrive(&mut self) {
+        let (class, mut work) = self.chance.job();
+        if class == RequestClass::Tile && self.is_changed(Change::SlowTiles) {
+            work *= 10.0;
+        }
+        let priority = Priority::new(match class {
+            RequestClass::Tile => 0,
+            RequestClass::Map => 1,
+            _ => 2,
+        });
+        let ask = Ask {
+            class,
+            priority: priority.unwrap(),
+            rules: 0,
+            user: (self.chance.uniform() * 50.0) as u64,
+            arrived: self.at(self.now),
+            is_retry: false,
+        };
+        let job = Job { class, work, left: work, arrived: self.now, sent: 0.0, in_flight: 0 };
+        match self.queue.push(ask, job) {
+            Pushed::Waits(_) | Pushed::WaitsInsteadOf(..) | Pushed::Full(_) => {}
+        }
+        self.next_arrival = self.now + self.chance.exponential(self.arrivals);
+    }
+
+    /// Whoever may begin does.
+    fn admit(&mut self) {
+        let now = self.at(self.now);
+        loop {
+            let (cap, heavy_share) = (self.cap() as usize, (self.cap() as usize / 4).max(1));
+            let heavy = self.running.iter().filter(|job| job.class == RequestClass::Feature).count();
+            let is_full = self.running.len() >= cap;
+            let served = self.queue.serve(
+                |_| true,
+                |waiter| {
+                    let is_gone = now - waiter.ask.arrived > PATIENCE;
+                    let has_room = !is_full && (waiter.ask.class != RequestClass::Feature || heavy < heavy_share);
+                    if is_gone || has_room { Offer::Taken(is_gone) } else { Offer::ClassMustWait }
+                },
+            );
+            match served {
+                None => return,
+                Some((_, true)) => {}
+                Some((waiter, false)) => {
+                    let in_flight = self.running.len() as u32 + 1;
+                    self.running.push(Job { sent: self.now, in_flight, ..waiter.value });
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Who may come in, who waits, and in which order: pure data structures. Waiting itself is in `proxy`.
+//!
+//! ```text
+//!   request -- Claim, Metered --> which limits concern it
+//!                Rates            too many in this window: 429
+//!                Limiter          too many at a time under a rule, or of a user: waits
+//!                Queue            who is next
+//! ```
+
+mod auto_cap;
+mod claim;
+mod lane;
+mod limiter;
+mod queue;
+mod rates;
+
+pub use auto_cap::{Answered, AutoCap};
+pub use claim::{Claim, Client, Hold, Metered};
+pub use limiter::{Limiter, Passage};
+pub use queue::{AGEING, Ask, Offer, Pushed, Queue, Ticket, Waiter};
+pub use rates::{MOST_COUNTED, Rates, Reading};

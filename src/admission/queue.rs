@@ -1,0 +1,317 @@
+//! The one queue of the cluster.
+//!
+//! ```text
+//!   retries ahead of all, in order of arrival
+//!   lane: tile, no rules    user a: 1 4 9   user b: 5      \
+//!   lane: map, no rules     user a: 2 3     user c: 8       > whose turn it is in each lane; of these, the best rank
+//!   lane: map, rule 3       user b: 6 7                    /
+//! ```
+//!
+//! The order, so that it can be promised:
+//!
+//! * Within a class users take turns, and each user's requests go in order of arrival. A burst of two hundred from one user
+//!   stands before nobody else's first.
+//! * Between classes the best rank goes: the time of arrival plus [`AGEING`] for each step of priority. So a request of priority
+//!   `p` that is next in its class is overtaken by better classes only as long as they came no more than `p` steps of ageing
+//!   after it: nobody waits for ever. (The rank of a waiter never changes, because all age alike.)
+//! * Who cannot go at the moment is passed over: a class without room holds up nobody else, nor does a user who has all the
+//!   places it may have.
+//! * A retry was let in before, so it goes first.
+//!
+//! The length is bounded. When it is reached, a newcomer takes the place of the newest waiter of the lowest class, if that class
+//! is lower than its own; else of a user who holds more than half of the queue; else, in its own class, of the user with the most
+//! waiters, if that user has more than the newcomer's. Otherwise the newcomer is refused.
+//!
+//! Waiting, time limits and places are not here: a waiter whose time is over is taken out with [`Queue::remove`], like one whose
+//! client left, and whether there is a place is what the caller's offer says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::lane::{Front, Lane};
+use crate::config::Priority;
+use crate::ogc::{PerClass, RequestClass};
+
+/// What one step of priority is worth in time. Three steps stay below the queue's own default time limit of 20 s, so that even
+/// the lowest class is served before it gives up.
+pub const AGEING: Duration = Duration::from_secs(5);
+
+/// A waiter's number; the larger came later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub(super) u64);
+
+/// Who asks for a place: all that the order depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    pub class: RequestClass,
+    pub priority: Priority,
+    /// Stands for the set of rules that hold the request: requests of one class under different rules are not in each other's way.
+    pub rules: u64,
+    /// Who, as a hash.
+    pub user: u64,
+    pub arrived: Instant,
+    /// It was let in before, and its upstream failed.
+    pub is_retry: bool,
+}
+
+/// One that waits, and what belongs to it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Waiter<T> {
+    pub ask: Ask,
+    pub value: T,
+}
+
+/// What became of one that wanted to wait.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Pushed<T> {
+    Waits(Ticket),
+    /// Instead of another, who must be told.
+    WaitsInsteadOf(Ticket, Waiter<T>),
+    /// The queue is full of others with as good a claim.
+    Full(T),
+}
+
+/// What became of a place offered to a waiter.
+#[derive(Debug)]
+pub enum Offer<G> {
+    Taken(G),
+    /// Nobody of this class under these rules can go now.
+    ClassMustWait,
+    /// Others of this class may go, this user may not.
+    UserMustWait,
+}
+
+/// Requests of one class, priority and set of rules: if one can go, so can all, but for their users.
+type LaneKey = (Priority, RequestClass, u64);
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Queue<T> {
+    most: usize,
+    waiters: BTreeMap<Ticket, Waiter<T>>,
+    retries: BTreeSet<Ticket>,
+    lanes: BTreeMap<LaneKey, Lane>,
+    lengths: PerClass<usize>,
+    last_ticket: u64,
+    /// Kept between calls for its memory.
+    fronts: Vec<(LaneKey, Front)>,
+}
+
+impl<T> Queue<T> {
+    /// At most `most` wait at a time.
+    pub fn new(most: usize) -> Self {
+        Self {
+            most,
+            waiters: BTreeMap::new(),
+            retries: BTreeSet::new(),
+            lanes: BTreeMap::new(),
+            lengths: PerClass::default(),
+            last_ticket: 0,
+            fronts: Vec::new(),
+        }
+    }
+
+    /// Whoever waits goes on waiting, also above the new bound.
+    pub fn set_most(&mut self, most: usize) {
+        self.most = most;
+    }
+
+    pub fn len(&self) -> usize {
+        self.waiters.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.waiters.is_empty()
+    }
+
+    pub fn len_of(&self, class: RequestClass) -> usize {
+        self.lengths[class]
+    }
+
+    /// Everybody, the oldest first.
+    pub fn waiters(&self) -> impl Iterator<Item = &Waiter<T>> {
+        self.waiters.values()
+    }
+
+    /// Lines up, if there is room or somebody has to make some.
+    pub fn push(&mut self, ask: Ask, value: T) -> Pushed<T> {
+        let mut shed = None;
+        if self.len() >= self.most {
+            match self.who_makes_room(&ask) {
+                Some(ticket) => shed = self.remove(ticket),
+                None => return Pushed::Full(value),
+            }
+        }
+        let ticket = self.insert(ask, value);
+        self.check_invariants();
+        match shed {
+            Some(shed) => Pushed::WaitsInsteadOf(ticket, shed),
+            None => Pushed::Waits(ticket),
+        }
+    }
+
+    /// Offers a place to one after the other, the best first, until one takes it. Users who have all they may have at the moment
+    /// are passed over without an offer: `may` says who is not one of them.
+    pub fn serve<G>(
+        &mut self,
+        may: impl Fn(&Waiter<T>) -> bool,
+        mut offer: impl FnMut(&Waiter<T>) -> Offer<G>,
+    ) -> Option<(Waiter<T>, G)> {
+        let mut fronts = std::mem::take(&mut self.fronts);
+        let served = self.serve_retry(&may, &mut offer).or_else(|| self.serve_lanes(&mut fronts, &may, &mut offer));
+        fronts.clear();
+        self.fronts = fronts;
+        let (ticket, given) = served?;
+        let waiter = self.take_out(ticket, true).expect("an offer goes to one who waits");
+        self.check_invariants();
+        Some((waiter, given))
+    }
+
+    /// Takes one out whose client left, or whose time is over. `None` if it is not waiting any more.
+    pub fn remove(&mut self, ticket: Ticket) -> Option<Waiter<T>> {
+        let waiter = self.take_out(ticket, false)?;
+        self.check_invariants();
+        Some(waiter)
+    }
+
+    /// Retries have tried different upstreams, so one that cannot go says nothing about the next. There are few.
+    fn serve_retry<G>(
+        &self,
+        may: &impl Fn(&Waiter<T>) -> bool,
+        offer: &mut impl FnMut(&Waiter<T>) -> Offer<G>,
+    ) -> Option<(Ticket, G)> {
+        let waiting = self.retries.iter().map(|ticket| (*ticket, &self.waiters[ticket]));
+        waiting.filter(|(_, waiter)| may(waiter)).find_map(|(ticket, waiter)| match offer(waiter) {
+            Offer::Taken(given) => Some((ticket, given)),
+            Offer::ClassMustWait | Offer::UserMustWait => None,
+        })
+    }
+
+    fn serve_lanes<G>(
+        &self,
+        fronts: &mut Vec<(LaneKey, Front)>,
+        may: &impl Fn(&Waiter<T>) -> bool,
+        offer: &mut impl FnMut(&Waiter<T>) -> Offer<G>,
+    ) -> Option<(Ticket, G)> {
+        let first = |(key, lane): (&LaneKey, &Lane)| Some((*key, self.who_may(lane, lane.front(), may)?));
+        fronts.extend(self.lanes.iter().filter_map(first));
+        while let Some(at) = (0..fronts.len()).min_by_key(|at| self.rank(fronts[*at].1.ticket)) {
+            let (key, front) = fronts[at];
+            let next = match offer(&self.waiters[&front.ticket]) {
+                Offer::Taken(given) => return Some((front.ticket, given)),
+                Offer::ClassMustWait => None,
+                Offer::UserMustWait => {
+                    let lane = &self.lanes[&key];
+                    self.who_may(lane, lane.after(front.turn), may)
+                }
+            };
+            match next {
+                Some(next) => fronts[at].1 = next,
+                None => drop(fronts.swap_remove(at)),
+            }
+        }
+        None
+    }
+
+    /// The first from `front` on that may go.
+    fn who_may(&self, lane: &Lane, front: Option<Front>, may: &impl Fn(&Waiter<T>) -> bool) -> Option<Front> {
+        std::iter::successors(front, |front| lane.after(front.turn)).find(|front| may(&self.waiters[&front.ticket]))
+    }
+
+    fn rank(&self, ticket: Ticket) -> (Instant, Ticket) {
+        (self.waiters[&ticket].ask.rank(), ticket)
+    }
+
+    fn insert(&mut self, ask: Ask, value: T) -> Ticket {
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        if ask.is_retry {
+            self.retries.insert(ticket);
+        } else {
+            self.lanes.entry(ask.lane()).or_default().push(ask.user, ticket);
+        }
+        self.lengths[ask.class] += 1;
+        self.waiters.insert(ticket, Waiter { ask, value });
+        ticket
+    }
+
+    fn take_out(&mut self, ticket: Ticket, was_served: bool) -> Option<Waiter<T>> {
+        let waiter = self.waiters.remove(&ticket)?;
+        let ask = &waiter.ask;
+        self.lengths[ask.class] -= 1;
+        if !self.retries.remove(&ticket) {
+            let lane = self.lanes.get_mut(&ask.lane()).expect("who waits has a lane");
+            lane.remove(ask.user, ticket, was_served);
+            if lane.is_empty() {
+                self.lanes.remove(&ask.lane());
+            }
+        }
+        Some(waiter)
+    }
+
+    /// The rules of the module's documentation, in their order.
+    fn who_makes_room(&self, newcomer: &Ask) -> Option<Ticket> {
+        let lowest = self.lanes.last_key_value()?.0.0;
+        if newcomer.is_retry || lowest > newcomer.priority {
+            return self.newest(lowest, None);
+        }
+        if let Some(greedy) = self.greedy_user().filter(|user| *user != newcomer.user) {
+            return self.newest_of_user(greedy);
+        }
+        if lowest < newcomer.priority {
+            return None;
+        }
+        let lengths = self.lengths_by_user(|priority| priority == lowest);
+        let own = lengths.get(&newcomer.user).copied().unwrap_or(0);
+        let (user, most) = lengths.into_iter().max_by_key(|(_, length)| *length)?;
+        if most > own + 1 { self.newest(lowest, Some(user)) } else { None }
+    }
+
+    /// Whoever holds more than half of the queue.
+    fn greedy_user(&self) -> Option<u64> {
+        self.lengths_by_user(|_| true).into_iter().find(|(_, length)| length * 2 > self.most).map(|(user, _)| user)
+    }
+
+    fn lengths_by_user(&self, counts: impl Fn(Priority) -> bool) -> BTreeMap<u64, usize> {
+        let mut lengths = BTreeMap::new();
+        for (_, lane) in self.lanes.iter().filter(|((priority, ..), _)| counts(*priority)) {
+            lane.lengths().for_each(|(user, length)| *lengths.entry(user).or_default() += length);
+        }
+        lengths
+    }
+
+    fn newest(&self, priority: Priority, user: Option<u64>) -> Option<Ticket> {
+        let lanes = self.lanes.iter().filter(|((p, ..), _)| *p == priority);
+        lanes.filter_map(|(_, lane)| lane.newest(user)).max()
+    }
+
+    /// The newest of the lowest class in which the user waits.
+    fn newest_of_user(&self, user: u64) -> Option<Ticket> {
+        Priority::ALL.into_iter().rev().find_map(|priority| self.newest(priority, Some(user)))
+    }
+
+    fn check_invariants(&self) {
+        if cfg!(debug_assertions) {
+            let in_lanes: usize = self.lanes.values().flat_map(Lane::lengths).map(|(_, length)| length).sum();
+            assert_eq!(in_lanes + self.retries.len(), self.len(), "everybody waits in one place");
+            let by_class: usize = self.lengths.iter().map(|(_, length)| length).sum();
+            assert_eq!(by_class, self.len(), "everybody is counted in one class");
+            assert!(self.lanes.values().all(|lane| !lane.is_empty()), "lanes come and go with their waiters");
+            self.lanes.values().for_each(Lane::check_invariants);
+        }
+    }
+}
+
+impl Ask {
+    /// The smaller goes first.
+    pub fn rank(&self) -> Instant {
+        self.arrived + AGEING * u32::from(self.priority.get())
+    }
+
+    pub(super) fn lane(&self) -> LaneKey {
+        (self.priority, self.class, self.rules)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,384 @@
+//! The queue against a model of it written the slow way, and its promises one by one.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const CLASSES: [(RequestClass, Priority); 4] = [
+    (RequestClass::Tile, Priority::FIRST),
+    (RequestClass::Map, Priority::new(1).unwrap()),
+    (RequestClass::Feature, Priority::new(2).unwrap()),
+    (RequestClass::Process, Priority::LAST),
+];
+
+fn ask(class: RequestClass, user: u64, arrived: Instant) -> Ask {
+    let priority = CLASSES.iter().find(|(known, _)| *known == class).unwrap().1;
+    Ask { class, priority, rules: 0, user, arrived, is_retry: false }
+}
+
+/// Lines up.
+#[track_caller]
+fn wait<T: std::fmt::Debug>(queue: &mut Queue<T>, ask: Ask, value: T) {
+    let pushed = queue.push(ask, value);
+    assert!(matches!(pushed, Pushed::Waits(_)), "{pushed:?}");
+}
+
+/// Serves as many as there are, and says whom, by value.
+fn serve_all<T>(queue: &mut Queue<T>) -> Vec<T> {
+    std::iter::from_fn(|| queue.serve(|_| true, |_| Offer::Taken(()))).map(|(waiter, ())| waiter.value).collect()
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[test]
+fn a_burst_of_one_user_does_not_stand_before_anothers_first() {
+    let (mut queue, now) = (Queue::new(400), Instant::now());
+    (0..200).for_each(|n| wait(&mut queue, ask(RequestClass::Map, 1, now), (1, n)));
+    wait(&mut queue, ask(RequestClass::Map, 2, now + seconds(1)), (2, 0));
+    let served = serve_all(&mut queue);
+    assert_eq!(served[..3], [(1, 0), (2, 0), (1, 1)]);
+    assert_eq!(served.len(), 201);
+}
+
+#[test]
+fn a_better_class_goes_first_until_the_lower_has_aged() {
+    let (mut queue, now) = (Queue::new(10), Instant::now());
+    wait(&mut queue, ask(RequestClass::Process, 1, now), "process");
+    for (after, name) in [(0, "tile at once"), (14, "tile after 14 s"), (16, "tile after 16 s")] {
+        wait(&mut queue, ask(RequestClass::Tile, 2, now + seconds(after)), name);
+    }
+    assert_eq!(serve_all(&mut queue), ["tile at once", "tile after 14 s", "process", "tile after 16 s"]);
+}
+
+#[test]
+fn a_class_without_room_holds_up_nobody_else() {
+    let (mut queue, now) = (Queue::new(10), Instant::now());
+    wait(&mut queue, ask(RequestClass::Tile, 1, now), "tile");
+    wait(&mut queue, ask(RequestClass::Map, 1, now), "map");
+    let only_maps = |waiter: &Waiter<_>| match waiter.ask.class {
+        RequestClass::Map => Offer::Taken(()),
+        _ => Offer::ClassMustWait,
+    };
+    assert_eq!(queue.serve(|_| true, only_maps).unwrap().0.value, "map");
+    assert!(queue.serve(|_| true, only_maps).is_none());
+    assert_eq!(queue.len_of(RequestClass::Tile), 1);
+}
+
+#[test]
+fn a_user_who_has_enough_is_passed_over_and_keeps_the_turn() {
+    let (mut queue, now) = (Queue::new(10), Instant::now());
+    ["first", "second"].into_iter().for_each(|name| wait(&mut queue, ask(RequestClass::Map, 1, now), name));
+    wait(&mut queue, ask(RequestClass::Map, 2, now), "other");
+    assert_eq!(queue.serve(|waiter| waiter.ask.user != 1, |_| Offer::Taken(())).unwrap().0.value, "other");
+    wait(&mut queue, ask(RequestClass::Map, 2, now), "other again");
+    assert_eq!(serve_all(&mut queue), ["first", "other again", "second"]);
+}
+
+#[test]
+fn a_user_found_to_have_enough_only_at_the_offer_does_not_hold_up_the_class() {
+    let (mut queue, now) = (Queue::new(10), Instant::now());
+    wait(&mut queue, ask(RequestClass::Map, 1, now), "first");
+    wait(&mut queue, ask(RequestClass::Map, 2, now), "other");
+    let offer = |waiter: &Waiter<_>| if waiter.ask.user == 1 { Offer::UserMustWait } else { Offer::Taken(()) };
+    assert_eq!(queue.serve(|_| true, offer).unwrap().0.value, "other");
+}
+
+#[test]
+fn requests_under_another_rule_do_not_wait_for_it() {
+    let (mut queue, now) = (Queue::new(10), Instant::now());
+    wait(&mut queue, Ask { rules: 1, ..ask(RequestClass::Map, 1, now) }, "held");
+    wait(&mut queue, ask(RequestClass::Map, 1, now), "free");
+    let offer = |waiter: &Waiter<_>| if waiter.ask.rules == 1 { Offer::ClassMustWait } else { Offer::Taken(()) };
+    assert_eq!(queue.serve(|_| true, offer).unwrap().0.value, "free");
+}
+
+#[test]
+fn a_retry_goes_first_and_one_that_cannot_go_does_not_stop_the_next() {
+    let (mut queue, now) = (Queue::new(10), Instant::now());
+    wait(&mut queue, ask(RequestClass::Tile, 1, now), "tile");
+    for name in ["stuck retry", "retry"] {
+        wait(&mut queue, Ask { is_retry: true, ..ask(RequestClass::Process, 1, now) }, name);
+    }
+    let offer = |waiter: &Waiter<_>| if waiter.value == "stuck retry" { Offer::ClassMustWait } else { Offer::Taken(()) };
+    let served: Vec<_> = std::iter::from_fn(|| queue.serve(|_| true, offer)).map(|(waiter, ())| waiter.value).collect();
+    assert_eq!(served, ["retry", "tile"]);
+}
+
+#[test]
+fn a_full_queue_sheds_the_newest_of_the_lowest_class_for_a_better_one() {
+    let (mut queue, now) = (Queue::new(3), Instant::now());
+    for (class, name) in [(RequestClass::Process, "a"), (RequestClass::Process, "b"), (RequestClass::Map, "map")] {
+        wait(&mut queue, ask(class, 1, now), name);
+    }
+    let Pushed::WaitsInsteadOf(_, shed) = queue.push(ask(RequestClass::Tile, 2, now), "tile") else { panic!("nobody was shed") };
+    assert_eq!(shed.value, "b");
+    assert_eq!(queue.push(ask(RequestClass::Process, 1, now), "c"), Pushed::Full("c"));
+    assert_eq!(serve_all(&mut queue), ["tile", "map", "a"]);
+}
+
+#[test]
+fn a_full_queue_is_shared_between_the_users_of_a_class() {
+    let (mut queue, now) = (Queue::new(6), Instant::now());
+    (0..3).for_each(|n| wait(&mut queue, ask(RequestClass::Map, 1, now), (1, n)));
+    (0..3).for_each(|n| wait(&mut queue, ask(RequestClass::Map, 2, now), (2, n)));
+    for n in 0..2 {
+        assert!(matches!(queue.push(ask(RequestClass::Map, 3, now), (3, n)), Pushed::WaitsInsteadOf(..)));
+    }
+    assert_eq!(queue.push(ask(RequestClass::Map, 3, now), (3, 2)), Pushed::Full((3, 2)));
+    let mut served = serve_all(&mut queue);
+    served.sort_unstable();
+    assert_eq!(served, [(1, 0), (1, 1), (2, 0), (2, 1), (3, 0), (3, 1)]);
+}
+
+#[test]
+fn a_user_who_holds_more_than_half_of_a_full_queue_gives_way_to_any_class_of_others() {
+    let (mut queue, now) = (Queue::new(4), Instant::now());
+    (0..4).for_each(|n| wait(&mut queue, ask(RequestClass::Tile, 1, now), (1, n)));
+    let pushed = queue.push(ask(RequestClass::Process, 2, now), (2, 0));
+    assert!(matches!(pushed, Pushed::WaitsInsteadOf(_, Waiter { value: (1, 3), .. })), "{pushed:?}");
+    assert_eq!(queue.push(ask(RequestClass::Process, 1, now), (1, 4)), Pushed::Full((1, 4)), "not to the same user");
+}
+
+#[test]
+fn a_smaller_bound_sends_nobody_away() {
+    let (mut queue, now) = (Queue::new(3), Instant::now());
+    (0..3).for_each(|n| wait(&mut queue, ask(RequestClass::Map, 1, now), n));
+    queue.set_most(1);
+    assert_eq!(queue.push(ask(RequestClass::Map, 1, now), 3), Pushed::Full(3));
+    assert_eq!(serve_all(&mut queue), [0, 1, 2]);
+}
+
+// Against the model.
+
+#[derive(Clone, Debug)]
+enum Step {
+    Push {
+        class: usize,
+        user: u64,
+        rules: u64,
+        is_retry: bool,
+    },
+    /// With these classes and users unable to go.
+    Serve {
+        classes: BTreeSet<usize>,
+        users: BTreeSet<u64>,
+    },
+    /// The one at this place among all that wait leaves.
+    Leave(usize),
+    Pass(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let some = |most: usize| proptest::collection::btree_set(0..most, 0..most);
+    prop_oneof![
+        6 => (0..CLASSES.len(), 0..4_u64, 0..2_u64, 0..20_u32)
+            .prop_map(|(class, user, rules, n)| Step::Push { class, user, rules, is_retry: n == 0 }),
+        3 => Just(Step::Serve { classes: BTreeSet::new(), users: BTreeSet::new() }),
+        2 => (some(CLASSES.len()), some(4)).prop_map(|(classes, users)| {
+            Step::Serve { classes, users: users.into_iter().map(|user| user as u64).collect() }
+        }),
+        1 => (0..50_usize).prop_map(Step::Leave),
+        1 => (0..7_000_u64).prop_map(Step::Pass),
+    ]
+}
+
+/// Everybody in order of arrival, and each lane's users in the order of their turns.
+#[derive(Default)]
+struct Model {
+    waiting: Vec<(u64, Ask)>,
+    turns: Vec<((usize, u64), Vec<u64>)>,
+}
+
+fn class_index(ask: &Ask) -> usize {
+    CLASSES.iter().position(|(class, _)| *class == ask.class).unwrap()
+}
+
+impl Model {
+    fn turns_of(&mut self, ask: &Ask) -> &mut Vec<u64> {
+        let lane = (class_index(ask), ask.rules);
+        let at = self.turns.iter().position(|(known, _)| *known == lane).unwrap_or_else(|| {
+            self.turns.push((lane, Vec::new()));
+            self.turns.len() - 1
+        });
+        &mut self.turns[at].1
+    }
+
+    fn of_lane<'m>(&'m self, ask: &'m Ask) -> impl Iterator<Item = &'m (u64, Ask)> {
+        self.waiting.iter().filter(|(_, other)| !other.is_retry && other.lane() == ask.lane())
+    }
+
+    fn push(&mut self, number: u64, ask: Ask) {
+        let turns = self.turns_of(&ask);
+        if !ask.is_retry && !turns.contains(&ask.user) {
+            turns.push(ask.user);
+        }
+        self.waiting.push((number, ask));
+    }
+
+    fn remove(&mut self, number: u64, was_served: bool) {
+        let at = self.waiting.iter().position(|(other, _)| *other == number).unwrap();
+        let ask = self.waiting.remove(at).1;
+        if ask.is_retry {
+            return;
+        }
+        let has_more = self.of_lane(&ask).any(|(_, other)| other.user == ask.user);
+        let turns = self.turns_of(&ask);
+        if was_served || !has_more {
+            turns.retain(|user| *user != ask.user);
+        }
+        if was_served && has_more {
+            turns.push(ask.user);
+        }
+    }
+
+    /// Who is to be served when some cannot go.
+    fn best(&self, classes: &BTreeSet<usize>, users: &BTreeSet<u64>) -> Option<u64> {
+        let can = |ask: &Ask| !classes.contains(&class_index(ask)) && !users.contains(&ask.user);
+        if let Some((number, _)) = self.waiting.iter().find(|(_, ask)| ask.is_retry && can(ask)) {
+            return Some(*number);
+        }
+        let mut best: Option<(Instant, u64)> = None;
+        for ((class, rules), turns) in &self.turns {
+            let of_user = |user: &u64| {
+                self.waiting.iter().find(|(_, ask)| {
+                    !ask.is_retry && class_index(ask) == *class && ask.rules == *rules && ask.user == *user && can(ask)
+                })
+            };
+            if let Some((number, ask)) = turns.iter().find_map(of_user) {
+                let rank = (ask.arrived + AGEING * u32::from(ask.priority.get()), *number);
+                best = Some(best.map_or(rank, |best| best.min(rank)));
+            }
+        }
+        best.map(|(_, number)| number)
+    }
+}
+
+/// A queue, its model, and how everybody ended who ever came.
+struct Trial {
+    queue: Queue<u64>,
+    model: Model,
+    now: Instant,
+    came: u64,
+    ended: BTreeSet<u64>,
+    tickets: Vec<(u64, Ticket)>,
+}
+
+impl Trial {
+    fn end(&mut self, number: u64) {
+        assert!(self.ended.insert(number), "{number} ended twice");
+        self.tickets.retain(|(other, _)| *other != number);
+    }
+
+    fn push(&mut self, ask: Ask) {
+        self.came += 1;
+        let (number, was_full) = (self.came, self.queue.len() >= 12);
+        match self.queue.push(ask, number) {
+            Pushed::Waits(ticket) => {
+                assert!(!was_full);
+                self.tickets.push((number, ticket));
+                self.model.push(number, ask);
+            }
+            Pushed::WaitsInsteadOf(ticket, shed) => {
+                assert!(was_full && !shed.ask.is_retry);
+                assert!(ask.is_retry || shed.ask.priority >= ask.priority || shed.ask.user != ask.user);
+                self.model.remove(shed.value, false);
+                self.end(shed.value);
+                self.tickets.push((number, ticket));
+                self.model.push(number, ask);
+            }
+            Pushed::Full(number) => {
+                assert!(
+                    was_full && !self.queue.waiters().any(|waiter| waiter.ask.priority > ask.priority && !waiter.ask.is_retry)
+                );
+                self.end(number);
+            }
+        }
+    }
+
+    fn serve(&mut self, classes: &BTreeSet<usize>, users: &BTreeSet<u64>) {
+        let expected = self.model.best(classes, users);
+        let may = |waiter: &Waiter<u64>| !users.contains(&waiter.ask.user);
+        let offer = |waiter: &Waiter<u64>| {
+            if classes.contains(&class_index(&waiter.ask)) { Offer::ClassMustWait } else { Offer::Taken(()) }
+        };
+        let served = self.queue.serve(may, offer).map(|(waiter, ())| waiter.value);
+        assert_eq!(served, expected);
+        if let Some(number) = served {
+            self.model.remove(number, true);
+            self.end(number);
+        }
+    }
+
+    fn leave(&mut self, at: usize) {
+        let Some((number, ticket)) = self.tickets.get(at).copied() else { return };
+        assert_eq!(self.queue.remove(ticket).map(|waiter| waiter.value), Some(number));
+        assert_eq!(self.queue.remove(ticket), None, "nobody leaves twice");
+        self.model.remove(number, false);
+        self.end(number);
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Push { class, user, rules, is_retry } => {
+                let ask = ask(CLASSES[class].0, user, self.now);
+                self.push(Ask { rules, is_retry, ..ask });
+            }
+            Step::Serve { classes, users } => self.serve(&classes, &users),
+            Step::Leave(at) => self.leave(at),
+            Step::Pass(millis) => self.now += Duration::from_millis(millis),
+        }
+        assert_eq!(self.queue.len(), self.model.waiting.len());
+        assert!(self.queue.len() <= 12, "the bound holds");
+    }
+}
+
+proptest! {
+    #[test]
+    fn in_any_story_everybody_is_served_in_the_models_order_and_ends_once(steps in proptest::collection::vec(step(), 1..120)) {
+        let (queue, model) = (Queue::new(12), Model::default());
+        let (ended, tickets) = (BTreeSet::new(), Vec::new());
+        let mut trial = Trial { queue, model, now: Instant::now(), came: 0, ended, tickets };
+        steps.into_iter().for_each(|step| trial.step(step));
+        while !trial.queue.is_empty() {
+            trial.serve(&BTreeSet::new(), &BTreeSet::new());
+        }
+        prop_assert_eq!(trial.ended.len() as u64, trial.came, "nobody is lost");
+    }
+
+    /// However many tiles come, each of whom would go first.
+    #[test]
+    fn nobody_is_overtaken_by_a_better_class_that_came_later_than_ageing_allows(
+        priority in 1..4_usize,
+        gaps in proptest::collection::vec(1..400_u64, 100..300),
+    ) {
+        let (mut queue, start) = (Queue::new(1000), Instant::now());
+        let mut now = start;
+        wait(&mut queue, ask(CLASSES[priority].0, 7, start), None);
+        for gap in gaps {
+            now += Duration::from_millis(gap);
+            wait(&mut queue, ask(RequestClass::Tile, gap, now), Some(now));
+            let (served, ()) = queue.serve(|_| true, |_| Offer::Taken(())).unwrap();
+            match served.value {
+                Some(came) => prop_assert!(came <= start + AGEING * priority as u32),
+                None => return Ok(()),
+            }
+        }
+        prop_assert!(now <= start + AGEING * priority as u32, "it waited longer than promised");
+    }
+
+    /// A newcomer waits for one request of each user before it, not for their bursts.
+    #[test]
+    fn a_users_first_waits_for_at_most_one_request_of_each_other_user(bursts in proptest::collection::vec(1..30_usize, 1..8)) {
+        let (mut queue, now) = (Queue::new(1000), Instant::now());
+        for (user, burst) in bursts.iter().enumerate() {
+            (0..*burst).for_each(|_| wait(&mut queue, ask(RequestClass::Map, user as u64, now), false));
+        }
+        wait(&mut queue, ask(RequestClass::Map, 99, now), true);
+        let position = serve_all(&mut queue).iter().position(|is_newcomer| *is_newcomer).unwrap();
+        prop_assert!(position <= bursts.len());
+    }
+}
