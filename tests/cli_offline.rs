@@ -57,7 +57,7 @@ fn assert_golden(name: &str, text: &str) {
 #[test]
 fn help_teaches_what_each_command_does() {
     assert_golden("geofront", &geofront(&["--help"]).out);
-    for command in ["run", "demo", "check", "explain", "status", "drain", "ready", "maintenance", "reload"] {
+    for command in ["run", "demo", "check", "explain", "import", "status", "drain", "ready", "maintenance", "reload"] {
         let said = geofront(&[command, "--help"]);
         assert_eq!(said.code, 0);
         assert_golden(command, &said.out);
@@ -152,4 +152,21 @@ fn check_can_ask_each_upstream_and_says_how_it_answered() {
     let said = geofront(&["check", "--probe", &files.text("geofront.toml")]);
     let answers = said.out.split("ANSWERED\n").nth(1).unwrap_or_default();
     assert_eq!((said.code, answers.matches("cannot connect").count()), (1, 2), "{}", said.out);
+}
+
+#[test]
+fn import_prints_the_limits_of_a_controlflow_properties_and_refuses_other_files() {
+    let rules = "# for the whole\ntimeout=60\nows.wms.getmap=4\nows.wns=3\n";
+    let files = Files::new(&[("controlflow.properties", rules), ("haproxy.cfg", "defaults\n  mode http\n")]);
+    let said = geofront(&["import", &files.text("controlflow.properties")]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    for part in ["[limits]\nqueue_timeout = \"60s\"\n", "    \"ows.wms.getmap=4\",\n", "    # left out: ows.wns=3\n"] {
+        assert!(said.out.contains(part), "`{part}` is not in:\n{}", said.out);
+    }
+    let said = geofront(&["import", &files.text("haproxy.cfg")]);
+    assert!(
+        said.code == 1 && said.out.is_empty() && said.err.contains("haproxy.cfg is no controlflow.properties"),
+        "{}",
+        said.err
+    );
 }

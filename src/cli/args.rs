@@ -44,6 +44,7 @@ pub(super) enum Command {
     Demo(Demo),
     Check(Check),
     Explain(Explain),
+    Import(Import),
     Status(Status),
     Drain(Drain),
     Ready(Ready),
@@ -143,6 +144,19 @@ pub(super) struct Explain {
     /// The configuration [default: /etc/geofront/geofront.toml, if there is one]
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+}
+
+/// Print limits from a GeoServer's controlflow.properties as configuration
+///
+/// Reads the rules of GeoServer's control-flow extension and prints the [limits] that do the same for the whole cluster. What has
+/// no counterpart becomes a comment that says why. Changes nothing.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Example:
+  geofront import /opt/geoserver_datadir/controlflow.properties > /etc/geofront/conf.d/limits.toml")]
+pub(super) struct Import {
+    /// The controlflow.properties
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
 }
 
 /// Show on one screen how each upstream is

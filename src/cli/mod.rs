@@ -1,6 +1,6 @@
 //! The command line: what is asked, of which part, and how it ends.
 //!
-//! `run`, `demo`, `check` and `explain` work on their own; the other commands ask the running geofront through its admin endpoint.
+//! `run`, `demo`, `check`, `explain` and `import` work on their own; the other commands ask the running geofront through its admin endpoint.
 //! Results go to standard output, what went wrong to standard error, and the exit code says which it was ([`exit::Exit`]).
 
 mod args;
@@ -10,7 +10,9 @@ mod demo;
 mod endpoint;
 mod exit;
 mod explain;
+mod import;
 mod orders;
+mod properties;
 mod reload;
 mod status;
 mod table;
@@ -52,6 +54,7 @@ fn dispatch(command: &Command, out: &mut dyn Write) -> Result<Exit, Failure> {
         Command::Demo(options) => demo::run(options, out),
         Command::Check(options) => check::run(options, out),
         Command::Explain(options) => explain::run(options, out),
+        Command::Import(options) => import::run(options, out),
         Command::Status(options) => status::run(options, &client(&options.endpoint)?, out),
         Command::Drain(options) => orders::drain(options, &client(&options.endpoint)?, out),
         Command::Ready(options) => orders::ready(options, &client(&options.endpoint)?, out),

@@ -1,0 +1,126 @@
+//! `geofront import`: the limits of a GeoServer's `controlflow.properties`, as `[limits]` of ours.
+//!
+//! Every rule that has a counterpart becomes a line of `control_flow`; what has none stays as a comment that says why.
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use super::args;
+use super::exit::{Exit, Failure};
+use super::properties::{Property, properties};
+use crate::config::control_flow::{Statement, statement};
+
+/// The real ones have a dozen lines.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// What the first words of the keys are.
+const KEYS: [&str; 4] = ["ows", "user", "ip", "timeout"];
+
+const HEAD: &str = "\
+# Numbers are those of one GeoServer, and count for the whole cluster here: for rules that begin with `ows.`, multiply them by
+# the number of replicas. A user is who the trusted proxy names, and else an address; there is no cookie.
+";
+
+pub(super) fn run(options: &args::Import, out: &mut dyn Write) -> Result<Exit, Failure> {
+    let text = read(&options.file)?;
+    let properties = properties(&text);
+    if !properties.iter().any(is_of_control_flow) {
+        return Err(Failure::new(format!("{} is no controlflow.properties", options.file.display()))
+            .help("it has no rule such as `ows.wms.getmap=16`, `user=10` or `timeout=60`; other files are not understood"));
+    }
+    write!(out, "# From {}.\n{HEAD}{}", options.file.display(), limits(&properties))?;
+    Ok(Exit::Success)
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    let cannot = |why: &dyn std::fmt::Display| Failure::new(format!("cannot read {}: {why}", path.display()));
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| cannot(&error))?;
+    file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(|error| cannot(&error))?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(cannot(&format!("it has more than {MOST_BYTES} bytes")));
+    }
+    // Java reads such files as Latin-1, in which every byte is a letter. Rules are ASCII in any case.
+    Ok(String::from_utf8(bytes).unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect()))
+}
+
+fn is_of_control_flow(property: &Property) -> bool {
+    let first = property.key.split('.').next().unwrap_or_default().trim();
+    KEYS.iter().any(|key| key.eq_ignore_ascii_case(first))
+}
+
+/// The table.
+fn limits(properties: &[Property]) -> String {
+    let mut timeout = String::new();
+    let mut rules = String::new();
+    for (at, property) in properties.iter().enumerate() {
+        let line = format!("{}={}", property.key, property.value);
+        let is_last = properties[at + 1..].iter().all(|later| !later.key.eq_ignore_ascii_case(&property.key));
+        match statement(&line) {
+            Ok(_) if !is_last => rules.push_str(&format!("    # left out, because it is given again below: {}\n", shown(&line))),
+            Ok(Statement::Timeout(after)) => timeout = format!("queue_timeout = \"{}s\"\n", after.as_secs()),
+            Ok(Statement::Rule(_) | Statement::Blacklist(_) | Statement::Whitelist(_) | Statement::Priority(_)) => {
+                rules.push_str(&format!("    {},\n", toml::Value::String(line)));
+            }
+            Err(wrong) => rules.push_str(&format!("    # left out: {}\n    # {}\n", shown(&line), shown(&wrong.title))),
+        }
+    }
+    format!("[limits]\n{timeout}control_flow = [\n{rules}]\n")
+}
+
+/// On one line, whatever is in it.
+fn shown(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, MapEnvironment};
+
+    /// GeoServer's own example, and geOrchestra's.
+    const FILE: &str = "\
+        # global\nows.global=100\nows.wms.getmap = 10\nows.wfs.getfeature.application/msexcel: 4\nuser=6\nuser.ows.wms.getmap=30/s\n\
+        ip.10.0.0.1=30\nip.blacklist=10.0.0.9, \\\n  10.1.*\nows.gwc=8\nows.priority.http=ctrl-flow-priority,0\n# timeout=60\n\
+        timeout=120\nuser=10\nows.wms.getmaps=3\nsome.other=\"x\"\n";
+
+    #[test]
+    fn every_rule_is_taken_over_or_stays_as_a_comment_with_the_reason() {
+        insta::assert_snapshot!(limits(&properties(FILE)), @r#"
+        [limits]
+        queue_timeout = "120s"
+        control_flow = [
+            "ows.global=100",
+            "ows.wms.getmap=10",
+            "ows.wfs.getfeature.application/msexcel=4",
+            # left out, because it is given again below: user=6
+            "user.ows.wms.getmap=30/s",
+            "ip.10.0.0.1=30",
+            "ip.blacklist=10.0.0.9, 10.1.*",
+            "ows.gwc=8",
+            "ows.priority.http=ctrl-flow-priority,0",
+            "user=10",
+            # left out: ows.wms.getmaps=3
+            # `ows.wms.getmaps`: its service has no operation `getmaps`
+            # left out: some.other="x"
+            # unknown rule `some.other`: rules begin with `ows.`, `user`, `ip` or `timeout`
+        ]
+        "#);
+    }
+
+    #[test]
+    fn what_is_printed_is_a_configuration() {
+        let cluster = "[upstreams.main]\nurl = 'http://10.0.0.1'\nrole = 'main'\n[upstreams.a]\nurl = 'http://10.0.0.2'\n";
+        let text = format!("{cluster}{HEAD}{}", limits(&properties(FILE)));
+        let loaded = Config::load(Path::new("f"), &MapEnvironment::new().file("f", text.as_str()));
+        let limits = loaded.unwrap_or_else(|wrong| panic!("{text}\n{wrong}")).config.limits;
+        assert_eq!((limits.control_flow.rules.len(), limits.queue_timeout.as_secs()), (7, 120));
+    }
+
+    #[test]
+    fn other_files_are_not_taken_for_it() {
+        for text in ["", "defaults\n  mode http\n", "server { listen 80; }", "a=b\n"] {
+            assert!(!properties(text).iter().any(is_of_control_flow), "{text}");
+        }
+    }
+}
