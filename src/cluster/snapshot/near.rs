@@ -18,16 +18,20 @@ impl Snapshot {
     }
 
     pub(super) fn nearest(&self, places: &[Place], wish: Wish, tried: &Tried, now: Instant) -> Option<Selection> {
-        let whereabouts = self.keys.whereabouts(wish.key);
         let neighbour = |at: usize| {
             let place = &places[at];
-            let neighbour =
-                || Neighbour { candidate: place.candidate(now), seed: place.seed, is_companion: whereabouts.is(place.seed) };
-            (!place.is_out(tried)).then(neighbour)
+            if place.is_out(tried) {
+                return None;
+            }
+            // The load is read before the note of the key and written after it: whoever sees a companion in the load sees it in
+            // the note, too. The other way round, of two that come at once the second would be passed on by the load of the first.
+            let candidate = place.candidate(now);
+            Some(Neighbour { candidate, seed: place.seed, is_companion: self.keys.whereabouts(wish.key).is(place.seed) })
         };
         let chosen = &places[pick_near(places.len(), neighbour, wish, self.rotation.next())?];
+        let key = self.keys.note(wish.key, chosen.seed);
         let mut selection = chosen.lease()?;
-        selection.lease.keep(self.keys.note(wish.key, chosen.seed));
+        selection.lease.keep(key);
         Some(selection)
     }
 }

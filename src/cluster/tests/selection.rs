@@ -217,3 +217,21 @@ fn the_tiles_of_a_replica_that_is_down_go_elsewhere_and_come_back_with_it() {
     world.live(SLOW_START * 2, |_| Outcome::Success);
     assert_eq!(places(&world), before);
 }
+
+#[test]
+fn tiles_of_one_metatile_that_come_at_the_same_instant_stay_together() {
+    let world = World::up(3);
+    for key in 0..300_u64 {
+        let (snapshot, start) = (world.snapshot(), std::sync::Barrier::new(4));
+        let select = || {
+            start.wait();
+            (0..4).map(|_| tile(&snapshot, key << 32, &Tried::default(), world.now)).collect::<Vec<_>>()
+        };
+        let kept: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(select)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        let places: std::collections::BTreeSet<_> = kept.iter().map(|selection| selection.upstream.id).collect();
+        assert_eq!(places.len(), 1, "key {key}");
+    }
+}
