@@ -73,6 +73,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("classes.NAME.max_body", "+", "+[classes.map]\nmax_body = \"6MB\"\n"),
     ("classes.NAME.served_by", "+", "+[classes.map]\nserved_by = \"main\"\n"),
     ("classes.NAME.affinity", "+", "+[classes.tile]\naffinity = false\n"),
+    ("classes.NAME.coalesce", "+", "+[classes.capabilities]\ncoalesce = \"any-address\"\n"),
     ("classes.NAME.affinity_load_percent", "+", "+[classes.tile]\naffinity_load_percent = 106\n"),
     ("log.format", "+", "+[log]\nformat = \"json\"\n"),
     ("log.access", "+", "+[log]\naccess = \"off\"\n"),

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::units::Size;
-use super::{AccessLog, LogFormat, LogLevel, MainReads, MaxInFlight, PerUser, Priority, StalePolicy};
+use super::{AccessLog, Coalesce, LogFormat, LogLevel, MainReads, MaxInFlight, PerUser, Priority, StalePolicy};
 use crate::ogc::RequestClass;
 
 const fn seconds(seconds: u64) -> Duration {
@@ -203,6 +203,9 @@ pub(super) const AFFINITY: bool = true;
 pub(super) const AFFINITY_LOAD_PERCENT: u32 = 125;
 /// With less than the mean for everybody there would be requests for nobody; with ten times the mean there is no bound.
 pub(super) const AFFINITY_LOADS: RangeInclusive<i64> = 100..=1000;
+
+/// A hundred users who open one map at once are one map; but rules by address (GeoFence has them) are kept.
+pub(super) const COALESCE: Coalesce = Coalesce::SameAddress;
 
 // ---- [log]
 

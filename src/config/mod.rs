@@ -6,6 +6,7 @@
 
 mod catalog;
 mod change;
+mod coalesce;
 pub(crate) mod control_flow;
 mod count;
 mod defaults;
@@ -36,6 +37,7 @@ use crate::ogc::PerClass;
 
 pub use catalog::{Catalog, StalePolicy};
 pub use change::Change;
+pub use coalesce::Coalesce;
 pub use control_flow::{Addressed, ControlFlow, Limit, Operations, PriorityHeader, Rate, Rule, Whose};
 pub use diagnostics::{Diagnostics, Finding};
 pub use effective::Effective;
@@ -153,6 +155,8 @@ pub struct ClassConfig {
     pub priority: Priority,
     /// Requests that belong together go to one upstream; `None` if they do not, or if the class has none such.
     pub affinity: Option<Affinity>,
+    /// Whether identical requests at the same time get one answer.
+    pub coalesce: Coalesce,
 }
 
 /// How far upstreams may differ for the sake of requests that belong together.

@@ -14,7 +14,7 @@ use super::count::Count;
 use super::source::At;
 use super::units::Size;
 use super::value::{FromToml, RawHeaders, Reading, Written};
-use super::{AccessLog, LogFormat, LogLevel, MainReads, Role, StalePolicy};
+use super::{AccessLog, Coalesce, LogFormat, LogLevel, MainReads, Role, StalePolicy};
 
 /// One key's value, if there is one.
 #[derive(Clone, Debug, Default)]
@@ -152,6 +152,7 @@ table!(RawClass {
     served_by: String,
     affinity: bool,
     affinity_load_percent: i64,
+    coalesce: Coalesce,
 });
 
 table!(RawLog { format: LogFormat, access: AccessLog, level: LogLevel });

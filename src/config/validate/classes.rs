@@ -6,7 +6,7 @@ use crate::config::diagnostics::{Problem, suggestion};
 use crate::config::raw::{Named, RawClass};
 use crate::config::source::At;
 use crate::config::value::Written;
-use crate::config::{Affinity, ClassConfig, ServedBy, UpstreamName, defaults};
+use crate::config::{Affinity, ClassConfig, Coalesce, ServedBy, UpstreamName, defaults};
 use crate::ogc::{PerClass, RequestClass};
 
 /// Who may serve a class.
@@ -66,6 +66,7 @@ impl Check<'_> {
             served_by: self.served_by(&key("served_by"), class, raw, upstreams),
             priority: self.priority(&key("priority"), &raw.priority, defaults::priority(class)),
             affinity: self.affinity(class, raw),
+            coalesce: self.coalesce(class, raw),
         }
     }
 
@@ -81,6 +82,15 @@ impl Check<'_> {
         let (default, range) = (defaults::AFFINITY_LOAD_PERCENT, defaults::AFFINITY_LOADS);
         let load_percent = self.count(&load_key, &raw.affinity_load_percent, default, range);
         is_on.then_some(Affinity { load_percent })
+    }
+
+    fn coalesce(&mut self, class: RequestClass, raw: &RawClass) -> Coalesce {
+        let key = format!("classes.{class}.coalesce");
+        if matches!(class, RequestClass::Tile | RequestClass::Map | RequestClass::Capabilities) {
+            return self.value(&key, &raw.coalesce, defaults::COALESCE);
+        }
+        self.only_for(&key, raw.coalesce.at(), "`classes.tile`, `classes.map` and `classes.capabilities`");
+        Coalesce::Off
     }
 
     /// Refuses a key that this class does not have.
