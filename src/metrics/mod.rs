@@ -47,6 +47,8 @@ const _: () = assert!(ABORTS < STRIDE);
 pub struct Metrics {
     shards: Shards,
     by_class: Sharded,
+    /// Requests that got the answer to another, by class.
+    coalesced: Sharded,
     /// Requests that no upstream answered.
     no_upstream: UpstreamMetrics,
     upstreams: Mutex<BTreeMap<UpstreamName, Arc<UpstreamMetrics>>>,
@@ -65,6 +67,7 @@ impl Metrics {
         Arc::new(Self {
             shards,
             by_class: Sharded::new(STRIDE * classes, shards),
+            coalesced: Sharded::new(classes, shards),
             no_upstream: UpstreamMetrics::new(shards),
             upstreams: Mutex::default(),
             refusals: Labelled::new(classes, shards),
@@ -121,6 +124,11 @@ impl Metrics {
     /// The client left before its answer was complete.
     pub fn client_aborted(&self, class: RequestClass) {
         self.by_class.add(first_cell(class) + ABORTS, 1);
+    }
+
+    /// A request got the answer to another, identical one.
+    pub fn coalesced(&self, class: RequestClass) {
+        self.coalesced.add(class.index(), 1);
     }
 
     /// An upstream answered with an OGC exception.

@@ -44,7 +44,10 @@ impl Metrics {
             let count = self.by_class.sum(first_cell(class) + ABORTS);
             counter_sample(&[("class", class.as_str())], count)
         });
+        let coalesced = [RequestClass::Tile, RequestClass::Map, RequestClass::Capabilities]
+            .map(|class| counter_sample(&[("class", class.as_str())], self.coalesced.sum(class.index())));
         vec![
+            family("geofront_coalesced_total", "Requests that got the answer to an identical one.", COUNTER, coalesced),
             family("geofront_request_seconds", "Time from a request's arrival to its end.", MetricType::HISTOGRAM, totals),
             family("geofront_client_aborts_total", "Clients that left before their answer was complete.", COUNTER, aborts),
             family("geofront_refused_total", "Requests that geofront answered itself.", COUNTER, by_reason(&self.refusals)),
