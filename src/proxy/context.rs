@@ -9,6 +9,7 @@ use crate::config::ClassConfig;
 use crate::ogc::{Classified, RequestClass, Retryable};
 
 use super::body_prefix::BodyPrefix;
+use super::coalesce::{Leading, SharedAnswer};
 use super::evidence::Witness;
 use super::handles::Handles;
 use super::request_id::RequestId;
@@ -40,6 +41,10 @@ pub struct Context {
     pub(super) doubt: Doubt,
     /// The attempt under way, or the last one.
     pub(super) attempt: Option<Attempt>,
+    /// Identical requests may be waiting for this one's answer.
+    pub(super) leading: Option<Leading>,
+    /// The client got the answer to another, identical request.
+    pub(super) shared: Option<Arc<SharedAnswer>>,
     /// What we answer if no other attempt follows.
     pub(super) refusal: Option<Refusal>,
     /// The client got our answer.
@@ -77,6 +82,8 @@ impl Context {
             reads_from_main: false,
             doubt: Doubt::None,
             attempt: None,
+            leading: None,
+            shared: None,
             refusal: None,
             is_refused: false,
             _running: running,
@@ -133,6 +140,11 @@ impl Attempt {
             is_reported: false,
             failure: None,
         }
+    }
+
+    /// Nothing is known against its answer.
+    pub(super) fn is_unblemished(&self) -> bool {
+        !self.is_exception && self.failure.is_none()
     }
 }
 

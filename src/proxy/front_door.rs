@@ -9,6 +9,7 @@ use pingora::{BError, Error, ErrorSource, ErrorType};
 
 use super::access_log::AccessLog;
 use super::budget::RetryBudget;
+use super::coalesce::{Coalescing, Leading};
 use super::context::{Attempt, Context};
 use super::failure;
 use super::handles::Handles;
@@ -40,6 +41,7 @@ pub(super) struct Parts {
     pub(super) opinions: OpinionBudget,
     pub(super) writers: Writers,
     pub(super) running: RunningRequests,
+    pub(super) coalescing: Coalescing,
 }
 
 /// An answer of an upstream that we do not pass on, because another upstream may do better.
@@ -62,6 +64,7 @@ impl FrontDoor {
             opinions: OpinionBudget::new(Instant::now()),
             writers: Writers::default(),
             running: RunningRequests::default(),
+            coalescing: Coalescing::default(),
         };
         Self { parts: Arc::new(parts) }
     }
@@ -85,6 +88,7 @@ impl FrontDoor {
     /// The next attempt's upstream, or the refusal that ends the request.
     pub(super) fn choose(&self, ctx: &mut Context) -> pingora::Result<Box<HttpPeer>> {
         ctx.attempt = None;
+        ctx.leading.iter_mut().for_each(Leading::start_over);
         let now = Instant::now();
         let selection = match self.select(ctx, now) {
             Ok(selection) => selection,

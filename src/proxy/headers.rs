@@ -97,7 +97,7 @@ fn strip_claims(request: &mut RequestHeader) {
 
 /// Whether this header is the word of a proxy. `name` is lower case; `_` counts as `-`, because what maps headers to variables
 /// behind a container does not tell them apart.
-fn is_claim(name: &str) -> bool {
+pub(super) fn is_claim(name: &str) -> bool {
     if names_a_user(name) {
         return true;
     }

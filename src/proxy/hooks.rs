@@ -81,7 +81,7 @@ impl ProxyHttp for FrontDoor {
         if content_length(request).is_some_and(|length| length > ctx.class_config().max_body) {
             return Err(self.refuse(ctx, Refusal::BodyTooLarge));
         }
-        Ok(false)
+        self.share(session, ctx).await
     }
 
     async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
@@ -144,7 +144,9 @@ impl ProxyHttp for FrontDoor {
         if response.status.is_informational() {
             return Ok(());
         }
-        self.judge_head(session, response, ctx)
+        self.judge_head(session, response, ctx)?;
+        self.keep_head(session, response, ctx);
+        Ok(())
     }
 
     fn upstream_response_body_filter(
@@ -155,6 +157,7 @@ impl ProxyHttp for FrontDoor {
         ctx: &mut Context,
     ) -> Result<Option<Duration>> {
         self.judge_body(session, body.as_deref(), end_of_stream, ctx)?;
+        self.keep_body(session, body.as_ref(), end_of_stream, ctx);
         Ok(None)
     }
 
@@ -183,11 +186,14 @@ impl ProxyHttp for FrontDoor {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+        // Whoever waits for this answer does not wait for its client to take the refusal.
+        ctx.leading = None;
         FailToProxy { error_code: refuse::answer(session, error, ctx).await, can_reuse_downstream: false }
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
         record::finish(self, session, error, ctx);
+        self.conclude_flight(session, error, ctx);
     }
 
     /// Everything Pingora would say about a failed request is in its access line.
@@ -206,7 +212,7 @@ pub(super) fn peer(session: &Session) -> IpAddr {
     address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SocketAddr::ip)
 }
 
-fn client_view<'a>(session: &Session, ctx: &'a Context) -> ClientView<'a> {
+pub(super) fn client_view<'a>(session: &Session, ctx: &'a Context) -> ClientView<'a> {
     ClientView {
         peer: peer(session),
         local: session.server_addr().and_then(|address| address.as_inet()).copied(),

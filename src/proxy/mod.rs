@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  early_request_filter   limits that Pingora leaves open (keep-alive, body, write)
-//!  request_filter         classify; refuse what no upstream may see
+//!  request_filter         classify; refuse what no upstream may see; follow an identical request that is under way
 //!  upstream_peer          select -> Attempt with its Lease           <-- again for a retry
 //!  upstream_request_*     headers for GeoServer; the body's limit
 //!  upstream_response_*    evidence about the upstream, hints about the catalog; a bad answer nobody has seen yet is tried
@@ -17,6 +17,7 @@ pub mod access_log;
 mod body_prefix;
 pub mod budget;
 mod client_stream;
+mod coalesce;
 mod connection;
 mod context;
 pub mod evidence;

@@ -11,6 +11,7 @@ use super::failure;
 use super::front_door::FrontDoor;
 use super::hooks::peer;
 use super::refuse;
+use crate::config::UpstreamName;
 use crate::ogc::Service;
 
 /// Called once for every request that had a context, whatever became of it.
@@ -61,7 +62,7 @@ fn count(front_door: &FrontDoor, session: &Session, ctx: &Context, total: Durati
 fn write_line(front_door: &FrontDoor, session: &Session, ctx: &Context, total: Duration, end: End) {
     let request = session.req_header();
     let target = request.raw_path();
-    let attempt = ctx.attempt.as_ref();
+    let (attempt, shared) = (ctx.attempt.as_ref(), ctx.shared.as_deref());
     let user = request.headers.get("sec-username").filter(|_| ctx.is_trusted);
     front_door.parts.access_log.log(&Record {
         time: SystemTime::now().checked_sub(total).unwrap_or(SystemTime::UNIX_EPOCH),
@@ -74,7 +75,11 @@ fn write_line(front_door: &FrontDoor, session: &Session, ctx: &Context, total: D
         service: ctx.classified.service.map(Service::as_str),
         operation: ctx.classified.operation,
         layer: ctx.classified.layer.map(|span| span.of(target)),
-        upstream: attempt.map(|attempt| attempt.upstream.name.as_str()),
+        upstream: attempt
+            .map(|attempt| &attempt.upstream.name)
+            .or_else(|| shared.map(|answer| &answer.upstream))
+            .map(UpstreamName::as_str),
+        coalesced: shared.map(|answer| answer.leader.as_str()),
         attempts: ctx.attempts,
         queue: None,
         connect: attempt.and_then(|attempt| attempt.connected),

@@ -33,6 +33,7 @@ pub(super) fn write(record: &Record<'_>, format: LogFormat, out: &mut Vec<u8>) {
     line.word("operation", record.operation);
     line.name("layer", record.layer);
     line.word("upstream", record.upstream);
+    line.name("coalesced", record.coalesced.map(str::as_bytes));
     line.number("attempts", Some(record.attempts.into()));
     line.millis("queue_ms", record.queue);
     line.millis("connect_ms", record.connect);
@@ -237,6 +238,7 @@ mod tests {
             operation: Some("GetMap"),
             layer: Some(b"geor:roads"),
             upstream: Some("slave1"),
+            coalesced: None,
             attempts: 2,
             queue: Some(Duration::ZERO),
             connect: None,
@@ -263,7 +265,7 @@ mod tests {
         assert_eq!(
             line(&record(b"/geoserver/wms?request=GetMap", None), LogFormat::Logfmt),
             "time=2026-11-18T11:06:40.123Z id=7f3a client=192.0.2.7 method=GET path=/geoserver/wms?request=GetMap status=200 \
-             class=map service=wms operation=GetMap layer=geor:roads upstream=slave1 attempts=2 queue_ms=0.000 connect_ms=- \
+             class=map service=wms operation=GetMap layer=geor:roads upstream=slave1 coalesced=- attempts=2 queue_ms=0.000 connect_ms=- \
              first_byte_ms=12.345 total_ms=13.006 bytes=20480 end=ok user=-\n"
         );
     }
@@ -277,7 +279,7 @@ mod tests {
         assert_eq!(value["first_byte_ms"], 12.345);
         assert_eq!(value["bytes"], 20480);
         assert_eq!(value["user"], "jo");
-        assert_eq!(value.as_object().unwrap().len(), 19);
+        assert_eq!(value.as_object().unwrap().len(), 20);
     }
 
     #[test]

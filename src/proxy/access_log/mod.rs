@@ -35,6 +35,8 @@ pub struct Record<'a> {
     pub layer: Option<&'a [u8]>,
     /// The one whose answer the client got, or the last that was tried.
     pub upstream: Option<&'a str>,
+    /// The request whose answer the client got a copy of.
+    pub coalesced: Option<&'a str>,
     pub attempts: u32,
     pub queue: Option<Duration>,
     pub connect: Option<Duration>,
@@ -125,6 +127,7 @@ mod tests {
             operation: None,
             layer: None,
             upstream: None,
+            coalesced: None,
             attempts: 1,
             queue: None,
             connect: None,

@@ -1,0 +1,212 @@
+//! Who leads, who follows, and that nobody is left waiting.
+
+use bytes::Bytes;
+use futures::FutureExt;
+use pingora::http::ResponseHeader;
+
+use super::super::answer::Kept;
+use super::*;
+use crate::config::UpstreamName;
+use crate::proxy::request_id::RequestId;
+
+const PATIENCE: Duration = Duration::from_secs(90);
+
+fn flights() -> Arc<Flights> {
+    Arc::new(Flights::default())
+}
+
+#[track_caller]
+fn lead(flights: &Arc<Flights>, description: &[u8]) -> Leader {
+    match flights.board(description) {
+        Boarding::Leads(leader) => leader,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn follow(flights: &Arc<Flights>, description: &[u8]) -> Follower {
+    match flights.board(description) {
+        Boarding::Follows(follower) => follower,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn answer(flights: &Arc<Flights>, body: &'static [u8]) -> Arc<SharedAnswer> {
+    let mut head = ResponseHeader::build(200, None).unwrap();
+    head.insert_header("Content-Length", body.len()).unwrap();
+    let mut kept = Kept::new(head, false, flights.claim());
+    assert!(kept.add(&Bytes::from_static(body)));
+    Arc::new(kept.whole(UpstreamName::new("slave1").unwrap(), RequestId::fresh()).unwrap())
+}
+
+/// What a follower knows now.
+fn now(follower: &Follower) -> Option<Option<Arc<SharedAnswer>>> {
+    follower.answer(PATIENCE).now_or_never()
+}
+
+fn is_empty(flights: &Flights) -> bool {
+    flights.shards.iter().all(|shard| shard.lock().is_empty()) && flights.kept.load(Ordering::Relaxed) == 0
+}
+
+#[tokio::test]
+async fn those_of_one_description_get_one_answer_and_others_do_not() {
+    let flights = flights();
+    let leader = lead(&flights, b"a");
+    let followers = [follow(&flights, b"a"), follow(&flights, b"a")];
+    let _another = lead(&flights, b"b");
+    assert!(followers.iter().all(|follower| now(follower).is_none()));
+    assert!(leader.begin());
+    leader.land(answer(&flights, b"map"));
+    for follower in &followers {
+        assert_eq!(follower.answer(PATIENCE).await.unwrap().body.concat(), b"map");
+    }
+}
+
+#[tokio::test]
+async fn waiting_followers_hear_of_the_landing_and_of_the_failure() {
+    let flights = flights();
+    for lands in [true, false] {
+        let leader = lead(&flights, b"a");
+        let follower = follow(&flights, b"a");
+        let waiting = tokio::spawn(async move { follower.answer(PATIENCE).await.is_some() });
+        tokio::task::yield_now().await;
+        if lands {
+            leader.land(answer(&flights, b"map"));
+        } else {
+            drop(leader);
+        }
+        assert_eq!(waiting.await.unwrap(), lands);
+    }
+    assert!(is_empty(&flights));
+}
+
+#[tokio::test]
+async fn a_leader_that_panics_releases_its_followers() {
+    let flights = flights();
+    let leader = lead(&flights, b"a");
+    let follower = follow(&flights, b"a");
+    let hook = tokio::spawn(async move {
+        let _leader = leader;
+        panic!("injected");
+    });
+    assert!(hook.await.is_err());
+    assert!(follower.answer(PATIENCE).await.is_none());
+}
+
+#[test]
+fn after_the_end_of_a_flight_the_next_one_leads() {
+    let flights = flights();
+    lead(&flights, b"a").land(answer(&flights, b"map"));
+    drop(lead(&flights, b"a"));
+    drop(lead(&flights, b"a"));
+    assert!(is_empty(&flights));
+}
+
+#[test]
+fn an_answer_that_nobody_waits_for_is_not_kept_and_later_requests_lead() {
+    let flights = flights();
+    let leader = lead(&flights, b"a");
+    drop(follow(&flights, b"a"));
+    assert!(!leader.begin());
+    let next = lead(&flights, b"a");
+    // The end of the first does not end the second.
+    drop(leader);
+    let _follower = follow(&flights, b"a");
+    assert!(next.begin());
+}
+
+#[tokio::test(start_paused = true)]
+async fn followers_do_not_wait_for_a_slow_rest_but_do_for_another_attempt() {
+    let flights = flights();
+    let leader = lead(&flights, b"a");
+    let follower = follow(&flights, b"a");
+    assert!(leader.begin());
+    leader.wait_again();
+    assert!(tokio::time::timeout(REST * 2, follower.answer(PATIENCE)).await.is_err(), "it still waits");
+    assert!(leader.begin());
+    let began = tokio::time::Instant::now();
+    assert!(follower.answer(PATIENCE).await.is_none());
+    assert_eq!(began.elapsed(), REST);
+}
+
+#[tokio::test(start_paused = true)]
+async fn patience_ends() {
+    let flights = flights();
+    let _leader = lead(&flights, b"a");
+    assert!(follow(&flights, b"a").answer(PATIENCE).await.is_none());
+}
+
+#[test]
+fn followers_and_flights_are_bounded() {
+    let flights = flights();
+    let leader = lead(&flights, b"a");
+    let followers: Vec<_> = (0..MOST_FOLLOWERS).map(|_| follow(&flights, b"a")).collect();
+    assert!(matches!(flights.board(b"a"), Boarding::GoesAlone));
+    drop(followers);
+    drop(follow(&flights, b"a"));
+    drop(leader);
+    let leaders: Vec<_> = (0..MOST_FLIGHTS * 2).map(|number| flights.board(&number.to_le_bytes())).collect();
+    let leading = leaders.iter().filter(|boarding| matches!(boarding, Boarding::Leads(_))).count();
+    assert!(leading <= MOST_FLIGHTS && leading > MOST_FLIGHTS / 2, "{leading}");
+    drop(leaders);
+    assert!(is_empty(&flights));
+}
+
+#[test]
+fn what_all_keep_together_is_bounded_and_comes_back() {
+    let flights = flights();
+    let mut claims: Vec<_> = (0..MOST_KEPT / MOST_BODY + 3).map(|_| flights.claim()).collect();
+    let granted = claims.iter_mut().filter_map(|claim| claim.grow(MOST_BODY).then_some(())).count();
+    assert_eq!(granted, MOST_KEPT / MOST_BODY);
+    assert!(!flights.claim().grow(1));
+    drop(claims);
+    assert!(flights.claim().grow(MOST_BODY));
+    assert!(is_empty(&flights));
+}
+
+#[test]
+fn an_answer_takes_its_room_until_the_last_has_it() {
+    let flights = flights();
+    let answer = answer(&flights, b"map");
+    let copy = Arc::clone(&answer);
+    drop(answer);
+    assert!(flights.kept.load(Ordering::Relaxed) > 0);
+    drop(copy);
+    assert!(is_empty(&flights));
+}
+
+/// Leaders that end in every way and followers that leave, from many threads: everybody who waits hears the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn in_a_crowd_nobody_is_left_waiting() {
+    let flights = flights();
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..4000_usize {
+        let flights = Arc::clone(&flights);
+        tasks.spawn(async move {
+            match flights.board(&[(number % 3) as u8]) {
+                Boarding::Leads(leader) => {
+                    tokio::task::yield_now().await;
+                    match number % 4 {
+                        0 => drop(leader),
+                        _ if !leader.begin() => {}
+                        1 => {
+                            leader.wait_again();
+                            tokio::task::yield_now().await;
+                        }
+                        _ => leader.land(answer(&flights, b"map")),
+                    }
+                }
+                Boarding::Follows(follower) if number % 5 == 0 => drop(follower),
+                Boarding::Follows(follower) => {
+                    let heard = tokio::time::timeout(Duration::from_secs(10), follower.answer(PATIENCE)).await;
+                    assert!(heard.is_ok(), "a follower was forgotten");
+                }
+                Boarding::GoesAlone => {}
+            }
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap();
+    }
+    assert!(is_empty(&flights));
+}

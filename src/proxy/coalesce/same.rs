@@ -1,0 +1,262 @@
+//! What two requests must have in common to get one answer: everything that could change it.
+//!
+//! The description holds the method, the target and every header byte for byte, as GeoServer will see them, except the few of
+//! [`NOT_COUNTED`]. A header that nobody here has heard of counts. So do the user (`sec-*`, `Authorization`, cookies), what the
+//! client accepts, what it has (`If-*`, `Range`), and the names that end up in capabilities (`Host`, `X-Forwarded-*`). The
+//! client's address counts too, unless the configuration says that nothing behind us looks at it: GeoFence has rules by address.
+//!
+//! Descriptions are compared in full. A hash of them, however good, would leave the question whether one user can make a request
+//! that is taken for another's.
+
+use std::net::IpAddr;
+
+use http::Method;
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, TRANSFER_ENCODING, UPGRADE};
+use pingora::http::RequestHeader;
+
+use crate::proxy::headers::{self, ClientView};
+
+/// Requests with more are not shared.
+const MOST_BYTES: usize = 8 << 10;
+
+/// What cannot change an answer of GeoServer's. The program that asks: GeoServer does not look at it, and Tomcat does at most to
+/// leave out the compression. What is meant for the connection. And the names that requests go by in logs and traces, which
+/// differ for each.
+const NOT_COUNTED: [&str; 13] = [
+    "user-agent",
+    "keep-alive",
+    "proxy-connection",
+    "x-request-id",
+    "x-correlation-id",
+    "traceparent",
+    "tracestate",
+    "b3",
+    "x-b3-traceid",
+    "x-b3-spanid",
+    "x-b3-parentspanid",
+    "x-b3-sampled",
+    "x-b3-flags",
+];
+
+/// Where a trusted peer tells the client's address.
+const ADDRESSES: [&str; 4] = ["x-forwarded-for", "x-real-ip", "x-client-ip", "true-client-ip"];
+
+/// Who asks, beside what the request says.
+pub(super) struct Asker<'a> {
+    pub(super) client: ClientView<'a>,
+    /// Where it counts.
+    pub(super) address: Option<IpAddr>,
+    /// Writes that had ended when the request came.
+    pub(super) writes: u64,
+}
+
+/// Appends the description. False if this request shares with nobody, whatever stands in `out` then.
+pub(super) fn describe(request: &RequestHeader, asker: &Asker<'_>, out: &mut Vec<u8>) -> bool {
+    let is_read = matches!(request.method, Method::GET | Method::HEAD) && !has_more_than_a_head(&request.headers);
+    if !is_read || is_long(request) {
+        return false;
+    }
+    let mut part = |bytes: &[u8]| {
+        out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+        out.extend_from_slice(bytes);
+    };
+    part(request.method.as_str().as_bytes());
+    part(request.raw_path());
+    for (name, value) in request.headers.iter().filter(|(name, value)| counts(name.as_str(), value.as_bytes(), asker)) {
+        part(name.as_str().as_bytes());
+        part(value.as_bytes());
+    }
+    // What we add on the way: see `headers`.
+    part(&[u8::from(asker.client.trusted), u8::from(asker.client.tls)]);
+    part(&asker.writes.to_le_bytes());
+    if let Some(address) = asker.address {
+        part(address.to_canonical().to_string().as_bytes());
+    }
+    if let (None, Some(local)) = (request.headers.get(HOST), asker.client.local) {
+        part(local.to_string().as_bytes());
+    }
+    true
+}
+
+/// Counted first, so that a buffer that is used again stays small.
+fn is_long(request: &RequestHeader) -> bool {
+    let headers = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+    request.raw_path().len() + headers.sum::<usize>() > MOST_BYTES
+}
+
+/// A body, or the wish for something else than an answer.
+fn has_more_than_a_head(headers: &HeaderMap) -> bool {
+    let has_body = headers.contains_key(TRANSFER_ENCODING) || headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
+    has_body || headers.contains_key(EXPECT) || headers.contains_key(UPGRADE)
+}
+
+fn counts(name: &str, value: &[u8], asker: &Asker<'_>) -> bool {
+    // Not passed on: see `headers`.
+    let is_removed = !asker.client.trusted && headers::is_claim(name);
+    let is_address = asker.address.is_none() && ADDRESSES.contains(&name);
+    !(is_removed || is_address || NOT_COUNTED.contains(&name) || is_about_the_connection(name, value))
+}
+
+/// `Connection` can also name headers that are to be removed; then it counts.
+fn is_about_the_connection(name: &str, value: &[u8]) -> bool {
+    name == CONNECTION.as_str() && (value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close"))
+}
+
+/// Whether an answer that varies by this header may be shared by requests of one description.
+pub(super) fn is_in_the_description(header: &str) -> bool {
+    let is_left_out = |name: &str| name.eq_ignore_ascii_case(header);
+    header != "*" && !NOT_COUNTED.iter().chain(&ADDRESSES).any(|name| is_left_out(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::request_id::RequestId;
+
+    const TARGET: &str = "/geoserver/wms?service=WMS&request=GetMap";
+
+    struct Asked {
+        method: &'static str,
+        target: &'static str,
+        headers: Vec<(&'static str, &'static str)>,
+        is_trusted: bool,
+        address: Option<&'static str>,
+        writes: u64,
+    }
+
+    impl Default for Asked {
+        fn default() -> Self {
+            let headers = vec![("Host", "maps.example.org"), ("Accept", "image/png")];
+            Self { method: "GET", target: TARGET, headers, is_trusted: false, address: Some("192.0.2.7"), writes: 0 }
+        }
+    }
+
+    impl Asked {
+        fn with(name: &'static str, value: &'static str) -> Self {
+            let mut asked = Self::default();
+            asked.headers.push((name, value));
+            asked
+        }
+
+        fn trusted(self) -> Self {
+            Self { is_trusted: true, ..self }
+        }
+
+        fn description(&self) -> Option<Vec<u8>> {
+            let mut request = RequestHeader::build(self.method, self.target.as_bytes(), None).unwrap();
+            for (name, value) in &self.headers {
+                request.append_header(*name, *value).unwrap();
+            }
+            let id = RequestId::fresh();
+            let client = ClientView {
+                peer: "192.0.2.1".parse().unwrap(),
+                local: Some("10.0.0.1:8080".parse().unwrap()),
+                trusted: self.is_trusted,
+                tls: false,
+                http10: false,
+                request_id: &id,
+            };
+            let address = self.address.map(|address| address.parse().unwrap());
+            let mut out = Vec::new();
+            describe(&request, &Asker { client, address, writes: self.writes }, &mut out).then_some(out)
+        }
+    }
+
+    #[test]
+    fn what_may_change_the_answer_tells_requests_apart() {
+        for (name, value) in [
+            ("sec-username", "ada"),
+            ("sec-roles", "ROLE_USER"),
+            ("imp-username", "ada"),
+            ("Authorization", "Basic eA=="),
+            ("Cookie", "JSESSIONID=1"),
+            ("Accept", "image/jpeg"),
+            ("Accept-Encoding", "gzip"),
+            ("Accept-Language", "fr"),
+            ("Range", "bytes=0-9"),
+            ("If-Modified-Since", "Thu, 01 Jan 2026 00:00:00 GMT"),
+            ("If-None-Match", "\"x\""),
+            ("Cache-Control", "no-cache"),
+            ("Origin", "https://a.example"),
+            ("Referer", "https://a.example/"),
+            ("X-Forwarded-Host", "a.example"),
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Path", "/maps"),
+            ("X-Forwarded-For", "203.0.113.9"),
+            ("Forwarded", "host=a.example"),
+            ("X-Anything-Else", "1"),
+            ("Connection", "close, Accept"),
+        ] {
+            let described = Asked::with(name, value).trusted().description();
+            assert_ne!(described, Asked::default().trusted().description(), "{name}");
+            assert!(described.is_some(), "{name}");
+        }
+        let others = [
+            Asked { method: "HEAD", ..Asked::default() },
+            Asked { target: "/geoserver/wms?service=WMS&request=GetMap&a", ..Asked::default() },
+            Asked { address: Some("192.0.2.8"), ..Asked::default() },
+            Asked { writes: 1, ..Asked::default() },
+            Asked::default().trusted(),
+        ];
+        for other in others {
+            assert_ne!(other.description(), Asked::default().description());
+        }
+    }
+
+    #[test]
+    fn what_cannot_change_the_answer_does_not() {
+        for (name, value) in [
+            ("User-Agent", "a browser"),
+            ("X-Request-Id", "1"),
+            ("traceparent", "00-1-2-01"),
+            ("Connection", "keep-alive"),
+            ("Connection", "Close"),
+            ("Keep-Alive", "timeout=5"),
+        ] {
+            assert_eq!(Asked::with(name, value).trusted().description(), Asked::default().trusted().description(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_stranger_claims_is_not_passed_on_and_so_tells_nothing() {
+        for (name, value) in [("sec-username", "ada"), ("X-Forwarded-For", "203.0.113.9"), ("X-Forwarded-Host", "a")] {
+            assert_eq!(Asked::with(name, value).description(), Asked::default().description(), "{name}");
+        }
+    }
+
+    #[test]
+    fn where_the_address_does_not_matter_clients_of_different_addresses_are_alike() {
+        let anywhere = || Asked { address: None, ..Asked::default() };
+        let via_proxy = |address| {
+            let mut asked = Asked::with("X-Forwarded-For", address).trusted();
+            asked.address = None;
+            asked
+        };
+        assert_eq!(via_proxy("203.0.113.9").description(), via_proxy("203.0.113.10").description());
+        assert_ne!(via_proxy("203.0.113.9").description(), anywhere().description());
+        assert_ne!(anywhere().description(), Asked::default().description());
+    }
+
+    #[test]
+    fn parts_cannot_be_shifted_from_one_to_the_next() {
+        let (left, right) = (Asked::with("A", "bc").trusted(), Asked::with("Ab", "c").trusted());
+        assert_ne!(left.description(), right.description());
+    }
+
+    #[test]
+    fn requests_with_more_than_a_head_and_writes_are_shared_with_nobody() {
+        for (name, value) in
+            [("Content-Length", "3"), ("Transfer-Encoding", "chunked"), ("Expect", "100-continue"), ("Upgrade", "h2c")]
+        {
+            assert_eq!(Asked::with(name, value).description(), None, "{name}");
+        }
+        assert_eq!(Asked { method: "POST", ..Asked::default() }.description(), None);
+        assert!(Asked::with("Content-Length", "0").description().is_some());
+    }
+
+    #[test]
+    fn a_description_that_is_too_long_is_none() {
+        let long: &'static str = Box::leak("x".repeat(MOST_BYTES).into_boxed_str());
+        assert_eq!(Asked::with("Cookie", long).description(), None);
+    }
+}
