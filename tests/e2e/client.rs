@@ -66,6 +66,13 @@ impl Client {
         tokio::time::timeout(PATIENCE, self.read_answer()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
 
+    /// The next answer, of which only the head comes.
+    pub(crate) async fn head(&mut self) -> io::Result<Answer> {
+        let (status, headers) =
+            tokio::time::timeout(PATIENCE, self.read_head()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        Ok(Answer { status, headers, body: Vec::new(), is_complete: true })
+    }
+
     /// The next interim answer (1xx).
     pub(crate) async fn interim(&mut self) -> io::Result<u16> {
         let head =

@@ -7,7 +7,7 @@ use geofront::geosim::{Behaviour, Fault, Instance};
 use geofront::ogc::RequestClass;
 
 use super::load::Load;
-use super::requests::{CAPABILITIES, FEATURES, MAP};
+use super::requests::{CAPABILITIES, FEATURES, MAP, MAP_130};
 use super::rig::{Plan, upstream};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,7 +48,7 @@ async fn health_mode_and_counts_survive_a_reload() {
     rig.replicas[2].suffers(Fault::Hang.only(RequestClass::Map));
     let (mut one, mut other) = (rig.client().await, rig.client().await);
     one.send(super::client::get(MAP).as_bytes()).await.unwrap();
-    other.send(super::client::get(MAP).as_bytes()).await.unwrap();
+    other.send(super::client::get(MAP_130).as_bytes()).await.unwrap();
     rig.until("both wait", |rig| rig.in_flight() == 2).await;
     let revision = rig.app.control.snapshot().revision;
     rig.write_config(&rig.config().replace("[upstreams.slave1]", "[upstreams.slave1]\nweight = 50"));
@@ -64,7 +64,7 @@ async fn removing_an_upstream_lets_its_requests_finish() {
     rig.replicas.iter().for_each(|r| r.suffers(Fault::Slow(Duration::from_millis(1_500)).only(RequestClass::Map)));
     let (mut one, mut other) = (rig.client().await, rig.client().await);
     one.send(super::client::get(MAP).as_bytes()).await.unwrap();
-    other.send(super::client::get(MAP).as_bytes()).await.unwrap();
+    other.send(super::client::get(MAP_130).as_bytes()).await.unwrap();
     rig.until("both are under way", |rig| rig.in_flight() == 2).await;
     let without = rig.config().replace(&upstream("slave2", rig.replicas[1].address(), ""), "");
     rig.write_config(&without);

@@ -9,6 +9,7 @@ mod rig;
 
 mod affinity;
 mod catalog;
+mod coalescing;
 mod fidelity;
 mod hardening;
 mod health;

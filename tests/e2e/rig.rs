@@ -97,6 +97,12 @@ impl Plan {
         self
     }
 
+    /// Access lines go to this file.
+    pub(crate) fn access_log(mut self, path: &Path) -> Self {
+        self.more = self.more.replace("access = \"off\"", &format!("access = \"{}\"", path.display()));
+        self
+    }
+
     /// A line of `[health]`.
     pub(crate) fn health(self, line: &str) -> Self {
         let key = line.split('=').next().unwrap_or_default().trim().to_owned();
