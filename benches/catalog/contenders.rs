@@ -84,7 +84,7 @@ impl Front {
             FrontKind::Geofront { program, catalog } => {
                 let log = place.file(&self.name, "access.log").display().to_string();
                 let file =
-                    place.write(&self.name, "toml", &geofront(listen, free_address()?, cluster, catalog.as_deref(), &log))?;
+                    place.write_watched(&self.name, &geofront(listen, free_address()?, cluster, catalog.as_deref(), &log))?;
                 (program.clone(), vec!["run".to_owned(), "--config".to_owned(), file])
             }
         };

@@ -60,9 +60,6 @@ const MAP_TIME: ServiceTime = ServiceTime::LogNormal { median: Duration::from_mi
 const HEAVY_TIME: ServiceTime =
     ServiceTime::Pareto { least: Duration::from_micros(2_666_667), alpha: 1.8, most: Duration::from_secs(60) };
 
-/// What a request is on average, in seconds. The cut takes 0.28 s off the heavy ones' 6 s.
-pub(crate) const MEAN_WORK: f64 = TILES * 0.008 + (1.0 - TILES - HEAVY) * 0.3 + HEAVY * 5.724;
-
 impl Plan {
     pub(crate) fn lasts(&self) -> Duration {
         self.phases.iter().map(|phase| phase.lasts).sum()
@@ -74,12 +71,7 @@ impl Plan {
         let mut arrivals = Vec::new();
         let mut start = Duration::ZERO;
         for phase in &self.phases {
-            let gap = ServiceTime::Exponential { mean: Duration::from_secs_f64(MEAN_WORK / (phase.load * capacity)) };
-            let mut at = start + gap.draw(&dice);
-            while at < start + phase.lasts {
-                arrivals.push(arrival(at, &dice));
-                at += gap.draw(&dice);
-            }
+            arrivals.extend(arrivals_in(start, phase, capacity, &dice));
             start += phase.lasts;
         }
         for burst in &self.bursts {
@@ -89,6 +81,19 @@ impl Plan {
         arrivals.sort_by_key(|arrival| arrival.at);
         arrivals
     }
+}
+
+/// As many as bring the work of `phase`, whatever their number: with few heavy ones the load of a run would else be a matter of luck.
+/// Given their number, the arrivals of a Poisson process are anywhere in the phase with the same chance.
+fn arrivals_in(start: Duration, phase: &Phase, capacity: f64, dice: &Dice) -> Vec<Arrival> {
+    let mut left = phase.load * capacity * phase.lasts.as_secs_f64();
+    let mut arrivals = Vec::new();
+    while left > 0.0 {
+        let arrival = arrival(start + phase.lasts.mul_f64(dice.unit()), dice);
+        left -= arrival.work.as_secs_f64();
+        arrivals.push(arrival);
+    }
+    arrivals
 }
 
 fn arrival(at: Duration, dice: &Dice) -> Arrival {

@@ -66,7 +66,7 @@ impl Front {
             }
             FrontKind::Geofront { program, limits } => {
                 let log = place.file(&self.name, "access.log").display().to_string();
-                let file = place.write(&self.name, "toml", &geofront(listen, free_address()?, cluster, limits, &log))?;
+                let file = place.write_watched(&self.name, &geofront(listen, free_address()?, cluster, limits, &log))?;
                 (program.clone(), vec!["run".to_owned(), "--config".to_owned(), file])
             }
         };

@@ -32,7 +32,7 @@ impl Setting<'_> {
              [log]\naccess = \"{}\"\n",
             log.display()
         );
-        let config = self.place.write(name, "toml", &config)?;
+        let config = self.place.write_watched(name, &config)?;
         let arguments = ["run", "--config", &config];
         self.start(name, program, &arguments, listen)
     }

@@ -62,6 +62,15 @@ impl Place<'_> {
         Ok(path.display().to_string())
     }
 
+    /// The configuration of a geofront, in a folder of its own: its folder is watched, and others write logs into this one.
+    pub(crate) fn write_watched(&self, name: &str, text: &str) -> io::Result<String> {
+        let folder = self.file(name, "d");
+        fs::create_dir_all(&folder)?;
+        let path = folder.join("geofront.toml");
+        fs::write(&path, text)?;
+        Ok(path.display().to_string())
+    }
+
     /// The file of an nginx with one worker, which serves `http`.
     pub(crate) fn nginx_config(&self, name: &str, http: &str) -> io::Result<String> {
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
