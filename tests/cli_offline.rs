@@ -57,7 +57,7 @@ fn assert_golden(name: &str, text: &str) {
 #[test]
 fn help_teaches_what_each_command_does() {
     assert_golden("geofront", &geofront(&["--help"]).out);
-    for command in ["run", "demo", "check", "explain", "import", "status", "drain", "ready", "maintenance", "reload"] {
+    for command in ["run", "demo", "check", "explain", "import", "status", "drain", "ready", "maintenance", "reload", "sync"] {
         let said = geofront(&[command, "--help"]);
         assert_eq!(said.code, 0);
         assert_golden(command, &said.out);
@@ -82,7 +82,9 @@ fn wrong_usage_exits_64_and_says_what_is_wrong() {
 #[test]
 fn nobody_listening_is_said_plainly() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    for (arguments, code) in [(&["status"][..], 2), (&["reload"][..], 1), (&["drain", "replica1"][..], 1)] {
+    for (arguments, code) in
+        [(&["status"][..], 2), (&["reload"][..], 1), (&["sync", "--wait"][..], 1), (&["drain", "replica1"][..], 1)]
+    {
         let said = geofront(&[arguments, &["--admin", &free]].concat());
         let expected = format!("error: geofront does not answer on {free}: is it running? (Connection refused");
         assert!(said.code == code && said.err.starts_with(&expected), "{arguments:?}: {} {}", said.code, said.err);

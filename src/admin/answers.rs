@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{Cause, Mode, UpstreamStatus};
+use crate::cluster::{self, CatalogStatus, Cause, Mode, UpstreamStatus};
 use crate::config::Role;
 
 /// `GET /api/status`.
@@ -23,6 +23,7 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// `null` until the first config reload.
     pub last_reload: Option<LastReload>,
+    pub catalog: Catalog,
     /// In the order of the configuration.
     pub upstreams: Vec<Upstream>,
 }
@@ -33,6 +34,23 @@ pub struct LastReload {
     pub ago_seconds: u64,
     #[serde(flatten)]
     pub outcome: Reload,
+}
+
+/// Whether the main's last change is everywhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Catalog {
+    /// Changes noticed since geofront started; those that came together are one.
+    pub epoch: u64,
+    /// The last one that came to rest: what the replicas are brought to.
+    pub settled: u64,
+    /// The main's `updateSequence` when last read.
+    pub number: Option<u64>,
+    /// Since the last change was noticed; `null` before the first.
+    pub changed_seconds: Option<u64>,
+    /// There are credentials to reload replicas with. Without them freshness is reported, not repaired.
+    pub can_reload: bool,
+    /// Every replica that is up has the last change, and serves.
+    pub done: bool,
 }
 
 /// One upstream of [`Status`].
@@ -67,6 +85,65 @@ pub struct Upstream {
     pub requests_total: u64,
     /// Those among them that ended with a status of 500 or more, or without an answer.
     pub errors_total: u64,
+    pub catalog: UpstreamCatalog,
+}
+
+/// The catalog of one upstream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UpstreamCatalog {
+    /// It has the main's last change, as far as is known. The main always has.
+    pub fresh: bool,
+    /// The epoch whose catalog it holds; `null` if that is older than all that is known of.
+    pub epoch: Option<u64>,
+    /// Its own `updateSequence` when last read. It says nothing about that of another GeoServer.
+    pub number: Option<u64>,
+    /// `no`, `waiting`, `held-back`, `draining`, `reloading`, `testing` or `failed`.
+    pub doing: String,
+    /// `null` until one ended.
+    pub last_reload: Option<CatalogReload>,
+    /// Until the next try after a failed reload.
+    pub retry_seconds: Option<u64>,
+}
+
+/// How the last catalog reload of an upstream ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CatalogReload {
+    pub ago_seconds: u64,
+    /// From the request to the canary; of a failed one, to the failure.
+    pub took_ms: u64,
+    /// Why it failed; `null` if it did not.
+    pub failure: Option<String>,
+}
+
+impl From<&CatalogStatus> for Catalog {
+    fn from(status: &CatalogStatus) -> Self {
+        Self {
+            epoch: status.epoch,
+            settled: status.settled,
+            number: status.number,
+            changed_seconds: status.changed_ago.map(|ago| ago.as_secs()),
+            can_reload: status.can_reload,
+            done: status.is_done,
+        }
+    }
+}
+
+impl From<&cluster::UpstreamCatalog> for UpstreamCatalog {
+    fn from(status: &cluster::UpstreamCatalog) -> Self {
+        let last_reload = |last: &cluster::LastReload| CatalogReload {
+            ago_seconds: last.ago.as_secs(),
+            took_ms: whole_ms(last.took),
+            failure: last.failure.as_ref().map(Cause::to_string),
+        };
+        Self {
+            fresh: status.is_fresh,
+            epoch: status.epoch,
+            number: status.number,
+            doing: status.doing.as_str().to_owned(),
+            last_reload: status.last_reload.as_ref().map(last_reload),
+            retry_seconds: status.retry_in.map(|left| left.as_secs()),
+        }
+    }
 }
 
 impl Upstream {
@@ -89,6 +166,7 @@ impl Upstream {
             last_probe_ms: status.last_probe.map(whole_ms),
             requests_total,
             errors_total,
+            catalog: (&status.catalog).into(),
         }
     }
 }
@@ -144,6 +222,13 @@ pub enum Reload {
     Unchanged { revision: u64 },
     /// The configuration in force stays.
     Refused { error: String },
+}
+
+/// `POST /api/catalog/sync`: every replica is reloaded from now on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SyncOrdered {
+    /// Which every replica will have.
+    pub epoch: u64,
 }
 
 /// Every answer that is not a success.

@@ -12,9 +12,9 @@ use axum::response::{Html, IntoResponse, Response, Sse};
 use prometheus::TEXT_FORMAT;
 use serde::Serialize;
 
-use super::answers::{Failure, ModeOrder, ModeOrdered, Reload, Status, Upstream};
+use super::answers::{Failure, ModeOrder, ModeOrdered, Reload, Status, SyncOrdered, Upstream};
 use super::{AdminState, App};
-use crate::cluster::{ModeError, UpstreamStatus};
+use crate::cluster::{ModeError, SyncError, UpstreamStatus};
 
 /// Keeps proxies and firewalls from closing a quiet event stream, and finds out about listeners that vanished.
 const EVENT_KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -56,6 +56,7 @@ fn status_of(state: &AdminState, now: Instant) -> Status {
         stopping: state.stopping.load(Ordering::Relaxed),
         uptime_seconds: now.saturating_duration_since(state.started).as_secs(),
         last_reload: state.reloads.last(),
+        catalog: (&cluster.catalog).into(),
         upstreams: cluster.upstreams.iter().map(upstream).collect(),
     }
 }
@@ -70,6 +71,14 @@ pub(super) async fn reload_config(State(app): State<App>) -> Response {
         Ok(outcome @ (Reload::Applied { .. } | Reload::Unchanged { .. })) => json(StatusCode::OK, &outcome),
         Ok(outcome @ Reload::Refused { .. }) => json(StatusCode::UNPROCESSABLE_ENTITY, &outcome),
         Err(_) => failure(StatusCode::INTERNAL_SERVER_ERROR, "the config reload ended without an answer: see the log"),
+    }
+}
+
+/// Accepted, not done: a roll takes as long as GeoServer needs. `/api/status` tells how far it is.
+pub(super) async fn sync_catalog(State(app): State<App>) -> Response {
+    match app.state.control.order_sync(Instant::now()) {
+        Ok(epoch) => json(StatusCode::ACCEPTED, &SyncOrdered { epoch }),
+        Err(refused @ SyncError::NoCredentials) => failure(StatusCode::CONFLICT, refused),
     }
 }
 
@@ -105,12 +114,13 @@ pub(super) async fn events(State(app): State<App>, headers: HeaderMap) -> Respon
 
 pub(super) async fn not_found() -> Response {
     let endpoints = "there is: /, /healthz, /readyz, /metrics, /api/status, /api/config, /api/events, \
-        POST /api/upstreams/NAME/mode, POST /api/config/reload";
+        POST /api/upstreams/NAME/mode, POST /api/config/reload, POST /api/catalog/sync";
     failure(StatusCode::NOT_FOUND, endpoints)
 }
 
 pub(super) async fn wrong_method() -> Response {
-    failure(StatusCode::METHOD_NOT_ALLOWED, "reading is GET; /api/upstreams/NAME/mode and /api/config/reload are POST")
+    let methods = "reading is GET; /api/upstreams/NAME/mode, /api/config/reload and /api/catalog/sync are POST";
+    failure(StatusCode::METHOD_NOT_ALLOWED, methods)
 }
 
 pub(super) fn failure(status: StatusCode, error: impl ToString) -> Response {

@@ -31,7 +31,8 @@ pub struct Event {
     /// RFC 3339, UTC.
     pub time: String,
     pub upstream: Option<String>,
-    /// `health`, `ejected`, `half-open`, `returned`, `mode`, `added`, `retired` or `configured`.
+    /// `health`, `ejected`, `half-open`, `returned`, `mode`, `added`, `retired`, `configured`, `catalog-changed`, `stale`,
+    /// `catalog-reload`, `catalog-fresh` or `catalog-reload-failed`.
     pub kind: String,
     /// What changed and why, for people.
     pub text: String,

@@ -10,6 +10,7 @@
 //! GET  /api/events                  server-sent events: every transition
 //! POST /api/upstreams/{name}/mode   answers::ModeOrder
 //! POST /api/config/reload           answers::Reload
+//! POST /api/catalog/sync            answers::SyncOrdered
 //! ```
 //!
 //! [`guard`] decides who may ask, [`listener`] bounds connections, [`api`] answers. Nothing here decides anything about the
@@ -119,6 +120,7 @@ fn router(app: App) -> Router {
         .route("/api/status", get(api::status))
         .route("/api/config", get(api::config))
         .route("/api/config/reload", post(api::reload_config))
+        .route("/api/catalog/sync", post(api::sync_catalog))
         .route("/api/events", get(api::events))
         .route("/api/upstreams/{name}/mode", post(api::set_mode))
         .fallback(api::not_found)

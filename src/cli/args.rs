@@ -12,7 +12,8 @@ pub(super) const DEFAULT_CONFIG: &str = "/etc/geofront/geofront.toml";
 /// The front door of a GeoServer cluster.
 ///
 /// geofront spreads requests over several GeoServers that share one data directory, sends administration and writes to the main
-/// one, takes instances that do not work out of service and back in, and puts edits of its configuration into force while it runs.
+/// one, brings what is changed there to all others, takes instances that do not work out of service and back in, and puts edits of
+/// its configuration into force while it runs.
 #[derive(Debug, Parser)]
 #[command(
     name = "geofront",
@@ -26,6 +27,9 @@ First steps with your own:
   geofront check geofront.toml             is the configuration right?
   geofront run --config geofront.toml      serve
   geofront status                          how are they?
+
+Bring a change to all replicas that GeoServer does not count (others are noticed):
+  geofront sync --wait
 
 Restart one GeoServer without an error for anyone:
   geofront drain replica1 --wait && ssh replica1 systemctl restart tomcat && geofront ready replica1
@@ -50,6 +54,7 @@ pub(super) enum Command {
     Ready(Ready),
     Maintenance(Maintenance),
     Reload(Reload),
+    Sync(Sync),
 }
 
 /// Serve, in the foreground, until stopped
@@ -161,15 +166,19 @@ pub(super) struct Import {
 
 /// Show on one screen how each upstream is
 ///
-/// For every upstream: health (what probes found), mode (what an operator ordered), since when, requests in flight, weight,
-/// requests and errors since geofront started, and why it last changed for the worse.
+/// For every upstream: health (what probes found), mode (what an operator ordered), catalog (whether it has the main's last
+/// change), since when, requests in flight, weight, requests and errors since geofront started, and why it last changed for
+/// the worse. Above them, when the catalog last changed and who has the change.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   geofront status
   geofront status --watch
   geofront status --json | jq '.upstreams[] | select(.eligible | not) | .name'
 
-Exit codes: 0 every upstream gets requests; 1 some do not; 2 no request is served, or geofront does not answer.")]
+Exit codes: 0 every upstream gets requests, or will when its catalog reload is over;
+1 some upstream gets none, or some replica stays stale (its reload failed, nobody could serve
+meanwhile, or there are no credentials to reload it with);
+2 no request is served, or geofront does not answer.")]
 pub(super) struct Status {
     /// As JSON, for scripts
     #[arg(long, conflicts_with = "watch")]
@@ -260,6 +269,37 @@ pub(super) struct Maintenance {
 
 Exit codes: 0 in force (or nothing to change); 1 refused, with the reason.")]
 pub(super) struct Reload {
+    #[command(flatten)]
+    pub(super) endpoint: Endpoint,
+}
+
+/// Bring every replica to the main's catalog, now
+///
+/// geofront notices by itself what is changed in GeoServer's web interface or by REST, and reloads one replica after the other, each
+/// while it serves nothing: no client sees the reload. This command is for changes that GeoServer does not count: files edited in
+/// the data directory, fonts, templates, a database table that got another column; and users and roles, with `reload_security`
+/// under [catalog].
+///
+/// With --wait it says what happens to each replica, and ends when all have the main's catalog or the rest cannot get it. Replicas in
+/// maintenance are left alone. Whoever interrupts it interrupts the telling only: the roll goes on.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  geofront sync --wait
+  geofront sync --wait --timeout 5m || echo 'some replica is stale'
+
+Needs the credentials of a GeoServer administrator under [geoserver].
+
+Exit codes: 0 ordered (with --wait: and every replica has it);
+1 refused (with --wait: or some replica does not have it, with the reason for each).")]
+pub(super) struct Sync {
+    /// Return when every replica has the main's catalog
+    #[arg(long)]
+    pub(super) wait: bool,
+
+    /// How long to wait, like 90s or 10m
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = humantime::parse_duration, requires = "wait")]
+    pub(super) timeout: Duration,
+
     #[command(flatten)]
     pub(super) endpoint: Endpoint,
 }

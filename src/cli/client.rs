@@ -8,7 +8,7 @@ use ureq::{Agent, Body};
 
 use super::endpoint::Target;
 use super::exit::Failure;
-use crate::admin::answers::{Failure as Refusal, ModeOrder, ModeOrdered, Reload, Status};
+use crate::admin::answers::{Failure as Refusal, ModeOrder, ModeOrdered, Reload, Status, SyncOrdered};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
@@ -74,6 +74,11 @@ impl Client {
             let text = self.text(&mut response)?;
             return serde_json::from_str(&text).map_err(|_| self.strange(&text));
         }
+        self.parse(&mut response)
+    }
+
+    pub(super) fn order_sync(&self) -> Result<SyncOrdered, Failure> {
+        let mut response = self.post("/api/catalog/sync", "")?;
         self.parse(&mut response)
     }
 

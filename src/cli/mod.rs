@@ -10,11 +10,16 @@ mod demo;
 mod endpoint;
 mod exit;
 mod explain;
+#[cfg(test)]
+mod fixture;
+mod freshness;
 mod import;
 mod orders;
 mod properties;
 mod reload;
+mod span;
 mod status;
+mod sync;
 mod table;
 
 use std::io::Write;
@@ -60,6 +65,7 @@ fn dispatch(command: &Command, out: &mut dyn Write) -> Result<Exit, Failure> {
         Command::Ready(options) => orders::ready(options, &client(&options.endpoint)?, out),
         Command::Maintenance(options) => orders::maintenance(options, &client(&options.endpoint)?, out),
         Command::Reload(options) => reload::run(&client(&options.endpoint)?, out),
+        Command::Sync(options) => sync::run(options, &client(&options.endpoint)?, out),
     }
 }
 

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use super::args;
 use super::client::Client;
 use super::exit::{Exit, Failure};
+use super::freshness::{self, first_line};
+use super::span::span;
 use super::table::{Side, aligned};
 use crate::admin::answers::{Reload, Status, Upstream};
 
@@ -56,11 +58,17 @@ fn watch(client: &Client, out: &mut dyn Write) -> Result<Exit, Failure> {
 
 /// What the exit code says.
 fn judge(status: &Status) -> Exit {
-    match (status.ready, status.upstreams.iter().all(|upstream| upstream.eligible)) {
+    match (status.ready, status.upstreams.iter().all(|upstream| is_well(upstream, status))) {
         (false, _) => Exit::Critical,
         (true, false) => Exit::Failure,
         (true, true) => Exit::Success,
     }
+}
+
+/// It gets requests, or will by itself: a replica that is being reloaded is no trouble, one that cannot be is.
+fn is_well(upstream: &Upstream, status: &Status) -> bool {
+    let is_back_soon = freshness::is_reloading(upstream) && upstream.health == "up" && upstream.mode == "ready";
+    (upstream.eligible || is_back_soon) && !freshness::is_troubled(upstream, &status.catalog)
 }
 
 /// Requests of each upstream at one moment.
@@ -89,11 +97,12 @@ impl Totals {
     }
 }
 
-const HEADINGS: [(&str, Side); 12] = [
+const HEADINGS: [(&str, Side); 13] = [
     ("UPSTREAM", Side::Left),
     ("ROLE", Side::Left),
     ("HEALTH", Side::Left),
     ("MODE", Side::Left),
+    ("CATALOG", Side::Left),
     ("SINCE", Side::Right),
     ("IN FLIGHT", Side::Right),
     ("WEIGHT", Side::Right),
@@ -105,7 +114,7 @@ const HEADINGS: [(&str, Side); 12] = [
 ];
 
 fn screen(status: &Status, address: &str, rates: Option<&Rates>) -> String {
-    let mut lines = vec![headline(status, address)];
+    let mut lines = vec![headline(status, address), freshness::headline(status)];
     if let Some(refused) = refused_reload(status) {
         lines.extend([String::new(), refused]);
     }
@@ -151,6 +160,7 @@ fn row(upstream: &Upstream, rates: Option<&Rates>) -> Vec<String> {
         upstream.role.clone(),
         health,
         upstream.mode.clone(),
+        freshness::word(upstream).to_owned(),
         span(upstream.since_seconds),
         upstream.in_flight.to_string(),
         weight,
@@ -158,73 +168,24 @@ fn row(upstream: &Upstream, rates: Option<&Rates>) -> Vec<String> {
         upstream.requests_total.to_string(),
         upstream.errors_total.to_string(),
         upstream.last_probe_ms.map(|ms| format!("{ms} ms")).unwrap_or_default(),
-        first_line(upstream.last_cause.as_deref().unwrap_or_default()),
+        cause(upstream),
     ]
 }
 
-/// The table has a line for each upstream; a node fault may quote a stack trace.
-fn first_line(cause: &str) -> String {
-    cause.lines().next().unwrap_or_default().to_owned()
-}
-
-/// A duration as people say it: its two largest units.
-fn span(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min", seconds / 60),
-        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
-        86_400.. => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
-    }
+/// What keeps it from having the last change comes before what kept it from serving.
+fn cause(upstream: &Upstream) -> String {
+    let health = || first_line(upstream.last_cause.as_deref().unwrap_or_default()).to_owned();
+    freshness::failed_reload(upstream).unwrap_or_else(health)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::{down, fresh, stale, status};
     use super::*;
-    use crate::admin::answers::LastReload;
+    use crate::admin::answers::{CatalogReload, LastReload};
 
     fn upstream(name: &str, requests_total: u64) -> Upstream {
-        Upstream {
-            name: name.to_owned(),
-            url: format!("http://{name}:8080"),
-            address: "10.0.0.11:8080".to_owned(),
-            role: "replica".to_owned(),
-            health: "up".to_owned(),
-            mode: "ready".to_owned(),
-            eligible: true,
-            ejected_seconds: None,
-            half_open: false,
-            in_flight: 3,
-            weight: 100,
-            effective_weight: 100,
-            since_seconds: 11_520,
-            last_cause: None,
-            last_probe_ms: Some(41),
-            requests_total,
-            errors_total: 0,
-        }
-    }
-
-    fn status(upstreams: Vec<Upstream>) -> Status {
-        Status {
-            version: "0.1.0".to_owned(),
-            revision: 3,
-            ready: true,
-            stopping: false,
-            uptime_seconds: 93_600,
-            last_reload: None,
-            upstreams,
-        }
-    }
-
-    fn down(name: &str) -> Upstream {
-        Upstream {
-            health: "down".to_owned(),
-            eligible: false,
-            since_seconds: 12,
-            last_cause: Some("cannot connect: connection refused\n  at line 2".to_owned()),
-            last_probe_ms: None,
-            ..upstream(name, 90)
-        }
+        Upstream { requests_total, ..fresh(name) }
     }
 
     #[test]
@@ -233,11 +194,12 @@ mod tests {
         let status = status(vec![main, upstream("slave1", 123_456), down("slave2")]);
         insta::assert_snapshot!(screen(&status, "127.0.0.1:9090", None), @r"
         geofront 0.1.0 on 127.0.0.1:9090: serving, configuration 3, running for 1 d 2 h
+        catalog: unchanged since geofront started; the replica that is up has it
 
-        UPSTREAM  ROLE     HEALTH  MODE        SINCE  IN FLIGHT     WEIGHT  REQUESTS  ERRORS  PROBE  LAST CAUSE
-        main      main     up      ready  3 h 12 min          3  40 of 100         7       0  41 ms
-        slave1    replica  up      ready  3 h 12 min          3        100    123456       0  41 ms
-        slave2    replica  down    ready        12 s          3        100        90       0         cannot connect: connection refused
+        UPSTREAM  ROLE     HEALTH  MODE   CATALOG       SINCE  IN FLIGHT     WEIGHT  REQUESTS  ERRORS  PROBE  LAST CAUSE
+        main      main     up      ready           3 h 12 min          3  40 of 100         7       0  41 ms
+        slave1    replica  up      ready  fresh    3 h 12 min          3        100    123456       0  41 ms
+        slave2    replica  down    ready                 12 s          3        100      1000       0         cannot connect: connection refused
         ");
     }
 
@@ -247,12 +209,13 @@ mod tests {
         let status = Status { last_reload: Some(LastReload { ago_seconds: 300, outcome }), ..status(vec![upstream("a", 1)]) };
         insta::assert_snapshot!(screen(&status, "127.0.0.1:9090", None), @r"
         geofront 0.1.0 on 127.0.0.1:9090: serving, configuration 3, running for 1 d 2 h
+        catalog: unchanged since geofront started; the replica has it
 
         The configuration on disk was refused 5 min ago; the one before stays in force:
         error: upstream name `b` is used twice
 
-        UPSTREAM  ROLE     HEALTH  MODE        SINCE  IN FLIGHT  WEIGHT  REQUESTS  ERRORS  PROBE
-        a         replica  up      ready  3 h 12 min          3     100         1       0  41 ms
+        UPSTREAM  ROLE     HEALTH  MODE   CATALOG       SINCE  IN FLIGHT  WEIGHT  REQUESTS  ERRORS  PROBE
+        a         replica  up      ready  fresh    3 h 12 min          3     100         1       0  41 ms
         ");
     }
 
@@ -272,7 +235,32 @@ mod tests {
     }
 
     #[test]
-    fn spans_read_as_people_say_them() {
-        assert_eq!([0, 59, 60, 3599, 3660, 90_000].map(span), ["0 s", "59 s", "1 min", "59 min", "1 h 1 min", "1 d 1 h"]);
+    fn a_roll_is_no_trouble_and_a_reload_that_failed_is() {
+        assert_eq!(judge(&status(vec![fresh("a"), stale("b", "reloading"), stale("c", "waiting")])), Exit::Success);
+        let drained = Upstream { mode: "drain".to_owned(), ..stale("b", "reloading") };
+        assert_eq!(judge(&status(vec![fresh("a"), drained])), Exit::Failure);
+        assert_eq!(judge(&status(vec![fresh("a"), stale("b", "failed")])), Exit::Failure);
+        let serving = Upstream { eligible: true, ..stale("b", "failed") };
+        assert_eq!(judge(&status(vec![fresh("a"), serving])), Exit::Failure);
+    }
+
+    #[test]
+    fn a_failed_reload_is_shown_with_its_reason() {
+        let mut failed = stale("b", "failed");
+        failed.last_cause = Some("timeout: no answer".to_owned());
+        failed.catalog.last_reload = Some(CatalogReload { ago_seconds: 3, took_ms: 9, failure: Some("status 500".to_owned()) });
+        failed.catalog.retry_seconds = Some(7);
+        let mut status = status(vec![fresh("a"), failed, stale("c", "draining")]);
+        (status.catalog.changed_seconds, status.catalog.done) = (Some(12), false);
+        (status.catalog.epoch, status.catalog.settled) = (4, 4);
+        insta::assert_snapshot!(screen(&status, "127.0.0.1:9090", None), @r"
+        geofront 0.1.0 on 127.0.0.1:9090: serving, configuration 3, running for 1 d 2 h
+        catalog: changed 12 s ago (epoch 4); 1 of 3 replicas has it; b: reload failed: status 500; the next try is in 7 s
+
+        UPSTREAM  ROLE     HEALTH  MODE   CATALOG             SINCE  IN FLIGHT  WEIGHT  REQUESTS  ERRORS  PROBE  LAST CAUSE
+        a         replica  up      ready  fresh          3 h 12 min          3     100      1000       0  41 ms
+        b         replica  up      ready  reload failed  3 h 12 min          3     100      1000       0  41 ms  reload failed: status 500; the next try is in 7 s
+        c         replica  up      ready  draining       3 h 12 min          3     100      1000       0  41 ms
+        ");
     }
 }

@@ -175,7 +175,10 @@ impl Cluster {
 
     pub fn status(&self, now: Instant) -> ClusterStatus {
         let catalog = self.catalog_status(now);
-        let upstreams = self.tracked.iter().map(|tracked| tracked.status(&catalog, now)).collect();
+        let mut upstreams: Vec<_> = self.tracked.iter().map(|tracked| tracked.status(&catalog, now)).collect();
+        for at in (0..upstreams.len()).filter(|at| self.is_held_back(*at)) {
+            upstreams[at].catalog.doing = Freshening::HeldBack;
+        }
         ClusterStatus { revision: self.revision, catalog, upstreams }
     }
 

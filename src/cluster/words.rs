@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Cause, HealthState, Mode, What};
+use super::{Cause, HealthState, Mode, Source, What};
 
 impl HealthState {
     pub const fn as_str(self) -> &'static str {
@@ -100,7 +100,15 @@ impl fmt::Display for What {
             Self::Added => f.write_str("added to the cluster"),
             Self::Retired => f.write_str("removed from the cluster"),
             Self::Configured { revision } => write!(f, "configuration {revision} is in force"),
-            Self::CatalogChanged { epoch, source: _ } => write!(f, "the catalog changed: epoch {epoch}"),
+            Self::CatalogChanged { epoch, source: Source::Number } => {
+                write!(f, "the main's catalog changed: its number moved, epoch {epoch}")
+            }
+            Self::CatalogChanged { epoch, source: Source::Write } => {
+                write!(f, "the main's catalog changed: a write passed by, epoch {epoch}")
+            }
+            Self::CatalogChanged { epoch, source: Source::Order } => {
+                write!(f, "all replicas are to be reloaded: ordered, epoch {epoch}")
+            }
             Self::Stale { why } => write!(f, "stale: {why}"),
             Self::ReloadBegan { epoch, still_running: 0 } => write!(f, "reloading its catalog for epoch {epoch}"),
             Self::ReloadBegan { epoch, still_running } => {
@@ -125,6 +133,14 @@ mod tests {
         assert_eq!(what.to_string(), "down, was up: cannot connect: connection refused");
         let what = What::Health { from: HealthState::Unknown, to: HealthState::Up, cause: None };
         assert_eq!(what.to_string(), "up, was unknown");
+    }
+
+    #[test]
+    fn a_changed_catalog_says_how_that_was_seen() {
+        let text = |source| What::CatalogChanged { epoch: 4, source }.to_string();
+        assert_eq!(text(Source::Number), "the main's catalog changed: its number moved, epoch 4");
+        assert_eq!(text(Source::Write), "the main's catalog changed: a write passed by, epoch 4");
+        assert_eq!(text(Source::Order), "all replicas are to be reloaded: ordered, epoch 4");
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use super::support::{Admin, Answer};
+use super::support::{Admin, Answer, CREDENTIALS};
 use geofront::admin::answers::Reload;
+use geofront::cluster::Cause;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -29,10 +30,11 @@ async fn status_has_every_field_that_scripts_rely_on() {
         "name": "a", "url": "http://127.0.0.1:2", "address": "127.0.0.1:2", "role": "replica", "health": "up", "mode": "ready",
         "eligible": true, "ejected_seconds": null, "half_open": false, "in_flight": 0, "weight": 100, "effective_weight": 100,
         "since_seconds": 0, "last_cause": null, "last_probe_ms": 7, "requests_total": 0, "errors_total": 0,
+        "catalog": {"fresh": true, "epoch": 0, "number": null, "doing": "no", "last_reload": null, "retry_seconds": null},
     });
     assert_eq!(*slave, expected);
     let keys: Vec<&String> = status.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["last_reload", "ready", "revision", "stopping", "upstreams", "uptime_seconds", "version"]);
+    assert_eq!(keys, ["catalog", "last_reload", "ready", "revision", "stopping", "upstreams", "uptime_seconds", "version"]);
 }
 
 #[tokio::test]
@@ -86,6 +88,67 @@ async fn a_config_reload_answers_how_it_ended_and_status_remembers() {
 }
 
 #[tokio::test]
+async fn status_tells_of_the_catalog_before_and_after_a_change() {
+    let admin = Admin::start(CREDENTIALS).await;
+    admin.drive(|_| Ok(()));
+    let unchanged = json!({
+        "epoch": 0, "settled": 0, "number": 70, "changed_seconds": null, "can_reload": true, "done": true,
+    });
+    assert_eq!(admin.get("/api/status").await.json()["catalog"], unchanged);
+    admin.post("/api/catalog/sync", "").await;
+    admin.drive(|name| if name == "b" { Err(Cause::Status(500)) } else { Ok(()) });
+    let mut status = admin.get("/api/status").await.json();
+    let changed = json!({
+        "epoch": 1, "settled": 1, "number": 70, "changed_seconds": 0, "can_reload": true, "done": false,
+    });
+    assert_eq!(status["catalog"], changed);
+    let reload = |failure: Value| json!({"ago_seconds": 0, "took_ms": 0, "failure": failure});
+    status["upstreams"][1]["catalog"]["last_reload"]["took_ms"] = json!(0);
+    status["upstreams"][2]["catalog"]["last_reload"]["took_ms"] = json!(0);
+    let fresh = json!({
+        "fresh": true, "epoch": 1, "number": 70, "doing": "no", "last_reload": reload(Value::Null), "retry_seconds": null,
+    });
+    assert_eq!(status["upstreams"][1]["catalog"], fresh);
+    status["upstreams"][2]["catalog"]["retry_seconds"] = json!(9);
+    let failed = json!({
+        "fresh": false, "epoch": 0, "number": 70, "doing": "failed", "last_reload": reload(json!("status 500")),
+        "retry_seconds": 9,
+    });
+    assert_eq!(status["upstreams"][2]["catalog"], failed);
+}
+
+#[tokio::test]
+async fn a_catalog_sync_is_accepted_with_its_epoch_and_every_step_of_it_is_an_event() {
+    let admin = Admin::start(CREDENTIALS).await;
+    admin.drive(|_| Ok(()));
+    let mut events = admin.listen(None).await;
+    let ordered = admin.post("/api/catalog/sync", "").await;
+    assert_eq!((ordered.code, ordered.json()), (202, json!({"epoch": 1})));
+    admin.drive(|name| if name == "b" { Err(Cause::Status(500)) } else { Ok(()) });
+    let mut told = Vec::new();
+    while told.len() < 5 {
+        let event = events.next().await;
+        let of = |field: &str| event[field].as_str().unwrap_or("-").to_owned();
+        if of("kind") != "health" {
+            told.push([of("upstream"), of("kind")].join(" "));
+        }
+    }
+    let expected = ["- catalog-changed", "a catalog-reload", "a catalog-fresh", "b catalog-reload", "b catalog-reload-failed"];
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn a_catalog_sync_without_credentials_is_refused_with_the_reason() {
+    let admin = Admin::start("").await;
+    admin.pass_probes();
+    let refused = admin.post("/api/catalog/sync", "").await;
+    assert!(refused.code == 409 && refused.error().contains("under [geoserver]"), "{refused:?}");
+    let catalog = admin.get("/api/status").await.json()["catalog"].clone();
+    assert_eq!((&catalog["epoch"], &catalog["can_reload"]), (&json!(0), &json!(false)));
+    assert_eq!(admin.get("/api/catalog/sync").await.code, 405);
+}
+
+#[tokio::test]
 async fn metrics_show_the_state_of_the_cluster() {
     let admin = Admin::start("").await;
     admin.pass_probes();
@@ -123,7 +186,9 @@ async fn the_page_is_whole_and_may_do_nothing_but_ask_us() {
 async fn pages_of_other_sites_get_nothing() {
     let admin = Admin::start("").await;
     for headers in ["Host: evil.example\r\n", "Host: localhost\r\nOrigin: http://evil.example\r\n"] {
-        for request in ["GET /api/status", "GET /metrics", "POST /api/config/reload", "GET /api/config", "GET /api/events"] {
+        let writes = ["POST /api/config/reload", "POST /api/catalog/sync"];
+        let reads = ["GET /api/status", "GET /metrics", "GET /api/config", "GET /api/events"];
+        for request in writes.into_iter().chain(reads) {
             let answer: Answer = admin.send(&format!("{request} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n")).await;
             assert!(answer.code == 403 && !answer.body.contains("127.0.0.1:2"), "{headers}{request}: {answer:?}");
         }

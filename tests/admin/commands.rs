@@ -2,8 +2,9 @@
 
 use std::process::{Output, Stdio};
 
-use super::support::{Admin, in_time};
+use super::support::{Admin, CREDENTIALS, in_time};
 use geofront::admin::answers::Reload;
+use geofront::cluster::Cause;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
@@ -33,7 +34,7 @@ async fn status_shows_every_upstream_and_exits_by_how_they_are() {
     assert!(code == 2 && out.contains("NOT SERVING"), "{code} {out}");
     admin.pass_probes();
     let (code, out, _) = geofront(&admin, &["status"]).await;
-    assert!(code == 0 && out.contains("serving, configuration 1") && out.lines().count() == 6, "{code} {out}");
+    assert!(code == 0 && out.contains("serving, configuration 1") && out.lines().count() == 7, "{code} {out}");
     geofront(&admin, &["drain", "a"]).await;
     let (code, out, _) = geofront(&admin, &["status", "--json"]).await;
     let status: serde_json::Value = serde_json::from_str(&out).unwrap();
@@ -97,6 +98,75 @@ async fn reload_prints_what_changed_or_why_not() {
     let (code, _, err) = geofront(&admin, &["reload"]).await;
     let expected = "error: the configuration was refused; what was in force stays in force\n\nerror: unknown key `wieght`\n";
     assert_eq!((code, err.as_str()), (1, expected));
+}
+
+#[tokio::test]
+async fn sync_orders_and_says_where_to_look() {
+    let admin = Admin::start(CREDENTIALS).await;
+    admin.drive(|_| Ok(()));
+    let (code, out, _) = geofront(&admin, &["sync"]).await;
+    assert!(code == 0 && out.contains("has epoch 1 then; `geofront status` shows"), "{code} {out}");
+    let (code, out, _) = geofront(&admin, &["status"]).await;
+    assert!(
+        code == 0 && out.contains("changed 0 s ago (epoch 1); 0 of 2 replicas have it"),
+        "a roll is no trouble: {code} {out}"
+    );
+}
+
+#[tokio::test]
+async fn sync_without_credentials_is_refused_with_the_reason() {
+    let (code, out, err) = geofront(&cluster().await, &["sync", "--wait"]).await;
+    assert!((code, out.as_str()) == (1, "") && err.contains("give `username` with `password_file`"), "{code} {err}");
+}
+
+#[tokio::test]
+async fn sync_tells_of_each_replica_until_all_are_fresh() {
+    let admin = Admin::start(CREDENTIALS).await;
+    admin.drive(|_| Ok(()));
+    let lease = admin.hold("a");
+    let mut syncing = command(&admin, &["sync", "--wait"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(syncing.stdout.take().unwrap()).lines();
+    assert_eq!(in_time(lines.next_line()).await.unwrap().as_deref(), Some("a: draining, 1 in flight"));
+    drop(lease);
+    let rest = async {
+        let mut rest = Vec::new();
+        while let Some(line) = lines.next_line().await.unwrap() {
+            rest.push(line);
+        }
+        rest
+    };
+    let rest = tokio::select! {
+        rest = in_time(rest) => rest,
+        () = admin.keep_driving(|_| Ok(())) => unreachable!("it does so until dropped"),
+    };
+    let fresh = |name: &str| rest.iter().any(|line| line.starts_with(&format!("{name}: fresh after 0.")));
+    assert!(fresh("a") && fresh("b") && rest.last().unwrap() == "both replicas have epoch 1", "{rest:#?}");
+    assert!(in_time(syncing.wait()).await.unwrap().success());
+}
+
+#[tokio::test]
+async fn sync_exits_1_with_the_reason_for_each_replica_that_was_left_behind() {
+    let admin = Admin::start(CREDENTIALS).await;
+    admin.drive(|_| Ok(()));
+    let (code, out, err) = tokio::select! {
+        ended = geofront(&admin, &["sync", "--wait"]) => ended,
+        () = admin.keep_driving(|name| if name == "b" { Err(Cause::Status(500)) } else { Ok(()) }) => unreachable!("until dropped"),
+    };
+    assert!(code == 1 && out.contains("a: fresh after 0."), "{code} {out}");
+    let expected = "error: 1 of 2 replicas does not have epoch 1\n  b: reload failed: status 500; the next try is in ";
+    assert!(err.starts_with(expected), "{err}");
+    let (code, out, _) = geofront(&admin, &["status"]).await;
+    assert!(code == 1 && out.contains("1 of 2 replicas has it; b: reload failed: status 500"), "{code} {out}");
+}
+
+#[tokio::test]
+async fn sync_that_takes_too_long_exits_1_and_says_what_was_going_on() {
+    let admin = Admin::start(CREDENTIALS).await;
+    admin.drive(|_| Ok(()));
+    let _lease = admin.hold("a");
+    let (code, _, err) = geofront(&admin, &["sync", "--wait", "--timeout", "0s"]).await;
+    let expected = "error: 2 of 2 replicas do not have epoch 1 after 0s\n  a: draining, 1 in flight\n  b: waiting for its turn\n";
+    assert!(code == 1 && err.starts_with(expected), "{code} {err}");
 }
 
 #[tokio::test]

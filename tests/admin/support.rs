@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use geofront::admin::answers::{LastReload, Reload};
 use geofront::admin::{self, AdminState, ConfigReloads};
 use geofront::balance::Lease;
-use geofront::cluster::{Action, Event, Outcome, ProbeReport, Selection, Tried};
+use geofront::cluster::{Action, Cause, Event, Outcome, ProbeReport, Selection, Tried};
 use geofront::config::{Config, MapEnvironment};
 use geofront::control::Control;
 use geofront::metrics::Metrics;
@@ -20,13 +20,16 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 
 /// Nothing here takes a hundredth of it.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 const CLUSTER: &str = "[upstreams.main]\nurl = 'http://127.0.0.1:1'\nrole = 'main'\n[upstreams.a]\nurl = 'http://127.0.0.1:2'\n\
     [upstreams.b]\nurl = 'http://127.0.0.1:3'\n[health]\nrise = 1\n";
+
+/// With which a replica can be reloaded.
+pub(crate) const CREDENTIALS: &str = "[geoserver]\nheaders = { sec-username = 'geofront' }\n";
 
 pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
     timeout(DEADLINE, future).await.expect("it happens in time")
@@ -100,7 +103,7 @@ fn unchunk(mut body: &str) -> String {
 }
 
 impl Admin {
-    /// With `top` before the tables of the configuration.
+    /// With `top` before the tables of the cluster.
     pub(crate) async fn start(top: &str) -> Self {
         let environment =
             MapEnvironment::new().file("geofront.toml", format!("{top}{CLUSTER}")).environment_variable("TOKEN", "s3cret");
@@ -126,6 +129,36 @@ impl Admin {
             let Action::Probe(upstream) = action else { continue };
             let report = ProbeReport { outcome: Outcome::Success, took: Duration::from_millis(7) };
             self.control.handle(Event::Probed { upstream: upstream.id, report }, now);
+        }
+    }
+
+    /// Does at once all that is due, as a driver would; replicas answer their reload as `reload` says.
+    pub(crate) fn drive(&self, reload: impl Fn(&str) -> Result<(), Cause>) {
+        let now = Instant::now();
+        while let Some(action) = self.control.poll_action(now) {
+            let number = Some(70);
+            let event = match action {
+                Action::Probe(upstream) => {
+                    let report = ProbeReport { outcome: Outcome::Success, took: Duration::from_millis(7) };
+                    Event::Probed { upstream: upstream.id, report }
+                }
+                Action::ReadVersion(upstream) => Event::VersionRead { upstream: upstream.id, asked: now, number },
+                Action::ReloadCatalog(upstream) => {
+                    let outcome = reload(upstream.name.as_str());
+                    Event::CatalogReloaded { upstream: upstream.id, outcome }
+                }
+                Action::TestCanary(upstream) => Event::CanaryTested { upstream: upstream.id, outcome: Outcome::Success, number },
+            };
+            self.control.handle(event, now);
+        }
+    }
+
+    /// The same again and again, until dropped.
+    pub(crate) async fn keep_driving(&self, reload: impl Fn(&str) -> Result<(), Cause>) {
+        let mut looks = interval(Duration::from_millis(5));
+        loop {
+            looks.tick().await;
+            self.drive(&reload);
         }
     }
 
@@ -198,12 +231,19 @@ impl Events {
     /// The data of the next event about this upstream.
     pub(crate) async fn next_about(&mut self, upstream: &str) -> Value {
         loop {
-            let line = self.line().await;
-            let Some(data) = line.strip_prefix("data: ") else { continue };
-            let event: Value = serde_json::from_str(data).expect("events are JSON");
+            let event = self.next().await;
             if event["upstream"] == upstream {
                 return event;
             }
+        }
+    }
+
+    /// The data of the next event.
+    pub(crate) async fn next(&mut self) -> Value {
+        loop {
+            let line = self.line().await;
+            let Some(data) = line.strip_prefix("data: ") else { continue };
+            return serde_json::from_str(data).expect("events are JSON");
         }
     }
 

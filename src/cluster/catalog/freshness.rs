@@ -170,19 +170,25 @@ impl Freshness {
             is_fresh,
             epoch: self.held,
             number: self.own.map(|own| own.number),
-            doing: match self.phase {
-                Phase::Serving if self.is_fresh(settled) => Freshening::No,
-                Phase::Serving => Freshening::Waiting,
-                Phase::Draining { .. } => Freshening::Draining,
-                Phase::Reloading { .. } => Freshening::Reloading,
-                Phase::Testing(_) => Freshening::Testing,
-            },
+            doing: self.doing(settled),
             last_reload: self.last.as_ref().map(|last| LastReload {
                 ago: now.saturating_duration_since(last.at),
                 took: last.took,
                 failure: last.failure.clone(),
             }),
             retry_in: self.retry_at.map(|at| at.saturating_duration_since(now)),
+        }
+    }
+
+    fn doing(&self, settled: u64) -> Freshening {
+        match &self.phase {
+            Phase::Serving if self.is_fresh(settled) => Freshening::No,
+            Phase::Serving if self.retry_at.is_some() => Freshening::Failed,
+            Phase::Serving => Freshening::Waiting,
+            Phase::Draining { .. } => Freshening::Draining,
+            Phase::Reloading { .. } => Freshening::Reloading,
+            Phase::Testing(testing) if testing.has_failed => Freshening::Failed,
+            Phase::Testing(_) => Freshening::Testing,
         }
     }
 

@@ -228,6 +228,11 @@ impl Cluster {
         (0..self.tracked.len()).filter(wants).min_by(age)
     }
 
+    /// It could be reloaded now if it were not the last that serves.
+    pub(in crate::cluster) fn is_held_back(&self, at: usize) -> bool {
+        self.can_reload() && self.wants_reload(at) && !self.can_be_spared(at)
+    }
+
     /// One that is stuck may be down for that very reason.
     fn wants_reload(&self, at: usize) -> bool {
         let tracked = &self.tracked[at];

@@ -44,12 +44,16 @@ pub enum Freshening {
     No,
     /// It is stale and waits for its turn.
     Waiting,
+    /// It would be its turn, but nobody else could serve meanwhile.
+    HeldBack,
     /// It waits for its requests to end.
     Draining,
     /// GeoServer reads the data directory.
     Reloading,
     /// It must draw the canary.
     Testing,
+    /// Its last reload failed, and the next has not begun. Whether it serves meanwhile, its eligibility says.
+    Failed,
 }
 
 impl Freshening {
@@ -57,9 +61,11 @@ impl Freshening {
         match self {
             Self::No => "no",
             Self::Waiting => "waiting",
+            Self::HeldBack => "held-back",
             Self::Draining => "draining",
             Self::Reloading => "reloading",
             Self::Testing => "testing",
+            Self::Failed => "failed",
         }
     }
 }

@@ -245,7 +245,7 @@ fn the_last_one_that_serves_is_not_reloaded() {
     let mut catalogs = Catalogs::configured(config);
     catalogs.publish();
     catalogs.live(SECOND * 60);
-    assert_eq!((catalogs.reloads.len(), catalogs.doing("a")), (0, Freshening::Waiting));
+    assert_eq!((catalogs.reloads.len(), catalogs.doing("a")), (0, Freshening::HeldBack));
 }
 
 #[test]
@@ -256,6 +256,7 @@ fn a_replica_that_fails_its_reload_is_reported_and_tried_again_and_does_not_hold
     catalogs.publish();
     catalogs.live(SECOND * 12);
     assert!(catalogs.is_fresh("b") && catalogs.is_fresh("c") && !catalogs.is_fresh("a"), "{:#?}", catalogs.log);
+    assert_eq!(catalogs.doing("a"), Freshening::Failed);
     assert!(!catalogs.world.served_by(RequestClass::Map).contains(&"a".to_owned()), "it may have no catalog at all");
     assert!(catalogs.log.iter().any(|line| line.contains("upstream=a catalog=reload-failed retry_in=10s cause=\"status 500\"")));
     catalogs.reload_answers = |_| Ok(());
@@ -272,6 +273,7 @@ fn a_reload_that_failed_before_it_began_leaves_the_old_catalog_serving() {
     catalogs.live(SECOND * 10);
     assert_eq!(catalogs.world.served_by(RequestClass::Map), ["a", "b"]);
     assert!(catalogs.world.status("a").catalog.retry_in.is_some());
+    assert_eq!(catalogs.doing("a"), Freshening::Failed, "it serves, and yet");
     catalogs.live(SECOND * 3600);
     assert!((4..40).contains(&catalogs.reloads.len()), "the pauses grow: {:?}", catalogs.reloads);
 }

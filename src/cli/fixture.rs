@@ -1,0 +1,68 @@
+//! A status to show, in a few words.
+
+use crate::admin::answers::{Catalog, Status, Upstream, UpstreamCatalog};
+
+/// A replica that serves and has the last change: epoch 4.
+pub(super) fn fresh(name: &str) -> Upstream {
+    Upstream {
+        name: name.to_owned(),
+        url: format!("http://{name}:8080"),
+        address: "10.0.0.11:8080".to_owned(),
+        role: "replica".to_owned(),
+        health: "up".to_owned(),
+        mode: "ready".to_owned(),
+        eligible: true,
+        ejected_seconds: None,
+        half_open: false,
+        in_flight: 3,
+        weight: 100,
+        effective_weight: 100,
+        since_seconds: 11_520,
+        last_cause: None,
+        last_probe_ms: Some(41),
+        requests_total: 1000,
+        errors_total: 0,
+        catalog: UpstreamCatalog {
+            fresh: true,
+            epoch: Some(4),
+            number: Some(70),
+            doing: "no".to_owned(),
+            last_reload: None,
+            retry_seconds: None,
+        },
+    }
+}
+
+/// A replica that has not the last change, and is at this.
+pub(super) fn stale(name: &str, doing: &str) -> Upstream {
+    let fresh = fresh(name);
+    let eligible = matches!(doing, "no" | "waiting" | "held-back");
+    let catalog = UpstreamCatalog { fresh: false, epoch: Some(3), doing: doing.to_owned(), ..fresh.catalog };
+    Upstream { eligible, catalog, ..fresh }
+}
+
+/// A replica that is down and whose catalog nobody knows.
+pub(super) fn down(name: &str) -> Upstream {
+    Upstream {
+        health: "down".to_owned(),
+        eligible: false,
+        since_seconds: 12,
+        last_cause: Some("cannot connect: connection refused\n  at line 2".to_owned()),
+        last_probe_ms: None,
+        ..fresh(name)
+    }
+}
+
+/// Nothing has changed since it started.
+pub(super) fn status(upstreams: Vec<Upstream>) -> Status {
+    Status {
+        version: "0.1.0".to_owned(),
+        revision: 3,
+        ready: true,
+        stopping: false,
+        uptime_seconds: 93_600,
+        last_reload: None,
+        catalog: Catalog { epoch: 0, settled: 0, number: Some(70), changed_seconds: None, can_reload: true, done: true },
+        upstreams,
+    }
+}

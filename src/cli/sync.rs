@@ -1,0 +1,238 @@
+//! `geofront sync`: every replica is reloaded, now.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::args;
+use super::client::Client;
+use super::exit::{Exit, Failure};
+use super::freshness::{Progress, all_replicas};
+use super::span::took;
+use crate::admin::answers::{Status, Upstream};
+
+/// How often `--wait` looks: a small catalog is read in less than a second.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// What has not begun is not worth a line.
+const NOT_TOLD: &str = "waiting for its turn";
+
+pub(super) fn run(options: &args::Sync, client: &Client, out: &mut dyn Write) -> Result<Exit, Failure> {
+    let epoch = client.order_sync()?.epoch;
+    if !options.wait {
+        writeln!(
+            out,
+            "ordered: every replica is reloaded, and has epoch {epoch} then; `geofront status` shows how far they are"
+        )?;
+        return Ok(Exit::Success);
+    }
+    let mut roll = Roll { epoch, ordered: Instant::now(), told: BTreeMap::new() };
+    loop {
+        let status = client.status()?;
+        roll.tell(&status, out)?;
+        if let Some(ended) = roll.ended(&status, options.timeout, roll.ordered.elapsed()) {
+            writeln!(out, "{}", ended?)?;
+            return Ok(Exit::Success);
+        }
+        thread::sleep(LOOK);
+    }
+}
+
+/// A roll as we watch it.
+struct Roll {
+    epoch: u64,
+    ordered: Instant,
+    /// What was said last of each replica, without what changes all the time.
+    told: BTreeMap<String, String>,
+}
+
+impl Roll {
+    /// One line for each replica whose state changed.
+    fn tell(&mut self, status: &Status, out: &mut dyn Write) -> Result<(), Failure> {
+        for replica in replicas(status) {
+            let text = self.text(replica);
+            let state = text.split([',', ';']).next().unwrap_or_default().to_owned();
+            if state == NOT_TOLD || self.told.get(&replica.name) == Some(&state) {
+                continue;
+            }
+            writeln!(out, "{}: {text}", replica.name)?;
+            out.flush()?;
+            self.told.insert(replica.name.clone(), state);
+        }
+        Ok(())
+    }
+
+    fn text(&self, replica: &Upstream) -> String {
+        match Progress::of(replica, self.epoch) {
+            Progress::Done => self.fresh_after(replica),
+            Progress::Moving(what) => what,
+            Progress::Stuck(why) => why,
+            Progress::LeftAlone => "in maintenance, left alone".to_owned(),
+        }
+    }
+
+    /// One that was restarted meanwhile has read its catalog without a reload of ours.
+    fn fresh_after(&self, replica: &Upstream) -> String {
+        let since = self.ordered.elapsed().as_secs() + 1;
+        match replica.catalog.last_reload.as_ref().filter(|last| last.failure.is_none() && last.ago_seconds <= since) {
+            Some(last) => format!("fresh after {}", took(last.took_ms)),
+            None => "fresh".to_owned(),
+        }
+    }
+
+    /// Whether it is over, and how: in words, or with the reason for each replica that was left behind.
+    fn ended(&self, status: &Status, limit: Duration, elapsed: Duration) -> Option<Result<String, Failure>> {
+        if status.catalog.epoch < self.epoch {
+            let restarted = Failure::new("geofront was restarted meanwhile");
+            return Some(Err(restarted.help("it finishes a roll that was under way; `geofront status` shows how far it is")));
+        }
+        if !status.catalog.can_reload {
+            return Some(Err(Failure::new("the credentials were taken out of the configuration meanwhile")));
+        }
+        let (mut done, mut behind, mut is_moving) = (0, Vec::new(), false);
+        for replica in replicas(status) {
+            match Progress::of(replica, self.epoch) {
+                Progress::Done => done += 1,
+                Progress::LeftAlone => {}
+                Progress::Moving(what) => {
+                    is_moving = true;
+                    behind.push(format!("\n  {}: {what}", replica.name));
+                }
+                Progress::Stuck(why) => behind.push(format!("\n  {}: {why}", replica.name)),
+            }
+        }
+        if is_moving && elapsed < limit {
+            return None;
+        }
+        let epoch = self.epoch;
+        Some(match (done, behind.len()) {
+            (0, 0) => Err(Failure::new("no replica was reloaded: all are in maintenance")),
+            (1, 0) => Ok(format!("the replica has epoch {epoch}")),
+            (all, 0) => Ok(format!("{} have epoch {epoch}", all_replicas(all))),
+            (some, left) => {
+                let when = if is_moving { format!(" after {}", humantime::format_duration(limit)) } else { String::new() };
+                let verb = if left == 1 { "does" } else { "do" };
+                let title = format!("{left} of {} replicas {verb} not have epoch {epoch}{when}{}", some + left, behind.concat());
+                Err(Failure::new(title).help("geofront goes on by itself; `geofront status` shows how far it is"))
+            }
+        })
+    }
+}
+
+fn replicas(status: &Status) -> impl Iterator<Item = &Upstream> {
+    status.upstreams.iter().filter(|upstream| upstream.role == "replica")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{down, fresh, stale, status};
+    use super::*;
+    use crate::admin::answers::CatalogReload;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    fn roll() -> Roll {
+        Roll { epoch: 4, ordered: Instant::now(), told: BTreeMap::new() }
+    }
+
+    fn at_epoch(upstreams: Vec<Upstream>) -> Status {
+        let mut status = status(upstreams);
+        (status.catalog.epoch, status.catalog.settled) = (4, 4);
+        status
+    }
+
+    fn reloaded(name: &str) -> Upstream {
+        let mut upstream = fresh(name);
+        upstream.catalog.last_reload = Some(CatalogReload { ago_seconds: 0, took_ms: 3249, failure: None });
+        upstream
+    }
+
+    fn failed(name: &str) -> Upstream {
+        let mut upstream = stale(name, "failed");
+        upstream.catalog.last_reload = Some(CatalogReload { ago_seconds: 0, took_ms: 3, failure: Some("status 500".to_owned()) });
+        upstream.catalog.retry_seconds = Some(9);
+        upstream
+    }
+
+    fn missing(name: &str) -> Upstream {
+        let mut upstream = down(name);
+        (upstream.catalog.epoch, upstream.catalog.fresh) = (Some(3), false);
+        upstream
+    }
+
+    /// What it ends with at once: the words, or the failure.
+    fn ended(upstreams: Vec<Upstream>, elapsed: Duration) -> Option<String> {
+        let ended = roll().ended(&at_epoch(upstreams), LIMIT, elapsed)?;
+        Some(ended.unwrap_or_else(|failure| failure.to_string()))
+    }
+
+    #[test]
+    fn every_state_is_told_once() {
+        let mut roll = roll();
+        let mut out = Vec::new();
+        let mut busier = stale("a", "draining");
+        busier.in_flight = 7;
+        for upstreams in [
+            vec![stale("a", "waiting"), stale("b", "waiting")],
+            vec![stale("a", "draining"), stale("b", "waiting")],
+            vec![busier, stale("b", "waiting")],
+            vec![stale("a", "reloading"), stale("b", "waiting")],
+            vec![stale("a", "testing"), stale("b", "waiting")],
+            vec![reloaded("a"), failed("b")],
+            vec![reloaded("a"), fresh("b")],
+        ] {
+            roll.tell(&at_epoch(upstreams), &mut out).unwrap();
+        }
+        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r"
+        a: draining, 3 in flight
+        a: reloading
+        a: testing
+        a: fresh after 3.2 s
+        b: reload failed: status 500; the next try is in 9 s
+        b: fresh
+        ");
+    }
+
+    #[test]
+    fn it_ends_well_when_all_that_may_be_reloaded_have_the_epoch() {
+        let maintenance = Upstream { mode: "maintenance".to_owned(), health: "unknown".to_owned(), ..missing("c") };
+        let main = Upstream { role: "main".to_owned(), ..missing("main") };
+        assert_eq!(
+            ended(vec![main, fresh("a"), reloaded("b"), maintenance.clone()], LIMIT).unwrap(),
+            "both replicas have epoch 4"
+        );
+        let alone = "error: no replica was reloaded: all are in maintenance";
+        assert_eq!(ended(vec![maintenance], LIMIT).unwrap(), alone);
+    }
+
+    #[test]
+    fn it_goes_on_while_anything_moves_and_ends_when_the_rest_is_stuck() {
+        assert_eq!(ended(vec![failed("a"), stale("b", "reloading")], Duration::ZERO), None);
+        insta::assert_snapshot!(ended(vec![failed("a"), fresh("b"), missing("c")], Duration::ZERO).unwrap(), @r"
+        error: 2 of 3 replicas do not have epoch 4
+          a: reload failed: status 500; the next try is in 9 s
+          c: down (cannot connect: connection refused)
+          help: geofront goes on by itself; `geofront status` shows how far it is
+        ");
+    }
+
+    #[test]
+    fn it_ends_when_the_time_is_over_and_says_what_was_going_on() {
+        insta::assert_snapshot!(ended(vec![fresh("a"), stale("b", "reloading")], LIMIT).unwrap(), @r"
+        error: 1 of 2 replicas does not have epoch 4 after 1m
+          b: reloading
+          help: geofront goes on by itself; `geofront status` shows how far it is
+        ");
+    }
+
+    #[test]
+    fn another_process_or_another_configuration_ends_it() {
+        let restarted = roll().ended(&status(vec![fresh("a")]), LIMIT, Duration::ZERO).unwrap().unwrap_err();
+        assert!(restarted.to_string().contains("restarted meanwhile"), "{restarted}");
+        let mut watched = at_epoch(vec![stale("a", "waiting")]);
+        watched.catalog.can_reload = false;
+        let refused = roll().ended(&watched, LIMIT, Duration::ZERO).unwrap().unwrap_err();
+        assert!(refused.to_string().contains("credentials were taken out"), "{refused}");
+    }
+}
