@@ -76,23 +76,30 @@ pub(super) fn headline(status: &Status) -> String {
         Some(ago) => format!("changed {} ago (epoch {})", span(ago), catalog.epoch),
         None => "unchanged since geofront started".to_owned(),
     };
-    let replicas = || status.upstreams.iter().filter(|upstream| upstream.role == "replica");
-    let up: Vec<&Upstream> = replicas().filter(|upstream| upstream.health == "up").collect();
-    let whose = match replicas().count() {
-        all if all == up.len() => all_replicas(all),
-        _ => format!("{} that {} up", all_replicas(up.len()), if up.len() == 1 { "is" } else { "are" }),
-    };
-    let have = if up.len() == 1 { "has" } else { "have" };
-    let state = match up.iter().filter(|u| u.catalog.fresh).count() {
-        _ if up.is_empty() => "no replica is up".to_owned(),
-        _ if catalog.done => format!("{whose} {have} it"),
-        _ if catalog.settled < catalog.epoch => "brought to the replicas once it is quiet".to_owned(),
-        all if all == up.len() => format!("{whose} {have} it; looking whether it changed again"),
-        some => {
-            format!("{some} of {} replicas {} it; {}", up.len(), if some == 1 { "has" } else { "have" }, outlook(&up, catalog))
-        }
-    };
-    format!("catalog: {changed}; {state}")
+    let replicas: Vec<&Upstream> = status.upstreams.iter().filter(|upstream| upstream.role == "replica").collect();
+    let up: Vec<&Upstream> = replicas.iter().copied().filter(|replica| replica.health == "up").collect();
+    // One that is out of service for it counts, too.
+    let failed = replicas.iter().find_map(|replica| Some(format!("{}: {}", replica.name, failed_reload(replica)?)));
+    if up.is_empty() {
+        return format!("catalog: {changed}; {}", failed.unwrap_or_else(|| "no replica is up".to_owned()));
+    }
+    if !catalog.done && catalog.settled < catalog.epoch {
+        return format!("catalog: {changed}; brought to the replicas once it is quiet");
+    }
+    let rest = failed.or_else(|| outlook(&up, catalog)).map(|rest| format!("; {rest}")).unwrap_or_default();
+    format!("catalog: {changed}; {}{rest}", share(&up, replicas.len()))
+}
+
+/// Who has it, of those who could.
+fn share(up: &[&Upstream], replicas: usize) -> String {
+    let verb = |count: usize| if count == 1 { "has" } else { "have" };
+    let fresh = up.iter().filter(|replica| replica.catalog.fresh).count();
+    match up.len() {
+        some if some != fresh => format!("{fresh} of {replicas} replicas {} it", verb(fresh)),
+        all if all == replicas => format!("{} {} it", all_replicas(all), verb(all)),
+        1 => "the replica that is up has it".to_owned(),
+        all => format!("{} that are up have it", all_replicas(all)),
+    }
 }
 
 pub(super) fn all_replicas(count: usize) -> String {
@@ -103,16 +110,21 @@ pub(super) fn all_replicas(count: usize) -> String {
     }
 }
 
-/// Why not all have it: what has gone wrong first, else who is on the way.
-fn outlook(up: &[&Upstream], catalog: &Catalog) -> String {
-    let doing = |what: &str| up.iter().find(|u| u.catalog.doing == what);
-    if !catalog.can_reload {
-        return "nothing brings it to the others: `geofront check` says what is missing".to_owned();
+/// Why not all have it yet; `None` if they have.
+fn outlook(up: &[&Upstream], catalog: &Catalog) -> Option<String> {
+    if catalog.done {
+        return None;
     }
-    let failed = doing("failed").and_then(|u| Some(format!("{}: {}", u.name, failed_reload(u)?)));
-    let on_its_way = up.iter().find(|u| is_reloading(u)).map(|u| format!("{} is {}", u.name, u.catalog.doing));
-    let held_back = doing("held-back").map(|u| format!("{} is the last that serves, and is not reloaded", u.name));
-    failed.or(on_its_way).or(held_back).unwrap_or_else(|| "the others are next".to_owned())
+    if up.iter().all(|replica| replica.catalog.fresh) {
+        return Some("looking whether it changed again".to_owned());
+    }
+    if !catalog.can_reload {
+        return Some("nothing brings it to the others: `geofront check` says what is missing".to_owned());
+    }
+    let on_its_way = up.iter().find(|replica| is_reloading(replica)).map(|u| format!("{} is {}", u.name, u.catalog.doing));
+    let held_back = up.iter().find(|replica| replica.catalog.doing == "held-back");
+    let held_back = held_back.map(|u| format!("{} is the last that serves, and is not reloaded", u.name));
+    Some(on_its_way.or(held_back).unwrap_or_else(|| "the others are next".to_owned()))
 }
 
 fn in_brackets(cause: Option<&str>) -> String {
@@ -157,6 +169,7 @@ mod tests {
             line(|_| {}, vec![fresh("a"), fresh("b")]),
             line(|_| {}, vec![fresh("a")]),
             line(|_| {}, vec![fresh("a"), down("b")]),
+            line(|_| {}, vec![fresh("a"), Upstream { health: "down".to_owned(), ..failed("b") }]),
             line(
                 |catalog| {
                     changed(catalog);
@@ -181,6 +194,7 @@ mod tests {
         catalog: unchanged since geofront started; both replicas have it
         catalog: unchanged since geofront started; the replica has it
         catalog: unchanged since geofront started; the replica that is up has it
+        catalog: unchanged since geofront started; the replica that is up has it; b: reload failed: status 500; the next try is in 8 s
         catalog: changed 12 s ago (epoch 4); brought to the replicas once it is quiet
         catalog: changed 12 s ago (epoch 4); 1 of 3 replicas has it; b is reloading
         catalog: changed 12 s ago (epoch 4); 1 of 3 replicas has it; c: reload failed: status 500; the next try is in 8 s

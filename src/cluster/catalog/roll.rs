@@ -228,9 +228,10 @@ impl Cluster {
         (0..self.tracked.len()).filter(wants).min_by(age)
     }
 
-    /// It could be reloaded now if it were not the last that serves.
+    /// It would be reloaded now if it were not the last that serves.
     pub(in crate::cluster) fn is_held_back(&self, at: usize) -> bool {
-        self.can_reload() && self.wants_reload(at) && !self.can_be_spared(at)
+        let is_any_on_its_way = self.tracked.iter().any(|tracked| tracked.catalog.is_on_its_way());
+        self.can_reload() && !is_any_on_its_way && self.wants_reload(at) && !self.can_be_spared(at)
     }
 
     /// One that is stuck may be down for that very reason.
