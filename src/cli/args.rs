@@ -103,13 +103,14 @@ pub(super) struct Demo {
 /// Say whether a configuration is right, and show every problem if not
 ///
 /// Reads the file and those it includes as `geofront run` would, and changes nothing. All problems are shown at once, with file,
-/// line and column. With --probe each upstream is also asked the way its health is checked later, and says how it answered.
+/// line and column; and what a right configuration lacks for all that geofront could do. With --probe each upstream is also asked the
+/// way its health is checked later, for its catalog's number, and whether it accepts the credentials of [geoserver].
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   geofront check
   geofront check --probe /srv/maps/geofront.toml
 
-Exit codes: 0 the configuration is right (and with --probe every upstream answered well);
+Exit codes: 0 the configuration is right (and with --probe every upstream answered well and accepted the credentials);
 1 some upstream did not; 78 the configuration is wrong.")]
 pub(super) struct Check {
     /// The configuration

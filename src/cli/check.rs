@@ -1,6 +1,7 @@
 //! `geofront check`: whether a configuration is right, before it is put into force.
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,8 +11,9 @@ use futures::stream;
 use super::args;
 use super::exit::{Exit, Failure};
 use super::load_config;
+use super::notices::notices;
 use super::table::{Side, aligned};
-use crate::cluster::{Action, Cluster, Outcome, ProbeReport, Upstream};
+use crate::cluster::{Action, Cause, Cluster, Outcome, ProbeReport, Upstream};
 use crate::config::{Config, Loaded, MainReads, Role, UpstreamConfig};
 use crate::driver::Prober;
 
@@ -21,18 +23,32 @@ const MAX_PROBES: usize = 32;
 pub(super) fn run(options: &args::Check, out: &mut dyn Write) -> Result<Exit, Failure> {
     let loaded = load_config(&options.file)?;
     write!(out, "{}", summary(&options.file.display().to_string(), &loaded))?;
+    for notice in notices(&loaded.config, Path::exists) {
+        writeln!(out, "\n{notice}")?;
+    }
     if !options.probe {
         return Ok(Exit::Success);
     }
     out.flush()?;
-    let reports = probe_all(Arc::new(loaded.config))?;
-    let (text, exit) = findings(&reports);
+    let examined = examine_all(Arc::new(loaded.config))?;
+    let (text, exit) = findings(&examined);
     write!(out, "\n{text}")?;
     Ok(exit)
 }
 
-/// Each upstream asked once, the way its health is checked later.
-fn probe_all(config: Arc<Config>) -> Result<Vec<(Arc<Upstream>, ProbeReport)>, Failure> {
+/// What one upstream answered.
+#[derive(Debug)]
+struct Examined {
+    upstream: Arc<Upstream>,
+    health: ProbeReport,
+    /// Its `updateSequence`.
+    number: Option<u64>,
+    /// `None` where there are none.
+    credentials: Option<Result<(), Cause>>,
+}
+
+/// Each upstream asked once, the way its health is checked later, and what its catalog reload needs.
+fn examine_all(config: Arc<Config>) -> Result<Vec<Examined>, Failure> {
     let now = Instant::now();
     let mut cluster = Cluster::new(Arc::clone(&config), now);
     // A new cluster wants every upstream probed at once.
@@ -41,27 +57,52 @@ fn probe_all(config: Arc<Config>) -> Result<Vec<(Arc<Upstream>, ProbeReport)>, F
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format!("cannot start probing: {error}")))?;
     let prober = Prober::new();
-    let probe = async |upstream: Arc<Upstream>| {
-        let report = prober.probe(&upstream, &config).await;
-        (upstream, report)
+    let examine = async |upstream: Arc<Upstream>| {
+        let health = prober.probe(&upstream, &config).await;
+        let (number, credentials) = match &health.outcome {
+            // Nobody is there to be asked more.
+            Outcome::Failure(Cause::Connect(_)) => (None, None),
+            Outcome::Success | Outcome::Busy | Outcome::Failure(_) => {
+                (prober.catalog_number(&upstream, &config).await, prober.try_credentials(&upstream, &config).await)
+            }
+        };
+        Examined { upstream, health, number, credentials }
     };
-    Ok(runtime.block_on(stream::iter(upstreams).map(probe).buffered(MAX_PROBES).collect()))
+    Ok(runtime.block_on(stream::iter(upstreams).map(examine).buffered(MAX_PROBES).collect()))
 }
 
 /// How the upstreams answered, and what the exit code says of it.
-fn findings(reports: &[(Arc<Upstream>, ProbeReport)]) -> (String, Exit) {
-    let row = |(upstream, report): &(Arc<Upstream>, ProbeReport)| {
-        let answer = match &report.outcome {
-            Outcome::Success => "well".to_owned(),
-            Outcome::Busy => "busy, asks for patience".to_owned(),
-            Outcome::Failure(cause) => cause.to_string(),
-        };
-        vec![upstream.name.to_string(), format!("{} ms", report.took.as_millis()), answer]
+fn findings(examined: &[Examined]) -> (String, Exit) {
+    let headings = [
+        ("UPSTREAM", Side::Left),
+        ("TOOK", Side::Right),
+        ("ANSWERED", Side::Left),
+        ("NUMBER", Side::Right),
+        ("CREDENTIALS", Side::Left),
+    ];
+    let mut text = aligned(&headings, &examined.iter().map(examined_row).collect::<Vec<_>>()).join("\n") + "\n";
+    let is_well = |one: &&Examined| !matches!(one.health.outcome, Outcome::Failure(_));
+    let main = examined.iter().find(|one| one.upstream.is_main());
+    if main.filter(is_well).is_some_and(|main| main.number.is_none()) {
+        text += "\nnote: the main does not say its updateSequence: a change is noticed only if it comes through geofront\n";
+    }
+    let is_all_well = |one: &Examined| is_well(&one) && !matches!(one.credentials, Some(Err(_)));
+    (text, if examined.iter().all(is_all_well) { Exit::Success } else { Exit::Failure })
+}
+
+fn examined_row(Examined { upstream, health, number, credentials }: &Examined) -> Vec<String> {
+    let answer = match &health.outcome {
+        Outcome::Success => "well".to_owned(),
+        Outcome::Busy => "busy, asks for patience".to_owned(),
+        Outcome::Failure(cause) => cause.to_string(),
     };
-    let headings = [("UPSTREAM", Side::Left), ("TOOK", Side::Right), ("ANSWERED", Side::Left)];
-    let lines = aligned(&headings, &reports.iter().map(row).collect::<Vec<_>>());
-    let has_failed = reports.iter().any(|(_, report)| matches!(report.outcome, Outcome::Failure(_)));
-    (lines.join("\n") + "\n", if has_failed { Exit::Failure } else { Exit::Success })
+    let credentials = match credentials {
+        None => String::new(),
+        Some(Ok(())) => "accepted".to_owned(),
+        Some(Err(cause)) => cause.to_string(),
+    };
+    let number = number.map(|number| number.to_string()).unwrap_or_default();
+    vec![upstream.name.to_string(), format!("{} ms", health.took.as_millis()), answer, number, credentials]
 }
 
 fn summary(path: &str, loaded: &Loaded) -> String {
@@ -90,10 +131,30 @@ fn row(upstream: &UpstreamConfig) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::config::MapEnvironment;
+    use crate::geosim::{DataDirectory, Fault, Instance};
+
+    /// What is found of a main and a replica, with this password.
+    fn found(password: &str, main: &Instance, replica: &Instance) -> (String, Exit) {
+        let text = format!(
+            "[upstreams.main]\nurl = 'http://{}'\nrole = 'main'\n[upstreams.replica1]\nurl = 'http://{}'\n\
+             [geoserver]\nusername = 'admin'\npassword_env = 'PASSWORD'\n",
+            main.address(),
+            replica.address()
+        );
+        let environment = MapEnvironment::new().file("geofront.toml", text).environment_variable("PASSWORD", password);
+        let config = Config::load(Path::new("geofront.toml"), &environment).unwrap().config;
+        let mut examined = examine_all(Arc::new(config)).unwrap();
+        examined.iter_mut().for_each(|one| one.health.took = std::time::Duration::ZERO);
+        findings(&examined)
+    }
+
+    fn cluster() -> (Instance, Instance) {
+        let data = DataDirectory::new();
+        let instance = |name| Instance::start(name, &data, crate::geosim::Behaviour::default());
+        (instance("main"), instance("replica1"))
+    }
 
     #[test]
     fn the_summary_shows_where_clients_come_in_and_who_serves() {
@@ -110,5 +171,34 @@ mod tests {
         main      main, reads when no replica can     100  http://127.0.0.1:8180
         replica1  replica                              50  http://localhost:8280 (127.0.0.1:8280)
         ");
+    }
+
+    #[test]
+    fn credentials_that_geoserver_takes_are_said_to_be() {
+        let (main, replica) = cluster();
+        let (text, exit) = found("geoserver", &main, &replica);
+        insta::assert_snapshot!(text, @r"
+        UPSTREAM  TOOK  ANSWERED  NUMBER  CREDENTIALS
+        main      0 ms  well           0  accepted
+        replica1  0 ms  well           0  accepted
+        ");
+        assert_eq!(exit, Exit::Success);
+    }
+
+    #[test]
+    fn credentials_that_geoserver_refuses_fail_the_check() {
+        let (main, replica) = cluster();
+        let (text, exit) = found("wrong", &main, &replica);
+        let refused = "status 401: GeoServer wants other credentials than those in [geoserver]";
+        assert!(exit == Exit::Failure && text.contains(refused), "{text}");
+    }
+
+    #[test]
+    fn a_main_that_does_not_say_its_number_is_noted() {
+        let (main, replica) = cluster();
+        main.suffers(Fault::Busy);
+        let (text, exit) = found("geoserver", &main, &replica);
+        assert!(text.contains("note: the main does not say its updateSequence"), "{text}");
+        assert_eq!(exit, Exit::Failure, "{text}");
     }
 }

@@ -14,6 +14,7 @@ mod explain;
 mod fixture;
 mod freshness;
 mod import;
+mod notices;
 mod orders;
 mod properties;
 mod reload;

@@ -16,6 +16,26 @@ const MAX_SETTINGS: usize = 64 << 10;
 /// What GeoServer says to a reload is not worth reading.
 const MAX_RELOAD_ANSWER: usize = 4 << 10;
 
+impl Prober {
+    /// Its `updateSequence`.
+    pub async fn catalog_number(&self, upstream: &Upstream, config: &Config) -> Option<u64> {
+        version(self.messenger(), upstream, config).await
+    }
+
+    /// Whether GeoServer takes the credentials of `[geoserver]`; `None` where there are none. Asks for what REST tells only to
+    /// those it knows, and what takes no lock.
+    pub async fn try_credentials(&self, upstream: &Upstream, config: &Config) -> Option<Result<(), Cause>> {
+        if config.geoserver.credentials == Credentials::None {
+            return None;
+        }
+        let errand = Errand::get(format!("{}/rest/about/version.xml", config.geoserver.context));
+        let deadline = Deadline::after(config.health.timeout);
+        let is_enough = |answer: &Answer| answer.body.len() > MAX_RELOAD_ANSWER;
+        let answer = self.messenger().run(&errand, (upstream, config), deadline, is_enough).await;
+        Some(answer.and_then(|answer| if answer.status == 200 { Ok(()) } else { Err(bad_status(answer.status)) }))
+    }
+}
+
 /// Asks an upstream for its `updateSequence`.
 pub(super) async fn read_version(prober: &Prober, upstream: Arc<Upstream>, config: &Config) -> Event {
     let asked = Instant::now();

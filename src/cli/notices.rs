@@ -1,0 +1,87 @@
+//! What a right configuration lacks, and what follows from that: told by `geofront check`, and no failure.
+
+use std::path::Path;
+
+use crate::config::{Config, Credentials};
+
+/// Where systemd puts `StateDirectory=geofront` of the package's unit, which a shell's environment does not tell.
+const STATE_DIRECTORY: &str = "/var/lib/geofront";
+
+/// Each with what to do.
+pub(super) fn notices(config: &Config, exists: impl Fn(&Path) -> bool) -> Vec<String> {
+    let can_reload = config.geoserver.credentials != Credentials::None;
+    let mut found = Vec::new();
+    let mut note = |what: &str, help: &str| found.push(format!("note: {what}\n  help: {help}"));
+    if !can_reload {
+        note(
+            "replicas that have not the main's last change are seen, reported and avoided, but not reloaded: no credentials",
+            "GeoServer reloads its catalog for administrators only: give `username` with `password_file`, or `headers`, \
+             under [geoserver]",
+        );
+    }
+    if config.health.probe_layer.is_none() && config.catalog.canary_layer.is_none() {
+        note(
+            "a replica whose catalog is empty, as it is in the middle of a reload, looks well: its capabilities do not show it",
+            "name a small public layer that has to be drawn: `probe_layer` under [health], or `canary_layer` under [catalog]",
+        );
+    }
+    if let Some(folder) = config.catalog.watch.as_deref().filter(|folder| !exists(&folder.join("global.xml"))) {
+        note(
+            &format!("`catalog.watch`: there is no global.xml in {}, so nothing is seen there", folder.display()),
+            "name GeoServer's data directory as this machine sees it, or leave the key out: the main is asked all the same",
+        );
+    }
+    if can_reload && config.catalog.state_file.is_none() && !exists(Path::new(STATE_DIRECTORY)) {
+        note(
+            "which replica has which catalog is forgotten at a restart, and a roll that it interrupted may not be finished",
+            "give `state_file` under [catalog], or StateDirectory=geofront in the systemd unit, as the package's has",
+        );
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::MapEnvironment;
+
+    const CLUSTER: &str =
+        "[upstreams.main]\nurl = 'http://127.0.0.1:1'\nrole = 'main'\n[upstreams.a]\nurl = 'http://127.0.0.1:2'\n";
+    const CREDENTIALS: &str = "[geoserver]\nheaders = { sec-username = 'geofront' }\n";
+    const LAYER: &str = "[health]\nprobe_layer = 'a:b'\n";
+
+    /// Where these files exist.
+    fn noted(tables: &[&str], files: &[&str]) -> Vec<String> {
+        let environment = MapEnvironment::new().file("geofront.toml", format!("{CLUSTER}{}", tables.concat()));
+        let config = Config::load(Path::new("geofront.toml"), &environment).unwrap().config;
+        notices(&config, |path| files.iter().any(|file| Path::new(file) == path))
+    }
+
+    #[test]
+    fn the_smallest_configuration_hears_what_it_misses() {
+        insta::assert_snapshot!(noted(&[], &[]).join("\n"), @r"
+        note: replicas that have not the main's last change are seen, reported and avoided, but not reloaded: no credentials
+          help: GeoServer reloads its catalog for administrators only: give `username` with `password_file`, or `headers`, under [geoserver]
+        note: a replica whose catalog is empty, as it is in the middle of a reload, looks well: its capabilities do not show it
+          help: name a small public layer that has to be drawn: `probe_layer` under [health], or `canary_layer` under [catalog]
+        ");
+    }
+
+    #[test]
+    fn with_everything_there_is_nothing_to_say() {
+        let catalog = "[catalog]\nwatch = '/data'\nstate_file = '/state'\n";
+        assert_eq!(noted(&[CREDENTIALS, LAYER, catalog], &["/data/global.xml"]), Vec::<String>::new());
+        let canary = "[catalog]\ncanary_layer = 'a:b'\n";
+        assert_eq!(noted(&[CREDENTIALS, canary], &[STATE_DIRECTORY]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_folder_that_is_no_data_directory_and_a_memory_that_is_not_kept_are_noted() {
+        insta::assert_snapshot!(noted(&[CREDENTIALS, LAYER, "[catalog]\nwatch = '/data'\n"], &[]).join("\n"), @r"
+        note: `catalog.watch`: there is no global.xml in /data, so nothing is seen there
+          help: name GeoServer's data directory as this machine sees it, or leave the key out: the main is asked all the same
+        note: which replica has which catalog is forgotten at a restart, and a roll that it interrupted may not be finished
+          help: give `state_file` under [catalog], or StateDirectory=geofront in the systemd unit, as the package's has
+        ");
+    }
+}
