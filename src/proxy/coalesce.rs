@@ -11,7 +11,8 @@
 //! * Only requests that differ in nothing that can change the answer share one (`same.rs`), and only a whole, good answer is
 //!   shared (`answer.rs`): no error, no exception report, nothing that broke off, nothing with a cookie.
 //! * Nobody waits for a leader that is gone: the leader's part is a guard in its context, and dropping it releases all.
-//! * A request never gets an answer that was asked for before a write that had ended when the request came.
+//! * A request never gets an answer that was asked for before a write that had ended when the request came, or before the
+//!   replicas had a change of the catalog.
 //! * What is kept is bounded: bytes of one answer, of all of them, flights, followers (`flights.rs`). A leader that nobody has
 //!   followed when its answer begins keeps nothing.
 
@@ -80,6 +81,8 @@ impl FrontDoor {
             client: client_view(session, ctx),
             address: (coalesce == Coalesce::SameAddress).then(|| peer(session)),
             writes: self.parts.coalescing.writes.load(Ordering::Relaxed),
+            view: Arc::as_ptr(&ctx.snapshot) as usize,
+            reads_from_main: ctx.reads_from_main,
         };
         DESCRIPTION.with_borrow_mut(|description| {
             description.clear();

@@ -48,6 +48,11 @@ pub(super) struct Asker<'a> {
     pub(super) address: Option<IpAddr>,
     /// Writes that had ended when the request came.
     pub(super) writes: u64,
+    /// The cluster as the request sees it: its configuration, and who has the main's last changes. An address, which nothing else
+    /// can have while a request of the same view is under way.
+    pub(super) view: usize,
+    /// Only the main may answer.
+    pub(super) reads_from_main: bool,
 }
 
 /// Appends the description. False if this request shares with nobody, whatever stands in `out` then.
@@ -67,8 +72,9 @@ pub(super) fn describe(request: &RequestHeader, asker: &Asker<'_>, out: &mut Vec
         part(value.as_bytes());
     }
     // What we add on the way: see `headers`.
-    part(&[u8::from(asker.client.trusted), u8::from(asker.client.tls)]);
+    part(&[asker.client.trusted, asker.client.tls, asker.reads_from_main].map(u8::from));
     part(&asker.writes.to_le_bytes());
+    part(&asker.view.to_le_bytes());
     if let Some(address) = asker.address {
         part(address.to_canonical().to_string().as_bytes());
     }
@@ -122,12 +128,15 @@ mod tests {
         is_trusted: bool,
         address: Option<&'static str>,
         writes: u64,
+        view: usize,
+        reads_from_main: bool,
     }
 
     impl Default for Asked {
         fn default() -> Self {
             let headers = vec![("Host", "maps.example.org"), ("Accept", "image/png")];
-            Self { method: "GET", target: TARGET, headers, is_trusted: false, address: Some("192.0.2.7"), writes: 0 }
+            let (is_trusted, address) = (false, Some("192.0.2.7"));
+            Self { method: "GET", target: TARGET, headers, is_trusted, address, writes: 0, view: 0, reads_from_main: false }
         }
     }
 
@@ -158,7 +167,8 @@ mod tests {
             };
             let address = self.address.map(|address| address.parse().unwrap());
             let mut out = Vec::new();
-            describe(&request, &Asker { client, address, writes: self.writes }, &mut out).then_some(out)
+            let (writes, view, reads_from_main) = (self.writes, self.view, self.reads_from_main);
+            describe(&request, &Asker { client, address, writes, view, reads_from_main }, &mut out).then_some(out)
         }
     }
 
@@ -196,6 +206,8 @@ mod tests {
             Asked { target: "/geoserver/wms?service=WMS&request=GetMap&a", ..Asked::default() },
             Asked { address: Some("192.0.2.8"), ..Asked::default() },
             Asked { writes: 1, ..Asked::default() },
+            Asked { view: 1, ..Asked::default() },
+            Asked { reads_from_main: true, ..Asked::default() },
             Asked::default().trusted(),
         ];
         for other in others {
