@@ -117,3 +117,84 @@ fn only_reads(event: EventKind) -> bool {
         EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Other => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::net::SocketAddr;
+    use std::num::NonZeroUsize;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::config::Environment;
+    use crate::config_reload::{self, RealEnvironment};
+    use crate::control::Control;
+    use crate::metrics::Metrics;
+
+    /// Counts how often a file is read.
+    #[derive(Default)]
+    struct Counting(AtomicUsize);
+
+    impl Environment for Counting {
+        fn read(&self, path: &Path) -> io::Result<String> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            RealEnvironment.read(path)
+        }
+
+        fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+            RealEnvironment.list(folder)
+        }
+
+        fn variable(&self, _name: &str) -> Option<String> {
+            None
+        }
+
+        fn resolve(&self, host: &str, port: u16) -> io::Result<SocketAddr> {
+            RealEnvironment.resolve(host, port)
+        }
+
+        fn cores(&self) -> NonZeroUsize {
+            NonZeroUsize::MIN
+        }
+    }
+
+    /// How often the configuration is read in `time`, while `meanwhile` goes on in its folder.
+    async fn reads_in(time: Duration, meanwhile: impl AsyncFn(&Path)) -> usize {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("geofront.toml");
+        let text =
+            "[upstreams.main]\nurl = \"http://127.0.0.1:1\"\nrole = \"main\"\n[upstreams.a]\nurl = \"http://127.0.0.1:2\"\n";
+        std::fs::write(&path, text).unwrap();
+        let environment = Arc::new(Counting::default());
+        let loaded = config_reload::load(&path, &*environment).unwrap();
+        let control = Control::new(Arc::new(loaded.0.config.clone()), Instant::now());
+        let reload = ConfigReload::new(path, Arc::<Counting>::clone(&environment), loaded, control, Metrics::new());
+        let (_stop, stopped) = watch::channel(false);
+        let before = environment.0.load(Ordering::Relaxed);
+        let watching = watch(Arc::new(reload), stopped);
+        drop(tokio::time::timeout(time, async { tokio::join!(watching, meanwhile(folder.path())) }).await);
+        environment.0.load(Ordering::Relaxed) - before
+    }
+
+    const WHILE: Duration = Duration::from_millis(1300);
+
+    /// A look opens the file, which is an event too.
+    #[tokio::test]
+    async fn a_look_does_not_call_for_the_next() {
+        let reads = reads_in(WHILE, async |_| {}).await;
+        assert!((1..=4).contains(&reads), "{reads} looks in {WHILE:?}, with {POLL:?} between two");
+    }
+
+    #[tokio::test]
+    async fn a_busy_folder_does_not_keep_us_busy() {
+        let writes = async |folder: &Path| {
+            for line in 0.. {
+                std::fs::write(folder.join("access.log"), line.to_string()).unwrap();
+                tokio::task::yield_now().await;
+            }
+        };
+        let reads = reads_in(WHILE, writes).await;
+        assert!((2..=30).contains(&reads), "{reads} looks in {WHILE:?}, with {PAUSE:?} between two");
+    }
+}

@@ -11,6 +11,7 @@ mod affinity;
 mod catalog;
 mod coalescing;
 mod fidelity;
+mod file_watch;
 mod hardening;
 mod health;
 mod hot_swap;
