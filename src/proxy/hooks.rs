@@ -103,7 +103,7 @@ impl ProxyHttp for FrontDoor {
         ctx: &mut Context,
     ) -> Result<()> {
         if let Some(attempt) = &mut ctx.attempt {
-            attempt.connected = Some(attempt.started.elapsed());
+            attempt.connected = Some(if reused { Duration::ZERO } else { attempt.started.elapsed() });
             attempt.progress = Progress::Sent;
             attempt.is_reused = reused;
         }
