@@ -19,6 +19,8 @@ use pingora::http::{RequestHeader, ResponseHeader, StatusCode};
 
 use super::request_id::{REQUEST_ID, RequestId};
 
+/// As text: Pingora writes the names of a request as they are given, and copies those of the `http` crate.
+const VIA_NAME: &str = "Via";
 const X_FORWARDED_FOR: &str = "X-Forwarded-For";
 const X_FORWARDED_HOST: &str = "X-Forwarded-Host";
 const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
@@ -53,7 +55,7 @@ pub fn prepare_upstream(request: &mut RequestHeader, client: &ClientView<'_>) ->
     } else {
         set_forwarded(request, client)?;
     }
-    request.append_header(VIA, HeaderValue::from_static(if client.http10 { "1.0 geofront" } else { "1.1 geofront" }))?;
+    request.append_header(VIA_NAME, HeaderValue::from_static(if client.http10 { "1.0 geofront" } else { "1.1 geofront" }))?;
     request.insert_header(REQUEST_ID, client.request_id.as_str())
 }
 
@@ -65,7 +67,7 @@ pub fn prepare_downstream(response: &mut ResponseHeader, client: &ClientView<'_>
             response.remove_header(name);
         }
     }
-    response.append_header(VIA, HeaderValue::from_static("1.1 geofront"))?;
+    response.append_header(VIA_NAME, HeaderValue::from_static("1.1 geofront"))?;
     response.insert_header(REQUEST_ID, client.request_id.as_str())
 }
 

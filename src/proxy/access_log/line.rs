@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::io::Write;
 use std::time::Duration;
 
-use super::{End, Record};
+use super::{End, Record, number};
 use crate::config::LogFormat;
 
 /// Longer targets are cut: a request line may have a megabyte.
@@ -19,50 +19,59 @@ const MAX_NAME: usize = 256;
 /// Keys of the query whose values open doors: GeoServer's authkey module, and what gateways put there.
 const SECRETS: [&[u8]; 4] = [b"authkey", b"password", b"access_token", b"token"];
 
+/// What stands before a value: what ends the field before it, the field's name, and what begins its value.
+#[derive(Clone, Copy)]
+struct Key {
+    logfmt: &'static str,
+    json: &'static str,
+}
+
+/// The first field's has nothing before it to end.
+macro_rules! key {
+    ("time") => {
+        Key { logfmt: "time=", json: "{\"time\":" }
+    };
+    ($name:literal) => {
+        Key { logfmt: concat!(" ", $name, "="), json: concat!(",\"", $name, "\":") }
+    };
+}
+
 /// Appends the line, its line break included.
 pub(super) fn write(record: &Record<'_>, format: LogFormat, out: &mut Vec<u8>) {
-    let mut line = Line { out, format, is_first: true };
-    line.time("time", record.time);
-    line.text("id", record.request_id.as_bytes());
-    line.plain("client", |out| write_to(out, format_args!("{}", record.client.to_canonical())));
-    line.text("method", record.method.as_bytes());
-    line.text("path", &cut(&masked(cut_to(record.target, MAX_TARGET)), record.target.len() > MAX_TARGET));
-    line.number("status", record.status.map(u64::from));
-    line.word("class", Some(record.class.as_str()));
-    line.word("service", record.service);
-    line.word("operation", record.operation);
-    line.name("layer", record.layer);
-    line.word("upstream", record.upstream);
-    line.name("coalesced", record.coalesced.map(str::as_bytes));
-    line.number("attempts", Some(record.attempts.into()));
-    line.millis("queue_ms", record.queue);
-    line.millis("connect_ms", record.connect);
-    line.millis("first_byte_ms", record.first_byte);
-    line.millis("total_ms", Some(record.total));
-    line.number("bytes", Some(record.bytes));
+    let mut line = Line { out, format };
+    line.plain(key!("time"), |out| number::write_time(record.time, out));
+    line.text(key!("id"), record.request_id.as_bytes());
+    line.plain(key!("client"), |out| number::write_address(record.client.to_canonical(), out));
+    line.text(key!("method"), record.method.as_bytes());
+    line.text(key!("path"), &cut(&masked(cut_to(record.target, MAX_TARGET)), record.target.len() > MAX_TARGET));
+    line.number(key!("status"), record.status.map(u64::from));
+    line.word(key!("class"), Some(record.class.as_str()));
+    line.word(key!("service"), record.service);
+    line.word(key!("operation"), record.operation);
+    line.name(key!("layer"), record.layer);
+    line.word(key!("upstream"), record.upstream);
+    line.name(key!("coalesced"), record.coalesced.map(str::as_bytes));
+    line.number(key!("attempts"), Some(record.attempts.into()));
+    line.millis(key!("queue_ms"), record.queue);
+    line.millis(key!("connect_ms"), record.connect);
+    line.millis(key!("first_byte_ms"), record.first_byte);
+    line.millis(key!("total_ms"), Some(record.total));
+    line.number(key!("bytes"), Some(record.bytes));
     line.end(record.end);
-    line.name("user", record.user);
+    line.name(key!("user"), record.user);
     line.finish();
 }
 
 struct Line<'a> {
     out: &'a mut Vec<u8>,
     format: LogFormat,
-    is_first: bool,
 }
 
 impl Line<'_> {
-    fn key(&mut self, key: &str) {
-        let (first, next) = match self.format {
-            LogFormat::Logfmt => ("", " "),
-            LogFormat::Json => ("{\"", ",\""),
-        };
-        self.out.extend_from_slice(if self.is_first { first } else { next }.as_bytes());
-        self.is_first = false;
-        self.out.extend_from_slice(key.as_bytes());
+    fn key(&mut self, key: Key) {
         self.out.extend_from_slice(match self.format {
-            LogFormat::Logfmt => b"=",
-            LogFormat::Json => b"\":",
+            LogFormat::Logfmt => key.logfmt.as_bytes(),
+            LogFormat::Json => key.json.as_bytes(),
         });
     }
 
@@ -74,7 +83,7 @@ impl Line<'_> {
     }
 
     /// A value that needs no escapes: a string in JSON.
-    fn plain(&mut self, key: &str, value: impl FnOnce(&mut Vec<u8>)) {
+    fn plain(&mut self, key: Key, value: impl FnOnce(&mut Vec<u8>)) {
         self.key(key);
         let quote: &[u8] = match self.format {
             LogFormat::Logfmt => b"",
@@ -85,27 +94,23 @@ impl Line<'_> {
         self.out.extend_from_slice(quote);
     }
 
-    fn time(&mut self, key: &str, time: std::time::SystemTime) {
-        self.plain(key, |out| write_to(out, format_args!("{}", humantime::format_rfc3339_millis(time))));
-    }
-
-    fn number(&mut self, key: &str, value: Option<u64>) {
+    fn number(&mut self, key: Key, value: Option<u64>) {
         self.key(key);
         match value {
-            Some(value) => write_to(self.out, format_args!("{value}")),
+            Some(value) => number::write(value, self.out),
             None => self.absent(),
         }
     }
 
-    fn millis(&mut self, key: &str, value: Option<Duration>) {
+    fn millis(&mut self, key: Key, value: Option<Duration>) {
         self.key(key);
-        match value.map(|value| value.as_micros()) {
-            Some(micros) => write_to(self.out, format_args!("{}.{:03}", micros / 1000, micros % 1000)),
+        match value {
+            Some(value) => number::write_millis(value, self.out),
             None => self.absent(),
         }
     }
 
-    fn word(&mut self, key: &str, value: Option<&str>) {
+    fn word(&mut self, key: Key, value: Option<&str>) {
         match value {
             Some(value) => self.text(key, value.as_bytes()),
             None => {
@@ -115,7 +120,7 @@ impl Line<'_> {
         }
     }
 
-    fn name(&mut self, key: &str, value: Option<&[u8]>) {
+    fn name(&mut self, key: Key, value: Option<&[u8]>) {
         match value {
             Some(value) => self.text(key, &cut(cut_to(value, MAX_NAME), value.len() > MAX_NAME)),
             None => self.word(key, None),
@@ -123,7 +128,7 @@ impl Line<'_> {
     }
 
     fn end(&mut self, end: End) {
-        self.plain("end", |out| match end {
+        self.plain(key!("end"), |out| match end {
             End::Ok => out.extend_from_slice(b"ok"),
             End::ClientAbort => out.extend_from_slice(b"client-abort"),
             End::UpstreamReset => out.extend_from_slice(b"upstream-reset"),
@@ -132,9 +137,9 @@ impl Line<'_> {
         });
     }
 
-    fn text(&mut self, key: &str, value: &[u8]) {
+    fn text(&mut self, key: Key, value: &[u8]) {
         self.key(key);
-        let is_harmless = value.iter().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\'));
+        let is_harmless = is_harmless(value);
         // A lone `-` would read as absent, and logfmt splits at `=` only before a value.
         let needs_quotes = self.format == LogFormat::Json || !is_harmless || matches!(value, b"" | b"-");
         if needs_quotes {
@@ -182,6 +187,11 @@ fn is_reordering(c: char) -> bool {
     matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// Looks at all of them at once: nearly every value is harmless.
+fn is_harmless(value: &[u8]) -> bool {
+    value.iter().fold(true, |is_harmless, b| is_harmless & b.is_ascii_graphic() & (*b != b'"') & (*b != b'\\'))
+}
+
 fn cut_to(value: &[u8], limit: usize) -> &[u8] {
     &value[..value.len().min(limit)]
 }
@@ -193,10 +203,9 @@ fn cut(value: &[u8], was_longer: bool) -> Cow<'_, [u8]> {
 
 /// The target with the values of [`SECRETS`] replaced.
 fn masked(target: &[u8]) -> Cow<'_, [u8]> {
-    let is_secret = |pair: &[u8]| {
-        let key = pair.split(|b| *b == b'=').next().unwrap_or_default();
-        key.len() < pair.len() && SECRETS.iter().any(|secret| key.eq_ignore_ascii_case(secret))
-    };
+    let is_named =
+        |pair: &[u8], name: &[u8]| pair.get(name.len()) == Some(&b'=') && pair[..name.len()].eq_ignore_ascii_case(name);
+    let is_secret = |pair: &[u8]| SECRETS.iter().any(|secret| is_named(pair, secret));
     let query = target.iter().position(|b| *b == b'?').map_or(target.len(), |mark| mark + 1);
     if !target[query..].split(|b| *b == b'&').any(is_secret) {
         return Cow::Borrowed(target);

@@ -5,6 +5,7 @@
 //! second. That buffer is bounded; lines that do not fit are dropped and counted, as are those a full disk refuses.
 
 mod line;
+mod number;
 mod writer;
 
 use std::cell::RefCell;

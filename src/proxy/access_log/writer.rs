@@ -29,8 +29,9 @@ const ROTATION_CHECK: Duration = Duration::from_secs(1);
 /// A stuck output delays the end of the process no longer.
 pub(super) const FINISH: Duration = Duration::from_secs(2);
 
-/// Buffers that a burst made larger than this are let go.
-const KEPT_CAPACITY: usize = 256 << 10;
+/// Buffers that a burst made larger than this are let go. What is written at full speed fits: growing again for each batch would cost
+/// more than the lines do.
+const KEPT_CAPACITY: usize = 2 * HURRY;
 
 #[derive(Debug)]
 pub(super) struct Writer {
