@@ -23,10 +23,10 @@ static SEEDS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
 });
 
 fn corpus() -> Vec<Vec<u8>> {
-    let files = std::fs::read_dir(Path::new(CORPUS)).unwrap();
-    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    let files = std::fs::read_dir(Path::new(CORPUS)).expect("the corpus is there");
+    let mut files: Vec<_> = files.map(|file| file.expect("the corpus can be listed").path()).collect();
     files.sort();
-    files.into_iter().map(|file| std::fs::read(file).unwrap()).collect()
+    files.into_iter().map(|file| std::fs::read(file).expect("a file of the corpus")).collect()
 }
 
 fn request_of_case(case: &table::Case) -> Request {

@@ -78,5 +78,5 @@ fn swapped(letter: u8) -> u8 {
 
 fn escaped(letter: u8) -> Vec<u8> {
     let upper = format!("%{letter:02X}");
-    if letter % 2 == 0 { upper.into_bytes() } else { upper.to_ascii_lowercase().into_bytes() }
+    if letter & 1 == 0 { upper.into_bytes() } else { upper.to_ascii_lowercase().into_bytes() }
 }
