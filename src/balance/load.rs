@@ -1,9 +1,10 @@
 //! How much an upstream is doing now, and the claim that one attempt holds on it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use super::KeyInFlight;
+use super::{Doorbell, KeyInFlight};
 
 /// Live leases on one upstream. Outlives snapshots and config reloads: the only state that readers and writers share.
 ///
@@ -20,7 +21,16 @@ pub struct Load {
     on_trial: AtomicBool,
     /// A success would tell the cluster something. Written by the cluster, read by whoever has a success to report.
     in_doubt: AtomicBool,
+    /// The cap that was learned; 0 for none. Written by whoever learns, read by `select`.
+    learned_cap: AtomicU32,
+    /// Microseconds that requests lately waited inside, and one; 0 while nothing is known. Written at the end of requests.
+    waited_inside: AtomicU32,
+    /// Rung when a lease ends; attached by whoever keeps the queue.
+    bell: OnceLock<Arc<Doorbell>>,
 }
+
+/// Part of the mean that one more request makes.
+const ONE_OF: i64 = 16;
 
 /// How many may be in flight for a request to get in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +137,36 @@ impl Load {
         self.occupancy().is_closed()
     }
 
+    /// What is in force where nobody has set a cap.
+    pub fn learned_cap(&self) -> Option<u32> {
+        Some(self.learned_cap.load(Ordering::Relaxed)).filter(|cap| *cap > 0)
+    }
+
+    pub fn set_learned_cap(&self, cap: u32) {
+        self.learned_cap.store(cap, Ordering::Relaxed);
+    }
+
+    /// How long requests lately waited inside the upstream, where it tells (`X-Control-flow-delay-ms`).
+    pub fn waited_inside(&self) -> Option<Duration> {
+        let known = self.waited_inside.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(Duration::from_micros(known.into()))
+    }
+
+    pub fn note_waiting_inside(&self, waited: Duration) {
+        let waited = i64::try_from(waited.as_micros()).unwrap_or(i64::MAX).min(i64::from(u32::MAX - 1));
+        let mean = |known: u32| match i64::from(known) {
+            0 => waited + 1,
+            known => known + (waited + 1 - known) / ONE_OF,
+        };
+        let noted = |known| Some(u32::try_from(mean(known)).unwrap_or(u32::MAX));
+        self.waited_inside.fetch_update(Ordering::Relaxed, Ordering::Relaxed, noted).expect("the closure always notes");
+    }
+
+    /// Who is told when a lease ends. The first one stays.
+    pub fn attach(&self, bell: &Arc<Doorbell>) {
+        self.bell.get_or_init(|| Arc::clone(bell));
+    }
+
     fn occupancy(&self) -> Occupancy {
         Occupancy(self.word.load(Ordering::Relaxed))
     }
@@ -173,6 +213,9 @@ impl Drop for Lease {
         debug_assert!(before.all() > 0 && (!self.is_heavy || before.heavy() > 0), "a lease was given back twice");
         if self.is_trial {
             self.load.on_trial.store(false, Ordering::Relaxed);
+        }
+        if let Some(bell) = self.load.bell.get() {
+            bell.place_came_free();
         }
     }
 }
@@ -245,6 +288,35 @@ mod tests {
         drop(first);
         assert_eq!((load.in_flight(), load.heavy_in_flight()), (3, 0));
         assert!(load.has_room(heavy));
+    }
+
+    #[test]
+    fn who_waits_is_told_when_a_lease_ends() {
+        let (load, rung) = (Arc::new(Load::default()), Arc::new(AtomicU32::new(0)));
+        let counter = Arc::clone(&rung);
+        let bell = Arc::new(Doorbell::new(move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }));
+        load.attach(&bell);
+        drop(load.try_lease(Room::UNLIMITED));
+        bell.set_waiting(1);
+        let lease = load.try_lease(Room::UNLIMITED);
+        assert_eq!(rung.load(Ordering::Relaxed), 0);
+        drop(lease);
+        assert_eq!(rung.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn waiting_inside_is_a_mean_that_follows() {
+        let load = Load::default();
+        assert_eq!(load.waited_inside(), None);
+        load.note_waiting_inside(Duration::ZERO);
+        assert_eq!(load.waited_inside(), Some(Duration::ZERO));
+        (0..200).for_each(|_| load.note_waiting_inside(Duration::from_millis(100)));
+        assert!(load.waited_inside().unwrap() > Duration::from_millis(95));
+        (0..300).for_each(|_| load.note_waiting_inside(Duration::ZERO));
+        assert!(load.waited_inside().unwrap() < Duration::from_millis(5));
+        load.note_waiting_inside(Duration::MAX);
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 mod affinity;
 mod caps;
+mod doorbell;
 mod keys_in_flight;
 mod load;
 mod pick;
 
 pub use affinity::{COMPANIONS, Neighbour, Wish, pick_near, seed_of};
 pub use caps::{Caps, Demand, RESERVE};
+pub use doorbell::Doorbell;
 pub use keys_in_flight::{KeyInFlight, KeysInFlight, Whereabouts};
 pub use load::{Lease, Load, Room};
 pub use pick::{Candidate, pick, pick_by};

@@ -161,7 +161,8 @@ impl Cluster {
 
     pub fn snapshot(&self) -> Snapshot {
         let epoch = self.changes.epoch();
-        let places: Vec<_> = self.tracked.iter().filter_map(|t| Some(Place::new(&t.upstream, t.standing(epoch)?))).collect();
+        let place = |t: &Tracked| Some(Place::new(&t.upstream, t.standing(epoch)?, &self.config.limits));
+        let places: Vec<_> = self.tracked.iter().filter_map(place).collect();
         Snapshot::new(self.revision, Arc::clone(&self.config), &places, self.resolved, self.snapshots_taken)
     }
 

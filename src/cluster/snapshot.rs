@@ -8,6 +8,10 @@
 //! `catalog.stale` has it, of the stale before the main that serves as backup, or after it. Capabilities are listed by the
 //! fresh and the main before anybody else. A request that has failed once is not used for a trial unless nobody else is left.
 //! Requests that belong together take the one that is theirs (`near.rs`).
+//!
+//! Whoever has no place left for a request is passed over. When that leaves nobody, the request waits ([`NoUpstream::Full`]):
+//! only from the fresh to the stale does it go on, where they serve. The backup is there for when nobody else is, and would not
+//! be when it drowns in what the others cannot take.
 
 mod near;
 
@@ -16,8 +20,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::{Ticket, Upstream, UpstreamId};
-use crate::balance::{Candidate, KeysInFlight, Lease, Load, Room, Wish, pick_by, seed_of};
-use crate::config::{Config, ServedBy, StalePolicy, Weight};
+use crate::balance::{Candidate, Caps, Demand, KeysInFlight, Lease, Load, Room, Wish, pick_by, seed_of};
+use crate::config::{Config, Limits, MaxInFlight, ServedBy, StalePolicy, Weight};
 use crate::health::Warmup;
 use crate::ogc::{PerClass, RequestClass};
 
@@ -39,6 +43,7 @@ pub struct Snapshot {
     /// Those who are half-open.
     on_trial: Box<[Place]>,
     routes: PerClass<Route>,
+    demands: PerClass<Demand>,
     rotation: Rotation,
     /// Begins anew with every snapshot: what it then does not know costs a request or two a second choice.
     keys: Arc<KeysInFlight>,
@@ -59,8 +64,19 @@ pub(super) struct Place {
     /// The upstream's: one pointer less to follow for each candidate.
     load: Arc<Load>,
     standing: Standing,
+    caps: CapSource,
     /// Stands for its name where keys choose: an upstream that moves to another address keeps what is its own.
     seed: u64,
+}
+
+/// Where an upstream's cap comes from.
+#[derive(Clone, Copy, Debug)]
+enum CapSource {
+    Fixed(Caps),
+    /// From the upstream's load, of which this share in percent is for heavy requests.
+    Learned {
+        heavy_share: u32,
+    },
 }
 
 /// What of an upstream's state requests can see.
@@ -70,6 +86,7 @@ pub(super) struct Standing {
     pub(super) is_fresh: bool,
     pub(super) weight: Weight,
     pub(super) warmup: Option<Warmup>,
+    pub(super) max_in_flight: MaxInFlight,
 }
 
 /// Its part in serving what several may serve.
@@ -98,6 +115,8 @@ impl Rotation {
 pub struct Selection {
     pub upstream: Arc<Upstream>,
     pub lease: Lease,
+    /// How long it takes tells something about the upstream's cap.
+    pub teaches_cap: bool,
 }
 
 /// Why nobody takes the request.
@@ -107,7 +126,27 @@ pub enum NoUpstream {
     NoneEligible,
     /// All who could were tried already.
     AllTried,
+    /// Somebody could, but has no place left: worth waiting for.
+    Full,
 }
+
+/// What became of a look at some upstreams.
+enum Found {
+    Taken(Selection),
+    /// Somebody could, but has no place left.
+    Full,
+    Nobody,
+}
+
+/// Upstreams of one rank in serving a class.
+struct Tier<'s> {
+    places: &'s [Place],
+    /// They also serve when those of the rank before are full, and not only when there are none.
+    relieves: bool,
+}
+
+/// Places taken by others under one choice's hands, after which it calls everybody full. (It then waits, and looks again.)
+const MOST_RACES: usize = 8;
 
 /// The upstreams one request has tried. Bounded: attempts are.
 #[derive(Clone, Debug, Default)]
@@ -160,6 +199,7 @@ impl Snapshot {
             main: those(&|place| place.upstream.is_main()),
             on_trial: with(Reads::OnTrial),
             routes: PerClass::from_fn(|class| route(&config, class, places)),
+            demands: PerClass::from_fn(|class| Demand::of(class, config.classes[class].priority)),
             rotation: Rotation(AtomicUsize::new(turn)),
             keys: Arc::default(),
             config,
@@ -179,16 +219,31 @@ impl Snapshot {
         tried: &Tried,
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
-        let selection = match &self.routes[class] {
+        let demand = self.demands[class];
+        let found = match &self.routes[class] {
             Route::Shared => self.select_shared(class, self.wish(class, key), tried, now),
-            Route::One(place) => place.as_ref().filter(|place| !place.is_tried(tried)).and_then(Place::lease),
+            Route::One(Some(place)) if !place.is_out(tried) => place.lease(demand, now).map_or(Found::Full, Found::Taken),
+            Route::One(_) => Found::Nobody,
         };
-        selection.ok_or_else(|| self.nobody(class, tried))
+        self.concluded(found, class, tried)
     }
 
     /// The main and a place on it, whatever the class: who just changed the catalog must see the change.
-    pub fn select_main(&self, tried: &Tried) -> Option<Selection> {
-        self.main.iter().find(|place| !place.is_tried(tried)).and_then(Place::lease)
+    pub fn select_main(&self, class: RequestClass, tried: &Tried, now: Instant) -> Result<Selection, NoUpstream> {
+        let found = match self.main.iter().find(|place| !place.is_out(tried)) {
+            Some(main) => main.lease(self.demands[class], now).map_or(Found::Full, Found::Taken),
+            None => Found::Nobody,
+        };
+        self.concluded(found, class, tried)
+    }
+
+    fn concluded(&self, found: Found, class: RequestClass, tried: &Tried) -> Result<Selection, NoUpstream> {
+        match found {
+            Found::Taken(selection) => Ok(selection),
+            Found::Full => Err(NoUpstream::Full),
+            Found::Nobody if self.places(class).any(|place| place.is_tried(tried)) => Err(NoUpstream::AllTried),
+            Found::Nobody => Err(NoUpstream::NoneEligible),
+        }
     }
 
     /// Whether the main can be asked for a second opinion about `upstream`'s answer.
@@ -201,7 +256,7 @@ impl Snapshot {
         std::ptr::eq(self, other)
     }
 
-    /// Whether [`Self::select`] would find somebody; takes no place.
+    /// Whether [`Self::select`] would find somebody, if only after a wait for a place; takes none.
     pub fn has_place(&self, class: RequestClass, tried: &Tried) -> bool {
         let is_free =
             |place: &Place| place.standing.reads != Reads::OnTrial || !place.load.is_on_trial() || self.is_pinned(class);
@@ -220,23 +275,41 @@ impl Snapshot {
         RequestClass::ALL.into_iter().any(|class| self.serving(class).next().is_some())
     }
 
-    fn select_shared(&self, class: RequestClass, wish: Option<Wish>, tried: &Tried, now: Instant) -> Option<Selection> {
-        let trial = || self.trials(class).filter(|place| !place.is_tried(tried)).find_map(Place::lease_trial);
-        let choose = |tier: &[Place]| match wish {
-            Some(wish) => self.nearest(tier, wish, tried, now),
-            None => self.least_loaded(tier, tried, now),
+    fn select_shared(&self, class: RequestClass, wish: Option<Wish>, tried: &Tried, now: Instant) -> Found {
+        let demand = self.demands[class];
+        let trial = || {
+            let trials = || self.trials(class).filter(|place| !place.is_out(tried) && !place.load.is_on_trial());
+            let taken = trials().find_map(|place| place.lease_trial(demand, now));
+            let otherwise = if trials().next().is_some() { Found::Full } else { Found::Nobody };
+            taken.map_or(otherwise, Found::Taken)
         };
-        let serving = || self.tiers(class).into_iter().find_map(choose);
+        let serving = || self.serve_by_tiers(class, wish, tried, now);
         if tried.is_empty() { trial().or_else(serving) } else { serving().or_else(trial) }
     }
 
+    fn serve_by_tiers(&self, class: RequestClass, wish: Option<Wish>, tried: &Tried, now: Instant) -> Found {
+        let mut found = Found::Nobody;
+        for Tier { places, relieves } in self.tiers(class) {
+            if matches!(found, Found::Full) && !relieves {
+                break;
+            }
+            found = found.or_else(|| self.choose(places, self.demands[class], wish, tried, now));
+            if matches!(found, Found::Taken(_)) {
+                break;
+            }
+        }
+        found
+    }
+
     /// Who serves a shared class, those first who are preferred.
-    fn tiers(&self, class: RequestClass) -> [&[Place]; 3] {
-        let (fresh, stale, backup) = (&*self.fresh, &*self.stale, &*self.backup);
+    fn tiers(&self, class: RequestClass) -> [Tier<'_>; 3] {
+        let tier = |places| Tier { places, relieves: false };
+        let (fresh, backup, main) = (tier(&self.fresh), tier(&self.backup), tier(&self.main));
+        let (stale, nobody) = (tier(&self.stale), tier(&[]));
         match (class, self.config.catalog.stale) {
-            (RequestClass::Capabilities, StalePolicy::Serve) => [fresh, &self.main, stale],
-            (RequestClass::Capabilities, StalePolicy::Avoid) => [fresh, &self.main, &[]],
-            (_, StalePolicy::Serve) => [fresh, stale, backup],
+            (RequestClass::Capabilities, StalePolicy::Serve) => [fresh, main, stale],
+            (RequestClass::Capabilities, StalePolicy::Avoid) => [fresh, main, nobody],
+            (_, StalePolicy::Serve) => [fresh, Tier { relieves: true, ..stale }, backup],
             (_, StalePolicy::Avoid) => [fresh, backup, stale],
         }
     }
@@ -246,14 +319,29 @@ impl Snapshot {
         self.on_trial.iter().filter(move |place| class != RequestClass::Capabilities || place.standing.is_fresh)
     }
 
-    fn least_loaded(&self, places: &[Place], tried: &Tried, now: Instant) -> Option<Selection> {
-        let start = if places.len() > 1 { self.rotation.next() } else { 0 };
-        let candidate = |at: usize| (!places[at].is_out(tried)).then(|| places[at].candidate(now));
-        places[pick_by(places.len(), candidate, start)?].lease()
+    fn choose(&self, places: &[Place], demand: Demand, wish: Option<Wish>, tried: &Tried, now: Instant) -> Found {
+        for _ in 0..MOST_RACES {
+            let chosen = match wish {
+                Some(wish) => self.nearest(places, demand, wish, tried, now),
+                None => self.least_loaded(places, demand, tried, now),
+            };
+            match chosen {
+                Some(Some(selection)) => return Found::Taken(selection),
+                // Somebody else took the place, or the door was closed.
+                Some(None) => {}
+                None if places.iter().any(|place| !place.is_out(tried)) => return Found::Full,
+                None => return Found::Nobody,
+            }
+        }
+        Found::Full
     }
 
-    fn nobody(&self, class: RequestClass, tried: &Tried) -> NoUpstream {
-        if self.places(class).any(|place| place.is_tried(tried)) { NoUpstream::AllTried } else { NoUpstream::NoneEligible }
+    /// `None` if nobody has a place; nothing inside if the chosen one has none any more.
+    fn least_loaded(&self, places: &[Place], demand: Demand, tried: &Tried, now: Instant) -> Option<Option<Selection>> {
+        let start = if places.len() > 1 { self.rotation.next() } else { 0 };
+        let candidate = |at: usize| places[at].has_place(demand, tried, now).then(|| places[at].candidate(now));
+        let chosen = &places[pick_by(places.len(), candidate, start)?];
+        Some(chosen.lease(demand, now))
     }
 
     fn is_pinned(&self, class: RequestClass) -> bool {
@@ -263,7 +351,7 @@ impl Snapshot {
     fn places(&self, class: RequestClass) -> impl Iterator<Item = &Place> {
         let (one, shared) = match &self.routes[class] {
             Route::One(place) => (place.as_ref(), None),
-            Route::Shared => (None, Some(self.tiers(class).into_iter().flatten().chain(self.trials(class)))),
+            Route::Shared => (None, Some(self.tiers(class).into_iter().flat_map(|tier| tier.places).chain(self.trials(class)))),
         };
         one.into_iter().chain(shared.into_iter().flatten())
     }
@@ -278,10 +366,48 @@ fn route(config: &Config, class: RequestClass, places: &[Place]) -> Route {
     }
 }
 
+impl Found {
+    fn or_else(self, other: impl FnOnce() -> Self) -> Self {
+        match self {
+            Self::Taken(selection) => Self::Taken(selection),
+            Self::Nobody => other(),
+            Self::Full => match other() {
+                Self::Taken(selection) => Self::Taken(selection),
+                Self::Full | Self::Nobody => Self::Full,
+            },
+        }
+    }
+}
+
 impl Place {
-    pub(super) fn new(upstream: &Arc<Upstream>, standing: Standing) -> Self {
+    pub(super) fn new(upstream: &Arc<Upstream>, standing: Standing, limits: &Limits) -> Self {
         let seed = seed_of(upstream.name.as_str());
-        Self { upstream: Arc::clone(upstream), load: Arc::clone(&upstream.load), standing, seed }
+        let caps = match standing.max_in_flight {
+            MaxInFlight::Auto => CapSource::Learned { heavy_share: limits.heavy_share },
+            MaxInFlight::Off => CapSource::Fixed(Caps::UNLIMITED),
+            MaxInFlight::Fixed(cap) => CapSource::Fixed(Caps::new(cap, limits.heavy_share)),
+        };
+        Self { upstream: Arc::clone(upstream), load: Arc::clone(&upstream.load), standing, caps, seed }
+    }
+
+    /// How much there is, as far as it has ramped up.
+    #[inline]
+    fn room(&self, demand: Demand, now: Instant) -> Room {
+        let caps = match self.caps {
+            CapSource::Fixed(caps) => caps,
+            CapSource::Learned { heavy_share } => {
+                Caps::new(self.load.learned_cap().unwrap_or(MaxInFlight::AUTO_START), heavy_share)
+            }
+        };
+        match self.standing.warmup {
+            Some(warmup) => caps.ramped(warmup.share(now), Warmup::WHOLE).room(demand),
+            None => caps.room(demand),
+        }
+    }
+
+    #[inline]
+    fn has_place(&self, demand: Demand, tried: &Tried, now: Instant) -> bool {
+        !self.is_tried(tried) && self.load.has_room(self.room(demand, now))
     }
 
     #[inline]
@@ -300,16 +426,18 @@ impl Place {
         Candidate { in_flight: self.load.in_flight(), weight: self.standing.weight_at(now) }
     }
 
-    fn lease(&self) -> Option<Selection> {
-        self.load.try_lease(Room::UNLIMITED).map(|lease| self.selection(lease))
+    fn lease(&self, demand: Demand, now: Instant) -> Option<Selection> {
+        self.load.try_lease(self.room(demand, now)).map(|lease| self.selection(lease, demand))
     }
 
-    fn lease_trial(&self) -> Option<Selection> {
-        self.load.try_trial(Room::UNLIMITED).map(|lease| self.selection(lease))
+    fn lease_trial(&self, demand: Demand, now: Instant) -> Option<Selection> {
+        self.load.try_trial(self.room(demand, now)).map(|lease| self.selection(lease, demand))
     }
 
-    fn selection(&self, lease: Lease) -> Selection {
-        Selection { upstream: Arc::clone(&self.upstream), lease }
+    fn selection(&self, lease: Lease, demand: Demand) -> Selection {
+        // Heavy requests are too few and too different, and administration has other work done.
+        let teaches_cap = matches!(self.caps, CapSource::Learned { .. }) && demand == Demand::Light;
+        Selection { upstream: Arc::clone(&self.upstream), lease, teaches_cap }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::snapshot::{Reads, Standing};
 use super::{CatalogStatus, Cause, Freshness, HealthState, Mode, Outcome, ProbeReport, Upstream, UpstreamStatus, What};
-use crate::config::{Health, MainReads, Role, UpstreamConfig, Weight};
+use crate::config::{Health, MainReads, MaxInFlight, Role, UpstreamConfig, Weight};
 use crate::health::{Ejection, RiseFall, Schedule, Warmup};
 
 #[derive(Debug)]
@@ -13,6 +13,7 @@ pub(super) struct Tracked {
     pub(super) upstream: Arc<Upstream>,
     weight: Weight,
     reads: MainReads,
+    max_in_flight: MaxInFlight,
     health: RiseFall,
     mode: Mode,
     ejection: Ejection,
@@ -39,6 +40,7 @@ impl Tracked {
             upstream,
             weight: config.weight,
             reads: config.reads,
+            max_in_flight: config.max_in_flight,
             health: RiseFall::new(),
             mode: Mode::Ready,
             ejection: Ejection::new(now),
@@ -54,7 +56,7 @@ impl Tracked {
 
     /// Takes over what may change without becoming another upstream.
     pub(super) fn reconfigure(&mut self, config: &UpstreamConfig) {
-        (self.weight, self.reads) = (config.weight, config.reads);
+        (self.weight, self.reads, self.max_in_flight) = (config.weight, config.reads, config.max_in_flight);
         if !self.upstream.is_as_in(config) {
             let load = Arc::clone(&self.upstream.load);
             self.upstream = Arc::new(Upstream::new(self.upstream.id, config, load));
@@ -114,7 +116,8 @@ impl Tracked {
             configured => configured,
         };
         let is_fresh = self.catalog.is_fresh(epoch);
-        self.is_fit().then_some(Standing { reads, is_fresh, weight: self.weight, warmup: self.warmup })
+        let (weight, warmup, max_in_flight) = (self.weight, self.warmup, self.max_in_flight);
+        self.is_fit().then_some(Standing { reads, is_fresh, weight, warmup, max_in_flight })
     }
 
     /// Shows what the next snapshot will say, and whether successes are of interest. True if that differs from the last.

@@ -15,6 +15,11 @@ pub enum MaxInFlight {
     Fixed(u32),
 }
 
+impl MaxInFlight {
+    /// Where learning begins: the default of a fixed cap.
+    pub const AUTO_START: u32 = defaults::CAP;
+}
+
 /// How many places one user may hold in the whole cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PerUser {

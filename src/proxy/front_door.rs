@@ -92,7 +92,7 @@ impl FrontDoor {
         let now = Instant::now();
         let selection = match self.select(ctx, now) {
             Ok(selection) => selection,
-            Err(NoUpstream::NoneEligible) => return Err(self.refuse(ctx, Refusal::NoUpstream)),
+            Err(NoUpstream::NoneEligible | NoUpstream::Full) => return Err(self.refuse(ctx, Refusal::NoUpstream)),
             // Why the last one failed says more than that there is no other.
             Err(NoUpstream::AllTried) => {
                 let refusal = ctx.refusal.take().unwrap_or(Refusal::NoUpstream);
@@ -119,7 +119,7 @@ impl FrontDoor {
         for _ in 0..MOST_LOOKS {
             let snapshot = self.parts.control.snapshot();
             if (is_doubted || ctx.reads_from_main)
-                && let Some(selection) = snapshot.select_main(&ctx.tried)
+                && let Ok(selection) = snapshot.select_main(ctx.class(), &ctx.tried, now)
             {
                 return Ok(selection);
             }

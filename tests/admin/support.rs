@@ -167,7 +167,7 @@ impl Admin {
         let mut tried = Tried::default();
         loop {
             let selection = self.control.snapshot().select(RequestClass::Map, &tried, Instant::now());
-            let Selection { upstream, lease } = selection.unwrap_or_else(|none| panic!("{name} gets no requests: {none:?}"));
+            let Selection { upstream, lease, .. } = selection.unwrap_or_else(|none| panic!("{name} gets no requests: {none:?}"));
             if upstream.name.as_str() == name {
                 return lease;
             }

@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use super::{Place, Selection, Snapshot, Tried};
-use crate::balance::{Neighbour, Wish, pick_near};
+use crate::balance::{Demand, Neighbour, Wish, pick_near};
 use crate::ogc::RequestClass;
 
 impl Snapshot {
@@ -17,10 +17,18 @@ impl Snapshot {
         Some(Wish { key: key?, load_percent: affinity.load_percent })
     }
 
-    pub(super) fn nearest(&self, places: &[Place], wish: Wish, tried: &Tried, now: Instant) -> Option<Selection> {
+    /// As for everybody: `None` if nobody has a place; nothing inside if the chosen one has none any more.
+    pub(super) fn nearest(
+        &self,
+        places: &[Place],
+        demand: Demand,
+        wish: Wish,
+        tried: &Tried,
+        now: Instant,
+    ) -> Option<Option<Selection>> {
         let neighbour = |at: usize| {
             let place = &places[at];
-            if place.is_out(tried) {
+            if !place.has_place(demand, tried, now) {
                 return None;
             }
             // The load is read before the note of the key and written after it: whoever sees a companion in the load sees it in
@@ -30,8 +38,10 @@ impl Snapshot {
         };
         let chosen = &places[pick_near(places.len(), neighbour, wish, self.rotation.next())?];
         let key = self.keys.note(wish.key, chosen.seed);
-        let mut selection = chosen.lease()?;
-        selection.lease.keep(key);
+        let mut selection = chosen.lease(demand, now);
+        if let Some(selection) = &mut selection {
+            selection.lease.keep(key);
+        }
         Some(selection)
     }
 }

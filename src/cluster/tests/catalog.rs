@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::super::{Action, Cause, Event, Freshening, Hint, Outcome, ProbeReport, Remembered, Selection, UpstreamId};
 use super::super::{CatalogMemory, HealthState, Mode, SyncError, Tried};
 use super::fixture::{World, config};
-use crate::config::{Config, Credentials, MainReads, Secret, StalePolicy};
+use crate::config::{Config, Credentials, MainReads, MaxInFlight, Secret, StalePolicy};
 use crate::ogc::RequestClass;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -323,6 +323,24 @@ fn other_reads_prefer_the_fresh_and_stale_ones_serve_as_the_policy_says() {
         assert_eq!(catalogs.world.served_by(RequestClass::Map), expected, "{policy:?}");
         catalogs.live(SECOND * 10);
         assert_eq!(catalogs.world.served_by(RequestClass::Map), ["a"]);
+    }
+}
+
+#[test]
+fn stale_replicas_relieve_full_fresh_ones_where_they_serve_and_where_they_do_not_requests_wait() {
+    for (policy, expected) in [(StalePolicy::Serve, [("a", 2), ("c", 2)].as_slice()), (StalePolicy::Avoid, [("a", 2)].as_slice())]
+    {
+        let mut config = with_credentials(config(3));
+        config.catalog.stale = policy;
+        config.health.slow_start = Duration::ZERO;
+        config.upstreams.iter_mut().for_each(|upstream| upstream.max_in_flight = MaxInFlight::Fixed(2));
+        let mut catalogs = Catalogs::configured(config);
+        catalogs.reload_takes = SECOND * 5;
+        catalogs.publish();
+        catalogs.live(SECOND * 10);
+        assert_eq!((catalogs.is_fresh("a"), catalogs.doing("b")), (true, Freshening::Reloading));
+        let expected = expected.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        assert_eq!(catalogs.world.spread(RequestClass::Map, 9), expected, "{policy:?}");
     }
 }
 

@@ -20,6 +20,9 @@ pub(super) const EJECTION: Duration = Duration::from_secs(10);
 pub(super) const SLOW_START: Duration = Duration::from_secs(30);
 pub(super) const FALL: u32 = 3;
 
+/// Nearly all stories are about something else.
+const NO_CAPS: &str = "[limits]\nmax_in_flight = \"off\"\n";
+
 /// A broken node, and so quickly that it is always the least loaded.
 pub(super) fn out_of_memory() -> Outcome {
     Outcome::Failure(Cause::NodeFault("java.lang.OutOfMemoryError".to_owned()))
@@ -201,7 +204,7 @@ fn table(name: &str, role: &str) -> String {
 fn load(upstreams: &str) -> Config {
     let health = "[health]\ninterval = \"5s\"\ntimeout = \"4s\"\nrise = 2\nfall = 3\ndown_interval = \"2s\"\nslow_start = \"30s\"
                   ejection = \"10s\"\nejection_max = \"5m\"\nejection_failures = 5\n";
-    let world = MapEnvironment::new().file("geofront.toml", format!("{health}{upstreams}"));
+    let world = MapEnvironment::new().file("geofront.toml", format!("{health}{NO_CAPS}{upstreams}"));
     Config::load(Path::new("geofront.toml"), &world).unwrap_or_else(|problems| panic!("{problems}")).config
 }
 
