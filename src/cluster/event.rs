@@ -28,14 +28,16 @@ pub enum Event {
         asked: Instant,
         number: Option<u64>,
     },
-    /// A replica answered the catalog reload, or did not.
+    /// A replica answered the catalog reload that was begun at `asked`, or did not.
     CatalogReloaded {
         upstream: UpstreamId,
+        asked: Instant,
         outcome: Result<(), Cause>,
     },
-    /// A reloaded replica was asked for the canary, and for its number.
+    /// A reloaded replica was asked at `asked` for the canary, and then for its number.
     CanaryTested {
         upstream: UpstreamId,
+        asked: Instant,
         outcome: Outcome,
         number: Option<u64>,
     },
@@ -62,6 +64,7 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeReport {
     pub outcome: Outcome,
+    /// From the question to the report.
     pub took: Duration,
 }
 

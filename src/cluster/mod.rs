@@ -121,8 +121,10 @@ impl Cluster {
             Event::Probed { upstream, report } => self.probed(upstream, report, now),
             Event::Observed { upstream, sent, outcome } => self.observed(upstream, sent, outcome, now),
             Event::VersionRead { upstream, asked, number } => self.version_read(upstream, asked, number, now),
-            Event::CatalogReloaded { upstream, outcome } => self.catalog_reloaded(upstream, outcome, now),
-            Event::CanaryTested { upstream, outcome, number } => self.canary_tested(upstream, &outcome, number, now),
+            Event::CatalogReloaded { upstream, asked, outcome } => self.catalog_reloaded(upstream, asked, outcome, now),
+            Event::CanaryTested { upstream, asked, outcome, number } => {
+                self.canary_tested(upstream, asked, (&outcome, number), now);
+            }
             Event::StaleSeen(upstream) => self.stale_seen(upstream, now),
             Event::Tick => {}
         }
@@ -191,18 +193,19 @@ impl Cluster {
         let track = |upstream: &_| ids.track(upstream, Freshness::new(settled, now), now);
         let reconciled = reconcile::reconcile(old, &self.config.upstreams, track);
         self.tracked = reconciled.tracked;
-        self.meet_the_main(main, now);
         self.is_visibly_changed = true;
         self.emit(None, What::Configured { revision: self.revision });
         reconciled.retired.into_iter().for_each(|name| self.emit(Some(name), What::Retired));
         reconciled.added.into_iter().for_each(|name| self.emit(Some(name), What::Added));
+        self.meet_the_main(main, now);
         let interval = self.config.health.interval.max(self.config.health.down_interval);
         self.tracked.iter_mut().for_each(|tracked| tracked.probes.hasten(now, interval));
     }
 
     fn probed(&mut self, id: UpstreamId, report: ProbeReport, now: Instant) {
         let Some(at) = self.position(id) else { return };
-        let settled = self.changes.settled();
+        let sent = now.checked_sub(report.took).unwrap_or(now);
+        let settled = self.changes.settled_at(sent);
         let change = self.tracked[at].probed(report, settled, now, &self.config.health);
         self.report(at, change);
     }

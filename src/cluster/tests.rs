@@ -2,6 +2,7 @@
 
 mod caps;
 mod catalog;
+mod catalog_hazards;
 mod ejection;
 mod fixture;
 mod health;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::snapshot::{Reads, Standing};
-use super::{CatalogStatus, Cause, Freshness, HealthState, Mode, Outcome, ProbeReport, Upstream, UpstreamStatus, What};
+use super::{
+    CatalogStatus, Cause, Freshness, HealthState, Mode, Outcome, ProbeReport, Remembered, Upstream, UpstreamStatus, What,
+};
 use crate::config::{Health, MainReads, MaxInFlight, Role, UpstreamConfig, Weight};
 use crate::health::{Ejection, RiseFall, Schedule, Warmup};
 
@@ -74,10 +76,29 @@ impl Tracked {
         self.health.is_up()
     }
 
+    pub(super) fn is_in_maintenance(&self) -> bool {
+        self.mode == Mode::Maintenance
+    }
+
+    /// Out of service for its catalog reload, which goes on. Canaries of who is in maintenance wait until that is over.
+    pub(super) fn is_on_its_way(&self) -> bool {
+        self.catalog.is_on_its_way() && !(self.is_in_maintenance() && self.catalog.is_testing())
+    }
+
+    /// Out of service after a catalog reload that failed.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.catalog.is_stuck() && !self.is_in_maintenance()
+    }
+
+    /// Whether reads would come to it if its door was open.
+    pub(super) fn would_serve(&self) -> bool {
+        self.is_up() && self.mode == Mode::Ready && !self.is_set_aside() && self.configured_reads() != Reads::No
+    }
+
     /// Whether it makes sense to ask for its catalog's number.
     pub(super) fn is_readable(&self) -> bool {
         let is_there = self.upstream.is_main() || self.health.is_up();
-        is_there && self.mode != Mode::Maintenance && self.catalog.is_serving()
+        is_there && !self.is_in_maintenance() && self.catalog.is_serving()
     }
 
     /// Whether it matters that a request succeeds.
@@ -154,14 +175,14 @@ impl Tracked {
 
     // What happens to it.
 
-    /// A probe reported. `None` if it changed nothing, or was no longer waited for.
-    pub(super) fn probed(&mut self, report: ProbeReport, settled: u64, now: Instant, config: &Health) -> Option<What> {
+    /// A probe reported that was sent when the epoch `settled` was. `None` if it changed nothing, or was no longer waited for.
+    pub(super) fn probed(&mut self, report: ProbeReport, settled: Option<u64>, now: Instant, config: &Health) -> Option<What> {
         if !self.probes.is_running() {
             return None;
         }
         self.last_probe = Some(report.took);
         if matches!(&report.outcome, Outcome::Failure(cause) if cause.is_refused()) {
-            self.catalog.was_not_there(settled);
+            self.catalog.was_not_there(settled, now);
         }
         self.learn(report.outcome, now, config)
     }
@@ -210,10 +231,10 @@ impl Tracked {
         let mut changes = vec![What::Mode { from, to: mode }];
         match (from, mode) {
             (_, Mode::Maintenance) => {
-                self.leave_roll();
+                self.leave_roll(now);
                 changes.extend(self.forget(now));
             }
-            (Mode::Maintenance, Mode::Ready | Mode::Drain) => self.probes.restart(now),
+            (Mode::Maintenance, Mode::Ready | Mode::Drain) => self.resume_probes(now),
             (Mode::Ready | Mode::Drain, Mode::Ready | Mode::Drain) => {}
         }
         changes
@@ -227,10 +248,17 @@ impl Tracked {
         self.catalog.begin(now);
     }
 
-    /// The reload is called off, or over.
-    pub(super) fn leave_roll(&mut self) {
-        self.catalog.abort();
-        self.upstream.load.open();
+    /// Called off, unless GeoServer has been told already: then it must be waited for, whatever is ordered meanwhile.
+    pub(super) fn leave_roll(&mut self, now: Instant) {
+        if self.catalog.call_off(now) {
+            self.upstream.load.open();
+        }
+    }
+
+    /// While it reads its catalog, probes would find what everybody would.
+    pub(super) fn begin_reload(&mut self, target: u64, limit: Duration, now: Instant) {
+        self.catalog.reload(target, limit, now);
+        self.probes.stop();
     }
 
     /// The canary passed: it is cold, but it is right.
@@ -239,14 +267,24 @@ impl Tracked {
         self.warmup = Warmup::new(now, config.slow_start);
     }
 
-    /// While it reads its catalog, probes would find what everybody would.
-    pub(super) fn hold_probes(&mut self) {
-        self.probes.stop();
+    /// It is not probed in maintenance, nor while it reads its catalog.
+    pub(super) fn resume_probes(&mut self, now: Instant) {
+        if self.probes.is_off() && !self.is_in_maintenance() && !self.catalog.is_reloading() {
+            self.probes.restart(now);
+        }
     }
 
-    pub(super) fn resume_probes(&mut self, now: Instant) {
-        if self.probes.is_off() && self.mode != Mode::Maintenance {
-            self.probes.restart(now);
+    /// Whatever its catalog is: administration goes here or nowhere.
+    pub(super) fn become_the_main(&mut self, epoch: u64, now: Instant) {
+        self.catalog.is_the_main(epoch);
+        self.upstream.load.open();
+        self.resume_probes(now);
+    }
+
+    /// What the process before us knew.
+    pub(super) fn recall(&mut self, known: &Remembered, start: Instant) {
+        if self.catalog.recall(known.main_number, known.is_reloading, start) {
+            self.upstream.load.close();
         }
     }
 
@@ -331,7 +369,7 @@ impl Tracked {
     /// What always holds of one upstream.
     pub(super) fn check_invariants(&self, epoch: u64) {
         let name = &self.upstream.name;
-        let in_maintenance = self.mode == Mode::Maintenance;
+        let in_maintenance = self.is_in_maintenance();
         let is_probed = !in_maintenance && !self.catalog.is_reloading();
         assert_eq!(self.probes.is_off(), !is_probed, "{name}: probed exactly while not in maintenance and not reloading");
         assert_eq!(self.upstream.load.is_closed(), !self.catalog.is_serving(), "{name}: closed exactly while in its reload");

@@ -48,18 +48,20 @@ pub(super) async fn read_version(prober: &Prober, upstream: Arc<Upstream>, confi
 
 /// Has a replica read the data directory; takes as long as that takes.
 pub(super) async fn reload(prober: &Prober, upstream: Arc<Upstream>, config: &Config) -> Event {
+    let asked = Instant::now();
     let outcome = reload_all(prober.messenger(), &upstream, config).await;
-    Event::CatalogReloaded { upstream: upstream.id, outcome }
+    Event::CatalogReloaded { upstream: upstream.id, asked, outcome }
 }
 
 /// Whether a reloaded replica draws a map, and its number now.
 pub(super) async fn test_canary(prober: &Prober, upstream: Arc<Upstream>, config: &Config) -> Event {
+    let asked = Instant::now();
     let report = prober.ask(Question::of_canary(config), &upstream, config).await;
     let number = match report.outcome {
         Outcome::Success => version(prober.messenger(), &upstream, config).await,
         Outcome::Busy | Outcome::Failure(_) => None,
     };
-    Event::CanaryTested { upstream: upstream.id, outcome: report.outcome, number }
+    Event::CanaryTested { upstream: upstream.id, asked, outcome: report.outcome, number }
 }
 
 async fn reload_all(messenger: &Messenger, upstream: &Upstream, config: &Config) -> Result<(), Cause> {

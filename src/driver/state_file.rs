@@ -54,6 +54,8 @@ struct Entry {
     name: String,
     address: SocketAddr,
     main_number: Option<u64>,
+    #[serde(default)]
+    is_reloading: bool,
 }
 
 const VERSION: u32 = 1;
@@ -70,16 +72,17 @@ pub fn load(path: &Path) -> io::Result<CatalogMemory> {
     if document.version != VERSION {
         return Err(io::Error::other(format!("it is of layout {}, not {VERSION}", document.version)));
     }
-    let remembered = |Entry { name, address, main_number }| Remembered { name, address, main_number };
+    let remembered = |Entry { name, address, main_number, is_reloading }| Remembered { name, address, main_number, is_reloading };
     Ok(CatalogMemory { upstreams: document.upstreams.into_iter().map(remembered).collect() })
 }
 
 /// Replaced as a whole: a reader, and we after a crash, find the old one or the new one.
 pub(super) fn save(path: &Path, memory: &CatalogMemory) -> io::Result<()> {
-    let entry = |Remembered { name, address, main_number }: &Remembered| Entry {
+    let entry = |Remembered { name, address, main_number, is_reloading }: &Remembered| Entry {
         name: name.clone(),
         address: *address,
         main_number: *main_number,
+        is_reloading: *is_reloading,
     };
     let document = Document { version: VERSION, upstreams: memory.upstreams.iter().map(entry).collect() };
     let beside = path.with_extension("new");
@@ -93,7 +96,12 @@ mod tests {
 
     fn memory() -> CatalogMemory {
         let address = SocketAddr::from(([10, 0, 0, 11], 8080));
-        let of = |name: &str, main_number| Remembered { name: name.to_owned(), address, main_number };
+        let of = |name: &str, main_number: Option<u64>| Remembered {
+            name: name.to_owned(),
+            address,
+            main_number,
+            is_reloading: main_number.is_none(),
+        };
         CatalogMemory { upstreams: vec![of("slave1", Some(7)), of("slave2", None)] }
     }
 

@@ -36,6 +36,8 @@ pub enum Source {
     Write,
     /// `geofront sync`.
     Order,
+    /// Another instance is the main now.
+    Main,
 }
 
 impl Source {
@@ -44,6 +46,7 @@ impl Source {
             Self::Number => "number",
             Self::Write => "write",
             Self::Order => "order",
+            Self::Main => "main",
         }
     }
 }
@@ -58,14 +61,20 @@ pub(in crate::cluster) struct Changes {
     epoch: u64,
     /// The last epoch that came to rest: what a roll brings.
     settled: u64,
+    /// When it did; `None` for the one there was at the start.
+    settled_since: Option<Instant>,
     /// The main's, when last read.
     number: Option<u64>,
+    /// Another instance became the main, and has not said its number yet.
+    is_another_main: bool,
     unsettled: Option<Unsettled>,
     /// The last hint that no reading has confirmed or refuted yet.
     suspicion: Option<Suspicion>,
     last_ticket: Ticket,
     /// When the last epoch began.
     began: Option<Instant>,
+    /// When the main was asked whose answer, or silence, came last.
+    asked: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +92,18 @@ struct Suspicion {
 
 impl Changes {
     pub(in crate::cluster) fn new() -> Self {
-        Self { epoch: 0, settled: 0, number: None, unsettled: None, suspicion: None, last_ticket: Ticket(0), began: None }
+        Self {
+            epoch: 0,
+            settled: 0,
+            settled_since: None,
+            number: None,
+            is_another_main: false,
+            unsettled: None,
+            suspicion: None,
+            last_ticket: Ticket(0),
+            began: None,
+            asked: None,
+        }
     }
 
     pub(in crate::cluster) fn epoch(&self) -> u64 {
@@ -92,6 +112,11 @@ impl Changes {
 
     pub(in crate::cluster) fn settled(&self) -> u64 {
         self.settled
+    }
+
+    /// The epoch that was settled when somebody was asked at `asked`; `None` if that is not known any more.
+    pub(in crate::cluster) fn settled_at(&self, asked: Instant) -> Option<u64> {
+        self.settled_since.is_none_or(|since| since <= asked).then_some(self.settled)
     }
 
     pub(super) fn number(&self) -> Option<u64> {
@@ -126,45 +151,56 @@ impl Changes {
     /// The main said its number to a question that was asked at `asked`.
     pub(super) fn read(&mut self, number: u64, asked: Instant, now: Instant) -> Option<Source> {
         let before = self.number.replace(number);
+        self.asked = self.asked.max(Some(asked));
         let answered = self.suspicion.take_if(|suspicion| suspicion.since <= asked);
         match before {
             Some(before) if before != number => self.changed(Source::Number, now),
             Some(_) => None,
+            // What it changed before this number is in its catalog, and in nobody else's.
+            None if std::mem::take(&mut self.is_another_main) => self.changed(Source::Main, now),
             // Nothing to compare with: whatever was suspected may be true.
             None => answered.and_then(|suspicion| suspicion.otherwise).and_then(|source| self.changed(source, now)),
         }
     }
 
-    /// The main did not say its number.
-    pub(super) fn unreadable(&mut self, now: Instant) -> Option<Source> {
-        let source = self.suspicion.take()?.otherwise?;
+    /// The main did not say its number when it was asked at `asked`.
+    pub(super) fn unreadable(&mut self, asked: Instant, now: Instant) -> Option<Source> {
+        self.asked = self.asked.max(Some(asked));
+        let source = self.suspicion.take_if(|suspicion| suspicion.since <= asked)?.otherwise?;
         self.changed(source, now)
     }
 
-    /// Another instance is the main now; its number has nothing to do with the last one's.
-    pub(in crate::cluster) fn another_main(&mut self) {
-        self.number = None;
+    /// Another instance is the main now. Its number has nothing to do with the last one's, and its catalog need not be the one
+    /// that was rolled out last.
+    pub(super) fn another_main(&mut self, now: Instant) -> Option<Source> {
+        (self.number, self.is_another_main) = (None, true);
+        self.changed(Source::Main, now)
     }
 
     /// An order: a change that is settled at once.
     pub(super) fn order(&mut self, now: Instant) -> u64 {
         self.epoch += 1;
-        (self.settled, self.unsettled, self.began) = (self.epoch, None, Some(now));
+        self.began = Some(now);
+        self.settle(now);
         self.epoch
     }
 
     /// True if the epoch came to rest.
     pub(super) fn pass_time(&mut self, now: Instant, config: &Catalog) -> bool {
-        let is_over = self.suspicion.is_none() && self.settles_at(config).is_some_and(|at| at <= now);
+        let is_over = self.deadline(config).is_some_and(|at| at <= now);
         if is_over {
-            (self.settled, self.unsettled) = (self.epoch, None);
+            self.settle(now);
         }
         is_over
     }
 
-    /// When time alone settles it.
+    /// When time alone settles it. Quiet is what the main said, not what it was not asked: a reading that is late is waited for,
+    /// as is what is suspected, but not for ever.
     pub(super) fn deadline(&self, config: &Catalog) -> Option<Instant> {
-        self.settles_at(config).filter(|_| self.suspicion.is_none())
+        let Unsettled { first, last } = self.unsettled?;
+        let (latest, quiet) = (first + config.settle_max, last + config.settle);
+        let is_quiet = self.asked.is_some_and(|asked| asked + self.poll_pause(config) * 2 >= quiet);
+        Some(if self.suspicion.is_none() && is_quiet { latest.min(quiet) } else { latest })
     }
 
     /// How long after one reading of the main's number the next one is due.
@@ -176,9 +212,8 @@ impl Changes {
         }
     }
 
-    fn settles_at(&self, config: &Catalog) -> Option<Instant> {
-        let Unsettled { first, last } = self.unsettled?;
-        Some((last + config.settle).min(first + config.settle_max))
+    fn settle(&mut self, now: Instant) {
+        (self.settled, self.settled_since, self.unsettled) = (self.epoch, Some(now), None);
     }
 
     fn changed(&mut self, source: Source, now: Instant) -> Option<Source> {
@@ -235,9 +270,26 @@ mod tests {
             assert!(!changes.pass_time(now, &config));
         }
         let last = start + SECOND * 4;
-        assert!(!changes.pass_time(last + config.settle - SECOND, &config));
-        assert!(changes.pass_time(last + config.settle, &config));
+        let quiet = last + config.settle;
+        changes.read(5, quiet - SECOND, quiet - SECOND);
+        assert!(!changes.pass_time(quiet - SECOND, &config));
+        assert!(changes.pass_time(quiet, &config));
         assert_eq!((changes.epoch(), changes.settled()), (1, 1));
+    }
+
+    #[test]
+    fn a_main_that_is_slow_to_answer_is_not_taken_for_one_at_rest() {
+        let (start, config) = (Instant::now(), catalog_config());
+        let mut changes = known(7, start);
+        changes.read(8, start, start);
+        let quiet = start + config.settle;
+        assert!(!changes.pass_time(quiet, &config), "it was not asked since");
+        changes.read(9, quiet - SECOND / 2, quiet + SECOND);
+        assert!(!changes.pass_time(quiet + SECOND, &config), "and it had more to say");
+        let quiet = quiet + SECOND + config.settle;
+        changes.read(9, quiet - SECOND / 2, quiet);
+        assert!(changes.pass_time(quiet, &config));
+        assert_eq!(changes.epoch(), 1);
     }
 
     #[test]
@@ -278,11 +330,11 @@ mod tests {
         let mut changes = known(7, now);
         for hint in [Hint::Ui, Hint::File] {
             changes.hint(hint, now);
-            assert_eq!(changes.unreadable(now), None);
+            assert_eq!(changes.unreadable(now, now), None);
         }
         changes.hint(Hint::Write, now);
         changes.hint(Hint::Ui, now);
-        assert_eq!(changes.unreadable(now), Some(Source::Write));
+        assert_eq!(changes.unreadable(now, now), Some(Source::Write));
     }
 
     #[test]
@@ -302,10 +354,48 @@ mod tests {
     }
 
     #[test]
-    fn another_mains_number_is_not_compared() {
+    fn another_main_is_a_change_and_so_is_the_first_number_it_says() {
+        let (now, config) = (Instant::now(), catalog_config());
+        let mut changes = known(7, now);
+        assert_eq!(changes.another_main(now), Some(Source::Main));
+        let later = now + config.settle;
+        changes.unreadable(later, later);
+        assert!(changes.pass_time(later, &config));
+        assert_eq!(changes.read(7, later, later), Some(Source::Main), "what it changed meanwhile is nowhere else");
+        assert_eq!(changes.read(7, later, later), None);
+    }
+
+    #[test]
+    fn a_hint_is_not_answered_by_a_question_from_before_it_that_came_to_nothing() {
         let now = Instant::now();
         let mut changes = known(7, now);
-        changes.another_main();
-        assert_eq!(changes.read(100, now, now), None);
+        changes.hint(Hint::Ui, now + SECOND);
+        assert_eq!(changes.unreadable(now, now + SECOND), None);
+        assert!(!changes.is_at_rest());
+    }
+
+    #[test]
+    fn whoever_clicks_without_a_pause_does_not_keep_a_change_from_settling() {
+        let (start, config) = (Instant::now(), catalog_config());
+        let mut changes = known(0, start);
+        changes.read(1, start, start);
+        let settles = (1..).map(|second| start + SECOND * second).find(|now| {
+            changes.hint(Hint::Ui, *now);
+            changes.read(1, *now - SECOND, *now);
+            changes.pass_time(*now, &config)
+        });
+        assert_eq!(settles, Some(start + config.settle_max));
+    }
+
+    #[test]
+    fn what_was_settled_when_somebody_was_asked_is_known_since_it_settled() {
+        let (start, config) = (Instant::now(), catalog_config());
+        let mut changes = known(0, start);
+        assert_eq!(changes.settled_at(start), Some(0));
+        changes.read(1, start, start);
+        let settled = start + config.settle;
+        changes.read(1, settled, settled);
+        changes.pass_time(settled, &config);
+        assert_eq!((changes.settled_at(start), changes.settled_at(settled)), (None, Some(1)));
     }
 }

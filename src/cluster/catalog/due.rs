@@ -8,7 +8,7 @@ const GRACE: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
     At(Instant),
-    Running { lost: Instant },
+    Running { began: Instant, lost: Instant },
 }
 
 impl Due {
@@ -20,19 +20,28 @@ impl Due {
         matches!(self, Self::Running { .. })
     }
 
-    pub(super) fn is_lost(self, now: Instant) -> bool {
-        matches!(self, Self::Running { lost } if lost <= now)
+    /// Whether what was asked at `asked` is what runs: a report of one that was given up says nothing about it.
+    pub(super) fn is_answered(self, asked: Instant) -> bool {
+        matches!(self, Self::Running { began, .. } if began <= asked)
+    }
+
+    /// When it began, if no report will come any more.
+    pub(super) fn lost(self, now: Instant) -> Option<Instant> {
+        match self {
+            Self::Running { began, lost } if lost <= now => Some(began),
+            Self::Running { .. } | Self::At(_) => None,
+        }
     }
 
     pub(super) fn deadline(self) -> Instant {
         match self {
-            Self::At(at) | Self::Running { lost: at } => at,
+            Self::At(at) | Self::Running { lost: at, .. } => at,
         }
     }
 
     /// Under way, and over in `limit`.
     pub(super) fn begin(&mut self, now: Instant, limit: Duration) {
-        *self = Self::Running { lost: now + limit + GRACE };
+        *self = Self::Running { began: now, lost: now + limit + GRACE };
     }
 
     /// No later than `at`. No effect on what runs.

@@ -7,26 +7,29 @@
 //!   hint (a write passed by), the main's number moved, an order          changes.rs
 //!     -> epoch + 1: every replica is stale from now on
 //!     -> quiet for `settle`: the epoch is settled
-//!   for each replica behind the settled epoch, one at a time:            roll.rs, freshness.rs
+//!   for each replica behind the settled epoch, one at a time:            roll.rs, reload.rs
 //!     door closed -> nothing in flight -> reload -> canary passed -> door open, slow start
 //! ```
 //!
 //! Numbers (`updateSequence`) are only ever compared with what the same node said before: a reload moves a node's own number on
 //! stock GeoServer, and may write it into the shared file, so that numbers of two nodes say nothing about each other. A replica
-//! whose own number moved without us has read the catalog by itself, after we last read that number. The one exception is
-//! our own start, where a replica behind the main's number is certainly stale and nothing better is known.
+//! that was not there for a while, and whose own number moved meanwhile, has read the catalog by itself. The one exception is our
+//! own start, where a replica behind the main's number is stale as far as anybody can know.
 
 mod changes;
 mod due;
 mod evidence;
 mod freshness;
 mod memory;
+mod own;
+mod reload;
+mod reports;
 mod roll;
 mod status;
 
 pub use changes::{Hint, Source, Ticket};
 pub use memory::{CatalogMemory, Remembered};
-pub use roll::SyncError;
+pub use reports::SyncError;
 pub use status::{CatalogStatus, Freshening, LastReload, UpstreamCatalog};
 
 pub(super) use changes::Changes;

@@ -9,26 +9,26 @@ use super::fixture::{World, config};
 use crate::config::{Config, Credentials, MainReads, MaxInFlight, Secret, StalePolicy};
 use crate::ogc::RequestClass;
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 /// A cluster and the numbers that its GeoServers would say.
-struct Catalogs {
-    world: World,
-    numbers: BTreeMap<String, u64>,
+pub(super) struct Catalogs {
+    pub(super) world: World,
+    pub(super) numbers: BTreeMap<String, u64>,
     /// What a reload does to a replica's number, given the main's.
-    after_reload: fn(u64) -> u64,
-    reload_takes: Duration,
-    reload_answers: fn(&str) -> Result<(), Cause>,
-    canary: fn(&str) -> Outcome,
-    probe: fn(&str) -> Outcome,
-    /// Who is being reloaded, and until when.
-    reloading: Vec<(String, UpstreamId, Instant)>,
+    pub(super) after_reload: fn(u64) -> u64,
+    pub(super) reload_takes: Duration,
+    pub(super) reload_answers: fn(&str) -> Result<(), Cause>,
+    pub(super) canary: fn(&str) -> Outcome,
+    pub(super) probe: fn(&str) -> Outcome,
+    /// Who is being reloaded, since when, and until when.
+    pub(super) reloading: Vec<(String, UpstreamId, Instant, Instant)>,
     /// Every reload that began, in order.
-    reloads: Vec<String>,
-    log: Vec<String>,
+    pub(super) reloads: Vec<String>,
+    pub(super) log: Vec<String>,
 }
 
-fn with_credentials(mut config: Config) -> Config {
+pub(super) fn with_credentials(mut config: Config) -> Config {
     let password = Secret::new("secret".to_owned());
     config.geoserver.credentials = Credentials::Basic { username: "admin".to_owned(), password };
     config
@@ -36,17 +36,23 @@ fn with_credentials(mut config: Config) -> Config {
 
 impl Catalogs {
     /// Everybody up and fresh at number 10.
-    fn fresh(replicas: usize) -> Self {
+    pub(super) fn fresh(replicas: usize) -> Self {
         Self::configured(with_credentials(config(replicas)))
     }
 
-    fn configured(config: Config) -> Self {
+    pub(super) fn configured(config: Config) -> Self {
         let numbers = config.upstreams.iter().map(|upstream| (upstream.name.to_string(), 10)).collect();
         Self::started(World::configured(config), numbers)
     }
 
-    fn started(world: World, numbers: BTreeMap<String, u64>) -> Self {
-        let mut catalogs = Self {
+    pub(super) fn started(world: World, numbers: BTreeMap<String, u64>) -> Self {
+        let mut catalogs = Self::new(world, numbers);
+        catalogs.live(Duration::ZERO);
+        catalogs
+    }
+
+    pub(super) fn new(world: World, numbers: BTreeMap<String, u64>) -> Self {
+        Self {
             world,
             numbers,
             after_reload: |main| main,
@@ -57,33 +63,32 @@ impl Catalogs {
             reloading: Vec::new(),
             reloads: Vec::new(),
             log: Vec::new(),
-        };
-        catalogs.live(Duration::ZERO);
-        catalogs
+        }
     }
 
-    fn publish(&mut self) {
+    pub(super) fn publish(&mut self) {
         *self.numbers.get_mut("main").unwrap() += 5;
         self.hint(Hint::Write);
     }
 
-    fn hint(&mut self, hint: Hint) {
+    pub(super) fn hint(&mut self, hint: Hint) {
         let (_, transitions) = self.world.cluster.hint(hint, self.world.now);
         self.log.extend(transitions.iter().map(ToString::to_string));
         self.live(Duration::ZERO);
     }
 
-    fn handle(&mut self, event: Event) {
+    pub(super) fn handle(&mut self, event: Event) {
         let lines = self.world.handle(event);
         self.log.extend(lines);
     }
 
     /// Does what is due for `time`, as a driver would.
-    fn live(&mut self, time: Duration) {
+    pub(super) fn live(&mut self, time: Duration) {
         let end = self.world.now + time;
         loop {
             self.act();
-            let next = self.world.cluster.next_deadline().into_iter().chain(self.reloading.iter().map(|(_, _, at)| *at)).min();
+            let next =
+                self.world.cluster.next_deadline().into_iter().chain(self.reloading.iter().map(|(.., until)| *until)).min();
             match next.filter(|next| *next <= end) {
                 Some(next) => self.world.now = next,
                 None => break,
@@ -94,24 +99,24 @@ impl Catalogs {
         self.handle(Event::Tick);
     }
 
-    fn act(&mut self) {
+    pub(super) fn act(&mut self) {
         loop {
             let now = self.world.now;
-            if let Some(at) = self.reloading.iter().position(|(_, _, until)| *until <= now) {
-                let (name, upstream, _) = self.reloading.remove(at);
+            if let Some(at) = self.reloading.iter().position(|(.., until)| *until <= now) {
+                let (name, upstream, asked, _) = self.reloading.remove(at);
                 let outcome = (self.reload_answers)(&name);
                 if outcome.is_ok() {
                     let number = (self.after_reload)(self.numbers["main"]);
                     self.numbers.insert(name, number);
                 }
-                self.handle(Event::CatalogReloaded { upstream, outcome });
+                self.handle(Event::CatalogReloaded { upstream, asked, outcome });
             }
             let Some(action) = self.world.cluster.poll_action(now) else { break };
             self.follow(action);
         }
     }
 
-    fn follow(&mut self, action: Action) {
+    pub(super) fn follow(&mut self, action: Action) {
         let now = self.world.now;
         match action {
             Action::Probe(upstream) => {
@@ -125,20 +130,20 @@ impl Catalogs {
             Action::TestCanary(upstream) => {
                 let outcome = (self.canary)(upstream.name.as_str());
                 let number = self.numbers.get(upstream.name.as_str()).copied();
-                self.handle(Event::CanaryTested { upstream: upstream.id, outcome, number });
+                self.handle(Event::CanaryTested { upstream: upstream.id, asked: now, outcome, number });
             }
             Action::ReloadCatalog(upstream) => {
                 let serving = self.world.served_by(RequestClass::Map);
                 assert!(!serving.contains(&upstream.name.to_string()), "who is reloaded serves nothing");
                 assert!(!serving.is_empty(), "the last one that serves is not reloaded");
                 self.reloads.push(upstream.name.to_string());
-                self.reloading.push((upstream.name.to_string(), upstream.id, now + self.reload_takes));
+                self.reloading.push((upstream.name.to_string(), upstream.id, now, now + self.reload_takes));
             }
         }
     }
 
     /// Nobody listens at `a` any more.
-    fn a_dies(&mut self) {
+    pub(super) fn a_dies(&mut self) {
         self.probe = |name| match name {
             "a" => Outcome::Failure(Cause::Connect(Cause::REFUSED.to_owned())),
             _ => Outcome::Success,
@@ -147,19 +152,19 @@ impl Catalogs {
         assert_eq!(self.world.status("a").health, HealthState::Down);
     }
 
-    fn is_fresh(&self, name: &str) -> bool {
+    pub(super) fn is_fresh(&self, name: &str) -> bool {
         self.world.status(name).catalog.is_fresh
     }
 
-    fn doing(&self, name: &str) -> Freshening {
+    pub(super) fn doing(&self, name: &str) -> Freshening {
         self.world.status(name).catalog.doing
     }
 
-    fn all_fresh(&self) -> bool {
+    pub(super) fn all_fresh(&self) -> bool {
         self.world.cluster.status(self.world.now).catalog.is_done
     }
 
-    fn request(&self, class: RequestClass) -> Selection {
+    pub(super) fn request(&self, class: RequestClass) -> Selection {
         self.world.select(class).unwrap()
     }
 }
@@ -461,7 +466,8 @@ fn without_a_memory_whoever_is_behind_the_main_is_reloaded() {
 #[test]
 fn a_change_while_geofront_was_away_is_brought_to_everybody() {
     let address = |name: &str| config(2).upstreams.iter().find(|u| u.name.as_str() == name).unwrap().address;
-    let known = |name: &str| Remembered { name: name.to_owned(), address: address(name), main_number: Some(3) };
+    let known =
+        |name: &str| Remembered { name: name.to_owned(), address: address(name), main_number: Some(3), is_reloading: false };
     let mut world = World::configured(with_credentials(config(2)));
     world.cluster.recall(&CatalogMemory { upstreams: vec![known("a"), known("b")] });
     let numbers = ["main", "a", "b"].map(|name| (name.to_owned(), 10)).into();

@@ -1,0 +1,251 @@
+//! The catalog reload of one replica, step by step.
+//!
+//! ```text
+//!   Serving --behind the settled epoch--> Draining --nobody in flight--> Reloading --answered--> Testing --passed--> Serving
+//!      ^                                     |                               ^                      |
+//!      +------------ called off -------------+                               +---- failed, retry ---+
+//! ```
+//!
+//! From Draining on its door is closed. A reload that failed may have left the catalog empty, and one that was given up may still
+//! run, so nobody comes in before the canary passed either way.
+
+use std::time::{Duration, Instant};
+
+use super::due::Due;
+use super::freshness::{Ended, Freshness};
+use super::own::Reading;
+use crate::cluster::{Cause, Outcome};
+
+/// How soon it is seen that nobody is in flight any more.
+const LOOK: Duration = Duration::from_millis(20);
+/// Between a failed canary and the next.
+const CANARY_PAUSE: Duration = Duration::from_millis(250);
+/// A replica that draws no canary for this long after its reload needs another one.
+const CANARY_LIMIT: Duration = Duration::from_secs(120);
+/// After the first failed reload; doubles up to the last.
+const FIRST_RETRY: Duration = Duration::from_secs(10);
+const LAST_RETRY: Duration = Duration::from_secs(600);
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Phase {
+    Serving,
+    Draining {
+        since: Instant,
+        look: Instant,
+        /// It served until now, so it may serve again if the reload is called off.
+        may_return: bool,
+    },
+    Reloading {
+        began: Instant,
+        call: Due,
+        target: u64,
+    },
+    Testing(Testing),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Testing {
+    began: Instant,
+    /// What it holds if it passes; `None` when the reload failed.
+    target: Option<u64>,
+    passed: u32,
+    next: Due,
+    /// When it is given up on.
+    until: Instant,
+    /// The reload failed, or was given up on.
+    has_failed: bool,
+    last_failure: Option<Cause>,
+}
+
+/// What became of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Step {
+    Nothing,
+    Failed {
+        cause: Cause,
+        retry_in: Duration,
+    },
+    /// The door may open; with the epoch if the reload was a success.
+    Passed {
+        reloaded: Option<(u64, Duration)>,
+    },
+}
+
+impl Testing {
+    fn new(began: Instant, target: Option<u64>, now: Instant) -> Self {
+        let (next, until) = (Due::At(now), now + CANARY_LIMIT);
+        Self { began, target, passed: 0, next, until, has_failed: false, last_failure: None }
+    }
+
+    /// Of a reload that came to nothing, or of which nothing is known.
+    pub(super) fn after_a_failure(now: Instant) -> Self {
+        Self { has_failed: true, ..Self::new(now, None, now) }
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.has_failed
+    }
+}
+
+impl Freshness {
+    pub(in crate::cluster) fn is_serving(&self) -> bool {
+        self.phase == Phase::Serving
+    }
+
+    pub(in crate::cluster) fn is_reloading(&self) -> bool {
+        matches!(self.phase, Phase::Reloading { .. })
+    }
+
+    pub(in crate::cluster) fn is_testing(&self) -> bool {
+        matches!(self.phase, Phase::Testing(_))
+    }
+
+    /// A reload has begun, and no canary has passed since.
+    pub(super) fn may_be_empty(&self) -> bool {
+        self.is_reloading() || self.is_testing()
+    }
+
+    /// Out of service for a reload that has not failed yet.
+    pub(in crate::cluster) fn is_on_its_way(&self) -> bool {
+        !self.is_serving() && !self.is_stuck()
+    }
+
+    /// Out of service after a reload that failed, until a canary passes or another reload helps.
+    pub(in crate::cluster) fn is_stuck(&self) -> bool {
+        matches!(&self.phase, Phase::Testing(testing) if testing.has_failed)
+    }
+
+    /// Waits for its requests to end, and could as well go on serving.
+    pub(super) fn may_return(&self) -> bool {
+        matches!(self.phase, Phase::Draining { may_return: true, .. })
+    }
+
+    /// Whether it is time to reload: nobody is in flight, or has been for too long.
+    pub(super) fn is_drained(&self, in_flight: u32, limit: Duration, now: Instant) -> bool {
+        matches!(self.phase, Phase::Draining { since, .. } if in_flight == 0 || now >= since + limit)
+    }
+
+    /// Of a replica in maintenance (`is_paused`) only the call that is under way is waited for.
+    pub(super) fn deadline(&self, is_paused: bool) -> Option<Instant> {
+        let phase = match &self.phase {
+            Phase::Serving => None,
+            Phase::Draining { look, .. } => Some(*look),
+            Phase::Reloading { call, .. } => Some(call.deadline()),
+            Phase::Testing(_) if is_paused => None,
+            Phase::Testing(testing) if testing.has_failed => Some(testing.next.deadline()),
+            Phase::Testing(testing) => Some(testing.next.deadline().min(testing.until)),
+        };
+        phase.into_iter().chain(self.retry_at).min()
+    }
+
+    pub(in crate::cluster) fn begin(&mut self, now: Instant) {
+        self.phase = Phase::Draining { since: now, look: now, may_return: self.is_serving() };
+        self.retry_at = None;
+    }
+
+    /// There will be no reload. True if it serves as before; one that may be empty must pass its canary.
+    pub(in crate::cluster) fn call_off(&mut self, now: Instant) -> bool {
+        if let Phase::Draining { may_return, .. } = self.phase {
+            self.phase = if may_return { Phase::Serving } else { Phase::Testing(Testing::after_a_failure(now)) };
+        }
+        self.is_serving()
+    }
+
+    pub(in crate::cluster) fn reload(&mut self, target: u64, limit: Duration, now: Instant) {
+        let mut call = Due::At(now);
+        call.begin(now, limit);
+        self.phase = Phase::Reloading { began: now, call, target };
+    }
+
+    pub(super) fn reloaded(&mut self, asked: Instant, outcome: Result<(), Cause>, now: Instant) -> Step {
+        let Phase::Reloading { began, call, target } = self.phase else { return Step::Nothing };
+        if !call.is_answered(asked) {
+            return Step::Nothing;
+        }
+        self.phase = Phase::Testing(Testing::new(began, outcome.is_ok().then_some(target), now));
+        outcome.map_or_else(|cause| self.fail(cause, now), |()| Step::Nothing)
+    }
+
+    /// True if the canary is to be asked for now.
+    pub(super) fn test(&mut self, limit: Duration, now: Instant) -> bool {
+        let Phase::Testing(testing) = &mut self.phase else { return false };
+        let is_due = testing.next.is_due(now);
+        if is_due {
+            testing.next.begin(now, limit);
+        }
+        is_due
+    }
+
+    pub(super) fn tested(&mut self, outcome: &Outcome, reading: Reading, needed: u32, now: Instant) -> Step {
+        let Phase::Testing(testing) = &mut self.phase else { return Step::Nothing };
+        if !testing.next.is_answered(reading.asked) {
+            return Step::Nothing;
+        }
+        testing.next = Due::At(now);
+        match outcome {
+            Outcome::Success => testing.passed += 1,
+            Outcome::Busy => testing.next = Due::At(now + CANARY_PAUSE),
+            Outcome::Failure(cause) => {
+                (testing.passed, testing.next) = (0, Due::At(now + CANARY_PAUSE));
+                testing.last_failure = Some(cause.clone());
+            }
+        }
+        if testing.passed < needed {
+            return Step::Nothing;
+        }
+        let (target, took) = (testing.target, now.saturating_duration_since(testing.began));
+        self.phase = Phase::Serving;
+        let Some(target) = target else {
+            // It may have died of it, and have been started again since.
+            self.read(reading, false);
+            return Step::Passed { reloaded: None };
+        };
+        self.own.reloaded(reading);
+        (self.held, self.is_assumed) = (Some(target), false);
+        (self.failures, self.retry_at) = (0, None);
+        self.last = Some(Ended { at: now, took, failure: None });
+        Step::Passed { reloaded: Some((target, took)) }
+    }
+
+    /// A call that never reported, a canary that does not come: what time alone decides.
+    pub(super) fn pass_time(&mut self, is_paused: bool, now: Instant) -> Step {
+        // Once its time has come it is no deadline any more: it waits for its turn.
+        self.retry_at.take_if(|at| *at <= now);
+        match &mut self.phase {
+            Phase::Draining { look, .. } if *look <= now => {
+                *look = now + LOOK;
+                Step::Nothing
+            }
+            Phase::Reloading { call, .. } => match call.lost(now) {
+                Some(began) => self.reloaded(began, Err(Cause::Timeout("the catalog reload did not end")), now),
+                None => Step::Nothing,
+            },
+            Phase::Testing(testing) if is_paused => {
+                // As if it began when the pause ends.
+                (testing.passed, testing.next, testing.until) = (0, Due::At(now), now + CANARY_LIMIT);
+                Step::Nothing
+            }
+            Phase::Testing(testing) if testing.next.lost(now).is_some() => {
+                testing.next = Due::At(now);
+                Step::Nothing
+            }
+            Phase::Testing(testing) if testing.until <= now && !testing.has_failed => {
+                let cause = testing.last_failure.take().unwrap_or(Cause::Timeout("no canary after the catalog reload"));
+                self.fail(cause, now)
+            }
+            Phase::Serving | Phase::Draining { .. } | Phase::Testing(_) => Step::Nothing,
+        }
+    }
+
+    fn fail(&mut self, cause: Cause, now: Instant) -> Step {
+        let retry_in = FIRST_RETRY.saturating_mul(1 << self.failures.min(16)).min(LAST_RETRY);
+        self.failures += 1;
+        self.retry_at = Some(now + retry_in);
+        if let Phase::Testing(testing) = &mut self.phase {
+            testing.has_failed = true;
+            let took = now.saturating_duration_since(testing.began);
+            self.last = Some(Ended { at: now, took, failure: Some(cause.clone()) });
+        }
+        Step::Failed { cause, retry_in }
+    }
+}

@@ -1,0 +1,203 @@
+//! What the cluster makes of what it is told about catalogs: hints, orders, numbers, reloads, canaries, evidence.
+
+use std::fmt;
+use std::mem;
+use std::time::Instant;
+
+use super::due::Due;
+use super::own::Reading;
+use super::status::CatalogStatus;
+use super::{Hint, Source, Ticket};
+use crate::cluster::tracked::Tracked;
+use crate::cluster::{Cause, Cluster, Outcome, Transition, UpstreamId, What};
+use crate::config::Role;
+
+/// Why an order to bring all replicas up to date is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncError {
+    NoCredentials,
+}
+
+impl fmt::Display for SyncError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoCredentials => f.write_str(
+                "GeoServer reloads its catalog for administrators only: give `username` with `password_file`, or `headers`, \
+                 under [geoserver]",
+            ),
+        }
+    }
+}
+
+impl Cluster {
+    /// Something that may have changed the catalog. The ticket is resolved when all replicas have what it was about.
+    pub fn hint(&mut self, hint: Hint, now: Instant) -> (Ticket, Vec<Transition>) {
+        let (ticket, change) = self.changes.hint(hint, now);
+        self.note_change(change);
+        self.main_reads_soon(now);
+        self.settle(now);
+        (ticket, mem::take(&mut self.outbox))
+    }
+
+    /// All replicas shall be reloaded now. The epoch they will have.
+    pub fn order_sync(&mut self, now: Instant) -> Result<(u64, Vec<Transition>), SyncError> {
+        if !self.can_reload() {
+            return Err(SyncError::NoCredentials);
+        }
+        let epoch = self.changes.order(now);
+        self.note_change(Some(Source::Order));
+        self.tracked.iter_mut().for_each(|tracked| tracked.catalog.order());
+        self.pass_time(now);
+        self.settle(now);
+        Ok((epoch, mem::take(&mut self.outbox)))
+    }
+
+    pub(in crate::cluster) fn version_read(&mut self, id: UpstreamId, asked: Instant, number: Option<u64>, now: Instant) {
+        let is_awaited = |&at: &usize| self.tracked[at].catalog.reads.is_answered(asked);
+        let Some(at) = self.position(id).filter(is_awaited) else { return };
+        if self.tracked[at].upstream.is_main() {
+            let change = match number {
+                Some(number) => self.changes.read(number, asked, now),
+                None => self.changes.unreadable(asked, now),
+            };
+            self.note_change(change);
+            self.judge_doubts(asked, now);
+        }
+        // What it says in the middle of its reload is neither the old number nor the new one.
+        if self.tracked[at].catalog.is_serving() {
+            let (reading, is_move_enough) = (self.reading(number, asked), !self.can_reload());
+            self.tracked[at].catalog.read(reading, is_move_enough);
+        }
+        self.plan_read(at, now);
+        self.judge_assumed();
+    }
+
+    pub(in crate::cluster) fn catalog_reloaded(
+        &mut self,
+        id: UpstreamId,
+        asked: Instant,
+        outcome: Result<(), Cause>,
+        now: Instant,
+    ) {
+        let Some(at) = self.position(id) else { return };
+        let step = self.tracked[at].catalog.reloaded(asked, outcome, now);
+        self.step(at, step, now);
+    }
+
+    pub(in crate::cluster) fn canary_tested(
+        &mut self,
+        id: UpstreamId,
+        asked: Instant,
+        (outcome, number): (&Outcome, Option<u64>),
+        now: Instant,
+    ) {
+        let Some(at) = self.position(id) else { return };
+        let (needed, reading) = (self.config.health.rise, self.reading(number, asked));
+        let step = self.tracked[at].catalog.tested(outcome, reading, needed, now);
+        self.step(at, step, now);
+    }
+
+    /// A replica did not know what the main knows. If the main tells of a change, that explains it.
+    pub(in crate::cluster) fn stale_seen(&mut self, id: UpstreamId, now: Instant) {
+        let Some(at) = self.position(id).filter(|_| self.can_reload()) else { return };
+        if self.tracked[at].upstream.role == Role::Replica {
+            self.tracked[at].catalog.doubt(now);
+            self.main_reads_soon(now);
+        }
+    }
+
+    fn judge_doubts(&mut self, asked: Instant, now: Instant) {
+        let epoch = self.changes.epoch();
+        for at in 0..self.tracked.len() {
+            let is_behind = self.tracked[at].catalog.judge_doubt(asked, epoch, now);
+            self.report(at, is_behind.then_some(What::Stale { why: "it did not know what the main knows" }));
+        }
+    }
+
+    /// After a change of the configuration: who is the main now?
+    pub(in crate::cluster) fn meet_the_main(&mut self, before: Option<UpstreamId>, now: Instant) {
+        let main = self.main_id();
+        if main == before {
+            return;
+        }
+        let settled = self.changes.settled();
+        if let Some(former) = before.and_then(|id| self.position(id)) {
+            self.tracked[former].catalog.was_the_main(settled);
+        }
+        let change = self.changes.another_main(now);
+        self.note_change(change);
+        if let Some(at) = main.and_then(|id| self.position(id)) {
+            self.tracked[at].become_the_main(self.changes.epoch(), now);
+        }
+        self.main_reads_soon(now);
+    }
+
+    pub(in crate::cluster) fn main_id(&self) -> Option<UpstreamId> {
+        self.tracked.iter().find(|tracked| tracked.upstream.is_main()).map(|main| main.upstream.id)
+    }
+
+    /// Everything that was hinted at is with those who serve.
+    pub(in crate::cluster) fn resolve_tickets(&mut self) {
+        if self.is_everybody_fresh() && self.resolved != self.changes.last_ticket() {
+            self.resolved = self.changes.last_ticket();
+            self.is_visibly_changed = true;
+        }
+    }
+
+    pub(in crate::cluster) fn catalog_status(&self, now: Instant) -> CatalogStatus {
+        CatalogStatus {
+            epoch: self.changes.epoch(),
+            settled: self.changes.settled(),
+            number: self.changes.number(),
+            changed_ago: self.changes.began().map(|began| now.saturating_duration_since(began)),
+            can_reload: self.can_reload(),
+            is_done: self.is_everybody_fresh(),
+        }
+    }
+
+    pub(super) fn plan_read(&mut self, at: usize, now: Instant) {
+        let pause = if self.tracked[at].upstream.is_main() {
+            self.changes.poll_pause(&self.config.catalog)
+        } else {
+            self.tracked[at].catalog.poll_pause(&self.config.catalog)
+        };
+        self.tracked[at].catalog.reads = Due::At(now + pause);
+    }
+
+    fn is_everybody_fresh(&self) -> bool {
+        let epoch = self.changes.epoch();
+        // Who is down by itself is not waited for; who is out for its reload is, even if its probes fail meanwhile.
+        let is_done = |tracked: &Tracked| tracked.catalog.is_serving() && (!tracked.is_up() || tracked.catalog.is_fresh(epoch));
+        let mut replicas = self.tracked.iter().filter(|tracked| tracked.upstream.role == Role::Replica);
+        self.changes.is_at_rest() && replicas.all(is_done)
+    }
+
+    fn reading(&self, number: Option<u64>, asked: Instant) -> Reading {
+        Reading { number, asked, settled: self.changes.settled_at(asked) }
+    }
+
+    fn judge_assumed(&mut self) {
+        let number = self.changes.number();
+        for at in 0..self.tracked.len() {
+            let tracked = &mut self.tracked[at];
+            let is_stale = tracked.upstream.role == Role::Replica && tracked.catalog.judge(number);
+            self.report(at, is_stale.then_some(What::Stale { why: "its catalog is older than the main's" }));
+        }
+    }
+
+    fn main_reads_soon(&mut self, now: Instant) {
+        if let Some(main) = self.tracked.iter_mut().find(|tracked| tracked.upstream.is_main()) {
+            main.catalog.reads.hasten(now);
+        }
+    }
+
+    /// Everybody but the main is stale from here on.
+    fn note_change(&mut self, change: Option<Source>) {
+        let Some(source) = change else { return };
+        let epoch = self.changes.epoch();
+        self.emit(None, What::CatalogChanged { epoch, source });
+        if let Some(main) = self.tracked.iter_mut().find(|tracked| tracked.upstream.is_main()) {
+            main.catalog.is_the_main(epoch);
+        }
+    }
+}

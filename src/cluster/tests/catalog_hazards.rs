@@ -1,0 +1,217 @@
+//! Promise 5 at bad moments: somebody reloads, restarts, gives orders or dies in the middle of it.
+
+use std::time::Duration;
+
+use super::super::{CatalogMemory, Cause, Event, Freshening, HealthState, Mode, Outcome, Remembered};
+use super::catalog::{Catalogs, SECOND, with_credentials};
+use super::fixture::{World, config};
+use crate::config::{Config, MainReads};
+use crate::ogc::RequestClass;
+
+fn no_canary(_: &str) -> Outcome {
+    Outcome::Failure(Cause::Unexpected("LayerNotDefined".to_owned()))
+}
+
+fn never_reads(config: &mut Config) {
+    config.upstreams[0].reads = MainReads::Never;
+}
+
+fn becomes_the_main(name: &str) -> impl FnOnce(&mut Config) {
+    move |config| {
+        let role_of_main = config.upstreams[0].role;
+        let at = config.upstreams.iter().position(|upstream| upstream.name.as_str() == name).unwrap();
+        config.upstreams[0].role = config.upstreams[at].role;
+        config.upstreams[at].role = role_of_main;
+    }
+}
+
+impl Catalogs {
+    /// In the middle of reloading `a`, which takes `time`.
+    fn reloading_a(time: Duration) -> Self {
+        let mut catalogs = Self { reload_takes: time, ..Self::fresh(3) };
+        catalogs.publish();
+        catalogs.live(catalogs.world.config.catalog.settle);
+        assert_eq!(catalogs.doing("a"), Freshening::Reloading);
+        catalogs
+    }
+
+    /// A geofront that follows on this one, with what this one remembers.
+    fn restarted(&self) -> Self {
+        self.restarted_with(&self.world.cluster.memory())
+    }
+
+    fn restarted_with(&self, memory: &CatalogMemory) -> Self {
+        let mut world = World::configured(self.world.config.clone());
+        world.now = world.now.max(self.world.now);
+        world.cluster.recall(memory);
+        let started = Self { probe: self.probe, canary: self.canary, ..Self::new(world, self.numbers.clone()) };
+        started.living(Duration::ZERO)
+    }
+
+    fn living(mut self, time: Duration) -> Self {
+        self.live(time);
+        self
+    }
+
+    fn serves(&self, name: &str) -> bool {
+        self.world.served_by(RequestClass::Map).contains(&name.to_owned())
+    }
+
+    fn remembered(&self, name: &str) -> Option<Remembered> {
+        self.world.cluster.memory().upstreams.into_iter().find(|known| known.name == name)
+    }
+}
+
+#[test]
+fn somebody_elses_reload_that_began_before_the_change_proves_nothing() {
+    let mut catalogs = Catalogs::reloading_a(SECOND * 20);
+    catalogs.live(SECOND * 16);
+    catalogs.numbers.insert("c".to_owned(), 18);
+    catalogs.live(SECOND * 80);
+    assert_eq!(catalogs.reloads, ["a", "b", "c"], "{:#?}", catalogs.log);
+}
+
+#[test]
+fn another_main_is_a_change_for_everybody_and_for_who_was_it_before() {
+    let mut catalogs = Catalogs::fresh(2);
+    catalogs.world.reload(becomes_the_main("a"));
+    assert!(!catalogs.is_fresh("main") && !catalogs.is_fresh("b"));
+    catalogs.live(SECOND * 60);
+    assert_eq!(catalogs.reloads, ["main", "b"]);
+    assert!(catalogs.all_fresh(), "{:#?}", catalogs.log);
+}
+
+#[test]
+fn who_was_the_main_has_nothing_of_what_the_next_one_adds_to_an_unsettled_change() {
+    let mut catalogs = Catalogs::fresh(2);
+    catalogs.publish();
+    catalogs.world.reload(becomes_the_main("a"));
+    assert!(!catalogs.is_fresh("main"));
+    catalogs.live(SECOND * 60);
+    assert!(catalogs.reloads.contains(&"main".to_owned()) && catalogs.all_fresh(), "{:#?}", catalogs.log);
+}
+
+#[test]
+fn a_replica_that_is_ordered_back_in_the_middle_of_its_reload_serves_when_its_canary_passed() {
+    let mut catalogs = Catalogs::reloading_a(SECOND * 20);
+    catalogs.world.set_mode("a", Mode::Maintenance);
+    catalogs.world.set_mode("a", Mode::Ready);
+    catalogs.live(SECOND * 10);
+    assert_eq!((catalogs.doing("a"), catalogs.serves("a")), (Freshening::Reloading, false));
+    catalogs.live(SECOND * 100);
+    assert!(catalogs.all_fresh() && catalogs.serves("a"), "{:#?}", catalogs.log);
+}
+
+#[test]
+fn a_replica_in_maintenance_is_not_asked_for_its_canary_and_holds_nobody_up() {
+    let mut catalogs = Catalogs::reloading_a(SECOND * 2);
+    catalogs.world.set_mode("a", Mode::Maintenance);
+    catalogs.canary = |name| if name == "a" { panic!("nobody asks who is in maintenance") } else { Outcome::Success };
+    catalogs.live(SECOND * 300);
+    assert_eq!(catalogs.reloads, ["a", "b", "c"]);
+    catalogs.canary = |_| Outcome::Success;
+    catalogs.world.set_mode("a", Mode::Ready);
+    catalogs.live(SECOND * 10);
+    assert!(catalogs.all_fresh() && catalogs.serves("a"), "{:#?}", catalogs.log);
+}
+
+#[test]
+fn a_reload_that_geofront_did_not_live_to_see_the_end_of_is_waited_for_after_its_restart() {
+    let catalogs = Catalogs { canary: no_canary, ..Catalogs::reloading_a(SECOND * 20) };
+    let mut restarted = catalogs.restarted();
+    assert_eq!(restarted.world.status("a").health, HealthState::Up);
+    assert!(!restarted.serves("a") && restarted.serves("b"), "it may have no catalog at all");
+    restarted.canary = |_| Outcome::Success;
+    restarted.live(SECOND * 60);
+    assert!(restarted.all_fresh() && restarted.serves("a"), "{:#?}", restarted.log);
+}
+
+#[test]
+fn what_is_owed_to_who_is_down_is_not_forgotten_by_a_second_restart() {
+    let mut catalogs = Catalogs::fresh(2);
+    catalogs.a_dies();
+    let memory = catalogs.world.cluster.memory();
+    catalogs.numbers.insert("main".to_owned(), 15);
+    let first = catalogs.restarted_with(&memory).living(SECOND * 5);
+    assert_eq!(first.remembered("a").unwrap().main_number, None);
+    let mut second = first.restarted();
+    second.probe = |_| Outcome::Success;
+    second.live(SECOND * 60);
+    assert!(second.reloads.contains(&"a".to_owned()), "{:#?}", second.log);
+}
+
+#[test]
+fn of_whom_nothing_is_known_nothing_is_remembered() {
+    let mut catalogs = Catalogs::fresh(2);
+    catalogs.a_dies();
+    let restarted = catalogs.restarted_with(&CatalogMemory::default());
+    assert_eq!(restarted.remembered("a"), None);
+    assert_eq!(restarted.remembered("b").unwrap().main_number, Some(10));
+}
+
+#[test]
+fn what_is_remembered_is_compared_with_the_mains_number_whether_or_not_the_replica_says_its_own() {
+    let mut catalogs = Catalogs::fresh(1);
+    let memory = catalogs.world.cluster.memory();
+    catalogs.numbers = [("main".to_owned(), 15)].into();
+    let restarted = catalogs.restarted_with(&memory);
+    assert!(!restarted.is_fresh("a"));
+}
+
+#[test]
+fn a_replica_whose_requests_are_waited_for_serves_again_when_it_has_become_the_last() {
+    let mut config = with_credentials(config(2));
+    never_reads(&mut config);
+    let mut catalogs = Catalogs::configured(config);
+    let _running = [catalogs.request(RequestClass::Map), catalogs.request(RequestClass::Map)];
+    catalogs.publish();
+    catalogs.live(SECOND * 5);
+    assert_eq!(catalogs.doing("a"), Freshening::Draining);
+    catalogs.world.set_mode("b", Mode::Maintenance);
+    catalogs.live(Duration::ZERO);
+    assert!(catalogs.serves("a") && catalogs.reloads.is_empty());
+}
+
+#[test]
+fn without_credentials_nobody_is_kept_waiting_for_a_reload() {
+    let mut catalogs = Catalogs::fresh(1);
+    let _running = catalogs.request(RequestClass::Map);
+    catalogs.publish();
+    catalogs.live(SECOND * 5);
+    assert_eq!(catalogs.doing("a"), Freshening::Draining);
+    catalogs.world.reload(|to| to.geoserver.credentials = config(1).geoserver.credentials);
+    catalogs.live(SECOND * 600);
+    assert!(catalogs.serves("a") && catalogs.reloads.is_empty());
+}
+
+#[test]
+fn a_replica_that_died_of_its_reload_and_was_started_again_has_loaded_by_itself() {
+    let mut catalogs = Catalogs::reloading_a(SECOND);
+    catalogs.reload_answers = |name| if name == "a" { Err(Cause::Reset("in the reload")) } else { Ok(()) };
+    catalogs.canary = |name| if name == "a" { no_canary(name) } else { Outcome::Success };
+    catalogs.a_dies();
+    catalogs.probe = |_| Outcome::Success;
+    catalogs.canary = |_| Outcome::Success;
+    catalogs.reload_answers = |_| Ok(());
+    catalogs.numbers.insert("a".to_owned(), 23);
+    let reloads = catalogs.reloads.iter().filter(|name| *name == "a").count();
+    catalogs.live(SECOND * 5);
+    assert!(catalogs.all_fresh(), "{:#?}", catalogs.log);
+    assert_eq!(catalogs.reloads.iter().filter(|name| *name == "a").count(), reloads, "{:#?}", catalogs.log);
+}
+
+#[test]
+fn an_answer_to_a_reload_that_was_given_up_is_none_to_the_next() {
+    let mut catalogs = Catalogs { canary: no_canary, ..Catalogs::reloading_a(SECOND * 100_000) };
+    let (_, upstream, asked, _) = catalogs.reloading[0].clone();
+    let until = |catalogs: &mut Catalogs, doing| {
+        (0..10_000).find(|_| {
+            catalogs.live(SECOND);
+            catalogs.doing("a") == doing
+        })
+    };
+    until(&mut catalogs, Freshening::Failed).unwrap();
+    until(&mut catalogs, Freshening::Reloading).unwrap();
+    catalogs.handle(Event::CatalogReloaded { upstream, asked, outcome: Ok(()) });
+    assert_eq!(catalogs.doing("a"), Freshening::Reloading);
+}
