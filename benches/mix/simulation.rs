@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::arrivals::{Arrival, Kind};
 use crate::renderers::{Model, Renderers};
 
-/// How a front door decides. All send to the replica with the fewest in flight.
+/// How a front door decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rules {
     /// Most in flight at a replica, by [`Kind`]: of all, of maps and heavy ones together, of heavy ones. Above it requests wait
@@ -17,14 +17,24 @@ pub(crate) struct Rules {
     pub(crate) caps: Option<[usize; 3]>,
     /// Tiles before maps before heavy ones; else in order of arrival.
     pub(crate) by_kind: bool,
+    /// To the replica with the least expected work in flight, each request at the mean of its kind; else with the fewest requests.
+    pub(crate) by_cost: bool,
 }
 
+/// The mean work of each [`Kind`], in milliseconds: what a front door would learn.
+const COSTS: [usize; 3] = [8, 300, 6_000];
+
 impl Rules {
-    pub(crate) const LEAST_CONNECTIONS: Self = Self { caps: None, by_kind: false };
+    pub(crate) const LEAST_CONNECTIONS: Self = Self { caps: None, by_kind: false, by_cost: false };
 
     /// One cap for all.
     pub(crate) const fn capped(cap: usize, by_kind: bool) -> Self {
-        Self { caps: Some([cap; 3]), by_kind }
+        Self { caps: Some([cap; 3]), by_kind, by_cost: false }
+    }
+
+    /// Picking by what requests are expected to cost.
+    pub(crate) const fn by_cost(self) -> Self {
+        Self { by_cost: true, ..self }
     }
 }
 
@@ -37,6 +47,16 @@ struct Replica {
 impl Replica {
     fn has_room(&self, kind: Kind, caps: Option<[usize; 3]>) -> bool {
         caps.is_none_or(|caps| (0..=kind as usize).all(|level| self.in_flight[level] < caps[level]))
+    }
+
+    /// What the choice compares.
+    fn load(&self, rules: Rules) -> usize {
+        if !rules.by_cost {
+            return self.in_flight[0];
+        }
+        let less_urgent = [self.in_flight[1], self.in_flight[2], 0];
+        let of_each = self.in_flight.iter().zip(less_urgent).zip(COSTS);
+        of_each.map(|((with_others, others), cost)| (with_others - others) * cost).sum()
     }
 
     fn count(&mut self, kind: Kind, change: isize) {
@@ -120,6 +140,8 @@ impl Front<'_> {
     fn least_loaded(&self, kind: Kind) -> Option<usize> {
         let count = self.replicas.len();
         let around = (0..count).map(|step| (self.turn + step) % count);
-        around.filter(|at| self.replicas[*at].has_room(kind, self.rules.caps)).min_by_key(|at| self.replicas[*at].in_flight[0])
+        around
+            .filter(|at| self.replicas[*at].has_room(kind, self.rules.caps))
+            .min_by_key(|at| self.replicas[*at].load(self.rules))
     }
 }

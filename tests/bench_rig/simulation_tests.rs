@@ -33,7 +33,7 @@ fn without_classes_a_tile_waits_for_the_map_before_it_and_with_them_it_goes_firs
 
 #[test]
 fn heavy_ones_beyond_their_share_wait_and_hold_nobody_up() {
-    let rules = Rules { caps: Some([2, 2, 1]), by_kind: true };
+    let rules = Rules { caps: Some([2, 2, 1]), ..Rules::capped(2, true) };
     let arrivals = [at(0, Kind::Heavy, 100), at(1, Kind::Heavy, 100), at(2, Kind::Tile, 10)];
     let latencies = latencies(&arrivals, Model::Slots, 2, &[1.0], rules);
     assert_eq!(latencies.iter().map(Duration::as_millis).collect::<Vec<_>>(), [100, 199, 10]);
@@ -69,5 +69,5 @@ fn a_burst_of_heavy_jobs_stops_tiles_in_slots_unless_their_share_is_bounded() {
         arrivals.iter().zip(latencies).filter(|(arrival, _)| arrival.kind == Kind::Tile).map(|(_, latency)| latency).max()
     };
     assert!(worst_tile(Rules::LEAST_CONNECTIONS) > Some(Duration::from_secs(4)));
-    assert!(worst_tile(Rules { caps: Some([4, 4, 1]), by_kind: true }) < Some(Duration::from_secs(2)));
+    assert!(worst_tile(Rules { caps: Some([4, 4, 1]), ..Rules::capped(4, true) }) < Some(Duration::from_secs(2)));
 }
