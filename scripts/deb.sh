@@ -22,6 +22,7 @@ put 644 packaging/geofront.logrotate /etc/logrotate.d/geofront
 put 644 config/example.toml /usr/share/doc/geofront/example.toml
 put 644 README.md /usr/share/doc/geofront/README.md
 put 644 CHANGELOG.md /usr/share/doc/geofront/CHANGELOG.md
+for page in docs/*.md; do put 644 "$page" "/usr/share/doc/geofront/$page"; done
 put 644 LICENSE /usr/share/doc/geofront/copyright
 for script in postinst prerm postrm; do put 755 "packaging/$script" "/DEBIAN/$script"; done
 printf '%s\n' /etc/geofront/geofront.toml /etc/logrotate.d/geofront >"$tree/DEBIAN/conffiles"

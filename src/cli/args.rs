@@ -125,7 +125,8 @@ pub(super) struct Check {
 /// Say how a request is classified, where it would go, and why
 ///
 /// Sends nothing. Shows the class of the request, the rule that decided, who serves it, whether another upstream is tried when
-/// one fails, and how long its first byte may take: the configuration's values where there is one, else the defaults.
+/// one fails, how long its first byte may take, and what follows for the replicas if it changes the main's catalog: the
+/// configuration's values where there is one, else the defaults.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "geofront explain [OPTIONS] [METHOD] URL",

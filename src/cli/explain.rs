@@ -3,11 +3,18 @@
 use std::io::{Read, Write};
 use std::path::Path;
 
+use pingora::http::RequestHeader;
+
 use super::args;
 use super::exit::{Exit, Failure};
 use super::load_config;
-use crate::config::{Config, MainReads, MapEnvironment, Role, ServedBy, UpstreamConfig};
+use crate::cluster::Hint;
+use crate::config::{Config, Credentials, MainReads, MapEnvironment, Role, ServedBy, UpstreamConfig};
 use crate::ogc::{self, BODY_PREFIX, BodyNeed, Classified, RequestHead, Retryable};
+use crate::proxy::hints;
+
+/// What the main answers when it did what was asked.
+const OK: u16 = 200;
 
 /// Enough to have every default.
 const SMALLEST: &str = "[upstreams.main]\nurl = 'http://127.0.0.1:8180'\nrole = 'main'\n\
@@ -88,7 +95,11 @@ fn explain(request: &Request, config: &Config, is_configured: bool, out: &mut dy
     }
     if is_configured {
         writeln!(out, "{:<12} {}", "goes to", destination(&classified, config))?;
-    } else {
+    }
+    if let Some(follows) = afterwards(request, &classified, config, is_configured) {
+        writeln!(out, "{:<12} {follows}", "afterwards")?;
+    }
+    if !is_configured {
         writeln!(out, "\nThese are the defaults: there is no {}.", args::DEFAULT_CONFIG)?;
     }
     if request.body.is_empty() && ogc::body_need(&head, &config.geoserver.context) == BodyNeed::Prefix {
@@ -131,6 +142,19 @@ fn another_try(classified: &Classified, method: &str, config: &Config) -> String
         Retryable::ConnectOnly => format!("only if nothing could be sent, {attempts} tries in all"),
         Retryable::Never => "never: it might be executed twice".to_owned(),
     }
+}
+
+/// What a success tells geofront about the main's catalog, and what follows from that.
+fn afterwards(request: &Request, classified: &Classified, config: &Config, is_configured: bool) -> Option<String> {
+    let header = RequestHeader::build(request.method.as_str(), request.target.as_bytes(), None).ok()?;
+    let follows = match hints::of(&header, classified, OK, config)? {
+        Hint::Certain => "every replica is reloaded too, one at a time",
+        Hint::Write => "the main's catalog is brought to every replica, one at a time, once it is quiet",
+        Hint::Ui | Hint::File => "the main is asked whether its catalog changed; if so, that is brought to every replica",
+    };
+    let is_repaired = !is_configured || config.geoserver.credentials != Credentials::None;
+    let but = if is_repaired { "" } else { " (or would be: there are no credentials under [geoserver])" };
+    Some(format!("{follows}{but}"))
 }
 
 fn destination(classified: &Classified, config: &Config) -> String {
@@ -213,7 +237,8 @@ mod tests {
 
     #[test]
     fn administration_goes_to_the_main_alone() {
-        insta::assert_snapshot!(explained("PUT", "/geoserver/rest/layers/roads", CLUSTER), @r"
+        let with_credentials = format!("{CLUSTER}[geoserver]\nheaders = {{ sec-username = 'geofront' }}\n");
+        insta::assert_snapshot!(explained("PUT", "/geoserver/rest/layers/roads", &with_credentials), @r"
         class        admin
         why          GeoServer's REST interface (/rest)
         service      REST
@@ -221,7 +246,22 @@ mod tests {
         another try  never: it might be executed twice
         first byte   within 20m
         goes to      m, or nowhere while it does not serve
+        afterwards   the main's catalog is brought to every replica, one at a time, once it is quiet
         ");
+    }
+
+    #[test]
+    fn what_changes_the_catalog_says_what_follows_for_the_replicas() {
+        for (method, target, expected) in [
+            ("POST", "/geoserver/rest/reload", "\nafterwards   every replica is reloaded too, one at a time (or would be: "),
+            ("POST", "/geoserver/rest/workspaces", "\nafterwards   the main's catalog is brought to every replica"),
+            ("POST", "/geoserver/web/wicket/page?3-1.IFormSubmitListener", "\nafterwards   the main is asked whether its"),
+        ] {
+            let explained = explained(method, target, CLUSTER);
+            assert!(explained.contains(expected), "{explained}");
+        }
+        let read = explained("GET", "/geoserver/rest/layers", CLUSTER);
+        assert!(!read.contains("afterwards"), "{read}");
     }
 
     #[test]

@@ -175,7 +175,7 @@ fn row(upstream: &Upstream, rates: Option<&Rates>) -> Vec<String> {
 /// What keeps it from having the last change comes before what kept it from serving.
 fn cause(upstream: &Upstream) -> String {
     let health = || first_line(upstream.last_cause.as_deref().unwrap_or_default()).to_owned();
-    freshness::failed_reload(upstream).unwrap_or_else(health)
+    freshness::failed_reload(upstream).map_or_else(health, |failed| format!("catalog {failed}"))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::config::{Catalog, Config};
 use crate::ogc::{Classified, RequestClass, normalise_path};
 
 /// The hint in a request that the main answered with `status`, if there is one.
-pub(super) fn of(request: &RequestHeader, classified: &Classified, status: u16, config: &Config) -> Option<Hint> {
+pub fn of(request: &RequestHeader, classified: &Classified, status: u16, config: &Config) -> Option<Hint> {
     let is_safe = matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS");
     match classified.class {
         RequestClass::Admin if !is_safe && (200..300).contains(&status) => Some(of_rest(request, config)),

@@ -25,7 +25,7 @@ mod failure;
 mod front_door;
 mod handles;
 pub mod headers;
-mod hints;
+pub mod hints;
 mod hooks;
 mod judge;
 mod record;
