@@ -66,6 +66,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("limits.queue", "+", "+[limits]\nqueue = 6\n"),
     ("limits.queue_timeout", "+", "+[limits]\nqueue_timeout = \"6s\"\n"),
     ("limits.per_user", "+", "+[limits]\nper_user = 6\n"),
+    ("limits.quick_reserve", "+", "+[limits]\nquick_reserve = 6\n"),
     ("limits.heavy_share", "+", "+[limits]\nheavy_share = 6\n"),
     ("limits.control_flow", "+", "+[limits]\ncontrol_flow = \"ows.wms.getmap=6\"\n"),
     ("classes.NAME.priority", "+", "+[classes.map]\npriority = 0\n"),

@@ -42,6 +42,7 @@ fn record(end: End) -> Record<'static> {
         operation: None,
         layer: None,
         upstream: None,
+        coalesced: None,
         attempts: 0,
         queue: None,
         connect: None,

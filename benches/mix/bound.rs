@@ -10,13 +10,13 @@ use crate::simulation::{self, Rules};
 /// Policies that are worth knowing the bound of.
 const POLICIES: [(&str, Rules); 8] = [
     ("leastconn", Rules::LEAST_CONNECTIONS),
-    ("least expected work", Rules::LEAST_CONNECTIONS.by_cost()),
+    ("least expected work", Rules { by_cost: true, ..Rules::LEAST_CONNECTIONS }),
     ("cap 8, in order", Rules::capped(8, false)),
     ("cap 4, classes", Rules::capped(4, true)),
     ("cap 8, classes", Rules::capped(8, true)),
-    ("cap 8, classes, expected work", Rules::capped(8, true).by_cost()),
+    ("cap 8, classes, expected work", Rules { by_cost: true, ..Rules::capped(8, true) }),
     ("cap 8, classes, heavy 2", Rules { caps: Some([8, 8, 2]), ..Rules::capped(8, true) }),
-    ("cap 8, classes, maps 6, heavy 2", Rules { caps: Some([8, 6, 2]), ..Rules::capped(8, true) }),
+    ("cap 8, classes, maps 4, heavy 2", Rules { caps: Some([8, 4, 2]), ..Rules::capped(8, true) }),
 ];
 
 pub(crate) struct Bound {

@@ -45,8 +45,8 @@ use scenario::{Lengths, Scenario};
 const PROXY_CORE: usize = 0;
 const OTHER_CORE: usize = 1;
 
-/// What is recommended: twice the cores of a replica.
-const RECOMMENDED: &str = "max_in_flight = 8\nqueue_timeout = \"1m\"";
+/// What docs/limits.md recommends where tiles and maps come together: twice the cores of a replica, half of that kept for tiles.
+const RECOMMENDED: &str = "max_in_flight = 8\nquick_reserve = 50\nqueue_timeout = \"1m\"";
 
 /// Light and heavy requests mixed, under load, beside HAProxy and nginx.
 #[derive(Parser)]

@@ -31,11 +31,6 @@ impl Rules {
     pub(crate) const fn capped(cap: usize, by_kind: bool) -> Self {
         Self { caps: Some([cap; 3]), by_kind, by_cost: false }
     }
-
-    /// Picking by what requests are expected to cost.
-    pub(crate) const fn by_cost(self) -> Self {
-        Self { by_cost: true, ..self }
-    }
 }
 
 struct Replica {

@@ -1,12 +1,13 @@
-//! How much room a request has on an upstream: the cap, the share of it that heavy requests may use, and a reserve above it.
+//! How much room a request has on an upstream: the cap, the shares of it that slower and heavy requests may use, and a reserve
+//! above it.
 //!
 //! ```text
-//!   0 ------------ heavy -------------------------------- cap ------- cap + RESERVE
-//!   anybody        light requests and administration      administration only
+//!   0 -------- heavy ---------------- slower ------------------------ cap ------- cap + RESERVE
+//!   anybody    all but heavy ones     the quickest, administration    administration only
 //! ```
 //!
 //! Without a share of their own to stay in, a burst of slow jobs would take every renderer of every upstream, and each tile would
-//! wait for one of them to end. The reserve is for who must always get in: an operator who wants to see why everything is full.
+//! wait for one of them to end; and where maps fill what the jobs leave, each tile waits for a map. The reserve is for who must always get in: an operator who wants to see why everything is full.
 
 use super::Room;
 use crate::config::Priority;
@@ -18,15 +19,18 @@ pub const RESERVE: u32 = 2;
 /// What of an upstream a request may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demand {
-    Light,
-    /// Within the heavy share.
+    /// Of the first priority.
+    Quick,
+    /// Leaves free what is kept for the quick.
+    Ordinary,
+    /// Within the heavy share of that.
     Heavy,
     /// Also the reserve.
     Administration,
 }
 
 impl Demand {
-    pub const fn of(class: RequestClass, priority: Priority) -> Self {
+    pub fn of(class: RequestClass, priority: Priority) -> Self {
         match class {
             RequestClass::Admin | RequestClass::Ui | RequestClass::Transaction => Self::Administration,
             RequestClass::Tile
@@ -40,32 +44,49 @@ impl Demand {
             | RequestClass::Unknown => {
                 if priority.is_heavy() {
                     Self::Heavy
+                } else if priority == Priority::FIRST {
+                    Self::Quick
                 } else {
-                    Self::Light
+                    Self::Ordinary
                 }
             }
         }
     }
 }
 
-/// An upstream's cap and the heavy share in it.
+/// How a cap is divided, in percent of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shares {
+    /// For the first priority alone.
+    pub quick_reserve: u32,
+    /// For heavy requests at most.
+    pub heavy: u32,
+}
+
+/// An upstream's cap and the shares in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
     all: u32,
+    slower: u32,
     heavy: u32,
 }
 
 impl Caps {
-    pub const UNLIMITED: Self = Self { all: u32::MAX, heavy: u32::MAX };
+    pub const UNLIMITED: Self = Self { all: u32::MAX, slower: u32::MAX, heavy: u32::MAX };
 
-    /// `heavy_percent` of the cap, rounded down, and at least one: a share of none would be a class that is never served.
-    pub fn new(cap: u32, heavy_percent: u32) -> Self {
+    /// Shares are rounded down, and at least one: a share of none would be a class that is never served.
+    pub fn new(cap: u32, shares: Shares) -> Self {
         let all = cap.max(1);
-        Self { all, heavy: part(all, heavy_percent, 100).max(1) }
+        let slower = (all - part(all, shares.quick_reserve.min(100), 100)).max(1);
+        Self { all, slower, heavy: part(all, shares.heavy, 100).clamp(1, slower) }
     }
 
     pub const fn all(&self) -> u32 {
         self.all
+    }
+
+    pub const fn slower(&self) -> u32 {
+        self.slower
     }
 
     pub const fn heavy(&self) -> u32 {
@@ -83,15 +104,17 @@ impl Caps {
         if share >= whole || self.is_unlimited() {
             return self;
         }
-        Self { all: part(self.all, share, whole).max(1), heavy: part(self.heavy, share, whole).max(1) }
+        let ramped = |n| part(n, share, whole).max(1);
+        Self { all: ramped(self.all), slower: ramped(self.slower), heavy: ramped(self.heavy) }
     }
 
     #[inline]
     pub const fn room(self, demand: Demand) -> Room {
         match demand {
-            Demand::Light => Room { all: self.all, heavy: None },
-            Demand::Heavy => Room { all: self.all, heavy: Some(self.heavy) },
-            Demand::Administration => Room { all: self.all.saturating_add(RESERVE), heavy: None },
+            Demand::Quick => Room::quick(self.all),
+            Demand::Ordinary => Room { all: self.all, slower: Some(self.slower), heavy: None },
+            Demand::Heavy => Room { all: self.all, slower: Some(self.slower), heavy: Some(self.heavy) },
+            Demand::Administration => Room::quick(self.all.saturating_add(RESERVE)),
         }
     }
 }
@@ -115,29 +138,30 @@ mod tests {
         std::iter::from_fn(|| load.try_lease(caps.room(demand))).take(1000).collect()
     }
 
+    const SHARES: Shares = Shares { quick_reserve: 25, heavy: 25 };
+
     #[test]
-    fn heavy_requests_fill_a_quarter_light_ones_the_rest_and_administration_still_gets_in() {
-        let (load, caps) = (Arc::new(Load::default()), Caps::new(16, 25));
-        let heavy = take(&load, caps, Demand::Heavy);
-        let light = take(&load, caps, Demand::Light);
-        let administration = take(&load, caps, Demand::Administration);
-        assert_eq!((heavy.len(), light.len(), administration.len()), (4, 12, RESERVE as usize));
+    fn heavy_requests_fill_a_quarter_maps_half_tiles_the_rest_and_administration_still_gets_in() {
+        let (load, caps) = (Arc::new(Load::default()), Caps::new(16, SHARES));
+        let taken =
+            [Demand::Heavy, Demand::Ordinary, Demand::Quick, Demand::Administration].map(|demand| take(&load, caps, demand));
+        assert_eq!(taken.map(|leases| leases.len()), [4, 8, 4, RESERVE as usize]);
     }
 
     #[test]
     fn the_smallest_cap_serves_every_class() {
-        let caps = Caps::new(1, 25);
-        for demand in [Demand::Light, Demand::Heavy] {
+        let caps = Caps::new(1, SHARES);
+        for demand in [Demand::Quick, Demand::Ordinary, Demand::Heavy] {
             assert_eq!(take(&Arc::new(Load::default()), caps, demand).len(), 1);
         }
     }
 
     #[test]
     fn a_ramp_begins_with_one_place_and_ends_with_all() {
-        let at = |share| Caps::new(16, 25).ramped(share, 1024);
+        let at = |share| Caps::new(16, SHARES).ramped(share, 1024);
         assert_eq!((at(51).all(), at(51).heavy()), (1, 1));
         assert_eq!((at(512).all(), at(512).heavy()), (8, 2));
-        assert_eq!(at(1024), Caps::new(16, 25));
+        assert_eq!(at(1024), Caps::new(16, SHARES));
         assert!(Caps::UNLIMITED.ramped(51, 1024).is_unlimited());
     }
 
@@ -145,15 +169,20 @@ mod tests {
     fn who_administrates_is_told_by_the_class_and_what_is_heavy_by_the_priority() {
         assert_eq!(Demand::of(RequestClass::Admin, Priority::LAST), Demand::Administration);
         assert_eq!(Demand::of(RequestClass::Feature, Priority::LAST), Demand::Heavy);
-        assert_eq!(Demand::of(RequestClass::Feature, Priority::FIRST), Demand::Light);
-        assert_eq!(Demand::of(RequestClass::Unknown, Priority::FIRST), Demand::Light);
+        assert_eq!(Demand::of(RequestClass::Feature, Priority::FIRST), Demand::Quick);
+        assert_eq!(Demand::of(RequestClass::Unknown, Priority::FIRST), Demand::Quick);
     }
 
     proptest! {
         #[test]
-        fn the_heavy_share_is_never_more_than_the_cap_and_never_nothing(cap in 1_u32.., percent in 1..=100_u32, share in 1..=1024_u32) {
-            let caps = Caps::new(cap, percent).ramped(share, 1024);
-            prop_assert!(1 <= caps.heavy() && caps.heavy() <= caps.all() && caps.all() <= cap);
+        fn no_share_is_more_than_the_one_it_is_a_part_of_and_none_is_nothing(
+            cap in 1_u32..,
+            quick_reserve in 0..=100_u32,
+            heavy in 1..=100_u32,
+            share in 1..=1024_u32,
+        ) {
+            let caps = Caps::new(cap, Shares { quick_reserve, heavy }).ramped(share, 1024);
+            prop_assert!(1 <= caps.heavy() && caps.heavy() <= caps.slower() && caps.slower() <= caps.all() && caps.all() <= cap);
         }
     }
 }

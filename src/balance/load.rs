@@ -37,42 +37,69 @@ const ONE_OF: i64 = 16;
 pub struct Room {
     /// Fewer than this in all.
     pub all: u32,
-    /// For a heavy request: also fewer than this that are heavy. `None` for a light one.
+    /// For all but the quickest requests: also fewer than this that are not of the quickest.
+    pub slower: Option<u32>,
+    /// For a heavy request, which is one of the slower: also fewer than this that are heavy.
     pub heavy: Option<u32>,
 }
 
 impl Room {
-    /// For a light request, and no cap.
-    pub const UNLIMITED: Self = Self { all: u32::MAX, heavy: None };
+    /// For one of the quickest requests, and no cap.
+    pub const UNLIMITED: Self = Self::quick(u32::MAX);
 
-    pub const fn light(cap: u32) -> Self {
-        Self { all: cap, heavy: None }
+    /// For one of the quickest requests.
+    pub const fn quick(cap: u32) -> Self {
+        Self { all: cap, slower: None, heavy: None }
     }
 
     const fn has_place(self, now: Occupancy) -> bool {
-        let has_share = match self.heavy {
-            Some(share) => now.heavy() < share,
-            None => true,
-        };
-        !now.is_closed() && now.all() < self.all && has_share
+        !now.is_closed()
+            && is_below(now.all(), Some(self.all))
+            && is_below(now.slower(), self.slower)
+            && is_below(now.heavy(), self.heavy)
+    }
+
+    /// What a lease in this room adds to the counts.
+    const fn one(self) -> u64 {
+        match (self.slower, self.heavy) {
+            (_, Some(_)) => Occupancy::ONE_HEAVY,
+            (Some(_), None) => Occupancy::ONE_SLOWER,
+            (None, None) => Occupancy::ONE,
+        }
     }
 }
 
-/// The counts and the closed door, in one word: 32 bits for all in flight, 31 for the heavy among them, one for the door.
+/// Also where there is no cap: a count must not run over into the next one.
+const fn is_below(count: u32, most: Option<u32>) -> bool {
+    match most {
+        Some(most) => count < most && count < Occupancy::MOST,
+        None => true,
+    }
+}
+
+/// The counts and the closed door, in one word: 21 bits for all in flight, 21 for the slower among them, 21 for the heavy among
+/// those, one for the door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Occupancy(u64);
 
 impl Occupancy {
+    const BITS: u32 = 21;
+    const MOST: u32 = (1 << Self::BITS) - 1;
     const ONE: u64 = 1;
-    const ONE_HEAVY: u64 = 1 | (1 << 32);
+    const ONE_SLOWER: u64 = Self::ONE | (1 << Self::BITS);
+    const ONE_HEAVY: u64 = Self::ONE_SLOWER | (1 << (2 * Self::BITS));
     const CLOSED: u64 = 1 << 63;
 
     const fn all(self) -> u32 {
-        self.0 as u32
+        self.0 as u32 & Self::MOST
+    }
+
+    const fn slower(self) -> u32 {
+        (self.0 >> Self::BITS) as u32 & Self::MOST
     }
 
     const fn heavy(self) -> u32 {
-        ((self.0 & !Self::CLOSED) >> 32) as u32
+        (self.0 >> (2 * Self::BITS)) as u32 & Self::MOST
     }
 
     const fn is_closed(self) -> bool {
@@ -92,7 +119,7 @@ impl Load {
 
     /// Takes a place if there is room; exact under concurrency. The lease counts as heavy if `room` says how many may.
     pub fn try_lease(self: &Arc<Self>, room: Room) -> Option<Lease> {
-        self.enter(room).then(|| Lease { load: Arc::clone(self), is_trial: false, is_heavy: room.heavy.is_some(), _key: None })
+        self.enter(room).then(|| Lease { load: Arc::clone(self), is_trial: false, one: room.one(), _key: None })
     }
 
     /// Takes the only place of an upstream on trial, whatever leases from before are still running.
@@ -104,7 +131,7 @@ impl Load {
             self.on_trial.store(false, Ordering::Relaxed);
             return None;
         }
-        Some(Lease { load: Arc::clone(self), is_trial: true, is_heavy: room.heavy.is_some(), _key: None })
+        Some(Lease { load: Arc::clone(self), is_trial: true, one: room.one(), _key: None })
     }
 
     /// Whether [`Self::try_lease`] would succeed now.
@@ -172,7 +199,7 @@ impl Load {
     }
 
     fn enter(&self, room: Room) -> bool {
-        let one = if room.heavy.is_some() { Occupancy::ONE_HEAVY } else { Occupancy::ONE };
+        let one = room.one();
         let entered = |word| room.has_place(Occupancy(word)).then_some(word + one);
         self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, entered).is_ok()
     }
@@ -184,7 +211,8 @@ impl Load {
 pub struct Lease {
     load: Arc<Load>,
     is_trial: bool,
-    is_heavy: bool,
+    /// What it added to the counts.
+    one: u64,
     /// What others of the same key may join, as long as this lasts.
     _key: Option<KeyInFlight>,
 }
@@ -202,15 +230,14 @@ impl Lease {
 
     /// Whether it counts against the share of heavy requests.
     pub fn is_heavy(&self) -> bool {
-        self.is_heavy
+        self.one == Occupancy::ONE_HEAVY
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let one = if self.is_heavy { Occupancy::ONE_HEAVY } else { Occupancy::ONE };
-        let before = Occupancy(self.load.word.fetch_sub(one, Ordering::Relaxed));
-        debug_assert!(before.all() > 0 && (!self.is_heavy || before.heavy() > 0), "a lease was given back twice");
+        let before = Occupancy(self.load.word.fetch_sub(self.one, Ordering::Relaxed));
+        debug_assert!(before.all() > 0 && (!self.is_heavy() || before.heavy() > 0), "a lease was given back twice");
         if self.is_trial {
             self.load.on_trial.store(false, Ordering::Relaxed);
         }
@@ -250,7 +277,7 @@ mod tests {
         let load = Arc::new(Load::default());
         let leases: Vec<_> = std::thread::scope(|scope| {
             let racers: Vec<_> =
-                (0..8).map(|_| scope.spawn(|| (0..100).map(|_| load.try_lease(Room::light(50))).collect::<Vec<_>>())).collect();
+                (0..8).map(|_| scope.spawn(|| (0..100).map(|_| load.try_lease(Room::quick(50))).collect::<Vec<_>>())).collect();
             racers.into_iter().flat_map(|racer| racer.join().unwrap()).flatten().collect()
         });
         assert_eq!(leases.len(), 50);
@@ -271,19 +298,19 @@ mod tests {
     #[test]
     fn a_trial_that_finds_the_upstream_full_is_not_taken() {
         let load = Arc::new(Load::default());
-        let _full = load.try_lease(Room::light(1));
-        assert!(load.try_trial(Room::light(1)).is_none());
+        let _full = load.try_lease(Room::quick(1));
+        assert!(load.try_trial(Room::quick(1)).is_none());
         assert!(!load.is_on_trial());
     }
 
     #[test]
     fn heavy_requests_have_a_share_and_light_ones_the_rest() {
         let load = Arc::new(Load::default());
-        let heavy = Room { all: 4, heavy: Some(1) };
+        let heavy = Room { all: 4, slower: Some(4), heavy: Some(1) };
         let first = load.try_lease(heavy).unwrap();
         assert!(load.try_lease(heavy).is_none(), "the share is taken");
-        let _light: Vec<_> = (0..3).map(|_| load.try_lease(Room::light(4)).unwrap()).collect();
-        assert!(load.try_lease(Room::light(4)).is_none(), "everything is taken");
+        let _light: Vec<_> = (0..3).map(|_| load.try_lease(Room::quick(4)).unwrap()).collect();
+        assert!(load.try_lease(Room::quick(4)).is_none(), "everything is taken");
         assert_eq!((load.in_flight(), load.heavy_in_flight()), (4, 1));
         drop(first);
         assert_eq!((load.in_flight(), load.heavy_in_flight()), (3, 0));
@@ -322,7 +349,7 @@ mod tests {
     #[test]
     fn nobody_passes_a_closed_door_and_who_is_inside_may_leave() {
         let load = Arc::new(Load::default());
-        let inside = load.try_lease(Room { all: 9, heavy: Some(9) });
+        let inside = load.try_lease(Room { all: 9, slower: Some(9), heavy: Some(9) });
         load.close();
         assert!(load.try_lease(Room::UNLIMITED).is_none() && load.try_trial(Room::UNLIMITED).is_none());
         assert_eq!((load.in_flight(), load.heavy_in_flight(), load.is_closed()), (1, 1, true));
@@ -330,5 +357,18 @@ mod tests {
         assert_eq!(load.in_flight(), 0);
         load.open();
         assert!(load.try_lease(Room::UNLIMITED).is_some());
+    }
+
+    #[test]
+    fn the_quickest_find_what_is_kept_for_them_and_the_counts_do_not_run_into_each_other() {
+        let load = Arc::new(Load::default());
+        let slower = Room { all: 8, slower: Some(4), heavy: None };
+        let maps: Vec<_> = std::iter::from_fn(|| load.try_lease(slower)).collect();
+        let tiles: Vec<_> = std::iter::from_fn(|| load.try_lease(Room::quick(8))).collect();
+        assert_eq!((maps.len(), tiles.len()), (4, 4));
+        drop(tiles);
+        assert!(load.try_lease(slower).is_none() && load.try_lease(Room { heavy: Some(1), ..slower }).is_none());
+        drop(maps);
+        assert_eq!((load.in_flight(), load.heavy_in_flight()), (0, 0));
     }
 }

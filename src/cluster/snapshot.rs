@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::{Ticket, Upstream, UpstreamId};
-use crate::balance::{Candidate, Caps, Demand, KeysInFlight, Lease, Load, Room, Wish, pick_by, seed_of};
+use crate::balance::{Candidate, Caps, Demand, KeysInFlight, Lease, Load, Room, Shares, Wish, pick_by, seed_of};
 use crate::config::{Config, Limits, MaxInFlight, ServedBy, StalePolicy, Weight};
 use crate::health::Warmup;
 use crate::ogc::{PerClass, RequestClass};
@@ -73,9 +73,9 @@ pub(super) struct Place {
 #[derive(Clone, Copy, Debug)]
 enum CapSource {
     Fixed(Caps),
-    /// From the upstream's load, of which this share in percent is for heavy requests.
+    /// From the upstream's load, divided so.
     Learned {
-        heavy_share: u32,
+        shares: Shares,
     },
 }
 
@@ -382,10 +382,11 @@ impl Found {
 impl Place {
     pub(super) fn new(upstream: &Arc<Upstream>, standing: Standing, limits: &Limits) -> Self {
         let seed = seed_of(upstream.name.as_str());
+        let shares = Shares { quick_reserve: limits.quick_reserve, heavy: limits.heavy_share };
         let caps = match standing.max_in_flight {
-            MaxInFlight::Auto => CapSource::Learned { heavy_share: limits.heavy_share },
+            MaxInFlight::Auto => CapSource::Learned { shares },
             MaxInFlight::Off => CapSource::Fixed(Caps::UNLIMITED),
-            MaxInFlight::Fixed(cap) => CapSource::Fixed(Caps::new(cap, limits.heavy_share)),
+            MaxInFlight::Fixed(cap) => CapSource::Fixed(Caps::new(cap, shares)),
         };
         Self { upstream: Arc::clone(upstream), load: Arc::clone(&upstream.load), standing, caps, seed }
     }
@@ -395,9 +396,7 @@ impl Place {
     fn room(&self, demand: Demand, now: Instant) -> Room {
         let caps = match self.caps {
             CapSource::Fixed(caps) => caps,
-            CapSource::Learned { heavy_share } => {
-                Caps::new(self.load.learned_cap().unwrap_or(MaxInFlight::AUTO_START), heavy_share)
-            }
+            CapSource::Learned { shares } => Caps::new(self.load.learned_cap().unwrap_or(MaxInFlight::AUTO_START), shares),
         };
         match self.standing.warmup {
             Some(warmup) => caps.ramped(warmup.share(now), Warmup::WHOLE).room(demand),
@@ -436,7 +435,7 @@ impl Place {
 
     fn selection(&self, lease: Lease, demand: Demand) -> Selection {
         // Heavy requests are too few and too different, and administration has other work done.
-        let teaches_cap = matches!(self.caps, CapSource::Learned { .. }) && demand == Demand::Light;
+        let teaches_cap = matches!(self.caps, CapSource::Learned { .. }) && matches!(demand, Demand::Quick | Demand::Ordinary);
         Selection { upstream: Arc::clone(&self.upstream), lease, teaches_cap }
     }
 }

@@ -132,6 +132,9 @@ pub(super) const QUEUE_TIMES: RangeInclusive<Duration> = Duration::from_millis(1
 pub(super) const PER_USER: PerUser = PerUser::Auto;
 /// A browser draws a map with six connections, and leaves some for a second window. geOrchestra's data directory has the same.
 pub(super) const AUTO_PER_USER: u32 = 10;
+/// What is kept for tiles lies idle where only maps come; who has both knows it.
+pub(super) const QUICK_RESERVE: u32 = 0;
+pub(super) const QUICK_RESERVES: RangeInclusive<i64> = 0..=90;
 /// Light requests find three of four renderers free of jobs that take minutes.
 pub(super) const HEAVY_SHARE: u32 = 25;
 pub(super) const SHARES: RangeInclusive<i64> = 1..=100;

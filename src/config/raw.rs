@@ -141,6 +141,7 @@ table!(RawLimits {
     queue: i64,
     queue_timeout: Duration,
     per_user: Count,
+    quick_reserve: i64,
     heavy_share: i64,
     control_flow: Vec<Written<String>>,
 });

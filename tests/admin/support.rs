@@ -145,9 +145,11 @@ impl Admin {
                 Action::ReadVersion(upstream) => Event::VersionRead { upstream: upstream.id, asked: now, number },
                 Action::ReloadCatalog(upstream) => {
                     let outcome = reload(upstream.name.as_str());
-                    Event::CatalogReloaded { upstream: upstream.id, outcome }
+                    Event::CatalogReloaded { upstream: upstream.id, asked: now, outcome }
                 }
-                Action::TestCanary(upstream) => Event::CanaryTested { upstream: upstream.id, outcome: Outcome::Success, number },
+                Action::TestCanary(upstream) => {
+                    Event::CanaryTested { upstream: upstream.id, asked: now, outcome: Outcome::Success, number }
+                }
             };
             self.control.handle(event, now);
         }

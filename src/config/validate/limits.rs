@@ -20,6 +20,12 @@ impl Check<'_> {
             queue: self.count("limits.queue", &raw.queue, defaults::QUEUE, defaults::QUEUES),
             queue_timeout: self.queue_timeout(&raw.queue_timeout, &control_flow),
             per_user: self.per_user(&raw.per_user),
+            quick_reserve: self.count(
+                "limits.quick_reserve",
+                &raw.quick_reserve,
+                defaults::QUICK_RESERVE,
+                defaults::QUICK_RESERVES,
+            ),
             heavy_share: self.count("limits.heavy_share", &raw.heavy_share, defaults::HEAVY_SHARE, defaults::SHARES),
             control_flow,
         }
