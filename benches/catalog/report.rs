@@ -95,10 +95,9 @@ fn print_verdicts(outcome: &Outcome, settle: Duration) {
     let own = faulty(outcome.own.iter());
     say(own == 0, format!("{own} times an administrator did not see his own change, to reach: none"));
     for roll in &outcome.rolls {
-        let bound = settle + RELOAD * u32::try_from(roll.reloads.len()).unwrap_or(u32::MAX);
-        let ratio = roll.fresh_after.as_secs_f64() / bound.as_secs_f64();
-        let what = format!("fresh after {:.2} x (settling + reloads), to reach: {TOLERATED}", ratio);
-        say(ratio <= TOLERATED, what);
+        let needed: Duration = settle + roll.reloads.iter().map(|reload| reload.drain + RELOAD).sum::<Duration>();
+        let ratio = roll.fresh_after.as_secs_f64() / needed.as_secs_f64();
+        say(ratio <= TOLERATED, format!("fresh after {ratio:.2} x (settling + drains + reloads), to reach: {TOLERATED}"));
     }
     if let Some(most) = outcome.writes.as_ref().and_then(|writes| writes.reloads.iter().max()) {
         say(*most <= MOST_ROLLS, format!("{WRITES} writes caused {most} rolls, to reach: at most {MOST_ROLLS}"));
@@ -119,13 +118,14 @@ impl Outcome {
     }
 }
 
-/// The settling, each reload, and what lies between them: drain, canary, re-admission.
+/// The settling, each reload with the drain before it, and what lies between them: canary, re-admission.
 fn story(roll: &Roll) -> String {
     let mut story = String::new();
     let mut at = Duration::ZERO;
     for reload in &roll.reloads {
         let (wait, took) = (reload.began.saturating_sub(at), reload.ended - reload.began);
-        story += &format!("{:.2} s, reload {:.2} s, ", wait.as_secs_f64(), took.as_secs_f64());
+        let [wait, drain, took] = [wait, reload.drain, took].map(|time| time.as_secs_f64());
+        story += &format!("{wait:.2} s ({drain:.2} s of it drain), reload {took:.2} s, ");
         at = reload.ended;
     }
     format!("after the last write {story}all fresh after {:.2} s", roll.fresh_after.as_secs_f64())

@@ -3,7 +3,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use geofront::geosim::{Cluster, Instance};
+use geofront::geosim::{Cluster, Controls, Instance};
+use geofront::ogc::RequestClass;
 use tokio::time::sleep;
 
 /// Between two looks.
@@ -12,8 +13,20 @@ const STEP: Duration = Duration::from_millis(3);
 /// One replica's reload.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reload {
+    /// From the last request that the replica received before it, until all that it had were answered.
+    pub(crate) drain: Duration,
     pub(crate) began: Duration,
     pub(crate) ended: Duration,
+}
+
+/// What was seen of a replica so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    requests: u64,
+    last_request: Duration,
+    last_busy: Duration,
+    /// Since when it reloads, and the drain before that.
+    reloading: Option<(Duration, Duration)>,
 }
 
 /// A change on its way to all replicas. Times are from the moment the last write was confirmed.
@@ -34,13 +47,11 @@ pub(crate) fn is_fresh(cluster: &Cluster) -> bool {
 
 /// Watches from now until all are fresh; an error when that takes longer than `patience`.
 pub(crate) async fn roll(cluster: &Cluster, confirmed: Instant, patience: Duration) -> io::Result<Roll> {
-    let mut open: Vec<Option<Duration>> = vec![None; cluster.replicas().len()];
+    let mut seen = vec![Seen::default(); cluster.replicas().len()];
     let mut reloads = Vec::new();
     loop {
         let now = confirmed.elapsed();
-        for (replica, began) in cluster.replicas().iter().zip(&mut open) {
-            note(replica, began, &mut reloads, now);
-        }
+        reloads.extend(cluster.replicas().iter().zip(&mut seen).filter_map(|(replica, seen)| seen.look(replica, now)));
         if is_fresh(cluster) {
             return Ok(Roll { confirmed, reloads, fresh_after: now });
         }
@@ -52,14 +63,31 @@ pub(crate) async fn roll(cluster: &Cluster, confirmed: Instant, patience: Durati
     }
 }
 
-fn note(replica: &Instance, began: &mut Option<Duration>, reloads: &mut Vec<Reload>, now: Duration) {
-    match (replica.control().is_reloading(), *began) {
-        (true, None) => *began = Some(now),
-        (false, Some(start)) => {
-            reloads.push(Reload { began: start, ended: now });
-            *began = None;
+impl Seen {
+    /// The reload that has ended since the last look.
+    fn look(&mut self, replica: &Instance, now: Duration) -> Option<Reload> {
+        let control = replica.control();
+        match (control.is_reloading(), self.reloading) {
+            (true, None) => self.reloading = Some((now, self.last_busy.saturating_sub(self.last_request))),
+            (false, Some((began, drain))) => {
+                self.reloading = None;
+                return Some(Reload { drain, began, ended: now });
+            }
+            (false, None) => self.look_at_requests(control, now),
+            (true, Some(_)) => {}
         }
-        (true, Some(_)) | (false, None) => {}
+        None
+    }
+
+    fn look_at_requests(&mut self, control: &Controls, now: Duration) {
+        // Not the order to reload.
+        let requests = control.received_in_all() - control.received(RequestClass::Admin);
+        if requests != self.requests {
+            (self.requests, self.last_request) = (requests, now);
+        }
+        if control.in_flight() > 0 {
+            self.last_busy = now;
+        }
     }
 }
 
