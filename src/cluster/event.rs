@@ -41,8 +41,11 @@ pub enum Event {
         outcome: Outcome,
         number: Option<u64>,
     },
-    /// A replica did not know a layer or workspace that the main knows.
-    StaleSeen(UpstreamId),
+    /// A replica did not know a layer or workspace that the main knows, to a request that was sent at `sent`.
+    StaleSeen {
+        upstream: UpstreamId,
+        sent: Instant,
+    },
     /// Time passed.
     Tick,
 }

@@ -125,7 +125,7 @@ impl Cluster {
             Event::CanaryTested { upstream, asked, outcome, number } => {
                 self.canary_tested(upstream, asked, (&outcome, number), now);
             }
-            Event::StaleSeen(upstream) => self.stale_seen(upstream, now),
+            Event::StaleSeen { upstream, sent } => self.stale_seen(upstream, sent, now),
             Event::Tick => {}
         }
         self.settle(now);

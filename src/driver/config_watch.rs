@@ -110,7 +110,7 @@ impl Events {
 }
 
 /// Whether nothing can have changed by it.
-fn only_reads(event: EventKind) -> bool {
+pub(super) fn only_reads(event: EventKind) -> bool {
     match event {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
         EventKind::Access(_) => true,

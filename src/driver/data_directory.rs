@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::{mpsc, watch};
 
+use super::config_watch::only_reads;
 use crate::cluster::Hint;
 use crate::control::Control;
 
@@ -60,7 +61,11 @@ impl Watched {
         (self.folder, self.watcher, self.number) = (folder.map(Path::to_owned), None, None);
         let Some(folder) = folder else { return };
         let changed = self.changed.clone();
-        let tell = move |_: notify::Result<notify::Event>| {
+        let tell = move |event: notify::Result<notify::Event>| {
+            // Our own look opens the file, too.
+            if event.is_ok_and(|event| only_reads(event.kind)) {
+                return;
+            }
             if changed.try_send(()).is_err() {
                 // A look is due anyway.
             }

@@ -114,7 +114,7 @@ impl FrontDoor {
 
     /// From the newest snapshot; from the one after it, where a door was closed meanwhile.
     fn select(&self, ctx: &mut Context, now: Instant) -> Result<Selection, NoUpstream> {
-        let is_doubted = matches!(ctx.doubt, Doubt::About(_));
+        let is_doubted = matches!(ctx.doubt, Doubt::About(..));
         let mut selected = Err(NoUpstream::NoneEligible);
         for _ in 0..MOST_LOOKS {
             let snapshot = self.parts.control.snapshot();
@@ -123,7 +123,7 @@ impl FrontDoor {
             {
                 return Ok(selection);
             }
-            if let Doubt::About(replica) = ctx.doubt {
+            if let Doubt::About(replica, _) = ctx.doubt {
                 // The main has gone meanwhile: then the first opinion is the only one.
                 ctx.tried.remove(replica);
                 ctx.doubt = Doubt::Settled;
@@ -173,7 +173,7 @@ impl FrontDoor {
         if !may_ask {
             return None;
         }
-        ctx.doubt = Doubt::About(attempt.upstream.id);
+        ctx.doubt = Doubt::About(attempt.upstream.id, attempt.started);
         self.parts.metrics.retried(ctx.class(), "unknown-layer");
         let mut error = Error::new_up(REJECTED_ANSWER);
         error.set_retry(true);

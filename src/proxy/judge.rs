@@ -15,7 +15,7 @@ use super::context::Context;
 use super::evidence::{self, Asked, Finding, HeadVerdict};
 use super::front_door::FrontDoor;
 use super::second_opinion::Doubt;
-use crate::cluster::{Event, Outcome, UpstreamId};
+use crate::cluster::{Event, Outcome};
 
 impl FrontDoor {
     /// Called with the head of a final answer.
@@ -83,8 +83,8 @@ impl FrontDoor {
         {
             return Err(second_opinion);
         }
-        if let Doubt::About(replica) = ctx.doubt {
-            self.settle_doubt(replica, &finding, ctx);
+        if let Doubt::About(upstream, sent) = ctx.doubt {
+            self.settle_doubt(Event::StaleSeen { upstream, sent }, &finding, ctx);
         }
         match finding.outcome {
             Some(Outcome::Success) | None => {}
@@ -100,12 +100,12 @@ impl FrontDoor {
     }
 
     /// The main was asked because a replica did not know: if it does, the replica is stale.
-    fn settle_doubt(&self, replica: UpstreamId, finding: &Finding, ctx: &mut Context) {
+    fn settle_doubt(&self, stale_seen: Event, finding: &Finding, ctx: &mut Context) {
         let is_from_main = ctx.attempt.as_ref().is_some_and(|attempt| attempt.upstream.is_main());
         if is_from_main {
             ctx.doubt = Doubt::Settled;
             if finding.outcome == Some(Outcome::Success) && !finding.is_ignorant {
-                self.parts.control.handle(Event::StaleSeen(replica), Instant::now());
+                self.parts.control.handle(stale_seen, Instant::now());
             }
         }
     }

@@ -164,9 +164,11 @@ impl Freshness {
         is_stale
     }
 
-    /// An answer showed it behind the main.
-    pub(super) fn doubt(&mut self, now: Instant) {
-        self.doubted_at = Some(now);
+    /// The answer to a request of `sent` showed it behind the main. If it was reloaded since, that is no news.
+    pub(super) fn doubt(&mut self, sent: Instant, now: Instant) {
+        if self.last.as_ref().is_none_or(|last| last.at <= sent) {
+            self.doubted_at = Some(now);
+        }
     }
 
     /// The main was asked at `asked`, and what it said is known. True if the replica turns out to be behind although the main

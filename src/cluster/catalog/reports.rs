@@ -98,10 +98,10 @@ impl Cluster {
     }
 
     /// A replica did not know what the main knows. If the main tells of a change, that explains it.
-    pub(in crate::cluster) fn stale_seen(&mut self, id: UpstreamId, now: Instant) {
+    pub(in crate::cluster) fn stale_seen(&mut self, id: UpstreamId, sent: Instant, now: Instant) {
         let Some(at) = self.position(id).filter(|_| self.can_reload()) else { return };
         if self.tracked[at].upstream.role == Role::Replica {
-            self.tracked[at].catalog.doubt(now);
+            self.tracked[at].catalog.doubt(sent, now);
             self.main_reads_soon(now);
         }
     }

@@ -353,15 +353,27 @@ fn stale_replicas_relieve_full_fresh_ones_where_they_serve_and_where_they_do_not
 fn evidence_against_a_replica_has_it_reloaded_and_no_other() {
     let mut catalogs = Catalogs::fresh(2);
     let b = catalogs.world.id("b");
-    catalogs.handle(Event::StaleSeen(b));
+    catalogs.handle(Event::StaleSeen { upstream: b, sent: catalogs.world.now });
     catalogs.live(SECOND * 10);
     assert_eq!(catalogs.reloads, ["b"]);
     assert!(catalogs.all_fresh());
     for _ in 0..100 {
-        catalogs.handle(Event::StaleSeen(b));
+        catalogs.handle(Event::StaleSeen { upstream: b, sent: catalogs.world.now });
         catalogs.live(SECOND);
     }
     assert!(catalogs.reloads.len() <= 5, "reloading does not help: {:?}", catalogs.reloads);
+}
+
+#[test]
+fn evidence_from_before_a_reload_says_nothing_about_what_was_loaded() {
+    let mut catalogs = Catalogs::fresh(2);
+    let (a, sent) = (catalogs.world.id("a"), catalogs.world.now);
+    catalogs.publish();
+    catalogs.live(SECOND * 20);
+    assert!(catalogs.all_fresh());
+    catalogs.handle(Event::StaleSeen { upstream: a, sent });
+    catalogs.live(SECOND * 20);
+    assert_eq!(catalogs.reloads, ["a", "b"]);
 }
 
 #[test]
