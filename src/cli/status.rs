@@ -259,7 +259,7 @@ mod tests {
 
         UPSTREAM  ROLE     HEALTH  MODE   CATALOG             SINCE  IN FLIGHT  WEIGHT  REQUESTS  ERRORS  PROBE  LAST CAUSE
         a         replica  up      ready  fresh          3 h 12 min          3     100      1000       0  41 ms
-        b         replica  up      ready  reload failed  3 h 12 min          3     100      1000       0  41 ms  reload failed: status 500; the next try is in 7 s
+        b         replica  up      ready  reload failed  3 h 12 min          3     100      1000       0  41 ms  catalog reload failed: status 500; the next try is in 7 s
         c         replica  up      ready  draining       3 h 12 min          3     100      1000       0  41 ms
         ");
     }
