@@ -61,7 +61,7 @@ impl OwnNumber {
         }
         (self.since, self.is_unread) = (Some(reading.asked), false);
         let (before, number) = (self.said, reading.number?);
-        let epoch = reading.settled.or(before.and_then(|said| said.epoch));
+        let epoch = reading.settled.or_else(|| before?.epoch);
         self.said = Some(Said { number, epoch, is_gone: false });
         before.filter(|said| said.number != number && (said.is_gone || is_enough))?.epoch
     }
