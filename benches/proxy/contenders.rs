@@ -22,13 +22,11 @@ impl Setting<'_> {
         let [main, one, two] = self.upstreams;
         let (listen, admin) = (free_address()?, free_address()?);
         let log = self.place.file(name, "access.log");
-        // All clients ask for the same: coalesced, most requests would not go upstream at all.
         let config = format!(
             "listen = [\"{listen}\"]\nadmin = \"{admin}\"\nthreads = 1\n\
              [upstreams.main]\nurl = \"http://{main}\"\nrole = \"main\"\n\
              [upstreams.one]\nurl = \"http://{one}\"\n[upstreams.two]\nurl = \"http://{two}\"\n\
              [timeouts]\nkeep_alive = \"10m\"\n\
-             [classes.map]\ncoalesce = false\n\
              [log]\naccess = \"{}\"\n",
             log.display()
         );
@@ -90,7 +88,7 @@ impl Setting<'_> {
     }
 
     fn start(&self, name: &str, program: &Path, arguments: &[&str], address: SocketAddr) -> io::Result<Contender> {
-        let serves = |address| Client::connect(address).and_then(|mut client| client.ask(self.body));
+        let serves = |address| Client::connect(address, 0).and_then(|mut client| client.ask(self.body));
         self.place.start(name, program, arguments, address, serves)
     }
 }

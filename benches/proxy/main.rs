@@ -84,8 +84,8 @@ fn contenders(setting: &Setting<'_>) -> io::Result<Vec<Contender>> {
 fn memory(contender: &Contender) -> io::Result<Row> {
     let idle = contender.process.memory();
     let mut clients = Vec::with_capacity(IDLE_CLIENTS);
-    for _ in 0..IDLE_CLIENTS {
-        let mut client = Client::connect(contender.address)?;
+    for number in 0..IDLE_CLIENTS {
+        let mut client = Client::connect(contender.address, number)?;
         client.ask(BODY)?;
         client.rest();
         clients.push(client);
