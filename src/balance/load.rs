@@ -139,6 +139,13 @@ impl Load {
         room.has_place(self.occupancy())
     }
 
+    /// What is in flight, unless the door is closed: both in one look.
+    #[inline]
+    pub fn in_flight_if_open(&self) -> Option<u32> {
+        let now = self.occupancy();
+        (!now.is_closed()).then(|| now.all())
+    }
+
     pub fn is_on_trial(&self) -> bool {
         self.on_trial.load(Ordering::Relaxed)
     }

@@ -34,26 +34,70 @@ pub fn pick(candidates: &[Candidate], start: usize) -> Option<usize> {
     pick_by(candidates.len(), |at| Some(candidates[at]), start)
 }
 
-/// [`pick`] without a slice: `candidate` tells about each index, `None` to leave it out. Asks twice only when there are equals.
+/// [`pick`] without a slice: `candidate` tells about each index, `None` to leave it out. Asks twice only when there are more equals
+/// than [`Equals`] notes.
 #[inline]
 pub fn pick_by(count: usize, candidate: impl Fn(usize) -> Option<Candidate>, start: usize) -> Option<usize> {
-    let mut best: Option<(usize, Candidate)> = None;
-    let mut equals = 0;
+    let mut best: Option<Candidate> = None;
+    let mut equals = Equals::default();
     for at in 0..count {
         let Some(this) = candidate(at) else { continue };
-        match best.map_or(Ordering::Less, |(_, best)| this.compare_cost(best)) {
-            Ordering::Less => (best, equals) = (Some((at, this)), 1),
-            Ordering::Equal => equals += 1,
+        match best.map_or(Ordering::Less, |best| this.compare_cost(best)) {
+            Ordering::Less => {
+                best = Some(this);
+                equals.begin_with(at);
+            }
+            Ordering::Equal => equals.add(at),
             Ordering::Greater => {}
         }
     }
-    let (first, cheapest) = best?;
-    if equals == 1 {
-        return Some(first);
+    let cheapest = best?;
+    if let Some(at) = equals.whose_turn(start) {
+        return Some(at);
     }
     let is_equal = |at: &usize| candidate(*at).is_some_and(|this| this.compare_cost(cheapest).is_eq());
     // When the loads moved meanwhile and there are fewer equals than counted, the first is still as good as any.
-    (first..count).filter(is_equal).nth(start % equals).or(Some(first))
+    (equals.first()..count).filter(is_equal).nth(start % equals.count).or_else(|| Some(equals.first()))
+}
+
+/// Those of the lowest cost, so that the choice among them needs no second look.
+#[derive(Default)]
+struct Equals {
+    noted: [u32; Self::MOST_NOTED],
+    count: usize,
+}
+
+impl Equals {
+    /// More than most clusters have.
+    const MOST_NOTED: usize = 32;
+
+    #[inline]
+    fn begin_with(&mut self, at: usize) {
+        self.noted[0] = at as u32;
+        self.count = 1;
+    }
+
+    #[inline]
+    fn add(&mut self, at: usize) {
+        if let Some(free) = self.noted.get_mut(self.count) {
+            *free = at as u32;
+        }
+        self.count += 1;
+    }
+
+    fn first(&self) -> usize {
+        self.noted[0] as usize
+    }
+
+    /// `None` when not all of them are noted.
+    #[inline]
+    fn whose_turn(&self, start: usize) -> Option<usize> {
+        match self.count {
+            1 => Some(self.first()),
+            count if count <= Self::MOST_NOTED => Some(self.noted[start % count] as usize),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -138,12 +182,22 @@ mod tests {
 
     #[test]
     fn loads_that_move_during_the_scan_still_yield_a_pick() {
-        let asked = std::cell::Cell::new(0);
-        let moving = |_| {
-            asked.set(asked.get() + 1);
-            Some(candidate(asked.get() / 4, 1))
-        };
-        assert!(pick_by(3, moving, 2).is_some());
+        for count in [3, 100] {
+            let asked = std::cell::Cell::new(0);
+            let moving = |_| {
+                asked.set(asked.get() + 1);
+                Some(candidate(asked.get() / (count + 1), 1))
+            };
+            assert!(pick_by(count as usize, moving, 2).is_some());
+        }
+    }
+
+    #[test]
+    fn more_equals_than_are_noted_share_evenly_too() {
+        let world = vec![candidate(0, 100); 3 * Equals::MOST_NOTED];
+        let mut picks: Vec<_> = (0..world.len()).filter_map(|start| pick(&world, start)).collect();
+        picks.sort_unstable();
+        assert_eq!(picks, (0..world.len()).collect::<Vec<_>>());
     }
 
     proptest! {

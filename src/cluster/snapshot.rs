@@ -339,6 +339,11 @@ impl Snapshot {
     /// `None` if nobody has a place; nothing inside if the chosen one has none any more.
     fn least_loaded(&self, places: &[Place], demand: Demand, tried: &Tried, now: Instant) -> Option<Option<Selection>> {
         let start = if places.len() > 1 { self.rotation.next() } else { 0 };
+        // Whoever costs least of all has a place, most of the time: then nobody else's cap is looked at.
+        let cheapest = &places[pick_by(places.len(), |at| places[at].offer(tried, now), start)?];
+        if let Some(selection) = cheapest.lease(demand, now) {
+            return Some(Some(selection));
+        }
         let candidate = |at: usize| places[at].has_place(demand, tried, now).then(|| places[at].candidate(now));
         let chosen = &places[pick_by(places.len(), candidate, start)?];
         Some(chosen.lease(demand, now))
@@ -407,6 +412,16 @@ impl Place {
     #[inline]
     fn has_place(&self, demand: Demand, tried: &Tried, now: Instant) -> bool {
         !self.is_tried(tried) && self.load.has_room(self.room(demand, now))
+    }
+
+    /// Itself as a candidate, unless it is out; whether it has a place is not asked.
+    #[inline(always)]
+    fn offer(&self, tried: &Tried, now: Instant) -> Option<Candidate> {
+        if self.is_tried(tried) {
+            return None;
+        }
+        let in_flight = self.load.in_flight_if_open()?;
+        Some(Candidate { in_flight, weight: self.standing.weight_at(now) })
     }
 
     #[inline]
