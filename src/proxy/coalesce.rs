@@ -18,6 +18,7 @@
 
 mod answer;
 mod flights;
+mod hash;
 mod same;
 
 use std::cell::RefCell;

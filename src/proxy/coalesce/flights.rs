@@ -3,8 +3,6 @@
 //! A flight is in the table as long as somebody may board it. Its state changes once for all: landed or failed, and whoever has
 //! boarded hears of either. The leader holds it by a guard, so there is no third way out.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::answer::SharedAnswer;
+use super::hash::{ByHash, Keyed};
 
 /// The most that is kept of one answer. Tiles and maps are well below; capabilities of thousands of layers may not be, and then
 /// everybody gets their own.
@@ -31,8 +30,8 @@ const REST: Duration = Duration::from_secs(5);
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Flights {
-    shards: [Mutex<HashMap<u64, Arc<Flight>>>; SHARDS],
-    hasher: RandomState,
+    shards: [Mutex<ByHash<Arc<Flight>>>; SHARDS],
+    hasher: Keyed,
     /// Bytes claimed.
     kept: AtomicUsize,
 }
@@ -66,7 +65,7 @@ pub(super) enum Boarding {
 impl Flights {
     /// Follows the flight of this description, or begins it.
     pub(super) fn board(self: &Arc<Self>, description: &[u8]) -> Boarding {
-        let hash = self.hasher.hash_one(description);
+        let hash = self.hasher.hash(description);
         let mut shard = self.shard(hash).lock();
         match shard.get(&hash) {
             Some(flight) if *flight.description == *description && flight.admits() => {
@@ -90,8 +89,9 @@ impl Flights {
         Claim { flights: Arc::clone(self), bytes: 0 }
     }
 
-    fn shard(&self, hash: u64) -> &Mutex<HashMap<u64, Arc<Flight>>> {
-        &self.shards[hash as usize % SHARDS]
+    /// By bits that the tables themselves make no use of: those of one shard have them in common.
+    fn shard(&self, hash: u64) -> &Mutex<ByHash<Arc<Flight>>> {
+        &self.shards[(hash >> 40) as usize % SHARDS]
     }
 }
 
