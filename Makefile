@@ -39,7 +39,7 @@ build:
 	@scripts/setup.sh build
 	cargo build --release --locked
 
-## target/release/geofront, profile-guided: slower to build, faster to run.
+## target/pgo/geofront, profile-guided: slower to build, faster to run. Falls back to the ordinary way, and says why.
 release:
 	@scripts/setup.sh build
 	@scripts/release.sh

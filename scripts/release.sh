@@ -39,13 +39,13 @@ build() {
 echo "release: 1 of 3: building the instrumented binary"
 rm -rf "$dir/profiles" "$dir/work"
 mkdir -p "$dir/profiles" "$dir/work"
-build "-Cprofile-generate=$dir/profiles" "$dir/instrumented"
+build "-Cprofile-generate=$dir/profiles" "$dir/instrumented" || ordinary "the instrumented binary cannot be built here"
 
 echo "release: 2 of 3: training for $seconds s"
 scripts/train.sh "$dir/instrumented/$host/release/geofront" "$dir/work" "$seconds" || ordinary "the training failed"
 "$profdata" merge -o "$dir/merged.profdata" "$dir/profiles" || ordinary "the profiles could not be merged"
 
 echo "release: 3 of 3: building the optimized binary"
-build "-Cprofile-use=$dir/merged.profdata" "$dir/optimized"
+build "-Cprofile-use=$dir/merged.profdata" "$dir/optimized" || ordinary "the optimized binary cannot be built here"
 install -m 755 "$dir/optimized/$host/release/geofront" "$dir/geofront"
 echo "release: target/pgo/geofront (profile-guided)"
