@@ -75,8 +75,10 @@ pub(super) fn describe(request: &RequestHeader, asker: &Asker<'_>, out: &mut Vec
     part(&[asker.client.trusted, asker.client.tls, asker.reads_from_main].map(u8::from));
     part(&asker.writes.to_le_bytes());
     part(&asker.view.to_le_bytes());
-    if let Some(address) = asker.address {
-        part(address.to_canonical().to_string().as_bytes());
+    match asker.address.map(|address| address.to_canonical()) {
+        Some(IpAddr::V4(address)) => part(&address.octets()),
+        Some(IpAddr::V6(address)) => part(&address.octets()),
+        None => {}
     }
     if let (None, Some(local)) = (request.headers.get(HOST), asker.client.local) {
         part(local.to_string().as_bytes());
