@@ -9,13 +9,14 @@
 //! way "after" was established, sees the mark, and so does every request that was selected from the new snapshot. A success
 //! that sees a mark which is just being taken away takes the lock for nothing.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, broadcast};
 
+use crate::balance::Doorbell;
 use crate::cluster::{
     Action, CatalogMemory, Cluster, ClusterStatus, Event, Fields, Hint, Mode, ModeError, Outcome, Snapshot, SyncError, Ticket,
     Transition, Upstream,
@@ -36,6 +37,8 @@ pub struct Control {
     snapshot: ArcSwap<Snapshot>,
     woken: Notify,
     transitions: broadcast::Sender<Transition>,
+    /// Told of every new snapshot, without the lock.
+    bell: OnceLock<Arc<Doorbell>>,
 }
 
 impl Control {
@@ -43,7 +46,7 @@ impl Control {
         let cluster = Cluster::new(config, now);
         let snapshot = ArcSwap::from_pointee(cluster.snapshot());
         let transitions = broadcast::channel(EVENT_BACKLOG).0;
-        Arc::new(Self { cluster: Mutex::new(cluster), snapshot, woken: Notify::new(), transitions })
+        Arc::new(Self { cluster: Mutex::new(cluster), snapshot, woken: Notify::new(), transitions, bell: OnceLock::new() })
     }
 
     /// For one look, and for each choice of an upstream: the latest there is.
@@ -129,12 +132,19 @@ impl Control {
         self.transitions.subscribe()
     }
 
+    /// Who is told when a new snapshot may have a place for somebody who waits. The first one stays.
+    pub fn attach(&self, bell: &Arc<Doorbell>) {
+        self.bell.get_or_init(|| Arc::clone(bell));
+    }
+
     /// The one way to write: change, publish if requests can see it, tell, wake.
     fn change<T>(&self, change: impl FnOnce(&mut Cluster) -> (T, Vec<Transition>)) -> T {
         let mut cluster = self.cluster.lock();
         let before = cluster.next_deadline();
         let (result, transitions) = change(&mut cluster);
-        if let Some(snapshot) = cluster.take_snapshot() {
+        let snapshot = cluster.take_snapshot();
+        let is_news = snapshot.is_some();
+        if let Some(snapshot) = snapshot {
             self.snapshot.store(Arc::new(snapshot));
         }
         let is_due_sooner = cluster.next_deadline().is_some_and(|after| before.is_none_or(|before| after < before));
@@ -145,6 +155,9 @@ impl Control {
         transitions.iter().for_each(log);
         if is_due_sooner {
             self.woken.notify_one();
+        }
+        if is_news && let Some(bell) = self.bell.get() {
+            bell.place_came_free();
         }
         result
     }

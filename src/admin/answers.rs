@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::admission::{self, QueueStatus};
 use crate::cluster::{self, CatalogStatus, Cause, Mode, UpstreamStatus};
 use crate::config::Role;
 
@@ -24,6 +25,7 @@ pub struct Status {
     /// `null` until the first config reload.
     pub last_reload: Option<LastReload>,
     pub catalog: Catalog,
+    pub queue: Queue,
     /// In the order of the configuration.
     pub upstreams: Vec<Upstream>,
 }
@@ -53,6 +55,46 @@ pub struct Catalog {
     pub done: bool,
 }
 
+/// Who waits for a place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Queue {
+    pub waiting: usize,
+    /// How many may wait.
+    pub most: usize,
+    /// How many got a place after a wait, over the last ten seconds.
+    pub served_per_second: f64,
+    /// Those of which somebody waits.
+    pub classes: Vec<ClassWaiting>,
+}
+
+/// Those of one class who wait.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClassWaiting {
+    pub class: String,
+    pub waiting: usize,
+    /// Different users among them.
+    pub users: usize,
+    /// How long the first of them has waited.
+    pub longest_ms: u64,
+}
+
+impl From<&QueueStatus> for Queue {
+    fn from(status: &QueueStatus) -> Self {
+        let class = |waiting: &admission::ClassWaiting| ClassWaiting {
+            class: waiting.class.to_string(),
+            waiting: waiting.waiting,
+            users: waiting.users,
+            longest_ms: whole_ms(waiting.longest),
+        };
+        Self {
+            waiting: status.waiting(),
+            most: status.most,
+            served_per_second: (status.per_second * 10.0).round() / 10.0,
+            classes: status.classes.iter().map(class).collect(),
+        }
+    }
+}
+
 /// One upstream of [`Status`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Upstream {
@@ -72,6 +114,18 @@ pub struct Upstream {
     /// Back from being set aside: one request at a time until one succeeds.
     pub half_open: bool,
     pub in_flight: u32,
+    /// How many it gets at a time now, slow start applied; `null` for no cap.
+    pub max_in_flight: Option<u32>,
+    /// That was learned, not configured.
+    pub max_in_flight_learned: bool,
+    /// Those in flight that are not of the quickest, and how many of them it gets at a time.
+    pub slower_in_flight: u32,
+    pub max_slower_in_flight: Option<u32>,
+    /// Heavy ones among those, and how many of them it gets at a time.
+    pub heavy_in_flight: u32,
+    pub max_heavy_in_flight: Option<u32>,
+    /// How long requests lately waited inside it, where its control-flow extension tells.
+    pub control_flow_delay_ms: Option<u64>,
     /// As configured.
     pub weight: u16,
     /// With slow start applied.
@@ -159,6 +213,13 @@ impl Upstream {
             ejected_seconds: status.ejected_for.map(|left| left.as_secs()),
             half_open: status.half_open,
             in_flight: status.in_flight,
+            max_in_flight: status.cap.map(|cap| cap.all),
+            max_in_flight_learned: status.cap.is_some_and(|cap| cap.is_learned),
+            slower_in_flight: status.slower_in_flight,
+            max_slower_in_flight: status.cap.map(|cap| cap.slower),
+            heavy_in_flight: status.heavy_in_flight,
+            max_heavy_in_flight: status.cap.map(|cap| cap.heavy),
+            control_flow_delay_ms: status.waited_inside.map(whole_ms),
             weight: status.weight,
             effective_weight: status.effective_weight,
             since_seconds: status.since.as_secs(),

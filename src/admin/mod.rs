@@ -37,6 +37,7 @@ use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::admission::QueueStatus;
 use crate::control::Control;
 use crate::metrics::Metrics;
 pub use events::Event;
@@ -66,6 +67,8 @@ pub struct AdminState {
     control: Arc<Control>,
     reloads: Arc<dyn ConfigReloads>,
     metrics: Arc<Metrics>,
+    /// Who waits for a place.
+    queue: Box<dyn Fn() -> QueueStatus + Send + Sync>,
     /// Written by whoever shuts the process down.
     stopping: Arc<AtomicBool>,
     started: Instant,
@@ -78,9 +81,11 @@ impl AdminState {
         control: Arc<Control>,
         reloads: Arc<impl ConfigReloads + 'static>,
         metrics: Arc<Metrics>,
+        queue: impl Fn() -> QueueStatus + Send + Sync + 'static,
         stopping: Arc<AtomicBool>,
     ) -> Arc<Self> {
-        Arc::new(Self { control, reloads, metrics, stopping, started: Instant::now(), events: Events::new() })
+        let queue = Box::new(queue);
+        Arc::new(Self { control, reloads, metrics, queue, stopping, started: Instant::now(), events: Events::new() })
     }
 
     /// Why `/readyz` says no.

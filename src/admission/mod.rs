@@ -11,11 +11,15 @@ mod auto_cap;
 mod claim;
 mod lane;
 mod limiter;
+mod pace;
 mod queue;
 mod rates;
+mod status;
 
 pub use auto_cap::{Answered, AutoCap};
 pub use claim::{Claim, Client, Hold, Metered};
 pub use limiter::{Limiter, Passage};
+pub use pace::Pace;
 pub use queue::{AGEING, Ask, Offer, Pushed, Queue, Ticket, Waiter};
 pub use rates::{MOST_COUNTED, Rates, Reading};
+pub use status::{ClassWaiting, QueueStatus};

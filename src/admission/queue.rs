@@ -255,7 +255,7 @@ impl<T> Queue<T> {
         if newcomer.is_retry || lowest > newcomer.priority {
             return self.newest(lowest, None);
         }
-        if let Some(greedy) = self.greedy_user().filter(|user| *user != newcomer.user) {
+        if let Some(greedy) = self.greedy_user(newcomer.user) {
             return self.newest_of_user(greedy);
         }
         if lowest < newcomer.priority {
@@ -267,9 +267,11 @@ impl<T> Queue<T> {
         if most > own + 1 { self.newest(lowest, Some(user)) } else { None }
     }
 
-    /// Whoever holds more than half of the queue.
-    fn greedy_user(&self) -> Option<u64> {
-        self.lengths_by_user(|_| true).into_iter().find(|(_, length)| length * 2 > self.most).map(|(user, _)| user)
+    /// Whoever else holds more than half of the queue, and would still have no less than `user`.
+    fn greedy_user(&self, user: u64) -> Option<u64> {
+        let lengths = self.lengths_by_user(|_| true);
+        let own = lengths.get(&user).copied().unwrap_or(0);
+        lengths.into_iter().find(|(_, length)| length * 2 > self.most && *length > own + 1).map(|(user, _)| user)
     }
 
     fn lengths_by_user(&self, counts: impl Fn(Priority) -> bool) -> BTreeMap<u64, usize> {

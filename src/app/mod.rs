@@ -93,9 +93,14 @@ pub async fn start(path: &Path, environment: Arc<dyn Environment + Send + Sync>)
     let draining = Arc::new(AtomicBool::new(false));
     let running = front_door.running().clone();
 
+    let queue = {
+        let front_door = front_door.clone();
+        move || front_door.queue_status()
+    };
     let mut service = proxy_service(&config, front_door, &sockets);
     let service = tokio::spawn(async move { service.start_service(Some(sockets.table), serving, 1).await });
-    let state = AdminState::new(Arc::clone(&control), Arc::clone(&reload), Arc::clone(&metrics), Arc::clone(&draining));
+    let (controlled, counted) = (Arc::clone(&control), Arc::clone(&metrics));
+    let state = AdminState::new(controlled, Arc::clone(&reload), counted, queue, Arc::clone(&draining));
     let rest = vec![
         tokio::spawn(admin::serve(admin_listener, state, rest_stopped.clone())),
         tokio::spawn(driver::run(Arc::clone(&control), metrics, rest_stopped.clone())),

@@ -52,6 +52,17 @@ impl Room {
         Self { all: cap, slower: None, heavy: None }
     }
 
+    /// Room for some more.
+    pub const fn and(self, more: u32) -> Self {
+        const fn plus(most: Option<u32>, more: u32) -> Option<u32> {
+            match most {
+                Some(most) => Some(most.saturating_add(more)),
+                None => None,
+            }
+        }
+        Self { all: self.all.saturating_add(more), slower: plus(self.slower, more), heavy: plus(self.heavy, more) }
+    }
+
     const fn has_place(self, now: Occupancy) -> bool {
         !now.is_closed()
             && is_below(now.all(), Some(self.all))
@@ -110,6 +121,11 @@ impl Occupancy {
 impl Load {
     pub fn in_flight(&self) -> u32 {
         self.occupancy().all()
+    }
+
+    /// Those of [`Self::in_flight`] that are not of the quickest.
+    pub fn slower_in_flight(&self) -> u32 {
+        self.occupancy().slower()
     }
 
     /// Those of [`Self::in_flight`] that are heavy.

@@ -1,6 +1,6 @@
 //! A status to show, in a few words.
 
-use crate::admin::answers::{Catalog, Status, Upstream, UpstreamCatalog};
+use crate::admin::answers::{Catalog, Queue, Status, Upstream, UpstreamCatalog};
 
 /// A replica that serves and has the last change: epoch 4.
 pub(super) fn fresh(name: &str) -> Upstream {
@@ -15,6 +15,13 @@ pub(super) fn fresh(name: &str) -> Upstream {
         ejected_seconds: None,
         half_open: false,
         in_flight: 3,
+        max_in_flight: Some(16),
+        max_in_flight_learned: false,
+        slower_in_flight: 2,
+        max_slower_in_flight: Some(16),
+        heavy_in_flight: 0,
+        max_heavy_in_flight: Some(4),
+        control_flow_delay_ms: None,
         weight: 100,
         effective_weight: 100,
         since_seconds: 11_520,
@@ -62,6 +69,7 @@ pub(super) fn status(upstreams: Vec<Upstream>) -> Status {
         stopping: false,
         uptime_seconds: 93_600,
         last_reload: None,
+        queue: Queue { waiting: 0, most: 400, served_per_second: 0.0, classes: Vec::new() },
         catalog: Catalog { epoch: 0, settled: 0, number: Some(70), changed_seconds: None, can_reload: true, done: true },
         upstreams,
     }

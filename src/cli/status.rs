@@ -11,7 +11,7 @@ use super::exit::{Exit, Failure};
 use super::freshness::{self, first_line};
 use super::span::span;
 use super::table::{Side, aligned};
-use crate::admin::answers::{Reload, Status, Upstream};
+use crate::admin::answers::{ClassWaiting, Queue, Reload, Status, Upstream};
 
 /// Between two screens of `--watch`.
 const REDRAW: Duration = Duration::from_secs(2);
@@ -97,7 +97,7 @@ impl Totals {
     }
 }
 
-const HEADINGS: [(&str, Side); 13] = [
+const HEADINGS: [(&str, Side); 16] = [
     ("UPSTREAM", Side::Left),
     ("ROLE", Side::Left),
     ("HEALTH", Side::Left),
@@ -105,16 +105,20 @@ const HEADINGS: [(&str, Side); 13] = [
     ("CATALOG", Side::Left),
     ("SINCE", Side::Right),
     ("IN FLIGHT", Side::Right),
+    ("SLOWER", Side::Right),
+    ("HEAVY", Side::Right),
     ("WEIGHT", Side::Right),
     ("REQUESTS/S", Side::Right),
     ("REQUESTS", Side::Right),
     ("ERRORS", Side::Right),
     ("PROBE", Side::Right),
+    ("WAIT INSIDE", Side::Right),
     ("LAST CAUSE", Side::Left),
 ];
 
 fn screen(status: &Status, address: &str, rates: Option<&Rates>) -> String {
     let mut lines = vec![headline(status, address), freshness::headline(status)];
+    lines.extend(queue(&status.queue));
     if let Some(refused) = refused_reload(status) {
         lines.extend([String::new(), refused]);
     }
@@ -132,6 +136,20 @@ fn headline(status: &Status, address: &str) -> String {
     };
     let uptime = span(status.uptime_seconds);
     format!("geofront {} on {address}: {state}, configuration {}, running for {uptime}", status.version, status.revision)
+}
+
+/// Who waits, and how long; nothing when nobody does.
+fn queue(queue: &Queue) -> Option<String> {
+    let class = |class: &ClassWaiting| {
+        let users = if class.users == 1 { "1 user".to_owned() } else { format!("{} users", class.users) };
+        let longest = Duration::from_millis(class.longest_ms).as_secs_f64();
+        format!("{} {} ({users}, the first for {longest:.1} s)", class.waiting, class.class)
+    };
+    let classes: Vec<String> = queue.classes.iter().map(class).collect();
+    let Queue { waiting, most, served_per_second, .. } = queue;
+    (*waiting > 0).then(|| {
+        format!("queue: {waiting} of at most {most} wait: {}; {served_per_second:.1} get a place each second", classes.join(", "))
+    })
 }
 
 fn refused_reload(status: &Status) -> Option<String> {
@@ -162,14 +180,33 @@ fn row(upstream: &Upstream, rates: Option<&Rates>) -> Vec<String> {
         upstream.mode.clone(),
         freshness::word(upstream).to_owned(),
         span(upstream.since_seconds),
-        upstream.in_flight.to_string(),
+        of(upstream.in_flight, upstream.max_in_flight),
+        slower(upstream),
+        heavy(upstream),
         weight,
         rates.and_then(|rates| rates.get(&upstream.name)).map(|rate| format!("{rate:.1}")).unwrap_or_default(),
         upstream.requests_total.to_string(),
         upstream.errors_total.to_string(),
         upstream.last_probe_ms.map(|ms| format!("{ms} ms")).unwrap_or_default(),
+        upstream.control_flow_delay_ms.map(|ms| format!("{ms} ms")).unwrap_or_default(),
         cause(upstream),
     ]
+}
+
+/// `3 of 16`.
+fn of(number: u32, most: Option<u32>) -> String {
+    most.map_or_else(|| number.to_string(), |most| format!("{number} of {most}"))
+}
+
+/// Only where some places are kept for the quickest.
+fn slower(upstream: &Upstream) -> String {
+    let is_less = upstream.max_slower_in_flight < upstream.max_in_flight;
+    if is_less { of(upstream.slower_in_flight, upstream.max_slower_in_flight) } else { String::new() }
+}
+
+/// Only if there are any.
+fn heavy(upstream: &Upstream) -> String {
+    if upstream.heavy_in_flight > 0 { of(upstream.heavy_in_flight, upstream.max_heavy_in_flight) } else { String::new() }
 }
 
 /// What keeps it from having the last change comes before what kept it from serving.
@@ -197,9 +234,33 @@ mod tests {
         catalog: unchanged since geofront started; the replica that is up has it
 
         UPSTREAM  ROLE     HEALTH  MODE   CATALOG       SINCE  IN FLIGHT     WEIGHT  REQUESTS  ERRORS  PROBE  LAST CAUSE
-        main      main     up      ready           3 h 12 min          3  40 of 100         7       0  41 ms
-        slave1    replica  up      ready  fresh    3 h 12 min          3        100    123456       0  41 ms
-        slave2    replica  down    ready                 12 s          3        100      1000       0         cannot connect: connection refused
+        main      main     up      ready           3 h 12 min    3 of 16  40 of 100         7       0  41 ms
+        slave1    replica  up      ready  fresh    3 h 12 min    3 of 16        100    123456       0  41 ms
+        slave2    replica  down    ready                 12 s    3 of 16        100      1000       0         cannot connect: connection refused
+        ");
+    }
+
+    #[test]
+    fn who_waits_and_what_is_full_is_shown_while_it_is_so() {
+        let busy = Upstream {
+            in_flight: 16,
+            slower_in_flight: 8,
+            max_slower_in_flight: Some(8),
+            heavy_in_flight: 4,
+            control_flow_delay_ms: Some(320),
+            ..upstream("a", 1)
+        };
+        let waiting =
+            |class: &str, waiting, users, longest_ms| ClassWaiting { class: class.to_owned(), waiting, users, longest_ms };
+        let classes = vec![waiting("tile", 3, 1, 240), waiting("feature", 17, 2, 11_000)];
+        let status = Status { queue: Queue { waiting: 20, most: 400, served_per_second: 35.2, classes }, ..status(vec![busy]) };
+        insta::assert_snapshot!(screen(&status, "127.0.0.1:9090", None), @r"
+        geofront 0.1.0 on 127.0.0.1:9090: serving, configuration 3, running for 1 d 2 h
+        catalog: unchanged since geofront started; the replica has it
+        queue: 20 of at most 400 wait: 3 tile (1 user, the first for 0.2 s), 17 feature (2 users, the first for 11.0 s); 35.2 get a place each second
+
+        UPSTREAM  ROLE     HEALTH  MODE   CATALOG       SINCE  IN FLIGHT  SLOWER   HEAVY  WEIGHT  REQUESTS  ERRORS  PROBE  WAIT INSIDE
+        a         replica  up      ready  fresh    3 h 12 min   16 of 16  8 of 8  4 of 4     100         1       0  41 ms       320 ms
         ");
     }
 
@@ -215,7 +276,7 @@ mod tests {
         error: upstream name `b` is used twice
 
         UPSTREAM  ROLE     HEALTH  MODE   CATALOG       SINCE  IN FLIGHT  WEIGHT  REQUESTS  ERRORS  PROBE
-        a         replica  up      ready  fresh    3 h 12 min          3     100         1       0  41 ms
+        a         replica  up      ready  fresh    3 h 12 min    3 of 16     100         1       0  41 ms
         ");
     }
 
@@ -258,9 +319,9 @@ mod tests {
         catalog: changed 12 s ago (epoch 4); 1 of 3 replicas has it; b: reload failed: status 500; the next try is in 7 s
 
         UPSTREAM  ROLE     HEALTH  MODE   CATALOG             SINCE  IN FLIGHT  WEIGHT  REQUESTS  ERRORS  PROBE  LAST CAUSE
-        a         replica  up      ready  fresh          3 h 12 min          3     100      1000       0  41 ms
-        b         replica  up      ready  reload failed  3 h 12 min          3     100      1000       0  41 ms  catalog reload failed: status 500; the next try is in 7 s
-        c         replica  up      ready  draining       3 h 12 min          3     100      1000       0  41 ms
+        a         replica  up      ready  fresh          3 h 12 min    3 of 16     100      1000       0  41 ms
+        b         replica  up      ready  reload failed  3 h 12 min    3 of 16     100      1000       0  41 ms  catalog reload failed: status 500; the next try is in 7 s
+        c         replica  up      ready  draining       3 h 12 min    3 of 16     100      1000       0  41 ms
         ");
     }
 }

@@ -49,7 +49,7 @@ pub use catalog::{
 pub use event::{Action, Cause, Event, Outcome, ProbeReport};
 pub use mode::{LastServing, Mode, ModeError};
 pub use snapshot::{NoUpstream, Selection, Snapshot, Tried};
-pub use status::{ClusterStatus, UpstreamStatus};
+pub use status::{Cap, ClusterStatus, UpstreamStatus};
 pub use transition::{Fields, Transition, What};
 pub use upstream::{Upstream, UpstreamId};
 
@@ -178,7 +178,8 @@ impl Cluster {
 
     pub fn status(&self, now: Instant) -> ClusterStatus {
         let catalog = self.catalog_status(now);
-        let mut upstreams: Vec<_> = self.tracked.iter().map(|tracked| tracked.status(&catalog, now)).collect();
+        let mut upstreams: Vec<_> =
+            self.tracked.iter().map(|tracked| tracked.status(&catalog, &self.config.limits, now)).collect();
         for at in (0..upstreams.len()).filter(|at| self.is_held_back(*at)) {
             upstreams[at].catalog.doing = Freshening::HeldBack;
         }

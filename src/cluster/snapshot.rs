@@ -19,8 +19,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use self::near::Near;
 use super::{Ticket, Upstream, UpstreamId};
-use crate::balance::{Candidate, Caps, Demand, KeysInFlight, Lease, Load, Room, Shares, Wish, pick_by, seed_of};
+use crate::balance::{Candidate, Caps, Demand, KeysInFlight, Lease, Load, Room, Shares, pick_by, seed_of};
 use crate::config::{Config, Limits, MaxInFlight, ServedBy, StalePolicy, Weight};
 use crate::health::Warmup;
 use crate::ogc::{PerClass, RequestClass};
@@ -71,12 +72,36 @@ pub(super) struct Place {
 
 /// Where an upstream's cap comes from.
 #[derive(Clone, Copy, Debug)]
-enum CapSource {
+pub(super) enum CapSource {
     Fixed(Caps),
     /// From the upstream's load, divided so.
     Learned {
         shares: Shares,
     },
+}
+
+impl CapSource {
+    pub(super) fn of(max_in_flight: MaxInFlight, limits: &Limits) -> Self {
+        let shares = Shares { quick_reserve: limits.quick_reserve, heavy: limits.heavy_share };
+        match max_in_flight {
+            MaxInFlight::Auto => Self::Learned { shares },
+            MaxInFlight::Off => Self::Fixed(Caps::UNLIMITED),
+            MaxInFlight::Fixed(cap) => Self::Fixed(Caps::new(cap, shares)),
+        }
+    }
+
+    /// As far as the upstream has ramped up.
+    #[inline]
+    pub(super) fn caps(self, load: &Load, warmup: Option<Warmup>, now: Instant) -> Caps {
+        let caps = match self {
+            Self::Fixed(caps) => caps,
+            Self::Learned { shares } => Caps::new(load.learned_cap().unwrap_or(MaxInFlight::AUTO_START), shares),
+        };
+        match warmup {
+            Some(warmup) => caps.ramped(warmup.share(now), Warmup::WHOLE),
+            None => caps,
+        }
+    }
 }
 
 /// What of an upstream's state requests can see.
@@ -219,9 +244,18 @@ impl Snapshot {
         tried: &Tried,
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
+        self.select_near(class, self.wish_of(class, key, false), tried, now)
+    }
+
+    /// [`Self::select_for`] while nobody waits: then those of `key` may be more than there are places, where some of them are.
+    pub fn select_joining(&self, class: RequestClass, key: u64, tried: &Tried, now: Instant) -> Result<Selection, NoUpstream> {
+        self.select_near(class, self.wish_of(class, Some(key), true), tried, now)
+    }
+
+    fn select_near(&self, class: RequestClass, near: Option<Near>, tried: &Tried, now: Instant) -> Result<Selection, NoUpstream> {
         let demand = self.demands[class];
         let found = match &self.routes[class] {
-            Route::Shared => self.select_shared(class, self.wish(class, key), tried, now),
+            Route::Shared => self.select_shared(class, near, tried, now),
             Route::One(Some(place)) if !place.is_out(tried) => place.lease(demand, now).map_or(Found::Full, Found::Taken),
             Route::One(_) => Found::Nobody,
         };
@@ -275,7 +309,7 @@ impl Snapshot {
         RequestClass::ALL.into_iter().any(|class| self.serving(class).next().is_some())
     }
 
-    fn select_shared(&self, class: RequestClass, wish: Option<Wish>, tried: &Tried, now: Instant) -> Found {
+    fn select_shared(&self, class: RequestClass, near: Option<Near>, tried: &Tried, now: Instant) -> Found {
         let demand = self.demands[class];
         let trial = || {
             let trials = || self.trials(class).filter(|place| !place.is_out(tried) && !place.load.is_on_trial());
@@ -283,17 +317,17 @@ impl Snapshot {
             let otherwise = if trials().next().is_some() { Found::Full } else { Found::Nobody };
             taken.map_or(otherwise, Found::Taken)
         };
-        let serving = || self.serve_by_tiers(class, wish, tried, now);
+        let serving = || self.serve_by_tiers(class, near, tried, now);
         if tried.is_empty() { trial().or_else(serving) } else { serving().or_else(trial) }
     }
 
-    fn serve_by_tiers(&self, class: RequestClass, wish: Option<Wish>, tried: &Tried, now: Instant) -> Found {
+    fn serve_by_tiers(&self, class: RequestClass, near: Option<Near>, tried: &Tried, now: Instant) -> Found {
         let mut found = Found::Nobody;
         for Tier { places, relieves } in self.tiers(class) {
             if matches!(found, Found::Full) && !relieves {
                 break;
             }
-            found = found.or_else(|| self.choose(places, self.demands[class], wish, tried, now));
+            found = found.or_else(|| self.choose(places, self.demands[class], near, tried, now));
             if matches!(found, Found::Taken(_)) {
                 break;
             }
@@ -319,10 +353,10 @@ impl Snapshot {
         self.on_trial.iter().filter(move |place| class != RequestClass::Capabilities || place.standing.is_fresh)
     }
 
-    fn choose(&self, places: &[Place], demand: Demand, wish: Option<Wish>, tried: &Tried, now: Instant) -> Found {
+    fn choose(&self, places: &[Place], demand: Demand, near: Option<Near>, tried: &Tried, now: Instant) -> Found {
         for _ in 0..MOST_RACES {
-            let chosen = match wish {
-                Some(wish) => self.nearest(places, demand, wish, tried, now),
+            let chosen = match near {
+                Some(near) => self.nearest(places, demand, near, tried, now),
                 None => self.least_loaded(places, demand, tried, now),
             };
             match chosen {
@@ -387,31 +421,24 @@ impl Found {
 impl Place {
     pub(super) fn new(upstream: &Arc<Upstream>, standing: Standing, limits: &Limits) -> Self {
         let seed = seed_of(upstream.name.as_str());
-        let shares = Shares { quick_reserve: limits.quick_reserve, heavy: limits.heavy_share };
-        let caps = match standing.max_in_flight {
-            MaxInFlight::Auto => CapSource::Learned { shares },
-            MaxInFlight::Off => CapSource::Fixed(Caps::UNLIMITED),
-            MaxInFlight::Fixed(cap) => CapSource::Fixed(Caps::new(cap, shares)),
-        };
+        let caps = CapSource::of(standing.max_in_flight, limits);
         Self { upstream: Arc::clone(upstream), load: Arc::clone(&upstream.load), standing, caps, seed }
     }
 
     /// How much there is, as far as it has ramped up.
     #[inline]
     fn room(&self, demand: Demand, now: Instant) -> Room {
-        let caps = match self.caps {
-            CapSource::Fixed(caps) => caps,
-            CapSource::Learned { shares } => Caps::new(self.load.learned_cap().unwrap_or(MaxInFlight::AUTO_START), shares),
-        };
-        match self.standing.warmup {
-            Some(warmup) => caps.ramped(warmup.share(now), Warmup::WHOLE).room(demand),
-            None => caps.room(demand),
-        }
+        self.caps.caps(&self.load, self.standing.warmup, now).room(demand)
     }
 
     #[inline]
     fn has_place(&self, demand: Demand, tried: &Tried, now: Instant) -> bool {
-        !self.is_tried(tried) && self.load.has_room(self.room(demand, now))
+        self.has_room(self.room(demand, now), tried)
+    }
+
+    #[inline]
+    fn has_room(&self, room: Room, tried: &Tried) -> bool {
+        !self.is_tried(tried) && self.load.has_room(room)
     }
 
     /// Itself as a candidate, unless it is out; whether it has a place is not asked.
@@ -441,7 +468,11 @@ impl Place {
     }
 
     fn lease(&self, demand: Demand, now: Instant) -> Option<Selection> {
-        self.load.try_lease(self.room(demand, now)).map(|lease| self.selection(lease, demand))
+        self.lease_in(self.room(demand, now), demand)
+    }
+
+    fn lease_in(&self, room: Room, demand: Demand) -> Option<Selection> {
+        self.load.try_lease(room).map(|lease| self.selection(lease, demand))
     }
 
     fn lease_trial(&self, demand: Demand, now: Instant) -> Option<Selection> {

@@ -28,6 +28,13 @@ pub struct UpstreamStatus {
     /// It gets requests now: up, ready, not ejected and not reloading its catalog.
     pub eligible: bool,
     pub in_flight: u32,
+    /// Of them, those that are not of the quickest.
+    pub slower_in_flight: u32,
+    pub heavy_in_flight: u32,
+    /// How many it gets at a time now, as far as it has ramped up; `None` for no cap.
+    pub cap: Option<Cap>,
+    /// How long requests lately waited inside it, where control-flow tells.
+    pub waited_inside: Option<Duration>,
     /// As configured.
     pub weight: u16,
     /// With slow start applied.
@@ -39,4 +46,14 @@ pub struct UpstreamStatus {
     /// Time the last probe took.
     pub last_probe: Option<Duration>,
     pub catalog: UpstreamCatalog,
+}
+
+/// How many requests an upstream gets at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cap {
+    pub all: u32,
+    /// Of them, those that are not of the quickest.
+    pub slower: u32,
+    pub heavy: u32,
+    pub is_learned: bool,
 }

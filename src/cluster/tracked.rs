@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::snapshot::{Reads, Standing};
+use super::snapshot::{CapSource, Reads, Standing};
 use super::{
-    CatalogStatus, Cause, Freshness, HealthState, Mode, Outcome, ProbeReport, Remembered, Upstream, UpstreamStatus, What,
+    Cap, CatalogStatus, Cause, Freshness, HealthState, Mode, Outcome, ProbeReport, Remembered, Upstream, UpstreamStatus, What,
 };
-use crate::config::{Health, MainReads, MaxInFlight, Role, UpstreamConfig, Weight};
+use crate::config::{Health, Limits, MainReads, MaxInFlight, Role, UpstreamConfig, Weight};
 use crate::health::{Ejection, RiseFall, Schedule, Warmup};
 
 #[derive(Debug)]
@@ -150,7 +150,7 @@ impl Tracked {
         differs
     }
 
-    pub(super) fn status(&self, catalog: &CatalogStatus, now: Instant) -> UpstreamStatus {
+    pub(super) fn status(&self, catalog: &CatalogStatus, limits: &Limits, now: Instant) -> UpstreamStatus {
         let upstream = &self.upstream;
         let effective = u32::from(self.weight.get()) * self.warmup.map_or(Warmup::WHOLE, |w| w.share(now)) / Warmup::WHOLE;
         UpstreamStatus {
@@ -164,6 +164,10 @@ impl Tracked {
             half_open: self.ejection.is_half_open(),
             eligible: self.is_fit() && self.ejected_until().is_none(),
             in_flight: upstream.load.in_flight(),
+            slower_in_flight: upstream.load.slower_in_flight(),
+            heavy_in_flight: upstream.load.heavy_in_flight(),
+            cap: self.cap(limits, now),
+            waited_inside: upstream.load.waited_inside(),
             weight: self.weight.get(),
             effective_weight: u16::try_from(effective).unwrap_or(u16::MAX).max(1),
             since: now.saturating_duration_since(self.changed),
@@ -171,6 +175,12 @@ impl Tracked {
             last_probe: self.last_probe,
             catalog: self.catalog.status(catalog.epoch, catalog.settled, now),
         }
+    }
+
+    fn cap(&self, limits: &Limits, now: Instant) -> Option<Cap> {
+        let caps = CapSource::of(self.max_in_flight, limits).caps(&self.upstream.load, self.warmup, now);
+        let is_learned = self.max_in_flight == MaxInFlight::Auto;
+        (!caps.is_unlimited()).then(|| Cap { all: caps.all(), slower: caps.slower(), heavy: caps.heavy(), is_learned })
     }
 
     // What happens to it.

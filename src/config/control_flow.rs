@@ -181,6 +181,15 @@ impl ControlFlow {
         if is_new { Ok(()) } else { Err("it is there twice".to_owned()) }
     }
 
+    /// Nobody is limited.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty() && self.blacklist.is_empty()
+    }
+
+    pub fn has_rates(&self) -> bool {
+        self.rules.iter().any(|rule| matches!(rule.limit, Limit::Rate(_)))
+    }
+
     /// Whether the address is on the blacklist and not on the whitelist.
     pub fn blocks(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();

@@ -14,7 +14,7 @@ mod upstream;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -49,6 +49,10 @@ pub struct Metrics {
     by_class: Sharded,
     /// Requests that got the answer to another, by class.
     coalesced: Sharded,
+    /// The histograms of time in the queue, by class; of those who waited.
+    queued: Sharded,
+    /// Who waits now, by class; written by whoever keeps the queue.
+    waiting: [AtomicUsize; RequestClass::ALL.len()],
     /// Requests that no upstream answered.
     no_upstream: UpstreamMetrics,
     upstreams: Mutex<BTreeMap<UpstreamName, Arc<UpstreamMetrics>>>,
@@ -68,6 +72,8 @@ impl Metrics {
             shards,
             by_class: Sharded::new(STRIDE * classes, shards),
             coalesced: Sharded::new(classes, shards),
+            queued: Sharded::new(STRIDE * classes, shards),
+            waiting: Default::default(),
             no_upstream: UpstreamMetrics::new(shards),
             upstreams: Mutex::default(),
             refusals: Labelled::new(classes, shards),
@@ -129,6 +135,16 @@ impl Metrics {
     /// A request got the answer to another, identical one.
     pub fn coalesced(&self, class: RequestClass) {
         self.coalesced.add(class.index(), 1);
+    }
+
+    /// A request waited for a place, whether it got one or not.
+    pub fn queued(&self, class: RequestClass, waited: Duration) {
+        histogram::observe(&self.queued, first_cell(class), waited);
+    }
+
+    /// So many requests of the class wait now.
+    pub fn queue_length(&self, class: RequestClass, waiting: usize) {
+        self.waiting[class.index()].store(waiting, Ordering::Relaxed);
     }
 
     /// An upstream answered with an OGC exception.

@@ -46,7 +46,22 @@ impl Metrics {
         });
         let coalesced = [RequestClass::Tile, RequestClass::Map, RequestClass::Capabilities]
             .map(|class| counter_sample(&[("class", class.as_str())], self.coalesced.sum(class.index())));
+        let queued = RequestClass::ALL.into_iter().filter_map(|class| {
+            let reading = histogram::read(&self.queued, first_cell(class))?;
+            Some(histogram_sample(&[("class", class.as_str())], reading))
+        });
+        let waiting = RequestClass::ALL.map(|class| {
+            let waiting = self.waiting[class.index()].load(Ordering::Relaxed);
+            gauge_sample(&[("class", class.as_str())], waiting as f64)
+        });
         vec![
+            family(
+                "geofront_queue_seconds",
+                "Time requests waited for a place, of those that did.",
+                MetricType::HISTOGRAM,
+                queued,
+            ),
+            family("geofront_queue_length", "Requests that wait for a place.", GAUGE, waiting),
             family("geofront_coalesced_total", "Requests that got the answer to an identical one.", COUNTER, coalesced),
             family("geofront_request_seconds", "Time from a request's arrival to its end.", MetricType::HISTOGRAM, totals),
             family("geofront_client_aborts_total", "Clients that left before their answer was complete.", COUNTER, aborts),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use super::*;
-use crate::cluster::{CatalogStatus, ClusterStatus, Freshening, HealthState, Mode, UpstreamCatalog, UpstreamStatus};
+use crate::cluster::{Cap, CatalogStatus, ClusterStatus, Freshening, HealthState, Mode, UpstreamCatalog, UpstreamStatus};
 use crate::config::Role;
 
 /// Samples by `name{labels}`; panics on a line that is not of the text format.
@@ -44,6 +44,10 @@ fn upstream(called: &str, mode: Mode) -> UpstreamStatus {
         half_open: false,
         eligible: mode == Mode::Ready,
         in_flight: 3,
+        slower_in_flight: 2,
+        heavy_in_flight: 1,
+        cap: Some(Cap { all: 16, slower: 16, heavy: 4, is_learned: false }),
+        waited_inside: None,
         weight: 100,
         effective_weight: 40,
         since: Duration::ZERO,
@@ -211,6 +215,7 @@ fn full_scrape() -> String {
     metrics.probed(&name("a"), "passed");
     metrics.ejected(&name("a"), "reset");
     metrics.catalog_reloaded(&name("a"), "success", Some(Duration::ZERO));
+    metrics.queued(RequestClass::Map, Duration::ZERO);
     metrics.config_reloaded("applied");
     metrics.render(&cluster(&["a"]))
 }

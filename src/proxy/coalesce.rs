@@ -183,7 +183,7 @@ fn is_write(class: RequestClass, method: &Method) -> bool {
 }
 
 /// Resolves when the client closes its connection, or sends what it should not.
-async fn until_gone(session: &mut Session) -> BError {
+pub(super) async fn until_gone(session: &mut Session) -> BError {
     match session.downstream_session.read_body_or_idle(true).await {
         Err(error) => error.into_down(),
         Ok(_) => std::future::pending().await,
@@ -193,6 +193,9 @@ async fn until_gone(session: &mut Session) -> BError {
 async fn pass_on(session: &mut Session, ctx: &Context, answer: &SharedAnswer) -> Result<()> {
     let mut head = Box::new(answer.head.clone());
     headers::prepare_downstream(&mut head, &client_view(session, ctx))?;
+    if let Some(rate) = &ctx.rate {
+        rate.tell(&mut head)?;
+    }
     session.write_response_header(head, answer.body.is_empty()).await?;
     for chunk in &answer.body {
         session.write_response_body(Some(chunk.clone()), false).await?;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::admission::{Claim, Client};
 use crate::balance::Lease;
-use crate::cluster::{Cause, Selection, Snapshot, Tried, Upstream};
+use crate::cluster::{Cause, Snapshot, Tried, Upstream};
 use crate::config::ClassConfig;
 use crate::ogc::{Classified, RequestClass, Retryable};
 
@@ -12,11 +13,13 @@ use super::body_prefix::BodyPrefix;
 use super::coalesce::{Leading, SharedAnswer};
 use super::evidence::Witness;
 use super::handles::Handles;
+use super::limits::RateNote;
 use super::request_id::RequestId;
 use super::respond::Refusal;
 use super::retry::Progress;
 use super::running::Running;
 use super::second_opinion::Doubt;
+use super::waiting::{Permit, Seat};
 
 /// See the module's documentation. Dropped exactly once, on every path: success, abort, panic, shutdown.
 #[derive(Debug)]
@@ -34,6 +37,16 @@ pub struct Context {
     pub(super) body_prefix: Option<BodyPrefix>,
     /// Bytes of the request body seen, against the class's limit.
     pub(super) body_bytes: u64,
+    /// Who asks, where that was needed.
+    pub(super) client: Option<Client>,
+    /// The limits that an attempt has to pass.
+    pub(super) claim: Claim,
+    /// The rate that leaves the least room.
+    pub(super) rate: Option<Box<RateNote>>,
+    /// Time spent waiting for places.
+    pub(super) queued: Option<Duration>,
+    /// Seconds, in a refusal that knows.
+    pub(super) retry_after: Option<u32>,
     pub(super) tried: Tried,
     pub(super) attempts: u32,
     /// Who asks has just changed the catalog, and must see the change.
@@ -77,6 +90,11 @@ impl Context {
             metatile: None,
             body_prefix: None,
             body_bytes: 0,
+            client: None,
+            claim: Claim::default(),
+            rate: None,
+            queued: None,
+            retry_after: None,
             tried: Tried::default(),
             attempts: 0,
             reads_from_main: false,
@@ -105,7 +123,15 @@ pub(super) struct Attempt {
     pub(super) upstream: Arc<Upstream>,
     pub(super) handles: Arc<Handles>,
     /// Given back when the upstream is done, which can be long before a slow client is.
-    pub(super) lease: Option<Lease>,
+    lease: Option<Lease>,
+    /// Given back with it.
+    permit: Option<Permit>,
+    /// How long it takes tells something about the upstream's cap.
+    pub(super) teaches_cap: bool,
+    /// On the upstream when it began, itself included.
+    pub(super) in_flight: u32,
+    /// What the answer tells of waiting inside GeoServer.
+    pub(super) waited_inside: Option<Duration>,
     pub(super) started: Instant,
     pub(super) connected: Option<Duration>,
     /// On a connection that served before.
@@ -124,11 +150,16 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    pub(super) fn new(selection: Selection, handles: Arc<Handles>, now: Instant) -> Self {
+    pub(super) fn new(seat: Seat, handles: Arc<Handles>, now: Instant) -> Self {
+        let Seat { selection, permit } = seat;
         Self {
+            in_flight: selection.upstream.load.in_flight(),
             upstream: selection.upstream,
             handles,
             lease: Some(selection.lease),
+            permit,
+            teaches_cap: selection.teaches_cap,
+            waited_inside: None,
             started: now,
             connected: None,
             is_reused: false,
@@ -140,6 +171,11 @@ impl Attempt {
             is_reported: false,
             failure: None,
         }
+    }
+
+    /// The upstream has done its part: its place and what was counted for it are free.
+    pub(super) fn give_back(&mut self) {
+        (self.lease, self.permit) = (None, None);
     }
 
     /// Nothing is known against its answer.
@@ -179,7 +215,7 @@ mod tests {
         let mut ctx = Context::new(control.snapshot_full(), now, running.enter());
         let selection = control.snapshot().select(RequestClass::Map, &ctx.tried, now).expect("everybody is up");
         let handles = Handles::of(&selection.upstream, &Metrics::new());
-        ctx.attempt = Some(Attempt::new(selection, handles, now));
+        ctx.attempt = Some(Attempt::new(Seat { selection, permit: None }, handles, now));
         ctx
     }
 

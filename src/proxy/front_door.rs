@@ -4,24 +4,25 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use pingora::proxy::Session;
-use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, ErrorSource, ErrorType};
 
 use super::access_log::AccessLog;
 use super::budget::RetryBudget;
-use super::coalesce::{Coalescing, Leading};
-use super::context::{Attempt, Context};
+use super::coalesce::Coalescing;
+use super::context::Context;
 use super::failure;
-use super::handles::Handles;
 use super::hints;
 use super::hooks::peer;
+use super::limits::Meters;
 use super::respond::Refusal;
 use super::retry::{self, Progress, Situation};
 use super::running::RunningRequests;
 use super::second_opinion::{Doubt, OpinionBudget};
+use super::waiting::WaitingRoom;
 use super::who::{Asker, Key};
 use super::writers::Writers;
-use crate::cluster::{Cause, Hint, NoUpstream, Outcome, Selection};
+use crate::admission::QueueStatus;
+use crate::cluster::{Cause, Hint, Outcome};
 use crate::config::Config;
 use crate::control::Control;
 use crate::metrics::Metrics;
@@ -42,13 +43,12 @@ pub(super) struct Parts {
     pub(super) writers: Writers,
     pub(super) running: RunningRequests,
     pub(super) coalescing: Coalescing,
+    pub(super) room: Arc<WaitingRoom>,
+    pub(super) meters: Meters,
 }
 
 /// An answer of an upstream that we do not pass on, because another upstream may do better.
 const REJECTED_ANSWER: ErrorType = ErrorType::Custom("RejectedAnswer");
-
-/// Snapshots that one choice looks at, each because a door was closed since the one before.
-const MOST_LOOKS: usize = 8;
 
 /// We answer instead of an upstream; [`Context::refusal`] says what.
 const REFUSED: ErrorType = ErrorType::Custom("Refused");
@@ -56,6 +56,7 @@ const REFUSED: ErrorType = ErrorType::Custom("Refused");
 impl FrontDoor {
     pub fn new(control: Arc<Control>, metrics: Arc<Metrics>, access_log: AccessLog) -> Self {
         let threads = control.snapshot().config.threads.get();
+        let room = WaitingRoom::new(Arc::clone(&control), Arc::clone(&metrics), Instant::now());
         let parts = Parts {
             control,
             metrics,
@@ -65,6 +66,8 @@ impl FrontDoor {
             writers: Writers::default(),
             running: RunningRequests::default(),
             coalescing: Coalescing::default(),
+            room,
+            meters: Meters::default(),
         };
         Self { parts: Arc::new(parts) }
     }
@@ -72,6 +75,11 @@ impl FrontDoor {
     /// Requests that run now.
     pub fn running(&self) -> &RunningRequests {
         &self.parts.running
+    }
+
+    /// Who waits for a place.
+    pub fn queue_status(&self) -> QueueStatus {
+        self.parts.room.status(Instant::now())
     }
 
     /// The configuration in force for new connections.
@@ -83,57 +91,6 @@ impl FrontDoor {
     pub(super) fn refuse(&self, ctx: &mut Context, refusal: Refusal) -> BError {
         ctx.refusal = Some(refusal);
         Error::new_in(REFUSED)
-    }
-
-    /// The next attempt's upstream, or the refusal that ends the request.
-    pub(super) fn choose(&self, ctx: &mut Context) -> pingora::Result<Box<HttpPeer>> {
-        ctx.attempt = None;
-        ctx.leading.iter_mut().for_each(Leading::start_over);
-        let now = Instant::now();
-        let selection = match self.select(ctx, now) {
-            Ok(selection) => selection,
-            Err(NoUpstream::NoneEligible | NoUpstream::Full) => return Err(self.refuse(ctx, Refusal::NoUpstream)),
-            // Why the last one failed says more than that there is no other.
-            Err(NoUpstream::AllTried) => {
-                let refusal = ctx.refusal.take().unwrap_or(Refusal::NoUpstream);
-                return Err(self.refuse(ctx, refusal));
-            }
-        };
-        ctx.tried.add(selection.upstream.id);
-        ctx.attempts += 1;
-        ctx.body_bytes = 0;
-        if let Some(prefix) = &mut ctx.body_prefix {
-            prefix.rewind();
-        }
-        let handles = Handles::of(&selection.upstream, &self.parts.metrics);
-        let is_fresh = ctx.rule != Retryable::Yes;
-        let peer = handles.peer(&ctx.snapshot.config.timeouts, ctx.class_config().first_byte, is_fresh);
-        ctx.attempt = Some(Attempt::new(selection, handles, now));
-        Ok(peer)
-    }
-
-    /// From the newest snapshot; from the one after it, where a door was closed meanwhile.
-    fn select(&self, ctx: &mut Context, now: Instant) -> Result<Selection, NoUpstream> {
-        let is_doubted = matches!(ctx.doubt, Doubt::About(..));
-        let mut selected = Err(NoUpstream::NoneEligible);
-        for _ in 0..MOST_LOOKS {
-            let snapshot = self.parts.control.snapshot();
-            if (is_doubted || ctx.reads_from_main)
-                && let Ok(selection) = snapshot.select_main(ctx.class(), &ctx.tried, now)
-            {
-                return Ok(selection);
-            }
-            if let Doubt::About(replica, _) = ctx.doubt {
-                // The main has gone meanwhile: then the first opinion is the only one.
-                ctx.tried.remove(replica);
-                ctx.doubt = Doubt::Settled;
-            }
-            selected = snapshot.select_for(ctx.class(), ctx.metatile, &ctx.tried, now);
-            if selected.is_ok() || snapshot.is(&self.parts.control.snapshot()) {
-                break;
-            }
-        }
-        selected
     }
 
     /// A final answer's head has come: administration that succeeded is a hint that the catalog changed. Before the client

@@ -3,13 +3,16 @@
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use pingora::protocols::TcpKeepalive;
 use pingora::upstreams::peer::HttpPeer;
 
+use crate::admission::{Answered, AutoCap};
+use crate::balance::Load;
 use crate::cluster::Upstream;
-use crate::config::Timeouts;
+use crate::config::{MaxInFlight, Timeouts};
 use crate::metrics::{Metrics, UpstreamMetrics};
 
 /// An upstream that takes nothing of a request for this long is gone.
@@ -22,6 +25,8 @@ static NEXT_FRESH: AtomicU64 = AtomicU64::new(1);
 #[derive(Debug)]
 pub(super) struct Handles {
     peer: HttpPeer,
+    /// What `max_in_flight = "auto"` has learned.
+    auto_cap: Mutex<AutoCap>,
     pub(super) metrics: Arc<UpstreamMetrics>,
 }
 
@@ -42,7 +47,18 @@ impl Handles {
             count: 3,
             user_timeout: Duration::from_secs(60),
         });
-        Arc::new(Self { peer, metrics: metrics.upstream(&upstream.name) })
+        let start = upstream.load.learned_cap().unwrap_or(MaxInFlight::AUTO_START);
+        Arc::new(Self { peer, auto_cap: Mutex::new(AutoCap::new(start)), metrics: metrics.upstream(&upstream.name) })
+    }
+
+    /// Learns from one answer. True if there is more room than before.
+    pub(super) fn learn_cap(&self, answered: &Answered, load: &Load, now: Instant) -> bool {
+        let mut auto_cap = self.auto_cap.lock();
+        let before = auto_cap.cap();
+        auto_cap.learn(answered, now);
+        let cap = auto_cap.cap();
+        load.set_learned_cap(cap);
+        cap > before
     }
 
     /// The peer for one attempt.

@@ -81,11 +81,12 @@ impl ProxyHttp for FrontDoor {
         if content_length(request).is_some_and(|length| length > ctx.class_config().max_body) {
             return Err(self.refuse(ctx, Refusal::BodyTooLarge));
         }
+        self.hold_to_limits(session, ctx).await?;
         self.share(session, ctx).await
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
-        self.choose(ctx)
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+        self.choose(session, ctx).await
     }
 
     fn fail_to_connect(&self, session: &mut Session, _peer: &HttpPeer, ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
@@ -163,6 +164,9 @@ impl ProxyHttp for FrontDoor {
 
     async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
         headers::prepare_downstream(response, &client_view(session, ctx))?;
+        if let Some(rate) = &ctx.rate {
+            rate.tell(response)?;
+        }
         let request = session.req_header();
         if request.version == Version::HTTP_10 && !response.status.is_informational() {
             let is_head = request.method == Method::HEAD;

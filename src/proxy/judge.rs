@@ -4,17 +4,18 @@
 //! may be asked. Small error answers arrive with their head, so this catches most reports of a broken node before anybody sees
 //! them; what is passed on already is not held back.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
 use super::body_prefix::BodyPrefix;
-use super::context::Context;
+use super::context::{Attempt, Context};
 use super::evidence::{self, Asked, Finding, HeadVerdict};
 use super::front_door::FrontDoor;
 use super::second_opinion::Doubt;
+use crate::admission::Answered;
 use crate::cluster::{Event, Outcome};
 
 impl FrontDoor {
@@ -22,6 +23,10 @@ impl FrontDoor {
     pub(super) fn judge_head(&self, session: &Session, response: &ResponseHeader, ctx: &mut Context) -> Result<()> {
         if let Some(attempt) = &mut ctx.attempt {
             attempt.first_byte = Some(attempt.started.elapsed());
+            attempt.waited_inside = waited_inside(response);
+            if let Some(waited) = attempt.waited_inside {
+                attempt.upstream.load.note_waiting_inside(waited);
+            }
         }
         self.take_hint(session, response.status.as_u16(), ctx);
         match evidence::judge_head(response, &asked(session, ctx)) {
@@ -54,8 +59,23 @@ impl FrontDoor {
         if ctx.attempt.as_ref().is_some_and(|attempt| attempt.is_success) {
             self.report(ctx, Outcome::Success);
         }
+        self.learn_cap(ctx);
         if let Some(attempt) = &mut ctx.attempt {
-            attempt.lease = None;
+            attempt.give_back();
+        }
+    }
+
+    /// What a good answer tells about how much its upstream should have at a time, once.
+    fn learn_cap(&self, ctx: &mut Context) {
+        let class = ctx.class();
+        let is_good = |attempt: &&mut Attempt| attempt.teaches_cap && attempt.is_success && attempt.is_unblemished();
+        let Some(attempt) = ctx.attempt.as_mut().filter(is_good) else { return };
+        attempt.teaches_cap = false;
+        // Until the first byte: what comes after it depends on the client, too.
+        let Some(took) = attempt.first_byte else { return };
+        let answered = Answered { class, in_flight: attempt.in_flight, took, waited: attempt.waited_inside };
+        if attempt.handles.learn_cap(&answered, &attempt.upstream.load, Instant::now()) {
+            self.parts.room.place_came_free();
         }
     }
 
@@ -111,6 +131,12 @@ impl FrontDoor {
     }
 }
 
+/// What control-flow tells about its own queue.
+fn waited_inside(response: &ResponseHeader) -> Option<Duration> {
+    let millis = response.headers.get("x-control-flow-delay-ms")?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_millis(millis))
+}
+
 fn asked<'a>(session: &'a Session, ctx: &'a Context) -> Asked<'a> {
     Asked {
         class: ctx.class(),
@@ -125,7 +151,6 @@ fn asked<'a>(session: &'a Session, ctx: &'a Context) -> Asked<'a> {
 mod tests {
     use std::path::Path;
     use std::sync::Arc;
-    use std::time::{Duration, Instant};
 
     use tokio::io::AsyncWriteExt;
 
@@ -135,8 +160,8 @@ mod tests {
     use crate::control::Control;
     use crate::metrics::Metrics;
     use crate::proxy::access_log::AccessLog;
-    use crate::proxy::context::Attempt;
     use crate::proxy::handles::Handles;
+    use crate::proxy::waiting::Seat;
 
     const FILE: &str = "/geofront.toml";
     const CONFIG: &str = "[upstreams.main]\nurl = \"http://127.0.0.1:1\"\nrole = \"main\"\n[upstreams.a]\nurl = \"http://127.0.0.1:2\"\n\
@@ -161,7 +186,7 @@ mod tests {
         control.observe(&selection.upstream, now, Outcome::Failure(Cause::Truncated), now);
         assert!(selection.upstream.load.is_in_doubt());
         let handles = Handles::of(&selection.upstream, &Metrics::new());
-        ctx.attempt = Some(Attempt::new(selection, handles, now));
+        ctx.attempt = Some(Attempt::new(Seat { selection, permit: None }, handles, now));
         ctx
     }
 

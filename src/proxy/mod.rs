@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!  early_request_filter   limits that Pingora leaves open (keep-alive, body, write)
-//!  request_filter         classify; refuse what no upstream may see; follow an identical request that is under way
-//!  upstream_peer          select -> Attempt with its Lease           <-- again for a retry
+//!  request_filter         classify; refuse what no upstream may see, and what the limits shut out; follow an identical request
+//!                         that is under way
+//!  upstream_peer          a place at once, or after a wait -> Attempt with its Lease      <-- again for a retry
 //!  upstream_request_*     headers for GeoServer; the body's limit
 //!  upstream_response_*    evidence about the upstream, hints about the catalog; a bad answer nobody has seen yet is tried
 //!                         elsewhere, and one that does not know its layer on the main
@@ -14,6 +15,7 @@
 //! A lease ends exactly once: on the next attempt, at the end of the upstream's answer, in `logging`, or when [`Context`] drops.
 
 pub mod access_log;
+mod admit;
 mod body_prefix;
 pub mod budget;
 mod client_stream;
@@ -28,6 +30,7 @@ pub mod headers;
 pub mod hints;
 mod hooks;
 mod judge;
+mod limits;
 mod record;
 mod refuse;
 mod request_head;
@@ -37,6 +40,7 @@ mod retry;
 mod running;
 mod second_opinion;
 pub mod sniff;
+mod waiting;
 mod who;
 mod writers;
 

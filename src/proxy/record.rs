@@ -30,7 +30,7 @@ fn conclude_attempt(front_door: &FrontDoor, session: &Session, error: Option<&Er
         drop(front_door.hear_witness(session, ctx));
         front_door.answer_ended(ctx);
     } else if let Some(attempt) = &mut ctx.attempt {
-        attempt.lease = None;
+        attempt.give_back();
     }
 }
 
@@ -81,7 +81,7 @@ fn write_line(front_door: &FrontDoor, session: &Session, ctx: &Context, total: D
             .map(UpstreamName::as_str),
         coalesced: shared.map(|answer| answer.leader.as_str()),
         attempts: ctx.attempts,
-        queue: None,
+        queue: ctx.queued,
         connect: attempt.and_then(|attempt| attempt.connected),
         first_byte: attempt.and_then(|attempt| attempt.first_byte),
         total,

@@ -1,5 +1,7 @@
 //! Answering instead of an upstream.
 
+use std::time::SystemTime;
+
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType};
 
@@ -31,7 +33,13 @@ pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Conte
     let refusal = ctx.refusal.unwrap_or_else(|| of_error(error));
     ctx.refusal = Some(refusal);
     let shape = ogc::error_shape(&ctx.classified, &head(session.req_header()));
-    let (response, body) = respond::build(refusal, shape, &ctx.request_id);
+    let rate = ctx.rate.as_deref().filter(|_| refusal == Refusal::RateLimited);
+    let retry_after = ctx.retry_after.or_else(|| rate.map(|rate| rate.retry_after(SystemTime::now())));
+    let (mut response, body) = respond::build(refusal, retry_after, shape, &ctx.request_id);
+    if let Some(rate) = rate {
+        // What cannot be told is left out: the status says the most of it.
+        drop(rate.tell(&mut response));
+    }
     let status = response.status.as_u16();
     // What the client still wanted to send is not read: the connection ends with this answer.
     session.set_keepalive(None);

@@ -35,12 +35,22 @@ pub enum Refusal {
     /// The request has passed through here before: an upstream's url leads back to us.
     Loop,
     ShuttingDown,
+    /// All upstreams have as much as they may, and the queue does, too.
+    QueueFull,
+    /// It waited as long as it may.
+    QueueTimeout,
+    /// It waited, and somebody with a better claim took its place in the queue.
+    Shed,
+    /// Too many requests of this user or address in this window.
+    RateLimited,
+    /// An address that is shut out.
+    Blocked,
     /// A defect of ours.
     Internal,
 }
 
 impl Refusal {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 15] = [
         Self::NoUpstream,
         Self::AllFailed,
         Self::ConnectionLost,
@@ -50,6 +60,11 @@ impl Refusal {
         Self::BadRequest,
         Self::Loop,
         Self::ShuttingDown,
+        Self::QueueFull,
+        Self::QueueTimeout,
+        Self::Shed,
+        Self::RateLimited,
+        Self::Blocked,
         Self::Internal,
     ];
 
@@ -65,13 +80,22 @@ impl Refusal {
             Self::BadRequest => "bad-request",
             Self::Loop => "loop",
             Self::ShuttingDown => "shutting-down",
+            Self::QueueFull => "queue-full",
+            Self::QueueTimeout => "queue-timeout",
+            Self::Shed => "shed",
+            Self::RateLimited => "rate-limit",
+            Self::Blocked => "blacklist",
             Self::Internal => "internal",
         }
     }
 
     pub const fn status(self) -> StatusCode {
         match self {
-            Self::NoUpstream | Self::AllFailed | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoUpstream | Self::AllFailed | Self::ShuttingDown | Self::QueueFull | Self::QueueTimeout | Self::Shed => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::Blocked => StatusCode::FORBIDDEN,
             Self::ConnectionLost => StatusCode::BAD_GATEWAY,
             Self::FirstByteTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -89,9 +113,15 @@ impl Refusal {
             Self::NoUpstream | Self::ShuttingDown => Some(5),
             Self::AllFailed => Some(2),
             Self::FirstByteTimeout => Some(30),
-            Self::ConnectionLost | Self::BodyTooLarge | Self::BodyTimeout | Self::BadRequest | Self::Loop | Self::Internal => {
-                None
-            }
+            // Where nobody has worked it out.
+            Self::QueueFull | Self::QueueTimeout | Self::Shed | Self::RateLimited => Some(10),
+            Self::ConnectionLost
+            | Self::BodyTooLarge
+            | Self::BodyTimeout
+            | Self::BadRequest
+            | Self::Loop
+            | Self::Blocked
+            | Self::Internal => None,
         }
     }
 
@@ -107,6 +137,9 @@ impl Refusal {
             Self::BodyTimeout => "The request did not arrive completely in time.",
             Self::BadRequest => "The request could not be understood.",
             Self::Loop => "The request came back to where it started.",
+            Self::QueueFull | Self::QueueTimeout | Self::Shed => "The map service is very busy. Please try again in a moment.",
+            Self::RateLimited => "Too many requests in a short time. The response headers say when more are accepted.",
+            Self::Blocked => "Requests from this address are not accepted.",
             Self::Internal => "The request could not be processed.",
         }
     }
@@ -147,8 +180,9 @@ fn body(shape: ErrorShape, text: &str) -> String {
     }
 }
 
-/// Head and body of our answer. The caller leaves the body out for HEAD.
-pub fn build(refusal: Refusal, shape: ErrorShape, request_id: &RequestId) -> (ResponseHeader, Bytes) {
+/// Head and body of our answer. The caller leaves the body out for HEAD. `retry_after`: seconds, where the refusal's own are not
+/// the best that is known.
+pub fn build(refusal: Refusal, retry_after: Option<u32>, shape: ErrorShape, request_id: &RequestId) -> (ResponseHeader, Bytes) {
     let status = refusal.status();
     let body = Bytes::from(body(shape, &format!("{} (request {request_id})", refusal.message())));
     let mut head = ResponseHeader::build(status, Some(6)).expect("a valid status");
@@ -156,7 +190,7 @@ pub fn build(refusal: Refusal, shape: ErrorShape, request_id: &RequestId) -> (Re
     set(CONTENT_TYPE, HeaderValue::from_static(content_type(shape)));
     set(http::header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     set(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(seconds) = refusal.retry_after() {
+    if let Some(seconds) = refusal.retry_after().map(|usual| retry_after.unwrap_or(usual)) {
         set(RETRY_AFTER, HeaderValue::from(seconds));
     }
     head.insert_header(REQUEST_ID, request_id.as_str()).expect("request ids are made of what headers may hold");
@@ -205,7 +239,7 @@ mod tests {
     fn every_refusal_in_every_xml_shape_is_a_report_that_names_the_request() {
         for refusal in Refusal::ALL {
             for shape in XML_SHAPES {
-                let (head, body) = build(refusal, shape, &id());
+                let (head, body) = build(refusal, None, shape, &id());
                 assert!(BodyHead::of(&body).is_report(), "{shape:?}");
                 let text = Exception::first_of(&body).unwrap().text;
                 assert_eq!(text, format!("{} (request abc-1)", refusal.message()));
@@ -216,7 +250,7 @@ mod tests {
 
     #[test]
     fn json_is_for_both_kinds_of_clients() {
-        let (head, body) = build(Refusal::NoUpstream, ErrorShape::Json, &id());
+        let (head, body) = build(Refusal::NoUpstream, None, ErrorShape::Json, &id());
         let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(head.headers["content-type"], "application/json");
         assert_eq!(value["exceptions"][0]["text"], value["description"]);
@@ -235,7 +269,7 @@ mod tests {
             (ErrorShape::Plain, "text/plain;charset=UTF-8", "The map service"),
         ];
         for (shape, content_type, part) in cases {
-            let (head, body) = build(Refusal::NoUpstream, shape, &id());
+            let (head, body) = build(Refusal::NoUpstream, None, shape, &id());
             assert_eq!(head.headers["content-type"], content_type, "{shape:?}");
             assert!(std::str::from_utf8(&body).unwrap().contains(part), "{shape:?}: {body:?}");
         }
@@ -244,15 +278,23 @@ mod tests {
     #[test]
     fn refusals_that_pass_say_when_to_come_back() {
         for refusal in [Refusal::NoUpstream, Refusal::AllFailed, Refusal::FirstByteTimeout, Refusal::ShuttingDown] {
-            let (head, _) = build(refusal, ErrorShape::Plain, &id());
+            let (head, _) = build(refusal, None, ErrorShape::Plain, &id());
             assert!(matches!(head.status.as_u16(), 503 | 504), "{refusal:?}");
             assert!(head.headers.contains_key("retry-after"), "{refusal:?}");
         }
     }
 
     #[test]
+    fn what_is_known_about_when_to_come_back_is_told() {
+        let (head, _) = build(Refusal::QueueFull, Some(17), ErrorShape::Plain, &id());
+        assert_eq!((head.status.as_u16(), &head.headers["retry-after"]), (503, &HeaderValue::from(17)));
+        let (head, _) = build(Refusal::Blocked, Some(17), ErrorShape::Plain, &id());
+        assert!(!head.headers.contains_key("retry-after"), "whoever is shut out stays out");
+    }
+
+    #[test]
     fn a_lost_write_is_not_invited_again() {
-        let (head, _) = build(Refusal::ConnectionLost, ErrorShape::Plain, &id());
+        let (head, _) = build(Refusal::ConnectionLost, None, ErrorShape::Plain, &id());
         assert_eq!(head.status, 502);
         assert!(!head.headers.contains_key("retry-after"));
     }
@@ -260,7 +302,7 @@ mod tests {
     #[test]
     fn answers_tell_nothing_about_what_is_behind_us() {
         for refusal in Refusal::ALL {
-            let (_, body) = build(refusal, ErrorShape::Json, &id());
+            let (_, body) = build(refusal, None, ErrorShape::Json, &id());
             let text = std::str::from_utf8(&body).unwrap().to_lowercase();
             assert!(
                 ["upstream", "geoserver", "replica", "pingora", "geofront"].iter().all(|word| !text.contains(word)),

@@ -28,13 +28,20 @@ async fn status_has_every_field_that_scripts_rely_on() {
     slave["since_seconds"] = json!(0);
     let expected = json!({
         "name": "a", "url": "http://127.0.0.1:2", "address": "127.0.0.1:2", "role": "replica", "health": "up", "mode": "ready",
-        "eligible": true, "ejected_seconds": null, "half_open": false, "in_flight": 0, "weight": 100, "effective_weight": 100,
+        "eligible": true, "ejected_seconds": null, "half_open": false, "in_flight": 0,
+        "max_in_flight": 16, "max_in_flight_learned": false, "slower_in_flight": 0, "max_slower_in_flight": 16,
+        "heavy_in_flight": 0, "max_heavy_in_flight": 4, "control_flow_delay_ms": null, "weight": 100, "effective_weight": 100,
         "since_seconds": 0, "last_cause": null, "last_probe_ms": 7, "requests_total": 0, "errors_total": 0,
         "catalog": {"fresh": true, "epoch": 0, "number": null, "doing": "no", "last_reload": null, "retry_seconds": null},
     });
     assert_eq!(*slave, expected);
+    let classes = [json!({"class": "map", "waiting": 3, "users": 2, "longest_ms": 1250})];
+    assert_eq!(status["queue"], json!({"waiting": 3, "most": 400, "served_per_second": 7.3, "classes": classes}));
     let keys: Vec<&String> = status.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["catalog", "last_reload", "ready", "revision", "stopping", "upstreams", "uptime_seconds", "version"]);
+    assert_eq!(
+        keys,
+        ["catalog", "last_reload", "queue", "ready", "revision", "stopping", "upstreams", "uptime_seconds", "version"]
+    );
 }
 
 #[tokio::test]

@@ -34,7 +34,13 @@ async fn status_shows_every_upstream_and_exits_by_how_they_are() {
     assert!(code == 2 && out.contains("NOT SERVING"), "{code} {out}");
     admin.pass_probes();
     let (code, out, _) = geofront(&admin, &["status"]).await;
-    assert!(code == 0 && out.contains("serving, configuration 1") && out.lines().count() == 7, "{code} {out}");
+    assert!(
+        code == 0
+            && out.contains("serving, configuration 1")
+            && out.contains("queue: 3 of at most 400 wait: 3 map")
+            && out.lines().count() == 8,
+        "{code} {out}"
+    );
     geofront(&admin, &["drain", "a"]).await;
     let (code, out, _) = geofront(&admin, &["status", "--json"]).await;
     let status: serde_json::Value = serde_json::from_str(&out).unwrap();

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use geofront::admin::answers::{LastReload, Reload};
 use geofront::admin::{self, AdminState, ConfigReloads};
+use geofront::admission::{ClassWaiting, QueueStatus};
 use geofront::balance::Lease;
 use geofront::cluster::{Action, Cause, Event, Outcome, ProbeReport, Selection, Tried};
 use geofront::config::{Config, MapEnvironment};
@@ -102,6 +103,12 @@ fn unchunk(mut body: &str) -> String {
     whole
 }
 
+/// Two users wait for maps.
+fn queue_status() -> QueueStatus {
+    let waiting = ClassWaiting { class: RequestClass::Map, waiting: 3, users: 2, longest: Duration::from_millis(1250) };
+    QueueStatus { classes: vec![waiting], most: 400, per_second: 7.25 }
+}
+
 impl Admin {
     /// With `top` before the tables of the cluster.
     pub(crate) async fn start(top: &str) -> Self {
@@ -111,7 +118,8 @@ impl Admin {
         let control = Control::new(Arc::new(loaded.config.clone()), Instant::now());
         let stopping = Arc::new(AtomicBool::new(false));
         let reloads = Arc::new(Reloads::default());
-        let state = AdminState::new(Arc::clone(&control), Arc::clone(&reloads), Metrics::new(), Arc::clone(&stopping));
+        let state =
+            AdminState::new(Arc::clone(&control), Arc::clone(&reloads), Metrics::new(), queue_status, Arc::clone(&stopping));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let (shutdown, stopped) = watch::channel(false);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::fixture::{SLOW_START, World, change, config, name, refused, with_reads};
-use crate::balance::RESERVE;
+use crate::balance::{COMPANIONS, RESERVE};
 use crate::cluster::{HealthState, NoUpstream, Outcome, Selection, Tried};
 use crate::config::{Config, MainReads, MaxInFlight, Priority, ServedBy};
 use crate::ogc::RequestClass::{self, Admin, Capabilities, Feature, Map, Process, Tile, Ui};
@@ -154,4 +154,28 @@ fn a_changed_cap_holds_for_whoever_comes_next() {
     assert_eq!(world.select(Map).unwrap_err(), NoUpstream::Full);
     drop(running);
     assert_eq!(fill(&world, Map).0.len(), 2);
+}
+
+#[test]
+fn tiles_of_a_metatile_join_it_above_the_cap_while_nobody_waits_and_others_do_not() {
+    let world = World::configured_up(with_cap(3, 2));
+    let (snapshot, none) = (world.snapshot(), Tried::default());
+    let join = |key: u64| snapshot.select_joining(Tile, key << 32, &none, world.now);
+    let metatile: Vec<_> = (0..9).map(|_| join(1).unwrap()).collect();
+    assert_eq!(places(&metatile).len(), 1, "one replica makes them all, with two places");
+    let strict = |key: u64| snapshot.select_for(Tile, Some(key << 32), &none, world.now);
+    let elsewhere: Vec<_> = std::iter::from_fn(|| strict(1).ok()).collect();
+    assert_eq!(elsewhere.len(), 4, "where somebody waits, it is a tile like any other");
+    assert_eq!(join(2).unwrap_err(), NoUpstream::Full, "nobody is there to join");
+    drop(metatile);
+    assert_eq!(fill(&world, Tile).0.len(), 2);
+}
+
+#[test]
+fn no_more_than_a_metatile_joins_above_the_cap() {
+    let world = World::configured_up(with_cap(1, 2));
+    let snapshot = world.snapshot();
+    let join = || snapshot.select_joining(Tile, 1, &Tried::default(), world.now);
+    let joined: Vec<_> = std::iter::from_fn(|| join().ok()).collect();
+    assert_eq!((joined.len(), join().unwrap_err()), (2 + COMPANIONS as usize, NoUpstream::Full));
 }

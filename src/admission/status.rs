@@ -1,0 +1,70 @@
+//! Who waits, and for how long: what an operator sees of the queue.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::Queue;
+use crate::ogc::RequestClass;
+
+/// The queue at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct QueueStatus {
+    /// Classes of which somebody waits.
+    pub classes: Vec<ClassWaiting>,
+    /// How many may wait.
+    pub most: usize,
+    /// Served lately.
+    pub per_second: f64,
+}
+
+/// Those of one class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassWaiting {
+    pub class: RequestClass,
+    pub waiting: usize,
+    /// Different users among them.
+    pub users: usize,
+    /// How long the one has waited who came first.
+    pub longest: Duration,
+}
+
+impl QueueStatus {
+    pub fn waiting(&self) -> usize {
+        self.classes.iter().map(|class| class.waiting).sum()
+    }
+}
+
+impl<T> Queue<T> {
+    /// Classes of which somebody waits, with how many, of whom and how long.
+    pub fn waiting_by_class(&self, now: Instant) -> Vec<ClassWaiting> {
+        let of_class = |class: RequestClass| {
+            let asks = || self.waiters().map(|waiter| &waiter.ask).filter(move |ask| ask.class == class);
+            let oldest = asks().map(|ask| ask.arrived).min()?;
+            let users: BTreeSet<u64> = asks().map(|ask| ask.user).collect();
+            let longest = now.saturating_duration_since(oldest);
+            Some(ClassWaiting { class, waiting: self.len_of(class), users: users.len(), longest })
+        };
+        RequestClass::ALL.into_iter().filter_map(of_class).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::Ask;
+    use crate::config::Priority;
+
+    #[test]
+    fn it_tells_who_waits_and_how_long_by_class() {
+        let (mut queue, start) = (Queue::new(10), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        for (class, user, seconds) in [(RequestClass::Map, 1, 0), (RequestClass::Map, 1, 2), (RequestClass::Tile, 2, 3)] {
+            let ask = Ask { class, priority: Priority::FIRST, rules: 0, user, arrived: after(seconds), is_retry: false };
+            queue.push(ask, ());
+        }
+        let told = queue.waiting_by_class(after(5));
+        let waiting =
+            |class, waiting, users, seconds| ClassWaiting { class, waiting, users, longest: Duration::from_secs(seconds) };
+        assert_eq!(told, [waiting(RequestClass::Tile, 1, 1, 2), waiting(RequestClass::Map, 2, 1, 5)]);
+    }
+}

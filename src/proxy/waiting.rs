@@ -1,0 +1,358 @@
+//! Where requests wait for a place.
+//!
+//! ```text
+//!  arrives -- nobody waits, no limits --> a place, without a lock
+//!          -- else, under the lock: the limits' counters, a place -- none --> the queue
+//!  a lease ends, a new snapshot, a counter falls -- somebody waits? --> the best who can go gets the place itself, is woken
+//! ```
+//!
+//! Promises:
+//!
+//! * Nobody waits while a place is free that it may have. Whoever frees one looks for waiters afterwards, and whoever waits looks
+//!   for a place after having said so ([`Doorbell`](crate::balance::Doorbell)). What frees places by itself, as a ramp does in the
+//!   course of time, is found by the waiters, who look again now and then.
+//! * A place goes to one waiter, who gets the lease and not just a call: there is no herd, and nobody who comes in between.
+//! * Newcomers do not overtake: while somebody waits they go through the same lock, where whoever could go has gone.
+//! * A request passes the limits and takes its place in one step, so none holds one of them while it waits for the other.
+//! * Each waiter ends once: seated, refused, shed, or gone; what was given to one who is gone goes on to the next.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::admission::{Ask, Claim, Limiter, Offer, Pace, Passage, Pushed, Queue, QueueStatus, Ticket, Waiter};
+use crate::balance::Doorbell;
+use crate::cluster::{NoUpstream, Selection, Snapshot, Tried, UpstreamId};
+use crate::config::Limits;
+use crate::control::Control;
+use crate::metrics::Metrics;
+use crate::ogc::RequestClass;
+
+/// Waiters look for a place themselves as often as this, all of them together.
+pub(super) const LOOK: Duration = Duration::from_millis(250);
+
+/// Snapshots that one choice looks at, each because a door was closed since the one before.
+const MOST_LOOKS: usize = 8;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct WaitingRoom {
+    control: Arc<Control>,
+    metrics: Arc<Metrics>,
+    bell: Arc<Doorbell>,
+    hall: Mutex<Hall>,
+}
+
+/// What the lock guards. No lease ends while it is held: that would ring the bell, and take it again.
+#[derive(Debug)]
+struct Hall {
+    queue: Queue<Entry>,
+    limiter: Limiter,
+    pace: Pace,
+    /// When somebody last looked for places for all.
+    looked: Instant,
+}
+
+/// What a waiter wants, and how it is told.
+#[derive(Debug)]
+struct Entry {
+    wanted: Wanted,
+    claim: Claim,
+    tell: oneshot::Sender<Told>,
+}
+
+/// Which upstreams a request may go to.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) class: RequestClass,
+    /// What it has in common with others that one upstream should answer.
+    pub(super) key: Option<u64>,
+    pub(super) tried: Tried,
+    pub(super) main: MainWish,
+}
+
+/// Whether the main comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MainWish {
+    No,
+    /// Who asks has just changed the catalog: waits for the main rather than seeing the old one.
+    ToSeeAChange,
+    /// This replica did not know. If the main has no place now, its opinion is the only one.
+    ForAnOpinion(UpstreamId),
+}
+
+/// A place, and the limits passed for it; given back when dropped, in that order.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) selection: Selection,
+    pub(super) permit: Option<Permit>,
+}
+
+/// Counted under the limits of a claim, until dropped.
+#[derive(Debug)]
+pub(super) struct Permit {
+    claim: Claim,
+    room: Arc<WaitingRoom>,
+}
+
+/// What became of a waiter.
+#[derive(Debug)]
+pub(super) enum Told {
+    Seated(Seat),
+    /// Nobody is left who could ever take it.
+    Nobody(NoUpstream),
+    /// A better claim took its place in the queue. With the seconds after which to try again.
+    Shed(u32),
+}
+
+/// What became of a request that asks for a place.
+#[derive(Debug)]
+pub(super) enum Asked {
+    Seated(Seat),
+    Nobody(NoUpstream),
+    /// The queue is full. With the seconds after which to try again.
+    Full(u32),
+    Waits(Waiting),
+}
+
+/// One's own place in the queue; left when dropped.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    room: Arc<WaitingRoom>,
+    ticket: Ticket,
+    pub(super) told: oneshot::Receiver<Told>,
+}
+
+impl WaitingRoom {
+    pub(super) fn new(control: Arc<Control>, metrics: Arc<Metrics>, now: Instant) -> Arc<Self> {
+        let hall = Hall { queue: Queue::new(0), limiter: Limiter::default(), pace: Pace::new(now), looked: now };
+        Arc::new_cyclic(|room: &Weak<Self>| {
+            let room = Weak::clone(room);
+            let bell = Arc::new(Doorbell::new(move || {
+                if let Some(room) = room.upgrade() {
+                    room.look();
+                }
+            }));
+            control.attach(&bell);
+            Self { control, metrics, bell, hall: Mutex::new(hall) }
+        })
+    }
+
+    /// A place at once, for a request under no limits; without a lock. `None` if it has to ask.
+    pub(super) fn walk_in(&self, wanted: &Wanted, now: Instant) -> Option<Result<Seat, NoUpstream>> {
+        if self.bell.is_anyone_waiting() {
+            return None;
+        }
+        match self.select(wanted, true, now) {
+            Ok(selection) => Some(Ok(Seat { selection, permit: None })),
+            Err(NoUpstream::Full) => None,
+            Err(why @ (NoUpstream::NoneEligible | NoUpstream::AllTried)) => Some(Err(why)),
+        }
+    }
+
+    /// A place, if there is one for nobody better; else one in the queue, if that has room.
+    pub(super) fn ask(self: &Arc<Self>, wanted: Wanted, claim: Claim, ask: Ask, limits: &Limits, now: Instant) -> Asked {
+        let mut hall = self.hall.lock();
+        if !hall.queue.is_empty() {
+            self.serve_all(&mut hall, now);
+        }
+        if hall.limiter.passage(&claim) == Passage::Free {
+            match self.select(&wanted, hall.queue.is_empty(), now) {
+                Ok(selection) => return Asked::Seated(self.seat(&mut hall, selection, claim)),
+                Err(NoUpstream::Full) => {}
+                Err(why @ (NoUpstream::NoneEligible | NoUpstream::AllTried)) => return Asked::Nobody(why),
+            }
+        }
+        self.line_up(&mut hall, wanted, claim, ask, limits, now)
+    }
+
+    fn line_up(
+        self: &Arc<Self>,
+        hall: &mut Hall,
+        wanted: Wanted,
+        claim: Claim,
+        ask: Ask,
+        limits: &Limits,
+        now: Instant,
+    ) -> Asked {
+        let (tell, told) = oneshot::channel();
+        let retry_after = hall.pace.seconds_for(hall.queue.len(), limits.queue_timeout, now);
+        hall.queue.set_most(limits.queue as usize);
+        let ticket = match hall.queue.push(ask, Entry { wanted, claim, tell }) {
+            Pushed::Full(_) => return Asked::Full(retry_after),
+            Pushed::Waits(ticket) => ticket,
+            Pushed::WaitsInsteadOf(ticket, shed) => {
+                // Whoever is not there any more does not need to be told.
+                drop(shed.value.tell.send(Told::Shed(retry_after)));
+                self.count(hall, shed.ask.class);
+                ticket
+            }
+        };
+        self.count(hall, ask.class);
+        self.bell.set_waiting(hall.queue.len());
+        // A place may have come free between the look and the word that somebody waits.
+        self.serve_all(hall, now);
+        Asked::Waits(Waiting { room: Arc::clone(self), ticket, told })
+    }
+
+    /// Gives every place that is free to the best who can have it.
+    pub(super) fn look(self: &Arc<Self>) {
+        let mut hall = self.hall.lock();
+        self.serve_all(&mut hall, Instant::now());
+    }
+
+    /// The same, unless somebody has just done it.
+    pub(super) fn look_now_and_then(self: &Arc<Self>) {
+        let (mut hall, now) = (self.hall.lock(), Instant::now());
+        if now.saturating_duration_since(hall.looked) >= LOOK {
+            self.serve_all(&mut hall, now);
+        }
+    }
+
+    /// Places may have come free in a way that no lease tells.
+    pub(super) fn place_came_free(&self) {
+        self.bell.place_came_free();
+    }
+
+    pub(super) fn status(&self, now: Instant) -> QueueStatus {
+        let most = self.control.snapshot().config.limits.queue as usize;
+        let hall = self.hall.lock();
+        QueueStatus { classes: hall.queue.waiting_by_class(now), most, per_second: hall.pace.per_second(now) }
+    }
+
+    /// Seconds after which whoever gave up waiting should try again.
+    pub(super) fn retry_after(&self, limits: &Limits, now: Instant) -> u32 {
+        let hall = self.hall.lock();
+        hall.pace.seconds_for(hall.queue.len(), limits.queue_timeout, now)
+    }
+
+    fn serve_all(self: &Arc<Self>, hall: &mut Hall, now: Instant) {
+        hall.looked = now;
+        while let Some((waiter, told)) = self.serve_one(hall, now) {
+            let Waiter { ask, value: Entry { claim, tell, .. } } = waiter;
+            let told = match told {
+                Ok(selection) => {
+                    hall.pace.note(now);
+                    Told::Seated(self.seat(hall, selection, claim))
+                }
+                Err(why) => Told::Nobody(why),
+            };
+            self.count(hall, ask.class);
+            // A waiter takes itself out of the queue before it stops listening, so this one listens.
+            tell.send(told).expect("who is in the queue listens");
+        }
+        self.bell.set_waiting(hall.queue.len());
+    }
+
+    fn serve_one(&self, hall: &mut Hall, now: Instant) -> Option<(Waiter<Entry>, Result<Selection, NoUpstream>)> {
+        let Hall { queue, limiter, .. } = hall;
+        let may = |waiter: &Waiter<Entry>| limiter.user_may(&waiter.value.claim);
+        let offer = |waiter: &Waiter<Entry>| match limiter.passage(&waiter.value.claim) {
+            Passage::UserFull => Offer::UserMustWait,
+            Passage::Full => Offer::ClassMustWait,
+            Passage::Free => match self.select(&waiter.value.wanted, false, now) {
+                Err(NoUpstream::Full) => Offer::ClassMustWait,
+                decided => Offer::Taken(decided),
+            },
+        };
+        queue.serve(may, offer)
+    }
+
+    fn seat(self: &Arc<Self>, hall: &mut Hall, selection: Selection, claim: Claim) -> Seat {
+        if claim.is_empty() {
+            return Seat { selection, permit: None };
+        }
+        hall.limiter.enter(&claim);
+        Seat { selection, permit: Some(Permit { claim, room: Arc::clone(self) }) }
+    }
+
+    /// From the newest snapshot; from the one after it, where a door was closed meanwhile. `may_join`: nobody waits.
+    fn select(&self, wanted: &Wanted, may_join: bool, now: Instant) -> Result<Selection, NoUpstream> {
+        let mut selected = Err(NoUpstream::NoneEligible);
+        for _ in 0..MOST_LOOKS {
+            let snapshot = self.control.snapshot();
+            selected = wanted.select(&snapshot, may_join, now);
+            if selected.is_ok() || snapshot.is(&self.control.snapshot()) {
+                break;
+            }
+        }
+        if let Ok(selection) = &selected {
+            selection.upstream.load.attach(&self.bell);
+        }
+        selected
+    }
+
+    /// For the scrape.
+    fn count(&self, hall: &Hall, class: RequestClass) {
+        self.metrics.queue_length(class, hall.queue.len_of(class));
+    }
+}
+
+impl Wanted {
+    fn select(&self, snapshot: &Snapshot, may_join: bool, now: Instant) -> Result<Selection, NoUpstream> {
+        let with_others = |tried: &Tried| match self.key {
+            Some(key) if may_join => snapshot.select_joining(self.class, key, tried, now),
+            key => snapshot.select_for(self.class, key, tried, now),
+        };
+        match self.main {
+            MainWish::No => {}
+            MainWish::ToSeeAChange => match snapshot.select_main(self.class, &self.tried, now) {
+                Err(NoUpstream::NoneEligible | NoUpstream::AllTried) => {}
+                decided => return decided,
+            },
+            MainWish::ForAnOpinion(replica) => {
+                if let Ok(selection) = snapshot.select_main(self.class, &self.tried, now) {
+                    return Ok(selection);
+                }
+                let mut tried = self.tried.clone();
+                tried.remove(replica);
+                return with_others(&tried);
+            }
+        }
+        with_others(&self.tried)
+    }
+}
+
+impl Waiting {
+    /// Stops waiting. What was given at the last moment is taken.
+    pub(super) fn leave(mut self) -> Option<Told> {
+        if self.room.leave(self.ticket) { None } else { self.told.try_recv().ok() }
+    }
+
+    pub(super) fn look_now_and_then(&self) {
+        self.room.look_now_and_then();
+    }
+}
+
+impl WaitingRoom {
+    /// False if it is not in the queue any more.
+    fn leave(self: &Arc<Self>, ticket: Ticket) -> bool {
+        let mut hall = self.hall.lock();
+        let Some(waiter) = hall.queue.remove(ticket) else { return false };
+        self.bell.set_waiting(hall.queue.len());
+        self.count(&hall, waiter.ask.class);
+        true
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        // If it was served meanwhile, the place drops with the channel, and goes on to the next.
+        self.room.leave(self.ticket);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut hall = self.room.hall.lock();
+        hall.limiter.leave(&self.claim);
+        if !hall.queue.is_empty() {
+            self.room.serve_all(&mut hall, Instant::now());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

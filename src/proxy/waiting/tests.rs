@@ -1,0 +1,274 @@
+//! The waiting room before a cluster that is up, without Pingora: who gets a place, and when.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+use crate::admission::{ClassWaiting, Client};
+use crate::cluster::{Action, Cause, Event, Mode, Outcome, ProbeReport};
+use crate::config::{Config, MapEnvironment};
+use crate::ogc::{self, RequestHead};
+
+const MAP: &str = "/geoserver/wms?service=WMS&request=GetMap";
+const TILE: &str = "/geoserver/gwc/service/wmts?service=WMTS&request=GetTile";
+const FEATURE: &str = "/geoserver/wfs?service=WFS&request=GetFeature";
+
+/// A cluster of replicas with one place each, and whoever waits before it.
+struct World {
+    control: Arc<Control>,
+    room: Arc<WaitingRoom>,
+    now: Instant,
+}
+
+impl World {
+    fn with(replicas: usize, limits: &str) -> Self {
+        let upstream =
+            |name: &str, port: usize, more: &str| format!("[upstreams.{name}]\nurl = \"http://127.0.0.1:{port}\"\n{more}");
+        let mut text = upstream("main", 1, "role = \"main\"\nreads = \"never\"\n");
+        (0..replicas).for_each(|n| text += &upstream(&format!("r{n}"), n + 2, ""));
+        text += &format!("[health]\nslow_start = \"0s\"\nfall = 1\n[limits]\nmax_in_flight = 1\n{limits}\n");
+        let environment = MapEnvironment::new().file("f", text.as_str());
+        let loaded = Config::load(Path::new("f"), &environment).unwrap_or_else(|wrong| panic!("{wrong}"));
+        let now = Instant::now();
+        let control = Control::new(Arc::new(loaded.config), now);
+        let room = WaitingRoom::new(Arc::clone(&control), Metrics::new(), now);
+        let world = Self { control, room, now };
+        world.probe_all(&Outcome::Success);
+        world
+    }
+
+    fn probe_all(&self, outcome: &Outcome) {
+        while let Some(action) = self.control.poll_action(self.now) {
+            let Action::Probe(upstream) = action else { continue };
+            let report = ProbeReport { outcome: outcome.clone(), took: Duration::ZERO };
+            self.control.handle(Event::Probed { upstream: upstream.id, report }, self.now);
+        }
+    }
+
+    /// A request of `user` for this.
+    fn ask(&self, target: &str, user: u64) -> Asked {
+        let config = Arc::clone(&self.control.snapshot().config);
+        let head = RequestHead { method: "GET", target: target.as_bytes(), content_type: None };
+        let classified = ogc::classify(&head, "/geoserver", Some(b""));
+        let address = std::net::IpAddr::from([10, 0, 0, 1]);
+        let client = Client { user, is_vouched_for: false, address, address_key: 1 };
+        let claim = Claim::of(&config.limits, &classified, &head, &client);
+        let priority = config.classes[classified.class].priority;
+        let rules = claim.fingerprint();
+        let ask = Ask { class: classified.class, priority, rules, user, arrived: self.now, is_retry: false };
+        self.room.ask(wanted(classified.class), claim, ask, &config.limits, self.now)
+    }
+
+    fn seated(&self, target: &str, user: u64) -> Seat {
+        match self.ask(target, user) {
+            Asked::Seated(seat) => seat,
+            other => panic!("no place for {target}: {other:?}"),
+        }
+    }
+
+    fn waits(&self, target: &str, user: u64) -> Waiting {
+        match self.ask(target, user) {
+            Asked::Waits(waiting) => waiting,
+            other => panic!("{target} does not wait: {other:?}"),
+        }
+    }
+
+    fn waiting(&self) -> usize {
+        self.room.status(self.now).waiting()
+    }
+}
+
+fn wanted(class: RequestClass) -> Wanted {
+    Wanted { class, key: None, tried: Tried::default(), main: MainWish::No }
+}
+
+/// The place that this one was given meanwhile.
+fn taken(waiting: &mut Waiting) -> Seat {
+    match waiting.told.try_recv() {
+        Ok(Told::Seated(seat)) => seat,
+        other => panic!("it was not given a place: {other:?}"),
+    }
+}
+
+fn is_waiting(waiting: &mut Waiting) -> bool {
+    matches!(waiting.told.try_recv(), Err(oneshot::error::TryRecvError::Empty))
+}
+
+#[test]
+fn a_place_that_comes_free_goes_to_the_best_waiter_and_to_no_other() {
+    let world = World::with(1, "");
+    let seat = world.seated(MAP, 1);
+    let (mut map, mut tile) = (world.waits(MAP, 2), world.waits(TILE, 3));
+    drop(seat);
+    let seat = taken(&mut tile);
+    assert!(is_waiting(&mut map));
+    drop(seat);
+    drop(taken(&mut map));
+    assert_eq!(world.waiting(), 0);
+}
+
+#[test]
+fn while_somebody_waits_newcomers_do_not_walk_in_and_do_not_overtake() {
+    let world = World::with(1, "");
+    let seat = world.seated(MAP, 1);
+    let mut first = world.waits(MAP, 2);
+    assert!(world.room.walk_in(&wanted(RequestClass::Map), world.now).is_none());
+    let mut second = world.waits(MAP, 3);
+    drop(seat);
+    let seat = taken(&mut first);
+    assert!(is_waiting(&mut second));
+    drop(seat);
+    drop(taken(&mut second));
+    assert!(matches!(world.room.walk_in(&wanted(RequestClass::Map), world.now), Some(Ok(_))));
+}
+
+#[test]
+fn a_light_request_passes_heavy_ones_that_wait_for_their_share() {
+    let world = World::with(1, "heavy_share = 50");
+    world.control.handle(Event::Tick, world.now);
+    let heavy = world.seated(FEATURE, 1);
+    let mut waiting = world.waits(FEATURE, 2);
+    drop(heavy);
+    let _heavy = taken(&mut waiting);
+    let _next = world.waits(FEATURE, 3);
+    assert_eq!(world.waiting(), 1);
+}
+
+#[test]
+fn whoever_leaves_frees_its_place_in_the_queue_and_holds_up_nobody() {
+    let world = World::with(1, "queue = 1");
+    let seat = world.seated(MAP, 1);
+    let gone = world.waits(MAP, 2);
+    assert!(matches!(world.ask(MAP, 3), Asked::Full(_)));
+    drop(gone);
+    let mut waiting = world.waits(MAP, 3);
+    drop(seat);
+    drop(taken(&mut waiting));
+}
+
+#[test]
+fn a_place_given_to_one_who_has_just_left_goes_on_to_the_next() {
+    let world = World::with(1, "");
+    let seat = world.seated(MAP, 1);
+    let (gone, mut next) = (world.waits(MAP, 2), world.waits(MAP, 3));
+    drop(seat);
+    assert!(is_waiting(&mut next));
+    drop(gone);
+    drop(taken(&mut next));
+}
+
+#[test]
+fn what_is_given_at_the_last_moment_is_taken() {
+    let world = World::with(1, "");
+    let seat = world.seated(MAP, 1);
+    let (given, not_given) = (world.waits(MAP, 2), world.waits(MAP, 3));
+    drop(seat);
+    assert!(matches!(given.leave(), Some(Told::Seated(_))));
+    assert!(not_given.leave().is_some(), "the place of the first came free at once");
+    assert_eq!(world.waiting(), 0);
+}
+
+#[test]
+fn an_upstream_that_comes_back_is_seen_by_those_who_wait() {
+    let world = World::with(2, "");
+    world.control.set_mode("r1", Mode::Drain, false, world.now).unwrap();
+    let _seat = world.seated(MAP, 1);
+    let mut waiting = world.waits(MAP, 2);
+    world.control.set_mode("r1", Mode::Ready, false, world.now).unwrap();
+    assert_eq!(taken(&mut waiting).selection.upstream.name.as_str(), "r1");
+}
+
+#[test]
+fn when_nobody_is_left_who_could_those_who_wait_are_told() {
+    let mut world = World::with(1, "");
+    let _seat = world.seated(MAP, 1);
+    let mut waiting = world.waits(MAP, 2);
+    world.now += Duration::from_secs(60);
+    world.probe_all(&Outcome::Failure(Cause::Status(500)));
+    assert!(matches!(waiting.told.try_recv(), Ok(Told::Nobody(NoUpstream::NoneEligible))));
+    assert!(matches!(world.ask(MAP, 3), Asked::Nobody(NoUpstream::NoneEligible)), "and nobody begins to wait");
+}
+
+#[test]
+fn a_user_who_has_enough_waits_although_there_are_places_and_others_do_not() {
+    let world = World::with(4, "per_user = 2");
+    let (first, _second) = (world.seated(MAP, 1), world.seated(MAP, 1));
+    let mut third = world.waits(MAP, 1);
+    let _other = world.seated(MAP, 2);
+    assert!(is_waiting(&mut third));
+    drop(first);
+    let _third = taken(&mut third);
+    let _fourth = world.waits(TILE, 1);
+}
+
+#[test]
+fn a_rule_holds_the_requests_it_is_about_over_the_whole_cluster() {
+    let world = World::with(4, "control_flow = 'ows.wms.getmap=2'");
+    let (map, _other) = (world.seated(MAP, 1), world.seated(MAP, 2));
+    let mut waiting = world.waits(MAP, 3);
+    let _tile = world.seated(TILE, 3);
+    drop(map);
+    drop(taken(&mut waiting));
+}
+
+#[test]
+fn the_newest_of_the_lowest_class_is_shed_and_told_when_to_come_back() {
+    let world = World::with(1, "queue = 2");
+    let _seat = world.seated(MAP, 1);
+    let (mut old, mut new) = (world.waits(FEATURE, 2), world.waits(FEATURE, 3));
+    let _tile = world.waits(TILE, 4);
+    assert!(is_waiting(&mut old));
+    assert!(matches!(new.told.try_recv(), Ok(Told::Shed(1..=60))));
+}
+
+#[test]
+fn who_waits_is_told_to_the_operator() {
+    let world = World::with(1, "");
+    let _seat = world.seated(MAP, 1);
+    let _waiting = [world.waits(MAP, 2), world.waits(MAP, 2)];
+    let status = world.room.status(world.now + Duration::from_secs(3));
+    let longest = Duration::from_secs(3);
+    assert_eq!(status.classes, [ClassWaiting { class: RequestClass::Map, waiting: 2, users: 1, longest }]);
+    assert_eq!(status.most, 400);
+}
+
+/// Nobody looks now and then here: a single lost call, and this does not end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_call_is_lost_however_releases_and_arrivals_meet() {
+    let world = Arc::new(World::with(3, "per_user = 2\nqueue = 100000\ncontrol_flow = 'ows.wms=2'"));
+    let served = Arc::new(AtomicUsize::new(0));
+    let client = |user: u64| {
+        let (world, served) = (Arc::clone(&world), Arc::clone(&served));
+        async move {
+            for n in 0..400 {
+                let target = if (user + n) % 3 == 0 { TILE } else { MAP };
+                let seat = match world.ask(target, user % 4) {
+                    Asked::Seated(seat) => seat,
+                    Asked::Waits(mut waiting) if n % 17 == 0 => {
+                        // Some leave at once, in the middle of everything.
+                        tokio::task::yield_now().await;
+                        drop(waiting.told.try_recv());
+                        continue;
+                    }
+                    Asked::Waits(mut waiting) => match (&mut waiting.told).await {
+                        Ok(Told::Seated(seat)) => seat,
+                        other => panic!("{other:?}"),
+                    },
+                    Asked::Nobody(why) => panic!("{why:?}"),
+                    Asked::Full(_) => panic!("the queue has room"),
+                };
+                assert!(seat.selection.upstream.load.in_flight() <= 1, "the cap is exact");
+                if n % 3 == 0 {
+                    tokio::task::yield_now().await;
+                }
+                served.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    };
+    let clients: Vec<_> = (0..16).map(|user| tokio::spawn(client(user))).collect();
+    for client in clients {
+        tokio::time::timeout(Duration::from_secs(60), client).await.expect("nobody waits for ever").unwrap();
+    }
+    assert!(served.load(Ordering::Relaxed) > 4000);
+    assert_eq!((world.waiting(), world.room.hall.lock().limiter.counters()), (0, 0));
+}
