@@ -17,12 +17,20 @@
 //!
 //! `SIM_SEED=17 cargo test --test simulation -- --nocapture` replays one world and prints its transitions.
 
+#[path = "simulation/administrators.rs"]
+mod administrators;
+#[path = "simulation/audit.rs"]
+mod audit;
 #[path = "simulation/blueprint.rs"]
 mod blueprint;
+#[path = "simulation/catalogs.rs"]
+mod catalogs;
 #[path = "simulation/chance.rs"]
 mod chance;
 #[path = "simulation/driver.rs"]
 mod driver;
+#[path = "simulation/geoserver.rs"]
+mod geoserver;
 #[path = "simulation/ledger.rs"]
 mod ledger;
 #[path = "simulation/machine.rs"]
@@ -33,6 +41,8 @@ mod operators;
 mod oracle;
 #[path = "simulation/requests.rs"]
 mod requests;
+#[path = "simulation/succession.rs"]
+mod succession;
 #[path = "simulation/tiles.rs"]
 mod tiles;
 #[path = "simulation/world.rs"]

@@ -53,7 +53,7 @@ pub use status::{Cap, ClusterStatus, UpstreamStatus};
 pub use transition::{Fields, Transition, What};
 pub use upstream::{Upstream, UpstreamId};
 
-use catalog::{Changes, Freshness};
+use catalog::{Changes, Freshness, Target};
 use snapshot::Place;
 use tracked::Tracked;
 

@@ -275,9 +275,14 @@ impl Snapshot {
         match found {
             Found::Taken(selection) => Ok(selection),
             Found::Full => Err(NoUpstream::Full),
-            Found::Nobody if self.places(class).any(|place| place.is_tried(tried)) => Err(NoUpstream::AllTried),
+            Found::Nobody if self.is_any_tried(class, tried) => Err(NoUpstream::AllTried),
             Found::Nobody => Err(NoUpstream::NoneEligible),
         }
+    }
+
+    fn is_any_tried(&self, class: RequestClass, tried: &Tried) -> bool {
+        let mut places = self.in_full(class).chain(self.trials(class).filter(|_| self.is_shared(class)));
+        places.any(|place| place.is_tried(tried))
     }
 
     /// Whether the main can be asked for a second opinion about `upstream`'s answer.
@@ -292,16 +297,14 @@ impl Snapshot {
 
     /// Whether [`Self::select`] would find somebody, if only after a wait for a place; takes none.
     pub fn has_place(&self, class: RequestClass, tried: &Tried) -> bool {
-        let is_free =
-            |place: &Place| place.standing.reads != Reads::OnTrial || !place.load.is_on_trial() || self.is_pinned(class);
-        self.places(class).any(|place| !place.is_tried(tried) && is_free(place))
+        let is_open = |place: &&Place| !place.is_tried(tried) && !place.load.is_closed();
+        let mut trials = self.trials(class).filter(|_| self.is_shared(class)).filter(is_open);
+        self.in_full(class).any(|place| is_open(&place)) || trials.any(|place| !place.load.is_on_trial())
     }
 
     /// Those who serve `class` in full now.
     pub fn serving(&self, class: RequestClass) -> impl Iterator<Item = &Arc<Upstream>> {
-        let is_pinned = self.is_pinned(class);
-        let serves = move |place: &&Place| is_pinned || place.standing.reads != Reads::OnTrial;
-        self.places(class).filter(serves).map(|place| &place.upstream)
+        self.in_full(class).map(|place| &place.upstream)
     }
 
     /// Whether any request would be served: what `/readyz` says.
@@ -383,14 +386,15 @@ impl Snapshot {
         Some(chosen.lease(demand, now))
     }
 
-    fn is_pinned(&self, class: RequestClass) -> bool {
-        matches!(self.routes[class], Route::One(_))
+    fn is_shared(&self, class: RequestClass) -> bool {
+        matches!(self.routes[class], Route::Shared)
     }
 
-    fn places(&self, class: RequestClass) -> impl Iterator<Item = &Place> {
+    /// Those who serve `class` otherwise than as their trial.
+    fn in_full(&self, class: RequestClass) -> impl Iterator<Item = &Place> {
         let (one, shared) = match &self.routes[class] {
             Route::One(place) => (place.as_ref(), None),
-            Route::Shared => (None, Some(self.tiers(class).into_iter().flat_map(|tier| tier.places).chain(self.trials(class)))),
+            Route::Shared => (None, Some(self.tiers(class).into_iter().flat_map(|tier| tier.places))),
         };
         one.into_iter().chain(shared.into_iter().flatten())
     }

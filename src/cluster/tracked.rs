@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::snapshot::{CapSource, Reads, Standing};
 use super::{
-    Cap, CatalogStatus, Cause, Freshness, HealthState, Mode, Outcome, ProbeReport, Remembered, Upstream, UpstreamStatus, What,
+    Cap, CatalogStatus, Cause, Freshness, HealthState, Mode, Outcome, ProbeReport, Remembered, Target, Upstream, UpstreamStatus,
+    What,
 };
 use crate::config::{Health, Limits, MainReads, MaxInFlight, Role, UpstreamConfig, Weight};
 use crate::health::{Ejection, RiseFall, Schedule, Warmup};
@@ -266,7 +267,7 @@ impl Tracked {
     }
 
     /// While it reads its catalog, probes would find what everybody would.
-    pub(super) fn begin_reload(&mut self, target: u64, limit: Duration, now: Instant) {
+    pub(super) fn begin_reload(&mut self, target: Target, limit: Duration, now: Instant) {
         self.catalog.reload(target, limit, now);
         self.probes.stop();
     }

@@ -58,6 +58,7 @@ fn upstream(called: &str, mode: Mode) -> UpstreamStatus {
             epoch: Some(3),
             number: Some(70),
             doing: Freshening::No,
+            is_out: false,
             last_reload: None,
             retry_in: None,
         },

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use geofront::config::{Config, MainReads, MapEnvironment, Role};
+use geofront::config::{Catalog, Config, MainReads, MapEnvironment, Role};
 
 use crate::chance::Chance;
 use crate::ledger::Key;
@@ -25,6 +25,9 @@ struct Line {
 pub(crate) struct Blueprint {
     lines: Vec<Line>,
     health: [(&'static str, String); 9],
+    catalog: [(&'static str, String); 8],
+    /// To reload catalogs with.
+    has_credentials: bool,
     /// Who serves `process`, if not the main.
     process: Option<String>,
     /// How much more than the mean an upstream may have for the sake of tiles that belong together; `None` for no affinity.
@@ -44,7 +47,9 @@ impl Line {
 
 impl Blueprint {
     pub(crate) fn random(chance: &mut Chance) -> Self {
-        let mut blueprint = Self { lines: Vec::new(), health: health(chance), process: None, affinity: Some(125), next: 0 };
+        let (health, catalog, has_credentials) = (health(chance), catalog(chance), chance.percent(90));
+        let (lines, process, affinity) = (Vec::new(), None, Some(125));
+        let mut blueprint = Self { lines, health, catalog, has_credentials, process, affinity, next: 0 };
         for _ in 0..chance.between(2, 6) {
             blueprint.add(chance);
         }
@@ -55,7 +60,7 @@ impl Blueprint {
     /// One edit, as an operator would make it.
     pub(crate) fn edit(&mut self, chance: &mut Chance) {
         let at = chance.below(self.lines.len() as u64) as usize;
-        match chance.below(9) {
+        match chance.below(11) {
             0 if self.lines.len() < MOST_UPSTREAMS => self.add(chance),
             1 if self.lines.len() > 2 && self.lines[at].role == Role::Replica => self.remove(at),
             2 => self.lines[at].port = self.new_port(),
@@ -63,9 +68,21 @@ impl Blueprint {
             4 => self.switch_main(at),
             5 => self.lines[at].reads = *chance.one_of(&[MainReads::Backup, MainReads::Always, MainReads::Never]),
             6 => self.health = health(chance),
-            7 => self.affinity = *chance.one_of(&[Some(125), Some(100), Some(200), None]),
+            7 => self.catalog = catalog(chance),
+            8 => self.has_credentials = chance.percent(90),
+            9 => self.affinity = *chance.one_of(&[Some(125), Some(100), Some(200), None]),
             _ => self.process = chance.percent(60).then(|| self.lines[at].name.clone()),
         }
+    }
+
+    pub(crate) fn has_credentials(&self) -> bool {
+        self.has_credentials
+    }
+
+    /// And somebody serves meanwhile.
+    pub(crate) fn can_reload(&self) -> bool {
+        let is_served = self.lines.iter().any(|line| line.role == Role::Main && line.reads != MainReads::Never);
+        self.has_credentials && (is_served || self.lines.len() > 2)
     }
 
     /// In the order of the file.
@@ -80,13 +97,19 @@ impl Blueprint {
     }
 
     fn text(&self) -> String {
-        let health: String = self.health.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        let table = |keys: &[(&str, String)]| keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect::<String>();
+        let credentials = if self.has_credentials { "[geoserver]\nheaders = { sec-username = \"geofront\" }\n" } else { "" };
         let process = self.process.iter().map(|name| format!("[classes.process]\nserved_by = \"{name}\"\n"));
         let upstreams = self.lines.iter().map(Line::text);
         let affinity =
             self.affinity.map_or_else(|| "affinity = false".to_owned(), |load| format!("affinity_load_percent = {load}"));
+        let first = format!(
+            "[limits]\nmax_in_flight = \"off\"\n[health]\n{}[catalog]\n{}{credentials}",
+            table(&self.health),
+            table(&self.catalog)
+        );
         let tables = process.chain(upstreams).chain([format!("[classes.tile]\n{affinity}\n")]);
-        tables.fold(format!("[health]\n{health}"), |text, table| text + &table)
+        tables.fold(first, |text, table| text + &table)
     }
 
     fn add(&mut self, chance: &mut Chance) {
@@ -128,6 +151,33 @@ fn health(chance: &mut Chance) -> [(&'static str, String); 9] {
         ("fall", chance.between(1, 3).to_string()),
         ("ejection_failures", chance.below(6).to_string()),
     ]
+}
+
+fn catalog(chance: &mut Chance) -> [(&'static str, String); 8] {
+    let milliseconds = |duration: Duration| format!("\"{}ms\"", duration.as_millis());
+    let settle = chance.millis(0, 2_000);
+    [
+        ("poll", milliseconds(chance.millis(1_000, 4_000))),
+        ("settle", milliseconds(settle)),
+        ("settle_max", milliseconds(settle + chance.millis(0, 4_000))),
+        ("parallel", chance.one_of(&[1, 1, 1, 2, 3]).to_string()),
+        ("drain_timeout", milliseconds(chance.millis(100, 4_000))),
+        ("reload_timeout", milliseconds(chance.millis(1_000, 5_000))),
+        ("stale", format!("\"{}\"", chance.one_of(&["serve", "serve", "avoid"]))),
+        ("canary_layer", "\"ne:world\"".to_owned()),
+    ]
+}
+
+/// From the last fault to everybody fresh, at the latest, where nobody has failed more often in a row than `failures` times.
+pub(crate) fn freshening_time(config: &Config, failures: u32) -> Duration {
+    let Catalog { poll, settle_max, drain_timeout, reload_timeout, .. } = config.catalog;
+    let (timeout, second) = (config.health.timeout, Duration::from_secs(1));
+    let noticing = (poll + timeout + second) * 2 + settle_max;
+    // A call that is lost, a canary that does not come (two minutes), their retries, and then the one that succeeds.
+    let canary = (timeout * 2 + second) * config.health.rise + second * 120;
+    let retries = second * 10 * (1 << (failures + 2));
+    let of_one = (drain_timeout + reload_timeout + second) * 3 + canary + retries;
+    noticing + of_one * config.upstreams.len() as u32
 }
 
 /// From the last fault to everybody serving, at the latest.

@@ -1,20 +1,22 @@
-//! Whoever sends the probes: mostly in time, sometimes late, and now and then a report is lost.
+//! Whoever does what is due, and sends the probes: mostly in time, sometimes late, and now and then a report is lost.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use geofront::cluster::{Action, Event, Mode, Outcome, ProbeReport, UpstreamId};
+use geofront::cluster::{Action, Cause, Event, Freshening, Mode, Outcome, ProbeReport, Upstream};
 
 use crate::ledger::Key;
 use crate::world::{Todo, World};
 
 /// A probe that is this much overdue is lost. As in `health::Schedule`.
-const REPORT_GRACE: Duration = Duration::from_secs(1);
+pub(crate) const REPORT_GRACE: Duration = Duration::from_secs(1);
 
 /// On its way.
 #[derive(Debug)]
 pub(crate) struct Report {
-    upstream: UpstreamId,
+    upstream: Arc<Upstream>,
     key: Key,
+    asked: Instant,
     outcome: Outcome,
 }
 
@@ -30,43 +32,75 @@ impl World {
 
     pub(crate) fn poll(&mut self) {
         self.handle(Event::Tick);
-        while let Some(Action::Probe(upstream)) = self.cluster.poll_action(self.now) {
-            let key = (upstream.name.to_string(), upstream.address);
-            assert_ne!(self.oracle().of(&key).mode, Mode::Maintenance, "nobody is probed in maintenance");
-            let timeout = self.config.health.timeout;
-            let entry = self.ledger.get_mut(&key).expect("nobody probes who retired");
-            entry.meet(&upstream);
-            if entry.probe_is_lost(self.now) {
-                self.tally.count("a lost probe");
-            }
-            assert!(!entry.is_probed(), "{key:?} has one probe under way at most");
-            entry.probe_began(self.now + timeout + REPORT_GRACE);
-            self.begin_probe(key, upstream.id, timeout);
+        while let Some(action) = self.cluster.poll_action(self.now) {
+            self.look_again();
+            self.act(action);
         }
+        self.look_again();
         let next = self.cluster.next_deadline();
         assert!(next.is_none_or(|next| next > self.now), "no busy loop");
     }
 
-    fn begin_probe(&mut self, key: Key, upstream: UpstreamId, timeout: Duration) {
-        let (took, outcome) = self.condition(key.1).probe(&mut self.chance, timeout);
+    fn act(&mut self, action: Action) {
+        let (Action::Probe(upstream)
+        | Action::ReadVersion(upstream)
+        | Action::TestCanary(upstream)
+        | Action::ReloadCatalog(upstream)) = &action;
+        let key = (upstream.name.to_string(), upstream.address);
+        let (mode, doing) = {
+            let oracle = self.oracle();
+            (oracle.of(&key).mode, oracle.of(&key).catalog.doing)
+        };
+        assert_ne!(mode, Mode::Maintenance, "nobody is asked anything in maintenance: {action:?}");
+        self.ledger.get_mut(&key).expect("nobody asks who retired").meet(upstream);
+        match action {
+            Action::Probe(upstream) => {
+                assert_ne!(doing, Freshening::Reloading, "nobody is probed while it reloads");
+                self.begin_probe(key, upstream);
+            }
+            Action::ReadVersion(upstream) => self.begin_reading(&upstream),
+            Action::TestCanary(upstream) => {
+                assert!(matches!(doing, Freshening::Testing | Freshening::Failed), "the canary is for who has reloaded");
+                self.begin_canary(&upstream);
+            }
+            Action::ReloadCatalog(upstream) => self.begin_call(upstream),
+        }
+    }
+
+    fn begin_probe(&mut self, key: Key, upstream: Arc<Upstream>) {
+        let timeout = self.config.health.timeout;
+        let entry = self.ledger.get_mut(&key).expect("it was met");
+        if entry.probe_is_lost(self.now) {
+            self.tally.count("a lost probe");
+        }
+        assert!(!entry.is_probed(), "{key:?} has one probe under way at most");
+        entry.probe_began(self.now + timeout + REPORT_GRACE);
+        let machine = self.machine(key.1);
+        let (condition, is_whole) = (machine.shows(), machine.geoserver.is_whole());
+        let (took, outcome) = match condition.probe(&mut self.chance, timeout) {
+            (took, Outcome::Success) if self.probes_draw && !is_whole => {
+                (took, Outcome::Failure(Cause::Unexpected("LayerNotDefined".to_owned())))
+            }
+            as_it_is => as_it_is,
+        };
         let delay = match self.chance.below(40) {
             0 if !self.is_calm => return,
             1 if !self.is_calm => timeout + self.chance.millis(1_000, 4_000),
             _ => Duration::ZERO,
         };
         let number = self.plan(took + delay, Todo::Report);
-        self.reports.insert(number, Report { upstream, key, outcome });
+        self.reports.insert(number, Report { upstream, key, asked: self.now, outcome });
     }
 
     pub(crate) fn report(&mut self, number: u64) {
-        let Report { upstream, key, outcome } = self.reports.remove(&number).expect("a report arrives once");
+        let Some(Report { upstream, key, asked, outcome }) = self.reports.remove(&number) else { return };
         if let Some(entry) = self.ledger.get_mut(&key) {
             if entry.probe_is_lost(self.now) {
                 self.tally.count("a late report");
             }
             entry.probe_reported(&outcome, self.now);
         }
-        let report = ProbeReport { outcome, took: Duration::from_millis(5) };
-        self.handle(Event::Probed { upstream, report });
+        let report = ProbeReport { outcome, took: self.now - asked };
+        self.handle(Event::Probed { upstream: upstream.id, report });
     }
 }

@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use geofront::cluster::{Outcome, Upstream};
 
+use crate::audit::Upkeep;
+
 /// Identity as the architecture defines it.
 pub(crate) type Key = (String, SocketAddr);
 
@@ -22,9 +24,14 @@ pub(crate) struct Entry {
     pub(crate) is_half_open: bool,
     pub(crate) leases: u32,
     pub(crate) trials: u32,
+    pub(crate) upkeep: Upkeep,
 }
 
 impl Entry {
+    pub(crate) fn new(upkeep: Upkeep) -> Self {
+        Self { upkeep, ..Self::default() }
+    }
+
     pub(crate) fn meet(&mut self, upstream: &Arc<Upstream>) {
         let id = self.upstream.as_ref().map_or(upstream.id, |known| known.id);
         assert_eq!(id, upstream.id, "{} keeps its identity", upstream.name);
@@ -60,6 +67,12 @@ impl Entry {
         self.probe.is_some()
     }
 
+    /// It reloads its catalog: what is on its way does not count.
+    pub(crate) fn hold_probes(&mut self, now: Instant) {
+        self.probe_is_lost(now);
+        self.probe = None;
+    }
+
     /// Into maintenance.
     pub(crate) fn forget(&mut self) {
         self.reports.clear();
@@ -82,7 +95,7 @@ impl Entry {
 pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 
 /// Everything that must happen in some world.
-const MUST_HAPPEN: [&str; 30] = [
+const MUST_HAPPEN: [&str; 72] = [
     "a request was selected for",
     "a main-only request was selected for",
     "the backup served",
@@ -113,6 +126,48 @@ const MUST_HAPPEN: [&str; 30] = [
     "a lost probe",
     "a late report",
     "the ceiling reached",
+    "a fresh one served while others were stale",
+    "stale ones served",
+    "capabilities from the main",
+    "capabilities from stale ones",
+    "a change was noticed",
+    "a catalog reload",
+    "a catalog reload failed",
+    "two catalog reloads at a time",
+    "a reload beside requests that did not end",
+    "a reload that left nothing",
+    "a reload that was never reported",
+    "a late answer to a reload",
+    "a canary failed",
+    "reloaded",
+    "found stale",
+    "a replica had loaded by itself",
+    "a fresh replica was emptied behind our back",
+    "a hint resolved",
+    "an edit",
+    "an edit while somebody starts",
+    "an edit without a number",
+    "an edit past the front door",
+    "a certain hint",
+    "a write was seen",
+    "a click was seen",
+    "the file was seen to change",
+    "an order to sync",
+    "an order to sync refused",
+    "a reload behind our back",
+    "the main was reloaded",
+    "a process was restarted",
+    "evidence of a stale replica",
+    "another main",
+    "a restart with a memory",
+    "a restart without a memory",
+    "a restart in the middle of a reload",
+    "a lease that outlived its geofront",
+    "a roll held up by the last one",
+    "an order in the middle of a reload",
+    "a world that ends fresh",
+    "a world that cannot reload",
+    "a world that had to retry in the end",
 ];
 
 impl Tally {

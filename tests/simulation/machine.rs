@@ -1,15 +1,41 @@
-//! A GeoServer at an address, and what is wrong with it at the moment.
+//! What an address answers: a GeoServer, and what is wrong with it at the moment.
 
 use std::time::Duration;
 
 use geofront::cluster::{Cause, Outcome};
 
 use crate::chance::Chance;
+use crate::geoserver::GeoServer;
+
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) condition: Condition,
+    pub(crate) geoserver: GeoServer,
+}
+
+impl Machine {
+    /// As it shows itself: a process that has just begun accepts connections, and answers none.
+    pub(crate) fn shows(&self) -> Condition {
+        if self.geoserver.is_starting() { Condition::Silent } else { self.condition }
+    }
+
+    /// Its number, if it answers at all.
+    pub(crate) fn says(&self) -> Option<u64> {
+        let is_there = self.geoserver.is_running && !self.geoserver.is_starting();
+        is_there.then_some(self.geoserver.number)
+    }
+
+    /// Whether administrators can work with it.
+    pub(crate) fn is_writable(&self) -> bool {
+        let answers = !matches!(self.condition, Condition::Silent | Condition::Refusing);
+        answers && self.geoserver.is_running && !self.geoserver.is_loading()
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Condition {
     Healthy,
-    /// Nothing listens.
+    /// Nothing listens: there is no process.
     Refusing,
     /// It accepts and never answers.
     Silent,
@@ -27,13 +53,20 @@ pub(crate) enum Condition {
 
 /// No attempt takes longer, so that a world has an end.
 pub(crate) const LONGEST_ATTEMPT: Duration = Duration::from_secs(20);
+/// Nor a process to begin.
+pub(crate) const LONGEST_START: Duration = Duration::from_secs(3);
 
 fn failure(cause: Cause) -> Outcome {
     Outcome::Failure(cause)
 }
 
 fn refused() -> Outcome {
-    failure(Cause::Connect("connection refused".to_owned()))
+    failure(Cause::Connect(Cause::REFUSED.to_owned()))
+}
+
+/// The process is there, but not always to be reached.
+fn unreachable() -> Outcome {
+    failure(Cause::Connect("no route to host".to_owned()))
 }
 
 impl Condition {
@@ -82,7 +115,7 @@ impl Condition {
             Self::OutOfMemory(_) if chance.percent(80) => (quick, Outcome::Success),
             Self::OutOfMemory(_) => (quick, failure(Cause::Unexpected("a ServiceException".to_owned()))),
             Self::Flapping if chance.percent(50) => (quick, Outcome::Success),
-            Self::Flapping => (quick, refused()),
+            Self::Flapping => (quick, unreachable()),
             Self::Busy => (quick, Outcome::Busy),
         }
     }

@@ -3,27 +3,26 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use geofront::cluster::{Event, HealthState, LastServing, Mode, ModeError, UpstreamStatus};
+use geofront::cluster::{Event, Freshening, HealthState, LastServing, Mode, ModeError, UpstreamStatus};
 
-use crate::blueprint::recovery_time;
+use crate::audit::Upkeep;
+use crate::blueprint::{freshening_time, recovery_time};
 use crate::ledger::{Entry, Key};
-use crate::machine::{Condition, LONGEST_ATTEMPT};
+use crate::machine::{Condition, LONGEST_ATTEMPT, LONGEST_START};
 use crate::oracle::{is_set_aside, key};
 use crate::world::{Todo, World};
 
 impl World {
     /// Some machine breaks or recovers.
     pub(crate) fn weather(&mut self) {
-        let keys: Vec<_> = self.ledger.keys().cloned().collect();
-        let address = self.chance.one_of(&keys).1;
+        let key = self.some_upstream();
         let condition = Condition::random(&mut self.chance);
-        self.machines.insert(address, condition);
+        self.set_condition(&key, condition);
         self.plan_next(Todo::Weather, 100, 6_000);
     }
 
     pub(crate) fn order(&mut self) {
-        let keys: Vec<_> = self.ledger.keys().cloned().collect();
-        let key = self.chance.one_of(&keys).clone();
+        let key = self.some_upstream();
         let mode = *self.chance.one_of(&[Mode::Ready, Mode::Ready, Mode::Drain, Mode::Maintenance]);
         let is_forced = self.chance.percent(30);
         self.order_mode(&key, mode, is_forced);
@@ -32,7 +31,11 @@ impl World {
 
     /// Refused exactly when some class would lose its last place and nobody insists.
     fn order_mode(&mut self, key: &Key, mode: Mode, is_forced: bool) {
+        self.handle(Event::Tick);
         let lost = self.oracle().classes_only_of(key);
+        if mode == Mode::Maintenance && self.oracle().of(key).catalog.doing == Freshening::Reloading {
+            self.tally.count("an order in the middle of a reload");
+        }
         let is_refused = mode != Mode::Ready && !is_forced && !lost.is_empty();
         match self.cluster.set_mode(&key.0, mode, is_forced, self.now) {
             Ok(transitions) => {
@@ -59,9 +62,16 @@ impl World {
 
     fn reload(&mut self) {
         self.handle(Event::Tick);
-        let before = self.statuses();
+        self.check_catalogs();
+        let (before, main) = (self.statuses(), self.main());
         self.config = self.blueprint.load();
+        self.lacks_credentials |= !self.blueprint.has_credentials();
         self.keep_the_ledger();
+        if self.main() != main {
+            self.tally.count("another main");
+            let address = self.main().1;
+            self.machine(address).geoserver.disown();
+        }
         let transitions = self.cluster.handle(Event::Configured(Arc::clone(&self.config)), self.now);
         self.hear(transitions);
         let after = self.statuses();
@@ -87,28 +97,57 @@ impl World {
                 self.tally.count("retired with leases");
             }
             if let Some(upstream) = upstream {
-                self.retired.insert(key, (upstream, leases));
+                self.retired.insert((self.life, key), (upstream, leases));
             }
         }
+        let catalog = self.cluster.status(self.now).catalog;
+        let new = || Entry::new(Upkeep::new(true, catalog.settled < catalog.epoch));
         for key in keys {
-            self.ledger.entry(key).or_default();
+            self.ledger.entry(key).or_insert_with(new);
         }
     }
 
     /// Faults, orders and edits stop. What was begun may still end badly.
     pub(crate) fn calm_down(&mut self) {
-        self.is_calm = true;
+        (self.is_calm, self.calm) = (true, Some(self.now));
+        self.mend();
         let keys: Vec<_> = self.ledger.keys().cloned().collect();
         keys.iter().for_each(|key| self.order_mode(key, Mode::Ready, false));
-        self.plan(LONGEST_ATTEMPT + recovery_time(&self.config), Todo::Finish);
+        let recovery = LONGEST_ATTEMPT + LONGEST_START + recovery_time(&self.config);
+        let failures = self.ledger.values().map(|entry| entry.upkeep.failures).max().unwrap_or_default();
+        if failures > 0 {
+            self.tally.count("a world that had to retry in the end");
+        }
+        self.plan(recovery, Todo::Recovered);
+        self.deadline = Some(self.now + recovery + freshening_time(&self.config, failures));
+    }
+
+    /// Everybody is back, unless its catalog keeps it.
+    pub(crate) fn check_recovery(&self) {
+        let is_out = |status: &UpstreamStatus| status.catalog.is_out;
+        let was_reloaded = |status: &UpstreamStatus| self.ledger[&key(status)].upkeep.is_busy_since_calm;
+        let is_kept = |status: &&UpstreamStatus| self.probes_draw || is_out(status) || was_reloaded(status);
+        for status in self.oracle().upstreams().filter(|status| !is_kept(status)) {
+            assert_eq!(status.health, HealthState::Up, "{status:?}");
+            assert!(!is_set_aside(status), "{status:?}");
+        }
+    }
+
+    /// Once everybody is back and fresh, nothing happens for a while; and that is the end.
+    pub(crate) fn await_rest(&mut self) {
+        let Some(deadline) = self.deadline.filter(|_| self.end.is_none()) else { return };
+        if self.is_fresh() {
+            let quiet = LONGEST_ATTEMPT + (self.config.catalog.poll + self.config.health.timeout) * 2;
+            self.end = Some(self.plan(quiet, Todo::Finish));
+        }
+        assert!(self.now < deadline, "nobody is kept stale for ever: {:#?}", self.cluster.status(self.now));
     }
 
     /// Everybody is back, and nothing is left behind.
     pub(crate) fn finish(&mut self) {
-        for status in self.oracle().upstreams() {
-            assert_eq!(status.health, HealthState::Up, "{status:?}");
-            assert!(!is_set_aside(status), "{status:?}");
-        }
+        assert!(self.is_fresh(), "whoever is fresh stays it: {:#?}", self.cluster.status(self.now));
+        self.check_the_end();
+        self.tally.count(if self.blueprint.can_reload() { "a world that ends fresh" } else { "a world that cannot reload" });
         self.attempts.clear();
         let all = self.ledger.values().filter_map(|entry| entry.upstream.as_ref()).chain(self.retired.values().map(|(u, _)| u));
         all.for_each(|upstream| assert_eq!(upstream.load.in_flight(), 0, "every lease ends"));

@@ -1,7 +1,7 @@
 //! A second opinion: who may serve what, made from the status that operators see, the slow and obvious way.
 
 use geofront::cluster::{ClusterStatus, HealthState, Mode, NoUpstream, UpstreamStatus};
-use geofront::config::{Config, MainReads, Role, ServedBy, UpstreamConfig};
+use geofront::config::{Config, MainReads, Role, ServedBy, StalePolicy, UpstreamConfig};
 use geofront::ogc::RequestClass;
 
 use crate::ledger::Key;
@@ -22,9 +22,20 @@ pub(crate) enum Belongs {
     /// To the least loaded of these.
     Any {
         keys: Vec<Key>,
-        is_backup: bool,
+        tier: Tier,
     },
     Nowhere(NoUpstream),
+}
+
+/// Who serves a class that several may serve, by what speaks for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tier {
+    Fresh,
+    Stale,
+    /// The main, which serves otherwise only where nobody else can.
+    Backup,
+    /// The main, whatever it serves otherwise.
+    Main,
 }
 
 pub(crate) fn key(status: &UpstreamStatus) -> Key {
@@ -32,7 +43,7 @@ pub(crate) fn key(status: &UpstreamStatus) -> Key {
 }
 
 fn is_up_and_ready(status: &UpstreamStatus) -> bool {
-    status.health == HealthState::Up && status.mode == Mode::Ready
+    status.health == HealthState::Up && status.mode == Mode::Ready && !status.catalog.is_out
 }
 
 pub(crate) fn is_set_aside(status: &UpstreamStatus) -> bool {
@@ -62,22 +73,23 @@ impl<'w> Oracle<'w> {
                 None => Belongs::Nowhere(NoUpstream::NoneEligible),
             };
         }
-        let fresh = |keys: Vec<Key>| keys.into_iter().filter(|key| !tried.contains(key)).collect::<Vec<_>>();
-        let first = fresh(self.shared(false, |status| !is_set_aside(status)));
-        let backup = fresh(self.shared(true, |status| !is_set_aside(status)));
-        let trials: Vec<_> =
-            fresh(self.shared(false, |status| status.half_open)).into_iter().filter(|key| !on_trial(key)).collect();
-        let (first, backup) = (Belongs::Any { keys: first, is_backup: false }, Belongs::Any { keys: backup, is_backup: true });
-        let trials = Belongs::Trial(trials);
-        let order = if tried.is_empty() { [trials, first, backup] } else { [first, backup, trials] };
-        order.into_iter().find(|belongs| !belongs.is_empty()).unwrap_or_else(|| Belongs::Nowhere(self.why_nowhere(tried)))
+        let untried = |keys: Vec<Key>| keys.into_iter().filter(|key| !tried.contains(key)).collect::<Vec<_>>();
+        let tiers = self.tiers(class).iter().map(|tier| Belongs::Any { keys: untried(self.serving(*tier)), tier: *tier });
+        let trials = untried(self.trials(class)).into_iter().filter(|key| !on_trial(key)).collect();
+        let (trials, tiers) = (std::iter::once(Belongs::Trial(trials)), tiers.collect::<Vec<_>>());
+        let order: Vec<_> =
+            if tried.is_empty() { trials.chain(tiers).collect() } else { tiers.into_iter().chain(trials).collect() };
+        order.into_iter().find(|belongs| !belongs.is_empty()).unwrap_or_else(|| Belongs::Nowhere(self.why_nowhere(class, tried)))
     }
 
     /// The classes that nobody but this one serves in full now.
     pub(crate) fn classes_only_of(&self, key: &Key) -> Vec<RequestClass> {
         let is_alone = |class: &RequestClass| match self.one_place(*class) {
             Some(name) => key.0 == name && is_up_and_ready(self.of(key)),
-            None => self.serving_reads() == [key.clone()],
+            None => {
+                let mut serving = self.serving_shared(*class).into_iter().peekable();
+                serving.peek().is_some() && serving.all(|other| other == *key)
+            }
         };
         RequestClass::ALL.into_iter().filter(is_alone).collect()
     }
@@ -88,14 +100,36 @@ impl<'w> Oracle<'w> {
         (pool().count(), pool().filter(|key| is_set_aside(self.of(key))).count())
     }
 
-    fn serving_reads(&self) -> Vec<Key> {
-        let serving = |is_backup| self.shared(is_backup, |status| !is_set_aside(status));
-        serving(false).into_iter().chain(serving(true)).collect()
+    /// Those who are preferred first.
+    fn tiers(&self, class: RequestClass) -> &'static [Tier] {
+        match (class, self.config.catalog.stale) {
+            (RequestClass::Capabilities, StalePolicy::Serve) => &[Tier::Fresh, Tier::Main, Tier::Stale],
+            (RequestClass::Capabilities, StalePolicy::Avoid) => &[Tier::Fresh, Tier::Main],
+            (_, StalePolicy::Serve) => &[Tier::Fresh, Tier::Stale, Tier::Backup],
+            (_, StalePolicy::Avoid) => &[Tier::Fresh, Tier::Backup, Tier::Stale],
+        }
     }
 
-    fn why_nowhere(&self, tried: &[Key]) -> NoUpstream {
-        let is_no_more_ejected = |status: &UpstreamStatus| status.ejected_for.is_none();
-        let places = [false, true].into_iter().flat_map(|is_backup| self.shared(is_backup, is_no_more_ejected));
+    fn serving(&self, tier: Tier) -> Vec<Key> {
+        let first = |is_fresh: bool| self.shared(false, |s| !is_set_aside(s) && s.catalog.is_fresh == is_fresh);
+        match tier {
+            Tier::Fresh => first(true),
+            Tier::Stale => first(false),
+            Tier::Backup => self.shared(true, |status| !is_set_aside(status)),
+            Tier::Main => self.upstreams().filter(|s| s.role == Role::Main && is_up_and_ready(s)).map(key).collect(),
+        }
+    }
+
+    fn serving_shared(&self, class: RequestClass) -> Vec<Key> {
+        self.tiers(class).iter().flat_map(|tier| self.serving(*tier)).collect()
+    }
+
+    fn trials(&self, class: RequestClass) -> Vec<Key> {
+        self.shared(false, |status| status.half_open && (class != RequestClass::Capabilities || status.catalog.is_fresh))
+    }
+
+    fn why_nowhere(&self, class: RequestClass, tried: &[Key]) -> NoUpstream {
+        let places = self.serving_shared(class).into_iter().chain(self.trials(class));
         if places.into_iter().any(|key| tried.contains(&key)) { NoUpstream::AllTried } else { NoUpstream::NoneEligible }
     }
 

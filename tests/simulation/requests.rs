@@ -6,7 +6,7 @@ use geofront::cluster::{Event, NoUpstream, Outcome, Selection, Tried, UpstreamId
 use geofront::ogc::RequestClass;
 
 use crate::ledger::{Entry, Key};
-use crate::oracle::{Belongs, Oracle, costs_at_most};
+use crate::oracle::{Belongs, Oracle, Tier, costs_at_most};
 use crate::world::{Todo, World};
 
 /// The most tries of a request.
@@ -29,15 +29,18 @@ pub(crate) struct Attempt {
     selection: Selection,
     sent: Instant,
     outcome: Option<Outcome>,
+    /// Which geofront has it.
+    life: u32,
 }
 
 impl World {
     pub(crate) fn arrive(&mut self) {
-        match self.chance.below(11) {
+        match self.chance.below(13) {
             0..=6 => self.request(RequestClass::Map, None),
-            7 => self.request(RequestClass::Process, None),
-            8 => self.request(RequestClass::Admin, None),
-            9 => self.pan(),
+            7 | 8 => self.request(RequestClass::Capabilities, None),
+            9 => self.request(RequestClass::Process, None),
+            10 => self.request(RequestClass::Admin, None),
+            11 => self.pan(),
             _ => {
                 let class = *self.chance.one_of(&RequestClass::ALL);
                 self.request(class, None);
@@ -61,9 +64,13 @@ impl World {
             Ok(selection) => {
                 let key = (selection.upstream.name.to_string(), selection.upstream.address);
                 let metatile = request.metatile.filter(|_| self.config.classes[request.class].affinity.is_some());
-                let happened = judge(&oracle, &belongs, &key, &selection, !request.keys.is_empty(), metatile.is_some());
+                let (is_retry, is_capabilities) = (!request.keys.is_empty(), request.class == RequestClass::Capabilities);
+                let traits = (is_retry, is_capabilities, metatile.is_some());
+                let happened = judge(&oracle, &belongs, &key, &selection, traits);
                 let near = match (&belongs, metatile) {
-                    (Belongs::Any { keys, is_backup: false }, Some(metatile)) => self.judge_tile(&oracle, metatile, &key, keys),
+                    (Belongs::Any { keys, tier: Tier::Fresh | Tier::Stale }, Some(metatile)) => {
+                        self.judge_tile(&oracle, metatile, &key, keys)
+                    }
                     _ => None,
                 };
                 near.into_iter().for_each(|what| self.tally.count(what));
@@ -75,12 +82,14 @@ impl World {
                 self.tally.count(match why {
                     NoUpstream::NoneEligible => "refused: none eligible",
                     NoUpstream::AllTried => "refused: all tried",
+                    NoUpstream::Full => unreachable!("nobody has a cap in these worlds"),
                 });
             }
         }
     }
 
     fn begin_attempt(&mut self, mut request: Request, key: Key, selection: Selection) {
+        self.audit_lease(&key, selection.upstream.is_main());
         let entry = self.ledger.get_mut(&key).expect("nobody is served by who retired");
         entry.meet(&selection.upstream);
         assert!(entry.has_passed_a_probe(), "{key:?} gets nothing before its first passed probe");
@@ -90,27 +99,35 @@ impl World {
         assert!(!request.keys.contains(&key), "another try is elsewhere");
         request.tried.add(selection.upstream.id);
         request.keys.push(key.clone());
-        let (after, outcome) = self.condition(key.1).attempt(&mut self.chance);
+        let condition = self.machine(key.1).shows();
+        let (after, outcome) = condition.attempt(&mut self.chance);
         let number = self.plan(after, Todo::EndAttempt);
-        self.attempts.insert(number, Attempt { request, key, selection, sent: self.now, outcome });
+        self.attempts.insert(number, Attempt { request, key, selection, sent: self.now, outcome, life: self.life });
     }
 
     pub(crate) fn end_attempt(&mut self, number: u64) {
-        let Attempt { request, key, selection, sent, outcome } = self.attempts.remove(&number).expect("an attempt ends once");
-        let Selection { upstream, lease } = selection;
+        // Those of a geofront that is gone may have gone with it.
+        let Some(attempt) = self.attempts.remove(&number) else { return };
+        let Attempt { request, key, selection, sent, outcome, life } = attempt;
+        let Selection { upstream, lease, teaches_cap: _ } = selection;
+        let is_ours = life == self.life;
         let has_failed = matches!(outcome, Some(Outcome::Failure(_)));
-        if let Some(outcome) = outcome {
+        let is_answered = outcome == Some(Outcome::Success);
+        if let Some(outcome) = outcome.filter(|_| is_ours) {
             self.observe(upstream.id, sent, outcome);
         }
-        match self.ledger.get_mut(&key) {
+        match self.ledger.get_mut(&key).filter(|_| is_ours) {
             Some(entry) => {
                 entry.leases -= 1;
                 entry.trials -= u32::from(lease.is_trial());
             }
-            None => self.retired.get_mut(&key).expect("who is not tracked retired").1 -= 1,
+            None => self.retired.get_mut(&(life, key.clone())).expect("who is not tracked retired").1 -= 1,
         }
         drop(lease);
-        if has_failed && request.keys.len() < MOST_TRIES {
+        if is_answered && request.class == RequestClass::Map && self.ledger.contains_key(&key) {
+            self.find_stale(&key);
+        }
+        if has_failed && is_ours && request.keys.len() < MOST_TRIES {
             self.tally.count("a retry");
             self.attempt(request);
         }
@@ -136,8 +153,7 @@ fn judge(
     belongs: &Belongs,
     key: &Key,
     selection: &Selection,
-    is_retry: bool,
-    has_affinity: bool,
+    (is_retry, is_capabilities, has_affinity): (bool, bool, bool),
 ) -> Vec<&'static str> {
     let is_trial = matches!(belongs, Belongs::Trial(_));
     assert_eq!(selection.lease.is_trial(), is_trial, "{belongs:?}: a trial is marked as one");
@@ -150,16 +166,23 @@ fn judge(
             assert!(keys.contains(key), "{key:?} is not on trial: {belongs:?}");
             vec![if is_retry { "a trial by a retry" } else { "a trial" }]
         }
-        Belongs::Any { keys, is_backup } => {
+        Belongs::Any { keys, tier } => {
             assert!(keys.contains(key), "{key:?} must not serve: {belongs:?}");
             let (chosen, others) = (oracle.of(key), keys.iter().map(|key| oracle.of(key)));
-            if !has_affinity || *is_backup {
+            if !has_affinity {
                 others.for_each(|other| assert!(costs_at_most(chosen, other), "{chosen:?} costs more than {other:?}"));
             }
             let ramps_up = keys.iter().any(|key| oracle.of(key).effective_weight != oracle.of(key).weight);
             let all = [
                 (true, "a request was selected for"),
-                (*is_backup, "the backup served"),
+                (*tier == Tier::Backup, "the backup served"),
+                (*tier == Tier::Main, "capabilities from the main"),
+                (*tier == Tier::Stale && is_capabilities, "capabilities from stale ones"),
+                (*tier == Tier::Stale && !is_capabilities, "stale ones served"),
+                (
+                    *tier == Tier::Fresh && oracle.upstreams().any(|s| !s.catalog.is_fresh),
+                    "a fresh one served while others were stale",
+                ),
                 (keys.len() > 1, "a choice between several"),
                 (keys.len() > 1 && ramps_up, "a choice while somebody ramps up"),
             ];

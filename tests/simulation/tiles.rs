@@ -44,7 +44,8 @@ impl World {
 /// Whether one more at `place` is at most `percent` of the mean, rounded up, and `beyond`. As for `costs_at_most`: while somebody
 /// ramps up, what the status leaves open counts for the choice.
 fn is_within(place: &UpstreamStatus, all: &[&UpstreamStatus], percent: u32, beyond: u32) -> bool {
-    let ramps_up = |status: &UpstreamStatus| status.effective_weight != status.weight;
+    // The smallest weight shows no ramp.
+    let ramps_up = |status: &UpstreamStatus| status.effective_weight != status.weight || status.weight == 1;
     let least = |status: &&UpstreamStatus| match u64::from(status.effective_weight) {
         1 if ramps_up(status) => 0,
         weight => weight,

@@ -10,11 +10,15 @@ use geofront::cluster::{Cause, Cluster, Event, HealthState, Mode, Snapshot, Tran
 use geofront::config::Config;
 use geofront::ogc::RequestClass;
 
+use crate::administrators::Rumour;
+use crate::audit::{Audit, Upkeep};
 use crate::blueprint::Blueprint;
+use crate::catalogs::{Call, Question};
 use crate::chance::Chance;
 use crate::driver::Report;
+use crate::geoserver::{DataDirectory, GeoServer};
 use crate::ledger::{Entry, Key, Tally};
-use crate::machine::Condition;
+use crate::machine::{Condition, Machine};
 use crate::oracle::{Oracle, is_set_aside, key};
 use crate::requests::Attempt;
 
@@ -32,18 +36,42 @@ pub(crate) struct World {
     pub(crate) snapshot: Snapshot,
     agenda: BinaryHeap<Reverse<Planned>>,
     last_number: u64,
-    pub(crate) machines: BTreeMap<SocketAddr, Condition>,
+    pub(crate) directory: DataDirectory,
+    pub(crate) machines: BTreeMap<SocketAddr, Machine>,
     pub(crate) ledger: BTreeMap<Key, Entry>,
-    /// Those who left with leases, and how many they have.
-    pub(crate) retired: BTreeMap<Key, (Arc<Upstream>, u32)>,
+    pub(crate) audit: Audit,
+    /// Those who left with leases in some life, and how many they have.
+    pub(crate) retired: BTreeMap<(u32, Key), (Arc<Upstream>, u32)>,
     pub(crate) attempts: BTreeMap<u64, Attempt>,
     pub(crate) reports: BTreeMap<u64, Report>,
+    pub(crate) questions: BTreeMap<u64, Question>,
+    pub(crate) calls: BTreeMap<u64, Call>,
+    /// Where loads run.
+    pub(crate) loads: BTreeMap<u64, SocketAddr>,
+    pub(crate) rumours: BTreeMap<u64, Rumour>,
+    /// Probes are for a map, so that they fail where the catalog is empty.
+    pub(crate) probes_draw: bool,
+    /// The data directory is watched, and this was in it when last seen.
+    pub(crate) watches_file: bool,
+    pub(crate) file_number: u64,
+    /// Between what administrators do, in milliseconds.
+    pub(crate) pace: (u64, u64),
+    /// There was no way to reload, at some time at least.
+    pub(crate) lacks_credentials: bool,
     /// Nothing goes wrong any more.
     pub(crate) is_calm: bool,
+    /// Since then.
+    pub(crate) calm: Option<Instant>,
+    /// When everybody must be fresh.
+    pub(crate) deadline: Option<Instant>,
+    /// Everybody is, and if nothing happens until then the world ends.
+    pub(crate) end: Option<u64>,
+    /// Geofronts so far.
+    pub(crate) life: u32,
     /// The driver asks what is due only now and then, not at each deadline.
     pub(crate) is_driver_late: bool,
     pub(crate) revision: u64,
-    sequence: u64,
+    pub(crate) sequence: u64,
     pub(crate) tally: Tally,
     is_replay: bool,
 }
@@ -65,7 +93,16 @@ pub(crate) enum Todo {
     Order,
     Edit,
     Poll,
+    Reading,
+    Canary,
+    CallEnds,
+    LoadEnds,
+    Administer,
+    Publish,
+    Hint,
+    Succeed,
     Calm,
+    Recovered,
     Finish,
 }
 
@@ -76,10 +113,19 @@ impl World {
         let blueprint = Blueprint::random(&mut chance);
         let config = blueprint.load();
         let cluster = Cluster::new(Arc::clone(&config), now);
+        let directory = DataDirectory::random(&mut chance);
+        let new = || Entry::new(Upkeep::new(true, false));
         Self {
             snapshot: cluster.snapshot(),
             is_driver_late: chance.percent(25),
-            ledger: blueprint.keys().map(|key| (key, Entry::default())).collect(),
+            probes_draw: chance.percent(30),
+            watches_file: chance.percent(30),
+            file_number: directory.number,
+            pace: *chance.one_of(&[(200, 2_000), (1_000, 6_000), (5_000, 20_000)]),
+            lacks_credentials: !blueprint.has_credentials(),
+            ledger: blueprint.keys().map(|key| (key, new())).collect(),
+            directory,
+            audit: Audit::default(),
             chance,
             now,
             start: now,
@@ -92,7 +138,15 @@ impl World {
             retired: BTreeMap::new(),
             attempts: BTreeMap::new(),
             reports: BTreeMap::new(),
+            questions: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            loads: BTreeMap::new(),
+            rumours: BTreeMap::new(),
             is_calm: false,
+            deadline: None,
+            end: None,
+            calm: None,
+            life: 0,
             revision: 1,
             sequence: 0,
             tally: Tally::default(),
@@ -101,12 +155,18 @@ impl World {
     }
 
     pub(crate) fn run(mut self) -> Tally {
-        for what in [Todo::Poll, Todo::Arrive, Todo::Weather, Todo::Order, Todo::Edit] {
+        for what in [Todo::Poll, Todo::Arrive, Todo::Weather, Todo::Order, Todo::Edit, Todo::Administer] {
             self.plan(Duration::ZERO, what);
         }
         self.plan(CHAOS, Todo::Calm);
+        for _ in 0..self.chance.below(3) {
+            let after = self.chance.millis(1_000, 40_000);
+            self.plan(after, Todo::Succeed);
+        }
         while self.step() {
             self.check();
+            self.check_catalogs();
+            self.await_rest();
         }
         self.tally
     }
@@ -133,18 +193,31 @@ impl World {
             Todo::Arrive => self.arrive(),
             Todo::EndAttempt => self.end_attempt(number),
             Todo::Report => self.report(number),
-            Todo::Weather | Todo::Order | Todo::Edit if self.is_calm => {}
+            Todo::Reading => self.report_number(number),
+            Todo::Canary => self.report_canary(number),
+            Todo::CallEnds => self.give_up(number),
+            Todo::LoadEnds => self.end_load(number),
+            Todo::Hint => self.hint(number),
+            Todo::Weather | Todo::Order | Todo::Edit | Todo::Administer | Todo::Publish | Todo::Succeed if self.is_calm => {}
+            Todo::Administer => self.administer(),
+            Todo::Publish => self.publish(),
+            Todo::Succeed => self.succeed(),
             Todo::Weather => self.weather(),
             Todo::Order => self.order(),
             Todo::Edit => self.edit(),
             Todo::Poll => self.poll_now_and_then(),
             Todo::Calm => self.calm_down(),
-            Todo::Finish => self.finish(),
+            Todo::Recovered => self.check_recovery(),
+            Todo::Finish if self.end == Some(number) => {
+                self.finish();
+                return false;
+            }
+            Todo::Finish => {}
         }
         if !self.is_driver_late {
             self.poll();
         }
-        what != Todo::Finish
+        true
     }
 
     /// Tells the cluster, as `Control` does.
@@ -157,18 +230,29 @@ impl World {
         Oracle::new(&self.config, self.cluster.status(self.now))
     }
 
-    pub(crate) fn condition(&mut self, address: SocketAddr) -> Condition {
-        if self.is_calm {
-            return Condition::Healthy;
+    /// The one at this address, as it was found.
+    pub(crate) fn machine(&mut self, address: SocketAddr) -> &mut Machine {
+        let (chance, directory) = (&mut self.chance, &self.directory);
+        self.machines.entry(address).or_insert_with(|| {
+            let condition = Condition::random(chance);
+            let mut geoserver = GeoServer::found(directory, chance);
+            if condition == Condition::Refusing {
+                geoserver.stop();
+            }
+            Machine { condition, geoserver }
+        })
+    }
+
+    /// What requests see, as `Control` would publish it.
+    pub(crate) fn look_again(&mut self) {
+        if let Some(snapshot) = self.cluster.take_snapshot() {
+            self.snapshot = snapshot;
         }
-        *self.machines.entry(address).or_insert_with(|| Condition::random(&mut self.chance))
     }
 
     /// Publishes and checks what changed.
     pub(crate) fn hear(&mut self, transitions: Vec<Transition>) {
-        if let Some(snapshot) = self.cluster.take_snapshot() {
-            self.snapshot = snapshot;
-        }
+        self.look_again();
         for transition in transitions {
             self.sequence += 1;
             assert_eq!(transition.sequence, self.sequence, "no transition is lost");
@@ -204,8 +288,14 @@ impl World {
                     self.entry_of(transition).forget();
                 }
             }
-            What::CatalogChanged { .. } | What::Stale { .. } => {}
-            What::ReloadBegan { .. } | What::Reloaded { .. } | What::ReloadFailed { .. } => {}
+            What::CatalogChanged { .. }
+            | What::Stale { .. }
+            | What::ReloadBegan { .. }
+            | What::Reloaded { .. }
+            | What::ReloadFailed { .. } => {
+                let key = transition.upstream.as_ref().map(|_| self.key_of(transition));
+                self.hear_of_catalogs(key.as_ref(), &transition.what);
+            }
             What::Added => self.tally.count("added"),
             What::Retired => self.tally.count("retired"),
             What::Configured { revision } => {

@@ -65,6 +65,10 @@ pub(in crate::cluster) struct Changes {
     settled_since: Option<Instant>,
     /// The main's, when last read.
     number: Option<u64>,
+    /// When it said its first one: what came before that went unnoticed.
+    known_since: Option<Instant>,
+    /// It has been asked for it, whatever came of that.
+    has_been_asked: bool,
     /// Another instance became the main, and has not said its number yet.
     is_another_main: bool,
     unsettled: Option<Unsettled>,
@@ -97,6 +101,8 @@ impl Changes {
             settled: 0,
             settled_since: None,
             number: None,
+            known_since: None,
+            has_been_asked: false,
             is_another_main: false,
             unsettled: None,
             suspicion: None,
@@ -114,9 +120,15 @@ impl Changes {
         self.settled
     }
 
-    /// The epoch that was settled when somebody was asked at `asked`; `None` if that is not known any more.
+    /// The epoch that was settled when somebody was asked at `asked`; `None` if that is not known, or not any more.
     pub(in crate::cluster) fn settled_at(&self, asked: Instant) -> Option<u64> {
-        self.settled_since.is_none_or(|since| since <= asked).then_some(self.settled)
+        let is_known = self.known_since.is_some_and(|since| since <= asked);
+        let was_settled = self.settled_since.is_none_or(|since| since <= asked);
+        (is_known && was_settled).then_some(self.settled)
+    }
+
+    pub(super) fn has_been_asked(&self) -> bool {
+        self.has_been_asked
     }
 
     pub(super) fn number(&self) -> Option<u64> {
@@ -152,6 +164,8 @@ impl Changes {
     pub(super) fn read(&mut self, number: u64, asked: Instant, now: Instant) -> Option<Source> {
         let before = self.number.replace(number);
         self.asked = self.asked.max(Some(asked));
+        self.known_since.get_or_insert(now);
+        self.has_been_asked = true;
         let answered = self.suspicion.take_if(|suspicion| suspicion.since <= asked);
         match before {
             Some(before) if before != number => self.changed(Source::Number, now),
@@ -166,6 +180,7 @@ impl Changes {
     /// The main did not say its number when it was asked at `asked`.
     pub(super) fn unreadable(&mut self, asked: Instant, now: Instant) -> Option<Source> {
         self.asked = self.asked.max(Some(asked));
+        self.has_been_asked = true;
         let source = self.suspicion.take_if(|suspicion| suspicion.since <= asked)?.otherwise?;
         self.changed(source, now)
     }
@@ -173,7 +188,7 @@ impl Changes {
     /// Another instance is the main now. Its number has nothing to do with the last one's, and its catalog need not be the one
     /// that was rolled out last.
     pub(super) fn another_main(&mut self, now: Instant) -> Option<Source> {
-        (self.number, self.is_another_main) = (None, true);
+        (self.number, self.known_since, self.has_been_asked, self.is_another_main) = (None, None, false, true);
         self.changed(Source::Main, now)
     }
 
@@ -390,7 +405,9 @@ mod tests {
     #[test]
     fn what_was_settled_when_somebody_was_asked_is_known_since_it_settled() {
         let (start, config) = (Instant::now(), catalog_config());
-        let mut changes = known(0, start);
+        let mut changes = Changes::new();
+        assert_eq!(changes.settled_at(start), None, "nothing is known before the main has said a number");
+        changes.read(0, start, start);
         assert_eq!(changes.settled_at(start), Some(0));
         changes.read(1, start, start);
         let settled = start + config.settle;

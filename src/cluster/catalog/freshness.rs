@@ -15,10 +15,7 @@ use crate::config::Catalog;
 pub(in crate::cluster) struct Freshness {
     /// The epoch whose catalog it holds, at least. `None`: an older one than all we know of.
     pub(super) held: Option<u64>,
-    /// Nothing is known of it yet: `held` is what a healthy cluster has.
-    pub(super) is_assumed: bool,
-    /// The main's number whose catalog it had when the process before us ended.
-    remembered: Option<u64>,
+    pub(super) basis: Basis,
     pub(super) own: OwnNumber,
     pub(super) reads: Due,
     pub(super) phase: Phase,
@@ -30,6 +27,19 @@ pub(in crate::cluster) struct Freshness {
     doubted_at: Option<Instant>,
 }
 
+/// What `held` rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Basis {
+    /// It is there, and a healthy cluster's replica read what there was when it started.
+    Assumption,
+    /// It had the catalog of this number of the main's when the process before us ended.
+    Memory(u64),
+    /// It was loaded before the main said its first number: something may have changed in between.
+    Early,
+    /// All that was settled since.
+    Knowledge,
+}
+
 /// Its last reload.
 #[derive(Clone, Debug)]
 pub(super) struct Ended {
@@ -39,12 +49,11 @@ pub(super) struct Ended {
 }
 
 impl Freshness {
-    /// As a healthy cluster's replica is: it read what there was when it started.
+    /// Until something better is known.
     pub(in crate::cluster) fn new(settled: u64, now: Instant) -> Self {
         Self {
             held: Some(settled),
-            is_assumed: true,
-            remembered: None,
+            basis: Basis::Assumption,
             own: OwnNumber::default(),
             reads: Due::At(now),
             phase: Phase::Serving,
@@ -85,6 +94,7 @@ impl Freshness {
             epoch: self.held,
             number: self.own.number(),
             doing: self.doing(settled),
+            is_out: !self.is_serving(),
             last_reload: self.last.as_ref().map(|last| LastReload {
                 ago: now.saturating_duration_since(last.at),
                 took: last.took,
@@ -110,9 +120,9 @@ impl Freshness {
 
     /// What the process before us knew. True if its catalog may be empty: nobody may come in before its canary passed.
     pub(in crate::cluster) fn recall(&mut self, main_number: Option<u64>, is_reloading: bool, start: Instant) -> bool {
-        self.remembered = main_number;
-        if main_number.is_none() {
-            (self.held, self.is_assumed) = (None, false);
+        match main_number {
+            Some(number) => self.basis = Basis::Memory(number),
+            None => self.loses_all(),
         }
         if is_reloading {
             self.phase = Phase::Testing(Testing::after_a_failure(start));
@@ -122,11 +132,13 @@ impl Freshness {
 
     /// The main's number whose catalog it has, `None` inside if a reload is owed to it; `None` if nothing is known of it.
     pub(super) fn remembered(&self, epoch: u64, main_number: Option<u64>) -> Option<Option<u64>> {
-        match (self.is_fresh(epoch), self.is_assumed) {
-            (false, _) => Some(None),
+        match self.basis {
+            _ if !self.is_fresh(epoch) => Some(None),
+            Basis::Assumption => None,
             // What we were told is still all there is to know.
-            (true, true) => self.remembered.map(Some),
-            (true, false) => Some(main_number),
+            Basis::Memory(number) => Some(Some(number)),
+            Basis::Early => Some(None),
+            Basis::Knowledge => Some(main_number),
         }
     }
 
@@ -145,19 +157,21 @@ impl Freshness {
     pub(super) fn read(&mut self, reading: Reading, is_move_enough: bool) {
         let Some(loaded) = self.own.read(reading, is_move_enough) else { return };
         if self.held < Some(loaded) {
-            (self.held, self.failures, self.retry_at) = (Some(loaded), 0, None);
+            (self.held, self.basis) = (Some(loaded), Basis::Knowledge);
+            (self.failures, self.retry_at) = (0, None);
         }
     }
 
-    /// Ends the assumption once the numbers are known. True if it turns out stale.
+    /// Once the numbers are known. True if it turns out stale.
     pub(super) fn judge(&mut self, main_number: Option<u64>) -> bool {
-        let Some(main) = main_number.filter(|_| self.is_assumed) else { return false };
-        let is_stale = match (self.remembered, self.own.number()) {
-            (Some(then), _) => then != main,
-            (None, Some(own)) => own < main,
-            (None, None) => return false,
+        let Some(main) = main_number else { return false };
+        let is_stale = match (self.basis, self.own.number()) {
+            (Basis::Assumption, Some(own)) => own < main,
+            (Basis::Assumption, None) | (Basis::Knowledge, _) => return false,
+            (Basis::Memory(then), _) => then != main,
+            (Basis::Early, _) => true,
         };
-        (self.is_assumed, self.remembered) = (false, None);
+        self.basis = Basis::Knowledge;
         if is_stale {
             self.held = None;
         }
@@ -177,7 +191,7 @@ impl Freshness {
         let is_due = self.doubted_at.take_if(|doubted_at| *doubted_at <= asked).is_some();
         let counts = is_due && self.is_serving() && self.is_fresh(epoch) && self.evidence.seen(now);
         if counts {
-            (self.held, self.is_assumed) = (None, false);
+            self.loses_all();
         }
         counts
     }
@@ -190,12 +204,17 @@ impl Freshness {
 
     /// It is the main, whose catalog is the one the others must have.
     pub(in crate::cluster) fn is_the_main(&mut self, epoch: u64) {
-        (self.held, self.is_assumed, self.phase) = (Some(epoch), false, Phase::Serving);
+        (self.held, self.basis, self.phase) = (Some(epoch), Basis::Knowledge, Phase::Serving);
         (self.failures, self.retry_at) = (0, None);
     }
 
     /// Another one is the main now, and adds to what is not settled yet.
     pub(super) fn was_the_main(&mut self, settled: u64) {
         self.held = self.held.min(Some(settled));
+    }
+
+    /// It is behind everything.
+    fn loses_all(&mut self) {
+        (self.held, self.basis) = (None, Basis::Knowledge);
     }
 }

@@ -34,3 +34,4 @@ pub use status::{CatalogStatus, Freshening, LastReload, UpstreamCatalog};
 
 pub(super) use changes::Changes;
 pub(super) use freshness::Freshness;
+pub(super) use reload::Target;

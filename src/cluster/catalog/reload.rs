@@ -12,7 +12,7 @@
 use std::time::{Duration, Instant};
 
 use super::due::Due;
-use super::freshness::{Ended, Freshness};
+use super::freshness::{Basis, Ended, Freshness};
 use super::own::Reading;
 use crate::cluster::{Cause, Outcome};
 
@@ -38,16 +38,24 @@ pub(super) enum Phase {
     Reloading {
         began: Instant,
         call: Due,
-        target: u64,
+        target: Target,
     },
     Testing(Testing),
+}
+
+/// What it has when the reload is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cluster) struct Target {
+    pub(in crate::cluster) epoch: u64,
+    /// The main has not said its number yet.
+    pub(in crate::cluster) is_early: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Testing {
     began: Instant,
     /// What it holds if it passes; `None` when the reload failed.
-    target: Option<u64>,
+    target: Option<Target>,
     passed: u32,
     next: Due,
     /// When it is given up on.
@@ -72,7 +80,7 @@ pub(super) enum Step {
 }
 
 impl Testing {
-    fn new(began: Instant, target: Option<u64>, now: Instant) -> Self {
+    fn new(began: Instant, target: Option<Target>, now: Instant) -> Self {
         let (next, until) = (Due::At(now), now + CANARY_LIMIT);
         Self { began, target, passed: 0, next, until, has_failed: false, last_failure: None }
     }
@@ -139,7 +147,7 @@ impl Freshness {
     }
 
     pub(in crate::cluster) fn begin(&mut self, now: Instant) {
-        self.phase = Phase::Draining { since: now, look: now, may_return: self.is_serving() };
+        self.phase = Phase::Draining { since: now, look: now + LOOK, may_return: self.is_serving() };
         self.retry_at = None;
     }
 
@@ -151,7 +159,7 @@ impl Freshness {
         self.is_serving()
     }
 
-    pub(in crate::cluster) fn reload(&mut self, target: u64, limit: Duration, now: Instant) {
+    pub(in crate::cluster) fn reload(&mut self, target: Target, limit: Duration, now: Instant) {
         let mut call = Due::At(now);
         call.begin(now, limit);
         self.phase = Phase::Reloading { began: now, call, target };
@@ -201,10 +209,11 @@ impl Freshness {
             return Step::Passed { reloaded: None };
         };
         self.own.reloaded(reading);
-        (self.held, self.is_assumed) = (Some(target), false);
+        self.held = Some(target.epoch);
+        self.basis = if target.is_early { Basis::Early } else { Basis::Knowledge };
         (self.failures, self.retry_at) = (0, None);
         self.last = Some(Ended { at: now, took, failure: None });
-        Step::Passed { reloaded: Some((target, took)) }
+        Step::Passed { reloaded: Some((target.epoch, took)) }
     }
 
     /// A call that never reported, a canary that does not come: what time alone decides.

@@ -108,7 +108,8 @@ impl Cluster {
 
     fn judge_doubts(&mut self, asked: Instant, now: Instant) {
         let epoch = self.changes.epoch();
-        for at in 0..self.tracked.len() {
+        let is_replica = |at: &usize| self.tracked[*at].upstream.role == Role::Replica;
+        for at in (0..self.tracked.len()).filter(is_replica).collect::<Vec<_>>() {
             let is_behind = self.tracked[at].catalog.judge_doubt(asked, epoch, now);
             self.report(at, is_behind.then_some(What::Stale { why: "it did not know what the main knows" }));
         }

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::reload::Step;
+use super::reload::{Step, Target};
 use crate::cluster::snapshot::Reads;
 use crate::cluster::tracked::Tracked;
 use crate::cluster::{Action, Cluster, What};
@@ -15,22 +15,27 @@ use crate::config::{Credentials, Role};
 
 impl Cluster {
     pub(in crate::cluster) fn pass_catalog_time(&mut self, now: Instant) {
-        self.changes.pass_time(now, &self.config.catalog);
         for at in 0..self.tracked.len() {
             if let Some(asked) = self.tracked[at].catalog.reads.lost(now) {
                 self.version_read(self.tracked[at].upstream.id, asked, None, now);
             }
-            if self.tracked[at].catalog.may_return() && !self.may_go_on(at) {
-                self.tracked[at].leave_roll(now);
-            }
+        }
+        // After what was lost: that may have been all it waited for.
+        self.changes.pass_time(now, &self.config.catalog);
+        for at in 0..self.tracked.len() {
             let is_paused = self.tracked[at].is_in_maintenance();
             let step = self.tracked[at].catalog.pass_time(is_paused, now);
             self.step(at, step, now);
         }
     }
 
-    /// Begins whatever may begin now.
+    /// Calls off what must not go on, and begins whatever may.
     pub(in crate::cluster) fn begin_reloads(&mut self, now: Instant) {
+        for at in 0..self.tracked.len() {
+            if !self.may_go_on(at) {
+                self.tracked[at].leave_roll(now);
+            }
+        }
         while let Some(at) = self.next_to_reload() {
             self.tracked[at].leave_service(now);
         }
@@ -92,14 +97,15 @@ impl Cluster {
             return None;
         }
         let (epoch, upstream) = (self.changes.settled(), Arc::clone(upstream));
-        tracked.begin_reload(epoch, catalog.reload_timeout, now);
+        let target = Target { epoch, is_early: self.changes.number().is_none() };
+        tracked.begin_reload(target, catalog.reload_timeout, now);
         self.report(at, Some(What::ReloadBegan { epoch, still_running }));
         Some(Action::ReloadCatalog(upstream))
     }
 
     fn next_to_reload(&self) -> Option<usize> {
         let on_their_way = self.tracked.iter().filter(|tracked| tracked.is_on_its_way()).count();
-        if !self.can_reload() || on_their_way >= self.config.catalog.parallel as usize {
+        if !self.can_reload() || self.main_answers_soon() || on_their_way >= self.config.catalog.parallel as usize {
             return None;
         }
         let wants = |at: &usize| self.wants_reload(*at) && self.can_be_spared(*at);
@@ -108,6 +114,12 @@ impl Cluster {
             differs => differs,
         };
         (0..self.tracked.len()).filter(wants).min_by(age)
+    }
+
+    /// What is reloaded before the main's first number would have to be reloaded again.
+    fn main_answers_soon(&self) -> bool {
+        let mut main = self.tracked.iter().filter(|tracked| tracked.upstream.is_main());
+        !self.changes.has_been_asked() && main.any(Tracked::is_readable)
     }
 
     /// One that is stuck may be down for that very reason.
@@ -133,7 +145,8 @@ impl Cluster {
     /// Whether one whose requests are waited for shall still be reloaded then: not if it is gone, or the last one by now.
     fn may_go_on(&self, at: usize) -> bool {
         let tracked = &self.tracked[at];
-        tracked.is_up() && self.can_reload() && (!tracked.would_serve() || self.others_serve(at))
+        let is_needed = || !tracked.is_up() || tracked.would_serve() && !self.others_serve(at);
+        self.can_reload() && !(tracked.catalog.may_return() && is_needed())
     }
 
     /// Another of those who serve first where one is stuck already, else at least the main.

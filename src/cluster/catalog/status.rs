@@ -31,6 +31,8 @@ pub struct UpstreamCatalog {
     /// Its own `updateSequence` when last read.
     pub number: Option<u64>,
     pub doing: Freshening,
+    /// It gets no requests for the sake of its reload.
+    pub is_out: bool,
     /// `None` until one ended.
     pub last_reload: Option<LastReload>,
     /// Until the next try after a failed one.

@@ -106,7 +106,7 @@ impl Catalogs {
                 let (name, upstream, asked, _) = self.reloading.remove(at);
                 let outcome = (self.reload_answers)(&name);
                 if outcome.is_ok() {
-                    let number = (self.after_reload)(self.numbers["main"]);
+                    let number = (self.after_reload)(self.numbers.get("main").copied().unwrap_or_default());
                     self.numbers.insert(name, number);
                 }
                 self.handle(Event::CatalogReloaded { upstream, asked, outcome });

@@ -159,6 +159,18 @@ fn what_is_remembered_is_compared_with_the_mains_number_whether_or_not_the_repli
 }
 
 #[test]
+fn what_was_reloaded_before_the_main_said_its_first_number_is_reloaded_again() {
+    let mut catalogs = Catalogs::reloading_a(SECOND * 2);
+    let numbers = std::mem::take(&mut catalogs.numbers);
+    let mut restarted = catalogs.restarted().living(SECOND * 5);
+    assert!(restarted.reloads.contains(&"a".to_owned()), "nobody is kept waiting for the main");
+    let reloads = restarted.reloads.len();
+    restarted.numbers = numbers;
+    restarted.live(SECOND * 60);
+    assert_eq!(restarted.reloads[reloads..].iter().filter(|name| *name == "a").count(), 1, "{:#?}", restarted.log);
+}
+
+#[test]
 fn a_replica_whose_requests_are_waited_for_serves_again_when_it_has_become_the_last() {
     let mut config = with_credentials(config(2));
     never_reads(&mut config);

@@ -1,0 +1,231 @@
+//! What people do to GeoServers: they edit, click, reload and restart; through the front door or past it.
+
+use std::time::Duration;
+
+use geofront::cluster::{Event, Hint, SyncError};
+use geofront::config::Role;
+
+use crate::geoserver::{Load, Who};
+use crate::ledger::Key;
+use crate::machine::Condition;
+use crate::world::{Todo, World};
+
+/// What the proxy will say of something that was done, and the edits it is about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rumour {
+    hint: Hint,
+    edits: u64,
+}
+
+impl World {
+    /// Somebody does something.
+    pub(crate) fn administer(&mut self) {
+        match self.chance.below(16) {
+            0..=5 => self.edit_in_a_burst(),
+            6 => self.change_what_has_no_number(),
+            7 => self.order_sync(),
+            8 | 9 => self.tell(Hint::Ui, 0),
+            10 => self.reload_behind_our_back(),
+            11 | 12 => self.restart_some_process(),
+            13 => self.reload_the_main(),
+            _ => self.see_stale(),
+        }
+        let (from, to) = self.pace;
+        let pause = self.chance.millis(from, to);
+        self.plan(pause, Todo::Administer);
+    }
+
+    /// A publication is many edits.
+    fn edit_in_a_burst(&mut self) {
+        for _ in 0..self.chance.between(1, 5) {
+            let after = self.chance.millis(0, 1_500);
+            self.plan(after, Todo::Publish);
+        }
+    }
+
+    pub(crate) fn publish(&mut self) {
+        let steps = self.chance.between(1, 8);
+        if !self.edit_catalog(steps) {
+            return;
+        }
+        match self.chance.below(10) {
+            0..=3 => self.tell(Hint::Write, self.directory.edits),
+            4..=6 => self.tell(Hint::Ui, self.directory.edits),
+            _ => self.tally.count("an edit past the front door"),
+        }
+        self.file_changed();
+    }
+
+    fn change_what_has_no_number(&mut self) {
+        if self.edit_catalog(0) {
+            self.tally.count("an edit without a number");
+            self.tell(Hint::Certain, self.directory.edits);
+        }
+    }
+
+    /// True if the main can be worked with.
+    fn edit_catalog(&mut self, steps: u64) -> bool {
+        let address = self.main().1;
+        let is_starting = self.machines.values().any(|machine| machine.geoserver.is_starting());
+        let machine = self.machine(address);
+        let is_writable = machine.is_writable();
+        if is_writable {
+            let machine = self.machines.get_mut(&address).expect("it is there");
+            machine.geoserver.edit(steps, &mut self.directory);
+            self.tally.count(if is_starting { "an edit while somebody starts" } else { "an edit" });
+        }
+        is_writable
+    }
+
+    /// The answer passes by, a moment later.
+    fn tell(&mut self, hint: Hint, edits: u64) {
+        let after = self.chance.millis(0, 50);
+        let number = self.plan(after, Todo::Hint);
+        self.rumours.insert(number, Rumour { hint, edits });
+    }
+
+    pub(crate) fn hint(&mut self, number: u64) {
+        // A geofront that is gone heard it, or nobody.
+        let Some(Rumour { hint, edits }) = self.rumours.remove(&number) else { return };
+        self.handle(Event::Tick);
+        let (ticket, transitions) = self.cluster.hint(hint, self.now);
+        self.hear(transitions);
+        self.audit.promise(ticket, hint, edits);
+        match hint {
+            Hint::Certain => self.audit.noticed(&self.directory, self.now),
+            Hint::Write | Hint::Ui | Hint::File => {}
+        }
+        self.tally.count(match hint {
+            Hint::Certain => "a certain hint",
+            Hint::Write => "a write was seen",
+            Hint::Ui => "a click was seen",
+            Hint::File => "the file was seen to change",
+        });
+    }
+
+    /// The watch of the data directory sees another number.
+    pub(crate) fn file_changed(&mut self) {
+        if self.watches_file && std::mem::replace(&mut self.file_number, self.directory.number) != self.directory.number {
+            self.tell(Hint::File, 0);
+        }
+    }
+
+    fn order_sync(&mut self) {
+        self.handle(Event::Tick);
+        match self.cluster.order_sync(self.now) {
+            Ok((epoch, transitions)) => {
+                self.hear(transitions);
+                let status = self.cluster.status(self.now).catalog;
+                assert_eq!((status.epoch, status.settled), (epoch, epoch), "an order is settled at once");
+                self.tally.count("an order to sync");
+            }
+            Err(SyncError::NoCredentials) => {
+                assert!(!self.blueprint.has_credentials(), "an order is refused for a reason");
+                self.tally.count("an order to sync refused");
+            }
+        }
+    }
+
+    fn reload_behind_our_back(&mut self) {
+        let key = self.some_upstream();
+        if key == self.main() || !self.machine(key.1).is_writable() {
+            return;
+        }
+        let (takes, succeeds) = (self.chance.millis(50, 8_000), self.chance.percent(85));
+        self.queue(key.1, Load { succeeds, ..Load::new(Who::Somebody, takes) });
+        self.tally.count("a reload behind our back");
+    }
+
+    /// Through the front door, or not: then a patched one's number does not even move.
+    fn reload_the_main(&mut self) {
+        let address = self.main().1;
+        if !self.machine(address).is_writable() {
+            return;
+        }
+        let takes = self.chance.millis(50, 2_000);
+        self.queue(address, Load::new(Who::Somebody, takes));
+        if self.chance.percent(60) {
+            self.tell(Hint::Certain, 0);
+        }
+        self.tally.count("the main was reloaded");
+    }
+
+    /// So quickly that no probe may see it.
+    fn restart_some_process(&mut self) {
+        let key = self.some_upstream();
+        if self.machine(key.1).geoserver.is_running {
+            self.stop_process(&key);
+            self.start_process(&key);
+            self.tally.count("a process was restarted");
+        }
+    }
+
+    /// The main knows what a replica does not; or so it seems.
+    fn see_stale(&mut self) {
+        let key = self.some_upstream();
+        self.report_stale(&key);
+    }
+
+    /// As the proxy does when the main answers what a replica could not.
+    pub(crate) fn find_stale(&mut self, key: &Key) {
+        let (edits, main) = (self.directory.edits, self.main().1);
+        let geoserver = &self.machine(key.1).geoserver;
+        let is_behind = !geoserver.is_whole() || geoserver.loaded < edits;
+        if is_behind && self.machine(main).geoserver.is_whole() && self.chance.percent(15) {
+            self.report_stale(key);
+        }
+    }
+
+    fn report_stale(&mut self, key: &Key) {
+        if let Some(upstream) = self.ledger[key].upstream.as_ref().map(|upstream| upstream.id) {
+            self.handle(Event::StaleSeen { upstream, sent: self.now });
+            self.tally.count("evidence of a stale replica");
+        }
+    }
+
+    pub(crate) fn set_condition(&mut self, key: &Key, condition: Condition) {
+        let before = std::mem::replace(&mut self.machine(key.1).condition, condition);
+        match (before == Condition::Refusing, condition == Condition::Refusing) {
+            (false, true) => self.stop_process(key),
+            (true, false) => self.start_process(key),
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    fn stop_process(&mut self, key: &Key) {
+        let broken = self.machine(key.1).geoserver.stop();
+        self.break_calls(broken);
+    }
+
+    fn start_process(&mut self, key: &Key) {
+        let takes = self.chance.millis(100, 3_000);
+        self.machine(key.1).geoserver.start(takes);
+        self.load_next(key.1);
+    }
+
+    /// Administrators mend what they broke, and what hangs is over.
+    pub(crate) fn mend(&mut self) {
+        let keys: Vec<_> = self.ledger.keys().cloned().collect();
+        for key in keys {
+            self.set_condition(&key, Condition::Healthy);
+            let can_be_mended_by_us = self.blueprint.can_reload() && key != self.main();
+            let geoserver = &mut self.machine(key.1).geoserver;
+            geoserver.hurry();
+            let is_ours = geoserver.emptied_by == Some(Who::We) && can_be_mended_by_us;
+            if geoserver.emptied_by.is_some() && !geoserver.is_loading() && !is_ours {
+                geoserver.queue(Load::new(Who::Somebody, Duration::from_millis(500)));
+            }
+            self.load_next(key.1);
+        }
+    }
+
+    pub(crate) fn main(&self) -> Key {
+        let main = self.config.upstreams.iter().find(|upstream| upstream.role == Role::Main).expect("there is one");
+        (main.name.to_string(), main.address)
+    }
+
+    pub(crate) fn some_upstream(&mut self) -> Key {
+        let keys: Vec<_> = self.ledger.keys().cloned().collect();
+        self.chance.one_of(&keys).clone()
+    }
+}

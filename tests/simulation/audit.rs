@@ -1,0 +1,320 @@
+//! What is claimed of catalogs, against what the GeoServers really have.
+//!
+//! A lower bound of what the cluster must know is kept: the edits that were there when it noticed a change. Whoever it calls
+//! fresh must have loaded these. Excused are those of whom it knows nothing but that they are there (`is_assumed`), until
+//! they have been stale once.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use geofront::cluster::{
+    ClusterStatus, Freshening, HealthState, Hint, Mode, Source, Ticket, UpstreamCatalog, UpstreamStatus, What,
+};
+use geofront::config::{Catalog, Role};
+use geofront::ogc::RequestClass;
+
+use crate::catalogs::Said;
+use crate::driver::REPORT_GRACE;
+use crate::geoserver::{DataDirectory, Who};
+use crate::ledger::Key;
+use crate::oracle::{is_set_aside, key};
+use crate::world::World;
+
+/// Of the cluster.
+#[derive(Debug, Default)]
+pub(crate) struct Audit {
+    /// The edits that everybody who is called fresh must have.
+    known: u64,
+    settled: u64,
+    /// When the last epoch began ...
+    began: Option<Instant>,
+    /// ... and when the last change was noticed that belongs to it.
+    last_change: Option<Instant>,
+    /// The most reloads at a time that were allowed since the last time that nobody was reloaded.
+    parallel: u32,
+    promises: Vec<Promise>,
+}
+
+/// A hint that is not resolved yet.
+#[derive(Debug)]
+struct Promise {
+    ticket: Ticket,
+    /// What it is about.
+    edits: u64,
+    /// Somebody clicked, and the number is all that can tell whether that did something: nothing is promised without it.
+    is_click: bool,
+}
+
+/// Of one upstream.
+#[derive(Debug, Default)]
+pub(crate) struct Upkeep {
+    pub(crate) is_assumed: bool,
+    was: Option<UpstreamStatus>,
+    /// Since when its requests are waited for.
+    draining_since: Option<Instant>,
+    /// After a reload that failed.
+    was_out: bool,
+    leases_at_call: Option<u32>,
+    calls: u32,
+    /// As many calls as there are reasons for.
+    pub(crate) reasons: u32,
+    pub(crate) failures: u32,
+    has_reloaded: bool,
+    /// It was reloaded since nothing goes wrong any more.
+    pub(crate) is_busy_since_calm: bool,
+}
+
+impl Upkeep {
+    /// Nothing is under way as far as its next cluster knows.
+    pub(crate) fn new(is_assumed: bool, is_owed: bool) -> Self {
+        Self { is_assumed, reasons: u32::from(is_owed), ..Self::default() }
+    }
+}
+
+impl Audit {
+    /// The cluster was told a number: it moved, or is the first.
+    pub(crate) fn main_said(
+        &mut self,
+        before: Option<u64>,
+        after: Option<u64>,
+        said: Said,
+        directory: &DataDirectory,
+        now: Instant,
+    ) {
+        match (before, after) {
+            (None, Some(_)) => self.known = self.known.max(said.announced),
+            (Some(before), Some(after)) if before != after => self.noticed(directory, now),
+            (_, None) | (Some(_), Some(_)) => {}
+        }
+    }
+
+    pub(crate) fn noticed(&mut self, directory: &DataDirectory, now: Instant) {
+        (self.known, self.last_change) = (directory.edits, Some(now));
+    }
+
+    pub(crate) fn promise(&mut self, ticket: Ticket, hint: Hint, edits: u64) {
+        let is_click = matches!(hint, Hint::Ui | Hint::File);
+        self.promises.push(Promise { ticket, edits, is_click });
+    }
+
+    /// A number may not be read: clicks may be taken for nothing.
+    pub(crate) fn doubt_clicks(&mut self) {
+        self.promises.retain(|promise| !promise.is_click);
+    }
+
+    pub(crate) fn succeed(&mut self) {
+        (self.settled, self.began, self.last_change) = (0, None, None);
+        self.promises.clear();
+    }
+
+    /// A new epoch begins, so the last one had come to rest.
+    fn changed(&mut self, epoch: u64, source: Source, config: &Catalog, directory: &DataDirectory, now: Instant) {
+        match source {
+            Source::Order => self.settled = epoch,
+            Source::Number | Source::Write | Source::Main => self.settled(epoch - 1, config, now),
+        }
+        self.began = Some(now);
+        self.noticed(directory, now);
+    }
+
+    /// Not before its time.
+    fn settled(&mut self, epoch: u64, config: &Catalog, now: Instant) {
+        let since = |at: Option<Instant>| at.map_or(Duration::MAX, |at| now - at);
+        let (quiet, age) = (since(self.last_change), since(self.began));
+        let is_over = quiet >= config.settle || age >= config.settle_max;
+        assert!(epoch <= self.settled || is_over, "settled after {quiet:?} of quiet, {age:?} old");
+        self.settled = epoch;
+    }
+
+    /// Nor long after it.
+    fn check_settling(&mut self, status: &ClusterStatus, config: &Catalog, now: Instant, is_driver_late: bool) {
+        self.settled(status.catalog.settled, config, now);
+        let age = status.catalog.changed_ago.unwrap_or_default();
+        let is_overdue = status.catalog.epoch > self.settled && age > config.settle_max;
+        assert!(!is_overdue || is_driver_late, "not settled although {age:?} old");
+    }
+}
+
+impl World {
+    /// What is due about catalogs after every step.
+    pub(crate) fn check_catalogs(&mut self) {
+        let status = self.cluster.status(self.now);
+        self.audit.check_settling(&status, &self.config.catalog, self.now, self.is_driver_late);
+        let is_idle = |status: &UpstreamStatus| !status.catalog.is_out;
+        let before = if status.upstreams.iter().all(is_idle) { 0 } else { self.audit.parallel };
+        self.audit.parallel = before.max(self.config.catalog.parallel);
+        for status in &status.upstreams {
+            self.check_catalog(status);
+        }
+        self.check_promises(&status);
+        self.check_the_last(&status);
+        let wants = |s: &UpstreamStatus| s.health == HealthState::Up && s.catalog.doing == Freshening::Waiting;
+        let could = |s: &UpstreamStatus| wants(s) && s.role == Role::Replica && s.catalog.retry_in.is_none();
+        let is_settled = status.catalog.can_reload && status.catalog.epoch == status.catalog.settled;
+        if is_settled && status.upstreams.iter().all(is_idle) && status.upstreams.iter().any(could) {
+            self.tally.count("a roll held up by the last one");
+        }
+        for status in status.upstreams {
+            let upkeep = &mut self.ledger.get_mut(&key(&status)).expect("it is tracked").upkeep;
+            (upkeep.was, upkeep.has_reloaded) = (Some(status), false);
+        }
+    }
+
+    fn check_catalog(&mut self, status: &UpstreamStatus) {
+        let key = key(status);
+        let (known, now) = (self.audit.known, self.now);
+        let geoserver = &self.machine(key.1).geoserver;
+        let (loaded, is_whole) = (geoserver.loaded, geoserver.is_whole());
+        let can_reload = self.blueprint.can_reload();
+        let entry = self.ledger.get_mut(&key).expect("it is tracked");
+        let upkeep = &mut entry.upkeep;
+        let is_draining = status.catalog.doing == Freshening::Draining;
+        let was_testing = upkeep.was.as_ref().is_some_and(|was| is_testing(&was.catalog));
+        upkeep.was_out = is_draining && (upkeep.was_out || was_testing);
+        upkeep.draining_since = is_draining.then(|| upkeep.draining_since.unwrap_or(now));
+        upkeep.leases_at_call.take_if(|_| status.catalog.doing != Freshening::Reloading);
+        assert!(upkeep.leases_at_call.is_none_or(|most| entry.leases <= most), "{key:?}: nobody comes in while it is reloaded");
+        if status.role == Role::Main {
+            return;
+        }
+        let claims = status.catalog.is_fresh;
+        // Without credentials a number that moves is believed: nothing better can be known.
+        upkeep.is_assumed = claims && (upkeep.is_assumed || !can_reload);
+        assert!(
+            !claims || upkeep.is_assumed || !is_whole || loaded >= known,
+            "{key:?} has {loaded} of {known} edits: {status:?}"
+        );
+        let was_behind =
+            upkeep.was.as_ref().is_some_and(|was| was.role == Role::Replica && was.catalog.epoch < status.catalog.epoch);
+        if was_behind && !upkeep.has_reloaded {
+            upkeep.failures = 0;
+            self.tally.count("a replica had loaded by itself");
+        }
+        if claims && !upkeep.is_assumed && !is_whole {
+            self.tally.count("a fresh replica was emptied behind our back");
+        }
+    }
+
+    /// Who gave a hint, and reads elsewhere until it is resolved, finds the change everywhere afterwards.
+    fn check_promises(&mut self, status: &ClusterStatus) {
+        let resolved = self.snapshot.resolved;
+        let promises = std::mem::take(&mut self.audit.promises);
+        let (kept, due): (Vec<_>, Vec<_>) = promises.into_iter().partition(|promise| promise.ticket > resolved);
+        self.audit.promises = kept;
+        let Some(edits) = due.iter().map(|promise| promise.edits).max() else { return };
+        self.tally.count("a hint resolved");
+        for status in status.upstreams.iter().filter(|status| status.role == Role::Replica) {
+            let key = key(status);
+            let serves = status.health == HealthState::Up && status.mode == Mode::Ready && !self.ledger[&key].upkeep.is_assumed;
+            let geoserver = &self.machine(key.1).geoserver;
+            let has_it = !geoserver.is_whole() || geoserver.loaded >= edits;
+            assert!(!serves || has_it, "{key:?} has {} of {edits} edits: {due:?}", geoserver.loaded);
+        }
+    }
+
+    /// Whoever is waited for could serve, if nobody else did.
+    fn check_the_last(&self, status: &ClusterStatus) {
+        let is_served = self.snapshot.serving(RequestClass::Map).next().is_some();
+        for status in status.upstreams.iter().filter(|status| status.catalog.doing == Freshening::Draining) {
+            let was_out = self.ledger[&key(status)].upkeep.was_out;
+            let could = status.health == HealthState::Up && status.mode == Mode::Ready && !is_set_aside(status);
+            assert!(is_served || !could || was_out, "{}: the last one that serves is not reloaded", status.name);
+        }
+    }
+
+    /// We are about to tell GeoServer to reload.
+    pub(crate) fn audit_call(&mut self, key: &Key) {
+        let under_way = self.calls_under_way();
+        let most = self.audit.parallel.max(self.config.catalog.parallel) as usize;
+        assert!(under_way <= most, "{under_way} reloads under way, {most} allowed");
+        let limit = self.config.catalog.drain_timeout;
+        let entry = self.ledger.get_mut(key).expect("nobody reloads who retired");
+        let waited = entry.upkeep.draining_since.map_or(Duration::ZERO, |since| self.now - since);
+        assert!(entry.leases == 0 || waited >= limit, "{key:?}: {} requests are not waited for", entry.leases);
+        entry.upkeep.leases_at_call = Some(entry.leases);
+        entry.upkeep.calls += 1;
+        entry.upkeep.is_busy_since_calm |= self.is_calm;
+        assert!(entry.upkeep.calls <= entry.upkeep.reasons, "{key:?} is reloaded without a reason: {:?}", entry.upkeep);
+        entry.hold_probes(self.now);
+        let has_leases = entry.leases > 0;
+        assert!(self.blueprint.has_credentials(), "nobody can be reloaded without credentials");
+        assert!(self.end.is_none(), "{key:?} is reloaded although everybody is fresh");
+        self.tally.count("a catalog reload");
+        let happened =
+            [(under_way > 1, "two catalog reloads at a time"), (has_leases, "a reload beside requests that did not end")];
+        happened.into_iter().filter(|(happened, _)| *happened).for_each(|(_, what)| self.tally.count(what));
+    }
+
+    /// A transition that concerns catalogs.
+    pub(crate) fn hear_of_catalogs(&mut self, key: Option<&Key>, what: &What) {
+        let upkeep = key.and_then(|key| self.ledger.get_mut(key)).map(|entry| &mut entry.upkeep);
+        match (what, upkeep) {
+            (What::CatalogChanged { epoch, source }, _) => {
+                self.tally.count("a change was noticed");
+                self.audit.changed(*epoch, *source, &self.config.catalog, &self.directory, self.now);
+                self.ledger.values_mut().for_each(|entry| entry.upkeep.reasons += 1);
+            }
+            (What::Stale { .. }, Some(upkeep)) => {
+                self.tally.count("found stale");
+                self.end = None;
+                upkeep.reasons += 1;
+            }
+            (What::ReloadFailed { .. }, Some(upkeep)) => {
+                self.tally.count("a catalog reload failed");
+                upkeep.reasons += 1;
+                upkeep.failures += 1;
+            }
+            (What::Reloaded { .. }, Some(upkeep)) => {
+                self.tally.count("reloaded");
+                (upkeep.failures, upkeep.has_reloaded) = (0, true);
+            }
+            (_, _) => {}
+        }
+    }
+
+    /// It loaded without us, or not when we thought: where we cannot reload, that counts for more than is proven.
+    pub(crate) fn audit_unknown_load(&mut self, address: SocketAddr) {
+        if self.lacks_credentials {
+            let there = self.ledger.iter_mut().filter(|(key, _)| key.1 == address);
+            there.for_each(|(_, entry)| entry.upkeep.is_assumed = true);
+        }
+    }
+
+    /// Nobody new comes to a replica that we emptied.
+    pub(crate) fn audit_lease(&mut self, key: &Key, is_main: bool) {
+        let emptied_by = self.machine(key.1).geoserver.emptied_by;
+        assert!(is_main || emptied_by != Some(Who::We), "{key:?} has no catalog, and we know it");
+    }
+
+    /// Everybody is up and has everything.
+    pub(crate) fn is_fresh(&mut self) -> bool {
+        let status = self.cluster.status(self.now);
+        let noticed = (self.config.catalog.poll + self.config.health.timeout + REPORT_GRACE) * 2;
+        let is_well = |status: &UpstreamStatus| {
+            let is_back = status.health == HealthState::Up && !is_set_aside(status);
+            is_back && (!self.blueprint.can_reload() || status.catalog.is_fresh && status.catalog.doing == Freshening::No)
+        };
+        let is_noticed = self.calm.is_some_and(|calm| calm + noticed <= self.now);
+        is_noticed && status.upstreams.iter().all(is_well) && (status.catalog.is_done || !self.blueprint.can_reload())
+    }
+
+    /// In the end everybody has everything that the number told of.
+    pub(crate) fn check_the_end(&mut self) {
+        if !self.blueprint.can_reload() {
+            return;
+        }
+        let announced = self.directory.announced;
+        let statuses = self.cluster.status(self.now).upstreams;
+        for key in statuses.iter().filter(|status| status.role == Role::Replica).map(key) {
+            let is_assumed = self.ledger[&key].upkeep.is_assumed;
+            let geoserver = &self.machine(key.1).geoserver;
+            let has_all = geoserver.is_whole() && geoserver.loaded >= announced;
+            assert!(has_all || is_assumed, "{key:?}: {geoserver:?} of {announced} edits");
+        }
+    }
+}
+
+/// It waits for its canary, whether or not it has been given up on.
+fn is_testing(catalog: &UpstreamCatalog) -> bool {
+    catalog.is_out && matches!(catalog.doing, Freshening::Testing | Freshening::Failed)
+}

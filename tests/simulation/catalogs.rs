@@ -1,0 +1,233 @@
+//! Whoever reads numbers, reloads catalogs and looks for canaries: mostly in time, sometimes late, and now and then in vain.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use geofront::cluster::{Cause, Event, Outcome, Upstream, UpstreamId};
+
+use crate::driver::REPORT_GRACE;
+use crate::geoserver::{Load, Who};
+use crate::ledger::Key;
+use crate::machine::Condition;
+use crate::world::{Todo, World};
+
+/// A question about a catalog that is on its way: for its number, or for the canary first.
+#[derive(Debug)]
+pub(crate) struct Question {
+    upstream: UpstreamId,
+    key: Key,
+    asked: Instant,
+    outcome: Outcome,
+    /// What it said when it was asked; `None` if it is to say it when the report arrives.
+    early: Option<Said>,
+}
+
+/// What an upstream says of its catalog.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Said {
+    number: Option<u64>,
+    is_whole: bool,
+    /// The edits that the directory's number told of then.
+    pub(crate) announced: u64,
+}
+
+/// A reload that we asked for.
+#[derive(Debug)]
+pub(crate) struct Call {
+    upstream: Arc<Upstream>,
+    key: Key,
+    asked: Instant,
+    /// When the cluster will have given it up.
+    lost: Instant,
+    /// Nobody will hear the answer.
+    is_unheard: bool,
+}
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Succeeds,
+    /// And leaves nothing; with a status that says so, or not.
+    Empties {
+        is_told: bool,
+    },
+    /// Before anything happened.
+    Refused,
+    /// Long before it is done.
+    Breaks,
+    Unheard,
+    Hangs,
+}
+
+const HANGING: Duration = Duration::from_secs(60);
+
+impl World {
+    pub(crate) fn begin_reading(&mut self, upstream: &Upstream) {
+        self.ask(upstream, self.config.health.timeout, Todo::Reading);
+    }
+
+    pub(crate) fn begin_canary(&mut self, upstream: &Upstream) {
+        self.ask(upstream, self.config.health.timeout * 2, Todo::Canary);
+    }
+
+    fn ask(&mut self, upstream: &Upstream, limit: Duration, what: Todo) {
+        let key = (upstream.name.to_string(), upstream.address);
+        let condition = self.machine(key.1).shows();
+        let (took, outcome) = condition.probe(&mut self.chance, self.config.health.timeout);
+        let early = self.chance.percent(50).then(|| self.said(&key));
+        let delay = match self.chance.below(30) {
+            0 if !self.is_calm => None,
+            1 if !self.is_calm => Some(limit + self.chance.millis(1_000, 4_000)),
+            _ => Some(Duration::ZERO),
+        };
+        if delay != Some(Duration::ZERO) || outcome != Outcome::Success {
+            self.audit.doubt_clicks();
+        }
+        if let Some(delay) = delay {
+            let question = Question { upstream: upstream.id, key, asked: self.now, outcome, early };
+            let number = self.plan(took + delay, what);
+            self.questions.insert(number, question);
+        }
+    }
+
+    fn said(&mut self, key: &Key) -> Said {
+        let announced = self.directory.announced;
+        let machine = self.machine(key.1);
+        Said { number: machine.says(), is_whole: machine.geoserver.is_whole(), announced }
+    }
+
+    pub(crate) fn report_number(&mut self, number: u64) {
+        let Some(Question { upstream, key, asked, outcome, early }) = self.questions.remove(&number) else { return };
+        let said = early.unwrap_or_else(|| self.said(&key));
+        let number = said.number.filter(|_| outcome == Outcome::Success);
+        let before = self.cluster.status(self.now).catalog.number;
+        self.handle(Event::VersionRead { upstream, asked, number });
+        let after = self.cluster.status(self.now).catalog.number;
+        self.audit.main_said(before, after, said, &self.directory, self.now);
+    }
+
+    pub(crate) fn report_canary(&mut self, number: u64) {
+        let Some(Question { upstream, key, asked, outcome, early }) = self.questions.remove(&number) else { return };
+        let said = early.unwrap_or_else(|| self.said(&key));
+        let outcome = match outcome {
+            Outcome::Success if !said.is_whole => Outcome::Failure(Cause::Unexpected("LayerNotDefined".to_owned())),
+            as_it_was => as_it_was,
+        };
+        let number = said.number.filter(|_| outcome == Outcome::Success);
+        if matches!(outcome, Outcome::Failure(_)) {
+            self.tally.count("a canary failed");
+        }
+        self.handle(Event::CanaryTested { upstream, asked, outcome, number });
+    }
+
+    pub(crate) fn begin_call(&mut self, upstream: Arc<Upstream>) {
+        let key = (upstream.name.to_string(), upstream.address);
+        let limit = self.config.catalog.reload_timeout;
+        let fate = self.fate(key.1);
+        let is_unheard = matches!(fate, Fate::Unheard);
+        let call = Call { upstream, key: key.clone(), asked: self.now, lost: self.now + limit + REPORT_GRACE, is_unheard };
+        let is_late = !self.is_calm && self.chance.percent(5);
+        let late = if is_late { self.chance.millis(500, 30_000) } else { Duration::ZERO };
+        let number = self.plan(limit + late, Todo::CallEnds);
+        self.calls.insert(number, call);
+        self.audit_call(&key);
+        self.follow(fate, number, &key);
+    }
+
+    fn fate(&mut self, address: SocketAddr) -> Fate {
+        let percent = self.chance.below(100);
+        match self.machine(address).shows() {
+            Condition::Refusing => Fate::Refused,
+            Condition::Silent => Fate::Hangs,
+            _ if self.is_calm => Fate::Succeeds,
+            _ => match percent {
+                0..=69 => Fate::Succeeds,
+                70..=77 => Fate::Empties { is_told: true },
+                78..=81 => Fate::Empties { is_told: false },
+                82..=86 => Fate::Refused,
+                87..=90 => Fate::Breaks,
+                91..=95 => Fate::Unheard,
+                _ => Fate::Hangs,
+            },
+        }
+    }
+
+    fn follow(&mut self, fate: Fate, number: u64, key: &Key) {
+        let usual = self.chance.millis(50, 3_000);
+        // One that takes longer than it may would be tried for ever.
+        let usual = if self.is_calm { usual.min(self.config.catalog.reload_timeout / 2) } else { usual };
+        let takes = if matches!(fate, Fate::Hangs) { HANGING } else { usual };
+        let load = Load { call: Some(number), ..Load::new(Who::We, takes) };
+        match fate {
+            Fate::Succeeds | Fate::Unheard | Fate::Hangs => self.queue(key.1, load),
+            Fate::Empties { is_told } => {
+                self.tally.count("a reload that left nothing");
+                self.queue(key.1, Load { succeeds: false, says_so: !is_told, ..load });
+            }
+            Fate::Refused => self.answer(number, Err(Cause::Status(401))),
+            Fate::Breaks => {
+                self.queue(key.1, load);
+                self.answer(number, Err(Cause::Reset("in the reload")));
+            }
+        }
+    }
+
+    /// Something loads at this address, at once or in its turn.
+    pub(crate) fn queue(&mut self, address: SocketAddr, load: Load) {
+        self.machine(address).geoserver.queue(load);
+        self.load_next(address);
+    }
+
+    pub(crate) fn load_next(&mut self, address: SocketAddr) {
+        let Some(takes) = self.machine(address).geoserver.next_takes() else { return };
+        let number = self.plan(takes, Todo::LoadEnds);
+        self.loads.insert(number, address);
+        let machine = self.machines.get_mut(&address).expect("it is there");
+        machine.geoserver.begin(number, &self.directory);
+    }
+
+    pub(crate) fn end_load(&mut self, number: u64) {
+        let address = self.loads.remove(&number).expect("a load ends once");
+        let machine = self.machines.get_mut(&address).expect("it is there");
+        let Some(load) = machine.geoserver.end(number, &mut self.directory) else { return };
+        self.file_changed();
+        self.load_next(address);
+        if load.who == Who::Somebody || load.call.is_some_and(|call| !self.calls.contains_key(&call)) {
+            self.audit_unknown_load(address);
+        }
+        if let Some(call) = load.call {
+            self.answer(call, if load.says_so { Ok(()) } else { Err(Cause::Status(500)) });
+        }
+    }
+
+    /// The process ended.
+    pub(crate) fn break_calls(&mut self, calls: Vec<u64>) {
+        calls.into_iter().for_each(|call| self.answer(call, Err(Cause::Reset("in the reload"))));
+    }
+
+    /// It took too long.
+    pub(crate) fn give_up(&mut self, number: u64) {
+        self.answer(number, Err(Cause::Timeout("no answer to the reload")));
+    }
+
+    pub(crate) fn answer(&mut self, number: u64, outcome: Result<(), Cause>) {
+        let Some(call) = self.calls.get(&number) else { return };
+        if call.is_unheard {
+            self.tally.count("a reload that was never reported");
+            return;
+        }
+        let Call { upstream, asked, lost, .. } = self.calls.remove(&number).expect("it was there");
+        if lost <= self.now {
+            self.tally.count("a late answer to a reload");
+        }
+        self.handle(Event::CatalogReloaded { upstream: upstream.id, asked, outcome });
+    }
+
+    /// Our calls that are under way as far as anybody can know, of those who are replicas still.
+    pub(crate) fn calls_under_way(&self) -> usize {
+        let is_replica = |key: &Key| self.ledger.get(key).and_then(|e| e.upstream.as_ref()).is_some_and(|u| !u.is_main());
+        let is_under_way = |call: &&Call| call.lost > self.now && is_replica(&call.key);
+        self.calls.values().filter(is_under_way).count()
+    }
+}

@@ -1,0 +1,175 @@
+//! GeoServers as they are: one data directory, and what each of them has read of it.
+//!
+//! The directory holds the catalog, here a count of edits, and a number that edits move. Whoever loads has what there was when
+//! it began to, and says the number that it finds at the end, each flavour in its own way. While it loads, and after a load
+//! that failed, its catalog is empty. Loads that are asked for meanwhile wait for their turn.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::chance::Chance;
+
+/// What a load adds to the number of a stock GeoServer: one for each of its services and settings.
+const INFLATION: u64 = 8;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flavour {
+    /// A load inflates its number.
+    Vanilla,
+    /// And writes it into the directory.
+    Rewriting,
+    /// With geOrchestra's patch: the number is what the directory says.
+    Patched,
+}
+
+#[derive(Debug)]
+pub(crate) struct DataDirectory {
+    flavour: Flavour,
+    pub(crate) edits: u64,
+    /// Those that the number tells of.
+    pub(crate) announced: u64,
+    pub(crate) number: u64,
+}
+
+/// Who emptied a catalog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// A reload that we asked for.
+    We,
+    Somebody,
+    /// The process began.
+    Start,
+}
+
+#[derive(Debug)]
+pub(crate) struct Load {
+    pub(crate) who: Who,
+    pub(crate) takes: Duration,
+    pub(crate) succeeds: bool,
+    /// Our call that waits for it.
+    pub(crate) call: Option<u64>,
+    /// What it is told.
+    pub(crate) says_so: bool,
+}
+
+impl Load {
+    pub(crate) fn new(who: Who, takes: Duration) -> Self {
+        Self { who, takes, succeeds: true, call: None, says_so: true }
+    }
+}
+
+/// One instance.
+#[derive(Debug)]
+pub(crate) struct GeoServer {
+    /// The edits it has.
+    pub(crate) loaded: u64,
+    pub(crate) number: u64,
+    pub(crate) emptied_by: Option<Who>,
+    pub(crate) is_running: bool,
+    /// Of the load that runs: when it ends by the agenda, and the edits it found.
+    current: Option<(u64, u64)>,
+    loads: VecDeque<Load>,
+}
+
+impl DataDirectory {
+    pub(crate) fn random(chance: &mut Chance) -> Self {
+        let flavour = *chance.one_of(&[Flavour::Vanilla, Flavour::Rewriting, Flavour::Patched]);
+        Self { flavour, edits: 5, announced: 5, number: 20 }
+    }
+
+    /// What an instance says after it has loaded a directory with this number.
+    fn number_after_loading(&self, number: u64) -> u64 {
+        match self.flavour {
+            Flavour::Vanilla | Flavour::Rewriting => number + INFLATION,
+            Flavour::Patched => number,
+        }
+    }
+}
+
+impl GeoServer {
+    /// It has been there for a while; mostly with all there is.
+    pub(crate) fn found(directory: &DataDirectory, chance: &mut Chance) -> Self {
+        let behind = if chance.percent(80) { 0 } else { chance.between(1, 3) };
+        let number = directory.number_after_loading(directory.number - behind);
+        let loaded = directory.edits - behind;
+        Self { loaded, number, emptied_by: None, is_running: true, current: None, loads: VecDeque::new() }
+    }
+
+    /// It is what it says it is.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.is_running && self.emptied_by.is_none()
+    }
+
+    /// It has begun, and answers nobody yet.
+    pub(crate) fn is_starting(&self) -> bool {
+        self.loads.front().is_some_and(|load| load.who == Who::Start)
+    }
+
+    pub(crate) fn is_loading(&self) -> bool {
+        !self.loads.is_empty()
+    }
+
+    /// The process ends. Our calls that nobody will answer.
+    pub(crate) fn stop(&mut self) -> Vec<u64> {
+        (self.is_running, self.current) = (false, None);
+        self.loads.drain(..).filter_map(|load| load.call).collect()
+    }
+
+    /// The process begins, and loads.
+    pub(crate) fn start(&mut self, takes: Duration) {
+        self.is_running = true;
+        self.queue(Load::new(Who::Start, takes));
+    }
+
+    pub(crate) fn queue(&mut self, load: Load) {
+        self.loads.push_back(load);
+    }
+
+    /// How long the next load takes, if one waits and none runs.
+    pub(crate) fn next_takes(&self) -> Option<Duration> {
+        self.loads.front().filter(|_| self.current.is_none()).map(|load| load.takes)
+    }
+
+    /// Whatever empties it from here on, it was not we who are asked about it.
+    pub(crate) fn disown(&mut self) {
+        self.emptied_by = self.emptied_by.map(|_| Who::Somebody);
+        self.loads.iter_mut().filter(|load| load.who == Who::We).for_each(|load| load.who = Who::Somebody);
+    }
+
+    /// The next load begins, and will end as `number` of the agenda.
+    pub(crate) fn begin(&mut self, number: u64, directory: &DataDirectory) {
+        let load = self.loads.front().expect("one waits");
+        self.emptied_by = Some(load.who);
+        self.current = Some((number, directory.edits));
+    }
+
+    /// The load that is `number` on the agenda ends, unless the process ended before it.
+    pub(crate) fn end(&mut self, number: u64, directory: &mut DataDirectory) -> Option<Load> {
+        let (_, edits) = self.current.take_if(|(current, _)| *current == number)?;
+        let load = self.loads.pop_front().expect("it ran");
+        if load.succeeds {
+            (self.loaded, self.emptied_by) = (edits, None);
+            self.number = directory.number_after_loading(directory.number);
+            if directory.flavour == Flavour::Rewriting {
+                directory.number = self.number;
+            }
+        }
+        Some(load)
+    }
+
+    /// The administrators' instance writes an edit; `steps` of the number.
+    pub(crate) fn edit(&mut self, steps: u64, directory: &mut DataDirectory) {
+        self.loaded += u64::from(self.loaded == directory.edits);
+        directory.edits += 1;
+        if steps > 0 {
+            self.number += steps;
+            (directory.announced, directory.number) = (directory.edits, self.number);
+        }
+    }
+
+    /// What hangs does so no more: all that is asked for runs anew, and quickly.
+    pub(crate) fn hurry(&mut self) {
+        self.current = None;
+        self.loads.iter_mut().for_each(|load| (load.takes, load.succeeds) = (Duration::from_millis(300), true));
+    }
+}

@@ -1,0 +1,58 @@
+//! geofront itself is restarted: the next one knows what the configuration says, and what the last one left in its state file.
+
+use std::sync::Arc;
+
+use geofront::cluster::{CatalogMemory, Cluster, Event};
+
+use crate::audit::Upkeep;
+use crate::ledger::Entry;
+use crate::world::World;
+
+impl World {
+    pub(crate) fn succeed(&mut self) {
+        self.handle(Event::Tick);
+        let has_memory = self.chance.percent(75);
+        let memory = if has_memory { self.cluster.memory() } else { CatalogMemory::default() };
+        self.tally.count(if has_memory { "a restart with a memory" } else { "a restart without a memory" });
+        let assumed: Vec<_> = self.ledger.iter().filter(|(_, e)| e.upkeep.is_assumed).map(|(key, _)| key.clone()).collect();
+        self.leave_leases();
+        self.cluster = Cluster::new(Arc::clone(&self.config), self.now);
+        self.cluster.recall(&memory);
+        (self.life, self.revision, self.sequence) = (self.life + 1, 1, 0);
+        self.reports.clear();
+        self.questions.clear();
+        self.calls.clear();
+        self.rumours.clear();
+        self.audit.succeed();
+        self.snapshot = self.cluster.snapshot();
+        let is_reloading = memory.upstreams.iter().any(|known| known.is_reloading);
+        if is_reloading {
+            self.tally.count("a restart in the middle of a reload");
+        }
+        let main = self.main();
+        for key in self.blueprint.keys().collect::<Vec<_>>() {
+            let known = memory.upstreams.iter().find(|known| known.name == key.0 && known.address == key.1);
+            let is_owed = known.is_some_and(|known| known.main_number.is_none());
+            let is_known = known.is_some() && key != main && !assumed.contains(&key);
+            self.ledger.insert(key.clone(), Entry::new(Upkeep::new(!is_known, is_owed)));
+            if known.is_none() {
+                self.machine(key.1).geoserver.disown();
+            }
+        }
+    }
+
+    /// Those that run may go on beside the next one, as after an upgrade without an outage, or end here.
+    fn leave_leases(&mut self) {
+        let ledger = std::mem::take(&mut self.ledger);
+        if self.chance.percent(50) {
+            self.attempts.clear();
+            self.retired.clear();
+            return;
+        }
+        for (key, entry) in ledger.into_iter().filter(|(_, entry)| entry.leases > 0) {
+            self.tally.count("a lease that outlived its geofront");
+            let upstream = entry.upstream.expect("who has leases was met");
+            self.retired.insert((self.life, key), (upstream, entry.leases));
+        }
+    }
+}
