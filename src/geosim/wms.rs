@@ -107,7 +107,7 @@ fn refused_map(life: &Life, call: &OwsCall<'_>, exception: &ServiceException) ->
 pub(super) fn find_layer(contents: &Contents, scope: Scope<'_>, name: &str) -> Result<String, ServiceException> {
     let found = match scope.workspace {
         Some(workspace) if !name.contains(':') => contents.layer(&format!("{workspace}:{name}")),
-        Some(workspace) if !name.starts_with(workspace) => None,
+        Some(workspace) if name.split(':').next() != Some(workspace) => None,
         _ => contents.layer(name),
     };
     found.map(|(name, _)| name.to_owned()).ok_or_else(|| ServiceException::unknown_layer(name))
