@@ -13,8 +13,8 @@ use super::service::on_this_host;
 const HTML: &str = "text/html;charset=UTF-8";
 const COOKIE: &str = "JSESSIONID";
 
-/// A page of the interface. The home page answers in any case; all others wait for the configuration lock, and show the
-/// busy page when they waited in vain.
+/// A page of the interface. The home page is shown in any case; all others, and what is done on it, wait for the configuration
+/// lock, and show the busy page when they waited in vain.
 pub(super) async fn answer(life: &Life, request: &Request, page: &str) -> Answer {
     if page == "/gwc/demo" {
         return Answer::ok(HTML, "<html><body><h1>GeoWebCache demo</h1></body></html>");
@@ -22,8 +22,8 @@ pub(super) async fn answer(life: &Life, request: &Request, page: &str) -> Answer
     if request.method() == "POST" && !is_same_origin(request) {
         return Answer::container_page(403, "Origin does not correspond to request");
     }
-    let is_home = page == "/" && request.query().is_empty();
-    let waited = if is_home { None } else { Some(timeout(life.behaviour.ui_lock_wait, life.configuration_lock.read()).await) };
+    let shows_home = page == "/" && request.method() != "POST";
+    let waited = if shows_home { None } else { Some(timeout(life.behaviour.ui_lock_wait, life.configuration_lock.read()).await) };
     if let Some(Err(_)) = waited {
         return Answer::ok(
             HTML,
@@ -33,10 +33,11 @@ pub(super) async fn answer(life: &Life, request: &Request, page: &str) -> Answer
     session_page(life, request, page)
 }
 
-/// `Origin` must name the host that was asked, or be absent.
+/// `Origin`, or else `Referer`, must name the host that was asked, or both be absent.
 fn is_same_origin(request: &Request) -> bool {
-    let Some(origin) = request.header("origin") else { return true };
-    origin.split("://").nth(1) == request.header("host")
+    let Some(origin) = request.header("origin").or_else(|| request.header("referer")) else { return true };
+    let host = origin.split("://").nth(1).and_then(|rest| rest.split('/').next());
+    host.is_some() && host == request.header("host")
 }
 
 /// Wicket: every page belongs to a session and has a number in it; a page of another session is an expired one.
