@@ -23,6 +23,8 @@ pub(super) struct Route<'a> {
 #[derive(Debug)]
 pub(super) enum Part<'a> {
     Ows(OwsCall<'a>),
+    /// The dispatcher, which cannot read the body.
+    Unparsable,
     Tiles(TilesCall<'a>),
     /// The path after `/rest`.
     Rest(&'a str),
@@ -164,51 +166,56 @@ fn tiles<'a>(request: &'a Request, rest: &'a str, scope: Scope<'a>) -> Route<'a>
     }
 }
 
-/// The dispatcher: service and operation from key-value pairs, the XML body, or the path, in this order of trust: body over
-/// query, both over the path.
+/// The dispatcher: service and operation from the XML body, key-value pairs, or the path, in this order of trust.
 fn ows<'a>(request: &'a Request, mapping: &'a str, rest: &'a str, scope: Scope<'a>) -> Route<'a> {
-    let kvp = Kvp::new(request.query(), form_of(request));
-    let root = xml_root(request);
-    let from_root = root.as_ref().and_then(service_of_root);
-    let service = from_root.or_else(|| kvp.get("service").map(Cow::into_owned)).unwrap_or_else(|| mapping.to_owned());
-    let operation = root
-        .as_ref()
-        .map(|root| Cow::Owned(root.name.clone()))
-        .map(|name| if name == "StyledLayerDescriptor" { Cow::Borrowed("GetMap") } else { name })
-        .or_else(|| kvp.get("request"))
-        .unwrap_or_else(|| operation_of_path(mapping, rest));
-    let version = root.and_then(|root| root.version).or_else(|| asked_version(&kvp)).unwrap_or_default();
-    let dialect = dialect_of(&service, &version);
-    let call = OwsCall { dialect, operation, kvp, body: &request.body().start, scope };
-    Route { class: class_of(&call, &request.body().start), part: Part::Ows(call) }
+    let (kvp, body) = (Kvp::new(request.query(), form_of(request)), &request.body().start);
+    let Ok(root) = xml_root(request) else { return Route { class: RequestClass::Unknown, part: Part::Unparsable } };
+    let service = match root.as_ref().and_then(|root| root.service.clone()) {
+        // Written empty it takes back what the query says.
+        Some(service) if service.trim().is_empty() => Cow::Borrowed(mapping),
+        Some(service) => Cow::Owned(service),
+        None => kvp.get("service").unwrap_or(Cow::Borrowed(mapping)),
+    };
+    let version = root.as_ref().and_then(|root| root.version.clone()).or_else(|| asked_version(&kvp)).unwrap_or_default();
+    let operation = match root {
+        Some(root) if root.name == "StyledLayerDescriptor" => Cow::Borrowed("GetMap"),
+        Some(root) => Cow::Owned(root.name),
+        None => kvp.get("request").unwrap_or_else(|| operation_of_path(mapping, rest)),
+    };
+    let mut call = OwsCall { dialect: dialect_of(&service, &version), operation, kvp, body, scope };
+    let mut class = class_of(&call, body);
+    // A body whose root is no operation of the service leaves it to the query.
+    if class == RequestClass::Unknown
+        && let Some(asked) = kvp.get("request")
+    {
+        call.operation = asked;
+        class = class_of(&call, body);
+    }
+    Route { class, part: Part::Ows(call) }
 }
 
 fn form_of(request: &Request) -> &[u8] {
-    let kind = request.header("content-type").unwrap_or_default();
-    if kind.starts_with("application/x-www-form-urlencoded") { &request.body().start } else { b"" }
+    if has_type(request, "application/x-www-form-urlencoded") { &request.body().start } else { b"" }
 }
 
-fn xml_root(request: &Request) -> Option<Root> {
-    if matches!(request.method(), "GET" | "HEAD") || !form_of(request).is_empty() {
-        return None;
-    }
+fn has_type(request: &Request, kind: &str) -> bool {
+    request.header("content-type").is_some_and(|written| written.starts_with(kind))
+}
+
+/// The body is no XML, as far as it is looked at.
+struct ParseError;
+
+fn xml_root(request: &Request) -> Result<Option<Root>, ParseError> {
     let body = &request.body().start;
+    if request.method() != "POST" || body.is_empty() || !form_of(request).is_empty() {
+        return Ok(None);
+    }
     // The XML of a multipart body begins after the part's own headers.
-    let start = if request.header("content-type").is_some_and(|kind| kind.starts_with("multipart/")) {
-        body.iter().position(|byte| *byte == b'<')?
-    } else {
-        0
-    };
-    xml::root(&body[start..body.len().min(BODY_PREFIX)])
-}
-
-fn service_of_root(root: &Root) -> Option<String> {
-    root.service.clone().or_else(|| {
-        ["wfs", "wps", "wcs", "csw"]
-            .into_iter()
-            .find(|service| root.namespace.contains(&format!("/{service}")))
-            .map(str::to_owned)
-    })
+    let start = if has_type(request, "multipart/") { body.iter().position(|byte| *byte == b'<') } else { Some(0) };
+    let Some(start) = start else { return Ok(None) };
+    let looked_at = body.get(start..body.len().min(BODY_PREFIX)).unwrap_or_default();
+    let root = if has_type(request, "application/soap+xml") { xml::soap_payload(looked_at) } else { xml::root(looked_at) };
+    root.map(Some).ok_or(ParseError)
 }
 
 fn asked_version(kvp: &Kvp<'_>) -> Option<String> {

@@ -5,6 +5,7 @@ use super::capacity::{Done, GaveUp};
 use super::connection::BUSY;
 use super::dispatch::{OwsCall, Part, Route};
 use super::exception::{Dialect, ServiceException};
+use super::kvp::Kvp;
 use super::life::Life;
 use super::request::Request;
 use super::{control_url, csw, ogc_api, rest, tiles, tiles_rest, wcs, web, wfs, wms, wps};
@@ -19,6 +20,7 @@ pub(super) async fn execute(life: &Life, request: &Request, route: Route<'_>) ->
             let done = work(life, class, request).await;
             finished(life, done, || ows(life, request, &call))
         }
+        Part::Unparsable => (unparsable(), None),
         Part::OgcApi(path) => {
             let done = work(life, class, request).await;
             finished(life, done, || ogc_api::answer(life, request, path))
@@ -73,7 +75,15 @@ fn no_service(call: &OwsCall<'_>) -> Answer {
         Some(service) => ServiceException::new("InvalidParameterValue", "service", format!("No service: ( {service} )")),
         None => ServiceException::new("MissingParameterValue", "service", "Could not determine service"),
     };
-    exception.answer(Dialect::Ows, &call.kvp)
+    // Who speaks of accepted versions speaks OWS 1.1, in which WCS 1.1 has its reports too.
+    let dialect = if call.kvp.get("acceptversions").is_some() { Dialect::Wcs11 } else { Dialect::Ows };
+    exception.answer(dialect, &call.kvp)
+}
+
+/// No service was found before the parser failed: the default handler answers.
+fn unparsable() -> Answer {
+    let text = "ParseError at [row,col]:[1,1] Message: Content is not allowed in prolog.";
+    ServiceException::internal(text).answer(Dialect::Ows, &Kvp::new(b"", b""))
 }
 
 /// `Operation not supported`, in the shape of the service.

@@ -7,7 +7,6 @@ use quick_xml::name::ResolveResult;
 /// The root element of a request, or the first element of a SOAP body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Root {
-    pub(super) namespace: String,
     /// Without its prefix: this is the operation.
     pub(super) name: String,
     pub(super) service: Option<String>,
@@ -16,6 +15,11 @@ pub(super) struct Root {
 
 /// Reads as much as is needed; `body` may end anywhere after the root's start tag.
 pub(super) fn root(body: &[u8]) -> Option<Root> {
+    element_where(body, |_, _| true)
+}
+
+/// What the envelope holds.
+pub(super) fn soap_payload(body: &[u8]) -> Option<Root> {
     element_where(body, |namespace, name| !(is_soap(namespace) && (name == "Envelope" || name == "Header" || name == "Body")))
 }
 
@@ -39,7 +43,7 @@ fn element_where(body: &[u8], is_wanted: impl Fn(&str, &str) -> bool) -> Option<
         };
         let name = String::from_utf8_lossy(start.local_name().as_ref()).into_owned();
         if is_wanted(&namespace, &name) {
-            return Some(Root { namespace, name, service: attribute(&start, "service"), version: attribute(&start, "version") });
+            return Some(Root { name, service: attribute(&start, "service"), version: attribute(&start, "version") });
         }
     }
 }
@@ -116,8 +120,8 @@ mod tests {
     #[test]
     fn the_root_tells_operation_service_and_version() {
         let root = root(TRANSACTION).unwrap();
-        assert_eq!((root.name.as_str(), root.namespace.as_str()), ("Transaction", "http://www.opengis.net/wfs"));
-        assert_eq!((root.service.as_deref(), root.version.as_deref()), (Some("WFS"), Some("1.1.0")));
+        let facts = (root.name.as_str(), root.service.as_deref(), root.version.as_deref());
+        assert_eq!(facts, ("Transaction", Some("WFS"), Some("1.1.0")));
     }
 
     #[test]
@@ -130,7 +134,8 @@ mod tests {
     fn soap_is_unwrapped() {
         let soap = b"<s:Envelope xmlns:s='http://www.w3.org/2003/05/soap-envelope'><s:Header/><s:Body><GetFeature \
             xmlns='http://www.opengis.net/wfs/2.0' service='WFS'/></s:Body></s:Envelope>";
-        assert_eq!(root(soap).unwrap().name, "GetFeature");
+        assert_eq!(soap_payload(soap).unwrap().name, "GetFeature");
+        assert_eq!(root(soap).unwrap().name, "Envelope");
     }
 
     #[test]
