@@ -4,7 +4,8 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use geofront::geosim::{BASIC, Instance};
+use geofront::geosim::{BASIC, Behaviour, DataDirectory, Instance, PNG_AUTHOR};
+use quick_xml::events::Event;
 
 /// No test waits longer for an answer; none should come near it.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,18 +33,60 @@ impl Reply {
     }
 
     pub(crate) fn is_png(&self) -> bool {
-        self.header("content-type") == Some("image/png") && self.is_whole && decodes(&self.body)
+        self.painter().is_some()
+    }
+
+    /// Which instance painted this map; `None` when it is no map, or not a whole one.
+    pub(crate) fn painter(&self) -> Option<String> {
+        let is_whole_png = self.header("content-type") == Some("image/png") && self.is_whole;
+        if is_whole_png { author_of(&self.body) } else { None }
+    }
+
+    pub(crate) fn is_well_formed_xml(&self) -> bool {
+        let (text, mut depth, mut elements) = (self.text(), 0, 0);
+        let mut reader = quick_xml::Reader::from_str(&text);
+        loop {
+            match reader.read_event() {
+                Ok(Event::Start(_)) => (depth, elements) = (depth + 1, elements + 1),
+                Ok(Event::Empty(_)) => elements += 1,
+                Ok(Event::End(_)) => depth -= 1,
+                Ok(Event::Eof) => return self.is_whole && depth == 0 && elements > 0,
+                Ok(_) => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// The body as it was before it was compressed.
+    pub(crate) fn unzipped(&self) -> String {
+        assert_eq!(self.header("content-encoding"), Some("gzip"), "{self:?}");
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(self.body.as_slice()).read_to_string(&mut text).unwrap();
+        text
     }
 }
 
-fn decodes(png: &[u8]) -> bool {
-    let Ok(mut reader) = png::Decoder::new(io::Cursor::new(png)).read_info() else { return false };
-    let mut pixels = vec![0; reader.output_buffer_size().unwrap_or(0)];
-    reader.next_frame(&mut pixels).is_ok()
+/// The author written in a PNG whose pixels can be decoded.
+fn author_of(png: &[u8]) -> Option<String> {
+    let mut reader = png::Decoder::new(io::Cursor::new(png)).read_info().ok()?;
+    let mut pixels = vec![0; reader.output_buffer_size()?];
+    reader.next_frame(&mut pixels).ok()?;
+    reader.info().uncompressed_latin1_text.iter().find(|chunk| chunk.keyword == PNG_AUTHOR).map(|chunk| chunk.text.clone())
+}
+
+/// A main that is instant and unlimited.
+pub(crate) fn start() -> Instance {
+    start_with(Behaviour::default())
+}
+
+pub(crate) fn start_with(behaviour: Behaviour) -> Instance {
+    Instance::start("main", &DataDirectory::new(), behaviour)
 }
 
 pub(crate) const GET_MAP: &str = "/geoserver/wms?SERVICE=WMS&VERSION=1.3.0&REQUEST=GetMap&LAYERS=geor:public_layer&STYLES=\
     &FORMAT=image/png&CRS=EPSG:3857&BBOX=-20820223,-20820223,20820223,20820223&WIDTH=64&HEIGHT=64";
+
+pub(crate) const XML: (&str, &str) = ("Content-Type", "application/xml");
 
 /// GETs `target`; panics when there is no answer.
 pub(crate) fn get(instance: &Instance, target: &str) -> Reply {

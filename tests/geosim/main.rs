@@ -1,14 +1,21 @@
 //! The GeoServer double behaves as GeoServer does, and breaks as told. Asked over real sockets by a client that hides
 //! nothing.
+//!
+//! A number such as `4.5` beside a test is the section of `reference/geoserver.md`, the notes taken in GeoServer's sources,
+//! that the rule comes from.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of a test may fail like a test")]
 
 mod capacity;
 mod catalog;
 mod client;
+mod dispatcher;
+mod errors;
 mod faults;
 mod http;
+mod reloads;
 mod rest;
 mod services;
+mod state;
 mod tiles;
 mod web;
