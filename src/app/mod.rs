@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::admin::{self, AdminState};
+use crate::admission::QueueStatus;
 use crate::cluster::Tried;
 use crate::config::{Config, Diagnostics, Environment};
 use crate::config_reload::{self, ConfigReload};
@@ -32,7 +33,7 @@ use crate::control::Control;
 use crate::driver;
 use crate::metrics::Metrics;
 use crate::proxy::access_log::AccessLog;
-use crate::proxy::{Connections, FrontDoor, RunningRequests};
+use crate::proxy::{Connections, FrontDoor};
 
 /// Idle upstream connections kept per worker thread; more than are ever in flight to a cluster's Tomcats.
 const IDLE_UPSTREAM_CONNECTIONS: usize = 512;
@@ -45,7 +46,7 @@ pub struct App {
     pub admin: SocketAddr,
     pub control: Arc<Control>,
     pub reload: Arc<ConfigReload>,
-    running: RunningRequests,
+    front_door: FrontDoor,
     draining: Arc<AtomicBool>,
     /// Ends the listeners.
     stop_serving: watch::Sender<bool>,
@@ -91,15 +92,14 @@ pub async fn start(path: &Path, environment: Arc<dyn Environment + Send + Sync>)
     let (stop_serving, serving) = watch::channel(false);
     let (stop_rest, rest_stopped) = watch::channel(false);
     let draining = Arc::new(AtomicBool::new(false));
-    let running = front_door.running().clone();
 
+    let mut service = proxy_service(&config, front_door.clone(), &sockets);
+    let service = tokio::spawn(async move { service.start_service(Some(sockets.table), serving, 1).await });
+    let (controlled, counted) = (Arc::clone(&control), Arc::clone(&metrics));
     let queue = {
         let front_door = front_door.clone();
         move || front_door.queue_status()
     };
-    let mut service = proxy_service(&config, front_door, &sockets);
-    let service = tokio::spawn(async move { service.start_service(Some(sockets.table), serving, 1).await });
-    let (controlled, counted) = (Arc::clone(&control), Arc::clone(&metrics));
     let state = AdminState::new(controlled, Arc::clone(&reload), counted, queue, Arc::clone(&draining));
     let rest = vec![
         tokio::spawn(admin::serve(admin_listener, state, rest_stopped.clone())),
@@ -107,7 +107,7 @@ pub async fn start(path: &Path, environment: Arc<dyn Environment + Send + Sync>)
         tokio::spawn(driver::data_directory::watch(Arc::clone(&control), rest_stopped.clone())),
         tokio::spawn(driver::config_watch::watch(Arc::clone(&reload), rest_stopped)),
     ];
-    Ok(App { listen, admin, control, reload, running, draining, stop_serving, stop_rest, service, rest })
+    Ok(App { listen, admin, control, reload, front_door, draining, stop_serving, stop_rest, service, rest })
 }
 
 /// What the process before us knew of catalogs. A file that cannot be read costs that knowledge and nothing else.
@@ -137,6 +137,11 @@ fn proxy_service(config: &Config, front_door: FrontDoor, sockets: &listeners::So
 }
 
 impl App {
+    /// Who waits for a place.
+    pub fn queue(&self) -> QueueStatus {
+        self.front_door.queue_status()
+    }
+
     /// Stops as the configuration in force says: `/readyz` turns 503 at once, the listeners close after the delay, running
     /// requests finish, and it is over as soon as there are none (or the time limit is reached).
     ///
@@ -146,7 +151,7 @@ impl App {
         let shutdown = self.control.snapshot_full().config.shutdown.clone();
         tokio::time::sleep(shutdown.delay).await;
         self.stop_serving.send_replace(true);
-        let cut_off = stop::finish(&self.running, shutdown.timeout).await;
+        let cut_off = stop::finish(self.front_door.running(), shutdown.timeout).await;
         stop::join(self.service).await;
         self.stop_rest.send_replace(true);
         for task in self.rest {

@@ -1,5 +1,6 @@
 //! What the hooks call: choosing an upstream, learning from how it went, deciding what comes next.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -32,6 +33,12 @@ use crate::ogc::Retryable;
 #[derive(Clone)]
 pub struct FrontDoor {
     pub(super) parts: Arc<Parts>,
+}
+
+impl fmt::Debug for FrontDoor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrontDoor").finish_non_exhaustive()
+    }
 }
 
 pub(super) struct Parts {

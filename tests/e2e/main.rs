@@ -16,6 +16,7 @@ mod hardening;
 mod health;
 mod hot_swap;
 mod lifecycle;
+mod limits;
 mod refusals;
 mod restart;
 mod retries;

@@ -241,7 +241,7 @@ async fn no_call_is_lost_however_releases_and_arrivals_meet() {
         let (world, served) = (Arc::clone(&world), Arc::clone(&served));
         async move {
             for n in 0..400 {
-                let target = if (user + n) % 3 == 0 { TILE } else { MAP };
+                let target = if (user + n).is_multiple_of(3) { TILE } else { MAP };
                 let seat = match world.ask(target, user % 4) {
                     Asked::Seated(seat) => seat,
                     Asked::Waits(mut waiting) if n % 17 == 0 => {
