@@ -287,7 +287,7 @@ impl World {
     }
 
     /// Everybody is up and has everything.
-    pub(crate) fn is_fresh(&mut self) -> bool {
+    pub(crate) fn is_fresh(&self) -> bool {
         let status = self.cluster.status(self.now);
         let noticed = (self.config.catalog.poll + self.config.health.timeout + REPORT_GRACE) * 2;
         let is_well = |status: &UpstreamStatus| {

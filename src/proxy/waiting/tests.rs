@@ -244,7 +244,7 @@ async fn no_call_is_lost_however_releases_and_arrivals_meet() {
                 let target = if (user + n).is_multiple_of(3) { TILE } else { MAP };
                 let seat = match world.ask(target, user % 4) {
                     Asked::Seated(seat) => seat,
-                    Asked::Waits(mut waiting) if n % 17 == 0 => {
+                    Asked::Waits(mut waiting) if n.is_multiple_of(17) => {
                         // Some leave at once, in the middle of everything.
                         tokio::task::yield_now().await;
                         drop(waiting.told.try_recv());
@@ -258,7 +258,7 @@ async fn no_call_is_lost_however_releases_and_arrivals_meet() {
                     Asked::Full(_) => panic!("the queue has room"),
                 };
                 assert!(seat.selection.upstream.load.in_flight() <= 1, "the cap is exact");
-                if n % 3 == 0 {
+                if n.is_multiple_of(3) {
                     tokio::task::yield_now().await;
                 }
                 served.fetch_add(1, Ordering::Relaxed);
