@@ -18,7 +18,7 @@ mod operations;
 mod text;
 
 use geofront::ogc::RequestClass;
-#[allow(unused_imports)]
+#[allow(unused_imports, reason = "one of the two crates that share this asks for it")]
 pub(crate) use operations::SERVICES;
 
 /// A whole request, owned.
