@@ -11,11 +11,11 @@ pub(super) fn keeps_ascii(name: &[u8]) -> bool {
 /// Whether that holds of every charset that a content type names. Containers look for the word anywhere in it, so a parameter that
 /// only contains it counts too.
 pub(super) fn is_plain(content_type: &str) -> bool {
-    content_type.split(';').skip(1).all(|parameter| match position(parameter) {
+    content_type.split(';').enumerate().all(|(index, parameter)| match position(parameter) {
         None => true,
         Some(at) => {
             let value = parameter[at + NAME.len()..].trim_start().strip_prefix('=').map(str::trim);
-            let is_alone = parameter[..at].trim().is_empty();
+            let is_alone = index > 0 && parameter[..at].trim().is_empty();
             is_alone && value.is_some_and(|value| keeps_ascii(value.trim_matches('"').as_bytes()))
         }
     })
@@ -43,6 +43,7 @@ mod tests {
             "a/b; xcharset=UTF-16",
             "a/b; charset",
             "a/b; charset=cp037",
+            "a charset=UTF-16",
         ];
         assert!(other.iter().all(|content_type| !is_plain(content_type)));
     }

@@ -6,11 +6,10 @@
 use super::body::{self, Kind};
 use super::dispatch::dispatched;
 use super::kvp::Kvp;
-use super::pairs::of_pairs;
 use super::path::Path;
 use super::reading::Reading;
-use super::route::{self, Address, Route};
-use super::{BodyNeed, Classified, RequestClass, RequestHead, Service, ogc_api, tiles};
+use super::route::{self, Route};
+use super::{BodyNeed, Classified, RequestClass, RequestHead, Service, Span, ogc_api, tiles};
 
 /// Whether the class depends on the body. If it does, [`classify`] wants the first [`super::BODY_PREFIX`] bytes of it, or all
 /// of it when it is shorter.
@@ -73,25 +72,41 @@ fn at_path(path: &Path<'_>, path_len: usize, head: &RequestHead<'_>, context: &s
     };
     let mut kvp = Kvp::of_query(head.target, path_len + 1);
     let route = route::find(path, base);
-    let (reading, workspace, layer) = match route {
-        Route::Unmapped { reason } => (Reading::unknown(reason), None, None),
-        Route::Ui { reason } => (Reading::new(RequestClass::Ui, None, reason), None, None),
-        Route::Admin { reason } => (Reading::new(RequestClass::Admin, Some(Service::Rest), reason), None, None),
-        Route::Static { reason, ows } => (static_file(head.method, reason, ows.as_ref(), &kvp), None, None),
-        Route::KmlIcon { workspace } => (kml_icon(head.method), workspace, None),
-        Route::OgcApi { from, workspace } => (ogc_api::reading(head.method, path, from, &kvp), workspace, None),
-        Route::Tiles { from, workspace, layer } => {
-            let (reading, named) = tiles::reading(head, path, from, body_prefix, &mut kvp);
-            (reading, workspace, layer.or(named))
-        }
-        Route::Ows(address) => (dispatched(head, &address, body_prefix, &mut kvp), address.workspace, address.layer),
-    };
+    let (mut reading, workspace, layer) = at_route(route, path, head, body_prefix, &mut kvp);
+    if reading.class == RequestClass::Static {
+        // A workspace may be called `styles`; what is asked of a service there must not be taken for a file.
+        let other = route::in_workspace(path, base).map(|route| at_route(route, path, head, body_prefix, &mut kvp).0);
+        reading = other.map_or(reading, |other| reading.safer(other));
+    }
     Classified {
         version: kvp.any_version(),
         workspace,
         layer: kvp.layer.or(layer),
         is_for_geowebcache: matches!(route, Route::Tiles { .. }),
         ..Classified::of(reading)
+    }
+}
+
+/// What the request is at a route, and the workspace and the layer that the address names.
+fn at_route(
+    route: Route,
+    path: &Path<'_>,
+    head: &RequestHead<'_>,
+    body_prefix: Option<&[u8]>,
+    kvp: &mut Kvp,
+) -> (Reading, Option<Span>, Option<Span>) {
+    match route {
+        Route::Unmapped { reason } => (Reading::unknown(reason), None, None),
+        Route::Ui { reason } => (Reading::new(RequestClass::Ui, None, reason), None, None),
+        Route::Admin { reason } => (Reading::new(RequestClass::Admin, Some(Service::Rest), reason), None, None),
+        Route::Static { reason } => (file(head.method, Reading::new(RequestClass::Static, None, reason)), None, None),
+        Route::KmlIcon { workspace } => (file(head.method, KML_ICON), workspace, None),
+        Route::OgcApi { from, workspace } => (ogc_api::reading(head.method, path, from, kvp), workspace, None),
+        Route::Tiles { from, workspace, layer } => {
+            let (reading, named) = tiles::reading(head, path, from, body_prefix, kvp);
+            (reading, workspace, layer.or(named))
+        }
+        Route::Ows(address) => (dispatched(head, &address, body_prefix, kvp), address.workspace, address.layer),
     }
 }
 
@@ -110,21 +125,10 @@ fn is_get(method: &str) -> bool {
     matches!(method, "GET" | "HEAD")
 }
 
-const NOT_A_FILE: Reading = Reading::unknown("a file of GeoServer's, with a method that files do not have");
+const KML_ICON: Reading =
+    Reading::new(RequestClass::Info, Some(Service::Wms), "a picture that KML placemarks refer to (/kml/icon)");
 
-fn static_file(method: &str, reason: &'static str, ows: Option<&Address>, kvp: &Kvp) -> Reading {
-    if !is_get(method) {
-        return NOT_A_FILE;
-    }
-    let file = Reading::new(RequestClass::Static, None, reason);
-    // A workspace may be called `styles`; what is a write there must not be taken for a file.
-    let write = ows.map(|address| of_pairs(address, kvp)).filter(|reading| reading.acts() && reading.operation.is_some());
-    write.map_or(file, |write| file.safer(write))
-}
-
-fn kml_icon(method: &str) -> Reading {
-    if !is_get(method) {
-        return NOT_A_FILE;
-    }
-    Reading::new(RequestClass::Info, Some(Service::Wms), "a picture that KML placemarks refer to (/kml/icon)")
+/// `reading`, if the method is one that files have.
+fn file(method: &str, reading: Reading) -> Reading {
+    if is_get(method) { reading } else { Reading::unknown("a file of GeoServer's, with a method that files do not have") }
 }

@@ -88,8 +88,9 @@ fn disposition(head: &[u8]) -> Option<Part<'_>> {
             b"content-disposition" if part.is_none() => part = Some(part_of(value)?),
             b"content-disposition" => return None,
             b"content-type" if value.to_ascii_lowercase().starts_with(b"multipart") => return None,
-            b"content-type" if !str::from_utf8(value).is_ok_and(charset::is_plain) => return None,
             b"content-transfer-encoding" => return None,
+            // Whatever the header: some look for a charset in all of them.
+            _ if !str::from_utf8(value).is_ok_and(charset::is_plain) => return None,
             _ => {}
         }
     }

@@ -51,7 +51,8 @@ impl<'t> Path<'t> {
         let mut seen = SeenDots::default();
         for piece in path[1..].split(|&byte| byte == b'/') {
             let name_len = piece.iter().position(|&byte| byte == b';').unwrap_or(piece.len());
-            if piece[name_len..].iter().any(|byte| byte.is_ascii_control() || matches!(byte, b'\\' | b'#')) {
+            // Who decodes before cutting `;parameters` off finds in them whatever they hide.
+            if !piece[name_len..].split(|&byte| byte == b';').all(is_plain) {
                 return None;
             }
             let reading = reading_of(&piece[..name_len])?;
@@ -159,21 +160,22 @@ fn reading_of(piece: &[u8]) -> Option<Reading> {
     if piece.iter().all(|&byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'\\' | b'#')) {
         return Some(dots(piece));
     }
-    let mut is_ascii = true;
-    for byte in decode(piece, Encoding::Path) {
-        let byte = byte.ok()?;
-        // A decoded slash or backslash may or may not be a separator; a decoded `;` may or may not begin parameters; a decoded
-        // `%` may be decoded once more; `#` and control bytes are refused by some containers and passed by others.
-        if byte.is_ascii_control() || matches!(byte, b'/' | b'\\' | b';' | b'%' | b'#') {
-            return None;
-        }
-        is_ascii &= byte.is_ascii();
+    if !is_plain(piece) {
+        return None;
     }
-    if !is_ascii {
+    if decode(piece, Encoding::Path).flatten().any(|byte| !byte.is_ascii()) {
         let decoded: Vec<u8> = decode(piece, Encoding::Path).flatten().collect();
         str::from_utf8(&decoded).ok()?;
     }
     Some(dots(Word::of_segment(piece).as_bytes()))
+}
+
+/// Whether nothing in `piece` is read differently by different servers. A decoded slash or backslash may or may not be a separator; a
+/// decoded `;` may or may not begin parameters; a decoded `%` may be decoded once more; `#` and control bytes are refused by some
+/// containers and passed by others.
+fn is_plain(piece: &[u8]) -> bool {
+    decode(piece, Encoding::Path)
+        .all(|byte| byte.is_ok_and(|byte| !byte.is_ascii_control() && !matches!(byte, b'/' | b'\\' | b';' | b'%' | b'#')))
 }
 
 fn dots(name: &[u8]) -> Reading {

@@ -19,7 +19,6 @@ pub(super) enum Route {
     },
     Static {
         reason: &'static str,
-        ows: Option<Address>,
     },
     /// GeoWebCache's tile services: segments from `from` on follow `/gwc/service`.
     Tiles {
@@ -74,15 +73,15 @@ pub(super) fn find(path: &Path<'_>, base: usize) -> Route {
     if let Some(route) = mapped(path, base, base) {
         return route;
     }
-    let below_names = (base + 1..=base + 2).find_map(|at| mapped(path, base, at));
     if is_static(first.as_bytes()) {
-        let ows = match below_names {
-            Some(Route::Ows(address)) => Some(address),
-            _ => None,
-        };
-        return Route::Static { reason: "files that are the same on every GeoServer", ows };
+        return Route::Static { reason: "files that are the same on every GeoServer" };
     }
-    below_names.unwrap_or(Route::Unmapped { reason: "nothing of GeoServer's is known at this address" })
+    in_workspace(path, base).unwrap_or(Route::Unmapped { reason: "nothing of GeoServer's is known at this address" })
+}
+
+/// What the path means if its first segment below the context names a workspace.
+pub(super) fn in_workspace(path: &Path<'_>, base: usize) -> Option<Route> {
+    (base + 1..=base + 2).find_map(|at| mapped(path, base, at))
 }
 
 fn is_static(first: &[u8]) -> bool {

@@ -9,7 +9,7 @@ use crate::oracle::Request;
 use crate::spelling::{Spelling, spelling};
 
 /// Addresses of every part of GeoServer, below its context.
-const ADDRESSES: [&str; 44] = [
+const ADDRESSES: [&str; 46] = [
     "",
     "ows",
     "wms",
@@ -51,6 +51,8 @@ const ADDRESSES: [&str; 44] = [
     "ogc/processes/v1/jobs",
     "web/wicket",
     "styles/wfs",
+    "styles/ogc/processes",
+    "styles/gwc/rest/seed",
     "www/a/ows",
     "kml/icon/a",
     "temp/a",
