@@ -48,6 +48,10 @@ pub(super) fn read<'b>(body: &'b [u8], boundary: &str, kvp: &mut Kvp) -> Option<
         }
         rest = rest.strip_prefix(b"\r\n")?;
         let end = find(rest, &delimiter)?;
+        // Who is content with a bare line feed before it, or with nothing, begins another part there.
+        if find(&rest[..end], &delimiter[2..]).is_some() {
+            return None;
+        }
         let (head, content) = split_part(&rest[..end])?;
         match disposition(head)? {
             Part::File => file = Some(content),
