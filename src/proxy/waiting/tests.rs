@@ -171,6 +171,19 @@ fn whoever_leaves_frees_its_place_in_the_queue_and_holds_up_nobody() {
 }
 
 #[test]
+fn whoever_leaves_lets_the_next_of_its_user_go_where_that_may() {
+    let world = World::with(2, "per_user = 1");
+    let (_seat, other) = (world.seated(MAP, 1), world.seated(MAP, 2));
+    let first = world.waits(MAP, 1);
+    world.control.handle(Event::Configured(config(2, "per_user = 9")), world.now);
+    let mut second = world.waits(MAP, 1);
+    drop(other);
+    assert!(is_waiting(&mut second), "a user sends its oldest, which came under the old limit");
+    drop(first);
+    drop(taken(&mut second));
+}
+
+#[test]
 fn a_place_given_to_one_who_has_just_left_goes_on_to_the_next() {
     let world = World::with(1, "");
     let seat = world.seated(MAP, 1);
