@@ -5,15 +5,19 @@
 //!      ^                |
 //!      |                v
 //!      +--- ends --- Cluster --take_snapshot--> Snapshot --select--> Lease
+//!                       |                          |  all full        ^
+//!                       |                          +------> Queue ----+ a lease ends, a new snapshot, a look
 //!                       |
-//!                 checks after every step, against a second opinion (`oracle.rs`) made from the status alone
+//!                 checks after every step, against a second opinion made from the status (`oracle.rs`), the documented limits
+//!                 (`places.rs`) and a line that is kept the slow way (`line.rs`)
 //! ```
 //!
 //! What is checked: (1) in_flight is the number of live leases, and every lease ends once; (2) nobody is served by who must not
-//! serve; (3) no false refusal; (4) the least loaded takes it, and
-//! of requests that belong together one within the bound; (5) the leases of the retired only fall; (7) when faults stop,
-//! everybody comes back in time; (8) no busy loop. And: changes of health have their run of probes, evidence alone never sets
-//! aside too many, reloads forget nothing, orders are refused exactly when they must be.
+//! serve, or has no place left; (3) no false refusal, and nobody waits while a place is free that it may have; (4) the least loaded
+//! of those with a place takes it, and of requests that belong together one within the bound; (5) the leases of the retired only
+//! fall; (7) when faults stop, everybody comes back in time; (8) no busy loop; (9) of those who wait the best goes first: by
+//! priority and age, and by turns of the users; their number is bounded, and each ends once. And: changes of health have their run
+//! of probes, evidence alone never sets aside too many, reloads forget nothing, orders are refused exactly when they must be.
 //!
 //! `SIM_SEED=17 cargo test --test simulation -- --nocapture` replays one world and prints its transitions.
 
@@ -33,18 +37,24 @@ mod driver;
 mod geoserver;
 #[path = "simulation/ledger.rs"]
 mod ledger;
+#[path = "simulation/line.rs"]
+mod line;
 #[path = "simulation/machine.rs"]
 mod machine;
 #[path = "simulation/operators.rs"]
 mod operators;
 #[path = "simulation/oracle.rs"]
 mod oracle;
+#[path = "simulation/places.rs"]
+mod places;
 #[path = "simulation/requests.rs"]
 mod requests;
 #[path = "simulation/succession.rs"]
 mod succession;
 #[path = "simulation/tiles.rs"]
 mod tiles;
+#[path = "simulation/waiting.rs"]
+mod waiting;
 #[path = "simulation/world.rs"]
 mod world;
 

@@ -65,11 +65,13 @@ impl Claim {
         self.holds.is_empty()
     }
 
-    /// The same for all requests that wait for the same counters, personal ones apart: see [`super::Ask::rules`].
+    /// The same for all requests that wait for the same counters to fall as low, personal ones apart: see [`super::Ask::rules`].
+    /// After a config reload that raises a limit, those from before it hold up nobody who may have more.
     pub fn fingerprint(&self) -> u64 {
         let common = self.holds.iter().filter(|hold| !hold.is_personal);
+        let mix = |mixed: u64, part: u64| mixed.rotate_left(7).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ part;
         // Ids are hashes already; the order of the rules is part of it, as it is the same for all.
-        common.fold(0, |mixed: u64, hold| mixed.rotate_left(7).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ hold.counter.0)
+        common.fold(0, |mixed, hold| mix(mix(mixed, hold.counter.0), hold.most.into()))
     }
 }
 
@@ -166,5 +168,11 @@ pub(super) mod tests {
         assert_eq!(fingerprint(MAP, 1), fingerprint(MAP, 2));
         assert_ne!(fingerprint(MAP, 1), fingerprint(INFO, 1));
         assert_eq!(fingerprint("/geoserver/web/", 1), 0);
+    }
+
+    #[test]
+    fn requests_that_wait_for_a_rule_under_another_limit_have_another_fingerprint() {
+        let fingerprint = |lines| claim(&limits(lines), MAP, &client(1, "10.0.0.1")).fingerprint();
+        assert_ne!(fingerprint("control_flow = 'ows.wms.getmap=2'"), fingerprint("control_flow = 'ows.wms.getmap=3'"));
     }
 }

@@ -47,6 +47,8 @@ pub struct Ask {
     pub priority: Priority,
     /// Stands for the set of rules that hold the request: requests of one class under different rules are not in each other's way.
     pub rules: u64,
+    /// It waits for the main, wherever others of its class may go: they are not in each other's way either.
+    pub from_main: bool,
     /// Who, as a hash.
     pub user: u64,
     pub arrived: Instant,
@@ -81,8 +83,8 @@ pub enum Offer<G> {
     UserMustWait,
 }
 
-/// Requests of one class, priority and set of rules: if one can go, so can all, but for their users.
-type LaneKey = (Priority, RequestClass, u64);
+/// Requests of one class, priority and set of rules, for the main or for anybody: if one can go, so can all, but for their users.
+type LaneKey = (Priority, RequestClass, u64, bool);
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -311,7 +313,7 @@ impl Ask {
     }
 
     pub(super) fn lane(&self) -> LaneKey {
-        (self.priority, self.class, self.rules)
+        (self.priority, self.class, self.rules, self.from_main)
     }
 }
 

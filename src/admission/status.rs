@@ -59,7 +59,15 @@ mod tests {
         let (mut queue, start) = (Queue::new(10), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         for (class, user, seconds) in [(RequestClass::Map, 1, 0), (RequestClass::Map, 1, 2), (RequestClass::Tile, 2, 3)] {
-            let ask = Ask { class, priority: Priority::FIRST, rules: 0, user, arrived: after(seconds), is_retry: false };
+            let ask = Ask {
+                class,
+                priority: Priority::FIRST,
+                rules: 0,
+                from_main: false,
+                user,
+                arrived: after(seconds),
+                is_retry: false,
+            };
             queue.push(ask, ());
         }
         let told = queue.waiting_by_class(after(5));

@@ -122,6 +122,7 @@ impl FrontDoor {
             class: ctx.class(),
             priority: self.priority(session, ctx),
             rules: ctx.claim.fingerprint(),
+            from_main: ctx.reads_from_main,
             user: ctx.client.unwrap_or_else(|| self.client(session, ctx)).user,
             arrived: now,
             is_retry: ctx.attempts > 0,

@@ -318,7 +318,7 @@ impl Wanted {
 impl Waiting {
     /// Stops waiting. What was given at the last moment is taken.
     pub(super) fn leave(mut self) -> Option<Told> {
-        if self.room.leave(self.ticket) { None } else { self.told.try_recv().ok() }
+        if self.room.leave(self.ticket, Instant::now()) { None } else { self.told.try_recv().ok() }
     }
 
     pub(super) fn look_now_and_then(&self) {
@@ -328,11 +328,12 @@ impl Waiting {
 
 impl WaitingRoom {
     /// False if it is not in the queue any more.
-    fn leave(self: &Arc<Self>, ticket: Ticket) -> bool {
+    fn leave(self: &Arc<Self>, ticket: Ticket, now: Instant) -> bool {
         let mut hall = self.hall.lock();
         let Some(waiter) = hall.queue.remove(ticket) else { return false };
-        self.bell.set_waiting(hall.queue.len());
         self.count(&hall, waiter.ask.class);
+        // The next of its user may go where it could not, if a config reload came between the two.
+        self.serve_all(&mut hall, now);
         true
     }
 }
@@ -340,7 +341,7 @@ impl WaitingRoom {
 impl Drop for Waiting {
     fn drop(&mut self) {
         // If it was served meanwhile, the place drops with the channel, and goes on to the next.
-        self.room.leave(self.ticket);
+        self.room.leave(self.ticket, Instant::now());
     }
 }
 

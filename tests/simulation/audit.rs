@@ -173,7 +173,10 @@ impl World {
         upkeep.was_out = is_draining && (upkeep.was_out || was_testing);
         upkeep.draining_since = is_draining.then(|| upkeep.draining_since.unwrap_or(now));
         upkeep.leases_at_call.take_if(|_| status.catalog.doing != Freshening::Reloading);
-        assert!(upkeep.leases_at_call.is_none_or(|most| entry.leases <= most), "{key:?}: nobody comes in while it is reloaded");
+        assert!(
+            upkeep.leases_at_call.is_none_or(|most| entry.at_work.all <= most),
+            "{key:?}: nobody comes in while it is reloaded"
+        );
         if status.role == Role::Main {
             return;
         }
@@ -230,13 +233,13 @@ impl World {
         let limit = self.config.catalog.drain_timeout;
         let entry = self.ledger.get_mut(key).expect("nobody reloads who retired");
         let waited = entry.upkeep.draining_since.map_or(Duration::ZERO, |since| self.now - since);
-        assert!(entry.leases == 0 || waited >= limit, "{key:?}: {} requests are not waited for", entry.leases);
-        entry.upkeep.leases_at_call = Some(entry.leases);
+        assert!(entry.at_work.all == 0 || waited >= limit, "{key:?}: {} requests are not waited for", entry.at_work.all);
+        entry.upkeep.leases_at_call = Some(entry.at_work.all);
         entry.upkeep.calls += 1;
         entry.upkeep.is_busy_since_calm |= self.is_calm;
         assert!(entry.upkeep.calls <= entry.upkeep.reasons, "{key:?} is reloaded without a reason: {:?}", entry.upkeep);
         entry.hold_probes(self.now);
-        let has_leases = entry.leases > 0;
+        let has_leases = entry.at_work.all > 0;
         assert!(self.blueprint.has_credentials(), "nobody can be reloaded without credentials");
         assert!(self.end.is_none(), "{key:?} is reloaded although everybody is fresh");
         self.tally.count("a catalog reload");
@@ -315,6 +318,6 @@ impl World {
 }
 
 /// It waits for its canary, whether or not it has been given up on.
-fn is_testing(catalog: &UpstreamCatalog) -> bool {
+pub(crate) fn is_testing(catalog: &UpstreamCatalog) -> bool {
     catalog.is_out && matches!(catalog.doing, Freshening::Testing | Freshening::Failed)
 }

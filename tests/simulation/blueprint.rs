@@ -19,11 +19,18 @@ struct Line {
     weight: u64,
     role: Role,
     reads: MainReads,
+    /// Of its own, if it has one.
+    max_in_flight: Option<&'static str>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Blueprint {
     lines: Vec<Line>,
+    limits: [(&'static str, String); 6],
+    /// How many maps may be at work at a time.
+    most_maps: Option<u32>,
+    /// Of classes that have another than usual.
+    priorities: Vec<(&'static str, u64)>,
     health: [(&'static str, String); 9],
     catalog: [(&'static str, String); 8],
     /// To reload catalogs with.
@@ -38,8 +45,9 @@ pub(crate) struct Blueprint {
 
 impl Line {
     fn text(&self) -> String {
-        let Self { name, port, weight, role, reads } = self;
-        let table = format!("[upstreams.{name}]\nurl = \"http://10.0.0.1:{port}\"\nweight = {weight}\n");
+        let Self { name, port, weight, role, reads, max_in_flight } = self;
+        let cap = max_in_flight.map(|cap| format!("max_in_flight = {cap}\n")).unwrap_or_default();
+        let table = format!("[upstreams.{name}]\nurl = \"http://10.0.0.1:{port}\"\nweight = {weight}\n{cap}");
         let main = format!("role = \"main\"\nreads = \"{}\"\n", format!("{reads:?}").to_lowercase());
         if *role == Role::Main { table + &main } else { table }
     }
@@ -48,8 +56,10 @@ impl Line {
 impl Blueprint {
     pub(crate) fn random(chance: &mut Chance) -> Self {
         let (health, catalog, has_credentials) = (health(chance), catalog(chance), chance.percent(90));
+        let (limits, most_maps, priorities) = (limits(chance), most_maps(chance), Vec::new());
         let (lines, process, affinity) = (Vec::new(), None, Some(125));
-        let mut blueprint = Self { lines, health, catalog, has_credentials, process, affinity, next: 0 };
+        let mut blueprint =
+            Self { lines, limits, most_maps, priorities, health, catalog, has_credentials, process, affinity, next: 0 };
         for _ in 0..chance.between(2, 6) {
             blueprint.add(chance);
         }
@@ -60,7 +70,7 @@ impl Blueprint {
     /// One edit, as an operator would make it.
     pub(crate) fn edit(&mut self, chance: &mut Chance) {
         let at = chance.below(self.lines.len() as u64) as usize;
-        match chance.below(11) {
+        match chance.below(15) {
             0 if self.lines.len() < MOST_UPSTREAMS => self.add(chance),
             1 if self.lines.len() > 2 && self.lines[at].role == Role::Replica => self.remove(at),
             2 => self.lines[at].port = self.new_port(),
@@ -70,13 +80,21 @@ impl Blueprint {
             6 => self.health = health(chance),
             7 => self.catalog = catalog(chance),
             8 => self.has_credentials = chance.percent(90),
-            9 => self.affinity = *chance.one_of(&[Some(125), Some(100), Some(200), None]),
+            9 => self.limits = limits(chance),
+            10 => self.lines[at].max_in_flight = cap_of_its_own(chance),
+            11 => self.priorities = priorities(chance),
+            12 => self.most_maps = most_maps(chance),
+            13 => self.affinity = *chance.one_of(&[Some(125), Some(100), Some(200), None]),
             _ => self.process = chance.percent(60).then(|| self.lines[at].name.clone()),
         }
     }
 
     pub(crate) fn has_credentials(&self) -> bool {
         self.has_credentials
+    }
+
+    pub(crate) fn most_maps(&self) -> Option<u32> {
+        self.most_maps
     }
 
     /// And somebody serves meanwhile.
@@ -99,23 +117,27 @@ impl Blueprint {
     fn text(&self) -> String {
         let table = |keys: &[(&str, String)]| keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect::<String>();
         let credentials = if self.has_credentials { "[geoserver]\nheaders = { sec-username = \"geofront\" }\n" } else { "" };
-        let process = self.process.iter().map(|name| format!("[classes.process]\nserved_by = \"{name}\"\n"));
+        let process = self.process.iter().map(|name| format!("classes.process.served_by = \"{name}\"\n"));
+        let priorities = self.priorities.iter().map(|(class, priority)| format!("classes.{class}.priority = {priority}\n"));
         let upstreams = self.lines.iter().map(Line::text);
         let affinity =
             self.affinity.map_or_else(|| "affinity = false".to_owned(), |load| format!("affinity_load_percent = {load}"));
-        let first = format!(
-            "[limits]\nmax_in_flight = \"off\"\n[health]\n{}[catalog]\n{}{credentials}",
+        let maps = self.most_maps.map(|most| format!("control_flow = \"ows.wms.getmap={most}\"\n")).unwrap_or_default();
+        let tables = format!(
+            "[limits]\n{}{maps}[health]\n{}[catalog]\n{}{credentials}",
+            table(&self.limits),
             table(&self.health),
             table(&self.catalog)
         );
-        let tables = process.chain(upstreams).chain([format!("[classes.tile]\n{affinity}\n")]);
-        tables.fold(first, |text, table| text + &table)
+        let first = [format!("classes.tile.{affinity}\n")].into_iter();
+        first.chain(process).chain(priorities).chain([tables]).chain(upstreams).collect()
     }
 
     fn add(&mut self, chance: &mut Chance) {
         let port = self.new_port();
         let reads = *chance.one_of(&[MainReads::Backup, MainReads::Backup, MainReads::Always, MainReads::Never]);
-        self.lines.push(Line { name: format!("u{port}"), port, weight: weight(chance), role: Role::Replica, reads });
+        let (name, weight, max_in_flight) = (format!("u{port}"), weight(chance), cap_of_its_own(chance));
+        self.lines.push(Line { name, port, weight, role: Role::Replica, reads, max_in_flight });
     }
 
     fn remove(&mut self, at: usize) {
@@ -136,6 +158,35 @@ impl Blueprint {
 
 fn weight(chance: &mut Chance) -> u64 {
     *chance.one_of(&[100, 100, 100, 50, 200, 1, 1000, 333])
+}
+
+/// Small ones mostly, so that they are reached.
+const CAPS: [&str; 9] = ["1", "1", "2", "2", "3", "5", "8", "\"auto\"", "\"off\""];
+
+fn cap_of_its_own(chance: &mut Chance) -> Option<&'static str> {
+    let is_its_own = chance.percent(25);
+    is_its_own.then(|| *chance.one_of(&CAPS))
+}
+
+fn limits(chance: &mut Chance) -> [(&'static str, String); 6] {
+    [
+        ("max_in_flight", (*chance.one_of(&CAPS)).to_owned()),
+        ("quick_reserve", chance.one_of(&[0, 0, 25, 50, 90]).to_string()),
+        ("heavy_share", chance.one_of(&[1, 25, 25, 50, 100]).to_string()),
+        ("queue", chance.one_of(&[0, 1, 3, 8, 20, 40]).to_string()),
+        ("per_user", (*chance.one_of(&["\"off\"", "\"off\"", "1", "2", "4", "8"])).to_owned()),
+        ("queue_timeout", format!("\"{}ms\"", chance.millis(100, 20_000).as_millis())),
+    ]
+}
+
+fn most_maps(chance: &mut Chance) -> Option<u32> {
+    *chance.one_of(&[None, None, Some(2), Some(4), Some(8)])
+}
+
+fn priorities(chance: &mut Chance) -> Vec<(&'static str, u64)> {
+    let classes = ["map", "info", "feature", "process", "tile", "admin"];
+    let changed = classes.into_iter().filter(|_| chance.percent(30)).collect::<Vec<_>>();
+    changed.into_iter().map(|class| (class, chance.below(4))).collect()
 }
 
 fn health(chance: &mut Chance) -> [(&'static str, String); 9] {

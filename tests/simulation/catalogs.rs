@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use geofront::cluster::{Cause, Event, Outcome, Upstream, UpstreamId};
 
+use crate::audit::is_testing;
 use crate::driver::REPORT_GRACE;
 use crate::geoserver::{Load, Who};
 use crate::ledger::Key;
 use crate::machine::Condition;
+use crate::oracle;
 use crate::world::{Todo, World};
 
 /// A question about a catalog that is on its way: for its number, or for the canary first.
@@ -118,7 +120,20 @@ impl World {
         if matches!(outcome, Outcome::Failure(_)) {
             self.tally.count("a canary failed");
         }
-        self.handle(Event::CanaryTested { upstream, asked, outcome, number });
+        self.handle(Event::Tick);
+        let was_tested = self.is_tested(&key);
+        let transitions = self.cluster.handle(Event::CanaryTested { upstream, asked, outcome, number }, self.now);
+        self.hear(transitions);
+        // It may be out again for the next epoch.
+        if was_tested && !self.is_tested(&key) {
+            let ramp = self.ramp();
+            self.ledger.entry(key).and_modify(|entry| entry.ramp = Some(ramp));
+        }
+        self.answer_snapshot();
+    }
+
+    fn is_tested(&self, key: &Key) -> bool {
+        self.oracle().upstreams().any(|status| oracle::key(status) == *key && is_testing(&status.catalog))
     }
 
     pub(crate) fn begin_call(&mut self, upstream: Arc<Upstream>) {

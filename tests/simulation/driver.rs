@@ -37,6 +37,7 @@ impl World {
             self.act(action);
         }
         self.look_again();
+        self.answer_snapshot();
         let next = self.cluster.next_deadline();
         assert!(next.is_none_or(|next| next > self.now), "no busy loop");
     }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use geofront::cluster::{Outcome, Upstream};
 
 use crate::audit::Upkeep;
+use crate::places::{AtWork, Ramp};
 
 /// Identity as the architecture defines it.
 pub(crate) type Key = (String, SocketAddr);
@@ -22,8 +23,13 @@ pub(crate) struct Entry {
     /// When the probe under way is lost.
     probe: Option<Instant>,
     pub(crate) is_half_open: bool,
-    pub(crate) leases: u32,
+    /// Its leases.
+    pub(crate) at_work: AtWork,
     pub(crate) trials: u32,
+    /// Its slow start, since it last came back.
+    pub(crate) ramp: Option<Ramp>,
+    /// The cap that was learned.
+    pub(crate) learned: Option<u32>,
     pub(crate) upkeep: Upkeep,
 }
 
@@ -78,6 +84,7 @@ impl Entry {
         self.reports.clear();
         self.probe = None;
         self.is_half_open = false;
+        self.ramp = None;
     }
 
     pub(crate) fn has_passed_a_probe(&self) -> bool {
@@ -95,7 +102,7 @@ impl Entry {
 pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 
 /// Everything that must happen in some world.
-const MUST_HAPPEN: [&str; 72] = [
+const MUST_HAPPEN: [&str; 96] = [
     "a request was selected for",
     "a main-only request was selected for",
     "the backup served",
@@ -108,6 +115,30 @@ const MUST_HAPPEN: [&str; 72] = [
     "a trial by a retry",
     "refused: none eligible",
     "refused: all tried",
+    "everybody full",
+    "who changed the catalog sees the change",
+    "a tile with its companions above the cap",
+    "a higher cap was learned",
+    "a place taken at once while others wait",
+    "waited, and was served",
+    "a retry waited, and was served",
+    "waited longer than a newer one of a better class",
+    "waited, and nobody was left",
+    "waited too long",
+    "left while waiting",
+    "left when its turn came",
+    "shed",
+    "shed for a retry",
+    "shed from one who had more than half",
+    "the queue was full",
+    "waited when its geofront ended",
+    "served after the end of a lease",
+    "served from a new snapshot",
+    "served after a look",
+    "served after learning",
+    "served when a limit left room",
+    "served when another left",
+    "held by a limit",
     "health up",
     "health down",
     "health unknown",

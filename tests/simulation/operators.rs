@@ -92,7 +92,8 @@ impl World {
         let keys: Vec<_> = self.blueprint.keys().collect();
         let (kept, gone) = std::mem::take(&mut self.ledger).into_iter().partition(|(key, _)| keys.contains(key));
         self.ledger = kept;
-        for (key, Entry { upstream, leases, .. }) in gone {
+        for (key, Entry { upstream, at_work, .. }) in gone {
+            let leases = at_work.all;
             if leases > 0 {
                 self.tally.count("retired with leases");
             }
@@ -148,6 +149,7 @@ impl World {
         assert!(self.is_fresh(), "whoever is fresh stays it: {:#?}", self.cluster.status(self.now));
         self.check_the_end();
         self.tally.count(if self.blueprint.can_reload() { "a world that ends fresh" } else { "a world that cannot reload" });
+        self.leave_room();
         self.attempts.clear();
         let all = self.ledger.values().filter_map(|entry| entry.upstream.as_ref()).chain(self.retired.values().map(|(u, _)| u));
         all.for_each(|upstream| assert_eq!(upstream.load.in_flight(), 0, "every lease ends"));

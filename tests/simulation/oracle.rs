@@ -1,15 +1,24 @@
 //! A second opinion: who may serve what, made from the status that operators see, the slow and obvious way.
 
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use geofront::balance::COMPANIONS;
 use geofront::cluster::{ClusterStatus, HealthState, Mode, NoUpstream, UpstreamStatus};
 use geofront::config::{Config, MainReads, Role, ServedBy, StalePolicy, UpstreamConfig};
 use geofront::ogc::RequestClass;
 
-use crate::ledger::Key;
+use crate::ledger::{Entry, Key};
+use crate::places::{AtWork, Kind, Places};
+use crate::requests::Request;
 
 /// The cluster at one instant.
 pub(crate) struct Oracle<'w> {
     config: &'w Config,
     status: ClusterStatus,
+    ledger: &'w BTreeMap<Key, Entry>,
+    /// For how far ramps are.
+    at: Instant,
 }
 
 /// Where a request of some class belongs.
@@ -51,8 +60,13 @@ pub(crate) fn is_set_aside(status: &UpstreamStatus) -> bool {
 }
 
 impl<'w> Oracle<'w> {
-    pub(crate) fn new(config: &'w Config, status: ClusterStatus) -> Self {
-        Self { config, status }
+    pub(crate) fn new(config: &'w Config, status: ClusterStatus, ledger: &'w BTreeMap<Key, Entry>, at: Instant) -> Self {
+        Self { config, status, ledger, at }
+    }
+
+    /// With ramps as far as they were then.
+    pub(crate) fn at(self, at: Instant) -> Self {
+        Self { at, ..self }
     }
 
     pub(crate) fn upstreams(&self) -> impl Iterator<Item = &UpstreamStatus> {
@@ -63,23 +77,79 @@ impl<'w> Oracle<'w> {
         self.upstreams().find(|status| self::key(status) == *key).expect("only known upstreams are asked for")
     }
 
-    /// `tried`: what the request tried before. `on_trial`: whose trial is taken.
-    pub(crate) fn belongs(&self, class: RequestClass, tried: &[Key], on_trial: impl Fn(&Key) -> bool) -> Belongs {
+    pub(crate) fn belongs(&self, request: &Request) -> Belongs {
+        let untried = |keys: Vec<Key>| keys.into_iter().filter(|key| !request.keys.contains(key)).collect::<Vec<_>>();
+        let (class, tried) = (request.class, &request.keys);
+        if request.from_main {
+            let main = self.with_a_place(class, untried(self.serving(Tier::Main)), |mut keys| Belongs::There(keys.remove(0)));
+            if main != NOBODY {
+                return main;
+            }
+        }
         if let Some(name) = self.one_place(class) {
             let place = self.upstreams().find(|status| status.name.as_str() == name && is_up_and_ready(status)).map(key);
             return match place {
                 Some(key) if tried.contains(&key) => Belongs::Nowhere(NoUpstream::AllTried),
-                Some(key) => Belongs::There(key),
-                None => Belongs::Nowhere(NoUpstream::NoneEligible),
+                Some(key) => self.with_a_place(class, vec![key], |mut keys| Belongs::There(keys.remove(0))),
+                None => NOBODY,
             };
         }
-        let untried = |keys: Vec<Key>| keys.into_iter().filter(|key| !tried.contains(key)).collect::<Vec<_>>();
-        let tiers = self.tiers(class).iter().map(|tier| Belongs::Any { keys: untried(self.serving(*tier)), tier: *tier });
-        let trials = untried(self.trials(class)).into_iter().filter(|key| !on_trial(key)).collect();
-        let (trials, tiers) = (std::iter::once(Belongs::Trial(trials)), tiers.collect::<Vec<_>>());
-        let order: Vec<_> =
-            if tried.is_empty() { trials.chain(tiers).collect() } else { tiers.into_iter().chain(trials).collect() };
-        order.into_iter().find(|belongs| !belongs.is_empty()).unwrap_or_else(|| Belongs::Nowhere(self.why_nowhere(class, tried)))
+        let trials = untried(self.trials(class)).into_iter().filter(|key| self.ledger[key].trials == 0).collect();
+        let trial = self.with_a_place(class, trials, Belongs::Trial);
+        let mut serving = NOBODY;
+        for tier in self.tiers(class) {
+            if serving == FULL && !self.relieves(*tier, class) {
+                break;
+            }
+            let keys = untried(self.serving(*tier));
+            serving = serving.or(self.with_a_place(class, keys, |keys| Belongs::Any { keys, tier: *tier }));
+        }
+        let found = if tried.is_empty() { trial.or(serving) } else { serving.or(trial) };
+        if found == NOBODY { Belongs::Nowhere(self.why_nowhere(class, tried)) } else { found }
+    }
+
+    /// Who has no place left for the request, but some above the cap where its companions are.
+    pub(crate) fn full_companions(&self, request: &Request, is_companion: impl Fn(&Key) -> bool) -> Vec<Key> {
+        let (class, mut found) = (request.class, Vec::new());
+        let mut is_anybody = false;
+        for tier in self.tiers(class) {
+            if is_anybody && !self.relieves(*tier, class) {
+                break;
+            }
+            let keys: Vec<_> = self.serving(*tier).into_iter().filter(|key| !request.keys.contains(key)).collect();
+            is_anybody |= !keys.is_empty();
+            let may_join =
+                |key: &Key| !self.has_room(key, class, 0) && self.has_room(key, class, COMPANIONS) && is_companion(key);
+            found.extend(keys.into_iter().filter(may_join));
+        }
+        found
+    }
+
+    /// Where it goes on to these where those before are full, and not only where there are none.
+    fn relieves(&self, tier: Tier, class: RequestClass) -> bool {
+        tier == Tier::Stale && class != RequestClass::Capabilities && self.config.catalog.stale == StalePolicy::Serve
+    }
+
+    /// Those of `keys` that have a place.
+    fn with_a_place(&self, class: RequestClass, keys: Vec<Key>, make: impl FnOnce(Vec<Key>) -> Belongs) -> Belongs {
+        if keys.is_empty() {
+            return NOBODY;
+        }
+        let with_room: Vec<_> = keys.into_iter().filter(|key| self.has_room(key, class, 0)).collect();
+        if with_room.is_empty() { FULL } else { make(with_room) }
+    }
+
+    fn has_room(&self, key: &Key, class: RequestClass, beyond: u32) -> bool {
+        let status = self.of(key);
+        let at_work = AtWork { all: status.in_flight, slower: status.slower_in_flight, heavy: status.heavy_in_flight };
+        let kind = Kind::of(class, self.config);
+        self.places(status).is_none_or(|places| places.have_room(at_work, kind, beyond))
+    }
+
+    /// As far as it has ramped up; `None` for no cap.
+    pub(crate) fn places(&self, status: &UpstreamStatus) -> Option<Places> {
+        let entry = &self.ledger[&key(status)];
+        Places::of(self.configured(status).max_in_flight, entry.learned, entry.ramp, self.config, self.at)
     }
 
     /// The classes that nobody but this one serves in full now.
@@ -159,11 +229,15 @@ impl<'w> Oracle<'w> {
     }
 }
 
+const NOBODY: Belongs = Belongs::Nowhere(NoUpstream::NoneEligible);
+const FULL: Belongs = Belongs::Nowhere(NoUpstream::Full);
+
 impl Belongs {
-    fn is_empty(&self) -> bool {
-        match self {
-            Self::Trial(keys) | Self::Any { keys, .. } => keys.is_empty(),
-            Self::There(_) | Self::Nowhere(_) => false,
+    /// The first that is anywhere; else full, if one is.
+    fn or(self, other: Self) -> Self {
+        match (&self, &other) {
+            (Self::There(_) | Self::Trial(_) | Self::Any { .. }, _) | (Self::Nowhere(NoUpstream::Full), Self::Nowhere(_)) => self,
+            (Self::Nowhere(_), _) => other,
         }
     }
 }

@@ -2,24 +2,51 @@
 
 use std::time::Instant;
 
-use geofront::cluster::{Event, NoUpstream, Outcome, Selection, Tried, UpstreamId};
-use geofront::ogc::RequestClass;
+use geofront::admission::{Claim, Client};
+use geofront::cluster::{Event, NoUpstream, Outcome, Selection, Snapshot, Tried, UpstreamId};
+use geofront::config::{MaxInFlight, PerUser, Priority};
+use geofront::ogc::{self, RequestClass, RequestHead};
 
 use crate::ledger::{Entry, Key};
 use crate::oracle::{Belongs, Oracle, Tier, costs_at_most};
+use crate::places::Kind;
 use crate::world::{Todo, World};
 
 /// The most tries of a request.
 const MOST_TRIES: usize = 4;
+/// Few enough that one user's requests meet in the queue.
+const USERS: u64 = 5;
+/// All at once.
+const LONGEST_RUSH: u64 = 24;
+/// A learned cap, whatever it was learned from.
+const LEARNED: (u64, u64) = (4, 12);
 
 #[derive(Debug)]
 pub(crate) struct Request {
-    class: RequestClass,
+    pub(crate) class: RequestClass,
     /// What it has in common with others.
     pub(crate) metatile: Option<u64>,
+    /// Who asks has just changed the catalog: waits for the main rather than seeing the old one.
+    pub(crate) from_main: bool,
+    pub(crate) user: u64,
+    /// What a trusted proxy adds to the priority of its class.
+    pub(crate) steps: i64,
+    /// The limits that hold it, as they were when it came; and the same in our terms.
+    pub(crate) claim: Claim,
+    pub(crate) held: Held,
     tried: Tried,
     /// The same, in the ledger's terms.
-    keys: Vec<Key>,
+    pub(crate) keys: Vec<Key>,
+}
+
+/// How many may be at work at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) user: u64,
+    /// Of this user.
+    pub(crate) of_user: Option<u32>,
+    /// Maps of everybody.
+    pub(crate) of_maps: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -27,20 +54,51 @@ pub(crate) struct Attempt {
     pub(crate) request: Request,
     pub(crate) key: Key,
     selection: Selection,
+    kind: Kind,
     sent: Instant,
     outcome: Option<Outcome>,
     /// Which geofront has it.
     life: u32,
 }
 
+impl Request {
+    pub(crate) fn is_retry(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
+    pub(crate) fn priority(&self, of_class: Priority) -> Priority {
+        of_class.better_by(self.steps)
+    }
+
+    /// Whether it would be served, if only after a wait.
+    pub(crate) fn has_place(&self, snapshot: &Snapshot) -> bool {
+        snapshot.has_place(self.class, &self.tried)
+    }
+
+    /// As the proxy does. `may_join`: nobody waits.
+    pub(crate) fn select(&self, snapshot: &Snapshot, may_join: bool, now: Instant) -> Result<Selection, NoUpstream> {
+        if self.from_main {
+            match snapshot.select_main(self.class, &self.tried, now) {
+                Err(NoUpstream::NoneEligible | NoUpstream::AllTried) => {}
+                decided => return decided,
+            }
+        }
+        match self.metatile {
+            Some(metatile) if may_join => snapshot.select_joining(self.class, metatile, &self.tried, now),
+            metatile => snapshot.select_for(self.class, metatile, &self.tried, now),
+        }
+    }
+}
+
 impl World {
     pub(crate) fn arrive(&mut self) {
-        match self.chance.below(13) {
+        match self.chance.below(14) {
             0..=6 => self.request(RequestClass::Map, None),
             7 | 8 => self.request(RequestClass::Capabilities, None),
             9 => self.request(RequestClass::Process, None),
             10 => self.request(RequestClass::Admin, None),
             11 => self.pan(),
+            12 => self.rush(),
             _ => {
                 let class = *self.chance.one_of(&RequestClass::ALL);
                 self.request(class, None);
@@ -51,65 +109,115 @@ impl World {
     }
 
     pub(crate) fn request(&mut self, class: RequestClass, metatile: Option<u64>) {
-        self.attempt(Request { class, metatile, tried: Tried::default(), keys: Vec::new() });
+        let user = self.chance.below(USERS);
+        self.request_of(user, class, metatile);
     }
 
-    fn attempt(&mut self, request: Request) {
-        let oracle = self.oracle();
-        let belongs = oracle.belongs(request.class, &request.keys, |key| self.ledger[key].trials > 0);
-        let has_place = self.snapshot.has_place(request.class, &request.tried);
-        let selected = self.snapshot.select_for(request.class, request.metatile, &request.tried, self.now);
-        assert_eq!(has_place, selected.is_ok(), "what is told without taking a place is true");
-        match selected {
-            Ok(selection) => {
-                let key = (selection.upstream.name.to_string(), selection.upstream.address);
-                let metatile = request.metatile.filter(|_| self.config.classes[request.class].affinity.is_some());
-                let (is_retry, is_capabilities) = (!request.keys.is_empty(), request.class == RequestClass::Capabilities);
-                let traits = (is_retry, is_capabilities, metatile.is_some());
-                let happened = judge(&oracle, &belongs, &key, &selection, traits);
-                let near = match (&belongs, metatile) {
-                    (Belongs::Any { keys, tier: Tier::Fresh | Tier::Stale }, Some(metatile)) => {
-                        self.judge_tile(&oracle, metatile, &key, keys)
-                    }
-                    _ => None,
-                };
-                near.into_iter().for_each(|what| self.tally.count(what));
-                happened.into_iter().for_each(|what| self.tally.count(what));
-                self.begin_attempt(request, key, selection);
-            }
-            Err(why) => {
-                assert_eq!(belongs, Belongs::Nowhere(why), "no false refusal");
-                self.tally.count(match why {
-                    NoUpstream::NoneEligible => "refused: none eligible",
-                    NoUpstream::AllTried => "refused: all tried",
-                    NoUpstream::Full => unreachable!("nobody has a cap in these worlds"),
-                });
-            }
+    pub(crate) fn request_of(&mut self, user: u64, class: RequestClass, metatile: Option<u64>) {
+        let from_main = self.chance.percent(3);
+        let steps = *self.chance.one_of(&[0, 0, 0, 0, 0, 0, 0, 0, 1, -1]);
+        let (claim, held) = (self.claim(user, class), self.held(user, class));
+        self.seek(Request { class, metatile, from_main, user, steps, claim, held, tried: Tried::default(), keys: Vec::new() });
+    }
+
+    fn claim(&self, user: u64, class: RequestClass) -> Claim {
+        let target = match class {
+            RequestClass::Map => "/geoserver/wms?service=WMS&request=GetMap",
+            // Held by its user alone, as everything else is in these worlds.
+            _ => "/geoserver/web/",
+        };
+        let head = RequestHead { method: "GET", target: target.as_bytes(), content_type: None };
+        let client = Client { user, is_vouched_for: false, address: [10, 0, 0, 9].into(), address_key: 9 };
+        Claim::of(&self.config.limits, &ogc::classify(&head, "/geoserver", Some(b"")), &head, &client)
+    }
+
+    fn held(&self, user: u64, class: RequestClass) -> Held {
+        let of_user = match self.config.limits.per_user {
+            PerUser::Fixed(most) => Some(most),
+            PerUser::Auto | PerUser::Off => None,
+        };
+        Held { user, of_user, of_maps: self.blueprint.most_maps().filter(|_| class == RequestClass::Map) }
+    }
+
+    /// A program that asks for everything at once.
+    fn rush(&mut self) {
+        let user = self.chance.below(USERS);
+        let class = *self.chance.one_of(&[RequestClass::Map, RequestClass::Feature, RequestClass::Info, RequestClass::Process]);
+        for _ in 0..self.chance.between(1, LONGEST_RUSH) {
+            self.request_of(user, class, None);
         }
     }
 
-    fn begin_attempt(&mut self, mut request: Request, key: Key, selection: Selection) {
+    /// Whether what was selected is right, and what of interest it shows. `oracle`: from before.
+    pub(crate) fn judge(
+        &self,
+        oracle: &Oracle<'_>,
+        request: &Request,
+        may_join: bool,
+        selected: &Result<Selection, NoUpstream>,
+    ) -> Vec<&'static str> {
+        let belongs = oracle.belongs(request);
+        let metatile = request.metatile.filter(|_| self.config.classes[request.class].affinity.is_some());
+        let companions = match metatile.filter(|_| may_join) {
+            Some(metatile) => oracle.full_companions(request, |key| self.has_companions(key, metatile)),
+            None => Vec::new(),
+        };
+        let selection = match selected {
+            Ok(selection) => selection,
+            Err(why) => {
+                assert_eq!(belongs, Belongs::Nowhere(*why), "no false refusal");
+                return vec![match why {
+                    NoUpstream::NoneEligible => "refused: none eligible",
+                    NoUpstream::AllTried => "refused: all tried",
+                    NoUpstream::Full => "everybody full",
+                }];
+            }
+        };
+        let key = (selection.upstream.name.to_string(), selection.upstream.address);
+        self.judge_cap(&key, request, selection);
+        if companions.contains(&key) {
+            return vec!["a tile with its companions above the cap"];
+        }
+        let mut happened = judge_place(oracle, request, &belongs, (&key, selection), metatile.is_some());
+        if let (Belongs::Any { keys, tier: Tier::Fresh | Tier::Stale }, Some(metatile)) = (&belongs, metatile) {
+            happened.extend(self.judge_tile(oracle, metatile, &key, (keys, &companions)));
+        }
+        happened
+    }
+
+    /// How long it takes teaches something where that is asked, unless it is heavy or administration.
+    fn judge_cap(&self, key: &Key, request: &Request, selection: &Selection) {
+        let (kind, configured) = (Kind::of(request.class, &self.config), self.config.upstreams.iter());
+        let is_auto = configured.filter(|upstream| upstream.max_in_flight == MaxInFlight::Auto).any(|u| u.name.as_str() == key.0);
+        assert_eq!(selection.teaches_cap, is_auto && matches!(kind, Kind::Quick | Kind::Ordinary), "{key:?}: {kind:?}");
+        assert_eq!(selection.lease.is_heavy(), kind == Kind::Heavy, "{key:?}: {kind:?}");
+    }
+
+    pub(crate) fn begin_attempt(&mut self, mut request: Request, selection: Selection) {
+        let key = (selection.upstream.name.to_string(), selection.upstream.address);
         self.audit_lease(&key, selection.upstream.is_main());
+        let kind = Kind::of(request.class, &self.config);
         let entry = self.ledger.get_mut(&key).expect("nobody is served by who retired");
         entry.meet(&selection.upstream);
         assert!(entry.has_passed_a_probe(), "{key:?} gets nothing before its first passed probe");
-        entry.leases += 1;
+        entry.at_work.begin(kind);
         entry.trials += u32::from(selection.lease.is_trial());
         assert!(entry.trials <= 1, "{key:?}: one trial at a time");
         assert!(!request.keys.contains(&key), "another try is elsewhere");
+        self.room.enter(&request);
         request.tried.add(selection.upstream.id);
         request.keys.push(key.clone());
         let condition = self.machine(key.1).shows();
         let (after, outcome) = condition.attempt(&mut self.chance);
         let number = self.plan(after, Todo::EndAttempt);
-        self.attempts.insert(number, Attempt { request, key, selection, sent: self.now, outcome, life: self.life });
+        self.attempts.insert(number, Attempt { request, key, selection, kind, sent: self.now, outcome, life: self.life });
     }
 
     pub(crate) fn end_attempt(&mut self, number: u64) {
         // Those of a geofront that is gone may have gone with it.
         let Some(attempt) = self.attempts.remove(&number) else { return };
-        let Attempt { request, key, selection, sent, outcome, life } = attempt;
-        let Selection { upstream, lease, teaches_cap: _ } = selection;
+        let Attempt { request, key, selection, kind, sent, outcome, life } = attempt;
+        let Selection { upstream, lease, teaches_cap } = selection;
         let is_ours = life == self.life;
         let has_failed = matches!(outcome, Some(Outcome::Failure(_)));
         let is_answered = outcome == Some(Outcome::Success);
@@ -118,18 +226,38 @@ impl World {
         }
         match self.ledger.get_mut(&key).filter(|_| is_ours) {
             Some(entry) => {
-                entry.leases -= 1;
+                entry.at_work.end(kind);
                 entry.trials -= u32::from(lease.is_trial());
             }
             None => self.retired.get_mut(&(life, key.clone())).expect("who is not tracked retired").1 -= 1,
         }
         drop(lease);
+        self.answer_bell();
+        if is_ours {
+            self.give_back(&request);
+        }
+        if teaches_cap && is_answered && is_ours && self.chance.percent(20) {
+            self.learn_cap(&key);
+        }
         if is_answered && request.class == RequestClass::Map && self.ledger.contains_key(&key) {
             self.find_stale(&key);
         }
         if has_failed && is_ours && request.keys.len() < MOST_TRIES {
             self.tally.count("a retry");
-            self.attempt(request);
+            self.seek(request);
+        }
+    }
+
+    /// Another cap turns out to be better.
+    fn learn_cap(&mut self, key: &Key) {
+        let cap = self.chance.between(LEARNED.0, LEARNED.1) as u32;
+        // Who retired meanwhile has nobody to learn for.
+        let Some(entry) = self.ledger.get_mut(key) else { return };
+        let before = entry.learned.replace(cap).unwrap_or(MaxInFlight::AUTO_START);
+        entry.upstream.as_ref().expect("who answered was met").load.set_learned_cap(cap);
+        if cap > before {
+            self.tally.count("a higher cap was learned");
+            self.place_came_free();
         }
     }
 
@@ -148,23 +276,28 @@ impl World {
 }
 
 /// Whether the selection is where the request belongs, and what of interest that shows.
-fn judge(
+fn judge_place(
     oracle: &Oracle<'_>,
+    request: &Request,
     belongs: &Belongs,
-    key: &Key,
-    selection: &Selection,
-    (is_retry, is_capabilities, has_affinity): (bool, bool, bool),
+    (key, selection): (&Key, &Selection),
+    has_affinity: bool,
 ) -> Vec<&'static str> {
+    let is_capabilities = request.class == RequestClass::Capabilities;
     let is_trial = matches!(belongs, Belongs::Trial(_));
     assert_eq!(selection.lease.is_trial(), is_trial, "{belongs:?}: a trial is marked as one");
     match belongs {
         Belongs::There(place) => {
             assert_eq!(key, place, "a class of one place goes there");
-            vec!["a main-only request was selected for"]
+            vec![if request.from_main {
+                "who changed the catalog sees the change"
+            } else {
+                "a main-only request was selected for"
+            }]
         }
         Belongs::Trial(keys) => {
             assert!(keys.contains(key), "{key:?} is not on trial: {belongs:?}");
-            vec![if is_retry { "a trial by a retry" } else { "a trial" }]
+            vec![if request.is_retry() { "a trial by a retry" } else { "a trial" }]
         }
         Belongs::Any { keys, tier } => {
             assert!(keys.contains(key), "{key:?} must not serve: {belongs:?}");

@@ -15,6 +15,7 @@ impl World {
         let memory = if has_memory { self.cluster.memory() } else { CatalogMemory::default() };
         self.tally.count(if has_memory { "a restart with a memory" } else { "a restart without a memory" });
         let assumed: Vec<_> = self.ledger.iter().filter(|(_, e)| e.upkeep.is_assumed).map(|(key, _)| key.clone()).collect();
+        self.leave_room();
         self.leave_leases();
         self.cluster = Cluster::new(Arc::clone(&self.config), self.now);
         self.cluster.recall(&memory);
@@ -49,10 +50,10 @@ impl World {
             self.retired.clear();
             return;
         }
-        for (key, entry) in ledger.into_iter().filter(|(_, entry)| entry.leases > 0) {
+        for (key, entry) in ledger.into_iter().filter(|(_, entry)| entry.at_work.all > 0) {
             self.tally.count("a lease that outlived its geofront");
             let upstream = entry.upstream.expect("who has leases was met");
-            self.retired.insert((self.life, key), (upstream, entry.leases));
+            self.retired.insert((self.life, key), (upstream, entry.at_work.all));
         }
     }
 }

@@ -21,23 +21,40 @@ impl World {
     /// Neighbouring tiles, asked for at once.
     pub(crate) fn pan(&mut self) {
         let metatile = number(self.chance.below(METATILES));
+        let user = self.chance.below(3);
         for _ in 0..self.chance.between(1, LONGEST_BURST) {
-            self.request(RequestClass::Tile, Some(metatile));
+            self.request_of(user, RequestClass::Tile, Some(metatile));
         }
     }
 
-    /// Whether `chosen` of `keys` may take a request of this metatile, and what of interest that shows.
-    pub(crate) fn judge_tile(&self, oracle: &Oracle<'_>, metatile: u64, chosen: &Key, keys: &[Key]) -> Option<&'static str> {
+    /// Whether `chosen` of `keys` may take a request of this metatile, and what of interest that shows. `full`: those who are chosen
+    /// from, too, because it may join its companions there.
+    pub(crate) fn judge_tile(
+        &self,
+        oracle: &Oracle<'_>,
+        metatile: u64,
+        chosen: &Key,
+        (keys, full): (&[Key], &[Key]),
+    ) -> Option<&'static str> {
         let affinity = self.config.classes[RequestClass::Tile].affinity?;
-        let (place, all) = (oracle.of(chosen), keys.iter().map(|key| oracle.of(key)).collect::<Vec<_>>());
-        if is_within(place, &all, affinity.load_percent, 0) {
+        let place = oracle.of(chosen);
+        let these: Vec<_> = keys.iter().map(|key| oracle.of(key)).collect();
+        let all: Vec<_> = these.iter().copied().chain(full.iter().map(|key| oracle.of(key))).collect();
+        let is_within = |beyond| [&these, &all].into_iter().any(|all| is_within(place, all, affinity.load_percent, beyond));
+        if is_within(0) {
             return (keys.len() > 1).then_some("a tile where it belongs");
         }
-        let has_companions =
-            self.attempts.values().any(|attempt| attempt.key == *chosen && attempt.request.metatile == Some(metatile));
-        assert!(has_companions, "{place:?} is beyond its bound of {all:?}, and nobody of {metatile} is there");
-        assert!(is_within(place, &all, affinity.load_percent, COMPANIONS), "{place:?} is far beyond its bound of {all:?}");
+        assert!(
+            self.has_companions(chosen, metatile),
+            "{place:?} is beyond its bound of {all:?}, and nobody of {metatile} is there"
+        );
+        assert!(is_within(COMPANIONS), "{place:?} is far beyond its bound of {all:?}");
         Some("a tile beyond the bound with its companions")
+    }
+
+    /// Whether requests of this metatile are in flight there.
+    pub(crate) fn has_companions(&self, key: &Key, metatile: u64) -> bool {
+        self.attempts.values().any(|attempt| attempt.key == *key && attempt.request.metatile == Some(metatile))
     }
 }
 

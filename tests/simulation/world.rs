@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use geofront::balance;
 use geofront::cluster::{Cause, Cluster, Event, HealthState, Mode, Snapshot, Transition, Upstream, What};
 use geofront::config::Config;
 use geofront::ogc::RequestClass;
@@ -20,7 +21,9 @@ use crate::geoserver::{DataDirectory, GeoServer};
 use crate::ledger::{Entry, Key, Tally};
 use crate::machine::{Condition, Machine};
 use crate::oracle::{Oracle, is_set_aside, key};
+use crate::places::{AtWork, Places, Ramp};
 use crate::requests::Attempt;
+use crate::waiting::Room;
 
 /// How long everything that can go wrong does.
 const CHAOS: Duration = Duration::from_secs(40);
@@ -43,6 +46,8 @@ pub(crate) struct World {
     /// Those who left with leases in some life, and how many they have.
     pub(crate) retired: BTreeMap<(u32, Key), (Arc<Upstream>, u32)>,
     pub(crate) attempts: BTreeMap<u64, Attempt>,
+    pub(crate) room: Room,
+    pub(crate) last_waiter: u64,
     pub(crate) reports: BTreeMap<u64, Report>,
     pub(crate) questions: BTreeMap<u64, Question>,
     pub(crate) calls: BTreeMap<u64, Call>,
@@ -88,6 +93,10 @@ struct Planned {
 pub(crate) enum Todo {
     Arrive,
     EndAttempt,
+    /// Of a waiter, by its number, as the two that follow.
+    Look(u64),
+    TimeUp(u64),
+    Leave(u64),
     Report,
     Weather,
     Order,
@@ -137,6 +146,8 @@ impl World {
             machines: BTreeMap::new(),
             retired: BTreeMap::new(),
             attempts: BTreeMap::new(),
+            room: Room::new(now),
+            last_waiter: 0,
             reports: BTreeMap::new(),
             questions: BTreeMap::new(),
             calls: BTreeMap::new(),
@@ -178,8 +189,21 @@ impl World {
         self.last_number
     }
 
+    /// Leaves out what comes next as long as that is nothing.
+    fn skip_idle(&mut self) {
+        while let Some(Reverse(next)) = self.agenda.peek()
+            && self.is_idle(next.what, next.at)
+        {
+            let Planned { at, what, .. } = self.agenda.pop().expect("it was there").0;
+            if let Todo::Look(waiter) = what {
+                self.look_again_after(waiter, at);
+            }
+        }
+    }
+
     /// False when the world ends.
     fn step(&mut self) -> bool {
+        self.skip_idle();
         let next = self.agenda.peek().expect("the end is planned").0.at;
         let deadline = self.cluster.next_deadline().filter(|deadline| !self.is_driver_late && *deadline < next);
         if let Some(deadline) = deadline {
@@ -192,6 +216,9 @@ impl World {
         match what {
             Todo::Arrive => self.arrive(),
             Todo::EndAttempt => self.end_attempt(number),
+            Todo::Look(waiter) => self.look_for_places(waiter),
+            Todo::TimeUp(waiter) => self.stop_waiting(waiter, "waited too long"),
+            Todo::Leave(waiter) => self.stop_waiting(waiter, "left while waiting"),
             Todo::Report => self.report(number),
             Todo::Reading => self.report_number(number),
             Todo::Canary => self.report_canary(number),
@@ -214,6 +241,7 @@ impl World {
             }
             Todo::Finish => {}
         }
+        self.answer_snapshot();
         if !self.is_driver_late {
             self.poll();
         }
@@ -224,10 +252,11 @@ impl World {
     pub(crate) fn handle(&mut self, event: Event) {
         let transitions = self.cluster.handle(event, self.now);
         self.hear(transitions);
+        self.answer_snapshot();
     }
 
     pub(crate) fn oracle(&self) -> Oracle<'_> {
-        Oracle::new(&self.config, self.cluster.status(self.now))
+        Oracle::new(&self.config, self.cluster.status(self.now), &self.ledger, self.now)
     }
 
     /// The one at this address, as it was found.
@@ -247,6 +276,7 @@ impl World {
     pub(crate) fn look_again(&mut self) {
         if let Some(snapshot) = self.cluster.take_snapshot() {
             self.snapshot = snapshot;
+            self.room.ring();
         }
     }
 
@@ -276,7 +306,9 @@ impl World {
             }
             What::Returned => {
                 self.tally.count("returned");
-                self.entry_of(transition).is_half_open = false;
+                let ramp = self.ramp();
+                let entry = self.entry_of(transition);
+                (entry.is_half_open, entry.ramp) = (false, Some(ramp));
             }
             What::Mode { to, .. } => {
                 self.tally.count(match to {
@@ -307,7 +339,7 @@ impl World {
     }
 
     fn health_changed(&mut self, key: &Key, from: HealthState, to: HealthState, cause: Option<&Cause>) {
-        let (rise, fall, now) = (self.config.health.rise, self.config.health.fall, self.now);
+        let (rise, fall, now, ramp) = (self.config.health.rise, self.config.health.fall, self.now, self.ramp());
         let entry = self.ledger.get_mut(key).expect("who changes is tracked");
         if entry.probe_is_lost(now) {
             self.tally.count("a lost probe");
@@ -324,11 +356,17 @@ impl World {
         assert_eq!(cause.is_some(), to == HealthState::Down, "whoever goes down has a cause");
         // Probes decide from here.
         entry.is_half_open &= to == HealthState::Up;
+        entry.ramp = Some(ramp).filter(|_| (from, to) == (HealthState::Down, HealthState::Up));
         self.tally.count(match to {
             HealthState::Up => "health up",
             HealthState::Down => "health down",
             HealthState::Unknown => "health unknown",
         });
+    }
+
+    /// One that begins now.
+    pub(crate) fn ramp(&self) -> Ramp {
+        Ramp { since: self.now, length: self.config.health.slow_start }
     }
 
     /// Requests' evidence alone never sets aside more than half of those who could serve reads.
@@ -357,7 +395,12 @@ impl World {
         assert!(oracle.upstreams().map(key).eq(self.blueprint.keys()), "those who are configured are tracked");
         for status in oracle.upstreams() {
             let entry = &self.ledger[&key(status)];
-            assert_eq!(status.in_flight, entry.leases, "{}: in_flight is the number of live leases", status.name);
+            let at_work = AtWork { all: status.in_flight, slower: status.slower_in_flight, heavy: status.heavy_in_flight };
+            assert_eq!(at_work, entry.at_work, "{}: in_flight is the number of live leases", status.name);
+            let told = status.cap.map(|cap| Places { all: cap.all, slower: cap.slower, heavy: cap.heavy });
+            assert_eq!(told, oracle.places(status), "{}: the cap is told of", status.name);
+            let is_open = entry.upstream.as_ref().is_some_and(|upstream| upstream.load.has_room(balance::Room::UNLIMITED));
+            assert!(!(is_open && status.catalog.is_out), "{}: nobody comes in from an older snapshot either", status.name);
             assert_eq!(status.half_open, entry.is_half_open, "{}: half-open is told of", status.name);
             assert!(!is_set_aside(status) || status.health == HealthState::Up, "{}: set aside only while up", status.name);
         }
@@ -367,6 +410,7 @@ impl World {
         let (pool, set_aside) = oracle.pool();
         assert!(pool == 0 || set_aside < pool, "somebody who could serve reads does");
         self.check_snapshot();
+        self.check_queue(oracle);
     }
 
     /// What requests see is what there is: no change was forgotten to be published.

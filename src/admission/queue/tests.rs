@@ -15,7 +15,7 @@ const CLASSES: [(RequestClass, Priority); 4] = [
 
 fn ask(class: RequestClass, user: u64, arrived: Instant) -> Ask {
     let priority = CLASSES.iter().find(|(known, _)| *known == class).unwrap().1;
-    Ask { class, priority, rules: 0, user, arrived, is_retry: false }
+    Ask { class, priority, rules: 0, from_main: false, user, arrived, is_retry: false }
 }
 
 /// Lines up.

@@ -110,7 +110,12 @@ impl Freshness {
 
     /// A reload has begun, and no canary has passed since.
     pub(super) fn may_be_empty(&self) -> bool {
-        self.is_reloading() || self.is_testing()
+        match &self.phase {
+            Phase::Serving => false,
+            // For another reload, after one that failed, it may not return before its canary passed.
+            Phase::Draining { may_return, .. } => !may_return,
+            Phase::Reloading { .. } | Phase::Testing(_) => true,
+        }
     }
 
     /// Out of service for a reload that has not failed yet.

@@ -95,6 +95,8 @@ impl Cluster {
         let (needed, reading) = (self.config.health.rise, self.reading(number, asked));
         let step = self.tracked[at].catalog.tested(outcome, reading, needed, now);
         self.step(at, step, now);
+        // It may have begun before the main said its first number, and ended after that.
+        self.judge_assumed();
     }
 
     /// A replica did not know what the main knows. If the main tells of a change, that explains it.

@@ -171,6 +171,39 @@ fn what_was_reloaded_before_the_main_said_its_first_number_is_reloaded_again() {
 }
 
 #[test]
+fn what_passes_its_canary_after_the_main_said_its_first_number_does_not_serve_before_it_is_reloaded_again() {
+    let mut catalogs = Catalogs { canary: no_canary, ..Catalogs::reloading_a(SECOND * 2) };
+    let numbers = std::mem::take(&mut catalogs.numbers);
+    let mut restarted = catalogs.restarted().living(SECOND * 5);
+    let reloads_of_a = |catalogs: &Catalogs| catalogs.reloads.iter().filter(|name| *name == "a").count();
+    assert_eq!(reloads_of_a(&restarted), 1);
+    restarted.numbers = numbers;
+    restarted.live(SECOND * 20);
+    restarted.canary = |_| Outcome::Success;
+    while reloads_of_a(&restarted) == 1 {
+        match restarted.world.cluster.poll_action(restarted.world.now) {
+            Some(action) => restarted.follow(action),
+            None => drop(restarted.world.wait(SECOND)),
+        }
+        assert!(!restarted.serves("a"), "the main may have changed while it was loading: {:#?}", restarted.log);
+    }
+}
+
+#[test]
+fn a_replica_that_waits_for_another_reload_after_a_failure_is_remembered_as_one_that_may_be_empty() {
+    let broken = |_: &str| Err(Cause::Status(500));
+    let mut catalogs = Catalogs { canary: no_canary, reload_answers: broken, ..Catalogs::reloading_a(SECOND * 2) };
+    catalogs.live(SECOND * 3);
+    let is_draining = (0..60).any(|_| {
+        catalogs.act();
+        catalogs.world.wait(SECOND);
+        catalogs.doing("a") == Freshening::Draining
+    });
+    assert!(is_draining && catalogs.remembered("a").unwrap().is_reloading);
+    assert!(!catalogs.restarted().serves("a"));
+}
+
+#[test]
 fn a_replica_whose_requests_are_waited_for_serves_again_when_it_has_become_the_last() {
     let mut config = with_credentials(config(2));
     never_reads(&mut config);

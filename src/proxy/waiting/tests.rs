@@ -22,15 +22,8 @@ struct World {
 
 impl World {
     fn with(replicas: usize, limits: &str) -> Self {
-        let upstream =
-            |name: &str, port: usize, more: &str| format!("[upstreams.{name}]\nurl = \"http://127.0.0.1:{port}\"\n{more}");
-        let mut text = upstream("main", 1, "role = \"main\"\nreads = \"never\"\n");
-        (0..replicas).for_each(|n| text += &upstream(&format!("r{n}"), n + 2, ""));
-        text += &format!("[health]\nslow_start = \"0s\"\nfall = 1\n[limits]\nmax_in_flight = 1\n{limits}\n");
-        let environment = MapEnvironment::new().file("f", text.as_str());
-        let loaded = Config::load(Path::new("f"), &environment).unwrap_or_else(|wrong| panic!("{wrong}"));
         let now = Instant::now();
-        let control = Control::new(Arc::new(loaded.config), now);
+        let control = Control::new(config(replicas, limits), now);
         let room = WaitingRoom::new(Arc::clone(&control), Metrics::new(), now);
         let world = Self { control, room, now };
         world.probe_all(&Outcome::Success);
@@ -47,6 +40,10 @@ impl World {
 
     /// A request of `user` for this.
     fn ask(&self, target: &str, user: u64) -> Asked {
+        self.ask_for(MainWish::No, target, user)
+    }
+
+    fn ask_for(&self, main: MainWish, target: &str, user: u64) -> Asked {
         let config = Arc::clone(&self.control.snapshot().config);
         let head = RequestHead { method: "GET", target: target.as_bytes(), content_type: None };
         let classified = ogc::classify(&head, "/geoserver", Some(b""));
@@ -55,8 +52,9 @@ impl World {
         let claim = Claim::of(&config.limits, &classified, &head, &client);
         let priority = config.classes[classified.class].priority;
         let rules = claim.fingerprint();
-        let ask = Ask { class: classified.class, priority, rules, user, arrived: self.now, is_retry: false };
-        self.room.ask(wanted(classified.class), claim, ask, &config.limits, self.now)
+        let (class, from_main) = (classified.class, main == MainWish::ToSeeAChange);
+        let ask = Ask { class, priority, rules, from_main, user, arrived: self.now, is_retry: false };
+        self.room.ask(Wanted { main, ..wanted(class) }, claim, ask, &config.limits, self.now)
     }
 
     fn seated(&self, target: &str, user: u64) -> Seat {
@@ -76,6 +74,17 @@ impl World {
     fn waiting(&self) -> usize {
         self.room.status(self.now).waiting()
     }
+}
+
+/// Of replicas with one place each.
+fn config(replicas: usize, limits: &str) -> Arc<Config> {
+    let upstream = |name: &str, port: usize, more: &str| format!("[upstreams.{name}]\nurl = \"http://127.0.0.1:{port}\"\n{more}");
+    let mut text = upstream("main", 1, "role = \"main\"\nreads = \"never\"\n");
+    (0..replicas).for_each(|n| text += &upstream(&format!("r{n}"), n + 2, ""));
+    text += &format!("[health]\nslow_start = \"0s\"\nfall = 1\n[limits]\nmax_in_flight = 1\n{limits}\n");
+    let environment = MapEnvironment::new().file("f", text.as_str());
+    let loaded = Config::load(Path::new("f"), &environment).unwrap_or_else(|wrong| panic!("{wrong}"));
+    Arc::new(loaded.config)
 }
 
 fn wanted(class: RequestClass) -> Wanted {
@@ -123,6 +132,21 @@ fn while_somebody_waits_newcomers_do_not_walk_in_and_do_not_overtake() {
 }
 
 #[test]
+fn who_waits_for_the_main_to_see_a_change_holds_up_no_map_that_a_replica_can_draw() {
+    let world = World::with(1, "");
+    let Asked::Seated(main) = world.ask_for(MainWish::ToSeeAChange, MAP, 1) else { panic!("the main has a place") };
+    let replica = world.seated(MAP, 1);
+    let Asked::Waits(mut to_see) = world.ask_for(MainWish::ToSeeAChange, MAP, 2) else { panic!("the main is full") };
+    let mut map = world.waits(MAP, 3);
+    drop(replica);
+    let _replica = taken(&mut map);
+    let mut next = world.waits(MAP, 4);
+    drop(main);
+    drop(taken(&mut to_see));
+    assert!(is_waiting(&mut next), "nor does who waits for a replica hold up who waits for the main");
+}
+
+#[test]
 fn a_light_request_passes_heavy_ones_that_wait_for_their_share() {
     let world = World::with(1, "heavy_share = 50");
     world.control.handle(Event::Tick, world.now);
@@ -144,6 +168,19 @@ fn whoever_leaves_frees_its_place_in_the_queue_and_holds_up_nobody() {
     let mut waiting = world.waits(MAP, 3);
     drop(seat);
     drop(taken(&mut waiting));
+}
+
+#[test]
+fn whoever_leaves_lets_the_next_of_its_user_go_where_that_may() {
+    let world = World::with(2, "per_user = 1");
+    let (_seat, other) = (world.seated(MAP, 1), world.seated(MAP, 2));
+    let first = world.waits(MAP, 1);
+    world.control.handle(Event::Configured(config(2, "per_user = 9")), world.now);
+    let mut second = world.waits(MAP, 1);
+    drop(other);
+    assert!(is_waiting(&mut second), "a user sends its oldest, which came under the old limit");
+    drop(first);
+    drop(taken(&mut second));
 }
 
 #[test]

@@ -248,6 +248,7 @@ impl Simulation {
             class,
             priority: priority.unwrap(),
             rules: 0,
+            from_main: false,
             user: (self.chance.uniform() * 50.0) as u64,
             arrived: self.at(self.now),
             is_retry: false,

@@ -1,0 +1,120 @@
+//! How much an upstream has room for, from what `docs/limits.md` says, the slow and obvious way.
+
+use std::time::{Duration, Instant};
+
+use geofront::config::{Config, MaxInFlight};
+use geofront::ogc::RequestClass;
+
+/// What a request may use of an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Quick,
+    Ordinary,
+    Heavy,
+    Administration,
+}
+
+/// Above the cap, for administration.
+const FOR_ADMINISTRATION: u32 = 2;
+
+impl Kind {
+    pub(crate) fn of(class: RequestClass, config: &Config) -> Self {
+        match (class, config.classes[class].priority.get()) {
+            (RequestClass::Admin | RequestClass::Ui | RequestClass::Transaction, _) => Self::Administration,
+            (_, 0) => Self::Quick,
+            (_, 1) => Self::Ordinary,
+            (_, _) => Self::Heavy,
+        }
+    }
+
+    pub(crate) fn is_slower(self) -> bool {
+        matches!(self, Self::Ordinary | Self::Heavy)
+    }
+}
+
+/// How many requests are at work: all, the slower among them, the heavy among those.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AtWork {
+    pub(crate) all: u32,
+    pub(crate) slower: u32,
+    pub(crate) heavy: u32,
+}
+
+impl AtWork {
+    pub(crate) fn begin(&mut self, kind: Kind) {
+        self.all += 1;
+        self.slower += u32::from(kind.is_slower());
+        self.heavy += u32::from(kind == Kind::Heavy);
+    }
+
+    pub(crate) fn end(&mut self, kind: Kind) {
+        self.all -= 1;
+        self.slower -= u32::from(kind.is_slower());
+        self.heavy -= u32::from(kind == Kind::Heavy);
+    }
+}
+
+/// The slow start of who came back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ramp {
+    pub(crate) since: Instant,
+    pub(crate) length: Duration,
+}
+
+impl Ramp {
+    /// The part of a count that is there at `at`: at least a twentieth, in a straight line to the whole, by steps of a 1024th.
+    fn of(&self, count: u32, at: Instant) -> u32 {
+        let passed = at.saturating_duration_since(self.since);
+        if passed >= self.length {
+            return count;
+        }
+        let steps = ((passed.as_secs_f64() / self.length.as_secs_f64() * 1024.0) as u32).max(1024 / 20);
+        (count * steps / 1024).max(1)
+    }
+}
+
+/// The places of one upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Places {
+    pub(crate) all: u32,
+    pub(crate) slower: u32,
+    pub(crate) heavy: u32,
+}
+
+impl Places {
+    /// `None` for no cap.
+    pub(crate) fn of(
+        max_in_flight: MaxInFlight,
+        learned: Option<u32>,
+        ramp: Option<Ramp>,
+        config: &Config,
+        at: Instant,
+    ) -> Option<Self> {
+        let all = match max_in_flight {
+            MaxInFlight::Off => return None,
+            MaxInFlight::Auto => learned.unwrap_or(16),
+            MaxInFlight::Fixed(cap) => cap,
+        };
+        let kept = u64::from(all) * u64::from(config.limits.quick_reserve) / 100;
+        let slower = (u64::from(all) - kept).max(1);
+        let heavy = (u64::from(all) * u64::from(config.limits.heavy_share) / 100).clamp(1, slower);
+        let ramped = |count: u64| {
+            let count = u32::try_from(count).expect("a part of the cap");
+            ramp.map_or(count, |ramp| ramp.of(count, at))
+        };
+        Some(Self { all: ramped(all.into()), slower: ramped(slower), heavy: ramped(heavy) })
+    }
+
+    /// Whether one more has a place, and `beyond` above what there is.
+    pub(crate) fn have_room(&self, at_work: AtWork, kind: Kind, beyond: u32) -> bool {
+        let all = at_work.all < self.all + beyond;
+        let slower = at_work.slower < self.slower + beyond;
+        let heavy = at_work.heavy < self.heavy + beyond;
+        match kind {
+            Kind::Administration => at_work.all < self.all + beyond + FOR_ADMINISTRATION,
+            Kind::Quick => all,
+            Kind::Ordinary => all && slower,
+            Kind::Heavy => all && slower && heavy,
+        }
+    }
+}
