@@ -18,7 +18,8 @@ pub(crate) struct Setting<'a> {
 }
 
 impl Setting<'_> {
-    pub(crate) fn geofront(&self, name: &str, program: &Path) -> io::Result<Contender> {
+    /// With these lines in its `[limits]`.
+    pub(crate) fn geofront(&self, name: &str, program: &Path, limits: &str) -> io::Result<Contender> {
         let [main, one, two] = self.upstreams;
         let (listen, admin) = (free_address()?, free_address()?);
         let log = self.place.file(name, "access.log");
@@ -27,6 +28,7 @@ impl Setting<'_> {
              [upstreams.main]\nurl = \"http://{main}\"\nrole = \"main\"\n\
              [upstreams.one]\nurl = \"http://{one}\"\n[upstreams.two]\nurl = \"http://{two}\"\n\
              [timeouts]\nkeep_alive = \"10m\"\n\
+             [limits]\n{limits}\n\
              [log]\naccess = \"{}\"\n",
             log.display()
         );

@@ -73,10 +73,12 @@ fn run() -> io::Result<()> {
 /// HAProxy first: the others are compared to it.
 fn contenders(setting: &Setting<'_>) -> io::Result<Vec<Contender>> {
     let mut contenders = vec![setting.haproxy()?, setting.nginx()?];
-    contenders.push(setting.geofront("geofront", Path::new(env!("CARGO_BIN_EXE_geofront")))?);
+    let ordinary = Path::new(env!("CARGO_BIN_EXE_geofront"));
+    contenders.push(setting.geofront("geofront", ordinary, "")?);
+    contenders.push(setting.geofront("geofront, no limits", ordinary, "max_in_flight = \"off\"\nper_user = \"off\"")?);
     let guided = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/pgo/geofront");
     if guided.is_file() {
-        contenders.push(setting.geofront("geofront (make release)", &guided)?);
+        contenders.push(setting.geofront("geofront (make release)", &guided, "")?);
     }
     Ok(contenders)
 }
