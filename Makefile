@@ -1,6 +1,6 @@
 # The two commands of the README, and those of CONTRIBUTING.md. Each installs what it needs and lacks (scripts/setup.sh).
 
-.PHONY: demo test bench bench-catalog bench-mix fuzz build release deb deny setup
+.PHONY: demo test search bench bench-catalog bench-mix fuzz build release deb deny setup
 
 ## A simulated GeoServer cluster behind a real front door, in one process. ARGS="--replicas 5" goes to `geofront demo`.
 demo:
@@ -8,9 +8,15 @@ demo:
 	cargo run --locked --quiet -- demo $(ARGS)
 
 ## Everything that must hold, Tomcat, MapServer and promtool included. ARGS="--test tidy" goes to `cargo test`.
+## Chance inputs are the same each time, so that what fails was broken by what changed; `make search` tries others.
 test:
 	@scripts/setup.sh build test
-	cargo test --locked $(ARGS)
+	PROPTEST_RNG_SEED=$${PROPTEST_RNG_SEED:-1} cargo test --locked $(ARGS)
+
+## Other chance requests for the classifier, some minutes of them or CASES=1000000. Commit what it finds to tests/data/ogc/requests.txt.
+search:
+	@scripts/setup.sh build
+	PROPTEST_CASES=$(or $(CASES),200000) cargo test --locked --test ogc_naive --test ogc_fuzz
 
 ## The cost of the hot path, and of a whole request and an idle client beside HAProxy and nginx.
 bench:
@@ -29,7 +35,7 @@ bench-mix:
 	cargo bench --locked --bench mix -- --full $(ARGS)
 
 ## Chance input for the classifier, a minute of it or SECONDS=600. Needs cargo-fuzz and a nightly compiler, and says so; what it checks,
-## `make test` checks on the corpus and some thousand changes to it.
+## `make test` checks on the corpus and some thousand changes to it, and `make search` on more.
 fuzz:
 	@scripts/setup.sh build
 	@scripts/fuzz.sh $(SECONDS)

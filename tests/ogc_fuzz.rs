@@ -1,6 +1,8 @@
 //! The fuzz target's harness (`make fuzz`) without a fuzzer: over the committed corpus, the table of requests, and thousands of
 //! chance changes to both.
 
+#[path = "ogc_shared/cases.rs"]
+mod cases;
 #[path = "ogc_shared/harness.rs"]
 mod harness;
 #[path = "ogc_shared/oracle/mod.rs"]
@@ -122,7 +124,7 @@ fn the_oracle_sees_what_acts() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(6000))]
+    #![proptest_config(cases::cases(6000))]
 
     #[test]
     fn everything_holds_of_changed_requests(

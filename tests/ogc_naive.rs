@@ -3,6 +3,8 @@
 
 #[path = "ogc_naive/bodies.rs"]
 mod bodies;
+#[path = "ogc_shared/cases.rs"]
+mod cases;
 #[path = "ogc_shared/harness.rs"]
 mod harness;
 #[path = "ogc_naive/hostile.rs"]
@@ -19,7 +21,7 @@ use oracle::{Meaning, meanings};
 use proptest::prelude::*;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(cases::cases(4000))]
 
     #[test]
     fn a_plain_request_means_one_thing_and_the_classifier_finds_it(request in plain::request()) {

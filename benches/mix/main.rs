@@ -45,8 +45,9 @@ use scenario::{Lengths, Scenario};
 const PROXY_CORE: usize = 0;
 const OTHER_CORE: usize = 1;
 
-/// What docs/limits.md recommends where tiles and maps come together: twice the cores of a replica, half of that kept for tiles.
-const RECOMMENDED: &str = "max_in_flight = 8\nquick_reserve = 50\nqueue_timeout = \"1m\"";
+/// What docs/limits.md recommends where tiles and maps come together: a place and a half for each core of a replica, a third of them
+/// for tiles alone, a third at most for heavy requests.
+const RECOMMENDED: &str = "max_in_flight = 6\nquick_reserve = 34\nheavy_share = 34\nqueue_timeout = \"1m\"";
 
 /// Light and heavy requests mixed, under load, beside HAProxy and nginx.
 #[derive(Parser)]
@@ -57,6 +58,9 @@ struct Arguments {
     /// Only scenarios whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
+    /// Only front doors whose name contains this; the first of them is what the others are compared to.
+    #[arg(long, default_value = "")]
+    front: String,
     /// Other arrivals.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -115,5 +119,6 @@ fn fronts(arguments: &Arguments) -> io::Result<Vec<Front>> {
     let has_limits = is_understood(&place, &arguments.geofront, &format!("[limits]\n{RECOMMENDED}\n"))?;
     fronts.push(geofront(if has_limits { RECOMMENDED } else { "" }));
     fronts.extend(arguments.limits.iter().map(|limits| geofront(&limits.replace(';', "\n"))));
+    fronts.retain(|front| front.name.contains(&arguments.front));
     Ok(fronts)
 }

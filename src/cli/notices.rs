@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::{Config, Credentials};
+use crate::config::{Config, Credentials, MaxInFlight};
 
 /// Where systemd puts `StateDirectory=geofront` of the package's unit, which a shell's environment does not tell.
 const STATE_DIRECTORY: &str = "/var/lib/geofront";
@@ -35,6 +35,14 @@ pub(super) fn notices(config: &Config, exists: impl Fn(&Path) -> bool) -> Vec<St
         note(
             "which replica has which catalog is forgotten at a restart, and a roll that it interrupted may not be finished",
             "give `state_file` under [catalog], or StateDirectory=geofront in the systemd unit, as the package's has",
+        );
+    }
+    let learn = config.upstreams.iter().filter(|upstream| upstream.max_in_flight == MaxInFlight::Auto);
+    let learn: Vec<&str> = learn.map(|upstream| upstream.name.as_str()).collect();
+    if config.limits.quick_reserve > 0 && !learn.is_empty() {
+        note(
+            &format!("`limits.quick_reserve` keeps nothing where `max_in_flight` is learned: {}", learn.join(", ")),
+            "give a number, about twice the cores, where tiles wait for maps",
         );
     }
     found
@@ -73,6 +81,15 @@ mod tests {
         assert_eq!(noted(&[CREDENTIALS, LAYER, catalog], &["/data/global.xml"]), Vec::<String>::new());
         let canary = "[catalog]\ncanary_layer = 'a:b'\n";
         assert_eq!(noted(&[CREDENTIALS, canary], &[STATE_DIRECTORY]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_reserve_of_what_is_learned_is_noted() {
+        let limits = "[limits]\nmax_in_flight = 'auto'\nquick_reserve = 50\n";
+        insta::assert_snapshot!(noted(&[CREDENTIALS, LAYER, limits], &[STATE_DIRECTORY]).join("\n"), @r"
+        note: `limits.quick_reserve` keeps nothing where `max_in_flight` is learned: main, a
+          help: give a number, about twice the cores, where tiles wait for maps
+        ");
     }
 
     #[test]

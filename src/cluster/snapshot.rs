@@ -74,7 +74,8 @@ pub(super) struct Place {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum CapSource {
     Fixed(Caps),
-    /// From the upstream's load, divided so.
+    /// From the upstream's load, divided so. Nothing is kept for the quickest: what is learned is as much as it works on well, and
+    /// whatever part of that others may not use is work it does not do.
     Learned {
         shares: Shares,
     },
@@ -84,7 +85,7 @@ impl CapSource {
     pub(super) fn of(max_in_flight: MaxInFlight, limits: &Limits) -> Self {
         let shares = Shares { quick_reserve: limits.quick_reserve, heavy: limits.heavy_share };
         match max_in_flight {
-            MaxInFlight::Auto => Self::Learned { shares },
+            MaxInFlight::Auto => Self::Learned { shares: Shares { quick_reserve: 0, ..shares } },
             MaxInFlight::Off => Self::Fixed(Caps::UNLIMITED),
             MaxInFlight::Fixed(cap) => Self::Fixed(Caps::new(cap, shares)),
         }

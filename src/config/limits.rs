@@ -83,7 +83,7 @@ pub struct Limits {
     /// How long one may.
     pub queue_timeout: Duration,
     pub per_user: PerUser,
-    /// Of an upstream's cap, kept for requests of the first priority, in percent.
+    /// Of an upstream's cap, kept for requests of the first priority, in percent; nothing of one that is learned.
     pub quick_reserve: u32,
     /// Of an upstream's cap, for heavy classes together, in percent.
     pub heavy_share: u32,

@@ -120,8 +120,12 @@ impl Plan {
 
     /// Started, and every upstream up.
     pub(crate) async fn start(self) -> Rig {
+        let watches_catalog = !self.catalog.is_empty();
         let rig = self.start_cold().await;
         rig.until("every upstream is up", |rig| rig.upstreams().iter().all(|u| u.health == HealthState::Up)).await;
+        // What is reloaded before the main said its first number is reloaded again, as it should.
+        let number = |rig: &Rig| rig.app.control.status(Instant::now()).catalog.number;
+        rig.until("the main's catalog is known", |rig| !watches_catalog || number(rig).is_some()).await;
         rig
     }
 

@@ -95,7 +95,9 @@ impl Places {
             MaxInFlight::Auto => learned.unwrap_or(16),
             MaxInFlight::Fixed(cap) => cap,
         };
-        let kept = u64::from(all) * u64::from(config.limits.quick_reserve) / 100;
+        // Of what was learned, nothing is kept.
+        let reserve = if max_in_flight == MaxInFlight::Auto { 0 } else { config.limits.quick_reserve };
+        let kept = u64::from(all) * u64::from(reserve) / 100;
         let slower = (u64::from(all) - kept).max(1);
         let heavy = (u64::from(all) * u64::from(config.limits.heavy_share) / 100).clamp(1, slower);
         let ramped = |count: u64| {

@@ -137,6 +137,15 @@ fn a_learned_cap_is_in_force_as_soon_as_it_is_learned() {
 }
 
 #[test]
+fn of_a_learned_cap_nothing_is_kept_for_the_quickest() {
+    let mut config = config(1);
+    config.limits.quick_reserve = 50;
+    change(&mut config, "a").max_in_flight = MaxInFlight::Auto;
+    let world = World::configured_up(config);
+    assert_eq!(fill(&world, Map).0.len() as u32, MaxInFlight::AUTO_START);
+}
+
+#[test]
 fn without_a_cap_nobody_waits() {
     let mut config = with_cap(1, 1);
     config.upstreams.iter_mut().for_each(|upstream| upstream.max_in_flight = MaxInFlight::Off);
