@@ -145,7 +145,8 @@ impl Freshness {
     /// It came up: whatever it says next may be another catalog.
     pub(in crate::cluster) fn came_up(&mut self, now: Instant) {
         self.own.came_up(now);
-        self.reads.hasten(now);
+        // What was asked before and is not answered yet says nothing either.
+        self.reads = Due::At(now);
     }
 
     /// Nobody listened there when the epoch `settled` was.
