@@ -97,15 +97,15 @@ impl Ids {
 impl Cluster {
     /// Everything unknown, the first probes due at `now`.
     pub fn new(config: Arc<Config>, now: Instant) -> Self {
-        let mut ids = Ids { next: 0, origin: now };
-        let track = |upstream| ids.track(upstream, Freshness::new(0, now), now);
+        let (mut ids, changes) = (Ids { next: 0, origin: now }, Changes::new());
+        let track = |upstream| ids.track(upstream, Freshness::new(&changes, now), now);
         let tracked = config.upstreams.iter().map(track).collect();
         Self {
             config,
             revision: 1,
             tracked,
             ids,
-            changes: Changes::new(),
+            changes,
             resolved: Ticket::default(),
             sequence: 0,
             outbox: Vec::new(),
@@ -189,9 +189,9 @@ impl Cluster {
     fn configured(&mut self, config: Arc<Config>, now: Instant) {
         self.config = config;
         self.revision += 1;
-        let (main, settled) = (self.main_id(), self.changes.settled());
-        let (old, ids) = (mem::take(&mut self.tracked), &mut self.ids);
-        let track = |upstream: &_| ids.track(upstream, Freshness::new(settled, now), now);
+        let main = self.main_id();
+        let (old, ids, changes) = (mem::take(&mut self.tracked), &mut self.ids, &self.changes);
+        let track = |upstream: &_| ids.track(upstream, Freshness::new(changes, now), now);
         let reconciled = reconcile::reconcile(old, &self.config.upstreams, track);
         self.tracked = reconciled.tracked;
         self.is_visibly_changed = true;

@@ -3,6 +3,7 @@
 mod caps;
 mod catalog;
 mod catalog_hazards;
+mod catalog_settling;
 mod ejection;
 mod fixture;
 mod health;

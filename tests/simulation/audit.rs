@@ -2,7 +2,7 @@
 //!
 //! A lower bound of what the cluster must know is kept: the edits that were there when it noticed a change. Whoever it calls
 //! fresh must have loaded these. Excused are those of whom it knows nothing but that they are there (`is_assumed`), until
-//! they have been stale once.
+//! they have been stale once. And nobody is reloaded without a reason, nor twice for what one reload would have brought.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -25,6 +25,7 @@ use crate::world::World;
 pub(crate) struct Audit {
     /// The edits that everybody who is called fresh must have.
     known: u64,
+    epoch: u64,
     settled: u64,
     /// When the last epoch began ...
     began: Option<Instant>,
@@ -58,6 +59,8 @@ pub(crate) struct Upkeep {
     calls: u32,
     /// As many calls as there are reasons for.
     pub(crate) reasons: u32,
+    /// It was found behind while this epoch settled: one reload brings both.
+    waits_for: u64,
     pub(crate) failures: u32,
     has_reloaded: bool,
     /// It was reloaded since nothing goes wrong any more.
@@ -103,7 +106,7 @@ impl Audit {
     }
 
     pub(crate) fn succeed(&mut self) {
-        (self.settled, self.began, self.last_change) = (0, None, None);
+        (self.epoch, self.settled, self.began, self.last_change) = (0, 0, None, None);
         self.promises.clear();
     }
 
@@ -113,7 +116,7 @@ impl Audit {
             Source::Order => self.settled = epoch,
             Source::Number | Source::Write | Source::Main => self.settled(epoch - 1, config, now),
         }
-        self.began = Some(now);
+        (self.epoch, self.began) = (epoch, Some(now));
         self.noticed(directory, now);
     }
 
@@ -260,7 +263,16 @@ impl World {
             (What::Stale { .. }, Some(upkeep)) => {
                 self.tally.count("found stale");
                 self.end = None;
-                upkeep.reasons += 1;
+                let had_all = upkeep.was.as_ref().is_some_and(|was| was.catalog.doing == Freshening::No);
+                if had_all && self.audit.settled < self.audit.epoch {
+                    self.tally.count("found stale while a change settles");
+                    upkeep.waits_for = self.audit.epoch;
+                } else {
+                    upkeep.reasons += 1;
+                }
+            }
+            (What::ReloadBegan { epoch, .. }, Some(upkeep)) => {
+                assert!(*epoch >= upkeep.waits_for, "{key:?} is reloaded for {epoch}, and then again: {upkeep:?}");
             }
             (What::ReloadFailed { .. }, Some(upkeep)) => {
                 self.tally.count("a catalog reload failed");

@@ -102,7 +102,7 @@ impl Entry {
 pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 
 /// Everything that must happen in some world.
-const MUST_HAPPEN: [&str; 96] = [
+const MUST_HAPPEN: [&str; 97] = [
     "a request was selected for",
     "a main-only request was selected for",
     "the backup served",
@@ -172,6 +172,7 @@ const MUST_HAPPEN: [&str; 96] = [
     "a canary failed",
     "reloaded",
     "found stale",
+    "found stale while a change settles",
     "a replica had loaded by itself",
     "a fresh replica was emptied behind our back",
     "a hint resolved",

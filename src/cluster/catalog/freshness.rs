@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
+use super::changes::Changes;
 use super::due::Due;
 use super::evidence::Evidence;
 use super::own::{OwnNumber, Reading};
@@ -16,6 +17,9 @@ pub(in crate::cluster) struct Freshness {
     /// The epoch whose catalog it holds, at least. `None`: an older one than all we know of.
     pub(super) held: Option<u64>,
     pub(super) basis: Basis,
+    /// Not reloaded before this epoch is settled: it was not waiting for a reload when that began. If it turns out to be behind
+    /// meanwhile, one reload brings both.
+    waits_for: u64,
     pub(super) own: OwnNumber,
     pub(super) reads: Due,
     pub(super) phase: Phase,
@@ -50,10 +54,11 @@ pub(super) struct Ended {
 
 impl Freshness {
     /// Until something better is known.
-    pub(in crate::cluster) fn new(settled: u64, now: Instant) -> Self {
+    pub(in crate::cluster) fn new(changes: &Changes, now: Instant) -> Self {
         Self {
-            held: Some(settled),
+            held: Some(changes.settled()),
             basis: Basis::Assumption,
+            waits_for: changes.epoch(),
             own: OwnNumber::default(),
             reads: Due::At(now),
             phase: Phase::Serving,
@@ -74,7 +79,7 @@ impl Freshness {
     /// Whether it wants to be reloaded now.
     pub(super) fn is_waiting(&self, settled: u64) -> bool {
         let is_known = !self.own.is_unread() || self.held.is_none();
-        let is_behind = self.is_serving() && is_known && !self.is_fresh(settled);
+        let is_behind = self.is_serving() && is_known && !self.is_fresh(settled) && self.waits_for <= settled;
         (is_behind || self.is_stuck()) && self.retry_at.is_none()
     }
 
@@ -201,6 +206,11 @@ impl Freshness {
     pub(super) fn order(&mut self) {
         self.evidence.forget();
         self.retry_at = None;
+    }
+
+    /// This epoch began, and it was not waiting for a reload then.
+    pub(super) fn wait_for(&mut self, epoch: u64) {
+        self.waits_for = epoch;
     }
 
     /// It is the main, whose catalog is the one the others must have.

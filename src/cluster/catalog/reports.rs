@@ -194,13 +194,18 @@ impl Cluster {
         }
     }
 
-    /// Everybody but the main is stale from here on.
+    /// Everybody but the main is stale from here on, and only who waits for a reload already is reloaded before it has settled.
     fn note_change(&mut self, change: Option<Source>) {
         let Some(source) = change else { return };
         let epoch = self.changes.epoch();
         self.emit(None, What::CatalogChanged { epoch, source });
         if let Some(main) = self.tracked.iter_mut().find(|tracked| tracked.upstream.is_main()) {
             main.catalog.is_the_main(epoch);
+        }
+        for at in 0..self.tracked.len() {
+            if !self.wants_reload(at) {
+                self.tracked[at].catalog.wait_for(epoch);
+            }
         }
     }
 }

@@ -2,6 +2,10 @@
 //!
 //! Only replicas behind the settled epoch are reloaded, as many at a time as configured, those furthest behind first, and never
 //! the last one that serves. One that failed does not keep the others from their turn, unless it would leave the main alone.
+//!
+//! A roll that has begun goes on whatever changes meanwhile. But a replica that turns out to be behind only while a change settles
+//! waits for that, or it would be reloaded twice: for one settling at most (`settle_max`), as it is in the roll then. Who may have
+//! no catalog waits for nothing.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -123,7 +127,7 @@ impl Cluster {
     }
 
     /// One that is stuck may be down for that very reason.
-    fn wants_reload(&self, at: usize) -> bool {
+    pub(super) fn wants_reload(&self, at: usize) -> bool {
         let tracked = &self.tracked[at];
         let can_hear = tracked.is_up() || tracked.is_stuck();
         tracked.upstream.role == Role::Replica && can_hear && tracked.catalog.is_waiting(self.changes.settled())
