@@ -1,8 +1,8 @@
 //! Promise 5 at bad moments: somebody reloads, restarts, gives orders or dies in the middle of it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::super::{CatalogMemory, Cause, Event, Freshening, HealthState, Mode, Outcome, Remembered};
+use super::super::{Action, CatalogMemory, Cause, Event, Freshening, HealthState, Mode, Outcome, Remembered};
 use super::catalog::{Catalogs, SECOND, with_credentials};
 use super::fixture::{World, config};
 use crate::config::{Config, MainReads};
@@ -51,6 +51,24 @@ impl Catalogs {
     fn living(mut self, time: Duration) -> Self {
         self.live(time);
         self
+    }
+
+    /// Whether `a` is asked for its number now. It does not answer yet; all else is answered.
+    fn asks_a(&mut self) -> bool {
+        let mut is_asked = false;
+        while let Some(action) = self.world.cluster.poll_action(self.world.now) {
+            match action {
+                Action::ReadVersion(upstream) if upstream.name.as_str() == "a" => is_asked = true,
+                other => self.follow(other),
+            }
+        }
+        is_asked
+    }
+
+    fn a_says(&mut self, number: u64, asked: Instant) -> Option<u64> {
+        let upstream = self.world.id("a");
+        self.handle(Event::VersionRead { upstream, asked, number: Some(number) });
+        self.world.status("a").catalog.number
     }
 
     fn serves(&self, name: &str) -> bool {
@@ -243,6 +261,22 @@ fn a_replica_that_died_of_its_reload_and_was_started_again_has_loaded_by_itself(
     catalogs.live(SECOND * 5);
     assert!(catalogs.all_fresh(), "{:#?}", catalogs.log);
     assert_eq!(catalogs.reloads.iter().filter(|name| *name == "a").count(), reloads, "{:#?}", catalogs.log);
+}
+
+#[test]
+fn a_replica_that_came_up_while_it_was_asked_for_its_number_is_asked_again() {
+    let mut catalogs = Catalogs::fresh(1);
+    catalogs.world.wait(catalogs.world.config.catalog.poll);
+    let before = catalogs.world.now;
+    assert!(catalogs.asks_a());
+    catalogs.world.wait(SECOND);
+    for mode in [Mode::Maintenance, Mode::Ready] {
+        catalogs.world.set_mode("a", mode);
+    }
+    assert!(catalogs.asks_a(), "at once, although no answer to the first question has come");
+    assert_eq!(catalogs.world.status("a").health, HealthState::Up);
+    assert_eq!(catalogs.a_says(18, before), Some(10), "this was said by what is there no more");
+    assert_eq!(catalogs.a_says(26, catalogs.world.now), Some(26));
 }
 
 #[test]
