@@ -8,15 +8,18 @@ use crate::scenario::{CORES, Scenario};
 use crate::simulation::{self, Rules};
 
 /// Policies that are worth knowing the bound of.
-const POLICIES: [(&str, Rules); 8] = [
+const POLICIES: [(&str, Rules); 11] = [
     ("leastconn", Rules::LEAST_CONNECTIONS),
     ("least expected work", Rules { by_cost: true, ..Rules::LEAST_CONNECTIONS }),
     ("cap 8, in order", Rules::capped(8, false)),
-    ("cap 4, classes", Rules::capped(4, true)),
     ("cap 8, classes", Rules::capped(8, true)),
     ("cap 8, classes, expected work", Rules { by_cost: true, ..Rules::capped(8, true) }),
     ("cap 8, classes, heavy 2", Rules { caps: Some([8, 8, 2]), ..Rules::capped(8, true) }),
     ("cap 8, classes, maps 4, heavy 2", Rules { caps: Some([8, 4, 2]), ..Rules::capped(8, true) }),
+    ("cap 6, classes, maps 4, heavy 2", Rules { caps: Some([6, 4, 2]), ..Rules::capped(6, true) }),
+    ("cap 5, classes, maps 4, heavy 2", Rules { caps: Some([5, 4, 2]), ..Rules::capped(5, true) }),
+    ("cap 4, classes, heavy 2", Rules { caps: Some([4, 4, 2]), ..Rules::capped(4, true) }),
+    ("cap learned, classes", Rules { learns: true, ..Rules::capped(8, true) }),
 ];
 
 pub(crate) struct Bound {

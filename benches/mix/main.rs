@@ -61,6 +61,9 @@ struct Arguments {
     /// Only front doors whose name contains this; the first of them is what the others are compared to.
     #[arg(long, default_value = "")]
     front: String,
+    /// Seconds before anything counts, instead of those of the length: what learns has learned by then.
+    #[arg(long)]
+    warm_up: Option<u64>,
     /// Other arrivals.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -91,7 +94,7 @@ fn main() -> ExitCode {
 fn measure(arguments: &Arguments) -> io::Result<()> {
     process::pin_self(OTHER_CORE)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let lengths = if arguments.full { Lengths::FULL } else { Lengths::QUICK };
+    let lengths = if arguments.full { Lengths::FULL } else { Lengths::QUICK }.warmed_up_for(arguments.warm_up);
     let fronts = if arguments.model { Vec::new() } else { fronts(arguments)? };
     machine::print();
     println!("load      open, seed {}, {}", arguments.seed, if arguments.full { "full length" } else { "short: no figures" });

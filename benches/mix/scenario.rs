@@ -75,6 +75,13 @@ impl Lengths {
     };
 }
 
+impl Lengths {
+    /// With so many seconds of warm-up, if given.
+    pub(crate) fn warmed_up_for(self, warm_up: Option<u64>) -> Self {
+        Self { warm_up: warm_up.map_or(self.warm_up, seconds), ..self }
+    }
+}
+
 impl Scenario {
     /// Work that all replicas do in a second, in seconds.
     pub(crate) fn capacity(&self) -> f64 {

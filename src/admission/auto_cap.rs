@@ -15,6 +15,8 @@
 //!                                      -- no quiet ones known -------> a dip: two fifths of the cap until there are some
 //! ```
 //!
+//! Whether the quickest may have more than the cap is learned beside it ([`above`]).
+//!
 //! What control-flow tells about waiting inside (`X-Control-flow-delay-ms`) needs no statistics: it is waiting that would be
 //! better done here, so it takes the cap down like slowness.
 //!
@@ -25,16 +27,21 @@
 //!
 //! `tests` holds it to the best fixed cap on simulated servers of both kinds, whose speed and load change.
 
+mod above;
 mod look;
 
 use std::time::{Duration, Instant};
 
 use crate::ogc::RequestClass;
+use above::Above;
 use look::{Comparison, Look, QuietTimes};
 
 /// How much longer requests may take near the cap than quiet ones, as a logarithm: nearly twice. Far above the capacity it is two
 /// and a half times as long, so that is seen there, too.
 const BUSY: f64 = 0.65;
+/// So much longer that a quarter of the requests is enough to see it: nearly four times as long. That is above [`BUSY`] by more than
+/// three times the error of their mean.
+const CLEAR: f64 = 1.3;
 /// Part of the time that requests may wait inside.
 const WAITING: f64 = 0.1;
 
@@ -61,15 +68,17 @@ const fn quiet(cap: u32) -> u32 {
 
 /// So many are near the cap.
 const fn near(cap: u32) -> u32 {
-    cap - cap / 5
+    cap - cap / 8
 }
 
 /// One request that an upstream answered well.
 #[derive(Clone, Copy, Debug)]
 pub struct Answered {
     pub class: RequestClass,
-    /// When it was sent, itself included. Not later: long requests see the most others, and would make it seem the other way round.
-    pub in_flight: u32,
+    /// Those in flight that were in its way when it was sent, itself included: all, for one of the quickest; else the slower, because
+    /// the quickest beside them are soon done. Not later: long requests see the most others, and would make it seem the other way
+    /// round.
+    pub company: u32,
     pub took: Duration,
     /// Of that, waiting inside GeoServer, where control-flow tells it.
     pub waited: Option<Duration>,
@@ -83,6 +92,7 @@ pub struct AutoCap {
     good: u32,
     quiet_times: QuietTimes,
     look: Look,
+    above: Above,
     /// Looks until the next try upwards.
     pause: u32,
     next_pause: u32,
@@ -103,7 +113,7 @@ impl AutoCap {
     pub fn new(cap: u32) -> Self {
         let cap = cap.clamp(LEAST, MOST);
         let (quiet_times, look) = (QuietTimes::default(), Look::from(near(cap)));
-        Self { cap, good: LEAST, quiet_times, look, pause: 0, next_pause: PAUSE, doubts: 0, dip: None }
+        Self { cap, good: LEAST, quiet_times, look, above: Above::default(), pause: 0, next_pause: PAUSE, doubts: 0, dip: None }
     }
 
     /// What is in force now.
@@ -111,23 +121,42 @@ impl AutoCap {
         if self.dip.is_some() { quiet(self.cap) } else { self.cap }
     }
 
+    /// Whether the quickest may have places above the cap, because they do not wait there for others to end. Not while the cap itself
+    /// is in doubt, so that what is seen is of the cap.
+    pub fn has_extra(&self) -> bool {
+        self.dip.is_none() && self.doubts == 0 && self.above.is_open()
+    }
+
     /// Learns from one request; the cap may be another afterwards.
     pub fn learn(&mut self, answered: &Answered, now: Instant) {
+        if answered.company > self.cap && self.above.add(answered, self.cap, &self.quiet_times) {
+            // What it saw was more than the cap.
+            self.look = Look::from(self.look.near);
+            return;
+        }
         self.quiet_times.add(answered);
         self.look.add(answered, self.cap);
-        match &mut self.dip {
-            Some(dip) => {
-                dip.seen += u32::from(answered.in_flight <= quiet(self.cap));
-                if dip.seen >= DIP || now >= dip.ends {
-                    self.dip = None;
-                }
+        let Some(dip) = &mut self.dip else {
+            if self.look.is_complete() || self.is_far_too_much() {
+                self.decide(now);
             }
-            None if self.look.is_complete() => self.decide(now),
-            None => {}
+            return;
+        };
+        dip.seen += u32::from(answered.company <= quiet(self.cap));
+        if dip.seen >= DIP || now >= dip.ends {
+            self.dip = None;
         }
     }
 
+    /// A cap that was never good yet needs no more requests to be seen through, if it is that clear.
+    fn is_far_too_much(&self) -> bool {
+        let reached = self.look.reached(LEAST, self.cap);
+        let compare = || self.look.compare(&self.quiet_times, quiet(reached));
+        self.look.may_be_clear() && reached > self.good && compare().is_some_and(|found| found.longer > CLEAR)
+    }
+
     fn decide(&mut self, now: Instant) {
+        self.above.count_look();
         let look = std::mem::replace(&mut self.look, Look::from(0));
         let is_binding = look.is_binding();
         let reached = look.reached(LEAST, self.cap);

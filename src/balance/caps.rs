@@ -16,6 +16,11 @@ use crate::ogc::RequestClass;
 /// Places above the cap for administration. Two, because a page of the web UI asks for its parts at the same time.
 pub const RESERVE: u32 = 2;
 
+/// On top of a cap that was learned, for the quickest, in percent.
+const EXTRA: u32 = 25;
+/// Of a cap that was learned, for heavy requests, whatever their share is.
+const LEAST_HEAVY: u32 = 2;
+
 /// What of an upstream a request may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demand {
@@ -63,6 +68,15 @@ pub struct Shares {
     pub heavy: u32,
 }
 
+/// What was learned about an upstream's cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LearnedCap {
+    /// How many it works on well.
+    pub cap: u32,
+    /// The quickest do not wait for others to end above it.
+    pub has_extra: bool,
+}
+
 /// An upstream's cap and the shares in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
@@ -79,6 +93,16 @@ impl Caps {
         let all = cap.max(1);
         let slower = (all - part(all, shares.quick_reserve.min(100), 100)).max(1);
         Self { all, slower, heavy: part(all, shares.heavy, 100).clamp(1, slower) }
+    }
+
+    /// Of a cap that was learned. It is as much as the upstream works on well, and whatever part of that others may not use is
+    /// work it does not do; so the quickest have a quarter on top, if that is of use to them, instead of a part. And one long
+    /// request is no reason for the next to wait while half of the cap is free: two heavy ones may run in any case. `heavy`: the
+    /// percentage.
+    pub fn learned(learned: LearnedCap, heavy: u32) -> Self {
+        let slower = learned.cap.max(1);
+        let extra = if learned.has_extra { part(slower, EXTRA, 100).max(1) } else { 0 };
+        Self { all: slower.saturating_add(extra), slower, heavy: part(slower, heavy, 100).max(LEAST_HEAVY).min(slower) }
     }
 
     pub const fn all(&self) -> u32 {
@@ -154,6 +178,16 @@ mod tests {
         for demand in [Demand::Quick, Demand::Ordinary, Demand::Heavy] {
             assert_eq!(take(&Arc::new(Load::default()), caps, demand).len(), 1);
         }
+    }
+
+    #[test]
+    fn on_top_of_what_was_learned_come_a_quarter_for_the_quickest_and_two_heavy_ones_may_run() {
+        let parts = |cap| {
+            let caps = [true, false].map(|has_extra| Caps::learned(LearnedCap { cap, has_extra }, 25));
+            assert_eq!(caps[1], Caps { all: cap, ..caps[0] });
+            (caps[0].all(), caps[0].slower(), caps[0].heavy())
+        };
+        assert_eq!([1, 4, 8, 16, 256].map(parts), [(2, 1, 1), (5, 4, 2), (10, 8, 2), (20, 16, 4), (320, 256, 64)]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::{Doorbell, KeyInFlight};
+use super::{Doorbell, KeyInFlight, LearnedCap};
 
 /// Live leases on one upstream. Outlives snapshots and config reloads: the only state that readers and writers share.
 ///
@@ -21,7 +21,7 @@ pub struct Load {
     on_trial: AtomicBool,
     /// A success would tell the cluster something. Written by the cluster, read by whoever has a success to report.
     in_doubt: AtomicBool,
-    /// The cap that was learned; 0 for none. Written by whoever learns, read by `select`.
+    /// The cap that was learned, twice, and one if the quickest have more; 0 for none. Written by whoever learns, read by `select`.
     learned_cap: AtomicU32,
     /// Microseconds that requests lately waited inside, and one; 0 while nothing is known. Written at the end of requests.
     waited_inside: AtomicU32,
@@ -188,12 +188,13 @@ impl Load {
     }
 
     /// What is in force where nobody has set a cap.
-    pub fn learned_cap(&self) -> Option<u32> {
-        Some(self.learned_cap.load(Ordering::Relaxed)).filter(|cap| *cap > 0)
+    pub fn learned_cap(&self) -> Option<LearnedCap> {
+        let learned = self.learned_cap.load(Ordering::Relaxed);
+        (learned > 0).then_some(LearnedCap { cap: learned >> 1, has_extra: learned & 1 == 1 })
     }
 
-    pub fn set_learned_cap(&self, cap: u32) {
-        self.learned_cap.store(cap, Ordering::Relaxed);
+    pub fn set_learned_cap(&self, learned: LearnedCap) {
+        self.learned_cap.store(learned.cap << 1 | u32::from(learned.has_extra), Ordering::Relaxed);
     }
 
     /// How long requests lately waited inside the upstream, where it tells (`X-Control-flow-delay-ms`).
@@ -249,6 +250,12 @@ impl Lease {
     /// Keeps the note of its key until it ends.
     pub fn keep(&mut self, key: Option<KeyInFlight>) {
         self._key = key;
+    }
+
+    /// Those in flight that are in its way, itself included: all, for one of the quickest; else the slower, because the quickest
+    /// beside them are soon done.
+    pub fn company(&self) -> u32 {
+        if self.one == Occupancy::ONE { self.load.in_flight() } else { self.load.slower_in_flight() }
     }
 
     /// Whether it counts against the share of heavy requests.

@@ -41,8 +41,8 @@ pub(super) fn notices(config: &Config, exists: impl Fn(&Path) -> bool) -> Vec<St
     let learn: Vec<&str> = learn.map(|upstream| upstream.name.as_str()).collect();
     if config.limits.quick_reserve > 0 && !learn.is_empty() {
         note(
-            &format!("`limits.quick_reserve` keeps nothing where `max_in_flight` is learned: {}", learn.join(", ")),
-            "give a number, about twice the cores, where tiles wait for maps",
+            &format!("`limits.quick_reserve` does not count where `max_in_flight` is learned: {}", learn.join(", ")),
+            "the quickest have a quarter more than what is learned for themselves there; leave it out, or give a number of places",
         );
     }
     found
@@ -87,8 +87,8 @@ mod tests {
     fn a_reserve_of_what_is_learned_is_noted() {
         let limits = "[limits]\nmax_in_flight = 'auto'\nquick_reserve = 50\n";
         insta::assert_snapshot!(noted(&[CREDENTIALS, LAYER, limits], &[STATE_DIRECTORY]).join("\n"), @r"
-        note: `limits.quick_reserve` keeps nothing where `max_in_flight` is learned: main, a
-          help: give a number, about twice the cores, where tiles wait for maps
+        note: `limits.quick_reserve` does not count where `max_in_flight` is learned: main, a
+          help: the quickest have a quarter more than what is learned for themselves there; leave it out, or give a number of places
         ");
     }
 

@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use self::near::Near;
 use super::{Ticket, Upstream, UpstreamId};
-use crate::balance::{Candidate, Caps, Demand, KeysInFlight, Lease, Load, Room, Shares, pick_by, seed_of};
+use crate::balance::{Candidate, Caps, Demand, KeysInFlight, LearnedCap, Lease, Load, Room, Shares, pick_by, seed_of};
 use crate::config::{Config, Limits, MaxInFlight, ServedBy, StalePolicy, Weight};
 use crate::health::Warmup;
 use crate::ogc::{PerClass, RequestClass};
@@ -74,10 +74,9 @@ pub(super) struct Place {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum CapSource {
     Fixed(Caps),
-    /// From the upstream's load, divided so. Nothing is kept for the quickest: what is learned is as much as it works on well, and
-    /// whatever part of that others may not use is work it does not do.
+    /// From the upstream's load; of it, so many percent for heavy requests.
     Learned {
-        shares: Shares,
+        heavy: u32,
     },
 }
 
@@ -85,7 +84,7 @@ impl CapSource {
     pub(super) fn of(max_in_flight: MaxInFlight, limits: &Limits) -> Self {
         let shares = Shares { quick_reserve: limits.quick_reserve, heavy: limits.heavy_share };
         match max_in_flight {
-            MaxInFlight::Auto => Self::Learned { shares: Shares { quick_reserve: 0, ..shares } },
+            MaxInFlight::Auto => Self::Learned { heavy: limits.heavy_share },
             MaxInFlight::Off => Self::Fixed(Caps::UNLIMITED),
             MaxInFlight::Fixed(cap) => Self::Fixed(Caps::new(cap, shares)),
         }
@@ -96,7 +95,10 @@ impl CapSource {
     pub(super) fn caps(self, load: &Load, warmup: Option<Warmup>, now: Instant) -> Caps {
         let caps = match self {
             Self::Fixed(caps) => caps,
-            Self::Learned { shares } => Caps::new(load.learned_cap().unwrap_or(MaxInFlight::AUTO_START), shares),
+            Self::Learned { heavy } => {
+                let nothing_yet = LearnedCap { cap: MaxInFlight::AUTO_START, has_extra: true };
+                Caps::learned(load.learned_cap().unwrap_or(nothing_yet), heavy)
+            }
         };
         match warmup {
             Some(warmup) => caps.ramped(warmup.share(now), Warmup::WHOLE),

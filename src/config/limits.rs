@@ -16,8 +16,9 @@ pub enum MaxInFlight {
 }
 
 impl MaxInFlight {
-    /// Where learning begins: the default of a fixed cap.
-    pub const AUTO_START: u32 = defaults::CAP;
+    /// Where learning begins. Few, because whoever waits here is served by class until more has been learned, within moments if more
+    /// is asked for; and what waits inside an upstream is not.
+    pub const AUTO_START: u32 = 8;
 }
 
 /// How many places one user may hold in the whole cluster.
@@ -83,7 +84,7 @@ pub struct Limits {
     /// How long one may.
     pub queue_timeout: Duration,
     pub per_user: PerUser,
-    /// Of an upstream's cap, kept for requests of the first priority, in percent; nothing of one that is learned.
+    /// Of an upstream's cap, kept for requests of the first priority, in percent. Not of one that is learned.
     pub quick_reserve: u32,
     /// Of an upstream's cap, for heavy classes together, in percent.
     pub heavy_share: u32,

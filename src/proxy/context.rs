@@ -128,8 +128,8 @@ pub(super) struct Attempt {
     permit: Option<Permit>,
     /// How long it takes tells something about the upstream's cap.
     pub(super) teaches_cap: bool,
-    /// On the upstream when it began, itself included.
-    pub(super) in_flight: u32,
+    /// On the upstream when it began: see [`Lease::company`].
+    pub(super) company: u32,
     /// What the answer tells of waiting inside GeoServer.
     pub(super) waited_inside: Option<Duration>,
     pub(super) started: Instant,
@@ -153,7 +153,7 @@ impl Attempt {
     pub(super) fn new(seat: Seat, handles: Arc<Handles>, now: Instant) -> Self {
         let Seat { selection, permit } = seat;
         Self {
-            in_flight: selection.upstream.load.in_flight(),
+            company: selection.lease.company(),
             upstream: selection.upstream,
             handles,
             lease: Some(selection.lease),

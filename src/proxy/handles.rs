@@ -10,7 +10,7 @@ use pingora::protocols::TcpKeepalive;
 use pingora::upstreams::peer::HttpPeer;
 
 use crate::admission::{Answered, AutoCap};
-use crate::balance::Load;
+use crate::balance::{LearnedCap, Load};
 use crate::cluster::Upstream;
 use crate::config::{MaxInFlight, Timeouts};
 use crate::metrics::{Metrics, UpstreamMetrics};
@@ -47,18 +47,19 @@ impl Handles {
             count: 3,
             user_timeout: Duration::from_secs(60),
         });
-        let start = upstream.load.learned_cap().unwrap_or(MaxInFlight::AUTO_START);
+        let start = upstream.load.learned_cap().map_or(MaxInFlight::AUTO_START, |learned| learned.cap);
         Arc::new(Self { peer, auto_cap: Mutex::new(AutoCap::new(start)), metrics: metrics.upstream(&upstream.name) })
     }
 
     /// Learns from one answer. True if there is more room than before.
     pub(super) fn learn_cap(&self, answered: &Answered, load: &Load, now: Instant) -> bool {
         let mut auto_cap = self.auto_cap.lock();
-        let before = auto_cap.cap();
+        let learned = |auto_cap: &AutoCap| LearnedCap { cap: auto_cap.cap(), has_extra: auto_cap.has_extra() };
+        let before = learned(&auto_cap);
         auto_cap.learn(answered, now);
-        let cap = auto_cap.cap();
-        load.set_learned_cap(cap);
-        cap > before
+        let after = learned(&auto_cap);
+        load.set_learned_cap(after);
+        after.cap > before.cap || (after.has_extra && !before.has_extra)
     }
 
     /// The peer for one attempt.

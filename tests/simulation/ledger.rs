@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use geofront::balance::LearnedCap;
 use geofront::cluster::{Outcome, Upstream};
 
 use crate::audit::Upkeep;
@@ -29,7 +30,7 @@ pub(crate) struct Entry {
     /// Its slow start, since it last came back.
     pub(crate) ramp: Option<Ramp>,
     /// The cap that was learned.
-    pub(crate) learned: Option<u32>,
+    pub(crate) learned: Option<LearnedCap>,
     pub(crate) upkeep: Upkeep,
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use geofront::balance::LearnedCap;
 use geofront::config::{Config, MaxInFlight};
 use geofront::ogc::RequestClass;
 
@@ -85,26 +86,28 @@ impl Places {
     /// `None` for no cap.
     pub(crate) fn of(
         max_in_flight: MaxInFlight,
-        learned: Option<u32>,
+        learned: Option<LearnedCap>,
         ramp: Option<Ramp>,
         config: &Config,
         at: Instant,
     ) -> Option<Self> {
-        let all = match max_in_flight {
+        let part_of =
+            |cap: u32, percent: u32| u32::try_from(u64::from(cap) * u64::from(percent) / 100).expect("a part of the cap");
+        let limits = &config.limits;
+        let (all, slower, least_heavy) = match max_in_flight {
             MaxInFlight::Off => return None,
-            MaxInFlight::Auto => learned.unwrap_or(16),
-            MaxInFlight::Fixed(cap) => cap,
+            // The quickest have a quarter on top, if they are served there.
+            MaxInFlight::Auto => match learned {
+                Some(LearnedCap { cap, has_extra: false }) => (cap, cap, 2),
+                Some(LearnedCap { cap, .. }) => (cap + (cap / 4).max(1), cap, 2),
+                None => (10, 8, 2),
+            },
+            MaxInFlight::Fixed(cap) => (cap, (cap - part_of(cap, limits.quick_reserve)).max(1), 1),
         };
-        // Of what was learned, nothing is kept.
-        let reserve = if max_in_flight == MaxInFlight::Auto { 0 } else { config.limits.quick_reserve };
-        let kept = u64::from(all) * u64::from(reserve) / 100;
-        let slower = (u64::from(all) - kept).max(1);
-        let heavy = (u64::from(all) * u64::from(config.limits.heavy_share) / 100).clamp(1, slower);
-        let ramped = |count: u64| {
-            let count = u32::try_from(count).expect("a part of the cap");
-            ramp.map_or(count, |ramp| ramp.of(count, at))
-        };
-        Some(Self { all: ramped(all.into()), slower: ramped(slower), heavy: ramped(heavy) })
+        let whole = if max_in_flight == MaxInFlight::Auto { slower } else { all };
+        let heavy = part_of(whole, limits.heavy_share).max(least_heavy).min(slower);
+        let [all, slower, heavy] = [all, slower, heavy].map(|count| ramp.map_or(count, |ramp| ramp.of(count, at)));
+        Some(Self { all, slower, heavy })
     }
 
     /// Whether one more has a place, and `beyond` above what there is.

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use geofront::admission::{Claim, Client};
+use geofront::balance::LearnedCap;
 use geofront::cluster::{Event, NoUpstream, Outcome, Selection, Snapshot, Tried, UpstreamId};
 use geofront::config::{MaxInFlight, PerUser, Priority};
 use geofront::ogc::{self, RequestClass, RequestHead};
@@ -250,12 +251,13 @@ impl World {
 
     /// Another cap turns out to be better.
     fn learn_cap(&mut self, key: &Key) {
-        let cap = self.chance.between(LEARNED.0, LEARNED.1) as u32;
+        let learned = LearnedCap { cap: self.chance.between(LEARNED.0, LEARNED.1) as u32, has_extra: self.chance.percent(50) };
         // Who retired meanwhile has nobody to learn for.
         let Some(entry) = self.ledger.get_mut(key) else { return };
-        let before = entry.learned.replace(cap).unwrap_or(MaxInFlight::AUTO_START);
-        entry.upstream.as_ref().expect("who answered was met").load.set_learned_cap(cap);
-        if cap > before {
+        let nothing_yet = LearnedCap { cap: MaxInFlight::AUTO_START, has_extra: true };
+        let before = entry.learned.replace(learned).unwrap_or(nothing_yet);
+        entry.upstream.as_ref().expect("who answered was met").load.set_learned_cap(learned);
+        if learned.cap > before.cap || (learned.has_extra && !before.has_extra) {
             self.tally.count("a higher cap was learned");
             self.place_came_free();
         }

@@ -7,6 +7,8 @@ use crate::ogc::{PerClass, RequestClass};
 
 /// Requests near the cap that make a look. The error of the mean of their logarithms is then about a tenth.
 const ENOUGH_NEAR: u32 = 192;
+/// Requests near the cap that show what is very clear, as a part of the others.
+const ENOUGH_IF_CLEAR: u32 = ENOUGH_NEAR / 4;
 /// Requests that end it in any case.
 const ENOUGH: u32 = 16 * ENOUGH_NEAR;
 /// Quiet requests that those near the cap can be compared with, as the weight of the two together.
@@ -22,9 +24,9 @@ const EXACT: u32 = 8;
 const STEP: f64 = 1.125;
 const BINS: usize = 40;
 
-fn bin(in_flight: u32) -> usize {
-    let steps = (f64::from(in_flight.max(EXACT)) / f64::from(EXACT)).ln() / STEP.ln();
-    (in_flight.clamp(1, EXACT) as usize + steps.ceil() as usize).min(BINS - 1)
+fn bin(company: u32) -> usize {
+    let steps = (f64::from(company.max(EXACT)) / f64::from(EXACT)).ln() / STEP.ln();
+    (company.clamp(1, EXACT) as usize + steps.ceil() as usize).min(BINS - 1)
 }
 
 /// The most that fall into a bin.
@@ -76,7 +78,7 @@ impl QuietTimes {
             self.scale(1.0 / self.weight);
             self.weight = 1.0;
         }
-        let sum = &mut self.sums[answered.class][bin(answered.in_flight)];
+        let sum = &mut self.sums[answered.class][bin(answered.company)];
         *sum = sum.plus(&Sum { weight: 1.0, log: log_seconds(answered.took) }.times(self.weight));
     }
 
@@ -98,16 +100,42 @@ impl QuietTimes {
     }
 }
 
+/// How long some requests took, by class.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Times(PerClass<Sum>);
+
+impl Times {
+    pub(super) fn add(&mut self, answered: &Answered) {
+        let sum = &mut self.0[answered.class];
+        *sum = sum.plus(&Sum { weight: 1.0, log: log_seconds(answered.took) });
+    }
+
+    /// How much longer than quiet ones, with `quiet` in company at most, as a logarithm: each class against itself, as much as there
+    /// is to compare. `None` if that is too little.
+    pub(super) fn longer_than(&self, quiet_times: &QuietTimes, quiet: u32) -> Option<f64> {
+        let (mut weight, mut longer) = (0.0, 0.0);
+        for (class, sum) in self.0.iter() {
+            let quiet = quiet_times.of(class, quiet);
+            if sum.weight > 0.0 && quiet.weight > 0.0 {
+                let both = sum.weight * quiet.weight / (sum.weight + quiet.weight);
+                weight += both;
+                longer += both * (sum.log / sum.weight - quiet.log / quiet.weight);
+            }
+        }
+        (weight >= COMPARABLE).then(|| longer / weight)
+    }
+}
+
 /// What was seen since the last decision.
 #[derive(Clone, Debug)]
 pub(super) struct Look {
     /// From here on it is near the cap.
     pub(super) near: u32,
-    times: PerClass<Sum>,
+    times: Times,
     seen_near: u32,
     took: Duration,
     waited: Duration,
-    in_flight: [u32; BINS],
+    company: [u32; BINS],
     seen: u32,
     at_cap: u32,
 }
@@ -126,11 +154,11 @@ impl Look {
     pub(super) fn from(near: u32) -> Self {
         Self {
             near,
-            times: PerClass::default(),
+            times: Times::default(),
             seen_near: 0,
             took: Duration::ZERO,
             waited: Duration::ZERO,
-            in_flight: [0; BINS],
+            company: [0; BINS],
             seen: 0,
             at_cap: 0,
         }
@@ -138,20 +166,24 @@ impl Look {
 
     pub(super) fn add(&mut self, answered: &Answered, cap: u32) {
         self.seen += 1;
-        self.in_flight[bin(answered.in_flight)] += 1;
-        self.at_cap += u32::from(answered.in_flight >= cap);
-        if answered.in_flight < self.near {
+        self.company[bin(answered.company)] += 1;
+        self.at_cap += u32::from(answered.company >= cap);
+        if answered.company < self.near {
             return;
         }
         self.seen_near += 1;
-        let sum = &mut self.times[answered.class];
-        *sum = sum.plus(&Sum { weight: 1.0, log: log_seconds(answered.took) });
+        self.times.add(answered);
         self.took += answered.took;
         self.waited += answered.waited.unwrap_or_default().min(answered.took);
     }
 
     pub(super) fn is_complete(&self) -> bool {
         self.seen_near >= ENOUGH_NEAR || self.seen >= ENOUGH
+    }
+
+    /// Whether it is time to see if a part of it is enough.
+    pub(super) fn may_be_clear(&self) -> bool {
+        self.seen_near > 0 && self.seen_near.is_multiple_of(ENOUGH_IF_CLEAR)
     }
 
     /// Whether requests wait because of the cap: a tenth of them took the last place.
@@ -166,28 +198,20 @@ impl Look {
         }
         let mut above = 0;
         let busiest_tenth = (0..BINS).rev().find(|bin| {
-            above += self.in_flight[*bin];
+            above += self.company[*bin];
             above * 10 >= self.seen
         });
         busiest_tenth.map_or(least, most_in).clamp(least, cap)
     }
 
-    /// Each class with itself, as much as there is to compare. `None` if that is too little. `quiet`: in flight at most.
+    /// `None` if there is too little to compare. `quiet`: the company of a quiet one, at most.
     pub(super) fn compare(&self, quiet_times: &QuietTimes, quiet: u32) -> Option<Comparison> {
-        if self.seen_near < ENOUGH_NEAR / 2 {
+        if self.seen_near < ENOUGH_IF_CLEAR {
             return None;
         }
-        let (mut weight, mut longer) = (0.0, 0.0);
-        for (class, near) in self.times.iter() {
-            let quiet = quiet_times.of(class, quiet);
-            if near.weight > 0.0 && quiet.weight > 0.0 {
-                let both = near.weight * quiet.weight / (near.weight + quiet.weight);
-                weight += both;
-                longer += both * (near.log / near.weight - quiet.log / quiet.weight);
-            }
-        }
+        let longer = self.times.longer_than(quiet_times, quiet)?;
         let waiting = self.waited.as_secs_f64() / self.took.as_secs_f64().max(f64::MIN_POSITIVE);
-        (weight >= COMPARABLE).then(|| Comparison { longer: longer / weight, waiting })
+        Some(Comparison { longer, waiting })
     }
 }
 
@@ -195,8 +219,8 @@ impl Look {
 mod tests {
     use super::*;
 
-    fn answered(in_flight: u32, millis: u64) -> Answered {
-        Answered { class: RequestClass::Map, in_flight, took: Duration::from_millis(millis), waited: None }
+    fn answered(company: u32, millis: u64) -> Answered {
+        Answered { class: RequestClass::Map, company, took: Duration::from_millis(millis), waited: None }
     }
 
     #[test]

@@ -49,12 +49,19 @@ fn it_settles_at_the_slots_and_at_twice_the_shared_cores() {
 }
 
 #[test]
+fn the_quickest_have_more_where_cores_are_shared_and_not_where_they_would_wait_inside() {
+    let extra = |kind, cores| server::run(&World { kind, cores, ..World::default() }).extra();
+    let [slots, shared] = [Kind::Slots, Kind::Shared].map(|kind| [4, 8].map(|cores| extra(kind, cores)));
+    assert!(slots.iter().all(|part| *part < 0.2) && shared.iter().all(|part| *part > 0.8), "{slots:?} and {shared:?}");
+}
+
+#[test]
 fn what_control_flow_tells_takes_the_cap_down_at_once() {
     let (mut auto, now) = (AutoCap::new(16), Instant::now());
-    let quiet = Answered { class: RequestClass::Map, in_flight: 2, took: Duration::from_millis(300), waited: None };
+    let quiet = Answered { class: RequestClass::Map, company: 2, took: Duration::from_millis(300), waited: None };
     (0..200).for_each(|_| auto.learn(&quiet, now));
     // No slower, and yet it waited: the work itself was less.
-    let waited = Answered { in_flight: 16, waited: Some(Duration::from_millis(100)), ..quiet };
+    let waited = Answered { company: 16, waited: Some(Duration::from_millis(100)), ..quiet };
     (0..400).for_each(|_| auto.learn(&waited, now));
     assert!(auto.cap() < 16, "{}", auto.cap());
 }
@@ -84,10 +91,10 @@ proptest! {
         told in proptest::collection::vec((0..400_u32, 0..100_000_u64, proptest::option::of(0..200_000_u64), 0..5000_u64), 0..600),
     ) {
         let (mut auto, mut now) = (AutoCap::new(start), Instant::now());
-        for (in_flight, took, waited, pause) in told {
+        for (company, took, waited, pause) in told {
             now += Duration::from_millis(pause);
             let (took, waited) = (Duration::from_millis(took), waited.map(Duration::from_millis));
-            auto.learn(&Answered { class: RequestClass::Map, in_flight, took, waited }, now);
+            auto.learn(&Answered { class: RequestClass::Map, company, took, waited }, now);
             prop_assert!((quiet(LEAST)..=MOST).contains(&auto.cap()));
         }
     }

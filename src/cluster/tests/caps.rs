@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::fixture::{SLOW_START, World, change, config, name, refused, with_reads};
-use crate::balance::{COMPANIONS, RESERVE};
+use crate::balance::{COMPANIONS, LearnedCap, RESERVE};
 use crate::cluster::{HealthState, NoUpstream, Outcome, Selection, Tried};
 use crate::config::{Config, MainReads, MaxInFlight, Priority, ServedBy};
 use crate::ogc::RequestClass::{self, Admin, Capabilities, Feature, Map, Process, Tile, Ui};
@@ -129,7 +129,7 @@ fn a_learned_cap_is_in_force_as_soon_as_it_is_learned() {
     let world = World::configured_up(config);
     assert_eq!(fill(&world, Map).0.len() as u32, MaxInFlight::AUTO_START);
     let upstream = std::sync::Arc::clone(&world.select(Map).unwrap().upstream);
-    upstream.load.set_learned_cap(5);
+    upstream.load.set_learned_cap(LearnedCap { cap: 5, has_extra: true });
     let (taken, _) = fill(&world, Map);
     assert!(taken.len() == 5 && taken.iter().all(|selection| selection.teaches_cap));
     drop(taken);
@@ -137,12 +137,13 @@ fn a_learned_cap_is_in_force_as_soon_as_it_is_learned() {
 }
 
 #[test]
-fn of_a_learned_cap_nothing_is_kept_for_the_quickest() {
+fn on_top_of_a_learned_cap_the_quickest_have_a_quarter_whatever_is_kept_elsewhere() {
     let mut config = config(1);
     config.limits.quick_reserve = 50;
     change(&mut config, "a").max_in_flight = MaxInFlight::Auto;
     let world = World::configured_up(config);
-    assert_eq!(fill(&world, Map).0.len() as u32, MaxInFlight::AUTO_START);
+    let (maps, _) = fill(&world, Map);
+    assert_eq!((maps.len() as u32, fill(&world, Tile).0.len() as u32), (MaxInFlight::AUTO_START, MaxInFlight::AUTO_START / 4));
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! A server that is not there: Poisson arrivals of four classes, our own queue before it, and two ways to work.
 //!
 //! The mix is that of `peers.md`'s simulation, made from a seed: mostly tiles of milliseconds, a fifth maps of a third of a second
-//! with a long tail, a few jobs of seconds to a minute, confined to a quarter of the cap.
+//! with a long tail, a few jobs of seconds to a minute, confined to a quarter of the cap, or two places.
 
 use std::time::{Duration, Instant};
 
 use super::super::{Answered, AutoCap};
 use crate::admission::{Ask, Offer, Pushed, Queue};
-use crate::config::Priority;
+use crate::config::{MaxInFlight, Priority};
 use crate::ogc::RequestClass;
 
 /// What is learned in the beginning is not measured.
@@ -59,6 +59,8 @@ pub(super) struct Third {
     pub(super) utilisation: f64,
     /// The mean of its second half: the first is for settling.
     pub(super) cap: f64,
+    /// Part of that time in which the quickest had more.
+    pub(super) extra: f64,
 }
 
 /// How it went, after the beginning.
@@ -72,6 +74,10 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn cap(&self) -> f64 {
         self.thirds.iter().map(|third| third.cap).sum::<f64>() / 3.0
+    }
+
+    pub(super) fn extra(&self) -> f64 {
+        self.thirds.iter().map(|third| third.extra).sum::<f64>() / 3.0
     }
 
     pub(super) fn utilisation(&self) -> f64 {
@@ -91,7 +97,7 @@ struct Job {
     left: f64,
     arrived: f64,
     sent: f64,
-    in_flight: u32,
+    company: u32,
 }
 
 /// Splitmix64, and what is made of it.
@@ -150,7 +156,7 @@ pub(super) fn run(world: &World) -> Run {
         arrivals: mean_work / (world.load * f64::from(world.cores)),
         queue: Queue::new(CAPACITY),
         running: Vec::new(),
-        auto: AutoCap::new(16),
+        auto: AutoCap::new(MaxInFlight::AUTO_START),
         times: Vec::new(),
         thirds: [Third::default(); 3],
     };
@@ -185,6 +191,13 @@ impl Simulation {
         f64::from(self.world.cores) / if self.is_changed(Change::HalfTheCores) { 2.0 } else { 1.0 }
     }
 
+    /// How many may be in flight: of all, of all but tiles, of the heavy ones.
+    fn caps(&self) -> [usize; 3] {
+        let has_extra = self.world.fixed.is_none() && self.auto.has_extra();
+        let cap = self.cap() as usize;
+        [cap + if has_extra { (cap / 4).max(1) } else { 0 }, cap, (cap / 4).max(2).min(cap)]
+    }
+
     fn cap(&self) -> u32 {
         self.world.fixed.unwrap_or_else(|| self.auto.cap())
     }
@@ -213,6 +226,7 @@ impl Simulation {
             && self.now > WARMUP + (third as f64 + 0.5) * THIRD
         {
             self.thirds[third].cap += f64::from(self.cap()) * seconds / (THIRD / 2.0);
+            self.thirds[third].extra += f64::from(u8::from(self.auto.has_extra())) * seconds / (THIRD / 2.0);
         }
         self.now += seconds;
     }
@@ -229,7 +243,7 @@ impl Simulation {
         }
         if job.class != RequestClass::Feature {
             let took = Duration::from_secs_f64((self.now - job.sent).max(0.0));
-            let answered = Answered { class: job.class, in_flight: job.in_flight, took, waited: None };
+            let answered = Answered { class: job.class, company: job.company, took, waited: None };
             self.auto.learn(&answered, self.at(self.now));
         }
     }
@@ -253,7 +267,7 @@ impl Simulation {
             arrived: self.at(self.now),
             is_retry: false,
         };
-        let job = Job { class, work, left: work, arrived: self.now, sent: 0.0, in_flight: 0 };
+        let job = Job { class, work, left: work, arrived: self.now, sent: 0.0, company: 0 };
         match self.queue.push(ask, job) {
             Pushed::Waits(_) | Pushed::WaitsInsteadOf(..) | Pushed::Full(_) => {}
         }
@@ -264,14 +278,20 @@ impl Simulation {
     fn admit(&mut self) {
         let now = self.at(self.now);
         loop {
-            let (cap, heavy_share) = (self.cap() as usize, (self.cap() as usize / 4).max(1));
-            let heavy = self.running.iter().filter(|job| job.class == RequestClass::Feature).count();
-            let is_full = self.running.len() >= cap;
+            let [most, most_slower, most_heavy] = self.caps();
+            let of = |is_counted: fn(RequestClass) -> bool| self.running.iter().filter(|job| is_counted(job.class)).count();
+            let (slower, heavy) = (of(|class| class != RequestClass::Tile), of(|class| class == RequestClass::Feature));
+            let is_full = self.running.len() >= most;
             let served = self.queue.serve(
                 |_| true,
                 |waiter| {
                     let is_gone = now - waiter.ask.arrived > PATIENCE;
-                    let has_room = !is_full && (waiter.ask.class != RequestClass::Feature || heavy < heavy_share);
+                    let has_room = !is_full
+                        && match waiter.ask.class {
+                            RequestClass::Tile => true,
+                            RequestClass::Map => slower < most_slower,
+                            _ => slower < most_slower && heavy < most_heavy,
+                        };
                     if is_gone || has_room { Offer::Taken(is_gone) } else { Offer::ClassMustWait }
                 },
             );
@@ -279,8 +299,8 @@ impl Simulation {
                 None => return,
                 Some((_, true)) => {}
                 Some((waiter, false)) => {
-                    let in_flight = self.running.len() as u32 + 1;
-                    self.running.push(Job { sent: self.now, in_flight, ..waiter.value });
+                    let others = if waiter.ask.class == RequestClass::Tile { self.running.len() } else { slower };
+                    self.running.push(Job { sent: self.now, company: others as u32 + 1, ..waiter.value });
                 }
             }
         }
