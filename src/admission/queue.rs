@@ -20,7 +20,8 @@
 //!
 //! The length is bounded. When it is reached, a newcomer takes the place of the newest waiter of the lowest class, if that class
 //! is lower than its own; else of a user who holds more than half of the queue; else, in its own class, of the user with the most
-//! waiters, if that user has more than the newcomer's. Otherwise the newcomer is refused.
+//! waiters, if that user has more than the newcomer's. Otherwise the newcomer is refused. Where only those of its priority are too
+//! many ([`Queue::shorten`]), the last of these rules decides.
 //!
 //! Waiting, time limits and places are not here: a waiter whose time is over is taken out with [`Queue::remove`], like one whose
 //! client left, and whether there is a place is what the caller's offer says.
@@ -86,6 +87,13 @@ pub enum Offer<G> {
 /// Requests of one class, priority and set of rules, for the main or for anybody: if one can go, so can all, but for their users.
 type LaneKey = (Priority, RequestClass, u64, bool);
 
+/// Those who wait of one priority.
+#[derive(Clone, Copy, Debug)]
+struct ByPriority {
+    len: usize,
+    most: usize,
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Queue<T> {
@@ -94,6 +102,7 @@ pub struct Queue<T> {
     retries: BTreeSet<Ticket>,
     lanes: BTreeMap<LaneKey, Lane>,
     lengths: PerClass<usize>,
+    by_priority: [ByPriority; 4],
     last_ticket: u64,
     /// Kept between calls for its memory.
     fronts: Vec<(LaneKey, Front)>,
@@ -108,6 +117,7 @@ impl<T> Queue<T> {
             retries: BTreeSet::new(),
             lanes: BTreeMap::new(),
             lengths: PerClass::default(),
+            by_priority: [ByPriority { len: 0, most: usize::MAX }; 4],
             last_ticket: 0,
             fronts: Vec::new(),
         }
@@ -118,12 +128,21 @@ impl<T> Queue<T> {
         self.most = most;
     }
 
+    /// At most `most` of this priority wait, retries not counted among whom it stops. Whoever waits goes on waiting.
+    pub fn shorten(&mut self, priority: Priority, most: usize) {
+        self.by_priority[usize::from(priority.get())].most = most;
+    }
+
     pub fn len(&self) -> usize {
         self.waiters.len()
     }
 
     pub fn is_empty(&self) -> bool {
         self.waiters.is_empty()
+    }
+
+    pub fn len_of_priority(&self, priority: Priority) -> usize {
+        self.by_priority[usize::from(priority.get())].len
     }
 
     pub fn len_of(&self, class: RequestClass) -> usize {
@@ -137,13 +156,19 @@ impl<T> Queue<T> {
 
     /// Lines up, if there is room or somebody has to make some.
     pub fn push(&mut self, ask: Ask, value: T) -> Pushed<T> {
-        let mut shed = None;
-        if self.len() >= self.most {
-            match self.who_makes_room(&ask) {
-                Some(ticket) => shed = self.remove(ticket),
-                None => return Pushed::Full(value),
-            }
-        }
+        let alike = &self.by_priority[usize::from(ask.priority.get())];
+        let who_makes_room = if self.len() >= self.most {
+            Some(self.who_makes_room(&ask))
+        } else if alike.len >= alike.most && !ask.is_retry {
+            Some(self.who_has_more(&ask))
+        } else {
+            None
+        };
+        let shed = match who_makes_room {
+            Some(None) => return Pushed::Full(value),
+            Some(Some(ticket)) => self.remove(ticket),
+            None => None,
+        };
         let ticket = self.insert(ask, value);
         self.check_invariants();
         match shed {
@@ -233,6 +258,7 @@ impl<T> Queue<T> {
             self.lanes.entry(ask.lane()).or_default().push(ask.user, ticket);
         }
         self.lengths[ask.class] += 1;
+        self.by_priority[usize::from(ask.priority.get())].len += 1;
         self.waiters.insert(ticket, Waiter { ask, value });
         ticket
     }
@@ -241,6 +267,7 @@ impl<T> Queue<T> {
         let waiter = self.waiters.remove(&ticket)?;
         let ask = &waiter.ask;
         self.lengths[ask.class] -= 1;
+        self.by_priority[usize::from(ask.priority.get())].len -= 1;
         if !self.retries.remove(&ticket) {
             let lane = self.lanes.get_mut(&ask.lane()).expect("who waits has a lane");
             lane.remove(ask.user, ticket, was_served);
@@ -263,10 +290,15 @@ impl<T> Queue<T> {
         if lowest < newcomer.priority {
             return None;
         }
-        let lengths = self.lengths_by_user(|priority| priority == lowest);
+        self.who_has_more(newcomer)
+    }
+
+    /// The newest of its priority of the user who has the most of them, if that are more than the newcomer's user would have.
+    fn who_has_more(&self, newcomer: &Ask) -> Option<Ticket> {
+        let lengths = self.lengths_by_user(|priority| priority == newcomer.priority);
         let own = lengths.get(&newcomer.user).copied().unwrap_or(0);
         let (user, most) = lengths.into_iter().max_by_key(|(_, length)| *length)?;
-        if most > own + 1 { self.newest(lowest, Some(user)) } else { None }
+        if most > own + 1 { self.newest(newcomer.priority, Some(user)) } else { None }
     }
 
     /// Whoever else holds more than half of the queue, and would still have no less than `user`.
@@ -299,7 +331,8 @@ impl<T> Queue<T> {
             let in_lanes: usize = self.lanes.values().flat_map(Lane::lengths).map(|(_, length)| length).sum();
             assert_eq!(in_lanes + self.retries.len(), self.len(), "everybody waits in one place");
             let by_class: usize = self.lengths.iter().map(|(_, length)| length).sum();
-            assert_eq!(by_class, self.len(), "everybody is counted in one class");
+            let by_priority: usize = self.by_priority.iter().map(|alike| alike.len).sum();
+            assert_eq!([by_class, by_priority], [self.len(); 2], "everybody is counted in one class and one priority");
             assert!(self.lanes.values().all(|lane| !lane.is_empty()), "lanes come and go with their waiters");
             self.lanes.values().for_each(Lane::check_invariants);
         }

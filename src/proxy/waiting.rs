@@ -22,10 +22,10 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::admission::{Ask, Claim, Limiter, Offer, Pace, Passage, Pushed, Queue, QueueStatus, Ticket, Waiter};
+use crate::admission::{Ask, Claim, Limiter, Offer, Pace, Passage, Pushed, Queue, QueueStatus, Standing, Ticket, Waiter};
 use crate::balance::Doorbell;
 use crate::cluster::{NoUpstream, Selection, Snapshot, Tried, UpstreamId};
-use crate::config::Limits;
+use crate::config::{Limits, Priority};
 use crate::control::Control;
 use crate::metrics::Metrics;
 use crate::ogc::RequestClass;
@@ -51,6 +51,7 @@ struct Hall {
     queue: Queue<Entry>,
     limiter: Limiter,
     pace: Pace,
+    standing: Standing,
     /// When somebody last looked for places for all.
     looked: Instant,
 }
@@ -127,7 +128,13 @@ pub(super) struct Waiting {
 
 impl WaitingRoom {
     pub(super) fn new(control: Arc<Control>, metrics: Arc<Metrics>, now: Instant) -> Arc<Self> {
-        let hall = Hall { queue: Queue::new(0), limiter: Limiter::default(), pace: Pace::new(now), looked: now };
+        let hall = Hall {
+            queue: Queue::new(0),
+            limiter: Limiter::default(),
+            pace: Pace::new(now),
+            standing: Standing::new(now),
+            looked: now,
+        };
         Arc::new_cyclic(|room: &Weak<Self>| {
             let room = Weak::clone(room);
             let bell = Arc::new(Doorbell::new(move || {
@@ -160,7 +167,10 @@ impl WaitingRoom {
         }
         if hall.limiter.passage(&claim) == Passage::Free {
             match self.select(&wanted, hall.queue.is_empty(), now) {
-                Ok(selection) => return Asked::Seated(self.seat(&mut hall, selection, claim)),
+                Ok(selection) => {
+                    hall.standing.is_gone(ask.priority);
+                    return Asked::Seated(self.seat(&mut hall, selection, claim));
+                }
                 Err(NoUpstream::Full) => {}
                 Err(why @ (NoUpstream::NoneEligible | NoUpstream::AllTried)) => return Asked::Nobody(why),
             }
@@ -180,6 +190,7 @@ impl WaitingRoom {
         let (tell, told) = oneshot::channel();
         let retry_after = hall.pace.seconds_for(hall.queue.len(), limits.queue_timeout, now);
         hall.queue.set_most(limits.queue as usize);
+        hall.queue.shorten(ask.priority, hall.standing.most(ask.priority, now));
         let ticket = match hall.queue.push(ask, Entry { wanted, claim, tell }) {
             Pushed::Full(_) => return Asked::Full(retry_after),
             Pushed::Waits(ticket) => ticket,
@@ -191,6 +202,7 @@ impl WaitingRoom {
             }
         };
         self.count(hall, ask.class);
+        hall.standing.waits(ask.priority, now);
         self.bell.set_waiting(hall.queue.len());
         // A place may have come free between the look and the word that somebody waits.
         self.serve_all(hall, now);
@@ -235,6 +247,7 @@ impl WaitingRoom {
             let told = match told {
                 Ok(selection) => {
                     hall.pace.note(now);
+                    hall.standing.served(ask.priority, now);
                     Told::Seated(self.seat(hall, selection, claim))
                 }
                 Err(why) => Told::Nobody(why),
@@ -242,6 +255,11 @@ impl WaitingRoom {
             self.count(hall, ask.class);
             // A waiter takes itself out of the queue before it stops listening, so this one listens.
             tell.send(told).expect("who is in the queue listens");
+        }
+        for priority in Priority::ALL {
+            if hall.queue.len_of_priority(priority) == 0 {
+                hall.standing.is_gone(priority);
+            }
         }
         self.bell.set_waiting(hall.queue.len());
     }

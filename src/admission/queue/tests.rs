@@ -69,6 +69,24 @@ fn a_class_without_room_holds_up_nobody_else() {
 }
 
 #[test]
+fn where_too_many_of_a_priority_wait_the_user_with_the_most_makes_room_or_the_newcomer_is_refused() {
+    let (mut queue, now) = (Queue::new(100), Instant::now());
+    let map = |user| ask(RequestClass::Map, user, now);
+    (0..3).for_each(|n| wait(&mut queue, map(1), n));
+    wait(&mut queue, map(2), 3);
+    queue.shorten(map(1).priority, 4);
+    assert_eq!(queue.push(map(1), 4), Pushed::Full(4), "nobody has more");
+    let Pushed::WaitsInsteadOf(_, shed) = queue.push(map(3), 5) else { panic!("user 1 has three") };
+    assert_eq!(shed.value, 2);
+    wait(&mut queue, ask(RequestClass::Tile, 1, now), 6);
+    wait(&mut queue, ask(RequestClass::Process, 1, now), 7);
+    wait(&mut queue, Ask { is_retry: true, ..map(1) }, 8);
+    queue.shorten(map(1).priority, usize::MAX);
+    wait(&mut queue, map(1), 9);
+    assert_eq!(queue.len(), 8);
+}
+
+#[test]
 fn a_user_who_has_enough_is_passed_over_and_keeps_the_turn() {
     let (mut queue, now) = (Queue::new(10), Instant::now());
     ["first", "second"].into_iter().for_each(|name| wait(&mut queue, ask(RequestClass::Map, 1, now), name));

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::admission::{ClassWaiting, Client};
+use crate::admission::{ClassWaiting, Client, STANDS};
 use crate::cluster::{Action, Cause, Event, Mode, Outcome, ProbeReport};
 use crate::config::{Config, MapEnvironment};
 use crate::ogc::{self, RequestHead};
@@ -144,6 +144,33 @@ fn who_waits_for_the_main_to_see_a_change_holds_up_no_map_that_a_replica_can_dra
     drop(main);
     drop(taken(&mut to_see));
     assert!(is_waiting(&mut next), "nor does who waits for a replica hold up who waits for the main");
+}
+
+#[test]
+fn in_an_overload_that_stays_few_wait_and_the_others_are_told_at_once() {
+    let mut world = World::with(1, "");
+    let _seat = world.seated(MAP, 1);
+    let many: Vec<Waiting> = (0..20).map(|user| world.waits(MAP, user)).collect();
+    world.now += STANDS;
+    assert!(matches!(world.ask(MAP, 99), Asked::Full(_)), "nobody was served for as long");
+    drop(many);
+    let few: Vec<Waiting> = (0..20).map(|user| world.waits(MAP, user)).collect();
+    assert_eq!((few.len(), world.waiting()), (20, 20), "that queue was gone");
+}
+
+#[test]
+fn who_comes_in_without_waiting_shows_that_others_wait_for_reasons_of_their_own() {
+    let mut world = World::with(2, "per_user = 1");
+    let seat = world.seated(MAP, 1);
+    let _waiting: Vec<Waiting> = (0..20).map(|_| world.waits(MAP, 1)).collect();
+    for user in 2..9 {
+        world.now += STANDS / 4;
+        drop(world.seated(MAP, user));
+    }
+    let _seat = world.seated(MAP, 2);
+    let _patient = world.waits(MAP, 3);
+    assert_eq!(world.waiting(), 21, "nobody made room");
+    drop(seat);
 }
 
 #[test]
