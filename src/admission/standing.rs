@@ -2,11 +2,12 @@
 //!
 //! The queue after a burst drains, and everybody in it is served. A queue that stays (RFC 8289 calls it a standing queue) says that
 //! more comes than can be served. Then its length decides only how long everybody waits, not how many are served: a short one keeps
-//! the upstreams as busy, serves the same number in a tenth of the time, tells the others at once, and is gone as soon as the
-//! overload is. So a priority that has had a queue for [`STANDS`], and of which nobody came in without waiting meanwhile, gets
-//! none that is longer than what is served in [`SHORT`], until the queue has been gone. Nobody is sent away for it who waits already.
+//! the upstreams as busy, serves as many in a tenth of the time, tells the others at once, and is gone as soon as the overload is.
+//! So where tiles or maps (priority 0 or 1) have had a queue for [`STANDS`], and none of them came in without waiting meanwhile,
+//! no more of them may wait than are served in [`SHORT`], nor of any lower priority, until that queue has been gone. Nobody is
+//! sent away for it who waits already.
 //!
-//! The heavy ones are left alone: they stay in their share of the places, and who waits for a process has time.
+//! A queue of heavy ones alone is no overload: they stay in their share of the places, and who waits for a process has time.
 
 use std::time::{Duration, Instant};
 
@@ -15,16 +16,16 @@ use crate::config::Priority;
 
 /// As long as the default of `queue_timeout`: who waits longer is gone.
 pub const STANDS: Duration = Duration::from_secs(20);
-/// Enough for no place to lie idle, whatever the times of single requests are.
-pub const SHORT: Duration = Duration::from_secs(2);
-/// Where one request takes a second, too, somebody should be at hand when a place comes free.
-const LEAST: usize = 8;
+/// Enough for no place to lie idle.
+pub const SHORT: Duration = Duration::from_secs(1);
+/// Where a request takes seconds, too, somebody should be at hand when a place comes free.
+const LEAST: usize = 3;
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Standing {
-    /// By priority; the heavy ones have none.
-    lines: [Line; 2],
+    /// By priority.
+    lines: [Line; 4],
 }
 
 #[derive(Debug)]
@@ -36,39 +37,38 @@ struct Line {
 
 impl Standing {
     pub fn new(now: Instant) -> Self {
-        Self { lines: [(); 2].map(|()| Line { since: None, pace: Pace::new(now) }) }
+        Self { lines: [(); 4].map(|()| Line { since: None, pace: Pace::new(now) }) }
     }
 
     /// One of them has to wait.
     pub fn waits(&mut self, priority: Priority, now: Instant) {
-        if let Some(line) = self.line(priority) {
-            line.since.get_or_insert(now);
-        }
+        self.line(priority).since.get_or_insert(now);
     }
 
     /// One of them came in without waiting, or none of them waits any more.
     pub fn is_gone(&mut self, priority: Priority) {
-        if let Some(line) = self.line(priority) {
-            line.since = None;
-        }
+        self.line(priority).since = None;
     }
 
     /// One that waited was served.
     pub fn served(&mut self, priority: Priority, now: Instant) {
-        if let Some(line) = self.line(priority) {
-            line.pace.note(now);
-        }
+        self.line(priority).pace.note(now);
     }
 
     /// How many of them may wait.
     pub fn most(&self, priority: Priority, now: Instant) -> usize {
-        let stands = |line: &&Line| line.since.is_some_and(|since| now.saturating_duration_since(since) >= STANDS);
-        let Some(line) = self.lines.get(usize::from(priority.get())).filter(stands) else { return usize::MAX };
-        ((line.pace.per_second(now) * SHORT.as_secs_f64()) as usize).max(LEAST)
+        let at = usize::from(priority.get());
+        let stands = |line: &Line| line.since.is_some_and(|since| now.saturating_duration_since(since) >= STANDS);
+        let is_overload =
+            Priority::ALL.iter().zip(&self.lines[..=at]).any(|(priority, line)| !priority.is_heavy() && stands(line));
+        if !is_overload {
+            return usize::MAX;
+        }
+        ((self.lines[at].pace.per_second(now) * SHORT.as_secs_f64()) as usize).max(LEAST)
     }
 
-    fn line(&mut self, priority: Priority) -> Option<&mut Line> {
-        self.lines.get_mut(usize::from(priority.get()))
+    fn line(&mut self, priority: Priority) -> &mut Line {
+        &mut self.lines[usize::from(priority.get())]
     }
 }
 
@@ -78,26 +78,31 @@ mod tests {
 
     const MAP: Priority = Priority::new(1).unwrap();
 
-    /// Twenty a second are served, and somebody waits all the time; a second after the end of that.
+    /// Forty maps a second are served, and some wait all the time; a second after the end of that.
     fn overloaded_for(seconds: u64) -> (Standing, Instant) {
         let start = Instant::now();
         let mut standing = Standing::new(start);
         for second in 0..seconds {
             let now = start + Duration::from_secs(second);
-            (0..20).for_each(|_| standing.served(MAP, now));
+            (0..40).for_each(|_| standing.served(MAP, now));
             standing.waits(MAP, now);
         }
         (standing, start + Duration::from_secs(seconds))
     }
 
     #[test]
-    fn a_queue_that_stays_is_as_long_as_what_is_served_in_two_seconds() {
+    fn a_queue_that_stays_is_as_long_as_what_is_served_in_a_second() {
         let (standing, now) = overloaded_for(19);
         assert_eq!(standing.most(MAP, now), usize::MAX);
         let (standing, now) = overloaded_for(20);
         assert_eq!(standing.most(MAP, now), 36, "of the last ten seconds the current one has served none");
         assert_eq!(standing.most(MAP, now + Duration::from_secs(60)), LEAST, "nobody is served");
-        assert_eq!(standing.most(Priority::FIRST, now), usize::MAX, "each priority by itself");
+    }
+
+    #[test]
+    fn in_an_overload_of_maps_heavy_ones_wait_in_a_short_queue_too_and_tiles_as_ever() {
+        let (standing, now) = overloaded_for(20);
+        assert_eq!([Priority::FIRST, Priority::LAST].map(|priority| standing.most(priority, now)), [usize::MAX, LEAST]);
     }
 
     #[test]
@@ -110,8 +115,9 @@ mod tests {
     }
 
     #[test]
-    fn heavy_ones_may_wait_as_ever() {
-        let (mut standing, now) = (Standing::new(Instant::now()), Instant::now());
+    fn a_queue_of_heavy_ones_alone_is_no_overload() {
+        let now = Instant::now();
+        let mut standing = Standing::new(now);
         standing.waits(Priority::LAST, now);
         assert_eq!(standing.most(Priority::LAST, now + STANDS * 9), usize::MAX);
     }
