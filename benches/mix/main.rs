@@ -45,9 +45,9 @@ use scenario::{Lengths, Scenario};
 const PROXY_CORE: usize = 0;
 const OTHER_CORE: usize = 1;
 
-/// What docs/limits.md recommends where tiles and maps come together: a place and a half for each core of a replica, a third of them
-/// for tiles alone, a third at most for heavy requests.
-const RECOMMENDED: &str = "max_in_flight = 6\nquick_reserve = 34\nheavy_share = 34\nqueue_timeout = \"1m\"";
+/// What docs/limits.md recommends where tiles and maps come together: as many places as a replica has cores and a quarter more, which
+/// is for tiles alone, and half of the cores at most for heavy requests; and patience, so that all of a burst is served.
+const RECOMMENDED: &str = "max_in_flight = 5\nquick_reserve = 20\nheavy_share = 40\nqueue_timeout = \"1m\"";
 
 /// Light and heavy requests mixed, under load, beside HAProxy and nginx.
 #[derive(Parser)]

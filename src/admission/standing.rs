@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use super::Pace;
 use crate::config::Priority;
 
-/// As long as the default of `queue_timeout`: who waits longer is gone.
-pub const STANDS: Duration = Duration::from_secs(20);
+/// Half of the default of `queue_timeout`: a burst that is served at all is served by then, for the most part.
+pub const STANDS: Duration = Duration::from_secs(10);
 /// Enough for no place to lie idle.
-pub const SHORT: Duration = Duration::from_secs(1);
+pub const SHORT: Duration = Duration::from_millis(500);
 /// Where a request takes seconds, too, somebody should be at hand when a place comes free.
 const LEAST: usize = 3;
 
@@ -91,11 +91,11 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_that_stays_is_as_long_as_what_is_served_in_a_second() {
-        let (standing, now) = overloaded_for(19);
+    fn a_queue_that_stays_is_as_long_as_what_is_served_in_half_a_second() {
+        let (standing, now) = overloaded_for(9);
         assert_eq!(standing.most(MAP, now), usize::MAX);
-        let (standing, now) = overloaded_for(20);
-        assert_eq!(standing.most(MAP, now), 36, "of the last ten seconds the current one has served none");
+        let (standing, now) = overloaded_for(10);
+        assert_eq!(standing.most(MAP, now), 18, "of the last ten seconds the current one has served none");
         assert_eq!(standing.most(MAP, now + Duration::from_secs(60)), LEAST, "nobody is served");
     }
 
