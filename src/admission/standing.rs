@@ -4,8 +4,8 @@
 //! more comes than can be served. Then its length decides only how long everybody waits, not how many are served: a short one keeps
 //! the upstreams as busy, serves as many in a tenth of the time, tells the others at once, and is gone as soon as the overload is.
 //! So where tiles or maps (priority 0 or 1) have had a queue for [`STANDS`], and none of them came in without waiting meanwhile,
-//! no more of them may wait than are served in [`SHORT`], nor of any lower priority, until that queue has been gone. Nobody is
-//! sent away for it who waits already.
+//! no more of them may wait than are served in [`SHORT`], nor of any lower priority, until for as long none of them was one too many.
+//! (That the short queue is gone for a moment says nothing.) Nobody is sent away for it who waits already.
 //!
 //! A queue of heavy ones alone is no overload: they stay in their share of the places, and who waits for a process has time.
 
@@ -32,12 +32,14 @@ pub struct Standing {
 struct Line {
     /// From here on all have waited who came in.
     since: Option<Instant>,
+    /// No burst is expected until then.
+    short_until: Option<Instant>,
     pace: Pace,
 }
 
 impl Standing {
     pub fn new(now: Instant) -> Self {
-        Self { lines: [(); 4].map(|()| Line { since: None, pace: Pace::new(now) }) }
+        Self { lines: [(); 4].map(|()| Line { since: None, short_until: None, pace: Pace::new(now) }) }
     }
 
     /// One of them has to wait.
@@ -55,10 +57,20 @@ impl Standing {
         self.line(priority).pace.note(now);
     }
 
+    /// One of them comes, and [`most`](Self::most) wait.
+    pub fn is_too_long(&mut self, priority: Priority, now: Instant) {
+        if !priority.is_heavy() {
+            self.line(priority).short_until = Some(now + STANDS);
+        }
+    }
+
     /// How many of them may wait.
     pub fn most(&self, priority: Priority, now: Instant) -> usize {
         let at = usize::from(priority.get());
-        let stands = |line: &Line| line.since.is_some_and(|since| now.saturating_duration_since(since) >= STANDS);
+        let stands = |line: &Line| {
+            line.since.is_some_and(|since| now.saturating_duration_since(since) >= STANDS)
+                || line.short_until.is_some_and(|until| now < until)
+        };
         let is_overload =
             Priority::ALL.iter().zip(&self.lines[..=at]).any(|(priority, line)| !priority.is_heavy() && stands(line));
         if !is_overload {
@@ -112,6 +124,18 @@ mod tests {
         standing.waits(MAP, now);
         assert_eq!(standing.most(MAP, now + STANDS / 2), usize::MAX);
         assert!(standing.most(MAP, now + STANDS) < 100);
+    }
+
+    #[test]
+    fn a_queue_that_is_gone_for_a_moment_stays_short_until_none_was_too_many_for_as_long() {
+        let (mut standing, now) = overloaded_for(60);
+        standing.is_too_long(MAP, now);
+        standing.is_gone(MAP);
+        let second = Duration::from_secs(1);
+        assert!(standing.most(MAP, now + STANDS - second) < 100);
+        assert_eq!(standing.most(MAP, now + STANDS), usize::MAX);
+        standing.is_too_long(Priority::LAST, now);
+        assert_eq!(standing.most(Priority::LAST, now + STANDS), usize::MAX, "too many heavy ones are no overload");
     }
 
     #[test]

@@ -190,7 +190,11 @@ impl WaitingRoom {
         let (tell, told) = oneshot::channel();
         let retry_after = hall.pace.seconds_for(hall.queue.len(), limits.queue_timeout, now);
         hall.queue.set_most(limits.queue as usize);
-        hall.queue.shorten(ask.priority, hall.standing.most(ask.priority, now));
+        let most_alike = hall.standing.most(ask.priority, now);
+        hall.queue.shorten(ask.priority, most_alike);
+        if hall.queue.len_of_priority(ask.priority) >= most_alike {
+            hall.standing.is_too_long(ask.priority, now);
+        }
         let ticket = match hall.queue.push(ask, Entry { wanted, claim, tell }) {
             Pushed::Full(_) => return Asked::Full(retry_after),
             Pushed::Waits(ticket) => ticket,
