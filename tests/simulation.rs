@@ -45,6 +45,8 @@ mod machine;
 mod operators;
 #[path = "simulation/oracle.rs"]
 mod oracle;
+#[path = "simulation/patience.rs"]
+mod patience;
 #[path = "simulation/places.rs"]
 mod places;
 #[path = "simulation/requests.rs"]

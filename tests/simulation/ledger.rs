@@ -103,7 +103,7 @@ impl Entry {
 pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 
 /// Everything that must happen in some world.
-const MUST_HAPPEN: [&str; 97] = [
+const MUST_HAPPEN: [&str; 100] = [
     "a request was selected for",
     "a main-only request was selected for",
     "the backup served",
@@ -132,6 +132,9 @@ const MUST_HAPPEN: [&str; 97] = [
     "shed for a retry",
     "shed from one who had more than half",
     "the queue was full",
+    "one too many in an overload",
+    "shed in an overload",
+    "refused in an overload",
     "waited when its geofront ended",
     "served after the end of a lease",
     "served from a new snapshot",

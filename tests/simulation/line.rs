@@ -139,15 +139,18 @@ impl Line {
         if !greedy.is_empty() {
             return greedy.into_iter().filter_map(|user| newest(Some(user), lowest_of(user)?)).collect();
         }
-        if lowest < newcomer.priority {
-            return Vec::new();
-        }
-        let length = |user| count(user, Some(lowest));
-        let longest = others().map(|waiting| length(waiting.ask.user)).max().unwrap_or_default();
+        if lowest < newcomer.priority { Vec::new() } else { self.who_has_more(newcomer) }
+    }
+
+    /// Who may have to give way to a newcomer because too many of its priority wait.
+    pub(crate) fn who_has_more(&self, newcomer: &Ask) -> Vec<u64> {
+        let alike = || self.waiting.iter().filter(|waiting| !waiting.ask.is_retry && waiting.ask.priority == newcomer.priority);
+        let length = |user| alike().filter(|waiting| waiting.ask.user == user).count();
+        let longest = alike().map(|waiting| length(waiting.ask.user)).max().unwrap_or_default();
         if longest <= length(newcomer.user) + 1 {
             return Vec::new();
         }
-        let users = others().map(|waiting| waiting.ask.user).filter(|user| length(*user) == longest);
-        users.filter_map(|user| newest(Some(user), lowest)).collect()
+        let users = alike().map(|waiting| waiting.ask.user).filter(|user| length(*user) == longest);
+        users.filter_map(|user| alike().filter(|waiting| waiting.ask.user == user).map(|waiting| waiting.number).max()).collect()
     }
 }

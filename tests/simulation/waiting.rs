@@ -12,13 +12,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use geofront::admission::{Ask, Limiter, Offer, Passage, Pushed, Queue, Waiter};
+use geofront::admission::{Ask, Limiter, Offer, Passage, Pushed, Queue, Standing, Waiter};
 use geofront::balance::Doorbell;
 use geofront::cluster::{NoUpstream, Selection};
+use geofront::config::Priority;
 use geofront::ogc::RequestClass;
 
 use crate::line::{Line, Waiting};
 use crate::oracle::{Belongs, Oracle};
+use crate::patience::Patience;
 use crate::requests::{Held, Request};
 use crate::world::{Todo, World};
 
@@ -34,6 +36,8 @@ pub(crate) struct Room {
     is_rung: Arc<AtomicBool>,
     line: Line,
     limiter: Limiter,
+    standing: Standing,
+    patience: Patience,
     /// Those whom the limiter counts.
     at_work: Vec<Held>,
     /// When somebody last looked for places for all.
@@ -51,6 +55,8 @@ impl Room {
             is_rung,
             line: Line::default(),
             limiter: Limiter::default(),
+            standing: Standing::new(now),
+            patience: Patience::new(now),
             at_work: Vec::new(),
             looked: now,
         }
@@ -108,6 +114,9 @@ impl World {
                 if !self.room.line.is_empty() {
                     self.tally.count("a place taken at once while others wait");
                 }
+                let priority = self.priority_of(&request);
+                self.room.standing.is_gone(priority);
+                self.room.patience.came_in_at_once(priority, self.now);
                 self.begin_attempt(request, selection);
             }
             Err(NoUpstream::Full) => self.line_up(request),
@@ -133,7 +142,7 @@ impl World {
     fn line_up(&mut self, request: Request) {
         let ask = Ask {
             class: request.class,
-            priority: request.priority(self.config.classes[request.class].priority),
+            priority: self.priority_of(&request),
             rules: request.claim.fingerprint(),
             from_main: request.from_main,
             user: request.user,
@@ -142,32 +151,51 @@ impl World {
         };
         let most = self.config.limits.queue as usize;
         let is_full = self.room.line.len() >= most;
-        let may_give_way = if is_full { self.room.line.who_gives_way(&ask, most) } else { Vec::new() };
+        let is_one_too_many = self.is_one_too_many(ask.priority);
+        let may_give_way = match (is_full, is_one_too_many && !ask.is_retry) {
+            (true, _) => self.room.line.who_gives_way(&ask, most),
+            (false, true) => self.room.line.who_has_more(&ask),
+            (false, false) => Vec::new(),
+        };
+        let is_too_long = is_full || (is_one_too_many && !ask.is_retry);
         self.last_waiter += 1;
         let number = self.last_waiter;
         self.room.queue.set_most(most);
+        self.room.queue.shorten(ask.priority, self.room.standing.most(ask.priority, self.now));
+        if is_one_too_many {
+            self.room.standing.is_too_long(ask.priority, self.now);
+            self.room.patience.was_too_many(ask.priority, self.now);
+            self.tally.count("one too many in an overload");
+        }
         let ticket = match self.room.queue.push(ask, number) {
             Pushed::Waits(ticket) => {
-                assert!(!is_full, "no more than {most} wait");
+                assert!(!is_too_long, "no more than {most} wait, and fewer in an overload");
                 ticket
             }
             Pushed::WaitsInsteadOf(ticket, shed) => {
-                assert!(is_full && may_give_way.contains(&shed.value), "{} of {may_give_way:?} gives way to {ask:?}", shed.value);
+                assert!(
+                    is_too_long && may_give_way.contains(&shed.value),
+                    "{} of {may_give_way:?} gives way to {ask:?}",
+                    shed.value
+                );
                 let shed = self.room.line.remove(shed.value, false);
                 self.tally.count("shed");
                 let happened = [
                     (ask.is_retry, "shed for a retry"),
                     (!ask.is_retry && shed.ask.priority < ask.priority, "shed from one who had more than half"),
+                    (!is_full, "shed in an overload"),
                 ];
                 happened.into_iter().filter(|(happened, _)| *happened).for_each(|(_, what)| self.tally.count(what));
                 ticket
             }
             Pushed::Full(_) => {
-                assert!(is_full && may_give_way.is_empty(), "one of {may_give_way:?} gives way to {ask:?}");
-                self.tally.count("the queue was full");
+                assert!(is_too_long && may_give_way.is_empty(), "one of {may_give_way:?} gives way to {ask:?}");
+                self.tally.count(if is_full { "the queue was full" } else { "refused in an overload" });
                 return;
             }
         };
+        self.room.standing.waits(ask.priority, self.now);
+        self.room.patience.had_to_wait(ask.priority, self.now);
         let until = self.now + self.config.limits.queue_timeout;
         self.room.line.add(Waiting { number, ticket, ask, request, until });
         self.plan(LOOK, Todo::Look(number));
@@ -185,6 +213,10 @@ impl World {
         self.room.looked = self.now;
         while let Some((number, decided)) = self.serve_one() {
             let waiting = self.room.line.remove(number, true);
+            if decided.is_ok() {
+                self.room.standing.served(waiting.ask.priority, self.now);
+                self.room.patience.was_served(waiting.ask.priority, self.now);
+            }
             match decided {
                 // Given back to the next.
                 Ok(_) if self.chance.percent(3) => self.tally.count("left when its turn came"),
@@ -192,7 +224,25 @@ impl World {
                 Err(_) => self.tally.count("waited, and nobody was left"),
             }
         }
+        for priority in Priority::ALL {
+            if self.room.queue.len_of_priority(priority) == 0 {
+                self.room.standing.is_gone(priority);
+            }
+            if self.room.line.iter().all(|waiting| waiting.ask.priority != priority) {
+                self.room.patience.came_in_at_once(priority, self.now);
+            }
+        }
         self.room.bell.set_waiting(self.room.queue.len());
+    }
+
+    fn priority_of(&self, request: &Request) -> Priority {
+        request.priority(self.config.classes[request.class].priority)
+    }
+
+    /// As many of this priority wait as may.
+    fn is_one_too_many(&self, priority: Priority) -> bool {
+        let alike = self.room.line.iter().filter(|waiting| waiting.ask.priority == priority).count();
+        self.room.patience.most(priority, self.now).is_some_and(|most| alike >= most)
     }
 
     fn seat(&mut self, waiting: Waiting, selection: Selection, why: &'static str) {

@@ -1,0 +1,80 @@
+//! How long a queue may be in an overload: the rule of `docs/limits.md`, from a diary of what happened.
+
+use std::time::{Duration, Instant};
+
+use geofront::config::Priority;
+
+/// After so long without anybody who came in at once it is an overload, and it lasts for as long after the last who was too many.
+const OVERLOAD: Duration = Duration::from_secs(10);
+/// In any case.
+const FEW: usize = 3;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    HadToWait,
+    /// Or none of them waits any more.
+    CameInAtOnce,
+    WasServed,
+    WasTooMany,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    begun: Instant,
+    diary: Vec<(Instant, Priority, What)>,
+}
+
+impl Patience {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { begun: now, diary: Vec::new() }
+    }
+
+    pub(crate) fn had_to_wait(&mut self, priority: Priority, now: Instant) {
+        self.diary.push((now, priority, What::HadToWait));
+    }
+
+    pub(crate) fn came_in_at_once(&mut self, priority: Priority, now: Instant) {
+        // What is said already is not said again, so that a diary has an end.
+        if self.of(priority.get()).last().is_some_and(|(_, what)| what != What::CameInAtOnce) {
+            self.diary.push((now, priority, What::CameInAtOnce));
+        }
+    }
+
+    pub(crate) fn was_served(&mut self, priority: Priority, now: Instant) {
+        self.diary.push((now, priority, What::WasServed));
+    }
+
+    pub(crate) fn was_too_many(&mut self, priority: Priority, now: Instant) {
+        self.diary.push((now, priority, What::WasTooMany));
+    }
+
+    /// How many of these may wait; `None` for as many as the queue has room for.
+    pub(crate) fn most(&self, priority: Priority, now: Instant) -> Option<usize> {
+        let is_overload =
+            [0, 1].into_iter().filter(|light| *light <= priority.get()).any(|light| self.is_overload_of(light, now));
+        // Half a second of the last ten, the current one included, or of as many as there were.
+        let second = |at: Instant| at.duration_since(self.begun).as_secs();
+        let is_lately = |at: Instant| second(now) - second(at) < 10;
+        let served = self.of(priority.get()).filter(|(at, what)| *what == What::WasServed && is_lately(*at)).count();
+        let seconds = (second(now) + 1).min(10) as usize;
+        is_overload.then(|| (served / (2 * seconds)).max(FEW))
+    }
+
+    fn is_overload_of(&self, light: u8, now: Instant) -> bool {
+        let is_lately = |at: Instant| now < at + OVERLOAD;
+        if self.of(light).any(|(at, what)| what == What::WasTooMany && is_lately(at)) {
+            return true;
+        }
+        let since = self.of(light).fold(None, |since, (at, what)| match what {
+            What::HadToWait => since.or(Some(at)),
+            What::CameInAtOnce => None,
+            What::WasServed | What::WasTooMany => since,
+        });
+        since.is_some_and(|since| !is_lately(since))
+    }
+
+    fn of(&self, priority: u8) -> impl Iterator<Item = (Instant, What)> {
+        self.diary.iter().filter(move |(_, of, _)| of.get() == priority).map(|(at, _, what)| (*at, *what))
+    }
+}
