@@ -9,7 +9,7 @@
 //!                       |                          +------> Queue ----+ a lease ends, a new snapshot, a look
 //!                       |
 //!                 checks after every step, against a second opinion made from the status (`oracle.rs`), the documented limits
-//!                 (`places.rs`) and a line that is kept the slow way (`line.rs`)
+//!                 (`places.rs`), a line that is kept the slow way (`line.rs`) and a diary of who waited (`patience.rs`)
 //! ```
 //!
 //! What is checked: (1) in_flight is the number of live leases, and every lease ends once; (2) nobody is served by who must not

@@ -4,7 +4,7 @@
 //!   request -- Claim, Metered --> which limits concern it
 //!                Rates            too many in this window: 429
 //!                Limiter          too many at a time under a rule, or of a user: waits
-//!                Standing         too many of its priority wait in vain: 503
+//!                StandingQueue    too many of its priority wait in vain: 503
 //!                Queue            who is next
 //! ```
 
@@ -15,7 +15,7 @@ mod limiter;
 mod pace;
 mod queue;
 mod rates;
-mod standing;
+mod standing_queue;
 mod status;
 
 pub use auto_cap::{Answered, AutoCap};
@@ -24,5 +24,5 @@ pub use limiter::{Limiter, Passage};
 pub use pace::Pace;
 pub use queue::{AGEING, Ask, Offer, Pushed, Queue, Ticket, Waiter};
 pub use rates::{MOST_COUNTED, Rates, Reading};
-pub use standing::{SHORT, STANDS, Standing};
+pub use standing_queue::{SHORT, STANDS, StandingQueue};
 pub use status::{ClassWaiting, QueueStatus};

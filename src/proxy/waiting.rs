@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::admission::{Ask, Claim, Limiter, Offer, Pace, Passage, Pushed, Queue, QueueStatus, Standing, Ticket, Waiter};
+use crate::admission::{Ask, Claim, Limiter, Offer, Pace, Passage, Pushed, Queue, QueueStatus, StandingQueue, Ticket, Waiter};
 use crate::balance::Doorbell;
 use crate::cluster::{NoUpstream, Selection, Snapshot, Tried, UpstreamId};
 use crate::config::{Limits, Priority};
@@ -51,7 +51,7 @@ struct Hall {
     queue: Queue<Entry>,
     limiter: Limiter,
     pace: Pace,
-    standing: Standing,
+    standing: StandingQueue,
     /// When somebody last looked for places for all.
     looked: Instant,
 }
@@ -132,7 +132,7 @@ impl WaitingRoom {
             queue: Queue::new(0),
             limiter: Limiter::default(),
             pace: Pace::new(now),
-            standing: Standing::new(now),
+            standing: StandingQueue::new(now),
             looked: now,
         };
         Arc::new_cyclic(|room: &Weak<Self>| {

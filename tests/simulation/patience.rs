@@ -15,6 +15,7 @@ enum What {
     /// Or none of them waits any more.
     CameInAtOnce,
     WasServed,
+    WasServedAfterAStandstill,
     WasTooMany,
 }
 
@@ -42,6 +43,9 @@ impl Patience {
     }
 
     pub(crate) fn was_served(&mut self, priority: Priority, now: Instant) {
+        if self.stands_still(priority.get(), now) {
+            self.diary.push((now, priority, What::WasServedAfterAStandstill));
+        }
         self.diary.push((now, priority, What::WasServed));
     }
 
@@ -53,21 +57,34 @@ impl Patience {
     pub(crate) fn most(&self, priority: Priority, now: Instant) -> Option<usize> {
         let is_overload =
             [0, 1].into_iter().filter(|light| *light <= priority.get()).any(|light| self.is_overload_of(light, now));
-        // Half a second of the last ten, the current one included, or of as many as there were.
+        // Half a second of the last ten, or of as many as there were.
+        let seconds = (now.duration_since(self.begun).as_secs() + 1).min(10) as usize;
+        is_overload.then(|| (self.served_lately(priority.get(), now) / (2 * seconds)).max(FEW))
+    }
+
+    /// Nobody is served: that is no overload, and when it ends a new time begins.
+    fn stands_still(&self, priority: u8, now: Instant) -> bool {
+        self.served_lately(priority, now) == 0
+    }
+
+    /// In the last ten seconds, the current one included.
+    fn served_lately(&self, priority: u8, now: Instant) -> usize {
         let second = |at: Instant| at.duration_since(self.begun).as_secs();
         let is_lately = |at: Instant| second(now) - second(at) < 10;
-        let served = self.of(priority.get()).filter(|(at, what)| *what == What::WasServed && is_lately(*at)).count();
-        let seconds = (second(now) + 1).min(10) as usize;
-        is_overload.then(|| (served / (2 * seconds)).max(FEW))
+        self.of(priority).filter(|(at, what)| *what == What::WasServed && is_lately(*at)).count()
     }
 
     fn is_overload_of(&self, light: u8, now: Instant) -> bool {
+        if self.stands_still(light, now) {
+            return false;
+        }
         let is_lately = |at: Instant| now < at + OVERLOAD;
         if self.of(light).any(|(at, what)| what == What::WasTooMany && is_lately(at)) {
             return true;
         }
         let since = self.of(light).fold(None, |since, (at, what)| match what {
             What::HadToWait => since.or(Some(at)),
+            What::WasServedAfterAStandstill => since.map(|_| at),
             What::CameInAtOnce => None,
             What::WasServed | What::WasTooMany => since,
         });

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use geofront::admission::{Ask, Limiter, Offer, Passage, Pushed, Queue, Standing, Waiter};
+use geofront::admission::{Ask, Limiter, Offer, Passage, Pushed, Queue, StandingQueue, Waiter};
 use geofront::balance::Doorbell;
 use geofront::cluster::{NoUpstream, Selection};
 use geofront::config::Priority;
@@ -36,7 +36,7 @@ pub(crate) struct Room {
     is_rung: Arc<AtomicBool>,
     line: Line,
     limiter: Limiter,
-    standing: Standing,
+    standing: StandingQueue,
     patience: Patience,
     /// Those whom the limiter counts.
     at_work: Vec<Held>,
@@ -55,7 +55,7 @@ impl Room {
             is_rung,
             line: Line::default(),
             limiter: Limiter::default(),
-            standing: Standing::new(now),
+            standing: StandingQueue::new(now),
             patience: Patience::new(now),
             at_work: Vec::new(),
             looked: now,

@@ -7,7 +7,8 @@
 //! no more of them may wait than are served in [`SHORT`], nor of any lower priority, until for as long none of them was one too many.
 //! (That the short queue is gone for a moment says nothing.) Nobody is sent away for it who waits already.
 //!
-//! A queue of heavy ones alone is no overload: they stay in their share of the places, and who waits for a process has time.
+//! A queue of heavy ones alone is no overload: they stay in their share of the places, and who waits for a process has time. Nor is
+//! a standstill, in which nobody is served at all: it ends, and then the queue is that of a burst.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ const LEAST: usize = 3;
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub struct Standing {
+pub struct StandingQueue {
     /// By priority.
     lines: [Line; 4],
 }
@@ -37,7 +38,7 @@ struct Line {
     pace: Pace,
 }
 
-impl Standing {
+impl StandingQueue {
     pub fn new(now: Instant) -> Self {
         Self { lines: [(); 4].map(|()| Line { since: None, short_until: None, pace: Pace::new(now) }) }
     }
@@ -54,7 +55,11 @@ impl Standing {
 
     /// One that waited was served.
     pub fn served(&mut self, priority: Priority, now: Instant) {
-        self.line(priority).pace.note(now);
+        let line = self.line(priority);
+        if line.pace.per_second(now) == 0.0 {
+            line.since = line.since.map(|_| now);
+        }
+        line.pace.note(now);
     }
 
     /// One of them comes, and [`most`](Self::most) wait.
@@ -67,12 +72,8 @@ impl Standing {
     /// How many of them may wait.
     pub fn most(&self, priority: Priority, now: Instant) -> usize {
         let at = usize::from(priority.get());
-        let stands = |line: &Line| {
-            line.since.is_some_and(|since| now.saturating_duration_since(since) >= STANDS)
-                || line.short_until.is_some_and(|until| now < until)
-        };
-        let is_overload =
-            Priority::ALL.iter().zip(&self.lines[..=at]).any(|(priority, line)| !priority.is_heavy() && stands(line));
+        let lights = Priority::ALL.iter().zip(&self.lines).filter(|(priority, _)| !priority.is_heavy());
+        let is_overload = lights.take(at + 1).any(|(_, line)| line.is_overloaded(now));
         if !is_overload {
             return usize::MAX;
         }
@@ -84,6 +85,14 @@ impl Standing {
     }
 }
 
+impl Line {
+    fn is_overloaded(&self, now: Instant) -> bool {
+        let stands = self.since.is_some_and(|since| now.saturating_duration_since(since) >= STANDS);
+        let stays_short = self.short_until.is_some_and(|until| now < until);
+        (stands || stays_short) && self.pace.per_second(now) > 0.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,9 +100,9 @@ mod tests {
     const MAP: Priority = Priority::new(1).unwrap();
 
     /// Forty maps a second are served, and some wait all the time; a second after the end of that.
-    fn overloaded_for(seconds: u64) -> (Standing, Instant) {
+    fn overloaded_for(seconds: u64) -> (StandingQueue, Instant) {
         let start = Instant::now();
-        let mut standing = Standing::new(start);
+        let mut standing = StandingQueue::new(start);
         for second in 0..seconds {
             let now = start + Duration::from_secs(second);
             (0..40).for_each(|_| standing.served(MAP, now));
@@ -108,7 +117,17 @@ mod tests {
         assert_eq!(standing.most(MAP, now), usize::MAX);
         let (standing, now) = overloaded_for(10);
         assert_eq!(standing.most(MAP, now), 18, "of the last ten seconds the current one has served none");
-        assert_eq!(standing.most(MAP, now + Duration::from_secs(60)), LEAST, "nobody is served");
+    }
+
+    #[test]
+    fn a_standstill_is_no_overload_and_what_has_waited_then_is_a_burst() {
+        let (mut standing, now) = overloaded_for(10);
+        let end = now + STANDS;
+        assert_eq!(standing.most(MAP, end), usize::MAX);
+        (0..40).for_each(|_| standing.served(MAP, end));
+        assert_eq!(standing.most(MAP, end), usize::MAX);
+        standing.served(MAP, end + STANDS - Duration::from_secs(1));
+        assert_eq!(standing.most(MAP, end + STANDS), LEAST);
     }
 
     #[test]
@@ -122,6 +141,7 @@ mod tests {
         let (mut standing, now) = overloaded_for(60);
         standing.is_gone(MAP);
         standing.waits(MAP, now);
+        standing.served(MAP, now + STANDS / 2);
         assert_eq!(standing.most(MAP, now + STANDS / 2), usize::MAX);
         assert!(standing.most(MAP, now + STANDS) < 100);
     }
@@ -132,6 +152,7 @@ mod tests {
         standing.is_too_long(MAP, now);
         standing.is_gone(MAP);
         let second = Duration::from_secs(1);
+        standing.served(MAP, now + second);
         assert!(standing.most(MAP, now + STANDS - second) < 100);
         assert_eq!(standing.most(MAP, now + STANDS), usize::MAX);
         standing.is_too_long(Priority::LAST, now);
@@ -141,7 +162,7 @@ mod tests {
     #[test]
     fn a_queue_of_heavy_ones_alone_is_no_overload() {
         let now = Instant::now();
-        let mut standing = Standing::new(now);
+        let mut standing = StandingQueue::new(now);
         standing.waits(Priority::LAST, now);
         assert_eq!(standing.most(Priority::LAST, now + STANDS * 9), usize::MAX);
     }
