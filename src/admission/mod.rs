@@ -24,5 +24,5 @@ pub use limiter::{Limiter, Passage};
 pub use pace::Pace;
 pub use queue::{AGEING, Ask, Offer, Pushed, Queue, Ticket, Waiter};
 pub use rates::{MOST_COUNTED, Rates, Reading};
-pub use standing_queue::{SHORT, STANDS, StandingQueue};
+pub use standing_queue::{STANDS, StandingQueue};
 pub use status::{ClassWaiting, QueueStatus};

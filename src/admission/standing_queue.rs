@@ -18,7 +18,7 @@ use crate::config::Priority;
 /// Half of the default of `queue_timeout`: a burst that is served at all is served by then, for the most part.
 pub const STANDS: Duration = Duration::from_secs(10);
 /// Enough for no place to lie idle.
-pub const SHORT: Duration = Duration::from_millis(500);
+const SHORT: Duration = Duration::from_millis(500);
 /// Where a request takes seconds, too, somebody should be at hand when a place comes free.
 const LEAST: usize = 3;
 
