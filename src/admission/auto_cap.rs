@@ -150,9 +150,12 @@ impl AutoCap {
 
     /// A cap that was never good yet needs no more requests to be seen through, if it is that clear.
     fn is_far_too_much(&self) -> bool {
+        if !self.look.may_be_clear() {
+            return false;
+        }
         let reached = self.look.reached(LEAST, self.cap);
-        let compare = || self.look.compare(&self.quiet_times, quiet(reached));
-        self.look.may_be_clear() && reached > self.good && compare().is_some_and(|found| found.longer > CLEAR)
+        let found = self.look.compare(&self.quiet_times, quiet(reached));
+        reached > self.good && found.is_some_and(|found| found.longer > CLEAR)
     }
 
     fn decide(&mut self, now: Instant) {
