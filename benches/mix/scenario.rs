@@ -73,9 +73,7 @@ impl Lengths {
         overload: seconds(5),
         recovery: seconds(8),
     };
-}
 
-impl Lengths {
     /// With so many seconds of warm-up, if given.
     pub(crate) fn warmed_up_for(self, warm_up: Option<u64>) -> Self {
         Self { warm_up: warm_up.map_or(self.warm_up, seconds), ..self }

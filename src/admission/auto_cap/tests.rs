@@ -49,6 +49,17 @@ fn it_settles_at_the_slots_and_at_twice_the_shared_cores() {
 }
 
 #[test]
+fn a_start_that_is_clearly_too_high_is_given_up_after_a_quarter_of_a_look() {
+    let (mut auto, now) = (AutoCap::new(8), Instant::now());
+    let map = |company, millis| Answered { class: RequestClass::Map, company, took: Duration::from_millis(millis), waited: None };
+    (0..100).for_each(|_| auto.learn(&map(2, 100), now));
+    (0..47).for_each(|_| auto.learn(&map(8, 1000), now));
+    assert_eq!(auto.cap(), 8);
+    auto.learn(&map(8, 1000), now);
+    assert!(auto.cap() < 8, "{}", auto.cap());
+}
+
+#[test]
 fn the_quickest_have_more_where_cores_are_shared_and_not_where_they_would_wait_inside() {
     let extra = |kind, cores| server::run(&World { kind, cores, ..World::default() }).extra();
     let [slots, shared] = [Kind::Slots, Kind::Shared].map(|kind| [4, 8].map(|cores| extra(kind, cores)));
