@@ -176,6 +176,7 @@ fn log(transition: &Transition) {
     macro_rules! line {
         ($level:ident, $fields:expr) => {{
             let Fields { upstream, health, mode, was, ejected, change, config_revision, catalog, epoch, source, .. } = &$fields;
+            let Fields { condition, remedy, .. } = &$fields;
             let Fields { still_running, took, retry_in, cause, .. } = &$fields;
             let (ejected, took, retry_in) = (ejected.as_deref(), took.as_deref(), retry_in.as_deref());
             let cause = cause.as_deref();
@@ -184,6 +185,7 @@ fn log(transition: &Transition) {
                 health,
                 mode,
                 ejected,
+                condition,
                 change,
                 was,
                 config_revision,
@@ -193,7 +195,8 @@ fn log(transition: &Transition) {
                 still_running,
                 took,
                 retry_in,
-                cause
+                cause,
+                remedy
             );
         }};
     }

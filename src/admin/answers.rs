@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::admission::{self, QueueStatus};
-use crate::cluster::{self, CatalogStatus, Cause, Mode, UpstreamStatus};
+use crate::cluster::{self, CatalogStatus, Cause, ConditionStatus, Mode, UpstreamStatus};
 use crate::config::Role;
 
 /// `GET /api/status`.
@@ -25,6 +25,8 @@ pub struct Status {
     /// `null` until the first config reload.
     pub last_reload: Option<LastReload>,
     pub catalog: Catalog,
+    /// What an operator should act on, each while it holds.
+    pub conditions: Vec<Condition>,
     pub queue: Queue,
     /// In the order of the configuration.
     pub upstreams: Vec<Upstream>,
@@ -36,6 +38,36 @@ pub struct LastReload {
     pub ago_seconds: u64,
     #[serde(flatten)]
     pub outcome: Reload,
+}
+
+/// Something that an operator should act on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Condition {
+    /// One of a few, such as `credentials-refused`.
+    pub kind: String,
+    /// The upstream it is about; `null` if it concerns the whole cluster.
+    pub upstream: Option<String>,
+    /// One sentence with the cause.
+    pub text: String,
+    /// One sentence with what to do.
+    pub remedy: String,
+    pub since_seconds: u64,
+    /// It stays until an operator does something.
+    pub needs_operator: bool,
+}
+
+impl From<&ConditionStatus> for Condition {
+    fn from(status: &ConditionStatus) -> Self {
+        let condition = &status.condition;
+        Self {
+            kind: condition.kind().to_owned(),
+            upstream: condition.upstream().map(ToString::to_string),
+            text: condition.to_string(),
+            remedy: condition.remedy().to_owned(),
+            since_seconds: status.held_for.as_secs(),
+            needs_operator: condition.needs_operator(),
+        }
+    }
 }
 
 /// Whether the main's last change is everywhere.

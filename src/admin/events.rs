@@ -32,7 +32,7 @@ pub struct Event {
     pub time: String,
     pub upstream: Option<String>,
     /// `health`, `ejected`, `half-open`, `returned`, `mode`, `added`, `retired`, `configured`, `catalog-changed`, `stale`,
-    /// `catalog-reload`, `catalog-fresh` or `catalog-reload-failed`.
+    /// `catalog-reload`, `catalog-fresh`, `catalog-reload-failed`, `condition-began` or `condition-ended`.
     pub kind: String,
     /// What changed and why, for people.
     pub text: String,

@@ -189,7 +189,7 @@ mod tests {
     fn credentials_that_geoserver_refuses_fail_the_check() {
         let (main, replica) = cluster();
         let (text, exit) = found("wrong", &main, &replica);
-        let refused = "status 401: GeoServer wants other credentials than those in [geoserver]";
+        let refused = "credentials refused: status 401";
         assert!(exit == Exit::Failure && text.contains(refused), "{text}");
     }
 

@@ -11,7 +11,7 @@ use super::exit::{Exit, Failure};
 use super::freshness::{self, first_line};
 use super::span::span;
 use super::table::{Side, aligned};
-use crate::admin::answers::{ClassWaiting, Queue, Reload, Status, Upstream};
+use crate::admin::answers::{ClassWaiting, Condition, Queue, Reload, Status, Upstream};
 
 /// Between two screens of `--watch`.
 const REDRAW: Duration = Duration::from_secs(2);
@@ -58,7 +58,9 @@ fn watch(client: &Client, out: &mut dyn Write) -> Result<Exit, Failure> {
 
 /// What the exit code says.
 fn judge(status: &Status) -> Exit {
-    match (status.ready, status.upstreams.iter().all(|upstream| is_well(upstream, status))) {
+    let is_all_well = status.upstreams.iter().all(|upstream| is_well(upstream, status));
+    let is_any_to_do = status.conditions.iter().any(|condition| condition.needs_operator);
+    match (status.ready, is_all_well && !is_any_to_do) {
         (false, _) => Exit::Critical,
         (true, false) => Exit::Failure,
         (true, true) => Exit::Success,
@@ -119,6 +121,7 @@ const HEADINGS: [(&str, Side); 16] = [
 fn screen(status: &Status, address: &str, rates: Option<&Rates>) -> String {
     let mut lines = vec![headline(status, address), freshness::headline(status)];
     lines.extend(queue(&status.queue));
+    lines.extend(status.conditions.iter().map(condition));
     if let Some(refused) = refused_reload(status) {
         lines.extend([String::new(), refused]);
     }
@@ -136,6 +139,12 @@ fn headline(status: &Status, address: &str) -> String {
     };
     let uptime = span(status.uptime_seconds);
     format!("geofront {} on {address}: {state}, configuration {}, running for {uptime}", status.version, status.revision)
+}
+
+/// A condition, how long it has held, and what to do.
+fn condition(condition: &Condition) -> String {
+    let Condition { text, remedy, since_seconds, .. } = condition;
+    format!("! {}, for {}: {remedy}", first_line(text), span(*since_seconds))
 }
 
 /// Who waits, and how long; nothing when nobody does.
@@ -293,6 +302,28 @@ mod tests {
         assert_eq!(judge(&status(vec![upstream("a", 1)])), Exit::Success);
         assert_eq!(judge(&status(vec![upstream("a", 1), down("b")])), Exit::Failure);
         assert_eq!(judge(&Status { ready: false, ..status(vec![upstream("a", 1)]) }), Exit::Critical);
+    }
+
+    #[test]
+    fn a_condition_has_a_line_of_its_own_with_its_remedy() {
+        let refused = Condition {
+            kind: "credentials-refused".to_owned(),
+            upstream: Some("a".to_owned()),
+            text: "credentials refused by a (401)".to_owned(),
+            remedy: "give others".to_owned(),
+            since_seconds: 90,
+            needs_operator: true,
+        };
+        let status = Status { conditions: vec![refused], ..status(vec![upstream("a", 1)]) };
+        assert_eq!(judge(&status), Exit::Failure);
+        insta::assert_snapshot!(screen(&status, "127.0.0.1:9090", None), @r"
+        geofront 0.1.0 on 127.0.0.1:9090: serving, configuration 3, running for 1 d 2 h
+        catalog: unchanged since geofront started; the replica has it
+        ! credentials refused by a (401), for 1 min: give others
+
+        UPSTREAM  ROLE     HEALTH  MODE   CATALOG       SINCE  IN FLIGHT  WEIGHT  REQUESTS  ERRORS  PROBE
+        a         replica  up      ready  fresh    3 h 12 min    3 of 16     100         1       0  41 ms
+        ");
     }
 
     #[test]

@@ -97,6 +97,8 @@ pub enum Cause {
     NodeFault(String),
     /// A probe's answer was not the expected one: what was wrong with it.
     Unexpected(String),
+    /// The status, 401 or 403, with which GeoServer refused our own credentials. It concerns those, never its health.
+    Credentials(u16),
 }
 
 impl Cause {
@@ -107,11 +109,21 @@ impl Cause {
         matches!(self, Self::Connect(reason) if reason == Self::REFUSED)
     }
 
+    /// The status with which GeoServer refused our credentials.
+    pub(super) const fn refused_credentials(&self) -> Option<u16> {
+        match self {
+            Self::Credentials(status) => Some(*status),
+            Self::Connect(_) | Self::Timeout(_) | Self::Reset(_) | Self::Status(_) => None,
+            Self::Truncated | Self::NodeFault(_) | Self::Unexpected(_) => None,
+        }
+    }
+
     pub(super) const fn severity(&self) -> Severity {
         match self {
             Self::Connect(_) => Severity::Unreachable,
             Self::NodeFault(_) => Severity::NodeFault,
-            Self::Timeout(_) | Self::Reset(_) | Self::Status(_) | Self::Truncated | Self::Unexpected(_) => Severity::Ordinary,
+            Self::Timeout(_) | Self::Reset(_) | Self::Status(_) | Self::Truncated => Severity::Ordinary,
+            Self::Unexpected(_) | Self::Credentials(_) => Severity::Ordinary,
         }
     }
 }

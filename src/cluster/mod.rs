@@ -20,6 +20,7 @@
 //! * After `poll_action` returned `None`, the next deadline is in the future.
 
 mod catalog;
+mod condition;
 mod event;
 mod mode;
 mod reconcile;
@@ -46,6 +47,7 @@ pub use crate::health::HealthState;
 pub use catalog::{
     CatalogMemory, CatalogStatus, Freshening, Hint, LastReload, Remembered, Source, SyncError, Ticket, UpstreamCatalog,
 };
+pub use condition::{Condition, ConditionStatus};
 pub use event::{Action, Cause, Event, Outcome, ProbeReport};
 pub use mode::{LastServing, Mode, ModeError};
 pub use snapshot::{NoUpstream, Selection, Snapshot, Tried};
@@ -54,6 +56,7 @@ pub use transition::{Fields, Transition, What};
 pub use upstream::{Upstream, UpstreamId};
 
 use catalog::{Changes, Freshness, Target};
+use condition::Conditions;
 use snapshot::Place;
 use tracked::Tracked;
 
@@ -69,6 +72,8 @@ pub struct Cluster {
     changes: Changes,
     /// The hints up to this one are with everybody.
     resolved: Ticket,
+    /// Written by [`Self::settle`].
+    conditions: Conditions,
     /// Of the last transition.
     sequence: u64,
     /// Transitions not handed out yet.
@@ -107,6 +112,7 @@ impl Cluster {
             ids,
             changes,
             resolved: Ticket::default(),
+            conditions: Conditions::default(),
             sequence: 0,
             outbox: Vec::new(),
             is_visibly_changed: false,
@@ -183,7 +189,8 @@ impl Cluster {
         for at in (0..upstreams.len()).filter(|at| self.is_held_back(*at)) {
             upstreams[at].catalog.doing = Freshening::HeldBack;
         }
-        ClusterStatus { revision: self.revision, catalog, upstreams }
+        let conditions = self.conditions.status(now);
+        ClusterStatus { revision: self.revision, catalog, conditions, upstreams }
     }
 
     fn configured(&mut self, config: Arc<Config>, now: Instant) {
@@ -272,6 +279,7 @@ impl Cluster {
             self.lift(soonest.expect("the pool is not empty"), now);
         }
         self.resolve_tickets();
+        self.note_conditions(now);
         let epoch = self.changes.epoch();
         for tracked in &mut self.tracked {
             self.is_visibly_changed |= tracked.publish(epoch);

@@ -3,13 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{CatalogStatus, Cause, HealthState, Mode, UpstreamCatalog};
+use super::{CatalogStatus, Cause, ConditionStatus, HealthState, Mode, UpstreamCatalog};
 use crate::config::{Role, UpstreamName};
 
 #[derive(Clone, Debug)]
 pub struct ClusterStatus {
     pub revision: u64,
     pub catalog: CatalogStatus,
+    /// What an operator should act on.
+    pub conditions: Vec<ConditionStatus>,
     pub upstreams: Vec<UpstreamStatus>,
 }
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::snapshot::{CapSource, Reads, Standing};
 use super::{
-    Cap, CatalogStatus, Cause, Freshness, HealthState, Mode, Outcome, ProbeReport, Remembered, Target, Upstream, UpstreamStatus,
-    What,
+    Cap, CatalogStatus, Cause, Condition, Freshness, HealthState, Mode, Outcome, ProbeReport, Remembered, Target, Upstream,
+    UpstreamStatus, What,
 };
 use crate::config::{Health, Limits, MainReads, MaxInFlight, Role, UpstreamConfig, Weight};
 use crate::health::{Ejection, RiseFall, Schedule, Warmup};
@@ -27,6 +27,8 @@ pub(super) struct Tracked {
     changed: Instant,
     last_cause: Option<Cause>,
     last_probe: Option<Duration>,
+    /// The status with which it refused our credentials when they were last tried there.
+    refused_credentials: Option<u16>,
     /// What the last snapshot says; written by [`Self::publish`].
     published: Option<Standing>,
 }
@@ -53,6 +55,7 @@ impl Tracked {
             changed: now,
             last_cause: None,
             last_probe: None,
+            refused_credentials: None,
             published: None,
         }
     }
@@ -178,6 +181,13 @@ impl Tracked {
         }
     }
 
+    /// What an operator should act on here.
+    pub(super) fn conditions(&self) -> impl Iterator<Item = Condition> {
+        let upstream = || self.upstream.name.clone();
+        let refused = self.refused_credentials.filter(|_| !self.is_in_maintenance());
+        refused.map(|status| Condition::CredentialsRefused { upstream: upstream(), status }).into_iter()
+    }
+
     fn cap(&self, limits: &Limits, now: Instant) -> Option<Cap> {
         let caps = CapSource::of(self.max_in_flight, limits).caps(&self.upstream.load, self.warmup, now);
         let is_learned = self.max_in_flight == MaxInFlight::Auto;
@@ -196,6 +206,11 @@ impl Tracked {
             self.catalog.was_not_there(settled, now);
         }
         self.learn(report.outcome, now, config)
+    }
+
+    /// Our credentials were tried there, and refused with this status or accepted.
+    pub(super) fn tried_credentials(&mut self, refused: Option<u16>) {
+        self.refused_credentials = refused;
     }
 
     /// Time passed: a probe may be lost, an ejection over.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::{Cause, HealthState, Mode, Source};
+use super::{Cause, Condition, HealthState, Mode, Source};
 use crate::config::UpstreamName;
 
 /// Something changed.
@@ -66,6 +66,14 @@ pub enum What {
         cause: Cause,
         retry_in: Duration,
     },
+    /// Something an operator should act on holds from now on.
+    ConditionBegan {
+        condition: Condition,
+    },
+    /// It no longer holds.
+    ConditionEnded {
+        condition: Condition,
+    },
 }
 
 impl Transition {
@@ -75,6 +83,8 @@ impl Transition {
             What::Health { to, .. } => *to == HealthState::Down,
             What::ReloadBegan { still_running, .. } => *still_running > 0,
             What::Ejected { .. } | What::Stale { .. } | What::ReloadFailed { .. } => true,
+            What::ConditionBegan { .. } => true,
+            What::ConditionEnded { .. } => false,
             What::HalfOpen | What::Returned | What::Mode { .. } | What::Added | What::Retired => false,
             What::Configured { .. } | What::CatalogChanged { .. } | What::Reloaded { .. } => false,
         }
@@ -92,6 +102,8 @@ pub struct Fields<'t> {
     /// For how long, `half-open`, or `no`.
     pub ejected: Option<String>,
     pub change: Option<&'static str>,
+    /// The kind of a condition; `change` says whether it `began` or `ended`.
+    pub condition: Option<&'static str>,
     pub config_revision: Option<u64>,
     /// `changed`, `stale`, `reloading`, `fresh` or `reload-failed`.
     pub catalog: Option<&'static str>,
@@ -104,6 +116,8 @@ pub struct Fields<'t> {
     pub retry_in: Option<String>,
     /// On one line and of bounded length, whatever it quotes of what an upstream sent.
     pub cause: Option<String>,
+    /// What to do about a condition that began.
+    pub remedy: Option<&'static str>,
 }
 
 impl Transition {
@@ -127,6 +141,14 @@ impl Transition {
             | What::ReloadBegan { .. }
             | What::Reloaded { .. }
             | What::ReloadFailed { .. } => self.catalog_fields(nothing),
+            What::ConditionBegan { condition } => {
+                let (cause, remedy) = (Some(on_one_line(condition)), Some(condition.remedy()));
+                Fields { condition: Some(condition.kind()), change: Some("began"), cause, remedy, ..nothing }
+            }
+            What::ConditionEnded { condition } => {
+                let cause = Some(on_one_line(condition));
+                Fields { condition: Some(condition.kind()), change: Some("ended"), cause, ..nothing }
+            }
         }
     }
 
@@ -155,6 +177,8 @@ impl Transition {
             | What::Mode { .. }
             | What::Added
             | What::Retired
+            | What::ConditionBegan { .. }
+            | What::ConditionEnded { .. }
             | What::Configured { .. } => nothing,
         }
     }
@@ -164,12 +188,13 @@ impl Transition {
 impl fmt::Display for Transition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Fields { upstream, health, mode, was, ejected, change, catalog, source, took, retry_in, .. } = self.fields();
-        let Fields { config_revision, epoch, still_running, cause, .. } = self.fields();
+        let Fields { config_revision, epoch, still_running, condition, cause, remedy, .. } = self.fields();
         let words = [
             ("upstream", upstream),
             ("health", health),
             ("mode", mode),
             ("ejected", ejected.as_deref()),
+            ("condition", condition),
             ("change", change),
             ("catalog", catalog),
             ("was", was),
@@ -179,7 +204,8 @@ impl fmt::Display for Transition {
         ];
         let numbers = [("config_revision", config_revision), ("epoch", epoch), ("still_running", still_running.map(u64::from))];
         let numbers = numbers.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?)));
-        let cause = cause.map(|cause| format!("cause=\"{}\"", cause.replace('\\', "\\\\").replace('"', "\\\"")));
+        let quoted = |name: &str, text: &str| format!("{name}=\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+        let cause = cause.map(|cause| quoted("cause", &cause)).into_iter().chain(remedy.map(|remedy| quoted("remedy", remedy)));
         let words = words.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?)));
         let fields: Vec<String> = words.chain(numbers).chain(cause).collect();
         f.write_str(&fields.join(" "))
@@ -199,7 +225,7 @@ fn rounded(duration: Duration) -> Duration {
 /// Characters of a cause.
 const MAX_CAUSE: usize = 300;
 
-fn on_one_line(cause: &Cause) -> String {
+fn on_one_line(cause: &impl fmt::Display) -> String {
     let text = cause.to_string();
     let mut line: String = text.chars().take(MAX_CAUSE).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(MAX_CAUSE).is_some() {

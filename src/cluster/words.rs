@@ -49,6 +49,7 @@ impl Cause {
             Self::Truncated => "truncated",
             Self::NodeFault(_) => "node-fault",
             Self::Unexpected(_) => "unexpected",
+            Self::Credentials(_) => "credentials",
         }
     }
 }
@@ -63,6 +64,7 @@ impl fmt::Display for Cause {
             Self::Truncated => f.write_str("answer ended too early"),
             Self::NodeFault(says) => write!(f, "node fault: {says}"),
             Self::Unexpected(wrong) => write!(f, "unexpected answer: {wrong}"),
+            Self::Credentials(status) => write!(f, "credentials refused: status {status}"),
         }
     }
 }
@@ -84,6 +86,8 @@ impl What {
             Self::ReloadBegan { .. } => "catalog-reload",
             Self::Reloaded { .. } => "catalog-fresh",
             Self::ReloadFailed { .. } => "catalog-reload-failed",
+            Self::ConditionBegan { .. } => "condition-began",
+            Self::ConditionEnded { .. } => "condition-ended",
         }
     }
 }
@@ -121,6 +125,8 @@ impl fmt::Display for What {
             Self::ReloadFailed { cause, retry_in } => {
                 write!(f, "its catalog reload failed: {cause}; the next try is in {} s", retry_in.as_secs())
             }
+            Self::ConditionBegan { condition } => write!(f, "{condition}. To do: {}", condition.remedy()),
+            Self::ConditionEnded { condition } => write!(f, "no longer: {condition}"),
         }
     }
 }

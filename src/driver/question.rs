@@ -102,7 +102,7 @@ impl<'c> Question<'c> {
 /// Why an answer with this status is not what was asked for.
 pub(super) fn bad_status(status: u16) -> Cause {
     match status {
-        401 | 403 => Cause::Unexpected(format!("status {status}: GeoServer wants other credentials than those in [geoserver]")),
+        401 | 403 => Cause::Credentials(status),
         status => Cause::Status(status),
     }
 }
@@ -240,8 +240,7 @@ mod tests {
     #[test]
     fn other_statuses_fail_and_say_what_to_do() {
         assert_eq!(MAP.judge(&answer(404, "text/html", "")), Outcome::Failure(Cause::Status(404)));
-        let refused = "status 401: GeoServer wants other credentials than those in [geoserver]";
-        assert_eq!(MAP.judge(&answer(401, "", "")), unexpected(refused));
+        assert_eq!(MAP.judge(&answer(401, "", "")), Outcome::Failure(Cause::Credentials(401)));
         let moved = Answer { location: "http://x/login".to_owned(), ..answer(302, "", "") };
         assert_eq!(MAP.judge(&moved), unexpected("a redirect to \"http://x/login\""));
     }

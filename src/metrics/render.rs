@@ -13,7 +13,7 @@ use super::histogram::{self, Reading};
 use super::labelled::Labelled;
 use super::upstream::CODES;
 use super::{ABORTS, Metrics, UpstreamMetrics, first_cell};
-use crate::cluster::{ClusterStatus, HealthState, Mode, UpstreamStatus};
+use crate::cluster::{ClusterStatus, Condition, HealthState, Mode, UpstreamStatus};
 use crate::ogc::RequestClass;
 
 /// The `upstream` label of answers that came from no upstream; no upstream can be called so.
@@ -165,7 +165,7 @@ const COUNTER: MetricType = MetricType::COUNTER;
 const GAUGE: MetricType = MetricType::GAUGE;
 
 /// What is a state and not a count.
-fn cluster_families(status: &ClusterStatus) -> [MetricFamily; 5] {
+fn cluster_families(status: &ClusterStatus) -> [MetricFamily; 6] {
     let gauge = |name: &str, help: &str, value: fn(&UpstreamStatus) -> f64| {
         let samples = status.upstreams.iter().map(|u| gauge_sample(&[("upstream", u.name.as_str())], value(u)));
         family(name, help, GAUGE, samples)
@@ -182,6 +182,15 @@ fn cluster_families(status: &ClusterStatus) -> [MetricFamily; 5] {
             "1 for the mode an operator ordered, 0 for the others.",
             GAUGE,
             status.upstreams.iter().flat_map(mode_samples),
+        ),
+        family(
+            "geofront_condition",
+            "How many conditions of this kind hold that an operator should act on.",
+            GAUGE,
+            Condition::KINDS.map(|kind| {
+                let holding = status.conditions.iter().filter(|held| held.condition.kind() == kind).count();
+                gauge_sample(&[("kind", kind)], holding as f64)
+            }),
         ),
     ]
 }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use super::*;
-use crate::cluster::{Cap, CatalogStatus, ClusterStatus, Freshening, HealthState, Mode, UpstreamCatalog, UpstreamStatus};
+use crate::cluster::{
+    Cap, CatalogStatus, ClusterStatus, Condition, ConditionStatus, Freshening, HealthState, Mode, UpstreamCatalog, UpstreamStatus,
+};
 use crate::config::Role;
 
 /// Samples by `name{labels}`; panics on a line that is not of the text format.
@@ -67,7 +69,10 @@ fn upstream(called: &str, mode: Mode) -> UpstreamStatus {
 
 fn cluster(names: &[&str]) -> ClusterStatus {
     let catalog = CatalogStatus { epoch: 3, settled: 3, number: Some(70), changed_ago: None, can_reload: true, is_done: true };
-    ClusterStatus { revision: 7, catalog, upstreams: names.iter().map(|called| upstream(called, Mode::Drain)).collect() }
+    let refused = Condition::CredentialsRefused { upstream: UpstreamName::new("slave1").unwrap(), status: 401 };
+    let conditions = vec![ConditionStatus { condition: refused, held_for: Duration::ZERO }];
+    let upstreams = names.iter().map(|called| upstream(called, Mode::Drain)).collect();
+    ClusterStatus { revision: 7, catalog, conditions, upstreams }
 }
 
 #[test]

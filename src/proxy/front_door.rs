@@ -244,6 +244,6 @@ fn reason(cause: &Cause) -> &'static str {
         Cause::Status(_) => "status",
         Cause::Truncated => "truncated",
         Cause::NodeFault(_) => "node-fault",
-        Cause::Unexpected(_) => "unexpected",
+        Cause::Unexpected(_) | Cause::Credentials(_) => "unexpected",
     }
 }

@@ -18,9 +18,8 @@ impl Refusal {
         match cause {
             Cause::Connect(_) => Self::AllFailed,
             Cause::Timeout(_) => Self::FirstByteTimeout,
-            Cause::Reset(_) | Cause::Status(_) | Cause::Truncated | Cause::NodeFault(_) | Cause::Unexpected(_) => {
-                Self::ConnectionLost
-            }
+            Cause::Reset(_) | Cause::Status(_) | Cause::Truncated | Cause::NodeFault(_) => Self::ConnectionLost,
+            Cause::Unexpected(_) | Cause::Credentials(_) => Self::ConnectionLost,
         }
     }
 }

@@ -180,7 +180,7 @@ impl World {
                 self.tally.count("a reload that left nothing");
                 self.queue(key.1, Load { succeeds: false, says_so: !is_told, ..load });
             }
-            Fate::Refused => self.answer(number, Err(Cause::Status(401))),
+            Fate::Refused => self.answer(number, Err(Cause::Credentials(401))),
             Fate::Breaks => {
                 self.queue(key.1, load);
                 self.answer(number, Err(Cause::Reset("in the reload")));

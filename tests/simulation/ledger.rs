@@ -103,7 +103,7 @@ impl Entry {
 pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 
 /// Everything that must happen in some world.
-const MUST_HAPPEN: [&str; 100] = [
+const MUST_HAPPEN: [&str; 101] = [
     "a request was selected for",
     "a main-only request was selected for",
     "the backup served",
@@ -171,6 +171,7 @@ const MUST_HAPPEN: [&str; 100] = [
     "two catalog reloads at a time",
     "a reload beside requests that did not end",
     "a reload that left nothing",
+    "a condition began",
     "a reload that was never reported",
     "a late answer to a reload",
     "a canary failed",

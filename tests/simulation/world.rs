@@ -320,6 +320,8 @@ impl World {
                     self.entry_of(transition).forget();
                 }
             }
+            What::ConditionBegan { .. } => self.tally.count("a condition began"),
+            What::ConditionEnded { .. } => {}
             What::CatalogChanged { .. }
             | What::Stale { .. }
             | What::ReloadBegan { .. }

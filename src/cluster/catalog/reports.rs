@@ -80,6 +80,13 @@ impl Cluster {
         now: Instant,
     ) {
         let Some(at) = self.position(id) else { return };
+        match &outcome {
+            Ok(()) => self.tracked[at].tried_credentials(None),
+            Err(cause) if cause.refused_credentials().is_some() => {
+                self.tracked[at].tried_credentials(cause.refused_credentials());
+            }
+            Err(_) => {}
+        }
         let step = self.tracked[at].catalog.reloaded(asked, outcome, now);
         self.step(at, step, now);
     }

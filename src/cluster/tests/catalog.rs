@@ -284,6 +284,23 @@ fn a_reload_that_failed_before_it_began_leaves_the_old_catalog_serving() {
 }
 
 #[test]
+fn credentials_that_a_replica_refuses_are_a_condition_until_it_accepts_some() {
+    let mut catalogs = Catalogs::fresh(2);
+    catalogs.reload_answers = |name| if name == "a" { Err(Cause::Credentials(401)) } else { Ok(()) };
+    catalogs.publish();
+    catalogs.live(SECOND * 12);
+    let status = catalogs.world.cluster.status(catalogs.world.now);
+    let texts: Vec<_> = status.conditions.iter().map(|held| held.condition.to_string()).collect();
+    assert_eq!(texts, ["credentials refused by a (401)"]);
+    let began = r#"upstream=a condition=credentials-refused change=began cause="credentials refused by a (401)" remedy="give"#;
+    assert_eq!(catalogs.log.iter().filter(|line| line.starts_with(began)).count(), 1, "{:#?}", catalogs.log);
+    catalogs.reload_answers = |_| Ok(());
+    catalogs.live(SECOND * 3600);
+    assert_eq!(catalogs.world.cluster.status(catalogs.world.now).conditions, []);
+    assert!(catalogs.log.iter().any(|line| line.starts_with("upstream=a condition=credentials-refused change=ended")));
+}
+
+#[test]
 fn a_reload_that_never_answers_has_failed_after_its_time() {
     let mut catalogs = Catalogs::fresh(2);
     catalogs.reload_takes = SECOND * 100_000;

@@ -1,0 +1,184 @@
+//! Conditions: facts an operator should act on, each in one sentence with its real-world cause and its remedy.
+//!
+//! A transition is a moment, a condition lasts. The cluster computes the set that holds after every event, and reports each one
+//! that begins or ends as a transition. A new kind of condition is a new variant here, its words below, and the place in
+//! [`Cluster::conditions`] that finds it; log, events, API, page, command line and metric then show it by themselves.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::{Cluster, What};
+use crate::config::UpstreamName;
+
+/// Conditions held at a time; more would help no operator.
+const MAX_CONDITIONS: usize = 100;
+
+/// One kind of fact an operator should act on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// GeoServer answered our own request with this status because it does not accept the credentials of `[geoserver]`.
+    CredentialsRefused { upstream: UpstreamName, status: u16 },
+}
+
+/// A condition that holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConditionStatus {
+    pub condition: Condition,
+    /// How long it has held.
+    pub held_for: Duration,
+}
+
+impl Condition {
+    /// Every kind there is, for metrics and documentation.
+    pub const KINDS: [&'static str; 1] = ["credentials-refused"];
+
+    /// The kind alone, one of [`Self::KINDS`].
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::CredentialsRefused { .. } => "credentials-refused",
+        }
+    }
+
+    /// The upstream it is about; `None` if it concerns the whole cluster.
+    pub const fn upstream(&self) -> Option<&UpstreamName> {
+        match self {
+            Self::CredentialsRefused { upstream, .. } => Some(upstream),
+        }
+    }
+
+    /// What it is about besides an upstream, such as a layer. Two conditions of the same kind, upstream and subject are one.
+    pub const fn subject(&self) -> Option<&str> {
+        match self {
+            Self::CredentialsRefused { .. } => None,
+        }
+    }
+
+    /// What to do about it, in one sentence.
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::CredentialsRefused { .. } => {
+                "give `username` and `password_file`, or `headers`, under [geoserver] as GeoServer has them now; \
+                 `geofront check --probe` tries them"
+            }
+        }
+    }
+
+    /// Whether it stays until an operator does something: then `geofront status` exits with 1.
+    pub const fn needs_operator(&self) -> bool {
+        match self {
+            Self::CredentialsRefused { .. } => true,
+        }
+    }
+
+    /// Whether `other` is the same condition, perhaps in other words.
+    fn is(&self, other: &Self) -> bool {
+        (self.kind(), self.upstream(), self.subject()) == (other.kind(), other.upstream(), other.subject())
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CredentialsRefused { upstream, status } => write!(f, "credentials refused by {upstream} ({status})"),
+        }
+    }
+}
+
+/// The conditions that held after the last event, in the order in which they are shown.
+#[derive(Debug, Default)]
+pub(super) struct Conditions {
+    held: Vec<(Condition, Instant)>,
+}
+
+impl Conditions {
+    /// Takes over what holds now. The conditions that ended, then those that began.
+    fn update(&mut self, mut holding: Vec<Condition>, now: Instant) -> Vec<What> {
+        holding.truncate(MAX_CONDITIONS);
+        let before = std::mem::take(&mut self.held);
+        let mut changes: Vec<What> = before
+            .iter()
+            .filter(|(condition, _)| !holding.iter().any(|other| other.is(condition)))
+            .map(|(condition, _)| What::ConditionEnded { condition: condition.clone() })
+            .collect();
+        for condition in holding {
+            let since = before.iter().find(|(other, _)| other.is(&condition)).map(|(_, since)| *since);
+            if since.is_none() {
+                changes.push(What::ConditionBegan { condition: condition.clone() });
+            }
+            self.held.push((condition, since.unwrap_or(now)));
+        }
+        changes
+    }
+
+    pub(super) fn status(&self, now: Instant) -> Vec<ConditionStatus> {
+        let status = |(condition, since): &(Condition, Instant)| ConditionStatus {
+            condition: condition.clone(),
+            held_for: now.saturating_duration_since(*since),
+        };
+        self.held.iter().map(status).collect()
+    }
+}
+
+impl Cluster {
+    /// What holds now. One of a kind, upstream and subject; those about the whole cluster come first.
+    fn conditions(&self) -> Vec<Condition> {
+        self.tracked.iter().flat_map(|tracked| tracked.conditions()).collect()
+    }
+
+    /// Reports each condition that began or ended since the last call.
+    pub(super) fn note_conditions(&mut self, now: Instant) {
+        let holding = self.conditions();
+        for what in self.conditions.update(holding, now) {
+            let about = match &what {
+                What::ConditionBegan { condition } | What::ConditionEnded { condition } => condition.upstream().cloned(),
+                _ => None,
+            };
+            self.emit(about, what);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(name: &str) -> UpstreamName {
+        UpstreamName::new(name).unwrap()
+    }
+
+    fn refused(upstream: &str, status: u16) -> Condition {
+        Condition::CredentialsRefused { upstream: name(upstream), status }
+    }
+
+    /// One of each kind.
+    fn samples() -> [Condition; Condition::KINDS.len()] {
+        [refused("replica2", 401)]
+    }
+
+    #[test]
+    fn every_kind_is_listed_and_documented_and_has_a_sentence_and_a_remedy() {
+        let manual = include_str!("../../docs/operations.md");
+        assert_eq!(samples().map(|condition| condition.kind()), Condition::KINDS);
+        for condition in samples() {
+            let row = format!("| `{}` |", condition.kind());
+            assert!(manual.contains(&row), "docs/operations.md lacks {row}");
+            assert!(!condition.to_string().contains('\n') && condition.to_string().len() > 10, "{condition}");
+            assert!(condition.remedy().len() > 20, "{condition}");
+        }
+    }
+
+    #[test]
+    fn a_condition_is_reported_when_it_begins_and_when_it_ends_and_not_in_between() {
+        let (mut conditions, start) = (Conditions::default(), Instant::now());
+        let began = |condition| vec![What::ConditionBegan { condition }];
+        let ended = |condition| vec![What::ConditionEnded { condition }];
+        assert_eq!(conditions.update(vec![refused("a", 401)], start), began(refused("a", 401)));
+        let later = start + Duration::from_secs(60);
+        assert_eq!(conditions.update(vec![refused("a", 403)], later), []);
+        let status = ConditionStatus { condition: refused("a", 403), held_for: Duration::from_secs(60) };
+        assert_eq!(conditions.status(later), [status]);
+        let both = conditions.update(vec![refused("b", 401)], later);
+        assert_eq!(both, [ended(refused("a", 403)), began(refused("b", 401))].concat());
+        assert_eq!(conditions.update(Vec::new(), later), ended(refused("b", 401)));
+    }
+}
