@@ -18,8 +18,8 @@ use tokio::sync::{Notify, broadcast};
 
 use crate::balance::Doorbell;
 use crate::cluster::{
-    Action, CatalogMemory, Cluster, ClusterStatus, Event, Fields, Hint, Mode, ModeError, Outcome, Snapshot, SyncError, Ticket,
-    Transition, Upstream,
+    Action, Cluster, ClusterStatus, Event, Fields, Hint, Memory, Mode, ModeError, ModeOrder, Outcome, Snapshot, SyncError,
+    Ticket, Transition, Upstream,
 };
 use crate::config::Config;
 
@@ -76,9 +76,14 @@ impl Control {
         }
     }
 
-    /// An operator's order.
+    /// Carries out an operator's order, without a record of its origin.
     pub fn set_mode(&self, name: &str, mode: Mode, force: bool, now: Instant) -> Result<(), ModeError> {
-        self.change(|cluster| match cluster.set_mode(name, mode, force, now) {
+        self.order_mode(name, ModeOrder { mode, force, origin: None }, now)
+    }
+
+    /// Carries out an operator's order.
+    pub fn order_mode(&self, name: &str, order: ModeOrder, now: Instant) -> Result<(), ModeError> {
+        self.change(|cluster| match cluster.order_mode(name, order, now) {
             Ok(transitions) => (Ok(()), transitions),
             Err(refused) => (Err(refused), Vec::new()),
         })
@@ -97,12 +102,13 @@ impl Control {
         })
     }
 
-    /// What the process before us knew of catalogs; to be told before the driver runs.
-    pub fn recall(&self, memory: &CatalogMemory) {
+    /// Takes over what the process before this one knew. It must be called before the driver runs.
+    pub fn recall(&self, memory: &Memory) {
         self.cluster.lock().recall(memory);
     }
 
-    pub fn catalog_memory(&self) -> CatalogMemory {
+    /// Returns what a process after this one must know.
+    pub fn memory(&self) -> Memory {
         self.cluster.lock().memory()
     }
 
@@ -177,7 +183,7 @@ fn log(transition: &Transition) {
         ($level:ident, $fields:expr) => {{
             let Fields { upstream, health, mode, was, ejected, change, config_revision, catalog, epoch, source, .. } = &$fields;
             let Fields { condition, remedy, .. } = &$fields;
-            let Fields { still_running, took, retry_in, cause, .. } = &$fields;
+            let Fields { by, still_running, took, retry_in, cause, .. } = &$fields;
             let (ejected, took, retry_in) = (ejected.as_deref(), took.as_deref(), retry_in.as_deref());
             let cause = cause.as_deref();
             tracing::$level!(
@@ -188,6 +194,7 @@ fn log(transition: &Transition) {
                 condition,
                 change,
                 was,
+                by,
                 config_revision,
                 catalog,
                 epoch,

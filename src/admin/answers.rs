@@ -3,7 +3,7 @@
 //! Fields may be added; none is renamed or removed, and none is ever left out (what is not known is `null`). Words are those of
 //! the configuration and the metrics, durations are in the unit of the field's name.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -139,6 +139,10 @@ pub struct Upstream {
     pub health: String,
     /// `ready`, `drain` or `maintenance`.
     pub mode: String,
+    /// The operator who ordered the mode, as far as known; `null` if none did.
+    pub mode_by: Option<String>,
+    /// RFC 3339, UTC.
+    pub mode_at: Option<String>,
     /// It is given requests.
     pub eligible: bool,
     /// How much longer it is set aside for failing requests.
@@ -241,6 +245,8 @@ impl Upstream {
             role: role(status.role).to_owned(),
             health: status.health.to_string(),
             mode: status.mode.to_string(),
+            mode_by: status.mode_origin.as_ref().map(|origin| origin.by.clone()),
+            mode_at: status.mode_origin.as_ref().map(|origin| rfc3339(origin.at)),
             eligible: status.eligible,
             ejected_seconds: status.ejected_for.map(|left| left.as_secs()),
             half_open: status.half_open,
@@ -272,6 +278,9 @@ pub struct ModeOrder {
     /// Even if nothing serves requests then.
     #[serde(default)]
     pub force: bool,
+    /// The operator's name, for status, log and events; the client's address is added to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// `POST /api/upstreams/{name}/mode` answers this.
@@ -335,6 +344,10 @@ const fn role(role: Role) -> &'static str {
         Role::Main => "main",
         Role::Replica => "replica",
     }
+}
+
+fn rfc3339(unix_seconds: u64) -> String {
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(unix_seconds)).to_string()
 }
 
 fn whole_ms(took: Duration) -> u64 {

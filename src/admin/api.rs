@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::KeepAlive;
 use axum::response::{Html, IntoResponse, Response, Sse};
@@ -13,8 +13,9 @@ use prometheus::TEXT_FORMAT;
 use serde::Serialize;
 
 use super::answers::{Failure, ModeOrder, ModeOrdered, Reload, Status, SyncOrdered, Upstream};
+use super::listener::ClientAddress;
 use super::{AdminState, App};
-use crate::cluster::{ModeError, SyncError, UpstreamStatus};
+use crate::cluster::{self, ModeError, ModeOrigin, SyncError, UpstreamStatus};
 
 /// Keeps proxies and firewalls from closing a quiet event stream, and finds out about listeners that vanished.
 const EVENT_KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -84,7 +85,12 @@ pub(super) async fn sync_catalog(State(app): State<App>) -> Response {
     }
 }
 
-pub(super) async fn set_mode(State(app): State<App>, Path(name): Path<String>, body: Bytes) -> Response {
+pub(super) async fn set_mode(
+    State(app): State<App>,
+    Extension(client): Extension<ClientAddress>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Response {
     let order: ModeOrder = match serde_json::from_slice(&body) {
         Ok(order) => order,
         Err(error) => {
@@ -93,7 +99,9 @@ pub(super) async fn set_mode(State(app): State<App>, Path(name): Path<String>, b
         }
     };
     let now = Instant::now();
-    match app.state.control.set_mode(&name, order.mode.into(), order.force, now) {
+    let origin = ModeOrigin { by: operator(order.by.as_deref(), client), at: unix_seconds(SystemTime::now()) };
+    let ordered = cluster::ModeOrder { mode: order.mode.into(), force: order.force, origin: Some(origin) };
+    match app.state.control.order_mode(&name, ordered, now) {
         Ok(()) => {
             let status = app.state.control.status(now);
             let in_flight = status.upstreams.iter().find(|u| u.name.as_str() == name).map_or(0, |u| u.in_flight);
@@ -106,6 +114,22 @@ pub(super) async fn set_mode(State(app): State<App>, Path(name): Path<String>, b
         }
         Err(error @ ModeError::LastServing(_)) => failure(StatusCode::CONFLICT, error),
     }
+}
+
+/// Characters of an operator's name.
+const MAX_NAME: usize = 64;
+
+/// `alice from 10.0.0.9`, or the address alone. The name is what the client says: it is for people, and proves nothing.
+fn operator(name: Option<&str>, ClientAddress(address): ClientAddress) -> String {
+    let name: String = name.unwrap_or_default().chars().filter(|c| !c.is_control()).take(MAX_NAME).collect();
+    match name.trim() {
+        "" => address.to_string(),
+        name => format!("{name} from {address}"),
+    }
+}
+
+fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 pub(super) async fn events(State(app): State<App>, headers: HeaderMap) -> Response {

@@ -2,10 +2,11 @@
 //!
 //! `axum::serve` has no deadline for request heads and no bound on connections; this loop is what it does, plus those two.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -13,6 +14,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+
+/// The address of the client that a connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClientAddress(pub(super) IpAddr);
 
 /// Connections at a time; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 256;
@@ -47,8 +52,8 @@ async fn accept_all(listener: &TcpListener, app: &Router, stop: &watch::Receiver
     loop {
         let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let (app, stop) = (app.clone(), stop.clone());
+            Ok((stream, peer)) => {
+                let (app, stop) = (app.clone().layer(Extension(ClientAddress(peer.ip().to_canonical()))), stop.clone());
                 connections.spawn(async move {
                     serve_connection(stream, app, stop).await;
                     drop(place);

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 
 use crate::admin::{self, AdminState};
 use crate::admission::QueueStatus;
-use crate::cluster::Tried;
+use crate::cluster::{OrderedMode, Tried};
 use crate::config::{Config, Diagnostics, Environment};
 use crate::config_reload::{self, ConfigReload};
 use crate::control::Control;
@@ -110,13 +110,19 @@ pub async fn start(path: &Path, environment: Arc<dyn Environment + Send + Sync>)
     Ok(App { listen, admin, control, reload, front_door, draining, stop_serving, stop_rest, service, rest })
 }
 
-/// What the process before us knew of catalogs. A file that cannot be read costs that knowledge and nothing else.
+/// Takes over what the process before this one knew. A file that cannot be used costs that knowledge and nothing else.
 fn recall(control: &Control, state_file: Option<&Path>) {
     match state_file.map(|path| (path, driver::state_file::load(path))) {
         None => {}
-        Some((_, Ok(memory))) => control.recall(&memory),
+        Some((_, Ok(memory))) => {
+            for OrderedMode { name, mode, origin } in &memory.modes {
+                let ordered = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(origin.at));
+                tracing::info!(upstream = name, mode = %mode, by = origin.by, %ordered, "ordered before the restart");
+            }
+            control.recall(&memory);
+        }
         Some((path, Err(error))) => {
-            tracing::warn!(path = %path.display(), %error, "cannot read what was known of catalogs before the restart");
+            tracing::warn!(path = %path.display(), %error, "the state file cannot be used: modes, limits and catalogs of before the restart are forgotten");
         }
     }
 }

@@ -197,7 +197,7 @@ pub(super) struct Status {
 /// Give an upstream nothing new, and let what runs finish
 ///
 /// The upstream gets no new request from this moment; requests it is working on finish; it is still probed. `geofront ready` brings
-/// it back. The order survives config reloads, but not a restart of geofront.
+/// it back. The order survives config reloads, and restarts of geofront where it has a state file (`catalog.state_file`).
 ///
 /// The last upstream that serves requests is not drained without --force.
 #[derive(Debug, Args)]
@@ -243,7 +243,7 @@ pub(super) struct Ready {
 /// Leave an upstream alone: no requests, no probes
 ///
 /// For an instance that is being worked on. What it is working on may finish. It is not probed, so it raises no alarm.
-/// `geofront ready` brings it back. The order survives config reloads, but not a restart of geofront.
+/// `geofront ready` brings it back. The order survives config reloads, and restarts of geofront where it has a state file (`catalog.state_file`).
 ///
 /// The last upstream that serves requests is not taken out without --force.
 #[derive(Debug, Args)]

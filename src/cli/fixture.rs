@@ -11,6 +11,8 @@ pub(super) fn fresh(name: &str) -> Upstream {
         role: "replica".to_owned(),
         health: "up".to_owned(),
         mode: "ready".to_owned(),
+        mode_by: None,
+        mode_at: None,
         eligible: true,
         ejected_seconds: None,
         half_open: false,

@@ -40,12 +40,17 @@ pub(super) fn maintenance(options: &args::Maintenance, client: &Client, out: &mu
 }
 
 fn order(client: &Client, name: &str, mode: ModeWord, force: bool) -> Result<ModeOrdered, Failure> {
-    client.order_mode(name, &ModeOrder { mode, force }).map_err(|refused| match refused {
+    client.order_mode(name, &ModeOrder { mode, force, by: operator() }).map_err(|refused| match refused {
         NotOrdered::LastServing(reason) => Failure::new(reason).help(
             "--force takes it out anyway; these requests then get errors until it, or another one that serves them, is ready",
         ),
         NotOrdered::Failed(failure) => failure,
     })
+}
+
+/// The user who called, and not root, where sudo says so.
+fn operator() -> Option<String> {
+    ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
 }
 
 /// What happens now that it is ready.

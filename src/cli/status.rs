@@ -186,7 +186,7 @@ fn row(upstream: &Upstream, rates: Option<&Rates>) -> Vec<String> {
         upstream.name.clone(),
         upstream.role.clone(),
         health,
-        upstream.mode.clone(),
+        mode(upstream),
         freshness::word(upstream).to_owned(),
         span(upstream.since_seconds),
         of(upstream.in_flight, upstream.max_in_flight),
@@ -200,6 +200,14 @@ fn row(upstream: &Upstream, rates: Option<&Rates>) -> Vec<String> {
         upstream.control_flow_delay_ms.map(|ms| format!("{ms} ms")).unwrap_or_default(),
         cause(upstream),
     ]
+}
+
+/// `drain (alice from 10.0.0.9)`: what keeps an upstream from serving has an author.
+fn mode(upstream: &Upstream) -> String {
+    match &upstream.mode_by {
+        Some(by) if upstream.mode != "ready" => format!("{} ({by})", upstream.mode),
+        Some(_) | None => upstream.mode.clone(),
+    }
 }
 
 /// `3 of 16`.

@@ -22,6 +22,7 @@
 mod catalog;
 mod condition;
 mod event;
+mod memory;
 mod mode;
 mod reconcile;
 mod snapshot;
@@ -44,12 +45,11 @@ use crate::health::Schedule;
 use crate::ogc::RequestClass;
 
 pub use crate::health::HealthState;
-pub use catalog::{
-    CatalogMemory, CatalogStatus, Freshening, Hint, LastReload, Remembered, Source, SyncError, Ticket, UpstreamCatalog,
-};
+pub use catalog::{CatalogStatus, Freshening, Hint, LastReload, Source, SyncError, Ticket, UpstreamCatalog};
 pub use condition::{Condition, ConditionStatus};
 pub use event::{Action, Cause, Event, Outcome, ProbeReport};
-pub use mode::{LastServing, Mode, ModeError};
+pub use memory::{LearnedLimit, Memory, OrderedMode, Remembered};
+pub use mode::{LastServing, Mode, ModeError, ModeOrder, ModeOrigin};
 pub use snapshot::{NoUpstream, Selection, Snapshot, Tried};
 pub use status::{Cap, ClusterStatus, UpstreamStatus};
 pub use transition::{Fields, Transition, What};
@@ -74,6 +74,8 @@ pub struct Cluster {
     resolved: Ticket,
     /// Written by [`Self::settle`].
     conditions: Conditions,
+    /// The layer that was chosen to be drawn by probes and canaries where none is configured. It survives a restart.
+    chosen_layer: Option<String>,
     /// Of the last transition.
     sequence: u64,
     /// Transitions not handed out yet.
@@ -113,6 +115,7 @@ impl Cluster {
             changes,
             resolved: Ticket::default(),
             conditions: Conditions::default(),
+            chosen_layer: None,
             sequence: 0,
             outbox: Vec::new(),
             is_visibly_changed: false,
@@ -138,14 +141,19 @@ impl Cluster {
         mem::take(&mut self.outbox)
     }
 
-    /// An operator's order. Refused, unless forced, when it takes the last one away that serves some class.
+    /// Carries out an operator's order, without a record of its origin.
     pub fn set_mode(&mut self, name: &str, mode: Mode, force: bool, now: Instant) -> Result<Vec<Transition>, ModeError> {
+        self.order_mode(name, ModeOrder { mode, force, origin: None }, now)
+    }
+
+    /// Carries out an operator's order. It is refused, unless forced, when it takes away the last upstream that serves some class.
+    pub fn order_mode(&mut self, name: &str, order: ModeOrder, now: Instant) -> Result<Vec<Transition>, ModeError> {
         let at = self.tracked.iter().position(|tracked| tracked.upstream.name.as_str() == name);
         let at = at.ok_or_else(|| ModeError::NoSuchUpstream(name.to_owned()))?;
-        if mode != Mode::Ready && !force {
+        if order.mode != Mode::Ready && !order.force {
             self.refuse_the_last(at)?;
         }
-        let changes = self.tracked[at].set_mode(mode, now);
+        let changes = self.tracked[at].set_mode(order.mode, order.origin, now);
         self.report(at, changes);
         self.settle(now);
         Ok(mem::take(&mut self.outbox))

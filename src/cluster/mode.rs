@@ -22,6 +22,25 @@ impl Mode {
     }
 }
 
+/// An operator's order for one upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModeOrder {
+    pub mode: Mode,
+    /// Carry it out even if some class is served by no upstream afterwards.
+    pub force: bool,
+    /// `None` in simulations, where no person orders.
+    pub origin: Option<ModeOrigin>,
+}
+
+/// The origin of the mode in force: it is shown, logged, and survives a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModeOrigin {
+    /// The operator's name if one was given, and the client's address.
+    pub by: String,
+    /// Seconds since 1970, UTC.
+    pub at: u64,
+}
+
 /// Why a mode change was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ModeError {

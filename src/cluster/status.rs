@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{CatalogStatus, Cause, ConditionStatus, HealthState, Mode, UpstreamCatalog};
+use super::{CatalogStatus, Cause, ConditionStatus, HealthState, Mode, ModeOrigin, UpstreamCatalog};
 use crate::config::{Role, UpstreamName};
 
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct UpstreamStatus {
     pub role: Role,
     pub health: HealthState,
     pub mode: Mode,
+    /// The origin of the order for `mode`; `None` if no operator ordered it.
+    pub mode_origin: Option<ModeOrigin>,
     /// How much longer it is set aside.
     pub ejected_for: Option<Duration>,
     /// The ejection is over; one request at a time until one succeeds.

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::snapshot::{CapSource, Reads, Standing};
 use super::{
-    Cap, CatalogStatus, Cause, Condition, Freshness, HealthState, Mode, Outcome, ProbeReport, Remembered, Target, Upstream,
-    UpstreamStatus, What,
+    Cap, CatalogStatus, Cause, Condition, Freshness, HealthState, Mode, ModeOrigin, Outcome, ProbeReport, Remembered, Target,
+    Upstream, UpstreamStatus, What,
 };
 use crate::config::{Health, Limits, MainReads, MaxInFlight, Role, UpstreamConfig, Weight};
 use crate::health::{Ejection, RiseFall, Schedule, Warmup};
@@ -19,6 +19,8 @@ pub(super) struct Tracked {
     max_in_flight: MaxInFlight,
     health: RiseFall,
     mode: Mode,
+    /// `None` for the mode that every upstream starts with.
+    mode_origin: Option<ModeOrigin>,
     ejection: Ejection,
     pub(super) probes: Schedule,
     pub(super) catalog: Freshness,
@@ -48,6 +50,7 @@ impl Tracked {
             max_in_flight: config.max_in_flight,
             health: RiseFall::new(),
             mode: Mode::Ready,
+            mode_origin: None,
             ejection: Ejection::new(now),
             probes,
             catalog,
@@ -164,6 +167,7 @@ impl Tracked {
             role: upstream.role,
             health: self.health.state(),
             mode: self.mode,
+            mode_origin: self.mode_origin.clone(),
             ejected_for: self.ejected_until().map(|until| until.saturating_duration_since(now)),
             half_open: self.ejection.is_half_open(),
             eligible: self.is_fit() && self.ejected_until().is_none(),
@@ -248,13 +252,20 @@ impl Tracked {
         self.ejection.clear(now).then(|| self.returned(now, config))
     }
 
-    pub(super) fn set_mode(&mut self, mode: Mode, now: Instant) -> Vec<What> {
+    /// The mode in force and the origin of its order; `None` for the mode that every upstream starts with.
+    pub(super) fn ordered_mode(&self) -> Option<(Mode, &ModeOrigin)> {
+        Some((self.mode, self.mode_origin.as_ref()?))
+    }
+
+    pub(super) fn set_mode(&mut self, mode: Mode, origin: Option<ModeOrigin>, now: Instant) -> Vec<What> {
         if mode == self.mode {
             return Vec::new();
         }
         let from = std::mem::replace(&mut self.mode, mode);
         self.changed = now;
-        let mut changes = vec![What::Mode { from, to: mode }];
+        let by = origin.as_ref().map(|origin| origin.by.clone());
+        self.mode_origin = origin;
+        let mut changes = vec![What::Mode { from, to: mode, by }];
         match (from, mode) {
             (_, Mode::Maintenance) => {
                 self.leave_roll(now);

@@ -36,6 +36,8 @@ pub enum What {
     Mode {
         from: Mode,
         to: Mode,
+        /// The operator, as far as known.
+        by: Option<String>,
     },
     Added,
     Retired,
@@ -99,6 +101,8 @@ pub struct Fields<'t> {
     pub mode: Option<&'static str>,
     /// What health or mode was before.
     pub was: Option<&'static str>,
+    /// The operator who ordered the mode.
+    pub by: Option<&'t str>,
     /// For how long, `half-open`, or `no`.
     pub ejected: Option<String>,
     pub change: Option<&'static str>,
@@ -132,7 +136,9 @@ impl Transition {
             }
             What::HalfOpen => Fields { ejected: Some("half-open".to_owned()), ..nothing },
             What::Returned => Fields { ejected: Some("no".to_owned()), ..nothing },
-            What::Mode { from, to } => Fields { mode: Some(to.as_str()), was: Some(from.as_str()), ..nothing },
+            What::Mode { from, to, by } => {
+                Fields { mode: Some(to.as_str()), was: Some(from.as_str()), by: by.as_deref(), ..nothing }
+            }
             What::Added => Fields { change: Some("added"), ..nothing },
             What::Retired => Fields { change: Some("retired"), ..nothing },
             What::Configured { revision } => Fields { config_revision: Some(*revision), ..nothing },
@@ -188,7 +194,7 @@ impl Transition {
 impl fmt::Display for Transition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Fields { upstream, health, mode, was, ejected, change, catalog, source, took, retry_in, .. } = self.fields();
-        let Fields { config_revision, epoch, still_running, condition, cause, remedy, .. } = self.fields();
+        let Fields { config_revision, epoch, still_running, condition, by, cause, remedy, .. } = self.fields();
         let words = [
             ("upstream", upstream),
             ("health", health),
@@ -205,9 +211,10 @@ impl fmt::Display for Transition {
         let numbers = [("config_revision", config_revision), ("epoch", epoch), ("still_running", still_running.map(u64::from))];
         let numbers = numbers.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?)));
         let quoted = |name: &str, text: &str| format!("{name}=\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+        let by = by.map(|by| quoted("by", by));
         let cause = cause.map(|cause| quoted("cause", &cause)).into_iter().chain(remedy.map(|remedy| quoted("remedy", remedy)));
         let words = words.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?)));
-        let fields: Vec<String> = words.chain(numbers).chain(cause).collect();
+        let fields: Vec<String> = words.chain(numbers).chain(by).chain(cause).collect();
         f.write_str(&fields.join(" "))
     }
 }
@@ -254,13 +261,13 @@ mod tests {
         let health = Fields { health: Some("down"), was: Some("up"), cause: Some("status 500".to_owned()), ..slave2.clone() };
         let ejected = What::Ejected { until: Instant::now(), length: Duration::from_secs(90), cause: Cause::Truncated };
         let early = Some("answer ended too early".to_owned());
-        let drain = What::Mode { from: Mode::Ready, to: Mode::Drain };
+        let drain = What::Mode { from: Mode::Ready, to: Mode::Drain, by: Some("alice from 10.0.0.9".to_owned()) };
         let expected = [
             (down, health),
             (ejected, Fields { ejected: Some("1m30s".to_owned()), cause: early, ..slave2.clone() }),
             (What::HalfOpen, Fields { ejected: Some("half-open".to_owned()), ..slave2.clone() }),
             (What::Returned, Fields { ejected: Some("no".to_owned()), ..slave2.clone() }),
-            (drain, Fields { mode: Some("drain"), was: Some("ready"), ..slave2.clone() }),
+            (drain, Fields { mode: Some("drain"), was: Some("ready"), by: Some("alice from 10.0.0.9"), ..slave2.clone() }),
             (What::Added, Fields { change: Some("added"), ..slave2.clone() }),
             (What::Retired, Fields { change: Some("retired"), ..slave2 }),
         ];

@@ -121,7 +121,7 @@ fn listeners_hear_every_transition_once_and_in_order() {
     control.set_mode("slave1", Mode::Drain, false, now).unwrap();
     let transitions: Vec<_> = std::iter::from_fn(|| heard.try_recv().ok()).collect();
     assert_eq!(transitions.iter().map(|t| t.sequence).collect::<Vec<_>>(), [1, 2, 3, 4]);
-    assert_eq!(transitions[3].what, What::Mode { from: Mode::Ready, to: Mode::Drain });
+    assert_eq!(transitions[3].what, What::Mode { from: Mode::Ready, to: Mode::Drain, by: None });
 }
 
 /// A log in memory.

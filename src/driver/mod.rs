@@ -38,7 +38,7 @@ pub async fn run(control: Arc<Control>, metrics: Arc<Metrics>, mut shutdown: wat
         driver.start_what_is_due();
         let has_room = driver.probes.len() < MAX_PROBES;
         tokio::select! {
-            ended = shutdown.wait_for(|ended| *ended) => { drop(ended); return; }
+            ended = shutdown.wait_for(|ended| *ended) => { drop(ended); break; }
             Some(probed) = driver.probes.join_next() => report_panic(probed),
             Some(reloaded) = driver.reloads.join_next() => report_panic(reloaded),
             transition = transitions.recv() => driver.count(transition),
@@ -46,6 +46,7 @@ pub async fn run(control: Arc<Control>, metrics: Arc<Metrics>, mut shutdown: wat
             () = until(driver.control.next_deadline()), if has_room => {}
         }
     }
+    driver.remember_all().await;
 }
 
 struct Driver {
@@ -93,7 +94,7 @@ impl Driver {
         let (control, prober, config) = (Arc::clone(&self.control), Arc::clone(&self.prober), self.config());
         let state_file = Arc::clone(&self.state_file);
         self.reloads.spawn(async move {
-            state_file.keep(config.catalog.state_file.as_deref(), control.catalog_memory()).await;
+            state_file.keep(config.catalog.state_file.as_deref(), control.memory()).await;
             let event = catalog::reload(&prober, upstream, &config).await;
             control.handle(event, Instant::now());
         });
@@ -104,10 +105,16 @@ impl Driver {
         if config.catalog.state_file.is_none() {
             return;
         }
-        let (state_file, memory) = (Arc::clone(&self.state_file), self.control.catalog_memory());
-        if state_file.is_news(&memory) {
+        let (state_file, memory) = (Arc::clone(&self.state_file), self.control.memory());
+        if state_file.is_news(&memory, Instant::now()) {
             self.probes.spawn(async move { state_file.keep(config.catalog.state_file.as_deref(), memory).await });
         }
+    }
+
+    /// At the end of the process: what was held back is written, too.
+    async fn remember_all(&self) {
+        let config = self.config();
+        self.state_file.keep(config.catalog.state_file.as_deref(), self.control.memory()).await;
     }
 
     fn config(&self) -> Arc<Config> {

@@ -42,6 +42,7 @@ fn upstream(called: &str, mode: Mode) -> UpstreamStatus {
         role: Role::Replica,
         health: HealthState::Up,
         mode,
+        mode_origin: None,
         ejected_for: None,
         half_open: false,
         eligible: mode == Mode::Ready,

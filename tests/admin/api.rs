@@ -28,7 +28,7 @@ async fn status_has_every_field_that_scripts_rely_on() {
     slave["since_seconds"] = json!(0);
     let expected = json!({
         "name": "a", "url": "http://127.0.0.1:2", "address": "127.0.0.1:2", "role": "replica", "health": "up", "mode": "ready",
-        "eligible": true, "ejected_seconds": null, "half_open": false, "in_flight": 0,
+        "mode_by": null, "mode_at": null, "eligible": true, "ejected_seconds": null, "half_open": false, "in_flight": 0,
         "max_in_flight": 16, "max_in_flight_learned": false, "slower_in_flight": 0, "max_slower_in_flight": 16,
         "heavy_in_flight": 0, "max_heavy_in_flight": 4, "control_flow_delay_ms": null, "weight": 100, "effective_weight": 100,
         "since_seconds": 0, "last_cause": null, "last_probe_ms": 7, "requests_total": 0, "errors_total": 0,
@@ -165,6 +165,18 @@ async fn metrics_show_the_state_of_the_cluster() {
 }
 
 #[tokio::test]
+async fn status_says_who_ordered_a_mode_and_when() {
+    let admin = Admin::start("").await;
+    admin.pass_probes();
+    let name = format!("  al\\nice{}", "x".repeat(200));
+    admin.post("/api/upstreams/a/mode", &format!(r#"{{"mode":"drain","by":"{name}"}}"#)).await;
+    let upstream = admin.get("/api/status").await.json()["upstreams"][1].clone();
+    let by = upstream["mode_by"].as_str().unwrap();
+    assert!(by.starts_with("alicexx") && by.ends_with(" from 127.0.0.1") && by.len() < 100, "{by}");
+    assert!(humantime::parse_rfc3339(upstream["mode_at"].as_str().unwrap()).is_ok(), "{upstream}");
+}
+
+#[tokio::test]
 async fn events_tell_the_past_and_then_each_transition() {
     let admin = Admin::start("").await;
     admin.pass_probes();
@@ -173,10 +185,10 @@ async fn events_tell_the_past_and_then_each_transition() {
     assert_eq!((up["kind"].as_str(), up["text"].as_str()), (Some("health"), Some("up, was unknown")));
     admin.post("/api/upstreams/a/mode", r#"{"mode":"drain"}"#).await;
     let drained = events.next_about("a").await;
-    assert_eq!(drained["text"], "mode drain, was ready");
+    assert_eq!(drained["text"], "mode drain, was ready, ordered by 127.0.0.1");
     let mut later = admin.listen(drained["sequence"].as_u64()).await;
     admin.post("/api/upstreams/a/mode", r#"{"mode":"ready"}"#).await;
-    assert_eq!(later.next_about("a").await["text"], "mode ready, was drain");
+    assert_eq!(later.next_about("a").await["text"], "mode ready, was drain, ordered by 127.0.0.1");
 }
 
 #[tokio::test]

@@ -51,6 +51,24 @@ impl Process {
         serde_json::from_slice(&answer.body).unwrap()
     }
 
+    /// The upstream of this name, as `/api/status` shows it.
+    async fn upstream(&self, name: &str) -> serde_json::Value {
+        let status = self.status().await;
+        status["upstreams"].as_array().unwrap().iter().find(|upstream| upstream["name"] == name).unwrap().clone()
+    }
+
+    /// Orders a mode as the command line does.
+    async fn order(&self, name: &str, mode: &str, by: &str) {
+        let body = format!(r#"{{"mode":"{mode}","by":"{by}"}}"#);
+        let request = format!(
+            "POST /api/upstreams/{name}/mode HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n{body}",
+            self.admin,
+            body.len()
+        );
+        let answer = Client::connect(self.admin).await.unwrap().request(request.as_bytes()).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
     async fn until_all_eligible(&self) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -137,4 +155,41 @@ async fn a_geofront_killed_in_the_middle_of_a_roll_finishes_it_and_no_replica_st
         .await;
         assert_eq!(reloads(), before, "{flavour:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_geoserver_that_an_operator_drained_stays_drained_when_geofront_is_killed_and_started_again() {
+    let data: Arc<DataDirectory> = DataDirectory::new();
+    let main = Instance::start("main", &data, Behaviour::default());
+    let replicas: Vec<_> = (1..=2).map(|n| Instance::start(&format!("slave{n}"), &data, Behaviour::default())).collect();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("geofront.toml"), configuration(folder.path(), &main, &replicas)).unwrap();
+    let mut first = Process::start(folder.path()).await;
+    first.until_all_eligible().await;
+    first.order("slave2", "drain", "alice").await;
+    let state = folder.path().join("state.json");
+    until("the order is on disk", || std::fs::read_to_string(&state).ok()?.contains("alice").then_some(())).await;
+    first.child.kill().await.unwrap();
+
+    let mut second = Process::start(folder.path()).await;
+    let deadline = Instant::now() + PATIENCE;
+    while second.upstream("slave1").await["eligible"] != true {
+        assert!(Instant::now() < deadline);
+        tick().await;
+    }
+    let drained = second.upstream("slave2").await;
+    assert_eq!((drained["mode"].as_str(), drained["mode_by"].as_str()), (Some("drain"), Some("alice from 127.0.0.1")));
+    let served = replicas[1].received(geofront::ogc::RequestClass::Map);
+    for _ in 0..6 {
+        assert_eq!(Client::connect(second.listen).await.unwrap().get(MAP).await.unwrap().status, 200);
+    }
+    let probes = replicas[1].received(geofront::ogc::RequestClass::Map) - served;
+    assert_eq!(second.upstream("slave2").await["requests_total"], 0, "it got only {probes} probes");
+    second.child.kill().await.unwrap();
+
+    // A power cut that tore the file costs what it said, and nothing else.
+    std::fs::write(&state, "{\"version\": 2, \"upstr").unwrap();
+    let third = Process::start(folder.path()).await;
+    third.until_all_eligible().await;
+    assert_eq!(third.upstream("slave2").await["mode"], "ready");
 }

@@ -103,7 +103,8 @@ impl Entry {
 pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 
 /// Everything that must happen in some world.
-const MUST_HAPPEN: [&str; 101] = [
+const MUST_HAPPEN: [&str; 102] = [
+    "an order that survived a restart",
     "a request was selected for",
     "a main-only request was selected for",
     "the backup served",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use geofront::cluster::{Event, Freshening, HealthState, LastServing, Mode, ModeError, UpstreamStatus};
+use geofront::cluster::{Event, Freshening, HealthState, LastServing, Mode, ModeError, ModeOrder, ModeOrigin, UpstreamStatus};
 
 use crate::audit::Upkeep;
 use crate::blueprint::{freshening_time, recovery_time};
@@ -37,7 +37,8 @@ impl World {
             self.tally.count("an order in the middle of a reload");
         }
         let is_refused = mode != Mode::Ready && !is_forced && !lost.is_empty();
-        match self.cluster.set_mode(&key.0, mode, is_forced, self.now) {
+        let origin = Some(ModeOrigin { by: "an operator".to_owned(), at: 0 });
+        match self.cluster.order_mode(&key.0, ModeOrder { mode, force: is_forced, origin }, self.now) {
             Ok(transitions) => {
                 assert!(!is_refused, "{key:?} is the last that serves {lost:?}");
                 self.hear(transitions);

@@ -1,8 +1,11 @@
 //! geofront itself is restarted: the next one knows what the configuration says, and what the last one left in its state file.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use geofront::cluster::{CatalogMemory, Cluster, Event};
+use geofront::balance::LearnedCap;
+use geofront::cluster::{Cluster, Event, Memory, Mode};
 
 use crate::audit::Upkeep;
 use crate::ledger::Entry;
@@ -12,8 +15,12 @@ impl World {
     pub(crate) fn succeed(&mut self) {
         self.handle(Event::Tick);
         let has_memory = self.chance.percent(75);
-        let memory = if has_memory { self.cluster.memory() } else { CatalogMemory::default() };
+        let memory = if has_memory { self.cluster.memory() } else { Memory::default() };
         self.tally.count(if has_memory { "a restart with a memory" } else { "a restart without a memory" });
+        let modes: BTreeMap<String, Mode> =
+            self.oracle().upstreams().map(|status| (status.name.to_string(), status.mode)).collect();
+        let learned: BTreeMap<SocketAddr, LearnedCap> =
+            self.ledger.iter().filter_map(|(key, entry)| Some((key.1, entry.learned?))).collect();
         let assumed: Vec<_> = self.ledger.iter().filter(|(_, e)| e.upkeep.is_assumed).map(|(key, _)| key.clone()).collect();
         self.leave_room();
         self.leave_leases();
@@ -35,9 +42,19 @@ impl World {
             let known = memory.upstreams.iter().find(|known| known.name == key.0 && known.address == key.1);
             let is_owed = known.is_some_and(|known| known.main_number.is_none());
             let is_known = known.is_some() && key != main && !assumed.contains(&key);
-            self.ledger.insert(key.clone(), Entry::new(Upkeep::new(!is_known, is_owed)));
+            let learned = learned.get(&key.1).copied().filter(|_| has_memory);
+            let mut entry = Entry::new(Upkeep::new(!is_known, is_owed));
+            entry.learned = learned;
+            self.ledger.insert(key.clone(), entry);
             if known.is_none() {
                 self.machine(key.1).geoserver.disown();
+            }
+        }
+        for status in self.cluster.status(self.now).upstreams {
+            let ordered = if has_memory { modes[status.name.as_str()] } else { Mode::Ready };
+            assert_eq!(status.mode, ordered, "{}: an order survives a restart with a memory", status.name);
+            if ordered != Mode::Ready {
+                self.tally.count("an order that survived a restart");
             }
         }
     }

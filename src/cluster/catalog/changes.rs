@@ -131,7 +131,7 @@ impl Changes {
         self.has_been_asked
     }
 
-    pub(super) fn number(&self) -> Option<u64> {
+    pub(in crate::cluster) fn number(&self) -> Option<u64> {
         self.number
     }
 
@@ -139,7 +139,7 @@ impl Changes {
         self.began
     }
 
-    pub(super) fn is_at_rest(&self) -> bool {
+    pub(in crate::cluster) fn is_at_rest(&self) -> bool {
         self.unsettled.is_none() && self.suspicion.is_none()
     }
 

@@ -136,7 +136,7 @@ impl Freshness {
     }
 
     /// The main's number whose catalog it has, `None` inside if a reload is owed to it; `None` if nothing is known of it.
-    pub(super) fn remembered(&self, epoch: u64, main_number: Option<u64>) -> Option<Option<u64>> {
+    pub(in crate::cluster) fn remembered(&self, epoch: u64, main_number: Option<u64>) -> Option<Option<u64>> {
         match self.basis {
             _ if !self.is_fresh(epoch) => Some(None),
             Basis::Assumption => None,

@@ -20,7 +20,6 @@ mod changes;
 mod due;
 mod evidence;
 mod freshness;
-mod memory;
 mod own;
 mod reload;
 mod reports;
@@ -28,7 +27,6 @@ mod roll;
 mod status;
 
 pub use changes::{Hint, Source, Ticket};
-pub use memory::{CatalogMemory, Remembered};
 pub use reports::SyncError;
 pub use status::{CatalogStatus, Freshening, LastReload, UpstreamCatalog};
 

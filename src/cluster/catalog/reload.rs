@@ -109,7 +109,7 @@ impl Freshness {
     }
 
     /// A reload has begun, and no canary has passed since.
-    pub(super) fn may_be_empty(&self) -> bool {
+    pub(in crate::cluster) fn may_be_empty(&self) -> bool {
         match &self.phase {
             Phase::Serving => false,
             // For another reload, after one that failed, it may not return before its canary passed.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::super::{Action, Cause, Event, Freshening, Hint, Outcome, ProbeReport, Remembered, Selection, UpstreamId};
-use super::super::{CatalogMemory, HealthState, Mode, SyncError, Tried};
+use super::super::{HealthState, Memory, Mode, SyncError, Tried};
 use super::fixture::{World, config};
 use crate::config::{Config, Credentials, MainReads, MaxInFlight, Secret, StalePolicy};
 use crate::ogc::RequestClass;
@@ -498,7 +498,7 @@ fn a_change_while_geofront_was_away_is_brought_to_everybody() {
     let known =
         |name: &str| Remembered { name: name.to_owned(), address: address(name), main_number: Some(3), is_reloading: false };
     let mut world = World::configured(with_credentials(config(2)));
-    world.cluster.recall(&CatalogMemory { upstreams: vec![known("a"), known("b")] });
+    world.cluster.recall(&Memory { upstreams: vec![known("a"), known("b")], ..Memory::default() });
     let numbers = ["main", "a", "b"].map(|name| (name.to_owned(), 10)).into();
     let mut catalogs = Catalogs::started(world, numbers);
     catalogs.live(SECOND * 30);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::{Action, CatalogMemory, Cause, Event, Freshening, HealthState, Mode, Outcome, Remembered};
+use super::super::{Action, Cause, Event, Freshening, HealthState, Memory, Mode, Outcome, Remembered};
 use super::catalog::{Catalogs, SECOND, with_credentials};
 use super::fixture::{World, config};
 use crate::config::{Config, MainReads};
@@ -40,7 +40,7 @@ impl Catalogs {
         self.restarted_with(&self.world.cluster.memory())
     }
 
-    fn restarted_with(&self, memory: &CatalogMemory) -> Self {
+    fn restarted_with(&self, memory: &Memory) -> Self {
         let mut world = World::configured(self.world.config.clone());
         world.now = world.now.max(self.world.now);
         world.cluster.recall(memory);
@@ -162,7 +162,7 @@ fn what_is_owed_to_who_is_down_is_not_forgotten_by_a_second_restart() {
 fn of_whom_nothing_is_known_nothing_is_remembered() {
     let mut catalogs = Catalogs::fresh(2);
     catalogs.a_dies();
-    let restarted = catalogs.restarted_with(&CatalogMemory::default());
+    let restarted = catalogs.restarted_with(&Memory::default());
     assert_eq!(restarted.remembered("a"), None);
     assert_eq!(restarted.remembered("b").unwrap().main_number, Some(10));
 }

@@ -1,7 +1,10 @@
 //! What operators order.
 
+use std::sync::Arc;
+
 use super::fixture::{INTERVAL, World, config, name, status_500, with_reads};
-use crate::cluster::{HealthState, LastServing, Mode, ModeError, Outcome};
+use crate::balance::{LearnedCap, Load};
+use crate::cluster::{HealthState, LastServing, Memory, Mode, ModeError, ModeOrder, ModeOrigin, Outcome};
 use crate::config::{MainReads, ServedBy};
 use crate::ogc::RequestClass::{Map, Process};
 
@@ -66,6 +69,52 @@ fn the_same_order_twice_is_no_transition() {
     let mut world = World::up(2);
     world.set_mode("a", Mode::Drain);
     assert!(world.set_mode("a", Mode::Drain).is_empty());
+}
+
+fn ordered(mode: Mode, by: &str) -> ModeOrder {
+    ModeOrder { mode, force: false, origin: Some(ModeOrigin { by: by.to_owned(), at: 1_700_000_000 }) }
+}
+
+#[test]
+fn an_ordered_mode_survives_a_restart_with_its_origin_and_is_no_transition_there() {
+    let mut world = World::up(3);
+    for (name, mode) in [("a", Mode::Drain), ("b", Mode::Maintenance), ("c", Mode::Drain), ("c", Mode::Ready)] {
+        world.cluster.order_mode(name, ordered(mode, "alice"), world.now).unwrap();
+    }
+    let mut restarted = World::configured(config(3));
+    restarted.cluster.recall(&world.cluster.memory());
+    let lines = restarted.live(INTERVAL * 3, |name| if name == "b" { panic!("probed in maintenance") } else { Outcome::Success });
+    assert!(!lines.iter().any(|line| line.contains("mode=")), "{lines:?}");
+    assert_eq!(restarted.served_by(Map), ["c"]);
+    let origin = restarted.status("a").mode_origin.unwrap();
+    assert_eq!((origin.by.as_str(), origin.at), ("alice", 1_700_000_000));
+}
+
+fn load(world: &World, name: &str) -> Arc<Load> {
+    let found = world.cluster.tracked.iter().find(|tracked| tracked.upstream.name.as_str() == name);
+    Arc::clone(&found.unwrap().upstream.load)
+}
+
+#[test]
+fn a_learned_limit_survives_a_restart_and_stays_with_the_address() {
+    let world = World::up(2);
+    let learned = LearnedCap { cap: 23, has_extra: true };
+    load(&world, "a").set_learned_cap(learned);
+    let memory = world.cluster.memory();
+    let mut renamed = config(2);
+    renamed.upstreams.iter_mut().find(|u| u.name.as_str() == "a").unwrap().name = name("x");
+    let mut restarted = World::configured(renamed);
+    restarted.cluster.recall(&memory);
+    assert_eq!(load(&restarted, "x").learned_cap(), Some(learned));
+    assert_eq!(load(&restarted, "b").learned_cap(), None);
+}
+
+#[test]
+fn the_chosen_layer_survives_a_restart() {
+    let memory = Memory { chosen_layer: Some("a:b".to_owned()), ..Memory::default() };
+    let mut world = World::configured(config(1));
+    world.cluster.recall(&memory);
+    assert_eq!(world.cluster.memory(), memory);
 }
 
 #[test]
