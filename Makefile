@@ -1,22 +1,31 @@
 # The two commands of the README, and those of CONTRIBUTING.md. Each installs what it needs and lacks (scripts/setup.sh).
 
-.PHONY: demo test search bench bench-catalog bench-mix fuzz build release deb deny setup
+.PHONY: demo test search worlds bench bench-catalog bench-mix fuzz build release deb deny setup
 
 ## A simulated GeoServer cluster behind a real front door, in one process. ARGS="--replicas 5" goes to `geofront demo`.
 demo:
 	@scripts/setup.sh build
 	cargo run --locked --quiet -- demo $(ARGS)
 
+# The worlds of tests/simulation.rs: those of every run, and 64 of the day.
+SIM_SEEDS ?= $(shell date +0..256,%Y%m%d000..%Y%m%d064)
+
 ## Everything that must hold, Tomcat, MapServer and promtool included. ARGS="--test tidy" goes to `cargo test`.
-## Chance inputs are the same each time, so that what fails was broken by what changed; `make search` tries others.
+## Chance inputs are the same each time, so that what fails was broken by what changed; `make search` tries others. Only of the
+## simulated worlds some change every day: the command that is printed runs them again, and `make test SIM_SEEDS=0..256` runs none.
 test:
 	@scripts/setup.sh build test
-	PROPTEST_RNG_SEED=$${PROPTEST_RNG_SEED:-1} cargo test --locked $(ARGS)
+	SIM_SEEDS=$(SIM_SEEDS) PROPTEST_RNG_SEED=$${PROPTEST_RNG_SEED:-1} cargo test --locked $(ARGS)
 
 ## Other chance requests for the classifier, some minutes of them or CASES=1000000. Commit what it finds to tests/data/ogc/requests.txt.
 search:
 	@scripts/setup.sh build
 	PROPTEST_CASES=$(or $(CASES),200000) cargo test --locked --test ogc_naive --test ogc_fuzz
+
+## Other worlds of the simulation: 2000 that the time of day chooses, or SEEDS=1000..9000.
+worlds:
+	@scripts/setup.sh build
+	SIM_SEEDS=$(or $(SEEDS),$(shell date +%s0000..%s2000)) cargo test --locked --test simulation
 
 ## The cost of the hot path, and of a whole request and an idle client beside HAProxy and nginx.
 bench:

@@ -1,5 +1,6 @@
 //! How long a queue may be in an overload: the rule of `docs/limits.md`, from a diary of what happened.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use geofront::config::Priority;
@@ -19,34 +20,45 @@ enum What {
     WasTooMany,
 }
 
+impl What {
+    fn counts_for_a_while(self) -> bool {
+        matches!(self, Self::WasServed | Self::WasTooMany)
+    }
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Patience {
     begun: Instant,
     diary: Vec<(Instant, Priority, What)>,
+    /// Of those of these priorities one had to wait since the last that came in at once.
+    waiting: BTreeSet<Priority>,
 }
 
 impl Patience {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { begun: now, diary: Vec::new() }
+        Self { begun: now, diary: Vec::new(), waiting: BTreeSet::new() }
     }
 
+    /// A wait in a row of waits changes nothing, so only the first is recorded.
     pub(crate) fn had_to_wait(&mut self, priority: Priority, now: Instant) {
-        self.diary.push((now, priority, What::HadToWait));
+        if self.waiting.insert(priority) {
+            self.diary.push((now, priority, What::HadToWait));
+        }
     }
 
     pub(crate) fn came_in_at_once(&mut self, priority: Priority, now: Instant) {
-        // What is said already is not said again, so that a diary has an end.
-        if self.of(priority.get()).last().is_some_and(|(_, what)| what != What::CameInAtOnce) {
+        if self.waiting.remove(&priority) {
             self.diary.push((now, priority, What::CameInAtOnce));
         }
     }
 
     pub(crate) fn was_served(&mut self, priority: Priority, now: Instant) {
-        if self.stands_still(priority.get(), now) {
+        if self.waiting.contains(&priority) && self.stands_still(priority.get(), now) {
             self.diary.push((now, priority, What::WasServedAfterAStandstill));
         }
         self.diary.push((now, priority, What::WasServed));
+        self.forget(now);
     }
 
     pub(crate) fn was_too_many(&mut self, priority: Priority, now: Instant) {
@@ -89,6 +101,11 @@ impl Patience {
             What::WasServed | What::WasTooMany => since,
         });
         since.is_some_and(|since| !is_lately(since))
+    }
+
+    /// Drops what does not count any more.
+    fn forget(&mut self, now: Instant) {
+        self.diary.retain(|(at, _, what)| !what.counts_for_a_while() || now < *at + OVERLOAD * 2);
     }
 
     fn of(&self, priority: u8) -> impl Iterator<Item = (Instant, What)> {

@@ -105,7 +105,8 @@ impl World {
                 self.request(class, None);
             }
         }
-        let pause = self.chance.millis(1, 250);
+        // When nothing goes wrong any more, enough for every trial.
+        let pause = if self.is_calm { self.chance.millis(50, 1_500) } else { self.chance.millis(1, 250) };
         self.plan(pause, Todo::Arrive);
     }
 
