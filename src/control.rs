@@ -21,7 +21,7 @@ use crate::cluster::{
     Action, Cluster, ClusterStatus, Event, Fields, Hint, Memory, Mode, ModeError, ModeOrder, Outcome, Snapshot, SyncError,
     Ticket, Transition, Upstream,
 };
-use crate::config::Config;
+use crate::config::{Config, UpstreamName};
 
 #[cfg(test)]
 mod tests;
@@ -74,6 +74,11 @@ impl Control {
         if is_news {
             self.handle(Event::Observed { upstream: upstream.id, sent, outcome }, now);
         }
+    }
+
+    /// The upstream of this name, whatever its state.
+    pub fn upstream(&self, name: &UpstreamName) -> Option<Arc<Upstream>> {
+        self.cluster.lock().upstream(name)
     }
 
     /// Carries out an operator's order, without a record of its origin.

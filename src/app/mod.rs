@@ -103,6 +103,7 @@ pub async fn start(path: &Path, environment: Arc<dyn Environment + Send + Sync>)
     let state = AdminState::new(controlled, Arc::clone(&reload), counted, queue, Arc::clone(&draining));
     let rest = vec![
         tokio::spawn(admin::serve(admin_listener, state, rest_stopped.clone())),
+        tokio::spawn(front_door.clone().move_waits(rest_stopped.clone())),
         tokio::spawn(driver::run(Arc::clone(&control), metrics, rest_stopped.clone())),
         tokio::spawn(driver::data_directory::watch(Arc::clone(&control), rest_stopped.clone())),
         tokio::spawn(driver::config_watch::watch(Arc::clone(&reload), rest_stopped)),

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::{Cluster, What};
+use super::{Cluster, LocalFault, What};
 use crate::config::UpstreamName;
 
 /// Conditions held at a time; more would help no operator.
@@ -18,6 +18,8 @@ const MAX_CONDITIONS: usize = 100;
 pub enum Condition {
     /// GeoServer answered our own request with this status because it does not accept the credentials of `[geoserver]`.
     CredentialsRefused { upstream: UpstreamName, status: u16 },
+    /// Our own requests fail by a fault of this machine or of geofront, which says nothing about the upstreams.
+    LocalFault { fault: LocalFault },
 }
 
 /// A condition that holds.
@@ -30,12 +32,13 @@ pub struct ConditionStatus {
 
 impl Condition {
     /// Every kind there is, for metrics and documentation.
-    pub const KINDS: [&'static str; 1] = ["credentials-refused"];
+    pub const KINDS: [&'static str; 2] = ["credentials-refused", "local-fault"];
 
     /// The kind alone, one of [`Self::KINDS`].
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::CredentialsRefused { .. } => "credentials-refused",
+            Self::LocalFault { .. } => "local-fault",
         }
     }
 
@@ -43,6 +46,7 @@ impl Condition {
     pub const fn upstream(&self) -> Option<&UpstreamName> {
         match self {
             Self::CredentialsRefused { upstream, .. } => Some(upstream),
+            Self::LocalFault { .. } => None,
         }
     }
 
@@ -50,6 +54,7 @@ impl Condition {
     pub const fn subject(&self) -> Option<&str> {
         match self {
             Self::CredentialsRefused { .. } => None,
+            Self::LocalFault { fault } => Some(fault.subject()),
         }
     }
 
@@ -60,13 +65,14 @@ impl Condition {
                 "give `username` and `password_file`, or `headers`, under [geoserver] as GeoServer has them now; \
                  `geofront check --probe` tries them"
             }
+            Self::LocalFault { fault } => fault.remedy(),
         }
     }
 
     /// Whether it stays until an operator does something: then `geofront status` exits with 1.
     pub const fn needs_operator(&self) -> bool {
         match self {
-            Self::CredentialsRefused { .. } => true,
+            Self::CredentialsRefused { .. } | Self::LocalFault { .. } => true,
         }
     }
 
@@ -80,6 +86,7 @@ impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CredentialsRefused { upstream, status } => write!(f, "credentials refused by {upstream} ({status})"),
+            Self::LocalFault { fault } => write!(f, "probes fail by a fault of our own: {fault}"),
         }
     }
 }
@@ -122,7 +129,9 @@ impl Conditions {
 impl Cluster {
     /// What holds now. One of a kind, upstream and subject; those about the whole cluster come first.
     fn conditions(&self) -> Vec<Condition> {
-        self.tracked.iter().flat_map(|tracked| tracked.conditions()).collect()
+        let fault = self.tracked.iter().find_map(|tracked| tracked.local_fault);
+        let own = fault.map(|fault| Condition::LocalFault { fault });
+        own.into_iter().chain(self.tracked.iter().flat_map(|tracked| tracked.conditions())).collect()
     }
 
     /// Reports each condition that began or ended since the last call.
@@ -152,7 +161,7 @@ mod tests {
 
     /// One of each kind.
     fn samples() -> [Condition; Condition::KINDS.len()] {
-        [refused("replica2", 401)]
+        [refused("replica2", 401), Condition::LocalFault { fault: LocalFault::Descriptors }]
     }
 
     #[test]

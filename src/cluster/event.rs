@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Upstream, UpstreamId};
+use super::{LocalFault, Upstream, UpstreamId};
 use crate::config::Config;
 use crate::health::Severity;
 
@@ -99,6 +99,8 @@ pub enum Cause {
     Unexpected(String),
     /// The status, 401 or 403, with which GeoServer refused our own credentials. It concerns those, never its health.
     Credentials(u16),
+    /// A fault of our own. It is no evidence about any upstream.
+    Local(LocalFault),
 }
 
 impl Cause {
@@ -114,7 +116,16 @@ impl Cause {
         match self {
             Self::Credentials(status) => Some(*status),
             Self::Connect(_) | Self::Timeout(_) | Self::Reset(_) | Self::Status(_) => None,
-            Self::Truncated | Self::NodeFault(_) | Self::Unexpected(_) => None,
+            Self::Truncated | Self::NodeFault(_) | Self::Unexpected(_) | Self::Local(_) => None,
+        }
+    }
+
+    /// The fault of our own that stood in the way.
+    pub const fn local_fault(&self) -> Option<LocalFault> {
+        match self {
+            Self::Local(fault) => Some(*fault),
+            Self::Connect(_) | Self::Timeout(_) | Self::Reset(_) | Self::Status(_) | Self::Truncated => None,
+            Self::NodeFault(_) | Self::Unexpected(_) | Self::Credentials(_) => None,
         }
     }
 
@@ -123,7 +134,7 @@ impl Cause {
             Self::Connect(_) => Severity::Unreachable,
             Self::NodeFault(_) => Severity::NodeFault,
             Self::Timeout(_) | Self::Reset(_) | Self::Status(_) | Self::Truncated => Severity::Ordinary,
-            Self::Unexpected(_) | Self::Credentials(_) => Severity::Ordinary,
+            Self::Unexpected(_) | Self::Credentials(_) | Self::Local(_) => Severity::Ordinary,
         }
     }
 }

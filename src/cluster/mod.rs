@@ -22,6 +22,7 @@
 mod catalog;
 mod condition;
 mod event;
+mod local_fault;
 mod memory;
 mod mode;
 mod reconcile;
@@ -48,6 +49,7 @@ pub use crate::health::HealthState;
 pub use catalog::{CatalogStatus, Freshening, Hint, LastReload, Source, SyncError, Ticket, UpstreamCatalog};
 pub use condition::{Condition, ConditionStatus};
 pub use event::{Action, Cause, Event, Outcome, ProbeReport};
+pub use local_fault::LocalFault;
 pub use memory::{LearnedLimit, Memory, OrderedMode, Remembered};
 pub use mode::{LastServing, Mode, ModeError, ModeOrder, ModeOrigin};
 pub use snapshot::{NoUpstream, Selection, Snapshot, Tried};
@@ -300,6 +302,12 @@ impl Cluster {
     fn lift(&mut self, at: usize, now: Instant) {
         let change = self.tracked[at].lift(now, &self.config.health);
         self.report(at, change);
+    }
+
+    /// The upstream of this name, whatever its state.
+    pub fn upstream(&self, name: &UpstreamName) -> Option<Arc<Upstream>> {
+        let named = self.tracked.iter().find(|tracked| tracked.upstream.name == *name);
+        named.map(|tracked| Arc::clone(&tracked.upstream))
     }
 
     fn position(&self, id: UpstreamId) -> Option<usize> {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::snapshot::{CapSource, Reads, Standing};
 use super::{
-    Cap, CatalogStatus, Cause, Condition, Freshness, HealthState, Mode, ModeOrigin, Outcome, ProbeReport, Remembered, Target,
-    Upstream, UpstreamStatus, What,
+    Cap, CatalogStatus, Cause, Condition, Freshness, HealthState, LocalFault, Mode, ModeOrigin, Outcome, ProbeReport, Remembered,
+    Target, Upstream, UpstreamStatus, What,
 };
 use crate::config::{Health, Limits, MainReads, MaxInFlight, Role, UpstreamConfig, Weight};
 use crate::health::{Ejection, RiseFall, Schedule, Warmup};
@@ -31,6 +31,8 @@ pub(super) struct Tracked {
     last_probe: Option<Duration>,
     /// The status with which it refused our credentials when they were last tried there.
     refused_credentials: Option<u16>,
+    /// What kept the last probe from being sent or answered, if that was our own fault.
+    pub(super) local_fault: Option<LocalFault>,
     /// What the last snapshot says; written by [`Self::publish`].
     published: Option<Standing>,
 }
@@ -59,6 +61,7 @@ impl Tracked {
             last_cause: None,
             last_probe: None,
             refused_credentials: None,
+            local_fault: None,
             published: None,
         }
     }
@@ -206,6 +209,10 @@ impl Tracked {
             return None;
         }
         self.last_probe = Some(report.took);
+        self.local_fault = match &report.outcome {
+            Outcome::Failure(cause) => cause.local_fault(),
+            Outcome::Success | Outcome::Busy => None,
+        };
         if matches!(&report.outcome, Outcome::Failure(cause) if cause.is_refused()) {
             self.catalog.was_not_there(settled, now);
         }
@@ -241,6 +248,7 @@ impl Tracked {
             return None;
         }
         match outcome {
+            Outcome::Failure(cause) if cause.local_fault().is_some() => None,
             Outcome::Success => self.ejection.succeeded(sent, now).then(|| self.returned(now, config)),
             Outcome::Busy => None,
             Outcome::Failure(cause) => self.blame(cause, sent, now, config, may_eject),
@@ -340,6 +348,7 @@ impl Tracked {
         let (to, cause) = match outcome {
             Outcome::Success => (self.health.passed(config.rise), None),
             Outcome::Busy => (None, None),
+            Outcome::Failure(cause) if cause.local_fault().is_some() => (None, Some(cause)),
             Outcome::Failure(cause) => (self.health.failed(config.fall), Some(cause)),
         };
         if cause.is_some() {

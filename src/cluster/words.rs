@@ -50,6 +50,7 @@ impl Cause {
             Self::NodeFault(_) => "node-fault",
             Self::Unexpected(_) => "unexpected",
             Self::Credentials(_) => "credentials",
+            Self::Local(_) => "local",
         }
     }
 }
@@ -65,6 +66,7 @@ impl fmt::Display for Cause {
             Self::NodeFault(says) => write!(f, "node fault: {says}"),
             Self::Unexpected(wrong) => write!(f, "unexpected answer: {wrong}"),
             Self::Credentials(status) => write!(f, "credentials refused: status {status}"),
+            Self::Local(fault) => fault.fmt(f),
         }
     }
 }

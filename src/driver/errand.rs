@@ -13,10 +13,10 @@ use pingora::connectors::http::v1::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType};
+use pingora::{BError, Error, ErrorType};
 use tokio::time::timeout_at;
 
-use crate::cluster::{Cause, Upstream};
+use crate::cluster::{Cause, LocalFault, Upstream};
 use crate::config::{Config, Credentials};
 
 /// Informational answers before the real one; more are a fault.
@@ -119,7 +119,7 @@ impl Messenger {
         let peer = HttpPeer::new(upstream.address, upstream.tls, upstream.host.clone());
         let connected = deadline.bound("no connection", self.connector.get_http_session(&peer)).await?;
         // The session is dropped, and with it the connection closed, at the end of this function.
-        let (mut session, _) = connected.map_err(|error| Cause::Connect(words_of(&error)))?;
+        let (mut session, _) = connected.map_err(|error| cause_of(&error, |error| Cause::Connect(words_of(error))))?;
         deadline.bound("no answer", send(&mut session, request, errand.body)).await??;
         let head = deadline.bound("no answer", read_head(&mut session)).await??;
         let mut answer = Answer {
@@ -135,7 +135,7 @@ impl Messenger {
 }
 
 async fn send(session: &mut HttpSession, request: RequestHeader, body: Option<&'static str>) -> Result<(), Cause> {
-    let lost = |_| Cause::Reset("before the request was sent");
+    let lost = |error: BError| cause_of(&error, |_| Cause::Reset("before the request was sent"));
     session.write_request_header(Box::new(request)).await.map_err(lost)?;
     if let Some(body) = body {
         session.write_body(&Bytes::from_static(body.as_bytes())).await.map_err(lost)?;
@@ -146,10 +146,7 @@ async fn send(session: &mut HttpSession, request: RequestHeader, body: Option<&'
 
 async fn read_head(session: &mut HttpSession) -> Result<ResponseHeader, Cause> {
     for _ in 0..MAX_INFORMATIONAL {
-        session.read_response().await.map_err(|error| match error.etype() {
-            ErrorType::InvalidHTTPHeader => Cause::Unexpected("not HTTP".to_owned()),
-            _ => Cause::Reset("before it answered"),
-        })?;
+        session.read_response().await.map_err(|error| cause_of(&error, of_no_answer))?;
         match session.resp_header() {
             Some(head) if !head.status.is_informational() => return Ok(head.clone()),
             Some(_) | None => {}
@@ -170,6 +167,21 @@ async fn read_body(session: &mut HttpSession, is_enough: impl Fn(&Answer) -> boo
         }
     }
     Ok(())
+}
+
+fn of_no_answer(error: &Error) -> Cause {
+    match error.etype() {
+        ErrorType::InvalidHTTPHeader if error.root_cause().downcast_ref() == Some(&httparse::Error::TooManyHeaders) => {
+            Cause::Local(LocalFault::AnswerHead)
+        }
+        ErrorType::InvalidHTTPHeader => Cause::Unexpected("not HTTP".to_owned()),
+        _ => Cause::Reset("before it answered"),
+    }
+}
+
+/// `otherwise`, unless a fault of our own is behind the error.
+fn cause_of(error: &Error, otherwise: impl FnOnce(&Error) -> Cause) -> Cause {
+    LocalFault::behind(error.root_cause()).map_or_else(|| otherwise(error), Cause::Local)
 }
 
 fn text(head: &ResponseHeader, name: &str) -> String {

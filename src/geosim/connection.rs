@@ -120,6 +120,7 @@ impl Exchange<'_> {
             Some(Fault::Hang) => self.hang().await,
             Some(Fault::Close) => Ok(Next::Close),
             Some(Fault::Garbage) => self.send_garbage().await,
+            Some(Fault::Fields(count)) => self.send_fields(count).await,
             Some(Fault::Slow(time)) => {
                 sleep(time).await;
                 self.answer(route).await
@@ -185,6 +186,12 @@ impl Exchange<'_> {
         std::future::pending().await
     }
 
+    async fn send_fields(&mut self, count: usize) -> std::io::Result<Next> {
+        let fields: String = (0..count).map(|number| format!("X-Field-{number}: a\r\n")).collect();
+        self.wire.send_raw(format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 0\r\n\r\n").as_bytes()).await?;
+        Ok(Next::Close)
+    }
+
     async fn send_garbage(&mut self) -> std::io::Result<Next> {
         self.wire.send_raw(b"\x16\x03\x01 this is not HTTP\r\n\r\n").await?;
         Ok(Next::Close)
@@ -219,6 +226,7 @@ fn sick_answer(fault: &Fault, route: &Route<'_>) -> Answer {
         | Fault::Drip { .. }
         | Fault::Truncate
         | Fault::AnswerEarly(_)
+        | Fault::Fields(_)
         | Fault::Garbage => unreachable!("{fault:?} is not an answer"),
     }
 }

@@ -33,6 +33,8 @@ pub enum Fault {
     AnswerEarly(u16),
     /// What is sent is not HTTP.
     Garbage,
+    /// The head of the answer has so many fields that mean nothing.
+    Fields(usize),
     /// Fast answers that say `java.lang.OutOfMemoryError`, with status 200 where the service's exceptions have it.
     OutOfMemory,
     /// As [`Fault::OutOfMemory`], with another text: `Stale file handle`, `Cannot get a connection, pool error`...

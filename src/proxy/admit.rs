@@ -1,6 +1,6 @@
 //! An attempt's place: at once, after a wait, or not at all.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
@@ -18,6 +18,9 @@ use crate::admission::Ask;
 use crate::cluster::NoUpstream;
 use crate::config::Priority;
 use crate::ogc::Retryable;
+
+/// How much longer than its client an upstream has while a request is incomplete.
+const CLIENT_FIRST: Duration = Duration::from_secs(1);
 
 /// How a wait ended.
 enum End {
@@ -48,7 +51,14 @@ impl FrontDoor {
         }
         let handles = Handles::of(upstream, &self.parts.metrics);
         let is_fresh = ctx.rule != Retryable::Yes;
-        let peer = handles.peer(&ctx.snapshot.config.timeouts, ctx.class_config().first_byte, is_fresh);
+        let (timeouts, first_byte) = (&ctx.snapshot.config.timeouts, ctx.class_config().first_byte);
+        let patience = if session.downstream_session.is_body_done() {
+            first_byte
+        } else {
+            // Begins anew with each part of the request that is passed on: a client that stops sending is noticed first.
+            first_byte.max(timeouts.client_body + CLIENT_FIRST)
+        };
+        let peer = handles.peer(timeouts, patience, is_fresh);
         ctx.attempt = Some(Attempt::new(seat, handles, Instant::now()));
         Ok(peer)
     }

@@ -57,9 +57,14 @@ impl BodyPrefix {
         &self.bytes[..self.bytes.len().min(BODY_PREFIX)]
     }
 
+    /// Whether [`Self::bytes`] is the whole body.
+    pub(super) fn is_whole(&self) -> bool {
+        self.is_complete && self.bytes.len() <= BODY_PREFIX
+    }
+
     /// What may decide the class.
     pub(super) fn evidence(&self, content_type: Option<&str>) -> Option<&[u8]> {
-        ogc::evidence(content_type, self.bytes(), self.is_complete && self.bytes.len() <= BODY_PREFIX)
+        ogc::evidence(content_type, self.bytes(), self.is_whole())
     }
 
     /// A new attempt sends everything again.

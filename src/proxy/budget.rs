@@ -3,18 +3,25 @@
 //! When half of a cluster is down, retries double the load of the other half, and then it is down too. So retries may be a share
 //! of requests only, and always a few, so that a quiet service can retry at all. Requests are counted per thread: every request
 //! comes by here, and no two cores shall write to one cache line. Retries are rare and take a lock.
+//!
+//! One upstream may die with everything it had in flight, and no client sees it: beyond that share, each upstream brings as many
+//! retries as it had in flight ([`LossAllowance`]), once per window. The survivors' extra load is then at most one upstream's
+//! requests in flight per window, and at most every request in flight once if all upstreams fail together.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 /// The budget looks back this many seconds, the current one included.
 const WINDOW: usize = 10;
 
-/// Retries per window that need no requests to justify them: an upstream that dies takes this many requests with it at a quiet time.
+/// Retries per window that need no requests to justify them, so that a quiet service can retry at all.
 pub const ALWAYS: u64 = 10;
+
+/// How long an upstream's allowance lasts, and how long until the next one: the window.
+const ALLOWANCE: Duration = Duration::from_secs(WINDOW as u64);
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -22,6 +29,41 @@ pub struct RetryBudget {
     start: Instant,
     requests: Box<[Shard]>,
     retries: Mutex<Shard>,
+}
+
+/// The retries that one upstream's lost attempts bring with them, beyond the share of requests.
+#[derive(Debug, Default)]
+pub struct LossAllowance(Mutex<Option<Losses>>);
+
+/// An upstream's losses within one window.
+#[derive(Clone, Copy, Debug)]
+struct Losses {
+    since: Instant,
+    /// The most that was in flight at one of the losses.
+    in_flight: u32,
+    granted: u32,
+}
+
+/// An attempt that was lost with its upstream.
+#[derive(Clone, Copy, Debug)]
+pub struct Loss<'a> {
+    pub allowance: &'a LossAllowance,
+    /// Requests in flight on the upstream, the lost one included.
+    pub in_flight: u32,
+}
+
+impl LossAllowance {
+    /// Takes one retry out of the allowance, if one is left.
+    fn take(&self, in_flight: u32, now: Instant) -> bool {
+        let mut kept = self.0.lock();
+        let current = kept.filter(|losses| now.saturating_duration_since(losses.since) < ALLOWANCE);
+        let mut losses = current.unwrap_or(Losses { since: now, in_flight, granted: 0 });
+        losses.in_flight = losses.in_flight.max(in_flight);
+        let is_left = losses.granted < losses.in_flight;
+        losses.granted += u32::from(is_left);
+        *kept = Some(losses);
+        is_left
+    }
 }
 
 impl RetryBudget {
@@ -43,8 +85,13 @@ impl RetryBudget {
         shard.add_one(self.second(now));
     }
 
-    /// Takes one retry out of the budget, if there is one. `percent` of the window's requests may be retries.
-    pub fn try_retry(&self, percent: u32, now: Instant) -> bool {
+    /// Takes one retry out of the budget, or else out of what the lost upstream brings. `percent` of the window's requests may be
+    /// retries.
+    pub fn try_retry(&self, percent: u32, loss: Option<Loss<'_>>, now: Instant) -> bool {
+        self.take_share(percent, now) || loss.is_some_and(|loss| loss.allowance.take(loss.in_flight, now))
+    }
+
+    fn take_share(&self, percent: u32, now: Instant) -> bool {
         let second = self.second(now);
         let requests: u64 = self.requests.iter().map(|shard| shard.sum(second)).sum();
         let allowed = (requests * u64::from(percent) / 100).max(ALWAYS);
@@ -106,7 +153,7 @@ mod tests {
     }
 
     fn allowed(budget: &RetryBudget, percent: u32, now: Instant) -> u64 {
-        (0..).take_while(|_| budget.try_retry(percent, now)).count() as u64
+        (0..).take_while(|_| budget.try_retry(percent, None, now)).count() as u64
     }
 
     #[test]
@@ -132,9 +179,47 @@ mod tests {
     fn retries_come_back_as_they_grow_old() {
         let start = Instant::now();
         let budget = RetryBudget::new(THREADS, start);
-        let ask = |second: u32| budget.try_retry(0, after(start, f64::from(second)));
+        let ask = |second: u32| budget.try_retry(0, None, after(start, f64::from(second)));
         assert!((0..10).all(ask));
         assert!((10..1000).all(ask), "one a second, for ever");
+    }
+
+    /// Retries granted to an upstream that loses its attempts one after the other, and gets no others.
+    fn granted(budget: &RetryBudget, allowance: &LossAllowance, in_flight: u32, now: Instant) -> u32 {
+        let is_granted = |left: &u32| budget.try_retry(0, Some(Loss { allowance, in_flight: *left }), now);
+        (1..=in_flight).rev().filter(is_granted).count() as u32
+    }
+
+    #[test]
+    fn one_upstream_may_die_with_everything_it_had_in_flight() {
+        let start = Instant::now();
+        for in_flight in [1, 10, 16, 17, 100, 10_000] {
+            let (budget, allowance) = (RetryBudget::new(THREADS, start), LossAllowance::default());
+            (0..ALWAYS).for_each(|_| assert!(budget.try_retry(0, None, start), "the share is spent on something else"));
+            assert_eq!(granted(&budget, &allowance, in_flight, start), in_flight);
+        }
+    }
+
+    #[test]
+    fn a_loss_before_the_others_does_not_make_the_allowance_small() {
+        let start = Instant::now();
+        let (budget, allowance) = (RetryBudget::new(THREADS, start), LossAllowance::default());
+        (0..ALWAYS).for_each(|_| assert!(budget.try_retry(0, None, start)));
+        assert_eq!(granted(&budget, &allowance, 1, start), 1);
+        assert_eq!(granted(&budget, &allowance, 16, after(start, 5.0)), 15, "sixteen in the window");
+    }
+
+    #[test]
+    fn an_upstream_that_goes_on_losing_brings_no_more_than_it_had_in_flight_per_window() {
+        let start = Instant::now();
+        let (budget, allowance) = (RetryBudget::new(THREADS, start), LossAllowance::default());
+        let storm = |second: f64| {
+            let now = after(start, second);
+            (0..1000).filter(|_| budget.try_retry(0, Some(Loss { allowance: &allowance, in_flight: 16 }), now)).count() as u64
+        };
+        assert_eq!(storm(0.0), ALWAYS + 16);
+        assert_eq!(storm(9.9), 0);
+        assert_eq!(storm(10.0), ALWAYS + 16);
     }
 
     #[test]

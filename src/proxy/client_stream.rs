@@ -20,6 +20,8 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
+use super::interrupt::Interrupt;
+
 /// What waits for a flush or a longer write, at most: the head of an answer and the whole of a small one.
 const MOST_WAITING: usize = 8 * 1024;
 
@@ -30,12 +32,14 @@ const MOST_PARTS: usize = 8;
 #[derive(Debug)]
 pub(super) struct ClientStream<S: AsyncWrite + Unpin> {
     inner: S,
+    /// Fails reads.
+    interrupt: Arc<Interrupt>,
     waiting: Vec<u8>,
 }
 
 impl<S: AsyncWrite + Unpin> ClientStream<S> {
-    pub(super) const fn new(inner: S) -> Self {
-        Self { inner, waiting: Vec::new() }
+    pub(super) const fn new(inner: S, interrupt: Arc<Interrupt>) -> Self {
+        Self { inner, interrupt, waiting: Vec::new() }
     }
 
     /// Sends `parts` behind what waits; how much of `parts` is gone.
@@ -70,7 +74,10 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        match self.interrupt.poll(cx) {
+            Poll::Ready(error) => Poll::Ready(Err(error)),
+            Poll::Pending => Pin::new(&mut self.inner).poll_read(cx, buf),
+        }
     }
 }
 
@@ -237,7 +244,7 @@ mod tests {
     #[tokio::test]
     async fn the_head_goes_out_with_the_beginning_of_a_long_body() {
         let wire = Wire::taking(usize::MAX);
-        let mut stream = ClientStream::new(wire.clone());
+        let mut stream = ClientStream::new(wire.clone(), Arc::default());
         stream.write_all(&HEAD).await.unwrap();
         assert!(wire.writes().is_empty(), "a head does not go out alone");
         stream.write_all(&[b'b'; 20_000]).await.unwrap();
@@ -247,7 +254,7 @@ mod tests {
     #[tokio::test]
     async fn a_small_answer_goes_out_whole_when_it_is_flushed() {
         let wire = Wire::taking(usize::MAX);
-        let mut stream = ClientStream::new(wire.clone());
+        let mut stream = ClientStream::new(wire.clone(), Arc::default());
         stream.write_all(&HEAD).await.unwrap();
         stream.write_all(&[b'b'; 2_000]).await.unwrap();
         stream.flush().await.unwrap();
@@ -256,7 +263,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_held_when_nothing_waits() {
-        let mut stream = ClientStream::new(Wire::taking(usize::MAX));
+        let mut stream = ClientStream::new(Wire::taking(usize::MAX), Arc::default());
         stream.write_all(&HEAD).await.unwrap();
         stream.flush().await.unwrap();
         assert_eq!(stream.waiting.capacity(), 0);
@@ -265,7 +272,7 @@ mod tests {
     #[test]
     fn what_waits_is_sent_when_the_connection_is_dropped() {
         let wire = Wire::taking(usize::MAX);
-        let mut stream = ClientStream::new(wire.clone());
+        let mut stream = ClientStream::new(wire.clone(), Arc::default());
         stream.write_all(&HEAD).now_or_never().unwrap().unwrap();
         drop(stream);
         assert_eq!(wire.text(), HEAD);
@@ -273,7 +280,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_wire_that_takes_nothing_is_an_error_and_no_loop() {
-        let mut stream = ClientStream::new(Wire::taking(0));
+        let mut stream = ClientStream::new(Wire::taking(0), Arc::default());
         stream.write_all(&HEAD).await.unwrap();
         assert_eq!(stream.flush().await.unwrap_err().kind(), io::ErrorKind::WriteZero);
     }
@@ -288,7 +295,7 @@ mod tests {
             flush_every in 1..5_usize,
         ) {
             let wire = Wire::taking(takes);
-            let mut stream = ClientStream::new(wire.clone());
+            let mut stream = ClientStream::new(wire.clone(), Arc::default());
             let mut expected = Vec::new();
             for (at, length) in lengths.into_iter().enumerate() {
                 let data: Vec<u8> = (0..length).map(|byte| (byte + at) as u8).collect();

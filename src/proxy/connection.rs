@@ -32,6 +32,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::FrontDoor;
 use super::client_stream::ClientStream;
+use super::interrupt::Interrupt;
 
 /// Room for the first read of a request; a head is rarely longer.
 const FIRST_READ: usize = 4 * 1024;
@@ -41,13 +42,17 @@ const KEEP_ALIVE_AT_FIRST: u64 = 60;
 
 /// Passed through Pingora's per-connection context to the first hook that runs after the head: told when it is complete.
 #[derive(Debug)]
-pub(super) struct HeadGuard(Arc<AtomicBool>);
+pub(super) struct HeadGuard {
+    is_complete: Arc<AtomicBool>,
+    /// The connection's.
+    pub(super) interrupt: Arc<Interrupt>,
+}
 
 impl HeadGuard {
     /// The deadline is off.
     pub(super) fn complete(&self) {
         // Read by the task that runs this hook.
-        self.0.store(true, Ordering::Relaxed);
+        self.is_complete.store(true, Ordering::Relaxed);
     }
 }
 
@@ -66,7 +71,9 @@ impl Connections {
 #[async_trait]
 impl ServerApp for Connections {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let mut stream: Stream = Box::new(ClientStream::new(stream));
+        let registered = self.front_door.parts.interrupts.register();
+        let interrupt = &registered.interrupt;
+        let mut stream: Stream = Box::new(ClientStream::new(stream, Arc::clone(interrupt)));
         let mut settings: Option<HttpPersistentSettings> = None;
         let mut stopped = shutdown.clone();
         let mut stopped = pin!(stopped.wait_for(|is_stopped| *is_stopped));
@@ -88,7 +95,8 @@ impl ServerApp for Connections {
             }
             session.set_pipelined_prefix(first_bytes);
             head.store(false, Ordering::Relaxed);
-            session.set_connection_user_context(Some(Box::new(HeadGuard(Arc::clone(&head)))));
+            let guard = HeadGuard { is_complete: Arc::clone(&head), interrupt: Arc::clone(interrupt) };
+            session.set_connection_user_context(Some(Box::new(guard)));
             deadline.limit = next_head.map_or(deadline.limit, Limit::For);
             let request = self.proxy.process_new_http(session, shutdown);
             (stream, settings) = head_in_time(request, &head, &mut deadline).await?.consume();

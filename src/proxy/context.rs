@@ -13,6 +13,7 @@ use super::body_prefix::BodyPrefix;
 use super::coalesce::{Leading, SharedAnswer};
 use super::evidence::Witness;
 use super::handles::Handles;
+use super::interrupt::{Armed, Interrupt};
 use super::limits::RateNote;
 use super::request_id::RequestId;
 use super::respond::Refusal;
@@ -37,6 +38,10 @@ pub struct Context {
     pub(super) body_prefix: Option<BodyPrefix>,
     /// Bytes of the request body seen, against the class's limit.
     pub(super) body_bytes: u64,
+    /// When a part of the request body last came, while it is not complete.
+    pub(super) body_came: Option<Instant>,
+    /// The client has sent all of its request.
+    pub(super) is_request_complete: bool,
     /// Who asks, where that was needed.
     pub(super) client: Option<Client>,
     /// The limits that an attempt has to pass.
@@ -62,6 +67,8 @@ pub struct Context {
     pub(super) refusal: Option<Refusal>,
     /// The client got our answer.
     pub(super) is_refused: bool,
+    /// Ends the wait for an upstream that has gone; the client connection's.
+    pub(super) interrupt: Option<Arc<Interrupt>>,
     /// Keeps the process from exiting while this request runs.
     pub(super) _running: Running,
 }
@@ -90,6 +97,8 @@ impl Context {
             metatile: None,
             body_prefix: None,
             body_bytes: 0,
+            body_came: None,
+            is_request_complete: false,
             client: None,
             claim: Claim::default(),
             rate: None,
@@ -104,6 +113,7 @@ impl Context {
             shared: None,
             refusal: None,
             is_refused: false,
+            interrupt: None,
             _running: running,
         }
     }
@@ -138,6 +148,8 @@ pub(super) struct Attempt {
     pub(super) is_reused: bool,
     pub(super) first_byte: Option<Duration>,
     pub(super) progress: Progress,
+    /// While it waits for the first byte and may be repeated.
+    pub(super) armed: Option<Armed>,
     /// Looks at the body while it passes.
     pub(super) witness: Option<Box<Witness>>,
     /// The answer's head speaks for the upstream.
@@ -165,6 +177,7 @@ impl Attempt {
             is_reused: false,
             first_byte: None,
             progress: Progress::Connecting,
+            armed: None,
             witness: None,
             is_success: false,
             is_exception: false,

@@ -66,6 +66,12 @@ const IGNORANT_TEXTS: [&str; 7] = [
 /// Where a deployed GeoServer always answers with something of its own.
 const SERVICE_ROOTS: [&[u8]; 3] = [b"/wms", b"/ows", b"/wfs"];
 
+/// Layers of encoding that GeoServer may take off a text before it repeats it.
+const MAX_ENCODINGS: usize = 2;
+
+/// Digits of a character reference that are looked at.
+const MAX_REFERENCE: usize = 12;
+
 /// Characters of an error page that a cause quotes.
 const QUOTED: usize = 120;
 
@@ -81,6 +87,8 @@ pub struct Asked<'a> {
     pub context: &'a str,
     /// As much of the body as was read to classify it.
     pub body_prefix: &'a [u8],
+    /// `body_prefix` is the whole body.
+    pub is_body_known: bool,
 }
 
 /// What an answer tells.
@@ -254,14 +262,48 @@ fn node_fault_in_report(report: &[u8], asked: &Asked<'_>) -> Option<Outcome> {
     Some(Outcome::Failure(Cause::NodeFault(text)))
 }
 
-/// Where `text` names a node fault that the request did not put into it.
+/// Where `text` names a node fault that the request did not put into it. A body that was not read may hold anything.
 fn node_fault(text: &[u8], asked: &Asked<'_>) -> Option<usize> {
+    if !asked.is_body_known {
+        return None;
+    }
     NODE_FAULTS.iter().find_map(|fault| position(text, fault).filter(|_| !is_echo(fault, asked)))
 }
 
 fn is_echo(fault: &str, asked: &Asked<'_>) -> bool {
-    let decoded: Vec<u8> = percent_decode(asked.target).map(|b| if b == b'+' { b' ' } else { b }).collect();
-    contains_folded(&decoded, fault.as_bytes()) || contains_folded(asked.body_prefix, fault.as_bytes())
+    [asked.target, asked.body_prefix].into_iter().any(|sent| {
+        let mut decoded = sent.to_vec();
+        (0..=MAX_ENCODINGS).any(|_| {
+            let is_there = contains_folded(&decoded, fault.as_bytes());
+            decoded = decode_once(&decoded);
+            is_there
+        })
+    })
+}
+
+/// Takes one layer of percent-encoding and of XML's character references off.
+fn decode_once(text: &[u8]) -> Vec<u8> {
+    let spaced: Vec<u8> = percent_decode(text).map(|b| if b == b'+' { b' ' } else { b }).collect();
+    let mut decoded = Vec::with_capacity(spaced.len());
+    let mut rest = spaced.as_slice();
+    while let Some(&first) = rest.first() {
+        let (byte, length) = character_reference(rest).unwrap_or((first, 1));
+        decoded.push(byte);
+        rest = &rest[length..];
+    }
+    decoded
+}
+
+/// The ASCII character that a text begins with as a reference such as `&#109;` or `&#x6d;`, and the length of that.
+fn character_reference(text: &[u8]) -> Option<(u8, usize)> {
+    let digits = text.strip_prefix(b"&#")?;
+    let end = digits.iter().take(MAX_REFERENCE).position(|b| *b == b';')?;
+    let digits = std::str::from_utf8(&digits[..end]).ok()?;
+    let code = match digits.strip_prefix(['x', 'X']) {
+        Some(hex) => u8::from_str_radix(hex, 16).ok()?,
+        None => digits.parse().ok()?,
+    };
+    code.is_ascii().then_some((code, end + 3))
 }
 
 /// The first words of `text`, up to the end of the line or the next tag.
@@ -302,6 +344,7 @@ mod tests {
             has_workspace: false,
             context: "/geoserver",
             body_prefix: b"",
+            is_body_known: true,
         };
         Answer { status, content_type, body: body.into(), asked }
     }
@@ -438,6 +481,13 @@ mod tests {
         let mut posted = echo();
         posted.asked.body_prefix = b"<Filter>Too many open files</Filter>";
         assert_eq!(posted.outcome(), None);
+        posted.asked.body_prefix = b"<Filter>Too &#109;any&#x20;open files</Filter>";
+        assert_eq!(posted.outcome(), None, "as XML writes it");
+        assert_eq!(echo().to(RequestClass::Map, b"/geoserver/wms?cql_filter=Too%2520many+open%20FILES").outcome(), None);
+        posted.asked.body_prefix = b"<Filter>";
+        assert!(posted.outcome().is_some());
+        posted.asked.is_body_known = false;
+        assert_eq!(posted.outcome(), None, "what was not read may hold it");
     }
 
     #[test]

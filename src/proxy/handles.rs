@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use pingora::protocols::TcpKeepalive;
 use pingora::upstreams::peer::HttpPeer;
 
+use super::budget::LossAllowance;
 use crate::admission::{Answered, AutoCap};
 use crate::balance::{LearnedCap, Load};
 use crate::cluster::Upstream;
@@ -27,6 +28,8 @@ pub(super) struct Handles {
     peer: HttpPeer,
     /// What `max_in_flight = "auto"` has learned.
     auto_cap: Mutex<AutoCap>,
+    /// Retries that its lost attempts bring with them.
+    pub(super) losses: LossAllowance,
     pub(super) metrics: Arc<UpstreamMetrics>,
 }
 
@@ -48,7 +51,8 @@ impl Handles {
             user_timeout: Duration::from_secs(60),
         });
         let start = upstream.load.learned_cap().map_or(MaxInFlight::AUTO_START, |learned| learned.cap);
-        Arc::new(Self { peer, auto_cap: Mutex::new(AutoCap::new(start)), metrics: metrics.upstream(&upstream.name) })
+        let (auto_cap, losses) = (Mutex::new(AutoCap::new(start)), LossAllowance::default());
+        Arc::new(Self { peer, auto_cap, losses, metrics: metrics.upstream(&upstream.name) })
     }
 
     /// Learns from one answer. True if there is more room than before.
@@ -62,17 +66,17 @@ impl Handles {
         after.cap > before.cap || (after.has_extra && !before.has_extra)
     }
 
-    /// The peer for one attempt.
+    /// The peer for one attempt, which may be silent for `patience`.
     ///
     /// With `is_fresh` the attempt gets a connection of its own. A write must not meet a kept-alive connection at the moment its
     /// other end closes it: it could not be repeated, because nobody knows whether it was executed.
-    pub(super) fn peer(&self, timeouts: &Timeouts, first_byte: Duration, is_fresh: bool) -> Box<HttpPeer> {
+    pub(super) fn peer(&self, timeouts: &Timeouts, patience: Duration, is_fresh: bool) -> Box<HttpPeer> {
         let mut peer = Box::new(self.peer.clone());
         let options = &mut peer.options;
         options.connection_timeout = Some(timeouts.connect);
         // With TLS: as much again for its handshake.
         options.total_connection_timeout = Some(timeouts.connect * 2);
-        options.read_timeout = Some(first_byte);
+        options.read_timeout = Some(patience);
         options.idle_timeout = Some(timeouts.upstream_idle);
         if is_fresh {
             peer.group_key = NEXT_FRESH.fetch_add(1, Ordering::Relaxed);

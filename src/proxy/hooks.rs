@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -41,9 +42,10 @@ impl ProxyHttp for FrontDoor {
     /// None: GeoServer compresses, and the disabled module costs five allocations a request.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    fn on_connection_reuse(&self, _session: &mut Session, _ctx: &mut Context, passed: Box<dyn Any + Send + Sync>) {
+    fn on_connection_reuse(&self, _session: &mut Session, ctx: &mut Context, passed: Box<dyn Any + Send + Sync>) {
         if let Some(guard) = passed.downcast_ref::<HeadGuard>() {
             guard.complete();
+            ctx.interrupt = Some(Arc::clone(&guard.interrupt));
         }
     }
 
@@ -121,17 +123,25 @@ impl ProxyHttp for FrontDoor {
 
     async fn request_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         ctx: &mut Context,
     ) -> Result<()> {
+        if end_of_stream {
+            ctx.is_request_complete = true;
+        } else if body.is_some() {
+            ctx.body_came = Some(Instant::now());
+        }
         if let Some(prefix) = &mut ctx.body_prefix {
             prefix.prepend(body);
         }
         ctx.body_bytes += body.as_ref().map_or(0, |body| body.len() as u64);
         if ctx.body_bytes > ctx.class_config().max_body {
             return Err(self.refuse(ctx, Refusal::BodyTooLarge));
+        }
+        if end_of_stream {
+            self.let_move(session, ctx);
         }
         Ok(())
     }

@@ -22,6 +22,7 @@ impl FrontDoor {
     /// Called with the head of a final answer.
     pub(super) fn judge_head(&self, session: &Session, response: &ResponseHeader, ctx: &mut Context) -> Result<()> {
         if let Some(attempt) = &mut ctx.attempt {
+            attempt.armed = None;
             attempt.first_byte = Some(attempt.started.elapsed());
             attempt.waited_inside = waited_inside(response);
             if let Some(waited) = attempt.waited_inside {
@@ -110,7 +111,10 @@ impl FrontDoor {
             Some(Outcome::Success) | None => {}
             Some(outcome) => {
                 let reason = if outcome == Outcome::Busy { "busy" } else { "bad-answer" };
-                self.report(ctx, outcome);
+                // What is said of a request before it is complete may be the client's fault.
+                if ctx.is_request_complete {
+                    self.report(ctx, outcome);
+                }
                 if let Some(retry) = self.reject_answer(session, ctx, reason) {
                     return Err(retry);
                 }
@@ -144,6 +148,7 @@ fn asked<'a>(session: &'a Session, ctx: &'a Context) -> Asked<'a> {
         has_workspace: ctx.classified.workspace.is_some(),
         context: &ctx.snapshot.config.geoserver.context,
         body_prefix: ctx.body_prefix.as_ref().map(BodyPrefix::bytes).unwrap_or_default(),
+        is_body_known: ctx.body_prefix.as_ref().map_or(ctx.body_bytes == 0, BodyPrefix::is_whole),
     }
 }
 

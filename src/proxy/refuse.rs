@@ -9,7 +9,7 @@ use super::context::Context;
 use super::failure;
 use super::request_head::head;
 use super::respond::{self, Refusal};
-use crate::cluster::Cause;
+use crate::cluster::{Cause, LocalFault};
 use crate::ogc;
 
 impl Refusal {
@@ -20,6 +20,8 @@ impl Refusal {
             Cause::Timeout(_) => Self::FirstByteTimeout,
             Cause::Reset(_) | Cause::Status(_) | Cause::Truncated | Cause::NodeFault(_) => Self::ConnectionLost,
             Cause::Unexpected(_) | Cause::Credentials(_) => Self::ConnectionLost,
+            Cause::Local(LocalFault::AnswerHead) => Self::AnswerHeadTooLarge,
+            Cause::Local(LocalFault::Descriptors | LocalFault::Ports | LocalFault::Memory) => Self::LocalFault,
         }
     }
 }

@@ -45,12 +45,16 @@ pub enum Refusal {
     RateLimited,
     /// An address that is shut out.
     Blocked,
+    /// This machine has no descriptor, port or memory left for another connection.
+    LocalFault,
+    /// The head of the upstream's answer is longer than we read.
+    AnswerHeadTooLarge,
     /// A defect of ours.
     Internal,
 }
 
 impl Refusal {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::NoUpstream,
         Self::AllFailed,
         Self::ConnectionLost,
@@ -65,6 +69,8 @@ impl Refusal {
         Self::Shed,
         Self::RateLimited,
         Self::Blocked,
+        Self::LocalFault,
+        Self::AnswerHeadTooLarge,
         Self::Internal,
     ];
 
@@ -85,18 +91,19 @@ impl Refusal {
             Self::Shed => "shed",
             Self::RateLimited => "rate-limit",
             Self::Blocked => "blacklist",
+            Self::LocalFault => "local-fault",
+            Self::AnswerHeadTooLarge => "answer-head-too-large",
             Self::Internal => "internal",
         }
     }
 
     pub const fn status(self) -> StatusCode {
         match self {
-            Self::NoUpstream | Self::AllFailed | Self::ShuttingDown | Self::QueueFull | Self::QueueTimeout | Self::Shed => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NoUpstream | Self::AllFailed | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::QueueFull | Self::QueueTimeout | Self::Shed | Self::LocalFault => StatusCode::SERVICE_UNAVAILABLE,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Blocked => StatusCode::FORBIDDEN,
-            Self::ConnectionLost => StatusCode::BAD_GATEWAY,
+            Self::ConnectionLost | Self::AnswerHeadTooLarge => StatusCode::BAD_GATEWAY,
             Self::FirstByteTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -111,11 +118,12 @@ impl Refusal {
     pub const fn retry_after(self) -> Option<u32> {
         match self {
             Self::NoUpstream | Self::ShuttingDown => Some(5),
-            Self::AllFailed => Some(2),
+            Self::AllFailed | Self::LocalFault => Some(2),
             Self::FirstByteTimeout => Some(30),
             // Where nobody has worked it out.
             Self::QueueFull | Self::QueueTimeout | Self::Shed | Self::RateLimited => Some(10),
             Self::ConnectionLost
+            | Self::AnswerHeadTooLarge
             | Self::BodyTooLarge
             | Self::BodyTimeout
             | Self::BadRequest
@@ -140,6 +148,8 @@ impl Refusal {
             Self::QueueFull | Self::QueueTimeout | Self::Shed => "The map service is very busy. Please try again in a moment.",
             Self::RateLimited => "Too many requests in a short time. The response headers say when more are accepted.",
             Self::Blocked => "Requests from this address are not accepted.",
+            Self::LocalFault => "The map service has too much to do at the moment. Please try again shortly.",
+            Self::AnswerHeadTooLarge => "The map service gave an answer that could not be passed on.",
             Self::Internal => "The request could not be processed.",
         }
     }

@@ -29,6 +29,8 @@ pub(super) struct Situation {
     pub(super) elapsed: Duration,
     /// The request body is still at hand in full.
     pub(super) is_body_replayable: bool,
+    /// The attempt was lost with its upstream, rather than answered badly.
+    pub(super) is_lost: bool,
 }
 
 /// Whether another attempt is allowed; `budget` is asked last and only if all else allows it, because asking spends.
@@ -37,11 +39,9 @@ pub(super) fn decide(rule: Retryable, limits: &Retry, situation: Situation, budg
         (_, Progress::Answering) | (Retryable::Never, _) | (Retryable::ConnectOnly, Progress::Sent) => false,
         (Retryable::Yes | Retryable::ConnectOnly, Progress::Connecting) | (Retryable::Yes, Progress::Sent) => true,
     };
-    class_allows
-        && situation.is_body_replayable
-        && situation.attempts < limits.attempts
-        && situation.elapsed < limits.window
-        && budget()
+    // However long a request has waited for an upstream that then dies, it has not been tried elsewhere yet.
+    let is_in_time = situation.elapsed < limits.window || situation.is_lost && situation.attempts == 1;
+    class_allows && situation.is_body_replayable && situation.attempts < limits.attempts && is_in_time && budget()
 }
 
 #[cfg(test)]
@@ -51,7 +51,7 @@ mod tests {
     const LIMITS: Retry = Retry { attempts: 3, window: Duration::from_secs(30), budget_percent: 20 };
 
     fn situation(progress: Progress) -> Situation {
-        Situation { progress, attempts: 1, elapsed: Duration::from_secs(1), is_body_replayable: true }
+        Situation { progress, attempts: 1, elapsed: Duration::from_secs(1), is_body_replayable: true, is_lost: false }
     }
 
     #[test]
@@ -82,6 +82,15 @@ mod tests {
         assert!(!decide(Retryable::Yes, &LIMITS, Situation { attempts: 3, ..base }, || true));
         assert!(!decide(Retryable::Yes, &LIMITS, Situation { elapsed: LIMITS.window, ..base }, || true));
         assert!(!decide(Retryable::Yes, &LIMITS, base, || false));
+    }
+
+    #[test]
+    fn a_request_that_waited_long_for_an_upstream_that_died_is_tried_once_more() {
+        let late = Situation { elapsed: LIMITS.window * 10, is_lost: true, ..situation(Progress::Sent) };
+        assert!(decide(Retryable::Yes, &LIMITS, late, || true));
+        assert!(!decide(Retryable::Yes, &LIMITS, Situation { attempts: 2, ..late }, || true));
+        assert!(!decide(Retryable::Yes, &LIMITS, Situation { is_lost: false, ..late }, || true));
+        assert!(!decide(Retryable::ConnectOnly, &LIMITS, late, || true));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod rig;
 
 mod affinity;
 mod catalog;
+mod client_faults;
 mod coalescing;
 mod fidelity;
 mod file_watch;
@@ -17,6 +18,7 @@ mod health;
 mod hot_swap;
 mod lifecycle;
 mod limits;
+mod losses;
 mod refusals;
 mod restart;
 mod retries;

@@ -214,6 +214,12 @@ impl Rig {
         self.request(&post(target, content_type, body)).await
     }
 
+    /// What Prometheus would scrape.
+    pub(crate) async fn metrics(&self) -> String {
+        let mut admin = Client::connect(self.app.admin).await.expect("the admin endpoint listens");
+        admin.request(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("an answer").text()
+    }
+
     pub(crate) async fn request(&self, bytes: &[u8]) -> Answer {
         self.client().await.request(bytes).await.expect("an answer")
     }

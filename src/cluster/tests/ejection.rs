@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::fixture::{DOWN_INTERVAL, EJECTION, INTERVAL, World, config, name, out_of_memory, refused, status_500, with_reads};
-use crate::cluster::{HealthState, Mode, NoUpstream, Outcome, Tried};
+use crate::cluster::{Cause, Condition, HealthState, LocalFault, Mode, NoUpstream, Outcome, Tried};
 use crate::config::{MainReads, ServedBy};
 use crate::ogc::RequestClass::{Admin, Map, Process};
 
@@ -201,4 +201,21 @@ fn a_replica_that_answers_out_of_memory_costs_a_handful_of_requests() {
         }
     }
     assert!(cost * 1000 < requests * 5, "{cost} of {requests}");
+}
+
+#[test]
+fn a_fault_of_our_own_counts_against_nobody_and_is_shown_with_its_remedy() {
+    let local = |_: &str| Outcome::Failure(Cause::Local(LocalFault::Descriptors));
+    let mut world = World::up(2);
+    for _ in 0..20 {
+        world.observe("a", local("a"));
+    }
+    let lines = world.live(INTERVAL * 10, local);
+    assert!(!lines.iter().any(|line| line.contains("health=") || line.contains("ejected=")), "{lines:?}");
+    assert_eq!((world.status("a").health, ejected(&world, &["a", "b"])), (HealthState::Up, vec![]));
+    let conditions = world.cluster.status(world.now).conditions;
+    assert_eq!(conditions.len(), 1, "{conditions:?}");
+    assert_eq!(conditions[0].condition, Condition::LocalFault { fault: LocalFault::Descriptors });
+    world.live(INTERVAL * 2, |_| Outcome::Success);
+    assert_eq!(world.cluster.status(world.now).conditions, []);
 }

@@ -1,0 +1,97 @@
+//! Faults of this machine or of geofront itself, which say nothing about an upstream.
+//!
+//! With no file descriptor or local port left, every upstream looks unreachable at once. Taken for their fault, that would empty
+//! the cluster, and asking another upstream would only need one more descriptor.
+
+use std::error::Error;
+use std::{fmt, io};
+
+/// What we ran out of, or would not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LocalFault {
+    /// `EMFILE` or `ENFILE`.
+    Descriptors,
+    /// `EADDRNOTAVAIL`.
+    Ports,
+    /// `ENOMEM` or `ENOBUFS`.
+    Memory,
+    /// The head of an answer has more fields, or is longer, than geofront reads.
+    AnswerHead,
+}
+
+/// Errors within errors that are looked at.
+const MAX_DEPTH: usize = 16;
+
+impl LocalFault {
+    /// The local fault that an operating system's error in `error` or behind it stands for.
+    pub fn behind(error: &(dyn Error + 'static)) -> Option<Self> {
+        let chain = std::iter::successors(Some(error), |error| behind(*error)).take(MAX_DEPTH);
+        let mut codes = chain.filter_map(|error| error.downcast_ref::<io::Error>()?.raw_os_error());
+        codes.find_map(Self::of_os_error)
+    }
+
+    /// One word, for what tells conditions apart.
+    pub const fn subject(self) -> &'static str {
+        match self {
+            Self::Descriptors => "descriptors",
+            Self::Ports => "ports",
+            Self::Memory => "memory",
+            Self::AnswerHead => "answer-head",
+        }
+    }
+
+    /// What to do about it, in one sentence.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Descriptors => {
+                "raise the limit of open files (`LimitNOFILE=` in the systemd unit), or find out who holds so many"
+            }
+            Self::Ports => "widen `net.ipv4.ip_local_port_range`, or find out what opens so many connections",
+            Self::Memory => "give this machine more memory, or find out what uses it",
+            Self::AnswerHead => "have GeoServer, or what stands before it, send fewer header fields than 256",
+        }
+    }
+
+    /// Linux's numbers.
+    const fn of_os_error(code: i32) -> Option<Self> {
+        match code {
+            23 | 24 => Some(Self::Descriptors),
+            99 => Some(Self::Ports),
+            12 | 105 => Some(Self::Memory),
+            _ => None,
+        }
+    }
+}
+
+/// An error of `io` that wraps another passes over it as its source.
+fn behind<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
+    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    wrapped.map(|wrapped| wrapped as &(dyn Error + 'static)).or_else(|| error.source())
+}
+
+impl fmt::Display for LocalFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Descriptors => "geofront has no file descriptor left",
+            Self::Ports => "this machine has no local port left",
+            Self::Memory => "this machine has no memory left for connections",
+            Self::AnswerHead => "the head of the answer is longer than geofront reads",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_this_machine_are_found_however_deep_and_others_are_not() {
+        let of = |code| LocalFault::behind(&io::Error::other(io::Error::from_raw_os_error(code)));
+        assert_eq!([of(24), of(23)], [Some(LocalFault::Descriptors); 2]);
+        assert_eq!(of(99), Some(LocalFault::Ports));
+        assert_eq!([of(12), of(105)], [Some(LocalFault::Memory); 2]);
+        // Refused, timed out, no route, reset.
+        assert_eq!([of(111), of(110), of(113), of(104)], [None; 4]);
+        assert_eq!(LocalFault::behind(&io::Error::other("Too many open files")), None, "a text proves nothing");
+    }
+}
