@@ -37,6 +37,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("health.down_interval", "+", "+[health]\ndown_interval = \"6s\"\n"),
     ("health.slow_start", "+", "+[health]\nslow_start = \"0s\"\n"),
     ("health.probe_layer", "+", "+[health]\nprobe_layer = \"a:b\"\n"),
+    ("health.authenticate", "+", "+[health]\nauthenticate = true\n"),
     ("health.ejection", "+", "+[health]\nejection = \"6s\"\n"),
     ("health.ejection_max", "+", "+[health]\nejection_max = \"6m\"\n"),
     ("health.ejection_failures", "+", "+[health]\nejection_failures = 6\n"),

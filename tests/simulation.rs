@@ -42,6 +42,8 @@ mod ledger;
 mod line;
 #[path = "simulation/machine.rs"]
 mod machine;
+#[path = "simulation/measured.rs"]
+mod measured;
 #[path = "simulation/operators.rs"]
 mod operators;
 #[path = "simulation/oracle.rs"]

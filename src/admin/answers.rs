@@ -137,6 +137,8 @@ pub struct Upstream {
     pub role: String,
     /// `unknown`, `up` or `down`.
     pub health: String,
+    /// Something that speaks HTTP answers there. One that is `down` all the same answers its probes wrongly.
+    pub reachable: bool,
     /// `ready`, `drain` or `maintenance`.
     pub mode: String,
     /// The operator who ordered the mode, as far as known; `null` if none did.
@@ -244,6 +246,7 @@ impl Upstream {
             address: status.address.to_string(),
             role: role(status.role).to_owned(),
             health: status.health.to_string(),
+            reachable: status.is_reachable,
             mode: status.mode.to_string(),
             mode_by: status.mode_origin.as_ref().map(|origin| origin.by.clone()),
             mode_at: status.mode_origin.as_ref().map(|origin| rfc3339(origin.at)),

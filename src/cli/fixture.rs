@@ -10,6 +10,7 @@ pub(super) fn fresh(name: &str) -> Upstream {
         address: "10.0.0.11:8080".to_owned(),
         role: "replica".to_owned(),
         health: "up".to_owned(),
+        reachable: true,
         mode: "ready".to_owned(),
         mode_by: None,
         mode_at: None,
@@ -54,6 +55,7 @@ pub(super) fn stale(name: &str, doing: &str) -> Upstream {
 pub(super) fn down(name: &str) -> Upstream {
     Upstream {
         health: "down".to_owned(),
+        reachable: false,
         eligible: false,
         since_seconds: 12,
         last_cause: Some("cannot connect: connection refused\n  at line 2".to_owned()),

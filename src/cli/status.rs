@@ -176,6 +176,7 @@ fn row(upstream: &Upstream, rates: Option<&Rates>) -> Vec<String> {
     let health = match (upstream.ejected_seconds, upstream.half_open) {
         (Some(left), _) => format!("ejected, {} left", span(left)),
         (None, true) => format!("{}, on trial", upstream.health),
+        (None, false) if upstream.health == "down" && upstream.reachable => "failing".to_owned(),
         (None, false) => upstream.health.clone(),
     };
     let weight = match upstream.effective_weight < upstream.weight {

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::{Cluster, LocalFault, What};
+use super::{Cause, Cluster, LocalFault, What};
 use crate::config::UpstreamName;
 
 /// Conditions held at a time; more would help no operator.
@@ -20,6 +20,17 @@ pub enum Condition {
     CredentialsRefused { upstream: UpstreamName, status: u16 },
     /// Our own requests fail by a fault of this machine or of geofront, which says nothing about the upstreams.
     LocalFault { fault: LocalFault },
+    /// The same probe fails in the same way on every upstream that answers: the probe is wrong, or what all share is.
+    ProbeInDoubt {
+        /// The layer that is probed; `None` for capabilities.
+        layer: Option<String>,
+        cause: Cause,
+    },
+    /// No upstream passes its probe, each for another reason; reads go to all that are reachable.
+    FailOpen {
+        /// Of some of them, with their names.
+        causes: Vec<String>,
+    },
 }
 
 /// A condition that holds.
@@ -32,13 +43,15 @@ pub struct ConditionStatus {
 
 impl Condition {
     /// Every kind there is, for metrics and documentation.
-    pub const KINDS: [&'static str; 2] = ["credentials-refused", "local-fault"];
+    pub const KINDS: [&'static str; 4] = ["credentials-refused", "local-fault", "probe-in-doubt", "fail-open"];
 
     /// The kind alone, one of [`Self::KINDS`].
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::CredentialsRefused { .. } => "credentials-refused",
             Self::LocalFault { .. } => "local-fault",
+            Self::ProbeInDoubt { .. } => "probe-in-doubt",
+            Self::FailOpen { .. } => "fail-open",
         }
     }
 
@@ -46,15 +59,16 @@ impl Condition {
     pub const fn upstream(&self) -> Option<&UpstreamName> {
         match self {
             Self::CredentialsRefused { upstream, .. } => Some(upstream),
-            Self::LocalFault { .. } => None,
+            Self::LocalFault { .. } | Self::ProbeInDoubt { .. } | Self::FailOpen { .. } => None,
         }
     }
 
     /// What it is about besides an upstream, such as a layer. Two conditions of the same kind, upstream and subject are one.
-    pub const fn subject(&self) -> Option<&str> {
+    pub fn subject(&self) -> Option<&str> {
         match self {
-            Self::CredentialsRefused { .. } => None,
+            Self::CredentialsRefused { .. } | Self::FailOpen { .. } => None,
             Self::LocalFault { fault } => Some(fault.subject()),
+            Self::ProbeInDoubt { layer, .. } => layer.as_deref(),
         }
     }
 
@@ -66,6 +80,19 @@ impl Condition {
                  `geofront check --probe` tries them"
             }
             Self::LocalFault { fault } => fault.remedy(),
+            Self::ProbeInDoubt { layer: Some(_), cause: Cause::Credentials(_) } => {
+                "name a public layer as `probe_layer`, or say `authenticate = true`, under [health]; all upstreams serve meanwhile"
+            }
+            Self::ProbeInDoubt { layer: Some(_), .. } => {
+                "name another public layer as `probe_layer` under [health], or mend what the layer needs (its store, its database); \
+                 all upstreams serve meanwhile"
+            }
+            Self::ProbeInDoubt { layer: None, .. } => {
+                "look what GeoServer answers to WMS capabilities, and at `context` under [geoserver]; all upstreams serve meanwhile"
+            }
+            Self::FailOpen { .. } => {
+                "look at the cause of each upstream in `geofront status`; those that can be reached serve meanwhile"
+            }
         }
     }
 
@@ -73,6 +100,7 @@ impl Condition {
     pub const fn needs_operator(&self) -> bool {
         match self {
             Self::CredentialsRefused { .. } | Self::LocalFault { .. } => true,
+            Self::ProbeInDoubt { .. } | Self::FailOpen { .. } => true,
         }
     }
 
@@ -87,8 +115,26 @@ impl fmt::Display for Condition {
         match self {
             Self::CredentialsRefused { upstream, status } => write!(f, "credentials refused by {upstream} ({status})"),
             Self::LocalFault { fault } => write!(f, "probes fail by a fault of our own: {fault}"),
+            Self::ProbeInDoubt { layer, cause } => {
+                match layer {
+                    Some(layer) => write!(f, "probe layer {layer} ")?,
+                    None => f.write_str("the probe for capabilities ")?,
+                }
+                match cause {
+                    Cause::Credentials(status) => write!(f, "is not public: refused by all ({status})"),
+                    cause if is_unknown_layer(cause) => f.write_str("unknown on all"),
+                    cause => write!(f, "fails on all: {cause}"),
+                }
+            }
+            Self::FailOpen { causes } if causes.is_empty() => f.write_str("no upstream passes its probe"),
+            Self::FailOpen { causes } => write!(f, "no upstream passes its probe: {}", causes.join("; ")),
         }
     }
+}
+
+/// GeoServer's words for a layer that it does not have.
+fn is_unknown_layer(cause: &Cause) -> bool {
+    matches!(cause, Cause::Unexpected(text) if text.starts_with("LayerNotDefined"))
 }
 
 /// The conditions that held after the last event, in the order in which they are shown.
@@ -131,7 +177,8 @@ impl Cluster {
     fn conditions(&self) -> Vec<Condition> {
         let fault = self.tracked.iter().find_map(|tracked| tracked.local_fault);
         let own = fault.map(|fault| Condition::LocalFault { fault });
-        own.into_iter().chain(self.tracked.iter().flat_map(|tracked| tracked.conditions())).collect()
+        let of_all = own.into_iter().chain(self.shared_condition());
+        of_all.chain(self.tracked.iter().flat_map(|tracked| tracked.conditions())).collect()
     }
 
     /// Reports each condition that began or ended since the last call.
@@ -161,7 +208,13 @@ mod tests {
 
     /// One of each kind.
     fn samples() -> [Condition; Condition::KINDS.len()] {
-        [refused("replica2", 401), Condition::LocalFault { fault: LocalFault::Descriptors }]
+        let cause = Cause::Unexpected("LayerNotDefined: Could not find layer geor:x".to_owned());
+        [
+            refused("replica2", 401),
+            Condition::LocalFault { fault: LocalFault::Descriptors },
+            Condition::ProbeInDoubt { layer: Some("geor:x".to_owned()), cause },
+            Condition::FailOpen { causes: vec!["replica1: status 500".to_owned()] },
+        ]
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{LocalFault, Upstream, UpstreamId};
 use crate::config::Config;
-use crate::health::Severity;
+use crate::health::{Severity, Verdict};
 
 /// What happened.
 #[derive(Debug)]
@@ -103,12 +103,51 @@ pub enum Cause {
     Local(LocalFault),
 }
 
+impl Outcome {
+    pub(super) const fn verdict(&self) -> Verdict {
+        match self {
+            Self::Success => Verdict::Passed,
+            Self::Busy => Verdict::Busy,
+            Self::Failure(cause) => cause.verdict(),
+        }
+    }
+
+    /// The status with which GeoServer refused our credentials, or our lack of them.
+    pub(super) const fn refused_credentials(&self) -> Option<u16> {
+        match self {
+            Self::Success | Self::Busy => None,
+            Self::Failure(cause) => cause.refused_credentials(),
+        }
+    }
+}
+
 impl Cause {
     /// What [`Self::Connect`] says where nobody listens: the process is not there.
     pub const REFUSED: &'static str = "connection refused";
 
     pub(super) fn is_refused(&self) -> bool {
         matches!(self, Self::Connect(reason) if reason == Self::REFUSED)
+    }
+
+    /// What it says as the result of a probe: about reachability, content or credentials.
+    pub(super) const fn verdict(&self) -> Verdict {
+        match self {
+            Self::Connect(_) | Self::Timeout(_) | Self::Reset(_) => Verdict::Unreachable,
+            Self::Status(_) | Self::Truncated | Self::NodeFault(_) | Self::Unexpected(_) => Verdict::Failed,
+            Self::Credentials(_) => Verdict::Refused,
+            Self::Local(_) => Verdict::Unasked,
+        }
+    }
+
+    /// Whether it is the same fault as `other`, as far as words show: of an exception, the code decides.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::NodeFault(a), Self::NodeFault(b)) | (Self::Unexpected(a), Self::Unexpected(b)) => {
+                let code = |text: &str| text.split(':').next().unwrap_or_default().to_owned();
+                code(a) == code(b)
+            }
+            (a, b) => a == b,
+        }
     }
 
     /// The status with which GeoServer refused our credentials.

@@ -13,7 +13,8 @@
 //!
 //! Promises that hold after every event:
 //!
-//! * An upstream gets nothing before its first passed probe, and nothing while it is down or not ready.
+//! * An upstream gets nothing while it cannot be reached or is not ready. It gets no reads before its first passed probe, nor while
+//!   its answers are wrong and another's are right (`witness`). While none passes, all that are reachable serve reads.
 //! * Load, health, mode and ejection survive every config reload of an upstream that keeps its name and address.
 //! * Requests' evidence alone never sets aside more than half of those who could serve reads, and never the last of them: a
 //!   layer that is broken everywhere must not empty the cluster. When the others are gone, ejections are lifted.
@@ -31,6 +32,7 @@ mod status;
 mod tracked;
 mod transition;
 mod upstream;
+mod witness;
 mod words;
 
 #[cfg(test)]
@@ -39,7 +41,7 @@ mod tests;
 use std::collections::HashSet;
 use std::mem;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::{Config, UpstreamConfig, UpstreamName};
 use crate::health::Schedule;
@@ -78,6 +80,8 @@ pub struct Cluster {
     conditions: Conditions,
     /// The layer that was chosen to be drawn by probes and canaries where none is configured. It survives a restart.
     chosen_layer: Option<String>,
+    /// Reads go to upstreams that do not pass their probes, because none does; written by [`Self::settle`].
+    fails_open: bool,
     /// Of the last transition.
     sequence: u64,
     /// Transitions not handed out yet.
@@ -118,6 +122,7 @@ impl Cluster {
             resolved: Ticket::default(),
             conditions: Conditions::default(),
             chosen_layer: None,
+            fails_open: false,
             sequence: 0,
             outbox: Vec::new(),
             is_visibly_changed: false,
@@ -179,7 +184,7 @@ impl Cluster {
 
     pub fn snapshot(&self) -> Snapshot {
         let epoch = self.changes.epoch();
-        let place = |t: &Tracked| Some(Place::new(&t.upstream, t.standing(epoch)?, &self.config.limits));
+        let place = |t: &Tracked| Some(Place::new(&t.upstream, t.standing(epoch, self.fails_open)?, &self.config.limits));
         let places: Vec<_> = self.tracked.iter().filter_map(place).collect();
         Snapshot::new(self.revision, Arc::clone(&self.config), &places, self.resolved, self.snapshots_taken)
     }
@@ -194,8 +199,8 @@ impl Cluster {
 
     pub fn status(&self, now: Instant) -> ClusterStatus {
         let catalog = self.catalog_status(now);
-        let mut upstreams: Vec<_> =
-            self.tracked.iter().map(|tracked| tracked.status(&catalog, &self.config.limits, now)).collect();
+        let view = (&self.config.limits, self.fails_open);
+        let mut upstreams: Vec<_> = self.tracked.iter().map(|tracked| tracked.status(&catalog, view, now)).collect();
         for at in (0..upstreams.len()).filter(|at| self.is_held_back(*at)) {
             upstreams[at].catalog.doing = Freshening::HeldBack;
         }
@@ -224,8 +229,11 @@ impl Cluster {
         let Some(at) = self.position(id) else { return };
         let sent = now.checked_sub(report.took).unwrap_or(now);
         let settled = self.changes.settled_at(sent);
-        let change = self.tracked[at].probed(report, settled, now, &self.config.health);
-        self.report(at, change);
+        if self.tracked[at].probed(&report, settled, now, &self.config.health) {
+            // Whether that is its own fault, the others show.
+            let others = self.tracked.iter_mut().enumerate().filter(|(other, _)| *other != at);
+            others.for_each(|(_, other)| other.probes.hasten(now, Duration::ZERO));
+        }
     }
 
     fn observed(&mut self, id: UpstreamId, sent: Instant, outcome: Outcome, now: Instant) {
@@ -271,6 +279,7 @@ impl Cluster {
 
     /// After every change: ejections that must not be are lifted, and what requests can see is noted.
     fn settle(&mut self, now: Instant) {
+        self.judge_health(now);
         self.begin_reloads(now);
         for at in 0..self.tracked.len() {
             let tracked = &self.tracked[at];
@@ -288,11 +297,13 @@ impl Cluster {
             let soonest = (0..self.tracked.len()).filter(in_pool).min_by_key(|&at| self.tracked[at].ejected_until());
             self.lift(soonest.expect("the pool is not empty"), now);
         }
+        self.end_common_ramps(now);
+        self.fails_open = self.must_fail_open();
         self.resolve_tickets();
         self.note_conditions(now);
         let epoch = self.changes.epoch();
         for tracked in &mut self.tracked {
-            self.is_visibly_changed |= tracked.publish(epoch);
+            self.is_visibly_changed |= tracked.publish(epoch, self.fails_open);
         }
         if cfg!(debug_assertions) {
             self.check_invariants();
@@ -331,7 +342,7 @@ impl Cluster {
         let (pool, set_aside) = self.pool();
         assert!(pool == 0 || set_aside < pool, "somebody who could serve reads does");
         let epoch = self.changes.epoch();
-        self.tracked.iter().for_each(|tracked| tracked.check_invariants(epoch));
+        self.tracked.iter().for_each(|tracked| tracked.check_invariants(epoch, self.fails_open));
         self.changes.check_invariants();
     }
 }

@@ -1,6 +1,6 @@
 //! The immutable view that requests read.
 //!
-//! It holds only upstreams that are up and ready, already sorted by who may serve what, so that a choice looks at nothing but
+//! It holds only upstreams that are reachable and ready, already sorted by who may serve what, so that a choice looks at nothing but
 //! loads and weights, allocates nothing and takes no lock.
 //!
 //! Classes served by one place go there or nowhere. For all others: an upstream on trial gets the first request that comes
@@ -54,11 +54,11 @@ pub struct Snapshot {
 #[derive(Clone, Debug)]
 enum Route {
     Shared,
-    /// One place, if it is up and ready. Its ejection does not matter: there is nobody else to go to.
+    /// One place, if it is reachable and ready. Its ejection and its content do not matter: there is nobody else to go to.
     One(Option<Place>),
 }
 
-/// An upstream that is up and ready.
+/// An upstream that is reachable and ready.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     upstream: Arc<Upstream>,
@@ -111,6 +111,8 @@ impl CapSource {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Standing {
     pub(super) reads: Reads,
+    /// Its probes pass, or those of none do: it may serve reads.
+    pub(super) passes: bool,
     pub(super) is_fresh: bool,
     pub(super) weight: Weight,
     pub(super) warmup: Option<Warmup>,
@@ -224,7 +226,7 @@ impl Snapshot {
             fresh: first(true),
             stale: first(false),
             backup: with(Reads::Backup),
-            main: those(&|place| place.upstream.is_main()),
+            main: those(&|place| place.upstream.is_main() && place.standing.passes),
             on_trial: with(Reads::OnTrial),
             routes: PerClass::from_fn(|class| route(&config, class, places)),
             demands: PerClass::from_fn(|class| Demand::of(class, config.classes[class].priority)),

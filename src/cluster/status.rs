@@ -22,6 +22,9 @@ pub struct UpstreamStatus {
     pub address: SocketAddr,
     pub role: Role,
     pub health: HealthState,
+    /// Something that speaks HTTP answers there. An upstream that is down nevertheless answers its probes wrongly, and gets only
+    /// what no other can do.
+    pub is_reachable: bool,
     pub mode: Mode,
     /// The origin of the order for `mode`; `None` if no operator ordered it.
     pub mode_origin: Option<ModeOrigin>,

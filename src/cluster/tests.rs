@@ -4,6 +4,7 @@ mod caps;
 mod catalog;
 mod catalog_hazards;
 mod catalog_settling;
+mod doubt;
 mod ejection;
 mod fixture;
 mod health;

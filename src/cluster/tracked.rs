@@ -1,15 +1,16 @@
-//! One upstream's state: what was configured, measured, observed and ordered, as four facts that do not depend on each other.
+//! One upstream's state: what was configured, measured, observed and ordered, as facts that do not depend on each other.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::snapshot::{CapSource, Reads, Standing};
+use super::witness::Content;
 use super::{
     Cap, CatalogStatus, Cause, Condition, Freshness, HealthState, LocalFault, Mode, ModeOrigin, Outcome, ProbeReport, Remembered,
     Target, Upstream, UpstreamStatus, What,
 };
 use crate::config::{Health, Limits, MainReads, MaxInFlight, Role, UpstreamConfig, Weight};
-use crate::health::{Ejection, RiseFall, Schedule, Warmup};
+use crate::health::{Ejection, Facts, Schedule, Verdict, Warmup};
 
 #[derive(Debug)]
 pub(super) struct Tracked {
@@ -17,7 +18,10 @@ pub(super) struct Tracked {
     weight: Weight,
     reads: MainReads,
     max_in_flight: MaxInFlight,
-    health: RiseFall,
+    /// What probes measured.
+    pub(super) facts: Facts,
+    /// What follows from that for reads, with a view to the others; written by [`Self::measured`].
+    health: HealthState,
     mode: Mode,
     /// `None` for the mode that every upstream starts with.
     mode_origin: Option<ModeOrigin>,
@@ -29,6 +33,10 @@ pub(super) struct Tracked {
     changed: Instant,
     last_cause: Option<Cause>,
     last_probe: Option<Duration>,
+    /// Why its content failed the last time.
+    content_cause: Option<Cause>,
+    /// The status with which it refused the last probe, which was anonymous.
+    refused_probe: Option<u16>,
     /// The status with which it refused our credentials when they were last tried there.
     refused_credentials: Option<u16>,
     /// What kept the last probe from being sent or answered, if that was our own fault.
@@ -50,7 +58,8 @@ impl Tracked {
             weight: config.weight,
             reads: config.reads,
             max_in_flight: config.max_in_flight,
-            health: RiseFall::new(),
+            facts: Facts::default(),
+            health: HealthState::Unknown,
             mode: Mode::Ready,
             mode_origin: None,
             ejection: Ejection::new(now),
@@ -60,6 +69,8 @@ impl Tracked {
             changed: now,
             last_cause: None,
             last_probe: None,
+            content_cause: None,
+            refused_probe: None,
             refused_credentials: None,
             local_fault: None,
             published: None,
@@ -79,11 +90,34 @@ impl Tracked {
 
     /// Up, nobody ordered otherwise, and not reloading its catalog.
     pub(super) fn is_fit(&self) -> bool {
-        self.health.is_up() && self.mode == Mode::Ready && self.catalog.is_serving()
+        self.is_up() && self.is_there()
+    }
+
+    /// Reachable, nobody ordered otherwise, and not reloading its catalog: it may be given what only one upstream can do.
+    pub(super) fn is_there(&self) -> bool {
+        self.facts.is_reachable() && self.mode == Mode::Ready && self.catalog.is_serving()
     }
 
     pub(super) fn is_up(&self) -> bool {
-        self.health.is_up()
+        self.health == HealthState::Up
+    }
+
+    /// Its first probe since it was last unknown is still to come.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.facts.reach() == HealthState::Unknown && !self.probes.is_off()
+    }
+
+    /// What its content is like, for a comparison with that of others.
+    pub(super) fn content(&self) -> Content<'_> {
+        if self.is_in_maintenance() || !self.facts.is_reachable() {
+            return Content::Unknown;
+        }
+        match (self.refused_probe, self.facts.content(), &self.content_cause) {
+            (Some(status), ..) => Content::Refused(status),
+            (None, HealthState::Up, _) => Content::Passing,
+            (None, HealthState::Down, Some(cause)) => Content::Failing(cause),
+            (None, HealthState::Down | HealthState::Unknown, _) => Content::Unknown,
+        }
     }
 
     pub(super) fn is_in_maintenance(&self) -> bool {
@@ -107,7 +141,7 @@ impl Tracked {
 
     /// Whether it makes sense to ask for its catalog's number.
     pub(super) fn is_readable(&self) -> bool {
-        let is_there = self.upstream.is_main() || self.health.is_up();
+        let is_there = self.upstream.is_main() || self.is_up();
         is_there && !self.is_in_maintenance() && self.catalog.is_serving()
     }
 
@@ -118,6 +152,19 @@ impl Tracked {
 
     pub(super) fn is_set_aside(&self) -> bool {
         self.ejection.is_set_aside()
+    }
+
+    pub(super) const fn weight(&self) -> Weight {
+        self.weight
+    }
+
+    pub(super) fn is_ramping(&self, now: Instant) -> bool {
+        self.warmup.is_some_and(|warmup| warmup.share(now) < Warmup::WHOLE)
+    }
+
+    /// It has its full share at once.
+    pub(super) fn end_ramp(&mut self) {
+        self.warmup = None;
     }
 
     /// Fit to serve what several may serve, if only as backup.
@@ -140,27 +187,30 @@ impl Tracked {
         self.probes.deadline().into_iter().chain(self.ejection.ejected_until()).min()
     }
 
-    pub(super) fn standing(&self, epoch: u64) -> Option<Standing> {
+    /// Reads come here although it does not pass its probes, if that is so of all: `fails_open`.
+    pub(super) fn standing(&self, epoch: u64, fails_open: bool) -> Option<Standing> {
+        let passes = self.is_up() || fails_open;
         let reads = match self.configured_reads() {
+            _ if !passes => Reads::No,
             Reads::First if self.ejection.is_half_open() => Reads::OnTrial,
             Reads::First if self.is_set_aside() => Reads::No,
             configured => configured,
         };
         let is_fresh = self.catalog.is_fresh(epoch);
         let (weight, warmup, max_in_flight) = (self.weight, self.warmup, self.max_in_flight);
-        self.is_fit().then_some(Standing { reads, is_fresh, weight, warmup, max_in_flight })
+        self.is_there().then_some(Standing { reads, passes, is_fresh, weight, warmup, max_in_flight })
     }
 
     /// Shows what the next snapshot will say, and whether successes are of interest. True if that differs from the last.
-    pub(super) fn publish(&mut self, epoch: u64) -> bool {
+    pub(super) fn publish(&mut self, epoch: u64, fails_open: bool) -> bool {
         self.upstream.load.set_in_doubt(self.is_in_doubt());
-        let standing = self.standing(epoch);
+        let standing = self.standing(epoch, fails_open);
         let differs = standing != self.published;
         self.published = standing;
         differs
     }
 
-    pub(super) fn status(&self, catalog: &CatalogStatus, limits: &Limits, now: Instant) -> UpstreamStatus {
+    pub(super) fn status(&self, catalog: &CatalogStatus, (limits, fails_open): (&Limits, bool), now: Instant) -> UpstreamStatus {
         let upstream = &self.upstream;
         let effective = u32::from(self.weight.get()) * self.warmup.map_or(Warmup::WHOLE, |w| w.share(now)) / Warmup::WHOLE;
         UpstreamStatus {
@@ -168,12 +218,13 @@ impl Tracked {
             url: upstream.url.clone(),
             address: upstream.address,
             role: upstream.role,
-            health: self.health.state(),
+            health: self.health,
+            is_reachable: self.facts.is_reachable(),
             mode: self.mode,
             mode_origin: self.mode_origin.clone(),
             ejected_for: self.ejected_until().map(|until| until.saturating_duration_since(now)),
             half_open: self.ejection.is_half_open(),
-            eligible: self.is_fit() && self.ejected_until().is_none(),
+            eligible: (self.is_up() || fails_open) && self.is_there() && self.ejected_until().is_none(),
             in_flight: upstream.load.in_flight(),
             slower_in_flight: upstream.load.slower_in_flight(),
             heavy_in_flight: upstream.load.heavy_in_flight(),
@@ -192,7 +243,8 @@ impl Tracked {
     pub(super) fn conditions(&self) -> impl Iterator<Item = Condition> {
         let upstream = || self.upstream.name.clone();
         let refused = self.refused_credentials.filter(|_| !self.is_in_maintenance());
-        refused.map(|status| Condition::CredentialsRefused { upstream: upstream(), status }).into_iter()
+        let refused = refused.map(|status| Condition::CredentialsRefused { upstream: upstream(), status });
+        refused.into_iter()
     }
 
     fn cap(&self, limits: &Limits, now: Instant) -> Option<Cap> {
@@ -203,10 +255,11 @@ impl Tracked {
 
     // What happens to it.
 
-    /// A probe reported that was sent when the epoch `settled` was. `None` if it changed nothing, or was no longer waited for.
-    pub(super) fn probed(&mut self, report: ProbeReport, settled: Option<u64>, now: Instant, config: &Health) -> Option<What> {
+    /// A probe reported that was sent when the epoch `settled` was. Nothing if it was no longer waited for.
+    /// True if its content fails from now on, so that it matters what others answer.
+    pub(super) fn probed(&mut self, report: &ProbeReport, settled: Option<u64>, now: Instant, config: &Health) -> bool {
         if !self.probes.is_running() {
-            return None;
+            return false;
         }
         self.last_probe = Some(report.took);
         self.local_fault = match &report.outcome {
@@ -216,7 +269,8 @@ impl Tracked {
         if matches!(&report.outcome, Outcome::Failure(cause) if cause.is_refused()) {
             self.catalog.was_not_there(settled, now);
         }
-        self.learn(report.outcome, now, config)
+        let sent = now.checked_sub(report.took).unwrap_or(now);
+        self.learn(&report.outcome, sent, now, config)
     }
 
     /// Our credentials were tried there, and refused with this status or accepted.
@@ -225,14 +279,15 @@ impl Tracked {
     }
 
     /// Time passed: a probe may be lost, an ejection over.
-    pub(super) fn passed_time(&mut self, now: Instant, config: &Health) -> impl Iterator<Item = What> + use<> {
-        let lost = self.probes.is_lost(now).then_some(Outcome::Failure(Cause::Timeout("the probe did not report")));
-        let health = lost.and_then(|outcome| self.learn(outcome, now, config));
+    pub(super) fn passed_time(&mut self, now: Instant, config: &Health) -> Option<What> {
+        if self.probes.is_lost(now) {
+            self.learn(&Outcome::Failure(Cause::Timeout("the probe did not report")), now, now, config);
+        }
         let half_open = self.ejection.passed_time(now).then_some(What::HalfOpen);
         if half_open.is_some() {
             self.changed = now;
         }
-        health.into_iter().chain(half_open)
+        half_open
     }
 
     /// An attempt ended that was sent at `sent`. Says nothing about who is not up and ready: probes and orders decide there.
@@ -342,23 +397,34 @@ impl Tracked {
         }
     }
 
-    /// What a probe, reported or lost, says about health.
-    fn learn(&mut self, outcome: Outcome, now: Instant, config: &Health) -> Option<What> {
-        let from = self.health.state();
-        let (to, cause) = match outcome {
-            Outcome::Success => (self.health.passed(config.rise), None),
-            Outcome::Busy => (None, None),
-            Outcome::Failure(cause) if cause.local_fault().is_some() => (None, Some(cause)),
-            Outcome::Failure(cause) => (self.health.failed(config.fall), Some(cause)),
-        };
-        if cause.is_some() {
-            self.last_cause.clone_from(&cause);
+    /// What a probe, reported or lost, says. True if its content fails from now on.
+    fn learn(&mut self, outcome: &Outcome, sent: Instant, now: Instant, config: &Health) -> bool {
+        let verdict = outcome.verdict();
+        let refused = outcome.refused_credentials();
+        self.refused_probe = refused.filter(|_| !config.authenticate);
+        if config.authenticate && matches!(verdict, Verdict::Passed | Verdict::Refused) {
+            self.tried_credentials(refused);
         }
-        if let Some(to) = to {
-            self.health_changed(from, to, now, config);
+        if let Outcome::Failure(cause) = outcome {
+            self.last_cause = Some(cause.clone());
+            if verdict == Verdict::Failed {
+                self.content_cause = Some(cause.clone());
+            }
         }
-        self.probes.plan(now, self.probe_interval(config));
-        to.map(|to| What::Health { from, to, cause })
+        let begins_to_fail = self.facts.learn(verdict, sent, now, config);
+        self.probes.plan(now, self.facts.probe_interval(config, self.is_in_doubt()));
+        begins_to_fail
+    }
+
+    /// What it is for reads is this from now on.
+    pub(super) fn measured(&mut self, to: HealthState, now: Instant, config: &Health) -> Option<What> {
+        let from = std::mem::replace(&mut self.health, to);
+        if from == to {
+            return None;
+        }
+        self.health_changed(from, to, now, config);
+        let cause = self.last_cause.clone().filter(|_| to == HealthState::Down);
+        Some(What::Health { from, to, cause })
     }
 
     fn health_changed(&mut self, from: HealthState, to: HealthState, now: Instant, config: &Health) {
@@ -368,19 +434,13 @@ impl Tracked {
             self.catalog.came_up(now);
         }
         match (from, to) {
-            (HealthState::Down, HealthState::Up) => self.warmup = Warmup::new(now, config.slow_start),
+            // One that comes back only because no other passes was not away for a reason that makes it cold.
+            (HealthState::Down, HealthState::Up) if self.facts.is_passing() => {
+                self.warmup = Warmup::new(now, config.slow_start);
+            }
             // Probes decide from here, and what comes back is usually another process.
             (_, HealthState::Down | HealthState::Unknown) => drop(self.ejection.clear(now)),
-            (HealthState::Unknown | HealthState::Up, HealthState::Up) => {}
-        }
-    }
-
-    /// Sooner while nobody serves there or something speaks against its health.
-    fn probe_interval(&self, config: &Health) -> Duration {
-        match self.health.state() {
-            HealthState::Up if self.health.is_wavering() || self.is_in_doubt() => config.interval.min(config.down_interval),
-            HealthState::Up => config.interval,
-            HealthState::Unknown | HealthState::Down => config.down_interval,
+            (_, HealthState::Up) => {}
         }
     }
 
@@ -404,8 +464,8 @@ impl Tracked {
 
     /// Into maintenance: whatever was known will not be true afterwards.
     fn forget(&mut self, now: Instant) -> Option<What> {
-        let from = self.health.state();
-        self.health = RiseFall::new();
+        let from = std::mem::replace(&mut self.health, HealthState::Unknown);
+        (self.facts, self.refused_probe) = (Facts::default(), None);
         self.ejection.clear(now);
         self.warmup = None;
         self.probes.stop();
@@ -413,15 +473,15 @@ impl Tracked {
     }
 
     /// What always holds of one upstream.
-    pub(super) fn check_invariants(&self, epoch: u64) {
+    pub(super) fn check_invariants(&self, epoch: u64, fails_open: bool) {
         let name = &self.upstream.name;
         let in_maintenance = self.is_in_maintenance();
         let is_probed = !in_maintenance && !self.catalog.is_reloading();
         assert_eq!(self.probes.is_off(), !is_probed, "{name}: probed exactly while not in maintenance and not reloading");
         assert_eq!(self.upstream.load.is_closed(), !self.catalog.is_serving(), "{name}: closed exactly while in its reload");
-        assert!(!in_maintenance || self.health.state() == HealthState::Unknown, "{name}: in maintenance nothing is known");
-        assert!(!self.is_set_aside() || self.health.is_up(), "{name}: set aside only while up");
+        assert!(!in_maintenance || self.health == HealthState::Unknown, "{name}: in maintenance nothing is known");
+        assert!(!self.is_set_aside() || self.is_up(), "{name}: set aside only while up");
         assert_eq!(self.upstream.load.is_in_doubt(), self.is_in_doubt(), "{name}: doubt is shown");
-        assert_eq!(self.published, self.standing(epoch), "{name}: its standing is published");
+        assert_eq!(self.published, self.standing(epoch, fails_open), "{name}: its standing is published");
     }
 }

@@ -100,6 +100,8 @@ pub struct Health {
     pub slow_start: Duration,
     /// A layer whose tiny GetMap must come back as an image; capabilities are probed without it.
     pub probe_layer: Option<String>,
+    /// Probes and canaries carry the credentials of `[geoserver]`; anonymous without it.
+    pub authenticate: bool,
     /// How long the first passive ejection lasts; doubles up to `ejection_max`.
     pub ejection: Duration,
     pub ejection_max: Duration,

@@ -104,6 +104,7 @@ table!(RawHealth {
     down_interval: Duration,
     slow_start: Duration,
     probe_layer: String,
+    authenticate: bool,
     ejection: Duration,
     ejection_max: Duration,
     ejection_failures: i64,

@@ -66,6 +66,7 @@ impl Check<'_> {
             down_interval: self.within("health.down_interval", &raw.down_interval, defaults::DOWN_INTERVAL, times.clone()),
             slow_start: self.within("health.slow_start", &raw.slow_start, defaults::SLOW_START, defaults::SLOW_START_TIMES),
             probe_layer: self.layer("health.probe_layer", &raw.probe_layer),
+            authenticate: self.value("health.authenticate", &raw.authenticate, false),
             ejection: self.within("health.ejection", &raw.ejection, defaults::EJECTION, times.clone()),
             ejection_max: self.within("health.ejection_max", &raw.ejection_max, defaults::EJECTION_MAX, times),
             ejection_failures: self.count(

@@ -1,6 +1,6 @@
 //! One request of our own to an upstream.
 //!
-//! Every errand makes its own connection, introduces itself as `[geoserver]` says, and is bounded as a whole in time and in how
+//! Every errand makes its own connection, carries the credentials of `[geoserver]` where it needs them, and is bounded as a whole in time and in how
 //! much of the answer is read, whatever trickles in.
 
 use std::future::Future;
@@ -30,6 +30,8 @@ pub(super) struct Errand {
     pub(super) target: String,
     /// Of a form.
     pub(super) body: Option<&'static str>,
+    /// It carries the credentials of `[geoserver]`.
+    authenticates: bool,
 }
 
 /// What came back, as far as it was read.
@@ -61,12 +63,19 @@ impl Deadline {
 }
 
 impl Errand {
+    /// An anonymous one.
     pub(super) fn get(target: String) -> Self {
-        Self { method: "GET", target, body: None }
+        Self { method: "GET", target, body: None, authenticates: false }
     }
 
+    /// Carries the credentials of `[geoserver]`, if it shall.
+    pub(super) fn authenticated(self, authenticates: bool) -> Self {
+        Self { authenticates, ..self }
+    }
+
+    /// Carries the credentials of `[geoserver]`.
     pub(super) fn post(target: String, body: &'static str) -> Self {
-        Self { method: "POST", target, body: Some(body) }
+        Self { method: "POST", target, body: Some(body), authenticates: true }
     }
 
     fn head(&self, config: &Config, upstream: &Upstream) -> pingora::Result<RequestHeader> {
@@ -82,6 +91,7 @@ impl Errand {
         // Errands go ahead of control-flow's queue (`ows.priority.http` in geOrchestra's data directory).
         request.insert_header("ctrl-flow-priority", "10")?;
         match &config.geoserver.credentials {
+            _ if !self.authenticates => {}
             Credentials::None => {}
             Credentials::Basic { username, password } => {
                 let pair = format!("{username}:{}", password.expose());
@@ -174,7 +184,7 @@ fn of_no_answer(error: &Error) -> Cause {
         ErrorType::InvalidHTTPHeader if error.root_cause().downcast_ref() == Some(&httparse::Error::TooManyHeaders) => {
             Cause::Local(LocalFault::AnswerHead)
         }
-        ErrorType::InvalidHTTPHeader => Cause::Unexpected("not HTTP".to_owned()),
+        ErrorType::InvalidHTTPHeader => Cause::Connect("it does not speak HTTP".to_owned()),
         _ => Cause::Reset("before it answered"),
     }
 }

@@ -23,12 +23,18 @@ impl Prober {
 
     /// Asks `upstream` as `config` says, and takes no longer than `config.health.timeout`.
     pub async fn probe(&self, upstream: &Upstream, config: &Config) -> ProbeReport {
-        self.ask(Question::of_health(config), upstream, config).await
+        self.ask(Question::of_health(config), config.health.authenticate, (upstream, config)).await
     }
 
-    pub(super) async fn ask(&self, question: Question<'_>, upstream: &Upstream, config: &Config) -> ProbeReport {
+    /// Asks with the credentials of `[geoserver]` if `authenticates`, otherwise as anybody could.
+    pub(super) async fn ask(
+        &self,
+        question: Question<'_>,
+        authenticates: bool,
+        (upstream, config): (&Upstream, &Config),
+    ) -> ProbeReport {
         let began = Instant::now();
-        let errand = Errand::get(question.target(&config.geoserver.context));
+        let errand = Errand::get(question.target(&config.geoserver.context)).authenticated(authenticates);
         let deadline = Deadline::after(config.health.timeout);
         let answer = self.messenger.run(&errand, (upstream, config), deadline, |answer| question.is_answered(answer)).await;
         let outcome = answer.map_or_else(Outcome::Failure, |answer| question.judge(&answer));

@@ -205,14 +205,14 @@ impl Evidence {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use Severity::{NodeFault, Ordinary, Unreachable};
 
     const FIRST: Duration = Duration::from_secs(10);
     const LONGEST: Duration = Duration::from_secs(60);
 
-    fn config() -> Health {
+    pub(in crate::health) fn config() -> Health {
         Health {
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(3),
@@ -221,6 +221,7 @@ mod tests {
             down_interval: Duration::from_secs(2),
             slow_start: Duration::ZERO,
             probe_layer: None,
+            authenticate: false,
             ejection: FIRST,
             ejection_max: LONGEST,
             ejection_failures: 5,

@@ -1,4 +1,4 @@
-//! What probes say: unknown, up or down.
+//! One fact that probes measure: unknown, up or down.
 //!
 //! An upstream that was never probed is brought up by its first passed probe and taken down by its first failed one: nothing
 //! is served by it yet, so there is nothing to be careful about, and a start-up takes one round of probes. From then on it

@@ -165,7 +165,7 @@ const COUNTER: MetricType = MetricType::COUNTER;
 const GAUGE: MetricType = MetricType::GAUGE;
 
 /// What is a state and not a count.
-fn cluster_families(status: &ClusterStatus) -> [MetricFamily; 6] {
+fn cluster_families(status: &ClusterStatus) -> [MetricFamily; 7] {
     let gauge = |name: &str, help: &str, value: fn(&UpstreamStatus) -> f64| {
         let samples = status.upstreams.iter().map(|u| gauge_sample(&[("upstream", u.name.as_str())], value(u)));
         family(name, help, GAUGE, samples)
@@ -173,6 +173,7 @@ fn cluster_families(status: &ClusterStatus) -> [MetricFamily; 6] {
     [
         gauge("geofront_in_flight", "Requests an upstream is working on.", |u| f64::from(u.in_flight)),
         gauge("geofront_upstream_up", "1 while probes find the upstream working.", |u| truth(u.health == HealthState::Up)),
+        gauge("geofront_upstream_reachable", "1 while something that speaks HTTP answers there.", |u| truth(u.is_reachable)),
         gauge("geofront_upstream_eligible", "1 while the upstream is given requests.", |u| truth(u.eligible)),
         gauge("geofront_upstream_weight", "Share of requests relative to others, slow start applied.", |u| {
             f64::from(u.effective_weight)

@@ -41,6 +41,7 @@ fn upstream(called: &str, mode: Mode) -> UpstreamStatus {
         address: SocketAddr::from(([10, 0, 0, 1], 8080)),
         role: Role::Replica,
         health: HealthState::Up,
+        is_reachable: true,
         mode,
         mode_origin: None,
         ejected_for: None,

@@ -11,6 +11,7 @@ mod affinity;
 mod catalog;
 mod client_faults;
 mod coalescing;
+mod doubt;
 mod fidelity;
 mod file_watch;
 mod hardening;

@@ -112,6 +112,7 @@ impl World {
 
     fn order_sync(&mut self) {
         self.handle(Event::Tick);
+        self.lose_probes();
         match self.cluster.order_sync(self.now) {
             Ok((epoch, transitions)) => {
                 self.hear(transitions);

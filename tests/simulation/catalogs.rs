@@ -122,13 +122,14 @@ impl World {
         }
         self.handle(Event::Tick);
         let was_tested = self.is_tested(&key);
+        self.lose_probes();
         let transitions = self.cluster.handle(Event::CanaryTested { upstream, asked, outcome, number }, self.now);
-        self.hear(transitions);
         // It may be out again for the next epoch.
         if was_tested && !self.is_tested(&key) {
             let ramp = self.ramp();
             self.ledger.entry(key).and_modify(|entry| entry.ramp = Some(ramp));
         }
+        self.hear(transitions);
         self.answer_snapshot();
     }
 

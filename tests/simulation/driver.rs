@@ -71,7 +71,7 @@ impl World {
     fn begin_probe(&mut self, key: Key, upstream: Arc<Upstream>) {
         let timeout = self.config.health.timeout;
         let entry = self.ledger.get_mut(&key).expect("it was met");
-        if entry.probe_is_lost(self.now) {
+        if entry.probe_is_lost(self.now, &self.config.health) {
             self.tally.count("a lost probe");
         }
         assert!(!entry.is_probed(), "{key:?} has one probe under way at most");
@@ -96,10 +96,10 @@ impl World {
     pub(crate) fn report(&mut self, number: u64) {
         let Some(Report { upstream, key, asked, outcome }) = self.reports.remove(&number) else { return };
         if let Some(entry) = self.ledger.get_mut(&key) {
-            if entry.probe_is_lost(self.now) {
+            if entry.probe_is_lost(self.now, &self.config.health) {
                 self.tally.count("a late report");
             }
-            entry.probe_reported(&outcome, self.now);
+            entry.probe_reported(&outcome, asked, self.now, &self.config.health);
         }
         let report = ProbeReport { outcome, took: self.now - asked };
         self.handle(Event::Probed { upstream: upstream.id, report });

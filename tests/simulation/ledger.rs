@@ -7,8 +7,10 @@ use std::time::Instant;
 
 use geofront::balance::LearnedCap;
 use geofront::cluster::{Outcome, Upstream};
+use geofront::config::Health;
 
 use crate::audit::Upkeep;
+use crate::measured::Measured;
 use crate::places::{AtWork, Ramp};
 
 /// Identity as the architecture defines it.
@@ -19,8 +21,8 @@ pub(crate) type Key = (String, SocketAddr);
 pub(crate) struct Entry {
     /// As last seen; its id never changes.
     pub(crate) upstream: Option<Arc<Upstream>>,
-    /// Results of probes since it was last unknown, the last one last. Who is busy tells nothing.
-    reports: Vec<bool>,
+    /// Results of probes since it was last unknown.
+    pub(crate) measured: Measured,
     /// When the probe under way is lost.
     probe: Option<Instant>,
     pub(crate) is_half_open: bool,
@@ -50,22 +52,18 @@ impl Entry {
     }
 
     /// A report arrives. It counts if some probe is waited for, whichever it is of.
-    pub(crate) fn probe_reported(&mut self, outcome: &Outcome, now: Instant) {
-        if !self.probe_is_lost(now) && self.probe.take().is_some() {
-            match outcome {
-                Outcome::Success => self.reports.push(true),
-                Outcome::Failure(_) => self.reports.push(false),
-                Outcome::Busy => {}
-            }
+    pub(crate) fn probe_reported(&mut self, outcome: &Outcome, asked: Instant, now: Instant, config: &Health) {
+        if !self.probe_is_lost(now, config) && self.probe.take().is_some() {
+            self.measured.heard(outcome, asked, now, config);
         }
     }
 
     /// Whether a probe was under way that should have reported by now: that is a failure.
-    pub(crate) fn probe_is_lost(&mut self, now: Instant) -> bool {
+    pub(crate) fn probe_is_lost(&mut self, now: Instant, config: &Health) -> bool {
         let is_lost = self.probe.is_some_and(|lost| lost <= now);
         if is_lost {
             self.probe = None;
-            self.reports.push(false);
+            self.measured.heard_nothing(config);
         }
         is_lost
     }
@@ -75,26 +73,17 @@ impl Entry {
     }
 
     /// It reloads its catalog: what is on its way does not count.
-    pub(crate) fn hold_probes(&mut self, now: Instant) {
-        self.probe_is_lost(now);
+    pub(crate) fn hold_probes(&mut self, now: Instant, config: &Health) {
+        self.probe_is_lost(now, config);
         self.probe = None;
     }
 
     /// Into maintenance.
     pub(crate) fn forget(&mut self) {
-        self.reports.clear();
+        self.measured = Measured::default();
         self.probe = None;
         self.is_half_open = false;
         self.ramp = None;
-    }
-
-    pub(crate) fn has_passed_a_probe(&self) -> bool {
-        self.reports.contains(&true)
-    }
-
-    /// Whether the last `count` reports all were `passed`.
-    pub(crate) fn has_run(&self, count: u32, passed: bool) -> bool {
-        self.reports.iter().rev().take_while(|report| **report == passed).count() >= count as usize
     }
 }
 
@@ -103,7 +92,7 @@ impl Entry {
 pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 
 /// Everything that must happen in some world.
-const MUST_HAPPEN: [&str; 102] = [
+const MUST_HAPPEN: [&str; 103] = [
     "an order that survived a restart",
     "a request was selected for",
     "a main-only request was selected for",
@@ -173,6 +162,7 @@ const MUST_HAPPEN: [&str; 102] = [
     "a reload beside requests that did not end",
     "a reload that left nothing",
     "a condition began",
+    "most came back together",
     "a reload that was never reported",
     "a late answer to a reload",
     "a canary failed",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use geofront::balance::COMPANIONS;
-use geofront::cluster::{ClusterStatus, HealthState, Mode, NoUpstream, UpstreamStatus};
+use geofront::cluster::{ClusterStatus, Freshening, HealthState, Mode, NoUpstream, UpstreamStatus};
 use geofront::config::{Config, MainReads, Role, ServedBy, StalePolicy, UpstreamConfig};
 use geofront::ogc::RequestClass;
 
@@ -52,7 +52,18 @@ pub(crate) fn key(status: &UpstreamStatus) -> Key {
 }
 
 fn is_up_and_ready(status: &UpstreamStatus) -> bool {
-    status.health == HealthState::Up && status.mode == Mode::Ready && !status.catalog.is_out
+    status.health == HealthState::Up && is_there(status)
+}
+
+/// It can be reached and is ready, whatever it answers.
+fn is_there(status: &UpstreamStatus) -> bool {
+    status.is_reachable && status.mode == Mode::Ready && !status.catalog.is_out
+}
+
+/// Its first probe is still to come.
+fn is_awaited(status: &UpstreamStatus) -> bool {
+    let is_asked = status.mode != Mode::Maintenance && status.catalog.doing != Freshening::Reloading;
+    status.health == HealthState::Unknown && !status.is_reachable && is_asked
 }
 
 pub(crate) fn is_set_aside(status: &UpstreamStatus) -> bool {
@@ -87,7 +98,7 @@ impl<'w> Oracle<'w> {
             }
         }
         if let Some(name) = self.one_place(class) {
-            let place = self.upstreams().find(|status| status.name.as_str() == name && is_up_and_ready(status)).map(key);
+            let place = self.upstreams().find(|status| status.name.as_str() == name && is_there(status)).map(key);
             return match place {
                 Some(key) if tried.contains(&key) => Belongs::Nowhere(NoUpstream::AllTried),
                 Some(key) => self.with_a_place(class, vec![key], |mut keys| Belongs::There(keys.remove(0))),
@@ -155,7 +166,7 @@ impl<'w> Oracle<'w> {
     /// The classes that nobody but this one serves in full now.
     pub(crate) fn classes_only_of(&self, key: &Key) -> Vec<RequestClass> {
         let is_alone = |class: &RequestClass| match self.one_place(*class) {
-            Some(name) => key.0 == name && is_up_and_ready(self.of(key)),
+            Some(name) => key.0 == name && is_there(self.of(key)),
             None => {
                 let mut serving = self.serving_shared(*class).into_iter().peekable();
                 serving.peek().is_some() && serving.all(|other| other == *key)
@@ -186,7 +197,7 @@ impl<'w> Oracle<'w> {
             Tier::Fresh => first(true),
             Tier::Stale => first(false),
             Tier::Backup => self.shared(true, |status| !is_set_aside(status)),
-            Tier::Main => self.upstreams().filter(|s| s.role == Role::Main && is_up_and_ready(s)).map(key).collect(),
+            Tier::Main => self.upstreams().filter(|s| s.role == Role::Main && self.may_read(s)).map(key).collect(),
         }
     }
 
@@ -205,12 +216,29 @@ impl<'w> Oracle<'w> {
 
     /// Those up and ready that serve what several may serve, as backup or not.
     fn shared(&self, as_backup: bool, filter: impl Fn(&UpstreamStatus) -> bool) -> Vec<Key> {
-        let has_part = |status: &UpstreamStatus| match (status.role, self.configured(status).reads) {
-            (Role::Replica, _) | (Role::Main, MainReads::Always) => !as_backup,
-            (Role::Main, MainReads::Backup) => as_backup,
-            (Role::Main, MainReads::Never) => false,
-        };
-        self.upstreams().filter(|status| is_up_and_ready(status) && has_part(status) && filter(status)).map(key).collect()
+        let has_part = |status: &UpstreamStatus| self.part(status) == Some(as_backup);
+        self.upstreams().filter(|status| self.may_read(status) && has_part(status) && filter(status)).map(key).collect()
+    }
+
+    /// Whether it serves reads as backup or otherwise; `None` for not at all.
+    fn part(&self, status: &UpstreamStatus) -> Option<bool> {
+        match (status.role, self.configured(status).reads) {
+            (Role::Replica, _) | (Role::Main, MainReads::Always) => Some(false),
+            (Role::Main, MainReads::Backup) => Some(true),
+            (Role::Main, MainReads::Never) => None,
+        }
+    }
+
+    /// Who passes its probes; or who can be reached, when nobody passes who could serve reads, and none is still to be heard.
+    fn may_read(&self, status: &UpstreamStatus) -> bool {
+        let serves = |status: &UpstreamStatus| is_up_and_ready(status) && self.part(status).is_some() || is_awaited(status);
+        is_up_and_ready(status) || is_there(status) && !self.upstreams().any(serves)
+    }
+
+    /// Those that serve reads before any backup.
+    pub(crate) fn first_serving(&self) -> impl Iterator<Item = &UpstreamStatus> {
+        let is_first = |status: &&UpstreamStatus| self.part(status) == Some(false);
+        self.upstreams().filter(is_first).filter(|status| is_up_and_ready(status) && !is_set_aside(status))
     }
 
     fn one_place(&self, class: RequestClass) -> Option<&str> {

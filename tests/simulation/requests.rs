@@ -201,7 +201,7 @@ impl World {
         let kind = Kind::of(request.class, &self.config);
         let entry = self.ledger.get_mut(&key).expect("nobody is served by who retired");
         entry.meet(&selection.upstream);
-        assert!(entry.has_passed_a_probe(), "{key:?} gets nothing before its first passed probe");
+        assert!(entry.measured.has_answered(), "{key:?} gets nothing before something answered there");
         entry.at_work.begin(kind);
         entry.trials += u32::from(selection.lease.is_trial());
         assert!(entry.trials <= 1, "{key:?}: one trial at a time");

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use geofront::balance;
-use geofront::cluster::{Cause, Cluster, Event, HealthState, Mode, Snapshot, Transition, Upstream, What};
-use geofront::config::Config;
+use geofront::cluster::{
+    Cause, Cluster, Event, Freshening, HealthState, Mode, Snapshot, Transition, Tried, Upstream, UpstreamStatus, What,
+};
+use geofront::config::{Config, Role, ServedBy};
 use geofront::ogc::RequestClass;
 
 use crate::administrators::Rumour;
@@ -20,6 +22,7 @@ use crate::driver::Report;
 use crate::geoserver::{DataDirectory, GeoServer};
 use crate::ledger::{Entry, Key, Tally};
 use crate::machine::{Condition, Machine};
+use crate::measured::{Judged, Known, check_health};
 use crate::oracle::{Oracle, is_set_aside, key};
 use crate::places::{AtWork, Places, Ramp};
 use crate::requests::Attempt;
@@ -253,6 +256,7 @@ impl World {
 
     /// Tells the cluster, as `Control` does.
     pub(crate) fn handle(&mut self, event: Event) {
+        self.lose_probes();
         let transitions = self.cluster.handle(event, self.now);
         self.hear(transitions);
         self.answer_snapshot();
@@ -294,6 +298,7 @@ impl World {
             }
             self.hear_one(&transition);
         }
+        self.end_common_ramps();
     }
 
     fn hear_one(&mut self, transition: &Transition) {
@@ -344,29 +349,71 @@ impl World {
     }
 
     fn health_changed(&mut self, key: &Key, from: HealthState, to: HealthState, cause: Option<&Cause>) {
-        let (rise, fall, now, ramp) = (self.config.health.rise, self.config.health.fall, self.now, self.ramp());
+        let ramp = self.ramp();
         let entry = self.ledger.get_mut(key).expect("who changes is tracked");
-        if entry.probe_is_lost(now) {
-            self.tally.count("a lost probe");
-        }
-        let run = |count, passed| assert!(entry.has_run(count, passed), "{key:?}: {from} to {to} after {entry:?}");
-        match (from, to) {
-            (HealthState::Unknown, HealthState::Up) => run(1, true),
-            (HealthState::Down, HealthState::Up) => run(rise, true),
-            (HealthState::Unknown, HealthState::Down) => run(1, false),
-            (HealthState::Up, HealthState::Down) => run(fall, false),
-            (_, HealthState::Unknown) => {}
-            (HealthState::Up, HealthState::Up) | (HealthState::Down, HealthState::Down) => panic!("{from} to {to} is no change"),
-        }
+        assert_ne!(from, to, "a change is one");
         assert_eq!(cause.is_some(), to == HealthState::Down, "whoever goes down has a cause");
         // Probes decide from here.
         entry.is_half_open &= to == HealthState::Up;
-        entry.ramp = Some(ramp).filter(|_| (from, to) == (HealthState::Down, HealthState::Up));
+        entry.ramp = Some(ramp).filter(|_| (from, to) == (HealthState::Down, HealthState::Up) && entry.measured.is_right());
         self.tally.count(match to {
             HealthState::Up => "health up",
             HealthState::Down => "health down",
             HealthState::Unknown => "health unknown",
         });
+    }
+
+    /// Probes that should have reported by now have failed, as the cluster finds out with its next event.
+    pub(crate) fn lose_probes(&mut self) {
+        let (now, config) = (self.now, &self.config.health);
+        let lost = self.ledger.values_mut().filter_map(|entry| entry.probe_is_lost(now, config).then_some(())).count();
+        (0..lost).for_each(|_| self.tally.count("a lost probe"));
+    }
+
+    /// While most of those that serve are coming back, none is spared.
+    fn end_common_ramps(&mut self) {
+        let now = self.now;
+        let ramping = |entry: &Entry| entry.ramp.is_some_and(|ramp| now < ramp.since + ramp.length);
+        let serving: Vec<(Key, u64)> =
+            self.oracle().first_serving().map(|status| (key(status), u64::from(status.weight))).collect();
+        let all: u64 = serving.iter().map(|(_, weight)| weight).sum();
+        let spared: u64 = serving.iter().filter(|(key, _)| ramping(&self.ledger[key])).map(|(_, weight)| weight).sum();
+        if spared * 2 > all {
+            self.tally.count("most came back together");
+            serving.iter().for_each(|(key, _)| self.ledger.get_mut(key).expect("it serves").ramp = None);
+        }
+    }
+
+    /// Health follows from what probes said, of each upstream and of the others.
+    fn check_health(&self, oracle: &Oracle<'_>) {
+        let judge = |status: &UpstreamStatus| {
+            let measured = &self.ledger[&key(status)].measured;
+            let in_maintenance = status.mode == Mode::Maintenance;
+            let is_awaited = measured.reach == Known::Nothing && !in_maintenance && status.catalog.doing != Freshening::Reloading;
+            (status.name.to_string(), Judged { measured, health: status.health, in_maintenance, is_awaited })
+        };
+        let judged: Vec<_> = oracle.upstreams().map(judge).collect();
+        for (at, (name, one)) in judged.iter().enumerate() {
+            let others: Vec<_> = judged.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, (_, one))| one).collect();
+            check_health(name, one, &others);
+        }
+        let is_there = |status: &&UpstreamStatus| {
+            let reach = self.ledger[&key(status)].measured.reach;
+            reach == Known::Good && status.mode == Mode::Ready && !status.catalog.is_out
+        };
+        let serves = |class| self.snapshot.serving(class).next().is_some();
+        let is_main_there = oracle.upstreams().filter(is_there).any(|status| status.role == Role::Main);
+        assert!(!is_main_there || serves(RequestClass::Admin), "administration is open while the main can be reached");
+        let is_anybody_awaited = judged.iter().any(|(_, one)| one.is_awaited);
+        let is_a_replica_there = oracle.upstreams().filter(is_there).any(|status| status.role == Role::Replica);
+        let is_anybody_there = is_a_replica_there && !is_anybody_awaited;
+        assert!(!is_anybody_there || self.may_serve_map(), "reads are served while a replica can be reached");
+    }
+
+    fn may_serve_map(&self) -> bool {
+        self.snapshot.has_place(RequestClass::Map, &Tried::default())
+            || self.config.classes[RequestClass::Map].served_by != ServedBy::Replicas
+            || self.ledger.values().any(|entry| entry.trials > 0)
     }
 
     /// One that begins now.
@@ -414,6 +461,7 @@ impl World {
         }
         let (pool, set_aside) = oracle.pool();
         assert!(pool == 0 || set_aside < pool, "somebody who could serve reads does");
+        self.check_health(&oracle);
         // What was forgotten stays forgotten for a while.
         if self.last_number.is_multiple_of(SNAPSHOT_CHECKS) {
             self.check_snapshot();

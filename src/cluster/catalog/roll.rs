@@ -92,8 +92,8 @@ impl Cluster {
             tracked.catalog.reads.begin(now, timeout);
             return Some(Action::ReadVersion(Arc::clone(upstream)));
         }
-        // It draws a map, and then says its number.
-        if !tracked.is_in_maintenance() && tracked.catalog.test(timeout * 2, now) {
+        // It draws a map, perhaps once more with credentials, and then says its number.
+        if !tracked.is_in_maintenance() && tracked.catalog.test(timeout * 3, now) {
             return Some(Action::TestCanary(Arc::clone(upstream)));
         }
         let still_running = upstream.load.in_flight();
@@ -165,6 +165,6 @@ impl Cluster {
     }
 
     fn reads_of(&self, at: usize) -> Option<Reads> {
-        self.tracked[at].standing(self.changes.epoch()).map(|standing| standing.reads)
+        self.tracked[at].standing(self.changes.epoch(), self.fails_open).map(|standing| standing.reads)
     }
 }

@@ -552,9 +552,10 @@ fn a_hint_is_resolved_when_everybody_has_what_it_was_about() {
 
 #[test]
 fn a_reloaded_replica_ramps_up() {
-    let mut catalogs = Catalogs::fresh(1);
+    let mut catalogs = Catalogs::fresh(2);
     catalogs.publish();
-    catalogs.live(SECOND * 6);
+    catalogs.live(SECOND * 10);
     assert!(catalogs.all_fresh());
-    assert!(catalogs.world.status("a").effective_weight < 50);
+    assert!(catalogs.world.status("b").effective_weight < 50);
+    assert_eq!(catalogs.world.status("a").effective_weight, 100, "it was alone while the other one was reloaded");
 }

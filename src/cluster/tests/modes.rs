@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::fixture::{INTERVAL, World, config, name, status_500, with_reads};
+use super::fixture::{INTERVAL, World, config, name, refused, status_500, with_reads};
 use crate::balance::{LearnedCap, Load};
 use crate::cluster::{HealthState, LastServing, Memory, Mode, ModeError, ModeOrder, ModeOrigin, Outcome};
 use crate::config::{MainReads, ServedBy};
@@ -157,7 +157,7 @@ fn the_one_place_of_a_class_is_not_taken_without_force() {
 #[test]
 fn who_serves_nothing_now_may_always_go() {
     let mut world = World::up(1);
-    world.bring("main", HealthState::Down, &status_500());
+    world.bring("main", HealthState::Down, &refused());
     assert!(refused_classes(&mut world, "main", Mode::Maintenance).is_empty());
     assert!(refused_classes(&mut world, "main", Mode::Drain).is_empty());
 }

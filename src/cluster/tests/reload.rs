@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fixture::{EJECTION, World, change, out_of_memory, status_500, upstream};
+use super::fixture::{EJECTION, World, change, out_of_memory, refused, status_500, upstream};
 use crate::cluster::{HealthState, Mode, Outcome};
 use crate::config::{MainReads, Role, Weight};
 use crate::ogc::RequestClass::{Admin, Map};
@@ -128,12 +128,12 @@ fn a_shorter_interval_counts_from_the_last_probe() {
 fn only_what_requests_can_see_makes_a_new_snapshot() {
     let mut world = World::unknown(2);
     assert!(world.cluster.take_snapshot().is_none());
-    world.probe_due(|name| if name == "b" { status_500() } else { Outcome::Success });
+    world.probe_due(|name| if name == "b" { refused() } else { Outcome::Success });
     assert!(world.cluster.take_snapshot().is_some(), "somebody is up");
     world.set_mode("b", Mode::Drain);
     world.observe("a", status_500());
     world.observe("a", Outcome::Success);
-    world.live(Duration::from_secs(60), |name| if name == "b" { status_500() } else { Outcome::Success });
+    world.live(Duration::from_secs(60), |name| if name == "b" { refused() } else { Outcome::Success });
     assert!(world.cluster.take_snapshot().is_none(), "who was down drains, evidence came and went, probes repeated themselves");
     world.set_mode("a", Mode::Drain);
     assert!(world.cluster.take_snapshot().is_some(), "who served drains");

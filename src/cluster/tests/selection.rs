@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::fixture::{SLOW_START, World, change, config, name, status_500, with_reads};
+use super::fixture::{INTERVAL, SLOW_START, World, change, config, name, refused, status_500, with_reads};
 use crate::cluster::{HealthState, NoUpstream, Outcome, Selection, Snapshot, Tried};
 use crate::config::{MainReads, ServedBy, Weight};
 use crate::ogc::RequestClass::{self, Admin, Map, Process, Tile};
@@ -39,6 +39,9 @@ fn main_only_classes_go_to_the_main_and_never_to_a_replica() {
     let mut world = World::up(2);
     assert_eq!(world.served_by(Admin), ["main"]);
     world.bring("main", HealthState::Down, &status_500());
+    assert_eq!(world.served_by(Admin), ["main"], "what it answers does not matter to administration");
+    world.bring("main", HealthState::Down, &refused());
+    world.live(INTERVAL * 4, |name| if name == "main" { refused() } else { Outcome::Success });
     assert_eq!(world.select(Admin).unwrap_err(), NoUpstream::NoneEligible);
 }
 
@@ -48,7 +51,7 @@ fn a_class_pinned_to_an_upstream_goes_there_or_nowhere() {
     config.classes[Process].served_by = ServedBy::Upstream(name("b"));
     let mut world = World::configured_up(config);
     assert_eq!(world.served_by(Process), ["b"]);
-    world.bring("b", HealthState::Down, &status_500());
+    world.bring("b", HealthState::Down, &refused());
     assert_eq!(world.select(Process).unwrap_err(), NoUpstream::NoneEligible);
 }
 
@@ -70,7 +73,7 @@ fn a_main_that_always_reads_is_one_of_them() {
 #[test]
 fn a_main_that_never_reads_does_not_when_nobody_else_can() {
     let mut world = World::configured_up(with_reads(1, MainReads::Never));
-    world.bring("a", HealthState::Down, &status_500());
+    world.bring("a", HealthState::Down, &refused());
     assert_eq!(world.select(Map).unwrap_err(), NoUpstream::NoneEligible);
     assert_eq!(world.served_by(Admin), ["main"]);
 }

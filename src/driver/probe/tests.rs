@@ -32,15 +32,17 @@ async fn capabilities_are_asked_for_in_a_way_that_costs_little() {
 }
 
 #[tokio::test]
-async fn a_map_of_the_probe_layer_is_asked_for_with_credentials() {
+async fn a_map_of_the_probe_layer_is_asked_for_anonymously_unless_told_otherwise() {
     let png = [b"\x89PNG\r\n\x1a\n".as_slice(), b"\0\0\0\0IEND\xaeB`\x82"].concat();
     let mut server = Server::start(Behaviour::Answer(http("200 OK", "image/png", png))).await;
     let more =
         "[geoserver]\nheaders = { sec-username = \"probe\", sec-roles = \"ROLE_USER\" }\n[health]\nprobe_layer = \"geor:a b\"\n";
-    assert_eq!(probe(server.address, more).await, Outcome::Success);
-    let request = server.requests.recv().await.unwrap();
-    assert!(request.contains("request=GetMap&layers=geor%3Aa%20b&"), "{request}");
-    assert!(request.contains("\r\nsec-username: probe\r\n"), "{request}");
+    for (authenticate, is_sent) in [("", false), ("authenticate = true\n", true)] {
+        assert_eq!(probe(server.address, &format!("{more}{authenticate}")).await, Outcome::Success);
+        let request = server.requests.recv().await.unwrap();
+        assert!(request.contains("request=GetMap&layers=geor%3Aa%20b&"), "{request}");
+        assert_eq!(request.contains("\r\nsec-username: probe\r\n"), is_sent, "{request}");
+    }
 }
 
 #[tokio::test]
@@ -86,7 +88,7 @@ async fn a_connection_closed_without_an_answer_is_a_reset() {
 #[tokio::test]
 async fn another_protocol_is_unexpected() {
     let outcome = probe_of(Behaviour::Answer(b"SSH-2.0-OpenSSH_9.9\r\n\r\n".to_vec())).await;
-    assert_eq!(outcome, Outcome::Failure(Cause::Unexpected("not HTTP".to_owned())));
+    assert_eq!(outcome, Outcome::Failure(Cause::Connect("it does not speak HTTP".to_owned())));
 }
 
 #[tokio::test]

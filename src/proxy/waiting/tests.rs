@@ -262,7 +262,7 @@ fn when_nobody_is_left_who_could_those_who_wait_are_told() {
     let _seat = world.seated(MAP, 1);
     let mut waiting = world.waits(MAP, 2);
     world.now += Duration::from_secs(60);
-    world.probe_all(&Outcome::Failure(Cause::Status(500)));
+    world.probe_all(&Outcome::Failure(Cause::Connect(Cause::REFUSED.to_owned())));
     assert!(matches!(waiting.told.try_recv(), Ok(Told::Nobody(NoUpstream::NoneEligible))));
     assert!(matches!(world.ask(MAP, 3), Asked::Nobody(NoUpstream::NoneEligible)), "and nobody begins to wait");
 }

@@ -1,0 +1,123 @@
+//! What probes said of one upstream, as the world sent it, and what follows: kept the slow and obvious way.
+
+use std::time::Instant;
+
+use geofront::cluster::{Cause, HealthState, Outcome};
+use geofront::config::Health;
+
+/// Everything one upstream answered to probes since it was last unknown.
+#[derive(Debug, Default)]
+pub(crate) struct Measured {
+    /// Whether something that speaks HTTP answered, the last one last.
+    answers: Vec<bool>,
+    pub(crate) reach: Known,
+    /// Whether what it answered was right. Who is busy, or cannot be reached, tells nothing.
+    contents: Vec<bool>,
+    pub(crate) content: Known,
+    /// When its content was first seen to be wrong since it was last right.
+    wrong_since: Option<Instant>,
+    /// When it was asked what it answered rightly.
+    right_at: Option<Instant>,
+}
+
+/// One fact.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Known {
+    #[default]
+    Nothing,
+    Good,
+    Bad,
+}
+
+impl Known {
+    fn after(self, history: &[bool], config: &Health) -> Self {
+        let run = |kind: bool| history.iter().rev().take_while(|is_good| **is_good == kind).count();
+        match self {
+            Self::Nothing => history.last().map_or(Self::Nothing, |is_good| if *is_good { Self::Good } else { Self::Bad }),
+            Self::Good if run(false) >= config.fall as usize => Self::Bad,
+            Self::Bad if run(true) >= config.rise as usize => Self::Good,
+            Self::Good | Self::Bad => self,
+        }
+    }
+}
+
+impl Measured {
+    pub(crate) fn heard(&mut self, outcome: &Outcome, asked: Instant, now: Instant, config: &Health) {
+        match outcome {
+            Outcome::Failure(Cause::Local(_)) => return,
+            Outcome::Failure(Cause::Connect(_) | Cause::Timeout(_) | Cause::Reset(_)) => return self.heard_nothing(config),
+            Outcome::Success => {
+                (self.wrong_since, self.right_at) = (None, Some(asked));
+                self.judge_content(true, config);
+            }
+            Outcome::Failure(Cause::Credentials(_)) => {
+                self.wrong_since = None;
+                self.judge_content(true, config);
+            }
+            Outcome::Failure(_) => {
+                self.wrong_since.get_or_insert(now);
+                self.judge_content(false, config);
+            }
+            Outcome::Busy => {}
+        }
+        self.answers.push(true);
+        self.reach = self.reach.after(&self.answers, config);
+    }
+
+    fn judge_content(&mut self, is_right: bool, config: &Health) {
+        self.contents.push(is_right);
+        self.content = self.content.after(&self.contents, config);
+    }
+
+    /// Nothing that speaks HTTP answered. What does so next may be another process.
+    pub(crate) fn heard_nothing(&mut self, config: &Health) {
+        self.answers.push(false);
+        let before = self.reach;
+        self.reach = self.reach.after(&self.answers, config);
+        if before != Known::Bad && self.reach == Known::Bad {
+            (self.contents, self.content, self.wrong_since, self.right_at) = (Vec::new(), Known::Nothing, None, None);
+        }
+    }
+
+    pub(crate) fn has_answered(&self) -> bool {
+        self.answers.contains(&true)
+    }
+
+    pub(crate) fn is_right(&self) -> bool {
+        (self.reach, self.content) == (Known::Good, Known::Good)
+    }
+
+    /// It was right when the other one was wrong already.
+    pub(crate) fn shows_up(&self, other: &Self) -> bool {
+        self.is_right() && other.wrong_since.is_some_and(|since| self.right_at.is_some_and(|right| right >= since))
+    }
+}
+
+/// One upstream as it is to be, and as it is said to be.
+#[derive(Debug)]
+pub(crate) struct Judged<'w> {
+    pub(crate) measured: &'w Measured,
+    pub(crate) health: HealthState,
+    pub(crate) in_maintenance: bool,
+    /// Its first probe is due or under way.
+    pub(crate) is_awaited: bool,
+}
+
+/// Who cannot be reached is down, who answers rightly is up. Who answers wrongly stays up as long as nobody is seen to do better,
+/// and once down comes back when nobody does, and none is still to be heard.
+pub(crate) fn check_health(name: &str, one: &Judged<'_>, others: &[&Judged<'_>]) {
+    let others = || others.iter().filter(|other| !other.in_maintenance);
+    let is_shown_up = others().any(|other| other.measured.shows_up(one.measured));
+    let may_do_better = others().any(|other| other.measured.is_right() || other.is_awaited);
+    let is_right = match (one.measured.reach, one.measured.content, one.health) {
+        (Known::Nothing, _, health) => health == HealthState::Unknown,
+        (Known::Bad, _, health) => health == HealthState::Down,
+        (Known::Good, Known::Good, health) => health == HealthState::Up,
+        (Known::Good, Known::Bad | Known::Nothing, HealthState::Up) => !is_shown_up,
+        (Known::Good, Known::Bad, HealthState::Down) | (Known::Good, Known::Nothing, HealthState::Unknown) => may_do_better,
+        // Its content became unknown, or known, while it was out: it is what it was.
+        (Known::Good, Known::Nothing, HealthState::Down) => may_do_better,
+        (Known::Good, Known::Bad, HealthState::Unknown) => false,
+    };
+    assert!(is_right, "{name}: {one:?}");
+}
