@@ -3,22 +3,28 @@
 //! The file watch, SIGHUP, the API and `geofront reload` all end here and do the same thing: read, validate, compare, and one
 //! swap. A file with a mistake, or one that changes what needs a restart, changes nothing: the configuration in force stays.
 
+mod names;
+mod recorder;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use crate::cluster::Event;
-use crate::config::{Change, Config, Diagnostics, Effective, Environment, Loaded};
+use crate::config::{Change, Config, Diagnostics, Effective, Environment, Loaded, UpstreamConfig};
 use crate::control::Control;
 use crate::metrics::{Metrics, RELOAD_REFUSED};
+use names::{Name, Names};
+use recorder::{Recorder, Sources};
 
 /// How a config reload ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,22 +68,65 @@ pub struct LastReload {
     pub outcome: ReloadOutcome,
 }
 
+/// What a configuration needs of the world, shared by everything that reads it.
+pub type SharedEnvironment = Arc<dyn Environment + Send + Sync>;
+
+/// A start or a config reload waits no longer for name servers. Answers that come later are used all the same.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The configuration as it was read for the first time; [`ConfigReload::new`] wants it.
+pub struct FirstLoad {
+    pub loaded: Loaded,
+    sources: Sources,
+    fingerprint: u64,
+    names: Arc<Names>,
+}
+
+/// Reads the configuration and looks its names up. Blocks, for name servers at most some seconds.
+pub fn load(path: &Path, environment: &SharedEnvironment) -> Result<FirstLoad, Diagnostics> {
+    let names = Names::new(Arc::clone(environment));
+    let (loaded, sources, fingerprint) = read(path, &**environment, &names);
+    Ok(FirstLoad { loaded: loaded?, sources, fingerprint, names })
+}
+
+/// Reads the configuration without looking any name up.
+pub fn peek(path: &Path, environment: &SharedEnvironment) -> Result<Loaded, Diagnostics> {
+    Config::load(path, &Recorder::new(&**environment))
+}
+
+/// The fingerprint is of the text that was parsed: an edit that is saved while names are looked up is another one.
+fn read(path: &Path, environment: &dyn Environment, names: &Arc<Names>) -> (Result<Loaded, Diagnostics>, Sources, u64) {
+    let mut recorder = Recorder::new(environment);
+    let mut result = Config::load(path, &recorder);
+    let noted = recorder.noted();
+    if result.is_ok() && !noted.is_empty() {
+        names.look_up(&noted, PATIENCE);
+        recorder.answering(names);
+        result = Config::load(path, &recorder);
+    }
+    let sources = recorder.sources();
+    let fingerprint = sources.fingerprint(&recorder);
+    (result, sources, fingerprint)
+}
+
 /// See the module's documentation.
 pub struct ConfigReload {
     path: PathBuf,
-    environment: Arc<dyn Environment + Send + Sync>,
+    environment: SharedEnvironment,
     control: Arc<Control>,
     metrics: Arc<Metrics>,
-    /// Held for the whole of a reload: one at a time.
+    names: Arc<Names>,
+    /// Held for the whole of a reload or a look at names: one at a time.
+    turn: Mutex<()>,
+    /// Never held while something is read or looked up, so that looking at it does not wait.
     state: Mutex<State>,
-    /// Beside the state, so that a look does not wait for a reload.
     last: Mutex<Option<LastReload>>,
 }
 
 struct State {
     running: Loaded,
     sources: Sources,
-    /// Of the sources when they were last read.
+    /// Of the text that was parsed last.
     fingerprint: u64,
 }
 
@@ -87,43 +136,38 @@ impl fmt::Debug for ConfigReload {
     }
 }
 
-/// Reads the configuration for the first time; [`ConfigReload::new`] wants what comes out.
-pub fn load(path: &Path, environment: &dyn Environment) -> Result<(Loaded, Sources), Diagnostics> {
-    let recorder = Recorder::new(path, environment);
-    let loaded = Config::load(path, &recorder)?;
-    Ok((loaded, recorder.sources()))
-}
-
 impl ConfigReload {
     pub fn new(
         path: PathBuf,
-        environment: Arc<dyn Environment + Send + Sync>,
-        (running, sources): (Loaded, Sources),
+        environment: SharedEnvironment,
+        first: FirstLoad,
         control: Arc<Control>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let fingerprint = sources.fingerprint(&*environment);
+        let FirstLoad { loaded: running, sources, fingerprint, names } = first;
         let state = Mutex::new(State { running, sources, fingerprint });
-        Self { path, environment, control, metrics, state, last: Mutex::new(None) }
+        Self { path, environment, control, metrics, names, turn: Mutex::new(()), state, last: Mutex::new(None) }
     }
 
-    /// Reads the files and puts them in force. Blocks: it reads files and resolves names.
+    /// Reads the files and puts them in force. Blocks: it reads files and looks names up.
     pub fn reload(&self, now: Instant) -> ReloadOutcome {
-        let mut state = self.state.lock();
-        let recorder = Recorder::new(&self.path, &*self.environment);
-        let outcome = match Config::load(&self.path, &recorder) {
-            Ok(loaded) => self.apply(&mut state, loaded, now),
-            Err(diagnostics) => ReloadOutcome::Refused { reason: diagnostics.to_string() },
+        let _one_at_a_time = self.turn.lock();
+        let (loaded, sources, fingerprint) = read(&self.path, &*self.environment, &self.names);
+        let outcome = {
+            let mut state = self.state.lock();
+            (state.sources, state.fingerprint) = (sources, fingerprint);
+            match loaded {
+                Ok(loaded) => self.apply(&mut state, loaded, now),
+                Err(diagnostics) => ReloadOutcome::Refused { reason: diagnostics.to_string() },
+            }
         };
-        state.sources = recorder.sources();
-        state.fingerprint = state.sources.fingerprint(&*self.environment);
-        drop(state);
         self.tell(&outcome);
         *self.last.lock() = Some(LastReload { at: now, outcome: outcome.clone() });
         outcome
     }
 
-    fn apply(&self, state: &mut State, loaded: Loaded, now: Instant) -> ReloadOutcome {
+    fn apply(&self, state: &mut State, mut loaded: Loaded, now: Instant) -> ReloadOutcome {
+        loaded.keep_unconfigured_threads(&state.running);
         match Change::between(&state.running, &loaded) {
             Change::Unchanged => ReloadOutcome::Unchanged { revision: self.control.snapshot().revision },
             Change::NeedsRestart(keys) => ReloadOutcome::Refused {
@@ -132,6 +176,7 @@ impl ConfigReload {
             Change::Live(changes) => {
                 self.control.handle(Event::Configured(Arc::new(loaded.config.clone())), now);
                 self.metrics.keep_upstreams(loaded.config.upstreams.iter().map(|upstream| &upstream.name));
+                loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
                 state.running = loaded;
                 ReloadOutcome::Applied { revision: self.control.snapshot().revision, changes }
             }
@@ -149,6 +194,34 @@ impl ConfigReload {
         }
     }
 
+    /// Looks the names of all hosts up again, and tells the cluster which upstreams are elsewhere. Blocks for some seconds at
+    /// most.
+    pub fn look_up_names(&self, now: Instant) {
+        let _one_at_a_time = self.turn.lock();
+        let upstreams = self.state.lock().running.config.upstreams.clone();
+        let looked_up = |upstream: &UpstreamConfig| upstream.lookup().map(|(host, port)| (host.to_owned(), port));
+        let wanted: BTreeSet<Name> = upstreams.iter().filter_map(looked_up).collect();
+        if wanted.is_empty() {
+            return;
+        }
+        self.names.look_up(&wanted, PATIENCE);
+        for upstream in &upstreams {
+            let Some((host, port)) = upstream.lookup() else { continue };
+            let answer = self.names.answer(host, port);
+            let mut state = self.state.lock();
+            let address = state.running.config.address_of(upstream, answer);
+            if address != upstream.address && (address.known().is_some() || upstream.address.known().is_none()) {
+                state.running.readdress(&upstream.name, &address);
+                self.control.handle(Event::Resolved { upstream: upstream.name.clone(), address }, now);
+            }
+        }
+    }
+
+    /// Whether some upstream waits for its name to resolve.
+    pub fn has_unresolved(&self) -> bool {
+        self.state.lock().running.config.upstreams.iter().any(|upstream| upstream.address.known().is_none())
+    }
+
     pub fn last(&self) -> Option<LastReload> {
         self.last.lock().clone()
     }
@@ -158,9 +231,10 @@ impl ConfigReload {
         self.state.lock().running.effective.clone()
     }
 
-    /// The folders in which an edit can show.
+    /// The folders in which an edit can show. Blocks: it follows links.
     pub fn folders(&self) -> BTreeSet<PathBuf> {
-        self.state.lock().sources.directories()
+        let sources = self.state.lock().sources.clone();
+        sources.directories()
     }
 
     /// What the files hold now; blocks, because it reads them.
@@ -169,84 +243,9 @@ impl ConfigReload {
         sources.fingerprint(&*self.environment)
     }
 
-    /// What they held when they were last read, well or not.
+    /// The fingerprint of what was parsed last, well or not.
     pub fn known_fingerprint(&self) -> u64 {
         self.state.lock().fingerprint
-    }
-}
-
-/// Everything of the file system that a configuration was made of, missing files included.
-#[derive(Clone, Debug, Default)]
-pub struct Sources {
-    files: BTreeSet<PathBuf>,
-    /// Listed for includes: a new file there counts.
-    folders: BTreeSet<PathBuf>,
-}
-
-impl Sources {
-    /// Of the content, not of times: editors, Ansible and Kubernetes all leave different traces, but the same text.
-    fn fingerprint(&self, environment: &dyn Environment) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        for file in &self.files {
-            environment.read(file).map_err(|error| error.kind().to_string()).hash(&mut hasher);
-        }
-        for folder in &self.folders {
-            let mut listed = environment.list(folder).unwrap_or_default();
-            listed.sort();
-            listed.hash(&mut hasher);
-        }
-        hasher.finish()
-    }
-
-    /// Kubernetes swaps a link in the folder that holds the linked folder, so where links lead counts too.
-    fn directories(&self) -> BTreeSet<PathBuf> {
-        let parents = self.files.iter().filter_map(|file| file.parent());
-        let named = parents.map(Path::to_owned).chain(self.folders.iter().cloned());
-        let named: BTreeSet<PathBuf> =
-            named.map(|folder| if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder }).collect();
-        let real = self.files.iter().filter_map(|file| file.canonicalize().ok()?.parent().map(Path::to_owned));
-        named.into_iter().chain(real).collect()
-    }
-}
-
-/// An environment that remembers what was looked at.
-struct Recorder<'e> {
-    environment: &'e dyn Environment,
-    seen: Mutex<Sources>,
-}
-
-impl<'e> Recorder<'e> {
-    fn new(path: &Path, environment: &'e dyn Environment) -> Self {
-        let seen = Sources { files: BTreeSet::from([path.to_owned()]), folders: BTreeSet::new() };
-        Self { environment, seen: Mutex::new(seen) }
-    }
-
-    fn sources(self) -> Sources {
-        self.seen.into_inner()
-    }
-}
-
-impl Environment for Recorder<'_> {
-    fn read(&self, path: &Path) -> io::Result<String> {
-        self.seen.lock().files.insert(path.to_owned());
-        self.environment.read(path)
-    }
-
-    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
-        self.seen.lock().folders.insert(folder.to_owned());
-        self.environment.list(folder)
-    }
-
-    fn variable(&self, name: &str) -> Option<String> {
-        self.environment.variable(name)
-    }
-
-    fn resolve(&self, host: &str, port: u16) -> io::Result<SocketAddr> {
-        self.environment.resolve(host, port)
-    }
-
-    fn cores(&self) -> NonZeroUsize {
-        self.environment.cores()
     }
 }
 

@@ -188,7 +188,8 @@ fn log(transition: &Transition) {
         ($level:ident, $fields:expr) => {{
             let Fields { upstream, health, mode, was, ejected, change, config_revision, catalog, epoch, source, .. } = &$fields;
             let Fields { condition, remedy, .. } = &$fields;
-            let Fields { by, still_running, took, retry_in, cause, .. } = &$fields;
+            let Fields { by, address, still_running, took, retry_in, cause, .. } = &$fields;
+            let address = address.as_deref();
             let (ejected, took, retry_in) = (ejected.as_deref(), took.as_deref(), retry_in.as_deref());
             let cause = cause.as_deref();
             tracing::$level!(
@@ -198,6 +199,7 @@ fn log(transition: &Transition) {
                 ejected,
                 condition,
                 change,
+                address,
                 was,
                 by,
                 config_revision,

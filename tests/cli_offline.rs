@@ -100,6 +100,14 @@ fn check_shows_what_a_right_configuration_means() {
 }
 
 #[test]
+fn check_warns_of_a_name_that_does_not_resolve_and_is_content() {
+    let files = Files::new(&[("geofront.toml", &format!("{CLUSTER}[upstreams.replica2]\nurl = 'http://gs2.invalid:8080'\n"))]);
+    let said = geofront(&["check", &files.text("geofront.toml")]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    assert!(said.out.contains("geofront.toml:7: cannot resolve host `gs2.invalid`: "), "{}", said.out);
+}
+
+#[test]
 fn check_shows_every_problem_and_exits_78() {
     let wrong =
         CLUSTER.replace("role = 'main'", "role = 'boss'").replace("[upstreams.replica1]", "[upstreams.replica1]\nwieght = 3");

@@ -132,7 +132,8 @@ impl From<&QueueStatus> for Queue {
 pub struct Upstream {
     pub name: String,
     pub url: String,
-    pub address: String,
+    /// `null` while the name of its host does not resolve.
+    pub address: Option<String>,
     /// `main` or `replica`.
     pub role: String,
     /// `unknown`, `up` or `down`.
@@ -243,7 +244,7 @@ impl Upstream {
         Self {
             name: status.name.to_string(),
             url: status.url.clone(),
-            address: status.address.to_string(),
+            address: status.address.known().map(|address| address.to_string()),
             role: role(status.role).to_owned(),
             health: status.health.to_string(),
             reachable: status.is_reachable,

@@ -15,18 +15,34 @@ use tracing_subscriber::fmt::{self as output, FmtContext};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, reload};
 
 use crate::config::{Log, LogFormat, LogLevel};
 
-/// Starts logging for the process. A second call does nothing.
-pub(super) fn init(log: &Log) {
-    let level = match log.level {
+/// Changes how much the log says while the process runs.
+pub(super) struct LogLevelSwitch(reload::Handle<LevelFilter, Registry>);
+
+impl LogLevelSwitch {
+    pub(super) fn set(&self, level: LogLevel) {
+        if self.0.reload(filter(level)).is_err() {
+            tracing::debug!("the log has ended");
+        }
+    }
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
-    };
+    }
+}
+
+/// Starts logging for the process. A second call does nothing.
+pub(super) fn init(log: &Log) -> LogLevelSwitch {
+    let (level, switch) = reload::Layer::new(filter(log.level));
     let bridge = LogTracer::builder().ignore_crate("pingora_proxy").with_max_level(tracing_log::log::LevelFilter::Warn).init();
     let layer = output::layer().with_writer(std::io::stderr);
     let subscriber = tracing_subscriber::registry().with(level);
@@ -37,6 +53,7 @@ pub(super) fn init(log: &Log) {
     if bridge.is_err() || started.is_err() {
         tracing::debug!("logging was started before");
     }
+    LogLevelSwitch(switch)
 }
 
 /// `time=... level=info msg="..." key=value`.

@@ -27,13 +27,14 @@ use tokio::task::JoinHandle;
 use crate::admin::{self, AdminState};
 use crate::admission::QueueStatus;
 use crate::cluster::{OrderedMode, Tried};
-use crate::config::{Config, Diagnostics, Environment};
-use crate::config_reload::{self, ConfigReload};
+use crate::config::{Config, Diagnostics};
+use crate::config_reload::{self, ConfigReload, FirstLoad, SharedEnvironment};
 use crate::control::Control;
 use crate::driver;
 use crate::metrics::Metrics;
 use crate::proxy::access_log::AccessLog;
 use crate::proxy::{Connections, FrontDoor};
+use logging::LogLevelSwitch;
 
 /// Idle upstream connections kept per worker thread; more than are ever in flight to a cluster's Tomcats.
 const IDLE_UPSTREAM_CONNECTIONS: usize = 512;
@@ -75,9 +76,10 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 /// Starts a front door on the current runtime; it serves when this returns.
-pub async fn start(path: &Path, environment: Arc<dyn Environment + Send + Sync>) -> Result<App, StartError> {
-    let loaded = config_reload::load(path, &*environment).map_err(StartError::Config)?;
-    let config = Arc::new(loaded.0.config.clone());
+pub async fn start(path: &Path, environment: SharedEnvironment) -> Result<App, StartError> {
+    let loaded = load(path, &environment).await.map_err(StartError::Config)?;
+    loaded.loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let config = Arc::new(loaded.loaded.config.clone());
     let metrics = Metrics::new();
     let control = Control::new(Arc::clone(&config), Instant::now());
     recall(&control, config.catalog.state_file.as_deref());
@@ -106,9 +108,17 @@ pub async fn start(path: &Path, environment: Arc<dyn Environment + Send + Sync>)
         tokio::spawn(front_door.clone().move_waits(rest_stopped.clone())),
         tokio::spawn(driver::run(Arc::clone(&control), metrics, rest_stopped.clone())),
         tokio::spawn(driver::data_directory::watch(Arc::clone(&control), rest_stopped.clone())),
-        tokio::spawn(driver::config_watch::watch(Arc::clone(&reload), rest_stopped)),
+        tokio::spawn(driver::config_watch::watch(Arc::clone(&reload), rest_stopped.clone())),
+        tokio::spawn(driver::names::watch(Arc::clone(&reload), Arc::clone(&control), rest_stopped)),
     ];
     Ok(App { listen, admin, control, reload, front_door, draining, stop_serving, stop_rest, service, rest })
+}
+
+/// Reads the configuration on a thread that may wait for disks and name servers.
+async fn load(path: &Path, environment: &SharedEnvironment) -> Result<FirstLoad, Diagnostics> {
+    let (path, environment) = (path.to_owned(), Arc::clone(environment));
+    let load = tokio::task::spawn_blocking(move || config_reload::load(&path, &environment));
+    load.await.expect("a configuration is read without a panic, whatever it says")
 }
 
 /// Takes over what the process before this one knew. A file that cannot be used costs that knowledge and nothing else.
@@ -178,35 +188,40 @@ pub struct RunOptions {
 
 /// The process: `geofront run`. Returns when it has stopped.
 pub fn run(options: &RunOptions) -> ExitCode {
-    let environment: Arc<dyn Environment + Send + Sync> = Arc::new(config_reload::RealEnvironment);
-    let config = match Config::load(&options.config, &*environment) {
+    let environment: SharedEnvironment = Arc::new(config_reload::RealEnvironment);
+    let config = match config_reload::peek(&options.config, &environment) {
         Ok(loaded) => loaded.config,
         Err(diagnostics) => {
             eprintln!("{diagnostics}");
             return ExitCode::from(exit::CONFIG);
         }
     };
-    logging::init(&config.log);
+    let log_level = logging::init(&config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.threads.get())
         .enable_all()
         .build()
         .expect("a runtime of threads and epoll: nothing of it depends on input");
-    let code = runtime.block_on(serve_until_stopped(options, environment));
+    let code = runtime.block_on(serve_until_stopped(options, environment, &log_level));
     // What still runs (a request past the limit, a probe) is cut off here.
     runtime.shutdown_timeout(Duration::from_millis(200));
     code
 }
 
-async fn serve_until_stopped(options: &RunOptions, environment: Arc<dyn Environment + Send + Sync>) -> ExitCode {
-    let signals = match stop::Signals::register() {
+async fn serve_until_stopped(options: &RunOptions, environment: SharedEnvironment, log_level: &LogLevelSwitch) -> ExitCode {
+    let mut signals = match stop::Signals::register() {
         Ok(signals) => signals,
         Err(error) => {
             tracing::error!(%error, "cannot handle signals");
             return ExitCode::FAILURE;
         }
     };
-    let app = match start(&options.config, environment).await {
+    let started = tokio::select! {
+        started = start(&options.config, environment) => started,
+        // Name servers may take their time.
+        () = signals.stop() => return ExitCode::SUCCESS,
+    };
+    let app = match started {
         Ok(app) => app,
         Err(error) => {
             tracing::error!("{error}");
@@ -214,7 +229,7 @@ async fn serve_until_stopped(options: &RunOptions, environment: Arc<dyn Environm
         }
     };
     announce(&app, options.ports_file.as_deref());
-    signals.until_stop(&app).await;
+    signals.until_stop(&app, log_level).await;
     stop::notify(sd_notify::NotifyState::Stopping);
     let cut_off = app.stop().await;
     tracing::info!(cut_off, "stopped");

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::App;
+use super::logging::LogLevelSwitch;
+use crate::cluster::What;
+use crate::config_reload::ConfigReload;
 use crate::proxy::RunningRequests;
 
 /// What the process listens to. Registered before anything else: SIGHUP's default would kill it.
@@ -15,6 +19,9 @@ pub(super) struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
+    /// Without a handler of ours these two would end the process.
+    user_1: Signal,
+    user_2: Signal,
 }
 
 impl Signals {
@@ -23,25 +30,71 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            user_1: signal(SignalKind::user_defined1())?,
+            user_2: signal(SignalKind::user_defined2())?,
         })
     }
 
-    /// Reloads the configuration on SIGHUP; returns on SIGTERM or SIGINT.
-    pub(super) async fn until_stop(mut self, app: &App) {
+    /// Returns on SIGTERM or SIGINT.
+    pub(super) async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Reloads the configuration on SIGHUP, reopens the access log on SIGUSR1; returns on SIGTERM or SIGINT, which wait for
+    /// nothing.
+    pub(super) async fn until_stop(mut self, app: &App, log_level: &LogLevelSwitch) {
+        let wanted = Arc::new(Notify::new());
+        let reloads = AbortOnDrop(tokio::spawn(reload_when(Arc::clone(&wanted), Arc::clone(&app.reload))));
+        let mut transitions = app.control.transitions();
+        log_level.set(app.control.snapshot().config.log.level);
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => reload(app).await,
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                _ = self.hangup.recv() => wanted.notify_one(),
+                _ = self.user_1.recv() => reopen_log(app),
+                _ = self.user_2.recv() => tracing::debug!("SIGUSR2 means nothing here"),
+                heard = transitions.recv() => {
+                    // One that was missed may have been a new configuration.
+                    if heard.is_ok_and(|heard| !matches!(heard.what, What::Configured { .. })) {
+                        continue;
+                    }
+                    log_level.set(app.control.snapshot().config.log.level);
+                }
             }
         }
+        drop(reloads);
     }
 }
 
-async fn reload(app: &App) {
-    let reload = Arc::clone(&app.reload);
-    // The outcome is in the log already.
-    drop(tokio::task::spawn_blocking(move || reload.reload(Instant::now())).await);
+fn reopen_log(app: &App) {
+    if app.front_door.reopen_access_log() {
+        tracing::info!("the access log is opened anew");
+    } else {
+        tracing::debug!("SIGUSR1 means nothing here: there is no log file");
+    }
+}
+
+/// One reload at a time, and one more for all that is wanted meanwhile.
+async fn reload_when(wanted: Arc<Notify>, reload: Arc<ConfigReload>) {
+    loop {
+        wanted.notified().await;
+        let reload = Arc::clone(&reload);
+        // The outcome is in the log already.
+        drop(tokio::task::spawn_blocking(move || reload.reload(Instant::now())).await);
+    }
+}
+
+/// A task that ends with its owner.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Waits until no request runs, at most `limit`; returns how many still do.

@@ -23,6 +23,9 @@ const MAX_PROBES: usize = 32;
 pub(super) fn run(options: &args::Check, out: &mut dyn Write) -> Result<Exit, Failure> {
     let loaded = load_config(&options.file)?;
     write!(out, "{}", summary(&options.file.display().to_string(), &loaded))?;
+    for warning in &loaded.warnings {
+        writeln!(out, "\nwarning: {warning}")?;
+    }
     for notice in notices(&loaded.config, Path::exists) {
         writeln!(out, "\n{notice}")?;
     }

@@ -7,7 +7,7 @@ pub(super) fn fresh(name: &str) -> Upstream {
     Upstream {
         name: name.to_owned(),
         url: format!("http://{name}:8080"),
-        address: "10.0.0.11:8080".to_owned(),
+        address: Some("10.0.0.11:8080".to_owned()),
         role: "replica".to_owned(),
         health: "up".to_owned(),
         reachable: true,

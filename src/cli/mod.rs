@@ -26,6 +26,7 @@ mod table;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 
@@ -34,8 +35,8 @@ use client::Client;
 use exit::{Exit, Failure};
 
 use crate::app::{self, RunOptions};
-use crate::config::{Config, Loaded};
-use crate::config_reload::RealEnvironment;
+use crate::config::Loaded;
+use crate::config_reload::{self, RealEnvironment, SharedEnvironment};
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
@@ -72,7 +73,9 @@ fn dispatch(command: &Command, out: &mut dyn Write) -> Result<Exit, Failure> {
 
 /// The configuration at `path`, or all that is wrong with it.
 fn load_config(path: &Path) -> Result<Loaded, Failure> {
-    Config::load(path, &RealEnvironment).map_err(|diagnostics| Failure::config(&diagnostics))
+    let environment: SharedEnvironment = Arc::new(RealEnvironment);
+    let first = config_reload::load(path, &environment).map_err(|diagnostics| Failure::config(&diagnostics))?;
+    Ok(first.loaded)
 }
 
 fn finish(ended: Result<Exit, Failure>) -> ExitCode {

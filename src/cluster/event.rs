@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{LocalFault, Upstream, UpstreamId};
-use crate::config::Config;
+use crate::config::{Address, Config, UpstreamName};
 use crate::health::{Severity, Verdict};
 
 /// What happened.
@@ -12,6 +12,11 @@ use crate::health::{Severity, Verdict};
 pub enum Event {
     /// A configuration is in force from now on.
     Configured(Arc<Config>),
+    /// The name of an upstream's host was looked up, and this is where it is now, or why that is not known.
+    Resolved {
+        upstream: UpstreamName,
+        address: Address,
+    },
     Probed {
         upstream: UpstreamId,
         report: ProbeReport,

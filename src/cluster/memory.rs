@@ -6,6 +6,7 @@
 //! restart gives requests to a GeoServer that an administrator has taken out.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use super::tracked::Tracked;
 use super::{Cluster, Mode, ModeOrigin};
@@ -63,51 +64,61 @@ impl Cluster {
     /// Takes over what the process before this one knew. It must be called before anything else.
     pub fn recall(&mut self, memory: &Memory) {
         let start = self.ids.origin;
-        for tracked in self.tracked.iter_mut().filter(|tracked| tracked.upstream.role == Role::Replica) {
-            if let Some(known) = memory.of(tracked.upstream.name.as_str(), tracked.upstream.address) {
-                tracked.recall(known, start);
-            }
-        }
-        for tracked in &mut self.tracked {
+        self.unclaimed.clone_from(memory);
+        for at in 0..self.tracked.len() {
+            self.recall_late(at, start);
+            let tracked = &mut self.tracked[at];
             let name = tracked.upstream.name.as_str();
             if let Some(ordered) = memory.modes.iter().find(|ordered| ordered.name == name) {
                 // No transition: nothing changed, except that this process did not know it.
                 drop(tracked.set_mode(ordered.mode, Some(ordered.origin.clone()), start));
             }
-            if let Some(learned) = memory.limits.iter().find(|learned| learned.address == tracked.upstream.address) {
-                tracked.upstream.load.set_learned_cap(learned.limit);
-            }
         }
         self.chosen_layer.clone_from(&memory.chosen_layer);
     }
 
+    /// Takes over what the process before this one knew of the address that `at` is found at, now that it is known.
+    pub(super) fn recall_late(&mut self, at: usize, now: Instant) {
+        let tracked = &mut self.tracked[at];
+        let Some(address) = tracked.upstream.address.known() else { return };
+        if tracked.upstream.role == Role::Replica
+            && let Some(known) = self.unclaimed.of(tracked.upstream.name.as_str(), address)
+        {
+            tracked.recall(known, now);
+        }
+        if let Some(learned) = self.unclaimed.limits.iter().find(|learned| learned.address == address) {
+            tracked.upstream.load.set_learned_cap(learned.limit);
+        }
+        self.unclaimed.upstreams.retain(|known| known.address != address);
+        self.unclaimed.limits.retain(|learned| learned.address != address);
+    }
+
     /// Returns what a process after this one must know. It says nothing of upstreams of which nothing is known.
     pub fn memory(&self) -> Memory {
+        let mut memory = Memory { chosen_layer: self.chosen_layer.clone(), ..Memory::default() };
+        for tracked in &self.tracked {
+            let name = tracked.upstream.name.to_string();
+            if let Some((mode, origin)) = tracked.ordered_mode() {
+                memory.modes.push(OrderedMode { name: name.clone(), mode, origin: origin.clone() });
+            }
+            let Some(address) = tracked.upstream.address.known() else {
+                // It may still turn up at the address that was remembered.
+                memory.upstreams.extend(self.unclaimed.upstreams.iter().filter(|known| known.name == name).cloned());
+                continue;
+            };
+            memory.limits.extend(tracked.upstream.load.learned_cap().map(|limit| LearnedLimit { address, limit }));
+            memory.upstreams.extend(self.remembered(tracked, name, address));
+        }
+        memory
+    }
+
+    fn remembered(&self, tracked: &Tracked, name: String, address: SocketAddr) -> Option<Remembered> {
+        if tracked.upstream.role == Role::Main {
+            return None;
+        }
         let (epoch, is_at_rest) = (self.changes.epoch(), self.changes.is_at_rest());
         let number = self.changes.number().filter(|_| is_at_rest);
-        let replicas = self.tracked.iter().filter(|tracked| tracked.upstream.role == Role::Replica);
-        let remembered = |tracked: &Tracked| {
-            let main_number = tracked.catalog.remembered(epoch, number)?;
-            Some(Remembered {
-                name: tracked.upstream.name.to_string(),
-                address: tracked.upstream.address,
-                main_number,
-                is_reloading: tracked.catalog.may_be_empty(),
-            })
-        };
-        let ordered = |tracked: &Tracked| {
-            let (mode, origin) = tracked.ordered_mode()?;
-            Some(OrderedMode { name: tracked.upstream.name.to_string(), mode, origin: origin.clone() })
-        };
-        let learned = |tracked: &Tracked| {
-            let limit = tracked.upstream.load.learned_cap()?;
-            Some(LearnedLimit { address: tracked.upstream.address, limit })
-        };
-        Memory {
-            upstreams: replicas.filter_map(remembered).collect(),
-            modes: self.tracked.iter().filter_map(ordered).collect(),
-            limits: self.tracked.iter().filter_map(learned).collect(),
-            chosen_layer: self.chosen_layer.clone(),
-        }
+        let main_number = tracked.catalog.remembered(epoch, number)?;
+        Some(Remembered { name, address, main_number, is_reloading: tracked.catalog.may_be_empty() })
     }
 }

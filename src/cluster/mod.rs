@@ -43,7 +43,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::{Config, UpstreamConfig, UpstreamName};
+use crate::config::{Address, Config, UpstreamConfig, UpstreamName};
 use crate::health::Schedule;
 use crate::ogc::RequestClass;
 
@@ -82,6 +82,8 @@ pub struct Cluster {
     chosen_layer: Option<String>,
     /// Reads go to upstreams that do not pass their probes, because none does; written by [`Self::settle`].
     fails_open: bool,
+    /// Of the memory, what concerns upstreams whose address is not known yet.
+    unclaimed: Memory,
     /// Of the last transition.
     sequence: u64,
     /// Transitions not handed out yet.
@@ -123,6 +125,7 @@ impl Cluster {
             conditions: Conditions::default(),
             chosen_layer: None,
             fails_open: false,
+            unclaimed: Memory::default(),
             sequence: 0,
             outbox: Vec::new(),
             is_visibly_changed: false,
@@ -134,6 +137,7 @@ impl Cluster {
         self.pass_time(now);
         match event {
             Event::Configured(config) => self.configured(config, now),
+            Event::Resolved { upstream, address } => self.resolved(&upstream, address, now),
             Event::Probed { upstream, report } => self.probed(upstream, report, now),
             Event::Observed { upstream, sent, outcome } => self.observed(upstream, sent, outcome, now),
             Event::VersionRead { upstream, asked, number } => self.version_read(upstream, asked, number, now),
@@ -214,7 +218,7 @@ impl Cluster {
         let main = self.main_id();
         let (old, ids, changes) = (mem::take(&mut self.tracked), &mut self.ids, &self.changes);
         let track = |upstream: &_| ids.track(upstream, Freshness::new(changes, now), now);
-        let reconciled = reconcile::reconcile(old, &self.config.upstreams, track);
+        let reconciled = reconcile::reconcile(old, &self.config.upstreams, now, track);
         self.tracked = reconciled.tracked;
         self.is_visibly_changed = true;
         self.emit(None, What::Configured { revision: self.revision });
@@ -223,6 +227,30 @@ impl Cluster {
         self.meet_the_main(main, now);
         let interval = self.config.health.interval.max(self.config.health.down_interval);
         self.tracked.iter_mut().for_each(|tracked| tracked.probes.hasten(now, interval));
+    }
+
+    /// An address that is known is kept while the name cannot be looked up: the name server's trouble is not the upstream's.
+    fn resolved(&mut self, name: &UpstreamName, address: Address, now: Instant) {
+        let Some(at) = self.config.upstreams.iter().position(|upstream| upstream.name == *name) else { return };
+        let from = self.config.upstreams[at].address.known();
+        if self.config.upstreams[at].address == address || (from.is_some() && address.known().is_none()) {
+            return;
+        }
+        Arc::make_mut(&mut self.config).upstreams[at].address = address.clone();
+        let (config, main) = (Arc::clone(&self.config), self.main_id());
+        self.is_visibly_changed = true;
+        match address {
+            // Another reason.
+            Address::Unresolved(_) => self.tracked[at].reconfigure(&config.upstreams[at]),
+            Address::Known(to) => {
+                let mut new = self.ids.track(&config.upstreams[at], Freshness::new(&self.changes, now), now);
+                new.inherit_mode(&self.tracked[at], now);
+                self.tracked[at] = new;
+                self.recall_late(at, now);
+                self.report(at, [What::Moved { from, to }]);
+                self.meet_the_main(main, now);
+            }
+        }
     }
 
     fn probed(&mut self, id: UpstreamId, report: ProbeReport, now: Instant) {

@@ -1,7 +1,9 @@
 //! A new configuration meets the upstreams there are: keep, replace, retire.
 //!
 //! Identity is (name, address). Who keeps both keeps load, health, mode and ejection, whatever else changed. A new address is a
-//! new upstream under the old name: nothing that was measured is true of it.
+//! new upstream under the old name: nothing that was measured is true of it. The mode that an operator ordered stays.
+
+use std::time::Instant;
 
 use super::Tracked;
 use crate::config::{UpstreamConfig, UpstreamName};
@@ -19,6 +21,7 @@ pub(super) struct Reconciled {
 pub(super) fn reconcile(
     mut old: Vec<Tracked>,
     configs: &[UpstreamConfig],
+    now: Instant,
     mut make: impl FnMut(&UpstreamConfig) -> Tracked,
 ) -> Reconciled {
     let mut tracked = Vec::with_capacity(configs.len());
@@ -28,7 +31,12 @@ pub(super) fn reconcile(
         if kept.is_none() {
             added.push(config.name.clone());
         }
-        let mut one = kept.unwrap_or_else(|| make(config));
+        let mut one = kept.unwrap_or_else(|| {
+            let mut new = make(config);
+            // The operator named it, wherever it is.
+            old.iter().filter(|old| old.upstream.name == config.name).for_each(|former| new.inherit_mode(former, now));
+            new
+        });
         one.reconfigure(config);
         tracked.push(one);
     }

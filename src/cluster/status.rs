@@ -1,10 +1,9 @@
 //! The cluster as an operator sees it.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{CatalogStatus, Cause, ConditionStatus, HealthState, Mode, ModeOrigin, UpstreamCatalog};
-use crate::config::{Role, UpstreamName};
+use crate::config::{Address, Role, UpstreamName};
 
 #[derive(Clone, Debug)]
 pub struct ClusterStatus {
@@ -19,7 +18,7 @@ pub struct ClusterStatus {
 pub struct UpstreamStatus {
     pub name: UpstreamName,
     pub url: String,
-    pub address: SocketAddr,
+    pub address: Address,
     pub role: Role,
     pub health: HealthState,
     /// Something that speaks HTTP answers there. An upstream that is down nevertheless answers its probes wrongly, and gets only

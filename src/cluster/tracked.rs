@@ -216,7 +216,7 @@ impl Tracked {
         UpstreamStatus {
             name: upstream.name.clone(),
             url: upstream.url.clone(),
-            address: upstream.address,
+            address: upstream.address.clone(),
             role: upstream.role,
             health: self.health,
             is_reachable: self.facts.is_reachable(),
@@ -318,6 +318,11 @@ impl Tracked {
     /// The mode in force and the origin of its order; `None` for the mode that every upstream starts with.
     pub(super) fn ordered_mode(&self) -> Option<(Mode, &ModeOrigin)> {
         Some((self.mode, self.mode_origin.as_ref()?))
+    }
+
+    /// Takes over the order that was given for the upstream of this name at another address. That is no transition.
+    pub(super) fn inherit_mode(&mut self, former: &Self, now: Instant) {
+        drop(self.set_mode(former.mode, former.mode_origin.clone(), now));
     }
 
     pub(super) fn set_mode(&mut self, mode: Mode, origin: Option<ModeOrigin>, now: Instant) -> Vec<What> {

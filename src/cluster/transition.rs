@@ -1,6 +1,7 @@
 //! What an operator wants to know: one log line and one server-sent event each.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::{Cause, Condition, HealthState, Mode, Source};
@@ -43,6 +44,11 @@ pub enum What {
     Retired,
     Configured {
         revision: u64,
+    },
+    /// The name of its host resolves to this address from now on. It is another instance: nothing that was measured is true of it.
+    Moved {
+        from: Option<SocketAddr>,
+        to: SocketAddr,
     },
     /// The main's catalog changed: all replicas are stale.
     CatalogChanged {
@@ -88,7 +94,7 @@ impl Transition {
             What::ConditionBegan { .. } => true,
             What::ConditionEnded { .. } => false,
             What::HalfOpen | What::Returned | What::Mode { .. } | What::Added | What::Retired => false,
-            What::Configured { .. } | What::CatalogChanged { .. } | What::Reloaded { .. } => false,
+            What::Configured { .. } | What::Moved { .. } | What::CatalogChanged { .. } | What::Reloaded { .. } => false,
         }
     }
 }
@@ -106,6 +112,8 @@ pub struct Fields<'t> {
     /// For how long, `half-open`, or `no`.
     pub ejected: Option<String>,
     pub change: Option<&'static str>,
+    /// The address that an upstream's name resolves to.
+    pub address: Option<String>,
     /// The kind of a condition; `change` says whether it `began` or `ended`.
     pub condition: Option<&'static str>,
     pub config_revision: Option<u64>,
@@ -141,6 +149,7 @@ impl Transition {
             }
             What::Added => Fields { change: Some("added"), ..nothing },
             What::Retired => Fields { change: Some("retired"), ..nothing },
+            What::Moved { to, from: _ } => Fields { change: Some("moved"), address: Some(to.to_string()), ..nothing },
             What::Configured { revision } => Fields { config_revision: Some(*revision), ..nothing },
             What::CatalogChanged { .. }
             | What::Stale { .. }
@@ -185,6 +194,7 @@ impl Transition {
             | What::Retired
             | What::ConditionBegan { .. }
             | What::ConditionEnded { .. }
+            | What::Moved { .. }
             | What::Configured { .. } => nothing,
         }
     }
@@ -194,7 +204,7 @@ impl Transition {
 impl fmt::Display for Transition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Fields { upstream, health, mode, was, ejected, change, catalog, source, took, retry_in, .. } = self.fields();
-        let Fields { config_revision, epoch, still_running, condition, by, cause, remedy, .. } = self.fields();
+        let Fields { config_revision, epoch, still_running, condition, by, address, cause, remedy, .. } = self.fields();
         let words = [
             ("upstream", upstream),
             ("health", health),
@@ -202,6 +212,7 @@ impl fmt::Display for Transition {
             ("ejected", ejected.as_deref()),
             ("condition", condition),
             ("change", change),
+            ("address", address.as_deref()),
             ("catalog", catalog),
             ("was", was),
             ("source", source),

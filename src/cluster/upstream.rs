@@ -1,11 +1,10 @@
 //! One GeoServer instance: who it is, for as long as it is configured under this name at this address.
 
 use std::any::Any;
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use crate::balance::Load;
-use crate::config::{Role, UpstreamConfig, UpstreamName};
+use crate::config::{Address, Role, UpstreamConfig, UpstreamName};
 
 /// Never used twice in the life of a process: a new address under an old name gets a new one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,7 +20,7 @@ pub struct Upstream {
     pub url: String,
     pub tls: bool,
     pub host: String,
-    pub address: SocketAddr,
+    pub address: Address,
     pub role: Role,
     pub load: Arc<Load>,
     /// What the floors above prepare once per upstream (its peer, its counters) and find again without a look-up.
@@ -36,7 +35,7 @@ impl Upstream {
             url: config.url.clone(),
             tls: config.tls,
             host: config.host.clone(),
-            address: config.address,
+            address: config.address.clone(),
             role: config.role,
             load,
             attachment: OnceLock::new(),
@@ -49,13 +48,13 @@ impl Upstream {
 
     /// Whether it is the instance that `config` means: same name, same address, whatever else changed.
     pub(super) fn is(&self, config: &UpstreamConfig) -> bool {
-        self.name == config.name && self.address == config.address
+        self.name == config.name && self.address.is_same_place(&config.address)
     }
 
     /// Whether nothing it was made of changed.
     pub(super) fn is_as_in(&self, config: &UpstreamConfig) -> bool {
-        let UpstreamConfig { name, url, tls, host, address, role, reads: _, weight: _, max_in_flight: _ } = config;
-        let (ours, theirs) = ((&self.name, self.address, self.role), (name, *address, *role));
+        let UpstreamConfig { name, url, tls, host, port: _, address, role, reads: _, weight: _, max_in_flight: _ } = config;
+        let (ours, theirs) = ((&self.name, &self.address, self.role), (name, address, *role));
         ours == theirs && (&self.url, self.tls, &self.host) == (url, *tls, host)
     }
 }

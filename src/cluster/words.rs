@@ -83,6 +83,7 @@ impl What {
             Self::Added => "added",
             Self::Retired => "retired",
             Self::Configured { .. } => "configured",
+            Self::Moved { .. } => "moved",
             Self::CatalogChanged { .. } => "catalog-changed",
             Self::Stale { .. } => "stale",
             Self::ReloadBegan { .. } => "catalog-reload",
@@ -106,6 +107,8 @@ impl fmt::Display for What {
             Self::Mode { from, to, by: Some(by) } => write!(f, "mode {to}, was {from}, ordered by {by}"),
             Self::Added => f.write_str("added to the cluster"),
             Self::Retired => f.write_str("removed from the cluster"),
+            Self::Moved { from: None, to } => write!(f, "its name resolves to {to}"),
+            Self::Moved { from: Some(from), to } => write!(f, "its name resolves to {to} now, and no longer to {from}"),
             Self::Configured { revision } => write!(f, "configuration {revision} is in force"),
             Self::CatalogChanged { epoch, source: Source::Number } => {
                 write!(f, "the main's catalog changed: its number moved, epoch {epoch}")

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use super::{Credentials, Effective, Loaded, UpstreamName};
 
-/// Listening sockets and threads are made once.
-const RESTART: [&str; 3] = ["listen", "admin", "threads"];
+/// Listening sockets, threads and the outputs of the log are made once.
+const RESTART: [&str; 5] = ["listen", "admin", "threads", "log.format", "log.access"];
 
 const UPSTREAMS: &str = "upstreams.";
 
@@ -36,11 +36,11 @@ impl Change {
         let mut changes = upstreams(running, new);
         changes.extend(values(running, new));
         changes.extend(secrets(running, new));
-        if changes.is_empty() {
-            // Equal keys and yet another configuration: only the order of the upstreams is not a key.
+        if names(running) != names(new) && changes.is_empty() {
             changes.push("upstreams: another order".to_owned());
         }
-        Self::Live(changes)
+        // Equal keys and yet another configuration: another reason for which a name does not resolve.
+        if changes.is_empty() { Self::Unchanged } else { Self::Live(changes) }
     }
 }
 
@@ -92,10 +92,11 @@ fn secrets(running: &Loaded, new: &Loaded) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
     use std::path::Path;
 
     use super::*;
-    use crate::config::{Config, MapEnvironment};
+    use crate::config::{Address, Config, MapEnvironment};
 
     const BASE: &str =
         "[upstreams.main]\nurl = \"http://10.0.0.1\"\nrole = \"main\"\n[upstreams.slave1]\nurl = \"http://10.0.0.2\"\n";
@@ -135,6 +136,35 @@ mod tests {
     fn what_needs_a_restart_is_refused_whatever_else_changes() {
         let moved = format!("threads = 7\nlisten = \"0.0.0.0:80\"\n{BASE}weight = 50\n");
         assert_eq!(change(&moved), Change::NeedsRestart(vec!["listen".to_owned(), "threads".to_owned()]));
+    }
+
+    #[test]
+    fn outputs_of_the_log_need_a_restart_and_its_level_does_not() {
+        let outputs = format!("{BASE}[log]\nformat = \"json\"\naccess = \"off\"\n");
+        assert_eq!(change(&outputs), Change::NeedsRestart(vec!["log.format".to_owned(), "log.access".to_owned()]));
+        assert_eq!(change(&format!("{BASE}[log]\nlevel = \"debug\"\n")), live(&["log.level: info -> debug"]));
+    }
+
+    #[test]
+    fn cores_that_come_and_go_are_no_change_unless_threads_are_configured() {
+        let load_on = |text: &str, cores| {
+            let world = MapEnvironment::new().file("f.toml", text).cores(NonZeroUsize::new(cores).unwrap());
+            Config::load(Path::new("f.toml"), &world).unwrap()
+        };
+        let (two, mut four) = (load_on(BASE, 2), load_on(BASE, 4));
+        four.keep_unconfigured_threads(&two);
+        assert_eq!(Change::between(&two, &four), Change::Unchanged);
+        let mut configured = load_on(&format!("threads = 4\n{BASE}"), 4);
+        configured.keep_unconfigured_threads(&two);
+        assert_eq!(Change::between(&two, &configured), Change::NeedsRestart(vec!["threads".to_owned()]));
+    }
+
+    #[test]
+    fn another_reason_for_which_a_name_does_not_resolve_is_no_change() {
+        let text = format!("{BASE}[upstreams.slave2]\nurl = \"http://nowhere\"\n");
+        let (before, mut after) = (load(&text, ""), load(&text, ""));
+        after.config.upstreams[2].address = Address::Unresolved("the name server is down".into());
+        assert_eq!(Change::between(&before, &after), Change::Unchanged);
     }
 
     #[test]

@@ -60,6 +60,12 @@ impl MapEnvironment {
     }
 
     #[must_use]
+    pub fn cores(mut self, cores: NonZeroUsize) -> Self {
+        self.cores = cores;
+        self
+    }
+
+    #[must_use]
     pub fn host(mut self, name: &str, address: IpAddr) -> Self {
         self.hosts.insert(name.to_owned(), address);
         self

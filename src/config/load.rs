@@ -9,8 +9,9 @@ use super::document::{self, Kind};
 use super::environment::Environment;
 use super::raw::Raw;
 use super::source::{FileId, Sources};
+use super::validate::DEFAULT;
 use super::value::{Reading, Written};
-use super::{Config, Effective, include, validate};
+use super::{Address, Config, Effective, UpstreamName, include, validate};
 
 /// A configuration and how it came about.
 #[derive(Clone, Debug)]
@@ -20,7 +21,31 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
     /// Every key with its value and where that came from, in the order of the documentation. Secrets are masked.
     pub effective: Vec<Effective>,
+    /// What an operator should know although nothing is wrong with the file: names that do not resolve.
+    pub warnings: Vec<String>,
 }
+
+impl Loaded {
+    /// The number of threads follows the cores where no file names one. Cores that come and go do not change what runs: threads
+    /// are made once.
+    pub fn keep_unconfigured_threads(&mut self, running: &Self) {
+        let entry_of = |loaded: &Self| loaded.effective.iter().find(|entry| entry.key == THREADS).cloned();
+        let (Some(ours), Some(theirs)) = (entry_of(self), entry_of(running)) else { return };
+        if ours.origin == DEFAULT && theirs.origin == DEFAULT {
+            self.config.threads = running.config.threads;
+            self.effective.iter_mut().filter(|entry| entry.key == THREADS).for_each(|entry| *entry = theirs.clone());
+        }
+    }
+
+    /// An upstream is found at another address.
+    pub fn readdress(&mut self, name: &UpstreamName, address: &Address) {
+        let key = format!("upstreams.{name}.address");
+        self.config.upstreams.iter_mut().filter(|upstream| upstream.name == *name).for_each(|u| u.address = address.clone());
+        self.effective.iter_mut().filter(|entry| entry.key == key).for_each(|entry| entry.value = address.to_string());
+    }
+}
+
+const THREADS: &str = "threads";
 
 impl Config {
     /// Reads the file at `path` and those it includes.

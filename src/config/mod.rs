@@ -1,7 +1,7 @@
 //! Text -> validated [`Config`] -> what changed.
 //!
 //! Nothing in a [`Config`] is left to check: every name is unique, every duration and size is in range, exactly one upstream is
-//! the main one, every address is resolved. The file as written lives in `raw.rs`; `validate.rs` turns it into a `Config` or into
+//! the main one. A name that does not resolve is no mistake of the file: its upstream has no address yet. The file as written lives in `raw.rs`; `validate.rs` turns it into a `Config` or into
 //! all of its problems at once.
 
 mod catalog;
@@ -26,6 +26,7 @@ mod upstream;
 mod validate;
 mod value;
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -47,7 +48,7 @@ pub use limits::{Limits, MaxInFlight, PerUser, Priority};
 pub use load::Loaded;
 pub use raw::known_keys;
 pub use source::Place;
-pub use upstream::{MainReads, Role, UpstreamConfig, UpstreamName, Weight};
+pub use upstream::{Address, MainReads, Role, UpstreamConfig, UpstreamName, Weight};
 
 /// The whole configuration, valid.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +77,19 @@ pub struct Config {
 }
 
 impl Config {
+    /// The address of `upstream` after its name was looked up. That of another upstream is none: requests in flight are counted by
+    /// upstream, and one GeoServer under two names would get twice its share.
+    pub fn address_of(&self, upstream: &UpstreamConfig, answer: io::Result<SocketAddr>) -> Address {
+        let address = match answer {
+            Ok(address) => Address::Known(address),
+            Err(why) => return Address::Unresolved(validate::cannot_resolve(&upstream.host, &why).into()),
+        };
+        match self.upstreams.iter().find(|other| other.name != upstream.name && other.address == address) {
+            Some(other) => Address::Unresolved(validate::same_address(&upstream.host, &address, &other.name).into()),
+            None => address,
+        }
+    }
+
     /// Whether `peer` may vouch for a client's identity and address.
     pub fn trusts(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();

@@ -1,7 +1,7 @@
 //! One GeoServer instance as configured.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::MaxInFlight;
@@ -65,6 +65,48 @@ impl Weight {
     }
 }
 
+/// Where an upstream is. A name that does not resolve is a reason for its upstream to be down, never a wrong configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    Known(SocketAddr),
+    /// The name of the host has no usable address yet; the reason.
+    Unresolved(Arc<str>),
+}
+
+impl Address {
+    pub const fn known(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Known(address) => Some(*address),
+            Self::Unresolved(_) => None,
+        }
+    }
+
+    /// Whether both are the same place. Two that are not resolved are: the reason makes no difference.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        self.known() == other.known()
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Known(address)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(address) => address.fmt(f),
+            Self::Unresolved(_) => f.write_str(Self::UNRESOLVED),
+        }
+    }
+}
+
+impl Address {
+    /// Stands where an address would.
+    pub(super) const UNRESOLVED: &str = "unresolved";
+}
+
 /// One GeoServer instance as configured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UpstreamConfig {
@@ -75,12 +117,21 @@ pub struct UpstreamConfig {
     pub tls: bool,
     /// Host of the url, for SNI.
     pub host: String,
-    /// What the host resolved to when the configuration was read.
-    pub address: SocketAddr,
+    /// Of the url, or the scheme's own.
+    pub port: u16,
+    /// The address that is written as the host, or the one that its name resolved to last.
+    pub address: Address,
     pub role: Role,
     /// Meaningful for the main only.
     pub reads: MainReads,
     pub weight: Weight,
     /// Its own, or that of `[limits]`.
     pub max_in_flight: MaxInFlight,
+}
+
+impl UpstreamConfig {
+    /// The host and port to look up; `None` where an address is written.
+    pub fn lookup(&self) -> Option<(&str, u16)> {
+        self.host.parse::<IpAddr>().is_err().then_some((self.host.as_str(), self.port))
+    }
 }

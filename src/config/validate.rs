@@ -19,6 +19,8 @@ use super::raw::{Raw, RawHealth, RawLog, RawRetry, RawShutdown, RawTimeouts};
 use super::source::Sources;
 use super::{Config, Health, Log, Retry, Shutdown, Timeouts, defaults};
 use check::Check;
+pub(super) use check::DEFAULT;
+pub(super) use upstreams::{cannot_resolve, same_address};
 
 pub(super) fn validate(
     raw: Raw,

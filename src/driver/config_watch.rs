@@ -35,7 +35,10 @@ pub async fn watch(reload: Arc<ConfigReload>, mut shutdown: watch::Receiver<bool
     let (changed, mut changes) = mpsc::channel(1);
     let mut events = Events::new(changed);
     loop {
-        events.follow(reload.folders());
+        let folders = Arc::clone(&reload);
+        if let Ok(folders) = tokio::task::spawn_blocking(move || folders.folders()).await {
+            events.follow(folders);
+        }
         tokio::select! {
             _ = shutdown.changed() => return,
             Some(()) = changes.recv() => tokio::time::sleep(PAUSE).await,
@@ -128,7 +131,7 @@ mod tests {
 
     use super::*;
     use crate::config::Environment;
-    use crate::config_reload::{self, RealEnvironment};
+    use crate::config_reload::{self, RealEnvironment, SharedEnvironment};
     use crate::control::Control;
     use crate::metrics::Metrics;
 
@@ -167,9 +170,10 @@ mod tests {
             "[upstreams.main]\nurl = \"http://127.0.0.1:1\"\nrole = \"main\"\n[upstreams.a]\nurl = \"http://127.0.0.1:2\"\n";
         std::fs::write(&path, text).unwrap();
         let environment = Arc::new(Counting::default());
-        let loaded = config_reload::load(&path, &*environment).unwrap();
-        let control = Control::new(Arc::new(loaded.0.config.clone()), Instant::now());
-        let reload = ConfigReload::new(path, Arc::<Counting>::clone(&environment), loaded, control, Metrics::new());
+        let shared: SharedEnvironment = Arc::<Counting>::clone(&environment);
+        let first = config_reload::load(&path, &shared).unwrap();
+        let control = Control::new(Arc::new(first.loaded.config.clone()), Instant::now());
+        let reload = ConfigReload::new(path, shared, first, control, Metrics::new());
         let (_stop, stopped) = watch::channel(false);
         let before = environment.0.load(Ordering::Relaxed);
         let watching = watch(Arc::new(reload), stopped);

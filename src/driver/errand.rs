@@ -17,7 +17,7 @@ use pingora::{BError, Error, ErrorType};
 use tokio::time::timeout_at;
 
 use crate::cluster::{Cause, LocalFault, Upstream};
-use crate::config::{Config, Credentials};
+use crate::config::{Address, Config, Credentials};
 
 /// Informational answers before the real one; more are a fault.
 const MAX_INFORMATIONAL: usize = 4;
@@ -125,8 +125,12 @@ impl Messenger {
         deadline: Deadline,
         is_enough: impl Fn(&Answer) -> bool,
     ) -> Result<Answer, Cause> {
+        let address = match &upstream.address {
+            Address::Known(address) => *address,
+            Address::Unresolved(reason) => return Err(Cause::Connect(reason.to_string())),
+        };
         let request = errand.head(config, upstream).map_err(|error| Cause::Unexpected(words_of(&error)))?;
-        let peer = HttpPeer::new(upstream.address, upstream.tls, upstream.host.clone());
+        let peer = HttpPeer::new(address, upstream.tls, upstream.host.clone());
         let connected = deadline.bound("no connection", self.connector.get_http_session(&peer)).await?;
         // The session is dropped, and with it the connection closed, at the end of this function.
         let (mut session, _) = connected.map_err(|error| cause_of(&error, |error| Cause::Connect(words_of(error))))?;

@@ -6,6 +6,7 @@ mod catalog;
 pub mod config_watch;
 pub mod data_directory;
 mod errand;
+pub mod names;
 mod probe;
 mod question;
 pub mod state_file;

@@ -38,7 +38,7 @@ fn upstream(called: &str, mode: Mode) -> UpstreamStatus {
     UpstreamStatus {
         name: name(called),
         url: format!("http://{called}:8080"),
-        address: SocketAddr::from(([10, 0, 0, 1], 8080)),
+        address: SocketAddr::from(([10, 0, 0, 1], 8080)).into(),
         role: Role::Replica,
         health: HealthState::Up,
         is_reachable: true,

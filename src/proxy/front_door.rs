@@ -103,6 +103,11 @@ impl FrontDoor {
         &self.parts.running
     }
 
+    /// Opens the file of the access log anew; false if there is none.
+    pub fn reopen_access_log(&self) -> bool {
+        self.parts.access_log.reopen()
+    }
+
     /// Who waits for a place.
     pub fn queue_status(&self) -> QueueStatus {
         self.parts.room.status(Instant::now())

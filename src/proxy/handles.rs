@@ -1,6 +1,7 @@
 //! What the proxy prepares once per upstream and finds again without a look-up: its peer and its counters.
 
 use std::any::Any;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -18,6 +19,9 @@ use crate::metrics::{Metrics, UpstreamMetrics};
 
 /// An upstream that takes nothing of a request for this long is gone.
 const UPSTREAM_WRITE: Duration = Duration::from_secs(60);
+
+/// The peer of an upstream whose address is not known. It is never up, so it is never asked for anything.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Names connections that are used once; 0 is the shared pool of each upstream.
 static NEXT_FRESH: AtomicU64 = AtomicU64::new(1);
@@ -41,7 +45,7 @@ impl Handles {
     }
 
     fn attach(upstream: &Upstream, metrics: &Metrics) -> Arc<dyn Any + Send + Sync> {
-        let mut peer = HttpPeer::new(upstream.address, upstream.tls, upstream.host.clone());
+        let mut peer = HttpPeer::new(upstream.address.known().unwrap_or(NOWHERE), upstream.tls, upstream.host.clone());
         peer.options.write_timeout = Some(UPSTREAM_WRITE);
         // Notices a host that vanished without a word under a download that may be silent for minutes.
         peer.options.tcp_keepalive = Some(TcpKeepalive {

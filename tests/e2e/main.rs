@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod binary;
 mod client;
 mod load;
 mod requests;
@@ -20,6 +21,7 @@ mod hot_swap;
 mod lifecycle;
 mod limits;
 mod losses;
+mod process;
 mod refusals;
 mod restart;
 mod retries;

@@ -1,102 +1,15 @@
 //! The real binary, killed without warning in the middle of a roll and started again.
 
-use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use geofront::geosim::{Behaviour, DataDirectory, Flavour, Instance};
-use tokio::process::{Child, Command};
 
+use super::binary::{Process, tick, until};
 use super::client::Client;
 use super::requests::MAP;
 use super::rig::{PATIENCE, upstream};
-
-struct Process {
-    child: Child,
-    listen: SocketAddr,
-    admin: SocketAddr,
-}
-
-impl Process {
-    /// Started, and listening.
-    async fn start(folder: &Path) -> Self {
-        let ports = folder.join("ports.json");
-        std::fs::remove_file(&ports).ok();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_geofront"))
-            .arg("run")
-            .arg("--config")
-            .arg(folder.join("geofront.toml"))
-            .arg("--ports-file")
-            .arg(&ports)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let ports = until("geofront listens", || {
-            assert!(child.try_wait().unwrap().is_none(), "geofront ended");
-            serde_json::from_str::<serde_json::Value>(&std::fs::read_to_string(&ports).ok()?).ok()
-        })
-        .await;
-        let address = |value: &serde_json::Value| value.as_str().unwrap().parse().unwrap();
-        Self { listen: address(&ports["listen"][0]), admin: address(&ports["admin"]), child }
-    }
-
-    async fn status(&self) -> serde_json::Value {
-        let request = format!("GET /api/status HTTP/1.1\r\nHost: {}\r\n\r\n", self.admin);
-        let answer = Client::connect(self.admin).await.unwrap().request(request.as_bytes()).await.unwrap();
-        serde_json::from_slice(&answer.body).unwrap()
-    }
-
-    /// The upstream of this name, as `/api/status` shows it.
-    async fn upstream(&self, name: &str) -> serde_json::Value {
-        let status = self.status().await;
-        status["upstreams"].as_array().unwrap().iter().find(|upstream| upstream["name"] == name).unwrap().clone()
-    }
-
-    /// Orders a mode as the command line does.
-    async fn order(&self, name: &str, mode: &str, by: &str) {
-        let body = format!(r#"{{"mode":"{mode}","by":"{by}"}}"#);
-        let request = format!(
-            "POST /api/upstreams/{name}/mode HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n{body}",
-            self.admin,
-            body.len()
-        );
-        let answer = Client::connect(self.admin).await.unwrap().request(request.as_bytes()).await.unwrap();
-        assert_eq!(answer.status, 200, "{}", answer.text());
-    }
-
-    async fn until_all_eligible(&self) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let status = self.status().await;
-            let upstreams = status["upstreams"].as_array().unwrap();
-            if upstreams.iter().all(|upstream| upstream["eligible"] == true) {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{status:#}");
-            tick().await;
-        }
-    }
-}
-
-async fn tick() {
-    drop(tokio::time::timeout(Duration::from_millis(5), std::future::pending::<()>()).await);
-}
-
-async fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(value) = condition() {
-            return value;
-        }
-        assert!(Instant::now() < deadline, "waited for: {what}");
-        tick().await;
-    }
-}
 
 fn configuration(folder: &Path, main: &Instance, replicas: &[Instance]) -> String {
     let mut config = "listen = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n".to_owned();

@@ -222,7 +222,7 @@ impl World {
 
     pub(crate) fn main(&self) -> Key {
         let main = self.config.upstreams.iter().find(|upstream| upstream.role == Role::Main).expect("there is one");
-        (main.name.to_string(), main.address)
+        (main.name.to_string(), main.address.known().expect("simulated upstreams have addresses"))
     }
 
     pub(crate) fn some_upstream(&mut self) -> Key {

@@ -74,7 +74,7 @@ impl World {
     }
 
     fn ask(&mut self, upstream: &Upstream, limit: Duration, what: Todo) {
-        let key = (upstream.name.to_string(), upstream.address);
+        let key = (upstream.name.to_string(), upstream.address.known().expect("simulated upstreams have addresses"));
         let condition = self.machine(key.1).shows();
         let (took, outcome) = condition.probe(&mut self.chance, self.config.health.timeout);
         let early = self.chance.percent(50).then(|| self.said(&key));
@@ -138,7 +138,7 @@ impl World {
     }
 
     pub(crate) fn begin_call(&mut self, upstream: Arc<Upstream>) {
-        let key = (upstream.name.to_string(), upstream.address);
+        let key = (upstream.name.to_string(), upstream.address.known().expect("simulated upstreams have addresses"));
         let limit = self.config.catalog.reload_timeout;
         let fate = self.fate(key.1);
         let is_unheard = matches!(fate, Fate::Unheard);

@@ -47,7 +47,7 @@ impl World {
         | Action::ReadVersion(upstream)
         | Action::TestCanary(upstream)
         | Action::ReloadCatalog(upstream)) = &action;
-        let key = (upstream.name.to_string(), upstream.address);
+        let key = (upstream.name.to_string(), upstream.address.known().expect("simulated upstreams have addresses"));
         let (mode, doing) = {
             let oracle = self.oracle();
             (oracle.of(&key).mode, oracle.of(&key).catalog.doing)

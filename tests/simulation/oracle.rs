@@ -48,7 +48,7 @@ pub(crate) enum Tier {
 }
 
 pub(crate) fn key(status: &UpstreamStatus) -> Key {
-    (status.name.to_string(), status.address)
+    (status.name.to_string(), status.address.known().expect("simulated upstreams have addresses"))
 }
 
 fn is_up_and_ready(status: &UpstreamStatus) -> bool {

@@ -175,7 +175,10 @@ impl World {
                 }];
             }
         };
-        let key = (selection.upstream.name.to_string(), selection.upstream.address);
+        let key = (
+            selection.upstream.name.to_string(),
+            selection.upstream.address.known().expect("simulated upstreams have addresses"),
+        );
         self.judge_cap(&key, request, selection);
         if companions.contains(&key) {
             return vec!["a tile with its companions above the cap"];
@@ -196,7 +199,10 @@ impl World {
     }
 
     pub(crate) fn begin_attempt(&mut self, mut request: Request, selection: Selection) {
-        let key = (selection.upstream.name.to_string(), selection.upstream.address);
+        let key = (
+            selection.upstream.name.to_string(),
+            selection.upstream.address.known().expect("simulated upstreams have addresses"),
+        );
         self.audit_lease(&key, selection.upstream.is_main());
         let kind = Kind::of(request.class, &self.config);
         let entry = self.ledger.get_mut(&key).expect("nobody is served by who retired");

@@ -340,6 +340,7 @@ impl World {
             }
             What::Added => self.tally.count("added"),
             What::Retired => self.tally.count("retired"),
+            What::Moved { .. } => unreachable!("simulated upstreams have addresses, not names"),
             What::Configured { revision } => {
                 self.tally.count("configured");
                 self.revision += 1;

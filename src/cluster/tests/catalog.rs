@@ -494,7 +494,7 @@ fn without_a_memory_whoever_is_behind_the_main_is_reloaded() {
 
 #[test]
 fn a_change_while_geofront_was_away_is_brought_to_everybody() {
-    let address = |name: &str| config(2).upstreams.iter().find(|u| u.name.as_str() == name).unwrap().address;
+    let address = |name: &str| config(2).upstreams.iter().find(|u| u.name.as_str() == name).unwrap().address.known().unwrap();
     let known =
         |name: &str| Remembered { name: name.to_owned(), address: address(name), main_number: Some(3), is_reloading: false };
     let mut world = World::configured(with_credentials(config(2)));

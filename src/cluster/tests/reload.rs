@@ -1,5 +1,6 @@
 //! What survives a config reload, and what does not.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,7 +70,7 @@ fn an_ejection_and_its_evidence_survive() {
 fn a_new_address_is_a_new_upstream_under_the_old_name() {
     let mut world = World::up(2);
     let (old, running) = (world.id("a"), world.select(Map).unwrap());
-    let lines = world.reload(|config| change(config, "a").address.set_port(1));
+    let lines = world.reload(|config| change(config, "a").address = SocketAddr::from(([10, 0, 0, 9], 1)).into());
     assert_eq!(lines, ["config_revision=2", "upstream=a change=retired", "upstream=a change=added"]);
     assert_ne!(world.id("a"), old);
     assert_eq!((world.status("a").health, world.status("a").in_flight), (HealthState::Unknown, 0));

@@ -13,7 +13,7 @@ use crate::config::value::{Show, Written};
 use crate::config::{Config, Effective, Secret};
 
 /// Where a value came from that no file mentions.
-const DEFAULT: &str = "default";
+pub(in crate::config) const DEFAULT: &str = "default";
 
 pub(super) struct Check<'e> {
     pub(super) environment: &'e dyn Environment,
@@ -21,17 +21,18 @@ pub(super) struct Check<'e> {
     problems: Vec<Problem>,
     effective: Vec<Effective>,
     files: Vec<PathBuf>,
+    warnings: Vec<String>,
 }
 
 impl<'e> Check<'e> {
     pub(super) fn new(environment: &'e dyn Environment, sources: Sources, problems: Vec<Problem>) -> Self {
         let files = sources.paths().map(Path::to_owned).collect();
-        Self { environment, sources, problems, effective: Vec::new(), files }
+        Self { environment, sources, problems, effective: Vec::new(), files, warnings: Vec::new() }
     }
 
     pub(super) fn finish(self, config: Config) -> Result<Loaded, Diagnostics> {
         if self.problems.is_empty() {
-            Ok(Loaded { config, files: self.files, effective: self.effective })
+            Ok(Loaded { config, files: self.files, effective: self.effective, warnings: self.warnings })
         } else {
             Err(Diagnostics::new(self.sources, self.problems))
         }
@@ -39,6 +40,18 @@ impl<'e> Check<'e> {
 
     pub(super) fn refuse(&mut self, problem: Problem) {
         self.problems.push(problem);
+    }
+
+    /// Reports what an operator should know of a configuration that is right.
+    pub(super) fn warn(&mut self, what: &str, at: At) {
+        self.warnings.push(format!("{}: {what}", self.sources.origin(at)));
+    }
+
+    /// Notes another value for a key that was noted before.
+    pub(super) fn note_again(&mut self, key: &str, value: &str) {
+        if let Some(entry) = self.effective.iter_mut().find(|entry| entry.key == key) {
+            value.clone_into(&mut entry.value);
+        }
     }
 
     /// Notes what `key` is, for the effective configuration.

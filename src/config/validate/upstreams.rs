@@ -9,7 +9,7 @@ use crate::config::diagnostics::Problem;
 use crate::config::raw::{Named, RawUpstream, Slot};
 use crate::config::source::At;
 use crate::config::value::Written;
-use crate::config::{MainReads, MaxInFlight, Role, UpstreamConfig, UpstreamName, Weight, defaults};
+use crate::config::{Address, MainReads, MaxInFlight, Role, UpstreamConfig, UpstreamName, Weight, defaults};
 
 /// Stands for all replicas in `served_by`.
 pub(super) const REPLICAS: &str = "replicas";
@@ -20,8 +20,8 @@ impl Check<'_> {
     /// `cap`: what holds for those that do not say otherwise, and where it stands.
     pub(super) fn upstreams(&mut self, raw: &[Named<RawUpstream>], cap: (MaxInFlight, Option<At>)) -> Vec<UpstreamConfig> {
         self.roles(raw);
-        let upstreams: Vec<(UpstreamConfig, At)> = raw.iter().filter_map(|named| self.upstream(named, cap)).collect();
-        self.distinct_addresses(&upstreams);
+        let mut upstreams: Vec<(UpstreamConfig, At)> = raw.iter().filter_map(|named| self.upstream(named, cap)).collect();
+        self.distinct_addresses(&mut upstreams);
         upstreams.into_iter().map(|(upstream, _)| upstream).collect()
     }
 
@@ -40,12 +40,13 @@ impl Check<'_> {
         }
         let (url, at) = (url?, raw.url.at()?);
         let parsed = self.url(&named.name.value, &url, at)?;
-        let address = self.address(&key("address"), &parsed, at)?;
+        let address = self.address(&key("address"), &parsed, at);
         let upstream = UpstreamConfig {
             name: name?,
             url: url.trim_end_matches('/').to_owned(),
             tls: parsed.tls,
             host: parsed.host.to_owned(),
+            port: parsed.port,
             address,
             role,
             reads,
@@ -92,21 +93,21 @@ impl Check<'_> {
         None
     }
 
-    fn address(&mut self, key: &str, url: &Url<'_>, at: At) -> Option<SocketAddr> {
+    fn address(&mut self, key: &str, url: &Url<'_>, at: At) -> Address {
         if let Ok(ip) = url.host.parse::<IpAddr>() {
-            return Some(SocketAddr::new(ip, url.port));
+            return Address::Known(SocketAddr::new(ip, url.port));
         }
-        match self.environment.resolve(url.host, url.port) {
-            Ok(address) => {
-                self.note_derived(key, address.to_string(), &format!("what {} resolves to", url.host));
-                Some(address)
-            }
-            Err(why) => {
-                let problem = Problem::new(format!("cannot resolve host `{}`: {}", url.host, no_address(&why))).at(at);
-                self.refuse(problem.help("with an IP address the cluster does not depend on a name server"));
-                None
-            }
-        }
+        let address = match self.environment.resolve(url.host, url.port) {
+            Ok(address) => Address::Known(address),
+            Err(why) => self.unresolved(cannot_resolve(url.host, &why), at),
+        };
+        self.note_derived(key, address.to_string(), &format!("what {} resolves to", url.host));
+        address
+    }
+
+    fn unresolved(&mut self, reason: String, at: At) -> Address {
+        self.warn(&format!("{reason}; its upstream is down until that changes"), at);
+        Address::Unresolved(reason.into())
     }
 
     fn reads(&mut self, key: &str, role: Role, raw: &RawUpstream) -> MainReads {
@@ -164,12 +165,29 @@ impl Check<'_> {
         }
     }
 
-    fn distinct_addresses(&mut self, upstreams: &[(UpstreamConfig, At)]) {
-        for (i, (upstream, at)) in upstreams.iter().enumerate() {
-            let Some((first, first_at)) = upstreams[..i].iter().find(|(other, _)| other.address == upstream.address) else {
+    /// Two that are written alike are a mistake. Two names that happen to have one address today are not: only the first is used.
+    fn distinct_addresses(&mut self, upstreams: &mut [(UpstreamConfig, At)]) {
+        for i in 0..upstreams.len() {
+            let (before, rest) = upstreams.split_at_mut(i);
+            let (upstream, at) = &mut rest[0];
+            let is_known = upstream.address.known().is_some();
+            let is_alike = |other: &UpstreamConfig| (&other.host, other.port) == (&upstream.host, upstream.port);
+            let twin = before
+                .iter_mut()
+                .find(|(other, _)| is_alike(other) || is_known && other.address.known() == upstream.address.known());
+            let Some((first, first_at)) = twin else { continue };
+            if !is_alike(first) && (upstream.lookup().is_some() || first.lookup().is_some()) {
+                let ((named, at), other) = if upstream.lookup().is_some() {
+                    ((upstream, *at), first.name.clone())
+                } else {
+                    ((first, *first_at), upstream.name.clone())
+                };
+                let reason = same_address(&named.host, &named.address, &other);
+                named.address = self.unresolved(reason, at);
+                self.note_again(&format!("upstreams.{}.address", named.name), Address::UNRESOLVED);
                 continue;
-            };
-            let title = format!("upstreams `{}` and `{}` are both {}", first.name, upstream.name, upstream.address);
+            }
+            let title = format!("upstreams `{}` and `{}` are both {}", first.name, upstream.name, place_of(upstream));
             let problem = Problem::new(title).at(*at).label(format!("first at {}", self.sources.origin(*first_at)));
             self.refuse(
                 problem
@@ -177,6 +195,21 @@ impl Check<'_> {
             );
         }
     }
+}
+
+/// Why a name that resolves to the address of another upstream is not used.
+pub(in crate::config) fn same_address(host: &str, address: &Address, other: &UpstreamName) -> String {
+    format!("host `{host}` resolves to {address}, which is `{other}`")
+}
+
+/// The address, or the host and port where that is not known.
+fn place_of(upstream: &UpstreamConfig) -> String {
+    upstream.address.known().map_or_else(|| format!("{}:{}", upstream.host, upstream.port), |address| address.to_string())
+}
+
+/// Why an upstream with this host has no address.
+pub(in crate::config) fn cannot_resolve(host: &str, error: &io::Error) -> String {
+    format!("cannot resolve host `{host}`: {}", no_address(error))
 }
 
 fn no_address(error: &io::Error) -> String {

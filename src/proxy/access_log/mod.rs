@@ -96,6 +96,11 @@ impl AccessLog {
         });
     }
 
+    /// Opens the file anew before the next line; false if lines go to no file.
+    pub fn reopen(&self) -> bool {
+        self.writer.as_ref().is_some_and(|writer| writer.reopen())
+    }
+
     /// Lines lost so far, to a full buffer or to an output that took none.
     pub fn dropped(&self) -> u64 {
         self.writer.as_ref().map_or(0, |writer| writer.dropped())

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -43,6 +43,9 @@ pub(super) struct Writer {
     overflowed: AtomicU64,
     /// Lines that the output did not take.
     lost: AtomicU64,
+    /// Lines go to a file, which can be opened anew.
+    is_file: bool,
+    wants_reopening: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -54,7 +57,7 @@ struct Pending {
 
 impl Writer {
     pub(super) fn start(sink: Sink) -> Arc<Self> {
-        let writer = Self::idle();
+        let writer = Self::idle(matches!(sink.output, Output::File { .. }));
         let thread = Arc::clone(&writer);
         std::thread::Builder::new()
             .name("access-log".to_owned())
@@ -63,13 +66,15 @@ impl Writer {
         writer
     }
 
-    fn idle() -> Arc<Self> {
+    fn idle(is_file: bool) -> Arc<Self> {
         Arc::new(Self {
             pending: Mutex::default(),
             woken: Condvar::new(),
             finished: Condvar::new(),
             overflowed: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            is_file,
+            wants_reopening: AtomicBool::new(false),
         })
     }
 
@@ -90,6 +95,12 @@ impl Writer {
         }
     }
 
+    /// Has the file opened anew before the next line; false if there is no file.
+    pub(super) fn reopen(&self) -> bool {
+        self.wants_reopening.store(self.is_file, Ordering::Relaxed);
+        self.is_file
+    }
+
     pub(super) fn dropped(&self) -> u64 {
         self.overflowed.load(Ordering::Relaxed) + self.lost.load(Ordering::Relaxed)
     }
@@ -108,6 +119,9 @@ impl Writer {
         loop {
             let is_closing = self.take(&mut lines);
             overflow.report(self.overflowed.load(Ordering::Relaxed));
+            if self.wants_reopening.swap(false, Ordering::Relaxed) {
+                sink.close();
+            }
             self.lost.fetch_add(sink.write(&lines), Ordering::Relaxed);
             lines.clear();
             lines.shrink_to(KEPT_CAPACITY);
@@ -170,6 +184,14 @@ impl Sink {
     pub(super) fn file(path: PathBuf) -> Self {
         let output = Output::File { path, file: None, checked: None, check_every: ROTATION_CHECK };
         Self { output, is_torn: false, is_failing: false }
+    }
+
+    /// The next write opens the file anew.
+    fn close(&mut self) {
+        if let Output::File { file, .. } = &mut self.output {
+            *file = None;
+            self.is_torn = false;
+        }
     }
 
     /// Writes what it can, and says how many lines it could not.
@@ -311,7 +333,7 @@ mod tests {
 
     #[test]
     fn lines_beyond_the_bound_are_dropped_and_counted() {
-        let writer = Writer::idle();
+        let writer = Writer::idle(true);
         let line = [[b'x'; 1023].as_slice(), b"\n"].concat();
         let fit = MAX_PENDING / line.len();
         (0..fit + 7).for_each(|_| writer.push(&line));
@@ -321,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_stuck_output_does_not_keep_the_process_from_ending() {
-        let writer = Writer::idle();
+        let writer = Writer::idle(true);
         let limit = Duration::from_millis(50);
         let before = Instant::now();
         writer.finish(limit);

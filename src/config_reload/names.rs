@@ -1,0 +1,95 @@
+//! The addresses of host names, as far as they are known.
+//!
+//! The system's resolver blocks for as long as it likes. Every look-up has a thread of its own, which leaves its answer here; a
+//! config reload waits for answers only a bounded time, and the ones that come later are there for the next look. A name that has
+//! resolved once keeps its address while the name server is in trouble.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::config::Environment;
+
+/// Look-ups under way at a time. Names beyond that wait for the next look.
+const MAX_LOOKUPS: usize = 64;
+
+/// A host and a port.
+pub(super) type Name = (String, u16);
+
+/// See the module's documentation.
+pub(super) struct Names {
+    environment: Arc<dyn Environment + Send + Sync>,
+    table: Mutex<BTreeMap<Name, Entry>>,
+    answered: Condvar,
+}
+
+#[derive(Default)]
+struct Entry {
+    is_pending: bool,
+    known: Option<SocketAddr>,
+    /// Why the last look-up came to nothing; `None` if it did not.
+    failure: Option<(io::ErrorKind, String)>,
+}
+
+impl Names {
+    pub(super) fn new(environment: Arc<dyn Environment + Send + Sync>) -> Arc<Self> {
+        Arc::new(Self { environment, table: Mutex::default(), answered: Condvar::new() })
+    }
+
+    /// Looks all of `names` up at the same time, and forgets others. Returns when all have answered or `patience` is over.
+    pub(super) fn look_up(self: &Arc<Self>, names: &BTreeSet<Name>, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        let mut table = self.table.lock();
+        table.retain(|name, entry| entry.is_pending || names.contains(name));
+        for name in names {
+            let pending = table.values().filter(|entry| entry.is_pending).count();
+            let entry = table.entry(name.clone()).or_default();
+            if !entry.is_pending && pending < MAX_LOOKUPS {
+                entry.is_pending = self.begin(name);
+            }
+        }
+        while table.iter().any(|(name, entry)| entry.is_pending && names.contains(name)) {
+            if self.answered.wait_until(&mut table, deadline).timed_out() {
+                return;
+            }
+        }
+    }
+
+    /// The address of a name that was looked up, or why there is none.
+    pub(super) fn answer(&self, host: &str, port: u16) -> io::Result<SocketAddr> {
+        let table = self.table.lock();
+        let entry = table.get(&(host.to_owned(), port));
+        if let Some(known) = entry.and_then(|entry| entry.known) {
+            return Ok(known);
+        }
+        Err(match entry.and_then(|entry| entry.failure.clone()) {
+            Some((kind, text)) => io::Error::new(kind, text),
+            None => io::Error::new(io::ErrorKind::TimedOut, "the name server has not answered yet"),
+        })
+    }
+
+    /// Whether the thread was started.
+    fn begin(self: &Arc<Self>, (host, port): &Name) -> bool {
+        let (names, host, port) = (Arc::clone(self), host.clone(), *port);
+        let look_up = move || {
+            let answer = names.environment.resolve(&host, port);
+            names.take(&(host, port), answer);
+        };
+        std::thread::Builder::new().name("resolve".to_owned()).spawn(look_up).is_ok()
+    }
+
+    fn take(&self, name: &Name, answer: io::Result<SocketAddr>) {
+        let mut table = self.table.lock();
+        let entry = table.entry(name.clone()).or_default();
+        entry.is_pending = false;
+        match answer {
+            Ok(address) => (entry.known, entry.failure) = (Some(address), None),
+            Err(error) => entry.failure = Some((error.kind(), error.to_string())),
+        }
+        self.answered.notify_all();
+    }
+}
