@@ -3,7 +3,7 @@
 use allocation_counter::measure;
 use geofront::ogc::{RequestClass, RequestHead, body_need, classify, error_shape, metatile};
 
-const USUAL: [(&str, RequestClass); 8] = [
+const USUAL: [(&str, RequestClass); 11] = [
     (
         "/geoserver/wms?service=WMS&version=1.1.1&request=GetMap&layers=geor:roads&styles=&bbox=-180,-90,180,90&width=768&height=330\
          &srs=EPSG:4326&format=image/png",
@@ -23,6 +23,9 @@ const USUAL: [(&str, RequestClass); 8] = [
     ("/geoserver/wfs/Get%46eature?typeName=geor%3Aroads&cql_filter=name+%3D+%27a%27", RequestClass::Feature),
     ("/geoserver//re%73t;x/workspaces/../workspaces.json", RequestClass::Admin),
     ("/geoserver/web/wicket/page?7-1.IFormSubmitListener-form", RequestClass::Ui),
+    ("/geoserver/wms?service=WMS&request=GetMap&layers=a&%E5%8F%82%E6%95%B0=1", RequestClass::Map),
+    ("/geoserver/ogc/features/v1/collections/geor:roads/items?limit=10&f=json", RequestClass::Feature),
+    ("/geoserver/gsr/services/topp/MapServer/export?bbox=-130,24,-66,50&f=image", RequestClass::Map),
 ];
 
 #[test]

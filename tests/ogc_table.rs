@@ -3,7 +3,7 @@
 #[path = "ogc_shared/table.rs"]
 mod table;
 
-use geofront::ogc::{BODY_PREFIX, BodyNeed, RequestHead, Service, body_need, classify};
+use geofront::ogc::{BODY_PREFIX, BodyNeed, RequestHead, Retryable, Service, body_need, classify, retry};
 use table::{Case, cases};
 
 #[test]
@@ -47,4 +47,37 @@ fn without_its_body_a_request_that_needs_one_is_never_a_read() {
             assert!(!classify(&head, &case.context, None).class.is_read(), "line {}", case.line);
         }
     }
+}
+
+#[test]
+fn options_never_have_a_class_of_writes_and_are_never_refused_a_second_connection_where_administration_is() {
+    for case in cases() {
+        let head = RequestHead { method: "OPTIONS", ..case.head() };
+        let found = classify(&head, &case.context, Some(&case.body));
+        let is_known = !matches!(found.class.as_str(), "transaction" | "process" | "tile" | "map" | "feature" | "coverage");
+        assert!(is_known, "line {}: {found:?}", case.line);
+        if found.class.as_str() == "admin" {
+            assert_eq!(retry(found.class, "OPTIONS"), Retryable::ConnectOnly);
+        }
+    }
+}
+
+/// GeoServer's extensions, stable and community, by the names of their folders (2.27, and OGC API Processes of 2.28).
+const EXTENSIONS: &str = "app-schema authkey charts control-flow css csw db2 dxf excel feature-pregeneralized gdal geofence \
+    geopkg-output grib gwc-s3 h2 importer inspire jp2k libjpeg-turbo mapml mbstyle metadata mongodb monitor mysql netcdf \
+    netcdf-out ogcapi-features ogr oracle params-extractor printing querylayer rat security sldService sqlserver vectortiles \
+    wcs2_0-eo web-resource wmts-multi-dimensional wps wps-download wps-jdbc ysld \
+    acl backup-restore cog colormap cov-json dds dyndimension elasticsearch features-autopopulate features-templating \
+    flatgeobuf geoparquet geopkg gpxppio graticule gsr gwc-azure-blob gwc-mbtiles gwc-sqlite hello hz-cluster importer-jdbc \
+    jdbcconfig jdbcstore jms-cluster jwt-headers libdeflate mbtiles mbtiles-store monitor-kafka monitor-micrometer ncwms \
+    netcdf-ghrsst notification nsg-profiles ogcapi-changeset ogcapi-coverages ogcapi-dggs ogcapi-images ogcapi-maps \
+    ogcapi-processes ogcapi-styles ogcapi-tiled-features ogcapi-tiles oseo proxy-base-ext rest-ext rest-openapi rest-upload \
+    s3-geotiff schemaless-features smart-data-loader solr spatialjson stac-datastore taskmanager vector-mosaic vsi web-ogr \
+    web-service-auth webp wfs-freemarker wps-longitudinal-profile wps-remote";
+
+#[test]
+fn the_manual_says_of_each_extension_of_geoserver_whether_it_is_covered() {
+    let manual = include_str!("../docs/request-classes.md");
+    let missing: Vec<_> = EXTENSIONS.split_whitespace().filter(|name| !manual.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "not in docs/request-classes.md: {missing:?}");
 }

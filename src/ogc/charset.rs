@@ -8,7 +8,27 @@ pub(super) fn keeps_ascii(name: &[u8]) -> bool {
     WHOLE.iter().any(|known| name.eq_ignore_ascii_case(known)) || FAMILIES.iter().any(is_of)
 }
 
-/// Whether that holds of every charset that a content type names. Containers look for the word anywhere in it, so a parameter that
+/// Whether in the charset called `name` a letter takes several bytes, the first of which is beyond ASCII, while text of
+/// nothing but ASCII is itself. What follows such a first byte may be swallowed with it.
+pub(super) fn is_multibyte(name: &[u8]) -> bool {
+    const KNOWN: [&[u8]; 12] = [
+        b"gbk",
+        b"gb2312",
+        b"gb18030",
+        b"big5",
+        b"big5-hkscs",
+        b"euc-kr",
+        b"euc-jp",
+        b"euc-cn",
+        b"ks_c_5601-1987",
+        b"windows-949",
+        b"windows-31j",
+        b"shift_jis",
+    ];
+    KNOWN.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// Whether every charset that a content type names keeps ASCII as it is. Containers look for the word anywhere in it, so a parameter that
 /// only contains it counts too.
 pub(super) fn is_plain(content_type: &str) -> bool {
     content_type.split(';').enumerate().all(|(index, parameter)| match position(parameter) {

@@ -93,7 +93,7 @@ pub fn retry(class: RequestClass, method: &str) -> Retryable {
         | RequestClass::Coverage
         | RequestClass::Static => Retryable::Yes,
         RequestClass::Process | RequestClass::Transaction | RequestClass::Ui => Retryable::ConnectOnly,
-        RequestClass::Admin if matches!(method, "GET" | "HEAD") => Retryable::ConnectOnly,
+        RequestClass::Admin if matches!(method, "GET" | "HEAD" | "OPTIONS") => Retryable::ConnectOnly,
         RequestClass::Admin | RequestClass::Unknown => Retryable::Never,
     }
 }

@@ -6,10 +6,11 @@
 use super::body::{self, Kind};
 use super::dispatch::dispatched;
 use super::kvp::Kvp;
+use super::pairs::guarded;
 use super::path::Path;
 use super::reading::Reading;
 use super::route::{self, Route};
-use super::{BodyNeed, Classified, RequestClass, RequestHead, Service, Span, ogc_api, tiles};
+use super::{BodyNeed, Classified, RequestClass, RequestHead, Service, Span, gsr, ogc_api, tiles};
 
 /// Whether the class depends on the body. If it does, [`classify`] wants the first [`super::BODY_PREFIX`] bytes of it, or all
 /// of it when it is shorter.
@@ -29,6 +30,7 @@ pub fn body_need(head: &RequestHead<'_>, context: &str) -> BodyNeed {
                 | Route::Admin { .. }
                 | Route::Static { .. }
                 | Route::OgcApi { .. }
+                | Route::Gsr { .. }
                 | Route::KmlIcon { .. },
             )
             | None => false,
@@ -45,11 +47,11 @@ pub fn body_need(head: &RequestHead<'_>, context: &str) -> BodyNeed {
 /// request that [`body_need`] calls for is never a read.
 pub fn classify(head: &RequestHead<'_>, context: &str, body_prefix: Option<&[u8]>) -> Classified {
     if head.method == "OPTIONS" {
-        return Classified::of(Reading::new(RequestClass::Static, None, "OPTIONS asks what is possible and changes nothing"));
+        return Classified::of(preflight(head.target, context));
     }
     let path_len = path_len(head.target);
     let Some(path) = Path::parse(head.target, path_len) else {
-        return Classified::of(Reading::unknown("the path has an encoding or form that servers read in different ways"));
+        return Classified::of(UNREADABLE_PATH);
     };
     let resolved = at_path(&path, path_len, head, context, body_prefix);
     // Behind the container, GeoServer's frameworks may map the path with its dots still in it (`/rest/resource/../../wms`).
@@ -68,15 +70,21 @@ pub fn classify(head: &RequestHead<'_>, context: &str, body_prefix: Option<&[u8]
 
 fn at_path(path: &Path<'_>, path_len: usize, head: &RequestHead<'_>, context: &str, body_prefix: Option<&[u8]>) -> Classified {
     let Some(base) = path.below(context) else {
-        return Classified::of(Reading::unknown("the path is not below GeoServer's context"));
+        return Classified::of(OUTSIDE);
     };
     let mut kvp = Kvp::of_query(head.target, path_len + 1);
     let route = route::find(path, base);
     let (mut reading, workspace, layer) = at_route(route, path, head, body_prefix, &mut kvp);
-    if reading.class == RequestClass::Static {
-        // A workspace may be called `styles`; what is asked of a service there must not be taken for a file.
-        let other = route::in_workspace(path, base).map(|route| at_route(route, path, head, body_prefix, &mut kvp).0);
-        reading = other.map_or(reading, |other| reading.safer(other));
+    if reading.class.is_read() {
+        let is_file = matches!(route, Route::Static { .. } | Route::KmlIcon { .. });
+        let others = route::in_workspaces(path, base);
+        for other in others.map(|route| at_route(route, path, head, body_prefix, &mut kvp).0) {
+            // A workspace may be called `styles` or `ogc`. What is asked of a service there must not be taken for a
+            // file, and never for a read if it acts.
+            if is_file || other.acts() {
+                reading = reading.safer(other);
+            }
+        }
     }
     Classified {
         version: kvp.any_version(),
@@ -100,7 +108,8 @@ fn at_route(
         Route::Ui { reason } => (Reading::new(RequestClass::Ui, None, reason), None, None),
         Route::Admin { reason } => (Reading::new(RequestClass::Admin, Some(Service::Rest), reason), None, None),
         Route::Static { reason } => (file(head.method, Reading::new(RequestClass::Static, None, reason)), None, None),
-        Route::KmlIcon { workspace } => (file(head.method, KML_ICON), workspace, None),
+        Route::KmlIcon { workspace } => (guarded(file(head.method, KML_ICON), kvp), workspace, None),
+        Route::Gsr { from, workspace } => (gsr::reading(head.method, path, from, kvp), workspace, None),
         Route::OgcApi { from, workspace } => (ogc_api::reading(head.method, path, from, kvp), workspace, None),
         Route::Tiles { from, workspace, layer } => {
             let (reading, named) = tiles::reading(head, path, from, body_prefix, kvp);
@@ -121,9 +130,40 @@ pub(super) fn path_len(target: &[u8]) -> usize {
     target.iter().position(|&byte| byte == b'?').unwrap_or(target.len())
 }
 
+/// The reading of an OPTIONS request, which GeoServer answers without running anything: it goes where the other methods
+/// of its path go, and has none of the limits of what the query names.
+fn preflight(target: &[u8], context: &str) -> Reading {
+    const LIGHT: Reading = Reading::new(RequestClass::Static, None, "OPTIONS reports what is possible and changes nothing");
+    if target == b"*" {
+        return LIGHT;
+    }
+    let Some(path) = Path::parse(target, path_len(target)) else { return UNREADABLE_PATH };
+    let of_path = |path: &Path<'_>| {
+        let Some(base) = path.below(context) else { return OUTSIDE };
+        match route::find(path, base) {
+            Route::Unmapped { reason } => Reading::unknown(reason),
+            Route::Ui { .. } => Reading::new(RequestClass::Ui, None, "OPTIONS of the web interface or of login"),
+            Route::Admin { .. } => {
+                Reading::new(RequestClass::Admin, Some(Service::Rest), "OPTIONS of administration (/rest, /gwc/rest)")
+            }
+            Route::Static { .. }
+            | Route::Tiles { .. }
+            | Route::OgcApi { .. }
+            | Route::Gsr { .. }
+            | Route::KmlIcon { .. }
+            | Route::Ows(_) => LIGHT,
+        }
+    };
+    let resolved = of_path(&path);
+    path.with_dots().map_or(resolved, |path| resolved.safer(of_path(&path)))
+}
+
 fn is_get(method: &str) -> bool {
     matches!(method, "GET" | "HEAD")
 }
+
+const UNREADABLE_PATH: Reading = Reading::unknown("the path has an encoding or form that servers read in different ways");
+const OUTSIDE: Reading = Reading::unknown("the path is not below GeoServer's context");
 
 const KML_ICON: Reading =
     Reading::new(RequestClass::Info, Some(Service::Wms), "a picture that KML placemarks refer to (/kml/icon)");

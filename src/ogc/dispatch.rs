@@ -34,6 +34,7 @@ fn posted(head: &RequestHead<'_>, address: &Address, body_prefix: Option<&[u8]>,
             let source = if body::kind(head.content_type) == Kind::Soap { Source::Soap } else { Source::Xml };
             override_with(kvp, &root);
             let rooted = of_root(address, kvp, &root, source);
+            let rooted = if source == Source::Soap && !root.is_whole { rooted.in_doubt(OPEN_ENVELOPE) } else { rooted };
             // The body overrides the query. But a query that asks for a write by name is not believed to be harmless because of
             // what we read in the body: no honest client sends both.
             if pairs.acts() && pairs.operation.is_some() { rooted.safer(pairs) } else { rooted }
@@ -63,5 +64,7 @@ fn of_root(address: &Address, kvp: &Kvp, root: &Root, source: Source) -> Reading
         .reduce(Reading::safer)
         .unwrap_or(NO_SERVICE)
         .with_lock(root.has_lock_id)
-        .with_store(root.is_stored)
+        .with_store(root.is_stored, root.is_whole)
 }
+
+const OPEN_ENVELOPE: &str = "the SOAP envelope is not whole within its first 8192 bytes: a Body that follows may count";

@@ -47,8 +47,8 @@ pub fn error_shape(c: &Classified, head: &RequestHead<'_>) -> ErrorShape {
             _ => ErrorShape::Wcs20,
         },
         Service::Wps | Service::Wmts | Service::Csw => ErrorShape::Ows11,
-        Service::OgcApi => return ErrorShape::Json,
-        Service::Tms | Service::Rest => return ErrorShape::Plain,
+        Service::OgcApi | Service::Gsr => return ErrorShape::Json,
+        Service::Tms | Service::Oseo | Service::Rest => return ErrorShape::Plain,
     };
     asked_for(head).unwrap_or(by_version)
 }

@@ -9,13 +9,13 @@ pub fn asks_for_format(target: &[u8], format: &str) -> bool {
     let query = target.splitn(2, |&byte| byte == b'?').nth(1).unwrap_or_default();
     let names_format = |key: &[u8]| Word::of_key(key, Encoding::Form).is_ok_and(|key| key.is("outputformat") || key.is("format"));
     let value = pairs(query).find_map(|(key, value)| names_format(&query[key]).then(|| &query[value]));
-    value.is_some_and(|value| is_text(value, format))
+    value.is_some_and(|value| is_text(value, format, Encoding::Form))
 }
 
-/// Whether `raw`, decoded, is `text`.
-fn is_text(raw: &[u8], text: &str) -> bool {
+/// Whether `raw`, decoded, is `text` in any case.
+pub(super) fn is_text(raw: &[u8], text: &str, encoding: Encoding) -> bool {
     let mut wanted = text.bytes();
-    let mut decoded = decode(raw, Encoding::Form);
+    let mut decoded = decode(raw, encoding);
     decoded.by_ref().all(|byte| byte.is_ok_and(|byte| wanted.next().is_some_and(|want| want.eq_ignore_ascii_case(&byte))))
         && wanted.next().is_none()
 }

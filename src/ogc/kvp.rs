@@ -7,8 +7,9 @@
 use std::ops::Range;
 
 use super::Span;
+use super::tile_size::TileSize;
 use super::version;
-use super::word::{Encoding, Strange, Word};
+use super::word::{Encoding, Strange, Word, decode};
 
 /// Parameters looked at. Tomcat drops what exceeds its own limit (1,000 since 10.1.8), so a request with more is not a normal one.
 const MAX_PARAMETERS: usize = 1000;
@@ -24,14 +25,25 @@ pub(super) enum Key {
     Tiled,
     Store,
     Exceptions,
+    /// `layers` of WMS, which is a [`Key::Layer`] too.
+    Layers,
     Layer,
+    Width,
+    Height,
+    Format,
 }
 
 /// The parameters whose names have `length` letters: the length alone rules most of a request's parameters out.
 fn of_length(length: usize) -> &'static [(&'static [u8], Key)] {
     match length {
-        5 => &[(b"layer", Key::Layer), (b"tiled", Key::Tiled), (b"store", Key::Store)],
-        6 => &[(b"layers", Key::Layer), (b"lockid", Key::LockId), (b"wmtver", Key::Version)],
+        5 => &[(b"width", Key::Width), (b"layer", Key::Layer), (b"tiled", Key::Tiled), (b"store", Key::Store)],
+        6 => &[
+            (b"height", Key::Height),
+            (b"format", Key::Format),
+            (b"layers", Key::Layers),
+            (b"lockid", Key::LockId),
+            (b"wmtver", Key::Version),
+        ],
         7 => &[(b"service", Key::Service), (b"request", Key::Request), (b"version", Key::Version)],
         8 => &[(b"typename", Key::Layer), (b"coverage", Key::Layer)],
         9 => &[(b"typenames", Key::Layer)],
@@ -49,7 +61,11 @@ impl Key {
         if is_plain {
             return Ok(Self::called(raw));
         }
-        Word::of_key(raw, encoding).map(|word| Self::called(word.as_bytes()))
+        match Word::of_key(raw, encoding) {
+            Ok(word) => Ok(Self::called(word.as_bytes())),
+            Err(Strange) if cannot_fold_to_ascii(raw, encoding) => Ok(None),
+            Err(Strange) => Err(Strange),
+        }
     }
 
     fn called(name: &[u8]) -> Option<Self> {
@@ -111,7 +127,8 @@ pub(super) struct Kvp {
     pub(super) version: Option<&'static str>,
     accept_versions: Option<&'static str>,
     pub(super) has_lock_id: bool,
-    pub(super) is_tiled: bool,
+    is_tiled: bool,
+    tile_size: TileSize,
     pub(super) is_stored: bool,
     pub(super) layer: Option<Span>,
     /// Something was there that servers may read in different ways.
@@ -128,6 +145,7 @@ impl Kvp {
         accept_versions: None,
         has_lock_id: false,
         is_tiled: false,
+        tile_size: TileSize::NONE,
         is_stored: false,
         layer: None,
         is_strange: false,
@@ -162,6 +180,11 @@ impl Kvp {
         self.version.or(self.accept_versions)
     }
 
+    /// Whether the tile cache may answer a GetMap with these parameters.
+    pub(super) fn asks_for_a_tile(&self) -> bool {
+        self.is_tiled && self.tile_size.is_of_a_tile()
+    }
+
     fn read(&mut self, key: &[u8], value: &[u8], encoding: Encoding, span: Option<Span>) {
         self.parameters += 1;
         self.is_strange |= self.parameters > MAX_PARAMETERS;
@@ -183,10 +206,21 @@ impl Kvp {
             Key::AcceptVersions => self.accept_versions = self.accept_versions.or_else(|| version::first_known(value, encoding)),
             Key::LockId => self.has_lock_id |= !value.is_empty(),
             Key::Tiled => self.is_tiled |= word().is_ok_and(|word| word.is("true")),
-            Key::Store => self.is_stored |= word().is_ok_and(|word| word.is("true")),
+            Key::Store => self.is_stored |= word().map_or(true, |word| word.is("true")),
             Key::Exceptions => {}
-            Key::Layer => self.layer = self.layer.or_else(|| span.filter(|span| span.start < span.end)),
+            Key::Layers => {
+                self.tile_size.see_layers(value, encoding);
+                self.see_layer(span);
+            }
+            Key::Layer => self.see_layer(span),
+            Key::Width => self.tile_size.see_width(value, encoding),
+            Key::Height => self.tile_size.see_height(value, encoding),
+            Key::Format => self.tile_size.see_format(value, encoding),
         }
+    }
+
+    fn see_layer(&mut self, span: Option<Span>) {
+        self.layer = self.layer.or_else(|| span.filter(|span| span.start < span.end));
     }
 
     fn add_name(&mut self, key: Key, word: Word, is_of_body: bool) {
@@ -195,6 +229,31 @@ impl Kvp {
         self.is_strange |= !values.add(word);
         self.body_has_request |= key == Key::Request && is_of_body && values.len > before;
     }
+}
+
+/// The bytes of a name that are looked at for letters beyond ASCII. Letters that fold into ASCII have at most three bytes
+/// each, and no known name has more than 14 of them.
+const MAX_FOLDED: usize = 64;
+
+/// Whether no server takes the name `raw` for one of ours: it has a letter that stays beyond ASCII when Java changes its
+/// case (`参`, `é`; not `ſ`, the Kelvin sign or `ﬆ`). Read in another charset its bytes are other letters, but one of each
+/// two at least is none that folds.
+fn cannot_fold_to_ascii(raw: &[u8], encoding: Encoding) -> bool {
+    let mut bytes = [0; MAX_FOLDED];
+    let mut len = 0;
+    for byte in decode(raw, encoding) {
+        let Ok(byte) = byte else { return false };
+        let Some(free) = bytes.get_mut(len) else { return false };
+        *free = byte;
+        len += 1;
+    }
+    str::from_utf8(&bytes[..len]).is_ok_and(|name| name.chars().any(|letter| !may_be_in_a_name(letter)))
+}
+
+/// Whether a change of case makes `letter` ASCII, or it is. `ß` becomes `SS`, which no known name has.
+fn may_be_in_a_name(letter: char) -> bool {
+    let is_ascii = letter.to_lowercase().chain(letter.to_uppercase()).any(|changed| changed.is_ascii());
+    is_ascii && !matches!(letter, 'ß' | 'ẞ')
 }
 
 /// The first value of `key` in a query, without its blanks and case.
@@ -227,4 +286,31 @@ pub(super) fn pairs(text: &[u8]) -> impl Iterator<Item = (Range<usize>, Range<us
         start += end + 1;
         Some(pair)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_that_decides_has_a_double_s() {
+        let names = (0..32).flat_map(of_length).map(|(name, _)| *name);
+        assert!(names.clone().count() > 10);
+        assert!(names.into_iter().all(|name| !name.windows(2).any(|pair| pair == b"ss")));
+    }
+
+    #[test]
+    fn a_name_decides_nothing_only_if_one_of_its_letters_stays_beyond_ascii() {
+        let is_none = |name: &str| Key::named(name.as_bytes(), Encoding::Form) == Ok(None);
+        for name in ["参数", "%E5%8F%82%E6%95%B0", "requ%C3%A9st", "stra\u{df}e", "\u{131}\u{e9}", "이름", "%D0%B8%D0%BC%D1%8F"]
+        {
+            assert!(is_none(name), "{name}");
+        }
+        for name in ["reque\u{fb06}", "loc\u{212a}id", "\u{17f}ervice", "serv\u{131}ce", "serv\u{130}ce", "%E5%8F", "x%zz\u{e9}"]
+        {
+            assert_eq!(Key::named(name.as_bytes(), Encoding::Form), Err(Strange), "{name}");
+        }
+        let long = "é".repeat(MAX_FOLDED);
+        assert_eq!(Key::named(long.as_bytes(), Encoding::Form), Err(Strange));
+    }
 }

@@ -68,6 +68,7 @@ pub fn metatile(head: &RequestHead<'_>, context: &str) -> Option<u64> {
         | Route::Admin { .. }
         | Route::Static { .. }
         | Route::OgcApi { .. }
+        | Route::Gsr { .. }
         | Route::KmlIcon { .. } => return None,
     };
     Some(tile?.number(&scope, &parameters))

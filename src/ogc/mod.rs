@@ -18,6 +18,7 @@ mod dispatch;
 mod error_shape;
 pub mod exception;
 mod format;
+mod gsr;
 mod kvp;
 mod log_text;
 mod metatile;
@@ -28,6 +29,7 @@ mod pairs;
 mod path;
 mod reading;
 mod route;
+mod tile_size;
 mod tiles;
 mod version;
 mod word;
@@ -52,6 +54,10 @@ pub enum Service {
     Wcs,
     Wps,
     Csw,
+    /// OpenSearch for Earth Observation (`/oseo`), an extension.
+    Oseo,
+    /// ArcGIS REST, as the extension GSR serves it (`/gsr/**`).
+    Gsr,
     /// OGC API (`/ogc/**`).
     OgcApi,
     /// GeoServer's or GeoWebCache's REST.
@@ -69,6 +75,8 @@ impl Service {
             Self::Wcs => "WCS",
             Self::Wps => "WPS",
             Self::Csw => "CSW",
+            Self::Oseo => "OSEO",
+            Self::Gsr => "GSR",
             Self::OgcApi => "OGC-API",
             Self::Rest => "REST",
         }

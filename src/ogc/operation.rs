@@ -20,6 +20,13 @@ pub(super) enum Source {
     Soap,
 }
 
+impl Source {
+    /// Whether the request is an XML document, which the parameters say nothing about.
+    pub(super) const fn is_document(self) -> bool {
+        matches!(self, Self::Xml | Self::Soap)
+    }
+}
+
 /// One operation of one service.
 #[derive(Debug)]
 pub(super) struct Operation {
@@ -50,6 +57,7 @@ pub(super) fn service_named(name: &Word) -> Option<Service> {
         b"wcs" => Some(Service::Wcs),
         b"wps" => Some(Service::Wps),
         b"csw" => Some(Service::Csw),
+        b"oseo" => Some(Service::Oseo),
         b"wmts" => Some(Service::Wmts),
         b"tms" => Some(Service::Tms),
         _ => None,
@@ -69,9 +77,10 @@ fn of_service(service: Service) -> &'static [Operation] {
         Service::Wcs => WCS,
         Service::Wps => WPS,
         Service::Csw => CSW,
+        Service::Oseo => OSEO,
         Service::Wmts => WMTS,
         Service::Tms => TMS,
-        Service::OgcApi | Service::Rest => &[],
+        Service::Gsr | Service::OgcApi | Service::Rest => &[],
     }
 }
 
@@ -95,7 +104,8 @@ macro_rules! operations {
 }
 
 static WMS: &[Operation] = operations! { Wms "WMS":
-    Map { "GetMap" "getmap", "reflect" "reflect", "kml" "kml", "animate" "animate" }
+    Map { "GetMap" "getmap", "reflect" "reflect", "kml" "kml", "animate" "animate", "Map" "map",
+        "GetTimeSeries" "gettimeseries" }
     Info { "GetFeatureInfo" "getfeatureinfo", "GetLegendGraphic" "getlegendgraphic", "DescribeLayer" "describelayer",
         "GetStyles" "getstyles" }
     Capabilities { "GetCapabilities" "getcapabilities", "Capabilities" "capabilities" }
@@ -120,23 +130,28 @@ static WCS: &[Operation] = operations! { Wcs "WCS":
 /// Every other WPS request is of the class `process` too: see `decide`.
 static WPS: &[Operation] = operations! { Wps "WPS":
     Process { "Execute" "execute", "GetExecutionStatus" "getexecutionstatus", "GetExecutionResult" "getexecutionresult",
-        "GetStatus" "getstatus", "GetResult" "getresult", "Dismiss" "dismiss" }
+        "GetExecutions" "getexecutions", "GetStatus" "getstatus", "GetResult" "getresult", "Dismiss" "dismiss" }
     Info { "DescribeProcess" "describeprocess" }
     Capabilities { "GetCapabilities" "getcapabilities" }
 };
 
 static CSW: &[Operation] = operations! { Csw "CSW":
     Feature { "GetRecords" "getrecords", "GetRecordById" "getrecordbyid", "GetDomain" "getdomain",
-        "GetRepositoryItem" "getrepositoryitem" }
+        "GetRepositoryItem" "getrepositoryitem", "DirectDownload" "directdownload" }
     Info { "DescribeRecord" "describerecord" }
     Capabilities { "GetCapabilities" "getcapabilities" }
     Transaction { "Transaction" "transaction", "Harvest" "harvest" }
 };
 
+/// The operations of the service `oseo` in GeoServer's OpenSearch extension.
+static OSEO: &[Operation] = operations! { Oseo "OSEO":
+    Feature { "search" "search", "description" "description", "metadata" "metadata", "quicklook" "quicklook" }
+};
+
 static WMTS: &[Operation] = operations! { Wmts "WMTS":
     Tile { "GetTile" "gettile" }
     Info { "GetFeatureInfo" "getfeatureinfo", "DescribeDomains" "describedomains", "GetDomainValues" "getdomainvalues",
-        "GetHistogram" "gethistogram" }
+        "GetHistogram" "gethistogram", "GetTileJSON" "gettilejson" }
     Feature { "GetFeature" "getfeature" }
     Capabilities { "GetCapabilities" "getcapabilities" }
 };
@@ -151,7 +166,7 @@ mod tests {
 
     #[test]
     fn every_operation_is_found_by_its_lower_case_name() {
-        for operations in [WMS, WFS, WCS, WPS, CSW, WMTS, TMS] {
+        for operations in [WMS, WFS, WCS, WPS, CSW, OSEO, WMTS, TMS] {
             for operation in operations {
                 assert_eq!(operation.name.to_ascii_lowercase(), operation.lower_case);
                 assert!(operation.lower_case.len() <= Word::CAPACITY);

@@ -80,6 +80,14 @@ impl<'t> Path<'t> {
         self.segments[..self.len].get(at).copied()
     }
 
+    /// Whether nothing stands between the segments from `from` on but one slash each, and nothing but a slash behind the
+    /// last: no empty segment, no parameters, no dots.
+    pub(super) fn is_unbroken(&self, from: usize) -> bool {
+        let segments = self.segments[..self.len].get(from..).unwrap_or_default();
+        let end = segments.last().map_or(self.path_len, |last| last.end as usize);
+        segments.windows(2).all(|pair| pair[0].end + 1 == pair[1].start) && matches!(&self.target[end..self.path_len], b"" | b"/")
+    }
+
     /// The name of segment `at`, decoded; empty when there is none (no segment is empty).
     pub(super) fn name(&self, at: usize) -> Word {
         self.span(at).map_or(Word::EMPTY, |span| Word::of_segment(span.of(self.target)))

@@ -70,7 +70,7 @@ impl Reading {
 
     fn of_known(operation: &'static Operation, kvp: &Kvp, source: Source) -> Self {
         let (class, reason) = match operation.class {
-            RequestClass::Map if kvp.is_tiled && operation.name == "GetMap" => {
+            RequestClass::Map if kvp.asks_for_a_tile() && operation.name == "GetMap" && !source.is_document() => {
                 (RequestClass::Tile, "a WMS GetMap with tiled=true, which the tile cache may answer")
             }
             RequestClass::Coverage if kvp.is_stored => (RequestClass::Transaction, STORED),
@@ -86,11 +86,15 @@ impl Reading {
         self
     }
 
-    pub(super) fn with_store(self, is_stored: bool) -> Self {
-        if is_stored && self.class == RequestClass::Coverage {
-            return Self { class: RequestClass::Transaction, reason: STORED, ..self };
+    /// A coverage of WCS may be stored wherever its document says so: one of which the end is not seen may say it there.
+    pub(super) fn with_store(self, is_stored: bool, is_whole: bool) -> Self {
+        match self.class {
+            RequestClass::Coverage if is_stored => Self { class: RequestClass::Transaction, reason: STORED, ..self },
+            RequestClass::Coverage if !is_whole => {
+                self.in_doubt("a WCS GetCoverage that goes on beyond what is looked at may ask to be stored there")
+            }
+            _ => self,
         }
-        self
     }
 }
 

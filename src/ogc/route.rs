@@ -31,6 +31,11 @@ pub(super) enum Route {
         from: usize,
         workspace: Option<Span>,
     },
+    /// ArcGIS REST: segments from `from` on follow `/gsr`.
+    Gsr {
+        from: usize,
+        workspace: Option<Span>,
+    },
     Ows(Address),
     /// The pictures that KML placemarks refer to.
     KmlIcon {
@@ -73,20 +78,36 @@ pub(super) fn find(path: &Path<'_>, base: usize) -> Route {
     if let Some(route) = mapped(path, base, base) {
         return route;
     }
-    if is_static(first.as_bytes()) {
+    if is_static(path, base) {
         return Route::Static { reason: "files that are the same on every GeoServer" };
     }
-    in_workspace(path, base).unwrap_or(Route::Unmapped { reason: "nothing of GeoServer's is known at this address" })
+    in_workspaces(path, base)
+        .next()
+        .or_else(|| behind_a_parameter(path, base))
+        .unwrap_or(Route::Unmapped { reason: "nothing of GeoServer's is known at this address" })
 }
 
-/// What the path means if its first segment below the context names a workspace.
-pub(super) fn in_workspace(path: &Path<'_>, base: usize) -> Option<Route> {
-    (base + 1..=base + 2).find_map(|at| mapped(path, base, at))
+/// What the path means if its first segment below the context names a workspace, and if its second names a layer of it.
+/// GeoServer has a handler mapping for each service, and which is tried first is not certain: a workspace may be called
+/// like another service's folder (`OWSHandlerMapping`).
+pub(super) fn in_workspaces(path: &Path<'_>, base: usize) -> impl Iterator<Item = Route> {
+    (base + 1..=base + 2).filter_map(move |at| mapped(path, base, at))
 }
 
-fn is_static(first: &[u8]) -> bool {
-    matches!(first, b"www" | b"styles" | b"schemas" | b"webresources" | b"options.png" | b"apicss" | b"swagger-ui")
-        || first.starts_with(b"openlayers")
+/// A parameter as a segment, which the extension params-extractor takes out of the path:
+/// `/{workspace}/{layer}/{value}/ows`.
+fn behind_a_parameter(path: &Path<'_>, base: usize) -> Option<Route> {
+    mapped(path, base, base + 3).filter(|route| matches!(route, Route::Ows(_)))
+}
+
+fn is_static(path: &Path<'_>, base: usize) -> bool {
+    let first = path.name(base);
+    match first.as_bytes() {
+        b"www" | b"styles" | b"schemas" | b"webresources" | b"options.png" | b"apicss" | b"swagger-ui" | b"docs" => true,
+        // The extension MapML: its viewer.
+        b"mapml" => matches!(path.name(base + 1).as_bytes(), b"viewer" | b"js"),
+        name => name.starts_with(b"openlayers"),
+    }
 }
 
 /// What is mapped at segment `at`; segments between `base` and it are a workspace and a layer.
@@ -98,9 +119,11 @@ fn mapped(path: &Path<'_>, base: usize, at: usize) -> Option<Route> {
     match name.as_bytes() {
         b"gwc" => Some(geowebcache(path, at + 1, workspace, layer)),
         b"ogc" => Some(Route::OgcApi { from: at + 1, workspace }),
-        b"kml" if following > 0 && path.name(at + 1).is("icon") => Some(Route::KmlIcon { workspace }),
+        b"gsr" => Some(Route::Gsr { from: at + 1, workspace }),
+        // GeoServer maps `/kml/icon/**/*`; `/kml/icon` itself is its dispatcher.
+        b"kml" if following > 1 && path.name(at + 1).is("icon") => Some(Route::KmlIcon { workspace }),
         b"ows" => Some(dispatcher(path, at, workspace, layer)),
-        b"wms" | b"wfs" | b"wcs" | b"wps" | b"csw" | b"kml" | b"animate" if following <= 1 => {
+        b"wms" | b"wfs" | b"wcs" | b"wps" | b"csw" | b"kml" | b"animate" | b"oseo" if following <= 1 => {
             Some(dispatcher(path, at, workspace, layer))
         }
         _ => None,
@@ -117,6 +140,16 @@ fn geowebcache(path: &Path<'_>, from: usize, workspace: Option<Span>, layer: Opt
         }
         b"" | b"home" | b"demo" => Route::Ui { reason: "GeoWebCache's pages (/gwc, /gwc/demo)" },
         _ => Route::Unmapped { reason: "nothing of GeoWebCache's is known at this address" },
+    }
+}
+
+/// What GeoServer's dispatcher takes the address of a tile service for when it does not see that it is one: it compares
+/// `gwc/service` with the path as it was sent (`GwcServiceDispatcherCallback`), so `/%67wc/service` and `//gwc/service`
+/// reach its other services.
+pub(super) fn past_the_tile_services(path: &Path<'_>, from: usize) -> Option<Address> {
+    match dispatcher(path, from.checked_sub(1)?, None, None) {
+        Route::Ows(address) => Some(address),
+        _ => None,
     }
 }
 

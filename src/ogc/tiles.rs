@@ -3,9 +3,10 @@
 use super::body::{self, Kind};
 use super::kvp::Kvp;
 use super::operation;
-use super::pairs::guarded;
+use super::pairs::{guarded, of_pairs};
 use super::path::Path;
 use super::reading::Reading;
+use super::route;
 use super::word::Word;
 use super::{RequestClass, RequestHead, Service, Span};
 
@@ -32,7 +33,18 @@ pub(super) fn reading(
         Some(protocol) if !kvp.requests.is_empty() => by_request(protocol, kvp),
         Some(_) | None => by_path,
     };
-    (guarded(reading, kvp), layer)
+    (unless_it_acts(guarded(reading, kvp), path, from, kvp), layer)
+}
+
+/// The safer of `reading` and of what the dispatcher's other services may do at this address.
+fn unless_it_acts(reading: Reading, path: &Path<'_>, from: usize, kvp: &Kvp) -> Reading {
+    let other = route::past_the_tile_services(path, from).map(|address| of_pairs(&address, kvp));
+    match other {
+        // A layer may be called `wps`, and a WPS without an operation runs nothing.
+        Some(Reading { service: Some(Service::Wps), operation: None, .. }) => reading,
+        Some(other) if other.acts() => reading.safer(other),
+        Some(_) | None => reading,
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -95,6 +107,10 @@ fn by_path(protocol: Protocol, path: &Path<'_>, at: usize, following: usize) -> 
             2 if path.name(at + 1).is("WMTSCapabilities.xml") => {
                 let reason = "the capabilities of the tile service (WMTSCapabilities.xml)";
                 named(RequestClass::Capabilities, Some("GetCapabilities"), reason, None)
+            }
+            4 | 5 if path.name(at + following - 2).is("tilejson") => {
+                let reason = "a TileJSON description by its address (rest/{layer}/[{style}/]tilejson/{format})";
+                named(RequestClass::Info, Some("GetTileJSON"), reason, path.span(at + 1))
             }
             // rest/{layer}/[{style}/]{tileMatrixSet}/{tileMatrix}/{tileRow}/{tileCol}, and /{j}/{i} behind it.
             6 | 7 => named(RequestClass::Tile, Some("GetTile"), "a WMTS tile by its address", path.span(at + 1)),

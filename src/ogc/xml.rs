@@ -28,19 +28,44 @@ pub(super) struct Root {
     pub(super) version: Option<&'static str>,
     pub(super) has_lock_id: bool,
     pub(super) is_stored: bool,
+    /// The end of the document was seen, or nothing that may follow decides anything.
+    pub(super) is_whole: bool,
 }
 
 /// The root element of `text`.
 pub(super) fn root(text: &[u8]) -> Option<Root> {
     let mut reader = reader_of(text)?;
-    let mut root = loop {
+    let mut letters = Letters::Bytes;
+    let (mut root, depth) = loop {
         match reader.read_event().ok()? {
-            Event::Start(element) | Event::Empty(element) => break read_root(&element).ok()?,
+            Event::Start(element) => break (read_root(&element).ok()?, 1),
+            Event::Empty(element) => break (read_root(&element).ok()?, 0),
+            Event::Decl(declaration) => letters = letters_of(&declaration)?,
             other => skip_prolog(&other)?,
         }
     };
+    let read = usize::try_from(reader.buffer_position()).ok()?;
+    letters.allow(text.get(..read)?)?;
     root.is_stored = asks_to_store(text);
+    // Of everything that reads, only this has something in its document that decides: `store`.
+    root.is_whole = !root.name.is("getcoverage") || letters.allow(text).is_some() && ends(&mut reader, depth);
     Some(root)
+}
+
+/// Whether the document, of which `depth` elements are open, is closed within what is left of it.
+fn ends(reader: &mut NsReader<&[u8]>, mut depth: usize) -> bool {
+    loop {
+        match reader.read_event() {
+            Ok(Event::Start(_)) => depth += 1,
+            Ok(Event::End(_)) => match depth.checked_sub(1) {
+                Some(outer) => depth = outer,
+                None => return false,
+            },
+            Ok(Event::Eof) => return depth == 0,
+            Ok(Event::DocType(_)) | Err(_) => return false,
+            Ok(_) => {}
+        }
+    }
 }
 
 /// The first element below the `Body` of the SOAP envelope `text`.
@@ -49,6 +74,7 @@ pub(super) fn soap_root(text: &[u8]) -> Option<Root> {
     let mut depth = 0_usize;
     let mut body_depth = None;
     let mut root = None;
+    let mut is_whole = false;
     for _ in 0..MAX_EVENTS {
         // The end of the prefix: what we have by now counts.
         let Ok((namespace, event)) = reader.read_resolved_event() else { break };
@@ -59,18 +85,23 @@ pub(super) fn soap_root(text: &[u8]) -> Option<Root> {
             }
             Event::Empty(element) => see(&element, &namespace, depth, &mut body_depth, &mut root)?,
             Event::End(_) => depth = depth.checked_sub(1)?,
-            Event::Eof => break,
+            Event::Eof => {
+                is_whole = depth == 0;
+                break;
+            }
             Event::DocType(_) => return None,
-            Event::Decl(declaration) => is_readable(&declaration).then_some(())?,
+            Event::Decl(declaration) => letters_of(&declaration)?.allow(text)?,
             Event::Text(_) | Event::CData(_) | Event::Comment(_) | Event::PI(_) | Event::GeneralRef(_) => {}
         }
     }
     let mut root: Root = root?;
     root.is_stored = asks_to_store(text);
+    root.is_whole = is_whole;
     Some(root)
 }
 
-/// One element of an envelope. `None` refuses: GeoServer looks for exactly one `Body`, anywhere in the document.
+/// One element of an envelope. `None` refuses: GeoServer looks for exactly one `Body` of SOAP 1.2 anywhere in the document,
+/// and then for one of 1.1.
 fn see(
     element: &BytesStart<'_>,
     namespace: &ResolveResult<'_>,
@@ -100,31 +131,55 @@ fn reader_of(text: &[u8]) -> Option<NsReader<&[u8]>> {
 /// What may stand before a root element.
 fn skip_prolog(event: &Event<'_>) -> Option<()> {
     match event {
-        Event::Decl(declaration) => is_readable(declaration).then_some(()),
         Event::Comment(_) | Event::PI(_) => Some(()),
         Event::Text(text) => text.iter().all(u8::is_ascii_whitespace).then_some(()),
         Event::Start(_)
         | Event::Empty(_)
         | Event::End(_)
         | Event::CData(_)
+        | Event::Decl(_)
         | Event::DocType(_)
         | Event::GeneralRef(_)
         | Event::Eof => None,
     }
 }
 
-/// Whether the declared encoding keeps ASCII as it is.
-fn is_readable(declaration: &BytesDecl<'_>) -> bool {
-    match declaration.encoding() {
-        None => true,
-        Some(Ok(name)) => charset::keeps_ascii(&name),
-        Some(Err(_)) => false,
+/// How letters stand in a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Letters {
+    /// Each byte of ASCII is a letter of ASCII.
+    Bytes,
+    /// That holds of text that has nothing but ASCII: a byte beyond it may take the next one with it, a `>` for instance.
+    MultiByte,
+}
+
+impl Letters {
+    /// Refuses a `text` that other readers may find other letters in.
+    fn allow(self, text: &[u8]) -> Option<()> {
+        (self == Self::Bytes || text.is_ascii()).then_some(())
+    }
+}
+
+/// By the declared encoding; `None` for one that does not keep ASCII as it is, and where the word stands in a place that
+/// only some readers look at: GeoServer searches the declaration for it as for any text (`XmlCharsetDetector`).
+fn letters_of(declaration: &BytesDecl<'_>) -> Option<Letters> {
+    const WORD: &[u8] = b"encoding";
+    let encoding = declaration.encoding();
+    let named = declaration.windows(WORD.len()).filter(|window| window.eq_ignore_ascii_case(WORD)).count();
+    if named != usize::from(encoding.is_some()) {
+        return None;
+    }
+    match encoding {
+        None => Some(Letters::Bytes),
+        Some(Ok(name)) if charset::keeps_ascii(&name) => Some(Letters::Bytes),
+        Some(Ok(name)) if charset::is_multibyte(&name) => Some(Letters::MultiByte),
+        Some(Ok(_) | Err(_)) => None,
     }
 }
 
 fn read_root(element: &BytesStart<'_>) -> Result<Root, Strange> {
     let name = Word::of_value(element.local_name().as_ref(), Encoding::Plain)?;
-    let mut root = Root { name, service: None, version: None, has_lock_id: false, is_stored: false };
+    let mut root = Root { name, service: None, version: None, has_lock_id: false, is_stored: false, is_whole: false };
     for attribute in element.attributes() {
         let attribute = attribute.map_err(|_| Strange)?;
         if attribute.key.as_namespace_binding().is_some() {
@@ -150,11 +205,19 @@ fn plain_value(attribute: &Attribute<'_>) -> Result<Word, Strange> {
     Word::of_value(&attribute.value, Encoding::Plain)
 }
 
-/// `store="true"` of a WCS 1.1 output, anywhere in what we have. Too many hits cost nothing but a place on the main.
+/// `store="true"` of a WCS 1.1 output, anywhere in what we have, in whatever way the value is written: everything but a
+/// plain `false` counts. Too many hits cost nothing but a place on the main.
 fn asks_to_store(text: &[u8]) -> bool {
     const NAME: &[u8] = b"store";
     text.windows(NAME.len()).enumerate().filter(|(_, window)| *window == NAME).any(|(at, _)| {
-        let mut rest = text[at + NAME.len()..].iter().filter(|byte| !byte.is_ascii_whitespace());
-        rest.next() == Some(&b'=') && matches!(rest.next(), Some(b'"' | b'\'')) && matches!(rest.next(), Some(b't' | b'1'))
+        let rest = text[at + NAME.len()..].trim_ascii_start();
+        rest.strip_prefix(b"=").is_some_and(|value| !is_false(value.trim_ascii_start()))
     })
+}
+
+/// Whether `text` begins with a quoted `false` or `0`.
+fn is_false(text: &[u8]) -> bool {
+    let Some((quote, rest)) = text.split_first() else { return false };
+    let value = rest.split(|byte| byte == quote).next().unwrap_or_default();
+    matches!(quote, b'"' | b'\'') && value.len() < rest.len() && matches!(value.trim_ascii(), b"false" | b"0")
 }

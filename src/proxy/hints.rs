@@ -11,7 +11,10 @@ use crate::ogc::{Classified, RequestClass, normalise_path};
 
 /// The hint in a request that the main answered with `status`, if there is one.
 pub fn of(request: &RequestHeader, classified: &Classified, status: u16, config: &Config) -> Option<Hint> {
-    let is_safe = matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS");
+    if request.method == http::Method::OPTIONS {
+        return None;
+    }
+    let is_safe = matches!(request.method.as_str(), "GET" | "HEAD");
     match classified.class {
         RequestClass::Admin if !is_safe && (200..300).contains(&status) => Some(of_rest(request, config)),
         // A form, or one of Wicket's listeners, which are links with a query.
@@ -109,6 +112,13 @@ mod tests {
         assert_eq!(hint("POST", "/geoserver/web/wicket/page?3-1.IFormSubmitListener-form", 302, ""), Some(Hint::Ui));
         assert_eq!(hint("GET", "/geoserver/web/wicket/page?3-1.ILinkListener-save", 302, ""), Some(Hint::Ui));
         assert_eq!(hint("GET", "/geoserver/web/", 200, ""), None);
+    }
+
+    #[test]
+    fn options_are_no_hint_anywhere() {
+        for target in ["/geoserver/rest/workspaces", "/geoserver/web/wicket/page?3-1.ILinkListener-save", "/geoserver/nothing"] {
+            assert_eq!(hint("OPTIONS", target, 200, ""), None, "{target}");
+        }
     }
 
     #[test]

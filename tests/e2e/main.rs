@@ -10,6 +10,7 @@ mod rig;
 
 mod affinity;
 mod catalog;
+mod classes;
 mod client_faults;
 mod coalescing;
 mod doubt;

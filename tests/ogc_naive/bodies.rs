@@ -66,7 +66,7 @@ const ATTRIBUTES: [&str; 14] = [
     "\n",
 ];
 
-const PROLOGS: [&str; 12] = [
+const PROLOGS: [&str; 15] = [
     "",
     "",
     "",
@@ -77,12 +77,24 @@ const PROLOGS: [&str; 12] = [
     "<!DOCTYPE a>",
     "<!DOCTYPE a [<!ENTITY b \"c\">]>",
     "<?x <GetFeature/> ?>",
+    "<?xml version=\"1.0\" encoding=\"GBK\"?>",
+    "<?xml version='1.0' encoding='euc-kr'?><!-- \u{e9}--><GetFeature service=\"WFS\"/><?x -->",
+    "<?xml version='1.0' encoding='Big5'?><!-- \u{e9} -->",
     "text",
     "\u{feff}",
 ];
 
-const INSIDES: [&str; 5] =
-    ["", "<Query typeName=\"a\"/>", "<Output store=\"true\"/>", "<Output store = 'true' />", "<a><b/></a><!-- c -->"];
+const INSIDES: [&str; 9] = [
+    "",
+    "<Output store=\"tru&#101;\"/>",
+    "<Output store=\" true\"/>",
+    "<Output store=\"false\"/>",
+    "<s:Body xmlns:s=\"http://www.w3.org/2003/05/soap-envelope\"><Transaction service=\"WFS\"/></s:Body>",
+    "<Query typeName=\"a\"/>",
+    "<Output store=\"true\"/>",
+    "<Output store = 'true' />",
+    "<a><b/></a><!-- c -->",
+];
 
 const DISPOSITIONS: [&str; 15] = [
     "form-data; name=\"request\"",
@@ -149,7 +161,9 @@ fn padding() -> impl Strategy<Value = Vec<u8>> {
 fn element() -> impl Strategy<Value = String> {
     let attributes = prop::collection::vec(select(&ATTRIBUTES[..]), 0..3).prop_map(|attributes| attributes.concat());
     let prefix = select(&["", "", "wfs:", "x:"][..]);
-    (prefix, select(&ROOTS[..]), attributes, select(&INSIDES[..])).prop_map(|(prefix, name, attributes, inside)| {
+    let long = prop_oneof![9 => Just(Vec::new()), 1 => padding()];
+    let inside = (long, select(&INSIDES[..])).prop_map(|(long, inside)| String::from_utf8_lossy(&long).into_owned() + inside);
+    (prefix, select(&ROOTS[..]), attributes, inside).prop_map(|(prefix, name, attributes, inside)| {
         let namespace = prefix.trim_end_matches(':');
         let declared = if namespace.is_empty() || attributes.contains("xmlns:x") {
             String::new()
@@ -174,12 +188,21 @@ fn envelope() -> impl Strategy<Value = Vec<u8>> {
     let namespaces = ["http://www.w3.org/2003/05/soap-envelope", "http://schemas.xmlsoap.org/soap/envelope/", "urn:other"];
     let header =
         select(&["", "<e:Header/>", "<e:Header><GetMap/></e:Header>", "<e:Header><e:Body><GetMap/></e:Body></e:Header>"][..]);
-    let behind = select(&["", "<e:Body><GetMap service=\"WMS\"/></e:Body>", "<Transaction/>"][..]);
-    let parts = (select(&PROLOGS[..]), select(namespaces.to_vec()), header, element(), padding(), behind);
-    parts.prop_map(|(prolog, namespace, header, element, padding, behind)| {
+    let behind = select(
+        &[
+            "",
+            "<e:Body><GetMap service=\"WMS\"/></e:Body>",
+            "<Transaction/>",
+            "<s:Body xmlns:s=\"http://www.w3.org/2003/05/soap-envelope\"><Transaction service=\"WFS\"/></s:Body>",
+            "<s:Body xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><Transaction service=\"WFS\"/></s:Body>",
+        ][..],
+    );
+    let end = select(&["</e:Envelope>", "</e:Envelope>", ""][..]);
+    let parts = (select(&PROLOGS[..]), select(namespaces.to_vec()), header, element(), padding(), behind, end);
+    parts.prop_map(|(prolog, namespace, header, element, padding, behind, end)| {
         let padding = String::from_utf8_lossy(&padding).into_owned();
         let body = format!("<e:Body> {element}{padding}</e:Body>");
-        format!("{prolog}<e:Envelope xmlns:e=\"{namespace}\">{header}{body}{behind}</e:Envelope>").into_bytes()
+        format!("{prolog}<e:Envelope xmlns:e=\"{namespace}\">{header}{body}{behind}{end}").into_bytes()
     })
 }
 

@@ -9,7 +9,7 @@ use crate::oracle::Request;
 use crate::spelling::{Spelling, spelling};
 
 /// Addresses of every part of GeoServer, below its context.
-const ADDRESSES: [&str; 46] = [
+const ADDRESSES: [&str; 70] = [
     "",
     "ows",
     "wms",
@@ -56,9 +56,33 @@ const ADDRESSES: [&str; 46] = [
     "www/a/ows",
     "kml/icon/a",
     "temp/a",
+    "kml/icon",
+    "geor/kml/icon",
+    "geor/roads/kml/icon",
+    "kml/icon/wfs",
+    "gwc/service/gmaps/wfs",
+    "gwc/service/wmts/wfs",
+    "gwc/service/kml/wps",
+    "gwc/service/wmts/rest/a/tilejson/pbf",
+    "ogc/wfs",
+    "ogc/roads/wps",
+    "ogc/stac/v1/search",
+    "ogc/features/v1/collections/a/search",
+    "geor/ogc/features/v1/collections/a/search",
+    "ogc/processes/v1",
+    "ogc/processes/v1/processes/a",
+    "ogc/processes/v1/processes/a/execution",
+    "gsr/services/a/MapServer/export",
+    "gsr/services/a/FeatureServer/0/addFeatures",
+    "gsr/relationships/a/1",
+    "gsr/relationships/a/delete/1",
+    "oseo/search",
+    "a/b/c/wfs",
+    "a/b/c/ows",
+    "mapml/viewer/a",
 ];
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 24] = [
     "geoserver",
     "rest",
     "wms",
@@ -75,6 +99,14 @@ const NAMES: [&str; 16] = [
     "processes",
     "forêts",
     "a",
+    "gsr",
+    "relationships",
+    "delete",
+    "search",
+    "kml",
+    "icon",
+    "execution",
+    "wps",
 ];
 
 /// What stands before a segment.
@@ -93,7 +125,7 @@ const DETOURS: [&[&str]; 10] = [
 
 const SEPARATORS: [&str; 5] = ["//", "%2F", "\\", "%5c", "/;/"];
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 17] = [
     "service",
     "request",
     "version",
@@ -108,11 +140,14 @@ const KEYS: [&str; 14] = [
     "",
     "x",
     "services",
+    "width",
+    "height",
+    "format",
 ];
 
-const SERVICES: [&str; 10] = ["WMS", "WFS", "WCS", "WPS", "CSW", "WMTS", "TMS", "wfs", "XYZ", ""];
+const SERVICES: [&str; 11] = ["OSEO", "WMS", "WFS", "WCS", "WPS", "CSW", "WMTS", "TMS", "wfs", "XYZ", ""];
 
-const OPERATIONS: [&str; 17] = [
+const OPERATIONS: [&str; 20] = [
     "GetMap",
     "GetFeature",
     "GetCapabilities",
@@ -128,11 +163,14 @@ const OPERATIONS: [&str; 17] = [
     "GetTile",
     "DropStoredQuery",
     "reflect",
+    "search",
+    "GetTileJSON",
+    "DirectDownload",
     "Nonsense",
     "",
 ];
 
-const VALUES: [&str; 8] = ["true", "TRUE", "1", "a", "geor:roads", "1.1.0", "false", "GeoServer_1"];
+const VALUES: [&str; 10] = ["256", "image/png", "true", "TRUE", "1", "a", "geor:roads", "1.1.0", "false", "GeoServer_1"];
 
 const METHODS: [&str; 10] = ["GET", "GET", "GET", "HEAD", "POST", "POST", "POST", "PUT", "DELETE", "get"];
 

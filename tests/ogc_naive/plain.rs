@@ -6,7 +6,7 @@ use proptest::sample::select;
 use crate::oracle::{Request, SERVICES};
 
 /// Addresses beside the dispatcher's, with the methods that belong there.
-const OTHERS: [(&str, &str); 28] = [
+const OTHERS: [(&str, &str); 49] = [
     ("GET", "/"),
     ("GET", "/web/wicket/page?3"),
     ("POST", "/j_spring_security_check"),
@@ -35,6 +35,27 @@ const OTHERS: [(&str, &str); 28] = [
     ("GET", "/kml/icon/geor/point?0.0.0="),
     ("GET", "/temp/wcs/1.tif"),
     ("OPTIONS", "/wfs?service=WFS&request=Transaction"),
+    ("OPTIONS", "/rest/workspaces"),
+    ("OPTIONS", "/web/"),
+    ("OPTIONS", "/nothing"),
+    ("OPTIONS", "/ogc/processes/v1/jobs"),
+    ("GET", "/kml/icon"),
+    ("GET", "/geor/kml/icon/a/b"),
+    ("GET", "/gwc/service/wmts/rest/geor:roads/line/tilejson/pbf?format=application/json"),
+    ("GET", "/gwc/service/wmts/rest/geor:roads/tilejson/pbf"),
+    ("GET", "/gwc/service/wmts?request=GetTileJSON&layer=a&tileformat=png"),
+    ("POST", "/ogc/stac/v1/search"),
+    ("POST", "/geor/ogc/features/v1/collections/roads/search"),
+    ("POST", "/ogc/stac/v1/collections/a/search"),
+    ("GET", "/ogc/processes/v1/processes/JTS:buffer"),
+    ("GET", "/ogc/processes/v1/processes/JTS:buffer/execution"),
+    ("GET", "/ogc/coverages/v1/collections/a/coverage"),
+    ("GET", "/gsr/services/geor/MapServer/export"),
+    ("GET", "/gsr/relationships/geor/delete/1"),
+    ("POST", "/gsr/services/geor/FeatureServer/0/addFeatures"),
+    ("GET", "/oseo/search?parentIdentifier=a"),
+    ("GET", "/geor/roads/north/wms?request=GetMap&layers=roads"),
+    ("GET", "/mapml/viewer/widget/mapml-viewer.js"),
 ];
 
 /// Parameters that leave the class as it is.
@@ -52,7 +73,17 @@ const DECORATIONS: [&str; 10] = [
 ];
 
 /// Parameters that decide something about one operation, and nothing about the others.
-const MODIFIERS: [&str; 6] = ["tiled=true", "TILED=true", "tiled=false", "lockId=GeoServer_1", "store=true", "store=false"];
+const MODIFIERS: [&str; 9] = [
+    "tiled=true&width=256&height=256&layers=a&format=image/png8",
+    "TILED=true&WIDTH=512&HEIGHT=512&LAYERS=geor%3Aa&FORMAT=image%2Fpng",
+    "tiled=true&width=256&height=257&layers=a&format=image/png",
+    "tiled=true",
+    "TILED=true",
+    "tiled=false",
+    "lockId=GeoServer_1",
+    "store=true",
+    "store=false",
+];
 
 /// One request.
 pub(crate) fn request() -> impl Strategy<Value = Request> {

@@ -21,7 +21,7 @@ pub(crate) enum Spelling {
     Lookalike,
 }
 
-const AROUND: [(&str, &str); 12] = [
+const AROUND: [(&str, &str); 13] = [
     ("", ";x"),
     ("", ";a=b;c"),
     (";", ""),
@@ -34,6 +34,7 @@ const AROUND: [(&str, &str); 12] = [
     ("", "%3Bx"),
     ("", "?"),
     ("", "\u{e9}"),
+    ("\u{53c2}", ""),
 ];
 
 /// Mostly plain.

@@ -25,9 +25,13 @@ impl Case {
 
 /// All cases, in their order.
 pub(crate) fn cases() -> Vec<Case> {
+    cases_of(include_str!("../data/ogc/requests.txt"))
+}
+
+/// The cases that `text` describes, in the format of the table.
+pub(crate) fn cases_of(text: &str) -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
-    let lines =
-        include_str!("../data/ogc/requests.txt").lines().zip(1..).filter(|(text, _)| !text.is_empty() && !text.starts_with('#'));
+    let lines = text.lines().zip(1..).filter(|(text, _)| !text.is_empty() && !text.starts_with('#'));
     for (text, line) in lines {
         match text.strip_prefix("    ") {
             Some(attribute) => amend(cases.last_mut().expect("a request stands above its attributes"), attribute, line),

@@ -15,6 +15,11 @@ fn number(target: &str) -> Option<u64> {
     metatile(&head, "/geoserver")
 }
 
+/// With the size and the format that a GetMap with `tiled=true` needs to be of the class `tile`.
+fn of_a_tile(target: &str) -> String {
+    target.replace("&tiled=true", "&tiled=true&width=256&height=256&format=image/png")
+}
+
 #[track_caller]
 fn some(target: &str) -> u64 {
     number(target).unwrap_or_else(|| panic!("{target} has no number"))
@@ -197,7 +202,7 @@ fn boxes_of_a_grid_that_is_not_known_are_grouped_by_four_wherever_it_begins() {
         let (west, south) = (-357_823.236_5 + f64::from(x) * size, 6_037_008.693_9 + f64::from(y) * size);
         some(&format!(
             "/geoserver/wms?service=WMS&request=GetMap&version=1.1.1&tiled=true&layers=a:b&srs=EPSG:2154&width=256&height=256\
-             &bbox={west:.4},{south:.4},{:.4},{:.4}",
+             &format=image/png&bbox={west:.4},{south:.4},{:.4},{:.4}",
             west + size,
             south + size
         ))
@@ -219,6 +224,7 @@ fn an_address_that_cannot_be_read_has_no_number() {
         "/geoserver/wms?service=WMS&request=GetMap&tiled=true&layers=a&srs=EPSG:3857&bbox=nan,2,inf,4",
         "/geoserver/wms?service=WMS&request=GetMap&tiled=true&layers=a&bbox=1,2,3,4",
     ] {
+        let target = &of_a_tile(target);
         assert_eq!(number(target), None, "{target}");
     }
 }
@@ -231,8 +237,10 @@ fn a_level_that_does_not_exist_does_no_harm() {
             "/geoserver/gwc/service/wmts?request=GetTile&layer=a&tilematrixset=EPSG:900913&tilematrix={zoom}&tilerow=1&tilecol=1"
         ));
     }
-    some("/geoserver/wms?service=WMS&request=GetMap&tiled=true&layers=a&srs=EPSG:3857&bbox=0,0,1e-300,1e-300");
-    some("/geoserver/wms?service=WMS&request=GetMap&tiled=true&layers=a&srs=EPSG:3857&bbox=-1e300,-1e300,1e300,1e300");
+    let boxed = "/geoserver/wms?service=WMS&request=GetMap&tiled=true&layers=a&srs=EPSG:3857&bbox=";
+    for bbox in ["0,0,1e-300,1e-300", "-1e300,-1e300,1e300,1e300"] {
+        some(&of_a_tile(&format!("{boxed}{bbox}")));
+    }
 }
 
 proptest::proptest! {

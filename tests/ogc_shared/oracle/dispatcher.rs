@@ -5,7 +5,7 @@ use geofront::ogc::RequestClass;
 use super::container::{self, Parameters};
 use super::documents::{self, Payload};
 use super::mapping::Place;
-use super::text::{equals_ignore_case, trimmed};
+use super::text::{equals_ignore_case, key, trimmed};
 use super::{Meaning, Request, multipart, operations};
 
 /// What a body says: more parameters, and a document.
@@ -24,9 +24,19 @@ pub(super) fn at(place: &Place, request: &Request, query: &[u8]) -> Vec<Meaning>
         Place::Files if reads => vec![Meaning::of_class(RequestClass::Static)],
         Place::KmlIcon if reads => vec![Meaning::of_service(RequestClass::Info, "WMS")],
         Place::Files | Place::KmlIcon => vec![Meaning::of_class(RequestClass::Unknown)],
-        Place::OgcApi { segments } => vec![ogc_api(segments, reads)],
+        Place::OgcApi { segments } => vec![ogc_api(segments, &request.method)],
+        Place::Gsr { segments } => vec![gsr(segments, &request.method)],
         Place::Tiles { segments } => tiles(segments, request, query),
         Place::Ows { segments } => ows(segments, request, query),
+    }
+}
+
+/// What OPTIONS is at `place`: the pages and administration of the main, or something light.
+pub(super) fn preflight(place: &Place) -> Meaning {
+    match place {
+        Place::Rest => Meaning::of_service(RequestClass::Admin, "REST"),
+        Place::Always(class) => Meaning::of_class(*class),
+        _ => Meaning::of_class(RequestClass::Static),
     }
 }
 
@@ -77,15 +87,16 @@ fn bodies(request: &Request) -> Vec<Body> {
                 found.push(Body::default());
             }
         } else if read.starts_with("application/soap+xml") {
-            found.push(Body { fields: Vec::new(), payload: documents::soap(&request.body) });
+            let payloads = documents::soap(&request.body);
+            found.extend(payloads.into_iter().map(|payload| Body { fields: Vec::new(), payload }));
         } else if read.starts_with("multipart") {
-            found.extend(
-                multipart::readings(content_type, &request.body)
-                    .into_iter()
-                    .map(|parts| Body { fields: parts.fields, payload: parts.file.and_then(|file| documents::xml(&file)) }),
-            );
+            for parts in multipart::readings(content_type, &request.body) {
+                let payloads = parts.file.map_or_else(|| vec![None], |file| documents::xml(&file));
+                found.extend(payloads.into_iter().map(|payload| Body { fields: parts.fields.clone(), payload }));
+            }
         } else {
-            found.push(Body { fields: Vec::new(), payload: documents::xml(&request.body) });
+            let payloads = documents::xml(&request.body);
+            found.extend(payloads.into_iter().map(|payload| Body { fields: Vec::new(), payload }));
         }
     }
     found
@@ -97,7 +108,7 @@ fn values<'p>(parameters: &'p Parameters, key: &str) -> Vec<&'p str> {
     for (known, value) in parameters {
         let value = trimmed(value);
         let is_new = !values.iter().any(|known| equals_ignore_case(known, value));
-        if known.to_uppercase() == key && !value.is_empty() && is_new {
+        if self::key(known) == key && !value.is_empty() && is_new {
             values.push(value);
         }
     }
@@ -106,6 +117,30 @@ fn values<'p>(parameters: &'p Parameters, key: &str) -> Vec<&'p str> {
 
 fn is_true(parameters: &Parameters, key: &str) -> bool {
     values(parameters, key).iter().any(|value| equals_ignore_case(value, "true"))
+}
+
+/// Whether a GetMap is what GeoWebCache may answer: for one layer, of a grid's size, in a format that tiles have.
+fn is_tile(parameters: &Parameters) -> bool {
+    let only = |wanted: &str| {
+        let mut given = parameters.iter().filter(|(name, _)| key(name) == wanted);
+        given.next().filter(|_| given.next().is_none()).map(|(_, value)| value.to_ascii_lowercase())
+    };
+    let is_side = |value: String| ["128", "256", "512", "1024"].contains(&trimmed(&value));
+    let pictures = ["png", "jpeg", "gif", "webp", "png8", "png24", "vnd.jpeg-png", "vnd.jpeg-png8"];
+    let quantised = ["image/png; mode=8bit", "image/png; mode=24bit"];
+    let vectors = ["application/vnd.mapbox-vector-tile"];
+    let texts = ["geojson", "topojson", "utfgrid"];
+    let is_format = |value: String| {
+        value.strip_prefix("image/").is_some_and(|kind| pictures.contains(&kind))
+            || value.strip_prefix("application/json;type=").is_some_and(|kind| texts.contains(&kind))
+            || quantised.contains(&value.as_str())
+            || vectors.contains(&value.as_str())
+    };
+    is_true(parameters, "TILED")
+        && only("LAYERS").is_some_and(|layers| !layers.is_empty() && !layers.contains(','))
+        && only("WIDTH").is_some_and(is_side)
+        && only("HEIGHT").is_some_and(is_side)
+        && only("FORMAT").is_some_and(is_format)
 }
 
 /// Every combination of a service and an operation that is named.
@@ -141,18 +176,27 @@ fn dispatched(
             None if requests.is_empty() => vec![operation],
             None => requests.iter().copied().map(Some).collect(),
         };
-        found.extend(names.into_iter().map(|name| meaning(service, name, parameters, payload)));
+        let is_of_document = by_root.is_some();
+        found.extend(names.into_iter().map(|name| meaning(service, name, parameters, payload, is_of_document)));
     }
     found
 }
 
 /// What `service` does when it is asked for `name`.
-fn meaning(service: &'static str, name: Option<&str>, parameters: &Parameters, payload: Option<&Payload>) -> Meaning {
+fn meaning(
+    service: &'static str,
+    name: Option<&str>,
+    parameters: &Parameters,
+    payload: Option<&Payload>,
+    is_of_document: bool,
+) -> Meaning {
     let known = name.and_then(|name| operations::operation(service, name));
     let class = match &known {
         None if service == "WPS" => RequestClass::Process,
         None => RequestClass::Unknown,
-        Some((RequestClass::Map, operation)) if operation == "getmap" && is_true(parameters, "TILED") => RequestClass::Tile,
+        Some((RequestClass::Map, operation)) if operation == "getmap" && !is_of_document && is_tile(parameters) => {
+            RequestClass::Tile
+        }
         Some((class, _)) => *class,
     };
     let lock = payload.and_then(|payload| payload.root.attribute("lockId"));
@@ -212,6 +256,9 @@ fn tile_address(service: &'static str, following: &[String]) -> Meaning {
         ("TMS", 0..=2) => Meaning::of_service(RequestClass::Capabilities, service),
         ("TMS", _) => Meaning::of_service(RequestClass::Tile, service),
         ("WMTS", 2) if following == ["rest", "WMTSCapabilities.xml"] => named(RequestClass::Capabilities, "getcapabilities"),
+        ("WMTS", 4 | 5) if following[0] == "rest" && following[following.len() - 2] == "tilejson" => {
+            named(RequestClass::Info, "gettilejson")
+        }
         ("WMTS", 6 | 7) if following[0] == "rest" => named(RequestClass::Tile, "gettile"),
         ("WMTS", 8 | 9) if following[0] == "rest" => named(RequestClass::Info, "getfeatureinfo"),
         ("WMTS", _) if following.first().is_some_and(|next| next == "rest") => {
@@ -221,16 +268,38 @@ fn tile_address(service: &'static str, following: &[String]) -> Meaning {
     }
 }
 
-fn ogc_api(segments: &[String], reads: bool) -> Meaning {
-    let api = segments.first().map_or("", String::as_str);
-    let is_tile = segments.len() > 6 && segments[segments.len() - 5] == "tiles";
-    let class = match api {
-        "processes" => RequestClass::Process,
+fn ogc_api(segments: &[String], method: &str) -> Meaning {
+    let reads = matches!(method, "GET" | "HEAD");
+    let names: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let is_tile = names.len() > 6 && names[names.len() - 5] == "tiles";
+    let class = match names.as_slice() {
+        ["processes"] | ["processes", "v1"] if reads => RequestClass::Feature,
+        ["processes", "v1", "conformance" | "openapi" | "openapi.json" | "openapi.yaml" | "processes"] if reads => {
+            RequestClass::Feature
+        }
+        ["processes", "v1", "processes", _] if reads => RequestClass::Feature,
+        ["processes", ..] => RequestClass::Process,
+        ["stac", "v1", "search"] | ["features", "v1", "collections", _, "search"] if method == "POST" => RequestClass::Feature,
         _ if !reads => RequestClass::Transaction,
         _ if is_tile => RequestClass::Tile,
-        "maps" if segments.last().is_some_and(|last| last == "map") => RequestClass::Map,
-        "coverages" => RequestClass::Coverage,
+        ["maps", .., "map"] => RequestClass::Map,
+        ["coverages", below @ ..] if below.contains(&"coverage") => RequestClass::Coverage,
         _ => RequestClass::Feature,
     };
     Meaning::of_service(class, "OGC-API")
+}
+
+/// The mappings of the extension's controllers.
+fn gsr(segments: &[String], method: &str) -> Meaning {
+    let reads = matches!(method, "GET" | "HEAD");
+    let names: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let class = match names.as_slice() {
+        ["relationships", _, "delete", _] => RequestClass::Transaction,
+        _ if !reads => RequestClass::Transaction,
+        ["services", .., "export" | "generateKml"] => RequestClass::Map,
+        ["services", .., "identify" | "legend"] => RequestClass::Info,
+        ["services" | "relationships", ..] => RequestClass::Feature,
+        _ => RequestClass::Unknown,
+    };
+    Meaning::of_service(class, "GSR")
 }

@@ -10,6 +10,8 @@ pub(super) struct Element {
     /// Names without their prefixes, values with their references resolved.
     pub(super) attributes: Vec<(String, String)>,
     depth: usize,
+    /// What its prefix stands for.
+    namespace: String,
 }
 
 impl Element {
@@ -26,28 +28,66 @@ pub(super) struct Payload {
     pub(super) is_stored: bool,
 }
 
-/// A document's root.
-pub(super) fn xml(body: &[u8]) -> Option<Payload> {
-    let elements = elements(&document_text(body));
-    payload(&elements, elements.first()?)
+/// A document's root, in each way that its letters may be read.
+pub(super) fn xml(body: &[u8]) -> Vec<Option<Payload>> {
+    let root_of = |text: &String| {
+        // Text before the root is an error to every parser.
+        let (before, _) = text.split_once('<')?;
+        before.chars().all(|letter| letter.is_whitespace() || letter == '\u{feff}').then_some(())?;
+        let elements = elements(text);
+        payload(&elements, elements.first()?)
+    };
+    document_texts(body).iter().map(root_of).collect()
 }
 
-/// The first child of the one `Body`.
-pub(super) fn soap(body: &[u8]) -> Option<Payload> {
-    let elements = elements(&document_text(body));
-    let mut bodies = elements.iter().enumerate().filter(|(_, element)| element.name == "Body");
-    let (at, found) = bodies.next()?;
-    if bodies.next().is_some() {
-        return None;
-    }
+/// The first child of the one `Body` of SOAP 1.2, wherever it is, or else of the one of SOAP 1.1.
+pub(super) fn soap(body: &[u8]) -> Vec<Option<Payload>> {
+    document_texts(body).iter().map(|text| soap_payload(text)).collect()
+}
+
+fn soap_payload(text: &str) -> Option<Payload> {
+    let elements = elements(text);
+    let (at, found) = only_body(&elements, "http://www.w3.org/2003/05/soap-envelope")
+        .or_else(|| only_body(&elements, "http://schemas.xmlsoap.org/soap/envelope/"))?;
     let child = elements.get(at + 1).filter(|child| child.depth == found.depth + 1)?;
     payload(&elements, child)
 }
 
+fn only_body<'e>(elements: &'e [Element], namespace: &str) -> Option<(usize, &'e Element)> {
+    let is_body = |element: &Element| element.name == "Body" && element.namespace == namespace;
+    let mut bodies = elements.iter().enumerate().filter(|(_, element)| is_body(element));
+    bodies.next().filter(|_| bodies.next().is_none())
+}
+
 fn payload(elements: &[Element], root: &Element) -> Option<Payload> {
-    let is_true = |value: &str| value == "true" || value == "1";
+    let is_true = |value: &str| matches!(value.trim(), "true" | "1");
     let is_stored = elements.iter().any(|element| element.attribute("store").is_some_and(is_true));
     Some(Payload { root: root.clone(), is_stored })
+}
+
+/// As it stands; and where a charset of two bytes a letter is declared, with each first byte taking the next one with it.
+fn document_texts(body: &[u8]) -> Vec<String> {
+    // GeoServer looks for the charset in a declaration, and nowhere else (`XmlCharsetDetector`).
+    let start = letters(body.get(..200).unwrap_or(body), Charset::Latin1);
+    let start = start.trim_start_matches("\u{ef}\u{bb}\u{bf}");
+    let declaration = start.strip_prefix("<?xml").filter(|rest| rest.starts_with([' ', '\t', '\r', '\n']));
+    let declared = declaration.and_then(|rest| rest.split('>').next()).unwrap_or_default().to_ascii_lowercase();
+    let charsets = ["gb", "big5", "euc-", "ks_c", "windows-9", "windows-3", "shift_jis"];
+    let is_wide = declared.match_indices("encoding").any(|(at, name)| {
+        let value = declared[at + name.len()..].trim_start().strip_prefix('=').map(|value| value.trim_start());
+        let value = value.and_then(|value| value.strip_prefix(['"', '\'']));
+        value.is_some_and(|value| charsets.iter().any(|charset| value.starts_with(charset)))
+    });
+    let mut texts = vec![document_text(body)];
+    if is_wide {
+        let mut swallowed = String::new();
+        let mut bytes = body.iter();
+        while let Some(byte) = bytes.next() {
+            swallowed.push(if byte.is_ascii() { char::from(*byte) } else { bytes.next().map_or(' ', |_| '\u{fffd}') });
+        }
+        texts.push(swallowed);
+    }
+    texts
 }
 
 /// UTF-8, unless the first bytes say otherwise.
@@ -65,6 +105,8 @@ fn document_text(body: &[u8]) -> String {
 fn elements(text: &str) -> Vec<Element> {
     let mut elements = Vec::new();
     let mut depth = 0_usize;
+    // Prefix and namespace, and the depth of the element that declares them.
+    let mut declared: Vec<(usize, String, String)> = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find('<') {
         rest = &rest[at..];
@@ -75,7 +117,13 @@ fn elements(text: &str) -> Vec<Element> {
             rest = &rest[2..];
         } else {
             let (tag, is_empty, end) = tag(rest);
-            elements.push(Element { depth, ..element(tag) });
+            declared.retain(|(at, _, _)| *at < depth);
+            declared.extend(declarations(tag).into_iter().map(|(prefix, namespace)| (depth, prefix, namespace)));
+            let prefix =
+                tag.split(char::is_whitespace).next().and_then(|name| name.split_once(':')).map_or("", |(prefix, _)| prefix);
+            let namespace = declared.iter().rev().find(|(_, known, _)| known == prefix);
+            let namespace = namespace.map(|(_, _, namespace)| namespace.clone()).unwrap_or_default();
+            elements.push(Element { depth, namespace, ..element(tag) });
             depth += usize::from(!is_empty);
             rest = &rest[end..];
         }
@@ -117,7 +165,23 @@ fn tag(rest: &str) -> (&str, bool, usize) {
     (&rest[1..], true, rest.len())
 }
 
+/// The prefixes and namespaces that a tag declares; the prefix is empty for the default one.
+fn declarations(tag: &str) -> Vec<(String, String)> {
+    let of_name = |name: String| match name.as_str() {
+        "xmlns" => Some(String::new()),
+        name => name.strip_prefix("xmlns:").map(str::to_owned),
+    };
+    attributes(tag).into_iter().filter_map(|(name, value)| Some((of_name(name)?, value))).collect()
+}
+
 fn element(tag: &str) -> Element {
+    let name_end = tag.find(char::is_whitespace).unwrap_or(tag.len());
+    let attributes = attributes(tag).into_iter().map(|(name, value)| (local(&name).to_owned(), value)).collect();
+    Element { name: local(&tag[..name_end]).to_owned(), attributes, depth: 0, namespace: String::new() }
+}
+
+/// Names with their prefixes, values with their references resolved.
+fn attributes(tag: &str) -> Vec<(String, String)> {
     let name_end = tag.find(char::is_whitespace).unwrap_or(tag.len());
     let mut attributes = Vec::new();
     let mut rest = &tag[name_end..];
@@ -127,10 +191,10 @@ fn element(tag: &str) -> Element {
         let Some(quote) = value.chars().next().filter(|letter| matches!(letter, '"' | '\'')) else { break };
         let inside = &value[1..];
         let end = inside.find(quote).unwrap_or(inside.len());
-        attributes.push((local(name).to_owned(), resolved(&inside[..end])));
+        attributes.push((name.to_owned(), resolved(&inside[..end])));
         rest = inside.get(end + 1..).unwrap_or_default();
     }
-    Element { name: local(&tag[..name_end]).to_owned(), attributes, depth: 0 }
+    attributes
 }
 
 fn local(name: &str) -> &str {

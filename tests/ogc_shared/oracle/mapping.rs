@@ -19,10 +19,35 @@ pub(super) enum Place {
     Tiles { segments: Vec<String> },
     /// What follows `/ogc`.
     OgcApi { segments: Vec<String> },
+    /// What follows `/gsr`.
+    Gsr { segments: Vec<String> },
 }
 
-/// What may be mapped at `segments`: more than one place where a workspace may be called like a folder of files.
-pub(super) fn places(segments: &[String]) -> Vec<Place> {
+/// What is at a path.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    pub(super) usual: Vec<Place>,
+    /// Where a workspace or a layer is called like a service's folder, and its handler is asked first.
+    pub(super) unusual: Vec<Place>,
+}
+
+/// What may be mapped at `segments`. `is_literal`: the path was sent as it reads.
+pub(super) fn places(segments: &[String], is_literal: bool) -> Places {
+    let usual = usual(segments);
+    let mut unusual: Vec<Place> = (0..3).filter_map(|skipped| segments.get(skipped..).and_then(mapped)).collect();
+    // The callback that leads to GeoWebCache looks for `gwc/service` in the path as it was sent.
+    if !is_literal && usual.iter().any(|place| matches!(place, Place::Tiles { .. })) {
+        unusual.push(Place::Ows { segments: segments.to_vec() });
+    }
+    let is_closed = |place: &Place| matches!(place, Place::Always(_) | Place::Rest);
+    if usual.iter().any(is_closed) {
+        unusual.clear();
+    }
+    Places { usual, unusual }
+}
+
+/// More than one place where a workspace may be called like a folder of files.
+fn usual(segments: &[String]) -> Vec<Place> {
     let first = segments.first().map_or("", String::as_str);
     if first.is_empty() && segments.len() <= 1 {
         return vec![Place::Always(RequestClass::Ui)];
@@ -41,11 +66,15 @@ pub(super) fn places(segments: &[String]) -> Vec<Place> {
         return vec![place];
     }
     let of_workspace = segments.get(1..).and_then(mapped).or_else(|| segments.get(2..).and_then(mapped));
-    let files = ["www", "styles", "schemas", "webresources", "options.png", "apicss", "swagger-ui"];
-    if files.contains(&first) || first.starts_with("openlayers") {
+    let files = ["www", "styles", "schemas", "webresources", "options.png", "apicss", "swagger-ui", "docs"];
+    let second = segments.get(1).map_or("", String::as_str);
+    let is_viewer = first == "mapml" && ["viewer", "js"].contains(&second);
+    if files.contains(&first) || first.starts_with("openlayers") || is_viewer {
         return [Some(Place::Files), of_workspace].into_iter().flatten().collect();
     }
-    vec![of_workspace.unwrap_or(Place::Always(RequestClass::Unknown))]
+    // The extension params-extractor takes a segment out, so that what follows it is found where it would be without.
+    let behind_a_parameter = || segments.get(3..).and_then(mapped).filter(|place| matches!(place, Place::Ows { .. }));
+    vec![of_workspace.or_else(behind_a_parameter).unwrap_or(Place::Always(RequestClass::Unknown))]
 }
 
 /// The mappings that a workspace and a layer may stand before.
@@ -54,9 +83,11 @@ fn mapped(segments: &[String]) -> Option<Place> {
     match name.as_str() {
         "gwc" => Some(geowebcache(following)),
         "ogc" => Some(Place::OgcApi { segments: following.to_vec() }),
-        "kml" if following.first().is_some_and(|next| next == "icon") => Some(Place::KmlIcon),
+        "gsr" => Some(Place::Gsr { segments: following.to_vec() }),
+        // `/kml/icon/**/*`
+        "kml" if following.len() > 1 && following[0] == "icon" => Some(Place::KmlIcon),
         "ows" => Some(Place::Ows { segments: segments.to_vec() }),
-        "wms" | "wfs" | "wcs" | "wps" | "csw" | "kml" | "animate" if following.len() <= 1 => {
+        "wms" | "wfs" | "wcs" | "wps" | "csw" | "kml" | "animate" | "oseo" if following.len() <= 1 => {
             Some(Place::Ows { segments: segments.to_vec() })
         }
         _ => None,

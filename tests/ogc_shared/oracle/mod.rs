@@ -61,19 +61,28 @@ impl Meaning {
 
 /// What the different servers make of the request, each meaning once.
 pub(crate) fn meanings(request: &Request) -> Vec<Meaning> {
-    // Spring's controllers answer it themselves.
-    if request.method == "OPTIONS" {
-        return vec![Meaning::of_class(RequestClass::Static)];
-    }
     let (path, query) = container::split_target(&request.target);
     let mut found = Vec::new();
+    if request.method == "OPTIONS" && path == b"*" {
+        return vec![Meaning::of_class(RequestClass::Static)];
+    }
     for segments in container::paths(path) {
         let Some(segments) = container::below(&segments, &request.context) else {
             found.push(Meaning::of_class(RequestClass::Unknown));
             continue;
         };
-        for place in mapping::places(&segments) {
+        let sent = format!("{}/{}", request.context.trim_end_matches('/'), segments.join("/"));
+        let places = mapping::places(&segments, path == sent.as_bytes());
+        // Spring's controllers answer it themselves.
+        if request.method == "OPTIONS" {
+            found.extend(places.usual.iter().map(dispatcher::preflight));
+            continue;
+        }
+        for place in places.usual {
             found.extend(dispatcher::at(&place, request, query));
+        }
+        for place in places.unusual {
+            found.extend(dispatcher::at(&place, request, query).into_iter().filter(Meaning::acts));
         }
     }
     let mut each = Vec::new();

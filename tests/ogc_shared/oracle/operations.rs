@@ -7,11 +7,11 @@ use super::text::equals_ignore_case;
 /// Name, then class and operations.
 type Service = (&'static str, &'static [(RequestClass, &'static [&'static str])]);
 
-pub(crate) const SERVICES: [Service; 7] = [
+pub(crate) const SERVICES: [Service; 8] = [
     (
         "WMS",
         &[
-            (RequestClass::Map, &["GetMap", "reflect", "kml", "animate"]),
+            (RequestClass::Map, &["GetMap", "reflect", "kml", "animate", "Map", "GetTimeSeries"]),
             (RequestClass::Info, &["GetFeatureInfo", "GetLegendGraphic", "DescribeLayer", "GetStyles"]),
             (RequestClass::Capabilities, &["GetCapabilities", "Capabilities"]),
             (RequestClass::Transaction, &["PutStyles"]),
@@ -42,7 +42,7 @@ pub(crate) const SERVICES: [Service; 7] = [
         &[
             (
                 RequestClass::Process,
-                &["Execute", "GetExecutionStatus", "GetExecutionResult", "GetStatus", "GetResult", "Dismiss"],
+                &["Execute", "GetExecutionStatus", "GetExecutionResult", "GetStatus", "GetResult", "Dismiss", "GetExecutions"],
             ),
             (RequestClass::Info, &["DescribeProcess"]),
             (RequestClass::Capabilities, &["GetCapabilities"]),
@@ -51,17 +51,18 @@ pub(crate) const SERVICES: [Service; 7] = [
     (
         "CSW",
         &[
-            (RequestClass::Feature, &["GetRecords", "GetRecordById", "GetDomain", "GetRepositoryItem"]),
+            (RequestClass::Feature, &["GetRecords", "GetRecordById", "GetDomain", "GetRepositoryItem", "DirectDownload"]),
             (RequestClass::Info, &["DescribeRecord"]),
             (RequestClass::Capabilities, &["GetCapabilities"]),
             (RequestClass::Transaction, &["Transaction", "Harvest"]),
         ],
     ),
+    ("OSEO", &[(RequestClass::Feature, &["search", "description", "metadata", "quicklook"])]),
     (
         "WMTS",
         &[
             (RequestClass::Tile, &["GetTile"]),
-            (RequestClass::Info, &["GetFeatureInfo", "DescribeDomains", "GetDomainValues", "GetHistogram"]),
+            (RequestClass::Info, &["GetFeatureInfo", "DescribeDomains", "GetDomainValues", "GetHistogram", "GetTileJSON"]),
             (RequestClass::Feature, &["GetFeature"]),
             (RequestClass::Capabilities, &["GetCapabilities"]),
         ],

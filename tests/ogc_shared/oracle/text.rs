@@ -6,6 +6,12 @@ pub(super) fn equals_ignore_case(a: &str, b: &str) -> bool {
     folded(a) == folded(b)
 }
 
+/// The name of a parameter as GeoServer keeps it: in lower case (`KvpUtils.normalize`), and that in upper case
+/// (`CaseInsensitiveMap`).
+pub(super) fn key(name: &str) -> String {
+    name.to_lowercase().to_uppercase()
+}
+
 /// `Character.toUpperCase`: a letter stays where its upper case is more than one letter.
 fn upper(letter: char) -> char {
     let mut letters = letter.to_uppercase();

@@ -1,0 +1,84 @@
+//! Whether a GetMap with `tiled=true` is one that a tile cache may answer.
+//!
+//! GeoServer's direct integration of GeoWebCache (`GWC.dispatch`) answers from the cache a request for one layer, in a
+//! format that tiles have, of the size of a grid's tiles. Everything else that says `tiled=true` is rendered as it is asked
+//! for, however large.
+
+use super::format::is_text;
+use super::word::{Encoding, Word, decode};
+
+/// The sides of tiles: 256 in every grid that GeoServer brings along, the others in grids made by hand.
+const SIDES: [&str; 4] = ["256", "512", "128", "1024"];
+
+/// What GeoWebCache keeps tiles as.
+const FORMATS: [&str; 14] = [
+    "image/png",
+    "image/jpeg",
+    "image/png8",
+    "image/vnd.jpeg-png",
+    "image/vnd.jpeg-png8",
+    "image/gif",
+    "image/webp",
+    "image/png24",
+    "image/png; mode=8bit",
+    "image/png; mode=24bit",
+    "application/vnd.mapbox-vector-tile",
+    "application/json;type=geojson",
+    "application/json;type=topojson",
+    "application/json;type=utfgrid",
+];
+
+/// One parameter of such a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Given {
+    Never,
+    /// Once, with a value that a tile has.
+    Fits,
+    /// With another value, or more than once.
+    Differs,
+}
+
+impl Given {
+    fn see(&mut self, fits: bool) {
+        *self = if fits && *self == Self::Never { Self::Fits } else { Self::Differs };
+    }
+}
+
+/// What the parameters say about the picture.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TileSize {
+    layers: Given,
+    width: Given,
+    height: Given,
+    format: Given,
+}
+
+impl TileSize {
+    pub(super) const NONE: Self = Self { layers: Given::Never, width: Given::Never, height: Given::Never, format: Given::Never };
+
+    pub(super) fn see_layers(&mut self, value: &[u8], encoding: Encoding) {
+        let is_one = !value.is_empty() && decode(value, encoding).all(|byte| byte.is_ok_and(|byte| byte != b','));
+        self.layers.see(is_one);
+    }
+
+    pub(super) fn see_width(&mut self, value: &[u8], encoding: Encoding) {
+        self.width.see(is_side(value, encoding));
+    }
+
+    pub(super) fn see_height(&mut self, value: &[u8], encoding: Encoding) {
+        self.height.see(is_side(value, encoding));
+    }
+
+    pub(super) fn see_format(&mut self, value: &[u8], encoding: Encoding) {
+        self.format.see(FORMATS.iter().any(|format| is_text(value, format, encoding)));
+    }
+
+    /// Whether the picture is of one layer, of the size of a tile, and in a format of tiles.
+    pub(super) fn is_of_a_tile(&self) -> bool {
+        [self.layers, self.width, self.height, self.format].iter().all(|given| *given == Given::Fits)
+    }
+}
+
+fn is_side(value: &[u8], encoding: Encoding) -> bool {
+    Word::of_value(value, encoding).is_ok_and(|word| SIDES.iter().any(|side| word.is(side)))
+}
