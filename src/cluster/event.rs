@@ -92,6 +92,9 @@ pub enum Cause {
     Connect(String),
     /// Nothing came within the limit.
     Timeout(&'static str),
+    /// A probe was not answered within the limit, although the upstream answers something lighter: its queue is full, or what
+    /// the probe needs is slow.
+    Slow(&'static str),
     /// The connection died before or within the answer.
     Reset(&'static str),
     /// A status that a working GeoServer does not send.
@@ -138,7 +141,8 @@ impl Cause {
     pub(super) const fn verdict(&self) -> Verdict {
         match self {
             Self::Connect(_) | Self::Timeout(_) | Self::Reset(_) => Verdict::Unreachable,
-            Self::Status(_) | Self::Truncated | Self::NodeFault(_) | Self::Unexpected(_) => Verdict::Failed,
+            Self::Slow(_) | Self::Status(_) | Self::Truncated => Verdict::Failed,
+            Self::NodeFault(_) | Self::Unexpected(_) => Verdict::Failed,
             Self::Credentials(_) => Verdict::Refused,
             Self::Local(_) => Verdict::Unasked,
         }
@@ -159,7 +163,7 @@ impl Cause {
     pub(super) const fn refused_credentials(&self) -> Option<u16> {
         match self {
             Self::Credentials(status) => Some(*status),
-            Self::Connect(_) | Self::Timeout(_) | Self::Reset(_) | Self::Status(_) => None,
+            Self::Connect(_) | Self::Timeout(_) | Self::Slow(_) | Self::Reset(_) | Self::Status(_) => None,
             Self::Truncated | Self::NodeFault(_) | Self::Unexpected(_) | Self::Local(_) => None,
         }
     }
@@ -168,7 +172,7 @@ impl Cause {
     pub const fn local_fault(&self) -> Option<LocalFault> {
         match self {
             Self::Local(fault) => Some(*fault),
-            Self::Connect(_) | Self::Timeout(_) | Self::Reset(_) | Self::Status(_) | Self::Truncated => None,
+            Self::Connect(_) | Self::Timeout(_) | Self::Slow(_) | Self::Reset(_) | Self::Status(_) | Self::Truncated => None,
             Self::NodeFault(_) | Self::Unexpected(_) | Self::Credentials(_) => None,
         }
     }
@@ -177,7 +181,7 @@ impl Cause {
         match self {
             Self::Connect(_) => Severity::Unreachable,
             Self::NodeFault(_) => Severity::NodeFault,
-            Self::Timeout(_) | Self::Reset(_) | Self::Status(_) | Self::Truncated => Severity::Ordinary,
+            Self::Timeout(_) | Self::Slow(_) | Self::Reset(_) | Self::Status(_) | Self::Truncated => Severity::Ordinary,
             Self::Unexpected(_) | Self::Credentials(_) | Self::Local(_) => Severity::Ordinary,
         }
     }

@@ -177,7 +177,7 @@ impl Cluster {
         let is_due = |tracked: &&mut Tracked| tracked.probes.due().is_some_and(|due| due <= now);
         let next = self.tracked.iter_mut().filter(is_due).min_by_key(|tracked| tracked.probes.due());
         let Some(next) = next else { return self.catalog_action(now) };
-        next.probes.begin(now, self.config.health.timeout);
+        next.begin_probe(now, self.config.health.timeout);
         Some(Action::Probe(Arc::clone(&next.upstream)))
     }
 
@@ -257,7 +257,8 @@ impl Cluster {
         let Some(at) = self.position(id) else { return };
         let sent = now.checked_sub(report.took).unwrap_or(now);
         let settled = self.changes.settled_at(sent);
-        if self.tracked[at].probed(&report, settled, now, &self.config.health) {
+        let is_full = self.tracked[at].is_full(&self.config.limits, now);
+        if self.tracked[at].probed((&report, is_full), settled, now, &self.config.health) {
             // Whether that is its own fault, the others show.
             let others = self.tracked.iter_mut().enumerate().filter(|(other, _)| *other != at);
             others.for_each(|(_, other)| other.probes.hasten(now, Duration::ZERO));

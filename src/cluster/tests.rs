@@ -1,5 +1,6 @@
 //! The cluster's promises, one upstream's story at a time. Whole worlds are in `tests/simulation.rs`.
 
+mod busy;
 mod caps;
 mod catalog;
 mod catalog_hazards;

@@ -33,6 +33,8 @@ pub(super) struct Tracked {
     changed: Instant,
     last_cause: Option<Cause>,
     last_probe: Option<Duration>,
+    /// When the last request succeeded of which that was of interest.
+    succeeded_at: Option<Instant>,
     /// Why its content failed the last time.
     content_cause: Option<Cause>,
     /// The status with which it refused the last probe, which was anonymous.
@@ -69,6 +71,7 @@ impl Tracked {
             changed: now,
             last_cause: None,
             last_probe: None,
+            succeeded_at: None,
             content_cause: None,
             refused_probe: None,
             refused_credentials: None,
@@ -145,9 +148,19 @@ impl Tracked {
         is_there && !self.is_in_maintenance() && self.catalog.is_serving()
     }
 
-    /// Whether it matters that a request succeeds.
+    /// Whether it matters that a request succeeds: to the evidence of requests, or to the probe that runs.
     fn is_in_doubt(&self) -> bool {
-        self.is_fit() && self.ejection.is_in_doubt()
+        self.is_fit() && self.ejection.is_in_doubt() || self.is_up() && self.probes.is_running() && !self.has_succeeded()
+    }
+
+    /// A request succeeded since the probe that runs began.
+    fn has_succeeded(&self) -> bool {
+        self.probes.running_since().is_some_and(|began| self.succeeded_at >= Some(began))
+    }
+
+    /// It has as many requests as it may get at a time.
+    pub(super) fn is_full(&self, limits: &Limits, now: Instant) -> bool {
+        self.cap(limits, now).is_some_and(|cap| self.upstream.load.in_flight() >= cap.all)
     }
 
     pub(super) fn is_set_aside(&self) -> bool {
@@ -257,7 +270,14 @@ impl Tracked {
 
     /// A probe reported that was sent when the epoch `settled` was. Nothing if it was no longer waited for.
     /// True if its content fails from now on, so that it matters what others answer.
-    pub(super) fn probed(&mut self, report: &ProbeReport, settled: Option<u64>, now: Instant, config: &Health) -> bool {
+    /// `is_full`: it has as many requests as it may get, so that one it does not answer in time may just wait its turn.
+    pub(super) fn probed(
+        &mut self,
+        (report, is_full): (&ProbeReport, bool),
+        settled: Option<u64>,
+        now: Instant,
+        config: &Health,
+    ) -> bool {
         if !self.probes.is_running() {
             return false;
         }
@@ -270,12 +290,19 @@ impl Tracked {
             self.catalog.was_not_there(settled, now);
         }
         let sent = now.checked_sub(report.took).unwrap_or(now);
-        self.learn(&report.outcome, sent, now, config)
+        let is_busy = is_full && matches!(report.outcome, Outcome::Failure(Cause::Slow(_)));
+        self.learn(if is_busy { &Outcome::Busy } else { &report.outcome }, sent, now, config)
     }
 
     /// Our credentials were tried there, and refused with this status or accepted.
     pub(super) fn tried_credentials(&mut self, refused: Option<u16>) {
         self.refused_credentials = refused;
+    }
+
+    /// A probe of it begins.
+    pub(super) fn begin_probe(&mut self, now: Instant, timeout: Duration) {
+        self.probes.begin(now, timeout);
+        self.upstream.load.set_in_doubt(self.is_in_doubt());
     }
 
     /// Time passed: a probe may be lost, an ejection over.
@@ -299,6 +326,9 @@ impl Tracked {
         config: &Health,
         may_eject: bool,
     ) -> Option<What> {
+        if outcome == Outcome::Success {
+            self.succeeded_at = Some(now);
+        }
         if !self.is_fit() {
             return None;
         }
@@ -404,6 +434,9 @@ impl Tracked {
 
     /// What a probe, reported or lost, says. True if its content fails from now on.
     fn learn(&mut self, outcome: &Outcome, sent: Instant, now: Instant, config: &Health) -> bool {
+        let has_timed_out = matches!(outcome, Outcome::Failure(Cause::Timeout(_) | Cause::Slow(_)));
+        // Requests that succeed meanwhile outvote a probe that was not answered in time.
+        let outcome = if has_timed_out && self.has_succeeded() { &Outcome::Busy } else { outcome };
         let verdict = outcome.verdict();
         let refused = outcome.refused_credentials();
         self.refused_probe = refused.filter(|_| !config.authenticate);
@@ -417,7 +450,7 @@ impl Tracked {
             }
         }
         let begins_to_fail = self.facts.learn(verdict, sent, now, config);
-        self.probes.plan(now, self.facts.probe_interval(config, self.is_in_doubt()));
+        self.probes.plan(now, self.facts.probe_interval(config, self.is_fit() && self.ejection.is_in_doubt()));
         begins_to_fail
     }
 

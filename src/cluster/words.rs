@@ -44,6 +44,7 @@ impl Cause {
         match self {
             Self::Connect(_) => "connect",
             Self::Timeout(_) => "timeout",
+            Self::Slow(_) => "slow",
             Self::Reset(_) => "reset",
             Self::Status(_) => "status",
             Self::Truncated => "truncated",
@@ -60,6 +61,7 @@ impl fmt::Display for Cause {
         match self {
             Self::Connect(reason) => write!(f, "cannot connect: {reason}"),
             Self::Timeout(awaited) => write!(f, "timeout: {awaited}"),
+            Self::Slow(awaited) => write!(f, "too slow: {awaited} in time, although it answers"),
             Self::Reset(when) => write!(f, "connection lost: {when}"),
             Self::Status(status) => write!(f, "status {status}"),
             Self::Truncated => f.write_str("answer ended too early"),

@@ -22,6 +22,9 @@ use crate::config::{Address, Config, Credentials};
 /// Informational answers before the real one; more are a fault.
 const MAX_INFORMATIONAL: usize = 4;
 
+/// What a connection that did not come about in time is awaited as.
+pub(super) const NO_CONNECTION: &str = "no connection";
+
 /// What is sent.
 #[derive(Clone, Debug)]
 pub(super) struct Errand {
@@ -131,7 +134,7 @@ impl Messenger {
         };
         let request = errand.head(config, upstream).map_err(|error| Cause::Unexpected(words_of(&error)))?;
         let peer = HttpPeer::new(address, upstream.tls, upstream.host.clone());
-        let connected = deadline.bound("no connection", self.connector.get_http_session(&peer)).await?;
+        let connected = deadline.bound(NO_CONNECTION, self.connector.get_http_session(&peer)).await?;
         // The session is dropped, and with it the connection closed, at the end of this function.
         let (mut session, _) = connected.map_err(|error| cause_of(&error, |error| Cause::Connect(words_of(error))))?;
         deadline.bound("no answer", send(&mut session, request, errand.body)).await??;

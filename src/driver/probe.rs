@@ -4,12 +4,15 @@
 //! whole, whatever trickles in. A TCP connection alone proves nothing: Tomcat's port accepts for a minute before its webapps
 //! answer.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::errand::{Deadline, Errand, Messenger};
+use super::errand::{Deadline, Errand, Messenger, NO_CONNECTION};
 use super::question::Question;
-use crate::cluster::{Outcome, ProbeReport, Upstream};
+use crate::cluster::{Cause, Outcome, ProbeReport, Upstream};
 use crate::config::Config;
+
+/// For the light question after a probe that timed out. Below the second that the cluster waits for a late report.
+const LIGHT_TIMEOUT: Duration = Duration::from_millis(700);
 
 /// Sends probes.
 pub struct Prober {
@@ -23,7 +26,21 @@ impl Prober {
 
     /// Asks `upstream` as `config` says, and takes no longer than `config.health.timeout`.
     pub async fn probe(&self, upstream: &Upstream, config: &Config) -> ProbeReport {
-        self.ask(Question::of_health(config), config.health.authenticate, (upstream, config)).await
+        let mut report = self.ask(Question::of_health(config), config.health.authenticate, (upstream, config)).await;
+        if let Outcome::Failure(Cause::Timeout(awaited)) = report.outcome
+            && awaited != NO_CONNECTION
+            && self.answers(upstream, config).await
+        {
+            report.outcome = Outcome::Failure(Cause::Slow(awaited));
+        }
+        report
+    }
+
+    /// Whether something answers what costs nothing and waits in no queue of GeoServer's.
+    async fn answers(&self, upstream: &Upstream, config: &Config) -> bool {
+        let errand = Errand::get(format!("{}/index.html", config.geoserver.context));
+        let deadline = Deadline::after(LIGHT_TIMEOUT);
+        self.messenger.run(&errand, (upstream, config), deadline, |_| true).await.is_ok()
     }
 
     /// Asks with the credentials of `[geoserver]` if `authenticates`, otherwise as anybody could.

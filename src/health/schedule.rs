@@ -61,6 +61,11 @@ impl Schedule {
         self.state = State::Running { lost: now + timeout + REPORT_GRACE };
     }
 
+    /// When the probe that runs began.
+    pub fn running_since(&self) -> Option<Instant> {
+        self.began.filter(|_| self.is_running())
+    }
+
     pub fn is_running(&self) -> bool {
         matches!(self.state, State::Running { .. })
     }

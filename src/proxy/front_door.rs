@@ -312,7 +312,7 @@ fn silence_of_client(ctx: &Context, now: Instant) -> Duration {
 fn reason(cause: &Cause) -> &'static str {
     match cause {
         Cause::Connect(_) => "connect",
-        Cause::Timeout(_) => "timeout",
+        Cause::Timeout(_) | Cause::Slow(_) => "timeout",
         Cause::Reset(_) => "reset",
         Cause::Status(_) => "status",
         Cause::Truncated => "truncated",

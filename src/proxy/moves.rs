@@ -94,6 +94,6 @@ const fn is_silence(cause: &Cause) -> bool {
     match cause {
         Cause::Connect(_) | Cause::Timeout(_) | Cause::Reset(_) => true,
         Cause::Status(_) | Cause::Truncated | Cause::NodeFault(_) | Cause::Unexpected(_) => false,
-        Cause::Credentials(_) | Cause::Local(_) => false,
+        Cause::Slow(_) | Cause::Credentials(_) | Cause::Local(_) => false,
     }
 }

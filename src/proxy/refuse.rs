@@ -17,7 +17,7 @@ impl Refusal {
     pub(super) const fn of_failure(cause: &Cause) -> Self {
         match cause {
             Cause::Connect(_) => Self::AllFailed,
-            Cause::Timeout(_) => Self::FirstByteTimeout,
+            Cause::Timeout(_) | Cause::Slow(_) => Self::FirstByteTimeout,
             Cause::Reset(_) | Cause::Status(_) | Cause::Truncated | Cause::NodeFault(_) => Self::ConnectionLost,
             Cause::Unexpected(_) | Cause::Credentials(_) => Self::ConnectionLost,
             Cause::Local(LocalFault::AnswerHead) => Self::AnswerHeadTooLarge,

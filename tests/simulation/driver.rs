@@ -75,7 +75,7 @@ impl World {
             self.tally.count("a lost probe");
         }
         assert!(!entry.is_probed(), "{key:?} has one probe under way at most");
-        entry.probe_began(self.now + timeout + REPORT_GRACE);
+        entry.probe_began(self.now, self.now + timeout + REPORT_GRACE);
         let machine = self.machine(key.1);
         let (condition, is_whole) = (machine.shows(), machine.geoserver.is_whole());
         let (took, outcome) = match condition.probe(&mut self.chance, timeout) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use geofront::balance::LearnedCap;
-use geofront::cluster::{Outcome, Upstream};
+use geofront::cluster::{Cause, Outcome, Upstream};
 use geofront::config::Health;
 
 use crate::audit::Upkeep;
@@ -23,8 +23,10 @@ pub(crate) struct Entry {
     pub(crate) upstream: Option<Arc<Upstream>>,
     /// Results of probes since it was last unknown.
     pub(crate) measured: Measured,
-    /// When the probe under way is lost.
-    probe: Option<Instant>,
+    /// When the probe under way began, and when it is lost.
+    probe: Option<(Instant, Instant)>,
+    /// When a request was last reported to have succeeded.
+    pub(crate) succeeded: Option<Instant>,
     pub(crate) is_half_open: bool,
     /// Its leases.
     pub(crate) at_work: AtWork,
@@ -47,25 +49,36 @@ impl Entry {
         self.upstream = Some(Arc::clone(upstream));
     }
 
-    pub(crate) fn probe_began(&mut self, lost: Instant) {
-        self.probe = Some(lost);
+    pub(crate) fn probe_began(&mut self, now: Instant, lost: Instant) {
+        self.probe = Some((now, lost));
+    }
+
+    /// Requests that succeed meanwhile outvote a probe that is not answered in time.
+    fn is_outvoted(&self, began: Instant) -> bool {
+        self.succeeded.is_some_and(|succeeded| succeeded >= began)
     }
 
     /// A report arrives. It counts if some probe is waited for, whichever it is of.
     pub(crate) fn probe_reported(&mut self, outcome: &Outcome, asked: Instant, now: Instant, config: &Health) {
-        if !self.probe_is_lost(now, config) && self.probe.take().is_some() {
-            self.measured.heard(outcome, asked, now, config);
+        if self.probe_is_lost(now, config) {
+            return;
+        }
+        if let Some((began, _)) = self.probe.take() {
+            let is_busy = matches!(outcome, Outcome::Failure(Cause::Timeout(_))) && self.is_outvoted(began);
+            self.measured.heard(if is_busy { &Outcome::Busy } else { outcome }, asked, now, config);
         }
     }
 
     /// Whether a probe was under way that should have reported by now: that is a failure.
     pub(crate) fn probe_is_lost(&mut self, now: Instant, config: &Health) -> bool {
-        let is_lost = self.probe.is_some_and(|lost| lost <= now);
-        if is_lost {
-            self.probe = None;
-            self.measured.heard_nothing(config);
+        let lost = self.probe.take_if(|(_, lost)| *lost <= now);
+        if let Some((began, _)) = lost {
+            match self.is_outvoted(began) {
+                true => self.measured.heard(&Outcome::Busy, began, now, config),
+                false => self.measured.heard_nothing(config),
+            }
         }
-        is_lost
+        lost.is_some()
     }
 
     pub(crate) fn is_probed(&self) -> bool {

@@ -278,6 +278,11 @@ impl World {
         }
         let in_doubt = |entry: &Entry| entry.upstream.as_ref().is_some_and(|u| u.id == upstream && u.load.is_in_doubt());
         let is_news = outcome != Outcome::Success || self.ledger.values().any(in_doubt);
+        if is_news && outcome == Outcome::Success {
+            self.lose_probes();
+            let entry = self.ledger.values_mut().find(|entry| entry.upstream.as_ref().is_some_and(|u| u.id == upstream));
+            entry.into_iter().for_each(|entry| entry.succeeded = Some(self.now));
+        }
         if is_news {
             self.handle(Event::Observed { upstream, sent, outcome });
         }
