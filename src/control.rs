@@ -10,7 +10,7 @@
 //! that sees a mark which is just being taken away takes the lock for nothing.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
@@ -22,12 +22,16 @@ use crate::cluster::{
     Ticket, Transition, Upstream,
 };
 use crate::config::{Config, UpstreamName};
+use crate::ogc::RequestClass;
 
 #[cfg(test)]
 mod tests;
 
 /// Transitions a slow listener may fall behind before it misses some.
 const EVENT_BACKLOG: usize = 1024;
+
+/// How often to look whether the wait for first verdicts is over.
+const VERDICT_LOOK: Duration = Duration::from_millis(250);
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -136,6 +140,15 @@ impl Control {
 
     pub fn status(&self, now: Instant) -> ClusterStatus {
         self.cluster.lock().status(now)
+    }
+
+    /// Resolves when no upstream's first probe is worth waiting for any more.
+    pub async fn first_verdicts(&self) {
+        let mut transitions = self.transitions();
+        while RequestClass::ALL.into_iter().any(|class| self.snapshot().awaits_verdict(class, Instant::now())) {
+            // Each verdict is a transition; that the wait for one is over is none.
+            drop(tokio::time::timeout(VERDICT_LOOK, transitions.recv()).await);
+        }
     }
 
     /// Every transition from now on.

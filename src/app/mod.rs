@@ -229,7 +229,9 @@ async fn serve_until_stopped(options: &RunOptions, environment: SharedEnvironmen
         }
     };
     announce(&app, options.ports_file.as_deref());
+    let ready = tokio::spawn(announce_ready(Arc::clone(&app.control)));
     signals.until_stop(&app, log_level).await;
+    ready.abort();
     stop::notify(sd_notify::NotifyState::Stopping);
     let cut_off = app.stop().await;
     tracing::info!(cut_off, "stopped");
@@ -247,6 +249,11 @@ fn announce(app: &App, ports_file: Option<&Path>) {
             tracing::error!(%error, path = %path.display(), "cannot write the ports file");
         }
     }
+}
+
+/// Tells systemd that we serve, once the first probes have returned: until then requests would only wait.
+async fn announce_ready(control: Arc<Control>) {
+    control.first_verdicts().await;
     stop::notify(sd_notify::NotifyState::Ready);
 }
 

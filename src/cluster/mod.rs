@@ -190,7 +190,8 @@ impl Cluster {
         let epoch = self.changes.epoch();
         let place = |t: &Tracked| Some(Place::new(&t.upstream, t.standing(epoch, self.fails_open)?, &self.config.limits));
         let places: Vec<_> = self.tracked.iter().filter_map(place).collect();
-        Snapshot::new(self.revision, Arc::clone(&self.config), &places, self.resolved, self.snapshots_taken)
+        let awaited: Vec<_> = self.tracked.iter().filter_map(Tracked::awaited).collect();
+        Snapshot::new(self.revision, Arc::clone(&self.config), &places, &awaited, self.resolved, self.snapshots_taken)
     }
 
     /// The snapshot, if requests would see a difference to the one last taken.

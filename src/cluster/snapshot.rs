@@ -44,6 +44,8 @@ pub struct Snapshot {
     /// Those who are half-open.
     on_trial: Box<[Place]>,
     routes: PerClass<Route>,
+    /// Until when the first verdict about an upstream that may serve the class is worth waiting for.
+    awaited: PerClass<Option<Instant>>,
     demands: PerClass<Demand>,
     rotation: Rotation,
     /// Begins anew with every snapshot: what it then does not know costs a request or two a second choice.
@@ -129,6 +131,16 @@ pub(super) enum Reads {
     No,
 }
 
+/// An upstream about which nothing is known yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Awaited<'u> {
+    pub(super) upstream: &'u Upstream,
+    /// The part it would have.
+    pub(super) reads: Reads,
+    /// When waiting for its first verdict is over.
+    pub(super) until: Instant,
+}
+
 /// Whose turn it is among equals. On its own cache lines, because every request writes it.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -158,6 +170,8 @@ pub enum NoUpstream {
     AllTried,
     /// Somebody could, but has no place left: worth waiting for.
     Full,
+    /// No upstream is known to serve it yet, but the first probe of one is under way: worth a short wait.
+    NoVerdict,
 }
 
 /// What became of a look at some upstreams.
@@ -216,7 +230,14 @@ impl Tried {
 
 impl Snapshot {
     /// `turn` is where the rotation among equals begins.
-    pub(super) fn new(revision: u64, config: Arc<Config>, places: &[Place], resolved: Ticket, turn: usize) -> Self {
+    pub(super) fn new(
+        revision: u64,
+        config: Arc<Config>,
+        places: &[Place],
+        awaited: &[Awaited<'_>],
+        resolved: Ticket,
+        turn: usize,
+    ) -> Self {
         let those = |belongs: &dyn Fn(&Place) -> bool| places.iter().filter(|place| belongs(place)).cloned().collect();
         let with = |reads| those(&|place| place.standing.reads == reads);
         let first = |is_fresh| those(&|place| place.standing.reads == Reads::First && place.standing.is_fresh == is_fresh);
@@ -229,6 +250,7 @@ impl Snapshot {
             main: those(&|place| place.upstream.is_main() && place.standing.passes),
             on_trial: with(Reads::OnTrial),
             routes: PerClass::from_fn(|class| route(&config, class, places)),
+            awaited: PerClass::from_fn(|class| awaited_until(&config, class, awaited)),
             demands: PerClass::from_fn(|class| Demand::of(class, config.classes[class].priority)),
             rotation: Rotation(AtomicUsize::new(turn)),
             keys: Arc::default(),
@@ -264,7 +286,10 @@ impl Snapshot {
             Route::One(Some(place)) if !place.is_out(tried) => place.lease(demand, now).map_or(Found::Full, Found::Taken),
             Route::One(_) => Found::Nobody,
         };
-        self.concluded(found, class, tried)
+        self.concluded(found, class, tried).map_err(|why| match why {
+            NoUpstream::NoneEligible if self.awaits_verdict(class, now) => NoUpstream::NoVerdict,
+            why => why,
+        })
     }
 
     /// The main and a place on it, whatever the class: who just changed the catalog must see the change.
@@ -310,6 +335,11 @@ impl Snapshot {
     /// Those who serve `class` in full now.
     pub fn serving(&self, class: RequestClass) -> impl Iterator<Item = &Arc<Upstream>> {
         self.in_full(class).map(|place| &place.upstream)
+    }
+
+    /// Whether the first probe of an upstream that may serve `class` is still worth waiting for.
+    pub fn awaits_verdict(&self, class: RequestClass, now: Instant) -> bool {
+        self.awaited[class].is_some_and(|until| now < until)
     }
 
     /// Whether any request would be served: what `/readyz` says.
@@ -403,6 +433,15 @@ impl Snapshot {
         };
         one.into_iter().chain(shared.into_iter().flatten())
     }
+}
+
+fn awaited_until(config: &Config, class: RequestClass, awaited: &[Awaited<'_>]) -> Option<Instant> {
+    let may_serve = |upstream: &Awaited<'_>| match &config.classes[class].served_by {
+        ServedBy::Replicas => upstream.reads != Reads::No,
+        ServedBy::Main => upstream.upstream.is_main(),
+        ServedBy::Upstream(name) => upstream.upstream.name == *name,
+    };
+    awaited.iter().filter(|upstream| may_serve(upstream)).map(|upstream| upstream.until).max()
 }
 
 fn route(config: &Config, class: RequestClass, places: &[Place]) -> Route {

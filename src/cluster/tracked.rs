@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::snapshot::{CapSource, Reads, Standing};
+use super::snapshot::{Awaited, CapSource, Reads, Standing};
 use super::witness::Content;
 use super::{
     Cap, CatalogStatus, Cause, Condition, Freshness, HealthState, LocalFault, Mode, ModeOrigin, Outcome, ProbeReport, Remembered,
@@ -45,7 +45,12 @@ pub(super) struct Tracked {
     pub(super) local_fault: Option<LocalFault>,
     /// What the last snapshot says; written by [`Self::publish`].
     published: Option<Standing>,
+    /// Whether the last snapshot says that its first verdict is awaited.
+    is_awaited_published: bool,
 }
+
+/// How long requests wait for the first verdict about an upstream: a probe's default timeout, and some more.
+const FIRST_VERDICT: Duration = Duration::from_secs(5);
 
 impl Tracked {
     pub(super) fn new(
@@ -77,6 +82,7 @@ impl Tracked {
             refused_credentials: None,
             local_fault: None,
             published: None,
+            is_awaited_published: false,
         }
     }
 
@@ -214,12 +220,21 @@ impl Tracked {
         self.is_there().then_some(Standing { reads, passes, is_fresh, weight, warmup, max_in_flight })
     }
 
+    /// Nothing is known of it yet, and the first probe will soon tell.
+    pub(super) fn awaited(&self) -> Option<Awaited<'_>> {
+        let is_awaited = self.health == HealthState::Unknown && self.mode == Mode::Ready && self.catalog.is_serving();
+        let (upstream, reads, until) = (&*self.upstream, self.configured_reads(), self.changed + FIRST_VERDICT);
+        is_awaited.then_some(Awaited { upstream, reads, until })
+    }
+
     /// Shows what the next snapshot will say, and whether successes are of interest. True if that differs from the last.
     pub(super) fn publish(&mut self, epoch: u64, fails_open: bool) -> bool {
         self.upstream.load.set_in_doubt(self.is_in_doubt());
         let standing = self.standing(epoch, fails_open);
-        let differs = standing != self.published;
+        let is_awaited = self.awaited().is_some();
+        let differs = standing != self.published || is_awaited != self.is_awaited_published;
         self.published = standing;
+        self.is_awaited_published = is_awaited;
         differs
     }
 

@@ -114,7 +114,7 @@ impl FrontDoor {
     /// Nobody can take it, now or later.
     fn refuse_for(&self, ctx: &mut Context, why: NoUpstream) -> BError {
         let refusal = match why {
-            NoUpstream::NoneEligible | NoUpstream::Full => Refusal::NoUpstream,
+            NoUpstream::NoneEligible | NoUpstream::Full | NoUpstream::NoVerdict => Refusal::NoUpstream,
             // Why the last one failed says more than that there is no other.
             NoUpstream::AllTried => ctx.refusal.take().unwrap_or(Refusal::NoUpstream),
         };

@@ -154,7 +154,7 @@ impl WaitingRoom {
         }
         match self.select(wanted, true, now) {
             Ok(selection) => Some(Ok(Seat { selection, permit: None })),
-            Err(NoUpstream::Full) => None,
+            Err(NoUpstream::Full | NoUpstream::NoVerdict) => None,
             Err(why @ (NoUpstream::NoneEligible | NoUpstream::AllTried)) => Some(Err(why)),
         }
     }
@@ -171,7 +171,7 @@ impl WaitingRoom {
                     hall.standing.is_gone(ask.priority);
                     return Asked::Seated(self.seat(&mut hall, selection, claim));
                 }
-                Err(NoUpstream::Full) => {}
+                Err(NoUpstream::Full | NoUpstream::NoVerdict) => {}
                 Err(why @ (NoUpstream::NoneEligible | NoUpstream::AllTried)) => return Asked::Nobody(why),
             }
         }
@@ -275,7 +275,7 @@ impl WaitingRoom {
             Passage::UserFull => Offer::UserMustWait,
             Passage::Full => Offer::ClassMustWait,
             Passage::Free => match self.select(&waiter.value.wanted, false, now) {
-                Err(NoUpstream::Full) => Offer::ClassMustWait,
+                Err(NoUpstream::Full | NoUpstream::NoVerdict) => Offer::ClassMustWait,
                 decided => Offer::Taken(decided),
             },
         };
@@ -321,7 +321,7 @@ impl Wanted {
         match self.main {
             MainWish::No => {}
             MainWish::ToSeeAChange => match snapshot.select_main(self.class, &self.tried, now) {
-                Err(NoUpstream::NoneEligible | NoUpstream::AllTried) => {}
+                Err(NoUpstream::NoneEligible | NoUpstream::AllTried | NoUpstream::NoVerdict) => {}
                 decided => return decided,
             },
             MainWish::ForAnOpinion(replica) => {

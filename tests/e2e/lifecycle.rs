@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use geofront::geosim::Fault;
+use geofront::cluster::HealthState;
+use geofront::geosim::{Behaviour, Fault};
 use geofront::ogc::RequestClass;
 use tokio::net::TcpStream;
 
@@ -65,4 +66,23 @@ async fn a_request_that_outlasts_the_limit_is_cut_off_and_counted() {
 
 fn admin_get(admin: std::net::SocketAddr, path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n").into_bytes()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_come_before_the_first_probe_has_returned_wait_for_it() {
+    let slow = Behaviour { startup_time: Duration::from_millis(700), ..Behaviour::default() };
+    let rig = Plan::replicas(2).behaving(slow).health("timeout = \"3s\"").start_cold().await;
+    let asked: Vec<_> = (0..50)
+        .map(|number| {
+            let (address, target) = (rig.address(), MAP.replace("width=64", &format!("width={}", 64 + number)));
+            tokio::spawn(async move { Client::connect(address).await.unwrap().get(&target).await.unwrap().status })
+        })
+        .collect();
+    let early = rig.get("/geoserver/rest/about/status").await;
+    assert_ne!(early.status, 503, "administration waits, too");
+    for answer in asked {
+        assert_eq!(answer.await.unwrap(), 200);
+    }
+    rig.app.control.first_verdicts().await;
+    assert!(rig.upstreams().iter().all(|upstream| upstream.health == HealthState::Up));
 }

@@ -105,7 +105,7 @@ impl Entry {
 pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 
 /// Everything that must happen in some world.
-const MUST_HAPPEN: [&str; 103] = [
+const MUST_HAPPEN: [&str; 104] = [
     "an order that survived a restart",
     "a request was selected for",
     "a main-only request was selected for",
@@ -120,6 +120,7 @@ const MUST_HAPPEN: [&str; 103] = [
     "refused: none eligible",
     "refused: all tried",
     "everybody full",
+    "no verdict yet",
     "who changed the catalog sees the change",
     "a tile with its companions above the cap",
     "a higher cap was learned",

@@ -1,7 +1,7 @@
 //! A second opinion: who may serve what, made from the status that operators see, the slow and obvious way.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use geofront::balance::COMPANIONS;
 use geofront::cluster::{ClusterStatus, Freshening, HealthState, Mode, NoUpstream, UpstreamStatus};
@@ -17,8 +17,10 @@ pub(crate) struct Oracle<'w> {
     config: &'w Config,
     status: ClusterStatus,
     ledger: &'w BTreeMap<Key, Entry>,
-    /// For how far ramps are.
+    /// For how far ramps are, and how long something has lasted.
     at: Instant,
+    /// When the status was taken.
+    taken: Instant,
 }
 
 /// Where a request of some class belongs.
@@ -72,7 +74,7 @@ pub(crate) fn is_set_aside(status: &UpstreamStatus) -> bool {
 
 impl<'w> Oracle<'w> {
     pub(crate) fn new(config: &'w Config, status: ClusterStatus, ledger: &'w BTreeMap<Key, Entry>, at: Instant) -> Self {
-        Self { config, status, ledger, at }
+        Self { config, status, ledger, at, taken: at }
     }
 
     /// With ramps as far as they were then.
@@ -102,7 +104,7 @@ impl<'w> Oracle<'w> {
             return match place {
                 Some(key) if tried.contains(&key) => Belongs::Nowhere(NoUpstream::AllTried),
                 Some(key) => self.with_a_place(class, vec![key], |mut keys| Belongs::There(keys.remove(0))),
-                None => NOBODY,
+                None => Belongs::Nowhere(self.why_nobody(class)),
             };
         }
         let trials = untried(self.trials(class)).into_iter().filter(|key| self.ledger[key].trials == 0).collect();
@@ -211,7 +213,25 @@ impl<'w> Oracle<'w> {
 
     fn why_nowhere(&self, class: RequestClass, tried: &[Key]) -> NoUpstream {
         let places = self.serving_shared(class).into_iter().chain(self.trials(class));
-        if places.into_iter().any(|key| tried.contains(&key)) { NoUpstream::AllTried } else { NoUpstream::NoneEligible }
+        if places.into_iter().any(|key| tried.contains(&key)) { NoUpstream::AllTried } else { self.why_nobody(class) }
+    }
+
+    /// How long health, mode and ejection had been as they are.
+    fn since(&self, status: &UpstreamStatus) -> Duration {
+        status.since.saturating_sub(self.taken.saturating_duration_since(self.at))
+    }
+
+    /// Requests wait for the first probe of an upstream that may serve them.
+    fn why_nobody(&self, class: RequestClass) -> NoUpstream {
+        let may_serve = |status: &UpstreamStatus| match self.one_place(class) {
+            Some(name) => status.name.as_str() == name,
+            None => status.role == Role::Replica || self.configured(status).reads != MainReads::Never,
+        };
+        let is_news = |status: &UpstreamStatus| {
+            let is_unknown = status.health == HealthState::Unknown && status.mode == Mode::Ready && !status.catalog.is_out;
+            is_unknown && self.since(status) < Duration::from_secs(5) && may_serve(status)
+        };
+        if self.upstreams().any(is_news) { NoUpstream::NoVerdict } else { NoUpstream::NoneEligible }
     }
 
     /// Those up and ready that serve what several may serve, as backup or not.

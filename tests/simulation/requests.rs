@@ -80,7 +80,7 @@ impl Request {
     pub(crate) fn select(&self, snapshot: &Snapshot, may_join: bool, now: Instant) -> Result<Selection, NoUpstream> {
         if self.from_main {
             match snapshot.select_main(self.class, &self.tried, now) {
-                Err(NoUpstream::NoneEligible | NoUpstream::AllTried) => {}
+                Err(NoUpstream::NoneEligible | NoUpstream::AllTried | NoUpstream::NoVerdict) => {}
                 decided => return decided,
             }
         }
@@ -172,6 +172,7 @@ impl World {
                     NoUpstream::NoneEligible => "refused: none eligible",
                     NoUpstream::AllTried => "refused: all tried",
                     NoUpstream::Full => "everybody full",
+                    NoUpstream::NoVerdict => "no verdict yet",
                 }];
             }
         };

@@ -86,7 +86,7 @@ impl Room {
     /// To a place, or away, because there is nobody left for it.
     fn can_go(&self, oracle: &Oracle<'_>, waiting: &Waiting) -> bool {
         self.passage(&waiting.request.held) == Passage::Free
-            && oracle.belongs(&waiting.request) != Belongs::Nowhere(NoUpstream::Full)
+            && !matches!(oracle.belongs(&waiting.request), Belongs::Nowhere(NoUpstream::Full | NoUpstream::NoVerdict))
     }
 
     /// There may be a place that no lease gave back.
@@ -119,7 +119,7 @@ impl World {
                 self.room.patience.came_in_at_once(priority, self.now);
                 self.begin_attempt(request, selection);
             }
-            Err(NoUpstream::Full) => self.line_up(request),
+            Err(NoUpstream::Full | NoUpstream::NoVerdict) => self.line_up(request),
             Err(NoUpstream::NoneEligible | NoUpstream::AllTried) => {}
         }
     }
@@ -129,7 +129,7 @@ impl World {
         let oracle = self.oracle();
         let is_hopeful = request.has_place(&self.snapshot);
         let selected = request.select(&self.snapshot, may_join, self.now);
-        let is_hopeless = matches!(selected, Err(NoUpstream::NoneEligible | NoUpstream::AllTried));
+        let is_hopeless = matches!(selected, Err(NoUpstream::NoneEligible | NoUpstream::AllTried | NoUpstream::NoVerdict));
         assert!(request.from_main || is_hopeful != is_hopeless, "what is told without taking a place is true");
         let happened = self.judge(&oracle, request, may_join, &selected);
         happened.into_iter().for_each(|what| self.tally.count(what));
@@ -267,7 +267,7 @@ impl World {
                 Passage::UserFull => Offer::UserMustWait,
                 Passage::Full => Offer::ClassMustWait,
                 Passage::Free => match request.select(&self.snapshot, false, self.now) {
-                    Err(NoUpstream::Full) => Offer::ClassMustWait,
+                    Err(NoUpstream::Full | NoUpstream::NoVerdict) => Offer::ClassMustWait,
                     decided => Offer::Taken(decided),
                 },
             }

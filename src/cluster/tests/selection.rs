@@ -56,6 +56,30 @@ fn a_class_pinned_to_an_upstream_goes_there_or_nowhere() {
 }
 
 #[test]
+fn before_the_first_verdict_requests_wait_for_it_and_not_for_ever() {
+    let mut world = World::unknown(2);
+    assert_eq!(world.select(Map).unwrap_err(), NoUpstream::NoVerdict);
+    assert_eq!(world.select(Admin).unwrap_err(), NoUpstream::NoVerdict);
+    let probes = world.begin_probes();
+    for (_, upstream) in probes.iter().filter(|(name, _)| name != "main") {
+        world.report_probe(*upstream, status_500());
+    }
+    assert_eq!(world.select(Map).unwrap_err(), NoUpstream::NoVerdict, "the main may still come up");
+    world.wait(std::time::Duration::from_secs(5));
+    assert_eq!(world.select(Admin).unwrap_err(), NoUpstream::NoneEligible);
+}
+
+#[test]
+fn what_a_verdict_cannot_help_is_refused_at_once() {
+    let mut world = World::configured(with_reads(2, MainReads::Never));
+    for name in ["a", "b"] {
+        world.bring(name, HealthState::Down, &status_500());
+    }
+    assert_eq!(world.select(Map).unwrap_err(), NoUpstream::NoneEligible, "the main's verdict does not matter");
+    assert!(matches!(world.select(Admin), Ok(_) | Err(NoUpstream::NoVerdict)));
+}
+
+#[test]
 fn as_backup_the_main_serves_reads_only_when_no_replica_can() {
     let mut world = World::configured_up(with_reads(2, MainReads::Backup));
     assert_eq!(world.served_by(Map), ["a", "b"]);
