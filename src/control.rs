@@ -18,8 +18,8 @@ use tokio::sync::{Notify, broadcast};
 
 use crate::balance::Doorbell;
 use crate::cluster::{
-    Action, Cluster, ClusterStatus, Event, Fields, Hint, Memory, Mode, ModeError, ModeOrder, Outcome, Snapshot, SyncError,
-    Ticket, Transition, Upstream,
+    Action, Cluster, ClusterStatus, Event, Fields, Hint, Memory, Mode, ModeError, ModeOrder, Outcome, Snapshot, Subject,
+    SyncError, Ticket, Transition, Upstream,
 };
 use crate::config::{Config, UpstreamName};
 use crate::ogc::RequestClass;
@@ -70,13 +70,24 @@ impl Control {
 
     /// Tells the cluster how an attempt went that was sent at `sent`; without the lock when there is nothing to learn.
     pub fn observe(&self, upstream: &Upstream, sent: Instant, outcome: Outcome, now: Instant) {
+        self.observe_about(upstream, sent, (outcome, None), now);
+    }
+
+    /// [`Self::observe`], with what a failure is about.
+    pub fn observe_about(
+        &self,
+        upstream: &Upstream,
+        sent: Instant,
+        (outcome, subject): (Outcome, Option<Subject>),
+        now: Instant,
+    ) {
         let is_news = match outcome {
             Outcome::Success => upstream.load.is_in_doubt(),
             Outcome::Busy => false,
             Outcome::Failure(_) => true,
         };
         if is_news {
-            self.handle(Event::Observed { upstream: upstream.id, sent, outcome }, now);
+            self.handle(Event::Observed { upstream: upstream.id, sent, outcome, subject }, now);
         }
     }
 

@@ -31,6 +31,8 @@ pub enum Condition {
         /// Of some of them, with their names.
         causes: Vec<String>,
     },
+    /// Requests fail in the same way on all upstreams: those for one layer, or many.
+    SharedFault { layer: Option<String>, cause: String },
 }
 
 /// A condition that holds.
@@ -43,7 +45,7 @@ pub struct ConditionStatus {
 
 impl Condition {
     /// Every kind there is, for metrics and documentation.
-    pub const KINDS: [&'static str; 4] = ["credentials-refused", "local-fault", "probe-in-doubt", "fail-open"];
+    pub const KINDS: [&'static str; 5] = ["credentials-refused", "local-fault", "probe-in-doubt", "fail-open", "shared-fault"];
 
     /// The kind alone, one of [`Self::KINDS`].
     pub const fn kind(&self) -> &'static str {
@@ -52,6 +54,7 @@ impl Condition {
             Self::LocalFault { .. } => "local-fault",
             Self::ProbeInDoubt { .. } => "probe-in-doubt",
             Self::FailOpen { .. } => "fail-open",
+            Self::SharedFault { .. } => "shared-fault",
         }
     }
 
@@ -59,7 +62,8 @@ impl Condition {
     pub const fn upstream(&self) -> Option<&UpstreamName> {
         match self {
             Self::CredentialsRefused { upstream, .. } => Some(upstream),
-            Self::LocalFault { .. } | Self::ProbeInDoubt { .. } | Self::FailOpen { .. } => None,
+            Self::LocalFault { .. } | Self::SharedFault { .. } => None,
+            Self::ProbeInDoubt { .. } | Self::FailOpen { .. } => None,
         }
     }
 
@@ -69,6 +73,10 @@ impl Condition {
             Self::CredentialsRefused { .. } | Self::FailOpen { .. } => None,
             Self::LocalFault { fault } => Some(fault.subject()),
             Self::ProbeInDoubt { layer, .. } => layer.as_deref(),
+            Self::SharedFault { layer, cause } => Some(match layer {
+                Some(layer) => layer.as_str(),
+                None => cause.as_str(),
+            }),
         }
     }
 
@@ -93,13 +101,14 @@ impl Condition {
             Self::FailOpen { .. } => {
                 "look at the cause of each upstream in `geofront status`; those that can be reached serve meanwhile"
             }
+            Self::SharedFault { .. } => "look at the layer's store, its database and GeoServer's log: no upstream is to blame",
         }
     }
 
     /// Whether it stays until an operator does something: then `geofront status` exits with 1.
     pub const fn needs_operator(&self) -> bool {
         match self {
-            Self::CredentialsRefused { .. } | Self::LocalFault { .. } => true,
+            Self::CredentialsRefused { .. } | Self::LocalFault { .. } | Self::SharedFault { .. } => true,
             Self::ProbeInDoubt { .. } | Self::FailOpen { .. } => true,
         }
     }
@@ -114,6 +123,8 @@ impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CredentialsRefused { upstream, status } => write!(f, "credentials refused by {upstream} ({status})"),
+            Self::SharedFault { layer: Some(layer), cause } => write!(f, "layer {layer} fails everywhere: {cause}"),
+            Self::SharedFault { layer: None, cause } => write!(f, "requests fail everywhere: {cause}"),
             Self::LocalFault { fault } => write!(f, "probes fail by a fault of our own: {fault}"),
             Self::ProbeInDoubt { layer, cause } => {
                 match layer {
@@ -178,7 +189,8 @@ impl Cluster {
         let fault = self.tracked.iter().find_map(|tracked| tracked.local_fault);
         let own = fault.map(|fault| Condition::LocalFault { fault });
         let of_all = own.into_iter().chain(self.shared_condition());
-        of_all.chain(self.tracked.iter().flat_map(|tracked| tracked.conditions())).collect()
+        let of_requests = of_all.chain(self.faults.conditions(&self.peers()));
+        of_requests.chain(self.tracked.iter().flat_map(|tracked| tracked.conditions())).collect()
     }
 
     /// Reports each condition that began or ended since the last call.
@@ -214,6 +226,7 @@ mod tests {
             Condition::LocalFault { fault: LocalFault::Descriptors },
             Condition::ProbeInDoubt { layer: Some("geor:x".to_owned()), cause },
             Condition::FailOpen { causes: vec!["replica1: status 500".to_owned()] },
+            Condition::SharedFault { layer: Some("geor:y".to_owned()), cause: "status 500".to_owned() },
         ]
     }
 

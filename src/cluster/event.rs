@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{LocalFault, Upstream, UpstreamId};
+use super::{LocalFault, Subject, Upstream, UpstreamId};
 use crate::config::{Address, Config, UpstreamName};
 use crate::health::{Severity, Verdict};
 
@@ -26,6 +26,8 @@ pub enum Event {
         upstream: UpstreamId,
         sent: Instant,
         outcome: Outcome,
+        /// What a failure is about; `None` compares it with no other.
+        subject: Option<Subject>,
     },
     /// An upstream was asked at `asked` for its `updateSequence`.
     VersionRead {

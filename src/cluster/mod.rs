@@ -27,6 +27,7 @@ mod local_fault;
 mod memory;
 mod mode;
 mod reconcile;
+mod shared_faults;
 mod snapshot;
 mod status;
 mod tracked;
@@ -54,6 +55,7 @@ pub use event::{Action, Cause, Event, Outcome, ProbeReport};
 pub use local_fault::LocalFault;
 pub use memory::{LearnedLimit, Memory, OrderedMode, Remembered};
 pub use mode::{LastServing, Mode, ModeError, ModeOrder, ModeOrigin};
+pub use shared_faults::Subject;
 pub use snapshot::{NoUpstream, Selection, Snapshot, Tried};
 pub use status::{Cap, ClusterStatus, UpstreamStatus};
 pub use transition::{Fields, Transition, What};
@@ -61,6 +63,7 @@ pub use upstream::{Upstream, UpstreamId};
 
 use catalog::{Changes, Freshness, Target};
 use condition::Conditions;
+use shared_faults::{Grounds, SharedFaults};
 use snapshot::Place;
 use tracked::Tracked;
 
@@ -84,6 +87,8 @@ pub struct Cluster {
     fails_open: bool,
     /// Of the memory, what concerns upstreams whose address is not known yet.
     unclaimed: Memory,
+    /// Of the last minute.
+    faults: SharedFaults,
     /// Of the last transition.
     sequence: u64,
     /// Transitions not handed out yet.
@@ -126,6 +131,7 @@ impl Cluster {
             chosen_layer: None,
             fails_open: false,
             unclaimed: Memory::default(),
+            faults: SharedFaults::default(),
             sequence: 0,
             outbox: Vec::new(),
             is_visibly_changed: false,
@@ -139,7 +145,7 @@ impl Cluster {
             Event::Configured(config) => self.configured(config, now),
             Event::Resolved { upstream, address } => self.resolved(&upstream, address, now),
             Event::Probed { upstream, report } => self.probed(upstream, report, now),
-            Event::Observed { upstream, sent, outcome } => self.observed(upstream, sent, outcome, now),
+            Event::Observed { upstream, sent, outcome, subject } => self.observed(upstream, sent, (outcome, subject), now),
             Event::VersionRead { upstream, asked, number } => self.version_read(upstream, asked, number, now),
             Event::CatalogReloaded { upstream, asked, outcome } => self.catalog_reloaded(upstream, asked, outcome, now),
             Event::CanaryTested { upstream, asked, outcome, number } => {
@@ -183,7 +189,7 @@ impl Cluster {
 
     /// When something is due next without an event.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.tracked.iter().filter_map(Tracked::deadline).chain(self.catalog_deadline()).min()
+        self.tracked.iter().filter_map(Tracked::deadline).chain(self.catalog_deadline()).chain(self.faults.deadline()).min()
     }
 
     pub fn snapshot(&self) -> Snapshot {
@@ -266,14 +272,24 @@ impl Cluster {
         }
     }
 
-    fn observed(&mut self, id: UpstreamId, sent: Instant, outcome: Outcome, now: Instant) {
+    fn observed(&mut self, id: UpstreamId, sent: Instant, (outcome, subject): (Outcome, Option<Subject>), now: Instant) {
         let Some(at) = self.position(id) else { return };
+        let mut grounds = None;
+        if let (Outcome::Failure(cause), Some(subject), true) = (&outcome, subject, self.tracked[at].is_fit()) {
+            let peers = self.peers();
+            let (on, shared) = self.faults.record(id, (cause, &subject), &peers, now);
+            if !shared.is_empty() {
+                return self.acquit(&shared, now);
+            }
+            grounds = Some(on);
+        }
         let may_eject = self.may_eject(at);
-        let change = self.tracked[at].observed(outcome, sent, now, &self.config.health, may_eject);
+        let change = self.tracked[at].observed((outcome, grounds), sent, now, &self.config.health, may_eject);
         self.report(at, change);
     }
 
     fn pass_time(&mut self, now: Instant) {
+        self.faults.pass_time(now);
         for at in 0..self.tracked.len() {
             let changes = self.tracked[at].passed_time(now, &self.config.health);
             self.report(at, changes);

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::snapshot::{Awaited, CapSource, Reads, Standing};
 use super::witness::Content;
 use super::{
-    Cap, CatalogStatus, Cause, Condition, Freshness, HealthState, LocalFault, Mode, ModeOrigin, Outcome, ProbeReport, Remembered,
-    Target, Upstream, UpstreamStatus, What,
+    Cap, CatalogStatus, Cause, Condition, Freshness, Grounds, HealthState, LocalFault, Mode, ModeOrigin, Outcome, ProbeReport,
+    Remembered, Target, Upstream, UpstreamStatus, What,
 };
 use crate::config::{Health, Limits, MainReads, MaxInFlight, Role, UpstreamConfig, Weight};
 use crate::health::{Ejection, Facts, Schedule, Verdict, Warmup};
@@ -26,6 +26,8 @@ pub(super) struct Tracked {
     /// `None` for the mode that every upstream starts with.
     mode_origin: Option<ModeOrigin>,
     ejection: Ejection,
+    /// What the evidence against it rests on, the latest first.
+    grounds: Vec<Grounds>,
     pub(super) probes: Schedule,
     pub(super) catalog: Freshness,
     warmup: Option<Warmup>,
@@ -49,6 +51,9 @@ pub(super) struct Tracked {
     is_awaited_published: bool,
 }
 
+/// Failures whose grounds are remembered.
+const MAX_GROUNDS: usize = 16;
+
 /// How long requests wait for the first verdict about an upstream: a probe's default timeout, and some more.
 const FIRST_VERDICT: Duration = Duration::from_secs(5);
 
@@ -70,6 +75,7 @@ impl Tracked {
             mode: Mode::Ready,
             mode_origin: None,
             ejection: Ejection::new(now),
+            grounds: Vec::new(),
             probes,
             catalog,
             warmup: None,
@@ -335,7 +341,7 @@ impl Tracked {
     /// An attempt ended that was sent at `sent`. Says nothing about who is not up and ready: probes and orders decide there.
     pub(super) fn observed(
         &mut self,
-        outcome: Outcome,
+        (outcome, grounds): (Outcome, Option<Grounds>),
         sent: Instant,
         now: Instant,
         config: &Health,
@@ -346,6 +352,13 @@ impl Tracked {
         }
         if !self.is_fit() {
             return None;
+        }
+        if !self.is_in_doubt() && !self.is_set_aside() {
+            self.grounds.clear();
+        }
+        if let (Some(grounds), Outcome::Failure(_), false) = (grounds, &outcome, self.is_set_aside()) {
+            self.grounds.truncate(MAX_GROUNDS - 1);
+            self.grounds.insert(0, grounds);
         }
         match outcome {
             Outcome::Failure(cause) if cause.local_fault().is_some() => None,
@@ -368,6 +381,21 @@ impl Tracked {
     /// Takes over the order that was given for the upstream of this name at another address. That is no transition.
     pub(super) fn inherit_mode(&mut self, former: &Self, now: Instant) {
         drop(self.set_mode(former.mode, former.mode_origin.clone(), now));
+    }
+
+    /// The evidence against it rests on faults that others share: it is dropped, and the ejection with it.
+    pub(super) fn acquit(&mut self, shared: &[u64], now: Instant) -> Option<What> {
+        let rests = |grounds: &&Grounds| shared.iter().any(|key| grounds.rest_on(*key));
+        let resting = self.grounds.iter().filter(rests).count();
+        if resting == 0 || resting * 2 < self.grounds.len() {
+            return None;
+        }
+        self.grounds.clear();
+        let was_set_aside = self.ejection.acquit(now);
+        if was_set_aside {
+            self.changed = now;
+        }
+        was_set_aside.then_some(What::Returned)
     }
 
     pub(super) fn set_mode(&mut self, mode: Mode, origin: Option<ModeOrigin>, now: Instant) -> Vec<What> {

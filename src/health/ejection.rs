@@ -162,6 +162,14 @@ impl Ejection {
         was_set_aside
     }
 
+    /// What spoke against it was not its fault: serves again, and the ejection that rested on that makes the next one no longer.
+    /// True if it was set aside.
+    pub fn acquit(&mut self, now: Instant) -> bool {
+        let was_set_aside = self.clear(now);
+        self.doublings = self.doublings.saturating_sub(u32::from(was_set_aside));
+        was_set_aside
+    }
+
     fn enter(&mut self, state: State, now: Instant) {
         (self.state, self.since, self.evidence) = (state, now, Evidence::default());
     }
@@ -391,6 +399,15 @@ pub(super) mod tests {
         let now = record.now;
         assert!(!record.ejection.clear(now));
         assert!(!record.ejection.is_in_doubt());
+    }
+
+    #[test]
+    fn an_acquittal_leaves_neither_evidence_nor_a_longer_sentence() {
+        let mut record = Record::new();
+        assert_eq!(record.eject(), FIRST);
+        let now = record.now;
+        assert!(record.ejection.acquit(now) && !record.ejection.is_set_aside());
+        assert_eq!(record.eject(), FIRST);
     }
 
     #[test]

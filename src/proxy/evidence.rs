@@ -99,11 +99,13 @@ pub struct Finding {
     pub is_service_exception: bool,
     /// It does not know the layer or workspace it was asked for: a client's mistake, or a catalog that lacks something.
     pub is_ignorant: bool,
+    /// The exception that the page of a failure names, if it names one.
+    pub says: String,
 }
 
 impl Finding {
     const fn only(outcome: Option<Outcome>) -> Self {
-        Self { outcome, is_service_exception: false, is_ignorant: false }
+        Self { outcome, is_service_exception: false, is_ignorant: false, says: String::new() }
     }
 }
 
@@ -173,7 +175,7 @@ impl Witness {
         if BodyHead::of(&text).is_report() {
             let outcome = node_fault_in_report(&text, asked);
             let is_ignorant = outcome.is_none() && asked.class.is_read() && is_ignorant_report(&text);
-            return Finding { outcome, is_service_exception: true, is_ignorant };
+            return Finding { outcome, is_service_exception: true, is_ignorant, says: String::new() };
         }
         if (400..500).contains(&self.status) {
             let is_ignorant = asked.class.is_read() && (asked.has_workspace && self.status == 404 || is_ignorant(&text));
@@ -183,7 +185,8 @@ impl Witness {
             return Finding::only(Some(Outcome::Busy));
         }
         let fault = node_fault(&text, asked).map(|at| Outcome::Failure(Cause::NodeFault(quote(&text[at..]))));
-        Finding::only(fault.or_else(|| self.without_body.clone()))
+        let says = if fault.is_none() { exception_named_in(&text) } else { String::new() };
+        Finding { says, ..Finding::only(fault.or_else(|| self.without_body.clone())) }
     }
 }
 
@@ -312,6 +315,14 @@ fn quote(text: &[u8]) -> String {
     text.chars().take(QUOTED).take_while(|c| *c != '<' && !c.is_control()).collect()
 }
 
+/// From the name of the first exception to the end of the line: `java.sql.SQLException: no such table`.
+fn exception_named_in(page: &[u8]) -> String {
+    let Some(at) = position(page, "Exception") else { return String::new() };
+    let is_of_name = |b: &&u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'$');
+    let start = at - page[..at].iter().rev().take_while(is_of_name).count();
+    quote(&page[start..])
+}
+
 fn position(haystack: &[u8], needle: &str) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle.as_bytes())
 }
@@ -413,7 +424,7 @@ mod tests {
     #[test]
     fn a_200_that_says_the_node_is_broken_is_a_failure_in_every_shape() {
         let se_xml = answer(200, "application/vnd.ogc.se_xml;charset=UTF-8", wms("", OOM));
-        assert_eq!(se_xml.finding(), Finding { outcome: node_fault(OOM), is_service_exception: true, is_ignorant: false });
+        assert_eq!(se_xml.finding(), Finding { is_service_exception: true, ..Finding::only(node_fault(OOM)) });
         assert_eq!(answer(200, "application/xml", ows("NoApplicableCode", OOM)).outcome(), node_fault(OOM));
         let json = format!(r#"{{"version":"1.3.0","exceptions":[{{"code":"noApplicableCode","text":"{OOM}"}}]}}"#);
         assert_eq!(answer(200, "application/json", json).outcome(), node_fault(OOM));
@@ -495,6 +506,8 @@ mod tests {
         let page = || answer(500, "text/html", "<html>NullPointerException</html>");
         assert_eq!(page().outcome(), status(500));
         assert_eq!(page().to(RequestClass::Admin, b"/geoserver/rest/layers").outcome(), None);
+        let named = answer(500, "text/html", "<h1>500</h1><pre>org.x.DataException: no table\n\tat y</pre>").finding();
+        assert_eq!((named.outcome, named.says.as_str()), (status(500), "org.x.DataException: no table"));
         let broken = answer(500, "text/plain", format!("{OOM}\n\tat x")).to(RequestClass::Admin, b"/geoserver/rest/layers");
         assert_eq!(broken.outcome(), node_fault("OutOfMemoryError: Java heap space"));
     }

@@ -24,7 +24,7 @@ use super::waiting::WaitingRoom;
 use super::who::{Asker, Key};
 use super::writers::Writers;
 use crate::admission::QueueStatus;
-use crate::cluster::{Cause, Hint, Outcome};
+use crate::cluster::{Cause, Hint, Outcome, Subject};
 use crate::config::Config;
 use crate::control::Control;
 use crate::metrics::Metrics;
@@ -168,8 +168,18 @@ impl FrontDoor {
         Some(error)
     }
 
+    /// Tells the cluster how the current attempt failed, once. `says` is the exception's text.
+    pub(super) fn report_failure(&self, session: &Session, ctx: &mut Context, cause: Cause, says: &str) {
+        let layer = ctx.classified.layer.map(|span| span.of(session.req_header().raw_path()));
+        self.report_about(ctx, Outcome::Failure(cause), Some(Subject::new(layer, says)));
+    }
+
     /// Tells the cluster how the current attempt went, once.
     pub(super) fn report(&self, ctx: &mut Context, outcome: Outcome) {
+        self.report_about(ctx, outcome, None);
+    }
+
+    fn report_about(&self, ctx: &mut Context, outcome: Outcome, subject: Option<Subject>) {
         let Some(attempt) = ctx.attempt.as_mut().filter(|attempt| !attempt.is_reported) else {
             return;
         };
@@ -177,7 +187,7 @@ impl FrontDoor {
         if let Outcome::Failure(cause) = &outcome {
             attempt.failure = Some(cause.clone());
         }
-        self.parts.control.observe(&attempt.upstream, attempt.started, outcome, Instant::now());
+        self.parts.control.observe_about(&attempt.upstream, attempt.started, (outcome, subject), Instant::now());
     }
 
     /// Learns from a failed attempt and decides whether another follows.
@@ -213,7 +223,7 @@ impl FrontDoor {
         // An upstream that gives up on a request that does not arrive is right.
         let is_incomplete = progress != Progress::Connecting && !ctx.is_request_complete;
         if !is_stale_connection && !is_incomplete {
-            self.report(ctx, Outcome::Failure(cause.clone()));
+            self.report_failure(session, ctx, cause.clone(), "");
         }
         let is_stalled = is_incomplete && silence_of_client(ctx, Instant::now()) >= STALLED;
         ctx.refusal = Some(if is_stalled { Refusal::BodyTimeout } else { Refusal::of_failure(&cause) });

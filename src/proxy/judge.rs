@@ -112,8 +112,12 @@ impl FrontDoor {
             Some(outcome) => {
                 let reason = if outcome == Outcome::Busy { "busy" } else { "bad-answer" };
                 // What is said of a request before it is complete may be the client's fault.
-                if ctx.is_request_complete {
-                    self.report(ctx, outcome);
+                match outcome {
+                    Outcome::Failure(cause) if ctx.is_request_complete => {
+                        self.report_failure(session, ctx, cause, &finding.says);
+                    }
+                    outcome if ctx.is_request_complete => self.report(ctx, outcome),
+                    _ => {}
                 }
                 if let Some(retry) = self.reject_answer(session, ctx, reason) {
                     return Err(retry);

@@ -26,5 +26,6 @@ mod process;
 mod refusals;
 mod restart;
 mod retries;
+mod shared_faults;
 mod truncation;
 mod trust;

@@ -285,7 +285,7 @@ impl World {
             entry.into_iter().for_each(|entry| entry.succeeded = Some(self.now));
         }
         if is_news {
-            self.handle(Event::Observed { upstream, sent, outcome });
+            self.handle(Event::Observed { upstream, sent, outcome, subject: None });
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::fixture::{DOWN_INTERVAL, EJECTION, INTERVAL, World, config, name, out_of_memory, refused, status_500, with_reads};
-use crate::cluster::{Cause, Condition, HealthState, LocalFault, Mode, NoUpstream, Outcome, Tried};
+use crate::cluster::{Cause, Condition, Event, HealthState, LocalFault, Mode, NoUpstream, Outcome, Subject, Tried};
 use crate::config::{MainReads, ServedBy};
 use crate::ogc::RequestClass::{Admin, Map, Process};
 
@@ -218,4 +218,67 @@ fn a_fault_of_our_own_counts_against_nobody_and_is_shown_with_its_remedy() {
     assert_eq!(conditions[0].condition, Condition::LocalFault { fault: LocalFault::Descriptors });
     world.live(INTERVAL * 2, |_| Outcome::Success);
     assert_eq!(world.cluster.status(world.now).conditions, []);
+}
+
+/// `name` fails to answer for a layer, with an exception.
+fn fail_on(world: &mut World, name: &str, layer: &str, outcome: Outcome) -> Vec<String> {
+    let subject = Some(Subject::new(Some(layer.as_bytes()), ""));
+    let (upstream, sent) = (world.id(name), world.now);
+    world.handle(Event::Observed { upstream, sent, outcome, subject })
+}
+
+fn database_down() -> Outcome {
+    Outcome::Failure(Cause::NodeFault("Unable to obtain connection".to_owned()))
+}
+
+#[test]
+fn a_database_that_is_down_ejects_nobody_and_is_shown_as_what_it_is() {
+    let mut world = World::up(3);
+    for _ in 0..20 {
+        for name in ["a", "b", "c"] {
+            fail_on(&mut world, name, "geor:y", database_down());
+        }
+        assert_eq!(ejected(&world, &["a", "b", "c"]), [""; 0]);
+        world.live(INTERVAL, |_| Outcome::Success);
+    }
+    let conditions = world.cluster.status(world.now).conditions;
+    let said: Vec<_> = conditions.iter().map(|status| status.condition.to_string()).collect();
+    assert_eq!(said, ["layer geor:y fails everywhere: node fault: Unable to obtain connection"]);
+    assert!(conditions[0].held_for >= INTERVAL * 15, "since it began");
+    let lines = world.live(Duration::from_secs(61), |_| Outcome::Success);
+    assert!(world.cluster.status(world.now).conditions.is_empty(), "it ends by itself: {lines:?}");
+}
+
+#[test]
+fn an_ejection_that_rests_on_what_turns_out_to_be_shared_is_lifted_and_leaves_no_longer_sentence() {
+    let mut world = World::up(3);
+    for _ in 0..2 {
+        (0..2).for_each(|_| drop(fail_on(&mut world, "a", "geor:y", database_down())));
+        assert_eq!(ejected(&world, &["a", "b", "c"]), ["a"], "alone it is blamed");
+        assert_eq!(world.status("a").ejected_for, Some(EJECTION));
+        let lines = fail_on(&mut world, "b", "geor:y", database_down());
+        assert!(lines[0].contains("upstream=a ejected=no"), "{lines:?}");
+        assert_eq!(ejected(&world, &["a", "b", "c"]), [""; 0]);
+        world.live(Duration::from_secs(61), |_| Outcome::Success);
+    }
+}
+
+#[test]
+fn a_node_that_alone_fails_is_ejected_quickly_whatever_its_layers() {
+    let mut world = World::up(3);
+    fail_on(&mut world, "b", "geor:x", status_500());
+    let layers = ["geor:x", "geor:y", "geor:z", "geor:v", "geor:w", "geor:u"];
+    let failures = layers.iter().take_while(|layer| fail_on(&mut world, "a", layer, status_500()).is_empty()).count();
+    assert_eq!((failures, ejected(&world, &["a", "b", "c"])), (5, vec!["a".to_owned()]), "what it shares does not count");
+}
+
+#[test]
+fn when_every_upstream_runs_out_of_memory_nobody_is_ejected() {
+    let mut world = World::up(3);
+    for round in 0..10 {
+        for name in ["a", "b", "c"] {
+            fail_on(&mut world, name, &format!("geor:{round}"), out_of_memory());
+        }
+    }
+    assert_eq!(ejected(&world, &["a", "b", "c"]), [""; 0]);
 }

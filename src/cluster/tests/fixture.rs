@@ -86,7 +86,7 @@ impl World {
 
     pub(super) fn observe(&mut self, name: &str, outcome: Outcome) -> Vec<String> {
         let upstream = self.id(name);
-        self.handle(Event::Observed { upstream, sent: self.now, outcome })
+        self.handle(Event::Observed { upstream, sent: self.now, outcome, subject: None })
     }
 
     pub(super) fn report_probe(&mut self, upstream: UpstreamId, outcome: Outcome) -> Vec<String> {

@@ -1,0 +1,40 @@
+//! A fault that upstreams share is nobody's: it is shown as what it is.
+
+use geofront::geosim::Fault;
+use geofront::ogc::RequestClass;
+
+use super::requests::{FEATURES, MAP};
+use super::rig::{Plan, Rig};
+
+fn set_aside(rig: &Rig) -> Vec<String> {
+    let upstreams = rig.upstreams().into_iter();
+    upstreams.filter(|u| u.ejected_for.is_some() || u.half_open).map(|u| u.name.to_string()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_down_sets_no_replica_aside_and_status_says_which_layer_fails() {
+    for fault in [Fault::Exception("Cannot get a connection, pool error"), Fault::Status(500)] {
+        let rig = Plan::replicas(3).start().await;
+        for upstream in rig.replicas.iter().chain([&rig.main]) {
+            upstream.suffers(fault.clone().only(RequestClass::Feature));
+        }
+        for _ in 0..100 {
+            rig.get(FEATURES).await;
+        }
+        assert_eq!(set_aside(&rig), [""; 0], "{fault:?}");
+        let conditions = rig.app.control.status(std::time::Instant::now()).conditions;
+        let said: Vec<_> = conditions.iter().map(|status| status.condition.to_string()).collect();
+        assert!(said.len() == 1 && said[0].starts_with("layer geor:public_layer fails everywhere"), "{fault:?}: {said:?}");
+        assert_eq!(rig.get(MAP).await.status, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_alone_fails_for_a_layer_is_still_set_aside() {
+    let rig = Plan::replicas(3).health("interval = \"1h\"").start().await;
+    rig.replicas[0].suffers(Fault::Exception("Cannot get a connection, pool error").only(RequestClass::Feature));
+    for _ in 0..30 {
+        assert_eq!(rig.get(FEATURES).await.status, 200);
+    }
+    assert_eq!(set_aside(&rig), ["slave1"]);
+}
