@@ -19,7 +19,7 @@ use tokio::sync::{Notify, broadcast};
 use crate::balance::Doorbell;
 use crate::cluster::{
     Action, Cluster, ClusterStatus, Event, Fields, Hint, Memory, Mode, ModeError, ModeOrder, Outcome, Snapshot, SyncError,
-    Ticket, Transition, Upstream,
+    Ticket, Transition, Upstream, UpstreamId,
 };
 use crate::config::{Config, UpstreamName};
 
@@ -110,6 +110,11 @@ impl Control {
     /// Takes over what the process before this one knew. It must be called before the driver runs.
     pub fn recall(&self, memory: &Memory) {
         self.cluster.lock().recall(memory);
+    }
+
+    /// Whether a change of security is to be brought along with the replica's catalog reload.
+    pub fn owes_security(&self, upstream: UpstreamId) -> bool {
+        self.cluster.lock().owes_security(upstream)
     }
 
     /// Returns what a process after this one must know.

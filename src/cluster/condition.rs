@@ -31,6 +31,8 @@ pub enum Condition {
         /// Of some of them, with their names.
         causes: Vec<String>,
     },
+    /// The main answers, and does not report its `updateSequence`: changes that do not pass through geofront go unnoticed.
+    UpdateSequenceUnknown { main: UpstreamName },
 }
 
 /// A condition that holds.
@@ -43,7 +45,8 @@ pub struct ConditionStatus {
 
 impl Condition {
     /// Every kind there is, for metrics and documentation.
-    pub const KINDS: [&'static str; 4] = ["credentials-refused", "local-fault", "probe-in-doubt", "fail-open"];
+    pub const KINDS: [&'static str; 5] =
+        ["credentials-refused", "local-fault", "probe-in-doubt", "fail-open", "update-sequence-unknown"];
 
     /// The kind alone, one of [`Self::KINDS`].
     pub const fn kind(&self) -> &'static str {
@@ -52,6 +55,7 @@ impl Condition {
             Self::LocalFault { .. } => "local-fault",
             Self::ProbeInDoubt { .. } => "probe-in-doubt",
             Self::FailOpen { .. } => "fail-open",
+            Self::UpdateSequenceUnknown { .. } => "update-sequence-unknown",
         }
     }
 
@@ -60,6 +64,7 @@ impl Condition {
         match self {
             Self::CredentialsRefused { upstream, .. } => Some(upstream),
             Self::LocalFault { .. } | Self::ProbeInDoubt { .. } | Self::FailOpen { .. } => None,
+            Self::UpdateSequenceUnknown { main } => Some(main),
         }
     }
 
@@ -69,6 +74,7 @@ impl Condition {
             Self::CredentialsRefused { .. } | Self::FailOpen { .. } => None,
             Self::LocalFault { fault } => Some(fault.subject()),
             Self::ProbeInDoubt { layer, .. } => layer.as_deref(),
+            Self::UpdateSequenceUnknown { .. } => None,
         }
     }
 
@@ -93,6 +99,10 @@ impl Condition {
             Self::FailOpen { .. } => {
                 "look at the cause of each upstream in `geofront status`; those that can be reached serve meanwhile"
             }
+            Self::UpdateSequenceUnknown { .. } => {
+                "turn GeoServer's global services on, or give credentials under [geoserver] that may read /rest/settings; until then \
+                 `geofront sync` after each change that does not pass through geofront"
+            }
         }
     }
 
@@ -101,6 +111,7 @@ impl Condition {
         match self {
             Self::CredentialsRefused { .. } | Self::LocalFault { .. } => true,
             Self::ProbeInDoubt { .. } | Self::FailOpen { .. } => true,
+            Self::UpdateSequenceUnknown { .. } => true,
         }
     }
 
@@ -128,6 +139,9 @@ impl fmt::Display for Condition {
             }
             Self::FailOpen { causes } if causes.is_empty() => f.write_str("no upstream passes its probe"),
             Self::FailOpen { causes } => write!(f, "no upstream passes its probe: {}", causes.join("; ")),
+            Self::UpdateSequenceUnknown { main } => {
+                write!(f, "{main} does not report its updateSequence: whether the replicas have its last change is unknown")
+            }
         }
     }
 }
@@ -174,16 +188,16 @@ impl Conditions {
 
 impl Cluster {
     /// What holds now. One of a kind, upstream and subject; those about the whole cluster come first.
-    fn conditions(&self) -> Vec<Condition> {
+    fn conditions(&self, now: Instant) -> Vec<Condition> {
         let fault = self.tracked.iter().find_map(|tracked| tracked.local_fault);
         let own = fault.map(|fault| Condition::LocalFault { fault });
-        let of_all = own.into_iter().chain(self.shared_condition());
+        let of_all = own.into_iter().chain(self.shared_condition()).chain(self.main_is_silent(now));
         of_all.chain(self.tracked.iter().flat_map(|tracked| tracked.conditions())).collect()
     }
 
     /// Reports each condition that began or ended since the last call.
     pub(super) fn note_conditions(&mut self, now: Instant) {
-        let holding = self.conditions();
+        let holding = self.conditions(now);
         for what in self.conditions.update(holding, now) {
             let about = match &what {
                 What::ConditionBegan { condition } | What::ConditionEnded { condition } => condition.upstream().cloned(),
@@ -214,6 +228,7 @@ mod tests {
             Condition::LocalFault { fault: LocalFault::Descriptors },
             Condition::ProbeInDoubt { layer: Some("geor:x".to_owned()), cause },
             Condition::FailOpen { causes: vec!["replica1: status 500".to_owned()] },
+            Condition::UpdateSequenceUnknown { main: name("main") },
         ]
     }
 

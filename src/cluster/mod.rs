@@ -48,7 +48,7 @@ use crate::health::Schedule;
 use crate::ogc::RequestClass;
 
 pub use crate::health::HealthState;
-pub use catalog::{CatalogStatus, Freshening, Hint, LastReload, Source, SyncError, Ticket, UpstreamCatalog};
+pub use catalog::{CatalogStatus, FileChange, Freshening, Hint, LastReload, Source, SyncError, Ticket, UpstreamCatalog};
 pub use condition::{Condition, ConditionStatus};
 pub use event::{Action, Cause, Event, Outcome, ProbeReport};
 pub use local_fault::LocalFault;
@@ -59,7 +59,7 @@ pub use status::{Cap, ClusterStatus, UpstreamStatus};
 pub use transition::{Fields, Transition, What};
 pub use upstream::{Upstream, UpstreamId};
 
-use catalog::{Changes, Freshness, Target};
+use catalog::{Changes, Doubt, Freshness, Target};
 use condition::Conditions;
 use snapshot::Place;
 use tracked::Tracked;
@@ -74,6 +74,8 @@ pub struct Cluster {
     tracked: Vec<Tracked>,
     ids: Ids,
     changes: Changes,
+    /// A change of the data directory that is not explained yet.
+    directory: Option<Doubt>,
     /// The hints up to this one are with everybody.
     resolved: Ticket,
     /// Written by [`Self::settle`].
@@ -121,6 +123,7 @@ impl Cluster {
             tracked,
             ids,
             changes,
+            directory: None,
             resolved: Ticket::default(),
             conditions: Conditions::default(),
             chosen_layer: None,
@@ -145,6 +148,8 @@ impl Cluster {
             Event::CanaryTested { upstream, asked, outcome, number } => {
                 self.canary_tested(upstream, asked, (&outcome, number), now);
             }
+            Event::MainReloaded { upstream, asked, outcome } => self.main_reloaded(upstream, asked, outcome, now),
+            Event::DirectoryChanged(file) => self.directory_changed(file, now),
             Event::StaleSeen { upstream, sent } => self.stale_seen(upstream, sent, now),
             Event::Tick => {}
         }

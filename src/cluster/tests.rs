@@ -2,6 +2,7 @@
 
 mod caps;
 mod catalog;
+mod catalog_directory;
 mod catalog_hazards;
 mod catalog_settling;
 mod doubt;

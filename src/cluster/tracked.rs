@@ -196,9 +196,13 @@ impl Tracked {
             Reads::First if self.is_set_aside() => Reads::No,
             configured => configured,
         };
+        // The main in its own reload goes on with what only it does.
+        let is_reading_catalog = self.catalog.main_reload.is_running();
+        let reads = if is_reading_catalog { Reads::No } else { reads };
         let is_fresh = self.catalog.is_fresh(epoch);
         let (weight, warmup, max_in_flight) = (self.weight, self.warmup, self.max_in_flight);
-        self.is_there().then_some(Standing { reads, passes, is_fresh, weight, warmup, max_in_flight })
+        let standing = Standing { reads, passes, is_fresh, is_reading_catalog, weight, warmup, max_in_flight };
+        self.is_there().then_some(standing)
     }
 
     /// Shows what the next snapshot will say, and whether successes are of interest. True if that differs from the last.

@@ -116,6 +116,9 @@ impl fmt::Display for What {
             Self::CatalogChanged { epoch, source: Source::Write } => {
                 write!(f, "the main's catalog changed: a write passed by, epoch {epoch}")
             }
+            Self::CatalogChanged { epoch, source: Source::Directory } => {
+                write!(f, "the data directory changed, and not by a GeoServer of the cluster, epoch {epoch}")
+            }
             Self::CatalogChanged { epoch, source: Source::Main } => {
                 write!(f, "another upstream is the main: its catalog counts, epoch {epoch}")
             }
@@ -155,6 +158,8 @@ mod tests {
         let text = |source| What::CatalogChanged { epoch: 4, source }.to_string();
         assert_eq!(text(Source::Number), "the main's catalog changed: its number moved, epoch 4");
         assert_eq!(text(Source::Write), "the main's catalog changed: a write passed by, epoch 4");
+        let directory = "the data directory changed, and not by a GeoServer of the cluster, epoch 4";
+        assert_eq!(text(Source::Directory), directory);
         assert_eq!(text(Source::Main), "another upstream is the main: its catalog counts, epoch 4");
         assert_eq!(text(Source::Order), "all replicas are to be reloaded: ordered, epoch 4");
     }

@@ -47,10 +47,17 @@ pub(super) async fn read_version(prober: &Prober, upstream: Arc<Upstream>, confi
 }
 
 /// Has a replica read the data directory; takes as long as that takes.
-pub(super) async fn reload(prober: &Prober, upstream: Arc<Upstream>, config: &Config) -> Event {
+pub(super) async fn reload(prober: &Prober, upstream: Arc<Upstream>, config: &Config, with_security: bool) -> Event {
     let asked = Instant::now();
-    let outcome = reload_all(prober.messenger(), &upstream, config).await;
+    let outcome = reload_all(prober.messenger(), &upstream, config, with_security).await;
     Event::CatalogReloaded { upstream: upstream.id, asked, outcome }
+}
+
+/// The main reads the data directory.
+pub(super) async fn reload_main(prober: &Prober, upstream: Arc<Upstream>, config: &Config) -> Event {
+    let asked = Instant::now();
+    let outcome = reload_all(prober.messenger(), &upstream, config, config.catalog.reload_security).await;
+    Event::MainReloaded { upstream: upstream.id, asked, outcome }
 }
 
 /// Whether a reloaded replica draws a map, and its number now.
@@ -75,12 +82,12 @@ async fn draw_canary(prober: &Prober, upstream: &Upstream, config: &Config) -> P
     report
 }
 
-async fn reload_all(messenger: &Messenger, upstream: &Upstream, config: &Config) -> Result<(), Cause> {
+async fn reload_all(messenger: &Messenger, upstream: &Upstream, config: &Config, with_security: bool) -> Result<(), Cause> {
     let (context, catalog) = (&config.geoserver.context, &config.catalog);
     let deadline = Deadline::after(catalog.reload_timeout);
     let calls = [
         // Users and filter chains first: the catalog is then read with the rules that belong to it.
-        (catalog.reload_security, "/rest/security/acl/catalog/reload", ""),
+        (with_security, "/rest/security/acl/catalog/reload", ""),
         (true, "/rest/reload", ""),
         (catalog.reload_gwc, "/gwc/rest/reload", "reload_configuration=1"),
     ];

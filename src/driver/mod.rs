@@ -69,6 +69,7 @@ impl Driver {
                 Some(Action::ReadVersion(upstream)) => self.start_reading(upstream),
                 Some(Action::TestCanary(upstream)) => self.start_testing(upstream),
                 Some(Action::ReloadCatalog(upstream)) => self.start_reload(upstream),
+                Some(Action::ReloadMain(upstream)) => self.start_main_reload(upstream),
                 None => return self.remember(),
             }
         }
@@ -96,7 +97,16 @@ impl Driver {
         let state_file = Arc::clone(&self.state_file);
         self.reloads.spawn(async move {
             state_file.keep(config.catalog.state_file.as_deref(), control.memory()).await;
-            let event = catalog::reload(&prober, upstream, &config).await;
+            let with_security = config.catalog.reload_security || control.owes_security(upstream.id);
+            let event = catalog::reload(&prober, upstream, &config, with_security).await;
+            control.handle(event, Instant::now());
+        });
+    }
+
+    fn start_main_reload(&mut self, upstream: Arc<Upstream>) {
+        let (control, prober, config) = (Arc::clone(&self.control), Arc::clone(&self.prober), self.config());
+        self.reloads.spawn(async move {
+            let event = catalog::reload_main(&prober, upstream, &config).await;
             control.handle(event, Instant::now());
         });
     }

@@ -27,3 +27,4 @@ mod restart;
 mod retries;
 mod truncation;
 mod trust;
+mod unseen_changes;

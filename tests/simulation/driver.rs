@@ -46,6 +46,7 @@ impl World {
         let (Action::Probe(upstream)
         | Action::ReadVersion(upstream)
         | Action::TestCanary(upstream)
+        | Action::ReloadMain(upstream)
         | Action::ReloadCatalog(upstream)) = &action;
         let key = (upstream.name.to_string(), upstream.address.known().expect("simulated upstreams have addresses"));
         let (mode, doing) = {
@@ -65,6 +66,7 @@ impl World {
                 self.begin_canary(&upstream);
             }
             Action::ReloadCatalog(upstream) => self.begin_call(upstream),
+            Action::ReloadMain(_) => panic!("`reload_main` is not configured"),
         }
     }
 

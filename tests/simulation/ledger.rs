@@ -92,7 +92,7 @@ impl Entry {
 pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 
 /// Everything that must happen in some world.
-const MUST_HAPPEN: [&str; 103] = [
+const MUST_HAPPEN: [&str; 106] = [
     "an order that survived a restart",
     "a request was selected for",
     "a main-only request was selected for",
@@ -176,6 +176,9 @@ const MUST_HAPPEN: [&str; 103] = [
     "an edit while somebody starts",
     "an edit without a number",
     "an edit past the front door",
+    "an edit on disk",
+    "a change on disk was noticed",
+    "a main that says no number",
     "a certain hint",
     "a write was seen",
     "a click was seen",

@@ -116,7 +116,7 @@ impl World {
 
     /// Faults, orders and edits stop. What was begun may still end badly.
     pub(crate) fn calm_down(&mut self) {
-        (self.is_calm, self.calm) = (true, Some(self.now));
+        (self.is_calm, self.calm, self.main_is_silent) = (true, Some(self.now), false);
         self.mend();
         let keys: Vec<_> = self.ledger.keys().cloned().collect();
         keys.iter().for_each(|key| self.order_mode(key, Mode::Ready, false));

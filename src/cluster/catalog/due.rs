@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 const GRACE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Due {
+pub(in crate::cluster) enum Due {
     At(Instant),
     Running { began: Instant, lost: Instant },
 }

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 use super::changes::Changes;
+use super::directory::MainReload;
 use super::due::Due;
 use super::evidence::Evidence;
 use super::own::{OwnNumber, Reading};
@@ -29,6 +30,8 @@ pub(in crate::cluster) struct Freshness {
     evidence: Evidence,
     /// An answer showed it behind, and the main was not asked since whether that is a change it told of.
     doubted_at: Option<Instant>,
+    /// Of the main alone.
+    pub(in crate::cluster) main_reload: MainReload,
 }
 
 /// What `held` rests on.
@@ -67,6 +70,7 @@ impl Freshness {
             last: None,
             evidence: Evidence::default(),
             doubted_at: None,
+            main_reload: MainReload::No,
         }
     }
 
@@ -119,6 +123,11 @@ impl Freshness {
             Phase::Testing(testing) if testing.has_failed() => Freshening::Failed,
             Phase::Testing(_) => Freshening::Testing,
         }
+    }
+
+    /// Whether its next reload must bring security along that changed in the epoch `changed`.
+    pub(super) fn lacks_security(&self, changed: u64) -> bool {
+        changed > 0 && !self.is_fresh(changed)
     }
 
     // What is learned about it.

@@ -17,6 +17,7 @@
 //! own start, where a replica behind the main's number is stale as far as anybody can know.
 
 mod changes;
+mod directory;
 mod due;
 mod evidence;
 mod freshness;
@@ -27,9 +28,11 @@ mod roll;
 mod status;
 
 pub use changes::{Hint, Source, Ticket};
+pub use directory::FileChange;
 pub use reports::SyncError;
 pub use status::{CatalogStatus, Freshening, LastReload, UpstreamCatalog};
 
 pub(super) use changes::Changes;
+pub(super) use directory::Doubt;
 pub(super) use freshness::Freshness;
 pub(super) use reload::Target;

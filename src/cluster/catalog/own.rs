@@ -37,6 +37,11 @@ impl OwnNumber {
         self.said.map(|said| said.number)
     }
 
+    /// When it was asked whose answer, or silence, came last.
+    pub(super) fn asked(&self) -> Option<Instant> {
+        self.since
+    }
+
     pub(super) fn is_unread(&self) -> bool {
         self.is_unread
     }

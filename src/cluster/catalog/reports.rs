@@ -2,15 +2,18 @@
 
 use std::fmt;
 use std::mem;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::due::Due;
 use super::own::Reading;
 use super::status::CatalogStatus;
 use super::{Hint, Source, Ticket};
 use crate::cluster::tracked::Tracked;
-use crate::cluster::{Cause, Cluster, Outcome, Transition, UpstreamId, What};
+use crate::cluster::{Cause, Cluster, Condition, Outcome, Transition, UpstreamId, What};
 use crate::config::Role;
+
+/// A main that has not reported its number for this long is worth a condition: one reading may be lost.
+const SILENT: Duration = Duration::from_secs(30);
 
 /// Why an order to bring all replicas up to date is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +58,9 @@ impl Cluster {
     pub(in crate::cluster) fn version_read(&mut self, id: UpstreamId, asked: Instant, number: Option<u64>, now: Instant) {
         let is_awaited = |&at: &usize| self.tracked[at].catalog.reads.is_answered(asked);
         let Some(at) = self.position(id).filter(is_awaited) else { return };
-        if self.tracked[at].upstream.is_main() {
+        // What it reports in the middle of its reload is neither the old number nor the new one.
+        let is_in_its_reload = self.tracked[at].catalog.main_reload.is_running();
+        if self.tracked[at].upstream.is_main() && !is_in_its_reload {
             let change = match number {
                 Some(number) => self.changes.read(number, asked, now),
                 None => self.changes.unreadable(asked, now),
@@ -70,6 +75,12 @@ impl Cluster {
         }
         self.plan_read(at, now);
         self.judge_assumed();
+        self.judge_directory(now);
+    }
+
+    /// The replica's next reload brings a change of security as well, which a catalog reload alone leaves out.
+    pub fn owes_security(&self, id: UpstreamId) -> bool {
+        self.position(id).is_some_and(|at| self.tracked[at].catalog.lacks_security(self.changes.security()))
     }
 
     pub(in crate::cluster) fn catalog_reloaded(
@@ -104,6 +115,7 @@ impl Cluster {
         self.step(at, step, now);
         // It may have begun before the main said its first number, and ended after that.
         self.judge_assumed();
+        self.judge_directory(now);
     }
 
     /// A replica did not know what the main knows. If the main tells of a change, that explains it.
@@ -142,6 +154,13 @@ impl Cluster {
         self.main_reads_soon(now);
     }
 
+    /// The main is up, and has not reported its number for long.
+    pub(in crate::cluster) fn main_is_silent(&self, now: Instant) -> Option<Condition> {
+        let main = self.tracked.iter().find(|tracked| tracked.upstream.is_main() && tracked.is_up())?;
+        let is_silent = self.changes.silent_since().is_some_and(|since| now >= since + SILENT);
+        is_silent.then(|| Condition::UpdateSequenceUnknown { main: main.upstream.name.clone() })
+    }
+
     pub(in crate::cluster) fn main_id(&self) -> Option<UpstreamId> {
         self.tracked.iter().find(|tracked| tracked.upstream.is_main()).map(|main| main.upstream.id)
     }
@@ -159,6 +178,7 @@ impl Cluster {
             epoch: self.changes.epoch(),
             settled: self.changes.settled(),
             number: self.changes.number(),
+            silent_for: self.changes.silent_since().map(|since| now.saturating_duration_since(since)),
             changed_ago: self.changes.began().map(|began| now.saturating_duration_since(began)),
             can_reload: self.can_reload(),
             is_done: self.is_everybody_fresh(),
@@ -195,14 +215,14 @@ impl Cluster {
         }
     }
 
-    fn main_reads_soon(&mut self, now: Instant) {
+    pub(super) fn main_reads_soon(&mut self, now: Instant) {
         if let Some(main) = self.tracked.iter_mut().find(|tracked| tracked.upstream.is_main()) {
             main.catalog.reads.hasten(now);
         }
     }
 
     /// Everybody but the main is stale from here on, and only who waits for a reload already is reloaded before it has settled.
-    fn note_change(&mut self, change: Option<Source>) {
+    pub(super) fn note_change(&mut self, change: Option<Source>) {
         let Some(source) = change else { return };
         let epoch = self.changes.epoch();
         self.emit(None, What::CatalogChanged { epoch, source });

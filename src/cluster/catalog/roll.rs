@@ -27,6 +27,7 @@ impl Cluster {
         // After what was lost: that may have been all it waited for.
         self.changes.pass_time(now, &self.config.catalog);
         for at in 0..self.tracked.len() {
+            self.pass_main_reload_time(at, now);
             let is_paused = self.tracked[at].is_in_maintenance();
             let step = self.tracked[at].catalog.pass_time(is_paused, now);
             self.step(at, step, now);
@@ -54,7 +55,9 @@ impl Cluster {
         let of_one = |tracked: &Tracked| {
             let reads = &tracked.catalog.reads;
             let reads = (reads.is_running() || tracked.is_readable()).then(|| reads.deadline());
-            reads.into_iter().chain(tracked.catalog.deadline(tracked.is_in_maintenance())).min()
+            let catalog = &tracked.catalog;
+            let main = catalog.main_reload.deadline(self.changes.is_settled());
+            reads.into_iter().chain(catalog.deadline(tracked.is_in_maintenance())).chain(main).min()
         };
         let settles = self.changes.deadline(&self.config.catalog);
         settles.into_iter().chain(self.tracked.iter().filter_map(of_one)).min()
@@ -85,6 +88,9 @@ impl Cluster {
     }
 
     fn catalog_action_of(&mut self, at: usize, now: Instant) -> Option<Action> {
+        if self.begin_main_reload(at, now) {
+            return Some(Action::ReloadMain(Arc::clone(&self.tracked[at].upstream)));
+        }
         let (timeout, catalog) = (self.config.health.timeout, &self.config.catalog);
         let tracked = &mut self.tracked[at];
         let upstream = &tracked.upstream;
@@ -109,7 +115,11 @@ impl Cluster {
 
     fn next_to_reload(&self) -> Option<usize> {
         let on_their_way = self.tracked.iter().filter(|tracked| tracked.is_on_its_way()).count();
-        if !self.can_reload() || self.main_answers_soon() || on_their_way >= self.config.catalog.parallel as usize {
+        if !self.can_reload()
+            || self.is_main_to_be_reloaded()
+            || self.main_answers_soon()
+            || on_their_way >= self.config.catalog.parallel as usize
+        {
             return None;
         }
         let wants = |at: &usize| self.wants_reload(*at) && self.can_be_spared(*at);

@@ -23,6 +23,9 @@ pub(super) struct Catalogs {
     pub(super) probe: fn(&str) -> Outcome,
     /// Who is being reloaded, since when, and until when.
     pub(super) reloading: Vec<(String, UpstreamId, Instant, Instant)>,
+    /// How the main answers when it is told to reload.
+    pub(super) main_reload_answers: Result<(), Cause>,
+    pub(super) main_reloads: u32,
     /// Every reload that began, in order.
     pub(super) reloads: Vec<String>,
     pub(super) log: Vec<String>,
@@ -61,6 +64,8 @@ impl Catalogs {
             canary: |_| Outcome::Success,
             probe: |_| Outcome::Success,
             reloading: Vec::new(),
+            main_reload_answers: Ok(()),
+            main_reloads: 0,
             reloads: Vec::new(),
             log: Vec::new(),
         }
@@ -131,6 +136,12 @@ impl Catalogs {
                 let outcome = (self.canary)(upstream.name.as_str());
                 let number = self.numbers.get(upstream.name.as_str()).copied();
                 self.handle(Event::CanaryTested { upstream: upstream.id, asked: now, outcome, number });
+            }
+            Action::ReloadMain(upstream) => {
+                let outcome = self.main_reload_answers.clone();
+                assert!(self.reloading.is_empty() && self.world.served_by(RequestClass::Admin) == ["main"]);
+                self.main_reloads += 1;
+                self.handle(Event::MainReloaded { upstream: upstream.id, asked: now, outcome });
             }
             Action::ReloadCatalog(upstream) => {
                 let serving = self.world.served_by(RequestClass::Map);
