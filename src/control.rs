@@ -112,6 +112,11 @@ impl Control {
         self.cluster.lock().recall(memory);
     }
 
+    /// The layer that probes and canaries draw, where geofront chose one.
+    pub fn chosen_layer(&self) -> Option<String> {
+        self.cluster.lock().chosen_layer().map(str::to_owned)
+    }
+
     /// Whether a change of security is to be brought along with the replica's catalog reload.
     pub fn owes_security(&self, upstream: UpstreamId) -> bool {
         self.cluster.lock().owes_security(upstream)
@@ -192,7 +197,7 @@ fn log(transition: &Transition) {
     macro_rules! line {
         ($level:ident, $fields:expr) => {{
             let Fields { upstream, health, mode, was, ejected, change, config_revision, catalog, epoch, source, .. } = &$fields;
-            let Fields { condition, remedy, .. } = &$fields;
+            let Fields { condition, probe_layer, remedy, .. } = &$fields;
             let Fields { by, address, still_running, took, retry_in, cause, .. } = &$fields;
             let address = address.as_deref();
             let (ejected, took, retry_in) = (ejected.as_deref(), took.as_deref(), retry_in.as_deref());
@@ -203,6 +208,7 @@ fn log(transition: &Transition) {
                 mode,
                 ejected,
                 condition,
+                probe_layer,
                 change,
                 address,
                 was,

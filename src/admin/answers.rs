@@ -29,6 +29,8 @@ pub struct Status {
     pub conditions: Vec<Condition>,
     pub queue: Queue,
     /// In the order of the configuration.
+    /// The layer that probes and canaries draw, where geofront chose one; `null` where one is configured, or none could be chosen.
+    pub chosen_layer: Option<String>,
     pub upstreams: Vec<Upstream>,
 }
 

@@ -84,6 +84,7 @@ pub(super) fn status(upstreams: Vec<Upstream>) -> Status {
             done: true,
         },
         conditions: Vec::new(),
+        chosen_layer: None,
         upstreams,
     }
 }

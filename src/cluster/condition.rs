@@ -33,6 +33,10 @@ pub enum Condition {
     },
     /// The main answers, and does not report its `updateSequence`: changes that do not pass through geofront go unnoticed.
     UpdateSequenceUnknown { main: UpstreamName },
+    /// The main has this layer, and the replica has not, although it was reloaded for it.
+    LayerMissing { upstream: UpstreamName, layer: String },
+    /// No layer is configured for probes and canaries, and none could be chosen: they read capabilities.
+    NoProbeLayer { why: String },
 }
 
 /// A condition that holds.
@@ -45,8 +49,15 @@ pub struct ConditionStatus {
 
 impl Condition {
     /// Every kind there is, for metrics and documentation.
-    pub const KINDS: [&'static str; 5] =
-        ["credentials-refused", "local-fault", "probe-in-doubt", "fail-open", "update-sequence-unknown"];
+    pub const KINDS: [&'static str; 7] = [
+        "credentials-refused",
+        "local-fault",
+        "probe-in-doubt",
+        "fail-open",
+        "update-sequence-unknown",
+        "layer-missing",
+        "no-probe-layer",
+    ];
 
     /// The kind alone, one of [`Self::KINDS`].
     pub const fn kind(&self) -> &'static str {
@@ -56,6 +67,8 @@ impl Condition {
             Self::ProbeInDoubt { .. } => "probe-in-doubt",
             Self::FailOpen { .. } => "fail-open",
             Self::UpdateSequenceUnknown { .. } => "update-sequence-unknown",
+            Self::LayerMissing { .. } => "layer-missing",
+            Self::NoProbeLayer { .. } => "no-probe-layer",
         }
     }
 
@@ -65,6 +78,8 @@ impl Condition {
             Self::CredentialsRefused { upstream, .. } => Some(upstream),
             Self::LocalFault { .. } | Self::ProbeInDoubt { .. } | Self::FailOpen { .. } => None,
             Self::UpdateSequenceUnknown { main } => Some(main),
+            Self::LayerMissing { upstream, .. } => Some(upstream),
+            Self::NoProbeLayer { .. } => None,
         }
     }
 
@@ -75,6 +90,8 @@ impl Condition {
             Self::LocalFault { fault } => Some(fault.subject()),
             Self::ProbeInDoubt { layer, .. } => layer.as_deref(),
             Self::UpdateSequenceUnknown { .. } => None,
+            Self::LayerMissing { layer, .. } => Some(layer.as_str()),
+            Self::NoProbeLayer { .. } => None,
         }
     }
 
@@ -103,6 +120,13 @@ impl Condition {
                 "turn GeoServer's global services on, or give credentials under [geoserver] that may read /rest/settings; until then \
                  `geofront sync` after each change that does not pass through geofront"
             }
+            Self::NoProbeLayer { .. } => {
+                "name a small public layer as `probe_layer` under [health]; until then an empty catalog looks well to probes"
+            }
+            Self::LayerMissing { .. } => {
+                "look into the replica's own log: its data directory, a database or a driver differs from the main's; requests for \
+                 the layer are answered by the main"
+            }
         }
     }
 
@@ -112,6 +136,8 @@ impl Condition {
             Self::CredentialsRefused { .. } | Self::LocalFault { .. } => true,
             Self::ProbeInDoubt { .. } | Self::FailOpen { .. } => true,
             Self::UpdateSequenceUnknown { .. } => true,
+            Self::LayerMissing { .. } => true,
+            Self::NoProbeLayer { .. } => false,
         }
     }
 
@@ -141,6 +167,10 @@ impl fmt::Display for Condition {
             Self::FailOpen { causes } => write!(f, "no upstream passes its probe: {}", causes.join("; ")),
             Self::UpdateSequenceUnknown { main } => {
                 write!(f, "{main} does not report its updateSequence: whether the replicas have its last change is unknown")
+            }
+            Self::NoProbeLayer { why } => write!(f, "no layer could be chosen for probes and canaries: {why}"),
+            Self::LayerMissing { upstream, layer } => {
+                write!(f, "{upstream} does not know {layer}, which the main has, although it was reloaded for it")
             }
         }
     }
@@ -191,8 +221,8 @@ impl Cluster {
     fn conditions(&self, now: Instant) -> Vec<Condition> {
         let fault = self.tracked.iter().find_map(|tracked| tracked.local_fault);
         let own = fault.map(|fault| Condition::LocalFault { fault });
-        let of_all = own.into_iter().chain(self.shared_condition()).chain(self.main_is_silent(now));
-        of_all.chain(self.tracked.iter().flat_map(|tracked| tracked.conditions())).collect()
+        let of_all = own.into_iter().chain(self.shared_condition()).chain(self.main_is_silent(now)).chain(self.no_probe_layer());
+        of_all.chain(self.tracked.iter().flat_map(|tracked| tracked.conditions(now))).collect()
     }
 
     /// Reports each condition that began or ended since the last call.
@@ -229,6 +259,8 @@ mod tests {
             Condition::ProbeInDoubt { layer: Some("geor:x".to_owned()), cause },
             Condition::FailOpen { causes: vec!["replica1: status 500".to_owned()] },
             Condition::UpdateSequenceUnknown { main: name("main") },
+            Condition::LayerMissing { upstream: name("replica2"), layer: "geor:roads".to_owned() },
+            Condition::NoProbeLayer { why: "the main's capabilities list no layer".to_owned() },
         ]
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{FileChange, LocalFault, Upstream, UpstreamId};
+use super::{FileChange, LayerChoice, LocalFault, Upstream, UpstreamId};
 use crate::config::{Address, Config, UpstreamName};
 use crate::health::{Severity, Verdict};
 
@@ -52,11 +52,22 @@ pub enum Event {
         asked: Instant,
         outcome: Result<(), Cause>,
     },
+    /// A layer for probes and canaries was chosen that was asked for at `asked`, or why there is none.
+    LayerChosen {
+        asked: Instant,
+        layer: Result<String, &'static str>,
+    },
+    /// The main answered, and did not draw the layer that was chosen.
+    LayerLost {
+        layer: String,
+    },
     /// The data directory's `global.xml` was found changed.
     DirectoryChanged(FileChange),
     /// A replica did not know a layer or workspace that the main knows, to a request that was sent at `sent`.
     StaleSeen {
         upstream: UpstreamId,
+        /// As the request named it; empty where that is not known.
+        layer: Box<str>,
         sent: Instant,
     },
     /// Time passed.
@@ -75,6 +86,8 @@ pub enum Action {
     /// The main reads the data directory before its replicas do. To be answered by one [`Event::MainReloaded`]. It goes on serving
     /// what only the main serves.
     ReloadMain(Arc<Upstream>),
+    /// To be answered by one [`Event::LayerChosen`].
+    ChooseLayer(LayerChoice),
     /// To be answered by one [`Event::CanaryTested`].
     TestCanary(Arc<Upstream>),
 }

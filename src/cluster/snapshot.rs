@@ -228,9 +228,7 @@ impl Snapshot {
             fresh: first(true),
             stale: first(false),
             backup: with(Reads::Backup),
-            main: those(&|place| {
-                place.upstream.is_main() && place.standing.passes && !place.standing.is_reading_catalog
-            }),
+            main: those(&|place| place.upstream.is_main() && place.standing.passes && !place.standing.is_reading_catalog),
             on_trial: with(Reads::OnTrial),
             routes: PerClass::from_fn(|class| route(&config, class, places)),
             demands: PerClass::from_fn(|class| Demand::of(class, config.classes[class].priority)),

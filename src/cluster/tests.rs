@@ -5,6 +5,8 @@ mod catalog;
 mod catalog_directory;
 mod catalog_hazards;
 mod catalog_settling;
+mod catalog_truth;
+mod chosen_layer;
 mod doubt;
 mod ejection;
 mod fixture;

@@ -9,7 +9,7 @@ use super::{
     Cap, CatalogStatus, Cause, Condition, Freshness, HealthState, LocalFault, Mode, ModeOrigin, Outcome, ProbeReport, Remembered,
     Target, Upstream, UpstreamStatus, What,
 };
-use crate::config::{Health, Limits, MainReads, MaxInFlight, Role, UpstreamConfig, Weight};
+use crate::config::{Health, Limits, MainReads, MaxInFlight, Role, UpstreamConfig, UpstreamName, Weight};
 use crate::health::{Ejection, Facts, Schedule, Verdict, Warmup};
 
 #[derive(Debug)]
@@ -87,6 +87,11 @@ impl Tracked {
     }
 
     // What it is.
+
+    /// Its name, the mode that was ordered for it, and by what.
+    pub(super) fn order(&self) -> (UpstreamName, Mode, Option<ModeOrigin>) {
+        (self.upstream.name.clone(), self.mode, self.mode_origin.clone())
+    }
 
     /// Up, nobody ordered otherwise, and not reloading its catalog.
     pub(super) fn is_fit(&self) -> bool {
@@ -244,11 +249,13 @@ impl Tracked {
     }
 
     /// What an operator should act on here.
-    pub(super) fn conditions(&self) -> impl Iterator<Item = Condition> {
+    pub(super) fn conditions(&self, now: Instant) -> impl Iterator<Item = Condition> {
         let upstream = || self.upstream.name.clone();
+        let missing = |layer: &str| Condition::LayerMissing { upstream: self.upstream.name.clone(), layer: layer.to_owned() };
+        let missing = self.catalog.missing_layers(now).map(missing);
         let refused = self.refused_credentials.filter(|_| !self.is_in_maintenance());
         let refused = refused.map(|status| Condition::CredentialsRefused { upstream: upstream(), status });
-        refused.into_iter()
+        refused.into_iter().chain(missing)
     }
 
     fn cap(&self, limits: &Limits, now: Instant) -> Option<Cap> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::chosen_layer;
 use super::errand::{Answer, Deadline, Errand, Messenger};
 use super::probe::Prober;
 use super::question::{Question, bad_status};
@@ -61,9 +62,12 @@ pub(super) async fn reload_main(prober: &Prober, upstream: Arc<Upstream>, config
 }
 
 /// Whether a reloaded replica draws a map, and its number now.
-pub(super) async fn test_canary(prober: &Prober, upstream: Arc<Upstream>, config: &Config) -> Event {
+pub(super) async fn test_canary(prober: &Prober, upstream: Arc<Upstream>, config: &Config, chosen: Option<String>) -> Event {
     let asked = Instant::now();
-    let report = draw_canary(prober, &upstream, config).await;
+    let report = match chosen {
+        Some(layer) => chosen_layer::probe(prober, &layer, &upstream, config).await.report,
+        None => draw_canary(prober, &upstream, config).await,
+    };
     let number = match report.outcome {
         Outcome::Success => version(prober.messenger(), &upstream, config).await,
         Outcome::Busy | Outcome::Failure(_) => None,
@@ -95,7 +99,7 @@ async fn reload_all(messenger: &Messenger, upstream: &Upstream, config: &Config,
         let errand = Errand::post(format!("{context}{path}"), body);
         let is_enough = |answer: &Answer| answer.body.len() > MAX_RELOAD_ANSWER;
         let answer = messenger.run(&errand, (upstream, config), deadline, is_enough).await?;
-        if !(200..300).contains(&answer.status) {
+        if answer.status != 200 {
             return Err(bad_status(answer.status));
         }
     }

@@ -82,7 +82,7 @@ fn cluster(names: &[&str]) -> ClusterStatus {
     let refused = Condition::CredentialsRefused { upstream: UpstreamName::new("slave1").unwrap(), status: 401 };
     let conditions = vec![ConditionStatus { condition: refused, held_for: Duration::ZERO }];
     let upstreams = names.iter().map(|called| upstream(called, Mode::Drain)).collect();
-    ClusterStatus { revision: 7, catalog, conditions, upstreams }
+    ClusterStatus { revision: 7, catalog, chosen_layer: None, conditions, upstreams }
 }
 
 #[test]

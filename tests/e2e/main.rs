@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod binary;
+mod chosen_layer;
 mod client;
 mod load;
 mod requests;

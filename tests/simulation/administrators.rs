@@ -212,7 +212,8 @@ impl World {
 
     fn report_stale(&mut self, key: &Key) {
         if let Some(upstream) = self.ledger[key].upstream.as_ref().map(|upstream| upstream.id) {
-            self.handle(Event::StaleSeen { upstream, sent: self.now });
+            let layer = format!("geor:l{}", self.chance.below(30)).into();
+            self.handle(Event::StaleSeen { upstream, layer, sent: self.now });
             self.tally.count("evidence of a stale replica");
         }
     }

@@ -47,7 +47,10 @@ impl World {
         | Action::ReadVersion(upstream)
         | Action::TestCanary(upstream)
         | Action::ReloadMain(upstream)
-        | Action::ReloadCatalog(upstream)) = &action;
+        | Action::ReloadCatalog(upstream)) = &action
+        else {
+            panic!("a canary layer is configured");
+        };
         let key = (upstream.name.to_string(), upstream.address.known().expect("simulated upstreams have addresses"));
         let (mode, doing) = {
             let oracle = self.oracle();
@@ -67,6 +70,7 @@ impl World {
             }
             Action::ReloadCatalog(upstream) => self.begin_call(upstream),
             Action::ReloadMain(_) => panic!("`reload_main` is not configured"),
+            Action::ChooseLayer(_) => unreachable!("it concerns no upstream"),
         }
     }
 

@@ -108,7 +108,9 @@ impl World {
             }
         }
         let catalog = self.cluster.status(self.now).catalog;
-        let new = || Entry::new(Upkeep::new(true, catalog.settled < catalog.epoch));
+        // Nothing is assumed of a newcomer that can be reloaded.
+        let is_assumed = !self.blueprint.has_credentials();
+        let new = || Entry::new(Upkeep::new(is_assumed, catalog.settled < catalog.epoch));
         for key in keys {
             self.ledger.entry(key).or_insert_with(new);
         }

@@ -342,6 +342,8 @@ impl World {
                 self.hear_of_catalogs(key.as_ref(), &transition.what);
             }
             What::Added => self.tally.count("added"),
+            What::Renamed { from } => panic!("{from} is renamed by no edit"),
+            What::LayerChosen { layer } | What::LayerLost { layer } => panic!("{layer}: a canary layer is configured"),
             What::Retired => self.tally.count("retired"),
             What::Moved { .. } => unreachable!("simulated upstreams have addresses, not names"),
             What::Configured { revision } => {

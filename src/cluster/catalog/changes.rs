@@ -74,6 +74,8 @@ pub(in crate::cluster) struct Changes {
     settled_since: Option<Instant>,
     /// The main's, when last read.
     number: Option<u64>,
+    /// When it was first read; that is when its last move was noticed.
+    number_since: Option<Instant>,
     /// When it said its first one: what came before that went unnoticed.
     known_since: Option<Instant>,
     /// It has been asked for it, whatever came of that.
@@ -118,6 +120,7 @@ impl Changes {
             settled: 0,
             settled_since: None,
             number: None,
+            number_since: None,
             known_since: None,
             has_been_asked: false,
             is_another_main: false,
@@ -152,6 +155,10 @@ impl Changes {
 
     pub(in crate::cluster) fn number(&self) -> Option<u64> {
         self.number
+    }
+
+    pub(super) fn number_since(&self) -> Option<Instant> {
+        self.number_since
     }
 
     pub(super) fn began(&self) -> Option<Instant> {
@@ -197,6 +204,9 @@ impl Changes {
     /// The main said its number to a question that was asked at `asked`.
     pub(super) fn read(&mut self, number: u64, asked: Instant, now: Instant) -> Option<Source> {
         let before = self.number.replace(number);
+        if before != Some(number) {
+            self.number_since = Some(now);
+        }
         self.asked = self.asked.max(Some(asked));
         self.known_since.get_or_insert(now);
         (self.has_been_asked, self.silent_since) = (true, None);
@@ -215,12 +225,16 @@ impl Changes {
     pub(super) fn unreadable(&mut self, asked: Instant, now: Instant) -> Option<Source> {
         self.asked = self.asked.max(Some(asked));
         self.has_been_asked = true;
-        self.silent_since.get_or_insert(now);
         let suspicion = self.suspicion.as_mut().filter(|suspicion| suspicion.since <= asked)?;
         let unanswered = *suspicion.unanswered.get_or_insert(now);
         let is_over = suspicion.is_write || suspicion.otherwise.is_none() || now >= unanswered + UNANSWERED;
         let source = self.suspicion.take_if(|_| is_over)?.otherwise?;
         self.changed(source, now)
+    }
+
+    /// The main answered without its number, or not at all.
+    pub(super) fn is_silent(&mut self, now: Instant) {
+        self.silent_since.get_or_insert(now);
     }
 
     /// The data directory changed, and neither the main nor a replica changed it.
@@ -426,7 +440,6 @@ mod tests {
             change.is_some()
         });
         assert_eq!(counts, Some(start + UNANSWERED));
-        assert_eq!(changes.silent_since(), Some(start));
     }
 
     #[test]

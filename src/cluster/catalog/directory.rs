@@ -156,6 +156,7 @@ impl Cluster {
         self.report(at, Some(what));
         // Stock GeoServer's reload moves its number: that belongs to this change.
         self.changes.is_main_reloaded();
+        self.inflation.forget();
         self.main_reads_soon(now);
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::due::Due;
 use super::own::Reading;
+use super::reload::Step;
 use super::status::CatalogStatus;
 use super::{Hint, Source, Ticket};
 use crate::cluster::tracked::Tracked;
@@ -35,6 +36,10 @@ impl fmt::Display for SyncError {
 impl Cluster {
     /// Something that may have changed the catalog. The ticket is resolved when all replicas have what it was about.
     pub fn hint(&mut self, hint: Hint, now: Instant) -> (Ticket, Vec<Transition>) {
+        if hint == Hint::Certain {
+            // It may be a reload of the main, which inflates the main's own number.
+            self.inflation.forget();
+        }
         let (ticket, change) = self.changes.hint(hint, now);
         self.note_change(change);
         self.main_reads_soon(now);
@@ -56,13 +61,24 @@ impl Cluster {
     }
 
     pub(in crate::cluster) fn version_read(&mut self, id: UpstreamId, asked: Instant, number: Option<u64>, now: Instant) {
+        if number.is_none() && self.main_id() == Some(id) {
+            self.changes.is_silent(now);
+        }
+        self.reading_ended(id, asked, number, now);
+    }
+
+    /// A reading was reported, or its report was lost; the latter says nothing about the upstream.
+    pub(super) fn reading_ended(&mut self, id: UpstreamId, asked: Instant, number: Option<u64>, now: Instant) {
         let is_awaited = |&at: &usize| self.tracked[at].catalog.reads.is_answered(asked);
         let Some(at) = self.position(id).filter(is_awaited) else { return };
         // What it reports in the middle of its reload is neither the old number nor the new one.
         let is_in_its_reload = self.tracked[at].catalog.main_reload.is_running();
         if self.tracked[at].upstream.is_main() && !is_in_its_reload {
             let change = match number {
-                Some(number) => self.changes.read(number, asked, now),
+                Some(number) => {
+                    self.inflation.main_read(number, asked);
+                    self.changes.read(number, asked, now)
+                }
                 None => self.changes.unreadable(asked, now),
             };
             self.note_change(change);
@@ -112,6 +128,9 @@ impl Cluster {
         let Some(at) = self.position(id) else { return };
         let (needed, reading) = (self.config.health.rise, self.reading(number, asked));
         let step = self.tracked[at].catalog.tested(outcome, reading, needed, now);
+        if let (Step::Passed { reloaded: Some(_) }, Some(own), Some(main)) = (&step, number, self.changes.number()) {
+            self.inflation.reloaded(own, main, asked);
+        }
         self.step(at, step, now);
         // It may have begun before the main said its first number, and ended after that.
         self.judge_assumed();
@@ -119,10 +138,10 @@ impl Cluster {
     }
 
     /// A replica did not know what the main knows. If the main tells of a change, that explains it.
-    pub(in crate::cluster) fn stale_seen(&mut self, id: UpstreamId, sent: Instant, now: Instant) {
+    pub(in crate::cluster) fn stale_seen(&mut self, id: UpstreamId, layer: Box<str>, sent: Instant, now: Instant) {
         let Some(at) = self.position(id).filter(|_| self.can_reload()) else { return };
         if self.tracked[at].upstream.role == Role::Replica {
-            self.tracked[at].catalog.doubt(sent, now);
+            self.tracked[at].catalog.doubt(layer, sent, now);
             self.main_reads_soon(now);
         }
     }
@@ -146,6 +165,7 @@ impl Cluster {
         if let Some(former) = before.and_then(|id| self.position(id)) {
             self.tracked[former].catalog.was_the_main(settled);
         }
+        self.inflation.forget();
         let change = self.changes.another_main(now);
         self.note_change(change);
         if let Some(at) = main.and_then(|id| self.position(id)) {
@@ -207,10 +227,15 @@ impl Cluster {
     }
 
     fn judge_assumed(&mut self) {
-        let number = self.changes.number();
+        let (number, epoch, settled) = (self.changes.number(), self.changes.epoch(), self.changes.settled());
         for at in 0..self.tracked.len() {
             let tracked = &mut self.tracked[at];
+            let had_all = tracked.catalog.is_serving() && tracked.catalog.is_fresh(settled);
             let is_stale = tracked.upstream.role == Role::Replica && tracked.catalog.judge(number);
+            if is_stale && had_all {
+                // One reload brings what settles now as well.
+                tracked.catalog.wait_for(epoch);
+            }
             self.report(at, is_stale.then_some(What::Stale { why: "its catalog is older than the main's" }));
         }
     }

@@ -21,7 +21,7 @@ impl Cluster {
     pub(in crate::cluster) fn pass_catalog_time(&mut self, now: Instant) {
         for at in 0..self.tracked.len() {
             if let Some(asked) = self.tracked[at].catalog.reads.lost(now) {
-                self.version_read(self.tracked[at].upstream.id, asked, None, now);
+                self.reading_ended(self.tracked[at].upstream.id, asked, None, now);
             }
         }
         // After what was lost: that may have been all it waited for.
@@ -71,6 +71,11 @@ impl Cluster {
         let what = match step {
             Step::Nothing => None,
             Step::Failed { cause, retry_in } => Some(What::ReloadFailed { cause, retry_in }),
+            Step::Outdated { cause, retry_in } => {
+                tracked.return_to_service(now, &self.config.health);
+                self.plan_read(at, now);
+                Some(What::ReloadFailed { cause, retry_in })
+            }
             Step::Passed { reloaded } => {
                 tracked.return_to_service(now, &self.config.health);
                 self.plan_read(at, now);
@@ -80,7 +85,7 @@ impl Cluster {
         self.report(at, what);
     }
 
-    pub(super) fn can_reload(&self) -> bool {
+    pub(in crate::cluster) fn can_reload(&self) -> bool {
         match self.config.geoserver.credentials {
             Credentials::None => false,
             Credentials::Basic { .. } | Credentials::Headers(_) => true,
@@ -107,7 +112,9 @@ impl Cluster {
             return None;
         }
         let (epoch, upstream) = (self.changes.settled(), Arc::clone(upstream));
-        let target = Target { epoch, is_early: self.changes.number().is_none() };
+        let (main_number, number_since) = (self.changes.number(), self.changes.number_since());
+        let expected = main_number.map(|number| self.inflation.expected(number));
+        let target = Target { epoch, main_number, expected, number_since };
         tracked.begin_reload(target, catalog.reload_timeout, now);
         self.report(at, Some(What::ReloadBegan { epoch, still_running }));
         Some(Action::ReloadCatalog(upstream))

@@ -90,7 +90,7 @@ fn a_main_that_cannot_reload_keeps_the_replicas_from_it_for_a_bounded_time() {
 
 #[test]
 fn an_edit_by_the_web_interface_reaches_the_replicas_although_the_main_says_no_number() {
-    let mut catalogs = Catalogs::fresh(2);
+    let mut catalogs = Catalogs { after_reload: |_| 10, ..Catalogs::fresh(2) };
     catalogs.numbers.remove("main");
     catalogs.live(SECOND * 60);
     assert_eq!((catalogs.conditions(), catalogs.reloads.len()), (vec!["update-sequence-unknown"], 0));
