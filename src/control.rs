@@ -19,7 +19,7 @@ use tokio::sync::{Notify, broadcast};
 use crate::balance::Doorbell;
 use crate::cluster::{
     Action, Cluster, ClusterStatus, Event, Fields, Hint, Memory, Mode, ModeError, ModeOrder, Outcome, Snapshot, Subject,
-    SyncError, Ticket, Transition, Upstream,
+    SyncError, Ticket, Transition, Upstream, UpstreamId,
 };
 use crate::config::{Config, UpstreamName};
 use crate::ogc::RequestClass;
@@ -127,6 +127,16 @@ impl Control {
         self.cluster.lock().recall(memory);
     }
 
+    /// The layer that probes and canaries draw, where geofront chose one.
+    pub fn chosen_layer(&self) -> Option<String> {
+        self.cluster.lock().chosen_layer().map(str::to_owned)
+    }
+
+    /// Whether a change of security is to be brought along with the replica's catalog reload.
+    pub fn owes_security(&self, upstream: UpstreamId) -> bool {
+        self.cluster.lock().owes_security(upstream)
+    }
+
     /// Returns what a process after this one must know.
     pub fn memory(&self) -> Memory {
         self.cluster.lock().memory()
@@ -211,7 +221,7 @@ fn log(transition: &Transition) {
     macro_rules! line {
         ($level:ident, $fields:expr) => {{
             let Fields { upstream, health, mode, was, ejected, change, config_revision, catalog, epoch, source, .. } = &$fields;
-            let Fields { condition, remedy, .. } = &$fields;
+            let Fields { condition, probe_layer, remedy, .. } = &$fields;
             let Fields { by, address, still_running, took, retry_in, cause, .. } = &$fields;
             let address = address.as_deref();
             let (ejected, took, retry_in) = (ejected.as_deref(), took.as_deref(), retry_in.as_deref());
@@ -222,6 +232,7 @@ fn log(transition: &Transition) {
                 mode,
                 ejected,
                 condition,
+                probe_layer,
                 change,
                 address,
                 was,

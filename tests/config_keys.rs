@@ -50,6 +50,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("catalog.drain_timeout", "+", "+[catalog]\ndrain_timeout = \"6s\"\n"),
     ("catalog.reload_timeout", "+", "+[catalog]\nreload_timeout = \"6s\"\n"),
     ("catalog.reload_security", "+", "+[catalog]\nreload_security = true\n"),
+    ("catalog.reload_main", "+", "+[catalog]\nreload_main = true\n"),
     ("catalog.reload_gwc", "+", "+[catalog]\nreload_gwc = true\n"),
     ("catalog.stale", "+", "+[catalog]\nstale = \"avoid\"\n"),
     ("catalog.read_your_writes", "+", "+[catalog]\nread_your_writes = \"0s\"\n"),

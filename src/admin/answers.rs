@@ -29,6 +29,8 @@ pub struct Status {
     pub conditions: Vec<Condition>,
     pub queue: Queue,
     /// In the order of the configuration.
+    /// The layer that probes and canaries draw, where geofront chose one; `null` where one is configured, or none could be chosen.
+    pub chosen_layer: Option<String>,
     pub upstreams: Vec<Upstream>,
 }
 
@@ -79,6 +81,9 @@ pub struct Catalog {
     pub settled: u64,
     /// The main's `updateSequence` when last read.
     pub number: Option<u64>,
+    /// How long the main has not reported it although it was asked; `null` while it does. Whether its catalog changed meanwhile is
+    /// not known.
+    pub silent_seconds: Option<u64>,
     /// Since the last change was noticed; `null` before the first.
     pub changed_seconds: Option<u64>,
     /// There are credentials to reload replicas with. Without them freshness is reported, not repaired.
@@ -214,6 +219,7 @@ impl From<&CatalogStatus> for Catalog {
             epoch: status.epoch,
             settled: status.settled,
             number: status.number,
+            silent_seconds: status.silent_for.map(|silent| silent.as_secs()),
             changed_seconds: status.changed_ago.map(|ago| ago.as_secs()),
             can_reload: status.can_reload,
             done: status.is_done,

@@ -59,6 +59,7 @@ fn status_of(state: &AdminState, now: Instant) -> Status {
         uptime_seconds: now.saturating_duration_since(state.started).as_secs(),
         last_reload: state.reloads.last(),
         catalog: (&cluster.catalog).into(),
+        chosen_layer: cluster.chosen_layer.clone(),
         conditions: cluster.conditions.iter().map(Into::into).collect(),
         queue: (&(state.queue)()).into(),
         upstreams: cluster.upstreams.iter().map(upstream).collect(),

@@ -149,6 +149,7 @@ fn afterwards(request: &Request, classified: &Classified, config: &Config, is_co
     let header = RequestHeader::build(request.method.as_str(), request.target.as_bytes(), None).ok()?;
     let follows = match hints::of(&header, classified, OK, config)? {
         Hint::Certain => "every replica is reloaded too, one at a time",
+        Hint::Security => "every replica reloads its security and its catalog, one at a time",
         Hint::Write => "the main's catalog is brought to every replica, one at a time, once it is quiet",
         Hint::Ui | Hint::File => "the main is asked whether its catalog changed; if so, that is brought to every replica",
     };

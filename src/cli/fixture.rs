@@ -74,8 +74,17 @@ pub(super) fn status(upstreams: Vec<Upstream>) -> Status {
         uptime_seconds: 93_600,
         last_reload: None,
         queue: Queue { waiting: 0, most: 400, served_per_second: 0.0, classes: Vec::new() },
-        catalog: Catalog { epoch: 0, settled: 0, number: Some(70), changed_seconds: None, can_reload: true, done: true },
+        catalog: Catalog {
+            epoch: 0,
+            settled: 0,
+            number: Some(70),
+            silent_seconds: None,
+            changed_seconds: None,
+            can_reload: true,
+            done: true,
+        },
         conditions: Vec::new(),
+        chosen_layer: None,
         upstreams,
     }
 }

@@ -3,6 +3,9 @@
 use super::span::span;
 use crate::admin::answers::{Catalog, Status, Upstream};
 
+/// One reading of the main's number may be lost.
+const SILENT_SECONDS: u64 = 30;
+
 /// How far a replica is on its way to an epoch.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Progress {
@@ -75,6 +78,12 @@ pub(super) fn headline(status: &Status) -> String {
     let changed = match catalog.changed_seconds {
         Some(ago) => format!("changed {} ago (epoch {})", span(ago), catalog.epoch),
         None => "unchanged since geofront started".to_owned(),
+    };
+    let changed = match catalog.silent_seconds {
+        Some(silent) if silent >= SILENT_SECONDS => {
+            format!("{changed}; whether it changed since is unknown: the main has not reported its number for {}", span(silent))
+        }
+        Some(_) | None => changed,
     };
     let replicas: Vec<&Upstream> = status.upstreams.iter().filter(|upstream| upstream.role == "replica").collect();
     let up: Vec<&Upstream> = replicas.iter().copied().filter(|replica| replica.health == "up").collect();

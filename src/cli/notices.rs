@@ -22,7 +22,7 @@ pub(super) fn notices(config: &Config, exists: impl Fn(&Path) -> bool) -> Vec<St
     if config.health.probe_layer.is_none() && config.catalog.canary_layer.is_none() {
         note(
             "a replica whose catalog is empty, as it is in the middle of a reload, looks well: its capabilities do not show it",
-            "name a small public layer that has to be drawn: `probe_layer` under [health], or `canary_layer` under [catalog]",
+            "geofront chooses a layer that has to be drawn; name a small public one to be sure: `probe_layer` under [health]",
         );
     }
     if let Some(folder) = config.catalog.watch.as_deref().filter(|folder| !exists(&folder.join("global.xml"))) {
@@ -71,7 +71,7 @@ mod tests {
         note: replicas that have not the main's last change are seen, reported and avoided, but not reloaded: no credentials
           help: GeoServer reloads its catalog for administrators only: give `username` with `password_file`, or `headers`, under [geoserver]
         note: a replica whose catalog is empty, as it is in the middle of a reload, looks well: its capabilities do not show it
-          help: name a small public layer that has to be drawn: `probe_layer` under [health], or `canary_layer` under [catalog]
+          help: geofront chooses a layer that has to be drawn; name a small public one to be sure: `probe_layer` under [health]
         ");
     }
 

@@ -121,6 +121,7 @@ const HEADINGS: [(&str, Side); 16] = [
 fn screen(status: &Status, address: &str, rates: Option<&Rates>) -> String {
     let mut lines = vec![headline(status, address), freshness::headline(status)];
     lines.extend(queue(&status.queue));
+    lines.extend(status.chosen_layer.iter().map(|layer| format!("probes: a map of {layer}, which geofront chose")));
     lines.extend(status.conditions.iter().map(condition));
     if let Some(refused) = refused_reload(status) {
         lines.extend([String::new(), refused]);

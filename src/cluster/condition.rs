@@ -33,6 +33,12 @@ pub enum Condition {
     },
     /// Requests fail in the same way on all upstreams: those for one layer, or many.
     SharedFault { layer: Option<String>, cause: String },
+    /// The main answers, and does not report its `updateSequence`: changes that do not pass through geofront go unnoticed.
+    UpdateSequenceUnknown { main: UpstreamName },
+    /// The main has this layer, and the replica has not, although it was reloaded for it.
+    LayerMissing { upstream: UpstreamName, layer: String },
+    /// No layer is configured for probes and canaries, and none could be chosen: they read capabilities.
+    NoProbeLayer { why: String },
 }
 
 /// A condition that holds.
@@ -45,7 +51,16 @@ pub struct ConditionStatus {
 
 impl Condition {
     /// Every kind there is, for metrics and documentation.
-    pub const KINDS: [&'static str; 5] = ["credentials-refused", "local-fault", "probe-in-doubt", "fail-open", "shared-fault"];
+    pub const KINDS: [&'static str; 8] = [
+        "credentials-refused",
+        "local-fault",
+        "probe-in-doubt",
+        "fail-open",
+        "shared-fault",
+        "update-sequence-unknown",
+        "layer-missing",
+        "no-probe-layer",
+    ];
 
     /// The kind alone, one of [`Self::KINDS`].
     pub const fn kind(&self) -> &'static str {
@@ -55,6 +70,9 @@ impl Condition {
             Self::ProbeInDoubt { .. } => "probe-in-doubt",
             Self::FailOpen { .. } => "fail-open",
             Self::SharedFault { .. } => "shared-fault",
+            Self::UpdateSequenceUnknown { .. } => "update-sequence-unknown",
+            Self::LayerMissing { .. } => "layer-missing",
+            Self::NoProbeLayer { .. } => "no-probe-layer",
         }
     }
 
@@ -62,8 +80,11 @@ impl Condition {
     pub const fn upstream(&self) -> Option<&UpstreamName> {
         match self {
             Self::CredentialsRefused { upstream, .. } => Some(upstream),
-            Self::LocalFault { .. } | Self::SharedFault { .. } => None,
-            Self::ProbeInDoubt { .. } | Self::FailOpen { .. } => None,
+            Self::LocalFault { .. } | Self::ProbeInDoubt { .. } | Self::FailOpen { .. } => None,
+            Self::SharedFault { .. } => None,
+            Self::UpdateSequenceUnknown { main } => Some(main),
+            Self::LayerMissing { upstream, .. } => Some(upstream),
+            Self::NoProbeLayer { .. } => None,
         }
     }
 
@@ -77,6 +98,9 @@ impl Condition {
                 Some(layer) => layer.as_str(),
                 None => cause.as_str(),
             }),
+            Self::UpdateSequenceUnknown { .. } => None,
+            Self::LayerMissing { layer, .. } => Some(layer.as_str()),
+            Self::NoProbeLayer { .. } => None,
         }
     }
 
@@ -102,6 +126,17 @@ impl Condition {
                 "look at the cause of each upstream in `geofront status`; those that can be reached serve meanwhile"
             }
             Self::SharedFault { .. } => "look at the layer's store, its database and GeoServer's log: no upstream is to blame",
+            Self::UpdateSequenceUnknown { .. } => {
+                "turn GeoServer's global services on, or give credentials under [geoserver] that may read /rest/settings; until then \
+                 `geofront sync` after each change that does not pass through geofront"
+            }
+            Self::NoProbeLayer { .. } => {
+                "name a small public layer as `probe_layer` under [health]; until then an empty catalog looks well to probes"
+            }
+            Self::LayerMissing { .. } => {
+                "look into the replica's own log: its data directory, a database or a driver differs from the main's; requests for \
+                 the layer are answered by the main"
+            }
         }
     }
 
@@ -110,6 +145,9 @@ impl Condition {
         match self {
             Self::CredentialsRefused { .. } | Self::LocalFault { .. } | Self::SharedFault { .. } => true,
             Self::ProbeInDoubt { .. } | Self::FailOpen { .. } => true,
+            Self::UpdateSequenceUnknown { .. } => true,
+            Self::LayerMissing { .. } => true,
+            Self::NoProbeLayer { .. } => false,
         }
     }
 
@@ -139,6 +177,13 @@ impl fmt::Display for Condition {
             }
             Self::FailOpen { causes } if causes.is_empty() => f.write_str("no upstream passes its probe"),
             Self::FailOpen { causes } => write!(f, "no upstream passes its probe: {}", causes.join("; ")),
+            Self::UpdateSequenceUnknown { main } => {
+                write!(f, "{main} does not report its updateSequence: whether the replicas have its last change is unknown")
+            }
+            Self::NoProbeLayer { why } => write!(f, "no layer could be chosen for probes and canaries: {why}"),
+            Self::LayerMissing { upstream, layer } => {
+                write!(f, "{upstream} does not know {layer}, which the main has, although it was reloaded for it")
+            }
         }
     }
 }
@@ -185,17 +230,17 @@ impl Conditions {
 
 impl Cluster {
     /// What holds now. One of a kind, upstream and subject; those about the whole cluster come first.
-    fn conditions(&self) -> Vec<Condition> {
+    fn conditions(&self, now: Instant) -> Vec<Condition> {
         let fault = self.tracked.iter().find_map(|tracked| tracked.local_fault);
         let own = fault.map(|fault| Condition::LocalFault { fault });
-        let of_all = own.into_iter().chain(self.shared_condition());
+        let of_all = own.into_iter().chain(self.shared_condition()).chain(self.main_is_silent(now)).chain(self.no_probe_layer());
         let of_requests = of_all.chain(self.faults.conditions(&self.peers()));
-        of_requests.chain(self.tracked.iter().flat_map(|tracked| tracked.conditions())).collect()
+        of_requests.chain(self.tracked.iter().flat_map(|tracked| tracked.conditions(now))).collect()
     }
 
     /// Reports each condition that began or ended since the last call.
     pub(super) fn note_conditions(&mut self, now: Instant) {
-        let holding = self.conditions();
+        let holding = self.conditions(now);
         for what in self.conditions.update(holding, now) {
             let about = match &what {
                 What::ConditionBegan { condition } | What::ConditionEnded { condition } => condition.upstream().cloned(),
@@ -227,6 +272,9 @@ mod tests {
             Condition::ProbeInDoubt { layer: Some("geor:x".to_owned()), cause },
             Condition::FailOpen { causes: vec!["replica1: status 500".to_owned()] },
             Condition::SharedFault { layer: Some("geor:y".to_owned()), cause: "status 500".to_owned() },
+            Condition::UpdateSequenceUnknown { main: name("main") },
+            Condition::LayerMissing { upstream: name("replica2"), layer: "geor:roads".to_owned() },
+            Condition::NoProbeLayer { why: "the main's capabilities list no layer".to_owned() },
         ]
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{LocalFault, Subject, Upstream, UpstreamId};
+use super::{FileChange, LayerChoice, LocalFault, Subject, Upstream, UpstreamId};
 use crate::config::{Address, Config, UpstreamName};
 use crate::health::{Severity, Verdict};
 
@@ -48,9 +48,28 @@ pub enum Event {
         outcome: Outcome,
         number: Option<u64>,
     },
+    /// The main answered the catalog reload that was begun at `asked`, or did not.
+    MainReloaded {
+        upstream: UpstreamId,
+        asked: Instant,
+        outcome: Result<(), Cause>,
+    },
+    /// A layer for probes and canaries was chosen that was asked for at `asked`, or why there is none.
+    LayerChosen {
+        asked: Instant,
+        layer: Result<String, &'static str>,
+    },
+    /// The main answered, and did not draw the layer that was chosen.
+    LayerLost {
+        layer: String,
+    },
+    /// The data directory's `global.xml` was found changed.
+    DirectoryChanged(FileChange),
     /// A replica did not know a layer or workspace that the main knows, to a request that was sent at `sent`.
     StaleSeen {
         upstream: UpstreamId,
+        /// As the request named it; empty where that is not known.
+        layer: Box<str>,
         sent: Instant,
     },
     /// Time passed.
@@ -66,6 +85,11 @@ pub enum Action {
     ReadVersion(Arc<Upstream>),
     /// To be answered by one [`Event::CatalogReloaded`]. Nothing is in flight there, or nothing that could be waited for.
     ReloadCatalog(Arc<Upstream>),
+    /// The main reads the data directory before its replicas do. To be answered by one [`Event::MainReloaded`]. It goes on serving
+    /// what only the main serves.
+    ReloadMain(Arc<Upstream>),
+    /// To be answered by one [`Event::LayerChosen`].
+    ChooseLayer(LayerChoice),
     /// To be answered by one [`Event::CanaryTested`].
     TestCanary(Arc<Upstream>),
 }

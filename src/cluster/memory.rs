@@ -55,8 +55,9 @@ impl Memory {
         *self == Self::default()
     }
 
-    fn of(&self, name: &str, address: SocketAddr) -> Option<&Remembered> {
-        self.upstreams.iter().find(|known| known.name == name && known.address == address)
+    /// A catalog belongs to the address: it was read there, whatever that is called.
+    fn at(&self, address: SocketAddr) -> Option<&Remembered> {
+        self.upstreams.iter().find(|known| known.address == address)
     }
 }
 
@@ -82,7 +83,7 @@ impl Cluster {
         let tracked = &mut self.tracked[at];
         let Some(address) = tracked.upstream.address.known() else { return };
         if tracked.upstream.role == Role::Replica
-            && let Some(known) = self.unclaimed.of(tracked.upstream.name.as_str(), address)
+            && let Some(known) = self.unclaimed.at(address)
         {
             tracked.recall(known, now);
         }

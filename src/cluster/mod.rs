@@ -15,12 +15,14 @@
 //!
 //! * An upstream gets nothing while it cannot be reached or is not ready. It gets no reads before its first passed probe, nor while
 //!   its answers are wrong and another's are right (`witness`). While none passes, all that are reachable serve reads.
-//! * Load, health, mode and ejection survive every config reload of an upstream that keeps its name and address.
+//! * Load, health, ejection and catalog survive every config reload at an address that is kept, an ordered mode under a name that
+//!   is kept.
 //! * Requests' evidence alone never sets aside more than half of those who could serve reads, and never the last of them: a
 //!   layer that is broken everywhere must not empty the cluster. When the others are gone, ejections are lifted.
 //! * After `poll_action` returned `None`, the next deadline is in the future.
 
 mod catalog;
+mod chosen_layer;
 mod condition;
 mod event;
 mod local_fault;
@@ -44,12 +46,13 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::{Address, Config, UpstreamConfig, UpstreamName};
+use crate::config::{Address, Config, Role, UpstreamConfig, UpstreamName};
 use crate::health::Schedule;
 use crate::ogc::RequestClass;
 
 pub use crate::health::HealthState;
-pub use catalog::{CatalogStatus, Freshening, Hint, LastReload, Source, SyncError, Ticket, UpstreamCatalog};
+pub use catalog::{CatalogStatus, FileChange, Freshening, Hint, LastReload, Source, SyncError, Ticket, UpstreamCatalog};
+pub use chosen_layer::LayerChoice;
 pub use condition::{Condition, ConditionStatus};
 pub use event::{Action, Cause, Event, Outcome, ProbeReport};
 pub use local_fault::LocalFault;
@@ -61,11 +64,15 @@ pub use status::{Cap, ClusterStatus, UpstreamStatus};
 pub use transition::{Fields, Transition, What};
 pub use upstream::{Upstream, UpstreamId};
 
-use catalog::{Changes, Freshness, Target};
+use catalog::{Changes, Doubt, Freshness, Inflation, Target};
+use chosen_layer::Choosing;
 use condition::Conditions;
 use shared_faults::{Grounds, SharedFaults};
 use snapshot::Place;
 use tracked::Tracked;
+
+/// What is shown of a replica of which nothing is known.
+const NEWCOMER: What = What::Stale { why: "it is new: which catalog it has loaded is not known" };
 
 /// The machine.
 #[derive(Debug)]
@@ -77,6 +84,10 @@ pub struct Cluster {
     tracked: Vec<Tracked>,
     ids: Ids,
     changes: Changes,
+    /// A change of the data directory that is not explained yet.
+    directory: Option<Doubt>,
+    /// What a load adds to the number that it finds.
+    inflation: Inflation,
     /// The hints up to this one are with everybody.
     resolved: Ticket,
     /// Written by [`Self::settle`].
@@ -89,6 +100,7 @@ pub struct Cluster {
     unclaimed: Memory,
     /// Of the last minute.
     faults: SharedFaults,
+    choosing: Choosing,
     /// Of the last transition.
     sequence: u64,
     /// Transitions not handed out yet.
@@ -126,12 +138,15 @@ impl Cluster {
             tracked,
             ids,
             changes,
+            directory: None,
+            inflation: Inflation::default(),
             resolved: Ticket::default(),
             conditions: Conditions::default(),
             chosen_layer: None,
             fails_open: false,
             unclaimed: Memory::default(),
             faults: SharedFaults::default(),
+            choosing: Choosing::new(now),
             sequence: 0,
             outbox: Vec::new(),
             is_visibly_changed: false,
@@ -151,7 +166,11 @@ impl Cluster {
             Event::CanaryTested { upstream, asked, outcome, number } => {
                 self.canary_tested(upstream, asked, (&outcome, number), now);
             }
-            Event::StaleSeen { upstream, sent } => self.stale_seen(upstream, sent, now),
+            Event::MainReloaded { upstream, asked, outcome } => self.main_reloaded(upstream, asked, outcome, now),
+            Event::LayerChosen { asked, layer } => self.layer_chosen(asked, layer, now),
+            Event::LayerLost { layer } => self.layer_lost(&layer),
+            Event::DirectoryChanged(file) => self.directory_changed(file, now),
+            Event::StaleSeen { upstream, layer, sent } => self.stale_seen(upstream, layer, sent, now),
             Event::Tick => {}
         }
         self.settle(now);
@@ -182,14 +201,15 @@ impl Cluster {
         self.settle(now);
         let is_due = |tracked: &&mut Tracked| tracked.probes.due().is_some_and(|due| due <= now);
         let next = self.tracked.iter_mut().filter(is_due).min_by_key(|tracked| tracked.probes.due());
-        let Some(next) = next else { return self.catalog_action(now) };
+        let Some(next) = next else { return self.catalog_action(now).or_else(|| self.choice_action(now)) };
         next.begin_probe(now, self.config.health.timeout);
         Some(Action::Probe(Arc::clone(&next.upstream)))
     }
 
     /// When something is due next without an event.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.tracked.iter().filter_map(Tracked::deadline).chain(self.catalog_deadline()).chain(self.faults.deadline()).min()
+        let upstreams = self.tracked.iter().filter_map(Tracked::deadline);
+        upstreams.chain(self.catalog_deadline()).chain(self.faults.deadline()).chain(self.choice_deadline()).min()
     }
 
     pub fn snapshot(&self) -> Snapshot {
@@ -216,21 +236,31 @@ impl Cluster {
             upstreams[at].catalog.doing = Freshening::HeldBack;
         }
         let conditions = self.conditions.status(now);
-        ClusterStatus { revision: self.revision, catalog, conditions, upstreams }
+        let chosen_layer = self.chosen_layer().map(str::to_owned);
+        ClusterStatus { revision: self.revision, catalog, chosen_layer, conditions, upstreams }
     }
 
     fn configured(&mut self, config: Arc<Config>, now: Instant) {
         self.config = config;
         self.revision += 1;
-        let main = self.main_id();
+        let (main, can_reload) = (self.main_id(), self.can_reload());
         let (old, ids, changes) = (mem::take(&mut self.tracked), &mut self.ids, &self.changes);
-        let track = |upstream: &_| ids.track(upstream, Freshness::new(changes, now), now);
+        // Where nothing can be reloaded, a newcomer is believed to have read the directory when it started.
+        let catalog = || if can_reload { Freshness::newcomer(changes, now) } else { Freshness::new(changes, now) };
+        let track = |upstream: &_| ids.track(upstream, catalog(), now);
         let reconciled = reconcile::reconcile(old, &self.config.upstreams, now, track);
         self.tracked = reconciled.tracked;
         self.is_visibly_changed = true;
         self.emit(None, What::Configured { revision: self.revision });
         reconciled.retired.into_iter().for_each(|name| self.emit(Some(name), What::Retired));
-        reconciled.added.into_iter().for_each(|name| self.emit(Some(name), What::Added));
+        reconciled.changes.into_iter().for_each(|(name, what)| self.emit(Some(name), what));
+        for name in reconciled.added {
+            let is_replica = self.tracked.iter().any(|new| new.upstream.name == name && new.upstream.role == Role::Replica);
+            self.emit(Some(name.clone()), What::Added);
+            if is_replica && can_reload {
+                self.emit(Some(name), NEWCOMER);
+            }
+        }
         self.meet_the_main(main, now);
         let interval = self.config.health.interval.max(self.config.health.down_interval);
         self.tracked.iter_mut().for_each(|tracked| tracked.probes.hasten(now, interval));
@@ -250,11 +280,15 @@ impl Cluster {
             // Another reason.
             Address::Unresolved(_) => self.tracked[at].reconfigure(&config.upstreams[at]),
             Address::Known(to) => {
-                let mut new = self.ids.track(&config.upstreams[at], Freshness::new(&self.changes, now), now);
+                let is_replica = config.upstreams[at].role == Role::Replica;
+                let is_newcomer = from.is_some() && self.can_reload();
+                let catalog = if is_newcomer { Freshness::newcomer } else { Freshness::new };
+                let mut new = self.ids.track(&config.upstreams[at], catalog(&self.changes, now), now);
                 new.inherit_mode(&self.tracked[at], now);
                 self.tracked[at] = new;
                 self.recall_late(at, now);
                 self.report(at, [What::Moved { from, to }]);
+                self.report(at, (is_newcomer && is_replica).then_some(NEWCOMER));
                 self.meet_the_main(main, now);
             }
         }
@@ -295,6 +329,7 @@ impl Cluster {
             self.report(at, changes);
         }
         self.pass_catalog_time(now);
+        self.pass_choice_time(now);
     }
 
     /// The ceiling: at most half of those who could serve reads are set aside, so that never all are.

@@ -1,11 +1,12 @@
-//! A new configuration meets the upstreams there are: keep, replace, retire.
+//! A new configuration meets the upstreams there are: keep, rename, replace, retire.
 //!
-//! Identity is (name, address). Who keeps both keeps load, health, mode and ejection, whatever else changed. A new address is a
-//! new upstream under the old name: nothing that was measured is true of it. The mode that an operator ordered stays.
+//! What was measured belongs to the address, what was ordered to the name. An address that is kept keeps load, health, ejection and
+//! catalog, in the middle of a roll as well, under whatever name. A name that is kept keeps its ordered mode, at whatever address.
+//! An upstream whose address and name are both new starts with nothing, and nothing is assumed of it.
 
 use std::time::Instant;
 
-use super::Tracked;
+use super::{Mode, ModeOrigin, Tracked, What};
 use crate::config::{UpstreamConfig, UpstreamName};
 
 /// What became of the upstreams.
@@ -15,6 +16,8 @@ pub(super) struct Reconciled {
     pub(super) tracked: Vec<Tracked>,
     pub(super) added: Vec<UpstreamName>,
     pub(super) retired: Vec<UpstreamName>,
+    /// Of those that were kept: another name, another mode.
+    pub(super) changes: Vec<(UpstreamName, What)>,
 }
 
 /// `make` makes one that was not there before.
@@ -24,22 +27,25 @@ pub(super) fn reconcile(
     now: Instant,
     mut make: impl FnMut(&UpstreamConfig) -> Tracked,
 ) -> Reconciled {
-    let mut tracked = Vec::with_capacity(configs.len());
-    let mut added = Vec::new();
+    let orders: Vec<(UpstreamName, Mode, Option<ModeOrigin>)> = old.iter().map(Tracked::order).collect();
+    let order_of = |name: &UpstreamName| orders.iter().find(|(known, ..)| known == name).cloned();
+    let mut reconciled = Reconciled { tracked: Vec::new(), added: Vec::new(), retired: Vec::new(), changes: Vec::new() };
     for config in configs {
-        let kept = old.iter().position(|old| old.upstream.is(config)).map(|at| old.swap_remove(at));
-        if kept.is_none() {
-            added.push(config.name.clone());
-        }
-        let mut one = kept.unwrap_or_else(|| {
-            let mut new = make(config);
-            // The operator named it, wherever it is.
-            old.iter().filter(|old| old.upstream.name == config.name).for_each(|former| new.inherit_mode(former, now));
-            new
-        });
+        let kept = old.iter().position(|old| old.upstream.is_at(config)).map(|at| old.swap_remove(at));
+        let was = kept.as_ref().map(|kept| kept.upstream.name.clone());
+        let mut one = kept.unwrap_or_else(|| make(config));
         one.reconfigure(config);
-        tracked.push(one);
+        let changes = &mut reconciled.changes;
+        match was {
+            None => reconciled.added.push(config.name.clone()),
+            Some(from) if from != config.name => changes.push((config.name.clone(), What::Renamed { from })),
+            Some(_) => {}
+        }
+        if let Some((name, mode, origin)) = order_of(&config.name) {
+            changes.extend(one.set_mode(mode, origin, now).into_iter().map(|what| (name.clone(), what)));
+        }
+        reconciled.tracked.push(one);
     }
-    let retired = old.into_iter().map(|old| old.upstream.name.clone()).collect();
-    Reconciled { tracked, added, retired }
+    reconciled.retired = old.into_iter().map(|old| old.upstream.name.clone()).collect();
+    reconciled
 }

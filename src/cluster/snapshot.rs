@@ -116,6 +116,8 @@ pub(super) struct Standing {
     /// Its probes pass, or those of none do: it may serve reads.
     pub(super) passes: bool,
     pub(super) is_fresh: bool,
+    /// The main, in its own catalog reload: it serves only what nobody else may.
+    pub(super) is_reading_catalog: bool,
     pub(super) weight: Weight,
     pub(super) warmup: Option<Warmup>,
     pub(super) max_in_flight: MaxInFlight,
@@ -247,7 +249,7 @@ impl Snapshot {
             fresh: first(true),
             stale: first(false),
             backup: with(Reads::Backup),
-            main: those(&|place| place.upstream.is_main() && place.standing.passes),
+            main: those(&|place| place.upstream.is_main() && place.standing.passes && !place.standing.is_reading_catalog),
             on_trial: with(Reads::OnTrial),
             routes: PerClass::from_fn(|class| route(&config, class, places)),
             awaited: PerClass::from_fn(|class| awaited_until(&config, class, awaited)),

@@ -9,6 +9,8 @@ use crate::config::{Address, Role, UpstreamName};
 pub struct ClusterStatus {
     pub revision: u64,
     pub catalog: CatalogStatus,
+    /// The layer that probes and canaries draw, where geofront chose one.
+    pub chosen_layer: Option<String>,
     /// What an operator should act on.
     pub conditions: Vec<ConditionStatus>,
     pub upstreams: Vec<UpstreamStatus>,

@@ -3,8 +3,11 @@
 mod busy;
 mod caps;
 mod catalog;
+mod catalog_directory;
 mod catalog_hazards;
 mod catalog_settling;
+mod catalog_truth;
+mod chosen_layer;
 mod doubt;
 mod ejection;
 mod fixture;

@@ -9,7 +9,7 @@ use super::{
     Cap, CatalogStatus, Cause, Condition, Freshness, Grounds, HealthState, LocalFault, Mode, ModeOrigin, Outcome, ProbeReport,
     Remembered, Target, Upstream, UpstreamStatus, What,
 };
-use crate::config::{Health, Limits, MainReads, MaxInFlight, Role, UpstreamConfig, Weight};
+use crate::config::{Health, Limits, MainReads, MaxInFlight, Role, UpstreamConfig, UpstreamName, Weight};
 use crate::health::{Ejection, Facts, Schedule, Verdict, Warmup};
 
 #[derive(Debug)]
@@ -102,6 +102,11 @@ impl Tracked {
     }
 
     // What it is.
+
+    /// Its name, the mode that was ordered for it, and by what.
+    pub(super) fn order(&self) -> (UpstreamName, Mode, Option<ModeOrigin>) {
+        (self.upstream.name.clone(), self.mode, self.mode_origin.clone())
+    }
 
     /// Up, nobody ordered otherwise, and not reloading its catalog.
     pub(super) fn is_fit(&self) -> bool {
@@ -221,9 +226,13 @@ impl Tracked {
             Reads::First if self.is_set_aside() => Reads::No,
             configured => configured,
         };
+        // The main in its own reload goes on with what only it does.
+        let is_reading_catalog = self.catalog.main_reload.is_running();
+        let reads = if is_reading_catalog { Reads::No } else { reads };
         let is_fresh = self.catalog.is_fresh(epoch);
         let (weight, warmup, max_in_flight) = (self.weight, self.warmup, self.max_in_flight);
-        self.is_there().then_some(Standing { reads, passes, is_fresh, weight, warmup, max_in_flight })
+        let standing = Standing { reads, passes, is_fresh, is_reading_catalog, weight, warmup, max_in_flight };
+        self.is_there().then_some(standing)
     }
 
     /// Nothing is known of it yet, and the first probe will soon tell.
@@ -274,11 +283,13 @@ impl Tracked {
     }
 
     /// What an operator should act on here.
-    pub(super) fn conditions(&self) -> impl Iterator<Item = Condition> {
+    pub(super) fn conditions(&self, now: Instant) -> impl Iterator<Item = Condition> {
         let upstream = || self.upstream.name.clone();
+        let missing = |layer: &str| Condition::LayerMissing { upstream: self.upstream.name.clone(), layer: layer.to_owned() };
+        let missing = self.catalog.missing_layers(now).map(missing);
         let refused = self.refused_credentials.filter(|_| !self.is_in_maintenance());
         let refused = refused.map(|status| Condition::CredentialsRefused { upstream: upstream(), status });
-        refused.into_iter()
+        refused.into_iter().chain(missing)
     }
 
     fn cap(&self, limits: &Limits, now: Instant) -> Option<Cap> {

@@ -41,6 +41,10 @@ pub enum What {
         by: Option<String>,
     },
     Added,
+    /// The address that was called `from` has another name.
+    Renamed {
+        from: UpstreamName,
+    },
     Retired,
     Configured {
         revision: u64,
@@ -49,6 +53,14 @@ pub enum What {
     Moved {
         from: Option<SocketAddr>,
         to: SocketAddr,
+    },
+    /// Probes and canaries draw this layer from now on, as none is configured.
+    LayerChosen {
+        layer: String,
+    },
+    /// The main does not draw it any more.
+    LayerLost {
+        layer: String,
     },
     /// The main's catalog changed: all replicas are stale.
     CatalogChanged {
@@ -94,6 +106,7 @@ impl Transition {
             What::ConditionBegan { .. } => true,
             What::ConditionEnded { .. } => false,
             What::HalfOpen | What::Returned | What::Mode { .. } | What::Added | What::Retired => false,
+            What::Renamed { .. } | What::LayerChosen { .. } | What::LayerLost { .. } => false,
             What::Configured { .. } | What::Moved { .. } | What::CatalogChanged { .. } | What::Reloaded { .. } => false,
         }
     }
@@ -105,8 +118,8 @@ pub struct Fields<'t> {
     pub upstream: Option<&'t str>,
     pub health: Option<&'static str>,
     pub mode: Option<&'static str>,
-    /// What health or mode was before.
-    pub was: Option<&'static str>,
+    /// What health, mode or name was before.
+    pub was: Option<&'t str>,
     /// The operator who ordered the mode.
     pub by: Option<&'t str>,
     /// For how long, `half-open`, or `no`.
@@ -114,6 +127,8 @@ pub struct Fields<'t> {
     pub change: Option<&'static str>,
     /// The address that an upstream's name resolves to.
     pub address: Option<String>,
+    /// The layer that was chosen for probes and canaries, or lost.
+    pub probe_layer: Option<&'t str>,
     /// The kind of a condition; `change` says whether it `began` or `ended`.
     pub condition: Option<&'static str>,
     pub config_revision: Option<u64>,
@@ -148,6 +163,9 @@ impl Transition {
                 Fields { mode: Some(to.as_str()), was: Some(from.as_str()), by: by.as_deref(), ..nothing }
             }
             What::Added => Fields { change: Some("added"), ..nothing },
+            What::Renamed { from } => Fields { change: Some("renamed"), was: Some(from.as_str()), ..nothing },
+            What::LayerChosen { layer } => Fields { probe_layer: Some(layer), change: Some("chosen"), ..nothing },
+            What::LayerLost { layer } => Fields { probe_layer: Some(layer), change: Some("lost"), ..nothing },
             What::Retired => Fields { change: Some("retired"), ..nothing },
             What::Moved { to, from: _ } => Fields { change: Some("moved"), address: Some(to.to_string()), ..nothing },
             What::Configured { revision } => Fields { config_revision: Some(*revision), ..nothing },
@@ -191,6 +209,9 @@ impl Transition {
             | What::Returned
             | What::Mode { .. }
             | What::Added
+            | What::Renamed { .. }
+            | What::LayerChosen { .. }
+            | What::LayerLost { .. }
             | What::Retired
             | What::ConditionBegan { .. }
             | What::ConditionEnded { .. }
@@ -204,13 +225,15 @@ impl Transition {
 impl fmt::Display for Transition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Fields { upstream, health, mode, was, ejected, change, catalog, source, took, retry_in, .. } = self.fields();
-        let Fields { config_revision, epoch, still_running, condition, by, address, cause, remedy, .. } = self.fields();
+        let Fields { probe_layer, config_revision, epoch, still_running, condition, by, address, cause, remedy, .. } =
+            self.fields();
         let words = [
             ("upstream", upstream),
             ("health", health),
             ("mode", mode),
             ("ejected", ejected.as_deref()),
             ("condition", condition),
+            ("probe_layer", probe_layer),
             ("change", change),
             ("address", address.as_deref()),
             ("catalog", catalog),
@@ -280,6 +303,10 @@ mod tests {
             (What::Returned, Fields { ejected: Some("no".to_owned()), ..slave2.clone() }),
             (drain, Fields { mode: Some("drain"), was: Some("ready"), by: Some("alice from 10.0.0.9"), ..slave2.clone() }),
             (What::Added, Fields { change: Some("added"), ..slave2.clone() }),
+            (
+                What::Renamed { from: UpstreamName::new("old").unwrap() },
+                Fields { change: Some("renamed"), was: Some("old"), ..slave2.clone() },
+            ),
             (What::Retired, Fields { change: Some("retired"), ..slave2 }),
         ];
         expected.into_iter().for_each(|(what, fields)| assert_eq!(transition(what).fields(), fields));

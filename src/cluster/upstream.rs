@@ -1,4 +1,4 @@
-//! One GeoServer instance: who it is, for as long as it is configured under this name at this address.
+//! One GeoServer instance, for as long as its address is configured.
 
 use std::any::Any;
 use std::sync::{Arc, OnceLock};
@@ -12,7 +12,7 @@ pub struct UpstreamId(pub u32);
 
 /// What does not change while an upstream lives. Its weight, health and mode are in the snapshot.
 ///
-/// A config reload that changes its url or role makes a new `Upstream` with the same `id` and the same `load`.
+/// A config reload that changes its name, url or role makes a new `Upstream` with the same `id` and the same `load`.
 #[derive(Debug)]
 pub struct Upstream {
     pub id: UpstreamId,
@@ -46,9 +46,10 @@ impl Upstream {
         self.role == Role::Main
     }
 
-    /// Whether it is the instance that `config` means: same name, same address, whatever else changed.
-    pub(super) fn is(&self, config: &UpstreamConfig) -> bool {
-        self.name == config.name && self.address.is_same_place(&config.address)
+    /// Whether it is the instance that `config` means: same address, or the same name while neither is resolved.
+    pub(super) fn is_at(&self, config: &UpstreamConfig) -> bool {
+        let is_known = self.address.known().is_some() || self.name == config.name;
+        is_known && self.address.is_same_place(&config.address)
     }
 
     /// Whether nothing it was made of changed.

@@ -83,6 +83,9 @@ impl What {
             Self::Returned => "returned",
             Self::Mode { .. } => "mode",
             Self::Added => "added",
+            Self::Renamed { .. } => "renamed",
+            Self::LayerChosen { .. } => "layer-chosen",
+            Self::LayerLost { .. } => "layer-lost",
             Self::Retired => "retired",
             Self::Configured { .. } => "configured",
             Self::Moved { .. } => "moved",
@@ -108,6 +111,9 @@ impl fmt::Display for What {
             Self::Mode { from, to, by: None } => write!(f, "mode {to}, was {from}"),
             Self::Mode { from, to, by: Some(by) } => write!(f, "mode {to}, was {from}, ordered by {by}"),
             Self::Added => f.write_str("added to the cluster"),
+            Self::LayerChosen { layer } => write!(f, "probes and canaries draw the layer {layer}, which geofront chose"),
+            Self::LayerLost { layer } => write!(f, "the main does not draw the chosen layer {layer} any more"),
+            Self::Renamed { from } => write!(f, "has this name now, was {from}"),
             Self::Retired => f.write_str("removed from the cluster"),
             Self::Moved { from: None, to } => write!(f, "its name resolves to {to}"),
             Self::Moved { from: Some(from), to } => write!(f, "its name resolves to {to} now, and no longer to {from}"),
@@ -117,6 +123,9 @@ impl fmt::Display for What {
             }
             Self::CatalogChanged { epoch, source: Source::Write } => {
                 write!(f, "the main's catalog changed: a write passed by, epoch {epoch}")
+            }
+            Self::CatalogChanged { epoch, source: Source::Directory } => {
+                write!(f, "the data directory changed, and not by a GeoServer of the cluster, epoch {epoch}")
             }
             Self::CatalogChanged { epoch, source: Source::Main } => {
                 write!(f, "another upstream is the main: its catalog counts, epoch {epoch}")
@@ -157,6 +166,8 @@ mod tests {
         let text = |source| What::CatalogChanged { epoch: 4, source }.to_string();
         assert_eq!(text(Source::Number), "the main's catalog changed: its number moved, epoch 4");
         assert_eq!(text(Source::Write), "the main's catalog changed: a write passed by, epoch 4");
+        let directory = "the data directory changed, and not by a GeoServer of the cluster, epoch 4";
+        assert_eq!(text(Source::Directory), directory);
         assert_eq!(text(Source::Main), "another upstream is the main: its catalog counts, epoch 4");
         assert_eq!(text(Source::Order), "all replicas are to be reloaded: ordered, epoch 4");
     }

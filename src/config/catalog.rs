@@ -24,6 +24,8 @@ pub struct Catalog {
     pub reload_timeout: Duration,
     /// Also reload users, roles and filter chains, which a catalog reload leaves alone.
     pub reload_security: bool,
+    /// When the data directory changed and not by the main, the main reloads it as well, before the replicas do.
+    pub reload_main: bool,
     /// Also tell GeoWebCache to read its configuration again.
     pub reload_gwc: bool,
     pub stale: StalePolicy,

@@ -120,6 +120,7 @@ table!(RawCatalog {
     drain_timeout: Duration,
     reload_timeout: Duration,
     reload_security: bool,
+    reload_main: bool,
     reload_gwc: bool,
     stale: StalePolicy,
     read_your_writes: Duration,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::chosen_layer;
 use super::errand::{Answer, Deadline, Errand, Messenger};
 use super::probe::Prober;
 use super::question::{Question, bad_status};
@@ -47,16 +48,26 @@ pub(super) async fn read_version(prober: &Prober, upstream: Arc<Upstream>, confi
 }
 
 /// Has a replica read the data directory; takes as long as that takes.
-pub(super) async fn reload(prober: &Prober, upstream: Arc<Upstream>, config: &Config) -> Event {
+pub(super) async fn reload(prober: &Prober, upstream: Arc<Upstream>, config: &Config, with_security: bool) -> Event {
     let asked = Instant::now();
-    let outcome = reload_all(prober.messenger(), &upstream, config).await;
+    let outcome = reload_all(prober.messenger(), &upstream, config, with_security).await;
     Event::CatalogReloaded { upstream: upstream.id, asked, outcome }
 }
 
-/// Whether a reloaded replica draws a map, and its number now.
-pub(super) async fn test_canary(prober: &Prober, upstream: Arc<Upstream>, config: &Config) -> Event {
+/// The main reads the data directory.
+pub(super) async fn reload_main(prober: &Prober, upstream: Arc<Upstream>, config: &Config) -> Event {
     let asked = Instant::now();
-    let report = draw_canary(prober, &upstream, config).await;
+    let outcome = reload_all(prober.messenger(), &upstream, config, config.catalog.reload_security).await;
+    Event::MainReloaded { upstream: upstream.id, asked, outcome }
+}
+
+/// Whether a reloaded replica draws a map, and its number now.
+pub(super) async fn test_canary(prober: &Prober, upstream: Arc<Upstream>, config: &Config, chosen: Option<String>) -> Event {
+    let asked = Instant::now();
+    let report = match chosen {
+        Some(layer) => chosen_layer::probe(prober, &layer, &upstream, config).await.report,
+        None => draw_canary(prober, &upstream, config).await,
+    };
     let number = match report.outcome {
         Outcome::Success => version(prober.messenger(), &upstream, config).await,
         Outcome::Busy | Outcome::Failure(_) => None,
@@ -75,12 +86,12 @@ async fn draw_canary(prober: &Prober, upstream: &Upstream, config: &Config) -> P
     report
 }
 
-async fn reload_all(messenger: &Messenger, upstream: &Upstream, config: &Config) -> Result<(), Cause> {
+async fn reload_all(messenger: &Messenger, upstream: &Upstream, config: &Config, with_security: bool) -> Result<(), Cause> {
     let (context, catalog) = (&config.geoserver.context, &config.catalog);
     let deadline = Deadline::after(catalog.reload_timeout);
     let calls = [
         // Users and filter chains first: the catalog is then read with the rules that belong to it.
-        (catalog.reload_security, "/rest/security/acl/catalog/reload", ""),
+        (with_security, "/rest/security/acl/catalog/reload", ""),
         (true, "/rest/reload", ""),
         (catalog.reload_gwc, "/gwc/rest/reload", "reload_configuration=1"),
     ];
@@ -88,7 +99,7 @@ async fn reload_all(messenger: &Messenger, upstream: &Upstream, config: &Config)
         let errand = Errand::post(format!("{context}{path}"), body);
         let is_enough = |answer: &Answer| answer.body.len() > MAX_RELOAD_ANSWER;
         let answer = messenger.run(&errand, (upstream, config), deadline, is_enough).await?;
-        if !(200..300).contains(&answer.status) {
+        if answer.status != 200 {
             return Err(bad_status(answer.status));
         }
     }

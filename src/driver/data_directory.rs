@@ -1,9 +1,10 @@
 //! Watches the data directory's `global.xml`, for changes of the main that do not come through geofront.
 //!
 //! GeoServer writes the file beside and renames it, so the folder is watched and not the file; other hosts' writes over NFS
-//! send no events, so it is looked at now and then all the same. What counts is the number inside, not the event, and even that
-//! only as a reason to ask the main: a stock GeoServer that reloads writes an inflated number.
+//! send no events, so it is looked at now and then all the same. What counts is what is inside, not the event: another number, or
+//! the same number and another text. The cluster then finds out whether a GeoServer of its own wrote it.
 
+use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::{mpsc, watch};
 
 use super::config_watch::only_reads;
-use crate::cluster::Hint;
+use crate::cluster::{Event, FileChange};
 use crate::control::Control;
 
 const FILE: &str = "global.xml";
@@ -28,8 +29,8 @@ pub async fn watch(control: Arc<Control>, mut shutdown: watch::Receiver<bool>) {
     loop {
         let config = Arc::clone(&control.snapshot().config);
         watched.follow(config.catalog.watch.as_deref());
-        if watched.has_moved().await {
-            control.hint(Hint::File, Instant::now());
+        if let Some(change) = watched.change().await {
+            control.handle(Event::DirectoryChanged(change), Instant::now());
         }
         let pause = if watched.folder.is_some() { config.catalog.poll.min(IDLE) } else { IDLE };
         tokio::select! {
@@ -45,20 +46,30 @@ struct Watched {
     folder: Option<PathBuf>,
     /// `None` where there are no events to be had.
     watcher: Option<RecommendedWatcher>,
-    /// In the file when last looked at.
-    number: Option<u64>,
+    /// The file as it counts.
+    known: Option<Content>,
+    /// Another text with the same number, seen at the last look: GeoServer writes the number a moment after the rest.
+    edited: Option<Content>,
+}
+
+/// What is compared of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Content {
+    number: u64,
+    hash: u64,
 }
 
 impl Watched {
     fn new(changed: mpsc::Sender<()>) -> Self {
-        Self { changed, folder: None, watcher: None, number: None }
+        Self { changed, folder: None, watcher: None, known: None, edited: None }
     }
 
     fn follow(&mut self, folder: Option<&Path>) {
         if folder == self.folder.as_deref() {
             return;
         }
-        (self.folder, self.watcher, self.number) = (folder.map(Path::to_owned), None, None);
+        (self.folder, self.watcher) = (folder.map(Path::to_owned), None);
+        (self.known, self.edited) = (None, None);
         let Some(folder) = folder else { return };
         let changed = self.changed.clone();
         let tell = move |event: notify::Result<notify::Event>| {
@@ -76,21 +87,39 @@ impl Watched {
         }
     }
 
-    /// Whether the number is another one than at the last look.
-    async fn has_moved(&mut self) -> bool {
-        let Some(folder) = self.folder.clone() else { return false };
-        let read = tokio::task::spawn_blocking(move || number_in(&folder.join(FILE))).await;
-        // A file that is just being written tells its number at the next look.
-        let Some(number) = read.ok().flatten() else { return false };
-        self.number.replace(number).is_some_and(|before| before != number)
+    /// How the file differs from what was known of it.
+    async fn change(&mut self) -> Option<FileChange> {
+        let folder = self.folder.clone()?;
+        let read = tokio::task::spawn_blocking(move || content_of(&folder.join(FILE))).await;
+        // A file that is just being written has its number at the next look.
+        let content = read.ok().flatten()?;
+        self.compare(content)
+    }
+
+    /// The same number with another text counts when two looks in a row find it.
+    fn compare(&mut self, content: Content) -> Option<FileChange> {
+        let Some(before) = self.known else {
+            self.known = Some(content);
+            return None;
+        };
+        let is_new = before.number != content.number || self.edited == Some(content);
+        if before == content || !is_new {
+            self.edited = (before != content).then_some(content);
+            return None;
+        }
+        (self.known, self.edited) = (Some(content), None);
+        Some(FileChange { number: content.number, before: before.number })
     }
 }
 
-fn number_in(file: &Path) -> Option<u64> {
+fn content_of(file: &Path) -> Option<Content> {
     if std::fs::metadata(file).ok()?.len() > MAX_BYTES {
         return None;
     }
-    number_of(&std::fs::read_to_string(file).ok()?)
+    let text = std::fs::read_to_string(file).ok()?;
+    let mut hasher = std::hash::DefaultHasher::new();
+    text.hash(&mut hasher);
+    Some(Content { number: number_of(&text)?, hash: hasher.finish() })
 }
 
 /// `7` of `<updateSequence>7</updateSequence>`.
@@ -124,11 +153,29 @@ mod tests {
         let (changed, mut changes) = mpsc::channel(1);
         let mut watched = Watched::new(changed);
         watched.follow(Some(folder.path()));
-        assert!(!watched.has_moved().await, "the first number is no change");
+        assert_eq!(watched.change().await, None, "the first number is no change");
         write(folder.path(), 2);
         tokio::time::timeout(Duration::from_secs(10), changes.recv()).await.expect("an event comes");
-        assert!(watched.has_moved().await);
+        assert_eq!(watched.change().await, Some(FileChange { number: 2, before: 1 }));
         write(folder.path(), 2);
-        assert!(!watched.has_moved().await);
+        assert_eq!(watched.change().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_file_edited_in_place_counts_at_the_second_look_although_its_number_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), 1);
+        let mut watched = Watched::new(mpsc::channel(1).0);
+        watched.follow(Some(folder.path()));
+        assert_eq!(watched.change().await, None);
+        let edit = |text: &str| std::fs::write(folder.path().join(FILE), format!("<global>{text}</global>")).unwrap();
+        edit("<updateSequence>1</updateSequence><title>Maps</title>");
+        assert_eq!(watched.change().await, None, "the number may follow in a moment");
+        assert_eq!(watched.change().await, Some(FileChange { number: 1, before: 1 }));
+        assert_eq!(watched.change().await, None);
+        edit("<updateSequence>1</updateSequence><title>More maps</title>");
+        assert_eq!(watched.change().await, None);
+        edit("<updateSequence>2</updateSequence><title>More maps</title>");
+        assert_eq!(watched.change().await, Some(FileChange { number: 2, before: 1 }));
     }
 }

@@ -3,6 +3,7 @@
 //! Level-triggered: after every wake it asks what is due until nothing is, so a lost wake costs delay and never correctness.
 
 mod catalog;
+mod chosen_layer;
 pub mod config_watch;
 pub mod data_directory;
 mod errand;
@@ -18,7 +19,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
-use crate::cluster::{Action, Event, Outcome, Transition, Upstream, What};
+use crate::cluster::{Action, Event, LayerChoice, Outcome, ProbeReport, Transition, Upstream, What};
 use crate::config::Config;
 use crate::control::Control;
 use crate::metrics::Metrics;
@@ -67,8 +68,10 @@ impl Driver {
             match self.control.poll_action(Instant::now()) {
                 Some(Action::Probe(upstream)) => self.start_probe(upstream),
                 Some(Action::ReadVersion(upstream)) => self.start_reading(upstream),
+                Some(Action::ChooseLayer(choice)) => self.start_choosing(choice),
                 Some(Action::TestCanary(upstream)) => self.start_testing(upstream),
                 Some(Action::ReloadCatalog(upstream)) => self.start_reload(upstream),
+                Some(Action::ReloadMain(upstream)) => self.start_main_reload(upstream),
                 None => return self.remember(),
             }
         }
@@ -85,7 +88,7 @@ impl Driver {
     fn start_testing(&mut self, upstream: Arc<Upstream>) {
         let (control, prober, config) = (Arc::clone(&self.control), Arc::clone(&self.prober), self.config());
         self.probes.spawn(async move {
-            let event = catalog::test_canary(&prober, upstream, &config).await;
+            let event = catalog::test_canary(&prober, upstream, &config, control.chosen_layer()).await;
             control.handle(event, Instant::now());
         });
     }
@@ -96,7 +99,24 @@ impl Driver {
         let state_file = Arc::clone(&self.state_file);
         self.reloads.spawn(async move {
             state_file.keep(config.catalog.state_file.as_deref(), control.memory()).await;
-            let event = catalog::reload(&prober, upstream, &config).await;
+            let with_security = config.catalog.reload_security || control.owes_security(upstream.id);
+            let event = catalog::reload(&prober, upstream, &config, with_security).await;
+            control.handle(event, Instant::now());
+        });
+    }
+
+    fn start_choosing(&mut self, choice: LayerChoice) {
+        let (control, prober, config) = (Arc::clone(&self.control), Arc::clone(&self.prober), self.config());
+        self.reloads.spawn(async move {
+            let event = chosen_layer::choose_layer(&prober, choice, &config).await;
+            control.handle(event, Instant::now());
+        });
+    }
+
+    fn start_main_reload(&mut self, upstream: Arc<Upstream>) {
+        let (control, prober, config) = (Arc::clone(&self.control), Arc::clone(&self.prober), self.config());
+        self.reloads.spawn(async move {
+            let event = catalog::reload_main(&prober, upstream, &config).await;
             control.handle(event, Instant::now());
         });
     }
@@ -126,7 +146,7 @@ impl Driver {
         let (control, metrics, prober) = (Arc::clone(&self.control), Arc::clone(&self.metrics), Arc::clone(&self.prober));
         self.probes.spawn(async move {
             let config = Arc::clone(&control.snapshot().config);
-            let report = prober.probe(&upstream, &config).await;
+            let report = probe(&control, &prober, &upstream, &config).await;
             metrics.probed(&upstream.name, label(&report.outcome));
             tracing::debug!(upstream = %upstream.name, outcome = label(&report.outcome), took = ?report.took, "probed");
             control.handle(Event::Probed { upstream: upstream.id, report }, Instant::now());
@@ -148,6 +168,16 @@ impl Driver {
             Ok(_) | Err(RecvError::Lagged(_) | RecvError::Closed) => {}
         }
     }
+}
+
+/// With the layer that was chosen, if none is configured.
+async fn probe(control: &Control, prober: &Prober, upstream: &Upstream, config: &Config) -> ProbeReport {
+    let Some(layer) = control.chosen_layer() else { return prober.probe(upstream, config).await };
+    let drawn = chosen_layer::probe(prober, &layer, upstream, config).await;
+    if drawn.is_refused && upstream.is_main() {
+        control.handle(Event::LayerLost { layer }, Instant::now());
+    }
+    drawn.report
 }
 
 /// The `outcome` of `geofront_probes_total`.

@@ -85,10 +85,12 @@ pub(super) fn wms(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer 
     if let Some(refused) = unless_current(&call.kvp, call.dialect, document.number(), "WMS") {
         return refused;
     }
-    if call.dialect == Dialect::Wms111 {
-        return answered("application/vnd.ogc.wms_xml", wms_111(&document));
+    let is_wms111 = call.dialect == Dialect::Wms111;
+    let mut text = if is_wms111 { wms_111(&document) } else { wms_130(&document) };
+    if life.controls.hides_number() {
+        text = text.replace(&format!(" updateSequence=\"{}\"", document.number()), "");
     }
-    answered("text/xml", wms_130(&document))
+    answered(if is_wms111 { "application/vnd.ogc.wms_xml" } else { "text/xml" }, text)
 }
 
 fn wms_130(document: &Document<'_>) -> String {

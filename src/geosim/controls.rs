@@ -27,6 +27,7 @@ pub struct Controls {
     speed: AtomicU64,
     speed_changed: Notify,
     failing_reloads: AtomicU32,
+    hides_number: AtomicBool,
     remembered: Mutex<VecDeque<Arc<Request>>>,
     remembers: usize,
     pub(super) counts: Counts,
@@ -58,6 +59,7 @@ impl Controls {
             speed: AtomicU64::new(behaviour.speed.to_bits()),
             speed_changed: Notify::new(),
             failing_reloads: AtomicU32::new(0),
+            hides_number: AtomicBool::new(false),
             remembered: Mutex::default(),
             remembers: behaviour.remembered_requests,
             counts: Counts::new(),
@@ -115,6 +117,15 @@ impl Controls {
 
     pub(super) fn takes_failing_reload(&self) -> bool {
         self.failing_reloads.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+
+    /// From now on WMS capabilities and settings are without an `updateSequence`, or with one again.
+    pub fn hide_number(&self, is_hidden: bool) {
+        self.hides_number.store(is_hidden, Ordering::Relaxed);
+    }
+
+    pub(super) fn hides_number(&self) -> bool {
+        self.hides_number.load(Ordering::Relaxed)
     }
 
     pub fn speed(&self) -> f64 {

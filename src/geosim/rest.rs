@@ -113,7 +113,7 @@ async fn settings(life: &Life, request: &Request) -> Answer {
         return rest_catalog::change_settings(life, request).await;
     }
     let _no_reload = life.configuration_lock.read().await;
-    let number = life.catalog().update_sequence;
+    let number = (!life.controls.hides_number()).then(|| life.catalog().update_sequence);
     Answer::ok(
         JSON,
         json!({"global": {

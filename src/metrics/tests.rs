@@ -70,11 +70,19 @@ fn upstream(called: &str, mode: Mode) -> UpstreamStatus {
 }
 
 fn cluster(names: &[&str]) -> ClusterStatus {
-    let catalog = CatalogStatus { epoch: 3, settled: 3, number: Some(70), changed_ago: None, can_reload: true, is_done: true };
+    let catalog = CatalogStatus {
+        epoch: 3,
+        settled: 3,
+        number: Some(70),
+        silent_for: None,
+        changed_ago: None,
+        can_reload: true,
+        is_done: true,
+    };
     let refused = Condition::CredentialsRefused { upstream: UpstreamName::new("slave1").unwrap(), status: 401 };
     let conditions = vec![ConditionStatus { condition: refused, held_for: Duration::ZERO }];
     let upstreams = names.iter().map(|called| upstream(called, Mode::Drain)).collect();
-    ClusterStatus { revision: 7, catalog, conditions, upstreams }
+    ClusterStatus { revision: 7, catalog, chosen_layer: None, conditions, upstreams }
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub fn of(request: &RequestHeader, classified: &Classified, status: u16, config:
         // A form, or one of Wicket's listeners, which are links with a query.
         RequestClass::Ui if status < 400 && (!is_safe || request.uri.query().is_some()) => Some(Hint::Ui),
         RequestClass::Transaction if classified.operation == Some("PutStyles") && status < 300 => Some(Hint::Write),
+        // It saves the style's body without an event of the catalog.
+        RequestClass::Transaction if status < 300 && is_ogc_api_styles(request, config) => Some(Hint::Certain),
         // Written in a way that we do not read: it may have been administration.
         RequestClass::Unknown if !is_safe && status < 300 => Some(Hint::Ui),
         RequestClass::Admin
@@ -39,25 +41,65 @@ pub fn of(request: &RequestHeader, classified: &Classified, status: u16, config:
 
 /// A write under `/rest` or `/gwc/rest` that succeeded.
 fn of_rest(request: &RequestHeader, config: &Config) -> Hint {
+    with_parts(request, config, |parts| of_parts(parts, &config.catalog))
+}
+
+/// `/ogc/styles/...`, also of one workspace.
+fn is_ogc_api_styles(request: &RequestHeader, config: &Config) -> bool {
+    with_parts(request, config, |parts| parts.windows(2).take(2).any(|pair| pair == [b"ogc", b"styles".as_slice()]))
+}
+
+/// Calls `read` with the segments of the path below GeoServer's context.
+fn with_parts<T>(request: &RequestHeader, config: &Config, read: impl FnOnce(&[&[u8]]) -> T) -> T {
     let target = request.raw_path();
     let raw = target.split(|b| *b == b'?').next().unwrap_or_default();
     let path = normalise_path(raw).unwrap_or_default();
     let below = path.strip_prefix(config.geoserver.context.as_bytes()).unwrap_or(&path);
     let parts: Vec<&[u8]> = below.split(|b| *b == b'/').filter(|part| !part.is_empty()).collect();
-    of_parts(&parts, &config.catalog)
+    read(&parts)
 }
 
 fn of_parts(parts: &[&[u8]], catalog: &Catalog) -> Hint {
     match parts {
-        // Somebody reloads the main by hand: then the replicas are meant too, whether or not the number moves.
+        // The main was reloaded by hand: then the replicas are meant too, whether or not the number moves.
         [b"rest", b"reload" | b"reset"] => Hint::Certain,
-        [b"rest", b"security", ..] if catalog.reload_security => Hint::Certain,
+        // Users, roles and rules; the replicas' security is reloaded with their catalog then.
+        [b"rest", b"security", ..] => Hint::Security,
+        // Files of the data directory: styles, templates, icons.
+        [b"rest", b"resource", ..] => Hint::Certain,
+        // An import into stores that exist moves no number.
+        [b"rest", b"imports", _, ..] => Hint::Certain,
+        [b"rest", b"workspaces", _, below @ ..] if drops_what_is_cached(below) => Hint::Certain,
         // Tasks of one GeoServer's tile cache.
         [b"gwc", b"rest", b"seed" | b"masstruncate" | b"bounds" | b"statistics", ..] => Hint::Ui,
         [b"gwc", b"rest", ..] if catalog.reload_gwc => Hint::Certain,
-        [b"gwc", ..] | [b"rest", b"security" | b"resource" | b"logging", ..] => Hint::Ui,
+        [b"gwc", ..] | [b"rest", b"logging", ..] => Hint::Ui,
         _ => Hint::Write,
     }
+}
+
+/// Below a workspace, what changes or forgets the data that a store or a layer has read, and not the catalog: a reset, files
+/// uploaded into a store, a granule harvested into a mosaic or removed from it.
+fn drops_what_is_cached(below: &[&[u8]]) -> bool {
+    let is_reset = |last: &[u8]| last == b"reset" || last.starts_with(b"reset.");
+    let is_upload = |last: &[u8]| {
+        let name = last.split(|b| *b == b'.').next().unwrap_or_default();
+        matches!(name, b"file" | b"url" | b"external" | b"remote")
+    };
+    match below {
+        [kind, _, .., last] if is_store_or_layer(kind) && is_reset(last) => true,
+        [kind, _, last] if is_store(kind) && is_upload(last) => true,
+        [b"coveragestores", _, b"coverages", _, b"index", ..] => true,
+        _ => false,
+    }
+}
+
+fn is_store(kind: &[u8]) -> bool {
+    matches!(kind, b"datastores" | b"coveragestores" | b"wmsstores" | b"wmtsstores")
+}
+
+fn is_store_or_layer(kind: &[u8]) -> bool {
+    is_store(kind) || matches!(kind, b"featuretypes" | b"coverages" | b"wmslayers" | b"wmtslayers")
 }
 
 #[cfg(test)]
@@ -98,11 +140,34 @@ mod tests {
     }
 
     #[test]
-    fn security_and_tile_configuration_are_certain_where_they_are_brought_along() {
+    fn changes_that_move_no_number_are_certain() {
+        for (method, below) in [
+            ("POST", "workspaces/geor/datastores/db/reset"),
+            ("PUT", "workspaces/geor/coveragestores/mosaic/reset.json"),
+            ("PUT", "workspaces/geor/datastores/db/featuretypes/roads/reset"),
+            ("POST", "workspaces/geor/featuretypes/roads/reset"),
+            ("POST", "workspaces/geor/coveragestores/mosaic/external.imagemosaic?recalculate=nativebbox"),
+            ("PUT", "workspaces/geor/datastores/shapes/file.shp?update=overwrite"),
+            ("DELETE", "workspaces/geor/coveragestores/mosaic/coverages/c/index/granules/c.1"),
+            ("PUT", "resource/styles/line.sld"),
+            ("POST", "imports/0"),
+        ] {
+            assert_eq!(hint(method, &format!("/geoserver/rest/{below}"), 200, ""), Some(Hint::Certain), "{below}");
+        }
+        for target in ["/geoserver/ogc/styles/v1/styles/line", "/geoserver/geor/ogc/styles/v1/styles/line"] {
+            assert_eq!(hint("PUT", target, 204, ""), Some(Hint::Certain), "{target}");
+        }
+        assert_eq!(hint("PUT", "/geoserver/ogc/styles/v1/styles/line", 400, ""), None);
+        assert_eq!(hint("POST", "/geoserver/ogc/features/v1/collections/geor:roads/items", 201, ""), None);
+        assert_eq!(hint("PUT", "/geoserver/rest/workspaces/geor/datastores/file", 200, ""), Some(Hint::Write));
+        assert_eq!(hint("POST", "/geoserver/rest/imports", 201, ""), Some(Hint::Write), "an import that is only described");
+    }
+
+    #[test]
+    fn security_is_brought_along_and_tile_configuration_where_that_is_configured() {
         let (security, gwc) = ("/geoserver/rest/security/usergroup/users", "/geoserver/gwc/rest/layers/a:b.xml");
-        assert_eq!((hint("POST", security, 201, ""), hint("PUT", gwc, 200, "")), (Some(Hint::Ui), Some(Hint::Ui)));
-        let along = "[catalog]\nreload_security = true\nreload_gwc = true\n";
-        assert_eq!(hint("POST", security, 201, along), Some(Hint::Certain));
+        assert_eq!((hint("POST", security, 201, ""), hint("PUT", gwc, 200, "")), (Some(Hint::Security), Some(Hint::Ui)));
+        let along = "[catalog]\nreload_gwc = true\n";
         assert_eq!(hint("PUT", gwc, 200, along), Some(Hint::Certain));
         assert_eq!(hint("POST", "/geoserver/gwc/rest/seed/a:b.json", 200, along), Some(Hint::Ui));
     }

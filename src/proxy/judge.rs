@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use percent_encoding::percent_decode;
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -105,7 +106,8 @@ impl FrontDoor {
             return Err(second_opinion);
         }
         if let Doubt::About(upstream, sent) = ctx.doubt {
-            self.settle_doubt(Event::StaleSeen { upstream, sent }, &finding, ctx);
+            let layer = layer_asked(session, ctx);
+            self.settle_doubt(Event::StaleSeen { upstream, layer, sent }, &finding, ctx);
         }
         match finding.outcome {
             Some(Outcome::Success) | None => {}
@@ -137,6 +139,17 @@ impl FrontDoor {
             }
         }
     }
+}
+
+/// Characters of a layer's name that are kept.
+const MAX_LAYER: usize = 200;
+
+/// The layer that was asked for, or else the workspace, on one line and of bounded length.
+fn layer_asked(session: &Session, ctx: &Context) -> Box<str> {
+    let target = session.req_header().raw_path();
+    let span = ctx.classified.layer.or(ctx.classified.workspace);
+    let text = span.map(|span| percent_decode(span.of(target)).decode_utf8_lossy().into_owned()).unwrap_or_default();
+    text.chars().filter(|c| !c.is_control()).take(MAX_LAYER).collect()
 }
 
 /// What control-flow tells about its own queue.

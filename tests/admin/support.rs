@@ -162,6 +162,8 @@ impl Admin {
                     let outcome = reload(upstream.name.as_str());
                     Event::CatalogReloaded { upstream: upstream.id, asked: now, outcome }
                 }
+                Action::ChooseLayer(_) => Event::LayerChosen { asked: now, layer: Ok("geor:chosen".to_owned()) },
+                Action::ReloadMain(upstream) => Event::MainReloaded { upstream: upstream.id, asked: now, outcome: Ok(()) },
                 Action::TestCanary(upstream) => {
                     Event::CanaryTested { upstream: upstream.id, asked: now, outcome: Outcome::Success, number }
                 }

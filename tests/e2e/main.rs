@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod binary;
+mod chosen_layer;
 mod client;
 mod load;
 mod requests;
@@ -29,3 +30,4 @@ mod retries;
 mod shared_faults;
 mod truncation;
 mod trust;
+mod unseen_changes;

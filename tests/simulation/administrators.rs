@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use geofront::cluster::{Event, Hint, SyncError};
+use geofront::cluster::{Event, FileChange, Hint, SyncError};
 use geofront::config::Role;
 
 use crate::geoserver::{Load, Who};
@@ -20,7 +20,7 @@ pub(crate) struct Rumour {
 impl World {
     /// Somebody does something.
     pub(crate) fn administer(&mut self) {
-        match self.chance.below(16) {
+        match self.chance.below(18) {
             0..=5 => self.edit_in_a_burst(),
             6 => self.change_what_has_no_number(),
             7 => self.order_sync(),
@@ -28,6 +28,8 @@ impl World {
             10 => self.reload_behind_our_back(),
             11 | 12 => self.restart_some_process(),
             13 => self.reload_the_main(),
+            14 => self.edit_on_disk(),
+            15 => self.silence_the_main(),
             _ => self.see_stale(),
         }
         let (from, to) = self.pace;
@@ -63,6 +65,24 @@ impl World {
         }
     }
 
+    /// By git or rsync: no GeoServer knows, and whether the number in the directory moves, and where to, is chance.
+    fn edit_on_disk(&mut self) {
+        self.directory.edits += 1;
+        let number = self.directory.number;
+        self.directory.number = *self.chance.one_of(&[number + 50, number + 1, number / 2, number]);
+        self.directory.is_edited_in_place = self.directory.number == number;
+        self.tally.count("an edit on disk");
+        self.file_changed();
+    }
+
+    /// It goes on serving, without a number.
+    fn silence_the_main(&mut self) {
+        self.main_is_silent = !self.main_is_silent;
+        if self.main_is_silent {
+            self.tally.count("a main that says no number");
+        }
+    }
+
     /// True if the main can be worked with.
     fn edit_catalog(&mut self, steps: u64) -> bool {
         let address = self.main().1;
@@ -87,26 +107,39 @@ impl World {
     pub(crate) fn hint(&mut self, number: u64) {
         // A geofront that is gone heard it, or nobody.
         let Some(Rumour { hint, edits }) = self.rumours.remove(&number) else { return };
+        if hint == Hint::File {
+            return self.look_at_the_file();
+        }
         self.handle(Event::Tick);
         let (ticket, transitions) = self.cluster.hint(hint, self.now);
         self.hear(transitions);
-        self.audit.promise(ticket, hint, edits);
+        self.audit.promise(ticket, edits);
         match hint {
-            Hint::Certain => self.audit.noticed(&self.directory, self.now),
+            Hint::Certain | Hint::Security => self.audit.noticed(&self.directory, self.now),
             Hint::Write | Hint::Ui | Hint::File => {}
         }
         self.tally.count(match hint {
-            Hint::Certain => "a certain hint",
+            Hint::Certain | Hint::Security => "a certain hint",
             Hint::Write => "a write was seen",
             Hint::Ui => "a click was seen",
-            Hint::File => "the file was seen to change",
+            Hint::File => unreachable!("the file is looked at"),
         });
     }
 
-    /// The watch of the data directory sees another number.
+    /// The watch of the data directory will see another number, or another text.
     pub(crate) fn file_changed(&mut self) {
-        if self.watches_file && std::mem::replace(&mut self.file_number, self.directory.number) != self.directory.number {
+        if self.watches_file && (self.file_number != self.directory.number || self.directory.is_edited_in_place) {
             self.tell(Hint::File, 0);
+        }
+    }
+
+    fn look_at_the_file(&mut self) {
+        let number = self.directory.number;
+        let before = std::mem::replace(&mut self.file_number, number);
+        let is_edited = std::mem::take(&mut self.directory.is_edited_in_place);
+        if before != number || is_edited {
+            self.tally.count("the file was seen to change");
+            self.handle(Event::DirectoryChanged(FileChange { number, before }));
         }
     }
 
@@ -179,7 +212,8 @@ impl World {
 
     fn report_stale(&mut self, key: &Key) {
         if let Some(upstream) = self.ledger[key].upstream.as_ref().map(|upstream| upstream.id) {
-            self.handle(Event::StaleSeen { upstream, sent: self.now });
+            let layer = format!("geor:l{}", self.chance.below(30)).into();
+            self.handle(Event::StaleSeen { upstream, layer, sent: self.now });
             self.tally.count("evidence of a stale replica");
         }
     }

@@ -7,9 +7,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use geofront::cluster::{
-    ClusterStatus, Freshening, HealthState, Hint, Mode, Source, Ticket, UpstreamCatalog, UpstreamStatus, What,
-};
+use geofront::cluster::{ClusterStatus, Freshening, HealthState, Mode, Source, Ticket, UpstreamCatalog, UpstreamStatus, What};
 use geofront::config::{Catalog, Role};
 use geofront::ogc::RequestClass;
 
@@ -42,8 +40,6 @@ struct Promise {
     ticket: Ticket,
     /// What it is about.
     edits: u64,
-    /// Somebody clicked, and the number is all that can tell whether that did something: nothing is promised without it.
-    is_click: bool,
 }
 
 /// Of one upstream.
@@ -95,14 +91,9 @@ impl Audit {
         (self.known, self.last_change) = (directory.edits, Some(now));
     }
 
-    pub(crate) fn promise(&mut self, ticket: Ticket, hint: Hint, edits: u64) {
-        let is_click = matches!(hint, Hint::Ui | Hint::File);
-        self.promises.push(Promise { ticket, edits, is_click });
-    }
-
-    /// A number may not be read: clicks may be taken for nothing.
-    pub(crate) fn doubt_clicks(&mut self) {
-        self.promises.retain(|promise| !promise.is_click);
+    /// Whether or not a number can be read.
+    pub(crate) fn promise(&mut self, ticket: Ticket, edits: u64) {
+        self.promises.push(Promise { ticket, edits });
     }
 
     pub(crate) fn succeed(&mut self) {
@@ -114,7 +105,7 @@ impl Audit {
     fn changed(&mut self, epoch: u64, source: Source, config: &Catalog, directory: &DataDirectory, now: Instant) {
         match source {
             Source::Order => self.settled = epoch,
-            Source::Number | Source::Write | Source::Main => self.settled(epoch - 1, config, now),
+            Source::Number | Source::Write | Source::Main | Source::Directory => self.settled(epoch - 1, config, now),
         }
         (self.epoch, self.began) = (epoch, Some(now));
         self.noticed(directory, now);
@@ -257,6 +248,11 @@ impl World {
         match (what, upkeep) {
             (What::CatalogChanged { epoch, source }, _) => {
                 self.tally.count("a change was noticed");
+                if *source == Source::Directory {
+                    self.tally.count("a change on disk was noticed");
+                    // One that left the cluster may write there when it ends the reload that we began.
+                    self.end = None;
+                }
                 self.audit.changed(*epoch, *source, &self.config.catalog, &self.directory, self.now);
                 self.ledger.values_mut().for_each(|entry| entry.upkeep.reasons += 1);
             }

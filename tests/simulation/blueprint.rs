@@ -227,7 +227,9 @@ pub(crate) fn freshening_time(config: &Config, failures: u32) -> Duration {
     // A call that is lost, a canary that does not come (two minutes), their retries, and then the one that succeeds.
     let canary = (timeout * 2 + second) * config.health.rise + second * 120;
     let retries = second * 10 * (1 << (failures + 2));
-    let of_one = (drain_timeout + reload_timeout + second) * 3 + canary + retries;
+    // One that was given up on is waited for.
+    let given_up = reload_timeout + second * 60;
+    let of_one = (drain_timeout + reload_timeout + second) * 3 + canary + given_up + retries;
     noticing + of_one * config.upstreams.len() as u32
 }
 

@@ -83,9 +83,6 @@ impl World {
             1 if !self.is_calm => Some(limit + self.chance.millis(1_000, 4_000)),
             _ => Some(Duration::ZERO),
         };
-        if delay != Some(Duration::ZERO) || outcome != Outcome::Success {
-            self.audit.doubt_clicks();
-        }
         if let Some(delay) = delay {
             let question = Question { upstream: upstream.id, key, asked: self.now, outcome, early };
             let number = self.plan(took + delay, what);
@@ -95,8 +92,9 @@ impl World {
 
     fn said(&mut self, key: &Key) -> Said {
         let announced = self.directory.announced;
+        let is_silent = self.main_is_silent && *key == self.main();
         let machine = self.machine(key.1);
-        Said { number: machine.says(), is_whole: machine.geoserver.is_whole(), announced }
+        Said { number: machine.says().filter(|_| !is_silent), is_whole: machine.geoserver.is_whole(), announced }
     }
 
     pub(crate) fn report_number(&mut self, number: u64) {

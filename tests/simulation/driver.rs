@@ -46,7 +46,11 @@ impl World {
         let (Action::Probe(upstream)
         | Action::ReadVersion(upstream)
         | Action::TestCanary(upstream)
-        | Action::ReloadCatalog(upstream)) = &action;
+        | Action::ReloadMain(upstream)
+        | Action::ReloadCatalog(upstream)) = &action
+        else {
+            panic!("a canary layer is configured");
+        };
         let key = (upstream.name.to_string(), upstream.address.known().expect("simulated upstreams have addresses"));
         let (mode, doing) = {
             let oracle = self.oracle();
@@ -65,6 +69,8 @@ impl World {
                 self.begin_canary(&upstream);
             }
             Action::ReloadCatalog(upstream) => self.begin_call(upstream),
+            Action::ReloadMain(_) => panic!("`reload_main` is not configured"),
+            Action::ChooseLayer(_) => unreachable!("it concerns no upstream"),
         }
     }
 

@@ -29,6 +29,8 @@ pub(crate) struct DataDirectory {
     /// Those that the number tells of.
     pub(crate) announced: u64,
     pub(crate) number: u64,
+    /// Since it was last looked at, and with the number it had.
+    pub(crate) is_edited_in_place: bool,
 }
 
 /// Who emptied a catalog.
@@ -74,7 +76,7 @@ pub(crate) struct GeoServer {
 impl DataDirectory {
     pub(crate) fn random(chance: &mut Chance) -> Self {
         let flavour = *chance.one_of(&[Flavour::Vanilla, Flavour::Rewriting, Flavour::Patched]);
-        Self { flavour, edits: 5, announced: 5, number: 20 }
+        Self { flavour, edits: 5, announced: 5, number: 20, is_edited_in_place: false }
     }
 
     /// What an instance says after it has loaded a directory with this number.

@@ -105,7 +105,7 @@ impl Entry {
 pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 
 /// Everything that must happen in some world.
-const MUST_HAPPEN: [&str; 104] = [
+const MUST_HAPPEN: [&str; 107] = [
     "an order that survived a restart",
     "a request was selected for",
     "a main-only request was selected for",
@@ -190,6 +190,9 @@ const MUST_HAPPEN: [&str; 104] = [
     "an edit while somebody starts",
     "an edit without a number",
     "an edit past the front door",
+    "an edit on disk",
+    "a change on disk was noticed",
+    "a main that says no number",
     "a certain hint",
     "a write was seen",
     "a click was seen",

@@ -108,7 +108,9 @@ impl World {
             }
         }
         let catalog = self.cluster.status(self.now).catalog;
-        let new = || Entry::new(Upkeep::new(true, catalog.settled < catalog.epoch));
+        // Nothing is assumed of a newcomer that can be reloaded.
+        let is_assumed = !self.blueprint.has_credentials();
+        let new = || Entry::new(Upkeep::new(is_assumed, catalog.settled < catalog.epoch));
         for key in keys {
             self.ledger.entry(key).or_insert_with(new);
         }
@@ -116,7 +118,7 @@ impl World {
 
     /// Faults, orders and edits stop. What was begun may still end badly.
     pub(crate) fn calm_down(&mut self) {
-        (self.is_calm, self.calm) = (true, Some(self.now));
+        (self.is_calm, self.calm, self.main_is_silent) = (true, Some(self.now), false);
         self.mend();
         let keys: Vec<_> = self.ledger.keys().cloned().collect();
         keys.iter().for_each(|key| self.order_mode(key, Mode::Ready, false));

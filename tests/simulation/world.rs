@@ -65,6 +65,8 @@ pub(crate) struct World {
     /// The data directory is watched, and this was in it when last seen.
     pub(crate) watches_file: bool,
     pub(crate) file_number: u64,
+    /// It answers, and reports no number.
+    pub(crate) main_is_silent: bool,
     /// Between what administrators do, in milliseconds.
     pub(crate) pace: (u64, u64),
     /// There was no way to reload, at some time at least.
@@ -136,6 +138,7 @@ impl World {
             probes_draw: chance.percent(30),
             watches_file: chance.percent(30),
             file_number: directory.number,
+            main_is_silent: false,
             pace: *chance.one_of(&[(200, 2_000), (1_000, 6_000), (5_000, 20_000)]),
             lacks_credentials: !blueprint.has_credentials(),
             ledger: blueprint.keys().map(|key| (key, new())).collect(),
@@ -339,6 +342,8 @@ impl World {
                 self.hear_of_catalogs(key.as_ref(), &transition.what);
             }
             What::Added => self.tally.count("added"),
+            What::Renamed { from } => panic!("{from} is renamed by no edit"),
+            What::LayerChosen { layer } | What::LayerLost { layer } => panic!("{layer}: a canary layer is configured"),
             What::Retired => self.tally.count("retired"),
             What::Moved { .. } => unreachable!("simulated upstreams have addresses, not names"),
             What::Configured { revision } => {

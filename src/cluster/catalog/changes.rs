@@ -1,8 +1,10 @@
 //! Noticing that the main's catalog changed, and when it has come to rest.
 //!
 //! Four sources agree on one epoch: writes that pass by, the main's number, the data directory, an order. All but the order are
-//! hints, which the number confirms; a hint that needs no number (somebody reloaded the main, changed its security) says so, and
-//! one of a write counts as a change when the number cannot be read.
+//! hints, which the number confirms; a hint that needs no number (the main was reloaded, its security changed) is certain.
+//!
+//! An edit that cannot be disproved is one: a write counts as soon as the number cannot be read, a click of the web interface once
+//! the main has not reported its number for [`UNANSWERED`].
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,8 @@ use crate::config::Catalog;
 const FASTEST_POLL: Duration = Duration::from_millis(20);
 /// ... and this often at least.
 const SLOWEST_POLL: Duration = Duration::from_secs(1);
+/// A click is taken for an edit when the main has reported no number for this long after it.
+const UNANSWERED: Duration = Duration::from_secs(10);
 
 /// Something that may have changed the catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +27,10 @@ pub enum Hint {
     /// The number in the data directory is another one. Never more than a reason to ask the main: a reload of stock GeoServer
     /// writes that file too.
     File,
-    /// What moves no number and yet is news to the replicas: a reload of the main, its security, GeoWebCache's configuration.
+    /// What moves no number and yet is news to the replicas: a reload of the main, a store's reset, GeoWebCache's configuration.
     Certain,
+    /// The main's users, roles, rules or filter chains changed: certain, and a catalog reload alone does not bring it.
+    Security,
 }
 
 /// What made us notice a change.
@@ -38,6 +44,8 @@ pub enum Source {
     Order,
     /// Another instance is the main now.
     Main,
+    /// The data directory changed, and not by the main or a replica.
+    Directory,
 }
 
 impl Source {
@@ -47,6 +55,7 @@ impl Source {
             Self::Write => "write",
             Self::Order => "order",
             Self::Main => "main",
+            Self::Directory => "directory",
         }
     }
 }
@@ -65,6 +74,8 @@ pub(in crate::cluster) struct Changes {
     settled_since: Option<Instant>,
     /// The main's, when last read.
     number: Option<u64>,
+    /// When it was first read; that is when its last move was noticed.
+    number_since: Option<Instant>,
     /// When it said its first one: what came before that went unnoticed.
     known_since: Option<Instant>,
     /// It has been asked for it, whatever came of that.
@@ -79,6 +90,10 @@ pub(in crate::cluster) struct Changes {
     began: Option<Instant>,
     /// When the main was asked whose answer, or silence, came last.
     asked: Option<Instant>,
+    /// Since when it has answered no question for its number; `None` while it does.
+    silent_since: Option<Instant>,
+    /// The last epoch that brings a change of security.
+    security: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -90,8 +105,12 @@ struct Unsettled {
 #[derive(Clone, Copy, Debug)]
 struct Suspicion {
     since: Instant,
-    /// What it is if the number cannot be read.
+    /// What it is if the number cannot be read; `None` for nothing.
     otherwise: Option<Source>,
+    /// It counts at once when the number cannot be read.
+    is_write: bool,
+    /// When a question was not answered that should have confirmed or refuted it.
+    unanswered: Option<Instant>,
 }
 
 impl Changes {
@@ -101,6 +120,7 @@ impl Changes {
             settled: 0,
             settled_since: None,
             number: None,
+            number_since: None,
             known_since: None,
             has_been_asked: false,
             is_another_main: false,
@@ -109,6 +129,8 @@ impl Changes {
             last_ticket: Ticket(0),
             began: None,
             asked: None,
+            silent_since: None,
+            security: 0,
         }
     }
 
@@ -135,12 +157,20 @@ impl Changes {
         self.number
     }
 
+    pub(super) fn number_since(&self) -> Option<Instant> {
+        self.number_since
+    }
+
     pub(super) fn began(&self) -> Option<Instant> {
         self.began
     }
 
     pub(in crate::cluster) fn is_at_rest(&self) -> bool {
         self.unsettled.is_none() && self.suspicion.is_none()
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.unsettled.is_none()
     }
 
     pub(super) fn last_ticket(&self) -> Ticket {
@@ -150,22 +180,36 @@ impl Changes {
     /// The source, where a new epoch begins.
     pub(super) fn hint(&mut self, hint: Hint, now: Instant) -> (Ticket, Option<Source>) {
         self.last_ticket.0 += 1;
-        let otherwise = match hint {
+        let (is_write, counts) = match hint {
             Hint::Certain => return (self.last_ticket, self.changed(Source::Write, now)),
-            Hint::Write => Some(Source::Write),
-            Hint::Ui | Hint::File => None,
+            Hint::Security => {
+                let change = self.changed(Source::Write, now);
+                self.security = self.epoch;
+                return (self.last_ticket, change);
+            }
+            Hint::Write => (true, true),
+            Hint::Ui => (false, true),
+            Hint::File => (false, false),
         };
-        let otherwise = otherwise.or_else(|| self.suspicion.and_then(|before| before.otherwise));
-        self.suspicion = Some(Suspicion { since: now, otherwise });
+        let before = self.suspicion;
+        self.suspicion = Some(Suspicion {
+            since: now,
+            otherwise: counts.then_some(Source::Write).or_else(|| before?.otherwise),
+            is_write: is_write || before.is_some_and(|before| before.is_write),
+            unanswered: before.and_then(|before| before.unanswered),
+        });
         (self.last_ticket, None)
     }
 
     /// The main said its number to a question that was asked at `asked`.
     pub(super) fn read(&mut self, number: u64, asked: Instant, now: Instant) -> Option<Source> {
         let before = self.number.replace(number);
+        if before != Some(number) {
+            self.number_since = Some(now);
+        }
         self.asked = self.asked.max(Some(asked));
         self.known_since.get_or_insert(now);
-        self.has_been_asked = true;
+        (self.has_been_asked, self.silent_since) = (true, None);
         let answered = self.suspicion.take_if(|suspicion| suspicion.since <= asked);
         match before {
             Some(before) if before != number => self.changed(Source::Number, now),
@@ -181,14 +225,48 @@ impl Changes {
     pub(super) fn unreadable(&mut self, asked: Instant, now: Instant) -> Option<Source> {
         self.asked = self.asked.max(Some(asked));
         self.has_been_asked = true;
-        let source = self.suspicion.take_if(|suspicion| suspicion.since <= asked)?.otherwise?;
+        let suspicion = self.suspicion.as_mut().filter(|suspicion| suspicion.since <= asked)?;
+        let unanswered = *suspicion.unanswered.get_or_insert(now);
+        let is_over = suspicion.is_write || suspicion.otherwise.is_none() || now >= unanswered + UNANSWERED;
+        let source = self.suspicion.take_if(|_| is_over)?.otherwise?;
         self.changed(source, now)
+    }
+
+    /// The main answered without its number, or not at all.
+    pub(super) fn is_silent(&mut self, now: Instant) {
+        self.silent_since.get_or_insert(now);
+    }
+
+    /// The data directory changed, and neither the main nor a replica changed it.
+    pub(super) fn directory_changed(&mut self, now: Instant) -> Option<Source> {
+        self.changed(Source::Directory, now)
+    }
+
+    /// Its next number is of the same catalog, whatever it is. No replica is reloaded before it is known.
+    pub(super) fn is_main_reloaded(&mut self) {
+        (self.number, self.has_been_asked) = (None, false);
+    }
+
+    /// Since when the main has not reported its number although it was asked.
+    pub(super) fn silent_since(&self) -> Option<Instant> {
+        self.silent_since
+    }
+
+    /// When the main was asked whose answer, or silence, came last.
+    pub(super) fn asked(&self) -> Option<Instant> {
+        self.asked
+    }
+
+    /// The last epoch that brings a change of security.
+    pub(super) fn security(&self) -> u64 {
+        self.security
     }
 
     /// Another instance is the main now. Its number has nothing to do with the last one's, and its catalog need not be the one
     /// that was rolled out last.
     pub(super) fn another_main(&mut self, now: Instant) -> Option<Source> {
         (self.number, self.known_since, self.has_been_asked, self.is_another_main) = (None, None, false, true);
+        self.silent_since = None;
         self.changed(Source::Main, now)
     }
 
@@ -221,6 +299,7 @@ impl Changes {
     /// How long after one reading of the main's number the next one is due.
     pub(super) fn poll_pause(&self, config: &Catalog) -> Duration {
         match (self.suspicion, self.unsettled) {
+            (Some(Suspicion { unanswered: Some(_), .. }), _) => SLOWEST_POLL.min(config.poll),
             (Some(_), _) => Duration::ZERO,
             (None, Some(_)) => (config.settle / 4).clamp(FASTEST_POLL, SLOWEST_POLL).min(config.poll),
             (None, None) => config.poll,
@@ -340,22 +419,45 @@ mod tests {
     }
 
     #[test]
-    fn a_write_counts_when_the_number_cannot_be_read_and_nothing_else_does() {
+    fn a_write_counts_as_soon_as_the_number_cannot_be_read_and_a_file_never() {
         let now = Instant::now();
         let mut changes = known(7, now);
-        for hint in [Hint::Ui, Hint::File] {
-            changes.hint(hint, now);
-            assert_eq!(changes.unreadable(now, now), None);
-        }
+        changes.hint(Hint::File, now);
+        assert_eq!((changes.unreadable(now, now), changes.is_at_rest()), (None, true));
         changes.hint(Hint::Write, now);
         changes.hint(Hint::Ui, now);
         assert_eq!(changes.unreadable(now, now), Some(Source::Write));
     }
 
     #[test]
-    fn somebody_elses_reload_of_the_main_needs_no_number() {
+    fn a_click_that_no_number_refutes_counts_after_a_while() {
+        let (start, config) = (Instant::now(), catalog_config());
+        let mut changes = known(7, start);
+        changes.hint(Hint::Ui, start);
+        let counts = (0..).map(|second| start + SECOND * second).find(|now| {
+            let change = changes.unreadable(*now, *now);
+            assert!(change.is_some() || changes.poll_pause(&config) == SECOND, "the main is asked again, and not in a loop");
+            change.is_some()
+        });
+        assert_eq!(counts, Some(start + UNANSWERED));
+    }
+
+    #[test]
+    fn a_click_that_a_late_number_refutes_is_no_change() {
+        let now = Instant::now();
+        let mut changes = known(7, now);
+        changes.hint(Hint::Ui, now);
+        assert_eq!(changes.unreadable(now, now), None);
+        assert_eq!(changes.read(7, now + SECOND, now + SECOND), None);
+        assert!(changes.is_at_rest() && changes.silent_since().is_none());
+    }
+
+    #[test]
+    fn a_reload_of_the_main_or_a_change_of_its_security_needs_no_number() {
         let now = Instant::now();
         assert_eq!(known(7, now).hint(Hint::Certain, now).1, Some(Source::Write));
+        let mut changes = known(7, now);
+        assert_eq!((changes.hint(Hint::Security, now).1, changes.security()), (Some(Source::Write), 1));
     }
 
     #[test]
@@ -385,7 +487,7 @@ mod tests {
         let now = Instant::now();
         let mut changes = known(7, now);
         changes.hint(Hint::Ui, now + SECOND);
-        assert_eq!(changes.unreadable(now, now + SECOND), None);
+        assert_eq!(changes.unreadable(now, now + UNANSWERED * 2), None);
         assert!(!changes.is_at_rest());
     }
 

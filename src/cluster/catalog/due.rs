@@ -6,41 +6,41 @@ use std::time::{Duration, Instant};
 const GRACE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Due {
+pub(in crate::cluster) enum Due {
     At(Instant),
     Running { began: Instant, lost: Instant },
 }
 
 impl Due {
-    pub(super) fn is_due(self, now: Instant) -> bool {
+    pub(in crate::cluster) fn is_due(self, now: Instant) -> bool {
         matches!(self, Self::At(at) if at <= now)
     }
 
-    pub(super) fn is_running(self) -> bool {
+    pub(in crate::cluster) fn is_running(self) -> bool {
         matches!(self, Self::Running { .. })
     }
 
     /// Whether what was asked at `asked` is what runs: a report of one that was given up says nothing about it.
-    pub(super) fn is_answered(self, asked: Instant) -> bool {
+    pub(in crate::cluster) fn is_answered(self, asked: Instant) -> bool {
         matches!(self, Self::Running { began, .. } if began <= asked)
     }
 
     /// When it began, if no report will come any more.
-    pub(super) fn lost(self, now: Instant) -> Option<Instant> {
+    pub(in crate::cluster) fn lost(self, now: Instant) -> Option<Instant> {
         match self {
             Self::Running { began, lost } if lost <= now => Some(began),
             Self::Running { .. } | Self::At(_) => None,
         }
     }
 
-    pub(super) fn deadline(self) -> Instant {
+    pub(in crate::cluster) fn deadline(self) -> Instant {
         match self {
             Self::At(at) | Self::Running { lost: at, .. } => at,
         }
     }
 
     /// Under way, and over in `limit`.
-    pub(super) fn begin(&mut self, now: Instant, limit: Duration) {
+    pub(in crate::cluster) fn begin(&mut self, now: Instant, limit: Duration) {
         *self = Self::Running { began: now, lost: now + limit + GRACE };
     }
 

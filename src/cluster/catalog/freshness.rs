@@ -4,10 +4,11 @@ use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 use super::changes::Changes;
+use super::directory::MainReload;
 use super::due::Due;
 use super::evidence::Evidence;
 use super::own::{OwnNumber, Reading};
-use super::reload::{Phase, Testing};
+use super::reload::{GIVEN_UP_AT_LEAST, Phase, Testing};
 use super::status::{Freshening, LastReload, UpstreamCatalog};
 use crate::cluster::Cause;
 use crate::config::Catalog;
@@ -27,8 +28,12 @@ pub(in crate::cluster) struct Freshness {
     pub(super) retry_at: Option<Instant>,
     pub(super) last: Option<Ended>,
     evidence: Evidence,
-    /// An answer showed it behind, and the main was not asked since whether that is a change it told of.
-    doubted_at: Option<Instant>,
+    /// An answer showed it behind, and the main was not asked since whether that is a change it told of. When, and the layer.
+    doubted: Option<(Instant, Box<str>)>,
+    /// Until when a reload that was given up on is taken to run inside GeoServer still.
+    pub(super) given_up: Option<Instant>,
+    /// Of the main alone.
+    pub(in crate::cluster) main_reload: MainReload,
 }
 
 /// What `held` rests on.
@@ -66,8 +71,15 @@ impl Freshness {
             retry_at: None,
             last: None,
             evidence: Evidence::default(),
-            doubted_at: None,
+            doubted: None,
+            given_up: None,
+            main_reload: MainReload::No,
         }
+    }
+
+    /// One that joins a cluster which has been running: what it has loaded is not known.
+    pub(in crate::cluster) fn newcomer(changes: &Changes, now: Instant) -> Self {
+        Self { held: None, basis: Basis::Knowledge, ..Self::new(changes, now) }
     }
 
     // What it is.
@@ -80,7 +92,7 @@ impl Freshness {
     pub(super) fn is_waiting(&self, settled: u64) -> bool {
         let is_known = !self.own.is_unread() || self.held.is_none();
         let is_behind = self.is_serving() && is_known && !self.is_fresh(settled) && self.waits_for <= settled;
-        (is_behind || self.is_stuck()) && self.retry_at.is_none()
+        (is_behind || self.is_stuck()) && self.retry_at.is_none() && self.given_up.is_none()
     }
 
     /// How long after one reading of its number the next one is due.
@@ -121,6 +133,11 @@ impl Freshness {
         }
     }
 
+    /// Whether its next reload must bring security along that changed in the epoch `changed`.
+    pub(super) fn lacks_security(&self, changed: u64) -> bool {
+        changed > 0 && !self.is_fresh(changed)
+    }
+
     // What is learned about it.
 
     /// What the process before us knew. True if its catalog may be empty: nobody may come in before its canary passed.
@@ -131,6 +148,7 @@ impl Freshness {
         }
         if is_reloading {
             self.phase = Phase::Testing(Testing::after_a_failure(start));
+            self.given_up = Some(start + GIVEN_UP_AT_LEAST);
         }
         is_reloading
     }
@@ -185,17 +203,17 @@ impl Freshness {
     }
 
     /// The answer to a request of `sent` showed it behind the main. If it was reloaded since, that is no news.
-    pub(super) fn doubt(&mut self, sent: Instant, now: Instant) {
+    pub(super) fn doubt(&mut self, layer: Box<str>, sent: Instant, now: Instant) {
         if self.last.as_ref().is_none_or(|last| last.at <= sent) {
-            self.doubted_at = Some(now);
+            self.doubted = Some((now, layer));
         }
     }
 
     /// The main was asked at `asked`, and what it said is known. True if the replica turns out to be behind although the main
     /// told of no change.
     pub(super) fn judge_doubt(&mut self, asked: Instant, epoch: u64, now: Instant) -> bool {
-        let is_due = self.doubted_at.take_if(|doubted_at| *doubted_at <= asked).is_some();
-        let counts = is_due && self.is_serving() && self.is_fresh(epoch) && self.evidence.seen(now);
+        let Some((_, layer)) = self.doubted.take_if(|(doubted_at, _)| *doubted_at <= asked) else { return false };
+        let counts = self.is_serving() && self.is_fresh(epoch) && self.evidence.seen(&layer, epoch, now);
         if counts {
             self.loses_all();
         }
@@ -206,6 +224,11 @@ impl Freshness {
     pub(super) fn order(&mut self) {
         self.evidence.forget();
         self.retry_at = None;
+    }
+
+    /// Layers of the main that no reload brings.
+    pub(in crate::cluster) fn missing_layers(&self, now: Instant) -> impl Iterator<Item = &str> {
+        self.evidence.facts(now)
     }
 
     /// This epoch began, and it was not waiting for a reload then.

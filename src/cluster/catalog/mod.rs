@@ -12,14 +12,19 @@
 //! ```
 //!
 //! Numbers (`updateSequence`) are only ever compared with what the same node said before: a reload moves a node's own number on
-//! stock GeoServer, and may write it into the shared file, so that numbers of two nodes say nothing about each other. A replica
-//! that was not there for a while, and whose own number moved meanwhile, has read the catalog by itself. The one exception is our
-//! own start, where a replica behind the main's number is stale as far as anybody can know.
+//! stock GeoServer, and may write it into the shared file, so that numbers of two nodes say nothing about each other. There are
+//! two exceptions. At our own start a replica behind the main's number is stale as far as anybody can know. And a replica that
+//! reports a number below the main's right after its reload read files that were older than the main's change.
+//!
+//! What is not proven does not count: a replica that refused connections and has another number now may have been started again
+//! after a change, or reloaded before it. It is reloaded.
 
 mod changes;
+mod directory;
 mod due;
 mod evidence;
 mod freshness;
+mod inflation;
 mod own;
 mod reload;
 mod reports;
@@ -27,9 +32,13 @@ mod roll;
 mod status;
 
 pub use changes::{Hint, Source, Ticket};
+pub use directory::FileChange;
 pub use reports::SyncError;
 pub use status::{CatalogStatus, Freshening, LastReload, UpstreamCatalog};
 
 pub(super) use changes::Changes;
+pub(super) use directory::Doubt;
+pub(super) use due::Due;
 pub(super) use freshness::Freshness;
+pub(super) use inflation::Inflation;
 pub(super) use reload::Target;

@@ -1,8 +1,9 @@
 //! A replica's own number, and what it proves.
 //!
 //! It is only ever compared with what the same replica said before. One that moved was loaded anew, and ended loading after it
-//! was last asked; but a reload that somebody else began may have read the directory before the last change, and end after it.
-//! Not so a process that was gone in between: it read everything that there was when nobody listened.
+//! was last asked; but the load may have read the directory before the last change, and end after it. That nothing listened in
+//! between is no proof of a restart: a loaded process refuses connections as well. So a move is believed only where the replica
+//! cannot be reloaded instead.
 
 use std::time::Instant;
 
@@ -20,7 +21,6 @@ struct Said {
     number: u64,
     /// What was settled then, at least: if it moves because of a restart, that was loaded.
     epoch: Option<u64>,
-    is_gone: bool,
 }
 
 /// An answer, or that none came.
@@ -37,6 +37,11 @@ impl OwnNumber {
         self.said.map(|said| said.number)
     }
 
+    /// When it was asked whose answer, or silence, came last.
+    pub(super) fn asked(&self) -> Option<Instant> {
+        self.since
+    }
+
     pub(super) fn is_unread(&self) -> bool {
         self.is_unread
     }
@@ -50,11 +55,11 @@ impl OwnNumber {
     pub(super) fn was_not_there(&mut self, settled: Option<u64>, now: Instant) {
         self.since = Some(now);
         if let Some(said) = &mut self.said {
-            (said.epoch, said.is_gone) = (said.epoch.max(settled), true);
+            said.epoch = said.epoch.max(settled);
         }
     }
 
-    /// The epoch that it must have loaded by itself, if that is proven; a move alone is proof where it `is_enough`.
+    /// The epoch that it must have loaded by itself; a move is believed where it `is_enough`.
     pub(super) fn read(&mut self, reading: Reading, is_enough: bool) -> Option<u64> {
         if self.since > Some(reading.asked) {
             return None;
@@ -62,14 +67,14 @@ impl OwnNumber {
         (self.since, self.is_unread) = (Some(reading.asked), false);
         let (before, number) = (self.said, reading.number?);
         let epoch = reading.settled.or_else(|| before?.epoch);
-        self.said = Some(Said { number, epoch, is_gone: false });
-        before.filter(|said| said.number != number && (said.is_gone || is_enough))?.epoch
+        self.said = Some(Said { number, epoch });
+        before.filter(|said| said.number != number && is_enough)?.epoch
     }
 
     /// After our own reload: whatever it said before is of another catalog.
     pub(super) fn reloaded(&mut self, reading: Reading) {
         (self.since, self.is_unread) = (Some(reading.asked), false);
-        self.said = reading.number.map(|number| Said { number, epoch: reading.settled, is_gone: false });
+        self.said = reading.number.map(|number| Said { number, epoch: reading.settled });
     }
 }
 
@@ -86,12 +91,21 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_moved_while_nobody_listened_proves_what_was_settled_then() {
+    fn a_number_that_moved_while_nothing_listened_is_believed_where_the_replica_cannot_be_reloaded() {
         let start = Instant::now();
         let mut own = OwnNumber::default();
         assert_eq!(own.read(at(start, 10, 1), false), None, "the first number proves nothing");
         own.was_not_there(Some(3), start + SECOND);
-        assert_eq!(own.read(at(start + SECOND * 2, 18, 4), false), Some(3));
+        assert_eq!(own.read(at(start + SECOND * 2, 18, 4), true), Some(3));
+    }
+
+    #[test]
+    fn a_refused_connection_and_another_number_are_no_proof() {
+        let start = Instant::now();
+        let mut own = OwnNumber::default();
+        own.read(at(start, 10, 1), false);
+        own.was_not_there(Some(3), start + SECOND);
+        assert_eq!(own.read(at(start + SECOND * 2, 18, 4), false), None);
     }
 
     #[test]
@@ -112,8 +126,8 @@ mod tests {
         own.read(at(start, 10, 1), false);
         own.was_not_there(Some(3), start + SECOND);
         own.came_up(start + SECOND * 2);
-        assert_eq!(own.read(at(start, 18, 1), false), None);
+        assert_eq!(own.read(at(start, 18, 1), true), None);
         assert!(own.is_unread());
-        assert_eq!(own.read(at(start + SECOND * 3, 26, 4), false), Some(3));
+        assert_eq!(own.read(at(start + SECOND * 3, 26, 4), true), Some(3));
     }
 }

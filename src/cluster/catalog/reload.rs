@@ -8,6 +8,12 @@
 //!
 //! From Draining on its door is closed. A reload that failed may have left the catalog empty, and one that was given up may still
 //! run, so nobody comes in before the canary passed either way.
+//!
+//! One that was given up on runs on inside GeoServer, and a second would wait for it and double the outage: it counts as under
+//! way, and no other is begun, until the replica draws its canary or as much time has passed again.
+//!
+//! A reload is verified: where the replica then reports a number below what the main had before, it read files that were older
+//! than that (NFS clients keep attributes for up to a minute). It serves what it has, as stale, and is reloaded again.
 
 use std::time::{Duration, Instant};
 
@@ -25,6 +31,13 @@ const CANARY_LIMIT: Duration = Duration::from_secs(120);
 /// After the first failed reload; doubles up to the last.
 const FIRST_RETRY: Duration = Duration::from_secs(10);
 const LAST_RETRY: Duration = Duration::from_secs(600);
+/// NFS clients may show files as they were this long ago (`acregmax` and `acdirmax` are 60 s). What is read later is current,
+/// whatever numbers say.
+const ATTRIBUTE_CACHE: Duration = Duration::from_secs(75);
+/// From a reload that read old files to the next.
+const OUTDATED_RETRY: Duration = Duration::from_secs(30);
+/// A reload that broke off is taken to run on for as long as it had taken, and for this long at least.
+pub(super) const GIVEN_UP_AT_LEAST: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Phase {
@@ -47,8 +60,12 @@ pub(super) enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cluster) struct Target {
     pub(in crate::cluster) epoch: u64,
-    /// The main has not said its number yet.
-    pub(in crate::cluster) is_early: bool,
+    /// The main's number; `None` if it has not reported one yet.
+    pub(in crate::cluster) main_number: Option<u64>,
+    /// What the replica's own number must be at least, if what it reads is to be as new as the main's number.
+    pub(in crate::cluster) expected: Option<u64>,
+    /// When the main's number was first read.
+    pub(in crate::cluster) number_since: Option<Instant>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -77,6 +94,11 @@ pub(super) enum Step {
     Passed {
         reloaded: Option<(u64, Duration)>,
     },
+    /// The door may open, and what it read was old.
+    Outdated {
+        cause: Cause,
+        retry_in: Duration,
+    },
 }
 
 impl Testing {
@@ -93,6 +115,21 @@ impl Testing {
     pub(super) fn has_failed(&self) -> bool {
         self.has_failed
     }
+}
+
+impl Target {
+    /// Why what was read by a reload that began at `began` is old, if it is.
+    fn outdated(&self, own: Option<u64>, began: Instant) -> Option<Cause> {
+        let (own, main) = (own?, self.main_number?);
+        let may_be_old = self.number_since.is_some_and(|since| began < since + ATTRIBUTE_CACHE);
+        let is_old = may_be_old && self.expected.is_some_and(|expected| own < expected);
+        is_old.then(|| Cause::Unexpected(format!("it read old files: its updateSequence is {own}, and the main's was {main}")))
+    }
+}
+
+/// Whether GeoServer goes on with a reload that came to this.
+fn runs_on(cause: &Cause) -> bool {
+    matches!(cause, Cause::Timeout(_) | Cause::Reset(_) | Cause::Truncated)
 }
 
 impl Freshness {
@@ -118,9 +155,9 @@ impl Freshness {
         }
     }
 
-    /// Out of service for a reload that has not failed yet.
+    /// Out of service for a reload that has not failed yet, or that was given up on and may run on.
     pub(in crate::cluster) fn is_on_its_way(&self) -> bool {
-        !self.is_serving() && !self.is_stuck()
+        !self.is_serving() && !self.is_stuck() || self.given_up.is_some()
     }
 
     /// Out of service after a reload that failed, until a canary passes or another reload helps.
@@ -148,7 +185,7 @@ impl Freshness {
             Phase::Testing(testing) if testing.has_failed => Some(testing.next.deadline()),
             Phase::Testing(testing) => Some(testing.next.deadline().min(testing.until)),
         };
-        phase.into_iter().chain(self.retry_at).min()
+        phase.into_iter().chain(self.retry_at).chain(self.given_up).min()
     }
 
     pub(in crate::cluster) fn begin(&mut self, now: Instant) {
@@ -174,6 +211,9 @@ impl Freshness {
         let Phase::Reloading { began, call, target } = self.phase else { return Step::Nothing };
         if !call.is_answered(asked) {
             return Step::Nothing;
+        }
+        if outcome.as_ref().is_err_and(runs_on) {
+            self.given_up = Some(now + now.saturating_duration_since(began).max(GIVEN_UP_AT_LEAST));
         }
         self.phase = Phase::Testing(Testing::new(began, outcome.is_ok().then_some(target), now));
         outcome.map_or_else(|cause| self.fail(cause, now), |()| Step::Nothing)
@@ -206,16 +246,22 @@ impl Freshness {
         if testing.passed < needed {
             return Step::Nothing;
         }
-        let (target, took) = (testing.target, now.saturating_duration_since(testing.began));
-        self.phase = Phase::Serving;
+        let (target, began) = (testing.target, testing.began);
+        let took = now.saturating_duration_since(began);
+        (self.phase, self.given_up) = (Phase::Serving, None);
         let Some(target) = target else {
             // It may have died of it, and have been started again since.
             self.read(reading, false);
             return Step::Passed { reloaded: None };
         };
         self.own.reloaded(reading);
+        if let Some(cause) = target.outdated(reading.number, began) {
+            self.retry_at = Some(now + OUTDATED_RETRY);
+            self.last = Some(Ended { at: now, took, failure: Some(cause.clone()) });
+            return Step::Outdated { cause, retry_in: OUTDATED_RETRY };
+        }
         self.held = Some(target.epoch);
-        self.basis = if target.is_early { Basis::Early } else { Basis::Knowledge };
+        self.basis = if target.main_number.is_none() { Basis::Early } else { Basis::Knowledge };
         (self.failures, self.retry_at) = (0, None);
         self.last = Some(Ended { at: now, took, failure: None });
         Step::Passed { reloaded: Some((target.epoch, took)) }
@@ -225,6 +271,7 @@ impl Freshness {
     pub(super) fn pass_time(&mut self, is_paused: bool, now: Instant) -> Step {
         // Once its time has come it is no deadline any more: it waits for its turn.
         self.retry_at.take_if(|at| *at <= now);
+        self.given_up.take_if(|until| *until <= now);
         match &mut self.phase {
             Phase::Draining { look, .. } if *look <= now => {
                 *look = now + LOOK;

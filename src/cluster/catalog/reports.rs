@@ -2,15 +2,19 @@
 
 use std::fmt;
 use std::mem;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::due::Due;
 use super::own::Reading;
+use super::reload::Step;
 use super::status::CatalogStatus;
 use super::{Hint, Source, Ticket};
 use crate::cluster::tracked::Tracked;
-use crate::cluster::{Cause, Cluster, Outcome, Transition, UpstreamId, What};
+use crate::cluster::{Cause, Cluster, Condition, Outcome, Transition, UpstreamId, What};
 use crate::config::Role;
+
+/// A main that has not reported its number for this long is worth a condition: one reading may be lost.
+const SILENT: Duration = Duration::from_secs(30);
 
 /// Why an order to bring all replicas up to date is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +36,10 @@ impl fmt::Display for SyncError {
 impl Cluster {
     /// Something that may have changed the catalog. The ticket is resolved when all replicas have what it was about.
     pub fn hint(&mut self, hint: Hint, now: Instant) -> (Ticket, Vec<Transition>) {
+        if hint == Hint::Certain {
+            // It may be a reload of the main, which inflates the main's own number.
+            self.inflation.forget();
+        }
         let (ticket, change) = self.changes.hint(hint, now);
         self.note_change(change);
         self.main_reads_soon(now);
@@ -53,11 +61,24 @@ impl Cluster {
     }
 
     pub(in crate::cluster) fn version_read(&mut self, id: UpstreamId, asked: Instant, number: Option<u64>, now: Instant) {
+        if number.is_none() && self.main_id() == Some(id) {
+            self.changes.is_silent(now);
+        }
+        self.reading_ended(id, asked, number, now);
+    }
+
+    /// A reading was reported, or its report was lost; the latter says nothing about the upstream.
+    pub(super) fn reading_ended(&mut self, id: UpstreamId, asked: Instant, number: Option<u64>, now: Instant) {
         let is_awaited = |&at: &usize| self.tracked[at].catalog.reads.is_answered(asked);
         let Some(at) = self.position(id).filter(is_awaited) else { return };
-        if self.tracked[at].upstream.is_main() {
+        // What it reports in the middle of its reload is neither the old number nor the new one.
+        let is_in_its_reload = self.tracked[at].catalog.main_reload.is_running();
+        if self.tracked[at].upstream.is_main() && !is_in_its_reload {
             let change = match number {
-                Some(number) => self.changes.read(number, asked, now),
+                Some(number) => {
+                    self.inflation.main_read(number, asked);
+                    self.changes.read(number, asked, now)
+                }
                 None => self.changes.unreadable(asked, now),
             };
             self.note_change(change);
@@ -70,6 +91,12 @@ impl Cluster {
         }
         self.plan_read(at, now);
         self.judge_assumed();
+        self.judge_directory(now);
+    }
+
+    /// The replica's next reload brings a change of security as well, which a catalog reload alone leaves out.
+    pub fn owes_security(&self, id: UpstreamId) -> bool {
+        self.position(id).is_some_and(|at| self.tracked[at].catalog.lacks_security(self.changes.security()))
     }
 
     pub(in crate::cluster) fn catalog_reloaded(
@@ -101,16 +128,20 @@ impl Cluster {
         let Some(at) = self.position(id) else { return };
         let (needed, reading) = (self.config.health.rise, self.reading(number, asked));
         let step = self.tracked[at].catalog.tested(outcome, reading, needed, now);
+        if let (Step::Passed { reloaded: Some(_) }, Some(own), Some(main)) = (&step, number, self.changes.number()) {
+            self.inflation.reloaded(own, main, asked);
+        }
         self.step(at, step, now);
         // It may have begun before the main said its first number, and ended after that.
         self.judge_assumed();
+        self.judge_directory(now);
     }
 
     /// A replica did not know what the main knows. If the main tells of a change, that explains it.
-    pub(in crate::cluster) fn stale_seen(&mut self, id: UpstreamId, sent: Instant, now: Instant) {
+    pub(in crate::cluster) fn stale_seen(&mut self, id: UpstreamId, layer: Box<str>, sent: Instant, now: Instant) {
         let Some(at) = self.position(id).filter(|_| self.can_reload()) else { return };
         if self.tracked[at].upstream.role == Role::Replica {
-            self.tracked[at].catalog.doubt(sent, now);
+            self.tracked[at].catalog.doubt(layer, sent, now);
             self.main_reads_soon(now);
         }
     }
@@ -134,12 +165,20 @@ impl Cluster {
         if let Some(former) = before.and_then(|id| self.position(id)) {
             self.tracked[former].catalog.was_the_main(settled);
         }
+        self.inflation.forget();
         let change = self.changes.another_main(now);
         self.note_change(change);
         if let Some(at) = main.and_then(|id| self.position(id)) {
             self.tracked[at].become_the_main(self.changes.epoch(), now);
         }
         self.main_reads_soon(now);
+    }
+
+    /// The main is up, and has not reported its number for long.
+    pub(in crate::cluster) fn main_is_silent(&self, now: Instant) -> Option<Condition> {
+        let main = self.tracked.iter().find(|tracked| tracked.upstream.is_main() && tracked.is_up())?;
+        let is_silent = self.changes.silent_since().is_some_and(|since| now >= since + SILENT);
+        is_silent.then(|| Condition::UpdateSequenceUnknown { main: main.upstream.name.clone() })
     }
 
     pub(in crate::cluster) fn main_id(&self) -> Option<UpstreamId> {
@@ -159,6 +198,7 @@ impl Cluster {
             epoch: self.changes.epoch(),
             settled: self.changes.settled(),
             number: self.changes.number(),
+            silent_for: self.changes.silent_since().map(|since| now.saturating_duration_since(since)),
             changed_ago: self.changes.began().map(|began| now.saturating_duration_since(began)),
             can_reload: self.can_reload(),
             is_done: self.is_everybody_fresh(),
@@ -187,22 +227,27 @@ impl Cluster {
     }
 
     fn judge_assumed(&mut self) {
-        let number = self.changes.number();
+        let (number, epoch, settled) = (self.changes.number(), self.changes.epoch(), self.changes.settled());
         for at in 0..self.tracked.len() {
             let tracked = &mut self.tracked[at];
+            let had_all = tracked.catalog.is_serving() && tracked.catalog.is_fresh(settled);
             let is_stale = tracked.upstream.role == Role::Replica && tracked.catalog.judge(number);
+            if is_stale && had_all {
+                // One reload brings what settles now as well.
+                tracked.catalog.wait_for(epoch);
+            }
             self.report(at, is_stale.then_some(What::Stale { why: "its catalog is older than the main's" }));
         }
     }
 
-    fn main_reads_soon(&mut self, now: Instant) {
+    pub(super) fn main_reads_soon(&mut self, now: Instant) {
         if let Some(main) = self.tracked.iter_mut().find(|tracked| tracked.upstream.is_main()) {
             main.catalog.reads.hasten(now);
         }
     }
 
     /// Everybody but the main is stale from here on, and only who waits for a reload already is reloaded before it has settled.
-    fn note_change(&mut self, change: Option<Source>) {
+    pub(super) fn note_change(&mut self, change: Option<Source>) {
         let Some(source) = change else { return };
         let epoch = self.changes.epoch();
         self.emit(None, What::CatalogChanged { epoch, source });

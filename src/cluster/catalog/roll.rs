@@ -21,12 +21,13 @@ impl Cluster {
     pub(in crate::cluster) fn pass_catalog_time(&mut self, now: Instant) {
         for at in 0..self.tracked.len() {
             if let Some(asked) = self.tracked[at].catalog.reads.lost(now) {
-                self.version_read(self.tracked[at].upstream.id, asked, None, now);
+                self.reading_ended(self.tracked[at].upstream.id, asked, None, now);
             }
         }
         // After what was lost: that may have been all it waited for.
         self.changes.pass_time(now, &self.config.catalog);
         for at in 0..self.tracked.len() {
+            self.pass_main_reload_time(at, now);
             let is_paused = self.tracked[at].is_in_maintenance();
             let step = self.tracked[at].catalog.pass_time(is_paused, now);
             self.step(at, step, now);
@@ -54,7 +55,9 @@ impl Cluster {
         let of_one = |tracked: &Tracked| {
             let reads = &tracked.catalog.reads;
             let reads = (reads.is_running() || tracked.is_readable()).then(|| reads.deadline());
-            reads.into_iter().chain(tracked.catalog.deadline(tracked.is_in_maintenance())).min()
+            let catalog = &tracked.catalog;
+            let main = catalog.main_reload.deadline(self.changes.is_settled());
+            reads.into_iter().chain(catalog.deadline(tracked.is_in_maintenance())).chain(main).min()
         };
         let settles = self.changes.deadline(&self.config.catalog);
         settles.into_iter().chain(self.tracked.iter().filter_map(of_one)).min()
@@ -68,6 +71,11 @@ impl Cluster {
         let what = match step {
             Step::Nothing => None,
             Step::Failed { cause, retry_in } => Some(What::ReloadFailed { cause, retry_in }),
+            Step::Outdated { cause, retry_in } => {
+                tracked.return_to_service(now, &self.config.health);
+                self.plan_read(at, now);
+                Some(What::ReloadFailed { cause, retry_in })
+            }
             Step::Passed { reloaded } => {
                 tracked.return_to_service(now, &self.config.health);
                 self.plan_read(at, now);
@@ -77,7 +85,7 @@ impl Cluster {
         self.report(at, what);
     }
 
-    pub(super) fn can_reload(&self) -> bool {
+    pub(in crate::cluster) fn can_reload(&self) -> bool {
         match self.config.geoserver.credentials {
             Credentials::None => false,
             Credentials::Basic { .. } | Credentials::Headers(_) => true,
@@ -85,6 +93,9 @@ impl Cluster {
     }
 
     fn catalog_action_of(&mut self, at: usize, now: Instant) -> Option<Action> {
+        if self.begin_main_reload(at, now) {
+            return Some(Action::ReloadMain(Arc::clone(&self.tracked[at].upstream)));
+        }
         let (timeout, catalog) = (self.config.health.timeout, &self.config.catalog);
         let tracked = &mut self.tracked[at];
         let upstream = &tracked.upstream;
@@ -101,7 +112,9 @@ impl Cluster {
             return None;
         }
         let (epoch, upstream) = (self.changes.settled(), Arc::clone(upstream));
-        let target = Target { epoch, is_early: self.changes.number().is_none() };
+        let (main_number, number_since) = (self.changes.number(), self.changes.number_since());
+        let expected = main_number.map(|number| self.inflation.expected(number));
+        let target = Target { epoch, main_number, expected, number_since };
         tracked.begin_reload(target, catalog.reload_timeout, now);
         self.report(at, Some(What::ReloadBegan { epoch, still_running }));
         Some(Action::ReloadCatalog(upstream))
@@ -109,7 +122,11 @@ impl Cluster {
 
     fn next_to_reload(&self) -> Option<usize> {
         let on_their_way = self.tracked.iter().filter(|tracked| tracked.is_on_its_way()).count();
-        if !self.can_reload() || self.main_answers_soon() || on_their_way >= self.config.catalog.parallel as usize {
+        if !self.can_reload()
+            || self.is_main_to_be_reloaded()
+            || self.main_answers_soon()
+            || on_their_way >= self.config.catalog.parallel as usize
+        {
             return None;
         }
         let wants = |at: &usize| self.wants_reload(*at) && self.can_be_spared(*at);

@@ -13,6 +13,9 @@ pub struct CatalogStatus {
     pub settled: u64,
     /// The main's `updateSequence` when last read.
     pub number: Option<u64>,
+    /// How long the main has not reported it although it was asked: whether its catalog changed since is not known. `None` while it
+    /// does.
+    pub silent_for: Option<Duration>,
     /// Since the last change was noticed.
     pub changed_ago: Option<Duration>,
     /// There are credentials to reload replicas with.

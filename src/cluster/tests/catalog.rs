@@ -23,6 +23,9 @@ pub(super) struct Catalogs {
     pub(super) probe: fn(&str) -> Outcome,
     /// Who is being reloaded, since when, and until when.
     pub(super) reloading: Vec<(String, UpstreamId, Instant, Instant)>,
+    /// How the main answers when it is told to reload.
+    pub(super) main_reload_answers: Result<(), Cause>,
+    pub(super) main_reloads: u32,
     /// Every reload that began, in order.
     pub(super) reloads: Vec<String>,
     pub(super) log: Vec<String>,
@@ -61,6 +64,8 @@ impl Catalogs {
             canary: |_| Outcome::Success,
             probe: |_| Outcome::Success,
             reloading: Vec::new(),
+            main_reload_answers: Ok(()),
+            main_reloads: 0,
             reloads: Vec::new(),
             log: Vec::new(),
         }
@@ -131,6 +136,13 @@ impl Catalogs {
                 let outcome = (self.canary)(upstream.name.as_str());
                 let number = self.numbers.get(upstream.name.as_str()).copied();
                 self.handle(Event::CanaryTested { upstream: upstream.id, asked: now, outcome, number });
+            }
+            Action::ChooseLayer(_) => panic!("a layer is configured"),
+            Action::ReloadMain(upstream) => {
+                let outcome = self.main_reload_answers.clone();
+                assert!(self.reloading.is_empty() && self.world.served_by(RequestClass::Admin) == ["main"]);
+                self.main_reloads += 1;
+                self.handle(Event::MainReloaded { upstream: upstream.id, asked: now, outcome });
             }
             Action::ReloadCatalog(upstream) => {
                 let serving = self.world.served_by(RequestClass::Map);
@@ -370,15 +382,24 @@ fn stale_replicas_relieve_full_fresh_ones_where_they_serve_and_where_they_do_not
 fn evidence_against_a_replica_has_it_reloaded_and_no_other() {
     let mut catalogs = Catalogs::fresh(2);
     let b = catalogs.world.id("b");
-    catalogs.handle(Event::StaleSeen { upstream: b, sent: catalogs.world.now });
+    let seen = |catalogs: &mut Catalogs| {
+        let sent = catalogs.world.now;
+        catalogs.handle(Event::StaleSeen { upstream: b, layer: "geor:roads".into(), sent });
+    };
+    seen(&mut catalogs);
     catalogs.live(SECOND * 10);
     assert_eq!(catalogs.reloads, ["b"]);
     assert!(catalogs.all_fresh());
-    for _ in 0..100 {
-        catalogs.handle(Event::StaleSeen { upstream: b, sent: catalogs.world.now });
+    for _ in 0..3600 {
+        seen(&mut catalogs);
         catalogs.live(SECOND);
     }
-    assert!(catalogs.reloads.len() <= 5, "reloading does not help: {:?}", catalogs.reloads);
+    assert_eq!(catalogs.reloads, ["b"], "reloading does not help");
+    let conditions = catalogs.world.cluster.status(catalogs.world.now).conditions;
+    let texts: Vec<_> = conditions.iter().map(|held| held.condition.to_string()).collect();
+    assert_eq!(texts, ["b does not know geor:roads, which the main has, although it was reloaded for it"]);
+    catalogs.live(SECOND * 3600);
+    assert_eq!(catalogs.world.cluster.status(catalogs.world.now).conditions, [], "no request misses it any more");
 }
 
 #[test]
@@ -388,7 +409,7 @@ fn evidence_from_before_a_reload_says_nothing_about_what_was_loaded() {
     catalogs.publish();
     catalogs.live(SECOND * 20);
     assert!(catalogs.all_fresh());
-    catalogs.handle(Event::StaleSeen { upstream: a, sent });
+    catalogs.handle(Event::StaleSeen { upstream: a, layer: "geor:roads".into(), sent });
     catalogs.live(SECOND * 20);
     assert_eq!(catalogs.reloads, ["a", "b"]);
 }
@@ -404,7 +425,7 @@ fn a_replica_that_restarted_without_a_change_is_left_alone() {
 }
 
 #[test]
-fn a_replica_that_restarted_after_a_change_has_loaded_it_by_itself() {
+fn a_replica_that_was_away_during_a_change_is_reloaded_whatever_its_number_is() {
     let mut catalogs = Catalogs::fresh(2);
     catalogs.a_dies();
     catalogs.publish();
@@ -412,7 +433,7 @@ fn a_replica_that_restarted_after_a_change_has_loaded_it_by_itself() {
     catalogs.numbers.insert("a".to_owned(), 15);
     catalogs.probe = |_| Outcome::Success;
     catalogs.live(SECOND * 60);
-    assert_eq!(catalogs.reloads, ["b"], "{:#?}", catalogs.log);
+    assert_eq!(catalogs.reloads, ["b", "a"], "a refused connection proves no restart: {:#?}", catalogs.log);
     assert!(catalogs.all_fresh());
 }
 

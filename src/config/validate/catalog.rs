@@ -24,6 +24,7 @@ impl Check<'_> {
             drain_timeout: self.within("catalog.drain_timeout", &raw.drain_timeout, defaults::DRAIN_TIMEOUT, long.clone()),
             reload_timeout: self.within("catalog.reload_timeout", &raw.reload_timeout, defaults::RELOAD_TIMEOUT, long),
             reload_security: self.value("catalog.reload_security", &raw.reload_security, false),
+            reload_main: self.value("catalog.reload_main", &raw.reload_main, false),
             reload_gwc: self.value("catalog.reload_gwc", &raw.reload_gwc, false),
             stale: self.value("catalog.stale", &raw.stale, defaults::STALE),
             read_your_writes: self.within(

@@ -1,0 +1,194 @@
+//! The data directory's `global.xml` changed: did a GeoServer of ours change it?
+//!
+//! The main writes its own number there. Some stock GeoServers write the file when they reload, so a replica's number may stand
+//! there as well. Anything else was written by git, rsync or another administrator, moves no number of the main's, and is a change.
+//!
+//! Nothing is concluded before the main and every replica that is up were asked for their numbers after the file had changed, nor
+//! while a replica reloads: what it will write is not known before its reload is over.
+
+use std::time::{Duration, Instant};
+
+use super::due::Due;
+use crate::cluster::tracked::Tracked;
+use crate::cluster::{Cause, Cluster, Hint, UpstreamId, What};
+use crate::config::Role;
+
+/// Calls for the main's reload, after which its replicas are reloaded in any case.
+const MAIN_RELOAD_TRIES: u32 = 3;
+const MAIN_RELOAD_PAUSE: Duration = Duration::from_secs(10);
+
+/// `global.xml` as it was found changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileChange {
+    /// The number in it now.
+    pub number: u64,
+    /// The number in it before.
+    pub before: u64,
+}
+
+/// A change of the file that is not explained yet.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cluster) struct Doubt {
+    file: FileChange,
+    noticed: Instant,
+    /// The epoch then.
+    epoch: u64,
+}
+
+/// What becomes of the main's own reload (`reload_main`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::cluster) enum MainReload {
+    #[default]
+    No,
+    Wanted {
+        tries: u32,
+        at: Instant,
+    },
+    Running {
+        tries: u32,
+        began: Instant,
+        call: Due,
+    },
+}
+
+impl MainReload {
+    pub(in crate::cluster) fn is_running(self) -> bool {
+        matches!(self, Self::Running { .. })
+    }
+
+    /// It waits for the change to settle.
+    pub(super) fn deadline(self, is_settled: bool) -> Option<Instant> {
+        match self {
+            Self::No => None,
+            Self::Wanted { at, .. } => is_settled.then_some(at),
+            Self::Running { call, .. } => Some(call.deadline()),
+        }
+    }
+}
+
+impl FileChange {
+    /// The number came from a node that reports `said` now.
+    fn is_of(self, said: Option<u64>) -> bool {
+        self.number != self.before && said == Some(self.number)
+    }
+
+    /// The main wrote it on its way to the number that it reports now.
+    fn is_on_the_way_to(self, main: Option<u64>) -> bool {
+        self.before < self.number && main.is_some_and(|main| self.number < main)
+    }
+}
+
+impl Cluster {
+    pub(in crate::cluster) fn directory_changed(&mut self, file: FileChange, now: Instant) {
+        let first = self.directory.map_or(file, |pending| pending.file);
+        let epoch = self.directory.map_or_else(|| self.changes.epoch(), |pending| pending.epoch);
+        let file = FileChange { number: file.number, before: first.before };
+        self.directory = Some(Doubt { file, noticed: now, epoch });
+        let (_, change) = self.changes.hint(Hint::File, now);
+        self.note_change(change);
+        self.tracked.iter_mut().for_each(|tracked| tracked.catalog.reads.hasten(now));
+    }
+
+    /// Once every number is known that could explain it.
+    pub(super) fn judge_directory(&mut self, now: Instant) {
+        let Some(Doubt { file, noticed, epoch }) = self.directory else { return };
+        let has_answered = |tracked: &Tracked| {
+            let catalog = &tracked.catalog;
+            catalog.is_serving() && (!tracked.is_up() || catalog.own.asked() >= Some(noticed))
+        };
+        let replicas = || self.tracked.iter().filter(|tracked| tracked.upstream.role == Role::Replica);
+        if self.changes.asked() < Some(noticed) || !replicas().all(has_answered) {
+            return;
+        }
+        let main = self.changes.number().filter(|_| self.changes.silent_since().is_none());
+        let is_ours = file.is_of(main) || replicas().any(|replica| file.is_of(replica.catalog.own.number()));
+        self.directory = None;
+        if is_ours || file.is_on_the_way_to(main) || self.changes.epoch() > epoch {
+            return;
+        }
+        let change = self.changes.directory_changed(now);
+        self.note_change(change);
+        if self.config.catalog.reload_main && self.can_reload() {
+            self.want_main_reload(MainReload::Wanted { tries: 0, at: now });
+        }
+    }
+
+    /// The main reads the directory first, and the replicas wait for that.
+    pub(super) fn is_main_to_be_reloaded(&self) -> bool {
+        self.tracked.iter().any(|tracked| tracked.catalog.main_reload != MainReload::No)
+    }
+
+    /// True if the main at `at` is to be told to reload now.
+    pub(super) fn begin_main_reload(&mut self, at: usize, now: Instant) -> bool {
+        let MainReload::Wanted { tries, at: due } = self.tracked[at].catalog.main_reload else { return false };
+        if !self.tracked[at].upstream.is_main() || !self.tracked[at].is_up() || !self.can_reload() {
+            // It reads the directory when it starts.
+            self.tracked[at].catalog.main_reload = MainReload::No;
+            return false;
+        }
+        if due > now || !self.changes.is_settled() {
+            return false;
+        }
+        let mut call = Due::At(now);
+        call.begin(now, self.config.catalog.reload_timeout);
+        self.tracked[at].catalog.main_reload = MainReload::Running { tries, began: now, call };
+        let epoch = self.changes.settled();
+        self.report(at, Some(What::ReloadBegan { epoch, still_running: 0 }));
+        true
+    }
+
+    pub(in crate::cluster) fn main_reloaded(&mut self, id: UpstreamId, asked: Instant, outcome: Result<(), Cause>, now: Instant) {
+        let Some(at) = self.position(id) else { return };
+        let MainReload::Running { tries, began, call } = self.tracked[at].catalog.main_reload else { return };
+        if !call.is_answered(asked) {
+            return;
+        }
+        let (next, what) = match outcome {
+            Ok(()) => (MainReload::No, What::Reloaded { epoch: self.changes.settled(), took: now - began }),
+            Err(cause) => {
+                let is_last = tries + 1 >= MAIN_RELOAD_TRIES;
+                let wanted = MainReload::Wanted { tries: tries + 1, at: now + MAIN_RELOAD_PAUSE };
+                let next = if is_last { MainReload::No } else { wanted };
+                (next, What::ReloadFailed { cause, retry_in: MAIN_RELOAD_PAUSE })
+            }
+        };
+        self.want_main_reload(next);
+        self.report(at, Some(what));
+        // Stock GeoServer's reload moves its number: that belongs to this change.
+        self.changes.is_main_reloaded();
+        self.inflation.forget();
+        self.main_reads_soon(now);
+    }
+
+    /// A call for the main's reload that never reported.
+    pub(super) fn pass_main_reload_time(&mut self, at: usize, now: Instant) {
+        if let MainReload::Running { call, .. } = self.tracked[at].catalog.main_reload
+            && let Some(began) = call.lost(now)
+        {
+            let outcome = Err(Cause::Timeout("the catalog reload did not end"));
+            self.main_reloaded(self.tracked[at].upstream.id, began, outcome, now);
+        }
+    }
+
+    fn want_main_reload(&mut self, next: MainReload) {
+        if let Some(main) = self.tracked.iter_mut().find(|tracked| tracked.upstream.is_main()) {
+            main.catalog.main_reload = next;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_explained_by_the_number_that_it_was_changed_to() {
+        let moved = FileChange { number: 12, before: 10 };
+        assert!(moved.is_of(Some(12)) && !moved.is_of(Some(13)) && !moved.is_of(None));
+        assert!(moved.is_on_the_way_to(Some(13)) && !moved.is_on_the_way_to(Some(11)) && !moved.is_on_the_way_to(None));
+        let edited = FileChange { number: 10, before: 10 };
+        assert!(!edited.is_of(Some(10)), "no GeoServer changes the file and not its number");
+        let restored = FileChange { number: 3, before: 10 };
+        assert!(!restored.is_on_the_way_to(Some(10)));
+    }
+}

@@ -1,0 +1,123 @@
+//! The layer that probes and canaries draw where none is configured.
+//!
+//! Capabilities do not show that a catalog is empty; a map does. So where neither `probe_layer` nor `canary_layer` is configured, a
+//! layer is chosen that the main and a replica draw quickly. The choice does no harm: while there is none, probes read
+//! capabilities, and a chosen layer that the main cannot draw any more is given up and replaced.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::catalog::Due;
+use super::{Action, Cluster, Condition, Upstream, What};
+use crate::config::Role;
+
+/// Capabilities of a large catalog, and some maps.
+const CHOICE_LIMIT: Duration = Duration::from_secs(120);
+/// From one choice to the next, whatever becomes of it.
+const PAUSE: Duration = Duration::from_secs(10);
+/// After choices that came to nothing.
+const MAX_PAUSE: Duration = Duration::from_secs(600);
+/// Replicas that may show that a layer can be drawn.
+const MAX_REPLICAS: usize = 4;
+
+/// A layer is to be chosen.
+#[derive(Clone, Debug)]
+pub struct LayerChoice {
+    pub main: Arc<Upstream>,
+    /// Replicas that are up; one of them must draw the layer as well.
+    pub replicas: Vec<Arc<Upstream>>,
+    /// The one that was chosen before.
+    pub previous: Option<String>,
+}
+
+/// How choosing goes.
+#[derive(Debug)]
+pub(super) struct Choosing {
+    due: Due,
+    /// Why the last choice came to nothing.
+    failure: Option<&'static str>,
+    failures: u32,
+    previous: Option<String>,
+}
+
+impl Choosing {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { due: Due::At(now), failure: None, failures: 0, previous: None }
+    }
+}
+
+impl Cluster {
+    /// The layer that probes and canaries draw, where geofront chose one.
+    pub fn chosen_layer(&self) -> Option<&str> {
+        self.chosen_layer.as_deref().filter(|_| self.may_choose_layer())
+    }
+
+    /// The choice is made, or came to nothing.
+    pub(super) fn layer_chosen(&mut self, asked: Instant, layer: Result<String, &'static str>, now: Instant) {
+        if !self.choosing.due.is_answered(asked) {
+            return;
+        }
+        match layer {
+            Ok(layer) => {
+                (self.choosing.due, self.choosing.failure, self.choosing.failures) = (Due::At(now + PAUSE), None, 0);
+                self.chosen_layer = Some(layer.clone());
+                self.emit(None, What::LayerChosen { layer });
+            }
+            Err(why) => {
+                let pause = PAUSE.saturating_mul(1 << self.choosing.failures.min(16)).min(MAX_PAUSE);
+                (self.choosing.due, self.choosing.failure) = (Due::At(now + pause), Some(why));
+                self.choosing.failures += 1;
+            }
+        }
+    }
+
+    /// The main does not draw it any more.
+    pub(super) fn layer_lost(&mut self, lost: &str) {
+        if let Some(layer) = self.chosen_layer.take_if(|layer| layer == lost) {
+            self.choosing.previous = Some(layer.clone());
+            self.emit(None, What::LayerLost { layer });
+        }
+    }
+
+    pub(super) fn pass_choice_time(&mut self, now: Instant) {
+        if let Some(began) = self.choosing.due.lost(now) {
+            self.layer_chosen(began, Err("choosing did not end"), now);
+        }
+    }
+
+    pub(super) fn choice_action(&mut self, now: Instant) -> Option<Action> {
+        if !self.choosing.due.is_due(now) {
+            return None;
+        }
+        let choice = self.choice()?;
+        self.choosing.due.begin(now, CHOICE_LIMIT);
+        Some(Action::ChooseLayer(choice))
+    }
+
+    pub(super) fn choice_deadline(&self) -> Option<Instant> {
+        let is_waited_for = self.choosing.due.is_running() || self.choice().is_some();
+        is_waited_for.then(|| self.choosing.due.deadline())
+    }
+
+    pub(super) fn no_probe_layer(&self) -> Option<Condition> {
+        let why = self.choosing.failure.filter(|_| self.wants_layer())?;
+        Some(Condition::NoProbeLayer { why: why.to_owned() })
+    }
+
+    fn may_choose_layer(&self) -> bool {
+        self.config.health.probe_layer.is_none() && self.config.catalog.canary_layer.is_none()
+    }
+
+    fn wants_layer(&self) -> bool {
+        self.may_choose_layer() && self.chosen_layer.is_none()
+    }
+
+    /// The choice, if one is wanted and can be made.
+    fn choice(&self) -> Option<LayerChoice> {
+        let is_there = |role| self.tracked.iter().filter(move |one| one.upstream.role == role && one.is_fit());
+        let main = is_there(Role::Main).find(|_| self.wants_layer())?;
+        let replicas: Vec<_> = is_there(Role::Replica).take(MAX_REPLICAS).map(|replica| Arc::clone(&replica.upstream)).collect();
+        let previous = self.choosing.previous.clone();
+        (!replicas.is_empty()).then(|| LayerChoice { main: Arc::clone(&main.upstream), replicas, previous })
+    }
+}
