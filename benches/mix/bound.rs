@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use crate::arrivals::{Arrival, Kind};
+use crate::in_time::InTime;
 use crate::rig::quantiles::Quantiles;
-use crate::scenario::{CORES, Scenario};
-use crate::simulation::{self, Rules};
+use crate::scenario::Scenario;
+use crate::simulation::{self, Rules, World};
 
 /// Policies that are worth knowing the bound of.
-const POLICIES: [(&str, Rules); 11] = [
+const POLICIES: [(&str, Rules); 12] = [
     ("leastconn", Rules::LEAST_CONNECTIONS),
     ("least expected work", Rules { by_cost: true, ..Rules::LEAST_CONNECTIONS }),
     ("cap 8, in order", Rules::capped(8, false)),
@@ -19,27 +20,41 @@ const POLICIES: [(&str, Rules); 11] = [
     ("cap 6, classes, maps 4, heavy 2", Rules { caps: Some([6, 4, 2]), ..Rules::capped(6, true) }),
     ("cap 5, classes, maps 4, heavy 2", Rules { caps: Some([5, 4, 2]), ..Rules::capped(5, true) }),
     ("cap 4, classes, heavy 2", Rules { caps: Some([4, 4, 2]), ..Rules::capped(4, true) }),
-    ("cap learned, classes", Rules { learns: true, ..Rules::capped(8, true) }),
+    ("cap learned, classes", Rules { sees_slowness: false, ..Rules::DEFAULTS }),
+    ("defaults", Rules::DEFAULTS),
 ];
 
 pub(crate) struct Bound {
     pub(crate) policy: &'static str,
     pub(crate) kinds: [Quantiles; 3],
     pub(crate) all: Quantiles,
+    pub(crate) in_time: InTime,
 }
 
-pub(crate) fn bounds(scenario: &Scenario, seed: u64) -> Vec<Bound> {
-    let arrivals = scenario.plan.arrivals(scenario.capacity(), seed);
-    let bound = |(policy, rules): (&'static str, Rules)| {
-        let latencies = simulation::latencies(&arrivals, scenario.model, CORES, &scenario.speeds, rules);
+impl Bound {
+    /// What `rules` make of the arrivals of a scenario.
+    pub(crate) fn new(policy: &'static str, rules: Rules, scenario: &Scenario, arrivals: &[Arrival]) -> Self {
+        let Scenario { model, cores, speeds, episodes, .. } = scenario;
+        let world = World { arrivals, model: *model, cores: *cores, speeds, episodes };
+        let latencies = simulation::latencies(world, rules);
         let counted: Vec<(&Arrival, Duration)> =
             arrivals.iter().zip(latencies).filter(|(arrival, _)| arrival.at >= scenario.counted_from).collect();
         let of = |kind| counted.iter().filter(|(arrival, _)| arrival.kind == kind).map(|(_, latency)| *latency).collect();
-        Bound {
+        let mut in_time = InTime::default();
+        counted.iter().for_each(|(arrival, latency)| in_time.count(arrival, Some(*latency)));
+        Self {
             policy,
             kinds: [Kind::Tile, Kind::Map, Kind::Heavy].map(of),
             all: counted.iter().map(|(_, latency)| *latency).collect(),
+            in_time,
         }
-    };
-    POLICIES.map(bound).into()
+    }
+}
+
+/// Nothing where the model cannot say what happens.
+pub(crate) fn bounds(scenario: &Scenario, arrivals: &[Arrival]) -> Vec<Bound> {
+    if !scenario.is_modelled() {
+        return Vec::new();
+    }
+    POLICIES.map(|(policy, rules)| Bound::new(policy, rules, scenario, arrivals)).into()
 }

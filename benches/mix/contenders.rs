@@ -44,7 +44,7 @@ impl Front {
 
     pub(crate) fn geofront(program: PathBuf, limits: &str) -> Self {
         let brief = limits.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(", ");
-        let name = if brief.is_empty() { "geofront".to_owned() } else { format!("geofront {brief}") };
+        let name = if brief.is_empty() { "geofront, defaults".to_owned() } else { format!("geofront {brief}") };
         Self { name, kind: FrontKind::Geofront { program, limits: limits.to_owned() } }
     }
 

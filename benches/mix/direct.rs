@@ -10,6 +10,7 @@ use tokio::runtime::Runtime;
 
 use crate::arrivals::{Phase, Plan};
 use crate::drive::{self, End, PATIENCE};
+use crate::mix::{PORTAL, REPLICAS};
 use crate::rig::client::Client;
 use crate::rig::quantiles::Quantiles;
 use crate::run;
@@ -26,11 +27,11 @@ pub(crate) struct Direct {
 
 /// As many requests in a second as `contenders` get at the load of the scenarios.
 pub(crate) fn check(contenders: usize, lasts: Duration, seed: u64, runtime: &Runtime) -> io::Result<Direct> {
-    let replicas = [1.0; 3];
+    let replicas = [1.0; REPLICAS];
     let cluster = run::cluster(Capacity::Unlimited, &replicas, runtime)?;
     let clients: Vec<Client> = cluster.replicas().iter().map(|replica| Client::new(replica.address(), PATIENCE)).collect();
     let plan = Plan { phases: vec![Phase { lasts, load: 0.85 * contenders as f64 }], bursts: Vec::new() };
-    let arrivals = plan.arrivals((CORES * replicas.len()) as f64, seed);
+    let arrivals = plan.arrivals(&PORTAL, (CORES * replicas.len()) as f64, seed);
     let samples = drive::run(&arrivals, &clients, Instant::now(), runtime.handle());
     if let Some(sample) = samples.iter().find(|sample| sample.end != End::Answered) {
         return Err(io::Error::other(format!("without any proxy a request ends as {:?}: the rig is broken", sample.end)));

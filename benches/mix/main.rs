@@ -13,6 +13,9 @@
 //! cargo bench --bench mix -- --full          for figures; half an hour
 //! cargo bench --bench mix                    for seeing that it works; two minutes
 //! cargo bench --bench mix -- --only burst --seed 7 --limits 'max_in_flight = 8'
+//! cargo bench --bench mix -- --table --only brownout --front leastconn,geofront   one row within two minutes
+//! cargo bench --bench mix -- --full --model --mixes 100 --seed 101                drawn mixes, in the model
+//! cargo bench --bench mix -- --table --mixes 3 --seed 101                         drawn mixes, measured
 //! ```
 
 mod arrivals;
@@ -20,6 +23,9 @@ mod bound;
 mod contenders;
 mod direct;
 mod drive;
+mod in_time;
+mod mix;
+mod mixes;
 mod outcome;
 mod renderers;
 mod report;
@@ -27,8 +33,10 @@ mod requests;
 #[path = "../rig/mod.rs"]
 mod rig;
 mod run;
+mod sabotage;
 mod scenario;
 mod simulation;
+mod trouble;
 
 use std::io;
 use std::path::PathBuf;
@@ -37,6 +45,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use contenders::Front;
+use renderers::Model;
 use rig::machine;
 use rig::place::{Place, is_understood};
 use rig::process;
@@ -55,12 +64,18 @@ struct Arguments {
     /// Long enough for figures.
     #[arg(long)]
     full: bool,
-    /// Only scenarios whose name contains this.
-    #[arg(long, default_value = "")]
-    only: String,
-    /// Only front doors whose name contains this; the first of them is what the others are compared to.
-    #[arg(long, default_value = "")]
-    front: String,
+    /// Long enough for figures of every row within half an hour.
+    #[arg(long)]
+    table: bool,
+    /// Only scenarios whose name contains one of these.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Only front doors whose name contains one of these; the first of them is what the others are compared to.
+    #[arg(long, value_delimiter = ',')]
+    front: Vec<String>,
+    /// So many drawn mixes, of the seeds from `--seed` on. In the model also every scenario with the arrivals of each of them.
+    #[arg(long, default_value_t = 0)]
+    mixes: u64,
     /// Seconds before anything counts, instead of those of the length: what learns has learned by then.
     #[arg(long)]
     warm_up: Option<u64>,
@@ -94,23 +109,44 @@ fn main() -> ExitCode {
 fn measure(arguments: &Arguments) -> io::Result<()> {
     process::pin_self(OTHER_CORE)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let lengths = if arguments.full { Lengths::FULL } else { Lengths::QUICK }.warmed_up_for(arguments.warm_up);
+    let (lengths, length) = match (arguments.full, arguments.table) {
+        (true, _) => (Lengths::FULL, "full length"),
+        (false, true) => (Lengths::TABLE, "table length"),
+        (false, false) => (Lengths::QUICK, "short: no figures"),
+    };
+    let lengths = lengths.warmed_up_for(arguments.warm_up);
     let fronts = if arguments.model { Vec::new() } else { fronts(arguments)? };
     machine::print();
-    println!("load      open, seed {}, {}", arguments.seed, if arguments.full { "full length" } else { "short: no figures" });
+    println!("load      open, seed {}, {length}", arguments.seed);
+    println!("in time   {}", in_time::words());
+    let is_wanted = |scenario: &Scenario| is_any(&arguments.only, &scenario.name);
+    let fixed: Vec<Scenario> = scenario::all(&lengths).into_iter().filter(is_wanted).collect();
+    if arguments.model && arguments.mixes > 0 {
+        mixes::print_all(&lengths, &fixed, arguments.seed, arguments.mixes);
+        return Ok(());
+    }
     if !arguments.model {
-        let lasts = Duration::from_secs(if arguments.full { 20 } else { 3 });
+        let lasts = Duration::from_secs(if arguments.full || arguments.table { 20 } else { 3 });
         report::print_direct(&direct::check(fronts.len(), lasts, arguments.seed, &runtime)?);
     }
-    let is_wanted = |scenario: &Scenario| scenario.name.contains(&arguments.only);
-    for scenario in scenario::all(&lengths).into_iter().filter(is_wanted) {
-        let outcomes = run::scenario(&scenario, &fronts, arguments.seed, &runtime)?;
-        let arrivals = scenario.plan.arrivals(scenario.capacity(), arguments.seed);
-        // The model refuses nobody, so it says nothing about an overload.
-        let bounds = if scenario.overload.is_none() { bound::bounds(&scenario, arguments.seed) } else { Vec::new() };
+    let drawn = |seed| [Model::Slots, Model::Shared].map(|model| (seed, Scenario::drawn(&lengths, seed, model)));
+    let scenarios: Vec<(u64, Scenario)> = if arguments.mixes > 0 {
+        (arguments.seed..arguments.seed + arguments.mixes).flat_map(drawn).collect()
+    } else {
+        fixed.into_iter().map(|scenario| (arguments.seed, scenario)).collect()
+    };
+    for (seed, scenario) in scenarios {
+        let outcomes = run::scenario(&scenario, &fronts, seed, &runtime)?;
+        let arrivals = scenario.plan.arrivals(&scenario.mix, scenario.capacity(), seed);
+        let bounds = bound::bounds(&scenario, &arrivals);
         report::print(&scenario, &arrivals, &outcomes, &bounds);
     }
     Ok(())
+}
+
+/// Whether `name` contains one of `parts`, or there are none.
+fn is_any(parts: &[String], name: &str) -> bool {
+    parts.is_empty() || parts.iter().any(|part| name.contains(part.as_str()))
 }
 
 /// HAProxy's leastconn first: the others are compared to it.
@@ -121,7 +157,8 @@ fn fronts(arguments: &Arguments) -> io::Result<Vec<Front>> {
     let geofront = |limits: &str| Front::geofront(arguments.geofront.clone(), limits);
     let has_limits = is_understood(&place, &arguments.geofront, &format!("[limits]\n{RECOMMENDED}\n"))?;
     fronts.push(geofront(if has_limits { RECOMMENDED } else { "" }));
+    fronts.push(geofront(""));
     fronts.extend(arguments.limits.iter().map(|limits| geofront(&limits.replace(';', "\n"))));
-    fronts.retain(|front| front.name.contains(&arguments.front));
+    fronts.retain(|front| is_any(&arguments.front, &front.name));
     Ok(fronts)
 }

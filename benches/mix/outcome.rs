@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::arrivals::Kind;
 use crate::drive::{End, Sample};
+use crate::in_time::InTime;
 use crate::rig::quantiles::Quantiles;
 use crate::scenario::Scenario;
 
@@ -23,6 +24,8 @@ pub(crate) struct Outcome {
     /// By [`Kind`]; only of what was answered.
     pub(crate) kinds: [Quantiles; 3],
     pub(crate) all: Quantiles,
+    /// Answered in time.
+    pub(crate) in_time: InTime,
     pub(crate) asked: usize,
     /// By what became of them instead of an answer.
     pub(crate) unanswered: BTreeMap<End, usize>,
@@ -57,8 +60,13 @@ impl Outcome {
         for sample in counted.iter().filter(|sample| sample.end != End::Answered) {
             *unanswered.entry(sample.end).or_default() += 1;
         }
+        let mut in_time = InTime::default();
+        for sample in &counted {
+            in_time.count(&sample.arrival, (sample.end == End::Answered).then_some(sample.latency));
+        }
         Self {
             name,
+            in_time,
             kinds: [Kind::Tile, Kind::Map, Kind::Heavy].map(|kind| latencies(&counted, |sample| sample.arrival.kind == kind)),
             all: latencies(&counted, |_| true),
             asked: counted.len(),

@@ -1,7 +1,7 @@
 //! What renders, as a queueing model: the two ways in which geosim's replicas share their cores, in virtual time.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 use crate::arrivals::Arrival;
 
@@ -14,80 +14,87 @@ pub(crate) enum Model {
     Shared,
 }
 
-/// Jobs by number, the next to end on top. Times are nanoseconds: whole numbers have an order.
-type Ending = BinaryHeap<Reverse<(u64, usize)>>;
+impl Model {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Slots => "slots",
+            Self::Shared => "shared",
+        }
+    }
+}
 
+/// Every job at work receives service at the same rate, so one number suffices: the service that a job has received which was
+/// there from the start. A job that begins at service `s` with work `w` leaves at `s + w`. Nanoseconds: whole numbers have an order.
 #[derive(Debug)]
-pub(crate) enum Renderers {
-    Slots {
-        /// When each slot has done all that was given to it, in seconds.
-        free_at: Vec<f64>,
-        running: Ending,
-        speed: f64,
-    },
-    Shared {
-        /// The service that a job has received which was there from the start; jobs leave by it.
-        service: f64,
-        /// When `service` was right.
-        at: f64,
-        running: Ending,
-        cores: f64,
-        speed: f64,
-    },
+pub(crate) struct Renderers {
+    model: Model,
+    cores: usize,
+    /// Zero for one that stands still.
+    speed: f64,
+    service: f64,
+    /// When `service` was right.
+    at: f64,
+    running: BinaryHeap<Reverse<(u64, usize)>>,
+    /// Number and work of those that wait inside for a slot.
+    waiting: VecDeque<(usize, f64)>,
 }
 
 impl Renderers {
     pub(crate) fn new(model: Model, cores: usize, speed: f64) -> Self {
-        match model {
-            Model::Slots => Self::Slots { free_at: vec![0.0; cores], running: Ending::new(), speed },
-            Model::Shared => Self::Shared { service: 0.0, at: 0.0, running: Ending::new(), cores: cores as f64, speed },
-        }
+        let (running, waiting) = (BinaryHeap::new(), VecDeque::new());
+        Self { model, cores, speed, service: 0.0, at: 0.0, running, waiting }
+    }
+
+    /// Works so many times as fast from `now` on.
+    pub(crate) fn set_speed(&mut self, speed: f64, now: f64) {
+        self.advance(now);
+        self.speed = speed;
     }
 
     /// Takes job `number` at `now`.
     pub(crate) fn take(&mut self, number: usize, arrival: &Arrival, now: f64) {
-        let work = arrival.work.as_secs_f64();
         self.advance(now);
-        match self {
-            Self::Slots { free_at, running, speed } => {
-                let first = free_at.iter_mut().min_by(|a, b| a.total_cmp(b)).expect("a replica has slots");
-                *first = first.max(now) + work / *speed;
-                running.push(Reverse((nanoseconds(*first), number)));
-            }
-            Self::Shared { service, running, .. } => running.push(Reverse((nanoseconds(*service + work), number))),
-        }
+        self.waiting.push_back((number, arrival.work.as_secs_f64()));
+        self.begin();
     }
 
-    /// When the next job ends if nothing else comes.
+    /// When the next job ends if nothing else happens; never while nothing is done.
     pub(crate) fn next_end(&self) -> Option<f64> {
-        match self {
-            Self::Slots { running, .. } => running.peek().map(|Reverse((end, _))| *end as f64 / 1e9),
-            Self::Shared { service, at, running, cores, speed } => {
-                let Reverse((leaves, _)) = running.peek()?;
-                Some(at + (*leaves as f64 / 1e9 - service).max(0.0) / rate(*cores, *speed, running.len()))
-            }
-        }
+        let Reverse((leaves, _)) = self.running.peek()?;
+        let rate = self.rate();
+        (rate > 0.0).then(|| self.at + (*leaves as f64 / 1e9 - self.service).max(0.0) / rate)
     }
 
     /// The job that ends at `now`, which is [`next_end`](Self::next_end).
     pub(crate) fn end(&mut self, now: f64) -> Option<usize> {
         self.advance(now);
-        let (Self::Slots { running, .. } | Self::Shared { running, .. }) = self;
-        running.pop().map(|Reverse((_, number))| number)
+        let ended = self.running.pop().map(|Reverse((_, number))| number);
+        self.begin();
+        ended
+    }
+
+    fn begin(&mut self) {
+        let most = match self.model {
+            Model::Slots => self.cores,
+            Model::Shared => usize::MAX,
+        };
+        while self.running.len() < most
+            && let Some((number, work)) = self.waiting.pop_front()
+        {
+            self.running.push(Reverse((nanoseconds(self.service + work), number)));
+        }
     }
 
     fn advance(&mut self, now: f64) {
-        if let Self::Shared { service, at, running, cores, speed } = self {
-            // Nobody measures by it when nobody is there; starting over keeps it precise.
-            *service = if running.is_empty() { 0.0 } else { *service + (now - *at) * rate(*cores, *speed, running.len()) };
-            *at = now;
-        }
+        // Nobody measures by it when nobody is there; starting over keeps it precise.
+        self.service = if self.running.is_empty() { 0.0 } else { self.service + (now - self.at) * self.rate() };
+        self.at = now;
     }
-}
 
-/// Service in a second for each of `jobs`: none uses more than one core.
-fn rate(cores: f64, speed: f64, jobs: usize) -> f64 {
-    speed * (cores / jobs.max(1) as f64).min(1.0)
+    /// Service in a second for each job at work: none uses more than one core.
+    fn rate(&self) -> f64 {
+        self.speed * (self.cores as f64 / self.running.len().max(1) as f64).min(1.0)
+    }
 }
 
 fn nanoseconds(seconds: f64) -> u64 {

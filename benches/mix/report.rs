@@ -6,6 +6,7 @@ use crate::arrivals::{Arrival, Kind};
 use crate::bound::Bound;
 use crate::direct::Direct;
 use crate::drive::End;
+use crate::in_time::InTime;
 use crate::outcome::Outcome;
 use crate::rig::client::Failure;
 use crate::rig::quantiles::Quantiles;
@@ -38,14 +39,22 @@ pub(crate) fn print(scenario: &Scenario, arrivals: &[Arrival], outcomes: &[Outco
         work / lasts / scenario.capacity()
     );
     println!(
-        "   milliseconds {:<29}{:^24} {:^24} {:^15} {:>7} {:>11} {:>9} {:>16}",
-        "", "tile p50, p95, p99", "map p50, p95, p99", "heavy p50, p95", "all p99", "unanswered", "CPU", "RSS MB, most"
+        "   milliseconds {:<29}{:^24} {:^24} {:^15} {:>7} {:^30} {:>11} {:>9} {:>16}",
+        "",
+        "tile p50, p95, p99",
+        "map p50, p95, p99",
+        "heavy p50, p95",
+        "all p99",
+        "% in time: tile, map, heavy, all",
+        "unanswered",
+        "CPU",
+        "RSS MB, most"
     );
     for outcome in outcomes {
         let [first, most, _] = outcome.cost.memory.map(|kib| kib as f64 / 1024.0);
         println!(
             "   {}{:>12}{:>7} us{:>9.1} to {most:.1}",
-            times(&outcome.name, &outcome.kinds, &outcome.all),
+            times(&outcome.name, &outcome.kinds, &outcome.all, &outcome.in_time),
             outcome.unanswered_in_all(),
             outcome.cost.cpu_per_request.as_micros(),
             first
@@ -62,18 +71,21 @@ pub(crate) fn print(scenario: &Scenario, arrivals: &[Arrival], outcomes: &[Outco
         println!("   the same arrivals in the model, where the front door costs nothing:");
     }
     for bound in bounds {
-        println!("   {}", times(&format!("model: {}", bound.policy), &bound.kinds, &bound.all));
+        println!("   {}", times(&format!("model: {}", bound.policy), &bound.kinds, &bound.all, &bound.in_time));
     }
     print_overload(outcomes);
     print_ratios(outcomes);
     print_verdicts(scenario, outcomes);
 }
 
-fn times(name: &str, kinds: &[Quantiles; 3], all: &Quantiles) -> String {
+fn times(name: &str, kinds: &[Quantiles; 3], all: &Quantiles, in_time: &InTime) -> String {
     let [tile, map, heavy] = kinds;
     let three = |of: &Quantiles| [0.5, 0.95, 0.99].map(|q| format!("{:>8}", ms(of.at(q)))).concat();
     let two = [0.5, 0.95].map(|q| format!("{:>8}", ms(heavy.at(q)))).concat();
-    format!("{name:<42}{} {} {two} {:>7}", three(tile), three(map), ms(all.at(0.99)))
+    let shares = [Kind::Tile, Kind::Map, Kind::Heavy].map(|kind| in_time.of(kind));
+    let percent = |share: f64| format!("{:>7.2}", share * 100.0);
+    let in_time = shares.map(percent).concat() + &percent(in_time.of_all());
+    format!("{name:<42}{} {} {two} {:>7} {in_time:>30}", three(tile), three(map), ms(all.at(0.99)))
 }
 
 fn print_overload(outcomes: &[Outcome]) {
@@ -130,6 +142,11 @@ fn verdict(target: Target, outcome: &Outcome, first: &Outcome) -> String {
         Target::TileP99(most) => at_most("tile p99 x", ratio(outcome.of(Kind::Tile), first.of(Kind::Tile), 0.99), most),
         Target::AllP99(most) => at_most("all p99 x", ratio(&outcome.all, &first.all, 0.99), most),
         Target::HeavyP95(most) => at_most("heavy p95 x", ratio(outcome.of(Kind::Heavy), first.of(Kind::Heavy), 0.95), most),
+        Target::InTime => {
+            let [own, other] = [outcome, first].map(|outcome| outcome.in_time.of_all() * 100.0);
+            let is_met = own >= other;
+            format!("{}: {own:.2} % in time, to reach: {other:.2}", if is_met { "met" } else { "MISSED" })
+        }
         Target::Goodput(least) => {
             let goodput = outcome.overload.map_or(0.0, |overload| overload.goodput);
             format!("{}: goodput {goodput:.2}, to reach: at least {least}", if goodput >= least { "met" } else { "MISSED" })

@@ -19,7 +19,8 @@ use crate::requests;
 use crate::rig::client::{Client, Question};
 use crate::rig::place::{Contender, Place};
 use crate::rig::process::Process;
-use crate::scenario::{CORES, Scenario};
+use crate::sabotage;
+use crate::scenario::Scenario;
 
 /// A tile or map of usual size.
 const IMAGE_BYTES: usize = 12 * 1024;
@@ -37,7 +38,7 @@ struct Stand {
 /// All `fronts` at the same time, so that what else the machine does meets all alike. Those that let everything through an
 /// overload need a file for each of thousands of connections: then one after the other.
 pub(crate) fn scenario(scenario: &Scenario, fronts: &[Front], seed: u64, runtime: &Runtime) -> io::Result<Vec<Outcome>> {
-    let arrivals = scenario.plan.arrivals(scenario.capacity(), seed);
+    let arrivals = scenario.plan.arrivals(&scenario.mix, scenario.capacity(), seed);
     let at_a_time = if scenario.overload.is_some() { 1 } else { fronts.len().max(1) };
     let mut outcomes = Vec::new();
     for fronts in fronts.chunks(at_a_time) {
@@ -61,7 +62,7 @@ fn together(stands: &[Stand], arrivals: &[Arrival], scenario: &Scenario, runtime
 
 impl Stand {
     fn start(front: &Front, place: &Place<'_>, scenario: &Scenario, runtime: &Runtime) -> io::Result<Self> {
-        let cluster = cluster(capacity(scenario.model), &scenario.speeds, runtime)?;
+        let cluster = cluster(capacity(scenario.model, scenario.cores), &scenario.speeds, runtime)?;
         let contender = front.start(place, &cluster)?;
         Ok(Self { cluster, contender })
     }
@@ -70,7 +71,13 @@ impl Stand {
         let client = Client::new(self.contender.address, PATIENCE);
         let process = &self.contender.process;
         let cpu = process.cpu_time();
-        let (samples, memory) = while_watched(process, || drive::run(arrivals, &[client], start, runtime.handle()));
+        let replicas = self.cluster.replicas();
+        let (samples, memory) = while_watched(process, || {
+            thread::scope(|scope| {
+                scope.spawn(|| sabotage::run(&scenario.episodes, replicas, &scenario.speeds, start));
+                drive::run(arrivals, &[client], start, runtime.handle())
+            })
+        });
         let cpu_per_request = (process.cpu_time() - cpu) / u32::try_from(samples.len().max(1)).unwrap_or(u32::MAX);
         let still = self.cluster.replicas().iter().map(|replica| replica.control().in_flight()).sum::<usize>();
         if still > 0 {
@@ -80,10 +87,10 @@ impl Stand {
     }
 }
 
-pub(crate) fn capacity(model: Model) -> Capacity {
+fn capacity(model: Model, cores: usize) -> Capacity {
     match model {
-        Model::Slots => Capacity::Slots(CORES),
-        Model::Shared => Capacity::Shared { cores: CORES as f64 },
+        Model::Slots => Capacity::Slots(cores),
+        Model::Shared => Capacity::Shared { cores: cores as f64 },
     }
 }
 

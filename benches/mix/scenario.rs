@@ -1,22 +1,37 @@
-//! What is measured: how the replicas are, what comes, and what is to be reached beside HAProxy's leastconn.
+//! What is measured: how the replicas are, what comes, what happens to them, and what is to be reached beside HAProxy's leastconn.
 
 use std::ops::Range;
 use std::time::Duration;
 
 use crate::arrivals::{Burst, Phase, Plan};
+use crate::mix::{Drawn, Mix, PORTAL, REPLICAS};
 use crate::renderers::Model;
+use crate::trouble::{Episode, Trouble};
 
-/// Renderers of each replica.
+/// Renderers of each replica where nothing else is drawn.
 pub(crate) const CORES: usize = 4;
-const EVEN: [f64; 3] = [1.0; 3];
+const EVEN: [f64; REPLICAS] = [1.0; REPLICAS];
 /// Nobody tells the front door.
-const ONE_AT_HALF_SPEED: [f64; 3] = [0.5, 1.0, 1.0];
+const ONE_AT_HALF_SPEED: [f64; REPLICAS] = [0.5, 1.0, 1.0];
 
+/// Of each turn of trouble: calm, trouble of one replica, calm again.
+const CALM_BEFORE: Duration = seconds(10);
+const TROUBLE: Duration = seconds(10);
+const TURN: Duration = seconds(30);
+/// Two replicas can just do it.
+const LOAD_IN_TROUBLE: f64 = 0.55;
+/// Ten times slower.
+const BROWNOUT: f64 = 0.1;
+
+#[derive(Clone, Debug)]
 pub(crate) struct Scenario {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) model: Model,
-    pub(crate) speeds: [f64; 3],
+    pub(crate) cores: usize,
+    pub(crate) speeds: [f64; REPLICAS],
+    pub(crate) mix: Mix,
     pub(crate) plan: Plan,
+    pub(crate) episodes: Vec<Episode>,
     /// Requests that come earlier find queues that are not yet what they will be.
     pub(crate) counted_from: Duration,
     /// When more comes than can be done.
@@ -30,6 +45,8 @@ pub(crate) enum Target {
     TileP99(f64),
     AllP99(f64),
     HeavyP95(f64),
+    /// As many answers in time as leastconn has, in all.
+    InTime,
     /// Work of answers during the overload, at least this share of what the replicas can do.
     Goodput(f64),
     /// From the overload's end until tiles are as fast as before it, in seconds.
@@ -37,12 +54,15 @@ pub(crate) enum Target {
 }
 
 /// How long each part takes.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Lengths {
     warm_up: Duration,
     steady: Duration,
     /// How many bursts, and from one to the next.
     bursts: u32,
     burst_gap: Duration,
+    /// How many turns of trouble.
+    turns: u32,
     calm: Duration,
     overload: Duration,
     recovery: Duration,
@@ -59,16 +79,21 @@ impl Lengths {
         steady: seconds(240),
         bursts: 4,
         burst_gap: seconds(60),
+        turns: 6,
         calm: seconds(20),
         overload: seconds(60),
         recovery: seconds(40),
     };
+    /// For figures of every row within half an hour.
+    pub(crate) const TABLE: Self =
+        Self { warm_up: seconds(15), steady: seconds(100), bursts: 3, burst_gap: seconds(40), turns: 3, ..Self::FULL };
     /// For seeing that it works.
     pub(crate) const QUICK: Self = Self {
         warm_up: seconds(1),
         steady: seconds(6),
         bursts: 1,
         burst_gap: seconds(15),
+        turns: 1,
         calm: seconds(3),
         overload: seconds(5),
         recovery: seconds(8),
@@ -83,34 +108,84 @@ impl Lengths {
 impl Scenario {
     /// Work that all replicas do in a second, in seconds.
     pub(crate) fn capacity(&self) -> f64 {
-        self.speeds.iter().sum::<f64>() * CORES as f64
+        self.speeds.iter().sum::<f64>() * self.cores as f64
+    }
+
+    /// Whether the model can say what happens. It refuses nobody, so it knows no overload.
+    pub(crate) fn is_modelled(&self) -> bool {
+        self.overload.is_none() && self.episodes.iter().all(|episode| episode.trouble.is_of_speed())
+    }
+
+    /// The portal on three replicas, all of one load.
+    fn steady(lengths: &Lengths, name: &str, model: Model, load: f64, targets: &'static [Target]) -> Self {
+        Self {
+            name: format!("{name}, {}", model.name()),
+            model,
+            cores: CORES,
+            speeds: EVEN,
+            mix: PORTAL,
+            plan: Plan { phases: vec![Phase { lasts: lengths.warm_up + lengths.steady, load }], bursts: Vec::new() },
+            episodes: Vec::new(),
+            counted_from: lengths.warm_up,
+            overload: None,
+            targets,
+        }
+    }
+
+    fn with_speeds(self, speeds: [f64; REPLICAS]) -> Self {
+        Self { speeds, ..self }
+    }
+
+    /// One replica after the other is in trouble.
+    fn in_trouble(lengths: &Lengths, name: &str, model: Model, trouble: Trouble, targets: &'static [Target]) -> Self {
+        let lasts = lengths.warm_up + TURN * lengths.turns;
+        let episode = |turn: u32| {
+            let start = lengths.warm_up + TURN * turn + CALM_BEFORE;
+            Episode { during: start..start + TROUBLE, replica: turn as usize % REPLICAS, trouble }
+        };
+        Self {
+            plan: Plan { phases: vec![Phase { lasts, load: LOAD_IN_TROUBLE }], bursts: Vec::new() },
+            episodes: (0..lengths.turns).map(episode).collect(),
+            ..Self::steady(lengths, name, model, LOAD_IN_TROUBLE, targets)
+        }
+    }
+
+    /// A mix and a cluster that are drawn.
+    pub(crate) fn drawn(lengths: &Lengths, seed: u64, model: Model) -> Self {
+        let Drawn { mix, load, cores, speeds } = Drawn::from(seed);
+        let targets: &[Target] = match model {
+            Model::Slots => &[Target::TileP99(0.25), Target::AllP99(1.0), Target::InTime],
+            Model::Shared => &[Target::TileP99(1.0), Target::AllP99(1.0), Target::InTime],
+        };
+        let steady = Self::steady(lengths, &format!("mix {seed}"), model, load, targets);
+        Self { mix, cores, speeds, ..steady }
     }
 }
 
 /// The table of the measures, in its order.
 pub(crate) fn all(lengths: &Lengths) -> Vec<Scenario> {
-    let steady = |name, model, speeds, targets| Scenario {
-        name,
-        model,
-        speeds,
-        plan: Plan { phases: vec![Phase { lasts: lengths.warm_up + lengths.steady, load: 0.85 }], bursts: Vec::new() },
-        counted_from: lengths.warm_up,
-        overload: None,
-        targets,
+    let (slots, shared) = (Model::Slots, Model::Shared);
+    let steady = |name, model, targets| Scenario::steady(lengths, name, model, 0.85, targets);
+    let burst = |model, targets| {
+        let name = "bursts of twenty 5-second jobs, load 0.5";
+        Scenario { plan: bursts(lengths), ..Scenario::steady(lengths, name, model, 0.5, targets) }
     };
-    let burst = |name, model, targets| Scenario { plan: bursts(lengths), ..steady(name, model, EVEN, targets) };
+    let trouble = |name, model, trouble, targets| Scenario::in_trouble(lengths, name, model, trouble, targets);
+    const SLOTS: &[Target] = &[Target::TileP99(0.25), Target::AllP99(1.0), Target::HeavyP95(1.3), Target::InTime];
+    const SHARED: &[Target] = &[Target::TileP99(1.0), Target::AllP99(1.0), Target::InTime];
+    const BROWNOUT_TARGETS: &[Target] = &[Target::TileP99(0.6), Target::AllP99(1.0), Target::InTime];
     vec![
-        steady(
-            "3 equal, load 0.85, slots",
-            Model::Slots,
-            EVEN,
-            &[Target::TileP99(0.2), Target::AllP99(1.0), Target::HeavyP95(1.3)],
-        ),
-        steady("one at half speed, load 0.85, slots", Model::Slots, ONE_AT_HALF_SPEED, &[Target::TileP99(0.2)]),
-        steady("3 equal, load 0.85, shared", Model::Shared, EVEN, &[Target::TileP99(1.0)]),
-        steady("one at half speed, load 0.85, shared", Model::Shared, ONE_AT_HALF_SPEED, &[Target::TileP99(1.0)]),
-        burst("bursts of twenty 5-second jobs, load 0.5, slots", Model::Slots, &[Target::TileP99(0.05)]),
-        burst("bursts of twenty 5-second jobs, load 0.5, shared", Model::Shared, &[Target::TileP99(1.1)]),
+        steady("3 equal, load 0.85", slots, SLOTS),
+        steady("one at half speed, load 0.85", slots, SLOTS).with_speeds(ONE_AT_HALF_SPEED),
+        steady("3 equal, load 0.85", shared, SHARED),
+        steady("one at half speed, load 0.85", shared, SHARED).with_speeds(ONE_AT_HALF_SPEED),
+        burst(slots, &[Target::TileP99(0.05), Target::InTime]),
+        burst(shared, &[Target::TileP99(1.0), Target::InTime]),
+        trouble("brownout, load 0.55", slots, Trouble::Slow(BROWNOUT), BROWNOUT_TARGETS),
+        trouble("brownout, load 0.55", shared, Trouble::Slow(BROWNOUT), BROWNOUT_TARGETS),
+        trouble("freeze, load 0.55", slots, Trouble::Freeze, SHARED),
+        trouble("crash, load 0.55", slots, Trouble::Crash, SHARED),
+        trouble("oom, load 0.55", slots, Trouble::OutOfMemory, SHARED),
         overload(lengths),
     ]
 }
@@ -124,13 +199,10 @@ fn bursts(lengths: &Lengths) -> Plan {
 fn overload(lengths: &Lengths) -> Scenario {
     let calm = lengths.warm_up + lengths.calm;
     let phases = [(calm, 0.5), (lengths.overload, 2.0), (lengths.recovery, 0.5)];
+    let targets = &[Target::Goodput(0.9), Target::Recovery(5.0)];
     Scenario {
-        name: "overload: twice what the replicas can do, slots",
-        model: Model::Slots,
-        speeds: EVEN,
         plan: Plan { phases: phases.map(|(lasts, load)| Phase { lasts, load }).to_vec(), bursts: Vec::new() },
-        counted_from: lengths.warm_up,
         overload: Some(calm..calm + lengths.overload),
-        targets: &[Target::Goodput(0.9), Target::Recovery(5.0)],
+        ..Scenario::steady(lengths, "overload: twice what the replicas can do", Model::Slots, 2.0, targets)
     }
 }

@@ -1,18 +1,19 @@
 //! The same arrivals through a front door that costs nothing: what a policy can reach at best, beside what was measured.
 //!
 //! When a target is missed, this tells whether the front door is to blame or the policy: both meet the same arrivals, and the
-//! model has no network, no timer and no program in it.
+//! model has no network, no timer and no program in it. What learns is the front door's own code.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use geofront::admission::{Answered, AutoCap};
-use geofront::balance::{Caps, LearnedCap};
+use geofront::balance::{self, Caps, LearnedCap, Slowness, Watched};
 use geofront::config::MaxInFlight;
 use geofront::ogc::RequestClass;
 
 use crate::arrivals::{Arrival, Kind};
 use crate::renderers::{Model, Renderers};
+use crate::trouble::{Episode, Trouble};
 
 /// How a front door decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub(crate) struct Rules {
     pub(crate) caps: Option<[usize; 3]>,
     /// Instead of `caps`: each replica's is learned, as with `max_in_flight = "auto"`.
     pub(crate) learns: bool,
+    /// A replica that is slower than its peers gets less.
+    pub(crate) sees_slowness: bool,
     /// Tiles before maps before heavy ones; else in order of arrival.
     pub(crate) by_kind: bool,
     /// To the replica with the least expected work in flight, each request at the mean of its kind; else with the fewest requests.
@@ -34,13 +37,30 @@ const COSTS: [usize; 3] = [8, 300, 6_000];
 /// The default of `heavy_share`.
 const HEAVY_SHARE: u32 = 25;
 
+/// What one step of priority is worth in waiting, in seconds.
+const AGEING: f64 = 5.0;
+
 impl Rules {
-    pub(crate) const LEAST_CONNECTIONS: Self = Self { caps: None, learns: false, by_kind: false, by_cost: false };
+    pub(crate) const LEAST_CONNECTIONS: Self =
+        Self { caps: None, learns: false, sees_slowness: false, by_kind: false, by_cost: false };
+
+    /// As geofront is by default.
+    pub(crate) const DEFAULTS: Self = Self { learns: true, sees_slowness: true, ..Self::capped(8, true) };
 
     /// One cap for all.
     pub(crate) const fn capped(cap: usize, by_kind: bool) -> Self {
-        Self { caps: Some([cap; 3]), learns: false, by_kind, by_cost: false }
+        Self { caps: Some([cap; 3]), by_kind, ..Self::LEAST_CONNECTIONS }
     }
+}
+
+/// What comes, and who works on it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct World<'a> {
+    pub(crate) arrivals: &'a [Arrival],
+    pub(crate) model: Model,
+    pub(crate) cores: usize,
+    pub(crate) speeds: &'a [f64],
+    pub(crate) episodes: &'a [Episode],
 }
 
 struct Replica {
@@ -48,6 +68,7 @@ struct Replica {
     /// By [`Kind`], each with all that are less urgent.
     in_flight: [usize; 3],
     auto_cap: AutoCap,
+    slowness: Slowness,
     /// By number, what is in flight.
     sent: HashMap<usize, Sent>,
 }
@@ -55,6 +76,7 @@ struct Replica {
 struct Sent {
     at: f64,
     company: u32,
+    watched: Option<Watched>,
 }
 
 impl Replica {
@@ -64,31 +86,31 @@ impl Replica {
     }
 
     fn learned(&self) -> [usize; 3] {
-        let learned = LearnedCap { cap: self.auto_cap.cap(), has_extra: self.auto_cap.has_extra() };
+        let learned = LearnedCap { cap: self.auto_cap.cap(), has_extra: self.auto_cap.has_extra(), heavy: self.auto_cap.heavy() };
         let caps = Caps::learned(learned, HEAVY_SHARE);
         [caps.all(), caps.slower(), caps.heavy()].map(|cap| cap as usize)
     }
 
     fn learn(&mut self, kind: Kind, sent: &Sent, end: f64, start: Instant) {
-        let class = match kind {
-            Kind::Tile => RequestClass::Tile,
-            Kind::Map => RequestClass::Map,
-            // Nothing is learned from them.
-            Kind::Heavy => return,
-        };
+        if let Some(watched) = sent.watched {
+            self.slowness.end(watched, true, micros(end));
+        }
+        let Some(class) = class(kind) else { return };
         let took = Duration::from_secs_f64((end - sent.at).max(0.0));
-        let answered = Answered { class, company: sent.company, took, waited: None };
+        let heavy = u32::try_from(self.in_flight[Kind::Heavy as usize]).unwrap_or(u32::MAX);
+        let answered = Answered { class, is_quick: kind == Kind::Tile, company: sent.company, heavy, took, waited: None };
         self.auto_cap.learn(&answered, start + Duration::from_secs_f64(end));
     }
 
     /// What the choice compares.
-    fn load(&self, rules: Rules) -> usize {
-        if !rules.by_cost {
-            return self.in_flight[0];
+    fn cost(&self, rules: Rules) -> f64 {
+        if rules.by_cost {
+            let less_urgent = [self.in_flight[1], self.in_flight[2], 0];
+            let of_each = self.in_flight.iter().zip(less_urgent).zip(COSTS);
+            return of_each.map(|((with_others, others), cost)| (with_others - others) * cost).sum::<usize>() as f64;
         }
-        let less_urgent = [self.in_flight[1], self.in_flight[2], 0];
-        let of_each = self.in_flight.iter().zip(less_urgent).zip(COSTS);
-        of_each.map(|((with_others, others), cost)| (with_others - others) * cost).sum()
+        let share = if rules.sees_slowness { self.slowness.share() } else { balance::WHOLE };
+        (self.in_flight[0] + 1) as f64 / f64::from(share)
     }
 
     fn count(&mut self, kind: Kind, change: isize) {
@@ -98,8 +120,21 @@ impl Replica {
     }
 }
 
+/// What is learned from: heavy ones are too few and too different.
+fn class(kind: Kind) -> Option<RequestClass> {
+    match kind {
+        Kind::Tile => Some(RequestClass::Tile),
+        Kind::Map => Some(RequestClass::Map),
+        Kind::Heavy => None,
+    }
+}
+
+fn micros(seconds: f64) -> u64 {
+    (seconds * 1e6) as u64
+}
+
 struct Front<'a> {
-    arrivals: &'a [Arrival],
+    world: World<'a>,
     rules: Rules,
     replicas: Vec<Replica>,
     /// Who waits, by [`Kind`].
@@ -109,45 +144,81 @@ struct Front<'a> {
     latencies: Vec<Duration>,
     /// What learns wants a clock; this is its beginning.
     start: Instant,
+    reviewed: f64,
 }
 
-/// From arrival to end of each of `arrivals`.
-pub(crate) fn latencies(arrivals: &[Arrival], model: Model, cores: usize, speeds: &[f64], rules: Rules) -> Vec<Duration> {
+/// From arrival to end of each of the arrivals.
+pub(crate) fn latencies(world: World<'_>, rules: Rules) -> Vec<Duration> {
     let replica = |speed: &f64| Replica {
-        renderers: Renderers::new(model, cores, *speed),
+        renderers: Renderers::new(world.model, world.cores, *speed),
         in_flight: [0; 3],
         auto_cap: AutoCap::new(MaxInFlight::AUTO_START),
+        slowness: Slowness::default(),
         sent: HashMap::new(),
     };
     let mut front = Front {
-        arrivals,
+        world,
         rules,
-        replicas: speeds.iter().map(replica).collect(),
+        replicas: world.speeds.iter().map(replica).collect(),
         queues: Default::default(),
         turn: 0,
-        latencies: vec![Duration::ZERO; arrivals.len()],
+        latencies: vec![Duration::ZERO; world.arrivals.len()],
         start: Instant::now(),
+        reviewed: 0.0,
     };
-    for (number, arrival) in arrivals.iter().enumerate() {
+    let mut changes = changes(world.episodes).into_iter().peekable();
+    for (number, arrival) in world.arrivals.iter().enumerate() {
         let at = arrival.at.as_secs_f64();
+        while let Some(change) = changes.next_if(|change| change.at <= at) {
+            front.run_until(change.at);
+            let speed = world.speeds[change.replica] * change.speed;
+            front.replicas[change.replica].renderers.set_speed(speed, change.at);
+        }
         front.run_until(at);
+        front.review(at);
         front.queues[arrival.kind as usize].push_back(number);
         front.hand_out(at);
     }
+    for change in changes {
+        front.run_until(change.at);
+        let speed = world.speeds[change.replica] * change.speed;
+        front.replicas[change.replica].renderers.set_speed(speed, change.at);
+    }
     front.run_until(f64::INFINITY);
     front.latencies
+}
+
+/// A replica works this many times as fast from now on.
+struct Change {
+    at: f64,
+    replica: usize,
+    speed: f64,
+}
+
+fn changes(episodes: &[Episode]) -> Vec<Change> {
+    let ends = |episode: &Episode| {
+        let speed = match episode.trouble {
+            Trouble::Slow(speed) => speed,
+            Trouble::Freeze => 0.0,
+            Trouble::Crash | Trouble::OutOfMemory => 1.0,
+        };
+        let change = |at: Duration, speed| Change { at: at.as_secs_f64(), replica: episode.replica, speed };
+        [change(episode.during.start, speed), change(episode.during.end, 1.0)]
+    };
+    episodes.iter().flat_map(ends).collect()
 }
 
 impl Front<'_> {
     fn run_until(&mut self, time: f64) {
         while let Some((end, at)) = self.next_end().filter(|(end, _)| *end <= time) {
             let number = self.replicas[at].renderers.end(end).expect("a replica with a next end has a job");
-            let arrival = self.arrivals[number];
+            let arrival = self.world.arrivals[number];
             let replica = &mut self.replicas[at];
             replica.count(arrival.kind, -1);
             let sent = replica.sent.remove(&number).expect("what ends was sent");
             replica.learn(arrival.kind, &sent, end, self.start);
             self.latencies[number] = Duration::from_secs_f64((end - arrival.at.as_secs_f64()).max(0.0));
+            self.review(end);
             self.hand_out(end);
         }
     }
@@ -157,34 +228,55 @@ impl Front<'_> {
         ends.min_by(|a, b| a.0.total_cmp(&b.0))
     }
 
+    fn review(&mut self, now: f64) {
+        let passed = now - self.reviewed;
+        if self.rules.sees_slowness && passed >= balance::REVIEW.as_secs_f64() {
+            let peers: Vec<&Slowness> = self.replicas.iter().map(|replica| &replica.slowness).collect();
+            balance::review(&peers, Duration::from_secs_f64(passed), micros(now));
+            self.reviewed = now;
+        }
+    }
+
     fn hand_out(&mut self, now: f64) {
-        while let Some((queue, replica)) = self.next_start() {
+        while let Some((queue, replica)) = self.next_start(now) {
             let number = self.queues[queue].pop_front().expect("its first was looked at");
-            let arrival = &self.arrivals[number];
+            let arrival = &self.world.arrivals[number];
             let chosen = &mut self.replicas[replica];
             chosen.count(arrival.kind, 1);
             let in_its_way = chosen.in_flight[(arrival.kind as usize).min(1)];
-            chosen.sent.insert(number, Sent { at: now, company: u32::try_from(in_its_way).unwrap_or(u32::MAX) });
+            let company = u32::try_from(in_its_way).unwrap_or(u32::MAX);
+            let watched = class(arrival.kind).map(|class| chosen.slowness.begin(class, company, micros(now)));
+            chosen.sent.insert(number, Sent { at: now, company, watched });
             chosen.renderers.take(number, arrival, now);
             self.turn += 1;
         }
     }
 
     /// The queue whose first may start, and where.
-    fn next_start(&self) -> Option<(usize, usize)> {
-        let mut waiting: Vec<(usize, Kind, usize)> = [Kind::Tile, Kind::Map, Kind::Heavy]
+    fn next_start(&self, now: f64) -> Option<(usize, usize)> {
+        let rank = |number: usize, kind: Kind| {
+            let arrived = self.world.arrivals[number].at.as_secs_f64();
+            if self.rules.by_kind { arrived + AGEING * f64::from(kind as u8) } else { arrived }
+        };
+        let mut waiting: Vec<(f64, Kind)> = [Kind::Tile, Kind::Map, Kind::Heavy]
             .into_iter()
-            .filter_map(|kind| Some((*self.queues[kind as usize].front()?, kind, kind as usize)))
+            .filter_map(|kind| Some((rank(*self.queues[kind as usize].front()?, kind), kind)))
             .collect();
-        if !self.rules.by_kind {
-            waiting.sort_unstable();
-        }
-        waiting.into_iter().find_map(|(_, kind, queue)| Some((queue, self.least_loaded(kind)?)))
+        waiting.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        waiting.into_iter().find_map(|(_, kind)| Some((kind as usize, self.choose(kind, now)?)))
     }
 
-    fn least_loaded(&self, kind: Kind) -> Option<usize> {
+    fn choose(&self, kind: Kind, now: f64) -> Option<usize> {
+        let has_room = |at: &usize| self.replicas[*at].has_room(kind, self.rules);
         let count = self.replicas.len();
+        if self.rules.sees_slowness && kind == Kind::Tile {
+            let is_due = |at: &usize| has_room(at) && self.replicas[*at].slowness.take_trial(micros(now));
+            if let Some(trial) = (0..count).find(is_due) {
+                return Some(trial);
+            }
+        }
         let around = (0..count).map(|step| (self.turn + step) % count);
-        around.filter(|at| self.replicas[*at].has_room(kind, self.rules)).min_by_key(|at| self.replicas[*at].load(self.rules))
+        let cost = |at: &usize| self.replicas[*at].cost(self.rules);
+        around.filter(has_room).min_by(|a, b| cost(a).total_cmp(&cost(b)))
     }
 }

@@ -17,6 +17,15 @@ impl Quantiles {
         self.0.get(rank.clamp(1, self.0.len().max(1)) - 1).copied()
     }
 
+    /// This quantile as a multiple of another's; nothing is as good as nothing.
+    pub(crate) fn ratio(&self, other: &Self, q: f64) -> f64 {
+        match (self.at(q), other.at(q)) {
+            (Some(own), Some(other)) => own.as_secs_f64() / other.as_secs_f64(),
+            (_, None) => 1.0,
+            (None, Some(_)) => f64::NAN,
+        }
+    }
+
     pub(crate) fn mean(&self) -> Option<Duration> {
         let count = u32::try_from(self.0.len()).ok().filter(|count| *count > 0)?;
         Some(self.0.iter().sum::<Duration>() / count)

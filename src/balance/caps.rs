@@ -18,6 +18,8 @@ pub const RESERVE: u32 = 2;
 
 /// On top of a cap that was learned, for the quickest, in percent.
 const EXTRA: u32 = 25;
+/// Of these at least so many: tiles come in twos and threes.
+const LEAST_EXTRA: u32 = 2;
 /// Of a cap that was learned, for heavy requests, whatever their share is.
 const LEAST_HEAVY: u32 = 2;
 
@@ -75,6 +77,32 @@ pub struct LearnedCap {
     pub cap: u32,
     /// The quickest do not wait for others to end above it.
     pub has_extra: bool,
+    /// So many heavy ones at a time keep up with what comes.
+    pub heavy: u32,
+}
+
+impl LearnedCap {
+    /// A cap is not lowered below this: one long request must not stop everything.
+    const LEAST: u32 = 4;
+    const HEAVY_BITS: u32 = 16;
+
+    /// In one word, which is never 0: the heavy ones above, the cap below, and one bit for the extra.
+    pub(super) fn packed(self) -> u32 {
+        let half = (1 << (Self::HEAVY_BITS - 1)) - 1;
+        self.heavy.min(half) << Self::HEAVY_BITS | self.cap.clamp(1, half) << 1 | u32::from(self.has_extra)
+    }
+
+    /// `None` of 0.
+    pub(super) fn unpacked(word: u32) -> Option<Self> {
+        let below = word & ((1 << Self::HEAVY_BITS) - 1);
+        (word > 0).then_some(Self { cap: below >> 1, has_extra: below & 1 == 1, heavy: word >> Self::HEAVY_BITS })
+    }
+
+    /// An eighth less, at least one.
+    pub(super) fn lowered(self) -> Self {
+        let lower = self.cap - (self.cap / 8).max(1).min(self.cap);
+        Self { cap: lower.max(Self::LEAST.min(self.cap)), ..self }
+    }
 }
 
 /// An upstream's cap and the shares in it.
@@ -97,12 +125,14 @@ impl Caps {
 
     /// Of a cap that was learned. It is as much as the upstream works on well, and whatever part of that others may not use is
     /// work it does not do; so the quickest have a quarter on top, if that is of use to them, instead of a part. And one long
-    /// request is no reason for the next to wait while half of the cap is free: two heavy ones may run in any case. `heavy`: the
-    /// percentage.
+    /// request is no reason for the next to wait while half of the cap is free: two heavy ones may run in any case, and as many as
+    /// keep up with what comes, but for a quarter of the cap. `heavy`: the percentage.
     pub fn learned(learned: LearnedCap, heavy: u32) -> Self {
         let slower = learned.cap.max(1);
-        let extra = if learned.has_extra { part(slower, EXTRA, 100).max(1) } else { 0 };
-        Self { all: slower.saturating_add(extra), slower, heavy: part(slower, heavy, 100).max(LEAST_HEAVY).min(slower) }
+        let keeps_up = learned.heavy.min(slower - slower.div_ceil(4));
+        let heavy = part(slower, heavy, 100).max(keeps_up).max(LEAST_HEAVY).min(slower);
+        let extra = if learned.has_extra { part(slower, EXTRA, 100).max(LEAST_EXTRA) } else { 0 };
+        Self { all: slower.saturating_add(extra), slower, heavy }
     }
 
     pub const fn all(&self) -> u32 {
@@ -181,13 +211,19 @@ mod tests {
     }
 
     #[test]
-    fn on_top_of_what_was_learned_come_a_quarter_for_the_quickest_and_two_heavy_ones_may_run() {
+    fn on_top_of_what_was_learned_comes_a_quarter_for_the_quickest_and_two_heavy_ones_may_run() {
         let parts = |cap| {
-            let caps = [true, false].map(|has_extra| Caps::learned(LearnedCap { cap, has_extra }, 25));
+            let caps = [true, false].map(|has_extra| Caps::learned(LearnedCap { cap, has_extra, heavy: 0 }, 25));
             assert_eq!(caps[1], Caps { all: cap, ..caps[0] });
             (caps[0].all(), caps[0].slower(), caps[0].heavy())
         };
-        assert_eq!([1, 4, 8, 16, 256].map(parts), [(2, 1, 1), (5, 4, 2), (10, 8, 2), (20, 16, 4), (320, 256, 64)]);
+        assert_eq!([1, 4, 8, 16, 256].map(parts), [(3, 1, 1), (6, 4, 2), (10, 8, 2), (20, 16, 4), (320, 256, 64)]);
+    }
+
+    #[test]
+    fn heavy_ones_that_keep_coming_have_more_than_their_share_but_leave_a_quarter() {
+        let heavy = |cap, heavy| Caps::learned(LearnedCap { cap, has_extra: false, heavy }, 25).heavy();
+        assert_eq!([heavy(8, 0), heavy(8, 5), heavy(8, 99), heavy(4, 99), heavy(1, 99)], [2, 5, 6, 3, 1]);
     }
 
     #[test]

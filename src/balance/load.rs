@@ -21,7 +21,7 @@ pub struct Load {
     on_trial: AtomicBool,
     /// A success would tell the cluster something. Written by the cluster, read by whoever has a success to report.
     in_doubt: AtomicBool,
-    /// The cap that was learned, twice, and one if the quickest have more; 0 for none. Written by whoever learns, read by `select`.
+    /// What was learned, in [`LearnedCap::packed`]; 0 for nothing. Written by whoever learns, read by `select`.
     learned_cap: AtomicU32,
     /// Microseconds that requests lately waited inside, and one; 0 while nothing is known. Written at the end of requests.
     waited_inside: AtomicU32,
@@ -189,12 +189,19 @@ impl Load {
 
     /// What is in force where nobody has set a cap.
     pub fn learned_cap(&self) -> Option<LearnedCap> {
-        let learned = self.learned_cap.load(Ordering::Relaxed);
-        (learned > 0).then_some(LearnedCap { cap: learned >> 1, has_extra: learned & 1 == 1 })
+        LearnedCap::unpacked(self.learned_cap.load(Ordering::Relaxed))
     }
 
     pub fn set_learned_cap(&self, learned: LearnedCap) {
-        self.learned_cap.store(learned.cap << 1 | u32::from(learned.has_extra), Ordering::Relaxed);
+        self.learned_cap.store(learned.packed(), Ordering::Relaxed);
+    }
+
+    /// The upstream has too much to do, which something else than its answers shows: an eighth less is in force at once, and
+    /// whoever learns goes on from there. `None` if nothing was learned yet.
+    pub fn lower_learned_cap(&self) -> Option<LearnedCap> {
+        let lower = |word| Some(LearnedCap::unpacked(word)?.lowered().packed());
+        let before = self.learned_cap.fetch_update(Ordering::Relaxed, Ordering::Relaxed, lower).ok()?;
+        LearnedCap::unpacked(before).map(LearnedCap::lowered)
     }
 
     /// How long requests lately waited inside the upstream, where it tells (`X-Control-flow-delay-ms`).
@@ -255,7 +262,12 @@ impl Lease {
     /// Those in flight that are in its way, itself included: all, for one of the quickest; else the slower, because the quickest
     /// beside them are soon done.
     pub fn company(&self) -> u32 {
-        if self.one == Occupancy::ONE { self.load.in_flight() } else { self.load.slower_in_flight() }
+        if self.is_quick() { self.load.in_flight() } else { self.load.slower_in_flight() }
+    }
+
+    /// Whether it is of the quickest (or administration).
+    pub fn is_quick(&self) -> bool {
+        self.one == Occupancy::ONE
     }
 
     /// Whether it counts against the share of heavy requests.
@@ -361,6 +373,20 @@ mod tests {
         assert_eq!(rung.load(Ordering::Relaxed), 0);
         drop(lease);
         assert_eq!(rung.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_learned_cap_is_lowered_by_an_eighth_and_not_below_four() {
+        let load = Load::default();
+        assert_eq!(load.lower_learned_cap(), None);
+        let lowered = |cap| {
+            load.set_learned_cap(LearnedCap { cap, has_extra: true, heavy: 3 });
+            assert_eq!(load.lower_learned_cap(), load.learned_cap());
+            let LearnedCap { cap, has_extra, heavy } = load.learned_cap().unwrap();
+            assert_eq!((has_extra, heavy), (true, 3));
+            cap
+        };
+        assert_eq!([256, 16, 5, 4, 2].map(lowered), [224, 14, 4, 4, 2]);
     }
 
     #[test]

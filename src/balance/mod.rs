@@ -6,6 +6,7 @@ mod doorbell;
 mod keys_in_flight;
 mod load;
 mod pick;
+mod slowness;
 
 pub use affinity::{COMPANIONS, Neighbour, Wish, pick_near, seed_of};
 pub use caps::{Caps, Demand, LearnedCap, RESERVE, Shares};
@@ -13,3 +14,4 @@ pub use doorbell::Doorbell;
 pub use keys_in_flight::{KeyInFlight, KeysInFlight, Whereabouts};
 pub use load::{Lease, Load, Room};
 pub use pick::{Candidate, pick, pick_by};
+pub use slowness::{REVIEW, Slowness, WHOLE, Watched, review};

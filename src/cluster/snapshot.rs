@@ -98,7 +98,7 @@ impl CapSource {
         let caps = match self {
             Self::Fixed(caps) => caps,
             Self::Learned { heavy } => {
-                let nothing_yet = LearnedCap { cap: MaxInFlight::AUTO_START, has_extra: true };
+                let nothing_yet = LearnedCap { cap: MaxInFlight::AUTO_START, has_extra: true, heavy: 0 };
                 Caps::learned(load.learned_cap().unwrap_or(nothing_yet), heavy)
             }
         };

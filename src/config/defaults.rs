@@ -115,10 +115,8 @@ pub(super) const BUDGET_RANGE: RangeInclusive<i64> = 0..=100;
 
 // ---- [limits]
 
-/// GeoServer draws most maps a second with two requests a core: this fits machines of eight. Above it requests wait here, where
-/// the light ones can go ahead, and not in Tomcat, where they cannot.
-pub(super) const MAX_IN_FLIGHT: MaxInFlight = MaxInFlight::Fixed(CAP);
-pub(super) const CAP: u32 = 16;
+/// No number fits every machine, and one that is too high gains nothing: learned from how long requests take.
+pub(super) const MAX_IN_FLIGHT: MaxInFlight = MaxInFlight::Auto;
 /// Of a cap, and of one user's places.
 pub(super) const PLACES: RangeInclusive<i64> = 1..=10_000;
 /// Several times what a cluster works on: enough for the maps of a few hundred users who all pan at once.

@@ -185,7 +185,7 @@ impl Document {
         };
         // A limit of none would be an upstream that is never used.
         let learned = |LimitEntry { address, limit, has_extra }| {
-            (limit > 0).then_some(LearnedLimit { address, limit: LearnedCap { cap: limit, has_extra } })
+            (limit > 0).then_some(LearnedLimit { address, limit: LearnedCap { cap: limit, has_extra, heavy: 0 } })
         };
         Ok(Memory {
             upstreams: self.upstreams.into_iter().map(remembered).collect(),
@@ -219,7 +219,7 @@ mod tests {
     }
 
     fn with_limit(cap: u32) -> LearnedLimit {
-        LearnedLimit { address: ADDRESS, limit: LearnedCap { cap, has_extra: true } }
+        LearnedLimit { address: ADDRESS, limit: LearnedCap { cap, has_extra: true, heavy: 0 } }
     }
 
     #[test]

@@ -140,6 +140,8 @@ pub(super) struct Attempt {
     pub(super) teaches_cap: bool,
     /// On the upstream when it began: see [`Lease::company`].
     pub(super) company: u32,
+    /// One of the quickest.
+    pub(super) is_quick: bool,
     /// What the answer tells of waiting inside GeoServer.
     pub(super) waited_inside: Option<Duration>,
     pub(super) started: Instant,
@@ -166,6 +168,7 @@ impl Attempt {
         let Seat { selection, permit } = seat;
         Self {
             company: selection.lease.company(),
+            is_quick: selection.lease.is_quick(),
             upstream: selection.upstream,
             handles,
             lease: Some(selection.lease),

@@ -62,12 +62,13 @@ impl Handles {
     /// Learns from one answer. True if there is more room than before.
     pub(super) fn learn_cap(&self, answered: &Answered, load: &Load, now: Instant) -> bool {
         let mut auto_cap = self.auto_cap.lock();
-        let learned = |auto_cap: &AutoCap| LearnedCap { cap: auto_cap.cap(), has_extra: auto_cap.has_extra() };
-        let before = learned(&auto_cap);
+        let before = load.learned_cap().unwrap_or_else(|| learned(&auto_cap));
+        // Something else may have set another one: a probe that found it busy, or a memory of the process before this one.
+        auto_cap.follow(before.cap);
         auto_cap.learn(answered, now);
         let after = learned(&auto_cap);
         load.set_learned_cap(after);
-        after.cap > before.cap || (after.has_extra && !before.has_extra)
+        after.cap > before.cap || after.heavy > before.heavy || (after.has_extra && !before.has_extra)
     }
 
     /// The peer for one attempt, which may be silent for `patience`.
@@ -88,4 +89,8 @@ impl Handles {
         }
         peer
     }
+}
+
+fn learned(auto_cap: &AutoCap) -> LearnedCap {
+    LearnedCap { cap: auto_cap.cap(), has_extra: auto_cap.has_extra(), heavy: auto_cap.heavy() }
 }

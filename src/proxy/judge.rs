@@ -75,7 +75,14 @@ impl FrontDoor {
         attempt.teaches_cap = false;
         // Until the first byte: what comes after it depends on the client, too.
         let Some(took) = attempt.first_byte else { return };
-        let answered = Answered { class, company: attempt.company, took, waited: attempt.waited_inside };
+        let answered = Answered {
+            class,
+            is_quick: attempt.is_quick,
+            company: attempt.company,
+            heavy: attempt.upstream.load.heavy_in_flight(),
+            took,
+            waited: attempt.waited_inside,
+        };
         if attempt.handles.learn_cap(&answered, &attempt.upstream.load, Instant::now()) {
             self.parts.room.place_came_free();
         }

@@ -20,3 +20,10 @@ fn a_quantile_is_the_value_that_so_many_do_not_exceed() {
 fn nothing_has_no_quantiles() {
     assert_eq!((up_to(0).at(0.5), up_to(0).mean(), up_to(0).count()), (None, None, 0));
 }
+
+#[test]
+fn a_ratio_is_of_the_same_quantile_and_nothing_is_as_good_as_nothing() {
+    let of = |ms: &[u64]| ms.iter().map(|ms| Duration::from_millis(*ms)).collect::<Quantiles>();
+    assert!((of(&[10, 30]).ratio(&of(&[20, 60]), 0.99) - 0.5).abs() < 1e-9);
+    assert!((of(&[]).ratio(&of(&[]), 0.5) - 1.0).abs() < 1e-9 && of(&[]).ratio(&of(&[1]), 0.5).is_nan());
+}

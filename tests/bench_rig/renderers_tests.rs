@@ -38,3 +38,15 @@ fn half_the_speed_is_twice_the_time() {
         assert_eq!(ends(Renderers::new(model, 4, 0.5), &[100]), [(0, 200)]);
     }
 }
+
+#[test]
+fn a_change_of_speed_holds_for_what_has_begun() {
+    for model in [Model::Slots, Model::Shared] {
+        let mut renderers = Renderers::new(model, 4, 1.0);
+        renderers.take(0, &job(100), 0.0);
+        renderers.set_speed(0.0, 0.05);
+        assert_eq!(renderers.next_end(), None);
+        renderers.set_speed(0.1, 1.0);
+        assert!((renderers.next_end().unwrap() - 1.5).abs() < 1e-6, "{}", model.name());
+    }
+}

@@ -3,11 +3,17 @@
 use std::time::Duration;
 
 use crate::arrivals::{Arrival, Burst, Kind, Phase, Plan};
+use crate::mix::PORTAL;
 use crate::renderers::Model;
-use crate::simulation::{Rules, latencies};
+use crate::simulation::{self, Rules, World};
+use crate::trouble::{Episode, Trouble};
 
 fn at(ms: u64, kind: Kind, work: u64) -> Arrival {
     Arrival { at: Duration::from_millis(ms), kind, work: Duration::from_millis(work), chance: 0 }
+}
+
+fn latencies(arrivals: &[Arrival], model: Model, cores: usize, speeds: &[f64], rules: Rules) -> Vec<Duration> {
+    simulation::latencies(World { arrivals, model, cores, speeds, episodes: &[] }, rules)
 }
 
 fn run(arrivals: &[Arrival], replicas: usize, rules: Rules) -> Vec<u64> {
@@ -63,11 +69,48 @@ fn a_burst_of_heavy_jobs_stops_tiles_in_slots_unless_their_share_is_bounded() {
         phases: vec![Phase { lasts: Duration::from_secs(30), load: 0.5 }],
         bursts: vec![Burst { at: Duration::from_secs(5), jobs: 20, work: Duration::from_secs(5) }],
     };
-    let arrivals = plan.arrivals(12.0, 1);
+    let arrivals = plan.arrivals(&PORTAL, 12.0, 1);
     let worst_tile = |rules| {
         let latencies = latencies(&arrivals, Model::Slots, 4, &[1.0; 3], rules);
         arrivals.iter().zip(latencies).filter(|(arrival, _)| arrival.kind == Kind::Tile).map(|(_, latency)| latency).max()
     };
     assert!(worst_tile(Rules::LEAST_CONNECTIONS) > Some(Duration::from_secs(4)));
     assert!(worst_tile(Rules { caps: Some([4, 4, 1]), ..Rules::capped(4, true) }) < Some(Duration::from_secs(2)));
+}
+
+/// A portal at little more than half load, and one replica in trouble from the tenth to the twentieth second.
+fn tile_p99_in_trouble(trouble: Trouble, model: Model, rules: Rules) -> Duration {
+    let second = Duration::from_secs;
+    let plan = Plan { phases: vec![Phase { lasts: second(90), load: 0.55 }], bursts: Vec::new() };
+    let arrivals = plan.arrivals(&PORTAL, 12.0, 4);
+    let turn = |at: u64, replica| Episode { during: second(at)..second(at + 10), replica, trouble };
+    let episodes = [turn(10, 0), turn(40, 1), turn(70, 2)];
+    let world = World { arrivals: &arrivals, model, cores: 4, speeds: &[1.0; 3], episodes: &episodes };
+    let latencies = simulation::latencies(world, rules);
+    let tiles = arrivals.iter().zip(latencies).filter(|(arrival, _)| arrival.kind == Kind::Tile);
+    let tiles: crate::quantiles::Quantiles = tiles.map(|(_, latency)| latency).collect();
+    tiles.at(0.99).expect("there are tiles")
+}
+
+#[test]
+fn a_replica_that_stands_still_costs_ten_seconds_and_no_more() {
+    let arrivals = [at(0, Kind::Map, 100), at(5000, Kind::Map, 100), at(11_000, Kind::Map, 100)];
+    let second = Duration::from_secs;
+    let episodes = [Episode { during: second(5)..second(15), replica: 0, trouble: Trouble::Freeze }];
+    let world = World { arrivals: &arrivals, model: Model::Slots, cores: 1, speeds: &[1.0], episodes: &episodes };
+    let latencies = simulation::latencies(world, Rules::LEAST_CONNECTIONS);
+    assert_eq!(latencies.iter().map(Duration::as_millis).collect::<Vec<_>>(), [100, 10_100, 4200]);
+}
+
+#[test]
+fn a_replica_that_slows_down_ten_times_costs_far_less_than_behind_leastconn() {
+    let at = |rules| tile_p99_in_trouble(Trouble::Slow(0.1), Model::Slots, rules);
+    let (ours, least) = (at(Rules::DEFAULTS), at(Rules::LEAST_CONNECTIONS));
+    assert!(ours <= least.mul_f64(0.6), "{ours:?} against {least:?}");
+}
+
+#[test]
+fn the_model_knows_troubles_of_speed_only() {
+    let known = [Trouble::Slow(0.1), Trouble::Freeze, Trouble::Crash, Trouble::OutOfMemory].map(Trouble::is_of_speed);
+    assert_eq!(known, [true, true, false, false]);
 }

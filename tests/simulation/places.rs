@@ -96,10 +96,12 @@ impl Places {
         let limits = &config.limits;
         let (all, slower, least_heavy) = match max_in_flight {
             MaxInFlight::Off => return None,
-            // The quickest have a quarter on top, if they are served there.
+            // The quickest have a quarter on top, if they are served there; heavy ones that keep coming leave a quarter.
             MaxInFlight::Auto => match learned {
-                Some(LearnedCap { cap, has_extra: false }) => (cap, cap, 2),
-                Some(LearnedCap { cap, .. }) => (cap + (cap / 4).max(1), cap, 2),
+                Some(LearnedCap { cap, has_extra, heavy }) => {
+                    let extra = if has_extra { (cap / 4).max(2) } else { 0 };
+                    (cap + extra, cap, heavy.min(cap * 3 / 4).max(2))
+                }
                 None => (10, 8, 2),
             },
             MaxInFlight::Fixed(cap) => (cap, (cap - part_of(cap, limits.quick_reserve)).max(1), 1),

@@ -259,13 +259,17 @@ impl World {
 
     /// Another cap turns out to be better.
     fn learn_cap(&mut self, key: &Key) {
-        let learned = LearnedCap { cap: self.chance.between(LEARNED.0, LEARNED.1) as u32, has_extra: self.chance.percent(50) };
+        let learned = LearnedCap {
+            cap: self.chance.between(LEARNED.0, LEARNED.1) as u32,
+            has_extra: self.chance.percent(50),
+            heavy: self.chance.below(12) as u32,
+        };
         // Who retired meanwhile has nobody to learn for.
         let Some(entry) = self.ledger.get_mut(key) else { return };
-        let nothing_yet = LearnedCap { cap: MaxInFlight::AUTO_START, has_extra: true };
+        let nothing_yet = LearnedCap { cap: MaxInFlight::AUTO_START, has_extra: true, heavy: 0 };
         let before = entry.learned.replace(learned).unwrap_or(nothing_yet);
         entry.upstream.as_ref().expect("who answered was met").load.set_learned_cap(learned);
-        if learned.cap > before.cap || (learned.has_extra && !before.has_extra) {
+        if learned.cap > before.cap || learned.heavy > before.heavy || (learned.has_extra && !before.has_extra) {
             self.tally.count("a higher cap was learned");
             self.place_came_free();
         }

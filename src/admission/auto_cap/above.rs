@@ -5,11 +5,15 @@
 //! upstreams.
 
 use super::look::{QuietTimes, Times};
-use super::{CLEAR, LONGEST_PAUSE, PAUSE, quiet};
+use super::{LONGEST_PAUSE, PAUSE, quiet};
 use crate::admission::Answered;
 
 /// So many show it: what is looked for is very clear.
 const ENOUGH: u32 = 48;
+
+/// So much longer than quiet ones, as a logarithm: five times. On shared cores, half as many again as there should be are slower by
+/// less; whoever waits for a map takes longer by more.
+const TOO_LONG: f64 = 1.6;
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
@@ -41,14 +45,20 @@ impl Above {
         }
         let longer = self.times.longer_than(quiet_times, quiet(cap));
         (self.times, self.seen) = (Times::default(), 0);
-        let is_too_many = longer.is_some_and(|longer| longer > CLEAR);
+        let is_too_many = longer.is_some_and(|longer| longer > TOO_LONG);
         if is_too_many {
-            self.pause = self.next_pause;
-            self.next_pause = (self.next_pause * 2).min(LONGEST_PAUSE);
+            self.close();
         } else if longer.is_some() {
             self.next_pause = PAUSE;
         }
         is_too_many
+    }
+
+    /// They are let in no more, for a while.
+    pub(super) fn close(&mut self) {
+        (self.times, self.seen) = (Times::default(), 0);
+        self.pause = self.next_pause;
+        self.next_pause = (self.next_pause * 2).min(LONGEST_PAUSE);
     }
 
     /// The cap was looked at.

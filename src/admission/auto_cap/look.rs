@@ -113,8 +113,13 @@ impl Times {
     /// How much longer than quiet ones, with `quiet` in company at most, as a logarithm: each class against itself, as much as there
     /// is to compare. `None` if that is too little.
     pub(super) fn longer_than(&self, quiet_times: &QuietTimes, quiet: u32) -> Option<f64> {
+        self.longer_of(|_| true, quiet_times, quiet).filter(|(weight, _)| *weight >= COMPARABLE).map(|(_, longer)| longer)
+    }
+
+    /// The same of the classes that count, with the weight of the comparison.
+    fn longer_of(&self, counts: impl Fn(RequestClass) -> bool, quiet_times: &QuietTimes, quiet: u32) -> Option<(f64, f64)> {
         let (mut weight, mut longer) = (0.0, 0.0);
-        for (class, sum) in self.0.iter() {
+        for (class, sum) in self.0.iter().filter(|(class, _)| counts(*class)) {
             let quiet = quiet_times.of(class, quiet);
             if sum.weight > 0.0 && quiet.weight > 0.0 {
                 let both = sum.weight * quiet.weight / (sum.weight + quiet.weight);
@@ -122,7 +127,7 @@ impl Times {
                 longer += both * (sum.log / sum.weight - quiet.log / quiet.weight);
             }
         }
-        (weight >= COMPARABLE).then(|| longer / weight)
+        (weight > 0.0).then(|| (weight, longer / weight))
     }
 }
 
@@ -132,6 +137,8 @@ pub(super) struct Look {
     /// From here on it is near the cap.
     pub(super) near: u32,
     times: Times,
+    /// Classes of the first priority.
+    quick: PerClass<bool>,
     seen_near: u32,
     took: Duration,
     waited: Duration,
@@ -155,6 +162,7 @@ impl Look {
         Self {
             near,
             times: Times::default(),
+            quick: PerClass::default(),
             seen_near: 0,
             took: Duration::ZERO,
             waited: Duration::ZERO,
@@ -172,6 +180,7 @@ impl Look {
             return;
         }
         self.seen_near += 1;
+        self.quick[answered.class] |= answered.is_quick;
         self.times.add(answered);
         self.took += answered.took;
         self.waited += answered.waited.unwrap_or_default().min(answered.took);
@@ -204,6 +213,15 @@ impl Look {
         busiest_tenth.map_or(least, most_in).clamp(least, cap)
     }
 
+    /// By how much more than the slower ones the quick ones took longer. Where all share the cores it is nothing.
+    pub(super) fn quick_excess(&self, quiet_times: &QuietTimes, quiet: u32) -> Option<f64> {
+        let of = |is_quick| {
+            let found = self.times.longer_of(|class| self.quick[class] == is_quick, quiet_times, quiet);
+            found.filter(|(weight, _)| *weight >= COMPARABLE / 2.0).map(|(_, longer)| longer)
+        };
+        Some(of(true)? - of(false)?)
+    }
+
     /// `None` if there is too little to compare. `quiet`: the company of a quiet one, at most.
     pub(super) fn compare(&self, quiet_times: &QuietTimes, quiet: u32) -> Option<Comparison> {
         if self.seen_near < ENOUGH_IF_CLEAR {
@@ -220,7 +238,8 @@ mod tests {
     use super::*;
 
     fn answered(company: u32, millis: u64) -> Answered {
-        Answered { class: RequestClass::Map, company, took: Duration::from_millis(millis), waited: None }
+        let took = Duration::from_millis(millis);
+        Answered { class: RequestClass::Map, is_quick: false, company, heavy: 0, took, waited: None }
     }
 
     #[test]

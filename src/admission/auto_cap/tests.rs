@@ -9,6 +9,15 @@ use proptest::prelude::*;
 use super::*;
 use server::{Change, Kind, Run, World};
 
+fn answered(company: u32, millis: u64, waited: Option<Duration>) -> Answered {
+    let took = Duration::from_millis(millis);
+    Answered { class: RequestClass::Map, is_quick: false, company, heavy: 0, took, waited }
+}
+
+fn tile(company: u32, millis: u64) -> Answered {
+    Answered { class: RequestClass::Tile, is_quick: true, ..answered(company, millis, None) }
+}
+
 /// How long requests take, queue included: the mean of each class, one counting as much as the other.
 fn times(run: &Run) -> f64 {
     [RequestClass::Tile, RequestClass::Map, RequestClass::Feature]
@@ -51,7 +60,7 @@ fn it_settles_at_the_slots_and_at_twice_the_shared_cores() {
 #[test]
 fn a_start_that_is_clearly_too_high_is_given_up_after_a_quarter_of_a_look() {
     let (mut auto, now) = (AutoCap::new(8), Instant::now());
-    let map = |company, millis| Answered { class: RequestClass::Map, company, took: Duration::from_millis(millis), waited: None };
+    let map = |company, millis| answered(company, millis, None);
     (0..100).for_each(|_| auto.learn(&map(2, 100), now));
     (0..47).for_each(|_| auto.learn(&map(8, 1000), now));
     assert_eq!(auto.cap(), 8);
@@ -67,9 +76,87 @@ fn the_quickest_have_more_where_cores_are_shared_and_not_where_they_would_wait_i
 }
 
 #[test]
+fn where_tiles_wait_for_maps_the_quickest_have_nothing_on_top_and_the_cap_stays() {
+    let (mut auto, now) = (AutoCap::new(8), Instant::now());
+    for _ in 0..100 {
+        auto.learn(&answered(2, 300, None), now);
+        auto.learn(&tile(2, 8), now);
+    }
+    assert!(auto.has_extra());
+    // Maps hardly longer than alone, tiles six times: they wait for one map to end.
+    for _ in 0..96 {
+        auto.learn(&answered(8, 330, None), now);
+        auto.learn(&tile(8, 48), now);
+    }
+    assert_eq!((auto.has_extra(), auto.cap()), (false, 8));
+}
+
+#[test]
+fn where_all_take_twice_as_long_the_quickest_keep_what_they_have_on_top() {
+    let (mut auto, now) = (AutoCap::new(8), Instant::now());
+    for (company, times) in [(2, 1), (8, 2)] {
+        for _ in 0..100 {
+            auto.learn(&answered(company, 300 * times, None), now);
+            auto.learn(&tile(company, 8 * times), now);
+        }
+    }
+    assert!(auto.has_extra());
+}
+
+#[test]
+fn without_anything_to_compare_with_it_rises_and_dips_every_half_minute_at_most() {
+    let (mut auto, mut now) = (AutoCap::new(16), Instant::now());
+    auto.follow(8);
+    let (mut dips, mut was) = (0, 8);
+    for _ in 0..1200 {
+        now += Duration::from_millis(100);
+        auto.learn(&answered(auto.cap(), 300, None), now);
+        dips += u32::from(auto.cap() * 2 <= was);
+        was = auto.cap();
+    }
+    assert!(dips <= 4 && was > 10, "{dips} dips in two minutes, then {was}");
+}
+
+#[test]
+fn a_cap_that_was_good_goes_down_by_a_sixth_at_most() {
+    let (mut auto, now) = (AutoCap::new(40), Instant::now());
+    (0..400).for_each(|_| auto.learn(&answered(5, 100, None), now));
+    (0..192).for_each(|_| auto.learn(&answered(auto.cap(), 100, None), now));
+    let mut caps = vec![auto.cap()];
+    while caps.len() < 4 {
+        auto.learn(&answered(auto.cap(), 600, None), now);
+        if caps.last() != Some(&auto.cap()) {
+            caps.push(auto.cap());
+        }
+    }
+    // The first is the try upwards that is taken back.
+    assert_eq!(caps, [44, 40, 34, 29]);
+}
+
+#[test]
+fn it_goes_on_from_a_cap_that_something_else_has_set() {
+    let mut auto = AutoCap::new(16);
+    auto.follow(7);
+    assert_eq!(auto.cap(), 7);
+    auto.follow(1);
+    assert_eq!(auto.cap(), LEAST);
+}
+
+#[test]
+fn heavy_requests_that_keep_coming_are_more_at_a_time() {
+    let (mut auto, mut now) = (AutoCap::new(16), Instant::now());
+    assert_eq!(auto.heavy(), 0);
+    for _ in 0..1200 {
+        now += Duration::from_millis(100);
+        auto.learn(&Answered { heavy: 3, ..answered(6, 300, None) }, now);
+    }
+    assert_eq!(auto.heavy(), 6);
+}
+
+#[test]
 fn what_control_flow_tells_takes_the_cap_down_at_once() {
     let (mut auto, now) = (AutoCap::new(16), Instant::now());
-    let quiet = Answered { class: RequestClass::Map, company: 2, took: Duration::from_millis(300), waited: None };
+    let quiet = answered(2, 300, None);
     (0..200).for_each(|_| auto.learn(&quiet, now));
     // No slower, and yet it waited: the work itself was less.
     let waited = Answered { company: 16, waited: Some(Duration::from_millis(100)), ..quiet };
@@ -105,7 +192,7 @@ proptest! {
         for (company, took, waited, pause) in told {
             now += Duration::from_millis(pause);
             let (took, waited) = (Duration::from_millis(took), waited.map(Duration::from_millis));
-            auto.learn(&Answered { class: RequestClass::Map, company, took, waited }, now);
+            auto.learn(&Answered { took, waited, ..answered(company, 0, None) }, now);
             prop_assert!((quiet(LEAST)..=MOST).contains(&auto.cap()));
         }
     }

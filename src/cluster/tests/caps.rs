@@ -130,7 +130,7 @@ fn a_learned_cap_is_in_force_as_soon_as_it_is_learned() {
     let world = World::configured_up(config);
     assert_eq!(fill(&world, Map).0.len() as u32, MaxInFlight::AUTO_START);
     let upstream = std::sync::Arc::clone(&world.select(Map).unwrap().upstream);
-    upstream.load.set_learned_cap(LearnedCap { cap: 5, has_extra: true });
+    upstream.load.set_learned_cap(LearnedCap { cap: 5, has_extra: true, heavy: 0 });
     let (taken, _) = fill(&world, Map);
     assert!(taken.len() == 5 && taken.iter().all(|selection| selection.teaches_cap));
     drop(taken);

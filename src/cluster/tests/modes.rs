@@ -98,7 +98,7 @@ fn load(world: &World, name: &str) -> Arc<Load> {
 #[test]
 fn a_learned_limit_survives_a_restart_and_stays_with_the_address() {
     let world = World::up(2);
-    let learned = LearnedCap { cap: 23, has_extra: true };
+    let learned = LearnedCap { cap: 23, has_extra: true, heavy: 2 };
     load(&world, "a").set_learned_cap(learned);
     let memory = world.cluster.memory();
     let mut renamed = config(2);

@@ -195,7 +195,9 @@ impl Simulation {
     fn caps(&self) -> [usize; 3] {
         let has_extra = self.world.fixed.is_none() && self.auto.has_extra();
         let cap = self.cap() as usize;
-        [cap + if has_extra { (cap / 4).max(1) } else { 0 }, cap, (cap / 4).max(2).min(cap)]
+        let heavy = if self.world.fixed.is_none() { self.auto.heavy() as usize } else { 0 };
+        let extra = if has_extra { (cap / 4).max(2) } else { 0 };
+        [cap + extra, cap, (cap / 4).max(heavy.min(cap * 3 / 4)).max(2).min(cap)]
     }
 
     fn cap(&self) -> u32 {
@@ -243,7 +245,9 @@ impl Simulation {
         }
         if job.class != RequestClass::Feature {
             let took = Duration::from_secs_f64((self.now - job.sent).max(0.0));
-            let answered = Answered { class: job.class, company: job.company, took, waited: None };
+            let heavy = self.running.iter().filter(|job| job.class == RequestClass::Feature).count() as u32;
+            let is_quick = job.class == RequestClass::Tile;
+            let answered = Answered { class: job.class, is_quick, company: job.company, heavy, took, waited: None };
             self.auto.learn(&answered, self.at(self.now));
         }
     }

@@ -1,0 +1,87 @@
+//! Many mixes in the model: how a policy fares beside leastconn where nothing was tuned for it.
+
+use std::thread;
+
+use crate::arrivals::{Arrival, Kind};
+use crate::bound::Bound;
+use crate::renderers::Model;
+use crate::scenario::{Lengths, Scenario};
+use crate::simulation::Rules;
+
+const POLICIES: [(&str, Rules); 3] = [
+    ("cap 16, classes, heavy 4", Rules { caps: Some([16, 16, 4]), ..Rules::capped(16, true) }),
+    ("cap learned, classes", Rules { sees_slowness: false, ..Rules::DEFAULTS }),
+    ("defaults", Rules::DEFAULTS),
+];
+
+/// One policy in one mix, as multiples of leastconn; answers in time as the difference to it.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    seed: u64,
+    tile_p50: f64,
+    tile_p99: f64,
+    map_p99: f64,
+    heavy_p95: f64,
+    all_p99: f64,
+    in_time: f64,
+}
+
+impl Row {
+    fn new(seed: u64, own: &Bound, first: &Bound) -> Self {
+        let ratio = |kind: Kind, q| own.kinds[kind as usize].ratio(&first.kinds[kind as usize], q);
+        Self {
+            seed,
+            tile_p50: ratio(Kind::Tile, 0.5),
+            tile_p99: ratio(Kind::Tile, 0.99),
+            map_p99: ratio(Kind::Map, 0.99),
+            heavy_p95: ratio(Kind::Heavy, 0.95),
+            all_p99: own.all.ratio(&first.all, 0.99),
+            in_time: (own.in_time.of_all() - first.in_time.of_all()) * 100.0,
+        }
+    }
+}
+
+/// The mixes of so many seeds from `seed` on, in both models; or `make`'s scenario, with the arrivals of each seed.
+pub(crate) fn print(title: &str, make: &(impl Fn(u64) -> Scenario + Sync), seed: u64, count: u64) {
+    let seeds: Vec<u64> = (seed..seed + count).collect();
+    let run = |seed: u64| -> [Row; POLICIES.len()] {
+        let scenario = make(seed);
+        let arrivals: Vec<Arrival> = scenario.plan.arrivals(&scenario.mix, scenario.capacity(), seed);
+        let first = Bound::new("leastconn", Rules::LEAST_CONNECTIONS, &scenario, &arrivals);
+        POLICIES.map(|(policy, rules)| Row::new(seed, &Bound::new(policy, rules, &scenario, &arrivals), &first))
+    };
+    let middle = seeds.len() / 2;
+    let rows: Vec<[Row; POLICIES.len()]> = thread::scope(|scope| {
+        let halves = [&seeds[..middle], &seeds[middle..]];
+        let runs = halves.map(|half| scope.spawn(move || half.iter().map(|seed| run(*seed)).collect::<Vec<_>>()));
+        runs.into_iter().flat_map(|run| run.join().expect("a model does not panic")).collect()
+    });
+    println!("== {title}: {count} seeds from {seed} on, multiples of leastconn: median, worst (its seed)");
+    for (at, (policy, _)) in POLICIES.iter().enumerate() {
+        let column = |value: fn(&Row) -> f64, best_is_low: bool| {
+            let mut values: Vec<(f64, u64)> = rows.iter().map(|row| (value(&row[at]), row[at].seed)).collect();
+            values.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let (worst, seed) = if best_is_low { values[values.len() - 1] } else { values[0] };
+            format!("{:.2}, {worst:.2} ({seed})", values[values.len() / 2].0)
+        };
+        println!(
+            "   {policy:<26} tile p50 {:<20} tile p99 {:<20} map p99 {:<20} heavy p95 {:<20} all p99 {:<20} in time, points {}",
+            column(|row| row.tile_p50, true),
+            column(|row| row.tile_p99, true),
+            column(|row| row.map_p99, true),
+            column(|row| row.heavy_p95, true),
+            column(|row| row.all_p99, true),
+            column(|row| row.in_time, false),
+        );
+    }
+}
+
+/// Drawn mixes before slots and on shared cores, then each fixed scenario that the model knows, with many seeds.
+pub(crate) fn print_all(lengths: &Lengths, fixed: &[Scenario], seed: u64, count: u64) {
+    for model in [Model::Slots, Model::Shared] {
+        print(&format!("drawn mixes, {}", model.name()), &|seed| Scenario::drawn(lengths, seed, model), seed, count);
+    }
+    for scenario in fixed.iter().filter(|scenario| scenario.is_modelled()) {
+        print(&scenario.name, &|_| scenario.clone(), seed, count);
+    }
+}

@@ -1,0 +1,35 @@
+//! What happens to a replica while it is measured.
+
+use std::ops::Range;
+use std::time::Duration;
+
+/// One way of being of less use than before.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Trouble {
+    /// Works this many times as fast.
+    Slow(f64),
+    /// Takes requests and answers none.
+    Freeze,
+    /// Is gone: connections are refused, open ones are reset.
+    Crash,
+    /// Answers at once, with status 200 and `OutOfMemoryError`.
+    OutOfMemory,
+}
+
+impl Trouble {
+    /// Nothing but the speed changes: the model knows it, too.
+    pub(crate) const fn is_of_speed(self) -> bool {
+        match self {
+            Self::Slow(_) | Self::Freeze => true,
+            Self::Crash | Self::OutOfMemory => false,
+        }
+    }
+}
+
+/// Trouble of one replica, for some time.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Episode {
+    pub(crate) during: Range<Duration>,
+    pub(crate) replica: usize,
+    pub(crate) trouble: Trouble,
+}

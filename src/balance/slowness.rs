@@ -1,0 +1,454 @@
+//! Whether an upstream is slower than its peers for the same classes, and how much less it should get.
+//!
+//! An upstream whose disk, neighbour or collector slows it down ten times is up, answers well, and has as few requests in flight
+//! as its peers, because least in-flight counts requests and not time. So the times to the first byte are compared:
+//!
+//! ```text
+//!   answers, requests without one --> per class: mean logarithm, weight, company      one word each, in `Load`
+//!   every REVIEW: each upstream against each peer, class by class --> how much slower --> its part of its weight
+//! ```
+//!
+//! * Logarithms, because the times of one class differ tenfold, and class by class, because classes differ a thousandfold.
+//! * An upstream that has more in flight than a peer may take as many times as long: more work is not slowness.
+//! * A request without an answer counts as soon as it has waited longer than answers took, and for several: a standstill shows
+//!   within a moment.
+//! * Slower is what is slower than the middle of its peers, with confidence. So at most half of a cluster can be slow, and what
+//!   slows down everybody slows down nobody in particular.
+//! * The part is never less than [`LEAST_SHARE`], old evidence loses weight, and about once in [`TRIAL_PAUSE`] an upstream that gets
+//!   less is next for a light request. While such a trial goes well, the next follows at once: a recovery is noticed in seconds.
+//!
+//! A wrong belief ends by itself: an upstream with less to do than its peers is quicker than they are.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::ogc::{PerClass, RequestClass};
+
+/// Between two comparisons.
+pub const REVIEW: Duration = Duration::from_millis(100);
+/// From a trial of an upstream that gets less to the next, while they go badly.
+const TRIAL_PAUSE: Duration = Duration::from_secs(1);
+
+/// The whole, of which a share is a part.
+pub const WHOLE: u32 = 1024;
+/// The least part of its weight that an upstream keeps.
+const LEAST_SHARE: f64 = 1.0 / 16.0;
+/// So much slower, as a logarithm, is not worth a word: nearly twice.
+const TOLERATED: f64 = 0.6;
+/// How steeply the share falls above that.
+const STEEPNESS: f64 = 3.0;
+
+/// Answers of a class remembered, as a weight.
+const MEMORY: f64 = 12.0;
+/// Weight of evidence halves in this time.
+const HALF_LIFE: Duration = Duration::from_secs(5);
+/// One request without an answer speaks for so many answers.
+const UNANSWERED: f64 = 8.0;
+/// Spread of the logarithms of one class's times: that of exponential times is 1.28.
+const SPREAD: f64 = 1.3;
+/// Standard errors by which a difference must exceed what is tolerated.
+const CONFIDENCE: f64 = 1.2;
+/// Weight of a comparison below which nothing is said.
+const COMPARABLE: f64 = 4.0;
+/// Upstreams that are compared with each other at most; of more the first.
+const MOST_COMPARED: usize = 64;
+
+/// What is known of one class at one upstream, in one word.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Evidence {
+    /// Mean logarithm of seconds to the first byte.
+    log: f64,
+    /// Mean logarithm of the requests in flight when it was sent.
+    company: f64,
+    weight: f64,
+}
+
+impl Evidence {
+    const BITS: u32 = 22;
+    const MASK: u64 = (1 << Self::BITS) - 1;
+    /// Steps of a unit for the means, and what is added so that they are not negative.
+    const UNIT: f64 = 65_536.0;
+    const OFFSET: f64 = 32.0;
+    const WEIGHT_UNIT: f64 = 4096.0;
+
+    fn packed(self) -> u64 {
+        let mean = |mean: f64| ((mean + Self::OFFSET) * Self::UNIT).round().clamp(0.0, Self::MASK as f64) as u64;
+        let weight = (self.weight * Self::WEIGHT_UNIT).round().clamp(0.0, (1 << 20) as f64 - 1.0) as u64;
+        mean(self.log) | mean(self.company) << Self::BITS | weight << (2 * Self::BITS)
+    }
+
+    fn unpacked(word: u64) -> Self {
+        let mean = |bits: u64| (bits & Self::MASK) as f64 / Self::UNIT - Self::OFFSET;
+        let weight = (word >> (2 * Self::BITS)) as f64 / Self::WEIGHT_UNIT;
+        if weight == 0.0 {
+            return Self::default();
+        }
+        Self { log: mean(word), company: mean(word >> Self::BITS), weight }
+    }
+
+    fn with(self, other: Self) -> Self {
+        let weight = self.weight + other.weight;
+        if weight <= 0.0 {
+            return self;
+        }
+        let mean = |one: f64, two: f64| (one * self.weight + two * other.weight) / weight;
+        Self { log: mean(self.log, other.log), company: mean(self.company, other.company), weight }
+    }
+
+    fn at_most(self, weight: f64) -> Self {
+        Self { weight: self.weight.min(weight), ..self }
+    }
+}
+
+/// How many requests of a class have no answer yet, and when they were sent: number in the low bits, above it the sum of their
+/// times in microseconds. It runs over at the top, and so does the difference that is taken of it.
+#[derive(Debug, Default)]
+struct Unanswered(AtomicU64);
+
+impl Unanswered {
+    const BITS: u32 = 20;
+
+    fn one(sent: u64) -> u64 {
+        (sent << Self::BITS) | 1
+    }
+
+    fn begin(&self, sent: u64) {
+        self.0.fetch_add(Self::one(sent), Ordering::Relaxed);
+    }
+
+    fn end(&self, sent: u64) {
+        self.0.fetch_sub(Self::one(sent), Ordering::Relaxed);
+    }
+
+    /// How many, and how long they have waited on average, in microseconds.
+    fn waiting(&self, now: u64) -> (u64, u64) {
+        let word = self.0.load(Ordering::Relaxed);
+        let count = word & ((1 << Self::BITS) - 1);
+        let sum = (now.wrapping_mul(count) << Self::BITS).wrapping_sub(word & !((1 << Self::BITS) - 1)) >> Self::BITS;
+        // One that was sent by a clock a little ahead makes the sum negative, which is a very large number.
+        if count == 0 || sum >> (63 - Self::BITS) == 1 { (count, 0) } else { (count, sum / count) }
+    }
+}
+
+/// One request that is being watched; it must be ended with [`Slowness::end`].
+#[derive(Clone, Copy, Debug)]
+pub struct Watched {
+    class: RequestClass,
+    sent: u64,
+    company: u32,
+}
+
+/// See the module's documentation. One for each upstream.
+#[derive(Debug)]
+pub struct Slowness {
+    evidence: PerClass<AtomicU64>,
+    unanswered: PerClass<Unanswered>,
+    /// The part of its weight in the low half; how much slower it is, the bits of an `f32`, in the high one.
+    verdict: AtomicU64,
+    /// When it may have its next trial.
+    next_trial: AtomicU64,
+}
+
+impl Default for Slowness {
+    fn default() -> Self {
+        let evidence = PerClass::from_fn(|_| AtomicU64::new(0));
+        Self {
+            evidence,
+            unanswered: PerClass::from_fn(|_| Unanswered::default()),
+            verdict: AtomicU64::new(WHOLE.into()),
+            next_trial: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Slowness {
+    /// Its part of its weight, out of [`WHOLE`].
+    #[inline]
+    pub fn share(&self) -> u32 {
+        self.verdict.load(Ordering::Relaxed) as u32
+    }
+
+    fn slower(&self) -> f64 {
+        f64::from(f32::from_bits((self.verdict.load(Ordering::Relaxed) >> 32) as u32))
+    }
+
+    /// A request was sent, beside so many others, itself included.
+    pub fn begin(&self, class: RequestClass, company: u32, now: u64) -> Watched {
+        self.unanswered[class].begin(now);
+        Watched { class, sent: now, company }
+    }
+
+    /// It ended; `answered`: with a good answer, which counts.
+    pub fn end(&self, watched: Watched, answered: bool, now: u64) {
+        let Watched { class, sent, company } = watched;
+        self.unanswered[class].end(sent);
+        if !answered {
+            return;
+        }
+        let log = log_seconds(now.saturating_sub(sent));
+        let one = Evidence { log, company: f64::from(company.max(1)).ln(), weight: 1.0 };
+        let before = Evidence::unpacked(self.evidence[class].load(Ordering::Relaxed));
+        let update = |word| Some(Evidence::unpacked(word).with(one).at_most(MEMORY).packed());
+        self.evidence[class].fetch_update(Ordering::Relaxed, Ordering::Relaxed, update).ok();
+        let slower = self.slower();
+        // As quick as its peers rather than as it was: another look at once.
+        if slower > 0.0 && log < before.log - slower / 2.0 {
+            self.next_trial.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it gets less and is due for a trial, which is then taken.
+    pub fn take_trial(&self, now: u64) -> bool {
+        let due = self.next_trial.load(Ordering::Relaxed);
+        let next = now + TRIAL_PAUSE.as_micros() as u64;
+        self.share() < WHOLE
+            && due <= now
+            && self.next_trial.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    fn age(&self, kept: f64) {
+        for class in RequestClass::ALL {
+            let age = |word: u64| {
+                let evidence = Evidence::unpacked(word);
+                (word != 0).then(|| Evidence { weight: evidence.weight * kept, ..evidence }.packed())
+            };
+            self.evidence[class].fetch_update(Ordering::Relaxed, Ordering::Relaxed, age).ok();
+        }
+    }
+
+    /// With the requests that have no answer yet.
+    fn now_known(&self, class: RequestClass, now: u64) -> Evidence {
+        let known = Evidence::unpacked(self.evidence[class].load(Ordering::Relaxed));
+        let (count, age) = self.unanswered[class].waiting(now);
+        let log = log_seconds(age);
+        if count == 0 || (known.weight > 0.0 && log <= known.log) {
+            return known;
+        }
+        let company = if known.weight > 0.0 { known.company } else { (count as f64).ln() };
+        known.with(Evidence { log, company, weight: UNANSWERED * count as f64 })
+    }
+
+    fn conclude(&self, slower: f64, now: u64) {
+        let share = (-STEEPNESS * (slower - TOLERATED)).exp().clamp(LEAST_SHARE, 1.0);
+        let share = (share * f64::from(WHOLE)).round() as u64;
+        if share < u64::from(WHOLE) && self.share() == WHOLE {
+            self.next_trial.store(now + TRIAL_PAUSE.as_micros() as u64, Ordering::Relaxed);
+        }
+        self.verdict.store(share | u64::from((slower.max(0.0) as f32).to_bits()) << 32, Ordering::Relaxed);
+    }
+}
+
+fn log_seconds(micros: u64) -> f64 {
+    (micros.max(100) as f64 / 1e6).ln()
+}
+
+/// Compares `peers` with each other, `passed` after the last time.
+pub fn review(peers: &[&Slowness], passed: Duration, now: u64) {
+    let peers = &peers[..peers.len().min(MOST_COMPARED)];
+    let kept = 0.5_f64.powf(passed.as_secs_f64() / HALF_LIFE.as_secs_f64());
+    peers.iter().for_each(|peer| peer.age(kept));
+    for (at, one) in peers.iter().enumerate() {
+        let mut found = [0.0_f64; MOST_COMPARED];
+        let mut count = 0;
+        for (_, other) in peers.iter().enumerate().filter(|(other, _)| *other != at) {
+            if let Some(slower) = slower_than(one, other, now) {
+                found[count] = slower;
+                count += 1;
+            }
+        }
+        let found = &mut found[..count];
+        found.sort_unstable_by(f64::total_cmp);
+        // Than the middle of its peers; of two, than the slower one.
+        one.conclude(found.get(count.saturating_sub(1) / 2).copied().unwrap_or(0.0), now);
+    }
+}
+
+/// How much slower at least, as a logarithm; `None` if there is too little to compare.
+fn slower_than(one: &Slowness, other: &Slowness, now: u64) -> Option<f64> {
+    let (mut weight, mut longer, mut company) = (0.0, 0.0, 0.0);
+    for class in RequestClass::ALL {
+        let (here, there) = (one.now_known(class, now), other.now_known(class, now));
+        if here.weight > 0.0 && there.weight > 0.0 {
+            let both = here.weight * there.weight / (here.weight + there.weight);
+            weight += both;
+            longer += both * (here.log - there.log);
+            company += both * (here.company - there.company);
+        }
+    }
+    if weight < COMPARABLE {
+        return None;
+    }
+    let (longer, company) = (longer / weight, company / weight);
+    Some(longer - company.max(0.0) - CONFIDENCE * SPREAD / weight.sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use RequestClass::{Map, Tile};
+
+    const SECOND: u64 = 1_000_000;
+
+    /// Upstreams and a clock.
+    struct World {
+        peers: Vec<Slowness>,
+        now: u64,
+        reviewed: u64,
+    }
+
+    impl World {
+        fn of(count: usize) -> Self {
+            Self { peers: (0..count).map(|_| Slowness::default()).collect(), now: 10 * SECOND, reviewed: 10 * SECOND }
+        }
+
+        fn pass(&mut self, micros: u64) {
+            self.now += micros;
+            if self.now - self.reviewed >= REVIEW.as_micros() as u64 {
+                let passed = Duration::from_micros(self.now - self.reviewed);
+                review(&self.peers.iter().collect::<Vec<_>>(), passed, self.now);
+                self.reviewed = self.now;
+            }
+        }
+
+        fn answer(&self, at: usize, class: RequestClass, company: u32, millis: u64) {
+            let watched = self.peers[at].begin(class, company, self.now.saturating_sub(millis * 1000));
+            self.peers[at].end(watched, true, self.now);
+        }
+
+        /// Twenty tiles and five maps a second at each, which take so many times as long as they should; beside so many others.
+        fn serve(&mut self, seconds: u64, times: &[u64], company: &[u32]) {
+            for tick in 0..seconds * 20 {
+                for at in 0..self.peers.len() {
+                    // Times of one class differ: three to thirteen milliseconds, and so on.
+                    let spread = 3 + (tick * 7 + at as u64) % 11;
+                    self.answer(at, Tile, company[at], spread * times[at]);
+                    if tick % 4 == 0 {
+                        self.answer(at, Map, company[at], spread * 40 * times[at]);
+                    }
+                }
+                self.pass(SECOND / 20);
+            }
+        }
+
+        fn shares(&self) -> Vec<u32> {
+            self.peers.iter().map(Slowness::share).collect()
+        }
+    }
+
+    #[test]
+    fn equals_have_their_whole_weight_with_few_answers_and_with_many() {
+        let mut world = World::of(3);
+        for _ in 0..30 {
+            world.serve(1, &[1, 1, 1], &[3, 3, 3]);
+            assert_eq!(world.shares(), [WHOLE; 3]);
+        }
+    }
+
+    #[test]
+    fn one_that_is_ten_times_slower_has_an_eighth_within_two_seconds_and_the_others_all() {
+        let mut world = World::of(3);
+        world.serve(10, &[1, 1, 1], &[3, 3, 3]);
+        world.serve(2, &[10, 1, 1], &[3, 3, 3]);
+        let shares = world.shares();
+        assert!(shares[0] <= WHOLE / 8 && shares[1..] == [WHOLE; 2], "{shares:?}");
+        world.serve(3, &[1, 1, 1], &[3, 3, 3]);
+        assert_eq!(world.shares(), [WHOLE; 3], "and all of it soon after");
+    }
+
+    #[test]
+    fn a_replica_alone_and_half_of_a_cluster_that_slows_down_keep_their_weight() {
+        let mut alone = World::of(1);
+        alone.serve(5, &[10], &[3]);
+        assert_eq!(alone.shares(), [WHOLE]);
+        let mut shared = World::of(4);
+        shared.serve(10, &[1, 1, 1, 1], &[3, 3, 3, 3]);
+        shared.serve(5, &[10, 10, 10, 10], &[3, 3, 3, 3]);
+        assert_eq!(shared.shares(), [WHOLE; 4], "what slows down all is nobody's own");
+        let mut most = World::of(3);
+        most.serve(5, &[10, 10, 1], &[3, 3, 3]);
+        assert_eq!(most.shares(), [WHOLE; 3], "two of three are not the exception");
+    }
+
+    #[test]
+    fn more_work_is_not_slowness() {
+        let mut world = World::of(3);
+        // Four times as many in flight, four times as long.
+        world.serve(10, &[4, 1, 1], &[12, 3, 3]);
+        assert_eq!(world.shares(), [WHOLE; 3]);
+    }
+
+    #[test]
+    fn another_mix_of_classes_is_not_slowness() {
+        let mut world = World::of(3);
+        for tick in 0..400_u64 {
+            // The first draws nothing but maps, the others mostly tiles.
+            world.answer(0, Map, 3, 300);
+            for at in 1..3 {
+                world.answer(at, Tile, 3, 8);
+                if tick % 10 == 0 {
+                    world.answer(at, Map, 3, 300);
+                }
+            }
+            world.pass(SECOND / 20);
+        }
+        assert_eq!(world.shares(), [WHOLE; 3]);
+    }
+
+    #[test]
+    fn a_few_slow_answers_are_chance() {
+        let mut world = World::of(3);
+        world.serve(10, &[1, 1, 1], &[3, 3, 3]);
+        (0..3).for_each(|_| world.answer(0, Map, 3, 6000));
+        world.pass(SECOND / 10);
+        assert_eq!(world.shares(), [WHOLE; 3]);
+    }
+
+    #[test]
+    fn requests_that_get_no_answer_show_within_half_a_second() {
+        let mut world = World::of(3);
+        world.serve(10, &[1, 1, 1], &[3, 3, 3]);
+        let stuck: Vec<Watched> = (0..5).map(|_| world.peers[0].begin(Tile, 3, world.now)).collect();
+        for _ in 0..5 {
+            (1..3).for_each(|at| world.answer(at, Tile, 3, 8));
+            world.pass(SECOND / 10);
+        }
+        assert!(world.shares()[0] < WHOLE / 2, "{:?}", world.shares());
+        stuck.into_iter().for_each(|stuck| world.peers[0].end(stuck, false, world.now));
+        assert_eq!(world.peers[0].unanswered[Tile].waiting(world.now), (0, 0));
+    }
+
+    #[test]
+    fn who_gets_less_has_a_trial_a_second_and_the_next_at_once_while_they_go_well() {
+        let mut world = World::of(3);
+        assert!(!world.peers[0].take_trial(world.now), "who gets all needs none");
+        world.serve(5, &[10, 1, 1], &[3, 3, 3]);
+        world.now += 2 * SECOND;
+        assert!(world.peers[0].take_trial(world.now) && !world.peers[0].take_trial(world.now + SECOND / 2));
+        world.answer(0, Tile, 3, 80);
+        assert!(!world.peers[0].take_trial(world.now + SECOND / 2), "as slow as it was");
+        world.answer(0, Tile, 3, 8);
+        assert!(world.peers[0].take_trial(world.now), "as quick as its peers");
+    }
+
+    #[test]
+    fn a_belief_without_evidence_ends_by_itself() {
+        let mut world = World::of(3);
+        world.serve(5, &[10, 1, 1], &[3, 3, 3]);
+        assert_eq!(world.shares()[0], 64);
+        (0..600).for_each(|_| world.pass(SECOND / 10));
+        assert_eq!(world.shares(), [WHOLE; 3]);
+    }
+
+    #[test]
+    fn unanswered_requests_keep_count_and_age_whatever_the_clock_says() {
+        let unanswered = Unanswered::default();
+        let sent = [u64::MAX >> 21, 5, 1 << 43];
+        sent.iter().for_each(|sent| unanswered.begin(*sent));
+        sent.iter().for_each(|sent| unanswered.end(*sent));
+        assert_eq!(unanswered.waiting(77), (0, 0));
+        unanswered.begin(1000);
+        unanswered.begin(3000);
+        assert_eq!(unanswered.waiting(5000), (2, 3000));
+        assert_eq!(unanswered.waiting(500), (2, 0), "sent by a clock that is ahead");
+    }
+}
