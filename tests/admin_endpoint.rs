@@ -4,5 +4,7 @@
 mod api;
 #[path = "admin/commands.rs"]
 mod commands;
+#[path = "admin/load.rs"]
+mod load;
 #[path = "admin/support.rs"]
 mod support;

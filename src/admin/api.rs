@@ -1,5 +1,6 @@
 //! The handlers: each asks one part, and puts the answer into its shape.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -13,7 +14,7 @@ use prometheus::TEXT_FORMAT;
 use serde::Serialize;
 
 use super::answers::{Failure, ModeOrder, ModeOrdered, Reload, Status, SyncOrdered, Upstream};
-use super::listener::ClientAddress;
+use super::listener::Client;
 use super::{AdminState, App};
 use crate::cluster::{self, ModeError, ModeOrigin, SyncError, UpstreamStatus};
 
@@ -87,7 +88,7 @@ pub(super) async fn sync_catalog(State(app): State<App>) -> Response {
 
 pub(super) async fn set_mode(
     State(app): State<App>,
-    Extension(client): Extension<ClientAddress>,
+    Extension(client): Extension<Client>,
     Path(name): Path<String>,
     body: Bytes,
 ) -> Response {
@@ -99,7 +100,7 @@ pub(super) async fn set_mode(
         }
     };
     let now = Instant::now();
-    let origin = ModeOrigin { by: operator(order.by.as_deref(), client), at: unix_seconds(SystemTime::now()) };
+    let origin = ModeOrigin { by: operator(order.by.as_deref(), client.address), at: unix_seconds(SystemTime::now()) };
     let ordered = cluster::ModeOrder { mode: order.mode.into(), force: order.force, origin: Some(origin) };
     match app.state.control.order_mode(&name, ordered, now) {
         Ok(()) => {
@@ -120,7 +121,7 @@ pub(super) async fn set_mode(
 const MAX_NAME: usize = 64;
 
 /// `alice from 10.0.0.9`, or the address alone. The name is what the client says: it is for people, and proves nothing.
-fn operator(name: Option<&str>, ClientAddress(address): ClientAddress) -> String {
+fn operator(name: Option<&str>, address: IpAddr) -> String {
     let name: String = name.unwrap_or_default().chars().filter(|c| !c.is_control()).take(MAX_NAME).collect();
     match name.trim() {
         "" => address.to_string(),

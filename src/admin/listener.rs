@@ -1,29 +1,37 @@
 //! Accepts admin connections, each bounded in time, all bounded in number.
 //!
-//! `axum::serve` has no deadline for request heads and no bound on connections; this loop is what it does, plus those two.
+//! `axum::serve` has no deadline for request heads and no bound on connections; this loop is what it does, plus those two. It
+//! accepts at once, whatever there is already: [`places`](super::places) decides which connection ends for it.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::{Extension, Router};
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use bytes::Bytes;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// The address of the client that a connection comes from.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ClientAddress(pub(super) IpAddr);
-
-/// Connections at a time; more wait to be accepted.
-const MAX_CONNECTIONS: usize = 256;
+use super::patient_stream::PatientStream;
+use super::places::{Answering, Capacity, Place, Places};
 
 /// For a whole request head, and for an idle connection.
-const HEAD_LIMIT: Duration = Duration::from_secs(30);
+const HEAD_LIMIT: Duration = Duration::from_secs(10);
+
+/// For a client that takes nothing of its answer.
+const WRITE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Even a connection that reads events ends; event readers reconnect where they were.
 const LIFETIME: Duration = Duration::from_secs(3600);
@@ -34,11 +42,19 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// When accepting fails (no file descriptors left, say), trying again at once would only burn a core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// The client that a request comes from, as a handler finds it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client {
+    pub(super) address: IpAddr,
+    /// Its connection has a place in the reserve: only health and readiness are answered.
+    pub(super) is_reserve: bool,
+}
+
 /// Serves until `stop` turns true.
-pub(super) async fn run(listener: TcpListener, app: Router, stop: watch::Receiver<bool>) {
+pub(super) async fn run(listener: TcpListener, app: Router, capacity: Capacity, stop: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     tokio::select! {
-        () = accept_all(&listener, &app, &stop, &mut connections) => {}
+        () = accept_all(&listener, &app, capacity, &stop, &mut connections) => {}
         () = stopped(stop.clone()) => {}
     }
     drop(listener);
@@ -47,17 +63,20 @@ pub(super) async fn run(listener: TcpListener, app: Router, stop: watch::Receive
     }
 }
 
-async fn accept_all(listener: &TcpListener, app: &Router, stop: &watch::Receiver<bool>, connections: &mut JoinSet<()>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+async fn accept_all(
+    listener: &TcpListener,
+    app: &Router,
+    capacity: Capacity,
+    stop: &watch::Receiver<bool>,
+    connections: &mut JoinSet<()>,
+) {
+    let places = Places::new(capacity);
     loop {
-        let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let (app, stop) = (app.clone().layer(Extension(ClientAddress(peer.ip().to_canonical()))), stop.clone());
-                connections.spawn(async move {
-                    serve_connection(stream, app, stop).await;
-                    drop(place);
-                });
+                let address = peer.ip().to_canonical();
+                let place = Arc::new(places.take(address));
+                connections.spawn(serve_connection(stream, app.clone(), address, place, stop.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept an admin connection");
@@ -68,20 +87,51 @@ async fn accept_all(listener: &TcpListener, app: &Router, stop: &watch::Receiver
     }
 }
 
-async fn serve_connection(stream: TcpStream, app: Router, stop: watch::Receiver<bool>) {
+async fn serve_connection(stream: TcpStream, app: Router, address: IpAddr, place: Arc<Place>, stop: watch::Receiver<bool>) {
+    let client = Client { address, is_reserve: place.is_reserve };
+    let (app, ours) = (TowerToHyperService::new(app), Arc::clone(&place));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(client);
+        let (answering, answer) = (ours.answering(), app.call(request));
+        async move { Ok::<_, Infallible>(answer.await?.map(|body| Answer { body, _answering: answering })) }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+        .serve_connection(TokioIo::new(PatientStream::new(stream, WRITE_LIMIT)), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => return,
+        () = place.closed() => return,
         () = stopped(stop) => {}
         () = sleep(LIFETIME) => {}
     }
     connection.as_mut().graceful_shutdown();
     // What went wrong with a client that is leaving concerns nobody.
     drop(timeout(FAREWELL, connection).await);
+}
+
+/// An answer's body; while there is one, its connection is not silent.
+struct Answer {
+    body: Body,
+    _answering: Answering,
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// A sender that is gone means the same as `true`.

@@ -13,7 +13,7 @@
 //! POST /api/catalog/sync            answers::SyncOrdered
 //! ```
 //!
-//! [`guard`] decides who may ask, [`listener`] bounds connections, [`api`] answers. Nothing here decides anything about the
+//! [`guard`] decides who may ask, [`listener`] and [`places`] bound connections, [`api`] answers. Nothing here decides anything about the
 //! cluster: it asks [`Control`] and [`ConfigReloads`].
 
 pub mod answers;
@@ -21,19 +21,21 @@ mod api;
 mod events;
 mod guard;
 mod listener;
+mod patient_stream;
+mod places;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -42,12 +44,17 @@ use crate::control::Control;
 use crate::metrics::Metrics;
 pub use events::Event;
 use events::Events;
+use listener::Client;
+pub use places::Capacity;
 
 /// No request has a body worth more.
 const MAX_BODY: usize = 16 * 1024;
 
 /// For one request without its answer's transfer; a config reload resolves host names, which may take a while.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+
+/// Answered under any load.
+const HEALTH_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 
 /// What the status page may do: talk to us, nothing else, in no frame.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; \
@@ -73,6 +80,7 @@ pub struct AdminState {
     stopping: Arc<AtomicBool>,
     started: Instant,
     events: Events,
+    capacity: Capacity,
 }
 
 impl AdminState {
@@ -83,9 +91,10 @@ impl AdminState {
         metrics: Arc<Metrics>,
         queue: impl Fn() -> QueueStatus + Send + Sync + 'static,
         stopping: Arc<AtomicBool>,
+        capacity: Capacity,
     ) -> Arc<Self> {
         let queue = Box::new(queue);
-        Arc::new(Self { control, reloads, metrics, queue, stopping, started: Instant::now(), events: Events::new() })
+        Arc::new(Self { control, reloads, metrics, queue, stopping, started: Instant::now(), events: Events::new(), capacity })
     }
 
     /// Why `/readyz` says no.
@@ -111,7 +120,7 @@ pub async fn serve(listener: TcpListener, state: Arc<AdminState>, shutdown: watc
     let address = listener.local_addr().expect("a bound socket has an address");
     let app = App { state: Arc::clone(&state), address, stop: shutdown.clone() };
     tokio::select! {
-        () = listener::run(listener, router(app), shutdown) => {}
+        () = listener::run(listener, router(app), state.capacity, shutdown) => {}
         () = state.events.record_all(transitions) => unreachable!("the state holds the sender of transitions"),
     }
 }
@@ -137,7 +146,11 @@ fn router(app: App) -> Router {
         .with_state(app)
 }
 
-async fn check_admission(State(app): State<App>, request: Request, next: Next) -> Response {
+async fn check_admission(State(app): State<App>, Extension(client): Extension<Client>, request: Request, next: Next) -> Response {
+    if client.is_reserve && !HEALTH_PATHS.contains(&request.uri().path()) {
+        let busy = "too many admin connections: these places are for /healthz and /readyz";
+        return ([(header::CONNECTION, "close")], api::failure(StatusCode::SERVICE_UNAVAILABLE, busy)).into_response();
+    }
     let admitted = {
         let snapshot = app.state.control.snapshot();
         let token = snapshot.config.admin_token.as_ref();

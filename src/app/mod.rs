@@ -3,6 +3,7 @@
 //! Pingora's `Server` is deliberately absent: it sleeps out a fixed grace period when it stops, gives every service a runtime of
 //! its own and dies of SIGHUP. Its services run as well on a runtime of ours, on sockets that we have bound.
 
+mod descriptors;
 mod listeners;
 mod logging;
 mod reloads;
@@ -34,10 +35,14 @@ use crate::driver;
 use crate::metrics::Metrics;
 use crate::proxy::access_log::AccessLog;
 use crate::proxy::{Connections, FrontDoor};
+use descriptors::Budget;
 use logging::LogLevelSwitch;
 
 /// Idle upstream connections kept per worker thread; more than are ever in flight to a cluster's Tomcats.
 const IDLE_UPSTREAM_CONNECTIONS: usize = 512;
+
+/// Room for fewer clients is worth a warning.
+const FEW_CLIENTS: usize = 256;
 
 /// A front door that serves.
 #[derive(Debug)]
@@ -77,6 +82,7 @@ impl std::error::Error for StartError {}
 
 /// Starts a front door on the current runtime; it serves when this returns.
 pub async fn start(path: &Path, environment: SharedEnvironment) -> Result<App, StartError> {
+    let limit = descriptors::raise_limit();
     let loaded = load(path, &environment).await.map_err(StartError::Config)?;
     loaded.loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let config = Arc::new(loaded.loaded.config.clone());
@@ -95,14 +101,18 @@ pub async fn start(path: &Path, environment: SharedEnvironment) -> Result<App, S
     let (stop_rest, rest_stopped) = watch::channel(false);
     let draining = Arc::new(AtomicBool::new(false));
 
-    let mut service = proxy_service(&config, front_door.clone(), &sockets);
+    let budget = Budget::new(limit, descriptors::open_now(), (config.threads.get(), IDLE_UPSTREAM_CONNECTIONS));
+    if budget.clients < FEW_CLIENTS {
+        tracing::warn!(limit, clients = budget.clients, "few file descriptors: raise LimitNOFILE of the service, or `ulimit -n`");
+    }
+    let mut service = proxy_service(&config, front_door.clone(), &sockets, budget);
     let service = tokio::spawn(async move { service.start_service(Some(sockets.table), serving, 1).await });
     let (controlled, counted) = (Arc::clone(&control), Arc::clone(&metrics));
     let queue = {
         let front_door = front_door.clone();
         move || front_door.queue_status()
     };
-    let state = AdminState::new(controlled, Arc::clone(&reload), counted, queue, Arc::clone(&draining));
+    let state = AdminState::new(controlled, Arc::clone(&reload), counted, queue, Arc::clone(&draining), budget.admin);
     let rest = vec![
         tokio::spawn(admin::serve(admin_listener, state, rest_stopped.clone())),
         tokio::spawn(front_door.clone().move_waits(rest_stopped.clone())),
@@ -138,15 +148,15 @@ fn recall(control: &Control, state_file: Option<&Path>) {
     }
 }
 
-fn proxy_service(config: &Config, front_door: FrontDoor, sockets: &listeners::Sockets) -> Service<Connections> {
+fn proxy_service(config: &Config, front_door: FrontDoor, sockets: &listeners::Sockets, budget: Budget) -> Service<Connections> {
     let conf = ServerConf {
         threads: config.threads.get(),
-        upstream_keepalive_pool_size: IDLE_UPSTREAM_CONNECTIONS,
+        upstream_keepalive_pool_size: budget.idle_per_thread,
         max_retries: Tried::MAX,
         ..ServerConf::default()
     };
     let proxy = http_proxy(&Arc::new(conf), front_door.clone());
-    let mut service = Service::new("proxy".to_owned(), Connections::new(proxy, front_door));
+    let mut service = Service::new("proxy".to_owned(), Connections::new(proxy, front_door, budget.clients));
     for endpoint in sockets.endpoints() {
         service.add_listener(endpoint);
     }

@@ -6,6 +6,7 @@
 //!
 //! Labels are bounded: classes and codes are fixed, reasons are names in our code, upstreams are those configured.
 
+mod clients;
 mod histogram;
 mod labelled;
 mod render;
@@ -22,6 +23,7 @@ use parking_lot::Mutex;
 use crate::config::UpstreamName;
 use crate::ogc::RequestClass;
 
+pub use clients::ClientConnections;
 use labelled::Labelled;
 use sharded::{Sharded, Shards};
 pub use upstream::UpstreamMetrics;
@@ -62,6 +64,7 @@ pub struct Metrics {
     /// One histogram.
     catalog_reload_times: Sharded,
     last_reload_refused: AtomicBool,
+    pub client_connections: ClientConnections,
 }
 
 impl Metrics {
@@ -81,6 +84,7 @@ impl Metrics {
             config_reloads: Labelled::new(1, shards),
             catalog_reload_times: Sharded::new(histogram::CELLS, shards),
             last_reload_refused: AtomicBool::new(false),
+            client_connections: ClientConnections::default(),
         })
     }
 

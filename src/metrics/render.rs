@@ -28,6 +28,7 @@ impl Metrics {
         families.extend(cluster_families(status));
         families.extend(self.catalog_families(status));
         families.extend(self.config_families(status.revision));
+        families.extend(self.client_families());
         families.retain(|family| !family.get_metric().is_empty());
         families.sort_by(|a, b| a.name().cmp(b.name()));
         let mut text = Vec::new();
@@ -134,6 +135,21 @@ impl Metrics {
                 "1 while the upstream has the main's last change.",
                 GAUGE,
                 status.upstreams.iter().map(fresh),
+            ),
+        ]
+    }
+
+    fn client_families(&self) -> [MetricFamily; 3] {
+        let (open, most, refused) = self.client_connections.read();
+        let gauge = |name, help, value: usize| family(name, help, GAUGE, [gauge_sample(&[], value as f64)]);
+        [
+            gauge("geofront_client_connections", "Connections of clients.", open),
+            gauge("geofront_client_connections_limit", "How many there may be, by the limit of file descriptors.", most),
+            family(
+                "geofront_client_connections_refused_total",
+                "Connections of clients that were closed at once, to keep file descriptors.",
+                COUNTER,
+                [counter_sample(&[], refused)],
             ),
         ]
     }

@@ -22,16 +22,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
+use futures::FutureExt;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::FrontDoor;
 use super::client_stream::ClientStream;
+use super::clients::Clients;
 use super::interrupt::Interrupt;
 
 /// Room for the first read of a request; a head is rarely longer.
@@ -60,17 +62,24 @@ impl HeadGuard {
 pub struct Connections {
     proxy: Arc<HttpProxy<FrontDoor>>,
     front_door: FrontDoor,
+    clients: Arc<Clients>,
 }
 
 impl Connections {
-    pub fn new(proxy: HttpProxy<FrontDoor>, front_door: FrontDoor) -> Self {
-        Self { proxy: Arc::new(proxy), front_door }
+    /// Serves so many connections at a time at most.
+    pub fn new(proxy: HttpProxy<FrontDoor>, front_door: FrontDoor, most: usize) -> Self {
+        let clients = Clients::new(most, Arc::clone(&front_door.parts.metrics));
+        Self { proxy: Arc::new(proxy), front_door, clients }
     }
 }
 
 #[async_trait]
 impl ServerApp for Connections {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let Some(_client) = self.clients.enter() else {
+            refuse(stream);
+            return None;
+        };
         let registered = self.front_door.parts.interrupts.register();
         let interrupt = &registered.interrupt;
         let mut stream: Stream = Box::new(ClientStream::new(stream, Arc::clone(interrupt)));
@@ -111,6 +120,15 @@ impl ServerApp for Connections {
     async fn cleanup(&self) {
         self.proxy.http_cleanup().await;
     }
+}
+
+/// The answer to a connection beyond the limit. Its request is not read.
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// Answers and closes a connection without waiting for it.
+fn refuse(mut stream: Stream) {
+    drop(stream.write_all(TOO_MANY).now_or_never());
+    drop(stream.flush().now_or_never());
 }
 
 /// The first bytes of a request; `None` when the client is gone or the limit is over.

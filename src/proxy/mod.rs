@@ -19,6 +19,7 @@ mod admit;
 mod body_prefix;
 pub mod budget;
 mod client_stream;
+mod clients;
 mod coalesce;
 mod connection;
 mod context;

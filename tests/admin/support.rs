@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use geofront::admin::answers::{LastReload, Reload};
-use geofront::admin::{self, AdminState, ConfigReloads};
+use geofront::admin::{self, AdminState, Capacity, ConfigReloads};
 use geofront::admission::{ClassWaiting, QueueStatus};
 use geofront::balance::Lease;
 use geofront::cluster::{Action, Cause, Event, Outcome, ProbeReport, Selection, Tried};
@@ -118,8 +118,15 @@ impl Admin {
         let control = Control::new(Arc::new(loaded.config.clone()), Instant::now());
         let stopping = Arc::new(AtomicBool::new(false));
         let reloads = Arc::new(Reloads::default());
-        let state =
-            AdminState::new(Arc::clone(&control), Arc::clone(&reloads), Metrics::new(), queue_status, Arc::clone(&stopping));
+        let capacity = Capacity::default();
+        let state = AdminState::new(
+            Arc::clone(&control),
+            Arc::clone(&reloads),
+            Metrics::new(),
+            queue_status,
+            Arc::clone(&stopping),
+            capacity,
+        );
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let (shutdown, stopped) = watch::channel(false);

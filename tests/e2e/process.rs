@@ -122,3 +122,43 @@ async fn the_level_of_the_log_changes_without_a_restart_and_its_outputs_are_name
     let refused = process.until_reload("refused").await;
     assert!(refused["error"].as_str().unwrap().starts_with("log.format cannot change while geofront runs"), "{refused}");
 }
+
+/// Connections that send nothing.
+async fn idle_clients(process: &Process, count: usize) -> Vec<tokio::net::TcpStream> {
+    let mut clients = Vec::new();
+    for _ in 0..count {
+        clients.push(tokio::net::TcpStream::connect(process.listen).await.unwrap());
+    }
+    clients
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_clients_that_use_up_file_descriptors_take_no_upstream_down_and_no_reload_away() {
+    let cluster = Cluster::new();
+    let process = cluster.start(Some(100)).await;
+    let idle = idle_clients(&process, 110).await;
+    until("clients are refused", || Process::log(cluster.path()).contains("clients are refused").then_some(())).await;
+    // Several rounds of probes.
+    let metrics = |text: &str| {
+        let line = text.lines().find(|line| line.starts_with("geofront_probes_total{upstream=\"slave1\",outcome=\"success\"}"));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).unwrap_or_default()
+    };
+    let probes = metrics(&process.admin_get("/metrics").await.text());
+    let deadline = Instant::now() + PATIENCE;
+    while metrics(&process.admin_get("/metrics").await.text()) < probes + 10 {
+        assert!(Instant::now() < deadline, "probes go on");
+    }
+    for upstream in ["main", "slave1"] {
+        assert_eq!(process.upstream(upstream).await["health"], "up");
+    }
+    cluster.configure("[timeouts]\nconnect = \"3s\"\n");
+    process.until_reload("applied").await;
+    let log = Process::log(cluster.path());
+    assert!(!log.contains("health=down") && !log.contains("config=refused"), "{log}");
+    assert_eq!(log.matches("clients are refused").count(), 1, "{log}");
+    drop(idle);
+    let deadline = Instant::now() + PATIENCE;
+    while map_status(&process).await != 200 {
+        assert!(Instant::now() < deadline, "there is room again");
+    }
+}

@@ -1,0 +1,110 @@
+//! File descriptors: as many as the system allows, and who may have how many.
+//!
+//! A process without descriptors cannot probe, reload or answer its administrator, and takes that for the fault of others. So clients
+//! are counted, and refused before what those need is touched.
+
+use std::io;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::admin::Capacity;
+
+/// Kept for probes, catalog reloads, name look-ups, the log, the state file, and what the standard library opens for a moment.
+const KEPT: usize = 32;
+
+/// Assumed where the system does not say.
+const USUAL_LIMIT: usize = 1024;
+
+/// More are of no use, and a hard limit may be infinite.
+const MAX_LIMIT: u64 = 1 << 20;
+
+/// Even a process with next to none serves so many clients.
+const MIN_CLIENTS: usize = 4;
+
+/// Raises the soft limit to the hard one; returns the limit in force. Not being allowed to costs nothing else.
+pub(super) fn raise_limit() -> usize {
+    let raised = raise().unwrap_or_else(|error| {
+        tracing::debug!(%error, "the limit of file descriptors cannot be read or raised");
+        limit_in_proc().unwrap_or(USUAL_LIMIT)
+    });
+    tracing::debug!(limit = raised, "file descriptors");
+    raised
+}
+
+fn raise() -> io::Result<usize> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let wanted = hard.min(MAX_LIMIT).max(soft);
+    let is_raised = wanted > soft && setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok();
+    let limit = if is_raised { wanted } else { soft };
+    Ok(usize::try_from(limit.min(MAX_LIMIT)).unwrap_or(USUAL_LIMIT))
+}
+
+/// The soft limit where a system-call filter forbids to ask for it.
+fn limit_in_proc() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
+    line["Max open files".len()..].split_whitespace().next()?.parse().ok()
+}
+
+/// How many descriptors this process has open now.
+pub(super) fn open_now() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(KEPT, Iterator::count)
+}
+
+/// Who may have how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Budget {
+    /// Client connections. Each may need another one to an upstream.
+    pub(super) clients: usize,
+    pub(super) admin: Capacity,
+    /// Idle upstream connections of each thread.
+    pub(super) idle_per_thread: usize,
+}
+
+impl Budget {
+    /// Shares out `limit` descriptors, of which `open` are taken for good.
+    pub(super) fn new(limit: usize, open: usize, (threads, idle_per_thread): (usize, usize)) -> Self {
+        let usable = limit.saturating_sub(open + KEPT);
+        let most = Capacity::default();
+        let admin_all = (usable / 8).clamp(8, most.all);
+        let admin = Capacity {
+            all: admin_all,
+            per_address: (admin_all * 3 / 4).min(most.per_address),
+            reserve: (admin_all / 4).min(most.reserve),
+        };
+        let idle_per_thread = idle_per_thread.min((usable / 8).div_ceil(threads.max(1))).max(1);
+        let rest = usable.saturating_sub(admin.all + admin.reserve + idle_per_thread * threads);
+        Self { clients: (rest / 2).max(MIN_CLIENTS), admin, idle_per_thread }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn total(budget: Budget, threads: usize) -> usize {
+        budget.clients * 2 + budget.admin.all + budget.admin.reserve + budget.idle_per_thread * threads
+    }
+
+    #[test]
+    fn all_shares_together_leave_what_probes_and_reloads_need() {
+        for limit in [128, 200, 256, 1024, 4096, 262_144, 1 << 20] {
+            for threads in [1, 2, 4] {
+                let budget = Budget::new(limit, 30, (threads, 512));
+                assert!(total(budget, threads) + 30 + KEPT <= limit, "{limit}: {budget:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn large_limits_are_for_clients_and_small_ones_still_serve_some() {
+        let large = Budget::new(262_144, 30, (4, 512));
+        assert!(large.clients > 129_000 && large.admin == Capacity::default() && large.idle_per_thread == 512, "{large:?}");
+        assert_eq!(Budget::new(40, 30, (2, 512)).clients, MIN_CLIENTS);
+    }
+
+    #[test]
+    fn the_limit_that_the_kernel_shows_is_the_one_in_force() {
+        assert_eq!(Some(raise_limit()), limit_in_proc());
+    }
+}
