@@ -254,6 +254,15 @@ impl Lease {
         self.is_trial
     }
 
+    /// The trial is decided: the request runs on as any other, and there may be another trial. True if it was one.
+    pub fn end_trial(&mut self) -> bool {
+        let was_trial = std::mem::take(&mut self.is_trial);
+        if was_trial {
+            self.load.on_trial.store(false, Ordering::Relaxed);
+        }
+        was_trial
+    }
+
     /// Keeps the note of its key until it ends.
     pub fn keep(&mut self, key: Option<KeyInFlight>) {
         self._key = key;
@@ -335,6 +344,18 @@ mod tests {
         assert!(load.try_trial(Room::UNLIMITED).is_none());
         drop(trial);
         assert_eq!((load.in_flight(), load.is_on_trial()), (1, false));
+    }
+
+    #[test]
+    fn a_trial_that_is_decided_runs_on_and_makes_room_for_another() {
+        let load = Arc::new(Load::default());
+        let mut trial = load.try_trial(Room::UNLIMITED).unwrap();
+        assert!(trial.end_trial() && !trial.end_trial() && !trial.is_trial());
+        let next = load.try_trial(Room::UNLIMITED).unwrap();
+        drop(trial);
+        assert_eq!((load.in_flight(), load.is_on_trial()), (1, true), "the first took nothing of the second's");
+        drop(next);
+        assert!(!load.is_on_trial());
     }
 
     #[test]

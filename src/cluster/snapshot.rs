@@ -3,8 +3,9 @@
 //! It holds only upstreams that are reachable and ready, already sorted by who may serve what, so that a choice looks at nothing but
 //! loads and weights, allocates nothing and takes no lock.
 //!
-//! Classes served by one place go there or nowhere. For all others: an upstream on trial gets the first request that comes
-//! (without that preference a light one might wait for its trial forever), then the least loaded of the fresh, then, as
+//! Classes served by one place go there or nowhere. For all others: an upstream on trial gets the first request of priority 0 that
+//! comes, after a second one of priority 1, after half a minute any (without that preference it might wait for its trial for
+//! ever), then the least loaded of the fresh, then, as
 //! `catalog.stale` has it, of the stale before the main that serves as backup, or after it. Capabilities are listed by the
 //! fresh and the main before anybody else. A request that has failed once is not used for a trial unless nobody else is left.
 //! Requests that belong together take the one that is theirs (`near.rs`).
@@ -17,7 +18,7 @@ mod near;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use self::near::Near;
 use super::{Ticket, Upstream, UpstreamId};
@@ -121,6 +122,8 @@ pub(super) struct Standing {
     pub(super) weight: Weight,
     pub(super) warmup: Option<Warmup>,
     pub(super) max_in_flight: MaxInFlight,
+    /// For who is half-open: when that, or its mode, last changed.
+    pub(super) half_open_since: Option<Instant>,
 }
 
 /// Its part in serving what several may serve.
@@ -351,14 +354,17 @@ impl Snapshot {
 
     fn select_shared(&self, class: RequestClass, near: Option<Near>, tried: &Tried, now: Instant) -> Found {
         let demand = self.demands[class];
-        let trial = || {
-            let trials = || self.trials(class).filter(|place| !place.is_out(tried) && !place.load.is_on_trial());
+        let trial = |is_last_resort: bool| {
+            let may_have = |place: &&Place| is_last_resort || place.standing.tries(demand, now);
+            let is_free = |place: &&Place| !place.is_out(tried) && !place.load.is_on_trial();
+            let trials = || self.trials(class).filter(is_free).filter(may_have);
             let taken = trials().find_map(|place| place.lease_trial(demand, now));
             let otherwise = if trials().next().is_some() { Found::Full } else { Found::Nobody };
             taken.map_or(otherwise, Found::Taken)
         };
         let serving = || self.serve_by_tiers(class, near, tried, now);
-        if tried.is_empty() { trial().or_else(serving) } else { serving().or_else(trial) }
+        let found = if tried.is_empty() { trial(false).or_else(serving) } else { serving().or_else(|| trial(false)) };
+        if matches!(found, Found::Nobody) { trial(true) } else { found }
     }
 
     fn serve_by_tiers(&self, class: RequestClass, near: Option<Near>, tried: &Tried, now: Instant) -> Found {
@@ -536,7 +542,21 @@ impl Place {
     }
 }
 
+/// How long after an ejection's end requests of priority 1, and then heavy ones, leave the trial to lighter ones.
+const ORDINARY_TRIAL: Duration = Duration::from_secs(1);
+const HEAVY_TRIAL: Duration = Duration::from_secs(30);
+
 impl Standing {
+    /// Whether a request may be the trial, even if there is another upstream: light ones tell sooner, and lose less.
+    fn tries(&self, demand: Demand, now: Instant) -> bool {
+        let patience = match demand {
+            Demand::Quick => Duration::ZERO,
+            Demand::Ordinary | Demand::Administration => ORDINARY_TRIAL,
+            Demand::Heavy => HEAVY_TRIAL,
+        };
+        self.half_open_since.is_none_or(|since| now >= since + patience)
+    }
+
     /// In parts of [`Warmup::WHOLE`], so that a ramp has steps even for the smallest weight.
     #[inline]
     pub(super) fn weight_at(&self, now: Instant) -> u32 {

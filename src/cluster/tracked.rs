@@ -231,7 +231,8 @@ impl Tracked {
         let reads = if is_reading_catalog { Reads::No } else { reads };
         let is_fresh = self.catalog.is_fresh(epoch);
         let (weight, warmup, max_in_flight) = (self.weight, self.warmup, self.max_in_flight);
-        let standing = Standing { reads, passes, is_fresh, is_reading_catalog, weight, warmup, max_in_flight };
+        let half_open_since = self.ejection.is_half_open().then_some(self.changed);
+        let standing = Standing { reads, passes, is_fresh, is_reading_catalog, weight, warmup, max_in_flight, half_open_since };
         self.is_there().then_some(standing)
     }
 

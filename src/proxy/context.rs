@@ -194,6 +194,11 @@ impl Attempt {
         (self.lease, self.permit) = (None, None);
     }
 
+    /// It has decided the trial of its upstream. True if it was one.
+    pub(super) fn end_trial(&mut self) -> bool {
+        self.lease.as_mut().is_some_and(Lease::end_trial)
+    }
+
     /// Nothing is known against its answer.
     pub(super) fn is_unblemished(&self) -> bool {
         !self.is_exception && self.failure.is_none()

@@ -1,5 +1,8 @@
 //! A fault that upstreams share is nobody's: it is shown as what it is.
 
+use std::time::{Duration, Instant};
+
+use geofront::cluster::Mode;
 use geofront::geosim::Fault;
 use geofront::ogc::RequestClass;
 
@@ -22,7 +25,7 @@ async fn a_database_that_is_down_sets_no_replica_aside_and_status_says_which_lay
             rig.get(FEATURES).await;
         }
         assert_eq!(set_aside(&rig), [""; 0], "{fault:?}");
-        let conditions = rig.app.control.status(std::time::Instant::now()).conditions;
+        let conditions = rig.app.control.status(Instant::now()).conditions;
         let said: Vec<_> = conditions.iter().map(|status| status.condition.to_string()).collect();
         assert!(said.len() == 1 && said[0].starts_with("layer geor:public_layer fails everywhere"), "{fault:?}: {said:?}");
         assert_eq!(rig.get(MAP).await.status, 200);
@@ -37,4 +40,25 @@ async fn a_replica_that_alone_fails_for_a_layer_is_still_set_aside() {
         assert_eq!(rig.get(FEATURES).await.status, 200);
     }
     assert_eq!(set_aside(&rig), ["slave1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trial_is_decided_by_the_first_byte_of_an_export_and_not_by_its_end() {
+    let health = |plan: Plan| plan.health("interval = \"1h\"").health("ejection = \"300ms\"");
+    let rig = health(Plan::replicas(2)).start().await;
+    rig.replicas[0].suffers(Fault::OutOfMemory.only(RequestClass::Map));
+    for number in 0..8 {
+        rig.get(&MAP.replace("width=64", &format!("width={}", 64 + number))).await;
+    }
+    rig.until("it is on trial", |rig| rig.upstream("slave1").half_open).await;
+    rig.replicas[0].heals();
+    // Nothing but the export comes, and nobody else can take it.
+    rig.app.control.set_mode("slave2", Mode::Drain, true, Instant::now()).unwrap();
+    rig.app.control.set_mode("main", Mode::Drain, true, Instant::now()).unwrap();
+    rig.replicas[0].suffers(Fault::Drip { bytes: 50, pause: Duration::from_secs(2) }.only(RequestClass::Feature));
+    let mut client = rig.client().await;
+    client.send(super::client::get(FEATURES).as_bytes()).await.unwrap();
+    assert_eq!(client.head().await.unwrap().status, 200);
+    rig.until("it serves again", |rig| !rig.upstream("slave1").half_open).await;
+    assert_eq!(rig.upstream("slave1").in_flight, 1, "the export goes on");
 }

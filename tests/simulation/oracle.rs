@@ -107,8 +107,9 @@ impl<'w> Oracle<'w> {
                 None => Belongs::Nowhere(self.why_nobody(class)),
             };
         }
-        let trials = untried(self.trials(class)).into_iter().filter(|key| self.ledger[key].trials == 0).collect();
-        let trial = self.with_a_place(class, trials, Belongs::Trial);
+        let trials: Vec<_> = untried(self.trials(class)).into_iter().filter(|key| self.ledger[key].trials == 0).collect();
+        let early = trials.iter().filter(|key| self.may_try(self.of(key), class)).cloned().collect();
+        let trial = self.with_a_place(class, early, Belongs::Trial);
         let mut serving = NOBODY;
         for tier in self.tiers(class) {
             if serving == FULL && !self.relieves(*tier, class) {
@@ -118,7 +119,18 @@ impl<'w> Oracle<'w> {
             serving = serving.or(self.with_a_place(class, keys, |keys| Belongs::Any { keys, tier: *tier }));
         }
         let found = if tried.is_empty() { trial.or(serving) } else { serving.or(trial) };
+        let found = if found == NOBODY { self.with_a_place(class, trials, Belongs::Trial) } else { found };
         if found == NOBODY { Belongs::Nowhere(self.why_nowhere(class, tried)) } else { found }
+    }
+
+    /// The lighter a request, the sooner after the ejection's end.
+    fn may_try(&self, status: &UpstreamStatus, class: RequestClass) -> bool {
+        let seconds = match Kind::of(class, self.config) {
+            Kind::Quick => 0,
+            Kind::Heavy => 30,
+            Kind::Ordinary | Kind::Administration => 1,
+        };
+        self.since(status) >= Duration::from_secs(seconds)
     }
 
     /// Who has no place left for the request, but some above the cap where its companions are.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::fixture::{DOWN_INTERVAL, EJECTION, INTERVAL, World, config, name, out_of_memory, refused, status_500, with_reads};
 use crate::cluster::{Cause, Condition, Event, HealthState, LocalFault, Mode, NoUpstream, Outcome, Subject, Tried};
 use crate::config::{MainReads, ServedBy};
-use crate::ogc::RequestClass::{Admin, Map, Process};
+use crate::ogc::RequestClass::{Admin, Feature, Map, Process, Tile};
 
 fn ejected(world: &World, names: &[&str]) -> Vec<String> {
     let is_aside = |name: &&&str| {
@@ -98,7 +98,7 @@ fn when_the_others_are_gone_the_ejection_is_lifted() {
 fn half_open_means_one_request_at_a_time_until_one_succeeds() {
     let mut world = world_with_a_ejected();
     assert_eq!(world.wait(EJECTION), ["upstream=a ejected=half-open"]);
-    assert_eq!(world.spread(Map, 20)["a"], 1);
+    assert_eq!(world.spread(Tile, 20)["a"], 1);
     assert_eq!(world.observe("a", Outcome::Success), ["upstream=a ejected=no"]);
     assert_eq!(world.served_by(Map), ["a", "b"]);
 }
@@ -108,7 +108,7 @@ fn the_next_request_is_the_trial_whatever_the_weights() {
     let mut world = world_with_a_ejected();
     world.reload(|config| super::fixture::change(config, "a").weight = crate::config::Weight::new(1).unwrap());
     world.wait(EJECTION);
-    assert_eq!(world.select(Map).unwrap().upstream.name.as_str(), "a");
+    assert_eq!(world.select(Tile).unwrap().upstream.name.as_str(), "a");
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn a_trial_that_tells_nothing_leaves_room_for_the_next() {
     let mut world = world_with_a_ejected();
     world.wait(EJECTION);
     for _ in 0..5 {
-        let aborted = world.select(Map).unwrap();
+        let aborted = world.select(Tile).unwrap();
         assert!(aborted.lease.is_trial() && aborted.upstream.name.as_str() == "a");
     }
 }
@@ -127,12 +127,12 @@ fn a_request_that_failed_once_is_not_used_for_a_trial_unless_nobody_else_is_left
     world.wait(EJECTION);
     let (snapshot, mut tried, mut names) = (world.snapshot(), Tried::default(), Vec::new());
     tried.add(crate::cluster::UpstreamId(999));
-    while let Ok(selection) = snapshot.select(Map, &tried, world.now) {
+    while let Ok(selection) = snapshot.select(Tile, &tried, world.now) {
         tried.add(selection.upstream.id);
         names.push(selection.upstream.name.to_string());
     }
     assert_eq!(names, ["b", "main", "a"]);
-    assert_eq!(snapshot.select(Map, &tried, world.now).unwrap_err(), NoUpstream::AllTried);
+    assert_eq!(snapshot.select(Tile, &tried, world.now).unwrap_err(), NoUpstream::AllTried);
 }
 
 #[test]
@@ -281,4 +281,17 @@ fn when_every_upstream_runs_out_of_memory_nobody_is_ejected() {
         }
     }
     assert_eq!(ejected(&world, &["a", "b", "c"]), [""; 0]);
+}
+
+#[test]
+fn a_trial_is_left_to_light_requests_as_long_as_others_serve() {
+    let mut world = world_with_a_ejected();
+    world.live(EJECTION, |_| Outcome::Success);
+    assert!(world.status("a").half_open);
+    let is_trial = |world: &World, class| world.select(class).unwrap().lease.is_trial();
+    assert!(is_trial(&world, Tile) && !is_trial(&world, Map) && !is_trial(&world, Feature));
+    world.live(Duration::from_secs(1), |_| Outcome::Success);
+    assert!(is_trial(&world, Map) && !is_trial(&world, Feature));
+    world.live(Duration::from_secs(29), |_| Outcome::Success);
+    assert!(is_trial(&world, Feature), "nothing lighter has come");
 }
