@@ -194,6 +194,8 @@ struct Tier<'s> {
     relieves: bool,
 }
 
+/// Second opinions that the main gives above its limit.
+const MAX_OPINIONS: u32 = 8;
 /// Places taken by others under one choice's hands, after which it calls everybody full. (It then waits, and looks again.)
 const MOST_RACES: usize = 8;
 
@@ -301,6 +303,20 @@ impl Snapshot {
     pub fn select_main(&self, class: RequestClass, tried: &Tried, now: Instant) -> Result<Selection, NoUpstream> {
         let found = match self.main.iter().find(|place| !place.is_out(tried)) {
             Some(main) => main.lease(self.demands[class], now).map_or(Found::Full, Found::Taken),
+            None => Found::Nobody,
+        };
+        self.concluded(found, class, tried)
+    }
+
+    /// [`Self::select_main`] for a second opinion about another upstream's answer, if need be up to [`MAX_OPINIONS`] places above
+    /// the main's limit. The answer at hand may be wrong, and second opinions have a budget of their own.
+    pub fn select_main_for_opinion(&self, class: RequestClass, tried: &Tried, now: Instant) -> Result<Selection, NoUpstream> {
+        let demand = self.demands[class];
+        let found = match self.main.iter().find(|place| !place.is_out(tried)) {
+            Some(main) => {
+                let room = main.room(demand, now).and(MAX_OPINIONS);
+                main.lease_in(room, demand).map_or(Found::Full, Found::Taken)
+            }
             None => Found::Nobody,
         };
         self.concluded(found, class, tried)

@@ -325,7 +325,7 @@ impl Wanted {
                 decided => return decided,
             },
             MainWish::ForAnOpinion(replica) => {
-                if let Ok(selection) = snapshot.select_main(self.class, &self.tried, now) {
+                if let Ok(selection) = snapshot.select_main_for_opinion(self.class, &self.tried, now) {
                     return Ok(selection);
                 }
                 let mut tried = self.tried.clone();

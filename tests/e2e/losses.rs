@@ -50,7 +50,9 @@ async fn kill_one_with(in_flight: usize, limits: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_killed_with_all_its_reads_in_flight_costs_none_of_them_at_the_defaults() {
-    kill_one_with(16, "").await;
+    // What the learned limit begins with.
+    kill_one_with(8, "").await;
+    kill_one_with(16, "[limits]\nmax_in_flight = 16").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -60,7 +62,7 @@ async fn a_replica_killed_with_a_hundred_reads_in_flight_costs_none_of_them() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_on_a_replica_that_freezes_are_answered_by_others_as_soon_as_it_is_down() {
-    let rig = Plan::replicas(2).health("fall = 2").start().await;
+    let rig = Plan::replicas(2).with("[limits]\nmax_in_flight = 16").health("fall = 2").start().await;
     // Until it freezes, probes pass.
     rig.replicas[0].suffers(Fault::Hang.only(RequestClass::Feature));
     rig.app.control.set_mode("slave2", Mode::Drain, false, Instant::now()).unwrap();

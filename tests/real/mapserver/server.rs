@@ -53,7 +53,8 @@ impl MapServer {
 }
 
 async fn answer(State(cgi): State<Arc<Cgi>>, request: Request) -> Response<Body> {
-    let is_probe = request.uri().query().is_some_and(|query| query.contains("namespace="));
+    let agent = request.headers().get("user-agent").and_then(|agent| agent.to_str().ok());
+    let is_probe = agent.is_some_and(|agent| agent.starts_with("geofront/"));
     if !is_probe {
         cgi.answered.fetch_add(1, Ordering::Relaxed);
     }
