@@ -29,8 +29,8 @@ async fn status_has_every_field_that_scripts_rely_on() {
     let expected = json!({
         "name": "a", "url": "http://127.0.0.1:2", "address": "127.0.0.1:2", "role": "replica", "health": "up", "mode": "ready",
         "mode_by": null, "mode_at": null, "eligible": true, "ejected_seconds": null, "half_open": false, "in_flight": 0,
-        "max_in_flight": 16, "max_in_flight_learned": false, "slower_in_flight": 0, "max_slower_in_flight": 16,
-        "heavy_in_flight": 0, "max_heavy_in_flight": 4, "control_flow_delay_ms": null, "weight": 100, "effective_weight": 100,
+        "max_in_flight": 10, "max_in_flight_learned": true, "slower_in_flight": 0, "max_slower_in_flight": 8,
+        "heavy_in_flight": 0, "max_heavy_in_flight": 2, "reachable": true, "control_flow_delay_ms": null, "weight": 100, "effective_weight": 100,
         "since_seconds": 0, "last_cause": null, "last_probe_ms": 7, "requests_total": 0, "errors_total": 0,
         "catalog": {"fresh": true, "epoch": 0, "number": null, "doing": "no", "last_reload": null, "retry_seconds": null},
     });
@@ -40,7 +40,19 @@ async fn status_has_every_field_that_scripts_rely_on() {
     let keys: Vec<&String> = status.as_object().unwrap().keys().collect();
     assert_eq!(
         keys,
-        ["catalog", "last_reload", "queue", "ready", "revision", "stopping", "upstreams", "uptime_seconds", "version"]
+        [
+            "catalog",
+            "chosen_layer",
+            "conditions",
+            "last_reload",
+            "queue",
+            "ready",
+            "revision",
+            "stopping",
+            "upstreams",
+            "uptime_seconds",
+            "version"
+        ]
     );
 }
 
@@ -100,6 +112,7 @@ async fn status_tells_of_the_catalog_before_and_after_a_change() {
     admin.drive(|_| Ok(()));
     let unchanged = json!({
         "epoch": 0, "settled": 0, "number": 70, "changed_seconds": null, "can_reload": true, "done": true,
+        "silent_seconds": null,
     });
     assert_eq!(admin.get("/api/status").await.json()["catalog"], unchanged);
     admin.post("/api/catalog/sync", "").await;
@@ -107,6 +120,7 @@ async fn status_tells_of_the_catalog_before_and_after_a_change() {
     let mut status = admin.get("/api/status").await.json();
     let changed = json!({
         "epoch": 1, "settled": 1, "number": 70, "changed_seconds": 0, "can_reload": true, "done": false,
+        "silent_seconds": null,
     });
     assert_eq!(status["catalog"], changed);
     let reload = |failure: Value| json!({"ago_seconds": 0, "took_ms": 0, "failure": failure});
@@ -136,7 +150,7 @@ async fn a_catalog_sync_is_accepted_with_its_epoch_and_every_step_of_it_is_an_ev
     while told.len() < 5 {
         let event = events.next().await;
         let of = |field: &str| event[field].as_str().unwrap_or("-").to_owned();
-        if of("kind") != "health" {
+        if !["health", "layer-chosen"].contains(&of("kind").as_str()) {
             told.push([of("upstream"), of("kind")].join(" "));
         }
     }

@@ -21,7 +21,8 @@ const PANS: u32 = 8;
 fn plan(replicas: usize, store: TileStore) -> Plan {
     let behaviour =
         Behaviour { metatile_time: ServiceTime::Fixed(Duration::from_millis(100)), tile_store: store, ..Behaviour::default() };
-    Plan::replicas(replicas).behaving(behaviour)
+    // A learned limit begins with fewer places than the bursts here need, and then tiles of a metatile are parted.
+    Plan::replicas(replicas).behaving(behaviour).with("[limits]\nmax_in_flight = 16")
 }
 
 const WITHOUT: &str = "[classes.tile]\naffinity = false";

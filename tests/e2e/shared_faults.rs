@@ -46,9 +46,9 @@ async fn a_replica_that_alone_fails_for_a_layer_is_still_set_aside() {
 async fn a_trial_is_decided_by_the_first_byte_of_an_export_and_not_by_its_end() {
     let health = |plan: Plan| plan.health("interval = \"1h\"").health("ejection = \"300ms\"");
     let rig = health(Plan::replicas(2)).start().await;
-    rig.replicas[0].suffers(Fault::OutOfMemory.only(RequestClass::Map));
+    rig.replicas[0].suffers(Fault::OutOfMemory.only(RequestClass::Feature));
     for number in 0..8 {
-        rig.get(&MAP.replace("width=64", &format!("width={}", 64 + number))).await;
+        rig.get(&FEATURES.replace("count=200", &format!("count={}", 1 + number))).await;
     }
     rig.until("it is on trial", |rig| rig.upstream("slave1").half_open).await;
     rig.replicas[0].heals();
