@@ -34,6 +34,8 @@ mod catalogs;
 mod chance;
 #[path = "simulation/driver.rs"]
 mod driver;
+#[path = "simulation/faults.rs"]
+mod faults;
 #[path = "simulation/geoserver.rs"]
 mod geoserver;
 #[path = "simulation/ledger.rs"]
@@ -44,6 +46,8 @@ mod line;
 mod machine;
 #[path = "simulation/measured.rs"]
 mod measured;
+#[path = "simulation/naive.rs"]
+mod naive;
 #[path = "simulation/operators.rs"]
 mod operators;
 #[path = "simulation/oracle.rs"]
@@ -58,6 +62,8 @@ mod requests;
 mod succession;
 #[path = "simulation/tiles.rs"]
 mod tiles;
+#[path = "simulation/truth.rs"]
+mod truth;
 #[path = "simulation/waiting.rs"]
 mod waiting;
 #[path = "simulation/world.rs"]
@@ -67,6 +73,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ledger::Tally;
+use naive::Bill;
 use world::World;
 
 /// What a run without `SIM_SEEDS` tries. In as many worlds everything happens that is to be proven something about.
@@ -83,20 +90,21 @@ impl Drop for Seed {
     }
 }
 
-fn run(seed: u64, is_replay: bool) -> Tally {
+fn run(seed: u64, is_replay: bool) -> (Tally, Bill) {
     let seed = Seed(seed);
     World::new(seed.0, is_replay).run()
 }
 
 /// All of these, on all cores.
-fn run_all(seeds: &[u64]) -> Tally {
+fn run_all(seeds: &[u64]) -> (Tally, Bill) {
     let next = AtomicUsize::new(0);
     let take = || seeds.get(next.fetch_add(1, Ordering::Relaxed)).copied();
-    let work = || std::iter::from_fn(take).map(|seed| run(seed, false)).fold(Tally::default(), Tally::plus);
+    let plus = |(tally, bill): (Tally, Bill), other: (Tally, Bill)| (tally.plus(other.0), bill.plus(other.1));
+    let work = || std::iter::from_fn(take).map(|seed| run(seed, false)).fold(Default::default(), plus);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().map(|worker| worker.join().expect("no promise is broken")).fold(Tally::default(), Tally::plus)
+        workers.into_iter().map(|worker| worker.join().expect("no promise is broken")).fold(Default::default(), plus)
     })
 }
 
@@ -118,7 +126,8 @@ fn no_world_breaks_a_promise() {
         return;
     }
     let chosen = of_environment("SIM_SEEDS").map_or_else(|| vec![USUAL], |text| ranges(&text));
-    let tally = run_all(&chosen.iter().cloned().flatten().collect::<Vec<_>>());
+    let (tally, bill) = run_all(&chosen.iter().cloned().flatten().collect::<Vec<_>>());
+    println!("{bill:?}");
     let missing = tally.never_happened();
     let is_proof = chosen.contains(&USUAL);
     assert!(missing.is_empty() || !is_proof, "worlds without {missing:?} prove nothing about it: {tally:#?}");

@@ -56,6 +56,8 @@ enum Fate {
     },
     /// Before anything happened.
     Refused,
+    /// It never left this machine.
+    Local,
     /// Long before it is done.
     Breaks,
     Unheard,
@@ -77,6 +79,7 @@ impl World {
         let key = (upstream.name.to_string(), upstream.address.known().expect("simulated upstreams have addresses"));
         let condition = self.machine(key.1).shows();
         let (took, outcome) = condition.probe(&mut self.chance, self.config.health.timeout);
+        let (took, outcome) = self.as_far_as_we_get(took, outcome);
         let early = self.chance.percent(50).then(|| self.said(&key));
         let delay = match self.chance.below(30) {
             0 if !self.is_calm => None,
@@ -110,10 +113,7 @@ impl World {
     pub(crate) fn report_canary(&mut self, number: u64) {
         let Some(Question { upstream, key, asked, outcome, early }) = self.questions.remove(&number) else { return };
         let said = early.unwrap_or_else(|| self.said(&key));
-        let outcome = match outcome {
-            Outcome::Success if !said.is_whole => Outcome::Failure(Cause::Unexpected("LayerNotDefined".to_owned())),
-            as_it_was => as_it_was,
-        };
+        let outcome = self.asked_for_a_map(outcome, said.is_whole);
         let number = said.number.filter(|_| outcome == Outcome::Success);
         if matches!(outcome, Outcome::Failure(_)) {
             self.tally.count("a canary failed");
@@ -138,7 +138,8 @@ impl World {
     pub(crate) fn begin_call(&mut self, upstream: Arc<Upstream>) {
         let key = (upstream.name.to_string(), upstream.address.known().expect("simulated upstreams have addresses"));
         let limit = self.config.catalog.reload_timeout;
-        let fate = self.fate(key.1);
+        let fate = if self.faults.refuses_us(&key) { Fate::Refused } else { self.fate(key.1) };
+        let fate = if self.faults.of_ours().is_some() { Fate::Local } else { fate };
         let is_unheard = matches!(fate, Fate::Unheard);
         let call = Call { upstream, key: key.clone(), asked: self.now, lost: self.now + limit + REPORT_GRACE, is_unheard };
         let is_late = !self.is_calm && self.chance.percent(5);
@@ -178,6 +179,10 @@ impl World {
             Fate::Empties { is_told } => {
                 self.tally.count("a reload that left nothing");
                 self.queue(key.1, Load { succeeds: false, says_so: !is_told, ..load });
+            }
+            Fate::Local => {
+                let cause = self.faults.of_ours().expect("it has one");
+                self.answer(number, Err(cause));
             }
             Fate::Refused => self.answer(number, Err(Cause::Credentials(401))),
             Fate::Breaks => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use geofront::cluster::{Action, Cause, Event, Freshening, Mode, Outcome, ProbeReport, Upstream};
+use geofront::cluster::{Action, Event, Freshening, Mode, Outcome, ProbeReport, Upstream};
 
 use crate::ledger::Key;
 use crate::world::{Todo, World};
@@ -85,11 +85,10 @@ impl World {
         let machine = self.machine(key.1);
         let (condition, is_whole) = (machine.shows(), machine.geoserver.is_whole());
         let (took, outcome) = match condition.probe(&mut self.chance, timeout) {
-            (took, Outcome::Success) if self.probes_draw && !is_whole => {
-                (took, Outcome::Failure(Cause::Unexpected("LayerNotDefined".to_owned())))
-            }
+            (took, outcome) if self.probes_draw => (took, self.asked_for_a_map(outcome, is_whole)),
             as_it_is => as_it_is,
         };
+        let (took, outcome) = self.as_far_as_we_get(took, outcome);
         let delay = match self.chance.below(40) {
             0 if !self.is_calm => return,
             1 if !self.is_calm => timeout + self.chance.millis(1_000, 4_000),

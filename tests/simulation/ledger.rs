@@ -12,6 +12,7 @@ use geofront::config::Health;
 use crate::audit::Upkeep;
 use crate::measured::Measured;
 use crate::places::{AtWork, Ramp};
+use crate::truth::Lasting;
 
 /// Identity as the architecture defines it.
 pub(crate) type Key = (String, SocketAddr);
@@ -36,6 +37,7 @@ pub(crate) struct Entry {
     /// The cap that was learned.
     pub(crate) learned: Option<LearnedCap>,
     pub(crate) upkeep: Upkeep,
+    pub(crate) lasting: Lasting,
 }
 
 impl Entry {
@@ -77,6 +79,7 @@ impl Entry {
                 true => self.measured.heard(&Outcome::Busy, began, now, config),
                 false => self.measured.heard_nothing(config),
             }
+            self.lasting.begin_anew();
         }
         lost.is_some()
     }
@@ -97,6 +100,7 @@ impl Entry {
         self.probe = None;
         self.is_half_open = false;
         self.ramp = None;
+        self.lasting.begin_anew();
     }
 }
 
@@ -105,8 +109,12 @@ impl Entry {
 pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 
 /// Everything that must happen in some world.
-const MUST_HAPPEN: [&str; 107] = [
+const MUST_HAPPEN: &[&str] = &[
     "an order that survived a restart",
+    "a database that is down",
+    "a probe layer that fails everywhere",
+    "credentials that are refused",
+    "no descriptors left",
     "a request was selected for",
     "a main-only request was selected for",
     "the backup served",
@@ -227,6 +235,6 @@ impl Tally {
     }
 
     pub(crate) fn never_happened(&self) -> Vec<&'static str> {
-        MUST_HAPPEN.into_iter().filter(|what| !self.0.contains_key(what)).collect()
+        MUST_HAPPEN.iter().copied().filter(|what| !self.0.contains_key(what)).collect()
     }
 }

@@ -7,6 +7,7 @@ use geofront::cluster::{Event, Freshening, HealthState, LastServing, Mode, ModeE
 
 use crate::audit::Upkeep;
 use crate::blueprint::{freshening_time, recovery_time};
+use crate::faults::Faults;
 use crate::ledger::{Entry, Key};
 use crate::machine::{Condition, LONGEST_ATTEMPT, LONGEST_START};
 use crate::oracle::{is_set_aside, key};
@@ -18,7 +19,8 @@ impl World {
         let key = self.some_upstream();
         let condition = Condition::random(&mut self.chance);
         self.set_condition(&key, condition);
-        self.plan_next(Todo::Weather, 100, 6_000);
+        let (from, to) = self.weather_pace;
+        self.plan_next(Todo::Weather, from, to);
     }
 
     pub(crate) fn order(&mut self) {
@@ -120,6 +122,7 @@ impl World {
     pub(crate) fn calm_down(&mut self) {
         (self.is_calm, self.calm, self.main_is_silent) = (true, Some(self.now), false);
         self.mend();
+        self.change_faults(Faults::default());
         let keys: Vec<_> = self.ledger.keys().cloned().collect();
         keys.iter().for_each(|key| self.order_mode(key, Mode::Ready, false));
         let recovery = LONGEST_ATTEMPT + LONGEST_START + recovery_time(&self.config);

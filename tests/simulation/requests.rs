@@ -1,13 +1,14 @@
 //! Clients: requests arrive, are tried, fail and are tried elsewhere.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use geofront::admission::{Claim, Client};
 use geofront::balance::LearnedCap;
-use geofront::cluster::{Event, NoUpstream, Outcome, Selection, Snapshot, Tried, UpstreamId};
+use geofront::cluster::{Cause, Event, NoUpstream, Outcome, Selection, Snapshot, Tried, UpstreamId};
 use geofront::config::{MaxInFlight, PerUser, Priority};
 use geofront::ogc::{self, RequestClass, RequestHead};
 
+use crate::chance::Chance;
 use crate::ledger::{Entry, Key};
 use crate::oracle::{Belongs, Oracle, Tier, costs_at_most};
 use crate::places::Kind;
@@ -25,6 +26,8 @@ const LEARNED: (u64, u64) = (4, 12);
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) class: RequestClass,
+    /// What it is about, if it is a map.
+    pub(crate) layer: Option<Layer>,
     /// What it has in common with others.
     pub(crate) metatile: Option<u64>,
     /// Who asks has just changed the catalog: waits for the main rather than seeing the old one.
@@ -35,9 +38,24 @@ pub(crate) struct Request {
     /// The limits that hold it, as they were when it came; and the same in our terms.
     pub(crate) claim: Claim,
     pub(crate) held: Held,
+    /// What a balancer without us would have made of it, if it is a read.
+    pub(crate) naively: Option<f64>,
     tried: Tried,
     /// The same, in the ledger's terms.
     pub(crate) keys: Vec<Key>,
+}
+
+/// One of a few layers, each with a database of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layer(u64);
+
+impl Layer {
+    /// The one that probes and canaries ask for.
+    pub(crate) const PROBED: Self = Self(0);
+
+    pub(crate) fn random(chance: &mut Chance) -> Self {
+        Self(chance.below(4))
+    }
 }
 
 /// How many may be at work at a time.
@@ -58,6 +76,8 @@ pub(crate) struct Attempt {
     kind: Kind,
     sent: Instant,
     outcome: Option<Outcome>,
+    /// Were the answer to come, it would be the right one.
+    is_right: bool,
     /// Which geofront has it.
     life: u32,
 }
@@ -119,7 +139,10 @@ impl World {
         let from_main = self.chance.percent(3);
         let steps = *self.chance.one_of(&[0, 0, 0, 0, 0, 0, 0, 0, 1, -1]);
         let (claim, held) = (self.claim(user, class), self.held(user, class));
-        self.seek(Request { class, metatile, from_main, user, steps, claim, held, tried: Tried::default(), keys: Vec::new() });
+        let naively = (self.is_read(class) && !from_main).then(|| self.naive_chance());
+        let (tried, keys) = (Tried::default(), Vec::new());
+        let layer = (class == RequestClass::Map).then(|| Layer::random(&mut self.chance));
+        self.seek(Request { class, layer, metatile, from_main, user, steps, claim, held, naively, tried, keys });
     }
 
     fn claim(&self, user: u64, class: RequestClass) -> Claim {
@@ -168,6 +191,9 @@ impl World {
             Ok(selection) => selection,
             Err(why) => {
                 assert_eq!(belongs, Belongs::Nowhere(*why), "no false refusal");
+                if *why != NoUpstream::Full {
+                    self.judge_refusal(oracle, request);
+                }
                 return vec![match why {
                     NoUpstream::NoneEligible => "refused: none eligible",
                     NoUpstream::AllTried => "refused: all tried",
@@ -218,17 +244,29 @@ impl World {
         request.keys.push(key.clone());
         let condition = self.machine(key.1).shows();
         let (after, outcome) = condition.attempt(&mut self.chance);
+        let is_broken = request.layer.is_some_and(|layer| self.faults.fails_everywhere(layer));
+        let outcome = match outcome {
+            Some(Outcome::Success) if is_broken => Some(Outcome::Failure(Cause::Status(500))),
+            as_it_is => as_it_is,
+        };
+        let (after, outcome) = match self.faults.of_ours() {
+            Some(cause) => (Duration::from_millis(1), Some(Outcome::Failure(cause))),
+            None => (after, outcome),
+        };
+        let is_right = self.machine(key.1).geoserver.is_whole();
         let number = self.plan(after, Todo::EndAttempt);
-        self.attempts.insert(number, Attempt { request, key, selection, kind, sent: self.now, outcome, life: self.life });
+        self.attempts
+            .insert(number, Attempt { request, key, selection, kind, sent: self.now, outcome, is_right, life: self.life });
     }
 
     pub(crate) fn end_attempt(&mut self, number: u64) {
         // Those of a geofront that is gone may have gone with it.
         let Some(attempt) = self.attempts.remove(&number) else { return };
-        let Attempt { request, key, selection, kind, sent, outcome, life } = attempt;
+        let Attempt { request, key, selection, kind, sent, outcome, is_right, life } = attempt;
         let Selection { upstream, lease, teaches_cap } = selection;
         let is_ours = life == self.life;
-        let has_failed = matches!(outcome, Some(Outcome::Failure(_)));
+        let is_local = matches!(outcome, Some(Outcome::Failure(Cause::Local(_))));
+        let has_failed = matches!(outcome, Some(Outcome::Failure(_))) && !is_local;
         let is_answered = outcome == Some(Outcome::Success);
         if let Some(outcome) = outcome.filter(|_| is_ours) {
             self.observe(upstream.id, sent, outcome);
@@ -254,6 +292,18 @@ impl World {
         if has_failed && is_ours && request.keys.len() < MOST_TRIES {
             self.tally.count("a retry");
             self.seek(request);
+        } else if is_ours && (has_failed || is_answered) {
+            self.concluded(&request, is_answered && is_right);
+        }
+    }
+
+    /// It is answered, or refused.
+    pub(crate) fn concluded(&mut self, request: &Request, is_right: bool) {
+        if self.faults.of_ours().is_some() {
+            return;
+        }
+        if let Some(chance) = request.naively.filter(|_| request.layer.is_none_or(|layer| !self.faults.fails_everywhere(layer))) {
+            self.naive.concluded(chance, is_right);
         }
     }
 

@@ -120,7 +120,7 @@ impl World {
                 self.begin_attempt(request, selection);
             }
             Err(NoUpstream::Full | NoUpstream::NoVerdict) => self.line_up(request),
-            Err(NoUpstream::NoneEligible | NoUpstream::AllTried) => {}
+            Err(NoUpstream::NoneEligible | NoUpstream::AllTried) => self.concluded(&request, false),
         }
     }
 
@@ -221,7 +221,10 @@ impl World {
                 // Given back to the next.
                 Ok(_) if self.chance.percent(3) => self.tally.count("left when its turn came"),
                 Ok(selection) => self.seat(waiting, selection, why),
-                Err(_) => self.tally.count("waited, and nobody was left"),
+                Err(_) => {
+                    self.tally.count("waited, and nobody was left");
+                    self.concluded(&waiting.request, false);
+                }
             }
         }
         for priority in Priority::ALL {

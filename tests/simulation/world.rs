@@ -19,10 +19,12 @@ use crate::blueprint::Blueprint;
 use crate::catalogs::{Call, Question};
 use crate::chance::Chance;
 use crate::driver::Report;
+use crate::faults::Faults;
 use crate::geoserver::{DataDirectory, GeoServer};
 use crate::ledger::{Entry, Key, Tally};
 use crate::machine::{Condition, Machine};
 use crate::measured::{Judged, Known, check_health};
+use crate::naive::{Bill, Naive};
 use crate::oracle::{Oracle, is_set_aside, key};
 use crate::places::{AtWork, Places, Ramp};
 use crate::requests::Attempt;
@@ -67,6 +69,8 @@ pub(crate) struct World {
     pub(crate) file_number: u64,
     /// It answers, and reports no number.
     pub(crate) main_is_silent: bool,
+    /// Between what happens to machines, in milliseconds: where that is rare, what all share can be told from it.
+    pub(crate) weather_pace: (u64, u64),
     /// Between what administrators do, in milliseconds.
     pub(crate) pace: (u64, u64),
     /// There was no way to reload, at some time at least.
@@ -86,6 +90,8 @@ pub(crate) struct World {
     pub(crate) revision: u64,
     pub(crate) sequence: u64,
     pub(crate) tally: Tally,
+    pub(crate) naive: Naive,
+    pub(crate) faults: Faults,
     is_replay: bool,
 }
 
@@ -107,6 +113,7 @@ pub(crate) enum Todo {
     Leave(u64),
     Report,
     Weather,
+    Break,
     Order,
     Edit,
     Poll,
@@ -139,6 +146,7 @@ impl World {
             watches_file: chance.percent(30),
             file_number: directory.number,
             main_is_silent: false,
+            weather_pace: *chance.one_of(&[(100, 6_000), (100, 6_000), (3_000, 60_000)]),
             pace: *chance.one_of(&[(200, 2_000), (1_000, 6_000), (5_000, 20_000)]),
             lacks_credentials: !blueprint.has_credentials(),
             ledger: blueprint.keys().map(|key| (key, new())).collect(),
@@ -170,12 +178,14 @@ impl World {
             revision: 1,
             sequence: 0,
             tally: Tally::default(),
+            naive: Naive::new(now),
+            faults: Faults::default(),
             is_replay,
         }
     }
 
-    pub(crate) fn run(mut self) -> Tally {
-        for what in [Todo::Poll, Todo::Arrive, Todo::Weather, Todo::Order, Todo::Edit, Todo::Administer] {
+    pub(crate) fn run(mut self) -> (Tally, Bill) {
+        for what in [Todo::Poll, Todo::Arrive, Todo::Weather, Todo::Break, Todo::Order, Todo::Edit, Todo::Administer] {
             self.plan(Duration::ZERO, what);
         }
         self.plan(CHAOS, Todo::Calm);
@@ -184,11 +194,13 @@ impl World {
             self.plan(after, Todo::Succeed);
         }
         while self.step() {
+            self.observe_truth();
+            self.check_naively();
             self.check();
             self.check_catalogs();
             self.await_rest();
         }
-        self.tally
+        (self.tally, self.naive.bill)
     }
 
     /// The number of what is planned.
@@ -234,11 +246,13 @@ impl World {
             Todo::CallEnds => self.give_up(number),
             Todo::LoadEnds => self.end_load(number),
             Todo::Hint => self.hint(number),
-            Todo::Weather | Todo::Order | Todo::Edit | Todo::Administer | Todo::Publish | Todo::Succeed if self.is_calm => {}
+            Todo::Weather | Todo::Break | Todo::Order | Todo::Edit | Todo::Administer | Todo::Publish | Todo::Succeed
+                if self.is_calm => {}
             Todo::Administer => self.administer(),
             Todo::Publish => self.publish(),
             Todo::Succeed => self.succeed(),
             Todo::Weather => self.weather(),
+            Todo::Break => self.break_everything(),
             Todo::Order => self.order(),
             Todo::Edit => self.edit(),
             Todo::Poll => self.poll_now_and_then(),
@@ -273,7 +287,8 @@ impl World {
     pub(crate) fn machine(&mut self, address: SocketAddr) -> &mut Machine {
         let (chance, directory) = (&mut self.chance, &self.directory);
         self.machines.entry(address).or_insert_with(|| {
-            let condition = Condition::random(chance);
+            let is_steady = self.weather_pace.0 > 1_000 && chance.percent(90);
+            let condition = if is_steady { Condition::Healthy } else { Condition::random(chance) };
             let mut geoserver = GeoServer::found(directory, chance);
             if condition == Condition::Refusing {
                 geoserver.stop();
@@ -330,6 +345,7 @@ impl World {
                 if *to == Mode::Maintenance {
                     self.entry_of(transition).forget();
                 }
+                self.entry_of(transition).lasting.begin_anew();
             }
             What::ConditionBegan { .. } => self.tally.count("a condition began"),
             What::ConditionEnded { .. } => {}

@@ -1,0 +1,119 @@
+//! What the machines would really answer, whatever the cluster believes of them; and that no wrong belief takes the service away.
+//!
+//! A balancer without beliefs would find an upstream that answers rightly by trying. So while one does, in mode ready and for as long
+//! as it takes to be found (`patience`), no read is refused; and while the main can be reached, no administration is. Neither is
+//! judged by health, freshness or ejection: those are the beliefs.
+
+use std::time::{Duration, Instant};
+
+use geofront::cluster::{Freshening, Mode, UpstreamStatus};
+use geofront::config::{Config, MainReads, Role, ServedBy, StalePolicy};
+use geofront::ogc::RequestClass;
+
+use crate::faults::{ADMINISTRATION, CANARY, PINNED};
+use crate::ledger::Key;
+use crate::machine::{Condition, Machine};
+use crate::oracle::{Oracle, key};
+use crate::requests::Request;
+use crate::world::World;
+
+/// Since when an upstream is as it is, and could have been found to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lasting {
+    /// It answers every read rightly, if slowly.
+    right: Option<Instant>,
+    /// It answers, whatever it answers.
+    reachable: Option<Instant>,
+}
+
+impl Lasting {
+    fn observe(&mut self, machine: &Machine, now: Instant) {
+        let since = |before: Option<Instant>, holds: bool| holds.then(|| before.unwrap_or(now));
+        self.right = since(self.right, machine.answers_rightly());
+        self.reachable = since(self.reachable, machine.is_reachable());
+    }
+
+    /// Nothing that could be found out about it counts any more.
+    pub(crate) fn begin_anew(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl Machine {
+    pub(crate) fn answers_rightly(&self) -> bool {
+        matches!(self.shows(), Condition::Healthy | Condition::Slow) && self.geoserver.is_whole()
+    }
+
+    fn is_reachable(&self) -> bool {
+        self.geoserver.is_running && !matches!(self.shows(), Condition::Refusing | Condition::Silent | Condition::Flapping)
+    }
+}
+
+/// How long it may take until an upstream is found to answer: a probe or canary that runs, and then as many as it takes.
+fn patience(config: &Config) -> Duration {
+    let (health, second) = (&config.health, Duration::from_secs(1));
+    health.timeout * 2 + second + (health.timeout + health.down_interval * 3 / 2 + second) * (health.rise + 1)
+}
+
+impl World {
+    /// After every step.
+    pub(crate) fn observe_truth(&mut self) {
+        for key in self.ledger.keys().cloned().collect::<Vec<_>>() {
+            self.machine(key.1);
+            let machine = &self.machines[&key.1];
+            let entry = self.ledger.get_mut(&key).expect("it is tracked");
+            entry.lasting.observe(machine, self.now);
+        }
+    }
+
+    /// A request was refused because no upstream is there for it.
+    pub(crate) fn judge_refusal(&self, oracle: &Oracle<'_>, request: &Request) {
+        let fails_anyway = request.layer.is_some_and(|layer| self.faults.fails_everywhere(layer));
+        if fails_anyway || self.faults.of_ours().is_some() {
+            return;
+        }
+        let found = oracle.upstreams().find(|status| self.would_have_served(status, request));
+        assert!(found.is_none(), "{} is refused, and this one would have answered: {found:#?}", request.class);
+    }
+
+    fn would_have_served(&self, status: &UpstreamStatus, request: &Request) -> bool {
+        let (key, class) = (key(status), request.class);
+        let lasting = self.ledger[&key].lasting;
+        let since = match &self.config.classes[class].served_by {
+            ServedBy::Replicas => lasting.right,
+            ServedBy::Upstream(_) if PINNED => lasting.right,
+            ServedBy::Main if ADMINISTRATION => lasting.reachable,
+            ServedBy::Upstream(_) | ServedBy::Main => None,
+        };
+        let is_found = since.is_some_and(|since| since + patience(&self.config) <= self.now);
+        let is_on_its_way = match status.catalog.doing {
+            // It has just been asked to reload, or is on its way back.
+            Freshening::Reloading | Freshening::Testing => true,
+            // The first try found another, which looked as good.
+            Freshening::Draining => request.is_retry(),
+            Freshening::Failed => !CANARY && self.faults.fails_probes(),
+            Freshening::No | Freshening::Waiting | Freshening::HeldBack => false,
+        };
+        let is_old = class == RequestClass::Capabilities
+            && self.config.catalog.stale == StalePolicy::Avoid
+            && !status.catalog.is_fresh
+            && status.role == Role::Replica;
+        let may = status.mode == Mode::Ready && !request.keys.contains(&key) && self.has_part(&key, status.role, class);
+        is_found && may && !is_on_its_way && !is_old
+    }
+
+    pub(crate) fn is_read(&self, class: RequestClass) -> bool {
+        matches!(self.config.classes[class].served_by, ServedBy::Replicas)
+    }
+
+    /// Whether it serves the class by configuration.
+    fn has_part(&self, key: &Key, role: Role, class: RequestClass) -> bool {
+        let configured = self.config.upstreams.iter().find(|upstream| upstream.name.as_str() == key.0);
+        let reads = configured.expect("who is tracked is configured").reads;
+        match &self.config.classes[class].served_by {
+            ServedBy::Replicas => role == Role::Replica || reads != MainReads::Never || class == RequestClass::Capabilities,
+            ServedBy::Main => role == Role::Main,
+            ServedBy::Upstream(name) => name.as_str() == key.0,
+        }
+    }
+}
