@@ -77,8 +77,11 @@ fn at_path(path: &Path<'_>, path_len: usize, head: &RequestHead<'_>, context: &s
     let (mut reading, workspace, layer) = at_route(route, path, head, body_prefix, &mut kvp);
     if reading.class.is_read() {
         let is_file = matches!(route, Route::Static { .. } | Route::KmlIcon { .. });
-        let others = route::in_workspaces(path, base);
-        for other in others.map(|route| at_route(route, path, head, body_prefix, &mut kvp).0) {
+        for other in route::in_workspaces(path, base) {
+            if matches!(other, Route::Ows(address) if address.is_ambiguous) && !matches!(route, Route::Ows(_)) {
+                reading = reading.in_doubt(route::AMBIGUOUS);
+            }
+            let other = at_route(other, path, head, body_prefix, &mut kvp).0;
             // A workspace may be called `styles` or `ogc`. What is asked of a service there must not be taken for a
             // file, and never for a read if it acts.
             if is_file || other.acts() {

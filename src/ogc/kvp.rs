@@ -238,7 +238,7 @@ const MAX_FOLDED: usize = 64;
 /// Whether no server takes the name `raw` for one of ours: it has a letter that stays beyond ASCII when Java changes its
 /// case (`参`, `é`; not `ſ`, the Kelvin sign or `ﬆ`). Read in another charset its bytes are other letters, but one of each
 /// two at least is none that folds.
-fn cannot_fold_to_ascii(raw: &[u8], encoding: Encoding) -> bool {
+pub(super) fn cannot_fold_to_ascii(raw: &[u8], encoding: Encoding) -> bool {
     let mut bytes = [0; MAX_FOLDED];
     let mut len = 0;
     for byte in decode(raw, encoding) {

@@ -46,7 +46,7 @@ pub(super) fn of_service(service: Service, address: &Address, kvp: &Kvp) -> Read
 
 /// The safest of `reading`, of a write that the parameters may be, and of doubt about the parameters.
 pub(super) fn guarded(reading: Reading, kvp: &Kvp) -> Reading {
-    let nowhere = Address { service: None, request: None, workspace: None, layer: None };
+    let nowhere = Address { service: None, request: None, workspace: None, layer: None, is_ambiguous: false };
     let pairs = of_pairs(&nowhere, kvp);
     doubted(if pairs.acts() { reading.safer(pairs) } else { reading }, kvp)
 }

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 
 use super::Span;
+use super::kvp::cannot_fold_to_ascii;
 use super::word::{Encoding, Word, decode};
 
 /// Deeper paths are not looked at. The deepest of GeoServer's own have about twelve segments.
@@ -96,6 +97,12 @@ impl<'t> Path<'t> {
     /// The text of `span` without its case and blanks, as GeoServer compares it; `None` for letters beyond ASCII.
     pub(super) fn folded(&self, span: Span) -> Option<Word> {
         Word::of_value(span.of(self.target), Encoding::Path).ok()
+    }
+
+    /// Whether segment `at` has letters beyond ASCII that a change of case may make ASCII (`wfſ`).
+    pub(super) fn may_fold_to_ascii(&self, at: usize) -> bool {
+        let Some(span) = self.span(at) else { return false };
+        self.folded(span).is_none() && !cannot_fold_to_ascii(span.of(self.target), Encoding::Path)
     }
 
     /// How many segments `context` has, if the path begins with them.

@@ -51,6 +51,8 @@ pub(super) struct Address {
     pub(super) request: Option<Word>,
     pub(super) workspace: Option<Span>,
     pub(super) layer: Option<Span>,
+    /// GeoServer may find a service or an operation in a segment that names none here.
+    pub(super) is_ambiguous: bool,
 }
 
 /// The route of a path that is known to be below a context of `base` segments.
@@ -143,6 +145,8 @@ fn geowebcache(path: &Path<'_>, from: usize, workspace: Option<Span>, layer: Opt
     }
 }
 
+pub(super) const AMBIGUOUS: &str = "the address has letters that a change of case may make ASCII";
+
 /// What GeoServer's dispatcher takes the address of a tile service for when it does not see that it is one: it compares
 /// `gwc/service` with the path as it was sent (`GwcServiceDispatcherCallback`), so `/%67wc/service` and `//gwc/service`
 /// reach its other services.
@@ -156,7 +160,8 @@ pub(super) fn past_the_tile_services(path: &Path<'_>, from: usize) -> Option<Add
 /// GeoServer's dispatcher: the last segment is the service, or else the one before it is and the last is the operation.
 fn dispatcher(path: &Path<'_>, at: usize, workspace: Option<Span>, layer: Option<Span>) -> Route {
     let last = folded(path, path.len() - 1);
-    let address = |service, request| Route::Ows(Address { service, request, workspace, layer });
+    let is_ambiguous = (at.max(path.len().saturating_sub(2))..path.len()).any(|at| path.may_fold_to_ascii(at));
+    let address = |service, request| Route::Ows(Address { service, request, workspace, layer, is_ambiguous });
     if last.is("testwfspost") {
         return Route::Ui { reason: "the request form of the demo pages, which sends requests itself" };
     }

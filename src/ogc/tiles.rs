@@ -38,13 +38,14 @@ pub(super) fn reading(
 
 /// The safer of `reading` and of what the dispatcher's other services may do at this address.
 fn unless_it_acts(reading: Reading, path: &Path<'_>, from: usize, kvp: &Kvp) -> Reading {
-    let other = route::past_the_tile_services(path, from).map(|address| of_pairs(&address, kvp));
-    match other {
-        // A layer may be called `wps`, and a WPS without an operation runs nothing.
-        Some(Reading { service: Some(Service::Wps), operation: None, .. }) => reading,
-        Some(other) if other.acts() => reading.safer(other),
-        Some(_) | None => reading,
+    let Some(address) = route::past_the_tile_services(path, from) else { return reading };
+    if address.is_ambiguous {
+        return reading.in_doubt(route::AMBIGUOUS);
     }
+    let other = of_pairs(&address, kvp);
+    // A layer may be called `wps`, and a WPS without an operation runs nothing.
+    let is_nothing = other.service == Some(Service::Wps) && other.operation.is_none();
+    if other.acts() && !is_nothing { reading.safer(other) } else { reading }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
