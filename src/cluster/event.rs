@@ -41,6 +41,12 @@ pub enum Event {
         asked: Instant,
         outcome: Result<(), Cause>,
     },
+    /// A replica was asked at `asked` whether it takes the credentials of `[geoserver]`.
+    CredentialsTried {
+        upstream: UpstreamId,
+        asked: Instant,
+        outcome: Result<(), Cause>,
+    },
     /// A reloaded replica was asked at `asked` for the canary, and then for its number.
     CanaryTested {
         upstream: UpstreamId,
@@ -83,6 +89,8 @@ pub enum Action {
     Probe(Arc<Upstream>),
     /// To be answered by one [`Event::VersionRead`].
     ReadVersion(Arc<Upstream>),
+    /// To be answered by one [`Event::CredentialsTried`].
+    TryCredentials(Arc<Upstream>),
     /// To be answered by one [`Event::CatalogReloaded`]. Nothing is in flight there, or nothing that could be waited for.
     ReloadCatalog(Arc<Upstream>),
     /// The main reads the data directory before its replicas do. To be answered by one [`Event::MainReloaded`]. It goes on serving

@@ -163,6 +163,7 @@ impl Cluster {
             Event::Observed { upstream, sent, outcome, subject } => self.observed(upstream, sent, (outcome, subject), now),
             Event::VersionRead { upstream, asked, number } => self.version_read(upstream, asked, number, now),
             Event::CatalogReloaded { upstream, asked, outcome } => self.catalog_reloaded(upstream, asked, outcome, now),
+            Event::CredentialsTried { upstream, asked, outcome } => self.credentials_tried(upstream, asked, outcome, now),
             Event::CanaryTested { upstream, asked, outcome, number } => {
                 self.canary_tested(upstream, asked, (&outcome, number), now);
             }
@@ -241,8 +242,12 @@ impl Cluster {
     }
 
     fn configured(&mut self, config: Arc<Config>, now: Instant) {
+        let has_others = self.config.geoserver.credentials != config.geoserver.credentials;
         self.config = config;
         self.revision += 1;
+        if has_others {
+            self.tracked.iter_mut().filter(|tracked| tracked.refuses()).for_each(|tracked| tracked.catalog.try_again());
+        }
         let (main, can_reload) = (self.main_id(), self.can_reload());
         let (old, ids, changes) = (mem::take(&mut self.tracked), &mut self.ids, &self.changes);
         // Where nothing can be reloaded, a newcomer is believed to have read the directory when it started.

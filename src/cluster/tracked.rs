@@ -327,6 +327,11 @@ impl Tracked {
         self.learn(if is_busy { &Outcome::Busy } else { &report.outcome }, sent, now, config)
     }
 
+    /// It refused our credentials when they were last tried there.
+    pub(super) const fn refuses(&self) -> bool {
+        self.refused_credentials.is_some()
+    }
+
     /// Our credentials were tried there, and refused with this status or accepted.
     pub(super) fn tried_credentials(&mut self, refused: Option<u16>) {
         self.refused_credentials = refused;

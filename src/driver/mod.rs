@@ -70,6 +70,7 @@ impl Driver {
                 Some(Action::ReadVersion(upstream)) => self.start_reading(upstream),
                 Some(Action::ChooseLayer(choice)) => self.start_choosing(choice),
                 Some(Action::TestCanary(upstream)) => self.start_testing(upstream),
+                Some(Action::TryCredentials(upstream)) => self.start_trying(upstream),
                 Some(Action::ReloadCatalog(upstream)) => self.start_reload(upstream),
                 Some(Action::ReloadMain(upstream)) => self.start_main_reload(upstream),
                 None => return self.remember(),
@@ -82,6 +83,15 @@ impl Driver {
         self.probes.spawn(async move {
             let event = catalog::read_version(&prober, upstream, &config).await;
             control.handle(event, Instant::now());
+        });
+    }
+
+    fn start_trying(&mut self, upstream: Arc<Upstream>) {
+        let (control, prober, config) = (Arc::clone(&self.control), Arc::clone(&self.prober), self.config());
+        self.probes.spawn(async move {
+            let asked = Instant::now();
+            let outcome = prober.try_credentials(&upstream, &config).await.unwrap_or(Ok(()));
+            control.handle(Event::CredentialsTried { upstream: upstream.id, asked, outcome }, Instant::now());
         });
     }
 

@@ -157,6 +157,9 @@ impl Admin {
                     let report = ProbeReport { outcome: Outcome::Success, took: Duration::from_millis(7) };
                     Event::Probed { upstream: upstream.id, report }
                 }
+                Action::TryCredentials(upstream) => {
+                    Event::CredentialsTried { upstream: upstream.id, asked: now, outcome: Ok(()) }
+                }
                 Action::ReadVersion(upstream) => Event::VersionRead { upstream: upstream.id, asked: now, number },
                 Action::ReloadCatalog(upstream) => {
                     let outcome = reload(upstream.name.as_str());

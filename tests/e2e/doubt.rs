@@ -114,3 +114,23 @@ async fn a_replica_that_recovers_while_the_others_are_gone_gets_its_full_share_a
     rig.until("one is back", |rig| rig.upstream("slave1").health == HealthState::Up).await;
     assert_eq!(rig.upstream("slave1").effective_weight, rig.upstream("slave1").weight);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_with_another_password_is_not_taken_out_of_service_for_a_reload_that_it_refuses() {
+    let credentials = "[geoserver]\nheaders = { sec-username = \"geofront\", sec-roles = \"ROLE_ADMINISTRATOR\" }\n";
+    let rig = Plan::replicas(2).with(credentials).catalog("poll = \"100ms\"\nsettle = \"100ms\"").start().await;
+    rig.replicas[0].suffers(Fault::Status(401).under("/geoserver/rest"));
+    let load = super::load::Load::start(rig.address(), 4, &[MAP]);
+    let served = || rig.replicas[0].received(RequestClass::Map);
+    rig.main.publish("geor:new_layer");
+    let is_served = |rig: &Rig| rig.upstream("slave2").catalog.epoch > Some(0) && rig.upstream("slave2").catalog.is_fresh;
+    rig.until("the other one has the change", |rig| rig.app.control.status(Instant::now()).catalog.epoch > 0 && is_served(rig))
+        .await;
+    rig.until("status says who refuses", |rig| conditions(rig) == ["credentials refused by slave1 (401)"]).await;
+    let before = served();
+    load.goes_on_for(100).await;
+    assert!(rig.upstream("slave1").eligible && served() > before, "it serves what it has");
+    assert_eq!(rig.replicas[0].control().catalog_reloads(), 0);
+    let tally = load.stop().await;
+    assert_eq!(tally.failures, 0, "{tally:#?}");
+}

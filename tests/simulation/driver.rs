@@ -46,6 +46,7 @@ impl World {
         let (Action::Probe(upstream)
         | Action::ReadVersion(upstream)
         | Action::TestCanary(upstream)
+        | Action::TryCredentials(upstream)
         | Action::ReloadMain(upstream)
         | Action::ReloadCatalog(upstream)) = &action
         else {
@@ -67,6 +68,10 @@ impl World {
             Action::TestCanary(upstream) => {
                 assert!(matches!(doing, Freshening::Testing | Freshening::Failed), "the canary is for who has reloaded");
                 self.begin_canary(&upstream);
+            }
+            Action::TryCredentials(upstream) => {
+                let (upstream, asked) = (upstream.id, self.now);
+                self.handle(Event::CredentialsTried { upstream, asked, outcome: Ok(()) });
             }
             Action::ReloadCatalog(upstream) => self.begin_call(upstream),
             Action::ReloadMain(_) => panic!("`reload_main` is not configured"),

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
+use super::access::Access;
 use super::changes::Changes;
 use super::directory::MainReload;
 use super::due::Due;
@@ -24,6 +25,7 @@ pub(in crate::cluster) struct Freshness {
     pub(super) own: OwnNumber,
     pub(super) reads: Due,
     pub(super) phase: Phase,
+    pub(super) access: Access,
     pub(super) failures: u32,
     pub(super) retry_at: Option<Instant>,
     pub(super) last: Option<Ended>,
@@ -67,6 +69,7 @@ impl Freshness {
             own: OwnNumber::default(),
             reads: Due::At(now),
             phase: Phase::Serving,
+            access: Access::default(),
             failures: 0,
             retry_at: None,
             last: None,
@@ -218,6 +221,11 @@ impl Freshness {
             self.loses_all();
         }
         counts
+    }
+
+    /// There are other credentials, or time to try again.
+    pub(in crate::cluster) fn try_again(&mut self) {
+        self.retry_at = None;
     }
 
     /// An operator wants it reloaded now, whatever failed before.

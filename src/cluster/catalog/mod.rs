@@ -19,6 +19,7 @@
 //! What is not proven does not count: a replica that refused connections and has another number now may have been started again
 //! after a change, or reloaded before it. It is reloaded.
 
+mod access;
 mod changes;
 mod directory;
 mod due;

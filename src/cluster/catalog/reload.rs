@@ -17,6 +17,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::access::Access;
 use super::due::Due;
 use super::freshness::{Basis, Ended, Freshness};
 use super::own::Reading;
@@ -30,6 +31,8 @@ const CANARY_PAUSE: Duration = Duration::from_millis(250);
 const CANARY_LIMIT: Duration = Duration::from_secs(120);
 /// After the first failed reload; doubles up to the last.
 const FIRST_RETRY: Duration = Duration::from_secs(10);
+/// After a refusal of our credentials: GeoServer delays all logins after failed ones.
+const REFUSED_RETRY: Duration = Duration::from_secs(60);
 const LAST_RETRY: Duration = Duration::from_secs(600);
 /// NFS clients may show files as they were this long ago (`acregmax` and `acdirmax` are 60 s). What is read later is current,
 /// whatever numbers say.
@@ -185,7 +188,8 @@ impl Freshness {
             Phase::Testing(testing) if testing.has_failed => Some(testing.next.deadline()),
             Phase::Testing(testing) => Some(testing.next.deadline().min(testing.until)),
         };
-        phase.into_iter().chain(self.retry_at).chain(self.given_up).min()
+        let waits = self.retry_at.into_iter().chain(self.given_up).chain(self.access.deadline());
+        phase.into_iter().chain(waits).min()
     }
 
     pub(in crate::cluster) fn begin(&mut self, now: Instant) {
@@ -260,6 +264,8 @@ impl Freshness {
             self.last = Some(Ended { at: now, took, failure: Some(cause.clone()) });
             return Step::Outdated { cause, retry_in: OUTDATED_RETRY };
         }
+        // It took our credentials for this reload, and would for another.
+        self.access = Access::Open(now);
         self.held = Some(target.epoch);
         self.basis = if target.main_number.is_none() { Basis::Early } else { Basis::Knowledge };
         (self.failures, self.retry_at) = (0, None);
@@ -296,6 +302,15 @@ impl Freshness {
             }
             Phase::Serving | Phase::Draining { .. } | Phase::Testing(_) => Step::Nothing,
         }
+    }
+
+    /// It does not take our credentials: it serves on as it is, and is asked again later.
+    pub(super) fn refused(&mut self, cause: Cause, now: Instant) -> Step {
+        let retry_in = REFUSED_RETRY.saturating_mul(1 << self.failures.min(16)).min(LAST_RETRY);
+        self.failures += 1;
+        self.retry_at = Some(now + retry_in);
+        self.last = Some(Ended { at: now, took: Duration::ZERO, failure: Some(cause.clone()) });
+        Step::Failed { cause, retry_in }
     }
 
     fn fail(&mut self, cause: Cause, now: Instant) -> Step {

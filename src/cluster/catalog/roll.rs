@@ -11,10 +11,11 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::access::Access;
 use super::reload::{Step, Target};
 use crate::cluster::snapshot::Reads;
 use crate::cluster::tracked::Tracked;
-use crate::cluster::{Action, Cluster, What};
+use crate::cluster::{Action, Cause, Cluster, UpstreamId, What};
 use crate::config::{Credentials, Role};
 
 impl Cluster {
@@ -28,6 +29,7 @@ impl Cluster {
         self.changes.pass_time(now, &self.config.catalog);
         for at in 0..self.tracked.len() {
             self.pass_main_reload_time(at, now);
+            self.tracked[at].catalog.access.pass_time(now);
             let is_paused = self.tracked[at].is_in_maintenance();
             let step = self.tracked[at].catalog.pass_time(is_paused, now);
             self.step(at, step, now);
@@ -42,8 +44,41 @@ impl Cluster {
             }
         }
         while let Some(at) = self.next_to_reload() {
+            let catalog = &self.tracked[at].catalog;
+            // One that is out of service already has nothing to lose.
+            if catalog.is_serving() && !catalog.access.is_open(now) {
+                self.tracked[at].catalog.access.want(now);
+                return;
+            }
+            self.tracked[at].catalog.access = Access::Unasked;
             self.tracked[at].leave_service(now);
         }
+    }
+
+    /// A replica was asked whether it takes our credentials.
+    pub(in crate::cluster) fn credentials_tried(
+        &mut self,
+        id: UpstreamId,
+        asked: Instant,
+        outcome: Result<(), Cause>,
+        now: Instant,
+    ) {
+        let Some(at) = self.position(id).filter(|at| self.tracked[*at].catalog.access.is_answered(asked)) else { return };
+        let step = match outcome {
+            Err(cause) if cause.refused_credentials().is_some() => {
+                self.tracked[at].tried_credentials(cause.refused_credentials());
+                self.tracked[at].catalog.access = Access::Unasked;
+                self.tracked[at].catalog.refused(cause, now)
+            }
+            answer => {
+                if answer.is_ok() {
+                    self.tracked[at].tried_credentials(None);
+                }
+                self.tracked[at].catalog.access = Access::Open(now);
+                Step::Nothing
+            }
+        };
+        self.step(at, step, now);
     }
 
     /// The next catalog action due.
@@ -102,6 +137,9 @@ impl Cluster {
         if tracked.is_readable() && tracked.catalog.reads.is_due(now) {
             tracked.catalog.reads.begin(now, timeout);
             return Some(Action::ReadVersion(Arc::clone(upstream)));
+        }
+        if tracked.catalog.access.ask(timeout, now) {
+            return Some(Action::TryCredentials(Arc::clone(upstream)));
         }
         // It draws a map, perhaps once more with credentials, and then says its number.
         if !tracked.is_in_maintenance() && tracked.catalog.test(timeout * 3, now) {

@@ -18,6 +18,7 @@ pub(super) struct Catalogs {
     /// What a reload does to a replica's number, given the main's.
     pub(super) after_reload: fn(u64) -> u64,
     pub(super) reload_takes: Duration,
+    pub(super) credentials: fn(&str) -> Result<(), Cause>,
     pub(super) reload_answers: fn(&str) -> Result<(), Cause>,
     pub(super) canary: fn(&str) -> Outcome,
     pub(super) probe: fn(&str) -> Outcome,
@@ -60,6 +61,7 @@ impl Catalogs {
             numbers,
             after_reload: |main| main,
             reload_takes: SECOND,
+            credentials: |_| Ok(()),
             reload_answers: |_| Ok(()),
             canary: |_| Outcome::Success,
             probe: |_| Outcome::Success,
@@ -136,6 +138,10 @@ impl Catalogs {
                 let outcome = (self.canary)(upstream.name.as_str());
                 let number = self.numbers.get(upstream.name.as_str()).copied();
                 self.handle(Event::CanaryTested { upstream: upstream.id, asked: now, outcome, number });
+            }
+            Action::TryCredentials(upstream) => {
+                let outcome = (self.credentials)(upstream.name.as_str());
+                self.handle(Event::CredentialsTried { upstream: upstream.id, asked: now, outcome });
             }
             Action::ChooseLayer(_) => panic!("a layer is configured"),
             Action::ReloadMain(upstream) => {
@@ -296,20 +302,53 @@ fn a_reload_that_failed_before_it_began_leaves_the_old_catalog_serving() {
 }
 
 #[test]
-fn credentials_that_a_replica_refuses_are_a_condition_until_it_accepts_some() {
+fn a_replica_that_refuses_our_credentials_serves_on_while_the_others_are_reloaded_and_is_a_condition() {
     let mut catalogs = Catalogs::fresh(2);
-    catalogs.reload_answers = |name| if name == "a" { Err(Cause::Credentials(401)) } else { Ok(()) };
+    catalogs.credentials = |name| if name == "a" { Err(Cause::Credentials(401)) } else { Ok(()) };
     catalogs.publish();
-    catalogs.live(SECOND * 12);
-    let status = catalogs.world.cluster.status(catalogs.world.now);
-    let texts: Vec<_> = status.conditions.iter().map(|held| held.condition.to_string()).collect();
-    assert_eq!(texts, ["credentials refused by a (401)"]);
+    for _ in 0..600 {
+        catalogs.live(SECOND);
+        assert!(catalogs.world.status("a").eligible, "it never leaves service for nothing");
+    }
+    assert!(catalogs.is_fresh("b") && !catalogs.is_fresh("a"));
+    assert_eq!((catalogs.reloads.as_slice(), catalogs.doing("a")), (["b".to_owned()].as_slice(), Freshening::Failed));
+    let texts = |catalogs: &Catalogs| {
+        let status = catalogs.world.cluster.status(catalogs.world.now);
+        status.conditions.iter().map(|held| held.condition.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(texts(&catalogs), ["credentials refused by a (401)"]);
     let began = r#"upstream=a condition=credentials-refused change=began cause="credentials refused by a (401)" remedy="give"#;
     assert_eq!(catalogs.log.iter().filter(|line| line.starts_with(began)).count(), 1, "{:#?}", catalogs.log);
-    catalogs.reload_answers = |_| Ok(());
-    catalogs.live(SECOND * 3600);
-    assert_eq!(catalogs.world.cluster.status(catalogs.world.now).conditions, []);
+    let tries = catalogs.log.iter().filter(|line| line.starts_with("upstream=a catalog=reload-failed")).count();
+    assert!((2..6).contains(&tries), "GeoServer delays all logins after failed ones: {tries} in ten minutes");
+    catalogs.credentials = |_| Ok(());
+    catalogs.live(SECOND * 900);
+    assert!(catalogs.all_fresh());
+    assert_eq!(texts(&catalogs), Vec::<String>::new());
     assert!(catalogs.log.iter().any(|line| line.starts_with("upstream=a condition=credentials-refused change=ended")));
+}
+
+#[test]
+fn other_credentials_in_the_configuration_are_tried_at_once() {
+    let mut catalogs = Catalogs::fresh(2);
+    catalogs.credentials = |_| Err(Cause::Credentials(401));
+    catalogs.publish();
+    catalogs.live(SECOND * 300);
+    catalogs.credentials = |_| Ok(());
+    let given = with_credentials(config(2)).geoserver.credentials;
+    catalogs.world.reload(|config| config.geoserver.credentials = Credentials::None);
+    catalogs.world.reload(|config| config.geoserver.credentials = given);
+    catalogs.live(SECOND * 20);
+    assert!(catalogs.all_fresh(), "{:#?}", catalogs.log);
+}
+
+#[test]
+fn a_question_about_credentials_that_fails_otherwise_leaves_the_decision_to_the_reload() {
+    let mut catalogs = Catalogs::fresh(2);
+    catalogs.credentials = |_| Err(Cause::Status(404));
+    catalogs.publish();
+    catalogs.live(SECOND * 20);
+    assert!(catalogs.all_fresh());
 }
 
 #[test]

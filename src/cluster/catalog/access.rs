@@ -1,0 +1,92 @@
+//! Whether a replica takes our credentials, asked before it leaves service for its catalog reload.
+//!
+//! One that refuses them cannot be reloaded, so taking it out of service first would only cost capacity. Only a refusal counts: a
+//! question that fails otherwise leaves the decision to the reload itself.
+
+use std::time::{Duration, Instant};
+
+use super::due::Due;
+
+/// For how long an answer counts.
+const VALID: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) enum Access {
+    #[default]
+    Unasked,
+    Asking(Due),
+    /// Nothing speaks against a reload, as of this instant.
+    Open(Instant),
+}
+
+impl Access {
+    pub(super) fn is_open(self, now: Instant) -> bool {
+        matches!(self, Self::Open(since) if now < since + VALID)
+    }
+
+    /// It is to be asked, unless it is already.
+    pub(super) fn want(&mut self, now: Instant) {
+        if !matches!(self, Self::Asking(_)) {
+            *self = Self::Asking(Due::At(now));
+        }
+    }
+
+    /// True if it is to be asked now.
+    pub(super) fn ask(&mut self, limit: Duration, now: Instant) -> bool {
+        match self {
+            Self::Asking(due) if due.is_due(now) => {
+                due.begin(now, limit);
+                true
+            }
+            Self::Asking(_) | Self::Unasked | Self::Open(_) => false,
+        }
+    }
+
+    /// True if this is the answer that is waited for.
+    pub(super) fn is_answered(self, asked: Instant) -> bool {
+        matches!(self, Self::Asking(due) if due.is_answered(asked))
+    }
+
+    /// An answer that never comes is none.
+    pub(super) fn pass_time(&mut self, now: Instant) {
+        if matches!(self, Self::Asking(due) if due.lost(now).is_some()) {
+            *self = Self::Open(now);
+        }
+    }
+
+    pub(super) fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Asking(due) => Some(due.deadline()),
+            Self::Unasked | Self::Open(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn it_is_asked_once_and_an_answer_counts_for_a_while() {
+        let (mut access, now) = (Access::default(), Instant::now());
+        access.want(now);
+        assert!(access.ask(SECOND, now) && !access.ask(SECOND, now));
+        access.want(now);
+        assert!(access.is_answered(now) && !access.is_answered(now - SECOND));
+        access = Access::Open(now);
+        assert!(access.is_open(now) && !access.is_open(now + VALID));
+    }
+
+    #[test]
+    fn an_answer_that_never_comes_leaves_the_decision_to_the_reload() {
+        let (mut access, now) = (Access::default(), Instant::now());
+        access.want(now);
+        access.ask(SECOND, now);
+        access.pass_time(now + SECOND);
+        assert!(!access.is_open(now + SECOND));
+        access.pass_time(access.deadline().unwrap());
+        assert!(access.is_open(now + SECOND * 3));
+    }
+}
