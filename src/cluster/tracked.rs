@@ -427,6 +427,7 @@ impl Tracked {
         match (from, mode) {
             (_, Mode::Maintenance) => {
                 self.leave_roll(now);
+                self.catalog.forget_access();
                 changes.extend(self.forget(now));
             }
             (Mode::Maintenance, Mode::Ready | Mode::Drain) => self.resume_probes(now),

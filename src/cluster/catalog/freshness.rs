@@ -223,6 +223,11 @@ impl Freshness {
         counts
     }
 
+    /// Nothing is asked of a replica in maintenance, and the question may be another one afterwards.
+    pub(in crate::cluster) fn forget_access(&mut self) {
+        self.access = Access::default();
+    }
+
     /// There are other credentials, or time to try again.
     pub(in crate::cluster) fn try_again(&mut self) {
         self.retry_at = None;
