@@ -132,7 +132,19 @@ async fn sync_tells_of_each_replica_until_all_are_fresh() {
     let lease = admin.hold("a");
     let mut syncing = command(&admin, &["sync", "--wait"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(syncing.stdout.take().unwrap()).lines();
-    assert_eq!(in_time(lines.next_line()).await.unwrap().as_deref(), Some("a: draining, 1 in flight"));
+    // Before it leaves service, it is asked whether it takes our credentials.
+    let draining = async {
+        let mut line = lines.next_line().await.unwrap().unwrap();
+        while line == "a: waiting for its turn" {
+            line = lines.next_line().await.unwrap().unwrap();
+        }
+        line
+    };
+    let line = tokio::select! {
+        line = in_time(draining) => line,
+        () = admin.keep_driving(|_| Ok(())) => unreachable!("it does so until dropped"),
+    };
+    assert_eq!(line, "a: draining, 1 in flight");
     drop(lease);
     let rest = async {
         let mut rest = Vec::new();
@@ -170,8 +182,12 @@ async fn sync_that_takes_too_long_exits_1_and_says_what_was_going_on() {
     let admin = Admin::start(CREDENTIALS).await;
     admin.drive(|_| Ok(()));
     let _lease = admin.hold("a");
+    let (code, _, _) = geofront(&admin, &["sync", "--wait", "--timeout", "0s"]).await;
+    assert_eq!(code, 1);
+    // Its credentials are tried, and it leaves service.
+    admin.drive(|_| Ok(()));
     let (code, _, err) = geofront(&admin, &["sync", "--wait", "--timeout", "0s"]).await;
-    let expected = "error: 2 of 2 replicas do not have epoch 1 after 0s\n  a: draining, 1 in flight\n  b: waiting for its turn\n";
+    let expected = "error: 2 of 2 replicas do not have epoch 2 after 0s\n  a: draining, 1 in flight\n  b: waiting for its turn\n";
     assert!(code == 1 && err.starts_with(expected), "{code} {err}");
 }
 
