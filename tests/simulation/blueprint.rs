@@ -32,7 +32,13 @@ pub(crate) struct Blueprint {
     /// Of classes that have another than usual.
     priorities: Vec<(&'static str, u64)>,
     health: [(&'static str, String); 9],
-    catalog: [(&'static str, String); 8],
+    catalog: [(&'static str, String); 7],
+    /// Those that were removed.
+    gone: Vec<Line>,
+    /// A layer for probes is configured.
+    probes_draw: bool,
+    /// A layer for the canary is configured.
+    has_canary: bool,
     /// To reload catalogs with.
     has_credentials: bool,
     /// Who serves `process`, if not the main.
@@ -58,8 +64,22 @@ impl Blueprint {
         let (health, catalog, has_credentials) = (health(chance), catalog(chance), chance.percent(90));
         let (limits, most_maps, priorities) = (limits(chance), most_maps(chance), Vec::new());
         let (lines, process, affinity) = (Vec::new(), None, Some(125));
-        let mut blueprint =
-            Self { lines, limits, most_maps, priorities, health, catalog, has_credentials, process, affinity, next: 0 };
+        let (probes_draw, has_canary) = (chance.percent(30), chance.percent(70));
+        let mut blueprint = Self {
+            lines,
+            limits,
+            most_maps,
+            priorities,
+            health,
+            catalog,
+            has_credentials,
+            process,
+            affinity,
+            gone: Vec::new(),
+            probes_draw,
+            has_canary,
+            next: 0,
+        };
         for _ in 0..chance.between(2, 6) {
             blueprint.add(chance);
         }
@@ -70,7 +90,7 @@ impl Blueprint {
     /// One edit, as an operator would make it.
     pub(crate) fn edit(&mut self, chance: &mut Chance) {
         let at = chance.below(self.lines.len() as u64) as usize;
-        match chance.below(15) {
+        match chance.below(18) {
             0 if self.lines.len() < MOST_UPSTREAMS => self.add(chance),
             1 if self.lines.len() > 2 && self.lines[at].role == Role::Replica => self.remove(at),
             2 => self.lines[at].port = self.new_port(),
@@ -84,9 +104,21 @@ impl Blueprint {
             10 => self.lines[at].max_in_flight = cap_of_its_own(chance),
             11 => self.priorities = priorities(chance),
             12 => self.most_maps = most_maps(chance),
+            14 => self.rename(at),
+            15 => self.swap_names(at, chance),
+            16 if self.lines.len() < MOST_UPSTREAMS => self.bring_back(chance),
+            17 => self.has_canary = chance.percent(70),
             13 => self.affinity = *chance.one_of(&[Some(125), Some(100), Some(200), None]),
             _ => self.process = chance.percent(60).then(|| self.lines[at].name.clone()),
         }
+    }
+
+    pub(crate) fn probes_draw(&self) -> bool {
+        self.probes_draw
+    }
+
+    pub(crate) fn has_canary(&self) -> bool {
+        self.has_canary
     }
 
     pub(crate) fn has_credentials(&self) -> bool {
@@ -117,6 +149,8 @@ impl Blueprint {
     fn text(&self) -> String {
         let table = |keys: &[(&str, String)]| keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect::<String>();
         let credentials = if self.has_credentials { "[geoserver]\nheaders = { sec-username = \"geofront\" }\n" } else { "" };
+        let probe = if self.probes_draw { "probe_layer = \"ne:world\"\n" } else { "" };
+        let canary = if self.has_canary { "canary_layer = \"ne:world\"\n" } else { "" };
         let process = self.process.iter().map(|name| format!("classes.process.served_by = \"{name}\"\n"));
         let priorities = self.priorities.iter().map(|(class, priority)| format!("classes.{class}.priority = {priority}\n"));
         let upstreams = self.lines.iter().map(Line::text);
@@ -124,7 +158,7 @@ impl Blueprint {
             self.affinity.map_or_else(|| "affinity = false".to_owned(), |load| format!("affinity_load_percent = {load}"));
         let maps = self.most_maps.map(|most| format!("control_flow = \"ows.wms.getmap={most}\"\n")).unwrap_or_default();
         let tables = format!(
-            "[limits]\n{}{maps}[health]\n{}[catalog]\n{}{credentials}",
+            "[limits]\n{}{maps}[health]\n{}{probe}[catalog]\n{}{canary}{credentials}",
             table(&self.limits),
             table(&self.health),
             table(&self.catalog)
@@ -143,6 +177,32 @@ impl Blueprint {
     fn remove(&mut self, at: usize) {
         let gone = self.lines.remove(at);
         self.process = self.process.take().filter(|name| *name != gone.name);
+        self.gone.push(gone);
+    }
+
+    fn rename(&mut self, at: usize) {
+        let name = format!("v{}", self.new_port());
+        let before = std::mem::replace(&mut self.lines[at].name, name.clone());
+        self.process = self.process.take().map(|process| if process == before { name } else { process });
+    }
+
+    fn swap_names(&mut self, at: usize, chance: &mut Chance) {
+        let other = chance.below(self.lines.len() as u64) as usize;
+        let name = self.lines[at].name.clone();
+        self.lines[at].name = std::mem::replace(&mut self.lines[other].name, name);
+    }
+
+    /// Under the name and at the address that it had.
+    fn bring_back(&mut self, chance: &mut Chance) {
+        if self.gone.is_empty() {
+            return;
+        }
+        let at = chance.below(self.gone.len() as u64) as usize;
+        let mut back = self.gone.remove(at);
+        back.role = Role::Replica;
+        if self.lines.iter().all(|line| line.name != back.name && line.port != back.port) {
+            self.lines.push(back);
+        }
     }
 
     fn switch_main(&mut self, at: usize) {
@@ -204,7 +264,7 @@ fn health(chance: &mut Chance) -> [(&'static str, String); 9] {
     ]
 }
 
-fn catalog(chance: &mut Chance) -> [(&'static str, String); 8] {
+fn catalog(chance: &mut Chance) -> [(&'static str, String); 7] {
     let milliseconds = |duration: Duration| format!("\"{}ms\"", duration.as_millis());
     let settle = chance.millis(0, 2_000);
     [
@@ -215,7 +275,6 @@ fn catalog(chance: &mut Chance) -> [(&'static str, String); 8] {
         ("drain_timeout", milliseconds(chance.millis(100, 4_000))),
         ("reload_timeout", milliseconds(chance.millis(1_000, 5_000))),
         ("stale", format!("\"{}\"", chance.one_of(&["serve", "serve", "avoid"]))),
-        ("canary_layer", "\"ne:world\"".to_owned()),
     ]
 }
 

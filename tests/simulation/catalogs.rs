@@ -18,7 +18,7 @@ use crate::world::{Todo, World};
 #[derive(Debug)]
 pub(crate) struct Question {
     upstream: UpstreamId,
-    key: Key,
+    pub(crate) key: Key,
     asked: Instant,
     outcome: Outcome,
     /// What it said when it was asked; `None` if it is to say it when the report arrives.
@@ -38,7 +38,7 @@ pub(crate) struct Said {
 #[derive(Debug)]
 pub(crate) struct Call {
     upstream: Arc<Upstream>,
-    key: Key,
+    pub(crate) key: Key,
     asked: Instant,
     /// When the cluster will have given it up.
     lost: Instant,
@@ -56,6 +56,8 @@ enum Fate {
     },
     /// Before anything happened.
     Refused,
+    /// No connection came about.
+    Unconnected,
     /// It never left this machine.
     Local,
     /// Long before it is done.
@@ -113,7 +115,7 @@ impl World {
     pub(crate) fn report_canary(&mut self, number: u64) {
         let Some(Question { upstream, key, asked, outcome, early }) = self.questions.remove(&number) else { return };
         let said = early.unwrap_or_else(|| self.said(&key));
-        let outcome = self.asked_for_a_map(outcome, said.is_whole);
+        let outcome = self.asked_for_the_canary(outcome, said.is_whole, key.1);
         let number = said.number.filter(|_| outcome == Outcome::Success);
         if matches!(outcome, Outcome::Failure(_)) {
             self.tally.count("a canary failed");
@@ -153,7 +155,7 @@ impl World {
     fn fate(&mut self, address: SocketAddr) -> Fate {
         let percent = self.chance.below(100);
         match self.machine(address).shows() {
-            Condition::Refusing => Fate::Refused,
+            Condition::Refusing | Condition::Overrun => Fate::Unconnected,
             Condition::Silent => Fate::Hangs,
             _ if self.is_calm => Fate::Succeeds,
             _ => match percent {
@@ -184,6 +186,7 @@ impl World {
                 let cause = self.faults.of_ours().expect("it has one");
                 self.answer(number, Err(cause));
             }
+            Fate::Unconnected => self.answer(number, Err(Cause::Connect(Cause::REFUSED.to_owned()))),
             Fate::Refused => self.answer(number, Err(Cause::Credentials(401))),
             Fate::Breaks => {
                 self.queue(key.1, load);
@@ -202,8 +205,11 @@ impl World {
         let Some(takes) = self.machine(address).geoserver.next_takes() else { return };
         let number = self.plan(takes, Todo::LoadEnds);
         self.loads.insert(number, address);
+        let is_remote = address != self.main().1;
         let machine = self.machines.get_mut(&address).expect("it is there");
-        machine.geoserver.begin(number, &self.directory);
+        if machine.geoserver.begin(number, &self.directory, is_remote) {
+            self.tally.count("a load that read old files");
+        }
     }
 
     pub(crate) fn end_load(&mut self, number: u64) {
@@ -245,8 +251,11 @@ impl World {
 
     /// Our calls that are under way as far as anybody can know, of those who are replicas still.
     pub(crate) fn calls_under_way(&self) -> usize {
-        let is_replica = |key: &Key| self.ledger.get(key).and_then(|e| e.upstream.as_ref()).is_some_and(|u| !u.is_main());
-        let is_under_way = |call: &&Call| call.lost > self.now && is_replica(&call.key);
+        let is_replica = |call: &Call| {
+            let known = self.ledger.get(&call.key).and_then(|entry| entry.upstream.as_ref());
+            known.is_some_and(|known| known.id == call.upstream.id && !known.is_main())
+        };
+        let is_under_way = |call: &&Call| call.lost > self.now && is_replica(call);
         self.calls.values().filter(is_under_way).count()
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use geofront::cluster::{Action, Event, Freshening, Mode, Outcome, ProbeReport, Upstream};
 
-use crate::ledger::Key;
+use crate::ledger::{Entry, Key};
 use crate::world::{Todo, World};
 
 /// A probe that is this much overdue is lost. As in `health::Schedule`.
@@ -15,7 +15,7 @@ pub(crate) const REPORT_GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Report {
     upstream: Arc<Upstream>,
-    key: Key,
+    pub(crate) key: Key,
     asked: Instant,
     outcome: Outcome,
 }
@@ -43,6 +43,9 @@ impl World {
     }
 
     fn act(&mut self, action: Action) {
+        if let Action::ChooseLayer(choice) = action {
+            return self.begin_choice(choice);
+        }
         let (Action::Probe(upstream)
         | Action::ReadVersion(upstream)
         | Action::TestCanary(upstream)
@@ -50,7 +53,7 @@ impl World {
         | Action::ReloadMain(upstream)
         | Action::ReloadCatalog(upstream)) = &action
         else {
-            panic!("a canary layer is configured");
+            unreachable!("it was a choice");
         };
         let key = (upstream.name.to_string(), upstream.address.known().expect("simulated upstreams have addresses"));
         let (mode, doing) = {
@@ -91,7 +94,8 @@ impl World {
         let (condition, is_whole) = (machine.shows(), machine.geoserver.is_whole());
         let (took, outcome) = match condition.probe(&mut self.chance, timeout) {
             (took, outcome) if self.probes_draw => (took, self.asked_for_a_map(outcome, is_whole)),
-            as_it_is => as_it_is,
+            (took, outcome) if upstream.is_main() => (took, self.lose_layer(outcome, is_whole)),
+            (took, outcome) => (took, self.asked_for_the_chosen(outcome, is_whole)),
         };
         let (took, outcome) = self.as_far_as_we_get(took, outcome);
         let delay = match self.chance.below(40) {
@@ -105,7 +109,8 @@ impl World {
 
     pub(crate) fn report(&mut self, number: u64) {
         let Some(Report { upstream, key, asked, outcome }) = self.reports.remove(&number) else { return };
-        if let Some(entry) = self.ledger.get_mut(&key) {
+        let is_it = |entry: &&mut Entry| entry.upstream.as_ref().is_some_and(|known| known.id == upstream.id);
+        if let Some(entry) = self.ledger.get_mut(&key).filter(is_it) {
             if entry.probe_is_lost(self.now, &self.config.health) {
                 self.tally.count("a late report");
             }

@@ -7,9 +7,10 @@
 //! | a database is down | its layers fail on every upstream, for clients and, where one of them is probed, for probes |
 //! | geofront's own descriptors run out | nothing of ours reaches any upstream, whatever it would answer |
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use geofront::cluster::{Cause, LocalFault, Outcome};
+use geofront::cluster::{Cause, Event, LayerChoice, LocalFault, Outcome, Upstream};
 
 use crate::ledger::Key;
 use crate::requests::Layer;
@@ -80,6 +81,14 @@ impl Faults {
         }
     }
 
+    /// The upstream that alone refuses us.
+    pub(crate) fn key(&mut self) -> Option<&mut Key> {
+        match &mut self.credentials {
+            Some(Refusal::By(key)) => Some(key),
+            Some(Refusal::ByAll) | None => None,
+        }
+    }
+
     /// What becomes of everything that we begin, if nothing of ours gets out.
     pub(crate) fn of_ours(&self) -> Option<Cause> {
         self.descriptors.then_some(Cause::Local(LocalFault::Descriptors))
@@ -123,6 +132,9 @@ impl World {
             // What is found out counts from here.
             self.ledger.values_mut().for_each(|entry| entry.lasting.begin_anew());
         }
+        if faults.fails_probes() && !self.faults.fails_probes() {
+            self.faulty_layer = self.cluster.chosen_layer().map(str::to_owned);
+        }
         self.faults = faults;
     }
 
@@ -132,6 +144,56 @@ impl World {
             Some(cause) => (Duration::from_millis(1), Outcome::Failure(cause)),
             None => (took, outcome),
         }
+    }
+
+    /// What the canary finds: for a configured layer, for the one that was chosen, or for capabilities, which an empty one has too.
+    pub(crate) fn asked_for_the_canary(&mut self, outcome: Outcome, is_whole: bool, address: SocketAddr) -> Outcome {
+        if self.blueprint.has_canary() || self.probes_draw {
+            return self.asked_for_a_map(outcome, is_whole);
+        }
+        if self.cluster.chosen_layer().is_none() {
+            self.tally.count("a canary that knows no layer");
+            self.machine(address).geoserver.disown();
+        }
+        self.asked_for_the_chosen(outcome, is_whole)
+    }
+
+    /// Only that the layer is unknown counts; anything else is the layer's matter, and capabilities decide.
+    pub(crate) fn asked_for_the_chosen(&self, outcome: Outcome, is_whole: bool) -> Outcome {
+        let chosen = self.cluster.chosen_layer();
+        let is_withdrawn = self.faulty_layer.as_deref() == chosen && self.faults.probe_layer == Some(LayerFault::Unknown);
+        match outcome {
+            Outcome::Success if chosen.is_some() && (!is_whole || is_withdrawn) => Outcome::Failure(LayerFault::Unknown.cause()),
+            outcome => outcome,
+        }
+    }
+
+    /// The main answers, and may not draw the chosen layer: that is no fault of the main's.
+    pub(crate) fn lose_layer(&mut self, outcome: Outcome, is_whole: bool) -> Outcome {
+        if outcome == Outcome::Success
+            && let Some(layer) = self.cluster.chosen_layer().map(str::to_owned)
+            && (!is_whole || (self.faulty_layer.as_ref() == Some(&layer) && self.faults.fails_probes()))
+        {
+            self.handle(Event::LayerLost { layer });
+        }
+        outcome
+    }
+
+    pub(crate) fn begin_choice(&mut self, choice: LayerChoice) {
+        if self.is_calm || self.chance.percent(95) {
+            let after = self.chance.millis(10, 2_000);
+            let number = self.plan(after, Todo::Choice);
+            self.choices.insert(number, (self.now, choice));
+        }
+    }
+
+    pub(crate) fn report_choice(&mut self, number: u64) {
+        let Some((asked, choice)) = self.choices.remove(&number) else { return };
+        let mut draws = |upstream: &Upstream| upstream.address.known().is_some_and(|at| self.machine(at).answers_rightly());
+        let is_drawn =
+            draws(&choice.main) && (choice.replicas.is_empty() || choice.replicas.iter().any(|replica| draws(replica)));
+        let layer = if is_drawn { Ok(format!("ne:layer{number}")) } else { Err("the main draws none of its layers") };
+        self.handle(Event::LayerChosen { asked, layer });
     }
 
     /// What a probe or canary for a map finds where the upstream itself would draw it.

@@ -5,7 +5,7 @@
 //! that failed, its catalog is empty. Loads that are asked for meanwhile wait for their turn.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::chance::Chance;
 
@@ -31,6 +31,10 @@ pub(crate) struct DataDirectory {
     pub(crate) number: u64,
     /// Since it was last looked at, and with the number it had.
     pub(crate) is_edited_in_place: bool,
+    /// How long other machines than the writer's may read what was there before; `None` without a network in between.
+    pub(crate) lag: Option<Duration>,
+    /// What was in it since when, for as long as that can be read: edits and number.
+    past: VecDeque<(Instant, u64, u64)>,
 }
 
 /// Who emptied a catalog.
@@ -41,6 +45,17 @@ pub(crate) enum Who {
     Somebody,
     /// The process began.
     Start,
+}
+
+/// The load that runs.
+#[derive(Debug)]
+struct Current {
+    /// Its end on the agenda.
+    ends: u64,
+    /// The edits it found.
+    edits: u64,
+    /// The number it found, if that is not the one that is there.
+    old_number: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -68,15 +83,35 @@ pub(crate) struct GeoServer {
     pub(crate) number: u64,
     pub(crate) emptied_by: Option<Who>,
     pub(crate) is_running: bool,
-    /// Of the load that runs: when it ends by the agenda, and the edits it found.
-    current: Option<(u64, u64)>,
+    current: Option<Current>,
     loads: VecDeque<Load>,
 }
 
 impl DataDirectory {
     pub(crate) fn random(chance: &mut Chance) -> Self {
         let flavour = *chance.one_of(&[Flavour::Vanilla, Flavour::Rewriting, Flavour::Patched]);
-        Self { flavour, edits: 5, announced: 5, number: 20, is_edited_in_place: false }
+        // Only where the number shows that it is old can it be found out.
+        let lag = (flavour == Flavour::Patched && chance.percent(40)).then(|| chance.millis(1_000, 12_000));
+        Self { flavour, edits: 5, announced: 5, number: 20, is_edited_in_place: false, lag, past: VecDeque::new() }
+    }
+
+    /// After every step.
+    pub(crate) fn observe(&mut self, now: Instant) {
+        if self.past.back().is_none_or(|(_, edits, number)| (*edits, *number) != (self.edits, self.number)) {
+            self.past.push_back((now, self.edits, self.number));
+        }
+        let lag = self.lag.unwrap_or_default();
+        while self.past.get(1).is_some_and(|(since, ..)| *since + lag <= now) {
+            self.past.pop_front();
+        }
+    }
+
+    /// What a machine reads that is not the writer's: edits, and the number if it is an old one.
+    fn read(&self, is_remote: bool) -> (u64, Option<u64>) {
+        match self.past.front() {
+            Some((_, edits, number)) if is_remote && self.lag.is_some() && *number < self.number => (*edits, Some(*number)),
+            Some(_) | None => (self.edits, None),
+        }
     }
 
     /// What an instance says after it has loaded a directory with this number.
@@ -138,20 +173,22 @@ impl GeoServer {
         self.loads.iter_mut().filter(|load| load.who == Who::We).for_each(|load| load.who = Who::Somebody);
     }
 
-    /// The next load begins, and will end as `number` of the agenda.
-    pub(crate) fn begin(&mut self, number: u64, directory: &DataDirectory) {
+    /// The next load begins, and will end as `number` of the agenda. True if it reads old files.
+    pub(crate) fn begin(&mut self, number: u64, directory: &DataDirectory, is_remote: bool) -> bool {
         let load = self.loads.front().expect("one waits");
         self.emptied_by = Some(load.who);
-        self.current = Some((number, directory.edits));
+        let (edits, old_number) = directory.read(is_remote);
+        self.current = Some(Current { ends: number, edits, old_number });
+        old_number.is_some()
     }
 
     /// The load that is `number` on the agenda ends, unless the process ended before it.
     pub(crate) fn end(&mut self, number: u64, directory: &mut DataDirectory) -> Option<Load> {
-        let (_, edits) = self.current.take_if(|(current, _)| *current == number)?;
+        let Current { edits, old_number, .. } = self.current.take_if(|current| current.ends == number)?;
         let load = self.loads.pop_front().expect("it ran");
         if load.succeeds {
             (self.loaded, self.emptied_by) = (edits, None);
-            self.number = directory.number_after_loading(directory.number);
+            self.number = directory.number_after_loading(old_number.unwrap_or(directory.number));
             if directory.flavour == Flavour::Rewriting {
                 directory.number = self.number;
             }

@@ -72,6 +72,10 @@ impl Line {
         self.waiting.iter()
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Waiting> {
+        self.waiting.iter_mut()
+    }
+
     pub(crate) fn find(&self, number: u64) -> Option<&Waiting> {
         self.waiting.iter().find(|waiting| waiting.number == number)
     }

@@ -27,7 +27,7 @@ impl Machine {
 
     /// Whether administrators can work with it.
     pub(crate) fn is_writable(&self) -> bool {
-        let answers = !matches!(self.condition, Condition::Silent | Condition::Refusing);
+        let answers = !matches!(self.condition, Condition::Silent | Condition::Refusing | Condition::Overrun);
         answers && self.geoserver.is_running && !self.geoserver.is_loading()
     }
 }
@@ -37,6 +37,8 @@ pub(crate) enum Condition {
     Healthy,
     /// Nothing listens: there is no process.
     Refusing,
+    /// The process is there with its catalog, and has no room for another connection.
+    Overrun,
     /// It accepts and never answers.
     Silent,
     /// It answers, and nearly too late.
@@ -71,7 +73,7 @@ fn unreachable() -> Outcome {
 
 impl Condition {
     pub(crate) fn random(chance: &mut Chance) -> Self {
-        match chance.below(12) {
+        match chance.below(13) {
             0..=3 => Self::Healthy,
             4 | 5 => Self::Refusing,
             6 => Self::Silent,
@@ -79,6 +81,7 @@ impl Condition {
             8 => Self::BrokenLayer(chance.between(10, 100)),
             9 => Self::OutOfMemory(chance.between(10, 100)),
             10 => Self::Flapping,
+            11 => Self::Overrun,
             _ => Self::Busy,
         }
     }
@@ -89,7 +92,7 @@ impl Condition {
         let usual = chance.millis(5, 800);
         let (after, outcome) = match self {
             Self::Healthy => (usual, Outcome::Success),
-            Self::Refusing => (quick, refused()),
+            Self::Refusing | Self::Overrun => (quick, refused()),
             Self::Silent => (LONGEST_ATTEMPT, failure(Cause::Timeout("no first byte"))),
             Self::Slow => (usual * 10, Outcome::Success),
             Self::BrokenLayer(percent) if chance.percent(percent) => (usual, failure(Cause::Status(500))),
@@ -109,7 +112,7 @@ impl Condition {
         let quick = chance.millis(1, 50);
         match self {
             Self::Healthy | Self::BrokenLayer(_) => (quick, Outcome::Success),
-            Self::Refusing => (quick, refused()),
+            Self::Refusing | Self::Overrun => (quick, refused()),
             Self::Silent => (timeout, failure(Cause::Timeout("no answer"))),
             Self::Slow => (timeout * 9 / 10, Outcome::Success),
             Self::OutOfMemory(_) if chance.percent(80) => (quick, Outcome::Success),

@@ -82,7 +82,7 @@ fn right_part(machine: &Machine) -> Option<f64> {
         Condition::BrokenLayer(percent) | Condition::OutOfMemory(percent) => Some(without(percent) * whole),
         Condition::Silent | Condition::Busy => Some(0.0),
         Condition::Flapping => Some(0.5 * whole),
-        Condition::Refusing => None,
+        Condition::Refusing | Condition::Overrun => None,
     }
 }
 

@@ -27,6 +27,9 @@ impl World {
         let key = self.some_upstream();
         let mode = *self.chance.one_of(&[Mode::Ready, Mode::Ready, Mode::Drain, Mode::Maintenance]);
         let is_forced = self.chance.percent(30);
+        if self.chance.percent(20) {
+            self.old_memory = Some(self.cluster.memory());
+        }
         self.order_mode(&key, mode, is_forced);
         self.plan_next(Todo::Order, 500, 8_000);
     }
@@ -70,7 +73,7 @@ impl World {
         self.config = self.blueprint.load();
         self.lacks_credentials |= !self.blueprint.has_credentials();
         self.keep_the_ledger();
-        if self.main() != main {
+        if self.main().1 != main.1 {
             self.tally.count("another main");
             let address = self.main().1;
             self.machine(address).geoserver.disown();
@@ -79,14 +82,14 @@ impl World {
         self.hear(transitions);
         let after = self.statuses();
         for (key, after) in after {
-            match before.get(&key) {
-                Some(before) => assert_is_kept(before, &after),
-                None => {
-                    // The operator named it, and its name is at another address.
-                    let namesake =
-                        before.iter().find(|(known, _)| known.0 == key.0).map_or(Mode::Ready, |(_, status)| status.mode);
-                    assert_eq!((after.health, after.mode, after.in_flight), (HealthState::Unknown, namesake, 0));
-                }
+            let found = |is_it: &dyn Fn(&Key) -> bool| before.iter().find(|(known, _)| is_it(known)).map(|(_, status)| status);
+            // What was measured belongs to the address, what was ordered to the name.
+            let (here, namesake) = (found(&|known| known.1 == key.1), found(&|known| known.0 == key.0));
+            assert_eq!(after.mode, namesake.or(here).map_or(Mode::Ready, |status| status.mode), "{}", after.name);
+            match here {
+                Some(before) if before.mode == after.mode => assert_is_kept(before, &after),
+                Some(before) => assert_eq!(before.in_flight, after.in_flight, "{}", after.name),
+                None => assert_eq!((after.health, after.in_flight), (HealthState::Unknown, 0)),
             }
         }
     }
@@ -98,15 +101,20 @@ impl World {
     /// Who left goes to the retired, who is new gets a page.
     fn keep_the_ledger(&mut self) {
         let keys: Vec<_> = self.blueprint.keys().collect();
+        self.move_keys(&keys);
         let (kept, gone) = std::mem::take(&mut self.ledger).into_iter().partition(|(key, _)| keys.contains(key));
         self.ledger = kept;
         for (key, Entry { upstream, at_work, .. }) in gone {
+            // Whatever comes back under this name and at this address is another one.
+            self.attempts.values_mut().for_each(|attempt| attempt.request.keys.retain(|tried| *tried != key));
+            self.room.forget(&key);
+            self.machine(key.1).geoserver.disown();
             let leases = at_work.all;
             if leases > 0 {
                 self.tally.count("retired with leases");
             }
             if let Some(upstream) = upstream {
-                self.retired.insert((self.life, key), (upstream, leases));
+                self.retired.insert((self.life, upstream.id), (upstream, leases));
             }
         }
         let catalog = self.cluster.status(self.now).catalog;
@@ -116,6 +124,23 @@ impl World {
         for key in keys {
             self.ledger.entry(key).or_insert_with(new);
         }
+    }
+
+    /// What is at an address stays what it is under another name.
+    fn move_keys(&mut self, keys: &[Key]) {
+        let renamed = |key: &Key| keys.iter().find(|new| new.1 == key.1 && new.0 != key.0).cloned();
+        let moved = |key: &mut Key| *key = renamed(key).unwrap_or_else(|| key.clone());
+        self.ledger =
+            std::mem::take(&mut self.ledger).into_iter().map(|(key, entry)| (renamed(&key).unwrap_or(key), entry)).collect();
+        for attempt in self.attempts.values_mut().filter(|attempt| attempt.life == self.life) {
+            moved(&mut attempt.key);
+            attempt.request.keys.iter_mut().for_each(moved);
+        }
+        self.room.keys().for_each(moved);
+        self.reports.values_mut().for_each(|report| moved(&mut report.key));
+        self.questions.values_mut().for_each(|question| moved(&mut question.key));
+        self.calls.values_mut().for_each(|call| moved(&mut call.key));
+        self.faults.key().into_iter().for_each(moved);
     }
 
     /// Faults, orders and edits stop. What was begun may still end badly.

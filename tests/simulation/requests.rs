@@ -79,7 +79,7 @@ pub(crate) struct Attempt {
     /// Were the answer to come, it would be the right one.
     is_right: bool,
     /// Which geofront has it.
-    life: u32,
+    pub(crate) life: u32,
 }
 
 impl Request {
@@ -271,12 +271,13 @@ impl World {
         if let Some(outcome) = outcome.filter(|_| is_ours) {
             self.observe(upstream.id, sent, outcome);
         }
-        match self.ledger.get_mut(&key).filter(|_| is_ours) {
+        let is_tracked = |entry: &&mut Entry| is_ours && entry.upstream.as_ref().is_some_and(|known| known.id == upstream.id);
+        match self.ledger.get_mut(&key).filter(is_tracked) {
             Some(entry) => {
                 entry.at_work.end(kind);
                 entry.trials -= u32::from(lease.is_trial());
             }
-            None => self.retired.get_mut(&(life, key.clone())).expect("who is not tracked retired").1 -= 1,
+            None => self.retired.get_mut(&(life, upstream.id)).expect("who is not tracked retired").1 -= 1,
         }
         drop(lease);
         self.answer_bell();

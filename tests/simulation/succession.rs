@@ -15,13 +15,28 @@ impl World {
     pub(crate) fn succeed(&mut self) {
         self.handle(Event::Tick);
         let has_memory = self.chance.percent(75);
-        let memory = if has_memory { self.cluster.memory() } else { Memory::default() };
-        self.tally.count(if has_memory { "a restart with a memory" } else { "a restart without a memory" });
-        let modes: BTreeMap<String, Mode> =
+        let is_old = has_memory && self.old_memory.is_some() && self.chance.percent(20);
+        let memory = match has_memory {
+            true if is_old => self.old_memory.clone().expect("there is one"),
+            true => self.cluster.memory(),
+            false => Memory::default(),
+        };
+        self.tally.count(match has_memory {
+            true if is_old => "a restart with an old memory",
+            true => "a restart with a memory",
+            false => "a restart without a memory",
+        });
+        let mut modes: BTreeMap<String, Mode> =
             self.oracle().upstreams().map(|status| (status.name.to_string(), status.mode)).collect();
-        let learned: BTreeMap<SocketAddr, LearnedCap> =
+        let mut learned: BTreeMap<SocketAddr, LearnedCap> =
             self.ledger.iter().filter_map(|(key, entry)| Some((key.1, entry.learned?))).collect();
-        let assumed: Vec<_> = self.ledger.iter().filter(|(_, e)| e.upkeep.is_assumed).map(|(key, _)| key.clone()).collect();
+        if is_old {
+            modes = memory.modes.iter().map(|ordered| (ordered.name.clone(), ordered.mode)).collect();
+            learned = memory.limits.iter().map(|known| (known.address, known.limit)).collect();
+        }
+        // What an old file says of catalogs may be wrong, and nothing shows it.
+        let is_assumed = |entry: &Entry| entry.upkeep.is_assumed || is_old;
+        let assumed: Vec<_> = self.ledger.iter().filter(|(_, entry)| is_assumed(entry)).map(|(key, _)| key.1).collect();
         self.leave_room();
         self.leave_leases();
         self.cluster = Cluster::new(Arc::clone(&self.config), self.now);
@@ -30,6 +45,7 @@ impl World {
         self.reports.clear();
         self.questions.clear();
         self.calls.clear();
+        self.choices.clear();
         self.rumours.clear();
         self.audit.succeed();
         self.snapshot = self.cluster.snapshot();
@@ -39,19 +55,19 @@ impl World {
         }
         let main = self.main();
         for key in self.blueprint.keys().collect::<Vec<_>>() {
-            let known = memory.upstreams.iter().find(|known| known.name == key.0 && known.address == key.1);
+            let known = memory.upstreams.iter().find(|known| known.address == key.1);
             let is_owed = known.is_some_and(|known| known.main_number.is_none());
-            let is_known = known.is_some() && key != main && !assumed.contains(&key);
+            let is_known = known.is_some() && key != main && !assumed.contains(&key.1);
             let learned = learned.get(&key.1).copied().filter(|_| has_memory);
             let mut entry = Entry::new(Upkeep::new(!is_known, is_owed));
             entry.learned = learned;
             self.ledger.insert(key.clone(), entry);
-            if known.is_none() {
+            if known.is_none() || is_old {
                 self.machine(key.1).geoserver.disown();
             }
         }
         for status in self.cluster.status(self.now).upstreams {
-            let ordered = if has_memory { modes[status.name.as_str()] } else { Mode::Ready };
+            let ordered = modes.get(status.name.as_str()).copied().filter(|_| has_memory).unwrap_or(Mode::Ready);
             assert_eq!(status.mode, ordered, "{}: an order survives a restart with a memory", status.name);
             if ordered != Mode::Ready {
                 self.tally.count("an order that survived a restart");
@@ -67,10 +83,10 @@ impl World {
             self.retired.clear();
             return;
         }
-        for (key, entry) in ledger.into_iter().filter(|(_, entry)| entry.at_work.all > 0) {
+        for entry in ledger.into_values().filter(|entry| entry.at_work.all > 0) {
             self.tally.count("a lease that outlived its geofront");
             let upstream = entry.upstream.expect("who has leases was met");
-            self.retired.insert((self.life, key), (upstream, entry.at_work.all));
+            self.retired.insert((self.life, upstream.id), (upstream, entry.at_work.all));
         }
     }
 }

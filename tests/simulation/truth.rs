@@ -45,7 +45,12 @@ impl Machine {
     }
 
     fn is_reachable(&self) -> bool {
-        self.geoserver.is_running && !matches!(self.shows(), Condition::Refusing | Condition::Silent | Condition::Flapping)
+        match self.shows() {
+            Condition::Refusing | Condition::Overrun | Condition::Silent | Condition::Flapping => false,
+            Condition::Healthy | Condition::Slow | Condition::Busy | Condition::BrokenLayer(_) | Condition::OutOfMemory(_) => {
+                true
+            }
+        }
     }
 }
 
@@ -58,6 +63,7 @@ fn patience(config: &Config) -> Duration {
 impl World {
     /// After every step.
     pub(crate) fn observe_truth(&mut self) {
+        self.directory.observe(self.now);
         for key in self.ledger.keys().cloned().collect::<Vec<_>>() {
             self.machine(key.1);
             let machine = &self.machines[&key.1];

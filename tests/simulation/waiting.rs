@@ -18,6 +18,7 @@ use geofront::cluster::{NoUpstream, Selection};
 use geofront::config::Priority;
 use geofront::ogc::RequestClass;
 
+use crate::ledger::Key;
 use crate::line::{Line, Waiting};
 use crate::oracle::{Belongs, Oracle};
 use crate::patience::Patience;
@@ -87,6 +88,16 @@ impl Room {
     fn can_go(&self, oracle: &Oracle<'_>, waiting: &Waiting) -> bool {
         self.passage(&waiting.request.held) == Passage::Free
             && !matches!(oracle.belongs(&waiting.request), Belongs::Nowhere(NoUpstream::Full | NoUpstream::NoVerdict))
+    }
+
+    /// Those that were tried, of all who wait.
+    pub(crate) fn keys(&mut self) -> impl Iterator<Item = &mut Key> {
+        self.line.iter_mut().flat_map(|waiting| waiting.request.keys.iter_mut())
+    }
+
+    /// This one is no more.
+    pub(crate) fn forget(&mut self, key: &Key) {
+        self.line.iter_mut().for_each(|waiting| waiting.request.keys.retain(|tried| tried != key));
     }
 
     /// There may be a place that no lease gave back.
@@ -384,7 +395,9 @@ impl World {
         assert!(self.now - *looked < LOOK * 2, "somebody looks now and then");
         // What a ramp has freed since then is found by the next look.
         let oracle = oracle.at(*looked);
-        let overlooked = line.next(|waiting| self.room.can_go(&oracle, waiting));
+        // Where another took the one trial there was, that is found by the next look as well.
+        let is_told_later = |waiting: &Waiting| oracle.belongs(&waiting.request) == Belongs::Nowhere(NoUpstream::AllTried);
+        let overlooked = line.next(|waiting| self.room.can_go(&oracle, waiting) && !is_told_later(waiting));
         assert!(overlooked.is_none(), "nobody waits while a place is free: {overlooked:?} of {line:?}");
     }
 }

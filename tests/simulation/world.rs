@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use geofront::balance;
 use geofront::cluster::{
-    Cause, Cluster, Event, Freshening, HealthState, Mode, Snapshot, Transition, Tried, Upstream, UpstreamStatus, What,
+    Cause, Cluster, Event, Freshening, HealthState, LayerChoice, Memory, Mode, Snapshot, Transition, Tried, Upstream, UpstreamId,
+    UpstreamStatus, What,
 };
 use geofront::config::{Config, Role, ServedBy};
 use geofront::ogc::RequestClass;
@@ -52,13 +53,17 @@ pub(crate) struct World {
     pub(crate) ledger: BTreeMap<Key, Entry>,
     pub(crate) audit: Audit,
     /// Those who left with leases in some life, and how many they have.
-    pub(crate) retired: BTreeMap<(u32, Key), (Arc<Upstream>, u32)>,
+    pub(crate) retired: BTreeMap<(u32, UpstreamId), (Arc<Upstream>, u32)>,
     pub(crate) attempts: BTreeMap<u64, Attempt>,
     pub(crate) room: Room,
     pub(crate) last_waiter: u64,
     pub(crate) reports: BTreeMap<u64, Report>,
     pub(crate) questions: BTreeMap<u64, Question>,
     pub(crate) calls: BTreeMap<u64, Call>,
+    /// Choices of a layer that are under way, with when they were asked for and what there was before.
+    pub(crate) choices: BTreeMap<u64, (Instant, LayerChoice)>,
+    /// What an earlier state file says.
+    pub(crate) old_memory: Option<Memory>,
     /// Where loads run.
     pub(crate) loads: BTreeMap<u64, SocketAddr>,
     pub(crate) rumours: BTreeMap<u64, Rumour>,
@@ -92,6 +97,8 @@ pub(crate) struct World {
     pub(crate) tally: Tally,
     pub(crate) naive: Naive,
     pub(crate) faults: Faults,
+    /// The layer that had been chosen when probes began to fail.
+    pub(crate) faulty_layer: Option<String>,
     is_replay: bool,
 }
 
@@ -119,6 +126,8 @@ pub(crate) enum Todo {
     Poll,
     Reading,
     Canary,
+    /// A layer is chosen.
+    Choice,
     CallEnds,
     LoadEnds,
     Administer,
@@ -142,7 +151,7 @@ impl World {
         Self {
             snapshot: cluster.snapshot(),
             is_driver_late: chance.percent(25),
-            probes_draw: chance.percent(30),
+            probes_draw: blueprint.probes_draw(),
             watches_file: chance.percent(30),
             file_number: directory.number,
             main_is_silent: false,
@@ -168,6 +177,8 @@ impl World {
             reports: BTreeMap::new(),
             questions: BTreeMap::new(),
             calls: BTreeMap::new(),
+            choices: BTreeMap::new(),
+            old_memory: None,
             loads: BTreeMap::new(),
             rumours: BTreeMap::new(),
             is_calm: false,
@@ -180,6 +191,7 @@ impl World {
             tally: Tally::default(),
             naive: Naive::new(now),
             faults: Faults::default(),
+            faulty_layer: None,
             is_replay,
         }
     }
@@ -243,6 +255,7 @@ impl World {
             Todo::Report => self.report(number),
             Todo::Reading => self.report_number(number),
             Todo::Canary => self.report_canary(number),
+            Todo::Choice => self.report_choice(number),
             Todo::CallEnds => self.give_up(number),
             Todo::LoadEnds => self.end_load(number),
             Todo::Hint => self.hint(number),
@@ -358,8 +371,9 @@ impl World {
                 self.hear_of_catalogs(key.as_ref(), &transition.what);
             }
             What::Added => self.tally.count("added"),
-            What::Renamed { from } => panic!("{from} is renamed by no edit"),
-            What::LayerChosen { layer } | What::LayerLost { layer } => panic!("{layer}: a canary layer is configured"),
+            What::Renamed { .. } => self.tally.count("renamed"),
+            What::LayerChosen { .. } => self.tally.count("a layer was chosen"),
+            What::LayerLost { .. } => self.tally.count("a layer was lost"),
             What::Retired => self.tally.count("retired"),
             What::Moved { .. } => unreachable!("simulated upstreams have addresses, not names"),
             What::Configured { revision } => {
