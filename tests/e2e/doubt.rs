@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use geofront::cluster::HealthState;
+use geofront::cluster::{HealthState, Mode};
 use geofront::geosim::{BASIC, Fault};
 use geofront::ogc::RequestClass;
 
@@ -127,6 +127,8 @@ async fn a_replica_with_another_password_is_not_taken_out_of_service_for_a_reloa
     rig.until("the other one has the change", |rig| rig.app.control.status(Instant::now()).catalog.epoch > 0 && is_served(rig))
         .await;
     rig.until("status says who refuses", |rig| conditions(rig) == ["credentials refused by slave1 (401)"]).await;
+    // Where the fresh one has places it gets the reads; without it, the stale one serves.
+    rig.app.control.set_mode("slave2", Mode::Drain, false, Instant::now()).unwrap();
     let before = served();
     load.goes_on_for(100).await;
     assert!(rig.upstream("slave1").eligible && served() > before, "it serves what it has");
