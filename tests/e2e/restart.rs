@@ -24,6 +24,15 @@ fn configuration(folder: &Path, main: &Instance, replicas: &[Instance]) -> Strin
         + &format!("[catalog]\npoll = \"100ms\"\nsettle = \"100ms\"\nstate_file = \"{}\"\n", folder.join("state.json").display())
 }
 
+/// Whether the state file has a number for each of so many replicas, and none is in a reload.
+fn owes_nothing(folder: &Path, replicas: usize) -> bool {
+    let Ok(text) = std::fs::read_to_string(folder.join("state.json")) else { return false };
+    let state: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let upstreams = state["upstreams"].as_array().unwrap();
+    let is_done = |one: &serde_json::Value| one["main_number"].is_u64() && one["is_reloading"] == false;
+    upstreams.iter().filter(|one| is_done(one)).count() == replicas && upstreams.len() == replicas
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_geofront_killed_in_the_middle_of_a_roll_finishes_it_and_no_replica_stays_drained() {
     for flavour in [Flavour::Vanilla, Flavour::GeOrchestra] {
@@ -56,7 +65,8 @@ async fn a_geofront_killed_in_the_middle_of_a_roll_finishes_it_and_no_replica_st
             assert!(answer.status == 200 && answer.body.starts_with(b"\x89PNG"), "{flavour:?}: {}", answer.text());
         }
 
-        // And a restart when nothing is owed rolls nobody.
+        // And a restart when nothing is owed, and geofront has written that down, rolls no replica.
+        until("the state file owes no reload", || owes_nothing(folder.path(), replicas.len()).then_some(())).await;
         let before = reloads();
         drop(second);
         let third = Process::start(folder.path()).await;
