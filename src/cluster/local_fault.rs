@@ -17,6 +17,8 @@ pub enum LocalFault {
     Memory,
     /// The head of an answer has more fields, or is longer, than geofront reads.
     AnswerHead,
+    /// A probe of ours was sent and never reported, although each has a time limit: geofront had no time to run, or has a defect.
+    Unreported,
 }
 
 /// Errors within errors that are looked at.
@@ -37,6 +39,7 @@ impl LocalFault {
             Self::Ports => "ports",
             Self::Memory => "memory",
             Self::AnswerHead => "answer-head",
+            Self::Unreported => "unreported",
         }
     }
 
@@ -49,6 +52,7 @@ impl LocalFault {
             Self::Ports => "widen `net.ipv4.ip_local_port_range`, or find out what opens so many connections",
             Self::Memory => "give this machine more memory, or find out what uses it",
             Self::AnswerHead => "have GeoServer, or what stands before it, send fewer header fields than 256",
+            Self::Unreported => "give geofront more CPU time; if it has enough, report the defect with the log",
         }
     }
 
@@ -76,6 +80,7 @@ impl fmt::Display for LocalFault {
             Self::Ports => "this machine has no local port left",
             Self::Memory => "this machine has no memory left for connections",
             Self::AnswerHead => "the head of the answer is longer than geofront reads",
+            Self::Unreported => "a probe of geofront's own did not report in time",
         })
     }
 }

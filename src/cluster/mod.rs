@@ -69,7 +69,7 @@ use chosen_layer::Choosing;
 use condition::Conditions;
 use shared_faults::{Grounds, SharedFaults};
 use snapshot::Place;
-use tracked::Tracked;
+use tracked::{Meaning, Tracked};
 
 /// What is shown of a replica of which nothing is known.
 const NEWCOMER: What = What::Stale { why: "it is new: which catalog it has loaded is not known" };
@@ -304,10 +304,13 @@ impl Cluster {
         let sent = now.checked_sub(report.took).unwrap_or(now);
         let settled = self.changes.settled_at(sent);
         let is_full = self.tracked[at].is_full(&self.config.limits, now);
-        if self.tracked[at].probed((&report, is_full), settled, now, &self.config.health) {
+        let meaning = self.tracked[at].probed((&report, is_full), settled, now, &self.config.health);
+        let others = self.tracked.iter_mut().enumerate().filter(|(other, _)| *other != at).map(|(_, other)| other);
+        match meaning {
+            Meaning::Nothing => {}
             // Whether that is its own fault, the others show.
-            let others = self.tracked.iter_mut().enumerate().filter(|(other, _)| *other != at);
-            others.for_each(|(_, other)| other.probes.hasten(now, Duration::ZERO));
+            Meaning::BeginsToFail => others.for_each(|other| other.probes.hasten(now, Duration::ZERO)),
+            Meaning::Passes => others.for_each(|other| other.other_passed(sent, now)),
         }
     }
 

@@ -51,6 +51,16 @@ pub(super) struct Tracked {
     is_awaited_published: bool,
 }
 
+/// What a probe's report means to the other upstreams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meaning {
+    Nothing,
+    /// Its content fails from now on, so that it matters what others answer.
+    BeginsToFail,
+    /// The question is right: the others could pass it, too.
+    Passes,
+}
+
 /// Failures whose grounds are remembered.
 const MAX_GROUNDS: usize = 16;
 
@@ -122,9 +132,10 @@ impl Tracked {
         self.health == HealthState::Up
     }
 
-    /// Its first probe since it was last unknown is still to come.
+    /// Its first probe since it was last unknown is still to come. Once probes come to nothing by a fault of our own, what they would
+    /// say is not waited for.
     pub(super) fn is_awaited(&self) -> bool {
-        self.facts.reach() == HealthState::Unknown && !self.probes.is_off()
+        self.facts.reach() == HealthState::Unknown && !self.probes.is_off() && self.local_fault.is_none()
     }
 
     /// What its content is like, for a comparison with that of others.
@@ -199,7 +210,12 @@ impl Tracked {
 
     /// Fit to serve what several may serve, if only as backup.
     pub(super) fn is_of_the_pool(&self) -> bool {
-        self.is_fit() && self.configured_reads() != Reads::No
+        self.is_fit() && self.may_read()
+    }
+
+    /// By configuration, if only as backup.
+    pub(super) fn may_read(&self) -> bool {
+        self.configured_reads() != Reads::No
     }
 
     /// Whether it can be set aside at all: the backup is the last resort, and who serves no reads has nobody in its place.
@@ -302,7 +318,6 @@ impl Tracked {
     // What happens to it.
 
     /// A probe reported that was sent when the epoch `settled` was. Nothing if it was no longer waited for.
-    /// True if its content fails from now on, so that it matters what others answer.
     /// `is_full`: it has as many requests as it may get, so that one it does not answer in time may just wait its turn.
     pub(super) fn probed(
         &mut self,
@@ -310,9 +325,9 @@ impl Tracked {
         settled: Option<u64>,
         now: Instant,
         config: &Health,
-    ) -> bool {
+    ) -> Meaning {
         if !self.probes.is_running() {
-            return false;
+            return Meaning::Nothing;
         }
         self.last_probe = Some(report.took);
         self.local_fault = match &report.outcome {
@@ -325,6 +340,13 @@ impl Tracked {
         let sent = now.checked_sub(report.took).unwrap_or(now);
         let is_busy = is_full && matches!(report.outcome, Outcome::Failure(Cause::Slow(_)));
         self.learn(if is_busy { &Outcome::Busy } else { &report.outcome }, sent, now, config)
+    }
+
+    /// Another upstream passed a probe that was sent at `sent`. If this one failed before, it is asked again at once.
+    pub(super) fn other_passed(&mut self, sent: Instant, now: Instant) {
+        if self.facts.other_passed(sent, now) {
+            self.probes.hasten(now, Duration::ZERO);
+        }
     }
 
     /// It refused our credentials when they were last tried there.
@@ -346,7 +368,9 @@ impl Tracked {
     /// Time passed: a probe may be lost, an ejection over.
     pub(super) fn passed_time(&mut self, now: Instant, config: &Health) -> Option<What> {
         if self.probes.is_lost(now) {
-            self.learn(&Outcome::Failure(Cause::Timeout("the probe did not report")), now, now, config);
+            // What kept it from reporting is ours, so it says nothing about the upstream. The next one is due as ever.
+            self.local_fault = Some(LocalFault::Unreported);
+            self.plan_probe(now, config);
         }
         let half_open = self.ejection.passed_time(now).then_some(What::HalfOpen);
         if half_open.is_some() {
@@ -493,8 +517,8 @@ impl Tracked {
         }
     }
 
-    /// What a probe, reported or lost, says. True if its content fails from now on.
-    fn learn(&mut self, outcome: &Outcome, sent: Instant, now: Instant, config: &Health) -> bool {
+    /// What a probe that was sent at `sent` says.
+    fn learn(&mut self, outcome: &Outcome, sent: Instant, now: Instant, config: &Health) -> Meaning {
         let has_timed_out = matches!(outcome, Outcome::Failure(Cause::Timeout(_) | Cause::Slow(_)));
         // Requests that succeed meanwhile outvote a probe that was not answered in time.
         let outcome = if has_timed_out && self.has_succeeded() { &Outcome::Busy } else { outcome };
@@ -511,8 +535,16 @@ impl Tracked {
             }
         }
         let begins_to_fail = self.facts.learn(verdict, sent, now, config);
+        self.plan_probe(now, config);
+        match verdict {
+            Verdict::Passed => Meaning::Passes,
+            _ if begins_to_fail => Meaning::BeginsToFail,
+            _ => Meaning::Nothing,
+        }
+    }
+
+    fn plan_probe(&mut self, now: Instant, config: &Health) {
         self.probes.plan(now, self.facts.probe_interval(config, self.is_fit() && self.ejection.is_in_doubt()));
-        begins_to_fail
     }
 
     /// What it is for reads is this from now on.
@@ -564,7 +596,7 @@ impl Tracked {
     /// Into maintenance: whatever was known will not be true afterwards.
     fn forget(&mut self, now: Instant) -> Option<What> {
         let from = std::mem::replace(&mut self.health, HealthState::Unknown);
-        (self.facts, self.refused_probe) = (Facts::default(), None);
+        (self.facts, self.refused_probe, self.local_fault) = (Facts::default(), None, None);
         self.ejection.clear(now);
         self.warmup = None;
         self.probes.stop();

@@ -1,8 +1,9 @@
 //! What probes of one upstream are worth beside those of the others.
 //!
 //! A fault that all upstreams share is never one upstream's fault. So content that fails takes an upstream down only when another
-//! one shows that the question is right: it passes the same probe, asked after the failure. Without such a witness the upstream
-//! serves on, whatever it answers, because the probe itself may be wrong (a layer that was withdrawn, a database that is gone).
+//! one shows that the question is right: it passes the same probe, asked after the failure, and the first one fails again after
+//! that. (When a shared fault ends, all failed before one is the first to pass.) Without such a witness the upstream serves on,
+//! whatever it answers, because the probe itself may be wrong (a layer that was withdrawn, a database that is gone).
 //! An upstream that is down comes back when it passes, or when no other upstream passes any more.
 //!
 //! When no upstream is left that passes and may serve reads, reads go to those that are reachable: the cluster *fails open*.
@@ -56,7 +57,7 @@ impl Cluster {
 
     /// Whether reads go to those that do not pass: no other is left, and none is still waited for.
     pub(super) fn must_fail_open(&self) -> bool {
-        let serves = |tracked: &Tracked| tracked.is_of_the_pool() || tracked.is_awaited();
+        let serves = |tracked: &Tracked| tracked.is_of_the_pool() || tracked.is_awaited() && tracked.may_read();
         !self.tracked.iter().any(serves) && self.tracked.iter().any(Tracked::is_there)
     }
 

@@ -35,8 +35,14 @@ pub struct Facts {
     content: RiseFall,
     /// When the first failure of content was reported that no pass has followed.
     failing_since: Option<Instant>,
+    /// When the last probe was sent whose content failed.
+    failed_at: Option<Instant>,
+    /// When another upstream's pass was first reported that was asked for after `failing_since`.
+    contradicted_since: Option<Instant>,
     /// When the last probe was sent whose content passed.
     passed_at: Option<Instant>,
+    /// When the first pass was reported that no failure has followed.
+    passing_since: Option<Instant>,
 }
 
 impl Facts {
@@ -67,9 +73,23 @@ impl Facts {
         self.reach.is_wavering() || self.content.is_wavering()
     }
 
-    /// Whether this upstream shows that `other` fails by a fault of its own: it passes, and was asked after that began to fail.
+    /// Whether this upstream shows that `other` fails by a fault of its own. It passes the question that `other` failed before, and
+    /// `other` failed again after that: a failure from before may be of a fault that both had.
     pub fn convicts(&self, other: &Self) -> bool {
-        self.is_passing() && other.failing_since.is_some_and(|since| self.passed_at >= Some(since))
+        let (Some(failing), Some(contradicted)) = (other.failing_since, other.contradicted_since) else { return false };
+        let Some(passing) = self.passing_since else { return false };
+        let has_failed_again = other.failed_at >= Some(contradicted.max(passing));
+        self.is_passing() && self.passed_at >= Some(failing) && has_failed_again
+    }
+
+    /// Another upstream passed a probe that was sent at `sent`. True if this one is failing and has to be asked again, since what it
+    /// answered last is from before.
+    pub fn other_passed(&mut self, sent: Instant, now: Instant) -> bool {
+        if self.failing_since.is_none_or(|since| sent < since) {
+            return false;
+        }
+        let contradicted = *self.contradicted_since.get_or_insert(now);
+        self.failed_at < Some(contradicted)
     }
 
     /// A probe that was sent at `sent` said this. True if it is the first of its kind that says content is wrong.
@@ -79,7 +99,7 @@ impl Facts {
         }
         if verdict == Verdict::Unreachable {
             if self.reach.failed(config.fall) == Some(HealthState::Down) {
-                (self.content, self.failing_since, self.passed_at) = (RiseFall::new(), None, None);
+                *self = Self { reach: self.reach.clone(), ..Self::default() };
             }
             return false;
         }
@@ -87,20 +107,27 @@ impl Facts {
         match verdict {
             Verdict::Passed => {
                 self.content.passed(config.rise);
-                (self.failing_since, self.passed_at) = (None, Some(sent));
+                self.has_not_failed();
+                self.passed_at = Some(sent);
+                self.passing_since.get_or_insert(now);
                 false
             }
             Verdict::Refused => {
                 self.content.passed(config.rise);
-                self.failing_since = None;
+                self.has_not_failed();
                 false
             }
             Verdict::Failed => {
                 self.content.failed(config.fall);
+                (self.failed_at, self.passing_since) = (Some(sent), None);
                 self.failing_since.replace(self.failing_since.unwrap_or(now)).is_none()
             }
             Verdict::Busy | Verdict::Unreachable | Verdict::Unasked => false,
         }
+    }
+
+    fn has_not_failed(&mut self) {
+        (self.failing_since, self.failed_at, self.contradicted_since) = (None, None, None);
     }
 
     /// How long after a probe the next one is due: sooner while it does not serve or something speaks against it.
@@ -171,18 +198,55 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_from_before_the_others_pass_does_not_convict() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let (mut fails, mut passes) = (Facts::default(), Facts::default());
+        fails.learn(Verdict::Failed, start, start, &config());
+        passes.learn(Verdict::Failed, start, start, &config());
+        fails.learn(Verdict::Failed, start + second * 9, start + second * 9, &config());
+        passes.learn(Verdict::Passed, start + second * 10, start + second * 10, &config());
+        passes.learn(Verdict::Passed, start + second * 11, start + second * 11, &config());
+        assert!(fails.other_passed(start + second * 10, start + second * 10), "it is to be asked again");
+        assert!(passes.is_passing() && !passes.convicts(&fails));
+        fails.learn(Verdict::Failed, start + second * 11, start + second * 12, &config());
+        assert!(passes.convicts(&fails), "it failed again");
+        assert!(!fails.other_passed(start + second * 12, start + second * 12), "that is known");
+    }
+
+    #[test]
+    fn a_witness_that_has_failed_meanwhile_has_to_pass_before_the_next_failure_counts() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let (mut fails, mut passes) = (Facts::default(), Facts::default());
+        let at = |facts: &mut Facts, seconds: u32, verdict| {
+            facts.learn(verdict, start + second * seconds, start + second * seconds, &config())
+        };
+        at(&mut fails, 0, Verdict::Failed);
+        at(&mut passes, 1, Verdict::Passed);
+        fails.other_passed(start + second, start + second);
+        at(&mut passes, 2, Verdict::Failed);
+        at(&mut fails, 3, Verdict::Failed);
+        at(&mut passes, 4, Verdict::Passed);
+        assert!(!passes.convicts(&fails), "both may have had the same fault until then");
+        at(&mut fails, 5, Verdict::Failed);
+        assert!(passes.convicts(&fails));
+    }
+
+    #[test]
     fn only_a_pass_that_was_asked_for_after_the_failure_convicts() {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
         let (mut fails, mut passes) = (Facts::default(), Facts::default());
         passes.learn(Verdict::Passed, start, start, &config());
         assert!(fails.learn(Verdict::Failed, start, start + second, &config()), "it begins to fail");
         assert!(!fails.learn(Verdict::Failed, start, start + second, &config()), "it goes on failing");
-        assert!(!passes.convicts(&fails));
+        assert!(!fails.other_passed(start, start + second) && !passes.convicts(&fails));
         passes.learn(Verdict::Passed, start + second, start + second, &config());
+        assert!(fails.other_passed(start + second, start + second));
+        fails.learn(Verdict::Failed, start + second, start + second, &config());
         assert!(passes.convicts(&fails) && !fails.convicts(&passes));
         passes.learn(Verdict::Refused, start + second * 2, start + second * 2, &config());
         fails.learn(Verdict::Passed, start + second * 2, start + second * 2, &config());
         fails.learn(Verdict::Failed, start + second * 3, start + second * 3, &config());
+        fails.learn(Verdict::Failed, start + second * 4, start + second * 4, &config());
         assert!(!passes.convicts(&fails), "a refusal shows nothing about what others answer");
     }
 }

@@ -21,7 +21,9 @@ impl Refusal {
             Cause::Reset(_) | Cause::Status(_) | Cause::Truncated | Cause::NodeFault(_) => Self::ConnectionLost,
             Cause::Unexpected(_) | Cause::Credentials(_) => Self::ConnectionLost,
             Cause::Local(LocalFault::AnswerHead) => Self::AnswerHeadTooLarge,
-            Cause::Local(LocalFault::Descriptors | LocalFault::Ports | LocalFault::Memory) => Self::LocalFault,
+            Cause::Local(LocalFault::Descriptors | LocalFault::Ports | LocalFault::Memory | LocalFault::Unreported) => {
+                Self::LocalFault
+            }
         }
     }
 }

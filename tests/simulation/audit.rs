@@ -235,7 +235,7 @@ impl World {
         entry.upkeep.calls += 1;
         entry.upkeep.is_busy_since_calm |= self.is_calm;
         assert!(entry.upkeep.calls <= entry.upkeep.reasons, "{key:?} is reloaded without a reason: {:?}", entry.upkeep);
-        entry.hold_probes(self.now, &self.config.health);
+        entry.hold_probes(self.now);
         let has_leases = entry.at_work.all > 0;
         assert!(self.blueprint.has_credentials(), "nobody can be reloaded without credentials");
         assert!(self.end.is_none(), "{key:?} is reloaded although everybody is fresh");

@@ -85,7 +85,7 @@ impl World {
     fn begin_probe(&mut self, key: Key, upstream: Arc<Upstream>) {
         let timeout = self.config.health.timeout;
         let entry = self.ledger.get_mut(&key).expect("it was met");
-        if entry.probe_is_lost(self.now, &self.config.health) {
+        if entry.probe_is_lost(self.now) {
             self.tally.count("a lost probe");
         }
         assert!(!entry.is_probed(), "{key:?} has one probe under way at most");
@@ -111,10 +111,13 @@ impl World {
         let Some(Report { upstream, key, asked, outcome }) = self.reports.remove(&number) else { return };
         let is_it = |entry: &&mut Entry| entry.upstream.as_ref().is_some_and(|known| known.id == upstream.id);
         if let Some(entry) = self.ledger.get_mut(&key).filter(is_it) {
-            if entry.probe_is_lost(self.now, &self.config.health) {
+            if entry.probe_is_lost(self.now) {
                 self.tally.count("a late report");
             }
-            entry.probe_reported(&outcome, asked, self.now, &self.config.health);
+            if entry.probe_reported(&outcome, asked, self.now, &self.config.health) {
+                let others = self.ledger.iter_mut().filter(|(other, _)| **other != key);
+                others.for_each(|(_, other)| other.measured.other_was_right(asked, self.now));
+            }
         }
         let report = ProbeReport { outcome, took: self.now - asked };
         self.handle(Event::Probed { upstream: upstream.id, report });

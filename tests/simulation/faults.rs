@@ -23,8 +23,6 @@ const DATABASE: bool = true;
 const DESCRIPTORS: bool = true;
 /// A canary that fails on all is in doubt as a probe is.
 pub(crate) const CANARY: bool = false;
-/// When a probe is right again, those that were asked before it was are not worse than the first one that passes.
-const AFTER_PROBE_LAYER: bool = false;
 /// A class that a replica alone serves is not refused while that replica is asked to reload.
 pub(crate) const PINNED: bool = false;
 /// Administration needs nothing but a main that can be reached.
@@ -127,8 +125,7 @@ impl World {
     }
 
     pub(crate) fn change_faults(&mut self, faults: Faults) {
-        let was_in_doubt = !AFTER_PROBE_LAYER && self.faults.fails_probes() && !faults.fails_probes();
-        if (self.faults.descriptors && !faults.descriptors) || was_in_doubt {
+        if self.faults.descriptors && !faults.descriptors {
             // What is found out counts from here.
             self.ledger.values_mut().for_each(|entry| entry.lasting.begin_anew());
         }

@@ -60,28 +60,20 @@ impl Entry {
         self.succeeded.is_some_and(|succeeded| succeeded >= began)
     }
 
-    /// A report arrives. It counts if some probe is waited for, whichever it is of.
-    pub(crate) fn probe_reported(&mut self, outcome: &Outcome, asked: Instant, now: Instant, config: &Health) {
-        if self.probe_is_lost(now, config) {
-            return;
-        }
-        if let Some((began, _)) = self.probe.take() {
-            let is_busy = matches!(outcome, Outcome::Failure(Cause::Timeout(_))) && self.is_outvoted(began);
-            self.measured.heard(if is_busy { &Outcome::Busy } else { outcome }, asked, now, config);
-        }
+    /// A report arrives. It counts if some probe is waited for, whichever it is of. True if it counts, and it answered rightly.
+    pub(crate) fn probe_reported(&mut self, outcome: &Outcome, asked: Instant, now: Instant, config: &Health) -> bool {
+        self.probe_is_lost(now);
+        let Some((began, _)) = self.probe.take() else { return false };
+        let is_busy = matches!(outcome, Outcome::Failure(Cause::Timeout(_))) && self.is_outvoted(began);
+        self.measured.heard(if is_busy { &Outcome::Busy } else { outcome }, asked, now, config);
+        *outcome == Outcome::Success
     }
 
-    /// Whether a probe was under way that should have reported by now: that is a failure.
-    pub(crate) fn probe_is_lost(&mut self, now: Instant, config: &Health) -> bool {
-        let lost = self.probe.take_if(|(_, lost)| *lost <= now);
-        if let Some((began, _)) = lost {
-            match self.is_outvoted(began) {
-                true => self.measured.heard(&Outcome::Busy, began, now, config),
-                false => self.measured.heard_nothing(config),
-            }
-            self.lasting.begin_anew();
-        }
-        lost.is_some()
+    /// Whether a probe was under way that should have reported by now: that is our own fault, and says nothing.
+    pub(crate) fn probe_is_lost(&mut self, now: Instant) -> bool {
+        let is_lost = self.probe.take_if(|(_, lost)| *lost <= now).is_some();
+        self.measured.is_unheard |= is_lost;
+        is_lost
     }
 
     pub(crate) fn is_probed(&self) -> bool {
@@ -89,8 +81,8 @@ impl Entry {
     }
 
     /// It reloads its catalog: what is on its way does not count.
-    pub(crate) fn hold_probes(&mut self, now: Instant, config: &Health) {
-        self.probe_is_lost(now, config);
+    pub(crate) fn hold_probes(&mut self, now: Instant) {
+        self.probe_is_lost(now);
         self.probe = None;
     }
 

@@ -16,8 +16,16 @@ pub(crate) struct Measured {
     pub(crate) content: Known,
     /// When its content was first seen to be wrong since it was last right.
     wrong_since: Option<Instant>,
+    /// When it was asked what it last answered wrongly since then.
+    wrong_at: Option<Instant>,
+    /// When another was first heard to be right to what it was asked since then.
+    contradicted: Option<Instant>,
     /// When it was asked what it answered rightly.
     right_at: Option<Instant>,
+    /// When it was first heard to be right since it was last wrong.
+    right_since: Option<Instant>,
+    /// Its last probe came to nothing by a fault of ours.
+    pub(crate) is_unheard: bool,
 }
 
 /// One fact.
@@ -43,19 +51,22 @@ impl Known {
 
 impl Measured {
     pub(crate) fn heard(&mut self, outcome: &Outcome, asked: Instant, now: Instant, config: &Health) {
+        self.is_unheard = matches!(outcome, Outcome::Failure(Cause::Local(_)));
         match outcome {
             Outcome::Failure(Cause::Local(_)) => return,
             Outcome::Failure(Cause::Connect(_) | Cause::Timeout(_) | Cause::Reset(_)) => return self.heard_nothing(config),
             Outcome::Success => {
-                (self.wrong_since, self.right_at) = (None, Some(asked));
+                (self.wrong_since, self.contradicted, self.right_at) = (None, None, Some(asked));
+                self.right_since.get_or_insert(now);
                 self.judge_content(true, config);
             }
             Outcome::Failure(Cause::Credentials(_)) => {
-                self.wrong_since = None;
+                (self.wrong_since, self.contradicted) = (None, None);
                 self.judge_content(true, config);
             }
             Outcome::Failure(_) => {
                 self.wrong_since.get_or_insert(now);
+                (self.wrong_at, self.right_since) = (Some(asked), None);
                 self.judge_content(false, config);
             }
             Outcome::Busy => {}
@@ -69,13 +80,20 @@ impl Measured {
         self.content = self.content.after(&self.contents, config);
     }
 
+    /// Another answered rightly what it was asked then.
+    pub(crate) fn other_was_right(&mut self, asked: Instant, now: Instant) {
+        if self.wrong_since.is_some_and(|since| since <= asked) {
+            self.contradicted.get_or_insert(now);
+        }
+    }
+
     /// Nothing that speaks HTTP answered. What does so next may be another process.
     pub(crate) fn heard_nothing(&mut self, config: &Health) {
         self.answers.push(false);
         let before = self.reach;
         self.reach = self.reach.after(&self.answers, config);
         if before != Known::Bad && self.reach == Known::Bad {
-            (self.contents, self.content, self.wrong_since, self.right_at) = (Vec::new(), Known::Nothing, None, None);
+            *self = Self { answers: std::mem::take(&mut self.answers), reach: self.reach, ..Self::default() };
         }
     }
 
@@ -87,9 +105,13 @@ impl Measured {
         (self.reach, self.content) == (Known::Good, Known::Good)
     }
 
-    /// It was right when the other one was wrong already.
+    /// It was right when the other one was wrong already, and that was asked once more since and was wrong again: what it answered
+    /// before may be a fault that both had.
     pub(crate) fn shows_up(&self, other: &Self) -> bool {
-        self.is_right() && other.wrong_since.is_some_and(|since| self.right_at.is_some_and(|right| right >= since))
+        let (Some(wrong_since), Some(wrong_at)) = (other.wrong_since, other.wrong_at) else { return false };
+        let (Some(right_at), Some(right_since)) = (self.right_at, self.right_since) else { return false };
+        let was_asked_again = other.contradicted.is_some_and(|since| since <= wrong_at) && right_since <= wrong_at;
+        self.is_right() && right_at >= wrong_since && was_asked_again
     }
 }
 

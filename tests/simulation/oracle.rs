@@ -62,12 +62,6 @@ fn is_there(status: &UpstreamStatus) -> bool {
     status.is_reachable && status.mode == Mode::Ready && !status.catalog.is_out
 }
 
-/// Its first probe is still to come.
-fn is_awaited(status: &UpstreamStatus) -> bool {
-    let is_asked = status.mode != Mode::Maintenance && status.catalog.doing != Freshening::Reloading;
-    status.health == HealthState::Unknown && !status.is_reachable && is_asked
-}
-
 pub(crate) fn is_set_aside(status: &UpstreamStatus) -> bool {
     status.ejected_for.is_some() || status.half_open
 }
@@ -263,8 +257,16 @@ impl<'w> Oracle<'w> {
 
     /// Who passes its probes; or who can be reached, when nobody passes who could serve reads, and none is still to be heard.
     fn may_read(&self, status: &UpstreamStatus) -> bool {
-        let serves = |status: &UpstreamStatus| is_up_and_ready(status) && self.part(status).is_some() || is_awaited(status);
+        let serves =
+            |status: &UpstreamStatus| self.part(status).is_some() && (is_up_and_ready(status) || self.is_awaited(status));
         is_up_and_ready(status) || is_there(status) && !self.upstreams().any(serves)
+    }
+
+    /// Its first probe is still to come.
+    fn is_awaited(&self, status: &UpstreamStatus) -> bool {
+        let is_asked = status.mode != Mode::Maintenance && status.catalog.doing != Freshening::Reloading;
+        let is_unknown = status.health == HealthState::Unknown && !status.is_reachable;
+        is_unknown && is_asked && !self.ledger[&key(status)].measured.is_unheard
     }
 
     /// Those that serve reads before any backup.

@@ -399,10 +399,10 @@ impl World {
         });
     }
 
-    /// Probes that should have reported by now have failed, as the cluster finds out with its next event.
+    /// Probes that should have reported by now are given up, as the cluster finds out with its next event.
     pub(crate) fn lose_probes(&mut self) {
-        let (now, config) = (self.now, &self.config.health);
-        let lost = self.ledger.values_mut().filter_map(|entry| entry.probe_is_lost(now, config).then_some(())).count();
+        let now = self.now;
+        let lost = self.ledger.values_mut().filter_map(|entry| entry.probe_is_lost(now).then_some(())).count();
         (0..lost).for_each(|_| self.tally.count("a lost probe"));
     }
 
@@ -425,7 +425,8 @@ impl World {
         let judge = |status: &UpstreamStatus| {
             let measured = &self.ledger[&key(status)].measured;
             let in_maintenance = status.mode == Mode::Maintenance;
-            let is_awaited = measured.reach == Known::Nothing && !in_maintenance && status.catalog.doing != Freshening::Reloading;
+            let is_asked = !in_maintenance && status.catalog.doing != Freshening::Reloading;
+            let is_awaited = measured.reach == Known::Nothing && is_asked && !measured.is_unheard;
             (status.name.to_string(), Judged { measured, health: status.health, in_maintenance, is_awaited })
         };
         let judged: Vec<_> = oracle.upstreams().map(judge).collect();

@@ -102,6 +102,65 @@ fn an_upstream_that_was_taken_down_comes_back_when_the_last_witness_fails_too() 
 }
 
 #[test]
+fn a_withdrawn_probe_layer_that_comes_back_takes_no_upstream_down() {
+    for fall in [1, FALL] {
+        let mut config = probing_a_layer(3);
+        (config.health.fall, config.health.rise) = (fall, 1);
+        let mut world = World::configured_up(config);
+        world.live(LONG, |_| no_such_layer());
+        let probed = loop {
+            world.now = world.cluster.next_deadline().unwrap();
+            if let Some(probed) = world.begin_probes().into_iter().next() {
+                break probed;
+            }
+        };
+        let (first, id) = probed;
+        assert_eq!(of_health(&world.report_probe(id, Outcome::Success)), Vec::<&String>::new(), "{first} is the first to pass");
+        assert_eq!(world.served_by(Map), ["a", "b", "c"]);
+        let others = world.begin_probes();
+        assert_eq!(others.len(), 3, "those that failed before are asked again at once: {others:?}");
+        let lines: Vec<_> = others.iter().flat_map(|(_, id)| world.report_probe(*id, Outcome::Success)).collect();
+        assert_eq!(of_health(&lines), Vec::<&String>::new());
+    }
+}
+
+#[test]
+fn reads_are_served_by_replicas_that_fail_while_a_main_that_never_reads_passes_or_is_not_heard_yet() {
+    let mut world = World::configured(with_reads(2, MainReads::Never));
+    let probed = world.begin_probes();
+    for (name, id) in probed.iter().filter(|(name, _)| name != "main") {
+        world.report_probe(*id, if name == "a" { status_500() } else { no_such_layer() });
+    }
+    assert_eq!(world.served_by(Map), ["a", "b"], "the main's first probe does not matter to them");
+    world.probe_due(|_| Outcome::Success);
+    let (_, main) = probed.iter().find(|(name, _)| name == "main").unwrap();
+    world.report_probe(*main, Outcome::Success);
+    world.live(LONG, |name| if name == "main" { Outcome::Success } else { status_500() });
+    assert_eq!(["a", "b"].map(|name| world.status(name).health), [HealthState::Down; 2]);
+    assert_eq!((world.served_by(Map), world.served_by(Ui)), (vec!["a".to_owned(), "b".to_owned()], vec!["main".to_owned()]));
+}
+
+#[test]
+fn a_probe_that_our_own_driver_never_reports_takes_no_upstream_down_and_is_a_condition() {
+    let mut config = config(2);
+    config.health.fall = 1;
+    let mut world = World::configured_up(config);
+    let lines: Vec<_> = (0..60)
+        .flat_map(|_| {
+            let _lost = world.begin_probes();
+            world.wait(Duration::from_secs(1))
+        })
+        .collect();
+    assert_eq!(of_health(&lines), Vec::<&String>::new());
+    assert_eq!(conditions(&world), ["probes fail by a fault of our own: a probe of geofront's own did not report in time"]);
+    let began = lines.iter().filter(|line| line.contains("condition=local-fault change=began")).count();
+    assert_eq!((began, world.served_by(Map)), (1, vec!["a".to_owned(), "b".to_owned()]));
+    world.wait(Duration::from_secs(10));
+    world.live(INTERVAL * 2, |_| Outcome::Success);
+    assert_eq!(conditions(&world), Vec::<String>::new());
+}
+
+#[test]
 fn different_faults_everywhere_leave_reads_with_all_that_can_be_reached() {
     let mut world = World::configured_up(with_reads(3, MainReads::Never));
     let lines = world.live(LONG, |name| match name {

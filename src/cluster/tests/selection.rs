@@ -74,7 +74,7 @@ fn what_a_verdict_cannot_help_is_refused_at_once() {
     let mut world = World::configured(with_reads(2, MainReads::Never));
     let probes = world.begin_probes();
     for (_, upstream) in probes.iter().filter(|(name, _)| name != "main") {
-        world.report_probe(*upstream, status_500());
+        world.report_probe(*upstream, refused());
     }
     assert_eq!(world.select(Map).unwrap_err(), NoUpstream::NoneEligible, "the main's verdict does not matter");
     assert_eq!(world.select(Admin).unwrap_err(), NoUpstream::NoVerdict);
