@@ -7,6 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+pub use super::history::answer::{ClassHistory, History, Lately, LatencyHistory, Probe, UpstreamHistory, UpstreamLately};
 use crate::admission::{self, QueueStatus};
 use crate::cluster::{self, CatalogStatus, Cause, ConditionStatus, Mode, UpstreamStatus};
 use crate::config::Role;

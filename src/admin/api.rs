@@ -6,14 +6,15 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::body::Bytes;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::KeepAlive;
 use axum::response::{Html, IntoResponse, Response, Sse};
 use prometheus::TEXT_FORMAT;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::answers::{Failure, ModeOrder, ModeOrdered, Reload, Status, SyncOrdered, Upstream};
+use super::history::Window;
 use super::listener::Client;
 use super::{AdminState, App};
 use crate::cluster::{self, ModeError, ModeOrigin, SyncError, UpstreamStatus};
@@ -140,8 +141,31 @@ pub(super) async fn events(State(app): State<App>, headers: HeaderMap) -> Respon
     Sse::new(listening).keep_alive(KeepAlive::new().interval(EVENT_KEEP_ALIVE)).into_response()
 }
 
+/// `GET /api/history?minutes=5&after=0`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HistoryQuery {
+    minutes: Option<u32>,
+    after: Option<u64>,
+}
+
+pub(super) async fn history(
+    State(app): State<App>,
+    query: Result<Query<HistoryQuery>, axum::extract::rejection::QueryRejection>,
+) -> Response {
+    let window = query.ok().and_then(|Query(query)| {
+        let window = Window::of_minutes(query.minutes.unwrap_or(60))?;
+        Some((window, query.after.unwrap_or(0)))
+    });
+    let Some((window, after)) = window else {
+        let usage = "ask /api/history?minutes=M&after=N, M being 5 or 60 and N the `sequence` of the last answer, or 0";
+        return failure(StatusCode::BAD_REQUEST, usage);
+    };
+    compact_json(&app.state.history.answer(window, after, &app.state.metrics, Instant::now()))
+}
+
 pub(super) async fn not_found() -> Response {
-    let endpoints = "there is: /, /healthz, /readyz, /metrics, /api/status, /api/config, /api/events, \
+    let endpoints = "there is: /, /healthz, /readyz, /metrics, /api/status, /api/config, /api/events, /api/history, \
         POST /api/upstreams/NAME/mode, POST /api/config/reload, POST /api/catalog/sync";
     failure(StatusCode::NOT_FOUND, endpoints)
 }
@@ -153,6 +177,12 @@ pub(super) async fn wrong_method() -> Response {
 
 pub(super) fn failure(status: StatusCode, error: impl ToString) -> Response {
     json(status, &Failure { error: error.to_string() })
+}
+
+/// In one line, because it is long and for programs.
+fn compact_json(answer: &impl Serialize) -> Response {
+    let text = serde_json::to_string(answer).expect("our answers have string keys only");
+    (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
 /// Indented, because people read it with curl.

@@ -8,6 +8,7 @@
 //! GET  /api/status                  answers::Status
 //! GET  /api/config                  what is in force, where each value came from, secrets masked
 //! GET  /api/events                  server-sent events: every transition
+//! GET  /api/history                 answers::History: rates, times and loads of the last 5 or 60 minutes
 //! POST /api/upstreams/{name}/mode   answers::ModeOrder
 //! POST /api/config/reload           answers::Reload
 //! POST /api/catalog/sync            answers::SyncOrdered
@@ -20,6 +21,7 @@ pub mod answers;
 mod api;
 mod events;
 mod guard;
+mod history;
 mod listener;
 mod patient_stream;
 mod places;
@@ -44,6 +46,7 @@ use crate::control::Control;
 use crate::metrics::Metrics;
 pub use events::Event;
 use events::Events;
+use history::{History, Reading};
 use listener::Client;
 pub use places::Capacity;
 
@@ -80,6 +83,7 @@ pub struct AdminState {
     stopping: Arc<AtomicBool>,
     started: Instant,
     events: Events,
+    history: History,
     capacity: Capacity,
 }
 
@@ -94,7 +98,13 @@ impl AdminState {
         capacity: Capacity,
     ) -> Arc<Self> {
         let queue = Box::new(queue);
-        Arc::new(Self { control, reloads, metrics, queue, stopping, started: Instant::now(), events: Events::new(), capacity })
+        let (started, events, history) = (Instant::now(), Events::new(), History::new());
+        Arc::new(Self { control, reloads, metrics, queue, stopping, started, events, history, capacity })
+    }
+
+    /// What the history follows, as it is now.
+    fn reading(&self) -> Reading {
+        Reading::new(&self.control.status(Instant::now()), self.metrics.counts(), (self.queue)().waiting())
     }
 
     /// Why `/readyz` says no.
@@ -122,6 +132,7 @@ pub async fn serve(listener: TcpListener, state: Arc<AdminState>, shutdown: watc
     tokio::select! {
         () = listener::run(listener, router(app), state.capacity, shutdown) => {}
         () = state.events.record_all(transitions) => unreachable!("the state holds the sender of transitions"),
+        () = state.history.record_all(|| state.reading()) => unreachable!("a timer does not end"),
     }
 }
 
@@ -136,6 +147,7 @@ fn router(app: App) -> Router {
         .route("/api/config/reload", post(api::reload_config))
         .route("/api/catalog/sync", post(api::sync_catalog))
         .route("/api/events", get(api::events))
+        .route("/api/history", get(api::history))
         .route("/api/upstreams/{name}/mode", post(api::set_mode))
         .fallback(api::not_found)
         .method_not_allowed_fallback(api::wrong_method)

@@ -157,7 +157,7 @@ impl Driver {
         self.probes.spawn(async move {
             let config = Arc::clone(&control.snapshot().config);
             let report = probe(&control, &prober, &upstream, &config).await;
-            metrics.probed(&upstream.name, label(&report.outcome));
+            metrics.probed(&upstream.name, label(&report.outcome), report.took, Instant::now());
             tracing::debug!(upstream = %upstream.name, outcome = label(&report.outcome), took = ?report.took, "probed");
             control.handle(Event::Probed { upstream: upstream.id, report }, Instant::now());
         });

@@ -47,6 +47,48 @@ pub(super) fn read(cells: &Sharded, first: usize) -> Option<Reading> {
     (count > 0).then_some(Reading { buckets, count, sum_seconds })
 }
 
+/// The buckets of one histogram at one moment, or what was added between two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Buckets([u64; BOUNDS_MS.len() + 1]);
+
+impl Buckets {
+    /// The histogram whose first cell is `first`.
+    pub(super) fn read(cells: &Sharded, first: usize) -> Self {
+        Self(std::array::from_fn(|bucket| cells.sum(first + bucket)))
+    }
+
+    /// What was added since `earlier`.
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self(std::array::from_fn(|bucket| self.0[bucket].saturating_sub(earlier.0[bucket])))
+    }
+
+    /// Both together.
+    pub fn plus(&self, other: &Self) -> Self {
+        Self(std::array::from_fn(|bucket| self.0[bucket] + other.0[bucket]))
+    }
+
+    /// How many durations there are.
+    pub fn count(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// The duration in milliseconds that a share of them (0.95, say) did not exceed; `None` if there are none. Within a bucket
+    /// they count as evenly spread, as Prometheus does it; what exceeds every bound counts as the last bound.
+    pub fn quantile_ms(&self, share: f64) -> Option<f64> {
+        let rank = share * self.count() as f64;
+        let mut below = 0.0;
+        let mut lower = 0.0;
+        for (count, bound) in self.0.iter().zip(BOUNDS_MS) {
+            let (count, bound) = (*count as f64, bound as f64);
+            if count > 0.0 && below + count >= rank {
+                return Some(lower + (bound - lower) * ((rank - below) / count).clamp(0.0, 1.0));
+            }
+            (below, lower) = (below + count, bound);
+        }
+        (self.count() > 0).then_some(lower)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::sharded::Shards;
@@ -69,6 +111,29 @@ mod tests {
     fn what_exceeds_every_bound_still_counts() {
         let reading = reading_of(&[Duration::from_secs(3600), Duration::ZERO]).unwrap();
         assert_eq!((reading.buckets[18].1, reading.count, reading.sum_seconds), (1, 2, 3600.0));
+    }
+
+    fn buckets_of(millis: impl IntoIterator<Item = u64>) -> Buckets {
+        let cells = Sharded::new(CELLS, Shards::for_this_machine());
+        millis.into_iter().for_each(|took| observe(&cells, 0, Duration::from_millis(took)));
+        Buckets::read(&cells, 0)
+    }
+
+    #[test]
+    fn a_quantile_lies_within_the_bucket_of_its_rank() {
+        let buckets = buckets_of((0..90).map(|_| 40).chain((0..10).map(|_| 800)));
+        assert_eq!(buckets.quantile_ms(0.45), Some(37.5));
+        assert_eq!(buckets.quantile_ms(0.95), Some(750.0));
+        assert_eq!(buckets_of([3_000_000]).quantile_ms(0.5), Some(1_200_000.0));
+        assert_eq!(Buckets::default().quantile_ms(0.5), None);
+    }
+
+    #[test]
+    fn buckets_of_an_interval_hold_only_what_was_added_in_it() {
+        let (earlier, later) = (buckets_of([1, 40]), buckets_of([1, 40, 40, 7000]));
+        assert_eq!(later.since(&earlier), buckets_of([40, 7000]));
+        assert_eq!(earlier.plus(&buckets_of([40, 7000])), later);
+        assert_eq!(earlier.since(&later).count(), 0, "counters of an upstream that came back under its name start anew");
     }
 
     #[test]

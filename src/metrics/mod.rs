@@ -7,6 +7,7 @@
 //! Labels are bounded: classes and codes are fixed, reasons are names in our code, upstreams are those configured.
 
 mod clients;
+mod counts;
 mod histogram;
 mod labelled;
 mod render;
@@ -16,7 +17,7 @@ mod upstream;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -24,9 +25,11 @@ use crate::config::UpstreamName;
 use crate::ogc::RequestClass;
 
 pub use clients::ClientConnections;
+pub use counts::{ClassCounts, Counts, UpstreamCounts};
+pub use histogram::Buckets;
 use labelled::Labelled;
 use sharded::{Sharded, Shards};
-pub use upstream::UpstreamMetrics;
+pub use upstream::{Probe, UpstreamMetrics};
 
 /// All that an upstream answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -156,8 +159,14 @@ impl Metrics {
         upstream.service_exception(class);
     }
 
-    pub fn probed(&self, upstream: &UpstreamName, outcome: &'static str) {
-        self.upstream(upstream).probes.count(outcome, 0);
+    /// A health probe ended.
+    pub fn probed(&self, upstream: &UpstreamName, outcome: &'static str, took: Duration, now: Instant) {
+        self.upstream(upstream).probed(Probe { ended: now, outcome, took });
+    }
+
+    /// The last probes of an upstream, oldest first.
+    pub fn recent_probes(&self, upstream: &UpstreamName) -> Vec<Probe> {
+        self.upstreams.lock().get(upstream).map(|metrics| metrics.recent_probes()).unwrap_or_default()
     }
 
     pub fn ejected(&self, upstream: &UpstreamName, cause: &'static str) {

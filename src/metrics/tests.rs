@@ -150,7 +150,7 @@ fn what_happens_to_an_upstream_counts_under_its_name() {
     let a = metrics.upstream(&name("a"));
     metrics.finished(RequestClass::Info, Some(&a), 200, Duration::ZERO, None);
     metrics.service_exception(RequestClass::Info, &a);
-    metrics.probed(&name("a"), "passed");
+    metrics.probed(&name("a"), "passed", Duration::ZERO, Instant::now());
     metrics.ejected(&name("a"), "reset");
     let samples = parse(&metrics.render(&cluster(&["a"])));
     for series in [
@@ -188,7 +188,7 @@ fn a_refused_config_reload_shows_until_the_next_good_one() {
 #[test]
 fn upstreams_that_left_the_configuration_do_not_pile_up() {
     let metrics = Metrics::new();
-    (0..1000).for_each(|n| metrics.probed(&name(&format!("old{n}")), "passed"));
+    (0..1000).for_each(|n| metrics.probed(&name(&format!("old{n}")), "passed", Duration::ZERO, Instant::now()));
     metrics.keep_upstreams([&name("old1")]);
     assert_eq!(metrics.upstreams.lock().len(), 1);
     metrics.render(&cluster(&["new"]));
@@ -228,7 +228,7 @@ fn full_scrape() -> String {
     metrics.finished(RequestClass::Map, Some(&a), 200, Duration::ZERO, Some(Duration::ZERO));
     metrics.refused(RequestClass::Map, "no-upstream");
     metrics.retried(RequestClass::Map, "connect");
-    metrics.probed(&name("a"), "passed");
+    metrics.probed(&name("a"), "passed", Duration::ZERO, Instant::now());
     metrics.ejected(&name("a"), "reset");
     metrics.catalog_reloaded(&name("a"), "success", Some(Duration::ZERO));
     metrics.queued(RequestClass::Map, Duration::ZERO);
@@ -245,4 +245,22 @@ fn the_manual_names_every_metric_and_no_other() {
     let scrape = full_scrape();
     let families = scrape.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
     assert_eq!(named, families.collect::<BTreeSet<&str>>());
+}
+
+#[test]
+fn counts_of_an_interval_are_the_difference_of_two_readings() {
+    let metrics = Metrics::new();
+    let (a, map) = (metrics.upstream(&name("a")), RequestClass::Map);
+    metrics.finished(map, Some(&a), 200, Duration::from_millis(40), Some(Duration::from_millis(30)));
+    let before = metrics.counts();
+    metrics.finished(map, Some(&a), 500, Duration::from_millis(40), Some(Duration::from_millis(30)));
+    metrics.refused(map, "queue-full");
+    metrics.retried(map, "status");
+    metrics.client_aborted(map);
+    metrics.queued(map, Duration::from_millis(700));
+    let after = metrics.counts();
+    let (class, upstream) = (after.classes[map.index()], after.upstreams[&name("a")]);
+    assert_eq!(class.total.since(&before.classes[map.index()].total).count(), 1);
+    assert_eq!((class.queued.count(), class.aborted, after.refused, after.retried), (1, 1, 1, 1));
+    assert_eq!((upstream.requests, upstream.errors, upstream.first_byte.count()), (2, 1, 2));
 }

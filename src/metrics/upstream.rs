@@ -1,9 +1,12 @@
 //! The counters of one upstream, found once and then kept by whoever counts.
 
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::Totals;
-use super::histogram;
+use super::histogram::{self, Buckets};
 use super::labelled::Labelled;
 use super::sharded::{Sharded, Shards};
 use crate::ogc::RequestClass;
@@ -21,10 +24,24 @@ const FIRST_BYTE: usize = EXCEPTIONS + 1;
 const STRIDE: usize = 32;
 const _: () = assert!(FIRST_BYTE + histogram::CELLS <= STRIDE);
 
+/// Probes of one upstream that are remembered.
+const RECENT_PROBES: usize = 30;
+
+/// One health probe that ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    pub ended: Instant,
+    /// The label of `geofront_probes_total`.
+    pub outcome: &'static str,
+    pub took: Duration,
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct UpstreamMetrics {
     by_class: Sharded,
+    /// The last [`RECENT_PROBES`], oldest first; written by whatever probes, not by requests.
+    recent_probes: Mutex<VecDeque<Probe>>,
     pub(super) probes: Labelled,
     pub(super) catalog_reloads: Labelled,
     pub(super) ejections: Labelled,
@@ -34,6 +51,7 @@ impl UpstreamMetrics {
     pub(super) fn new(shards: Shards) -> Self {
         Self {
             by_class: Sharded::new(STRIDE * RequestClass::ALL.len(), shards),
+            recent_probes: Mutex::default(),
             probes: Labelled::new(1, shards),
             catalog_reloads: Labelled::new(1, shards),
             ejections: Labelled::new(1, shards),
@@ -45,6 +63,26 @@ impl UpstreamMetrics {
         if let Some(took) = first_byte {
             histogram::observe(&self.by_class, first_cell(class) + FIRST_BYTE, took);
         }
+    }
+
+    pub(super) fn probed(&self, probe: Probe) {
+        self.probes.count(probe.outcome, 0);
+        let mut recent = self.recent_probes.lock();
+        if recent.len() == RECENT_PROBES {
+            recent.pop_front();
+        }
+        recent.push_back(probe);
+    }
+
+    /// The last probes, oldest first.
+    pub(super) fn recent_probes(&self) -> Vec<Probe> {
+        self.recent_probes.lock().iter().copied().collect()
+    }
+
+    /// Times to the first byte, of all classes.
+    pub(super) fn first_bytes(&self) -> Buckets {
+        let of_class = |class| Buckets::read(&self.by_class, first_cell(class) + FIRST_BYTE);
+        RequestClass::ALL.into_iter().map(of_class).fold(Buckets::default(), |all, class| all.plus(&class))
     }
 
     pub(super) fn service_exception(&self, class: RequestClass) {
@@ -94,6 +132,15 @@ mod tests {
     fn a_status_counts_under_its_hundreds_and_no_answer_under_zero() {
         let codes = [0, 100, 204, 302, 404, 599, 600, 65_535].map(|status| CODES[code_of(status)]);
         assert_eq!(codes, ["0", "1xx", "2xx", "3xx", "4xx", "5xx", "0", "0"]);
+    }
+
+    #[test]
+    fn the_last_probes_are_remembered_and_no_more() {
+        let metrics = UpstreamMetrics::new(Shards::for_this_machine());
+        let probe = |n: u64| Probe { ended: Instant::now(), outcome: "success", took: Duration::from_millis(n) };
+        (0..RECENT_PROBES as u64 + 5).for_each(|n| metrics.probed(probe(n)));
+        let kept: Vec<u128> = metrics.recent_probes().iter().map(|probe| probe.took.as_millis()).collect();
+        assert_eq!((kept.len(), kept[0], kept.last()), (RECENT_PROBES, 5, Some(&(RECENT_PROBES as u128 + 4))));
     }
 
     #[test]

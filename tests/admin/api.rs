@@ -206,6 +206,43 @@ async fn events_tell_the_past_and_then_each_transition() {
 }
 
 #[tokio::test]
+async fn history_has_a_shape_of_its_own_from_the_first_second() {
+    let admin = Admin::start("").await;
+    let answer = admin.get("/api/history?minutes=5&after=0").await;
+    let history = answer.json();
+    assert_eq!((answer.code, &history["step_seconds"], &history["times"]), (200, &json!(2), &json!([])));
+    assert_eq!(admin.get("/api/history").await.json()["step_seconds"], 30);
+    let keys: Vec<&String> = history.as_object().unwrap().keys().collect();
+    let expected = [
+        "aborted",
+        "all",
+        "classes",
+        "errors",
+        "lately",
+        "refused",
+        "retried",
+        "sequence",
+        "started",
+        "step_seconds",
+        "times",
+        "upstreams",
+        "waited_p50_ms",
+        "waited_p95_ms",
+        "waiting",
+    ];
+    assert_eq!(keys, expected);
+}
+
+#[tokio::test]
+async fn a_history_that_is_not_kept_is_refused_with_what_is() {
+    let admin = Admin::start("").await;
+    for query in ["minutes=6", "minutes=x", "after=-1", "seconds=5"] {
+        let refused = admin.get(&format!("/api/history?{query}")).await;
+        assert!(refused.code == 400 && refused.error().contains("M being 5 or 60"), "{query}: {refused:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_page_is_whole_and_may_do_nothing_but_ask_us() {
     let page = Admin::start("").await.get("/").await;
     assert!(page.code == 200 && page.head.contains("content-type: text/html"), "{}", page.head);
@@ -220,7 +257,7 @@ async fn pages_of_other_sites_get_nothing() {
     let admin = Admin::start("").await;
     for headers in ["Host: evil.example\r\n", "Host: localhost\r\nOrigin: http://evil.example\r\n"] {
         let writes = ["POST /api/config/reload", "POST /api/catalog/sync"];
-        let reads = ["GET /api/status", "GET /metrics", "GET /api/config", "GET /api/events"];
+        let reads = ["GET /api/status", "GET /metrics", "GET /api/config", "GET /api/events", "GET /api/history"];
         for request in writes.into_iter().chain(reads) {
             let answer: Answer = admin.send(&format!("{request} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n")).await;
             assert!(answer.code == 403 && !answer.body.contains("127.0.0.1:2"), "{headers}{request}: {answer:?}");
@@ -231,7 +268,7 @@ async fn pages_of_other_sites_get_nothing() {
 #[tokio::test]
 async fn with_a_token_configured_nothing_is_told_without_it() {
     let admin = Admin::start("admin_token_env = 'TOKEN'\n").await;
-    for path in ["/api/status", "/api/config", "/api/events", "/metrics"] {
+    for path in ["/api/status", "/api/config", "/api/events", "/api/history", "/metrics"] {
         let answer = admin.get(path).await;
         assert!(answer.code == 401 && answer.head.contains("www-authenticate: Bearer"), "{path}: {answer:?}");
     }
