@@ -3,7 +3,8 @@
 //! A module imports only from floors below it (`tests/tidy.rs` holds us to it); floors 0 to 3 are pure: no clock, socket,
 //! file, thread or log. See `ARCHITECTURE.md` for the plan of the house.
 
-// Floor 0: what kind of request is this.
+// Floor 0: is this a request at all, and what kind is it.
+pub mod http1;
 pub mod ogc;
 // Floor 1: text -> validated configuration -> what changed.
 pub mod config;

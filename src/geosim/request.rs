@@ -55,10 +55,14 @@ impl Request {
     pub(super) fn parse(head: Bytes) -> Option<Self> {
         let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut parsed = httparse::Request::new(&mut slots);
-        if !matches!(parsed.parse(&head), Ok(httparse::Status::Complete(_))) {
+        // Tomcat takes any byte in a target; the parser wants UTF-8, and finds the same places in this.
+        let is_text = std::str::from_utf8(&head).is_ok();
+        let ascii = || head.iter().map(|byte| if byte.is_ascii() { *byte } else { b'x' }).collect();
+        let readable = if is_text { Cow::Borrowed(&head[..]) } else { Cow::Owned(ascii()) };
+        if !matches!(parsed.parse(&readable), Ok(httparse::Status::Complete(_))) {
             return None;
         }
-        let base = head.as_ptr() as usize;
+        let base = readable.as_ptr() as usize;
         let range = |part: &[u8]| {
             let start = part.as_ptr() as usize - base;
             start..start + part.len()

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use super::sharded::{Sharded, Shards};
 
 /// Values of one label: above the number that our code uses, below what would bother Prometheus.
-const MAX_VALUES: usize = 24;
+const MAX_VALUES: usize = 64;
 
 /// The value that stands for all that came after [`MAX_VALUES`] others.
 pub(super) const OTHER: &str = "other";

@@ -3,6 +3,8 @@
 //! Pingora writes the head and the body of an answer apart. Sent apart they cost two system calls and two packets; put together in
 //! a buffer they cost a copy of the body, and a buffer for every connection, idle ones too. Here a short write waits for the next
 //! one, and a long one takes what waits along in the same system call, uncopied. Memory is held only while something waits.
+//!
+//! Reads go through the [`Inbox`]. However Pingora ends a connection, what is left of it comes back as [`Remains`].
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,6 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt;
+use parking_lot::Mutex;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
@@ -20,7 +23,9 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
+use super::inbox::{Inbox, Incoming, Tunnel};
 use super::interrupt::Interrupt;
+use crate::http1::HeadLimits;
 
 /// What waits for a flush or a longer write, at most: the head of an answer and the whole of a small one.
 const MOST_WAITING: usize = 8 * 1024;
@@ -28,18 +33,64 @@ const MOST_WAITING: usize = 8 * 1024;
 /// Parts sent by one system call: what waits and the pieces of one write (a chunk has three).
 const MOST_PARTS: usize = 8;
 
+/// What is left of a connection when its stream is dropped.
+#[derive(Debug)]
+pub(super) struct Left<S> {
+    pub(super) inner: S,
+    /// The client may still be sending.
+    pub(super) is_owed: bool,
+}
+
+/// Where a stream leaves what is left of it.
+pub(super) type Remains<S> = Arc<Mutex<Option<Left<S>>>>;
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct ClientStream<S: AsyncWrite + Unpin> {
-    inner: S,
+    /// `None` once it has been left in `remains`.
+    inner: Option<S>,
     /// Fails reads.
     interrupt: Arc<Interrupt>,
     waiting: Vec<u8>,
+    inbox: Inbox,
+    remains: Remains<S>,
+}
+
+/// Why there is a connection.
+const THERE: &str = "only dropping takes it";
+
+/// The connection itself.
+fn of<S>(inner: &mut Option<S>) -> &mut S {
+    inner.as_mut().expect(THERE)
 }
 
 impl<S: AsyncWrite + Unpin> ClientStream<S> {
-    pub(super) const fn new(inner: S, interrupt: Arc<Interrupt>) -> Self {
-        Self { inner, interrupt, waiting: Vec::new() }
+    pub(super) fn new(inner: S, interrupt: Arc<Interrupt>) -> Self {
+        let (inbox, remains) = (Inbox::default(), Remains::default());
+        Self { inner: Some(inner), interrupt, waiting: Vec::new(), inbox, remains }
+    }
+
+    /// Where the connection will be when this is dropped.
+    pub(super) fn remains(&self) -> Remains<S> {
+        Arc::clone(&self.remains)
+    }
+
+    /// What turns this connection into a tunnel.
+    pub(super) fn tunnel(&self) -> Tunnel {
+        self.inbox.tunnel.clone()
+    }
+
+    /// Whether a part of the next head has come.
+    pub(super) fn has_begun(&self) -> bool {
+        self.inbox.has_begun()
+    }
+
+    /// The next request's head, judged.
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>, limits: &HeadLimits) -> Poll<Incoming>
+    where
+        S: AsyncRead,
+    {
+        self.inbox.poll_head(of(&mut self.inner), cx, limits)
     }
 
     /// Sends `parts` behind what waits; how much of `parts` is gone.
@@ -49,12 +100,12 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
             all[0] = IoSlice::new(&self.waiting);
             let count = all.len().min(parts.len() + 1);
             all[1..count].copy_from_slice(&parts[..count - 1]);
-            let sent = ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, &all[..count]))?;
+            let sent = ready!(Pin::new(of(&mut self.inner)).poll_write_vectored(cx, &all[..count]))?;
             if let Some(of_parts) = self.take_sent(sent)? {
                 return Poll::Ready(Ok(of_parts));
             }
         }
-        Pin::new(&mut self.inner).poll_write_vectored(cx, parts)
+        Pin::new(of(&mut self.inner)).poll_write_vectored(cx, parts)
     }
 
     /// Forgets `sent` bytes of what waits; how many of them were of what came behind it, if any.
@@ -74,9 +125,10 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.interrupt.poll(cx) {
+        let this = &mut *self;
+        match this.interrupt.poll(cx) {
             Poll::Ready(error) => Poll::Ready(Err(error)),
-            Poll::Pending => Pin::new(&mut self.inner).poll_read(cx, buf),
+            Poll::Pending => this.inbox.poll_read(of(&mut this.inner), cx, buf),
         }
     }
 }
@@ -102,24 +154,26 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.waiting.is_empty() {
             let this = &mut *self;
-            let sent = ready!(Pin::new(&mut this.inner).poll_write(cx, &this.waiting))?;
+            let sent = ready!(Pin::new(of(&mut this.inner)).poll_write(cx, &this.waiting))?;
             self.take_sent(sent)?;
         }
-        Pin::new(&mut self.inner).poll_flush(cx)
+        Pin::new(of(&mut self.inner)).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.as_mut().poll_flush(cx))?;
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        Pin::new(of(&mut self.inner)).poll_shutdown(cx)
     }
 }
 
-/// As Pingora's own stream does: what waits is sent if that can be done at once.
+/// As Pingora's own stream does: what waits is sent if that can be done at once. The connection outlives this.
 impl<S: AsyncWrite + Unpin> Drop for ClientStream<S> {
     fn drop(&mut self) {
         if !self.waiting.is_empty() {
             drop(self.flush().now_or_never());
         }
+        let is_owed = self.inbox.is_owed();
+        *self.remains.lock() = self.inner.take().map(|inner| Left { inner, is_owed });
     }
 }
 
@@ -128,64 +182,64 @@ impl Shutdown for ClientStream<Stream> {
     async fn shutdown(&mut self) {
         // The connection ends either way.
         drop(self.flush().await);
-        Shutdown::shutdown(&mut *self.inner).await;
+        Shutdown::shutdown(&mut **of(&mut self.inner)).await;
     }
 }
 
 impl UniqueID for ClientStream<Stream> {
     fn id(&self) -> UniqueIDType {
-        self.inner.id()
+        self.inner.as_ref().expect(THERE).id()
     }
 }
 
 impl Ssl for ClientStream<Stream> {
     fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.inner.get_ssl_digest()
+        self.inner.as_ref().expect(THERE).get_ssl_digest()
     }
 
     fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.inner.selected_alpn_proto()
+        self.inner.as_ref().expect(THERE).selected_alpn_proto()
     }
 }
 
 #[async_trait]
 impl Peek for ClientStream<Stream> {
     async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
-        self.inner.try_peek(buf).await
+        of(&mut self.inner).try_peek(buf).await
     }
 }
 
 impl GetTimingDigest for ClientStream<Stream> {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.inner.get_timing_digest()
+        self.inner.as_ref().expect(THERE).get_timing_digest()
     }
 
     fn get_read_pending_time(&self) -> Duration {
-        self.inner.get_read_pending_time()
+        self.inner.as_ref().expect(THERE).get_read_pending_time()
     }
 
     fn get_write_pending_time(&self) -> Duration {
-        self.inner.get_write_pending_time()
+        self.inner.as_ref().expect(THERE).get_write_pending_time()
     }
 }
 
 impl GetProxyDigest for ClientStream<Stream> {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.inner.get_proxy_digest()
+        self.inner.as_ref().expect(THERE).get_proxy_digest()
     }
 
     fn set_proxy_digest(&mut self, digest: ProxyDigest) {
-        self.inner.set_proxy_digest(digest);
+        of(&mut self.inner).set_proxy_digest(digest);
     }
 }
 
 impl GetSocketDigest for ClientStream<Stream> {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.inner.get_socket_digest()
+        self.inner.as_ref().expect(THERE).get_socket_digest()
     }
 
     fn set_socket_digest(&mut self, digest: SocketDigest) {
-        self.inner.set_socket_digest(digest);
+        of(&mut self.inner).set_socket_digest(digest);
     }
 }
 

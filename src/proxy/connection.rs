@@ -1,61 +1,67 @@
 //! A client's connection: one request after the other, until one of its limits is over.
 //!
 //! Pingora's own limits are per read: a client that sends one byte a second keeps a connection for ever (slowloris). Here the
-//! whole head has one deadline. Between requests a connection waits in a few hundred bytes: the buffers and the state of a request
-//! are made when its first bytes are there, and given back at its end.
+//! whole head has one deadline, and is judged before Pingora sees it (`inbox.rs`). Between requests a connection waits in a few
+//! hundred bytes: the buffers and the state of a request are made when its first bytes are there, and given back at its end.
 //!
 //! ```text
 //! accepted -- first bytes --> head --> request, answer --+      limits: from accepted to the end of the first head, client_header;
-//!                 ^                                      |      between requests, keep_alive; from the first bytes of another
-//!                 +------------- kept alive -------------+      head to its end, client_header
+//!                 ^            |                         |      between requests, keep_alive; from the first bytes of another
+//!                 +------------|---- kept alive ---------+      head to its end, client_header
+//!                              +--> malformed: our answer, then what the client still sends is read for a while
 //! ```
 //!
 //! A healthy connection sets no timer for a request. There is one for the connection, set again only when it goes off too early.
 
-use std::future::{Future, poll_fn};
-use std::mem::MaybeUninit;
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::BytesMut;
 use futures::FutureExt;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
-use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
+use pingora::protocols::{Shutdown, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::FrontDoor;
-use super::client_stream::ClientStream;
+use super::client_stream::{ClientStream, Left};
 use super::clients::Clients;
+use super::inbox::{Incoming, Tunnel};
 use super::interrupt::Interrupt;
+use super::readable::{self, Readable};
+use crate::http1::HeadLimits;
 
-/// Room for the first read of a request; a head is rarely longer.
-const FIRST_READ: usize = 4 * 1024;
+/// What is read of a client that was answered before it had sent all; the rest would reset the
+/// connection, and the client would not see the answer. The same times as nginx's.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// A client that sends nothing for so long has seen the answer.
+const LINGER_SILENCE: Duration = Duration::from_secs(5);
+
+/// Read and forgotten at once, while it lingers.
+const LINGER_BUFFER: usize = 4 * 1024;
+
+/// What a head may cost.
+const HEAD: HeadLimits = HeadLimits { max_bytes: 64 * 1024, max_fields: 200 };
 
 /// What Pingora starts a connection with. It is replaced before the first answer, and not waited for.
 const KEEP_ALIVE_AT_FIRST: u64 = 60;
 
-/// Passed through Pingora's per-connection context to the first hook that runs after the head: told when it is complete.
+/// Passed through Pingora's per-connection context to the first hook that runs after the head.
 #[derive(Debug)]
-pub(super) struct HeadGuard {
-    is_complete: Arc<AtomicBool>,
+pub(super) struct Switches {
     /// The connection's.
     pub(super) interrupt: Arc<Interrupt>,
-}
-
-impl HeadGuard {
-    /// The deadline is off.
-    pub(super) fn complete(&self) {
-        // Read by the task that runs this hook.
-        self.is_complete.store(true, Ordering::Relaxed);
-    }
+    /// The connection's.
+    pub(super) tunnel: Tunnel,
+    /// The request's target, where Pingora could not read it.
+    pub(super) target: Option<Box<[u8]>>,
 }
 
 /// The Pingora application: serves connections with the proxy.
@@ -82,7 +88,8 @@ impl ServerApp for Connections {
         };
         let registered = self.front_door.parts.interrupts.register();
         let interrupt = &registered.interrupt;
-        let mut stream: Stream = Box::new(ClientStream::new(stream, Arc::clone(interrupt)));
+        let mut stream = Box::new(ClientStream::new(stream, Arc::clone(interrupt)));
+        let (remains, tunnel) = (stream.remains(), stream.tunnel());
         let mut settings: Option<HttpPersistentSettings> = None;
         let mut stopped = shutdown.clone();
         let mut stopped = pin!(stopped.wait_for(|is_stopped| *is_stopped));
@@ -90,31 +97,42 @@ impl ServerApp for Connections {
         let first_head = accepted + self.front_door.config().timeouts.client_header;
         let mut deadline = Deadline { timer: pin!(sleep_until(first_head)), limit: Limit::Until(first_head) };
         let mut next_head = None;
-        let head = Arc::new(AtomicBool::new(false));
         loop {
-            let first_bytes = tokio::select! {
+            let incoming = tokio::select! {
                 biased;
-                read = first_read(&mut stream, &mut deadline) => read?,
+                incoming = head_in_time(&mut stream, &mut deadline, next_head) => incoming?,
                 _ = &mut stopped => return None,
+            };
+            let (head, bytes) = match incoming {
+                Incoming::Head(head, bytes) => (head, bytes),
+                Incoming::Gone => return None,
+                Incoming::Refused(fault, method, target) => {
+                    self.front_door.refuse_head(&mut stream, fault, &method, &target).await;
+                    break;
+                }
             };
             let mut session = ServerSession::new_http1(stream);
             match settings.take() {
                 Some(settings) => settings.apply_to_session(&mut session),
                 None => session.set_keepalive(Some(KEEP_ALIVE_AT_FIRST)),
             }
-            session.set_pipelined_prefix(first_bytes);
-            head.store(false, Ordering::Relaxed);
-            let guard = HeadGuard { is_complete: Arc::clone(&head), interrupt: Arc::clone(interrupt) };
-            session.set_connection_user_context(Some(Box::new(guard)));
-            deadline.limit = next_head.map_or(deadline.limit, Limit::For);
-            let request = self.proxy.process_new_http(session, shutdown);
-            (stream, settings) = head_in_time(request, &head, &mut deadline).await?.consume();
+            let Readable { bytes, target } = readable::of(&head, bytes);
+            session.set_pipelined_prefix(bytes);
+            let switches = Switches { interrupt: Arc::clone(interrupt), tunnel: tunnel.clone(), target };
+            session.set_connection_user_context(Some(Box::new(switches)));
+            let Some(reused) = self.proxy.process_new_http(session, shutdown).await else { break };
+            let returned;
+            (returned, settings) = reused.consume();
+            stream = returned.into_any().downcast().expect("Pingora returns the stream it was given");
             if *shutdown.borrow() {
                 return None;
             }
             let timeouts = &self.front_door.config().timeouts;
             (deadline.limit, next_head) = (Limit::For(timeouts.keep_alive), Some(timeouts.client_header));
         }
+        let left = remains.lock().take();
+        linger(left?).await;
+        None
     }
 
     async fn cleanup(&self) {
@@ -131,34 +149,35 @@ fn refuse(mut stream: Stream) {
     drop(stream.flush().now_or_never());
 }
 
-/// The first bytes of a request; `None` when the client is gone or the limit is over.
-async fn first_read(stream: &mut Stream, deadline: &mut Deadline<'_>) -> Option<BytesMut> {
+/// The next head, unless it is not complete in time. `from_first_byte` is the limit that begins with a head, if there is one.
+async fn head_in_time(
+    stream: &mut ClientStream<Stream>,
+    deadline: &mut Deadline<'_>,
+    mut from_first_byte: Option<Duration>,
+) -> Option<Incoming> {
     poll_fn(|cx| {
-        // Not kept while waiting: an idle connection has no buffer.
-        let mut space = [MaybeUninit::uninit(); FIRST_READ];
-        let mut read = ReadBuf::uninit(&mut space);
-        match Pin::new(&mut *stream).poll_read(cx, &mut read) {
-            Poll::Ready(Ok(())) if !read.filled().is_empty() => {
-                let mut bytes = BytesMut::with_capacity(FIRST_READ);
-                bytes.extend_from_slice(read.filled());
-                Poll::Ready(Some(bytes))
-            }
-            Poll::Ready(Ok(()) | Err(_)) => Poll::Ready(None),
-            Poll::Pending => deadline.poll_over(cx).map(|()| None),
+        if let Poll::Ready(incoming) = stream.poll_head(cx, &HEAD) {
+            return Poll::Ready(Some(incoming));
         }
+        if stream.has_begun() {
+            deadline.limit = from_first_byte.take().map_or(deadline.limit, Limit::For);
+        }
+        deadline.poll_over(cx).map(|()| None)
     })
     .await
 }
 
-/// The whole of a request, unless its head is not complete in time.
-async fn head_in_time<T>(request: impl Future<Output = Option<T>>, head: &AtomicBool, deadline: &mut Deadline<'_>) -> Option<T> {
-    let mut request = pin!(request);
-    poll_fn(|cx| match request.as_mut().poll(cx) {
-        Poll::Ready(ended) => Poll::Ready(ended),
-        Poll::Pending if head.load(Ordering::Relaxed) => Poll::Pending,
-        Poll::Pending => deadline.poll_over(cx).map(|()| None),
-    })
-    .await
+/// Ends a connection whose client may still be sending so that it sees its answer.
+async fn linger(left: Left<Stream>) {
+    let mut stream = left.inner;
+    if !left.is_owed {
+        return;
+    }
+    Shutdown::shutdown(&mut *stream).await;
+    let mut forgotten = [0; LINGER_BUFFER];
+    let drain = async { while matches!(timeout(LINGER_SILENCE, stream.read(&mut forgotten)).await, Ok(Ok(1..))) {} };
+    // Over or not, the connection ends.
+    drop(timeout(LINGER, drain).await);
 }
 
 /// What is waited for at most.
@@ -224,18 +243,7 @@ mod tests {
     #[tokio::test]
     async fn a_limit_that_is_over_already_ends_at_once() {
         let limit = Limit::Until(Instant::now());
-        let ended = tokio::time::timeout(LONG, over(SHORT, limit)).await;
+        let ended = timeout(LONG, over(SHORT, limit)).await;
         assert!(ended.is_ok());
-    }
-
-    #[tokio::test]
-    async fn a_request_whose_head_is_complete_has_no_limit_here() {
-        let head = AtomicBool::new(true);
-        let mut deadline = Deadline { timer: pin!(sleep_until(Instant::now())), limit: Limit::For(Duration::ZERO) };
-        let request = async {
-            tokio::time::timeout(SHORT, std::future::pending::<()>()).await.unwrap_err();
-            Some("answered")
-        };
-        assert_eq!(head_in_time(request, &head, &mut deadline).await, Some("answered"));
     }
 }

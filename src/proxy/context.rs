@@ -13,6 +13,7 @@ use super::body_prefix::BodyPrefix;
 use super::coalesce::{Leading, SharedAnswer};
 use super::evidence::Witness;
 use super::handles::Handles;
+use super::inbox::Tunnel;
 use super::interrupt::{Armed, Interrupt};
 use super::limits::RateNote;
 use super::request_id::RequestId;
@@ -69,6 +70,8 @@ pub struct Context {
     pub(super) is_refused: bool,
     /// Ends the wait for an upstream that has gone; the client connection's.
     pub(super) interrupt: Option<Arc<Interrupt>>,
+    /// Makes a tunnel of the client connection.
+    pub(super) tunnel: Option<Tunnel>,
     /// Keeps the process from exiting while this request runs.
     pub(super) _running: Running,
 }
@@ -114,6 +117,7 @@ impl Context {
             refusal: None,
             is_refused: false,
             interrupt: None,
+            tunnel: None,
             _running: running,
         }
     }

@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::RawFd;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -17,7 +16,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, Result};
 
 use super::body_prefix::BodyPrefix;
-use super::connection::HeadGuard;
+use super::connection::Switches;
 use super::context::Context;
 use super::front_door::FrontDoor;
 use super::headers::{self, ClientView};
@@ -42,10 +41,14 @@ impl ProxyHttp for FrontDoor {
     /// None: GeoServer compresses, and the disabled module costs five allocations a request.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    fn on_connection_reuse(&self, _session: &mut Session, ctx: &mut Context, passed: Box<dyn Any + Send + Sync>) {
-        if let Some(guard) = passed.downcast_ref::<HeadGuard>() {
-            guard.complete();
-            ctx.interrupt = Some(Arc::clone(&guard.interrupt));
+    fn on_connection_reuse(&self, session: &mut Session, ctx: &mut Context, passed: Box<dyn Any + Send + Sync>) {
+        if let Ok(switches) = passed.downcast::<Switches>() {
+            let Switches { interrupt, tunnel, target } = *switches;
+            ctx.interrupt = Some(interrupt);
+            ctx.tunnel = Some(tunnel);
+            if let Some(target) = target {
+                session.req_header_mut().set_raw_path(&target).expect("a target without controls is one for Pingora");
+            }
         }
     }
 
@@ -176,6 +179,9 @@ impl ProxyHttp for FrontDoor {
         headers::prepare_downstream(response, &client_view(session, ctx))?;
         if let Some(rate) = &ctx.rate {
             rate.tell(response)?;
+        }
+        if let Some(tunnel) = ctx.tunnel.as_ref().filter(|_| session.is_upgrade(response) == Some(true)) {
+            tunnel.open();
         }
         let request = session.req_header();
         if request.version == Version::HTTP_10 && !response.status.is_informational() {

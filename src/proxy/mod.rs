@@ -1,6 +1,7 @@
 //! The Pingora adapter: each hook translates, calls something testable, translates back.
 //!
 //! ```text
+//!  (connection, inbox)    the head is judged, or refused, before Pingora sees it
 //!  early_request_filter   limits that Pingora leaves open (keep-alive, body, write)
 //!  request_filter         classify; refuse what no upstream may see, and what the limits shut out; follow an identical request
 //!                         that is under way
@@ -30,12 +31,15 @@ mod handles;
 pub mod headers;
 pub mod hints;
 mod hooks;
+mod inbox;
 mod interrupt;
 mod judge;
 mod limits;
 mod moves;
+mod readable;
 mod record;
 mod refuse;
+mod refuse_head;
 mod request_head;
 pub mod request_id;
 pub mod respond;

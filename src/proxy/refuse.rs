@@ -7,6 +7,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 
 use super::context::Context;
 use super::failure;
+use super::inbox::fault_of;
 use super::request_head::head;
 use super::respond::{self, Refusal};
 use crate::cluster::{Cause, LocalFault};
@@ -33,7 +34,8 @@ pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Conte
     if session.response_written().is_some() || is_client_gone(error) {
         return 0;
     }
-    let refusal = ctx.refusal.unwrap_or_else(|| of_error(error));
+    let fault = fault_of(error).map(Refusal::Malformed);
+    let refusal = fault.or(ctx.refusal).unwrap_or_else(|| of_error(error));
     ctx.refusal = Some(refusal);
     let shape = ogc::error_shape(&ctx.classified, &head(session.req_header()));
     let rate = ctx.rate.as_deref().filter(|_| refusal == Refusal::RateLimited);
@@ -65,6 +67,7 @@ fn of_error(error: &Error) -> Refusal {
 /// The client has left, or cannot be written to.
 pub(super) fn is_client_gone(error: &Error) -> bool {
     *error.esource() == ErrorSource::Downstream
+        && fault_of(error).is_none()
         && matches!(
             error.etype(),
             ErrorType::ReadError | ErrorType::WriteError | ErrorType::WriteTimedout | ErrorType::ConnectionClosed

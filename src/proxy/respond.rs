@@ -6,15 +6,19 @@
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use pingora::http::ResponseHeader;
 use quick_xml::escape::escape;
 
 use super::request_id::{REQUEST_ID, RequestId};
+use crate::http1::Fault;
 use crate::ogc::ErrorShape;
 
 /// What OWS calls an error that is not the request's.
 const CODE: &str = "NoApplicableCode";
+
+/// What a client that used a method we refuse may try; an upstream may know more.
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// Why a client gets our answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,31 +53,44 @@ pub enum Refusal {
     LocalFault,
     /// The head of the upstream's answer is longer than we read.
     AnswerHeadTooLarge,
+    /// A request that two servers could read differently.
+    Malformed(Fault),
     /// A defect of ours.
     Internal,
 }
 
-impl Refusal {
-    pub const ALL: [Self; 17] = [
-        Self::NoUpstream,
-        Self::AllFailed,
-        Self::ConnectionLost,
-        Self::FirstByteTimeout,
-        Self::BodyTooLarge,
-        Self::BodyTimeout,
-        Self::BadRequest,
-        Self::Loop,
-        Self::ShuttingDown,
-        Self::QueueFull,
-        Self::QueueTimeout,
-        Self::Shed,
-        Self::RateLimited,
-        Self::Blocked,
-        Self::LocalFault,
-        Self::AnswerHeadTooLarge,
-        Self::Internal,
-    ];
+/// All but those of malformed requests.
+const OWN: [Refusal; 17] = [
+    Refusal::NoUpstream,
+    Refusal::AllFailed,
+    Refusal::ConnectionLost,
+    Refusal::FirstByteTimeout,
+    Refusal::BodyTooLarge,
+    Refusal::BodyTimeout,
+    Refusal::BadRequest,
+    Refusal::Loop,
+    Refusal::ShuttingDown,
+    Refusal::QueueFull,
+    Refusal::QueueTimeout,
+    Refusal::Shed,
+    Refusal::RateLimited,
+    Refusal::Blocked,
+    Refusal::LocalFault,
+    Refusal::AnswerHeadTooLarge,
+    Refusal::Internal,
+];
 
+impl Refusal {
+    /// Every refusal.
+    pub const ALL: [Self; OWN.len() + Fault::ALL.len()] = {
+        let mut all = [Self::Internal; OWN.len() + Fault::ALL.len()];
+        let mut at = 0;
+        while at < all.len() {
+            all[at] = if at < OWN.len() { OWN[at] } else { Self::Malformed(Fault::ALL[at - OWN.len()]) };
+            at += 1;
+        }
+        all
+    };
     /// The name used in metrics and in the access log.
     pub const fn reason(self) -> &'static str {
         match self {
@@ -93,11 +110,13 @@ impl Refusal {
             Self::Blocked => "blacklist",
             Self::LocalFault => "local-fault",
             Self::AnswerHeadTooLarge => "answer-head-too-large",
+            Self::Malformed(fault) => fault.reason(),
             Self::Internal => "internal",
         }
     }
 
-    pub const fn status(self) -> StatusCode {
+    /// The status of the answer.
+    pub fn status(self) -> StatusCode {
         match self {
             Self::NoUpstream | Self::AllFailed | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::QueueFull | Self::QueueTimeout | Self::Shed | Self::LocalFault => StatusCode::SERVICE_UNAVAILABLE,
@@ -108,6 +127,7 @@ impl Refusal {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::Malformed(fault) => StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::BAD_REQUEST),
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -128,6 +148,7 @@ impl Refusal {
             | Self::BodyTimeout
             | Self::BadRequest
             | Self::Loop
+            | Self::Malformed(_)
             | Self::Blocked
             | Self::Internal => None,
         }
@@ -150,6 +171,7 @@ impl Refusal {
             Self::Blocked => "Requests from this address are not accepted.",
             Self::LocalFault => "The map service has too much to do at the moment. Please try again shortly.",
             Self::AnswerHeadTooLarge => "The map service gave an answer that could not be passed on.",
+            Self::Malformed(fault) => fault.message(),
             Self::Internal => "The request could not be processed.",
         }
     }
@@ -202,6 +224,9 @@ pub fn build(refusal: Refusal, retry_after: Option<u32>, shape: ErrorShape, requ
     set(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(seconds) = refusal.retry_after().map(|usual| retry_after.unwrap_or(usual)) {
         set(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        set(ALLOW, HeaderValue::from_static(METHODS));
     }
     head.insert_header(REQUEST_ID, request_id.as_str()).expect("request ids are made of what headers may hold");
     (head, body)

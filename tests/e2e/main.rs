@@ -23,6 +23,7 @@ mod hot_swap;
 mod lifecycle;
 mod limits;
 mod losses;
+mod malformed;
 mod process;
 mod refusals;
 mod restart;

@@ -7,6 +7,7 @@ use crate::source::{Token, tokens};
 
 /// Where each top-level module of `src/` lives. A module imports only from lower numbers.
 pub(crate) const FLOORS: &[(&str, u8)] = &[
+    ("http1", 0),
     ("ogc", 0),
     ("config", 1),
     ("balance", 2),

@@ -1,0 +1,49 @@
+//! The grammar by cases, and against a second reader that was written differently.
+
+mod cases;
+mod naive;
+mod properties;
+
+use super::{BodyReader, Fault, Head, HeadLimits, HeadReader, Reading};
+
+const LIMITS: HeadLimits = HeadLimits { max_bytes: 2_000, max_fields: 20 };
+
+/// Reads `bytes`, which come in pieces of `piece` bytes.
+fn read_in_pieces(bytes: &[u8], piece: usize) -> Reading {
+    let mut reader = HeadReader::default();
+    let mut end = 0;
+    loop {
+        end = bytes.len().min(end + piece);
+        match reader.read(&bytes[..end], &LIMITS) {
+            Reading::More if end < bytes.len() => {}
+            reading => return reading,
+        }
+    }
+}
+
+fn read(bytes: &[u8]) -> Reading {
+    read_in_pieces(bytes, usize::MAX / 2)
+}
+
+#[track_caller]
+fn accepted(bytes: &[u8]) -> Head {
+    match read(bytes) {
+        Reading::Complete(head) => head,
+        reading => panic!("{reading:?}: {}", bytes.escape_ascii()),
+    }
+}
+
+#[track_caller]
+fn assert_refused(bytes: &[u8], fault: Fault) {
+    assert_eq!(read(bytes), Reading::Refused(fault), "{}", bytes.escape_ascii());
+}
+
+/// How many of `bytes` are the body of a request whose head they follow.
+fn body_of(head: &Head, bytes: &[u8], piece: usize) -> Result<Option<usize>, Fault> {
+    let mut reader = BodyReader::new(head.framing);
+    let mut taken = 0;
+    for piece in bytes.chunks(piece) {
+        taken += reader.take(piece)?;
+    }
+    Ok(reader.is_complete().then_some(taken))
+}
