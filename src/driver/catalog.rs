@@ -16,6 +16,8 @@ const MAX_NUMBER_HEAD: usize = 8 << 10;
 const MAX_SETTINGS: usize = 64 << 10;
 /// What GeoServer says to a reload is not worth reading.
 const MAX_RELOAD_ANSWER: usize = 4 << 10;
+/// GeoServer reads its data directory anew.
+const CATALOG_RELOAD: &str = "/rest/reload";
 
 impl Prober {
     /// Its `updateSequence`.
@@ -92,16 +94,22 @@ async fn reload_all(messenger: &Messenger, upstream: &Upstream, config: &Config,
     let calls = [
         // Users and filter chains first: the catalog is then read with the rules that belong to it.
         (with_security, "/rest/security/acl/catalog/reload", ""),
-        (true, "/rest/reload", ""),
+        (true, CATALOG_RELOAD, ""),
         (catalog.reload_gwc, "/gwc/rest/reload", "reload_configuration=1"),
     ];
+    let mut has_begun = false;
     for (_, path, body) in calls.into_iter().filter(|(is_wanted, ..)| *is_wanted) {
         let errand = Errand::post(format!("{context}{path}"), body);
         let is_enough = |answer: &Answer| answer.body.len() > MAX_RELOAD_ANSWER;
-        let answer = messenger.run(&errand, (upstream, config), deadline, is_enough).await?;
-        if answer.status != 200 {
-            return Err(bad_status(answer.status));
-        }
+        let answer = messenger.run(&errand, (upstream, config), deadline, is_enough).await;
+        answer.and_then(|answer| if answer.status == 200 { Ok(()) } else { Err(bad_status(answer.status)) }).map_err(
+            |cause| match has_begun {
+                // Not a cause by which GeoServer was never reached.
+                true => Cause::Unexpected(format!("after the catalog was reloaded, {path}: {cause}")),
+                false => cause,
+            },
+        )?;
+        has_begun |= path == CATALOG_RELOAD;
     }
     Ok(())
 }

@@ -59,6 +59,12 @@ pub(crate) struct Upkeep {
     waits_for: u64,
     pub(crate) failures: u32,
     has_reloaded: bool,
+    /// We asked for a reload, and it is not known yet what became of it.
+    is_called: bool,
+    /// It may have had no catalog when we asked for it.
+    pub(crate) was_empty_at_call: bool,
+    /// A reload never reached it, so it is in service.
+    pub(crate) must_serve: bool,
     /// It was reloaded since nothing goes wrong any more.
     pub(crate) is_busy_since_calm: bool,
 }
@@ -169,6 +175,10 @@ impl World {
         let was_testing = upkeep.was.as_ref().is_some_and(|was| is_testing(&was.catalog));
         upkeep.was_out = is_draining && (upkeep.was_out || was_testing);
         upkeep.draining_since = is_draining.then(|| upkeep.draining_since.unwrap_or(now));
+        if std::mem::take(&mut upkeep.must_serve) {
+            assert!(!status.catalog.is_out, "{key:?} is out although its reload never reached it");
+            self.tally.count("a reload that never reached it");
+        }
         upkeep.leases_at_call.take_if(|_| status.catalog.doing != Freshening::Reloading);
         assert!(
             upkeep.leases_at_call.is_none_or(|most| entry.at_work.all <= most),
@@ -233,6 +243,9 @@ impl World {
         assert!(entry.at_work.all == 0 || waited >= limit, "{key:?}: {} requests are not waited for", entry.at_work.all);
         entry.upkeep.leases_at_call = Some(entry.at_work.all);
         entry.upkeep.calls += 1;
+        entry.upkeep.is_called = true;
+        let was_testing = entry.upkeep.was.as_ref().is_some_and(|was| is_testing(&was.catalog));
+        entry.upkeep.was_empty_at_call = entry.upkeep.was_out || was_testing;
         entry.upkeep.is_busy_since_calm |= self.is_calm;
         assert!(entry.upkeep.calls <= entry.upkeep.reasons, "{key:?} is reloaded without a reason: {:?}", entry.upkeep);
         entry.hold_probes(self.now);
@@ -275,12 +288,13 @@ impl World {
             }
             (What::ReloadFailed { .. }, Some(upkeep)) => {
                 self.tally.count("a catalog reload failed");
-                upkeep.reasons += 1;
+                // Found out by a question, it cost no reload.
+                upkeep.reasons += u32::from(std::mem::take(&mut upkeep.is_called));
                 upkeep.failures += 1;
             }
             (What::Reloaded { .. }, Some(upkeep)) => {
                 self.tally.count("reloaded");
-                (upkeep.failures, upkeep.has_reloaded) = (0, true);
+                (upkeep.failures, upkeep.has_reloaded, upkeep.is_called) = (0, true, false);
             }
             (_, _) => {}
         }

@@ -9,7 +9,7 @@ use geofront::cluster::{Cause, Event, Outcome, Upstream, UpstreamId};
 use crate::audit::is_testing;
 use crate::driver::REPORT_GRACE;
 use crate::geoserver::{Load, Who};
-use crate::ledger::Key;
+use crate::ledger::{Entry, Key};
 use crate::machine::Condition;
 use crate::oracle;
 use crate::world::{Todo, World};
@@ -75,6 +75,25 @@ impl World {
 
     pub(crate) fn begin_canary(&mut self, upstream: &Upstream) {
         self.ask(upstream, self.config.health.timeout * 2, Todo::Canary);
+    }
+
+    /// Whether it takes our credentials: the same question that a reload begins with, so the same things go wrong.
+    pub(crate) fn begin_trying(&mut self, upstream: &Upstream) {
+        self.ask(upstream, self.config.health.timeout, Todo::Trying);
+    }
+
+    pub(crate) fn report_trying(&mut self, number: u64) {
+        let Some(Question { upstream, key, asked, outcome, .. }) = self.questions.remove(&number) else { return };
+        let outcome = match outcome {
+            Outcome::Success if self.faults.refuses_us(&key) => Err(Cause::Credentials(401)),
+            Outcome::Success => Ok(()),
+            Outcome::Busy => Err(Cause::Status(503)),
+            Outcome::Failure(cause) => Err(cause),
+        };
+        if matches!(outcome, Err(Cause::Credentials(_) | Cause::Connect(_) | Cause::Local(_))) {
+            self.tally.count("a replica that a reload would not reach");
+        }
+        self.handle(Event::CredentialsTried { upstream, asked, outcome });
     }
 
     fn ask(&mut self, upstream: &Upstream, limit: Duration, what: Todo) {
@@ -242,9 +261,15 @@ impl World {
             self.tally.count("a reload that was never reported");
             return;
         }
-        let Call { upstream, asked, lost, .. } = self.calls.remove(&number).expect("it was there");
-        if lost <= self.now {
+        let Call { upstream, key, asked, lost, .. } = self.calls.remove(&number).expect("it was there");
+        let is_late = lost <= self.now;
+        if is_late {
             self.tally.count("a late answer to a reload");
+        }
+        let never_began = matches!(outcome, Err(Cause::Connect(_) | Cause::Credentials(_) | Cause::Local(_)));
+        let is_it = |entry: &&mut Entry| entry.upstream.as_ref().is_some_and(|known| known.id == upstream.id);
+        if let Some(entry) = self.ledger.get_mut(&key).filter(is_it).filter(|_| never_began && !is_late) {
+            entry.upkeep.must_serve = !entry.upkeep.was_empty_at_call;
         }
         self.handle(Event::CatalogReloaded { upstream: upstream.id, asked, outcome });
     }

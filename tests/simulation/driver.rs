@@ -72,10 +72,7 @@ impl World {
                 assert!(matches!(doing, Freshening::Testing | Freshening::Failed), "the canary is for who has reloaded");
                 self.begin_canary(&upstream);
             }
-            Action::TryCredentials(upstream) => {
-                let (upstream, asked) = (upstream.id, self.now);
-                self.handle(Event::CredentialsTried { upstream, asked, outcome: Ok(()) });
-            }
+            Action::TryCredentials(upstream) => self.begin_trying(&upstream),
             Action::ReloadCatalog(upstream) => self.begin_call(upstream),
             Action::ReloadMain(_) => panic!("`reload_main` is not configured"),
             Action::ChooseLayer(_) => unreachable!("it concerns no upstream"),

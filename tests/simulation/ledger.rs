@@ -178,6 +178,8 @@ const MUST_HAPPEN: &[&str] = &[
     "a change was noticed",
     "a catalog reload",
     "a catalog reload failed",
+    "a replica that a reload would not reach",
+    "a reload that never reached it",
     "two catalog reloads at a time",
     "a reload beside requests that did not end",
     "a reload that left nothing",

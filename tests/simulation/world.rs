@@ -126,6 +126,7 @@ pub(crate) enum Todo {
     Poll,
     Reading,
     Canary,
+    Trying,
     /// A layer is chosen.
     Choice,
     CallEnds,
@@ -255,6 +256,7 @@ impl World {
             Todo::Report => self.report(number),
             Todo::Reading => self.report_number(number),
             Todo::Canary => self.report_canary(number),
+            Todo::Trying => self.report_trying(number),
             Todo::Choice => self.report_choice(number),
             Todo::CallEnds => self.give_up(number),
             Todo::LoadEnds => self.end_load(number),

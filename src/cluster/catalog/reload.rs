@@ -7,7 +7,8 @@
 //! ```
 //!
 //! From Draining on its door is closed. A reload that failed may have left the catalog empty, and one that was given up may still
-//! run, so nobody comes in before the canary passed either way.
+//! run, so nobody comes in before the canary passed either way. A reload that never reached GeoServer (no connection, refused
+//! credentials, a fault of our own) changed nothing: the replica serves on at once and is reloaded later.
 //!
 //! One that was given up on runs on inside GeoServer, and a second would wait for it and double the outage: it counts as under
 //! way, and no other is begun, until the replica draws its canary or as much time has passed again.
@@ -55,6 +56,8 @@ pub(super) enum Phase {
         began: Instant,
         call: Due,
         target: Target,
+        /// It served until its door was closed for this reload.
+        may_return: bool,
     },
     Testing(Testing),
 }
@@ -97,6 +100,11 @@ pub(super) enum Step {
     Passed {
         reloaded: Option<(u64, Duration)>,
     },
+    /// GeoServer was not reached: the door may open, as nothing happened.
+    Unreached {
+        cause: Cause,
+        retry_in: Duration,
+    },
     /// The door may open, and what it read was old.
     Outdated {
         cause: Cause,
@@ -133,6 +141,11 @@ impl Target {
 /// Whether GeoServer goes on with a reload that came to this.
 fn runs_on(cause: &Cause) -> bool {
     matches!(cause, Cause::Timeout(_) | Cause::Reset(_) | Cause::Truncated)
+}
+
+/// Whether GeoServer has not even begun a reload that came to this.
+fn never_began(cause: &Cause) -> bool {
+    matches!(cause, Cause::Connect(_) | Cause::Credentials(_) | Cause::Local(_))
 }
 
 impl Freshness {
@@ -206,15 +219,20 @@ impl Freshness {
     }
 
     pub(in crate::cluster) fn reload(&mut self, target: Target, limit: Duration, now: Instant) {
-        let mut call = Due::At(now);
+        let (mut call, may_return) = (Due::At(now), self.may_return());
         call.begin(now, limit);
-        self.phase = Phase::Reloading { began: now, call, target };
+        self.phase = Phase::Reloading { began: now, call, target, may_return };
     }
 
     pub(super) fn reloaded(&mut self, asked: Instant, outcome: Result<(), Cause>, now: Instant) -> Step {
-        let Phase::Reloading { began, call, target } = self.phase else { return Step::Nothing };
+        let Phase::Reloading { began, call, target, may_return } = self.phase else { return Step::Nothing };
         if !call.is_answered(asked) {
             return Step::Nothing;
+        }
+        if let Some(cause) = outcome.as_ref().err().filter(|cause| may_return && never_began(cause)) {
+            self.phase = Phase::Serving;
+            let (cause, retry_in) = (cause.clone(), self.is_unreached(cause, now));
+            return Step::Unreached { cause, retry_in };
         }
         if outcome.as_ref().is_err_and(runs_on) {
             self.given_up = Some(now + now.saturating_duration_since(began).max(GIVEN_UP_AT_LEAST));
@@ -304,13 +322,29 @@ impl Freshness {
         }
     }
 
-    /// It does not take our credentials: it serves on as it is, and is asked again later.
-    pub(super) fn refused(&mut self, cause: Cause, now: Instant) -> Step {
-        let retry_in = REFUSED_RETRY.saturating_mul(1 << self.failures.min(16)).min(LAST_RETRY);
+    /// A question about our credentials was answered before it left service. It serves on if a reload would not reach it.
+    pub(super) fn credentials_tried(&mut self, outcome: Result<(), Cause>, now: Instant) -> Step {
+        match outcome {
+            Err(cause) if never_began(&cause) => {
+                self.access = Access::Unasked;
+                let retry_in = self.is_unreached(&cause, now);
+                Step::Failed { cause, retry_in }
+            }
+            Ok(()) | Err(_) => {
+                self.access = Access::Open(now);
+                Step::Nothing
+            }
+        }
+    }
+
+    /// A reload does not reach it, so it serves on as it is. How long until the next try.
+    fn is_unreached(&mut self, cause: &Cause, now: Instant) -> Duration {
+        let first = if cause.refused_credentials().is_some() { REFUSED_RETRY } else { FIRST_RETRY };
+        let retry_in = first.saturating_mul(1 << self.failures.min(16)).min(LAST_RETRY);
         self.failures += 1;
         self.retry_at = Some(now + retry_in);
         self.last = Some(Ended { at: now, took: Duration::ZERO, failure: Some(cause.clone()) });
-        Step::Failed { cause, retry_in }
+        retry_in
     }
 
     fn fail(&mut self, cause: Cause, now: Instant) -> Step {

@@ -64,20 +64,14 @@ impl Cluster {
         now: Instant,
     ) {
         let Some(at) = self.position(id).filter(|at| self.tracked[*at].catalog.access.is_answered(asked)) else { return };
-        let step = match outcome {
+        match &outcome {
+            Ok(()) => self.tracked[at].tried_credentials(None),
             Err(cause) if cause.refused_credentials().is_some() => {
                 self.tracked[at].tried_credentials(cause.refused_credentials());
-                self.tracked[at].catalog.access = Access::Unasked;
-                self.tracked[at].catalog.refused(cause, now)
             }
-            answer => {
-                if answer.is_ok() {
-                    self.tracked[at].tried_credentials(None);
-                }
-                self.tracked[at].catalog.access = Access::Open(now);
-                Step::Nothing
-            }
-        };
+            Err(_) => {}
+        }
+        let step = self.tracked[at].catalog.credentials_tried(outcome, now);
         self.step(at, step, now);
     }
 
@@ -106,6 +100,11 @@ impl Cluster {
         let what = match step {
             Step::Nothing => None,
             Step::Failed { cause, retry_in } => Some(What::ReloadFailed { cause, retry_in }),
+            Step::Unreached { cause, retry_in } => {
+                tracked.upstream.load.open();
+                self.plan_read(at, now);
+                Some(What::ReloadFailed { cause, retry_in })
+            }
             Step::Outdated { cause, retry_in } => {
                 tracked.return_to_service(now, &self.config.health);
                 self.plan_read(at, now);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::{Action, Cause, Event, Freshening, HealthState, Memory, Mode, Outcome, Remembered};
+use super::super::{Action, Cause, Event, Freshening, HealthState, LocalFault, Memory, Mode, Outcome, Remembered};
 use super::catalog::{Catalogs, SECOND, with_credentials};
 use super::fixture::{World, config};
 use crate::config::{Config, MainReads};
@@ -294,4 +294,60 @@ fn an_answer_to_a_reload_that_was_given_up_is_none_to_the_next() {
     until(&mut catalogs, Freshening::Reloading).unwrap();
     catalogs.handle(Event::CatalogReloaded { upstream, asked, outcome: Ok(()) });
     assert_eq!(catalogs.doing("a"), Freshening::Reloading);
+}
+
+#[test]
+fn while_geofront_has_no_descriptor_left_no_replica_leaves_service_for_its_reload() {
+    let mut catalogs = Catalogs::fresh(3);
+    catalogs.credentials = |_| Err(Cause::Local(LocalFault::Descriptors));
+    catalogs.publish();
+    for _ in 0..120 {
+        catalogs.live(SECOND);
+        assert_eq!(catalogs.world.served_by(RequestClass::Map), ["a", "b", "c"]);
+    }
+    assert_eq!(catalogs.reloads, [""; 0]);
+    catalogs.credentials = |_| Ok(());
+    catalogs.live(SECOND * 200);
+    assert!(catalogs.all_fresh(), "{:#?}", catalogs.log);
+}
+
+#[test]
+fn a_reload_that_never_reached_geoserver_returns_the_replica_at_once_and_without_a_canary() {
+    type Answers = fn(&str) -> Result<(), Cause>;
+    let causes: [Answers; 3] = [
+        |_| Err(Cause::Connect("no route to host".to_owned())),
+        |_| Err(Cause::Credentials(403)),
+        |_| Err(Cause::Local(LocalFault::Ports)),
+    ];
+    for reload_answers in causes {
+        let mut catalogs = Catalogs { reload_answers, reload_takes: Duration::from_millis(1), ..Catalogs::fresh(3) };
+        catalogs.canary = |name| panic!("{name} has nothing to show");
+        catalogs.publish();
+        for _ in 0..400 {
+            catalogs.live(Duration::from_millis(50));
+            let out = ["a", "b", "c"].into_iter().filter(|name| catalogs.world.status(name).catalog.is_out).count();
+            assert!(out <= 1, "{:#?}", catalogs.log);
+        }
+        assert_eq!(catalogs.world.served_by(RequestClass::Map), ["a", "b", "c"], "{:#?}", catalogs.log);
+        assert_eq!(["a", "b", "c"].map(|name| catalogs.world.status(name).effective_weight), [100; 3], "none is cold");
+        assert!(catalogs.world.status("a").catalog.retry_in.is_some());
+        assert!((3..=6).contains(&catalogs.reloads.len()), "the pauses grow: {:?}", catalogs.reloads);
+        catalogs.reload_answers = |_| Ok(());
+        catalogs.canary = |_| Outcome::Success;
+        catalogs.live(SECOND * 600);
+        assert!(catalogs.all_fresh(), "{:#?}", catalogs.log);
+    }
+}
+
+#[test]
+fn a_replica_that_may_be_empty_does_not_return_because_another_reload_did_not_reach_it() {
+    let mut catalogs = Catalogs::fresh(2);
+    catalogs.reload_answers = |name| if name == "a" { Err(Cause::Status(500)) } else { Ok(()) };
+    catalogs.canary = |name| if name == "a" { Outcome::Failure(Cause::Status(500)) } else { Outcome::Success };
+    catalogs.publish();
+    catalogs.live(SECOND * 5);
+    catalogs.reload_answers = |_| Err(Cause::Connect("no route to host".to_owned()));
+    catalogs.live(SECOND * 60);
+    assert!(catalogs.reloads.iter().filter(|name| *name == "a").count() > 1, "{:#?}", catalogs.log);
+    assert_eq!(catalogs.world.served_by(RequestClass::Map), ["b"], "{:#?}", catalogs.log);
 }
