@@ -22,8 +22,23 @@ use crate::cluster::{self, ModeError, ModeOrigin, SyncError, UpstreamStatus};
 /// Keeps proxies and firewalls from closing a quiet event stream, and finds out about listeners that vanished.
 const EVENT_KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
 pub(super) async fn page() -> Html<&'static str> {
     Html(include_str!("page.html"))
+}
+
+/// The page's style and scripts are files of their own, because a strict content policy allows none within the page.
+pub(super) async fn page_style() -> Response {
+    ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("page.css")).into_response()
+}
+
+pub(super) async fn page_charts() -> Response {
+    ([(header::CONTENT_TYPE, SCRIPT)], include_str!("charts.js")).into_response()
+}
+
+pub(super) async fn page_script() -> Response {
+    ([(header::CONTENT_TYPE, SCRIPT)], include_str!("page.js")).into_response()
 }
 
 pub(super) async fn healthz() -> &'static str {

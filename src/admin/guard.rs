@@ -5,7 +5,7 @@
 //! away), and a page whose own name was pointed at 127.0.0.1 (DNS rebinding: its `Host` is a name that is not ours).
 //!
 //! Beyond loopback a token is required. There the `Host` may be anything: a rebound page knows the machine's address, not its token.
-//! What tells nothing and changes nothing needs none: the empty status page (which asks for the token), and the two health checks,
+//! What tells nothing and changes nothing needs none: the empty status page with its style and scripts (it asks for the token), and the two health checks,
 //! because load balancers and Kubernetes send none.
 
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +16,7 @@ use subtle::ConstantTimeEq;
 use crate::config::Secret;
 
 /// Answered without a token.
-const OPEN_PATHS: [&str; 3] = ["/", "/healthz", "/readyz"];
+const OPEN_PATHS: [&str; 6] = ["/", "/page.css", "/charts.js", "/page.js", "/healthz", "/readyz"];
 
 /// Why a request was turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

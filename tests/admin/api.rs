@@ -244,11 +244,40 @@ async fn a_history_that_is_not_kept_is_refused_with_what_is() {
 
 #[tokio::test]
 async fn the_page_is_whole_and_may_do_nothing_but_ask_us() {
-    let page = Admin::start("").await.get("/").await;
-    assert!(page.code == 200 && page.head.contains("content-type: text/html"), "{}", page.head);
-    assert!(page.head.contains("default-src 'none'") && page.head.contains("frame-ancestors 'none'"), "{}", page.head);
-    for outside in ["src=\"http", "href=\"http", "@import", "url(http"] {
-        assert!(!page.body.contains(outside), "the page loads something: {outside}");
+    let admin = Admin::start("").await;
+    let parts =
+        [("/", "text/html"), ("/page.css", "text/css"), ("/charts.js", "text/javascript"), ("/page.js", "text/javascript")];
+    for (path, kind) in parts {
+        let part = admin.get(path).await;
+        assert!(part.code == 200 && part.head.contains(&format!("content-type: {kind}")), "{path}: {}", part.head);
+        assert!(part.head.contains("default-src 'none'") && part.head.contains("frame-ancestors 'none'"), "{}", part.head);
+        assert!(!part.head.contains("unsafe-inline") && !part.head.contains("unsafe-eval"), "{}", part.head);
+        for outside in ["src=\"http", "href=\"http", "@import", "url(http", "fetch(\"http", "innerHTML"] {
+            assert!(!part.body.contains(outside), "{path} has {outside}");
+        }
+    }
+    let page = admin.get("/").await.body;
+    for inline in ["<style", "style=", "onclick=", "<script>"] {
+        assert!(!page.contains(inline), "the content policy forbids {inline} within the page");
+    }
+}
+
+#[tokio::test]
+async fn the_page_has_every_element_that_its_script_fills() {
+    let admin = Admin::start("").await;
+    let (page, script) = (admin.get("/").await.body, admin.get("/page.js").await.body);
+    let ids: Vec<&str> = script.split("byId(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(ids.len() > 20, "the script was not read");
+    for id in ids {
+        assert!(page.contains(&format!("id=\"{id}\"")), "no element is called {id}");
+    }
+}
+
+#[tokio::test]
+async fn with_a_token_configured_the_page_loads_and_asks_for_it() {
+    let admin = Admin::start("admin_token_env = 'TOKEN'\n").await;
+    for path in ["/", "/page.css", "/charts.js", "/page.js"] {
+        assert_eq!(admin.get(path).await.code, 200, "{path}");
     }
 }
 
