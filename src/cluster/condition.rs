@@ -26,6 +26,12 @@ pub enum Condition {
         layer: Option<String>,
         cause: Cause,
     },
+    /// The canary fails on a replica that was reloaded and on one that was not: it is wrong, or what all share is.
+    CanaryInDoubt {
+        /// The layer that is drawn; `None` for capabilities.
+        layer: Option<String>,
+        cause: Cause,
+    },
     /// No upstream passes its probe, each for another reason; reads go to all that are reachable.
     FailOpen {
         /// Of some of them, with their names.
@@ -51,10 +57,11 @@ pub struct ConditionStatus {
 
 impl Condition {
     /// Every kind there is, for metrics and documentation.
-    pub const KINDS: [&'static str; 8] = [
+    pub const KINDS: [&'static str; 9] = [
         "credentials-refused",
         "local-fault",
         "probe-in-doubt",
+        "canary-in-doubt",
         "fail-open",
         "shared-fault",
         "update-sequence-unknown",
@@ -68,6 +75,7 @@ impl Condition {
             Self::CredentialsRefused { .. } => "credentials-refused",
             Self::LocalFault { .. } => "local-fault",
             Self::ProbeInDoubt { .. } => "probe-in-doubt",
+            Self::CanaryInDoubt { .. } => "canary-in-doubt",
             Self::FailOpen { .. } => "fail-open",
             Self::SharedFault { .. } => "shared-fault",
             Self::UpdateSequenceUnknown { .. } => "update-sequence-unknown",
@@ -81,7 +89,7 @@ impl Condition {
         match self {
             Self::CredentialsRefused { upstream, .. } => Some(upstream),
             Self::LocalFault { .. } | Self::ProbeInDoubt { .. } | Self::FailOpen { .. } => None,
-            Self::SharedFault { .. } => None,
+            Self::SharedFault { .. } | Self::CanaryInDoubt { .. } => None,
             Self::UpdateSequenceUnknown { main } => Some(main),
             Self::LayerMissing { upstream, .. } => Some(upstream),
             Self::NoProbeLayer { .. } => None,
@@ -93,7 +101,7 @@ impl Condition {
         match self {
             Self::CredentialsRefused { .. } | Self::FailOpen { .. } => None,
             Self::LocalFault { fault } => Some(fault.subject()),
-            Self::ProbeInDoubt { layer, .. } => layer.as_deref(),
+            Self::ProbeInDoubt { layer, .. } | Self::CanaryInDoubt { layer, .. } => layer.as_deref(),
             Self::SharedFault { layer, cause } => Some(match layer {
                 Some(layer) => layer.as_str(),
                 None => cause.as_str(),
@@ -122,6 +130,10 @@ impl Condition {
             Self::ProbeInDoubt { layer: None, .. } => {
                 "look what GeoServer answers to WMS capabilities, and at `context` under [geoserver]; all upstreams serve meanwhile"
             }
+            Self::CanaryInDoubt { .. } => {
+                "name another public layer as `canary_layer` under [catalog], or mend what the layer needs (its store, its database); \
+                 until then replicas return from their reload without a canary"
+            }
             Self::FailOpen { .. } => {
                 "look at the cause of each upstream in `geofront status`; those that can be reached serve meanwhile"
             }
@@ -144,7 +156,7 @@ impl Condition {
     pub const fn needs_operator(&self) -> bool {
         match self {
             Self::CredentialsRefused { .. } | Self::LocalFault { .. } | Self::SharedFault { .. } => true,
-            Self::ProbeInDoubt { .. } | Self::FailOpen { .. } => true,
+            Self::ProbeInDoubt { .. } | Self::CanaryInDoubt { .. } | Self::FailOpen { .. } => true,
             Self::UpdateSequenceUnknown { .. } => true,
             Self::LayerMissing { .. } => true,
             Self::NoProbeLayer { .. } => false,
@@ -173,6 +185,16 @@ impl fmt::Display for Condition {
                     Cause::Credentials(status) => write!(f, "is not public: refused by all ({status})"),
                     cause if is_unknown_layer(cause) => f.write_str("unknown on all"),
                     cause => write!(f, "fails on all: {cause}"),
+                }
+            }
+            Self::CanaryInDoubt { layer, cause } => {
+                match layer {
+                    Some(layer) => write!(f, "canary layer {layer} ")?,
+                    None => f.write_str("the canary for capabilities ")?,
+                }
+                match cause {
+                    cause if is_unknown_layer(cause) => f.write_str("unknown where nothing was reloaded, too"),
+                    cause => write!(f, "fails where nothing was reloaded, too: {cause}"),
                 }
             }
             Self::FailOpen { causes } if causes.is_empty() => f.write_str("no upstream passes its probe"),
@@ -233,7 +255,12 @@ impl Cluster {
     fn conditions(&self, now: Instant) -> Vec<Condition> {
         let fault = self.tracked.iter().find_map(|tracked| tracked.local_fault);
         let own = fault.map(|fault| Condition::LocalFault { fault });
-        let of_all = own.into_iter().chain(self.shared_condition()).chain(self.main_is_silent(now)).chain(self.no_probe_layer());
+        let of_all = own
+            .into_iter()
+            .chain(self.shared_condition())
+            .chain(self.canary_condition())
+            .chain(self.main_is_silent(now))
+            .chain(self.no_probe_layer());
         let of_requests = of_all.chain(self.faults.conditions(&self.peers()));
         of_requests.chain(self.tracked.iter().flat_map(|tracked| tracked.conditions(now))).collect()
     }
@@ -270,6 +297,7 @@ mod tests {
             refused("replica2", 401),
             Condition::LocalFault { fault: LocalFault::Descriptors },
             Condition::ProbeInDoubt { layer: Some("geor:x".to_owned()), cause },
+            Condition::CanaryInDoubt { layer: Some("geor:x".to_owned()), cause: Cause::Status(500) },
             Condition::FailOpen { causes: vec!["replica1: status 500".to_owned()] },
             Condition::SharedFault { layer: Some("geor:y".to_owned()), cause: "status 500".to_owned() },
             Condition::UpdateSequenceUnknown { main: name("main") },

@@ -54,6 +54,11 @@ pub enum Event {
         outcome: Outcome,
         number: Option<u64>,
     },
+    /// An upstream that serves was asked for the canary at `asked`.
+    CanaryTried {
+        asked: Instant,
+        outcome: Outcome,
+    },
     /// The main answered the catalog reload that was begun at `asked`, or did not.
     MainReloaded {
         upstream: UpstreamId,
@@ -100,6 +105,9 @@ pub enum Action {
     ChooseLayer(LayerChoice),
     /// To be answered by one [`Event::CanaryTested`].
     TestCanary(Arc<Upstream>),
+    /// Whether one that serves draws the canary, as a replica that was reloaded does not. To be answered by one
+    /// [`Event::CanaryTried`].
+    TryCanary(Arc<Upstream>),
 }
 
 /// The result of an active check.

@@ -64,7 +64,7 @@ pub use status::{Cap, ClusterStatus, UpstreamStatus};
 pub use transition::{Fields, Transition, What};
 pub use upstream::{Upstream, UpstreamId};
 
-use catalog::{Changes, Doubt, Freshness, Inflation, Target};
+use catalog::{CanaryDoubt, Changes, Doubt, Freshness, Inflation, Target};
 use chosen_layer::Choosing;
 use condition::Conditions;
 use shared_faults::{Grounds, SharedFaults};
@@ -86,6 +86,8 @@ pub struct Cluster {
     changes: Changes,
     /// A change of the data directory that is not explained yet.
     directory: Option<Doubt>,
+    /// What an upstream that serves answers to the canary that a replica fails.
+    canary_doubt: CanaryDoubt,
     /// What a load adds to the number that it finds.
     inflation: Inflation,
     /// The hints up to this one are with everybody.
@@ -139,6 +141,7 @@ impl Cluster {
             ids,
             changes,
             directory: None,
+            canary_doubt: CanaryDoubt::default(),
             inflation: Inflation::default(),
             resolved: Ticket::default(),
             conditions: Conditions::default(),
@@ -167,6 +170,7 @@ impl Cluster {
             Event::CanaryTested { upstream, asked, outcome, number } => {
                 self.canary_tested(upstream, asked, (&outcome, number), now);
             }
+            Event::CanaryTried { asked, outcome } => self.canary_tried(asked, outcome, now),
             Event::MainReloaded { upstream, asked, outcome } => self.main_reloaded(upstream, asked, outcome, now),
             Event::LayerChosen { asked, layer } => self.layer_chosen(asked, layer, now),
             Event::LayerLost { layer } => self.layer_lost(&layer),
@@ -243,6 +247,7 @@ impl Cluster {
 
     fn configured(&mut self, config: Arc<Config>, now: Instant) {
         let has_others = self.config.geoserver.credentials != config.geoserver.credentials;
+        self.canary_doubt.forget();
         self.config = config;
         self.revision += 1;
         if has_others {

@@ -66,15 +66,29 @@ pub(super) async fn reload_main(prober: &Prober, upstream: Arc<Upstream>, config
 /// Whether a reloaded replica draws a map, and its number now.
 pub(super) async fn test_canary(prober: &Prober, upstream: Arc<Upstream>, config: &Config, chosen: Option<String>) -> Event {
     let asked = Instant::now();
-    let report = match chosen {
-        Some(layer) => chosen_layer::probe(prober, &layer, &upstream, config).await.report,
-        None => draw_canary(prober, &upstream, config).await,
-    };
+    let report = canary(prober, &upstream, config, chosen).await;
     let number = match report.outcome {
-        Outcome::Success => version(prober.messenger(), &upstream, config).await,
+        // Where the canary itself is in doubt, the number still shows whether it read old files.
+        Outcome::Success | Outcome::Failure(Cause::Unexpected(_) | Cause::Status(_) | Cause::NodeFault(_)) => {
+            version(prober.messenger(), &upstream, config).await
+        }
         Outcome::Busy | Outcome::Failure(_) => None,
     };
     Event::CanaryTested { upstream: upstream.id, asked, outcome: report.outcome, number }
+}
+
+/// The same canary, of an upstream that serves.
+pub(super) async fn try_canary(prober: &Prober, upstream: &Upstream, config: &Config, chosen: Option<String>) -> Event {
+    let asked = Instant::now();
+    let outcome = canary(prober, upstream, config, chosen).await.outcome;
+    Event::CanaryTried { asked, outcome }
+}
+
+async fn canary(prober: &Prober, upstream: &Upstream, config: &Config, chosen: Option<String>) -> ProbeReport {
+    match chosen {
+        Some(layer) => chosen_layer::probe(prober, &layer, upstream, config).await.report,
+        None => draw_canary(prober, upstream, config).await,
+    }
 }
 
 /// As anybody would; a canary that is not public, with our credentials.

@@ -70,6 +70,7 @@ impl Driver {
                 Some(Action::ReadVersion(upstream)) => self.start_reading(upstream),
                 Some(Action::ChooseLayer(choice)) => self.start_choosing(choice),
                 Some(Action::TestCanary(upstream)) => self.start_testing(upstream),
+                Some(Action::TryCanary(upstream)) => self.start_canary_elsewhere(upstream),
                 Some(Action::TryCredentials(upstream)) => self.start_trying(upstream),
                 Some(Action::ReloadCatalog(upstream)) => self.start_reload(upstream),
                 Some(Action::ReloadMain(upstream)) => self.start_main_reload(upstream),
@@ -99,6 +100,14 @@ impl Driver {
         let (control, prober, config) = (Arc::clone(&self.control), Arc::clone(&self.prober), self.config());
         self.probes.spawn(async move {
             let event = catalog::test_canary(&prober, upstream, &config, control.chosen_layer()).await;
+            control.handle(event, Instant::now());
+        });
+    }
+
+    fn start_canary_elsewhere(&mut self, upstream: Arc<Upstream>) {
+        let (control, prober, config) = (Arc::clone(&self.control), Arc::clone(&self.prober), self.config());
+        self.probes.spawn(async move {
+            let event = catalog::try_canary(&prober, &upstream, &config, control.chosen_layer()).await;
             control.handle(event, Instant::now());
         });
     }

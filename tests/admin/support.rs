@@ -157,6 +157,7 @@ impl Admin {
                     let report = ProbeReport { outcome: Outcome::Success, took: Duration::from_millis(7) };
                     Event::Probed { upstream: upstream.id, report }
                 }
+                Action::TryCanary(_) => Event::CanaryTried { asked: now, outcome: Outcome::Success },
                 Action::TryCredentials(upstream) => {
                     Event::CredentialsTried { upstream: upstream.id, asked: now, outcome: Ok(()) }
                 }

@@ -53,6 +53,10 @@ pub(crate) struct Upkeep {
     was_out: bool,
     leases_at_call: Option<u32>,
     calls: u32,
+    /// Reloads for the change `reloaded_for`, and how many there may be: one, and one more after each that failed.
+    reloads: u32,
+    allowed: u32,
+    reloaded_for: Option<u64>,
     /// As many calls as there are reasons for.
     pub(crate) reasons: u32,
     /// It was found behind while this epoch settled: one reload brings both.
@@ -61,6 +65,8 @@ pub(crate) struct Upkeep {
     has_reloaded: bool,
     /// We asked for a reload, and it is not known yet what became of it.
     is_called: bool,
+    /// Since when it waits for its canary, after a reload that was answered as done.
+    pub(crate) testing_since: Option<Instant>,
     /// It may have had no catalog when we asked for it.
     pub(crate) was_empty_at_call: bool,
     /// A reload never reached it, so it is in service.
@@ -70,6 +76,13 @@ pub(crate) struct Upkeep {
 }
 
 impl Upkeep {
+    fn count_reload(&mut self, epoch: u64) {
+        if self.reloaded_for.replace(epoch) != Some(epoch) {
+            (self.reloads, self.allowed) = (0, 1);
+        }
+        self.reloads += 1;
+    }
+
     /// Nothing is under way as far as its next cluster knows.
     pub(crate) fn new(is_assumed: bool, is_owed: bool) -> Self {
         Self { is_assumed, reasons: u32::from(is_owed), ..Self::default() }
@@ -175,6 +188,8 @@ impl World {
         let was_testing = upkeep.was.as_ref().is_some_and(|was| is_testing(&was.catalog));
         upkeep.was_out = is_draining && (upkeep.was_out || was_testing);
         upkeep.draining_since = is_draining.then(|| upkeep.draining_since.unwrap_or(now));
+        let is_tested = status.catalog.doing == Freshening::Testing;
+        upkeep.testing_since = is_tested.then(|| upkeep.testing_since.unwrap_or(now));
         if std::mem::take(&mut upkeep.must_serve) {
             assert!(!status.catalog.is_out, "{key:?} is out although its reload never reached it");
             self.tally.count("a reload that never reached it");
@@ -185,6 +200,8 @@ impl World {
             "{key:?}: nobody comes in while it is reloaded"
         );
         if status.role == Role::Main {
+            // What it has when it is a replica again is another matter.
+            upkeep.reloaded_for = None;
             return;
         }
         let claims = status.catalog.is_fresh;
@@ -275,6 +292,7 @@ impl World {
             (What::Stale { .. }, Some(upkeep)) => {
                 self.tally.count("found stale");
                 self.end = None;
+                upkeep.allowed += 1;
                 let had_all = upkeep.was.as_ref().is_some_and(|was| was.catalog.doing == Freshening::No);
                 if had_all && self.audit.settled < self.audit.epoch {
                     self.tally.count("found stale while a change settles");
@@ -284,12 +302,16 @@ impl World {
                 }
             }
             (What::ReloadBegan { epoch, .. }, Some(upkeep)) => {
+                upkeep.count_reload(*epoch);
+                assert!(upkeep.reloads <= upkeep.allowed, "{key:?} is reloaded again for the same change: {upkeep:?}");
                 assert!(*epoch >= upkeep.waits_for, "{key:?} is reloaded for {epoch}, and then again: {upkeep:?}");
             }
             (What::ReloadFailed { .. }, Some(upkeep)) => {
                 self.tally.count("a catalog reload failed");
                 // Found out by a question, it cost no reload.
-                upkeep.reasons += u32::from(std::mem::take(&mut upkeep.is_called));
+                let was_called = u32::from(std::mem::take(&mut upkeep.is_called));
+                upkeep.reasons += was_called;
+                upkeep.allowed += was_called;
                 upkeep.failures += 1;
             }
             (What::Reloaded { .. }, Some(upkeep)) => {

@@ -77,6 +77,24 @@ impl World {
         self.ask(upstream, self.config.health.timeout * 2, Todo::Canary);
     }
 
+    /// Of one that serves, because a replica that was reloaded does not draw it.
+    pub(crate) fn begin_canary_elsewhere(&mut self, upstream: &Upstream) {
+        self.ask(upstream, self.config.health.timeout * 2, Todo::CanaryElsewhere);
+    }
+
+    pub(crate) fn report_canary_elsewhere(&mut self, number: u64) {
+        let Some(Question { key, asked, outcome, early, .. }) = self.questions.remove(&number) else { return };
+        let said = early.unwrap_or_else(|| self.said(&key));
+        let outcome = match self.blueprint.has_canary() || self.probes_draw {
+            true => self.asked_for_a_map(outcome, said.is_whole),
+            false => outcome,
+        };
+        if matches!(outcome, Outcome::Failure(_)) {
+            self.tally.count("a canary in doubt");
+        }
+        self.handle(Event::CanaryTried { asked, outcome });
+    }
+
     /// Whether it takes our credentials: the same question that a reload begins with, so the same things go wrong.
     pub(crate) fn begin_trying(&mut self, upstream: &Upstream) {
         self.ask(upstream, self.config.health.timeout, Todo::Trying);
@@ -135,14 +153,21 @@ impl World {
         let Some(Question { upstream, key, asked, outcome, early }) = self.questions.remove(&number) else { return };
         let said = early.unwrap_or_else(|| self.said(&key));
         let outcome = self.asked_for_the_canary(outcome, said.is_whole, key.1);
-        let number = said.number.filter(|_| outcome == Outcome::Success);
+        let is_answered = matches!(outcome, Outcome::Success | Outcome::Failure(Cause::Unexpected(_)));
+        let number = said.number.filter(|_| is_answered);
         if matches!(outcome, Outcome::Failure(_)) {
             self.tally.count("a canary failed");
         }
         self.handle(Event::Tick);
         let was_tested = self.is_tested(&key);
         self.lose_probes();
+        let is_failed = matches!(outcome, Outcome::Failure(_));
         let transitions = self.cluster.handle(Event::CanaryTested { upstream, asked, outcome, number }, self.now);
+        if was_tested && is_failed && !self.is_tested(&key) {
+            self.tally.count("returned with its canary in doubt");
+            // That it was left empty by a reload that was answered as done, nothing shows.
+            self.machine(key.1).geoserver.disown();
+        }
         // It may be out again for the next epoch.
         if was_tested && !self.is_tested(&key) {
             let ramp = self.ramp();

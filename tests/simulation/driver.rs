@@ -50,6 +50,7 @@ impl World {
         | Action::ReadVersion(upstream)
         | Action::TestCanary(upstream)
         | Action::TryCredentials(upstream)
+        | Action::TryCanary(upstream)
         | Action::ReloadMain(upstream)
         | Action::ReloadCatalog(upstream)) = &action
         else {
@@ -72,6 +73,7 @@ impl World {
                 assert!(matches!(doing, Freshening::Testing | Freshening::Failed), "the canary is for who has reloaded");
                 self.begin_canary(&upstream);
             }
+            Action::TryCanary(upstream) => self.begin_canary_elsewhere(&upstream),
             Action::TryCredentials(upstream) => self.begin_trying(&upstream),
             Action::ReloadCatalog(upstream) => self.begin_call(upstream),
             Action::ReloadMain(_) => panic!("`reload_main` is not configured"),

@@ -8,7 +8,7 @@
 //! | geofront's own descriptors run out | nothing of ours reaches any upstream, whatever it would answer |
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use geofront::cluster::{Cause, Event, LayerChoice, LocalFault, Outcome, Upstream};
 
@@ -21,8 +21,6 @@ const PROBE_LAYER: bool = true;
 const CREDENTIALS: bool = true;
 const DATABASE: bool = true;
 const DESCRIPTORS: bool = true;
-/// A canary that fails on all is in doubt as a probe is.
-pub(crate) const CANARY: bool = false;
 /// A class that a replica alone serves is not refused while that replica is asked to reload.
 pub(crate) const PINNED: bool = false;
 /// Administration needs nothing but a main that can be reached.
@@ -35,6 +33,8 @@ pub(crate) struct Faults {
     credentials: Option<Refusal>,
     database: Option<Layer>,
     descriptors: bool,
+    /// When any of them last changed.
+    pub(crate) since: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +132,7 @@ impl World {
         if faults.fails_probes() && !self.faults.fails_probes() {
             self.faulty_layer = self.cluster.chosen_layer().map(str::to_owned);
         }
-        self.faults = faults;
+        self.faults = Faults { since: Some(self.now), ..faults };
     }
 
     /// The outcome of a question of ours, if nothing of ours gets out.

@@ -113,6 +113,8 @@ const MUST_HAPPEN: &[&str] = &[
     "a layer was chosen",
     "a layer was lost",
     "a canary that knows no layer",
+    "a canary in doubt",
+    "returned with its canary in doubt",
     "a request was selected for",
     "a main-only request was selected for",
     "the backup served",

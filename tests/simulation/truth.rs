@@ -10,7 +10,7 @@ use geofront::cluster::{Freshening, Mode, UpstreamStatus};
 use geofront::config::{Config, MainReads, Role, ServedBy, StalePolicy};
 use geofront::ogc::RequestClass;
 
-use crate::faults::{ADMINISTRATION, CANARY, PINNED};
+use crate::faults::{ADMINISTRATION, PINNED};
 use crate::ledger::Key;
 use crate::machine::{Condition, Machine};
 use crate::oracle::{Oracle, key};
@@ -60,6 +60,9 @@ fn patience(config: &Config) -> Duration {
     health.timeout * 2 + second + (health.timeout + health.down_interval * 3 / 2 + second) * (health.rise + 1)
 }
 
+/// How much longer it takes while another upstream has to be asked for the canary, and one question may be lost.
+const JUROR: Duration = Duration::from_secs(12);
+
 impl World {
     /// After every step.
     pub(crate) fn observe_truth(&mut self) {
@@ -93,11 +96,14 @@ impl World {
         };
         let is_found = since.is_some_and(|since| since + patience(&self.config) <= self.now);
         let is_on_its_way = match status.catalog.doing {
-            // It has just been asked to reload, or is on its way back.
-            Freshening::Reloading | Freshening::Testing => true,
+            // It has just been asked to reload.
+            Freshening::Reloading => true,
+            // It is on its way back, and a canary that fails everywhere does not keep it.
+            Freshening::Testing => !self.must_have_returned(&key),
             // The first try found another, which looked as good.
             Freshening::Draining => request.is_retry(),
-            Freshening::Failed => !CANARY && self.faults.fails_probes(),
+            // It may be empty, and no canary shows that it is not.
+            Freshening::Failed => self.faults.fails_probes(),
             Freshening::No | Freshening::Waiting | Freshening::HeldBack => false,
         };
         let is_old = class == RequestClass::Capabilities
@@ -106,6 +112,16 @@ impl World {
             && status.role == Role::Replica;
         let may = status.mode == Mode::Ready && !request.keys.contains(&key) && self.has_part(&key, status.role, class);
         is_found && may && !is_on_its_way && !is_old
+    }
+
+    /// Its reload is answered as done for as long as canaries take; and where those fail everywhere, the main could show that.
+    fn must_have_returned(&self, key: &Key) -> bool {
+        let long_ago =
+            |since: Option<Instant>, and: Duration| since.is_some_and(|since| since + patience(&self.config) + and <= self.now);
+        let is_tested = long_ago(self.ledger[key].upkeep.testing_since, JUROR);
+        let is_main_right = self.ledger.get(&self.main()).is_some_and(|main| long_ago(main.lasting.right, JUROR));
+        let is_steady = self.faults.since.is_none_or(|since| long_ago(Some(since), JUROR));
+        is_tested && (!self.faults.fails_probes() || is_main_right && is_steady)
     }
 
     pub(crate) fn is_read(&self, class: RequestClass) -> bool {

@@ -126,6 +126,7 @@ pub(crate) enum Todo {
     Poll,
     Reading,
     Canary,
+    CanaryElsewhere,
     Trying,
     /// A layer is chosen.
     Choice,
@@ -256,6 +257,7 @@ impl World {
             Todo::Report => self.report(number),
             Todo::Reading => self.report_number(number),
             Todo::Canary => self.report_canary(number),
+            Todo::CanaryElsewhere => self.report_canary_elsewhere(number),
             Todo::Trying => self.report_trying(number),
             Todo::Choice => self.report_choice(number),
             Todo::CallEnds => self.give_up(number),

@@ -20,6 +20,7 @@
 //! after a change, or reloaded before it. It is reloaded.
 
 mod access;
+mod canary_doubt;
 mod changes;
 mod directory;
 mod due;
@@ -37,6 +38,7 @@ pub use directory::FileChange;
 pub use reports::SyncError;
 pub use status::{CatalogStatus, Freshening, LastReload, UpstreamCatalog};
 
+pub(super) use canary_doubt::CanaryDoubt;
 pub(super) use changes::Changes;
 pub(super) use directory::Doubt;
 pub(super) use due::Due;

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! From Draining on its door is closed. A reload that failed may have left the catalog empty, and one that was given up may still
-//! run, so nobody comes in before the canary passed either way. A reload that never reached GeoServer (no connection, refused
+//! run, so nobody comes in before the canary passed either way (or is in doubt: `canary_doubt.rs`). A reload that never reached GeoServer (no connection, refused
 //! credentials, a fault of our own) changed nothing: the replica serves on at once and is reloaded later.
 //!
 //! One that was given up on runs on inside GeoServer, and a second would wait for it and double the outage: it counts as under
@@ -155,6 +155,11 @@ impl Freshness {
 
     pub(in crate::cluster) fn is_reloading(&self) -> bool {
         matches!(self.phase, Phase::Reloading { .. })
+    }
+
+    /// It waits for its canary after a reload that GeoServer answered as done.
+    pub(super) fn has_ended_well(&self) -> bool {
+        matches!(&self.phase, Phase::Testing(testing) if testing.target.is_some())
     }
 
     pub(in crate::cluster) fn is_testing(&self) -> bool {

@@ -127,7 +127,8 @@ impl Cluster {
     ) {
         let Some(at) = self.position(id) else { return };
         let (needed, reading) = (self.config.health.rise, self.reading(number, asked));
-        let step = self.tracked[at].catalog.tested(outcome, reading, needed, now);
+        let outcome = self.weighed_canary(at, outcome, now);
+        let step = self.tracked[at].catalog.tested(&outcome, reading, needed, now);
         if let (Step::Passed { reloaded: Some(_) }, Some(own), Some(main)) = (&step, number, self.changes.number()) {
             self.inflation.reloaded(own, main, asked);
         }

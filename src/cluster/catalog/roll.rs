@@ -27,6 +27,7 @@ impl Cluster {
         }
         // After what was lost: that may have been all it waited for.
         self.changes.pass_time(now, &self.config.catalog);
+        self.pass_canary_time(now);
         for at in 0..self.tracked.len() {
             self.pass_main_reload_time(at, now);
             self.tracked[at].catalog.access.pass_time(now);
@@ -77,7 +78,7 @@ impl Cluster {
 
     /// The next catalog action due.
     pub(in crate::cluster) fn catalog_action(&mut self, now: Instant) -> Option<Action> {
-        (0..self.tracked.len()).find_map(|at| self.catalog_action_of(at, now))
+        (0..self.tracked.len()).find_map(|at| self.catalog_action_of(at, now)).or_else(|| self.canary_action(now))
     }
 
     pub(in crate::cluster) fn catalog_deadline(&self) -> Option<Instant> {
@@ -89,7 +90,7 @@ impl Cluster {
             reads.into_iter().chain(catalog.deadline(tracked.is_in_maintenance())).chain(main).min()
         };
         let settles = self.changes.deadline(&self.config.catalog);
-        settles.into_iter().chain(self.tracked.iter().filter_map(of_one)).min()
+        settles.into_iter().chain(self.tracked.iter().filter_map(of_one)).chain(self.canary_deadline()).min()
     }
 
     pub(super) fn step(&mut self, at: usize, step: Step, now: Instant) {

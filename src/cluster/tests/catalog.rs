@@ -139,6 +139,10 @@ impl Catalogs {
                 let number = self.numbers.get(upstream.name.as_str()).copied();
                 self.handle(Event::CanaryTested { upstream: upstream.id, asked: now, outcome, number });
             }
+            Action::TryCanary(upstream) => {
+                let outcome = (self.canary)(upstream.name.as_str());
+                self.handle(Event::CanaryTried { asked: now, outcome });
+            }
             Action::TryCredentials(upstream) => {
                 let outcome = (self.credentials)(upstream.name.as_str());
                 self.handle(Event::CredentialsTried { upstream: upstream.id, asked: now, outcome });
@@ -363,13 +367,62 @@ fn a_reload_that_never_answers_has_failed_after_its_time() {
 #[test]
 fn a_replica_without_its_canary_is_kept_out() {
     let mut catalogs = Catalogs::fresh(2);
-    catalogs.canary = |_| Outcome::Failure(Cause::Unexpected("LayerNotDefined".to_owned()));
+    catalogs.canary = |name| match name {
+        "a" => Outcome::Failure(Cause::Unexpected("LayerNotDefined".to_owned())),
+        _ => Outcome::Success,
+    };
     catalogs.publish();
     catalogs.live(SECOND * 60);
     assert_eq!(catalogs.doing("a"), Freshening::Testing);
     assert_eq!(catalogs.world.served_by(RequestClass::Map), ["b"]);
     catalogs.live(SECOND * 600);
-    assert_eq!(catalogs.world.served_by(RequestClass::Map), ["b"], "a canary that is gone does not empty the cluster");
+    assert_eq!(catalogs.world.served_by(RequestClass::Map), ["b"]);
+}
+
+#[test]
+fn a_canary_layer_that_was_withdrawn_everywhere_keeps_no_reloaded_replica_out_and_is_a_condition() {
+    let texts = |catalogs: &Catalogs| {
+        let status = catalogs.world.cluster.status(catalogs.world.now);
+        status.conditions.iter().map(|held| held.condition.to_string()).collect::<Vec<_>>()
+    };
+    let mut catalogs = Catalogs::fresh(2);
+    catalogs.canary = |_| Outcome::Failure(Cause::Unexpected("LayerNotDefined: Could not find layer".to_owned()));
+    catalogs.publish();
+    catalogs.live(SECOND * 20);
+    assert!(catalogs.all_fresh(), "{:#?}", catalogs.log);
+    assert_eq!(catalogs.world.served_by(RequestClass::Map), ["a", "b"]);
+    assert_eq!(texts(&catalogs), ["canary layer geor:public_layer unknown where nothing was reloaded, too"]);
+    catalogs.live(SECOND * 600);
+    assert_eq!(catalogs.reloads.len(), 2, "no reload would help");
+    catalogs.canary = |_| Outcome::Success;
+    catalogs.live(SECOND * 10);
+    assert_eq!(texts(&catalogs), [""; 0]);
+}
+
+#[test]
+fn a_replica_that_fails_its_canary_in_another_way_than_the_main_stays_out() {
+    let mut catalogs = Catalogs::fresh(2);
+    catalogs.canary = |name| match name {
+        "main" => Outcome::Failure(Cause::Unexpected("NoApplicableCode: Rendering process failed".to_owned())),
+        _ => Outcome::Failure(Cause::Unexpected("LayerNotDefined: Could not find layer".to_owned())),
+    };
+    catalogs.publish();
+    catalogs.live(SECOND * 60);
+    assert_eq!((catalogs.world.served_by(RequestClass::Map), catalogs.is_fresh("a")), (vec!["b".to_owned()], false));
+}
+
+#[test]
+fn while_the_canary_is_in_doubt_a_replica_whose_reload_failed_stays_out_until_one_is_done() {
+    let mut catalogs = Catalogs::fresh(3);
+    catalogs.canary = |_| Outcome::Failure(Cause::Status(500));
+    catalogs.reload_answers = |name| if name == "a" { Err(Cause::Status(500)) } else { Ok(()) };
+    catalogs.publish();
+    catalogs.live(SECOND * 30);
+    assert_eq!(catalogs.world.served_by(RequestClass::Map), ["b", "c"], "it may have no catalog at all: {:#?}", catalogs.log);
+    assert!(catalogs.is_fresh("b") && catalogs.is_fresh("c"));
+    catalogs.reload_answers = |_| Ok(());
+    catalogs.live(SECOND * 60);
+    assert_eq!(catalogs.world.served_by(RequestClass::Map), ["a", "b", "c"], "{:#?}", catalogs.log);
 }
 
 #[test]
