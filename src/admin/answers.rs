@@ -344,6 +344,17 @@ pub struct SyncOrdered {
     pub epoch: u64,
 }
 
+/// `GET /api/requests`: the last slow and failed requests, oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Requests {
+    /// Number of the newest, to be given as `after` the next time; 0 before the first.
+    pub sequence: u64,
+    /// Slow or failed requests since geofront started that were too many to be kept: the access log has them.
+    pub left_out: u64,
+    /// Each with the fields of the access log.
+    pub requests: Vec<serde_json::Value>,
+}
+
 /// Every answer that is not a success.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failure {

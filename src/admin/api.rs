@@ -179,8 +179,29 @@ pub(super) async fn history(
     compact_json(&app.state.history.answer(window, after, &app.state.metrics, Instant::now()))
 }
 
+/// `GET /api/requests?after=0&id=ID`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RequestsQuery {
+    after: Option<u64>,
+    id: Option<String>,
+}
+
+pub(super) async fn requests(
+    State(app): State<App>,
+    query: Result<Query<RequestsQuery>, axum::extract::rejection::QueryRejection>,
+) -> Response {
+    let Ok(Query(RequestsQuery { after, id })) = query else {
+        let usage = "ask /api/requests?after=N&id=ID, N being the `sequence` of the last answer, or 0; both may be left out";
+        return failure(StatusCode::BAD_REQUEST, usage);
+    };
+    let mut answer = (app.state.requests)(after.unwrap_or(0));
+    answer.requests.retain(|request| id.as_deref().is_none_or(|id| request["id"] == id));
+    compact_json(&answer)
+}
+
 pub(super) async fn not_found() -> Response {
-    let endpoints = "there is: /, /healthz, /readyz, /metrics, /api/status, /api/config, /api/events, /api/history, \
+    let endpoints = "there is: /, /healthz, /readyz, /metrics, /api/status, /api/config, /api/events, /api/history, /api/requests, \
         POST /api/upstreams/NAME/mode, POST /api/config/reload, POST /api/catalog/sync";
     failure(StatusCode::NOT_FOUND, endpoints)
 }

@@ -14,6 +14,9 @@ const html = (name, properties = {}, ...children) => {
   return element;
 };
 
+// An axis does not end below one request or millisecond: noise would fill it.
+const LEAST_END = 1;
+
 // The end of an axis: 1, 2 or 5 times a power of ten.
 function axisEnd(highest) {
   if (!(highest > 0)) return 1;
@@ -72,7 +75,7 @@ class Chart {
     this.x = at => box.right - (newest - times[at]) / span * (box.right - box.left);
     const totals = times.map((_, at) => series.reduce((sum, s) => sum + (s.values[at] ?? 0), 0));
     const highest = isStack ? Math.max(0, ...totals) : Math.max(0, ...series.flatMap(s => s.values).map(v => v ?? 0));
-    const end = axisEnd(highest);
+    const end = axisEnd(Math.max(highest, LEAST_END));
     const y = value => box.bottom - value / end * (box.bottom - box.top);
     const parts = [];
     for (const share of [0, .5, 1]) {
@@ -142,7 +145,7 @@ class Chart {
     const left = this.svg.offsetLeft + x;
     this.tip.style.left = left > this.figure.clientWidth / 2 ? "" : `${left + 12}px`;
     this.tip.style.right = left > this.figure.clientWidth / 2 ? `${this.figure.clientWidth - left + 12}px` : "";
-    if (isSaid) this.said.textContent = `${clock}: ${shown.map(s => `${s.name} ${this.format(s.values[at])}`).join(", ")}`;
+    if (isSaid) this.said.textContent = `${clock}: ${shown.map(s => `${s.name} ${this.format(s.values[at])}`).join(", ") || "nothing"}`;
   }
 
   leave() {

@@ -9,6 +9,7 @@
 //! GET  /api/config                  what is in force, where each value came from, secrets masked
 //! GET  /api/events                  server-sent events: every transition
 //! GET  /api/history                 answers::History: rates, times and loads of the last 5 or 60 minutes
+//! GET  /api/requests                answers::Requests: the last slow and failed requests
 //! POST /api/upstreams/{name}/mode   answers::ModeOrder
 //! POST /api/config/reload           answers::Reload
 //! POST /api/catalog/sync            answers::SyncOrdered
@@ -79,6 +80,8 @@ pub struct AdminState {
     metrics: Arc<Metrics>,
     /// Who waits for a place.
     queue: Box<dyn Fn() -> QueueStatus + Send + Sync>,
+    /// The last slow and failed requests after a number.
+    requests: Box<dyn Fn(u64) -> answers::Requests + Send + Sync>,
     /// Written by whoever shuts the process down.
     stopping: Arc<AtomicBool>,
     started: Instant,
@@ -94,12 +97,13 @@ impl AdminState {
         reloads: Arc<impl ConfigReloads + 'static>,
         metrics: Arc<Metrics>,
         queue: impl Fn() -> QueueStatus + Send + Sync + 'static,
+        requests: impl Fn(u64) -> answers::Requests + Send + Sync + 'static,
         stopping: Arc<AtomicBool>,
         capacity: Capacity,
     ) -> Arc<Self> {
-        let queue = Box::new(queue);
+        let (queue, requests) = (Box::new(queue), Box::new(requests));
         let (started, events, history) = (Instant::now(), Events::new(), History::new());
-        Arc::new(Self { control, reloads, metrics, queue, stopping, started, events, history, capacity })
+        Arc::new(Self { control, reloads, metrics, queue, requests, stopping, started, events, history, capacity })
     }
 
     /// What the history follows, as it is now.
@@ -151,6 +155,7 @@ fn router(app: App) -> Router {
         .route("/api/catalog/sync", post(api::sync_catalog))
         .route("/api/events", get(api::events))
         .route("/api/history", get(api::history))
+        .route("/api/requests", get(api::requests))
         .route("/api/upstreams/{name}/mode", post(api::set_mode))
         .fallback(api::not_found)
         .method_not_allowed_fallback(api::wrong_method)

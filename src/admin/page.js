@@ -74,6 +74,8 @@ function catalogLine({ catalog, upstreams }) {
     failed ? ["bad", "not everywhere", `${share}; ${failed}`] :
     catalog.done ? ["good", "everywhere", `${up.length < replicas.length ? "every replica that is up has it" : "every replica has it"}${catalog.paused ? "; rolls are paused" : ""}`] :
     fresh === up.length ? ["idle is-busy", "everywhere", "looking whether it changed again"] :
+    catalog.rolls === false ? ["idle is-busy", "on its way", `${share}; another geofront brings it to the others`] :
+    (catalog.rests_seconds ?? null) !== null ? ["idle is-busy", "on its way", `${share}; the next roll begins in ${span(catalog.rests_seconds)}`] :
     !catalog.can_reload ? ["warn", "not everywhere", `${share}; nothing brings it to the others: “geofront check” shows what is missing`] :
     rolling ? ["idle is-busy", "on its way", `${share}; ${rolling.name} is ${rolling.catalog.doing}`] :
     last ? ["warn", "not everywhere", `${share}; ${last.name} is the last that serves, and is not reloaded`] :
@@ -92,6 +94,11 @@ function findings(status, lately) {
     say("bad", "No request is served: no upstream is up and ready.", cause ? `The first cause: ${firstLine(cause)}` : "Wait for the first probes, or set an upstream to ready.");
   }
   for (const c of conditions.filter(c => c.needs_operator)) say(status.ready ? "warn" : "bad", sentence(`${c.text} (for ${span(c.since_seconds)})`), sentence(c.remedy));
+  const replicas = upstreams.filter(u => u.role === "replica"), gone = replicas.filter(u => u.mode !== "maintenance" && (u.health === "down" || u.ejected_seconds !== null));
+  if (gone.length > 1 && status.ready) {
+    const serving = replicas.filter(u => u.eligible).length;
+    say(serving ? "warn" : "bad", `${gone.length} of ${replicas.length} replicas are out: ${list(gone.map(u => u.name))}.`, serving ? `${serving === 1 ? "One replica carries" : `${serving} replicas carry`} the load. The causes are below.` : "The main serves reads meanwhile. The causes are below.");
+  }
   for (const u of upstreams.filter(u => u.mode !== "maintenance" && u.health === "down")) {
     const others = upstreams.filter(other => other.role === "replica" && other.eligible).length;
     const rest = u.role === "main" ? "Administration and writes get errors until it is back." : others ? `${others === 1 ? "One other replica serves" : `${others} other replicas serve`}.` : "No other replica serves.";
@@ -104,7 +111,7 @@ function findings(status, lately) {
   for (const u of upstreams.filter(u => u.catalog.doing === "failed")) say("warn", `${u.name} could not reload its catalog: ${failureOf(u) ?? "see the log"}.`, "It serves its old catalog only where no other can. Look into its own log.");
   if (status.last_reload?.outcome === "refused") say("warn", "The last change of the configuration was refused.", "Mend the file as shown below and save it.");
   const paused = upstreams.filter(u => isUpReplica(u) && !u.catalog.fresh);
-  if (paused.length && !catalog.can_reload) say("warn", `${list(paused.map(u => u.name))} ${paused.length === 1 ? "lacks" : "lack"} the main's last change, and nothing brings it there.`, "Give credentials under [geoserver] in the configuration.");
+  if (paused.length && !catalog.can_reload && catalog.rolls !== false) say("warn", `${list(paused.map(u => u.name))} ${paused.length === 1 ? "lacks" : "lack"} the main's last change, and nothing brings it there.`, "Give credentials under [geoserver] in the configuration.");
   else if (paused.length && catalog.paused) say("warn", `Rolls are paused, and ${list(paused.map(u => u.name))} ${paused.length === 1 ? "lacks" : "lack"} the main's last change.`, "Resume rolls when you are done.");
   for (const u of upstreams.filter(u => u.health === "unknown" && u.mode !== "maintenance")) say("idle", `${u.name} has not been probed yet.`, "It gets requests once its probes pass.");
   const out = upstreams.filter(u => u.mode !== "ready");
@@ -360,7 +367,8 @@ function fillSlots(cell, u, busiest) {
   const parts = [Math.max(0, u.in_flight - u.slower_in_flight), Math.max(0, u.slower_in_flight - u.heavy_in_flight), u.heavy_in_flight];
   [...bar.children].forEach((part, at) => part.style.width = `${Math.min(100, 100 * parts[at] / most)}%`);
   const inside = u.control_flow_delay_ms ? `waits ${seconds(u.control_flow_delay_ms)} inside` : "";
-  detail.textContent = inside || (u.max_in_flight_learned ? "limit learned" : u.max_in_flight === null ? "no limit" : "");
+  detail.textContent = inside;
+  text.title = u.max_in_flight === null ? "no limit" : u.max_in_flight_learned ? "the limit is learned" : "the limit is configured";
   bar.title = `quick ${parts[0]}, slower ${parts[1]}, heavy ${parts[2]}` + (u.max_in_flight === null ? "" : `; slower and heavy together at most ${u.max_slower_in_flight}, heavy at most ${u.max_heavy_in_flight}`);
 }
 
@@ -406,7 +414,7 @@ async function order(name, mode) {
   if (text && !await ask({ title: mode === "drain" ? `Drain ${name}?` : `Set ${name} to maintenance?`, text, yes: mode === "drain" ? "Drain" : "Set to maintenance" })) return;
   try {
     const { status, answer } = await post(`/api/upstreams/${encodeURIComponent(name)}/mode`, { mode, force: false });
-    if (status === 409) await ask({ title: `${name} stays in service`, text: `geofront refused: ${answer.error}.\n\nBring another one to ready first. If you mean it all the same: geofront ${mode} ${name} --force` });
+    if (status === 409) await ask({ title: `${name} stays in service`, text: `geofront refused: ${answer.error}.\n\nIf you mean it all the same: geofront ${mode} ${name} --force` });
     else if (status !== 200) notify("bad", `${name} could not be set to ${mode}`, answer.error);
   } catch (error) { notify("bad", `${name} could not be set to ${mode}`, error.message); }
   refresh();
@@ -419,7 +427,7 @@ function showCatalog(status) {
   pill.className = `pill ${tone}`;
   pill.textContent = word;
   line.textContent = text + (status.catalog.number === null ? "" : ` The main's updateSequence is ${status.catalog.number}.`);
-  byId("sync").disabled = !status.catalog.can_reload;
+  byId("sync").disabled = !status.catalog.can_reload || status.catalog.rolls === false;
   byId("sync").title = status.catalog.can_reload ? "For changes that GeoServer does not count; others are noticed" : "GeoServer reloads its catalog for administrators only, and the configuration has no credentials";
   const replicas = status.upstreams.filter(isUpReplica), isUnderWay = !status.catalog.done && replicas.some(u => isRolling(u) || ["waiting", "failed", "held-back"].includes(u.catalog.doing));
   byId("steps").hidden = !isUnderWay;
@@ -527,7 +535,7 @@ async function refresh() {
     show(answer, await refreshHistory());
     document.body.classList.remove("is-lost");
     byId("lost").hidden = true;
-    await showRolls();
+    await Promise.all([showRolls(), showTail()]);
   } catch (error) {
     document.body.classList.add("is-lost");
     byId("lost").textContent = `geofront has not answered for ${span((Date.now() - heard) / 1000)} (${error.message}). What you see is what was last known.`;
@@ -544,6 +552,73 @@ for (const button of document.querySelectorAll("[data-minutes]")) button.onclick
   refresh();
 };
 
+// Slow and failed requests ---------------------------------------------------------------------------------------------------
+
+const REFUSED = {
+  "no-upstream": "no upstream of the right role was up and ready", "all-failed": "every attempt failed", "connection-lost": "the upstream broke off before it answered, and a write is not repeated",
+  "first-byte-timeout": "no answer within the first_byte of its class", "body-too-large": "its body is above max_body of its class", "body-timeout": "the client stopped sending its body",
+  "bad-request": "not HTTP that every server reads in the same way", loop: "it came back to geofront: an upstream's url points at the front door", "shutting-down": "geofront was told to stop",
+  "queue-full": "every slot was taken and the queue was full", "queue-timeout": "no slot came free within queue_timeout", shed: "it waited, and gave way in an overload",
+  "rate-limit": "above a rate of control_flow", blacklist: "the client's address is shut out", "local-fault": "this machine had no file descriptor, port or memory left",
+  "answer-head-too-large": "the head of the answer is too long", "bad-answer": "the upstream's answer was not HTTP that every client reads in the same way",
+  "request-line": "its request line is malformed", method: "its method is longer than 32 bytes", "method-refused": "CONNECT or TRACE", target: "its target is neither a path nor an http URL",
+  "target-byte": "its target has a character that has to be percent-encoded", version: "an HTTP version other than 1.0 and 1.1", "target-too-long": "its request line is too long",
+  "head-too-large": "its head is too long", "too-many-fields": "its head has too many fields", "line-end": "a line that does not end in CR LF", "folded-field": "a folded header line",
+  "field-name": "a wrong character in the name of a header field", "field-value": "a control character in a header field", "host-missing": "no Host", "host-repeated": "more than one Host",
+  "host-invalid": "its Host is no name or address", "host-disagrees": "its Host is another one than in its URL", "nominated-field": "Connection names a field that identifies the client",
+  "content-length": "its Content-Length is not one number", "transfer-encoding": "a Transfer-Encoding other than chunked", "length-and-chunks": "Content-Length beside Transfer-Encoding",
+  chunk: "a malformed chunk in its body", trailers: "its trailers are malformed or too long", internal: "a fault of geofront's own: please report it",
+};
+
+// The access line in words.
+function whyOf(r) {
+  const parts = [], waited = r.queue_ms > 0 ? `waited ${millis(r.queue_ms)} for a slot` : "";
+  if (r.end.startsWith("refused:")) parts.push(`refused: ${REFUSED[r.end.slice(8)] ?? r.end.slice(8)}`);
+  else if (r.end === "client-abort") parts.push("the client left before its answer was complete");
+  else if (r.end === "upstream-reset") parts.push("the upstream broke off within its answer");
+  else if (r.end === "timeout") parts.push("the upstream was too slow");
+  else if (r.status >= 500) parts.push(`the upstream answered ${r.status}`);
+  else if (r.first_byte_ms > r.total_ms / 2) parts.push(`slow: the first byte came after ${millis(r.first_byte_ms)}`);
+  else if (waited && r.queue_ms > r.total_ms / 2) parts.push("slow: it waited longer than it took");
+  else parts.push("slow: its answer took long to pass on, by its size or the client's line");
+  if (waited) parts.push(waited);
+  if (r.attempts > 1) parts.push(`${r.attempts} attempts`);
+  if (r.coalesced) parts.push(`shared the answer to ${r.coalesced}`);
+  return parts.join("; ");
+}
+
+const TAIL_SHOWN = 60, TAIL_KEPT = 500;
+let tail = [], tailSequence = 0, hasTail = true;
+
+async function showTail() {
+  if (!hasTail) return;
+  const response = await call(`/api/requests?after=${tailSequence}`, { signal: AbortSignal.timeout(5000) });
+  if (!response.ok) return void (hasTail = response.status !== 404);
+  const answer = await response.json();
+  byId("requests").hidden = false;
+  if (answer.sequence < tailSequence) tail = [];
+  const isNew = answer.sequence !== tailSequence || !tailSequence;
+  tailSequence = answer.sequence;
+  tail = [...tail, ...answer.requests].slice(-TAIL_KEPT);
+  byId("tail-note").textContent = answer.left_out ? `${answer.left_out.toLocaleString()} more were too many to keep; the access log has them.` : "";
+  // What somebody reads stays where it is until there is news.
+  if (isNew) fillTail();
+}
+
+function fillTail() {
+  const wanted = byId("find").value.trim().toLowerCase();
+  const found = tail.filter(r => !wanted || [r.id, r.path, r.upstream, r.class, r.layer, r.user, r.client, r.end, whyOf(r)].some(text => text?.toLowerCase().includes(wanted))).slice(-TAIL_SHOWN).reverse();
+  byId("tail").replaceChildren(...found.map(r => html("tr", {},
+    html("td", {}, html("time", { dateTime: r.time, title: r.time, textContent: new Date(r.time).toLocaleTimeString() })),
+    html("td", {}, html("code", { className: "path", textContent: `${r.method} ${r.path}`, title: r.path }), html("div", { className: "soft" }, `${r.class}${r.layer ? `, ${r.layer}` : ""} · from ${r.client}${r.user ? ` (${r.user})` : ""} · `, html("code", { textContent: r.id }))),
+    html("td", { className: `number ${r.status >= 500 || r.status === null ? "is-error" : ""}`, textContent: r.status ?? "none" }),
+    html("td", { className: "number", textContent: millis(r.total_ms) }),
+    html("td", { textContent: r.upstream ?? "" }),
+    html("td", { textContent: whyOf(r) }))));
+  if (!found.length) byId("tail").append(html("tr", {}, html("td", { colSpan: 6, className: "soft", textContent: wanted ? "None of the kept requests. The access log has every request: look for its id there." : "None since geofront started." })));
+}
+byId("find").oninput = fillTail;
+
 // Events ---------------------------------------------------------------------------------------------------------------------
 
 const TONES = { ejected: "warn", "half-open": "warn", returned: "good", "catalog-fresh": "good", "catalog-reload-failed": "bad", "condition-began": "warn", "condition-ended": "good", stale: "warn" };
@@ -555,7 +630,8 @@ byId("filter").oninput = () => [...byId("events").children].forEach(item => item
 function addEvent(event) {
   const events = byId("events");
   events.querySelector(".empty")?.remove();
-  const tone = TONES[event.kind] ?? (event.kind !== "health" ? "idle" : event.text.startsWith("up") ? "good" : "bad");
+  const health = event.text.startsWith("up") ? "good" : event.text.startsWith("down") ? "bad" : "idle";
+  const tone = TONES[event.kind] ?? (event.kind === "health" ? health : "idle");
   const date = new Date(event.time), isToday = date.toDateString() === new Date().toDateString();
   const time = html("time", { dateTime: event.time, title: date.toLocaleString(), textContent: isToday ? date.toLocaleTimeString() : date.toLocaleString() });
   const item = html("li", { className: tone }, html("i"), time, html("b", { textContent: event.upstream ?? "cluster" }), html("span", { textContent: event.text }));

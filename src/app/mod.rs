@@ -25,6 +25,7 @@ use pingora::services::listening::Service;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::admin::answers::Requests;
 use crate::admin::{self, AdminState};
 use crate::admission::QueueStatus;
 use crate::cluster::{OrderedMode, Tried};
@@ -34,7 +35,7 @@ use crate::control::Control;
 use crate::driver;
 use crate::metrics::Metrics;
 use crate::proxy::access_log::AccessLog;
-use crate::proxy::{Connections, FrontDoor};
+use crate::proxy::{Connections, FrontDoor, Recent};
 use descriptors::Budget;
 use logging::LogLevelSwitch;
 
@@ -112,7 +113,12 @@ pub async fn start(path: &Path, environment: SharedEnvironment) -> Result<App, S
         let front_door = front_door.clone();
         move || front_door.queue_status()
     };
-    let state = AdminState::new(controlled, Arc::clone(&reload), counted, queue, Arc::clone(&draining), budget.admin);
+    let requests = {
+        let front_door = front_door.clone();
+        move |after| requests_after(&front_door, after)
+    };
+    let (reloads, stopping) = (Arc::clone(&reload), Arc::clone(&draining));
+    let state = AdminState::new(controlled, reloads, counted, queue, requests, stopping, budget.admin);
     let rest = vec![
         tokio::spawn(admin::serve(admin_listener, state, rest_stopped.clone())),
         tokio::spawn(front_door.clone().move_waits(rest_stopped.clone())),
@@ -122,6 +128,13 @@ pub async fn start(path: &Path, environment: SharedEnvironment) -> Result<App, S
         tokio::spawn(driver::names::watch(Arc::clone(&reload), Arc::clone(&control), rest_stopped)),
     ];
     Ok(App { listen, admin, control, reload, front_door, draining, stop_serving, stop_rest, service, rest })
+}
+
+/// The last slow and failed requests as the admin API has them.
+fn requests_after(front_door: &FrontDoor, after: u64) -> Requests {
+    let Recent { sequence, left_out, lines } = front_door.recent_requests(after);
+    let requests = lines.iter().filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    Requests { sequence, left_out, requests }
 }
 
 /// Reads the configuration on a thread that may wait for disks and name servers.

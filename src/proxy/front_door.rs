@@ -16,6 +16,7 @@ use super::hints;
 use super::hooks::peer;
 use super::interrupt::{Armed, Interrupts, Wait, WaitEnd};
 use super::limits::Meters;
+use super::recent::{Recent, RecentRequests};
 use super::respond::Refusal;
 use super::retry::{self, Progress, Situation};
 use super::running::RunningRequests;
@@ -46,6 +47,7 @@ pub(super) struct Parts {
     pub(super) control: Arc<Control>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) access_log: AccessLog,
+    pub(super) recent: RecentRequests,
     pub(super) budget: RetryBudget,
     pub(super) opinions: OpinionBudget,
     pub(super) writers: Writers,
@@ -86,6 +88,7 @@ impl FrontDoor {
             control,
             metrics,
             access_log,
+            recent: RecentRequests::default(),
             budget: RetryBudget::new(threads, Instant::now()),
             opinions: OpinionBudget::new(Instant::now()),
             writers: Writers::default(),
@@ -111,6 +114,11 @@ impl FrontDoor {
     /// Who waits for a place.
     pub fn queue_status(&self) -> QueueStatus {
         self.parts.room.status(Instant::now())
+    }
+
+    /// The last slow and failed requests after number `after`.
+    pub fn recent_requests(&self, after: u64) -> Recent {
+        self.parts.recent.after(after)
     }
 
     /// The configuration in force for new connections.

@@ -64,7 +64,7 @@ fn write_line(front_door: &FrontDoor, session: &Session, ctx: &Context, total: D
     let target = request.raw_path();
     let (attempt, shared) = (ctx.attempt.as_ref(), ctx.shared.as_deref());
     let user = request.headers.get("sec-username").filter(|_| ctx.is_trusted);
-    front_door.parts.access_log.log(&Record {
+    let record = Record {
         time: SystemTime::now().checked_sub(total).unwrap_or(SystemTime::UNIX_EPOCH),
         request_id: ctx.request_id.as_str(),
         client: peer(session),
@@ -88,7 +88,9 @@ fn write_line(front_door: &FrontDoor, session: &Session, ctx: &Context, total: D
         bytes: session.body_bytes_sent() as u64,
         end,
         user: user.map(http::HeaderValue::as_bytes),
-    });
+    };
+    front_door.parts.recent.note(&record, ctx.started + total);
+    front_door.parts.access_log.log(&record);
 }
 
 /// Of what the client got; `None` if it got nothing.

@@ -347,6 +347,15 @@ mod tests {
     }
 
     #[test]
+    fn the_status_page_explains_every_reason() {
+        let page = include_str!("../admin/page.js");
+        for reason in Refusal::ALL.map(Refusal::reason) {
+            let key = if reason.contains('-') { format!("\"{reason}\": \"") } else { format!(" {reason}: \"") };
+            assert!(page.contains(&key), "page.js does not explain {reason}");
+        }
+    }
+
+    #[test]
     fn reasons_differ() {
         let reasons: std::collections::BTreeSet<_> = Refusal::ALL.into_iter().map(Refusal::reason).collect();
         assert_eq!(reasons.len(), Refusal::ALL.len());

@@ -234,6 +234,18 @@ async fn history_has_a_shape_of_its_own_from_the_first_second() {
 }
 
 #[tokio::test]
+async fn slow_and_failed_requests_are_found_by_their_number_and_by_their_id() {
+    let admin = Admin::start("").await;
+    let failed = json!({"id": "7f3a", "end": "refused:queue-full"});
+    let all = admin.get("/api/requests").await.json();
+    assert_eq!(all, json!({"sequence": 1, "left_out": 3, "requests": [failed]}));
+    assert_eq!(admin.get("/api/requests?after=1").await.json()["requests"], json!([]));
+    assert_eq!(admin.get("/api/requests?id=7f3a").await.json()["requests"], json!([failed]));
+    assert_eq!(admin.get("/api/requests?id=7f3").await.json()["requests"], json!([]));
+    assert_eq!(admin.get("/api/requests?after=x").await.code, 400);
+}
+
+#[tokio::test]
 async fn a_history_that_is_not_kept_is_refused_with_what_is() {
     let admin = Admin::start("").await;
     for query in ["minutes=6", "minutes=x", "after=-1", "seconds=5"] {
@@ -286,7 +298,8 @@ async fn pages_of_other_sites_get_nothing() {
     let admin = Admin::start("").await;
     for headers in ["Host: evil.example\r\n", "Host: localhost\r\nOrigin: http://evil.example\r\n"] {
         let writes = ["POST /api/config/reload", "POST /api/catalog/sync"];
-        let reads = ["GET /api/status", "GET /metrics", "GET /api/config", "GET /api/events", "GET /api/history"];
+        let reads =
+            ["GET /api/status", "GET /metrics", "GET /api/config", "GET /api/events", "GET /api/history", "GET /api/requests"];
         for request in writes.into_iter().chain(reads) {
             let answer: Answer = admin.send(&format!("{request} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n")).await;
             assert!(answer.code == 403 && !answer.body.contains("127.0.0.1:2"), "{headers}{request}: {answer:?}");
@@ -297,7 +310,7 @@ async fn pages_of_other_sites_get_nothing() {
 #[tokio::test]
 async fn with_a_token_configured_nothing_is_told_without_it() {
     let admin = Admin::start("admin_token_env = 'TOKEN'\n").await;
-    for path in ["/api/status", "/api/config", "/api/events", "/api/history", "/metrics"] {
+    for path in ["/api/status", "/api/config", "/api/events", "/api/history", "/api/requests", "/metrics"] {
         let answer = admin.get(path).await;
         assert!(answer.code == 401 && answer.head.contains("www-authenticate: Bearer"), "{path}: {answer:?}");
     }

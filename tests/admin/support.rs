@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use geofront::admin::answers::{LastReload, Reload};
+use geofront::admin::answers::{LastReload, Reload, Requests};
 use geofront::admin::{self, AdminState, Capacity, ConfigReloads};
 use geofront::admission::{ClassWaiting, QueueStatus};
 use geofront::balance::Lease;
@@ -109,6 +109,12 @@ fn queue_status() -> QueueStatus {
     QueueStatus { classes: vec![waiting], most: 400, per_second: 7.25 }
 }
 
+/// One request was refused.
+fn failed_requests(after: u64) -> Requests {
+    let requests = if after == 0 { vec![json!({"id": "7f3a", "end": "refused:queue-full"})] } else { Vec::new() };
+    Requests { sequence: 1, left_out: 3, requests }
+}
+
 impl Admin {
     /// With `top` before the tables of the cluster.
     pub(crate) async fn start(top: &str) -> Self {
@@ -124,6 +130,7 @@ impl Admin {
             Arc::clone(&reloads),
             Metrics::new(),
             queue_status,
+            failed_requests,
             Arc::clone(&stopping),
             capacity,
         );

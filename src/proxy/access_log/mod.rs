@@ -107,6 +107,14 @@ impl AccessLog {
     }
 }
 
+/// The record as one line of JSON, without the line break.
+pub(super) fn json_line(record: &Record<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    line::write(record, LogFormat::Json, &mut out);
+    out.pop();
+    out
+}
+
 impl Drop for AccessLog {
     /// Writes what is pending, unless the output is stuck.
     fn drop(&mut self) {
