@@ -1,6 +1,6 @@
 # The two commands of the README, and those of CONTRIBUTING.md. Each installs what it needs and lacks (scripts/setup.sh).
 
-.PHONY: demo test search worlds bench bench-catalog bench-mix fuzz build release deb deny setup
+.PHONY: demo test search worlds bench bench-catalog bench-mix fuzz build release deb deny setup screenshots
 
 ## A simulated GeoServer cluster behind a real front door, in one process. ARGS="--replicas 5" goes to `geofront demo`.
 demo:
@@ -67,6 +67,14 @@ deb:
 deny:
 	@cargo deny --version >/dev/null 2>&1 || { echo "make deny needs cargo-deny: cargo install --locked cargo-deny" >&2; exit 1; }
 	cargo deny --locked check
+
+## docs/images/*.png: the status page of the demo under load, photographed in headless Chromium. Some six minutes. Needs chromium and
+## node 20 (apt install chromium nodejs), which nothing else does, so it stands apart from `make test`.
+screenshots:
+	@scripts/setup.sh build
+	@node --version >/dev/null 2>&1 && chromium --version >/dev/null 2>&1 || { echo "make screenshots needs node and chromium: apt install nodejs chromium" >&2; exit 1; }
+	cargo build --locked --quiet
+	node scripts/screenshots.mjs target/debug/geofront $(ARGS)
 
 ## What the targets above need, at once.
 setup:

@@ -29,7 +29,8 @@ function linePath(points) {
   let path = "", pen = "M";
   for (const point of points) {
     if (!point) { pen = "M"; continue; }
-    path += `${pen}${point[0].toFixed(1)} ${point[1].toFixed(1)}`;
+    // A line of no length: with round ends, a point without neighbours is a dot.
+    path += `${pen}${point[0].toFixed(1)} ${point[1].toFixed(1)}${pen === "M" ? "h0" : ""}`;
     pen = "L";
   }
   return path;
