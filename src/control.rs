@@ -10,7 +10,7 @@
 //! that sees a mark which is just being taken away takes the lock for nothing.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
@@ -18,14 +18,17 @@ use tokio::sync::{Notify, broadcast};
 
 use crate::balance::Doorbell;
 use crate::cluster::{
-    Action, Cluster, ClusterStatus, Event, Fields, Hint, Memory, Mode, ModeError, ModeOrder, Outcome, Snapshot, Subject,
-    SyncError, Ticket, Transition, Upstream, UpstreamId,
+    Action, Cluster, ClusterStatus, Event, Fields, Hint, Memory, Mode, ModeError, ModeOrder, Outcome, Sighting, Snapshot,
+    Subject, SyncError, Ticket, Transition, Upstream, UpstreamId,
 };
 use crate::config::{Config, UpstreamName};
 use crate::ogc::RequestClass;
 
+mod history;
 #[cfg(test)]
 mod tests;
+
+pub use history::{MAX_ROLLS, PastReload, PastRoll, RollHistory};
 
 /// Transitions a slow listener may fall behind before it misses some.
 const EVENT_BACKLOG: usize = 1024;
@@ -39,6 +42,7 @@ pub struct Control {
     cluster: Mutex<Cluster>,
     /// Written with the lock held, by [`Self::change`] alone.
     snapshot: ArcSwap<Snapshot>,
+    history: Mutex<RollHistory>,
     woken: Notify,
     transitions: broadcast::Sender<Transition>,
     /// Told of every new snapshot, without the lock.
@@ -50,7 +54,15 @@ impl Control {
         let cluster = Cluster::new(config, now);
         let snapshot = ArcSwap::from_pointee(cluster.snapshot());
         let transitions = broadcast::channel(EVENT_BACKLOG).0;
-        Arc::new(Self { cluster: Mutex::new(cluster), snapshot, woken: Notify::new(), transitions, bell: OnceLock::new() })
+        let history = Mutex::default();
+        Arc::new(Self {
+            cluster: Mutex::new(cluster),
+            snapshot,
+            history,
+            woken: Notify::new(),
+            transitions,
+            bell: OnceLock::new(),
+        })
     }
 
     /// For one look, and for each choice of an upstream: the latest there is.
@@ -114,6 +126,11 @@ impl Control {
         self.change(|cluster| cluster.hint(hint, now))
     }
 
+    /// The same with what is known about the request that passed by.
+    pub fn sight(&self, sighting: &Sighting, now: Instant) -> Ticket {
+        self.change(|cluster| cluster.sight(sighting, now))
+    }
+
     /// All replicas shall be reloaded now; the epoch they will have.
     pub fn order_sync(&self, now: Instant) -> Result<u64, SyncError> {
         self.change(|cluster| match cluster.order_sync(now) {
@@ -140,6 +157,25 @@ impl Control {
     /// Returns what a process after this one must know.
     pub fn memory(&self) -> Memory {
         self.cluster.lock().memory()
+    }
+
+    /// An operator's order: no replica leaves service for its catalog, until it is taken back.
+    pub fn pause_rolls(&self, is_paused: bool, now: Instant) {
+        self.change(|cluster| ((), cluster.pause_rolls(is_paused, now)));
+        self.history.lock().paused = is_paused;
+    }
+
+    /// The last rolls, the oldest first, and whether rolls are paused.
+    pub fn roll_history(&self) -> RollHistory {
+        self.history.lock().clone()
+    }
+
+    /// What the process before us knew of rolls.
+    pub fn recall_rolls(&self, mut history: RollHistory, now: Instant) {
+        history.bound();
+        let is_paused = history.paused;
+        *self.history.lock() = history;
+        self.pause_rolls(is_paused, now);
     }
 
     /// The next thing due; call until `None`.
@@ -191,6 +227,9 @@ impl Control {
         let is_news = snapshot.is_some();
         if let Some(snapshot) = snapshot {
             self.snapshot.store(Arc::new(snapshot));
+        }
+        for report in cluster.take_ended_rolls() {
+            self.history.lock().add(&report, Instant::now(), SystemTime::now());
         }
         let is_due_sooner = cluster.next_deadline().is_some_and(|after| before.is_none_or(|before| after < before));
         // Told under the lock, so that listeners hear everything in order. It does not wait for them.

@@ -57,7 +57,9 @@ fn assert_golden(name: &str, text: &str) {
 #[test]
 fn help_teaches_what_each_command_does() {
     assert_golden("geofront", &geofront(&["--help"]).out);
-    for command in ["run", "demo", "check", "explain", "import", "status", "drain", "ready", "maintenance", "reload", "sync"] {
+    for command in
+        ["run", "demo", "check", "explain", "import", "status", "drain", "ready", "maintenance", "reload", "sync", "catalog"]
+    {
         let said = geofront(&[command, "--help"]);
         assert_eq!(said.code, 0);
         assert_golden(command, &said.out);

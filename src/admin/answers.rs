@@ -91,6 +91,12 @@ pub struct Catalog {
     pub can_reload: bool,
     /// Every replica that is up has the last change, and serves.
     pub done: bool,
+    /// This geofront reloads replicas: `catalog.roll`.
+    pub rolls: bool,
+    /// An operator paused rolls.
+    pub paused: bool,
+    /// Until the next roll may begin; `null` outside of the pause after the last one.
+    pub rests_seconds: Option<u64>,
 }
 
 /// Who waits for a place.
@@ -224,6 +230,9 @@ impl From<&CatalogStatus> for Catalog {
             changed_seconds: status.changed_ago.map(|ago| ago.as_secs()),
             can_reload: status.can_reload,
             done: status.is_done,
+            rolls: status.rolls,
+            paused: status.is_paused,
+            rests_seconds: status.rests_for.map(|left| left.as_secs()),
         }
     }
 }
@@ -354,6 +363,10 @@ pub struct Requests {
     /// Each with the fields of the access log.
     pub requests: Vec<serde_json::Value>,
 }
+
+/// `GET /api/catalog/history`, and the answer to `POST /api/catalog/pause` and `/api/catalog/resume`: the last rolls, the oldest
+/// first.
+pub use crate::control::RollHistory as Rolls;
 
 /// Every answer that is not a success.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

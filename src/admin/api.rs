@@ -99,8 +99,27 @@ pub(super) async fn reload_config(State(app): State<App>) -> Response {
 pub(super) async fn sync_catalog(State(app): State<App>) -> Response {
     match app.state.control.order_sync(Instant::now()) {
         Ok(epoch) => json(StatusCode::ACCEPTED, &SyncOrdered { epoch }),
-        Err(refused @ SyncError::NoCredentials) => failure(StatusCode::CONFLICT, refused),
+        Err(refused @ (SyncError::NoCredentials | SyncError::RollOff | SyncError::Paused)) => {
+            failure(StatusCode::CONFLICT, refused)
+        }
     }
+}
+
+pub(super) async fn roll_history(State(app): State<App>) -> Response {
+    json(StatusCode::OK, &app.state.control.roll_history())
+}
+
+pub(super) async fn pause_rolls(State(app): State<App>) -> Response {
+    order_pause(&app, true)
+}
+
+pub(super) async fn resume_rolls(State(app): State<App>) -> Response {
+    order_pause(&app, false)
+}
+
+fn order_pause(app: &App, is_paused: bool) -> Response {
+    app.state.control.pause_rolls(is_paused, Instant::now());
+    json(StatusCode::OK, &app.state.control.roll_history())
 }
 
 pub(super) async fn set_mode(
@@ -202,12 +221,14 @@ pub(super) async fn requests(
 
 pub(super) async fn not_found() -> Response {
     let endpoints = "there is: /, /healthz, /readyz, /metrics, /api/status, /api/config, /api/events, /api/history, /api/requests, \
-        POST /api/upstreams/NAME/mode, POST /api/config/reload, POST /api/catalog/sync";
+        /api/catalog/history, \
+        POST /api/upstreams/NAME/mode, POST /api/config/reload, POST /api/catalog/sync, \
+        POST /api/catalog/pause, POST /api/catalog/resume";
     failure(StatusCode::NOT_FOUND, endpoints)
 }
 
 pub(super) async fn wrong_method() -> Response {
-    let methods = "reading is GET; /api/upstreams/NAME/mode, /api/config/reload and /api/catalog/sync are POST";
+    let methods = "reading is GET; /api/upstreams/NAME/mode, /api/config/reload, /api/catalog/sync, /api/catalog/pause and /api/catalog/resume are POST";
     failure(StatusCode::METHOD_NOT_ALLOWED, methods)
 }
 

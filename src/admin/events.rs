@@ -32,7 +32,8 @@ pub struct Event {
     pub time: String,
     pub upstream: Option<String>,
     /// `health`, `ejected`, `half-open`, `returned`, `mode`, `added`, `retired`, `configured`, `catalog-changed`, `stale`,
-    /// `catalog-reload`, `catalog-fresh`, `catalog-reload-failed`, `condition-began` or `condition-ended`.
+    /// `catalog-reload`, `catalog-fresh`, `catalog-reload-failed`, `condition-began`, `condition-ended`,
+    /// `roll-began`, `roll-ended`, `rolls-paused` or `rolls-resumed`.
     pub kind: String,
     /// What changed and why, for people.
     pub text: String,

@@ -13,6 +13,8 @@
 //! POST /api/upstreams/{name}/mode   answers::ModeOrder
 //! POST /api/config/reload           answers::Reload
 //! POST /api/catalog/sync            answers::SyncOrdered
+//! GET  /api/catalog/history         answers::Rolls
+//! POST /api/catalog/pause           answers::Rolls, as /api/catalog/resume
 //! ```
 //!
 //! [`guard`] decides who may ask, [`listener`] and [`places`] bound connections, [`api`] answers. Nothing here decides anything about the
@@ -153,6 +155,9 @@ fn router(app: App) -> Router {
         .route("/api/config", get(api::config))
         .route("/api/config/reload", post(api::reload_config))
         .route("/api/catalog/sync", post(api::sync_catalog))
+        .route("/api/catalog/history", get(api::roll_history))
+        .route("/api/catalog/pause", post(api::pause_rolls))
+        .route("/api/catalog/resume", post(api::resume_rolls))
         .route("/api/events", get(api::events))
         .route("/api/history", get(api::history))
         .route("/api/requests", get(api::requests))

@@ -159,6 +159,13 @@ fn recall(control: &Control, state_file: Option<&Path>) {
             tracing::warn!(path = %path.display(), %error, "the state file cannot be used: modes, limits and catalogs of before the restart are forgotten");
         }
     }
+    match state_file.map(|path| (path, driver::history::load(path))) {
+        None => {}
+        Some((_, Ok(history))) => control.recall_rolls(history, Instant::now()),
+        Some((path, Err(error))) => {
+            tracing::warn!(state_file = %path.display(), %error, "cannot read the history of rolls from before the restart");
+        }
+    }
 }
 
 fn proxy_service(config: &Config, front_door: FrontDoor, sockets: &listeners::Sockets, budget: Budget) -> Service<Connections> {

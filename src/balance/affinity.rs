@@ -58,13 +58,14 @@ pub fn pick_near(count: usize, neighbour: impl Fn(usize) -> Option<Neighbour>, w
 
 /// The load of all together, the new request included.
 #[derive(Clone, Copy, Debug)]
-struct Mean {
+pub struct Mean {
     in_flight: u64,
     weight: u64,
 }
 
 impl Mean {
-    fn of(candidates: impl Iterator<Item = Candidate>) -> Self {
+    /// Of these.
+    pub fn of(candidates: impl Iterator<Item = Candidate>) -> Self {
         candidates.fold(Self { in_flight: 1, weight: 0 }, |sum, candidate| Self {
             in_flight: sum.in_flight + u64::from(candidate.in_flight),
             weight: sum.weight + u64::from(candidate.weight),
@@ -73,7 +74,7 @@ impl Mean {
 
     /// Whether one more stays within `percent` of the mean, rounded up, and `beyond`. For whole numbers `n + 1 <= ceil(x)` is
     /// `n < x`.
-    fn allows(self, candidate: Candidate, percent: u32, beyond: u32) -> bool {
+    pub fn allows(self, candidate: Candidate, percent: u32, beyond: u32) -> bool {
         let in_flight = u128::from(candidate.in_flight.saturating_sub(beyond));
         let here = in_flight * u128::from(self.weight) * 100;
         here < u128::from(percent) * u128::from(self.in_flight) * u128::from(candidate.weight)

@@ -8,7 +8,7 @@ mod load;
 mod pick;
 mod slowness;
 
-pub use affinity::{COMPANIONS, Neighbour, Wish, pick_near, seed_of};
+pub use affinity::{COMPANIONS, Mean, Neighbour, Wish, pick_near, seed_of};
 pub use caps::{Caps, Demand, LearnedCap, RESERVE, Shares};
 pub use doorbell::Doorbell;
 pub use keys_in_flight::{KeyInFlight, KeysInFlight, Whereabouts};

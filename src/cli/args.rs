@@ -55,6 +55,7 @@ pub(super) enum Command {
     Maintenance(Maintenance),
     Reload(Reload),
     Sync(Sync),
+    Catalog(Catalog),
 }
 
 /// Serve, in the foreground, until stopped
@@ -302,6 +303,47 @@ pub(super) struct Sync {
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = humantime::parse_duration, requires = "wait")]
     pub(super) timeout: Duration,
 
+    #[command(flatten)]
+    pub(super) endpoint: Endpoint,
+}
+
+/// Show the last rolls, or pause them
+///
+/// A roll is one replica after the other reloading its catalog. While rolls are paused no replica leaves service for its catalog;
+/// changes are noticed all the same, and brought when rolls are resumed. With a state file, a pause outlives a restart.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  geofront catalog history
+  geofront catalog pause
+  geofront catalog resume
+
+Exit codes: 0 done; 1 not done.")]
+pub(super) struct Catalog {
+    #[command(subcommand)]
+    pub(super) order: CatalogOrder,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CatalogOrder {
+    /// The last 100 rolls: when, why, who, how long, what failed
+    History(CatalogTarget),
+    /// No replica leaves service for its catalog
+    Pause(CatalogTarget),
+    /// Rolls go on
+    Resume(CatalogTarget),
+}
+
+impl CatalogOrder {
+    /// Where the running geofront is asked.
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        match self {
+            Self::History(target) | Self::Pause(target) | Self::Resume(target) => &target.endpoint,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CatalogTarget {
     #[command(flatten)]
     pub(super) endpoint: Endpoint,
 }

@@ -8,7 +8,7 @@ use ureq::{Agent, Body};
 
 use super::endpoint::Target;
 use super::exit::Failure;
-use crate::admin::answers::{Failure as Refusal, ModeOrder, ModeOrdered, Reload, Status, SyncOrdered};
+use crate::admin::answers::{Failure as Refusal, ModeOrder, ModeOrdered, Reload, Rolls, Status, SyncOrdered};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
@@ -79,6 +79,16 @@ impl Client {
 
     pub(super) fn order_sync(&self) -> Result<SyncOrdered, Failure> {
         let mut response = self.post("/api/catalog/sync", "")?;
+        self.parse(&mut response)
+    }
+
+    pub(super) fn rolls(&self) -> Result<Rolls, Failure> {
+        let mut response = self.get("/api/catalog/history")?;
+        self.parse(&mut response)
+    }
+
+    pub(super) fn pause_rolls(&self, is_paused: bool) -> Result<Rolls, Failure> {
+        let mut response = self.post(if is_paused { "/api/catalog/pause" } else { "/api/catalog/resume" }, "")?;
         self.parse(&mut response)
     }
 

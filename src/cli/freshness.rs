@@ -68,6 +68,8 @@ pub(super) fn is_reloading(upstream: &Upstream) -> bool {
 pub(super) fn is_troubled(upstream: &Upstream, catalog: &Catalog) -> bool {
     match upstream.catalog.doing.as_str() {
         "failed" | "held-back" => true,
+        // Another geofront reloads it.
+        _ if !catalog.rolls => false,
         _ => !upstream.catalog.fresh && !catalog.can_reload && upstream.role == "replica" && upstream.health == "up",
     }
 }
@@ -127,10 +129,19 @@ fn outlook(up: &[&Upstream], catalog: &Catalog) -> Option<String> {
     if up.iter().all(|replica| replica.catalog.fresh) {
         return Some("looking whether it changed again".to_owned());
     }
+    if !catalog.rolls {
+        return Some("another geofront brings it to the others (`catalog.roll = false`)".to_owned());
+    }
     if !catalog.can_reload {
         return Some("nothing brings it to the others: `geofront check` says what is missing".to_owned());
     }
     let on_its_way = up.iter().find(|replica| is_reloading(replica)).map(|u| format!("{} is {}", u.name, u.catalog.doing));
+    if on_its_way.is_none() && catalog.paused {
+        return Some("rolls are paused: `geofront catalog resume`".to_owned());
+    }
+    if let Some(rests) = catalog.rests_seconds.filter(|_| on_its_way.is_none()) {
+        return Some(format!("the next roll begins in {}, `geofront sync` does not wait", span(rests)));
+    }
     let held_back = up.iter().find(|replica| replica.catalog.doing == "held-back");
     let held_back = held_back.map(|u| format!("{} is the last that serves, and is not reloaded", u.name));
     Some(on_its_way.or(held_back).unwrap_or_else(|| "the others are next".to_owned()))
@@ -198,6 +209,27 @@ mod tests {
             ),
             line(changed, vec![fresh("a"), fresh("b")]),
             line(changed, vec![]),
+            line(
+                |catalog| {
+                    changed(catalog);
+                    catalog.paused = true
+                },
+                vec![fresh("a"), stale("b", "waiting")],
+            ),
+            line(
+                |catalog| {
+                    changed(catalog);
+                    catalog.rests_seconds = Some(42)
+                },
+                vec![fresh("a"), stale("b", "waiting")],
+            ),
+            line(
+                |catalog| {
+                    changed(catalog);
+                    (catalog.rolls, catalog.can_reload) = (false, false)
+                },
+                vec![fresh("a"), stale("b", "waiting")],
+            ),
         ];
         insta::assert_snapshot!(lines.join("\n"), @r"
         catalog: unchanged since geofront started; both replicas have it
@@ -211,6 +243,9 @@ mod tests {
         catalog: changed 12 s ago (epoch 4); 2 of 3 replicas have it; nothing brings it to the others: `geofront check` says what is missing
         catalog: changed 12 s ago (epoch 4); both replicas have it; looking whether it changed again
         catalog: changed 12 s ago (epoch 4); no replica is up
+        catalog: changed 12 s ago (epoch 4); 1 of 2 replicas has it; rolls are paused: `geofront catalog resume`
+        catalog: changed 12 s ago (epoch 4); 1 of 2 replicas has it; the next roll begins in 42 s, `geofront sync` does not wait
+        catalog: changed 12 s ago (epoch 4); 1 of 2 replicas has it; another geofront brings it to the others (`catalog.roll = false`)
         ");
     }
 

@@ -4,6 +4,7 @@
 //! Results go to standard output, what went wrong to standard error, and the exit code says which it was ([`exit::Exit`]).
 
 mod args;
+mod catalog;
 mod check;
 mod client;
 mod demo;
@@ -68,6 +69,7 @@ fn dispatch(command: &Command, out: &mut dyn Write) -> Result<Exit, Failure> {
         Command::Maintenance(options) => orders::maintenance(options, &client(&options.endpoint)?, out),
         Command::Reload(options) => reload::run(&client(&options.endpoint)?, out),
         Command::Sync(options) => sync::run(options, &client(&options.endpoint)?, out),
+        Command::Catalog(options) => catalog::run(&options.order, &client(options.order.endpoint())?, out),
     }
 }
 

@@ -51,7 +51,10 @@ use crate::health::Schedule;
 use crate::ogc::RequestClass;
 
 pub use crate::health::HealthState;
-pub use catalog::{CatalogStatus, FileChange, Freshening, Hint, LastReload, Source, SyncError, Ticket, UpstreamCatalog};
+pub use catalog::{
+    About, CatalogStatus, Concern, FileChange, Freshening, Hint, LastReload, ReplicaRoll, RollReason, RollReport, Sighting,
+    Source, SyncError, Ticket, Tickets, UpstreamCatalog,
+};
 pub use chosen_layer::LayerChoice;
 pub use condition::{Condition, ConditionStatus};
 pub use event::{Action, Cause, Event, Outcome, ProbeReport};
@@ -64,7 +67,7 @@ pub use status::{Cap, ClusterStatus, UpstreamStatus};
 pub use transition::{Fields, Transition, What};
 pub use upstream::{Upstream, UpstreamId};
 
-use catalog::{CanaryDoubt, Changes, Doubt, Freshness, Inflation, Target};
+use catalog::{CanaryDoubt, Changes, Doubt, Freshness, Inflation, Rolls, Target};
 use chosen_layer::Choosing;
 use condition::Conditions;
 use shared_faults::{Grounds, SharedFaults};
@@ -90,8 +93,12 @@ pub struct Cluster {
     canary_doubt: CanaryDoubt,
     /// What a load adds to the number that it finds.
     inflation: Inflation,
-    /// The hints up to this one are with everybody.
-    resolved: Ticket,
+    tickets: Tickets,
+    /// Written by [`Self::resolve_tickets`].
+    concern: Concern,
+    rolls: Rolls,
+    /// When a replica's turn may have come that had to wait.
+    rolls_deadline: Option<Instant>,
     /// Written by [`Self::settle`].
     conditions: Conditions,
     /// The layer that was chosen to be drawn by probes and canaries where none is configured. It survives a restart.
@@ -143,7 +150,10 @@ impl Cluster {
             directory: None,
             canary_doubt: CanaryDoubt::default(),
             inflation: Inflation::default(),
-            resolved: Ticket::default(),
+            tickets: Tickets::default(),
+            concern: Concern::default(),
+            rolls: Rolls::default(),
+            rolls_deadline: None,
             conditions: Conditions::default(),
             chosen_layer: None,
             fails_open: false,
@@ -222,7 +232,8 @@ impl Cluster {
         let place = |t: &Tracked| Some(Place::new(&t.upstream, t.standing(epoch, self.fails_open)?, &self.config.limits));
         let places: Vec<_> = self.tracked.iter().filter_map(place).collect();
         let awaited: Vec<_> = self.tracked.iter().filter_map(Tracked::awaited).collect();
-        Snapshot::new(self.revision, Arc::clone(&self.config), &places, &awaited, self.resolved, self.snapshots_taken)
+        let news = (self.tickets, self.concern.clone());
+        Snapshot::new(self.revision, Arc::clone(&self.config), &places, &awaited, news, self.snapshots_taken)
     }
 
     /// The snapshot, if requests would see a difference to the one last taken.
@@ -394,6 +405,7 @@ impl Cluster {
         self.end_common_ramps(now);
         self.fails_open = self.must_fail_open();
         self.resolve_tickets();
+        self.lend_the_main();
         self.note_conditions(now);
         let epoch = self.changes.epoch();
         for tracked in &mut self.tracked {

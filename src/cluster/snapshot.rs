@@ -8,6 +8,8 @@
 //! ever), then the least loaded of the fresh, then, as
 //! `catalog.stale` has it, of the stale before the main that serves as backup, or after it. Capabilities are listed by the
 //! fresh and the main before anybody else. A request that has failed once is not used for a trial unless nobody else is left.
+//! While some are stale, the fresh are preferred within a bound of their load, for requests that the change concerns: without the
+//! bound the first fresh one would get everything until it is full. All others take those with the least in flight, fresh or not.
 //! Requests that belong together take the one that is theirs (`near.rs`).
 //!
 //! Whoever has no place left for a request is passed over. When that leaves nobody, the request waits ([`NoUpstream::Full`]):
@@ -21,8 +23,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use self::near::Near;
-use super::{Ticket, Upstream, UpstreamId};
-use crate::balance::{Candidate, Caps, Demand, KeysInFlight, LearnedCap, Lease, Load, Room, Shares, pick_by, seed_of};
+use super::{About, Concern, Tickets, Upstream, UpstreamId};
+use crate::balance::{Candidate, Caps, Demand, KeysInFlight, LearnedCap, Lease, Load, Mean, Room, Shares, pick_by, seed_of};
 use crate::config::{Config, Limits, MaxInFlight, ServedBy, StalePolicy, Weight};
 use crate::health::Warmup;
 use crate::ogc::{PerClass, RequestClass};
@@ -32,12 +34,16 @@ use crate::ogc::{PerClass, RequestClass};
 pub struct Snapshot {
     pub revision: u64,
     pub config: Arc<Config>,
-    /// Hints at changes of the catalog up to this one are with everybody who serves.
-    pub resolved: Ticket,
+    /// How far hints at changes of the catalog have been followed up.
+    pub tickets: Tickets,
     /// Those who serve what several may serve, and are fresh.
     fresh: Box<[Place]>,
     /// Those of them who are stale.
     stale: Box<[Place]>,
+    /// All of them.
+    first: Box<[Place]>,
+    /// What is different on the stale ones.
+    concern: Concern,
     /// Those who do when none of the first can.
     backup: Box<[Place]>,
     /// The main, whatever it serves otherwise.
@@ -116,6 +122,8 @@ pub(super) struct Standing {
     pub(super) reads: Reads,
     /// Its probes pass, or those of none do: it may serve reads.
     pub(super) passes: bool,
+    /// A backup that serves like the first while some of them are out.
+    pub(super) helps: bool,
     pub(super) is_fresh: bool,
     /// The main, in its own catalog reload: it serves only what nobody else may.
     pub(super) is_reading_catalog: bool,
@@ -196,6 +204,9 @@ struct Tier<'s> {
 
 /// Second opinions that the main gives above its limit.
 const MAX_OPINIONS: u32 = 8;
+/// While others are stale, the most that a preferred fresh one has, in percent of the mean load.
+const FRESH_LOAD_PERCENT: u32 = 125;
+
 /// Places taken by others under one choice's hands, after which it calls everybody full. (It then waits, and looks again.)
 const MOST_RACES: usize = 8;
 
@@ -242,17 +253,20 @@ impl Snapshot {
         config: Arc<Config>,
         places: &[Place],
         awaited: &[Awaited<'_>],
-        resolved: Ticket,
+        (tickets, concern): (Tickets, Concern),
         turn: usize,
     ) -> Self {
         let those = |belongs: &dyn Fn(&Place) -> bool| places.iter().filter(|place| belongs(place)).cloned().collect();
-        let with = |reads| those(&|place| place.standing.reads == reads);
-        let first = |is_fresh| those(&|place| place.standing.reads == Reads::First && place.standing.is_fresh == is_fresh);
+        let with = |reads| those(&|place| place.standing.reads == reads && !place.standing.helps);
+        let is_first = |standing: &Standing| standing.reads == Reads::First || standing.helps;
+        let first = |is_fresh| those(&|place| is_first(&place.standing) && place.standing.is_fresh == is_fresh);
         Self {
             revision,
-            resolved,
+            tickets,
             fresh: first(true),
             stale: first(false),
+            first: those(&|place| is_first(&place.standing)),
+            concern,
             backup: with(Reads::Backup),
             main: those(&|place| place.upstream.is_main() && place.standing.passes && !place.standing.is_reading_catalog),
             on_trial: with(Reads::OnTrial),
@@ -278,18 +292,27 @@ impl Snapshot {
         tried: &Tried,
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
-        self.select_near(class, self.wish_of(class, key, false), tried, now)
+        self.select_about(class, About::Anything, (key, false), tried, now)
     }
 
     /// [`Self::select_for`] while nobody waits: then those of `key` may be more than there are places, where some of them are.
     pub fn select_joining(&self, class: RequestClass, key: u64, tried: &Tried, now: Instant) -> Result<Selection, NoUpstream> {
-        self.select_near(class, self.wish_of(class, Some(key), true), tried, now)
+        self.select_about(class, About::Anything, (Some(key), true), tried, now)
     }
 
-    fn select_near(&self, class: RequestClass, near: Option<Near>, tried: &Tried, now: Instant) -> Result<Selection, NoUpstream> {
-        let demand = self.demands[class];
+    /// Both, for a request of which it is known what it is about. `key`: what it has in common with others, and whether it may
+    /// join them where there is no place left.
+    pub fn select_about(
+        &self,
+        class: RequestClass,
+        about: About,
+        key: (Option<u64>, bool),
+        tried: &Tried,
+        now: Instant,
+    ) -> Result<Selection, NoUpstream> {
+        let (near, demand) = (self.wish_of(class, key.0, key.1), self.demands[class]);
         let found = match &self.routes[class] {
-            Route::Shared => self.select_shared(class, near, tried, now),
+            Route::Shared => self.select_shared(class, about, near, tried, now),
             Route::One(Some(place)) if !place.is_out(tried) => place.lease(demand, now).map_or(Found::Full, Found::Taken),
             Route::One(_) => Found::Nobody,
         };
@@ -336,9 +359,39 @@ impl Snapshot {
         places.any(|place| place.is_tried(tried))
     }
 
-    /// Whether the main can be asked for a second opinion about `upstream`'s answer.
-    pub fn main_knows_better(&self, upstream: &Upstream, tried: &Tried) -> bool {
-        self.main.iter().any(|main| main.upstream.id != upstream.id && !main.is_tried(tried))
+    /// Whether the main, or a fresh one, can be asked for a second opinion about `upstream`'s answer.
+    pub fn others_know_better(&self, upstream: &Upstream, tried: &Tried) -> bool {
+        let knows = |place: &Place| place.upstream.id != upstream.id && !place.is_tried(tried);
+        self.main.iter().any(knows) || self.is_stale(upstream) && self.fresh.iter().any(knows)
+    }
+
+    /// Whether `upstream` serves although it lacks a change.
+    pub fn is_stale(&self, upstream: &Upstream) -> bool {
+        self.stale.iter().any(|place| place.upstream.id == upstream.id)
+    }
+
+    /// Whether a request about `about` may get another answer from a stale one than from a fresh one.
+    pub fn is_concerned(&self, about: About) -> bool {
+        self.concern.touches(about)
+    }
+
+    /// Whether it is worth finding out what a request is about.
+    pub fn tells_workspaces_apart(&self) -> bool {
+        !self.stale.is_empty() && self.concern.is_narrow()
+    }
+
+    /// A fresh one and a place on it, or the main.
+    pub fn select_fresh(&self, class: RequestClass, tried: &Tried, now: Instant) -> Result<Selection, NoUpstream> {
+        let main = self.select_main_for_opinion(class, tried, now);
+        if main.is_ok() {
+            return main;
+        }
+        let fresh = self.choose(&self.fresh, self.demands[class], None, (tried, &|_| true), now);
+        match (fresh, main) {
+            (Found::Taken(selection), _) => Ok(selection),
+            (Found::Full, _) | (_, Err(NoUpstream::Full)) => Err(NoUpstream::Full),
+            (Found::Nobody, main) => main,
+        }
     }
 
     /// Whether it is the very same view.
@@ -368,7 +421,7 @@ impl Snapshot {
         RequestClass::ALL.into_iter().any(|class| self.serving(class).next().is_some())
     }
 
-    fn select_shared(&self, class: RequestClass, near: Option<Near>, tried: &Tried, now: Instant) -> Found {
+    fn select_shared(&self, class: RequestClass, about: About, near: Option<Near>, tried: &Tried, now: Instant) -> Found {
         let demand = self.demands[class];
         let trial = |is_last_resort: bool| {
             let may_have = |place: &&Place| is_last_resort || place.standing.tries(demand, now);
@@ -378,9 +431,35 @@ impl Snapshot {
             let otherwise = if trials().next().is_some() { Found::Full } else { Found::Nobody };
             taken.map_or(otherwise, Found::Taken)
         };
-        let serving = || self.serve_by_tiers(class, near, tried, now);
+        let serving = || self.serve(class, about, near, tried, now);
         let found = if tried.is_empty() { trial(false).or_else(serving) } else { serving().or_else(|| trial(false)) };
         if matches!(found, Found::Nobody) { trial(true) } else { found }
+    }
+
+    fn serve(&self, class: RequestClass, about: About, near: Option<Near>, tried: &Tried, now: Instant) -> Found {
+        let is_mixed = !self.fresh.is_empty() && !self.stale.is_empty();
+        if is_mixed && class != RequestClass::Capabilities && self.config.catalog.stale == StalePolicy::Serve {
+            self.serve_mixed(class, about, near, tried, now)
+        } else {
+            self.serve_by_tiers(class, near, tried, now)
+        }
+    }
+
+    /// The fresh within the bound, then all; the backup where there is none of them.
+    fn serve_mixed(&self, class: RequestClass, about: About, near: Option<Near>, tried: &Tried, now: Instant) -> Found {
+        let demand = self.demands[class];
+        if self.concern.touches(about) {
+            let mean = Mean::of(self.first.iter().filter(|place| !place.is_out(tried)).map(|place| place.candidate(now)));
+            let is_within = |place: &Place| mean.allows(place.candidate(now), FRESH_LOAD_PERCENT, 0);
+            let fresh = self.choose(&self.fresh, demand, near, (tried, &is_within), now);
+            if matches!(fresh, Found::Taken(_)) {
+                return fresh;
+            }
+        }
+        match self.choose(&self.first, demand, near, (tried, &|_| true), now) {
+            Found::Nobody => self.choose(&self.backup, demand, near, (tried, &|_| true), now),
+            found => found,
+        }
     }
 
     fn serve_by_tiers(&self, class: RequestClass, near: Option<Near>, tried: &Tried, now: Instant) -> Found {
@@ -389,7 +468,7 @@ impl Snapshot {
             if matches!(found, Found::Full) && !relieves {
                 break;
             }
-            found = found.or_else(|| self.choose(places, self.demands[class], near, tried, now));
+            found = found.or_else(|| self.choose(places, self.demands[class], near, (tried, &|_| true), now));
             if matches!(found, Found::Taken(_)) {
                 break;
             }
@@ -415,11 +494,19 @@ impl Snapshot {
         self.on_trial.iter().filter(move |place| class != RequestClass::Capabilities || place.standing.is_fresh)
     }
 
-    fn choose(&self, places: &[Place], demand: Demand, near: Option<Near>, tried: &Tried, now: Instant) -> Found {
+    /// Of those untried that `allowed` allows.
+    fn choose(
+        &self,
+        places: &[Place],
+        demand: Demand,
+        near: Option<Near>,
+        (tried, allowed): (&Tried, &dyn Fn(&Place) -> bool),
+        now: Instant,
+    ) -> Found {
         for _ in 0..MOST_RACES {
             let chosen = match near {
-                Some(near) => self.nearest(places, demand, near, tried, now),
-                None => self.least_loaded(places, demand, tried, now),
+                Some(near) => self.nearest(places, demand, near, (tried, allowed), now),
+                None => self.least_loaded(places, demand, (tried, allowed), now),
             };
             match chosen {
                 Some(Some(selection)) => return Found::Taken(selection),
@@ -433,14 +520,21 @@ impl Snapshot {
     }
 
     /// `None` if nobody has a place; nothing inside if the chosen one has none any more.
-    fn least_loaded(&self, places: &[Place], demand: Demand, tried: &Tried, now: Instant) -> Option<Option<Selection>> {
+    fn least_loaded(
+        &self,
+        places: &[Place],
+        demand: Demand,
+        (tried, allowed): (&Tried, &dyn Fn(&Place) -> bool),
+        now: Instant,
+    ) -> Option<Option<Selection>> {
         let start = if places.len() > 1 { self.rotation.next() } else { 0 };
         // Whoever costs least of all has a place, most of the time: then nobody else's cap is looked at.
-        let cheapest = &places[pick_by(places.len(), |at| places[at].offer(tried, now), start)?];
+        let cheapest = &places[pick_by(places.len(), |at| places[at].offer(tried, now).filter(|_| allowed(&places[at])), start)?];
         if let Some(selection) = cheapest.lease(demand, now) {
             return Some(Some(selection));
         }
-        let candidate = |at: usize| places[at].has_place(demand, tried, now).then(|| places[at].candidate(now));
+        let has_place = |place: &Place| place.has_place(demand, tried, now) && allowed(place);
+        let candidate = |at: usize| has_place(&places[at]).then(|| places[at].candidate(now));
         let chosen = &places[pick_by(places.len(), candidate, start)?];
         Some(chosen.lease(demand, now))
     }

@@ -14,6 +14,7 @@ mod fixture;
 mod health;
 mod modes;
 mod reload;
+mod rolls;
 mod selection;
 
 /// The defaults of `[catalog]`.

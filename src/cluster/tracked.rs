@@ -31,6 +31,8 @@ pub(super) struct Tracked {
     pub(super) probes: Schedule,
     pub(super) catalog: Freshness,
     warmup: Option<Warmup>,
+    /// It is the main and takes reads like the others, because some of them are out for their reload.
+    pub(super) helps: bool,
     /// When health, mode or ejection last changed.
     changed: Instant,
     last_cause: Option<Cause>,
@@ -89,6 +91,7 @@ impl Tracked {
             probes,
             catalog,
             warmup: None,
+            helps: false,
             changed: now,
             last_cause: None,
             last_probe: None,
@@ -178,7 +181,12 @@ impl Tracked {
 
     /// Whether it matters that a request succeeds: to the evidence of requests, or to the probe that runs.
     fn is_in_doubt(&self) -> bool {
-        self.is_fit() && self.ejection.is_in_doubt() || self.is_up() && self.probes.is_running() && !self.has_succeeded()
+        self.is_suspected() || self.is_up() && self.probes.is_running() && !self.has_succeeded()
+    }
+
+    /// Requests speak against it.
+    pub(super) fn is_suspected(&self) -> bool {
+        self.is_fit() && self.ejection.is_in_doubt()
     }
 
     /// A request succeeded since the probe that runs began.
@@ -248,8 +256,15 @@ impl Tracked {
         let is_fresh = self.catalog.is_fresh(epoch);
         let (weight, warmup, max_in_flight) = (self.weight, self.warmup, self.max_in_flight);
         let half_open_since = self.ejection.is_half_open().then_some(self.changed);
-        let standing = Standing { reads, passes, is_fresh, is_reading_catalog, weight, warmup, max_in_flight, half_open_since };
+        let helps = self.helps && reads == Reads::Backup;
+        let standing =
+            Standing { reads, passes, helps, is_fresh, is_reading_catalog, weight, warmup, max_in_flight, half_open_since };
         self.is_there().then_some(standing)
+    }
+
+    /// Until when it gets less than its full share, if it does now.
+    pub(super) fn ramps_until(&self, now: Instant) -> Option<Instant> {
+        self.warmup.map(|warmup| warmup.ends()).filter(|ends| *ends > now)
     }
 
     /// Nothing is known of it yet, and the first probe will soon tell.
@@ -481,10 +496,9 @@ impl Tracked {
         self.probes.stop();
     }
 
-    /// The canary passed: it is cold, but it is right.
-    pub(super) fn return_to_service(&mut self, now: Instant, config: &Health) {
+    /// The canary passed. A catalog reload does not cool a JVM: the replica has the share that it had before.
+    pub(super) fn return_to_service(&self) {
         self.upstream.load.open();
-        self.warmup = Warmup::new(now, config.slow_start);
     }
 
     /// It is not probed in maintenance, nor while it reads its catalog.

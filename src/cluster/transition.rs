@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::{Cause, Condition, HealthState, Mode, Source};
+use super::{Cause, Condition, HealthState, Mode, RollReason, RollReport, Source};
 use crate::config::UpstreamName;
 
 /// Something changed.
@@ -86,6 +86,17 @@ pub enum What {
         cause: Cause,
         retry_in: Duration,
     },
+    /// The first replica leaves service.
+    RollBegan {
+        epoch: u64,
+        why: RollReason,
+        /// Users whose requests made the change, as far as they are known.
+        by: Option<String>,
+    },
+    /// Every replica that could be reloaded has been.
+    RollEnded(Box<RollReport>),
+    /// An operator paused or resumed rolls.
+    RollsPaused(bool),
     /// Something an operator should act on holds from now on.
     ConditionBegan {
         condition: Condition,
@@ -105,6 +116,7 @@ impl Transition {
             What::Ejected { .. } | What::Stale { .. } | What::ReloadFailed { .. } => true,
             What::ConditionBegan { .. } => true,
             What::ConditionEnded { .. } => false,
+            What::RollBegan { .. } | What::RollEnded(_) | What::RollsPaused(_) => false,
             What::HalfOpen | What::Returned | What::Mode { .. } | What::Added | What::Retired => false,
             What::Renamed { .. } | What::LayerChosen { .. } | What::LayerLost { .. } => false,
             What::Configured { .. } | What::Moved { .. } | What::CatalogChanged { .. } | What::Reloaded { .. } => false,
@@ -132,10 +144,10 @@ pub struct Fields<'t> {
     /// The kind of a condition; `change` says whether it `began` or `ended`.
     pub condition: Option<&'static str>,
     pub config_revision: Option<u64>,
-    /// `changed`, `stale`, `reloading`, `fresh` or `reload-failed`.
+    /// `changed`, `stale`, `reloading`, `fresh`, `reload-failed`, `roll-began`, `roll-ended`, `paused` or `resumed`.
     pub catalog: Option<&'static str>,
     pub epoch: Option<u64>,
-    /// Of a change of the catalog.
+    /// Of a change of the catalog, or why a roll began.
     pub source: Option<&'static str>,
     /// Requests that run on although the catalog is reloaded.
     pub still_running: Option<u32>,
@@ -174,6 +186,7 @@ impl Transition {
             | What::ReloadBegan { .. }
             | What::Reloaded { .. }
             | What::ReloadFailed { .. } => self.catalog_fields(nothing),
+            What::RollBegan { .. } | What::RollEnded(_) | What::RollsPaused(_) => self.roll_fields(nothing),
             What::ConditionBegan { condition } => {
                 let (cause, remedy) = (Some(on_one_line(condition)), Some(condition.remedy()));
                 Fields { condition: Some(condition.kind()), change: Some("began"), cause, remedy, ..nothing }
@@ -182,6 +195,28 @@ impl Transition {
                 let cause = Some(on_one_line(condition));
                 Fields { condition: Some(condition.kind()), change: Some("ended"), cause, ..nothing }
             }
+        }
+    }
+
+    fn roll_fields<'t>(&'t self, nothing: Fields<'t>) -> Fields<'t> {
+        match &self.what {
+            What::RollBegan { epoch, why, by } => Fields {
+                catalog: Some("roll-began"),
+                epoch: Some(*epoch),
+                source: Some(why.as_str()),
+                by: by.as_deref(),
+                ..nothing
+            },
+            What::RollEnded(report) => Fields {
+                catalog: Some("roll-ended"),
+                epoch: Some(report.epoch),
+                source: Some(report.why.as_str()),
+                took: Some(compact(rounded(report.length()))),
+                ..nothing
+            },
+            What::RollsPaused(true) => Fields { catalog: Some("paused"), ..nothing },
+            What::RollsPaused(false) => Fields { catalog: Some("resumed"), ..nothing },
+            _ => nothing,
         }
     }
 
@@ -216,6 +251,9 @@ impl Transition {
             | What::ConditionBegan { .. }
             | What::ConditionEnded { .. }
             | What::Moved { .. }
+            | What::RollBegan { .. }
+            | What::RollEnded(_)
+            | What::RollsPaused(_)
             | What::Configured { .. } => nothing,
         }
     }

@@ -96,6 +96,10 @@ impl What {
             Self::ReloadFailed { .. } => "catalog-reload-failed",
             Self::ConditionBegan { .. } => "condition-began",
             Self::ConditionEnded { .. } => "condition-ended",
+            Self::RollBegan { .. } => "roll-began",
+            Self::RollEnded(_) => "roll-ended",
+            Self::RollsPaused(true) => "rolls-paused",
+            Self::RollsPaused(false) => "rolls-resumed",
         }
     }
 }
@@ -144,6 +148,17 @@ impl fmt::Display for What {
             }
             Self::ConditionBegan { condition } => write!(f, "{condition}. To do: {}", condition.remedy()),
             Self::ConditionEnded { condition } => write!(f, "no longer: {condition}"),
+            Self::RollBegan { epoch, why, by } => {
+                write!(f, "a roll begins for epoch {epoch}: {why}")?;
+                by.as_ref().map_or(Ok(()), |by| write!(f, " by {by}"))
+            }
+            Self::RollEnded(report) => {
+                let failed = report.replicas.iter().filter(|replica| replica.result.is_err()).count();
+                write!(f, "the roll for epoch {} ended after {:.1} s", report.epoch, report.length().as_secs_f64())?;
+                if failed == 0 { Ok(()) } else { write!(f, "; {failed} reloads failed") }
+            }
+            Self::RollsPaused(true) => f.write_str("rolls are paused: no replica leaves service for its catalog"),
+            Self::RollsPaused(false) => f.write_str("rolls are resumed"),
         }
     }
 }

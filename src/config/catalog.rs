@@ -16,6 +16,12 @@ pub struct Catalog {
     pub settle_max: Duration,
     /// A layer whose tiny GetMap must come back as an image before a replica serves again after its reload.
     pub canary_layer: Option<String>,
+    /// This geofront reloads replicas. Where another one does, it only follows what it sees.
+    pub roll: bool,
+    /// At most this part of the time is spent in rolls, in percent: the next one begins so much after the last one's end.
+    pub roll_share: u32,
+    /// While replicas are out for their reload, a main that serves as backup takes reads like them.
+    pub main_helps: bool,
     /// Replicas that are reloaded at the same time.
     pub parallel: u32,
     /// A replica is reloaded although requests still run on it after this long.

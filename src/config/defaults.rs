@@ -73,6 +73,9 @@ pub(super) const SETTLE: Duration = seconds(3);
 pub(super) const SETTLE_TIMES: RangeInclusive<Duration> = Duration::ZERO..=minutes(60);
 /// Whoever publishes for an hour without a pause shall see some of it meanwhile.
 pub(super) const SETTLE_MAX: Duration = seconds(30);
+/// A publisher who works all day sees changes at the latest after three times the length of a roll, and the cluster has all of
+/// its replicas for two thirds of the day.
+pub(super) const ROLL_SHARE: u32 = 33;
 /// All others serve while one is reloaded.
 pub(super) const PARALLEL: u32 = 1;
 pub(super) const PARALLEL_RANGE: RangeInclusive<i64> = 1..=100;

@@ -7,6 +7,7 @@ mod chosen_layer;
 pub mod config_watch;
 pub mod data_directory;
 mod errand;
+pub mod history;
 pub mod names;
 mod probe;
 mod question;
@@ -24,6 +25,7 @@ use crate::config::Config;
 use crate::control::Control;
 use crate::metrics::Metrics;
 
+use history::HistoryFile;
 pub use probe::Prober;
 use state_file::StateFile;
 
@@ -33,8 +35,9 @@ const MAX_PROBES: usize = 64;
 /// Drives the cluster until `shutdown` says true or its sender is gone.
 pub async fn run(control: Arc<Control>, metrics: Arc<Metrics>, mut shutdown: watch::Receiver<bool>) {
     let state_file = Arc::new(StateFile::default());
+    let history_file = Arc::new(HistoryFile::of(control.roll_history()));
     let (probes, reloads) = (JoinSet::new(), JoinSet::new());
-    let mut driver = Driver { control, metrics, prober: Arc::new(Prober::new()), state_file, probes, reloads };
+    let mut driver = Driver { control, metrics, prober: Arc::new(Prober::new()), state_file, history_file, probes, reloads };
     let mut transitions = driver.control.transitions();
     loop {
         driver.start_what_is_due();
@@ -56,6 +59,7 @@ struct Driver {
     metrics: Arc<Metrics>,
     prober: Arc<Prober>,
     state_file: Arc<StateFile>,
+    history_file: Arc<HistoryFile>,
     /// Dropped, and so ended, with the driver.
     probes: JoinSet<()>,
     /// Apart from the probes: they take long, and are bounded by the cluster.
@@ -145,6 +149,15 @@ impl Driver {
         if config.catalog.state_file.is_none() {
             return;
         }
+        let (history_file, history) = (Arc::clone(&self.history_file), self.control.roll_history());
+        if history_file.is_news(&history) {
+            let config = Arc::clone(&config);
+            self.probes.spawn(async move {
+                if let Some(path) = config.catalog.state_file.as_deref() {
+                    history_file.keep(path, history).await;
+                }
+            });
+        }
         let (state_file, memory) = (Arc::clone(&self.state_file), self.control.memory());
         if state_file.is_news(&memory, Instant::now()) {
             self.probes.spawn(async move { state_file.keep(config.catalog.state_file.as_deref(), memory).await });
@@ -155,6 +168,9 @@ impl Driver {
     async fn remember_all(&self) {
         let config = self.config();
         self.state_file.keep(config.catalog.state_file.as_deref(), self.control.memory()).await;
+        if let Some(path) = config.catalog.state_file.as_deref() {
+            self.history_file.keep(path, self.control.roll_history()).await;
+        }
     }
 
     fn config(&self) -> Arc<Config> {

@@ -25,6 +25,11 @@ impl Warmup {
         (!length.is_zero()).then_some(Self { since, length })
     }
 
+    /// When it has its full share.
+    pub fn ends(&self) -> Instant {
+        self.since + self.length
+    }
+
     /// Its part of a full share at `now`, out of [`Self::WHOLE`].
     pub fn share(&self, now: Instant) -> u32 {
         let elapsed = now.saturating_duration_since(self.since);

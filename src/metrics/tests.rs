@@ -78,6 +78,9 @@ fn cluster(names: &[&str]) -> ClusterStatus {
         changed_ago: None,
         can_reload: true,
         is_done: true,
+        rolls: true,
+        is_paused: false,
+        rests_for: None,
     };
     let refused = Condition::CredentialsRefused { upstream: UpstreamName::new("slave1").unwrap(), status: 401 };
     let conditions = vec![ConditionStatus { condition: refused, held_for: Duration::ZERO }];

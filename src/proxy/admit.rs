@@ -9,7 +9,7 @@ use tokio::time::{sleep, sleep_until};
 
 use super::coalesce::{Leading, until_gone};
 use super::context::{Attempt, Context};
-use super::front_door::FrontDoor;
+use super::front_door::{FrontDoor, about};
 use super::handles::Handles;
 use super::respond::Refusal;
 use super::second_opinion::Doubt;
@@ -36,10 +36,10 @@ impl FrontDoor {
         ctx.leading.iter_mut().for_each(Leading::start_over);
         let seat = self.seat(session, ctx).await?;
         let upstream = &seat.selection.upstream;
-        if let Doubt::About(replica, _) = ctx.doubt
-            && !upstream.is_main()
+        if let Doubt::About { replica, .. } = ctx.doubt
+            && upstream.id == replica
         {
-            // The main has gone meanwhile, or has no place: then the first opinion is the only one.
+            // The others have gone meanwhile, or have no slot free: then the first opinion is the only one.
             ctx.tried.remove(replica);
             ctx.doubt = Doubt::Settled;
         }
@@ -64,7 +64,7 @@ impl FrontDoor {
     }
 
     async fn seat(&self, session: &mut Session, ctx: &mut Context) -> Result<Seat> {
-        let (room, now, wanted) = (&self.parts.room, Instant::now(), wanted(ctx));
+        let (room, now, wanted) = (&self.parts.room, Instant::now(), wanted(session, ctx));
         if ctx.claim.is_empty()
             && let Some(seated) = room.walk_in(&wanted, now)
         {
@@ -151,11 +151,11 @@ impl FrontDoor {
     }
 }
 
-fn wanted(ctx: &Context) -> Wanted {
+fn wanted(session: &Session, ctx: &Context) -> Wanted {
     let main = match ctx.doubt {
-        Doubt::About(replica, _) => MainWish::ForAnOpinion(replica),
+        Doubt::About { replica, lacks_a_change, .. } => MainWish::ForAnOpinion { replica, lacks_a_change },
         Doubt::None | Doubt::Settled if ctx.reads_from_main => MainWish::ToSeeAChange,
         Doubt::None | Doubt::Settled => MainWish::No,
     };
-    Wanted { class: ctx.class(), key: ctx.metatile, tried: ctx.tried.clone(), main }
+    Wanted { class: ctx.class(), key: ctx.metatile, tried: ctx.tried.clone(), main, about: about(session, ctx) }
 }

@@ -55,7 +55,7 @@ pub struct Context {
     pub(super) retry_after: Option<u32>,
     pub(super) tried: Tried,
     pub(super) attempts: u32,
-    /// Who asks has just changed the catalog, and must see the change.
+    /// The reader has just changed the catalog: the main is preferred.
     pub(super) reads_from_main: bool,
     pub(super) doubt: Doubt,
     /// The attempt under way, or the last one.

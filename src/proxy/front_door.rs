@@ -20,16 +20,17 @@ use super::recent::{Recent, RecentRequests};
 use super::respond::Refusal;
 use super::retry::{self, Progress, Situation};
 use super::running::RunningRequests;
+use super::scope;
 use super::second_opinion::{Doubt, OpinionBudget};
 use super::waiting::WaitingRoom;
 use super::who::{Asker, Key};
-use super::writers::Writers;
+use super::writers::{Noted, Writers};
 use crate::admission::QueueStatus;
-use crate::cluster::{Cause, Hint, Outcome, Subject};
+use crate::cluster::{About, Cause, Outcome, Sighting, Subject};
 use crate::config::Config;
 use crate::control::Control;
 use crate::metrics::Metrics;
-use crate::ogc::Retryable;
+use crate::ogc::{RequestClass, Retryable};
 
 /// The proxy: one for all listeners, cheap to clone.
 #[derive(Clone)]
@@ -63,6 +64,9 @@ const REJECTED_ANSWER: ErrorType = ErrorType::Custom("RejectedAnswer");
 
 /// The upstream has gone while a request waited for its answer.
 const MOVED: ErrorType = ErrorType::Custom("Moved");
+
+/// Characters of a user's name that the history keeps.
+const MAX_USER_NAME: usize = 64;
 
 /// We answer instead of an upstream; [`Context::refusal`] says what.
 const REFUSED: ErrorType = ErrorType::Custom("Refused");
@@ -140,36 +144,40 @@ impl FrontDoor {
         }
         let config = &ctx.snapshot.config;
         let Some(hint) = hints::of(session.req_header(), &ctx.classified, status, config) else { return };
-        let now = Instant::now();
-        let ticket = self.parts.control.hint(hint, now);
-        if hint != Hint::Ui || session.req_header().method != http::Method::GET {
-            self.parts.writers.note(keys(session, ctx), ticket, now, config.catalog.read_your_writes);
+        let (now, began) = (Instant::now(), ctx.attempt.as_ref().map_or(ctx.started, |attempt| attempt.started));
+        let workspace = hints::workspace(session.req_header(), ctx.class(), config);
+        let ticket = self.parts.control.sight(&Sighting { hint, began, by: user_name(session, ctx), workspace }, now);
+        if marks_its_author(session, ctx.class()) {
+            let noted = Noted { hint, ticket, now, limit: config.catalog.read_your_writes };
+            self.parts.writers.note(author_keys(session, ctx), noted, self.parts.control.snapshot().tickets);
         }
     }
 
-    /// Whether who asks has just changed the catalog.
+    /// Whether the reader has just changed the catalog.
     pub(super) fn has_just_written(&self, session: &Session, ctx: &Context) -> bool {
         if self.parts.writers.is_empty() || !ctx.class().is_read() {
             return false;
         }
-        let resolved = self.parts.control.snapshot().resolved;
-        self.parts.writers.await_their_change(keys(session, ctx), resolved, ctx.started)
+        let tickets = self.parts.control.snapshot().tickets;
+        self.parts.writers.await_their_change(reader_keys(session, ctx), tickets, ctx.started)
     }
 
     /// The current attempt's replica does not know what it was asked for: an error that makes Pingora ask the main, if that
     /// may be asked.
     pub(super) fn seek_second_opinion(&self, session: &Session, ctx: &mut Context) -> Option<BError> {
         let attempt = ctx.attempt.as_ref()?;
+        let snapshot = self.parts.control.snapshot();
+        let lacks_a_change = snapshot.is_stale(&attempt.upstream) && snapshot.is_concerned(about(session, ctx));
         let may_ask = ctx.rule == Retryable::Yes
             && ctx.doubt == Doubt::None
             && session.response_written().is_none()
             && is_body_replayable(session, ctx)
-            && self.parts.control.snapshot().main_knows_better(&attempt.upstream, &ctx.tried)
-            && self.parts.opinions.take(Instant::now());
+            && snapshot.others_know_better(&attempt.upstream, &ctx.tried)
+            && (lacks_a_change || self.parts.opinions.take(Instant::now()));
         if !may_ask {
             return None;
         }
-        ctx.doubt = Doubt::About(attempt.upstream.id, attempt.started);
+        ctx.doubt = Doubt::About { replica: attempt.upstream.id, sent: attempt.started, lacks_a_change };
         self.parts.metrics.retried(ctx.class(), "unknown-layer");
         let mut error = Error::new_up(REJECTED_ANSWER);
         error.set_retry(true);
@@ -295,15 +303,53 @@ impl FrontDoor {
     }
 }
 
-/// Whoever asks, by all the names they are known by: a user's name says it all, where there is one.
-fn keys(session: &Session, ctx: &Context) -> impl Iterator<Item = Key> {
-    let asker = Asker { headers: &session.req_header().headers, peer: peer(session), is_trusted: ctx.is_trusted };
+/// The user that a trusted proxy names, or who logged in with a password, for the history of rolls.
+fn user_name(session: &Session, ctx: &Context) -> Option<String> {
+    let name = asker(session, ctx).user_name()?;
+    Some(name.chars().filter(|c| !c.is_control()).take(MAX_USER_NAME).collect())
+}
+
+/// What the request is about, where the newest changes concern a few workspaces only.
+pub(super) fn about(session: &Session, ctx: &Context) -> About {
+    if !ctx.snapshot.tells_workspaces_apart() {
+        return About::Anything;
+    }
+    scope::about(&ctx.classified, session.req_header().raw_path())
+}
+
+/// A page of the web interface that is only looked at changes nothing, and of a request that we could not read nobody knows.
+fn marks_its_author(session: &Session, class: RequestClass) -> bool {
+    match class {
+        RequestClass::Ui => session.req_header().method != http::Method::GET,
+        RequestClass::Unknown => false,
+        _ => true,
+    }
+}
+
+/// The person who wrote something. An address is one only where credentials and a trusted proxy stand for it.
+fn author_keys(session: &Session, ctx: &Context) -> impl Iterator<Item = Key> {
+    let asker = asker(session, ctx);
+    let is_rest = ctx.class() == RequestClass::Admin && asker.credentials().is_some();
+    person_keys(&asker, ctx, is_rest)
+}
+
+/// Every key under which the reader may have written something.
+fn reader_keys(session: &Session, ctx: &Context) -> impl Iterator<Item = Key> {
+    person_keys(&asker(session, ctx), ctx, true)
+}
+
+/// A user's name says it all, where there is one.
+fn person_keys(asker: &Asker<'_>, ctx: &Context, with_address: bool) -> impl Iterator<Item = Key> + use<> {
     let user = asker.user();
-    let others = user.is_none().then(|| {
-        let address = asker.address(|address| ctx.snapshot.config.trusts(address));
-        asker.session().into_iter().chain([address])
-    });
+    let trusts = |address| ctx.snapshot.config.trusts(address);
+    let address = if with_address { asker.vouched_address(trusts) } else { None };
+    let others = [asker.credentials(), asker.session(), address];
+    let others = if user.is_some() { [None; 3] } else { others };
     user.into_iter().chain(others.into_iter().flatten())
+}
+
+fn asker<'s>(session: &'s Session, ctx: &Context) -> Asker<'s> {
+    Asker { headers: &session.req_header().headers, peer: peer(session), is_trusted: ctx.is_trusted }
 }
 
 /// How far the current attempt has come.

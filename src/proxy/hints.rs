@@ -5,6 +5,7 @@
 
 use pingora::http::RequestHeader;
 
+use super::scope;
 use crate::cluster::Hint;
 use crate::config::{Catalog, Config};
 use crate::ogc::{Classified, RequestClass, normalise_path};
@@ -17,6 +18,8 @@ pub fn of(request: &RequestHeader, classified: &Classified, status: u16, config:
     let is_safe = matches!(request.method.as_str(), "GET" | "HEAD");
     match classified.class {
         RequestClass::Admin if !is_safe && (200..300).contains(&status) => Some(of_rest(request, config)),
+        // Logging in or out changes nothing, whether it succeeds or not.
+        RequestClass::Ui if is_login(request) => None,
         // A form, or one of Wicket's listeners, which are links with a query.
         RequestClass::Ui if status < 400 && (!is_safe || request.uri.query().is_some()) => Some(Hint::Ui),
         RequestClass::Transaction if classified.operation == Some("PutStyles") && status < 300 => Some(Hint::Write),
@@ -39,9 +42,22 @@ pub fn of(request: &RequestHeader, classified: &Classified, status: u16, config:
     }
 }
 
+/// GeoServer's login and logout, in its old and its new spelling.
+fn is_login(request: &RequestHeader) -> bool {
+    let path = request.raw_path().split(|b| matches!(b, b'?' | b';')).next().unwrap_or_default();
+    let last = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
+    matches!(last, b"j_spring_security_check" | b"j_spring_security_logout" | b"login" | b"logout")
+}
+
 /// A write under `/rest` or `/gwc/rest` that succeeded.
 fn of_rest(request: &RequestHeader, config: &Config) -> Hint {
     with_parts(request, config, |parts| of_parts(parts, &config.catalog))
+}
+
+/// The one workspace that a write under `/rest` or `/gwc/rest` is about.
+pub fn workspace(request: &RequestHeader, class: RequestClass, config: &Config) -> Option<u64> {
+    let of_write = |parts: &[&[u8]]| scope::of_write(parts, request.method == http::Method::DELETE);
+    if class == RequestClass::Admin { with_parts(request, config, of_write) } else { None }
 }
 
 /// `/ogc/styles/...`, also of one workspace.
@@ -183,6 +199,13 @@ mod tests {
     fn options_are_no_hint_anywhere() {
         for target in ["/geoserver/rest/workspaces", "/geoserver/web/wicket/page?3-1.ILinkListener-save", "/geoserver/nothing"] {
             assert_eq!(hint("OPTIONS", target, 200, ""), None, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_login_is_no_hint_whatever_comes_of_it() {
+        for target in ["/geoserver/j_spring_security_check", "/geoserver/login", "/geoserver/j_spring_security_logout;x?y"] {
+            assert_eq!(hint("POST", target, 302, ""), None, "{target}");
         }
     }
 

@@ -116,9 +116,9 @@ impl FrontDoor {
         {
             return Err(second_opinion);
         }
-        if let Doubt::About(upstream, sent) = ctx.doubt {
+        if let Doubt::About { replica, sent, .. } = ctx.doubt {
             let layer = layer_asked(session, ctx);
-            self.settle_doubt(Event::StaleSeen { upstream, layer, sent }, &finding, ctx);
+            self.settle_doubt(Event::StaleSeen { upstream: replica, layer, sent }, &finding, ctx);
         }
         match finding.outcome {
             Some(Outcome::Success) | None => {}
@@ -143,11 +143,9 @@ impl FrontDoor {
     /// The main was asked because a replica did not know: if it does, the replica is stale.
     fn settle_doubt(&self, stale_seen: Event, finding: &Finding, ctx: &mut Context) {
         let is_from_main = ctx.attempt.as_ref().is_some_and(|attempt| attempt.upstream.is_main());
-        if is_from_main {
-            ctx.doubt = Doubt::Settled;
-            if finding.outcome == Some(Outcome::Success) && !finding.is_ignorant {
-                self.parts.control.handle(stale_seen, Instant::now());
-            }
+        ctx.doubt = Doubt::Settled;
+        if is_from_main && finding.outcome == Some(Outcome::Success) && !finding.is_ignorant {
+            self.parts.control.handle(stale_seen, Instant::now());
         }
     }
 }

@@ -46,6 +46,7 @@ pub mod request_id;
 pub mod respond;
 mod retry;
 mod running;
+mod scope;
 mod second_opinion;
 pub mod sniff;
 mod waiting;

@@ -2,7 +2,9 @@
 //!
 //! "Layer not defined" is a client's mistake, or a replica that reloads behind our back or missed a change. One more attempt, on
 //! the main, tells which: if the main answers properly, the client got its map and the replica is found stale. A client that
-//! asks for unknown layers all day must not send its load to the main, so these attempts have a budget.
+//! asks for unknown layers all day must not send its load to the main, so these attempts have a budget. They need none where the
+//! replica is known to lack a change that the request is about: there the answer is expected to be wrong, and any that has the
+//! change is asked.
 
 use std::time::Instant;
 
@@ -42,8 +44,13 @@ impl OpinionBudget {
 pub(super) enum Doubt {
     #[default]
     None,
-    /// This replica did not know, to a request sent at this time; the main is asked next.
-    About(UpstreamId, Instant),
+    /// This replica did not know, to a request sent at this time; another that has the last change is asked next.
+    About {
+        replica: UpstreamId,
+        sent: Instant,
+        /// It is known to lack a change that the request is about.
+        lacks_a_change: bool,
+    },
     /// It was asked, whatever it said.
     Settled,
 }

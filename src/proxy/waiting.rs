@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 
 use crate::admission::{Ask, Claim, Limiter, Offer, Pace, Passage, Pushed, Queue, QueueStatus, StandingQueue, Ticket, Waiter};
 use crate::balance::Doorbell;
-use crate::cluster::{NoUpstream, Selection, Snapshot, Tried, UpstreamId};
+use crate::cluster::{About, NoUpstream, Selection, Snapshot, Tried, UpstreamId};
 use crate::config::{Limits, Priority};
 use crate::control::Control;
 use crate::metrics::Metrics;
@@ -72,16 +72,22 @@ pub(super) struct Wanted {
     pub(super) key: Option<u64>,
     pub(super) tried: Tried,
     pub(super) main: MainWish,
+    pub(super) about: About,
 }
 
 /// Whether the main comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MainWish {
     No,
-    /// Who asks has just changed the catalog: waits for the main rather than seeing the old one.
+    /// The reader has just changed the catalog. If the main has no slot free, a replica serves the read: what it does not know,
+    /// the main is asked for.
     ToSeeAChange,
-    /// This replica did not know. If the main has no place now, its opinion is the only one.
-    ForAnOpinion(UpstreamId),
+    /// This replica did not know, and the main, or another that has the last change, is asked. If none of them has a slot free,
+    /// its opinion is the only one, unless it is known to lack a change that the request is about: then the request waits.
+    ForAnOpinion {
+        replica: UpstreamId,
+        lacks_a_change: bool,
+    },
 }
 
 /// A place, and the limits passed for it; given back when dropped, in that order.
@@ -315,18 +321,22 @@ impl WaitingRoom {
 impl Wanted {
     fn select(&self, snapshot: &Snapshot, may_join: bool, now: Instant) -> Result<Selection, NoUpstream> {
         let with_others = |tried: &Tried| match self.key {
-            Some(key) if may_join => snapshot.select_joining(self.class, key, tried, now),
-            key => snapshot.select_for(self.class, key, tried, now),
+            Some(key) if may_join => snapshot.select_about(self.class, self.about, (Some(key), true), tried, now),
+            key => snapshot.select_about(self.class, self.about, (key, false), tried, now),
         };
         match self.main {
             MainWish::No => {}
             MainWish::ToSeeAChange => match snapshot.select_main(self.class, &self.tried, now) {
+                Ok(selection) => return Ok(selection),
+                // Waiting for the main is better than a refusal.
+                Err(NoUpstream::Full) => return with_others(&self.tried).map_err(|_| NoUpstream::Full),
                 Err(NoUpstream::NoneEligible | NoUpstream::AllTried | NoUpstream::NoVerdict) => {}
-                decided => return decided,
             },
-            MainWish::ForAnOpinion(replica) => {
-                if let Ok(selection) = snapshot.select_main_for_opinion(self.class, &self.tried, now) {
-                    return Ok(selection);
+            MainWish::ForAnOpinion { replica, lacks_a_change } => {
+                match snapshot.select_fresh(self.class, &self.tried, now) {
+                    Err(NoUpstream::Full) if lacks_a_change => return Err(NoUpstream::Full),
+                    Err(_) => {}
+                    found => return found,
                 }
                 let mut tried = self.tried.clone();
                 tried.remove(replica);

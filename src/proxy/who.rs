@@ -6,8 +6,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use http::HeaderMap;
-use http::header::COOKIE;
+use http::header::{AUTHORIZATION, COOKIE};
 
 /// Keys are compared by a hash that nobody outside can predict.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
@@ -55,6 +57,30 @@ impl Asker<'_> {
         let cookies = self.headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|b| *b == b';'));
         let session = cookies.filter_map(|cookie| cookie.trim_ascii().strip_prefix(SESSION)).find(|id| !id.is_empty())?;
         Some(Key(HASHER.hash_one((1_u8, session))))
+    }
+
+    /// The name itself: the one a trusted peer gives, or the one that credentials say. Those may be wrong: only for those that
+    /// GeoServer accepted.
+    pub(super) fn user_name(&self) -> Option<String> {
+        if self.user().is_some() {
+            return Some(self.headers.get(USER)?.to_str().ok()?.to_owned());
+        }
+        let basic = self.headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Basic ")?;
+        let decoded = BASE64_STANDARD.decode(basic.trim()).ok()?;
+        let name = decoded.split(|b| *b == b':').next().filter(|name| !name.is_empty())?;
+        Some(String::from_utf8_lossy(name).into_owned())
+    }
+
+    /// By the credentials that GeoServer itself checks.
+    pub(super) fn credentials(&self) -> Option<Key> {
+        let credentials = self.headers.get(AUTHORIZATION).filter(|value| !value.is_empty())?;
+        Some(Key(HASHER.hash_one((3_u8, credentials.as_bytes()))))
+    }
+
+    /// By address, where a trusted proxy gives one that is not its own.
+    pub(super) fn vouched_address(&self, trusts: impl Fn(IpAddr) -> bool) -> Option<Key> {
+        let client = self.client(&trusts);
+        (self.is_trusted && !trusts(client)).then(|| self.address(trusts))
     }
 
     /// By address: the last one that a peer we trust has vouched for.
@@ -121,6 +147,30 @@ mod tests {
         assert_eq!(of("a=1; JSESSIONID=42; b=2"), of("JSESSIONID=42"));
         assert_ne!(of("JSESSIONID=42"), of("JSESSIONID=43"));
         assert_eq!((of(""), of("XJSESSIONID=42"), of("JSESSIONID=")), (None, None, None));
+    }
+
+    #[test]
+    fn credentials_identify_and_none_do_not() {
+        let of = |value| asker(&headers(&[("authorization", value)]), false).credentials();
+        assert_eq!(of("Basic YTpi"), of("Basic YTpi"));
+        assert_ne!(of("Basic YTpi"), of("Basic YTpj"));
+        assert_eq!((of(""), asker(&HeaderMap::new(), true).credentials()), (None, None));
+    }
+
+    #[test]
+    fn a_user_is_named_by_a_trusted_peer_or_by_its_own_credentials() {
+        let named = |lines: &[(&'static str, &'static str)], is_trusted| asker(&headers(lines), is_trusted).user_name();
+        assert_eq!(named(&[("sec-username", "ann")], true).as_deref(), Some("ann"));
+        assert_eq!(named(&[("sec-username", "ann"), ("authorization", "Basic Ym9iOnNlY3JldA==")], false).as_deref(), Some("bob"));
+        assert_eq!((named(&[("authorization", "Basic ???")], true), named(&[], true)), (None, None));
+    }
+
+    #[test]
+    fn an_address_identifies_only_where_a_trusted_proxy_gives_one_that_is_not_a_proxys_own() {
+        let of = |chain, is_trusted| asker(&headers(&[("x-forwarded-for", chain)]), is_trusted).vouched_address(trusts);
+        assert!(of("192.0.2.7", true).is_some());
+        assert_eq!((of("192.0.2.7", false), of("10.0.0.9", true), of("garbage", true)), (None, None, None));
+        assert_eq!(asker(&HeaderMap::new(), true).vouched_address(trusts), None, "behind one gateway all have its address");
     }
 
     #[test]

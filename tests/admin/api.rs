@@ -112,7 +112,7 @@ async fn status_tells_of_the_catalog_before_and_after_a_change() {
     admin.drive(|_| Ok(()));
     let unchanged = json!({
         "epoch": 0, "settled": 0, "number": 70, "changed_seconds": null, "can_reload": true, "done": true,
-        "silent_seconds": null,
+        "silent_seconds": null, "rolls": true, "paused": false, "rests_seconds": null,
     });
     assert_eq!(admin.get("/api/status").await.json()["catalog"], unchanged);
     admin.post("/api/catalog/sync", "").await;
@@ -120,7 +120,7 @@ async fn status_tells_of_the_catalog_before_and_after_a_change() {
     let mut status = admin.get("/api/status").await.json();
     let changed = json!({
         "epoch": 1, "settled": 1, "number": 70, "changed_seconds": 0, "can_reload": true, "done": false,
-        "silent_seconds": null,
+        "silent_seconds": null, "rolls": true, "paused": false, "rests_seconds": null,
     });
     assert_eq!(status["catalog"], changed);
     let reload = |failure: Value| json!({"ago_seconds": 0, "took_ms": 0, "failure": failure});
@@ -147,15 +147,36 @@ async fn a_catalog_sync_is_accepted_with_its_epoch_and_every_step_of_it_is_an_ev
     assert_eq!((ordered.code, ordered.json()), (202, json!({"epoch": 1})));
     admin.drive(|name| if name == "b" { Err(Cause::Status(500)) } else { Ok(()) });
     let mut told = Vec::new();
-    while told.len() < 5 {
+    while told.len() < 6 {
         let event = events.next().await;
         let of = |field: &str| event[field].as_str().unwrap_or("-").to_owned();
         if !["health", "layer-chosen"].contains(&of("kind").as_str()) {
             told.push([of("upstream"), of("kind")].join(" "));
         }
     }
-    let expected = ["- catalog-changed", "a catalog-reload", "a catalog-fresh", "b catalog-reload", "b catalog-reload-failed"];
+    let expected = [
+        "- catalog-changed",
+        "- roll-began",
+        "a catalog-reload",
+        "a catalog-fresh",
+        "b catalog-reload",
+        "b catalog-reload-failed",
+    ];
     assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn rolls_are_paused_and_resumed_and_a_sync_says_that_they_are_paused() {
+    let admin = Admin::start(CREDENTIALS).await;
+    admin.pass_probes();
+    assert_eq!(admin.get("/api/catalog/history").await.json(), json!({"paused": false, "rolls": []}));
+    assert_eq!(admin.post("/api/catalog/pause", "").await.json()["paused"], json!(true));
+    assert_eq!(admin.get("/api/status").await.json()["catalog"]["paused"], json!(true));
+    let refused = admin.post("/api/catalog/sync", "").await;
+    assert!(refused.code == 409 && refused.error().contains("geofront catalog resume"), "{refused:?}");
+    assert_eq!(admin.get("/api/catalog/pause").await.code, 405);
+    assert_eq!(admin.post("/api/catalog/resume", "").await.json()["paused"], json!(false));
+    assert_eq!(admin.post("/api/catalog/sync", "").await.code, 202);
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! What people do to GeoServers: they edit, click, reload and restart; through the front door or past it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use geofront::cluster::{Event, FileChange, Hint, SyncError};
+use geofront::cluster::{Event, FileChange, Hint, Sighting, SyncError};
 use geofront::config::Role;
 
 use crate::geoserver::{Load, Who};
@@ -15,6 +15,8 @@ use crate::world::{Todo, World};
 pub(crate) struct Rumour {
     hint: Hint,
     edits: u64,
+    /// When it was done.
+    began: Instant,
 }
 
 impl World {
@@ -101,17 +103,17 @@ impl World {
     fn tell(&mut self, hint: Hint, edits: u64) {
         let after = self.chance.millis(0, 50);
         let number = self.plan(after, Todo::Hint);
-        self.rumours.insert(number, Rumour { hint, edits });
+        self.rumours.insert(number, Rumour { hint, edits, began: self.now });
     }
 
     pub(crate) fn hint(&mut self, number: u64) {
         // A geofront that is gone heard it, or nobody.
-        let Some(Rumour { hint, edits }) = self.rumours.remove(&number) else { return };
+        let Some(Rumour { hint, edits, began }) = self.rumours.remove(&number) else { return };
         if hint == Hint::File {
             return self.look_at_the_file();
         }
         self.handle(Event::Tick);
-        let (ticket, transitions) = self.cluster.hint(hint, self.now);
+        let (ticket, transitions) = self.cluster.sight(&Sighting { began, ..Sighting::of(hint, self.now) }, self.now);
         self.hear(transitions);
         self.audit.promise(ticket, edits);
         match hint {
@@ -157,6 +159,7 @@ impl World {
                 assert!(!self.blueprint.has_credentials(), "an order is refused for a reason");
                 self.tally.count("an order to sync refused");
             }
+            Err(refused @ (SyncError::RollOff | SyncError::Paused)) => panic!("{refused}"),
         }
     }
 

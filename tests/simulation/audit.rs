@@ -7,8 +7,10 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use geofront::cluster::{ClusterStatus, Freshening, HealthState, Mode, Source, Ticket, UpstreamCatalog, UpstreamStatus, What};
-use geofront::config::{Catalog, Role};
+use geofront::cluster::{
+    ClusterStatus, Freshening, HealthState, Mode, RollReason, Source, Ticket, UpstreamCatalog, UpstreamStatus, What,
+};
+use geofront::config::{Catalog, MainReads, Role};
 use geofront::ogc::RequestClass;
 
 use crate::catalogs::Said;
@@ -32,6 +34,41 @@ pub(crate) struct Audit {
     /// The most reloads at a time that were allowed since the last time that nobody was reloaded.
     parallel: u32,
     promises: Vec<Promise>,
+    rolls: RollDiary,
+}
+
+/// What was heard of rolls since this geofront started.
+#[derive(Debug, Default)]
+struct RollDiary {
+    /// When the one under way began, and whether it brings a change.
+    under_way: Option<(Instant, bool)>,
+    /// No other one that brings a change begins before this.
+    rest_until: Option<Instant>,
+    /// The epoch of the last order.
+    ordered: u64,
+}
+
+impl RollDiary {
+    /// `held`: the epochs that replicas hold.
+    fn began(&mut self, why: RollReason, held: impl Iterator<Item = Option<u64>>, now: Instant) {
+        assert!(self.under_way.is_none(), "one roll at a time");
+        let brings_a_change = why != RollReason::Repair;
+        let is_resting = self.rest_until.is_some_and(|until| now < until);
+        let mut held = held;
+        let is_owed_an_order = held.any(|held| held < Some(self.ordered));
+        assert!(!brings_a_change || !is_resting || is_owed_an_order, "a roll begins in the pause after the last one: {why:?}");
+        self.under_way = Some((now, brings_a_change));
+    }
+
+    fn ended(&mut self, share: u32, now: Instant) {
+        let (began, brings_a_change) = self.under_way.take().expect("what ends has begun");
+        if brings_a_change {
+            // Of the time until then, `share` percent were spent in this roll.
+            let whole = (now - began).as_secs_f64() * 100.0 / f64::from(share);
+            // To the millisecond: the division is another one.
+            self.rest_until = Some(began + Duration::from_secs_f64((whole - 0.001).max(0.0)));
+        }
+    }
 }
 
 /// A hint that is not resolved yet.
@@ -118,6 +155,7 @@ impl Audit {
     pub(crate) fn succeed(&mut self) {
         (self.epoch, self.settled, self.began, self.last_change) = (0, 0, None, None);
         self.promises.clear();
+        self.rolls = RollDiary::default();
     }
 
     /// A new epoch begins, so the last one had come to rest.
@@ -156,8 +194,12 @@ impl World {
         let is_idle = |status: &UpstreamStatus| !status.catalog.is_out;
         let before = if status.upstreams.iter().all(is_idle) { 0 } else { self.audit.parallel };
         self.audit.parallel = before.max(self.config.catalog.parallel);
+        let mut left = Vec::new();
         for status in &status.upstreams {
-            self.check_catalog(status);
+            self.check_catalog(status, &mut left);
+        }
+        for key in &left {
+            self.check_capacity(key, &status);
         }
         self.check_promises(&status);
         self.check_the_last(&status);
@@ -173,7 +215,34 @@ impl World {
         }
     }
 
-    fn check_catalog(&mut self, status: &UpstreamStatus) {
+    /// A replica leaves service only when no other one that serves is ramping up: for a minute at most, which is longer than all
+    /// that goes wrong here.
+    fn check_capacity(&self, key: &Key, status: &ClusterStatus) {
+        let serves = |status: &&UpstreamStatus| {
+            let is_first = match (status.role, self.reads_of(status)) {
+                (Role::Replica, _) | (Role::Main, MainReads::Always) => true,
+                (Role::Main, MainReads::Backup | MainReads::Never) => false,
+            };
+            is_first && status.health == HealthState::Up && status.mode == Mode::Ready && !is_set_aside(status)
+        };
+        let of = |status: &UpstreamStatus| &self.ledger[&crate::oracle::key(status)];
+        let leaves = status.upstreams.iter().find(|status| crate::oracle::key(status) == *key).expect("it is tracked");
+        if !serves(&leaves) || of(leaves).upkeep.was_out {
+            return;
+        }
+        let others = status.upstreams.iter().filter(|other| other.name != leaves.name && !other.catalog.is_out);
+        for other in others.filter(serves) {
+            let is_ramping = of(other).ramp.is_some_and(|ramp| ramp.since + ramp.length > self.now);
+            assert!(!is_ramping, "{key:?} leaves while {} is ramping up", other.name);
+        }
+    }
+
+    fn reads_of(&self, status: &UpstreamStatus) -> MainReads {
+        let found = self.config.upstreams.iter().find(|upstream| upstream.name == status.name);
+        found.expect("who is tracked is configured").reads
+    }
+
+    fn check_catalog(&mut self, status: &UpstreamStatus, left: &mut Vec<Key>) {
         let key = key(status);
         let (known, now) = (self.audit.known, self.now);
         let geoserver = &self.machine(key.1).geoserver;
@@ -185,6 +254,9 @@ impl World {
         let entry = self.ledger.get_mut(&key).expect("it is tracked");
         let upkeep = &mut entry.upkeep;
         let is_draining = status.catalog.doing == Freshening::Draining;
+        if is_draining && upkeep.draining_since.is_none() {
+            left.push(key.clone());
+        }
         let was_testing = upkeep.was.as_ref().is_some_and(|was| is_testing(&was.catalog));
         upkeep.was_out = is_draining && (upkeep.was_out || was_testing);
         upkeep.draining_since = is_draining.then(|| upkeep.draining_since.unwrap_or(now));
@@ -224,9 +296,10 @@ impl World {
 
     /// Who gave a hint, and reads elsewhere until it is resolved, finds the change everywhere afterwards.
     fn check_promises(&mut self, status: &ClusterStatus) {
-        let resolved = self.snapshot.resolved;
+        let tickets = self.snapshot.tickets;
         let promises = std::mem::take(&mut self.audit.promises);
-        let (kept, due): (Vec<_>, Vec<_>) = promises.into_iter().partition(|promise| promise.ticket > resolved);
+        let (kept, due): (Vec<_>, Vec<_>) =
+            promises.into_iter().partition(|promise| tickets.is_pending(promise.ticket, promise.ticket));
         self.audit.promises = kept;
         let Some(edits) = due.iter().map(|promise| promise.edits).max() else { return };
         self.tally.count("a hint resolved");
@@ -258,6 +331,7 @@ impl World {
         let entry = self.ledger.get_mut(key).expect("nobody reloads who retired");
         let waited = entry.upkeep.draining_since.map_or(Duration::ZERO, |since| self.now - since);
         assert!(entry.at_work.all == 0 || waited >= limit, "{key:?}: {} requests are not waited for", entry.at_work.all);
+        assert!(self.audit.rolls.under_way.is_some(), "{key:?} is reloaded, and no roll is under way");
         entry.upkeep.leases_at_call = Some(entry.at_work.all);
         entry.upkeep.calls += 1;
         entry.upkeep.is_called = true;
@@ -281,6 +355,9 @@ impl World {
         match (what, upkeep) {
             (What::CatalogChanged { epoch, source }, _) => {
                 self.tally.count("a change was noticed");
+                if *source == Source::Order {
+                    self.audit.rolls.ordered = *epoch;
+                }
                 if *source == Source::Directory {
                     self.tally.count("a change on disk was noticed");
                     // One that left the cluster may write there when it ends the reload that we began.
@@ -301,6 +378,13 @@ impl World {
                     upkeep.reasons += 1;
                 }
             }
+            (What::RollBegan { why, .. }, _) => {
+                self.tally.count(if *why == RollReason::Repair { "a roll that repairs" } else { "a roll" });
+                let status = self.cluster.status(self.now);
+                let replicas = status.upstreams.iter().filter(|status| status.role == Role::Replica);
+                self.audit.rolls.began(*why, replicas.map(|status| status.catalog.epoch), self.now);
+            }
+            (What::RollEnded(_), _) => self.audit.rolls.ended(self.config.catalog.roll_share, self.now),
             (What::ReloadBegan { epoch, .. }, Some(upkeep)) => {
                 upkeep.count_reload(*epoch);
                 assert!(upkeep.reloads <= upkeep.allowed, "{key:?} is reloaded again for the same change: {upkeep:?}");

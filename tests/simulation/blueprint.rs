@@ -9,6 +9,7 @@ use geofront::config::{Catalog, Config, MainReads, MapEnvironment, Role};
 
 use crate::chance::Chance;
 use crate::ledger::Key;
+use crate::world::CHAOS;
 
 const MOST_UPSTREAMS: usize = 8;
 
@@ -32,7 +33,7 @@ pub(crate) struct Blueprint {
     /// Of classes that have another than usual.
     priorities: Vec<(&'static str, u64)>,
     health: [(&'static str, String); 9],
-    catalog: [(&'static str, String); 7],
+    catalog: [(&'static str, String); 9],
     /// Those that were removed.
     gone: Vec<Line>,
     /// A layer for probes is configured.
@@ -264,7 +265,7 @@ fn health(chance: &mut Chance) -> [(&'static str, String); 9] {
     ]
 }
 
-fn catalog(chance: &mut Chance) -> [(&'static str, String); 7] {
+fn catalog(chance: &mut Chance) -> [(&'static str, String); 9] {
     let milliseconds = |duration: Duration| format!("\"{}ms\"", duration.as_millis());
     let settle = chance.millis(0, 2_000);
     [
@@ -275,6 +276,8 @@ fn catalog(chance: &mut Chance) -> [(&'static str, String); 7] {
         ("drain_timeout", milliseconds(chance.millis(100, 4_000))),
         ("reload_timeout", milliseconds(chance.millis(1_000, 5_000))),
         ("stale", format!("\"{}\"", chance.one_of(&["serve", "serve", "avoid"]))),
+        ("roll_share", chance.one_of(&[60, 80, 100, 100]).to_string()),
+        ("main_helps", chance.one_of(&["true", "true", "false"]).to_string()),
     ]
 }
 
@@ -289,7 +292,12 @@ pub(crate) fn freshening_time(config: &Config, failures: u32) -> Duration {
     // One that was given up on is waited for.
     let given_up = reload_timeout + second * 60;
     let of_one = (drain_timeout + reload_timeout + second) * 3 + canary + given_up + retries;
-    noticing + of_one * config.upstreams.len() as u32
+    // A cluster that does not get its capacity back is waited for, a minute each time.
+    let roll = (of_one + second * 60) * config.upstreams.len() as u32;
+    // The last roll may have lasted since long before the faults ended.
+    let share = config.catalog.roll_share;
+    let pause = (CHAOS + roll) * (100 - share) / share;
+    noticing + pause + roll
 }
 
 /// From the last fault to everybody serving, at the latest.

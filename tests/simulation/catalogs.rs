@@ -77,6 +77,10 @@ impl World {
         self.ask(upstream, self.config.health.timeout * 2, Todo::Canary);
     }
 
+    fn is_tested(&self, key: &Key) -> bool {
+        self.oracle().upstreams().any(|status| oracle::key(status) == *key && is_testing(&status.catalog))
+    }
+
     /// Of one that serves, because a replica that was reloaded does not draw it.
     pub(crate) fn begin_canary_elsewhere(&mut self, upstream: &Upstream) {
         self.ask(upstream, self.config.health.timeout * 2, Todo::CanaryElsewhere);
@@ -162,23 +166,15 @@ impl World {
         let was_tested = self.is_tested(&key);
         self.lose_probes();
         let is_failed = matches!(outcome, Outcome::Failure(_));
+        // It comes back with the share it had: a reload does not cool it.
         let transitions = self.cluster.handle(Event::CanaryTested { upstream, asked, outcome, number }, self.now);
         if was_tested && is_failed && !self.is_tested(&key) {
             self.tally.count("returned with its canary in doubt");
             // That it was left empty by a reload that was answered as done, nothing shows.
             self.machine(key.1).geoserver.disown();
         }
-        // It may be out again for the next epoch.
-        if was_tested && !self.is_tested(&key) {
-            let ramp = self.ramp();
-            self.ledger.entry(key).and_modify(|entry| entry.ramp = Some(ramp));
-        }
         self.hear(transitions);
         self.answer_snapshot();
-    }
-
-    fn is_tested(&self, key: &Key) -> bool {
-        self.oracle().upstreams().any(|status| oracle::key(status) == *key && is_testing(&status.catalog))
     }
 
     pub(crate) fn begin_call(&mut self, upstream: Arc<Upstream>) {

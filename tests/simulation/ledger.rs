@@ -177,6 +177,8 @@ const MUST_HAPPEN: &[&str] = &[
     "stale ones served",
     "capabilities from the main",
     "capabilities from stale ones",
+    "a roll",
+    "a roll that repairs",
     "a change was noticed",
     "a catalog reload",
     "a catalog reload failed",

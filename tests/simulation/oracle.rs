@@ -43,6 +43,8 @@ pub(crate) enum Belongs {
 pub(crate) enum Tier {
     Fresh,
     Stale,
+    /// Fresh and stale ones together.
+    Mixed,
     /// The main, which serves otherwise only where nobody else can.
     Backup,
     /// The main, whatever it serves otherwise.
@@ -85,14 +87,21 @@ impl<'w> Oracle<'w> {
     }
 
     pub(crate) fn belongs(&self, request: &Request) -> Belongs {
+        if !request.from_main {
+            return self.belongs_with_others(request);
+        }
+        // The main is preferred; a slot on another one is better than to wait for it.
+        let main = self.serving(Tier::Main).into_iter().filter(|key| !request.keys.contains(key)).collect();
+        match self.with_a_place(request.class, main, |mut keys| Belongs::There(keys.remove(0))) {
+            FULL => FULL.or(self.belongs_with_others(request)),
+            NOBODY => self.belongs_with_others(request),
+            there => there,
+        }
+    }
+
+    fn belongs_with_others(&self, request: &Request) -> Belongs {
         let untried = |keys: Vec<Key>| keys.into_iter().filter(|key| !request.keys.contains(key)).collect::<Vec<_>>();
         let (class, tried) = (request.class, &request.keys);
-        if request.from_main {
-            let main = self.with_a_place(class, untried(self.serving(Tier::Main)), |mut keys| Belongs::There(keys.remove(0)));
-            if main != NOBODY {
-                return main;
-            }
-        }
         if let Some(name) = self.one_place(class) {
             let place = self.upstreams().find(|status| status.name.as_str() == name && is_there(status)).map(key);
             return match place {
@@ -105,7 +114,10 @@ impl<'w> Oracle<'w> {
         let early = trials.iter().filter(|key| self.may_try(self.of(key), class)).cloned().collect();
         let trial = self.with_a_place(class, early, Belongs::Trial);
         let mut serving = NOBODY;
-        for tier in self.tiers(class) {
+        if self.is_mixed(class) {
+            serving = self.mixed(class, &untried);
+        }
+        for tier in self.tiers(class).iter().filter(|_| !self.is_mixed(class)) {
             if serving == FULL && !self.relieves(*tier, class) {
                 break;
             }
@@ -125,6 +137,35 @@ impl<'w> Oracle<'w> {
             Kind::Ordinary | Kind::Administration => 1,
         };
         self.since(status) >= Duration::from_secs(seconds)
+    }
+
+    /// Some are fresh and others are stale, and both may serve.
+    fn is_mixed(&self, class: RequestClass) -> bool {
+        let both_serve = class != RequestClass::Capabilities && self.config.catalog.stale == StalePolicy::Serve;
+        both_serve && !self.serving(Tier::Fresh).is_empty() && !self.serving(Tier::Stale).is_empty()
+    }
+
+    /// The fresh that have at most a quarter more than the mean, then all, then the backup.
+    fn mixed(&self, class: RequestClass, untried: &dyn Fn(Vec<Key>) -> Vec<Key>) -> Belongs {
+        let fresh = untried(self.serving(Tier::Fresh));
+        let all: Vec<Key> = fresh.iter().cloned().chain(untried(self.serving(Tier::Stale))).collect();
+        let weight = |key: &Key| {
+            let whole = u64::from(self.of(key).weight) * 1024;
+            let whole = u32::try_from(whole).expect("a weight is small");
+            u128::from(self.ledger[key].ramp.map_or(whole, |ramp| ramp.of(whole, self.at)))
+        };
+        let in_flight = |key: &Key| u128::from(self.of(key).in_flight);
+        let (load, capacity) = (1 + all.iter().map(in_flight).sum::<u128>(), all.iter().map(weight).sum::<u128>());
+        let is_within = |key: &Key| in_flight(key) * capacity * 100 < 125 * load * weight(key);
+        let within = fresh.into_iter().filter(is_within).collect();
+        match self.with_a_place(class, within, |keys| Belongs::Any { keys, tier: Tier::Fresh }) {
+            there @ Belongs::Any { .. } => there,
+            _ if all.is_empty() => {
+                let backup = untried(self.serving(Tier::Backup));
+                self.with_a_place(class, backup, |keys| Belongs::Any { keys, tier: Tier::Backup })
+            }
+            _ => self.with_a_place(class, all, |keys| Belongs::Any { keys, tier: Tier::Mixed }),
+        }
     }
 
     /// Who has no place left for the request, but some above the cap where its companions are.
@@ -204,6 +245,7 @@ impl<'w> Oracle<'w> {
         match tier {
             Tier::Fresh => first(true),
             Tier::Stale => first(false),
+            Tier::Mixed => unreachable!("it is made of the other two"),
             Tier::Backup => self.shared(true, |status| !is_set_aside(status)),
             Tier::Main => self.upstreams().filter(|s| s.role == Role::Main && self.may_read(s)).map(key).collect(),
         }
@@ -242,8 +284,17 @@ impl<'w> Oracle<'w> {
 
     /// Those up and ready that serve what several may serve, as backup or not.
     fn shared(&self, as_backup: bool, filter: impl Fn(&UpstreamStatus) -> bool) -> Vec<Key> {
-        let has_part = |status: &UpstreamStatus| self.part(status) == Some(as_backup);
+        let has_part = |status: &UpstreamStatus| match self.part(status) {
+            // While a replica is out for its reload, the main is one of those that serve beside the fresh.
+            Some(true) if self.helps() => !as_backup,
+            part => part == Some(as_backup),
+        };
         self.upstreams().filter(|status| self.may_read(status) && has_part(status) && filter(status)).map(key).collect()
+    }
+
+    fn helps(&self) -> bool {
+        let catalog = &self.config.catalog;
+        catalog.main_helps && catalog.stale == StalePolicy::Serve && self.upstreams().any(|status| status.catalog.is_out)
     }
 
     /// Whether it serves reads as backup or otherwise; `None` for not at all.

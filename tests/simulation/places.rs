@@ -64,7 +64,7 @@ pub(crate) struct Ramp {
 
 impl Ramp {
     /// The part of a count that is there at `at`: at least a twentieth, in a straight line to the whole, by steps of a 1024th.
-    fn of(&self, count: u32, at: Instant) -> u32 {
+    pub(crate) fn of(&self, count: u32, at: Instant) -> u32 {
         let passed = at.saturating_duration_since(self.since);
         if passed >= self.length {
             return count;

@@ -30,7 +30,7 @@ pub(crate) struct Request {
     pub(crate) layer: Option<Layer>,
     /// What it has in common with others.
     pub(crate) metatile: Option<u64>,
-    /// Who asks has just changed the catalog: waits for the main rather than seeing the old one.
+    /// The reader has just changed the catalog: the main is preferred.
     pub(crate) from_main: bool,
     pub(crate) user: u64,
     /// What a trusted proxy adds to the priority of its class.
@@ -98,15 +98,17 @@ impl Request {
 
     /// As the proxy does. `may_join`: nobody waits.
     pub(crate) fn select(&self, snapshot: &Snapshot, may_join: bool, now: Instant) -> Result<Selection, NoUpstream> {
-        if self.from_main {
-            match snapshot.select_main(self.class, &self.tried, now) {
-                Err(NoUpstream::NoneEligible | NoUpstream::AllTried | NoUpstream::NoVerdict) => {}
-                decided => return decided,
-            }
-        }
-        match self.metatile {
+        let others = || match self.metatile {
             Some(metatile) if may_join => snapshot.select_joining(self.class, metatile, &self.tried, now),
             metatile => snapshot.select_for(self.class, metatile, &self.tried, now),
+        };
+        if !self.from_main {
+            return others();
+        }
+        match snapshot.select_main(self.class, &self.tried, now) {
+            Ok(selection) => Ok(selection),
+            Err(NoUpstream::Full) => others().map_err(|_| NoUpstream::Full),
+            Err(NoUpstream::NoneEligible | NoUpstream::AllTried | NoUpstream::NoVerdict) => others(),
         }
     }
 }
@@ -211,7 +213,7 @@ impl World {
             return vec!["a tile with its companions above the cap"];
         }
         let mut happened = judge_place(oracle, request, &belongs, (&key, selection), metatile.is_some());
-        if let (Belongs::Any { keys, tier: Tier::Fresh | Tier::Stale }, Some(metatile)) = (&belongs, metatile) {
+        if let (Belongs::Any { keys, tier: Tier::Fresh | Tier::Stale | Tier::Mixed }, Some(metatile)) = (&belongs, metatile) {
             happened.extend(self.judge_tile(oracle, metatile, &key, (keys, &companions)));
         }
         happened
@@ -381,7 +383,7 @@ fn judge_place(
                 (*tier == Tier::Backup, "the backup served"),
                 (*tier == Tier::Main, "capabilities from the main"),
                 (*tier == Tier::Stale && is_capabilities, "capabilities from stale ones"),
-                (*tier == Tier::Stale && !is_capabilities, "stale ones served"),
+                (matches!(tier, Tier::Stale | Tier::Mixed) && !is_capabilities, "stale ones served"),
                 (
                     *tier == Tier::Fresh && oracle.upstreams().any(|s| !s.catalog.is_fresh),
                     "a fresh one served while others were stale",

@@ -32,7 +32,7 @@ use crate::requests::Attempt;
 use crate::waiting::Room;
 
 /// How long everything that can go wrong does.
-const CHAOS: Duration = Duration::from_secs(40);
+pub(crate) const CHAOS: Duration = Duration::from_secs(40);
 
 /// Of so many numbers on the agenda, what requests see is looked at after one.
 const SNAPSHOT_CHECKS: u64 = 4;
@@ -370,7 +370,10 @@ impl World {
             | What::Stale { .. }
             | What::ReloadBegan { .. }
             | What::Reloaded { .. }
-            | What::ReloadFailed { .. } => {
+            | What::ReloadFailed { .. }
+            | What::RollBegan { .. }
+            | What::RollEnded(_)
+            | What::RollsPaused(_) => {
                 let key = transition.upstream.as_ref().map(|_| self.key_of(transition));
                 self.hear_of_catalogs(key.as_ref(), &transition.what);
             }

@@ -6,8 +6,11 @@
 //! An edit that cannot be disproved is one: a write counts as soon as the number cannot be read, a click of the web interface once
 //! the main has not reported its number for [`UNANSWERED`].
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::concern::Concern;
+use super::hints::{Hint, Sighting, Source, Ticket};
 use crate::config::Catalog;
 
 /// While changes come, the number is read this often at most ...
@@ -16,53 +19,10 @@ const FASTEST_POLL: Duration = Duration::from_millis(20);
 const SLOWEST_POLL: Duration = Duration::from_secs(1);
 /// A click is taken for an edit when the main has reported no number for this long after it.
 const UNANSWERED: Duration = Duration::from_secs(10);
-
-/// Something that may have changed the catalog.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hint {
-    /// A write to the main's REST succeeded.
-    Write,
-    /// A page of the main's web interface did something.
-    Ui,
-    /// The number in the data directory is another one. Never more than a reason to ask the main: a reload of stock GeoServer
-    /// writes that file too.
-    File,
-    /// What moves no number and yet is news to the replicas: a reload of the main, a store's reset, GeoWebCache's configuration.
-    Certain,
-    /// The main's users, roles, rules or filter chains changed: certain, and a catalog reload alone does not bring it.
-    Security,
-}
-
-/// What made us notice a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The main's number moved.
-    Number,
-    /// A write that passed by, without a number to confirm it.
-    Write,
-    /// `geofront sync`.
-    Order,
-    /// Another instance is the main now.
-    Main,
-    /// The data directory changed, and not by the main or a replica.
-    Directory,
-}
-
-impl Source {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Number => "number",
-            Self::Write => "write",
-            Self::Order => "order",
-            Self::Main => "main",
-            Self::Directory => "directory",
-        }
-    }
-}
-
-/// Which hint it was: all up to the snapshot's resolved one are settled and with the replicas.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket(pub u64);
+/// Users that are remembered for one roll.
+const MAX_AUTHORS: usize = 4;
+/// Hints that wait for a reading of the number. Of more, the last ones count as one that came later.
+const MAX_UNANSWERED: usize = 64;
 
 #[derive(Debug)]
 pub(in crate::cluster) struct Changes {
@@ -83,11 +43,24 @@ pub(in crate::cluster) struct Changes {
     /// Another instance became the main, and has not said its number yet.
     is_another_main: bool,
     unsettled: Option<Unsettled>,
-    /// The last hint that no reading has confirmed or refuted yet.
-    suspicion: Option<Suspicion>,
+    /// Hints that no reading has confirmed or refuted yet, in order of time. At most [`MAX_UNANSWERED`].
+    unanswered: VecDeque<Unanswered>,
     last_ticket: Ticket,
+    /// The last hint that a reading answered and that may be about a change.
+    changed_ticket: Ticket,
+    /// When the number last moved, or something else was noticed to have changed.
+    last_noticed: Option<Instant>,
     /// When the last epoch began.
     began: Option<Instant>,
+    /// What began it.
+    source: Option<Source>,
+    /// What the changes are about that came after the epoch `concern_since`.
+    concern: Concern,
+    concern_since: u64,
+    /// When the number moved and no request was known that explains it.
+    unexplained: Option<Instant>,
+    /// Users whose requests changed something since the last roll began. At most [`MAX_AUTHORS`].
+    authors: Vec<String>,
     /// When the main was asked whose answer, or silence, came last.
     asked: Option<Instant>,
     /// Since when it has answered no question for its number; `None` while it does.
@@ -102,15 +75,47 @@ struct Unsettled {
     last: Instant,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Suspicion {
-    since: Instant,
+#[derive(Clone, Debug)]
+struct Unanswered {
+    first: Ticket,
+    last: Ticket,
+    /// When the request began and when it was answered.
+    began: Instant,
+    heard: Instant,
     /// What it is if the number cannot be read; `None` for nothing.
     otherwise: Option<Source>,
     /// It counts at once when the number cannot be read.
     is_write: bool,
     /// When a question was not answered that should have confirmed or refuted it.
-    unanswered: Option<Instant>,
+    asked_in_vain: Option<Instant>,
+    by: Option<String>,
+    about: Touched,
+}
+
+/// What a hint says about the part of the catalog that changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Touched {
+    /// Nothing: it accompanies whatever changed.
+    Unsaid,
+    Unknown,
+    Workspace(u64),
+}
+
+impl Touched {
+    fn of(sighting: &Sighting) -> Self {
+        match (sighting.hint, sighting.workspace) {
+            (Hint::File, _) => Self::Unsaid,
+            (Hint::Write, Some(workspace)) => Self::Workspace(workspace),
+            (Hint::Write | Hint::Ui | Hint::Certain | Hint::Security, _) => Self::Unknown,
+        }
+    }
+
+    fn workspace(self) -> Option<u64> {
+        match self {
+            Self::Workspace(workspace) => Some(workspace),
+            Self::Unsaid | Self::Unknown => None,
+        }
+    }
 }
 
 impl Changes {
@@ -125,9 +130,16 @@ impl Changes {
             has_been_asked: false,
             is_another_main: false,
             unsettled: None,
-            suspicion: None,
+            unanswered: VecDeque::new(),
             last_ticket: Ticket(0),
+            changed_ticket: Ticket(0),
+            last_noticed: None,
             began: None,
+            source: None,
+            authors: Vec::new(),
+            concern: Concern::default(),
+            concern_since: 0,
+            unexplained: None,
             asked: None,
             silent_since: None,
             security: 0,
@@ -166,42 +178,70 @@ impl Changes {
     }
 
     pub(in crate::cluster) fn is_at_rest(&self) -> bool {
-        self.unsettled.is_none() && self.suspicion.is_none()
+        self.unsettled.is_none() && self.unanswered.is_empty()
     }
 
+    /// Nothing settles, whatever is suspected beyond the hints that were answered.
     pub(super) fn is_settled(&self) -> bool {
         self.unsettled.is_none()
     }
 
-    pub(super) fn last_ticket(&self) -> Ticket {
-        self.last_ticket
+    /// The last hint such that it and all before it were answered.
+    pub(super) fn answered_ticket(&self) -> Ticket {
+        self.unanswered.front().map_or(self.last_ticket, |hint| Ticket(hint.first.0 - 1))
+    }
+
+    pub(super) fn changed_ticket(&self) -> Ticket {
+        self.changed_ticket
     }
 
     /// The source, where a new epoch begins.
-    pub(super) fn hint(&mut self, hint: Hint, now: Instant) -> (Ticket, Option<Source>) {
+    pub(super) fn hint(&mut self, sighting: &Sighting, now: Instant) -> (Ticket, Option<Source>) {
         self.last_ticket.0 += 1;
-        let (is_write, counts) = match hint {
-            Hint::Certain => return (self.last_ticket, self.changed(Source::Write, now)),
-            Hint::Security => {
+        let ticket = self.last_ticket;
+        let (is_write, counts) = match sighting.hint {
+            Hint::Certain | Hint::Security => {
+                self.changed_ticket = ticket;
+                self.note_author(sighting.by.as_deref());
+                self.concern.add(None);
                 let change = self.changed(Source::Write, now);
-                self.security = self.epoch;
-                return (self.last_ticket, change);
+                if sighting.hint == Hint::Security {
+                    self.security = self.epoch;
+                }
+                return (ticket, change);
             }
             Hint::Write => (true, true),
             Hint::Ui => (false, true),
             Hint::File => (false, false),
         };
-        let before = self.suspicion;
-        self.suspicion = Some(Suspicion {
-            since: now,
-            otherwise: counts.then_some(Source::Write).or_else(|| before?.otherwise),
-            is_write: is_write || before.is_some_and(|before| before.is_write),
-            unanswered: before.and_then(|before| before.unanswered),
-        });
-        (self.last_ticket, None)
+        let mut unanswered = Unanswered {
+            first: ticket,
+            last: ticket,
+            began: sighting.began,
+            heard: now,
+            otherwise: counts.then_some(Source::Write),
+            is_write,
+            asked_in_vain: self.unanswered.back().and_then(|before| before.asked_in_vain),
+            by: sighting.by.clone(),
+            about: Touched::of(sighting),
+        };
+        if self.unanswered.len() >= MAX_UNANSWERED
+            && let Some(last) = self.unanswered.pop_back()
+        {
+            // One that is answered later than it could be is followed up later, and not forgotten.
+            unanswered.first = last.first;
+            unanswered.began = last.began.min(unanswered.began);
+            unanswered.otherwise = last.otherwise.or(unanswered.otherwise);
+            unanswered.is_write |= last.is_write;
+            if last.about != unanswered.about {
+                unanswered.about = Touched::Unknown;
+            }
+        }
+        self.unanswered.push_back(unanswered);
+        (ticket, None)
     }
 
-    /// The main said its number to a question that was asked at `asked`.
+    /// The main reported its number to a question that was asked at `asked`.
     pub(super) fn read(&mut self, number: u64, asked: Instant, now: Instant) -> Option<Source> {
         let before = self.number.replace(number);
         if before != Some(number) {
@@ -210,26 +250,99 @@ impl Changes {
         self.asked = self.asked.max(Some(asked));
         self.known_since.get_or_insert(now);
         (self.has_been_asked, self.silent_since) = (true, None);
-        let answered = self.suspicion.take_if(|suspicion| suspicion.since <= asked);
-        match before {
-            Some(before) if before != number => self.changed(Source::Number, now),
+        let answered = self.take_answered(asked);
+        let source = match before {
+            Some(before) if before != number => Some(Source::Number),
             Some(_) => None,
             // What it changed before this number is in its catalog, and in nobody else's.
-            None if std::mem::take(&mut self.is_another_main) => self.changed(Source::Main, now),
+            None if std::mem::take(&mut self.is_another_main) => Some(Source::Main),
             // Nothing to compare with: whatever was suspected may be true.
-            None => answered.and_then(|suspicion| suspicion.otherwise).and_then(|source| self.changed(source, now)),
-        }
+            None => answered.iter().find_map(|hint| hint.otherwise),
+        };
+        self.follow_up(&answered, source, now)
     }
 
-    /// The main did not say its number when it was asked at `asked`.
+    /// The main did not report its number when it was asked at `asked`.
     pub(super) fn unreadable(&mut self, asked: Instant, now: Instant) -> Option<Source> {
         self.asked = self.asked.max(Some(asked));
         self.has_been_asked = true;
-        let suspicion = self.suspicion.as_mut().filter(|suspicion| suspicion.since <= asked)?;
-        let unanswered = *suspicion.unanswered.get_or_insert(now);
-        let is_over = suspicion.is_write || suspicion.otherwise.is_none() || now >= unanswered + UNANSWERED;
-        let source = self.suspicion.take_if(|_| is_over)?.otherwise?;
-        self.changed(source, now)
+        for hint in self.unanswered.iter_mut().filter(|hint| hint.heard <= asked) {
+            hint.asked_in_vain.get_or_insert(now);
+        }
+        // A click waits a while for a number that refutes it.
+        let is_over = |hint: &Unanswered| {
+            let waited = hint.asked_in_vain.filter(|_| hint.heard <= asked);
+            waited.is_some_and(|since| hint.is_write || hint.otherwise.is_none() || now >= since + UNANSWERED)
+        };
+        let (answered, kept): (Vec<_>, Vec<_>) = self.unanswered.drain(..).partition(is_over);
+        self.unanswered = kept.into();
+        let source = answered.iter().find_map(|hint| hint.otherwise);
+        self.follow_up(&answered, source, now)
+    }
+
+    /// The hints from before the question.
+    fn take_answered(&mut self, asked: Instant) -> Vec<Unanswered> {
+        let count = self.unanswered.iter().take_while(|hint| hint.heard <= asked).count();
+        self.unanswered.drain(..count).collect()
+    }
+
+    /// `source`: the change that the answer tells of. Without one, the hints may still be about the last change that was
+    /// noticed, if that was while their requests ran. So may they where the first number was read then: what it counts already
+    /// was never noticed.
+    fn follow_up(&mut self, answered: &[Unanswered], source: Option<Source>, now: Instant) -> Option<Source> {
+        let noticed = if source.is_some() { Some(now) } else { self.last_noticed.max(self.number_since) };
+        if let Some(last) = answered.iter().rfind(|hint| noticed >= Some(hint.began)) {
+            self.changed_ticket = self.changed_ticket.max(last.last);
+        }
+        for hint in answered.iter().filter(|hint| noticed >= Some(hint.began)) {
+            self.note_author(hint.by.as_deref());
+        }
+        self.note_concern(answered, source, now);
+        self.changed(source?, now)
+    }
+
+    /// What changed. A move that no answered hint explains concerns everything, until the answer to a request passes by that
+    /// ran when the number moved.
+    fn note_concern(&mut self, answered: &[Unanswered], source: Option<Source>, now: Instant) {
+        let said = || answered.iter().filter(|hint| hint.about != Touched::Unsaid);
+        match source {
+            Some(Source::Main | Source::Order | Source::Directory) => self.concern.add(None),
+            Some(Source::Number | Source::Write) if said().next().is_none() => self.unexplained = Some(now),
+            Some(Source::Number | Source::Write) => said().for_each(|hint| self.concern.add(hint.about.workspace())),
+            None => {
+                let moved = self.last_noticed;
+                for hint in said().filter(|hint| moved >= Some(hint.began)) {
+                    self.concern.add(hint.about.workspace());
+                    self.unexplained.take_if(|moved| hint.began <= *moved);
+                }
+            }
+        }
+    }
+
+    /// What replicas lack that hold at least [`Self::concern_since`].
+    pub(super) fn concern(&self) -> Concern {
+        if self.unexplained.is_some() { Concern::Everything } else { self.concern.clone() }
+    }
+
+    pub(super) fn concern_since(&self) -> u64 {
+        self.concern_since
+    }
+
+    /// Every replica has everything: what comes from here on is another change.
+    pub(super) fn forget_concern(&mut self) {
+        (self.concern, self.concern_since, self.unexplained) = (Concern::default(), self.epoch, None);
+    }
+
+    fn note_author(&mut self, by: Option<&str>) {
+        let Some(by) = by else { return };
+        if self.authors.len() < MAX_AUTHORS && !self.authors.iter().any(|known| known == by) {
+            self.authors.push(by.to_owned());
+        }
+    }
+
+    /// Why the replicas are stale, for a roll that begins: the source of the last change, and the users who made it.
+    pub(super) fn take_reason(&mut self) -> (Option<Source>, Vec<String>) {
+        (self.source, std::mem::take(&mut self.authors))
     }
 
     /// The main answered without its number, or not at all.
@@ -239,6 +352,7 @@ impl Changes {
 
     /// The data directory changed, and neither the main nor a replica changed it.
     pub(super) fn directory_changed(&mut self, now: Instant) -> Option<Source> {
+        self.concern.add(None);
         self.changed(Source::Directory, now)
     }
 
@@ -267,13 +381,15 @@ impl Changes {
     pub(super) fn another_main(&mut self, now: Instant) -> Option<Source> {
         (self.number, self.known_since, self.has_been_asked, self.is_another_main) = (None, None, false, true);
         self.silent_since = None;
+        self.concern.add(None);
         self.changed(Source::Main, now)
     }
 
     /// An order: a change that is settled at once.
     pub(super) fn order(&mut self, now: Instant) -> u64 {
         self.epoch += 1;
-        self.began = Some(now);
+        (self.began, self.source) = (Some(now), Some(Source::Order));
+        self.concern.add(None);
         self.settle(now);
         self.epoch
     }
@@ -293,13 +409,13 @@ impl Changes {
         let Unsettled { first, last } = self.unsettled?;
         let (latest, quiet) = (first + config.settle_max, last + config.settle);
         let is_quiet = self.asked.is_some_and(|asked| asked + self.poll_pause(config) * 2 >= quiet);
-        Some(if self.suspicion.is_none() && is_quiet { latest.min(quiet) } else { latest })
+        Some(if self.unanswered.is_empty() && is_quiet { latest.min(quiet) } else { latest })
     }
 
     /// How long after one reading of the main's number the next one is due.
     pub(super) fn poll_pause(&self, config: &Catalog) -> Duration {
-        match (self.suspicion, self.unsettled) {
-            (Some(Suspicion { unanswered: Some(_), .. }), _) => SLOWEST_POLL.min(config.poll),
+        match (self.unanswered.back(), self.unsettled) {
+            (Some(Unanswered { asked_in_vain: Some(_), .. }), _) => SLOWEST_POLL.min(config.poll),
             (Some(_), _) => Duration::ZERO,
             (None, Some(_)) => (config.settle / 4).clamp(FASTEST_POLL, SLOWEST_POLL).min(config.poll),
             (None, None) => config.poll,
@@ -311,12 +427,13 @@ impl Changes {
     }
 
     fn changed(&mut self, source: Source, now: Instant) -> Option<Source> {
+        self.last_noticed = Some(now);
         if let Some(unsettled) = &mut self.unsettled {
             unsettled.last = now;
             return None;
         }
         self.epoch += 1;
-        (self.unsettled, self.began) = (Some(Unsettled { first: now, last: now }), Some(now));
+        (self.unsettled, self.began, self.source) = (Some(Unsettled { first: now, last: now }), Some(now), Some(source));
         Some(source)
     }
 
@@ -327,194 +444,4 @@ impl Changes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cluster::tests::catalog_config;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn known(number: u64, now: Instant) -> Changes {
-        let mut changes = Changes::new();
-        assert_eq!(changes.read(number, now, now), None, "the first number is no change");
-        changes
-    }
-
-    #[test]
-    fn a_number_that_moves_is_a_change_and_one_that_stays_is_none() {
-        let now = Instant::now();
-        let mut changes = known(7, now);
-        assert_eq!(changes.read(7, now, now), None);
-        assert_eq!(changes.read(9, now, now), Some(Source::Number));
-        assert_eq!((changes.epoch(), changes.settled()), (1, 0));
-    }
-
-    #[test]
-    fn a_number_that_falls_is_a_change_too() {
-        let now = Instant::now();
-        assert_eq!(known(7, now).read(3, now, now), Some(Source::Number));
-    }
-
-    #[test]
-    fn changes_close_together_are_one_that_settles_after_the_last() {
-        let (start, config) = (Instant::now(), catalog_config());
-        let mut changes = known(0, start);
-        for second in 0..5 {
-            let now = start + SECOND * second;
-            changes.read(u64::from(second) + 1, now, now);
-            assert!(!changes.pass_time(now, &config));
-        }
-        let last = start + SECOND * 4;
-        let quiet = last + config.settle;
-        changes.read(5, quiet - SECOND, quiet - SECOND);
-        assert!(!changes.pass_time(quiet - SECOND, &config));
-        assert!(changes.pass_time(quiet, &config));
-        assert_eq!((changes.epoch(), changes.settled()), (1, 1));
-    }
-
-    #[test]
-    fn a_main_that_is_slow_to_answer_is_not_taken_for_one_at_rest() {
-        let (start, config) = (Instant::now(), catalog_config());
-        let mut changes = known(7, start);
-        changes.read(8, start, start);
-        let quiet = start + config.settle;
-        assert!(!changes.pass_time(quiet, &config), "it was not asked since");
-        changes.read(9, quiet - SECOND / 2, quiet + SECOND);
-        assert!(!changes.pass_time(quiet + SECOND, &config), "and it had more to say");
-        let quiet = quiet + SECOND + config.settle;
-        changes.read(9, quiet - SECOND / 2, quiet);
-        assert!(changes.pass_time(quiet, &config));
-        assert_eq!(changes.epoch(), 1);
-    }
-
-    #[test]
-    fn whoever_changes_without_a_pause_does_not_keep_the_rest_for_ever() {
-        let (start, config) = (Instant::now(), catalog_config());
-        let mut changes = known(0, start);
-        let settles = (0..).map(|second| start + SECOND * second).find(|now| {
-            changes.read(now.duration_since(start).as_secs() + 1, *now, *now);
-            changes.pass_time(*now, &config)
-        });
-        assert_eq!(settles, Some(start + config.settle_max));
-    }
-
-    #[test]
-    fn a_hint_alone_is_no_change_when_the_number_stays() {
-        let now = Instant::now();
-        let mut changes = known(7, now);
-        assert_eq!(changes.hint(Hint::Write, now).1, None);
-        assert!(!changes.is_at_rest());
-        assert_eq!(changes.read(7, now, now), None);
-        assert!(changes.is_at_rest());
-        assert_eq!(changes.epoch(), 0);
-    }
-
-    #[test]
-    fn an_answer_to_an_older_question_refutes_no_hint() {
-        let now = Instant::now();
-        let mut changes = known(7, now);
-        changes.hint(Hint::Write, now + SECOND);
-        changes.read(7, now, now + SECOND);
-        assert!(!changes.is_at_rest());
-        assert_eq!(changes.poll_pause(&catalog_config()), Duration::ZERO);
-    }
-
-    #[test]
-    fn a_write_counts_as_soon_as_the_number_cannot_be_read_and_a_file_never() {
-        let now = Instant::now();
-        let mut changes = known(7, now);
-        changes.hint(Hint::File, now);
-        assert_eq!((changes.unreadable(now, now), changes.is_at_rest()), (None, true));
-        changes.hint(Hint::Write, now);
-        changes.hint(Hint::Ui, now);
-        assert_eq!(changes.unreadable(now, now), Some(Source::Write));
-    }
-
-    #[test]
-    fn a_click_that_no_number_refutes_counts_after_a_while() {
-        let (start, config) = (Instant::now(), catalog_config());
-        let mut changes = known(7, start);
-        changes.hint(Hint::Ui, start);
-        let counts = (0..).map(|second| start + SECOND * second).find(|now| {
-            let change = changes.unreadable(*now, *now);
-            assert!(change.is_some() || changes.poll_pause(&config) == SECOND, "the main is asked again, and not in a loop");
-            change.is_some()
-        });
-        assert_eq!(counts, Some(start + UNANSWERED));
-    }
-
-    #[test]
-    fn a_click_that_a_late_number_refutes_is_no_change() {
-        let now = Instant::now();
-        let mut changes = known(7, now);
-        changes.hint(Hint::Ui, now);
-        assert_eq!(changes.unreadable(now, now), None);
-        assert_eq!(changes.read(7, now + SECOND, now + SECOND), None);
-        assert!(changes.is_at_rest() && changes.silent_since().is_none());
-    }
-
-    #[test]
-    fn a_reload_of_the_main_or_a_change_of_its_security_needs_no_number() {
-        let now = Instant::now();
-        assert_eq!(known(7, now).hint(Hint::Certain, now).1, Some(Source::Write));
-        let mut changes = known(7, now);
-        assert_eq!((changes.hint(Hint::Security, now).1, changes.security()), (Some(Source::Write), 1));
-    }
-
-    #[test]
-    fn an_order_is_settled_at_once_and_takes_what_was_pending_along() {
-        let now = Instant::now();
-        let mut changes = known(7, now);
-        changes.read(8, now, now);
-        assert_eq!(changes.order(now), 2);
-        assert_eq!(changes.settled(), 2);
-        changes.check_invariants();
-    }
-
-    #[test]
-    fn another_main_is_a_change_and_so_is_the_first_number_it_says() {
-        let (now, config) = (Instant::now(), catalog_config());
-        let mut changes = known(7, now);
-        assert_eq!(changes.another_main(now), Some(Source::Main));
-        let later = now + config.settle;
-        changes.unreadable(later, later);
-        assert!(changes.pass_time(later, &config));
-        assert_eq!(changes.read(7, later, later), Some(Source::Main), "what it changed meanwhile is nowhere else");
-        assert_eq!(changes.read(7, later, later), None);
-    }
-
-    #[test]
-    fn a_hint_is_not_answered_by_a_question_from_before_it_that_came_to_nothing() {
-        let now = Instant::now();
-        let mut changes = known(7, now);
-        changes.hint(Hint::Ui, now + SECOND);
-        assert_eq!(changes.unreadable(now, now + UNANSWERED * 2), None);
-        assert!(!changes.is_at_rest());
-    }
-
-    #[test]
-    fn whoever_clicks_without_a_pause_does_not_keep_a_change_from_settling() {
-        let (start, config) = (Instant::now(), catalog_config());
-        let mut changes = known(0, start);
-        changes.read(1, start, start);
-        let settles = (1..).map(|second| start + SECOND * second).find(|now| {
-            changes.hint(Hint::Ui, *now);
-            changes.read(1, *now - SECOND, *now);
-            changes.pass_time(*now, &config)
-        });
-        assert_eq!(settles, Some(start + config.settle_max));
-    }
-
-    #[test]
-    fn what_was_settled_when_somebody_was_asked_is_known_since_it_settled() {
-        let (start, config) = (Instant::now(), catalog_config());
-        let mut changes = Changes::new();
-        assert_eq!(changes.settled_at(start), None, "nothing is known before the main has said a number");
-        changes.read(0, start, start);
-        assert_eq!(changes.settled_at(start), Some(0));
-        changes.read(1, start, start);
-        let settled = start + config.settle;
-        changes.read(1, settled, settled);
-        changes.pass_time(settled, &config);
-        assert_eq!((changes.settled_at(start), changes.settled_at(settled)), (None, Some(1)));
-    }
-}
+mod tests;

@@ -84,7 +84,7 @@ impl Cluster {
         let epoch = self.directory.map_or_else(|| self.changes.epoch(), |pending| pending.epoch);
         let file = FileChange { number: file.number, before: first.before };
         self.directory = Some(Doubt { file, noticed: now, epoch });
-        let (_, change) = self.changes.hint(Hint::File, now);
+        let (_, change) = self.changes.hint(&super::Sighting::of(Hint::File, now), now);
         self.note_change(change);
         self.tracked.iter_mut().for_each(|tracked| tracked.catalog.reads.hasten(now));
     }

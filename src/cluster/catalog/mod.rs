@@ -8,7 +8,8 @@
 //!     -> epoch + 1: every replica is stale from now on
 //!     -> quiet for `settle`: the epoch is settled
 //!   for each replica behind the settled epoch, one at a time:            roll.rs, reload.rs
-//!     door closed -> nothing in flight -> reload -> canary passed -> door open, slow start
+//!     door closed -> nothing in flight -> reload -> canary passed -> door open
+//!   the next roll begins after a pause                                   rolls.rs
 //! ```
 //!
 //! Numbers (`updateSequence`) are only ever compared with what the same node said before: a reload moves a node's own number on
@@ -22,20 +23,25 @@
 mod access;
 mod canary_doubt;
 mod changes;
+mod concern;
 mod directory;
 mod due;
 mod evidence;
 mod freshness;
+mod hints;
 mod inflation;
 mod own;
 mod reload;
 mod reports;
 mod roll;
+mod rolls;
 mod status;
 
-pub use changes::{Hint, Source, Ticket};
+pub use concern::{About, Concern};
 pub use directory::FileChange;
+pub use hints::{Hint, Sighting, Source, Ticket, Tickets};
 pub use reports::SyncError;
+pub use rolls::{ReplicaRoll, RollReason, RollReport};
 pub use status::{CatalogStatus, Freshening, LastReload, UpstreamCatalog};
 
 pub(super) use canary_doubt::CanaryDoubt;
@@ -45,3 +51,4 @@ pub(super) use due::Due;
 pub(super) use freshness::Freshness;
 pub(super) use inflation::Inflation;
 pub(super) use reload::Target;
+pub(super) use rolls::Rolls;

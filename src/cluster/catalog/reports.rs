@@ -8,7 +8,7 @@ use super::due::Due;
 use super::own::Reading;
 use super::reload::Step;
 use super::status::CatalogStatus;
-use super::{Hint, Source, Ticket};
+use super::{Concern, Hint, Sighting, Source, Ticket, Tickets};
 use crate::cluster::tracked::Tracked;
 use crate::cluster::{Cause, Cluster, Condition, Outcome, Transition, UpstreamId, What};
 use crate::config::Role;
@@ -20,6 +20,10 @@ const SILENT: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncError {
     NoCredentials,
+    /// Another geofront reloads the replicas.
+    RollOff,
+    /// An operator has paused rolls.
+    Paused,
 }
 
 impl fmt::Display for SyncError {
@@ -29,6 +33,10 @@ impl fmt::Display for SyncError {
                 "GeoServer reloads its catalog for administrators only: give `username` with `password_file`, or `headers`, \
                  under [geoserver]",
             ),
+            Self::RollOff => {
+                f.write_str("this geofront reloads no replica (`roll = false` under [catalog]): ask the one that does")
+            }
+            Self::Paused => f.write_str("rolls are paused: `geofront catalog resume` first"),
         }
     }
 }
@@ -36,11 +44,16 @@ impl fmt::Display for SyncError {
 impl Cluster {
     /// Something that may have changed the catalog. The ticket is resolved when all replicas have what it was about.
     pub fn hint(&mut self, hint: Hint, now: Instant) -> (Ticket, Vec<Transition>) {
-        if hint == Hint::Certain {
+        self.sight(&Sighting::of(hint, now), now)
+    }
+
+    /// The same with what is known about the request.
+    pub fn sight(&mut self, sighting: &Sighting, now: Instant) -> (Ticket, Vec<Transition>) {
+        if sighting.hint == Hint::Certain {
             // It may be a reload of the main, which inflates the main's own number.
             self.inflation.forget();
         }
-        let (ticket, change) = self.changes.hint(hint, now);
+        let (ticket, change) = self.changes.hint(sighting, now);
         self.note_change(change);
         self.main_reads_soon(now);
         self.settle(now);
@@ -49,10 +62,17 @@ impl Cluster {
 
     /// All replicas shall be reloaded now. The epoch they will have.
     pub fn order_sync(&mut self, now: Instant) -> Result<(u64, Vec<Transition>), SyncError> {
+        if !self.config.catalog.roll {
+            return Err(SyncError::RollOff);
+        }
         if !self.can_reload() {
             return Err(SyncError::NoCredentials);
         }
+        if self.rolls.is_paused() {
+            return Err(SyncError::Paused);
+        }
         let epoch = self.changes.order(now);
+        self.rolls.ordered(epoch);
         self.note_change(Some(Source::Order));
         self.tracked.iter_mut().for_each(|tracked| tracked.catalog.order());
         self.pass_time(now);
@@ -186,12 +206,32 @@ impl Cluster {
         self.tracked.iter().find(|tracked| tracked.upstream.is_main()).map(|main| main.upstream.id)
     }
 
-    /// Everything that was hinted at is with those who serve.
+    /// Hints that were followed up, and what they were about is with the replicas that serve.
     pub(in crate::cluster) fn resolve_tickets(&mut self) {
-        if self.is_everybody_fresh() && self.resolved != self.changes.last_ticket() {
-            self.resolved = self.changes.last_ticket();
+        let (answered, changed) = (self.changes.answered_ticket(), self.changes.changed_ticket());
+        let is_resolved = self.changes.is_settled() && self.is_every_replica_fresh();
+        let resolved = if is_resolved { answered } else { self.tickets.resolved };
+        if is_resolved {
+            self.changes.forget_concern();
+        }
+        let concern = self.concern();
+        if self.concern != concern {
+            self.concern = concern;
             self.is_visibly_changed = true;
         }
+        let tickets = Tickets { resolved, answered, changed };
+        if self.tickets != tickets {
+            self.tickets = tickets;
+            self.is_visibly_changed = true;
+        }
+    }
+
+    /// What is different on the stale ones among those that serve.
+    fn concern(&self) -> Concern {
+        let (epoch, since) = (self.changes.epoch(), self.changes.concern_since());
+        let mut stale = self.tracked.iter().map(|tracked| &tracked.catalog).filter(|catalog| !catalog.is_fresh(epoch));
+        // Of what came before that nothing is known.
+        if stale.any(|catalog| !catalog.is_fresh(since)) { Concern::Everything } else { self.changes.concern() }
     }
 
     pub(in crate::cluster) fn catalog_status(&self, now: Instant) -> CatalogStatus {
@@ -203,7 +243,15 @@ impl Cluster {
             changed_ago: self.changes.began().map(|began| now.saturating_duration_since(began)),
             can_reload: self.can_reload(),
             is_done: self.is_everybody_fresh(),
+            rolls: self.config.catalog.roll,
+            is_paused: self.rolls.is_paused(),
+            rests_for: self.rolls.rests_until(now).map(|until| until.saturating_duration_since(now)),
         }
+    }
+
+    /// As far as was seen when it was last looked whose turn it is.
+    fn is_resting(&self) -> bool {
+        !self.rolls.is_under_way() && self.rolls_deadline.is_some()
     }
 
     pub(super) fn plan_read(&mut self, at: usize, now: Instant) {
@@ -216,11 +264,15 @@ impl Cluster {
     }
 
     fn is_everybody_fresh(&self) -> bool {
+        self.changes.is_at_rest() && self.is_every_replica_fresh()
+    }
+
+    fn is_every_replica_fresh(&self) -> bool {
         let epoch = self.changes.epoch();
         // Who is down by itself is not waited for; who is out for its reload is, even if its probes fail meanwhile.
         let is_done = |tracked: &Tracked| tracked.catalog.is_serving() && (!tracked.is_up() || tracked.catalog.is_fresh(epoch));
         let mut replicas = self.tracked.iter().filter(|tracked| tracked.upstream.role == Role::Replica);
-        self.changes.is_at_rest() && replicas.all(is_done)
+        replicas.all(is_done)
     }
 
     fn reading(&self, number: Option<u64>, asked: Instant) -> Reading {
@@ -256,7 +308,8 @@ impl Cluster {
             main.catalog.is_the_main(epoch);
         }
         for at in 0..self.tracked.len() {
-            if !self.wants_reload(at) {
+            // What waits for the pause after the last roll may as well wait for this change.
+            if !self.wants_reload(at) || self.is_resting() {
                 self.tracked[at].catalog.wait_for(epoch);
             }
         }

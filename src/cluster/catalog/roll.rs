@@ -3,20 +3,34 @@
 //! Only replicas behind the settled epoch are reloaded, as many at a time as configured, those furthest behind first, and never
 //! the last one that serves. One that failed does not keep the others from their turn, unless it would leave the main alone.
 //!
+//! The next replica leaves when the cluster has its capacity back: no other that serves is still ramping up, and the one that
+//! returned last is not alone in doubt. A reload does not cool a JVM, so a replica returns with its full share.
+//!
 //! A roll that has begun goes on whatever changes meanwhile. But a replica that turns out to be behind only while a change settles
 //! waits for that, or it would be reloaded twice: for one settling at most (`settle_max`), as it is in the roll then. Who may have
 //! no catalog waits for nothing.
 
 use std::cmp::Ordering;
+use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::access::Access;
 use super::reload::{Step, Target};
+use super::rolls::{RollReason, RollReport, Wish};
 use crate::cluster::snapshot::Reads;
 use crate::cluster::tracked::Tracked;
-use crate::cluster::{Action, Cause, Cluster, UpstreamId, What};
-use crate::config::{Credentials, Role};
+use crate::cluster::{Action, Cause, Cluster, Transition, UpstreamId, What};
+use crate::config::{Credentials, Role, StalePolicy};
+
+/// Whether the cluster serves as much as it can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Capacity {
+    IsBack,
+    /// One of those that serve is ramping up until then.
+    LacksUntil(Instant),
+    Lacks,
+}
 
 impl Cluster {
     pub(in crate::cluster) fn pass_catalog_time(&mut self, now: Instant) {
@@ -44,16 +58,38 @@ impl Cluster {
                 self.tracked[at].leave_roll(now);
             }
         }
-        while let Some(at) = self.next_to_reload() {
+        while let Some(at) = self.next_to_reload(now) {
             let catalog = &self.tracked[at].catalog;
             // One that is out of service already has nothing to lose.
             if catalog.is_serving() && !catalog.access.is_open(now) {
                 self.tracked[at].catalog.access.want(now);
-                return;
+                break;
             }
             self.tracked[at].catalog.access = Access::Unasked;
-            self.tracked[at].leave_service(now);
+            self.take(at, now);
         }
+        // What the main is asked for, or reloaded for, is a part of it.
+        let waits_for_main = self.rolls.is_under_way() && (self.is_main_to_be_reloaded() || self.main_answers_soon());
+        let is_going_on = waits_for_main || self.tracked.iter().any(Tracked::is_on_its_way) || self.has_candidate(now);
+        if !is_going_on && let Some(report) = self.rolls.end(self.config.catalog.roll_share, now) {
+            self.emit(None, What::RollEnded(Box::new(report)));
+        }
+    }
+
+    fn take(&mut self, at: usize, now: Instant) {
+        let wish = self.wish(at);
+        let settled = self.changes.settled();
+        if !self.rolls.is_under_way() {
+            let is_repair = wish.held.is_none() || wish.is_stuck;
+            let (source, by) = if is_repair { (None, Vec::new()) } else { self.changes.take_reason() };
+            let why = source.map_or(RollReason::Repair, RollReason::Change);
+            self.rolls.takes(wish, settled, (why, by.clone()), now);
+            let by = (!by.is_empty()).then(|| by.join(", "));
+            self.emit(None, What::RollBegan { epoch: settled, why, by });
+        } else {
+            self.rolls.takes(wish, settled, (RollReason::Repair, Vec::new()), now);
+        }
+        self.tracked[at].leave_service(now);
     }
 
     /// A replica was asked whether it takes our credentials.
@@ -90,7 +126,8 @@ impl Cluster {
             reads.into_iter().chain(catalog.deadline(tracked.is_in_maintenance())).chain(main).min()
         };
         let settles = self.changes.deadline(&self.config.catalog);
-        settles.into_iter().chain(self.tracked.iter().filter_map(of_one)).chain(self.canary_deadline()).min()
+        let waits = self.rolls_deadline.into_iter().chain(self.canary_deadline());
+        settles.into_iter().chain(self.tracked.iter().filter_map(of_one)).chain(waits).min()
     }
 
     pub(super) fn step(&mut self, at: usize, step: Step, now: Instant) {
@@ -100,19 +137,28 @@ impl Cluster {
         }
         let what = match step {
             Step::Nothing => None,
-            Step::Failed { cause, retry_in } => Some(What::ReloadFailed { cause, retry_in }),
+            Step::Failed { cause, retry_in } => {
+                self.rolls.note(&tracked.upstream.name, Err(cause.clone()));
+                Some(What::ReloadFailed { cause, retry_in })
+            }
             Step::Unreached { cause, retry_in } => {
                 tracked.upstream.load.open();
+                self.rolls.note(&tracked.upstream.name, Err(cause.clone()));
                 self.plan_read(at, now);
                 Some(What::ReloadFailed { cause, retry_in })
             }
             Step::Outdated { cause, retry_in } => {
-                tracked.return_to_service(now, &self.config.health);
+                tracked.return_to_service();
+                self.rolls.note(&tracked.upstream.name, Err(cause.clone()));
                 self.plan_read(at, now);
                 Some(What::ReloadFailed { cause, retry_in })
             }
             Step::Passed { reloaded } => {
-                tracked.return_to_service(now, &self.config.health);
+                tracked.return_to_service();
+                self.rolls.last_returned = Some(tracked.upstream.id);
+                if let Some((_, took)) = reloaded {
+                    self.rolls.note(&tracked.upstream.name, Ok(took));
+                }
                 self.plan_read(at, now);
                 reloaded.map(|(epoch, took)| What::Reloaded { epoch, took })
             }
@@ -121,6 +167,10 @@ impl Cluster {
     }
 
     pub(in crate::cluster) fn can_reload(&self) -> bool {
+        self.config.catalog.roll && self.has_credentials()
+    }
+
+    pub(super) fn has_credentials(&self) -> bool {
         match self.config.geoserver.credentials {
             Credentials::None => false,
             Credentials::Basic { .. } | Credentials::Headers(_) => true,
@@ -158,7 +208,8 @@ impl Cluster {
         Some(Action::ReloadCatalog(upstream))
     }
 
-    fn next_to_reload(&self) -> Option<usize> {
+    fn next_to_reload(&mut self, now: Instant) -> Option<usize> {
+        self.rolls_deadline = None;
         let on_their_way = self.tracked.iter().filter(|tracked| tracked.is_on_its_way()).count();
         if !self.can_reload()
             || self.is_main_to_be_reloaded()
@@ -167,12 +218,85 @@ impl Cluster {
         {
             return None;
         }
-        let wants = |at: &usize| self.wants_reload(*at) && self.can_be_spared(*at);
+        let at = self.candidate(now)?;
+        let takes_capacity = self.reads_of(at) == Some(Reads::First);
+        let until = match self.capacity(at, now) {
+            Capacity::LacksUntil(until) => Some(until),
+            Capacity::Lacks => None,
+            Capacity::IsBack => return Some(at),
+        };
+        if takes_capacity && self.rolls.waits_for_capacity(now) {
+            self.rolls_deadline = self.rolls.capacity_deadline().into_iter().chain(until).min();
+            return None;
+        }
+        Some(at)
+    }
+
+    /// The one whose turn it is, if rolls may go on.
+    fn candidate(&mut self, now: Instant) -> Option<usize> {
+        let wants: Vec<usize> = (0..self.tracked.len()).filter(|at| self.wants_reload(*at) && self.can_be_spared(*at)).collect();
+        let may = |at: &usize| self.rolls.may_take(self.wish(*at), now);
         let age = |a: &usize, b: &usize| match self.tracked[*a].catalog.compare_age(&self.tracked[*b].catalog) {
             Ordering::Equal => a.cmp(b),
             differs => differs,
         };
-        (0..self.tracked.len()).filter(wants).min_by(age)
+        let next = wants.iter().copied().filter(may).min_by(age);
+        if next.is_none() && !wants.is_empty() {
+            self.rolls_deadline = self.rolls.rests_until(now);
+        }
+        next
+    }
+
+    fn has_candidate(&mut self, now: Instant) -> bool {
+        let is_main_ready = !self.is_main_to_be_reloaded() && !self.main_answers_soon();
+        self.can_reload() && is_main_ready && self.candidate(now).is_some()
+    }
+
+    fn wish(&self, at: usize) -> Wish {
+        let catalog = &self.tracked[at].catalog;
+        Wish { held: catalog.held, is_stuck: catalog.is_stuck() }
+    }
+
+    /// Whether the cluster can spare `at`: no other one ramps up or is set aside, and the one that returned last is not alone in
+    /// doubt.
+    fn capacity(&self, at: usize, now: Instant) -> Capacity {
+        let others = || (0..self.tracked.len()).filter(|other| *other != at && self.reads_of(*other) == Some(Reads::First));
+        let ramps = others().filter_map(|other| self.tracked[other].ramps_until(now)).max();
+        let is_in_doubt = |other: &usize| self.tracked[*other].is_suspected();
+        let returned = others().find(|other| Some(self.tracked[*other].upstream.id) == self.rolls.last_returned);
+        let is_alone_in_doubt = returned.is_some_and(|returned| {
+            is_in_doubt(&returned) && others().chain([at]).any(|other| other != returned && !is_in_doubt(&other))
+        });
+        let is_set_aside = |other: usize| self.tracked[other].is_ejectable() && self.tracked[other].is_set_aside();
+        let is_any_set_aside = (0..self.tracked.len()).any(|other| other != at && is_set_aside(other));
+        match ramps {
+            Some(until) => Capacity::LacksUntil(until),
+            None if is_alone_in_doubt || is_any_set_aside => Capacity::Lacks,
+            None => Capacity::IsBack,
+        }
+    }
+
+    /// The main helps while somebody is out, if it serves as backup otherwise.
+    pub(in crate::cluster) fn lend_the_main(&mut self) {
+        let is_any_out = self.tracked.iter().any(|tracked| !tracked.catalog.is_serving());
+        // Where stale ones are to be avoided, the main comes before them in any case.
+        let helps = is_any_out && self.config.catalog.main_helps && self.config.catalog.stale == StalePolicy::Serve;
+        self.tracked.iter_mut().for_each(|tracked| tracked.helps = helps && tracked.upstream.is_main());
+    }
+
+    /// An operator's order: no replica leaves service for its catalog until it is taken back. What is out already comes back.
+    pub fn pause_rolls(&mut self, is_paused: bool, now: Instant) -> Vec<Transition> {
+        if self.rolls.is_paused() != is_paused {
+            self.rolls.set_paused(is_paused);
+            self.emit(None, What::RollsPaused(is_paused));
+        }
+        self.settle(now);
+        mem::take(&mut self.outbox)
+    }
+
+    /// Rolls that ended since the last call.
+    pub fn take_ended_rolls(&mut self) -> Vec<RollReport> {
+        self.rolls.take_ended().into()
     }
 
     /// What is reloaded before the main's first number would have to be reloaded again.
@@ -191,7 +315,7 @@ impl Cluster {
     /// It would be reloaded now if it were not the last that serves.
     pub(in crate::cluster) fn is_held_back(&self, at: usize) -> bool {
         let is_any_on_its_way = self.tracked.iter().any(|tracked| tracked.catalog.is_on_its_way());
-        self.can_reload() && !is_any_on_its_way && self.wants_reload(at) && !self.can_be_spared(at)
+        self.can_reload() && !self.rolls.is_paused() && !is_any_on_its_way && self.wants_reload(at) && !self.can_be_spared(at)
     }
 
     fn can_be_spared(&self, at: usize) -> bool {
@@ -205,7 +329,8 @@ impl Cluster {
     fn may_go_on(&self, at: usize) -> bool {
         let tracked = &self.tracked[at];
         let is_needed = || !tracked.is_up() || tracked.would_serve() && !self.others_serve(at);
-        self.can_reload() && !(tracked.catalog.may_return() && is_needed())
+        let is_unwanted = || self.rolls.is_paused() || is_needed();
+        self.can_reload() && !(tracked.catalog.may_return() && is_unwanted())
     }
 
     /// Another of those who serve first where one is stuck already, else at least the main.

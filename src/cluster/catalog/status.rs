@@ -22,6 +22,12 @@ pub struct CatalogStatus {
     pub can_reload: bool,
     /// Every replica that could serve is fresh and does.
     pub is_done: bool,
+    /// Rolls are this front door's business: `catalog.roll`.
+    pub rolls: bool,
+    /// An operator paused rolls.
+    pub is_paused: bool,
+    /// Until the next roll may begin, after the last one.
+    pub rests_for: Option<Duration>,
 }
 
 /// Of one upstream.

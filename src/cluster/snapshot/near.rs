@@ -35,7 +35,7 @@ impl Snapshot {
         places: &[Place],
         demand: Demand,
         near: Near,
-        tried: &Tried,
+        (tried, allowed): (&Tried, &dyn Fn(&Place) -> bool),
         now: Instant,
     ) -> Option<Option<Selection>> {
         let Near { wish, may_join } = near;
@@ -49,7 +49,7 @@ impl Snapshot {
             // the note, too. The other way round, of two that come at once the second would be passed on by the load of the first.
             let candidate = place.candidate(now);
             let is_companion = self.keys.whereabouts(wish.key).is(place.seed);
-            let has_room = place.has_room(room(place, is_companion), tried);
+            let has_room = place.has_room(room(place, is_companion), tried) && allowed(place);
             has_room.then_some(Neighbour { candidate, seed: place.seed, is_companion })
         };
         let chosen = &places[pick_near(places.len(), neighbour, wish, self.rotation.next())?];

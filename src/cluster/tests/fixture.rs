@@ -203,7 +203,7 @@ fn table(name: &str, role: &str) -> String {
 
 fn load(upstreams: &str) -> Config {
     let health = "[health]\ninterval = \"5s\"\ntimeout = \"4s\"\nrise = 2\nfall = 3\ndown_interval = \"2s\"\nslow_start = \"30s\"
-                  ejection = \"10s\"\nejection_max = \"5m\"\nejection_failures = 5\n[catalog]\ncanary_layer = \"geor:public_layer\"\n";
+                  ejection = \"10s\"\nejection_max = \"5m\"\nejection_failures = 5\n[catalog]\ncanary_layer = \"geor:public_layer\"\nroll_share = 100\nmain_helps = false\n";
     let world = MapEnvironment::new().file("geofront.toml", format!("{health}{NO_CAPS}{upstreams}"));
     Config::load(Path::new("geofront.toml"), &world).unwrap_or_else(|problems| panic!("{problems}")).config
 }

@@ -88,7 +88,7 @@ fn config(replicas: usize, limits: &str) -> Arc<Config> {
 }
 
 fn wanted(class: RequestClass) -> Wanted {
-    Wanted { class, key: None, tried: Tried::default(), main: MainWish::No }
+    Wanted { class, key: None, tried: Tried::default(), main: MainWish::No, about: About::Anything }
 }
 
 /// The place that this one was given meanwhile.
@@ -132,18 +132,21 @@ fn while_somebody_waits_newcomers_do_not_walk_in_and_do_not_overtake() {
 }
 
 #[test]
-fn who_waits_for_the_main_to_see_a_change_holds_up_no_map_that_a_replica_can_draw() {
+fn who_prefers_the_main_takes_the_first_slot_that_comes_free_and_holds_up_nobody() {
     let world = World::with(1, "");
-    let Asked::Seated(main) = world.ask_for(MainWish::ToSeeAChange, MAP, 1) else { panic!("the main has a place") };
-    let replica = world.seated(MAP, 1);
-    let Asked::Waits(mut to_see) = world.ask_for(MainWish::ToSeeAChange, MAP, 2) else { panic!("the main is full") };
+    let Asked::Seated(main) = world.ask_for(MainWish::ToSeeAChange, MAP, 1) else { panic!("the main has a slot") };
+    let Asked::Seated(replica) = world.ask_for(MainWish::ToSeeAChange, MAP, 1) else { panic!("a replica serves instead") };
+    assert!(main.selection.upstream.is_main() && !replica.selection.upstream.is_main());
     let mut map = world.waits(MAP, 3);
-    drop(replica);
-    let _replica = taken(&mut map);
-    let mut next = world.waits(MAP, 4);
+    let Asked::Waits(mut to_see) = world.ask_for(MainWish::ToSeeAChange, MAP, 2) else { panic!("both are full") };
     drop(main);
-    drop(taken(&mut to_see));
-    assert!(is_waiting(&mut next), "nor does who waits for a replica hold up who waits for the main");
+    let main = taken(&mut to_see);
+    assert!(main.selection.upstream.is_main() && is_waiting(&mut map), "the main serves no other map");
+    let Asked::Waits(mut to_see) = world.ask_for(MainWish::ToSeeAChange, MAP, 2) else { panic!("both are full") };
+    drop(replica);
+    let replica = taken(&mut map);
+    drop(replica);
+    assert!(!taken(&mut to_see).selection.upstream.is_main(), "it does not wait for the main alone");
 }
 
 impl World {

@@ -1,0 +1,80 @@
+//! What the changes concern that some replicas lack: everything, or a few workspaces.
+//!
+//! Requests about other workspaces need no fresh replica. This is a preference among replicas that may all serve, never a reason
+//! to serve something: where it is not known what a change was about, it concerns everything.
+
+/// Workspaces that are told apart; changes in more of them concern everything.
+const MAX_WORKSPACES: usize = 8;
+
+/// What is different on a stale replica, as far as is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Concern {
+    Everything,
+    /// Only these workspaces, by [`workspace`].
+    Workspaces(Vec<u64>),
+}
+
+/// What a request is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum About {
+    /// Nothing that is known, or several workspaces.
+    #[default]
+    Anything,
+    /// Only this one, by [`workspace`].
+    Workspace(u64),
+}
+
+impl Default for Concern {
+    fn default() -> Self {
+        Self::Workspaces(Vec::new())
+    }
+}
+
+impl Concern {
+    /// `None`: it is not known what the change is about.
+    pub(super) fn add(&mut self, changed: Option<u64>) {
+        match (&mut *self, changed) {
+            (Self::Everything, _) => {}
+            (Self::Workspaces(known), Some(workspace)) if known.contains(&workspace) => {}
+            (Self::Workspaces(known), Some(workspace)) if known.len() < MAX_WORKSPACES => known.push(workspace),
+            (Self::Workspaces(_), _) => *self = Self::Everything,
+        }
+    }
+
+    /// Whether it matters to a request about `about` that a replica lacks this.
+    pub fn touches(&self, about: About) -> bool {
+        match (self, about) {
+            (Self::Everything, _) => true,
+            (Self::Workspaces(changed), About::Workspace(workspace)) => changed.contains(&workspace),
+            (Self::Workspaces(changed), About::Anything) => !changed.is_empty(),
+        }
+    }
+
+    /// Whether it is worth finding out what a request is about.
+    pub fn is_narrow(&self) -> bool {
+        matches!(self, Self::Workspaces(changed) if !changed.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_one_workspace_concerns_requests_about_it_and_those_of_which_nothing_is_known() {
+        let mut concern = Concern::default();
+        assert!(!concern.touches(About::Anything) && !concern.is_narrow());
+        concern.add(Some(7));
+        assert!(concern.touches(About::Workspace(7)) && concern.touches(About::Anything) && concern.is_narrow());
+        assert!(!concern.touches(About::Workspace(8)));
+    }
+
+    #[test]
+    fn what_is_not_known_or_too_much_concerns_everything() {
+        let mut unknown = Concern::default();
+        unknown.add(None);
+        let mut many = Concern::default();
+        (0..=MAX_WORKSPACES as u64).for_each(|workspace| many.add(Some(workspace)));
+        assert_eq!((unknown, many), (Concern::Everything, Concern::Everything));
+    }
+}

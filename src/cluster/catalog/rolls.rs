@@ -1,0 +1,280 @@
+//! Rolls as a whole: when the next one may begin, when its next replica may leave, and what became of the last ones.
+//!
+//! A roll brings one epoch, the one that was settled when it began, to all replicas that are behind it. What settles meanwhile
+//! is brought by the next roll. That one begins after a pause, so that a publisher who works all day does not keep the cluster
+//! in a roll all day: `catalog.roll_share`. An order does not wait, nor does a replica that may have no catalog at all, nor one
+//! that is out of service already.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::Source;
+use crate::cluster::{Cause, UpstreamId};
+use crate::config::UpstreamName;
+
+/// Rolls that have ended and were not handed out yet.
+const MAX_ENDED: usize = 100;
+/// Results of one roll that are kept. A replica that fails again and again adds to the last one's.
+const MAX_RESULTS: usize = 1000;
+/// A cluster that does not get its capacity back keeps a roll waiting no longer than this.
+pub(super) const MAX_CAPACITY_WAIT: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Default)]
+pub(in crate::cluster) struct Rolls {
+    current: Option<Current>,
+    /// No other roll begins before this.
+    not_before: Option<Instant>,
+    /// Since when a replica's turn has come and the cluster lacks the capacity to spare it.
+    lacks_capacity_since: Option<Instant>,
+    /// The epoch of the last order. No roll waits for its turn to bring it.
+    ordered: u64,
+    /// An operator does not want any replica to leave service.
+    is_paused: bool,
+    /// The replica that returned last.
+    pub(super) last_returned: Option<UpstreamId>,
+    ended: VecDeque<RollReport>,
+}
+
+#[derive(Debug)]
+struct Current {
+    /// The epoch that it brings.
+    target: u64,
+    /// It repairs one replica, and brings no change: it costs the next roll no pause.
+    is_repair: bool,
+    report: RollReport,
+}
+
+/// One roll, for the history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RollReport {
+    pub epoch: u64,
+    pub why: RollReason,
+    /// Users whose requests made the change, as far as they are known.
+    pub by: Vec<String>,
+    pub began: Instant,
+    pub ended: Instant,
+    /// In the order in which they ended.
+    pub replicas: Vec<ReplicaRoll>,
+}
+
+impl RollReport {
+    pub fn length(&self) -> Duration {
+        self.ended.saturating_duration_since(self.began)
+    }
+}
+
+/// What a roll did to one replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaRoll {
+    pub name: UpstreamName,
+    /// How long it took, or why it failed.
+    pub result: Result<Duration, Cause>,
+}
+
+/// Why a roll began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RollReason {
+    /// The main's catalog changed.
+    Change(Source),
+    /// A replica was found behind without a change, or an earlier reload of it failed.
+    Repair,
+}
+
+impl RollReason {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Change(source) => source.as_str(),
+            Self::Repair => "repair",
+        }
+    }
+}
+
+impl fmt::Display for RollReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Change(Source::Number) => "the main's number moved",
+            Self::Change(Source::Write) => "a write passed by",
+            Self::Change(Source::Order) => "ordered",
+            Self::Change(Source::Main) => "another upstream is the main",
+            Self::Change(Source::Directory) => "the data directory changed",
+            Self::Repair => "a replica was found behind, or its last reload failed",
+        })
+    }
+}
+
+/// A replica that wants to be reloaded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish {
+    /// The epoch it holds.
+    pub(super) held: Option<u64>,
+    /// Out of service already, after a reload that failed.
+    pub(super) is_stuck: bool,
+}
+
+impl Wish {
+    fn is_repair(self) -> bool {
+        self.held.is_none() || self.is_stuck
+    }
+
+    fn is_behind(self, epoch: u64) -> bool {
+        self.held < Some(epoch)
+    }
+}
+
+impl Rolls {
+    pub(super) fn ordered(&mut self, epoch: u64) {
+        self.ordered = epoch;
+        if let Some(current) = &mut self.current {
+            current.target = epoch;
+        }
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    pub(super) fn set_paused(&mut self, is_paused: bool) {
+        self.is_paused = is_paused;
+    }
+
+    pub(super) fn is_under_way(&self) -> bool {
+        self.current.is_some()
+    }
+
+    /// When the pause after the last roll ends, if it has not yet.
+    pub(super) fn rests_until(&self, now: Instant) -> Option<Instant> {
+        self.not_before.filter(|at| *at > now && self.current.is_none())
+    }
+
+    /// Whether it is time for this one, as far as rolls are concerned.
+    pub(super) fn may_take(&self, wish: Wish, now: Instant) -> bool {
+        if self.is_paused {
+            return wish.is_stuck;
+        }
+        match &self.current {
+            Some(current) => wish.is_repair() || wish.is_behind(current.target),
+            None => wish.is_repair() || wish.is_behind(self.ordered) || self.rests_until(now).is_none(),
+        }
+    }
+
+    /// A replica leaves service. True if a roll begins with it.
+    pub(super) fn takes(&mut self, wish: Wish, settled: u64, reason: (RollReason, Vec<String>), now: Instant) -> bool {
+        self.lacks_capacity_since = None;
+        let is_repair = wish.is_repair();
+        if let Some(current) = &mut self.current {
+            current.is_repair &= is_repair;
+            return false;
+        }
+        let (why, by) = reason;
+        let report = RollReport { epoch: settled, why, by, began: now, ended: now, replicas: Vec::new() };
+        self.current = Some(Current { target: settled, is_repair, report });
+        true
+    }
+
+    /// Its turn has come, but the cluster lacks capacity. True as long as it has to wait for that.
+    pub(super) fn waits_for_capacity(&mut self, now: Instant) -> bool {
+        now < *self.lacks_capacity_since.get_or_insert(now) + MAX_CAPACITY_WAIT
+    }
+
+    /// When it no longer waits.
+    pub(super) fn capacity_deadline(&self) -> Option<Instant> {
+        Some(self.lacks_capacity_since? + MAX_CAPACITY_WAIT)
+    }
+
+    pub(super) fn note(&mut self, name: &UpstreamName, result: Result<Duration, Cause>) {
+        if let Some(current) = self.current.as_mut().filter(|current| current.report.replicas.len() < MAX_RESULTS) {
+            current.report.replicas.push(ReplicaRoll { name: name.clone(), result });
+        }
+    }
+
+    /// Nothing is under way any more. `share`: the part of the time that rolls may take, in percent.
+    pub(super) fn end(&mut self, share: u32, now: Instant) -> Option<RollReport> {
+        self.lacks_capacity_since = None;
+        let Current { is_repair, mut report, .. } = self.current.take()?;
+        report.ended = now;
+        if !is_repair {
+            let length = now.saturating_duration_since(report.began);
+            let share = share.clamp(1, 100);
+            self.not_before = Some(now + length * (100 - share) / share);
+        }
+        if self.ended.len() == MAX_ENDED {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(report.clone());
+        Some(report)
+    }
+
+    /// The rolls that ended since the last call.
+    pub(in crate::cluster) fn take_ended(&mut self) -> VecDeque<RollReport> {
+        std::mem::take(&mut self.ended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const BEHIND: Wish = Wish { held: Some(1), is_stuck: false };
+
+    fn rolled(took: Duration, share: u32) -> (Rolls, Instant) {
+        let (mut rolls, start) = (Rolls::default(), Instant::now());
+        assert!(rolls.may_take(BEHIND, start), "the first roll begins at once");
+        assert!(rolls.takes(BEHIND, 2, (RollReason::Change(Source::Number), Vec::new()), start));
+        rolls.end(share, start + took);
+        (rolls, start + took)
+    }
+
+    #[test]
+    fn at_most_a_third_of_the_time_is_spent_in_rolls() {
+        let (rolls, end) = rolled(SECOND * 33, 33);
+        let wish = Wish { held: Some(2), is_stuck: false };
+        assert!(!rolls.may_take(wish, end + SECOND * 66));
+        assert!(rolls.may_take(wish, end + SECOND * 67));
+        let (rolls, end) = rolled(SECOND * 33, 100);
+        assert!(rolls.may_take(wish, end), "without a pause");
+    }
+
+    #[test]
+    fn an_order_and_a_replica_without_a_catalog_do_not_wait_for_the_pause() {
+        let (mut rolls, end) = rolled(SECOND * 10, 33);
+        assert!(!rolls.may_take(BEHIND, end));
+        assert!(rolls.may_take(Wish { held: None, is_stuck: false }, end));
+        assert!(rolls.may_take(Wish { held: Some(2), is_stuck: true }, end));
+        rolls.ordered(3);
+        assert!(rolls.may_take(BEHIND, end));
+    }
+
+    #[test]
+    fn what_settles_during_a_roll_is_brought_by_the_next() {
+        let (mut rolls, start) = (Rolls::default(), Instant::now());
+        rolls.takes(BEHIND, 2, (RollReason::Change(Source::Number), Vec::new()), start);
+        assert!(rolls.may_take(BEHIND, start));
+        assert!(!rolls.may_take(Wish { held: Some(2), is_stuck: false }, start), "it has what this roll brings");
+    }
+
+    #[test]
+    fn a_repair_costs_the_next_roll_no_pause() {
+        let (mut rolls, start) = (Rolls::default(), Instant::now());
+        rolls.takes(Wish { held: None, is_stuck: false }, 2, (RollReason::Repair, Vec::new()), start);
+        rolls.end(33, start + SECOND * 60);
+        assert!(rolls.may_take(BEHIND, start + SECOND * 60));
+    }
+
+    #[test]
+    fn while_paused_no_replica_leaves_and_one_that_is_out_is_mended() {
+        let (mut rolls, now) = (Rolls::default(), Instant::now());
+        rolls.set_paused(true);
+        assert!(!rolls.may_take(BEHIND, now) && !rolls.may_take(Wish { held: None, is_stuck: false }, now));
+        assert!(rolls.may_take(Wish { held: None, is_stuck: true }, now));
+    }
+
+    #[test]
+    fn capacity_is_waited_for_and_not_for_ever() {
+        let (mut rolls, start) = (Rolls::default(), Instant::now());
+        assert!(rolls.waits_for_capacity(start) && rolls.waits_for_capacity(start + SECOND * 59));
+        assert!(!rolls.waits_for_capacity(start + MAX_CAPACITY_WAIT));
+        assert_eq!(rolls.capacity_deadline(), Some(start + MAX_CAPACITY_WAIT));
+    }
+}
