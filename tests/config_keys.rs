@@ -73,6 +73,8 @@ const CASES: &[(&str, &str, &str)] = &[
     ("limits.per_user", "+", "+[limits]\nper_user = 6\n"),
     ("limits.quick_reserve", "+", "+[limits]\nquick_reserve = 6\n"),
     ("limits.heavy_share", "+", "+[limits]\nheavy_share = 6\n"),
+    ("limits.head_size", "+", "+[limits]\nhead_size = \"6KiB\"\n"),
+    ("limits.head_fields", "+", "+[limits]\nhead_fields = 26\n"),
     ("limits.control_flow", "+", "+[limits]\ncontrol_flow = \"ows.wms.getmap=6\"\n"),
     ("classes.NAME.priority", "+", "+[classes.map]\npriority = 0\n"),
     ("classes.NAME.first_byte", "+", "+[classes.map]\nfirst_byte = \"6s\"\n"),

@@ -129,6 +129,14 @@ pub(super) const QUEUES: RangeInclusive<i64> = 0..=100_000;
 /// By then a user has given up. Above three times the step of ageing, so that the lowest class is served before.
 pub(super) const QUEUE_TIMEOUT: Duration = seconds(20);
 pub(super) const QUEUE_TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=minutes(60);
+/// Several times what cookies, tokens and a long filter take together; nginx and HAProxy allow half of it or less.
+pub(super) const HEAD_SIZE: Size = Size(64 << 10);
+/// What Pingora reads at most is a MiB.
+pub(super) const HEAD_SIZES: RangeInclusive<Size> = Size(4 << 10)..=Size(512 << 10);
+/// Browsers send 20, proxies add some.
+pub(super) const HEAD_FIELDS: u32 = 200;
+/// Pingora reads 256.
+pub(super) const HEAD_FIELD_COUNTS: RangeInclusive<i64> = 20..=250;
 /// Limits people whom somebody vouches for, and nobody who may be many.
 pub(super) const PER_USER: PerUser = PerUser::Auto;
 /// A browser draws a map with six connections, and leaves some for a second window. geOrchestra's data directory has the same.

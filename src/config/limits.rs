@@ -88,6 +88,10 @@ pub struct Limits {
     pub quick_reserve: u32,
     /// Of an upstream's cap, for heavy classes together, in percent.
     pub heavy_share: u32,
+    /// Bytes that the head of a request may have.
+    pub head_size: usize,
+    /// Header fields that a request may have.
+    pub head_fields: usize,
     /// Rules in the syntax of GeoServer's `controlflow.properties`.
     pub control_flow: ControlFlow,
 }

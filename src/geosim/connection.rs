@@ -120,6 +120,10 @@ impl Exchange<'_> {
             Some(Fault::Hang) => self.hang().await,
             Some(Fault::Close) => Ok(Next::Close),
             Some(Fault::Garbage) => self.send_garbage().await,
+            Some(Fault::Raw(bytes)) => {
+                self.wire.send_raw(bytes.as_bytes()).await?;
+                Ok(Next::Request)
+            }
             Some(Fault::Fields(count)) => self.send_fields(count).await,
             Some(Fault::Slow(time)) => {
                 sleep(time).await;
@@ -227,6 +231,7 @@ fn sick_answer(fault: &Fault, route: &Route<'_>) -> Answer {
         | Fault::Truncate
         | Fault::AnswerEarly(_)
         | Fault::Fields(_)
+        | Fault::Raw(_)
         | Fault::Garbage => unreachable!("{fault:?} is not an answer"),
     }
 }

@@ -33,6 +33,8 @@ pub enum Fault {
     AnswerEarly(u16),
     /// What is sent is not HTTP.
     Garbage,
+    /// These bytes are sent for an answer, and the connection stays.
+    Raw(&'static str),
     /// The head of the answer has so many fields that mean nothing.
     Fields(usize),
     /// Fast answers that say `java.lang.OutOfMemoryError`, with status 200 where the service's exceptions have it.

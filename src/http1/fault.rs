@@ -46,6 +46,8 @@ pub enum Fault {
     TransferEncoding,
     /// Content-Length beside Transfer-Encoding.
     LengthAndChunks,
+    /// `Connection` names a field that is not the connection's.
+    Nomination,
     /// A chunk whose size, extension or end is malformed.
     Chunk,
     /// Trailers that are malformed or too many.
@@ -54,7 +56,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::RequestLine,
         Self::Method,
         Self::MethodRefused,
@@ -75,6 +77,7 @@ impl Fault {
         Self::ContentLength,
         Self::TransferEncoding,
         Self::LengthAndChunks,
+        Self::Nomination,
         Self::Chunk,
         Self::Trailers,
     ];
@@ -102,6 +105,7 @@ impl Fault {
             Self::ContentLength => "content-length",
             Self::TransferEncoding => "transfer-encoding",
             Self::LengthAndChunks => "length-and-chunks",
+            Self::Nomination => "nominated-field",
             Self::Chunk => "chunk",
             Self::Trailers => "trailers",
         }
@@ -118,7 +122,7 @@ impl Fault {
             Self::RequestLine | Self::Target | Self::TargetByte | Self::LineEnd => 400,
             Self::FoldedField | Self::FieldName | Self::FieldValue => 400,
             Self::HostMissing | Self::HostRepeated | Self::HostInvalid | Self::HostDisagrees => 400,
-            Self::ContentLength | Self::LengthAndChunks | Self::Chunk => 400,
+            Self::ContentLength | Self::LengthAndChunks | Self::Nomination | Self::Chunk => 400,
         }
     }
 
@@ -142,6 +146,7 @@ impl Fault {
             Self::ContentLength => "RFC 9110 section 8.6",
             Self::TransferEncoding => "RFC 9112 section 6.1",
             Self::LengthAndChunks => "RFC 9112 section 6.3",
+            Self::Nomination => "RFC 9110 section 7.6.1",
             Self::Chunk => "RFC 9112 section 7.1",
             Self::Trailers => "RFC 9112 section 7.1.2",
         }
@@ -170,6 +175,7 @@ impl Fault {
             Self::ContentLength => "The header field Content-Length is malformed or repeated.",
             Self::TransferEncoding => "The transfer encoding is not supported.",
             Self::LengthAndChunks => "The request has a length beside a transfer encoding.",
+            Self::Nomination => "The header field Connection names a field that must be passed on.",
             Self::Chunk => "A chunk of the body is malformed.",
             Self::Trailers => "The trailers of the request are malformed or too large.",
         }

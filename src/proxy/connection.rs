@@ -35,6 +35,7 @@ use super::clients::Clients;
 use super::inbox::{Incoming, Tunnel};
 use super::interrupt::Interrupt;
 use super::readable::{self, Readable};
+use crate::config::Limits;
 use crate::http1::HeadLimits;
 
 /// What is read of a client that was answered before it had sent all; the rest would reset the
@@ -46,9 +47,6 @@ const LINGER_SILENCE: Duration = Duration::from_secs(5);
 
 /// Read and forgotten at once, while it lingers.
 const LINGER_BUFFER: usize = 4 * 1024;
-
-/// What a head may cost.
-const HEAD: HeadLimits = HeadLimits { max_bytes: 64 * 1024, max_fields: 200 };
 
 /// What Pingora starts a connection with. It is replaced before the first answer, and not waited for.
 const KEEP_ALIVE_AT_FIRST: u64 = 60;
@@ -77,6 +75,27 @@ impl Connections {
         let clients = Clients::new(most, Arc::clone(&front_door.parts.metrics));
         Self { proxy: Arc::new(proxy), front_door, clients }
     }
+
+    /// The next head, unless it is not complete in time. `from_first_byte` is the limit that begins with a head, if there is one.
+    async fn head_in_time(
+        &self,
+        stream: &mut ClientStream<Stream>,
+        deadline: &mut Deadline<'_>,
+        mut from_first_byte: Option<Duration>,
+    ) -> Option<Incoming> {
+        poll_fn(|cx| {
+            let limits = |limits: &Limits| HeadLimits { max_bytes: limits.head_size, max_fields: limits.head_fields };
+            let limits = limits(&self.front_door.parts.control.snapshot().config.limits);
+            if let Poll::Ready(incoming) = stream.poll_head(cx, &limits) {
+                return Poll::Ready(Some(incoming));
+            }
+            if stream.has_begun() {
+                deadline.limit = from_first_byte.take().map_or(deadline.limit, Limit::For);
+            }
+            deadline.poll_over(cx).map(|()| None)
+        })
+        .await
+    }
 }
 
 #[async_trait]
@@ -100,7 +119,7 @@ impl ServerApp for Connections {
         loop {
             let incoming = tokio::select! {
                 biased;
-                incoming = head_in_time(&mut stream, &mut deadline, next_head) => incoming?,
+                incoming = self.head_in_time(&mut stream, &mut deadline, next_head) => incoming?,
                 _ = &mut stopped => return None,
             };
             let (head, bytes) = match incoming {
@@ -147,24 +166,6 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n
 fn refuse(mut stream: Stream) {
     drop(stream.write_all(TOO_MANY).now_or_never());
     drop(stream.flush().now_or_never());
-}
-
-/// The next head, unless it is not complete in time. `from_first_byte` is the limit that begins with a head, if there is one.
-async fn head_in_time(
-    stream: &mut ClientStream<Stream>,
-    deadline: &mut Deadline<'_>,
-    mut from_first_byte: Option<Duration>,
-) -> Option<Incoming> {
-    poll_fn(|cx| {
-        if let Poll::Ready(incoming) = stream.poll_head(cx, &HEAD) {
-            return Poll::Ready(Some(incoming));
-        }
-        if stream.has_begun() {
-            deadline.limit = from_first_byte.take().map_or(deadline.limit, Limit::For);
-        }
-        deadline.poll_over(cx).map(|()| None)
-    })
-    .await
 }
 
 /// Ends a connection whose client may still be sending so that it sees its answer.

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::StatusCode;
+use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{BError, Error, ErrorSource, ErrorType};
 
@@ -12,6 +14,7 @@ use super::budget::{Loss, RetryBudget};
 use super::coalesce::Coalescing;
 use super::context::Context;
 use super::failure;
+use super::framing;
 use super::hints;
 use super::hooks::peer;
 use super::interrupt::{Armed, Interrupts, Wait, WaitEnd};
@@ -26,7 +29,7 @@ use super::waiting::WaitingRoom;
 use super::who::{Asker, Key};
 use super::writers::{Noted, Writers};
 use crate::admission::QueueStatus;
-use crate::cluster::{About, Cause, Outcome, Sighting, Subject};
+use crate::cluster::{About, Cause, Outcome, Sighting, Subject, Tried};
 use crate::config::Config;
 use crate::control::Control;
 use crate::metrics::Metrics;
@@ -130,6 +133,29 @@ impl FrontDoor {
         Arc::clone(&self.parts.control.snapshot().config)
     }
 
+    /// Whether any upstream serves anything now, or soon will.
+    pub(super) fn serves_anything(&self) -> bool {
+        let (snapshot, now) = (self.parts.control.snapshot(), Instant::now());
+        let serves = |class| snapshot.has_place(class, &Tried::default()) || snapshot.awaits_verdict(class, now);
+        RequestClass::ALL.into_iter().any(serves)
+    }
+
+    /// An answer that could be read in two ways: an error that ends its connection, and the request unless another upstream may
+    /// be asked. Collapses a length that is only repeated.
+    pub(super) fn refuse_bad_framing(
+        &self,
+        session: &Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Option<BError> {
+        let is_upgrade = session.is_upgrade(response) == Some(true);
+        let why = framing::judge(response, is_upgrade).err()?;
+        tracing::debug!(request = %ctx.request_id.as_str(), %why, "an answer is no HTTP that every client reads in the same way");
+        self.report_failure(session, ctx, Cause::Reset(why), "");
+        ctx.refusal = Some(Refusal::BadAnswer);
+        Some(self.reject_answer(session, ctx, "bad-answer").unwrap_or_else(|| Error::new_up(REJECTED_ANSWER)))
+    }
+
     /// Ends the request with our own answer.
     pub(super) fn refuse(&self, ctx: &mut Context, refusal: Refusal) -> BError {
         ctx.refusal = Some(refusal);
@@ -170,7 +196,7 @@ impl FrontDoor {
         let lacks_a_change = snapshot.is_stale(&attempt.upstream) && snapshot.is_concerned(about(session, ctx));
         let may_ask = ctx.rule == Retryable::Yes
             && ctx.doubt == Doubt::None
-            && session.response_written().is_none()
+            && !has_answered(session)
             && is_body_replayable(session, ctx)
             && snapshot.others_know_better(&attempt.upstream, &ctx.tried)
             && (lacks_a_change || self.parts.opinions.take(Instant::now()));
@@ -270,7 +296,7 @@ impl FrontDoor {
 
     /// An answer nobody has seen yet is bad: an error that makes Pingora try elsewhere, if another attempt is allowed.
     pub(super) fn reject_answer(&self, session: &Session, ctx: &Context, reason: &'static str) -> Option<BError> {
-        if session.response_written().is_some() || !self.may_retry(session, ctx, Progress::Sent, Failed::AnsweredBadly, reason) {
+        if has_answered(session) || !self.may_retry(session, ctx, Progress::Sent, Failed::AnsweredBadly, reason) {
             return None;
         }
         let mut error = Error::new_up(REJECTED_ANSWER);
@@ -352,9 +378,15 @@ fn asker<'s>(session: &'s Session, ctx: &Context) -> Asker<'s> {
     Asker { headers: &session.req_header().headers, peer: peer(session), is_trusted: ctx.is_trusted }
 }
 
+/// Whether the client has a part of its answer. Interim answers (1xx) are none, but for the one that ends HTTP.
+pub(super) fn has_answered(session: &Session) -> bool {
+    let is_final = |status: StatusCode| !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS;
+    session.response_written().is_some_and(|response| is_final(response.status))
+}
+
 /// How far the current attempt has come.
 fn progress(session: &Session, ctx: &Context) -> Progress {
-    if session.response_written().is_some() {
+    if has_answered(session) {
         return Progress::Answering;
     }
     ctx.attempt.as_ref().map_or(Progress::Connecting, |attempt| attempt.progress)

@@ -12,7 +12,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::header::{HOST, HeaderName, HeaderValue, TRAILER, TRANSFER_ENCODING, VIA};
+use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA};
 use pingora::Result;
 use pingora::http::authority::raw_target_authority;
 use pingora::http::{RequestHeader, ResponseHeader, StatusCode};
@@ -28,6 +28,11 @@ const X_FORWARDED_PORT: &str = "X-Forwarded-Port";
 
 /// Every answer and request we pass names us once; a request that names us this often is going round in circles.
 const MAX_PASSES: usize = 4;
+
+/// What a message cannot do without, whatever `Connection` names.
+const KEPT: [&str; 8] =
+    ["host", "content-length", "content-type", "content-encoding", "transfer-encoding", "authorization", "cookie", "date"];
+
 const OUR_NAME: &[u8] = b"geofront";
 
 /// What the connection tells about who asks.
@@ -61,6 +66,7 @@ pub fn prepare_upstream(request: &mut RequestHeader, client: &ClientView<'_>) ->
 
 /// Makes an upstream's answer fit to be seen by the client.
 pub fn prepare_downstream(response: &mut ResponseHeader, client: &ClientView<'_>) -> Result<()> {
+    strip_hop_by_hop(response);
     if !client.trusted {
         let echoed: Vec<HeaderName> = response.headers.keys().filter(|name| names_a_user(name.as_str())).cloned().collect();
         for name in &echoed {
@@ -87,6 +93,31 @@ pub fn unchunk_for_http10(response: &mut ResponseHeader, is_head: bool) -> bool 
 pub fn goes_in_circles(request: &RequestHeader) -> bool {
     let passes = request.headers.get_all(VIA).iter().flat_map(|line| line.as_bytes().split(|b| *b == b','));
     passes.filter(|hop| hop.trim_ascii().ends_with(OUR_NAME)).count() >= MAX_PASSES
+}
+
+/// Whether `Connection` would have us remove a field that says who asks or for what. A part of what a trusted peer vouches for
+/// is worse than none of it.
+pub fn nominates_a_claim(request: &RequestHeader) -> bool {
+    let is_kept = |name: &[u8]| {
+        let name = name.to_ascii_lowercase();
+        std::str::from_utf8(&name).is_ok_and(|name| is_claim(name) || KEPT.contains(&name))
+    };
+    nominations(&request.headers).any(is_kept)
+}
+
+/// Fields that end with the connection, whether `Connection` names them or not (RFC 9110 section 7.6.1).
+fn strip_hop_by_hop(response: &mut ResponseHeader) {
+    let is_ours = |name: &HeaderName| !KEPT.contains(&name.as_str()) && *name != CONNECTION && *name != UPGRADE;
+    let named = nominations(&response.headers).filter_map(|name| HeaderName::from_bytes(name).ok()).filter(is_ours);
+    let named: Vec<HeaderName> = named.collect();
+    for name in named.iter().map(HeaderName::as_str).chain(["keep-alive", "proxy-connection"]) {
+        response.remove_header(name);
+    }
+}
+
+fn nominations(headers: &http::HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(CONNECTION).iter();
+    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii))
 }
 
 fn strip_claims(request: &mut RequestHeader) {
@@ -119,9 +150,10 @@ pub(super) fn is_claim(name: &str) -> bool {
 }
 
 /// `sec-username`, `sec-roles`, `imp-username` and the rest of geOrchestra's. Browsers' own `sec-fetch-*` and `sec-ch-*` go the
-/// same way: GeoServer has no use for them, and the security-proxy and the gateway remove them too.
+/// same way: GeoServer has no use for them, and the security-proxy and the gateway remove them too. `sec-websocket-*` is spoken
+/// with the upstream, and says nothing about users.
 fn names_a_user(name: &str) -> bool {
-    starts_with_folded(name, "sec-") || starts_with_folded(name, "imp-")
+    (starts_with_folded(name, "sec-") && !name.starts_with("sec-websocket-")) || starts_with_folded(name, "imp-")
 }
 
 fn starts_with_folded(name: &str, prefix: &str) -> bool {
@@ -275,6 +307,40 @@ mod tests {
                 "x-forwarded-proto: http",
             ]
         );
+    }
+
+    #[test]
+    fn a_connection_that_would_hide_a_claim_is_noticed_and_one_that_names_its_own_is_not() {
+        for list in ["X-Forwarded-For", "close, sec-username", "Imp_Username", "Host", "x, Content-Length", "forwarded"] {
+            assert!(nominates_a_claim(&request(&[("Connection", list)])), "{list}");
+        }
+        for list in ["close", "keep-alive, Upgrade", "X-Own", "", "TE, HTTP2-Settings"] {
+            assert!(!nominates_a_claim(&request(&[("Connection", list)])), "{list}");
+        }
+        assert!(nominates_a_claim(&request(&[("Connection", "close"), ("Connection", "x-real-ip")])));
+    }
+
+    #[test]
+    fn an_answers_own_fields_of_the_connection_end_here() {
+        let mut response = ResponseHeader::build(200, None).unwrap();
+        let fields = [
+            ("Connection", "close, X-Own, Content-Length"),
+            ("X-Own", "1"),
+            ("Keep-Alive", "timeout=20"),
+            ("Content-Length", "5"),
+        ];
+        for (name, value) in fields {
+            response.append_header(name, value).unwrap();
+        }
+        strip_hop_by_hop(&mut response);
+        let left: Vec<&str> = response.headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["connection", "content-length"]);
+    }
+
+    #[test]
+    fn a_websockets_handshake_passes_from_everybody() {
+        let seen = seen_from(false, &[("Host", "h"), ("Sec-WebSocket-Key", "k"), ("Sec_WebSocket_Key", "k")]);
+        assert_eq!(seen.iter().filter(|line| line.contains("websocket")).count(), 1, "{seen:?}");
     }
 
     #[test]

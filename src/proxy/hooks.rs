@@ -25,6 +25,7 @@ use super::request_id::RequestId;
 use super::respond::Refusal;
 use super::retry::Progress;
 use super::{body_prefix, record, refuse};
+use crate::http1::Fault;
 use crate::ogc::{self, BodyNeed};
 
 /// What a client still sends of a request we have answered already is read for this long, so that its connection can go on.
@@ -60,6 +61,9 @@ impl ProxyHttp for FrontDoor {
         session.set_read_timeout(Some(timeouts.client_body));
         session.set_write_timeout(Some(timeouts.client_write));
         session.set_total_drain_timeout(Some(DRAIN));
+        // HTTP/1.0 knows no interim answers.
+        let is_http10 = session.req_header().version == Version::HTTP_10;
+        session.set_ignore_info_resp(is_http10);
         Ok(())
     }
 
@@ -70,8 +74,15 @@ impl ProxyHttp for FrontDoor {
         if headers::goes_in_circles(session.req_header()) {
             return Err(self.refuse(ctx, Refusal::Loop));
         }
+        if headers::nominates_a_claim(session.req_header()) {
+            return Err(self.refuse(ctx, Refusal::Malformed(Fault::Nomination)));
+        }
         let context = &ctx.snapshot.config.geoserver.context;
         if ogc::body_need(&head(session.req_header()), context) == BodyNeed::Prefix {
+            if body_prefix::expects_continue(session.req_header()) && !self.serves_anything() {
+                // Before the client sends a body for nothing.
+                return Err(self.refuse(ctx, Refusal::NoUpstream));
+            }
             ctx.body_prefix = Some(BodyPrefix::read(session).await?);
         }
         let request = session.req_header();
@@ -155,6 +166,9 @@ impl ProxyHttp for FrontDoor {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
+        if let Some(error) = self.refuse_bad_framing(session, response, ctx) {
+            return Err(error);
+        }
         if response.status.is_informational() {
             return Ok(());
         }

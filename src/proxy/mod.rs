@@ -26,6 +26,7 @@ mod connection;
 mod context;
 pub mod evidence;
 mod failure;
+mod framing;
 mod front_door;
 mod handles;
 pub mod headers;

@@ -8,7 +8,7 @@ use pingora::proxy::Session;
 use super::access_log::{End, Record};
 use super::context::Context;
 use super::failure;
-use super::front_door::FrontDoor;
+use super::front_door::{FrontDoor, has_answered};
 use super::hooks::peer;
 use super::refuse;
 use crate::config::UpstreamName;
@@ -95,5 +95,5 @@ fn write_line(front_door: &FrontDoor, session: &Session, ctx: &Context, total: D
 
 /// Of what the client got; `None` if it got nothing.
 fn status(session: &Session) -> Option<u16> {
-    session.response_written().map(|response| response.status.as_u16())
+    session.response_written().filter(|_| has_answered(session)).map(|response| response.status.as_u16())
 }

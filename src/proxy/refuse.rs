@@ -7,6 +7,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 
 use super::context::Context;
 use super::failure;
+use super::front_door::has_answered;
 use super::inbox::fault_of;
 use super::request_head::head;
 use super::respond::{self, Refusal};
@@ -31,7 +32,7 @@ impl Refusal {
 
 /// Writes our answer, unless one has begun or nobody is there to read it. Returns its status, 0 for none.
 pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Context) -> u16 {
-    if session.response_written().is_some() || is_client_gone(error) {
+    if has_answered(session) || is_client_gone(error) {
         return 0;
     }
     let fault = fault_of(error).map(Refusal::Malformed);

@@ -53,6 +53,8 @@ pub enum Refusal {
     LocalFault,
     /// The head of the upstream's answer is longer than we read.
     AnswerHeadTooLarge,
+    /// The upstream's answer is no HTTP that every client reads in the same way.
+    BadAnswer,
     /// A request that two servers could read differently.
     Malformed(Fault),
     /// A defect of ours.
@@ -60,7 +62,8 @@ pub enum Refusal {
 }
 
 /// All but those of malformed requests.
-const OWN: [Refusal; 17] = [
+const OWN: [Refusal; 18] = [
+    Refusal::BadAnswer,
     Refusal::NoUpstream,
     Refusal::AllFailed,
     Refusal::ConnectionLost,
@@ -110,6 +113,7 @@ impl Refusal {
             Self::Blocked => "blacklist",
             Self::LocalFault => "local-fault",
             Self::AnswerHeadTooLarge => "answer-head-too-large",
+            Self::BadAnswer => "bad-answer",
             Self::Malformed(fault) => fault.reason(),
             Self::Internal => "internal",
         }
@@ -122,7 +126,7 @@ impl Refusal {
             Self::QueueFull | Self::QueueTimeout | Self::Shed | Self::LocalFault => StatusCode::SERVICE_UNAVAILABLE,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Blocked => StatusCode::FORBIDDEN,
-            Self::ConnectionLost | Self::AnswerHeadTooLarge => StatusCode::BAD_GATEWAY,
+            Self::ConnectionLost | Self::AnswerHeadTooLarge | Self::BadAnswer => StatusCode::BAD_GATEWAY,
             Self::FirstByteTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -144,6 +148,7 @@ impl Refusal {
             Self::QueueFull | Self::QueueTimeout | Self::Shed | Self::RateLimited => Some(10),
             Self::ConnectionLost
             | Self::AnswerHeadTooLarge
+            | Self::BadAnswer
             | Self::BodyTooLarge
             | Self::BodyTimeout
             | Self::BadRequest
@@ -170,7 +175,7 @@ impl Refusal {
             Self::RateLimited => "Too many requests in a short time. The response headers say when more are accepted.",
             Self::Blocked => "Requests from this address are not accepted.",
             Self::LocalFault => "The map service has too much to do at the moment. Please try again shortly.",
-            Self::AnswerHeadTooLarge => "The map service gave an answer that could not be passed on.",
+            Self::AnswerHeadTooLarge | Self::BadAnswer => "The map service gave an answer that could not be passed on.",
             Self::Malformed(fault) => fault.message(),
             Self::Internal => "The request could not be processed.",
         }

@@ -158,6 +158,20 @@ impl Client {
         }
     }
 
+    /// The next bytes, whatever they are.
+    pub(crate) async fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        let length = bytes.len();
+        while self.buffer.len() < length {
+            let more = tokio::time::timeout(PATIENCE, self.fill()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+            if more? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        bytes.copy_from_slice(&self.buffer[..length]);
+        self.buffer.drain(..length);
+        Ok(())
+    }
+
     /// Reads more; 0 at the end.
     async fn fill(&mut self) -> io::Result<usize> {
         self.stream.read_buf(&mut self.buffer).await

@@ -17,6 +17,7 @@ mod coalescing;
 mod doubt;
 mod fidelity;
 mod file_watch;
+mod framing;
 mod hardening;
 mod health;
 mod hot_swap;

@@ -15,6 +15,8 @@ impl Check<'_> {
     pub(super) fn limits(&mut self, raw: &RawLimits) -> Limits {
         let max_in_flight = self.max_in_flight("limits.max_in_flight", &raw.max_in_flight, (defaults::MAX_IN_FLIGHT, None));
         let control_flow = self.control_flow(&raw.control_flow);
+        let head_size = self.within("limits.head_size", &raw.head_size, defaults::HEAD_SIZE, defaults::HEAD_SIZES);
+        let head_fields = self.count("limits.head_fields", &raw.head_fields, defaults::HEAD_FIELDS, defaults::HEAD_FIELD_COUNTS);
         Limits {
             max_in_flight,
             queue: self.count("limits.queue", &raw.queue, defaults::QUEUE, defaults::QUEUES),
@@ -27,6 +29,8 @@ impl Check<'_> {
                 defaults::QUICK_RESERVES,
             ),
             heavy_share: self.count("limits.heavy_share", &raw.heavy_share, defaults::HEAVY_SHARE, defaults::SHARES),
+            head_size: usize::try_from(head_size.0).unwrap_or(usize::MAX),
+            head_fields: head_fields as usize,
             control_flow,
         }
     }
