@@ -93,13 +93,15 @@ impl Replica {
 
     fn learn(&mut self, kind: Kind, sent: &Sent, end: f64, start: Instant) {
         if let Some(watched) = sent.watched {
-            self.slowness.end(watched, true, micros(end));
+            self.slowness.end(watched);
         }
         let Some(class) = class(kind) else { return };
         let took = Duration::from_secs_f64((end - sent.at).max(0.0));
+        let now = start + Duration::from_secs_f64(end);
+        self.slowness.learn(class, sent.company, took);
         let heavy = u32::try_from(self.in_flight[Kind::Heavy as usize]).unwrap_or(u32::MAX);
         let answered = Answered { class, is_quick: kind == Kind::Tile, company: sent.company, heavy, took, waited: None };
-        self.auto_cap.learn(&answered, start + Duration::from_secs_f64(end));
+        self.auto_cap.learn(&answered, now);
     }
 
     /// What the choice compares.
@@ -129,10 +131,6 @@ fn class(kind: Kind) -> Option<RequestClass> {
     }
 }
 
-fn micros(seconds: f64) -> u64 {
-    (seconds * 1e6) as u64
-}
-
 struct Front<'a> {
     world: World<'a>,
     rules: Rules,
@@ -144,11 +142,20 @@ struct Front<'a> {
     latencies: Vec<Duration>,
     /// What learns wants a clock; this is its beginning.
     start: Instant,
-    reviewed: f64,
+    observer: &'a mut Observer<'a>,
 }
+
+/// Is called for every request that is sent, with the time in seconds, the replica chosen, and the share of each replica
+/// out of [`balance::WHOLE`].
+pub(crate) type Observer<'a> = dyn FnMut(f64, usize, &dyn Fn(usize) -> u32) + 'a;
 
 /// From arrival to end of each of the arrivals.
 pub(crate) fn latencies(world: World<'_>, rules: Rules) -> Vec<Duration> {
+    observed(world, rules, &mut |_, _, _| ())
+}
+
+/// Like [`latencies`], with an observer.
+pub(crate) fn observed<'a>(world: World<'a>, rules: Rules, observer: &'a mut Observer<'a>) -> Vec<Duration> {
     let replica = |speed: &f64| Replica {
         renderers: Renderers::new(world.model, world.cores, *speed),
         in_flight: [0; 3],
@@ -164,7 +171,7 @@ pub(crate) fn latencies(world: World<'_>, rules: Rules) -> Vec<Duration> {
         turn: 0,
         latencies: vec![Duration::ZERO; world.arrivals.len()],
         start: Instant::now(),
-        reviewed: 0.0,
+        observer,
     };
     let mut changes = changes(world.episodes).into_iter().peekable();
     for (number, arrival) in world.arrivals.iter().enumerate() {
@@ -228,26 +235,30 @@ impl Front<'_> {
         ends.min_by(|a, b| a.0.total_cmp(&b.0))
     }
 
-    fn review(&mut self, now: f64) {
-        let passed = now - self.reviewed;
-        if self.rules.sees_slowness && passed >= balance::REVIEW.as_secs_f64() {
-            let peers: Vec<&Slowness> = self.replicas.iter().map(|replica| &replica.slowness).collect();
-            balance::review(&peers, Duration::from_secs_f64(passed), micros(now));
-            self.reviewed = now;
+    fn review(&self, now: f64) {
+        if self.rules.sees_slowness {
+            balance::review(self.replicas.iter().map(|replica| &replica.slowness), self.at(now));
         }
+    }
+
+    fn at(&self, seconds: f64) -> Instant {
+        self.start + Duration::from_secs_f64(seconds)
     }
 
     fn hand_out(&mut self, now: f64) {
         while let Some((queue, replica)) = self.next_start(now) {
             let number = self.queues[queue].pop_front().expect("its first was looked at");
             let arrival = &self.world.arrivals[number];
+            let at = self.at(now);
             let chosen = &mut self.replicas[replica];
             chosen.count(arrival.kind, 1);
             let in_its_way = chosen.in_flight[(arrival.kind as usize).min(1)];
             let company = u32::try_from(in_its_way).unwrap_or(u32::MAX);
-            let watched = class(arrival.kind).map(|class| chosen.slowness.begin(class, company, micros(now)));
+            let watched = class(arrival.kind).map(|class| chosen.slowness.begin(class, at));
             chosen.sent.insert(number, Sent { at: now, company, watched });
             chosen.renderers.take(number, arrival, now);
+            let replicas = &self.replicas;
+            (self.observer)(now, replica, &|at| replicas[at].slowness.share());
             self.turn += 1;
         }
     }
@@ -269,8 +280,9 @@ impl Front<'_> {
     fn choose(&self, kind: Kind, now: f64) -> Option<usize> {
         let has_room = |at: &usize| self.replicas[*at].has_room(kind, self.rules);
         let count = self.replicas.len();
-        if self.rules.sees_slowness && kind == Kind::Tile {
-            let is_due = |at: &usize| has_room(at) && self.replicas[*at].slowness.take_trial(micros(now));
+        if self.rules.sees_slowness && kind != Kind::Heavy {
+            let is_light = kind == Kind::Tile;
+            let is_due = |at: &usize| has_room(at) && self.replicas[*at].slowness.take_trial(is_light, self.at(now));
             if let Some(trial) = (0..count).find(is_due) {
                 return Some(trial);
             }

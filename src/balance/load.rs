@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Doorbell, KeyInFlight, LearnedCap};
+use super::{Doorbell, KeyInFlight, LearnedCap, Slowness, Watched};
+use crate::ogc::RequestClass;
 
 /// Live leases on one upstream. Outlives snapshots and config reloads: the only state that readers and writers share.
 ///
@@ -25,6 +26,8 @@ pub struct Load {
     learned_cap: AtomicU32,
     /// Microseconds that requests lately waited inside, and one; 0 while nothing is known. Written at the end of requests.
     waited_inside: AtomicU32,
+    /// How slow it is beside its peers. Written at the begin and end of requests, read by `select`.
+    slowness: Slowness,
     /// Rung when a lease ends; attached by whoever keeps the queue.
     bell: OnceLock<Arc<Doorbell>>,
 }
@@ -162,6 +165,15 @@ impl Load {
         (!now.is_closed()).then(|| now.all())
     }
 
+    pub fn slowness(&self) -> &Slowness {
+        &self.slowness
+    }
+
+    /// A request was sent that nothing but the upstream keeps waiting, until its answer begins or this is dropped.
+    pub fn watch(self: &Arc<Self>, class: RequestClass, now: Instant) -> Watch {
+        Watch { watched: self.slowness.begin(class, now), load: Arc::clone(self) }
+    }
+
     pub fn is_on_trial(&self) -> bool {
         self.on_trial.load(Ordering::Relaxed)
     }
@@ -233,6 +245,20 @@ impl Load {
         let one = room.one();
         let entered = |word| room.has_place(Occupancy(word)).then_some(word + one);
         self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, entered).is_ok()
+    }
+}
+
+/// A request without an answer, counted until dropped.
+#[derive(Debug)]
+#[must_use = "dropping a watch says that the answer began"]
+pub struct Watch {
+    watched: Watched,
+    load: Arc<Load>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.load.slowness.end(self.watched);
     }
 }
 

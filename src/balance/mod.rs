@@ -12,6 +12,6 @@ pub use affinity::{COMPANIONS, Mean, Neighbour, Wish, pick_near, seed_of};
 pub use caps::{Caps, Demand, LearnedCap, RESERVE, Shares};
 pub use doorbell::Doorbell;
 pub use keys_in_flight::{KeyInFlight, KeysInFlight, Whereabouts};
-pub use load::{Lease, Load, Room};
+pub use load::{Lease, Load, Room, Watch};
 pub use pick::{Candidate, pick, pick_by};
 pub use slowness::{REVIEW, Slowness, WHOLE, Watched, review};

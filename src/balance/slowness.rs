@@ -15,12 +15,14 @@
 //! * Slower is what is slower than the middle of its peers, with confidence. So at most half of a cluster can be slow, and what
 //!   slows down everybody slows down nobody in particular.
 //! * The part is never less than [`LEAST_SHARE`], old evidence loses weight, and about once in [`TRIAL_PAUSE`] an upstream that gets
-//!   less is next for a light request. While such a trial goes well, the next follows at once: a recovery is noticed in seconds.
+//!   less is next for a light request, or half as often for another where no light ones come. While such a trial goes well, the
+//!   next follows at once: a recovery is noticed in seconds.
 //!
 //! A wrong belief ends by itself: an upstream with less to do than its peers is quicker than they are.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::ogc::{PerClass, RequestClass};
 
@@ -130,12 +132,11 @@ impl Unanswered {
     }
 }
 
-/// One request that is being watched; it must be ended with [`Slowness::end`].
+/// One request whose answer is waited for; it must be ended with [`Slowness::end`].
 #[derive(Clone, Copy, Debug)]
 pub struct Watched {
     class: RequestClass,
     sent: u64,
-    company: u32,
 }
 
 /// See the module's documentation. One for each upstream.
@@ -147,16 +148,21 @@ pub struct Slowness {
     verdict: AtomicU64,
     /// When it may have its next trial.
     next_trial: AtomicU64,
+    /// When it was last the first of those compared.
+    reviewed: AtomicU64,
+    /// From when on times are counted: its first request.
+    origin: OnceLock<Instant>,
 }
 
 impl Default for Slowness {
     fn default() -> Self {
-        let evidence = PerClass::from_fn(|_| AtomicU64::new(0));
         Self {
-            evidence,
+            evidence: PerClass::from_fn(|_| AtomicU64::new(0)),
             unanswered: PerClass::from_fn(|_| Unanswered::default()),
             verdict: AtomicU64::new(WHOLE.into()),
             next_trial: AtomicU64::new(0),
+            reviewed: AtomicU64::new(0),
+            origin: OnceLock::new(),
         }
     }
 }
@@ -168,42 +174,57 @@ impl Slowness {
         self.verdict.load(Ordering::Relaxed) as u32
     }
 
+    /// A request was sent, and is whole: nothing but the upstream is waited for.
+    pub fn begin(&self, class: RequestClass, now: Instant) -> Watched {
+        let sent = self.micros(now);
+        self.unanswered[class].begin(sent);
+        Watched { class, sent }
+    }
+
+    /// Its answer began, or none will.
+    pub fn end(&self, watched: Watched) {
+        self.unanswered[watched.class].end(watched.sent);
+    }
+
+    /// A good answer took so long to its first byte, beside so many others, itself included.
+    pub fn learn(&self, class: RequestClass, company: u32, took: Duration) {
+        let log = log_seconds(micros(took));
+        let one = Evidence { log, company: f64::from(company.max(1)).ln(), weight: 1.0 };
+        let update = |word| Some(Evidence::unpacked(word).with(one).at_most(MEMORY).packed());
+        let before = self.evidence[class].fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
+        let before = Evidence::unpacked(before.unwrap_or(0));
+        let slower = self.slower();
+        // As quick as its peers rather than as it was: another look at once.
+        if slower > 0.0 && log < before.log - slower / 2.0 {
+            self.next_trial.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it gets less and is due for a trial, which is then taken. One that is not light waits as long again for a light one.
+    pub fn take_trial(&self, is_light: bool, now: Instant) -> bool {
+        if self.share() >= WHOLE {
+            return false;
+        }
+        let (due, now) = (self.next_trial.load(Ordering::Relaxed), self.micros(now));
+        let next = now + micros(TRIAL_PAUSE);
+        let wait = if is_light { 0 } else { micros(TRIAL_PAUSE) };
+        due + wait <= now && self.next_trial.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
     fn slower(&self) -> f64 {
         f64::from(f32::from_bits((self.verdict.load(Ordering::Relaxed) >> 32) as u32))
     }
 
-    /// A request was sent, beside so many others, itself included.
-    pub fn begin(&self, class: RequestClass, company: u32, now: u64) -> Watched {
-        self.unanswered[class].begin(now);
-        Watched { class, sent: now, company }
+    fn micros(&self, now: Instant) -> u64 {
+        micros(now.saturating_duration_since(*self.origin.get_or_init(|| now)))
     }
 
-    /// It ended; `answered`: with a good answer, which counts.
-    pub fn end(&self, watched: Watched, answered: bool, now: u64) {
-        let Watched { class, sent, company } = watched;
-        self.unanswered[class].end(sent);
-        if !answered {
-            return;
-        }
-        let log = log_seconds(now.saturating_sub(sent));
-        let one = Evidence { log, company: f64::from(company.max(1)).ln(), weight: 1.0 };
-        let before = Evidence::unpacked(self.evidence[class].load(Ordering::Relaxed));
-        let update = |word| Some(Evidence::unpacked(word).with(one).at_most(MEMORY).packed());
-        self.evidence[class].fetch_update(Ordering::Relaxed, Ordering::Relaxed, update).ok();
-        let slower = self.slower();
-        // As quick as its peers rather than as it was: another look at once.
-        if slower > 0.0 && log < before.log - slower / 2.0 {
-            self.next_trial.store(now, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether it gets less and is due for a trial, which is then taken.
-    pub fn take_trial(&self, now: u64) -> bool {
-        let due = self.next_trial.load(Ordering::Relaxed);
-        let next = now + TRIAL_PAUSE.as_micros() as u64;
-        self.share() < WHOLE
-            && due <= now
-            && self.next_trial.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    /// The time since the last review that it began, if it is time for another, which then is the caller's.
+    fn begin_review(&self, now: Instant) -> Option<Duration> {
+        let (last, now) = (self.reviewed.load(Ordering::Relaxed), self.micros(now));
+        let passed = Duration::from_micros(now.saturating_sub(last));
+        let is_ours = || self.reviewed.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        (passed >= REVIEW && is_ours()).then_some(passed)
     }
 
     fn age(&self, kept: f64) {
@@ -217,9 +238,9 @@ impl Slowness {
     }
 
     /// With the requests that have no answer yet.
-    fn now_known(&self, class: RequestClass, now: u64) -> Evidence {
+    fn now_known(&self, class: RequestClass, now: Instant) -> Evidence {
         let known = Evidence::unpacked(self.evidence[class].load(Ordering::Relaxed));
-        let (count, age) = self.unanswered[class].waiting(now);
+        let (count, age) = self.unanswered[class].waiting(self.micros(now));
         let log = log_seconds(age);
         if count == 0 || (known.weight > 0.0 && log <= known.log) {
             return known;
@@ -228,23 +249,39 @@ impl Slowness {
         known.with(Evidence { log, company, weight: UNANSWERED * count as f64 })
     }
 
-    fn conclude(&self, slower: f64, now: u64) {
+    fn conclude(&self, slower: f64, now: Instant) {
         let share = (-STEEPNESS * (slower - TOLERATED)).exp().clamp(LEAST_SHARE, 1.0);
         let share = (share * f64::from(WHOLE)).round() as u64;
         if share < u64::from(WHOLE) && self.share() == WHOLE {
-            self.next_trial.store(now + TRIAL_PAUSE.as_micros() as u64, Ordering::Relaxed);
+            self.next_trial.store(self.micros(now) + micros(TRIAL_PAUSE), Ordering::Relaxed);
         }
         self.verdict.store(share | u64::from((slower.max(0.0) as f32).to_bits()) << 32, Ordering::Relaxed);
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn log_seconds(micros: u64) -> f64 {
     (micros.max(100) as f64 / 1e6).ln()
 }
 
-/// Compares `peers` with each other, `passed` after the last time.
-pub fn review(peers: &[&Slowness], passed: Duration, now: u64) {
-    let peers = &peers[..peers.len().min(MOST_COMPARED)];
+/// Compares `peers` with each other, if that was not done a moment ago. The same in the same order every time.
+pub fn review<'a>(peers: impl Iterator<Item = &'a Slowness>, now: Instant) {
+    let mut peers = peers.take(MOST_COMPARED);
+    let Some(first) = peers.next() else { return };
+    let Some(passed) = first.begin_review(now) else { return };
+    let mut compared = [first; MOST_COMPARED];
+    let mut count = 1;
+    for peer in peers {
+        compared[count] = peer;
+        count += 1;
+    }
+    compare(&compared[..count], passed, now);
+}
+
+fn compare(peers: &[&Slowness], passed: Duration, now: Instant) {
     let kept = 0.5_f64.powf(passed.as_secs_f64() / HALF_LIFE.as_secs_f64());
     peers.iter().for_each(|peer| peer.age(kept));
     for (at, one) in peers.iter().enumerate() {
@@ -264,7 +301,7 @@ pub fn review(peers: &[&Slowness], passed: Duration, now: u64) {
 }
 
 /// How much slower at least, as a logarithm; `None` if there is too little to compare.
-fn slower_than(one: &Slowness, other: &Slowness, now: u64) -> Option<f64> {
+fn slower_than(one: &Slowness, other: &Slowness, now: Instant) -> Option<f64> {
     let (mut weight, mut longer, mut company) = (0.0, 0.0, 0.0);
     for class in RequestClass::ALL {
         let (here, there) = (one.now_known(class, now), other.now_known(class, now));
@@ -287,32 +324,26 @@ mod tests {
     use super::*;
     use RequestClass::{Map, Tile};
 
-    const SECOND: u64 = 1_000_000;
+    const SECOND: Duration = Duration::from_secs(1);
 
     /// Upstreams and a clock.
     struct World {
         peers: Vec<Slowness>,
-        now: u64,
-        reviewed: u64,
+        now: Instant,
     }
 
     impl World {
         fn of(count: usize) -> Self {
-            Self { peers: (0..count).map(|_| Slowness::default()).collect(), now: 10 * SECOND, reviewed: 10 * SECOND }
+            Self { peers: (0..count).map(|_| Slowness::default()).collect(), now: Instant::now() }
         }
 
-        fn pass(&mut self, micros: u64) {
-            self.now += micros;
-            if self.now - self.reviewed >= REVIEW.as_micros() as u64 {
-                let passed = Duration::from_micros(self.now - self.reviewed);
-                review(&self.peers.iter().collect::<Vec<_>>(), passed, self.now);
-                self.reviewed = self.now;
-            }
+        fn pass(&mut self, time: Duration) {
+            self.now += time;
+            review(self.peers.iter(), self.now);
         }
 
         fn answer(&self, at: usize, class: RequestClass, company: u32, millis: u64) {
-            let watched = self.peers[at].begin(class, company, self.now.saturating_sub(millis * 1000));
-            self.peers[at].end(watched, true, self.now);
+            self.peers[at].learn(class, company, Duration::from_millis(millis));
         }
 
         /// Twenty tiles and five maps a second at each, which take so many times as long as they should; beside so many others.
@@ -404,30 +435,42 @@ mod tests {
     }
 
     #[test]
+    fn ten_answers_of_each_are_too_few_to_believe_in_three_times_slower() {
+        let mut world = World::of(3);
+        for _ in 0..10 {
+            (0..3).for_each(|at| world.answer(at, Tile, 3, if at == 0 { 24 } else { 8 }));
+        }
+        world.pass(SECOND);
+        assert_eq!(world.shares(), [WHOLE; 3]);
+    }
+
+    #[test]
     fn requests_that_get_no_answer_show_within_half_a_second() {
         let mut world = World::of(3);
         world.serve(10, &[1, 1, 1], &[3, 3, 3]);
-        let stuck: Vec<Watched> = (0..5).map(|_| world.peers[0].begin(Tile, 3, world.now)).collect();
+        let stuck: Vec<Watched> = (0..5).map(|_| world.peers[0].begin(Tile, world.now)).collect();
         for _ in 0..5 {
             (1..3).for_each(|at| world.answer(at, Tile, 3, 8));
             world.pass(SECOND / 10);
         }
         assert!(world.shares()[0] < WHOLE / 2, "{:?}", world.shares());
-        stuck.into_iter().for_each(|stuck| world.peers[0].end(stuck, false, world.now));
-        assert_eq!(world.peers[0].unanswered[Tile].waiting(world.now), (0, 0));
+        stuck.into_iter().for_each(|stuck| world.peers[0].end(stuck));
+        assert_eq!(world.peers[0].unanswered[Tile].waiting(7), (0, 0));
     }
 
     #[test]
     fn who_gets_less_has_a_trial_a_second_and_the_next_at_once_while_they_go_well() {
         let mut world = World::of(3);
-        assert!(!world.peers[0].take_trial(world.now), "who gets all needs none");
+        assert!(!world.peers[0].take_trial(true, world.now), "who gets all needs none");
         world.serve(5, &[10, 1, 1], &[3, 3, 3]);
         world.now += 2 * SECOND;
-        assert!(world.peers[0].take_trial(world.now) && !world.peers[0].take_trial(world.now + SECOND / 2));
+        assert!(world.peers[0].take_trial(true, world.now) && !world.peers[0].take_trial(true, world.now + SECOND / 2));
         world.answer(0, Tile, 3, 80);
-        assert!(!world.peers[0].take_trial(world.now + SECOND / 2), "as slow as it was");
+        assert!(!world.peers[0].take_trial(true, world.now + SECOND / 2), "as slow as it was");
         world.answer(0, Tile, 3, 8);
-        assert!(world.peers[0].take_trial(world.now), "as quick as its peers");
+        assert!(world.peers[0].take_trial(false, world.now), "as quick as its peers");
+        let later = world.now + SECOND + SECOND / 2;
+        assert!(!world.peers[0].take_trial(false, later) && world.peers[0].take_trial(true, later), "light ones first");
     }
 
     #[test]

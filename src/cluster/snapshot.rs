@@ -503,6 +503,9 @@ impl Snapshot {
         (tried, allowed): (&Tried, &dyn Fn(&Place) -> bool),
         now: Instant,
     ) -> Found {
+        if let Some(selection) = self.take_recovery_trial(places, demand, tried, now) {
+            return Found::Taken(selection);
+        }
         for _ in 0..MOST_RACES {
             let chosen = match near {
                 Some(near) => self.nearest(places, demand, near, (tried, allowed), now),
@@ -517,6 +520,25 @@ impl Snapshot {
             }
         }
         Found::Full
+    }
+
+    /// An upstream that gets less because it is slow has one light request now and then, so that its recovery is seen.
+    fn take_recovery_trial(&self, places: &[Place], demand: Demand, tried: &Tried, now: Instant) -> Option<Selection> {
+        let is_light = match demand {
+            Demand::Quick => true,
+            Demand::Ordinary => false,
+            Demand::Heavy | Demand::Administration => return None,
+        };
+        if !tried.is_empty() || places.len() < 2 {
+            return None;
+        }
+        let is_due = |place: &&Place| !place.load.is_closed() && place.load.slowness().take_trial(is_light, now);
+        places.iter().find(is_due)?.lease(demand, now)
+    }
+
+    /// Compares those who serve reads with each other, unless that was done a moment ago: who is slower than the others?
+    pub fn review_slowness(&self, now: Instant) {
+        crate::balance::review(self.fresh.iter().chain(&self.stale).map(|place| place.load.slowness()), now);
     }
 
     /// `None` if nobody has a place; nothing inside if the chosen one has none any more.
@@ -614,7 +636,15 @@ impl Place {
             return None;
         }
         let in_flight = self.load.in_flight_if_open()?;
-        Some(Candidate { in_flight, weight: self.standing.weight_at(now) })
+        Some(Candidate { in_flight, weight: self.weight_at(now) })
+    }
+
+    /// As far as it has ramped up, and less if it is slower than its peers.
+    #[inline(always)]
+    fn weight_at(&self, now: Instant) -> u32 {
+        let (weight, share) = (self.standing.weight_at(now), self.load.slowness().share());
+        let whole = crate::balance::WHOLE;
+        if share >= whole { weight } else { (u64::from(weight) * u64::from(share) / u64::from(whole)).max(1) as u32 }
     }
 
     #[inline]
@@ -630,7 +660,7 @@ impl Place {
 
     #[inline]
     fn candidate(&self, now: Instant) -> Candidate {
-        Candidate { in_flight: self.load.in_flight(), weight: self.standing.weight_at(now) }
+        Candidate { in_flight: self.load.in_flight(), weight: self.weight_at(now) }
     }
 
     fn lease(&self, demand: Demand, now: Instant) -> Option<Selection> {

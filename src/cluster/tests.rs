@@ -16,6 +16,7 @@ mod modes;
 mod reload;
 mod rolls;
 mod selection;
+mod slowness;
 
 /// The defaults of `[catalog]`.
 pub(super) fn catalog_config() -> crate::config::Catalog {

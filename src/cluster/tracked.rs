@@ -9,6 +9,7 @@ use super::{
     Cap, CatalogStatus, Cause, Condition, Freshness, Grounds, HealthState, LocalFault, Mode, ModeOrigin, Outcome, ProbeReport,
     Remembered, Target, Upstream, UpstreamStatus, What,
 };
+use crate::balance::WHOLE;
 use crate::config::{Health, Limits, MainReads, MaxInFlight, Role, UpstreamConfig, UpstreamName, Weight};
 use crate::health::{Ejection, Facts, Schedule, Verdict, Warmup};
 
@@ -288,6 +289,7 @@ impl Tracked {
     pub(super) fn status(&self, catalog: &CatalogStatus, (limits, fails_open): (&Limits, bool), now: Instant) -> UpstreamStatus {
         let upstream = &self.upstream;
         let effective = u32::from(self.weight.get()) * self.warmup.map_or(Warmup::WHOLE, |w| w.share(now)) / Warmup::WHOLE;
+        let effective = effective * upstream.load.slowness().share() / WHOLE;
         UpstreamStatus {
             name: upstream.name.clone(),
             url: upstream.url.clone(),

@@ -59,7 +59,11 @@ impl FrontDoor {
             first_byte.max(timeouts.client_body + CLIENT_FIRST)
         };
         let peer = handles.peer(timeouts, patience, is_fresh);
-        ctx.attempt = Some(Attempt::new(seat, handles, Instant::now()));
+        let mut attempt = Attempt::new(seat, handles, Instant::now());
+        if session.downstream_session.is_body_done() {
+            attempt.watch(ctx.class());
+        }
+        ctx.attempt = Some(attempt);
         Ok(peer)
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::admission::{Claim, Client};
-use crate::balance::Lease;
+use crate::balance::{Lease, Watch};
 use crate::cluster::{Cause, Snapshot, Tried, Upstream};
 use crate::config::ClassConfig;
 use crate::ogc::{Classified, RequestClass, Retryable};
@@ -146,6 +146,8 @@ pub(super) struct Attempt {
     pub(super) company: u32,
     /// One of the quickest.
     pub(super) is_quick: bool,
+    /// Its time until the first byte is the upstream's own.
+    pub(super) teaches_slowness: bool,
     /// What the answer tells of waiting inside GeoServer.
     pub(super) waited_inside: Option<Duration>,
     pub(super) started: Instant,
@@ -153,6 +155,8 @@ pub(super) struct Attempt {
     /// On a connection that served before.
     pub(super) is_reused: bool,
     pub(super) first_byte: Option<Duration>,
+    /// While nothing but the upstream keeps it waiting for the first byte.
+    watch: Option<Watch>,
     pub(super) progress: Progress,
     /// While it waits for the first byte and may be repeated.
     pub(super) armed: Option<Armed>,
@@ -173,6 +177,7 @@ impl Attempt {
         Self {
             company: selection.lease.company(),
             is_quick: selection.lease.is_quick(),
+            teaches_slowness: false,
             upstream: selection.upstream,
             handles,
             lease: Some(selection.lease),
@@ -183,6 +188,7 @@ impl Attempt {
             connected: None,
             is_reused: false,
             first_byte: None,
+            watch: None,
             progress: Progress::Connecting,
             armed: None,
             witness: None,
@@ -191,6 +197,21 @@ impl Attempt {
             is_reported: false,
             failure: None,
         }
+    }
+
+    /// The request is whole, and its time tells how slow the upstream is.
+    pub(super) fn watch(&mut self, class: RequestClass) {
+        self.watch = self.is_light().then(|| self.upstream.load.watch(class, self.started));
+    }
+
+    /// The answer began. Whether the time until then is the upstream's own.
+    pub(super) fn end_watch(&mut self) -> bool {
+        self.watch.take().is_some()
+    }
+
+    /// Heavy requests are too few and too different to tell anything by their time.
+    fn is_light(&self) -> bool {
+        self.lease.as_ref().is_some_and(|lease| !lease.is_heavy())
     }
 
     /// The upstream has done its part: its place and what was counted for it are free.

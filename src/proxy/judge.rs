@@ -25,6 +25,7 @@ impl FrontDoor {
         if let Some(attempt) = &mut ctx.attempt {
             attempt.armed = None;
             attempt.first_byte = Some(attempt.started.elapsed());
+            attempt.teaches_slowness = attempt.end_watch();
             attempt.waited_inside = waited_inside(response);
             if let Some(waited) = attempt.waited_inside {
                 attempt.upstream.load.note_waiting_inside(waited);
@@ -61,10 +62,22 @@ impl FrontDoor {
         if ctx.attempt.as_ref().is_some_and(|attempt| attempt.is_success) {
             self.report(ctx, Outcome::Success);
         }
+        self.learn_slowness(ctx);
         self.learn_cap(ctx);
         if let Some(attempt) = &mut ctx.attempt {
             attempt.give_back();
         }
+    }
+
+    /// What a good answer tells about how slow its upstream is beside its peers, once.
+    fn learn_slowness(&self, ctx: &mut Context) {
+        let class = ctx.class();
+        let is_good = |attempt: &&mut Attempt| attempt.teaches_slowness && attempt.is_success && attempt.is_unblemished();
+        let Some(attempt) = ctx.attempt.as_mut().filter(is_good) else { return };
+        attempt.teaches_slowness = false;
+        let Some(took) = attempt.first_byte else { return };
+        attempt.upstream.load.slowness().learn(class, attempt.company, took);
+        self.parts.control.snapshot().review_slowness(Instant::now());
     }
 
     /// What a good answer tells about how much its upstream should have at a time, once.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use geofront::geosim::{Behaviour, Capacity, ControlFlow, Fault, When};
+use geofront::ogc::RequestClass;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -376,4 +377,30 @@ async fn the_cap_that_is_learned_goes_down_to_what_an_upstream_works_on() {
         });
     }
     rig.until("the cap is near the two it works on", |rig| cap(rig).slower <= 5).await;
+}
+
+/// "One replica's disk was dying, and every third map took ten times as long."
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_becomes_ten_times_slower_gets_little_until_it_has_recovered() {
+    let rig = Plan::replicas(3).behaving(Behaviour { capacity: Capacity::Slots(4), ..Behaviour::default() }).start().await;
+    let (address, mut clients) = (rig.address(), JoinSet::new());
+    for client in 0..6 {
+        clients.spawn(async move {
+            let mut connection = Client::connect(address).await.unwrap();
+            for turn in 0.. {
+                connection = match connection.get(&map(client * 100_000 + turn, "20ms")).await {
+                    Ok(_) => connection,
+                    Err(_) => Client::connect(address).await.unwrap(),
+                };
+            }
+        });
+    }
+    let weight = |rig: &Rig| rig.upstream("slave2").effective_weight;
+    rig.until("maps are served", |rig| rig.replicas[1].received(RequestClass::Map) > 50).await;
+    assert_eq!(weight(&rig), 100, "nothing is wrong with it");
+    rig.replicas[1].control().set_speed(0.1);
+    rig.until("the slow one gets little", |rig| weight(rig) <= 25).await;
+    assert_eq!(rig.upstream("slave1").effective_weight, 100);
+    rig.replicas[1].control().set_speed(1.0);
+    rig.until("the one that recovered gets its share again", |rig| weight(rig) == 100).await;
 }
