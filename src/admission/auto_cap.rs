@@ -218,6 +218,11 @@ impl AutoCap {
             && self.look.compare(&self.quiet_times, quiet(self.cap)).is_none()
     }
 
+    /// Heavy requests in flight would hold the few places of a dip, and nothing would be seen in it for as long as they run.
+    fn may_dip(&self, now: Instant) -> bool {
+        self.heavy.in_flight() < quiet(self.cap) && self.no_dip_before.is_none_or(|first| first <= now)
+    }
+
     fn decide(&mut self, now: Instant) {
         self.above.count_look();
         let look = std::mem::replace(&mut self.look, Look::from(0));
@@ -231,7 +236,7 @@ impl AutoCap {
             return;
         }
         match look.compare(&self.quiet_times, quiet(reached)) {
-            None if is_binding && self.no_dip_before.is_none_or(|first| first <= now) => {
+            None if is_binding && self.may_dip(now) => {
                 self.dip = Some(Dip { seen: 0, ends: now + LONGEST_DIP });
             }
             // Nothing speaks against where it began.

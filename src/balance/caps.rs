@@ -126,11 +126,11 @@ impl Caps {
     /// Of a cap that was learned. It is as much as the upstream works on well, and whatever part of that others may not use is
     /// work it does not do; so the quickest have a quarter on top, if that is of use to them, instead of a part. And one long
     /// request is no reason for the next to wait while half of the cap is free: two heavy ones may run in any case, and as many as
-    /// keep up with what comes, but for a quarter of the cap. `heavy`: the percentage.
+    /// keep up with what comes, but for a quarter of the cap; one place is always left to others. `heavy`: the percentage.
     pub fn learned(learned: LearnedCap, heavy: u32) -> Self {
         let slower = learned.cap.max(1);
         let keeps_up = learned.heavy.min(slower - slower.div_ceil(4));
-        let heavy = part(slower, heavy, 100).max(keeps_up).max(LEAST_HEAVY).min(slower);
+        let heavy = part(slower, heavy, 100).max(keeps_up).max(LEAST_HEAVY).min((slower - 1).max(1));
         let extra = if learned.has_extra { part(slower, EXTRA, 100).max(LEAST_EXTRA) } else { 0 };
         Self { all: slower.saturating_add(extra), slower, heavy }
     }
@@ -224,6 +224,7 @@ mod tests {
     fn heavy_ones_that_keep_coming_have_more_than_their_share_but_leave_a_quarter() {
         let heavy = |cap, heavy| Caps::learned(LearnedCap { cap, has_extra: false, heavy }, 25).heavy();
         assert_eq!([heavy(8, 0), heavy(8, 5), heavy(8, 99), heavy(4, 99), heavy(1, 99)], [2, 5, 6, 3, 1]);
+        assert_eq!(heavy(2, 0), 1, "a moment of a low cap is not all theirs");
     }
 
     #[test]

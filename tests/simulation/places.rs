@@ -107,7 +107,9 @@ impl Places {
             MaxInFlight::Fixed(cap) => (cap, (cap - part_of(cap, limits.quick_reserve)).max(1), 1),
         };
         let whole = if max_in_flight == MaxInFlight::Auto { slower } else { all };
-        let heavy = part_of(whole, limits.heavy_share).max(least_heavy).min(slower);
+        // Of what was learned, one place is never theirs.
+        let most_heavy = if max_in_flight == MaxInFlight::Auto { slower - 1 } else { slower };
+        let heavy = part_of(whole, limits.heavy_share).max(least_heavy).min(most_heavy);
         let [all, slower, heavy] = [all, slower, heavy].map(|count| ramp.map_or(count, |ramp| ramp.of(count, at)));
         Some(Self { all, slower, heavy })
     }

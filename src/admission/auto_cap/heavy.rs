@@ -16,6 +16,7 @@ const MARGIN: f64 = 2.0;
 pub(super) struct Heavy {
     /// Mean number in flight.
     mean: f64,
+    in_flight: u32,
     seen: Option<Instant>,
 }
 
@@ -23,9 +24,14 @@ impl Heavy {
     /// So many are in flight, and were since the last look.
     pub(super) fn see(&mut self, in_flight: u32, now: Instant) {
         let passed = self.seen.map_or(Duration::ZERO, |seen| now.saturating_duration_since(seen));
-        self.seen = Some(now);
+        (self.seen, self.in_flight) = (Some(now), in_flight);
         let kept = (-passed.as_secs_f64() / MEMORY.as_secs_f64()).exp();
         self.mean = self.mean * kept + f64::from(in_flight) * (1.0 - kept);
+    }
+
+    /// So many at the last look.
+    pub(super) fn in_flight(&self) -> u32 {
+        self.in_flight
     }
 
     /// Places that keep up with what comes.
