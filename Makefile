@@ -38,10 +38,16 @@ bench-catalog:
 	@scripts/setup.sh build bench
 	cargo bench --locked --bench catalog -- --full $(ARGS)
 
-## Tiles, maps and heavy requests under load, beside HAProxy and nginx. Most of an hour. ARGS="--only burst --seed 7" goes to the bench.
+# Words in the names of rows: ROWS="brownout freeze".
+ROWS ?=
+empty :=
+comma := ,
+
+## Tiles, maps and heavy requests under load, beside HAProxy and nginx: every row in 13 minutes, or those with a word in their name,
+## ROWS="brownout freeze". ARGS="--full" for figures takes most of an hour; ARGS="--seed 7 --front leastconn,defaults" goes to the bench.
 bench-mix:
 	@scripts/setup.sh build bench
-	cargo bench --locked --bench mix -- --full $(ARGS)
+	cargo bench --locked --bench mix -- --table $(if $(strip $(ROWS)),--only $(subst $(empty) $(empty),$(comma),$(strip $(ROWS)))) $(ARGS)
 
 ## Chance input for the classifier, a minute of it or SECONDS=600. Needs cargo-fuzz and a nightly compiler, and says so; what it checks,
 ## `make test` checks on the corpus and some thousand changes to it, and `make search` on more.

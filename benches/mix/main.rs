@@ -10,7 +10,7 @@
 //! ```
 //!
 //! ```text
-//! cargo bench --bench mix -- --full          for figures; half an hour
+//! cargo bench --bench mix -- --full          for figures; most of an hour
 //! cargo bench --bench mix                    for seeing that it works; two minutes
 //! cargo bench --bench mix -- --only burst --seed 7 --limits 'max_in_flight = 8'
 //! cargo bench --bench mix -- --table --only brownout --front leastconn,geofront   one row within two minutes
@@ -64,7 +64,7 @@ struct Arguments {
     /// Long enough for figures.
     #[arg(long)]
     full: bool,
-    /// Long enough for figures of every row within half an hour.
+    /// Every row within a quarter of an hour.
     #[arg(long)]
     table: bool,
     /// Only scenarios whose name contains one of these.
@@ -119,8 +119,7 @@ fn measure(arguments: &Arguments) -> io::Result<()> {
     machine::print();
     println!("load      open, seed {}, {length}", arguments.seed);
     println!("in time   {}", in_time::words());
-    let is_wanted = |scenario: &Scenario| is_any(&arguments.only, &scenario.name);
-    let fixed: Vec<Scenario> = scenario::all(&lengths).into_iter().filter(is_wanted).collect();
+    let fixed = rows(&arguments.only, scenario::all(&lengths))?;
     if arguments.model && arguments.mixes > 0 {
         mixes::print_all(&lengths, &fixed, arguments.seed, arguments.mixes);
         return Ok(());
@@ -142,6 +141,17 @@ fn measure(arguments: &Arguments) -> io::Result<()> {
         report::print(&scenario, &arrivals, &outcomes, &bounds);
     }
     Ok(())
+}
+
+/// Those of `all` that are wanted. What is in the name of no row is an error, and not a row less.
+fn rows(only: &[String], mut all: Vec<Scenario>) -> io::Result<Vec<Scenario>> {
+    let is_in_none = |part: &&String| !all.iter().any(|row| row.name.contains(part.as_str()));
+    if let Some(part) = only.iter().find(is_in_none) {
+        let names: Vec<&str> = all.iter().map(|row| row.name.as_str()).collect();
+        return Err(io::Error::other(format!("no row has \"{part}\" in its name. The rows:\n  {}", names.join("\n  "))));
+    }
+    all.retain(|row| is_any(only, &row.name));
+    Ok(all)
 }
 
 /// Whether `name` contains one of `parts`, or there are none.

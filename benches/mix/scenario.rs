@@ -84,9 +84,17 @@ impl Lengths {
         overload: seconds(60),
         recovery: seconds(40),
     };
-    /// For figures of every row within half an hour.
-    pub(crate) const TABLE: Self =
-        Self { warm_up: seconds(15), steady: seconds(100), bursts: 3, burst_gap: seconds(40), turns: 3, ..Self::FULL };
+    /// Every row within a quarter of an hour, and one within a minute or two.
+    pub(crate) const TABLE: Self = Self {
+        warm_up: seconds(12),
+        steady: seconds(32),
+        bursts: 2,
+        burst_gap: seconds(30),
+        turns: 2,
+        calm: seconds(10),
+        overload: seconds(30),
+        recovery: seconds(25),
+    };
     /// For seeing that it works.
     pub(crate) const QUICK: Self = Self {
         warm_up: seconds(1),
