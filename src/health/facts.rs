@@ -232,6 +232,19 @@ mod tests {
     }
 
     #[test]
+    fn a_witness_that_was_not_asked_since_the_failure_shows_nothing() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let (mut fails, mut passed_before) = (Facts::default(), Facts::default());
+        passed_before.learn(Verdict::Passed, start, start, &config());
+        fails.learn(Verdict::Failed, start + second, start + second, &config());
+        fails.other_passed(start + second * 2, start + second * 2);
+        fails.learn(Verdict::Failed, start + second * 3, start + second * 3, &config());
+        assert!(!passed_before.convicts(&fails), "the one that passed since may be gone");
+        passed_before.learn(Verdict::Passed, start + second * 3, start + second * 3, &config());
+        assert!(passed_before.convicts(&fails));
+    }
+
+    #[test]
     fn only_a_pass_that_was_asked_for_after_the_failure_convicts() {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
         let (mut fails, mut passes) = (Facts::default(), Facts::default());

@@ -136,3 +136,20 @@ async fn a_replica_with_another_password_is_not_taken_out_of_service_for_a_reloa
     let tally = load.stop().await;
     assert_eq!(tally.failures, 0, "{tally:#?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_change_a_canary_layer_that_was_withdrawn_everywhere_keeps_no_replica_out() {
+    let credentials = "[geoserver]\nheaders = { sec-username = \"geofront\", sec-roles = \"ROLE_ADMINISTRATOR\" }\n";
+    let catalog = "poll = \"100ms\"\nsettle = \"100ms\"\ncanary_layer = \"geor:withdrawn\"";
+    let rig = Plan::replicas(2).with(credentials).catalog(catalog).start().await;
+    rig.main.publish("geor:new_layer");
+    let is_back = |rig: &Rig, name: &str| {
+        let upstream = rig.upstream(name);
+        upstream.catalog.epoch > Some(0) && upstream.catalog.is_fresh && upstream.eligible
+    };
+    rig.until("both replicas have the change and serve", |rig| ["slave1", "slave2"].iter().all(|name| is_back(rig, name))).await;
+    assert_eq!(conditions(&rig), ["canary layer geor:withdrawn unknown where nothing was reloaded, too"]);
+    assert_eq!(rig.replicas.iter().map(|replica| replica.control().catalog_reloads()).collect::<Vec<_>>(), [1, 1]);
+    rig.write_config(&rig.config().replace("geor:withdrawn", "geor:public_layer"));
+    rig.until("it is mended", |rig| conditions(rig).is_empty()).await;
+}
