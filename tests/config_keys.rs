@@ -30,6 +30,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("geoserver.password_file", "+ACCOUNT", "+[geoserver]\nusername = \"a\"\npassword_file = \"other\"\n"),
     ("geoserver.password_env", "+ACCOUNT", "+[geoserver]\nusername = \"a\"\npassword_env = \"OTHER\"\n"),
     ("geoserver.headers", "+", "+[geoserver]\nheaders = { sec-username = \"a\" }\n"),
+    ("geoserver.max_post_size", "+", "+[geoserver]\nmax_post_size = \"10MB\"\n"),
     ("health.interval", "+", "+[health]\ninterval = \"6s\"\n"),
     ("health.timeout", "+", "+[health]\ntimeout = \"6s\"\n"),
     ("health.rise", "+", "+[health]\nrise = 6\n"),

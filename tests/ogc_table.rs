@@ -3,8 +3,11 @@
 #[path = "ogc_shared/table.rs"]
 mod table;
 
-use geofront::ogc::{BODY_PREFIX, BodyNeed, RequestHead, Retryable, Service, body_need, classify, retry};
+use geofront::ogc::{BodyNeed, BodyReader, RequestHead, Retryable, Service, body_need, classify, retry};
 use table::{Case, cases};
+
+/// What is read of a body by default.
+const MOST: usize = 2 << 20;
 
 #[test]
 fn every_request_of_the_table_has_its_class() {
@@ -14,8 +17,8 @@ fn every_request_of_the_table_has_its_class() {
 
 fn complaint(case: &Case) -> Option<String> {
     let head = case.head();
-    let prefix = case.body.get(..BODY_PREFIX).unwrap_or(&case.body);
-    let found = classify(&head, &case.context, Some(prefix));
+    let reader = BodyReader::new(case.content_type.as_deref(), case.coding.as_deref(), MOST);
+    let found = classify(&head, &case.context, reader.evidence(&case.body, true).as_deref());
     let words = [Some(found.class.as_str()), found.service.map(Service::as_str), found.operation];
     let words: Vec<&str> = words.into_iter().flatten().collect();
     let is_right = words == case.expected;

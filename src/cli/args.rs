@@ -149,6 +149,10 @@ pub(super) struct Explain {
     #[arg(long, value_name = "TYPE", default_value = "application/xml", requires = "body")]
     pub(super) content_type: String,
 
+    /// The Content-Encoding of the body
+    #[arg(long, value_name = "CODING", requires = "body")]
+    pub(super) content_encoding: Option<String>,
+
     /// The configuration [default: /etc/geofront/geofront.toml, if there is one]
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,

@@ -10,7 +10,7 @@ use super::exit::{Exit, Failure};
 use super::load_config;
 use crate::cluster::Hint;
 use crate::config::{Config, Credentials, MainReads, MapEnvironment, Role, ServedBy, UpstreamConfig};
-use crate::ogc::{self, BODY_PREFIX, BodyNeed, Classified, RequestHead, Retryable};
+use crate::ogc::{self, BodyNeed, BodyReader, Classified, RequestHead, Retryable};
 use crate::proxy::hints;
 
 /// What the main answers when it did what was asked.
@@ -27,6 +27,7 @@ struct Request {
     /// Path and query.
     target: String,
     content_type: Option<String>,
+    content_encoding: Option<String>,
     body: Vec<u8>,
 }
 
@@ -58,9 +59,10 @@ impl Request {
         };
         let target = target_of(url)
             .ok_or_else(|| Failure::usage(format!("`{url}` is no URL: it must start with http://, https:// or /")))?;
-        let body = options.body.as_deref().map(read_prefix).transpose()?.unwrap_or_default();
+        let body = options.body.as_deref().map(read_body).transpose()?.unwrap_or_default();
         let content_type = options.body.as_ref().map(|_| options.content_type.clone());
-        Ok(Self { method: method.to_ascii_uppercase(), target, content_type, body })
+        let content_encoding = options.content_encoding.clone();
+        Ok(Self { method: method.to_ascii_uppercase(), target, content_type, content_encoding, body })
     }
 }
 
@@ -77,19 +79,24 @@ fn target_of(url: &str) -> Option<String> {
     })
 }
 
-/// As much as geofront looks at.
-fn read_prefix(path: &Path) -> Result<Vec<u8>, Failure> {
-    let mut prefix = Vec::new();
+/// A file with more is no request body that decides: geofront reads less of one than can be configured.
+const MOST_BODY: u64 = 64 << 20;
+
+fn read_body(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut body = Vec::new();
     std::fs::File::open(path)
-        .and_then(|file| file.take(BODY_PREFIX as u64).read_to_end(&mut prefix))
+        .and_then(|file| file.take(MOST_BODY).read_to_end(&mut body))
         .map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))?;
-    Ok(prefix)
+    Ok(body)
 }
 
 fn explain(request: &Request, config: &Config, is_configured: bool, out: &mut dyn Write) -> Result<(), Failure> {
     let head =
         RequestHead { method: &request.method, target: request.target.as_bytes(), content_type: request.content_type.as_deref() };
-    let classified = ogc::classify(&head, &config.geoserver.context, Some(&request.body));
+    let is_read = ogc::body_need(&head, &config.geoserver.context) == BodyNeed::Prefix;
+    let reader = BodyReader::new(head.content_type, request.content_encoding.as_deref(), config.geoserver.max_post_size);
+    let evidence = reader.evidence(&request.body, true).filter(|_| is_read);
+    let classified = ogc::classify(&head, &config.geoserver.context, evidence.as_deref());
     for (what, value) in facts(&classified, &head, config) {
         writeln!(out, "{what:<12} {value}")?;
     }
@@ -102,7 +109,7 @@ fn explain(request: &Request, config: &Config, is_configured: bool, out: &mut dy
     if !is_configured {
         writeln!(out, "\nThese are the defaults: there is no {}.", args::DEFAULT_CONFIG)?;
     }
-    if request.body.is_empty() && ogc::body_need(&head, &config.geoserver.context) == BodyNeed::Prefix {
+    if request.body.is_empty() && is_read {
         writeln!(out, "\nThe body of this {} counts too: give it with --body FILE.", request.method)?;
     }
     Ok(())
@@ -200,7 +207,13 @@ mod tests {
     fn explained(method: &str, target: &str, config: &str) -> String {
         let environment = MapEnvironment::new().file("geofront.toml", config);
         let config = Config::load(Path::new("geofront.toml"), &environment).unwrap().config;
-        let request = Request { method: method.to_owned(), target: target.to_owned(), content_type: None, body: Vec::new() };
+        let request = Request {
+            method: method.to_owned(),
+            target: target.to_owned(),
+            content_type: None,
+            content_encoding: None,
+            body: Vec::new(),
+        };
         let mut out = Vec::new();
         explain(&request, &config, true, &mut out).unwrap();
         String::from_utf8(out).unwrap()
@@ -263,6 +276,28 @@ mod tests {
         }
         let read = explained("GET", "/geoserver/rest/layers", CLUSTER);
         assert!(!read.contains("afterwards"), "{read}");
+    }
+
+    #[test]
+    fn a_long_form_is_explained_as_it_is_decided_to_the_configured_length() {
+        let post = |length: usize, config: &str| {
+            let environment = MapEnvironment::new().file("geofront.toml", config);
+            let config = Config::load(Path::new("geofront.toml"), &environment).unwrap().config;
+            let request = Request {
+                method: "POST".to_owned(),
+                target: "/geoserver/wms".to_owned(),
+                content_type: Some("application/x-www-form-urlencoded".to_owned()),
+                content_encoding: None,
+                body: format!("sld_body={}&service=WMS&request=GetMap", "x".repeat(length)).into_bytes(),
+            };
+            let mut out = Vec::new();
+            explain(&request, &config, true, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert!(post(1_000_000, CLUSTER).starts_with("class        map\n"));
+        assert!(post(3_000_000, CLUSTER).starts_with("class        unknown\n"));
+        let short = format!("{CLUSTER}[geoserver]\nmax_post_size = '10KB'\n");
+        assert!(post(20_000, &short).starts_with("class        unknown\n"));
     }
 
     #[test]

@@ -37,6 +37,10 @@ pub(super) const READS: MainReads = MainReads::Backup;
 
 /// What the war file is called.
 pub(super) const CONTEXT: &str = "/geoserver";
+/// Tomcat's own: of a longer form it reads no fields, and GeoServer sees none.
+pub(super) const MAX_POST_SIZE: Size = Size(2 << 20);
+/// Below, forms would be guessed at; above, a hundred clients' forms would be a process's memory.
+pub(super) const POST_SIZES: RangeInclusive<Size> = Size(8 << 10)..=Size(16 << 20);
 
 // ---- [health]
 

@@ -8,6 +8,8 @@ pub struct GeoServer {
     /// The servlet context path: `/geoserver`, or empty for the root context.
     pub context: String,
     pub credentials: Credentials,
+    /// The longest form whose fields its container reads, in bytes: what is read of a body that decides to its end.
+    pub max_post_size: usize,
 }
 
 /// How probes and catalog reloads introduce themselves.

@@ -94,7 +94,14 @@ table!(RawTop {
 
 table!(RawUpstream { url: String, role: Role, weight: i64, reads: MainReads, max_in_flight: Count });
 
-table!(RawGeoServer { context: String, username: String, password_file: String, password_env: String, headers: RawHeaders });
+table!(RawGeoServer {
+    context: String,
+    username: String,
+    password_file: String,
+    password_env: String,
+    headers: RawHeaders,
+    max_post_size: Size,
+});
 
 table!(RawHealth {
     interval: Duration,

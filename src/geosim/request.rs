@@ -9,8 +9,8 @@ use bytes::Bytes;
 use super::chance::{STABLE_HASH_START, stable_hash_from};
 use super::kvp::Kvp;
 
-/// How much of a body is kept; the length and hash are of all of it.
-pub const KEPT_BODY: usize = 64 * 1024;
+/// How much of a body is kept, and of a form is read: Tomcat's `maxPostSize`. The length and hash are of all of it.
+pub const KEPT_BODY: usize = 2 << 20;
 
 /// More headers than this are refused, as a servlet container does.
 pub(super) const MAX_HEADERS: usize = 100;

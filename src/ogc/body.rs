@@ -1,4 +1,4 @@
-//! What a body says, from its first [`BODY_PREFIX`](super::BODY_PREFIX) bytes.
+//! What a body says, as far as a [`BodyReader`](super::BodyReader) has read it.
 //!
 //! GeoServer chooses how to read a body by the content type alone, and so do we: a form is key-value pairs, SOAP holds the
 //! request as the first child of its `Body`, multipart has fields and one file, and everything else is XML whose root names
@@ -11,16 +11,6 @@ use super::xml::{self, Root};
 
 /// Stands for a content type that cannot be told as text: no content type is written so.
 pub const UNREADABLE_CONTENT_TYPE: &str = "\u{fffd}";
-
-/// Of the first bytes of a body, what may decide its class. The root of an XML body does, however long the body is. Of a form or a
-/// multipart body any part may, the last one too: one of which we do not see the end decides nothing.
-pub fn evidence<'b>(content_type: Option<&str>, prefix: &'b [u8], is_whole: bool) -> Option<&'b [u8]> {
-    let is_of_parts = content_type.is_some_and(|content_type| {
-        let content_type = content_type.to_ascii_lowercase();
-        content_type.contains("form") || content_type.contains("multipart")
-    });
-    (is_whole || !is_of_parts).then_some(prefix)
-}
 
 /// How GeoServer reads the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,10 +68,10 @@ pub(super) fn read(kind: Kind<'_>, prefix: &[u8], kvp: &mut Kvp) -> Payload {
         Kind::Ambiguous => Payload::Unreadable("a content type that servers read in different ways"),
         Kind::Xml | Kind::Soap | Kind::Multipart { .. } if prefix.is_empty() => Payload::Pairs,
         Kind::Xml => payload(xml::root(prefix), "the body's XML root cannot be read from its first 8192 bytes"),
-        Kind::Soap => payload(xml::soap_root(prefix), "the SOAP body cannot be read from its first 8192 bytes"),
+        Kind::Soap => payload(xml::soap_root(prefix), "the SOAP body cannot be read with certainty"),
         Kind::Multipart { boundary } => match multipart::read(prefix, boundary, kvp) {
             Some(file) => payload(xml::root(file), "the multipart body's file has no XML root that can be read"),
-            None => Payload::Unreadable("the multipart body cannot be read from its first 8192 bytes"),
+            None => Payload::Unreadable("the multipart body cannot be read with certainty"),
         },
     }
 }

@@ -12,8 +12,7 @@ use super::reading::Reading;
 use super::route::{self, Route};
 use super::{BodyNeed, Classified, RequestClass, RequestHead, Service, Span, gsr, ogc_api, tiles};
 
-/// Whether the class depends on the body. If it does, [`classify`] wants the first [`super::BODY_PREFIX`] bytes of it, or all
-/// of it when it is shorter.
+/// Whether the class depends on the body. If it does, [`classify`] wants the evidence of a [`super::BodyReader`].
 pub fn body_need(head: &RequestHead<'_>, context: &str) -> BodyNeed {
     if head.method != "POST" {
         return BodyNeed::None;
@@ -43,7 +42,7 @@ pub fn body_need(head: &RequestHead<'_>, context: &str) -> BodyNeed {
 
 /// The class of a request to a GeoServer at `context` (`/geoserver`).
 ///
-/// `body_prefix` is the beginning of the body (empty when there is none), or `None` when it was not read; without it, a
+/// `body_prefix` is what of the body may decide (empty when there is none), or `None` when it was not read; without it, a
 /// request that [`body_need`] calls for is never a read.
 pub fn classify(head: &RequestHead<'_>, context: &str, body_prefix: Option<&[u8]>) -> Classified {
     if head.method == "OPTIONS" {

@@ -24,7 +24,7 @@ pub(super) fn dispatched(head: &RequestHead<'_>, address: &Address, body_prefix:
 fn posted(head: &RequestHead<'_>, address: &Address, body_prefix: Option<&[u8]>, kvp: &mut Kvp) -> Reading {
     let payload = match body_prefix {
         Some(prefix) => body::read(body::kind(head.content_type), prefix, kvp),
-        None => Payload::Unreadable("the body decides, and it was not read"),
+        None => Payload::Unreadable("the body decides, and it was not read or is longer or otherwise packed than what is read"),
     };
     let pairs = of_pairs(address, kvp);
     match payload {
@@ -67,4 +67,4 @@ fn of_root(address: &Address, kvp: &Kvp, root: &Root, source: Source) -> Reading
         .with_store(root.is_stored, root.is_whole)
 }
 
-const OPEN_ENVELOPE: &str = "the SOAP envelope is not whole within its first 8192 bytes: a Body that follows may count";
+const OPEN_ENVELOPE: &str = "the end of the SOAP envelope was not seen: a Body that follows may count";

@@ -11,6 +11,7 @@
 //! clients send them (`tests/ogc_allocations.rs`). `docs/request-classes.md` says all this for administrators.
 
 mod body;
+mod body_reader;
 mod charset;
 mod class;
 mod decide;
@@ -35,7 +36,8 @@ mod version;
 mod word;
 mod xml;
 
-pub use body::{UNREADABLE_CONTENT_TYPE, evidence};
+pub use body::UNREADABLE_CONTENT_TYPE;
+pub use body_reader::BodyReader;
 pub use class::{PerClass, RequestClass, Retryable, retry};
 pub use decide::{body_need, classify};
 pub use error_shape::{ErrorShape, error_shape};
@@ -111,11 +113,11 @@ impl Span {
 pub enum BodyNeed {
     /// The head decides.
     None,
-    /// The first [`BODY_PREFIX`] bytes decide (form, XML, SOAP or multipart).
+    /// The body decides (form, XML, SOAP or multipart), as far as a [`BodyReader`] wants it.
     Prefix,
 }
 
-/// How much of a body decides its class: GeoServer's `XML_LOOKAHEAD`.
+/// How far into a document its root counts: GeoServer's `XML_LOOKAHEAD`.
 pub const BODY_PREFIX: usize = 8192;
 
 /// The decision.

@@ -13,8 +13,8 @@ use super::charset;
 use super::version;
 use super::word::{Encoding, Strange, Word};
 
-/// Elements before a SOAP payload; a header has a handful.
-const MAX_EVENTS: usize = 1000;
+/// Tags and texts of a SOAP envelope that are looked at. A filter with a polygon of many points has some thousand.
+const MAX_EVENTS: usize = 100_000;
 
 const SOAP_NAMESPACES: [&[u8]; 2] = [b"http://www.w3.org/2003/05/soap-envelope", b"http://schemas.xmlsoap.org/soap/envelope/"];
 
@@ -32,6 +32,13 @@ pub(super) struct Root {
     pub(super) is_whole: bool,
 }
 
+impl Root {
+    /// Of everything that reads, only this has something further in that decides: `store`.
+    pub(super) fn is_decided_by_its_end(&self) -> bool {
+        self.name.is("getcoverage")
+    }
+}
+
 /// The root element of `text`.
 pub(super) fn root(text: &[u8]) -> Option<Root> {
     let mut reader = reader_of(text)?;
@@ -47,8 +54,7 @@ pub(super) fn root(text: &[u8]) -> Option<Root> {
     let read = usize::try_from(reader.buffer_position()).ok()?;
     letters.allow(text.get(..read)?)?;
     root.is_stored = asks_to_store(text);
-    // Of everything that reads, only this has something in its document that decides: `store`.
-    root.is_whole = !root.name.is("getcoverage") || letters.allow(text).is_some() && ends(&mut reader, depth);
+    root.is_whole = !root.is_decided_by_its_end() || letters.allow(text).is_some() && ends(&mut reader, depth);
     Some(root)
 }
 

@@ -10,6 +10,7 @@ use pingora::proxy::Session;
 use pingora::{BError, Error, ErrorSource, ErrorType};
 
 use super::access_log::AccessLog;
+use super::body_prefix::HeldBodies;
 use super::budget::{Loss, RetryBudget};
 use super::coalesce::Coalescing;
 use super::context::Context;
@@ -60,6 +61,7 @@ pub(super) struct Parts {
     pub(super) room: Arc<WaitingRoom>,
     pub(super) interrupts: Arc<Interrupts>,
     pub(super) meters: Meters,
+    pub(super) held_bodies: Arc<HeldBodies>,
 }
 
 /// An answer of an upstream that we do not pass on, because another upstream may do better.
@@ -104,6 +106,7 @@ impl FrontDoor {
             room,
             interrupts: Arc::default(),
             meters: Meters::default(),
+            held_bodies: Arc::default(),
         };
         Self { parts: Arc::new(parts) }
     }

@@ -20,7 +20,7 @@ use super::connection::Switches;
 use super::context::Context;
 use super::front_door::FrontDoor;
 use super::headers::{self, ClientView};
-use super::request_head::{content_length, head};
+use super::request_head::{body_reader, content_length, head};
 use super::request_id::RequestId;
 use super::respond::Refusal;
 use super::retry::Progress;
@@ -77,18 +77,20 @@ impl ProxyHttp for FrontDoor {
         if headers::nominates_a_claim(session.req_header()) {
             return Err(self.refuse(ctx, Refusal::Malformed(Fault::Nomination)));
         }
-        let context = &ctx.snapshot.config.geoserver.context;
-        if ogc::body_need(&head(session.req_header()), context) == BodyNeed::Prefix {
+        let geoserver = &ctx.snapshot.config.geoserver;
+        if ogc::body_need(&head(session.req_header()), &geoserver.context) == BodyNeed::Prefix {
             if body_prefix::expects_continue(session.req_header()) && !self.serves_anything() {
                 // Before the client sends a body for nothing.
                 return Err(self.refuse(ctx, Refusal::NoUpstream));
             }
-            ctx.body_prefix = Some(BodyPrefix::read(session).await?);
+            let reader = body_reader(session.req_header(), geoserver.max_post_size);
+            ctx.body_prefix = Some(BodyPrefix::read(session, reader, &self.parts.held_bodies).await?);
         }
         let request = session.req_header();
         let head = head(request);
-        let prefix = ctx.body_prefix.as_ref().and_then(|prefix| prefix.evidence(head.content_type));
-        ctx.classified = ogc::classify(&head, &ctx.snapshot.config.geoserver.context, prefix);
+        let evidence = ctx.body_prefix.as_ref().and_then(BodyPrefix::evidence);
+        ctx.classified = ogc::classify(&head, &ctx.snapshot.config.geoserver.context, evidence.as_deref());
+        drop(evidence);
         ctx.rule = ogc::retry(ctx.class(), request.method.as_str());
         if ctx.class_config().affinity.is_some() {
             ctx.metatile = ogc::metatile(&head, &ctx.snapshot.config.geoserver.context);
@@ -191,6 +193,9 @@ impl ProxyHttp for FrontDoor {
 
     async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
         headers::prepare_downstream(response, &client_view(session, ctx))?;
+        if let Some(prefix) = ctx.body_prefix.as_mut().filter(|_| !response.status.is_informational()) {
+            prefix.let_go();
+        }
         if let Some(rate) = &ctx.rate {
             rate.tell(response)?;
         }

@@ -1,18 +1,27 @@
 //! A request's head as the classifier and the limits want it.
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use pingora::http::RequestHeader;
 
-use crate::ogc::{RequestHead, UNREADABLE_CONTENT_TYPE};
+use crate::ogc::{BodyReader, RequestHead, UNREADABLE_CONTENT_TYPE};
 
 /// The part of the head that decides the class.
 pub(super) fn head(request: &RequestHeader) -> RequestHead<'_> {
     RequestHead { method: request.method.as_str(), target: request.raw_path(), content_type: content_type(request) }
 }
 
-/// Servers differ about several content types, and about one that is no plain text.
+/// What reads its body, which may have `most` bytes if it has to be read to its end.
+pub(super) fn body_reader(request: &RequestHeader, most: usize) -> BodyReader {
+    BodyReader::new(content_type(request), only(request, CONTENT_ENCODING), most)
+}
+
 fn content_type(request: &RequestHeader) -> Option<&str> {
-    let mut lines = request.headers.get_all(CONTENT_TYPE).iter();
+    only(request, CONTENT_TYPE)
+}
+
+/// Servers differ about several headers of one name, and about one that is no plain text.
+fn only(request: &RequestHeader, name: HeaderName) -> Option<&str> {
+    let mut lines = request.headers.get_all(name).iter();
     let first = lines.next()?;
     let only = if lines.next().is_none() { first.to_str().ok() } else { None };
     Some(only.unwrap_or(UNREADABLE_CONTENT_TYPE))

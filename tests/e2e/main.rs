@@ -6,6 +6,7 @@ mod binary;
 mod chosen_layer;
 mod client;
 mod load;
+mod long_posts;
 mod requests;
 mod rig;
 

@@ -1,5 +1,9 @@
 //! Bodies, and the content types that say how they are to be read: forms, XML, SOAP, multipart, and what pretends to be one of them.
 
+use std::io::Write;
+
+use flate2::write::{GzEncoder, ZlibEncoder};
+use flate2::{Compression, GzBuilder};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -125,8 +129,53 @@ const MORE_PART_HEADERS: [&str; 6] = [
 
 const FIELD_VALUES: [&str; 6] = ["WFS", "WMS", "GetFeature", "Transaction", "GetMap", " Transaction "];
 
-/// Content type and body, which belong together most of the time.
-pub(crate) fn body() -> impl Strategy<Value = (Option<String>, Vec<u8>)> {
+/// How a body is packed, and how it says so.
+const CODINGS: [(Packing, Option<&str>); 10] = [
+    (Packing::None, None),
+    (Packing::None, None),
+    (Packing::None, None),
+    (Packing::None, None),
+    (Packing::None, Some("gzip")),
+    (Packing::None, Some("identity")),
+    (Packing::Gzip, Some("gzip")),
+    (Packing::Gzip, Some(" X-GZIP")),
+    (Packing::Stored, Some("gzip")),
+    (Packing::Zlib, Some("deflate")),
+];
+
+#[derive(Clone, Copy, Debug)]
+enum Packing {
+    None,
+    Gzip,
+    /// With its text readable in it, behind a name that is one, too.
+    Stored,
+    Zlib,
+}
+
+impl Packing {
+    fn pack(self, text: Vec<u8>) -> Vec<u8> {
+        let name = "&service=WFS&request=Transaction&x=";
+        let finished = match self {
+            Self::None => return text,
+            Self::Gzip => {
+                let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+                packed.write_all(&text).and_then(|()| packed.finish())
+            }
+            Self::Stored => {
+                let mut packed = GzBuilder::new().filename(name).write(Vec::new(), Compression::none());
+                packed.write_all(&text).and_then(|()| packed.finish())
+            }
+            Self::Zlib => {
+                let mut packed = ZlibEncoder::new(Vec::new(), Compression::fast());
+                packed.write_all(&text).and_then(|()| packed.finish())
+            }
+        };
+        finished.expect("memory takes all")
+    }
+}
+
+/// Content type, content encoding and body, which belong together most of the time.
+pub(crate) fn body() -> impl Strategy<Value = (Option<String>, Option<String>, Vec<u8>)> {
     let form = prop_oneof![
         6 => pairs(),
         1 => pairs().prop_map(|pairs| wide(&pairs)),
@@ -141,9 +190,9 @@ pub(crate) fn body() -> impl Strategy<Value = (Option<String>, Vec<u8>)> {
         1 => (Just("text/xml"), prop::collection::vec(any::<u8>(), 0..40)),
     ];
     let other = prop_oneof![5 => Just(None), 2 => select(&CONTENT_TYPES[..]).prop_map(Some)];
-    (matched, other).prop_map(|((content_type, body), other)| {
+    (matched, other, select(&CODINGS[..])).prop_map(|((content_type, body), other, (packing, coding))| {
         let content_type = other.unwrap_or(content_type);
-        ((!content_type.is_empty()).then(|| content_type.to_owned()), body)
+        ((!content_type.is_empty()).then(|| content_type.to_owned()), coding.map(str::to_owned), packing.pack(body))
     })
 }
 
@@ -153,9 +202,9 @@ fn wide(pairs: &[u8]) -> Vec<u8> {
     pairs.iter().flat_map(escape).collect()
 }
 
-/// Around the length that is looked at.
+/// Around the length within which a root is looked for, and beyond.
 fn padding() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![3 => Just(0), 1 => 8000..8200_usize, 1 => Just(9000)].prop_map(|length| vec![b'x'; length])
+    prop_oneof![6 => Just(0), 2 => 8000..8200_usize, 1 => Just(9000), 1 => Just(70_000)].prop_map(|length| vec![b'x'; length])
 }
 
 fn element() -> impl Strategy<Value = String> {

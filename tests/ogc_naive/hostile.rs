@@ -179,7 +179,7 @@ const CONTEXTS: [&str; 4] = ["/geoserver", "/geoserver", "/", "/maps/geoserver"]
 /// One request.
 pub(crate) fn request() -> impl Strategy<Value = Request> {
     let parts = (select(&METHODS[..]), select(&CONTEXTS[..]), path(), query(), bodies::body());
-    parts.prop_map(|(method, context, path, query, (content_type, body))| {
+    parts.prop_map(|(method, context, path, query, (content_type, coding, body))| {
         let mut target = context.trim_end_matches('/').as_bytes().to_vec();
         target.extend(path);
         if let Some(query) = query {
@@ -187,7 +187,7 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
             target.extend(query);
         }
         let body = if matches!(method, "GET" | "HEAD") { Vec::new() } else { body };
-        Request { method: method.to_owned(), target, content_type, body, context: context.to_owned() }
+        Request { method: method.to_owned(), target, content_type, coding, body, context: context.to_owned() }
     })
 }
 

@@ -99,6 +99,7 @@ fn plain(method: &str, target: String, content_type: Option<&str>, body: String)
         method: method.to_owned(),
         target: target.into_bytes(),
         content_type: content_type.map(str::to_owned),
+        coding: None,
         body: body.into_bytes(),
         context: "/geoserver".to_owned(),
     }

@@ -1,14 +1,14 @@
 //! What must hold of the classification of any request whatever: the body of the fuzz target, run on chance input by
 //! `tests/ogc_fuzz.rs` too.
 //!
-//! An input is a method and a target on the first line, a content type (or nothing) on the second, and the body behind it.
+//! An input is a method and a target on the first line, a content type (or nothing) on the second, behind a tab the content
+//! encoding, and the body below.
 
 // Each test that shares this uses a part of it.
 #![allow(dead_code)]
 
 use geofront::ogc::{
-    BODY_PREFIX, BodyNeed, Classified, RequestHead, Retryable, Span, body_need, classify, error_shape, evidence, normalise_path,
-    retry,
+    BodyNeed, BodyReader, Classified, RequestHead, Retryable, Span, body_need, classify, error_shape, normalise_path, retry,
 };
 
 use crate::oracle::{self, Request};
@@ -27,10 +27,12 @@ pub(crate) fn request_of(input: &[u8]) -> Request {
         None => (&b"GET"[..], line),
     };
     let content_type = String::from_utf8_lossy(content_type);
+    let (content_type, coding) = content_type.split_once('\t').unwrap_or((&content_type, ""));
     Request {
         method: String::from_utf8_lossy(method).into_owned(),
         target: target.to_vec(),
-        content_type: (!content_type.is_empty()).then(|| content_type.into_owned()),
+        content_type: (!content_type.is_empty()).then(|| content_type.to_owned()),
+        coding: (!coding.is_empty()).then(|| coding.to_owned()),
         body: body.to_vec(),
         context: "/geoserver".to_owned(),
     }
@@ -39,7 +41,8 @@ pub(crate) fn request_of(input: &[u8]) -> Request {
 /// The input that [`request_of`] takes for this request.
 pub(crate) fn input_of(request: &Request) -> Vec<u8> {
     let content_type = request.content_type.as_deref().unwrap_or_default().as_bytes();
-    [request.method.as_bytes(), b" ", &request.target, b"\n", content_type, b"\n", &request.body].concat()
+    let coding = request.coding.as_ref().map(|coding| format!("\t{coding}")).unwrap_or_default();
+    [request.method.as_bytes(), b" ", &request.target, b"\n", content_type, coding.as_bytes(), b"\n", &request.body].concat()
 }
 
 fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
@@ -49,13 +52,32 @@ fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// The class, as the proxy comes to it: it reads the beginning of a body only where that decides.
+/// The longest form that is read.
+pub(crate) const MOST: usize = 2 << 20;
+
+/// The class, as the proxy and `geofront explain` come to it: a body is read only where it decides.
 pub(crate) fn classified(request: &Request) -> Classified {
     let head = head(request);
     let is_read = body_need(&head, &request.context) == BodyNeed::Prefix;
-    let prefix = request.body.get(..BODY_PREFIX).unwrap_or(&request.body);
-    let evidence = evidence(head.content_type, prefix, prefix.len() == request.body.len());
-    classify(&head, &request.context, evidence.filter(|_| is_read))
+    let evidence = reader(request).evidence(&request.body, true).filter(|_| is_read);
+    classify(&head, &request.context, evidence.as_deref())
+}
+
+fn reader(request: &Request) -> BodyReader {
+    BodyReader::new(request.content_type.as_deref(), request.coding.as_deref(), MOST)
+}
+
+/// The class of a request whose body comes in pieces of `size` bytes, read as the proxy reads it.
+fn classified_in_pieces(request: &Request, size: usize) -> Classified {
+    let (head, mut reader, mut end) = (head(request), reader(request), 0);
+    while end < request.body.len() {
+        end = (end + size).min(request.body.len());
+        if !reader.wants_more(&request.body[..end]) {
+            break;
+        }
+    }
+    let evidence = reader.evidence(&request.body[..end], end == request.body.len());
+    classify(&head, &request.context, evidence.as_deref())
 }
 
 fn head(request: &Request) -> RequestHead<'_> {
@@ -67,6 +89,11 @@ pub(crate) fn check(request: &Request) {
     let head = head(request);
     let found = classified(request);
     assert_eq!(found, classified(request), "the same request, the same class");
+    if body_need(&head, &request.context) == BodyNeed::Prefix {
+        // Some sizes, one after the other, without a source of chance.
+        let size = 1 + (request.target.len() * 31 + request.body.len()) % 700;
+        assert_eq!(found, classified_in_pieces(request, size), "pieces of {size} bytes: {}", input_of(request).escape_ascii());
+    }
 
     for span in [found.workspace, found.layer].into_iter().flatten() {
         let Span { start, end } = span;

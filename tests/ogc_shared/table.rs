@@ -3,6 +3,9 @@
 // Each test that shares this uses a part of it.
 #![allow(dead_code)]
 
+use std::io::Write;
+
+use flate2::{Compression, write::GzEncoder};
 use geofront::ogc::RequestHead;
 
 /// One request and what it is.
@@ -12,6 +15,8 @@ pub(crate) struct Case {
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) content_type: Option<String>,
+    /// The Content-Encoding, in which the body stands here already.
+    pub(crate) coding: Option<String>,
     pub(crate) body: Vec<u8>,
     pub(crate) context: String,
     pub(crate) expected: Vec<String>,
@@ -49,6 +54,7 @@ fn request(text: &str, line: usize) -> Case {
         method: method.to_owned(),
         target: target.to_owned(),
         content_type: None,
+        coding: None,
         body: Vec::new(),
         context: "/geoserver".to_owned(),
         expected: expected.split_whitespace().map(str::to_owned).collect(),
@@ -58,10 +64,20 @@ fn request(text: &str, line: usize) -> Case {
 fn amend(case: &mut Case, attribute: &str, line: usize) {
     match attribute.split_once(": ") {
         Some(("type", value)) => case.content_type = Some(value.to_owned()),
+        Some(("coding", value)) => case.coding = Some(value.to_owned()),
+        Some(("body", value)) if case.coding.as_deref().is_some_and(|coding| coding.contains("gzip")) => {
+            case.body = packed(&unescaped(value));
+        }
         Some(("body", value)) => case.body = unescaped(value),
         Some(("context", value)) => case.context = value.to_owned(),
         _ => panic!("line {line} is no attribute"),
     }
+}
+
+pub(crate) fn packed(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text).expect("memory takes all");
+    encoder.finish().expect("memory takes all")
 }
 
 fn unescaped(text: &str) -> Vec<u8> {

@@ -38,7 +38,7 @@ const PURITY_LINE: u8 = 3;
 
 /// Dependencies that only compute. Every other one is refused below the purity line.
 const PURE_CRATES: &[&str] =
-    &["annotate_snippets", "humantime", "ipnet", "percent_encoding", "quick_xml", "serde", "strsim", "toml"];
+    &["annotate_snippets", "flate2", "humantime", "ipnet", "percent_encoding", "quick_xml", "serde", "strsim", "toml"];
 
 /// What the standard library offers that a pure floor must be given as an argument instead.
 const IMPURE_PATHS: &[&[&str]] = &[

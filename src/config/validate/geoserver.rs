@@ -15,7 +15,10 @@ const MOST_LAYER_BYTES: usize = 256;
 
 impl Check<'_> {
     pub(super) fn geoserver(&mut self, raw: &Section<RawGeoServer>) -> GeoServer {
-        GeoServer { context: self.context(&raw.table.context), credentials: self.credentials(&raw.table) }
+        let sizes = defaults::POST_SIZES;
+        let max_post_size =
+            self.within("geoserver.max_post_size", &raw.table.max_post_size, defaults::MAX_POST_SIZE, sizes).0 as usize;
+        GeoServer { context: self.context(&raw.table.context), credentials: self.credentials(&raw.table), max_post_size }
     }
 
     fn context(&mut self, slot: &Slot<String>) -> String {

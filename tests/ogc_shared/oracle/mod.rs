@@ -17,6 +17,9 @@ mod multipart;
 mod operations;
 mod text;
 
+use std::io::Read;
+
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use geofront::ogc::RequestClass;
 #[allow(unused_imports, reason = "one of the two crates that share this asks for it")]
 pub(crate) use operations::SERVICES;
@@ -27,6 +30,9 @@ pub(crate) struct Request {
     pub(crate) method: String,
     pub(crate) target: Vec<u8>,
     pub(crate) content_type: Option<String>,
+    /// The Content-Encoding.
+    pub(crate) coding: Option<String>,
+    /// As it is sent.
     pub(crate) body: Vec<u8>,
     pub(crate) context: String,
 }
@@ -59,8 +65,34 @@ impl Meaning {
     }
 }
 
-/// What the different servers make of the request, each meaning once.
+/// What the different servers make of the request, each meaning once: GeoServer takes a body as it is sent, and a filter before
+/// it may unpack it.
 pub(crate) fn meanings(request: &Request) -> Vec<Meaning> {
+    let mut found = meanings_of(request);
+    if let Some(unpacked) = unpacked(request) {
+        found.extend(meanings_of(&unpacked));
+    }
+    let mut each = Vec::new();
+    for meaning in found {
+        if !each.contains(&meaning) {
+            each.push(meaning);
+        }
+    }
+    each
+}
+
+fn unpacked(request: &Request) -> Option<Request> {
+    let coding = request.coding.as_deref()?.trim().to_ascii_lowercase();
+    let mut body = Vec::new();
+    let read = match coding.as_str() {
+        "gzip" | "x-gzip" => MultiGzDecoder::new(request.body.as_slice()).read_to_end(&mut body),
+        "deflate" => ZlibDecoder::new(request.body.as_slice()).read_to_end(&mut body),
+        _ => return None,
+    };
+    read.is_ok().then(|| Request { body, ..request.clone() })
+}
+
+fn meanings_of(request: &Request) -> Vec<Meaning> {
     let (path, query) = container::split_target(&request.target);
     let mut found = Vec::new();
     if request.method == "OPTIONS" && path == b"*" {
@@ -85,11 +117,5 @@ pub(crate) fn meanings(request: &Request) -> Vec<Meaning> {
             found.extend(dispatcher::at(&place, request, query).into_iter().filter(Meaning::acts));
         }
     }
-    let mut each = Vec::new();
-    for meaning in found {
-        if !each.contains(&meaning) {
-            each.push(meaning);
-        }
-    }
-    each
+    found
 }
