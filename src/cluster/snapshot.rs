@@ -17,6 +17,7 @@
 //! be when it drowns in what the others cannot take.
 
 mod near;
+mod slow;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -522,25 +523,6 @@ impl Snapshot {
         Found::Full
     }
 
-    /// An upstream that gets less because it is slow has one light request now and then, so that its recovery is seen.
-    fn take_recovery_trial(&self, places: &[Place], demand: Demand, tried: &Tried, now: Instant) -> Option<Selection> {
-        let is_light = match demand {
-            Demand::Quick => true,
-            Demand::Ordinary => false,
-            Demand::Heavy | Demand::Administration => return None,
-        };
-        if !tried.is_empty() || places.len() < 2 {
-            return None;
-        }
-        let is_due = |place: &&Place| !place.load.is_closed() && place.load.slowness().take_trial(is_light, now);
-        places.iter().find(is_due)?.lease(demand, now)
-    }
-
-    /// Compares those who serve reads with each other, unless that was done a moment ago: who is slower than the others?
-    pub fn review_slowness(&self, now: Instant) {
-        crate::balance::review(self.fresh.iter().chain(&self.stale).map(|place| place.load.slowness()), now);
-    }
-
     /// `None` if nobody has a place; nothing inside if the chosen one has none any more.
     fn least_loaded(
         &self,
@@ -637,14 +619,6 @@ impl Place {
         }
         let in_flight = self.load.in_flight_if_open()?;
         Some(Candidate { in_flight, weight: self.weight_at(now) })
-    }
-
-    /// As far as it has ramped up, and less if it is slower than its peers.
-    #[inline(always)]
-    fn weight_at(&self, now: Instant) -> u32 {
-        let (weight, share) = (self.standing.weight_at(now), self.load.slowness().share());
-        let whole = crate::balance::WHOLE;
-        if share >= whole { weight } else { (u64::from(weight) * u64::from(share) / u64::from(whole)).max(1) as u32 }
     }
 
     #[inline]
