@@ -34,6 +34,8 @@ pub(crate) struct Audit {
     /// The most reloads at a time that were allowed since the last time that nobody was reloaded.
     parallel: u32,
     promises: Vec<Promise>,
+    /// The main is another one, which may not have read what the former one wrote: its number does not show what is old.
+    has_another_main: bool,
     rolls: RollDiary,
 }
 
@@ -164,6 +166,7 @@ impl Audit {
             Source::Order => self.settled = epoch,
             Source::Number | Source::Write | Source::Main | Source::Directory => self.settled(epoch - 1, config, now),
         }
+        self.has_another_main |= source == Source::Main;
         (self.epoch, self.began) = (epoch, Some(now));
         self.noticed(directory, now);
     }
@@ -250,7 +253,8 @@ impl World {
         let can_reload = self.blueprint.can_reload();
         let catalog = self.cluster.status(now).catalog;
         // That old files were read, the number shows: not while the main says none.
-        let may_be_old = self.directory.lag.is_some() && (catalog.number.is_none() || catalog.silent_for.is_some());
+        let is_unknown = catalog.number.is_none() || catalog.silent_for.is_some() || self.audit.has_another_main;
+        let may_be_old = self.directory.lag.is_some() && is_unknown;
         let entry = self.ledger.get_mut(&key).expect("it is tracked");
         let upkeep = &mut entry.upkeep;
         let is_draining = status.catalog.doing == Freshening::Draining;

@@ -305,10 +305,10 @@ impl Cluster {
         !self.changes.has_been_asked() && main.any(Tracked::is_readable)
     }
 
-    /// One that is stuck may be down for that very reason.
+    /// One that is stuck, or answers wrongly, may be down for that very reason: its catalog is empty, and only a reload helps.
     pub(super) fn wants_reload(&self, at: usize) -> bool {
         let tracked = &self.tracked[at];
-        let can_hear = tracked.is_up() || tracked.is_stuck();
+        let can_hear = tracked.is_up() || tracked.is_stuck() || tracked.facts.is_failing();
         tracked.upstream.role == Role::Replica && can_hear && tracked.catalog.is_waiting(self.changes.settled())
     }
 
@@ -328,7 +328,8 @@ impl Cluster {
     /// Whether one whose requests are waited for shall still be reloaded then: not if it is gone, or the last one by now.
     fn may_go_on(&self, at: usize) -> bool {
         let tracked = &self.tracked[at];
-        let is_needed = || !tracked.is_up() || tracked.would_serve() && !self.others_serve(at);
+        let is_gone = || !tracked.is_up() && !tracked.facts.is_failing();
+        let is_needed = || is_gone() || tracked.would_serve() && !self.others_serve(at);
         let is_unwanted = || self.rolls.is_paused() || is_needed();
         self.can_reload() && !(tracked.catalog.may_return() && is_unwanted())
     }

@@ -351,3 +351,21 @@ fn a_replica_that_may_be_empty_does_not_return_because_another_reload_did_not_re
     assert!(catalogs.reloads.iter().filter(|name| *name == "a").count() > 1, "{:#?}", catalogs.log);
     assert_eq!(catalogs.world.served_by(RequestClass::Map), ["b"], "{:#?}", catalogs.log);
 }
+
+#[test]
+fn a_stale_replica_that_is_down_because_its_catalog_is_empty_is_reloaded() {
+    let mut catalogs = Catalogs::fresh(3);
+    catalogs.probe = |name| match name {
+        "a" => Outcome::Failure(Cause::Unexpected("LayerNotDefined".to_owned())),
+        _ => Outcome::Success,
+    };
+    catalogs.live(SECOND * 30);
+    assert_eq!(catalogs.world.status("a").health, HealthState::Down);
+    catalogs.publish();
+    catalogs.live(SECOND * 30);
+    assert!(catalogs.reloads.contains(&"a".to_owned()), "nothing else brings its catalog back: {:#?}", catalogs.log);
+    catalogs.probe = |_| Outcome::Success;
+    catalogs.live(SECOND * 30);
+    assert!(catalogs.all_fresh(), "{:#?}", catalogs.log);
+    assert_eq!(catalogs.world.served_by(RequestClass::Map), ["a", "b", "c"]);
+}
