@@ -127,6 +127,7 @@ impl ServerApp for Connections {
                 Incoming::Gone => return None,
                 Incoming::Refused(fault, method, target) => {
                     self.front_door.refuse_head(&mut stream, fault, &method, &target).await;
+                    drop(stream);
                     break;
                 }
             };

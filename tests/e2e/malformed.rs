@@ -180,18 +180,16 @@ async fn a_refusal_speaks_the_services_language_and_is_logged_and_counted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_is_still_sending_sees_its_refusal() {
     let rig = Plan::replicas(1).start().await;
-    let mut client = rig.client().await;
-    client.send(b"POST /geoserver/wfs HTTP/1.1\r\nHost: a b\r\nContent-Length: 3000000\r\n\r\n").await.unwrap();
-    for _ in 0..30 {
-        client.send(&[b'x'; 100_000]).await.unwrap();
+    for (host, length, status) in [("a b", 3_000_000_u64, 400), ("a", 30_000_000_000, 413)] {
+        let mut client = rig.client().await;
+        let head = format!("POST /geoserver/wfs HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n");
+        client.send(head.as_bytes()).await.unwrap();
+        // More than the sockets in between hold: it has to be read, although the answer is given.
+        for part in 0..200 {
+            client.send(&[b'x'; 100_000]).await.unwrap_or_else(|error| panic!("part {part} of {status}: {error}"));
+        }
+        assert_eq!(client.answer().await.unwrap().status, status);
     }
-    assert_eq!(client.answer().await.unwrap().status, 400);
-    let mut client = rig.client().await;
-    client.send(b"POST /geoserver/wfs HTTP/1.1\r\nHost: a\r\nContent-Length: 30000000000\r\n\r\n").await.unwrap();
-    for _ in 0..30 {
-        client.send(&[b'x'; 100_000]).await.unwrap();
-    }
-    assert_eq!(client.answer().await.unwrap().status, 413);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
