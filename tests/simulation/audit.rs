@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use geofront::cluster::{
-    ClusterStatus, Freshening, HealthState, Mode, RollReason, Source, Ticket, UpstreamCatalog, UpstreamStatus, What,
+    CatalogStatus, ClusterStatus, Freshening, HealthState, Mode, RollReason, Source, Ticket, UpstreamCatalog, UpstreamStatus,
+    What,
 };
 use geofront::config::{Catalog, MainReads, Role};
 use geofront::ogc::RequestClass;
@@ -252,9 +253,7 @@ impl World {
         let (loaded, is_whole) = (geoserver.loaded, geoserver.is_whole());
         let can_reload = self.blueprint.can_reload();
         let catalog = self.cluster.status(now).catalog;
-        // That old files were read, the number shows: not while the main says none.
-        let is_unknown = catalog.number.is_none() || catalog.silent_for.is_some() || self.audit.has_another_main;
-        let may_be_old = self.directory.lag.is_some() && is_unknown;
+        let may_be_old = self.may_have_read_old_files(&catalog);
         let entry = self.ledger.get_mut(&key).expect("it is tracked");
         let upkeep = &mut entry.upkeep;
         let is_draining = status.catalog.doing == Freshening::Draining;
@@ -298,6 +297,12 @@ impl World {
         }
     }
 
+    /// That old files were read, the number shows: not while the main reports none.
+    fn may_have_read_old_files(&self, catalog: &CatalogStatus) -> bool {
+        let is_unknown = catalog.number.is_none() || catalog.silent_for.is_some() || self.audit.has_another_main;
+        self.directory.lag.is_some() && is_unknown
+    }
+
     /// Who gave a hint, and reads elsewhere until it is resolved, finds the change everywhere afterwards.
     fn check_promises(&mut self, status: &ClusterStatus) {
         let tickets = self.snapshot.tickets;
@@ -307,11 +312,12 @@ impl World {
         self.audit.promises = kept;
         let Some(edits) = due.iter().map(|promise| promise.edits).max() else { return };
         self.tally.count("a hint resolved");
+        let may_be_old = self.may_have_read_old_files(&status.catalog);
         for status in status.upstreams.iter().filter(|status| status.role == Role::Replica) {
             let key = key(status);
             let serves = status.health == HealthState::Up && status.mode == Mode::Ready && !self.ledger[&key].upkeep.is_assumed;
             let geoserver = &self.machine(key.1).geoserver;
-            let has_it = !geoserver.is_whole() || geoserver.loaded >= edits;
+            let has_it = may_be_old || !geoserver.is_whole() || geoserver.loaded >= edits;
             assert!(!serves || has_it, "{key:?} has {} of {edits} edits: {due:?}", geoserver.loaded);
         }
     }

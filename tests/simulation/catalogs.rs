@@ -184,7 +184,9 @@ impl World {
         let fate = if self.faults.of_ours().is_some() { Fate::Local } else { fate };
         let is_unheard = matches!(fate, Fate::Unheard);
         let call = Call { upstream, key: key.clone(), asked: self.now, lost: self.now + limit + REPORT_GRACE, is_unheard };
-        let is_late = !self.is_calm && self.chance.percent(5);
+        // Whether the end of a call is late shows only where GeoServer hangs.
+        let often = if matches!(fate, Fate::Hangs) { 40 } else { 5 };
+        let is_late = !self.is_calm && self.chance.percent(often);
         let late = if is_late { self.chance.millis(500, 30_000) } else { Duration::ZERO };
         let number = self.plan(limit + late, Todo::CallEnds);
         self.calls.insert(number, call);
