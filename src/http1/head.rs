@@ -9,8 +9,11 @@ use super::{Fault, Span};
 /// Longer than every registered method.
 const MAX_METHOD: usize = 32;
 
-/// Longer targets do not fit the type that the proxy keeps them in.
+/// Longer targets do not fit the type that the proxy keeps them in, as text: there each sequence of
+/// bytes that is not UTF-8 takes [`REPLACED`] bytes.
 const MAX_TARGET: usize = 65_000;
+/// The length of U+FFFD.
+const REPLACED: usize = 3;
 
 /// Longer lengths overflow the counters of some servers.
 const MAX_LENGTH: u64 = i64::MAX as u64;
@@ -199,7 +202,7 @@ impl HeadReader {
             Some(b' ' | b'\r' | b'\n') => return Err(Fault::RequestLine),
             Some(_) => return Err(Fault::TargetByte),
         }
-        if self.at - start > MAX_TARGET {
+        if length_as_text(&bytes[start..self.at]) > MAX_TARGET {
             return Err(Fault::TargetTooLong);
         }
         self.head.target = Span { start, end: self.at };
@@ -362,6 +365,15 @@ impl HeadReader {
         };
         Ok(())
     }
+}
+
+/// At least the length of `target` once what is not UTF-8 in it is replaced; exact where it matters.
+fn length_as_text(target: &[u8]) -> usize {
+    if target.len() <= MAX_TARGET / REPLACED {
+        return target.len();
+    }
+    let length = |chunk: std::str::Utf8Chunk<'_>| chunk.valid().len() + if chunk.invalid().is_empty() { 0 } else { REPLACED };
+    target.utf8_chunks().map(length).sum()
 }
 
 /// Without the white space around it (RFC 9112 section 5.1).

@@ -48,7 +48,7 @@ impl ProxyHttp for FrontDoor {
             ctx.interrupt = Some(interrupt);
             ctx.tunnel = Some(tunnel);
             if let Some(target) = target {
-                session.req_header_mut().set_raw_path(&target).expect("a target without controls is one for Pingora");
+                session.req_header_mut().set_raw_path(&target).expect("a target that was accepted is one for Pingora");
             }
         }
     }

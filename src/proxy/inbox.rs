@@ -279,6 +279,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_longest_target_that_is_accepted_is_one_for_pingora() {
+        let mut request = pingora::http::RequestHeader::build("GET", b"/", None).unwrap();
+        let mut longest = 0;
+        for length in 21_000..22_000 {
+            let target = [b"/".as_slice(), &vec![0xe9; length]].concat();
+            let head = [b"GET ", &target[..], b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
+            let limits = HeadLimits { max_bytes: 1 << 20, max_fields: 10 };
+            if let Reading::Complete(_) = HeadReader::default().read(&head, &limits) {
+                request.set_raw_path(&target).unwrap();
+                longest = length;
+            }
+        }
+        assert_eq!(longest, 21_666);
+    }
+
     #[tokio::test]
     async fn what_is_sent_ahead_is_the_next_head_and_no_part_of_this_body() {
         let (mut client, mut stream) = pair();

@@ -21,12 +21,13 @@ pub(super) fn workspace(name: &str) -> u64 {
 /// What a read is about.
 pub(super) fn about(classified: &Classified, target: &[u8]) -> About {
     let text = |span: crate::ogc::Span| -> Cow<'_, [u8]> { percent_decode(span.of(target)).into() };
-    let name = match (classified.workspace.map(text), classified.layer.map(text)) {
-        (Some(workspace), _) => std::str::from_utf8(&workspace).ok().map(str::to_owned),
-        (None, Some(layers)) => std::str::from_utf8(&layers).ok().and_then(common).map(str::to_owned),
+    let (in_path, layers) = (classified.workspace.map(text), classified.layer.map(text));
+    let name = match (&in_path, &layers) {
+        (Some(workspace), _) => std::str::from_utf8(workspace).ok(),
+        (None, Some(layers)) => std::str::from_utf8(layers).ok().and_then(common),
         (None, None) => None,
     };
-    name.map_or(About::Anything, |name| About::Workspace(workspace(&name)))
+    name.map_or(About::Anything, |name| About::Workspace(workspace(name)))
 }
 
 /// The workspace of all of these layers.

@@ -203,6 +203,9 @@ async fn heads_larger_than_64_kib_or_with_more_than_200_fields_are_refused() {
     ])
     .await;
     let rig = Plan::replicas(1).start().await;
+    // Latin-1, of which each letter is longer as text.
+    let latin = [b"GET /geoserver/wms?x=".as_slice(), &[0xe9; 30_000], b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
+    assert_eq!(rig.request(&latin).await.status, 414);
     let fields = format!("X: {}\r\n", "x".repeat(700)).repeat(80);
     let answer = rig.request(format!("GET {MAP} HTTP/1.1\r\nHost: a\r\n{fields}\r\n").as_bytes()).await;
     assert_eq!(answer.status, 200);

@@ -1,7 +1,7 @@
 //! What passes and what does not, one line each.
 
 use super::{accepted, assert_refused, body_of};
-use crate::http1::{Fault, Framing, TargetForm, Version};
+use crate::http1::{Fault, Framing, HeadLimits, HeadReader, Reading, TargetForm, Version};
 
 /// A request line in an otherwise good head.
 fn line(line: &str) -> Vec<u8> {
@@ -197,6 +197,22 @@ fn chunked_is_the_only_transfer_coding_and_comes_alone() {
     assert_refused(b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", Fault::TransferEncoding);
     assert_refused(&fields("Transfer-Encoding : chunked\r\n"), Fault::FieldName);
     assert_refused(&fields("Transfer-Encoding: chunked\u{b}\r\n"), Fault::FieldValue);
+}
+
+#[test]
+fn a_target_is_as_long_as_its_text() {
+    let read = |target: &[u8]| {
+        let limits = HeadLimits { max_bytes: 200_000, max_fields: 20 };
+        HeadReader::default().read(&[b"GET /", target, b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat(), &limits)
+    };
+    let is_accepted = |target: &[u8]| match read(target) {
+        Reading::Complete(_) => true,
+        Reading::Refused(Fault::TargetTooLong) => false,
+        reading => panic!("{reading:?}"),
+    };
+    assert!(is_accepted(&[b'x'; 64_999]) && !is_accepted(&[b'x'; 65_000]));
+    assert!(is_accepted("\u{e9}".repeat(32_499).as_bytes()) && !is_accepted("\u{e9}".repeat(32_500).as_bytes()));
+    assert!(is_accepted(&[0xe9; 21_666]) && !is_accepted(&[0xe9; 21_667]));
 }
 
 #[test]
