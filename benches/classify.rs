@@ -1,4 +1,5 @@
-//! What it costs to classify a request: the first thing done with each one. The aim is under 1 µs for a typical GetMap.
+//! What it costs to classify a request: the first thing done with each one. The aim is under 1 µs
+//! for a typical GetMap.
 
 use std::hint::black_box;
 
@@ -6,7 +7,13 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use geofront::ogc::{RequestHead, classify, metatile};
 
 /// Name, method, target, content type, body.
-type Case = (&'static str, &'static str, &'static str, Option<&'static str>, &'static [u8]);
+type Case = (
+    &'static str,
+    &'static str,
+    &'static str,
+    Option<&'static str>,
+    &'static [u8],
+);
 
 const CASES: [Case; 7] = [
     (
@@ -56,8 +63,14 @@ const CASES: [Case; 7] = [
 fn classification(c: &mut Criterion) {
     let mut group = c.benchmark_group("classify");
     for (name, method, target, content_type, body) in CASES {
-        let head = RequestHead { method, target: target.as_bytes(), content_type };
-        group.bench_function(name, |b| b.iter(|| classify(black_box(&head), black_box("/geoserver"), Some(body))));
+        let head = RequestHead {
+            method,
+            target: target.as_bytes(),
+            content_type,
+        };
+        group.bench_function(name, |b| {
+            b.iter(|| classify(black_box(&head), black_box("/geoserver"), Some(body)))
+        });
     }
     group.finish();
 }
@@ -65,9 +78,18 @@ fn classification(c: &mut Criterion) {
 /// What tiles cost beside.
 fn metatiles(c: &mut Criterion) {
     let mut group = c.benchmark_group("metatile");
-    for (name, method, target, content_type, _) in CASES.iter().filter(|case| case.0.to_lowercase().contains("tile")) {
-        let head = RequestHead { method, target: target.as_bytes(), content_type: *content_type };
-        group.bench_function(*name, |b| b.iter(|| metatile(black_box(&head), black_box("/geoserver"))));
+    for (name, method, target, content_type, _) in CASES
+        .iter()
+        .filter(|case| case.0.to_lowercase().contains("tile"))
+    {
+        let head = RequestHead {
+            method,
+            target: target.as_bytes(),
+            content_type: *content_type,
+        };
+        group.bench_function(*name, |b| {
+            b.iter(|| metatile(black_box(&head), black_box("/geoserver")))
+        });
     }
     group.finish();
 }

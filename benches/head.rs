@@ -1,11 +1,15 @@
-//! What it costs to judge the head of a request, the first thing done with each one. The aim is under 1 % of a request.
+//! What it costs to judge the head of a request, the first thing done with each one. The aim is
+//! under 1 % of a request.
 
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use geofront::http1::{HeadLimits, HeadReader};
 
-const LIMITS: HeadLimits = HeadLimits { max_bytes: 65_536, max_fields: 200 };
+const LIMITS: HeadLimits = HeadLimits {
+    max_bytes: 65_536,
+    max_fields: 200,
+};
 
 /// A browser's request for a tile.
 const BROWSER: &str = "GET /geoserver/gwc/service/wmts?layer=geor%3Aroads&style=&tilematrixset=EPSG%3A900913&Service=WMTS\

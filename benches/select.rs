@@ -1,6 +1,8 @@
-//! What choosing an upstream costs: a look at the published snapshot, the choice, the lease taken and given back.
+//! What choosing an upstream costs: a look at the published snapshot, the choice, the lease taken
+//! and given back.
 //!
-//! Every upstream carries a few requests, as under load: with all of them idle everybody is equal and the choice looks twice.
+//! Every upstream carries a few requests, as under load: with all of them idle everybody is equal
+//! and the choice looks twice.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -20,26 +22,50 @@ const REPLICAS: [usize; 4] = [4, 16, 64, 999];
 
 /// A control whose upstreams all passed their first probe.
 fn control(replicas: usize, now: Instant) -> Arc<Control> {
-    let table = |at: usize| format!("[upstreams.slave{at}]\nurl = \"http://10.0.{}.{}:8080\"\n", at / 250, at % 250 + 1);
+    let table = |at: usize| {
+        format!(
+            "[upstreams.slave{at}]\nurl = \"http://10.0.{}.{}:8080\"\n",
+            at / 250,
+            at % 250 + 1
+        )
+    };
     let tables: String = (0..replicas).map(table).collect();
-    let text = format!("[upstreams.main]\nurl = \"http://10.1.0.1:8080\"\nrole = \"main\"\n{tables}");
+    let text =
+        format!("[upstreams.main]\nurl = \"http://10.1.0.1:8080\"\nrole = \"main\"\n{tables}");
     let world = MapEnvironment::new().file("geofront.toml", text);
-    let loaded = Config::load(Path::new("geofront.toml"), &world).unwrap_or_else(|problems| panic!("{problems}"));
+    let loaded = Config::load(Path::new("geofront.toml"), &world)
+        .unwrap_or_else(|problems| panic!("{problems}"));
     let control = Control::new(Arc::new(loaded.config), now);
     while let Some(action) = control.poll_action(now) {
-        let Action::Probe(upstream) = action else { continue };
-        let report = ProbeReport { outcome: Outcome::Success, took: Duration::ZERO };
-        control.handle(Event::Probed { upstream: upstream.id, report }, now);
+        let Action::Probe(upstream) = action else {
+            continue;
+        };
+        let report = ProbeReport {
+            outcome: Outcome::Success,
+            took: Duration::ZERO,
+        };
+        control.handle(
+            Event::Probed {
+                upstream: upstream.id,
+                report,
+            },
+            now,
+        );
     }
     control
 }
 
-/// Leases that last as long as the measurement: up to seven on each upstream, never the same on neighbours.
+/// Leases that last as long as the measurement: up to seven on each upstream, never the same on
+/// neighbours.
 fn under_load(control: &Control) -> Vec<Lease> {
     let snapshot = control.snapshot();
     let counts = [3, 6, 2, 7, 4, 1, 5].into_iter().cycle();
     let serving = snapshot.serving(RequestClass::Map).zip(counts);
-    serving.flat_map(|(upstream, count)| (0..count).filter_map(|_| upstream.load.try_lease(Room::UNLIMITED))).collect()
+    serving
+        .flat_map(|(upstream, count)| {
+            (0..count).filter_map(|_| upstream.load.try_lease(Room::UNLIMITED))
+        })
+        .collect()
 }
 
 fn select(criterion: &mut Criterion) {
@@ -49,7 +75,13 @@ fn select(criterion: &mut Criterion) {
         let control = control(replicas, now);
         let mut choose = |name: &str| {
             group.bench_function(BenchmarkId::new(name, replicas), |bencher| {
-                bencher.iter(|| black_box(control.snapshot().select(RequestClass::Map, black_box(&tried), now)));
+                bencher.iter(|| {
+                    black_box(
+                        control
+                            .snapshot()
+                            .select(RequestClass::Map, black_box(&tried), now),
+                    )
+                });
             });
         };
         choose("idle");

@@ -4,7 +4,8 @@
 //! cargo run --release --example geosim -- UPSTREAMS.toml [REPLICAS]
 //! ```
 //!
-//! Writes the upstreams into a file that geofront's configuration can include, once they listen. Ends with its standard input.
+//! Writes the upstreams into a file that geofront's configuration can include, once they listen.
+//! Ends with its standard input.
 
 use std::fmt::Write as _;
 use std::io::{self, Read};
@@ -22,7 +23,13 @@ fn main() -> ExitCode {
         eprintln!("usage: geosim UPSTREAMS.toml [REPLICAS]");
         return ExitCode::from(64);
     };
-    let cluster = Cluster::start_with(replicas, &Behaviour { image_bytes: Some(IMAGE_BYTES), ..Behaviour::default() });
+    let cluster = Cluster::start_with(
+        replicas,
+        &Behaviour {
+            image_bytes: Some(IMAGE_BYTES),
+            ..Behaviour::default()
+        },
+    );
     match write_upstreams(&cluster, file).and_then(|()| io::stdin().read_to_end(&mut Vec::new())) {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
@@ -37,8 +44,13 @@ fn write_upstreams(cluster: &Cluster, file: &str) -> io::Result<()> {
     let mut toml = String::new();
     for (number, instance) in cluster.instances().enumerate() {
         let role = if number == 0 { "role = \"main\"\n" } else { "" };
-        writeln!(toml, "[upstreams.{}]\nurl = \"http://{}\"\n{role}", instance.name(), instance.address())
-            .expect("a string grows");
+        writeln!(
+            toml,
+            "[upstreams.{}]\nurl = \"http://{}\"\n{role}",
+            instance.name(),
+            instance.address()
+        )
+        .expect("a string grows");
     }
     let unfinished = format!("{file}.unfinished");
     std::fs::write(&unfinished, toml)?;

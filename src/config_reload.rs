@@ -1,7 +1,8 @@
 //! file -> Config -> Change -> Control.
 //!
-//! The file watch, SIGHUP, the API and `geofront reload` all end here and do the same thing: read, validate, compare, and one
-//! swap. A file with a mistake, or one that changes what needs a restart, changes nothing: the configuration in force stays.
+//! The file watch, SIGHUP, the API and `geofront reload` all end here and do the same thing: read,
+//! validate, compare, and one swap. A file with a mistake, or one that changes what needs a
+//! restart, changes nothing: the configuration in force stays.
 
 mod names;
 mod recorder;
@@ -54,8 +55,12 @@ impl ReloadOutcome {
 impl fmt::Display for ReloadOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Applied { revision, changes } => write!(f, "revision {revision} is in force: {}", changes.join("; ")),
-            Self::Unchanged { revision } => write!(f, "nothing changed: revision {revision} stays in force"),
+            Self::Applied { revision, changes } => {
+                write!(f, "revision {revision} is in force: {}", changes.join("; "))
+            }
+            Self::Unchanged { revision } => {
+                write!(f, "nothing changed: revision {revision} stays in force")
+            }
             Self::Refused { reason } => write!(f, "the configuration in force stays: {reason}"),
         }
     }
@@ -71,7 +76,8 @@ pub struct LastReload {
 /// What a configuration needs of the world, shared by everything that reads it.
 pub type SharedEnvironment = Arc<dyn Environment + Send + Sync>;
 
-/// A start or a config reload waits no longer for name servers. Answers that come later are used all the same.
+/// A start or a config reload waits no longer for name servers. Answers that come later are used
+/// all the same.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The configuration as it was read for the first time; [`ConfigReload::new`] wants it.
@@ -86,7 +92,12 @@ pub struct FirstLoad {
 pub fn load(path: &Path, environment: &SharedEnvironment) -> Result<FirstLoad, Diagnostics> {
     let names = Names::new(Arc::clone(environment));
     let (loaded, sources, fingerprint) = read(path, &**environment, &names);
-    Ok(FirstLoad { loaded: loaded?, sources, fingerprint, names })
+    Ok(FirstLoad {
+        loaded: loaded?,
+        sources,
+        fingerprint,
+        names,
+    })
 }
 
 /// Reads the configuration without looking any name up.
@@ -94,8 +105,13 @@ pub fn peek(path: &Path, environment: &SharedEnvironment) -> Result<Loaded, Diag
     Config::load(path, &Recorder::new(&**environment))
 }
 
-/// The fingerprint is of the text that was parsed: an edit that is saved while names are looked up is another one.
-fn read(path: &Path, environment: &dyn Environment, names: &Arc<Names>) -> (Result<Loaded, Diagnostics>, Sources, u64) {
+/// The fingerprint is of the text that was parsed: an edit that is saved while names are looked up
+/// is another one.
+fn read(
+    path: &Path,
+    environment: &dyn Environment,
+    names: &Arc<Names>,
+) -> (Result<Loaded, Diagnostics>, Sources, u64) {
     let mut recorder = Recorder::new(environment);
     let mut result = Config::load(path, &recorder);
     let noted = recorder.noted();
@@ -132,7 +148,9 @@ struct State {
 
 impl fmt::Debug for ConfigReload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ConfigReload").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("ConfigReload")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -144,9 +162,27 @@ impl ConfigReload {
         control: Arc<Control>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let FirstLoad { loaded: running, sources, fingerprint, names } = first;
-        let state = Mutex::new(State { running, sources, fingerprint });
-        Self { path, environment, control, metrics, names, turn: Mutex::new(()), state, last: Mutex::new(None) }
+        let FirstLoad {
+            loaded: running,
+            sources,
+            fingerprint,
+            names,
+        } = first;
+        let state = Mutex::new(State {
+            running,
+            sources,
+            fingerprint,
+        });
+        Self {
+            path,
+            environment,
+            control,
+            metrics,
+            names,
+            turn: Mutex::new(()),
+            state,
+            last: Mutex::new(None),
+        }
     }
 
     /// Reads the files and puts them in force. Blocks: it reads files and looks names up.
@@ -158,27 +194,50 @@ impl ConfigReload {
             (state.sources, state.fingerprint) = (sources, fingerprint);
             match loaded {
                 Ok(loaded) => self.apply(&mut state, loaded, now),
-                Err(diagnostics) => ReloadOutcome::Refused { reason: diagnostics.to_string() },
+                Err(diagnostics) => ReloadOutcome::Refused {
+                    reason: diagnostics.to_string(),
+                },
             }
         };
         self.tell(&outcome);
-        *self.last.lock() = Some(LastReload { at: now, outcome: outcome.clone() });
+        *self.last.lock() = Some(LastReload {
+            at: now,
+            outcome: outcome.clone(),
+        });
         outcome
     }
 
     fn apply(&self, state: &mut State, mut loaded: Loaded, now: Instant) -> ReloadOutcome {
         loaded.keep_unconfigured_threads(&state.running);
         match Change::between(&state.running, &loaded) {
-            Change::Unchanged => ReloadOutcome::Unchanged { revision: self.control.snapshot().revision },
+            Change::Unchanged => ReloadOutcome::Unchanged {
+                revision: self.control.snapshot().revision,
+            },
             Change::NeedsRestart(keys) => ReloadOutcome::Refused {
-                reason: format!("{} cannot change while geofront runs: restart it, or take the change back", keys.join(", ")),
+                reason: format!(
+                    "{} cannot change while geofront runs: restart it, or take the change back",
+                    keys.join(", ")
+                ),
             },
             Change::Live(changes) => {
-                self.control.handle(Event::Configured(Arc::new(loaded.config.clone())), now);
-                self.metrics.keep_upstreams(loaded.config.upstreams.iter().map(|upstream| &upstream.name));
-                loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+                self.control
+                    .handle(Event::Configured(Arc::new(loaded.config.clone())), now);
+                self.metrics.keep_upstreams(
+                    loaded
+                        .config
+                        .upstreams
+                        .iter()
+                        .map(|upstream| &upstream.name),
+                );
+                loaded
+                    .warnings
+                    .iter()
+                    .for_each(|warning| tracing::warn!("{warning}"));
                 state.running = loaded;
-                ReloadOutcome::Applied { revision: self.control.snapshot().revision, changes }
+                ReloadOutcome::Applied {
+                    revision: self.control.snapshot().revision,
+                    changes,
+                }
             }
         }
     }
@@ -194,32 +253,52 @@ impl ConfigReload {
         }
     }
 
-    /// Looks the names of all hosts up again, and tells the cluster which upstreams are elsewhere. Blocks for some seconds at
-    /// most.
+    /// Looks the names of all hosts up again, and tells the cluster which upstreams are elsewhere.
+    /// Blocks for some seconds at most.
     pub fn look_up_names(&self, now: Instant) {
         let _one_at_a_time = self.turn.lock();
         let upstreams = self.state.lock().running.config.upstreams.clone();
-        let looked_up = |upstream: &UpstreamConfig| upstream.lookup().map(|(host, port)| (host.to_owned(), port));
+        let looked_up = |upstream: &UpstreamConfig| {
+            upstream
+                .lookup()
+                .map(|(host, port)| (host.to_owned(), port))
+        };
         let wanted: BTreeSet<Name> = upstreams.iter().filter_map(looked_up).collect();
         if wanted.is_empty() {
             return;
         }
         self.names.look_up(&wanted, PATIENCE);
         for upstream in &upstreams {
-            let Some((host, port)) = upstream.lookup() else { continue };
+            let Some((host, port)) = upstream.lookup() else {
+                continue;
+            };
             let answer = self.names.answer(host, port);
             let mut state = self.state.lock();
             let address = state.running.config.address_of(upstream, answer);
-            if address != upstream.address && (address.known().is_some() || upstream.address.known().is_none()) {
+            if address != upstream.address
+                && (address.known().is_some() || upstream.address.known().is_none())
+            {
                 state.running.readdress(&upstream.name, &address);
-                self.control.handle(Event::Resolved { upstream: upstream.name.clone(), address }, now);
+                self.control.handle(
+                    Event::Resolved {
+                        upstream: upstream.name.clone(),
+                        address,
+                    },
+                    now,
+                );
             }
         }
     }
 
     /// Whether some upstream waits for its name to resolve.
     pub fn has_unresolved(&self) -> bool {
-        self.state.lock().running.config.upstreams.iter().any(|upstream| upstream.address.known().is_none())
+        self.state
+            .lock()
+            .running
+            .config
+            .upstreams
+            .iter()
+            .any(|upstream| upstream.address.known().is_none())
     }
 
     pub fn last(&self) -> Option<LastReload> {
@@ -260,17 +339,24 @@ impl Environment for RealEnvironment {
 
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
         let entries = std::fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
-        Ok(entries.into_iter().map(|entry| entry.path()).filter(|path| path.is_file()).collect())
+        Ok(entries
+            .into_iter()
+            .map(|entry| entry.path())
+            .filter(|path| path.is_file())
+            .collect())
     }
 
     fn variable(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
     }
 
-    /// The lowest of its addresses: name servers give them in any order, and another address is another upstream.
+    /// The lowest of its addresses: name servers give them in any order, and another address is
+    /// another upstream.
     fn resolve(&self, host: &str, port: u16) -> io::Result<SocketAddr> {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let lowest = (bare, port).to_socket_addrs()?.min_by_key(|address| (address.is_ipv6(), *address));
+        let lowest = (bare, port)
+            .to_socket_addrs()?
+            .min_by_key(|address| (address.is_ipv6(), *address));
         lowest.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))
     }
 

@@ -1,13 +1,14 @@
 //! The one writer: serialises events into the cluster, publishes its snapshot, wakes the driver.
 //!
-//! All writes go through the mutex, which is never held across an await; all reads go through one swap. A healthy cluster
-//! serves requests without taking the lock: a success is reported only where the upstream's `in_doubt` mark says that it would
-//! change something.
+//! All writes go through the mutex, which is never held across an await; all reads go through one
+//! swap. A healthy cluster serves requests without taking the lock: a success is reported only
+//! where the upstream's `in_doubt` mark says that it would change something.
 //!
-//! That mark is written under the lock, before the snapshot that the change makes is published, and read without it. A success
-//! that misses a mark set at the same moment is a success that came before the failure. One that comes after it, in whatever
-//! way "after" was established, sees the mark, and so does every request that was selected from the new snapshot. A success
-//! that sees a mark which is just being taken away takes the lock for nothing.
+//! That mark is written under the lock, before the snapshot that the change makes is published, and
+//! read without it. A success that misses a mark set at the same moment is a success that came
+//! before the failure. One that comes after it, in whatever way "after" was established, sees the
+//! mark, and so does every request that was selected from the new snapshot. A success that sees a
+//! mark which is just being taken away takes the lock for nothing.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -18,8 +19,8 @@ use tokio::sync::{Notify, broadcast};
 
 use crate::balance::Doorbell;
 use crate::cluster::{
-    Action, Cluster, ClusterStatus, Event, Fields, Hint, Memory, Mode, ModeError, ModeOrder, Outcome, Sighting, Snapshot,
-    Subject, SyncError, Ticket, Transition, Upstream, UpstreamId,
+    Action, Cluster, ClusterStatus, Event, Fields, Hint, Memory, Mode, ModeError, ModeOrder,
+    Outcome, Sighting, Snapshot, Subject, SyncError, Ticket, Transition, Upstream, UpstreamId,
 };
 use crate::config::{Config, UpstreamName};
 use crate::ogc::RequestClass;
@@ -80,7 +81,8 @@ impl Control {
         self.change(|cluster| ((), cluster.handle(event, now)));
     }
 
-    /// Tells the cluster how an attempt went that was sent at `sent`; without the lock when there is nothing to learn.
+    /// Tells the cluster how an attempt went that was sent at `sent`; without the lock when there
+    /// is nothing to learn.
     pub fn observe(&self, upstream: &Upstream, sent: Instant, outcome: Outcome, now: Instant) {
         self.observe_about(upstream, sent, (outcome, None), now);
     }
@@ -99,7 +101,15 @@ impl Control {
             Outcome::Failure(_) => true,
         };
         if is_news {
-            self.handle(Event::Observed { upstream: upstream.id, sent, outcome, subject }, now);
+            self.handle(
+                Event::Observed {
+                    upstream: upstream.id,
+                    sent,
+                    outcome,
+                    subject,
+                },
+                now,
+            );
         }
     }
 
@@ -109,8 +119,22 @@ impl Control {
     }
 
     /// Carries out an operator's order, without a record of its origin.
-    pub fn set_mode(&self, name: &str, mode: Mode, force: bool, now: Instant) -> Result<(), ModeError> {
-        self.order_mode(name, ModeOrder { mode, force, origin: None }, now)
+    pub fn set_mode(
+        &self,
+        name: &str,
+        mode: Mode,
+        force: bool,
+        now: Instant,
+    ) -> Result<(), ModeError> {
+        self.order_mode(
+            name,
+            ModeOrder {
+                mode,
+                force,
+                origin: None,
+            },
+            now,
+        )
     }
 
     /// Carries out an operator's order.
@@ -190,7 +214,8 @@ impl Control {
         self.cluster.lock().next_deadline()
     }
 
-    /// Resolves after an event that may have made something due. Level-triggered: a lost wake costs delay, never correctness.
+    /// Resolves after an event that may have made something due. Level-triggered: a lost wake costs
+    /// delay, never correctness.
     pub async fn woken(&self) {
         self.woken.notified().await;
     }
@@ -202,7 +227,10 @@ impl Control {
     /// Resolves when no upstream's first probe is worth waiting for any more.
     pub async fn first_verdicts(&self) {
         let mut transitions = self.transitions();
-        while RequestClass::ALL.into_iter().any(|class| self.snapshot().awaits_verdict(class, Instant::now())) {
+        while RequestClass::ALL
+            .into_iter()
+            .any(|class| self.snapshot().awaits_verdict(class, Instant::now()))
+        {
             // Each verdict is a transition; that the wait for one is over is none.
             drop(tokio::time::timeout(VERDICT_LOOK, transitions.recv()).await);
         }
@@ -213,7 +241,8 @@ impl Control {
         self.transitions.subscribe()
     }
 
-    /// Who is told when a new snapshot may have a place for somebody who waits. The first one stays.
+    /// Who is told when a new snapshot may have a place for somebody who waits. The first one
+    /// stays.
     pub fn attach(&self, bell: &Arc<Doorbell>) {
         self.bell.get_or_init(|| Arc::clone(bell));
     }
@@ -229,11 +258,18 @@ impl Control {
             self.snapshot.store(Arc::new(snapshot));
         }
         for report in cluster.take_ended_rolls() {
-            self.history.lock().add(&report, Instant::now(), SystemTime::now());
+            self.history
+                .lock()
+                .add(&report, Instant::now(), SystemTime::now());
         }
-        let is_due_sooner = cluster.next_deadline().is_some_and(|after| before.is_none_or(|before| after < before));
-        // Told under the lock, so that listeners hear everything in order. It does not wait for them.
-        transitions.iter().for_each(|transition| self.tell(transition));
+        let is_due_sooner = cluster
+            .next_deadline()
+            .is_some_and(|after| before.is_none_or(|before| after < before));
+        // Told under the lock, so that listeners hear everything in order. It does not wait for
+        // them.
+        transitions
+            .iter()
+            .for_each(|transition| self.tell(transition));
         drop(cluster);
         // Logged after it: a log that cannot be written must not stop requests.
         transitions.iter().for_each(log);
@@ -259,11 +295,37 @@ fn log(transition: &Transition) {
     // Written out twice: the level is a part of the macro.
     macro_rules! line {
         ($level:ident, $fields:expr) => {{
-            let Fields { upstream, health, mode, was, ejected, change, config_revision, catalog, epoch, source, .. } = &$fields;
-            let Fields { condition, probe_layer, remedy, .. } = &$fields;
-            let Fields { by, address, still_running, took, retry_in, cause, .. } = &$fields;
+            let Fields {
+                upstream,
+                health,
+                mode,
+                was,
+                ejected,
+                change,
+                config_revision,
+                catalog,
+                epoch,
+                source,
+                ..
+            } = &$fields;
+            let Fields {
+                condition,
+                probe_layer,
+                remedy,
+                ..
+            } = &$fields;
+            let Fields {
+                by,
+                address,
+                still_running,
+                took,
+                retry_in,
+                cause,
+                ..
+            } = &$fields;
             let address = address.as_deref();
-            let (ejected, took, retry_in) = (ejected.as_deref(), took.as_deref(), retry_in.as_deref());
+            let (ejected, took, retry_in) =
+                (ejected.as_deref(), took.as_deref(), retry_in.as_deref());
             let cause = cause.as_deref();
             tracing::$level!(
                 upstream,
@@ -288,5 +350,9 @@ fn log(transition: &Transition) {
             );
         }};
     }
-    if transition.is_warning() { line!(warn, transition.fields()) } else { line!(info, transition.fields()) }
+    if transition.is_warning() {
+        line!(warn, transition.fields())
+    } else {
+        line!(info, transition.fields())
+    }
 }

@@ -1,7 +1,7 @@
 //! geofront: the front door of GeoServer clusters.
 //!
-//! A module imports only from floors below it (`tests/tidy.rs` holds us to it); floors 0 to 3 are pure: no clock, socket,
-//! file, thread or log. See `ARCHITECTURE.md` for the plan of the house.
+//! A module imports only from floors below it (`tests/tidy.rs` holds us to it); floors 0 to 3 are
+//! pure: no clock, socket, file, thread or log. See `ARCHITECTURE.md` for the plan of the house.
 
 // Floor 0: is this a request at all, and what kind is it.
 pub mod http1;

@@ -1,4 +1,5 @@
-//! The real binary, as typed by somebody without a running geofront: help, wrong usage, `check` and `explain`.
+//! The real binary, as typed by somebody without a running geofront: help, wrong usage, `check` and
+//! `explain`.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,10 +14,17 @@ struct Said {
 }
 
 fn geofront(arguments: &[&str]) -> Said {
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_geofront")).args(arguments).env("COLUMNS", "100").output().expect("the binary runs");
+    let output = Command::new(env!("CARGO_BIN_EXE_geofront"))
+        .args(arguments)
+        .env("COLUMNS", "100")
+        .output()
+        .expect("the binary runs");
     let text = |bytes| String::from_utf8(bytes).expect("it writes text");
-    Said { code: output.status.code().expect("it exits"), out: text(output.stdout), err: text(output.stderr) }
+    Said {
+        code: output.status.code().expect("it exits"),
+        out: text(output.stdout),
+        err: text(output.stderr),
+    }
 }
 
 struct Files {
@@ -26,7 +34,9 @@ struct Files {
 impl Files {
     fn new(files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the test");
-        files.iter().for_each(|(name, text)| std::fs::write(folder.path().join(name), text).expect("a file for the test"));
+        files.iter().for_each(|(name, text)| {
+            std::fs::write(folder.path().join(name), text).expect("a file for the test")
+        });
         Self { folder }
     }
 
@@ -44,22 +54,43 @@ const CLUSTER: &str = "[upstreams.main]\nurl = 'http://127.0.0.1:8180'\nrole = '
 
 /// `tests/data/help/NAME.txt`; written anew with `UPDATE_GOLDEN=1`.
 fn assert_golden(name: &str, text: &str) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/help").join(format!("{name}.txt"));
-    let text: String = text.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/help")
+        .join(format!("{name}.txt"));
+    let text: String = text
+        .lines()
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect();
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, text).expect("the golden file is written");
         return;
     }
     let golden = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(text, golden, "{} differs: if it should, run this test with UPDATE_GOLDEN=1", path.display());
+    assert_eq!(
+        text,
+        golden,
+        "{} differs: if it should, run this test with UPDATE_GOLDEN=1",
+        path.display()
+    );
 }
 
 #[test]
 fn help_teaches_what_each_command_does() {
     assert_golden("geofront", &geofront(&["--help"]).out);
-    for command in
-        ["run", "demo", "check", "explain", "import", "status", "drain", "ready", "maintenance", "reload", "sync", "catalog"]
-    {
+    for command in [
+        "run",
+        "demo",
+        "check",
+        "explain",
+        "import",
+        "status",
+        "drain",
+        "ready",
+        "maintenance",
+        "reload",
+        "sync",
+        "catalog",
+    ] {
         let said = geofront(&[command, "--help"]);
         assert_eq!(said.code, 0);
         assert_golden(command, &said.out);
@@ -71,25 +102,56 @@ fn wrong_usage_exits_64_and_says_what_is_wrong() {
     for (arguments, complaint) in [
         (&["frobnicate"][..], "unrecognized subcommand 'frobnicate'"),
         (&["drain"][..], "required arguments were not provided"),
-        (&["status", "--jason"][..], "similar argument exists: '--json'"),
-        (&["drain", "a", "--wait", "--timeout", "soon"][..], "invalid value 'soon' for '--timeout <TIME>'"),
-        (&["status", "--admin", "nowhere"][..], "--admin nowhere: must be HOST:PORT, like 127.0.0.1:9090"),
-        (&["explain", "wms"][..], "`wms` is no URL: it must start with http://, https:// or /"),
+        (
+            &["status", "--jason"][..],
+            "similar argument exists: '--json'",
+        ),
+        (
+            &["drain", "a", "--wait", "--timeout", "soon"][..],
+            "invalid value 'soon' for '--timeout <TIME>'",
+        ),
+        (
+            &["status", "--admin", "nowhere"][..],
+            "--admin nowhere: must be HOST:PORT, like 127.0.0.1:9090",
+        ),
+        (
+            &["explain", "wms"][..],
+            "`wms` is no URL: it must start with http://, https:// or /",
+        ),
     ] {
         let said = geofront(arguments);
-        assert!(said.code == 64 && said.err.contains(complaint), "{arguments:?}: {} {}", said.code, said.err);
+        assert!(
+            said.code == 64 && said.err.contains(complaint),
+            "{arguments:?}: {} {}",
+            said.code,
+            said.err
+        );
     }
 }
 
 #[test]
 fn nobody_listening_is_said_plainly() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    for (arguments, code) in
-        [(&["status"][..], 2), (&["reload"][..], 1), (&["sync", "--wait"][..], 1), (&["drain", "replica1"][..], 1)]
-    {
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
+    for (arguments, code) in [
+        (&["status"][..], 2),
+        (&["reload"][..], 1),
+        (&["sync", "--wait"][..], 1),
+        (&["drain", "replica1"][..], 1),
+    ] {
         let said = geofront(&[arguments, &["--admin", &free]].concat());
-        let expected = format!("error: geofront does not answer on {free}: is it running? (Connection refused");
-        assert!(said.code == code && said.err.starts_with(&expected), "{arguments:?}: {} {}", said.code, said.err);
+        let expected = format!(
+            "error: geofront does not answer on {free}: is it running? (Connection refused"
+        );
+        assert!(
+            said.code == code && said.err.starts_with(&expected),
+            "{arguments:?}: {} {}",
+            said.code,
+            said.err
+        );
     }
 }
 
@@ -98,25 +160,44 @@ fn check_shows_what_a_right_configuration_means() {
     let files = Files::new(&[("geofront.toml", CLUSTER)]);
     let said = geofront(&["check", &files.text("geofront.toml")]);
     assert_eq!((said.code, said.err.as_str()), (0, ""));
-    assert!(said.out.contains("is right.") && said.out.contains("replica1"), "{}", said.out);
+    assert!(
+        said.out.contains("is right.") && said.out.contains("replica1"),
+        "{}",
+        said.out
+    );
 }
 
 #[test]
 fn check_warns_of_a_name_that_does_not_resolve_and_is_content() {
-    let files = Files::new(&[("geofront.toml", &format!("{CLUSTER}[upstreams.replica2]\nurl = 'http://gs2.invalid:8080'\n"))]);
+    let files = Files::new(&[(
+        "geofront.toml",
+        &format!("{CLUSTER}[upstreams.replica2]\nurl = 'http://gs2.invalid:8080'\n"),
+    )]);
     let said = geofront(&["check", &files.text("geofront.toml")]);
     assert_eq!((said.code, said.err.as_str()), (0, ""));
-    assert!(said.out.contains("geofront.toml:7: cannot resolve host `gs2.invalid`: "), "{}", said.out);
+    assert!(
+        said.out
+            .contains("geofront.toml:7: cannot resolve host `gs2.invalid`: "),
+        "{}",
+        said.out
+    );
 }
 
 #[test]
 fn check_shows_every_problem_and_exits_78() {
-    let wrong =
-        CLUSTER.replace("role = 'main'", "role = 'boss'").replace("[upstreams.replica1]", "[upstreams.replica1]\nwieght = 3");
+    let wrong = CLUSTER
+        .replace("role = 'main'", "role = 'boss'")
+        .replace("[upstreams.replica1]", "[upstreams.replica1]\nwieght = 3");
     let files = Files::new(&[("geofront.toml", &wrong)]);
     let said = geofront(&["check", &files.text("geofront.toml")]);
     assert_eq!((said.code, said.out.as_str()), (78, ""));
-    for part in ["boss", "wieght", "weight", "geofront.toml:3:", "geofront.toml:5:"] {
+    for part in [
+        "boss",
+        "wieght",
+        "weight",
+        "geofront.toml:3:",
+        "geofront.toml:5:",
+    ] {
         assert!(said.err.contains(part), "`{part}` is not in:\n{}", said.err);
     }
 }
@@ -124,7 +205,12 @@ fn check_shows_every_problem_and_exits_78() {
 #[test]
 fn check_of_a_file_that_is_not_there_names_it() {
     let said = geofront(&["check", "/nonexistent/geofront.toml"]);
-    assert!(said.code == 78 && said.err.contains("/nonexistent/geofront.toml"), "{} {}", said.code, said.err);
+    assert!(
+        said.code == 78 && said.err.contains("/nonexistent/geofront.toml"),
+        "{} {}",
+        said.code,
+        said.err
+    );
 }
 
 #[test]
@@ -133,9 +219,11 @@ fn explain_says_what_a_request_is_and_where_it_goes() {
     let url = "http://maps.example.org/geoserver/wms?SERVICE=WMS&REQUEST=GetMap&LAYERS=geor:roads";
     let said = geofront(&["explain", url, "--config", &files.text("geofront.toml")]);
     assert_eq!((said.code, said.err.as_str()), (0, ""));
-    for part in
-        ["class        map\n", "layer        geor:roads\n", "goes to      replica1 (weight 100); main when none of them serves\n"]
-    {
+    for part in [
+        "class        map\n",
+        "layer        geor:roads\n",
+        "goes to      replica1 (weight 100); main when none of them serves\n",
+    ] {
         assert!(said.out.contains(part), "`{part}` is not in:\n{}", said.out);
     }
 }
@@ -145,39 +233,78 @@ fn explain_reads_the_body_of_a_post() {
     let insert = "<wfs:Transaction service=\"WFS\" version=\"1.1.0\" xmlns:wfs=\"http://www.opengis.net/wfs\"><wfs:Insert/></wfs:Transaction>";
     let files = Files::new(&[("geofront.toml", CLUSTER), ("insert.xml", insert)]);
     let (config, body) = (files.text("geofront.toml"), files.text("insert.xml"));
-    let said = geofront(&["explain", "/geoserver/wfs", "--body", &body, "--config", &config]);
-    assert!(said.out.contains("class        transaction\n") && said.out.contains("goes to      main"), "{}", said.out);
+    let said = geofront(&[
+        "explain",
+        "/geoserver/wfs",
+        "--body",
+        &body,
+        "--config",
+        &config,
+    ]);
+    assert!(
+        said.out.contains("class        transaction\n") && said.out.contains("goes to      main"),
+        "{}",
+        said.out
+    );
 }
 
 #[test]
 fn output_that_nobody_reads_is_no_error() {
-    let script = format!("'{}' explain / | true; exit ${{PIPESTATUS[0]}}", env!("CARGO_BIN_EXE_geofront"));
+    let script = format!(
+        "'{}' explain / | true; exit ${{PIPESTATUS[0]}}",
+        env!("CARGO_BIN_EXE_geofront")
+    );
     let output = Command::new("bash").args(["-c", &script]).output().unwrap();
-    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+    assert_eq!(
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).as_ref()
+        ),
+        (Some(0), "")
+    );
 }
 
 #[test]
 fn check_can_ask_each_upstream_and_says_how_it_answered() {
     let ports = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
     let [main, replica] = ports.map(|listener| listener.local_addr().unwrap().port().to_string());
-    let files = Files::new(&[("geofront.toml", &CLUSTER.replace("8180", &main).replace("8280", &replica))]);
+    let files = Files::new(&[(
+        "geofront.toml",
+        &CLUSTER.replace("8180", &main).replace("8280", &replica),
+    )]);
     let said = geofront(&["check", "--probe", &files.text("geofront.toml")]);
     let answers = said.out.split("ANSWERED\n").nth(1).unwrap_or_default();
-    assert_eq!((said.code, answers.matches("cannot connect").count()), (1, 2), "{}", said.out);
+    assert_eq!(
+        (said.code, answers.matches("cannot connect").count()),
+        (1, 2),
+        "{}",
+        said.out
+    );
 }
 
 #[test]
 fn import_prints_the_limits_of_a_controlflow_properties_and_refuses_other_files() {
     let rules = "# for the whole\ntimeout=60\nows.wms.getmap=4\nows.wns=3\n";
-    let files = Files::new(&[("controlflow.properties", rules), ("haproxy.cfg", "defaults\n  mode http\n")]);
+    let files = Files::new(&[
+        ("controlflow.properties", rules),
+        ("haproxy.cfg", "defaults\n  mode http\n"),
+    ]);
     let said = geofront(&["import", &files.text("controlflow.properties")]);
     assert_eq!((said.code, said.err.as_str()), (0, ""));
-    for part in ["[limits]\nqueue_timeout = \"60s\"\n", "    \"ows.wms.getmap=4\",\n", "    # left out: ows.wns=3\n"] {
+    for part in [
+        "[limits]\nqueue_timeout = \"60s\"\n",
+        "    \"ows.wms.getmap=4\",\n",
+        "    # left out: ows.wns=3\n",
+    ] {
         assert!(said.out.contains(part), "`{part}` is not in:\n{}", said.out);
     }
     let said = geofront(&["import", &files.text("haproxy.cfg")]);
     assert!(
-        said.code == 1 && said.out.is_empty() && said.err.contains("haproxy.cfg is no controlflow.properties"),
+        said.code == 1
+            && said.out.is_empty()
+            && said
+                .err
+                .contains("haproxy.cfg is no controlflow.properties"),
         "{}",
         said.err
     );

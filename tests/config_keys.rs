@@ -8,8 +8,7 @@ use geofront::ogc::RequestClass;
 const EXAMPLE: &str = include_str!("../config/example.toml");
 const DOCUMENTATION: &str = include_str!("../docs/configuration.md");
 
-const SMALLEST: &str =
-    "[upstreams.main]\nurl = \"http://10.0.0.1\"\nrole = \"main\"\n[upstreams.slave1]\nurl = \"http://10.0.0.2\"\n";
+const SMALLEST: &str = "[upstreams.main]\nurl = \"http://10.0.0.1\"\nrole = \"main\"\n[upstreams.slave1]\nurl = \"http://10.0.0.2\"\n";
 
 /// Every key, and two files that differ in it alone. `+` stands for [`SMALLEST`].
 const CASES: &[(&str, &str, &str)] = &[
@@ -20,70 +19,226 @@ const CASES: &[(&str, &str, &str)] = &[
     ("include", "+", "include = \"slave2.toml\"\n+"),
     ("trusted_proxies", "+", "trusted_proxies = \"10.0.0.5\"\n+"),
     ("threads", "+", "threads = 7\n+"),
-    ("upstreams.NAME.url", "+[upstreams.b]\nurl = \"http://10.0.0.3\"\n", "+[upstreams.b]\nurl = \"http://10.0.0.4\"\n"),
-    ("upstreams.NAME.role", "FIRST MAIN\nSECOND\n", "FIRST\nSECOND MAIN\n"),
+    (
+        "upstreams.NAME.url",
+        "+[upstreams.b]\nurl = \"http://10.0.0.3\"\n",
+        "+[upstreams.b]\nurl = \"http://10.0.0.4\"\n",
+    ),
+    (
+        "upstreams.NAME.role",
+        "FIRST MAIN\nSECOND\n",
+        "FIRST\nSECOND MAIN\n",
+    ),
     ("upstreams.NAME.weight", "+", "+weight = 50\n"),
     ("upstreams.NAME.max_in_flight", "+", "+max_in_flight = 6\n"),
-    ("upstreams.NAME.reads", "FIRST MAIN\nSECOND\n", "FIRST MAIN\nreads = \"never\"\nSECOND\n"),
+    (
+        "upstreams.NAME.reads",
+        "FIRST MAIN\nSECOND\n",
+        "FIRST MAIN\nreads = \"never\"\nSECOND\n",
+    ),
     ("geoserver.context", "+", "+[geoserver]\ncontext = \"\"\n"),
-    ("geoserver.username", "+ACCOUNT", "+[geoserver]\nusername = \"b\"\npassword_file = \"secret\"\n"),
-    ("geoserver.password_file", "+ACCOUNT", "+[geoserver]\nusername = \"a\"\npassword_file = \"other\"\n"),
-    ("geoserver.password_env", "+ACCOUNT", "+[geoserver]\nusername = \"a\"\npassword_env = \"OTHER\"\n"),
-    ("geoserver.headers", "+", "+[geoserver]\nheaders = { sec-username = \"a\" }\n"),
-    ("geoserver.max_post_size", "+", "+[geoserver]\nmax_post_size = \"10MB\"\n"),
+    (
+        "geoserver.username",
+        "+ACCOUNT",
+        "+[geoserver]\nusername = \"b\"\npassword_file = \"secret\"\n",
+    ),
+    (
+        "geoserver.password_file",
+        "+ACCOUNT",
+        "+[geoserver]\nusername = \"a\"\npassword_file = \"other\"\n",
+    ),
+    (
+        "geoserver.password_env",
+        "+ACCOUNT",
+        "+[geoserver]\nusername = \"a\"\npassword_env = \"OTHER\"\n",
+    ),
+    (
+        "geoserver.headers",
+        "+",
+        "+[geoserver]\nheaders = { sec-username = \"a\" }\n",
+    ),
+    (
+        "geoserver.max_post_size",
+        "+",
+        "+[geoserver]\nmax_post_size = \"10MB\"\n",
+    ),
     ("health.interval", "+", "+[health]\ninterval = \"6s\"\n"),
     ("health.timeout", "+", "+[health]\ntimeout = \"6s\"\n"),
     ("health.rise", "+", "+[health]\nrise = 6\n"),
     ("health.fall", "+", "+[health]\nfall = 6\n"),
-    ("health.down_interval", "+", "+[health]\ndown_interval = \"6s\"\n"),
+    (
+        "health.down_interval",
+        "+",
+        "+[health]\ndown_interval = \"6s\"\n",
+    ),
     ("health.slow_start", "+", "+[health]\nslow_start = \"0s\"\n"),
-    ("health.probe_layer", "+", "+[health]\nprobe_layer = \"a:b\"\n"),
-    ("health.authenticate", "+", "+[health]\nauthenticate = true\n"),
+    (
+        "health.probe_layer",
+        "+",
+        "+[health]\nprobe_layer = \"a:b\"\n",
+    ),
+    (
+        "health.authenticate",
+        "+",
+        "+[health]\nauthenticate = true\n",
+    ),
     ("health.ejection", "+", "+[health]\nejection = \"6s\"\n"),
-    ("health.ejection_max", "+", "+[health]\nejection_max = \"6m\"\n"),
-    ("health.ejection_failures", "+", "+[health]\nejection_failures = 6\n"),
+    (
+        "health.ejection_max",
+        "+",
+        "+[health]\nejection_max = \"6m\"\n",
+    ),
+    (
+        "health.ejection_failures",
+        "+",
+        "+[health]\nejection_failures = 6\n",
+    ),
     ("catalog.poll", "+", "+[catalog]\npoll = \"6s\"\n"),
     ("catalog.watch", "+", "+[catalog]\nwatch = \"/data\"\n"),
     ("catalog.settle", "+", "+[catalog]\nsettle = \"6s\"\n"),
-    ("catalog.settle_max", "+", "+[catalog]\nsettle_max = \"6s\"\n"),
-    ("catalog.canary_layer", "+", "+[catalog]\ncanary_layer = \"a:b\"\n"),
+    (
+        "catalog.settle_max",
+        "+",
+        "+[catalog]\nsettle_max = \"6s\"\n",
+    ),
+    (
+        "catalog.canary_layer",
+        "+",
+        "+[catalog]\ncanary_layer = \"a:b\"\n",
+    ),
     ("catalog.roll", "+", "+[catalog]\nroll = false\n"),
     ("catalog.roll_share", "+", "+[catalog]\nroll_share = 50\n"),
-    ("catalog.main_helps", "+", "+[catalog]\nmain_helps = false\n"),
+    (
+        "catalog.main_helps",
+        "+",
+        "+[catalog]\nmain_helps = false\n",
+    ),
     ("catalog.parallel", "+", "+[catalog]\nparallel = 2\n"),
-    ("catalog.drain_timeout", "+", "+[catalog]\ndrain_timeout = \"6s\"\n"),
-    ("catalog.reload_timeout", "+", "+[catalog]\nreload_timeout = \"6s\"\n"),
-    ("catalog.reload_security", "+", "+[catalog]\nreload_security = true\n"),
-    ("catalog.reload_main", "+", "+[catalog]\nreload_main = true\n"),
+    (
+        "catalog.drain_timeout",
+        "+",
+        "+[catalog]\ndrain_timeout = \"6s\"\n",
+    ),
+    (
+        "catalog.reload_timeout",
+        "+",
+        "+[catalog]\nreload_timeout = \"6s\"\n",
+    ),
+    (
+        "catalog.reload_security",
+        "+",
+        "+[catalog]\nreload_security = true\n",
+    ),
+    (
+        "catalog.reload_main",
+        "+",
+        "+[catalog]\nreload_main = true\n",
+    ),
     ("catalog.reload_gwc", "+", "+[catalog]\nreload_gwc = true\n"),
     ("catalog.stale", "+", "+[catalog]\nstale = \"avoid\"\n"),
-    ("catalog.read_your_writes", "+", "+[catalog]\nread_your_writes = \"0s\"\n"),
-    ("catalog.state_file", "+", "+[catalog]\nstate_file = \"/state\"\n"),
+    (
+        "catalog.read_your_writes",
+        "+",
+        "+[catalog]\nread_your_writes = \"0s\"\n",
+    ),
+    (
+        "catalog.state_file",
+        "+",
+        "+[catalog]\nstate_file = \"/state\"\n",
+    ),
     ("timeouts.connect", "+", "+[timeouts]\nconnect = \"6s\"\n"),
-    ("timeouts.client_header", "+", "+[timeouts]\nclient_header = \"6s\"\n"),
-    ("timeouts.client_body", "+", "+[timeouts]\nclient_body = \"6s\"\n"),
-    ("timeouts.client_write", "+", "+[timeouts]\nclient_write = \"6s\"\n"),
-    ("timeouts.keep_alive", "+", "+[timeouts]\nkeep_alive = \"6s\"\n"),
-    ("timeouts.upstream_idle", "+", "+[timeouts]\nupstream_idle = \"6s\"\n"),
+    (
+        "timeouts.client_header",
+        "+",
+        "+[timeouts]\nclient_header = \"6s\"\n",
+    ),
+    (
+        "timeouts.client_body",
+        "+",
+        "+[timeouts]\nclient_body = \"6s\"\n",
+    ),
+    (
+        "timeouts.client_write",
+        "+",
+        "+[timeouts]\nclient_write = \"6s\"\n",
+    ),
+    (
+        "timeouts.keep_alive",
+        "+",
+        "+[timeouts]\nkeep_alive = \"6s\"\n",
+    ),
+    (
+        "timeouts.upstream_idle",
+        "+",
+        "+[timeouts]\nupstream_idle = \"6s\"\n",
+    ),
     ("retry.attempts", "+", "+[retry]\nattempts = 6\n"),
     ("retry.window", "+", "+[retry]\nwindow = \"6s\"\n"),
-    ("retry.budget_percent", "+", "+[retry]\nbudget_percent = 6\n"),
-    ("limits.max_in_flight", "+", "+[limits]\nmax_in_flight = 6\n"),
+    (
+        "retry.budget_percent",
+        "+",
+        "+[retry]\nbudget_percent = 6\n",
+    ),
+    (
+        "limits.max_in_flight",
+        "+",
+        "+[limits]\nmax_in_flight = 6\n",
+    ),
     ("limits.queue", "+", "+[limits]\nqueue = 6\n"),
-    ("limits.queue_timeout", "+", "+[limits]\nqueue_timeout = \"6s\"\n"),
+    (
+        "limits.queue_timeout",
+        "+",
+        "+[limits]\nqueue_timeout = \"6s\"\n",
+    ),
     ("limits.per_user", "+", "+[limits]\nper_user = 6\n"),
-    ("limits.quick_reserve", "+", "+[limits]\nquick_reserve = 6\n"),
+    (
+        "limits.quick_reserve",
+        "+",
+        "+[limits]\nquick_reserve = 6\n",
+    ),
     ("limits.heavy_share", "+", "+[limits]\nheavy_share = 6\n"),
     ("limits.head_size", "+", "+[limits]\nhead_size = \"6KiB\"\n"),
     ("limits.head_fields", "+", "+[limits]\nhead_fields = 26\n"),
-    ("limits.control_flow", "+", "+[limits]\ncontrol_flow = \"ows.wms.getmap=6\"\n"),
-    ("classes.NAME.priority", "+", "+[classes.map]\npriority = 0\n"),
-    ("classes.NAME.first_byte", "+", "+[classes.map]\nfirst_byte = \"6s\"\n"),
-    ("classes.NAME.max_body", "+", "+[classes.map]\nmax_body = \"6MB\"\n"),
-    ("classes.NAME.served_by", "+", "+[classes.map]\nserved_by = \"main\"\n"),
-    ("classes.NAME.affinity", "+", "+[classes.tile]\naffinity = false\n"),
-    ("classes.NAME.coalesce", "+", "+[classes.capabilities]\ncoalesce = \"any-address\"\n"),
-    ("classes.NAME.affinity_load_percent", "+", "+[classes.tile]\naffinity_load_percent = 106\n"),
+    (
+        "limits.control_flow",
+        "+",
+        "+[limits]\ncontrol_flow = \"ows.wms.getmap=6\"\n",
+    ),
+    (
+        "classes.NAME.priority",
+        "+",
+        "+[classes.map]\npriority = 0\n",
+    ),
+    (
+        "classes.NAME.first_byte",
+        "+",
+        "+[classes.map]\nfirst_byte = \"6s\"\n",
+    ),
+    (
+        "classes.NAME.max_body",
+        "+",
+        "+[classes.map]\nmax_body = \"6MB\"\n",
+    ),
+    (
+        "classes.NAME.served_by",
+        "+",
+        "+[classes.map]\nserved_by = \"main\"\n",
+    ),
+    (
+        "classes.NAME.affinity",
+        "+",
+        "+[classes.tile]\naffinity = false\n",
+    ),
+    (
+        "classes.NAME.coalesce",
+        "+",
+        "+[classes.capabilities]\ncoalesce = \"any-address\"\n",
+    ),
+    (
+        "classes.NAME.affinity_load_percent",
+        "+",
+        "+[classes.tile]\naffinity_load_percent = 106\n",
+    ),
     ("log.format", "+", "+[log]\nformat = \"json\"\n"),
     ("log.access", "+", "+[log]\naccess = \"off\"\n"),
     ("log.level", "+", "+[log]\nlevel = \"debug\"\n"),
@@ -97,10 +252,14 @@ const WORDS: &[(&str, &str)] = &[
     ("FIRST", "[upstreams.first]\nurl = \"http://10.0.0.1\""),
     ("SECOND", "[upstreams.second]\nurl = \"http://10.0.0.2\""),
     (" MAIN", "\nrole = \"main\""),
-    ("ACCOUNT", "[geoserver]\nusername = \"a\"\npassword_file = \"secret\"\n"),
+    (
+        "ACCOUNT",
+        "[geoserver]\nusername = \"a\"\npassword_file = \"secret\"\n",
+    ),
 ];
 
-/// What has no default, so that the example shows it only as an example: keys that go together on one line.
+/// What has no default, so that the example shows it only as an example: keys that go together on
+/// one line.
 const WITHOUT_DEFAULT: &[&[&str]] = &[
     &["admin_token_file"],
     &["admin_token_env"],
@@ -120,8 +279,14 @@ const WITHOUT_DEFAULT: &[&[&str]] = &[
 fn try_load(text: &str) -> Result<Loaded, Diagnostics> {
     let world = MapEnvironment::new()
         .file("geofront.toml", text)
-        .file("slave2.toml", "[upstreams.slave2]\nurl = \"http://10.0.0.3\"\n")
-        .file("conf.d/slave3.toml", "[upstreams.slave3]\nurl = \"http://10.0.0.4\"\n")
+        .file(
+            "slave2.toml",
+            "[upstreams.slave2]\nurl = \"http://10.0.0.3\"\n",
+        )
+        .file(
+            "conf.d/slave3.toml",
+            "[upstreams.slave3]\nurl = \"http://10.0.0.4\"\n",
+        )
         .file("secret", "a")
         .file("other", "b")
         .file("/etc/geofront/password", "a")
@@ -141,7 +306,11 @@ fn load(text: &str) -> Loaded {
 /// A text of [`CASES`], its words replaced.
 #[track_caller]
 fn load_case(text: &str) -> Loaded {
-    load(&WORDS.iter().fold(text.to_owned(), |text, (word, meaning)| text.replace(word, meaning)))
+    load(
+        &WORDS.iter().fold(text.to_owned(), |text, (word, meaning)| {
+            text.replace(word, meaning)
+        }),
+    )
 }
 
 /// The example with the commented lines of `keys` switched on.
@@ -152,7 +321,8 @@ fn example_with(keys: &[&str]) -> String {
         if let Some(header) = line.strip_prefix('[') {
             section = format!("{}.", header.trim_end_matches(']'));
         }
-        let wanted = commented_key(line).is_some_and(|key| keys.contains(&format!("{section}{key}").as_str()));
+        let wanted = commented_key(line)
+            .is_some_and(|key| keys.contains(&format!("{section}{key}").as_str()));
         lines.push(if wanted { &line[1..] } else { line });
     }
     lines.join("\n")
@@ -160,7 +330,9 @@ fn example_with(keys: &[&str]) -> String {
 
 /// `interval` of `#interval = "5s"`.
 fn commented_key(line: &str) -> Option<&str> {
-    let line = line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()))?;
+    let line = line
+        .strip_prefix('#')
+        .filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()))?;
     line.split_once(" = ").map(|(key, _)| key)
 }
 
@@ -172,8 +344,15 @@ fn keys_of_example() -> Vec<String> {
         if let Some(header) = line.strip_prefix('[') {
             section = format!("{}.", header.trim_end_matches(']'));
         } else {
-            let set_key = line.split_once(" = ").map(|(key, _)| key).filter(|key| !key.starts_with('#'));
-            keys.extend(commented_key(line).or(set_key).map(|key| format!("{section}{key}")));
+            let set_key = line
+                .split_once(" = ")
+                .map(|(key, _)| key)
+                .filter(|key| !key.starts_with('#'));
+            keys.extend(
+                commented_key(line)
+                    .or(set_key)
+                    .map(|key| format!("{section}{key}")),
+            );
         }
     }
     keys
@@ -198,22 +377,40 @@ fn every_key_changes_the_configuration_and_the_change_is_told() {
         let own_name = key.rsplit('.').next().expect("a name has a last part");
         match Change::between(&before, &after) {
             Change::NeedsRestart(keys) => assert_eq!(keys, [key]),
-            Change::Live(told) => assert!(told.iter().any(|line| line.contains(own_name)), "`{key}`: {told:?}"),
+            Change::Live(told) => assert!(
+                told.iter().any(|line| line.contains(own_name)),
+                "`{key}`: {told:?}"
+            ),
             Change::Unchanged => panic!("`{key}` changes nothing"),
         }
     }
-    assert_eq!(CASES.len(), known_keys().len(), "a case for a key that is not there");
+    assert_eq!(
+        CASES.len(),
+        known_keys().len(),
+        "a case for a key that is not there"
+    );
 }
 
 #[test]
 fn the_limits_of_every_class_can_be_set() {
     for class in RequestClass::ALL {
         // One that is nobody's default.
-        let priority = if class == RequestClass::Process { "2" } else { "3" };
-        for (key, value) in [("first_byte", "\"6s\""), ("max_body", "\"6MB\""), ("priority", priority)] {
+        let priority = if class == RequestClass::Process {
+            "2"
+        } else {
+            "3"
+        };
+        for (key, value) in [
+            ("first_byte", "\"6s\""),
+            ("max_body", "\"6MB\""),
+            ("priority", priority),
+        ] {
             let changed = load_case(&format!("+[classes.{class}]\n{key} = {value}\n"));
             let (before, after) = (load_case("+").config.classes, changed.config.classes);
-            let differing: Vec<_> = RequestClass::ALL.into_iter().filter(|c| before[*c] != after[*c]).collect();
+            let differing: Vec<_> = RequestClass::ALL
+                .into_iter()
+                .filter(|c| before[*c] != after[*c])
+                .collect();
             assert_eq!(differing, [class], "{key}");
         }
     }
@@ -225,7 +422,9 @@ fn the_example_is_a_working_configuration_of_defaults() {
     assert_eq!(example.config.upstreams.len(), 3);
     let upstreams_only: String = EXAMPLE
         .lines()
-        .filter(|line| line.starts_with("[upstreams") || line.starts_with("url") || line.starts_with("role"))
+        .filter(|line| {
+            line.starts_with("[upstreams") || line.starts_with("url") || line.starts_with("role")
+        })
         .flat_map(|line| [line, "\n"])
         .collect();
     assert_eq!(example.config, load(&upstreams_only).config);
@@ -235,11 +434,17 @@ fn the_example_is_a_working_configuration_of_defaults() {
 fn every_key_is_in_the_example() {
     let in_example: Vec<_> = keys_of_example().iter().map(|key| general(key)).collect();
     for key in known_keys() {
-        assert!(in_example.contains(&key), "config/example.toml does not show `{key}`");
+        assert!(
+            in_example.contains(&key),
+            "config/example.toml does not show `{key}`"
+        );
     }
     for class in RequestClass::ALL {
         for key in ["first_byte", "max_body", "priority", "served_by"] {
-            assert!(keys_of_example().contains(&format!("classes.{class}.{key}")), "{class} {key}");
+            assert!(
+                keys_of_example().contains(&format!("classes.{class}.{key}")),
+                "{class} {key}"
+            );
         }
     }
 }
@@ -247,12 +452,26 @@ fn every_key_is_in_the_example() {
 #[test]
 fn every_default_that_the_example_shows_is_the_true_one() {
     let plain = load(EXAMPLE);
-    let has_default = |key: &&String| !WITHOUT_DEFAULT.iter().any(|keys| keys.contains(&key.as_str()));
+    let has_default = |key: &&String| {
+        !WITHOUT_DEFAULT
+            .iter()
+            .any(|keys| keys.contains(&key.as_str()))
+    };
     for key in keys_of_example().iter().filter(has_default) {
         let set = load(&example_with(&[key]));
-        assert_eq!(set.config, plain.config, "`{key}` is shown with something else than its default");
-        let entry = set.effective.iter().find(|entry| entry.key == *key).expect("every key is among the effective ones");
-        assert!(entry.origin.starts_with("geofront.toml:"), "`{key}` was not switched on");
+        assert_eq!(
+            set.config, plain.config,
+            "`{key}` is shown with something else than its default"
+        );
+        let entry = set
+            .effective
+            .iter()
+            .find(|entry| entry.key == *key)
+            .expect("every key is among the effective ones");
+        assert!(
+            entry.origin.starts_with("geofront.toml:"),
+            "`{key}` was not switched on"
+        );
     }
     for keys in WITHOUT_DEFAULT {
         assert_ne!(load(&example_with(keys)).config, plain.config, "{keys:?}");
@@ -262,13 +481,20 @@ fn every_default_that_the_example_shows_is_the_true_one() {
 #[test]
 fn every_key_is_in_the_documentation() {
     for key in known_keys() {
-        assert!(DOCUMENTATION.contains(&format!("`{key}`")), "docs/configuration.md does not explain `{key}`");
+        assert!(
+            DOCUMENTATION.contains(&format!("`{key}`")),
+            "docs/configuration.md does not explain `{key}`"
+        );
     }
 }
 
 #[test]
 fn every_key_is_among_the_effective_ones() {
-    let effective: Vec<_> = load_case("+").effective.iter().map(|entry| general(&entry.key)).collect();
+    let effective: Vec<_> = load_case("+")
+        .effective
+        .iter()
+        .map(|entry| general(&entry.key))
+        .collect();
     for key in known_keys() {
         assert!(effective.contains(&key), "`{key}` has no effective value");
     }

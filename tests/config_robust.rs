@@ -66,7 +66,9 @@ const PIECES: &[&str] = &[
 
 /// Loads and renders in every way.
 fn exercise(text: &str) {
-    let world = MapEnvironment::new().file("f.toml", text).file("g.toml", text);
+    let world = MapEnvironment::new()
+        .file("f.toml", text)
+        .file("g.toml", text);
     if let Err(diagnostics) = Config::load(Path::new("f.toml"), &world) {
         assert!(diagnostics.to_string().starts_with("error: "));
         assert!(diagnostics.coloured().contains("error"));
@@ -119,20 +121,32 @@ fn a_file_of_another_kind_is_refused_in_few_words() {
     let text = "server { listen 80; }\n".repeat(20_000);
     let world = MapEnvironment::new().file("f.toml", text);
     let diagnostics = Config::load(Path::new("f.toml"), &world).expect_err("this is nginx's");
-    assert!(diagnostics.to_string().lines().count() < 300, "{diagnostics}");
+    assert!(
+        diagnostics.to_string().lines().count() < 300,
+        "{diagnostics}"
+    );
 }
 
 #[test]
 fn a_file_too_large_is_refused() {
     let world = MapEnvironment::new().file("f.toml", "#".repeat(2 << 20));
     let diagnostics = Config::load(Path::new("f.toml"), &world).expect_err("2 MiB");
-    assert!(diagnostics.to_string().contains("larger than"), "{diagnostics}");
+    assert!(
+        diagnostics.to_string().contains("larger than"),
+        "{diagnostics}"
+    );
 }
 
 #[test]
 fn too_many_upstreams_are_refused_at_once() {
-    let text: String = (0..20_000).map(|i| format!("[upstreams.u{i}]\nurl = \"\"\n")).collect();
+    let text: String = (0..20_000)
+        .map(|i| format!("[upstreams.u{i}]\nurl = \"\"\n"))
+        .collect();
     let world = MapEnvironment::new().file("f.toml", text);
     let diagnostics = Config::load(Path::new("f.toml"), &world).expect_err("20 000 upstreams");
-    assert!(diagnostics.findings().any(|finding| finding.message.contains("more than 1000 tables")));
+    assert!(
+        diagnostics
+            .findings()
+            .any(|finding| finding.message.contains("more than 1000 tables"))
+    );
 }

@@ -1,5 +1,6 @@
-//! What the pages in `docs/` and the README show can be typed: configurations are accepted, commands and their options exist,
-//! metrics are those of the table in `docs/operations.md`, and the index names every page.
+//! What the pages in `docs/` and the README show can be typed: configurations are accepted,
+//! commands and their options exist, metrics are those of the table in `docs/operations.md`, and
+//! the index names every page.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
@@ -25,7 +26,11 @@ fn root() -> PathBuf {
 /// The README and every page in `docs/`.
 fn pages() -> Vec<Page> {
     let mut paths = vec![root().join("README.md")];
-    paths.extend(fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path()));
+    paths.extend(
+        fs::read_dir(root().join("docs"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path()),
+    );
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
     paths.sort();
     let page = |path: PathBuf| Page {
@@ -39,17 +44,28 @@ fn pages() -> Vec<Page> {
 fn blocks<'p>(text: &'p str, language: &str) -> Vec<&'p str> {
     let parts = text.split("```").skip(1).step_by(2);
     let is_wanted = |part: &&str| part.lines().next() == Some(language);
-    parts.filter(is_wanted).map(|part| part.split_once('\n').unwrap().1).collect()
+    parts
+        .filter(is_wanted)
+        .map(|part| part.split_once('\n').unwrap().1)
+        .collect()
 }
 
 fn problems_of(configuration: &str) -> Option<String> {
-    let whole =
-        if configuration.contains("role = \"main\"") { configuration.to_owned() } else { format!("{configuration}{CLUSTER}") };
+    let whole = if configuration.contains("role = \"main\"") {
+        configuration.to_owned()
+    } else {
+        format!("{configuration}{CLUSTER}")
+    };
     let world = MapEnvironment::new()
         .file("geofront.toml", whole)
-        .file("conf.d/more.toml", "[upstreams.replica2]\nurl = 'http://10.0.0.12:8080'\n")
+        .file(
+            "conf.d/more.toml",
+            "[upstreams.replica2]\nurl = 'http://10.0.0.12:8080'\n",
+        )
         .file("/etc/geofront/password", "secret");
-    Config::load(Path::new("geofront.toml"), &world).err().map(|problems| problems.to_string())
+    Config::load(Path::new("geofront.toml"), &world)
+        .err()
+        .map(|problems| problems.to_string())
 }
 
 #[test]
@@ -59,17 +75,31 @@ fn every_configuration_that_is_shown_is_accepted() {
         for block in blocks(&page.text, "toml") {
             shown += 1;
             let problems = problems_of(block);
-            assert!(problems.is_none(), "{}:\n{block}\n{}", page.name, problems.unwrap_or_default());
+            assert!(
+                problems.is_none(),
+                "{}:\n{block}\n{}",
+                page.name,
+                problems.unwrap_or_default()
+            );
         }
     }
     assert!(shown >= 12, "{shown} blocks found");
-    assert!(problems_of("[limits]\nno_such_key = 1\n").is_some(), "a wrong block would be noticed");
+    assert!(
+        problems_of("[limits]\nno_such_key = 1\n").is_some(),
+        "a wrong block would be noticed"
+    );
 }
 
 /// The help of `geofront COMMAND`, or nothing if there is no such command.
 fn help(command: &str) -> Option<String> {
-    let output = Command::new(env!("CARGO_BIN_EXE_geofront")).args([command, "--help"]).output().unwrap();
-    output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+    let output = Command::new(env!("CARGO_BIN_EXE_geofront"))
+        .args([command, "--help"])
+        .output()
+        .unwrap();
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8(output.stdout).unwrap())
 }
 
 /// The commands in `line`: `geofront`, a word, and the options up to the end of the command.
@@ -84,7 +114,10 @@ fn commands(line: &str) -> Vec<(&str, Vec<&str>)> {
         let (begin, end) = command(part)?;
         let mut words = part[begin..end].split_whitespace().skip(1);
         let name = words.next()?;
-        let options = words.filter(|word| word.starts_with("--")).map(|word| word.split('=').next().unwrap()).collect();
+        let options = words
+            .filter(|word| word.starts_with("--"))
+            .map(|word| word.split('=').next().unwrap())
+            .collect();
         Some((name, options))
     });
     found.collect()
@@ -94,46 +127,79 @@ fn commands(line: &str) -> Vec<(&str, Vec<&str>)> {
 fn every_command_that_is_shown_exists_with_its_options() {
     let mut typed = BTreeSet::new();
     for page in pages() {
-        let inline = page.text.split("```").step_by(2).flat_map(|prose| prose.split('`').skip(1).step_by(2));
+        let inline = page
+            .text
+            .split("```")
+            .step_by(2)
+            .flat_map(|prose| prose.split('`').skip(1).step_by(2));
         let fenced = blocks(&page.text, "").into_iter().flat_map(str::lines);
         for line in fenced.chain(inline.filter(|code| code.starts_with("geofront "))) {
             for (name, options) in commands(line) {
                 // The first line of `geofront status`, and names of systemd units and packages.
-                if !name.starts_with(|c: char| c.is_ascii_lowercase()) || line.starts_with("geofront 0.") {
+                if !name.starts_with(|c: char| c.is_ascii_lowercase())
+                    || line.starts_with("geofront 0.")
+                {
                     continue;
                 }
-                if ["-n", "--since"].contains(&name) || line.contains("journalctl") || line.contains("systemctl") {
+                if ["-n", "--since"].contains(&name)
+                    || line.contains("journalctl")
+                    || line.contains("systemctl")
+                {
                     continue;
                 }
-                let help = help(name).unwrap_or_else(|| panic!("{}: no command `geofront {name}`: {line}", page.name));
+                let help = help(name).unwrap_or_else(|| {
+                    panic!("{}: no command `geofront {name}`: {line}", page.name)
+                });
                 for option in options {
-                    assert!(help.contains(option), "{}: `geofront {name}` has no option {option}: {line}", page.name);
+                    assert!(
+                        help.contains(option),
+                        "{}: `geofront {name}` has no option {option}: {line}",
+                        page.name
+                    );
                 }
                 typed.insert(name.to_owned());
             }
         }
     }
-    for expected in ["check", "explain", "import", "status", "drain", "ready", "reload", "sync"] {
-        assert!(typed.contains(expected), "{expected} is in no page: {typed:?}");
+    for expected in [
+        "check", "explain", "import", "status", "drain", "ready", "reload", "sync",
+    ] {
+        assert!(
+            typed.contains(expected),
+            "{expected} is in no page: {typed:?}"
+        );
     }
 }
 
 #[test]
 fn every_metric_that_is_named_is_in_the_table_of_metrics() {
     let operations = fs::read_to_string(root().join("docs/operations.md")).unwrap();
-    let rows = operations.lines().filter_map(|line| line.strip_prefix("| `geofront_"));
-    let known: BTreeSet<String> = rows.map(|row| format!("geofront_{}", row.split(['{', '`']).next().unwrap())).collect();
+    let rows = operations
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `geofront_"));
+    let known: BTreeSet<String> = rows
+        .map(|row| format!("geofront_{}", row.split(['{', '`']).next().unwrap()))
+        .collect();
     assert!(known.len() > 20, "{known:?}");
     for page in pages() {
         for begin in page.text.match_indices("geofront_").map(|(at, _)| at) {
             let rest = &page.text[begin..];
-            let name = &rest[..rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(rest.len())];
+            let name = &rest[..rest
+                .find(|c: char| !c.is_ascii_lowercase() && c != '_')
+                .unwrap_or(rest.len())];
             let is_family = |known: &String| {
-                name == known || ["_bucket", "_sum", "_count"].iter().any(|end| name.strip_suffix(end) == Some(known))
+                name == known
+                    || ["_bucket", "_sum", "_count"]
+                        .iter()
+                        .any(|end| name.strip_suffix(end) == Some(known))
             };
             // `geofront_*.deb`
             let is_a_name = name.len() > "geofront_".len();
-            assert!(!is_a_name || known.iter().any(is_family), "{}: {name} is no metric", page.name);
+            assert!(
+                !is_a_name || known.iter().any(is_family),
+                "{}: {name} is no metric",
+                page.name
+            );
         }
     }
 }
@@ -141,8 +207,14 @@ fn every_metric_that_is_named_is_in_the_table_of_metrics() {
 #[test]
 fn the_index_names_every_page() {
     let index = fs::read_to_string(root().join("docs/README.md")).unwrap();
-    for page in pages().iter().filter(|page| page.name.starts_with("docs/") && page.name != "docs/README.md") {
+    for page in pages()
+        .iter()
+        .filter(|page| page.name.starts_with("docs/") && page.name != "docs/README.md")
+    {
         let file = page.name.trim_start_matches("docs/");
-        assert!(index.contains(&format!("({file})")), "docs/README.md does not name {file}");
+        assert!(
+            index.contains(&format!("({file})")),
+            "docs/README.md does not name {file}"
+        );
     }
 }

@@ -3,7 +3,10 @@
 use allocation_counter::measure;
 use geofront::http1::{BodyReader, HeadLimits, HeadReader, Reading};
 
-const LIMITS: HeadLimits = HeadLimits { max_bytes: 65_536, max_fields: 200 };
+const LIMITS: HeadLimits = HeadLimits {
+    max_bytes: 65_536,
+    max_fields: 200,
+};
 
 #[test]
 fn a_request_is_judged_without_an_allocation_whole_or_in_pieces() {
@@ -16,7 +19,10 @@ fn a_request_is_judged_without_an_allocation_whole_or_in_pieces() {
             for end in (piece..=request.len()).step_by(piece) {
                 if let Reading::Complete(head) = reader.read(&request.as_bytes()[..end], &LIMITS) {
                     let mut reader = BodyReader::new(head.framing);
-                    body = Some((reader.take(&request.as_bytes()[head.whole.end..]), reader.is_complete()));
+                    body = Some((
+                        reader.take(&request.as_bytes()[head.whole.end..]),
+                        reader.is_complete(),
+                    ));
                     break;
                 }
             }

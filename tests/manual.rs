@@ -1,4 +1,5 @@
-//! The manual says what the code does: tables of fields, reasons, classes and headers in `docs/` are compared with it.
+//! The manual says what the code does: tables of fields, reasons, classes and headers in `docs/`
+//! are compared with it.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
@@ -21,8 +22,14 @@ const OPERATIONS: &str = include_str!("../docs/operations.md");
 /// The rows of the table whose header row begins with `first`, each split into its cells.
 fn table<'m>(manual: &'m str, first: &str) -> Vec<Vec<&'m str>> {
     let begin = format!("| {first} |");
-    let rows = manual.lines().skip_while(|line| !line.starts_with(&begin)).skip(2).take_while(|line| line.starts_with('|'));
-    let rows: Vec<Vec<&str>> = rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect()).collect();
+    let rows = manual
+        .lines()
+        .skip_while(|line| !line.starts_with(&begin))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let rows: Vec<Vec<&str>> = rows
+        .map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect();
     assert!(!rows.is_empty(), "the manual has a table of `{first}`");
     rows
 }
@@ -69,28 +76,69 @@ fn logged(records: &[Record<'_>], format: LogFormat) -> String {
 #[test]
 fn the_access_logs_fields_are_those_of_the_manual_in_their_order() {
     let line = logged(&[record(End::Ok)], LogFormat::Logfmt);
-    let fields: Vec<&str> = line.split_whitespace().map(|field| field.split('=').next().unwrap()).collect();
-    let named: Vec<&str> = table(ACCESS_LOG, "field").iter().map(|row| bare(row[0])).collect();
+    let fields: Vec<&str> = line
+        .split_whitespace()
+        .map(|field| field.split('=').next().unwrap())
+        .collect();
+    let named: Vec<&str> = table(ACCESS_LOG, "field")
+        .iter()
+        .map(|row| bare(row[0]))
+        .collect();
     assert_eq!(named, fields);
-    let example = ACCESS_LOG.lines().find(|line| line.starts_with("time=")).expect("an example");
-    assert_eq!(example.split_whitespace().map(|field| field.split('=').next().unwrap()).collect::<Vec<_>>(), fields);
+    let example = ACCESS_LOG
+        .lines()
+        .find(|line| line.starts_with("time="))
+        .expect("an example");
+    assert_eq!(
+        example
+            .split_whitespace()
+            .map(|field| field.split('=').next().unwrap())
+            .collect::<Vec<_>>(),
+        fields
+    );
 }
 
 #[test]
 fn the_ends_of_a_request_are_those_of_the_manual() {
-    let ends = [End::Ok, End::ClientAbort, End::UpstreamReset, End::Timeout, End::Refused("REASON")];
+    let ends = [
+        End::Ok,
+        End::ClientAbort,
+        End::UpstreamReset,
+        End::Timeout,
+        End::Refused("REASON"),
+    ];
     let lines = logged(&ends.map(record), LogFormat::Json);
-    let values = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    let logged: Vec<String> = values.map(|value| value["end"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(table(ACCESS_LOG, "end").iter().map(|row| bare(row[0])).collect::<Vec<_>>(), logged);
+    let values = lines
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let logged: Vec<String> = values
+        .map(|value| value["end"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        table(ACCESS_LOG, "end")
+            .iter()
+            .map(|row| bare(row[0]))
+            .collect::<Vec<_>>(),
+        logged
+    );
 }
 
 #[test]
 fn every_reason_of_a_refusal_is_explained_with_its_status() {
-    let expected: BTreeSet<(String, String)> =
-        Refusal::ALL.iter().map(|refusal| (refusal.reason().to_owned(), refusal.status().as_u16().to_string())).collect();
+    let expected: BTreeSet<(String, String)> = Refusal::ALL
+        .iter()
+        .map(|refusal| {
+            (
+                refusal.reason().to_owned(),
+                refusal.status().as_u16().to_string(),
+            )
+        })
+        .collect();
     let rows = table(OPERATIONS, "refused");
-    let named: BTreeSet<(String, String)> = rows.iter().map(|row| (bare(row[0]).to_owned(), row[1].to_owned())).collect();
+    let named: BTreeSet<(String, String)> = rows
+        .iter()
+        .map(|row| (bare(row[0]).to_owned(), row[1].to_owned()))
+        .collect();
     assert_eq!(named, expected);
 }
 
@@ -98,7 +146,13 @@ fn every_reason_of_a_refusal_is_explained_with_its_status() {
 fn the_table_of_classes_says_who_serves_each_and_when_it_is_tried_again() {
     let rows = table(CLASSES, "class");
     let named: BTreeSet<&str> = rows.iter().map(|row| bare(row[0])).collect();
-    assert_eq!(named, RequestClass::ALL.iter().map(|class| class.as_str()).collect());
+    assert_eq!(
+        named,
+        RequestClass::ALL
+            .iter()
+            .map(|class| class.as_str())
+            .collect()
+    );
     for row in rows {
         let class = RequestClass::from_name(bare(row[0])).unwrap();
         assert_eq!(row[2] == "replicas", class.is_read(), "{class}: {row:?}");
@@ -127,24 +181,47 @@ fn passes(name: &str) -> bool {
         request_id: &request_id,
     };
     prepare_upstream(&mut request, &client).unwrap();
-    request.headers.values().any(|value| value.as_bytes() == VALUE.as_bytes())
+    request
+        .headers
+        .values()
+        .any(|value| value.as_bytes() == VALUE.as_bytes())
 }
 
 /// The names in the first column of a table of headers; `*` stands for anything.
 fn header_names(rows: &[Vec<&str>]) -> Vec<String> {
-    rows.iter().flat_map(|row| row[0].split(", ")).map(|name| bare(name).to_owned()).collect()
+    rows.iter()
+        .flat_map(|row| row[0].split(", "))
+        .map(|name| bare(name).to_owned())
+        .collect()
 }
 
 #[test]
 fn what_the_manual_says_is_removed_is_removed_and_nothing_else_is() {
-    let section = HEADERS.split("## From a peer that is not trusted").nth(1).unwrap();
+    let section = HEADERS
+        .split("## From a peer that is not trusted")
+        .nth(1)
+        .unwrap();
     let removed = header_names(&table(section, "header"));
     for name in &removed {
-        for spelling in [name.replace('*', "anything"), name.replace('*', "x").replace('-', "_").to_ascii_uppercase()] {
+        for spelling in [
+            name.replace('*', "anything"),
+            name.replace('*', "x")
+                .replace('-', "_")
+                .to_ascii_uppercase(),
+        ] {
             assert!(!passes(&spelling), "{spelling}");
         }
     }
-    for ordinary in ["Authorization", "Cookie", "Accept", "Referer", "Sector", "Impact", "X-Requested-With", "If-None-Match"] {
+    for ordinary in [
+        "Authorization",
+        "Cookie",
+        "Accept",
+        "Referer",
+        "Sector",
+        "Impact",
+        "X-Requested-With",
+        "If-None-Match",
+    ] {
         assert!(passes(ordinary), "{ordinary}");
     }
 }
@@ -152,14 +229,30 @@ fn what_the_manual_says_is_removed_is_removed_and_nothing_else_is() {
 #[test]
 fn what_the_manual_says_is_set_from_the_connection_is_set() {
     let section = HEADERS.split("And these are set").nth(1).unwrap();
-    let set: BTreeSet<String> = header_names(&table(section, "header")).iter().map(|name| name.to_ascii_lowercase()).collect();
+    let set: BTreeSet<String> = header_names(&table(section, "header"))
+        .iter()
+        .map(|name| name.to_ascii_lowercase())
+        .collect();
     let mut request = RequestHeader::build("GET", b"/", None).unwrap();
-    request.insert_header("Host", "maps.example.org:8080").unwrap();
+    request
+        .insert_header("Host", "maps.example.org:8080")
+        .unwrap();
     let request_id = RequestId::fresh();
     let peer = [192, 0, 2, 7].into();
-    let client = ClientView { peer, local: None, trusted: false, tls: false, http10: false, request_id: &request_id };
+    let client = ClientView {
+        peer,
+        local: None,
+        trusted: false,
+        tls: false,
+        http10: false,
+        request_id: &request_id,
+    };
     prepare_upstream(&mut request, &client).unwrap();
-    let forwarded = request.headers.keys().map(|name| name.as_str().to_owned()).filter(|name| name.starts_with("x-forwarded"));
+    let forwarded = request
+        .headers
+        .keys()
+        .map(|name| name.as_str().to_owned())
+        .filter(|name| name.starts_with("x-forwarded"));
     assert_eq!(forwarded.collect::<BTreeSet<_>>(), set);
     assert_eq!(request.headers.get("x-forwarded-port").unwrap(), "8080");
 }

@@ -1,5 +1,5 @@
-//! The fuzz target's harness (`make fuzz`) without a fuzzer: over the committed corpus, the table of requests, and thousands of
-//! chance changes to both.
+//! The fuzz target's harness (`make fuzz`) without a fuzzer: over the committed corpus, the table
+//! of requests, and thousands of chance changes to both.
 
 #[path = "ogc_shared/cases.rs"]
 mod cases;
@@ -20,15 +20,23 @@ const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/classify"
 const DICTIONARY: &str = include_str!("../fuzz/classify.dict");
 
 static SEEDS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
-    let table = table::cases().iter().map(|case| harness::input_of(&request_of_case(case))).collect::<Vec<_>>();
+    let table = table::cases()
+        .iter()
+        .map(|case| harness::input_of(&request_of_case(case)))
+        .collect::<Vec<_>>();
     table.into_iter().chain(corpus()).collect()
 });
 
 fn corpus() -> Vec<Vec<u8>> {
     let files = std::fs::read_dir(Path::new(CORPUS)).expect("the corpus is there");
-    let mut files: Vec<_> = files.map(|file| file.expect("the corpus can be listed").path()).collect();
+    let mut files: Vec<_> = files
+        .map(|file| file.expect("the corpus can be listed").path())
+        .collect();
     files.sort();
-    files.into_iter().map(|file| std::fs::read(file).expect("a file of the corpus")).collect()
+    files
+        .into_iter()
+        .map(|file| std::fs::read(file).expect("a file of the corpus"))
+        .collect()
 }
 
 fn request_of_case(case: &table::Case) -> Request {
@@ -43,13 +51,24 @@ fn request_of_case(case: &table::Case) -> Request {
 }
 
 /// Of them, those that are quick to change and to judge.
-static SHORT: LazyLock<Vec<&[u8]>> =
-    LazyLock::new(|| SEEDS.iter().map(Vec::as_slice).filter(|seed| seed.len() < 20_000).collect());
+static SHORT: LazyLock<Vec<&[u8]>> = LazyLock::new(|| {
+    SEEDS
+        .iter()
+        .map(Vec::as_slice)
+        .filter(|seed| seed.len() < 20_000)
+        .collect()
+});
 
 /// The words of the dictionary, with libFuzzer's escapes read.
 fn words() -> Vec<Vec<u8>> {
-    let quoted = DICTIONARY.lines().filter_map(|line| line.strip_prefix('"')?.strip_suffix('"'));
-    let unescaped = quoted.map(|text| text.replace("\\x0a", "\n").replace("\\x0d", "\r").replace("\\\"", "\""));
+    let quoted = DICTIONARY
+        .lines()
+        .filter_map(|line| line.strip_prefix('"')?.strip_suffix('"'));
+    let unescaped = quoted.map(|text| {
+        text.replace("\\x0a", "\n")
+            .replace("\\x0d", "\r")
+            .replace("\\\"", "\"")
+    });
     unescaped.map(String::into_bytes).collect()
 }
 
@@ -79,7 +98,11 @@ impl Change {
         let at = place % (input.len() + 1);
         let end = |length: usize| (at + length).min(input.len());
         match self {
-            Self::Insert(word) => drop(input.splice(at..at, word.iter().copied()).collect::<Vec<_>>()),
+            Self::Insert(word) => drop(
+                input
+                    .splice(at..at, word.iter().copied())
+                    .collect::<Vec<_>>(),
+            ),
             Self::Replace(byte) => drop(input.splice(at..end(1), [*byte]).collect::<Vec<_>>()),
             Self::Remove(length) => drop(input.drain(at..end(*length)).collect::<Vec<_>>()),
             Self::Repeat(length) => {
@@ -120,9 +143,19 @@ fn an_input_is_the_request_it_was_made_of() {
 /// An oracle that sees no write anywhere would find every classifier right.
 #[test]
 fn the_oracle_sees_what_acts() {
-    let acts = |case: &table::Case| matches!(case.expected[0].as_str(), "transaction" | "process" | "admin");
-    let is_seen = |case: &table::Case| oracle::meanings(&request_of_case(case)).iter().any(Meaning::acts);
-    // Caution of the classifier, and nothing to the oracle: a WPS without an operation, and writes at addresses that cannot write.
+    let acts = |case: &table::Case| {
+        matches!(
+            case.expected[0].as_str(),
+            "transaction" | "process" | "admin"
+        )
+    };
+    let is_seen = |case: &table::Case| {
+        oracle::meanings(&request_of_case(case))
+            .iter()
+            .any(Meaning::acts)
+    };
+    // Caution of the classifier, and nothing to the oracle: a WPS without an operation, and writes
+    // at addresses that cannot write.
     let is_caution = |case: &table::Case| {
         case.expected == ["process", "WPS"]
             || [
@@ -141,7 +174,10 @@ fn the_oracle_sees_what_acts() {
             || case.body.starts_with(b"<GetFeature")
     };
     let cases = table::cases();
-    let unseen: Vec<_> = cases.iter().filter(|case| acts(case) && !is_caution(case) && !is_seen(case)).collect();
+    let unseen: Vec<_> = cases
+        .iter()
+        .filter(|case| acts(case) && !is_caution(case) && !is_seen(case))
+        .collect();
     assert!(unseen.is_empty(), "{unseen:#?}");
     assert!(cases.iter().filter(|case| is_seen(case)).count() > 100);
 }

@@ -3,7 +3,9 @@
 #[path = "ogc_shared/table.rs"]
 mod table;
 
-use geofront::ogc::{BodyNeed, BodyReader, RequestHead, Retryable, Service, body_need, classify, retry};
+use geofront::ogc::{
+    BodyNeed, BodyReader, RequestHead, Retryable, Service, body_need, classify, retry,
+};
 use table::{Case, cases};
 
 /// What is read of a body by default.
@@ -12,14 +14,27 @@ const MOST: usize = 2 << 20;
 #[test]
 fn every_request_of_the_table_has_its_class() {
     let wrong: Vec<String> = cases().iter().filter_map(complaint).collect();
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 fn complaint(case: &Case) -> Option<String> {
     let head = case.head();
     let reader = BodyReader::new(case.content_type.as_deref(), case.coding.as_deref(), MOST);
-    let found = classify(&head, &case.context, reader.evidence(&case.body, true).as_deref());
-    let words = [Some(found.class.as_str()), found.service.map(Service::as_str), found.operation];
+    let found = classify(
+        &head,
+        &case.context,
+        reader.evidence(&case.body, true).as_deref(),
+    );
+    let words = [
+        Some(found.class.as_str()),
+        found.service.map(Service::as_str),
+        found.operation,
+    ];
     let words: Vec<&str> = words.into_iter().flatten().collect();
     let is_right = words == case.expected;
     (!is_right).then(|| {
@@ -47,17 +62,28 @@ fn without_its_body_a_request_that_needs_one_is_never_a_read() {
     for case in cases() {
         let head: RequestHead<'_> = case.head();
         if body_need(&head, &case.context) == BodyNeed::Prefix {
-            assert!(!classify(&head, &case.context, None).class.is_read(), "line {}", case.line);
+            assert!(
+                !classify(&head, &case.context, None).class.is_read(),
+                "line {}",
+                case.line
+            );
         }
     }
 }
 
 #[test]
-fn options_never_have_a_class_of_writes_and_are_never_refused_a_second_connection_where_administration_is() {
+fn options_never_have_a_class_of_writes_and_are_never_refused_a_second_connection_where_administration_is()
+ {
     for case in cases() {
-        let head = RequestHead { method: "OPTIONS", ..case.head() };
+        let head = RequestHead {
+            method: "OPTIONS",
+            ..case.head()
+        };
         let found = classify(&head, &case.context, Some(&case.body));
-        let is_known = !matches!(found.class.as_str(), "transaction" | "process" | "tile" | "map" | "feature" | "coverage");
+        let is_known = !matches!(
+            found.class.as_str(),
+            "transaction" | "process" | "tile" | "map" | "feature" | "coverage"
+        );
         assert!(is_known, "line {}: {found:?}", case.line);
         if found.class.as_str() == "admin" {
             assert_eq!(retry(found.class, "OPTIONS"), Retryable::ConnectOnly);
@@ -65,7 +91,8 @@ fn options_never_have_a_class_of_writes_and_are_never_refused_a_second_connectio
     }
 }
 
-/// GeoServer's extensions, stable and community, by the names of their folders (2.27, and OGC API Processes of 2.28).
+/// GeoServer's extensions, stable and community, by the names of their folders (2.27, and OGC API
+/// Processes of 2.28).
 const EXTENSIONS: &str = "app-schema authkey charts control-flow css csw db2 dxf excel feature-pregeneralized gdal geofence \
     geopkg-output grib gwc-s3 h2 importer inspire jp2k libjpeg-turbo mapml mbstyle metadata mongodb monitor mysql netcdf \
     netcdf-out ogcapi-features ogr oracle params-extractor printing querylayer rat security sldService sqlserver vectortiles \
@@ -81,6 +108,12 @@ const EXTENSIONS: &str = "app-schema authkey charts control-flow css csw db2 dxf
 #[test]
 fn the_manual_says_of_each_extension_of_geoserver_whether_it_is_covered() {
     let manual = include_str!("../docs/request-classes.md");
-    let missing: Vec<_> = EXTENSIONS.split_whitespace().filter(|name| !manual.contains(&format!("`{name}`"))).collect();
-    assert!(missing.is_empty(), "not in docs/request-classes.md: {missing:?}");
+    let missing: Vec<_> = EXTENSIONS
+        .split_whitespace()
+        .filter(|name| !manual.contains(&format!("`{name}`")))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "not in docs/request-classes.md: {missing:?}"
+    );
 }

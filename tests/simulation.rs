@@ -1,4 +1,5 @@
-//! Whole worlds: machines that break and recover, requests, operators and config reloads, from one seed each.
+//! Whole worlds: machines that break and recover, requests, operators and config reloads, from one
+//! seed each.
 //!
 //! ```text
 //!   agenda --next--> an attempt ends, a request arrives, a probe reports, weather, orders, a reload
@@ -12,15 +13,18 @@
 //!                 (`places.rs`), a line that is kept the slow way (`line.rs`) and a diary of who waited (`patience.rs`)
 //! ```
 //!
-//! What is checked: (1) in_flight is the number of live leases, and every lease ends once; (2) nobody is served by who must not
-//! serve, or has no place left; (3) no false refusal, and nobody waits while a place is free that it may have; (4) the least loaded
-//! of those with a place takes it, and of requests that belong together one within the bound; (5) the leases of the retired only
-//! fall; (7) when faults stop, everybody comes back in time; (8) no busy loop; (9) of those who wait the best goes first: by
-//! priority and age, and by turns of the users; their number is bounded, and each ends once. And: changes of health have their run
-//! of probes, evidence alone never sets aside too many, reloads forget nothing, orders are refused exactly when they must be.
+//! What is checked: (1) in_flight is the number of live leases, and every lease ends once; (2)
+//! nobody is served by who must not serve, or has no place left; (3) no false refusal, and nobody
+//! waits while a place is free that it may have; (4) the least loaded of those with a place takes
+//! it, and of requests that belong together one within the bound; (5) the leases of the retired
+//! only fall; (7) when faults stop, everybody comes back in time; (8) no busy loop; (9) of those
+//! who wait the best goes first: by priority and age, and by turns of the users; their number is
+//! bounded, and each ends once. And: changes of health have their run of probes, evidence alone
+//! never sets aside too many, reloads forget nothing, orders are refused exactly when they must be.
 //!
-//! `SIM_SEED=17 cargo test --test simulation -- --nocapture` replays one world and prints its transitions.
-//! `SIM_SEEDS=0..256,20260301000..20260301064` runs these worlds instead of the usual ones; `make test` adds some of the day.
+//! `SIM_SEED=17 cargo test --test simulation -- --nocapture` replays one world and prints its
+//! transitions. `SIM_SEEDS=0..256,20260301000..20260301064` runs these worlds instead of the usual
+//! ones; `make test` adds some of the day.
 
 #[path = "simulation/administrators.rs"]
 mod administrators;
@@ -76,7 +80,8 @@ use ledger::Tally;
 use naive::Bill;
 use world::World;
 
-/// What a run without `SIM_SEEDS` tries. In as many worlds everything happens that is to be proven something about.
+/// What a run without `SIM_SEEDS` tries. In as many worlds everything happens that is to be proven
+/// something about.
 const USUAL: Range<u64> = 0..256;
 
 /// Names the seed when its world breaks a promise.
@@ -99,18 +104,31 @@ fn run(seed: u64, is_replay: bool) -> (Tally, Bill) {
 fn run_all(seeds: &[u64]) -> (Tally, Bill) {
     let next = AtomicUsize::new(0);
     let take = || seeds.get(next.fetch_add(1, Ordering::Relaxed)).copied();
-    let plus = |(tally, bill): (Tally, Bill), other: (Tally, Bill)| (tally.plus(other.0), bill.plus(other.1));
-    let work = || std::iter::from_fn(take).map(|seed| run(seed, false)).fold(Default::default(), plus);
+    let plus = |(tally, bill): (Tally, Bill), other: (Tally, Bill)| {
+        (tally.plus(other.0), bill.plus(other.1))
+    };
+    let work = || {
+        std::iter::from_fn(take)
+            .map(|seed| run(seed, false))
+            .fold(Default::default(), plus)
+    };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().map(|worker| worker.join().expect("no promise is broken")).fold(Default::default(), plus)
+        workers
+            .into_iter()
+            .map(|worker| worker.join().expect("no promise is broken"))
+            .fold(Default::default(), plus)
     })
 }
 
 /// `0..256,1000..1064` as in `SIM_SEEDS`.
 fn ranges(text: &str) -> Vec<Range<u64>> {
-    let number = |text: &str| text.trim().parse::<u64>().unwrap_or_else(|_| panic!("SIM_SEEDS: {text:?} is no seed"));
+    let number = |text: &str| {
+        text.trim()
+            .parse::<u64>()
+            .unwrap_or_else(|_| panic!("SIM_SEEDS: {text:?} is no seed"))
+    };
     let range = |text: &str| match text.split_once("..") {
         Some((from, to)) => number(from)..number(to),
         None => number(text)..number(text) + 1,
@@ -120,9 +138,16 @@ fn ranges(text: &str) -> Vec<Range<u64>> {
 
 #[test]
 fn no_world_breaks_a_promise() {
-    let of_environment = |name| std::env::var(name).ok().filter(|text: &String| !text.is_empty());
+    let of_environment = |name| {
+        std::env::var(name)
+            .ok()
+            .filter(|text: &String| !text.is_empty())
+    };
     if let Some(seed) = of_environment("SIM_SEED") {
-        println!("{:#?}", run(seed.parse().expect("SIM_SEED is a number"), true));
+        println!(
+            "{:#?}",
+            run(seed.parse().expect("SIM_SEED is a number"), true)
+        );
         return;
     }
     let chosen = of_environment("SIM_SEEDS").map_or_else(|| vec![USUAL], |text| ranges(&text));
@@ -130,7 +155,10 @@ fn no_world_breaks_a_promise() {
     println!("{bill:?}");
     let missing = tally.never_happened();
     let is_proof = chosen.contains(&USUAL);
-    assert!(missing.is_empty() || !is_proof, "worlds without {missing:?} prove nothing about it: {tally:#?}");
+    assert!(
+        missing.is_empty() || !is_proof,
+        "worlds without {missing:?} prove nothing about it: {tally:#?}"
+    );
 }
 
 #[test]

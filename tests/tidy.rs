@@ -1,6 +1,8 @@
-//! Tests of the repository itself: the floor plan of `ARCHITECTURE.md`, and the habits that reviews should not have to ask for.
+//! Tests of the repository itself: the floor plan of `ARCHITECTURE.md`, and the habits that reviews
+//! should not have to ask for.
 //!
-//! Each rule is a function from a file's text to violations, and has its own test that it catches a planted one.
+//! Each rule is a function from a file's text to violations, and has its own test that it catches a
+//! planted one.
 
 #[path = "tidy/floors.rs"]
 mod floors;
@@ -26,7 +28,11 @@ pub(crate) struct Violation {
 
 impl Violation {
     fn new(file: &str, line: usize, what: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), line, what: what.into() }
+        Self {
+            file: file.to_owned(),
+            line,
+            what: what.into(),
+        }
     }
 }
 
@@ -42,13 +48,32 @@ fn root() -> &'static Path {
 
 /// Every file that is tracked, or would be: new files are held to the rules before they are added.
 fn files() -> Vec<String> {
-    let listed =
-        Command::new("git").args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(root()).output();
+    let listed = Command::new("git")
+        .args([
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ])
+        .current_dir(root())
+        .output();
     let listed = listed.expect("git lists the files");
-    assert!(listed.status.success(), "git ls-files: {}", String::from_utf8_lossy(&listed.stderr));
+    assert!(
+        listed.status.success(),
+        "git ls-files: {}",
+        String::from_utf8_lossy(&listed.stderr)
+    );
     let names = String::from_utf8(listed.stdout).expect("file names are UTF-8");
-    let files: Vec<String> = names.split_terminator('\0').map(str::to_owned).filter(|f| path(f).is_file()).collect();
-    assert!(files.iter().any(|f| f == "src/lib.rs"), "the list of files is not that of this repository");
+    let files: Vec<String> = names
+        .split_terminator('\0')
+        .map(str::to_owned)
+        .filter(|f| path(f).is_file())
+        .collect();
+    assert!(
+        files.iter().any(|f| f == "src/lib.rs"),
+        "the list of files is not that of this repository"
+    );
     files
 }
 
@@ -74,7 +99,8 @@ fn is_test(file: &str) -> bool {
     file.starts_with("tests/")
 }
 
-/// A module of the library that is declared `#[cfg(test)] mod name;` in its parent: by convention it is called `tests`.
+/// A module of the library that is declared `#[cfg(test)] mod name;` in its parent: by convention
+/// it is called `tests`.
 fn is_test_module(file: &str) -> bool {
     floors::module_path(file).contains(&"tests")
 }
@@ -83,8 +109,17 @@ fn is_test_module(file: &str) -> bool {
 fn dependencies() -> BTreeSet<String> {
     let manifest = std::fs::read_to_string(path("Cargo.toml")).expect("Cargo.toml is there");
     let manifest: toml::Table = manifest.parse().expect("Cargo.toml is TOML");
-    let names = |table: &str| manifest[table].as_table().map(|t| t.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
-    ["dependencies", "dev-dependencies"].into_iter().flat_map(names).map(|name| name.replace('-', "_")).collect()
+    let names = |table: &str| {
+        manifest[table]
+            .as_table()
+            .map(|t| t.keys().cloned().collect::<Vec<_>>())
+            .unwrap_or_default()
+    };
+    ["dependencies", "dev-dependencies"]
+        .into_iter()
+        .flat_map(names)
+        .map(|name| name.replace('-', "_"))
+        .collect()
 }
 
 #[track_caller]
@@ -95,22 +130,39 @@ fn assert_none(violations: impl IntoIterator<Item = Violation>) {
 
 #[test]
 fn modules_import_only_from_floors_below() {
-    assert_none(texts(|f| f.starts_with("src/") && is_rust(f)).iter().flat_map(|(file, text)| {
-        let code = source::split_tests(&source::code_of(text));
-        let mut found = floors::wrong_imports(file, &code.shipped, is_test_module(file));
-        found.extend(floors::wrong_imports(file, &code.tests, true).into_iter().filter(|v| v.line > 1));
-        found
-    }));
+    assert_none(
+        texts(|f| f.starts_with("src/") && is_rust(f))
+            .iter()
+            .flat_map(|(file, text)| {
+                let code = source::split_tests(&source::code_of(text));
+                let mut found = floors::wrong_imports(file, &code.shipped, is_test_module(file));
+                found.extend(
+                    floors::wrong_imports(file, &code.tests, true)
+                        .into_iter()
+                        .filter(|v| v.line > 1),
+                );
+                found
+            }),
+    );
 }
 
 #[test]
 fn pure_floors_know_no_clock_socket_file_thread_or_log() {
     let dependencies = dependencies();
-    assert!(dependencies.contains("tokio"), "the list of dependencies was not read");
+    assert!(
+        dependencies.contains("tokio"),
+        "the list of dependencies was not read"
+    );
     assert_none(
-        texts(|f| f.starts_with("src/") && is_rust(f) && !is_test_module(f)).iter().flat_map(|(file, text)| {
-            floors::impurities(file, &source::split_tests(&source::code_of(text)).shipped, &dependencies)
-        }),
+        texts(|f| f.starts_with("src/") && is_rust(f) && !is_test_module(f))
+            .iter()
+            .flat_map(|(file, text)| {
+                floors::impurities(
+                    file,
+                    &source::split_tests(&source::code_of(text)).shipped,
+                    &dependencies,
+                )
+            }),
     );
 }
 
@@ -118,7 +170,10 @@ fn pure_floors_know_no_clock_socket_file_thread_or_log() {
 fn the_plan_names_every_module() {
     let plan = std::fs::read_to_string(path("ARCHITECTURE.md")).expect("ARCHITECTURE.md is there");
     let modules = texts(|f| f.starts_with("src/") && is_rust(f));
-    let modules: BTreeSet<&str> = modules.iter().filter_map(|(file, _)| floors::module_path(file).first().copied()).collect();
+    let modules: BTreeSet<&str> = modules
+        .iter()
+        .filter_map(|(file, _)| floors::module_path(file).first().copied())
+        .collect();
     assert_none(
         modules
             .into_iter()
@@ -129,14 +184,22 @@ fn the_plan_names_every_module() {
 
 #[test]
 fn rust_files_say_what_they_are_for_and_have_an_end() {
-    assert_none(texts(is_rust).iter().flat_map(|(file, text)| text::rust_problems(file, text)));
+    assert_none(
+        texts(is_rust)
+            .iter()
+            .flat_map(|(file, text)| text::rust_problems(file, text)),
+    );
 }
 
 #[test]
 fn tests_neither_sleep_nor_are_ignored() {
     assert_none(texts(is_rust).iter().flat_map(|(file, text)| {
         let code = source::code_of(text);
-        let tests = if is_test(file) || is_test_module(file) { code } else { source::split_tests(&code).tests };
+        let tests = if is_test(file) || is_test_module(file) {
+            code
+        } else {
+            source::split_tests(&code).tests
+        };
         text::test_problems(file, &tests)
     }));
 }
@@ -145,12 +208,20 @@ fn tests_neither_sleep_nor_are_ignored() {
 fn no_file_carries_stray_white_space_machine_paths_or_undone_work() {
     // Recorded outputs are kept as they came, and the lock file is Cargo's.
     let is_ours = |f: &str| !f.ends_with(".snap") && !f.ends_with(".stderr") && f != "Cargo.lock";
-    assert_none(texts(is_ours).iter().flat_map(|(file, text)| text::problems(file, text)));
+    assert_none(
+        texts(is_ours)
+            .iter()
+            .flat_map(|(file, text)| text::problems(file, text)),
+    );
 }
 
 #[test]
 fn links_between_documents_lead_somewhere() {
-    assert_none(texts(|f| f.ends_with(".md")).iter().flat_map(|(file, text)| markdown::broken_links(root(), file, text)));
+    assert_none(
+        texts(|f| f.ends_with(".md"))
+            .iter()
+            .flat_map(|(file, text)| markdown::broken_links(root(), file, text)),
+    );
 }
 
 #[test]
@@ -163,7 +234,12 @@ fn no_file_is_large() {
 #[test]
 fn every_dependency_comes_from_the_rust_registry() {
     let lock = std::fs::read_to_string(path("Cargo.lock")).expect("Cargo.lock is there");
-    let sources = lock.lines().enumerate().filter(|(_, line)| line.starts_with("source = "));
-    let foreign = sources.filter(|(_, line)| !line.contains("\"registry+https://github.com/rust-lang/crates.io-index\""));
+    let sources = lock
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| line.starts_with("source = "));
+    let foreign = sources.filter(|(_, line)| {
+        !line.contains("\"registry+https://github.com/rust-lang/crates.io-index\"")
+    });
     assert_none(foreign.map(|(i, line)| Violation::new("Cargo.lock", i + 1, line)));
 }

@@ -18,15 +18,30 @@ const BETWEEN_WRITES: Duration = Duration::from_millis(250);
 
 /// A write by REST, which must be done.
 async fn write(client: &Client, method: Method, target: &str, body: &str) -> io::Result<()> {
-    let headers = [("sec-username", ADMINISTRATOR), ("sec-roles", ADMINISTRATOR_ROLES), ("content-type", "application/json")];
+    let headers = [
+        ("sec-username", ADMINISTRATOR),
+        ("sec-roles", ADMINISTRATOR_ROLES),
+        ("content-type", "application/json"),
+    ];
     let body = Bytes::copy_from_slice(body.as_bytes());
-    match client.ask(Question { method, target, headers: &headers, body }).await {
+    match client
+        .ask(Question {
+            method,
+            target,
+            headers: &headers,
+            body,
+        })
+        .await
+    {
         Ok(answer) if answer.status.is_success() => Ok(()),
-        other => Err(io::Error::other(format!("the administrator's {target}: {other:?}"))),
+        other => Err(io::Error::other(format!(
+            "the administrator's {target}: {other:?}"
+        ))),
     }
 }
 
-/// Publishes `geor:NAME` through the front door, in four writes; the last has been answered when this returns.
+/// Publishes `geor:NAME` through the front door, in four writes; the last has been answered when
+/// this returns.
 pub(crate) async fn publish(client: &Client, name: &str) -> io::Result<()> {
     let writes = [
         (
@@ -34,13 +49,21 @@ pub(crate) async fn publish(client: &Client, name: &str) -> io::Result<()> {
             "/geoserver/rest/workspaces/geor/datastores".to_owned(),
             format!("{{\"dataStore\":{{\"name\":\"{name}\"}}}}"),
         ),
-        (Method::POST, "/geoserver/rest/styles".to_owned(), format!("{{\"style\":{{\"name\":\"{name}\"}}}}")),
+        (
+            Method::POST,
+            "/geoserver/rest/styles".to_owned(),
+            format!("{{\"style\":{{\"name\":\"{name}\"}}}}"),
+        ),
         (
             Method::POST,
             format!("/geoserver/rest/workspaces/geor/datastores/{name}/featuretypes"),
             format!("{{\"featureType\":{{\"name\":\"{name}\"}}}}"),
         ),
-        (Method::PUT, format!("/geoserver/rest/workspaces/geor/layers/{name}"), "{\"layer\":{}}".to_owned()),
+        (
+            Method::PUT,
+            format!("/geoserver/rest/workspaces/geor/layers/{name}"),
+            "{\"layer\":{}}".to_owned(),
+        ),
     ];
     for (number, (method, target, body)) in writes.into_iter().enumerate() {
         if number > 0 {
@@ -56,21 +79,44 @@ pub(crate) async fn write_often(client: &Client, count: u32, lasts: Duration) ->
     let mut due = tokio::time::interval(lasts / count);
     for _ in 0..count {
         due.tick().await;
-        write(client, Method::PUT, "/geoserver/rest/styles/generic", "{\"style\":{\"name\":\"generic\"}}").await?;
+        write(
+            client,
+            Method::PUT,
+            "/geoserver/rest/styles/generic",
+            "{\"style\":{\"name\":\"generic\"}}",
+        )
+        .await?;
     }
     Ok(())
 }
 
-/// What geOrchestra's guide calls refresh.py: each replica reloads in turn, whatever it serves meanwhile.
+/// What geOrchestra's guide calls refresh.py: each replica reloads in turn, whatever it serves
+/// meanwhile.
 pub(crate) async fn refresh(cluster: &Cluster) -> io::Result<()> {
     for replica in cluster.replicas() {
         let client = Client::new(replica.address(), PATIENCE);
-        let headers = [("sec-roles", "ROLE_ADMINISTRATOR"), ("sec-username", "fake_user")];
+        let headers = [
+            ("sec-roles", "ROLE_ADMINISTRATOR"),
+            ("sec-username", "fake_user"),
+        ];
         let body = Bytes::from_static(b"nothing");
         let target = "/geoserver/rest/reload?recurse=true";
-        match client.ask(Question { method: Method::POST, target, headers: &headers, body }).await {
+        match client
+            .ask(Question {
+                method: Method::POST,
+                target,
+                headers: &headers,
+                body,
+            })
+            .await
+        {
             Ok(answer) if answer.status.is_success() => {}
-            other => return Err(io::Error::other(format!("refresh of {}: {other:?}", replica.name()))),
+            other => {
+                return Err(io::Error::other(format!(
+                    "refresh of {}: {other:?}",
+                    replica.name()
+                )));
+            }
         }
     }
     Ok(())

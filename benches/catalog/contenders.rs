@@ -32,25 +32,44 @@ pub(crate) enum FrontKind {
     },
 }
 
-/// A map of a layer that everybody may see must come back as an image; one failure takes the server out, one success back in.
+/// A map of a layer that everybody may see must come back as an image; one failure takes the server
+/// out, one success back in.
 const MAP_CHECK: &str = "  option httpchk\n\
     \x20 http-check send meth GET uri /geoserver/wms?SERVICE=WMS&VERSION=1.1.1&REQUEST=GetMap&LAYERS=geor:public_layer&STYLES=&SRS=EPSG:4326&BBOX=0,0,1,1&WIDTH=16&HEIGHT=16&FORMAT=image/png\n\
     \x20 http-check expect hdr name \"content-type\" value \"image/png\"\n";
 
 impl Front {
     pub(crate) fn haproxy() -> Self {
-        let kind = FrontKind::Haproxy { backend: "", server: "check inter 5s" };
-        Self { name: "HAProxy leastconn".to_owned(), kind, flavour: Flavour::GeOrchestra }
+        let kind = FrontKind::Haproxy {
+            backend: "",
+            server: "check inter 5s",
+        };
+        Self {
+            name: "HAProxy leastconn".to_owned(),
+            kind,
+            flavour: Flavour::GeOrchestra,
+        }
     }
 
     /// As sharp as checks can be set: whoever sets them so loses servers to every hiccup.
     pub(crate) fn haproxy_with_map_check() -> Self {
-        let kind = FrontKind::Haproxy { backend: MAP_CHECK, server: "check inter 1s fall 1 rise 1" };
-        Self { name: "HAProxy + map check each 1 s".to_owned(), kind, flavour: Flavour::GeOrchestra }
+        let kind = FrontKind::Haproxy {
+            backend: MAP_CHECK,
+            server: "check inter 1s fall 1 rise 1",
+        };
+        Self {
+            name: "HAProxy + map check each 1 s".to_owned(),
+            kind,
+            flavour: Flavour::GeOrchestra,
+        }
     }
 
     pub(crate) fn nginx() -> Self {
-        Self { name: "nginx least_conn".to_owned(), kind: FrontKind::Nginx, flavour: Flavour::GeOrchestra }
+        Self {
+            name: "nginx least_conn".to_owned(),
+            kind: FrontKind::Nginx,
+            flavour: Flavour::GeOrchestra,
+        }
     }
 
     pub(crate) fn geofront(program: PathBuf, catalog: Option<String>, flavour: Flavour) -> Self {
@@ -60,12 +79,22 @@ impl Front {
             (Some(_), Flavour::Vanilla) => "geofront, vanilla".to_owned(),
             (Some(_), Flavour::VanillaRewriting) => "geofront, vanilla rewriting".to_owned(),
         };
-        Self { name, kind: FrontKind::Geofront { program, catalog }, flavour }
+        Self {
+            name,
+            kind: FrontKind::Geofront { program, catalog },
+            flavour,
+        }
     }
 
     /// Whether somebody must run refresh.py after a change.
     pub(crate) fn needs_refresh(&self) -> bool {
-        !matches!(self.kind, FrontKind::Geofront { catalog: Some(_), .. })
+        !matches!(
+            self.kind,
+            FrontKind::Geofront {
+                catalog: Some(_),
+                ..
+            }
+        )
     }
 
     /// Started, and serving.
@@ -73,9 +102,17 @@ impl Front {
         let listen = free_address()?;
         let (program, arguments) = match &self.kind {
             FrontKind::Haproxy { backend, server } => {
-                let haproxy = Haproxy { listen, has_main: true, server, backend };
+                let haproxy = Haproxy {
+                    listen,
+                    has_main: true,
+                    server,
+                    backend,
+                };
                 let file = place.write(&self.name, "cfg", &haproxy.config(cluster))?;
-                (find("haproxy")?, vec!["-db".to_owned(), "-f".to_owned(), file])
+                (
+                    find("haproxy")?,
+                    vec!["-db".to_owned(), "-f".to_owned(), file],
+                )
             }
             FrontKind::Nginx => {
                 let file = place.nginx_config(&self.name, &nginx(listen, cluster))?;
@@ -83,18 +120,29 @@ impl Front {
             }
             FrontKind::Geofront { program, catalog } => {
                 let log = place.file(&self.name, "access.log").display().to_string();
-                let file =
-                    place.write_watched(&self.name, &geofront(listen, free_address()?, cluster, catalog.as_deref(), &log))?;
-                (program.clone(), vec!["run".to_owned(), "--config".to_owned(), file])
+                let file = place.write_watched(
+                    &self.name,
+                    &geofront(listen, free_address()?, cluster, catalog.as_deref(), &log),
+                )?;
+                (
+                    program.clone(),
+                    vec!["run".to_owned(), "--config".to_owned(), file],
+                )
             }
         };
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        place.start(&self.name, &program, &arguments, listen, |address| answers(address, &question::first_target()))
+        place.start(&self.name, &program, &arguments, listen, |address| {
+            answers(address, &question::first_target())
+        })
     }
 }
 
 fn nginx(listen: SocketAddr, cluster: &Cluster) -> String {
-    let servers: String = cluster.replicas().iter().map(|replica| format!("server {}; ", replica.address())).collect();
+    let servers: String = cluster
+        .replicas()
+        .iter()
+        .map(|replica| format!("server {}; ", replica.address()))
+        .collect();
     let pass = |to: &str| {
         format!(
             "proxy_pass http://{to}; proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $http_host;"
@@ -112,16 +160,30 @@ fn nginx(listen: SocketAddr, cluster: &Cluster) -> String {
     )
 }
 
-fn geofront(listen: SocketAddr, admin: SocketAddr, cluster: &Cluster, catalog: Option<&str>, log: &str) -> String {
+fn geofront(
+    listen: SocketAddr,
+    admin: SocketAddr,
+    cluster: &Cluster,
+    catalog: Option<&str>,
+    log: &str,
+) -> String {
     let mut config = format!(
         "listen = [\"{listen}\"]\nadmin = \"{admin}\"\nthreads = 1\ntrusted_proxies = [\"127.0.0.1/32\"]\n\
          [upstreams.main]\nurl = \"{}\"\nrole = \"main\"\n",
         cluster.main().url()
     );
     for replica in cluster.replicas() {
-        writeln!(config, "[upstreams.{}]\nurl = \"{}\"", replica.name(), replica.url()).expect("a string grows");
+        writeln!(
+            config,
+            "[upstreams.{}]\nurl = \"{}\"",
+            replica.name(),
+            replica.url()
+        )
+        .expect("a string grows");
     }
-    let catalog = catalog.map(|lines| format!("[catalog]\n{lines}\n")).unwrap_or_default();
+    let catalog = catalog
+        .map(|lines| format!("[catalog]\n{lines}\n"))
+        .unwrap_or_default();
     config
         + &format!(
             "[geoserver]\nheaders = {{ sec-username = \"geofront\", sec-roles = \"ROLE_ADMINISTRATOR\" }}\n\

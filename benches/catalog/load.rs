@@ -1,7 +1,7 @@
 //! Clients that never stop asking, of all classes, and look at every answer.
 //!
-//! While a new layer exists they ask for it too. How its absence counts depends on when it was asked for: before the change has
-//! reached every replica it is *late*, afterwards it is wrong.
+//! While a new layer exists they ask for it too. How its absence counts depends on when it was
+//! asked for: before the change has reached every replica it is *late*, afterwards it is wrong.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,8 +14,8 @@ use tokio::time::MissedTickBehavior;
 use crate::question::{self, Fault, Read};
 use crate::rig::client::{Client, Question};
 
-/// From one question of a client to its next, unless the answer takes longer. Without it, whoever is answered wrongly would ask
-/// the more often: a wrong answer is a quick one.
+/// From one question of a client to its next, unless the answer takes longer. Without it, whoever
+/// is answered wrongly would ask the more often: a wrong answer is a quick one.
 const PACE: Duration = Duration::from_millis(80);
 /// One question of so many is about the new layer.
 const NEW_LAYER_EVERY: usize = 3;
@@ -59,7 +59,11 @@ pub(crate) async fn ask_on(client: Client, number: usize, shared: Arc<Shared>) -
             break;
         }
         let stage = shared.stage.read().clone();
-        let of_new = stage.new_layer.as_deref().filter(|_| turn % NEW_LAYER_EVERY == 0).map(question::of_new);
+        let of_new = stage
+            .new_layer
+            .as_deref()
+            .filter(|_| turn % NEW_LAYER_EVERY == 0)
+            .map(question::of_new);
         let read = match &of_new {
             Some(reads) => &reads[turn / NEW_LAYER_EVERY % reads.len()],
             None => &standing[turn % standing.len()],
@@ -78,7 +82,17 @@ pub(crate) async fn look_on(client: Client, layer: String, shared: Arc<Shared>) 
         if !stage.is_rolling || shared.is_over.load(Ordering::Relaxed) {
             break;
         }
-        samples.push(ask(&client, read, ADMINISTRATOR, ADMINISTRATOR_ROLES, &stage, true).await);
+        samples.push(
+            ask(
+                &client,
+                read,
+                ADMINISTRATOR,
+                ADMINISTRATOR_ROLES,
+                &stage,
+                true,
+            )
+            .await,
+        );
         tokio::time::sleep(LOOKS).await;
     }
     samples
@@ -89,13 +103,39 @@ pub(crate) const ADMINISTRATOR_ROLES: &str = "ROLE_ADMINISTRATOR";
 /// Between two looks of the administrator.
 const LOOKS: Duration = Duration::from_millis(50);
 
-async fn ask(client: &Client, read: &Read, user: &str, roles: &str, stage: &Stage, is_about_change: bool) -> Sample {
-    let headers = [("sec-username", user), ("sec-roles", roles), ("content-type", "text/xml")];
+async fn ask(
+    client: &Client,
+    read: &Read,
+    user: &str,
+    roles: &str,
+    stage: &Stage,
+    is_about_change: bool,
+) -> Sample {
+    let headers = [
+        ("sec-username", user),
+        ("sec-roles", roles),
+        ("content-type", "text/xml"),
+    ];
     // A GET without a body has no type.
-    let headers = if read.body.is_empty() { &headers[..2] } else { &headers[..] };
+    let headers = if read.body.is_empty() {
+        &headers[..2]
+    } else {
+        &headers[..]
+    };
     let body = Bytes::from_static(read.body.as_bytes());
     let sent = Instant::now();
-    let answer = client.ask(Question { method: read.method.clone(), target: &read.target, headers, body }).await;
+    let answer = client
+        .ask(Question {
+            method: read.method.clone(),
+            target: &read.target,
+            headers,
+            body,
+        })
+        .await;
     let fault = read.judge(&answer, stage.oldest_epoch).err();
-    Sample { sent, is_about_change, fault }
+    Sample {
+        sent,
+        is_about_change,
+        fault,
+    }
 }

@@ -1,8 +1,9 @@
 //! An administrator's change on its way to every replica, under load: `make bench-catalog`.
 //!
-//! A main and three replicas that take 3 s to reload, clients that ask for everything all the time and look at every answer, and
-//! an administrator who publishes a layer through the front door. In front: HAProxy and nginx, with what geOrchestra's guide tells
-//! to run after a change (refresh.py: each replica reloads in turn, in the middle of its work), and geofront, which does it itself.
+//! A main and three replicas that take 3 s to reload, clients that ask for everything all the time
+//! and look at every answer, and an administrator who publishes a layer through the front door. In
+//! front: HAProxy and nginx, with what geOrchestra's guide tells to run after a change (refresh.py:
+//! each replica reloads in turn, in the middle of its work), and geofront, which does it itself.
 //!
 //! ```text
 //!   core 1: clients, administrator  -->  core 0: HAProxy | nginx | geofront  -->  core 1: its own geosim cluster
@@ -76,14 +77,26 @@ fn main() -> ExitCode {
 
 fn measure(arguments: &Arguments) -> io::Result<()> {
     process::pin_self(OTHER_CORE)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
     let day = if arguments.full {
-        Day { calm: Duration::from_secs(15), changes: 3 }
+        Day {
+            calm: Duration::from_secs(15),
+            changes: 3,
+        }
     } else {
-        Day { calm: Duration::from_secs(3), changes: 1 }
+        Day {
+            calm: Duration::from_secs(3),
+            changes: 1,
+        }
     };
     let folder = tempfile::tempdir()?;
-    let place = Place { folder: folder.path(), core: PROXY_CORE };
+    let place = Place {
+        folder: folder.path(),
+        core: PROXY_CORE,
+    };
     let fronts = fronts(arguments, &place)?;
     machine::print();
     let stand = |front: &Front| -> io::Result<(Cluster, Contender)> {
@@ -97,8 +110,14 @@ fn measure(arguments: &Arguments) -> io::Result<()> {
         let start = |(front, (cluster, contender)): (&'_ Front, &'_ (Cluster, Contender))| {
             measure::day(front, contender, cluster, day, &runtime)
         };
-        let days: Vec<_> = fronts.iter().zip(&stands).map(|pair| scope.spawn(move || start(pair))).collect();
-        days.into_iter().map(|day| day.join().expect("a day does not panic")).collect()
+        let days: Vec<_> = fronts
+            .iter()
+            .zip(&stands)
+            .map(|pair| scope.spawn(move || start(pair)))
+            .collect();
+        days.into_iter()
+            .map(|day| day.join().expect("a day does not panic"))
+            .collect()
     });
     report::print(&outcomes, SETTLE);
     Ok(())
@@ -107,9 +126,21 @@ fn measure(arguments: &Arguments) -> io::Result<()> {
 fn fronts(arguments: &Arguments, place: &Place<'_>) -> io::Result<Vec<Front>> {
     let geofront = |catalog, flavour| Front::geofront(arguments.geofront.clone(), catalog, flavour);
     let catalog = format!("{CATALOG}\n{}", arguments.catalog.replace(';', "\n"));
-    let mut fronts = vec![Front::haproxy(), Front::haproxy_with_map_check(), Front::nginx()];
-    if is_understood(place, &arguments.geofront, &format!("[catalog]\n{catalog}\n"))? {
-        let flavours = [Flavour::GeOrchestra, Flavour::Vanilla, Flavour::VanillaRewriting];
+    let mut fronts = vec![
+        Front::haproxy(),
+        Front::haproxy_with_map_check(),
+        Front::nginx(),
+    ];
+    if is_understood(
+        place,
+        &arguments.geofront,
+        &format!("[catalog]\n{catalog}\n"),
+    )? {
+        let flavours = [
+            Flavour::GeOrchestra,
+            Flavour::Vanilla,
+            Flavour::VanillaRewriting,
+        ];
         fronts.extend(flavours.map(|flavour| geofront(Some(catalog.clone()), flavour)));
     } else {
         fronts.push(geofront(None, Flavour::GeOrchestra));

@@ -1,4 +1,5 @@
-//! One contender through a working day in short: calm, a publication, its way to all replicas, calm again.
+//! One contender through a working day in short: calm, a publication, its way to all replicas, calm
+//! again.
 
 use std::io;
 use std::sync::Arc;
@@ -57,7 +58,10 @@ pub(crate) struct Writes {
 }
 
 pub(crate) fn cluster(front: &Front) -> Cluster {
-    let median = |ms| ServiceTime::LogNormal { median: Duration::from_millis(ms), sigma: 0.7 };
+    let median = |ms| ServiceTime::LogNormal {
+        median: Duration::from_millis(ms),
+        sigma: 0.7,
+    };
     let mut service_time = PerClass::default();
     service_time[RequestClass::Tile] = median(6);
     service_time[RequestClass::Map] = median(60);
@@ -78,12 +82,19 @@ pub(crate) fn cluster(front: &Front) -> Cluster {
 }
 
 /// The day of one contender.
-pub(crate) fn day(front: &Front, contender: &Contender, cluster: &Cluster, day: Day, runtime: &Runtime) -> Outcome {
+pub(crate) fn day(
+    front: &Front,
+    contender: &Contender,
+    cluster: &Cluster,
+    day: Day,
+    runtime: &Runtime,
+) -> Outcome {
     let client = Client::new(contender.address, PATIENCE);
     let shared = Arc::new(Shared::default());
     shared.stage.write().oldest_epoch = cluster.main().epoch().unwrap_or(0);
-    let clients: Vec<_> =
-        (0..CLIENTS).map(|number| runtime.spawn(load::ask_on(client.clone(), number, Arc::clone(&shared)))).collect();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|number| runtime.spawn(load::ask_on(client.clone(), number, Arc::clone(&shared))))
+        .collect();
     let mut outcome = Outcome {
         name: front.name.clone(),
         samples: Vec::new(),
@@ -96,7 +107,10 @@ pub(crate) fn day(front: &Front, contender: &Contender, cluster: &Cluster, day: 
     let came_through = runtime.block_on(live(front, &client, cluster, day, &shared, &mut outcome));
     outcome.trouble = came_through.err().map(|error| error.to_string());
     shared.is_over.store(true, Ordering::Relaxed);
-    outcome.samples = clients.into_iter().flat_map(|client| runtime.block_on(client).expect("a client does not panic")).collect();
+    outcome.samples = clients
+        .into_iter()
+        .flat_map(|client| runtime.block_on(client).expect("a client does not panic"))
+        .collect();
     outcome
 }
 
@@ -110,7 +124,15 @@ async fn live(
 ) -> io::Result<()> {
     sleep(day.calm).await;
     for number in 0..day.changes {
-        change(front, client, cluster, &format!("new_{number}"), shared, outcome).await?;
+        change(
+            front,
+            client,
+            cluster,
+            &format!("new_{number}"),
+            shared,
+            outcome,
+        )
+        .await?;
         sleep(day.calm).await;
     }
     outcome.reloads = watch::reloads(cluster);
@@ -139,14 +161,22 @@ async fn change(
         stage.is_rolling = true;
     }
     let own = tokio::spawn(load::look_on(client.clone(), layer, Arc::clone(shared)));
-    let refresh = async { if front.needs_refresh() { administrator::refresh(cluster).await } else { Ok(()) } };
+    let refresh = async {
+        if front.needs_refresh() {
+            administrator::refresh(cluster).await
+        } else {
+            Ok(())
+        }
+    };
     let (refreshed, roll) = tokio::join!(refresh, watch::roll(cluster, confirmed, ROLL_PATIENCE));
     {
         let mut stage = shared.stage.write();
         stage.is_rolling = false;
         stage.oldest_epoch = cluster.main().epoch().unwrap_or(0);
     }
-    outcome.own.extend(own.await.expect("an administrator does not panic"));
+    outcome
+        .own
+        .extend(own.await.expect("an administrator does not panic"));
     refreshed?;
     outcome.rolls.push(roll?);
     Ok(())
@@ -158,6 +188,13 @@ async fn write_often(client: &Client, cluster: &Cluster) -> io::Result<Writes> {
     let roll = watch::roll(cluster, Instant::now(), ROLL_PATIENCE).await?;
     // A roll too many would begin now.
     sleep(RELOAD * 2).await;
-    let reloads = watch::reloads(cluster).iter().zip(before).map(|(now, before)| now - before).collect();
-    Ok(Writes { reloads, fresh_after: roll.fresh_after })
+    let reloads = watch::reloads(cluster)
+        .iter()
+        .zip(before)
+        .map(|(now, before)| now - before)
+        .collect();
+    Ok(Writes {
+        reloads,
+        fresh_after: roll.fresh_after,
+    })
 }

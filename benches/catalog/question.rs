@@ -1,4 +1,5 @@
-//! What is asked, and what a GeoServer that knows its catalog answers to it. Every answer is looked at.
+//! What is asked, and what a GeoServer that knows its catalog answers to it. Every answer is looked
+//! at.
 
 use geofront::geosim::PUBLIC_LAYER;
 use http::{Method, StatusCode};
@@ -54,14 +55,24 @@ impl Fault {
     /// Wrong without anybody noticing; the others are errors that a client sees.
     pub(crate) fn is_wrong_answer(self) -> bool {
         match self {
-            Self::Exception | Self::NotFound | Self::LayerMissing | Self::Incomplete | Self::NoImage | Self::Stale => true,
+            Self::Exception
+            | Self::NotFound
+            | Self::LayerMissing
+            | Self::Incomplete
+            | Self::NoImage
+            | Self::Stale => true,
             Self::Refused(_) | Self::Broke(_) | Self::Failed(_) => false,
         }
     }
 }
 
 fn get(target: impl Into<String>, expected: Expected) -> Read {
-    Read { method: Method::GET, target: target.into(), body: "", expected }
+    Read {
+        method: Method::GET,
+        target: target.into(),
+        body: "",
+        expected,
+    }
 }
 
 const POSTED: &str = "<wfs:GetFeature service=\"WFS\" version=\"2.0.0\" count=\"20\" xmlns:wfs=\"http://www.opengis.net/wfs/2.0\">\
@@ -69,11 +80,16 @@ const POSTED: &str = "<wfs:GetFeature service=\"WFS\" version=\"2.0.0\" count=\"
 
 /// Reads of every class, about layers that were always there.
 pub(crate) fn standing() -> Vec<Read> {
-    let here = |names: &[&str]| Expected::Capabilities(names.iter().map(|name| (*name).to_owned()).collect());
+    let here = |names: &[&str]| {
+        Expected::Capabilities(names.iter().map(|name| (*name).to_owned()).collect())
+    };
     let vectors = here(&[PUBLIC_LAYER, "geor:roads", "nature:forests", "urban:zoning"]);
     vec![
         get(tile("geor:roads"), Expected::Image),
-        get("/geoserver/gwc/service/tms/1.0.0/nature:parks@EPSG:900913@png/4/8/9.png", Expected::Image),
+        get(
+            "/geoserver/gwc/service/tms/1.0.0/nature:parks@EPSG:900913@png/4/8/9.png",
+            Expected::Image,
+        ),
         get(map("/wms", "geor:municipalities"), Expected::Image),
         get(map("/nature/wms", "forests"), Expected::Image),
         get(map("/urban/zoning/wms", "zoning"), Expected::Image),
@@ -86,14 +102,37 @@ pub(crate) fn standing() -> Vec<Read> {
             "/geoserver/wfs?SERVICE=WFS&VERSION=2.0.0&REQUEST=DescribeFeatureType&TYPENAMES=urban:parcels",
             Expected::Text("parcelsType".to_owned()),
         ),
-        get("/geoserver/ows?SERVICE=WMS&VERSION=1.3.0&REQUEST=GetCapabilities", vectors.clone()),
-        get("/geoserver/ows?SERVICE=WFS&VERSION=2.0.0&REQUEST=GetCapabilities", vectors.clone()),
-        get("/geoserver/gwc/service/wmts?SERVICE=WMTS&VERSION=1.0.0&REQUEST=GetCapabilities", vectors),
-        get("/geoserver/wcs?SERVICE=WCS&VERSION=2.0.1&REQUEST=GetCapabilities", here(&["nature__orthophoto"])),
+        get(
+            "/geoserver/ows?SERVICE=WMS&VERSION=1.3.0&REQUEST=GetCapabilities",
+            vectors.clone(),
+        ),
+        get(
+            "/geoserver/ows?SERVICE=WFS&VERSION=2.0.0&REQUEST=GetCapabilities",
+            vectors.clone(),
+        ),
+        get(
+            "/geoserver/gwc/service/wmts?SERVICE=WMTS&VERSION=1.0.0&REQUEST=GetCapabilities",
+            vectors,
+        ),
+        get(
+            "/geoserver/wcs?SERVICE=WCS&VERSION=2.0.1&REQUEST=GetCapabilities",
+            here(&["nature__orthophoto"]),
+        ),
         get(features("geor:municipalities"), Expected::Features(40)),
-        get("/geoserver/ogc/features/v1/collections/geor:roads/items?limit=5", Expected::Features(5)),
-        get("/geoserver/styles/default.css", Expected::Text("body".to_owned())),
-        Read { method: Method::POST, target: "/geoserver/wfs".to_owned(), body: POSTED, expected: Expected::Members(20) },
+        get(
+            "/geoserver/ogc/features/v1/collections/geor:roads/items?limit=5",
+            Expected::Features(5),
+        ),
+        get(
+            "/geoserver/styles/default.css",
+            Expected::Text("body".to_owned()),
+        ),
+        Read {
+            method: Method::POST,
+            target: "/geoserver/wfs".to_owned(),
+            body: POSTED,
+            expected: Expected::Members(20),
+        },
         get(
             "/geoserver/wcs?SERVICE=WCS&VERSION=2.0.1&REQUEST=GetCoverage&COVERAGEID=nature__orthophoto&FORMAT=image/tiff",
             Expected::Tiff,
@@ -164,7 +203,11 @@ impl Read {
             return Err(Fault::Exception);
         }
         self.look_at(answer, &text)?;
-        if answer.header("x-geosim-epoch").parse().is_ok_and(|epoch: u64| epoch < oldest) {
+        if answer
+            .header("x-geosim-epoch")
+            .parse()
+            .is_ok_and(|epoch: u64| epoch < oldest)
+        {
             return Err(Fault::Stale);
         }
         Ok(())
@@ -174,13 +217,23 @@ impl Read {
         let or = |is_right: bool, fault| if is_right { Ok(()) } else { Err(fault) };
         match &self.expected {
             Expected::Image => or(is_picture(&answer.body), Fault::NoImage),
-            Expected::Tiff => or(answer.body.starts_with(b"II*\0") && answer.body.len() > 128 * 128, Fault::NoImage),
-            Expected::Capabilities(layers) => {
-                or(layers.iter().all(|layer| text.contains(&format!(">{layer}<"))), Fault::LayerMissing)
-            }
-            Expected::Features(count) => or(count_features(&answer.body) == Some(*count), Fault::Incomplete),
+            Expected::Tiff => or(
+                answer.body.starts_with(b"II*\0") && answer.body.len() > 128 * 128,
+                Fault::NoImage,
+            ),
+            Expected::Capabilities(layers) => or(
+                layers
+                    .iter()
+                    .all(|layer| text.contains(&format!(">{layer}<"))),
+                Fault::LayerMissing,
+            ),
+            Expected::Features(count) => or(
+                count_features(&answer.body) == Some(*count),
+                Fault::Incomplete,
+            ),
             Expected::Members(count) => or(
-                text.ends_with("</wfs:FeatureCollection>") && text.matches("<wfs:member>").count() == *count,
+                text.ends_with("</wfs:FeatureCollection>")
+                    && text.matches("<wfs:member>").count() == *count,
                 Fault::Incomplete,
             ),
             Expected::Text(part) => or(text.contains(part), Fault::Incomplete),
@@ -196,7 +249,9 @@ fn count_features(body: &[u8]) -> Option<usize> {
 }
 
 fn is_picture(body: &[u8]) -> bool {
-    let Ok(mut reader) = png::Decoder::new(std::io::Cursor::new(body)).read_info() else { return false };
+    let Ok(mut reader) = png::Decoder::new(std::io::Cursor::new(body)).read_info() else {
+        return false;
+    };
     let mut pixels = vec![0; reader.output_buffer_size().unwrap_or(0)];
     reader.next_frame(&mut pixels).is_ok()
 }

@@ -16,7 +16,16 @@ const MOST_ROLLS: u64 = 2;
 pub(crate) fn print(outcomes: &[Outcome], settle: Duration) {
     println!(
         "\n{:<30}{:>9}{:>7}{:>8}{:>9}{:>9}{:>16}{:>16}{:>20}{:>13}",
-        "", "requests", "wrong", "errors", "overall", "in rolls", "new layer late", "own not seen", "fresh after, s", "reloads"
+        "",
+        "requests",
+        "wrong",
+        "errors",
+        "overall",
+        "in rolls",
+        "new layer late",
+        "own not seen",
+        "fresh after, s",
+        "reloads"
     );
     for outcome in outcomes {
         print_row(outcome);
@@ -28,18 +37,45 @@ pub(crate) fn print(outcomes: &[Outcome], settle: Duration) {
     for outcome in outcomes {
         print_details(outcome);
     }
-    for outcome in outcomes.iter().filter(|outcome| outcome.name.starts_with("geofront,")) {
+    for outcome in outcomes
+        .iter()
+        .filter(|outcome| outcome.name.starts_with("geofront,"))
+    {
         print_verdicts(outcome, settle);
     }
 }
 
 fn print_row(outcome: &Outcome) {
-    let counted: Vec<&Sample> = outcome.samples.iter().filter(|sample| !sample.is_late()).collect();
-    let wrong = counted.iter().filter(|sample| sample.fault.is_some_and(Fault::is_wrong_answer)).count();
-    let errors = counted.iter().filter(|sample| sample.fault.is_some()).count() - wrong;
-    let in_rolls: Vec<&Sample> = counted.iter().filter(|sample| outcome.is_in_roll(sample)).copied().collect();
-    let about: Vec<Sample> = outcome.samples.iter().filter(|sample| sample.is_about_change).copied().collect();
-    let fresh: Vec<String> = outcome.rolls.iter().map(|roll| format!("{:.1}", roll.fresh_after.as_secs_f64())).collect();
+    let counted: Vec<&Sample> = outcome
+        .samples
+        .iter()
+        .filter(|sample| !sample.is_late())
+        .collect();
+    let wrong = counted
+        .iter()
+        .filter(|sample| sample.fault.is_some_and(Fault::is_wrong_answer))
+        .count();
+    let errors = counted
+        .iter()
+        .filter(|sample| sample.fault.is_some())
+        .count()
+        - wrong;
+    let in_rolls: Vec<&Sample> = counted
+        .iter()
+        .filter(|sample| outcome.is_in_roll(sample))
+        .copied()
+        .collect();
+    let about: Vec<Sample> = outcome
+        .samples
+        .iter()
+        .filter(|sample| sample.is_about_change)
+        .copied()
+        .collect();
+    let fresh: Vec<String> = outcome
+        .rolls
+        .iter()
+        .map(|roll| format!("{:.1}", roll.fresh_after.as_secs_f64()))
+        .collect();
     println!(
         "{:<30}{:>9}{wrong:>7}{errors:>8}{:>9}{:>9}{:>16}{:>16}{:>20}{:>13}",
         outcome.name,
@@ -56,8 +92,13 @@ fn print_row(outcome: &Outcome) {
 fn print_details(outcome: &Outcome) {
     println!();
     let name = &outcome.name;
-    let (late, other): (Vec<Sample>, Vec<Sample>) = outcome.samples.iter().copied().partition(Sample::is_late);
-    for (what, samples) in [("", &other), ("late: ", &late), ("not seen by the administrator himself: ", &outcome.own)] {
+    let (late, other): (Vec<Sample>, Vec<Sample>) =
+        outcome.samples.iter().copied().partition(Sample::is_late);
+    for (what, samples) in [
+        ("", &other),
+        ("late: ", &late),
+        ("not seen by the administrator himself: ", &outcome.own),
+    ] {
         let kinds = kinds(samples);
         if !kinds.is_empty() {
             println!("{name}: {what}{kinds}");
@@ -69,7 +110,9 @@ fn print_details(outcome: &Outcome) {
     if let Some(writes) = &outcome.writes {
         let (lasts, fresh) = (WRITES_LAST.as_secs(), writes.fresh_after.as_secs_f64());
         let reloads = joined(&writes.reloads);
-        println!("{name}: {WRITES} writes in {lasts} s: reloads {reloads}, fresh {fresh:.1} s after the last");
+        println!(
+            "{name}: {WRITES} writes in {lasts} s: reloads {reloads}, fresh {fresh:.1} s after the last"
+        );
     }
     if let Some(trouble) = &outcome.trouble {
         println!("{name}: ENDED EARLY: {trouble}");
@@ -82,27 +125,70 @@ fn kinds(samples: &[Sample]) -> String {
     for fault in samples.iter().filter_map(|sample| sample.fault) {
         *kinds.entry(fault).or_default() += 1;
     }
-    kinds.iter().map(|(fault, count)| format!("{count} {}", words(*fault))).collect::<Vec<_>>().join(", ")
+    kinds
+        .iter()
+        .map(|(fault, count)| format!("{count} {}", words(*fault)))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn print_verdicts(outcome: &Outcome, settle: Duration) {
-    let say = |is_met: bool, what: String| println!("{}: {}: {what}", outcome.name, if is_met { "met" } else { "MISSED" });
+    let say = |is_met: bool, what: String| {
+        println!(
+            "{}: {}: {what}",
+            outcome.name,
+            if is_met { "met" } else { "MISSED" }
+        )
+    };
     println!();
     let faults = faulty(outcome.samples.iter().filter(|sample| !sample.is_late()));
-    say(faults == 0, format!("{faults} wrong answers and errors, to reach: none"));
-    let stale = outcome.samples.iter().filter(|sample| sample.is_late() && sample.fault == Some(Fault::LayerMissing)).count();
-    say(stale == 0, format!("{stale} capabilities from before a change that was confirmed, to reach: none"));
+    say(
+        faults == 0,
+        format!("{faults} wrong answers and errors, to reach: none"),
+    );
+    let stale = outcome
+        .samples
+        .iter()
+        .filter(|sample| sample.is_late() && sample.fault == Some(Fault::LayerMissing))
+        .count();
+    say(
+        stale == 0,
+        format!("{stale} capabilities from before a change that was confirmed, to reach: none"),
+    );
     let own = faulty(outcome.own.iter());
-    say(own == 0, format!("{own} times an administrator did not see his own change, to reach: none"));
+    say(
+        own == 0,
+        format!("{own} times an administrator did not see his own change, to reach: none"),
+    );
     for roll in &outcome.rolls {
-        let needed: Duration = settle + roll.reloads.iter().map(|reload| reload.drain + RELOAD).sum::<Duration>();
+        let needed: Duration = settle
+            + roll
+                .reloads
+                .iter()
+                .map(|reload| reload.drain + RELOAD)
+                .sum::<Duration>();
         let ratio = roll.fresh_after.as_secs_f64() / needed.as_secs_f64();
-        say(ratio <= TOLERATED, format!("fresh after {ratio:.2} x (settling + drains + reloads), to reach: {TOLERATED}"));
+        say(
+            ratio <= TOLERATED,
+            format!(
+                "fresh after {ratio:.2} x (settling + drains + reloads), to reach: {TOLERATED}"
+            ),
+        );
     }
-    if let Some(most) = outcome.writes.as_ref().and_then(|writes| writes.reloads.iter().max()) {
-        say(*most <= MOST_ROLLS, format!("{WRITES} writes caused {most} rolls, to reach: at most {MOST_ROLLS}"));
+    if let Some(most) = outcome
+        .writes
+        .as_ref()
+        .and_then(|writes| writes.reloads.iter().max())
+    {
+        say(
+            *most <= MOST_ROLLS,
+            format!("{WRITES} writes caused {most} rolls, to reach: at most {MOST_ROLLS}"),
+        );
     }
-    say(outcome.trouble.is_none(), "the day came to its end".to_owned());
+    say(
+        outcome.trouble.is_none(),
+        "the day came to its end".to_owned(),
+    );
 }
 
 impl Sample {
@@ -114,11 +200,14 @@ impl Sample {
 
 impl Outcome {
     fn is_in_roll(&self, sample: &Sample) -> bool {
-        self.rolls.iter().any(|roll| (roll.confirmed..roll.confirmed + roll.fresh_after).contains(&sample.sent))
+        self.rolls
+            .iter()
+            .any(|roll| (roll.confirmed..roll.confirmed + roll.fresh_after).contains(&sample.sent))
     }
 }
 
-/// The settling, each reload with the drain before it, and what lies between them: canary, re-admission.
+/// The settling, each reload with the drain before it, and what lies between them: canary,
+/// re-admission.
 fn story(roll: &Roll) -> String {
     let mut story = String::new();
     let mut at = Duration::ZERO;
@@ -128,7 +217,10 @@ fn story(roll: &Roll) -> String {
         story += &format!("{wait:.2} s ({drain:.2} s of it drain), reload {took:.2} s, ");
         at = reload.ended;
     }
-    format!("after the last write {story}all fresh after {:.2} s", roll.fresh_after.as_secs_f64())
+    format!(
+        "after the last write {story}all fresh after {:.2} s",
+        roll.fresh_after.as_secs_f64()
+    )
 }
 
 fn faulty<'a>(samples: impl Iterator<Item = &'a Sample>) -> usize {
@@ -144,7 +236,11 @@ fn percent(part: usize, whole: usize) -> String {
 }
 
 fn joined(counts: &[u64]) -> String {
-    counts.iter().map(u64::to_string).collect::<Vec<_>>().join(" ")
+    counts
+        .iter()
+        .map(u64::to_string)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn words(fault: Fault) -> String {

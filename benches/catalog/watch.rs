@@ -1,4 +1,5 @@
-//! Looks into the replicas, not at what anybody says of them: when each reloaded, and since when all know the last change.
+//! Looks into the replicas, not at what anybody says of them: when each reloaded, and since when
+//! all know the last change.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -13,7 +14,8 @@ const STEP: Duration = Duration::from_millis(3);
 /// One replica's reload.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reload {
-    /// From the last request that the replica received before it, until all that it had were answered.
+    /// From the last request that the replica received before it, until all that it had were
+    /// answered.
     pub(crate) drain: Duration,
     pub(crate) began: Duration,
     pub(crate) ended: Duration,
@@ -42,22 +44,45 @@ pub(crate) struct Roll {
 /// Whether every replica knows everything that the main knows.
 pub(crate) fn is_fresh(cluster: &Cluster) -> bool {
     let epoch = cluster.main().epoch();
-    cluster.replicas().iter().all(|replica| replica.epoch() == epoch && !replica.control().is_reloading())
+    cluster
+        .replicas()
+        .iter()
+        .all(|replica| replica.epoch() == epoch && !replica.control().is_reloading())
 }
 
 /// Watches from now until all are fresh; an error when that takes longer than `patience`.
-pub(crate) async fn roll(cluster: &Cluster, confirmed: Instant, patience: Duration) -> io::Result<Roll> {
+pub(crate) async fn roll(
+    cluster: &Cluster,
+    confirmed: Instant,
+    patience: Duration,
+) -> io::Result<Roll> {
     let mut seen = vec![Seen::default(); cluster.replicas().len()];
     let mut reloads = Vec::new();
     loop {
         let now = confirmed.elapsed();
-        reloads.extend(cluster.replicas().iter().zip(&mut seen).filter_map(|(replica, seen)| seen.look(replica, now)));
+        reloads.extend(
+            cluster
+                .replicas()
+                .iter()
+                .zip(&mut seen)
+                .filter_map(|(replica, seen)| seen.look(replica, now)),
+        );
         if is_fresh(cluster) {
-            return Ok(Roll { confirmed, reloads, fresh_after: now });
+            return Ok(Roll {
+                confirmed,
+                reloads,
+                fresh_after: now,
+            });
         }
         if now > patience {
-            let epochs: Vec<String> = cluster.instances().map(|i| format!("{} {:?}", i.name(), i.epoch())).collect();
-            return Err(io::Error::other(format!("not fresh after {patience:?}; edits known: {}", epochs.join(", "))));
+            let epochs: Vec<String> = cluster
+                .instances()
+                .map(|i| format!("{} {:?}", i.name(), i.epoch()))
+                .collect();
+            return Err(io::Error::other(format!(
+                "not fresh after {patience:?}; edits known: {}",
+                epochs.join(", ")
+            )));
         }
         sleep(STEP).await;
     }
@@ -68,10 +93,16 @@ impl Seen {
     fn look(&mut self, replica: &Instance, now: Duration) -> Option<Reload> {
         let control = replica.control();
         match (control.is_reloading(), self.reloading) {
-            (true, None) => self.reloading = Some((now, self.last_busy.saturating_sub(self.last_request))),
+            (true, None) => {
+                self.reloading = Some((now, self.last_busy.saturating_sub(self.last_request)))
+            }
             (false, Some((began, drain))) => {
                 self.reloading = None;
-                return Some(Reload { drain, began, ended: now });
+                return Some(Reload {
+                    drain,
+                    began,
+                    ended: now,
+                });
             }
             (false, None) => self.look_at_requests(control, now),
             (true, Some(_)) => {}
@@ -93,5 +124,9 @@ impl Seen {
 
 /// Catalog reloads of each replica so far.
 pub(crate) fn reloads(cluster: &Cluster) -> Vec<u64> {
-    cluster.replicas().iter().map(|replica| replica.control().catalog_reloads()).collect()
+    cluster
+        .replicas()
+        .iter()
+        .map(|replica| replica.control().catalog_reloads())
+        .collect()
 }

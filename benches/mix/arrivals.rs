@@ -1,6 +1,7 @@
 //! Who comes when and asks for how much work: drawn once from a seed, the same for every contender.
 //!
-//! How much of what is for the [`Mix`] to say. Arrivals are a Poisson process whose rate follows the offered load; bursts are added to it.
+//! How much of what is for the [`Mix`] to say. Arrivals are a Poisson process whose rate follows
+//! the offered load; bursts are added to it.
 
 use std::time::Duration;
 
@@ -55,7 +56,8 @@ impl Plan {
         self.phases.iter().map(|phase| phase.lasts).sum()
     }
 
-    /// All that comes, in order. `capacity` is the work that the replicas do in a second, in seconds.
+    /// All that comes, in order. `capacity` is the work that the replicas do in a second, in
+    /// seconds.
     pub(crate) fn arrivals(&self, mix: &Mix, capacity: f64, seed: u64) -> Vec<Arrival> {
         let dice = Dice::new(seed);
         let mut arrivals = Vec::new();
@@ -65,7 +67,12 @@ impl Plan {
             start += phase.lasts;
         }
         for burst in &self.bursts {
-            let job = |_| Arrival { at: burst.at, kind: Kind::Heavy, work: burst.work, chance: dice.draw() };
+            let job = |_| Arrival {
+                at: burst.at,
+                kind: Kind::Heavy,
+                work: burst.work,
+                chance: dice.draw(),
+            };
             arrivals.extend((0..burst.jobs).map(job));
         }
         arrivals.sort_by_key(|arrival| arrival.at);
@@ -73,9 +80,16 @@ impl Plan {
     }
 }
 
-/// As many as bring the work of `phase`, whatever their number: with few heavy ones the load of a run would else be a matter of luck.
-/// Given their number, the arrivals of a Poisson process are anywhere in the phase with the same chance.
-fn arrivals_in(start: Duration, phase: &Phase, mix: &Mix, capacity: f64, dice: &Dice) -> Vec<Arrival> {
+/// As many as bring the work of `phase`, whatever their number: with few heavy ones the load of a
+/// run would else be a matter of luck. Given their number, the arrivals of a Poisson process are
+/// anywhere in the phase with the same chance.
+fn arrivals_in(
+    start: Duration,
+    phase: &Phase,
+    mix: &Mix,
+    capacity: f64,
+    dice: &Dice,
+) -> Vec<Arrival> {
     let mut left = phase.load * capacity * phase.lasts.as_secs_f64();
     let mut arrivals = Vec::new();
     while left > 0.0 {
@@ -93,5 +107,10 @@ fn arrival(at: Duration, mix: &Mix, dice: &Dice) -> Arrival {
         share if share < 1.0 - mix.heavy => (Kind::Map, mix.map_time),
         _ => (Kind::Heavy, mix.heavy_time),
     };
-    Arrival { at, kind, work: time.draw(dice), chance: dice.draw() }
+    Arrival {
+        at,
+        kind,
+        work: time.draw(dice),
+        chance: dice.draw(),
+    }
 }

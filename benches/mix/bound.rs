@@ -11,16 +11,64 @@ use crate::simulation::{self, Rules, World};
 /// Policies that are worth knowing the bound of.
 const POLICIES: [(&str, Rules); 12] = [
     ("leastconn", Rules::LEAST_CONNECTIONS),
-    ("least expected work", Rules { by_cost: true, ..Rules::LEAST_CONNECTIONS }),
+    (
+        "least expected work",
+        Rules {
+            by_cost: true,
+            ..Rules::LEAST_CONNECTIONS
+        },
+    ),
     ("cap 8, in order", Rules::capped(8, false)),
     ("cap 8, classes", Rules::capped(8, true)),
-    ("cap 8, classes, expected work", Rules { by_cost: true, ..Rules::capped(8, true) }),
-    ("cap 8, classes, heavy 2", Rules { caps: Some([8, 8, 2]), ..Rules::capped(8, true) }),
-    ("cap 8, classes, maps 4, heavy 2", Rules { caps: Some([8, 4, 2]), ..Rules::capped(8, true) }),
-    ("cap 6, classes, maps 4, heavy 2", Rules { caps: Some([6, 4, 2]), ..Rules::capped(6, true) }),
-    ("cap 5, classes, maps 4, heavy 2", Rules { caps: Some([5, 4, 2]), ..Rules::capped(5, true) }),
-    ("cap 4, classes, heavy 2", Rules { caps: Some([4, 4, 2]), ..Rules::capped(4, true) }),
-    ("cap learned, classes", Rules { sees_slowness: false, ..Rules::DEFAULTS }),
+    (
+        "cap 8, classes, expected work",
+        Rules {
+            by_cost: true,
+            ..Rules::capped(8, true)
+        },
+    ),
+    (
+        "cap 8, classes, heavy 2",
+        Rules {
+            caps: Some([8, 8, 2]),
+            ..Rules::capped(8, true)
+        },
+    ),
+    (
+        "cap 8, classes, maps 4, heavy 2",
+        Rules {
+            caps: Some([8, 4, 2]),
+            ..Rules::capped(8, true)
+        },
+    ),
+    (
+        "cap 6, classes, maps 4, heavy 2",
+        Rules {
+            caps: Some([6, 4, 2]),
+            ..Rules::capped(6, true)
+        },
+    ),
+    (
+        "cap 5, classes, maps 4, heavy 2",
+        Rules {
+            caps: Some([5, 4, 2]),
+            ..Rules::capped(5, true)
+        },
+    ),
+    (
+        "cap 4, classes, heavy 2",
+        Rules {
+            caps: Some([4, 4, 2]),
+            ..Rules::capped(4, true)
+        },
+    ),
+    (
+        "cap learned, classes",
+        Rules {
+            sees_slowness: false,
+            ..Rules::DEFAULTS
+        },
+    ),
     ("defaults", Rules::DEFAULTS),
 ];
 
@@ -33,15 +81,43 @@ pub(crate) struct Bound {
 
 impl Bound {
     /// What `rules` make of the arrivals of a scenario.
-    pub(crate) fn new(policy: &'static str, rules: Rules, scenario: &Scenario, arrivals: &[Arrival]) -> Self {
-        let Scenario { model, cores, speeds, episodes, .. } = scenario;
-        let world = World { arrivals, model: *model, cores: *cores, speeds, episodes };
+    pub(crate) fn new(
+        policy: &'static str,
+        rules: Rules,
+        scenario: &Scenario,
+        arrivals: &[Arrival],
+    ) -> Self {
+        let Scenario {
+            model,
+            cores,
+            speeds,
+            episodes,
+            ..
+        } = scenario;
+        let world = World {
+            arrivals,
+            model: *model,
+            cores: *cores,
+            speeds,
+            episodes,
+        };
         let latencies = simulation::latencies(world, rules);
-        let counted: Vec<(&Arrival, Duration)> =
-            arrivals.iter().zip(latencies).filter(|(arrival, _)| arrival.at >= scenario.counted_from).collect();
-        let of = |kind| counted.iter().filter(|(arrival, _)| arrival.kind == kind).map(|(_, latency)| *latency).collect();
+        let counted: Vec<(&Arrival, Duration)> = arrivals
+            .iter()
+            .zip(latencies)
+            .filter(|(arrival, _)| arrival.at >= scenario.counted_from)
+            .collect();
+        let of = |kind| {
+            counted
+                .iter()
+                .filter(|(arrival, _)| arrival.kind == kind)
+                .map(|(_, latency)| *latency)
+                .collect()
+        };
         let mut in_time = InTime::default();
-        counted.iter().for_each(|(arrival, latency)| in_time.count(arrival, Some(*latency)));
+        counted
+            .iter()
+            .for_each(|(arrival, latency)| in_time.count(arrival, Some(*latency)));
         Self {
             policy,
             kinds: [Kind::Tile, Kind::Map, Kind::Heavy].map(of),
@@ -56,5 +132,7 @@ pub(crate) fn bounds(scenario: &Scenario, arrivals: &[Arrival]) -> Vec<Bound> {
     if !scenario.is_modelled() {
         return Vec::new();
     }
-    POLICIES.map(|(policy, rules)| Bound::new(policy, rules, scenario, arrivals)).into()
+    POLICIES
+        .map(|(policy, rules)| Bound::new(policy, rules, scenario, arrivals))
+        .into()
 }

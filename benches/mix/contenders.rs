@@ -20,7 +20,8 @@ pub(crate) struct Front {
 
 #[derive(Clone, Debug)]
 pub(crate) enum FrontKind {
-    /// `maxconn` of each server, if any: above it HAProxy keeps requests in one queue, in order of arrival.
+    /// `maxconn` of each server, if any: above it HAProxy keeps requests in one queue, in order of
+    /// arrival.
     Haproxy {
         maxconn: Option<usize>,
     },
@@ -34,18 +35,41 @@ pub(crate) enum FrontKind {
 
 impl Front {
     pub(crate) fn haproxy(maxconn: Option<usize>) -> Self {
-        let more = maxconn.map(|most| format!(" + maxconn {most}")).unwrap_or_default();
-        Self { name: format!("HAProxy leastconn{more}"), kind: FrontKind::Haproxy { maxconn } }
+        let more = maxconn
+            .map(|most| format!(" + maxconn {most}"))
+            .unwrap_or_default();
+        Self {
+            name: format!("HAProxy leastconn{more}"),
+            kind: FrontKind::Haproxy { maxconn },
+        }
     }
 
     pub(crate) fn nginx() -> Self {
-        Self { name: "nginx least_conn".to_owned(), kind: FrontKind::Nginx }
+        Self {
+            name: "nginx least_conn".to_owned(),
+            kind: FrontKind::Nginx,
+        }
     }
 
     pub(crate) fn geofront(program: PathBuf, limits: &str) -> Self {
-        let brief = limits.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(", ");
-        let name = if brief.is_empty() { "geofront, defaults".to_owned() } else { format!("geofront {brief}") };
-        Self { name, kind: FrontKind::Geofront { program, limits: limits.to_owned() } }
+        let brief = limits
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect::<Vec<_>>()
+            .join(", ");
+        let name = if brief.is_empty() {
+            "geofront, defaults".to_owned()
+        } else {
+            format!("geofront {brief}")
+        };
+        Self {
+            name,
+            kind: FrontKind::Geofront {
+                program,
+                limits: limits.to_owned(),
+            },
+        }
     }
 
     /// Started, and serving.
@@ -53,11 +77,21 @@ impl Front {
         let listen = free_address()?;
         let (program, arguments) = match &self.kind {
             FrontKind::Haproxy { maxconn } => {
-                let more = maxconn.map(|most| format!(" maxconn {most}")).unwrap_or_default();
+                let more = maxconn
+                    .map(|most| format!(" maxconn {most}"))
+                    .unwrap_or_default();
                 let server = format!("check inter 5s{more}");
-                let haproxy = Haproxy { listen, has_main: false, server: &server, backend: "" };
+                let haproxy = Haproxy {
+                    listen,
+                    has_main: false,
+                    server: &server,
+                    backend: "",
+                };
                 let file = place.write(&self.name, "cfg", &haproxy.config(cluster))?;
-                (find("haproxy")?, vec!["-db".to_owned(), "-f".to_owned(), file])
+                (
+                    find("haproxy")?,
+                    vec!["-db".to_owned(), "-f".to_owned(), file],
+                )
             }
             FrontKind::Nginx => {
                 let log = place.file(&self.name, "access.log").display().to_string();
@@ -66,17 +100,29 @@ impl Front {
             }
             FrontKind::Geofront { program, limits } => {
                 let log = place.file(&self.name, "access.log").display().to_string();
-                let file = place.write_watched(&self.name, &geofront(listen, free_address()?, cluster, limits, &log))?;
-                (program.clone(), vec!["run".to_owned(), "--config".to_owned(), file])
+                let file = place.write_watched(
+                    &self.name,
+                    &geofront(listen, free_address()?, cluster, limits, &log),
+                )?;
+                (
+                    program.clone(),
+                    vec!["run".to_owned(), "--config".to_owned(), file],
+                )
             }
         };
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        place.start(&self.name, &program, &arguments, listen, |address| answers(address, &requests::first_target()))
+        place.start(&self.name, &program, &arguments, listen, |address| {
+            answers(address, &requests::first_target())
+        })
     }
 }
 
 fn nginx(listen: SocketAddr, cluster: &Cluster, log: &str) -> String {
-    let servers: String = cluster.replicas().iter().map(|replica| format!("server {}; ", replica.address())).collect();
+    let servers: String = cluster
+        .replicas()
+        .iter()
+        .map(|replica| format!("server {}; ", replica.address()))
+        .collect();
     format!(
         "access_log {log} combined buffer=64k flush=1s;\n\
          upstream geoserver {{ least_conn; {servers} keepalive 64; }}\n\
@@ -86,17 +132,34 @@ fn nginx(listen: SocketAddr, cluster: &Cluster, log: &str) -> String {
     )
 }
 
-/// The main serves no reads, because it serves none behind the others; processes go to the replicas, because they do there.
-fn geofront(listen: SocketAddr, admin: SocketAddr, cluster: &Cluster, limits: &str, log: &str) -> String {
+/// The main serves no reads, because it serves none behind the others; processes go to the
+/// replicas, because they do there.
+fn geofront(
+    listen: SocketAddr,
+    admin: SocketAddr,
+    cluster: &Cluster,
+    limits: &str,
+    log: &str,
+) -> String {
     let mut config = format!(
         "listen = [\"{listen}\"]\nadmin = \"{admin}\"\nthreads = 1\ntrusted_proxies = [\"127.0.0.1/32\"]\n\
          [upstreams.main]\nurl = \"{}\"\nrole = \"main\"\nreads = \"never\"\n",
         cluster.main().url()
     );
     for replica in cluster.replicas() {
-        writeln!(config, "[upstreams.{}]\nurl = \"{}\"", replica.name(), replica.url()).expect("a string grows");
+        writeln!(
+            config,
+            "[upstreams.{}]\nurl = \"{}\"",
+            replica.name(),
+            replica.url()
+        )
+        .expect("a string grows");
     }
-    let limits = if limits.is_empty() { String::new() } else { format!("[limits]\n{limits}\n") };
+    let limits = if limits.is_empty() {
+        String::new()
+    } else {
+        format!("[limits]\n{limits}\n")
+    };
     config
         + &format!(
             "[health]\nprobe_layer = \"geor:public_layer\"\nslow_start = \"0s\"\n[timeouts]\nkeep_alive = \"10m\"\n\

@@ -1,6 +1,8 @@
-//! Whether the rig itself is fast enough: the load of all contenders together, straight to replicas that have room for all.
+//! Whether the rig itself is fast enough: the load of all contenders together, straight to replicas
+//! that have room for all.
 //!
-//! What a request then takes longer than its work is what load generator and geosim add to every figure, the proxies' aside.
+//! What a request then takes longer than its work is what load generator and geosim add to every
+//! figure, the proxies' aside.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -26,20 +28,41 @@ pub(crate) struct Direct {
 }
 
 /// As many requests in a second as `contenders` get at the load of the scenarios.
-pub(crate) fn check(contenders: usize, lasts: Duration, seed: u64, runtime: &Runtime) -> io::Result<Direct> {
+pub(crate) fn check(
+    contenders: usize,
+    lasts: Duration,
+    seed: u64,
+    runtime: &Runtime,
+) -> io::Result<Direct> {
     let replicas = [1.0; REPLICAS];
     let cluster = run::cluster(Capacity::Unlimited, &replicas, runtime)?;
-    let clients: Vec<Client> = cluster.replicas().iter().map(|replica| Client::new(replica.address(), PATIENCE)).collect();
-    let plan = Plan { phases: vec![Phase { lasts, load: 0.85 * contenders as f64 }], bursts: Vec::new() };
+    let clients: Vec<Client> = cluster
+        .replicas()
+        .iter()
+        .map(|replica| Client::new(replica.address(), PATIENCE))
+        .collect();
+    let plan = Plan {
+        phases: vec![Phase {
+            lasts,
+            load: 0.85 * contenders as f64,
+        }],
+        bursts: Vec::new(),
+    };
     let arrivals = plan.arrivals(&PORTAL, (CORES * replicas.len()) as f64, seed);
     let samples = drive::run(&arrivals, &clients, Instant::now(), runtime.handle());
     if let Some(sample) = samples.iter().find(|sample| sample.end != End::Answered) {
-        return Err(io::Error::other(format!("without any proxy a request ends as {:?}: the rig is broken", sample.end)));
+        return Err(io::Error::other(format!(
+            "without any proxy a request ends as {:?}: the rig is broken",
+            sample.end
+        )));
     }
     Ok(Direct {
         requests: samples.len(),
         per_second: samples.len() as f64 / lasts.as_secs_f64(),
-        excess: samples.iter().map(|sample| sample.latency.saturating_sub(sample.arrival.work)).collect(),
+        excess: samples
+            .iter()
+            .map(|sample| sample.latency.saturating_sub(sample.arrival.work))
+            .collect(),
         late: samples.iter().map(|sample| sample.late).collect(),
     })
 }

@@ -1,4 +1,5 @@
-//! Open-loop load: every request leaves when it is due, whatever became of those before it, and its time counts from then.
+//! Open-loop load: every request leaves when it is due, whatever became of those before it, and its
+//! time counts from then.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -41,23 +42,42 @@ pub(crate) enum End {
 }
 
 /// Sends `arrivals` to `clients` in turn, from `start` on; returns when all have ended.
-pub(crate) fn run(arrivals: &[Arrival], clients: &[Client], start: Instant, runtime: &Handle) -> Vec<Sample> {
+pub(crate) fn run(
+    arrivals: &[Arrival],
+    clients: &[Client],
+    start: Instant,
+    runtime: &Handle,
+) -> Vec<Sample> {
     let under_way = Arc::new(AtomicUsize::new(0));
     let send = |(number, arrival): (usize, &Arrival)| -> JoinHandle<Sample> {
         let due = start + arrival.at;
         // The timer of a runtime would round up to a millisecond.
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        let (client, arrival, under_way) = (clients[number % clients.len()].clone(), *arrival, Arc::clone(&under_way));
+        let (client, arrival, under_way) = (
+            clients[number % clients.len()].clone(),
+            *arrival,
+            Arc::clone(&under_way),
+        );
         runtime.spawn(async move {
             let late = due.elapsed();
             let is_too_much = under_way.fetch_add(1, Ordering::Relaxed) >= MOST_UNDER_WAY;
-            let end = if is_too_much { End::NotSent } else { ask(&client, &arrival, number).await };
+            let end = if is_too_much {
+                End::NotSent
+            } else {
+                ask(&client, &arrival, number).await
+            };
             under_way.fetch_sub(1, Ordering::Relaxed);
-            Sample { arrival, late, latency: due.elapsed(), end }
+            Sample {
+                arrival,
+                late,
+                latency: due.elapsed(),
+                end,
+            }
         })
     };
     let sent: Vec<_> = arrivals.iter().enumerate().map(send).collect();
-    let sample = |sent: JoinHandle<Sample>| runtime.block_on(sent).expect("a client does not panic");
+    let sample =
+        |sent: JoinHandle<Sample>| runtime.block_on(sent).expect("a client does not panic");
     sent.into_iter().map(sample).collect()
 }
 

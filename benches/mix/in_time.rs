@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use crate::arrivals::{Arrival, Kind};
 
-/// By [`Kind`]: a map whose tiles come a second late is panned on, one drawn five seconds late is asked for again, and a download
-/// may take its half minute.
-pub(crate) const LIMITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30)];
+/// By [`Kind`]: a map whose tiles come a second late is panned on, one drawn five seconds late is
+/// asked for again, and a download may take its half minute.
+pub(crate) const LIMITS: [Duration; 3] = [
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+];
 
 pub(crate) fn is_in_time(arrival: &Arrival, latency: Duration) -> bool {
     latency <= arrival.work + LIMITS[arrival.kind as usize]
@@ -15,7 +19,9 @@ pub(crate) fn is_in_time(arrival: &Arrival, latency: Duration) -> bool {
 /// For the head of a report.
 pub(crate) fn words() -> String {
     let [tile, map, heavy] = LIMITS.map(|limit| limit.as_secs());
-    format!("in time is an answer at most {tile} s (tiles), {map} s (maps), {heavy} s (heavy) later than its own work takes")
+    format!(
+        "in time is an answer at most {tile} s (tiles), {map} s (maps), {heavy} s (heavy) later than its own work takes"
+    )
 }
 
 /// The share of those in time, by [`Kind`] and of all.
@@ -29,7 +35,8 @@ impl InTime {
     /// `latency`: `None` if it was not answered.
     pub(crate) fn count(&mut self, arrival: &Arrival, latency: Option<Duration>) {
         self.came[arrival.kind as usize] += 1;
-        self.in_time[arrival.kind as usize] += usize::from(latency.is_some_and(|latency| is_in_time(arrival, latency)));
+        self.in_time[arrival.kind as usize] +=
+            usize::from(latency.is_some_and(|latency| is_in_time(arrival, latency)));
     }
 
     pub(crate) fn of(&self, kind: Kind) -> f64 {

@@ -1,9 +1,11 @@
 //! Light and heavy requests mixed, under load: `make bench-mix`.
 //!
-//! Three replicas of four renderers serve tiles, maps and now and then something that takes seconds, in two models of a GeoServer
-//! (see [`renderers::Model`]). The load is open: requests leave when they are due, and their time counts from then, so that
-//! whoever is slow cannot slow down the questions. All contenders meet the same arrivals, at the same time, each in front of a
-//! cluster of its own; the simulated replicas sleep instead of rendering, so one machine carries them all.
+//! Three replicas of four renderers serve tiles, maps and now and then something that takes
+//! seconds, in two models of a GeoServer (see [`renderers::Model`]). The load is open: requests
+//! leave when they are due, and their time counts from then, so that whoever is slow cannot slow
+//! down the questions. All contenders meet the same arrivals, at the same time, each in front of a
+//! cluster of its own; the simulated replicas sleep instead of rendering, so one machine carries
+//! them all.
 //!
 //! ```text
 //!   core 1: load generator, for each contender  -->  core 0: HAProxy | nginx | geofront  -->  core 1: its own geosim cluster
@@ -54,9 +56,11 @@ use scenario::{Lengths, Scenario};
 const PROXY_CORE: usize = 0;
 const OTHER_CORE: usize = 1;
 
-/// What docs/limits.md recommends where tiles and maps come together: as many places as a replica has cores and a quarter more, which
-/// is for tiles alone, and half of the cores at most for heavy requests; and patience, so that all of a burst is served.
-const RECOMMENDED: &str = "max_in_flight = 5\nquick_reserve = 20\nheavy_share = 40\nqueue_timeout = \"1m\"";
+/// What docs/limits.md recommends where tiles and maps come together: as many places as a replica
+/// has cores and a quarter more, which is for tiles alone, and half of the cores at most for heavy
+/// requests; and patience, so that all of a burst is served.
+const RECOMMENDED: &str =
+    "max_in_flight = 5\nquick_reserve = 20\nheavy_share = 40\nqueue_timeout = \"1m\"";
 
 /// Light and heavy requests mixed, under load, beside HAProxy and nginx.
 #[derive(Parser)]
@@ -70,13 +74,16 @@ struct Arguments {
     /// Only scenarios whose name contains one of these.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Only front doors whose name contains one of these; the first of them is what the others are compared to.
+    /// Only front doors whose name contains one of these; the first of them is what the others are
+    /// compared to.
     #[arg(long, value_delimiter = ',')]
     front: Vec<String>,
-    /// So many drawn mixes, of the seeds from `--seed` on. In the model also every scenario with the arrivals of each of them.
+    /// So many drawn mixes, of the seeds from `--seed` on. In the model also every scenario with
+    /// the arrivals of each of them.
     #[arg(long, default_value_t = 0)]
     mixes: u64,
-    /// Seconds before anything counts, instead of those of the length: what learns has learned by then.
+    /// Seconds before anything counts, instead of those of the length: what learns has learned by
+    /// then.
     #[arg(long)]
     warm_up: Option<u64>,
     /// Other arrivals.
@@ -108,14 +115,21 @@ fn main() -> ExitCode {
 
 fn measure(arguments: &Arguments) -> io::Result<()> {
     process::pin_self(OTHER_CORE)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
     let (lengths, length) = match (arguments.full, arguments.table) {
         (true, _) => (Lengths::FULL, "full length"),
         (false, true) => (Lengths::TABLE, "table length"),
         (false, false) => (Lengths::QUICK, "short: no figures"),
     };
     let lengths = lengths.warmed_up_for(arguments.warm_up);
-    let fronts = if arguments.model { Vec::new() } else { fronts(arguments)? };
+    let fronts = if arguments.model {
+        Vec::new()
+    } else {
+        fronts(arguments)?
+    };
     machine::print();
     println!("load      open, seed {}, {length}", arguments.seed);
     println!("in time   {}", in_time::words());
@@ -125,18 +139,36 @@ fn measure(arguments: &Arguments) -> io::Result<()> {
         return Ok(());
     }
     if !arguments.model {
-        let lasts = Duration::from_secs(if arguments.full || arguments.table { 20 } else { 3 });
-        report::print_direct(&direct::check(fronts.len(), lasts, arguments.seed, &runtime)?);
+        let lasts = Duration::from_secs(if arguments.full || arguments.table {
+            20
+        } else {
+            3
+        });
+        report::print_direct(&direct::check(
+            fronts.len(),
+            lasts,
+            arguments.seed,
+            &runtime,
+        )?);
     }
-    let drawn = |seed| [Model::Slots, Model::Shared].map(|model| (seed, Scenario::drawn(&lengths, seed, model)));
+    let drawn = |seed| {
+        [Model::Slots, Model::Shared].map(|model| (seed, Scenario::drawn(&lengths, seed, model)))
+    };
     let scenarios: Vec<(u64, Scenario)> = if arguments.mixes > 0 {
-        (arguments.seed..arguments.seed + arguments.mixes).flat_map(drawn).collect()
+        (arguments.seed..arguments.seed + arguments.mixes)
+            .flat_map(drawn)
+            .collect()
     } else {
-        fixed.into_iter().map(|scenario| (arguments.seed, scenario)).collect()
+        fixed
+            .into_iter()
+            .map(|scenario| (arguments.seed, scenario))
+            .collect()
     };
     for (seed, scenario) in scenarios {
         let outcomes = run::scenario(&scenario, &fronts, seed, &runtime)?;
-        let arrivals = scenario.plan.arrivals(&scenario.mix, scenario.capacity(), seed);
+        let arrivals = scenario
+            .plan
+            .arrivals(&scenario.mix, scenario.capacity(), seed);
         let bounds = bound::bounds(&scenario, &arrivals);
         report::print(&scenario, &arrivals, &outcomes, &bounds);
     }
@@ -148,7 +180,10 @@ fn rows(only: &[String], mut all: Vec<Scenario>) -> io::Result<Vec<Scenario>> {
     let is_in_none = |part: &&String| !all.iter().any(|row| row.name.contains(part.as_str()));
     if let Some(part) = only.iter().find(is_in_none) {
         let names: Vec<&str> = all.iter().map(|row| row.name.as_str()).collect();
-        return Err(io::Error::other(format!("no row has \"{part}\" in its name. The rows:\n  {}", names.join("\n  "))));
+        return Err(io::Error::other(format!(
+            "no row has \"{part}\" in its name. The rows:\n  {}",
+            names.join("\n  ")
+        )));
     }
     all.retain(|row| is_any(only, &row.name));
     Ok(all)
@@ -161,14 +196,31 @@ fn is_any(parts: &[String], name: &str) -> bool {
 
 /// HAProxy's leastconn first: the others are compared to it.
 fn fronts(arguments: &Arguments) -> io::Result<Vec<Front>> {
-    let mut fronts = vec![Front::haproxy(None), Front::haproxy(Some(4)), Front::haproxy(Some(8)), Front::nginx()];
+    let mut fronts = vec![
+        Front::haproxy(None),
+        Front::haproxy(Some(4)),
+        Front::haproxy(Some(8)),
+        Front::nginx(),
+    ];
     let folder = tempfile::tempdir()?;
-    let place = Place { folder: folder.path(), core: PROXY_CORE };
+    let place = Place {
+        folder: folder.path(),
+        core: PROXY_CORE,
+    };
     let geofront = |limits: &str| Front::geofront(arguments.geofront.clone(), limits);
-    let has_limits = is_understood(&place, &arguments.geofront, &format!("[limits]\n{RECOMMENDED}\n"))?;
+    let has_limits = is_understood(
+        &place,
+        &arguments.geofront,
+        &format!("[limits]\n{RECOMMENDED}\n"),
+    )?;
     fronts.push(geofront(if has_limits { RECOMMENDED } else { "" }));
     fronts.push(geofront(""));
-    fronts.extend(arguments.limits.iter().map(|limits| geofront(&limits.replace(';', "\n"))));
+    fronts.extend(
+        arguments
+            .limits
+            .iter()
+            .map(|limits| geofront(&limits.replace(';', "\n"))),
+    );
     fronts.retain(|front| is_any(&arguments.front, &front.name));
     Ok(fronts)
 }

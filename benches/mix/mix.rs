@@ -1,8 +1,10 @@
-//! What a cluster is asked for and what it is made of: the portal of the fixed scenarios, or drawn from a seed.
+//! What a cluster is asked for and what it is made of: the portal of the fixed scenarios, or drawn
+//! from a seed.
 //!
-//! A limit that is learned must do no harm where nothing was tuned for it, so mixes are drawn: shares of classes, service times and
-//! their tails, load, cores, and how fast each replica is. Constants of the front door are tuned on one block of seeds and judged
-//! on another; which block a seed belongs to is for whoever runs the bench to say.
+//! A limit that is learned must do no harm where nothing was tuned for it, so mixes are drawn:
+//! shares of classes, service times and their tails, load, cores, and how fast each replica is.
+//! Constants of the front door are tuned on one block of seeds and judged on another; which block a
+//! seed belongs to is for whoever runs the bench to say.
 
 use std::time::Duration;
 
@@ -25,16 +27,26 @@ pub(crate) struct Mix {
     pub(crate) heavy_time: ServiceTime,
 }
 
-/// A map portal: tiles from the cache, maps, and now and then a download or a process that takes seconds.
+/// A map portal: tiles from the cache, maps, and now and then a download or a process that takes
+/// seconds.
 pub(crate) const PORTAL: Mix = Mix {
     tiles: 0.8,
     heavy: 0.005,
     misses: 0.0,
-    tile_time: ServiceTime::Exponential { mean: Duration::from_millis(8) },
+    tile_time: ServiceTime::Exponential {
+        mean: Duration::from_millis(8),
+    },
     // The mean is 300 ms: that of a log-normal is its median times exp(sigma squared / 2).
-    map_time: ServiceTime::LogNormal { median: Duration::from_micros(181_959), sigma: 1.0 },
+    map_time: ServiceTime::LogNormal {
+        median: Duration::from_micros(181_959),
+        sigma: 1.0,
+    },
     // The mean would be 6 s, were there no longest.
-    heavy_time: ServiceTime::Pareto { least: Duration::from_micros(2_666_667), alpha: 1.8, most: Duration::from_secs(60) },
+    heavy_time: ServiceTime::Pareto {
+        least: Duration::from_micros(2_666_667),
+        alpha: 1.8,
+        most: Duration::from_secs(60),
+    },
 };
 
 /// A mix and a cluster for it, drawn from a seed.
@@ -49,17 +61,27 @@ pub(crate) struct Drawn {
 }
 
 impl Drawn {
-    /// The ranges are those of real sites: tiles of a few to some tens of milliseconds, maps of a twentieth to almost a whole second
-    /// with short or long tails, heavy requests from one in a thousand to one in fifty.
+    /// The ranges are those of real sites: tiles of a few to some tens of milliseconds, maps of a
+    /// twentieth to almost a whole second with short or long tails, heavy requests from one in a
+    /// thousand to one in fifty.
     pub(crate) fn from(seed: u64) -> Self {
         let dice = Dice::new(seed ^ 0x6d69_785f_6472_6177);
         let between = |least: f64, most: f64| least + (most - least) * dice.unit();
         let evenly_in_logarithm = |least: f64, most: f64| (between(least.ln(), most.ln())).exp();
         let (tiles, heavy) = (between(0.3, 0.95), evenly_in_logarithm(0.001, 0.02));
-        let misses = if dice.unit() < 0.5 { 0.0 } else { between(0.01, 0.1) };
-        let tile_time = ServiceTime::Exponential { mean: seconds(evenly_in_logarithm(0.003, 0.03)) };
+        let misses = if dice.unit() < 0.5 {
+            0.0
+        } else {
+            between(0.01, 0.1)
+        };
+        let tile_time = ServiceTime::Exponential {
+            mean: seconds(evenly_in_logarithm(0.003, 0.03)),
+        };
         let (map_mean, sigma) = (evenly_in_logarithm(0.05, 0.8), between(0.5, 1.4));
-        let map_time = ServiceTime::LogNormal { median: seconds(map_mean / (sigma * sigma / 2.0).exp()), sigma };
+        let map_time = ServiceTime::LogNormal {
+            median: seconds(map_mean / (sigma * sigma / 2.0).exp()),
+            sigma,
+        };
         let heavy_time = ServiceTime::Pareto {
             least: seconds(evenly_in_logarithm(0.8, 4.0)),
             alpha: between(1.5, 2.5),
@@ -72,7 +94,19 @@ impl Drawn {
             chance if chance < 0.7 => [0.5, 1.0, 1.0],
             _ => [between(0.4, 1.0), between(0.6, 1.0), 1.0],
         };
-        Self { mix: Mix { tiles, heavy, misses, tile_time, map_time, heavy_time }, load, cores, speeds }
+        Self {
+            mix: Mix {
+                tiles,
+                heavy,
+                misses,
+                tile_time,
+                map_time,
+                heavy_time,
+            },
+            load,
+            cores,
+            speeds,
+        }
     }
 }
 

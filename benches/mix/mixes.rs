@@ -9,8 +9,20 @@ use crate::scenario::{Lengths, Scenario};
 use crate::simulation::Rules;
 
 const POLICIES: [(&str, Rules); 3] = [
-    ("cap 16, classes, heavy 4", Rules { caps: Some([16, 16, 4]), ..Rules::capped(16, true) }),
-    ("cap learned, classes", Rules { sees_slowness: false, ..Rules::DEFAULTS }),
+    (
+        "cap 16, classes, heavy 4",
+        Rules {
+            caps: Some([16, 16, 4]),
+            ..Rules::capped(16, true)
+        },
+    ),
+    (
+        "cap learned, classes",
+        Rules {
+            sees_slowness: false,
+            ..Rules::DEFAULTS
+        },
+    ),
     ("defaults", Rules::DEFAULTS),
 ];
 
@@ -41,31 +53,54 @@ impl Row {
     }
 }
 
-/// The mixes of so many seeds from `seed` on, in both models; or `make`'s scenario, with the arrivals of each seed.
+/// The mixes of so many seeds from `seed` on, in both models; or `make`'s scenario, with the
+/// arrivals of each seed.
 pub(crate) fn print(title: &str, make: &(impl Fn(u64) -> Scenario + Sync), seed: u64, count: u64) {
     let seeds: Vec<u64> = (seed..seed + count).collect();
     let run = |seed: u64| -> [Row; POLICIES.len()] {
         let scenario = make(seed);
-        let arrivals: Vec<Arrival> = scenario.plan.arrivals(&scenario.mix, scenario.capacity(), seed);
+        let arrivals: Vec<Arrival> =
+            scenario
+                .plan
+                .arrivals(&scenario.mix, scenario.capacity(), seed);
         let first = Bound::new("leastconn", Rules::LEAST_CONNECTIONS, &scenario, &arrivals);
-        POLICIES.map(|(policy, rules)| Row::new(seed, &Bound::new(policy, rules, &scenario, &arrivals), &first))
+        POLICIES.map(|(policy, rules)| {
+            Row::new(
+                seed,
+                &Bound::new(policy, rules, &scenario, &arrivals),
+                &first,
+            )
+        })
     };
     let middle = seeds.len() / 2;
     let rows: Vec<[Row; POLICIES.len()]> = thread::scope(|scope| {
         let halves = [&seeds[..middle], &seeds[middle..]];
-        let runs = halves.map(|half| scope.spawn(move || half.iter().map(|seed| run(*seed)).collect::<Vec<_>>()));
-        runs.into_iter().flat_map(|run| run.join().expect("a model does not panic")).collect()
+        let runs = halves.map(|half| {
+            scope.spawn(move || half.iter().map(|seed| run(*seed)).collect::<Vec<_>>())
+        });
+        runs.into_iter()
+            .flat_map(|run| run.join().expect("a model does not panic"))
+            .collect()
     });
-    println!("== {title}: {count} seeds from {seed} on, multiples of leastconn: median, 9 of 10, worst (its seed)");
+    println!(
+        "== {title}: {count} seeds from {seed} on, multiples of leastconn: median, 9 of 10, worst (its seed)"
+    );
     for (at, (policy, _)) in POLICIES.iter().enumerate() {
         let column = |value: fn(&Row) -> f64, best_is_low: bool| {
-            let mut values: Vec<(f64, u64)> = rows.iter().map(|row| (value(&row[at]), row[at].seed)).collect();
+            let mut values: Vec<(f64, u64)> = rows
+                .iter()
+                .map(|row| (value(&row[at]), row[at].seed))
+                .collect();
             values.sort_by(|a, b| a.0.total_cmp(&b.0));
             if !best_is_low {
                 values.reverse();
             }
             let (worst, seed) = values[values.len() - 1];
-            format!("{:.2}, {:.2}, {worst:.2} ({seed})", values[values.len() / 2].0, values[values.len() * 9 / 10].0)
+            format!(
+                "{:.2}, {:.2}, {worst:.2} ({seed})",
+                values[values.len() / 2].0,
+                values[values.len() * 9 / 10].0
+            )
         };
         println!(
             "   {policy:<26} tile p50 {:<26} tile p99 {:<26} map p99 {:<26} heavy p95 {:<26} all p99 {:<26} in time, points {}",
@@ -79,10 +114,16 @@ pub(crate) fn print(title: &str, make: &(impl Fn(u64) -> Scenario + Sync), seed:
     }
 }
 
-/// Drawn mixes before slots and on shared cores, then each fixed scenario that the model knows, with many seeds.
+/// Drawn mixes before slots and on shared cores, then each fixed scenario that the model knows,
+/// with many seeds.
 pub(crate) fn print_all(lengths: &Lengths, fixed: &[Scenario], seed: u64, count: u64) {
     for model in [Model::Slots, Model::Shared] {
-        print(&format!("drawn mixes, {}", model.name()), &|seed| Scenario::drawn(lengths, seed, model), seed, count);
+        print(
+            &format!("drawn mixes, {}", model.name()),
+            &|seed| Scenario::drawn(lengths, seed, model),
+            seed,
+            count,
+        );
     }
     for scenario in fixed.iter().filter(|scenario| scenario.is_modelled()) {
         print(&scenario.name, &|_| scenario.clone(), seed, count);

@@ -16,7 +16,8 @@ const RECOVERED: f64 = 2.0;
 /// ... judged by this quantile, of this much time at once.
 const RECOVERED_BY: f64 = 0.9;
 const RECOVERY_STEP: Duration = Duration::from_secs(1);
-/// ... so many times in a row. (For ever would be too much: at half load, too, heavy ones come in clusters.)
+/// ... so many times in a row. (For ever would be too much: at half load, too, heavy ones come in
+/// clusters.)
 const RECOVERED_FOR: usize = 3;
 
 pub(crate) struct Outcome {
@@ -55,25 +56,36 @@ pub(crate) struct Overload {
 
 impl Outcome {
     pub(crate) fn new(name: String, samples: &[Sample], scenario: &Scenario, cost: Cost) -> Self {
-        let counted: Vec<Sample> = samples.iter().filter(|sample| sample.arrival.at >= scenario.counted_from).copied().collect();
+        let counted: Vec<Sample> = samples
+            .iter()
+            .filter(|sample| sample.arrival.at >= scenario.counted_from)
+            .copied()
+            .collect();
         let mut unanswered = BTreeMap::new();
         for sample in counted.iter().filter(|sample| sample.end != End::Answered) {
             *unanswered.entry(sample.end).or_default() += 1;
         }
         let mut in_time = InTime::default();
         for sample in &counted {
-            in_time.count(&sample.arrival, (sample.end == End::Answered).then_some(sample.latency));
+            in_time.count(
+                &sample.arrival,
+                (sample.end == End::Answered).then_some(sample.latency),
+            );
         }
         Self {
             name,
             in_time,
-            kinds: [Kind::Tile, Kind::Map, Kind::Heavy].map(|kind| latencies(&counted, |sample| sample.arrival.kind == kind)),
+            kinds: [Kind::Tile, Kind::Map, Kind::Heavy]
+                .map(|kind| latencies(&counted, |sample| sample.arrival.kind == kind)),
             all: latencies(&counted, |_| true),
             asked: counted.len(),
             unanswered,
             late: counted.iter().map(|sample| sample.late).collect(),
             cost,
-            overload: scenario.overload.as_ref().map(|during| Overload::new(&counted, scenario, during.start, during.end)),
+            overload: scenario
+                .overload
+                .as_ref()
+                .map(|during| Overload::new(&counted, scenario, during.start, during.end)),
         }
     }
 
@@ -87,7 +99,11 @@ impl Outcome {
 }
 
 fn latencies(samples: &[Sample], wanted: impl Fn(&Sample) -> bool) -> Quantiles {
-    samples.iter().filter(|sample| sample.end == End::Answered && wanted(sample)).map(|sample| sample.latency).collect()
+    samples
+        .iter()
+        .filter(|sample| sample.end == End::Answered && wanted(sample))
+        .map(|sample| sample.latency)
+        .collect()
 }
 
 fn is_in_time(sample: &Sample) -> bool {
@@ -97,10 +113,16 @@ fn is_in_time(sample: &Sample) -> bool {
 impl Overload {
     fn new(samples: &[Sample], scenario: &Scenario, start: Duration, end: Duration) -> Self {
         let ends = |sample: &Sample| sample.arrival.at + sample.latency;
-        let ended_during = samples.iter().filter(|sample| is_in_time(sample) && (start..end).contains(&ends(sample)));
+        let ended_during = samples
+            .iter()
+            .filter(|sample| is_in_time(sample) && (start..end).contains(&ends(sample)));
         let work: Duration = ended_during.map(|sample| sample.arrival.work).sum();
-        let came: Vec<&Sample> = samples.iter().filter(|sample| (start..end).contains(&sample.arrival.at)).collect();
-        let in_time = came.iter().filter(|sample| is_in_time(sample)).count() as f64 / came.len().max(1) as f64;
+        let came: Vec<&Sample> = samples
+            .iter()
+            .filter(|sample| (start..end).contains(&sample.arrival.at))
+            .collect();
+        let in_time = came.iter().filter(|sample| is_in_time(sample)).count() as f64
+            / came.len().max(1) as f64;
         Self {
             goodput: work.as_secs_f64() / (end - start).as_secs_f64() / scenario.capacity(),
             in_time,
@@ -110,19 +132,30 @@ impl Overload {
 }
 
 /// From `end` to the first moment after it from which tiles fare as they did before `start`.
-fn recovery(samples: &[Sample], start: Duration, end: Duration, until: Duration) -> Option<Duration> {
+fn recovery(
+    samples: &[Sample],
+    start: Duration,
+    end: Duration,
+    until: Duration,
+) -> Option<Duration> {
     let tiles_in = |from: Duration, to: Duration| -> Vec<Sample> {
-        let is_in = |sample: &&Sample| sample.arrival.kind == Kind::Tile && (from..to).contains(&sample.arrival.at);
+        let is_in = |sample: &&Sample| {
+            sample.arrival.kind == Kind::Tile && (from..to).contains(&sample.arrival.at)
+        };
         samples.iter().filter(is_in).copied().collect()
     };
     let before = latencies(&tiles_in(Duration::ZERO, start), |_| true).at(RECOVERED_BY)?;
     let steps = ((until - end).as_secs_f64() / RECOVERY_STEP.as_secs_f64()) as u32;
     let is_well = |step: u32| {
         let tiles = tiles_in(end + RECOVERY_STEP * step, end + RECOVERY_STEP * (step + 1));
-        let is_quick = latencies(&tiles, |_| true).at(RECOVERED_BY).is_none_or(|now| now <= before.mul_f64(RECOVERED));
+        let is_quick = latencies(&tiles, |_| true)
+            .at(RECOVERED_BY)
+            .is_none_or(|now| now <= before.mul_f64(RECOVERED));
         is_quick && tiles.iter().all(|tile| tile.end == End::Answered)
     };
     let well: Vec<bool> = (0..steps).map(is_well).collect();
-    let first = well.windows(RECOVERED_FOR).position(|steps| steps.iter().all(|is_well| *is_well))?;
+    let first = well
+        .windows(RECOVERED_FOR)
+        .position(|steps| steps.iter().all(|is_well| *is_well))?;
     Some(RECOVERY_STEP * u32::try_from(first).ok()?)
 }

@@ -1,4 +1,5 @@
-//! What renders, as a queueing model: the two ways in which geosim's replicas share their cores, in virtual time.
+//! What renders, as a queueing model: the two ways in which geosim's replicas share their cores, in
+//! virtual time.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -23,8 +24,9 @@ impl Model {
     }
 }
 
-/// Every job at work receives service at the same rate, so one number suffices: the service that a job has received which was
-/// there from the start. A job that begins at service `s` with work `w` leaves at `s + w`. Nanoseconds: whole numbers have an order.
+/// Every job at work receives service at the same rate, so one number suffices: the service that a
+/// job has received which was there from the start. A job that begins at service `s` with work `w`
+/// leaves at `s + w`. Nanoseconds: whole numbers have an order.
 #[derive(Debug)]
 pub(crate) struct Renderers {
     model: Model,
@@ -42,7 +44,15 @@ pub(crate) struct Renderers {
 impl Renderers {
     pub(crate) fn new(model: Model, cores: usize, speed: f64) -> Self {
         let (running, waiting) = (BinaryHeap::new(), VecDeque::new());
-        Self { model, cores, speed, service: 0.0, at: 0.0, running, waiting }
+        Self {
+            model,
+            cores,
+            speed,
+            service: 0.0,
+            at: 0.0,
+            running,
+            waiting,
+        }
     }
 
     /// Works so many times as fast from `now` on.
@@ -81,13 +91,18 @@ impl Renderers {
         while self.running.len() < most
             && let Some((number, work)) = self.waiting.pop_front()
         {
-            self.running.push(Reverse((nanoseconds(self.service + work), number)));
+            self.running
+                .push(Reverse((nanoseconds(self.service + work), number)));
         }
     }
 
     fn advance(&mut self, now: f64) {
         // Nobody measures by it when nobody is there; starting over keeps it precise.
-        self.service = if self.running.is_empty() { 0.0 } else { self.service + (now - self.at) * self.rate() };
+        self.service = if self.running.is_empty() {
+            0.0
+        } else {
+            self.service + (now - self.at) * self.rate()
+        };
         self.at = now;
     }
 

@@ -16,7 +16,10 @@ use crate::scenario::{Scenario, Target};
 const TOLERABLE_EXCESS: Duration = Duration::from_millis(5);
 
 pub(crate) fn print_direct(direct: &Direct) {
-    let is_good = direct.excess.at(0.99).is_some_and(|excess| excess <= TOLERABLE_EXCESS);
+    let is_good = direct
+        .excess
+        .at(0.99)
+        .is_some_and(|excess| excess <= TOLERABLE_EXCESS);
     println!(
         "rig       {} requests, {:.0} a second, straight to replicas with room for all: beyond their own work they take \
          p50 {}, p99 {} ms; sent late p99 {} ms: {}\n",
@@ -25,13 +28,26 @@ pub(crate) fn print_direct(direct: &Direct) {
         ms(direct.excess.at(0.5)),
         ms(direct.excess.at(0.99)),
         ms(direct.late.at(0.99)),
-        if is_good { "not the bottleneck" } else { "THE RIG ITSELF IS SLOW, do not trust what follows" }
+        if is_good {
+            "not the bottleneck"
+        } else {
+            "THE RIG ITSELF IS SLOW, do not trust what follows"
+        }
     );
 }
 
-pub(crate) fn print(scenario: &Scenario, arrivals: &[Arrival], outcomes: &[Outcome], bounds: &[Bound]) {
-    let counted = arrivals.iter().filter(|arrival| arrival.at >= scenario.counted_from);
-    let (requests, work) = counted.fold((0, 0.0), |(count, work), arrival| (count + 1, work + arrival.work.as_secs_f64()));
+pub(crate) fn print(
+    scenario: &Scenario,
+    arrivals: &[Arrival],
+    outcomes: &[Outcome],
+    bounds: &[Bound],
+) {
+    let counted = arrivals
+        .iter()
+        .filter(|arrival| arrival.at >= scenario.counted_from);
+    let (requests, work) = counted.fold((0, 0.0), |(count, work), arrival| {
+        (count + 1, work + arrival.work.as_secs_f64())
+    });
     let lasts = (scenario.plan.lasts() - scenario.counted_from).as_secs_f64();
     println!("== {}", scenario.name);
     println!(
@@ -54,24 +70,56 @@ pub(crate) fn print(scenario: &Scenario, arrivals: &[Arrival], outcomes: &[Outco
         let [first, most, _] = outcome.cost.memory.map(|kib| kib as f64 / 1024.0);
         println!(
             "   {}{:>12}{:>7} us{:>9.1} to {most:.1}",
-            times(&outcome.name, &outcome.kinds, &outcome.all, &outcome.in_time),
+            times(
+                &outcome.name,
+                &outcome.kinds,
+                &outcome.all,
+                &outcome.in_time
+            ),
             outcome.unanswered_in_all(),
             outcome.cost.cpu_per_request.as_micros(),
             first
         );
     }
-    for outcome in outcomes.iter().filter(|outcome| !outcome.unanswered.is_empty()) {
-        let kinds: Vec<String> = outcome.unanswered.iter().map(|(end, count)| format!("{count} {}", words(*end))).collect();
-        println!("   {}, of {}: {}", outcome.name, outcome.asked, kinds.join(", "));
+    for outcome in outcomes
+        .iter()
+        .filter(|outcome| !outcome.unanswered.is_empty())
+    {
+        let kinds: Vec<String> = outcome
+            .unanswered
+            .iter()
+            .map(|(end, count)| format!("{count} {}", words(*end)))
+            .collect();
+        println!(
+            "   {}, of {}: {}",
+            outcome.name,
+            outcome.asked,
+            kinds.join(", ")
+        );
     }
-    for outcome in outcomes.iter().filter(|outcome| outcome.late.at(0.99) > Some(TOLERABLE_EXCESS)) {
-        println!("   {}: requests were SENT LATE, p99 {} ms: do not trust this row", outcome.name, ms(outcome.late.at(0.99)));
+    for outcome in outcomes
+        .iter()
+        .filter(|outcome| outcome.late.at(0.99) > Some(TOLERABLE_EXCESS))
+    {
+        println!(
+            "   {}: requests were SENT LATE, p99 {} ms: do not trust this row",
+            outcome.name,
+            ms(outcome.late.at(0.99))
+        );
     }
     if !bounds.is_empty() {
         println!("   the same arrivals in the model, where the front door costs nothing:");
     }
     for bound in bounds {
-        println!("   {}", times(&format!("model: {}", bound.policy), &bound.kinds, &bound.all, &bound.in_time));
+        println!(
+            "   {}",
+            times(
+                &format!("model: {}", bound.policy),
+                &bound.kinds,
+                &bound.all,
+                &bound.in_time
+            )
+        );
     }
     print_overload(outcomes);
     print_ratios(outcomes);
@@ -80,19 +128,34 @@ pub(crate) fn print(scenario: &Scenario, arrivals: &[Arrival], outcomes: &[Outco
 
 fn times(name: &str, kinds: &[Quantiles; 3], all: &Quantiles, in_time: &InTime) -> String {
     let [tile, map, heavy] = kinds;
-    let three = |of: &Quantiles| [0.5, 0.95, 0.99].map(|q| format!("{:>8}", ms(of.at(q)))).concat();
-    let two = [0.5, 0.95].map(|q| format!("{:>8}", ms(heavy.at(q)))).concat();
+    let three = |of: &Quantiles| {
+        [0.5, 0.95, 0.99]
+            .map(|q| format!("{:>8}", ms(of.at(q))))
+            .concat()
+    };
+    let two = [0.5, 0.95]
+        .map(|q| format!("{:>8}", ms(heavy.at(q))))
+        .concat();
     let shares = [Kind::Tile, Kind::Map, Kind::Heavy].map(|kind| in_time.of(kind));
     let percent = |share: f64| format!("{:>7.2}", share * 100.0);
     let in_time = shares.map(percent).concat() + &percent(in_time.of_all());
-    format!("{name:<42}{} {} {two} {:>7} {in_time:>30}", three(tile), three(map), ms(all.at(0.99)))
+    format!(
+        "{name:<42}{} {} {two} {:>7} {in_time:>30}",
+        three(tile),
+        three(map),
+        ms(all.at(0.99))
+    )
 }
 
 fn print_overload(outcomes: &[Outcome]) {
     for outcome in outcomes {
-        let Some(overload) = outcome.overload else { continue };
-        let recovery =
-            overload.recovery.map_or_else(|| "not within the run".to_owned(), |after| format!("{} s after", after.as_secs()));
+        let Some(overload) = outcome.overload else {
+            continue;
+        };
+        let recovery = overload.recovery.map_or_else(
+            || "not within the run".to_owned(),
+            |after| format!("{} s after", after.as_secs()),
+        );
         let [first, most, last] = outcome.cost.memory.map(|kib| kib as f64 / 1024.0);
         println!(
             "   {}: goodput {:.2} of capacity, {:.0} % answered in time, tiles recovered {recovery}, RSS {first:.1}, {most:.1}, {last:.1} MB",
@@ -105,7 +168,9 @@ fn print_overload(outcomes: &[Outcome]) {
 
 /// Beside the first, which is leastconn.
 fn print_ratios(outcomes: &[Outcome]) {
-    let Some((first, others)) = outcomes.split_first() else { return };
+    let Some((first, others)) = outcomes.split_first() else {
+        return;
+    };
     println!("   beside {}:", first.name);
     for outcome in others {
         println!(
@@ -121,14 +186,23 @@ fn print_ratios(outcomes: &[Outcome]) {
 
 /// Of geofront, by the first.
 fn print_verdicts(scenario: &Scenario, outcomes: &[Outcome]) {
-    let Some(first) = outcomes.first() else { return };
-    for outcome in outcomes.iter().filter(|outcome| outcome.name.starts_with("geofront")) {
+    let Some(first) = outcomes.first() else {
+        return;
+    };
+    for outcome in outcomes
+        .iter()
+        .filter(|outcome| outcome.name.starts_with("geofront"))
+    {
         for target in scenario.targets {
             println!("   {}: {}", outcome.name, verdict(*target, outcome, first));
         }
         // Times of those who were answered look the better the more were refused.
         if scenario.overload.is_none() && outcome.unanswered_in_all() > first.unanswered_in_all() {
-            println!("   {}: MISSED: {} requests were not answered", outcome.name, outcome.unanswered_in_all());
+            println!(
+                "   {}: MISSED: {} requests were not answered",
+                outcome.name,
+                outcome.unanswered_in_all()
+            );
         }
     }
     println!();
@@ -136,24 +210,43 @@ fn print_verdicts(scenario: &Scenario, outcomes: &[Outcome]) {
 
 fn verdict(target: Target, outcome: &Outcome, first: &Outcome) -> String {
     let at_most = |what: &str, value: f64, most: f64| {
-        format!("{}: {what} {value:.3}, to reach: at most {most}", if value <= most { "met" } else { "MISSED" })
+        format!(
+            "{}: {what} {value:.3}, to reach: at most {most}",
+            if value <= most { "met" } else { "MISSED" }
+        )
     };
     match target {
-        Target::TileP99(most) => at_most("tile p99 x", ratio(outcome.of(Kind::Tile), first.of(Kind::Tile), 0.99), most),
+        Target::TileP99(most) => at_most(
+            "tile p99 x",
+            ratio(outcome.of(Kind::Tile), first.of(Kind::Tile), 0.99),
+            most,
+        ),
         Target::AllP99(most) => at_most("all p99 x", ratio(&outcome.all, &first.all, 0.99), most),
-        Target::HeavyP95(most) => at_most("heavy p95 x", ratio(outcome.of(Kind::Heavy), first.of(Kind::Heavy), 0.95), most),
+        Target::HeavyP95(most) => at_most(
+            "heavy p95 x",
+            ratio(outcome.of(Kind::Heavy), first.of(Kind::Heavy), 0.95),
+            most,
+        ),
         Target::InTime => {
             let [own, other] = [outcome, first].map(|outcome| outcome.in_time.of_all() * 100.0);
             let is_met = own >= other;
-            format!("{}: {own:.2} % in time, to reach: {other:.2}", if is_met { "met" } else { "MISSED" })
+            format!(
+                "{}: {own:.2} % in time, to reach: {other:.2}",
+                if is_met { "met" } else { "MISSED" }
+            )
         }
         Target::Goodput(least) => {
             let goodput = outcome.overload.map_or(0.0, |overload| overload.goodput);
-            format!("{}: goodput {goodput:.2}, to reach: at least {least}", if goodput >= least { "met" } else { "MISSED" })
+            format!(
+                "{}: goodput {goodput:.2}, to reach: at least {least}",
+                if goodput >= least { "met" } else { "MISSED" }
+            )
         }
         Target::Recovery(most) => {
-            let after =
-                outcome.overload.and_then(|overload| overload.recovery).map_or(f64::INFINITY, |after| after.as_secs_f64());
+            let after = outcome
+                .overload
+                .and_then(|overload| overload.recovery)
+                .map_or(f64::INFINITY, |after| after.as_secs_f64());
             at_most("seconds to recover", after, most)
         }
     }

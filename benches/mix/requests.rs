@@ -19,14 +19,17 @@ pub(crate) fn target(arrival: &Arrival, number: usize) -> String {
         Kind::Heavy if arrival.chance.is_multiple_of(2) => FEATURES.to_owned(),
         Kind::Heavy => PROCESS.to_owned(),
     };
-    format!("{what}&geosim_work={}us&geosim_tag={number}", arrival.work.as_micros())
+    format!(
+        "{what}&geosim_work={}us&geosim_tag={number}",
+        arrival.work.as_micros()
+    )
 }
 
 const MAP: &str = "/geoserver/wms?SERVICE=WMS&VERSION=1.3.0&REQUEST=GetMap&LAYERS=geor:public_layer&STYLES=&FORMAT=image/png\
     &CRS=EPSG:3857&BBOX=-626172,5009377,0,5635549&WIDTH=512&HEIGHT=512";
-const FEATURES: &str =
-    "/geoserver/wfs?SERVICE=WFS&VERSION=2.0.0&REQUEST=GetFeature&TYPENAMES=geor:municipalities&OUTPUTFORMAT=application/json";
-const PROCESS: &str = "/geoserver/wps?SERVICE=WPS&VERSION=1.0.0&REQUEST=Execute&IDENTIFIER=gs:Aggregate";
+const FEATURES: &str = "/geoserver/wfs?SERVICE=WFS&VERSION=2.0.0&REQUEST=GetFeature&TYPENAMES=geor:municipalities&OUTPUTFORMAT=application/json";
+const PROCESS: &str =
+    "/geoserver/wps?SERVICE=WPS&VERSION=1.0.0&REQUEST=Execute&IDENTIFIER=gs:Aggregate";
 
 fn tile(column: u64, row: u64) -> String {
     format!(
@@ -40,7 +43,9 @@ fn tile(column: u64, row: u64) -> String {
 /// One tile of each metatile: asked once, all others are in the cache.
 pub(crate) fn metatiles() -> Vec<String> {
     let corners = || (0..SIDE).step_by(METATILE as usize);
-    corners().flat_map(|row| corners().map(move |column| tile(column, row))).collect()
+    corners()
+        .flat_map(|row| corners().map(move |column| tile(column, row)))
+        .collect()
 }
 
 /// What answers when the front door stands.

@@ -1,4 +1,5 @@
-//! One scenario: each contender gets a cluster and a process of its own, and the same arrivals at the same time.
+//! One scenario: each contender gets a cluster and a process of its own, and the same arrivals at
+//! the same time.
 
 use std::io;
 use std::sync::Arc;
@@ -35,67 +36,134 @@ struct Stand {
     contender: Contender,
 }
 
-/// All `fronts` at the same time, so that what else the machine does meets all alike. Those that let everything through an
-/// overload need a file for each of thousands of connections: then one after the other.
-pub(crate) fn scenario(scenario: &Scenario, fronts: &[Front], seed: u64, runtime: &Runtime) -> io::Result<Vec<Outcome>> {
-    let arrivals = scenario.plan.arrivals(&scenario.mix, scenario.capacity(), seed);
-    let at_a_time = if scenario.overload.is_some() { 1 } else { fronts.len().max(1) };
+/// All `fronts` at the same time, so that what else the machine does meets all alike. Those that
+/// let everything through an overload need a file for each of thousands of connections: then one
+/// after the other.
+pub(crate) fn scenario(
+    scenario: &Scenario,
+    fronts: &[Front],
+    seed: u64,
+    runtime: &Runtime,
+) -> io::Result<Vec<Outcome>> {
+    let arrivals = scenario
+        .plan
+        .arrivals(&scenario.mix, scenario.capacity(), seed);
+    let at_a_time = if scenario.overload.is_some() {
+        1
+    } else {
+        fronts.len().max(1)
+    };
     let mut outcomes = Vec::new();
     for fronts in fronts.chunks(at_a_time) {
         let folder = tempfile::tempdir()?;
-        let place = Place { folder: folder.path(), core: PROXY_CORE };
+        let place = Place {
+            folder: folder.path(),
+            core: PROXY_CORE,
+        };
         let stand = |front: &Front| Stand::start(front, &place, scenario, runtime);
-        let stands = fronts.iter().map(stand).collect::<io::Result<Vec<Stand>>>()?;
+        let stands = fronts
+            .iter()
+            .map(stand)
+            .collect::<io::Result<Vec<Stand>>>()?;
         outcomes.extend(together(&stands, &arrivals, scenario, runtime));
     }
     Ok(outcomes)
 }
 
-fn together(stands: &[Stand], arrivals: &[Arrival], scenario: &Scenario, runtime: &Runtime) -> Vec<Outcome> {
+fn together(
+    stands: &[Stand],
+    arrivals: &[Arrival],
+    scenario: &Scenario,
+    runtime: &Runtime,
+) -> Vec<Outcome> {
     let start = Instant::now() + HEAD_START;
     thread::scope(|scope| {
         let run = |stand: &Stand| stand.run(arrivals, scenario, start, runtime);
-        let runs: Vec<_> = stands.iter().map(|stand| scope.spawn(move || run(stand))).collect();
-        runs.into_iter().map(|run| run.join().expect("a run does not panic")).collect()
+        let runs: Vec<_> = stands
+            .iter()
+            .map(|stand| scope.spawn(move || run(stand)))
+            .collect();
+        runs.into_iter()
+            .map(|run| run.join().expect("a run does not panic"))
+            .collect()
     })
 }
 
 impl Stand {
-    fn start(front: &Front, place: &Place<'_>, scenario: &Scenario, runtime: &Runtime) -> io::Result<Self> {
-        let cluster = cluster(capacity(scenario.model, scenario.cores), &scenario.speeds, runtime)?;
+    fn start(
+        front: &Front,
+        place: &Place<'_>,
+        scenario: &Scenario,
+        runtime: &Runtime,
+    ) -> io::Result<Self> {
+        let cluster = cluster(
+            capacity(scenario.model, scenario.cores),
+            &scenario.speeds,
+            runtime,
+        )?;
         let contender = front.start(place, &cluster)?;
         Ok(Self { cluster, contender })
     }
 
-    fn run(&self, arrivals: &[Arrival], scenario: &Scenario, start: Instant, runtime: &Runtime) -> Outcome {
+    fn run(
+        &self,
+        arrivals: &[Arrival],
+        scenario: &Scenario,
+        start: Instant,
+        runtime: &Runtime,
+    ) -> Outcome {
         let client = Client::new(self.contender.address, PATIENCE);
         let process = &self.contender.process;
         let cpu = process.cpu_time();
         let replicas = self.cluster.replicas();
         let (samples, memory) = while_watched(process, || {
             thread::scope(|scope| {
-                scope.spawn(|| sabotage::run(&scenario.episodes, replicas, &scenario.speeds, start));
+                scope
+                    .spawn(|| sabotage::run(&scenario.episodes, replicas, &scenario.speeds, start));
                 drive::run(arrivals, &[client], start, runtime.handle())
             })
         });
-        let cpu_per_request = (process.cpu_time() - cpu) / u32::try_from(samples.len().max(1)).unwrap_or(u32::MAX);
-        let still = self.cluster.replicas().iter().map(|replica| replica.control().in_flight()).sum::<usize>();
+        let cpu_per_request =
+            (process.cpu_time() - cpu) / u32::try_from(samples.len().max(1)).unwrap_or(u32::MAX);
+        let still = self
+            .cluster
+            .replicas()
+            .iter()
+            .map(|replica| replica.control().in_flight())
+            .sum::<usize>();
         if still > 0 {
-            eprintln!("bench: {}: the replicas still work on {still} requests nobody waits for", self.contender.name);
+            eprintln!(
+                "bench: {}: the replicas still work on {still} requests nobody waits for",
+                self.contender.name
+            );
         }
-        Outcome::new(self.contender.name.clone(), &samples, scenario, Cost { cpu_per_request, memory })
+        Outcome::new(
+            self.contender.name.clone(),
+            &samples,
+            scenario,
+            Cost {
+                cpu_per_request,
+                memory,
+            },
+        )
     }
 }
 
 fn capacity(model: Model, cores: usize) -> Capacity {
     match model {
         Model::Slots => Capacity::Slots(cores),
-        Model::Shared => Capacity::Shared { cores: cores as f64 },
+        Model::Shared => Capacity::Shared {
+            cores: cores as f64,
+        },
     }
 }
 
 /// A cluster whose tiles are all in the cache.
-pub(crate) fn cluster(capacity: Capacity, speeds: &[f64], runtime: &Runtime) -> io::Result<Cluster> {
+pub(crate) fn cluster(
+    capacity: Capacity,
+    speeds: &[f64],
+    runtime: &Runtime,
+) -> io::Result<Cluster> {
     let behaviour = Behaviour {
         capacity,
         image_bytes: Some(IMAGE_BYTES),
@@ -111,7 +179,9 @@ pub(crate) fn cluster(capacity: Capacity, speeds: &[f64], runtime: &Runtime) -> 
     let main = Client::new(cluster.main().address(), PATIENCE);
     for tile in requests::metatiles() {
         let asked = runtime.block_on(main.ask(Question::get(&tile, &[])));
-        asked.map_err(|failure| io::Error::other(format!("the cache of tiles cannot be filled: {failure:?}")))?;
+        asked.map_err(|failure| {
+            io::Error::other(format!("the cache of tiles cannot be filled: {failure:?}"))
+        })?;
     }
     Ok(cluster)
 }

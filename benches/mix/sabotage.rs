@@ -9,8 +9,14 @@ use crate::trouble::{Episode, Trouble};
 
 /// Returns when the last episode is over.
 pub(crate) fn run(episodes: &[Episode], replicas: &[Instance], speeds: &[f64], start: Instant) {
-    let wait = |until: Duration| thread::sleep((start + until).saturating_duration_since(Instant::now()));
-    for Episode { during, replica, trouble } in episodes {
+    let wait =
+        |until: Duration| thread::sleep((start + until).saturating_duration_since(Instant::now()));
+    for Episode {
+        during,
+        replica,
+        trouble,
+    } in episodes
+    {
         let (instance, speed) = (&replicas[*replica], speeds[*replica]);
         wait(during.start);
         match trouble {

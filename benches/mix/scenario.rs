@@ -1,4 +1,5 @@
-//! What is measured: how the replicas are, what comes, what happens to them, and what is to be reached beside HAProxy's leastconn.
+//! What is measured: how the replicas are, what comes, what happens to them, and what is to be
+//! reached beside HAProxy's leastconn.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -109,7 +110,10 @@ impl Lengths {
 
     /// With so many seconds of warm-up, if given.
     pub(crate) fn warmed_up_for(self, warm_up: Option<u64>) -> Self {
-        Self { warm_up: warm_up.map_or(self.warm_up, seconds), ..self }
+        Self {
+            warm_up: warm_up.map_or(self.warm_up, seconds),
+            ..self
+        }
     }
 }
 
@@ -121,18 +125,34 @@ impl Scenario {
 
     /// Whether the model can say what happens. It refuses nobody, so it knows no overload.
     pub(crate) fn is_modelled(&self) -> bool {
-        self.overload.is_none() && self.episodes.iter().all(|episode| episode.trouble.is_of_speed())
+        self.overload.is_none()
+            && self
+                .episodes
+                .iter()
+                .all(|episode| episode.trouble.is_of_speed())
     }
 
     /// The portal on three replicas, all of one load.
-    fn steady(lengths: &Lengths, name: &str, model: Model, load: f64, targets: &'static [Target]) -> Self {
+    fn steady(
+        lengths: &Lengths,
+        name: &str,
+        model: Model,
+        load: f64,
+        targets: &'static [Target],
+    ) -> Self {
         Self {
             name: format!("{name}, {}", model.name()),
             model,
             cores: CORES,
             speeds: EVEN,
             mix: PORTAL,
-            plan: Plan { phases: vec![Phase { lasts: lengths.warm_up + lengths.steady, load }], bursts: Vec::new() },
+            plan: Plan {
+                phases: vec![Phase {
+                    lasts: lengths.warm_up + lengths.steady,
+                    load,
+                }],
+                bursts: Vec::new(),
+            },
             episodes: Vec::new(),
             counted_from: lengths.warm_up,
             overload: None,
@@ -145,14 +165,30 @@ impl Scenario {
     }
 
     /// One replica after the other is in trouble.
-    fn in_trouble(lengths: &Lengths, name: &str, model: Model, trouble: Trouble, targets: &'static [Target]) -> Self {
+    fn in_trouble(
+        lengths: &Lengths,
+        name: &str,
+        model: Model,
+        trouble: Trouble,
+        targets: &'static [Target],
+    ) -> Self {
         let lasts = lengths.warm_up + TURN * lengths.turns;
         let episode = |turn: u32| {
             let start = lengths.warm_up + TURN * turn + CALM_BEFORE;
-            Episode { during: start..start + TROUBLE, replica: turn as usize % REPLICAS, trouble }
+            Episode {
+                during: start..start + TROUBLE,
+                replica: turn as usize % REPLICAS,
+                trouble,
+            }
         };
         Self {
-            plan: Plan { phases: vec![Phase { lasts, load: LOAD_IN_TROUBLE }], bursts: Vec::new() },
+            plan: Plan {
+                phases: vec![Phase {
+                    lasts,
+                    load: LOAD_IN_TROUBLE,
+                }],
+                bursts: Vec::new(),
+            },
             episodes: (0..lengths.turns).map(episode).collect(),
             ..Self::steady(lengths, name, model, LOAD_IN_TROUBLE, targets)
         }
@@ -160,13 +196,23 @@ impl Scenario {
 
     /// A mix and a cluster that are drawn.
     pub(crate) fn drawn(lengths: &Lengths, seed: u64, model: Model) -> Self {
-        let Drawn { mix, load, cores, speeds } = Drawn::from(seed);
+        let Drawn {
+            mix,
+            load,
+            cores,
+            speeds,
+        } = Drawn::from(seed);
         let targets: &[Target] = match model {
             Model::Slots => &[Target::TileP99(0.25), Target::AllP99(1.0), Target::InTime],
             Model::Shared => &[Target::TileP99(1.0), Target::AllP99(1.0), Target::InTime],
         };
         let steady = Self::steady(lengths, &format!("mix {seed}"), model, load, targets);
-        Self { mix, cores, speeds, ..steady }
+        Self {
+            mix,
+            cores,
+            speeds,
+            ..steady
+        }
     }
 }
 
@@ -176,12 +222,23 @@ pub(crate) fn all(lengths: &Lengths) -> Vec<Scenario> {
     let steady = |name, model, targets| Scenario::steady(lengths, name, model, 0.85, targets);
     let burst = |model, targets| {
         let name = "bursts of twenty 5-second jobs, load 0.5";
-        Scenario { plan: bursts(lengths), ..Scenario::steady(lengths, name, model, 0.5, targets) }
+        Scenario {
+            plan: bursts(lengths),
+            ..Scenario::steady(lengths, name, model, 0.5, targets)
+        }
     };
-    let trouble = |name, model, trouble, targets| Scenario::in_trouble(lengths, name, model, trouble, targets);
-    const SLOTS: &[Target] = &[Target::TileP99(0.25), Target::AllP99(1.0), Target::HeavyP95(1.3), Target::InTime];
+    let trouble = |name, model, trouble, targets| {
+        Scenario::in_trouble(lengths, name, model, trouble, targets)
+    };
+    const SLOTS: &[Target] = &[
+        Target::TileP99(0.25),
+        Target::AllP99(1.0),
+        Target::HeavyP95(1.3),
+        Target::InTime,
+    ];
     const SHARED: &[Target] = &[Target::TileP99(1.0), Target::AllP99(1.0), Target::InTime];
-    const BROWNOUT_TARGETS: &[Target] = &[Target::TileP99(0.6), Target::AllP99(1.0), Target::InTime];
+    const BROWNOUT_TARGETS: &[Target] =
+        &[Target::TileP99(0.6), Target::AllP99(1.0), Target::InTime];
     vec![
         steady("3 equal, load 0.85", slots, SLOTS),
         steady("one at half speed, load 0.85", slots, SLOTS).with_speeds(ONE_AT_HALF_SPEED),
@@ -189,8 +246,18 @@ pub(crate) fn all(lengths: &Lengths) -> Vec<Scenario> {
         steady("one at half speed, load 0.85", shared, SHARED).with_speeds(ONE_AT_HALF_SPEED),
         burst(slots, &[Target::TileP99(0.05), Target::InTime]),
         burst(shared, &[Target::TileP99(1.0), Target::InTime]),
-        trouble("brownout, load 0.55", slots, Trouble::Slow(BROWNOUT), BROWNOUT_TARGETS),
-        trouble("brownout, load 0.55", shared, Trouble::Slow(BROWNOUT), BROWNOUT_TARGETS),
+        trouble(
+            "brownout, load 0.55",
+            slots,
+            Trouble::Slow(BROWNOUT),
+            BROWNOUT_TARGETS,
+        ),
+        trouble(
+            "brownout, load 0.55",
+            shared,
+            Trouble::Slow(BROWNOUT),
+            BROWNOUT_TARGETS,
+        ),
         trouble("freeze, load 0.55", slots, Trouble::Freeze, SHARED),
         trouble("crash, load 0.55", slots, Trouble::Crash, SHARED),
         trouble("oom, load 0.55", slots, Trouble::OutOfMemory, SHARED),
@@ -199,18 +266,38 @@ pub(crate) fn all(lengths: &Lengths) -> Vec<Scenario> {
 }
 
 fn bursts(lengths: &Lengths) -> Plan {
-    let burst = |number| Burst { at: lengths.warm_up + lengths.burst_gap * number, jobs: 20, work: seconds(5) };
+    let burst = |number| Burst {
+        at: lengths.warm_up + lengths.burst_gap * number,
+        jobs: 20,
+        work: seconds(5),
+    };
     let lasts = lengths.warm_up + lengths.burst_gap * lengths.bursts;
-    Plan { phases: vec![Phase { lasts, load: 0.5 }], bursts: (0..lengths.bursts).map(burst).collect() }
+    Plan {
+        phases: vec![Phase { lasts, load: 0.5 }],
+        bursts: (0..lengths.bursts).map(burst).collect(),
+    }
 }
 
 fn overload(lengths: &Lengths) -> Scenario {
     let calm = lengths.warm_up + lengths.calm;
-    let phases = [(calm, 0.5), (lengths.overload, 2.0), (lengths.recovery, 0.5)];
+    let phases = [
+        (calm, 0.5),
+        (lengths.overload, 2.0),
+        (lengths.recovery, 0.5),
+    ];
     let targets = &[Target::Goodput(0.9), Target::Recovery(5.0)];
     Scenario {
-        plan: Plan { phases: phases.map(|(lasts, load)| Phase { lasts, load }).to_vec(), bursts: Vec::new() },
+        plan: Plan {
+            phases: phases.map(|(lasts, load)| Phase { lasts, load }).to_vec(),
+            bursts: Vec::new(),
+        },
         overload: Some(calm..calm + lengths.overload),
-        ..Scenario::steady(lengths, "overload: twice what the replicas can do", Model::Slots, 2.0, targets)
+        ..Scenario::steady(
+            lengths,
+            "overload: twice what the replicas can do",
+            Model::Slots,
+            2.0,
+            targets,
+        )
     }
 }

@@ -1,7 +1,9 @@
-//! The same arrivals through a front door that costs nothing: what a policy can reach at best, beside what was measured.
+//! The same arrivals through a front door that costs nothing: what a policy can reach at best,
+//! beside what was measured.
 //!
-//! When a target is missed, this tells whether the front door is to blame or the policy: both meet the same arrivals, and the
-//! model has no network, no timer and no program in it. What learns is the front door's own code.
+//! When a target is missed, this tells whether the front door is to blame or the policy: both meet
+//! the same arrivals, and the model has no network, no timer and no program in it. What learns is
+//! the front door's own code.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -18,8 +20,8 @@ use crate::trouble::{Episode, Trouble};
 /// How a front door decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rules {
-    /// Most in flight at a replica, by [`Kind`]: of all, of maps and heavy ones together, of heavy ones. Above it requests wait
-    /// at the front.
+    /// Most in flight at a replica, by [`Kind`]: of all, of maps and heavy ones together, of heavy
+    /// ones. Above it requests wait at the front.
     pub(crate) caps: Option<[usize; 3]>,
     /// Instead of `caps`: each replica's is learned, as with `max_in_flight = "auto"`.
     pub(crate) learns: bool,
@@ -27,7 +29,8 @@ pub(crate) struct Rules {
     pub(crate) sees_slowness: bool,
     /// Tiles before maps before heavy ones; else in order of arrival.
     pub(crate) by_kind: bool,
-    /// To the replica with the least expected work in flight, each request at the mean of its kind; else with the fewest requests.
+    /// To the replica with the least expected work in flight, each request at the mean of its kind;
+    /// else with the fewest requests.
     pub(crate) by_cost: bool,
 }
 
@@ -41,15 +44,28 @@ const HEAVY_SHARE: u32 = 25;
 const AGEING: f64 = 5.0;
 
 impl Rules {
-    pub(crate) const LEAST_CONNECTIONS: Self =
-        Self { caps: None, learns: false, sees_slowness: false, by_kind: false, by_cost: false };
+    pub(crate) const LEAST_CONNECTIONS: Self = Self {
+        caps: None,
+        learns: false,
+        sees_slowness: false,
+        by_kind: false,
+        by_cost: false,
+    };
 
     /// As geofront is by default.
-    pub(crate) const DEFAULTS: Self = Self { learns: true, sees_slowness: true, ..Self::capped(8, true) };
+    pub(crate) const DEFAULTS: Self = Self {
+        learns: true,
+        sees_slowness: true,
+        ..Self::capped(8, true)
+    };
 
     /// One cap for all.
     pub(crate) const fn capped(cap: usize, by_kind: bool) -> Self {
-        Self { caps: Some([cap; 3]), by_kind, ..Self::LEAST_CONNECTIONS }
+        Self {
+            caps: Some([cap; 3]),
+            by_kind,
+            ..Self::LEAST_CONNECTIONS
+        }
     }
 }
 
@@ -81,12 +97,20 @@ struct Sent {
 
 impl Replica {
     fn has_room(&self, kind: Kind, rules: Rules) -> bool {
-        let caps = if rules.learns { Some(self.learned()) } else { rules.caps };
+        let caps = if rules.learns {
+            Some(self.learned())
+        } else {
+            rules.caps
+        };
         caps.is_none_or(|caps| (0..=kind as usize).all(|level| self.in_flight[level] < caps[level]))
     }
 
     fn learned(&self) -> [usize; 3] {
-        let learned = LearnedCap { cap: self.auto_cap.cap(), has_extra: self.auto_cap.has_extra(), heavy: self.auto_cap.heavy() };
+        let learned = LearnedCap {
+            cap: self.auto_cap.cap(),
+            has_extra: self.auto_cap.has_extra(),
+            heavy: self.auto_cap.heavy(),
+        };
         let caps = Caps::learned(learned, HEAVY_SHARE);
         [caps.all(), caps.slower(), caps.heavy()].map(|cap| cap as usize)
     }
@@ -100,7 +124,14 @@ impl Replica {
         let now = start + Duration::from_secs_f64(end);
         self.slowness.learn(class, sent.company, took);
         let heavy = u32::try_from(self.in_flight[Kind::Heavy as usize]).unwrap_or(u32::MAX);
-        let answered = Answered { class, is_quick: kind == Kind::Tile, company: sent.company, heavy, took, waited: None };
+        let answered = Answered {
+            class,
+            is_quick: kind == Kind::Tile,
+            company: sent.company,
+            heavy,
+            took,
+            waited: None,
+        };
         self.auto_cap.learn(&answered, now);
     }
 
@@ -109,15 +140,23 @@ impl Replica {
         if rules.by_cost {
             let less_urgent = [self.in_flight[1], self.in_flight[2], 0];
             let of_each = self.in_flight.iter().zip(less_urgent).zip(COSTS);
-            return of_each.map(|((with_others, others), cost)| (with_others - others) * cost).sum::<usize>() as f64;
+            return of_each
+                .map(|((with_others, others), cost)| (with_others - others) * cost)
+                .sum::<usize>() as f64;
         }
-        let share = if rules.sees_slowness { self.slowness.share() } else { balance::WHOLE };
+        let share = if rules.sees_slowness {
+            self.slowness.share()
+        } else {
+            balance::WHOLE
+        };
         (self.in_flight[0] + 1) as f64 / f64::from(share)
     }
 
     fn count(&mut self, kind: Kind, change: isize) {
         for level in &mut self.in_flight[..=kind as usize] {
-            *level = level.checked_add_signed(change).expect("what ends has begun");
+            *level = level
+                .checked_add_signed(change)
+                .expect("what ends has begun");
         }
     }
 }
@@ -145,8 +184,8 @@ struct Front<'a> {
     observer: &'a mut Observer<'a>,
 }
 
-/// Is called for every request that is sent, with the time in seconds, the replica chosen, and the share of each replica
-/// out of [`balance::WHOLE`].
+/// Is called for every request that is sent, with the time in seconds, the replica chosen, and the
+/// share of each replica out of [`balance::WHOLE`].
 pub(crate) type Observer<'a> = dyn FnMut(f64, usize, &dyn Fn(usize) -> u32) + 'a;
 
 /// From arrival to end of each of the arrivals.
@@ -155,7 +194,11 @@ pub(crate) fn latencies(world: World<'_>, rules: Rules) -> Vec<Duration> {
 }
 
 /// Like [`latencies`], with an observer.
-pub(crate) fn observed<'a>(world: World<'a>, rules: Rules, observer: &'a mut Observer<'a>) -> Vec<Duration> {
+pub(crate) fn observed<'a>(
+    world: World<'a>,
+    rules: Rules,
+    observer: &'a mut Observer<'a>,
+) -> Vec<Duration> {
     let replica = |speed: &f64| Replica {
         renderers: Renderers::new(world.model, world.cores, *speed),
         in_flight: [0; 3],
@@ -179,7 +222,9 @@ pub(crate) fn observed<'a>(world: World<'a>, rules: Rules, observer: &'a mut Obs
         while let Some(change) = changes.next_if(|change| change.at <= at) {
             front.run_until(change.at);
             let speed = world.speeds[change.replica] * change.speed;
-            front.replicas[change.replica].renderers.set_speed(speed, change.at);
+            front.replicas[change.replica]
+                .renderers
+                .set_speed(speed, change.at);
         }
         front.run_until(at);
         front.review(at);
@@ -189,7 +234,9 @@ pub(crate) fn observed<'a>(world: World<'a>, rules: Rules, observer: &'a mut Obs
     for change in changes {
         front.run_until(change.at);
         let speed = world.speeds[change.replica] * change.speed;
-        front.replicas[change.replica].renderers.set_speed(speed, change.at);
+        front.replicas[change.replica]
+            .renderers
+            .set_speed(speed, change.at);
     }
     front.run_until(f64::INFINITY);
     front.latencies
@@ -209,8 +256,15 @@ fn changes(episodes: &[Episode]) -> Vec<Change> {
             Trouble::Freeze => 0.0,
             Trouble::Crash | Trouble::OutOfMemory => 1.0,
         };
-        let change = |at: Duration, speed| Change { at: at.as_secs_f64(), replica: episode.replica, speed };
-        [change(episode.during.start, speed), change(episode.during.end, 1.0)]
+        let change = |at: Duration, speed| Change {
+            at: at.as_secs_f64(),
+            replica: episode.replica,
+            speed,
+        };
+        [
+            change(episode.during.start, speed),
+            change(episode.during.end, 1.0),
+        ]
     };
     episodes.iter().flat_map(ends).collect()
 }
@@ -218,26 +272,37 @@ fn changes(episodes: &[Episode]) -> Vec<Change> {
 impl Front<'_> {
     fn run_until(&mut self, time: f64) {
         while let Some((end, at)) = self.next_end().filter(|(end, _)| *end <= time) {
-            let number = self.replicas[at].renderers.end(end).expect("a replica with a next end has a job");
+            let number = self.replicas[at]
+                .renderers
+                .end(end)
+                .expect("a replica with a next end has a job");
             let arrival = self.world.arrivals[number];
             let replica = &mut self.replicas[at];
             replica.count(arrival.kind, -1);
             let sent = replica.sent.remove(&number).expect("what ends was sent");
             replica.learn(arrival.kind, &sent, end, self.start);
-            self.latencies[number] = Duration::from_secs_f64((end - arrival.at.as_secs_f64()).max(0.0));
+            self.latencies[number] =
+                Duration::from_secs_f64((end - arrival.at.as_secs_f64()).max(0.0));
             self.review(end);
             self.hand_out(end);
         }
     }
 
     fn next_end(&self) -> Option<(f64, usize)> {
-        let ends = self.replicas.iter().enumerate().filter_map(|(at, replica)| Some((replica.renderers.next_end()?, at)));
+        let ends = self
+            .replicas
+            .iter()
+            .enumerate()
+            .filter_map(|(at, replica)| Some((replica.renderers.next_end()?, at)));
         ends.min_by(|a, b| a.0.total_cmp(&b.0))
     }
 
     fn review(&self, now: f64) {
         if self.rules.sees_slowness {
-            balance::review(self.replicas.iter().map(|replica| &replica.slowness), self.at(now));
+            balance::review(
+                self.replicas.iter().map(|replica| &replica.slowness),
+                self.at(now),
+            );
         }
     }
 
@@ -247,7 +312,9 @@ impl Front<'_> {
 
     fn hand_out(&mut self, now: f64) {
         while let Some((queue, replica)) = self.next_start(now) {
-            let number = self.queues[queue].pop_front().expect("its first was looked at");
+            let number = self.queues[queue]
+                .pop_front()
+                .expect("its first was looked at");
             let arrival = &self.world.arrivals[number];
             let at = self.at(now);
             let chosen = &mut self.replicas[replica];
@@ -255,7 +322,14 @@ impl Front<'_> {
             let in_its_way = chosen.in_flight[(arrival.kind as usize).min(1)];
             let company = u32::try_from(in_its_way).unwrap_or(u32::MAX);
             let watched = class(arrival.kind).map(|class| chosen.slowness.begin(class, at));
-            chosen.sent.insert(number, Sent { at: now, company, watched });
+            chosen.sent.insert(
+                number,
+                Sent {
+                    at: now,
+                    company,
+                    watched,
+                },
+            );
             chosen.renderers.take(number, arrival, now);
             let replicas = &self.replicas;
             (self.observer)(now, replica, &|at| replicas[at].slowness.share());
@@ -267,14 +341,20 @@ impl Front<'_> {
     fn next_start(&self, now: f64) -> Option<(usize, usize)> {
         let rank = |number: usize, kind: Kind| {
             let arrived = self.world.arrivals[number].at.as_secs_f64();
-            if self.rules.by_kind { arrived + AGEING * f64::from(kind as u8) } else { arrived }
+            if self.rules.by_kind {
+                arrived + AGEING * f64::from(kind as u8)
+            } else {
+                arrived
+            }
         };
         let mut waiting: Vec<(f64, Kind)> = [Kind::Tile, Kind::Map, Kind::Heavy]
             .into_iter()
             .filter_map(|kind| Some((rank(*self.queues[kind as usize].front()?, kind), kind)))
             .collect();
         waiting.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        waiting.into_iter().find_map(|(_, kind)| Some((kind as usize, self.choose(kind, now)?)))
+        waiting
+            .into_iter()
+            .find_map(|(_, kind)| Some((kind as usize, self.choose(kind, now)?)))
     }
 
     fn choose(&self, kind: Kind, now: f64) -> Option<usize> {
@@ -282,13 +362,20 @@ impl Front<'_> {
         let count = self.replicas.len();
         if self.rules.sees_slowness && kind != Kind::Heavy {
             let is_light = kind == Kind::Tile;
-            let is_due = |at: &usize| has_room(at) && self.replicas[*at].slowness.take_trial(is_light, self.at(now));
+            let is_due = |at: &usize| {
+                has_room(at)
+                    && self.replicas[*at]
+                        .slowness
+                        .take_trial(is_light, self.at(now))
+            };
             if let Some(trial) = (0..count).find(is_due) {
                 return Some(trial);
             }
         }
         let around = (0..count).map(|step| (self.turn + step) % count);
         let cost = |at: &usize| self.replicas[*at].cost(self.rules);
-        around.filter(has_room).min_by(|a, b| cost(a).total_cmp(&cost(b)))
+        around
+            .filter(has_room)
+            .min_by(|a, b| cost(a).total_cmp(&cost(b)))
     }
 }

@@ -1,5 +1,5 @@
-//! Who is compared, and how each is configured: the same upstreams, least connections, kept-alive on both sides, checks, an access
-//! log to a file, one thread on one core.
+//! Who is compared, and how each is configured: the same upstreams, least connections, kept-alive
+//! on both sides, checks, an access log to a file, one thread on one core.
 
 use std::fs;
 use std::io;
@@ -19,7 +19,12 @@ pub(crate) struct Setting<'a> {
 
 impl Setting<'_> {
     /// With these lines in its `[limits]`.
-    pub(crate) fn geofront(&self, name: &str, program: &Path, limits: &str) -> io::Result<Contender> {
+    pub(crate) fn geofront(
+        &self,
+        name: &str,
+        program: &Path,
+        limits: &str,
+    ) -> io::Result<Contender> {
         let [main, one, two] = self.upstreams;
         let (listen, admin) = (free_address()?, free_address()?);
         let log = self.place.file(name, "access.log");
@@ -48,7 +53,12 @@ impl Setting<'_> {
              backend geoserver\n  balance leastconn\n  server one {one} check inter 5s\n  server two {two} check inter 5s\n"
         );
         let config = self.place.write("haproxy", "cfg", &config)?;
-        self.start("HAProxy", &find("haproxy")?, &["-db", "-f", &config], listen)
+        self.start(
+            "HAProxy",
+            &find("haproxy")?,
+            &["-db", "-f", &config],
+            listen,
+        )
     }
 
     pub(crate) fn nginx(&self) -> io::Result<Contender> {
@@ -72,8 +82,13 @@ impl Setting<'_> {
     /// Three upstreams in one nginx: a picture for a map, capabilities for a probe.
     pub(crate) fn upstream(&self, core: usize) -> io::Result<Process> {
         fs::write(self.place.folder.join("map.png"), vec![b'x'; self.body])?;
-        let listens: String = self.upstreams.iter().map(|address| format!("listen {address}; ")).collect();
-        let capabilities = "<?xml version=\"1.0\"?><WMS_Capabilities version=\"1.3.0\" updateSequence=\"1\"/>";
+        let listens: String = self
+            .upstreams
+            .iter()
+            .map(|address| format!("listen {address}; "))
+            .collect();
+        let capabilities =
+            "<?xml version=\"1.0\"?><WMS_Capabilities version=\"1.3.0\" updateSequence=\"1\"/>";
         let config = self.place.nginx_config(
             "upstream",
             &format!(
@@ -85,12 +100,29 @@ impl Setting<'_> {
                 self.place.folder.display()
             ),
         )?;
-        let setting = Setting { place: Place { core, ..self.place }, ..*self };
-        Ok(setting.start("upstream", &find("nginx")?, &["-c", &config], self.upstreams[0])?.process)
+        let setting = Setting {
+            place: Place { core, ..self.place },
+            ..*self
+        };
+        Ok(setting
+            .start(
+                "upstream",
+                &find("nginx")?,
+                &["-c", &config],
+                self.upstreams[0],
+            )?
+            .process)
     }
 
-    fn start(&self, name: &str, program: &Path, arguments: &[&str], address: SocketAddr) -> io::Result<Contender> {
-        let serves = |address| Client::connect(address, 0).and_then(|mut client| client.ask(self.body));
+    fn start(
+        &self,
+        name: &str,
+        program: &Path,
+        arguments: &[&str],
+        address: SocketAddr,
+    ) -> io::Result<Contender> {
+        let serves =
+            |address| Client::connect(address, 0).and_then(|mut client| client.ask(self.body));
         self.place.start(name, program, arguments, address, serves)
     }
 }

@@ -1,12 +1,13 @@
-//! The clients: each keeps one connection and asks for the next map when it has the last byte of the one before.
+//! The clients: each keeps one connection and asks for the next map when it has the last byte of
+//! the one before.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-/// What a desktop client in a geOrchestra portal asks for, the `number`th of them: each looks at another place, so that no request is
-/// the same as another at the same time.
+/// What a desktop client in a geOrchestra portal asks for, the `number`th of them: each looks at
+/// another place, so that no request is the same as another at the same time.
 fn request(number: usize) -> String {
     let west = 626_172 + number;
     format!(
@@ -38,7 +39,11 @@ impl Client {
         let connection = TcpStream::connect(to)?;
         connection.set_nodelay(true)?;
         connection.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self { connection, request: request(number), buffer: Vec::new() })
+        Ok(Self {
+            connection,
+            request: request(number),
+            buffer: Vec::new(),
+        })
     }
 
     /// One map; an error unless it is a 200 with `body` bytes.
@@ -51,9 +56,16 @@ impl Client {
                 0 => return Err(io::Error::other("the connection was closed")),
                 n => read += n,
             }
-            total = total.map_or_else(|| answer_length(&self.buffer[..read], body), |total| Ok(Some(total)))?;
+            total = total.map_or_else(
+                || answer_length(&self.buffer[..read], body),
+                |total| Ok(Some(total)),
+            )?;
         }
-        if total == Some(read) { Ok(()) } else { Err(io::Error::other("more than one answer")) }
+        if total == Some(read) {
+            Ok(())
+        } else {
+            Err(io::Error::other("more than one answer"))
+        }
     }
 
     /// Gives its buffer back, keeps its connection.
@@ -62,13 +74,23 @@ impl Client {
     }
 }
 
-/// Bytes of head and body, once the head is there; an error unless it announces a 200 with `body` bytes.
+/// Bytes of head and body, once the head is there; an error unless it announces a 200 with `body`
+/// bytes.
 fn answer_length(start: &[u8], body: usize) -> io::Result<Option<usize>> {
-    let Some(end) = start.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
+    let Some(end) = start.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return Ok(None);
+    };
     let head = String::from_utf8_lossy(&start[..end]).to_ascii_lowercase();
-    let announced = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+    let announced = head.lines().find_map(|line| {
+        line.strip_prefix("content-length:")?
+            .trim()
+            .parse::<usize>()
+            .ok()
+    });
     if !head.starts_with("http/1.1 200") || announced != Some(body) {
-        return Err(io::Error::other(format!("not the answer of the upstream: {head}")));
+        return Err(io::Error::other(format!(
+            "not the answer of the upstream: {head}"
+        )));
     }
     Ok(Some(end + 4 + body))
 }
@@ -80,7 +102,11 @@ pub(crate) fn run(to: SocketAddr, clients: usize, requests: usize, body: usize) 
         (0..requests / clients).try_for_each(|_| client.ask(body))
     };
     thread::scope(|scope| {
-        let clients: Vec<_> = (0..clients).map(|number| scope.spawn(move || one(number))).collect();
-        clients.into_iter().try_for_each(|client| client.join().expect("a client returns its errors"))
+        let clients: Vec<_> = (0..clients)
+            .map(|number| scope.spawn(move || one(number)))
+            .collect();
+        clients
+            .into_iter()
+            .try_for_each(|client| client.join().expect("a client returns its errors"))
     })
 }

@@ -1,7 +1,8 @@
 //! What a request and an idle client cost, beside HAProxy and nginx: `make bench`.
 //!
-//! Every contender has one core for itself; clients and upstreams share the other. Rounds are interleaved, so that what else the
-//! machine does meets all alike; each number is a median, each ratio a median of ratios within a round.
+//! Every contender has one core for itself; clients and upstreams share the other. Rounds are
+//! interleaved, so that what else the machine does meets all alike; each number is a median, each
+//! ratio a median of ratios within a round.
 //!
 //! ```text
 //!   core 1: clients  -->  core 0: geofront | HAProxy | nginx  -->  core 1: nginx with a 20 KB map
@@ -53,11 +54,21 @@ fn run() -> io::Result<()> {
     let folder = tempfile::tempdir()?;
     process::pin_self(OTHER_CORE)?;
     let upstreams = [free_address()?, free_address()?, free_address()?];
-    let setting = Setting { place: Place { folder: folder.path(), core: PROXY_CORE }, upstreams, body: BODY };
+    let setting = Setting {
+        place: Place {
+            folder: folder.path(),
+            core: PROXY_CORE,
+        },
+        upstreams,
+        body: BODY,
+    };
     let _upstream = setting.upstream(OTHER_CORE)?;
 
     let contenders = contenders(&setting)?;
-    let mut rows = contenders.iter().map(memory).collect::<io::Result<Vec<Row>>>()?;
+    let mut rows = contenders
+        .iter()
+        .map(memory)
+        .collect::<io::Result<Vec<Row>>>()?;
     for contender in &contenders {
         load::run(contender.address, CLIENTS, WARM_UP, BODY)?;
     }
@@ -75,7 +86,11 @@ fn contenders(setting: &Setting<'_>) -> io::Result<Vec<Contender>> {
     let mut contenders = vec![setting.haproxy()?, setting.nginx()?];
     let ordinary = Path::new(env!("CARGO_BIN_EXE_geofront"));
     contenders.push(setting.geofront("geofront", ordinary, "")?);
-    contenders.push(setting.geofront("geofront, no limits", ordinary, "max_in_flight = \"off\"\nper_user = \"off\"")?);
+    contenders.push(setting.geofront(
+        "geofront, no limits",
+        ordinary,
+        "max_in_flight = \"off\"\nper_user = \"off\"",
+    )?);
     let guided = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/pgo/geofront");
     if guided.is_file() {
         contenders.push(setting.geofront("geofront (make release)", &guided, "")?);
@@ -93,7 +108,12 @@ fn memory(contender: &Contender) -> io::Result<Row> {
         clients.push(client);
     }
     let grown = contender.process.memory().saturating_sub(idle);
-    Ok(Row { name: contender.name.clone(), cpu: Vec::new(), idle, per_client: grown as f64 / IDLE_CLIENTS as f64 })
+    Ok(Row {
+        name: contender.name.clone(),
+        cpu: Vec::new(),
+        idle,
+        per_client: grown as f64 / IDLE_CLIENTS as f64,
+    })
 }
 
 fn cpu_per_request(contender: &Contender) -> io::Result<Duration> {

@@ -18,14 +18,28 @@ pub(crate) struct Row {
 
 pub(crate) fn print(rows: &[Row]) {
     machine::print();
-    println!("load      {CLIENTS} clients on kept-alive connections, {} KiB answers, access log on", BODY / 1024);
+    println!(
+        "load      {CLIENTS} clients on kept-alive connections, {} KiB answers, access log on",
+        BODY / 1024
+    );
     println!("rounds    {ROUNDS} of {REQUESTS} requests for each, interleaved; medians\n");
-    println!("{:<26}{:>14}{:>12}{:>12}{:>18}", "", "CPU/request", "x HAProxy", "idle RSS", "each idle client");
+    println!(
+        "{:<26}{:>14}{:>12}{:>12}{:>18}",
+        "", "CPU/request", "x HAProxy", "idle RSS", "each idle client"
+    );
     for row in rows {
         let cpu = median(row.cpu.iter().map(Duration::as_secs_f64));
-        let ratio = median(row.cpu.iter().zip(&rows[0].cpu).map(|(own, first)| own.as_secs_f64() / first.as_secs_f64()));
+        let ratio = median(
+            row.cpu
+                .iter()
+                .zip(&rows[0].cpu)
+                .map(|(own, first)| own.as_secs_f64() / first.as_secs_f64()),
+        );
         let (name, idle, per_client) = (&row.name, row.idle as f64 / 1024.0, row.per_client);
-        println!("{name:<26}{:>11.1} us{ratio:>12.2}{idle:>9.1} MB{per_client:>15.1} KB", cpu * 1e6);
+        println!(
+            "{name:<26}{:>11.1} us{ratio:>12.2}{idle:>9.1} MB{per_client:>15.1} KB",
+            cpu * 1e6
+        );
     }
     println!("\nIdle clients: {IDLE_CLIENTS}, each after one request.");
 }

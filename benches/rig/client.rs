@@ -1,4 +1,5 @@
-//! Clients: as many kept-alive connections as there are requests at a time, an answer whole or the reason why not.
+//! Clients: as many kept-alive connections as there are requests at a time, an answer whole or the
+//! reason why not.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -49,7 +50,12 @@ pub(crate) enum Failure {
 
 impl<'a> Question<'a> {
     pub(crate) fn get(target: &'a str, headers: &'a [(&'static str, &'a str)]) -> Self {
-        Self { method: Method::GET, target, headers, body: Bytes::new() }
+        Self {
+            method: Method::GET,
+            target,
+            headers,
+            body: Bytes::new(),
+        }
     }
 }
 
@@ -57,34 +63,68 @@ impl Client {
     pub(crate) fn new(address: SocketAddr, patience: Duration) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        // As many idle connections as there were ever requests at a time, none closed for being idle.
+        // As many idle connections as there were ever requests at a time, none closed for being
+        // idle.
         let pool = legacy::Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(usize::MAX)
             .pool_idle_timeout(None)
             .build(connector);
-        Self { pool, address, patience }
+        Self {
+            pool,
+            address,
+            patience,
+        }
     }
 
     pub(crate) async fn ask(&self, question: Question<'_>) -> Result<Answer, Failure> {
-        timeout(self.patience, self.exchange(question)).await.unwrap_or(Err(Failure::TimedOut))
+        timeout(self.patience, self.exchange(question))
+            .await
+            .unwrap_or(Err(Failure::TimedOut))
     }
 
     async fn exchange(&self, question: Question<'_>) -> Result<Answer, Failure> {
         let uri = format!("http://{}{}", self.address, question.target);
-        let mut request = Request::builder().method(question.method).uri(uri).header("host", HOST);
+        let mut request = Request::builder()
+            .method(question.method)
+            .uri(uri)
+            .header("host", HOST);
         for (name, value) in question.headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::new(question.body)).expect("what benches ask for is well-formed");
-        let connect_or_broken = |error: legacy::Error| if error.is_connect() { Failure::Connect } else { Failure::Broken };
-        let (head, body) = self.pool.request(request).await.map_err(connect_or_broken)?.into_parts();
-        let body = body.collect().await.map_err(|_| Failure::Broken)?.to_bytes();
-        Ok(Answer { status: head.status, headers: head.headers, body })
+        let request = request
+            .body(Full::new(question.body))
+            .expect("what benches ask for is well-formed");
+        let connect_or_broken = |error: legacy::Error| {
+            if error.is_connect() {
+                Failure::Connect
+            } else {
+                Failure::Broken
+            }
+        };
+        let (head, body) = self
+            .pool
+            .request(request)
+            .await
+            .map_err(connect_or_broken)?
+            .into_parts();
+        let body = body
+            .collect()
+            .await
+            .map_err(|_| Failure::Broken)?
+            .to_bytes();
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+        })
     }
 }
 
 impl Answer {
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 }

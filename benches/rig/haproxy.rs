@@ -1,4 +1,5 @@
-//! HAProxy as an operator of a GeoServer cluster sets it up: leastconn over the replicas, administration to the main.
+//! HAProxy as an operator of a GeoServer cluster sets it up: leastconn over the replicas,
+//! administration to the main.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -16,12 +17,21 @@ pub(crate) struct Haproxy<'a> {
 }
 
 impl Haproxy<'_> {
-    /// One thread, connections kept alive on both sides, an access log, no limit that a long download would meet.
+    /// One thread, connections kept alive on both sides, an access log, no limit that a long
+    /// download would meet.
     pub(crate) fn config(&self, cluster: &Cluster) -> String {
-        let Self { listen, has_main, server, backend } = self;
+        let Self {
+            listen,
+            has_main,
+            server,
+            backend,
+        } = self;
         let (main_rule, main_backend) = if *has_main {
             let rule = "  acl admin path_beg /geoserver/web /geoserver/rest /geoserver/gwc/rest\n  use_backend main if admin\n";
-            (rule, format!("backend main\n  server main {}\n", cluster.main().address()))
+            (
+                rule,
+                format!("backend main\n  server main {}\n", cluster.main().address()),
+            )
         } else {
             ("", String::new())
         };
@@ -34,7 +44,13 @@ impl Haproxy<'_> {
              {main_backend}backend geoserver\n  balance leastconn\n{backend}"
         );
         for replica in cluster.replicas() {
-            writeln!(config, "  server {} {} {server}", replica.name(), replica.address()).expect("a string grows");
+            writeln!(
+                config,
+                "  server {} {} {server}",
+                replica.name(),
+                replica.address()
+            )
+            .expect("a string grows");
         }
         config
     }

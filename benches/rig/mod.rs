@@ -1,4 +1,5 @@
-//! What the benches share: programs under measurement, a client, quantiles, and what the machine is.
+//! What the benches share: programs under measurement, a client, quantiles, and what the machine
+//! is.
 //!
 //! Each bench is a program of its own and takes in all of this, so each leaves some of it unused.
 #![allow(dead_code, reason = "every bench uses a part")]

@@ -43,16 +43,25 @@ impl Place<'_> {
         while let Err(error) = serves(address) {
             if process.has_ended() || Instant::now() > deadline {
                 let log = fs::read_to_string(&log).unwrap_or_default();
-                return Err(io::Error::other(format!("{name} does not serve ({error}):\n{log}")));
+                return Err(io::Error::other(format!(
+                    "{name} does not serve ({error}):\n{log}"
+                )));
             }
             std::thread::park_timeout(Duration::from_millis(50));
         }
-        Ok(Contender { name: name.to_owned(), process, address })
+        Ok(Contender {
+            name: name.to_owned(),
+            process,
+            address,
+        })
     }
 
     pub(crate) fn file(&self, name: &str, extension: &str) -> PathBuf {
         let is_plain = |letter: char| letter.is_ascii_alphanumeric();
-        let name: String = name.chars().map(|letter| if is_plain(letter) { letter } else { '-' }).collect();
+        let name: String = name
+            .chars()
+            .map(|letter| if is_plain(letter) { letter } else { '-' })
+            .collect();
         self.folder.join(format!("{name}.{extension}"))
     }
 
@@ -62,7 +71,8 @@ impl Place<'_> {
         Ok(path.display().to_string())
     }
 
-    /// The configuration of a geofront, in a folder of its own: its folder is watched, and others write logs into this one.
+    /// The configuration of a geofront, in a folder of its own: its folder is watched, and others
+    /// write logs into this one.
     pub(crate) fn write_watched(&self, name: &str, text: &str) -> io::Result<String> {
         let folder = self.file(name, "d");
         fs::create_dir_all(&folder)?;
@@ -86,12 +96,16 @@ impl Place<'_> {
     }
 }
 
-/// Whether the geofront `program` takes these lines of configuration: one that is older does not know all tables.
+/// Whether the geofront `program` takes these lines of configuration: one that is older does not
+/// know all tables.
 pub(crate) fn is_understood(place: &Place<'_>, program: &Path, lines: &str) -> io::Result<bool> {
-    let upstreams =
-        "[upstreams.main]\nurl = \"http://127.0.0.1:1\"\nrole = \"main\"\n[upstreams.one]\nurl = \"http://127.0.0.1:2\"\n";
+    let upstreams = "[upstreams.main]\nurl = \"http://127.0.0.1:1\"\nrole = \"main\"\n[upstreams.one]\nurl = \"http://127.0.0.1:2\"\n";
     let file = place.write("understood", "toml", &format!("{upstreams}{lines}"))?;
-    let check = Command::new(program).args(["check", &file]).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+    let check = Command::new(program)
+        .args(["check", &file])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()?;
     Ok(check.success())
 }
 
@@ -104,17 +118,33 @@ pub(crate) fn free_address() -> io::Result<SocketAddr> {
 pub(crate) fn find(program: &str) -> io::Result<PathBuf> {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&paths).chain([PathBuf::from("/usr/sbin")]);
-    let found = folders.map(|folder| folder.join(program)).find(|path| path.is_file());
-    found.ok_or_else(|| io::Error::other(format!("{program} is missing: scripts/setup.sh bench installs it")))
+    let found = folders
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file());
+    found.ok_or_else(|| {
+        io::Error::other(format!(
+            "{program} is missing: scripts/setup.sh bench installs it"
+        ))
+    })
 }
 
 /// An error unless a GET for `target` is answered with 200.
 pub(crate) fn answers(address: SocketAddr, target: &str) -> io::Result<()> {
     let mut connection = TcpStream::connect(address)?;
     connection.set_read_timeout(Some(FIRST_ANSWER))?;
-    connection.write_all(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())?;
+    connection.write_all(
+        format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes(),
+    )?;
     let mut answer = Vec::new();
     connection.read_to_end(&mut answer)?;
-    let first_line = String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned();
-    if first_line.split(' ').nth(1) == Some("200") { Ok(()) } else { Err(io::Error::other(first_line)) }
+    let first_line = String::from_utf8_lossy(&answer)
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    if first_line.split(' ').nth(1) == Some("200") {
+        Ok(())
+    } else {
+        Err(io::Error::other(first_line))
+    }
 }

@@ -1,4 +1,5 @@
-//! Quantiles of what was measured: exact, from all values. A run has tens of thousands, a histogram would only blur them.
+//! Quantiles of what was measured: exact, from all values. A run has tens of thousands, a histogram
+//! would only blur them.
 
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ impl Quantiles {
         self.0.len()
     }
 
-    /// The smallest value that at least the share `q` of all values does not exceed; `None` of nothing.
+    /// The smallest value that at least the share `q` of all values does not exceed; `None` of
+    /// nothing.
     pub(crate) fn at(&self, q: f64) -> Option<Duration> {
         let rank = (q * self.0.len() as f64).ceil() as usize;
         self.0.get(rank.clamp(1, self.0.len().max(1)) - 1).copied()
@@ -27,7 +29,9 @@ impl Quantiles {
     }
 
     pub(crate) fn mean(&self) -> Option<Duration> {
-        let count = u32::try_from(self.0.len()).ok().filter(|count| *count > 0)?;
+        let count = u32::try_from(self.0.len())
+            .ok()
+            .filter(|count| *count > 0)?;
         Some(self.0.iter().sum::<Duration>() / count)
     }
 }

@@ -1,4 +1,5 @@
-//! Any bytes as a request: what must hold of its classification is in the harness, which `tests/ogc_fuzz.rs` shares.
+//! Any bytes as a request: what must hold of its classification is in the harness, which
+//! `tests/ogc_fuzz.rs` shares.
 
 #![no_main]
 

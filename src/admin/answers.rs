@@ -1,13 +1,17 @@
-//! What the admin API answers: shapes that scripts, the status page and our own command line rely on.
+//! What the admin API answers: shapes that scripts, the status page and our own command line rely
+//! on.
 //!
-//! Fields may be added; none is renamed or removed, and none is ever left out (what is not known is `null`). Words are those of
-//! the configuration and the metrics, durations are in the unit of the field's name.
+//! Fields may be added; none is renamed or removed, and none is ever left out (what is not known is
+//! `null`). Words are those of the configuration and the metrics, durations are in the unit of the
+//! field's name.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-pub use super::history::answer::{ClassHistory, History, Lately, LatencyHistory, Probe, UpstreamHistory, UpstreamLately};
+pub use super::history::answer::{
+    ClassHistory, History, Lately, LatencyHistory, Probe, UpstreamHistory, UpstreamLately,
+};
 use crate::admission::{self, QueueStatus};
 use crate::cluster::{self, CatalogStatus, Cause, ConditionStatus, Mode, UpstreamStatus};
 use crate::config::Role;
@@ -29,8 +33,8 @@ pub struct Status {
     /// What an operator should act on, each while it holds.
     pub conditions: Vec<Condition>,
     pub queue: Queue,
-    /// In the order of the configuration.
-    /// The layer that probes and canaries draw, where geofront chose one; `null` where one is configured, or none could be chosen.
+    /// In the order of the configuration. The layer that probes and canaries draw, where geofront
+    /// chose one; `null` where one is configured, or none could be chosen.
     pub chosen_layer: Option<String>,
     pub upstreams: Vec<Upstream>,
 }
@@ -82,12 +86,13 @@ pub struct Catalog {
     pub settled: u64,
     /// The main's `updateSequence` when last read.
     pub number: Option<u64>,
-    /// How long the main has not reported it although it was asked; `null` while it does. Whether its catalog changed meanwhile is
-    /// not known.
+    /// How long the main has not reported it although it was asked; `null` while it does. Whether
+    /// its catalog changed meanwhile is not known.
     pub silent_seconds: Option<u64>,
     /// Since the last change was noticed; `null` before the first.
     pub changed_seconds: Option<u64>,
-    /// There are credentials to reload replicas with. Without them freshness is reported, not repaired.
+    /// There are credentials to reload replicas with. Without them freshness is reported, not
+    /// repaired.
     pub can_reload: bool,
     /// Every replica that is up has the last change, and serves.
     pub done: bool,
@@ -150,7 +155,8 @@ pub struct Upstream {
     pub role: String,
     /// `unknown`, `up` or `down`.
     pub health: String,
-    /// Something that speaks HTTP answers there. One that is `down` all the same answers its probes wrongly.
+    /// Something that speaks HTTP answers there. One that is `down` all the same answers its probes
+    /// wrongly.
     pub reachable: bool,
     /// `ready`, `drain` or `maintenance`.
     pub mode: String,
@@ -358,14 +364,15 @@ pub struct SyncOrdered {
 pub struct Requests {
     /// Number of the newest, to be given as `after` the next time; 0 before the first.
     pub sequence: u64,
-    /// Slow or failed requests since geofront started that were too many to be kept: the access log has them.
+    /// Slow or failed requests since geofront started that were too many to be kept: the access log
+    /// has them.
     pub left_out: u64,
     /// Each with the fields of the access log.
     pub requests: Vec<serde_json::Value>,
 }
 
-/// `GET /api/catalog/history`, and the answer to `POST /api/catalog/pause` and `/api/catalog/resume`: the last rolls, the oldest
-/// first.
+/// `GET /api/catalog/history`, and the answer to `POST /api/catalog/pause` and
+/// `/api/catalog/resume`: the last rolls, the oldest first.
 pub use crate::control::RollHistory as Rolls;
 
 /// Every answer that is not a success.

@@ -19,7 +19,8 @@ use super::listener::Client;
 use super::{AdminState, App};
 use crate::cluster::{self, ModeError, ModeOrigin, SyncError, UpstreamStatus};
 
-/// Keeps proxies and firewalls from closing a quiet event stream, and finds out about listeners that vanished.
+/// Keeps proxies and firewalls from closing a quiet event stream, and finds out about listeners
+/// that vanished.
 const EVENT_KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -28,9 +29,14 @@ pub(super) async fn page() -> Html<&'static str> {
     Html(include_str!("page.html"))
 }
 
-/// The page's style and scripts are files of their own, because a strict content policy allows none within the page.
+/// The page's style and scripts are files of their own, because a strict content policy allows none
+/// within the page.
 pub(super) async fn page_style() -> Response {
-    ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("page.css")).into_response()
+    (
+        [(header::CONTENT_TYPE, "text/css; charset=utf-8")],
+        include_str!("page.css"),
+    )
+        .into_response()
 }
 
 pub(super) async fn page_charts() -> Response {
@@ -54,7 +60,11 @@ pub(super) async fn readyz(State(app): State<App>) -> Response {
 
 pub(super) async fn metrics(State(app): State<App>) -> Response {
     let status = app.state.control.status(Instant::now());
-    ([(header::CONTENT_TYPE, TEXT_FORMAT)], app.state.metrics.render(&status)).into_response()
+    (
+        [(header::CONTENT_TYPE, TEXT_FORMAT)],
+        app.state.metrics.render(&status),
+    )
+        .into_response()
 }
 
 pub(super) async fn status(State(app): State<App>) -> Response {
@@ -89,9 +99,14 @@ pub(super) async fn config(State(app): State<App>) -> Response {
 pub(super) async fn reload_config(State(app): State<App>) -> Response {
     let reloads = Arc::clone(&app.state.reloads);
     match tokio::task::spawn_blocking(move || reloads.reload()).await {
-        Ok(outcome @ (Reload::Applied { .. } | Reload::Unchanged { .. })) => json(StatusCode::OK, &outcome),
+        Ok(outcome @ (Reload::Applied { .. } | Reload::Unchanged { .. })) => {
+            json(StatusCode::OK, &outcome)
+        }
         Ok(outcome @ Reload::Refused { .. }) => json(StatusCode::UNPROCESSABLE_ENTITY, &outcome),
-        Err(_) => failure(StatusCode::INTERNAL_SERVER_ERROR, "the config reload ended without an answer: see the log"),
+        Err(_) => failure(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the config reload ended without an answer: see the log",
+        ),
     }
 }
 
@@ -131,23 +146,45 @@ pub(super) async fn set_mode(
     let order: ModeOrder = match serde_json::from_slice(&body) {
         Ok(order) => order,
         Err(error) => {
-            let hint = format!("the body must be like {{\"mode\":\"drain\",\"force\":false}}: {error}");
+            let hint =
+                format!("the body must be like {{\"mode\":\"drain\",\"force\":false}}: {error}");
             return failure(StatusCode::BAD_REQUEST, hint);
         }
     };
     let now = Instant::now();
-    let origin = ModeOrigin { by: operator(order.by.as_deref(), client.address), at: unix_seconds(SystemTime::now()) };
-    let ordered = cluster::ModeOrder { mode: order.mode.into(), force: order.force, origin: Some(origin) };
+    let origin = ModeOrigin {
+        by: operator(order.by.as_deref(), client.address),
+        at: unix_seconds(SystemTime::now()),
+    };
+    let ordered = cluster::ModeOrder {
+        mode: order.mode.into(),
+        force: order.force,
+        origin: Some(origin),
+    };
     match app.state.control.order_mode(&name, ordered, now) {
         Ok(()) => {
             let status = app.state.control.status(now);
-            let in_flight = status.upstreams.iter().find(|u| u.name.as_str() == name).map_or(0, |u| u.in_flight);
-            json(StatusCode::OK, &ModeOrdered { upstream: name, mode: order.mode, in_flight })
+            let in_flight = status
+                .upstreams
+                .iter()
+                .find(|u| u.name.as_str() == name)
+                .map_or(0, |u| u.in_flight);
+            json(
+                StatusCode::OK,
+                &ModeOrdered {
+                    upstream: name,
+                    mode: order.mode,
+                    in_flight,
+                },
+            )
         }
         Err(error @ ModeError::NoSuchUpstream(_)) => {
             let status = app.state.control.status(now);
             let names: Vec<&str> = status.upstreams.iter().map(|u| u.name.as_str()).collect();
-            failure(StatusCode::NOT_FOUND, format!("{error}; there are {}", names.join(", ")))
+            failure(
+                StatusCode::NOT_FOUND,
+                format!("{error}; there are {}", names.join(", ")),
+            )
         }
         Err(error @ ModeError::LastServing(_)) => failure(StatusCode::CONFLICT, error),
     }
@@ -156,9 +193,15 @@ pub(super) async fn set_mode(
 /// Characters of an operator's name.
 const MAX_NAME: usize = 64;
 
-/// `alice from 10.0.0.9`, or the address alone. The name is what the client says: it is for people, and proves nothing.
+/// `alice from 10.0.0.9`, or the address alone. The name is what the client says: it is for people,
+/// and proves nothing.
 fn operator(name: Option<&str>, address: IpAddr) -> String {
-    let name: String = name.unwrap_or_default().chars().filter(|c| !c.is_control()).take(MAX_NAME).collect();
+    let name: String = name
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_NAME)
+        .collect();
     match name.trim() {
         "" => address.to_string(),
         name => format!("{name} from {address}"),
@@ -166,13 +209,18 @@ fn operator(name: Option<&str>, address: IpAddr) -> String {
 }
 
 fn unix_seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 pub(super) async fn events(State(app): State<App>, headers: HeaderMap) -> Response {
-    let last_seen = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+    let last_seen = headers
+        .get("last-event-id")
+        .and_then(|id| id.to_str().ok()?.parse().ok());
     let listening = app.state.events.listen(last_seen, app.stop.clone());
-    Sse::new(listening).keep_alive(KeepAlive::new().interval(EVENT_KEEP_ALIVE)).into_response()
+    Sse::new(listening)
+        .keep_alive(KeepAlive::new().interval(EVENT_KEEP_ALIVE))
+        .into_response()
 }
 
 /// `GET /api/history?minutes=5&after=0`.
@@ -195,7 +243,11 @@ pub(super) async fn history(
         let usage = "ask /api/history?minutes=M&after=N, M being 5 or 60 and N the `sequence` of the last answer, or 0";
         return failure(StatusCode::BAD_REQUEST, usage);
     };
-    compact_json(&app.state.history.answer(window, after, &app.state.metrics, Instant::now()))
+    compact_json(
+        &app.state
+            .history
+            .answer(window, after, &app.state.metrics, Instant::now()),
+    )
 }
 
 /// `GET /api/requests?after=0&id=ID`.
@@ -215,7 +267,9 @@ pub(super) async fn requests(
         return failure(StatusCode::BAD_REQUEST, usage);
     };
     let mut answer = (app.state.requests)(after.unwrap_or(0));
-    answer.requests.retain(|request| id.as_deref().is_none_or(|id| request["id"] == id));
+    answer
+        .requests
+        .retain(|request| id.as_deref().is_none_or(|id| request["id"] == id));
     compact_json(&answer)
 }
 
@@ -233,13 +287,23 @@ pub(super) async fn wrong_method() -> Response {
 }
 
 pub(super) fn failure(status: StatusCode, error: impl ToString) -> Response {
-    json(status, &Failure { error: error.to_string() })
+    json(
+        status,
+        &Failure {
+            error: error.to_string(),
+        },
+    )
 }
 
 /// In one line, because it is long and for programs.
 fn compact_json(answer: &impl Serialize) -> Response {
     let text = serde_json::to_string(answer).expect("our answers have string keys only");
-    (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], text).into_response()
+    (
+        StatusCode::OK,
+        [(header::CONTENT_TYPE, "application/json")],
+        text,
+    )
+        .into_response()
 }
 
 /// Indented, because people read it with curl.

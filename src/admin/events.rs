@@ -1,8 +1,9 @@
 //! Every transition, as server-sent events: the recent past first, then each as it happens.
 //!
-//! A recorder turns transitions into events once, for all listeners, and keeps the last few hundred, so that a page opened after the
-//! fact still shows what happened, and a listener that reconnects with `Last-Event-ID` misses nothing. Everything is bounded: a
-//! listener that reads too slowly skips events and is told how many.
+//! A recorder turns transitions into events once, for all listeners, and keeps the last few
+//! hundred, so that a page opened after the fact still shows what happened, and a listener that
+//! reconnects with `Last-Event-ID` misses nothing. Everything is bounded: a listener that reads too
+//! slowly skips events and is told how many.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -31,9 +32,10 @@ pub struct Event {
     /// RFC 3339, UTC.
     pub time: String,
     pub upstream: Option<String>,
-    /// `health`, `ejected`, `half-open`, `returned`, `mode`, `added`, `retired`, `configured`, `catalog-changed`, `stale`,
-    /// `catalog-reload`, `catalog-fresh`, `catalog-reload-failed`, `condition-began`, `condition-ended`,
-    /// `roll-began`, `roll-ended`, `rolls-paused` or `rolls-resumed`.
+    /// `health`, `ejected`, `half-open`, `returned`, `mode`, `added`, `retired`, `configured`,
+    /// `catalog-changed`, `stale`, `catalog-reload`, `catalog-fresh`, `catalog-reload-failed`,
+    /// `condition-began`, `condition-ended`, `roll-began`, `roll-ended`, `rolls-paused` or
+    /// `rolls-resumed`.
     pub kind: String,
     /// What changed and why, for people.
     pub text: String,
@@ -54,14 +56,18 @@ impl Event {
 /// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Events {
-    /// Written by the recorder alone. The live channel is sent to under this lock, so that who subscribes under it misses none.
+    /// Written by the recorder alone. The live channel is sent to under this lock, so that who
+    /// subscribes under it misses none.
     recent: Mutex<VecDeque<Arc<Event>>>,
     live: broadcast::Sender<Arc<Event>>,
 }
 
 impl Events {
     pub(super) fn new() -> Self {
-        Self { recent: Mutex::new(VecDeque::with_capacity(RECENT)), live: broadcast::channel(BACKLOG).0 }
+        Self {
+            recent: Mutex::new(VecDeque::with_capacity(RECENT)),
+            live: broadcast::channel(BACKLOG).0,
+        }
     }
 
     /// Records what `transitions` says until it ends.
@@ -69,7 +75,9 @@ impl Events {
         loop {
             match transitions.recv().await {
                 Ok(transition) => self.record(&transition, SystemTime::now()),
-                Err(broadcast::error::RecvError::Lagged(missed)) => tracing::warn!(missed, "the event history has a gap"),
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    tracing::warn!(missed, "the event history has a gap")
+                }
                 Err(broadcast::error::RecvError::Closed) => return,
             }
         }
@@ -95,9 +103,14 @@ impl Events {
         let recent = self.recent.lock();
         let live = self.live.subscribe();
         let newest = recent.back().map_or(0, |event| event.sequence);
-        // A number we have not reached is from before a restart: its owner has seen nothing of this process.
+        // A number we have not reached is from before a restart: its owner has seen nothing of this
+        // process.
         let after = last_seen.filter(|seen| *seen <= newest).unwrap_or(0);
-        let past = recent.iter().filter(|event| event.sequence > after).cloned().collect();
+        let past = recent
+            .iter()
+            .filter(|event| event.sequence > after)
+            .cloned()
+            .collect();
         stream::unfold(Listener { past, live, stop }, Listener::next)
     }
 }
@@ -127,11 +140,16 @@ impl Listener {
 
 fn transition_event(event: &Event) -> sse::Event {
     let data = serde_json::to_string(event).expect("strings and numbers are JSON");
-    sse::Event::default().id(event.sequence.to_string()).event("transition").data(data)
+    sse::Event::default()
+        .id(event.sequence.to_string())
+        .event("transition")
+        .data(data)
 }
 
 fn missed_event(missed: u64) -> sse::Event {
-    sse::Event::default().event("missed").data(format!("{{\"missed\":{missed}}}"))
+    sse::Event::default()
+        .event("missed")
+        .data(format!("{{\"missed\":{missed}}}"))
 }
 
 #[cfg(test)]
@@ -144,23 +162,41 @@ mod tests {
     use crate::config::UpstreamName;
 
     fn transition(sequence: u64) -> Transition {
-        Transition { sequence, upstream: UpstreamName::new("slave1"), what: What::Added }
+        Transition {
+            sequence,
+            upstream: UpstreamName::new("slave1"),
+            what: What::Added,
+        }
     }
 
     fn recorded(sequences: impl IntoIterator<Item = u64>) -> Events {
         let events = Events::new();
-        sequences.into_iter().for_each(|n| events.record(&transition(n), SystemTime::UNIX_EPOCH));
+        sequences
+            .into_iter()
+            .for_each(|n| events.record(&transition(n), SystemTime::UNIX_EPOCH));
         events
     }
 
-    /// The `id:` lines (and names of events without one) that a listener gets until the process stops.
-    async fn heard(events: &Events, last_seen: Option<u64>, meanwhile: impl FnOnce()) -> Vec<String> {
+    /// The `id:` lines (and names of events without one) that a listener gets until the process
+    /// stops.
+    async fn heard(
+        events: &Events,
+        last_seen: Option<u64>,
+        meanwhile: impl FnOnce(),
+    ) -> Vec<String> {
         let (stop, stopped) = watch::channel(false);
         let listening = events.listen(last_seen, stopped);
         meanwhile();
         stop.send(true).unwrap();
-        let body = Sse::new(listening).into_response().into_body().into_data_stream();
-        let text: Vec<u8> = body.map(|chunk| chunk.unwrap()).collect::<Vec<_>>().await.concat();
+        let body = Sse::new(listening)
+            .into_response()
+            .into_body()
+            .into_data_stream();
+        let text: Vec<u8> = body
+            .map(|chunk| chunk.unwrap())
+            .collect::<Vec<_>>()
+            .await
+            .concat();
         let text = String::from_utf8(text).unwrap();
         text.split("\n\n")
             .filter_map(|event| event.lines().find_map(|line| line.strip_prefix("id: ")))
@@ -193,17 +229,24 @@ mod tests {
     async fn a_slow_listener_is_told_how_many_it_missed() {
         let events = recorded([]);
         let (_stop, stopped) = watch::channel(false);
-        let listener = Listener { past: VecDeque::new(), live: events.live.subscribe(), stop: stopped };
-        (1..=BACKLOG as u64 + 5).for_each(|n| events.record(&transition(n), SystemTime::UNIX_EPOCH));
+        let listener = Listener {
+            past: VecDeque::new(),
+            live: events.live.subscribe(),
+            stop: stopped,
+        };
+        (1..=BACKLOG as u64 + 5)
+            .for_each(|n| events.record(&transition(n), SystemTime::UNIX_EPOCH));
         let (event, _) = listener.next().await.unwrap();
-        assert_eq!(format!("{:?}", event.unwrap()), format!("{:?}", missed_event(5)));
+        assert_eq!(
+            format!("{:?}", event.unwrap()),
+            format!("{:?}", missed_event(5))
+        );
     }
 
     #[test]
     fn an_event_says_when_who_and_what() {
         let event = Event::new(&transition(7), SystemTime::UNIX_EPOCH);
-        let json =
-            r#"{"sequence":7,"time":"1970-01-01T00:00:00Z","upstream":"slave1","kind":"added","text":"added to the cluster"}"#;
+        let json = r#"{"sequence":7,"time":"1970-01-01T00:00:00Z","upstream":"slave1","kind":"added","text":"added to the cluster"}"#;
         assert_eq!(serde_json::to_string(&event).unwrap(), json);
     }
 }

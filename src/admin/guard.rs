@@ -1,11 +1,13 @@
 //! Who may ask the admin listener.
 //!
-//! On loopback, whoever can reach the port may administrate: a shell on the machine, an SSH tunnel. A browser can reach it too, on
-//! behalf of any page it shows, so two doors are shut: a page of another site that calls us (its `Origin` or `Sec-Fetch-Site` gives it
-//! away), and a page whose own name was pointed at 127.0.0.1 (DNS rebinding: its `Host` is a name that is not ours).
+//! On loopback, whoever can reach the port may administrate: a shell on the machine, an SSH tunnel.
+//! A browser can reach it too, on behalf of any page it shows, so two doors are shut: a page of
+//! another site that calls us (its `Origin` or `Sec-Fetch-Site` gives it away), and a page whose
+//! own name was pointed at 127.0.0.1 (DNS rebinding: its `Host` is a name that is not ours).
 //!
-//! Beyond loopback a token is required. There the `Host` may be anything: a rebound page knows the machine's address, not its token.
-//! What tells nothing and changes nothing needs none: the empty status page with its style and scripts (it asks for the token), and the two health checks,
+//! Beyond loopback a token is required. There the `Host` may be anything: a rebound page knows the
+//! machine's address, not its token. What tells nothing and changes nothing needs none: the empty
+//! status page with its style and scripts (it asks for the token), and the two health checks,
 //! because load balancers and Kubernetes send none.
 
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +18,14 @@ use subtle::ConstantTimeEq;
 use crate::config::Secret;
 
 /// Answered without a token.
-const OPEN_PATHS: [&str; 6] = ["/", "/page.css", "/charts.js", "/page.js", "/healthz", "/readyz"];
+const OPEN_PATHS: [&str; 6] = [
+    "/",
+    "/page.css",
+    "/charts.js",
+    "/page.js",
+    "/healthz",
+    "/readyz",
+];
 
 /// Why a request was turned away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +45,9 @@ impl Denied {
                 "this address is not one of geofront's own: use localhost, 127.0.0.1 or the configured admin address"
             }
             Self::ForeignOrigin => "pages of other sites may not use geofront's admin endpoint",
-            Self::NoToken => "a token is required: send `Authorization: Bearer TOKEN` with the configured admin token",
+            Self::NoToken => {
+                "a token is required: send `Authorization: Bearer TOKEN` with the configured admin token"
+            }
             Self::WrongToken => "the token is not the configured admin token",
             Self::TokenNotConfigured => {
                 "the admin address is not on loopback and no admin token is configured: refusing everybody"
@@ -49,7 +60,8 @@ impl Denied {
     }
 }
 
-/// Lets a request in or says why not. `listener` is the address we listen on, `token` the configured one.
+/// Lets a request in or says why not. `listener` is the address we listen on, `token` the
+/// configured one.
 pub(super) fn admit(
     method: &Method,
     path: &str,
@@ -77,12 +89,15 @@ fn is_page_visit(method: &Method, path: &str) -> bool {
     path == "/" && (method == Method::GET || method == Method::HEAD)
 }
 
-/// Whether `Host` is a loopback name, a loopback address or the address we listen on. Without `Host` it was no browser.
+/// Whether `Host` is a loopback name, a loopback address or the address we listen on. Without
+/// `Host` it was no browser.
 fn names_us(headers: &HeaderMap, listener: IpAddr) -> bool {
     headers.get_all(header::HOST).iter().all(|host| {
         let host = host_of(host.to_str().unwrap_or_default());
         host.eq_ignore_ascii_case("localhost")
-            || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback() || ip == listener)
+            || host
+                .parse::<IpAddr>()
+                .is_ok_and(|ip| ip.to_canonical().is_loopback() || ip == listener)
     })
 }
 
@@ -91,29 +106,47 @@ fn host_of(authority: &str) -> &str {
     if let Some(rest) = authority.strip_prefix('[') {
         return rest.split(']').next().unwrap_or_default();
     }
-    authority.rsplit_once(':').map_or(authority, |(host, _)| host)
+    authority
+        .rsplit_once(':')
+        .map_or(authority, |(host, _)| host)
 }
 
 /// Whether a browser says that another site's page is behind the request.
 fn is_from_another_site(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let text = |name| {
+        headers
+            .get(name)
+            .map(|value| value.to_str().unwrap_or_default())
+    };
     let host = text(header::HOST).unwrap_or_default();
     let foreign_origin = text(header::ORIGIN).is_some_and(|origin| {
-        let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        let authority = origin
+            .strip_prefix("http://")
+            .or_else(|| origin.strip_prefix("https://"));
         authority.is_none_or(|authority| !authority.eq_ignore_ascii_case(host))
     });
-    let foreign_fetch = headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none");
+    let foreign_fetch = headers
+        .get("sec-fetch-site")
+        .is_some_and(|site| site != "same-origin" && site != "none");
     foreign_origin || foreign_fetch
 }
 
 /// In constant time, so that the answer's delay tells nothing about the token.
 fn check_token(headers: &HeaderMap, token: &Secret) -> Result<(), Denied> {
     let given = headers.get(header::AUTHORIZATION).ok_or(Denied::NoToken)?;
-    let (scheme, given) = given.to_str().ok().and_then(|value| value.split_once(' ')).ok_or(Denied::NoToken)?;
+    let (scheme, given) = given
+        .to_str()
+        .ok()
+        .and_then(|value| value.split_once(' '))
+        .ok_or(Denied::NoToken)?;
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(Denied::NoToken);
     }
-    let is_same: bool = given.trim().as_bytes().ct_eq(token.expose().as_bytes()).into();
+    let is_same: bool = given
+        .trim()
+        .as_bytes()
+        .ct_eq(token.expose().as_bytes())
+        .into();
     is_same.then_some(()).ok_or(Denied::WrongToken)
 }
 
@@ -124,25 +157,62 @@ mod tests {
     const LOOPBACK: &str = "127.0.0.1:9090";
     const EVERYWHERE: &str = "0.0.0.0:9090";
 
-    fn asked(listener: &str, token: Option<&str>, path: &str, headers: &[(&'static str, &str)]) -> Result<(), Denied> {
-        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+    fn asked(
+        listener: &str,
+        token: Option<&str>,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<(), Denied> {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect();
         let token = token.map(|token| Secret::new(token.to_owned()));
-        admit(&Method::GET, path, &headers, listener.parse().unwrap(), token.as_ref())
+        admit(
+            &Method::GET,
+            path,
+            &headers,
+            listener.parse().unwrap(),
+            token.as_ref(),
+        )
     }
 
     #[test]
     fn on_loopback_every_loopback_name_is_ours() {
-        for host in ["localhost", "LocalHost:9090", "127.0.0.1:9090", "127.8.8.8", "[::1]:9090", "[::ffff:127.0.0.1]:1"] {
-            assert_eq!(asked(LOOPBACK, None, "/api/status", &[("host", host)]), Ok(()), "{host}");
+        for host in [
+            "localhost",
+            "LocalHost:9090",
+            "127.0.0.1:9090",
+            "127.8.8.8",
+            "[::1]:9090",
+            "[::ffff:127.0.0.1]:1",
+        ] {
+            assert_eq!(
+                asked(LOOPBACK, None, "/api/status", &[("host", host)]),
+                Ok(()),
+                "{host}"
+            );
         }
         assert_eq!(asked(LOOPBACK, None, "/api/status", &[]), Ok(()));
     }
 
     #[test]
     fn on_loopback_a_rebound_name_is_refused_on_every_path() {
-        for host in ["evil.example", "evil.example:9090", "localhost.evil.example", "127.0.0.1.nip.io", "10.0.0.5", "", "[::2]"] {
+        for host in [
+            "evil.example",
+            "evil.example:9090",
+            "localhost.evil.example",
+            "127.0.0.1.nip.io",
+            "10.0.0.5",
+            "",
+            "[::2]",
+        ] {
             for path in ["/", "/metrics", "/healthz", "/api/status"] {
-                assert_eq!(asked(LOOPBACK, None, path, &[("host", host)]), Err(Denied::ForeignHost), "{host} {path}");
+                assert_eq!(
+                    asked(LOOPBACK, None, path, &[("host", host)]),
+                    Err(Denied::ForeignHost),
+                    "{host} {path}"
+                );
             }
         }
     }
@@ -150,7 +220,10 @@ mod tests {
     #[test]
     fn two_hosts_are_refused_unless_both_are_ours() {
         let hosts = [("host", "localhost"), ("host", "evil.example")];
-        assert_eq!(asked(LOOPBACK, None, "/api/status", &hosts), Err(Denied::ForeignHost));
+        assert_eq!(
+            asked(LOOPBACK, None, "/api/status", &hosts),
+            Err(Denied::ForeignHost)
+        );
     }
 
     #[test]
@@ -164,15 +237,31 @@ mod tests {
             ("sec-fetch-site", "same-site"),
         ] {
             let headers = [("host", "localhost:9090"), foreign];
-            assert_eq!(asked(LOOPBACK, None, "/api/status", &headers), Err(Denied::ForeignOrigin), "{foreign:?}");
-            let headers = [("host", "front:9090"), ("authorization", "Bearer secret"), foreign];
-            assert_eq!(asked(EVERYWHERE, Some("secret"), "/api/status", &headers), Err(Denied::ForeignOrigin), "{foreign:?}");
+            assert_eq!(
+                asked(LOOPBACK, None, "/api/status", &headers),
+                Err(Denied::ForeignOrigin),
+                "{foreign:?}"
+            );
+            let headers = [
+                ("host", "front:9090"),
+                ("authorization", "Bearer secret"),
+                foreign,
+            ];
+            assert_eq!(
+                asked(EVERYWHERE, Some("secret"), "/api/status", &headers),
+                Err(Denied::ForeignOrigin),
+                "{foreign:?}"
+            );
         }
     }
 
     #[test]
     fn our_own_page_may_ask_and_anyone_may_link_to_it() {
-        let own = [("host", "localhost:9090"), ("origin", "http://localhost:9090"), ("sec-fetch-site", "same-origin")];
+        let own = [
+            ("host", "localhost:9090"),
+            ("origin", "http://localhost:9090"),
+            ("sec-fetch-site", "same-origin"),
+        ];
         assert_eq!(asked(LOOPBACK, None, "/api/config", &own), Ok(()));
         let link = [("host", "localhost:9090"), ("sec-fetch-site", "cross-site")];
         assert_eq!(asked(LOOPBACK, None, "/", &link), Ok(()));
@@ -180,7 +269,14 @@ mod tests {
 
     #[test]
     fn beyond_loopback_only_the_right_token_opens() {
-        let with = |value| asked(EVERYWHERE, Some("s3cret"), "/api/status", &[("authorization", value)]);
+        let with = |value| {
+            asked(
+                EVERYWHERE,
+                Some("s3cret"),
+                "/api/status",
+                &[("authorization", value)],
+            )
+        };
         assert_eq!(with("Bearer s3cret"), Ok(()));
         assert_eq!(with("bearer s3cret"), Ok(()));
         for wrong in ["Bearer s3cre", "Bearer s3cretx", "Bearer S3CRET", "Bearer "] {
@@ -189,25 +285,51 @@ mod tests {
         for none in ["s3cret", "Basic s3cret", ""] {
             assert_eq!(with(none), Err(Denied::NoToken), "{none}");
         }
-        assert_eq!(asked(EVERYWHERE, Some("s3cret"), "/metrics", &[]), Err(Denied::NoToken));
+        assert_eq!(
+            asked(EVERYWHERE, Some("s3cret"), "/metrics", &[]),
+            Err(Denied::NoToken)
+        );
     }
 
     #[test]
     fn a_token_is_required_on_loopback_too_once_it_is_configured() {
-        assert_eq!(asked(LOOPBACK, Some("s3cret"), "/api/status", &[("host", "localhost")]), Err(Denied::NoToken));
+        assert_eq!(
+            asked(
+                LOOPBACK,
+                Some("s3cret"),
+                "/api/status",
+                &[("host", "localhost")]
+            ),
+            Err(Denied::NoToken)
+        );
     }
 
     #[test]
     fn beyond_loopback_without_a_configured_token_nobody_gets_in() {
         let headers = [("authorization", "Bearer ")];
-        assert_eq!(asked("[::]:9090", None, "/api/status", &headers), Err(Denied::TokenNotConfigured));
-        assert_eq!(asked("10.0.0.5:9090", None, "/metrics", &[]), Err(Denied::TokenNotConfigured));
+        assert_eq!(
+            asked("[::]:9090", None, "/api/status", &headers),
+            Err(Denied::TokenNotConfigured)
+        );
+        assert_eq!(
+            asked("10.0.0.5:9090", None, "/metrics", &[]),
+            Err(Denied::TokenNotConfigured)
+        );
     }
 
     #[test]
     fn health_checks_and_the_empty_page_need_no_token() {
         for path in OPEN_PATHS {
-            assert_eq!(asked(EVERYWHERE, Some("s3cret"), path, &[("host", "front.example:9090")]), Ok(()), "{path}");
+            assert_eq!(
+                asked(
+                    EVERYWHERE,
+                    Some("s3cret"),
+                    path,
+                    &[("host", "front.example:9090")]
+                ),
+                Ok(()),
+                "{path}"
+            );
         }
     }
 }

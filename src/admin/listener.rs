@@ -1,7 +1,8 @@
 //! Accepts admin connections, each bounded in time, all bounded in number.
 //!
-//! `axum::serve` has no deadline for request heads and no bound on connections; this loop is what it does, plus those two. It
-//! accepts at once, whatever there is already: [`places`](super::places) decides which connection ends for it.
+//! `axum::serve` has no deadline for request heads and no bound on connections; this loop is what
+//! it does, plus those two. It accepts at once, whatever there is already:
+//! [`places`](super::places) decides which connection ends for it.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -39,7 +40,8 @@ const LIFETIME: Duration = Duration::from_secs(3600);
 /// For what is being answered when the process stops.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// When accepting fails (no file descriptors left, say), trying again at once would only burn a core.
+/// When accepting fails (no file descriptors left, say), trying again at once would only burn a
+/// core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// The client that a request comes from, as a handler finds it.
@@ -51,14 +53,24 @@ pub(super) struct Client {
 }
 
 /// Serves until `stop` turns true.
-pub(super) async fn run(listener: TcpListener, app: Router, capacity: Capacity, stop: watch::Receiver<bool>) {
+pub(super) async fn run(
+    listener: TcpListener,
+    app: Router,
+    capacity: Capacity,
+    stop: watch::Receiver<bool>,
+) {
     let mut connections = JoinSet::new();
     tokio::select! {
         () = accept_all(&listener, &app, capacity, &stop, &mut connections) => {}
         () = stopped(stop.clone()) => {}
     }
     drop(listener);
-    if timeout(FAREWELL, async { while connections.join_next().await.is_some() {} }).await.is_err() {
+    if timeout(FAREWELL, async {
+        while connections.join_next().await.is_some() {}
+    })
+    .await
+    .is_err()
+    {
         tracing::debug!(connections = connections.len(), "admin connections cut off");
     }
 }
@@ -76,7 +88,13 @@ async fn accept_all(
             Ok((stream, peer)) => {
                 let address = peer.ip().to_canonical();
                 let place = Arc::new(places.take(address));
-                connections.spawn(serve_connection(stream, app.clone(), address, place, stop.clone()));
+                connections.spawn(serve_connection(
+                    stream,
+                    app.clone(),
+                    address,
+                    place,
+                    stop.clone(),
+                ));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept an admin connection");
@@ -87,18 +105,35 @@ async fn accept_all(
     }
 }
 
-async fn serve_connection(stream: TcpStream, app: Router, address: IpAddr, place: Arc<Place>, stop: watch::Receiver<bool>) {
-    let client = Client { address, is_reserve: place.is_reserve };
+async fn serve_connection(
+    stream: TcpStream,
+    app: Router,
+    address: IpAddr,
+    place: Arc<Place>,
+    stop: watch::Receiver<bool>,
+) {
+    let client = Client {
+        address,
+        is_reserve: place.is_reserve,
+    };
     let (app, ours) = (TowerToHyperService::new(app), Arc::clone(&place));
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(client);
         let (answering, answer) = (ours.answering(), app.call(request));
-        async move { Ok::<_, Infallible>(answer.await?.map(|body| Answer { body, _answering: answering })) }
+        async move {
+            Ok::<_, Infallible>(answer.await?.map(|body| Answer {
+                body,
+                _answering: answering,
+            }))
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)
-        .serve_connection(TokioIo::new(PatientStream::new(stream, WRITE_LIMIT)), service);
+        .serve_connection(
+            TokioIo::new(PatientStream::new(stream, WRITE_LIMIT)),
+            service,
+        );
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => return,
@@ -121,7 +156,10 @@ impl hyper::body::Body for Answer {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 

@@ -17,8 +17,8 @@
 //! POST /api/catalog/pause           answers::Rolls, as /api/catalog/resume
 //! ```
 //!
-//! [`guard`] decides who may ask, [`listener`] and [`places`] bound connections, [`api`] answers. Nothing here decides anything about the
-//! cluster: it asks [`Control`] and [`ConfigReloads`].
+//! [`guard`] decides who may ask, [`listener`] and [`places`] bound connections, [`api`] answers.
+//! Nothing here decides anything about the cluster: it asks [`Control`] and [`ConfigReloads`].
 
 pub mod answers;
 mod api;
@@ -56,19 +56,22 @@ pub use places::Capacity;
 /// No request has a body worth more.
 const MAX_BODY: usize = 16 * 1024;
 
-/// For one request without its answer's transfer; a config reload resolves host names, which may take a while.
+/// For one request without its answer's transfer; a config reload resolves host names, which may
+/// take a while.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
 /// Answered under any load.
 const HEALTH_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 
-/// What the status page may do: run its own script and style, talk to us, nothing else, in no frame.
+/// What the status page may do: run its own script and style, talk to us, nothing else, in no
+/// frame.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// What config reloads are to the admin listener.
 pub trait ConfigReloads: Send + Sync {
-    /// Reads the configuration anew and puts it in force. Blocks: it reads files and resolves names.
+    /// Reads the configuration anew and puts it in force. Blocks: it reads files and resolves
+    /// names.
     fn reload(&self) -> answers::Reload;
     fn last(&self) -> Option<answers::LastReload>;
     /// What is in force, where each value came from, secrets masked.
@@ -105,12 +108,27 @@ impl AdminState {
     ) -> Arc<Self> {
         let (queue, requests) = (Box::new(queue), Box::new(requests));
         let (started, events, history) = (Instant::now(), Events::new(), History::new());
-        Arc::new(Self { control, reloads, metrics, queue, requests, stopping, started, events, history, capacity })
+        Arc::new(Self {
+            control,
+            reloads,
+            metrics,
+            queue,
+            requests,
+            stopping,
+            started,
+            events,
+            history,
+            capacity,
+        })
     }
 
     /// What the history follows, as it is now.
     fn reading(&self) -> Reading {
-        Reading::new(&self.control.status(Instant::now()), self.metrics.counts(), (self.queue)().waiting())
+        Reading::new(
+            &self.control.status(Instant::now()),
+            self.metrics.counts(),
+            (self.queue)().waiting(),
+        )
     }
 
     /// Why `/readyz` says no.
@@ -133,8 +151,14 @@ struct App {
 /// Serves the admin endpoints until `shutdown` turns true.
 pub async fn serve(listener: TcpListener, state: Arc<AdminState>, shutdown: watch::Receiver<bool>) {
     let transitions = state.control.transitions();
-    let address = listener.local_addr().expect("a bound socket has an address");
-    let app = App { state: Arc::clone(&state), address, stop: shutdown.clone() };
+    let address = listener
+        .local_addr()
+        .expect("a bound socket has an address");
+    let app = App {
+        state: Arc::clone(&state),
+        address,
+        stop: shutdown.clone(),
+    };
     tokio::select! {
         () = listener::run(listener, router(app), state.capacity, shutdown) => {}
         () = state.events.record_all(transitions) => unreachable!("the state holds the sender of transitions"),
@@ -171,21 +195,40 @@ fn router(app: App) -> Router {
         .with_state(app)
 }
 
-async fn check_admission(State(app): State<App>, Extension(client): Extension<Client>, request: Request, next: Next) -> Response {
+async fn check_admission(
+    State(app): State<App>,
+    Extension(client): Extension<Client>,
+    request: Request,
+    next: Next,
+) -> Response {
     if client.is_reserve && !HEALTH_PATHS.contains(&request.uri().path()) {
         let busy = "too many admin connections: these places are for /healthz and /readyz";
-        return ([(header::CONNECTION, "close")], api::failure(StatusCode::SERVICE_UNAVAILABLE, busy)).into_response();
+        return (
+            [(header::CONNECTION, "close")],
+            api::failure(StatusCode::SERVICE_UNAVAILABLE, busy),
+        )
+            .into_response();
     }
     let admitted = {
         let snapshot = app.state.control.snapshot();
         let token = snapshot.config.admin_token.as_ref();
-        guard::admit(request.method(), request.uri().path(), request.headers(), app.address, token)
+        guard::admit(
+            request.method(),
+            request.uri().path(),
+            request.headers(),
+            app.address,
+            token,
+        )
     };
     match admitted {
         Ok(()) => next.run(request).await,
         Err(denied) if denied.wants_token() => {
             let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-            (challenge, api::failure(StatusCode::UNAUTHORIZED, denied.message())).into_response()
+            (
+                challenge,
+                api::failure(StatusCode::UNAUTHORIZED, denied.message()),
+            )
+                .into_response()
         }
         Err(denied) => api::failure(StatusCode::FORBIDDEN, denied.message()),
     }
@@ -206,7 +249,9 @@ async fn harden(mut response: Response<Body>) -> Response<Body> {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
     ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
     }
     response
 }

@@ -1,8 +1,9 @@
 //! Who has a connection to the admin endpoint, and which one is closed when there are too many.
 //!
-//! Silence costs nothing, so a connection that says nothing is never a reason to turn away another. When all places are taken, or all
-//! of one address, the one that has been silent longest is closed in favour of the new one. When all of them are being answered,
-//! the new one gets a place in the reserve, in which only health and readiness are answered, and which anyone gets at once: the
+//! Silence costs nothing, so a connection that says nothing is never a reason to turn away another.
+//! When all places are taken, or all of one address, the one that has been silent longest is closed
+//! in favour of the new one. When all of them are being answered, the new one gets a place in the
+//! reserve, in which only health and readiness are answered, and which anyone gets at once: the
 //! longest there goes.
 
 use std::collections::BTreeMap;
@@ -25,7 +26,11 @@ pub struct Capacity {
 
 impl Default for Capacity {
     fn default() -> Self {
-        Self { all: 256, per_address: 128, reserve: 32 }
+        Self {
+            all: 256,
+            per_address: 128,
+            reserve: 32,
+        }
     }
 }
 
@@ -64,7 +69,10 @@ pub(super) struct Place {
 
 impl Places {
     pub(super) fn new(capacity: Capacity) -> Arc<Self> {
-        Arc::new(Self { capacity, table: Mutex::default() })
+        Arc::new(Self {
+            capacity,
+            table: Mutex::default(),
+        })
     }
 
     /// A place for a new connection, whoever has to go for it.
@@ -76,9 +84,19 @@ impl Places {
         }
         let id = table.tick();
         let closed = Arc::new(Notify::new());
-        let taken = Taken { address, is_reserve, silent_since: Some(id), closed: Arc::clone(&closed) };
+        let taken = Taken {
+            address,
+            is_reserve,
+            silent_since: Some(id),
+            closed: Arc::clone(&closed),
+        };
         table.taken.insert(id, taken);
-        Place { places: Arc::clone(self), id, is_reserve, closed }
+        Place {
+            places: Arc::clone(self),
+            id,
+            is_reserve,
+            closed,
+        }
     }
 }
 
@@ -98,18 +116,27 @@ impl Table {
         if self.count(is_its_own) >= capacity.per_address {
             return self.close_silent(is_its_own);
         }
-        self.count(|taken| !taken.is_reserve) < capacity.all || self.close_silent(|taken| !taken.is_reserve)
+        self.count(|taken| !taken.is_reserve) < capacity.all
+            || self.close_silent(|taken| !taken.is_reserve)
     }
 
     /// Closes the one that has been silent longest. False if none is.
     fn close_silent(&mut self, of: impl Fn(&Taken) -> bool) -> bool {
-        let silent = self.taken.iter().filter(|(_, taken)| of(taken)).filter_map(|(id, taken)| Some((taken.silent_since?, *id)));
+        let silent = self
+            .taken
+            .iter()
+            .filter(|(_, taken)| of(taken))
+            .filter_map(|(id, taken)| Some((taken.silent_since?, *id)));
         let longest = silent.min();
         longest.is_some_and(|(_, id)| self.close(id))
     }
 
     fn close_first(&mut self, of: impl Fn(&Taken) -> bool) -> bool {
-        let first = self.taken.iter().find(|(_, taken)| of(taken)).map(|(id, _)| *id);
+        let first = self
+            .taken
+            .iter()
+            .find(|(_, taken)| of(taken))
+            .map(|(id, _)| *id);
         first.is_some_and(|id| self.close(id))
     }
 
@@ -160,18 +187,27 @@ mod tests {
 
     use super::*;
 
-    const CAPACITY: Capacity = Capacity { all: 4, per_address: 3, reserve: 2 };
+    const CAPACITY: Capacity = Capacity {
+        all: 4,
+        per_address: 3,
+        reserve: 2,
+    };
 
     fn address(last: u8) -> IpAddr {
         IpAddr::from([10, 0, 0, last])
     }
 
     fn take(places: &Arc<Places>, last: u8, count: usize) -> Vec<Arc<Place>> {
-        (0..count).map(|_| Arc::new(places.take(address(last)))).collect()
+        (0..count)
+            .map(|_| Arc::new(places.take(address(last))))
+            .collect()
     }
 
     fn closed(places: &[Arc<Place>]) -> Vec<bool> {
-        places.iter().map(|place| place.closed().now_or_never().is_some()).collect()
+        places
+            .iter()
+            .map(|place| place.closed().now_or_never().is_some())
+            .collect()
     }
 
     #[test]
@@ -181,7 +217,10 @@ mod tests {
         drop(mine[0].answering());
         let next = places.take(address(2));
         assert!(!next.is_reserve);
-        assert_eq!((closed(&mine), closed(&other)), (vec![false, true, false], vec![false]));
+        assert_eq!(
+            (closed(&mine), closed(&other)),
+            (vec![false, true, false], vec![false])
+        );
     }
 
     #[test]
@@ -190,7 +229,10 @@ mod tests {
         let (first, second) = (take(&places, 1, 2), take(&places, 2, 2));
         let _answering = first[0].answering();
         assert!(!places.take(address(3)).is_reserve);
-        assert_eq!((closed(&first), closed(&second)), (vec![false, true], vec![false, false]));
+        assert_eq!(
+            (closed(&first), closed(&second)),
+            (vec![false, true], vec![false, false])
+        );
     }
 
     #[test]

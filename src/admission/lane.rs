@@ -1,7 +1,8 @@
-//! The waiters of one class under the same rules, by user: one user after the other has a turn, and each sends its oldest.
+//! The waiters of one class under the same rules, by user: one user after the other has a turn, and
+//! each sends its oldest.
 //!
-//! Turns are numbers in a tree instead of users in a ring, so that a user who leaves is taken out at once, and one who cannot go
-//! now can be passed over without losing the turn.
+//! Turns are numbers in a tree instead of users in a ring, so that a user who leaves is taken out
+//! at once, and one who cannot go now can be passed over without losing the turn.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -32,35 +33,59 @@ pub(super) struct Front {
 impl Lane {
     /// `ticket` must be newer than all before.
     pub(super) fn push(&mut self, user: u64, ticket: Ticket) {
-        let Self { turns, users, next_turn } = self;
+        let Self {
+            turns,
+            users,
+            next_turn,
+        } = self;
         let line = users.entry(user).or_insert_with(|| {
             let turn = take(next_turn);
             turns.insert(turn, user);
-            Line { turn, tickets: VecDeque::new() }
+            Line {
+                turn,
+                tickets: VecDeque::new(),
+            }
         });
-        debug_assert!(line.tickets.back().is_none_or(|newest| *newest < ticket), "tickets come in order");
+        debug_assert!(
+            line.tickets.back().is_none_or(|newest| *newest < ticket),
+            "tickets come in order"
+        );
         line.tickets.push_back(ticket);
     }
 
     /// Whose turn it is.
     pub(super) fn front(&self) -> Option<Front> {
-        self.turns.first_key_value().map(|(turn, user)| self.front_of(*turn, *user))
+        self.turns
+            .first_key_value()
+            .map(|(turn, user)| self.front_of(*turn, *user))
     }
 
     /// Whose turn it is when whoever has `turn` cannot go.
     pub(super) fn after(&self, turn: u64) -> Option<Front> {
-        self.turns.range(turn + 1..).next().map(|(turn, user)| self.front_of(*turn, *user))
+        self.turns
+            .range(turn + 1..)
+            .next()
+            .map(|(turn, user)| self.front_of(*turn, *user))
     }
 
     fn front_of(&self, turn: u64, user: u64) -> Front {
         let ticket = self.users[&user].tickets.front();
-        Front { turn, ticket: *ticket.expect("a user without waiters has no turn") }
+        Front {
+            turn,
+            ticket: *ticket.expect("a user without waiters has no turn"),
+        }
     }
 
     /// A waiter goes. Whoever was served has had its turn; whoever left has not.
     pub(super) fn remove(&mut self, user: u64, ticket: Ticket, was_served: bool) {
-        let line = self.users.get_mut(&user).expect("who is removed was waiting");
-        let at = line.tickets.binary_search(&ticket).expect("who is removed was waiting");
+        let line = self
+            .users
+            .get_mut(&user)
+            .expect("who is removed was waiting");
+        let at = line
+            .tickets
+            .binary_search(&ticket)
+            .expect("who is removed was waiting");
         line.tickets.remove(at);
         if line.tickets.is_empty() {
             self.turns.remove(&line.turn);
@@ -80,20 +105,39 @@ impl Lane {
     pub(super) fn newest(&self, user: Option<u64>) -> Option<Ticket> {
         match user {
             Some(user) => self.users.get(&user)?.tickets.back().copied(),
-            None => self.users.values().filter_map(|line| line.tickets.back().copied()).max(),
+            None => self
+                .users
+                .values()
+                .filter_map(|line| line.tickets.back().copied())
+                .max(),
         }
     }
 
     /// Each user and how many of its requests wait.
     pub(super) fn lengths(&self) -> impl Iterator<Item = (u64, usize)> {
-        self.users.iter().map(|(user, line)| (*user, line.tickets.len()))
+        self.users
+            .iter()
+            .map(|(user, line)| (*user, line.tickets.len()))
     }
 
     pub(super) fn check_invariants(&self) {
-        assert!(self.turns.iter().all(|(turn, user)| self.users[user].turn == *turn), "turns and users agree");
+        assert!(
+            self.turns
+                .iter()
+                .all(|(turn, user)| self.users[user].turn == *turn),
+            "turns and users agree"
+        );
         assert_eq!(self.turns.len(), self.users.len(), "one turn for each user");
-        assert!(self.users.values().all(|line| !line.tickets.is_empty()), "nobody has a turn without waiting");
-        assert!(self.users.values().all(|line| line.tickets.iter().is_sorted()), "a user's oldest is first");
+        assert!(
+            self.users.values().all(|line| !line.tickets.is_empty()),
+            "nobody has a turn without waiting"
+        );
+        assert!(
+            self.users
+                .values()
+                .all(|line| line.tickets.iter().is_sorted()),
+            "a user's oldest is first"
+        );
     }
 }
 
@@ -108,14 +152,19 @@ mod tests {
 
     fn lane(waiters: &[(u64, u64)]) -> Lane {
         let mut lane = Lane::default();
-        waiters.iter().for_each(|(user, ticket)| lane.push(*user, Ticket(*ticket)));
+        waiters
+            .iter()
+            .for_each(|(user, ticket)| lane.push(*user, Ticket(*ticket)));
         lane
     }
 
     fn serve_all(mut lane: Lane) -> Vec<u64> {
         let mut served = Vec::new();
         while let Some(front) = lane.front() {
-            let (user, _) = lane.lengths().find(|(user, _)| lane.users[user].turn == front.turn).unwrap();
+            let (user, _) = lane
+                .lengths()
+                .find(|(user, _)| lane.users[user].turn == front.turn)
+                .unwrap();
             lane.remove(user, front.ticket, true);
             lane.check_invariants();
             served.push(front.ticket.0);
@@ -125,7 +174,10 @@ mod tests {
 
     #[test]
     fn users_take_turns_and_each_sends_its_oldest() {
-        assert_eq!(serve_all(lane(&[(1, 1), (1, 2), (1, 3), (2, 4), (2, 5), (3, 6)])), [1, 4, 6, 2, 5, 3]);
+        assert_eq!(
+            serve_all(lane(&[(1, 1), (1, 2), (1, 3), (2, 4), (2, 5), (3, 6)])),
+            [1, 4, 6, 2, 5, 3]
+        );
     }
 
     #[test]
@@ -147,6 +199,13 @@ mod tests {
     #[test]
     fn the_newest_is_found_of_all_and_of_one() {
         let lane = lane(&[(1, 1), (2, 2), (1, 3), (2, 4)]);
-        assert_eq!((lane.newest(None), lane.newest(Some(1)), lane.newest(Some(9))), (Some(Ticket(4)), Some(Ticket(3)), None));
+        assert_eq!(
+            (
+                lane.newest(None),
+                lane.newest(Some(1)),
+                lane.newest(Some(9))
+            ),
+            (Some(Ticket(4)), Some(Ticket(3)), None)
+        );
     }
 }

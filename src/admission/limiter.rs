@@ -1,8 +1,9 @@
 //! How many requests of each rule and of each user are at work now.
 //!
-//! A request passes all the counters of its [`Claim`] or none, so nobody holds a place under one rule while waiting for another.
-//! Counters are there while they count somebody: their number is bounded by the requests at work. They are found by the rule's
-//! key, so a config reload that changes a limit, or leaves a rule as it is, forgets nobody.
+//! A request passes all the counters of its [`Claim`] or none, so nobody holds a place under one
+//! rule while waiting for another. Counters are there while they count somebody: their number is
+//! bounded by the requests at work. They are found by the rule's key, so a config reload that
+//! changes a limit, or leaves a rule as it is, forgets nobody.
 
 use std::collections::HashMap;
 
@@ -26,7 +27,12 @@ pub enum Passage {
 
 impl Limiter {
     pub fn passage(&self, claim: &Claim) -> Passage {
-        let full = |personal| claim.holds.iter().any(|hold| hold.is_personal == personal && !self.has_room(hold));
+        let full = |personal| {
+            claim
+                .holds
+                .iter()
+                .any(|hold| hold.is_personal == personal && !self.has_room(hold))
+        };
         match (full(true), full(false)) {
             (true, _) => Passage::UserFull,
             (false, true) => Passage::Full,
@@ -36,7 +42,11 @@ impl Limiter {
 
     /// Whether the claim's user may have more.
     pub fn user_may(&self, claim: &Claim) -> bool {
-        claim.holds.iter().filter(|hold| hold.is_personal).all(|hold| self.has_room(hold))
+        claim
+            .holds
+            .iter()
+            .filter(|hold| hold.is_personal)
+            .all(|hold| self.has_room(hold))
     }
 
     /// To be undone by one [`Self::leave`] of the same claim.
@@ -48,7 +58,10 @@ impl Limiter {
 
     pub fn leave(&mut self, claim: &Claim) {
         for hold in &claim.holds {
-            let count = self.at_work.get_mut(&hold.counter).expect("who leaves was counted");
+            let count = self
+                .at_work
+                .get_mut(&hold.counter)
+                .expect("who leaves was counted");
             *count -= 1;
             if *count == 0 {
                 self.at_work.remove(&hold.counter);
@@ -76,23 +89,37 @@ mod tests {
     #[test]
     fn a_rule_for_everybody_and_a_limit_of_one_user_are_told_apart() {
         let limits = limits("control_flow = ['ows.wms.getmap=3']\nper_user = 2");
-        let (ann, bob) = (claim(&limits, MAP, &client(1, "10.0.0.1")), claim(&limits, MAP, &client(2, "10.0.0.2")));
+        let (ann, bob) = (
+            claim(&limits, MAP, &client(1, "10.0.0.1")),
+            claim(&limits, MAP, &client(2, "10.0.0.2")),
+        );
         let mut limiter = Limiter::default();
         limiter.enter(&ann);
         limiter.enter(&ann);
-        assert_eq!((limiter.passage(&ann), limiter.passage(&bob)), (Passage::UserFull, Passage::Free));
+        assert_eq!(
+            (limiter.passage(&ann), limiter.passage(&bob)),
+            (Passage::UserFull, Passage::Free)
+        );
         limiter.enter(&bob);
-        assert_eq!((limiter.passage(&ann), limiter.passage(&bob)), (Passage::UserFull, Passage::Full));
+        assert_eq!(
+            (limiter.passage(&ann), limiter.passage(&bob)),
+            (Passage::UserFull, Passage::Full)
+        );
         assert!(!limiter.user_may(&ann) && limiter.user_may(&bob));
         limiter.leave(&ann);
-        assert_eq!((limiter.passage(&ann), limiter.passage(&bob)), (Passage::Free, Passage::Free));
+        assert_eq!(
+            (limiter.passage(&ann), limiter.passage(&bob)),
+            (Passage::Free, Passage::Free)
+        );
     }
 
     #[test]
     fn a_limit_that_a_config_reload_lowers_counts_who_is_at_work_already() {
         let claim_under = |lines| claim(&limits(lines), MAP, &client(1, "10.0.0.1"));
-        let (before, after) =
-            (claim_under("control_flow = ['ows.wms=9']"), claim_under("control_flow = ['ows.global=5', 'ows.wms=2']"));
+        let (before, after) = (
+            claim_under("control_flow = ['ows.wms=9']"),
+            claim_under("control_flow = ['ows.global=5', 'ows.wms=2']"),
+        );
         let mut limiter = Limiter::default();
         (0..2).for_each(|_| limiter.enter(&before));
         assert_eq!(limiter.passage(&after), Passage::Full);

@@ -1,4 +1,5 @@
-//! Who may come in, who waits, and in which order: pure data structures. Waiting itself is in `proxy`.
+//! Who may come in, who waits, and in which order: pure data structures. Waiting itself is in
+//! `proxy`.
 //!
 //! ```text
 //!   request -- Claim, Metered --> which limits concern it

@@ -19,7 +19,10 @@ pub struct Pace {
 
 impl Pace {
     pub fn new(now: Instant) -> Self {
-        Self { start: now, served: [(0, 0); WINDOW] }
+        Self {
+            start: now,
+            served: [(0, 0); WINDOW],
+        }
     }
 
     /// One was served.
@@ -35,15 +38,25 @@ impl Pace {
     pub fn per_second(&self, now: Instant) -> f64 {
         let second = self.second(now);
         let is_recent = |at: u64| at <= second && second - at < WINDOW as u64;
-        let served: u32 = self.served.iter().filter(|(at, _)| is_recent(*at)).map(|(_, count)| count).sum();
+        let served: u32 = self
+            .served
+            .iter()
+            .filter(|(at, _)| is_recent(*at))
+            .map(|(_, count)| count)
+            .sum();
         // A process that is younger than the window has had less time.
         f64::from(served) / (second + 1).min(WINDOW as u64) as f64
     }
 
-    /// Seconds after which `waiting` requests will have been served, if it goes on like this. `otherwise`: if nothing was served.
+    /// Seconds after which `waiting` requests will have been served, if it goes on like this.
+    /// `otherwise`: if nothing was served.
     pub fn seconds_for(&self, waiting: usize, otherwise: Duration, now: Instant) -> u32 {
         let pace = self.per_second(now);
-        let seconds = if pace > 0.0 { waiting as f64 / pace } else { otherwise.as_secs_f64() };
+        let seconds = if pace > 0.0 {
+            waiting as f64 / pace
+        } else {
+            otherwise.as_secs_f64()
+        };
         (seconds.ceil() as u32).clamp(SOONEST, LATEST)
     }
 
@@ -77,6 +90,9 @@ mod tests {
         let mut pace = Pace::new(start);
         (0..6).for_each(|_| pace.note(start));
         assert_eq!(pace.per_second(start), 6.0);
-        assert_eq!(pace.per_second(start + Duration::from_secs(WINDOW as u64)), 0.0);
+        assert_eq!(
+            pace.per_second(start + Duration::from_secs(WINDOW as u64)),
+            0.0
+        );
     }
 }

@@ -9,22 +9,25 @@
 //!
 //! The order, so that it can be promised:
 //!
-//! * Within a class users take turns, and each user's requests go in order of arrival. A burst of two hundred from one user
-//!   stands before nobody else's first.
-//! * Between classes the best rank goes: the time of arrival plus [`AGEING`] for each step of priority. So a request of priority
-//!   `p` that is next in its class is overtaken by better classes only as long as they came no more than `p` steps of ageing
-//!   after it: nobody waits for ever. (The rank of a waiter never changes, because all age alike.)
-//! * Who cannot go at the moment is passed over: a class without room holds up nobody else, nor does a user who has all the
-//!   places it may have.
+//! * Within a class users take turns, and each user's requests go in order of arrival. A burst of
+//!   two hundred from one user stands before nobody else's first.
+//! * Between classes the best rank goes: the time of arrival plus [`AGEING`] for each step of
+//!   priority. So a request of priority `p` that is next in its class is overtaken by better
+//!   classes only as long as they came no more than `p` steps of ageing after it: nobody waits for
+//!   ever. (The rank of a waiter never changes, because all age alike.)
+//! * Who cannot go at the moment is passed over: a class without room holds up nobody else, nor
+//!   does a user who has all the places it may have.
 //! * A retry was let in before, so it goes first.
 //!
-//! The length is bounded. When it is reached, a newcomer takes the place of the newest waiter of the lowest class, if that class
-//! is lower than its own; else of a user who holds more than half of the queue; else, in its own class, of the user with the most
-//! waiters, if that user has more than the newcomer's. Otherwise the newcomer is refused. Where only those of its priority are too
+//! The length is bounded. When it is reached, a newcomer takes the place of the newest waiter of
+//! the lowest class, if that class is lower than its own; else of a user who holds more than half
+//! of the queue; else, in its own class, of the user with the most waiters, if that user has more
+//! than the newcomer's. Otherwise the newcomer is refused. Where only those of its priority are too
 //! many ([`Queue::shorten`]), the last of these rules decides.
 //!
-//! Waiting, time limits and places are not here: a waiter whose time is over is taken out with [`Queue::remove`], like one whose
-//! client left, and whether there is a place is what the caller's offer says.
+//! Waiting, time limits and places are not here: a waiter whose time is over is taken out with
+//! [`Queue::remove`], like one whose client left, and whether there is a place is what the caller's
+//! offer says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -33,8 +36,8 @@ use super::lane::{Front, Lane};
 use crate::config::Priority;
 use crate::ogc::{PerClass, RequestClass};
 
-/// What one step of priority is worth in time. Three steps stay below the queue's own default time limit of 20 s, so that even
-/// the lowest class is served before it gives up.
+/// What one step of priority is worth in time. Three steps stay below the queue's own default time
+/// limit of 20 s, so that even the lowest class is served before it gives up.
 pub const AGEING: Duration = Duration::from_secs(5);
 
 /// A waiter's number; the larger came later.
@@ -46,9 +49,11 @@ pub struct Ticket(pub(super) u64);
 pub struct Ask {
     pub class: RequestClass,
     pub priority: Priority,
-    /// Stands for the set of rules that hold the request: requests of one class under different rules are not in each other's way.
+    /// Stands for the set of rules that hold the request: requests of one class under different
+    /// rules are not in each other's way.
     pub rules: u64,
-    /// It waits for the main, wherever others of its class may go: they are not in each other's way either.
+    /// It waits for the main, wherever others of its class may go: they are not in each other's way
+    /// either.
     pub from_main: bool,
     /// Who, as a hash.
     pub user: u64,
@@ -84,7 +89,8 @@ pub enum Offer<G> {
     UserMustWait,
 }
 
-/// Requests of one class, priority and set of rules, for the main or for anybody: if one can go, so can all, but for their users.
+/// Requests of one class, priority and set of rules, for the main or for anybody: if one can go, so
+/// can all, but for their users.
 type LaneKey = (Priority, RequestClass, u64, bool);
 
 /// Those who wait of one priority.
@@ -117,7 +123,10 @@ impl<T> Queue<T> {
             retries: BTreeSet::new(),
             lanes: BTreeMap::new(),
             lengths: PerClass::default(),
-            by_priority: [ByPriority { len: 0, most: usize::MAX }; 4],
+            by_priority: [ByPriority {
+                len: 0,
+                most: usize::MAX,
+            }; 4],
             last_ticket: 0,
             fronts: Vec::new(),
         }
@@ -128,7 +137,8 @@ impl<T> Queue<T> {
         self.most = most;
     }
 
-    /// At most `most` of this priority wait, retries not counted among whom it stops. Whoever waits goes on waiting.
+    /// At most `most` of this priority wait, retries not counted among whom it stops. Whoever waits
+    /// goes on waiting.
     pub fn shorten(&mut self, priority: Priority, most: usize) {
         self.by_priority[usize::from(priority.get())].most = most;
     }
@@ -177,41 +187,53 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Offers a place to one after the other, the best first, until one takes it. Users who have all they may have at the moment
-    /// are passed over without an offer: `may` says who is not one of them.
+    /// Offers a place to one after the other, the best first, until one takes it. Users who have
+    /// all they may have at the moment are passed over without an offer: `may` says who is not one
+    /// of them.
     pub fn serve<G>(
         &mut self,
         may: impl Fn(&Waiter<T>) -> bool,
         mut offer: impl FnMut(&Waiter<T>) -> Offer<G>,
     ) -> Option<(Waiter<T>, G)> {
         let mut fronts = std::mem::take(&mut self.fronts);
-        let served = self.serve_retry(&may, &mut offer).or_else(|| self.serve_lanes(&mut fronts, &may, &mut offer));
+        let served = self
+            .serve_retry(&may, &mut offer)
+            .or_else(|| self.serve_lanes(&mut fronts, &may, &mut offer));
         fronts.clear();
         self.fronts = fronts;
         let (ticket, given) = served?;
-        let waiter = self.take_out(ticket, true).expect("an offer goes to one who waits");
+        let waiter = self
+            .take_out(ticket, true)
+            .expect("an offer goes to one who waits");
         self.check_invariants();
         Some((waiter, given))
     }
 
-    /// Takes one out whose client left, or whose time is over. `None` if it is not waiting any more.
+    /// Takes one out whose client left, or whose time is over. `None` if it is not waiting any
+    /// more.
     pub fn remove(&mut self, ticket: Ticket) -> Option<Waiter<T>> {
         let waiter = self.take_out(ticket, false)?;
         self.check_invariants();
         Some(waiter)
     }
 
-    /// Retries have tried different upstreams, so one that cannot go says nothing about the next. There are few.
+    /// Retries have tried different upstreams, so one that cannot go says nothing about the next.
+    /// There are few.
     fn serve_retry<G>(
         &self,
         may: &impl Fn(&Waiter<T>) -> bool,
         offer: &mut impl FnMut(&Waiter<T>) -> Offer<G>,
     ) -> Option<(Ticket, G)> {
-        let waiting = self.retries.iter().map(|ticket| (*ticket, &self.waiters[ticket]));
-        waiting.filter(|(_, waiter)| may(waiter)).find_map(|(ticket, waiter)| match offer(waiter) {
-            Offer::Taken(given) => Some((ticket, given)),
-            Offer::ClassMustWait | Offer::UserMustWait => None,
-        })
+        let waiting = self
+            .retries
+            .iter()
+            .map(|ticket| (*ticket, &self.waiters[ticket]));
+        waiting
+            .filter(|(_, waiter)| may(waiter))
+            .find_map(|(ticket, waiter)| match offer(waiter) {
+                Offer::Taken(given) => Some((ticket, given)),
+                Offer::ClassMustWait | Offer::UserMustWait => None,
+            })
     }
 
     fn serve_lanes<G>(
@@ -220,7 +242,8 @@ impl<T> Queue<T> {
         may: &impl Fn(&Waiter<T>) -> bool,
         offer: &mut impl FnMut(&Waiter<T>) -> Offer<G>,
     ) -> Option<(Ticket, G)> {
-        let first = |(key, lane): (&LaneKey, &Lane)| Some((*key, self.who_may(lane, lane.front(), may)?));
+        let first =
+            |(key, lane): (&LaneKey, &Lane)| Some((*key, self.who_may(lane, lane.front(), may)?));
         fronts.extend(self.lanes.iter().filter_map(first));
         while let Some(at) = (0..fronts.len()).min_by_key(|at| self.rank(fronts[*at].1.ticket)) {
             let (key, front) = fronts[at];
@@ -241,8 +264,14 @@ impl<T> Queue<T> {
     }
 
     /// The first from `front` on that may go.
-    fn who_may(&self, lane: &Lane, front: Option<Front>, may: &impl Fn(&Waiter<T>) -> bool) -> Option<Front> {
-        std::iter::successors(front, |front| lane.after(front.turn)).find(|front| may(&self.waiters[&front.ticket]))
+    fn who_may(
+        &self,
+        lane: &Lane,
+        front: Option<Front>,
+        may: &impl Fn(&Waiter<T>) -> bool,
+    ) -> Option<Front> {
+        std::iter::successors(front, |front| lane.after(front.turn))
+            .find(|front| may(&self.waiters[&front.ticket]))
     }
 
     fn rank(&self, ticket: Ticket) -> (Instant, Ticket) {
@@ -255,7 +284,10 @@ impl<T> Queue<T> {
         if ask.is_retry {
             self.retries.insert(ticket);
         } else {
-            self.lanes.entry(ask.lane()).or_default().push(ask.user, ticket);
+            self.lanes
+                .entry(ask.lane())
+                .or_default()
+                .push(ask.user, ticket);
         }
         self.lengths[ask.class] += 1;
         self.by_priority[usize::from(ask.priority.get())].len += 1;
@@ -269,7 +301,10 @@ impl<T> Queue<T> {
         self.lengths[ask.class] -= 1;
         self.by_priority[usize::from(ask.priority.get())].len -= 1;
         if !self.retries.remove(&ticket) {
-            let lane = self.lanes.get_mut(&ask.lane()).expect("who waits has a lane");
+            let lane = self
+                .lanes
+                .get_mut(&ask.lane())
+                .expect("who waits has a lane");
             lane.remove(ask.user, ticket, was_served);
             if lane.is_empty() {
                 self.lanes.remove(&ask.lane());
@@ -293,25 +328,38 @@ impl<T> Queue<T> {
         self.who_has_more(newcomer)
     }
 
-    /// The newest of its priority of the user who has the most of them, if that are more than the newcomer's user would have.
+    /// The newest of its priority of the user who has the most of them, if that are more than the
+    /// newcomer's user would have.
     fn who_has_more(&self, newcomer: &Ask) -> Option<Ticket> {
         let lengths = self.lengths_by_user(|priority| priority == newcomer.priority);
         let own = lengths.get(&newcomer.user).copied().unwrap_or(0);
         let (user, most) = lengths.into_iter().max_by_key(|(_, length)| *length)?;
-        if most > own + 1 { self.newest(newcomer.priority, Some(user)) } else { None }
+        if most > own + 1 {
+            self.newest(newcomer.priority, Some(user))
+        } else {
+            None
+        }
     }
 
     /// Whoever else holds more than half of the queue, and would still have no less than `user`.
     fn greedy_user(&self, user: u64) -> Option<u64> {
         let lengths = self.lengths_by_user(|_| true);
         let own = lengths.get(&user).copied().unwrap_or(0);
-        lengths.into_iter().find(|(_, length)| length * 2 > self.most && *length > own + 1).map(|(user, _)| user)
+        lengths
+            .into_iter()
+            .find(|(_, length)| length * 2 > self.most && *length > own + 1)
+            .map(|(user, _)| user)
     }
 
     fn lengths_by_user(&self, counts: impl Fn(Priority) -> bool) -> BTreeMap<u64, usize> {
         let mut lengths = BTreeMap::new();
-        for (_, lane) in self.lanes.iter().filter(|((priority, ..), _)| counts(*priority)) {
-            lane.lengths().for_each(|(user, length)| *lengths.entry(user).or_default() += length);
+        for (_, lane) in self
+            .lanes
+            .iter()
+            .filter(|((priority, ..), _)| counts(*priority))
+        {
+            lane.lengths()
+                .for_each(|(user, length)| *lengths.entry(user).or_default() += length);
         }
         lengths
     }
@@ -323,17 +371,36 @@ impl<T> Queue<T> {
 
     /// The newest of the lowest class in which the user waits.
     fn newest_of_user(&self, user: u64) -> Option<Ticket> {
-        Priority::ALL.into_iter().rev().find_map(|priority| self.newest(priority, Some(user)))
+        Priority::ALL
+            .into_iter()
+            .rev()
+            .find_map(|priority| self.newest(priority, Some(user)))
     }
 
     fn check_invariants(&self) {
         if cfg!(debug_assertions) {
-            let in_lanes: usize = self.lanes.values().flat_map(Lane::lengths).map(|(_, length)| length).sum();
-            assert_eq!(in_lanes + self.retries.len(), self.len(), "everybody waits in one place");
+            let in_lanes: usize = self
+                .lanes
+                .values()
+                .flat_map(Lane::lengths)
+                .map(|(_, length)| length)
+                .sum();
+            assert_eq!(
+                in_lanes + self.retries.len(),
+                self.len(),
+                "everybody waits in one place"
+            );
             let by_class: usize = self.lengths.iter().map(|(_, length)| length).sum();
             let by_priority: usize = self.by_priority.iter().map(|alike| alike.len).sum();
-            assert_eq!([by_class, by_priority], [self.len(); 2], "everybody is counted in one class and one priority");
-            assert!(self.lanes.values().all(|lane| !lane.is_empty()), "lanes come and go with their waiters");
+            assert_eq!(
+                [by_class, by_priority],
+                [self.len(); 2],
+                "everybody is counted in one class and one priority"
+            );
+            assert!(
+                self.lanes.values().all(|lane| !lane.is_empty()),
+                "lanes come and go with their waiters"
+            );
             self.lanes.values().for_each(Lane::check_invariants);
         }
     }

@@ -1,8 +1,9 @@
 //! How many requests each user and address has made in the current window of each rate.
 //!
-//! Windows are fixed and aligned to the epoch, as in GeoServer's control-flow, so all counts of a rule end at the same time and
-//! are forgotten together. The table of a rule is bounded; whoever does not find room in it is not limited in this window. (To
-//! refuse them would let one flood of addresses shut out everybody.)
+//! Windows are fixed and aligned to the epoch, as in GeoServer's control-flow, so all counts of a
+//! rule end at the same time and are forgotten together. The table of a rule is bounded; whoever
+//! does not find room in it is not limited in this window. (To refuse them would let one flood of
+//! addresses shut out everybody.)
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -41,7 +42,10 @@ impl Rates {
     pub fn count(&mut self, metered: &Metered<'_>, now: Duration) -> Reading {
         let seconds = metered.rate.window.as_secs().max(1);
         let window = now.as_secs() / seconds;
-        let table = self.tables.entry(metered.rule.id).or_insert_with(|| Table { window, counts: HashMap::new() });
+        let table = self.tables.entry(metered.rule.id).or_insert_with(|| Table {
+            window,
+            counts: HashMap::new(),
+        });
         // A clock that was set back does not bring an old window back.
         if table.window < window {
             table.window = window;
@@ -50,7 +54,11 @@ impl Rates {
         let count = table.count(metered.who);
         let most = metered.rate.most;
         let reset = Duration::from_secs((window + 1) * seconds);
-        Reading { is_exceeded: count > most, remaining: most.saturating_sub(count), reset }
+        Reading {
+            is_exceeded: count > most,
+            remaining: most.saturating_sub(count),
+            reset,
+        }
     }
 
     /// Forgets rules that are not there any more.
@@ -80,11 +88,22 @@ mod tests {
 
     /// A map of `user` at `millis`: whether each rate is exceeded, and how many remain.
     fn ask(rates: &mut Rates, limits: &Limits, user: u64, millis: u64) -> Vec<(bool, u32)> {
-        let head = RequestHead { method: "GET", target: MAP.as_bytes(), content_type: None };
-        let (classified, client) = (ogc::classify(&head, "/geoserver", None), client(user, "10.0.0.1"));
+        let head = RequestHead {
+            method: "GET",
+            target: MAP.as_bytes(),
+            content_type: None,
+        };
+        let (classified, client) = (
+            ogc::classify(&head, "/geoserver", None),
+            client(user, "10.0.0.1"),
+        );
         let metered: Vec<_> = Metered::of(limits, &classified, &head, &client).collect();
         let now = Duration::from_millis(millis);
-        metered.iter().map(|metered| rates.count(metered, now)).map(|reading| (reading.is_exceeded, reading.remaining)).collect()
+        metered
+            .iter()
+            .map(|metered| rates.count(metered, now))
+            .map(|reading| (reading.is_exceeded, reading.remaining))
+            .collect()
     }
 
     #[test]
@@ -95,7 +114,10 @@ mod tests {
             .into_iter()
             .flat_map(|(user, millis)| ask(&mut rates, &limits, user, millis))
             .collect();
-        assert_eq!(told, [(false, 1), (false, 0), (true, 0), (false, 1), (false, 1)]);
+        assert_eq!(
+            told,
+            [(false, 1), (false, 0), (true, 0), (false, 1), (false, 1)]
+        );
     }
 
     #[test]
@@ -103,7 +125,10 @@ mod tests {
         let limits = limits("control_flow = ['ip.ows=3/m', 'user.ows.wms=1/h']");
         let mut rates = Rates::default();
         assert_eq!(ask(&mut rates, &limits, 1, 0), [(false, 2), (false, 0)]);
-        assert_eq!(ask(&mut rates, &limits, 2, 59_999), [(false, 1), (false, 0)]);
+        assert_eq!(
+            ask(&mut rates, &limits, 2, 59_999),
+            [(false, 1), (false, 0)]
+        );
         assert_eq!(ask(&mut rates, &limits, 2, 60_000), [(false, 2), (true, 0)]);
     }
 
@@ -119,10 +144,20 @@ mod tests {
     fn a_flood_of_users_fills_the_table_and_no_more() {
         let limits = limits("control_flow = 'user.ows=1/d'");
         let mut rates = Rates::default();
-        (0..MOST_COUNTED as u64 + 10).for_each(|user| assert!(!ask(&mut rates, &limits, user, 0)[0].0));
-        assert!(ask(&mut rates, &limits, 3, 0)[0].0, "who is counted stays limited");
-        assert!(!ask(&mut rates, &limits, u64::MAX, 0)[0].0, "who came too late is not");
-        assert_eq!(rates.tables.values().next().unwrap().counts.len(), MOST_COUNTED);
+        (0..MOST_COUNTED as u64 + 10)
+            .for_each(|user| assert!(!ask(&mut rates, &limits, user, 0)[0].0));
+        assert!(
+            ask(&mut rates, &limits, 3, 0)[0].0,
+            "who is counted stays limited"
+        );
+        assert!(
+            !ask(&mut rates, &limits, u64::MAX, 0)[0].0,
+            "who came too late is not"
+        );
+        assert_eq!(
+            rates.tables.values().next().unwrap().counts.len(),
+            MOST_COUNTED
+        );
         rates.keep(|_| false);
         assert!(rates.tables.is_empty());
     }

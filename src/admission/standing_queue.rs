@@ -1,21 +1,25 @@
 //! Who waits in vain: a queue that stays.
 //!
-//! The queue after a burst drains, and everybody in it is served. A queue that stays (RFC 8289 calls it a standing queue) says that
-//! more comes than can be served. Then its length decides only how long everybody waits, not how many are served: a short one keeps
-//! the upstreams as busy, serves as many in a tenth of the time, tells the others at once, and is gone as soon as the overload is.
-//! So where tiles or maps (priority 0 or 1) have had a queue for [`STANDS`], and none of them came in without waiting meanwhile,
-//! no more of them may wait than are served in [`SHORT`], nor of any lower priority, until for as long none of them was one too many.
-//! (That the short queue is gone for a moment says nothing.) Nobody is sent away for it who waits already.
+//! The queue after a burst drains, and everybody in it is served. A queue that stays (RFC 8289
+//! calls it a standing queue) says that more comes than can be served. Then its length decides only
+//! how long everybody waits, not how many are served: a short one keeps the upstreams as busy,
+//! serves as many in a tenth of the time, tells the others at once, and is gone as soon as the
+//! overload is. So where tiles or maps (priority 0 or 1) have had a queue for [`STANDS`], and none
+//! of them came in without waiting meanwhile, no more of them may wait than are served in
+//! [`SHORT`], nor of any lower priority, until for as long none of them was one too many. (That the
+//! short queue is gone for a moment says nothing.) Nobody is sent away for it who waits already.
 //!
-//! A queue of heavy ones alone is no overload: they stay in their share of the places, and who waits for a process has time. Nor is
-//! a standstill, in which nobody is served at all: it ends, and then the queue is that of a burst.
+//! A queue of heavy ones alone is no overload: they stay in their share of the places, and who
+//! waits for a process has time. Nor is a standstill, in which nobody is served at all: it ends,
+//! and then the queue is that of a burst.
 
 use std::time::{Duration, Instant};
 
 use super::Pace;
 use crate::config::Priority;
 
-/// Half of the default of `queue_timeout`: a burst that is served at all is served by then, for the most part.
+/// Half of the default of `queue_timeout`: a burst that is served at all is served by then, for the
+/// most part.
 pub const STANDS: Duration = Duration::from_secs(10);
 /// Enough for no place to lie idle.
 const SHORT: Duration = Duration::from_millis(500);
@@ -40,7 +44,13 @@ struct Line {
 
 impl StandingQueue {
     pub fn new(now: Instant) -> Self {
-        Self { lines: [(); 4].map(|()| Line { since: None, short_until: None, pace: Pace::new(now) }) }
+        Self {
+            lines: [(); 4].map(|()| Line {
+                since: None,
+                short_until: None,
+                pace: Pace::new(now),
+            }),
+        }
     }
 
     /// One of them has to wait.
@@ -72,7 +82,10 @@ impl StandingQueue {
     /// How many of them may wait.
     pub fn most(&self, priority: Priority, now: Instant) -> usize {
         let at = usize::from(priority.get());
-        let lights = Priority::ALL.iter().zip(&self.lines).filter(|(priority, _)| !priority.is_heavy());
+        let lights = Priority::ALL
+            .iter()
+            .zip(&self.lines)
+            .filter(|(priority, _)| !priority.is_heavy());
         let is_overload = lights.take(at + 1).any(|(_, line)| line.is_overloaded(now));
         if !is_overload {
             return usize::MAX;
@@ -87,7 +100,9 @@ impl StandingQueue {
 
 impl Line {
     fn is_overloaded(&self, now: Instant) -> bool {
-        let stands = self.since.is_some_and(|since| now.saturating_duration_since(since) >= STANDS);
+        let stands = self
+            .since
+            .is_some_and(|since| now.saturating_duration_since(since) >= STANDS);
         let stays_short = self.short_until.is_some_and(|until| now < until);
         (stands || stays_short) && self.pace.per_second(now) > 0.0
     }
@@ -116,7 +131,11 @@ mod tests {
         let (standing, now) = overloaded_for(9);
         assert_eq!(standing.most(MAP, now), usize::MAX);
         let (standing, now) = overloaded_for(10);
-        assert_eq!(standing.most(MAP, now), 18, "of the last ten seconds the current one has served none");
+        assert_eq!(
+            standing.most(MAP, now),
+            18,
+            "of the last ten seconds the current one has served none"
+        );
     }
 
     #[test]
@@ -133,7 +152,10 @@ mod tests {
     #[test]
     fn in_an_overload_of_maps_heavy_ones_wait_in_a_short_queue_too_and_tiles_as_ever() {
         let (standing, now) = overloaded_for(20);
-        assert_eq!([Priority::FIRST, Priority::LAST].map(|priority| standing.most(priority, now)), [usize::MAX, LEAST]);
+        assert_eq!(
+            [Priority::FIRST, Priority::LAST].map(|priority| standing.most(priority, now)),
+            [usize::MAX, LEAST]
+        );
     }
 
     #[test]
@@ -156,7 +178,11 @@ mod tests {
         assert!(standing.most(MAP, now + STANDS - second) < 100);
         assert_eq!(standing.most(MAP, now + STANDS), usize::MAX);
         standing.is_too_long(Priority::LAST, now);
-        assert_eq!(standing.most(Priority::LAST, now + STANDS), usize::MAX, "too many heavy ones are no overload");
+        assert_eq!(
+            standing.most(Priority::LAST, now + STANDS),
+            usize::MAX,
+            "too many heavy ones are no overload"
+        );
     }
 
     #[test]

@@ -38,11 +38,20 @@ impl<T> Queue<T> {
     /// Classes of which somebody waits, with how many, of whom and how long.
     pub fn waiting_by_class(&self, now: Instant) -> Vec<ClassWaiting> {
         let of_class = |class: RequestClass| {
-            let asks = || self.waiters().map(|waiter| &waiter.ask).filter(move |ask| ask.class == class);
+            let asks = || {
+                self.waiters()
+                    .map(|waiter| &waiter.ask)
+                    .filter(move |ask| ask.class == class)
+            };
             let oldest = asks().map(|ask| ask.arrived).min()?;
             let users: BTreeSet<u64> = asks().map(|ask| ask.user).collect();
             let longest = now.saturating_duration_since(oldest);
-            Some(ClassWaiting { class, waiting: self.len_of(class), users: users.len(), longest })
+            Some(ClassWaiting {
+                class,
+                waiting: self.len_of(class),
+                users: users.len(),
+                longest,
+            })
         };
         RequestClass::ALL.into_iter().filter_map(of_class).collect()
     }
@@ -58,7 +67,11 @@ mod tests {
     fn it_tells_who_waits_and_how_long_by_class() {
         let (mut queue, start) = (Queue::new(10), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
-        for (class, user, seconds) in [(RequestClass::Map, 1, 0), (RequestClass::Map, 1, 2), (RequestClass::Tile, 2, 3)] {
+        for (class, user, seconds) in [
+            (RequestClass::Map, 1, 0),
+            (RequestClass::Map, 1, 2),
+            (RequestClass::Tile, 2, 3),
+        ] {
             let ask = Ask {
                 class,
                 priority: Priority::FIRST,
@@ -71,8 +84,18 @@ mod tests {
             queue.push(ask, ());
         }
         let told = queue.waiting_by_class(after(5));
-        let waiting =
-            |class, waiting, users, seconds| ClassWaiting { class, waiting, users, longest: Duration::from_secs(seconds) };
-        assert_eq!(told, [waiting(RequestClass::Tile, 1, 1, 2), waiting(RequestClass::Map, 2, 1, 5)]);
+        let waiting = |class, waiting, users, seconds| ClassWaiting {
+            class,
+            waiting,
+            users,
+            longest: Duration::from_secs(seconds),
+        };
+        assert_eq!(
+            told,
+            [
+                waiting(RequestClass::Tile, 1, 1, 2),
+                waiting(RequestClass::Map, 2, 1, 5)
+            ]
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! File descriptors: as many as the system allows, and who may have how many.
 //!
-//! A process without descriptors cannot probe, reload or answer its administrator, and takes that for the fault of others. So clients
-//! are counted, and refused before what those need is touched.
+//! A process without descriptors cannot probe, reload or answer its administrator, and takes that
+//! for the fault of others. So clients are counted, and refused before what those need is touched.
 
 use std::io;
 
@@ -9,7 +9,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::admin::Capacity;
 
-/// Kept for probes, catalog reloads, name look-ups, the log, the state file, and what the standard library opens for a moment.
+/// Kept for probes, catalog reloads, name look-ups, the log, the state file, and what the standard
+/// library opens for a moment.
 const KEPT: usize = 32;
 
 /// Assumed where the system does not say.
@@ -21,7 +22,8 @@ const MAX_LIMIT: u64 = 1 << 20;
 /// Even a process with next to none serves so many clients.
 const MIN_CLIENTS: usize = 4;
 
-/// Raises the soft limit to the hard one; returns the limit in force. Not being allowed to costs nothing else.
+/// Raises the soft limit to the hard one; returns the limit in force. Not being allowed to costs
+/// nothing else.
 pub(super) fn raise_limit() -> usize {
     let raised = raise().unwrap_or_else(|error| {
         tracing::debug!(%error, "the limit of file descriptors cannot be read or raised");
@@ -42,8 +44,14 @@ fn raise() -> io::Result<usize> {
 /// The soft limit where a system-call filter forbids to ask for it.
 fn limit_in_proc() -> Option<usize> {
     let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
-    line["Max open files".len()..].split_whitespace().next()?.parse().ok()
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))?;
+    line["Max open files".len()..]
+        .split_whitespace()
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// How many descriptors this process has open now.
@@ -63,7 +71,11 @@ pub(super) struct Budget {
 
 impl Budget {
     /// Shares out `limit` descriptors, of which `open` are taken for good.
-    pub(super) fn new(limit: usize, open: usize, (threads, idle_per_thread): (usize, usize)) -> Self {
+    pub(super) fn new(
+        limit: usize,
+        open: usize,
+        (threads, idle_per_thread): (usize, usize),
+    ) -> Self {
         let usable = limit.saturating_sub(open + KEPT);
         let most = Capacity::default();
         let admin_all = (usable / 8).clamp(8, most.all);
@@ -72,9 +84,15 @@ impl Budget {
             per_address: (admin_all * 3 / 4).min(most.per_address),
             reserve: (admin_all / 4).min(most.reserve),
         };
-        let idle_per_thread = idle_per_thread.min((usable / 8).div_ceil(threads.max(1))).max(1);
+        let idle_per_thread = idle_per_thread
+            .min((usable / 8).div_ceil(threads.max(1)))
+            .max(1);
         let rest = usable.saturating_sub(admin.all + admin.reserve + idle_per_thread * threads);
-        Self { clients: (rest / 2).max(MIN_CLIENTS), admin, idle_per_thread }
+        Self {
+            clients: (rest / 2).max(MIN_CLIENTS),
+            admin,
+            idle_per_thread,
+        }
     }
 }
 
@@ -83,7 +101,10 @@ mod tests {
     use super::*;
 
     fn total(budget: Budget, threads: usize) -> usize {
-        budget.clients * 2 + budget.admin.all + budget.admin.reserve + budget.idle_per_thread * threads
+        budget.clients * 2
+            + budget.admin.all
+            + budget.admin.reserve
+            + budget.idle_per_thread * threads
     }
 
     #[test]
@@ -91,7 +112,10 @@ mod tests {
         for limit in [128, 200, 256, 1024, 4096, 262_144, 1 << 20] {
             for threads in [1, 2, 4] {
                 let budget = Budget::new(limit, 30, (threads, 512));
-                assert!(total(budget, threads) + 30 + KEPT <= limit, "{limit}: {budget:?}");
+                assert!(
+                    total(budget, threads) + 30 + KEPT <= limit,
+                    "{limit}: {budget:?}"
+                );
             }
         }
     }
@@ -99,7 +123,12 @@ mod tests {
     #[test]
     fn large_limits_are_for_clients_and_small_ones_still_serve_some() {
         let large = Budget::new(262_144, 30, (4, 512));
-        assert!(large.clients > 129_000 && large.admin == Capacity::default() && large.idle_per_thread == 512, "{large:?}");
+        assert!(
+            large.clients > 129_000
+                && large.admin == Capacity::default()
+                && large.idle_per_thread == 512,
+            "{large:?}"
+        );
         assert_eq!(Budget::new(40, 30, (2, 512)).clients, MIN_CLIENTS);
     }
 

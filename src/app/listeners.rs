@@ -1,4 +1,5 @@
-//! The sockets: bound by us, so that a taken port is an error with its name and port 0 is known after the kernel's choice.
+//! The sockets: bound by us, so that a taken port is an error with its name and port 0 is known
+//! after the kernel's choice.
 
 use std::io;
 use std::net::SocketAddr;
@@ -30,10 +31,20 @@ pub(super) struct Sockets {
 /// Binds all of them, or none.
 pub(super) fn bind(addresses: &[SocketAddr]) -> Result<Sockets, StartError> {
     let mut fds = Fds::new();
-    let mut sockets = Sockets { addresses: Vec::new(), table: Arc::new(Mutex::new(Fds::new())), names: Vec::new() };
-    let bound: Vec<TcpListener> = addresses.iter().map(|&address| listen(address)).collect::<Result<_, _>>()?;
+    let mut sockets = Sockets {
+        addresses: Vec::new(),
+        table: Arc::new(Mutex::new(Fds::new())),
+        names: Vec::new(),
+    };
+    let bound: Vec<TcpListener> = addresses
+        .iter()
+        .map(|&address| listen(address))
+        .collect::<Result<_, _>>()?;
     for (listener, &wanted) in bound.into_iter().zip(addresses) {
-        let name_error = |error| StartError::Listen { address: wanted, error };
+        let name_error = |error| StartError::Listen {
+            address: wanted,
+            error,
+        };
         let address = listener.local_addr().map_err(name_error)?;
         let socket = listener.into_std().map_err(name_error)?;
         fds.add(address.to_string(), socket.into_raw_fd());
@@ -46,13 +57,19 @@ pub(super) fn bind(addresses: &[SocketAddr]) -> Result<Sockets, StartError> {
 
 pub(super) fn bind_admin(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let listener = listen(address)?;
-    let bound = listener.local_addr().map_err(|error| StartError::Listen { address, error })?;
+    let bound = listener
+        .local_addr()
+        .map_err(|error| StartError::Listen { address, error })?;
     Ok((listener, bound))
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     let listen = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)

@@ -1,7 +1,7 @@
 //! The log on stderr: logfmt or JSON, one line an event.
 //!
-//! Pingora's own lines about failed requests are left out: an access line says the same with more, and a client that sends
-//! nonsense must not fill the log.
+//! Pingora's own lines about failed requests are left out: an access line says the same with more,
+//! and a client that sends nonsense must not fill the log.
 
 use std::fmt::{self, Debug};
 use std::time::SystemTime;
@@ -43,12 +43,17 @@ fn filter(level: LogLevel) -> LevelFilter {
 /// Starts logging for the process. A second call does nothing.
 pub(super) fn init(log: &Log) -> LogLevelSwitch {
     let (level, switch) = reload::Layer::new(filter(log.level));
-    let bridge = LogTracer::builder().ignore_crate("pingora_proxy").with_max_level(tracing_log::log::LevelFilter::Warn).init();
+    let bridge = LogTracer::builder()
+        .ignore_crate("pingora_proxy")
+        .with_max_level(tracing_log::log::LevelFilter::Warn)
+        .init();
     let layer = output::layer().with_writer(std::io::stderr);
     let subscriber = tracing_subscriber::registry().with(level);
     let started = match log.format {
         LogFormat::Logfmt => subscriber.with(layer.event_format(Logfmt)).try_init(),
-        LogFormat::Json => subscriber.with(layer.json().flatten_event(true).with_current_span(false)).try_init(),
+        LogFormat::Json => subscriber
+            .with(layer.json().flatten_event(true).with_current_span(false))
+            .try_init(),
     };
     if bridge.is_err() || started.is_err() {
         tracing::debug!("logging was started before");
@@ -64,17 +69,33 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, _ctx: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        _ctx: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let normalized = event.normalized_metadata();
-        let level = match *normalized.as_ref().unwrap_or_else(|| event.metadata()).level() {
+        let level = match *normalized
+            .as_ref()
+            .unwrap_or_else(|| event.metadata())
+            .level()
+        {
             Level::ERROR => "error",
             Level::WARN => "warn",
             Level::INFO => "info",
             Level::DEBUG => "debug",
             Level::TRACE => "trace",
         };
-        write!(out, "time={} level={level}", humantime::format_rfc3339_millis(SystemTime::now()))?;
-        let mut fields = Fields { out, result: Ok(()) };
+        write!(
+            out,
+            "time={} level={level}",
+            humantime::format_rfc3339_millis(SystemTime::now())
+        )?;
+        let mut fields = Fields {
+            out,
+            result: Ok(()),
+        };
         event.record(&mut fields);
         fields.result?;
         writeln!(fields.out)
@@ -106,8 +127,15 @@ impl Visit for Fields<'_> {
 
 /// Quoted where a reader, or a forger, could take it for more than one value.
 fn write_field(out: &mut Writer<'_>, name: &str, value: &str) -> fmt::Result {
-    let is_plain = !value.is_empty() && value.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'=' && b != b'\\');
-    if is_plain { write!(out, " {name}={value}") } else { write!(out, " {name}={value:?}") }
+    let is_plain = !value.is_empty()
+        && value
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && b != b'"' && b != b'=' && b != b'\\');
+    if is_plain {
+        write!(out, " {name}={value}")
+    } else {
+        write!(out, " {name}={value:?}")
+    }
 }
 
 #[cfg(test)]
@@ -138,23 +166,38 @@ mod tests {
     fn logged(work: impl FnOnce()) -> String {
         let lines = Lines::default();
         let writer = lines.clone();
-        let layer = output::layer().with_writer(move || writer.clone()).event_format(Logfmt);
+        let layer = output::layer()
+            .with_writer(move || writer.clone())
+            .event_format(Logfmt);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
         let text = String::from_utf8(lines.0.lock().clone()).unwrap();
-        text.split_once(' ').map(|(_, rest)| rest.to_owned()).unwrap_or_default()
+        text.split_once(' ')
+            .map(|(_, rest)| rest.to_owned())
+            .unwrap_or_default()
     }
 
     #[test]
     fn fields_are_fields_and_those_without_a_value_are_left_out() {
         let line = logged(|| {
-            tracing::info!(upstream = Some("slave2"), health = None::<&str>, config_revision = Some(3_u64), "hello you")
+            tracing::info!(
+                upstream = Some("slave2"),
+                health = None::<&str>,
+                config_revision = Some(3_u64),
+                "hello you"
+            )
         });
-        assert_eq!(line, "level=info msg=\"hello you\" upstream=slave2 config_revision=3\n");
+        assert_eq!(
+            line,
+            "level=info msg=\"hello you\" upstream=slave2 config_revision=3\n"
+        );
     }
 
     #[test]
     fn what_an_upstream_sent_cannot_forge_a_field_or_a_line() {
         let line = logged(|| tracing::warn!(cause = "no\" health=up\r\nupstream=main \\"));
-        assert_eq!(line, "level=warn cause=\"no\\\" health=up\\r\\nupstream=main \\\\\"\n");
+        assert_eq!(
+            line,
+            "level=warn cause=\"no\\\" health=up\\r\\nupstream=main \\\\\"\n"
+        );
     }
 }

@@ -1,7 +1,9 @@
-//! The place that names every part and wires it: [`start`] for tests and the demo, [`run`] for the process.
+//! The place that names every part and wires it: [`start`] for tests and the demo, [`run`] for the
+//! process.
 //!
-//! Pingora's `Server` is deliberately absent: it sleeps out a fixed grace period when it stops, gives every service a runtime of
-//! its own and dies of SIGHUP. Its services run as well on a runtime of ours, on sockets that we have bound.
+//! Pingora's `Server` is deliberately absent: it sleeps out a fixed grace period when it stops,
+//! gives every service a runtime of its own and dies of SIGHUP. Its services run as well on a
+//! runtime of ours, on sockets that we have bound.
 
 mod descriptors;
 mod listeners;
@@ -39,7 +41,8 @@ use crate::proxy::{Connections, FrontDoor, Recent};
 use descriptors::Budget;
 use logging::LogLevelSwitch;
 
-/// Idle upstream connections kept per worker thread; more than are ever in flight to a cluster's Tomcats.
+/// Idle upstream connections kept per worker thread; more than are ever in flight to a cluster's
+/// Tomcats.
 const IDLE_UPSTREAM_CONNECTIONS: usize = 512;
 
 /// Room for fewer clients is worth a warning.
@@ -67,7 +70,10 @@ pub struct App {
 #[derive(Debug)]
 pub enum StartError {
     Config(Diagnostics),
-    Listen { address: SocketAddr, error: io::Error },
+    Listen {
+        address: SocketAddr,
+        error: io::Error,
+    },
 }
 
 impl fmt::Display for StartError {
@@ -85,12 +91,22 @@ impl std::error::Error for StartError {}
 pub async fn start(path: &Path, environment: SharedEnvironment) -> Result<App, StartError> {
     let limit = descriptors::raise_limit();
     let loaded = load(path, &environment).await.map_err(StartError::Config)?;
-    loaded.loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    loaded
+        .loaded
+        .warnings
+        .iter()
+        .for_each(|warning| tracing::warn!("{warning}"));
     let config = Arc::new(loaded.loaded.config.clone());
     let metrics = Metrics::new();
     let control = Control::new(Arc::clone(&config), Instant::now());
     recall(&control, config.catalog.state_file.as_deref());
-    let reload = Arc::new(ConfigReload::new(path.to_owned(), environment, loaded, Arc::clone(&control), Arc::clone(&metrics)));
+    let reload = Arc::new(ConfigReload::new(
+        path.to_owned(),
+        environment,
+        loaded,
+        Arc::clone(&control),
+        Arc::clone(&metrics),
+    ));
     let access_log = AccessLog::start(&config.log.access, config.log.format);
     let front_door = FrontDoor::new(Arc::clone(&control), Arc::clone(&metrics), access_log);
 
@@ -102,12 +118,21 @@ pub async fn start(path: &Path, environment: SharedEnvironment) -> Result<App, S
     let (stop_rest, rest_stopped) = watch::channel(false);
     let draining = Arc::new(AtomicBool::new(false));
 
-    let budget = Budget::new(limit, descriptors::open_now(), (config.threads.get(), IDLE_UPSTREAM_CONNECTIONS));
+    let budget = Budget::new(
+        limit,
+        descriptors::open_now(),
+        (config.threads.get(), IDLE_UPSTREAM_CONNECTIONS),
+    );
     if budget.clients < FEW_CLIENTS {
-        tracing::warn!(limit, clients = budget.clients, "few file descriptors: raise LimitNOFILE of the service, or `ulimit -n`");
+        tracing::warn!(
+            limit,
+            clients = budget.clients,
+            "few file descriptors: raise LimitNOFILE of the service, or `ulimit -n`"
+        );
     }
     let mut service = proxy_service(&config, front_door.clone(), &sockets, budget);
-    let service = tokio::spawn(async move { service.start_service(Some(sockets.table), serving, 1).await });
+    let service =
+        tokio::spawn(async move { service.start_service(Some(sockets.table), serving, 1).await });
     let (controlled, counted) = (Arc::clone(&control), Arc::clone(&metrics));
     let queue = {
         let front_door = front_door.clone();
@@ -118,39 +143,86 @@ pub async fn start(path: &Path, environment: SharedEnvironment) -> Result<App, S
         move |after| requests_after(&front_door, after)
     };
     let (reloads, stopping) = (Arc::clone(&reload), Arc::clone(&draining));
-    let state = AdminState::new(controlled, reloads, counted, queue, requests, stopping, budget.admin);
+    let state = AdminState::new(
+        controlled,
+        reloads,
+        counted,
+        queue,
+        requests,
+        stopping,
+        budget.admin,
+    );
     let rest = vec![
         tokio::spawn(admin::serve(admin_listener, state, rest_stopped.clone())),
         tokio::spawn(front_door.clone().move_waits(rest_stopped.clone())),
-        tokio::spawn(driver::run(Arc::clone(&control), metrics, rest_stopped.clone())),
-        tokio::spawn(driver::data_directory::watch(Arc::clone(&control), rest_stopped.clone())),
-        tokio::spawn(driver::config_watch::watch(Arc::clone(&reload), rest_stopped.clone())),
-        tokio::spawn(driver::names::watch(Arc::clone(&reload), Arc::clone(&control), rest_stopped)),
+        tokio::spawn(driver::run(
+            Arc::clone(&control),
+            metrics,
+            rest_stopped.clone(),
+        )),
+        tokio::spawn(driver::data_directory::watch(
+            Arc::clone(&control),
+            rest_stopped.clone(),
+        )),
+        tokio::spawn(driver::config_watch::watch(
+            Arc::clone(&reload),
+            rest_stopped.clone(),
+        )),
+        tokio::spawn(driver::names::watch(
+            Arc::clone(&reload),
+            Arc::clone(&control),
+            rest_stopped,
+        )),
     ];
-    Ok(App { listen, admin, control, reload, front_door, draining, stop_serving, stop_rest, service, rest })
+    Ok(App {
+        listen,
+        admin,
+        control,
+        reload,
+        front_door,
+        draining,
+        stop_serving,
+        stop_rest,
+        service,
+        rest,
+    })
 }
 
 /// The last slow and failed requests as the admin API has them.
 fn requests_after(front_door: &FrontDoor, after: u64) -> Requests {
-    let Recent { sequence, left_out, lines } = front_door.recent_requests(after);
-    let requests = lines.iter().filter_map(|line| serde_json::from_slice(line).ok()).collect();
-    Requests { sequence, left_out, requests }
+    let Recent {
+        sequence,
+        left_out,
+        lines,
+    } = front_door.recent_requests(after);
+    let requests = lines
+        .iter()
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect();
+    Requests {
+        sequence,
+        left_out,
+        requests,
+    }
 }
 
 /// Reads the configuration on a thread that may wait for disks and name servers.
 async fn load(path: &Path, environment: &SharedEnvironment) -> Result<FirstLoad, Diagnostics> {
     let (path, environment) = (path.to_owned(), Arc::clone(environment));
     let load = tokio::task::spawn_blocking(move || config_reload::load(&path, &environment));
-    load.await.expect("a configuration is read without a panic, whatever it says")
+    load.await
+        .expect("a configuration is read without a panic, whatever it says")
 }
 
-/// Takes over what the process before this one knew. A file that cannot be used costs that knowledge and nothing else.
+/// Takes over what the process before this one knew. A file that cannot be used costs that
+/// knowledge and nothing else.
 fn recall(control: &Control, state_file: Option<&Path>) {
     match state_file.map(|path| (path, driver::state_file::load(path))) {
         None => {}
         Some((_, Ok(memory))) => {
             for OrderedMode { name, mode, origin } in &memory.modes {
-                let ordered = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(origin.at));
+                let ordered =
+                    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(origin.at));
                 tracing::info!(upstream = name, mode = %mode, by = origin.by, %ordered, "ordered before the restart");
             }
             control.recall(&memory);
@@ -168,7 +240,12 @@ fn recall(control: &Control, state_file: Option<&Path>) {
     }
 }
 
-fn proxy_service(config: &Config, front_door: FrontDoor, sockets: &listeners::Sockets, budget: Budget) -> Service<Connections> {
+fn proxy_service(
+    config: &Config,
+    front_door: FrontDoor,
+    sockets: &listeners::Sockets,
+    budget: Budget,
+) -> Service<Connections> {
     let conf = ServerConf {
         threads: config.threads.get(),
         upstream_keepalive_pool_size: budget.idle_per_thread,
@@ -176,7 +253,10 @@ fn proxy_service(config: &Config, front_door: FrontDoor, sockets: &listeners::So
         ..ServerConf::default()
     };
     let proxy = http_proxy(&Arc::new(conf), front_door.clone());
-    let mut service = Service::new("proxy".to_owned(), Connections::new(proxy, front_door, budget.clients));
+    let mut service = Service::new(
+        "proxy".to_owned(),
+        Connections::new(proxy, front_door, budget.clients),
+    );
     for endpoint in sockets.endpoints() {
         service.add_listener(endpoint);
     }
@@ -189,8 +269,9 @@ impl App {
         self.front_door.queue_status()
     }
 
-    /// Stops as the configuration in force says: `/readyz` turns 503 at once, the listeners close after the delay, running
-    /// requests finish, and it is over as soon as there are none (or the time limit is reached).
+    /// Stops as the configuration in force says: `/readyz` turns 503 at once, the listeners close
+    /// after the delay, running requests finish, and it is over as soon as there are none (or the
+    /// time limit is reached).
     ///
     /// Returns the number of requests that were cut off.
     pub async fn stop(self) -> usize {
@@ -238,7 +319,11 @@ pub fn run(options: &RunOptions) -> ExitCode {
     code
 }
 
-async fn serve_until_stopped(options: &RunOptions, environment: SharedEnvironment, log_level: &LogLevelSwitch) -> ExitCode {
+async fn serve_until_stopped(
+    options: &RunOptions,
+    environment: SharedEnvironment,
+    log_level: &LogLevelSwitch,
+) -> ExitCode {
     let mut signals = match stop::Signals::register() {
         Ok(signals) => signals,
         Err(error) => {
@@ -281,7 +366,8 @@ fn announce(app: &App, ports_file: Option<&Path>) {
     }
 }
 
-/// Tells systemd that we serve, once the first probes have returned: until then requests would only wait.
+/// Tells systemd that we serve, once the first probes have returned: until then requests would only
+/// wait.
 async fn announce_ready(control: Arc<Control>) {
     control.first_verdicts().await;
     stop::notify(sd_notify::NotifyState::Ready);

@@ -13,7 +13,10 @@ impl ConfigReloads for ConfigReload {
 
     fn last(&self) -> Option<answers::LastReload> {
         let last = Self::last(self)?;
-        Some(answers::LastReload { ago_seconds: last.at.elapsed().as_secs(), outcome: answer(last.outcome) })
+        Some(answers::LastReload {
+            ago_seconds: last.at.elapsed().as_secs(),
+            outcome: answer(last.outcome),
+        })
     }
 
     fn effective(&self) -> serde_json::Value {
@@ -24,7 +27,9 @@ impl ConfigReloads for ConfigReload {
 
 fn answer(outcome: ReloadOutcome) -> answers::Reload {
     match outcome {
-        ReloadOutcome::Applied { revision, changes } => answers::Reload::Applied { revision, changes },
+        ReloadOutcome::Applied { revision, changes } => {
+            answers::Reload::Applied { revision, changes }
+        }
         ReloadOutcome::Unchanged { revision } => answers::Reload::Unchanged { revision },
         ReloadOutcome::Refused { reason } => answers::Reload::Refused { error: reason },
     }

@@ -43,11 +43,14 @@ impl Signals {
         }
     }
 
-    /// Reloads the configuration on SIGHUP, reopens the access log on SIGUSR1; returns on SIGTERM or SIGINT, which wait for
-    /// nothing.
+    /// Reloads the configuration on SIGHUP, reopens the access log on SIGUSR1; returns on SIGTERM
+    /// or SIGINT, which wait for nothing.
     pub(super) async fn until_stop(mut self, app: &App, log_level: &LogLevelSwitch) {
         let wanted = Arc::new(Notify::new());
-        let reloads = AbortOnDrop(tokio::spawn(reload_when(Arc::clone(&wanted), Arc::clone(&app.reload))));
+        let reloads = AbortOnDrop(tokio::spawn(reload_when(
+            Arc::clone(&wanted),
+            Arc::clone(&app.reload),
+        )));
         let mut transitions = app.control.transitions();
         log_level.set(app.control.snapshot().config.log.level);
         loop {

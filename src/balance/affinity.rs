@@ -1,15 +1,18 @@
 //! Requests that belong together go to one upstream, as long as it does not carry too much.
 //!
-//! Every key has an order of its own in which it prefers upstreams: weighted rendezvous hashing (Thaler and Ravishankar, 1998, with
-//! the weights of Schindelhauer and Schomaker, 2005: the smallest `-ln(hash) / weight` comes first). An upstream that comes takes
-//! its share of the keys and moves no other; of one that goes only its own keys move.
+//! Every key has an order of its own in which it prefers upstreams: weighted rendezvous hashing
+//! (Thaler and Ravishankar, 1998, with the weights of Schindelhauer and Schomaker, 2005: the
+//! smallest `-ln(hash) / weight` comes first). An upstream that comes takes its share of the keys
+//! and moves no other; of one that goes only its own keys move.
 //!
-//! Whoever has more than its bound is passed over for the next in the key's order: consistent hashing with bounded loads
-//! (Mirrokni, Thorup and Zadimoghaddam, 2016; HAProxy's `hash-balance-factor`). The bound is the mean load per weight, the new
-//! request included, times a factor, rounded up; so somebody is always within it. We deviate in one point: a key that is in
-//! flight at an upstream already ([`KeysInFlight`](super::KeysInFlight)) may join itself there somewhat beyond the bound. Sixteen
-//! tiles that arrive within a millisecond would otherwise be spread over all replicas by the very bound that is meant for
-//! strangers, and all would render the same; together they are the work of one.
+//! Whoever has more than its bound is passed over for the next in the key's order: consistent
+//! hashing with bounded loads (Mirrokni, Thorup and Zadimoghaddam, 2016; HAProxy's
+//! `hash-balance-factor`). The bound is the mean load per weight, the new request included, times a
+//! factor, rounded up; so somebody is always within it. We deviate in one point: a key that is in
+//! flight at an upstream already ([`KeysInFlight`](super::KeysInFlight)) may join itself there
+//! somewhat beyond the bound. Sixteen tiles that arrive within a millisecond would otherwise be
+//! spread over all replicas by the very bound that is meant for strangers, and all would render the
+//! same; together they are the work of one.
 
 use super::pick::{Candidate, pick_by};
 
@@ -22,7 +25,8 @@ pub struct Wish {
     pub load_percent: u32,
 }
 
-/// How many requests of a key that is in flight at an upstream may join it beyond the bound: the rest of a metatile.
+/// How many requests of a key that is in flight at an upstream may join it beyond the bound: the
+/// rest of a metatile.
 pub const COMPANIONS: u32 = 15;
 
 /// What [`pick_near`] needs to know about an upstream.
@@ -35,10 +39,16 @@ pub struct Neighbour {
     pub is_companion: bool,
 }
 
-/// The one to take the request: a companion within its bound, else the first in the key's order that is within its own.
-/// `neighbour` tells about each index, `None` to leave it out; `start` is for [`pick_by`], should the loads move meanwhile.
+/// The one to take the request: a companion within its bound, else the first in the key's order
+/// that is within its own. `neighbour` tells about each index, `None` to leave it out; `start` is
+/// for [`pick_by`], should the loads move meanwhile.
 #[inline]
-pub fn pick_near(count: usize, neighbour: impl Fn(usize) -> Option<Neighbour>, wish: Wish, start: usize) -> Option<usize> {
+pub fn pick_near(
+    count: usize,
+    neighbour: impl Fn(usize) -> Option<Neighbour>,
+    wish: Wish,
+    start: usize,
+) -> Option<usize> {
     let mean = Mean::of((0..count).filter_map(|at| Some(neighbour(at)?.candidate)));
     let mut first: Option<(usize, f64)> = None;
     for at in 0..count {
@@ -53,7 +63,9 @@ pub fn pick_near(count: usize, neighbour: impl Fn(usize) -> Option<Neighbour>, w
             }
         }
     }
-    first.map(|(at, _)| at).or_else(|| pick_by(count, |at| Some(neighbour(at)?.candidate), start))
+    first
+        .map(|(at, _)| at)
+        .or_else(|| pick_by(count, |at| Some(neighbour(at)?.candidate), start))
 }
 
 /// The load of all together, the new request included.
@@ -66,14 +78,20 @@ pub struct Mean {
 impl Mean {
     /// Of these.
     pub fn of(candidates: impl Iterator<Item = Candidate>) -> Self {
-        candidates.fold(Self { in_flight: 1, weight: 0 }, |sum, candidate| Self {
-            in_flight: sum.in_flight + u64::from(candidate.in_flight),
-            weight: sum.weight + u64::from(candidate.weight),
-        })
+        candidates.fold(
+            Self {
+                in_flight: 1,
+                weight: 0,
+            },
+            |sum, candidate| Self {
+                in_flight: sum.in_flight + u64::from(candidate.in_flight),
+                weight: sum.weight + u64::from(candidate.weight),
+            },
+        )
     }
 
-    /// Whether one more stays within `percent` of the mean, rounded up, and `beyond`. For whole numbers `n + 1 <= ceil(x)` is
-    /// `n < x`.
+    /// Whether one more stays within `percent` of the mean, rounded up, and `beyond`. For whole
+    /// numbers `n + 1 <= ceil(x)` is `n < x`.
     pub fn allows(self, candidate: Candidate, percent: u32, beyond: u32) -> bool {
         let in_flight = u128::from(candidate.in_flight.saturating_sub(beyond));
         let here = in_flight * u128::from(self.weight) * 100;
@@ -81,8 +99,8 @@ impl Mean {
     }
 }
 
-/// How far an upstream is from a key. Drawn from the exponential distribution whose rate is the weight, so of several the
-/// probability to be nearest is each one's share of the weight.
+/// How far an upstream is from a key. Drawn from the exponential distribution whose rate is the
+/// weight, so of several the probability to be nearest is each one's share of the weight.
 fn distance(key: u64, seed: u64, weight: u32) -> f64 {
     // 53 bits and a half: above 0 and below 1.
     let drawn = ((mixed(key ^ mixed(seed)) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
@@ -91,7 +109,9 @@ fn distance(key: u64, seed: u64, weight: u32) -> f64 {
 
 /// A number for a name: FNV-1a (Fowler, Noll, Vo), the same in every process.
 pub fn seed_of(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 /// The finaliser of SplitMix64 (Steele, Lea and Flood, 2014).

@@ -1,19 +1,22 @@
-//! How much room a request has on an upstream: the cap, the shares of it that slower and heavy requests may use, and a reserve
-//! above it.
+//! How much room a request has on an upstream: the cap, the shares of it that slower and heavy
+//! requests may use, and a reserve above it.
 //!
 //! ```text
 //!   0 -------- heavy ---------------- slower ------------------------ cap ------- cap + RESERVE
 //!   anybody    all but heavy ones     the quickest, administration    administration only
 //! ```
 //!
-//! Without a share of their own to stay in, a burst of slow jobs would take every renderer of every upstream, and each tile would
-//! wait for one of them to end; and where maps fill what the jobs leave, each tile waits for a map. The reserve is for who must always get in: an operator who wants to see why everything is full.
+//! Without a share of their own to stay in, a burst of slow jobs would take every renderer of every
+//! upstream, and each tile would wait for one of them to end; and where maps fill what the jobs
+//! leave, each tile waits for a map. The reserve is for who must always get in: an operator who
+//! wants to see why everything is full.
 
 use super::Room;
 use crate::config::Priority;
 use crate::ogc::RequestClass;
 
-/// Places above the cap for administration. Two, because a page of the web UI asks for its parts at the same time.
+/// Places above the cap for administration. Two, because a page of the web UI asks for its parts at
+/// the same time.
 pub const RESERVE: u32 = 2;
 
 /// On top of a cap that was learned, for the quickest, in percent.
@@ -39,7 +42,9 @@ pub enum Demand {
 impl Demand {
     pub fn of(class: RequestClass, priority: Priority) -> Self {
         match class {
-            RequestClass::Admin | RequestClass::Ui | RequestClass::Transaction => Self::Administration,
+            RequestClass::Admin | RequestClass::Ui | RequestClass::Transaction => {
+                Self::Administration
+            }
             RequestClass::Tile
             | RequestClass::Info
             | RequestClass::Map
@@ -86,22 +91,32 @@ impl LearnedCap {
     const LEAST: u32 = 4;
     const HEAVY_BITS: u32 = 16;
 
-    /// In one word, which is never 0: the heavy ones above, the cap below, and one bit for the extra.
+    /// In one word, which is never 0: the heavy ones above, the cap below, and one bit for the
+    /// extra.
     pub(super) fn packed(self) -> u32 {
         let half = (1 << (Self::HEAVY_BITS - 1)) - 1;
-        self.heavy.min(half) << Self::HEAVY_BITS | self.cap.clamp(1, half) << 1 | u32::from(self.has_extra)
+        self.heavy.min(half) << Self::HEAVY_BITS
+            | self.cap.clamp(1, half) << 1
+            | u32::from(self.has_extra)
     }
 
     /// `None` of 0.
     pub(super) fn unpacked(word: u32) -> Option<Self> {
         let below = word & ((1 << Self::HEAVY_BITS) - 1);
-        (word > 0).then_some(Self { cap: below >> 1, has_extra: below & 1 == 1, heavy: word >> Self::HEAVY_BITS })
+        (word > 0).then_some(Self {
+            cap: below >> 1,
+            has_extra: below & 1 == 1,
+            heavy: word >> Self::HEAVY_BITS,
+        })
     }
 
     /// An eighth less, at least one.
     pub(super) fn lowered(self) -> Self {
         let lower = self.cap - (self.cap / 8).max(1).min(self.cap);
-        Self { cap: lower.max(Self::LEAST.min(self.cap)), ..self }
+        Self {
+            cap: lower.max(Self::LEAST.min(self.cap)),
+            ..self
+        }
     }
 }
 
@@ -114,25 +129,47 @@ pub struct Caps {
 }
 
 impl Caps {
-    pub const UNLIMITED: Self = Self { all: u32::MAX, slower: u32::MAX, heavy: u32::MAX };
+    pub const UNLIMITED: Self = Self {
+        all: u32::MAX,
+        slower: u32::MAX,
+        heavy: u32::MAX,
+    };
 
-    /// Shares are rounded down, and at least one: a share of none would be a class that is never served.
+    /// Shares are rounded down, and at least one: a share of none would be a class that is never
+    /// served.
     pub fn new(cap: u32, shares: Shares) -> Self {
         let all = cap.max(1);
         let slower = (all - part(all, shares.quick_reserve.min(100), 100)).max(1);
-        Self { all, slower, heavy: part(all, shares.heavy, 100).clamp(1, slower) }
+        Self {
+            all,
+            slower,
+            heavy: part(all, shares.heavy, 100).clamp(1, slower),
+        }
     }
 
-    /// Of a cap that was learned. It is as much as the upstream works on well, and whatever part of that others may not use is
-    /// work it does not do; so the quickest have a quarter on top, if that is of use to them, instead of a part. And one long
-    /// request is no reason for the next to wait while half of the cap is free: two heavy ones may run in any case, and as many as
-    /// keep up with what comes, but for a quarter of the cap; one place is always left to others. `heavy`: the percentage.
+    /// Of a cap that was learned. It is as much as the upstream works on well, and whatever part of
+    /// that others may not use is work it does not do; so the quickest have a quarter on top, if
+    /// that is of use to them, instead of a part. And one long request is no reason for the next to
+    /// wait while half of the cap is free: two heavy ones may run in any case, and as many as keep
+    /// up with what comes, but for a quarter of the cap; one place is always left to others.
+    /// `heavy`: the percentage.
     pub fn learned(learned: LearnedCap, heavy: u32) -> Self {
         let slower = learned.cap.max(1);
         let keeps_up = learned.heavy.min(slower - slower.div_ceil(4));
-        let heavy = part(slower, heavy, 100).max(keeps_up).max(LEAST_HEAVY).min((slower - 1).max(1));
-        let extra = if learned.has_extra { part(slower, EXTRA, 100).max(LEAST_EXTRA) } else { 0 };
-        Self { all: slower.saturating_add(extra), slower, heavy }
+        let heavy = part(slower, heavy, 100)
+            .max(keeps_up)
+            .max(LEAST_HEAVY)
+            .min((slower - 1).max(1));
+        let extra = if learned.has_extra {
+            part(slower, EXTRA, 100).max(LEAST_EXTRA)
+        } else {
+            0
+        };
+        Self {
+            all: slower.saturating_add(extra),
+            slower,
+            heavy,
+        }
     }
 
     pub const fn all(&self) -> u32 {
@@ -151,7 +188,8 @@ impl Caps {
         self.all == u32::MAX
     }
 
-    /// The same for an upstream that ramps up to its full share: `share` of `whole`, at least one place. No cap stays no cap.
+    /// The same for an upstream that ramps up to its full share: `share` of `whole`, at least one
+    /// place. No cap stays no cap.
     #[inline]
     #[must_use]
     pub fn ramped(self, share: u32, whole: u32) -> Self {
@@ -159,15 +197,27 @@ impl Caps {
             return self;
         }
         let ramped = |n| part(n, share, whole).max(1);
-        Self { all: ramped(self.all), slower: ramped(self.slower), heavy: ramped(self.heavy) }
+        Self {
+            all: ramped(self.all),
+            slower: ramped(self.slower),
+            heavy: ramped(self.heavy),
+        }
     }
 
     #[inline]
     pub const fn room(self, demand: Demand) -> Room {
         match demand {
             Demand::Quick => Room::quick(self.all),
-            Demand::Ordinary => Room { all: self.all, slower: Some(self.slower), heavy: None },
-            Demand::Heavy => Room { all: self.all, slower: Some(self.slower), heavy: Some(self.heavy) },
+            Demand::Ordinary => Room {
+                all: self.all,
+                slower: Some(self.slower),
+                heavy: None,
+            },
+            Demand::Heavy => Room {
+                all: self.all,
+                slower: Some(self.slower),
+                heavy: Some(self.heavy),
+            },
             Demand::Administration => Room::quick(self.all.saturating_add(RESERVE)),
         }
     }
@@ -189,17 +239,30 @@ mod tests {
     use crate::balance::{Lease, Load};
 
     fn take(load: &Arc<Load>, caps: Caps, demand: Demand) -> Vec<Lease> {
-        std::iter::from_fn(|| load.try_lease(caps.room(demand))).take(1000).collect()
+        std::iter::from_fn(|| load.try_lease(caps.room(demand)))
+            .take(1000)
+            .collect()
     }
 
-    const SHARES: Shares = Shares { quick_reserve: 25, heavy: 25 };
+    const SHARES: Shares = Shares {
+        quick_reserve: 25,
+        heavy: 25,
+    };
 
     #[test]
     fn heavy_requests_fill_a_quarter_maps_half_tiles_the_rest_and_administration_still_gets_in() {
         let (load, caps) = (Arc::new(Load::default()), Caps::new(16, SHARES));
-        let taken =
-            [Demand::Heavy, Demand::Ordinary, Demand::Quick, Demand::Administration].map(|demand| take(&load, caps, demand));
-        assert_eq!(taken.map(|leases| leases.len()), [4, 8, 4, RESERVE as usize]);
+        let taken = [
+            Demand::Heavy,
+            Demand::Ordinary,
+            Demand::Quick,
+            Demand::Administration,
+        ]
+        .map(|demand| take(&load, caps, demand));
+        assert_eq!(
+            taken.map(|leases| leases.len()),
+            [4, 8, 4, RESERVE as usize]
+        );
     }
 
     #[test]
@@ -213,17 +276,60 @@ mod tests {
     #[test]
     fn on_top_of_what_was_learned_comes_a_quarter_for_the_quickest_and_two_heavy_ones_may_run() {
         let parts = |cap| {
-            let caps = [true, false].map(|has_extra| Caps::learned(LearnedCap { cap, has_extra, heavy: 0 }, 25));
-            assert_eq!(caps[1], Caps { all: cap, ..caps[0] });
+            let caps = [true, false].map(|has_extra| {
+                Caps::learned(
+                    LearnedCap {
+                        cap,
+                        has_extra,
+                        heavy: 0,
+                    },
+                    25,
+                )
+            });
+            assert_eq!(
+                caps[1],
+                Caps {
+                    all: cap,
+                    ..caps[0]
+                }
+            );
             (caps[0].all(), caps[0].slower(), caps[0].heavy())
         };
-        assert_eq!([1, 4, 8, 16, 256].map(parts), [(3, 1, 1), (6, 4, 2), (10, 8, 2), (20, 16, 4), (320, 256, 64)]);
+        assert_eq!(
+            [1, 4, 8, 16, 256].map(parts),
+            [
+                (3, 1, 1),
+                (6, 4, 2),
+                (10, 8, 2),
+                (20, 16, 4),
+                (320, 256, 64)
+            ]
+        );
     }
 
     #[test]
     fn heavy_ones_that_keep_coming_have_more_than_their_share_but_leave_a_quarter() {
-        let heavy = |cap, heavy| Caps::learned(LearnedCap { cap, has_extra: false, heavy }, 25).heavy();
-        assert_eq!([heavy(8, 0), heavy(8, 5), heavy(8, 99), heavy(4, 99), heavy(1, 99)], [2, 5, 6, 3, 1]);
+        let heavy = |cap, heavy| {
+            Caps::learned(
+                LearnedCap {
+                    cap,
+                    has_extra: false,
+                    heavy,
+                },
+                25,
+            )
+            .heavy()
+        };
+        assert_eq!(
+            [
+                heavy(8, 0),
+                heavy(8, 5),
+                heavy(8, 99),
+                heavy(4, 99),
+                heavy(1, 99)
+            ],
+            [2, 5, 6, 3, 1]
+        );
         assert_eq!(heavy(2, 0), 1, "a moment of a low cap is not all theirs");
     }
 
@@ -238,10 +344,22 @@ mod tests {
 
     #[test]
     fn who_administrates_is_told_by_the_class_and_what_is_heavy_by_the_priority() {
-        assert_eq!(Demand::of(RequestClass::Admin, Priority::LAST), Demand::Administration);
-        assert_eq!(Demand::of(RequestClass::Feature, Priority::LAST), Demand::Heavy);
-        assert_eq!(Demand::of(RequestClass::Feature, Priority::FIRST), Demand::Quick);
-        assert_eq!(Demand::of(RequestClass::Unknown, Priority::FIRST), Demand::Quick);
+        assert_eq!(
+            Demand::of(RequestClass::Admin, Priority::LAST),
+            Demand::Administration
+        );
+        assert_eq!(
+            Demand::of(RequestClass::Feature, Priority::LAST),
+            Demand::Heavy
+        );
+        assert_eq!(
+            Demand::of(RequestClass::Feature, Priority::FIRST),
+            Demand::Quick
+        );
+        assert_eq!(
+            Demand::of(RequestClass::Unknown, Priority::FIRST),
+            Demand::Quick
+        );
     }
 
     proptest! {

@@ -1,8 +1,9 @@
 //! Told when a place comes free while somebody waits for one.
 //!
-//! The usual case costs a look at a counter that is zero. The two sides are Dekker's: who gives a place back first gives it back
-//! and then looks whether somebody waits; who waits first says so and then looks for a place. With a fence between the two steps
-//! on both sides, at least one sees the other, so no place comes free unnoticed.
+//! The usual case costs a look at a counter that is zero. The two sides are Dekker's: who gives a
+//! place back first gives it back and then looks whether somebody waits; who waits first says so
+//! and then looks for a place. With a fence between the two steps on both sides, at least one sees
+//! the other, so no place comes free unnoticed.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
@@ -15,9 +16,13 @@ pub struct Doorbell {
 }
 
 impl Doorbell {
-    /// `ring` is called on the thread that gave the place back. It must not hold leases while it holds a lock of its own.
+    /// `ring` is called on the thread that gave the place back. It must not hold leases while it
+    /// holds a lock of its own.
     pub fn new(ring: impl Fn() + Send + Sync + 'static) -> Self {
-        Self { waiting: AtomicUsize::new(0), ring: Box::new(ring) }
+        Self {
+            waiting: AtomicUsize::new(0),
+            ring: Box::new(ring),
+        }
     }
 
     /// To be told before the last look for a place.
@@ -42,7 +47,9 @@ impl Doorbell {
 
 impl fmt::Debug for Doorbell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Doorbell").field("waiting", &self.waiting).finish_non_exhaustive()
+        f.debug_struct("Doorbell")
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
     }
 }
 

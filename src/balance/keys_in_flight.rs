@@ -1,8 +1,9 @@
 //! Where requests of a key are in flight now, so that others of the same key can join them.
 //!
-//! A hint, not a record: a table of fixed size in which a key may find its place taken by another, and then is not noted. What
-//! that costs is a request that goes where it would have gone without the table. One word says all about a place, so nothing is
-//! locked; the orderings are relaxed, because nothing else is published through it.
+//! A hint, not a record: a table of fixed size in which a key may find its place taken by another,
+//! and then is not noted. What that costs is a request that goes where it would have gone without
+//! the table. One word says all about a place, so nothing is locked; the orderings are relaxed,
+//! because nothing else is published through it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,7 +18,8 @@ pub struct KeysInFlight {
     places: OnceLock<Box<[AtomicU64]>>,
 }
 
-/// Which key, where, and how many: 32 bits of the key (its place tells ten more), 16 of the upstream's seed, and a count.
+/// Which key, where, and how many: 32 bits of the key (its place tells ten more), 16 of the
+/// upstream's seed, and a count.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Note(u64);
 
@@ -46,14 +48,19 @@ impl Note {
         match self {
             Self::NONE => Some(Self::first(key, seed)),
             note => {
-                let fits = note.is_of(key) && note.seed() == short(seed) && note.count() < Self::MOST;
+                let fits =
+                    note.is_of(key) && note.seed() == short(seed) && note.count() < Self::MOST;
                 fits.then(|| Self(note.0 + 1))
             }
         }
     }
 
     fn minus_one(self) -> Self {
-        if self.count() <= 1 { Self::NONE } else { Self(self.0 - 1) }
+        if self.count() <= 1 {
+            Self::NONE
+        } else {
+            Self(self.0 - 1)
+        }
     }
 }
 
@@ -68,15 +75,23 @@ impl KeysInFlight {
         Whereabouts(note.is_of(key).then(|| note.seed()))
     }
 
-    /// Notes one request of `key` at the upstream of this seed until the result is dropped; `None` where it cannot be noted.
+    /// Notes one request of `key` at the upstream of this seed until the result is dropped; `None`
+    /// where it cannot be noted.
     pub fn note(self: &Arc<Self>, key: u64, seed: u64) -> Option<KeyInFlight> {
         let noted = |word| Note(word).plus_one(key, seed).map(|note| note.0);
-        self.place(key).fetch_update(Ordering::Relaxed, Ordering::Relaxed, noted).ok()?;
-        Some(KeyInFlight { keys: Arc::clone(self), key })
+        self.place(key)
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, noted)
+            .ok()?;
+        Some(KeyInFlight {
+            keys: Arc::clone(self),
+            key,
+        })
     }
 
     fn place(&self, key: u64) -> &AtomicU64 {
-        let places = self.places.get_or_init(|| (0..PLACES).map(|_| AtomicU64::new(0)).collect());
+        let places = self
+            .places
+            .get_or_init(|| (0..PLACES).map(|_| AtomicU64::new(0)).collect());
         &places[key as usize % PLACES]
     }
 }
@@ -102,7 +117,10 @@ pub struct KeyInFlight {
 impl Drop for KeyInFlight {
     fn drop(&mut self) {
         let without = |word| Some(Note(word).minus_one().0);
-        let before = self.keys.place(self.key).fetch_update(Ordering::Relaxed, Ordering::Relaxed, without);
+        let before =
+            self.keys
+                .place(self.key)
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, without);
         debug_assert!(
             before.is_ok_and(|word| Note(word).is_of(self.key)),
             "a place is its key's as long as the key is in flight"
@@ -117,7 +135,11 @@ mod tests {
     const KEY: u64 = 0x1234_5678_9abc_def0;
 
     fn is_empty(keys: &KeysInFlight) -> bool {
-        keys.places.get().is_some_and(|places| places.iter().all(|place| place.load(Ordering::Relaxed) == 0))
+        keys.places.get().is_some_and(|places| {
+            places
+                .iter()
+                .all(|place| place.load(Ordering::Relaxed) == 0)
+        })
     }
 
     #[test]
@@ -157,7 +179,9 @@ mod tests {
         std::thread::scope(|scope| {
             for thread in 0..4 {
                 let keys = &keys;
-                scope.spawn(move || (0..5_000_u64).for_each(|n| drop(keys.note((n % 7) << 40, n % 2 + thread))));
+                scope.spawn(move || {
+                    (0..5_000_u64).for_each(|n| drop(keys.note((n % 7) << 40, n % 2 + thread)))
+                });
             }
         });
         assert!(is_empty(&keys));

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use super::{Doorbell, KeyInFlight, LearnedCap, Slowness, Watched};
 use crate::ogc::RequestClass;
 
-/// Live leases on one upstream. Outlives snapshots and config reloads: the only state that readers and writers share.
+/// Live leases on one upstream. Outlives snapshots and config reloads: the only state that readers
+/// and writers share.
 ///
-/// Alone on its cache lines (two, for the adjacent-line prefetcher): every request on every core writes here. The orderings
-/// of the marks are relaxed: each is a fact by itself, and nothing else is published through it. The counts and the closed door
-/// are one word, so that whoever has closed the door and then reads nobody inside knows that nobody comes in any more, whatever
-/// old snapshot they hold.
+/// Alone on its cache lines (two, for the adjacent-line prefetcher): every request on every core
+/// writes here. The orderings of the marks are relaxed: each is a fact by itself, and nothing else
+/// is published through it. The counts and the closed door are one word, so that whoever has closed
+/// the door and then reads nobody inside knows that nobody comes in any more, whatever old snapshot
+/// they hold.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Load {
@@ -20,11 +22,14 @@ pub struct Load {
     word: AtomicU64,
     /// The one place of an upstream that is half-open is taken. Written by leases.
     on_trial: AtomicBool,
-    /// A success would tell the cluster something. Written by the cluster, read by whoever has a success to report.
+    /// A success would tell the cluster something. Written by the cluster, read by whoever has a
+    /// success to report.
     in_doubt: AtomicBool,
-    /// What was learned, in [`LearnedCap::packed`]; 0 for nothing. Written by whoever learns, read by `select`.
+    /// What was learned, in [`LearnedCap::packed`]; 0 for nothing. Written by whoever learns, read
+    /// by `select`.
     learned_cap: AtomicU32,
-    /// Microseconds that requests lately waited inside, and one; 0 while nothing is known. Written at the end of requests.
+    /// Microseconds that requests lately waited inside, and one; 0 while nothing is known. Written
+    /// at the end of requests.
     waited_inside: AtomicU32,
     /// How slow it is beside its peers. Written at the begin and end of requests, read by `select`.
     slowness: Slowness,
@@ -52,7 +57,11 @@ impl Room {
 
     /// For one of the quickest requests.
     pub const fn quick(cap: u32) -> Self {
-        Self { all: cap, slower: None, heavy: None }
+        Self {
+            all: cap,
+            slower: None,
+            heavy: None,
+        }
     }
 
     /// Room for some more.
@@ -63,7 +72,11 @@ impl Room {
                 None => None,
             }
         }
-        Self { all: self.all.saturating_add(more), slower: plus(self.slower, more), heavy: plus(self.heavy, more) }
+        Self {
+            all: self.all.saturating_add(more),
+            slower: plus(self.slower, more),
+            heavy: plus(self.heavy, more),
+        }
     }
 
     const fn has_place(self, now: Occupancy) -> bool {
@@ -91,8 +104,8 @@ const fn is_below(count: u32, most: Option<u32>) -> bool {
     }
 }
 
-/// The counts and the closed door, in one word: 21 bits for all in flight, 21 for the slower among them, 21 for the heavy among
-/// those, one for the door.
+/// The counts and the closed door, in one word: 21 bits for all in flight, 21 for the slower among
+/// them, 21 for the heavy among those, one for the door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Occupancy(u64);
 
@@ -136,9 +149,15 @@ impl Load {
         self.occupancy().heavy()
     }
 
-    /// Takes a place if there is room; exact under concurrency. The lease counts as heavy if `room` says how many may.
+    /// Takes a place if there is room; exact under concurrency. The lease counts as heavy if `room`
+    /// says how many may.
     pub fn try_lease(self: &Arc<Self>, room: Room) -> Option<Lease> {
-        self.enter(room).then(|| Lease { load: Arc::clone(self), is_trial: false, one: room.one(), _key: None })
+        self.enter(room).then(|| Lease {
+            load: Arc::clone(self),
+            is_trial: false,
+            one: room.one(),
+            _key: None,
+        })
     }
 
     /// Takes the only place of an upstream on trial, whatever leases from before are still running.
@@ -150,7 +169,12 @@ impl Load {
             self.on_trial.store(false, Ordering::Relaxed);
             return None;
         }
-        Some(Lease { load: Arc::clone(self), is_trial: true, one: room.one(), _key: None })
+        Some(Lease {
+            load: Arc::clone(self),
+            is_trial: true,
+            one: room.one(),
+            _key: None,
+        })
     }
 
     /// Whether [`Self::try_lease`] would succeed now.
@@ -169,9 +193,13 @@ impl Load {
         &self.slowness
     }
 
-    /// A request was sent that nothing but the upstream keeps waiting, until its answer begins or this is dropped.
+    /// A request was sent that nothing but the upstream keeps waiting, until its answer begins or
+    /// this is dropped.
     pub fn watch(self: &Arc<Self>, class: RequestClass, now: Instant) -> Watch {
-        Watch { watched: self.slowness.begin(class, now), load: Arc::clone(self) }
+        Watch {
+            watched: self.slowness.begin(class, now),
+            load: Arc::clone(self),
+        }
     }
 
     pub fn is_on_trial(&self) -> bool {
@@ -186,7 +214,8 @@ impl Load {
         self.in_doubt.store(in_doubt, Ordering::Relaxed);
     }
 
-    /// Nobody gets a place from now on, not even from a snapshot taken before. Once nothing is in flight, nothing will be.
+    /// Nobody gets a place from now on, not even from a snapshot taken before. Once nothing is in
+    /// flight, nothing will be.
     pub fn close(&self) {
         self.word.fetch_or(Occupancy::CLOSED, Ordering::Relaxed);
     }
@@ -208,28 +237,37 @@ impl Load {
         self.learned_cap.store(learned.packed(), Ordering::Relaxed);
     }
 
-    /// The upstream has too much to do, which something else than its answers shows: an eighth less is in force at once, and
-    /// whoever learns goes on from there. `None` if nothing was learned yet.
+    /// The upstream has too much to do, which something else than its answers shows: an eighth less
+    /// is in force at once, and whoever learns goes on from there. `None` if nothing was learned
+    /// yet.
     pub fn lower_learned_cap(&self) -> Option<LearnedCap> {
         let lower = |word| Some(LearnedCap::unpacked(word)?.lowered().packed());
-        let before = self.learned_cap.fetch_update(Ordering::Relaxed, Ordering::Relaxed, lower).ok()?;
+        let before = self
+            .learned_cap
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, lower)
+            .ok()?;
         LearnedCap::unpacked(before).map(LearnedCap::lowered)
     }
 
-    /// How long requests lately waited inside the upstream, where it tells (`X-Control-flow-delay-ms`).
+    /// How long requests lately waited inside the upstream, where it tells
+    /// (`X-Control-flow-delay-ms`).
     pub fn waited_inside(&self) -> Option<Duration> {
         let known = self.waited_inside.load(Ordering::Relaxed).checked_sub(1)?;
         Some(Duration::from_micros(known.into()))
     }
 
     pub fn note_waiting_inside(&self, waited: Duration) {
-        let waited = i64::try_from(waited.as_micros()).unwrap_or(i64::MAX).min(i64::from(u32::MAX - 1));
+        let waited = i64::try_from(waited.as_micros())
+            .unwrap_or(i64::MAX)
+            .min(i64::from(u32::MAX - 1));
         let mean = |known: u32| match i64::from(known) {
             0 => waited + 1,
             known => known + (waited + 1 - known) / ONE_OF,
         };
         let noted = |known| Some(u32::try_from(mean(known)).unwrap_or(u32::MAX));
-        self.waited_inside.fetch_update(Ordering::Relaxed, Ordering::Relaxed, noted).expect("the closure always notes");
+        self.waited_inside
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, noted)
+            .expect("the closure always notes");
     }
 
     /// Who is told when a lease ends. The first one stays.
@@ -244,7 +282,9 @@ impl Load {
     fn enter(&self, room: Room) -> bool {
         let one = room.one();
         let entered = |word| room.has_place(Occupancy(word)).then_some(word + one);
-        self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, entered).is_ok()
+        self.word
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, entered)
+            .is_ok()
     }
 }
 
@@ -280,7 +320,8 @@ impl Lease {
         self.is_trial
     }
 
-    /// The trial is decided: the request runs on as any other, and there may be another trial. True if it was one.
+    /// The trial is decided: the request runs on as any other, and there may be another trial. True
+    /// if it was one.
     pub fn end_trial(&mut self) -> bool {
         let was_trial = std::mem::take(&mut self.is_trial);
         if was_trial {
@@ -294,10 +335,14 @@ impl Lease {
         self._key = key;
     }
 
-    /// Those in flight that are in its way, itself included: all, for one of the quickest; else the slower, because the quickest
-    /// beside them are soon done.
+    /// Those in flight that are in its way, itself included: all, for one of the quickest; else the
+    /// slower, because the quickest beside them are soon done.
     pub fn company(&self) -> u32 {
-        if self.is_quick() { self.load.in_flight() } else { self.load.slower_in_flight() }
+        if self.is_quick() {
+            self.load.in_flight()
+        } else {
+            self.load.slower_in_flight()
+        }
     }
 
     /// Whether it is of the quickest (or administration).
@@ -314,7 +359,10 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let before = Occupancy(self.load.word.fetch_sub(self.one, Ordering::Relaxed));
-        debug_assert!(before.all() > 0 && (!self.is_heavy() || before.heavy() > 0), "a lease was given back twice");
+        debug_assert!(
+            before.all() > 0 && (!self.is_heavy() || before.heavy() > 0),
+            "a lease was given back twice"
+        );
         if self.is_trial {
             self.load.on_trial.store(false, Ordering::Relaxed);
         }
@@ -353,9 +401,20 @@ mod tests {
     fn the_cap_is_exact_when_threads_race() {
         let load = Arc::new(Load::default());
         let leases: Vec<_> = std::thread::scope(|scope| {
-            let racers: Vec<_> =
-                (0..8).map(|_| scope.spawn(|| (0..100).map(|_| load.try_lease(Room::quick(50))).collect::<Vec<_>>())).collect();
-            racers.into_iter().flat_map(|racer| racer.join().unwrap()).flatten().collect()
+            let racers: Vec<_> = (0..8)
+                .map(|_| {
+                    scope.spawn(|| {
+                        (0..100)
+                            .map(|_| load.try_lease(Room::quick(50)))
+                            .collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            racers
+                .into_iter()
+                .flat_map(|racer| racer.join().unwrap())
+                .flatten()
+                .collect()
         });
         assert_eq!(leases.len(), 50);
         assert_eq!(load.in_flight(), 50);
@@ -379,7 +438,11 @@ mod tests {
         assert!(trial.end_trial() && !trial.end_trial() && !trial.is_trial());
         let next = load.try_trial(Room::UNLIMITED).unwrap();
         drop(trial);
-        assert_eq!((load.in_flight(), load.is_on_trial()), (1, true), "the first took nothing of the second's");
+        assert_eq!(
+            (load.in_flight(), load.is_on_trial()),
+            (1, true),
+            "the first took nothing of the second's"
+        );
         drop(next);
         assert!(!load.is_on_trial());
     }
@@ -395,11 +458,20 @@ mod tests {
     #[test]
     fn heavy_requests_have_a_share_and_light_ones_the_rest() {
         let load = Arc::new(Load::default());
-        let heavy = Room { all: 4, slower: Some(4), heavy: Some(1) };
+        let heavy = Room {
+            all: 4,
+            slower: Some(4),
+            heavy: Some(1),
+        };
         let first = load.try_lease(heavy).unwrap();
         assert!(load.try_lease(heavy).is_none(), "the share is taken");
-        let _light: Vec<_> = (0..3).map(|_| load.try_lease(Room::quick(4)).unwrap()).collect();
-        assert!(load.try_lease(Room::quick(4)).is_none(), "everything is taken");
+        let _light: Vec<_> = (0..3)
+            .map(|_| load.try_lease(Room::quick(4)).unwrap())
+            .collect();
+        assert!(
+            load.try_lease(Room::quick(4)).is_none(),
+            "everything is taken"
+        );
         assert_eq!((load.in_flight(), load.heavy_in_flight()), (4, 1));
         drop(first);
         assert_eq!((load.in_flight(), load.heavy_in_flight()), (3, 0));
@@ -427,9 +499,17 @@ mod tests {
         let load = Load::default();
         assert_eq!(load.lower_learned_cap(), None);
         let lowered = |cap| {
-            load.set_learned_cap(LearnedCap { cap, has_extra: true, heavy: 3 });
+            load.set_learned_cap(LearnedCap {
+                cap,
+                has_extra: true,
+                heavy: 3,
+            });
             assert_eq!(load.lower_learned_cap(), load.learned_cap());
-            let LearnedCap { cap, has_extra, heavy } = load.learned_cap().unwrap();
+            let LearnedCap {
+                cap,
+                has_extra,
+                heavy,
+            } = load.learned_cap().unwrap();
             assert_eq!((has_extra, heavy), (true, 3));
             cap
         };
@@ -452,10 +532,19 @@ mod tests {
     #[test]
     fn nobody_passes_a_closed_door_and_who_is_inside_may_leave() {
         let load = Arc::new(Load::default());
-        let inside = load.try_lease(Room { all: 9, slower: Some(9), heavy: Some(9) });
+        let inside = load.try_lease(Room {
+            all: 9,
+            slower: Some(9),
+            heavy: Some(9),
+        });
         load.close();
-        assert!(load.try_lease(Room::UNLIMITED).is_none() && load.try_trial(Room::UNLIMITED).is_none());
-        assert_eq!((load.in_flight(), load.heavy_in_flight(), load.is_closed()), (1, 1, true));
+        assert!(
+            load.try_lease(Room::UNLIMITED).is_none() && load.try_trial(Room::UNLIMITED).is_none()
+        );
+        assert_eq!(
+            (load.in_flight(), load.heavy_in_flight(), load.is_closed()),
+            (1, 1, true)
+        );
         drop(inside);
         assert_eq!(load.in_flight(), 0);
         load.open();
@@ -465,12 +554,24 @@ mod tests {
     #[test]
     fn the_quickest_find_what_is_kept_for_them_and_the_counts_do_not_run_into_each_other() {
         let load = Arc::new(Load::default());
-        let slower = Room { all: 8, slower: Some(4), heavy: None };
+        let slower = Room {
+            all: 8,
+            slower: Some(4),
+            heavy: None,
+        };
         let maps: Vec<_> = std::iter::from_fn(|| load.try_lease(slower)).collect();
         let tiles: Vec<_> = std::iter::from_fn(|| load.try_lease(Room::quick(8))).collect();
         assert_eq!((maps.len(), tiles.len()), (4, 4));
         drop(tiles);
-        assert!(load.try_lease(slower).is_none() && load.try_lease(Room { heavy: Some(1), ..slower }).is_none());
+        assert!(
+            load.try_lease(slower).is_none()
+                && load
+                    .try_lease(Room {
+                        heavy: Some(1),
+                        ..slower
+                    })
+                    .is_none()
+        );
         drop(maps);
         assert_eq!((load.in_flight(), load.heavy_in_flight()), (0, 0));
     }

@@ -1,4 +1,5 @@
-//! Who takes it: weighted least in-flight, or, for what belongs together, the one that has the rest of it. Within caps.
+//! Who takes it: weighted least in-flight, or, for what belongs together, the one that has the rest
+//! of it. Within caps.
 
 mod affinity;
 mod caps;

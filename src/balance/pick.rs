@@ -1,13 +1,16 @@
 //! Weighted least in-flight, over everybody, in exact integers.
 //!
-//! The one to take a request is the one where it costs least: `(in_flight + 1) / weight`, the load per capacity *with* the
-//! request on it. A full scan rather than two random choices: a cluster has two to twenty upstreams, where two choices are
-//! wrong up to half of the time. No latency either: it gains nothing at this size, and rewards whoever fails fastest.
+//! The one to take a request is the one where it costs least: `(in_flight + 1) / weight`, the load
+//! per capacity *with* the request on it. A full scan rather than two random choices: a cluster has
+//! two to twenty upstreams, where two choices are wrong up to half of the time. No latency either:
+//! it gains nothing at this size, and rewards whoever fails fastest.
 //!
-//! Equals share evenly: of `k` equals the `start % k`-th is taken, so any `k` consecutive starts take each once. (To begin the
-//! scan at `start` and take the first would give whoever follows a busy neighbour that neighbour's turns as well.)
+//! Equals share evenly: of `k` equals the `start % k`-th is taken, so any `k` consecutive starts
+//! take each once. (To begin the scan at `start` and take the first would give whoever follows a
+//! busy neighbour that neighbour's turns as well.)
 //!
-//! The scan reads loads that others are changing. Two requests that race may choose the same upstream: the next one sees both.
+//! The scan reads loads that others are changing. Two requests that race may choose the same
+//! upstream: the next one sees both.
 
 use std::cmp::Ordering;
 
@@ -20,7 +23,8 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Compares `(in_flight + 1) / weight` without dividing; at most 2^32 * 2^32, so it cannot overflow.
+    /// Compares `(in_flight + 1) / weight` without dividing; at most 2^32 * 2^32, so it cannot
+    /// overflow.
     #[inline]
     fn compare_cost(self, other: Self) -> Ordering {
         let here = (u64::from(self.in_flight) + 1) * u64::from(other.weight);
@@ -34,10 +38,14 @@ pub fn pick(candidates: &[Candidate], start: usize) -> Option<usize> {
     pick_by(candidates.len(), |at| Some(candidates[at]), start)
 }
 
-/// [`pick`] without a slice: `candidate` tells about each index, `None` to leave it out. Asks twice only when there are more equals
-/// than [`Equals`] notes.
+/// [`pick`] without a slice: `candidate` tells about each index, `None` to leave it out. Asks twice
+/// only when there are more equals than [`Equals`] notes.
 #[inline]
-pub fn pick_by(count: usize, candidate: impl Fn(usize) -> Option<Candidate>, start: usize) -> Option<usize> {
+pub fn pick_by(
+    count: usize,
+    candidate: impl Fn(usize) -> Option<Candidate>,
+    start: usize,
+) -> Option<usize> {
     let mut best: Option<Candidate> = None;
     let mut equals = Equals::default();
     for at in 0..count {
@@ -55,9 +63,14 @@ pub fn pick_by(count: usize, candidate: impl Fn(usize) -> Option<Candidate>, sta
     if let Some(at) = equals.whose_turn(start) {
         return Some(at);
     }
-    let is_equal = |at: &usize| candidate(*at).is_some_and(|this| this.compare_cost(cheapest).is_eq());
-    // When the loads moved meanwhile and there are fewer equals than counted, the first is still as good as any.
-    (equals.first()..count).filter(is_equal).nth(start % equals.count).or_else(|| Some(equals.first()))
+    let is_equal =
+        |at: &usize| candidate(*at).is_some_and(|this| this.compare_cost(cheapest).is_eq());
+    // When the loads moved meanwhile and there are fewer equals than counted, the first is still as
+    // good as any.
+    (equals.first()..count)
+        .filter(is_equal)
+        .nth(start % equals.count)
+        .or_else(|| Some(equals.first()))
 }
 
 /// Those of the lowest cost, so that the choice among them needs no second look.
@@ -112,9 +125,12 @@ mod tests {
     /// The definition, written the slow way.
     fn cheapest(candidates: &[Candidate]) -> Vec<usize> {
         let costs_at_most = |a: &Candidate, b: &Candidate| {
-            u128::from(a.in_flight + 1) * u128::from(b.weight) <= u128::from(b.in_flight + 1) * u128::from(a.weight)
+            u128::from(a.in_flight + 1) * u128::from(b.weight)
+                <= u128::from(b.in_flight + 1) * u128::from(a.weight)
         };
-        (0..candidates.len()).filter(|&a| candidates.iter().all(|b| costs_at_most(&candidates[a], b))).collect()
+        (0..candidates.len())
+            .filter(|&a| candidates.iter().all(|b| costs_at_most(&candidates[a], b)))
+            .collect()
     }
 
     /// Every world of `len` candidates with up to three in flight and one of three weights.
@@ -125,7 +141,9 @@ mod tests {
                 code /= base;
                 digit
             };
-            (0..len).map(|_| candidate(digit(4) as u32, [1, 2, 3][digit(3)])).collect()
+            (0..len)
+                .map(|_| candidate(digit(4) as u32, [1, 2, 3][digit(3)]))
+                .collect()
         })
     }
 
@@ -150,7 +168,11 @@ mod tests {
         for world in (1..=4).flat_map(small_worlds) {
             let expected = cheapest(&world);
             for start in 0..5 {
-                assert_eq!(pick(&world, start), Some(expected[start % expected.len()]), "{world:?} from {start}");
+                assert_eq!(
+                    pick(&world, start),
+                    Some(expected[start % expected.len()]),
+                    "{world:?} from {start}"
+                );
             }
         }
     }
@@ -162,7 +184,11 @@ mod tests {
                 let rest: Vec<_> = (0..3).filter(|&at| at != out).collect();
                 let remaining: Vec<_> = rest.iter().map(|&at| world[at]).collect();
                 let expected = pick(&remaining, 1).map(|at| rest[at]);
-                assert_eq!(pick_by(3, |at| (at != out).then_some(world[at]), 1), expected, "{world:?} without {out}");
+                assert_eq!(
+                    pick_by(3, |at| (at != out).then_some(world[at]), 1),
+                    expected,
+                    "{world:?} without {out}"
+                );
             }
         }
     }
@@ -195,7 +221,9 @@ mod tests {
     #[test]
     fn more_equals_than_are_noted_share_evenly_too() {
         let world = vec![candidate(0, 100); 3 * Equals::MOST_NOTED];
-        let mut picks: Vec<_> = (0..world.len()).filter_map(|start| pick(&world, start)).collect();
+        let mut picks: Vec<_> = (0..world.len())
+            .filter_map(|start| pick(&world, start))
+            .collect();
         picks.sort_unstable();
         assert_eq!(picks, (0..world.len()).collect::<Vec<_>>());
     }
@@ -211,8 +239,9 @@ mod tests {
             prop_assert!(cheapest(&world).contains(&at));
         }
 
-        /// Nobody holds a request that would have cost less elsewhere. Summed over everybody it means that who has the share
-        /// `s` of all weights holds at most `s * (requests + everybody)`.
+        /// Nobody holds a request that would have cost less elsewhere. Summed over everybody it
+        /// means that who has the share `s` of all weights holds at most
+        /// `s * (requests + everybody)`.
         #[test]
         fn requests_in_flight_are_shared_by_weight(
             weights in prop::collection::vec(1..=1000_u32, 1..12),

@@ -1,24 +1,30 @@
-//! Whether an upstream is slower than its peers for the same classes, and how much less it should get.
+//! Whether an upstream is slower than its peers for the same classes, and how much less it should
+//! get.
 //!
-//! An upstream whose disk, neighbour or collector slows it down ten times is up, answers well, and has as few requests in flight
-//! as its peers, because least in-flight counts requests and not time. So the times to the first byte are compared:
+//! An upstream whose disk, neighbour or collector slows it down ten times is up, answers well, and
+//! has as few requests in flight as its peers, because least in-flight counts requests and not
+//! time. So the times to the first byte are compared:
 //!
 //! ```text
 //!   answers, requests without one --> per class: mean logarithm, weight, company      one word each, in `Load`
 //!   every REVIEW: each upstream against each peer, class by class --> how much slower --> its part of its weight
 //! ```
 //!
-//! * Logarithms, because the times of one class differ tenfold, and class by class, because classes differ a thousandfold.
-//! * An upstream that has more in flight than a peer may take as many times as long: more work is not slowness.
-//! * A request without an answer counts as soon as it has waited longer than answers took, and for several: a standstill shows
-//!   within a moment.
-//! * Slower is what is slower than the middle of its peers, with confidence. So at most half of a cluster can be slow, and what
-//!   slows down everybody slows down nobody in particular.
-//! * The part is never less than [`LEAST_SHARE`], old evidence loses weight, and about once in [`TRIAL_PAUSE`] an upstream that gets
-//!   less is next for a light request, or half as often for another where no light ones come. While such a trial goes well, the
-//!   next follows at once: a recovery is noticed in seconds.
+//! * Logarithms, because the times of one class differ tenfold, and class by class, because classes
+//!   differ a thousandfold.
+//! * An upstream that has more in flight than a peer may take as many times as long: more work is
+//!   not slowness.
+//! * A request without an answer counts as soon as it has waited longer than answers took, and for
+//!   several: a standstill shows within a moment.
+//! * Slower is what is slower than the middle of its peers, with confidence. So at most half of a
+//!   cluster can be slow, and what slows down everybody slows down nobody in particular.
+//! * The part is never less than [`LEAST_SHARE`], old evidence loses weight, and about once in
+//!   [`TRIAL_PAUSE`] an upstream that gets less is next for a light request, or half as often for
+//!   another where no light ones come. While such a trial goes well, the next follows at once: a
+//!   recovery is noticed in seconds.
 //!
-//! A wrong belief ends by itself: an upstream with less to do than its peers is quicker than they are.
+//! A wrong belief ends by itself: an upstream with less to do than its peers is quicker than they
+//! are.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -74,8 +80,14 @@ impl Evidence {
     const WEIGHT_UNIT: f64 = 4096.0;
 
     fn packed(self) -> u64 {
-        let mean = |mean: f64| ((mean + Self::OFFSET) * Self::UNIT).round().clamp(0.0, Self::MASK as f64) as u64;
-        let weight = (self.weight * Self::WEIGHT_UNIT).round().clamp(0.0, (1 << 20) as f64 - 1.0) as u64;
+        let mean = |mean: f64| {
+            ((mean + Self::OFFSET) * Self::UNIT)
+                .round()
+                .clamp(0.0, Self::MASK as f64) as u64
+        };
+        let weight = (self.weight * Self::WEIGHT_UNIT)
+            .round()
+            .clamp(0.0, (1 << 20) as f64 - 1.0) as u64;
         mean(self.log) | mean(self.company) << Self::BITS | weight << (2 * Self::BITS)
     }
 
@@ -85,7 +97,11 @@ impl Evidence {
         if weight == 0.0 {
             return Self::default();
         }
-        Self { log: mean(word), company: mean(word >> Self::BITS), weight }
+        Self {
+            log: mean(word),
+            company: mean(word >> Self::BITS),
+            weight,
+        }
     }
 
     fn with(self, other: Self) -> Self {
@@ -94,16 +110,24 @@ impl Evidence {
             return self;
         }
         let mean = |one: f64, two: f64| (one * self.weight + two * other.weight) / weight;
-        Self { log: mean(self.log, other.log), company: mean(self.company, other.company), weight }
+        Self {
+            log: mean(self.log, other.log),
+            company: mean(self.company, other.company),
+            weight,
+        }
     }
 
     fn at_most(self, weight: f64) -> Self {
-        Self { weight: self.weight.min(weight), ..self }
+        Self {
+            weight: self.weight.min(weight),
+            ..self
+        }
     }
 }
 
-/// How many requests of a class have no answer yet, and when they were sent: number in the low bits, above it the sum of their
-/// times in microseconds. It runs over at the top, and so does the difference that is taken of it.
+/// How many requests of a class have no answer yet, and when they were sent: number in the low
+/// bits, above it the sum of their times in microseconds. It runs over at the top, and so does the
+/// difference that is taken of it.
 #[derive(Debug, Default)]
 struct Unanswered(AtomicU64);
 
@@ -126,9 +150,16 @@ impl Unanswered {
     fn waiting(&self, now: u64) -> (u64, u64) {
         let word = self.0.load(Ordering::Relaxed);
         let count = word & ((1 << Self::BITS) - 1);
-        let sum = (now.wrapping_mul(count) << Self::BITS).wrapping_sub(word & !((1 << Self::BITS) - 1)) >> Self::BITS;
-        // One that was sent by a clock a little ahead makes the sum negative, which is a very large number.
-        if count == 0 || sum >> (63 - Self::BITS) == 1 { (count, 0) } else { (count, sum / count) }
+        let sum = (now.wrapping_mul(count) << Self::BITS)
+            .wrapping_sub(word & !((1 << Self::BITS) - 1))
+            >> Self::BITS;
+        // One that was sent by a clock a little ahead makes the sum negative, which is a very large
+        // number.
+        if count == 0 || sum >> (63 - Self::BITS) == 1 {
+            (count, 0)
+        } else {
+            (count, sum / count)
+        }
     }
 }
 
@@ -144,7 +175,8 @@ pub struct Watched {
 pub struct Slowness {
     evidence: PerClass<AtomicU64>,
     unanswered: PerClass<Unanswered>,
-    /// The part of its weight in the low half; how much slower it is, the bits of an `f32`, in the high one.
+    /// The part of its weight in the low half; how much slower it is, the bits of an `f32`, in the
+    /// high one.
     verdict: AtomicU64,
     /// When it may have its next trial.
     next_trial: AtomicU64,
@@ -189,9 +221,14 @@ impl Slowness {
     /// A good answer took so long to its first byte, beside so many others, itself included.
     pub fn learn(&self, class: RequestClass, company: u32, took: Duration) {
         let log = log_seconds(micros(took));
-        let one = Evidence { log, company: f64::from(company.max(1)).ln(), weight: 1.0 };
+        let one = Evidence {
+            log,
+            company: f64::from(company.max(1)).ln(),
+            weight: 1.0,
+        };
         let update = |word| Some(Evidence::unpacked(word).with(one).at_most(MEMORY).packed());
-        let before = self.evidence[class].fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
+        let before =
+            self.evidence[class].fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
         let before = Evidence::unpacked(before.unwrap_or(0));
         let slower = self.slower();
         // As quick as its peers rather than as it was: another look at once.
@@ -200,7 +237,8 @@ impl Slowness {
         }
     }
 
-    /// Whether it gets less and is due for a trial, which is then taken. One that is not light waits as long again for a light one.
+    /// Whether it gets less and is due for a trial, which is then taken. One that is not light
+    /// waits as long again for a light one.
     pub fn take_trial(&self, is_light: bool, now: Instant) -> bool {
         if self.share() >= WHOLE {
             return false;
@@ -208,22 +246,33 @@ impl Slowness {
         let (due, now) = (self.next_trial.load(Ordering::Relaxed), self.micros(now));
         let next = now + micros(TRIAL_PAUSE);
         let wait = if is_light { 0 } else { micros(TRIAL_PAUSE) };
-        due + wait <= now && self.next_trial.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        due + wait <= now
+            && self
+                .next_trial
+                .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
     }
 
     fn slower(&self) -> f64 {
-        f64::from(f32::from_bits((self.verdict.load(Ordering::Relaxed) >> 32) as u32))
+        f64::from(f32::from_bits(
+            (self.verdict.load(Ordering::Relaxed) >> 32) as u32,
+        ))
     }
 
     fn micros(&self, now: Instant) -> u64 {
         micros(now.saturating_duration_since(*self.origin.get_or_init(|| now)))
     }
 
-    /// The time since the last review that it began, if it is time for another, which then is the caller's.
+    /// The time since the last review that it began, if it is time for another, which then is the
+    /// caller's.
     fn begin_review(&self, now: Instant) -> Option<Duration> {
         let (last, now) = (self.reviewed.load(Ordering::Relaxed), self.micros(now));
         let passed = Duration::from_micros(now.saturating_sub(last));
-        let is_ours = || self.reviewed.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        let is_ours = || {
+            self.reviewed
+                .compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        };
         (passed >= REVIEW && is_ours()).then_some(passed)
     }
 
@@ -231,9 +280,17 @@ impl Slowness {
         for class in RequestClass::ALL {
             let age = |word: u64| {
                 let evidence = Evidence::unpacked(word);
-                (word != 0).then(|| Evidence { weight: evidence.weight * kept, ..evidence }.packed())
+                (word != 0).then(|| {
+                    Evidence {
+                        weight: evidence.weight * kept,
+                        ..evidence
+                    }
+                    .packed()
+                })
             };
-            self.evidence[class].fetch_update(Ordering::Relaxed, Ordering::Relaxed, age).ok();
+            self.evidence[class]
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, age)
+                .ok();
         }
     }
 
@@ -245,17 +302,31 @@ impl Slowness {
         if count == 0 || (known.weight > 0.0 && log <= known.log) {
             return known;
         }
-        let company = if known.weight > 0.0 { known.company } else { (count as f64).ln() };
-        known.with(Evidence { log, company, weight: UNANSWERED * count as f64 })
+        let company = if known.weight > 0.0 {
+            known.company
+        } else {
+            (count as f64).ln()
+        };
+        known.with(Evidence {
+            log,
+            company,
+            weight: UNANSWERED * count as f64,
+        })
     }
 
     fn conclude(&self, slower: f64, now: Instant) {
-        let share = (-STEEPNESS * (slower - TOLERATED)).exp().clamp(LEAST_SHARE, 1.0);
+        let share = (-STEEPNESS * (slower - TOLERATED))
+            .exp()
+            .clamp(LEAST_SHARE, 1.0);
         let share = (share * f64::from(WHOLE)).round() as u64;
         if share < u64::from(WHOLE) && self.share() == WHOLE {
-            self.next_trial.store(self.micros(now) + micros(TRIAL_PAUSE), Ordering::Relaxed);
+            self.next_trial
+                .store(self.micros(now) + micros(TRIAL_PAUSE), Ordering::Relaxed);
         }
-        self.verdict.store(share | u64::from((slower.max(0.0) as f32).to_bits()) << 32, Ordering::Relaxed);
+        self.verdict.store(
+            share | u64::from((slower.max(0.0) as f32).to_bits()) << 32,
+            Ordering::Relaxed,
+        );
     }
 }
 
@@ -267,11 +338,14 @@ fn log_seconds(micros: u64) -> f64 {
     (micros.max(100) as f64 / 1e6).ln()
 }
 
-/// Compares `peers` with each other, if that was not done a moment ago. The same in the same order every time.
+/// Compares `peers` with each other, if that was not done a moment ago. The same in the same order
+/// every time.
 pub fn review<'a>(peers: impl Iterator<Item = &'a Slowness>, now: Instant) {
     let mut peers = peers.take(MOST_COMPARED);
     let Some(first) = peers.next() else { return };
-    let Some(passed) = first.begin_review(now) else { return };
+    let Some(passed) = first.begin_review(now) else {
+        return;
+    };
     let mut compared = [first; MOST_COMPARED];
     let mut count = 1;
     for peer in peers {
@@ -296,7 +370,13 @@ fn compare(peers: &[&Slowness], passed: Duration, now: Instant) {
         let found = &mut found[..count];
         found.sort_unstable_by(f64::total_cmp);
         // Than the middle of its peers; of two, than the slower one.
-        one.conclude(found.get(count.saturating_sub(1) / 2).copied().unwrap_or(0.0), now);
+        one.conclude(
+            found
+                .get(count.saturating_sub(1) / 2)
+                .copied()
+                .unwrap_or(0.0),
+            now,
+        );
     }
 }
 
@@ -334,7 +414,10 @@ mod tests {
 
     impl World {
         fn of(count: usize) -> Self {
-            Self { peers: (0..count).map(|_| Slowness::default()).collect(), now: Instant::now() }
+            Self {
+                peers: (0..count).map(|_| Slowness::default()).collect(),
+                now: Instant::now(),
+            }
         }
 
         fn pass(&mut self, time: Duration) {
@@ -346,7 +429,8 @@ mod tests {
             self.peers[at].learn(class, company, Duration::from_millis(millis));
         }
 
-        /// Twenty tiles and five maps a second at each, which take so many times as long as they should; beside so many others.
+        /// Twenty tiles and five maps a second at each, which take so many times as long as they
+        /// should; beside so many others.
         fn serve(&mut self, seconds: u64, times: &[u64], company: &[u32]) {
             for tick in 0..seconds * 20 {
                 for at in 0..self.peers.len() {
@@ -381,7 +465,10 @@ mod tests {
         world.serve(10, &[1, 1, 1], &[3, 3, 3]);
         world.serve(2, &[10, 1, 1], &[3, 3, 3]);
         let shares = world.shares();
-        assert!(shares[0] <= WHOLE / 8 && shares[1..] == [WHOLE; 2], "{shares:?}");
+        assert!(
+            shares[0] <= WHOLE / 8 && shares[1..] == [WHOLE; 2],
+            "{shares:?}"
+        );
         world.serve(3, &[1, 1, 1], &[3, 3, 3]);
         assert_eq!(world.shares(), [WHOLE; 3], "and all of it soon after");
     }
@@ -394,10 +481,18 @@ mod tests {
         let mut shared = World::of(4);
         shared.serve(10, &[1, 1, 1, 1], &[3, 3, 3, 3]);
         shared.serve(5, &[10, 10, 10, 10], &[3, 3, 3, 3]);
-        assert_eq!(shared.shares(), [WHOLE; 4], "what slows down all is nobody's own");
+        assert_eq!(
+            shared.shares(),
+            [WHOLE; 4],
+            "what slows down all is nobody's own"
+        );
         let mut most = World::of(3);
         most.serve(5, &[10, 10, 1], &[3, 3, 3]);
-        assert_eq!(most.shares(), [WHOLE; 3], "two of three are not the exception");
+        assert_eq!(
+            most.shares(),
+            [WHOLE; 3],
+            "two of three are not the exception"
+        );
     }
 
     #[test]
@@ -448,29 +543,48 @@ mod tests {
     fn requests_that_get_no_answer_show_within_half_a_second() {
         let mut world = World::of(3);
         world.serve(10, &[1, 1, 1], &[3, 3, 3]);
-        let stuck: Vec<Watched> = (0..5).map(|_| world.peers[0].begin(Tile, world.now)).collect();
+        let stuck: Vec<Watched> = (0..5)
+            .map(|_| world.peers[0].begin(Tile, world.now))
+            .collect();
         for _ in 0..5 {
             (1..3).for_each(|at| world.answer(at, Tile, 3, 8));
             world.pass(SECOND / 10);
         }
         assert!(world.shares()[0] < WHOLE / 2, "{:?}", world.shares());
-        stuck.into_iter().for_each(|stuck| world.peers[0].end(stuck));
+        stuck
+            .into_iter()
+            .for_each(|stuck| world.peers[0].end(stuck));
         assert_eq!(world.peers[0].unanswered[Tile].waiting(7), (0, 0));
     }
 
     #[test]
     fn who_gets_less_has_a_trial_a_second_and_the_next_at_once_while_they_go_well() {
         let mut world = World::of(3);
-        assert!(!world.peers[0].take_trial(true, world.now), "who gets all needs none");
+        assert!(
+            !world.peers[0].take_trial(true, world.now),
+            "who gets all needs none"
+        );
         world.serve(5, &[10, 1, 1], &[3, 3, 3]);
         world.now += 2 * SECOND;
-        assert!(world.peers[0].take_trial(true, world.now) && !world.peers[0].take_trial(true, world.now + SECOND / 2));
+        assert!(
+            world.peers[0].take_trial(true, world.now)
+                && !world.peers[0].take_trial(true, world.now + SECOND / 2)
+        );
         world.answer(0, Tile, 3, 80);
-        assert!(!world.peers[0].take_trial(true, world.now + SECOND / 2), "as slow as it was");
+        assert!(
+            !world.peers[0].take_trial(true, world.now + SECOND / 2),
+            "as slow as it was"
+        );
         world.answer(0, Tile, 3, 8);
-        assert!(world.peers[0].take_trial(false, world.now), "as quick as its peers");
+        assert!(
+            world.peers[0].take_trial(false, world.now),
+            "as quick as its peers"
+        );
         let later = world.now + SECOND + SECOND / 2;
-        assert!(!world.peers[0].take_trial(false, later) && world.peers[0].take_trial(true, later), "light ones first");
+        assert!(
+            !world.peers[0].take_trial(false, later) && world.peers[0].take_trial(true, later),
+            "light ones first"
+        );
     }
 
     #[test]
@@ -492,6 +606,10 @@ mod tests {
         unanswered.begin(1000);
         unanswered.begin(3000);
         assert_eq!(unanswered.waiting(5000), (2, 3000));
-        assert_eq!(unanswered.waiting(500), (2, 0), "sent by a clock that is ahead");
+        assert_eq!(
+            unanswered.waiting(500),
+            (2, 0),
+            "sent by a clock that is ahead"
+        );
     }
 }

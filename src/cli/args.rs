@@ -1,4 +1,5 @@
-//! The command line as typed. Help texts say what a command does to the cluster, and show it in use.
+//! The command line as typed. Help texts say what a command does to the cluster, and show it in
+//! use.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,9 +12,10 @@ pub(super) const DEFAULT_CONFIG: &str = "/etc/geofront/geofront.toml";
 
 /// The front door of a GeoServer cluster.
 ///
-/// geofront spreads requests over several GeoServers that share one data directory, sends administration and writes to the main
-/// one, brings what is changed there to all others, takes instances that do not work out of service and back in, and puts edits of
-/// its configuration into force while it runs.
+/// geofront spreads requests over several GeoServers that share one data directory, sends
+/// administration and writes to the main one, brings what is changed there to all others, takes
+/// instances that do not work out of service and back in, and puts edits of its configuration into
+/// force while it runs.
 #[derive(Debug, Parser)]
 #[command(
     name = "geofront",
@@ -60,8 +62,9 @@ pub(super) enum Command {
 
 /// Serve, in the foreground, until stopped
 ///
-/// Starts the front door and the admin endpoint. Edits of the configuration take effect within a second of being saved; one with a
-/// mistake is refused, with the reason in the log and in `geofront status`, while the one before stays in force.
+/// Starts the front door and the admin endpoint. Edits of the configuration take effect within a
+/// second of being saved; one with a mistake is refused, with the reason in the log and in
+/// `geofront status`, while the one before stays in force.
 ///
 /// SIGTERM or Ctrl-C: /readyz answers 503 at once, running requests finish, then the process exits.
 /// SIGHUP: reads the configuration anew.
@@ -74,15 +77,17 @@ pub(super) struct Run {
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub(super) config: PathBuf,
 
-    /// Once serving, write the addresses to FILE as JSON (for scripts that let the system choose ports)
+    /// Once serving, write the addresses to FILE as JSON (for scripts that let the system choose
+    /// ports)
     #[arg(long, value_name = "FILE")]
     pub(super) ports_file: Option<PathBuf>,
 }
 
 /// Show it all in one process: simulated GeoServers behind a real front door
 ///
-/// Starts a main GeoServer and replicas that only pretend (they draw maps in a colour of their own, with their name on them), the
-/// front door before them, and the admin endpoint. Prints what to try. Ctrl-C ends it; nothing is left behind.
+/// Starts a main GeoServer and replicas that only pretend (they draw maps in a colour of their own,
+/// with their name on them), the front door before them, and the admin endpoint. Prints what to
+/// try. Ctrl-C ends it; nothing is left behind.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   geofront demo
@@ -103,9 +108,10 @@ pub(super) struct Demo {
 
 /// Say whether a configuration is right, and show every problem if not
 ///
-/// Reads the file and those it includes as `geofront run` would, and changes nothing. All problems are shown at once, with file,
-/// line and column; and what a right configuration lacks for all that geofront could do. With --probe each upstream is also asked the
-/// way its health is checked later, for its catalog's number, and whether it accepts the credentials of [geoserver].
+/// Reads the file and those it includes as `geofront run` would, and changes nothing. All problems
+/// are shown at once, with file, line and column; and what a right configuration lacks for all that
+/// geofront could do. With --probe each upstream is also asked the way its health is checked later,
+/// for its catalog's number, and whether it accepts the credentials of [geoserver].
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   geofront check
@@ -125,9 +131,10 @@ pub(super) struct Check {
 
 /// Say how a request is classified, where it would go, and why
 ///
-/// Sends nothing. Shows the class of the request, the rule that decided, who serves it, whether another upstream is tried when
-/// one fails, how long its first byte may take, and what follows for the replicas if it changes the main's catalog: the
-/// configuration's values where there is one, else the defaults.
+/// Sends nothing. Shows the class of the request, the rule that decided, who serves it, whether
+/// another upstream is tried when one fails, how long its first byte may take, and what follows for
+/// the replicas if it changes the main's catalog: the configuration's values where there is one,
+/// else the defaults.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "geofront explain [OPTIONS] [METHOD] URL",
@@ -137,7 +144,8 @@ pub(super) struct Check {
   geofront explain /geoserver/wfs --body transaction.xml"
 )]
 pub(super) struct Explain {
-    /// The URL, or its path and query; before it the method, where it is not GET (or POST with --body)
+    /// The URL, or its path and query; before it the method, where it is not GET (or POST with
+    /// --body)
     #[arg(value_name = "URL", num_args = 1..=2, required = true)]
     pub(super) request: Vec<String>,
 
@@ -146,7 +154,12 @@ pub(super) struct Explain {
     pub(super) body: Option<PathBuf>,
 
     /// The Content-Type of the body
-    #[arg(long, value_name = "TYPE", default_value = "application/xml", requires = "body")]
+    #[arg(
+        long,
+        value_name = "TYPE",
+        default_value = "application/xml",
+        requires = "body"
+    )]
     pub(super) content_type: String,
 
     /// The Content-Encoding of the body
@@ -160,8 +173,8 @@ pub(super) struct Explain {
 
 /// Print limits from a GeoServer's controlflow.properties as configuration
 ///
-/// Reads the rules of GeoServer's control-flow extension and prints the [limits] that do the same for the whole cluster. What has
-/// no counterpart becomes a comment that says why. Changes nothing.
+/// Reads the rules of GeoServer's control-flow extension and prints the [limits] that do the same
+/// for the whole cluster. What has no counterpart becomes a comment that says why. Changes nothing.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Example:
   geofront import /opt/geoserver_datadir/controlflow.properties > /etc/geofront/conf.d/limits.toml")]
@@ -173,9 +186,10 @@ pub(super) struct Import {
 
 /// Show on one screen how each upstream is
 ///
-/// For every upstream: health (what probes found), mode (what an operator ordered), catalog (whether it has the main's last
-/// change), since when, requests in flight, weight, requests and errors since geofront started, and why it last changed for
-/// the worse. Above them, when the catalog last changed and who has the change.
+/// For every upstream: health (what probes found), mode (what an operator ordered), catalog
+/// (whether it has the main's last change), since when, requests in flight, weight, requests and
+/// errors since geofront started, and why it last changed for the worse. Above them, when the
+/// catalog last changed and who has the change.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   geofront status
@@ -201,8 +215,9 @@ pub(super) struct Status {
 
 /// Give an upstream nothing new, and let what runs finish
 ///
-/// The upstream gets no new request from this moment; requests it is working on finish; it is still probed. `geofront ready` brings
-/// it back. The order survives config reloads, and restarts of geofront where it has a state file (`catalog.state_file`).
+/// The upstream gets no new request from this moment; requests it is working on finish; it is still
+/// probed. `geofront ready` brings it back. The order survives config reloads, and restarts of
+/// geofront where it has a state file (`catalog.state_file`).
 ///
 /// The last upstream that serves requests is not drained without --force.
 #[derive(Debug, Args)]
@@ -233,7 +248,8 @@ pub(super) struct Drain {
 
 /// Bring an upstream back from drain or maintenance
 ///
-/// It gets requests again once it is up: at once after drain, after its first passed probes after maintenance.
+/// It gets requests again once it is up: at once after drain, after its first passed probes after
+/// maintenance.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Example:
   geofront ready replica1")]
@@ -247,8 +263,9 @@ pub(super) struct Ready {
 
 /// Leave an upstream alone: no requests, no probes
 ///
-/// For an instance that is being worked on. What it is working on may finish. It is not probed, so it raises no alarm.
-/// `geofront ready` brings it back. The order survives config reloads, and restarts of geofront where it has a state file (`catalog.state_file`).
+/// For an instance that is being worked on. What it is working on may finish. It is not probed, so
+/// it raises no alarm. `geofront ready` brings it back. The order survives config reloads, and
+/// restarts of geofront where it has a state file (`catalog.state_file`).
 ///
 /// The last upstream that serves requests is not taken out without --force.
 #[derive(Debug, Args)]
@@ -268,8 +285,9 @@ pub(super) struct Maintenance {
 
 /// Put the configuration as it is on disk into force, and say what changed
 ///
-/// geofront notices edits by itself; this makes it look now, waits, and says how it ended. What cannot change while it runs
-/// (listen addresses, threads) is refused by name. A refused configuration changes nothing.
+/// geofront notices edits by itself; this makes it look now, waits, and says how it ended. What
+/// cannot change while it runs (listen addresses, threads) is refused by name. A refused
+/// configuration changes nothing.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Example:
   geofront reload
@@ -282,13 +300,15 @@ pub(super) struct Reload {
 
 /// Bring every replica to the main's catalog, now
 ///
-/// geofront notices by itself what is changed in GeoServer's web interface or by REST, and reloads one replica after the other, each
-/// while it serves nothing: no client sees the reload. This command is for changes that GeoServer does not count: files edited in
-/// the data directory, fonts, templates, a database table that got another column; and users and roles, with `reload_security`
+/// geofront notices by itself what is changed in GeoServer's web interface or by REST, and reloads
+/// one replica after the other, each while it serves nothing: no client sees the reload. This
+/// command is for changes that GeoServer does not count: files edited in the data directory, fonts,
+/// templates, a database table that got another column; and users and roles, with `reload_security`
 /// under [catalog].
 ///
-/// With --wait it says what happens to each replica, and ends when all have the main's catalog or the rest cannot get it. Replicas in
-/// maintenance are left alone. Whoever interrupts it interrupts the telling only: the roll goes on.
+/// With --wait it says what happens to each replica, and ends when all have the main's catalog or
+/// the rest cannot get it. Replicas in maintenance are left alone. Whoever interrupts it interrupts
+/// the telling only: the roll goes on.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   geofront sync --wait
@@ -313,8 +333,9 @@ pub(super) struct Sync {
 
 /// Show the last rolls, or pause them
 ///
-/// A roll is one replica after the other reloading its catalog. While rolls are paused no replica leaves service for its catalog;
-/// changes are noticed all the same, and brought when rolls are resumed. With a state file, a pause outlives a restart.
+/// A roll is one replica after the other reloading its catalog. While rolls are paused no replica
+/// leaves service for its catalog; changes are noticed all the same, and brought when rolls are
+/// resumed. With a state file, a pause outlives a restart.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   geofront catalog history

@@ -11,7 +11,11 @@ use super::table::{Side, aligned};
 use crate::admin::answers::Rolls;
 use crate::control::PastRoll;
 
-pub(super) fn run(order: &CatalogOrder, client: &Client, out: &mut dyn Write) -> Result<Exit, Failure> {
+pub(super) fn run(
+    order: &CatalogOrder,
+    client: &Client,
+    out: &mut dyn Write,
+) -> Result<Exit, Failure> {
     match order {
         CatalogOrder::History(_) => {
             for line in lines(&client.rolls()?) {
@@ -20,7 +24,10 @@ pub(super) fn run(order: &CatalogOrder, client: &Client, out: &mut dyn Write) ->
         }
         CatalogOrder::Pause(_) => {
             client.pause_rolls(true)?;
-            writeln!(out, "rolls are paused: no replica leaves service for its catalog until `geofront catalog resume`")?;
+            writeln!(
+                out,
+                "rolls are paused: no replica leaves service for its catalog until `geofront catalog resume`"
+            )?;
         }
         CatalogOrder::Resume(_) => {
             client.pause_rolls(false)?;
@@ -34,7 +41,8 @@ fn lines(rolls: &Rolls) -> Vec<String> {
     let mut lines = if rolls.rolls.is_empty() {
         vec!["no roll has ended since geofront started".to_owned()]
     } else {
-        let headings = ["BEGAN", "WHY", "WHO", "TOOK", "RELOADED", "FAILED"].map(|heading| (heading, Side::Left));
+        let headings = ["BEGAN", "WHY", "WHO", "TOOK", "RELOADED", "FAILED"]
+            .map(|heading| (heading, Side::Left));
         aligned(&headings, &rolls.rolls.iter().map(row).collect::<Vec<_>>())
     };
     if rolls.paused {
@@ -45,9 +53,19 @@ fn lines(rolls: &Rolls) -> Vec<String> {
 
 fn row(roll: &PastRoll) -> Vec<String> {
     let began = UNIX_EPOCH + Duration::from_secs(roll.began_unix);
-    let reloaded: Vec<&str> = roll.replicas.iter().filter(|r| r.failure.is_none()).map(|r| r.upstream.as_str()).collect();
+    let reloaded: Vec<&str> = roll
+        .replicas
+        .iter()
+        .filter(|r| r.failure.is_none())
+        .map(|r| r.upstream.as_str())
+        .collect();
     let failure = |reload: &crate::control::PastReload| {
-        let cause = reload.failure.as_deref()?.lines().next().unwrap_or_default();
+        let cause = reload
+            .failure
+            .as_deref()?
+            .lines()
+            .next()
+            .unwrap_or_default();
         Some(format!("{}: {cause}", reload.upstream))
     };
     let failed: Vec<String> = roll.replicas.iter().filter_map(failure).collect();
@@ -81,14 +99,24 @@ mod tests {
             by: by.iter().map(|name| (*name).to_owned()).collect(),
             replicas,
         };
-        let first = roll("number", &["ann"], vec![of("slave1", None), of("slave2", Some("status 500\n  at x"))]);
-        let rolls = Rolls { paused: true, rolls: [first, roll("order", &[], vec![of("slave1", None)])].into() };
+        let first = roll(
+            "number",
+            &["ann"],
+            vec![of("slave1", None), of("slave2", Some("status 500\n  at x"))],
+        );
+        let rolls = Rolls {
+            paused: true,
+            rolls: [first, roll("order", &[], vec![of("slave1", None)])].into(),
+        };
         insta::assert_snapshot!(lines(&rolls).join("\n"), @r"
         BEGAN                 WHY     WHO  TOOK   RELOADED  FAILED
         2026-03-01T10:02:34Z  number  ann  9.7 s  slave1    slave2: status 500
         2026-03-01T10:02:34Z  order        9.7 s  slave1
         rolls are paused: `geofront catalog resume`
         ");
-        assert_eq!(lines(&Rolls::default()), ["no roll has ended since geofront started"]);
+        assert_eq!(
+            lines(&Rolls::default()),
+            ["no roll has ended since geofront started"]
+        );
     }
 }

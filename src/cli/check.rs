@@ -22,7 +22,11 @@ const MAX_PROBES: usize = 32;
 
 pub(super) fn run(options: &args::Check, out: &mut dyn Write) -> Result<Exit, Failure> {
     let loaded = load_config(&options.file)?;
-    write!(out, "{}", summary(&options.file.display().to_string(), &loaded))?;
+    write!(
+        out,
+        "{}",
+        summary(&options.file.display().to_string(), &loaded)
+    )?;
     for warning in &loaded.warnings {
         writeln!(out, "\nwarning: {warning}")?;
     }
@@ -50,28 +54,51 @@ struct Examined {
     credentials: Option<Result<(), Cause>>,
 }
 
-/// Each upstream asked once, the way its health is checked later, and what its catalog reload needs.
+/// Each upstream asked once, the way its health is checked later, and what its catalog reload
+/// needs.
 fn examine_all(config: Arc<Config>) -> Result<Vec<Examined>, Failure> {
     let now = Instant::now();
     let mut cluster = Cluster::new(Arc::clone(&config), now);
     // A new cluster wants every upstream probed at once.
-    let probed = |action| if let Action::Probe(upstream) = action { Some(upstream) } else { None };
-    let upstreams: Vec<Arc<Upstream>> = std::iter::from_fn(|| cluster.poll_action(now)).filter_map(probed).collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(format!("cannot start probing: {error}")))?;
+    let probed = |action| {
+        if let Action::Probe(upstream) = action {
+            Some(upstream)
+        } else {
+            None
+        }
+    };
+    let upstreams: Vec<Arc<Upstream>> = std::iter::from_fn(|| cluster.poll_action(now))
+        .filter_map(probed)
+        .collect();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime =
+        runtime.map_err(|error| Failure::new(format!("cannot start probing: {error}")))?;
     let prober = Prober::new();
     let examine = async |upstream: Arc<Upstream>| {
         let health = prober.probe(&upstream, &config).await;
         let (number, credentials) = match &health.outcome {
             // Nobody is there to be asked more.
             Outcome::Failure(Cause::Connect(_)) => (None, None),
-            Outcome::Success | Outcome::Busy | Outcome::Failure(_) => {
-                (prober.catalog_number(&upstream, &config).await, prober.try_credentials(&upstream, &config).await)
-            }
+            Outcome::Success | Outcome::Busy | Outcome::Failure(_) => (
+                prober.catalog_number(&upstream, &config).await,
+                prober.try_credentials(&upstream, &config).await,
+            ),
         };
-        Examined { upstream, health, number, credentials }
+        Examined {
+            upstream,
+            health,
+            number,
+            credentials,
+        }
     };
-    Ok(runtime.block_on(stream::iter(upstreams).map(examine).buffered(MAX_PROBES).collect()))
+    Ok(runtime.block_on(
+        stream::iter(upstreams)
+            .map(examine)
+            .buffered(MAX_PROBES)
+            .collect(),
+    ))
 }
 
 /// How the upstreams answered, and what the exit code says of it.
@@ -83,17 +110,39 @@ fn findings(examined: &[Examined]) -> (String, Exit) {
         ("NUMBER", Side::Right),
         ("CREDENTIALS", Side::Left),
     ];
-    let mut text = aligned(&headings, &examined.iter().map(examined_row).collect::<Vec<_>>()).join("\n") + "\n";
+    let mut text = aligned(
+        &headings,
+        &examined.iter().map(examined_row).collect::<Vec<_>>(),
+    )
+    .join("\n")
+        + "\n";
     let is_well = |one: &&Examined| !matches!(one.health.outcome, Outcome::Failure(_));
     let main = examined.iter().find(|one| one.upstream.is_main());
-    if main.filter(is_well).is_some_and(|main| main.number.is_none()) {
+    if main
+        .filter(is_well)
+        .is_some_and(|main| main.number.is_none())
+    {
         text += "\nnote: the main does not say its updateSequence: a change is noticed only if it comes through geofront\n";
     }
     let is_all_well = |one: &Examined| is_well(&one) && !matches!(one.credentials, Some(Err(_)));
-    (text, if examined.iter().all(is_all_well) { Exit::Success } else { Exit::Failure })
+    (
+        text,
+        if examined.iter().all(is_all_well) {
+            Exit::Success
+        } else {
+            Exit::Failure
+        },
+    )
 }
 
-fn examined_row(Examined { upstream, health, number, credentials }: &Examined) -> Vec<String> {
+fn examined_row(
+    Examined {
+        upstream,
+        health,
+        number,
+        credentials,
+    }: &Examined,
+) -> Vec<String> {
     let answer = match &health.outcome {
         Outcome::Success => "well".to_owned(),
         Outcome::Busy => "busy, asks for patience".to_owned(),
@@ -105,13 +154,29 @@ fn examined_row(Examined { upstream, health, number, credentials }: &Examined) -
         Some(Err(cause)) => cause.to_string(),
     };
     let number = number.map(|number| number.to_string()).unwrap_or_default();
-    vec![upstream.name.to_string(), format!("{} ms", health.took.as_millis()), answer, number, credentials]
+    vec![
+        upstream.name.to_string(),
+        format!("{} ms", health.took.as_millis()),
+        answer,
+        number,
+        credentials,
+    ]
 }
 
 fn summary(path: &str, loaded: &Loaded) -> String {
-    let Config { listen, admin, upstreams, .. } = &loaded.config;
+    let Config {
+        listen,
+        admin,
+        upstreams,
+        ..
+    } = &loaded.config;
     let listen: Vec<String> = listen.iter().map(ToString::to_string).collect();
-    let headings = [("UPSTREAM", Side::Left), ("ROLE", Side::Left), ("WEIGHT", Side::Right), ("URL", Side::Left)];
+    let headings = [
+        ("UPSTREAM", Side::Left),
+        ("ROLE", Side::Left),
+        ("WEIGHT", Side::Right),
+        ("URL", Side::Left),
+    ];
     let rows: Vec<Vec<String>> = upstreams.iter().map(row).collect();
     format!(
         "{path} is right.\n\nClients come in on {}; the admin endpoint is on {admin}.\n\n{}\n",
@@ -128,8 +193,17 @@ fn row(upstream: &UpstreamConfig) -> Vec<String> {
         (Role::Main, MainReads::Never) => "main, never reads",
     };
     let resolved = upstream.address.to_string();
-    let url = if upstream.url.contains(&resolved) { upstream.url.clone() } else { format!("{} ({resolved})", upstream.url) };
-    vec![upstream.name.to_string(), role.to_owned(), upstream.weight.get().to_string(), url]
+    let url = if upstream.url.contains(&resolved) {
+        upstream.url.clone()
+    } else {
+        format!("{} ({resolved})", upstream.url)
+    };
+    vec![
+        upstream.name.to_string(),
+        role.to_owned(),
+        upstream.weight.get().to_string(),
+        url,
+    ]
 }
 
 #[cfg(test)]
@@ -146,10 +220,16 @@ mod tests {
             main.address(),
             replica.address()
         );
-        let environment = MapEnvironment::new().file("geofront.toml", text).environment_variable("PASSWORD", password);
-        let config = Config::load(Path::new("geofront.toml"), &environment).unwrap().config;
+        let environment = MapEnvironment::new()
+            .file("geofront.toml", text)
+            .environment_variable("PASSWORD", password);
+        let config = Config::load(Path::new("geofront.toml"), &environment)
+            .unwrap()
+            .config;
         let mut examined = examine_all(Arc::new(config)).unwrap();
-        examined.iter_mut().for_each(|one| one.health.took = std::time::Duration::ZERO);
+        examined
+            .iter_mut()
+            .for_each(|one| one.health.took = std::time::Duration::ZERO);
         findings(&examined)
     }
 
@@ -201,7 +281,10 @@ mod tests {
         let (main, replica) = cluster();
         main.suffers(Fault::Busy);
         let (text, exit) = found("geoserver", &main, &replica);
-        assert!(text.contains("note: the main does not say its updateSequence"), "{text}");
+        assert!(
+            text.contains("note: the main does not say its updateSequence"),
+            "{text}"
+        );
         assert_eq!(exit, Exit::Failure, "{text}");
     }
 }

@@ -8,7 +8,9 @@ use ureq::{Agent, Body};
 
 use super::endpoint::Target;
 use super::exit::Failure;
-use crate::admin::answers::{Failure as Refusal, ModeOrder, ModeOrdered, Reload, Rolls, Status, SyncOrdered};
+use crate::admin::answers::{
+    Failure as Refusal, ModeOrder, ModeOrdered, Reload, Rolls, Status, SyncOrdered,
+};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
@@ -33,14 +35,18 @@ pub(super) enum NotOrdered {
 impl Client {
     pub(super) fn new(target: Target) -> Self {
         let config = Agent::config_builder()
-            // An admin endpoint is asked directly, whatever proxy the environment names for the web.
+            // An admin endpoint is asked directly, whatever proxy the environment names for the
+            // web.
             .proxy(None)
             .max_redirects(0)
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_LIMIT))
             .timeout_global(Some(ANSWER_LIMIT))
             .build();
-        Self { target, agent: Agent::new_with_config(config) }
+        Self {
+            target,
+            agent: Agent::new_with_config(config),
+        }
     }
 
     pub(super) fn address(&self) -> &str {
@@ -58,12 +64,20 @@ impl Client {
         self.text(&mut response)
     }
 
-    pub(super) fn order_mode(&self, name: &str, order: &ModeOrder) -> Result<ModeOrdered, NotOrdered> {
+    pub(super) fn order_mode(
+        &self,
+        name: &str,
+        order: &ModeOrder,
+    ) -> Result<ModeOrdered, NotOrdered> {
         let name = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
         let body = serde_json::to_string(order).expect("words and a truth value are JSON");
-        let mut response = self.post(&format!("/api/upstreams/{name}/mode"), &body).map_err(NotOrdered::Failed)?;
+        let mut response = self
+            .post(&format!("/api/upstreams/{name}/mode"), &body)
+            .map_err(NotOrdered::Failed)?;
         if response.status() == StatusCode::CONFLICT {
-            return Err(NotOrdered::LastServing(self.refusal(&mut response).map_err(NotOrdered::Failed)?));
+            return Err(NotOrdered::LastServing(
+                self.refusal(&mut response).map_err(NotOrdered::Failed)?,
+            ));
         }
         self.parse(&mut response).map_err(NotOrdered::Failed)
     }
@@ -88,7 +102,14 @@ impl Client {
     }
 
     pub(super) fn pause_rolls(&self, is_paused: bool) -> Result<Rolls, Failure> {
-        let mut response = self.post(if is_paused { "/api/catalog/pause" } else { "/api/catalog/resume" }, "")?;
+        let mut response = self.post(
+            if is_paused {
+                "/api/catalog/pause"
+            } else {
+                "/api/catalog/resume"
+            },
+            "",
+        )?;
         self.parse(&mut response)
     }
 
@@ -101,7 +122,10 @@ impl Client {
     }
 
     fn post(&self, path: &str, body: &str) -> Result<Response<Body>, Failure> {
-        let mut request = self.agent.post(self.url(path)).content_type("application/json");
+        let mut request = self
+            .agent
+            .post(self.url(path))
+            .content_type("application/json");
         if let Some(credential) = self.credential() {
             request = request.header("Authorization", credential);
         }
@@ -113,13 +137,19 @@ impl Client {
     }
 
     fn credential(&self) -> Option<String> {
-        self.target.token.as_ref().map(|token| format!("Bearer {token}"))
+        self.target
+            .token
+            .as_ref()
+            .map(|token| format!("Bearer {token}"))
     }
 
     fn parse<T: DeserializeOwned>(&self, response: &mut Response<Body>) -> Result<T, Failure> {
         let status = response.status();
         if status == StatusCode::UNAUTHORIZED {
-            let failure = Failure::new(format!("geofront on {} asks for its admin token", self.target.address));
+            let failure = Failure::new(format!(
+                "geofront on {} asks for its admin token",
+                self.target.address
+            ));
             return Err(failure.help("give the file with it: --token-file FILE, or --config FILE with the running configuration"));
         }
         if !status.is_success() {
@@ -131,11 +161,16 @@ impl Client {
 
     fn refusal(&self, response: &mut Response<Body>) -> Result<String, Failure> {
         let text = self.text(response)?;
-        serde_json::from_str::<Refusal>(&text).map(|refusal| refusal.error).map_err(|_| self.strange(&text))
+        serde_json::from_str::<Refusal>(&text)
+            .map(|refusal| refusal.error)
+            .map_err(|_| self.strange(&text))
     }
 
     fn text(&self, response: &mut Response<Body>) -> Result<String, Failure> {
-        response.body_mut().read_to_string().map_err(|error| self.unanswered(&error))
+        response
+            .body_mut()
+            .read_to_string()
+            .map_err(|error| self.unanswered(&error))
     }
 
     fn unanswered(&self, error: &ureq::Error) -> Failure {
@@ -143,12 +178,20 @@ impl Client {
             ureq::Error::Io(error) => error.to_string(),
             other => other.to_string(),
         };
-        Failure::new(format!("geofront does not answer on {}: is it running? ({reason})", self.target.address))
-            .help("--admin HOST:PORT asks another address, --config FILE takes the one configured there")
+        Failure::new(format!(
+            "geofront does not answer on {}: is it running? ({reason})",
+            self.target.address
+        ))
+        .help(
+            "--admin HOST:PORT asks another address, --config FILE takes the one configured there",
+        )
     }
 
     fn strange(&self, text: &str) -> Failure {
         let start: String = text.chars().take(80).collect();
-        Failure::new(format!("what answers on {} is not geofront, or another version: `{start}`", self.target.address))
+        Failure::new(format!(
+            "what answers on {} is not geofront, or another version: `{start}`",
+            self.target.address
+        ))
     }
 }

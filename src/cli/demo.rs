@@ -9,13 +9,21 @@ use crate::demo;
 
 /// Runs until Ctrl-C.
 pub(super) fn run(options: &Demo, out: &mut dyn Write) -> Result<Exit, Failure> {
-    let options = demo::Options { replicas: options.replicas, listen: options.listen, admin: options.admin };
+    let options = demo::Options {
+        replicas: options.replicas,
+        listen: options.listen,
+        admin: options.admin,
+    };
     let runtime = tokio::runtime::Runtime::new().map_err(Failure::new)?;
     let ended = runtime.block_on(async {
-        let demo = demo::start(options)
-            .await
-            .map_err(|error| Failure::new(format!("{error}\n  = help: choose other addresses with --listen and --admin")))?;
-        writeln!(out, "{}", demo.instructions()).and_then(|()| out.flush()).map_err(Failure::new)?;
+        let demo = demo::start(options).await.map_err(|error| {
+            Failure::new(format!(
+                "{error}\n  = help: choose other addresses with --listen and --admin"
+            ))
+        })?;
+        writeln!(out, "{}", demo.instructions())
+            .and_then(|()| out.flush())
+            .map_err(Failure::new)?;
         tokio::signal::ctrl_c().await.map_err(Failure::new)?;
         demo.app.stop().await;
         Ok(Exit::Success)

@@ -1,7 +1,8 @@
-//! Where the running geofront answers: from the command line, else from its configuration file, else the default.
+//! Where the running geofront answers: from the command line, else from its configuration file,
+//! else the default.
 //!
-//! The file is read leniently on purpose, for three keys: `geofront status` must work while an edit with a mistake lies on disk,
-//! which is exactly when it is asked.
+//! The file is read leniently on purpose, for three keys: `geofront status` must work while an edit
+//! with a mistake lies on disk, which is exactly when it is asked.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -35,7 +36,11 @@ pub(super) fn find(endpoint: &Endpoint) -> Result<Target, Failure> {
         (None, Some(configured)) => reachable(&configured),
         (None, None) => DEFAULT_ADMIN.to_owned(),
     };
-    let token = match (&endpoint.token_file, written.token_file, written.token_variable) {
+    let token = match (
+        &endpoint.token_file,
+        written.token_file,
+        written.token_variable,
+    ) {
         (Some(file), _, _) => Some(read_token(file).map_err(|error| unreadable(file, &error))?),
         // Not ours to read, perhaps; the answer says whether a token was needed.
         (None, Some(file), _) => read_token(&file).ok(),
@@ -56,10 +61,21 @@ fn read_config(named: Option<&Path>) -> Result<Written, Failure> {
 }
 
 fn keys_of(text: &str, path: &Path) -> Written {
-    let Ok(table) = text.parse::<toml::Table>() else { return Written::default() };
-    let text = |key: &str| table.get(key).and_then(toml::Value::as_str).map(str::to_owned);
+    let Ok(table) = text.parse::<toml::Table>() else {
+        return Written::default();
+    };
+    let text = |key: &str| {
+        table
+            .get(key)
+            .and_then(toml::Value::as_str)
+            .map(str::to_owned)
+    };
     let beside = |file: String| path.parent().unwrap_or_else(|| Path::new("")).join(file);
-    Written { admin: text("admin"), token_file: text("admin_token_file").map(beside), token_variable: text("admin_token_env") }
+    Written {
+        admin: text("admin"),
+        token_file: text("admin_token_file").map(beside),
+        token_variable: text("admin_token_env"),
+    }
 }
 
 fn read_token(file: &Path) -> io::Result<String> {
@@ -72,21 +88,30 @@ fn unreadable(path: &Path, error: &io::Error) -> Failure {
 
 /// `host:port`, with or without `http://` before it.
 fn checked(given: &str) -> Result<String, Failure> {
-    let address = given.strip_prefix("http://").unwrap_or(given).trim_end_matches('/');
-    let has_port = address
-        .rsplit_once(':')
-        .is_some_and(|(host, port)| !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok());
+    let address = given
+        .strip_prefix("http://")
+        .unwrap_or(given)
+        .trim_end_matches('/');
+    let has_port = address.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok()
+    });
     if has_port {
         return Ok(reachable(address));
     }
-    Err(Failure::usage(format!("--admin {given}: must be HOST:PORT, like {DEFAULT_ADMIN}")))
+    Err(Failure::usage(format!(
+        "--admin {given}: must be HOST:PORT, like {DEFAULT_ADMIN}"
+    )))
 }
 
 /// Who listens everywhere answers on loopback.
 fn reachable(address: &str) -> String {
     match address.parse::<SocketAddr>() {
         Ok(everywhere) if everywhere.ip().is_unspecified() => {
-            let loopback = if everywhere.is_ipv4() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { IpAddr::V6(Ipv6Addr::LOCALHOST) };
+            let loopback = if everywhere.is_ipv4() {
+                IpAddr::V4(Ipv4Addr::LOCALHOST)
+            } else {
+                IpAddr::V6(Ipv6Addr::LOCALHOST)
+            };
             SocketAddr::new(loopback, everywhere.port()).to_string()
         }
         Ok(_) | Err(_) => address.to_owned(),
@@ -98,7 +123,11 @@ mod tests {
     use super::*;
 
     fn endpoint(admin: Option<&str>, config: Option<PathBuf>) -> Endpoint {
-        Endpoint { admin: admin.map(str::to_owned), token_file: None, config }
+        Endpoint {
+            admin: admin.map(str::to_owned),
+            token_file: None,
+            config,
+        }
     }
 
     fn config(text: &str) -> (tempfile::TempDir, PathBuf) {
@@ -110,10 +139,18 @@ mod tests {
 
     #[test]
     fn the_configuration_names_address_and_token() {
-        let (folder, path) = config("admin = \"10.0.0.5:9191\"\nadmin_token_file = \"token\"\n[upstreams.main]\nurl = 3\n");
+        let (folder, path) = config(
+            "admin = \"10.0.0.5:9191\"\nadmin_token_file = \"token\"\n[upstreams.main]\nurl = 3\n",
+        );
         std::fs::write(folder.path().join("token"), "s3cret\n").unwrap();
         let target = find(&endpoint(None, Some(path))).unwrap();
-        assert_eq!(target, Target { address: "10.0.0.5:9191".to_owned(), token: Some("s3cret".to_owned()) });
+        assert_eq!(
+            target,
+            Target {
+                address: "10.0.0.5:9191".to_owned(),
+                token: Some("s3cret".to_owned())
+            }
+        );
     }
 
     #[test]
@@ -126,7 +163,10 @@ mod tests {
     #[test]
     fn a_broken_configuration_does_not_keep_us_from_asking() {
         let (_folder, path) = config("admin = = 3");
-        assert_eq!(find(&endpoint(None, Some(path))).unwrap().address, DEFAULT_ADMIN);
+        assert_eq!(
+            find(&endpoint(None, Some(path))).unwrap().address,
+            DEFAULT_ADMIN
+        );
     }
 
     #[test]
@@ -138,7 +178,13 @@ mod tests {
 
     #[test]
     fn an_address_without_a_port_is_wrong_usage() {
-        for given in ["localhost", "10.0.0.5", ":9090", "https://localhost:9090", "localhost:x"] {
+        for given in [
+            "localhost",
+            "10.0.0.5",
+            ":9090",
+            "https://localhost:9090",
+            "localhost:x",
+        ] {
             let refused = find(&endpoint(Some(given), None)).unwrap_err();
             assert_eq!(refused.exit, Exit::Usage, "{given}");
         }
@@ -146,7 +192,11 @@ mod tests {
 
     #[test]
     fn a_configuration_that_was_named_must_be_there() {
-        let refused = find(&endpoint(None, Some(PathBuf::from("/nonexistent/geofront.toml")))).unwrap_err();
+        let refused = find(&endpoint(
+            None,
+            Some(PathBuf::from("/nonexistent/geofront.toml")),
+        ))
+        .unwrap_err();
         assert_eq!(refused.exit, Exit::Config);
     }
 }

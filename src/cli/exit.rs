@@ -48,7 +48,10 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn new(message: impl fmt::Display) -> Self {
-        Self { exit: Exit::Failure, text: format!("error: {message}") }
+        Self {
+            exit: Exit::Failure,
+            text: format!("error: {message}"),
+        }
     }
 
     pub(super) fn usage(message: impl fmt::Display) -> Self {
@@ -57,8 +60,15 @@ impl Failure {
 
     /// Diagnostics bring an `error:` for each problem.
     pub(super) fn config(diagnostics: &Diagnostics) -> Self {
-        let text = if io::stderr().is_terminal() { diagnostics.coloured() } else { diagnostics.to_string() };
-        Self { exit: Exit::Config, text }
+        let text = if io::stderr().is_terminal() {
+            diagnostics.coloured()
+        } else {
+            diagnostics.to_string()
+        };
+        Self {
+            exit: Exit::Config,
+            text,
+        }
     }
 
     #[must_use]
@@ -68,7 +78,10 @@ impl Failure {
 
     #[must_use]
     pub(super) fn help(self, help: impl fmt::Display) -> Self {
-        Self { text: format!("{}\n  help: {help}", self.text), ..self }
+        Self {
+            text: format!("{}\n  help: {help}", self.text),
+            ..self
+        }
     }
 }
 
@@ -83,7 +96,10 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             // Whoever reads us has read enough, as in `geofront status | head`.
-            io::ErrorKind::BrokenPipe => Self { exit: Exit::Success, text: String::new() },
+            io::ErrorKind::BrokenPipe => Self {
+                exit: Exit::Success,
+                text: String::new(),
+            },
             _ => Self::new(format!("cannot write the output: {error}")),
         }
     }

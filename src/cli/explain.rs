@@ -9,7 +9,9 @@ use super::args;
 use super::exit::{Exit, Failure};
 use super::load_config;
 use crate::cluster::Hint;
-use crate::config::{Config, Credentials, MainReads, MapEnvironment, Role, ServedBy, UpstreamConfig};
+use crate::config::{
+    Config, Credentials, MainReads, MapEnvironment, Role, ServedBy, UpstreamConfig,
+};
 use crate::ogc::{self, BodyNeed, BodyReader, Classified, RequestHead, Retryable};
 use crate::proxy::hints;
 
@@ -35,7 +37,9 @@ pub(super) fn run(options: &args::Explain, out: &mut dyn Write) -> Result<Exit, 
     let request = Request::read(options)?;
     let found = match &options.config {
         Some(path) => Some(load_config(path)?.config),
-        None if Path::new(args::DEFAULT_CONFIG).exists() => Some(load_config(Path::new(args::DEFAULT_CONFIG))?.config),
+        None if Path::new(args::DEFAULT_CONFIG).exists() => {
+            Some(load_config(Path::new(args::DEFAULT_CONFIG))?.config)
+        }
         None => None,
     };
     match found {
@@ -47,22 +51,48 @@ pub(super) fn run(options: &args::Explain, out: &mut dyn Write) -> Result<Exit, 
 
 fn defaults() -> Config {
     let environment = MapEnvironment::new().file("geofront.toml", SMALLEST);
-    Config::load(Path::new("geofront.toml"), &environment).expect("the smallest configuration is right").config
+    Config::load(Path::new("geofront.toml"), &environment)
+        .expect("the smallest configuration is right")
+        .config
 }
 
 impl Request {
     fn read(options: &args::Explain) -> Result<Self, Failure> {
         let (method, url) = match options.request.as_slice() {
-            [url] => (if options.body.is_some() { "POST" } else { "GET" }, url),
+            [url] => (
+                if options.body.is_some() {
+                    "POST"
+                } else {
+                    "GET"
+                },
+                url,
+            ),
             [method, url] => (method.as_str(), url),
-            other => unreachable!("one or two words by the rules of the command line, not {}", other.len()),
+            other => unreachable!(
+                "one or two words by the rules of the command line, not {}",
+                other.len()
+            ),
         };
-        let target = target_of(url)
-            .ok_or_else(|| Failure::usage(format!("`{url}` is no URL: it must start with http://, https:// or /")))?;
-        let body = options.body.as_deref().map(read_body).transpose()?.unwrap_or_default();
+        let target = target_of(url).ok_or_else(|| {
+            Failure::usage(format!(
+                "`{url}` is no URL: it must start with http://, https:// or /"
+            ))
+        })?;
+        let body = options
+            .body
+            .as_deref()
+            .map(read_body)
+            .transpose()?
+            .unwrap_or_default();
         let content_type = options.body.as_ref().map(|_| options.content_type.clone());
         let content_encoding = options.content_encoding.clone();
-        Ok(Self { method: method.to_ascii_uppercase(), target, content_type, content_encoding, body })
+        Ok(Self {
+            method: method.to_ascii_uppercase(),
+            target,
+            content_type,
+            content_encoding,
+            body,
+        })
     }
 }
 
@@ -71,7 +101,9 @@ fn target_of(url: &str) -> Option<String> {
     if url.starts_with('/') {
         return Some(url.to_owned());
     }
-    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"))?;
+    let rest = url
+        .strip_prefix("http://")
+        .or_else(|| url.strip_prefix("https://"))?;
     Some(match rest.find(['/', '?']) {
         Some(at) if rest[at..].starts_with('/') => rest[at..].to_owned(),
         Some(at) => format!("/{}", &rest[at..]),
@@ -79,7 +111,8 @@ fn target_of(url: &str) -> Option<String> {
     })
 }
 
-/// A file with more is no request body that decides: geofront reads less of one than can be configured.
+/// A file with more is no request body that decides: geofront reads less of one than can be
+/// configured.
 const MOST_BODY: u64 = 64 << 20;
 
 fn read_body(path: &Path) -> Result<Vec<u8>, Failure> {
@@ -90,47 +123,95 @@ fn read_body(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(body)
 }
 
-fn explain(request: &Request, config: &Config, is_configured: bool, out: &mut dyn Write) -> Result<(), Failure> {
-    let head =
-        RequestHead { method: &request.method, target: request.target.as_bytes(), content_type: request.content_type.as_deref() };
+fn explain(
+    request: &Request,
+    config: &Config,
+    is_configured: bool,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let head = RequestHead {
+        method: &request.method,
+        target: request.target.as_bytes(),
+        content_type: request.content_type.as_deref(),
+    };
     let is_read = ogc::body_need(&head, &config.geoserver.context) == BodyNeed::Prefix;
-    let reader = BodyReader::new(head.content_type, request.content_encoding.as_deref(), config.geoserver.max_post_size);
+    let reader = BodyReader::new(
+        head.content_type,
+        request.content_encoding.as_deref(),
+        config.geoserver.max_post_size,
+    );
     let evidence = reader.evidence(&request.body, true).filter(|_| is_read);
     let classified = ogc::classify(&head, &config.geoserver.context, evidence.as_deref());
     for (what, value) in facts(&classified, &head, config) {
         writeln!(out, "{what:<12} {value}")?;
     }
     if is_configured {
-        writeln!(out, "{:<12} {}", "goes to", destination(&classified, config))?;
+        writeln!(
+            out,
+            "{:<12} {}",
+            "goes to",
+            destination(&classified, config)
+        )?;
     }
     if let Some(follows) = afterwards(request, &classified, config, is_configured) {
         writeln!(out, "{:<12} {follows}", "afterwards")?;
     }
     if !is_configured {
-        writeln!(out, "\nThese are the defaults: there is no {}.", args::DEFAULT_CONFIG)?;
+        writeln!(
+            out,
+            "\nThese are the defaults: there is no {}.",
+            args::DEFAULT_CONFIG
+        )?;
     }
     if request.body.is_empty() && is_read {
-        writeln!(out, "\nThe body of this {} counts too: give it with --body FILE.", request.method)?;
+        writeln!(
+            out,
+            "\nThe body of this {} counts too: give it with --body FILE.",
+            request.method
+        )?;
     }
     Ok(())
 }
 
-fn facts(classified: &Classified, head: &RequestHead<'_>, config: &Config) -> Vec<(&'static str, String)> {
+fn facts(
+    classified: &Classified,
+    head: &RequestHead<'_>,
+    config: &Config,
+) -> Vec<(&'static str, String)> {
     let limits = &config.classes[classified.class];
-    let part = |span: Option<ogc::Span>| span.map(|span| String::from_utf8_lossy(span.of(head.target)).into_owned());
+    let part = |span: Option<ogc::Span>| {
+        span.map(|span| String::from_utf8_lossy(span.of(head.target)).into_owned())
+    };
     let known = [
         ("class", Some(classified.class.to_string())),
         ("why", Some(classified.reason.to_owned())),
-        ("service", classified.service.map(|service| service.as_str().to_owned())),
+        (
+            "service",
+            classified
+                .service
+                .map(|service| service.as_str().to_owned()),
+        ),
         ("operation", classified.operation.map(str::to_owned)),
         ("version", classified.version.map(str::to_owned)),
         ("workspace", part(classified.workspace)),
         ("layer", part(classified.layer)),
         ("served by", Some(served_by(&limits.served_by))),
-        ("another try", Some(another_try(classified, head.method, config))),
-        ("first byte", Some(format!("within {}", humantime::format_duration(limits.first_byte)))),
+        (
+            "another try",
+            Some(another_try(classified, head.method, config)),
+        ),
+        (
+            "first byte",
+            Some(format!(
+                "within {}",
+                humantime::format_duration(limits.first_byte)
+            )),
+        ),
     ];
-    known.into_iter().filter_map(|(what, value)| Some((what, value?))).collect()
+    known
+        .into_iter()
+        .filter_map(|(what, value)| Some((what, value?)))
+        .collect()
 }
 
 fn served_by(served_by: &ServedBy) -> String {
@@ -145,28 +226,47 @@ fn another_try(classified: &Classified, method: &str, config: &Config) -> String
     let attempts = config.retry.attempts;
     match ogc::retry(classified.class, method) {
         _ if attempts <= 1 => "no: retries are turned off".to_owned(),
-        Retryable::Yes => format!("on another upstream until the first byte has come, {attempts} tries in all"),
+        Retryable::Yes => {
+            format!("on another upstream until the first byte has come, {attempts} tries in all")
+        }
         Retryable::ConnectOnly => format!("only if nothing could be sent, {attempts} tries in all"),
         Retryable::Never => "never: it might be executed twice".to_owned(),
     }
 }
 
 /// What a success tells geofront about the main's catalog, and what follows from that.
-fn afterwards(request: &Request, classified: &Classified, config: &Config, is_configured: bool) -> Option<String> {
-    let header = RequestHeader::build(request.method.as_str(), request.target.as_bytes(), None).ok()?;
+fn afterwards(
+    request: &Request,
+    classified: &Classified,
+    config: &Config,
+    is_configured: bool,
+) -> Option<String> {
+    let header =
+        RequestHeader::build(request.method.as_str(), request.target.as_bytes(), None).ok()?;
     let follows = match hints::of(&header, classified, OK, config)? {
         Hint::Certain => "every replica is reloaded too, one at a time",
         Hint::Security => "every replica reloads its security and its catalog, one at a time",
-        Hint::Write => "the main's catalog is brought to every replica, one at a time, once it is quiet",
-        Hint::Ui | Hint::File => "the main is asked whether its catalog changed; if so, that is brought to every replica",
+        Hint::Write => {
+            "the main's catalog is brought to every replica, one at a time, once it is quiet"
+        }
+        Hint::Ui | Hint::File => {
+            "the main is asked whether its catalog changed; if so, that is brought to every replica"
+        }
     };
     let is_repaired = !is_configured || config.geoserver.credentials != Credentials::None;
-    let but = if is_repaired { "" } else { " (or would be: there are no credentials under [geoserver])" };
+    let but = if is_repaired {
+        ""
+    } else {
+        " (or would be: there are no credentials under [geoserver])"
+    };
     Some(format!("{follows}{but}"))
 }
 
 fn destination(classified: &Classified, config: &Config) -> String {
-    let main = config.upstreams.iter().find(|upstream| upstream.role == Role::Main);
+    let main = config
+        .upstreams
+        .iter()
+        .find(|upstream| upstream.role == Role::Main);
     let main_name = main.map_or("main", |main| main.name.as_str());
     match &config.classes[classified.class].served_by {
         ServedBy::Main => format!("{main_name}, or nowhere while it does not serve"),
@@ -178,18 +278,24 @@ fn destination(classified: &Classified, config: &Config) -> String {
 /// Who shares the reads.
 fn shared_destination(config: &Config, main: Option<&UpstreamConfig>) -> String {
     let reads = main.map_or(MainReads::Never, |main| main.reads);
-    let shares = |upstream: &&UpstreamConfig| upstream.role == Role::Replica || reads == MainReads::Always;
+    let shares =
+        |upstream: &&UpstreamConfig| upstream.role == Role::Replica || reads == MainReads::Always;
     let sharing: Vec<&UpstreamConfig> = config.upstreams.iter().filter(shares).collect();
     let backup = match (reads, main) {
         (MainReads::Backup, Some(main)) => format!("; {} when none of them serves", main.name),
         (MainReads::Backup | MainReads::Always | MainReads::Never, _) => String::new(),
     };
-    let names: Vec<String> =
-        sharing.iter().map(|upstream| format!("{} (weight {})", upstream.name, upstream.weight.get())).collect();
+    let names: Vec<String> = sharing
+        .iter()
+        .map(|upstream| format!("{} (weight {})", upstream.name, upstream.weight.get()))
+        .collect();
     match names.as_slice() {
         [] => format!("nobody shares reads{backup}"),
         [only] => format!("{only}{backup}"),
-        several => format!("the least busy for its weight of {}{backup}", several.join(", ")),
+        several => format!(
+            "the least busy for its weight of {}{backup}",
+            several.join(", ")
+        ),
     }
 }
 
@@ -199,14 +305,31 @@ mod tests {
 
     #[test]
     fn a_url_gives_the_target_a_client_would_send() {
-        let targets = ["/a?b", "http://h:80/a?b#", "https://h", "http://h?x=1", "ftp://h/", "wms"].map(target_of);
-        let expected = [Some("/a?b"), Some("/a?b#"), Some("/"), Some("/?x=1"), None, None];
+        let targets = [
+            "/a?b",
+            "http://h:80/a?b#",
+            "https://h",
+            "http://h?x=1",
+            "ftp://h/",
+            "wms",
+        ]
+        .map(target_of);
+        let expected = [
+            Some("/a?b"),
+            Some("/a?b#"),
+            Some("/"),
+            Some("/?x=1"),
+            None,
+            None,
+        ];
         assert_eq!(targets, expected.map(|target| target.map(str::to_owned)));
     }
 
     fn explained(method: &str, target: &str, config: &str) -> String {
         let environment = MapEnvironment::new().file("geofront.toml", config);
-        let config = Config::load(Path::new("geofront.toml"), &environment).unwrap().config;
+        let config = Config::load(Path::new("geofront.toml"), &environment)
+            .unwrap()
+            .config;
         let request = Request {
             method: method.to_owned(),
             target: target.to_owned(),
@@ -242,16 +365,23 @@ mod tests {
     #[test]
     fn a_main_that_always_reads_is_one_of_those_that_share() {
         let always = CLUSTER.replace("role = 'main'", "role = 'main'\nreads = 'always'");
-        let explained = explained("GET", "/geoserver/wms?service=WMS&request=GetMap&layers=x", &always);
+        let explained = explained(
+            "GET",
+            "/geoserver/wms?service=WMS&request=GetMap&layers=x",
+            &always,
+        );
         assert!(
-            explained.contains("least busy for its weight of m (weight 100), a (weight 100), b (weight 50)\n"),
+            explained.contains(
+                "least busy for its weight of m (weight 100), a (weight 100), b (weight 50)\n"
+            ),
             "{explained}"
         );
     }
 
     #[test]
     fn administration_goes_to_the_main_alone() {
-        let with_credentials = format!("{CLUSTER}[geoserver]\nheaders = {{ sec-username = 'geofront' }}\n");
+        let with_credentials =
+            format!("{CLUSTER}[geoserver]\nheaders = {{ sec-username = 'geofront' }}\n");
         insta::assert_snapshot!(explained("PUT", "/geoserver/rest/layers/roads", &with_credentials), @r"
         class        admin
         why          GeoServer's REST interface (/rest)
@@ -267,9 +397,21 @@ mod tests {
     #[test]
     fn what_changes_the_catalog_says_what_follows_for_the_replicas() {
         for (method, target, expected) in [
-            ("POST", "/geoserver/rest/reload", "\nafterwards   every replica is reloaded too, one at a time (or would be: "),
-            ("POST", "/geoserver/rest/workspaces", "\nafterwards   the main's catalog is brought to every replica"),
-            ("POST", "/geoserver/web/wicket/page?3-1.IFormSubmitListener", "\nafterwards   the main is asked whether its"),
+            (
+                "POST",
+                "/geoserver/rest/reload",
+                "\nafterwards   every replica is reloaded too, one at a time (or would be: ",
+            ),
+            (
+                "POST",
+                "/geoserver/rest/workspaces",
+                "\nafterwards   the main's catalog is brought to every replica",
+            ),
+            (
+                "POST",
+                "/geoserver/web/wicket/page?3-1.IFormSubmitListener",
+                "\nafterwards   the main is asked whether its",
+            ),
         ] {
             let explained = explained(method, target, CLUSTER);
             assert!(explained.contains(expected), "{explained}");
@@ -282,13 +424,16 @@ mod tests {
     fn a_long_form_is_explained_as_it_is_decided_to_the_configured_length() {
         let post = |length: usize, config: &str| {
             let environment = MapEnvironment::new().file("geofront.toml", config);
-            let config = Config::load(Path::new("geofront.toml"), &environment).unwrap().config;
+            let config = Config::load(Path::new("geofront.toml"), &environment)
+                .unwrap()
+                .config;
             let request = Request {
                 method: "POST".to_owned(),
                 target: "/geoserver/wms".to_owned(),
                 content_type: Some("application/x-www-form-urlencoded".to_owned()),
                 content_encoding: None,
-                body: format!("sld_body={}&service=WMS&request=GetMap", "x".repeat(length)).into_bytes(),
+                body: format!("sld_body={}&service=WMS&request=GetMap", "x".repeat(length))
+                    .into_bytes(),
             };
             let mut out = Vec::new();
             explain(&request, &config, true, &mut out).unwrap();
@@ -303,6 +448,9 @@ mod tests {
     #[test]
     fn a_post_without_its_body_says_that_the_body_counts() {
         let explained = explained("POST", "/geoserver/wfs", CLUSTER);
-        assert!(explained.contains("counts too: give it with --body FILE"), "{explained}");
+        assert!(
+            explained.contains("counts too: give it with --body FILE"),
+            "{explained}"
+        );
     }
 }

@@ -47,8 +47,17 @@ pub(super) fn fresh(name: &str) -> Upstream {
 pub(super) fn stale(name: &str, doing: &str) -> Upstream {
     let fresh = fresh(name);
     let eligible = matches!(doing, "no" | "waiting" | "held-back");
-    let catalog = UpstreamCatalog { fresh: false, epoch: Some(3), doing: doing.to_owned(), ..fresh.catalog };
-    Upstream { eligible, catalog, ..fresh }
+    let catalog = UpstreamCatalog {
+        fresh: false,
+        epoch: Some(3),
+        doing: doing.to_owned(),
+        ..fresh.catalog
+    };
+    Upstream {
+        eligible,
+        catalog,
+        ..fresh
+    }
 }
 
 /// A replica that is down and whose catalog nobody knows.
@@ -73,7 +82,12 @@ pub(super) fn status(upstreams: Vec<Upstream>) -> Status {
         stopping: false,
         uptime_seconds: 93_600,
         last_reload: None,
-        queue: Queue { waiting: 0, most: 400, served_per_second: 0.0, classes: Vec::new() },
+        queue: Queue {
+            waiting: 0,
+            most: 400,
+            served_per_second: 0.0,
+            classes: Vec::new(),
+        },
         catalog: Catalog {
             epoch: 0,
             settled: 0,

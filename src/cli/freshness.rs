@@ -1,4 +1,5 @@
-//! Catalog freshness in words: who has the main's last change, who gets it now, and why somebody does not.
+//! Catalog freshness in words: who has the main's last change, who gets it now, and why somebody
+//! does not.
 
 use super::span::span;
 use crate::admin::answers::{Catalog, Status, Upstream};
@@ -28,12 +29,19 @@ impl Progress {
             doing @ ("reloading" | "testing") => moving(doing),
             _ if upstream.mode == "maintenance" => Self::LeftAlone,
             "failed" => match upstream.catalog.retry_seconds {
-                Some(_) => Self::Stuck(failed_reload(upstream).unwrap_or_else(|| "its reload failed".to_owned())),
+                Some(_) => Self::Stuck(
+                    failed_reload(upstream).unwrap_or_else(|| "its reload failed".to_owned()),
+                ),
                 None => moving("waiting for another try"),
             },
-            _ if upstream.health == "down" => Self::Stuck(format!("down{}", in_brackets(upstream.last_cause.as_deref()))),
+            _ if upstream.health == "down" => Self::Stuck(format!(
+                "down{}",
+                in_brackets(upstream.last_cause.as_deref())
+            )),
             _ if upstream.health != "up" => moving("not probed yet"),
-            "held-back" => Self::Stuck("it is the last that serves, and nobody could serve while it reloads".to_owned()),
+            "held-back" => Self::Stuck(
+                "it is the last that serves, and nobody could serve while it reloads".to_owned(),
+            ),
             _ => moving("waiting for its turn"),
         }
     }
@@ -42,8 +50,15 @@ impl Progress {
 /// Why the last reload of one that is still stale failed, and when the next comes.
 pub(super) fn failed_reload(upstream: &Upstream) -> Option<String> {
     let catalog = &upstream.catalog;
-    let cause = catalog.last_reload.as_ref().and_then(|last| last.failure.as_deref()).filter(|_| !catalog.fresh)?;
-    let retry = catalog.retry_seconds.map(|left| format!("; the next try is in {}", span(left))).unwrap_or_default();
+    let cause = catalog
+        .last_reload
+        .as_ref()
+        .and_then(|last| last.failure.as_deref())
+        .filter(|_| !catalog.fresh)?;
+    let retry = catalog
+        .retry_seconds
+        .map(|left| format!("; the next try is in {}", span(left)))
+        .unwrap_or_default();
     Some(format!("reload failed: {}{retry}", first_line(cause)))
 }
 
@@ -61,7 +76,10 @@ pub(super) fn word(upstream: &Upstream) -> &str {
 
 /// It is out of service for a catalog reload that goes well.
 pub(super) fn is_reloading(upstream: &Upstream) -> bool {
-    matches!(upstream.catalog.doing.as_str(), "draining" | "reloading" | "testing")
+    matches!(
+        upstream.catalog.doing.as_str(),
+        "draining" | "reloading" | "testing"
+    )
 }
 
 /// Somebody has to look, or it stays stale.
@@ -70,7 +88,12 @@ pub(super) fn is_troubled(upstream: &Upstream, catalog: &Catalog) -> bool {
         "failed" | "held-back" => true,
         // Another geofront reloads it.
         _ if !catalog.rolls => false,
-        _ => !upstream.catalog.fresh && !catalog.can_reload && upstream.role == "replica" && upstream.health == "up",
+        _ => {
+            !upstream.catalog.fresh
+                && !catalog.can_reload
+                && upstream.role == "replica"
+                && upstream.health == "up"
+        }
     }
 }
 
@@ -83,21 +106,40 @@ pub(super) fn headline(status: &Status) -> String {
     };
     let changed = match catalog.silent_seconds {
         Some(silent) if silent >= SILENT_SECONDS => {
-            format!("{changed}; whether it changed since is unknown: the main has not reported its number for {}", span(silent))
+            format!(
+                "{changed}; whether it changed since is unknown: the main has not reported its number for {}",
+                span(silent)
+            )
         }
         Some(_) | None => changed,
     };
-    let replicas: Vec<&Upstream> = status.upstreams.iter().filter(|upstream| upstream.role == "replica").collect();
-    let up: Vec<&Upstream> = replicas.iter().copied().filter(|replica| replica.health == "up").collect();
+    let replicas: Vec<&Upstream> = status
+        .upstreams
+        .iter()
+        .filter(|upstream| upstream.role == "replica")
+        .collect();
+    let up: Vec<&Upstream> = replicas
+        .iter()
+        .copied()
+        .filter(|replica| replica.health == "up")
+        .collect();
     // One that is out of service for it counts, too.
-    let failed = replicas.iter().find_map(|replica| Some(format!("{}: {}", replica.name, failed_reload(replica)?)));
+    let failed = replicas
+        .iter()
+        .find_map(|replica| Some(format!("{}: {}", replica.name, failed_reload(replica)?)));
     if up.is_empty() {
-        return format!("catalog: {changed}; {}", failed.unwrap_or_else(|| "no replica is up".to_owned()));
+        return format!(
+            "catalog: {changed}; {}",
+            failed.unwrap_or_else(|| "no replica is up".to_owned())
+        );
     }
     if !catalog.done && catalog.settled < catalog.epoch {
         return format!("catalog: {changed}; brought to the replicas once it is quiet");
     }
-    let rest = failed.or_else(|| outlook(&up, catalog)).map(|rest| format!("; {rest}")).unwrap_or_default();
+    let rest = failed
+        .or_else(|| outlook(&up, catalog))
+        .map(|rest| format!("; {rest}"))
+        .unwrap_or_default();
     format!("catalog: {changed}; {}{rest}", share(&up, replicas.len()))
 }
 
@@ -130,25 +172,44 @@ fn outlook(up: &[&Upstream], catalog: &Catalog) -> Option<String> {
         return Some("looking whether it changed again".to_owned());
     }
     if !catalog.rolls {
-        return Some("another geofront brings it to the others (`catalog.roll = false`)".to_owned());
+        return Some(
+            "another geofront brings it to the others (`catalog.roll = false`)".to_owned(),
+        );
     }
     if !catalog.can_reload {
-        return Some("nothing brings it to the others: `geofront check` says what is missing".to_owned());
+        return Some(
+            "nothing brings it to the others: `geofront check` says what is missing".to_owned(),
+        );
     }
-    let on_its_way = up.iter().find(|replica| is_reloading(replica)).map(|u| format!("{} is {}", u.name, u.catalog.doing));
+    let on_its_way = up
+        .iter()
+        .find(|replica| is_reloading(replica))
+        .map(|u| format!("{} is {}", u.name, u.catalog.doing));
     if on_its_way.is_none() && catalog.paused {
         return Some("rolls are paused: `geofront catalog resume`".to_owned());
     }
     if let Some(rests) = catalog.rests_seconds.filter(|_| on_its_way.is_none()) {
-        return Some(format!("the next roll begins in {}, `geofront sync` does not wait", span(rests)));
+        return Some(format!(
+            "the next roll begins in {}, `geofront sync` does not wait",
+            span(rests)
+        ));
     }
-    let held_back = up.iter().find(|replica| replica.catalog.doing == "held-back");
-    let held_back = held_back.map(|u| format!("{} is the last that serves, and is not reloaded", u.name));
-    Some(on_its_way.or(held_back).unwrap_or_else(|| "the others are next".to_owned()))
+    let held_back = up
+        .iter()
+        .find(|replica| replica.catalog.doing == "held-back");
+    let held_back =
+        held_back.map(|u| format!("{} is the last that serves, and is not reloaded", u.name));
+    Some(
+        on_its_way
+            .or(held_back)
+            .unwrap_or_else(|| "the others are next".to_owned()),
+    )
 }
 
 fn in_brackets(cause: Option<&str>) -> String {
-    cause.map(|cause| format!(" ({})", first_line(cause))).unwrap_or_default()
+    cause
+        .map(|cause| format!(" ({})", first_line(cause)))
+        .unwrap_or_default()
 }
 
 /// A cause may quote a stack trace.
@@ -180,7 +241,12 @@ mod tests {
     }
 
     fn changed(catalog: &mut Catalog) {
-        (catalog.epoch, catalog.settled, catalog.changed_seconds, catalog.done) = (4, 4, Some(12), false);
+        (
+            catalog.epoch,
+            catalog.settled,
+            catalog.changed_seconds,
+            catalog.done,
+        ) = (4, 4, Some(12), false);
     }
 
     #[test]
@@ -189,7 +255,16 @@ mod tests {
             line(|_| {}, vec![fresh("a"), fresh("b")]),
             line(|_| {}, vec![fresh("a")]),
             line(|_| {}, vec![fresh("a"), down("b")]),
-            line(|_| {}, vec![fresh("a"), Upstream { health: "down".to_owned(), ..failed("b") }]),
+            line(
+                |_| {},
+                vec![
+                    fresh("a"),
+                    Upstream {
+                        health: "down".to_owned(),
+                        ..failed("b")
+                    },
+                ],
+            ),
             line(
                 |catalog| {
                     changed(catalog);
@@ -197,8 +272,14 @@ mod tests {
                 },
                 vec![stale("a", "no"), stale("b", "no")],
             ),
-            line(changed, vec![fresh("a"), stale("b", "reloading"), stale("c", "waiting")]),
-            line(changed, vec![fresh("a"), stale("b", "reloading"), failed("c")]),
+            line(
+                changed,
+                vec![fresh("a"), stale("b", "reloading"), stale("c", "waiting")],
+            ),
+            line(
+                changed,
+                vec![fresh("a"), stale("b", "reloading"), failed("c")],
+            ),
             line(changed, vec![stale("a", "held-back")]),
             line(
                 |catalog| {
@@ -251,10 +332,20 @@ mod tests {
 
     #[test]
     fn a_replica_has_an_epoch_or_is_on_its_way_or_says_why_not() {
-        let down =
-            Upstream { health: "down".to_owned(), last_cause: Some("cannot connect: x".to_owned()), ..stale("a", "waiting") };
-        let maintenance = Upstream { mode: "maintenance".to_owned(), health: "unknown".to_owned(), ..stale("a", "waiting") };
-        let unknown = Upstream { health: "unknown".to_owned(), ..stale("a", "waiting") };
+        let down = Upstream {
+            health: "down".to_owned(),
+            last_cause: Some("cannot connect: x".to_owned()),
+            ..stale("a", "waiting")
+        };
+        let maintenance = Upstream {
+            mode: "maintenance".to_owned(),
+            health: "unknown".to_owned(),
+            ..stale("a", "waiting")
+        };
+        let unknown = Upstream {
+            health: "unknown".to_owned(),
+            ..stale("a", "waiting")
+        };
         let mut due = failed("a");
         due.catalog.retry_seconds = None;
         let moving = |what: &str| Progress::Moving(what.to_owned());
@@ -264,12 +355,18 @@ mod tests {
             (stale("a", "waiting"), moving("waiting for its turn")),
             (stale("a", "draining"), moving("draining, 3 in flight")),
             (stale("a", "reloading"), moving("reloading")),
-            (failed("a"), stuck("reload failed: status 500; the next try is in 8 s")),
+            (
+                failed("a"),
+                stuck("reload failed: status 500; the next try is in 8 s"),
+            ),
             (due, moving("waiting for another try")),
             (down, stuck("down (cannot connect: x)")),
             (unknown, moving("not probed yet")),
             (maintenance, Progress::LeftAlone),
-            (stale("a", "held-back"), stuck("it is the last that serves, and nobody could serve while it reloads")),
+            (
+                stale("a", "held-back"),
+                stuck("it is the last that serves, and nobody could serve while it reloads"),
+            ),
         ] {
             assert_eq!(Progress::of(&upstream, 4), expected, "{upstream:?}");
         }
@@ -284,19 +381,43 @@ mod tests {
 
     #[test]
     fn the_column_shows_only_what_is_known_of_replicas() {
-        let main = Upstream { role: "main".to_owned(), ..fresh("main") };
-        let down = Upstream { health: "down".to_owned(), ..fresh("a") };
-        let words = [main, down, fresh("a"), stale("a", "waiting"), stale("a", "testing"), failed("a")];
-        assert_eq!(words.each_ref().map(word), ["", "", "fresh", "stale", "testing", "reload failed"]);
+        let main = Upstream {
+            role: "main".to_owned(),
+            ..fresh("main")
+        };
+        let down = Upstream {
+            health: "down".to_owned(),
+            ..fresh("a")
+        };
+        let words = [
+            main,
+            down,
+            fresh("a"),
+            stale("a", "waiting"),
+            stale("a", "testing"),
+            failed("a"),
+        ];
+        assert_eq!(
+            words.each_ref().map(word),
+            ["", "", "fresh", "stale", "testing", "reload failed"]
+        );
     }
 
     #[test]
     fn who_must_be_looked_at_is_told_from_who_is_on_its_way() {
         let repaired = status(vec![]).catalog;
-        let watched = Catalog { can_reload: false, ..repaired.clone() };
+        let watched = Catalog {
+            can_reload: false,
+            ..repaired.clone()
+        };
         let is_troubled = |upstream: Upstream, catalog: &Catalog| is_troubled(&upstream, catalog);
-        assert!(!is_troubled(stale("a", "waiting"), &repaired) && !is_troubled(stale("a", "reloading"), &repaired));
-        assert!(is_troubled(failed("a"), &repaired) && is_troubled(stale("a", "held-back"), &repaired));
+        assert!(
+            !is_troubled(stale("a", "waiting"), &repaired)
+                && !is_troubled(stale("a", "reloading"), &repaired)
+        );
+        assert!(
+            is_troubled(failed("a"), &repaired) && is_troubled(stale("a", "held-back"), &repaired)
+        );
         assert!(is_troubled(stale("a", "waiting"), &watched) && !is_troubled(fresh("a"), &watched));
     }
 }

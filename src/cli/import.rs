@@ -1,6 +1,7 @@
 //! `geofront import`: the limits of a GeoServer's `controlflow.properties`, as `[limits]` of ours.
 //!
-//! Every rule that has a counterpart becomes a line of `control_flow`; what has none stays as a comment that says why.
+//! Every rule that has a counterpart becomes a line of `control_flow`; what has none stays as a
+//! comment that says why.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -28,20 +29,31 @@ pub(super) fn run(options: &args::Import, out: &mut dyn Write) -> Result<Exit, F
         return Err(Failure::new(format!("{} is no controlflow.properties", options.file.display()))
             .help("it has no rule such as `ows.wms.getmap=16`, `user=10` or `timeout=60`; other files are not understood"));
     }
-    write!(out, "# From {}.\n{HEAD}{}", options.file.display(), limits(&properties))?;
+    write!(
+        out,
+        "# From {}.\n{HEAD}{}",
+        options.file.display(),
+        limits(&properties)
+    )?;
     Ok(Exit::Success)
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
-    let cannot = |why: &dyn std::fmt::Display| Failure::new(format!("cannot read {}: {why}", path.display()));
+    let cannot = |why: &dyn std::fmt::Display| {
+        Failure::new(format!("cannot read {}: {why}", path.display()))
+    };
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(|error| cannot(&error))?;
-    file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(|error| cannot(&error))?;
+    file.take(MOST_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| cannot(&error))?;
     if bytes.len() as u64 > MOST_BYTES {
         return Err(cannot(&format!("it has more than {MOST_BYTES} bytes")));
     }
-    // Java reads such files as Latin-1, in which every byte is a letter. Rules are ASCII in any case.
-    Ok(String::from_utf8(bytes).unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect()))
+    // Java reads such files as Latin-1, in which every byte is a letter. Rules are ASCII in any
+    // case.
+    Ok(String::from_utf8(bytes)
+        .unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect()))
 }
 
 fn is_of_control_flow(property: &Property) -> bool {
@@ -55,14 +67,30 @@ fn limits(properties: &[Property]) -> String {
     let mut rules = String::new();
     for (at, property) in properties.iter().enumerate() {
         let line = format!("{}={}", property.key, property.value);
-        let is_last = properties[at + 1..].iter().all(|later| !later.key.eq_ignore_ascii_case(&property.key));
+        let is_last = properties[at + 1..]
+            .iter()
+            .all(|later| !later.key.eq_ignore_ascii_case(&property.key));
         match statement(&line) {
-            Ok(_) if !is_last => rules.push_str(&format!("    # left out, because it is given again below: {}\n", shown(&line))),
-            Ok(Statement::Timeout(after)) => timeout = format!("queue_timeout = \"{}s\"\n", after.as_secs()),
-            Ok(Statement::Rule(_) | Statement::Blacklist(_) | Statement::Whitelist(_) | Statement::Priority(_)) => {
+            Ok(_) if !is_last => rules.push_str(&format!(
+                "    # left out, because it is given again below: {}\n",
+                shown(&line)
+            )),
+            Ok(Statement::Timeout(after)) => {
+                timeout = format!("queue_timeout = \"{}s\"\n", after.as_secs())
+            }
+            Ok(
+                Statement::Rule(_)
+                | Statement::Blacklist(_)
+                | Statement::Whitelist(_)
+                | Statement::Priority(_),
+            ) => {
                 rules.push_str(&format!("    {},\n", toml::Value::String(line)));
             }
-            Err(wrong) => rules.push_str(&format!("    # left out: {}\n    # {}\n", shown(&line), shown(&wrong.title))),
+            Err(wrong) => rules.push_str(&format!(
+                "    # left out: {}\n    # {}\n",
+                shown(&line),
+                shown(&wrong.title)
+            )),
         }
     }
     format!("[limits]\n{timeout}control_flow = [\n{rules}]\n")
@@ -70,7 +98,9 @@ fn limits(properties: &[Property]) -> String {
 
 /// On one line, whatever is in it.
 fn shown(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 #[cfg(test)]
@@ -112,14 +142,31 @@ mod tests {
     fn what_is_printed_is_a_configuration() {
         let cluster = "[upstreams.main]\nurl = 'http://10.0.0.1'\nrole = 'main'\n[upstreams.a]\nurl = 'http://10.0.0.2'\n";
         let text = format!("{cluster}{HEAD}{}", limits(&properties(FILE)));
-        let loaded = Config::load(Path::new("f"), &MapEnvironment::new().file("f", text.as_str()));
-        let limits = loaded.unwrap_or_else(|wrong| panic!("{text}\n{wrong}")).config.limits;
-        assert_eq!((limits.control_flow.rules.len(), limits.queue_timeout.as_secs()), (7, 120));
+        let loaded = Config::load(
+            Path::new("f"),
+            &MapEnvironment::new().file("f", text.as_str()),
+        );
+        let limits = loaded
+            .unwrap_or_else(|wrong| panic!("{text}\n{wrong}"))
+            .config
+            .limits;
+        assert_eq!(
+            (
+                limits.control_flow.rules.len(),
+                limits.queue_timeout.as_secs()
+            ),
+            (7, 120)
+        );
     }
 
     #[test]
     fn other_files_are_not_taken_for_it() {
-        for text in ["", "defaults\n  mode http\n", "server { listen 80; }", "a=b\n"] {
+        for text in [
+            "",
+            "defaults\n  mode http\n",
+            "server { listen 80; }",
+            "a=b\n",
+        ] {
             assert!(!properties(text).iter().any(is_of_control_flow), "{text}");
         }
     }

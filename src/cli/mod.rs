@@ -1,7 +1,8 @@
 //! The command line: what is asked, of which part, and how it ends.
 //!
-//! `run`, `demo`, `check`, `explain` and `import` work on their own; the other commands ask the running geofront through its admin endpoint.
-//! Results go to standard output, what went wrong to standard error, and the exit code says which it was ([`exit::Exit`]).
+//! `run`, `demo`, `check`, `explain` and `import` work on their own; the other commands ask the
+//! running geofront through its admin endpoint. Results go to standard output, what went wrong to
+//! standard error, and the exit code says which it was ([`exit::Exit`]).
 
 mod args;
 mod catalog;
@@ -42,12 +43,19 @@ use crate::config_reload::{self, RealEnvironment, SharedEnvironment};
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     match Arguments::try_parse() {
-        Ok(Arguments { command: Command::Run(options) }) => {
-            app::run(&RunOptions { config: options.config, ports_file: options.ports_file })
-        }
+        Ok(Arguments {
+            command: Command::Run(options),
+        }) => app::run(&RunOptions {
+            config: options.config,
+            ports_file: options.ports_file,
+        }),
         Ok(arguments) => finish(dispatch(&arguments.command, &mut std::io::stdout().lock())),
         Err(error) => {
-            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Success };
+            let exit = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Success
+            };
             // Nobody is left to tell if even this cannot be printed.
             drop(error.print());
             exit.into()
@@ -66,17 +74,22 @@ fn dispatch(command: &Command, out: &mut dyn Write) -> Result<Exit, Failure> {
         Command::Status(options) => status::run(options, &client(&options.endpoint)?, out),
         Command::Drain(options) => orders::drain(options, &client(&options.endpoint)?, out),
         Command::Ready(options) => orders::ready(options, &client(&options.endpoint)?, out),
-        Command::Maintenance(options) => orders::maintenance(options, &client(&options.endpoint)?, out),
+        Command::Maintenance(options) => {
+            orders::maintenance(options, &client(&options.endpoint)?, out)
+        }
         Command::Reload(options) => reload::run(&client(&options.endpoint)?, out),
         Command::Sync(options) => sync::run(options, &client(&options.endpoint)?, out),
-        Command::Catalog(options) => catalog::run(&options.order, &client(options.order.endpoint())?, out),
+        Command::Catalog(options) => {
+            catalog::run(&options.order, &client(options.order.endpoint())?, out)
+        }
     }
 }
 
 /// The configuration at `path`, or all that is wrong with it.
 fn load_config(path: &Path) -> Result<Loaded, Failure> {
     let environment: SharedEnvironment = Arc::new(RealEnvironment);
-    let first = config_reload::load(path, &environment).map_err(|diagnostics| Failure::config(&diagnostics))?;
+    let first = config_reload::load(path, &environment)
+        .map_err(|diagnostics| Failure::config(&diagnostics))?;
     Ok(first.loaded)
 }
 

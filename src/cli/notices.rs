@@ -1,10 +1,12 @@
-//! What a right configuration lacks, and what follows from that: told by `geofront check`, and no failure.
+//! What a right configuration lacks, and what follows from that: told by `geofront check`, and no
+//! failure.
 
 use std::path::Path;
 
 use crate::config::{Config, Credentials, MaxInFlight};
 
-/// Where systemd puts `StateDirectory=geofront` of the package's unit, which a shell's environment does not tell.
+/// Where systemd puts `StateDirectory=geofront` of the package's unit, which a shell's environment
+/// does not tell.
 const STATE_DIRECTORY: &str = "/var/lib/geofront";
 
 /// Each with what to do.
@@ -25,9 +27,17 @@ pub(super) fn notices(config: &Config, exists: impl Fn(&Path) -> bool) -> Vec<St
             "geofront chooses a layer that has to be drawn; name a small public one to be sure: `probe_layer` under [health]",
         );
     }
-    if let Some(folder) = config.catalog.watch.as_deref().filter(|folder| !exists(&folder.join("global.xml"))) {
+    if let Some(folder) = config
+        .catalog
+        .watch
+        .as_deref()
+        .filter(|folder| !exists(&folder.join("global.xml")))
+    {
         note(
-            &format!("`catalog.watch`: there is no global.xml in {}, so nothing is seen there", folder.display()),
+            &format!(
+                "`catalog.watch`: there is no global.xml in {}, so nothing is seen there",
+                folder.display()
+            ),
             "name GeoServer's data directory as this machine sees it, or leave the key out: the main is asked all the same",
         );
     }
@@ -37,11 +47,17 @@ pub(super) fn notices(config: &Config, exists: impl Fn(&Path) -> bool) -> Vec<St
             "give `state_file` under [catalog], or StateDirectory=geofront in the systemd unit, as the package's has",
         );
     }
-    let learn = config.upstreams.iter().filter(|upstream| upstream.max_in_flight == MaxInFlight::Auto);
+    let learn = config
+        .upstreams
+        .iter()
+        .filter(|upstream| upstream.max_in_flight == MaxInFlight::Auto);
     let learn: Vec<&str> = learn.map(|upstream| upstream.name.as_str()).collect();
     if config.limits.quick_reserve > 0 && !learn.is_empty() {
         note(
-            &format!("`limits.quick_reserve` does not count where `max_in_flight` is learned: {}", learn.join(", ")),
+            &format!(
+                "`limits.quick_reserve` does not count where `max_in_flight` is learned: {}",
+                learn.join(", ")
+            ),
             "the quickest have a quarter more than what is learned for themselves there; leave it out, or give a number of places",
         );
     }
@@ -53,16 +69,20 @@ mod tests {
     use super::*;
     use crate::config::MapEnvironment;
 
-    const CLUSTER: &str =
-        "[upstreams.main]\nurl = 'http://127.0.0.1:1'\nrole = 'main'\n[upstreams.a]\nurl = 'http://127.0.0.1:2'\n";
+    const CLUSTER: &str = "[upstreams.main]\nurl = 'http://127.0.0.1:1'\nrole = 'main'\n[upstreams.a]\nurl = 'http://127.0.0.1:2'\n";
     const CREDENTIALS: &str = "[geoserver]\nheaders = { sec-username = 'geofront' }\n";
     const LAYER: &str = "[health]\nprobe_layer = 'a:b'\n";
 
     /// Where these files exist.
     fn noted(tables: &[&str], files: &[&str]) -> Vec<String> {
-        let environment = MapEnvironment::new().file("geofront.toml", format!("{CLUSTER}{}", tables.concat()));
-        let config = Config::load(Path::new("geofront.toml"), &environment).unwrap().config;
-        notices(&config, |path| files.iter().any(|file| Path::new(file) == path))
+        let environment =
+            MapEnvironment::new().file("geofront.toml", format!("{CLUSTER}{}", tables.concat()));
+        let config = Config::load(Path::new("geofront.toml"), &environment)
+            .unwrap()
+            .config;
+        notices(&config, |path| {
+            files.iter().any(|file| Path::new(file) == path)
+        })
     }
 
     #[test]
@@ -78,9 +98,15 @@ mod tests {
     #[test]
     fn with_everything_there_is_nothing_to_say() {
         let catalog = "[catalog]\nwatch = '/data'\nstate_file = '/state'\n";
-        assert_eq!(noted(&[CREDENTIALS, LAYER, catalog], &["/data/global.xml"]), Vec::<String>::new());
+        assert_eq!(
+            noted(&[CREDENTIALS, LAYER, catalog], &["/data/global.xml"]),
+            Vec::<String>::new()
+        );
         let canary = "[catalog]\ncanary_layer = 'a:b'\n";
-        assert_eq!(noted(&[CREDENTIALS, canary], &[STATE_DIRECTORY]), Vec::<String>::new());
+        assert_eq!(
+            noted(&[CREDENTIALS, canary], &[STATE_DIRECTORY]),
+            Vec::<String>::new()
+        );
     }
 
     #[test]

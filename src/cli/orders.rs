@@ -12,7 +12,11 @@ use crate::admin::answers::{ModeOrder, ModeOrdered, ModeWord, Upstream};
 /// How often `--wait` looks.
 const LOOK: Duration = Duration::from_millis(500);
 
-pub(super) fn drain(options: &args::Drain, client: &Client, out: &mut dyn Write) -> Result<Exit, Failure> {
+pub(super) fn drain(
+    options: &args::Drain,
+    client: &Client,
+    out: &mut dyn Write,
+) -> Result<Exit, Failure> {
     let name = &options.upstream.name;
     let ordered = order(client, name, ModeWord::Drain, options.force)?;
     if options.wait {
@@ -25,17 +29,29 @@ pub(super) fn drain(options: &args::Drain, client: &Client, out: &mut dyn Write)
     Ok(Exit::Success)
 }
 
-pub(super) fn ready(options: &args::Ready, client: &Client, out: &mut dyn Write) -> Result<Exit, Failure> {
+pub(super) fn ready(
+    options: &args::Ready,
+    client: &Client,
+    out: &mut dyn Write,
+) -> Result<Exit, Failure> {
     let name = &options.upstream.name;
     order(client, name, ModeWord::Ready, false)?;
     writeln!(out, "{name}: ready, {}", prospect(&look(client, name)?))?;
     Ok(Exit::Success)
 }
 
-pub(super) fn maintenance(options: &args::Maintenance, client: &Client, out: &mut dyn Write) -> Result<Exit, Failure> {
+pub(super) fn maintenance(
+    options: &args::Maintenance,
+    client: &Client,
+    out: &mut dyn Write,
+) -> Result<Exit, Failure> {
     let name = &options.upstream.name;
     let ordered = order(client, name, ModeWord::Maintenance, options.force)?;
-    writeln!(out, "{name}: in maintenance, {} in flight", ordered.in_flight)?;
+    writeln!(
+        out,
+        "{name}: in maintenance, {} in flight",
+        ordered.in_flight
+    )?;
     Ok(Exit::Success)
 }
 
@@ -50,7 +66,9 @@ fn order(client: &Client, name: &str, mode: ModeWord, force: bool) -> Result<Mod
 
 /// The user who called, and not root, where sudo says so.
 fn operator() -> Option<String> {
-    ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
+    ["SUDO_USER", "USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
 }
 
 /// What happens now that it is ready.
@@ -58,24 +76,41 @@ fn prospect(upstream: &Upstream) -> String {
     if upstream.eligible {
         return "gets requests".to_owned();
     }
-    let cause = upstream.last_cause.as_deref().and_then(|cause| cause.lines().next());
+    let cause = upstream
+        .last_cause
+        .as_deref()
+        .and_then(|cause| cause.lines().next());
     let because = cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
-    format!("but {}{because}: gets requests once its probes pass", upstream.health)
+    format!(
+        "but {}{because}: gets requests once its probes pass",
+        upstream.health
+    )
 }
 
 fn look(client: &Client, name: &str) -> Result<Upstream, Failure> {
-    let found = client.status()?.upstreams.into_iter().find(|upstream| upstream.name == name);
+    let found = client
+        .status()?
+        .upstreams
+        .into_iter()
+        .find(|upstream| upstream.name == name);
     found.ok_or_else(|| Failure::new(format!("{name}: no longer in the configuration")))
 }
 
 /// Says each number once, so that a log of it stays short.
-fn wait_until_idle(name: &str, limit: Duration, client: &Client, out: &mut dyn Write) -> Result<Exit, Failure> {
+fn wait_until_idle(
+    name: &str,
+    limit: Duration,
+    client: &Client,
+    out: &mut dyn Write,
+) -> Result<Exit, Failure> {
     let deadline = Instant::now() + limit;
     let mut said = None;
     loop {
         let upstream = look(client, name)?;
         if upstream.mode == "ready" {
-            return Err(Failure::new(format!("{name}: somebody made it ready again")));
+            return Err(Failure::new(format!(
+                "{name}: somebody made it ready again"
+            )));
         }
         if upstream.in_flight == 0 {
             writeln!(out, "{name}: drained, nothing in flight")?;
@@ -88,8 +123,13 @@ fn wait_until_idle(name: &str, limit: Duration, client: &Client, out: &mut dyn W
         }
         if Instant::now() >= deadline {
             let limit = humantime::format_duration(limit);
-            return Err(Failure::new(format!("{name}: still {} in flight after {limit}", upstream.in_flight))
-                .help(format!("it gets nothing new; wait again, or `geofront ready {name}` brings it back")));
+            return Err(Failure::new(format!(
+                "{name}: still {} in flight after {limit}",
+                upstream.in_flight
+            ))
+            .help(format!(
+                "it gets nothing new; wait again, or `geofront ready {name}` brings it back"
+            )));
         }
         thread::sleep(LOOK.min(deadline.saturating_duration_since(Instant::now())));
     }

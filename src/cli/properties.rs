@@ -41,7 +41,10 @@ fn property(line: &str) -> Property {
     let (key, rest) = line.split_at(end.map_or(line.len(), |(at, _)| at));
     let rest = rest.trim_start();
     let value = rest.strip_prefix(['=', ':']).unwrap_or(rest).trim();
-    Property { key: unescaped(key), value: unescaped(value) }
+    Property {
+        key: unescaped(key),
+        value: unescaped(value),
+    }
 }
 
 fn unescaped(text: &str) -> String {
@@ -66,7 +69,10 @@ fn unescaped(text: &str) -> String {
 /// The letter of the four hexadecimal digits that follow.
 fn code_point(chars: &mut std::str::Chars<'_>) -> char {
     let digits: String = chars.by_ref().take(4).collect();
-    u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER)
+    u32::from_str_radix(&digits, 16)
+        .ok()
+        .and_then(char::from_u32)
+        .unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
 #[cfg(test)]
@@ -74,7 +80,10 @@ mod tests {
     use super::*;
 
     fn pairs(text: &str) -> Vec<(String, String)> {
-        properties(text).into_iter().map(|property| (property.key, property.value)).collect()
+        properties(text)
+            .into_iter()
+            .map(|property| (property.key, property.value))
+            .collect()
     }
 
     fn pair(key: &str, value: &str) -> (String, String) {
@@ -84,13 +93,22 @@ mod tests {
     #[test]
     fn keys_end_at_an_equals_sign_a_colon_or_a_blank() {
         let text = "a=1\n b : 2 \nc 3\n# d=4\n! e=5\n\nf\r\ng\\=h=i=j\n";
-        let expected = [pair("a", "1"), pair("b", "2"), pair("c", "3"), pair("f", ""), pair("g=h", "i=j")];
+        let expected = [
+            pair("a", "1"),
+            pair("b", "2"),
+            pair("c", "3"),
+            pair("f", ""),
+            pair("g=h", "i=j"),
+        ];
         assert_eq!(pairs(text), expected);
     }
 
     #[test]
     fn a_backslash_at_the_end_joins_lines_unless_it_is_escaped() {
-        assert_eq!(pairs("a=1,\\\n   2\nb=c\\\\\nd=\\u0041\\"), [pair("a", "1,2"), pair("b", "c\\"), pair("d", "A")]);
+        assert_eq!(
+            pairs("a=1,\\\n   2\nb=c\\\\\nd=\\u0041\\"),
+            [pair("a", "1,2"), pair("b", "c\\"), pair("d", "A")]
+        );
     }
 
     proptest::proptest! {

@@ -16,11 +16,15 @@ pub(super) fn run(client: &Client, out: &mut dyn Write) -> Result<Exit, Failure>
             Ok(Exit::Success)
         }
         Reload::Unchanged { revision } => {
-            writeln!(out, "nothing to change: configuration {revision} says the same")?;
+            writeln!(
+                out,
+                "nothing to change: configuration {revision} says the same"
+            )?;
             Ok(Exit::Success)
         }
-        Reload::Refused { error } => {
-            Err(Failure::new(format!("the configuration was refused; what was in force stays in force\n\n{}", error.trim_end())))
-        }
+        Reload::Refused { error } => Err(Failure::new(format!(
+            "the configuration was refused; what was in force stays in force\n\n{}",
+            error.trim_end()
+        ))),
     }
 }

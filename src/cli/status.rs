@@ -19,18 +19,26 @@ const REDRAW: Duration = Duration::from_secs(2);
 /// Clears the terminal and goes to its upper left corner.
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
-pub(super) fn run(options: &args::Status, client: &Client, out: &mut dyn Write) -> Result<Exit, Failure> {
+pub(super) fn run(
+    options: &args::Status,
+    client: &Client,
+    out: &mut dyn Write,
+) -> Result<Exit, Failure> {
     if options.watch {
         return watch(client, out);
     }
     if options.json {
-        let json = client.status_json().map_err(|failure| failure.exit(Exit::Critical))?;
-        let status: Status =
-            serde_json::from_str(&json).map_err(|error| Failure::new(format!("the answer is not a status: {error}")))?;
+        let json = client
+            .status_json()
+            .map_err(|failure| failure.exit(Exit::Critical))?;
+        let status: Status = serde_json::from_str(&json)
+            .map_err(|error| Failure::new(format!("the answer is not a status: {error}")))?;
         out.write_all(json.as_bytes())?;
         return Ok(judge(&status));
     }
-    let status = client.status().map_err(|failure| failure.exit(Exit::Critical))?;
+    let status = client
+        .status()
+        .map_err(|failure| failure.exit(Exit::Critical))?;
     write!(out, "{}", screen(&status, client.address(), None))?;
     Ok(judge(&status))
 }
@@ -38,13 +46,23 @@ pub(super) fn run(options: &args::Status, client: &Client, out: &mut dyn Write) 
 /// Until Ctrl-C. That geofront does not answer is shown, not an end: it may be restarting.
 fn watch(client: &Client, out: &mut dyn Write) -> Result<Exit, Failure> {
     let mut earlier = None;
-    let clear = if std::io::stdout().is_terminal() { CLEAR } else { "" };
+    let clear = if std::io::stdout().is_terminal() {
+        CLEAR
+    } else {
+        ""
+    };
     loop {
         let shown = match client.status() {
             Ok(status) => {
                 let totals = Totals::of(&status, Instant::now());
-                let text =
-                    screen(&status, client.address(), earlier.as_ref().map(|earlier| totals.rates_since(earlier)).as_ref());
+                let text = screen(
+                    &status,
+                    client.address(),
+                    earlier
+                        .as_ref()
+                        .map(|earlier| totals.rates_since(earlier))
+                        .as_ref(),
+                );
                 earlier = Some(totals);
                 text
             }
@@ -58,8 +76,14 @@ fn watch(client: &Client, out: &mut dyn Write) -> Result<Exit, Failure> {
 
 /// What the exit code says.
 fn judge(status: &Status) -> Exit {
-    let is_all_well = status.upstreams.iter().all(|upstream| is_well(upstream, status));
-    let is_any_to_do = status.conditions.iter().any(|condition| condition.needs_operator);
+    let is_all_well = status
+        .upstreams
+        .iter()
+        .all(|upstream| is_well(upstream, status));
+    let is_any_to_do = status
+        .conditions
+        .iter()
+        .any(|condition| condition.needs_operator);
     match (status.ready, is_all_well && !is_any_to_do) {
         (false, _) => Exit::Critical,
         (true, false) => Exit::Failure,
@@ -67,9 +91,11 @@ fn judge(status: &Status) -> Exit {
     }
 }
 
-/// It gets requests, or will by itself: a replica that is being reloaded is no trouble, one that cannot be is.
+/// It gets requests, or will by itself: a replica that is being reloaded is no trouble, one that
+/// cannot be is.
 fn is_well(upstream: &Upstream, status: &Status) -> bool {
-    let is_back_soon = freshness::is_reloading(upstream) && upstream.health == "up" && upstream.mode == "ready";
+    let is_back_soon =
+        freshness::is_reloading(upstream) && upstream.health == "up" && upstream.mode == "ready";
     (upstream.eligible || is_back_soon) && !freshness::is_troubled(upstream, &status.catalog)
 }
 
@@ -85,12 +111,23 @@ type Rates = BTreeMap<String, f64>;
 
 impl Totals {
     fn of(status: &Status, at: Instant) -> Self {
-        Self { at, requests: status.upstreams.iter().map(|u| (u.name.clone(), u.requests_total)).collect() }
+        Self {
+            at,
+            requests: status
+                .upstreams
+                .iter()
+                .map(|u| (u.name.clone(), u.requests_total))
+                .collect(),
+        }
     }
 
     /// A total that fell belongs to a geofront that was restarted meanwhile.
     fn rates_since(&self, earlier: &Self) -> Rates {
-        let seconds = self.at.saturating_duration_since(earlier.at).as_secs_f64().max(0.001);
+        let seconds = self
+            .at
+            .saturating_duration_since(earlier.at)
+            .as_secs_f64()
+            .max(0.001);
         let rate = |(name, now): (&String, &u64)| {
             let before = earlier.requests.get(name)?;
             Some((name.clone(), now.saturating_sub(*before) as f64 / seconds))
@@ -121,13 +158,22 @@ const HEADINGS: [(&str, Side); 16] = [
 fn screen(status: &Status, address: &str, rates: Option<&Rates>) -> String {
     let mut lines = vec![headline(status, address), freshness::headline(status)];
     lines.extend(queue(&status.queue));
-    lines.extend(status.chosen_layer.iter().map(|layer| format!("probes: a map of {layer}, which geofront chose")));
+    lines.extend(
+        status
+            .chosen_layer
+            .iter()
+            .map(|layer| format!("probes: a map of {layer}, which geofront chose")),
+    );
     lines.extend(status.conditions.iter().map(condition));
     if let Some(refused) = refused_reload(status) {
         lines.extend([String::new(), refused]);
     }
     lines.push(String::new());
-    let rows: Vec<Vec<String>> = status.upstreams.iter().map(|upstream| row(upstream, rates)).collect();
+    let rows: Vec<Vec<String>> = status
+        .upstreams
+        .iter()
+        .map(|upstream| row(upstream, rates))
+        .collect();
     lines.extend(aligned(&HEADINGS, &rows));
     lines.join("\n") + "\n"
 }
@@ -139,24 +185,48 @@ fn headline(status: &Status, address: &str) -> String {
         (false, false) => "NOT SERVING: no upstream is up and ready",
     };
     let uptime = span(status.uptime_seconds);
-    format!("geofront {} on {address}: {state}, configuration {}, running for {uptime}", status.version, status.revision)
+    format!(
+        "geofront {} on {address}: {state}, configuration {}, running for {uptime}",
+        status.version, status.revision
+    )
 }
 
 /// A condition, how long it has held, and what to do.
 fn condition(condition: &Condition) -> String {
-    let Condition { text, remedy, since_seconds, .. } = condition;
-    format!("! {}, for {}: {remedy}", first_line(text), span(*since_seconds))
+    let Condition {
+        text,
+        remedy,
+        since_seconds,
+        ..
+    } = condition;
+    format!(
+        "! {}, for {}: {remedy}",
+        first_line(text),
+        span(*since_seconds)
+    )
 }
 
 /// Who waits, and how long; nothing when nobody does.
 fn queue(queue: &Queue) -> Option<String> {
     let class = |class: &ClassWaiting| {
-        let users = if class.users == 1 { "1 user".to_owned() } else { format!("{} users", class.users) };
+        let users = if class.users == 1 {
+            "1 user".to_owned()
+        } else {
+            format!("{} users", class.users)
+        };
         let longest = Duration::from_millis(class.longest_ms).as_secs_f64();
-        format!("{} {} ({users}, the first for {longest:.1} s)", class.waiting, class.class)
+        format!(
+            "{} {} ({users}, the first for {longest:.1} s)",
+            class.waiting, class.class
+        )
     };
     let classes: Vec<String> = queue.classes.iter().map(class).collect();
-    let Queue { waiting, most, served_per_second, .. } = queue;
+    let Queue {
+        waiting,
+        most,
+        served_per_second,
+        ..
+    } = queue;
     (*waiting > 0).then(|| {
         format!("queue: {waiting} of at most {most} wait: {}; {served_per_second:.1} get a place each second", classes.join(", "))
     })
@@ -168,7 +238,10 @@ fn refused_reload(status: &Status) -> Option<String> {
         Reload::Applied { .. } | Reload::Unchanged { .. } => None,
         Reload::Refused { error } => {
             let ago = span(last.ago_seconds);
-            Some(format!("The configuration on disk was refused {ago} ago; the one before stays in force:\n{}", error.trim_end()))
+            Some(format!(
+                "The configuration on disk was refused {ago} ago; the one before stays in force:\n{}",
+                error.trim_end()
+            ))
         }
     }
 }
@@ -195,11 +268,20 @@ fn row(upstream: &Upstream, rates: Option<&Rates>) -> Vec<String> {
         slower(upstream),
         heavy(upstream),
         weight,
-        rates.and_then(|rates| rates.get(&upstream.name)).map(|rate| format!("{rate:.1}")).unwrap_or_default(),
+        rates
+            .and_then(|rates| rates.get(&upstream.name))
+            .map(|rate| format!("{rate:.1}"))
+            .unwrap_or_default(),
         upstream.requests_total.to_string(),
         upstream.errors_total.to_string(),
-        upstream.last_probe_ms.map(|ms| format!("{ms} ms")).unwrap_or_default(),
-        upstream.control_flow_delay_ms.map(|ms| format!("{ms} ms")).unwrap_or_default(),
+        upstream
+            .last_probe_ms
+            .map(|ms| format!("{ms} ms"))
+            .unwrap_or_default(),
+        upstream
+            .control_flow_delay_ms
+            .map(|ms| format!("{ms} ms"))
+            .unwrap_or_default(),
         cause(upstream),
     ]
 }
@@ -220,12 +302,20 @@ fn of(number: u32, most: Option<u32>) -> String {
 /// Only where some places are kept for the quickest.
 fn slower(upstream: &Upstream) -> String {
     let is_less = upstream.max_slower_in_flight < upstream.max_in_flight;
-    if is_less { of(upstream.slower_in_flight, upstream.max_slower_in_flight) } else { String::new() }
+    if is_less {
+        of(upstream.slower_in_flight, upstream.max_slower_in_flight)
+    } else {
+        String::new()
+    }
 }
 
 /// Only if there are any.
 fn heavy(upstream: &Upstream) -> String {
-    if upstream.heavy_in_flight > 0 { of(upstream.heavy_in_flight, upstream.max_heavy_in_flight) } else { String::new() }
+    if upstream.heavy_in_flight > 0 {
+        of(upstream.heavy_in_flight, upstream.max_heavy_in_flight)
+    } else {
+        String::new()
+    }
 }
 
 /// What keeps it from having the last change comes before what kept it from serving.
@@ -241,12 +331,19 @@ mod tests {
     use crate::admin::answers::{CatalogReload, LastReload};
 
     fn upstream(name: &str, requests_total: u64) -> Upstream {
-        Upstream { requests_total, ..fresh(name) }
+        Upstream {
+            requests_total,
+            ..fresh(name)
+        }
     }
 
     #[test]
     fn the_screen_shows_every_upstream_on_one_line() {
-        let main = Upstream { role: "main".to_owned(), effective_weight: 40, ..upstream("main", 7) };
+        let main = Upstream {
+            role: "main".to_owned(),
+            effective_weight: 40,
+            ..upstream("main", 7)
+        };
         let status = status(vec![main, upstream("slave1", 123_456), down("slave2")]);
         insta::assert_snapshot!(screen(&status, "127.0.0.1:9090", None), @r"
         geofront 0.1.0 on 127.0.0.1:9090: serving, configuration 3, running for 1 d 2 h
@@ -269,10 +366,25 @@ mod tests {
             control_flow_delay_ms: Some(320),
             ..upstream("a", 1)
         };
-        let waiting =
-            |class: &str, waiting, users, longest_ms| ClassWaiting { class: class.to_owned(), waiting, users, longest_ms };
-        let classes = vec![waiting("tile", 3, 1, 240), waiting("feature", 17, 2, 11_000)];
-        let status = Status { queue: Queue { waiting: 20, most: 400, served_per_second: 35.2, classes }, ..status(vec![busy]) };
+        let waiting = |class: &str, waiting, users, longest_ms| ClassWaiting {
+            class: class.to_owned(),
+            waiting,
+            users,
+            longest_ms,
+        };
+        let classes = vec![
+            waiting("tile", 3, 1, 240),
+            waiting("feature", 17, 2, 11_000),
+        ];
+        let status = Status {
+            queue: Queue {
+                waiting: 20,
+                most: 400,
+                served_per_second: 35.2,
+                classes,
+            },
+            ..status(vec![busy])
+        };
         insta::assert_snapshot!(screen(&status, "127.0.0.1:9090", None), @r"
         geofront 0.1.0 on 127.0.0.1:9090: serving, configuration 3, running for 1 d 2 h
         catalog: unchanged since geofront started; the replica has it
@@ -285,8 +397,16 @@ mod tests {
 
     #[test]
     fn a_refused_configuration_is_the_first_thing_shown() {
-        let outcome = Reload::Refused { error: "error: upstream name `b` is used twice\n".to_owned() };
-        let status = Status { last_reload: Some(LastReload { ago_seconds: 300, outcome }), ..status(vec![upstream("a", 1)]) };
+        let outcome = Reload::Refused {
+            error: "error: upstream name `b` is used twice\n".to_owned(),
+        };
+        let status = Status {
+            last_reload: Some(LastReload {
+                ago_seconds: 300,
+                outcome,
+            }),
+            ..status(vec![upstream("a", 1)])
+        };
         insta::assert_snapshot!(screen(&status, "127.0.0.1:9090", None), @r"
         geofront 0.1.0 on 127.0.0.1:9090: serving, configuration 3, running for 1 d 2 h
         catalog: unchanged since geofront started; the replica has it
@@ -303,15 +423,30 @@ mod tests {
     fn watching_shows_the_rate_since_the_screen_before() {
         let start = Instant::now();
         let earlier = Totals::of(&status(vec![upstream("a", 100)]), start);
-        let now = Totals::of(&status(vec![upstream("a", 120), upstream("new", 5)]), start + Duration::from_secs(2));
-        assert_eq!(now.rates_since(&earlier), Rates::from([("a".to_owned(), 10.0)]));
+        let now = Totals::of(
+            &status(vec![upstream("a", 120), upstream("new", 5)]),
+            start + Duration::from_secs(2),
+        );
+        assert_eq!(
+            now.rates_since(&earlier),
+            Rates::from([("a".to_owned(), 10.0)])
+        );
     }
 
     #[test]
     fn the_exit_code_tells_well_from_degraded_from_dead() {
         assert_eq!(judge(&status(vec![upstream("a", 1)])), Exit::Success);
-        assert_eq!(judge(&status(vec![upstream("a", 1), down("b")])), Exit::Failure);
-        assert_eq!(judge(&Status { ready: false, ..status(vec![upstream("a", 1)]) }), Exit::Critical);
+        assert_eq!(
+            judge(&status(vec![upstream("a", 1), down("b")])),
+            Exit::Failure
+        );
+        assert_eq!(
+            judge(&Status {
+                ready: false,
+                ..status(vec![upstream("a", 1)])
+            }),
+            Exit::Critical
+        );
     }
 
     #[test]
@@ -324,7 +459,10 @@ mod tests {
             since_seconds: 90,
             needs_operator: true,
         };
-        let status = Status { conditions: vec![refused], ..status(vec![upstream("a", 1)]) };
+        let status = Status {
+            conditions: vec![refused],
+            ..status(vec![upstream("a", 1)])
+        };
         assert_eq!(judge(&status), Exit::Failure);
         insta::assert_snapshot!(screen(&status, "127.0.0.1:9090", None), @r"
         geofront 0.1.0 on 127.0.0.1:9090: serving, configuration 3, running for 1 d 2 h
@@ -338,11 +476,27 @@ mod tests {
 
     #[test]
     fn a_roll_is_no_trouble_and_a_reload_that_failed_is() {
-        assert_eq!(judge(&status(vec![fresh("a"), stale("b", "reloading"), stale("c", "waiting")])), Exit::Success);
-        let drained = Upstream { mode: "drain".to_owned(), ..stale("b", "reloading") };
+        assert_eq!(
+            judge(&status(vec![
+                fresh("a"),
+                stale("b", "reloading"),
+                stale("c", "waiting")
+            ])),
+            Exit::Success
+        );
+        let drained = Upstream {
+            mode: "drain".to_owned(),
+            ..stale("b", "reloading")
+        };
         assert_eq!(judge(&status(vec![fresh("a"), drained])), Exit::Failure);
-        assert_eq!(judge(&status(vec![fresh("a"), stale("b", "failed")])), Exit::Failure);
-        let serving = Upstream { eligible: true, ..stale("b", "failed") };
+        assert_eq!(
+            judge(&status(vec![fresh("a"), stale("b", "failed")])),
+            Exit::Failure
+        );
+        let serving = Upstream {
+            eligible: true,
+            ..stale("b", "failed")
+        };
         assert_eq!(judge(&status(vec![fresh("a"), serving])), Exit::Failure);
     }
 
@@ -350,7 +504,11 @@ mod tests {
     fn a_failed_reload_is_shown_with_its_reason() {
         let mut failed = stale("b", "failed");
         failed.last_cause = Some("timeout: no answer".to_owned());
-        failed.catalog.last_reload = Some(CatalogReload { ago_seconds: 3, took_ms: 9, failure: Some("status 500".to_owned()) });
+        failed.catalog.last_reload = Some(CatalogReload {
+            ago_seconds: 3,
+            took_ms: 9,
+            failure: Some("status 500".to_owned()),
+        });
         failed.catalog.retry_seconds = Some(7);
         let mut status = status(vec![fresh("a"), failed, stale("c", "draining")]);
         (status.catalog.changed_seconds, status.catalog.done) = (Some(12), false);

@@ -18,7 +18,11 @@ const LOOK: Duration = Duration::from_millis(200);
 /// What has not begun is not worth a line.
 const NOT_TOLD: &str = "waiting for its turn";
 
-pub(super) fn run(options: &args::Sync, client: &Client, out: &mut dyn Write) -> Result<Exit, Failure> {
+pub(super) fn run(
+    options: &args::Sync,
+    client: &Client,
+    out: &mut dyn Write,
+) -> Result<Exit, Failure> {
     let epoch = client.order_sync()?.epoch;
     if !options.wait {
         writeln!(
@@ -27,7 +31,11 @@ pub(super) fn run(options: &args::Sync, client: &Client, out: &mut dyn Write) ->
         )?;
         return Ok(Exit::Success);
     }
-    let mut roll = Roll { epoch, ordered: Instant::now(), told: BTreeMap::new() };
+    let mut roll = Roll {
+        epoch,
+        ordered: Instant::now(),
+        told: BTreeMap::new(),
+    };
     loop {
         let status = client.status()?;
         roll.tell(&status, out)?;
@@ -75,20 +83,35 @@ impl Roll {
     /// One that was restarted meanwhile has read its catalog without a reload of ours.
     fn fresh_after(&self, replica: &Upstream) -> String {
         let since = self.ordered.elapsed().as_secs() + 1;
-        match replica.catalog.last_reload.as_ref().filter(|last| last.failure.is_none() && last.ago_seconds <= since) {
+        match replica
+            .catalog
+            .last_reload
+            .as_ref()
+            .filter(|last| last.failure.is_none() && last.ago_seconds <= since)
+        {
             Some(last) => format!("fresh after {}", took(last.took_ms)),
             None => "fresh".to_owned(),
         }
     }
 
-    /// Whether it is over, and how: in words, or with the reason for each replica that was left behind.
-    fn ended(&self, status: &Status, limit: Duration, elapsed: Duration) -> Option<Result<String, Failure>> {
+    /// Whether it is over, and how: in words, or with the reason for each replica that was left
+    /// behind.
+    fn ended(
+        &self,
+        status: &Status,
+        limit: Duration,
+        elapsed: Duration,
+    ) -> Option<Result<String, Failure>> {
         if status.catalog.epoch < self.epoch {
             let restarted = Failure::new("geofront was restarted meanwhile");
-            return Some(Err(restarted.help("it finishes a roll that was under way; `geofront status` shows how far it is")));
+            return Some(Err(restarted.help(
+                "it finishes a roll that was under way; `geofront status` shows how far it is",
+            )));
         }
         if !status.catalog.can_reload {
-            return Some(Err(Failure::new("the credentials were taken out of the configuration meanwhile")));
+            return Some(Err(Failure::new(
+                "the credentials were taken out of the configuration meanwhile",
+            )));
         }
         let (mut done, mut behind, mut is_moving) = (0, Vec::new(), false);
         for replica in replicas(status) {
@@ -107,21 +130,35 @@ impl Roll {
         }
         let epoch = self.epoch;
         Some(match (done, behind.len()) {
-            (0, 0) => Err(Failure::new("no replica was reloaded: all are in maintenance")),
+            (0, 0) => Err(Failure::new(
+                "no replica was reloaded: all are in maintenance",
+            )),
             (1, 0) => Ok(format!("the replica has epoch {epoch}")),
             (all, 0) => Ok(format!("{} have epoch {epoch}", all_replicas(all))),
             (some, left) => {
-                let when = if is_moving { format!(" after {}", humantime::format_duration(limit)) } else { String::new() };
+                let when = if is_moving {
+                    format!(" after {}", humantime::format_duration(limit))
+                } else {
+                    String::new()
+                };
                 let verb = if left == 1 { "does" } else { "do" };
-                let title = format!("{left} of {} replicas {verb} not have epoch {epoch}{when}{}", some + left, behind.concat());
-                Err(Failure::new(title).help("geofront goes on by itself; `geofront status` shows how far it is"))
+                let title = format!(
+                    "{left} of {} replicas {verb} not have epoch {epoch}{when}{}",
+                    some + left,
+                    behind.concat()
+                );
+                Err(Failure::new(title)
+                    .help("geofront goes on by itself; `geofront status` shows how far it is"))
             }
         })
     }
 }
 
 fn replicas(status: &Status) -> impl Iterator<Item = &Upstream> {
-    status.upstreams.iter().filter(|upstream| upstream.role == "replica")
+    status
+        .upstreams
+        .iter()
+        .filter(|upstream| upstream.role == "replica")
 }
 
 #[cfg(test)]
@@ -133,7 +170,11 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(60);
 
     fn roll() -> Roll {
-        Roll { epoch: 4, ordered: Instant::now(), told: BTreeMap::new() }
+        Roll {
+            epoch: 4,
+            ordered: Instant::now(),
+            told: BTreeMap::new(),
+        }
     }
 
     fn at_epoch(upstreams: Vec<Upstream>) -> Status {
@@ -144,13 +185,21 @@ mod tests {
 
     fn reloaded(name: &str) -> Upstream {
         let mut upstream = fresh(name);
-        upstream.catalog.last_reload = Some(CatalogReload { ago_seconds: 0, took_ms: 3249, failure: None });
+        upstream.catalog.last_reload = Some(CatalogReload {
+            ago_seconds: 0,
+            took_ms: 3249,
+            failure: None,
+        });
         upstream
     }
 
     fn failed(name: &str) -> Upstream {
         let mut upstream = stale(name, "failed");
-        upstream.catalog.last_reload = Some(CatalogReload { ago_seconds: 0, took_ms: 3, failure: Some("status 500".to_owned()) });
+        upstream.catalog.last_reload = Some(CatalogReload {
+            ago_seconds: 0,
+            took_ms: 3,
+            failure: Some("status 500".to_owned()),
+        });
         upstream.catalog.retry_seconds = Some(9);
         upstream
     }
@@ -196,10 +245,21 @@ mod tests {
 
     #[test]
     fn it_ends_well_when_all_that_may_be_reloaded_have_the_epoch() {
-        let maintenance = Upstream { mode: "maintenance".to_owned(), health: "unknown".to_owned(), ..missing("c") };
-        let main = Upstream { role: "main".to_owned(), ..missing("main") };
+        let maintenance = Upstream {
+            mode: "maintenance".to_owned(),
+            health: "unknown".to_owned(),
+            ..missing("c")
+        };
+        let main = Upstream {
+            role: "main".to_owned(),
+            ..missing("main")
+        };
         assert_eq!(
-            ended(vec![main, fresh("a"), reloaded("b"), maintenance.clone()], LIMIT).unwrap(),
+            ended(
+                vec![main, fresh("a"), reloaded("b"), maintenance.clone()],
+                LIMIT
+            )
+            .unwrap(),
             "both replicas have epoch 4"
         );
         let alone = "error: no replica was reloaded: all are in maintenance";
@@ -208,7 +268,10 @@ mod tests {
 
     #[test]
     fn it_goes_on_while_anything_moves_and_ends_when_the_rest_is_stuck() {
-        assert_eq!(ended(vec![failed("a"), stale("b", "reloading")], Duration::ZERO), None);
+        assert_eq!(
+            ended(vec![failed("a"), stale("b", "reloading")], Duration::ZERO),
+            None
+        );
         insta::assert_snapshot!(ended(vec![failed("a"), fresh("b"), missing("c")], Duration::ZERO).unwrap(), @r"
         error: 2 of 3 replicas do not have epoch 4
           a: reload failed: status 500; the next try is in 9 s
@@ -228,11 +291,23 @@ mod tests {
 
     #[test]
     fn another_process_or_another_configuration_ends_it() {
-        let restarted = roll().ended(&status(vec![fresh("a")]), LIMIT, Duration::ZERO).unwrap().unwrap_err();
-        assert!(restarted.to_string().contains("restarted meanwhile"), "{restarted}");
+        let restarted = roll()
+            .ended(&status(vec![fresh("a")]), LIMIT, Duration::ZERO)
+            .unwrap()
+            .unwrap_err();
+        assert!(
+            restarted.to_string().contains("restarted meanwhile"),
+            "{restarted}"
+        );
         let mut watched = at_epoch(vec![stale("a", "waiting")]);
         watched.catalog.can_reload = false;
-        let refused = roll().ended(&watched, LIMIT, Duration::ZERO).unwrap().unwrap_err();
-        assert!(refused.to_string().contains("credentials were taken out"), "{refused}");
+        let refused = roll()
+            .ended(&watched, LIMIT, Duration::ZERO)
+            .unwrap()
+            .unwrap_err();
+        assert!(
+            refused.to_string().contains("credentials were taken out"),
+            "{refused}"
+        );
     }
 }

@@ -7,12 +7,18 @@ pub(super) enum Side {
     Right,
 }
 
-/// Lines of cells under headings. Columns that are empty in every row are left out with their heading.
+/// Lines of cells under headings. Columns that are empty in every row are left out with their
+/// heading.
 pub(super) fn aligned(headings: &[(&str, Side)], rows: &[Vec<String>]) -> Vec<String> {
-    let shown: Vec<usize> = (0..headings.len()).filter(|column| rows.iter().any(|row| !row[*column].is_empty())).collect();
+    let shown: Vec<usize> = (0..headings.len())
+        .filter(|column| rows.iter().any(|row| !row[*column].is_empty()))
+        .collect();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([headings[column].0.len()]).max().unwrap_or_default()
+        cells
+            .chain([headings[column].0.len()])
+            .max()
+            .unwrap_or_default()
     };
     let widths: Vec<usize> = (0..headings.len()).map(width).collect();
     let line = |cells: &[&str]| {
@@ -22,8 +28,15 @@ pub(super) fn aligned(headings: &[(&str, Side)], rows: &[Vec<String>]) -> Vec<St
         });
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    let first = line(&headings.iter().map(|(heading, _)| *heading).collect::<Vec<_>>());
-    let rest = rows.iter().map(|row| line(&row.iter().map(String::as_str).collect::<Vec<_>>()));
+    let first = line(
+        &headings
+            .iter()
+            .map(|(heading, _)| *heading)
+            .collect::<Vec<_>>(),
+    );
+    let rest = rows
+        .iter()
+        .map(|row| line(&row.iter().map(String::as_str).collect::<Vec<_>>()));
     [first].into_iter().chain(rest).collect()
 }
 
@@ -33,9 +46,17 @@ mod tests {
 
     #[test]
     fn columns_line_up_and_empty_ones_vanish() {
-        let headings = [("NAME", Side::Left), ("N", Side::Right), ("CAUSE", Side::Left), ("END", Side::Left)];
+        let headings = [
+            ("NAME", Side::Left),
+            ("N", Side::Right),
+            ("CAUSE", Side::Left),
+            ("END", Side::Left),
+        ];
         let row = |cells: [&str; 4]| cells.map(str::to_owned).to_vec();
-        let lines = aligned(&headings, &[row(["a", "5", "", "x"]), row(["längst", "12", "", ""])]);
+        let lines = aligned(
+            &headings,
+            &[row(["a", "5", "", "x"]), row(["längst", "12", "", ""])],
+        );
         assert_eq!(lines, ["NAME     N  END", "a        5  x", "längst  12"]);
     }
 }

@@ -1,8 +1,9 @@
 //! The layer that probes and canaries draw where none is configured.
 //!
-//! Capabilities do not show that a catalog is empty; a map does. So where neither `probe_layer` nor `canary_layer` is configured, a
-//! layer is chosen that the main and a replica draw quickly. The choice does no harm: while there is none, probes read
-//! capabilities, and a chosen layer that the main cannot draw any more is given up and replaced.
+//! Capabilities do not show that a catalog is empty; a map does. So where neither `probe_layer` nor
+//! `canary_layer` is configured, a layer is chosen that the main and a replica draw quickly. The
+//! choice does no harm: while there is none, probes read capabilities, and a chosen layer that the
+//! main cannot draw any more is given up and replaced.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,29 +43,47 @@ pub(super) struct Choosing {
 
 impl Choosing {
     pub(super) fn new(now: Instant) -> Self {
-        Self { due: Due::At(now), failure: None, failures: 0, previous: None }
+        Self {
+            due: Due::At(now),
+            failure: None,
+            failures: 0,
+            previous: None,
+        }
     }
 }
 
 impl Cluster {
     /// The layer that probes and canaries draw, where geofront chose one.
     pub fn chosen_layer(&self) -> Option<&str> {
-        self.chosen_layer.as_deref().filter(|_| self.may_choose_layer())
+        self.chosen_layer
+            .as_deref()
+            .filter(|_| self.may_choose_layer())
     }
 
     /// The choice is made, or came to nothing.
-    pub(super) fn layer_chosen(&mut self, asked: Instant, layer: Result<String, &'static str>, now: Instant) {
+    pub(super) fn layer_chosen(
+        &mut self,
+        asked: Instant,
+        layer: Result<String, &'static str>,
+        now: Instant,
+    ) {
         if !self.choosing.due.is_answered(asked) {
             return;
         }
         match layer {
             Ok(layer) => {
-                (self.choosing.due, self.choosing.failure, self.choosing.failures) = (Due::At(now + PAUSE), None, 0);
+                (
+                    self.choosing.due,
+                    self.choosing.failure,
+                    self.choosing.failures,
+                ) = (Due::At(now + PAUSE), None, 0);
                 self.chosen_layer = Some(layer.clone());
                 self.emit(None, What::LayerChosen { layer });
             }
             Err(why) => {
-                let pause = PAUSE.saturating_mul(1 << self.choosing.failures.min(16)).min(MAX_PAUSE);
+                let pause = PAUSE
+                    .saturating_mul(1 << self.choosing.failures.min(16))
+                    .min(MAX_PAUSE);
                 (self.choosing.due, self.choosing.failure) = (Due::At(now + pause), Some(why));
                 self.choosing.failures += 1;
             }
@@ -101,7 +120,9 @@ impl Cluster {
 
     pub(super) fn no_probe_layer(&self) -> Option<Condition> {
         let why = self.choosing.failure.filter(|_| self.wants_layer())?;
-        Some(Condition::NoProbeLayer { why: why.to_owned() })
+        Some(Condition::NoProbeLayer {
+            why: why.to_owned(),
+        })
     }
 
     fn may_choose_layer(&self) -> bool {
@@ -114,10 +135,21 @@ impl Cluster {
 
     /// The choice, if one is wanted and can be made.
     fn choice(&self) -> Option<LayerChoice> {
-        let is_there = |role| self.tracked.iter().filter(move |one| one.upstream.role == role && one.is_fit());
+        let is_there = |role| {
+            self.tracked
+                .iter()
+                .filter(move |one| one.upstream.role == role && one.is_fit())
+        };
         let main = is_there(Role::Main).find(|_| self.wants_layer())?;
-        let replicas: Vec<_> = is_there(Role::Replica).take(MAX_REPLICAS).map(|replica| Arc::clone(&replica.upstream)).collect();
+        let replicas: Vec<_> = is_there(Role::Replica)
+            .take(MAX_REPLICAS)
+            .map(|replica| Arc::clone(&replica.upstream))
+            .collect();
         let previous = self.choosing.previous.clone();
-        (!replicas.is_empty()).then(|| LayerChoice { main: Arc::clone(&main.upstream), replicas, previous })
+        (!replicas.is_empty()).then(|| LayerChoice {
+            main: Arc::clone(&main.upstream),
+            replicas,
+            previous,
+        })
     }
 }

@@ -1,8 +1,10 @@
-//! Conditions: facts an operator should act on, each in one sentence with its real-world cause and its remedy.
+//! Conditions: facts an operator should act on, each in one sentence with its real-world cause and
+//! its remedy.
 //!
-//! A transition is a moment, a condition lasts. The cluster computes the set that holds after every event, and reports each one
-//! that begins or ends as a transition. A new kind of condition is a new variant here, its words below, and the place in
-//! [`Cluster::conditions`] that finds it; log, events, API, page, command line and metric then show it by themselves.
+//! A transition is a moment, a condition lasts. The cluster computes the set that holds after every
+//! event, and reports each one that begins or ends as a transition. A new kind of condition is a
+//! new variant here, its words below, and the place in [`Cluster::conditions`] that finds it; log,
+//! events, API, page, command line and metric then show it by themselves.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -16,17 +18,21 @@ const MAX_CONDITIONS: usize = 100;
 /// One kind of fact an operator should act on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
-    /// GeoServer answered our own request with this status because it does not accept the credentials of `[geoserver]`.
+    /// GeoServer answered our own request with this status because it does not accept the
+    /// credentials of `[geoserver]`.
     CredentialsRefused { upstream: UpstreamName, status: u16 },
-    /// Our own requests fail by a fault of this machine or of geofront, which says nothing about the upstreams.
+    /// Our own requests fail by a fault of this machine or of geofront, which says nothing about
+    /// the upstreams.
     LocalFault { fault: LocalFault },
-    /// The same probe fails in the same way on every upstream that answers: the probe is wrong, or what all share is.
+    /// The same probe fails in the same way on every upstream that answers: the probe is wrong, or
+    /// what all share is.
     ProbeInDoubt {
         /// The layer that is probed; `None` for capabilities.
         layer: Option<String>,
         cause: Cause,
     },
-    /// The canary fails on a replica that was reloaded and on one that was not: it is wrong, or what all share is.
+    /// The canary fails on a replica that was reloaded and on one that was not: it is wrong, or
+    /// what all share is.
     CanaryInDoubt {
         /// The layer that is drawn; `None` for capabilities.
         layer: Option<String>,
@@ -38,12 +44,20 @@ pub enum Condition {
         causes: Vec<String>,
     },
     /// Requests fail in the same way on all upstreams: those for one layer, or many.
-    SharedFault { layer: Option<String>, cause: String },
-    /// The main answers, and does not report its `updateSequence`: changes that do not pass through geofront go unnoticed.
+    SharedFault {
+        layer: Option<String>,
+        cause: String,
+    },
+    /// The main answers, and does not report its `updateSequence`: changes that do not pass through
+    /// geofront go unnoticed.
     UpdateSequenceUnknown { main: UpstreamName },
     /// The main has this layer, and the replica has not, although it was reloaded for it.
-    LayerMissing { upstream: UpstreamName, layer: String },
-    /// No layer is configured for probes and canaries, and none could be chosen: they read capabilities.
+    LayerMissing {
+        upstream: UpstreamName,
+        layer: String,
+    },
+    /// No layer is configured for probes and canaries, and none could be chosen: they read
+    /// capabilities.
     NoProbeLayer { why: String },
 }
 
@@ -96,12 +110,15 @@ impl Condition {
         }
     }
 
-    /// What it is about besides an upstream, such as a layer. Two conditions of the same kind, upstream and subject are one.
+    /// What it is about besides an upstream, such as a layer. Two conditions of the same kind,
+    /// upstream and subject are one.
     pub fn subject(&self) -> Option<&str> {
         match self {
             Self::CredentialsRefused { .. } | Self::FailOpen { .. } => None,
             Self::LocalFault { fault } => Some(fault.subject()),
-            Self::ProbeInDoubt { layer, .. } | Self::CanaryInDoubt { layer, .. } => layer.as_deref(),
+            Self::ProbeInDoubt { layer, .. } | Self::CanaryInDoubt { layer, .. } => {
+                layer.as_deref()
+            }
             Self::SharedFault { layer, cause } => Some(match layer {
                 Some(layer) => layer.as_str(),
                 None => cause.as_str(),
@@ -120,7 +137,10 @@ impl Condition {
                  `geofront check --probe` tries them"
             }
             Self::LocalFault { fault } => fault.remedy(),
-            Self::ProbeInDoubt { layer: Some(_), cause: Cause::Credentials(_) } => {
+            Self::ProbeInDoubt {
+                layer: Some(_),
+                cause: Cause::Credentials(_),
+            } => {
                 "name a public layer as `probe_layer`, or say `authenticate = true`, under [health]; all upstreams serve meanwhile"
             }
             Self::ProbeInDoubt { layer: Some(_), .. } => {
@@ -137,7 +157,9 @@ impl Condition {
             Self::FailOpen { .. } => {
                 "look at the cause of each upstream in `geofront status`; those that can be reached serve meanwhile"
             }
-            Self::SharedFault { .. } => "look at the layer's store, its database and GeoServer's log: no upstream is to blame",
+            Self::SharedFault { .. } => {
+                "look at the layer's store, its database and GeoServer's log: no upstream is to blame"
+            }
             Self::UpdateSequenceUnknown { .. } => {
                 "turn GeoServer's global services on, or give credentials under [geoserver] that may read /rest/settings; until then \
                  `geofront sync` after each change that does not pass through geofront"
@@ -155,7 +177,9 @@ impl Condition {
     /// Whether it stays until an operator does something: then `geofront status` exits with 1.
     pub const fn needs_operator(&self) -> bool {
         match self {
-            Self::CredentialsRefused { .. } | Self::LocalFault { .. } | Self::SharedFault { .. } => true,
+            Self::CredentialsRefused { .. }
+            | Self::LocalFault { .. }
+            | Self::SharedFault { .. } => true,
             Self::ProbeInDoubt { .. } | Self::CanaryInDoubt { .. } | Self::FailOpen { .. } => true,
             Self::UpdateSequenceUnknown { .. } => true,
             Self::LayerMissing { .. } => true,
@@ -165,16 +189,24 @@ impl Condition {
 
     /// Whether `other` is the same condition, perhaps in other words.
     fn is(&self, other: &Self) -> bool {
-        (self.kind(), self.upstream(), self.subject()) == (other.kind(), other.upstream(), other.subject())
+        (self.kind(), self.upstream(), self.subject())
+            == (other.kind(), other.upstream(), other.subject())
     }
 }
 
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CredentialsRefused { upstream, status } => write!(f, "credentials refused by {upstream} ({status})"),
-            Self::SharedFault { layer: Some(layer), cause } => write!(f, "layer {layer} fails everywhere: {cause}"),
-            Self::SharedFault { layer: None, cause } => write!(f, "requests fail everywhere: {cause}"),
+            Self::CredentialsRefused { upstream, status } => {
+                write!(f, "credentials refused by {upstream} ({status})")
+            }
+            Self::SharedFault {
+                layer: Some(layer),
+                cause,
+            } => write!(f, "layer {layer} fails everywhere: {cause}"),
+            Self::SharedFault { layer: None, cause } => {
+                write!(f, "requests fail everywhere: {cause}")
+            }
             Self::LocalFault { fault } => write!(f, "probes fail by a fault of our own: {fault}"),
             Self::ProbeInDoubt { layer, cause } => {
                 match layer {
@@ -182,7 +214,9 @@ impl fmt::Display for Condition {
                     None => f.write_str("the probe for capabilities ")?,
                 }
                 match cause {
-                    Cause::Credentials(status) => write!(f, "is not public: refused by all ({status})"),
+                    Cause::Credentials(status) => {
+                        write!(f, "is not public: refused by all ({status})")
+                    }
                     cause if is_unknown_layer(cause) => f.write_str("unknown on all"),
                     cause => write!(f, "fails on all: {cause}"),
                 }
@@ -193,18 +227,32 @@ impl fmt::Display for Condition {
                     None => f.write_str("the canary for capabilities ")?,
                 }
                 match cause {
-                    cause if is_unknown_layer(cause) => f.write_str("unknown where nothing was reloaded, too"),
+                    cause if is_unknown_layer(cause) => {
+                        f.write_str("unknown where nothing was reloaded, too")
+                    }
                     cause => write!(f, "fails where nothing was reloaded, too: {cause}"),
                 }
             }
-            Self::FailOpen { causes } if causes.is_empty() => f.write_str("no upstream passes its probe"),
-            Self::FailOpen { causes } => write!(f, "no upstream passes its probe: {}", causes.join("; ")),
-            Self::UpdateSequenceUnknown { main } => {
-                write!(f, "{main} does not report its updateSequence: whether the replicas have its last change is unknown")
+            Self::FailOpen { causes } if causes.is_empty() => {
+                f.write_str("no upstream passes its probe")
             }
-            Self::NoProbeLayer { why } => write!(f, "no layer could be chosen for probes and canaries: {why}"),
+            Self::FailOpen { causes } => {
+                write!(f, "no upstream passes its probe: {}", causes.join("; "))
+            }
+            Self::UpdateSequenceUnknown { main } => {
+                write!(
+                    f,
+                    "{main} does not report its updateSequence: whether the replicas have its last change is unknown"
+                )
+            }
+            Self::NoProbeLayer { why } => {
+                write!(f, "no layer could be chosen for probes and canaries: {why}")
+            }
             Self::LayerMissing { upstream, layer } => {
-                write!(f, "{upstream} does not know {layer}, which the main has, although it was reloaded for it")
+                write!(
+                    f,
+                    "{upstream} does not know {layer}, which the main has, although it was reloaded for it"
+                )
             }
         }
     }
@@ -229,12 +277,19 @@ impl Conditions {
         let mut changes: Vec<What> = before
             .iter()
             .filter(|(condition, _)| !holding.iter().any(|other| other.is(condition)))
-            .map(|(condition, _)| What::ConditionEnded { condition: condition.clone() })
+            .map(|(condition, _)| What::ConditionEnded {
+                condition: condition.clone(),
+            })
             .collect();
         for condition in holding {
-            let since = before.iter().find(|(other, _)| other.is(&condition)).map(|(_, since)| *since);
+            let since = before
+                .iter()
+                .find(|(other, _)| other.is(&condition))
+                .map(|(_, since)| *since);
             if since.is_none() {
-                changes.push(What::ConditionBegan { condition: condition.clone() });
+                changes.push(What::ConditionBegan {
+                    condition: condition.clone(),
+                });
             }
             self.held.push((condition, since.unwrap_or(now)));
         }
@@ -251,7 +306,8 @@ impl Conditions {
 }
 
 impl Cluster {
-    /// What holds now. One of a kind, upstream and subject; those about the whole cluster come first.
+    /// What holds now. One of a kind, upstream and subject; those about the whole cluster come
+    /// first.
     fn conditions(&self, now: Instant) -> Vec<Condition> {
         let fault = self.tracked.iter().find_map(|tracked| tracked.local_fault);
         let own = fault.map(|fault| Condition::LocalFault { fault });
@@ -262,7 +318,13 @@ impl Cluster {
             .chain(self.main_is_silent(now))
             .chain(self.no_probe_layer());
         let of_requests = of_all.chain(self.faults.conditions(&self.peers()));
-        of_requests.chain(self.tracked.iter().flat_map(|tracked| tracked.conditions(now))).collect()
+        of_requests
+            .chain(
+                self.tracked
+                    .iter()
+                    .flat_map(|tracked| tracked.conditions(now)),
+            )
+            .collect()
     }
 
     /// Reports each condition that began or ended since the last call.
@@ -270,7 +332,9 @@ impl Cluster {
         let holding = self.conditions(now);
         for what in self.conditions.update(holding, now) {
             let about = match &what {
-                What::ConditionBegan { condition } | What::ConditionEnded { condition } => condition.upstream().cloned(),
+                What::ConditionBegan { condition } | What::ConditionEnded { condition } => {
+                    condition.upstream().cloned()
+                }
                 _ => None,
             };
             self.emit(about, what);
@@ -287,7 +351,10 @@ mod tests {
     }
 
     fn refused(upstream: &str, status: u16) -> Condition {
-        Condition::CredentialsRefused { upstream: name(upstream), status }
+        Condition::CredentialsRefused {
+            upstream: name(upstream),
+            status,
+        }
     }
 
     /// One of each kind.
@@ -295,25 +362,49 @@ mod tests {
         let cause = Cause::Unexpected("LayerNotDefined: Could not find layer geor:x".to_owned());
         [
             refused("replica2", 401),
-            Condition::LocalFault { fault: LocalFault::Descriptors },
-            Condition::ProbeInDoubt { layer: Some("geor:x".to_owned()), cause },
-            Condition::CanaryInDoubt { layer: Some("geor:x".to_owned()), cause: Cause::Status(500) },
-            Condition::FailOpen { causes: vec!["replica1: status 500".to_owned()] },
-            Condition::SharedFault { layer: Some("geor:y".to_owned()), cause: "status 500".to_owned() },
+            Condition::LocalFault {
+                fault: LocalFault::Descriptors,
+            },
+            Condition::ProbeInDoubt {
+                layer: Some("geor:x".to_owned()),
+                cause,
+            },
+            Condition::CanaryInDoubt {
+                layer: Some("geor:x".to_owned()),
+                cause: Cause::Status(500),
+            },
+            Condition::FailOpen {
+                causes: vec!["replica1: status 500".to_owned()],
+            },
+            Condition::SharedFault {
+                layer: Some("geor:y".to_owned()),
+                cause: "status 500".to_owned(),
+            },
             Condition::UpdateSequenceUnknown { main: name("main") },
-            Condition::LayerMissing { upstream: name("replica2"), layer: "geor:roads".to_owned() },
-            Condition::NoProbeLayer { why: "the main's capabilities list no layer".to_owned() },
+            Condition::LayerMissing {
+                upstream: name("replica2"),
+                layer: "geor:roads".to_owned(),
+            },
+            Condition::NoProbeLayer {
+                why: "the main's capabilities list no layer".to_owned(),
+            },
         ]
     }
 
     #[test]
     fn every_kind_is_listed_and_documented_and_has_a_sentence_and_a_remedy() {
         let manual = include_str!("../../docs/operations.md");
-        assert_eq!(samples().map(|condition| condition.kind()), Condition::KINDS);
+        assert_eq!(
+            samples().map(|condition| condition.kind()),
+            Condition::KINDS
+        );
         for condition in samples() {
             let row = format!("| `{}` |", condition.kind());
             assert!(manual.contains(&row), "docs/operations.md lacks {row}");
-            assert!(!condition.to_string().contains('\n') && condition.to_string().len() > 10, "{condition}");
+            assert!(
+                !condition.to_string().contains('\n') && condition.to_string().len() > 10,
+                "{condition}"
+            );
             assert!(condition.remedy().len() > 20, "{condition}");
         }
     }
@@ -323,13 +414,25 @@ mod tests {
         let (mut conditions, start) = (Conditions::default(), Instant::now());
         let began = |condition| vec![What::ConditionBegan { condition }];
         let ended = |condition| vec![What::ConditionEnded { condition }];
-        assert_eq!(conditions.update(vec![refused("a", 401)], start), began(refused("a", 401)));
+        assert_eq!(
+            conditions.update(vec![refused("a", 401)], start),
+            began(refused("a", 401))
+        );
         let later = start + Duration::from_secs(60);
         assert_eq!(conditions.update(vec![refused("a", 403)], later), []);
-        let status = ConditionStatus { condition: refused("a", 403), held_for: Duration::from_secs(60) };
+        let status = ConditionStatus {
+            condition: refused("a", 403),
+            held_for: Duration::from_secs(60),
+        };
         assert_eq!(conditions.status(later), [status]);
         let both = conditions.update(vec![refused("b", 401)], later);
-        assert_eq!(both, [ended(refused("a", 403)), began(refused("b", 401))].concat());
-        assert_eq!(conditions.update(Vec::new(), later), ended(refused("b", 401)));
+        assert_eq!(
+            both,
+            [ended(refused("a", 403)), began(refused("b", 401))].concat()
+        );
+        assert_eq!(
+            conditions.update(Vec::new(), later),
+            ended(refused("b", 401))
+        );
     }
 }

@@ -12,7 +12,8 @@ use crate::health::{Severity, Verdict};
 pub enum Event {
     /// A configuration is in force from now on.
     Configured(Arc<Config>),
-    /// The name of an upstream's host was looked up, and this is where it is now, or why that is not known.
+    /// The name of an upstream's host was looked up, and this is where it is now, or why that is
+    /// not known.
     Resolved {
         upstream: UpstreamName,
         address: Address,
@@ -55,28 +56,25 @@ pub enum Event {
         number: Option<u64>,
     },
     /// An upstream that serves was asked for the canary at `asked`.
-    CanaryTried {
-        asked: Instant,
-        outcome: Outcome,
-    },
+    CanaryTried { asked: Instant, outcome: Outcome },
     /// The main answered the catalog reload that was begun at `asked`, or did not.
     MainReloaded {
         upstream: UpstreamId,
         asked: Instant,
         outcome: Result<(), Cause>,
     },
-    /// A layer for probes and canaries was chosen that was asked for at `asked`, or why there is none.
+    /// A layer for probes and canaries was chosen that was asked for at `asked`, or why there is
+    /// none.
     LayerChosen {
         asked: Instant,
         layer: Result<String, &'static str>,
     },
     /// The main answered, and did not draw the layer that was chosen.
-    LayerLost {
-        layer: String,
-    },
+    LayerLost { layer: String },
     /// The data directory's `global.xml` was found changed.
     DirectoryChanged(FileChange),
-    /// A replica did not know a layer or workspace that the main knows, to a request that was sent at `sent`.
+    /// A replica did not know a layer or workspace that the main knows, to a request that was sent
+    /// at `sent`.
     StaleSeen {
         upstream: UpstreamId,
         /// As the request named it; empty where that is not known.
@@ -90,23 +88,25 @@ pub enum Event {
 /// What is due.
 #[derive(Debug)]
 pub enum Action {
-    /// To be answered by one [`Event::Probed`]. No other probe of this upstream is due before, or before it must have ended.
+    /// To be answered by one [`Event::Probed`]. No other probe of this upstream is due before, or
+    /// before it must have ended.
     Probe(Arc<Upstream>),
     /// To be answered by one [`Event::VersionRead`].
     ReadVersion(Arc<Upstream>),
     /// To be answered by one [`Event::CredentialsTried`].
     TryCredentials(Arc<Upstream>),
-    /// To be answered by one [`Event::CatalogReloaded`]. Nothing is in flight there, or nothing that could be waited for.
+    /// To be answered by one [`Event::CatalogReloaded`]. Nothing is in flight there, or nothing
+    /// that could be waited for.
     ReloadCatalog(Arc<Upstream>),
-    /// The main reads the data directory before its replicas do. To be answered by one [`Event::MainReloaded`]. It goes on serving
-    /// what only the main serves.
+    /// The main reads the data directory before its replicas do. To be answered by one
+    /// [`Event::MainReloaded`]. It goes on serving what only the main serves.
     ReloadMain(Arc<Upstream>),
     /// To be answered by one [`Event::LayerChosen`].
     ChooseLayer(LayerChoice),
     /// To be answered by one [`Event::CanaryTested`].
     TestCanary(Arc<Upstream>),
-    /// Whether one that serves draws the canary, as a replica that was reloaded does not. To be answered by one
-    /// [`Event::CanaryTried`].
+    /// Whether one that serves draws the canary, as a replica that was reloaded does not. To be
+    /// answered by one [`Event::CanaryTried`].
     TryCanary(Arc<Upstream>),
 }
 
@@ -118,7 +118,8 @@ pub struct ProbeReport {
     pub took: Duration,
 }
 
-/// What an attempt told about the upstream. Client faults and client aborts tell nothing and are not reported.
+/// What an attempt told about the upstream. Client faults and client aborts tell nothing and are
+/// not reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Success,
@@ -134,8 +135,8 @@ pub enum Cause {
     Connect(String),
     /// Nothing came within the limit.
     Timeout(&'static str),
-    /// A probe was not answered within the limit, although the upstream answers something lighter: its queue is full, or what
-    /// the probe needs is slow.
+    /// A probe was not answered within the limit, although the upstream answers something lighter:
+    /// its queue is full, or what the probe needs is slow.
     Slow(&'static str),
     /// The connection died before or within the answer.
     Reset(&'static str),
@@ -147,7 +148,8 @@ pub enum Cause {
     NodeFault(String),
     /// A probe's answer was not the expected one: what was wrong with it.
     Unexpected(String),
-    /// The status, 401 or 403, with which GeoServer refused our own credentials. It concerns those, never its health.
+    /// The status, 401 or 403, with which GeoServer refused our own credentials. It concerns those,
+    /// never its health.
     Credentials(u16),
     /// A fault of our own. It is no evidence about any upstream.
     Local(LocalFault),
@@ -190,10 +192,12 @@ impl Cause {
         }
     }
 
-    /// Whether it is the same fault as `other`, as far as words show: of an exception, the code decides.
+    /// Whether it is the same fault as `other`, as far as words show: of an exception, the code
+    /// decides.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::NodeFault(a), Self::NodeFault(b)) | (Self::Unexpected(a), Self::Unexpected(b)) => {
+            (Self::NodeFault(a), Self::NodeFault(b))
+            | (Self::Unexpected(a), Self::Unexpected(b)) => {
                 let code = |text: &str| text.split(':').next().unwrap_or_default().to_owned();
                 code(a) == code(b)
             }
@@ -205,7 +209,11 @@ impl Cause {
     pub(super) const fn refused_credentials(&self) -> Option<u16> {
         match self {
             Self::Credentials(status) => Some(*status),
-            Self::Connect(_) | Self::Timeout(_) | Self::Slow(_) | Self::Reset(_) | Self::Status(_) => None,
+            Self::Connect(_)
+            | Self::Timeout(_)
+            | Self::Slow(_)
+            | Self::Reset(_)
+            | Self::Status(_) => None,
             Self::Truncated | Self::NodeFault(_) | Self::Unexpected(_) | Self::Local(_) => None,
         }
     }
@@ -214,7 +222,12 @@ impl Cause {
     pub const fn local_fault(&self) -> Option<LocalFault> {
         match self {
             Self::Local(fault) => Some(*fault),
-            Self::Connect(_) | Self::Timeout(_) | Self::Slow(_) | Self::Reset(_) | Self::Status(_) | Self::Truncated => None,
+            Self::Connect(_)
+            | Self::Timeout(_)
+            | Self::Slow(_)
+            | Self::Reset(_)
+            | Self::Status(_)
+            | Self::Truncated => None,
             Self::NodeFault(_) | Self::Unexpected(_) | Self::Credentials(_) => None,
         }
     }
@@ -223,7 +236,11 @@ impl Cause {
         match self {
             Self::Connect(_) => Severity::Unreachable,
             Self::NodeFault(_) => Severity::NodeFault,
-            Self::Timeout(_) | Self::Slow(_) | Self::Reset(_) | Self::Status(_) | Self::Truncated => Severity::Ordinary,
+            Self::Timeout(_)
+            | Self::Slow(_)
+            | Self::Reset(_)
+            | Self::Status(_)
+            | Self::Truncated => Severity::Ordinary,
             Self::Unexpected(_) | Self::Credentials(_) | Self::Local(_) => Severity::Ordinary,
         }
     }

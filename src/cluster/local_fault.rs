@@ -1,7 +1,8 @@
 //! Faults of this machine or of geofront itself, which say nothing about an upstream.
 //!
-//! With no file descriptor or local port left, every upstream looks unreachable at once. Taken for their fault, that would empty
-//! the cluster, and asking another upstream would only need one more descriptor.
+//! With no file descriptor or local port left, every upstream looks unreachable at once. Taken for
+//! their fault, that would empty the cluster, and asking another upstream would only need one more
+//! descriptor.
 
 use std::error::Error;
 use std::{fmt, io};
@@ -17,7 +18,8 @@ pub enum LocalFault {
     Memory,
     /// The head of an answer has more fields, or is longer, than geofront reads.
     AnswerHead,
-    /// A probe of ours was sent and never reported, although each has a time limit: geofront had no time to run, or has a defect.
+    /// A probe of ours was sent and never reported, although each has a time limit: geofront had no
+    /// time to run, or has a defect.
     Unreported,
 }
 
@@ -49,10 +51,16 @@ impl LocalFault {
             Self::Descriptors => {
                 "raise the limit of open files (`LimitNOFILE=` in the systemd unit), or find out who holds so many"
             }
-            Self::Ports => "widen `net.ipv4.ip_local_port_range`, or find out what opens so many connections",
+            Self::Ports => {
+                "widen `net.ipv4.ip_local_port_range`, or find out what opens so many connections"
+            }
             Self::Memory => "give this machine more memory, or find out what uses it",
-            Self::AnswerHead => "have GeoServer, or what stands before it, send fewer header fields than 256",
-            Self::Unreported => "give geofront more CPU time; if it has enough, report the defect with the log",
+            Self::AnswerHead => {
+                "have GeoServer, or what stands before it, send fewer header fields than 256"
+            }
+            Self::Unreported => {
+                "give geofront more CPU time; if it has enough, report the defect with the log"
+            }
         }
     }
 
@@ -69,8 +77,12 @@ impl LocalFault {
 
 /// An error of `io` that wraps another passes over it as its source.
 fn behind<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
-    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    wrapped.map(|wrapped| wrapped as &(dyn Error + 'static)).or_else(|| error.source())
+    let wrapped = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
+    wrapped
+        .map(|wrapped| wrapped as &(dyn Error + 'static))
+        .or_else(|| error.source())
 }
 
 impl fmt::Display for LocalFault {
@@ -97,6 +109,10 @@ mod tests {
         assert_eq!([of(12), of(105)], [Some(LocalFault::Memory); 2]);
         // Refused, timed out, no route, reset.
         assert_eq!([of(111), of(110), of(113), of(104)], [None; 4]);
-        assert_eq!(LocalFault::behind(&io::Error::other("Too many open files")), None, "a text proves nothing");
+        assert_eq!(
+            LocalFault::behind(&io::Error::other("Too many open files")),
+            None,
+            "a text proves nothing"
+        );
     }
 }

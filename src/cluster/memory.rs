@@ -1,9 +1,10 @@
-//! What outlives the process: which replica had which catalog, the modes that operators ordered, the learned concurrency limits,
-//! and the layer that was chosen for probes.
+//! What outlives the process: which replica had which catalog, the modes that operators ordered,
+//! the learned concurrency limits, and the layer that was chosen for probes.
 //!
-//! Without the catalogs a restarted geofront can only compare numbers across nodes, which stock GeoServer inflates. With them, the
-//! roll that a killed one left half done is finished, and a cluster in which nothing happened is left alone. Without the modes a
-//! restart gives requests to a GeoServer that an administrator has taken out.
+//! Without the catalogs a restarted geofront can only compare numbers across nodes, which stock
+//! GeoServer inflates. With them, the roll that a killed one left half done is finished, and a
+//! cluster in which nothing happened is left alone. Without the modes a restart gives requests to a
+//! GeoServer that an administrator has taken out.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -42,7 +43,8 @@ pub struct OrderedMode {
     pub origin: ModeOrigin,
 }
 
-/// A concurrency limit that was learned. It belongs to the address: it was measured there, whatever that is called.
+/// A concurrency limit that was learned. It belongs to the address: it was measured there, whatever
+/// that is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LearnedLimit {
     pub address: SocketAddr,
@@ -78,48 +80,92 @@ impl Cluster {
         self.chosen_layer.clone_from(&memory.chosen_layer);
     }
 
-    /// Takes over what the process before this one knew of the address that `at` is found at, now that it is known.
+    /// Takes over what the process before this one knew of the address that `at` is found at, now
+    /// that it is known.
     pub(super) fn recall_late(&mut self, at: usize, now: Instant) {
         let tracked = &mut self.tracked[at];
-        let Some(address) = tracked.upstream.address.known() else { return };
+        let Some(address) = tracked.upstream.address.known() else {
+            return;
+        };
         if tracked.upstream.role == Role::Replica
             && let Some(known) = self.unclaimed.at(address)
         {
             tracked.recall(known, now);
         }
-        if let Some(learned) = self.unclaimed.limits.iter().find(|learned| learned.address == address) {
+        if let Some(learned) = self
+            .unclaimed
+            .limits
+            .iter()
+            .find(|learned| learned.address == address)
+        {
             tracked.upstream.load.set_learned_cap(learned.limit);
         }
-        self.unclaimed.upstreams.retain(|known| known.address != address);
-        self.unclaimed.limits.retain(|learned| learned.address != address);
+        self.unclaimed
+            .upstreams
+            .retain(|known| known.address != address);
+        self.unclaimed
+            .limits
+            .retain(|learned| learned.address != address);
     }
 
-    /// Returns what a process after this one must know. It says nothing of upstreams of which nothing is known.
+    /// Returns what a process after this one must know. It says nothing of upstreams of which
+    /// nothing is known.
     pub fn memory(&self) -> Memory {
-        let mut memory = Memory { chosen_layer: self.chosen_layer.clone(), ..Memory::default() };
+        let mut memory = Memory {
+            chosen_layer: self.chosen_layer.clone(),
+            ..Memory::default()
+        };
         for tracked in &self.tracked {
             let name = tracked.upstream.name.to_string();
             if let Some((mode, origin)) = tracked.ordered_mode() {
-                memory.modes.push(OrderedMode { name: name.clone(), mode, origin: origin.clone() });
+                memory.modes.push(OrderedMode {
+                    name: name.clone(),
+                    mode,
+                    origin: origin.clone(),
+                });
             }
             let Some(address) = tracked.upstream.address.known() else {
                 // It may still turn up at the address that was remembered.
-                memory.upstreams.extend(self.unclaimed.upstreams.iter().filter(|known| known.name == name).cloned());
+                memory.upstreams.extend(
+                    self.unclaimed
+                        .upstreams
+                        .iter()
+                        .filter(|known| known.name == name)
+                        .cloned(),
+                );
                 continue;
             };
-            memory.limits.extend(tracked.upstream.load.learned_cap().map(|limit| LearnedLimit { address, limit }));
-            memory.upstreams.extend(self.remembered(tracked, name, address));
+            memory.limits.extend(
+                tracked
+                    .upstream
+                    .load
+                    .learned_cap()
+                    .map(|limit| LearnedLimit { address, limit }),
+            );
+            memory
+                .upstreams
+                .extend(self.remembered(tracked, name, address));
         }
         memory
     }
 
-    fn remembered(&self, tracked: &Tracked, name: String, address: SocketAddr) -> Option<Remembered> {
+    fn remembered(
+        &self,
+        tracked: &Tracked,
+        name: String,
+        address: SocketAddr,
+    ) -> Option<Remembered> {
         if tracked.upstream.role == Role::Main {
             return None;
         }
         let (epoch, is_at_rest) = (self.changes.epoch(), self.changes.is_at_rest());
         let number = self.changes.number().filter(|_| is_at_rest);
         let main_number = tracked.catalog.remembered(epoch, number)?;
-        Some(Remembered { name, address, main_number, is_reloading: tracked.catalog.may_be_empty() })
+        Some(Remembered {
+            name,
+            address,
+            main_number,
+            is_reloading: tracked.catalog.may_be_empty(),
+        })
     }
 }

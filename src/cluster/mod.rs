@@ -1,7 +1,7 @@
 //! The state of the world as a machine: event in, action out.
 //!
-//! `Cluster` is told what happened ([`Event`]), says what is due ([`Action`]), and is published as a [`Snapshot`] that requests
-//! read. It knows no clock, socket or thread: `now` is a parameter.
+//! `Cluster` is told what happened ([`Event`]), says what is due ([`Action`]), and is published as
+//! a [`Snapshot`] that requests read. It knows no clock, socket or thread: `now` is a parameter.
 //!
 //! ```text
 //!   Configured Probed Observed Tick --handle--> Cluster --poll_action--> Probe
@@ -13,12 +13,14 @@
 //!
 //! Promises that hold after every event:
 //!
-//! * An upstream gets nothing while it cannot be reached or is not ready. It gets no reads before its first passed probe, nor while
-//!   its answers are wrong and another's are right (`witness`). While none passes, all that are reachable serve reads.
-//! * Load, health, ejection and catalog survive every config reload at an address that is kept, an ordered mode under a name that
-//!   is kept.
-//! * Requests' evidence alone never sets aside more than half of those who could serve reads, and never the last of them: a
-//!   layer that is broken everywhere must not empty the cluster. When the others are gone, ejections are lifted.
+//! * An upstream gets nothing while it cannot be reached or is not ready. It gets no reads before
+//!   its first passed probe, nor while its answers are wrong and another's are right (`witness`).
+//!   While none passes, all that are reachable serve reads.
+//! * Load, health, ejection and catalog survive every config reload at an address that is kept, an
+//!   ordered mode under a name that is kept.
+//! * Requests' evidence alone never sets aside more than half of those who could serve reads, and
+//!   never the last of them: a layer that is broken everywhere must not empty the cluster. When the
+//!   others are gone, ejections are lifted.
 //! * After `poll_action` returned `None`, the next deadline is in the future.
 
 mod catalog;
@@ -52,8 +54,8 @@ use crate::ogc::RequestClass;
 
 pub use crate::health::HealthState;
 pub use catalog::{
-    About, CatalogStatus, Concern, FileChange, Freshening, Hint, LastReload, ReplicaRoll, RollReason, RollReport, Sighting,
-    Source, SyncError, Ticket, Tickets, UpstreamCatalog,
+    About, CatalogStatus, Concern, FileChange, Freshening, Hint, LastReload, ReplicaRoll,
+    RollReason, RollReport, Sighting, Source, SyncError, Ticket, Tickets, UpstreamCatalog,
 };
 pub use chosen_layer::LayerChoice;
 pub use condition::{Condition, ConditionStatus};
@@ -75,7 +77,9 @@ use snapshot::Place;
 use tracked::{Meaning, Tracked};
 
 /// What is shown of a replica of which nothing is known.
-const NEWCOMER: What = What::Stale { why: "it is new: which catalog it has loaded is not known" };
+const NEWCOMER: What = What::Stale {
+    why: "it is new: which catalog it has loaded is not known",
+};
 
 /// The machine.
 #[derive(Debug)]
@@ -101,9 +105,11 @@ pub struct Cluster {
     rolls_deadline: Option<Instant>,
     /// Written by [`Self::settle`].
     conditions: Conditions,
-    /// The layer that was chosen to be drawn by probes and canaries where none is configured. It survives a restart.
+    /// The layer that was chosen to be drawn by probes and canaries where none is configured. It
+    /// survives a restart.
     chosen_layer: Option<String>,
-    /// Reads go to upstreams that do not pass their probes, because none does; written by [`Self::settle`].
+    /// Reads go to upstreams that do not pass their probes, because none does; written by
+    /// [`Self::settle`].
     fails_open: bool,
     /// Of the memory, what concerns upstreams whose address is not known yet.
     unclaimed: Memory,
@@ -129,16 +135,31 @@ struct Ids {
 impl Ids {
     fn track(&mut self, config: &UpstreamConfig, catalog: Freshness, now: Instant) -> Tracked {
         let id = UpstreamId(self.next);
-        self.next = self.next.checked_add(1).expect("nobody reconfigures four billion times");
+        self.next = self
+            .next
+            .checked_add(1)
+            .expect("nobody reconfigures four billion times");
         let upstream = Arc::new(Upstream::new(id, config, Arc::default()));
-        Tracked::new(upstream, config, Schedule::new(self.origin, id.0, now), catalog, now)
+        Tracked::new(
+            upstream,
+            config,
+            Schedule::new(self.origin, id.0, now),
+            catalog,
+            now,
+        )
     }
 }
 
 impl Cluster {
     /// Everything unknown, the first probes due at `now`.
     pub fn new(config: Arc<Config>, now: Instant) -> Self {
-        let (mut ids, changes) = (Ids { next: 0, origin: now }, Changes::new());
+        let (mut ids, changes) = (
+            Ids {
+                next: 0,
+                origin: now,
+            },
+            Changes::new(),
+        );
         let track = |upstream| ids.track(upstream, Freshness::new(&changes, now), now);
         let tracked = config.upstreams.iter().map(track).collect();
         Self {
@@ -173,19 +194,49 @@ impl Cluster {
             Event::Configured(config) => self.configured(config, now),
             Event::Resolved { upstream, address } => self.resolved(&upstream, address, now),
             Event::Probed { upstream, report } => self.probed(upstream, report, now),
-            Event::Observed { upstream, sent, outcome, subject } => self.observed(upstream, sent, (outcome, subject), now),
-            Event::VersionRead { upstream, asked, number } => self.version_read(upstream, asked, number, now),
-            Event::CatalogReloaded { upstream, asked, outcome } => self.catalog_reloaded(upstream, asked, outcome, now),
-            Event::CredentialsTried { upstream, asked, outcome } => self.credentials_tried(upstream, asked, outcome, now),
-            Event::CanaryTested { upstream, asked, outcome, number } => {
+            Event::Observed {
+                upstream,
+                sent,
+                outcome,
+                subject,
+            } => self.observed(upstream, sent, (outcome, subject), now),
+            Event::VersionRead {
+                upstream,
+                asked,
+                number,
+            } => self.version_read(upstream, asked, number, now),
+            Event::CatalogReloaded {
+                upstream,
+                asked,
+                outcome,
+            } => self.catalog_reloaded(upstream, asked, outcome, now),
+            Event::CredentialsTried {
+                upstream,
+                asked,
+                outcome,
+            } => self.credentials_tried(upstream, asked, outcome, now),
+            Event::CanaryTested {
+                upstream,
+                asked,
+                outcome,
+                number,
+            } => {
                 self.canary_tested(upstream, asked, (&outcome, number), now);
             }
             Event::CanaryTried { asked, outcome } => self.canary_tried(asked, outcome, now),
-            Event::MainReloaded { upstream, asked, outcome } => self.main_reloaded(upstream, asked, outcome, now),
+            Event::MainReloaded {
+                upstream,
+                asked,
+                outcome,
+            } => self.main_reloaded(upstream, asked, outcome, now),
             Event::LayerChosen { asked, layer } => self.layer_chosen(asked, layer, now),
             Event::LayerLost { layer } => self.layer_lost(&layer),
             Event::DirectoryChanged(file) => self.directory_changed(file, now),
-            Event::StaleSeen { upstream, layer, sent } => self.stale_seen(upstream, layer, sent, now),
+            Event::StaleSeen {
+                upstream,
+                layer,
+                sent,
+            } => self.stale_seen(upstream, layer, sent, now),
             Event::Tick => {}
         }
         self.settle(now);
@@ -193,13 +244,36 @@ impl Cluster {
     }
 
     /// Carries out an operator's order, without a record of its origin.
-    pub fn set_mode(&mut self, name: &str, mode: Mode, force: bool, now: Instant) -> Result<Vec<Transition>, ModeError> {
-        self.order_mode(name, ModeOrder { mode, force, origin: None }, now)
+    pub fn set_mode(
+        &mut self,
+        name: &str,
+        mode: Mode,
+        force: bool,
+        now: Instant,
+    ) -> Result<Vec<Transition>, ModeError> {
+        self.order_mode(
+            name,
+            ModeOrder {
+                mode,
+                force,
+                origin: None,
+            },
+            now,
+        )
     }
 
-    /// Carries out an operator's order. It is refused, unless forced, when it takes away the last upstream that serves some class.
-    pub fn order_mode(&mut self, name: &str, order: ModeOrder, now: Instant) -> Result<Vec<Transition>, ModeError> {
-        let at = self.tracked.iter().position(|tracked| tracked.upstream.name.as_str() == name);
+    /// Carries out an operator's order. It is refused, unless forced, when it takes away the last
+    /// upstream that serves some class.
+    pub fn order_mode(
+        &mut self,
+        name: &str,
+        order: ModeOrder,
+        now: Instant,
+    ) -> Result<Vec<Transition>, ModeError> {
+        let at = self
+            .tracked
+            .iter()
+            .position(|tracked| tracked.upstream.name.as_str() == name);
         let at = at.ok_or_else(|| ModeError::NoSuchUpstream(name.to_owned()))?;
         if order.mode != Mode::Ready && !order.force {
             self.refuse_the_last(at)?;
@@ -210,13 +284,20 @@ impl Cluster {
         Ok(mem::take(&mut self.outbox))
     }
 
-    /// The next thing due; call until `None`. What the passing of time changed is reported by the next [`Self::handle`].
+    /// The next thing due; call until `None`. What the passing of time changed is reported by the
+    /// next [`Self::handle`].
     pub fn poll_action(&mut self, now: Instant) -> Option<Action> {
         self.pass_time(now);
         self.settle(now);
         let is_due = |tracked: &&mut Tracked| tracked.probes.due().is_some_and(|due| due <= now);
-        let next = self.tracked.iter_mut().filter(is_due).min_by_key(|tracked| tracked.probes.due());
-        let Some(next) = next else { return self.catalog_action(now).or_else(|| self.choice_action(now)) };
+        let next = self
+            .tracked
+            .iter_mut()
+            .filter(is_due)
+            .min_by_key(|tracked| tracked.probes.due());
+        let Some(next) = next else {
+            return self.catalog_action(now).or_else(|| self.choice_action(now));
+        };
         next.begin_probe(now, self.config.health.timeout);
         Some(Action::Probe(Arc::clone(&next.upstream)))
     }
@@ -224,16 +305,33 @@ impl Cluster {
     /// When something is due next without an event.
     pub fn next_deadline(&self) -> Option<Instant> {
         let upstreams = self.tracked.iter().filter_map(Tracked::deadline);
-        upstreams.chain(self.catalog_deadline()).chain(self.faults.deadline()).chain(self.choice_deadline()).min()
+        upstreams
+            .chain(self.catalog_deadline())
+            .chain(self.faults.deadline())
+            .chain(self.choice_deadline())
+            .min()
     }
 
     pub fn snapshot(&self) -> Snapshot {
         let epoch = self.changes.epoch();
-        let place = |t: &Tracked| Some(Place::new(&t.upstream, t.standing(epoch, self.fails_open)?, &self.config.limits));
+        let place = |t: &Tracked| {
+            Some(Place::new(
+                &t.upstream,
+                t.standing(epoch, self.fails_open)?,
+                &self.config.limits,
+            ))
+        };
         let places: Vec<_> = self.tracked.iter().filter_map(place).collect();
         let awaited: Vec<_> = self.tracked.iter().filter_map(Tracked::awaited).collect();
         let news = (self.tickets, self.concern.clone());
-        Snapshot::new(self.revision, Arc::clone(&self.config), &places, &awaited, news, self.snapshots_taken)
+        Snapshot::new(
+            self.revision,
+            Arc::clone(&self.config),
+            &places,
+            &awaited,
+            news,
+            self.snapshots_taken,
+        )
     }
 
     /// The snapshot, if requests would see a difference to the one last taken.
@@ -247,13 +345,23 @@ impl Cluster {
     pub fn status(&self, now: Instant) -> ClusterStatus {
         let catalog = self.catalog_status(now);
         let view = (&self.config.limits, self.fails_open);
-        let mut upstreams: Vec<_> = self.tracked.iter().map(|tracked| tracked.status(&catalog, view, now)).collect();
+        let mut upstreams: Vec<_> = self
+            .tracked
+            .iter()
+            .map(|tracked| tracked.status(&catalog, view, now))
+            .collect();
         for at in (0..upstreams.len()).filter(|at| self.is_held_back(*at)) {
             upstreams[at].catalog.doing = Freshening::HeldBack;
         }
         let conditions = self.conditions.status(now);
         let chosen_layer = self.chosen_layer().map(str::to_owned);
-        ClusterStatus { revision: self.revision, catalog, chosen_layer, conditions, upstreams }
+        ClusterStatus {
+            revision: self.revision,
+            catalog,
+            chosen_layer,
+            conditions,
+            upstreams,
+        }
     }
 
     fn configured(&mut self, config: Arc<Config>, now: Instant) {
@@ -262,36 +370,76 @@ impl Cluster {
         self.config = config;
         self.revision += 1;
         if has_others {
-            self.tracked.iter_mut().filter(|tracked| tracked.refuses()).for_each(|tracked| tracked.catalog.try_again());
+            self.tracked
+                .iter_mut()
+                .filter(|tracked| tracked.refuses())
+                .for_each(|tracked| tracked.catalog.try_again());
         }
         let (main, can_reload) = (self.main_id(), self.can_reload());
         let (old, ids, changes) = (mem::take(&mut self.tracked), &mut self.ids, &self.changes);
-        // Where nothing can be reloaded, a newcomer is believed to have read the directory when it started.
-        let catalog = || if can_reload { Freshness::newcomer(changes, now) } else { Freshness::new(changes, now) };
+        // Where nothing can be reloaded, a newcomer is believed to have read the directory when it
+        // started.
+        let catalog = || {
+            if can_reload {
+                Freshness::newcomer(changes, now)
+            } else {
+                Freshness::new(changes, now)
+            }
+        };
         let track = |upstream: &_| ids.track(upstream, catalog(), now);
         let reconciled = reconcile::reconcile(old, &self.config.upstreams, now, track);
         self.tracked = reconciled.tracked;
         self.is_visibly_changed = true;
-        self.emit(None, What::Configured { revision: self.revision });
-        reconciled.retired.into_iter().for_each(|name| self.emit(Some(name), What::Retired));
-        reconciled.changes.into_iter().for_each(|(name, what)| self.emit(Some(name), what));
+        self.emit(
+            None,
+            What::Configured {
+                revision: self.revision,
+            },
+        );
+        reconciled
+            .retired
+            .into_iter()
+            .for_each(|name| self.emit(Some(name), What::Retired));
+        reconciled
+            .changes
+            .into_iter()
+            .for_each(|(name, what)| self.emit(Some(name), what));
         for name in reconciled.added {
-            let is_replica = self.tracked.iter().any(|new| new.upstream.name == name && new.upstream.role == Role::Replica);
+            let is_replica = self
+                .tracked
+                .iter()
+                .any(|new| new.upstream.name == name && new.upstream.role == Role::Replica);
             self.emit(Some(name.clone()), What::Added);
             if is_replica && can_reload {
                 self.emit(Some(name), NEWCOMER);
             }
         }
         self.meet_the_main(main, now);
-        let interval = self.config.health.interval.max(self.config.health.down_interval);
-        self.tracked.iter_mut().for_each(|tracked| tracked.probes.hasten(now, interval));
+        let interval = self
+            .config
+            .health
+            .interval
+            .max(self.config.health.down_interval);
+        self.tracked
+            .iter_mut()
+            .for_each(|tracked| tracked.probes.hasten(now, interval));
     }
 
-    /// An address that is known is kept while the name cannot be looked up: the name server's trouble is not the upstream's.
+    /// An address that is known is kept while the name cannot be looked up: the name server's
+    /// trouble is not the upstream's.
     fn resolved(&mut self, name: &UpstreamName, address: Address, now: Instant) {
-        let Some(at) = self.config.upstreams.iter().position(|upstream| upstream.name == *name) else { return };
+        let Some(at) = self
+            .config
+            .upstreams
+            .iter()
+            .position(|upstream| upstream.name == *name)
+        else {
+            return;
+        };
         let from = self.config.upstreams[at].address.known();
-        if self.config.upstreams[at].address == address || (from.is_some() && address.known().is_none()) {
+        if self.config.upstreams[at].address == address
+            || (from.is_some() && address.known().is_none())
+        {
             return;
         }
         Arc::make_mut(&mut self.config).upstreams[at].address = address.clone();
@@ -303,8 +451,14 @@ impl Cluster {
             Address::Known(to) => {
                 let is_replica = config.upstreams[at].role == Role::Replica;
                 let is_newcomer = from.is_some() && self.can_reload();
-                let catalog = if is_newcomer { Freshness::newcomer } else { Freshness::new };
-                let mut new = self.ids.track(&config.upstreams[at], catalog(&self.changes, now), now);
+                let catalog = if is_newcomer {
+                    Freshness::newcomer
+                } else {
+                    Freshness::new
+                };
+                let mut new =
+                    self.ids
+                        .track(&config.upstreams[at], catalog(&self.changes, now), now);
                 new.inherit_mode(&self.tracked[at], now);
                 self.tracked[at] = new;
                 self.recall_late(at, now);
@@ -320,20 +474,36 @@ impl Cluster {
         let sent = now.checked_sub(report.took).unwrap_or(now);
         let settled = self.changes.settled_at(sent);
         let is_full = self.tracked[at].is_full(&self.config.limits, now);
-        let meaning = self.tracked[at].probed((&report, is_full), settled, now, &self.config.health);
-        let others = self.tracked.iter_mut().enumerate().filter(|(other, _)| *other != at).map(|(_, other)| other);
+        let meaning =
+            self.tracked[at].probed((&report, is_full), settled, now, &self.config.health);
+        let others = self
+            .tracked
+            .iter_mut()
+            .enumerate()
+            .filter(|(other, _)| *other != at)
+            .map(|(_, other)| other);
         match meaning {
             Meaning::Nothing => {}
             // Whether that is its own fault, the others show.
-            Meaning::BeginsToFail => others.for_each(|other| other.probes.hasten(now, Duration::ZERO)),
+            Meaning::BeginsToFail => {
+                others.for_each(|other| other.probes.hasten(now, Duration::ZERO))
+            }
             Meaning::Passes => others.for_each(|other| other.other_passed(sent, now)),
         }
     }
 
-    fn observed(&mut self, id: UpstreamId, sent: Instant, (outcome, subject): (Outcome, Option<Subject>), now: Instant) {
+    fn observed(
+        &mut self,
+        id: UpstreamId,
+        sent: Instant,
+        (outcome, subject): (Outcome, Option<Subject>),
+        now: Instant,
+    ) {
         let Some(at) = self.position(id) else { return };
         let mut grounds = None;
-        if let (Outcome::Failure(cause), Some(subject), true) = (&outcome, subject, self.tracked[at].is_fit()) {
+        if let (Outcome::Failure(cause), Some(subject), true) =
+            (&outcome, subject, self.tracked[at].is_fit())
+        {
             let peers = self.peers();
             let (on, shared) = self.faults.record(id, (cause, &subject), &peers, now);
             if !shared.is_empty() {
@@ -342,7 +512,13 @@ impl Cluster {
             grounds = Some(on);
         }
         let may_eject = self.may_eject(at);
-        let change = self.tracked[at].observed((outcome, grounds), sent, now, &self.config.health, may_eject);
+        let change = self.tracked[at].observed(
+            (outcome, grounds),
+            sent,
+            now,
+            &self.config.health,
+            may_eject,
+        );
         self.report(at, change);
     }
 
@@ -356,7 +532,8 @@ impl Cluster {
         self.pass_choice_time(now);
     }
 
-    /// The ceiling: at most half of those who could serve reads are set aside, so that never all are.
+    /// The ceiling: at most half of those who could serve reads are set aside, so that never all
+    /// are.
     fn may_eject(&self, at: usize) -> bool {
         let (pool, set_aside) = self.pool();
         self.tracked[at].is_ejectable() && (set_aside + 1) * 2 <= pool
@@ -364,8 +541,15 @@ impl Cluster {
 
     /// How many could serve reads, and how many of them are set aside.
     fn pool(&self) -> (usize, usize) {
-        let pool = || self.tracked.iter().filter(|tracked| tracked.is_of_the_pool());
-        (pool().count(), pool().filter(|tracked| tracked.is_set_aside()).count())
+        let pool = || {
+            self.tracked
+                .iter()
+                .filter(|tracked| tracked.is_of_the_pool())
+        };
+        (
+            pool().count(),
+            pool().filter(|tracked| tracked.is_set_aside()).count(),
+        )
     }
 
     fn refuse_the_last(&self, at: usize) -> Result<(), ModeError> {
@@ -378,18 +562,23 @@ impl Cluster {
         if classes.is_empty() {
             Ok(())
         } else {
-            Err(ModeError::LastServing(LastServing { name: upstream.name.clone(), classes }))
+            Err(ModeError::LastServing(LastServing {
+                name: upstream.name.clone(),
+                classes,
+            }))
         }
     }
 
-    /// After every change: ejections that must not be are lifted, and what requests can see is noted.
+    /// After every change: ejections that must not be are lifted, and what requests can see is
+    /// noted.
     fn settle(&mut self, now: Instant) {
         self.judge_health(now);
         self.begin_reloads(now);
         for at in 0..self.tracked.len() {
             let tracked = &self.tracked[at];
             if tracked.is_set_aside()
-                && (self.config.health.ejection_failures == 0 || tracked.is_fit() && !tracked.is_ejectable())
+                && (self.config.health.ejection_failures == 0
+                    || tracked.is_fit() && !tracked.is_ejectable())
             {
                 self.lift(at, now);
             }
@@ -399,7 +588,9 @@ impl Cluster {
             && pool == set_aside
         {
             let in_pool = |at: &usize| self.tracked[*at].is_of_the_pool();
-            let soonest = (0..self.tracked.len()).filter(in_pool).min_by_key(|&at| self.tracked[at].ejected_until());
+            let soonest = (0..self.tracked.len())
+                .filter(in_pool)
+                .min_by_key(|&at| self.tracked[at].ejected_until());
             self.lift(soonest.expect("the pool is not empty"), now);
         }
         self.end_common_ramps(now);
@@ -423,32 +614,60 @@ impl Cluster {
 
     /// The upstream of this name, whatever its state.
     pub fn upstream(&self, name: &UpstreamName) -> Option<Arc<Upstream>> {
-        let named = self.tracked.iter().find(|tracked| tracked.upstream.name == *name);
+        let named = self
+            .tracked
+            .iter()
+            .find(|tracked| tracked.upstream.name == *name);
         named.map(|tracked| Arc::clone(&tracked.upstream))
     }
 
     fn position(&self, id: UpstreamId) -> Option<usize> {
-        self.tracked.iter().position(|tracked| tracked.upstream.id == id)
+        self.tracked
+            .iter()
+            .position(|tracked| tracked.upstream.id == id)
     }
 
     fn report(&mut self, at: usize, changes: impl IntoIterator<Item = What>) {
         let name = self.tracked[at].upstream.name.clone();
-        changes.into_iter().for_each(|what| self.emit(Some(name.clone()), what));
+        changes
+            .into_iter()
+            .for_each(|what| self.emit(Some(name.clone()), what));
     }
 
     fn emit(&mut self, upstream: Option<UpstreamName>, what: What) {
         self.sequence += 1;
-        self.outbox.push(Transition { sequence: self.sequence, upstream, what });
+        self.outbox.push(Transition {
+            sequence: self.sequence,
+            upstream,
+            what,
+        });
     }
 
     fn check_invariants(&self) {
-        let names: HashSet<_> = self.tracked.iter().map(|tracked| &tracked.upstream.name).collect();
-        let ids: HashSet<_> = self.tracked.iter().map(|tracked| tracked.upstream.id).collect();
-        assert_eq!((names.len(), ids.len()), (self.tracked.len(), self.tracked.len()), "names and ids are unique");
+        let names: HashSet<_> = self
+            .tracked
+            .iter()
+            .map(|tracked| &tracked.upstream.name)
+            .collect();
+        let ids: HashSet<_> = self
+            .tracked
+            .iter()
+            .map(|tracked| tracked.upstream.id)
+            .collect();
+        assert_eq!(
+            (names.len(), ids.len()),
+            (self.tracked.len(), self.tracked.len()),
+            "names and ids are unique"
+        );
         let (pool, set_aside) = self.pool();
-        assert!(pool == 0 || set_aside < pool, "somebody who could serve reads does");
+        assert!(
+            pool == 0 || set_aside < pool,
+            "somebody who could serve reads does"
+        );
         let epoch = self.changes.epoch();
-        self.tracked.iter().for_each(|tracked| tracked.check_invariants(epoch, self.fails_open));
+        self.tracked
+            .iter()
+            .for_each(|tracked| tracked.check_invariants(epoch, self.fails_open));
         self.changes.check_invariants();
     }
 }

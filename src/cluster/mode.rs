@@ -11,7 +11,8 @@ pub enum Mode {
     Ready,
     /// Nothing new; what runs may finish; still probed.
     Drain,
-    /// Nothing at all, probes neither. Whoever comes back from here is unknown until a probe passed.
+    /// Nothing at all, probes neither. Whoever comes back from here is unknown until a probe
+    /// passed.
     Maintenance,
 }
 
@@ -62,7 +63,11 @@ impl fmt::Display for ModeError {
             Self::NoSuchUpstream(name) => write!(f, "no upstream is called `{name}`"),
             Self::LastServing(LastServing { name, classes }) => {
                 let classes: Vec<_> = classes.iter().map(|class| class.as_str()).collect();
-                write!(f, "`{name}` is the last upstream that serves {} requests", classes.join(", "))
+                write!(
+                    f,
+                    "`{name}` is the last upstream that serves {} requests",
+                    classes.join(", ")
+                )
             }
         }
     }
@@ -76,7 +81,11 @@ mod tests {
 
     #[test]
     fn every_mode_is_found_by_its_name() {
-        assert!(Mode::ALL.iter().all(|&mode| Mode::named(mode.as_str()) == Some(mode)));
+        assert!(
+            Mode::ALL
+                .iter()
+                .all(|&mode| Mode::named(mode.as_str()) == Some(mode))
+        );
         assert_eq!(Mode::named("READY"), None);
     }
 
@@ -85,6 +94,9 @@ mod tests {
         let name = UpstreamName::new("main").unwrap();
         let classes = vec![RequestClass::Transaction, RequestClass::Admin];
         let refusal = ModeError::LastServing(LastServing { name, classes });
-        assert_eq!(refusal.to_string(), "`main` is the last upstream that serves transaction, admin requests");
+        assert_eq!(
+            refusal.to_string(),
+            "`main` is the last upstream that serves transaction, admin requests"
+        );
     }
 }

@@ -1,8 +1,9 @@
 //! A new configuration meets the upstreams there are: keep, rename, replace, retire.
 //!
-//! What was measured belongs to the address, what was ordered to the name. An address that is kept keeps load, health, ejection and
-//! catalog, in the middle of a roll as well, under whatever name. A name that is kept keeps its ordered mode, at whatever address.
-//! An upstream whose address and name are both new starts with nothing, and nothing is assumed of it.
+//! What was measured belongs to the address, what was ordered to the name. An address that is kept
+//! keeps load, health, ejection and catalog, in the middle of a roll as well, under whatever name.
+//! A name that is kept keeps its ordered mode, at whatever address. An upstream whose address and
+//! name are both new starts with nothing, and nothing is assumed of it.
 
 use std::time::Instant;
 
@@ -27,25 +28,43 @@ pub(super) fn reconcile(
     now: Instant,
     mut make: impl FnMut(&UpstreamConfig) -> Tracked,
 ) -> Reconciled {
-    let orders: Vec<(UpstreamName, Mode, Option<ModeOrigin>)> = old.iter().map(Tracked::order).collect();
+    let orders: Vec<(UpstreamName, Mode, Option<ModeOrigin>)> =
+        old.iter().map(Tracked::order).collect();
     let order_of = |name: &UpstreamName| orders.iter().find(|(known, ..)| known == name).cloned();
-    let mut reconciled = Reconciled { tracked: Vec::new(), added: Vec::new(), retired: Vec::new(), changes: Vec::new() };
+    let mut reconciled = Reconciled {
+        tracked: Vec::new(),
+        added: Vec::new(),
+        retired: Vec::new(),
+        changes: Vec::new(),
+    };
     for config in configs {
-        let kept = old.iter().position(|old| old.upstream.is_at(config)).map(|at| old.swap_remove(at));
+        let kept = old
+            .iter()
+            .position(|old| old.upstream.is_at(config))
+            .map(|at| old.swap_remove(at));
         let was = kept.as_ref().map(|kept| kept.upstream.name.clone());
         let mut one = kept.unwrap_or_else(|| make(config));
         one.reconfigure(config);
         let changes = &mut reconciled.changes;
         match was {
             None => reconciled.added.push(config.name.clone()),
-            Some(from) if from != config.name => changes.push((config.name.clone(), What::Renamed { from })),
+            Some(from) if from != config.name => {
+                changes.push((config.name.clone(), What::Renamed { from }))
+            }
             Some(_) => {}
         }
         if let Some((name, mode, origin)) = order_of(&config.name) {
-            changes.extend(one.set_mode(mode, origin, now).into_iter().map(|what| (name.clone(), what)));
+            changes.extend(
+                one.set_mode(mode, origin, now)
+                    .into_iter()
+                    .map(|what| (name.clone(), what)),
+            );
         }
         reconciled.tracked.push(one);
     }
-    reconciled.retired = old.into_iter().map(|old| old.upstream.name.clone()).collect();
+    reconciled.retired = old
+        .into_iter()
+        .map(|old| old.upstream.name.clone())
+        .collect();
     reconciled
 }

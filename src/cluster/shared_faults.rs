@@ -1,15 +1,17 @@
 //! Faults that upstreams share, so that none of them is blamed.
 //!
-//! A database that is down makes its layers fail on every upstream, whichever is asked. Blamed for it, one upstream after the other
-//! would be set aside, each time for longer. So failures carry what they are about, and are compared:
+//! A database that is down makes its layers fail on every upstream, whichever is asked. Blamed for
+//! it, one upstream after the other would be set aside, each time for longer. So failures carry
+//! what they are about, and are compared:
 //!
-//! * The same layer failing in the same way on two upstreams is a fault of the layer; the same exception or database fault on two,
-//!   whatever the layer, is a fault of what is behind them.
-//! * What may as well be two upstreams' own misfortune (out of memory, a time limit, a bare status) is shared only when every upstream
-//!   that serves reads has it.
+//! * The same layer failing in the same way on two upstreams is a fault of the layer; the same
+//!   exception or database fault on two, whatever the layer, is a fault of what is behind them.
+//! * What may as well be two upstreams' own misfortune (out of memory, a time limit, a bare status)
+//!   is shared only when every upstream that serves reads has it.
 //!
-//! A shared fault is no evidence, acquits those that were blamed for it, and is shown as a condition. An upstream that alone fails,
-//! or fails in more ways than the others, is blamed as ever.
+//! A shared fault is no evidence, acquits those that were blamed for it, and is shown as a
+//! condition. An upstream that alone fails, or fails in more ways than the others, is blamed as
+//! ever.
 
 use std::time::{Duration, Instant};
 
@@ -26,15 +28,20 @@ const MAX_FAULTS: usize = 256;
 /// Upstreams remembered for one fault.
 const MAX_UPSTREAMS: usize = 64;
 
-/// Failures from which a shared fault is shown: one request that fails on two upstreams is not worth a line.
+/// Failures from which a shared fault is shown: one request that fails on two upstreams is not
+/// worth a line.
 const SHOWN_FROM: u32 = 4;
 
 /// Characters of a layer's name or an exception's text that are kept.
 const MAX_TEXT: usize = 100;
 
 /// Texts about the database that upstreams have in common.
-const DATABASE_FAULTS: [&str; 4] =
-    ["cannot get a connection", "unable to obtain connection", "postmaster is accepting", "psqlexception"];
+const DATABASE_FAULTS: [&str; 4] = [
+    "cannot get a connection",
+    "unable to obtain connection",
+    "postmaster is accepting",
+    "psqlexception",
+];
 
 /// What a failure is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,12 +54,18 @@ impl Subject {
     /// `layer` as the request named it; `says` is the exception's text, empty if there is none.
     pub fn new(layer: Option<&[u8]>, says: &str) -> Self {
         let layer = layer.filter(|layer| !layer.is_empty());
-        Self { layer: layer.map(|layer| bounded(&String::from_utf8_lossy(layer))), says: bounded(says) }
+        Self {
+            layer: layer.map(|layer| bounded(&String::from_utf8_lossy(layer))),
+            says: bounded(says),
+        }
     }
 }
 
 fn bounded(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect()
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_TEXT)
+        .collect()
 }
 
 /// What two failures are compared by, hashed.
@@ -92,12 +105,17 @@ struct Fault {
 
 impl Fault {
     fn is_shared(&self, peers: &[UpstreamId]) -> bool {
-        let has_it = |peer: &UpstreamId| self.failures.iter().any(|(upstream, ..)| upstream == peer);
+        let has_it =
+            |peer: &UpstreamId| self.failures.iter().any(|(upstream, ..)| upstream == peer);
         self.failures.len() >= 2 && (self.reach == Reach::Two || peers.iter().all(has_it))
     }
 
     fn note(&mut self, upstream: UpstreamId, now: Instant) {
-        if let Some((_, last, count)) = self.failures.iter_mut().find(|(known, ..)| *known == upstream) {
+        if let Some((_, last, count)) = self
+            .failures
+            .iter_mut()
+            .find(|(known, ..)| *known == upstream)
+        {
             *last = now;
             *count = count.saturating_add(1);
         } else if self.failures.len() < MAX_UPSTREAMS {
@@ -126,14 +144,30 @@ impl SharedFaults {
         now: Instant,
     ) -> (Grounds, Vec<u64>) {
         let words = words_of(cause, subject);
-        let is_database = DATABASE_FAULTS.iter().any(|text| words.to_ascii_lowercase().contains(text));
+        let is_database = DATABASE_FAULTS
+            .iter()
+            .any(|text| words.to_ascii_lowercase().contains(text));
         let is_own_misfortune = cause.severity() != Severity::Ordinary && !is_database;
         let has_text = is_database || !subject.says.is_empty();
         let text = seed_of(&normalized(&words));
-        let layer = subject.layer.as_ref().map(|layer| seed_of(&format!("{layer}\n{text}")));
-        let of_layer = if is_own_misfortune { Reach::Every } else { Reach::Two };
-        let of_text = if has_text && !is_own_misfortune { Reach::Two } else { Reach::Every };
-        let keys = layer.map(|key| (key, of_layer)).into_iter().chain([(text, of_text)]);
+        let layer = subject
+            .layer
+            .as_ref()
+            .map(|layer| seed_of(&format!("{layer}\n{text}")));
+        let of_layer = if is_own_misfortune {
+            Reach::Every
+        } else {
+            Reach::Two
+        };
+        let of_text = if has_text && !is_own_misfortune {
+            Reach::Two
+        } else {
+            Reach::Every
+        };
+        let keys = layer
+            .map(|key| (key, of_layer))
+            .into_iter()
+            .chain([(text, of_text)]);
         let shared = keys.filter(|(key, reach)| {
             let fault = self.fault((*key, text), *reach, &words, subject);
             fault.note(upstream, now);
@@ -143,7 +177,13 @@ impl SharedFaults {
         (Grounds { layer, text }, shared)
     }
 
-    fn fault(&mut self, (key, text): (u64, u64), reach: Reach, words: &str, subject: &Subject) -> &mut Fault {
+    fn fault(
+        &mut self,
+        (key, text): (u64, u64),
+        reach: Reach,
+        words: &str,
+        subject: &Subject,
+    ) -> &mut Fault {
         if let Some(at) = self.faults.iter().position(|fault| fault.key == key) {
             let fault = &mut self.faults[at];
             if fault.layer != subject.layer {
@@ -153,10 +193,19 @@ impl SharedFaults {
         }
         if self.faults.len() >= MAX_FAULTS {
             let oldest = (0..self.faults.len()).min_by_key(|&at| self.faults[at].last());
-            oldest.into_iter().for_each(|at| drop(self.faults.swap_remove(at)));
+            oldest
+                .into_iter()
+                .for_each(|at| drop(self.faults.swap_remove(at)));
         }
         let (layer, cause) = (subject.layer.clone(), bounded(words));
-        self.faults.push(Fault { key, text, reach, layer, cause, failures: Vec::new() });
+        self.faults.push(Fault {
+            key,
+            text,
+            reach,
+            layer,
+            cause,
+            failures: Vec::new(),
+        });
         self.faults.last_mut().expect("it was just added")
     }
 
@@ -171,34 +220,74 @@ impl SharedFaults {
     /// When a condition may end by itself.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let shared = self.faults.iter().filter(|fault| fault.failures.len() >= 2);
-        shared.flat_map(|fault| &fault.failures).map(|(_, last, _)| *last + WINDOW).min()
+        shared
+            .flat_map(|fault| &fault.failures)
+            .map(|(_, last, _)| *last + WINDOW)
+            .min()
     }
 
-    /// What all upstreams suffer from: a layer where it is only that, and not each layer of a database.
+    /// What all upstreams suffer from: a layer where it is only that, and not each layer of a
+    /// database.
     pub(super) fn conditions(&self, peers: &[UpstreamId]) -> Vec<Condition> {
-        let is_shown =
-            |fault: &&Fault| fault.is_shared(peers) && fault.failures.iter().map(|(.., count)| count).sum::<u32>() >= SHOWN_FROM;
-        let by_text: Vec<_> = self.faults.iter().filter(|fault| fault.key == fault.text).filter(is_shown).collect();
+        let is_shown = |fault: &&Fault| {
+            fault.is_shared(peers)
+                && fault.failures.iter().map(|(.., count)| count).sum::<u32>() >= SHOWN_FROM
+        };
+        let by_text: Vec<_> = self
+            .faults
+            .iter()
+            .filter(|fault| fault.key == fault.text)
+            .filter(is_shown)
+            .collect();
         let is_covered = |fault: &&Fault| by_text.iter().any(|shown| shown.text == fault.text);
-        let by_layer = self.faults.iter().filter(|f| f.key != f.text).filter(is_shown).filter(|f| !is_covered(f));
-        let condition = |fault: &Fault| Condition::SharedFault { layer: fault.layer.clone(), cause: fault.cause.clone() };
-        by_text.iter().copied().chain(by_layer).map(condition).collect()
+        let by_layer = self
+            .faults
+            .iter()
+            .filter(|f| f.key != f.text)
+            .filter(is_shown)
+            .filter(|f| !is_covered(f));
+        let condition = |fault: &Fault| Condition::SharedFault {
+            layer: fault.layer.clone(),
+            cause: fault.cause.clone(),
+        };
+        by_text
+            .iter()
+            .copied()
+            .chain(by_layer)
+            .map(condition)
+            .collect()
     }
 }
 
 fn words_of(cause: &Cause, subject: &Subject) -> String {
-    if subject.says.is_empty() { cause.to_string() } else { format!("{cause}: {}", subject.says) }
+    if subject.says.is_empty() {
+        cause.to_string()
+    } else {
+        format!("{cause}: {}", subject.says)
+    }
 }
 
 /// Without what differs from one time to the next: numbers and addresses.
 fn normalized(text: &str) -> String {
-    text.chars().map(|c| if c.is_ascii_digit() { '#' } else { c.to_ascii_lowercase() }).collect()
+    text.chars()
+        .map(|c| {
+            if c.is_ascii_digit() {
+                '#'
+            } else {
+                c.to_ascii_lowercase()
+            }
+        })
+        .collect()
 }
 
 impl Cluster {
     /// Those whose evidence is compared: whoever can be set aside.
     pub(super) fn peers(&self) -> Vec<UpstreamId> {
-        self.tracked.iter().filter(|tracked| tracked.is_ejectable()).map(|tracked| tracked.upstream.id).collect()
+        self.tracked
+            .iter()
+            .filter(|tracked| tracked.is_ejectable())
+            .map(|tracked| tracked.upstream.id)
+            .collect()
     }
 
     /// A fault turned out to be shared: nobody is blamed for it.
@@ -220,8 +309,17 @@ mod tests {
         Subject::new(Some(layer.as_bytes()), says)
     }
 
-    fn is_shared(faults: &mut SharedFaults, upstream: u32, cause: &Cause, subject: &Subject, now: Instant) -> bool {
-        !faults.record(UpstreamId(upstream), (cause, subject), &PEERS, now).1.is_empty()
+    fn is_shared(
+        faults: &mut SharedFaults,
+        upstream: u32,
+        cause: &Cause,
+        subject: &Subject,
+        now: Instant,
+    ) -> bool {
+        !faults
+            .record(UpstreamId(upstream), (cause, subject), &PEERS, now)
+            .1
+            .is_empty()
     }
 
     #[test]
@@ -229,12 +327,24 @@ mod tests {
         let (mut faults, now) = (SharedFaults::default(), Instant::now());
         let cause = Cause::Status(500);
         assert!(!is_shared(&mut faults, 1, &cause, &on("a:x", ""), now));
-        assert!(!is_shared(&mut faults, 1, &cause, &on("a:x", ""), now), "alone, however often");
-        assert!(!is_shared(&mut faults, 2, &cause, &on("a:y", ""), now), "another layer");
-        assert!(!is_shared(&mut faults, 2, &Cause::Truncated, &on("a:x", ""), now), "in another way");
+        assert!(
+            !is_shared(&mut faults, 1, &cause, &on("a:x", ""), now),
+            "alone, however often"
+        );
+        assert!(
+            !is_shared(&mut faults, 2, &cause, &on("a:y", ""), now),
+            "another layer"
+        );
+        assert!(
+            !is_shared(&mut faults, 2, &Cause::Truncated, &on("a:x", ""), now),
+            "in another way"
+        );
         assert!(is_shared(&mut faults, 2, &cause, &on("a:x", ""), now));
         faults.pass_time(now + WINDOW);
-        assert!(!is_shared(&mut faults, 1, &cause, &on("a:x", ""), now + WINDOW), "longer ago than the window");
+        assert!(
+            !is_shared(&mut faults, 1, &cause, &on("a:x", ""), now + WINDOW),
+            "longer ago than the window"
+        );
     }
 
     #[test]
@@ -260,15 +370,33 @@ mod tests {
         let (mut faults, now) = (SharedFaults::default(), Instant::now());
         let cause = Cause::NodeFault("Unable to obtain connection".to_owned());
         let fail = |faults: &mut SharedFaults, layer| {
-            (1..=3).for_each(|upstream| drop(faults.record(UpstreamId(upstream), (&cause, &on(layer, "")), &PEERS, now)));
+            (1..=3).for_each(|upstream| {
+                drop(faults.record(UpstreamId(upstream), (&cause, &on(layer, "")), &PEERS, now))
+            });
         };
         fail(&mut faults, "a:x");
-        assert_eq!(faults.conditions(&PEERS), [], "three failures may be one request");
+        assert_eq!(
+            faults.conditions(&PEERS),
+            [],
+            "three failures may be one request"
+        );
         fail(&mut faults, "a:x");
-        let shown = |faults: &SharedFaults| -> Vec<_> { faults.conditions(&PEERS).iter().map(ToString::to_string).collect() };
-        assert_eq!(shown(&faults), ["layer a:x fails everywhere: node fault: Unable to obtain connection"]);
+        let shown = |faults: &SharedFaults| -> Vec<_> {
+            faults
+                .conditions(&PEERS)
+                .iter()
+                .map(ToString::to_string)
+                .collect()
+        };
+        assert_eq!(
+            shown(&faults),
+            ["layer a:x fails everywhere: node fault: Unable to obtain connection"]
+        );
         fail(&mut faults, "a:y");
-        assert_eq!(shown(&faults), ["requests fail everywhere: node fault: Unable to obtain connection"]);
+        assert_eq!(
+            shown(&faults),
+            ["requests fail everywhere: node fault: Unable to obtain connection"]
+        );
         faults.pass_time(now + WINDOW);
         assert!(faults.faults.is_empty() && faults.deadline().is_none());
     }
@@ -278,10 +406,16 @@ mod tests {
         let (mut faults, now) = (SharedFaults::default(), Instant::now());
         for number in 0..2000 {
             let subject = on(&format!("a:{number}"), &"y".repeat(number));
-            faults.record(UpstreamId(number as u32), (&Cause::Status(500), &subject), &PEERS, now);
+            faults.record(
+                UpstreamId(number as u32),
+                (&Cause::Status(500), &subject),
+                &PEERS,
+                now,
+            );
         }
         assert_eq!(faults.faults.len(), MAX_FAULTS);
-        let is_bounded = |fault: &Fault| fault.failures.len() <= MAX_UPSTREAMS && fault.cause.len() <= MAX_TEXT;
+        let is_bounded =
+            |fault: &Fault| fault.failures.len() <= MAX_UPSTREAMS && fault.cause.len() <= MAX_TEXT;
         assert!(faults.faults.iter().all(is_bounded));
     }
 }

@@ -1,20 +1,23 @@
 //! The immutable view that requests read.
 //!
-//! It holds only upstreams that are reachable and ready, already sorted by who may serve what, so that a choice looks at nothing but
-//! loads and weights, allocates nothing and takes no lock.
+//! It holds only upstreams that are reachable and ready, already sorted by who may serve what, so
+//! that a choice looks at nothing but loads and weights, allocates nothing and takes no lock.
 //!
-//! Classes served by one place go there or nowhere. For all others: an upstream on trial gets the first request of priority 0 that
-//! comes, after a second one of priority 1, after half a minute any (without that preference it might wait for its trial for
-//! ever), then the least loaded of the fresh, then, as
-//! `catalog.stale` has it, of the stale before the main that serves as backup, or after it. Capabilities are listed by the
-//! fresh and the main before anybody else. A request that has failed once is not used for a trial unless nobody else is left.
-//! While some are stale, the fresh are preferred within a bound of their load, for requests that the change concerns: without the
-//! bound the first fresh one would get everything until it is full. All others take those with the least in flight, fresh or not.
-//! Requests that belong together take the one that is theirs (`near.rs`).
+//! Classes served by one place go there or nowhere. For all others: an upstream on trial gets the
+//! first request of priority 0 that comes, after a second one of priority 1, after half a minute
+//! any (without that preference it might wait for its trial for ever), then the least loaded of the
+//! fresh, then, as `catalog.stale` has it, of the stale before the main that serves as backup, or
+//! after it. Capabilities are listed by the fresh and the main before anybody else. A request that
+//! has failed once is not used for a trial unless nobody else is left. While some are stale, the
+//! fresh are preferred within a bound of their load, for requests that the change concerns: without
+//! the bound the first fresh one would get everything until it is full. All others take those with
+//! the least in flight, fresh or not. Requests that belong together take the one that is theirs
+//! (`near.rs`).
 //!
-//! Whoever has no place left for a request is passed over. When that leaves nobody, the request waits ([`NoUpstream::Full`]):
-//! only from the fresh to the stale does it go on, where they serve. The backup is there for when nobody else is, and would not
-//! be when it drowns in what the others cannot take.
+//! Whoever has no place left for a request is passed over. When that leaves nobody, the request
+//! waits ([`NoUpstream::Full`]): only from the fresh to the stale does it go on, where they serve.
+//! The backup is there for when nobody else is, and would not be when it drowns in what the others
+//! cannot take.
 
 mod near;
 mod slow;
@@ -25,12 +28,16 @@ use std::time::{Duration, Instant};
 
 use self::near::Near;
 use super::{About, Concern, Tickets, Upstream, UpstreamId};
-use crate::balance::{Candidate, Caps, Demand, KeysInFlight, LearnedCap, Lease, Load, Mean, Room, Shares, pick_by, seed_of};
+use crate::balance::{
+    Candidate, Caps, Demand, KeysInFlight, LearnedCap, Lease, Load, Mean, Room, Shares, pick_by,
+    seed_of,
+};
 use crate::config::{Config, Limits, MaxInFlight, ServedBy, StalePolicy, Weight};
 use crate::health::Warmup;
 use crate::ogc::{PerClass, RequestClass};
 
-/// Configuration and upstreams of one revision: one swap, so a reader never sees new upstreams with old health.
+/// Configuration and upstreams of one revision: one swap, so a reader never sees new upstreams with
+/// old health.
 #[derive(Debug)]
 pub struct Snapshot {
     pub revision: u64,
@@ -52,11 +59,13 @@ pub struct Snapshot {
     /// Those who are half-open.
     on_trial: Box<[Place]>,
     routes: PerClass<Route>,
-    /// Until when the first verdict about an upstream that may serve the class is worth waiting for.
+    /// Until when the first verdict about an upstream that may serve the class is worth waiting
+    /// for.
     awaited: PerClass<Option<Instant>>,
     demands: PerClass<Demand>,
     rotation: Rotation,
-    /// Begins anew with every snapshot: what it then does not know costs a request or two a second choice.
+    /// Begins anew with every snapshot: what it then does not know costs a request or two a second
+    /// choice.
     keys: Arc<KeysInFlight>,
 }
 
@@ -64,7 +73,8 @@ pub struct Snapshot {
 #[derive(Clone, Debug)]
 enum Route {
     Shared,
-    /// One place, if it is reachable and ready. Its ejection and its content do not matter: there is nobody else to go to.
+    /// One place, if it is reachable and ready. Its ejection and its content do not matter: there
+    /// is nobody else to go to.
     One(Option<Place>),
 }
 
@@ -76,7 +86,8 @@ pub(super) struct Place {
     load: Arc<Load>,
     standing: Standing,
     caps: CapSource,
-    /// Stands for its name where keys choose: an upstream that moves to another address keeps what is its own.
+    /// Stands for its name where keys choose: an upstream that moves to another address keeps what
+    /// is its own.
     seed: u64,
 }
 
@@ -92,9 +103,14 @@ pub(super) enum CapSource {
 
 impl CapSource {
     pub(super) fn of(max_in_flight: MaxInFlight, limits: &Limits) -> Self {
-        let shares = Shares { quick_reserve: limits.quick_reserve, heavy: limits.heavy_share };
+        let shares = Shares {
+            quick_reserve: limits.quick_reserve,
+            heavy: limits.heavy_share,
+        };
         match max_in_flight {
-            MaxInFlight::Auto => Self::Learned { heavy: limits.heavy_share },
+            MaxInFlight::Auto => Self::Learned {
+                heavy: limits.heavy_share,
+            },
             MaxInFlight::Off => Self::Fixed(Caps::UNLIMITED),
             MaxInFlight::Fixed(cap) => Self::Fixed(Caps::new(cap, shares)),
         }
@@ -106,7 +122,11 @@ impl CapSource {
         let caps = match self {
             Self::Fixed(caps) => caps,
             Self::Learned { heavy } => {
-                let nothing_yet = LearnedCap { cap: MaxInFlight::AUTO_START, has_extra: true, heavy: 0 };
+                let nothing_yet = LearnedCap {
+                    cap: MaxInFlight::AUTO_START,
+                    has_extra: true,
+                    heavy: 0,
+                };
                 Caps::learned(load.learned_cap().unwrap_or(nothing_yet), heavy)
             }
         };
@@ -184,7 +204,8 @@ pub enum NoUpstream {
     AllTried,
     /// Somebody could, but has no place left: worth waiting for.
     Full,
-    /// No upstream is known to serve it yet, but the first probe of one is under way: worth a short wait.
+    /// No upstream is known to serve it yet, but the first probe of one is under way: worth a short
+    /// wait.
     NoVerdict,
 }
 
@@ -208,7 +229,8 @@ const MAX_OPINIONS: u32 = 8;
 /// While others are stale, the most that a preferred fresh one has, in percent of the mean load.
 const FRESH_LOAD_PERCENT: u32 = 125;
 
-/// Places taken by others under one choice's hands, after which it calls everybody full. (It then waits, and looks again.)
+/// Places taken by others under one choice's hands, after which it calls everybody full. (It then
+/// waits, and looks again.)
 const MOST_RACES: usize = 8;
 
 /// The upstreams one request has tried. Bounded: attempts are.
@@ -257,10 +279,18 @@ impl Snapshot {
         (tickets, concern): (Tickets, Concern),
         turn: usize,
     ) -> Self {
-        let those = |belongs: &dyn Fn(&Place) -> bool| places.iter().filter(|place| belongs(place)).cloned().collect();
+        let those = |belongs: &dyn Fn(&Place) -> bool| {
+            places
+                .iter()
+                .filter(|place| belongs(place))
+                .cloned()
+                .collect()
+        };
         let with = |reads| those(&|place| place.standing.reads == reads && !place.standing.helps);
         let is_first = |standing: &Standing| standing.reads == Reads::First || standing.helps;
-        let first = |is_fresh| those(&|place| is_first(&place.standing) && place.standing.is_fresh == is_fresh);
+        let first = |is_fresh| {
+            those(&|place| is_first(&place.standing) && place.standing.is_fresh == is_fresh)
+        };
         Self {
             revision,
             tickets,
@@ -269,7 +299,11 @@ impl Snapshot {
             first: those(&|place| is_first(&place.standing)),
             concern,
             backup: with(Reads::Backup),
-            main: those(&|place| place.upstream.is_main() && place.standing.passes && !place.standing.is_reading_catalog),
+            main: those(&|place| {
+                place.upstream.is_main()
+                    && place.standing.passes
+                    && !place.standing.is_reading_catalog
+            }),
             on_trial: with(Reads::OnTrial),
             routes: PerClass::from_fn(|class| route(&config, class, places)),
             awaited: PerClass::from_fn(|class| awaited_until(&config, class, awaited)),
@@ -281,7 +315,12 @@ impl Snapshot {
     }
 
     /// The eligible upstream with the least in flight for its weight, and a place on it.
-    pub fn select(&self, class: RequestClass, tried: &Tried, now: Instant) -> Result<Selection, NoUpstream> {
+    pub fn select(
+        &self,
+        class: RequestClass,
+        tried: &Tried,
+        now: Instant,
+    ) -> Result<Selection, NoUpstream> {
         self.select_for(class, None, tried, now)
     }
 
@@ -296,13 +335,20 @@ impl Snapshot {
         self.select_about(class, About::Anything, (key, false), tried, now)
     }
 
-    /// [`Self::select_for`] while nobody waits: then those of `key` may be more than there are places, where some of them are.
-    pub fn select_joining(&self, class: RequestClass, key: u64, tried: &Tried, now: Instant) -> Result<Selection, NoUpstream> {
+    /// [`Self::select_for`] while nobody waits: then those of `key` may be more than there are
+    /// places, where some of them are.
+    pub fn select_joining(
+        &self,
+        class: RequestClass,
+        key: u64,
+        tried: &Tried,
+        now: Instant,
+    ) -> Result<Selection, NoUpstream> {
         self.select_about(class, About::Anything, (Some(key), true), tried, now)
     }
 
-    /// Both, for a request of which it is known what it is about. `key`: what it has in common with others, and whether it may
-    /// join them where there is no place left.
+    /// Both, for a request of which it is known what it is about. `key`: what it has in common with
+    /// others, and whether it may join them where there is no place left.
     pub fn select_about(
         &self,
         class: RequestClass,
@@ -314,39 +360,64 @@ impl Snapshot {
         let (near, demand) = (self.wish_of(class, key.0, key.1), self.demands[class]);
         let found = match &self.routes[class] {
             Route::Shared => self.select_shared(class, about, near, tried, now),
-            Route::One(Some(place)) if !place.is_out(tried) => place.lease(demand, now).map_or(Found::Full, Found::Taken),
+            Route::One(Some(place)) if !place.is_out(tried) => {
+                place.lease(demand, now).map_or(Found::Full, Found::Taken)
+            }
             Route::One(_) => Found::Nobody,
         };
-        self.concluded(found, class, tried).map_err(|why| match why {
-            NoUpstream::NoneEligible if self.awaits_verdict(class, now) => NoUpstream::NoVerdict,
-            why => why,
-        })
+        self.concluded(found, class, tried)
+            .map_err(|why| match why {
+                NoUpstream::NoneEligible if self.awaits_verdict(class, now) => {
+                    NoUpstream::NoVerdict
+                }
+                why => why,
+            })
     }
 
-    /// The main and a place on it, whatever the class: who just changed the catalog must see the change.
-    pub fn select_main(&self, class: RequestClass, tried: &Tried, now: Instant) -> Result<Selection, NoUpstream> {
+    /// The main and a place on it, whatever the class: who just changed the catalog must see the
+    /// change.
+    pub fn select_main(
+        &self,
+        class: RequestClass,
+        tried: &Tried,
+        now: Instant,
+    ) -> Result<Selection, NoUpstream> {
         let found = match self.main.iter().find(|place| !place.is_out(tried)) {
-            Some(main) => main.lease(self.demands[class], now).map_or(Found::Full, Found::Taken),
+            Some(main) => main
+                .lease(self.demands[class], now)
+                .map_or(Found::Full, Found::Taken),
             None => Found::Nobody,
         };
         self.concluded(found, class, tried)
     }
 
-    /// [`Self::select_main`] for a second opinion about another upstream's answer, if need be up to [`MAX_OPINIONS`] places above
-    /// the main's limit. The answer at hand may be wrong, and second opinions have a budget of their own.
-    pub fn select_main_for_opinion(&self, class: RequestClass, tried: &Tried, now: Instant) -> Result<Selection, NoUpstream> {
+    /// [`Self::select_main`] for a second opinion about another upstream's answer, if need be up to
+    /// [`MAX_OPINIONS`] places above the main's limit. The answer at hand may be wrong, and second
+    /// opinions have a budget of their own.
+    pub fn select_main_for_opinion(
+        &self,
+        class: RequestClass,
+        tried: &Tried,
+        now: Instant,
+    ) -> Result<Selection, NoUpstream> {
         let demand = self.demands[class];
         let found = match self.main.iter().find(|place| !place.is_out(tried)) {
             Some(main) => {
                 let room = main.room(demand, now).and(MAX_OPINIONS);
-                main.lease_in(room, demand).map_or(Found::Full, Found::Taken)
+                main.lease_in(room, demand)
+                    .map_or(Found::Full, Found::Taken)
             }
             None => Found::Nobody,
         };
         self.concluded(found, class, tried)
     }
 
-    fn concluded(&self, found: Found, class: RequestClass, tried: &Tried) -> Result<Selection, NoUpstream> {
+    fn concluded(
+        &self,
+        found: Found,
+        class: RequestClass,
+        tried: &Tried,
+    ) -> Result<Selection, NoUpstream> {
         match found {
             Found::Taken(selection) => Ok(selection),
             Found::Full => Err(NoUpstream::Full),
@@ -356,11 +427,14 @@ impl Snapshot {
     }
 
     fn is_any_tried(&self, class: RequestClass, tried: &Tried) -> bool {
-        let mut places = self.in_full(class).chain(self.trials(class).filter(|_| self.is_shared(class)));
+        let mut places = self
+            .in_full(class)
+            .chain(self.trials(class).filter(|_| self.is_shared(class)));
         places.any(|place| place.is_tried(tried))
     }
 
-    /// Whether the main, or a fresh one, can be asked for a second opinion about `upstream`'s answer.
+    /// Whether the main, or a fresh one, can be asked for a second opinion about `upstream`'s
+    /// answer.
     pub fn others_know_better(&self, upstream: &Upstream, tried: &Tried) -> bool {
         let knows = |place: &Place| place.upstream.id != upstream.id && !place.is_tried(tried);
         self.main.iter().any(knows) || self.is_stale(upstream) && self.fresh.iter().any(knows)
@@ -368,10 +442,13 @@ impl Snapshot {
 
     /// Whether `upstream` serves although it lacks a change.
     pub fn is_stale(&self, upstream: &Upstream) -> bool {
-        self.stale.iter().any(|place| place.upstream.id == upstream.id)
+        self.stale
+            .iter()
+            .any(|place| place.upstream.id == upstream.id)
     }
 
-    /// Whether a request about `about` may get another answer from a stale one than from a fresh one.
+    /// Whether a request about `about` may get another answer from a stale one than from a fresh
+    /// one.
     pub fn is_concerned(&self, about: About) -> bool {
         self.concern.touches(about)
     }
@@ -382,12 +459,23 @@ impl Snapshot {
     }
 
     /// A fresh one and a place on it, or the main.
-    pub fn select_fresh(&self, class: RequestClass, tried: &Tried, now: Instant) -> Result<Selection, NoUpstream> {
+    pub fn select_fresh(
+        &self,
+        class: RequestClass,
+        tried: &Tried,
+        now: Instant,
+    ) -> Result<Selection, NoUpstream> {
         let main = self.select_main_for_opinion(class, tried, now);
         if main.is_ok() {
             return main;
         }
-        let fresh = self.choose(&self.fresh, self.demands[class], None, (tried, &|_| true), now);
+        let fresh = self.choose(
+            &self.fresh,
+            self.demands[class],
+            None,
+            (tried, &|_| true),
+            now,
+        );
         match (fresh, main) {
             (Found::Taken(selection), _) => Ok(selection),
             (Found::Full, _) | (_, Err(NoUpstream::Full)) => Err(NoUpstream::Full),
@@ -403,8 +491,12 @@ impl Snapshot {
     /// Whether [`Self::select`] would find somebody, if only after a wait for a place; takes none.
     pub fn has_place(&self, class: RequestClass, tried: &Tried) -> bool {
         let is_open = |place: &&Place| !place.is_tried(tried) && !place.load.is_closed();
-        let mut trials = self.trials(class).filter(|_| self.is_shared(class)).filter(is_open);
-        self.in_full(class).any(|place| is_open(&place)) || trials.any(|place| !place.load.is_on_trial())
+        let mut trials = self
+            .trials(class)
+            .filter(|_| self.is_shared(class))
+            .filter(is_open);
+        self.in_full(class).any(|place| is_open(&place))
+            || trials.any(|place| !place.load.is_on_trial())
     }
 
     /// Those who serve `class` in full now.
@@ -419,27 +511,58 @@ impl Snapshot {
 
     /// Whether any request would be served: what `/readyz` says.
     pub fn would_serve(&self) -> bool {
-        RequestClass::ALL.into_iter().any(|class| self.serving(class).next().is_some())
+        RequestClass::ALL
+            .into_iter()
+            .any(|class| self.serving(class).next().is_some())
     }
 
-    fn select_shared(&self, class: RequestClass, about: About, near: Option<Near>, tried: &Tried, now: Instant) -> Found {
+    fn select_shared(
+        &self,
+        class: RequestClass,
+        about: About,
+        near: Option<Near>,
+        tried: &Tried,
+        now: Instant,
+    ) -> Found {
         let demand = self.demands[class];
         let trial = |is_last_resort: bool| {
             let may_have = |place: &&Place| is_last_resort || place.standing.tries(demand, now);
             let is_free = |place: &&Place| !place.is_out(tried) && !place.load.is_on_trial();
             let trials = || self.trials(class).filter(is_free).filter(may_have);
             let taken = trials().find_map(|place| place.lease_trial(demand, now));
-            let otherwise = if trials().next().is_some() { Found::Full } else { Found::Nobody };
+            let otherwise = if trials().next().is_some() {
+                Found::Full
+            } else {
+                Found::Nobody
+            };
             taken.map_or(otherwise, Found::Taken)
         };
         let serving = || self.serve(class, about, near, tried, now);
-        let found = if tried.is_empty() { trial(false).or_else(serving) } else { serving().or_else(|| trial(false)) };
-        if matches!(found, Found::Nobody) { trial(true) } else { found }
+        let found = if tried.is_empty() {
+            trial(false).or_else(serving)
+        } else {
+            serving().or_else(|| trial(false))
+        };
+        if matches!(found, Found::Nobody) {
+            trial(true)
+        } else {
+            found
+        }
     }
 
-    fn serve(&self, class: RequestClass, about: About, near: Option<Near>, tried: &Tried, now: Instant) -> Found {
+    fn serve(
+        &self,
+        class: RequestClass,
+        about: About,
+        near: Option<Near>,
+        tried: &Tried,
+        now: Instant,
+    ) -> Found {
         let is_mixed = !self.fresh.is_empty() && !self.stale.is_empty();
-        if is_mixed && class != RequestClass::Capabilities && self.config.catalog.stale == StalePolicy::Serve {
+        if is_mixed
+            && class != RequestClass::Capabilities
+            && self.config.catalog.stale == StalePolicy::Serve
+        {
             self.serve_mixed(class, about, near, tried, now)
         } else {
             self.serve_by_tiers(class, near, tried, now)
@@ -447,11 +570,24 @@ impl Snapshot {
     }
 
     /// The fresh within the bound, then all; the backup where there is none of them.
-    fn serve_mixed(&self, class: RequestClass, about: About, near: Option<Near>, tried: &Tried, now: Instant) -> Found {
+    fn serve_mixed(
+        &self,
+        class: RequestClass,
+        about: About,
+        near: Option<Near>,
+        tried: &Tried,
+        now: Instant,
+    ) -> Found {
         let demand = self.demands[class];
         if self.concern.touches(about) {
-            let mean = Mean::of(self.first.iter().filter(|place| !place.is_out(tried)).map(|place| place.candidate(now)));
-            let is_within = |place: &Place| mean.allows(place.candidate(now), FRESH_LOAD_PERCENT, 0);
+            let mean = Mean::of(
+                self.first
+                    .iter()
+                    .filter(|place| !place.is_out(tried))
+                    .map(|place| place.candidate(now)),
+            );
+            let is_within =
+                |place: &Place| mean.allows(place.candidate(now), FRESH_LOAD_PERCENT, 0);
             let fresh = self.choose(&self.fresh, demand, near, (tried, &is_within), now);
             if matches!(fresh, Found::Taken(_)) {
                 return fresh;
@@ -463,13 +599,21 @@ impl Snapshot {
         }
     }
 
-    fn serve_by_tiers(&self, class: RequestClass, near: Option<Near>, tried: &Tried, now: Instant) -> Found {
+    fn serve_by_tiers(
+        &self,
+        class: RequestClass,
+        near: Option<Near>,
+        tried: &Tried,
+        now: Instant,
+    ) -> Found {
         let mut found = Found::Nobody;
         for Tier { places, relieves } in self.tiers(class) {
             if matches!(found, Found::Full) && !relieves {
                 break;
             }
-            found = found.or_else(|| self.choose(places, self.demands[class], near, (tried, &|_| true), now));
+            found = found.or_else(|| {
+                self.choose(places, self.demands[class], near, (tried, &|_| true), now)
+            });
             if matches!(found, Found::Taken(_)) {
                 break;
             }
@@ -479,20 +623,32 @@ impl Snapshot {
 
     /// Who serves a shared class, those first who are preferred.
     fn tiers(&self, class: RequestClass) -> [Tier<'_>; 3] {
-        let tier = |places| Tier { places, relieves: false };
+        let tier = |places| Tier {
+            places,
+            relieves: false,
+        };
         let (fresh, backup, main) = (tier(&self.fresh), tier(&self.backup), tier(&self.main));
         let (stale, nobody) = (tier(&self.stale), tier(&[]));
         match (class, self.config.catalog.stale) {
             (RequestClass::Capabilities, StalePolicy::Serve) => [fresh, main, stale],
             (RequestClass::Capabilities, StalePolicy::Avoid) => [fresh, main, nobody],
-            (_, StalePolicy::Serve) => [fresh, Tier { relieves: true, ..stale }, backup],
+            (_, StalePolicy::Serve) => [
+                fresh,
+                Tier {
+                    relieves: true,
+                    ..stale
+                },
+                backup,
+            ],
             (_, StalePolicy::Avoid) => [fresh, backup, stale],
         }
     }
 
     /// Who may get a request of a shared class as its trial.
     fn trials(&self, class: RequestClass) -> impl Iterator<Item = &Place> {
-        self.on_trial.iter().filter(move |place| class != RequestClass::Capabilities || place.standing.is_fresh)
+        self.on_trial
+            .iter()
+            .filter(move |place| class != RequestClass::Capabilities || place.standing.is_fresh)
     }
 
     /// Of those untried that `allowed` allows.
@@ -531,9 +687,22 @@ impl Snapshot {
         (tried, allowed): (&Tried, &dyn Fn(&Place) -> bool),
         now: Instant,
     ) -> Option<Option<Selection>> {
-        let start = if places.len() > 1 { self.rotation.next() } else { 0 };
-        // Whoever costs least of all has a place, most of the time: then nobody else's cap is looked at.
-        let cheapest = &places[pick_by(places.len(), |at| places[at].offer(tried, now).filter(|_| allowed(&places[at])), start)?];
+        let start = if places.len() > 1 {
+            self.rotation.next()
+        } else {
+            0
+        };
+        // Whoever costs least of all has a place, most of the time: then nobody else's cap is
+        // looked at.
+        let cheapest = &places[pick_by(
+            places.len(),
+            |at| {
+                places[at]
+                    .offer(tried, now)
+                    .filter(|_| allowed(&places[at]))
+            },
+            start,
+        )?];
         if let Some(selection) = cheapest.lease(demand, now) {
             return Some(Some(selection));
         }
@@ -551,7 +720,10 @@ impl Snapshot {
     fn in_full(&self, class: RequestClass) -> impl Iterator<Item = &Place> {
         let (one, shared) = match &self.routes[class] {
             Route::One(place) => (place.as_ref(), None),
-            Route::Shared => (None, Some(self.tiers(class).into_iter().flat_map(|tier| tier.places))),
+            Route::Shared => (
+                None,
+                Some(self.tiers(class).into_iter().flat_map(|tier| tier.places)),
+            ),
         };
         one.into_iter().chain(shared.into_iter().flatten())
     }
@@ -563,11 +735,17 @@ fn awaited_until(config: &Config, class: RequestClass, awaited: &[Awaited<'_>]) 
         ServedBy::Main => upstream.upstream.is_main(),
         ServedBy::Upstream(name) => upstream.upstream.name == *name,
     };
-    awaited.iter().filter(|upstream| may_serve(upstream)).map(|upstream| upstream.until).max()
+    awaited
+        .iter()
+        .filter(|upstream| may_serve(upstream))
+        .map(|upstream| upstream.until)
+        .max()
 }
 
 fn route(config: &Config, class: RequestClass, places: &[Place]) -> Route {
-    let one = |is_it: &dyn Fn(&Upstream) -> bool| Route::One(places.iter().find(|place| is_it(&place.upstream)).cloned());
+    let one = |is_it: &dyn Fn(&Upstream) -> bool| {
+        Route::One(places.iter().find(|place| is_it(&place.upstream)).cloned())
+    };
     match &config.classes[class].served_by {
         ServedBy::Replicas => Route::Shared,
         ServedBy::Main => one(&Upstream::is_main),
@@ -592,13 +770,21 @@ impl Place {
     pub(super) fn new(upstream: &Arc<Upstream>, standing: Standing, limits: &Limits) -> Self {
         let seed = seed_of(upstream.name.as_str());
         let caps = CapSource::of(standing.max_in_flight, limits);
-        Self { upstream: Arc::clone(upstream), load: Arc::clone(&upstream.load), standing, caps, seed }
+        Self {
+            upstream: Arc::clone(upstream),
+            load: Arc::clone(&upstream.load),
+            standing,
+            caps,
+            seed,
+        }
     }
 
     /// How much there is, as far as it has ramped up.
     #[inline]
     fn room(&self, demand: Demand, now: Instant) -> Room {
-        self.caps.caps(&self.load, self.standing.warmup, now).room(demand)
+        self.caps
+            .caps(&self.load, self.standing.warmup, now)
+            .room(demand)
     }
 
     #[inline]
@@ -618,7 +804,10 @@ impl Place {
             return None;
         }
         let in_flight = self.load.in_flight_if_open()?;
-        Some(Candidate { in_flight, weight: self.weight_at(now) })
+        Some(Candidate {
+            in_flight,
+            weight: self.weight_at(now),
+        })
     }
 
     #[inline]
@@ -634,7 +823,10 @@ impl Place {
 
     #[inline]
     fn candidate(&self, now: Instant) -> Candidate {
-        Candidate { in_flight: self.load.in_flight(), weight: self.weight_at(now) }
+        Candidate {
+            in_flight: self.load.in_flight(),
+            weight: self.weight_at(now),
+        }
     }
 
     fn lease(&self, demand: Demand, now: Instant) -> Option<Selection> {
@@ -642,38 +834,53 @@ impl Place {
     }
 
     fn lease_in(&self, room: Room, demand: Demand) -> Option<Selection> {
-        self.load.try_lease(room).map(|lease| self.selection(lease, demand))
+        self.load
+            .try_lease(room)
+            .map(|lease| self.selection(lease, demand))
     }
 
     fn lease_trial(&self, demand: Demand, now: Instant) -> Option<Selection> {
-        self.load.try_trial(self.room(demand, now)).map(|lease| self.selection(lease, demand))
+        self.load
+            .try_trial(self.room(demand, now))
+            .map(|lease| self.selection(lease, demand))
     }
 
     fn selection(&self, lease: Lease, demand: Demand) -> Selection {
         // Heavy requests are too few and too different, and administration has other work done.
-        let teaches_cap = matches!(self.caps, CapSource::Learned { .. }) && matches!(demand, Demand::Quick | Demand::Ordinary);
-        Selection { upstream: Arc::clone(&self.upstream), lease, teaches_cap }
+        let teaches_cap = matches!(self.caps, CapSource::Learned { .. })
+            && matches!(demand, Demand::Quick | Demand::Ordinary);
+        Selection {
+            upstream: Arc::clone(&self.upstream),
+            lease,
+            teaches_cap,
+        }
     }
 }
 
-/// How long after an ejection's end requests of priority 1, and then heavy ones, leave the trial to lighter ones.
+/// How long after an ejection's end requests of priority 1, and then heavy ones, leave the trial to
+/// lighter ones.
 const ORDINARY_TRIAL: Duration = Duration::from_secs(1);
 const HEAVY_TRIAL: Duration = Duration::from_secs(30);
 
 impl Standing {
-    /// Whether a request may be the trial, even if there is another upstream: light ones tell sooner, and lose less.
+    /// Whether a request may be the trial, even if there is another upstream: light ones tell
+    /// sooner, and lose less.
     fn tries(&self, demand: Demand, now: Instant) -> bool {
         let patience = match demand {
             Demand::Quick => Duration::ZERO,
             Demand::Ordinary | Demand::Administration => ORDINARY_TRIAL,
             Demand::Heavy => HEAVY_TRIAL,
         };
-        self.half_open_since.is_none_or(|since| now >= since + patience)
+        self.half_open_since
+            .is_none_or(|since| now >= since + patience)
     }
 
     /// In parts of [`Warmup::WHOLE`], so that a ramp has steps even for the smallest weight.
     #[inline]
     pub(super) fn weight_at(&self, now: Instant) -> u32 {
-        u32::from(self.weight.get()) * self.warmup.map_or(Warmup::WHOLE, |warmup| warmup.share(now))
+        u32::from(self.weight.get())
+            * self
+                .warmup
+                .map_or(Warmup::WHOLE, |warmup| warmup.share(now))
     }
 }

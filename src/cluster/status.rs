@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{CatalogStatus, Cause, ConditionStatus, HealthState, Mode, ModeOrigin, UpstreamCatalog};
+use super::{
+    CatalogStatus, Cause, ConditionStatus, HealthState, Mode, ModeOrigin, UpstreamCatalog,
+};
 use crate::config::{Address, Role, UpstreamName};
 
 #[derive(Clone, Debug)]
@@ -23,8 +25,8 @@ pub struct UpstreamStatus {
     pub address: Address,
     pub role: Role,
     pub health: HealthState,
-    /// Something that speaks HTTP answers there. An upstream that is down nevertheless answers its probes wrongly, and gets only
-    /// what no other can do.
+    /// Something that speaks HTTP answers there. An upstream that is down nevertheless answers its
+    /// probes wrongly, and gets only what no other can do.
     pub is_reachable: bool,
     pub mode: Mode,
     /// The origin of the order for `mode`; `None` if no operator ordered it.

@@ -1,4 +1,5 @@
-//! The cluster's promises, one upstream's story at a time. Whole worlds are in `tests/simulation.rs`.
+//! The cluster's promises, one upstream's story at a time. Whole worlds are in
+//! `tests/simulation.rs`.
 
 mod busy;
 mod caps;

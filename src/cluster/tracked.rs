@@ -1,4 +1,5 @@
-//! One upstream's state: what was configured, measured, observed and ordered, as facts that do not depend on each other.
+//! One upstream's state: what was configured, measured, observed and ordered, as facts that do not
+//! depend on each other.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,11 +7,13 @@ use std::time::{Duration, Instant};
 use super::snapshot::{Awaited, CapSource, Reads, Standing};
 use super::witness::Content;
 use super::{
-    Cap, CatalogStatus, Cause, Condition, Freshness, Grounds, HealthState, LocalFault, Mode, ModeOrigin, Outcome, ProbeReport,
-    Remembered, Target, Upstream, UpstreamStatus, What,
+    Cap, CatalogStatus, Cause, Condition, Freshness, Grounds, HealthState, LocalFault, Mode,
+    ModeOrigin, Outcome, ProbeReport, Remembered, Target, Upstream, UpstreamStatus, What,
 };
 use crate::balance::WHOLE;
-use crate::config::{Health, Limits, MainReads, MaxInFlight, Role, UpstreamConfig, UpstreamName, Weight};
+use crate::config::{
+    Health, Limits, MainReads, MaxInFlight, Role, UpstreamConfig, UpstreamName, Weight,
+};
 use crate::health::{Ejection, Facts, Schedule, Verdict, Warmup};
 
 #[derive(Debug)]
@@ -32,7 +35,8 @@ pub(super) struct Tracked {
     pub(super) probes: Schedule,
     pub(super) catalog: Freshness,
     warmup: Option<Warmup>,
-    /// It is the main and takes reads like the others, because some of them are out for their reload.
+    /// It is the main and takes reads like the others, because some of them are out for their
+    /// reload.
     pub(super) helps: bool,
     /// When health, mode or ejection last changed.
     changed: Instant,
@@ -67,7 +71,8 @@ pub(super) enum Meaning {
 /// Failures whose grounds are remembered.
 const MAX_GROUNDS: usize = 16;
 
-/// How long requests wait for the first verdict about an upstream: a probe's default timeout, and some more.
+/// How long requests wait for the first verdict about an upstream: a probe's default timeout, and
+/// some more.
 const FIRST_VERDICT: Duration = Duration::from_secs(5);
 
 impl Tracked {
@@ -108,7 +113,8 @@ impl Tracked {
 
     /// Takes over what may change without becoming another upstream.
     pub(super) fn reconfigure(&mut self, config: &UpstreamConfig) {
-        (self.weight, self.reads, self.max_in_flight) = (config.weight, config.reads, config.max_in_flight);
+        (self.weight, self.reads, self.max_in_flight) =
+            (config.weight, config.reads, config.max_in_flight);
         if !self.upstream.is_as_in(config) {
             let load = Arc::clone(&self.upstream.load);
             self.upstream = Arc::new(Upstream::new(self.upstream.id, config, load));
@@ -119,7 +125,11 @@ impl Tracked {
 
     /// Its name, the mode that was ordered for it, and by what.
     pub(super) fn order(&self) -> (UpstreamName, Mode, Option<ModeOrigin>) {
-        (self.upstream.name.clone(), self.mode, self.mode_origin.clone())
+        (
+            self.upstream.name.clone(),
+            self.mode,
+            self.mode_origin.clone(),
+        )
     }
 
     /// Up, nobody ordered otherwise, and not reloading its catalog.
@@ -127,7 +137,8 @@ impl Tracked {
         self.is_up() && self.is_there()
     }
 
-    /// Reachable, nobody ordered otherwise, and not reloading its catalog: it may be given what only one upstream can do.
+    /// Reachable, nobody ordered otherwise, and not reloading its catalog: it may be given what
+    /// only one upstream can do.
     pub(super) fn is_there(&self) -> bool {
         self.facts.is_reachable() && self.mode == Mode::Ready && self.catalog.is_serving()
     }
@@ -136,10 +147,12 @@ impl Tracked {
         self.health == HealthState::Up
     }
 
-    /// Its first probe since it was last unknown is still to come. Once probes come to nothing by a fault of our own, what they would
-    /// say is not waited for.
+    /// Its first probe since it was last unknown is still to come. Once probes come to nothing by a
+    /// fault of our own, what they would say is not waited for.
     pub(super) fn is_awaited(&self) -> bool {
-        self.facts.reach() == HealthState::Unknown && !self.probes.is_off() && self.local_fault.is_none()
+        self.facts.reach() == HealthState::Unknown
+            && !self.probes.is_off()
+            && self.local_fault.is_none()
     }
 
     /// What its content is like, for a comparison with that of others.
@@ -147,7 +160,11 @@ impl Tracked {
         if self.is_in_maintenance() || !self.facts.is_reachable() {
             return Content::Unknown;
         }
-        match (self.refused_probe, self.facts.content(), &self.content_cause) {
+        match (
+            self.refused_probe,
+            self.facts.content(),
+            &self.content_cause,
+        ) {
             (Some(status), ..) => Content::Refused(status),
             (None, HealthState::Up, _) => Content::Passing,
             (None, HealthState::Down, Some(cause)) => Content::Failing(cause),
@@ -159,7 +176,8 @@ impl Tracked {
         self.mode == Mode::Maintenance
     }
 
-    /// Out of service for its catalog reload, which goes on. Canaries of who is in maintenance wait until that is over.
+    /// Out of service for its catalog reload, which goes on. Canaries of who is in maintenance wait
+    /// until that is over.
     pub(super) fn is_on_its_way(&self) -> bool {
         self.catalog.is_on_its_way() && !(self.is_in_maintenance() && self.catalog.is_testing())
     }
@@ -171,7 +189,10 @@ impl Tracked {
 
     /// Whether reads would come to it if its door was open.
     pub(super) fn would_serve(&self) -> bool {
-        self.is_up() && self.mode == Mode::Ready && !self.is_set_aside() && self.configured_reads() != Reads::No
+        self.is_up()
+            && self.mode == Mode::Ready
+            && !self.is_set_aside()
+            && self.configured_reads() != Reads::No
     }
 
     /// Whether it makes sense to ask for its catalog's number.
@@ -180,7 +201,8 @@ impl Tracked {
         is_there && !self.is_in_maintenance() && self.catalog.is_serving()
     }
 
-    /// Whether it matters that a request succeeds: to the evidence of requests, or to the probe that runs.
+    /// Whether it matters that a request succeeds: to the evidence of requests, or to the probe
+    /// that runs.
     fn is_in_doubt(&self) -> bool {
         self.is_suspected() || self.is_up() && self.probes.is_running() && !self.has_succeeded()
     }
@@ -192,12 +214,15 @@ impl Tracked {
 
     /// A request succeeded since the probe that runs began.
     fn has_succeeded(&self) -> bool {
-        self.probes.running_since().is_some_and(|began| self.succeeded_at >= Some(began))
+        self.probes
+            .running_since()
+            .is_some_and(|began| self.succeeded_at >= Some(began))
     }
 
     /// It has as many requests as it may get at a time.
     pub(super) fn is_full(&self, limits: &Limits, now: Instant) -> bool {
-        self.cap(limits, now).is_some_and(|cap| self.upstream.load.in_flight() >= cap.all)
+        self.cap(limits, now)
+            .is_some_and(|cap| self.upstream.load.in_flight() >= cap.all)
     }
 
     pub(super) fn is_set_aside(&self) -> bool {
@@ -209,7 +234,8 @@ impl Tracked {
     }
 
     pub(super) fn is_ramping(&self, now: Instant) -> bool {
-        self.warmup.is_some_and(|warmup| warmup.share(now) < Warmup::WHOLE)
+        self.warmup
+            .is_some_and(|warmup| warmup.share(now) < Warmup::WHOLE)
     }
 
     /// It has its full share at once.
@@ -227,7 +253,8 @@ impl Tracked {
         self.configured_reads() != Reads::No
     }
 
-    /// Whether it can be set aside at all: the backup is the last resort, and who serves no reads has nobody in its place.
+    /// Whether it can be set aside at all: the backup is the last resort, and who serves no reads
+    /// has nobody in its place.
     pub(super) fn is_ejectable(&self) -> bool {
         self.is_fit() && self.configured_reads() == Reads::First
     }
@@ -239,7 +266,11 @@ impl Tracked {
 
     /// When something changes by itself, or is to be asked for.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.probes.deadline().into_iter().chain(self.ejection.ejected_until()).min()
+        self.probes
+            .deadline()
+            .into_iter()
+            .chain(self.ejection.ejected_until())
+            .min()
     }
 
     /// Reads come here although it does not pass its probes, if that is so of all: `fails_open`.
@@ -258,24 +289,46 @@ impl Tracked {
         let (weight, warmup, max_in_flight) = (self.weight, self.warmup, self.max_in_flight);
         let half_open_since = self.ejection.is_half_open().then_some(self.changed);
         let helps = self.helps && reads == Reads::Backup;
-        let standing =
-            Standing { reads, passes, helps, is_fresh, is_reading_catalog, weight, warmup, max_in_flight, half_open_since };
+        let standing = Standing {
+            reads,
+            passes,
+            helps,
+            is_fresh,
+            is_reading_catalog,
+            weight,
+            warmup,
+            max_in_flight,
+            half_open_since,
+        };
         self.is_there().then_some(standing)
     }
 
     /// Until when it gets less than its full share, if it does now.
     pub(super) fn ramps_until(&self, now: Instant) -> Option<Instant> {
-        self.warmup.map(|warmup| warmup.ends()).filter(|ends| *ends > now)
+        self.warmup
+            .map(|warmup| warmup.ends())
+            .filter(|ends| *ends > now)
     }
 
     /// Nothing is known of it yet, and the first probe will soon tell.
     pub(super) fn awaited(&self) -> Option<Awaited<'_>> {
-        let is_awaited = self.health == HealthState::Unknown && self.mode == Mode::Ready && self.catalog.is_serving();
-        let (upstream, reads, until) = (&*self.upstream, self.configured_reads(), self.changed + FIRST_VERDICT);
-        is_awaited.then_some(Awaited { upstream, reads, until })
+        let is_awaited = self.health == HealthState::Unknown
+            && self.mode == Mode::Ready
+            && self.catalog.is_serving();
+        let (upstream, reads, until) = (
+            &*self.upstream,
+            self.configured_reads(),
+            self.changed + FIRST_VERDICT,
+        );
+        is_awaited.then_some(Awaited {
+            upstream,
+            reads,
+            until,
+        })
     }
 
-    /// Shows what the next snapshot will say, and whether successes are of interest. True if that differs from the last.
+    /// Shows what the next snapshot will say, and whether successes are of interest. True if that
+    /// differs from the last.
     pub(super) fn publish(&mut self, epoch: u64, fails_open: bool) -> bool {
         self.upstream.load.set_in_doubt(self.is_in_doubt());
         let standing = self.standing(epoch, fails_open);
@@ -286,9 +339,16 @@ impl Tracked {
         differs
     }
 
-    pub(super) fn status(&self, catalog: &CatalogStatus, (limits, fails_open): (&Limits, bool), now: Instant) -> UpstreamStatus {
+    pub(super) fn status(
+        &self,
+        catalog: &CatalogStatus,
+        (limits, fails_open): (&Limits, bool),
+        now: Instant,
+    ) -> UpstreamStatus {
         let upstream = &self.upstream;
-        let effective = u32::from(self.weight.get()) * self.warmup.map_or(Warmup::WHOLE, |w| w.share(now)) / Warmup::WHOLE;
+        let effective = u32::from(self.weight.get())
+            * self.warmup.map_or(Warmup::WHOLE, |w| w.share(now))
+            / Warmup::WHOLE;
         let effective = effective * upstream.load.slowness().share() / WHOLE;
         UpstreamStatus {
             name: upstream.name.clone(),
@@ -299,9 +359,13 @@ impl Tracked {
             is_reachable: self.facts.is_reachable(),
             mode: self.mode,
             mode_origin: self.mode_origin.clone(),
-            ejected_for: self.ejected_until().map(|until| until.saturating_duration_since(now)),
+            ejected_for: self
+                .ejected_until()
+                .map(|until| until.saturating_duration_since(now)),
             half_open: self.ejection.is_half_open(),
-            eligible: (self.is_up() || fails_open) && self.is_there() && self.ejected_until().is_none(),
+            eligible: (self.is_up() || fails_open)
+                && self.is_there()
+                && self.ejected_until().is_none(),
             in_flight: upstream.load.in_flight(),
             slower_in_flight: upstream.load.slower_in_flight(),
             heavy_in_flight: upstream.load.heavy_in_flight(),
@@ -319,23 +383,38 @@ impl Tracked {
     /// What an operator should act on here.
     pub(super) fn conditions(&self, now: Instant) -> impl Iterator<Item = Condition> {
         let upstream = || self.upstream.name.clone();
-        let missing = |layer: &str| Condition::LayerMissing { upstream: self.upstream.name.clone(), layer: layer.to_owned() };
+        let missing = |layer: &str| Condition::LayerMissing {
+            upstream: self.upstream.name.clone(),
+            layer: layer.to_owned(),
+        };
         let missing = self.catalog.missing_layers(now).map(missing);
-        let refused = self.refused_credentials.filter(|_| !self.is_in_maintenance());
-        let refused = refused.map(|status| Condition::CredentialsRefused { upstream: upstream(), status });
+        let refused = self
+            .refused_credentials
+            .filter(|_| !self.is_in_maintenance());
+        let refused = refused.map(|status| Condition::CredentialsRefused {
+            upstream: upstream(),
+            status,
+        });
         refused.into_iter().chain(missing)
     }
 
     fn cap(&self, limits: &Limits, now: Instant) -> Option<Cap> {
-        let caps = CapSource::of(self.max_in_flight, limits).caps(&self.upstream.load, self.warmup, now);
+        let caps =
+            CapSource::of(self.max_in_flight, limits).caps(&self.upstream.load, self.warmup, now);
         let is_learned = self.max_in_flight == MaxInFlight::Auto;
-        (!caps.is_unlimited()).then(|| Cap { all: caps.all(), slower: caps.slower(), heavy: caps.heavy(), is_learned })
+        (!caps.is_unlimited()).then(|| Cap {
+            all: caps.all(),
+            slower: caps.slower(),
+            heavy: caps.heavy(),
+            is_learned,
+        })
     }
 
     // What happens to it.
 
-    /// A probe reported that was sent when the epoch `settled` was. Nothing if it was no longer waited for.
-    /// `is_full`: it has as many requests as it may get, so that one it does not answer in time may just wait its turn.
+    /// A probe reported that was sent when the epoch `settled` was. Nothing if it was no longer
+    /// waited for. `is_full`: it has as many requests as it may get, so that one it does not answer
+    /// in time may just wait its turn.
     pub(super) fn probed(
         &mut self,
         (report, is_full): (&ProbeReport, bool),
@@ -356,10 +435,20 @@ impl Tracked {
         }
         let sent = now.checked_sub(report.took).unwrap_or(now);
         let is_busy = is_full && matches!(report.outcome, Outcome::Failure(Cause::Slow(_)));
-        self.learn(if is_busy { &Outcome::Busy } else { &report.outcome }, sent, now, config)
+        self.learn(
+            if is_busy {
+                &Outcome::Busy
+            } else {
+                &report.outcome
+            },
+            sent,
+            now,
+            config,
+        )
     }
 
-    /// Another upstream passed a probe that was sent at `sent`. If this one failed before, it is asked again at once.
+    /// Another upstream passed a probe that was sent at `sent`. If this one failed before, it is
+    /// asked again at once.
     pub(super) fn other_passed(&mut self, sent: Instant, now: Instant) {
         if self.facts.other_passed(sent, now) {
             self.probes.hasten(now, Duration::ZERO);
@@ -385,7 +474,8 @@ impl Tracked {
     /// Time passed: a probe may be lost, an ejection over.
     pub(super) fn passed_time(&mut self, now: Instant, config: &Health) -> Option<What> {
         if self.probes.is_lost(now) {
-            // What kept it from reporting is ours, so it says nothing about the upstream. The next one is due as ever.
+            // What kept it from reporting is ours, so it says nothing about the upstream. The next
+            // one is due as ever.
             self.local_fault = Some(LocalFault::Unreported);
             self.plan_probe(now, config);
         }
@@ -396,7 +486,8 @@ impl Tracked {
         half_open
     }
 
-    /// An attempt ended that was sent at `sent`. Says nothing about who is not up and ready: probes and orders decide there.
+    /// An attempt ended that was sent at `sent`. Says nothing about who is not up and ready: probes
+    /// and orders decide there.
     pub(super) fn observed(
         &mut self,
         (outcome, grounds): (Outcome, Option<Grounds>),
@@ -414,13 +505,18 @@ impl Tracked {
         if !self.is_in_doubt() && !self.is_set_aside() {
             self.grounds.clear();
         }
-        if let (Some(grounds), Outcome::Failure(_), false) = (grounds, &outcome, self.is_set_aside()) {
+        if let (Some(grounds), Outcome::Failure(_), false) =
+            (grounds, &outcome, self.is_set_aside())
+        {
             self.grounds.truncate(MAX_GROUNDS - 1);
             self.grounds.insert(0, grounds);
         }
         match outcome {
             Outcome::Failure(cause) if cause.local_fault().is_some() => None,
-            Outcome::Success => self.ejection.succeeded(sent, now).then(|| self.returned(now, config)),
+            Outcome::Success => self
+                .ejection
+                .succeeded(sent, now)
+                .then(|| self.returned(now, config)),
             Outcome::Busy => None,
             Outcome::Failure(cause) => self.blame(cause, sent, now, config, may_eject),
         }
@@ -431,17 +527,20 @@ impl Tracked {
         self.ejection.clear(now).then(|| self.returned(now, config))
     }
 
-    /// The mode in force and the origin of its order; `None` for the mode that every upstream starts with.
+    /// The mode in force and the origin of its order; `None` for the mode that every upstream
+    /// starts with.
     pub(super) fn ordered_mode(&self) -> Option<(Mode, &ModeOrigin)> {
         Some((self.mode, self.mode_origin.as_ref()?))
     }
 
-    /// Takes over the order that was given for the upstream of this name at another address. That is no transition.
+    /// Takes over the order that was given for the upstream of this name at another address. That
+    /// is no transition.
     pub(super) fn inherit_mode(&mut self, former: &Self, now: Instant) {
         drop(self.set_mode(former.mode, former.mode_origin.clone(), now));
     }
 
-    /// The evidence against it rests on faults that others share: it is dropped, and the ejection with it.
+    /// The evidence against it rests on faults that others share: it is dropped, and the ejection
+    /// with it.
     pub(super) fn acquit(&mut self, shared: &[u64], now: Instant) -> Option<What> {
         let rests = |grounds: &&Grounds| shared.iter().any(|key| grounds.rest_on(*key));
         let resting = self.grounds.iter().filter(rests).count();
@@ -456,7 +555,12 @@ impl Tracked {
         was_set_aside.then_some(What::Returned)
     }
 
-    pub(super) fn set_mode(&mut self, mode: Mode, origin: Option<ModeOrigin>, now: Instant) -> Vec<What> {
+    pub(super) fn set_mode(
+        &mut self,
+        mode: Mode,
+        origin: Option<ModeOrigin>,
+        now: Instant,
+    ) -> Vec<What> {
         if mode == self.mode {
             return Vec::new();
         }
@@ -485,7 +589,8 @@ impl Tracked {
         self.catalog.begin(now);
     }
 
-    /// Called off, unless GeoServer has been told already: then it must be waited for, whatever is ordered meanwhile.
+    /// Called off, unless GeoServer has been told already: then it must be waited for, whatever is
+    /// ordered meanwhile.
     pub(super) fn leave_roll(&mut self, now: Instant) {
         if self.catalog.call_off(now) {
             self.upstream.load.open();
@@ -498,7 +603,8 @@ impl Tracked {
         self.probes.stop();
     }
 
-    /// The canary passed. A catalog reload does not cool a JVM: the replica has the share that it had before.
+    /// The canary passed. A catalog reload does not cool a JVM: the replica has the share that it
+    /// had before.
     pub(super) fn return_to_service(&self) {
         self.upstream.load.open();
     }
@@ -519,7 +625,10 @@ impl Tracked {
 
     /// What the process before us knew.
     pub(super) fn recall(&mut self, known: &Remembered, start: Instant) {
-        if self.catalog.recall(known.main_number, known.is_reloading, start) {
+        if self
+            .catalog
+            .recall(known.main_number, known.is_reloading, start)
+        {
             self.upstream.load.close();
         }
     }
@@ -534,10 +643,23 @@ impl Tracked {
     }
 
     /// What a probe that was sent at `sent` says.
-    fn learn(&mut self, outcome: &Outcome, sent: Instant, now: Instant, config: &Health) -> Meaning {
-        let has_timed_out = matches!(outcome, Outcome::Failure(Cause::Timeout(_) | Cause::Slow(_)));
+    fn learn(
+        &mut self,
+        outcome: &Outcome,
+        sent: Instant,
+        now: Instant,
+        config: &Health,
+    ) -> Meaning {
+        let has_timed_out = matches!(
+            outcome,
+            Outcome::Failure(Cause::Timeout(_) | Cause::Slow(_))
+        );
         // Requests that succeed meanwhile outvote a probe that was not answered in time.
-        let outcome = if has_timed_out && self.has_succeeded() { &Outcome::Busy } else { outcome };
+        let outcome = if has_timed_out && self.has_succeeded() {
+            &Outcome::Busy
+        } else {
+            outcome
+        };
         let verdict = outcome.verdict();
         let refused = outcome.refused_credentials();
         self.refused_probe = refused.filter(|_| !config.authenticate);
@@ -560,11 +682,20 @@ impl Tracked {
     }
 
     fn plan_probe(&mut self, now: Instant, config: &Health) {
-        self.probes.plan(now, self.facts.probe_interval(config, self.is_fit() && self.ejection.is_in_doubt()));
+        self.probes.plan(
+            now,
+            self.facts
+                .probe_interval(config, self.is_fit() && self.ejection.is_in_doubt()),
+        );
     }
 
     /// What it is for reads is this from now on.
-    pub(super) fn measured(&mut self, to: HealthState, now: Instant, config: &Health) -> Option<What> {
+    pub(super) fn measured(
+        &mut self,
+        to: HealthState,
+        now: Instant,
+        config: &Health,
+    ) -> Option<What> {
         let from = std::mem::replace(&mut self.health, to);
         if from == to {
             return None;
@@ -574,14 +705,21 @@ impl Tracked {
         Some(What::Health { from, to, cause })
     }
 
-    fn health_changed(&mut self, from: HealthState, to: HealthState, now: Instant, config: &Health) {
+    fn health_changed(
+        &mut self,
+        from: HealthState,
+        to: HealthState,
+        now: Instant,
+        config: &Health,
+    ) {
         self.changed = now;
         self.warmup = None;
         if to == HealthState::Up {
             self.catalog.came_up(now);
         }
         match (from, to) {
-            // One that comes back only because no other passes was not away for a reason that makes it cold.
+            // One that comes back only because no other passes was not away for a reason that makes
+            // it cold.
             (HealthState::Down, HealthState::Up) if self.facts.is_passing() => {
                 self.warmup = Warmup::new(now, config.slow_start);
             }
@@ -592,15 +730,29 @@ impl Tracked {
     }
 
     /// Evidence against it. Probes shall have a look soon, whether or not it can be ejected.
-    fn blame(&mut self, cause: Cause, sent: Instant, now: Instant, config: &Health, may_eject: bool) -> Option<What> {
-        self.probes.hasten(now, config.interval.min(config.down_interval));
+    fn blame(
+        &mut self,
+        cause: Cause,
+        sent: Instant,
+        now: Instant,
+        config: &Health,
+        may_eject: bool,
+    ) -> Option<What> {
+        self.probes
+            .hasten(now, config.interval.min(config.down_interval));
         if !self.is_ejectable() || config.ejection_failures == 0 {
             return None;
         }
-        let length = self.ejection.failed(cause.severity(), sent, now, config, may_eject)?;
+        let length = self
+            .ejection
+            .failed(cause.severity(), sent, now, config, may_eject)?;
         self.changed = now;
         self.last_cause = Some(cause.clone());
-        Some(What::Ejected { until: now + length, length, cause })
+        Some(What::Ejected {
+            until: now + length,
+            length,
+            cause,
+        })
     }
 
     fn returned(&mut self, now: Instant, config: &Health) -> What {
@@ -616,7 +768,11 @@ impl Tracked {
         self.ejection.clear(now);
         self.warmup = None;
         self.probes.stop();
-        (from != HealthState::Unknown).then_some(What::Health { from, to: HealthState::Unknown, cause: None })
+        (from != HealthState::Unknown).then_some(What::Health {
+            from,
+            to: HealthState::Unknown,
+            cause: None,
+        })
     }
 
     /// What always holds of one upstream.
@@ -624,11 +780,33 @@ impl Tracked {
         let name = &self.upstream.name;
         let in_maintenance = self.is_in_maintenance();
         let is_probed = !in_maintenance && !self.catalog.is_reloading();
-        assert_eq!(self.probes.is_off(), !is_probed, "{name}: probed exactly while not in maintenance and not reloading");
-        assert_eq!(self.upstream.load.is_closed(), !self.catalog.is_serving(), "{name}: closed exactly while in its reload");
-        assert!(!in_maintenance || self.health == HealthState::Unknown, "{name}: in maintenance nothing is known");
-        assert!(!self.is_set_aside() || self.is_up(), "{name}: set aside only while up");
-        assert_eq!(self.upstream.load.is_in_doubt(), self.is_in_doubt(), "{name}: doubt is shown");
-        assert_eq!(self.published, self.standing(epoch, fails_open), "{name}: its standing is published");
+        assert_eq!(
+            self.probes.is_off(),
+            !is_probed,
+            "{name}: probed exactly while not in maintenance and not reloading"
+        );
+        assert_eq!(
+            self.upstream.load.is_closed(),
+            !self.catalog.is_serving(),
+            "{name}: closed exactly while in its reload"
+        );
+        assert!(
+            !in_maintenance || self.health == HealthState::Unknown,
+            "{name}: in maintenance nothing is known"
+        );
+        assert!(
+            !self.is_set_aside() || self.is_up(),
+            "{name}: set aside only while up"
+        );
+        assert_eq!(
+            self.upstream.load.is_in_doubt(),
+            self.is_in_doubt(),
+            "{name}: doubt is shown"
+        );
+        assert_eq!(
+            self.published,
+            self.standing(epoch, fails_open),
+            "{name}: its standing is published"
+        );
     }
 }

@@ -49,7 +49,8 @@ pub enum What {
     Configured {
         revision: u64,
     },
-    /// The name of its host resolves to this address from now on. It is another instance: nothing that was measured is true of it.
+    /// The name of its host resolves to this address from now on. It is another instance: nothing
+    /// that was measured is true of it.
     Moved {
         from: Option<SocketAddr>,
         to: SocketAddr,
@@ -117,14 +118,20 @@ impl Transition {
             What::ConditionBegan { .. } => true,
             What::ConditionEnded { .. } => false,
             What::RollBegan { .. } | What::RollEnded(_) | What::RollsPaused(_) => false,
-            What::HalfOpen | What::Returned | What::Mode { .. } | What::Added | What::Retired => false,
+            What::HalfOpen | What::Returned | What::Mode { .. } | What::Added | What::Retired => {
+                false
+            }
             What::Renamed { .. } | What::LayerChosen { .. } | What::LayerLost { .. } => false,
-            What::Configured { .. } | What::Moved { .. } | What::CatalogChanged { .. } | What::Reloaded { .. } => false,
+            What::Configured { .. }
+            | What::Moved { .. }
+            | What::CatalogChanged { .. }
+            | What::Reloaded { .. } => false,
         }
     }
 }
 
-/// A transition as fields, for the log: each a word, except the cause. Of those that do not apply there is none.
+/// A transition as fields, for the log: each a word, except the cause. Of those that do not apply
+/// there is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fields<'t> {
     pub upstream: Option<&'t str>,
@@ -144,7 +151,8 @@ pub struct Fields<'t> {
     /// The kind of a condition; `change` says whether it `began` or `ended`.
     pub condition: Option<&'static str>,
     pub config_revision: Option<u64>,
-    /// `changed`, `stale`, `reloading`, `fresh`, `reload-failed`, `roll-began`, `roll-ended`, `paused` or `resumed`.
+    /// `changed`, `stale`, `reloading`, `fresh`, `reload-failed`, `roll-began`, `roll-ended`,
+    /// `paused` or `resumed`.
     pub catalog: Option<&'static str>,
     pub epoch: Option<u64>,
     /// Of a change of the catalog, or why a roll began.
@@ -161,39 +169,98 @@ pub struct Fields<'t> {
 
 impl Transition {
     pub fn fields(&self) -> Fields<'_> {
-        let nothing = Fields { upstream: self.upstream.as_ref().map(UpstreamName::as_str), ..Fields::default() };
+        let nothing = Fields {
+            upstream: self.upstream.as_ref().map(UpstreamName::as_str),
+            ..Fields::default()
+        };
         match &self.what {
-            What::Health { from, to, cause } => {
-                Fields { health: Some(to.as_str()), was: Some(from.as_str()), cause: cause.as_ref().map(on_one_line), ..nothing }
-            }
-            What::Ejected { length, cause, until: _ } => {
-                Fields { ejected: Some(compact(*length)), cause: Some(on_one_line(cause)), ..nothing }
-            }
-            What::HalfOpen => Fields { ejected: Some("half-open".to_owned()), ..nothing },
-            What::Returned => Fields { ejected: Some("no".to_owned()), ..nothing },
-            What::Mode { from, to, by } => {
-                Fields { mode: Some(to.as_str()), was: Some(from.as_str()), by: by.as_deref(), ..nothing }
-            }
-            What::Added => Fields { change: Some("added"), ..nothing },
-            What::Renamed { from } => Fields { change: Some("renamed"), was: Some(from.as_str()), ..nothing },
-            What::LayerChosen { layer } => Fields { probe_layer: Some(layer), change: Some("chosen"), ..nothing },
-            What::LayerLost { layer } => Fields { probe_layer: Some(layer), change: Some("lost"), ..nothing },
-            What::Retired => Fields { change: Some("retired"), ..nothing },
-            What::Moved { to, from: _ } => Fields { change: Some("moved"), address: Some(to.to_string()), ..nothing },
-            What::Configured { revision } => Fields { config_revision: Some(*revision), ..nothing },
+            What::Health { from, to, cause } => Fields {
+                health: Some(to.as_str()),
+                was: Some(from.as_str()),
+                cause: cause.as_ref().map(on_one_line),
+                ..nothing
+            },
+            What::Ejected {
+                length,
+                cause,
+                until: _,
+            } => Fields {
+                ejected: Some(compact(*length)),
+                cause: Some(on_one_line(cause)),
+                ..nothing
+            },
+            What::HalfOpen => Fields {
+                ejected: Some("half-open".to_owned()),
+                ..nothing
+            },
+            What::Returned => Fields {
+                ejected: Some("no".to_owned()),
+                ..nothing
+            },
+            What::Mode { from, to, by } => Fields {
+                mode: Some(to.as_str()),
+                was: Some(from.as_str()),
+                by: by.as_deref(),
+                ..nothing
+            },
+            What::Added => Fields {
+                change: Some("added"),
+                ..nothing
+            },
+            What::Renamed { from } => Fields {
+                change: Some("renamed"),
+                was: Some(from.as_str()),
+                ..nothing
+            },
+            What::LayerChosen { layer } => Fields {
+                probe_layer: Some(layer),
+                change: Some("chosen"),
+                ..nothing
+            },
+            What::LayerLost { layer } => Fields {
+                probe_layer: Some(layer),
+                change: Some("lost"),
+                ..nothing
+            },
+            What::Retired => Fields {
+                change: Some("retired"),
+                ..nothing
+            },
+            What::Moved { to, from: _ } => Fields {
+                change: Some("moved"),
+                address: Some(to.to_string()),
+                ..nothing
+            },
+            What::Configured { revision } => Fields {
+                config_revision: Some(*revision),
+                ..nothing
+            },
             What::CatalogChanged { .. }
             | What::Stale { .. }
             | What::ReloadBegan { .. }
             | What::Reloaded { .. }
             | What::ReloadFailed { .. } => self.catalog_fields(nothing),
-            What::RollBegan { .. } | What::RollEnded(_) | What::RollsPaused(_) => self.roll_fields(nothing),
+            What::RollBegan { .. } | What::RollEnded(_) | What::RollsPaused(_) => {
+                self.roll_fields(nothing)
+            }
             What::ConditionBegan { condition } => {
                 let (cause, remedy) = (Some(on_one_line(condition)), Some(condition.remedy()));
-                Fields { condition: Some(condition.kind()), change: Some("began"), cause, remedy, ..nothing }
+                Fields {
+                    condition: Some(condition.kind()),
+                    change: Some("began"),
+                    cause,
+                    remedy,
+                    ..nothing
+                }
             }
             What::ConditionEnded { condition } => {
                 let cause = Some(on_one_line(condition));
-                Fields { condition: Some(condition.kind()), change: Some("ended"), cause, ..nothing }
+                Fields {
+                    condition: Some(condition.kind()),
+                    change: Some("ended"),
+                    cause,
+                    ..nothing
+                }
             }
         }
     }
@@ -214,29 +281,71 @@ impl Transition {
                 took: Some(compact(rounded(report.length()))),
                 ..nothing
             },
-            What::RollsPaused(true) => Fields { catalog: Some("paused"), ..nothing },
-            What::RollsPaused(false) => Fields { catalog: Some("resumed"), ..nothing },
+            What::RollsPaused(true) => Fields {
+                catalog: Some("paused"),
+                ..nothing
+            },
+            What::RollsPaused(false) => Fields {
+                catalog: Some("resumed"),
+                ..nothing
+            },
             _ => nothing,
         }
     }
 
     fn catalog_fields<'t>(&self, nothing: Fields<'t>) -> Fields<'t> {
-        let catalog = |word, fields| Fields { catalog: Some(word), ..fields };
+        let catalog = |word, fields| Fields {
+            catalog: Some(word),
+            ..fields
+        };
         match &self.what {
-            What::CatalogChanged { epoch, source } => {
-                catalog("changed", Fields { epoch: Some(*epoch), source: Some(source.as_str()), ..nothing })
-            }
-            What::Stale { why } => catalog("stale", Fields { cause: Some((*why).to_owned()), ..nothing }),
-            What::ReloadBegan { epoch, still_running } => {
+            What::CatalogChanged { epoch, source } => catalog(
+                "changed",
+                Fields {
+                    epoch: Some(*epoch),
+                    source: Some(source.as_str()),
+                    ..nothing
+                },
+            ),
+            What::Stale { why } => catalog(
+                "stale",
+                Fields {
+                    cause: Some((*why).to_owned()),
+                    ..nothing
+                },
+            ),
+            What::ReloadBegan {
+                epoch,
+                still_running,
+            } => {
                 let still_running = Some(*still_running).filter(|running| *running > 0);
-                catalog("reloading", Fields { epoch: Some(*epoch), still_running, ..nothing })
+                catalog(
+                    "reloading",
+                    Fields {
+                        epoch: Some(*epoch),
+                        still_running,
+                        ..nothing
+                    },
+                )
             }
-            What::Reloaded { epoch, took } => {
-                catalog("fresh", Fields { epoch: Some(*epoch), took: Some(compact(rounded(*took))), ..nothing })
-            }
+            What::Reloaded { epoch, took } => catalog(
+                "fresh",
+                Fields {
+                    epoch: Some(*epoch),
+                    took: Some(compact(rounded(*took))),
+                    ..nothing
+                },
+            ),
             What::ReloadFailed { cause, retry_in } => {
                 let (cause, retry_in) = (Some(on_one_line(cause)), Some(compact(*retry_in)));
-                catalog("reload-failed", Fields { cause, retry_in, ..nothing })
+                catalog(
+                    "reload-failed",
+                    Fields {
+                        cause,
+                        retry_in,
+                        ..nothing
+                    },
+                )
             }
             What::Health { .. }
             | What::Ejected { .. }
@@ -262,9 +371,31 @@ impl Transition {
 /// The fields in logfmt: `upstream=slave2 health=down was=up cause="status 500"`.
 impl fmt::Display for Transition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Fields { upstream, health, mode, was, ejected, change, catalog, source, took, retry_in, .. } = self.fields();
-        let Fields { probe_layer, config_revision, epoch, still_running, condition, by, address, cause, remedy, .. } =
-            self.fields();
+        let Fields {
+            upstream,
+            health,
+            mode,
+            was,
+            ejected,
+            change,
+            catalog,
+            source,
+            took,
+            retry_in,
+            ..
+        } = self.fields();
+        let Fields {
+            probe_layer,
+            config_revision,
+            epoch,
+            still_running,
+            condition,
+            by,
+            address,
+            cause,
+            remedy,
+            ..
+        } = self.fields();
         let words = [
             ("upstream", upstream),
             ("health", health),
@@ -280,12 +411,28 @@ impl fmt::Display for Transition {
             ("took", took.as_deref()),
             ("retry_in", retry_in.as_deref()),
         ];
-        let numbers = [("config_revision", config_revision), ("epoch", epoch), ("still_running", still_running.map(u64::from))];
-        let numbers = numbers.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?)));
-        let quoted = |name: &str, text: &str| format!("{name}=\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+        let numbers = [
+            ("config_revision", config_revision),
+            ("epoch", epoch),
+            ("still_running", still_running.map(u64::from)),
+        ];
+        let numbers = numbers
+            .into_iter()
+            .filter_map(|(name, value)| Some(format!("{name}={}", value?)));
+        let quoted = |name: &str, text: &str| {
+            format!(
+                "{name}=\"{}\"",
+                text.replace('\\', "\\\\").replace('"', "\\\"")
+            )
+        };
         let by = by.map(|by| quoted("by", by));
-        let cause = cause.map(|cause| quoted("cause", &cause)).into_iter().chain(remedy.map(|remedy| quoted("remedy", remedy)));
-        let words = words.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?)));
+        let cause = cause
+            .map(|cause| quoted("cause", &cause))
+            .into_iter()
+            .chain(remedy.map(|remedy| quoted("remedy", remedy)));
+        let words = words
+            .into_iter()
+            .filter_map(|(name, value)| Some(format!("{name}={}", value?)));
         let fields: Vec<String> = words.chain(numbers).chain(by).chain(cause).collect();
         f.write_str(&fields.join(" "))
     }
@@ -293,7 +440,9 @@ impl fmt::Display for Transition {
 
 /// A duration as one word: `1m30s`.
 fn compact(length: Duration) -> String {
-    humantime::format_duration(length).to_string().replace(' ', "")
+    humantime::format_duration(length)
+        .to_string()
+        .replace(' ', "")
 }
 
 /// To the millisecond.
@@ -306,7 +455,11 @@ const MAX_CAUSE: usize = 300;
 
 fn on_one_line(cause: &impl fmt::Display) -> String {
     let text = cause.to_string();
-    let mut line: String = text.chars().take(MAX_CAUSE).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut line: String = text
+        .chars()
+        .take(MAX_CAUSE)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
     if text.chars().nth(MAX_CAUSE).is_some() {
         line.push_str("...");
     }
@@ -318,68 +471,182 @@ mod tests {
     use super::*;
 
     fn transition(what: What) -> Transition {
-        Transition { sequence: 0, upstream: UpstreamName::new("slave2"), what }
+        Transition {
+            sequence: 0,
+            upstream: UpstreamName::new("slave2"),
+            what,
+        }
     }
 
     fn cause(cause: Cause) -> String {
-        let down = What::Health { from: HealthState::Up, to: HealthState::Down, cause: Some(cause) };
+        let down = What::Health {
+            from: HealthState::Up,
+            to: HealthState::Down,
+            cause: Some(cause),
+        };
         transition(down).fields().cause.expect("it has a cause")
     }
 
     #[test]
     fn every_transition_says_in_fields_what_changed() {
-        let slave2 = Fields { upstream: Some("slave2"), ..Fields::default() };
-        let down = What::Health { from: HealthState::Up, to: HealthState::Down, cause: Some(Cause::Status(500)) };
-        let health = Fields { health: Some("down"), was: Some("up"), cause: Some("status 500".to_owned()), ..slave2.clone() };
-        let ejected = What::Ejected { until: Instant::now(), length: Duration::from_secs(90), cause: Cause::Truncated };
+        let slave2 = Fields {
+            upstream: Some("slave2"),
+            ..Fields::default()
+        };
+        let down = What::Health {
+            from: HealthState::Up,
+            to: HealthState::Down,
+            cause: Some(Cause::Status(500)),
+        };
+        let health = Fields {
+            health: Some("down"),
+            was: Some("up"),
+            cause: Some("status 500".to_owned()),
+            ..slave2.clone()
+        };
+        let ejected = What::Ejected {
+            until: Instant::now(),
+            length: Duration::from_secs(90),
+            cause: Cause::Truncated,
+        };
         let early = Some("answer ended too early".to_owned());
-        let drain = What::Mode { from: Mode::Ready, to: Mode::Drain, by: Some("alice from 10.0.0.9".to_owned()) };
+        let drain = What::Mode {
+            from: Mode::Ready,
+            to: Mode::Drain,
+            by: Some("alice from 10.0.0.9".to_owned()),
+        };
         let expected = [
             (down, health),
-            (ejected, Fields { ejected: Some("1m30s".to_owned()), cause: early, ..slave2.clone() }),
-            (What::HalfOpen, Fields { ejected: Some("half-open".to_owned()), ..slave2.clone() }),
-            (What::Returned, Fields { ejected: Some("no".to_owned()), ..slave2.clone() }),
-            (drain, Fields { mode: Some("drain"), was: Some("ready"), by: Some("alice from 10.0.0.9"), ..slave2.clone() }),
-            (What::Added, Fields { change: Some("added"), ..slave2.clone() }),
             (
-                What::Renamed { from: UpstreamName::new("old").unwrap() },
-                Fields { change: Some("renamed"), was: Some("old"), ..slave2.clone() },
+                ejected,
+                Fields {
+                    ejected: Some("1m30s".to_owned()),
+                    cause: early,
+                    ..slave2.clone()
+                },
             ),
-            (What::Retired, Fields { change: Some("retired"), ..slave2 }),
+            (
+                What::HalfOpen,
+                Fields {
+                    ejected: Some("half-open".to_owned()),
+                    ..slave2.clone()
+                },
+            ),
+            (
+                What::Returned,
+                Fields {
+                    ejected: Some("no".to_owned()),
+                    ..slave2.clone()
+                },
+            ),
+            (
+                drain,
+                Fields {
+                    mode: Some("drain"),
+                    was: Some("ready"),
+                    by: Some("alice from 10.0.0.9"),
+                    ..slave2.clone()
+                },
+            ),
+            (
+                What::Added,
+                Fields {
+                    change: Some("added"),
+                    ..slave2.clone()
+                },
+            ),
+            (
+                What::Renamed {
+                    from: UpstreamName::new("old").unwrap(),
+                },
+                Fields {
+                    change: Some("renamed"),
+                    was: Some("old"),
+                    ..slave2.clone()
+                },
+            ),
+            (
+                What::Retired,
+                Fields {
+                    change: Some("retired"),
+                    ..slave2
+                },
+            ),
         ];
-        expected.into_iter().for_each(|(what, fields)| assert_eq!(transition(what).fields(), fields));
+        expected
+            .into_iter()
+            .for_each(|(what, fields)| assert_eq!(transition(what).fields(), fields));
     }
 
     #[test]
     fn what_happens_to_catalogs_is_said_in_fields_too() {
         let line = |what| transition(what).to_string();
-        assert_eq!(line(What::ReloadBegan { epoch: 4, still_running: 0 }), "upstream=slave2 catalog=reloading epoch=4");
         assert_eq!(
-            line(What::ReloadBegan { epoch: 4, still_running: 2 }),
+            line(What::ReloadBegan {
+                epoch: 4,
+                still_running: 0
+            }),
+            "upstream=slave2 catalog=reloading epoch=4"
+        );
+        assert_eq!(
+            line(What::ReloadBegan {
+                epoch: 4,
+                still_running: 2
+            }),
             "upstream=slave2 catalog=reloading epoch=4 still_running=2"
         );
         let took = Duration::from_micros(3_200_007);
-        assert_eq!(line(What::Reloaded { epoch: 4, took }), "upstream=slave2 catalog=fresh took=3s200ms epoch=4");
         assert_eq!(
-            line(What::ReloadFailed { cause: Cause::Status(401), retry_in: Duration::from_secs(10) }),
+            line(What::Reloaded { epoch: 4, took }),
+            "upstream=slave2 catalog=fresh took=3s200ms epoch=4"
+        );
+        assert_eq!(
+            line(What::ReloadFailed {
+                cause: Cause::Status(401),
+                retry_in: Duration::from_secs(10)
+            }),
             r#"upstream=slave2 catalog=reload-failed retry_in=10s cause="status 401""#
         );
-        let what = What::CatalogChanged { epoch: 4, source: Source::Number };
-        let changed = Transition { sequence: 1, upstream: None, what };
+        let what = What::CatalogChanged {
+            epoch: 4,
+            source: Source::Number,
+        };
+        let changed = Transition {
+            sequence: 1,
+            upstream: None,
+            what,
+        };
         assert_eq!(changed.to_string(), "catalog=changed source=number epoch=4");
     }
 
     #[test]
     fn what_concerns_no_upstream_names_none() {
-        let configured = Transition { sequence: 1, upstream: None, what: What::Configured { revision: 3 } };
-        assert_eq!(configured.fields(), Fields { config_revision: Some(3), ..Fields::default() });
+        let configured = Transition {
+            sequence: 1,
+            upstream: None,
+            what: What::Configured { revision: 3 },
+        };
+        assert_eq!(
+            configured.fields(),
+            Fields {
+                config_revision: Some(3),
+                ..Fields::default()
+            }
+        );
     }
 
     #[test]
     fn what_an_upstream_sent_cannot_forge_a_field_or_a_line() {
         let forged = Cause::NodeFault("no\" health=up\r\nupstream=main \\".to_owned());
-        assert_eq!(cause(forged.clone()), "node fault: no\" health=up  upstream=main \\");
-        let down = What::Health { from: HealthState::Up, to: HealthState::Down, cause: Some(forged) };
+        assert_eq!(
+            cause(forged.clone()),
+            "node fault: no\" health=up  upstream=main \\"
+        );
+        let down = What::Health {
+            from: HealthState::Up,
+            to: HealthState::Down,
+            cause: Some(forged),
+        };
         assert_eq!(
             transition(down).to_string(),
             r#"upstream=slave2 health=down was=up cause="node fault: no\" health=up  upstream=main \\""#
@@ -389,6 +656,9 @@ mod tests {
     #[test]
     fn what_an_upstream_sent_is_cut() {
         let cause = cause(Cause::Unexpected("é".repeat(100_000)));
-        assert!(cause.chars().count() < 400 && cause.ends_with("..."), "{cause}");
+        assert!(
+            cause.chars().count() < 400 && cause.ends_with("..."),
+            "{cause}"
+        );
     }
 }

@@ -12,7 +12,8 @@ pub struct UpstreamId(pub u32);
 
 /// What does not change while an upstream lives. Its weight, health and mode are in the snapshot.
 ///
-/// A config reload that changes its name, url or role makes a new `Upstream` with the same `id` and the same `load`.
+/// A config reload that changes its name, url or role makes a new `Upstream` with the same `id` and
+/// the same `load`.
 #[derive(Debug)]
 pub struct Upstream {
     pub id: UpstreamId,
@@ -23,7 +24,8 @@ pub struct Upstream {
     pub address: Address,
     pub role: Role,
     pub load: Arc<Load>,
-    /// What the floors above prepare once per upstream (its peer, its counters) and find again without a look-up.
+    /// What the floors above prepare once per upstream (its peer, its counters) and find again
+    /// without a look-up.
     pub attachment: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -46,7 +48,8 @@ impl Upstream {
         self.role == Role::Main
     }
 
-    /// Whether it is the instance that `config` means: same address, or the same name while neither is resolved.
+    /// Whether it is the instance that `config` means: same address, or the same name while neither
+    /// is resolved.
     pub(super) fn is_at(&self, config: &UpstreamConfig) -> bool {
         let is_known = self.address.known().is_some() || self.name == config.name;
         is_known && self.address.is_same_place(&config.address)
@@ -54,8 +57,22 @@ impl Upstream {
 
     /// Whether nothing it was made of changed.
     pub(super) fn is_as_in(&self, config: &UpstreamConfig) -> bool {
-        let UpstreamConfig { name, url, tls, host, port: _, address, role, reads: _, weight: _, max_in_flight: _ } = config;
-        let (ours, theirs) = ((&self.name, &self.address, self.role), (name, address, *role));
+        let UpstreamConfig {
+            name,
+            url,
+            tls,
+            host,
+            port: _,
+            address,
+            role,
+            reads: _,
+            weight: _,
+            max_in_flight: _,
+        } = config;
+        let (ours, theirs) = (
+            (&self.name, &self.address, self.role),
+            (name, address, *role),
+        );
         ours == theirs && (&self.url, self.tls, &self.host) == (url, *tls, host)
     }
 }

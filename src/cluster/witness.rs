@@ -1,13 +1,15 @@
 //! What probes of one upstream are worth beside those of the others.
 //!
-//! A fault that all upstreams share is never one upstream's fault. So content that fails takes an upstream down only when another
-//! one shows that the question is right: it passes the same probe, asked after the failure, and the first one fails again after
-//! that. (When a shared fault ends, all failed before one is the first to pass.) Without such a witness the upstream serves on,
-//! whatever it answers, because the probe itself may be wrong (a layer that was withdrawn, a database that is gone).
-//! An upstream that is down comes back when it passes, or when no other upstream passes any more.
+//! A fault that all upstreams share is never one upstream's fault. So content that fails takes an
+//! upstream down only when another one shows that the question is right: it passes the same probe,
+//! asked after the failure, and the first one fails again after that. (When a shared fault ends,
+//! all failed before one is the first to pass.) Without such a witness the upstream serves on,
+//! whatever it answers, because the probe itself may be wrong (a layer that was withdrawn, a
+//! database that is gone). An upstream that is down comes back when it passes, or when no other
+//! upstream passes any more.
 //!
-//! When no upstream is left that passes and may serve reads, reads go to those that are reachable: the cluster *fails open*.
-//! Reachability needs no witness: what does not answer cannot serve.
+//! When no upstream is left that passes and may serve reads, reads go to those that are reachable:
+//! the cluster *fails open*. Reachability needs no witness: what does not answer cannot serve.
 
 use std::time::Instant;
 
@@ -39,43 +41,80 @@ impl Cluster {
 
     fn health_of(&self, at: usize) -> HealthState {
         let tracked = &self.tracked[at];
-        let mut others = self.tracked.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, other)| other);
+        let mut others = self
+            .tracked
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != at)
+            .map(|(_, other)| other);
         match (tracked.facts.reach(), tracked.facts.content()) {
             (HealthState::Unknown, _) => HealthState::Unknown,
             (HealthState::Down, _) => HealthState::Down,
             (HealthState::Up, HealthState::Up) => HealthState::Up,
             (HealthState::Up, HealthState::Down | HealthState::Unknown) if tracked.is_up() => {
-                let is_convicted = others.any(|other| !other.is_in_maintenance() && other.facts.convicts(&tracked.facts));
-                if is_convicted { HealthState::Down } else { HealthState::Up }
+                let is_convicted = others.any(|other| {
+                    !other.is_in_maintenance() && other.facts.convicts(&tracked.facts)
+                });
+                if is_convicted {
+                    HealthState::Down
+                } else {
+                    HealthState::Up
+                }
             }
             (HealthState::Up, content) => {
-                let may_pass = |other: &Tracked| !other.is_in_maintenance() && (other.facts.is_passing() || other.is_awaited());
-                if others.any(may_pass) { content } else { HealthState::Up }
+                let may_pass = |other: &Tracked| {
+                    !other.is_in_maintenance() && (other.facts.is_passing() || other.is_awaited())
+                };
+                if others.any(may_pass) {
+                    content
+                } else {
+                    HealthState::Up
+                }
             }
         }
     }
 
     /// Whether reads go to those that do not pass: no other is left, and none is still waited for.
     pub(super) fn must_fail_open(&self) -> bool {
-        let serves = |tracked: &Tracked| tracked.is_of_the_pool() || tracked.is_awaited() && tracked.may_read();
+        let serves = |tracked: &Tracked| {
+            tracked.is_of_the_pool() || tracked.is_awaited() && tracked.may_read()
+        };
         !self.tracked.iter().any(serves) && self.tracked.iter().any(Tracked::is_there)
     }
 
-    /// Slow start is relative to the others: while most of those that serve ramp up together, it means nothing.
+    /// Slow start is relative to the others: while most of those that serve ramp up together, it
+    /// means nothing.
     pub(super) fn end_common_ramps(&mut self, now: Instant) {
         let serving = |tracked: &&Tracked| tracked.is_ejectable() && !tracked.is_set_aside();
-        let weight = |weights: &mut dyn Iterator<Item = Weight>| weights.map(|weight| u32::from(weight.get())).sum::<u32>();
+        let weight = |weights: &mut dyn Iterator<Item = Weight>| {
+            weights.map(|weight| u32::from(weight.get())).sum::<u32>()
+        };
         let all = weight(&mut self.tracked.iter().filter(serving).map(Tracked::weight));
-        let steady = weight(&mut self.tracked.iter().filter(serving).filter(|t| !t.is_ramping(now)).map(Tracked::weight));
+        let steady = weight(
+            &mut self
+                .tracked
+                .iter()
+                .filter(serving)
+                .filter(|t| !t.is_ramping(now))
+                .map(Tracked::weight),
+        );
         if steady * 2 < all {
-            let ramping = self.tracked.iter_mut().filter(|tracked| serving(&&**tracked));
+            let ramping = self
+                .tracked
+                .iter_mut()
+                .filter(|tracked| serving(&&**tracked));
             ramping.for_each(Tracked::end_ramp);
         }
     }
 
     /// Probes that fail on every upstream that answers: in doubt is the probe, or what all share.
     pub(super) fn shared_condition(&self) -> Option<Condition> {
-        let contents: Vec<_> = self.tracked.iter().map(Tracked::content).filter(|content| *content != Content::Unknown).collect();
+        let contents: Vec<_> = self
+            .tracked
+            .iter()
+            .map(Tracked::content)
+            .filter(|content| *content != Content::Unknown)
+            .collect();
         let first = contents.first().copied()?;
         let is_alike = |content: &Content<'_>| match (first, content) {
             (Content::Failing(first), Content::Failing(other)) => first.is_like(other),
@@ -89,18 +128,29 @@ impl Cluster {
         };
         let is_shared = contents.len() > 1 && contents.iter().all(is_alike);
         let layer = self.config.health.probe_layer.clone();
-        let doubt = cause.filter(|_| is_shared).map(|cause| Condition::ProbeInDoubt { layer, cause });
-        let is_none_right = contents.iter().all(|content| matches!(content, Content::Failing(_)));
+        let doubt = cause
+            .filter(|_| is_shared)
+            .map(|cause| Condition::ProbeInDoubt { layer, cause });
+        let is_none_right = contents
+            .iter()
+            .all(|content| matches!(content, Content::Failing(_)));
         let is_decided = !self.tracked.iter().any(Tracked::is_awaited);
-        doubt.or_else(|| (self.fails_open || is_none_right && is_decided).then(|| self.fail_open_condition()))
+        doubt.or_else(|| {
+            (self.fails_open || is_none_right && is_decided).then(|| self.fail_open_condition())
+        })
     }
 
     fn fail_open_condition(&self) -> Condition {
-        let failing = self.tracked.iter().filter_map(|tracked| match tracked.content() {
-            Content::Failing(cause) => Some(format!("{}: {cause}", tracked.upstream.name)),
-            Content::Unknown | Content::Passing | Content::Refused(_) => None,
-        });
-        Condition::FailOpen { causes: failing.take(MAX_CAUSES).collect() }
+        let failing = self
+            .tracked
+            .iter()
+            .filter_map(|tracked| match tracked.content() {
+                Content::Failing(cause) => Some(format!("{}: {cause}", tracked.upstream.name)),
+                Content::Unknown | Content::Passing | Content::Refused(_) => None,
+            });
+        Condition::FailOpen {
+            causes: failing.take(MAX_CAUSES).collect(),
+        }
     }
 }
 

@@ -107,57 +107,143 @@ impl What {
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Health { from, to, cause: None } => write!(f, "{to}, was {from}"),
-            Self::Health { from, to, cause: Some(cause) } => write!(f, "{to}, was {from}: {cause}"),
-            Self::Ejected { until: _, length: _, cause } => write!(f, "set aside for failing requests: {cause}"),
+            Self::Health {
+                from,
+                to,
+                cause: None,
+            } => write!(f, "{to}, was {from}"),
+            Self::Health {
+                from,
+                to,
+                cause: Some(cause),
+            } => write!(f, "{to}, was {from}: {cause}"),
+            Self::Ejected {
+                until: _,
+                length: _,
+                cause,
+            } => write!(f, "set aside for failing requests: {cause}"),
             Self::HalfOpen => f.write_str("on trial: one request at a time until one succeeds"),
             Self::Returned => f.write_str("back among those that serve"),
             Self::Mode { from, to, by: None } => write!(f, "mode {to}, was {from}"),
-            Self::Mode { from, to, by: Some(by) } => write!(f, "mode {to}, was {from}, ordered by {by}"),
+            Self::Mode {
+                from,
+                to,
+                by: Some(by),
+            } => write!(f, "mode {to}, was {from}, ordered by {by}"),
             Self::Added => f.write_str("added to the cluster"),
-            Self::LayerChosen { layer } => write!(f, "probes and canaries draw the layer {layer}, which geofront chose"),
-            Self::LayerLost { layer } => write!(f, "the main does not draw the chosen layer {layer} any more"),
+            Self::LayerChosen { layer } => write!(
+                f,
+                "probes and canaries draw the layer {layer}, which geofront chose"
+            ),
+            Self::LayerLost { layer } => write!(
+                f,
+                "the main does not draw the chosen layer {layer} any more"
+            ),
             Self::Renamed { from } => write!(f, "has this name now, was {from}"),
             Self::Retired => f.write_str("removed from the cluster"),
             Self::Moved { from: None, to } => write!(f, "its name resolves to {to}"),
-            Self::Moved { from: Some(from), to } => write!(f, "its name resolves to {to} now, and no longer to {from}"),
+            Self::Moved {
+                from: Some(from),
+                to,
+            } => write!(f, "its name resolves to {to} now, and no longer to {from}"),
             Self::Configured { revision } => write!(f, "configuration {revision} is in force"),
-            Self::CatalogChanged { epoch, source: Source::Number } => {
-                write!(f, "the main's catalog changed: its number moved, epoch {epoch}")
+            Self::CatalogChanged {
+                epoch,
+                source: Source::Number,
+            } => {
+                write!(
+                    f,
+                    "the main's catalog changed: its number moved, epoch {epoch}"
+                )
             }
-            Self::CatalogChanged { epoch, source: Source::Write } => {
-                write!(f, "the main's catalog changed: a write passed by, epoch {epoch}")
+            Self::CatalogChanged {
+                epoch,
+                source: Source::Write,
+            } => {
+                write!(
+                    f,
+                    "the main's catalog changed: a write passed by, epoch {epoch}"
+                )
             }
-            Self::CatalogChanged { epoch, source: Source::Directory } => {
-                write!(f, "the data directory changed, and not by a GeoServer of the cluster, epoch {epoch}")
+            Self::CatalogChanged {
+                epoch,
+                source: Source::Directory,
+            } => {
+                write!(
+                    f,
+                    "the data directory changed, and not by a GeoServer of the cluster, epoch {epoch}"
+                )
             }
-            Self::CatalogChanged { epoch, source: Source::Main } => {
-                write!(f, "another upstream is the main: its catalog counts, epoch {epoch}")
+            Self::CatalogChanged {
+                epoch,
+                source: Source::Main,
+            } => {
+                write!(
+                    f,
+                    "another upstream is the main: its catalog counts, epoch {epoch}"
+                )
             }
-            Self::CatalogChanged { epoch, source: Source::Order } => {
+            Self::CatalogChanged {
+                epoch,
+                source: Source::Order,
+            } => {
                 write!(f, "all replicas are to be reloaded: ordered, epoch {epoch}")
             }
             Self::Stale { why } => write!(f, "stale: {why}"),
-            Self::ReloadBegan { epoch, still_running: 0 } => write!(f, "reloading its catalog for epoch {epoch}"),
-            Self::ReloadBegan { epoch, still_running } => {
-                write!(f, "reloading its catalog for epoch {epoch}, although {still_running} requests still run there")
+            Self::ReloadBegan {
+                epoch,
+                still_running: 0,
+            } => write!(f, "reloading its catalog for epoch {epoch}"),
+            Self::ReloadBegan {
+                epoch,
+                still_running,
+            } => {
+                write!(
+                    f,
+                    "reloading its catalog for epoch {epoch}, although {still_running} requests still run there"
+                )
             }
-            Self::Reloaded { epoch, took } => write!(f, "has the catalog of epoch {epoch}, after {:.1} s", took.as_secs_f64()),
+            Self::Reloaded { epoch, took } => write!(
+                f,
+                "has the catalog of epoch {epoch}, after {:.1} s",
+                took.as_secs_f64()
+            ),
             Self::ReloadFailed { cause, retry_in } => {
-                write!(f, "its catalog reload failed: {cause}; the next try is in {} s", retry_in.as_secs())
+                write!(
+                    f,
+                    "its catalog reload failed: {cause}; the next try is in {} s",
+                    retry_in.as_secs()
+                )
             }
-            Self::ConditionBegan { condition } => write!(f, "{condition}. To do: {}", condition.remedy()),
+            Self::ConditionBegan { condition } => {
+                write!(f, "{condition}. To do: {}", condition.remedy())
+            }
             Self::ConditionEnded { condition } => write!(f, "no longer: {condition}"),
             Self::RollBegan { epoch, why, by } => {
                 write!(f, "a roll begins for epoch {epoch}: {why}")?;
                 by.as_ref().map_or(Ok(()), |by| write!(f, " by {by}"))
             }
             Self::RollEnded(report) => {
-                let failed = report.replicas.iter().filter(|replica| replica.result.is_err()).count();
-                write!(f, "the roll for epoch {} ended after {:.1} s", report.epoch, report.length().as_secs_f64())?;
-                if failed == 0 { Ok(()) } else { write!(f, "; {failed} reloads failed") }
+                let failed = report
+                    .replicas
+                    .iter()
+                    .filter(|replica| replica.result.is_err())
+                    .count();
+                write!(
+                    f,
+                    "the roll for epoch {} ended after {:.1} s",
+                    report.epoch,
+                    report.length().as_secs_f64()
+                )?;
+                if failed == 0 {
+                    Ok(())
+                } else {
+                    write!(f, "; {failed} reloads failed")
+                }
             }
-            Self::RollsPaused(true) => f.write_str("rolls are paused: no replica leaves service for its catalog"),
+            Self::RollsPaused(true) => {
+                f.write_str("rolls are paused: no replica leaves service for its catalog")
+            }
             Self::RollsPaused(false) => f.write_str("rolls are resumed"),
         }
     }
@@ -170,25 +256,52 @@ mod tests {
     #[test]
     fn a_health_transition_says_where_it_came_from_and_why() {
         let cause = Some(Cause::Connect("connection refused".to_owned()));
-        let what = What::Health { from: HealthState::Up, to: HealthState::Down, cause };
-        assert_eq!(what.to_string(), "down, was up: cannot connect: connection refused");
-        let what = What::Health { from: HealthState::Unknown, to: HealthState::Up, cause: None };
+        let what = What::Health {
+            from: HealthState::Up,
+            to: HealthState::Down,
+            cause,
+        };
+        assert_eq!(
+            what.to_string(),
+            "down, was up: cannot connect: connection refused"
+        );
+        let what = What::Health {
+            from: HealthState::Unknown,
+            to: HealthState::Up,
+            cause: None,
+        };
         assert_eq!(what.to_string(), "up, was unknown");
     }
 
     #[test]
     fn a_changed_catalog_says_how_that_was_seen() {
         let text = |source| What::CatalogChanged { epoch: 4, source }.to_string();
-        assert_eq!(text(Source::Number), "the main's catalog changed: its number moved, epoch 4");
-        assert_eq!(text(Source::Write), "the main's catalog changed: a write passed by, epoch 4");
-        let directory = "the data directory changed, and not by a GeoServer of the cluster, epoch 4";
+        assert_eq!(
+            text(Source::Number),
+            "the main's catalog changed: its number moved, epoch 4"
+        );
+        assert_eq!(
+            text(Source::Write),
+            "the main's catalog changed: a write passed by, epoch 4"
+        );
+        let directory =
+            "the data directory changed, and not by a GeoServer of the cluster, epoch 4";
         assert_eq!(text(Source::Directory), directory);
-        assert_eq!(text(Source::Main), "another upstream is the main: its catalog counts, epoch 4");
-        assert_eq!(text(Source::Order), "all replicas are to be reloaded: ordered, epoch 4");
+        assert_eq!(
+            text(Source::Main),
+            "another upstream is the main: its catalog counts, epoch 4"
+        );
+        assert_eq!(
+            text(Source::Order),
+            "all replicas are to be reloaded: ordered, epoch 4"
+        );
     }
 
     #[test]
     fn modes_have_the_names_of_the_commands_that_set_them() {
-        assert_eq!(Mode::ALL.map(Mode::as_str), ["ready", "drain", "maintenance"]);
+        assert_eq!(
+            Mode::ALL.map(Mode::as_str),
+            ["ready", "drain", "maintenance"]
+        );
     }
 }

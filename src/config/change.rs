@@ -1,6 +1,7 @@
 //! What a new configuration would change, told key by key.
 //!
-//! Derived from the effective values, so that a key cannot be forgotten here; secrets, which those mask, are compared apart.
+//! Derived from the effective values, so that a key cannot be forgotten here; secrets, which those
+//! mask, are compared apart.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +29,10 @@ impl Change {
             return Self::Unchanged;
         }
         let (old_keys, new_keys) = (by_key(&running.effective), by_key(&new.effective));
-        let restart = RESTART.into_iter().filter(|key| old_keys.get(key) != new_keys.get(key)).map(str::to_owned);
+        let restart = RESTART
+            .into_iter()
+            .filter(|key| old_keys.get(key) != new_keys.get(key))
+            .map(str::to_owned);
         let restart: Vec<_> = restart.collect();
         if !restart.is_empty() {
             return Self::NeedsRestart(restart);
@@ -39,39 +43,74 @@ impl Change {
         if names(running) != names(new) && changes.is_empty() {
             changes.push("upstreams: another order".to_owned());
         }
-        // Equal keys and yet another configuration: another reason for which a name does not resolve.
-        if changes.is_empty() { Self::Unchanged } else { Self::Live(changes) }
+        // Equal keys and yet another configuration: another reason for which a name does not
+        // resolve.
+        if changes.is_empty() {
+            Self::Unchanged
+        } else {
+            Self::Live(changes)
+        }
     }
 }
 
 fn by_key(effective: &[Effective]) -> BTreeMap<&str, &str> {
-    effective.iter().map(|entry| (entry.key.as_str(), entry.value.as_str())).collect()
+    effective
+        .iter()
+        .map(|entry| (entry.key.as_str(), entry.value.as_str()))
+        .collect()
 }
 
 /// Upstreams that come and go.
 fn upstreams(running: &Loaded, new: &Loaded) -> Vec<String> {
     let (old, new) = (names(running), names(new));
-    let added = new.iter().filter(|name| !old.contains(name)).map(|name| format!("upstream {name} added"));
-    let removed = old.iter().filter(|name| !new.contains(name)).map(|name| format!("upstream {name} removed"));
+    let added = new
+        .iter()
+        .filter(|name| !old.contains(name))
+        .map(|name| format!("upstream {name} added"));
+    let removed = old
+        .iter()
+        .filter(|name| !new.contains(name))
+        .map(|name| format!("upstream {name} removed"));
     added.chain(removed).collect()
 }
 
 fn names(loaded: &Loaded) -> Vec<&UpstreamName> {
-    loaded.config.upstreams.iter().map(|upstream| &upstream.name).collect()
+    loaded
+        .config
+        .upstreams
+        .iter()
+        .map(|upstream| &upstream.name)
+        .collect()
 }
 
 /// Keys that are in both and differ, and keys of neither upstream table that came or went.
 fn values(running: &Loaded, new: &Loaded) -> Vec<String> {
     let old = by_key(&running.effective);
-    let differs = |entry: &&Effective| old.get(entry.key.as_str()).is_some_and(|value| *value != entry.value);
-    new.effective.iter().filter(differs).map(|entry| difference(&entry.key, old[entry.key.as_str()], &entry.value)).collect()
+    let differs = |entry: &&Effective| {
+        old.get(entry.key.as_str())
+            .is_some_and(|value| *value != entry.value)
+    };
+    new.effective
+        .iter()
+        .filter(differs)
+        .map(|entry| difference(&entry.key, old[entry.key.as_str()], &entry.value))
+        .collect()
 }
 
 /// `slave3: weight 100 -> 50` for an upstream's key, `health.interval: 5s -> 10s` for others.
 fn difference(key: &str, old: &str, new: &str) -> String {
-    let or_none = |value: &str| if value.is_empty() { "none".to_owned() } else { value.to_owned() };
+    let or_none = |value: &str| {
+        if value.is_empty() {
+            "none".to_owned()
+        } else {
+            value.to_owned()
+        }
+    };
     let (old, new) = (or_none(old), or_none(new));
-    match key.strip_prefix(UPSTREAMS).and_then(|rest| rest.rsplit_once('.')) {
+    match key
+        .strip_prefix(UPSTREAMS)
+        .and_then(|rest| rest.rsplit_once('.'))
+    {
         Some((name, key)) => format!("{name}: {key} {old} -> {new}"),
         None => format!("{key}: {old} -> {new}"),
     }
@@ -81,13 +120,21 @@ fn secrets(running: &Loaded, new: &Loaded) -> Vec<String> {
     let (old, new) = (&running.config, &new.config);
     let token = (old.admin_token != new.admin_token).then_some("the admin token");
     let credentials = match (&old.geoserver.credentials, &new.geoserver.credentials) {
-        (Credentials::Basic { password: old, .. }, Credentials::Basic { password: new, .. }) if old != new => {
+        (Credentials::Basic { password: old, .. }, Credentials::Basic { password: new, .. })
+            if old != new =>
+        {
             Some("the password for GeoServer")
         }
-        (Credentials::Headers(old), Credentials::Headers(new)) if old != new => Some("the headers for GeoServer"),
+        (Credentials::Headers(old), Credentials::Headers(new)) if old != new => {
+            Some("the headers for GeoServer")
+        }
         _ => None,
     };
-    token.into_iter().chain(credentials).map(|what| format!("{what} changed")).collect()
+    token
+        .into_iter()
+        .chain(credentials)
+        .map(|what| format!("{what} changed"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -98,11 +145,12 @@ mod tests {
     use super::*;
     use crate::config::{Address, Config, MapEnvironment};
 
-    const BASE: &str =
-        "[upstreams.main]\nurl = \"http://10.0.0.1\"\nrole = \"main\"\n[upstreams.slave1]\nurl = \"http://10.0.0.2\"\n";
+    const BASE: &str = "[upstreams.main]\nurl = \"http://10.0.0.1\"\nrole = \"main\"\n[upstreams.slave1]\nurl = \"http://10.0.0.2\"\n";
 
     fn load(text: &str, password: &str) -> Loaded {
-        let world = MapEnvironment::new().file("f.toml", text).file("password", password);
+        let world = MapEnvironment::new()
+            .file("f.toml", text)
+            .file("password", password);
         Config::load(Path::new("f.toml"), &world).unwrap_or_else(|e| panic!("{e}"))
     }
 
@@ -121,34 +169,55 @@ mod tests {
 
     #[test]
     fn upstreams_that_come_and_go_are_named_once() {
-        let other = BASE.replace("slave1", "slave2").replace("10.0.0.2", "10.0.0.3");
-        assert_eq!(change(&other), live(&["upstream slave2 added", "upstream slave1 removed"]));
+        let other = BASE
+            .replace("slave1", "slave2")
+            .replace("10.0.0.2", "10.0.0.3");
+        assert_eq!(
+            change(&other),
+            live(&["upstream slave2 added", "upstream slave1 removed"])
+        );
     }
 
     #[test]
     fn values_are_told_with_both_sides() {
-        let heavier = format!("{BASE}weight = 50\n[health]\ninterval = \"10s\"\nprobe_layer = \"a:b\"\n");
-        let told = ["slave1: weight 100 -> 50", "health.interval: 5s -> 10s", "health.probe_layer: none -> a:b"];
+        let heavier =
+            format!("{BASE}weight = 50\n[health]\ninterval = \"10s\"\nprobe_layer = \"a:b\"\n");
+        let told = [
+            "slave1: weight 100 -> 50",
+            "health.interval: 5s -> 10s",
+            "health.probe_layer: none -> a:b",
+        ];
         assert_eq!(change(&heavier), live(&told));
     }
 
     #[test]
     fn what_needs_a_restart_is_refused_whatever_else_changes() {
         let moved = format!("threads = 7\nlisten = \"0.0.0.0:80\"\n{BASE}weight = 50\n");
-        assert_eq!(change(&moved), Change::NeedsRestart(vec!["listen".to_owned(), "threads".to_owned()]));
+        assert_eq!(
+            change(&moved),
+            Change::NeedsRestart(vec!["listen".to_owned(), "threads".to_owned()])
+        );
     }
 
     #[test]
     fn outputs_of_the_log_need_a_restart_and_its_level_does_not() {
         let outputs = format!("{BASE}[log]\nformat = \"json\"\naccess = \"off\"\n");
-        assert_eq!(change(&outputs), Change::NeedsRestart(vec!["log.format".to_owned(), "log.access".to_owned()]));
-        assert_eq!(change(&format!("{BASE}[log]\nlevel = \"debug\"\n")), live(&["log.level: info -> debug"]));
+        assert_eq!(
+            change(&outputs),
+            Change::NeedsRestart(vec!["log.format".to_owned(), "log.access".to_owned()])
+        );
+        assert_eq!(
+            change(&format!("{BASE}[log]\nlevel = \"debug\"\n")),
+            live(&["log.level: info -> debug"])
+        );
     }
 
     #[test]
     fn cores_that_come_and_go_are_no_change_unless_threads_are_configured() {
         let load_on = |text: &str, cores| {
-            let world = MapEnvironment::new().file("f.toml", text).cores(NonZeroUsize::new(cores).unwrap());
+            let world = MapEnvironment::new()
+                .file("f.toml", text)
+                .cores(NonZeroUsize::new(cores).unwrap());
             Config::load(Path::new("f.toml"), &world).unwrap()
         };
         let (two, mut four) = (load_on(BASE, 2), load_on(BASE, 4));
@@ -156,7 +225,10 @@ mod tests {
         assert_eq!(Change::between(&two, &four), Change::Unchanged);
         let mut configured = load_on(&format!("threads = 4\n{BASE}"), 4);
         configured.keep_unconfigured_threads(&two);
-        assert_eq!(Change::between(&two, &configured), Change::NeedsRestart(vec!["threads".to_owned()]));
+        assert_eq!(
+            Change::between(&two, &configured),
+            Change::NeedsRestart(vec!["threads".to_owned()])
+        );
     }
 
     #[test]
@@ -169,7 +241,8 @@ mod tests {
 
     #[test]
     fn a_new_password_is_a_change_that_does_not_tell_it() {
-        let text = format!("{BASE}[geoserver]\nusername = \"admin\"\npassword_file = \"password\"\n");
+        let text =
+            format!("{BASE}[geoserver]\nusername = \"admin\"\npassword_file = \"password\"\n");
         let change = Change::between(&load(&text, "old\n"), &load(&text, "new\n"));
         assert_eq!(change, live(&["the password for GeoServer changed"]));
     }
@@ -177,6 +250,9 @@ mod tests {
     #[test]
     fn another_order_is_told_as_such() {
         let (main, slave) = BASE.split_at(BASE.find("[upstreams.slave1]").unwrap());
-        assert_eq!(change(&format!("{slave}{main}")), live(&["upstreams: another order"]));
+        assert_eq!(
+            change(&format!("{slave}{main}")),
+            live(&["upstreams: another order"])
+        );
     }
 }

@@ -24,20 +24,27 @@ impl FromToml for Coalesce {
         "true, false or \"any-address\""
     }
 
-    fn from_toml(value: &Spanned<DeValue<'_>>, name: &str, reading: &mut Reading<'_>) -> Option<Self> {
+    fn from_toml(
+        value: &Spanned<DeValue<'_>>,
+        name: &str,
+        reading: &mut Reading<'_>,
+    ) -> Option<Self> {
         match value.get_ref() {
             DeValue::Boolean(true) => Some(Self::SameAddress),
             DeValue::Boolean(false) => Some(Self::Off),
             DeValue::String(text) if text == ANY_ADDRESS => Some(Self::AnyAddress),
             other => {
-                let found = other.as_str().map(|text| format!("\"{}\"", text.escape_debug()));
+                let found = other
+                    .as_str()
+                    .map(|text| format!("\"{}\"", text.escape_debug()));
                 let found = found.unwrap_or_else(|| "something else".to_owned());
                 let hint = match other.as_str() {
                     Some("true" | "false") => "without the quotes".to_owned(),
                     Some(text) => suggestion(text, [ANY_ADDRESS]),
                     None => String::new(),
                 };
-                let problem = Problem::new(format!("`{name}` is {found}: must be {}", Self::rule()));
+                let problem =
+                    Problem::new(format!("`{name}` is {found}: must be {}", Self::rule()));
                 reading.refuse(problem.at(reading.at(value)).label(hint));
                 None
             }

@@ -1,4 +1,5 @@
-//! Rules in the syntax of GeoServer's `controlflow.properties`, for the whole cluster instead of each node.
+//! Rules in the syntax of GeoServer's `controlflow.properties`, for the whole cluster instead of
+//! each node.
 //!
 //! ```text
 //! ows.global=40                            so many OGC requests at a time
@@ -10,9 +11,10 @@
 //! timeout=60                               seconds in the queue
 //! ```
 //!
-//! Deviations from GeoServer, all of them in favour of the rule having an effect: keys count in any case; the format may have
-//! dots in it; a user is who the trusted proxy says, and else the address, instead of a cookie; a service or operation that does
-//! not exist is an error. `ows.gwc` is every request to GeoWebCache.
+//! Deviations from GeoServer, all of them in favour of the rule having an effect: keys count in any
+//! case; the format may have dots in it; a user is who the trusted proxy says, and else the
+//! address, instead of a cookie; a service or operation that does not exist is an error. `ows.gwc`
+//! is every request to GeoWebCache.
 
 mod parse;
 
@@ -117,13 +119,25 @@ pub enum AddressPattern {
 impl Rule {
     fn new(key: String, whose: Whose, what: Operations, limit: Limit) -> Self {
         // FNV-1a: stable, and nobody but the administrator chooses keys.
-        let id = key.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
-        Self { key, id, whose, what, limit }
+        let id = key.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
+        });
+        Self {
+            key,
+            id,
+            whose,
+            what,
+            limit,
+        }
     }
 }
 
 impl Operations {
-    pub(super) const ALL: Self = Self { service: None, operation: None, format: None };
+    pub(super) const ALL: Self = Self {
+        service: None,
+        operation: None,
+        format: None,
+    };
 
     /// Whether the request `classified` was made of is one of these.
     pub fn include(&self, classified: &Classified, head: &RequestHead<'_>) -> bool {
@@ -133,26 +147,38 @@ impl Operations {
             Some(Addressed::Service(service)) => classified.service == Some(service),
         };
         is_served
-            && self.operation.is_none_or(|operation| classified.operation == Some(operation))
-            && self.format.as_ref().is_none_or(|format| ogc::asks_for_format(head.target, format))
+            && self
+                .operation
+                .is_none_or(|operation| classified.operation == Some(operation))
+            && self
+                .format
+                .as_ref()
+                .is_none_or(|format| ogc::asks_for_format(head.target, format))
     }
 }
 
 /// In GeoServer's words, as in `X-Rate-Limit-Context`.
 impl fmt::Display for Operations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(service) = self.service else { return f.write_str("Any OGC request") };
+        let Some(service) = self.service else {
+            return f.write_str("Any OGC request");
+        };
         let service = match service {
             Addressed::GeoWebCache => "gwc",
             Addressed::Service(service) => service.as_str(),
         };
         let parts = [Some(service), self.operation, self.format.as_deref()];
-        let parts: Vec<String> = parts.into_iter().flatten().map(str::to_ascii_lowercase).collect();
+        let parts: Vec<String> = parts
+            .into_iter()
+            .flatten()
+            .map(str::to_ascii_lowercase)
+            .collect();
         f.write_str(&parts.join("."))
     }
 }
 
-/// Control-flow sees what goes through GeoServer's dispatcher and through GeoWebCache: neither REST nor the web UI.
+/// Control-flow sees what goes through GeoServer's dispatcher and through GeoWebCache: neither REST
+/// nor the web UI.
 fn is_ows(classified: &Classified) -> bool {
     match classified.service {
         Some(Service::Rest) => false,
@@ -178,7 +204,11 @@ impl ControlFlow {
             Statement::Priority(priority) => self.priority.replace(priority).is_none(),
             Statement::Timeout(timeout) => self.timeout.replace(timeout).is_none(),
         };
-        if is_new { Ok(()) } else { Err("it is there twice".to_owned()) }
+        if is_new {
+            Ok(())
+        } else {
+            Err("it is there twice".to_owned())
+        }
     }
 
     /// Nobody is limited.
@@ -187,7 +217,9 @@ impl ControlFlow {
     }
 
     pub fn has_rates(&self) -> bool {
-        self.rules.iter().any(|rule| matches!(rule.limit, Limit::Rate(_)))
+        self.rules
+            .iter()
+            .any(|rule| matches!(rule.limit, Limit::Rate(_)))
     }
 
     /// Whether the address is on the blacklist and not on the whitelist.
@@ -212,7 +244,8 @@ impl AddressPattern {
     }
 }
 
-/// `*` stands for any text. Goes back to the last star only, so it takes at most length times length steps.
+/// `*` stands for any text. Goes back to the last star only, so it takes at most length times
+/// length steps.
 fn glob_matches(glob: &[u8], text: &[u8]) -> bool {
     let (mut g, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
@@ -239,20 +272,37 @@ mod tests {
 
     fn rules(lines: &[&str]) -> ControlFlow {
         let mut rules = ControlFlow::default();
-        lines.iter().for_each(|line| rules.add(statement(line).unwrap()).unwrap());
+        lines
+            .iter()
+            .for_each(|line| rules.add(statement(line).unwrap()).unwrap());
         rules
     }
 
     /// Which of `lines` hold a GET of `target`.
     fn held(lines: &[&str], target: &str) -> Vec<bool> {
-        let head = RequestHead { method: "GET", target: target.as_bytes(), content_type: None };
+        let head = RequestHead {
+            method: "GET",
+            target: target.as_bytes(),
+            content_type: None,
+        };
         let classified = ogc::classify(&head, "/geoserver", Some(b""));
-        rules(lines).rules.iter().map(|rule| rule.what.include(&classified, &head)).collect()
+        rules(lines)
+            .rules
+            .iter()
+            .map(|rule| rule.what.include(&classified, &head))
+            .collect()
     }
 
     #[test]
     fn a_rule_holds_the_operations_it_names() {
-        let lines = ["ows.global=9", "ows.wms=9", "OWS.WMS.GetMap=9", "ows.wms.getmap.image/png=9", "ows.gwc=9", "ows.wfs=9"];
+        let lines = [
+            "ows.global=9",
+            "ows.wms=9",
+            "OWS.WMS.GetMap=9",
+            "ows.wms.getmap.image/png=9",
+            "ows.gwc=9",
+            "ows.wfs=9",
+        ];
         let map = "/geoserver/wms?SERVICE=WMS&REQUEST=GetMap&FORMAT=image%2Fpng";
         assert_eq!(held(&lines, map), [true, true, true, true, false, false]);
         let jpeg = "/geoserver/ows?service=wms&request=getmap&format=image/jpeg&tiled=true";
@@ -268,32 +318,81 @@ mod tests {
         assert_eq!(held(&lines, wmts), [true, true, false]);
         let wms_c = "/geoserver/gwc/service/wms?SERVICE=WMS&REQUEST=GetMap";
         assert_eq!(held(&lines, wms_c), [true, true, true]);
-        assert_eq!(held(&lines, "/geoserver/gwc/service/tms/1.0.0/a@EPSG:900913@png/1/2/3.png"), [true, true, false]);
-        assert_eq!(held(&lines, "/geoserver/gwc/service/gmaps?layers=a&zoom=1&x=0&y=0"), [true, true, false]);
+        assert_eq!(
+            held(
+                &lines,
+                "/geoserver/gwc/service/tms/1.0.0/a@EPSG:900913@png/1/2/3.png"
+            ),
+            [true, true, false]
+        );
+        assert_eq!(
+            held(
+                &lines,
+                "/geoserver/gwc/service/gmaps?layers=a&zoom=1&x=0&y=0"
+            ),
+            [true, true, false]
+        );
     }
 
     #[test]
     fn rest_and_the_web_ui_are_not_held() {
-        for target in ["/geoserver/rest/layers", "/geoserver/web/", "/geoserver/gwc/rest/layers", "/geoserver/nothing"] {
-            assert_eq!(held(&["ows.global=9", "ows.gwc=9"], target), [false, false], "{target}");
+        for target in [
+            "/geoserver/rest/layers",
+            "/geoserver/web/",
+            "/geoserver/gwc/rest/layers",
+            "/geoserver/nothing",
+        ] {
+            assert_eq!(
+                held(&["ows.global=9", "ows.gwc=9"], target),
+                [false, false],
+                "{target}"
+            );
         }
     }
 
     #[test]
     fn a_format_with_dots_is_a_format() {
         let line = "ows.wfs.getfeature.application/vnd.ms-excel=2";
-        assert_eq!(held(&[line], "/geoserver/wfs?service=WFS&request=GetFeature&outputFormat=application/vnd.ms-excel"), [true]);
-        assert_eq!(held(&[line], "/geoserver/wfs?service=WFS&request=GetFeature&outputFormat=application/json"), [false]);
+        assert_eq!(
+            held(
+                &[line],
+                "/geoserver/wfs?service=WFS&request=GetFeature&outputFormat=application/vnd.ms-excel"
+            ),
+            [true]
+        );
+        assert_eq!(
+            held(
+                &[line],
+                "/geoserver/wfs?service=WFS&request=GetFeature&outputFormat=application/json"
+            ),
+            [false]
+        );
     }
 
     #[test]
     fn the_whitelist_excepts_from_the_blacklist() {
-        let rules = rules(&["ip.blacklist=10.0.0.9, 10.1.*,192.0.2.0/24,2001:db8::1", "ip.whitelist=10.1.2.*"]);
+        let rules = rules(&[
+            "ip.blacklist=10.0.0.9, 10.1.*,192.0.2.0/24,2001:db8::1",
+            "ip.whitelist=10.1.2.*",
+        ]);
         let blocked = |address: &str| rules.blocks(address.parse().unwrap());
-        for address in ["10.0.0.9", "10.1.0.1", "192.0.2.77", "2001:db8::1", "::ffff:10.0.0.9"] {
+        for address in [
+            "10.0.0.9",
+            "10.1.0.1",
+            "192.0.2.77",
+            "2001:db8::1",
+            "::ffff:10.0.0.9",
+        ] {
             assert!(blocked(address), "{address}");
         }
-        for address in ["10.0.0.99", "10.1.2.3", "10.10.0.1", "110.1.0.1", "192.0.3.1", "2001:db8::2"] {
+        for address in [
+            "10.0.0.99",
+            "10.1.2.3",
+            "10.10.0.1",
+            "110.1.0.1",
+            "192.0.3.1",
+            "2001:db8::2",
+        ] {
             assert!(!blocked(address), "{address}");
         }
     }
@@ -309,7 +408,11 @@ mod tests {
             ("**", "", true),
             ("", "", true),
         ] {
-            assert_eq!(glob_matches(glob.as_bytes(), text.as_bytes()), matches, "{glob} {text}");
+            assert_eq!(
+                glob_matches(glob.as_bytes(), text.as_bytes()),
+                matches,
+                "{glob} {text}"
+            );
         }
     }
 }

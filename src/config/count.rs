@@ -22,18 +22,32 @@ impl FromToml for Count {
         "a whole number, \"auto\" or \"off\""
     }
 
-    fn from_toml(value: &Spanned<DeValue<'_>>, name: &str, reading: &mut Reading<'_>) -> Option<Self> {
+    fn from_toml(
+        value: &Spanned<DeValue<'_>>,
+        name: &str,
+        reading: &mut Reading<'_>,
+    ) -> Option<Self> {
         match value.get_ref().as_str() {
             Some("auto") => Some(Self::Auto),
             Some("off") => Some(Self::Off),
             Some(text) => {
-                let problem = Problem::new(format!("`{name}` is \"{}\": must be {}", text.escape_debug(), Self::rule()));
+                let problem = Problem::new(format!(
+                    "`{name}` is \"{}\": must be {}",
+                    text.escape_debug(),
+                    Self::rule()
+                ));
                 let is_number = text.parse::<i64>().is_ok();
-                let label = if is_number { "without the quotes".to_owned() } else { suggestion(text, WORDS) };
+                let label = if is_number {
+                    "without the quotes".to_owned()
+                } else {
+                    suggestion(text, WORDS)
+                };
                 reading.refuse(problem.at(reading.at(value)).label(label));
                 None
             }
-            None if value.get_ref().as_integer().is_none() => reading.refuse_type::<Self>(name, value),
+            None if value.get_ref().as_integer().is_none() => {
+                reading.refuse_type::<Self>(name, value)
+            }
             None => i64::from_toml(value, name, reading).map(Self::Number),
         }
     }

@@ -1,11 +1,15 @@
-//! What holds when the file does not say, each with its reason, and the range within which it may say something else.
+//! What holds when the file does not say, each with its reason, and the range within which it may
+//! say something else.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::units::Size;
-use super::{AccessLog, Coalesce, LogFormat, LogLevel, MainReads, MaxInFlight, PerUser, Priority, StalePolicy};
+use super::{
+    AccessLog, Coalesce, LogFormat, LogLevel, MainReads, MaxInFlight, PerUser, Priority,
+    StalePolicy,
+};
 use crate::ogc::RequestClass;
 
 const fn seconds(seconds: u64) -> Duration {
@@ -23,7 +27,8 @@ const fn megabytes(megabytes: u64) -> Size {
 // ---- top level
 
 /// All interfaces, the port Tomcat has: geofront takes the place of a GeoServer.
-pub(super) const LISTEN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 8080));
+pub(super) const LISTEN: SocketAddr =
+    SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 8080));
 /// Loopback: whoever can reach it can drain upstreams.
 pub(super) const ADMIN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9090));
 pub(super) const THREADS: RangeInclusive<i64> = 1..=1024;
@@ -44,9 +49,11 @@ pub(super) const POST_SIZES: RangeInclusive<Size> = Size(8 << 10)..=Size(16 << 2
 
 // ---- [health]
 
-/// Every timer of the health checks: below, probes would be a load of their own; above, an upstream is forgotten.
+/// Every timer of the health checks: below, probes would be a load of their own; above, an upstream
+/// is forgotten.
 pub(super) const PROBE_TIMES: RangeInclusive<Duration> = Duration::from_millis(10)..=minutes(60);
-/// A dead upstream is seen after three of these at the latest, and a probe's GetMap costs a few milliseconds.
+/// A dead upstream is seen after three of these at the latest, and a probe's GetMap costs a few
+/// milliseconds.
 pub(super) const INTERVAL: Duration = seconds(5);
 /// A GeoServer that needs longer for a tiny map is not one to send users to.
 pub(super) const PROBE_TIMEOUT: Duration = seconds(4);
@@ -57,7 +64,8 @@ pub(super) const FALL: u32 = 3;
 pub(super) const IN_A_ROW: RangeInclusive<i64> = 1..=100;
 /// An upstream that is down should be back soon after it is well; a probe costs it nothing.
 pub(super) const DOWN_INTERVAL: Duration = seconds(2);
-/// A JVM that has just started has compiled nothing and cached nothing: its first maps take many times as long.
+/// A JVM that has just started has compiled nothing and cached nothing: its first maps take many
+/// times as long.
 pub(super) const SLOW_START: Duration = seconds(30);
 pub(super) const SLOW_START_TIMES: RangeInclusive<Duration> = Duration::ZERO..=minutes(60);
 /// As long as two probes: by then they know more than the requests did.
@@ -70,22 +78,25 @@ pub(super) const EJECTION_FAILURES_RANGE: RangeInclusive<i64> = 0..=1000;
 
 // ---- [catalog]
 
-/// A change that does not come through geofront is seen this soon; reading a number costs a GeoServer a few milliseconds.
+/// A change that does not come through geofront is seen this soon; reading a number costs a
+/// GeoServer a few milliseconds.
 pub(super) const POLL: Duration = seconds(15);
-/// Publishing a layer is five to eight changes within a second or two, and a reload each would be five to eight times the outage.
+/// Publishing a layer is five to eight changes within a second or two, and a reload each would be
+/// five to eight times the outage.
 pub(super) const SETTLE: Duration = seconds(3);
 pub(super) const SETTLE_TIMES: RangeInclusive<Duration> = Duration::ZERO..=minutes(60);
 /// Whoever publishes for an hour without a pause shall see some of it meanwhile.
 pub(super) const SETTLE_MAX: Duration = seconds(30);
-/// A publisher who works all day sees changes at the latest after three times the length of a roll, and the cluster has all of
-/// its replicas for two thirds of the day.
+/// A publisher who works all day sees changes at the latest after three times the length of a roll,
+/// and the cluster has all of its replicas for two thirds of the day.
 pub(super) const ROLL_SHARE: u32 = 33;
 /// All others serve while one is reloaded.
 pub(super) const PARALLEL: u32 = 1;
 pub(super) const PARALLEL_RANGE: RangeInclusive<i64> = 1..=100;
 /// Longer than any map; an export that takes longer would keep everybody from seeing the change.
 pub(super) const DRAIN_TIMEOUT: Duration = minutes(2);
-/// Catalogs of a hundred thousand layers on a slow share take minutes, and asking again would double the outage.
+/// Catalogs of a hundred thousand layers on a slow share take minutes, and asking again would
+/// double the outage.
 pub(super) const RELOAD_TIMEOUT: Duration = minutes(10);
 /// An old map is better than none, and than all of them from one main.
 pub(super) const STALE: StalePolicy = StalePolicy::Serve;
@@ -95,7 +106,8 @@ pub(super) const READ_YOUR_WRITES: Duration = minutes(2);
 // ---- [timeouts]
 
 pub(super) const TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=minutes(24 * 60);
-/// Upstreams are near: a connection that takes longer has lost packets or a full backlog, and another upstream is quicker.
+/// Upstreams are near: a connection that takes longer has lost packets or a full backlog, and
+/// another upstream is quicker.
 pub(super) const CONNECT: Duration = seconds(2);
 /// The head of a request fits into a few packets. Whoever takes longer is holding a connection.
 pub(super) const CLIENT_HEADER: Duration = seconds(10);
@@ -105,7 +117,8 @@ pub(super) const CLIENT_BODY: Duration = seconds(60);
 pub(super) const CLIENT_WRITE: Duration = seconds(60);
 /// Longer than a user looks at a map before panning on.
 pub(super) const KEEP_ALIVE: Duration = seconds(75);
-/// Below the 20 s after which Tomcat, in its default configuration, closes an idle connection under our hands.
+/// Below the 20 s after which Tomcat, in its default configuration, closes an idle connection under
+/// our hands.
 pub(super) const UPSTREAM_IDLE: Duration = seconds(15);
 
 // ---- [retry]
@@ -122,18 +135,22 @@ pub(super) const BUDGET_RANGE: RangeInclusive<i64> = 0..=100;
 
 // ---- [limits]
 
-/// No number fits every machine, and one that is too high gains nothing: learned from how long requests take.
+/// No number fits every machine, and one that is too high gains nothing: learned from how long
+/// requests take.
 pub(super) const MAX_IN_FLIGHT: MaxInFlight = MaxInFlight::Auto;
 /// Of a cap, and of one user's places.
 pub(super) const PLACES: RangeInclusive<i64> = 1..=10_000;
-/// Several times what a cluster works on: enough for the maps of a few hundred users who all pan at once.
+/// Several times what a cluster works on: enough for the maps of a few hundred users who all pan at
+/// once.
 pub(super) const QUEUE: u32 = 400;
 /// A waiter costs a connection and some kilobytes. With 0 nobody waits.
 pub(super) const QUEUES: RangeInclusive<i64> = 0..=100_000;
-/// By then a user has given up. Above three times the step of ageing, so that the lowest class is served before.
+/// By then a user has given up. Above three times the step of ageing, so that the lowest class is
+/// served before.
 pub(super) const QUEUE_TIMEOUT: Duration = seconds(20);
 pub(super) const QUEUE_TIMES: RangeInclusive<Duration> = Duration::from_millis(1)..=minutes(60);
-/// Several times what cookies, tokens and a long filter take together; nginx and HAProxy allow half of it or less.
+/// Several times what cookies, tokens and a long filter take together; nginx and HAProxy allow half
+/// of it or less.
 pub(super) const HEAD_SIZE: Size = Size(64 << 10);
 /// What Pingora reads at most is a MiB.
 pub(super) const HEAD_SIZES: RangeInclusive<Size> = Size(4 << 10)..=Size(512 << 10);
@@ -143,7 +160,8 @@ pub(super) const HEAD_FIELDS: u32 = 200;
 pub(super) const HEAD_FIELD_COUNTS: RangeInclusive<i64> = 20..=250;
 /// Limits people whom somebody vouches for, and nobody who may be many.
 pub(super) const PER_USER: PerUser = PerUser::Auto;
-/// A browser draws a map with six connections, and leaves some for a second window. geOrchestra's data directory has the same.
+/// A browser draws a map with six connections, and leaves some for a second window. geOrchestra's
+/// data directory has the same.
 pub(super) const AUTO_PER_USER: u32 = 10;
 /// What is kept for tiles lies idle where only maps come; who has both knows it.
 pub(super) const QUICK_RESERVE: u32 = 0;
@@ -187,7 +205,8 @@ pub(super) const fn first_byte(class: RequestClass) -> Duration {
         RequestClass::Tile | RequestClass::Map => seconds(90),
         // Thousands of layers take a minute to list. Pages of the web UI that list stores may, too.
         RequestClass::Capabilities | RequestClass::Ui | RequestClass::Unknown => minutes(2),
-        // No limit of GeoServer's own: exports, processes and imports that compute before they answer.
+        // No limit of GeoServer's own: exports, processes and imports that compute before they
+        // answer.
         RequestClass::Feature
         | RequestClass::Coverage
         | RequestClass::Process
@@ -199,7 +218,8 @@ pub(super) const fn first_byte(class: RequestClass) -> Duration {
 /// How large the body of a request may be.
 pub(super) const fn max_body(class: RequestClass) -> Size {
     match class {
-        // A read's body is a query: the largest are filters with a polygon of many points, or a style sent along with a GetMap.
+        // A read's body is a query: the largest are filters with a polygon of many points, or a
+        // style sent along with a GetMap.
         RequestClass::Tile
         | RequestClass::Info
         | RequestClass::Map
@@ -208,7 +228,10 @@ pub(super) const fn max_body(class: RequestClass) -> Size {
         | RequestClass::Coverage
         | RequestClass::Static => megabytes(16),
         // Inputs and features inline, files in the UI's forms; and what we cannot tell.
-        RequestClass::Process | RequestClass::Transaction | RequestClass::Ui | RequestClass::Unknown => megabytes(500),
+        RequestClass::Process
+        | RequestClass::Transaction
+        | RequestClass::Ui
+        | RequestClass::Unknown => megabytes(500),
         // Coverages are uploaded over REST as whole files.
         RequestClass::Admin => megabytes(10_000),
     }
@@ -218,10 +241,12 @@ pub(super) const fn max_body(class: RequestClass) -> Size {
 pub(super) const AFFINITY: bool = true;
 /// The metatiles of one user's map, spread over three replicas, differ by about this much.
 pub(super) const AFFINITY_LOAD_PERCENT: u32 = 125;
-/// With less than the mean for everybody there would be requests for nobody; with ten times the mean there is no bound.
+/// With less than the mean for everybody there would be requests for nobody; with ten times the
+/// mean there is no bound.
 pub(super) const AFFINITY_LOADS: RangeInclusive<i64> = 100..=1000;
 
-/// A hundred users who open one map at once are one map; but rules by address (GeoFence has them) are kept.
+/// A hundred users who open one map at once are one map; but rules by address (GeoFence has them)
+/// are kept.
 pub(super) const COALESCE: Coalesce = Coalesce::SameAddress;
 
 // ---- [log]
@@ -238,7 +263,8 @@ pub(super) const LOG_LEVEL: LogLevel = LogLevel::Info;
 /// Nothing in front of geofront needs warning, until somebody says so.
 pub(super) const DELAY: Duration = Duration::ZERO;
 pub(super) const DELAYS: RangeInclusive<Duration> = Duration::ZERO..=minutes(60);
-/// Longer than a map takes, shorter than the patience of whoever restarts us. An idle process exits at once.
+/// Longer than a map takes, shorter than the patience of whoever restarts us. An idle process exits
+/// at once.
 pub(super) const SHUTDOWN_TIMEOUT: Duration = minutes(2);
 pub(super) const SHUTDOWN_TIMES: RangeInclusive<Duration> = Duration::ZERO..=minutes(24 * 60);
 

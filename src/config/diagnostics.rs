@@ -1,7 +1,7 @@
 //! Everything that is wrong with a configuration, each problem with the line it stands on.
 //!
-//! An administrator corrects a file once, not once per mistake, so nothing stops at the first problem. Mistakes in TOML itself
-//! and mistakes against our rules look the same.
+//! An administrator corrects a file once, not once per mistake, so nothing stops at the first
+//! problem. Mistakes in TOML itself and mistakes against our rules look the same.
 
 use std::fmt;
 use std::path::Path;
@@ -10,7 +10,8 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::source::{At, Place, Sources};
 
-/// More are counted, not shown: a file that is something else altogether has one problem, not thousands.
+/// More are counted, not shown: a file that is something else altogether has one problem, not
+/// thousands.
 const MOST_SHOWN: usize = 40;
 
 /// Columns of a shown line; longer lines are cut around the place.
@@ -27,7 +28,12 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn new(title: impl Into<String>) -> Self {
-        Self { title: title.into(), at: None, label: String::new(), help: None }
+        Self {
+            title: title.into(),
+            at: None,
+            label: String::new(),
+            help: None,
+        }
     }
 
     pub(super) fn at(mut self, at: At) -> Self {
@@ -75,9 +81,10 @@ impl Diagnostics {
     }
 
     pub fn findings(&self) -> impl Iterator<Item = Finding> {
-        self.problems
-            .iter()
-            .map(|problem| Finding { message: problem.title.clone(), place: problem.at.map(|at| self.sources.place(at)) })
+        self.problems.iter().map(|problem| Finding {
+            message: problem.title.clone(),
+            place: problem.at.map(|at| self.sources.place(at)),
+        })
     }
 
     /// The files that were read.
@@ -92,9 +99,18 @@ impl Diagnostics {
 
     fn render(&self, renderer: &Renderer) -> String {
         let renderer = renderer.clone().term_width(WIDTH);
-        let shown = self.problems.iter().take(MOST_SHOWN).map(|problem| self.render_one(problem, &renderer));
+        let shown = self
+            .problems
+            .iter()
+            .take(MOST_SHOWN)
+            .map(|problem| self.render_one(problem, &renderer));
         let mut rendered: Vec<String> = shown.collect();
-        if let Some(more) = self.problems.len().checked_sub(MOST_SHOWN).filter(|more| *more > 0) {
+        if let Some(more) = self
+            .problems
+            .len()
+            .checked_sub(MOST_SHOWN)
+            .filter(|more| *more > 0)
+        {
             rendered.push(format!("error: and {more} more problems"));
         }
         rendered.join("\n\n")
@@ -127,12 +143,21 @@ impl fmt::Display for Diagnostics {
 impl std::error::Error for Diagnostics {}
 
 /// The one of `known` that `written` was probably meant to be.
-pub(super) fn did_you_mean<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(super) fn did_you_mean<'k>(
+    written: &str,
+    known: impl IntoIterator<Item = &'k str>,
+) -> Option<&'k str> {
     let written = written.to_ascii_lowercase();
-    let near = known.into_iter().map(|word| (strsim::osa_distance(&written, &word.to_ascii_lowercase()), word));
+    let near = known.into_iter().map(|word| {
+        (
+            strsim::osa_distance(&written, &word.to_ascii_lowercase()),
+            word,
+        )
+    });
     // One slip in three letters is a slip, more is another word.
     let near = near.filter(|(distance, word)| distance * 3 <= word.len().max(written.len()));
-    near.min_by_key(|(distance, _)| *distance).map(|(_, word)| word)
+    near.min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
 }
 
 /// "did you mean `x`?", or nothing.
@@ -156,7 +181,9 @@ mod tests {
     fn problems_come_in_the_order_of_the_file_and_a_flood_is_counted() {
         let mut sources = Sources::default();
         let file = sources.add("f".into(), "abc\n".repeat(100));
-        let problems = (0..100).rev().map(|i| Problem::new(format!("problem {i}")).at(file.at(i * 4..i * 4 + 3)));
+        let problems = (0..100)
+            .rev()
+            .map(|i| Problem::new(format!("problem {i}")).at(file.at(i * 4..i * 4 + 3)));
         let diagnostics = Diagnostics::new(sources, problems.collect());
         let text = diagnostics.to_string();
         assert!(text.starts_with("error: problem 0\n"), "{text}");

@@ -1,4 +1,5 @@
-//! One file's text -> its tables in [`Raw`], with a problem for every key that is unknown, misplaced or of the wrong type.
+//! One file's text -> its tables in [`Raw`], with a problem for every key that is unknown,
+//! misplaced or of the wrong type.
 
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
@@ -24,8 +25,16 @@ const INSTEAD: [(&str, &str, &str); 4] = [
         "secrets are not written in the configuration: put the token in a file that only geofront may read and give its name \
          with `admin_token_file`, or in an environment variable and give its name with `admin_token_env`",
     ),
-    ("upstreams", "context", "the context path is the same for all upstreams: `context` under [geoserver]"),
-    ("upstreams", "password", "credentials are the same for all upstreams: `password_file` under [geoserver]"),
+    (
+        "upstreams",
+        "context",
+        "the context path is the same for all upstreams: `context` under [geoserver]",
+    ),
+    (
+        "upstreams",
+        "password",
+        "credentials are the same for all upstreams: `password_file` under [geoserver]",
+    ),
 ];
 
 /// Which files may have keys above the first header.
@@ -60,7 +69,13 @@ fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {
     entries
 }
 
-fn read_top(kind: Kind, key: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>, raw: &mut Raw, reading: &mut Reading<'_>) {
+fn read_top(
+    kind: Kind,
+    key: &Spanned<DeString<'_>>,
+    value: &Spanned<DeValue<'_>>,
+    raw: &mut Raw,
+    reading: &mut Reading<'_>,
+) {
     let name: &str = key.get_ref();
     match name {
         "upstreams" => read_named(name, value, &mut raw.upstreams, reading),
@@ -74,23 +89,36 @@ fn read_top(kind: Kind, key: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>
         "log" => read_section(name, value, &mut raw.log, reading),
         "shutdown" => read_section(name, value, &mut raw.shutdown, reading),
         _ if kind == Kind::Included && RawTop::KEYS.contains(&name) => {
-            let problem = Problem::new(format!("`{name}` stands in an included file")).at(reading.at(key));
-            reading.refuse(problem.label("belongs into the first file").help("included files hold tables only"));
+            let problem =
+                Problem::new(format!("`{name}` stands in an included file")).at(reading.at(key));
+            reading.refuse(
+                problem
+                    .label("belongs into the first file")
+                    .help("included files hold tables only"),
+            );
         }
         _ if raw.top.read(name, name, value, reading) => {}
         _ => unknown_at_top(key, value, reading),
     }
 }
 
-fn unknown_at_top(key: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>, reading: &mut Reading<'_>) {
+fn unknown_at_top(
+    key: &Spanned<DeString<'_>>,
+    value: &Spanned<DeValue<'_>>,
+    reading: &mut Reading<'_>,
+) {
     let (name, at): (&str, At) = (key.get_ref(), reading.at(key));
     let sections = SECTIONS.map(|(section, _)| section);
     let problem = if value.get_ref().is_table() {
-        let near = did_you_mean(name, sections).map_or_else(String::new, |section| format!("did you mean [{section}]?"));
+        let near = did_you_mean(name, sections)
+            .map_or_else(String::new, |section| format!("did you mean [{section}]?"));
         Problem::new(format!("unknown table [{name}]"))
             .at(at)
             .label(near)
-            .help(format!("the tables are: {}", SECTIONS.map(|(section, _)| header(section)).join(", ")))
+            .help(format!(
+                "the tables are: {}",
+                SECTIONS.map(|(section, _)| header(section)).join(", ")
+            ))
     } else {
         hide_unknown_secret(name, value, reading);
         let problem = Problem::new(format!("unknown key `{name}`")).at(at);
@@ -99,9 +127,10 @@ fn unknown_at_top(key: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>, rea
             (None, Some(home)) => problem.label(format!("belongs under {home}")),
             (None, None) => {
                 let keys = RawTop::KEYS.iter().copied();
-                problem
-                    .label(suggestion(name, keys))
-                    .help(format!("above the first header there may be: {}", RawTop::KEYS.join(", ")))
+                problem.label(suggestion(name, keys)).help(format!(
+                    "above the first header there may be: {}",
+                    RawTop::KEYS.join(", ")
+                ))
             }
         }
     };
@@ -109,18 +138,29 @@ fn unknown_at_top(key: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>, rea
 }
 
 fn instead(section: &str, key: &str) -> Option<&'static str> {
-    INSTEAD.iter().find(|(s, k, _)| *s == section && *k == key).map(|(_, _, text)| *text)
+    INSTEAD
+        .iter()
+        .find(|(s, k, _)| *s == section && *k == key)
+        .map(|(_, _, text)| *text)
 }
 
 /// Where such a key belongs: `[health] or [shutdown]`.
 fn home_of(key: &str) -> Option<String> {
-    let having: Vec<_> = SECTIONS.iter().filter(|(_, keys)| keys.contains(&key)).map(|(section, _)| header(section)).collect();
+    let having: Vec<_> = SECTIONS
+        .iter()
+        .filter(|(_, keys)| keys.contains(&key))
+        .map(|(section, _)| header(section))
+        .collect();
     (!having.is_empty()).then(|| having.join(" or "))
 }
 
 /// A section's header as one writes it.
 fn header(section: &str) -> String {
-    if is_named(section) { format!("[{section}.NAME]") } else { format!("[{section}]") }
+    if is_named(section) {
+        format!("[{section}.NAME]")
+    } else {
+        format!("[{section}]")
+    }
 }
 
 /// A key we do not know may hold a password all the same.
@@ -130,7 +170,12 @@ fn hide_unknown_secret(key: &str, value: &Spanned<DeValue<'_>>, reading: &mut Re
     }
 }
 
-fn read_section<T: Table>(name: &str, value: &Spanned<DeValue<'_>>, section: &mut Section<T>, reading: &mut Reading<'_>) {
+fn read_section<T: Table>(
+    name: &str,
+    value: &Spanned<DeValue<'_>>,
+    section: &mut Section<T>,
+    reading: &mut Reading<'_>,
+) {
     let Some(table) = value.get_ref().as_table() else {
         refuse_not_a_table(name, value, reading);
         return;
@@ -141,36 +186,57 @@ fn read_section<T: Table>(name: &str, value: &Spanned<DeValue<'_>>, section: &mu
         Some(first) => {
             let problem = Problem::new(format!("[{name}] is there twice")).at(at);
             let first = format!("first at {}", reading.sources.origin(first));
-            reading.refuse(problem.label(first).help("a table stands in one file as a whole"));
+            reading.refuse(
+                problem
+                    .label(first)
+                    .help("a table stands in one file as a whole"),
+            );
         }
     }
     read_keys(name, name, table, &mut section.table, reading);
 }
 
-fn read_named<T: Table>(family: &str, value: &Spanned<DeValue<'_>>, all: &mut Vec<Named<T>>, reading: &mut Reading<'_>) {
+fn read_named<T: Table>(
+    family: &str,
+    value: &Spanned<DeValue<'_>>,
+    all: &mut Vec<Named<T>>,
+    reading: &mut Reading<'_>,
+) {
     let Some(tables) = value.get_ref().as_table() else {
         refuse_not_a_table(family, value, reading);
         return;
     };
     for (key, value) in in_order(tables) {
         if all.len() == MOST_NAMED {
-            let problem = Problem::new(format!("more than {MOST_NAMED} tables [{family}.NAME]")).at(reading.at(key));
+            let problem = Problem::new(format!("more than {MOST_NAMED} tables [{family}.NAME]"))
+                .at(reading.at(key));
             reading.refuse(problem);
             return;
         }
         let path = format!("{family}.{}", key.get_ref());
         let Some(table) = value.get_ref().as_table() else {
             let problem = Problem::new(format!("`{path}` is not a table")).at(reading.at(key));
-            reading.refuse(problem.help(format!("write a header with a name and the keys below it: [{family}.NAME]")));
+            reading.refuse(problem.help(format!(
+                "write a header with a name and the keys below it: [{family}.NAME]"
+            )));
             continue;
         };
-        let name = Written { value: key.get_ref().to_string(), at: reading.at(key) };
+        let name = Written {
+            value: key.get_ref().to_string(),
+            at: reading.at(key),
+        };
         if let Some(first) = all.iter().find(|other| other.name.value == name.value) {
             let problem = Problem::new(format!("[{path}] is there twice")).at(name.at);
-            reading.refuse(problem.label(format!("first at {}", reading.sources.origin(first.name.at))));
+            reading.refuse(problem.label(format!(
+                "first at {}",
+                reading.sources.origin(first.name.at)
+            )));
             continue;
         }
-        let mut named = Named { name, table: T::default() };
+        let mut named = Named {
+            name,
+            table: T::default(),
+        };
         read_keys(family, &path, table, &mut named.table, reading);
         all.push(named);
     }
@@ -178,10 +244,19 @@ fn read_named<T: Table>(family: &str, value: &Spanned<DeValue<'_>>, all: &mut Ve
 
 fn refuse_not_a_table(name: &str, value: &Spanned<DeValue<'_>>, reading: &mut Reading<'_>) {
     let problem = Problem::new(format!("`{name}` is not a table")).at(reading.at(value));
-    reading.refuse(problem.help(format!("write a header and the keys below it: {}", header(name))));
+    reading.refuse(problem.help(format!(
+        "write a header and the keys below it: {}",
+        header(name)
+    )));
 }
 
-fn read_keys<T: Table>(family: &str, path: &str, table: &DeTable<'_>, into: &mut T, reading: &mut Reading<'_>) {
+fn read_keys<T: Table>(
+    family: &str,
+    path: &str,
+    table: &DeTable<'_>,
+    into: &mut T,
+    reading: &mut Reading<'_>,
+) {
     for (key, value) in in_order(table) {
         let name: &str = key.get_ref();
         if !into.read(name, &format!("{path}.{name}"), value, reading) {
@@ -194,9 +269,11 @@ fn read_keys<T: Table>(family: &str, path: &str, table: &DeTable<'_>, into: &mut
 
 fn unknown_below(family: &str, path: &str, name: &str, keys: &[&str]) -> Problem {
     if RawTop::KEYS.contains(&name) {
-        return Problem::new(format!("`{name}` is under [{path}] because it comes after that header"))
-            .label("move it to the top of the file")
-            .help("a key belongs to the last [header] above it");
+        return Problem::new(format!(
+            "`{name}` is under [{path}] because it comes after that header"
+        ))
+        .label("move it to the top of the file")
+        .help("a key belongs to the last [header] above it");
     }
     let problem = Problem::new(format!("unknown key `{name}` in [{path}]"));
     if let Some(text) = instead(family, name) {

@@ -1,7 +1,7 @@
 //! What a configuration needs to know of the world outside its own text.
 //!
-//! Parsing does no I/O of its own: files, names and variables come in through this trait, so that a whole configuration can be
-//! tried from memory.
+//! Parsing does no I/O of its own: files, names and variables come in through this trait, so that a
+//! whole configuration can be tried from memory.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,8 +19,8 @@ pub trait Environment {
     /// An environment variable.
     fn variable(&self, name: &str) -> Option<String>;
 
-    /// The address to use for a host name. Must give the same answer as long as the name has the same addresses, whatever their
-    /// order: another address is another upstream.
+    /// The address to use for a host name. Must give the same answer as long as the name has the
+    /// same addresses, whatever their order: another address is another upstream.
     fn resolve(&self, host: &str, port: u16) -> io::Result<SocketAddr>;
 
     /// How many cores we may use.
@@ -80,12 +80,24 @@ impl Default for MapEnvironment {
 
 impl Environment for MapEnvironment {
     fn read(&self, path: &Path) -> io::Result<String> {
-        self.files.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.files
+            .get(path)
+            .cloned()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
-        let found: Vec<_> = self.files.keys().filter(|path| path.parent() == Some(folder)).cloned().collect();
-        if found.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(found) }
+        let found: Vec<_> = self
+            .files
+            .keys()
+            .filter(|path| path.parent() == Some(folder))
+            .cloned()
+            .collect();
+        if found.is_empty() {
+            Err(io::ErrorKind::NotFound.into())
+        } else {
+            Ok(found)
+        }
     }
 
     fn variable(&self, name: &str) -> Option<String> {

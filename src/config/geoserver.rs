@@ -1,4 +1,5 @@
-//! What geofront knows about GeoServer itself: where it is mounted, and how to introduce oneself to it.
+//! What geofront knows about GeoServer itself: where it is mounted, and how to introduce oneself to
+//! it.
 
 use std::fmt;
 
@@ -8,7 +9,8 @@ pub struct GeoServer {
     /// The servlet context path: `/geoserver`, or empty for the root context.
     pub context: String,
     pub credentials: Credentials,
-    /// The longest form whose fields its container reads, in bytes: what is read of a body that decides to its end.
+    /// The longest form whose fields its container reads, in bytes: what is read of a body that
+    /// decides to its end.
     pub max_post_size: usize,
 }
 

@@ -1,7 +1,8 @@
 //! `include = ["conf.d/*.toml"]`: which files a pattern means.
 //!
-//! Wildcards stand in the last part only, so that the folder to watch for new files is always known. They do not match names
-//! that begin with a dot: editors and Ansible keep files there that are not finished.
+//! Wildcards stand in the last part only, so that the folder to watch for new files is always
+//! known. They do not match names that begin with a dot: editors and Ansible keep files there that
+//! are not finished.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,19 +10,33 @@ use std::path::{Path, PathBuf};
 use super::environment::Environment;
 
 /// The files that `pattern` means, by name.
-pub(super) fn matching(pattern: &str, folder: &Path, environment: &dyn Environment) -> Result<Vec<PathBuf>, String> {
+pub(super) fn matching(
+    pattern: &str,
+    folder: &Path,
+    environment: &dyn Environment,
+) -> Result<Vec<PathBuf>, String> {
     let whole = folder.join(pattern);
-    let (Some(parent), Some(name)) = (whole.parent(), whole.file_name().and_then(|name| name.to_str())) else {
+    let (Some(parent), Some(name)) = (
+        whole.parent(),
+        whole.file_name().and_then(|name| name.to_str()),
+    ) else {
         return Err("it names no file".to_owned());
     };
     if has_wildcard(pattern.rsplit_once('/').map_or("", |(folders, _)| folders)) {
-        return Err("`*` and `?` may stand in the name of the file only, not in its folder".to_owned());
+        return Err(
+            "`*` and `?` may stand in the name of the file only, not in its folder".to_owned(),
+        );
     }
     if !has_wildcard(name) {
         return Ok(vec![whole]);
     }
-    let listed = environment.list(parent).map_err(|error| no_folder(parent, &error))?;
-    let mut found: Vec<_> = listed.into_iter().filter(|path| matches(name, path)).collect();
+    let listed = environment
+        .list(parent)
+        .map_err(|error| no_folder(parent, &error))?;
+    let mut found: Vec<_> = listed
+        .into_iter()
+        .filter(|path| matches(name, path))
+        .collect();
     found.sort();
     Ok(found)
 }
@@ -39,12 +54,16 @@ fn has_wildcard(text: &str) -> bool {
 
 fn matches(pattern: &str, path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
-    name.is_some_and(|name| (!name.starts_with('.') || pattern.starts_with('.')) && name_matches(pattern, name))
+    name.is_some_and(|name| {
+        (!name.starts_with('.') || pattern.starts_with('.')) && name_matches(pattern, name)
+    })
 }
 
-/// `*` is any run of characters, `?` is one. Goes back to the last `*` only, so its time is bounded by the product of the lengths.
+/// `*` is any run of characters, `?` is one. Goes back to the last `*` only, so its time is bounded
+/// by the product of the lengths.
 fn name_matches(pattern: &str, name: &str) -> bool {
-    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    let (pattern, name): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), name.chars().collect());
     let (mut p, mut n, mut star) = (0, 0, None);
     while n < name.len() {
         if pattern.get(p) == Some(&'*') {
@@ -69,24 +88,55 @@ mod tests {
 
     #[test]
     fn names_match_as_in_a_shell() {
-        for (pattern, name) in [("*.toml", "a.toml"), ("*", "x"), ("a*b*c", "aXbXbc"), ("?.toml", "é.toml"), ("a", "a")] {
+        for (pattern, name) in [
+            ("*.toml", "a.toml"),
+            ("*", "x"),
+            ("a*b*c", "aXbXbc"),
+            ("?.toml", "é.toml"),
+            ("a", "a"),
+        ] {
             assert!(name_matches(pattern, name), "{pattern} {name}");
         }
-        for (pattern, name) in [("*.toml", "a.toml~"), ("?", ""), ("a*b", "ab-"), ("?.toml", "ab.toml"), ("a", "A")] {
+        for (pattern, name) in [
+            ("*.toml", "a.toml~"),
+            ("?", ""),
+            ("a*b", "ab-"),
+            ("?.toml", "ab.toml"),
+            ("a", "A"),
+        ] {
             assert!(!name_matches(pattern, name), "{pattern} {name}");
         }
     }
 
     #[test]
     fn unfinished_files_of_editors_and_ansible_do_not_match() {
-        let names = ["b.toml", "a.toml", ".ansible_tmpx.toml", ".a.toml.swp", "a.toml~", "a.toml.dpkg-old"];
-        let world = names.iter().fold(MapEnvironment::new(), |world, name| world.file(format!("/etc/conf.d/{name}"), ""));
+        let names = [
+            "b.toml",
+            "a.toml",
+            ".ansible_tmpx.toml",
+            ".a.toml.swp",
+            "a.toml~",
+            "a.toml.dpkg-old",
+        ];
+        let world = names.iter().fold(MapEnvironment::new(), |world, name| {
+            world.file(format!("/etc/conf.d/{name}"), "")
+        });
         let found = matching("conf.d/*.toml", Path::new("/etc"), &world).unwrap();
-        assert_eq!(found, [Path::new("/etc/conf.d/a.toml"), Path::new("/etc/conf.d/b.toml")]);
+        assert_eq!(
+            found,
+            [
+                Path::new("/etc/conf.d/a.toml"),
+                Path::new("/etc/conf.d/b.toml")
+            ]
+        );
     }
 
     #[test]
     fn a_wildcard_in_the_folder_is_refused() {
-        assert!(matching("*/a.toml", Path::new("/etc"), &MapEnvironment::new()).unwrap_err().contains("name of the file only"));
+        assert!(
+            matching("*/a.toml", Path::new("/etc"), &MapEnvironment::new())
+                .unwrap_err()
+                .contains("name of the file only")
+        );
     }
 }

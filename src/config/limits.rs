@@ -16,16 +16,16 @@ pub enum MaxInFlight {
 }
 
 impl MaxInFlight {
-    /// Where learning begins. Few, because whoever waits here is served by class until more has been learned, within moments if more
-    /// is asked for; and what waits inside an upstream is not.
+    /// Where learning begins. Few, because whoever waits here is served by class until more has
+    /// been learned, within moments if more is asked for; and what waits inside an upstream is not.
     pub const AUTO_START: u32 = 8;
 }
 
 /// How many places one user may hold in the whole cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PerUser {
-    /// A few for whom a trusted proxy vouches for, by name or by address. No limit for a mere peer: a whole office may be behind
-    /// it, or a proxy that nobody has listed.
+    /// A few for whom a trusted proxy vouches for, by name or by address. No limit for a mere peer:
+    /// a whole office may be behind it, or a proxy that nobody has listed.
     Auto,
     Off,
     /// For everybody, told apart by address where nobody vouches for a name.
@@ -54,7 +54,11 @@ impl Priority {
     pub const ALL: [Self; 4] = [Self(0), Self(1), Self(2), Self(3)];
 
     pub const fn new(priority: u8) -> Option<Self> {
-        if priority <= Self::LAST.0 { Some(Self(priority)) } else { None }
+        if priority <= Self::LAST.0 {
+            Some(Self(priority))
+        } else {
+            None
+        }
     }
 
     pub const fn get(self) -> u8 {
@@ -69,7 +73,9 @@ impl Priority {
     /// So many steps better, as far as there are any; worse if negative.
     #[must_use]
     pub fn better_by(self, steps: i64) -> Self {
-        let moved = i64::from(self.0).saturating_sub(steps).clamp(0, i64::from(Self::LAST.0));
+        let moved = i64::from(self.0)
+            .saturating_sub(steps)
+            .clamp(0, i64::from(Self::LAST.0));
         Self(u8::try_from(moved).unwrap_or(self.0))
     }
 }
@@ -84,7 +90,8 @@ pub struct Limits {
     /// How long one may.
     pub queue_timeout: Duration,
     pub per_user: PerUser,
-    /// Of an upstream's cap, kept for requests of the first priority, in percent. Not of one that is learned.
+    /// Of an upstream's cap, kept for requests of the first priority, in percent. Not of one that
+    /// is learned.
     pub quick_reserve: u32,
     /// Of an upstream's cap, for heavy classes together, in percent.
     pub heavy_share: u32,
@@ -102,7 +109,8 @@ mod tests {
 
     #[test]
     fn a_priority_is_moved_as_far_as_there_are_steps() {
-        let moved = [-9, -1, 0, 1, 9, i64::MIN, i64::MAX].map(|steps| Priority(2).better_by(steps).get());
+        let moved =
+            [-9, -1, 0, 1, 9, i64::MIN, i64::MAX].map(|steps| Priority(2).better_by(steps).get());
         assert_eq!(moved, [3, 3, 2, 1, 0, 3, 0]);
     }
 }

@@ -17,31 +17,52 @@ use super::{Address, Config, Effective, UpstreamName, include, validate};
 #[derive(Clone, Debug)]
 pub struct Loaded {
     pub config: Config,
-    /// Every file that was read, secrets included: a change in any of them can change the configuration.
+    /// Every file that was read, secrets included: a change in any of them can change the
+    /// configuration.
     pub files: Vec<PathBuf>,
-    /// Every key with its value and where that came from, in the order of the documentation. Secrets are masked.
+    /// Every key with its value and where that came from, in the order of the documentation.
+    /// Secrets are masked.
     pub effective: Vec<Effective>,
-    /// What an operator should know although nothing is wrong with the file: names that do not resolve.
+    /// What an operator should know although nothing is wrong with the file: names that do not
+    /// resolve.
     pub warnings: Vec<String>,
 }
 
 impl Loaded {
-    /// The number of threads follows the cores where no file names one. Cores that come and go do not change what runs: threads
-    /// are made once.
+    /// The number of threads follows the cores where no file names one. Cores that come and go do
+    /// not change what runs: threads are made once.
     pub fn keep_unconfigured_threads(&mut self, running: &Self) {
-        let entry_of = |loaded: &Self| loaded.effective.iter().find(|entry| entry.key == THREADS).cloned();
-        let (Some(ours), Some(theirs)) = (entry_of(self), entry_of(running)) else { return };
+        let entry_of = |loaded: &Self| {
+            loaded
+                .effective
+                .iter()
+                .find(|entry| entry.key == THREADS)
+                .cloned()
+        };
+        let (Some(ours), Some(theirs)) = (entry_of(self), entry_of(running)) else {
+            return;
+        };
         if ours.origin == DEFAULT && theirs.origin == DEFAULT {
             self.config.threads = running.config.threads;
-            self.effective.iter_mut().filter(|entry| entry.key == THREADS).for_each(|entry| *entry = theirs.clone());
+            self.effective
+                .iter_mut()
+                .filter(|entry| entry.key == THREADS)
+                .for_each(|entry| *entry = theirs.clone());
         }
     }
 
     /// An upstream is found at another address.
     pub fn readdress(&mut self, name: &UpstreamName, address: &Address) {
         let key = format!("upstreams.{name}.address");
-        self.config.upstreams.iter_mut().filter(|upstream| upstream.name == *name).for_each(|u| u.address = address.clone());
-        self.effective.iter_mut().filter(|entry| entry.key == key).for_each(|entry| entry.value = address.to_string());
+        self.config
+            .upstreams
+            .iter_mut()
+            .filter(|upstream| upstream.name == *name)
+            .for_each(|u| u.address = address.clone());
+        self.effective
+            .iter_mut()
+            .filter(|entry| entry.key == key)
+            .for_each(|entry| entry.value = address.to_string());
     }
 }
 
@@ -50,9 +71,19 @@ const THREADS: &str = "threads";
 impl Config {
     /// Reads the file at `path` and those it includes.
     pub fn load(path: &Path, environment: &dyn Environment) -> Result<Loaded, Diagnostics> {
-        let mut files = Files { environment, sources: Sources::default(), raw: Raw::default(), problems: Vec::new() };
+        let mut files = Files {
+            environment,
+            sources: Sources::default(),
+            raw: Raw::default(),
+            problems: Vec::new(),
+        };
         let is_whole = files.read_first(path) && files.read_included(path);
-        let Files { sources, raw, problems, .. } = files;
+        let Files {
+            sources,
+            raw,
+            problems,
+            ..
+        } = files;
         if !is_whole {
             return Err(Diagnostics::new(sources, problems));
         }
@@ -75,14 +106,23 @@ impl Files<'_> {
                 self.parse(file, Kind::First)
             }
             Err(why) => {
-                self.problems.push(Problem::new(format!("cannot read {}: {why}", path.display())));
+                self.problems.push(Problem::new(format!(
+                    "cannot read {}: {why}",
+                    path.display()
+                )));
                 false
             }
         }
     }
 
     fn read_included(&mut self, first: &Path) -> bool {
-        let patterns = self.raw.top.include.given().map(|written| written.value.clone()).unwrap_or_default();
+        let patterns = self
+            .raw
+            .top
+            .include
+            .given()
+            .map(|written| written.value.clone())
+            .unwrap_or_default();
         let folder = first.parent().unwrap_or_else(|| Path::new(""));
         let mut is_whole = true;
         for pattern in &patterns {
@@ -95,7 +135,13 @@ impl Files<'_> {
 
     fn matching(&mut self, pattern: &Written<String>, folder: &Path) -> Vec<PathBuf> {
         include::matching(&pattern.value, folder, self.environment).unwrap_or_else(|why| {
-            self.problems.push(Problem::new(format!("`include` cannot find \"{}\": {why}", pattern.value)).at(pattern.at));
+            self.problems.push(
+                Problem::new(format!(
+                    "`include` cannot find \"{}\": {why}",
+                    pattern.value
+                ))
+                .at(pattern.at),
+            );
             Vec::new()
         })
     }
@@ -106,7 +152,9 @@ impl Files<'_> {
             return true;
         }
         if read > MOST_INCLUDED {
-            let problem = Problem::new(format!("`include` brings in more than {MOST_INCLUDED} files"));
+            let problem = Problem::new(format!(
+                "`include` brings in more than {MOST_INCLUDED} files"
+            ));
             self.problems.push(problem.at(pattern.at));
             return false;
         }
@@ -116,16 +164,25 @@ impl Files<'_> {
                 self.parse(file, Kind::Included)
             }
             Err(why) => {
-                self.problems.push(Problem::new(format!("cannot read {}: {why}", path.display())).at(pattern.at));
+                self.problems.push(
+                    Problem::new(format!("cannot read {}: {why}", path.display())).at(pattern.at),
+                );
                 true
             }
         }
     }
 
     fn parse(&mut self, file: FileId, kind: Kind) -> bool {
-        let mut reading = Reading { sources: &self.sources, file, problems: Vec::new(), secrets: Vec::new() };
+        let mut reading = Reading {
+            sources: &self.sources,
+            file,
+            problems: Vec::new(),
+            secrets: Vec::new(),
+        };
         let is_whole = document::read(kind, &mut self.raw, &mut reading);
-        let Reading { problems, secrets, .. } = reading;
+        let Reading {
+            problems, secrets, ..
+        } = reading;
         self.problems.extend(problems);
         for secret in secrets {
             self.sources.hide(secret);

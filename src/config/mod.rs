@@ -1,8 +1,9 @@
 //! Text -> validated [`Config`] -> what changed.
 //!
-//! Nothing in a [`Config`] is left to check: every name is unique, every duration and size is in range, exactly one upstream is
-//! the main one. A name that does not resolve is no mistake of the file: its upstream has no address yet. The file as written lives in `raw.rs`; `validate.rs` turns it into a `Config` or into
-//! all of its problems at once.
+//! Nothing in a [`Config`] is left to check: every name is unique, every duration and size is in
+//! range, exactly one upstream is the main one. A name that does not resolve is no mistake of the
+//! file: its upstream has no address yet. The file as written lives in `raw.rs`; `validate.rs`
+//! turns it into a `Config` or into all of its problems at once.
 
 mod catalog;
 mod change;
@@ -39,7 +40,9 @@ use crate::ogc::PerClass;
 pub use catalog::{Catalog, StalePolicy};
 pub use change::Change;
 pub use coalesce::Coalesce;
-pub use control_flow::{Addressed, ControlFlow, Limit, Operations, PriorityHeader, Rate, Rule, Whose};
+pub use control_flow::{
+    Addressed, ControlFlow, Limit, Operations, PriorityHeader, Rate, Rule, Whose,
+};
 pub use diagnostics::{Diagnostics, Finding};
 pub use effective::Effective;
 pub use environment::{Environment, MapEnvironment};
@@ -77,15 +80,24 @@ pub struct Config {
 }
 
 impl Config {
-    /// The address of `upstream` after its name was looked up. That of another upstream is none: requests in flight are counted by
-    /// upstream, and one GeoServer under two names would get twice its share.
+    /// The address of `upstream` after its name was looked up. That of another upstream is none:
+    /// requests in flight are counted by upstream, and one GeoServer under two names would get
+    /// twice its share.
     pub fn address_of(&self, upstream: &UpstreamConfig, answer: io::Result<SocketAddr>) -> Address {
         let address = match answer {
             Ok(address) => Address::Known(address),
-            Err(why) => return Address::Unresolved(validate::cannot_resolve(&upstream.host, &why).into()),
+            Err(why) => {
+                return Address::Unresolved(validate::cannot_resolve(&upstream.host, &why).into());
+            }
         };
-        match self.upstreams.iter().find(|other| other.name != upstream.name && other.address == address) {
-            Some(other) => Address::Unresolved(validate::same_address(&upstream.host, &address, &other.name).into()),
+        match self
+            .upstreams
+            .iter()
+            .find(|other| other.name != upstream.name && other.address == address)
+        {
+            Some(other) => Address::Unresolved(
+                validate::same_address(&upstream.host, &address, &other.name).into(),
+            ),
             None => address,
         }
     }
@@ -147,7 +159,8 @@ pub struct Retry {
     pub attempts: u32,
     /// No new try after this long since the request arrived.
     pub window: Duration,
-    /// Retries may be this share of requests, in percent, over the last ten seconds (and always a few).
+    /// Retries may be this share of requests, in percent, over the last ten seconds (and always a
+    /// few).
     pub budget_percent: u32,
 }
 
@@ -162,14 +175,16 @@ pub enum ServedBy {
 /// One class's limits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClassConfig {
-    /// Until the answer begins, and then between any two parts of it. There is no limit on the whole: downloads that progress go on.
+    /// Until the answer begins, and then between any two parts of it. There is no limit on the
+    /// whole: downloads that progress go on.
     pub first_byte: Duration,
     /// Bytes.
     pub max_body: u64,
     pub served_by: ServedBy,
     /// How much it matters when places are scarce.
     pub priority: Priority,
-    /// Requests that belong together go to one upstream; `None` if they do not, or if the class has none such.
+    /// Requests that belong together go to one upstream; `None` if they do not, or if the class has
+    /// none such.
     pub affinity: Option<Affinity>,
     /// Whether identical requests at the same time get one answer.
     pub coalesce: Coalesce,

@@ -1,7 +1,8 @@
 //! The file as written: which tables there are, which keys they have, and of what type.
 //!
-//! Each table is declared once; from that come its struct, the list of its keys and how it is read, so they cannot disagree. We
-//! read the TOML tree ourselves instead of deriving it with serde, which stops at the first mistake.
+//! Each table is declared once; from that come its struct, the list of its keys and how it is read,
+//! so they cannot disagree. We read the TOML tree ourselves instead of deriving it with serde,
+//! which stops at the first mistake.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -47,7 +48,10 @@ impl<T> Slot<T> {
         T: FromToml,
     {
         match T::from_toml(value, name, reading) {
-            Some(read) => Self::Given(Written { value: read, at: reading.at(value) }),
+            Some(read) => Self::Given(Written {
+                value: read,
+                at: reading.at(value),
+            }),
             None => Self::Broken,
         }
     }
@@ -58,7 +62,13 @@ pub(super) trait Table: Default {
     const KEYS: &'static [&'static str];
 
     /// Reads the value of `key`, whose whole name is `name`. `false` if the table has no such key.
-    fn read(&mut self, key: &str, name: &str, value: &Spanned<DeValue<'_>>, reading: &mut Reading<'_>) -> bool;
+    fn read(
+        &mut self,
+        key: &str,
+        name: &str,
+        value: &Spanned<DeValue<'_>>,
+        reading: &mut Reading<'_>,
+    ) -> bool;
 }
 
 macro_rules! table {
@@ -92,7 +102,13 @@ table!(RawTop {
     threads: i64,
 });
 
-table!(RawUpstream { url: String, role: Role, weight: i64, reads: MainReads, max_in_flight: Count });
+table!(RawUpstream {
+    url: String,
+    role: Role,
+    weight: i64,
+    reads: MainReads,
+    max_in_flight: Count
+});
 
 table!(RawGeoServer {
     context: String,
@@ -146,7 +162,11 @@ table!(RawTimeouts {
     upstream_idle: Duration,
 });
 
-table!(RawRetry { attempts: i64, window: Duration, budget_percent: i64 });
+table!(RawRetry {
+    attempts: i64,
+    window: Duration,
+    budget_percent: i64
+});
 
 table!(RawLimits {
     max_in_flight: Count,
@@ -170,9 +190,16 @@ table!(RawClass {
     coalesce: Coalesce,
 });
 
-table!(RawLog { format: LogFormat, access: AccessLog, level: LogLevel });
+table!(RawLog {
+    format: LogFormat,
+    access: AccessLog,
+    level: LogLevel
+});
 
-table!(RawShutdown { delay: Duration, timeout: Duration });
+table!(RawShutdown {
+    delay: Duration,
+    timeout: Duration
+});
 
 /// A table of which there is one.
 #[derive(Debug, Default)]
@@ -219,11 +246,16 @@ pub(super) const SECTIONS: [(&str, &[&str]); 10] = [
     ("shutdown", RawShutdown::KEYS),
 ];
 
-/// The name of every key: `listen`, `health.interval`, and `upstreams.NAME.url` where tables have names.
+/// The name of every key: `listen`, `health.interval`, and `upstreams.NAME.url` where tables have
+/// names.
 pub fn known_keys() -> Vec<String> {
     let top = RawTop::KEYS.iter().map(|key| (*key).to_owned());
     let below = SECTIONS.iter().flat_map(|(section, keys)| {
-        let prefix = if is_named(section) { format!("{section}.NAME") } else { (*section).to_owned() };
+        let prefix = if is_named(section) {
+            format!("{section}.NAME")
+        } else {
+            (*section).to_owned()
+        };
         keys.iter().map(move |key| format!("{prefix}.{key}"))
     });
     top.chain(below).collect()

@@ -1,7 +1,8 @@
 //! The text of every file that was read, and places in it.
 //!
-//! A place is two numbers until somebody wants to see it: most never are. What must not be shown (secrets that stand in a file
-//! although they should not, values of headers) is blacked out here, where the text is, so that no message can forget to.
+//! A place is two numbers until somebody wants to see it: most never are. What must not be shown
+//! (secrets that stand in a file although they should not, values of headers) is blacked out here,
+//! where the text is, so that no message can forget to.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -39,7 +40,11 @@ pub(super) struct FileId(usize);
 
 impl FileId {
     pub(super) fn at(self, span: Range<usize>) -> At {
-        At { file: self.0, start: span.start, end: span.end }
+        At {
+            file: self.0,
+            start: span.start,
+            end: span.end,
+        }
     }
 }
 
@@ -103,7 +108,9 @@ impl Sources {
         let text = &self.files[at.file].1;
         let start = floor_char(text, at.start);
         let from = line_start(text, start);
-        let to = text[from..].find('\n').map_or(text.len(), |length| from + length);
+        let to = text[from..]
+            .find('\n')
+            .map_or(text.len(), |length| from + length);
         let shown = self.first_secret(at.file, from..to).unwrap_or(to);
         let mut line = text[from..shown].trim_end_matches('\r').to_owned();
         if shown < to {
@@ -112,12 +119,19 @@ impl Sources {
         let end = floor_char(text, at.end.max(start));
         let within = |offset: usize| floor_char(&line, (offset - from).min(line.len()));
         let span = within(start)..within(end.clamp(start, to));
-        Excerpt { number: text[..from].matches('\n').count() + 1, span, line }
+        Excerpt {
+            number: text[..from].matches('\n').count() + 1,
+            span,
+            line,
+        }
     }
 
     /// Where the line's first secret begins.
     fn first_secret(&self, file: usize, line: Range<usize>) -> Option<usize> {
-        let known = self.secrets.iter().filter(|s| s.file == file && s.start < line.end && s.end > line.start);
+        let known = self
+            .secrets
+            .iter()
+            .filter(|s| s.file == file && s.start < line.end && s.end > line.start);
         let known = known.map(|s| s.start.max(line.start)).min();
         let text = &self.files[file].1[line.clone()];
         let guessed = value_of_secret_key(text).map(|offset| line.start + offset);
@@ -125,7 +139,8 @@ impl Sources {
     }
 }
 
-/// Where the value begins if the line looks like `password = ...`: text that could not be parsed may hold a secret, too.
+/// Where the value begins if the line looks like `password = ...`: text that could not be parsed
+/// may hold a secret, too.
 fn value_of_secret_key(line: &str) -> Option<usize> {
     let equals = line.find('=')?;
     let value = &line[equals + 1..];
@@ -135,7 +150,10 @@ fn value_of_secret_key(line: &str) -> Option<usize> {
 /// Whether the value of such a key is probably a secret, whether we know the key or not.
 pub(super) fn names_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    let is_telling = ["password", "token", "secret"].iter().any(|word| key.contains(word)) || key.starts_with("header");
+    let is_telling = ["password", "token", "secret"]
+        .iter()
+        .any(|word| key.contains(word))
+        || key.starts_with("header");
     is_telling && !key.ends_with("_file") && !key.ends_with("_env")
 }
 

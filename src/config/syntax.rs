@@ -10,7 +10,8 @@ use super::value::Reading;
 /// What the TOML library calls a key or table that is there already.
 const DUPLICATE: &str = "duplicate key";
 
-/// A file that is something else altogether has one mistake in every line; nobody reads on after so many.
+/// A file that is something else altogether has one mistake in every line; nobody reads on after so
+/// many.
 const MOST_TOLD: usize = 100;
 
 /// The problems, and whether the rest of the file still says what its author meant.
@@ -21,16 +22,26 @@ pub(super) fn problems(errors: &[Error], reading: &Reading<'_>) -> (Vec<Problem>
         if error.message() == DUPLICATE {
             duplicate(reading.sources.text(reading.file), &span, reading)
         } else {
-            Problem::new(format!("not valid TOML: {}", plain(error.message(), &span))).at(reading.file.at(span))
+            Problem::new(format!("not valid TOML: {}", plain(error.message(), &span)))
+                .at(reading.file.at(span))
         }
     });
     (told.collect(), is_whole)
 }
 
-/// The library's message in plain words, where it is about values. What stands there is not repeated: it may be a secret.
+/// The library's message in plain words, where it is about values. What stands there is not
+/// repeated: it may be a secret.
 fn plain<'m>(message: &'m str, span: &Range<usize>) -> &'m str {
-    let message = message.strip_suffix(", expected nothing").unwrap_or(message);
-    let is_bare = ["string values must be quoted", "invalid float", "invalid integer", "invalid date-time", "invalid boolean"];
+    let message = message
+        .strip_suffix(", expected nothing")
+        .unwrap_or(message);
+    let is_bare = [
+        "string values must be quoted",
+        "invalid float",
+        "invalid integer",
+        "invalid date-time",
+        "invalid boolean",
+    ];
     match is_bare.iter().any(|start| message.starts_with(start)) {
         true if span.is_empty() => "a value is missing",
         true => "this is neither a number nor text in quotes",
@@ -40,20 +51,30 @@ fn plain<'m>(message: &'m str, span: &Range<usize>) -> &'m str {
 
 fn duplicate(text: &str, span: &Range<usize>, reading: &Reading<'_>) -> Problem {
     let lines = Line::up_to(text, span.start);
-    let Some((own, before)) = lines.split_last() else { return Problem::new(DUPLICATE) };
+    let Some((own, before)) = lines.split_last() else {
+        return Problem::new(DUPLICATE);
+    };
     let first = match &own.header {
-        Some(header) => before.iter().find(|line| line.header.as_ref() == Some(header)),
+        Some(header) => before
+            .iter()
+            .find(|line| line.header.as_ref() == Some(header)),
         None => same_key_in_table(own, before),
     };
-    let problem = match own.header.as_deref().map(|header| header.split_once('.').unwrap_or(("", header))) {
-        Some(("upstreams", name)) => {
-            Problem::new(format!("upstream name `{name}` is used twice")).help("every upstream needs a name of its own")
-        }
+    let problem = match own
+        .header
+        .as_deref()
+        .map(|header| header.split_once('.').unwrap_or(("", header)))
+    {
+        Some(("upstreams", name)) => Problem::new(format!("upstream name `{name}` is used twice"))
+            .help("every upstream needs a name of its own"),
         Some((family, name)) => {
             let dot = if family.is_empty() { "" } else { "." };
             Problem::new(format!("[{family}{dot}{name}] is there twice"))
         }
-        None => Problem::new(format!("`{}` is there twice", text.get(span.clone()).unwrap_or_default())),
+        None => Problem::new(format!(
+            "`{}` is there twice",
+            text.get(span.clone()).unwrap_or_default()
+        )),
     };
     let problem = problem.at(reading.file.at(span.clone()));
     match first {
@@ -63,8 +84,13 @@ fn duplicate(text: &str, span: &Range<usize>, reading: &Reading<'_>) -> Problem 
 }
 
 fn same_key_in_table<'l, 't>(own: &Line<'t>, before: &'l [Line<'t>]) -> Option<&'l Line<'t>> {
-    let table = before.iter().rposition(|line| line.header.is_some()).map_or(0, |header| header + 1);
-    before[table..].iter().find(|line| line.key.is_some() && line.key == own.key)
+    let table = before
+        .iter()
+        .rposition(|line| line.header.is_some())
+        .map_or(0, |header| header + 1);
+    before[table..]
+        .iter()
+        .find(|line| line.key.is_some() && line.key == own.key)
 }
 
 /// As much of a line as tells where something was for the first time: the library does not say.
@@ -78,15 +104,38 @@ struct Line<'t> {
 impl<'t> Line<'t> {
     /// All lines down to the one with `offset`.
     fn up_to(text: &'t str, offset: usize) -> Vec<Self> {
-        let end = text.get(offset..).and_then(|rest| rest.find('\n')).map_or(text.len(), |length| offset + length);
-        text.get(..end).unwrap_or_default().split('\n').enumerate().map(|(i, line)| Self::new(i + 1, line)).collect()
+        let end = text
+            .get(offset..)
+            .and_then(|rest| rest.find('\n'))
+            .map_or(text.len(), |length| offset + length);
+        text.get(..end)
+            .unwrap_or_default()
+            .split('\n')
+            .enumerate()
+            .map(|(i, line)| Self::new(i + 1, line))
+            .collect()
     }
 
     fn new(number: usize, line: &'t str) -> Self {
         let line = line.trim();
-        let header = line.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(header, _)| header);
-        let header = header.map(|header| header.chars().filter(|c| !c.is_whitespace() && !"\"'".contains(*c)).collect());
-        let key = line.split_once('=').map(|(key, _)| key.trim()).filter(|_| header.is_none());
-        Self { number, header, key }
+        let header = line
+            .strip_prefix('[')
+            .and_then(|rest| rest.split_once(']'))
+            .map(|(header, _)| header);
+        let header = header.map(|header| {
+            header
+                .chars()
+                .filter(|c| !c.is_whitespace() && !"\"'".contains(*c))
+                .collect()
+        });
+        let key = line
+            .split_once('=')
+            .map(|(key, _)| key.trim())
+            .filter(|_| header.is_none());
+        Self {
+            number,
+            header,
+            key,
+        }
     }
 }

@@ -36,14 +36,20 @@ pub(super) fn show_duration(duration: Duration) -> String {
 pub(super) fn parse_size(text: &str) -> Option<Size> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
     let unit = unit.trim_start();
-    let (_, factor) = SIZE_UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))?;
+    let (_, factor) = SIZE_UNITS
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(unit))?;
     number.parse::<u64>().ok()?.checked_mul(*factor).map(Size)
 }
 
 /// In the largest unit that needs no fraction, decimal before binary: `16MB`, `1GiB`.
 pub(super) fn show_size(Size(bytes): Size) -> String {
-    let whole = SIZE_UNITS.iter().filter(|(_, factor)| bytes >= *factor && bytes % factor == 0);
-    let shortest = whole.map(|(unit, factor)| format!("{}{unit}", bytes / factor)).min_by_key(String::len);
+    let whole = SIZE_UNITS
+        .iter()
+        .filter(|(_, factor)| bytes >= *factor && bytes % factor == 0);
+    let shortest = whole
+        .map(|(unit, factor)| format!("{}{unit}", bytes / factor))
+        .min_by_key(String::len);
     shortest.unwrap_or_else(|| "0B".to_owned())
 }
 
@@ -57,7 +63,16 @@ mod tests {
         assert_eq!(parse_duration("5s"), Some(Duration::from_secs(5)));
         assert_eq!(parse_duration("1h30m"), Some(Duration::from_secs(5400)));
         assert_eq!(parse_duration("500ms"), Some(Duration::from_millis(500)));
-        for wrong in ["", "5", "0", "s", "5 x", "-5s", "5s5", "99999999999999999999s"] {
+        for wrong in [
+            "",
+            "5",
+            "0",
+            "s",
+            "5 x",
+            "-5s",
+            "5s5",
+            "99999999999999999999s",
+        ] {
             assert_eq!(parse_duration(wrong), None, "{wrong:?}");
         }
     }

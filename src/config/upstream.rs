@@ -17,7 +17,9 @@ impl UpstreamName {
     pub fn new(name: &str) -> Option<Self> {
         let fits = !name.is_empty()
             && name.len() <= Self::MAX_BYTES
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
         fits.then(|| Self(name.into()))
     }
 
@@ -32,7 +34,8 @@ impl fmt::Display for UpstreamName {
     }
 }
 
-/// Where administration goes, and who serves requests (geOrchestra's guide calls replicas "slaves").
+/// Where administration goes, and who serves requests (geOrchestra's guide calls replicas
+/// "slaves").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     Main,
@@ -57,7 +60,11 @@ impl Weight {
     pub const MAX: u16 = 1000;
 
     pub const fn new(weight: u16) -> Option<Self> {
-        if weight >= 1 && weight <= Self::MAX { Some(Self(weight)) } else { None }
+        if weight >= 1 && weight <= Self::MAX {
+            Some(Self(weight))
+        } else {
+            None
+        }
     }
 
     pub const fn get(self) -> u16 {
@@ -65,7 +72,8 @@ impl Weight {
     }
 }
 
-/// Where an upstream is. A name that does not resolve is a reason for its upstream to be down, never a wrong configuration.
+/// Where an upstream is. A name that does not resolve is a reason for its upstream to be down,
+/// never a wrong configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     Known(SocketAddr),
@@ -81,7 +89,8 @@ impl Address {
         }
     }
 
-    /// Whether both are the same place. Two that are not resolved are: the reason makes no difference.
+    /// Whether both are the same place. Two that are not resolved are: the reason makes no
+    /// difference.
     pub fn is_same_place(&self, other: &Self) -> bool {
         self.known() == other.known()
     }
@@ -132,6 +141,9 @@ pub struct UpstreamConfig {
 impl UpstreamConfig {
     /// The host and port to look up; `None` where an address is written.
     pub fn lookup(&self) -> Option<(&str, u16)> {
-        self.host.parse::<IpAddr>().is_err().then_some((self.host.as_str(), self.port))
+        self.host
+            .parse::<IpAddr>()
+            .is_err()
+            .then_some((self.host.as_str(), self.port))
     }
 }

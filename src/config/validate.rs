@@ -1,7 +1,8 @@
 //! [`Raw`] -> [`Config`]: ranges, and everything that one key means for another.
 //!
-//! Every value goes through [`Check`], which notes what it is and where it came from: a key that is not noted here has no effect
-//! and must not exist. A value that is refused is replaced by its default, so that one mistake is told once.
+//! Every value goes through [`Check`], which notes what it is and where it came from: a key that is
+//! not noted here has no effect and must not exist. A value that is refused is replaced by its
+//! default, so that one mistake is told once.
 
 mod access;
 mod catalog;
@@ -38,14 +39,21 @@ impl Check<'_> {
         let access = self.access(&raw.top);
         let threads = self.threads(&raw.top.threads);
         let limits = self.limits(&raw.limits.table);
-        let names: Vec<String> = raw.upstreams.iter().map(|upstream| upstream.name.value.clone()).collect();
+        let names: Vec<String> = raw
+            .upstreams
+            .iter()
+            .map(|upstream| upstream.name.value.clone())
+            .collect();
         Config {
             listen: access.listen,
             admin: access.admin,
             admin_token: access.admin_token,
             trusted_proxies: access.trusted_proxies,
             threads,
-            upstreams: self.upstreams(&raw.upstreams, (limits.max_in_flight, raw.limits.table.max_in_flight.at())),
+            upstreams: self.upstreams(
+                &raw.upstreams,
+                (limits.max_in_flight, raw.limits.table.max_in_flight.at()),
+            ),
             geoserver: self.geoserver(&raw.geoserver),
             health: self.health(&raw.health.table),
             catalog: self.catalog(&raw.catalog.table),
@@ -61,16 +69,46 @@ impl Check<'_> {
     fn health(&mut self, raw: &RawHealth) -> Health {
         let times = defaults::PROBE_TIMES;
         let health = Health {
-            interval: self.within("health.interval", &raw.interval, defaults::INTERVAL, times.clone()),
-            timeout: self.within("health.timeout", &raw.timeout, defaults::PROBE_TIMEOUT, times.clone()),
+            interval: self.within(
+                "health.interval",
+                &raw.interval,
+                defaults::INTERVAL,
+                times.clone(),
+            ),
+            timeout: self.within(
+                "health.timeout",
+                &raw.timeout,
+                defaults::PROBE_TIMEOUT,
+                times.clone(),
+            ),
             rise: self.count("health.rise", &raw.rise, defaults::RISE, defaults::IN_A_ROW),
             fall: self.count("health.fall", &raw.fall, defaults::FALL, defaults::IN_A_ROW),
-            down_interval: self.within("health.down_interval", &raw.down_interval, defaults::DOWN_INTERVAL, times.clone()),
-            slow_start: self.within("health.slow_start", &raw.slow_start, defaults::SLOW_START, defaults::SLOW_START_TIMES),
+            down_interval: self.within(
+                "health.down_interval",
+                &raw.down_interval,
+                defaults::DOWN_INTERVAL,
+                times.clone(),
+            ),
+            slow_start: self.within(
+                "health.slow_start",
+                &raw.slow_start,
+                defaults::SLOW_START,
+                defaults::SLOW_START_TIMES,
+            ),
             probe_layer: self.layer("health.probe_layer", &raw.probe_layer),
             authenticate: self.value("health.authenticate", &raw.authenticate, false),
-            ejection: self.within("health.ejection", &raw.ejection, defaults::EJECTION, times.clone()),
-            ejection_max: self.within("health.ejection_max", &raw.ejection_max, defaults::EJECTION_MAX, times),
+            ejection: self.within(
+                "health.ejection",
+                &raw.ejection,
+                defaults::EJECTION,
+                times.clone(),
+            ),
+            ejection_max: self.within(
+                "health.ejection_max",
+                &raw.ejection_max,
+                defaults::EJECTION_MAX,
+                times,
+            ),
             ejection_failures: self.count(
                 "health.ejection_failures",
                 &raw.ejection_failures,
@@ -80,7 +118,11 @@ impl Check<'_> {
         };
         self.ordered(
             ("health.ejection", health.ejection, raw.ejection.at()),
-            ("health.ejection_max", health.ejection_max, raw.ejection_max.at()),
+            (
+                "health.ejection_max",
+                health.ejection_max,
+                raw.ejection_max.at(),
+            ),
         );
         health
     }
@@ -88,21 +130,66 @@ impl Check<'_> {
     fn timeouts(&mut self, raw: &RawTimeouts) -> Timeouts {
         let times = defaults::TIMES;
         Timeouts {
-            connect: self.within("timeouts.connect", &raw.connect, defaults::CONNECT, times.clone()),
-            client_header: self.within("timeouts.client_header", &raw.client_header, defaults::CLIENT_HEADER, times.clone()),
-            client_body: self.within("timeouts.client_body", &raw.client_body, defaults::CLIENT_BODY, times.clone()),
-            client_write: self.within("timeouts.client_write", &raw.client_write, defaults::CLIENT_WRITE, times.clone()),
-            keep_alive: self.within("timeouts.keep_alive", &raw.keep_alive, defaults::KEEP_ALIVE, times.clone()),
-            upstream_idle: self.within("timeouts.upstream_idle", &raw.upstream_idle, defaults::UPSTREAM_IDLE, times),
+            connect: self.within(
+                "timeouts.connect",
+                &raw.connect,
+                defaults::CONNECT,
+                times.clone(),
+            ),
+            client_header: self.within(
+                "timeouts.client_header",
+                &raw.client_header,
+                defaults::CLIENT_HEADER,
+                times.clone(),
+            ),
+            client_body: self.within(
+                "timeouts.client_body",
+                &raw.client_body,
+                defaults::CLIENT_BODY,
+                times.clone(),
+            ),
+            client_write: self.within(
+                "timeouts.client_write",
+                &raw.client_write,
+                defaults::CLIENT_WRITE,
+                times.clone(),
+            ),
+            keep_alive: self.within(
+                "timeouts.keep_alive",
+                &raw.keep_alive,
+                defaults::KEEP_ALIVE,
+                times.clone(),
+            ),
+            upstream_idle: self.within(
+                "timeouts.upstream_idle",
+                &raw.upstream_idle,
+                defaults::UPSTREAM_IDLE,
+                times,
+            ),
         }
     }
 
     fn retry(&mut self, raw: &RawRetry) -> Retry {
         let (attempts, budget) = (defaults::ATTEMPTS, defaults::BUDGET_PERCENT);
         Retry {
-            attempts: self.count("retry.attempts", &raw.attempts, attempts, defaults::ATTEMPTS_RANGE),
-            window: self.within("retry.window", &raw.window, defaults::WINDOW, defaults::TIMES),
-            budget_percent: self.count("retry.budget_percent", &raw.budget_percent, budget, defaults::BUDGET_RANGE),
+            attempts: self.count(
+                "retry.attempts",
+                &raw.attempts,
+                attempts,
+                defaults::ATTEMPTS_RANGE,
+            ),
+            window: self.within(
+                "retry.window",
+                &raw.window,
+                defaults::WINDOW,
+                defaults::TIMES,
+            ),
+            budget_percent: self.count(
+                "retry.budget_percent",
+                &raw.budget_percent,
+                budget,
+                defaults::BUDGET_RANGE,
+            ),
         }
     }
 
@@ -116,8 +203,18 @@ impl Check<'_> {
 
     fn shutdown(&mut self, raw: &RawShutdown) -> Shutdown {
         Shutdown {
-            delay: self.within("shutdown.delay", &raw.delay, defaults::DELAY, defaults::DELAYS),
-            timeout: self.within("shutdown.timeout", &raw.timeout, defaults::SHUTDOWN_TIMEOUT, defaults::SHUTDOWN_TIMES),
+            delay: self.within(
+                "shutdown.delay",
+                &raw.delay,
+                defaults::DELAY,
+                defaults::DELAYS,
+            ),
+            timeout: self.within(
+                "shutdown.timeout",
+                &raw.timeout,
+                defaults::SHUTDOWN_TIMEOUT,
+                defaults::SHUTDOWN_TIMES,
+            ),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! From one TOML value to one of our types, with the place it came from.
 //!
-//! A value that does not fit is a [`Problem`] and leaves nothing behind; reading goes on with the next.
+//! A value that does not fit is a [`Problem`] and leaves nothing behind; reading goes on with the
+//! next.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -41,10 +42,16 @@ impl Reading<'_> {
     }
 
     /// Notes that the value is of another type; nothing was read.
-    pub(super) fn refuse_type<T: FromToml>(&mut self, name: &str, value: &Spanned<DeValue<'_>>) -> Option<T> {
+    pub(super) fn refuse_type<T: FromToml>(
+        &mut self,
+        name: &str,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Option<T> {
         let found = plain_type(value.get_ref());
         let problem = Problem::new(format!("`{name}` is {found}: must be {}", T::rule()));
-        let problem = problem.at(self.at(value)).label(T::on_other_type(value.get_ref()));
+        let problem = problem
+            .at(self.at(value))
+            .label(T::on_other_type(value.get_ref()));
         self.refuse(problem);
         None
     }
@@ -68,8 +75,13 @@ pub(super) trait FromToml: Sized {
     /// Completes "must be".
     fn rule() -> &'static str;
 
-    /// `None` after the reason was noted. `name` is the whole name of the key, such as `health.interval`.
-    fn from_toml(value: &Spanned<DeValue<'_>>, name: &str, reading: &mut Reading<'_>) -> Option<Self>;
+    /// `None` after the reason was noted. `name` is the whole name of the key, such as
+    /// `health.interval`.
+    fn from_toml(
+        value: &Spanned<DeValue<'_>>,
+        name: &str,
+        reading: &mut Reading<'_>,
+    ) -> Option<Self>;
 
     /// What to say beside a value of another type.
     fn on_other_type(_value: &DeValue<'_>) -> String {
@@ -100,13 +112,21 @@ impl<T: FromText> FromToml for T {
         T::RULE
     }
 
-    fn from_toml(value: &Spanned<DeValue<'_>>, name: &str, reading: &mut Reading<'_>) -> Option<Self> {
+    fn from_toml(
+        value: &Spanned<DeValue<'_>>,
+        name: &str,
+        reading: &mut Reading<'_>,
+    ) -> Option<Self> {
         let Some(text) = value.get_ref().as_str() else {
             return reading.refuse_type(name, value);
         };
         let read = Self::from_text(text);
         if read.is_none() {
-            let problem = Problem::new(format!("`{name}` is \"{}\": must be {}", text.escape_debug(), T::RULE));
+            let problem = Problem::new(format!(
+                "`{name}` is \"{}\": must be {}",
+                text.escape_debug(),
+                T::RULE
+            ));
             let problem = problem.at(reading.at(value)).label(Self::hint(text));
             reading.refuse(problem);
         }
@@ -114,7 +134,9 @@ impl<T: FromText> FromToml for T {
     }
 
     fn on_other_type(value: &DeValue<'_>) -> String {
-        value.as_integer().map_or_else(String::new, |number| T::on_number(&number.to_string()))
+        value
+            .as_integer()
+            .map_or_else(String::new, |number| T::on_number(&number.to_string()))
     }
 }
 
@@ -127,14 +149,19 @@ impl FromText for String {
 }
 
 impl FromText for Duration {
-    const RULE: &'static str = "a duration with its unit, such as \"500ms\", \"5s\", \"2m\" or \"1h30m\"";
+    const RULE: &'static str =
+        "a duration with its unit, such as \"500ms\", \"5s\", \"2m\" or \"1h30m\"";
 
     fn from_text(text: &str) -> Option<Self> {
         parse_duration(text)
     }
 
     fn hint(text: &str) -> String {
-        if text.parse::<u64>().is_ok() { Self::on_number(text) } else { String::new() }
+        if text.parse::<u64>().is_ok() {
+            Self::on_number(text)
+        } else {
+            String::new()
+        }
     }
 
     fn on_number(number: &str) -> String {
@@ -150,7 +177,11 @@ impl FromText for Size {
     }
 
     fn hint(text: &str) -> String {
-        if text.parse::<u64>().is_ok() { Self::on_number(text) } else { String::new() }
+        if text.parse::<u64>().is_ok() {
+            Self::on_number(text)
+        } else {
+            String::new()
+        }
     }
 
     fn on_number(number: &str) -> String {
@@ -159,7 +190,8 @@ impl FromText for Size {
 }
 
 impl FromText for SocketAddr {
-    const RULE: &'static str = "an IP address and a port, such as \"0.0.0.0:8080\" or \"[::]:8080\"";
+    const RULE: &'static str =
+        "an IP address and a port, such as \"0.0.0.0:8080\" or \"[::]:8080\"";
 
     fn from_text(text: &str) -> Option<Self> {
         text.parse().ok()
@@ -180,18 +212,29 @@ impl FromText for SocketAddr {
 }
 
 impl FromText for IpNet {
-    const RULE: &'static str = "an IP address or a network, such as \"10.0.0.5\" or \"10.0.0.0/24\"";
+    const RULE: &'static str =
+        "an IP address or a network, such as \"10.0.0.5\" or \"10.0.0.0/24\"";
 
     fn from_text(text: &str) -> Option<Self> {
-        let net: Self = text.parse().or_else(|_| text.parse().map(|address: std::net::IpAddr| address.into())).ok()?;
-        // "10.0.0.5/24" is either a slip for the host or one for the network; we do not guess whom to trust.
+        let net: Self = text
+            .parse()
+            .or_else(|_| text.parse().map(|address: std::net::IpAddr| address.into()))
+            .ok()?;
+        // "10.0.0.5/24" is either a slip for the host or one for the network; we do not guess whom
+        // to trust.
         (net.addr() == net.network()).then_some(net)
     }
 
     fn hint(text: &str) -> String {
         text.parse::<Self>().map_or_else(
             |_| String::new(),
-            |net| format!("one address is \"{}\", its network is \"{}\"", net.addr(), net.trunc()),
+            |net| {
+                format!(
+                    "one address is \"{}\", its network is \"{}\"",
+                    net.addr(),
+                    net.trunc()
+                )
+            },
         )
     }
 }
@@ -203,7 +246,9 @@ impl FromText for AccessLog {
         match text {
             "stdout" => Some(Self::Stdout),
             "off" => Some(Self::Off),
-            path => Path::new(path).is_absolute().then(|| Self::File(path.into())),
+            path => Path::new(path)
+                .is_absolute()
+                .then(|| Self::File(path.into())),
         }
     }
 
@@ -253,20 +298,33 @@ impl FromToml for i64 {
         "a whole number"
     }
 
-    fn from_toml(value: &Spanned<DeValue<'_>>, name: &str, reading: &mut Reading<'_>) -> Option<Self> {
+    fn from_toml(
+        value: &Spanned<DeValue<'_>>,
+        name: &str,
+        reading: &mut Reading<'_>,
+    ) -> Option<Self> {
         let Some(number) = value.get_ref().as_integer() else {
             return reading.refuse_type(name, value);
         };
         let read = Self::from_str_radix(number.as_str(), number.radix()).ok();
         if read.is_none() {
-            reading.refuse(Problem::new(format!("`{name}` is {number}: that is too large")).at(reading.at(value)));
+            reading.refuse(
+                Problem::new(format!("`{name}` is {number}: that is too large"))
+                    .at(reading.at(value)),
+            );
         }
         read
     }
 
     fn on_other_type(value: &DeValue<'_>) -> String {
-        let is_number = value.as_str().is_some_and(|text| text.parse::<Self>().is_ok());
-        if is_number { "without the quotes".to_owned() } else { String::new() }
+        let is_number = value
+            .as_str()
+            .is_some_and(|text| text.parse::<Self>().is_ok());
+        if is_number {
+            "without the quotes".to_owned()
+        } else {
+            String::new()
+        }
     }
 }
 
@@ -275,7 +333,11 @@ impl FromToml for bool {
         "true or false"
     }
 
-    fn from_toml(value: &Spanned<DeValue<'_>>, name: &str, reading: &mut Reading<'_>) -> Option<Self> {
+    fn from_toml(
+        value: &Spanned<DeValue<'_>>,
+        name: &str,
+        reading: &mut Reading<'_>,
+    ) -> Option<Self> {
         let read = value.get_ref().as_bool();
         if read.is_none() {
             reading.refuse_type::<Self>(name, value);
@@ -284,8 +346,14 @@ impl FromToml for bool {
     }
 
     fn on_other_type(value: &DeValue<'_>) -> String {
-        let is_word = value.as_str().is_some_and(|text| matches!(text, "true" | "false"));
-        if is_word { "without the quotes".to_owned() } else { String::new() }
+        let is_word = value
+            .as_str()
+            .is_some_and(|text| matches!(text, "true" | "false"));
+        if is_word {
+            "without the quotes".to_owned()
+        } else {
+            String::new()
+        }
     }
 }
 
@@ -295,12 +363,21 @@ impl<T: FromText> FromToml for Vec<Written<T>> {
         T::RULE
     }
 
-    fn from_toml(value: &Spanned<DeValue<'_>>, name: &str, reading: &mut Reading<'_>) -> Option<Self> {
+    fn from_toml(
+        value: &Spanned<DeValue<'_>>,
+        name: &str,
+        reading: &mut Reading<'_>,
+    ) -> Option<Self> {
         let items = match value.get_ref() {
             DeValue::Array(items) => items,
             _ => std::slice::from_ref(value),
         };
-        let read = |item| T::from_toml(item, name, reading).map(|value| Written { value, at: reading.at(item) });
+        let read = |item| {
+            T::from_toml(item, name, reading).map(|value| Written {
+                value,
+                at: reading.at(item),
+            })
+        };
         let read: Self = items.iter().filter_map(read).collect();
         // A list of which one value is wrong is not the list without it.
         (read.len() == items.len()).then_some(read)
@@ -315,15 +392,26 @@ impl FromToml for RawHeaders {
         "a table of names and values, such as { sec-username = \"probe\" }"
     }
 
-    fn from_toml(value: &Spanned<DeValue<'_>>, name: &str, reading: &mut Reading<'_>) -> Option<Self> {
+    fn from_toml(
+        value: &Spanned<DeValue<'_>>,
+        name: &str,
+        reading: &mut Reading<'_>,
+    ) -> Option<Self> {
         let Some(table) = value.get_ref().as_table() else {
             reading.secrets.push(reading.at(value));
             return reading.refuse_type(name, value);
         };
         let mut entries: Vec<_> = table.iter().collect();
         entries.sort_by_key(|(key, _)| key.span().start);
-        reading.secrets.extend(entries.iter().map(|(_, value)| reading.file.at(value.span())));
-        let headers: Self = entries.iter().filter_map(|(key, value)| header(key, value, name, reading)).collect();
+        reading.secrets.extend(
+            entries
+                .iter()
+                .map(|(_, value)| reading.file.at(value.span())),
+        );
+        let headers: Self = entries
+            .iter()
+            .filter_map(|(key, value)| header(key, value, name, reading))
+            .collect();
         // Without one of its headers a probe is not the one that was meant.
         (headers.len() == entries.len()).then_some(headers)
     }
@@ -336,11 +424,27 @@ fn header(
     reading: &mut Reading<'_>,
 ) -> Option<(Written<String>, Written<String>)> {
     let Some(text) = value.get_ref().as_str() else {
-        reading.refuse(Problem::new(format!("`{name}.{}` must be {}", key.get_ref(), String::RULE)).at(reading.at(value)));
+        reading.refuse(
+            Problem::new(format!(
+                "`{name}.{}` must be {}",
+                key.get_ref(),
+                String::RULE
+            ))
+            .at(reading.at(value)),
+        );
         return None;
     };
-    let key = Written { value: key.get_ref().to_string(), at: reading.at(key) };
-    Some((key, Written { value: text.to_owned(), at: reading.at(value) }))
+    let key = Written {
+        value: key.get_ref().to_string(),
+        at: reading.at(key),
+    };
+    Some((
+        key,
+        Written {
+            value: text.to_owned(),
+            at: reading.at(value),
+        },
+    ))
 }
 
 /// How a value is shown to an administrator: as it could be written in the file, without quotes.

@@ -1,8 +1,9 @@
 //! The addresses of host names, as far as they are known.
 //!
-//! The system's resolver blocks for as long as it likes. Every look-up has a thread of its own, which leaves its answer here; a
-//! config reload waits for answers only a bounded time, and the ones that come later are there for the next look. A name that has
-//! resolved once keeps its address while the name server is in trouble.
+//! The system's resolver blocks for as long as it likes. Every look-up has a thread of its own,
+//! which leaves its answer here; a config reload waits for answers only a bounded time, and the
+//! ones that come later are there for the next look. A name that has resolved once keeps its
+//! address while the name server is in trouble.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -37,10 +38,15 @@ struct Entry {
 
 impl Names {
     pub(super) fn new(environment: Arc<dyn Environment + Send + Sync>) -> Arc<Self> {
-        Arc::new(Self { environment, table: Mutex::default(), answered: Condvar::new() })
+        Arc::new(Self {
+            environment,
+            table: Mutex::default(),
+            answered: Condvar::new(),
+        })
     }
 
-    /// Looks all of `names` up at the same time, and forgets others. Returns when all have answered or `patience` is over.
+    /// Looks all of `names` up at the same time, and forgets others. Returns when all have answered
+    /// or `patience` is over.
     pub(super) fn look_up(self: &Arc<Self>, names: &BTreeSet<Name>, patience: Duration) {
         let deadline = Instant::now() + patience;
         let mut table = self.table.lock();
@@ -52,7 +58,10 @@ impl Names {
                 entry.is_pending = self.begin(name);
             }
         }
-        while table.iter().any(|(name, entry)| entry.is_pending && names.contains(name)) {
+        while table
+            .iter()
+            .any(|(name, entry)| entry.is_pending && names.contains(name))
+        {
             if self.answered.wait_until(&mut table, deadline).timed_out() {
                 return;
             }
@@ -68,7 +77,10 @@ impl Names {
         }
         Err(match entry.and_then(|entry| entry.failure.clone()) {
             Some((kind, text)) => io::Error::new(kind, text),
-            None => io::Error::new(io::ErrorKind::TimedOut, "the name server has not answered yet"),
+            None => io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the name server has not answered yet",
+            ),
         })
     }
 
@@ -79,7 +91,10 @@ impl Names {
             let answer = names.environment.resolve(&host, port);
             names.take(&(host, port), answer);
         };
-        std::thread::Builder::new().name("resolve".to_owned()).spawn(look_up).is_ok()
+        std::thread::Builder::new()
+            .name("resolve".to_owned())
+            .spawn(look_up)
+            .is_ok()
     }
 
     fn take(&self, name: &Name, answer: io::Result<SocketAddr>) {

@@ -1,4 +1,5 @@
-//! Everything of the file system that a configuration was made of, and the fingerprint of exactly that.
+//! Everything of the file system that a configuration was made of, and the fingerprint of exactly
+//! that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -21,11 +22,15 @@ pub(super) struct Sources {
 }
 
 impl Sources {
-    /// Hashes content, not times: editors, Ansible and Kubernetes all leave different traces, but the same text.
+    /// Hashes content, not times: editors, Ansible and Kubernetes all leave different traces, but
+    /// the same text.
     pub(super) fn fingerprint(&self, environment: &dyn Environment) -> u64 {
         let mut hasher = DefaultHasher::new();
         for file in &self.files {
-            environment.read(file).map_err(|error| error.kind().to_string()).hash(&mut hasher);
+            environment
+                .read(file)
+                .map_err(|error| error.kind().to_string())
+                .hash(&mut hasher);
         }
         for folder in &self.folders {
             let mut listed = environment.list(folder).unwrap_or_default();
@@ -35,19 +40,32 @@ impl Sources {
         hasher.finish()
     }
 
-    /// Kubernetes swaps a link in the folder that holds the linked folder, so where links lead counts too.
+    /// Kubernetes swaps a link in the folder that holds the linked folder, so where links lead
+    /// counts too.
     pub(super) fn directories(&self) -> BTreeSet<PathBuf> {
         let parents = self.files.iter().filter_map(|file| file.parent());
-        let named = parents.map(Path::to_owned).chain(self.folders.iter().cloned());
-        let named: BTreeSet<PathBuf> =
-            named.map(|folder| if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder }).collect();
-        let real = self.files.iter().filter_map(|file| file.canonicalize().ok()?.parent().map(Path::to_owned));
+        let named = parents
+            .map(Path::to_owned)
+            .chain(self.folders.iter().cloned());
+        let named: BTreeSet<PathBuf> = named
+            .map(|folder| {
+                if folder.as_os_str().is_empty() {
+                    PathBuf::from(".")
+                } else {
+                    folder
+                }
+            })
+            .collect();
+        let real = self
+            .files
+            .iter()
+            .filter_map(|file| file.canonicalize().ok()?.parent().map(Path::to_owned));
         named.into_iter().chain(real).collect()
     }
 }
 
-/// An environment that reads everything once: whoever reads again gets the same text, even if the file was edited meanwhile.
-/// Names it only notes, until they were looked up.
+/// An environment that reads everything once: whoever reads again gets the same text, even if the
+/// file was edited meanwhile. Names it only notes, until they were looked up.
 pub(super) struct Recorder<'e> {
     environment: &'e dyn Environment,
     seen: Mutex<Seen>,
@@ -66,8 +84,16 @@ struct Seen {
 
 impl<'e> Recorder<'e> {
     pub(super) fn new(environment: &'e dyn Environment) -> Self {
-        let seen = Seen { texts: BTreeMap::new(), lists: BTreeMap::new(), names: BTreeSet::new() };
-        Self { environment, seen: Mutex::new(seen), names: None }
+        let seen = Seen {
+            texts: BTreeMap::new(),
+            lists: BTreeMap::new(),
+            names: BTreeSet::new(),
+        };
+        Self {
+            environment,
+            seen: Mutex::new(seen),
+            names: None,
+        }
     }
 
     /// The names that were asked for.
@@ -82,7 +108,10 @@ impl<'e> Recorder<'e> {
 
     pub(super) fn sources(&self) -> Sources {
         let seen = self.seen.lock();
-        Sources { files: seen.texts.keys().cloned().collect(), folders: seen.lists.keys().cloned().collect() }
+        Sources {
+            files: seen.texts.keys().cloned().collect(),
+            folders: seen.lists.keys().cloned().collect(),
+        }
     }
 }
 
@@ -91,18 +120,27 @@ fn keep<T>(result: io::Result<T>) -> Kept<T> {
 }
 
 fn give<T: Clone>(kept: &Kept<T>) -> io::Result<T> {
-    kept.clone().map_err(|(kind, text)| io::Error::new(kind, text))
+    kept.clone()
+        .map_err(|(kind, text)| io::Error::new(kind, text))
 }
 
 impl Environment for Recorder<'_> {
     fn read(&self, path: &Path) -> io::Result<String> {
         let mut seen = self.seen.lock();
-        give(seen.texts.entry(path.to_owned()).or_insert_with(|| keep(self.environment.read(path))))
+        give(
+            seen.texts
+                .entry(path.to_owned())
+                .or_insert_with(|| keep(self.environment.read(path))),
+        )
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
         let mut seen = self.seen.lock();
-        give(seen.lists.entry(folder.to_owned()).or_insert_with(|| keep(self.environment.list(folder))))
+        give(
+            seen.lists
+                .entry(folder.to_owned())
+                .or_insert_with(|| keep(self.environment.list(folder))),
+        )
     }
 
     fn variable(&self, name: &str) -> Option<String> {

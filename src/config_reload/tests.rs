@@ -24,7 +24,10 @@ impl World {
     }
 
     fn looking_up(text: &str, looking_up: impl Fn(&Self) + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self { now: Mutex::new(MapEnvironment::new().file(FILE, text)), looking_up: Box::new(looking_up) })
+        Arc::new(Self {
+            now: Mutex::new(MapEnvironment::new().file(FILE, text)),
+            looking_up: Box::new(looking_up),
+        })
     }
 
     fn write(&self, text: &str) {
@@ -75,18 +78,33 @@ fn start(world: &Arc<World>) -> Running {
     let shared: SharedEnvironment = Arc::<World>::clone(world);
     let first = load(Path::new(FILE), &shared).unwrap_or_else(|wrong| panic!("{wrong}"));
     let control = Control::new(Arc::new(first.loaded.config.clone()), Instant::now());
-    let reload = ConfigReload::new(FILE.into(), shared, first, Arc::clone(&control), Metrics::new());
-    Running { control, reload: Arc::new(reload) }
+    let reload = ConfigReload::new(
+        FILE.into(),
+        shared,
+        first,
+        Arc::clone(&control),
+        Metrics::new(),
+    );
+    Running {
+        control,
+        reload: Arc::new(reload),
+    }
 }
 
 impl Running {
     fn address(&self, name: &str) -> Address {
         let upstreams = self.control.status(Instant::now()).upstreams;
-        upstreams.into_iter().find(|upstream| upstream.name.as_str() == name).unwrap().address
+        upstreams
+            .into_iter()
+            .find(|upstream| upstream.name.as_str() == name)
+            .unwrap()
+            .address
     }
 
     fn known(&self, name: &str) -> Option<String> {
-        self.address(name).known().map(|address| address.to_string())
+        self.address(name)
+            .known()
+            .map(|address| address.to_string())
     }
 
     fn look_up(&self) {
@@ -96,34 +114,61 @@ impl Running {
 
 #[test]
 fn an_edit_that_is_saved_while_the_configuration_is_read_is_seen_as_another_edit() {
-    let (before, after) = (format!("{MAIN}{REPLICA}weight = 1\n"), format!("{MAIN}{REPLICA}weight = 2\n"));
+    let (before, after) = (
+        format!("{MAIN}{REPLICA}weight = 1\n"),
+        format!("{MAIN}{REPLICA}weight = 2\n"),
+    );
     let saved = after.clone();
     let world = World::looking_up(&before, move |world| world.write(&saved));
     world.host("gs1.example.org", [10, 0, 0, 2]);
     let running = start(&world);
-    assert_eq!(running.control.snapshot().config.upstreams[1].weight.get(), 1);
-    assert_ne!(running.reload.known_fingerprint(), running.reload.fingerprint(), "the edit is still to be read");
+    assert_eq!(
+        running.control.snapshot().config.upstreams[1].weight.get(),
+        1
+    );
+    assert_ne!(
+        running.reload.known_fingerprint(),
+        running.reload.fingerprint(),
+        "the edit is still to be read"
+    );
     running.reload.reload(Instant::now());
-    assert_eq!(running.control.snapshot().config.upstreams[1].weight.get(), 2);
-    assert_eq!(running.reload.known_fingerprint(), running.reload.fingerprint());
+    assert_eq!(
+        running.control.snapshot().config.upstreams[1].weight.get(),
+        2
+    );
+    assert_eq!(
+        running.reload.known_fingerprint(),
+        running.reload.fingerprint()
+    );
 }
 
 #[test]
 fn a_name_that_does_not_resolve_is_no_reason_to_refuse_an_edit_of_something_else() {
     let world = World::new(&format!("{MAIN}{REPLICA}"));
     let running = start(&world);
-    let Address::Unresolved(reason) = running.address("slave1") else { panic!("it has an address") };
-    assert_eq!(&*reason, "cannot resolve host `gs1.example.org`: it has no address");
+    let Address::Unresolved(reason) = running.address("slave1") else {
+        panic!("it has an address")
+    };
+    assert_eq!(
+        &*reason,
+        "cannot resolve host `gs1.example.org`: it has no address"
+    );
     world.write(&format!("{MAIN}{REPLICA}[health]\nrise = 5\n"));
     let outcome = running.reload.reload(Instant::now());
-    assert!(matches!(&outcome, ReloadOutcome::Applied { changes, .. } if changes == &["health.rise: 2 -> 5"]), "{outcome}");
+    assert!(
+        matches!(&outcome, ReloadOutcome::Applied { changes, .. } if changes == &["health.rise: 2 -> 5"]),
+        "{outcome}"
+    );
 }
 
 #[test]
 fn a_name_that_resolves_later_gives_its_upstream_an_address_and_keeps_its_mode() {
     let world = World::new(&format!("{MAIN}{REPLICA}"));
     let running = start(&world);
-    running.control.set_mode("slave1", Mode::Drain, true, Instant::now()).unwrap();
+    running
+        .control
+        .set_mode("slave1", Mode::Drain, true, Instant::now())
+        .unwrap();
     running.look_up();
     assert!(running.known("slave1").is_none() && running.reload.has_unresolved());
     world.host("gs1.example.org", [10, 0, 0, 2]);
@@ -131,9 +176,24 @@ fn a_name_that_resolves_later_gives_its_upstream_an_address_and_keeps_its_mode()
     assert_eq!(running.known("slave1").as_deref(), Some("10.0.0.2:8080"));
     assert!(!running.reload.has_unresolved());
     let status = running.control.status(Instant::now());
-    assert_eq!((status.upstreams[1].mode, status.upstreams[1].health, status.revision), (Mode::Drain, HealthState::Unknown, 1));
-    assert_eq!(running.reload.reload(Instant::now()), ReloadOutcome::Unchanged { revision: 1 });
-    let address = running.reload.effective().into_iter().find(|entry| entry.key == "upstreams.slave1.address").unwrap();
+    assert_eq!(
+        (
+            status.upstreams[1].mode,
+            status.upstreams[1].health,
+            status.revision
+        ),
+        (Mode::Drain, HealthState::Unknown, 1)
+    );
+    assert_eq!(
+        running.reload.reload(Instant::now()),
+        ReloadOutcome::Unchanged { revision: 1 }
+    );
+    let address = running
+        .reload
+        .effective()
+        .into_iter()
+        .find(|entry| entry.key == "upstreams.slave1.address")
+        .unwrap();
     assert_eq!(address.value, "10.0.0.2:8080");
 }
 
@@ -145,48 +205,84 @@ fn an_upstream_moves_with_its_name_and_stays_while_the_name_server_is_down() {
     world.no_hosts();
     running.look_up();
     assert_eq!(running.known("slave1").as_deref(), Some("10.0.0.2:8080"));
-    assert_eq!(running.reload.reload(Instant::now()), ReloadOutcome::Unchanged { revision: 1 }, "nor does a reload lose it");
+    assert_eq!(
+        running.reload.reload(Instant::now()),
+        ReloadOutcome::Unchanged { revision: 1 },
+        "nor does a reload lose it"
+    );
     world.host("gs1.example.org", [10, 0, 0, 3]);
     running.look_up();
     assert_eq!(running.known("slave1").as_deref(), Some("10.0.0.3:8080"));
-    assert_eq!(running.control.snapshot().config.upstreams[1].address, running.address("slave1"));
+    assert_eq!(
+        running.control.snapshot().config.upstreams[1].address,
+        running.address("slave1")
+    );
 }
 
 #[test]
 fn a_name_that_comes_to_the_address_of_another_upstream_is_not_that_upstream_twice() {
-    let text = format!("{MAIN}{REPLICA}[upstreams.slave2]\nurl = \"http://gs2.example.org:8080\"\n");
+    let text =
+        format!("{MAIN}{REPLICA}[upstreams.slave2]\nurl = \"http://gs2.example.org:8080\"\n");
     let world = World::new(&text);
     world.host("gs1.example.org", [10, 0, 0, 2]);
     let running = start(&world);
     world.host("gs2.example.org", [10, 0, 0, 2]);
     running.look_up();
     let reason = "host `gs2.example.org` resolves to 10.0.0.2:8080, which is `slave1`";
-    assert_eq!(running.address("slave2"), Address::Unresolved(reason.into()));
+    assert_eq!(
+        running.address("slave2"),
+        Address::Unresolved(reason.into())
+    );
     world.write(&format!("{text}weight = 7\n"));
     assert!(!running.reload.reload(Instant::now()).is_refused());
-    assert_eq!(running.address("slave2"), Address::Unresolved(reason.into()));
-    assert_eq!(start(&world).address("slave2"), Address::Unresolved(reason.into()), "nor at the next start");
+    assert_eq!(
+        running.address("slave2"),
+        Address::Unresolved(reason.into())
+    );
+    assert_eq!(
+        start(&world).address("slave2"),
+        Address::Unresolved(reason.into()),
+        "nor at the next start"
+    );
 }
 
 #[test]
 fn a_name_server_that_hangs_blocks_no_look_at_the_configuration_and_its_late_answer_counts() {
     let (go, gate) = mpsc::channel::<()>();
     let gate = Mutex::new(gate);
-    let world = World::looking_up(&format!("{MAIN}{REPLICA}"), move |_| gate.lock().recv().unwrap_or_default());
+    let world = World::looking_up(&format!("{MAIN}{REPLICA}"), move |_| {
+        gate.lock().recv().unwrap_or_default()
+    });
     world.host("gs1.example.org", [10, 0, 0, 2]);
     let began = Instant::now();
     let running = start(&world);
-    assert!(began.elapsed() >= PATIENCE && began.elapsed() < PATIENCE * 3, "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() >= PATIENCE && began.elapsed() < PATIENCE * 3,
+        "{:?}",
+        began.elapsed()
+    );
     let reason = "cannot resolve host `gs1.example.org`: the name server has not answered yet";
-    assert_eq!(running.address("slave1"), Address::Unresolved(reason.into()));
+    assert_eq!(
+        running.address("slave1"),
+        Address::Unresolved(reason.into())
+    );
     let reload = Arc::clone(&running.reload);
     let reloading = std::thread::spawn(move || reload.reload(Instant::now()));
     while running.reload.turn.try_lock().is_some() && !reloading.is_finished() {
         std::thread::yield_now();
     }
     let looked = Instant::now();
-    drop((running.reload.effective(), running.reload.known_fingerprint(), running.reload.folders(), running.reload.last()));
-    assert!(looked.elapsed() < PATIENCE / 2 && !reloading.is_finished(), "{:?}", looked.elapsed());
+    drop((
+        running.reload.effective(),
+        running.reload.known_fingerprint(),
+        running.reload.folders(),
+        running.reload.last(),
+    ));
+    assert!(
+        looked.elapsed() < PATIENCE / 2 && !reloading.is_finished(),
+        "{:?}",
+        looked.elapsed()
+    );
     go.send(()).unwrap();
     drop(go);
     reloading.join().unwrap();

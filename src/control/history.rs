@@ -48,9 +48,14 @@ pub struct PastReload {
 impl RollHistory {
     /// Puts a roll behind the others. The clocks are read at the same moment.
     pub(super) fn add(&mut self, report: &RollReport, now: Instant, clock: SystemTime) {
-        let began = clock.checked_sub(now.saturating_duration_since(report.began)).unwrap_or(UNIX_EPOCH);
+        let began = clock
+            .checked_sub(now.saturating_duration_since(report.began))
+            .unwrap_or(UNIX_EPOCH);
         let past = PastRoll {
-            began_unix: began.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            began_unix: began
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_secs(),
             took_ms: millis(report.length()),
             epoch: report.epoch,
             why: report.why.as_str().to_owned(),
@@ -62,14 +67,22 @@ impl RollHistory {
     }
 
     pub(super) fn bound(&mut self) {
-        self.rolls.drain(..self.rolls.len().saturating_sub(MAX_ROLLS));
+        self.rolls
+            .drain(..self.rolls.len().saturating_sub(MAX_ROLLS));
     }
 }
 
 impl PastReload {
     fn of(ReplicaRoll { name, result }: &ReplicaRoll) -> Self {
-        let failure = result.as_ref().err().map(|cause| cause.to_string().chars().take(MAX_FAILURE).collect());
-        Self { upstream: name.to_string(), took_ms: result.as_ref().ok().copied().map(millis), failure }
+        let failure = result
+            .as_ref()
+            .err()
+            .map(|cause| cause.to_string().chars().take(MAX_FAILURE).collect());
+        Self {
+            upstream: name.to_string(),
+            took_ms: result.as_ref().ok().copied().map(millis),
+            failure,
+        }
     }
 }
 
@@ -85,21 +98,40 @@ mod tests {
 
     #[test]
     fn the_history_holds_the_last_hundred_rolls_with_what_became_of_each() {
-        let (now, clock) = (Instant::now() + Duration::from_secs(100), UNIX_EPOCH + Duration::from_secs(1_000_000));
-        let of = |name, result| ReplicaRoll { name: UpstreamName::new(name).unwrap(), result };
+        let (now, clock) = (
+            Instant::now() + Duration::from_secs(100),
+            UNIX_EPOCH + Duration::from_secs(1_000_000),
+        );
+        let of = |name, result| ReplicaRoll {
+            name: UpstreamName::new(name).unwrap(),
+            result,
+        };
         let report = |epoch| RollReport {
             epoch,
             why: RollReason::Change(Source::Write),
             by: vec!["ann".to_owned()],
             began: now - Duration::from_secs(60),
             ended: now - Duration::from_secs(20),
-            replicas: vec![of("a", Ok(Duration::from_secs(3))), of("b", Err(Cause::Status(500)))],
+            replicas: vec![
+                of("a", Ok(Duration::from_secs(3))),
+                of("b", Err(Cause::Status(500))),
+            ],
         };
         let mut history = RollHistory::default();
         (0..150).for_each(|epoch| history.add(&report(epoch), now, clock));
-        assert_eq!((history.rolls.len(), history.rolls[0].epoch, history.rolls[99].epoch), (MAX_ROLLS, 50, 149));
+        assert_eq!(
+            (
+                history.rolls.len(),
+                history.rolls[0].epoch,
+                history.rolls[99].epoch
+            ),
+            (MAX_ROLLS, 50, 149)
+        );
         let last = &history.rolls[99];
-        assert_eq!((last.began_unix, last.took_ms, last.why.as_str()), (999_940, 40_000, "write"));
+        assert_eq!(
+            (last.began_unix, last.took_ms, last.why.as_str()),
+            (999_940, 40_000, "write")
+        );
         assert_eq!(last.replicas[0].took_ms, Some(3000));
         assert_eq!(last.replicas[1].failure.as_deref(), Some("status 500"));
     }

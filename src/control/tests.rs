@@ -16,16 +16,30 @@ const PATIENCE: Duration = Duration::from_secs(10);
 fn config(replicas: usize) -> Config {
     let table = |at: usize| format!("[upstreams.slave{at}]\nurl = \"http://10.0.0.1{at}:8080\"\n");
     let tables: String = (1..=replicas).map(table).collect();
-    let text = format!("[upstreams.main]\nurl = \"http://10.0.0.1:8080\"\nrole = \"main\"\n{tables}");
+    let text =
+        format!("[upstreams.main]\nurl = \"http://10.0.0.1:8080\"\nrole = \"main\"\n{tables}");
     let world = MapEnvironment::new().file("geofront.toml", text);
-    Config::load(Path::new("geofront.toml"), &world).unwrap_or_else(|problems| panic!("{problems}")).config
+    Config::load(Path::new("geofront.toml"), &world)
+        .unwrap_or_else(|problems| panic!("{problems}"))
+        .config
 }
 
 fn pass_probes(control: &Control, now: Instant) {
     while let Some(action) = control.poll_action(now) {
-        let Action::Probe(upstream) = action else { continue };
-        let report = ProbeReport { outcome: Outcome::Success, took: Duration::ZERO };
-        control.handle(Event::Probed { upstream: upstream.id, report }, now);
+        let Action::Probe(upstream) = action else {
+            continue;
+        };
+        let report = ProbeReport {
+            outcome: Outcome::Success,
+            took: Duration::ZERO,
+        };
+        control.handle(
+            Event::Probed {
+                upstream: upstream.id,
+                report,
+            },
+            now,
+        );
     }
 }
 
@@ -42,7 +56,10 @@ fn out_of_memory() -> Outcome {
 
 fn slave(control: &Control, name: &str) -> Arc<Upstream> {
     let snapshot = control.snapshot_full();
-    let found = snapshot.serving(Map).find(|upstream| upstream.name.as_str() == name).map(Arc::clone);
+    let found = snapshot
+        .serving(Map)
+        .find(|upstream| upstream.name.as_str() == name)
+        .map(Arc::clone);
     found.unwrap()
 }
 
@@ -66,7 +83,10 @@ fn a_healthy_cluster_serves_requests_without_the_lock() {
     let (control, now) = up(3);
     assert!(needs_no_lock(&control, move |control| {
         for _ in 0..100 {
-            let selection = control.snapshot().select(Map, &Tried::default(), now).unwrap();
+            let selection = control
+                .snapshot()
+                .select(Map, &Tried::default(), now)
+                .unwrap();
             control.observe(&selection.upstream, now, Outcome::Success, now);
             control.observe(&selection.upstream, now, Outcome::Busy, now);
         }
@@ -90,16 +110,31 @@ fn what_requests_can_see_is_published_before_the_change_returns() {
     let (control, now) = up(3);
     let slave1 = slave(&control, "slave1");
     (0..2).for_each(|_| control.observe(&slave1, now, out_of_memory(), now));
-    assert!(control.snapshot().serving(Map).all(|upstream| upstream.name != slave1.name));
+    assert!(
+        control
+            .snapshot()
+            .serving(Map)
+            .all(|upstream| upstream.name != slave1.name)
+    );
     control.set_mode("slave2", Mode::Drain, false, now).unwrap();
-    assert!(control.snapshot().serving(Map).all(|upstream| upstream.name.as_str() != "slave2"));
+    assert!(
+        control
+            .snapshot()
+            .serving(Map)
+            .all(|upstream| upstream.name.as_str() != "slave2")
+    );
 }
 
 #[test]
 fn what_requests_cannot_see_is_not_published() {
     let (control, now) = up(3);
     let before = control.snapshot_full();
-    control.observe(&slave(&control, "slave1"), now, Outcome::Failure(Cause::Truncated), now);
+    control.observe(
+        &slave(&control, "slave1"),
+        now,
+        Outcome::Failure(Cause::Truncated),
+        now,
+    );
     pass_probes(&control, now + Duration::from_secs(10));
     assert!(Arc::ptr_eq(&before, &control.snapshot_full()));
 }
@@ -108,7 +143,10 @@ fn what_requests_cannot_see_is_not_published() {
 fn a_refused_order_changes_nothing() {
     let (control, now) = up(1);
     let before = control.snapshot_full();
-    assert!(matches!(control.set_mode("main", Mode::Drain, false, now), Err(ModeError::LastServing(_))));
+    assert!(matches!(
+        control.set_mode("main", Mode::Drain, false, now),
+        Err(ModeError::LastServing(_))
+    ));
     assert!(Arc::ptr_eq(&before, &control.snapshot_full()));
 }
 
@@ -120,8 +158,18 @@ fn listeners_hear_every_transition_once_and_in_order() {
     pass_probes(&control, now);
     control.set_mode("slave1", Mode::Drain, false, now).unwrap();
     let transitions: Vec<_> = std::iter::from_fn(|| heard.try_recv().ok()).collect();
-    assert_eq!(transitions.iter().map(|t| t.sequence).collect::<Vec<_>>(), [1, 2, 3, 4]);
-    assert_eq!(transitions[3].what, What::Mode { from: Mode::Ready, to: Mode::Drain, by: None });
+    assert_eq!(
+        transitions.iter().map(|t| t.sequence).collect::<Vec<_>>(),
+        [1, 2, 3, 4]
+    );
+    assert_eq!(
+        transitions[3].what,
+        What::Mode {
+            from: Mode::Ready,
+            to: Mode::Drain,
+            by: None
+        }
+    );
 }
 
 /// A log in memory.
@@ -142,10 +190,18 @@ impl Write for Lines {
 fn logged(work: impl FnOnce()) -> Vec<String> {
     let lines = Lines::default();
     let writer = lines.clone();
-    let log = tracing_subscriber::fmt().with_writer(move || writer.clone()).without_time().with_target(false).with_ansi(false);
+    let log = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .without_time()
+        .with_target(false)
+        .with_ansi(false);
     tracing::subscriber::with_default(log.finish(), work);
     let bytes = lines.0.lock().clone();
-    String::from_utf8(bytes).unwrap().lines().map(|line| line.trim().to_owned()).collect()
+    String::from_utf8(bytes)
+        .unwrap()
+        .lines()
+        .map(|line| line.trim().to_owned())
+        .collect()
 }
 
 #[test]
@@ -173,7 +229,9 @@ fn every_transition_is_logged_once_and_warns_when_it_is_for_the_worse() {
 async fn whoever_waits_is_woken_when_something_is_due_sooner() {
     let (control, now) = up(1);
     control.handle(Event::Configured(Arc::new(config(2))), now);
-    tokio::time::timeout(PATIENCE, control.woken()).await.expect("a new upstream has to be probed");
+    tokio::time::timeout(PATIENCE, control.woken())
+        .await
+        .expect("a new upstream has to be probed");
 }
 
 #[tokio::test]
@@ -186,16 +244,29 @@ async fn nobody_is_woken_when_nothing_is_due_sooner() {
     assert!(futures::poll!(woken).is_pending());
 }
 
-/// Requests on several threads while configurations come and go: nothing is lost, and no reader sees a mixture.
+/// Requests on several threads while configurations come and go: nothing is lost, and no reader
+/// sees a mixture.
 #[test]
 fn requests_and_config_reloads_race_without_losing_a_place() {
     let (control, now) = up(4);
     std::thread::scope(|scope| {
         let requests = |seed: u32| {
             for turn in 0..2_000 {
-                let selection = control.snapshot().select(Map, &Tried::default(), now).unwrap();
+                let selection = control
+                    .snapshot()
+                    .select(Map, &Tried::default(), now)
+                    .unwrap();
                 let is_failure = turn % 7 == seed;
-                control.observe(&selection.upstream, now, if is_failure { out_of_memory() } else { Outcome::Success }, now);
+                control.observe(
+                    &selection.upstream,
+                    now,
+                    if is_failure {
+                        out_of_memory()
+                    } else {
+                        Outcome::Success
+                    },
+                    now,
+                );
             }
         };
         (0..3).for_each(|seed| drop(scope.spawn(move || requests(seed))));
@@ -209,6 +280,12 @@ fn requests_and_config_reloads_race_without_losing_a_place() {
         }
     });
     let status = control.status(now);
-    assert!(status.upstreams.iter().all(|upstream| upstream.in_flight == 0), "{status:?}");
+    assert!(
+        status
+            .upstreams
+            .iter()
+            .all(|upstream| upstream.in_flight == 0),
+        "{status:?}"
+    );
     assert_eq!(status.revision, 201);
 }

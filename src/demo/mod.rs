@@ -36,23 +36,45 @@ pub struct Demo {
 /// Starts the instances and the front door before them.
 pub async fn start(options: Options) -> Result<Demo, StartError> {
     let data = DataDirectory::new();
-    let behaviour = Behaviour { control_url: true, reload_time: RELOAD_TIME, ..Behaviour::default() };
+    let behaviour = Behaviour {
+        control_url: true,
+        reload_time: RELOAD_TIME,
+        ..Behaviour::default()
+    };
     let instance = |name: &str| Instance::start(name, &data, behaviour.clone());
     let main = instance("main");
-    let replicas: Vec<Instance> = (1..=options.replicas).map(|number| instance(&format!("slave{number}"))).collect();
+    let replicas: Vec<Instance> = (1..=options.replicas)
+        .map(|number| instance(&format!("slave{number}")))
+        .collect();
     let environment = MapEnvironment::new()
         .file(FILE, configuration(options, &main, &replicas))
         .environment_variable(PASSWORD_VARIABLE, PASSWORD);
     let app = app::start(Path::new(FILE), Arc::new(environment)).await?;
-    Ok(Demo { app, main, replicas })
+    Ok(Demo {
+        app,
+        main,
+        replicas,
+    })
 }
 
 fn configuration(options: Options, main: &Instance, replicas: &[Instance]) -> String {
-    let mut text = format!("listen = [\"{}\"]\nadmin = \"{}\"\n", options.listen, options.admin);
-    for (instance, role) in replicas.iter().map(|replica| (replica, "replica")).chain([(main, "main")]) {
-        text += &format!("[upstreams.{}]\nurl = \"http://{}\"\nrole = \"{role}\"\n", instance.name(), instance.address());
+    let mut text = format!(
+        "listen = [\"{}\"]\nadmin = \"{}\"\n",
+        options.listen, options.admin
+    );
+    for (instance, role) in replicas
+        .iter()
+        .map(|replica| (replica, "replica"))
+        .chain([(main, "main")])
+    {
+        text += &format!(
+            "[upstreams.{}]\nurl = \"http://{}\"\nrole = \"{role}\"\n",
+            instance.name(),
+            instance.address()
+        );
     }
-    text += &format!("[geoserver]\nusername = \"{USER}\"\npassword_env = \"{PASSWORD_VARIABLE}\"\n");
+    text +=
+        &format!("[geoserver]\nusername = \"{USER}\"\npassword_env = \"{PASSWORD_VARIABLE}\"\n");
     text += "[health]\ninterval = \"1s\"\nprobe_layer = \"geor:public_layer\"\nejection = \"5s\"\nslow_start = \"5s\"\n";
     text + "[catalog]\npoll = \"2s\"\nsettle = \"1s\"\n[log]\naccess = \"off\"\n"
 }
@@ -61,7 +83,10 @@ impl Demo {
     /// What to try, with the ports that were bound.
     pub fn instructions(&self) -> String {
         let (front, admin) = (self.app.listen[0], self.app.admin);
-        let replica = self.replicas.first().map_or_else(|| self.main.address(), Instance::address);
+        let replica = self
+            .replicas
+            .first()
+            .map_or_else(|| self.main.address(), Instance::address);
         let name = self.replicas.first().map_or("main", Instance::name);
         let map = "service=WMS&version=1.1.1&request=GetMap&styles=&format=image/png&srs=EPSG:4326&bbox=-180,-90,180,90";
         format!(

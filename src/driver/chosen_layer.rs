@@ -1,8 +1,10 @@
 //! The layer for probes and canaries that geofront chooses where none is configured.
 //!
-//! A candidate comes from the main's capabilities. It is chosen when the main draws a tiny map of it quickly, and a replica does,
-//! too: a layer that only the main can draw would say nothing about the others. Nothing is tried that may be expensive: the map is
-//! ten pixels wide and shows a kilometre, cascaded layers are left out, and both the number of tries and their time are bounded.
+//! A candidate comes from the main's capabilities. It is chosen when the main draws a tiny map of
+//! it quickly, and a replica does, too: a layer that only the main can draw would say nothing about
+//! the others. Nothing is tried that may be expensive: the map is ten pixels wide and shows a
+//! kilometre, cascaded layers are left out, and both the number of tries and their time are
+//! bounded.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,42 +41,88 @@ pub(super) struct Drawn {
     pub(super) is_refused: bool,
 }
 
-/// Probes `upstream` with the chosen layer. A map passes. A catalog without the layer fails, as it does when a reload left it empty.
-/// Anything else is the layer's matter and not the upstream's: then capabilities decide, as they do where no layer is chosen.
-pub(super) async fn probe(prober: &Prober, layer: &str, upstream: &Upstream, config: &Config) -> Drawn {
+/// Probes `upstream` with the chosen layer. A map passes. A catalog without the layer fails, as it
+/// does when a reload left it empty. Anything else is the layer's matter and not the upstream's:
+/// then capabilities decide, as they do where no layer is chosen.
+pub(super) async fn probe(
+    prober: &Prober,
+    layer: &str,
+    upstream: &Upstream,
+    config: &Config,
+) -> Drawn {
     let (began, limit) = (Instant::now(), config.health.timeout);
     let map = draw(prober, layer, (upstream, config), limit / MAP_SHARE).await;
-    let is_refused =
-        matches!(&map, Outcome::Failure(Cause::Unexpected(_) | Cause::Status(_) | Cause::NodeFault(_) | Cause::Credentials(_)));
+    let is_refused = matches!(
+        &map,
+        Outcome::Failure(
+            Cause::Unexpected(_) | Cause::Status(_) | Cause::NodeFault(_) | Cause::Credentials(_)
+        )
+    );
     // The main has what it has: whether it is well does not depend on one layer.
     let is_decided = map == Outcome::Success || is_missing(&map) && !upstream.is_main();
     let outcome = if is_decided {
         map
     } else {
-        ask(prober, Question::Capabilities, (upstream, config), limit.saturating_sub(began.elapsed())).await
+        ask(
+            prober,
+            Question::Capabilities,
+            (upstream, config),
+            limit.saturating_sub(began.elapsed()),
+        )
+        .await
     };
-    Drawn { report: ProbeReport { outcome, took: began.elapsed() }, is_refused }
+    Drawn {
+        report: ProbeReport {
+            outcome,
+            took: began.elapsed(),
+        },
+        is_refused,
+    }
 }
 
 /// The catalog does not have the layer.
 fn is_missing(outcome: &Outcome) -> bool {
-    let Outcome::Failure(Cause::Unexpected(text)) = outcome else { return false };
+    let Outcome::Failure(Cause::Unexpected(text)) = outcome else {
+        return false;
+    };
     text.starts_with("LayerNotDefined") || text.contains("Could not find layer")
 }
 
 /// A map of a kilometre, ten pixels wide.
-async fn draw(prober: &Prober, layer: &str, (upstream, config): (&Upstream, &Config), limit: Duration) -> Outcome {
+async fn draw(
+    prober: &Prober,
+    layer: &str,
+    (upstream, config): (&Upstream, &Config),
+    limit: Duration,
+) -> Outcome {
     let target = format!(
         "{}/wms?service=WMS&version=1.3.0&request=GetMap&layers={}&styles=&format=image/png&crs=EPSG:3857&bbox=0,0,1000,1000\
          &width=10&height=10",
         config.geoserver.context,
         utf8_percent_encode(layer, NON_ALPHANUMERIC)
     );
-    send(prober, (target, Question::Map(layer)), (upstream, config), limit).await
+    send(
+        prober,
+        (target, Question::Map(layer)),
+        (upstream, config),
+        limit,
+    )
+    .await
 }
 
-async fn ask(prober: &Prober, question: Question<'_>, (upstream, config): (&Upstream, &Config), limit: Duration) -> Outcome {
-    send(prober, (question.target(&config.geoserver.context), question), (upstream, config), limit).await
+async fn ask(
+    prober: &Prober,
+    question: Question<'_>,
+    (upstream, config): (&Upstream, &Config),
+    limit: Duration,
+) -> Outcome {
+    send(
+        prober,
+        (question.target(&config.geoserver.context), question),
+        (upstream, config),
+        limit,
+    )
+    .await
 }
 
 async fn send(
@@ -85,7 +133,15 @@ async fn send(
 ) -> Outcome {
     let is_enough = |answer: &Answer| question.is_answered(answer);
     let errand = Errand::get(target).authenticated(config.health.authenticate);
-    let answer = prober.messenger().run(&errand, (upstream, config), Deadline::after(limit), is_enough).await;
+    let answer = prober
+        .messenger()
+        .run(
+            &errand,
+            (upstream, config),
+            Deadline::after(limit),
+            is_enough,
+        )
+        .await;
     answer.map_or_else(Outcome::Failure, |answer| question.judge(&answer))
 }
 
@@ -96,7 +152,11 @@ pub(super) async fn choose_layer(prober: &Prober, choice: LayerChoice, config: &
     Event::LayerChosen { asked, layer }
 }
 
-async fn choose(prober: &Prober, choice: &LayerChoice, config: &Config) -> Result<String, &'static str> {
+async fn choose(
+    prober: &Prober,
+    choice: &LayerChoice,
+    config: &Config,
+) -> Result<String, &'static str> {
     let names = layers_of(prober, &choice.main, config).await?;
     if names.is_empty() {
         return Err("the main's capabilities list no layer");
@@ -113,31 +173,63 @@ async fn choose(prober: &Prober, choice: &LayerChoice, config: &Config) -> Resul
             }
         }
     }
-    Err(if is_drawn { "no replica draws a layer that the main draws" } else { "the main draws none of the layers tried quickly" })
+    Err(if is_drawn {
+        "no replica draws a layer that the main draws"
+    } else {
+        "the main draws none of the layers tried quickly"
+    })
 }
 
-async fn layers_of(prober: &Prober, main: &Arc<Upstream>, config: &Config) -> Result<Vec<String>, &'static str> {
-    let target = format!("{}/wms?service=WMS&version=1.3.0&request=GetCapabilities", config.geoserver.context);
+async fn layers_of(
+    prober: &Prober,
+    main: &Arc<Upstream>,
+    config: &Config,
+) -> Result<Vec<String>, &'static str> {
+    let target = format!(
+        "{}/wms?service=WMS&version=1.3.0&request=GetCapabilities",
+        config.geoserver.context
+    );
     let is_enough = |answer: &Answer| answer.body.len() > MAX_CAPABILITIES;
     let deadline = Deadline::after(CAPABILITIES_TIME);
     let errand = Errand::get(target).authenticated(config.health.authenticate);
-    let answer = prober.messenger().run(&errand, (main, config), deadline, is_enough).await;
-    answer.map(|answer| named_layers(&answer.body)).map_err(|_| "the main's capabilities cannot be read")
+    let answer = prober
+        .messenger()
+        .run(&errand, (main, config), deadline, is_enough)
+        .await;
+    answer
+        .map(|answer| named_layers(&answer.body))
+        .map_err(|_| "the main's capabilities cannot be read")
 }
 
 async fn draws(prober: &Prober, layer: &str, upstream: &Upstream, config: &Config) -> bool {
-    draw(prober, layer, (upstream, config), QUICK.min(config.health.timeout)).await == Outcome::Success
+    draw(
+        prober,
+        layer,
+        (upstream, config),
+        QUICK.min(config.health.timeout),
+    )
+    .await
+        == Outcome::Success
 }
 
-/// The one that was chosen before, and then some from all over the list, which is sorted by workspace.
+/// The one that was chosen before, and then some from all over the list, which is sorted by
+/// workspace.
 fn candidates<'n>(names: &'n [String], previous: Option<&str>) -> impl Iterator<Item = &'n str> {
     let previous = previous.and_then(|previous| names.iter().find(|name| *name == previous));
     let step = names.len().div_ceil(MAX_TRIES);
-    let spread = names.iter().step_by(step).filter(move |name| Some(*name) != previous);
-    previous.into_iter().chain(spread).map(String::as_str).take(MAX_TRIES)
+    let spread = names
+        .iter()
+        .step_by(step)
+        .filter(move |name| Some(*name) != previous);
+    previous
+        .into_iter()
+        .chain(spread)
+        .map(String::as_str)
+        .take(MAX_TRIES)
 }
 
-/// The named layers of WMS capabilities, as far as they were read, without groups and cascaded ones.
+/// The named layers of WMS capabilities, as far as they were read, without groups and cascaded
+/// ones.
 fn named_layers(xml: &[u8]) -> Vec<String> {
     let mut reader = Reader::from_reader(xml);
     let mut found = Found::default();
@@ -185,7 +277,12 @@ impl Found {
                 }
                 let cascaded = start.try_get_attribute("cascaded").ok().flatten();
                 let is_cascaded = cascaded.is_some_and(|cascaded| *cascaded.value != *b"0");
-                self.open.push(Open { depth: self.depth, name: None, is_cascaded, has_children: false });
+                self.open.push(Open {
+                    depth: self.depth,
+                    name: None,
+                    is_cascaded,
+                    has_children: false,
+                });
             }
             b"Name" => self.is_name = parent.is_some_and(|layer| layer.depth + 1 == self.depth),
             _ => {}
@@ -202,8 +299,15 @@ impl Found {
 
     fn end(&mut self) {
         (self.depth, self.is_name) = (self.depth.saturating_sub(1), false);
-        if let Some(Open { name, is_cascaded, has_children, .. }) = self.open.pop_if(|layer| layer.depth == self.depth) {
-            self.layers.extend(name.filter(|name| !name.is_empty() && !is_cascaded && !has_children));
+        if let Some(Open {
+            name,
+            is_cascaded,
+            has_children,
+            ..
+        }) = self.open.pop_if(|layer| layer.depth == self.depth)
+        {
+            self.layers
+                .extend(name.filter(|name| !name.is_empty() && !is_cascaded && !has_children));
         }
     }
 }
@@ -221,7 +325,11 @@ mod tests {
 
     #[test]
     fn the_layers_of_capabilities_are_those_that_can_be_drawn_by_themselves() {
-        assert_eq!(named_layers(CAPABILITIES.as_bytes()), ["geor:roads", "geor:in_group"], "although the end is missing");
+        assert_eq!(
+            named_layers(CAPABILITIES.as_bytes()),
+            ["geor:roads", "geor:in_group"],
+            "although the end is missing"
+        );
         assert_eq!(named_layers(b"<html><body>Welcome"), [""; 0]);
         assert_eq!(named_layers(b""), [""; 0]);
     }
@@ -237,8 +345,16 @@ mod tests {
     fn the_layer_chosen_before_is_tried_first_and_a_few_from_all_over_the_list_after_it() {
         let names: Vec<String> = (0..100).map(|number| format!("w:{number:02}")).collect();
         let tried: Vec<_> = candidates(&names, Some("w:42")).collect();
-        assert_eq!(tried, ["w:42", "w:00", "w:13", "w:26", "w:39", "w:52", "w:65", "w:78"]);
+        assert_eq!(
+            tried,
+            [
+                "w:42", "w:00", "w:13", "w:26", "w:39", "w:52", "w:65", "w:78"
+            ]
+        );
         assert_eq!(candidates(&names, Some("gone")).next(), Some("w:00"));
-        assert_eq!(candidates(&names[..2], None).collect::<Vec<_>>(), ["w:00", "w:01"]);
+        assert_eq!(
+            candidates(&names[..2], None).collect::<Vec<_>>(),
+            ["w:00", "w:01"]
+        );
     }
 }

@@ -1,11 +1,14 @@
 //! Notices edits of the configuration, however they are written.
 //!
-//! Events of the file system only say when to look; what decides is the content of all files the configuration was made of. So
-//! a rename, a write in place, vim's backup dance, Ansible's move and Kubernetes' swapped link are all the same, and where events
-//! do not come (NFS, a single file mounted into a container, too many watches) a look every [`POLL`] finds the edit too. A file is
-//! read once its content is the same on two looks: one that is still being written is not taken for a short one.
+//! Events of the file system only say when to look; what decides is the content of all files the
+//! configuration was made of. So a rename, a write in place, vim's backup dance, Ansible's move and
+//! Kubernetes' swapped link are all the same, and where events do not come (NFS, a single file
+//! mounted into a container, too many watches) a look every [`POLL`] finds the edit too. A file is
+//! read once its content is the same on two looks: one that is still being written is not taken for
+//! a short one.
 //!
-//! A look is itself an event of the file system. What only reads does not wake us, or each look would call for the next.
+//! A look is itself an event of the file system. What only reads does not wake us, or each look
+//! would call for the next.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -18,7 +21,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config_reload::ConfigReload;
 
-/// Between looks without an event. An edit is in force within a second even where events do not come.
+/// Between looks without an event. An edit is in force within a second even where events do not
+/// come.
 const POLL: Duration = Duration::from_millis(500);
 
 /// Between looks, however many events come: the folder may hold a busy log too.
@@ -71,7 +75,9 @@ async fn is_edited(reload: &Arc<ConfigReload>) -> bool {
 
 async fn fingerprint(reload: &Arc<ConfigReload>) -> Option<u64> {
     let reload = Arc::clone(reload);
-    tokio::task::spawn_blocking(move || reload.fingerprint()).await.ok()
+    tokio::task::spawn_blocking(move || reload.fingerprint())
+        .await
+        .ok()
 }
 
 /// The kernel's events for a changing set of folders.
@@ -84,7 +90,11 @@ struct Events {
 
 impl Events {
     fn new(changed: mpsc::Sender<()>) -> Self {
-        Self { changed, folders: BTreeSet::new(), watcher: None }
+        Self {
+            changed,
+            folders: BTreeSet::new(),
+            watcher: None,
+        }
     }
 
     fn follow(&mut self, folders: BTreeSet<PathBuf>) {
@@ -117,7 +127,11 @@ pub(super) fn only_reads(event: EventKind) -> bool {
     match event {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
         EventKind::Access(_) => true,
-        EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Other => false,
+        EventKind::Any
+        | EventKind::Create(_)
+        | EventKind::Modify(_)
+        | EventKind::Remove(_)
+        | EventKind::Other => false,
     }
 }
 
@@ -166,8 +180,7 @@ mod tests {
     async fn reads_in(time: Duration, meanwhile: impl AsyncFn(&Path)) -> usize {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("geofront.toml");
-        let text =
-            "[upstreams.main]\nurl = \"http://127.0.0.1:1\"\nrole = \"main\"\n[upstreams.a]\nurl = \"http://127.0.0.1:2\"\n";
+        let text = "[upstreams.main]\nurl = \"http://127.0.0.1:1\"\nrole = \"main\"\n[upstreams.a]\nurl = \"http://127.0.0.1:2\"\n";
         std::fs::write(&path, text).unwrap();
         let environment = Arc::new(Counting::default());
         let shared: SharedEnvironment = Arc::<Counting>::clone(&environment);
@@ -177,7 +190,12 @@ mod tests {
         let (_stop, stopped) = watch::channel(false);
         let before = environment.0.load(Ordering::Relaxed);
         let watching = watch(Arc::new(reload), stopped);
-        drop(tokio::time::timeout(time, async { tokio::join!(watching, meanwhile(folder.path())) }).await);
+        drop(
+            tokio::time::timeout(time, async {
+                tokio::join!(watching, meanwhile(folder.path()))
+            })
+            .await,
+        );
         environment.0.load(Ordering::Relaxed) - before
     }
 
@@ -187,7 +205,10 @@ mod tests {
     #[tokio::test]
     async fn a_look_does_not_call_for_the_next() {
         let reads = reads_in(WHILE, async |_| {}).await;
-        assert!((1..=4).contains(&reads), "{reads} looks in {WHILE:?}, with {POLL:?} between two");
+        assert!(
+            (1..=4).contains(&reads),
+            "{reads} looks in {WHILE:?}, with {POLL:?} between two"
+        );
     }
 
     #[tokio::test]
@@ -199,6 +220,9 @@ mod tests {
             }
         };
         let reads = reads_in(WHILE, writes).await;
-        assert!((2..=30).contains(&reads), "{reads} looks in {WHILE:?}, with {PAUSE:?} between two");
+        assert!(
+            (2..=30).contains(&reads),
+            "{reads} looks in {WHILE:?}, with {PAUSE:?} between two"
+        );
     }
 }

@@ -1,8 +1,10 @@
-//! Watches the data directory's `global.xml`, for changes of the main that do not come through geofront.
+//! Watches the data directory's `global.xml`, for changes of the main that do not come through
+//! geofront.
 //!
-//! GeoServer writes the file beside and renames it, so the folder is watched and not the file; other hosts' writes over NFS
-//! send no events, so it is looked at now and then all the same. What counts is what is inside, not the event: another number, or
-//! the same number and another text. The cluster then finds out whether a GeoServer of its own wrote it.
+//! GeoServer writes the file beside and renames it, so the folder is watched and not the file;
+//! other hosts' writes over NFS send no events, so it is looked at now and then all the same. What
+//! counts is what is inside, not the event: another number, or the same number and another text.
+//! The cluster then finds out whether a GeoServer of its own wrote it.
 
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -32,7 +34,11 @@ pub async fn watch(control: Arc<Control>, mut shutdown: watch::Receiver<bool>) {
         if let Some(change) = watched.change().await {
             control.handle(Event::DirectoryChanged(change), Instant::now());
         }
-        let pause = if watched.folder.is_some() { config.catalog.poll.min(IDLE) } else { IDLE };
+        let pause = if watched.folder.is_some() {
+            config.catalog.poll.min(IDLE)
+        } else {
+            IDLE
+        };
         tokio::select! {
             _ = shutdown.changed() => return,
             Some(()) = changes.recv() => {}
@@ -48,7 +54,8 @@ struct Watched {
     watcher: Option<RecommendedWatcher>,
     /// The file as it counts.
     known: Option<Content>,
-    /// Another text with the same number, seen at the last look: GeoServer writes the number a moment after the rest.
+    /// Another text with the same number, seen at the last look: GeoServer writes the number a
+    /// moment after the rest.
     edited: Option<Content>,
 }
 
@@ -61,7 +68,13 @@ struct Content {
 
 impl Watched {
     fn new(changed: mpsc::Sender<()>) -> Self {
-        Self { changed, folder: None, watcher: None, known: None, edited: None }
+        Self {
+            changed,
+            folder: None,
+            watcher: None,
+            known: None,
+            edited: None,
+        }
     }
 
     fn follow(&mut self, folder: Option<&Path>) {
@@ -82,7 +95,11 @@ impl Watched {
             }
         };
         self.watcher = notify::recommended_watcher(tell).ok();
-        if let Some(Err(error)) = self.watcher.as_mut().map(|watcher| watcher.watch(folder, RecursiveMode::NonRecursive)) {
+        if let Some(Err(error)) = self
+            .watcher
+            .as_mut()
+            .map(|watcher| watcher.watch(folder, RecursiveMode::NonRecursive))
+        {
             tracing::warn!(folder = %folder.display(), %error, "no events from the data directory: it is looked at now and then");
         }
     }
@@ -108,7 +125,10 @@ impl Watched {
             return None;
         }
         (self.known, self.edited) = (Some(content), None);
-        Some(FileChange { number: content.number, before: before.number })
+        Some(FileChange {
+            number: content.number,
+            before: before.number,
+        })
     }
 }
 
@@ -119,7 +139,10 @@ fn content_of(file: &Path) -> Option<Content> {
     let text = std::fs::read_to_string(file).ok()?;
     let mut hasher = std::hash::DefaultHasher::new();
     text.hash(&mut hasher);
-    Some(Content { number: number_of(&text)?, hash: hasher.finish() })
+    Some(Content {
+        number: number_of(&text)?,
+        hash: hasher.finish(),
+    })
 }
 
 /// `7` of `<updateSequence>7</updateSequence>`.
@@ -141,8 +164,15 @@ mod tests {
 
     #[test]
     fn the_number_is_what_stands_between_its_tags() {
-        assert_eq!(number_of("<global><updateSequence>4711</updateSequence></global>"), Some(4711));
-        assert_eq!(number_of("<global><updateSequence>47"), None, "half a file tells nothing");
+        assert_eq!(
+            number_of("<global><updateSequence>4711</updateSequence></global>"),
+            Some(4711)
+        );
+        assert_eq!(
+            number_of("<global><updateSequence>47"),
+            None,
+            "half a file tells nothing"
+        );
         assert_eq!(number_of("<global/>"), None);
     }
 
@@ -153,10 +183,22 @@ mod tests {
         let (changed, mut changes) = mpsc::channel(1);
         let mut watched = Watched::new(changed);
         watched.follow(Some(folder.path()));
-        assert_eq!(watched.change().await, None, "the first number is no change");
+        assert_eq!(
+            watched.change().await,
+            None,
+            "the first number is no change"
+        );
         write(folder.path(), 2);
-        tokio::time::timeout(Duration::from_secs(10), changes.recv()).await.expect("an event comes");
-        assert_eq!(watched.change().await, Some(FileChange { number: 2, before: 1 }));
+        tokio::time::timeout(Duration::from_secs(10), changes.recv())
+            .await
+            .expect("an event comes");
+        assert_eq!(
+            watched.change().await,
+            Some(FileChange {
+                number: 2,
+                before: 1
+            })
+        );
         write(folder.path(), 2);
         assert_eq!(watched.change().await, None);
     }
@@ -168,14 +210,32 @@ mod tests {
         let mut watched = Watched::new(mpsc::channel(1).0);
         watched.follow(Some(folder.path()));
         assert_eq!(watched.change().await, None);
-        let edit = |text: &str| std::fs::write(folder.path().join(FILE), format!("<global>{text}</global>")).unwrap();
+        let edit = |text: &str| {
+            std::fs::write(folder.path().join(FILE), format!("<global>{text}</global>")).unwrap()
+        };
         edit("<updateSequence>1</updateSequence><title>Maps</title>");
-        assert_eq!(watched.change().await, None, "the number may follow in a moment");
-        assert_eq!(watched.change().await, Some(FileChange { number: 1, before: 1 }));
+        assert_eq!(
+            watched.change().await,
+            None,
+            "the number may follow in a moment"
+        );
+        assert_eq!(
+            watched.change().await,
+            Some(FileChange {
+                number: 1,
+                before: 1
+            })
+        );
         assert_eq!(watched.change().await, None);
         edit("<updateSequence>1</updateSequence><title>More maps</title>");
         assert_eq!(watched.change().await, None);
         edit("<updateSequence>2</updateSequence><title>More maps</title>");
-        assert_eq!(watched.change().await, Some(FileChange { number: 2, before: 1 }));
+        assert_eq!(
+            watched.change().await,
+            Some(FileChange {
+                number: 2,
+                before: 1
+            })
+        );
     }
 }

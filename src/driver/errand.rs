@@ -1,7 +1,8 @@
 //! One request of our own to an upstream.
 //!
-//! Every errand makes its own connection, carries the credentials of `[geoserver]` where it needs them, and is bounded as a whole in time and in how
-//! much of the answer is read, whatever trickles in.
+//! Every errand makes its own connection, carries the credentials of `[geoserver]` where it needs
+//! them, and is bounded as a whole in time and in how much of the answer is read, whatever trickles
+//! in.
 
 use std::future::Future;
 use std::time::Duration;
@@ -60,45 +61,71 @@ impl Deadline {
         Self(tokio::time::Instant::now() + limit)
     }
 
-    async fn bound<T>(self, awaited: &'static str, future: impl Future<Output = T>) -> Result<T, Cause> {
-        timeout_at(self.0, future).await.map_err(|_| Cause::Timeout(awaited))
+    async fn bound<T>(
+        self,
+        awaited: &'static str,
+        future: impl Future<Output = T>,
+    ) -> Result<T, Cause> {
+        timeout_at(self.0, future)
+            .await
+            .map_err(|_| Cause::Timeout(awaited))
     }
 }
 
 impl Errand {
     /// An anonymous one.
     pub(super) fn get(target: String) -> Self {
-        Self { method: "GET", target, body: None, authenticates: false }
+        Self {
+            method: "GET",
+            target,
+            body: None,
+            authenticates: false,
+        }
     }
 
     /// Carries the credentials of `[geoserver]`, if it shall.
     pub(super) fn authenticated(self, authenticates: bool) -> Self {
-        Self { authenticates, ..self }
+        Self {
+            authenticates,
+            ..self
+        }
     }
 
     /// Carries the credentials of `[geoserver]`.
     pub(super) fn post(target: String, body: &'static str) -> Self {
-        Self { method: "POST", target, body: Some(body), authenticates: true }
+        Self {
+            method: "POST",
+            target,
+            body: Some(body),
+            authenticates: true,
+        }
     }
 
     fn head(&self, config: &Config, upstream: &Upstream) -> pingora::Result<RequestHeader> {
         let mut request = RequestHeader::build(self.method, self.target.as_bytes(), None)?;
         request.insert_header("Host", authority(&upstream.url))?;
-        request.insert_header("User-Agent", concat!("geofront/", env!("CARGO_PKG_VERSION")))?;
+        request.insert_header(
+            "User-Agent",
+            concat!("geofront/", env!("CARGO_PKG_VERSION")),
+        )?;
         request.insert_header("Accept-Encoding", "identity")?;
         request.insert_header("Connection", "close")?;
         if let Some(body) = self.body {
             request.insert_header("Content-Type", "application/x-www-form-urlencoded")?;
             request.insert_header("Content-Length", body.len().to_string())?;
         }
-        // Errands go ahead of control-flow's queue (`ows.priority.http` in geOrchestra's data directory).
+        // Errands go ahead of control-flow's queue (`ows.priority.http` in geOrchestra's data
+        // directory).
         request.insert_header("ctrl-flow-priority", "10")?;
         match &config.geoserver.credentials {
             _ if !self.authenticates => {}
             Credentials::None => {}
             Credentials::Basic { username, password } => {
                 let pair = format!("{username}:{}", password.expose());
-                request.insert_header("Authorization", format!("Basic {}", BASE64_STANDARD.encode(pair)))?;
+                request.insert_header(
+                    "Authorization",
+                    format!("Basic {}", BASE64_STANDARD.encode(pair)),
+                )?;
             }
             Credentials::Headers(headers) => {
                 for (name, value) in headers {
@@ -117,7 +144,9 @@ pub(super) struct Messenger {
 
 impl Messenger {
     pub(super) fn new() -> Self {
-        Self { connector: Connector::new(None) }
+        Self {
+            connector: Connector::new(None),
+        }
     }
 
     /// The answer, read until `is_enough`.
@@ -132,13 +161,22 @@ impl Messenger {
             Address::Known(address) => *address,
             Address::Unresolved(reason) => return Err(Cause::Connect(reason.to_string())),
         };
-        let request = errand.head(config, upstream).map_err(|error| Cause::Unexpected(words_of(&error)))?;
+        let request = errand
+            .head(config, upstream)
+            .map_err(|error| Cause::Unexpected(words_of(&error)))?;
         let peer = HttpPeer::new(address, upstream.tls, upstream.host.clone());
-        let connected = deadline.bound(NO_CONNECTION, self.connector.get_http_session(&peer)).await?;
+        let connected = deadline
+            .bound(NO_CONNECTION, self.connector.get_http_session(&peer))
+            .await?;
         // The session is dropped, and with it the connection closed, at the end of this function.
-        let (mut session, _) = connected.map_err(|error| cause_of(&error, |error| Cause::Connect(words_of(error))))?;
-        deadline.bound("no answer", send(&mut session, request, errand.body)).await??;
-        let head = deadline.bound("no answer", read_head(&mut session)).await??;
+        let (mut session, _) =
+            connected.map_err(|error| cause_of(&error, |error| Cause::Connect(words_of(error))))?;
+        deadline
+            .bound("no answer", send(&mut session, request, errand.body))
+            .await??;
+        let head = deadline
+            .bound("no answer", read_head(&mut session))
+            .await??;
         let mut answer = Answer {
             status: head.status.as_u16(),
             content_type: text(&head, "content-type"),
@@ -146,16 +184,31 @@ impl Messenger {
             is_from_control_flow: head.headers.contains_key("x-control-flow-delay-ms"),
             ..Answer::default()
         };
-        deadline.bound("the answer did not end", read_body(&mut session, &is_enough, &mut answer)).await??;
+        deadline
+            .bound(
+                "the answer did not end",
+                read_body(&mut session, &is_enough, &mut answer),
+            )
+            .await??;
         Ok(answer)
     }
 }
 
-async fn send(session: &mut HttpSession, request: RequestHeader, body: Option<&'static str>) -> Result<(), Cause> {
+async fn send(
+    session: &mut HttpSession,
+    request: RequestHeader,
+    body: Option<&'static str>,
+) -> Result<(), Cause> {
     let lost = |error: BError| cause_of(&error, |_| Cause::Reset("before the request was sent"));
-    session.write_request_header(Box::new(request)).await.map_err(lost)?;
+    session
+        .write_request_header(Box::new(request))
+        .await
+        .map_err(lost)?;
     if let Some(body) = body {
-        session.write_body(&Bytes::from_static(body.as_bytes())).await.map_err(lost)?;
+        session
+            .write_body(&Bytes::from_static(body.as_bytes()))
+            .await
+            .map_err(lost)?;
         session.finish_body().await.map_err(lost)?;
     }
     Ok(())
@@ -163,7 +216,10 @@ async fn send(session: &mut HttpSession, request: RequestHeader, body: Option<&'
 
 async fn read_head(session: &mut HttpSession) -> Result<ResponseHeader, Cause> {
     for _ in 0..MAX_INFORMATIONAL {
-        session.read_response().await.map_err(|error| cause_of(&error, of_no_answer))?;
+        session
+            .read_response()
+            .await
+            .map_err(|error| cause_of(&error, of_no_answer))?;
         match session.resp_header() {
             Some(head) if !head.status.is_informational() => return Ok(head.clone()),
             Some(_) | None => {}
@@ -172,7 +228,11 @@ async fn read_head(session: &mut HttpSession) -> Result<ResponseHeader, Cause> {
     Err(Cause::Unexpected("informational answers only".to_owned()))
 }
 
-async fn read_body(session: &mut HttpSession, is_enough: impl Fn(&Answer) -> bool, answer: &mut Answer) -> Result<(), Cause> {
+async fn read_body(
+    session: &mut HttpSession,
+    is_enough: impl Fn(&Answer) -> bool,
+    answer: &mut Answer,
+) -> Result<(), Cause> {
     while !is_enough(answer) {
         match session.read_body_ref().await {
             Ok(Some(part)) => answer.body.extend_from_slice(part),
@@ -188,7 +248,9 @@ async fn read_body(session: &mut HttpSession, is_enough: impl Fn(&Answer) -> boo
 
 fn of_no_answer(error: &Error) -> Cause {
     match error.etype() {
-        ErrorType::InvalidHTTPHeader if error.root_cause().downcast_ref() == Some(&httparse::Error::TooManyHeaders) => {
+        ErrorType::InvalidHTTPHeader
+            if error.root_cause().downcast_ref() == Some(&httparse::Error::TooManyHeaders) =>
+        {
             Cause::Local(LocalFault::AnswerHead)
         }
         ErrorType::InvalidHTTPHeader => Cause::Connect("it does not speak HTTP".to_owned()),
@@ -202,7 +264,10 @@ fn cause_of(error: &Error, otherwise: impl FnOnce(&Error) -> Cause) -> Cause {
 }
 
 fn text(head: &ResponseHeader, name: &str) -> String {
-    head.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).unwrap_or_default()
+    head.headers
+        .get(name)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        .unwrap_or_default()
 }
 
 /// What an operator can act on: `connection refused`, not the names of types.
@@ -230,6 +295,9 @@ mod tests {
     #[test]
     fn authorities_are_what_stands_between_scheme_and_path() {
         assert_eq!(authority("http://10.0.0.11:8080"), "10.0.0.11:8080");
-        assert_eq!(authority("https://[2001:db8::1]:8443/x"), "[2001:db8::1]:8443");
+        assert_eq!(
+            authority("https://[2001:db8::1]:8443/x"),
+            "[2001:db8::1]:8443"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What the driver's tests share: a raw server with one canned behaviour, and a configuration that points at it.
+//! What the driver's tests share: a raw server with one canned behaviour, and a configuration that
+//! points at it.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -69,7 +70,10 @@ async fn serve(mut stream: TcpStream, behaviour: Behaviour, seen: mpsc::Unbounde
 /// An answer with a length.
 pub(super) fn http(status: &str, content_type: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
-    let head = format!("HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     [head.as_bytes(), body].concat()
 }
 
@@ -78,14 +82,27 @@ pub(super) fn config(address: SocketAddr, more: &str) -> Arc<Config> {
     let main = "[upstreams.main]\nurl = \"http://127.0.0.1:1\"\nrole = \"main\"\n";
     let text = format!("{main}[upstreams.replica]\nurl = \"http://{address}\"\n{more}");
     let environment = MapEnvironment::new().file("geofront.toml", text);
-    Arc::new(Config::load(Path::new("geofront.toml"), &environment).unwrap().config)
+    Arc::new(
+        Config::load(Path::new("geofront.toml"), &environment)
+            .unwrap()
+            .config,
+    )
 }
 
 /// The upstream called `name`, as the cluster asks for its first probe.
 pub(super) fn upstream(config: &Arc<Config>, name: &str) -> Arc<Upstream> {
     let now = Instant::now();
     let mut cluster = Cluster::new(Arc::clone(config), now);
-    let probed = |action| if let Action::Probe(upstream) = action { Some(upstream) } else { None };
+    let probed = |action| {
+        if let Action::Probe(upstream) = action {
+            Some(upstream)
+        } else {
+            None
+        }
+    };
     let asked = std::iter::from_fn(|| cluster.poll_action(now)).filter_map(probed);
-    asked.into_iter().find(|upstream| upstream.name.as_str() == name).expect("a new upstream is probed at once")
+    asked
+        .into_iter()
+        .find(|upstream| upstream.name.as_str() == name)
+        .expect("a new upstream is probed at once")
 }

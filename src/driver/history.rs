@@ -31,7 +31,10 @@ pub(super) struct HistoryFile {
 
 impl HistoryFile {
     pub(super) fn of(found: RollHistory) -> Self {
-        Self { kept: tokio::sync::Mutex::default(), last: Mutex::new(found) }
+        Self {
+            kept: tokio::sync::Mutex::default(),
+            last: Mutex::new(found),
+        }
     }
 
     pub(super) fn is_news(&self, history: &RollHistory) -> bool {
@@ -46,7 +49,10 @@ impl HistoryFile {
             return;
         }
         *self.last.lock() = history.clone();
-        let written = tokio::task::spawn_blocking(move || save(&path, history).map_err(|error| (path, error))).await;
+        let written = tokio::task::spawn_blocking(move || {
+            save(&path, history).map_err(|error| (path, error))
+        })
+        .await;
         if let Ok(Err((path, error))) = written {
             tracing::warn!(path = %path.display(), %error, "cannot keep the history of rolls");
         }
@@ -64,12 +70,17 @@ pub fn load(state_file: &Path) -> io::Result<RollHistory> {
     match fs::metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(RollHistory::default()),
         Err(error) => return Err(error),
-        Ok(metadata) if metadata.len() > MAX_BYTES => return Err(io::Error::other("it is too large to be geofront's")),
+        Ok(metadata) if metadata.len() > MAX_BYTES => {
+            return Err(io::Error::other("it is too large to be geofront's"));
+        }
         Ok(_) => {}
     }
     let document: Document = serde_json::from_str(&fs::read_to_string(path)?)?;
     if document.version != VERSION {
-        return Err(io::Error::other(format!("it is of layout {}, not {VERSION}", document.version)));
+        return Err(io::Error::other(format!(
+            "it is of layout {}, not {VERSION}",
+            document.version
+        )));
     }
     Ok(document.history)
 }
@@ -77,7 +88,10 @@ pub fn load(state_file: &Path) -> io::Result<RollHistory> {
 /// Replaced as a whole, and on disk before it takes the place of the old one.
 fn save(path: &Path, history: RollHistory) -> io::Result<()> {
     let beside = path.with_extension("json.new");
-    let text = serde_json::to_string_pretty(&Document { version: VERSION, history })?;
+    let text = serde_json::to_string_pretty(&Document {
+        version: VERSION,
+        history,
+    })?;
     let file = fs::File::create(&beside)?;
     io::Write::write_all(&mut &file, text.as_bytes())?;
     file.sync_all()?;
@@ -95,13 +109,30 @@ mod tests {
         let state_file = folder.path().join("catalog.json");
         assert_eq!(load(&state_file).unwrap(), RollHistory::default());
         let by = vec!["ann".to_owned()];
-        let roll = PastRoll { began_unix: 7, took_ms: 1, epoch: 3, why: "write".to_owned(), by, replicas: Vec::new() };
-        let history = RollHistory { paused: true, rolls: [roll].into() };
+        let roll = PastRoll {
+            began_unix: 7,
+            took_ms: 1,
+            epoch: 3,
+            why: "write".to_owned(),
+            by,
+            replicas: Vec::new(),
+        };
+        let history = RollHistory {
+            paused: true,
+            rolls: [roll].into(),
+        };
         save(&path_beside(&state_file), history.clone()).unwrap();
         assert_eq!(load(&state_file).unwrap(), history);
         fs::write(path_beside(&state_file), "{\"version\": 1, \"paused\": tr").unwrap();
         assert!(load(&state_file).is_err());
-        fs::write(path_beside(&state_file), "{\"version\": 9, \"paused\": true, \"rolls\": []}").unwrap();
-        assert_eq!(load(&state_file).unwrap_err().to_string(), "it is of layout 9, not 1");
+        fs::write(
+            path_beside(&state_file),
+            "{\"version\": 9, \"paused\": true, \"rolls\": []}",
+        )
+        .unwrap();
+        assert_eq!(
+            load(&state_file).unwrap_err().to_string(),
+            "it is of layout 9, not 1"
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! Does what the cluster asks and reports what happened.
 //!
-//! Level-triggered: after every wake it asks what is due until nothing is, so a lost wake costs delay and never correctness.
+//! Level-triggered: after every wake it asks what is due until nothing is, so a lost wake costs
+//! delay and never correctness.
 
 mod catalog;
 mod chosen_layer;
@@ -20,7 +21,9 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
-use crate::cluster::{Action, Event, LayerChoice, Outcome, ProbeReport, Transition, Upstream, What};
+use crate::cluster::{
+    Action, Event, LayerChoice, Outcome, ProbeReport, Transition, Upstream, What,
+};
 use crate::config::Config;
 use crate::control::Control;
 use crate::metrics::Metrics;
@@ -33,11 +36,23 @@ use state_file::StateFile;
 const MAX_PROBES: usize = 64;
 
 /// Drives the cluster until `shutdown` says true or its sender is gone.
-pub async fn run(control: Arc<Control>, metrics: Arc<Metrics>, mut shutdown: watch::Receiver<bool>) {
+pub async fn run(
+    control: Arc<Control>,
+    metrics: Arc<Metrics>,
+    mut shutdown: watch::Receiver<bool>,
+) {
     let state_file = Arc::new(StateFile::default());
     let history_file = Arc::new(HistoryFile::of(control.roll_history()));
     let (probes, reloads) = (JoinSet::new(), JoinSet::new());
-    let mut driver = Driver { control, metrics, prober: Arc::new(Prober::new()), state_file, history_file, probes, reloads };
+    let mut driver = Driver {
+        control,
+        metrics,
+        prober: Arc::new(Prober::new()),
+        state_file,
+        history_file,
+        probes,
+        reloads,
+    };
     let mut transitions = driver.control.transitions();
     loop {
         driver.start_what_is_due();
@@ -84,7 +99,11 @@ impl Driver {
     }
 
     fn start_reading(&mut self, upstream: Arc<Upstream>) {
-        let (control, prober, config) = (Arc::clone(&self.control), Arc::clone(&self.prober), self.config());
+        let (control, prober, config) = (
+            Arc::clone(&self.control),
+            Arc::clone(&self.prober),
+            self.config(),
+        );
         self.probes.spawn(async move {
             let event = catalog::read_version(&prober, upstream, &config).await;
             control.handle(event, Instant::now());
@@ -92,44 +111,79 @@ impl Driver {
     }
 
     fn start_trying(&mut self, upstream: Arc<Upstream>) {
-        let (control, prober, config) = (Arc::clone(&self.control), Arc::clone(&self.prober), self.config());
+        let (control, prober, config) = (
+            Arc::clone(&self.control),
+            Arc::clone(&self.prober),
+            self.config(),
+        );
         self.probes.spawn(async move {
             let asked = Instant::now();
-            let outcome = prober.try_credentials(&upstream, &config).await.unwrap_or(Ok(()));
-            control.handle(Event::CredentialsTried { upstream: upstream.id, asked, outcome }, Instant::now());
+            let outcome = prober
+                .try_credentials(&upstream, &config)
+                .await
+                .unwrap_or(Ok(()));
+            control.handle(
+                Event::CredentialsTried {
+                    upstream: upstream.id,
+                    asked,
+                    outcome,
+                },
+                Instant::now(),
+            );
         });
     }
 
     fn start_testing(&mut self, upstream: Arc<Upstream>) {
-        let (control, prober, config) = (Arc::clone(&self.control), Arc::clone(&self.prober), self.config());
+        let (control, prober, config) = (
+            Arc::clone(&self.control),
+            Arc::clone(&self.prober),
+            self.config(),
+        );
         self.probes.spawn(async move {
-            let event = catalog::test_canary(&prober, upstream, &config, control.chosen_layer()).await;
+            let event =
+                catalog::test_canary(&prober, upstream, &config, control.chosen_layer()).await;
             control.handle(event, Instant::now());
         });
     }
 
     fn start_canary_elsewhere(&mut self, upstream: Arc<Upstream>) {
-        let (control, prober, config) = (Arc::clone(&self.control), Arc::clone(&self.prober), self.config());
+        let (control, prober, config) = (
+            Arc::clone(&self.control),
+            Arc::clone(&self.prober),
+            self.config(),
+        );
         self.probes.spawn(async move {
-            let event = catalog::try_canary(&prober, &upstream, &config, control.chosen_layer()).await;
+            let event =
+                catalog::try_canary(&prober, &upstream, &config, control.chosen_layer()).await;
             control.handle(event, Instant::now());
         });
     }
 
     /// What a restart must know of this reload is on disk before it begins.
     fn start_reload(&mut self, upstream: Arc<Upstream>) {
-        let (control, prober, config) = (Arc::clone(&self.control), Arc::clone(&self.prober), self.config());
+        let (control, prober, config) = (
+            Arc::clone(&self.control),
+            Arc::clone(&self.prober),
+            self.config(),
+        );
         let state_file = Arc::clone(&self.state_file);
         self.reloads.spawn(async move {
-            state_file.keep(config.catalog.state_file.as_deref(), control.memory()).await;
-            let with_security = config.catalog.reload_security || control.owes_security(upstream.id);
+            state_file
+                .keep(config.catalog.state_file.as_deref(), control.memory())
+                .await;
+            let with_security =
+                config.catalog.reload_security || control.owes_security(upstream.id);
             let event = catalog::reload(&prober, upstream, &config, with_security).await;
             control.handle(event, Instant::now());
         });
     }
 
     fn start_choosing(&mut self, choice: LayerChoice) {
-        let (control, prober, config) = (Arc::clone(&self.control), Arc::clone(&self.prober), self.config());
+        let (control, prober, config) = (
+            Arc::clone(&self.control),
+            Arc::clone(&self.prober),
+            self.config(),
+        );
         self.reloads.spawn(async move {
             let event = chosen_layer::choose_layer(&prober, choice, &config).await;
             control.handle(event, Instant::now());
@@ -137,7 +191,11 @@ impl Driver {
     }
 
     fn start_main_reload(&mut self, upstream: Arc<Upstream>) {
-        let (control, prober, config) = (Arc::clone(&self.control), Arc::clone(&self.prober), self.config());
+        let (control, prober, config) = (
+            Arc::clone(&self.control),
+            Arc::clone(&self.prober),
+            self.config(),
+        );
         self.reloads.spawn(async move {
             let event = catalog::reload_main(&prober, upstream, &config).await;
             control.handle(event, Instant::now());
@@ -160,16 +218,24 @@ impl Driver {
         }
         let (state_file, memory) = (Arc::clone(&self.state_file), self.control.memory());
         if state_file.is_news(&memory, Instant::now()) {
-            self.probes.spawn(async move { state_file.keep(config.catalog.state_file.as_deref(), memory).await });
+            self.probes.spawn(async move {
+                state_file
+                    .keep(config.catalog.state_file.as_deref(), memory)
+                    .await
+            });
         }
     }
 
     /// At the end of the process: what was held back is written, too.
     async fn remember_all(&self) {
         let config = self.config();
-        self.state_file.keep(config.catalog.state_file.as_deref(), self.control.memory()).await;
+        self.state_file
+            .keep(config.catalog.state_file.as_deref(), self.control.memory())
+            .await;
         if let Some(path) = config.catalog.state_file.as_deref() {
-            self.history_file.keep(path, self.control.roll_history()).await;
+            self.history_file
+                .keep(path, self.control.roll_history())
+                .await;
         }
     }
 
@@ -178,7 +244,11 @@ impl Driver {
     }
 
     fn start_probe(&mut self, upstream: Arc<Upstream>) {
-        let (control, metrics, prober) = (Arc::clone(&self.control), Arc::clone(&self.metrics), Arc::clone(&self.prober));
+        let (control, metrics, prober) = (
+            Arc::clone(&self.control),
+            Arc::clone(&self.metrics),
+            Arc::clone(&self.prober),
+        );
         self.probes.spawn(async move {
             let config = Arc::clone(&control.snapshot().config);
             let report = probe(&control, &prober, &upstream, &config).await;
@@ -190,24 +260,45 @@ impl Driver {
 
     fn count(&self, transition: Result<Transition, RecvError>) {
         match transition {
-            Ok(Transition { upstream: Some(upstream), what: What::Ejected { cause, .. }, .. }) => {
+            Ok(Transition {
+                upstream: Some(upstream),
+                what: What::Ejected { cause, .. },
+                ..
+            }) => {
                 self.metrics.ejected(&upstream, cause.kind());
             }
-            Ok(Transition { upstream: Some(upstream), what: What::Reloaded { took, .. }, .. }) => {
-                self.metrics.catalog_reloaded(&upstream, "success", Some(took));
+            Ok(Transition {
+                upstream: Some(upstream),
+                what: What::Reloaded { took, .. },
+                ..
+            }) => {
+                self.metrics
+                    .catalog_reloaded(&upstream, "success", Some(took));
             }
-            Ok(Transition { upstream: Some(upstream), what: What::ReloadFailed { cause, .. }, .. }) => {
+            Ok(Transition {
+                upstream: Some(upstream),
+                what: What::ReloadFailed { cause, .. },
+                ..
+            }) => {
                 self.metrics.catalog_reloaded(&upstream, cause.kind(), None);
             }
-            // We hold the sender, so it is not closed; a listener that fell behind goes on with what is kept.
+            // We hold the sender, so it is not closed; a listener that fell behind goes on with
+            // what is kept.
             Ok(_) | Err(RecvError::Lagged(_) | RecvError::Closed) => {}
         }
     }
 }
 
 /// With the layer that was chosen, if none is configured.
-async fn probe(control: &Control, prober: &Prober, upstream: &Upstream, config: &Config) -> ProbeReport {
-    let Some(layer) = control.chosen_layer() else { return prober.probe(upstream, config).await };
+async fn probe(
+    control: &Control,
+    prober: &Prober,
+    upstream: &Upstream,
+    config: &Config,
+) -> ProbeReport {
+    let Some(layer) = control.chosen_layer() else {
+        return prober.probe(upstream, config).await;
+    };
     let drawn = chosen_layer::probe(prober, &layer, upstream, config).await;
     if drawn.is_refused && upstream.is_main() {
         control.handle(Event::LayerLost { layer }, Instant::now());

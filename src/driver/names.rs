@@ -1,4 +1,5 @@
-//! Looks host names up again: now and then, and soon after an upstream was lost, because it may have moved.
+//! Looks host names up again: now and then, and soon after an upstream was lost, because it may
+//! have moved.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,10 +22,18 @@ const EVERY_UNRESOLVED: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Watches until `shutdown` turns true.
-pub async fn watch(reload: Arc<ConfigReload>, control: Arc<Control>, mut shutdown: watch::Receiver<bool>) {
+pub async fn watch(
+    reload: Arc<ConfigReload>,
+    control: Arc<Control>,
+    mut shutdown: watch::Receiver<bool>,
+) {
     let mut transitions = control.transitions();
     loop {
-        let pause = if reload.has_unresolved() { EVERY_UNRESOLVED } else { EVERY };
+        let pause = if reload.has_unresolved() {
+            EVERY_UNRESOLVED
+        } else {
+            EVERY
+        };
         tokio::select! {
             ended = shutdown.wait_for(|ended| *ended) => { drop(ended); return; }
             () = either(lost(&mut transitions), pause) => {}
@@ -45,7 +54,14 @@ async fn either(lost: impl Future<Output = ()>, pause: Duration) {
 async fn lost(transitions: &mut broadcast::Receiver<Transition>) {
     loop {
         match transitions.recv().await.map(|transition| transition.what) {
-            Ok(What::Health { to: HealthState::Down, .. } | What::Ejected { .. }) | Err(RecvError::Lagged(_)) => return,
+            Ok(
+                What::Health {
+                    to: HealthState::Down,
+                    ..
+                }
+                | What::Ejected { .. },
+            )
+            | Err(RecvError::Lagged(_)) => return,
             Ok(_) => {}
             Err(RecvError::Closed) => std::future::pending().await,
         }

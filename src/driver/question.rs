@@ -1,9 +1,10 @@
 //! What a probe asks, and what the answer is worth.
 //!
-//! GeoServer answers most errors with status 200, and a webapp container answers for a GeoServer that is not there, so a probe
-//! passes only if it got what a client would want: an image that is one, to its last byte, or the root element of capabilities.
-//! A map of the configured layer proves the catalog, the renderer and the layer's data; capabilities of a namespace that does not
-//! exist are small and need neither a layer nor credentials, but prove less.
+//! GeoServer answers most errors with status 200, and a webapp container answers for a GeoServer
+//! that is not there, so a probe passes only if it got what a client would want: an image that is
+//! one, to its last byte, or the root element of capabilities. A map of the configured layer proves
+//! the catalog, the renderer and the layer's data; capabilities of a namespace that does not exist
+//! are small and need neither a layer nor credentials, but prove less.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -37,12 +38,20 @@ pub(super) enum Question<'c> {
 impl<'c> Question<'c> {
     /// Is it well?
     pub(super) fn of_health(config: &'c Config) -> Self {
-        config.health.probe_layer.as_deref().map_or(Self::Capabilities, Self::Map)
+        config
+            .health
+            .probe_layer
+            .as_deref()
+            .map_or(Self::Capabilities, Self::Map)
     }
 
     /// Does it have its catalog?
     pub(super) fn of_canary(config: &'c Config) -> Self {
-        config.catalog.canary_layer.as_deref().map_or_else(|| Self::of_health(config), Self::Map)
+        config
+            .catalog
+            .canary_layer
+            .as_deref()
+            .map_or_else(|| Self::of_health(config), Self::Map)
     }
 
     /// Path and query.
@@ -54,7 +63,9 @@ impl<'c> Question<'c> {
                 utf8_percent_encode(layer, NON_ALPHANUMERIC)
             ),
             Self::Capabilities => {
-                format!("{context}/wms?service=WMS&version=1.3.0&request=GetCapabilities&namespace=__none__")
+                format!(
+                    "{context}/wms?service=WMS&version=1.3.0&request=GetCapabilities&namespace=__none__"
+                )
             }
         }
     }
@@ -63,7 +74,11 @@ impl<'c> Question<'c> {
     pub(super) fn is_answered(self, answer: &Answer) -> bool {
         match self {
             Self::Map(_) if is_png(answer) => answer.body.len() > MAX_IMAGE,
-            Self::Capabilities if answer.status == 200 && is_capabilities(&BodyHead::of(&answer.body)) => true,
+            Self::Capabilities
+                if answer.status == 200 && is_capabilities(&BodyHead::of(&answer.body)) =>
+            {
+                true
+            }
             Self::Map(_) | Self::Capabilities => answer.body.len() > MAX_HEAD,
         }
     }
@@ -73,8 +88,13 @@ impl<'c> Question<'c> {
         let verdict = match answer.status {
             200 => self.judge_body(answer),
             429 => return Outcome::Busy,
-            503 if answer.is_from_control_flow || contains(&answer.body, CONTROL_FLOW_TIMEOUT) => return Outcome::Busy,
-            300..=399 => Err(Cause::Unexpected(format!("a redirect to {:?}", shortened(&answer.location)))),
+            503 if answer.is_from_control_flow || contains(&answer.body, CONTROL_FLOW_TIMEOUT) => {
+                return Outcome::Busy;
+            }
+            300..=399 => Err(Cause::Unexpected(format!(
+                "a redirect to {:?}",
+                shortened(&answer.location)
+            ))),
             status => Err(bad_status(status)),
         };
         verdict.map_or_else(Outcome::Failure, |()| Outcome::Success)
@@ -86,13 +106,22 @@ impl<'c> Question<'c> {
         }
         match self {
             Self::Map(_) if is_png(answer) => judge_image(answer),
-            Self::Map(_) => Err(Cause::Unexpected(format!("{:?} in place of image/png", shortened(&answer.content_type)))),
+            Self::Map(_) => Err(Cause::Unexpected(format!(
+                "{:?} in place of image/png",
+                shortened(&answer.content_type)
+            ))),
             Self::Capabilities => match BodyHead::of(&answer.body) {
                 head if is_capabilities(&head) => Ok(()),
-                BodyHead::Xml(root) => Err(Cause::Unexpected(format!("<{}> in place of capabilities", shortened(&root)))),
+                BodyHead::Xml(root) => Err(Cause::Unexpected(format!(
+                    "<{}> in place of capabilities",
+                    shortened(&root)
+                ))),
                 BodyHead::Incomplete if !answer.is_complete => Err(Cause::Truncated),
                 BodyHead::Incomplete | BodyHead::JsonReport | BodyHead::Other => {
-                    Err(Cause::Unexpected(format!("{:?} in place of capabilities", shortened(&answer.content_type))))
+                    Err(Cause::Unexpected(format!(
+                        "{:?} in place of capabilities",
+                        shortened(&answer.content_type)
+                    )))
                 }
             },
         }
@@ -110,12 +139,19 @@ pub(super) fn bad_status(status: u16) -> Cause {
 fn judge_image(answer: &Answer) -> Result<(), Cause> {
     let body = &answer.body;
     if body.len() > MAX_IMAGE {
-        return Err(Cause::Unexpected(format!("an image of more than {} KiB for 10 by 10 pixels", MAX_IMAGE >> 10)));
+        return Err(Cause::Unexpected(format!(
+            "an image of more than {} KiB for 10 by 10 pixels",
+            MAX_IMAGE >> 10
+        )));
     }
     if !body.starts_with(PNG_SIGNATURE) {
         return Err(Cause::Unexpected("image/png that is not a PNG".to_owned()));
     }
-    if answer.is_complete && body.ends_with(PNG_END) { Ok(()) } else { Err(Cause::Truncated) }
+    if answer.is_complete && body.ends_with(PNG_END) {
+        Ok(())
+    } else {
+        Err(Cause::Truncated)
+    }
 }
 
 fn is_png(answer: &Answer) -> bool {
@@ -141,7 +177,9 @@ fn shortened(text: &str) -> String {
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
+    haystack
+        .windows(needle.len())
+        .any(|window| window == needle)
 }
 
 #[cfg(test)]
@@ -149,7 +187,8 @@ mod tests {
     use super::*;
 
     const MAP: Question<'_> = Question::Map("a:b");
-    const CAPABILITIES: &str = r#"<?xml version="1.0"?><WMS_Capabilities version="1.3.0" updateSequence="7">"#;
+    const CAPABILITIES: &str =
+        r#"<?xml version="1.0"?><WMS_Capabilities version="1.3.0" updateSequence="7">"#;
 
     fn answer(status: u16, content_type: &str, body: impl AsRef<[u8]>) -> Answer {
         Answer {
@@ -171,41 +210,64 @@ mod tests {
 
     #[test]
     fn a_whole_png_passes() {
-        assert_eq!(MAP.judge(&answer(200, "image/png", png())), Outcome::Success);
-        assert_eq!(MAP.judge(&answer(200, "Image/PNG;mode=8bit", png())), Outcome::Success);
+        assert_eq!(
+            MAP.judge(&answer(200, "image/png", png())),
+            Outcome::Success
+        );
+        assert_eq!(
+            MAP.judge(&answer(200, "Image/PNG;mode=8bit", png())),
+            Outcome::Success
+        );
     }
 
     #[test]
     fn a_png_that_ends_too_early_or_never_does_not() {
         let half = &png()[..12];
-        assert_eq!(MAP.judge(&answer(200, "image/png", half)), Outcome::Failure(Cause::Truncated));
-        let cut = Answer { is_complete: false, ..answer(200, "image/png", png()) };
+        assert_eq!(
+            MAP.judge(&answer(200, "image/png", half)),
+            Outcome::Failure(Cause::Truncated)
+        );
+        let cut = Answer {
+            is_complete: false,
+            ..answer(200, "image/png", png())
+        };
         assert_eq!(MAP.judge(&cut), Outcome::Failure(Cause::Truncated));
         let endless = answer(200, "image/png", vec![0; MAX_IMAGE + 1]);
         assert!(MAP.is_answered(&endless));
-        assert_eq!(MAP.judge(&endless), unexpected("an image of more than 64 KiB for 10 by 10 pixels"));
+        assert_eq!(
+            MAP.judge(&endless),
+            unexpected("an image of more than 64 KiB for 10 by 10 pixels")
+        );
     }
 
     #[test]
     fn what_calls_itself_a_png_has_to_be_one() {
         let html = answer(200, "image/png", "<html>");
         assert_eq!(MAP.judge(&html), unexpected("image/png that is not a PNG"));
-        assert_eq!(MAP.judge(&answer(200, "text/html", "<html>")), unexpected("\"text/html\" in place of image/png"));
+        assert_eq!(
+            MAP.judge(&answer(200, "text/html", "<html>")),
+            unexpected("\"text/html\" in place of image/png")
+        );
     }
 
     #[test]
     fn an_exception_with_status_200_fails_with_its_text() {
-        let report =
-            "<ServiceExceptionReport><ServiceException code='LayerNotDefined'>Could not find layer a:b</ServiceException>";
+        let report = "<ServiceExceptionReport><ServiceException code='LayerNotDefined'>Could not find layer a:b</ServiceException>";
         for question in [MAP, Question::Capabilities] {
             let verdict = question.judge(&answer(200, "text/xml;charset=UTF-8", report));
-            assert_eq!(verdict, unexpected("LayerNotDefined: Could not find layer a:b"));
+            assert_eq!(
+                verdict,
+                unexpected("LayerNotDefined: Could not find layer a:b")
+            );
         }
     }
 
     #[test]
     fn capabilities_pass_as_soon_as_their_root_is_seen() {
-        let half = Answer { is_complete: false, ..answer(200, "text/xml", CAPABILITIES) };
+        let half = Answer {
+            is_complete: false,
+            ..answer(200, "text/xml", CAPABILITIES)
+        };
         assert!(Question::Capabilities.is_answered(&half));
         assert_eq!(Question::Capabilities.judge(&half), Outcome::Success);
     }
@@ -213,16 +275,32 @@ mod tests {
     #[test]
     fn a_page_in_place_of_capabilities_fails() {
         let page = answer(200, "text/html", "<html><body>Welcome</body></html>");
-        assert_eq!(Question::Capabilities.judge(&page), unexpected("<html> in place of capabilities"));
+        assert_eq!(
+            Question::Capabilities.judge(&page),
+            unexpected("<html> in place of capabilities")
+        );
         let text = answer(200, "text/plain", "hello");
-        assert_eq!(Question::Capabilities.judge(&text), unexpected("\"text/plain\" in place of capabilities"));
-        let cut = Answer { is_complete: false, ..answer(200, "text/xml", "<?xml versio") };
-        assert_eq!(Question::Capabilities.judge(&cut), Outcome::Failure(Cause::Truncated));
+        assert_eq!(
+            Question::Capabilities.judge(&text),
+            unexpected("\"text/plain\" in place of capabilities")
+        );
+        let cut = Answer {
+            is_complete: false,
+            ..answer(200, "text/xml", "<?xml versio")
+        };
+        assert_eq!(
+            Question::Capabilities.judge(&cut),
+            Outcome::Failure(Cause::Truncated)
+        );
     }
 
     #[test]
     fn a_head_without_end_is_read_to_the_bound_only() {
-        let endless = answer(200, "text/xml", [b"<!--".to_vec(), vec![b' '; MAX_HEAD]].concat());
+        let endless = answer(
+            200,
+            "text/xml",
+            [b"<!--".to_vec(), vec![b' '; MAX_HEAD]].concat(),
+        );
         assert!(Question::Capabilities.is_answered(&endless));
         assert!(MAP.is_answered(&endless));
     }
@@ -232,16 +310,34 @@ mod tests {
         let page = "<h1>Requested timeout out while waiting to be executed, please lower your request rate</h1>";
         assert_eq!(MAP.judge(&answer(503, "text/html", page)), Outcome::Busy);
         assert_eq!(MAP.judge(&answer(429, "text/html", "")), Outcome::Busy);
-        let by_header = Answer { is_from_control_flow: true, ..answer(503, "", "") };
+        let by_header = Answer {
+            is_from_control_flow: true,
+            ..answer(503, "", "")
+        };
         assert_eq!(MAP.judge(&by_header), Outcome::Busy);
-        assert_eq!(MAP.judge(&answer(503, "text/html", "starting")), Outcome::Failure(Cause::Status(503)));
+        assert_eq!(
+            MAP.judge(&answer(503, "text/html", "starting")),
+            Outcome::Failure(Cause::Status(503))
+        );
     }
 
     #[test]
     fn other_statuses_fail_and_say_what_to_do() {
-        assert_eq!(MAP.judge(&answer(404, "text/html", "")), Outcome::Failure(Cause::Status(404)));
-        assert_eq!(MAP.judge(&answer(401, "", "")), Outcome::Failure(Cause::Credentials(401)));
-        let moved = Answer { location: "http://x/login".to_owned(), ..answer(302, "", "") };
-        assert_eq!(MAP.judge(&moved), unexpected("a redirect to \"http://x/login\""));
+        assert_eq!(
+            MAP.judge(&answer(404, "text/html", "")),
+            Outcome::Failure(Cause::Status(404))
+        );
+        assert_eq!(
+            MAP.judge(&answer(401, "", "")),
+            Outcome::Failure(Cause::Credentials(401))
+        );
+        let moved = Answer {
+            location: "http://x/login".to_owned(),
+            ..answer(302, "", "")
+        };
+        assert_eq!(
+            MAP.judge(&moved),
+            unexpected("a redirect to \"http://x/login\"")
+        );
     }
 }

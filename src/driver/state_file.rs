@@ -1,9 +1,9 @@
-//! Keeps what the cluster remembers in a file, so that a restart forgets neither a roll that was under way nor what operators
-//! ordered nor what was learned.
+//! Keeps what the cluster remembers in a file, so that a restart forgets neither a roll that was
+//! under way nor what operators ordered nor what was learned.
 //!
-//! The file is replaced as a whole and reaches the disk before its name does: a reader, and we after a crash or a power cut, find
-//! the old one or the new one. It carries the version of its layout. A file that is torn or of another version is reported and
-//! ignored.
+//! The file is replaced as a whole and reaches the disk before its name does: a reader, and we
+//! after a crash or a power cut, find the old one or the new one. It carries the version of its
+//! layout. A file that is torn or of another version is reported and ignored.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -43,26 +43,47 @@ impl StateFile {
     /// Whether it is worth writing now. An empty memory is not: what is on disk knows more.
     pub(super) fn is_news(&self, memory: &Memory, now: Instant) -> bool {
         let state = self.state.lock();
-        let is_recent = |at: Option<Instant>, limit| at.is_some_and(|at| now.saturating_duration_since(at) < limit);
+        let is_recent = |at: Option<Instant>, limit| {
+            at.is_some_and(|at| now.saturating_duration_since(at) < limit)
+        };
         if memory.is_empty() || is_recent(state.failed, RETRY) {
             return false;
         }
-        let limits_only = Memory { limits: memory.limits.clone(), ..state.last.clone() } == *memory;
-        if limits_only { state.last.limits != memory.limits && !is_recent(state.written, LIMITS_EVERY) } else { true }
+        let limits_only = Memory {
+            limits: memory.limits.clone(),
+            ..state.last.clone()
+        } == *memory;
+        if limits_only {
+            state.last.limits != memory.limits && !is_recent(state.written, LIMITS_EVERY)
+        } else {
+            true
+        }
     }
 
-    /// Writes the memory if it differs from what is on disk. A disk that cannot be written is reported, and costs nothing else.
+    /// Writes the memory if it differs from what is on disk. A disk that cannot be written is
+    /// reported, and costs nothing else.
     pub(super) async fn keep(&self, path: Option<&Path>, memory: Memory) {
-        let Some(path) = path.map(Path::to_owned) else { return };
+        let Some(path) = path.map(Path::to_owned) else {
+            return;
+        };
         let _one_at_a_time = self.kept.lock().await;
         if memory.is_empty() || self.state.lock().last == memory {
             return;
         }
         let to_write = memory.clone();
-        let written = tokio::task::spawn_blocking(move || save(&path, &to_write).map_err(|error| (path, error))).await;
+        let written = tokio::task::spawn_blocking(move || {
+            save(&path, &to_write).map_err(|error| (path, error))
+        })
+        .await;
         let now = Instant::now();
         match written {
-            Ok(Ok(())) => *self.state.lock() = State { last: memory, written: Some(now), failed: None },
+            Ok(Ok(())) => {
+                *self.state.lock() = State {
+                    last: memory,
+                    written: Some(now),
+                    failed: None,
+                }
+            }
             Ok(Err((path, error))) => {
                 self.state.lock().failed = Some(now);
                 tracing::warn!(path = %path.display(), %error, "cannot write the state file: a restart would forget");
@@ -119,19 +140,23 @@ struct LimitEntry {
 /// Version 1 held catalogs only.
 const VERSION: u32 = 2;
 
-/// Returns what was remembered, which is nothing where there is no file. A file that cannot be used is an error to be reported,
-/// not to die of.
+/// Returns what was remembered, which is nothing where there is no file. A file that cannot be used
+/// is an error to be reported, not to die of.
 pub fn load(path: &Path) -> io::Result<Memory> {
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Memory::default()),
         Err(error) => return Err(error),
-        Ok(metadata) if metadata.len() > MAX_BYTES => return Err(io::Error::other("it is too large to be geofront's")),
+        Ok(metadata) if metadata.len() > MAX_BYTES => {
+            return Err(io::Error::other("it is too large to be geofront's"));
+        }
         Ok(_) => {}
     }
     let text = fs::read_to_string(path)?;
     let version = serde_json::from_str::<VersionOnly>(&text)?.version;
     if version != VERSION {
-        return Err(io::Error::other(format!("it is of version {version}, not {VERSION}")));
+        return Err(io::Error::other(format!(
+            "it is of version {version}, not {VERSION}"
+        )));
     }
     serde_json::from_str::<Document>(&text)?.into_memory()
 }
@@ -144,13 +169,21 @@ pub(super) fn save(path: &Path, memory: &Memory) -> io::Result<()> {
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."));
     File::open(folder)?.sync_all()
 }
 
 impl Document {
     fn of(memory: &Memory) -> Self {
-        let entry = |Remembered { name, address, main_number, is_reloading }: &Remembered| Entry {
+        let entry = |Remembered {
+                         name,
+                         address,
+                         main_number,
+                         is_reloading,
+                     }: &Remembered| Entry {
             name: name.clone(),
             address: *address,
             main_number: *main_number,
@@ -177,19 +210,48 @@ impl Document {
     }
 
     fn into_memory(self) -> io::Result<Memory> {
-        let remembered =
-            |Entry { name, address, main_number, is_reloading }| Remembered { name, address, main_number, is_reloading };
+        let remembered = |Entry {
+                              name,
+                              address,
+                              main_number,
+                              is_reloading,
+                          }| Remembered {
+            name,
+            address,
+            main_number,
+            is_reloading,
+        };
         let ordered = |ModeEntry { name, mode, by, at }| {
-            let mode = Mode::named(&mode).ok_or_else(|| io::Error::other(format!("there is no mode `{mode}`")))?;
-            Ok(OrderedMode { name, mode, origin: ModeOrigin { by, at } })
+            let mode = Mode::named(&mode)
+                .ok_or_else(|| io::Error::other(format!("there is no mode `{mode}`")))?;
+            Ok(OrderedMode {
+                name,
+                mode,
+                origin: ModeOrigin { by, at },
+            })
         };
         // A limit of none would be an upstream that is never used.
-        let learned = |LimitEntry { address, limit, has_extra }| {
-            (limit > 0).then_some(LearnedLimit { address, limit: LearnedCap { cap: limit, has_extra, heavy: 0 } })
+        let learned = |LimitEntry {
+                           address,
+                           limit,
+                           has_extra,
+                       }| {
+            (limit > 0).then_some(LearnedLimit {
+                address,
+                limit: LearnedCap {
+                    cap: limit,
+                    has_extra,
+                    heavy: 0,
+                },
+            })
         };
         Ok(Memory {
             upstreams: self.upstreams.into_iter().map(remembered).collect(),
-            modes: self.modes.into_iter().map(ordered).collect::<io::Result<_>>()?,
+            modes: self
+                .modes
+                .into_iter()
+                .map(ordered)
+                .collect::<io::Result<_>>()?,
             limits: self.limits.into_iter().filter_map(learned).collect(),
             chosen_layer: self.chosen_layer,
         })
@@ -200,7 +262,10 @@ impl Document {
 mod tests {
     use super::*;
 
-    const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 11)), 8080);
+    const ADDRESS: SocketAddr = SocketAddr::new(
+        std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 11)),
+        8080,
+    );
 
     fn memory() -> Memory {
         let of = |name: &str, main_number: Option<u64>| Remembered {
@@ -209,17 +274,31 @@ mod tests {
             main_number,
             is_reloading: main_number.is_none(),
         };
-        let origin = ModeOrigin { by: "alice from 10.0.0.9".to_owned(), at: 1_700_000_000 };
+        let origin = ModeOrigin {
+            by: "alice from 10.0.0.9".to_owned(),
+            at: 1_700_000_000,
+        };
         Memory {
             upstreams: vec![of("slave1", Some(7)), of("slave2", None)],
-            modes: vec![OrderedMode { name: "slave2".to_owned(), mode: Mode::Maintenance, origin }],
+            modes: vec![OrderedMode {
+                name: "slave2".to_owned(),
+                mode: Mode::Maintenance,
+                origin,
+            }],
             limits: vec![with_limit(12)],
             chosen_layer: Some("geor:public_layer".to_owned()),
         }
     }
 
     fn with_limit(cap: u32) -> LearnedLimit {
-        LearnedLimit { address: ADDRESS, limit: LearnedCap { cap, has_extra: true, heavy: 0 } }
+        LearnedLimit {
+            address: ADDRESS,
+            limit: LearnedCap {
+                cap,
+                has_extra: true,
+                heavy: 0,
+            },
+        }
     }
 
     #[test]
@@ -247,9 +326,15 @@ mod tests {
     fn a_file_of_another_version_is_an_error_that_names_both() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("catalog.json");
-        for (text, version) in [("{\"version\": 1, \"upstreams\": []}", 1), ("{\"version\": 9}", 9)] {
+        for (text, version) in [
+            ("{\"version\": 1, \"upstreams\": []}", 1),
+            ("{\"version\": 9}", 9),
+        ] {
             fs::write(&path, text).unwrap();
-            assert_eq!(load(&path).unwrap_err().to_string(), format!("it is of version {version}, not 2"));
+            assert_eq!(
+                load(&path).unwrap_err().to_string(),
+                format!("it is of version {version}, not 2")
+            );
         }
     }
 
@@ -270,11 +355,26 @@ mod tests {
         let path = folder.path().join("catalog.json");
         let file = StateFile::default();
         file.keep(Some(&path), memory()).await;
-        let (now, moved) = (Instant::now(), Memory { limits: vec![with_limit(13)], ..memory() });
+        let (now, moved) = (
+            Instant::now(),
+            Memory {
+                limits: vec![with_limit(13)],
+                ..memory()
+            },
+        );
         assert!(!file.is_news(&memory(), now) && !file.is_news(&moved, now));
         assert!(file.is_news(&moved, now + LIMITS_EVERY));
-        assert!(file.is_news(&Memory { modes: Vec::new(), ..moved }, now));
-        assert!(!file.is_news(&Memory::default(), now), "what is on disk knows more");
+        assert!(file.is_news(
+            &Memory {
+                modes: Vec::new(),
+                ..moved
+            },
+            now
+        ));
+        assert!(
+            !file.is_news(&Memory::default(), now),
+            "what is on disk knows more"
+        );
     }
 
     #[tokio::test]

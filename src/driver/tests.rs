@@ -20,12 +20,20 @@ fn drive(control: Arc<Control>) -> Running {
     let (stop, stopped) = watch::channel(false);
     let metrics = Metrics::new();
     let task = tokio::spawn(run(Arc::clone(&control), Arc::clone(&metrics), stopped));
-    Running { control, metrics, stop, task }
+    Running {
+        control,
+        metrics,
+        stop,
+        task,
+    }
 }
 
 fn replica(control: &Control) -> UpstreamStatus {
     let upstreams = control.status(Instant::now()).upstreams;
-    upstreams.into_iter().find(|upstream| upstream.name.as_str() == "replica").unwrap()
+    upstreams
+        .into_iter()
+        .find(|upstream| upstream.name.as_str() == "replica")
+        .unwrap()
 }
 
 async fn health_becomes(control: &Control, state: HealthState) {
@@ -35,7 +43,9 @@ async fn health_becomes(control: &Control, state: HealthState) {
             transitions.recv().await.ok();
         }
     };
-    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("health becomes {state}"));
+    tokio::time::timeout(PATIENCE, wait)
+        .await
+        .unwrap_or_else(|_| panic!("health becomes {state}"));
 }
 
 #[tokio::test]
@@ -43,8 +53,13 @@ async fn an_upstream_that_answers_comes_up_and_its_probes_are_counted() {
     let server = Server::start(Behaviour::Answer(http("200 OK", "text/xml", CAPABILITIES))).await;
     let running = drive(Control::new(config(server.address, OFTEN), Instant::now()));
     health_becomes(&running.control, HealthState::Up).await;
-    let page = running.metrics.render(&running.control.status(Instant::now()));
-    assert!(page.contains("geofront_probes_total{upstream=\"replica\",outcome=\"success\"}"), "{page}");
+    let page = running
+        .metrics
+        .render(&running.control.status(Instant::now()));
+    assert!(
+        page.contains("geofront_probes_total{upstream=\"replica\",outcome=\"success\"}"),
+        "{page}"
+    );
 }
 
 #[tokio::test]
@@ -52,7 +67,10 @@ async fn an_upstream_that_hangs_goes_down_with_its_cause() {
     let server = Server::start(Behaviour::Stall(Vec::new())).await;
     let running = drive(Control::new(config(server.address, OFTEN), Instant::now()));
     health_becomes(&running.control, HealthState::Down).await;
-    assert_eq!(replica(&running.control).last_cause, Some(crate::cluster::Cause::Timeout("no answer")));
+    assert_eq!(
+        replica(&running.control).last_cause,
+        Some(crate::cluster::Cause::Timeout("no answer"))
+    );
 }
 
 #[tokio::test]
@@ -61,7 +79,10 @@ async fn a_new_configuration_is_driven_without_a_restart() {
     let working = Server::start(Behaviour::Answer(http("200 OK", "text/xml", CAPABILITIES))).await;
     let running = drive(Control::new(config(hanging.address, OFTEN), Instant::now()));
     health_becomes(&running.control, HealthState::Down).await;
-    running.control.handle(Event::Configured(config(working.address, OFTEN)), Instant::now());
+    running.control.handle(
+        Event::Configured(config(working.address, OFTEN)),
+        Instant::now(),
+    );
     health_becomes(&running.control, HealthState::Up).await;
 }
 
@@ -73,5 +94,8 @@ async fn it_ends_when_told_and_takes_its_probes_with_it() {
     let running = drive(Control::new(config(server.address, slow), Instant::now()));
     server.requests.recv().await.expect("a probe is under way");
     running.stop.send(true).unwrap();
-    tokio::time::timeout(Duration::from_secs(2), running.task).await.expect("before the probe's own end").unwrap();
+    tokio::time::timeout(Duration::from_secs(2), running.task)
+        .await
+        .expect("before the probe's own end")
+        .unwrap();
 }

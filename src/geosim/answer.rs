@@ -1,4 +1,5 @@
-//! An answer on its way out: status, headers, and a body that is there or is produced piece by piece.
+//! An answer on its way out: status, headers, and a body that is there or is produced piece by
+//! piece.
 
 use std::fmt;
 use std::io::Write;
@@ -34,7 +35,12 @@ impl<F: FnMut(&mut Vec<u8>) -> bool + Send> Pieces for F {
 
 impl Answer {
     pub(super) fn new(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        Self { status, content_type, headers: Vec::new(), body: Body::Full(body.into()) }
+        Self {
+            status,
+            content_type,
+            headers: Vec::new(),
+            body: Body::Full(body.into()),
+        }
     }
 
     pub(super) fn ok(content_type: &'static str, body: impl Into<Bytes>) -> Self {
@@ -46,7 +52,12 @@ impl Answer {
     }
 
     pub(super) fn stream(content_type: &'static str, pieces: impl Pieces + 'static) -> Self {
-        Self { status: 200, content_type, headers: Vec::new(), body: Body::Stream(Box::new(pieces)) }
+        Self {
+            status: 200,
+            content_type,
+            headers: Vec::new(),
+            body: Body::Stream(Box::new(pieces)),
+        }
     }
 
     pub(super) fn redirect(location: String) -> Self {
@@ -58,7 +69,8 @@ impl Answer {
         self
     }
 
-    /// What the servlet container itself shows: for errors outside any service, and while the webapp is not there.
+    /// What the servlet container itself shows: for errors outside any service, and while the
+    /// webapp is not there.
     pub(super) fn container_page(status: u16, message: &str) -> Self {
         let page = format!(
             "<!doctype html><html lang=\"en\"><head><title>HTTP Status {status} \u{2013} {message}</title></head>\
@@ -74,15 +86,19 @@ impl Answer {
     /// What GeoServer's filter would compress: text, XML, JSON and scripts.
     pub(super) fn is_compressible(&self) -> bool {
         let kind = self.content_type;
-        kind.starts_with("text/") || kind.contains("xml") || kind.contains("json") || kind.contains("javascript")
+        kind.starts_with("text/")
+            || kind.contains("xml")
+            || kind.contains("json")
+            || kind.contains("javascript")
     }
 
     pub(super) fn compressed(mut self) -> Self {
         self.body = match self.body {
             Body::Full(body) => Body::Full(gzip(&body).into()),
-            Body::Stream(pieces) => {
-                Body::Stream(Box::new(Gzipped { pieces, encoder: Some(GzEncoder::new(Vec::new(), Compression::fast())) }))
-            }
+            Body::Stream(pieces) => Body::Stream(Box::new(Gzipped {
+                pieces,
+                encoder: Some(GzEncoder::new(Vec::new(), Compression::fast())),
+            })),
         };
         self.with("Content-Encoding", "gzip")
     }
@@ -96,7 +112,10 @@ impl fmt::Debug for Answer {
 
 fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(body).and_then(|()| encoder.finish()).expect("a Vec takes everything written to it")
+    encoder
+        .write_all(body)
+        .and_then(|()| encoder.finish())
+        .expect("a Vec takes everything written to it")
 }
 
 struct Gzipped {
@@ -107,14 +126,22 @@ struct Gzipped {
 
 impl Pieces for Gzipped {
     fn next(&mut self, out: &mut Vec<u8>) -> bool {
-        let Some(encoder) = &mut self.encoder else { return false };
+        let Some(encoder) = &mut self.encoder else {
+            return false;
+        };
         let mut plain = Vec::new();
         let more = self.pieces.next(&mut plain);
-        encoder.write_all(&plain).expect("a Vec takes everything written to it");
+        encoder
+            .write_all(&plain)
+            .expect("a Vec takes everything written to it");
         if more {
             out.append(encoder.get_mut());
         } else if let Some(encoder) = self.encoder.take() {
-            out.extend(encoder.finish().expect("a Vec takes everything written to it"));
+            out.extend(
+                encoder
+                    .finish()
+                    .expect("a Vec takes everything written to it"),
+            );
         }
         true
     }

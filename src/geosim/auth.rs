@@ -1,4 +1,5 @@
-//! Who may use REST: Basic credentials, or the headers that GeoServer believes from anybody who reaches it.
+//! Who may use REST: Basic credentials, or the headers that GeoServer believes from anybody who
+//! reaches it.
 
 use super::answer::Answer;
 use super::request::Request;
@@ -18,7 +19,11 @@ enum Rank {
 
 /// Lets reads pass for any user and writes for administrators; otherwise the answer that refuses.
 pub(super) fn permit(request: &Request) -> Result<(), Answer> {
-    let needed = if matches!(request.method(), "GET" | "HEAD") { Rank::User } else { Rank::Administrator };
+    let needed = if matches!(request.method(), "GET" | "HEAD") {
+        Rank::User
+    } else {
+        Rank::Administrator
+    };
     match rank_of(request)? {
         Rank::Administrator => Ok(()),
         Rank::User if needed == Rank::User => Ok(()),
@@ -27,12 +32,22 @@ pub(super) fn permit(request: &Request) -> Result<(), Answer> {
     }
 }
 
-/// The header filter comes first in the chain, Basic second; wrong credentials are refused, not ignored.
+/// The header filter comes first in the chain, Basic second; wrong credentials are refused, not
+/// ignored.
 fn rank_of(request: &Request) -> Result<Rank, Answer> {
-    if request.header("sec-username").is_some_and(|user| !user.is_empty()) {
+    if request
+        .header("sec-username")
+        .is_some_and(|user| !user.is_empty())
+    {
         let roles = request.header("sec-roles").unwrap_or_default();
-        let is_administrator = roles.split(';').any(|role| role.trim() == "ROLE_ADMINISTRATOR");
-        return Ok(if is_administrator { Rank::Administrator } else { Rank::User });
+        let is_administrator = roles
+            .split(';')
+            .any(|role| role.trim() == "ROLE_ADMINISTRATOR");
+        return Ok(if is_administrator {
+            Rank::Administrator
+        } else {
+            Rank::User
+        });
     }
     match request.header("authorization") {
         None => Ok(Rank::Anonymous),
@@ -42,5 +57,6 @@ fn rank_of(request: &Request) -> Result<Rank, Answer> {
 }
 
 fn unauthorized() -> Answer {
-    Answer::container_page(401, "Unauthorized").with("WWW-Authenticate", "Basic realm=\"GeoServer Realm\"")
+    Answer::container_page(401, "Unauthorized")
+        .with("WWW-Authenticate", "Basic realm=\"GeoServer Realm\"")
 }

@@ -1,4 +1,5 @@
-//! What an instance is like from the day it is installed: its flavour, how much it can do, how long it takes.
+//! What an instance is like from the day it is installed: its flavour, how much it can do, how long
+//! it takes.
 //!
 //! What may change while it runs (faults, speed) is in [`super::Controls`].
 
@@ -21,14 +22,16 @@ pub struct Behaviour {
     pub capacity: Capacity,
     /// The work of one request, by class. A request may state its own: `&geosim_work=350ms`.
     pub service_time: PerClass<ServiceTime>,
-    /// The work of rendering one metatile of 4 x 4 tiles; a tile that is in the cache costs its class's service time.
+    /// The work of rendering one metatile of 4 x 4 tiles; a tile that is in the cache costs its
+    /// class's service time.
     pub metatile_time: ServiceTime,
     pub tile_store: TileStore,
     /// Work is done this many times as fast; 0.5 is a machine of half the speed.
     pub speed: f64,
     /// After a start, reload or reset the first requests find nothing cached.
     pub cold: Cold,
-    /// How long a catalog reload reads the data directory, answering from an empty catalog meanwhile.
+    /// How long a catalog reload reads the data directory, answering from an empty catalog
+    /// meanwhile.
     pub reload_time: Duration,
     /// How long a start takes: connections are accepted by the kernel and nobody answers.
     pub startup_time: Duration,
@@ -44,7 +47,8 @@ pub struct Behaviour {
     pub control_flow: Option<ControlFlow>,
     /// Maps and tiles are padded to this size, so that a bench can choose it. The PNG stays valid.
     pub image_bytes: Option<usize>,
-    /// How many requests the instance remembers for tests to look at; 0 spares the bench the copying.
+    /// How many requests the instance remembers for tests to look at; 0 spares the bench the
+    /// copying.
     pub remembered_requests: usize,
     /// Where all chance comes from: service times and occasional faults.
     pub seed: u64,
@@ -88,23 +92,25 @@ pub const DEFAULT_REMEMBERED_REQUESTS: usize = 1000;
 /// What a catalog reload does to `updateSequence`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
-    /// Stock GeoServer: the loader's own events inflate the number in memory, the file keeps its number.
+    /// Stock GeoServer: the loader's own events inflate the number in memory, the file keeps its
+    /// number.
     Vanilla,
-    /// Stock GeoServer of the versions that also write the inflated number back into `global.xml`: whoever reloads because
-    /// the file changed, reloads for ever.
+    /// Stock GeoServer of the versions that also write the inflated number back into `global.xml`:
+    /// whoever reloads because the file changed, reloads for ever.
     VanillaRewriting,
     /// geOrchestra's patch: after a reload by REST the number in memory is the file's.
     GeOrchestra,
 }
 
-/// What happens to requests that are worked on at the same time. Only OWS and tile requests take capacity: GeoServer does
-/// not control its REST and web interface either.
+/// What happens to requests that are worked on at the same time. Only OWS and tile requests take
+/// capacity: GeoServer does not control its REST and web interface either.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Capacity {
     /// Each takes its service time, whatever else goes on.
     #[default]
     Unlimited,
-    /// So many are worked on at full speed, the others wait in order of arrival: a pool, or control-flow.
+    /// So many are worked on at full speed, the others wait in order of arrival: a pool, or
+    /// control-flow.
     Slots(usize),
     /// All share this many cores: Tomcat threads without control-flow.
     Shared { cores: f64 },
@@ -113,8 +119,8 @@ pub enum Capacity {
 /// Where rendered tiles are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TileStore {
-    /// On the shared disk: what one instance rendered is a hit on all. Locks are not shared: two instances asked at the
-    /// same time both render.
+    /// On the shared disk: what one instance rendered is a hit on all. Locks are not shared: two
+    /// instances asked at the same time both render.
     Shared,
     /// Each instance has its own.
     PerInstance,
@@ -129,11 +135,15 @@ pub struct Cold {
 
 impl Default for Cold {
     fn default() -> Self {
-        Self { requests: 0, factor: 1.0 }
+        Self {
+            requests: 0,
+            factor: 1.0,
+        }
     }
 }
 
-/// The part of the control-flow extension that shows outside: the delay header, and giving up with 503.
+/// The part of the control-flow extension that shows outside: the delay header, and giving up with
+/// 503.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ControlFlow {
     /// Longest wait for capacity; geOrchestra's default has none.

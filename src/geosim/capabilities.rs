@@ -1,4 +1,5 @@
-//! Capabilities documents: what services have, by the catalog in memory, with the `updateSequence` it has.
+//! Capabilities documents: what services have, by the catalog in memory, with the `updateSequence`
+//! it has.
 
 use std::fmt::Write;
 
@@ -23,22 +24,36 @@ struct Document<'a> {
 }
 
 impl Document<'_> {
-    /// The layers that a service lists: those of the scope, and of `namespace=` (none, for a prefix that does not exist).
+    /// The layers that a service lists: those of the scope, and of `namespace=` (none, for a prefix
+    /// that does not exist).
     fn layers(&self) -> impl Iterator<Item = (&str, &Layer)> {
         let wanted = [self.scope.workspace, self.namespace.as_deref()];
-        self.catalog.contents.layers.iter().map(|(name, layer)| (name.as_str(), layer)).filter(move |(name, _)| {
-            let workspace = name.split(':').next();
-            wanted.iter().flatten().all(|wanted| workspace == Some(*wanted))
-                && self.scope.layer.is_none_or(|layer| name.rsplit(':').next() == Some(layer))
-        })
+        self.catalog
+            .contents
+            .layers
+            .iter()
+            .map(|(name, layer)| (name.as_str(), layer))
+            .filter(move |(name, _)| {
+                let workspace = name.split(':').next();
+                wanted
+                    .iter()
+                    .flatten()
+                    .all(|wanted| workspace == Some(*wanted))
+                    && self
+                        .scope
+                        .layer
+                        .is_none_or(|layer| name.rsplit(':').next() == Some(layer))
+            })
     }
 
     fn vectors(&self) -> impl Iterator<Item = (&str, &Layer)> {
-        self.layers().filter(|(_, layer)| matches!(layer.kind, LayerKind::Vector { .. }))
+        self.layers()
+            .filter(|(_, layer)| matches!(layer.kind, LayerKind::Vector { .. }))
     }
 
     fn rasters(&self) -> impl Iterator<Item = (&str, &Layer)> {
-        self.layers().filter(|(_, layer)| layer.kind == LayerKind::Raster)
+        self.layers()
+            .filter(|(_, layer)| layer.kind == LayerKind::Raster)
     }
 
     fn number(&self) -> u64 {
@@ -47,14 +62,29 @@ impl Document<'_> {
 
     /// Where the service is asked.
     fn href(&self) -> String {
-        let scope: String =
-            [self.scope.workspace, self.scope.layer].into_iter().flatten().map(|part| format!("/{part}")).collect();
+        let scope: String = [self.scope.workspace, self.scope.layer]
+            .into_iter()
+            .flatten()
+            .map(|part| format!("/{part}"))
+            .collect();
         escape(&format!("{}{scope}/{}?", self.base, self.service)).into_owned()
     }
 }
 
-fn document<'a>(life: &Life, request: &Request, kvp: &Kvp<'a>, scope: Scope<'a>, service: &'static str) -> Document<'a> {
-    Document { catalog: life.catalog(), base: base_url(request), scope, namespace: kvp.get("namespace"), service }
+fn document<'a>(
+    life: &Life,
+    request: &Request,
+    kvp: &Kvp<'a>,
+    scope: Scope<'a>,
+    service: &'static str,
+) -> Document<'a> {
+    Document {
+        catalog: life.catalog(),
+        base: base_url(request),
+        scope,
+        namespace: kvp.get("namespace"),
+        service,
+    }
 }
 
 /// The conditional form: an exception when the client's number is current, or from the future.
@@ -70,7 +100,9 @@ fn unless_current(kvp: &Kvp<'_>, dialect: Dialect, number: u64, service: &str) -
         std::cmp::Ordering::Greater => ServiceException::new(
             "InvalidUpdateSequence",
             "",
-            format!("Client supplied an updateSequence ({asked}) greater than the server's ({number})"),
+            format!(
+                "Client supplied an updateSequence ({asked}) greater than the server's ({number})"
+            ),
         ),
     };
     Some(exception.answer(dialect, kvp))
@@ -86,11 +118,22 @@ pub(super) fn wms(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer 
         return refused;
     }
     let is_wms111 = call.dialect == Dialect::Wms111;
-    let mut text = if is_wms111 { wms_111(&document) } else { wms_130(&document) };
+    let mut text = if is_wms111 {
+        wms_111(&document)
+    } else {
+        wms_130(&document)
+    };
     if life.controls.hides_number() {
         text = text.replace(&format!(" updateSequence=\"{}\"", document.number()), "");
     }
-    answered(if is_wms111 { "application/vnd.ogc.wms_xml" } else { "text/xml" }, text)
+    answered(
+        if is_wms111 {
+            "application/vnd.ogc.wms_xml"
+        } else {
+            "text/xml"
+        },
+        text,
+    )
 }
 
 fn wms_130(document: &Document<'_>) -> String {
@@ -124,8 +167,11 @@ const WORLD_111: &str = "<LatLonBoundingBox minx=\"-180\" miny=\"-90\" maxx=\"18
 
 fn append_wms_layer(out: &mut String, name: &str, layer: &Layer, world: &str) {
     let (name, title) = (escape(name), escape(&layer.title));
-    writeln!(out, "<Layer queryable=\"1\"><Name>{name}</Name><Title>{title}</Title>{world}</Layer>")
-        .expect("a String takes everything written to it");
+    writeln!(
+        out,
+        "<Layer queryable=\"1\"><Name>{name}</Name><Title>{title}</Title>{world}</Layer>"
+    )
+    .expect("a String takes everything written to it");
 }
 
 fn wms_111(document: &Document<'_>) -> String {
@@ -158,12 +204,23 @@ pub(super) fn wfs(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer 
     }
     match call.dialect {
         Dialect::Wfs10 => answered("text/xml", wfs_10(&document)),
-        Dialect::Wfs11 => {
-            answered("application/xml", wfs_ows(&document, "1.1.0", "http://www.opengis.net/wfs", "http://www.opengis.net/ows"))
-        }
+        Dialect::Wfs11 => answered(
+            "application/xml",
+            wfs_ows(
+                &document,
+                "1.1.0",
+                "http://www.opengis.net/wfs",
+                "http://www.opengis.net/ows",
+            ),
+        ),
         _ => answered(
             "application/xml",
-            wfs_ows(&document, "2.0.0", "http://www.opengis.net/wfs/2.0", "http://www.opengis.net/ows/1.1"),
+            wfs_ows(
+                &document,
+                "2.0.0",
+                "http://www.opengis.net/wfs/2.0",
+                "http://www.opengis.net/ows/1.1",
+            ),
         ),
     }
 }
@@ -188,8 +245,14 @@ fn wfs_ows(document: &Document<'_>, version: &str, wfs: &str, ows: &str) -> Stri
          <ows:ServiceIdentification><ows:ServiceType>WFS</ows:ServiceType><ows:ServiceTypeVersion>{version}</ows:ServiceTypeVersion>\
          </ows:ServiceIdentification>\n<ows:OperationsMetadata>"
     );
-    for operation in ["GetCapabilities", "DescribeFeatureType", "GetFeature", "LockFeature", "GetFeatureWithLock", "Transaction"]
-    {
+    for operation in [
+        "GetCapabilities",
+        "DescribeFeatureType",
+        "GetFeature",
+        "LockFeature",
+        "GetFeatureWithLock",
+        "Transaction",
+    ] {
         write!(
             out,
             "<ows:Operation name=\"{operation}\"><ows:DCP><ows:HTTP><ows:Get xlink:href=\"{href}\"/><ows:Post xlink:href=\"{href}\"/>\
@@ -217,9 +280,24 @@ pub(super) fn wcs(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer 
         return refused;
     }
     let (root, namespace, entry, identifier) = match call.dialect {
-        Dialect::Wcs10 => ("wcs:WCS_Capabilities", "http://www.opengis.net/wcs", "wcs:CoverageOfferingBrief", "wcs:name"),
-        Dialect::Wcs11 => ("wcs:Capabilities", "http://www.opengis.net/wcs/1.1.1", "wcs:CoverageSummary", "wcs:Identifier"),
-        _ => ("wcs:Capabilities", "http://www.opengis.net/wcs/2.0", "wcs:CoverageSummary", "wcs:CoverageId"),
+        Dialect::Wcs10 => (
+            "wcs:WCS_Capabilities",
+            "http://www.opengis.net/wcs",
+            "wcs:CoverageOfferingBrief",
+            "wcs:name",
+        ),
+        Dialect::Wcs11 => (
+            "wcs:Capabilities",
+            "http://www.opengis.net/wcs/1.1.1",
+            "wcs:CoverageSummary",
+            "wcs:Identifier",
+        ),
+        _ => (
+            "wcs:Capabilities",
+            "http://www.opengis.net/wcs/2.0",
+            "wcs:CoverageSummary",
+            "wcs:CoverageId",
+        ),
     };
     let mut out = format!(
         "{XML}<{root} version=\"{}\" updateSequence=\"{}\" xmlns:wcs=\"{namespace}\">\n<wcs:Contents>",
@@ -228,9 +306,17 @@ pub(super) fn wcs(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer 
     );
     for (name, _) in document.rasters() {
         // WCS 2.0 writes `workspace__coverage`, because a coverage id must be an XML name.
-        let id = if call.dialect == Dialect::Wcs20 { name.replace(':', "__") } else { name.to_owned() };
-        writeln!(out, "<{entry}><{identifier}>{}</{identifier}></{entry}>", escape(&id))
-            .expect("a String takes everything written to it");
+        let id = if call.dialect == Dialect::Wcs20 {
+            name.replace(':', "__")
+        } else {
+            name.to_owned()
+        };
+        writeln!(
+            out,
+            "<{entry}><{identifier}>{}</{identifier}></{entry}>",
+            escape(&id)
+        )
+        .expect("a String takes everything written to it");
     }
     writeln!(out, "</wcs:Contents></{root}>").expect("a String takes everything written to it");
     answered("application/xml", out)
@@ -263,7 +349,10 @@ pub(super) fn wmts(life: &Life, request: &Request, kvp: &Kvp<'_>, scope: Scope<'
 
 /// The tile cache's own WMS.
 pub(super) fn tiled_wms(life: &Life, request: &Request, kvp: &Kvp<'_>, scope: Scope<'_>) -> Answer {
-    answered("application/vnd.ogc.wms_xml", wms_111(&document(life, request, kvp, scope, "gwc/service/wms")))
+    answered(
+        "application/vnd.ogc.wms_xml",
+        wms_111(&document(life, request, kvp, scope, "gwc/service/wms")),
+    )
 }
 
 /// Services that list processes and record types instead of layers.
@@ -271,7 +360,10 @@ pub(super) fn without_layers(life: &Life, root: &str, namespace: &str, version: 
     let number = life.catalog().update_sequence;
     answered(
         "application/xml",
-        format!("{XML}<{root} xmlns:{}=\"{namespace}\" version=\"{version}\" updateSequence=\"{number}\"/>\n", prefix_of(root)),
+        format!(
+            "{XML}<{root} xmlns:{}=\"{namespace}\" version=\"{version}\" updateSequence=\"{number}\"/>\n",
+            prefix_of(root)
+        ),
     )
 }
 

@@ -11,7 +11,8 @@ use super::behaviour::Capacity;
 use super::controls::Controls;
 use super::shared_cores::SharedCores;
 
-/// Where work is done. Work goes on when the client leaves: GeoServer does not notice before it writes.
+/// Where work is done. Work goes on when the client leaves: GeoServer does not notice before it
+/// writes.
 pub(super) enum Workshop {
     Unlimited,
     Slots(Arc<Semaphore>),
@@ -32,7 +33,10 @@ pub(super) struct Done {
 impl Done {
     /// Nothing was to be done.
     pub(super) fn at_once() -> Self {
-        Self { waited: Duration::ZERO, _slot: None }
+        Self {
+            waited: Duration::ZERO,
+            _slot: None,
+        }
     }
 }
 
@@ -58,31 +62,50 @@ impl Workshop {
     }
 
     /// Returns when `work` is done.
-    pub(super) async fn work(&self, work: Duration, patience: Option<Duration>, controls: &Controls) -> Result<Done, GaveUp> {
+    pub(super) async fn work(
+        &self,
+        work: Duration,
+        patience: Option<Duration>,
+        controls: &Controls,
+    ) -> Result<Done, GaveUp> {
         let asked = Instant::now();
         match self {
             Self::Unlimited => {
                 toil(work, controls).await;
-                Ok(Done { waited: Duration::ZERO, _slot: None })
+                Ok(Done {
+                    waited: Duration::ZERO,
+                    _slot: None,
+                })
             }
             Self::Slots(slots) => {
                 let slot = claim(Arc::clone(slots), patience).await?;
                 let waited = asked.elapsed();
                 toil(work, controls).await;
-                Ok(Done { waited, _slot: Some(slot) })
+                Ok(Done {
+                    waited,
+                    _slot: Some(slot),
+                })
             }
             Self::Shared(cores) => {
                 cores.share(work).await;
-                Ok(Done { waited: Duration::ZERO, _slot: None })
+                Ok(Done {
+                    waited: Duration::ZERO,
+                    _slot: None,
+                })
             }
         }
     }
 }
 
-async fn claim(slots: Arc<Semaphore>, patience: Option<Duration>) -> Result<OwnedSemaphorePermit, GaveUp> {
+async fn claim(
+    slots: Arc<Semaphore>,
+    patience: Option<Duration>,
+) -> Result<OwnedSemaphorePermit, GaveUp> {
     let claimed = match patience {
         None => slots.acquire_owned().await,
-        Some(patience) => timeout(patience, slots.acquire_owned()).await.map_err(|_| GaveUp)?,
+        Some(patience) => timeout(patience, slots.acquire_owned())
+            .await
+            .map_err(|_| GaveUp)?,
     };
     Ok(claimed.expect("nobody closes the semaphore"))
 }

@@ -24,10 +24,19 @@ impl Cluster {
     }
 
     pub fn on(data: Arc<DataDirectory>, replicas: usize, behaviour: &Behaviour) -> Self {
-        let seeded = |number: usize| Behaviour { seed: behaviour.seed.wrapping_add(number as u64), ..behaviour.clone() };
+        let seeded = |number: usize| Behaviour {
+            seed: behaviour.seed.wrapping_add(number as u64),
+            ..behaviour.clone()
+        };
         let main = Instance::start("main", &data, seeded(0));
-        let replicas = (1..=replicas).map(|n| Instance::start(&format!("replica{n}"), &data, seeded(n))).collect();
-        Self { data, main, replicas }
+        let replicas = (1..=replicas)
+            .map(|n| Instance::start(&format!("replica{n}"), &data, seeded(n)))
+            .collect();
+        Self {
+            data,
+            main,
+            replicas,
+        }
     }
 
     pub fn data(&self) -> &Arc<DataDirectory> {

@@ -20,14 +20,21 @@ use crate::ogc::RequestClass;
 
 /// Serves one connection to its end.
 pub(super) async fn serve(stream: TcpStream, guest: Guest, life: Arc<Life>) {
-    life.controls.counts.connections.fetch_add(1, Ordering::Relaxed);
-    // Without it small answers wait for the peer's delayed acknowledgement. A socket that is gone will say so when read.
+    life.controls
+        .counts
+        .connections
+        .fetch_add(1, Ordering::Relaxed);
+    // Without it small answers wait for the peer's delayed acknowledgement. A socket that is gone
+    // will say so when read.
     stream.set_nodelay(true).ok();
     let mut wire = Wire::new(stream, guest);
     let mut served = 0;
     loop {
         served += 1;
-        let is_last = life.behaviour.keep_alive_requests.is_some_and(|most| served >= most);
+        let is_last = life
+            .behaviour
+            .keep_alive_requests
+            .is_some_and(|most| served >= most);
         match next_exchange(&mut wire, &life, is_last).await {
             Next::Request => {}
             Next::Close => return,
@@ -53,13 +60,20 @@ async fn next_exchange(wire: &mut Wire, life: &Arc<Life>, is_last: bool) -> Next
         Ok(Err(NoRequest::Bad)) => refuse_unreadable(wire).await,
         Ok(Ok(request)) => {
             let _counted = life.controls.counts.enter();
-            exchange(wire, life, request, is_last).await.unwrap_or(Next::Close)
+            exchange(wire, life, request, is_last)
+                .await
+                .unwrap_or(Next::Close)
         }
     }
 }
 
 /// Reads the body, executes, answers. An error is a connection that broke.
-async fn exchange(wire: &mut Wire, life: &Arc<Life>, request: Request, is_last: bool) -> std::io::Result<Next> {
+async fn exchange(
+    wire: &mut Wire,
+    life: &Arc<Life>,
+    request: Request,
+    is_last: bool,
+) -> std::io::Result<Next> {
     if let Some(fault) = strike_before_body(life, &request) {
         return suffer_before_body(wire, life, request, fault).await;
     }
@@ -73,12 +87,21 @@ async fn exchange(wire: &mut Wire, life: &Arc<Life>, request: Request, is_last: 
     if request.minor_version() > 0 && request.count_of("host") != 1 {
         return Ok(refuse_unreadable(wire).await);
     }
-    let Ok(path) = normalise(request.raw_path()) else { return Ok(refuse_unreadable(wire).await) };
+    let Ok(path) = normalise(request.raw_path()) else {
+        return Ok(refuse_unreadable(wire).await);
+    };
     let route = route(&request, &path, &life.catalog().contents);
     life.controls.counts.received[route.class].fetch_add(1, Ordering::Relaxed);
     let fault = life.controls.strike(route.class, &path, false);
     let keep_alive = request.wants_keep_alive() && !is_last && wire.guest().may_stay();
-    Exchange { wire, life, request: &request, keep_alive }.run(route, fault).await
+    Exchange {
+        wire,
+        life,
+        request: &request,
+        keep_alive,
+    }
+    .run(route, fault)
+    .await
 }
 
 fn strike_before_body(life: &Life, request: &Request) -> Option<Fault> {
@@ -90,18 +113,37 @@ fn strike_before_body(life: &Life, request: &Request) -> Option<Fault> {
     life.controls.strike(class, &path, true)
 }
 
-async fn suffer_before_body(wire: &mut Wire, life: &Life, request: Request, fault: Fault) -> std::io::Result<Next> {
+async fn suffer_before_body(
+    wire: &mut Wire,
+    life: &Life,
+    request: Request,
+    fault: Fault,
+) -> std::io::Result<Next> {
     let request = Arc::new(request.with_body(RequestBody::default()));
     life.controls.remember(&request);
-    let Fault::AnswerEarly(status) = fault else { return Ok(Next::Reset) };
-    let manner = Manner { ending: Ending::Whole, drip: None, keep_alive: false };
-    wire.send(Answer::container_page(status, "Early"), &request, b"", manner).await?;
+    let Fault::AnswerEarly(status) = fault else {
+        return Ok(Next::Reset);
+    };
+    let manner = Manner {
+        ending: Ending::Whole,
+        drip: None,
+        keep_alive: false,
+    };
+    wire.send(
+        Answer::container_page(status, "Early"),
+        &request,
+        b"",
+        manner,
+    )
+    .await?;
     Ok(Next::Close)
 }
 
 async fn refuse_unreadable(wire: &mut Wire) -> Next {
     // The peer may be gone already; the connection ends either way.
-    wire.send_raw(b"HTTP/1.1 400 \r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await.ok();
+    wire.send_raw(b"HTTP/1.1 400 \r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        .await
+        .ok();
     Next::Close
 }
 
@@ -134,7 +176,10 @@ impl Exchange<'_> {
                 self.execute_and_send(route, Ending::Half, None).await?;
                 Ok(Next::Close)
             }
-            Some(Fault::Drip { bytes, pause }) => self.execute_and_send(route, Ending::Whole, Some((bytes, pause))).await,
+            Some(Fault::Drip { bytes, pause }) => {
+                self.execute_and_send(route, Ending::Whole, Some((bytes, pause)))
+                    .await
+            }
             Some(fault) => {
                 let answer = sick_answer(&fault, &route);
                 self.send(answer, Ending::Whole, None).await
@@ -153,7 +198,12 @@ impl Exchange<'_> {
         drip: Option<(usize, std::time::Duration)>,
     ) -> std::io::Result<Next> {
         let _thread = match &self.life.threads {
-            Some(threads) => Some(threads.acquire().await.expect("nobody closes the semaphore")),
+            Some(threads) => Some(
+                threads
+                    .acquire()
+                    .await
+                    .expect("nobody closes the semaphore"),
+            ),
             None => None,
         };
         let (answer, _slot) = service::execute(self.life, self.request, route).await;
@@ -166,19 +216,43 @@ impl Exchange<'_> {
         ending: Ending,
         drip: Option<(usize, std::time::Duration)>,
     ) -> std::io::Result<Next> {
-        let answer =
-            if self.request.lists("accept-encoding", "gzip") && answer.is_compressible() { answer.compressed() } else { answer };
+        let answer = if self.request.lists("accept-encoding", "gzip") && answer.is_compressible() {
+            answer.compressed()
+        } else {
+            answer
+        };
         // Without chunks only the end of the connection tells the end of a stream.
-        let needs_close = self.request.minor_version() == 0 && matches!(answer.body, Body::Stream(_));
+        let needs_close =
+            self.request.minor_version() == 0 && matches!(answer.body, Body::Stream(_));
         let keep_alive = self.keep_alive && !needs_close;
         let identity = self.identity();
-        self.wire.send(answer, self.request, &identity, Manner { ending, drip, keep_alive }).await?;
-        Ok(if keep_alive { Next::Request } else { Next::Close })
+        self.wire
+            .send(
+                answer,
+                self.request,
+                &identity,
+                Manner {
+                    ending,
+                    drip,
+                    keep_alive,
+                },
+            )
+            .await?;
+        Ok(if keep_alive {
+            Next::Request
+        } else {
+            Next::Close
+        })
     }
 
-    /// The header lines by which a test knows who answered, from which catalog, and to which request.
+    /// The header lines by which a test knows who answered, from which catalog, and to which
+    /// request.
     fn identity(&self) -> Vec<u8> {
-        let mut lines = format!("X-Geosim: {}\r\nX-Geosim-Epoch: {}\r\n", self.life.name, self.life.catalog().contents.edits);
+        let mut lines = format!(
+            "X-Geosim: {}\r\nX-Geosim-Epoch: {}\r\n",
+            self.life.name,
+            self.life.catalog().contents.edits
+        );
         if let Some(tag) = self.request.parameter(TAG) {
             lines.extend(["X-Geosim-Tag: ", &tag.replace(['\r', '\n'], ""), "\r\n"]);
         }
@@ -191,13 +265,19 @@ impl Exchange<'_> {
     }
 
     async fn send_fields(&mut self, count: usize) -> std::io::Result<Next> {
-        let fields: String = (0..count).map(|number| format!("X-Field-{number}: a\r\n")).collect();
-        self.wire.send_raw(format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 0\r\n\r\n").as_bytes()).await?;
+        let fields: String = (0..count)
+            .map(|number| format!("X-Field-{number}: a\r\n"))
+            .collect();
+        self.wire
+            .send_raw(format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 0\r\n\r\n").as_bytes())
+            .await?;
         Ok(Next::Close)
     }
 
     async fn send_garbage(&mut self) -> std::io::Result<Next> {
-        self.wire.send_raw(b"\x16\x03\x01 this is not HTTP\r\n\r\n").await?;
+        self.wire
+            .send_raw(b"\x16\x03\x01 this is not HTTP\r\n\r\n")
+            .await?;
         Ok(Next::Close)
     }
 
@@ -237,7 +317,8 @@ fn sick_answer(fault: &Fault, route: &Route<'_>) -> Answer {
 }
 
 /// What control-flow says when its timeout is over.
-pub(super) const BUSY: &str = "Requested timeout out while waiting to be executed, please lower your request rate";
+pub(super) const BUSY: &str =
+    "Requested timeout out while waiting to be executed, please lower your request rate";
 
 fn rate_limited() -> Answer {
     Answer::container_page(429, "Too Many Requests")

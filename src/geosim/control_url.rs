@@ -1,5 +1,5 @@
-//! Breaking and healing an instance by URL, for the demo and for people: outside the webapp, and only where the behaviour
-//! allows it.
+//! Breaking and healing an instance by URL, for the demo and for people: outside the webapp, and
+//! only where the behaviour allows it.
 
 use std::time::Duration;
 
@@ -36,9 +36,15 @@ pub(super) fn answer(life: &Life, request: &Request) -> Answer {
             said(format!("{} is well again", life.name))
         }
         ("POST", "/geosim/publish") => {
-            let layer = kvp.get("layer").unwrap_or(std::borrow::Cow::Borrowed("geor:new_layer"));
+            let layer = kvp
+                .get("layer")
+                .unwrap_or(std::borrow::Cow::Borrowed("geor:new_layer"));
             life.publish(&layer);
-            said(format!("{layer} is published on {}; updateSequence is {}", life.name, life.catalog().update_sequence))
+            said(format!(
+                "{layer} is published on {}; updateSequence is {}",
+                life.name,
+                life.catalog().update_sequence
+            ))
         }
         ("POST", "/geosim/speed") => set_speed(life, &kvp),
         ("GET", "/geosim/status") => status(life),
@@ -49,7 +55,11 @@ pub(super) fn answer(life: &Life, request: &Request) -> Answer {
 fn break_it(life: &Life, kvp: &Kvp<'_>) -> Answer {
     let kind = kvp.get("kind").unwrap_or_default();
     let Some(fault) = fault_called(&kind) else {
-        return Answer::new(400, "text/plain", format!("no fault is called `{kind}`\n\n{HELP}"));
+        return Answer::new(
+            400,
+            "text/plain",
+            format!("no fault is called `{kind}`\n\n{HELP}"),
+        );
     };
     if fault.is_of_the_door() {
         let controls = std::sync::Arc::clone(&life.controls);
@@ -80,7 +90,9 @@ pub fn fault_called(name: &str) -> Option<Fault> {
 }
 
 fn set_speed(life: &Life, kvp: &Kvp<'_>) -> Answer {
-    let factor = kvp.get("factor").and_then(|factor| factor.parse::<f64>().ok());
+    let factor = kvp
+        .get("factor")
+        .and_then(|factor| factor.parse::<f64>().ok());
     match factor.filter(|factor| *factor > 0.0 && factor.is_finite()) {
         Some(factor) => {
             life.controls.set_speed(factor);

@@ -66,7 +66,8 @@ impl Controls {
         }
     }
 
-    /// From now on the instance is broken in this way too; the first outage that fits a request hits it.
+    /// From now on the instance is broken in this way too; the first outage that fits a request
+    /// hits it.
     pub fn suffers(&self, outage: impl Into<Outage>) {
         let outage = outage.into();
         match outage.fault {
@@ -96,15 +97,24 @@ impl Controls {
     }
 
     /// The outage that hits this request, if any, before or after its body is read.
-    pub(super) fn strike(&self, class: RequestClass, path: &str, before_body: bool) -> Option<Fault> {
+    pub(super) fn strike(
+        &self,
+        class: RequestClass,
+        path: &str,
+        before_body: bool,
+    ) -> Option<Fault> {
         if !self.is_ailing() {
             return None;
         }
         let mut outages = self.outages.lock();
-        let candidates = outages.iter_mut().filter(|outage| outage.fault.is_before_body() == before_body);
+        let candidates = outages
+            .iter_mut()
+            .filter(|outage| outage.fault.is_before_body() == before_body);
         let hit = candidates.into_iter().find_map(|outage| {
             let chance = self.dice.unit();
-            outage.hits(class, path, chance).then(|| outage.fault.clone())
+            outage
+                .hits(class, path, chance)
+                .then(|| outage.fault.clone())
         });
         outages.retain(|outage| !outage.is_over());
         hit
@@ -116,10 +126,15 @@ impl Controls {
     }
 
     pub(super) fn takes_failing_reload(&self) -> bool {
-        self.failing_reloads.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+        self.failing_reloads
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            })
+            .is_ok()
     }
 
-    /// From now on WMS capabilities and settings are without an `updateSequence`, or with one again.
+    /// From now on WMS capabilities and settings are without an `updateSequence`, or with one
+    /// again.
     pub fn hide_number(&self, is_hidden: bool) {
         self.hides_number.store(is_hidden, Ordering::Relaxed);
     }
@@ -134,7 +149,10 @@ impl Controls {
 
     /// Work is done this many times as fast from now on. Must be above zero.
     pub fn set_speed(&self, speed: f64) {
-        assert!(speed > 0.0, "speed {speed}: must be above 0; for an instance that does nothing there is Fault::Hang");
+        assert!(
+            speed > 0.0,
+            "speed {speed}: must be above 0; for an instance that does nothing there is Fault::Hang"
+        );
         self.speed.store(speed.to_bits(), Ordering::Relaxed);
         self.speed_changed.notify_one();
     }
@@ -173,7 +191,10 @@ impl Controls {
     }
 
     pub fn received_in_all(&self) -> u64 {
-        RequestClass::ALL.into_iter().map(|class| self.received(class)).sum()
+        RequestClass::ALL
+            .into_iter()
+            .map(|class| self.received(class))
+            .sum()
     }
 
     /// Requests received and not yet answered.
@@ -265,11 +286,15 @@ const PORT_IS_OURS: &str = "the port is reserved for this instance";
 /// How long [`eventually`] waits.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Waits for `condition` to hold. Panics, naming `what` was waited for, when it does not within a generous time.
+/// Waits for `condition` to hold. Panics, naming `what` was waited for, when it does not within a
+/// generous time.
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain until {what}");
+        assert!(
+            Instant::now() < deadline,
+            "waited {PATIENCE:?} in vain until {what}"
+        );
         std::thread::sleep(Duration::from_millis(1));
     }
 }

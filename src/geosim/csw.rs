@@ -12,9 +12,13 @@ const NAMESPACE: &str = "http://www.opengis.net/cat/csw/2.0.2";
 
 pub(super) fn answer(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
     match () {
-        () if call.asks("GetCapabilities") => capabilities::without_layers(life, "csw:Capabilities", NAMESPACE, "2.0.2"),
+        () if call.asks("GetCapabilities") => {
+            capabilities::without_layers(life, "csw:Capabilities", NAMESPACE, "2.0.2")
+        }
         () if call.asks("GetRecords") || call.asks("GetRecordById") => records(life, call),
-        () if call.asks("DescribeRecord") || call.asks("GetDomain") => respond(&format!("{}Response", call.operation), ""),
+        () if call.asks("DescribeRecord") || call.asks("GetDomain") => {
+            respond(&format!("{}Response", call.operation), "")
+        }
         () if call.asks("Transaction") || call.asks("Harvest") => {
             life.note_write(&call.operation, request);
             respond(&format!("{}Response", call.operation), "")
@@ -29,7 +33,13 @@ fn records(life: &Life, call: &OwsCall<'_>) -> Answer {
     let records: String = contents
         .layers
         .iter()
-        .map(|(name, layer)| format!("<csw:SummaryRecord id=\"{}\">{}</csw:SummaryRecord>", escape(name), escape(&layer.title)))
+        .map(|(name, layer)| {
+            format!(
+                "<csw:SummaryRecord id=\"{}\">{}</csw:SummaryRecord>",
+                escape(name),
+                escape(&layer.title)
+            )
+        })
         .collect();
     let results = format!(
         "<csw:SearchResults numberOfRecordsMatched=\"{count}\" numberOfRecordsReturned=\"{count}\">{records}</csw:SearchResults>"
@@ -41,6 +51,8 @@ fn respond(root: &str, body: &str) -> Answer {
     let root = escape(root);
     Answer::ok(
         "application/xml",
-        format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?><csw:{root} xmlns:csw=\"{NAMESPACE}\">{body}</csw:{root}>"),
+        format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><csw:{root} xmlns:csw=\"{NAMESPACE}\">{body}</csw:{root}>"
+        ),
     )
 }

@@ -1,7 +1,9 @@
-//! The data directory: what all instances of a cluster share, and none of them looks at before it starts or reloads.
+//! The data directory: what all instances of a cluster share, and none of them looks at before it
+//! starts or reloads.
 //!
-//! The "database" and the shared disk of tiles are here too, because they are shared in the same way: what one instance
-//! executes, all can see. [`DataDirectory::writes`] is the list of everything executed that must not be executed twice.
+//! The "database" and the shared disk of tiles are here too, because they are shared in the same
+//! way: what one instance executes, all can see. [`DataDirectory::writes`] is the list of
+//! everything executed that must not be executed twice.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
@@ -22,7 +24,8 @@ pub struct Contents {
     /// By qualified name: `workspace:layer`.
     pub layers: BTreeMap<String, Layer>,
     pub styles: BTreeSet<String>,
-    /// How many edits made these contents: what `X-Geosim-Epoch` tells, whatever the flavour does to `updateSequence`.
+    /// How many edits made these contents: what `X-Geosim-Epoch` tells, whatever the flavour does
+    /// to `updateSequence`.
     pub edits: u64,
 }
 
@@ -55,12 +58,16 @@ pub(super) enum Edit {
 }
 
 impl Edit {
-    /// How many catalog events it fires, each of which adds one to `updateSequence` and rewrites `global.xml`.
+    /// How many catalog events it fires, each of which adds one to `updateSequence` and rewrites
+    /// `global.xml`.
     pub(super) fn events(&self) -> u64 {
         match self {
             // The workspace and its namespace.
             Self::AddWorkspace(_) | Self::RemoveWorkspace(_) => 2,
-            Self::AddStore(_) | Self::RemoveStore(_) | Self::ChangeSettings | Self::RemoveStyle(_) => 1,
+            Self::AddStore(_)
+            | Self::RemoveStore(_)
+            | Self::ChangeSettings
+            | Self::RemoveStyle(_) => 1,
             // The resource, the layer, and the layer once more when its default style is set.
             Self::PutLayer(..) => 3,
             Self::RemoveLayer(_) => 2,
@@ -97,13 +104,23 @@ impl Contents {
     fn put_layer(&mut self, name: &str, kind: LayerKind) {
         let revision = self.layers.get(name).map_or(1, |layer| layer.revision + 1);
         let title = name.rsplit(':').next().unwrap_or(name).replace('_', " ");
-        self.layers.insert(name.to_owned(), Layer { title, kind, revision });
+        self.layers.insert(
+            name.to_owned(),
+            Layer {
+                title,
+                kind,
+                revision,
+            },
+        );
     }
 
     /// The layer of this name, qualified or not.
     pub fn layer(&self, name: &str) -> Option<(&str, &Layer)> {
         if name.contains(':') {
-            return self.layers.get_key_value(name).map(|(name, layer)| (name.as_str(), layer));
+            return self
+                .layers
+                .get_key_value(name)
+                .map(|(name, layer)| (name.as_str(), layer));
         }
         self.layers
             .iter()
@@ -176,13 +193,16 @@ impl DataDirectory {
     pub fn with_more_layers(count: usize) -> Arc<Self> {
         let mut contents = default_contents();
         for number in 0..count {
-            contents.put_layer(&format!("urban:district_{number:06}"), LayerKind::Vector { features: 10 });
+            contents.put_layer(
+                &format!("urban:district_{number:06}"),
+                LayerKind::Vector { features: 10 },
+            );
         }
         Arc::new(Self::of(contents, None))
     }
 
-    /// The default catalog, with a `global.xml` in `directory` that is replaced at every change as GeoServer replaces it:
-    /// written beside and renamed over.
+    /// The default catalog, with a `global.xml` in `directory` that is replaced at every change as
+    /// GeoServer replaces it: written beside and renamed over.
     pub fn on_disk(directory: &Path) -> io::Result<Arc<Self>> {
         let data = Self::of(default_contents(), Some(directory.join("global.xml")));
         data.write_global_xml(0)?;
@@ -191,7 +211,10 @@ impl DataDirectory {
 
     fn of(contents: Contents, global_xml: Option<PathBuf>) -> Self {
         Self {
-            disk: Mutex::new(Disk { contents: Arc::new(contents), update_sequence: 0 }),
+            disk: Mutex::new(Disk {
+                contents: Arc::new(contents),
+                update_sequence: 0,
+            }),
             global_xml,
             inserted: Mutex::default(),
             writes: Mutex::default(),
@@ -243,11 +266,14 @@ impl DataDirectory {
 
     fn set_update_sequence(&self, disk: &mut Disk, number: u64) {
         disk.update_sequence = number;
-        self.write_global_xml(number).expect("the directory given to DataDirectory::on_disk stays writable");
+        self.write_global_xml(number)
+            .expect("the directory given to DataDirectory::on_disk stays writable");
     }
 
     fn write_global_xml(&self, number: u64) -> io::Result<()> {
-        let Some(path) = &self.global_xml else { return Ok(()) };
+        let Some(path) = &self.global_xml else {
+            return Ok(());
+        };
         let beside = path.with_extension(format!("xml.{number}.tmp"));
         fs::write(&beside, global_xml_of(number))?;
         fs::rename(beside, path)
@@ -259,7 +285,9 @@ impl DataDirectory {
 
     pub(super) fn features_of(&self, name: &str, layer: &Layer) -> u64 {
         match layer.kind {
-            LayerKind::Vector { features } => features + self.inserted.lock().get(name).copied().unwrap_or(0),
+            LayerKind::Vector { features } => {
+                features + self.inserted.lock().get(name).copied().unwrap_or(0)
+            }
             LayerKind::Raster => 0,
         }
     }
@@ -274,7 +302,10 @@ fn global_xml_of(update_sequence: u64) -> String {
 fn default_contents() -> Contents {
     let mut contents = Contents::default();
     let vectors = DEFAULT_VECTORS.map(|(name, features)| (name, LayerKind::Vector { features }));
-    for (name, kind) in vectors.into_iter().chain(DEFAULT_RASTERS.map(|name| (name, LayerKind::Raster))) {
+    for (name, kind) in vectors
+        .into_iter()
+        .chain(DEFAULT_RASTERS.map(|name| (name, LayerKind::Raster)))
+    {
         let workspace = name.split(':').next().unwrap_or_default();
         contents.workspaces.insert(workspace.to_owned());
         contents.stores.insert(format!("{workspace}:data"));
@@ -295,7 +326,11 @@ mod tests {
         data.persist(&Edit::AddWorkspace("new".into()), 2);
         let text = fs::read_to_string(directory.path().join("global.xml")).unwrap();
         assert!(text.contains("<updateSequence>2</updateSequence>"));
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(
+            fs::read_dir(directory.path()).unwrap().count(),
+            1,
+            "nothing is left beside it"
+        );
         assert!(data.contents().workspaces.contains("new"));
     }
 
@@ -311,7 +346,9 @@ mod tests {
     fn removing_a_workspace_removes_what_is_in_it() {
         let mut contents = default_contents();
         contents.apply(&Edit::RemoveWorkspace("nature".into()));
-        assert!(!contents.workspaces.contains("nature") && contents.layer("nature:forests").is_none());
+        assert!(
+            !contents.workspaces.contains("nature") && contents.layer("nature:forests").is_none()
+        );
         assert!(contents.layer(PUBLIC_LAYER).is_some());
     }
 }

@@ -1,5 +1,6 @@
-//! Which part of GeoServer a request reaches: the servlet mappings, the virtual services of workspaces and layers, and the
-//! OWS dispatcher's rules. Written apart from [`crate::ogc::classify`] on purpose: the two check each other.
+//! Which part of GeoServer a request reaches: the servlet mappings, the virtual services of
+//! workspaces and layers, and the OWS dispatcher's rules. Written apart from
+//! [`crate::ogc::classify`] on purpose: the two check each other.
 
 use std::borrow::Cow;
 
@@ -81,30 +82,61 @@ impl OwsCall<'_> {
 
 /// Routes a request whose normalised path is `path`, by the workspaces and layers of `contents`.
 pub(super) fn route<'a>(request: &'a Request, path: &'a str, contents: &Contents) -> Route<'a> {
-    let Some(inside) = path.strip_prefix(CONTEXT).filter(|rest| rest.is_empty() || rest.starts_with('/')) else {
-        let part = if path.starts_with("/geosim") { Part::Controls } else { Part::Nobody };
-        return Route { class: RequestClass::Unknown, part };
+    let Some(inside) = path
+        .strip_prefix(CONTEXT)
+        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+    else {
+        let part = if path.starts_with("/geosim") {
+            Part::Controls
+        } else {
+            Part::Nobody
+        };
+        return Route {
+            class: RequestClass::Unknown,
+            part,
+        };
     };
     if request.method() == "OPTIONS" {
-        return Route { class: RequestClass::Static, part: Part::Preflight };
+        return Route {
+            class: RequestClass::Static,
+            part: Part::Preflight,
+        };
     }
     if let Some(route) = mapped(request, inside, Scope::default()) {
         return route;
     }
-    virtual_service(request, inside, contents).unwrap_or(Route { class: RequestClass::Unknown, part: Part::Nobody })
+    virtual_service(request, inside, contents).unwrap_or(Route {
+        class: RequestClass::Unknown,
+        part: Part::Nobody,
+    })
 }
 
 /// `/{workspace}/...` and `/{workspace}/{layer}/...`, as far as the catalog knows them.
-fn virtual_service<'a>(request: &'a Request, inside: &'a str, contents: &Contents) -> Option<Route<'a>> {
+fn virtual_service<'a>(
+    request: &'a Request,
+    inside: &'a str,
+    contents: &Contents,
+) -> Option<Route<'a>> {
     let (workspace, rest) = split_segment(inside);
     contents.workspaces.get(workspace)?;
-    let scope = Scope { workspace: Some(workspace), layer: None };
+    let scope = Scope {
+        workspace: Some(workspace),
+        layer: None,
+    };
     if let Some(route) = mapped(request, rest, scope).filter(Route::may_be_virtual) {
         return Some(route);
     }
     let (layer, rest) = split_segment(rest);
     contents.layers.get(&format!("{workspace}:{layer}"))?;
-    mapped(request, rest, Scope { layer: Some(layer), ..scope }).filter(Route::may_be_virtual)
+    mapped(
+        request,
+        rest,
+        Scope {
+            layer: Some(layer),
+            ..scope
+        },
+    )
+    .filter(Route::may_be_virtual)
 }
 
 impl Route<'_> {
@@ -126,7 +158,9 @@ fn mapped<'a>(request: &'a Request, inside: &'a str, scope: Scope<'a>) -> Option
     let (class, part) = match first {
         "" if inside.is_empty() => (RequestClass::Ui, Part::RedirectTo("/geoserver/")),
         "" | "index.html" => (RequestClass::Ui, Part::RedirectTo("/geoserver/web/")),
-        "ows" | "wms" | "wfs" | "wcs" | "wps" | "csw" | "kml" | "animate" => return Some(ows(request, first, rest, scope)),
+        "ows" | "wms" | "wfs" | "wcs" | "wps" | "csw" | "kml" | "animate" => {
+            return Some(ows(request, first, rest, scope));
+        }
         "gwc" => return Some(tiles(request, rest, scope)),
         "rest" => (RequestClass::Admin, Part::Rest(rest)),
         "ogc" => (ogc_api_class(request), Part::OgcApi(rest)),
@@ -134,55 +168,102 @@ fn mapped<'a>(request: &'a Request, inside: &'a str, scope: Scope<'a>) -> Option
         "web" => (RequestClass::Ui, Part::Web(rest)),
         "login" | "j_spring_security_check" => (RequestClass::Ui, Part::Login),
         "j_spring_security_logout" => (RequestClass::Ui, Part::Logout),
-        "www" | "styles" | "schemas" | "webresources" | "openlayers" | "openlayers3" | "apicss" | "swagger-ui" => {
-            (RequestClass::Static, Part::Static(inside))
-        }
+        "www" | "styles" | "schemas" | "webresources" | "openlayers" | "openlayers3" | "apicss"
+        | "swagger-ui" => (RequestClass::Static, Part::Static(inside)),
         _ => return None,
     };
     Some(Route { class, part })
 }
 
 fn ogc_api_class(request: &Request) -> RequestClass {
-    if matches!(request.method(), "GET" | "HEAD") { RequestClass::Feature } else { RequestClass::Transaction }
+    if matches!(request.method(), "GET" | "HEAD") {
+        RequestClass::Feature
+    } else {
+        RequestClass::Transaction
+    }
 }
 
 fn tiles<'a>(request: &'a Request, rest: &'a str, scope: Scope<'a>) -> Route<'a> {
     let (first, rest) = split_segment(rest);
     match first {
-        "rest" => Route { class: RequestClass::Admin, part: Part::TilesRest(rest) },
-        "demo" => Route { class: RequestClass::Ui, part: Part::Web("/gwc/demo") },
+        "rest" => Route {
+            class: RequestClass::Admin,
+            part: Part::TilesRest(rest),
+        },
+        "demo" => Route {
+            class: RequestClass::Ui,
+            part: Part::Web("/gwc/demo"),
+        },
         "service" => {
             let (service, rest) = split_segment(rest);
             let kvp = Kvp::new(request.query(), form_of(request));
             let class = match kvp.get("request") {
-                Some(operation) if operation.eq_ignore_ascii_case("GetCapabilities") => RequestClass::Capabilities,
-                Some(operation) if operation.eq_ignore_ascii_case("GetFeatureInfo") => RequestClass::Info,
-                _ if rest.to_ascii_lowercase().contains("capabilities") => RequestClass::Capabilities,
+                Some(operation) if operation.eq_ignore_ascii_case("GetCapabilities") => {
+                    RequestClass::Capabilities
+                }
+                Some(operation) if operation.eq_ignore_ascii_case("GetFeatureInfo") => {
+                    RequestClass::Info
+                }
+                _ if rest.to_ascii_lowercase().contains("capabilities") => {
+                    RequestClass::Capabilities
+                }
                 _ => RequestClass::Tile,
             };
-            Route { class, part: Part::Tiles(TilesCall { service, rest, kvp, scope }) }
+            Route {
+                class,
+                part: Part::Tiles(TilesCall {
+                    service,
+                    rest,
+                    kvp,
+                    scope,
+                }),
+            }
         }
-        _ => Route { class: RequestClass::Unknown, part: Part::Nobody },
+        _ => Route {
+            class: RequestClass::Unknown,
+            part: Part::Nobody,
+        },
     }
 }
 
-/// The dispatcher: service and operation from the XML body, key-value pairs, or the path, in this order of trust.
+/// The dispatcher: service and operation from the XML body, key-value pairs, or the path, in this
+/// order of trust.
 fn ows<'a>(request: &'a Request, mapping: &'a str, rest: &'a str, scope: Scope<'a>) -> Route<'a> {
-    let (kvp, body) = (Kvp::new(request.query(), form_of(request)), &request.body().start);
-    let Ok(root) = xml_root(request) else { return Route { class: RequestClass::Unknown, part: Part::Unparsable } };
+    let (kvp, body) = (
+        Kvp::new(request.query(), form_of(request)),
+        &request.body().start,
+    );
+    let Ok(root) = xml_root(request) else {
+        return Route {
+            class: RequestClass::Unknown,
+            part: Part::Unparsable,
+        };
+    };
     let service = match root.as_ref().and_then(|root| root.service.clone()) {
         // Written empty it takes back what the query says.
         Some(service) if service.trim().is_empty() => Cow::Borrowed(mapping),
         Some(service) => Cow::Owned(service),
         None => kvp.get("service").unwrap_or(Cow::Borrowed(mapping)),
     };
-    let version = root.as_ref().and_then(|root| root.version.clone()).or_else(|| asked_version(&kvp)).unwrap_or_default();
+    let version = root
+        .as_ref()
+        .and_then(|root| root.version.clone())
+        .or_else(|| asked_version(&kvp))
+        .unwrap_or_default();
     let operation = match root {
         Some(root) if root.name == "StyledLayerDescriptor" => Cow::Borrowed("GetMap"),
         Some(root) => Cow::Owned(root.name),
-        None => kvp.get("request").unwrap_or_else(|| operation_of_path(mapping, rest)),
+        None => kvp
+            .get("request")
+            .unwrap_or_else(|| operation_of_path(mapping, rest)),
     };
-    let mut call = OwsCall { dialect: dialect_of(&service, &version), operation, kvp, body, scope };
+    let mut call = OwsCall {
+        dialect: dialect_of(&service, &version),
+        operation,
+        kvp,
+        body,
+        scope,
+    };
     let mut class = class_of(&call, body);
     // A body whose root is no operation of the service leaves it to the query.
     if class == RequestClass::Unknown
@@ -191,15 +272,24 @@ fn ows<'a>(request: &'a Request, mapping: &'a str, rest: &'a str, scope: Scope<'
         call.operation = asked;
         class = class_of(&call, body);
     }
-    Route { class, part: Part::Ows(call) }
+    Route {
+        class,
+        part: Part::Ows(call),
+    }
 }
 
 fn form_of(request: &Request) -> &[u8] {
-    if has_type(request, "application/x-www-form-urlencoded") { &request.body().start } else { b"" }
+    if has_type(request, "application/x-www-form-urlencoded") {
+        &request.body().start
+    } else {
+        b""
+    }
 }
 
 fn has_type(request: &Request, kind: &str) -> bool {
-    request.header("content-type").is_some_and(|written| written.starts_with(kind))
+    request
+        .header("content-type")
+        .is_some_and(|written| written.starts_with(kind))
 }
 
 /// The body is no XML, as far as it is looked at.
@@ -211,15 +301,28 @@ fn xml_root(request: &Request) -> Result<Option<Root>, ParseError> {
         return Ok(None);
     }
     // The XML of a multipart body begins after the part's own headers.
-    let start = if has_type(request, "multipart/") { body.iter().position(|byte| *byte == b'<') } else { Some(0) };
+    let start = if has_type(request, "multipart/") {
+        body.iter().position(|byte| *byte == b'<')
+    } else {
+        Some(0)
+    };
     let Some(start) = start else { return Ok(None) };
-    let looked_at = body.get(start..body.len().min(BODY_PREFIX)).unwrap_or_default();
-    let root = if has_type(request, "application/soap+xml") { xml::soap_payload(looked_at) } else { xml::root(looked_at) };
+    let looked_at = body
+        .get(start..body.len().min(BODY_PREFIX))
+        .unwrap_or_default();
+    let root = if has_type(request, "application/soap+xml") {
+        xml::soap_payload(looked_at)
+    } else {
+        xml::root(looked_at)
+    };
     root.map(Some).ok_or(ParseError)
 }
 
 fn asked_version(kvp: &Kvp<'_>) -> Option<String> {
-    let asked = kvp.get("version").or_else(|| kvp.get("wmtver")).or_else(|| kvp.get("acceptversions"))?;
+    let asked = kvp
+        .get("version")
+        .or_else(|| kvp.get("wmtver"))
+        .or_else(|| kvp.get("acceptversions"))?;
     Some(asked.split(',').next().unwrap_or_default().to_owned())
 }
 
@@ -234,7 +337,11 @@ fn operation_of_path<'a>(mapping: &'a str, rest: &'a str) -> Cow<'a, str> {
 fn dialect_of(service: &str, version: &str) -> Dialect {
     let is = |name: &str| service.eq_ignore_ascii_case(name);
     if is("wms") || is("kml") || is("animate") {
-        if version.starts_with("1.1") || version.starts_with("1.0") { Dialect::Wms111 } else { Dialect::Wms130 }
+        if version.starts_with("1.1") || version.starts_with("1.0") {
+            Dialect::Wms111
+        } else {
+            Dialect::Wms130
+        }
     } else if is("wfs") {
         match version {
             v if v.starts_with("1.0") => Dialect::Wfs10,
@@ -256,7 +363,8 @@ fn dialect_of(service: &str, version: &str) -> Dialect {
     }
 }
 
-/// What the operation means for a cluster. GeoServer has no such notion; tests and faults choose by it.
+/// What the operation means for a cluster. GeoServer has no such notion; tests and faults choose by
+/// it.
 fn class_of(call: &OwsCall<'_>, body: &[u8]) -> RequestClass {
     let one_of = |operations: &[&str]| operations.iter().any(|operation| call.asks(operation));
     if call.asks("GetCapabilities") {
@@ -265,20 +373,43 @@ fn class_of(call: &OwsCall<'_>, body: &[u8]) -> RequestClass {
     match call.dialect {
         Dialect::Wms111 | Dialect::Wms130 => match () {
             () if call.asks("GetMap") && call.kvp.is("tiled", "true") => RequestClass::Tile,
-            () if one_of(&["GetMap", "Map", "reflect", "kml", "animate", "animator"]) => RequestClass::Map,
+            () if one_of(&["GetMap", "Map", "reflect", "kml", "animate", "animator"]) => {
+                RequestClass::Map
+            }
             () if call.asks("PutStyles") => RequestClass::Transaction,
-            () if one_of(&["GetFeatureInfo", "GetLegendGraphic", "DescribeLayer", "GetStyles"]) => RequestClass::Info,
+            () if one_of(&[
+                "GetFeatureInfo",
+                "GetLegendGraphic",
+                "DescribeLayer",
+                "GetStyles",
+            ]) =>
+            {
+                RequestClass::Info
+            }
             () => RequestClass::Unknown,
         },
         Dialect::Wfs10 | Dialect::Wfs11 | Dialect::Wfs20 => match () {
-            () if one_of(&["Transaction", "LockFeature", "GetFeatureWithLock", "ReleaseLock"])
-                || one_of(&["CreateStoredQuery", "DropStoredQuery"])
+            () if one_of(&[
+                "Transaction",
+                "LockFeature",
+                "GetFeatureWithLock",
+                "ReleaseLock",
+            ]) || one_of(&["CreateStoredQuery", "DropStoredQuery"])
                 || call.kvp.get("lockid").is_some() =>
             {
                 RequestClass::Transaction
             }
-            () if one_of(&["GetFeature", "GetPropertyValue", "GetGmlObject"]) => RequestClass::Feature,
-            () if one_of(&["DescribeFeatureType", "ListStoredQueries", "DescribeStoredQueries"]) => RequestClass::Info,
+            () if one_of(&["GetFeature", "GetPropertyValue", "GetGmlObject"]) => {
+                RequestClass::Feature
+            }
+            () if one_of(&[
+                "DescribeFeatureType",
+                "ListStoredQueries",
+                "DescribeStoredQueries",
+            ]) =>
+            {
+                RequestClass::Info
+            }
             () => RequestClass::Unknown,
         },
         Dialect::Wcs10 | Dialect::Wcs11 | Dialect::Wcs20 => match () {

@@ -1,8 +1,10 @@
-//! The listening socket and the connections that came through it: open, closed or unattended, at once and from any thread.
+//! The listening socket and the connections that came through it: open, closed or unattended, at
+//! once and from any thread.
 //!
-//! The port stays the instance's own for its whole life, over refusals, kills and restarts: a second socket is bound to it
-//! and never listens. Closing is `shutdown` on the listening socket, which the kernel does before the call returns: when a
-//! test says "refuse", the very next connection is refused. (Dropping the socket would only be asked of another thread.)
+//! The port stays the instance's own for its whole life, over refusals, kills and restarts: a
+//! second socket is bound to it and never listens. Closing is `shutdown` on the listening socket,
+//! which the kernel does before the call returns: when a test says "refuse", the very next
+//! connection is refused. (Dropping the socket would only be asked of another thread.)
 
 use std::collections::HashMap;
 use std::io;
@@ -115,7 +117,8 @@ impl Door {
         self.end(Activity::Idle);
     }
 
-    /// The listening socket for one runtime: registered there afresh, because a registration does not survive [`close`].
+    /// The listening socket for one runtime: registered there afresh, because a registration does
+    /// not survive [`close`].
     ///
     /// [`close`]: Self::close
     pub(super) fn listener(&self) -> io::Result<tokio::net::TcpListener> {
@@ -148,12 +151,20 @@ impl Door {
     pub(super) fn admit(self: &Arc<Self>) -> Guest {
         let mut connections = self.connections.lock();
         connections.next += 1;
-        Guest { door: Arc::clone(self), number: connections.next, activity: Arc::new(AtomicU8::new(Activity::Busy as u8)) }
+        Guest {
+            door: Arc::clone(self),
+            number: connections.next,
+            activity: Arc::new(AtomicU8::new(Activity::Busy as u8)),
+        }
     }
 
-    /// Notes the task that serves `number`. Its guest cannot have left yet: tasks of one runtime thread start after this.
+    /// Notes the task that serves `number`. Its guest cannot have left yet: tasks of one runtime
+    /// thread start after this.
     pub(super) fn note(&self, number: u64, activity: Arc<AtomicU8>, task: AbortHandle) {
-        self.connections.lock().open.insert(number, Connection { task, activity });
+        self.connections
+            .lock()
+            .open
+            .insert(number, Connection { task, activity });
     }
 }
 

@@ -9,7 +9,8 @@ use crate::ogc::RequestClass;
 pub enum Fault {
     /// Nothing listens: new connections are refused, open ones are closed once idle.
     Refuse,
-    /// The servlet container is starting: the kernel accepts connections, nobody reads them. They are served after [`heals`].
+    /// The servlet container is starting: the kernel accepts connections, nobody reads them. They
+    /// are served after [`heals`].
     ///
     /// [`heals`]: super::Controls::heals
     Starting,
@@ -19,17 +20,20 @@ pub enum Fault {
     Hang,
     /// The connection is reset: see [`When`].
     Reset(When),
-    /// The connection is closed in good order instead of an answer, as at the end of a keep-alive time.
+    /// The connection is closed in good order instead of an answer, as at the end of a keep-alive
+    /// time.
     Close,
     /// The answer starts only after this time.
     Slow(Duration),
     /// The answer comes in pieces of so many bytes, with a pause before each.
     Drip { bytes: usize, pause: Duration },
-    /// The answer's head promises all of it, half of the body comes, and the connection is closed in good order.
+    /// The answer's head promises all of it, half of the body comes, and the connection is closed
+    /// in good order.
     Truncate,
     /// The servlet container's error page with this status.
     Status(u16),
-    /// The container's error page is sent while the body of the request is still coming, and the connection closed.
+    /// The container's error page is sent while the body of the request is still coming, and the
+    /// connection closed.
     AnswerEarly(u16),
     /// What is sent is not HTTP.
     Garbage,
@@ -37,9 +41,11 @@ pub enum Fault {
     Raw(&'static str),
     /// The head of the answer has so many fields that mean nothing.
     Fields(usize),
-    /// Fast answers that say `java.lang.OutOfMemoryError`, with status 200 where the service's exceptions have it.
+    /// Fast answers that say `java.lang.OutOfMemoryError`, with status 200 where the service's
+    /// exceptions have it.
     OutOfMemory,
-    /// As [`Fault::OutOfMemory`], with another text: `Stale file handle`, `Cannot get a connection, pool error`...
+    /// As [`Fault::OutOfMemory`], with another text: `Stale file handle`,
+    /// `Cannot get a connection, pool error`...
     Exception(&'static str),
     /// The container runs, the webapp does not: its 404 page for everything.
     Undeployed,
@@ -90,7 +96,10 @@ impl Fault {
 
     /// Strikes before the body of the request is read.
     pub(super) fn is_before_body(&self) -> bool {
-        matches!(self, Self::AnswerEarly(_) | Self::Reset(When::BeforeReading))
+        matches!(
+            self,
+            Self::AnswerEarly(_) | Self::Reset(When::BeforeReading)
+        )
     }
 }
 
@@ -106,7 +115,13 @@ pub struct Outage {
 
 impl From<Fault> for Outage {
     fn from(fault: Fault) -> Self {
-        Self { fault, classes: Vec::new(), path: None, chance: 1.0, left: None }
+        Self {
+            fault,
+            classes: Vec::new(),
+            path: None,
+            chance: 1.0,
+            left: None,
+        }
     }
 }
 
@@ -136,13 +151,20 @@ impl Outage {
     }
 
     fn of_requests(&self) {
-        assert!(!self.fault.is_of_the_door(), "{:?} is a fault of the listening socket: it cannot choose requests", self.fault);
+        assert!(
+            !self.fault.is_of_the_door(),
+            "{:?} is a fault of the listening socket: it cannot choose requests",
+            self.fault
+        );
     }
 
     /// Whether it hits this request; `chance` is a uniform draw. Counts the hit.
     pub(super) fn hits(&mut self, class: RequestClass, path: &str, chance: f64) -> bool {
         let hit = (self.classes.is_empty() || self.classes.contains(&class))
-            && self.path.as_ref().is_none_or(|prefix| path.starts_with(prefix.as_str()))
+            && self
+                .path
+                .as_ref()
+                .is_none_or(|prefix| path.starts_with(prefix.as_str()))
             && chance < self.chance
             && self.left != Some(0);
         if hit {
@@ -162,7 +184,10 @@ mod tests {
 
     #[test]
     fn an_outage_hits_only_the_requests_it_names() {
-        let mut outage = Fault::Status(500).only(RequestClass::Map).only(RequestClass::Tile).under("/geoserver/wms");
+        let mut outage = Fault::Status(500)
+            .only(RequestClass::Map)
+            .only(RequestClass::Tile)
+            .under("/geoserver/wms");
         assert!(outage.hits(RequestClass::Map, "/geoserver/wms", 0.5));
         assert!(!outage.hits(RequestClass::Feature, "/geoserver/wms", 0.5));
         assert!(!outage.hits(RequestClass::Map, "/geoserver/ows", 0.5));
@@ -171,7 +196,9 @@ mod tests {
     #[test]
     fn an_outage_of_two_times_is_over_after_two_hits() {
         let mut outage = Fault::Hang.times(2);
-        assert!(outage.hits(RequestClass::Map, "/", 0.0) && outage.hits(RequestClass::Map, "/", 0.0));
+        assert!(
+            outage.hits(RequestClass::Map, "/", 0.0) && outage.hits(RequestClass::Map, "/", 0.0)
+        );
         assert!(outage.is_over() && !outage.hits(RequestClass::Map, "/", 0.0));
     }
 

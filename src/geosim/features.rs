@@ -1,5 +1,5 @@
-//! Feature collections as long as asked, written while they are sent. Each ends with the number it contains, so that a
-//! client can tell a whole one from one that was cut off.
+//! Feature collections as long as asked, written while they are sent. Each ends with the number it
+//! contains, so that a client can tell a whole one from one that was cut off.
 
 use std::fmt::Write;
 
@@ -56,15 +56,38 @@ enum Part {
 }
 
 impl Collection {
-    pub(super) fn new(name: &str, matched: u64, start: u64, returned: u64, lock: Option<String>, encoding: Encoding) -> Self {
+    pub(super) fn new(
+        name: &str,
+        matched: u64,
+        start: u64,
+        returned: u64,
+        lock: Option<String>,
+        encoding: Encoding,
+    ) -> Self {
         let (workspace, layer) = name.split_once(':').unwrap_or(("geor", name));
         let (workspace, layer) = (escape(workspace).into_owned(), escape(layer).into_owned());
-        Self { workspace, layer, encoding, matched, next: start, end: start + returned, returned, lock, part: Part::Start }
+        Self {
+            workspace,
+            layer,
+            encoding,
+            matched,
+            next: start,
+            end: start + returned,
+            returned,
+            lock,
+            part: Part::Start,
+        }
     }
 
     fn start(&self, out: &mut String) {
-        let Self { matched, returned, .. } = self;
-        let lock = self.lock.as_ref().map(|lock| format!(" lockId=\"{lock}\"")).unwrap_or_default();
+        let Self {
+            matched, returned, ..
+        } = self;
+        let lock = self
+            .lock
+            .as_ref()
+            .map(|lock| format!(" lockId=\"{lock}\""))
+            .unwrap_or_default();
         match self.encoding {
             Encoding::GeoJson => out.push_str("{\"type\":\"FeatureCollection\",\"features\":["),
             Encoding::Gml2 => {
@@ -86,12 +109,22 @@ impl Collection {
     }
 
     fn feature(&self, number: u64, out: &mut String) {
-        let Self { workspace, layer, .. } = self;
+        let Self {
+            workspace, layer, ..
+        } = self;
         // Somewhere on the map, the same place for the same number.
         let (x, y) = (number * 7919 % 20_000, number * 104_729 % 20_000);
-        let member = if self.encoding == Encoding::Gml32 { "wfs:member" } else { "gml:featureMember" };
+        let member = if self.encoding == Encoding::Gml32 {
+            "wfs:member"
+        } else {
+            "gml:featureMember"
+        };
         if self.encoding == Encoding::GeoJson {
-            let comma = if number + self.returned == self.end { "" } else { "," };
+            let comma = if number + self.returned == self.end {
+                ""
+            } else {
+                ","
+            };
             return write!(
                 out,
                 "{comma}{{\"type\":\"Feature\",\"id\":\"{layer}.{number}\",\"geometry\":{{\"type\":\"Point\",\"coordinates\":[{x},{y}]}},\
@@ -109,7 +142,9 @@ impl Collection {
     }
 
     fn end(&self, out: &mut String) {
-        let Self { matched, returned, .. } = self;
+        let Self {
+            matched, returned, ..
+        } = self;
         match self.encoding {
             Encoding::GeoJson => write!(
                 out,
@@ -164,7 +199,8 @@ mod tests {
     #[test]
     fn geojson_holds_as_many_features_as_it_says() {
         for returned in [0, 1, 2, 5000] {
-            let json: serde_json::Value = serde_json::from_str(&whole(returned, Encoding::GeoJson)).unwrap();
+            let json: serde_json::Value =
+                serde_json::from_str(&whole(returned, Encoding::GeoJson)).unwrap();
             assert_eq!(json["numberReturned"], returned);
             assert_eq!(json["features"].as_array().unwrap().len() as u64, returned);
             assert_eq!(json["numberMatched"], 12_000);

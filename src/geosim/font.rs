@@ -1,9 +1,11 @@
-//! A bitmap font, enough to write an instance's name on its maps: 5 columns by 7 rows, one byte a row.
+//! A bitmap font, enough to write an instance's name on its maps: 5 columns by 7 rows, one byte a
+//! row.
 
 pub(super) const WIDTH: usize = 5;
 pub(super) const HEIGHT: usize = 7;
 
-/// Whether the glyph of `letter` has ink at this column and row. Small letters look like capitals; unknown ones like a box.
+/// Whether the glyph of `letter` has ink at this column and row. Small letters look like capitals;
+/// unknown ones like a box.
 pub(super) fn has_ink(letter: char, column: usize, row: usize) -> bool {
     glyph(letter.to_ascii_uppercase())[row] >> (WIDTH - 1 - column) & 1 == 1
 }

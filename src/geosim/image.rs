@@ -1,5 +1,5 @@
-//! Maps that are real PNGs: a tint of the instance's own, and its name written on it, so that a person sees at a glance and
-//! a test by decoding who drew what.
+//! Maps that are real PNGs: a tint of the instance's own, and its name written on it, so that a
+//! person sees at a glance and a test by decoding who drew what.
 
 use std::collections::HashMap;
 
@@ -41,15 +41,35 @@ pub(super) struct Picture {
 
 impl Picture {
     pub(super) fn map(width: u32, height: u32) -> Self {
-        Self { width, height, transparent: false, blank: false }
+        Self {
+            width,
+            height,
+            transparent: false,
+            blank: false,
+        }
     }
 }
 
 impl Painter {
     pub(super) fn new(name: &str, padded_to: Option<usize>) -> Self {
         let [red, green, blue] = tint_of(name);
-        let palette = [255, 255, 255, red, green, blue, red / 3, green / 3, blue / 3];
-        Self { name: name.to_owned(), palette, padded_to, pictures: Mutex::default() }
+        let palette = [
+            255,
+            255,
+            255,
+            red,
+            green,
+            blue,
+            red / 3,
+            green / 3,
+            blue / 3,
+        ];
+        Self {
+            name: name.to_owned(),
+            palette,
+            padded_to,
+            pictures: Mutex::default(),
+        }
     }
 
     pub(super) fn paint(&self, picture: Picture) -> Bytes {
@@ -68,18 +88,26 @@ impl Painter {
     fn padded(&self, picture: Picture) -> Bytes {
         let plain = self.encode(picture, None);
         match self.padded_to {
-            Some(size) if size > plain.len() + CHUNK_FRAME => self.encode(picture, Some(size - plain.len() - CHUNK_FRAME)).into(),
+            Some(size) if size > plain.len() + CHUNK_FRAME => self
+                .encode(picture, Some(size - plain.len() - CHUNK_FRAME))
+                .into(),
             _ => plain.into(),
         }
     }
 
     fn encode(&self, picture: Picture, padding: Option<usize>) -> Vec<u8> {
         let mut out = Vec::new();
-        self.encode_into(&mut out, picture, padding).expect("the image is well-formed and a Vec takes everything");
+        self.encode_into(&mut out, picture, padding)
+            .expect("the image is well-formed and a Vec takes everything");
         out
     }
 
-    fn encode_into(&self, out: &mut Vec<u8>, picture: Picture, padding: Option<usize>) -> Result<(), png::EncodingError> {
+    fn encode_into(
+        &self,
+        out: &mut Vec<u8>,
+        picture: Picture,
+        padding: Option<usize>,
+    ) -> Result<(), png::EncodingError> {
         let mut encoder = Encoder::new(out, picture.width, picture.height);
         encoder.set_color(ColorType::Indexed);
         encoder.set_depth(BitDepth::Two);
@@ -131,7 +159,12 @@ impl Writing {
         let scale = (width * 3 / 4 / natural).min(height / 2 / font::HEIGHT);
         let left = width.saturating_sub(natural * scale) / 2;
         let top = height.saturating_sub(font::HEIGHT * scale) / 2;
-        Self { letters, left, top, scale }
+        Self {
+            letters,
+            left,
+            top,
+            scale,
+        }
     }
 
     /// A picture too small for the name has none.
@@ -141,7 +174,12 @@ impl Writing {
         }
         let (column, row) = ((x - self.left) / self.scale, (y - self.top) / self.scale);
         let (letter, column) = (column / (font::WIDTH + 1), column % (font::WIDTH + 1));
-        row < font::HEIGHT && column < font::WIDTH && self.letters.get(letter).is_some_and(|l| font::has_ink(*l, column, row))
+        row < font::HEIGHT
+            && column < font::WIDTH
+            && self
+                .letters
+                .get(letter)
+                .is_some_and(|l| font::has_ink(*l, column, row))
     }
 }
 
@@ -172,15 +210,22 @@ mod tests {
 
     #[test]
     fn maps_decode_and_name_their_painter() {
-        let (info, pixels, author) = decode(&Painter::new("replica1", None).paint(Picture::map(256, 200)));
-        assert_eq!((info.width, info.height, author.as_str()), (256, 200, "replica1"));
+        let (info, pixels, author) =
+            decode(&Painter::new("replica1", None).paint(Picture::map(256, 200)));
+        assert_eq!(
+            (info.width, info.height, author.as_str()),
+            (256, 200, "replica1")
+        );
         let colours: std::collections::BTreeSet<&[u8]> = pixels.chunks(3).collect();
         assert_eq!(colours.len(), 2, "tint and ink");
     }
 
     #[test]
     fn instances_have_tints_of_their_own() {
-        let middle = |name: &str| decode(&Painter::new(name, None).paint(Picture::map(8, 8))).1[8 * 3 * 4 + 12..][..3].to_vec();
+        let middle = |name: &str| {
+            decode(&Painter::new(name, None).paint(Picture::map(8, 8))).1[8 * 3 * 4 + 12..][..3]
+                .to_vec()
+        };
         assert_ne!(middle("replica1"), middle("replica2"));
         assert_eq!(middle("replica1"), middle("replica1"));
     }
@@ -194,6 +239,11 @@ mod tests {
 
     #[test]
     fn tiny_maps_are_maps_too() {
-        assert_eq!(decode(&Painter::new("main", None).paint(Picture::map(1, 1))).0.height, 1);
+        assert_eq!(
+            decode(&Painter::new("main", None).paint(Picture::map(1, 1)))
+                .0
+                .height,
+            1
+        );
     }
 }

@@ -25,8 +25,8 @@ use crate::ogc::RequestClass;
 
 /// A simulated GeoServer on a port of its own. Dropping it ends it.
 ///
-/// It runs in a thread with a runtime of its own: plain tests and async ones use it alike, a kill ends everything it had in
-/// memory, and a bench can pin it.
+/// It runs in a thread with a runtime of its own: plain tests and async ones use it alike, a kill
+/// ends everything it had in memory, and a bench can pin it.
 pub struct Instance {
     name: String,
     behaviour: Behaviour,
@@ -42,17 +42,29 @@ struct Running {
 }
 
 impl Instance {
-    /// Starts an instance on a port that the kernel chooses. It answers by the time this returns, unless its behaviour has a
-    /// startup time.
+    /// Starts an instance on a port that the kernel chooses. It answers by the time this returns,
+    /// unless its behaviour has a startup time.
     pub fn start(name: &str, data: &Arc<DataDirectory>, behaviour: Behaviour) -> Self {
-        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), name, data, behaviour).expect("loopback has free ports")
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), name, data, behaviour)
+            .expect("loopback has free ports")
     }
 
     /// As [`start`](Self::start), on this address.
-    pub fn start_at(address: SocketAddr, name: &str, data: &Arc<DataDirectory>, behaviour: Behaviour) -> io::Result<Self> {
+    pub fn start_at(
+        address: SocketAddr,
+        name: &str,
+        data: &Arc<DataDirectory>,
+        behaviour: Behaviour,
+    ) -> io::Result<Self> {
         let door = Arc::new(Door::bind(address)?);
         let controls = Arc::new(Controls::new(door, &behaviour));
-        let instance = Self { name: name.to_owned(), behaviour, data: Arc::clone(data), controls, running: Mutex::default() };
+        let instance = Self {
+            name: name.to_owned(),
+            behaviour,
+            data: Arc::clone(data),
+            controls,
+            running: Mutex::default(),
+        };
         instance.run()?;
         Ok(instance)
     }
@@ -75,14 +87,20 @@ impl Instance {
         let (send_life, receive_life) = mpsc::sync_channel(1);
         let (name, behaviour) = (self.name.clone(), self.behaviour.clone());
         let (data, controls) = (Arc::clone(&self.data), Arc::clone(&self.controls));
-        let thread = std::thread::Builder::new().name(format!("geosim-{name}")).spawn(move || {
-            run_life(&runtime, stopped, || {
-                let life = Arc::new(Life::begin(&name, &behaviour, &data, &controls));
-                send_life.send(Arc::clone(&life)).expect("the starter waits for it");
-                life
-            });
-        })?;
-        let life = receive_life.recv().expect("the thread begins with sending it");
+        let thread = std::thread::Builder::new()
+            .name(format!("geosim-{name}"))
+            .spawn(move || {
+                run_life(&runtime, stopped, || {
+                    let life = Arc::new(Life::begin(&name, &behaviour, &data, &controls));
+                    send_life
+                        .send(Arc::clone(&life))
+                        .expect("the starter waits for it");
+                    life
+                });
+            })?;
+        let life = receive_life
+            .recv()
+            .expect("the thread begins with sending it");
         Ok(Running { life, stop, thread })
     }
 
@@ -112,7 +130,8 @@ impl Instance {
         self.controls.suffers(outage);
     }
 
-    /// See [`Controls::heals`]. Brings nobody back from the dead: that is [`restart`](Self::restart).
+    /// See [`Controls::heals`]. Brings nobody back from the dead: that is
+    /// [`restart`](Self::restart).
     pub fn heals(&self) {
         if self.is_running() {
             self.controls.heals();
@@ -135,41 +154,60 @@ impl Instance {
 
     /// The number this instance believes, from its memory; `None` when it does not run.
     pub fn update_sequence(&self) -> Option<u64> {
-        self.running.lock().as_ref().map(|running| running.life.catalog().update_sequence)
+        self.running
+            .lock()
+            .as_ref()
+            .map(|running| running.life.catalog().update_sequence)
     }
 
     /// How many edits of the data directory this instance has seen; `None` when it does not run.
     pub fn epoch(&self) -> Option<u64> {
-        self.running.lock().as_ref().map(|running| running.life.catalog().contents.edits)
+        self.running
+            .lock()
+            .as_ref()
+            .map(|running| running.life.catalog().contents.edits)
     }
 
-    /// Publishes a layer as an administrator does in the web interface: five to eight steps of `updateSequence`.
+    /// Publishes a layer as an administrator does in the web interface: five to eight steps of
+    /// `updateSequence`.
     pub fn publish(&self, layer: &str) {
-        self.running.lock().as_ref().expect("an instance that does not run publishes nothing").life.publish(layer);
+        self.running
+            .lock()
+            .as_ref()
+            .expect("an instance that does not run publishes nothing")
+            .life
+            .publish(layer);
     }
 
-    /// As `kill -9`: the kernel closes every connection at once, in good order where it had read everything, else with a
-    /// reset; then connections are refused. What was in memory is gone.
+    /// As `kill -9`: the kernel closes every connection at once, in good order where it had read
+    /// everything, else with a reset; then connections are refused. What was in memory is gone.
     pub fn kill(&self) {
         self.end(false);
     }
 
-    /// As a machine that went down and came back: every connection is reset, then connections are refused.
+    /// As a machine that went down and came back: every connection is reset, then connections are
+    /// refused.
     pub fn crash(&self) {
         self.end(true);
     }
 
     fn end(&self, resets: bool) {
-        let Some(running) = self.running.lock().take() else { return };
+        let Some(running) = self.running.lock().take() else {
+            return;
+        };
         let door = &self.controls.door;
         door.reset_connections_on_close(resets);
         door.close();
         // A thread that has ended already does not listen any more.
         running.stop.send(()).ok();
-        running.thread.join().expect("an instance ends in good order");
+        running
+            .thread
+            .join()
+            .expect("an instance ends in good order");
     }
 
-    /// Starts again on the same port, healthy, from what is in the data directory. Does nothing if it runs.
+    /// Starts again on the same port, healthy, from what is in the data directory. Does nothing if
+    /// it runs.
     pub fn restart(&self) {
         if !self.is_running() {
             self.controls.heal_quietly();
@@ -184,7 +222,8 @@ impl Drop for Instance {
     }
 }
 
-/// Runs one life until it is stopped. Ending the runtime ends everything in it: connections, timers, work in progress.
+/// Runs one life until it is stopped. Ending the runtime ends everything in it: connections,
+/// timers, work in progress.
 fn run_life(runtime: &Runtime, stopped: oneshot::Receiver<()>, begin: impl FnOnce() -> Arc<Life>) {
     runtime.block_on(async {
         let life = begin();
@@ -200,7 +239,10 @@ fn run_life(runtime: &Runtime, stopped: oneshot::Receiver<()>, begin: impl FnOnc
 async fn finish_start(life: Arc<Life>) {
     if !life.behaviour.startup_time.is_zero() {
         sleep(life.behaviour.startup_time).await;
-        life.controls.door.open().expect("the port is reserved for this instance");
+        life.controls
+            .door
+            .open()
+            .expect("the port is reserved for this instance");
     }
 }
 
@@ -209,7 +251,9 @@ async fn accept_for_ever(life: &Arc<Life>) -> io::Error {
     let door = &life.controls.door;
     let mut state = door.state();
     loop {
-        let open = state.wait_for(|state| matches!(state, DoorState::Open | DoorState::Slamming)).await;
+        let open = state
+            .wait_for(|state| matches!(state, DoorState::Open | DoorState::Slamming))
+            .await;
         let is_slamming = matches!(open.as_deref(), Ok(DoorState::Slamming));
         drop(open);
         match door.listener() {
@@ -232,7 +276,8 @@ async fn accept_until_change(
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) if is_slamming => reset_on_close(&stream),
                 Ok((stream, _)) => admit(stream, life),
-                // The socket is being closed, or the process is out of descriptors: look again in a moment.
+                // The socket is being closed, or the process is out of descriptors: look again in a
+                // moment.
                 Err(_) => tokio::task::yield_now().await,
             },
         }

@@ -1,4 +1,5 @@
-//! Key-value pairs of a query or a form, read as GeoServer reads them: keys in any case, values percent-decoded.
+//! Key-value pairs of a query or a form, read as GeoServer reads them: keys in any case, values
+//! percent-decoded.
 
 use std::borrow::Cow;
 
@@ -18,7 +19,10 @@ impl<'a> Kvp<'a> {
 
     /// The first value of `key`. An empty value counts as absent, as it does for GeoServer.
     pub(super) fn get(&self, key: &str) -> Option<Cow<'a, str>> {
-        pairs(self.query).chain(pairs(self.form)).find(|(k, v)| is_key(k, key) && !v.is_empty()).map(|(_, value)| decode(value))
+        pairs(self.query)
+            .chain(pairs(self.form))
+            .find(|(k, v)| is_key(k, key) && !v.is_empty())
+            .map(|(_, value)| decode(value))
     }
 
     pub(super) fn number(&self, key: &str) -> Option<u32> {
@@ -32,18 +36,25 @@ impl<'a> Kvp<'a> {
 
 fn pairs(text: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     text.split(|byte| *byte == b'&').map(|pair| {
-        let equals = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
+        let equals = pair
+            .iter()
+            .position(|byte| *byte == b'=')
+            .unwrap_or(pair.len());
         (&pair[..equals], pair.get(equals + 1..).unwrap_or_default())
     })
 }
 
 fn is_key(written: &[u8], key: &str) -> bool {
-    written.eq_ignore_ascii_case(key.as_bytes()) || (written.contains(&b'%') && decode(written).eq_ignore_ascii_case(key))
+    written.eq_ignore_ascii_case(key.as_bytes())
+        || (written.contains(&b'%') && decode(written).eq_ignore_ascii_case(key))
 }
 
 fn decode(value: &[u8]) -> Cow<'_, str> {
     if value.contains(&b'+') {
-        let spaced: Vec<u8> = value.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+        let spaced: Vec<u8> = value
+            .iter()
+            .map(|byte| if *byte == b'+' { b' ' } else { *byte })
+            .collect();
         return Cow::Owned(percent_decode(&spaced).decode_utf8_lossy().into_owned());
     }
     percent_decode(value).decode_utf8_lossy()
@@ -55,7 +66,10 @@ mod tests {
 
     #[test]
     fn keys_match_in_any_case_and_encoding() {
-        let kvp = Kvp::new(b"SERVICE=wms&req%75est=GetMap&layers=geor%3Aa,b+c&empty=&empty=x", b"form=1");
+        let kvp = Kvp::new(
+            b"SERVICE=wms&req%75est=GetMap&layers=geor%3Aa,b+c&empty=&empty=x",
+            b"form=1",
+        );
         assert_eq!(kvp.get("service").unwrap(), "wms");
         assert_eq!(kvp.get("Request").unwrap(), "GetMap");
         assert_eq!(kvp.get("LAYERS").unwrap(), "geor:a,b c");

@@ -28,12 +28,14 @@ pub(super) struct Life {
     pub(super) painter: Painter,
     pub(super) workshop: Workshop,
     pub(super) threads: Option<Semaphore>,
-    /// GeoServer's configuration lock: REST and the web interface take it, OWS requests do not. Fair, as there.
+    /// GeoServer's configuration lock: REST and the web interface take it, OWS requests do not.
+    /// Fair, as there.
     pub(super) configuration_lock: tokio::sync::RwLock<()>,
     pub(super) feature_locks: FeatureLocks,
     pub(super) sessions: Sessions,
     pub(super) executions: Executions,
-    /// The importer counts from 0 in each life: the same number is another import on another instance.
+    /// The importer counts from 0 in each life: the same number is another import on another
+    /// instance.
     pub(super) imports: AtomicU32,
     catalog: RwLock<Catalog>,
     pub(super) tile_locks: TileLocks,
@@ -48,8 +50,8 @@ pub(super) struct Catalog {
     pub(super) update_sequence: u64,
 }
 
-/// What stock GeoServer adds to the number while it loads: the global settings, and its services (WMS, WFS, WCS, WPS, CSW,
-/// WMTS and the tile settings).
+/// What stock GeoServer adds to the number while it loads: the global settings, and its services
+/// (WMS, WFS, WCS, WPS, CSW, WMTS and the tile settings).
 pub const VANILLA_RELOAD_BUMPS: u64 = 8;
 
 /// The data directory could not be read.
@@ -58,7 +60,12 @@ pub(super) struct ReloadFailed;
 
 impl Life {
     /// Must be called on the instance's runtime.
-    pub(super) fn begin(name: &str, behaviour: &Behaviour, data: &Arc<DataDirectory>, controls: &Arc<Controls>) -> Self {
+    pub(super) fn begin(
+        name: &str,
+        behaviour: &Behaviour,
+        data: &Arc<DataDirectory>,
+        controls: &Arc<Controls>,
+    ) -> Self {
         controls.counts.starts.fetch_add(1, Ordering::Relaxed);
         controls.counts.is_reloading.store(false, Ordering::Release);
         Self {
@@ -74,7 +81,10 @@ impl Life {
             sessions: Sessions::default(),
             executions: Executions::default(),
             imports: AtomicU32::new(0),
-            catalog: RwLock::new(Catalog { contents: data.contents(), update_sequence: data.update_sequence() }),
+            catalog: RwLock::new(Catalog {
+                contents: data.contents(),
+                update_sequence: data.update_sequence(),
+            }),
             tile_locks: TileLocks::default(),
             own_tiles: TileCache::default(),
             cold_left: AtomicU32::new(behaviour.cold.requests),
@@ -92,8 +102,9 @@ impl Life {
         }
     }
 
-    /// What `POST /rest/reload` does: empties the catalog, then reads the data directory. Who asks meanwhile gets answers
-    /// from an empty catalog. The layers are as they were when the reading began, the number as it is when it ends.
+    /// What `POST /rest/reload` does: empties the catalog, then reads the data directory. Who asks
+    /// meanwhile gets answers from an empty catalog. The layers are as they were when the reading
+    /// began, the number as it is when it ends.
     pub(super) async fn reload_catalog(&self) -> Result<(), ReloadFailed> {
         let _all_others_wait = self.configuration_lock.write().await;
         let counts = &self.controls.counts;
@@ -106,7 +117,10 @@ impl Life {
         if self.controls.takes_failing_reload() {
             return Err(ReloadFailed);
         }
-        *self.catalog.write() = Catalog { contents, update_sequence: self.number_after_reload() };
+        *self.catalog.write() = Catalog {
+            contents,
+            update_sequence: self.number_after_reload(),
+        };
         self.forget_caches();
         Ok(())
     }
@@ -117,7 +131,8 @@ impl Life {
             Flavour::GeOrchestra => in_file,
             Flavour::Vanilla => in_file + VANILLA_RELOAD_BUMPS,
             Flavour::VanillaRewriting => {
-                self.data.persist_update_sequence(in_file + VANILLA_RELOAD_BUMPS);
+                self.data
+                    .persist_update_sequence(in_file + VANILLA_RELOAD_BUMPS);
                 in_file + VANILLA_RELOAD_BUMPS
             }
         }
@@ -125,7 +140,8 @@ impl Life {
 
     /// Store connections, schemas, styles: the next requests are slow again.
     pub(super) fn forget_caches(&self) {
-        self.cold_left.store(self.behaviour.cold.requests, Ordering::Relaxed);
+        self.cold_left
+            .store(self.behaviour.cold.requests, Ordering::Relaxed);
     }
 
     /// Changes the catalog in memory and on disk. The caller holds the configuration lock.
@@ -136,7 +152,8 @@ impl Life {
         self.data.persist(edit, catalog.update_sequence);
     }
 
-    /// Publishes a layer as the web interface does: whatever is missing of workspace and store, a style, the layer.
+    /// Publishes a layer as the web interface does: whatever is missing of workspace and store, a
+    /// style, the layer.
     pub(super) fn publish(&self, name: &str) {
         let (workspace, layer) = name.split_once(':').unwrap_or(("geor", name));
         let contents = self.catalog().contents;
@@ -149,19 +166,31 @@ impl Life {
         self.edit(&Edit::PutLayer(store, LayerKind::Vector { features: 10 }));
     }
 
-    /// How much work a request is: what it says itself, or what its class usually is, more while cold.
+    /// How much work a request is: what it says itself, or what its class usually is, more while
+    /// cold.
     pub(super) fn work_of(&self, class: RequestClass, request: &Request) -> Duration {
-        let work = stated_work(request).unwrap_or_else(|| self.behaviour.service_time[class].draw(&self.controls.dice));
-        if work.is_zero() || !self.is_cold() { work } else { work.mul_f64(self.behaviour.cold.factor) }
+        let work = stated_work(request)
+            .unwrap_or_else(|| self.behaviour.service_time[class].draw(&self.controls.dice));
+        if work.is_zero() || !self.is_cold() {
+            work
+        } else {
+            work.mul_f64(self.behaviour.cold.factor)
+        }
     }
 
     /// How long a request waits for capacity.
     pub(super) fn patience(&self) -> Option<Duration> {
-        self.behaviour.control_flow.and_then(|control_flow| control_flow.timeout)
+        self.behaviour
+            .control_flow
+            .and_then(|control_flow| control_flow.timeout)
     }
 
     fn is_cold(&self) -> bool {
-        self.cold_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+        self.cold_left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            })
+            .is_ok()
     }
 
     pub(super) fn note_write(&self, what: &str, request: &Request) {
@@ -181,8 +210,14 @@ pub(super) const WORK: &str = "geosim_work";
 
 fn stated_work(request: &Request) -> Option<Duration> {
     // Spares requests without it the decoding.
-    if !request.query().windows(WORK.len()).any(|window| window == WORK.as_bytes()) {
+    if !request
+        .query()
+        .windows(WORK.len())
+        .any(|window| window == WORK.as_bytes())
+    {
         return None;
     }
-    humantime::parse_duration(&request.parameter(WORK)?).ok().map(|work| work.min(super::chance::LONGEST_WORK))
+    humantime::parse_duration(&request.parameter(WORK)?)
+        .ok()
+        .map(|work| work.min(super::chance::LONGEST_WORK))
 }

@@ -19,16 +19,25 @@ impl FeatureLocks {
         let lock = format!("GeoServer_{number:016x}");
         let mut until = self.until.lock();
         if until.len() == MAX_LOCKS
-            && let Some(first) = until.iter().min_by_key(|(_, end)| **end).map(|(lock, _)| lock.clone())
+            && let Some(first) = until
+                .iter()
+                .min_by_key(|(_, end)| **end)
+                .map(|(lock, _)| lock.clone())
         {
             until.remove(&first);
         }
-        until.insert(lock.clone(), Instant::now() + Duration::from_secs(minutes.min(60 * 24) * MINUTE));
+        until.insert(
+            lock.clone(),
+            Instant::now() + Duration::from_secs(minutes.min(60 * 24) * MINUTE),
+        );
         lock
     }
 
     pub(super) fn holds(&self, lock: &str) -> bool {
-        self.until.lock().get(lock).is_some_and(|until| Instant::now() < *until)
+        self.until
+            .lock()
+            .get(lock)
+            .is_some_and(|until| Instant::now() < *until)
     }
 
     pub(super) fn release(&self, lock: &str) -> bool {

@@ -1,4 +1,5 @@
-//! The GeoServer double: the truth about GeoServer's behaviour in one place, for the demo, tests and benches.
+//! The GeoServer double: the truth about GeoServer's behaviour in one place, for the demo, tests
+//! and benches.
 //!
 //! ```
 //! use geofront::geosim::{Cluster, Fault};
@@ -25,31 +26,33 @@
 //!
 //! # What is true to GeoServer
 //!
-//! - Each instance serves its own copy of the catalog. `POST /rest/reload` empties it, reads for [`Behaviour::reload_time`],
-//!   and meanwhile OWS requests are answered wrongly, with status 200 or 404, while REST reads of the catalog wait.
-//! - `updateSequence` moves with every catalog event, five to eight times for one published layer; with a reload too, or
-//!   not, by [`Flavour`].
-//! - The dispatcher's rules, errors in the shape and status of each service and version, compression, sessions, locks and
-//!   background processes in the memory of one instance, Tomcat's keep-alive and its error pages, one metatile rendered
-//!   for sixteen tiles.
+//! - Each instance serves its own copy of the catalog. `POST /rest/reload` empties it, reads for
+//!   [`Behaviour::reload_time`], and meanwhile OWS requests are answered wrongly, with status 200
+//!   or 404, while REST reads of the catalog wait.
+//! - `updateSequence` moves with every catalog event, five to eight times for one published layer;
+//!   with a reload too, or not, by [`Flavour`].
+//! - The dispatcher's rules, errors in the shape and status of each service and version,
+//!   compression, sessions, locks and background processes in the memory of one instance, Tomcat's
+//!   keep-alive and its error pages, one metatile rendered for sixteen tiles.
 //!
 //! # What helps to test
 //!
-//! - Maps are real PNGs in a tint of the instance's own with its name on them; collections end with the number of features
-//!   they hold: a client can tell a whole answer from a broken one.
-//! - `X-Geosim` names who answered, `X-Geosim-Epoch` counts the edits that its catalog has seen (whatever the flavour does
-//!   to `updateSequence`), `X-Geosim-Tag` repeats the request's `geosim_tag`. A request may state its work:
-//!   `geosim_work=350ms`.
+//! - Maps are real PNGs in a tint of the instance's own with its name on them; collections end with
+//!   the number of features they hold: a client can tell a whole answer from a broken one.
+//! - `X-Geosim` names who answered, `X-Geosim-Epoch` counts the edits that its catalog has seen
+//!   (whatever the flavour does to `updateSequence`), `X-Geosim-Tag` repeats the request's
+//!   `geosim_tag`. A request may state its work: `geosim_work=350ms`.
 //! - [`DataDirectory::writes`] lists everything executed that must not be executed twice.
 //! - [`Controls::requests`] gives the last requests byte for byte.
 //! - Faults begin and end before the call that orders them returns; chance is drawn from a seed.
 //!
 //! # Why HTTP by hand
 //!
-//! A sick GeoServer ends bodies early, resets in the middle of an answer, leaves requests unread and accepts connections
-//! that nobody serves. A server library exists to prevent that; around one we would need a wrapper of the socket that knows
-//! what the library is about to write. So requests are parsed by `httparse`, and answers are written here, which is also
-//! what makes a map cost a few microseconds: benches run several instances on one core.
+//! A sick GeoServer ends bodies early, resets in the middle of an answer, leaves requests unread
+//! and accepts connections that nobody serves. A server library exists to prevent that; around one
+//! we would need a wrapper of the socket that knows what the library is about to write. So requests
+//! are parsed by `httparse`, and answers are written here, which is also what makes a map cost a
+//! few microseconds: benches run several instances on one core.
 
 mod answer;
 mod auth;
@@ -95,8 +98,8 @@ mod xml;
 
 pub use auth::{BASIC, PASSWORD, USER};
 pub use behaviour::{
-    Behaviour, Capacity, Cold, ControlFlow, DEFAULT_KEEP_ALIVE, DEFAULT_KEEP_ALIVE_REQUESTS, DEFAULT_REMEMBERED_REQUESTS,
-    DEFAULT_UI_LOCK_WAIT, Flavour, TileStore,
+    Behaviour, Capacity, Cold, ControlFlow, DEFAULT_KEEP_ALIVE, DEFAULT_KEEP_ALIVE_REQUESTS,
+    DEFAULT_REMEMBERED_REQUESTS, DEFAULT_UI_LOCK_WAIT, Flavour, TileStore,
 };
 pub use chance::{Dice, LONGEST_WORK, ServiceTime, stable_hash};
 pub use cluster::Cluster;

@@ -1,4 +1,5 @@
-//! A request path as the servlet container hands it to the webapp: parameters stripped, decoded, dots resolved.
+//! A request path as the servlet container hands it to the webapp: parameters stripped, decoded,
+//! dots resolved.
 
 use std::borrow::Cow;
 
@@ -8,35 +9,51 @@ use percent_encoding::percent_decode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BadPath;
 
-/// The path that servlet mappings see. `/geoserver/re%73t/;x=y/reload` *is* `/geoserver/rest/reload`.
+/// The path that servlet mappings see. `/geoserver/re%73t/;x=y/reload` *is*
+/// `/geoserver/rest/reload`.
 pub(super) fn normalise(raw: &[u8]) -> Result<Cow<'_, str>, BadPath> {
     if !raw.starts_with(b"/") {
         return Err(BadPath);
     }
     if is_plain(raw) {
-        return std::str::from_utf8(raw).map(Cow::Borrowed).map_err(|_| BadPath);
+        return std::str::from_utf8(raw)
+            .map(Cow::Borrowed)
+            .map_err(|_| BadPath);
     }
     let stripped = without_parameters(raw);
     if contains_encoded_slash(&stripped) {
         return Err(BadPath);
     }
-    let decoded = percent_decode(&stripped).decode_utf8().map_err(|_| BadPath)?;
+    let decoded = percent_decode(&stripped)
+        .decode_utf8()
+        .map_err(|_| BadPath)?;
     resolve_dots(&decoded).map(Cow::Owned)
 }
 
 fn is_plain(raw: &[u8]) -> bool {
-    !raw.iter().any(|byte| matches!(byte, b'%' | b';' | b'\\')) && !raw.windows(2).any(|pair| pair == b"//" || pair == b"/.")
+    !raw.iter().any(|byte| matches!(byte, b'%' | b';' | b'\\'))
+        && !raw.windows(2).any(|pair| pair == b"//" || pair == b"/.")
 }
 
 fn without_parameters(raw: &[u8]) -> Vec<u8> {
-    let segments: Vec<&[u8]> =
-        raw.split(|byte| *byte == b'/').map(|segment| segment.split(|byte| *byte == b';').next().unwrap_or_default()).collect();
+    let segments: Vec<&[u8]> = raw
+        .split(|byte| *byte == b'/')
+        .map(|segment| {
+            segment
+                .split(|byte| *byte == b';')
+                .next()
+                .unwrap_or_default()
+        })
+        .collect();
     segments.join(&b'/')
 }
 
 /// Tomcat refuses `%2F` (and backslashes) in a path unless told otherwise.
 fn contains_encoded_slash(path: &[u8]) -> bool {
-    path.contains(&b'\\') || path.windows(3).any(|code| code.eq_ignore_ascii_case(b"%2f") || code.eq_ignore_ascii_case(b"%5c"))
+    path.contains(&b'\\')
+        || path
+            .windows(3)
+            .any(|code| code.eq_ignore_ascii_case(b"%2f") || code.eq_ignore_ascii_case(b"%5c"))
 }
 
 fn resolve_dots(path: &str) -> Result<String, BadPath> {
@@ -51,7 +68,11 @@ fn resolve_dots(path: &str) -> Result<String, BadPath> {
         }
     }
     let is_directory = path.ends_with('/') || path.ends_with("/.") || path.ends_with("/..");
-    let end = if is_directory && !kept.is_empty() { "/" } else { "" };
+    let end = if is_directory && !kept.is_empty() {
+        "/"
+    } else {
+        ""
+    };
     Ok(format!("/{}{end}", kept.join("/")))
 }
 

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use super::chance::{STABLE_HASH_START, stable_hash_from};
 use super::kvp::Kvp;
 
-/// How much of a body is kept, and of a form is read: Tomcat's `maxPostSize`. The length and hash are of all of it.
+/// How much of a body is kept, and of a form is read: Tomcat's `maxPostSize`. The length and hash
+/// are of all of it.
 pub const KEPT_BODY: usize = 2 << 20;
 
 /// More headers than this are refused, as a servlet container does.
@@ -38,7 +39,11 @@ pub struct RequestBody {
 
 impl Default for RequestBody {
     fn default() -> Self {
-        Self { start: Bytes::new(), length: 0, hash: STABLE_HASH_START }
+        Self {
+            start: Bytes::new(),
+            length: 0,
+            hash: STABLE_HASH_START,
+        }
     }
 }
 
@@ -55,10 +60,19 @@ impl Request {
     pub(super) fn parse(head: Bytes) -> Option<Self> {
         let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut parsed = httparse::Request::new(&mut slots);
-        // Tomcat takes any byte in a target; the parser wants UTF-8, and finds the same places in this.
+        // Tomcat takes any byte in a target; the parser wants UTF-8, and finds the same places in
+        // this.
         let is_text = std::str::from_utf8(&head).is_ok();
-        let ascii = || head.iter().map(|byte| if byte.is_ascii() { *byte } else { b'x' }).collect();
-        let readable = if is_text { Cow::Borrowed(&head[..]) } else { Cow::Owned(ascii()) };
+        let ascii = || {
+            head.iter()
+                .map(|byte| if byte.is_ascii() { *byte } else { b'x' })
+                .collect()
+        };
+        let readable = if is_text {
+            Cow::Borrowed(&head[..])
+        } else {
+            Cow::Owned(ascii())
+        };
         if !matches!(parsed.parse(&readable), Ok(httparse::Status::Complete(_))) {
             return None;
         }
@@ -67,10 +81,24 @@ impl Request {
             let start = part.as_ptr() as usize - base;
             start..start + part.len()
         };
-        let (method, target) = (range(parsed.method?.as_bytes()), range(parsed.path?.as_bytes()));
-        let headers = parsed.headers.iter().map(|header| (range(header.name.as_bytes()), range_of(header.value, base))).collect();
+        let (method, target) = (
+            range(parsed.method?.as_bytes()),
+            range(parsed.path?.as_bytes()),
+        );
+        let headers = parsed
+            .headers
+            .iter()
+            .map(|header| (range(header.name.as_bytes()), range_of(header.value, base)))
+            .collect();
         let minor_version = parsed.version?;
-        Some(Self { method, target, headers, minor_version, body: RequestBody::default(), head })
+        Some(Self {
+            method,
+            target,
+            headers,
+            minor_version,
+            body: RequestBody::default(),
+            head,
+        })
     }
 
     pub(super) fn with_body(mut self, body: RequestBody) -> Self {
@@ -95,7 +123,10 @@ impl Request {
 
     /// The path as on the request line, nothing decoded.
     pub fn raw_path(&self) -> &[u8] {
-        self.target().split(|byte| *byte == b'?').next().unwrap_or_default()
+        self.target()
+            .split(|byte| *byte == b'?')
+            .next()
+            .unwrap_or_default()
     }
 
     pub fn query(&self) -> &[u8] {
@@ -110,19 +141,27 @@ impl Request {
 
     /// Names and values in the order and spelling they arrived in.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.headers
-            .iter()
-            .map(|(name, value)| (std::str::from_utf8(&self.head[name.clone()]).unwrap_or_default(), &self.head[value.clone()]))
+        self.headers.iter().map(|(name, value)| {
+            (
+                std::str::from_utf8(&self.head[name.clone()]).unwrap_or_default(),
+                &self.head[value.clone()],
+            )
+        })
     }
 
-    /// The first header of this name, as a servlet's `getHeader` gives it; `None` also when it is not text.
+    /// The first header of this name, as a servlet's `getHeader` gives it; `None` also when it is
+    /// not text.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers().find(|(n, _)| n.eq_ignore_ascii_case(name)).and_then(|(_, value)| std::str::from_utf8(value).ok())
+        self.headers()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .and_then(|(_, value)| std::str::from_utf8(value).ok())
     }
 
     /// How many headers of this name there are.
     pub fn count_of(&self, name: &str) -> usize {
-        self.headers().filter(|(n, _)| n.eq_ignore_ascii_case(name)).count()
+        self.headers()
+            .filter(|(n, _)| n.eq_ignore_ascii_case(name))
+            .count()
     }
 
     pub fn body(&self) -> &RequestBody {
@@ -140,7 +179,10 @@ impl Request {
 
     /// Whether a header with a list of tokens has this one.
     pub(super) fn lists(&self, name: &str, token: &str) -> bool {
-        self.header(name).is_some_and(|list| list.split(',').any(|item| item.trim().eq_ignore_ascii_case(token)))
+        self.header(name).is_some_and(|list| {
+            list.split(',')
+                .any(|item| item.trim().eq_ignore_ascii_case(token))
+        })
     }
 
     pub(super) fn wants_keep_alive(&self) -> bool {
@@ -153,11 +195,18 @@ impl Request {
     /// `None` for a framing that cannot be trusted.
     pub(super) fn framing(&self) -> Option<Framing> {
         if self.header("transfer-encoding").is_some() {
-            return self.lists("transfer-encoding", "chunked").then_some(Framing::Chunked);
+            return self
+                .lists("transfer-encoding", "chunked")
+                .then_some(Framing::Chunked);
         }
         match self.count_of("content-length") {
             0 => Some(Framing::None),
-            1 => self.header("content-length")?.trim().parse().ok().map(Framing::Length),
+            1 => self
+                .header("content-length")?
+                .trim()
+                .parse()
+                .ok()
+                .map(Framing::Length),
             _ => None,
         }
     }
@@ -165,12 +214,21 @@ impl Request {
 
 fn range_of(part: &[u8], base: usize) -> Range<usize> {
     // An empty value may point anywhere.
-    if part.is_empty() { 0..0 } else { part.as_ptr() as usize - base..part.as_ptr() as usize - base + part.len() }
+    if part.is_empty() {
+        0..0
+    } else {
+        part.as_ptr() as usize - base..part.as_ptr() as usize - base + part.len()
+    }
 }
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.method(), String::from_utf8_lossy(self.target()))
+        write!(
+            f,
+            "{} {}",
+            self.method(),
+            String::from_utf8_lossy(self.target())
+        )
     }
 }
 
@@ -184,17 +242,26 @@ pub(super) struct BodyCollector {
 
 impl BodyCollector {
     pub(super) fn new() -> Self {
-        Self { start: Vec::new(), length: 0, hash: STABLE_HASH_START }
+        Self {
+            start: Vec::new(),
+            length: 0,
+            hash: STABLE_HASH_START,
+        }
     }
 
     pub(super) fn add(&mut self, piece: &[u8]) {
         let room = KEPT_BODY - self.start.len();
-        self.start.extend_from_slice(&piece[..piece.len().min(room)]);
+        self.start
+            .extend_from_slice(&piece[..piece.len().min(room)]);
         self.length += piece.len() as u64;
         self.hash = stable_hash_from(self.hash, piece);
     }
 
     pub(super) fn finish(self) -> RequestBody {
-        RequestBody { start: self.start.into(), length: self.length, hash: self.hash }
+        RequestBody {
+            start: self.start.into(),
+            length: self.length,
+            hash: self.hash,
+        }
     }
 }

@@ -1,7 +1,8 @@
-//! GeoServer's REST interface: about, settings, reload and reset here; the catalog in [`super::rest_catalog`].
+//! GeoServer's REST interface: about, settings, reload and reset here; the catalog in
+//! [`super::rest_catalog`].
 //!
-//! Who reads the catalog takes the configuration lock to read, who changes it to write; `/rest/about` and
-//! `/rest/resource` take none, and answer in the middle of a reload.
+//! Who reads the catalog takes the configuration lock to read, who changes it to write;
+//! `/rest/about` and `/rest/resource` take none, and answer in the middle of a reload.
 
 use std::sync::atomic::Ordering;
 
@@ -28,11 +29,18 @@ pub(super) async fn answer(life: &Life, request: &Request, path: &str) -> Answer
         ["about", "status", _] => about(life, "status", &address),
         ["reload"] => only_by_post(method, reload(life, request)).await,
         ["reset"] => only_by_post(method, reset(life, request)).await,
-        ["security", "acl", "catalog", "reload"] => only_by_post(method, security_reload(life)).await,
-        ["resource", "global"] => Answer::ok(XML, life.data.global_xml()).with("Resource-Type", "resource"),
+        ["security", "acl", "catalog", "reload"] => {
+            only_by_post(method, security_reload(life)).await
+        }
+        ["resource", "global"] => {
+            Answer::ok(XML, life.data.global_xml()).with("Resource-Type", "resource")
+        }
         ["settings"] => settings(life, request).await,
         ["imports", ..] => imports(life, request, &address),
-        ["security" | "logging" | "fonts" | "monitor" | "resource", ..] => outside_catalog(life, request, path),
+        [
+            "security" | "logging" | "fonts" | "monitor" | "resource",
+            ..,
+        ] => outside_catalog(life, request, path),
         _ => rest_catalog::answer(life, request, path, &address).await,
     }
 }
@@ -45,28 +53,41 @@ pub(super) struct RestPath<'a> {
 
 impl<'a> RestPath<'a> {
     fn parse(path: &'a str) -> Self {
-        let extension = ["json", "xml", "html"]
-            .into_iter()
-            .find(|extension| path.strip_suffix(extension).is_some_and(|rest| rest.ends_with('.')));
+        let extension = ["json", "xml", "html"].into_iter().find(|extension| {
+            path.strip_suffix(extension)
+                .is_some_and(|rest| rest.ends_with('.'))
+        });
         let bare = extension.map_or(path, |extension| &path[..path.len() - extension.len() - 1]);
-        Self { parts: bare.split('/').filter(|part| !part.is_empty()).collect(), extension }
+        Self {
+            parts: bare.split('/').filter(|part| !part.is_empty()).collect(),
+            extension,
+        }
     }
 
     pub(super) fn wants_json(&self, request: &Request) -> bool {
         self.extension == Some("json")
-            || (self.extension.is_none() && request.header("accept").is_some_and(|a| a.contains("json")))
+            || (self.extension.is_none()
+                && request.header("accept").is_some_and(|a| a.contains("json")))
     }
 }
 
 async fn only_by_post(method: &str, action: impl Future<Output = Answer>) -> Answer {
-    if matches!(method, "POST" | "PUT") { action.await } else { Answer::container_page(405, "Method Not Allowed") }
+    if matches!(method, "POST" | "PUT") {
+        action.await
+    } else {
+        Answer::container_page(405, "Method Not Allowed")
+    }
 }
 
 async fn reload(life: &Life, request: &Request) -> Answer {
     life.note_write("POST /rest/reload", request);
     match life.reload_catalog().await {
         Ok(()) => Answer::empty(200),
-        Err(_) => Answer::new(500, TEXT, "java.io.IOException: could not read the data directory"),
+        Err(_) => Answer::new(
+            500,
+            TEXT,
+            "java.io.IOException: could not read the data directory",
+        ),
     }
 }
 
@@ -79,16 +100,21 @@ async fn reset(life: &Life, request: &Request) -> Answer {
 }
 
 async fn security_reload(life: &Life) -> Answer {
-    life.controls.counts.security_reloads.fetch_add(1, Ordering::Relaxed);
+    life.controls
+        .counts
+        .security_reloads
+        .fetch_add(1, Ordering::Relaxed);
     Answer::empty(200)
 }
 
 fn about(life: &Life, what: &str, address: &RestPath<'_>) -> Answer {
     let is_json = address.extension == Some("json");
     match what {
-        "version" if is_json => {
-            Answer::ok(JSON, json!({"about": {"resource": [{"@name": "GeoServer", "Version": "2.27.1"}]}}).to_string())
-        }
+        "version" if is_json => Answer::ok(
+            JSON,
+            json!({"about": {"resource": [{"@name": "GeoServer", "Version": "2.27.1"}]}})
+                .to_string(),
+        ),
         "version" | "manifest" => Answer::ok(
             XML,
             "<about>\n  <resource name=\"GeoServer\">\n    <Build-Timestamp>01-Jan-2026 00:00</Build-Timestamp>\n    \
@@ -127,14 +153,28 @@ async fn settings(life: &Life, request: &Request) -> Answer {
 /// The importer: its numbers start at 0 on every instance.
 fn imports(life: &Life, request: &Request, address: &RestPath<'_>) -> Answer {
     let known = life.imports.load(Ordering::Relaxed);
-    match (request.method(), address.parts.get(1).and_then(|id| id.parse::<u32>().ok())) {
+    match (
+        request.method(),
+        address.parts.get(1).and_then(|id| id.parse::<u32>().ok()),
+    ) {
         ("POST", None) => {
             life.note_write("POST /rest/imports", request);
             let id = life.imports.fetch_add(1, Ordering::Relaxed);
-            Answer::new(201, JSON, json!({"import": {"id": id, "state": "INIT"}}).to_string())
+            Answer::new(
+                201,
+                JSON,
+                json!({"import": {"id": id, "state": "INIT"}}).to_string(),
+            )
         }
-        (_, None) => Answer::ok(JSON, json!({"imports": (0..known).map(|id| json!({"id": id})).collect::<Vec<_>>()}).to_string()),
-        (_, Some(id)) if id < known => Answer::ok(JSON, json!({"import": {"id": id, "state": "PENDING"}}).to_string()),
+        (_, None) => Answer::ok(
+            JSON,
+            json!({"imports": (0..known).map(|id| json!({"id": id})).collect::<Vec<_>>()})
+                .to_string(),
+        ),
+        (_, Some(id)) if id < known => Answer::ok(
+            JSON,
+            json!({"import": {"id": id, "state": "PENDING"}}).to_string(),
+        ),
         (_, Some(id)) => no_such(&format!("import {id}")),
     }
 }

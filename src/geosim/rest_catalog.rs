@@ -1,5 +1,5 @@
-//! The catalog by REST: workspaces, stores, layers and styles, listed, made and removed. Every change is in the data
-//! directory, and in `updateSequence`, by the time it is answered.
+//! The catalog by REST: workspaces, stores, layers and styles, listed, made and removed. Every
+//! change is in the data directory, and in `updateSequence`, by the time it is answered.
 
 use serde_json::{Value, json};
 
@@ -19,10 +19,18 @@ enum Wish {
     Refuse(Answer),
 }
 
-pub(super) async fn answer(life: &Life, request: &Request, path: &str, address: &RestPath<'_>) -> Answer {
+pub(super) async fn answer(
+    life: &Life,
+    request: &Request,
+    path: &str,
+    address: &RestPath<'_>,
+) -> Answer {
     if matches!(request.method(), "GET" | "HEAD") {
         let _no_reload = life.configuration_lock.read().await;
-        return render(read(&life.catalog().contents, address), address.wants_json(request));
+        return render(
+            read(&life.catalog().contents, address),
+            address.wants_json(request),
+        );
     }
     let _all_others_wait = life.configuration_lock.write().await;
     match change(&life.catalog().contents, request, address) {
@@ -45,23 +53,41 @@ pub(super) async fn change_settings(life: &Life, request: &Request) -> Answer {
 fn read(contents: &Contents, address: &RestPath<'_>) -> Wish {
     let inside = |workspace: &str| -> Vec<String> {
         let prefix = format!("{workspace}:");
-        contents.layers.keys().filter_map(|name| name.strip_prefix(&prefix)).map(str::to_owned).collect()
+        contents
+            .layers
+            .keys()
+            .filter_map(|name| name.strip_prefix(&prefix))
+            .map(str::to_owned)
+            .collect()
     };
     match address.parts[..] {
         ["workspaces"] => Wish::List("workspace", contents.workspaces.iter().cloned().collect()),
-        ["workspaces", name] if contents.workspaces.contains(name) => Wish::Show("workspace", name.to_owned()),
+        ["workspaces", name] if contents.workspaces.contains(name) => {
+            Wish::Show("workspace", name.to_owned())
+        }
         ["workspaces", name, "layers" | "featuretypes"] if contents.workspaces.contains(name) => {
             Wish::List("layer", inside(name))
         }
         ["workspaces", workspace, "layers" | "featuretypes", layer]
-        | ["workspaces", workspace, "datastores" | "coveragestores", _, _, layer]
-            if contents.layers.contains_key(&format!("{workspace}:{layer}")) =>
+        | [
+            "workspaces",
+            workspace,
+            "datastores" | "coveragestores",
+            _,
+            _,
+            layer,
+        ] if contents
+            .layers
+            .contains_key(&format!("{workspace}:{layer}")) =>
         {
             Wish::Show("layer", layer.to_owned())
         }
-        ["workspaces", workspace, "datastores" | "coveragestores", store]
-            if contents.stores.contains(&format!("{workspace}:{store}")) =>
-        {
+        [
+            "workspaces",
+            workspace,
+            "datastores" | "coveragestores",
+            store,
+        ] if contents.stores.contains(&format!("{workspace}:{store}")) => {
             Wish::Show("dataStore", store.to_owned())
         }
         ["layers"] => Wish::List("layer", contents.layers.keys().cloned().collect()),
@@ -80,32 +106,61 @@ fn change(contents: &Contents, request: &Request, address: &RestPath<'_>) -> Wis
     };
     match (request.method(), &address.parts[..]) {
         ("POST", ["workspaces"]) => match &name {
-            Some(name) if contents.workspaces.contains(name) => {
-                Wish::Refuse(Answer::new(409, "text/plain", format!("Workspace '{name}' already exists")))
-            }
+            Some(name) if contents.workspaces.contains(name) => Wish::Refuse(Answer::new(
+                409,
+                "text/plain",
+                format!("Workspace '{name}' already exists"),
+            )),
             _ => created(Edit::AddWorkspace, ""),
         },
         ("POST", ["styles"]) => created(Edit::PutStyle, ""),
-        ("POST", ["workspaces", workspace, "datastores" | "coveragestores"]) if contents.workspaces.contains(*workspace) => {
-            created(Edit::AddStore, &format!("{workspace}:"))
-        }
-        ("POST", ["workspaces", workspace, "datastores", _, "featuretypes"] | ["workspaces", workspace, "featuretypes"])
+        ("POST", ["workspaces", workspace, "datastores" | "coveragestores"])
             if contents.workspaces.contains(*workspace) =>
         {
-            created(|name| Edit::PutLayer(name, LayerKind::Vector { features: 10 }), &format!("{workspace}:"))
+            created(Edit::AddStore, &format!("{workspace}:"))
         }
-        ("POST", ["workspaces", workspace, "coveragestores", _, "coverages"]) if contents.workspaces.contains(*workspace) => {
-            created(|name| Edit::PutLayer(name, LayerKind::Raster), &format!("{workspace}:"))
+        (
+            "POST",
+            ["workspaces", workspace, "datastores", _, "featuretypes"]
+            | ["workspaces", workspace, "featuretypes"],
+        ) if contents.workspaces.contains(*workspace) => created(
+            |name| Edit::PutLayer(name, LayerKind::Vector { features: 10 }),
+            &format!("{workspace}:"),
+        ),
+        ("POST", ["workspaces", workspace, "coveragestores", _, "coverages"])
+            if contents.workspaces.contains(*workspace) =>
+        {
+            created(
+                |name| Edit::PutLayer(name, LayerKind::Raster),
+                &format!("{workspace}:"),
+            )
         }
-        (_, ["workspaces", workspace, kind @ ("datastores" | "coveragestores"), store]) => {
-            match (request.method(), contents.stores.contains(&format!("{workspace}:{store}"))) {
-                ("DELETE", true) => Wish::Change(vec![Edit::RemoveStore(format!("{workspace}:{store}"))], 200),
-                ("PUT", true) => Wish::Change(vec![Edit::AddStore(format!("{workspace}:{store}"))], 200),
+        (
+            _,
+            [
+                "workspaces",
+                workspace,
+                kind @ ("datastores" | "coveragestores"),
+                store,
+            ],
+        ) => {
+            match (
+                request.method(),
+                contents.stores.contains(&format!("{workspace}:{store}")),
+            ) {
+                ("DELETE", true) => {
+                    Wish::Change(vec![Edit::RemoveStore(format!("{workspace}:{store}"))], 200)
+                }
+                ("PUT", true) => {
+                    Wish::Change(vec![Edit::AddStore(format!("{workspace}:{store}"))], 200)
+                }
                 _ => Wish::Refuse(no_such(kind)),
             }
         }
         // A cache drop of one store: nothing of the catalog changes.
-        ("POST" | "PUT", ["workspaces", _, "datastores" | "coveragestores", _, "reset"]) => Wish::Change(Vec::new(), 200),
+        ("POST" | "PUT", ["workspaces", _, "datastores" | "coveragestores", _, "reset"]) => {
+            Wish::Change(Vec::new(), 200)
+        }
         ("DELETE", ["workspaces", workspace]) if contents.workspaces.contains(*workspace) => {
             remove_workspace(contents, request, workspace)
         }
@@ -125,17 +180,30 @@ fn change(contents: &Contents, request: &Request, address: &RestPath<'_>) -> Wis
 
 fn remove_workspace(contents: &Contents, request: &Request, workspace: &str) -> Wish {
     let prefix = format!("{workspace}:");
-    let layers: Vec<&String> = contents.layers.keys().filter(|name| name.starts_with(&prefix)).collect();
+    let layers: Vec<&String> = contents
+        .layers
+        .keys()
+        .filter(|name| name.starts_with(&prefix))
+        .collect();
     if !layers.is_empty() && request.parameter("recurse").as_deref() != Some("true") {
         return Wish::Refuse(Answer::new(403, "text/plain", "Workspace not empty"));
     }
-    let removals = layers.into_iter().map(|layer| Edit::RemoveLayer(layer.clone()));
-    Wish::Change(removals.chain([Edit::RemoveWorkspace(workspace.to_owned())]).collect(), 200)
+    let removals = layers
+        .into_iter()
+        .map(|layer| Edit::RemoveLayer(layer.clone()));
+    Wish::Change(
+        removals
+            .chain([Edit::RemoveWorkspace(workspace.to_owned())])
+            .collect(),
+        200,
+    )
 }
 
 fn change_layer(contents: &Contents, method: &str, layer: &str) -> Wish {
     match (method, contents.layer(layer)) {
-        ("PUT", Some((name, layer))) => Wish::Change(vec![Edit::PutLayer(name.to_owned(), layer.kind)], 200),
+        ("PUT", Some((name, layer))) => {
+            Wish::Change(vec![Edit::PutLayer(name.to_owned(), layer.kind)], 200)
+        }
         ("DELETE", Some((name, _))) => Wish::Change(vec![Edit::RemoveLayer(name.to_owned())], 200),
         _ => Wish::Refuse(no_such(&format!("layer {layer}"))),
     }
@@ -148,7 +216,8 @@ fn name_in(request: &Request) -> Option<String> {
         let made = json.as_object()?.values().next()?;
         return made.get("name")?.as_str().map(str::to_owned);
     }
-    xml::first_text(body, "name").or_else(|| request.parameter("name").map(std::borrow::Cow::into_owned))
+    xml::first_text(body, "name")
+        .or_else(|| request.parameter("name").map(std::borrow::Cow::into_owned))
 }
 
 fn render(wish: Wish, is_json: bool) -> Answer {
@@ -157,13 +226,24 @@ fn render(wish: Wish, is_json: bool) -> Answer {
         Wish::Change(..) => unreachable!("changes are made, not rendered"),
         Wish::List(kind, names) if is_json => {
             let entries: Vec<Value> = names.iter().map(|name| json!({"name": name})).collect();
-            Answer::ok(JSON, json!({format!("{kind}s"): {kind: entries}}).to_string())
+            Answer::ok(
+                JSON,
+                json!({format!("{kind}s"): {kind: entries}}).to_string(),
+            )
         }
         Wish::List(kind, names) => {
-            let entries: String = names.iter().map(|name| format!("<{kind}><name>{}</name></{kind}>", escape(name))).collect();
+            let entries: String = names
+                .iter()
+                .map(|name| format!("<{kind}><name>{}</name></{kind}>", escape(name)))
+                .collect();
             Answer::ok(XML, format!("<{kind}s>{entries}</{kind}s>"))
         }
-        Wish::Show(kind, name) if is_json => Answer::ok(JSON, json!({kind: {"name": name}}).to_string()),
-        Wish::Show(kind, name) => Answer::ok(XML, format!("<{kind}><name>{}</name></{kind}>", escape(&name))),
+        Wish::Show(kind, name) if is_json => {
+            Answer::ok(JSON, json!({kind: {"name": name}}).to_string())
+        }
+        Wish::Show(kind, name) => Answer::ok(
+            XML,
+            format!("<{kind}><name>{}</name></{kind}>", escape(&name)),
+        ),
     }
 }

@@ -12,10 +12,16 @@ use super::{control_url, csw, ogc_api, rest, tiles, tiles_rest, wcs, web, wfs, w
 use crate::ogc::RequestClass;
 
 /// The answer, and the capacity it holds until it is written.
-pub(super) async fn execute(life: &Life, request: &Request, route: Route<'_>) -> (Answer, Option<Done>) {
+pub(super) async fn execute(
+    life: &Life,
+    request: &Request,
+    route: Route<'_>,
+) -> (Answer, Option<Done>) {
     let class = route.class;
     match route.part {
-        Part::Ows(call) if class == RequestClass::Tile => tiles::answer_map(life, request, &call).await,
+        Part::Ows(call) if class == RequestClass::Tile => {
+            tiles::answer_map(life, request, &call).await
+        }
         Part::Ows(call) => {
             let done = work(life, class, request).await;
             finished(life, done, || ows(life, request, &call))
@@ -39,22 +45,37 @@ pub(super) async fn execute(life: &Life, request: &Request, route: Route<'_>) ->
     }
 }
 
-/// The work before an answer. With an empty catalog there is none: layers are looked up while the request is parsed, before
-/// control-flow or a renderer sees it. So a GeoServer that reloads is the quickest of all, and draws the load to itself.
+/// The work before an answer. With an empty catalog there is none: layers are looked up while the
+/// request is parsed, before control-flow or a renderer sees it. So a GeoServer that reloads is the
+/// quickest of all, and draws the load to itself.
 async fn work(life: &Life, class: RequestClass, request: &Request) -> Result<Done, GaveUp> {
     if life.catalog().contents.layers.is_empty() {
         return Ok(Done::at_once());
     }
-    life.workshop.work(life.work_of(class, request), life.patience(), &life.controls).await
+    life.workshop
+        .work(
+            life.work_of(class, request),
+            life.patience(),
+            &life.controls,
+        )
+        .await
 }
 
 /// The answer after the work, with what control-flow tells about the wait.
-pub(super) fn finished(life: &Life, done: Result<Done, GaveUp>, answer: impl FnOnce() -> Answer) -> (Answer, Option<Done>) {
+pub(super) fn finished(
+    life: &Life,
+    done: Result<Done, GaveUp>,
+    answer: impl FnOnce() -> Answer,
+) -> (Answer, Option<Done>) {
     match done {
         Err(GaveUp) => (Answer::container_page(503, BUSY), None),
-        Ok(done) if life.behaviour.control_flow.is_some() => {
-            (answer().with("X-Control-flow-delay-ms", done.waited.as_millis().to_string()), Some(done))
-        }
+        Ok(done) if life.behaviour.control_flow.is_some() => (
+            answer().with(
+                "X-Control-flow-delay-ms",
+                done.waited.as_millis().to_string(),
+            ),
+            Some(done),
+        ),
         Ok(done) => (answer(), Some(done)),
     }
 }
@@ -72,11 +93,23 @@ fn ows(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
 
 fn no_service(call: &OwsCall<'_>) -> Answer {
     let exception = match call.kvp.get("service") {
-        Some(service) => ServiceException::new("InvalidParameterValue", "service", format!("No service: ( {service} )")),
-        None => ServiceException::new("MissingParameterValue", "service", "Could not determine service"),
+        Some(service) => ServiceException::new(
+            "InvalidParameterValue",
+            "service",
+            format!("No service: ( {service} )"),
+        ),
+        None => ServiceException::new(
+            "MissingParameterValue",
+            "service",
+            "Could not determine service",
+        ),
     };
     // Who speaks of accepted versions speaks OWS 1.1, in which WCS 1.1 has its reports too.
-    let dialect = if call.kvp.get("acceptversions").is_some() { Dialect::Wcs11 } else { Dialect::Ows };
+    let dialect = if call.kvp.get("acceptversions").is_some() {
+        Dialect::Wcs11
+    } else {
+        Dialect::Ows
+    };
     exception.answer(dialect, &call.kvp)
 }
 
@@ -89,17 +122,28 @@ fn unparsable() -> Answer {
 /// `Operation not supported`, in the shape of the service.
 pub(super) fn no_such_operation(call: &OwsCall<'_>) -> Answer {
     let exception = if call.operation.is_empty() {
-        ServiceException::new("MissingParameterValue", "request", "Could not determine the request from the query or the path")
+        ServiceException::new(
+            "MissingParameterValue",
+            "request",
+            "Could not determine the request from the query or the path",
+        )
     } else {
-        ServiceException::new("OperationNotSupported", "request", format!("No such operation {}", call.operation))
+        ServiceException::new(
+            "OperationNotSupported",
+            "request",
+            format!("No such operation {}", call.operation),
+        )
     };
     exception.answer(call.dialect, &call.kvp)
 }
 
-/// An absolute URL of this webapp as GeoServer builds it in geOrchestra's settings: from `X-Forwarded-Proto` and
-/// `X-Forwarded-Host` as they are, else from `Host`.
+/// An absolute URL of this webapp as GeoServer builds it in geOrchestra's settings: from
+/// `X-Forwarded-Proto` and `X-Forwarded-Host` as they are, else from `Host`.
 pub(super) fn base_url(request: &Request) -> String {
-    match (request.header("x-forwarded-proto"), request.header("x-forwarded-host")) {
+    match (
+        request.header("x-forwarded-proto"),
+        request.header("x-forwarded-host"),
+    ) {
         (Some(proto), Some(host)) => format!("{proto}://{host}/geoserver"),
         _ => on_this_host(request, "/geoserver"),
     }
@@ -107,5 +151,8 @@ pub(super) fn base_url(request: &Request) -> String {
 
 /// An absolute URL as the servlet container builds it for redirects: from `Host` alone.
 pub(super) fn on_this_host(request: &Request, path: &str) -> String {
-    format!("http://{}{path}", request.header("host").unwrap_or("localhost"))
+    format!(
+        "http://{}{path}",
+        request.header("host").unwrap_or("localhost")
+    )
 }

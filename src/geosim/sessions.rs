@@ -1,4 +1,5 @@
-//! Sessions of the web interface: in the memory of one instance, each with the pages its browser has seen.
+//! Sessions of the web interface: in the memory of one instance, each with the pages its browser
+//! has seen.
 
 use std::collections::HashMap;
 

@@ -1,14 +1,17 @@
-//! Processor sharing, as a pure state machine: all jobs in progress share the cores equally, none more than one core.
+//! Processor sharing, as a pure state machine: all jobs in progress share the cores equally, none
+//! more than one core.
 //!
-//! Every job receives service at the same rate, so one number suffices: how much service a job that was there from the
-//! beginning would have received (the virtual time). A job that arrives at virtual time v with work w leaves at v + w,
-//! whoever comes and goes meanwhile; the jobs wait in a heap ordered by that.
+//! Every job receives service at the same rate, so one number suffices: how much service a job that
+//! was there from the beginning would have received (the virtual time). A job that arrives at
+//! virtual time v with work w leaves at v + w, whoever comes and goes meanwhile; the jobs wait in a
+//! heap ordered by that.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
-/// A job this close to its end is done: rounding must not leave a job a nanosecond that never comes.
+/// A job this close to its end is done: rounding must not leave a job a nanosecond that never
+/// comes.
 const DONE: f64 = 1e-7;
 
 #[derive(Debug)]
@@ -30,13 +33,24 @@ struct Job<T> {
 
 impl<T> SharedCores<T> {
     pub(super) fn new(cores: f64, speed: f64, now: Instant) -> Self {
-        Self { cores, speed, virtual_seconds: 0.0, at: now, jobs: BinaryHeap::new(), arrived: 0 }
+        Self {
+            cores,
+            speed,
+            virtual_seconds: 0.0,
+            at: now,
+            jobs: BinaryHeap::new(),
+            arrived: 0,
+        }
     }
 
     pub(super) fn arrive(&mut self, work: Duration, ticket: T, now: Instant) {
         self.advance(now);
         self.arrived += 1;
-        self.jobs.push(Job { leaves: self.virtual_seconds + work.as_secs_f64(), number: self.arrived, ticket });
+        self.jobs.push(Job {
+            leaves: self.virtual_seconds + work.as_secs_f64(),
+            number: self.arrived,
+            ticket,
+        });
     }
 
     pub(super) fn set_speed(&mut self, speed: f64, now: Instant) {
@@ -47,14 +61,20 @@ impl<T> SharedCores<T> {
     /// When the next job leaves if nobody else arrives.
     pub(super) fn next_departure(&self) -> Option<Instant> {
         let left = (self.jobs.peek()?.leaves - self.virtual_seconds).max(0.0);
-        Some(self.at + Duration::try_from_secs_f64(left / self.rate()).unwrap_or(super::chance::LONGEST_WORK))
+        Some(
+            self.at
+                + Duration::try_from_secs_f64(left / self.rate())
+                    .unwrap_or(super::chance::LONGEST_WORK),
+        )
     }
 
     /// The ticket of a job that is done.
     pub(super) fn depart(&mut self, now: Instant) -> Option<T> {
         self.advance(now);
         let is_done = self.jobs.peek()?.leaves <= self.virtual_seconds + DONE;
-        is_done.then(|| self.jobs.pop().map(|job| job.ticket)).flatten()
+        is_done
+            .then(|| self.jobs.pop().map(|job| job.ticket))
+            .flatten()
     }
 
     /// Service per second that each job receives.
@@ -77,7 +97,10 @@ impl<T> SharedCores<T> {
 /// The job that leaves first is the greatest, for the heap.
 impl<T> Ord for Job<T> {
     fn cmp(&self, other: &Self) -> Ordering {
-        other.leaves.total_cmp(&self.leaves).then_with(|| other.number.cmp(&self.number))
+        other
+            .leaves
+            .total_cmp(&self.leaves)
+            .then_with(|| other.number.cmp(&self.number))
     }
 }
 

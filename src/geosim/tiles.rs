@@ -1,5 +1,5 @@
-//! The tile cache: WMTS, TMS, WMS-C and `tiled=true`. Cheap when the tile is there; else one metatile of 4 x 4 is rendered,
-//! and who wants a tile of it at the same instance waits for it.
+//! The tile cache: WMTS, TMS, WMS-C and `tiled=true`. Cheap when the tile is there; else one
+//! metatile of 4 x 4 is rendered, and who wants a tile of it at the same instance waits for it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -50,7 +50,8 @@ impl TileCache {
     }
 }
 
-/// Metatiles being rendered by one instance: GeoWebCache's memory lock provider, which other instances know nothing of.
+/// Metatiles being rendered by one instance: GeoWebCache's memory lock provider, which other
+/// instances know nothing of.
 #[derive(Debug, Default)]
 pub(super) struct TileLocks {
     locks: Mutex<HashMap<u64, Arc<AsyncMutex<()>>>>,
@@ -66,9 +67,21 @@ impl TileLocks {
     }
 }
 
-pub(super) async fn answer(life: &Life, request: &Request, class: RequestClass, call: &TilesCall<'_>) -> (Answer, Option<Done>) {
+pub(super) async fn answer(
+    life: &Life,
+    request: &Request,
+    class: RequestClass,
+    call: &TilesCall<'_>,
+) -> (Answer, Option<Done>) {
     if class == RequestClass::Capabilities {
-        let done = life.workshop.work(life.work_of(class, request), life.patience(), &life.controls).await;
+        let done = life
+            .workshop
+            .work(
+                life.work_of(class, request),
+                life.patience(),
+                &life.controls,
+            )
+            .await;
         return finished(life, done, || capabilities_of(life, request, call));
     }
     if !matches!(call.service, "wmts" | "tms" | "wms") {
@@ -107,7 +120,10 @@ fn known(life: &Life, scope: Scope<'_>, mut address: TileAddress) -> Result<Tile
         }
         Err(_) => Err(Wrong::new(
             "layer",
-            format!("Unknown layer {}. Check the logfiles, it may not have loaded properly.", address.layer),
+            format!(
+                "Unknown layer {}. Check the logfiles, it may not have loaded properly.",
+                address.layer
+            ),
         )),
     }
 }
@@ -117,20 +133,39 @@ fn refused(call: &TilesCall<'_>, wrong: &Wrong) -> Answer {
     if call.service != "wmts" {
         return Answer::new(400, "text/plain", format!("400: {}", wrong.text));
     }
-    let code = if wrong.is_out_of_range { "TileOutOfRange" } else { "InvalidParameterValue" };
-    let report = ServiceException::new(code, wrong.parameter, wrong.text.clone()).answer(Dialect::Wcs11, &call.kvp);
-    Answer { status: 400, content_type: "text/xml", ..report }
+    let code = if wrong.is_out_of_range {
+        "TileOutOfRange"
+    } else {
+        "InvalidParameterValue"
+    };
+    let report = ServiceException::new(code, wrong.parameter, wrong.text.clone())
+        .answer(Dialect::Wcs11, &call.kvp);
+    Answer {
+        status: 400,
+        content_type: "text/xml",
+        ..report
+    }
 }
 
 /// `tiled=true` on WMS itself: a tile where the box is one, else an ordinary map.
-pub(super) async fn answer_map(life: &Life, request: &Request, call: &OwsCall<'_>) -> (Answer, Option<Done>) {
-    let address = TileAddress::from_bbox(&call.kvp).and_then(|address| known(life, call.scope, address));
+pub(super) async fn answer_map(
+    life: &Life,
+    request: &Request,
+    call: &OwsCall<'_>,
+) -> (Answer, Option<Done>) {
+    let address =
+        TileAddress::from_bbox(&call.kvp).and_then(|address| known(life, call.scope, address));
     match address {
         Ok(address) => tile(life, request, &address).await,
         Err(wrong) => {
             let work = life.work_of(RequestClass::Map, request);
-            let done = life.workshop.work(work, life.patience(), &life.controls).await;
-            finished(life, done, || wms::map(life, request, call).with("geowebcache-miss-reason", wrong.text))
+            let done = life
+                .workshop
+                .work(work, life.patience(), &life.controls)
+                .await;
+            finished(life, done, || {
+                wms::map(life, request, call).with("geowebcache-miss-reason", wrong.text)
+            })
         }
     }
 }
@@ -142,8 +177,13 @@ async fn tile(life: &Life, request: &Request, address: &TileAddress) -> (Answer,
     }
 }
 
-/// Does the work of a hit or of a miss. Waiting for another's rendering takes no capacity, only time.
-async fn fetch(life: &Life, request: &Request, metatile: u64) -> Result<(Done, &'static str), GaveUp> {
+/// Does the work of a hit or of a miss. Waiting for another's rendering takes no capacity, only
+/// time.
+async fn fetch(
+    life: &Life,
+    request: &Request,
+    metatile: u64,
+) -> Result<(Done, &'static str), GaveUp> {
     let patience = life.patience();
     if !life.tiles().has(metatile) {
         let lock = life.tile_locks.of(metatile);
@@ -152,14 +192,24 @@ async fn fetch(life: &Life, request: &Request, metatile: u64) -> Result<(Done, &
             let work = life.behaviour.metatile_time.draw(&life.controls.dice);
             let done = life.workshop.work(work, patience, &life.controls).await;
             if done.is_ok() {
-                life.controls.counts.metatiles.fetch_add(1, Ordering::Relaxed);
+                life.controls
+                    .counts
+                    .metatiles
+                    .fetch_add(1, Ordering::Relaxed);
                 life.tiles().put(metatile);
             }
             life.tile_locks.forget(metatile);
             return Ok((done?, "MISS"));
         }
     }
-    let done = life.workshop.work(life.work_of(RequestClass::Tile, request), patience, &life.controls).await?;
+    let done = life
+        .workshop
+        .work(
+            life.work_of(RequestClass::Tile, request),
+            patience,
+            &life.controls,
+        )
+        .await?;
     Ok((done, "HIT"))
 }
 

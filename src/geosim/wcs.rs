@@ -26,8 +26,10 @@ pub(super) fn answer(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answ
     match find_coverage(life, call) {
         Err(exception) => exception.answer(call.dialect, &call.kvp),
         Ok(name) if call.asks("DescribeCoverage") => describe(call, &name),
-        Ok(name) => Answer::ok("image/tiff", tiff())
-            .with("Content-Disposition", format!("inline; filename={}.tif", name.replace(':', "__"))),
+        Ok(name) => Answer::ok("image/tiff", tiff()).with(
+            "Content-Disposition",
+            format!("inline; filename={}.tif", name.replace(':', "__")),
+        ),
     }
 }
 
@@ -41,17 +43,41 @@ fn find_coverage(life: &Life, call: &OwsCall<'_>) -> Result<String, ServiceExcep
                 .find_map(|element| xml::first_text(call.body, element))
                 .map(Cow::Owned)
         })
-        .ok_or_else(|| ServiceException::new("MissingParameterValue", "coverageId", "No coverage was requested"))?;
+        .ok_or_else(|| {
+            ServiceException::new(
+                "MissingParameterValue",
+                "coverageId",
+                "No coverage was requested",
+            )
+        })?;
     let contents = life.catalog().contents;
     let name = find_layer(&contents, call.scope, &asked.replace("__", ":")).ok();
-    name.filter(|name| contents.layers.get(name).is_some_and(|layer| layer.kind == LayerKind::Raster)).ok_or_else(|| {
-        let code = if call.dialect == Dialect::Wcs20 { "NoSuchCoverage" } else { "InvalidParameterValue" };
-        ServiceException::new(code, "coverageId", format!("Could not find the requested coverage(s): {asked}"))
+    name.filter(|name| {
+        contents
+            .layers
+            .get(name)
+            .is_some_and(|layer| layer.kind == LayerKind::Raster)
+    })
+    .ok_or_else(|| {
+        let code = if call.dialect == Dialect::Wcs20 {
+            "NoSuchCoverage"
+        } else {
+            "InvalidParameterValue"
+        };
+        ServiceException::new(
+            code,
+            "coverageId",
+            format!("Could not find the requested coverage(s): {asked}"),
+        )
     })
 }
 
 fn describe(call: &OwsCall<'_>, name: &str) -> Answer {
-    let root = if call.dialect == Dialect::Wcs10 { "CoverageDescription" } else { "CoverageDescriptions" };
+    let root = if call.dialect == Dialect::Wcs10 {
+        "CoverageDescription"
+    } else {
+        "CoverageDescriptions"
+    };
     Answer::ok(
         "application/xml",
         format!(

@@ -1,5 +1,5 @@
-//! The web interface, as far as a front door notices it: sessions with stateful pages, the login form, the CSRF filter, the
-//! wait for a reload; and the static files.
+//! The web interface, as far as a front door notices it: sessions with stateful pages, the login
+//! form, the CSRF filter, the wait for a reload; and the static files.
 
 use tokio::time::timeout;
 
@@ -13,8 +13,8 @@ use super::service::on_this_host;
 const HTML: &str = "text/html;charset=UTF-8";
 const COOKIE: &str = "JSESSIONID";
 
-/// A page of the interface. The home page is shown in any case; all others, and what is done on it, wait for the configuration
-/// lock, and show the busy page when they waited in vain.
+/// A page of the interface. The home page is shown in any case; all others, and what is done on it,
+/// wait for the configuration lock, and show the busy page when they waited in vain.
 pub(super) async fn answer(life: &Life, request: &Request, page: &str) -> Answer {
     if page == "/gwc/demo" {
         return Answer::ok(HTML, "<html><body><h1>GeoWebCache demo</h1></body></html>");
@@ -23,7 +23,11 @@ pub(super) async fn answer(life: &Life, request: &Request, page: &str) -> Answer
         return Answer::container_page(403, "Origin does not correspond to request");
     }
     let shows_home = page == "/" && request.method() != "POST";
-    let waited = if shows_home { None } else { Some(timeout(life.behaviour.ui_lock_wait, life.configuration_lock.read()).await) };
+    let waited = if shows_home {
+        None
+    } else {
+        Some(timeout(life.behaviour.ui_lock_wait, life.configuration_lock.read()).await)
+    };
     if let Some(Err(_)) = waited {
         return Answer::ok(
             HTML,
@@ -35,16 +39,31 @@ pub(super) async fn answer(life: &Life, request: &Request, page: &str) -> Answer
 
 /// `Origin`, or else `Referer`, must name the host that was asked, or both be absent.
 fn is_same_origin(request: &Request) -> bool {
-    let Some(origin) = request.header("origin").or_else(|| request.header("referer")) else { return true };
-    let host = origin.split("://").nth(1).and_then(|rest| rest.split('/').next());
+    let Some(origin) = request
+        .header("origin")
+        .or_else(|| request.header("referer"))
+    else {
+        return true;
+    };
+    let host = origin
+        .split("://")
+        .nth(1)
+        .and_then(|rest| rest.split('/').next());
     host.is_some() && host == request.header("host")
 }
 
-/// Wicket: every page belongs to a session and has a number in it; a page of another session is an expired one.
+/// Wicket: every page belongs to a session and has a number in it; a page of another session is an
+/// expired one.
 fn session_page(life: &Life, request: &Request, page: &str) -> Answer {
     let known = session_of(request).filter(|id| life.sessions.knows(id));
-    let Some(session) = known else { return to_new_session(life, request) };
-    let asked = std::str::from_utf8(request.query()).unwrap_or_default().split(['-', '&']).next().and_then(|n| n.parse().ok());
+    let Some(session) = known else {
+        return to_new_session(life, request);
+    };
+    let asked = std::str::from_utf8(request.query())
+        .unwrap_or_default()
+        .split(['-', '&'])
+        .next()
+        .and_then(|n| n.parse().ok());
     match asked {
         Some(number) if !life.sessions.has_page(session, number) => {
             Answer::redirect(on_this_host(request, "/geoserver/web/?expired"))
@@ -76,7 +95,8 @@ fn page_number(life: &Life, number: u32) -> Answer {
 fn to_new_session(life: &Life, request: &Request) -> Answer {
     let session = life.sessions.open(life.controls.dice.draw());
     let number = life.sessions.next_page(&session).unwrap_or(0);
-    Answer::redirect(on_this_host(request, &format!("/geoserver/web/?{number}"))).with("Set-Cookie", cookie(&session))
+    Answer::redirect(on_this_host(request, &format!("/geoserver/web/?{number}")))
+        .with("Set-Cookie", cookie(&session))
 }
 
 fn cookie(session: &str) -> String {
@@ -93,16 +113,22 @@ fn session_of(request: &Request) -> Option<&str> {
 /// The login form.
 pub(super) fn login(life: &Life, request: &Request) -> Answer {
     let form = Kvp::new(b"", &request.body().start);
-    if request.method() == "POST" && form.is("username", super::auth::USER) && form.is("password", super::auth::PASSWORD) {
+    if request.method() == "POST"
+        && form.is("username", super::auth::USER)
+        && form.is("password", super::auth::PASSWORD)
+    {
         let session = life.sessions.open(life.controls.dice.draw());
-        return Answer::redirect(on_this_host(request, "/geoserver/web/")).with("Set-Cookie", cookie(&session));
+        return Answer::redirect(on_this_host(request, "/geoserver/web/"))
+            .with("Set-Cookie", cookie(&session));
     }
     Answer::redirect(on_this_host(request, "/geoserver/web/?error=true"))
 }
 
 pub(super) fn logout(request: &Request) -> Answer {
-    Answer::redirect(on_this_host(request, "/geoserver/web/"))
-        .with("Set-Cookie", format!("{COOKIE}=; Path=/geoserver; Max-Age=0"))
+    Answer::redirect(on_this_host(request, "/geoserver/web/")).with(
+        "Set-Cookie",
+        format!("{COOKIE}=; Path=/geoserver; Max-Age=0"),
+    )
 }
 
 /// Files that come with the webapp. A name with `missing` in it is not there.
@@ -126,5 +152,8 @@ pub(super) fn preflight() -> Answer {
     Answer::empty(200)
         .with("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS")
         .with("Access-Control-Allow-Origin", "*")
-        .with("Access-Control-Allow-Methods", "GET,POST,PUT,DELETE,HEAD,OPTIONS")
+        .with(
+            "Access-Control-Allow-Methods",
+            "GET,POST,PUT,DELETE,HEAD,OPTIONS",
+        )
 }

@@ -20,14 +20,22 @@ const MAX_FEATURES: u64 = 1_000_000;
 pub(super) fn answer(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
     let answered = match () {
         () if call.asks("GetCapabilities") => Ok(capabilities::wfs(life, request, call)),
-        () if call.asks("GetFeature") || call.asks("GetPropertyValue") => features(life, call, None),
-        () if call.asks("GetFeatureWithLock") => lock(life, request, call).and_then(|lock| features(life, call, Some(lock))),
+        () if call.asks("GetFeature") || call.asks("GetPropertyValue") => {
+            features(life, call, None)
+        }
+        () if call.asks("GetFeatureWithLock") => {
+            lock(life, request, call).and_then(|lock| features(life, call, Some(lock)))
+        }
         () if call.asks("LockFeature") => lock(life, request, call).map(|lock| locked(&lock)),
         () if call.asks("ReleaseLock") => Ok(release(life, request, call)),
         () if call.asks("DescribeFeatureType") => describe(life, call),
         () if call.asks("Transaction") => transaction(life, request, call),
-        () if call.asks("ListStoredQueries") || call.asks("DescribeStoredQueries") => Ok(stored_queries(call)),
-        () if call.asks("CreateStoredQuery") || call.asks("DropStoredQuery") => Ok(stored_query_changed(life, request, call)),
+        () if call.asks("ListStoredQueries") || call.asks("DescribeStoredQueries") => {
+            Ok(stored_queries(call))
+        }
+        () if call.asks("CreateStoredQuery") || call.asks("DropStoredQuery") => {
+            Ok(stored_query_changed(life, request, call))
+        }
         () => Ok(no_such_operation(call)),
     };
     answered.unwrap_or_else(|exception| exception.answer(call.dialect, &call.kvp))
@@ -42,15 +50,24 @@ fn type_asked<'a>(call: &OwsCall<'a>) -> Option<Cow<'a, str>> {
         .or_else(|| call.scope.layer.map(Cow::Borrowed))
 }
 
-fn find_type(contents: &Contents, call: &OwsCall<'_>, asked: &str) -> Result<String, ServiceException> {
-    let name = find_layer(contents, call.scope, asked).map_err(|_| ServiceException::unknown_feature_type(asked))?;
+fn find_type(
+    contents: &Contents,
+    call: &OwsCall<'_>,
+    asked: &str,
+) -> Result<String, ServiceException> {
+    let name = find_layer(contents, call.scope, asked)
+        .map_err(|_| ServiceException::unknown_feature_type(asked))?;
     match contents.layers.get(&name).map(|layer| layer.kind) {
         Some(LayerKind::Vector { .. }) => Ok(name),
         Some(LayerKind::Raster) | None => Err(ServiceException::unknown_feature_type(asked)),
     }
 }
 
-fn features(life: &Life, call: &OwsCall<'_>, lock: Option<String>) -> Result<Answer, ServiceException> {
+fn features(
+    life: &Life,
+    call: &OwsCall<'_>,
+    lock: Option<String>,
+) -> Result<Answer, ServiceException> {
     let contents = life.catalog().contents;
     let asked = type_asked(call).ok_or_else(|| {
         ServiceException::new(
@@ -60,20 +77,38 @@ fn features(life: &Life, call: &OwsCall<'_>, lock: Option<String>) -> Result<Ans
         )
     })?;
     let name = find_type(&contents, call, &asked)?;
-    let matched = contents.layers.get(&name).map_or(0, |layer| life.data.features_of(&name, layer));
-    let start = asked_number(call, &["startindex"], &["startIndex"]).unwrap_or(0).min(matched);
-    let limit = asked_number(call, &["count", "maxfeatures"], &["count", "maxFeatures"]).unwrap_or(MAX_FEATURES);
+    let matched = contents
+        .layers
+        .get(&name)
+        .map_or(0, |layer| life.data.features_of(&name, layer));
+    let start = asked_number(call, &["startindex"], &["startIndex"])
+        .unwrap_or(0)
+        .min(matched);
+    let limit = asked_number(call, &["count", "maxfeatures"], &["count", "maxFeatures"])
+        .unwrap_or(MAX_FEATURES);
     let hits_only = call.kvp.is("resulttype", "hits");
-    let returned = if hits_only { 0 } else { limit.min(MAX_FEATURES).min(matched - start) };
+    let returned = if hits_only {
+        0
+    } else {
+        limit.min(MAX_FEATURES).min(matched - start)
+    };
     let encoding = encoding_asked(call);
     let collection = Collection::new(&name, matched, start, returned, lock, encoding);
-    Ok(Answer::stream(encoding.content_type(), collection)
-        .with("Content-Disposition", format!("inline; filename=features.{}", encoding.extension())))
+    Ok(Answer::stream(encoding.content_type(), collection).with(
+        "Content-Disposition",
+        format!("inline; filename=features.{}", encoding.extension()),
+    ))
 }
 
 fn asked_number(call: &OwsCall<'_>, keys: &[&str], attributes: &[&str]) -> Option<u64> {
-    let in_query = keys.iter().find_map(|key| call.kvp.get(key)).map(Cow::into_owned);
-    in_query.or_else(|| xml::first_attribute(call.body, attributes))?.parse().ok()
+    let in_query = keys
+        .iter()
+        .find_map(|key| call.kvp.get(key))
+        .map(Cow::into_owned);
+    in_query
+        .or_else(|| xml::first_attribute(call.body, attributes))?
+        .parse()
+        .ok()
 }
 
 fn encoding_asked(call: &OwsCall<'_>) -> Encoding {
@@ -116,7 +151,11 @@ fn describe(life: &Life, call: &OwsCall<'_>) -> Result<Answer, ServiceException>
 }
 
 /// Executes once, and says so in [`super::DataDirectory::writes`] before it answers.
-fn transaction(life: &Life, request: &Request, call: &OwsCall<'_>) -> Result<Answer, ServiceException> {
+fn transaction(
+    life: &Life,
+    request: &Request,
+    call: &OwsCall<'_>,
+) -> Result<Answer, ServiceException> {
     if let Some(lock) = lock_named(call)
         && !life.feature_locks.holds(&lock)
     {
@@ -158,8 +197,13 @@ fn unknown_lock() -> ServiceException {
 }
 
 fn lock(life: &Life, request: &Request, call: &OwsCall<'_>) -> Result<String, ServiceException> {
-    let asked = type_asked(call)
-        .ok_or_else(|| ServiceException::new("MissingParameterValue", "typeName", "A typename must be specified"))?;
+    let asked = type_asked(call).ok_or_else(|| {
+        ServiceException::new(
+            "MissingParameterValue",
+            "typeName",
+            "A typename must be specified",
+        )
+    })?;
     find_type(&life.catalog().contents, call, &asked)?;
     life.note_write("LockFeature", request);
     let minutes = asked_number(call, &["expiry"], &["expiry"]).unwrap_or(5);
@@ -192,7 +236,11 @@ fn release(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
 const STORED_QUERY: &str = "urn:ogc:def:query:OGC-WFS::GetFeatureById";
 
 fn stored_queries(call: &OwsCall<'_>) -> Answer {
-    let root = if call.asks("ListStoredQueries") { "ListStoredQueriesResponse" } else { "DescribeStoredQueriesResponse" };
+    let root = if call.asks("ListStoredQueries") {
+        "ListStoredQueriesResponse"
+    } else {
+        "DescribeStoredQueriesResponse"
+    };
     Answer::ok(
         "application/xml",
         format!(

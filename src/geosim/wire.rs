@@ -1,7 +1,9 @@
-//! HTTP/1.1 on a socket, by hand: reading requests with `httparse`, writing answers well or, on demand, badly.
+//! HTTP/1.1 on a socket, by hand: reading requests with `httparse`, writing answers well or, on
+//! demand, badly.
 //!
-//! A server library would be less code here and would refuse to do what a sick GeoServer does: end a body early, reset in
-//! the middle of an answer, leave a request unread, send bytes that are not HTTP, keep the order of received headers.
+//! A server library would be less code here and would refuse to do what a sick GeoServer does: end
+//! a body early, reset in the middle of an answer, leave a request unread, send bytes that are not
+//! HTTP, keep the order of received headers.
 
 use std::io;
 use std::io::Write as _;
@@ -16,7 +18,8 @@ use super::answer::{Answer, Body};
 use super::door::Guest;
 use super::request::{BodyCollector, Framing, Request, RequestBody};
 
-/// A longer head is refused with 400, as a servlet container does (Tomcat's own limit is 8 KiB and is usually raised).
+/// A longer head is refused with 400, as a servlet container does (Tomcat's own limit is 8 KiB and
+/// is usually raised).
 const MAX_HEAD: usize = 64 * 1024;
 /// A line that frames a chunk.
 const MAX_CHUNK_LINE: usize = 1024;
@@ -62,7 +65,12 @@ pub(super) struct Manner {
 
 impl Wire {
     pub(super) fn new(stream: TcpStream, guest: Guest) -> Self {
-        Self { stream, guest, input: BytesMut::new(), output: Vec::new() }
+        Self {
+            stream,
+            guest,
+            input: BytesMut::new(),
+            output: Vec::new(),
+        }
     }
 
     pub(super) fn guest(&self) -> &Guest {
@@ -89,7 +97,10 @@ impl Wire {
         }
     }
 
-    pub(super) async fn receive_body(&mut self, request: &Request) -> Result<RequestBody, NoRequest> {
+    pub(super) async fn receive_body(
+        &mut self,
+        request: &Request,
+    ) -> Result<RequestBody, NoRequest> {
         let framing = request.framing().ok_or(NoRequest::Bad)?;
         if framing == Framing::None {
             return Ok(RequestBody::default());
@@ -112,7 +123,10 @@ impl Wire {
             if self.input.is_empty() {
                 self.read_more().await?;
             }
-            let piece = self.input.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let piece = self
+                .input
+                .len()
+                .min(usize::try_from(left).unwrap_or(usize::MAX));
             body.add(&self.input[..piece]);
             self.input.advance(piece);
             left -= piece as u64;
@@ -136,8 +150,15 @@ impl Wire {
 
     async fn chunk_size(&mut self) -> Result<u64, NoRequest> {
         let line = self.line().await?;
-        let digits = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        std::str::from_utf8(digits).ok().and_then(|digits| u64::from_str_radix(digits, 16).ok()).ok_or(NoRequest::Bad)
+        let digits = line
+            .split(|byte| *byte == b';')
+            .next()
+            .unwrap_or_default()
+            .trim_ascii();
+        std::str::from_utf8(digits)
+            .ok()
+            .and_then(|digits| u64::from_str_radix(digits, 16).ok())
+            .ok_or(NoRequest::Bad)
     }
 
     /// The next line, without its end.
@@ -168,14 +189,31 @@ impl Wire {
     }
 
     /// Sends `answer` to `request`; `identity` are header lines that name the instance.
-    pub(super) async fn send(&mut self, answer: Answer, request: &Request, identity: &[u8], manner: Manner) -> io::Result<()> {
+    pub(super) async fn send(
+        &mut self,
+        answer: Answer,
+        request: &Request,
+        identity: &[u8],
+        manner: Manner,
+    ) -> io::Result<()> {
         self.output.clear();
         let chunked = matches!(answer.body, Body::Stream(_)) && request.minor_version() > 0;
-        write_head(&mut self.output, &answer, request, identity, manner.keep_alive, chunked);
+        write_head(
+            &mut self.output,
+            &answer,
+            request,
+            identity,
+            manner.keep_alive,
+            chunked,
+        );
         match answer.body {
             _ if request.is_head() => self.flush(manner).await,
             Body::Full(body) => {
-                let sent = if manner.ending == Ending::Half { body.len() / 2 } else { body.len() };
+                let sent = if manner.ending == Ending::Half {
+                    body.len() / 2
+                } else {
+                    body.len()
+                };
                 self.send_full(body.slice(..sent), manner).await
             }
             Body::Stream(pieces) => self.send_stream(pieces, chunked, manner).await,
@@ -191,7 +229,12 @@ impl Wire {
         self.stream.write_all_buf(&mut whole).await
     }
 
-    async fn send_stream(&mut self, mut pieces: Box<dyn super::answer::Pieces>, chunked: bool, manner: Manner) -> io::Result<()> {
+    async fn send_stream(
+        &mut self,
+        mut pieces: Box<dyn super::answer::Pieces>,
+        chunked: bool,
+        manner: Manner,
+    ) -> io::Result<()> {
         let mut piece = Vec::new();
         let mut sent = 0;
         while pieces.next(&mut piece) {
@@ -244,7 +287,10 @@ pub(super) fn reset_on_close(stream: &TcpStream) {
 }
 
 fn end_of_head(input: &[u8], searched: usize) -> Option<usize> {
-    input[searched..].windows(4).position(|end| end == b"\r\n\r\n").map(|at| searched + at + 4)
+    input[searched..]
+        .windows(4)
+        .position(|end| end == b"\r\n\r\n")
+        .map(|at| searched + at + 4)
 }
 
 fn append_piece(out: &mut Vec<u8>, piece: &[u8], chunked: bool) {
@@ -257,8 +303,18 @@ fn append_piece(out: &mut Vec<u8>, piece: &[u8], chunked: bool) {
     }
 }
 
-fn write_head(out: &mut Vec<u8>, answer: &Answer, request: &Request, identity: &[u8], keep_alive: bool, chunked: bool) {
-    let mut line = |arguments: std::fmt::Arguments<'_>| out.write_fmt(arguments).expect("a Vec takes everything written to it");
+fn write_head(
+    out: &mut Vec<u8>,
+    answer: &Answer,
+    request: &Request,
+    identity: &[u8],
+    keep_alive: bool,
+    chunked: bool,
+) {
+    let mut line = |arguments: std::fmt::Arguments<'_>| {
+        out.write_fmt(arguments)
+            .expect("a Vec takes everything written to it")
+    };
     // Tomcat sends no reason phrase since 8.5, only the space before it.
     line(format_args!("HTTP/1.1 {} \r\n", answer.status));
     if !answer.content_type.is_empty() {

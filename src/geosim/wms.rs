@@ -13,7 +13,12 @@ use super::request::Request;
 use super::service::no_such_operation;
 use super::xml;
 
-const DEFAULT_PICTURE: Picture = Picture { width: 256, height: 256, transparent: false, blank: false };
+const DEFAULT_PICTURE: Picture = Picture {
+    width: 256,
+    height: 256,
+    transparent: false,
+    blank: false,
+};
 /// `maxRequestMemory` of the default data directory.
 const MAX_REQUEST_KB: u64 = 65_536;
 const BYTES_PER_PIXEL: u64 = 4;
@@ -22,7 +27,9 @@ pub(super) fn answer(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answ
     let one_of = |operations: &[&str]| operations.iter().any(|operation| call.asks(operation));
     match () {
         () if call.asks("GetCapabilities") => capabilities::wms(life, request, call),
-        () if one_of(&["GetMap", "Map", "reflect", "kml", "animate", "animator"]) => map(life, request, call),
+        () if one_of(&["GetMap", "Map", "reflect", "kml", "animate", "animator"]) => {
+            map(life, request, call)
+        }
         () if call.asks("GetFeatureInfo") => feature_info(life, call),
         () if call.asks("GetLegendGraphic") => legend(life, call),
         () if call.asks("DescribeLayer") => describe_layer(life, call),
@@ -40,21 +47,29 @@ pub(super) fn map(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer 
 
 fn try_map(life: &Life, request: &Request, call: &OwsCall<'_>) -> Result<Answer, ServiceException> {
     let contents = life.catalog().contents;
-    let layers = layers_asked(request, call)
-        .ok_or_else(|| ServiceException::new("LayerNotDefined", "layers", "No LAYERS has been requested"))?;
+    let layers = layers_asked(request, call).ok_or_else(|| {
+        ServiceException::new("LayerNotDefined", "layers", "No LAYERS has been requested")
+    })?;
     for layer in layers.split(',') {
         find_layer(&contents, call.scope, layer)?;
     }
     let format = call.kvp.get("format");
     let transparent = call.kvp.is("transparent", "true");
-    let picture = Picture { transparent, ..size_asked(call)? };
+    let picture = Picture {
+        transparent,
+        ..size_asked(call)?
+    };
     match format.as_deref().unwrap_or("image/png") {
         "image/png" | "image/png8" | "image/png; mode=8bit" | "image/vnd.png" => {
             let file = layers.replace([':', ','], "-");
-            Ok(Answer::ok("image/png", life.painter.paint(picture))
-                .with("Content-Disposition", format!("inline; filename={file}.png")))
+            Ok(Answer::ok("image/png", life.painter.paint(picture)).with(
+                "Content-Disposition",
+                format!("inline; filename={file}.png"),
+            ))
         }
-        "application/vnd.google-earth.kml+xml" | "kml" => Ok(Answer::ok("application/vnd.google-earth.kml+xml", KML)),
+        "application/vnd.google-earth.kml+xml" | "kml" => {
+            Ok(Answer::ok("application/vnd.google-earth.kml+xml", KML))
+        }
         other => Err(ServiceException::new(
             "InvalidFormat",
             "format",
@@ -76,7 +91,12 @@ fn layers_asked<'a>(request: &'a Request, call: &OwsCall<'a>) -> Option<Cow<'a, 
 fn size_asked(call: &OwsCall<'_>) -> Result<Picture, ServiceException> {
     let is_lenient = !call.asks("GetMap") || !call.body.is_empty();
     let default = is_lenient.then_some(256);
-    let size = |key| call.kvp.number(key).filter(|pixels| *pixels > 0).or(default);
+    let size = |key| {
+        call.kvp
+            .number(key)
+            .filter(|pixels| *pixels > 0)
+            .or(default)
+    };
     let (Some(width), Some(height)) = (size("width"), size("height")) else {
         return Err(ServiceException::new(
             "MissingOrInvalidParameter",
@@ -86,7 +106,9 @@ fn size_asked(call: &OwsCall<'_>) -> Result<Picture, ServiceException> {
     };
     let kilobytes = u64::from(width) * u64::from(height) * BYTES_PER_PIXEL / 1024;
     if kilobytes > MAX_REQUEST_KB {
-        let text = format!("This request would use {kilobytes}KB, while the maximum memory allowed is {MAX_REQUEST_KB}KB");
+        let text = format!(
+            "This request would use {kilobytes}KB, while the maximum memory allowed is {MAX_REQUEST_KB}KB"
+        );
         return Err(ServiceException::internal(&text));
     }
     Ok(Picture::map(width, height))
@@ -94,30 +116,47 @@ fn size_asked(call: &OwsCall<'_>) -> Result<Picture, ServiceException> {
 
 /// An exception, or the picture of one for those who asked for pictures only.
 fn refused_map(life: &Life, call: &OwsCall<'_>, exception: &ServiceException) -> Answer {
-    let asked = call.kvp.get("exceptions").unwrap_or_default().to_ascii_lowercase();
+    let asked = call
+        .kvp
+        .get("exceptions")
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     let is_in_image = asked.ends_with("inimage");
     if is_in_image || asked.ends_with("blank") {
-        let picture = Picture { blank: !is_in_image, ..size_asked(call).unwrap_or(DEFAULT_PICTURE) };
+        let picture = Picture {
+            blank: !is_in_image,
+            ..size_asked(call).unwrap_or(DEFAULT_PICTURE)
+        };
         return Answer::ok("image/png", life.painter.paint(picture));
     }
     exception.answer(call.dialect, &call.kvp)
 }
 
 /// The layer's qualified name, as seen through the scope of the service.
-pub(super) fn find_layer(contents: &Contents, scope: Scope<'_>, name: &str) -> Result<String, ServiceException> {
+pub(super) fn find_layer(
+    contents: &Contents,
+    scope: Scope<'_>,
+    name: &str,
+) -> Result<String, ServiceException> {
     let found = match scope.workspace {
         Some(workspace) if !name.contains(':') => contents.layer(&format!("{workspace}:{name}")),
         Some(workspace) if name.split(':').next() != Some(workspace) => None,
         _ => contents.layer(name),
     };
-    found.map(|(name, _)| name.to_owned()).ok_or_else(|| ServiceException::unknown_layer(name))
+    found
+        .map(|(name, _)| name.to_owned())
+        .ok_or_else(|| ServiceException::unknown_layer(name))
 }
 
 fn feature_info(life: &Life, call: &OwsCall<'_>) -> Answer {
     let contents = life.catalog().contents;
     let Some(layers) = call.kvp.get("query_layers") else {
-        return ServiceException::new("MissingParameterValue", "query_layers", "No QUERY_LAYERS has been requested")
-            .answer(call.dialect, &call.kvp);
+        return ServiceException::new(
+            "MissingParameterValue",
+            "query_layers",
+            "No QUERY_LAYERS has been requested",
+        )
+        .answer(call.dialect, &call.kvp);
     };
     let name = match find_layer(&contents, call.scope, &layers) {
         Ok(name) => name,
@@ -145,12 +184,23 @@ fn feature_info(life: &Life, call: &OwsCall<'_>) -> Answer {
 }
 
 fn legend(life: &Life, call: &OwsCall<'_>) -> Answer {
-    let layer = call.kvp.get("layer").or_else(|| call.kvp.get("layers")).unwrap_or_default();
+    let layer = call
+        .kvp
+        .get("layer")
+        .or_else(|| call.kvp.get("layers"))
+        .unwrap_or_default();
     match find_layer(&life.catalog().contents, call.scope, &layer) {
         Err(exception) => exception.answer(call.dialect, &call.kvp),
         Ok(_) => {
-            let (width, height) = (call.kvp.number("width").unwrap_or(20), call.kvp.number("height").unwrap_or(20));
-            Answer::ok("image/png", life.painter.paint(Picture::map(width.clamp(1, 512), height.clamp(1, 512))))
+            let (width, height) = (
+                call.kvp.number("width").unwrap_or(20),
+                call.kvp.number("height").unwrap_or(20),
+            );
+            Answer::ok(
+                "image/png",
+                life.painter
+                    .paint(Picture::map(width.clamp(1, 512), height.clamp(1, 512))),
+            )
         }
     }
 }

@@ -1,4 +1,5 @@
-//! WPS: processes that run at once or in the background; who runs in the background is known to one instance only.
+//! WPS: processes that run at once or in the background; who runs in the background is known to one
+//! instance only.
 
 use std::collections::HashSet;
 
@@ -44,12 +45,20 @@ impl Executions {
 
 pub(super) fn answer(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
     match () {
-        () if call.asks("GetCapabilities") => {
-            capabilities::without_layers(life, "wps:Capabilities", "http://www.opengis.net/wps/1.0.0", "1.0.0")
+        () if call.asks("GetCapabilities") => capabilities::without_layers(
+            life,
+            "wps:Capabilities",
+            "http://www.opengis.net/wps/1.0.0",
+            "1.0.0",
+        ),
+        () if call.asks("DescribeProcess") => {
+            Answer::ok("text/xml", respond("ProcessDescriptions", ""))
         }
-        () if call.asks("DescribeProcess") => Answer::ok("text/xml", respond("ProcessDescriptions", "")),
         () if call.asks("Execute") => execute(life, request, call),
-        () if ["GetExecutionStatus", "GetExecutionResult", "Dismiss"].iter().any(|name| call.asks(name)) => {
+        () if ["GetExecutionStatus", "GetExecutionResult", "Dismiss"]
+            .iter()
+            .any(|name| call.asks(name)) =>
+        {
             execution(life, request, call)
         }
         () => no_such_operation(call),
@@ -57,24 +66,45 @@ pub(super) fn answer(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answ
 }
 
 fn execute(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
-    let process =
-        call.kvp.get("identifier").map(std::borrow::Cow::into_owned).or_else(|| xml::first_text(call.body, "Identifier"));
+    let process = call
+        .kvp
+        .get("identifier")
+        .map(std::borrow::Cow::into_owned)
+        .or_else(|| xml::first_text(call.body, "Identifier"));
     let Some(process) = process else {
-        return ServiceException::new("MissingParameterValue", "Identifier", "Missing process identifier")
-            .answer(call.dialect, &call.kvp);
+        return ServiceException::new(
+            "MissingParameterValue",
+            "Identifier",
+            "Missing process identifier",
+        )
+        .answer(call.dialect, &call.kvp);
     };
     life.note_write("Execute", request);
-    let identifier = format!("<wps:Process><ows:Identifier>{}</ows:Identifier></wps:Process>", escape(&process));
+    let identifier = format!(
+        "<wps:Process><ows:Identifier>{}</ows:Identifier></wps:Process>",
+        escape(&process)
+    );
     let is_asynchronous = call.kvp.is("storeexecuteresponse", "true")
-        || xml::first_attribute(call.body, &["storeExecuteResponse", "status"]).is_some_and(|value| value == "true");
+        || xml::first_attribute(call.body, &["storeExecuteResponse", "status"])
+            .is_some_and(|value| value == "true");
     if !is_asynchronous {
         let status = "<wps:Status><wps:ProcessSucceeded>Process succeeded.</wps:ProcessSucceeded></wps:Status>";
-        return Answer::ok("text/xml", respond("ExecuteResponse", &format!("{identifier}{status}")));
+        return Answer::ok(
+            "text/xml",
+            respond("ExecuteResponse", &format!("{identifier}{status}")),
+        );
     }
     let id = life.executions.begin(life.controls.dice.draw());
-    let location = format!("{}/ows?service=WPS&version=1.0.0&request=GetExecutionStatus&executionId={id}", base_url(request));
-    let status = "<wps:Status><wps:ProcessAccepted>Process accepted.</wps:ProcessAccepted></wps:Status>";
-    let body = format!("<wps:StatusLocation href=\"{}\"/>{identifier}{status}", escape(&location));
+    let location = format!(
+        "{}/ows?service=WPS&version=1.0.0&request=GetExecutionStatus&executionId={id}",
+        base_url(request)
+    );
+    let status =
+        "<wps:Status><wps:ProcessAccepted>Process accepted.</wps:ProcessAccepted></wps:Status>";
+    let body = format!(
+        "<wps:StatusLocation href=\"{}\"/>{identifier}{status}",
+        escape(&location)
+    );
     Answer::ok("text/xml", respond("ExecuteResponse", &body))
 }
 
@@ -90,10 +120,15 @@ fn execution(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
         life.executions.knows(&id)
     };
     if !is_known {
-        return ServiceException::new("NoApplicableCode", "executionId", format!("Unknown execution id {id}"))
-            .answer(call.dialect, &call.kvp);
+        return ServiceException::new(
+            "NoApplicableCode",
+            "executionId",
+            format!("Unknown execution id {id}"),
+        )
+        .answer(call.dialect, &call.kvp);
     }
-    let status = "<wps:Status><wps:ProcessSucceeded>Process succeeded.</wps:ProcessSucceeded></wps:Status>";
+    let status =
+        "<wps:Status><wps:ProcessSucceeded>Process succeeded.</wps:ProcessSucceeded></wps:Status>";
     Answer::ok("text/xml", respond("ExecuteResponse", status))
 }
 

@@ -20,7 +20,9 @@ pub(super) fn root(body: &[u8]) -> Option<Root> {
 
 /// What the envelope holds.
 pub(super) fn soap_payload(body: &[u8]) -> Option<Root> {
-    element_where(body, |namespace, name| !(is_soap(namespace) && (name == "Envelope" || name == "Header" || name == "Body")))
+    element_where(body, |namespace, name| {
+        !(is_soap(namespace) && (name == "Envelope" || name == "Header" || name == "Body"))
+    })
 }
 
 fn is_soap(namespace: &str) -> bool {
@@ -38,19 +40,28 @@ fn element_where(body: &[u8], is_wanted: impl Fn(&str, &str) -> bool) -> Option<
             continue;
         };
         let namespace = match resolved {
-            ResolveResult::Bound(namespace) => String::from_utf8_lossy(namespace.as_ref()).into_owned(),
+            ResolveResult::Bound(namespace) => {
+                String::from_utf8_lossy(namespace.as_ref()).into_owned()
+            }
             ResolveResult::Unbound | ResolveResult::Unknown(_) => String::new(),
         };
         let name = String::from_utf8_lossy(start.local_name().as_ref()).into_owned();
         if is_wanted(&namespace, &name) {
-            return Some(Root { name, service: attribute(&start, "service"), version: attribute(&start, "version") });
+            return Some(Root {
+                name,
+                service: attribute(&start, "service"),
+                version: attribute(&start, "version"),
+            });
         }
     }
 }
 
 fn attribute(start: &BytesStart<'_>, name: &str) -> Option<String> {
     let attribute = start.try_get_attribute(name).ok()??;
-    attribute.unescape_value().ok().map(std::borrow::Cow::into_owned)
+    attribute
+        .unescape_value()
+        .ok()
+        .map(std::borrow::Cow::into_owned)
 }
 
 /// The first value of any attribute of one of these names, in document order.
@@ -76,7 +87,9 @@ pub(super) fn first_text(body: &[u8], name: &str) -> Option<String> {
     loop {
         match reader.read_event().ok()? {
             Event::Start(start) => is_inside = start.local_name().as_ref() == name.as_bytes(),
-            Event::Text(text) if is_inside => return text.decode().ok().map(std::borrow::Cow::into_owned),
+            Event::Text(text) if is_inside => {
+                return text.decode().ok().map(std::borrow::Cow::into_owned);
+            }
             Event::End(_) => is_inside = false,
             Event::Eof => return None,
             _ => {}
@@ -90,7 +103,9 @@ pub(super) fn children_of(body: &[u8], parent: &str) -> Vec<String> {
     let (mut depth, mut children) = (None, Vec::new());
     while let Ok(event) = reader.read_event() {
         match (event, depth) {
-            (Event::Start(start), None) if start.local_name().as_ref() == parent.as_bytes() => depth = Some(0),
+            (Event::Start(start), None) if start.local_name().as_ref() == parent.as_bytes() => {
+                depth = Some(0)
+            }
             (Event::Start(start), Some(level)) => {
                 if level == 0 {
                     children.push(local_name(&start));
@@ -120,7 +135,11 @@ mod tests {
     #[test]
     fn the_root_tells_operation_service_and_version() {
         let root = root(TRANSACTION).unwrap();
-        let facts = (root.name.as_str(), root.service.as_deref(), root.version.as_deref());
+        let facts = (
+            root.name.as_str(),
+            root.service.as_deref(),
+            root.version.as_deref(),
+        );
         assert_eq!(facts, ("Transaction", Some("WFS"), Some("1.1.0")));
     }
 
@@ -141,7 +160,13 @@ mod tests {
     #[test]
     fn parts_of_a_body_are_found() {
         assert_eq!(children_of(TRANSACTION, "Insert"), ["roads", "roads"]);
-        assert_eq!(first_attribute(b"<a><b typeName='x:y'/></a>", &["typeNames", "typeName"]).unwrap(), "x:y");
-        assert_eq!(first_text(b"<workspace><name>new</name></workspace>", "name").unwrap(), "new");
+        assert_eq!(
+            first_attribute(b"<a><b typeName='x:y'/></a>", &["typeNames", "typeName"]).unwrap(),
+            "x:y"
+        );
+        assert_eq!(
+            first_text(b"<workspace><name>new</name></workspace>", "name").unwrap(),
+            "new"
+        );
     }
 }

@@ -8,23 +8,28 @@
 //!
 //! Two kinds of evidence convict, and a success weakens them differently:
 //!
-//! * **A run**: `ejection_failures` failures in a row. One success ends it, because the usual failures (a reset, a timeout, a
-//!   500) are as often the fault of one layer or one request. That it could not even be reached counts [`UNREACHABLE`]fold: that
+//! * **A run**: `ejection_failures` failures in a row. One success ends it, because the usual
+//!   failures (a reset, a timeout, a
+//!   500) are as often the fault of one layer or one request. That it could not even be reached
+//!        counts [`UNREACHABLE`]fold: that
 //!   is nobody's layer.
-//! * **Node faults**: answers that say the instance itself is broken (out of memory, no threads, stale file handle). Such an
-//!   instance goes on answering other requests well, so a success must not acquit it: each fault adds [`FAULT`] and each success
-//!   takes one away, and [`FAULT_LIMIT`] convicts. Two in a row are enough; of one in ten, three; below one in
-//!   thirty-three the successes win, so that a single client's monstrous requests do not eject one instance after the other.
+//! * **Node faults**: answers that say the instance itself is broken (out of memory, no threads,
+//!   stale file handle). Such an instance goes on answering other requests well, so a success must
+//!   not acquit it: each fault adds [`FAULT`] and each success takes one away, and [`FAULT_LIMIT`]
+//!   convicts. Two in a row are enough; of one in ten, three; below one in thirty-three the
+//!   successes win, so that a single client's monstrous requests do not eject one instance after
+//!   the other.
 //!
-//! It has to be this quick because least in-flight is drawn to a broken instance: it answers fastest, so it is always the
-//! least loaded.
+//! It has to be this quick because least in-flight is drawn to a broken instance: it answers
+//! fastest, so it is always the least loaded.
 //!
-//! What was sent before the present state began says nothing about it: a request that was on its way before the ejection neither
-//! decides the trial nor counts after the return, however late it ends.
+//! What was sent before the present state began says nothing about it: a request that was on its
+//! way before the ejection neither decides the trial nor counts after the return, however late it
+//! ends.
 //!
-//! How long: `ejection`, doubled with each ejection up to `ejection_max`; one doubling is forgotten for every `ejection_max` of
-//! serving without a new one. Whether one may be ejected at all, so that some remain, is for `cluster` to say: only it sees
-//! the others.
+//! How long: `ejection`, doubled with each ejection up to `ejection_max`; one doubling is forgotten
+//! for every `ejection_max` of serving without a new one. Whether one may be ejected at all, so
+//! that some remain, is for `cluster` to say: only it sees the others.
 
 use std::time::{Duration, Instant};
 
@@ -79,7 +84,12 @@ struct Evidence {
 
 impl Ejection {
     pub fn new(now: Instant) -> Self {
-        Self { state: State::Serving, evidence: Evidence::default(), doublings: 0, since: now }
+        Self {
+            state: State::Serving,
+            evidence: Evidence::default(),
+            doublings: 0,
+            since: now,
+        }
     }
 
     /// Ejected or half-open: not one of those who serve.
@@ -122,8 +132,8 @@ impl Ejection {
         }
     }
 
-    /// A request that was sent at `sent` failed. The length of the ejection, if that convicts and, unless it is half-open
-    /// anyway, `may_eject`.
+    /// A request that was sent at `sent` failed. The length of the ejection, if that convicts and,
+    /// unless it is half-open anyway, `may_eject`.
     pub fn failed(
         &mut self,
         severity: Severity,
@@ -155,15 +165,16 @@ impl Ejection {
         is_over
     }
 
-    /// Serves again, without evidence. How long the next ejection takes is not forgotten. True if it was set aside.
+    /// Serves again, without evidence. How long the next ejection takes is not forgotten. True if
+    /// it was set aside.
     pub fn clear(&mut self, now: Instant) -> bool {
         let was_set_aside = self.is_set_aside();
         self.enter(State::Serving, now);
         was_set_aside
     }
 
-    /// What spoke against it was not its fault: serves again, and the ejection that rested on that makes the next one no longer.
-    /// True if it was set aside.
+    /// What spoke against it was not its fault: serves again, and the ejection that rested on that
+    /// makes the next one no longer. True if it was set aside.
     pub fn acquit(&mut self, now: Instant) -> bool {
         let was_set_aside = self.clear(now);
         self.doublings = self.doublings.saturating_sub(u32::from(was_set_aside));
@@ -178,16 +189,26 @@ impl Ejection {
         if self.state == State::Serving {
             self.forget(now, config);
         }
-        let length = config.ejection.saturating_mul(1 << self.doublings).min(config.ejection_max);
+        let length = config
+            .ejection
+            .saturating_mul(1 << self.doublings)
+            .min(config.ejection_max);
         self.doublings = (self.doublings + 1).min(MOST_DOUBLINGS);
-        self.enter(State::Ejected { until: now + length }, now);
+        self.enter(
+            State::Ejected {
+                until: now + length,
+            },
+            now,
+        );
         length
     }
 
     fn forget(&mut self, now: Instant, config: &Health) {
         let served = now.saturating_duration_since(self.since);
         let forgotten = served.as_nanos() / config.ejection_max.as_nanos().max(1);
-        self.doublings = self.doublings.saturating_sub(u32::try_from(forgotten).unwrap_or(u32::MAX));
+        self.doublings = self
+            .doublings
+            .saturating_sub(u32::try_from(forgotten).unwrap_or(u32::MAX));
     }
 }
 
@@ -245,7 +266,10 @@ pub(super) mod tests {
     impl Record {
         fn new() -> Self {
             let now = Instant::now();
-            Self { ejection: Ejection::new(now), now }
+            Self {
+                ejection: Ejection::new(now),
+                now,
+            }
         }
 
         fn fail(&mut self, severity: Severity) -> Option<Duration> {
@@ -253,7 +277,8 @@ pub(super) mod tests {
         }
 
         fn fail_late(&mut self, severity: Severity, sent: Instant) -> Option<Duration> {
-            self.ejection.failed(severity, sent, self.now, &config(), true)
+            self.ejection
+                .failed(severity, sent, self.now, &config(), true)
         }
 
         fn succeed(&mut self) -> bool {
@@ -322,7 +347,12 @@ pub(super) mod tests {
     fn nobody_is_ejected_who_is_needed_and_the_next_failure_asks_again() {
         let mut record = Record::new();
         let (now, config) = (record.now, config());
-        assert!((0..100).all(|_| record.ejection.failed(NodeFault, now, now, &config, false).is_none()));
+        assert!((0..100).all(|_| {
+            record
+                .ejection
+                .failed(NodeFault, now, now, &config, false)
+                .is_none()
+        }));
         assert!(!record.ejection.is_set_aside());
         assert!(record.fail(Ordinary).is_some());
     }

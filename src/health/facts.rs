@@ -1,10 +1,12 @@
 //! What probes measured about one upstream, as two facts that do not depend on each other.
 //!
-//! *Reachability*: something that speaks HTTP answered. *Content*: it answered what was asked for. A connection that is refused,
-//! lost or times out concerns the first; a status, an exception or an unexpected type concerns the second, and so says that the
-//! upstream is reachable. Administration needs only the first, so a question of ours that is wrong never closes it.
+//! *Reachability*: something that speaks HTTP answered. *Content*: it answered what was asked for.
+//! A connection that is refused, lost or times out concerns the first; a status, an exception or an
+//! unexpected type concerns the second, and so says that the upstream is reachable. Administration
+//! needs only the first, so a question of ours that is wrong never closes it.
 //!
-//! An upstream that became unreachable is usually another process afterwards: its content is then unknown.
+//! An upstream that became unreachable is usually another process afterwards: its content is then
+//! unknown.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +20,8 @@ pub enum Verdict {
     Passed,
     /// It answered something else.
     Failed,
-    /// It answered that it wants other credentials, or none of ours: it is well as far as can be seen.
+    /// It answered that it wants other credentials, or none of ours: it is well as far as can be
+    /// seen.
     Refused,
     /// It answered that it is busy.
     Busy,
@@ -68,22 +71,29 @@ impl Facts {
         self.reach.is_up() && self.content.state() == HealthState::Down
     }
 
-    /// Whether the last probe contradicts one of the facts, so that the next one is worth having soon.
+    /// Whether the last probe contradicts one of the facts, so that the next one is worth having
+    /// soon.
     pub fn is_wavering(&self) -> bool {
         self.reach.is_wavering() || self.content.is_wavering()
     }
 
-    /// Whether this upstream shows that `other` fails by a fault of its own. It passes the question that `other` failed before, and
-    /// `other` failed again after that: a failure from before may be of a fault that both had.
+    /// Whether this upstream shows that `other` fails by a fault of its own. It passes the question
+    /// that `other` failed before, and `other` failed again after that: a failure from before may
+    /// be of a fault that both had.
     pub fn convicts(&self, other: &Self) -> bool {
-        let (Some(failing), Some(contradicted)) = (other.failing_since, other.contradicted_since) else { return false };
-        let Some(passing) = self.passing_since else { return false };
+        let (Some(failing), Some(contradicted)) = (other.failing_since, other.contradicted_since)
+        else {
+            return false;
+        };
+        let Some(passing) = self.passing_since else {
+            return false;
+        };
         let has_failed_again = other.failed_at >= Some(contradicted.max(passing));
         self.is_passing() && self.passed_at >= Some(failing) && has_failed_again
     }
 
-    /// Another upstream passed a probe that was sent at `sent`. True if this one is failing and has to be asked again, since what it
-    /// answered last is from before.
+    /// Another upstream passed a probe that was sent at `sent`. True if this one is failing and has
+    /// to be asked again, since what it answered last is from before.
     pub fn other_passed(&mut self, sent: Instant, now: Instant) -> bool {
         if self.failing_since.is_none_or(|since| sent < since) {
             return false;
@@ -92,14 +102,24 @@ impl Facts {
         self.failed_at < Some(contradicted)
     }
 
-    /// A probe that was sent at `sent` said this. True if it is the first of its kind that says content is wrong.
-    pub fn learn(&mut self, verdict: Verdict, sent: Instant, now: Instant, config: &Health) -> bool {
+    /// A probe that was sent at `sent` said this. True if it is the first of its kind that says
+    /// content is wrong.
+    pub fn learn(
+        &mut self,
+        verdict: Verdict,
+        sent: Instant,
+        now: Instant,
+        config: &Health,
+    ) -> bool {
         if verdict == Verdict::Unasked {
             return false;
         }
         if verdict == Verdict::Unreachable {
             if self.reach.failed(config.fall) == Some(HealthState::Down) {
-                *self = Self { reach: self.reach.clone(), ..Self::default() };
+                *self = Self {
+                    reach: self.reach.clone(),
+                    ..Self::default()
+                };
             }
             return false;
         }
@@ -120,7 +140,9 @@ impl Facts {
             Verdict::Failed => {
                 self.content.failed(config.fall);
                 (self.failed_at, self.passing_since) = (Some(sent), None);
-                self.failing_since.replace(self.failing_since.unwrap_or(now)).is_none()
+                self.failing_since
+                    .replace(self.failing_since.unwrap_or(now))
+                    .is_none()
             }
             Verdict::Busy | Verdict::Unreachable | Verdict::Unasked => false,
         }
@@ -130,7 +152,8 @@ impl Facts {
         (self.failing_since, self.failed_at, self.contradicted_since) = (None, None, None);
     }
 
-    /// How long after a probe the next one is due: sooner while it does not serve or something speaks against it.
+    /// How long after a probe the next one is due: sooner while it does not serve or something
+    /// speaks against it.
     pub fn probe_interval(&self, config: &Health, is_in_doubt: bool) -> Duration {
         match (self.is_passing(), self.is_wavering() || is_in_doubt) {
             (true, false) => config.interval,
@@ -146,10 +169,15 @@ mod tests {
     use HealthState::{Down, Unknown, Up};
 
     fn config() -> Health {
-        Health { rise: 2, fall: 3, ..crate::health::ejection::tests::config() }
+        Health {
+            rise: 2,
+            fall: 3,
+            ..crate::health::ejection::tests::config()
+        }
     }
 
-    /// After these probes: `+` passed, `-` failed, `r` refused, `b` busy, `x` unreachable, `o` our own fault.
+    /// After these probes: `+` passed, `-` failed, `r` refused, `b` busy, `x` unreachable, `o` our
+    /// own fault.
     fn after(probes: &str) -> (HealthState, HealthState) {
         let (mut facts, now) = (Facts::default(), Instant::now());
         for probe in probes.chars() {
@@ -194,7 +222,10 @@ mod tests {
         assert_eq!(after("b"), (Up, Unknown));
         assert_eq!(after("+--b-"), (Up, Down));
         assert_eq!(after("xbb"), (Up, Unknown));
-        assert_eq!((after("ooo"), after("+ooooo"), after("xooo")), ((Unknown, Unknown), (Up, Up), (Down, Unknown)));
+        assert_eq!(
+            (after("ooo"), after("+ooooo"), after("xooo")),
+            ((Unknown, Unknown), (Up, Up), (Down, Unknown))
+        );
     }
 
     #[test]
@@ -203,14 +234,40 @@ mod tests {
         let (mut fails, mut passes) = (Facts::default(), Facts::default());
         fails.learn(Verdict::Failed, start, start, &config());
         passes.learn(Verdict::Failed, start, start, &config());
-        fails.learn(Verdict::Failed, start + second * 9, start + second * 9, &config());
-        passes.learn(Verdict::Passed, start + second * 10, start + second * 10, &config());
-        passes.learn(Verdict::Passed, start + second * 11, start + second * 11, &config());
-        assert!(fails.other_passed(start + second * 10, start + second * 10), "it is to be asked again");
+        fails.learn(
+            Verdict::Failed,
+            start + second * 9,
+            start + second * 9,
+            &config(),
+        );
+        passes.learn(
+            Verdict::Passed,
+            start + second * 10,
+            start + second * 10,
+            &config(),
+        );
+        passes.learn(
+            Verdict::Passed,
+            start + second * 11,
+            start + second * 11,
+            &config(),
+        );
+        assert!(
+            fails.other_passed(start + second * 10, start + second * 10),
+            "it is to be asked again"
+        );
         assert!(passes.is_passing() && !passes.convicts(&fails));
-        fails.learn(Verdict::Failed, start + second * 11, start + second * 12, &config());
+        fails.learn(
+            Verdict::Failed,
+            start + second * 11,
+            start + second * 12,
+            &config(),
+        );
         assert!(passes.convicts(&fails), "it failed again");
-        assert!(!fails.other_passed(start + second * 12, start + second * 12), "that is known");
+        assert!(
+            !fails.other_passed(start + second * 12, start + second * 12),
+            "that is known"
+        );
     }
 
     #[test]
@@ -218,7 +275,12 @@ mod tests {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
         let (mut fails, mut passes) = (Facts::default(), Facts::default());
         let at = |facts: &mut Facts, seconds: u32, verdict| {
-            facts.learn(verdict, start + second * seconds, start + second * seconds, &config())
+            facts.learn(
+                verdict,
+                start + second * seconds,
+                start + second * seconds,
+                &config(),
+            )
         };
         at(&mut fails, 0, Verdict::Failed);
         at(&mut passes, 1, Verdict::Passed);
@@ -226,7 +288,10 @@ mod tests {
         at(&mut passes, 2, Verdict::Failed);
         at(&mut fails, 3, Verdict::Failed);
         at(&mut passes, 4, Verdict::Passed);
-        assert!(!passes.convicts(&fails), "both may have had the same fault until then");
+        assert!(
+            !passes.convicts(&fails),
+            "both may have had the same fault until then"
+        );
         at(&mut fails, 5, Verdict::Failed);
         assert!(passes.convicts(&fails));
     }
@@ -238,9 +303,22 @@ mod tests {
         passed_before.learn(Verdict::Passed, start, start, &config());
         fails.learn(Verdict::Failed, start + second, start + second, &config());
         fails.other_passed(start + second * 2, start + second * 2);
-        fails.learn(Verdict::Failed, start + second * 3, start + second * 3, &config());
-        assert!(!passed_before.convicts(&fails), "the one that passed since may be gone");
-        passed_before.learn(Verdict::Passed, start + second * 3, start + second * 3, &config());
+        fails.learn(
+            Verdict::Failed,
+            start + second * 3,
+            start + second * 3,
+            &config(),
+        );
+        assert!(
+            !passed_before.convicts(&fails),
+            "the one that passed since may be gone"
+        );
+        passed_before.learn(
+            Verdict::Passed,
+            start + second * 3,
+            start + second * 3,
+            &config(),
+        );
         assert!(passed_before.convicts(&fails));
     }
 
@@ -249,17 +327,46 @@ mod tests {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
         let (mut fails, mut passes) = (Facts::default(), Facts::default());
         passes.learn(Verdict::Passed, start, start, &config());
-        assert!(fails.learn(Verdict::Failed, start, start + second, &config()), "it begins to fail");
-        assert!(!fails.learn(Verdict::Failed, start, start + second, &config()), "it goes on failing");
+        assert!(
+            fails.learn(Verdict::Failed, start, start + second, &config()),
+            "it begins to fail"
+        );
+        assert!(
+            !fails.learn(Verdict::Failed, start, start + second, &config()),
+            "it goes on failing"
+        );
         assert!(!fails.other_passed(start, start + second) && !passes.convicts(&fails));
         passes.learn(Verdict::Passed, start + second, start + second, &config());
         assert!(fails.other_passed(start + second, start + second));
         fails.learn(Verdict::Failed, start + second, start + second, &config());
         assert!(passes.convicts(&fails) && !fails.convicts(&passes));
-        passes.learn(Verdict::Refused, start + second * 2, start + second * 2, &config());
-        fails.learn(Verdict::Passed, start + second * 2, start + second * 2, &config());
-        fails.learn(Verdict::Failed, start + second * 3, start + second * 3, &config());
-        fails.learn(Verdict::Failed, start + second * 4, start + second * 4, &config());
-        assert!(!passes.convicts(&fails), "a refusal shows nothing about what others answer");
+        passes.learn(
+            Verdict::Refused,
+            start + second * 2,
+            start + second * 2,
+            &config(),
+        );
+        fails.learn(
+            Verdict::Passed,
+            start + second * 2,
+            start + second * 2,
+            &config(),
+        );
+        fails.learn(
+            Verdict::Failed,
+            start + second * 3,
+            start + second * 3,
+            &config(),
+        );
+        fails.learn(
+            Verdict::Failed,
+            start + second * 4,
+            start + second * 4,
+            &config(),
+        );
+        assert!(
+            !passes.convicts(&fails),
+            "a refusal shows nothing about what others answer"
+        );
     }
 }

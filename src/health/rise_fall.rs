@@ -1,8 +1,9 @@
 //! One fact that probes measure: unknown, up or down.
 //!
-//! An upstream that was never probed is brought up by its first passed probe and taken down by its first failed one: nothing
-//! is served by it yet, so there is nothing to be careful about, and a start-up takes one round of probes. From then on it
-//! takes `fall` failures in a row to go down, and `rise` passes in a row to come back.
+//! An upstream that was never probed is brought up by its first passed probe and taken down by its
+//! first failed one: nothing is served by it yet, so there is nothing to be careful about, and a
+//! start-up takes one round of probes. From then on it takes `fall` failures in a row to go down,
+//! and `rise` passes in a row to come back.
 
 /// What we measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +23,10 @@ pub struct RiseFall {
 
 impl RiseFall {
     pub const fn new() -> Self {
-        Self { state: HealthState::Unknown, against: 0 }
+        Self {
+            state: HealthState::Unknown,
+            against: 0,
+        }
     }
 
     pub const fn state(&self) -> HealthState {
@@ -63,7 +67,11 @@ impl RiseFall {
 
     fn contradict(&mut self, enough: u32, state: HealthState) -> Option<HealthState> {
         self.against += 1;
-        if self.against >= enough { self.change(state) } else { None }
+        if self.against >= enough {
+            self.change(state)
+        } else {
+            None
+        }
     }
 
     fn change(&mut self, state: HealthState) -> Option<HealthState> {
@@ -122,7 +130,10 @@ mod tests {
         let mut health = RiseFall::new();
         assert_eq!(health.passed(2), Some(Up));
         assert_eq!(health.passed(2), None);
-        assert_eq!([health.failed(2), health.failed(2), health.failed(2)], [None, Some(Down), None]);
+        assert_eq!(
+            [health.failed(2), health.failed(2), health.failed(2)],
+            [None, Some(Down), None]
+        );
     }
 
     #[test]
@@ -136,11 +147,14 @@ mod tests {
         assert!(!health.is_wavering());
     }
 
-    /// All sequences of ten probes: up after a down means the last `rise` passed; down after an up, the last `fall` failed.
+    /// All sequences of ten probes: up after a down means the last `rise` passed; down after an up,
+    /// the last `fall` failed.
     #[test]
     fn in_every_short_history_changes_have_their_run_of_probes() {
         for code in 0..1_u32 << 10 {
-            let history: String = (0..10).map(|bit| if code >> bit & 1 == 1 { '+' } else { '-' }).collect();
+            let history: String = (0..10)
+                .map(|bit| if code >> bit & 1 == 1 { '+' } else { '-' })
+                .collect();
             let states = states(&history);
             for at in 1..10 {
                 match (states[at - 1], states[at]) {

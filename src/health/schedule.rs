@@ -1,8 +1,9 @@
 //! When an upstream is probed next.
 //!
-//! Each upstream has its own phase on a common grid, so that probes of many upstreams, or of one upstream by many, do not come
-//! in bursts: the phases of consecutive seeds lie as far apart as they can (multiples of the golden ratio). The grid does not
-//! drift with the time probes take. There is never more than one probe under way, and one that does not report is given up.
+//! Each upstream has its own phase on a common grid, so that probes of many upstreams, or of one
+//! upstream by many, do not come in bursts: the phases of consecutive seeds lie as far apart as
+//! they can (multiples of the golden ratio). The grid does not drift with the time probes take.
+//! There is never more than one probe under way, and one that does not report is given up.
 
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,12 @@ enum State {
 impl Schedule {
     /// Due at once. Schedules that shall be spread share `origin` and have consecutive seeds.
     pub fn new(origin: Instant, seed: u32, now: Instant) -> Self {
-        Self { origin, phase: seed.wrapping_mul(GOLDEN), state: State::Due(now), began: None }
+        Self {
+            origin,
+            phase: seed.wrapping_mul(GOLDEN),
+            state: State::Due(now),
+            began: None,
+        }
     }
 
     /// When the next probe is due; `None` while one runs, or when off.
@@ -44,7 +50,8 @@ impl Schedule {
         }
     }
 
-    /// When something has to be done about it next: begin the probe that is due, or give up the one that runs.
+    /// When something has to be done about it next: begin the probe that is due, or give up the one
+    /// that runs.
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Due(at) | State::Running { lost: at } => Some(at),
@@ -58,7 +65,9 @@ impl Schedule {
 
     pub fn begin(&mut self, now: Instant, timeout: Duration) {
         self.began = Some(now);
-        self.state = State::Running { lost: now + timeout + REPORT_GRACE };
+        self.state = State::Running {
+            lost: now + timeout + REPORT_GRACE,
+        };
     }
 
     /// When the probe that runs began.
@@ -75,12 +84,14 @@ impl Schedule {
         matches!(self.state, State::Running { lost } if lost <= now)
     }
 
-    /// The next probe is due at the upstream's next turn on the grid of `interval`, at least half of one away.
+    /// The next probe is due at the upstream's next turn on the grid of `interval`, at least half
+    /// of one away.
     pub fn plan(&mut self, now: Instant, interval: Duration) {
         self.state = State::Due(self.turn_after(now + interval / 2, interval));
     }
 
-    /// Does not wait longer than `interval` after the last probe began. No effect on a probe that runs.
+    /// Does not wait longer than `interval` after the last probe began. No effect on a probe that
+    /// runs.
     pub fn hasten(&mut self, now: Instant, interval: Duration) {
         if let State::Due(due) = self.state {
             let soon = self.began.map_or(now, |began| (began + interval).max(now));
@@ -104,7 +115,10 @@ impl Schedule {
         let elapsed = earliest.saturating_duration_since(self.origin).as_nanos();
         let turns = elapsed.saturating_sub(phase).div_ceil(interval);
         let wait = (turns * interval + phase).saturating_sub(elapsed);
-        earliest + Duration::from_nanos(u64::try_from(wait).expect("it is less than two intervals, and those fit"))
+        earliest
+            + Duration::from_nanos(
+                u64::try_from(wait).expect("it is less than two intervals, and those fit"),
+            )
     }
 }
 
@@ -166,17 +180,27 @@ mod tests {
         assert_eq!(schedule.due(), Some(now + INTERVAL));
     }
 
-    /// With `count` upstreams planned at the same instant, no interval between neighbours is longer than three fair ones.
+    /// With `count` upstreams planned at the same instant, no interval between neighbours is longer
+    /// than three fair ones.
     #[test]
     fn probes_of_many_upstreams_are_spread_over_the_interval() {
         let now = Instant::now();
         for count in 1..50_u32 {
-            let mut offsets: Vec<_> =
-                (0..count).map(|seed| turn(now, seed, now)).map(|due| (due - now).as_nanos() % INTERVAL.as_nanos()).collect();
+            let mut offsets: Vec<_> = (0..count)
+                .map(|seed| turn(now, seed, now))
+                .map(|due| (due - now).as_nanos() % INTERVAL.as_nanos())
+                .collect();
             offsets.sort_unstable();
             let around = offsets[0] + INTERVAL.as_nanos();
-            let widest = offsets.windows(2).map(|pair| pair[1] - pair[0]).chain([around - offsets[offsets.len() - 1]]).max();
-            assert!(widest <= Some(INTERVAL.as_nanos() * 3 / u128::from(count)), "{count} upstreams: {widest:?}");
+            let widest = offsets
+                .windows(2)
+                .map(|pair| pair[1] - pair[0])
+                .chain([around - offsets[offsets.len() - 1]])
+                .max();
+            assert!(
+                widest <= Some(INTERVAL.as_nanos() * 3 / u128::from(count)),
+                "{count} upstreams: {widest:?}"
+            );
         }
     }
 

@@ -1,9 +1,10 @@
 //! Slow start: an upstream that came back ramps up to its full share.
 //!
-//! A GeoServer that just started is cold: classes not compiled, stores not connected, caches empty. Least in-flight makes it
-//! worse, because whoever has nothing in flight gets everything next. So its weight begins at a small part and grows in a
-//! straight line. It begins after recovery and after an ejection (where the risk is not cold caches but being wrong about it),
-//! never at process start: our restart says nothing about theirs.
+//! A GeoServer that just started is cold: classes not compiled, stores not connected, caches empty.
+//! Least in-flight makes it worse, because whoever has nothing in flight gets everything next. So
+//! its weight begins at a small part and grows in a straight line. It begins after recovery and
+//! after an ejection (where the risk is not cold caches but being wrong about it), never at process
+//! start: our restart says nothing about theirs.
 
 use std::time::{Duration, Instant};
 
@@ -62,9 +63,15 @@ mod tests {
 
     #[test]
     fn it_never_shrinks_and_never_exceeds_the_whole() {
-        let shares: Vec<_> = (0..400).map(|tenth| share_after(Duration::from_millis(100) * tenth)).collect();
+        let shares: Vec<_> = (0..400)
+            .map(|tenth| share_after(Duration::from_millis(100) * tenth))
+            .collect();
         assert!(shares.is_sorted());
-        assert!(shares.iter().all(|share| (Warmup::LEAST..=Warmup::WHOLE).contains(share)));
+        assert!(
+            shares
+                .iter()
+                .all(|share| (Warmup::LEAST..=Warmup::WHOLE).contains(share))
+        );
     }
 
     #[test]

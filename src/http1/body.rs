@@ -94,7 +94,8 @@ impl BodyReader {
             match &mut self.0 {
                 Part::Complete => break,
                 Part::Rest(rest) | Part::Data(rest) => {
-                    let taken = usize::try_from(*rest).map_or(bytes.len() - at, |rest| rest.min(bytes.len() - at));
+                    let taken = usize::try_from(*rest)
+                        .map_or(bytes.len() - at, |rest| rest.min(bytes.len() - at));
                     *rest -= taken as u64;
                     at += taken;
                     self.0 = match self.0 {
@@ -118,16 +119,30 @@ fn next(part: Part, byte: u8) -> Result<Part, Fault> {
     let is_value = sets::is(byte, VALUE);
     match (part, byte) {
         (Part::Size { size, digits }, _) if byte.is_ascii_hexdigit() && digits < MAX_DIGITS => {
-            Ok(Part::Size { size: size << 4 | hex(byte), digits: digits + 1 })
+            Ok(Part::Size {
+                size: size << 4 | hex(byte),
+                digits: digits + 1,
+            })
         }
-        (Part::Size { size, digits: 1.. } | Part::Space { size, .. }, b';') => Ok(Part::Extension { size, length: 0 }),
+        (Part::Size { size, digits: 1.. } | Part::Space { size, .. }, b';') => {
+            Ok(Part::Extension { size, length: 0 })
+        }
         (Part::Size { size, digits: 1.. }, b' ' | b'\t') => Ok(Part::Space { size, length: 0 }),
-        (Part::Size { size, digits: 1.. } | Part::Space { size, .. } | Part::Extension { size, .. }, b'\r') => {
-            Ok(Part::SizeLf { size })
-        }
-        (Part::Space { size, length }, b' ' | b'\t') if length < MAX_EXTENSION => Ok(Part::Space { size, length: length + 1 }),
+        (
+            Part::Size { size, digits: 1.. }
+            | Part::Space { size, .. }
+            | Part::Extension { size, .. },
+            b'\r',
+        ) => Ok(Part::SizeLf { size }),
+        (Part::Space { size, length }, b' ' | b'\t') if length < MAX_EXTENSION => Ok(Part::Space {
+            size,
+            length: length + 1,
+        }),
         (Part::Extension { size, length }, _) if is_value && length < MAX_EXTENSION => {
-            Ok(Part::Extension { size, length: length + 1 })
+            Ok(Part::Extension {
+                size,
+                length: length + 1,
+            })
         }
         (Part::SizeLf { size: 0 }, b'\n') => Ok(Part::TrailerStart { length: 0 }),
         (Part::SizeLf { size }, b'\n') => Ok(Part::Data(size)),
@@ -140,7 +155,9 @@ fn next(part: Part, byte: u8) -> Result<Part, Fault> {
             | Part::TrailerValue { length }
             | Part::TrailerLf { length },
             _,
-        ) => trailer(part, byte, length + 1).filter(|_| length < MAX_TRAILERS).ok_or(Fault::Trailers),
+        ) => trailer(part, byte, length + 1)
+            .filter(|_| length < MAX_TRAILERS)
+            .ok_or(Fault::Trailers),
         _ => Err(Fault::Chunk),
     }
 }
@@ -149,10 +166,14 @@ fn next(part: Part, byte: u8) -> Result<Part, Fault> {
 fn trailer(part: Part, byte: u8, length: u32) -> Option<Part> {
     match (part, byte) {
         (Part::TrailerStart { .. }, b'\r') => Some(Part::LastLf),
-        (Part::TrailerStart { .. } | Part::TrailerName { .. }, _) if sets::is(byte, TOKEN) => Some(Part::TrailerName { length }),
+        (Part::TrailerStart { .. } | Part::TrailerName { .. }, _) if sets::is(byte, TOKEN) => {
+            Some(Part::TrailerName { length })
+        }
         (Part::TrailerName { .. }, b':') => Some(Part::TrailerValue { length }),
         (Part::TrailerValue { .. }, b'\r') => Some(Part::TrailerLf { length }),
-        (Part::TrailerValue { .. }, _) if sets::is(byte, VALUE) => Some(Part::TrailerValue { length }),
+        (Part::TrailerValue { .. }, _) if sets::is(byte, VALUE) => {
+            Some(Part::TrailerValue { length })
+        }
         (Part::TrailerLf { .. }, b'\n') => Some(Part::TrailerStart { length }),
         _ => None,
     }

@@ -127,20 +127,29 @@ impl HeadReader {
         };
         match self.part {
             _ if length <= limits.max_bytes => {}
-            Part::Begin | Part::Method | Part::Target => return Reading::Refused(Fault::TargetTooLong),
+            Part::Begin | Part::Method | Part::Target => {
+                return Reading::Refused(Fault::TargetTooLong);
+            }
             _ => return Reading::Refused(Fault::HeadTooLarge),
         }
-        if self.head.whole.end > 0 { Reading::Complete(self.head) } else { Reading::More }
+        if self.head.whole.end > 0 {
+            Reading::Complete(self.head)
+        } else {
+            Reading::More
+        }
     }
 
-    /// Method and target as far as they can be told apart, for a report about a head that was refused.
+    /// Method and target as far as they can be told apart, for a report about a head that was
+    /// refused.
     pub fn request_line<'b>(&self, bytes: &'b [u8]) -> (&'b [u8], &'b [u8]) {
         let method = self.head.method;
         if method.end == 0 {
             return (&[], &[]);
         }
         let rest = &bytes[method.end + 1..];
-        let end = rest.iter().position(|byte| matches!(byte, b' ' | b'\r' | b'\n'));
+        let end = rest
+            .iter()
+            .position(|byte| matches!(byte, b' ' | b'\r' | b'\n'));
         (method.of(bytes), &rest[..end.unwrap_or(rest.len())])
     }
 
@@ -185,7 +194,10 @@ impl HeadReader {
         match bytes.get(self.at) {
             None => Ok(None),
             Some(b' ') if self.at > start => {
-                self.head.method = Span { start, end: self.at };
+                self.head.method = Span {
+                    start,
+                    end: self.at,
+                };
                 self.at += 1;
                 Ok(Some(Part::Target))
             }
@@ -205,7 +217,10 @@ impl HeadReader {
         if length_as_text(&bytes[start..self.at]) > MAX_TARGET {
             return Err(Fault::TargetTooLong);
         }
-        self.head.target = Span { start, end: self.at };
+        self.head.target = Span {
+            start,
+            end: self.at,
+        };
         self.at += 1;
         let method = self.head.method.of(bytes);
         if matches!(method, b"CONNECT" | b"TRACE") {
@@ -218,12 +233,24 @@ impl HeadReader {
     fn version(&mut self, bytes: &[u8]) -> Step {
         const LINE: &[u8] = b"HTTP/d.d\r\n";
         let rest = &bytes[self.at..];
-        let fits = |(wanted, byte): (&u8, &u8)| if *wanted == b'd' { byte.is_ascii_digit() } else { wanted == byte };
+        let fits = |(wanted, byte): (&u8, &u8)| {
+            if *wanted == b'd' {
+                byte.is_ascii_digit()
+            } else {
+                wanted == byte
+            }
+        };
         if let Some(wrong) = LINE.iter().zip(rest).position(|pair| !fits(pair)) {
             let is_line_end = rest[wrong] == b'\n' || wrong + 1 == LINE.len();
-            return Err(if is_line_end { Fault::LineEnd } else { Fault::RequestLine });
+            return Err(if is_line_end {
+                Fault::LineEnd
+            } else {
+                Fault::RequestLine
+            });
         }
-        let Some(line) = rest.get(..LINE.len()) else { return Ok(None) };
+        let Some(line) = rest.get(..LINE.len()) else {
+            return Ok(None);
+        };
         self.head.version = match (line[5], line[7]) {
             (b'1', b'1') => Version::Http11,
             (b'1', b'0') => Version::Http10,
@@ -254,7 +281,10 @@ impl HeadReader {
         if self.fields > limits.max_fields {
             return Err(Fault::TooManyFields);
         }
-        let name = Span { start, end: self.at };
+        let name = Span {
+            start,
+            end: self.at,
+        };
         self.at += 1;
         Ok(Some(Part::Value(name)))
     }
@@ -267,7 +297,13 @@ impl HeadReader {
             [b'\r' | b'\n', ..] => return Err(Fault::LineEnd),
             [_, ..] => return Err(Fault::FieldValue),
         }
-        let value = trimmed(bytes, Span { start: name.end + 1, end: self.at });
+        let value = trimmed(
+            bytes,
+            Span {
+                start: name.end + 1,
+                end: self.at,
+            },
+        );
         self.at += LINE_BREAK;
         self.field(name.of(bytes), value, bytes)?;
         Ok(Some(Part::FieldStart))
@@ -292,7 +328,9 @@ impl HeadReader {
         let text = value.of(bytes);
         match name.len() {
             4 if is(b"host") => return self.host(value, bytes),
-            6 if is(b"expect") => self.head.expects_continue = text.eq_ignore_ascii_case(b"100-continue"),
+            6 if is(b"expect") => {
+                self.head.expects_continue = text.eq_ignore_ascii_case(b"100-continue")
+            }
             7 if is(b"upgrade") => self.head.has_upgrade = true,
             10 if is(b"connection") => return self.connection(text),
             14 if is(b"content-length") => return self.content_length(text),
@@ -317,7 +355,11 @@ impl HeadReader {
     }
 
     fn connection(&mut self, list: &[u8]) -> Result<(), Fault> {
-        for option in list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|option| !option.is_empty()) {
+        for option in list
+            .split(|byte| *byte == b',')
+            .map(<[u8]>::trim_ascii)
+            .filter(|option| !option.is_empty())
+        {
             if !sets::is_all(option, TOKEN) {
                 return Err(Fault::FieldValue);
             }
@@ -332,8 +374,16 @@ impl HeadReader {
     /// One number, once: lists and repetitions are refused even where their values are equal.
     fn content_length(&mut self, text: &[u8]) -> Result<(), Fault> {
         let is_number = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-        let length = if is_number { std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()) } else { None };
-        let length = length.filter(|length| *length <= MAX_LENGTH).ok_or(Fault::ContentLength)?;
+        let length = if is_number {
+            std::str::from_utf8(text)
+                .ok()
+                .and_then(|text| text.parse().ok())
+        } else {
+            None
+        };
+        let length = length
+            .filter(|length| *length <= MAX_LENGTH)
+            .ok_or(Fault::ContentLength)?;
         match self.length.replace(length) {
             None => Ok(()),
             Some(_) => Err(Fault::ContentLength),
@@ -348,9 +398,19 @@ impl HeadReader {
             (Version::Http10, _) if self.is_chunked => return Err(Fault::TransferEncoding),
             (Version::Http10 | Version::Http11, _) => {}
         }
-        if let (TargetForm::Absolute { authority, default_port, .. }, Some(host)) = (head.form, head.host) {
+        if let (
+            TargetForm::Absolute {
+                authority,
+                default_port,
+                ..
+            },
+            Some(host),
+        ) = (head.form, head.host)
+        {
             let parse = |span: Span| Authority::parse(span.of(bytes));
-            let agrees = parse(authority).zip(parse(host)).is_some_and(|(target, host)| target.agrees(host, default_port));
+            let agrees = parse(authority)
+                .zip(parse(host))
+                .is_some_and(|(target, host)| target.agrees(host, default_port));
             if !agrees {
                 return Err(Fault::HostDisagrees);
             }
@@ -367,12 +427,20 @@ impl HeadReader {
     }
 }
 
-/// At least the length of `target` once what is not UTF-8 in it is replaced; exact where it matters.
+/// At least the length of `target` once what is not UTF-8 in it is replaced; exact where it
+/// matters.
 fn length_as_text(target: &[u8]) -> usize {
     if target.len() <= MAX_TARGET / REPLACED {
         return target.len();
     }
-    let length = |chunk: std::str::Utf8Chunk<'_>| chunk.valid().len() + if chunk.invalid().is_empty() { 0 } else { REPLACED };
+    let length = |chunk: std::str::Utf8Chunk<'_>| {
+        chunk.valid().len()
+            + if chunk.invalid().is_empty() {
+                0
+            } else {
+                REPLACED
+            }
+    };
     target.utf8_chunks().map(length).sum()
 }
 

@@ -13,8 +13,8 @@ pub(super) struct Authority<'a> {
 }
 
 impl<'a> Authority<'a> {
-    /// Parses `host`, `host:port` or `[IPv6]:port`. Names are letters, digits, `-`, `_` and `.`: the
-    /// rest of RFC 3986's `reg-name` serves no one but those who want two servers to disagree.
+    /// Parses `host`, `host:port` or `[IPv6]:port`. Names are letters, digits, `-`, `_` and `.`:
+    /// the rest of RFC 3986's `reg-name` serves no one but those who want two servers to disagree.
     pub(super) fn parse(text: &'a [u8]) -> Option<Self> {
         let (host, port) = match text.first()? {
             b'[' => literal(text)?,
@@ -25,7 +25,10 @@ impl<'a> Authority<'a> {
         };
         let is_host = host.starts_with(b"[") || is_name(host);
         let port = port.map(parse_port);
-        (is_host && port != Some(None)).then(|| Self { host, port: port.flatten().flatten() })
+        (is_host && port != Some(None)).then(|| Self {
+            host,
+            port: port.flatten().flatten(),
+        })
     }
 
     /// Whether both are the same place for a client of `default_port`.
@@ -38,7 +41,10 @@ impl<'a> Authority<'a> {
 /// Splits an address in brackets from its port.
 fn literal(text: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let end = text.iter().position(|byte| *byte == b']')?;
-    std::str::from_utf8(&text[1..end]).ok()?.parse::<Ipv6Addr>().ok()?;
+    std::str::from_utf8(&text[1..end])
+        .ok()?
+        .parse::<Ipv6Addr>()
+        .ok()?;
     match &text[end + 1..] {
         [] => Some((&text[..=end], None)),
         [b':', port @ ..] => Some((&text[..=end], Some(port))),
@@ -57,7 +63,9 @@ fn parse_port(digits: &[u8]) -> Option<Option<u16>> {
         return Some(None);
     }
     let is_number = digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit);
-    let port = is_number.then(|| std::str::from_utf8(digits).ok()?.parse().ok()).flatten();
+    let port = is_number
+        .then(|| std::str::from_utf8(digits).ok()?.parse().ok())
+        .flatten();
     port.filter(|port| *port > 0).map(Some)
 }
 
@@ -116,7 +124,9 @@ mod tests {
     #[test]
     fn authorities_agree_in_any_case_and_with_the_default_port_left_out() {
         let agree = |a: &'static str, b: &'static str| {
-            Authority::parse(a.as_bytes()).unwrap().agrees(Authority::parse(b.as_bytes()).unwrap(), 80)
+            Authority::parse(a.as_bytes())
+                .unwrap()
+                .agrees(Authority::parse(b.as_bytes()).unwrap(), 80)
         };
         assert!(agree("A.example", "a.Example:80") && agree("a:", "a"));
         assert!(!agree("a", "b") && !agree("a:81", "a") && !agree("a", "a."));

@@ -1,4 +1,5 @@
-//! HTTP/1 as strictly as a front door must read it, from the bytes and before anything acts on them.
+//! HTTP/1 as strictly as a front door must read it, from the bytes and before anything acts on
+//! them.
 //!
 //! ```text
 //! bytes --HeadReader--> Head (method, target, host, framing, ...) --BodyReader--> where the body ends

@@ -3,9 +3,10 @@
 /// `tchar` of RFC 9110 section 5.6.2: methods and names of fields.
 pub(super) const TOKEN: u8 = 1;
 
-/// What may stand in a request target: all that RFC 3986 has, and what browsers and map clients send
-/// beyond it as it is: `|`, `\`, `^`, `{`, `}`, `[`, `]`, UTF-8 and Latin-1. No `#`, which would be
-/// cut off in silence, and no `"`, `<`, `>` and backtick, which servers do not agree about.
+/// What may stand in a request target: all that RFC 3986 has, and what browsers and map clients
+/// send beyond it as it is: `|`, `\`, `^`, `{`, `}`, `[`, `]`, UTF-8 and Latin-1. No `#`, which
+/// would be cut off in silence, and no `"`, `<`, `>` and backtick, which servers do not agree
+/// about.
 pub(super) const TARGET: u8 = 2;
 
 /// `field-vchar`, space and tab of RFC 9110 section 5.5: values of fields.
@@ -30,8 +31,16 @@ const fn classes_of(byte: u8) -> u8 {
     };
     let is_visible = byte > b' ' && byte != 0x7f;
     let is_disputed = matches!(byte, b'#' | b'"' | b'<' | b'>' | b'`');
-    let target = if is_visible && !is_disputed { TARGET } else { 0 };
-    let value = if is_visible || byte == b' ' || byte == b'\t' { VALUE } else { 0 };
+    let target = if is_visible && !is_disputed {
+        TARGET
+    } else {
+        0
+    };
+    let value = if is_visible || byte == b' ' || byte == b'\t' {
+        VALUE
+    } else {
+        0
+    };
     token | target | value
 }
 
@@ -44,7 +53,10 @@ pub(super) const fn is(byte: u8, class: u8) -> bool {
 /// The index of the first byte from `at` on that is not in the set; the length if all are.
 #[inline]
 pub(super) fn skip(bytes: &[u8], at: usize, class: u8) -> usize {
-    bytes[at..].iter().position(|byte| !is(*byte, class)).map_or(bytes.len(), |more| at + more)
+    bytes[at..]
+        .iter()
+        .position(|byte| !is(*byte, class))
+        .map_or(bytes.len(), |more| at + more)
 }
 
 /// Whether all of `bytes` are in the set, and there are some.

@@ -35,16 +35,29 @@ impl TargetForm {
 
 /// `url` begins at index `at`.
 fn absolute(url: &[u8], at: usize) -> Option<TargetForm> {
-    let (scheme, default_port) = [("http://", 80), ("https://", 443)]
-        .into_iter()
-        .find(|(scheme, _)| url.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme.as_bytes())))?;
+    let (scheme, default_port) =
+        [("http://", 80), ("https://", 443)]
+            .into_iter()
+            .find(|(scheme, _)| {
+                url.get(..scheme.len())
+                    .is_some_and(|begin| begin.eq_ignore_ascii_case(scheme.as_bytes()))
+            })?;
     let rest = &url[scheme.len()..];
-    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+    let end = rest
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?'))
+        .unwrap_or(rest.len());
     Authority::parse(&rest[..end])?;
     let (authority, path) = (at + scheme.len(), at + scheme.len() + end);
     Some(TargetForm::Absolute {
-        authority: Span { start: authority, end: path },
-        path: Span { start: path, end: at + url.len() },
+        authority: Span {
+            start: authority,
+            end: path,
+        },
+        path: Span {
+            start: path,
+            end: at + url.len(),
+        },
         default_port,
     })
 }

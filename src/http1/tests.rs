@@ -6,7 +6,10 @@ mod properties;
 
 use super::{BodyReader, Fault, Head, HeadLimits, HeadReader, Reading};
 
-const LIMITS: HeadLimits = HeadLimits { max_bytes: 2_000, max_fields: 20 };
+const LIMITS: HeadLimits = HeadLimits {
+    max_bytes: 2_000,
+    max_fields: 20,
+};
 
 /// Reads `bytes`, which come in pieces of `piece` bytes.
 fn read_in_pieces(bytes: &[u8], piece: usize) -> Reading {
@@ -35,7 +38,12 @@ fn accepted(bytes: &[u8]) -> Head {
 
 #[track_caller]
 fn assert_refused(bytes: &[u8], fault: Fault) {
-    assert_eq!(read(bytes), Reading::Refused(fault), "{}", bytes.escape_ascii());
+    assert_eq!(
+        read(bytes),
+        Reading::Refused(fault),
+        "{}",
+        bytes.escape_ascii()
+    );
 }
 
 /// How many of `bytes` are the body of a request whose head they follow.

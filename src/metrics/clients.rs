@@ -31,6 +31,10 @@ impl ClientConnections {
 
     /// How many there are, may be, and were refused.
     pub(super) fn read(&self) -> (usize, usize, u64) {
-        (self.open.load(Ordering::Relaxed), self.most.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
+        (
+            self.open.load(Ordering::Relaxed),
+            self.most.load(Ordering::Relaxed),
+            self.refused.load(Ordering::Relaxed),
+        )
     }
 }

@@ -1,6 +1,7 @@
 //! The counters that a history follows, added up at one moment.
 //!
-//! Reading them costs what a scrape costs, and requests nothing. The difference of two says what happened in between.
+//! Reading them costs what a scrape costs, and requests nothing. The difference of two says what
+//! happened in between.
 
 use std::collections::BTreeMap;
 
@@ -50,11 +51,23 @@ impl Metrics {
             queued: Buckets::read(&self.queued, first_cell(class)),
             aborted: self.by_class.sum(first_cell(class) + ABORTS),
         };
-        let upstreams: Vec<_> = self.upstreams.lock().iter().map(|(name, metrics)| (name.clone(), metrics.clone())).collect();
+        let upstreams: Vec<_> = self
+            .upstreams
+            .lock()
+            .iter()
+            .map(|(name, metrics)| (name.clone(), metrics.clone()))
+            .collect();
         let upstream = |(name, metrics): (UpstreamName, std::sync::Arc<super::UpstreamMetrics>)| {
             let totals = metrics.totals();
             let first_byte = metrics.first_bytes();
-            (name, UpstreamCounts { requests: totals.requests, errors: totals.errors, first_byte })
+            (
+                name,
+                UpstreamCounts {
+                    requests: totals.requests,
+                    errors: totals.errors,
+                    first_byte,
+                },
+            )
         };
         Counts {
             classes: RequestClass::ALL.map(class),

@@ -1,19 +1,21 @@
 //! Durations in buckets, kept in a row of cells that something else owns.
 //!
-//! The count is the sum of the buckets rather than a cell of its own, so a scrape in the middle of a write still shows a
-//! histogram whose `+Inf` bucket equals its count.
+//! The count is the sum of the buckets rather than a cell of its own, so a scrape in the middle of
+//! a write still shows a histogram whose `+Inf` bucket equals its count.
 
 use std::time::Duration;
 
 use super::sharded::Sharded;
 
-/// Upper bounds in milliseconds: a tile from a cache, a map, a capabilities document of thousands of layers, a download that starts
-/// after minutes.
-const BOUNDS_MS: [u64; 19] =
-    [1, 3, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_200_000];
+/// Upper bounds in milliseconds: a tile from a cache, a map, a capabilities document of thousands
+/// of layers, a download that starts after minutes.
+const BOUNDS_MS: [u64; 19] = [
+    1, 3, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 120_000,
+    300_000, 600_000, 1_200_000,
+];
 
-/// Cells one histogram takes: a bucket for each bound, one for everything longer, and the sum in nanoseconds (enough for 584
-/// years).
+/// Cells one histogram takes: a bucket for each bound, one for everything longer, and the sum in
+/// nanoseconds (enough for 584 years).
 pub(super) const CELLS: usize = BOUNDS_MS.len() + 2;
 const SUM: usize = CELLS - 1;
 
@@ -44,7 +46,11 @@ pub(super) fn read(cells: &Sharded, first: usize) -> Option<Reading> {
     }
     count += cells.sum(first + BOUNDS_MS.len());
     let sum_seconds = Duration::from_nanos(cells.sum(first + SUM)).as_secs_f64();
-    (count > 0).then_some(Reading { buckets, count, sum_seconds })
+    (count > 0).then_some(Reading {
+        buckets,
+        count,
+        sum_seconds,
+    })
 }
 
 /// The buckets of one histogram at one moment, or what was added between two.
@@ -59,12 +65,16 @@ impl Buckets {
 
     /// What was added since `earlier`.
     pub fn since(&self, earlier: &Self) -> Self {
-        Self(std::array::from_fn(|bucket| self.0[bucket].saturating_sub(earlier.0[bucket])))
+        Self(std::array::from_fn(|bucket| {
+            self.0[bucket].saturating_sub(earlier.0[bucket])
+        }))
     }
 
     /// Both together.
     pub fn plus(&self, other: &Self) -> Self {
-        Self(std::array::from_fn(|bucket| self.0[bucket] + other.0[bucket]))
+        Self(std::array::from_fn(|bucket| {
+            self.0[bucket] + other.0[bucket]
+        }))
     }
 
     /// How many durations there are.
@@ -72,8 +82,9 @@ impl Buckets {
         self.0.iter().sum()
     }
 
-    /// The duration in milliseconds that a share of them (0.95, say) did not exceed; `None` if there are none. Within a bucket
-    /// they count as evenly spread, as Prometheus does it; what exceeds every bound counts as the last bound.
+    /// The duration in milliseconds that a share of them (0.95, say) did not exceed; `None` if
+    /// there are none. Within a bucket they count as evenly spread, as Prometheus does it; what
+    /// exceeds every bound counts as the last bound.
     pub fn quantile_ms(&self, share: f64) -> Option<f64> {
         let rank = share * self.count() as f64;
         let mut below = 0.0;
@@ -102,7 +113,8 @@ mod tests {
 
     #[test]
     fn a_bound_belongs_to_its_own_bucket() {
-        let reading = reading_of(&[Duration::from_millis(25), Duration::from_micros(25_001)]).unwrap();
+        let reading =
+            reading_of(&[Duration::from_millis(25), Duration::from_micros(25_001)]).unwrap();
         assert_eq!(reading.buckets[4], (0.025, 1));
         assert_eq!(reading.buckets[5], (0.05, 2));
     }
@@ -110,12 +122,17 @@ mod tests {
     #[test]
     fn what_exceeds_every_bound_still_counts() {
         let reading = reading_of(&[Duration::from_secs(3600), Duration::ZERO]).unwrap();
-        assert_eq!((reading.buckets[18].1, reading.count, reading.sum_seconds), (1, 2, 3600.0));
+        assert_eq!(
+            (reading.buckets[18].1, reading.count, reading.sum_seconds),
+            (1, 2, 3600.0)
+        );
     }
 
     fn buckets_of(millis: impl IntoIterator<Item = u64>) -> Buckets {
         let cells = Sharded::new(CELLS, Shards::for_this_machine());
-        millis.into_iter().for_each(|took| observe(&cells, 0, Duration::from_millis(took)));
+        millis
+            .into_iter()
+            .for_each(|took| observe(&cells, 0, Duration::from_millis(took)));
         Buckets::read(&cells, 0)
     }
 
@@ -133,7 +150,11 @@ mod tests {
         let (earlier, later) = (buckets_of([1, 40]), buckets_of([1, 40, 40, 7000]));
         assert_eq!(later.since(&earlier), buckets_of([40, 7000]));
         assert_eq!(earlier.plus(&buckets_of([40, 7000])), later);
-        assert_eq!(earlier.since(&later).count(), 0, "counters of an upstream that came back under its name start anew");
+        assert_eq!(
+            earlier.since(&later).count(),
+            0,
+            "counters of an upstream that came back under its name start anew"
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Counters by a label of which few values exist: the reason of a refusal, the outcome of a probe.
 //!
-//! Values take slots in the order of their first use. Finding one is a walk over a handful of strings, without a lock; there are
-//! so few that a map would be slower. The slots are bounded, and what does not fit counts under [`OTHER`].
+//! Values take slots in the order of their first use. Finding one is a walk over a handful of
+//! strings, without a lock; there are so few that a map would be slower. The slots are bounded, and
+//! what does not fit counts under [`OTHER`].
 
 use std::sync::OnceLock;
 
@@ -25,7 +26,12 @@ pub(super) struct Labelled {
 impl Labelled {
     pub(super) fn new(cells: usize, shards: Shards) -> Self {
         let slots = [const { OnceLock::new() }; MAX_VALUES];
-        Self { slots, overflow: Sharded::new(cells, shards), cells, shards }
+        Self {
+            slots,
+            overflow: Sharded::new(cells, shards),
+            cells,
+            shards,
+        }
     }
 
     pub(super) fn count(&self, value: &'static str, cell: usize) {
@@ -43,7 +49,11 @@ impl Labelled {
 
     /// Every (value, cell, count) that is not zero.
     pub(super) fn counts(&self) -> impl Iterator<Item = (&'static str, usize, u64)> {
-        let rows = self.slots.iter().filter_map(OnceLock::get).map(|(value, row)| (*value, row));
+        let rows = self
+            .slots
+            .iter()
+            .filter_map(OnceLock::get)
+            .map(|(value, row)| (*value, row));
         rows.chain([(OTHER, &self.overflow)])
             .flat_map(|(value, row)| (0..self.cells).map(move |cell| (value, cell, row.sum(cell))))
             .filter(|(_, _, count)| *count > 0)
@@ -57,14 +67,21 @@ mod tests {
     #[test]
     fn each_value_has_counters_of_its_own() {
         let counters = Labelled::new(3, Shards::for_this_machine());
-        [("timeout", 0), ("connect", 2), ("timeout", 0)].into_iter().for_each(|(value, cell)| counters.count(value, cell));
-        assert_eq!(counters.counts().collect::<Vec<_>>(), [("timeout", 0, 2), ("connect", 2, 1)]);
+        [("timeout", 0), ("connect", 2), ("timeout", 0)]
+            .into_iter()
+            .for_each(|(value, cell)| counters.count(value, cell));
+        assert_eq!(
+            counters.counts().collect::<Vec<_>>(),
+            [("timeout", 0, 2), ("connect", 2, 1)]
+        );
     }
 
     #[test]
     fn values_beyond_the_bound_count_together() {
         let counters = Labelled::new(1, Shards::for_this_machine());
-        let values: Vec<&'static str> = (0..MAX_VALUES + 3).map(|n| &*format!("value{n}").leak()).collect();
+        let values: Vec<&'static str> = (0..MAX_VALUES + 3)
+            .map(|n| &*format!("value{n}").leak())
+            .collect();
         values.iter().for_each(|value| counters.count(value, 0));
         assert_eq!(counters.counts().count(), MAX_VALUES + 1);
         assert_eq!(counters.counts().last(), Some((OTHER, 0, 3)));
@@ -75,7 +92,11 @@ mod tests {
         let counters = Labelled::new(1, Shards::for_this_machine());
         std::thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| ["a", "b", "c"].into_iter().for_each(|value| counters.count(value, 0)));
+                scope.spawn(|| {
+                    ["a", "b", "c"]
+                        .into_iter()
+                        .for_each(|value| counters.count(value, 0))
+                });
             }
         });
         let mut counts: Vec<_> = counters.counts().collect();

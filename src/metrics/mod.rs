@@ -1,10 +1,12 @@
 //! The counters (Prometheus).
 //!
-//! Counting costs a request a few nanoseconds: the counters of an upstream are found once and kept ([`Metrics::upstream`]); what
-//! happens per request ([`Metrics::finished`]) neither allocates, locks, formats nor looks anything up by a label, and no two cores
-//! write to the same cache line. A scrape pays instead: it adds up, and asks the cluster for what is a state and not a count.
+//! Counting costs a request a few nanoseconds: the counters of an upstream are found once and kept
+//! ([`Metrics::upstream`]); what happens per request ([`Metrics::finished`]) neither allocates,
+//! locks, formats nor looks anything up by a label, and no two cores write to the same cache line.
+//! A scrape pays instead: it adds up, and asks the cluster for what is a state and not a count.
 //!
-//! Labels are bounded: classes and codes are fixed, reasons are names in our code, upstreams are those configured.
+//! Labels are bounded: classes and codes are fixed, reasons are names in our code, upstreams are
+//! those configured.
 
 mod clients;
 mod counts;
@@ -94,24 +96,33 @@ impl Metrics {
     /// The counters of an upstream: ask once, keep the answer.
     pub fn upstream(&self, name: &UpstreamName) -> Arc<UpstreamMetrics> {
         let mut upstreams = self.upstreams.lock();
-        let metrics = upstreams.entry(name.clone()).or_insert_with(|| Arc::new(UpstreamMetrics::new(self.shards)));
+        let metrics = upstreams
+            .entry(name.clone())
+            .or_insert_with(|| Arc::new(UpstreamMetrics::new(self.shards)));
         Arc::clone(metrics)
     }
 
     /// What the upstream answered so far, of every class.
     pub fn totals(&self, name: &UpstreamName) -> Totals {
-        self.upstreams.lock().get(name).map(|metrics| metrics.totals()).unwrap_or_default()
+        self.upstreams
+            .lock()
+            .get(name)
+            .map(|metrics| metrics.totals())
+            .unwrap_or_default()
     }
 
-    /// Forgets upstreams that are not among `names`, except those that somebody still counts for: a request may outlive the
-    /// upstream's place in the configuration. Every scrape does this too.
+    /// Forgets upstreams that are not among `names`, except those that somebody still counts for: a
+    /// request may outlive the upstream's place in the configuration. Every scrape does this too.
     pub fn keep_upstreams<'a>(&self, names: impl IntoIterator<Item = &'a UpstreamName>) {
         let names: Vec<&UpstreamName> = names.into_iter().collect();
-        self.upstreams.lock().retain(|name, metrics| names.contains(&name) || Arc::strong_count(metrics) > 1);
+        self.upstreams
+            .lock()
+            .retain(|name, metrics| names.contains(&name) || Arc::strong_count(metrics) > 1);
     }
 
-    /// A request is over. `upstream` is the one whose answer the client got, none if the answer was ours; `status` is 0 when there
-    /// was no answer; `first_byte` is the time from sending the request upstream to the answer's head.
+    /// A request is over. `upstream` is the one whose answer the client got, none if the answer was
+    /// ours; `status` is 0 when there was no answer; `first_byte` is the time from sending the
+    /// request upstream to the answer's head.
     pub fn finished(
         &self,
         class: RequestClass,
@@ -120,7 +131,9 @@ impl Metrics {
         total: Duration,
         first_byte: Option<Duration>,
     ) {
-        upstream.unwrap_or(&self.no_upstream).finished(class, status, first_byte);
+        upstream
+            .unwrap_or(&self.no_upstream)
+            .finished(class, status, first_byte);
         histogram::observe(&self.by_class, first_cell(class), total);
     }
 
@@ -160,13 +173,27 @@ impl Metrics {
     }
 
     /// A health probe ended.
-    pub fn probed(&self, upstream: &UpstreamName, outcome: &'static str, took: Duration, now: Instant) {
-        self.upstream(upstream).probed(Probe { ended: now, outcome, took });
+    pub fn probed(
+        &self,
+        upstream: &UpstreamName,
+        outcome: &'static str,
+        took: Duration,
+        now: Instant,
+    ) {
+        self.upstream(upstream).probed(Probe {
+            ended: now,
+            outcome,
+            took,
+        });
     }
 
     /// The last probes of an upstream, oldest first.
     pub fn recent_probes(&self, upstream: &UpstreamName) -> Vec<Probe> {
-        self.upstreams.lock().get(upstream).map(|metrics| metrics.recent_probes()).unwrap_or_default()
+        self.upstreams
+            .lock()
+            .get(upstream)
+            .map(|metrics| metrics.recent_probes())
+            .unwrap_or_default()
     }
 
     pub fn ejected(&self, upstream: &UpstreamName, cause: &'static str) {
@@ -174,7 +201,12 @@ impl Metrics {
     }
 
     /// A catalog reload of a replica ended; `took` if it was a success.
-    pub fn catalog_reloaded(&self, upstream: &UpstreamName, outcome: &'static str, took: Option<Duration>) {
+    pub fn catalog_reloaded(
+        &self,
+        upstream: &UpstreamName,
+        outcome: &'static str,
+        took: Option<Duration>,
+    ) {
         self.upstream(upstream).catalog_reloads.count(outcome, 0);
         if let Some(took) = took {
             histogram::observe(&self.catalog_reload_times, 0, took);
@@ -184,7 +216,8 @@ impl Metrics {
     /// A config reload ended, well unless its outcome is [`RELOAD_REFUSED`].
     pub fn config_reloaded(&self, outcome: &'static str) {
         self.config_reloads.count(outcome, 0);
-        self.last_reload_refused.store(outcome == RELOAD_REFUSED, Ordering::Relaxed);
+        self.last_reload_refused
+            .store(outcome == RELOAD_REFUSED, Ordering::Relaxed);
     }
 }
 

@@ -1,12 +1,15 @@
 //! What a scrape gets: every counter added up, and the cluster's state as it is now.
 //!
-//! A (class, upstream) pair in use shows all of its codes, zeros too: its first error is then an increase that `rate()` sees.
-//! Pairs not in use are left out, or a cluster of sixteen would answer with thousands of zeros.
+//! A (class, upstream) pair in use shows all of its codes, zeros too: its first error is then an
+//! increase that `rate()` sees. Pairs not in use are left out, or a cluster of sixteen would answer
+//! with thousands of zeros.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{
+    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
+};
 use prometheus::{Encoder, TextEncoder};
 
 use super::histogram::{self, Reading};
@@ -32,7 +35,9 @@ impl Metrics {
         families.retain(|family| !family.get_metric().is_empty());
         families.sort_by(|a, b| a.name().cmp(b.name()));
         let mut text = Vec::new();
-        TextEncoder::new().encode(&families, &mut text).expect("families without samples or a name are left out");
+        TextEncoder::new()
+            .encode(&families, &mut text)
+            .expect("families without samples or a name are left out");
         String::from_utf8(text).expect("names, labels and numbers are text")
     }
 
@@ -45,8 +50,17 @@ impl Metrics {
             let count = self.by_class.sum(first_cell(class) + ABORTS);
             counter_sample(&[("class", class.as_str())], count)
         });
-        let coalesced = [RequestClass::Tile, RequestClass::Map, RequestClass::Capabilities]
-            .map(|class| counter_sample(&[("class", class.as_str())], self.coalesced.sum(class.index())));
+        let coalesced = [
+            RequestClass::Tile,
+            RequestClass::Map,
+            RequestClass::Capabilities,
+        ]
+        .map(|class| {
+            counter_sample(
+                &[("class", class.as_str())],
+                self.coalesced.sum(class.index()),
+            )
+        });
         let queued = RequestClass::ALL.into_iter().filter_map(|class| {
             let reading = histogram::read(&self.queued, first_cell(class))?;
             Some(histogram_sample(&[("class", class.as_str())], reading))
@@ -62,19 +76,57 @@ impl Metrics {
                 MetricType::HISTOGRAM,
                 queued,
             ),
-            family("geofront_queue_length", "Requests that wait for a place.", GAUGE, waiting),
-            family("geofront_coalesced_total", "Requests that got the answer to an identical one.", COUNTER, coalesced),
-            family("geofront_request_seconds", "Time from a request's arrival to its end.", MetricType::HISTOGRAM, totals),
-            family("geofront_client_aborts_total", "Clients that left before their answer was complete.", COUNTER, aborts),
-            family("geofront_refused_total", "Requests that geofront answered itself.", COUNTER, by_reason(&self.refusals)),
-            family("geofront_retries_total", "Further attempts on another upstream.", COUNTER, by_reason(&self.retries)),
+            family(
+                "geofront_queue_length",
+                "Requests that wait for a place.",
+                GAUGE,
+                waiting,
+            ),
+            family(
+                "geofront_coalesced_total",
+                "Requests that got the answer to an identical one.",
+                COUNTER,
+                coalesced,
+            ),
+            family(
+                "geofront_request_seconds",
+                "Time from a request's arrival to its end.",
+                MetricType::HISTOGRAM,
+                totals,
+            ),
+            family(
+                "geofront_client_aborts_total",
+                "Clients that left before their answer was complete.",
+                COUNTER,
+                aborts,
+            ),
+            family(
+                "geofront_refused_total",
+                "Requests that geofront answered itself.",
+                COUNTER,
+                by_reason(&self.refusals),
+            ),
+            family(
+                "geofront_retries_total",
+                "Further attempts on another upstream.",
+                COUNTER,
+                by_reason(&self.retries),
+            ),
         ]
     }
 
     fn upstream_families(&self) -> Vec<MetricFamily> {
-        let upstreams: Vec<(String, Arc<UpstreamMetrics>)> =
-            self.upstreams.lock().iter().map(|(name, metrics)| (name.to_string(), Arc::clone(metrics))).collect();
-        let named = || upstreams.iter().map(|(name, metrics)| (name.as_str(), &**metrics));
+        let upstreams: Vec<(String, Arc<UpstreamMetrics>)> = self
+            .upstreams
+            .lock()
+            .iter()
+            .map(|(name, metrics)| (name.to_string(), Arc::clone(metrics)))
+            .collect();
+        let named = || {
+            upstreams
+                .iter()
+                .map(|(name, metrics)| (name.as_str(), &**metrics))
+        };
         let answering = || named().chain([(NO_UPSTREAM, &self.no_upstream)]);
         vec![
             family(
@@ -111,13 +163,27 @@ impl Metrics {
     }
 
     fn catalog_families(&self, status: &ClusterStatus) -> [MetricFamily; 4] {
-        let upstreams: Vec<_> =
-            self.upstreams.lock().iter().map(|(name, metrics)| (name.to_string(), Arc::clone(metrics))).collect();
-        let reloads = upstreams.iter().flat_map(|(name, metrics)| by_label(name, "outcome", &metrics.catalog_reloads));
-        let times = histogram::read(&self.catalog_reload_times, 0).map(|reading| histogram_sample(&[], reading));
-        let fresh = |u: &UpstreamStatus| gauge_sample(&[("upstream", u.name.as_str())], truth(u.catalog.is_fresh));
+        let upstreams: Vec<_> = self
+            .upstreams
+            .lock()
+            .iter()
+            .map(|(name, metrics)| (name.to_string(), Arc::clone(metrics)))
+            .collect();
+        let reloads = upstreams
+            .iter()
+            .flat_map(|(name, metrics)| by_label(name, "outcome", &metrics.catalog_reloads));
+        let times = histogram::read(&self.catalog_reload_times, 0)
+            .map(|reading| histogram_sample(&[], reading));
+        let fresh = |u: &UpstreamStatus| {
+            gauge_sample(&[("upstream", u.name.as_str())], truth(u.catalog.is_fresh))
+        };
         [
-            family("geofront_catalog_reloads_total", "Catalog reloads of a replica by outcome.", COUNTER, reloads),
+            family(
+                "geofront_catalog_reloads_total",
+                "Catalog reloads of a replica by outcome.",
+                COUNTER,
+                reloads,
+            ),
             family(
                 "geofront_catalog_reload_seconds",
                 "Time of a successful catalog reload, until the replica drew its canary.",
@@ -141,10 +207,19 @@ impl Metrics {
 
     fn client_families(&self) -> [MetricFamily; 3] {
         let (open, most, refused) = self.client_connections.read();
-        let gauge = |name, help, value: usize| family(name, help, GAUGE, [gauge_sample(&[], value as f64)]);
+        let gauge =
+            |name, help, value: usize| family(name, help, GAUGE, [gauge_sample(&[], value as f64)]);
         [
-            gauge("geofront_client_connections", "Connections of clients.", open),
-            gauge("geofront_client_connections_limit", "How many there may be, by the limit of file descriptors.", most),
+            gauge(
+                "geofront_client_connections",
+                "Connections of clients.",
+                open,
+            ),
+            gauge(
+                "geofront_client_connections_limit",
+                "How many there may be, by the limit of file descriptors.",
+                most,
+            ),
             family(
                 "geofront_client_connections_refused_total",
                 "Connections of clients that were closed at once, to keep file descriptors.",
@@ -155,7 +230,10 @@ impl Metrics {
     }
 
     fn config_families(&self, revision: u64) -> [MetricFamily; 4] {
-        let reloads = self.config_reloads.counts().map(|(outcome, _, count)| counter_sample(&[("outcome", outcome)], count));
+        let reloads = self
+            .config_reloads
+            .counts()
+            .map(|(outcome, _, count)| counter_sample(&[("outcome", outcome)], count));
         let well = !self.last_reload_refused.load(Ordering::Relaxed);
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         [
@@ -171,8 +249,18 @@ impl Metrics {
                 GAUGE,
                 [gauge_sample(&[], truth(well))],
             ),
-            family("geofront_config_reloads_total", "Config reloads by outcome.", COUNTER, reloads),
-            family("geofront_build_info", "The version that runs.", GAUGE, [gauge_sample(&version, 1.0)]),
+            family(
+                "geofront_config_reloads_total",
+                "Config reloads by outcome.",
+                COUNTER,
+                reloads,
+            ),
+            family(
+                "geofront_build_info",
+                "The version that runs.",
+                GAUGE,
+                [gauge_sample(&version, 1.0)],
+            ),
         ]
     }
 }
@@ -183,17 +271,38 @@ const GAUGE: MetricType = MetricType::GAUGE;
 /// What is a state and not a count.
 fn cluster_families(status: &ClusterStatus) -> [MetricFamily; 7] {
     let gauge = |name: &str, help: &str, value: fn(&UpstreamStatus) -> f64| {
-        let samples = status.upstreams.iter().map(|u| gauge_sample(&[("upstream", u.name.as_str())], value(u)));
+        let samples = status
+            .upstreams
+            .iter()
+            .map(|u| gauge_sample(&[("upstream", u.name.as_str())], value(u)));
         family(name, help, GAUGE, samples)
     };
     [
-        gauge("geofront_in_flight", "Requests an upstream is working on.", |u| f64::from(u.in_flight)),
-        gauge("geofront_upstream_up", "1 while probes find the upstream working.", |u| truth(u.health == HealthState::Up)),
-        gauge("geofront_upstream_reachable", "1 while something that speaks HTTP answers there.", |u| truth(u.is_reachable)),
-        gauge("geofront_upstream_eligible", "1 while the upstream is given requests.", |u| truth(u.eligible)),
-        gauge("geofront_upstream_weight", "Share of requests relative to others, slow start applied.", |u| {
-            f64::from(u.effective_weight)
-        }),
+        gauge(
+            "geofront_in_flight",
+            "Requests an upstream is working on.",
+            |u| f64::from(u.in_flight),
+        ),
+        gauge(
+            "geofront_upstream_up",
+            "1 while probes find the upstream working.",
+            |u| truth(u.health == HealthState::Up),
+        ),
+        gauge(
+            "geofront_upstream_reachable",
+            "1 while something that speaks HTTP answers there.",
+            |u| truth(u.is_reachable),
+        ),
+        gauge(
+            "geofront_upstream_eligible",
+            "1 while the upstream is given requests.",
+            |u| truth(u.eligible),
+        ),
+        gauge(
+            "geofront_upstream_weight",
+            "Share of requests relative to others, slow start applied.",
+            |u| f64::from(u.effective_weight),
+        ),
         family(
             "geofront_upstream_mode",
             "1 for the mode an operator ordered, 0 for the others.",
@@ -205,7 +314,11 @@ fn cluster_families(status: &ClusterStatus) -> [MetricFamily; 7] {
             "How many conditions of this kind hold that an operator should act on.",
             GAUGE,
             Condition::KINDS.map(|kind| {
-                let holding = status.conditions.iter().filter(|held| held.condition.kind() == kind).count();
+                let holding = status
+                    .conditions
+                    .iter()
+                    .filter(|held| held.condition.kind() == kind)
+                    .count();
                 gauge_sample(&[("kind", kind)], holding as f64)
             }),
         ),
@@ -214,29 +327,52 @@ fn cluster_families(status: &ClusterStatus) -> [MetricFamily; 7] {
 
 fn mode_samples(upstream: &UpstreamStatus) -> [Metric; 3] {
     Mode::ALL.map(|mode| {
-        let labels = [("upstream", upstream.name.as_str()), ("mode", mode.as_str())];
+        let labels = [
+            ("upstream", upstream.name.as_str()),
+            ("mode", mode.as_str()),
+        ];
         gauge_sample(&labels, truth(upstream.mode == mode))
     })
 }
 
 fn request_samples((upstream, metrics): (&str, &UpstreamMetrics)) -> Vec<Metric> {
-    let in_use = RequestClass::ALL.into_iter().filter_map(|class| Some((class, metrics.requests(class)?)));
+    let in_use = RequestClass::ALL
+        .into_iter()
+        .filter_map(|class| Some((class, metrics.requests(class)?)));
     in_use
         .flat_map(|(class, counts)| {
             CODES.into_iter().zip(counts).map(move |(code, count)| {
-                counter_sample(&[("class", class.as_str()), ("upstream", upstream), ("code", code)], count)
+                counter_sample(
+                    &[
+                        ("class", class.as_str()),
+                        ("upstream", upstream),
+                        ("code", code),
+                    ],
+                    count,
+                )
             })
         })
         .collect()
 }
 
 fn first_byte_samples((upstream, metrics): (&str, &UpstreamMetrics)) -> Vec<Metric> {
-    let readings = RequestClass::ALL.into_iter().filter_map(|class| Some((class, metrics.first_byte(class)?)));
-    readings.map(|(class, reading)| histogram_sample(&[("class", class.as_str()), ("upstream", upstream)], reading)).collect()
+    let readings = RequestClass::ALL
+        .into_iter()
+        .filter_map(|class| Some((class, metrics.first_byte(class)?)));
+    readings
+        .map(|(class, reading)| {
+            histogram_sample(
+                &[("class", class.as_str()), ("upstream", upstream)],
+                reading,
+            )
+        })
+        .collect()
 }
 
 fn exception_samples((upstream, metrics): (&str, &UpstreamMetrics)) -> Vec<Metric> {
-    let in_use = RequestClass::ALL.into_iter().filter(|class| metrics.requests(*class).is_some());
+    let in_use = RequestClass::ALL
+        .into_iter()
+        .filter(|class| metrics.requests(*class).is_some());
     in_use
         .map(|class| {
             let labels = [("class", class.as_str()), ("upstream", upstream)];
@@ -246,14 +382,25 @@ fn exception_samples((upstream, metrics): (&str, &UpstreamMetrics)) -> Vec<Metri
 }
 
 fn by_label(upstream: &str, label: &str, counters: &Labelled) -> Vec<Metric> {
-    counters.counts().map(|(value, _, count)| counter_sample(&[("upstream", upstream), (label, value)], count)).collect()
+    counters
+        .counts()
+        .map(|(value, _, count)| counter_sample(&[("upstream", upstream), (label, value)], count))
+        .collect()
 }
 
 /// Counters whose cells are the classes.
 fn by_reason(counters: &Labelled) -> Vec<Metric> {
     counters
         .counts()
-        .map(|(reason, class, count)| counter_sample(&[("class", RequestClass::ALL[class].as_str()), ("reason", reason)], count))
+        .map(|(reason, class, count)| {
+            counter_sample(
+                &[
+                    ("class", RequestClass::ALL[class].as_str()),
+                    ("reason", reason),
+                ],
+                count,
+            )
+        })
         .collect()
 }
 
@@ -261,7 +408,12 @@ fn truth(holds: bool) -> f64 {
     f64::from(u8::from(holds))
 }
 
-fn family(name: &str, help: &str, kind: MetricType, samples: impl IntoIterator<Item = Metric>) -> MetricFamily {
+fn family(
+    name: &str,
+    help: &str,
+    kind: MetricType,
+    samples: impl IntoIterator<Item = Metric>,
+) -> MetricFamily {
     let mut family = MetricFamily::default();
     family.set_name(name.to_owned());
     family.set_help(help.to_owned());

@@ -1,11 +1,13 @@
 //! Counters that many cores write at once and nobody reads between scrapes.
 //!
-//! One shared counter would be the hottest cache line of the process: every request on every core would fetch it from the core
-//! that wrote last (some 50 to 100 ns each, against 2 to 5 ns for a line that stays at home), and the more cores, the worse. So every
-//! thread writes a copy of its own, its *shard*, and a scrape adds the shards up. A shard starts on a 128-byte boundary (two
+//! One shared counter would be the hottest cache line of the process: every request on every core
+//! would fetch it from the core that wrote last (some 50 to 100 ns each, against 2 to 5 ns for a
+//! line that stays at home), and the more cores, the worse. So every thread writes a copy of its
+//! own, its *shard*, and a scrape adds the shards up. A shard starts on a 128-byte boundary (two
 //! lines, for the adjacent-line prefetcher), so no two shards share one.
 //!
-//! A sum taken while others write is not a moment's truth, but each cell only grows, so no counter is ever seen to fall.
+//! A sum taken while others write is not a moment's truth, but each cell only grows, so no counter
+//! is ever seen to fall.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
@@ -49,28 +51,41 @@ pub(super) struct Sharded {
 impl Sharded {
     pub(super) fn new(cells: usize, shards: Shards) -> Self {
         let lines_per_shard = cells.div_ceil(Line::CELLS);
-        let lines = (0..lines_per_shard * shards.0).map(|_| Line::default()).collect();
-        Self { lines, lines_per_shard, shards }
+        let lines = (0..lines_per_shard * shards.0)
+            .map(|_| Line::default())
+            .collect();
+        Self {
+            lines,
+            lines_per_shard,
+            shards,
+        }
     }
 
     /// Adds to this thread's copy of `cell`.
     pub(super) fn add(&self, cell: usize, amount: u64) {
-        self.cell(thread_number() & (self.shards.0 - 1), cell).fetch_add(amount, Ordering::Relaxed);
+        self.cell(thread_number() & (self.shards.0 - 1), cell)
+            .fetch_add(amount, Ordering::Relaxed);
     }
 
     /// What all threads added to `cell`.
     pub(super) fn sum(&self, cell: usize) -> u64 {
-        (0..self.shards.0).map(|shard| self.cell(shard, cell).load(Ordering::Relaxed)).sum()
+        (0..self.shards.0)
+            .map(|shard| self.cell(shard, cell).load(Ordering::Relaxed))
+            .sum()
     }
 
     fn cell(&self, shard: usize, cell: usize) -> &AtomicU64 {
-        debug_assert!(cell / Line::CELLS < self.lines_per_shard, "cell {cell} belongs to another shard");
+        debug_assert!(
+            cell / Line::CELLS < self.lines_per_shard,
+            "cell {cell} belongs to another shard"
+        );
         &self.lines[shard * self.lines_per_shard + cell / Line::CELLS].0[cell % Line::CELLS]
     }
 }
 
-/// Numbers threads in the order of their first count. The only state of the process outside its parts: which number a thread
-/// has is a fact about the thread, the same for every set of counters, and changes no result.
+/// Numbers threads in the order of their first count. The only state of the process outside its
+/// parts: which number a thread has is a fact about the thread, the same for every set of counters,
+/// and changes no result.
 fn thread_number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local!(static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed));
@@ -101,7 +116,10 @@ mod tests {
 
     #[test]
     fn shards_are_a_bounded_power_of_two() {
-        assert_eq!([0, 1, 3, 32, 500].map(|cores| Shards::at_least(cores).0), [1, 1, 4, 32, 32]);
+        assert_eq!(
+            [0, 1, 3, 32, 500].map(|cores| Shards::at_least(cores).0),
+            [1, 1, 4, 32, 32]
+        );
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 
 use super::*;
 use crate::cluster::{
-    Cap, CatalogStatus, ClusterStatus, Condition, ConditionStatus, Freshening, HealthState, Mode, UpstreamCatalog, UpstreamStatus,
+    Cap, CatalogStatus, ClusterStatus, Condition, ConditionStatus, Freshening, HealthState, Mode,
+    UpstreamCatalog, UpstreamStatus,
 };
 use crate::config::Role;
 
@@ -16,16 +17,38 @@ fn parse(text: &str) -> BTreeMap<String, f64> {
     for line in text.lines() {
         if let Some(comment) = line.strip_prefix("# ") {
             let mut words = comment.splitn(3, ' ');
-            let (keyword, family, rest) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
-            assert!(keyword == "HELP" || ["counter", "gauge", "histogram"].contains(&rest), "{line}");
+            let (keyword, family, rest) = (
+                words.next().unwrap(),
+                words.next().unwrap(),
+                words.next().unwrap(),
+            );
+            assert!(
+                keyword == "HELP" || ["counter", "gauge", "histogram"].contains(&rest),
+                "{line}"
+            );
             announced.push((keyword.to_owned(), family.to_owned()));
             continue;
         }
         let (series, value) = line.rsplit_once(' ').unwrap();
         let name = series.split('{').next().unwrap();
-        let family = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
-        assert_eq!(announced.iter().filter(|(_, known)| known == family).count(), 2, "one HELP and one TYPE before {line}");
-        assert!(samples.insert(series.to_owned(), value.parse().unwrap()).is_none(), "{series} appears twice");
+        let family = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|suffix| name.strip_suffix(suffix))
+            .unwrap_or(name);
+        assert_eq!(
+            announced
+                .iter()
+                .filter(|(_, known)| known == family)
+                .count(),
+            2,
+            "one HELP and one TYPE before {line}"
+        );
+        assert!(
+            samples
+                .insert(series.to_owned(), value.parse().unwrap())
+                .is_none(),
+            "{series} appears twice"
+        );
     }
     samples
 }
@@ -50,7 +73,12 @@ fn upstream(called: &str, mode: Mode) -> UpstreamStatus {
         in_flight: 3,
         slower_in_flight: 2,
         heavy_in_flight: 1,
-        cap: Some(Cap { all: 16, slower: 16, heavy: 4, is_learned: false }),
+        cap: Some(Cap {
+            all: 16,
+            slower: 16,
+            heavy: 4,
+            is_learned: false,
+        }),
         waited_inside: None,
         weight: 100,
         effective_weight: 40,
@@ -82,10 +110,25 @@ fn cluster(names: &[&str]) -> ClusterStatus {
         is_paused: false,
         rests_for: None,
     };
-    let refused = Condition::CredentialsRefused { upstream: UpstreamName::new("slave1").unwrap(), status: 401 };
-    let conditions = vec![ConditionStatus { condition: refused, held_for: Duration::ZERO }];
-    let upstreams = names.iter().map(|called| upstream(called, Mode::Drain)).collect();
-    ClusterStatus { revision: 7, catalog, chosen_layer: None, conditions, upstreams }
+    let refused = Condition::CredentialsRefused {
+        upstream: UpstreamName::new("slave1").unwrap(),
+        status: 401,
+    };
+    let conditions = vec![ConditionStatus {
+        condition: refused,
+        held_for: Duration::ZERO,
+    }];
+    let upstreams = names
+        .iter()
+        .map(|called| upstream(called, Mode::Drain))
+        .collect();
+    ClusterStatus {
+        revision: 7,
+        catalog,
+        chosen_layer: None,
+        conditions,
+        upstreams,
+    }
 }
 
 #[test]
@@ -100,7 +143,14 @@ fn a_fresh_process_already_shows_its_state() {
         ("geofront_upstream_mode{upstream=\"a\",mode=\"drain\"}", 1.0),
         ("geofront_config_revision", 7.0),
         ("geofront_config_last_reload_success", 1.0),
-        (concat!("geofront_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"}"), 1.0),
+        (
+            concat!(
+                "geofront_build_info{version=\"",
+                env!("CARGO_PKG_VERSION"),
+                "\"}"
+            ),
+            1.0,
+        ),
         ("geofront_client_aborts_total{class=\"map\"}", 0.0),
     ];
     for (series, value) in expected {
@@ -112,17 +162,44 @@ fn a_fresh_process_already_shows_its_state() {
 fn a_finished_request_counts_once_in_each_family() {
     let metrics = Metrics::new();
     let a = metrics.upstream(&name("a"));
-    metrics.finished(RequestClass::Map, Some(&a), 200, Duration::from_millis(40), Some(Duration::from_millis(30)));
+    metrics.finished(
+        RequestClass::Map,
+        Some(&a),
+        200,
+        Duration::from_millis(40),
+        Some(Duration::from_millis(30)),
+    );
     let samples = parse(&metrics.render(&cluster(&["a"])));
     let expected = [
-        ("geofront_requests_total{class=\"map\",upstream=\"a\",code=\"2xx\"}", 1.0),
-        ("geofront_requests_total{class=\"map\",upstream=\"a\",code=\"5xx\"}", 0.0),
-        ("geofront_request_seconds_bucket{class=\"map\",le=\"0.025\"}", 0.0),
-        ("geofront_request_seconds_bucket{class=\"map\",le=\"0.05\"}", 1.0),
-        ("geofront_request_seconds_bucket{class=\"map\",le=\"+Inf\"}", 1.0),
+        (
+            "geofront_requests_total{class=\"map\",upstream=\"a\",code=\"2xx\"}",
+            1.0,
+        ),
+        (
+            "geofront_requests_total{class=\"map\",upstream=\"a\",code=\"5xx\"}",
+            0.0,
+        ),
+        (
+            "geofront_request_seconds_bucket{class=\"map\",le=\"0.025\"}",
+            0.0,
+        ),
+        (
+            "geofront_request_seconds_bucket{class=\"map\",le=\"0.05\"}",
+            1.0,
+        ),
+        (
+            "geofront_request_seconds_bucket{class=\"map\",le=\"+Inf\"}",
+            1.0,
+        ),
         ("geofront_request_seconds_sum{class=\"map\"}", 0.04),
-        ("geofront_first_byte_seconds_count{class=\"map\",upstream=\"a\"}", 1.0),
-        ("geofront_first_byte_seconds_sum{class=\"map\",upstream=\"a\"}", 0.03),
+        (
+            "geofront_first_byte_seconds_count{class=\"map\",upstream=\"a\"}",
+            1.0,
+        ),
+        (
+            "geofront_first_byte_seconds_sum{class=\"map\",upstream=\"a\"}",
+            0.03,
+        ),
     ];
     for (series, value) in expected {
         assert_eq!(samples.get(series), Some(&value), "{series}");
@@ -169,11 +246,21 @@ fn what_happens_to_an_upstream_counts_under_its_name() {
 fn totals_count_every_class_and_know_errors() {
     let metrics = Metrics::new();
     let a = metrics.upstream(&name("a"));
-    for (class, status) in [(RequestClass::Map, 200), (RequestClass::Tile, 404), (RequestClass::Map, 502), (RequestClass::Ui, 0)]
-    {
+    for (class, status) in [
+        (RequestClass::Map, 200),
+        (RequestClass::Tile, 404),
+        (RequestClass::Map, 502),
+        (RequestClass::Ui, 0),
+    ] {
         metrics.finished(class, Some(&a), status, Duration::ZERO, None);
     }
-    assert_eq!(metrics.totals(&name("a")), Totals { requests: 4, errors: 2 });
+    assert_eq!(
+        metrics.totals(&name("a")),
+        Totals {
+            requests: 4,
+            errors: 2
+        }
+    );
     assert_eq!(metrics.totals(&name("b")), Totals::default());
 }
 
@@ -185,13 +272,23 @@ fn a_refused_config_reload_shows_until_the_next_good_one() {
     assert_eq!(success(&metrics), 0.0);
     metrics.config_reloaded("applied");
     assert_eq!(success(&metrics), 1.0);
-    assert_eq!(parse(&metrics.render(&cluster(&[])))["geofront_config_reloads_total{outcome=\"refused\"}"], 1.0);
+    assert_eq!(
+        parse(&metrics.render(&cluster(&[])))["geofront_config_reloads_total{outcome=\"refused\"}"],
+        1.0
+    );
 }
 
 #[test]
 fn upstreams_that_left_the_configuration_do_not_pile_up() {
     let metrics = Metrics::new();
-    (0..1000).for_each(|n| metrics.probed(&name(&format!("old{n}")), "passed", Duration::ZERO, Instant::now()));
+    (0..1000).for_each(|n| {
+        metrics.probed(
+            &name(&format!("old{n}")),
+            "passed",
+            Duration::ZERO,
+            Instant::now(),
+        )
+    });
     metrics.keep_upstreams([&name("old1")]);
     assert_eq!(metrics.upstreams.lock().len(), 1);
     metrics.render(&cluster(&["new"]));
@@ -205,14 +302,23 @@ fn an_upstream_that_left_keeps_its_counters_while_its_requests_run() {
     metrics.keep_upstreams([]);
     metrics.finished(RequestClass::Map, Some(&leaving), 200, Duration::ZERO, None);
     let series = "geofront_requests_total{class=\"map\",upstream=\"leaving\",code=\"2xx\"}";
-    assert_eq!(parse(&metrics.render(&cluster(&[]))).get(series), Some(&1.0));
+    assert_eq!(
+        parse(&metrics.render(&cluster(&[]))).get(series),
+        Some(&1.0)
+    );
 }
 
 #[test]
 fn histogram_buckets_never_fall_and_end_at_the_count() {
     let metrics = Metrics::new();
     for exponent in 0..40 {
-        metrics.finished(RequestClass::Tile, None, 200, Duration::from_nanos(1 << exponent), None);
+        metrics.finished(
+            RequestClass::Tile,
+            None,
+            200,
+            Duration::from_nanos(1 << exponent),
+            None,
+        );
     }
     let text = metrics.render(&cluster(&[]));
     let buckets: Vec<f64> = text
@@ -221,14 +327,23 @@ fn histogram_buckets_never_fall_and_end_at_the_count() {
         .map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap())
         .collect();
     assert!(buckets.is_sorted());
-    assert_eq!(buckets.last(), Some(&parse(&text)["geofront_request_seconds_count{class=\"tile\"}"]));
+    assert_eq!(
+        buckets.last(),
+        Some(&parse(&text)["geofront_request_seconds_count{class=\"tile\"}"])
+    );
 }
 
 /// A scrape with something in every family.
 fn full_scrape() -> String {
     let metrics = Metrics::new();
     let a = metrics.upstream(&name("a"));
-    metrics.finished(RequestClass::Map, Some(&a), 200, Duration::ZERO, Some(Duration::ZERO));
+    metrics.finished(
+        RequestClass::Map,
+        Some(&a),
+        200,
+        Duration::ZERO,
+        Some(Duration::ZERO),
+    );
     metrics.refused(RequestClass::Map, "no-upstream");
     metrics.retried(RequestClass::Map, "connect");
     metrics.probed(&name("a"), "passed", Duration::ZERO, Instant::now());
@@ -243,10 +358,14 @@ fn full_scrape() -> String {
 fn the_manual_names_every_metric_and_no_other() {
     let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
     let manual = include_str!("../../docs/operations.md");
-    let words = manual.split(|c| !is_name(c)).filter(|word| word.starts_with("geofront_"));
+    let words = manual
+        .split(|c| !is_name(c))
+        .filter(|word| word.starts_with("geofront_"));
     let named: BTreeSet<&str> = words.map(|word| word.trim_end_matches("_bucket")).collect();
     let scrape = full_scrape();
-    let families = scrape.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let families = scrape
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
     assert_eq!(named, families.collect::<BTreeSet<&str>>());
 }
 
@@ -254,16 +373,49 @@ fn the_manual_names_every_metric_and_no_other() {
 fn counts_of_an_interval_are_the_difference_of_two_readings() {
     let metrics = Metrics::new();
     let (a, map) = (metrics.upstream(&name("a")), RequestClass::Map);
-    metrics.finished(map, Some(&a), 200, Duration::from_millis(40), Some(Duration::from_millis(30)));
+    metrics.finished(
+        map,
+        Some(&a),
+        200,
+        Duration::from_millis(40),
+        Some(Duration::from_millis(30)),
+    );
     let before = metrics.counts();
-    metrics.finished(map, Some(&a), 500, Duration::from_millis(40), Some(Duration::from_millis(30)));
+    metrics.finished(
+        map,
+        Some(&a),
+        500,
+        Duration::from_millis(40),
+        Some(Duration::from_millis(30)),
+    );
     metrics.refused(map, "queue-full");
     metrics.retried(map, "status");
     metrics.client_aborted(map);
     metrics.queued(map, Duration::from_millis(700));
     let after = metrics.counts();
     let (class, upstream) = (after.classes[map.index()], after.upstreams[&name("a")]);
-    assert_eq!(class.total.since(&before.classes[map.index()].total).count(), 1);
-    assert_eq!((class.queued.count(), class.aborted, after.refused, after.retried), (1, 1, 1, 1));
-    assert_eq!((upstream.requests, upstream.errors, upstream.first_byte.count()), (2, 1, 2));
+    assert_eq!(
+        class
+            .total
+            .since(&before.classes[map.index()].total)
+            .count(),
+        1
+    );
+    assert_eq!(
+        (
+            class.queued.count(),
+            class.aborted,
+            after.refused,
+            after.retried
+        ),
+        (1, 1, 1, 1)
+    );
+    assert_eq!(
+        (
+            upstream.requests,
+            upstream.errors,
+            upstream.first_byte.count()
+        ),
+        (2, 1, 2)
+    );
 }

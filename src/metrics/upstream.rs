@@ -17,8 +17,8 @@ pub(super) const CODES: [&str; 6] = ["0", "1xx", "2xx", "3xx", "4xx", "5xx"];
 const NO_ANSWER: usize = 0;
 const SERVER_ERROR: usize = 5;
 
-/// Cells of one class: codes, service exceptions, then the histogram of first bytes; whole cache lines, so that what one request
-/// touches lies together.
+/// Cells of one class: codes, service exceptions, then the histogram of first bytes; whole cache
+/// lines, so that what one request touches lies together.
 const EXCEPTIONS: usize = CODES.len();
 const FIRST_BYTE: usize = EXCEPTIONS + 1;
 const STRIDE: usize = 32;
@@ -82,7 +82,10 @@ impl UpstreamMetrics {
     /// Times to the first byte, of all classes.
     pub(super) fn first_bytes(&self) -> Buckets {
         let of_class = |class| Buckets::read(&self.by_class, first_cell(class) + FIRST_BYTE);
-        RequestClass::ALL.into_iter().map(of_class).fold(Buckets::default(), |all, class| all.plus(&class))
+        RequestClass::ALL
+            .into_iter()
+            .map(of_class)
+            .fold(Buckets::default(), |all, class| all.plus(&class))
     }
 
     pub(super) fn service_exception(&self, class: RequestClass) {
@@ -96,7 +99,9 @@ impl UpstreamMetrics {
     }
 
     pub(super) fn totals(&self) -> Totals {
-        let counts = RequestClass::ALL.into_iter().filter_map(|class| self.requests(class));
+        let counts = RequestClass::ALL
+            .into_iter()
+            .filter_map(|class| self.requests(class));
         counts.fold(Totals::default(), |totals, codes| Totals {
             requests: totals.requests + codes.iter().sum::<u64>(),
             errors: totals.errors + codes[NO_ANSWER] + codes[SERVER_ERROR],
@@ -137,17 +142,29 @@ mod tests {
     #[test]
     fn the_last_probes_are_remembered_and_no_more() {
         let metrics = UpstreamMetrics::new(Shards::for_this_machine());
-        let probe = |n: u64| Probe { ended: Instant::now(), outcome: "success", took: Duration::from_millis(n) };
+        let probe = |n: u64| Probe {
+            ended: Instant::now(),
+            outcome: "success",
+            took: Duration::from_millis(n),
+        };
         (0..RECENT_PROBES as u64 + 5).for_each(|n| metrics.probed(probe(n)));
-        let kept: Vec<u128> = metrics.recent_probes().iter().map(|probe| probe.took.as_millis()).collect();
-        assert_eq!((kept.len(), kept[0], kept.last()), (RECENT_PROBES, 5, Some(&(RECENT_PROBES as u128 + 4))));
+        let kept: Vec<u128> = metrics
+            .recent_probes()
+            .iter()
+            .map(|probe| probe.took.as_millis())
+            .collect();
+        assert_eq!(
+            (kept.len(), kept[0], kept.last()),
+            (RECENT_PROBES, 5, Some(&(RECENT_PROBES as u128 + 4)))
+        );
     }
 
     #[test]
     fn classes_do_not_share_counters() {
         let metrics = UpstreamMetrics::new(Shards::for_this_machine());
         for class in RequestClass::ALL {
-            (0..=class.index()).for_each(|_| metrics.finished(class, 503, Some(Duration::from_secs(7200))));
+            (0..=class.index())
+                .for_each(|_| metrics.finished(class, 503, Some(Duration::from_secs(7200))));
             metrics.service_exception(class);
         }
         for class in RequestClass::ALL {

@@ -1,8 +1,9 @@
 //! What a body says, as far as a [`BodyReader`](super::BodyReader) has read it.
 //!
-//! GeoServer chooses how to read a body by the content type alone, and so do we: a form is key-value pairs, SOAP holds the
-//! request as the first child of its `Body`, multipart has fields and one file, and everything else is XML whose root names
-//! the operation. Where a content type is written so that containers differ about it, nothing is read.
+//! GeoServer chooses how to read a body by the content type alone, and so do we: a form is
+//! key-value pairs, SOAP holds the request as the first child of its `Body`, multipart has fields
+//! and one file, and everything else is XML whose root names the operation. Where a content type is
+//! written so that containers differ about it, nothing is read.
 
 use super::charset;
 use super::kvp::Kvp;
@@ -29,24 +30,41 @@ const FORM: &str = "application/x-www-form-urlencoded";
 const SOAP: &str = "application/soap+xml";
 
 pub(super) fn kind(content_type: Option<&str>) -> Kind<'_> {
-    let Some(content_type) = content_type.map(str::trim) else { return Kind::Xml };
-    let media_type = content_type.split(';').next().unwrap_or_default().trim_end();
-    // GeoServer compares the beginning, with its case; Tomcat compares the whole media type. Both must agree.
+    let Some(content_type) = content_type.map(str::trim) else {
+        return Kind::Xml;
+    };
+    let media_type = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim_end();
+    // GeoServer compares the beginning, with its case; Tomcat compares the whole media type. Both
+    // must agree.
     if media_type == FORM {
-        if charset::is_plain(content_type) { Kind::Form } else { Kind::Ambiguous }
+        if charset::is_plain(content_type) {
+            Kind::Form
+        } else {
+            Kind::Ambiguous
+        }
     } else if media_type == SOAP {
         Kind::Soap
-    } else if starts_with(content_type, FORM) || starts_with(content_type, SOAP) || content_type == UNREADABLE_CONTENT_TYPE {
+    } else if starts_with(content_type, FORM)
+        || starts_with(content_type, SOAP)
+        || content_type == UNREADABLE_CONTENT_TYPE
+    {
         Kind::Ambiguous
     } else if starts_with(content_type, "multipart/") {
-        multipart::boundary(content_type).map_or(Kind::Ambiguous, |boundary| Kind::Multipart { boundary })
+        multipart::boundary(content_type)
+            .map_or(Kind::Ambiguous, |boundary| Kind::Multipart { boundary })
     } else {
         Kind::Xml
     }
 }
 
 fn starts_with(text: &str, beginning: &str) -> bool {
-    text.as_bytes().get(..beginning.len()).is_some_and(|start| start.eq_ignore_ascii_case(beginning.as_bytes()))
+    text.as_bytes()
+        .get(..beginning.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(beginning.as_bytes()))
 }
 
 /// What was found in a body.
@@ -65,12 +83,23 @@ pub(super) fn read(kind: Kind<'_>, prefix: &[u8], kvp: &mut Kvp) -> Payload {
             kvp.add_form(prefix);
             Payload::Pairs
         }
-        Kind::Ambiguous => Payload::Unreadable("a content type that servers read in different ways"),
+        Kind::Ambiguous => {
+            Payload::Unreadable("a content type that servers read in different ways")
+        }
         Kind::Xml | Kind::Soap | Kind::Multipart { .. } if prefix.is_empty() => Payload::Pairs,
-        Kind::Xml => payload(xml::root(prefix), "the body's XML root cannot be read from its first 8192 bytes"),
-        Kind::Soap => payload(xml::soap_root(prefix), "the SOAP body cannot be read with certainty"),
+        Kind::Xml => payload(
+            xml::root(prefix),
+            "the body's XML root cannot be read from its first 8192 bytes",
+        ),
+        Kind::Soap => payload(
+            xml::soap_root(prefix),
+            "the SOAP body cannot be read with certainty",
+        ),
         Kind::Multipart { boundary } => match multipart::read(prefix, boundary, kvp) {
-            Some(file) => payload(xml::root(file), "the multipart body's file has no XML root that can be read"),
+            Some(file) => payload(
+                xml::root(file),
+                "the multipart body's file has no XML root that can be read",
+            ),
             None => Payload::Unreadable("the multipart body cannot be read with certainty"),
         },
     }

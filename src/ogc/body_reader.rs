@@ -1,10 +1,12 @@
 //! How much of a body has to be read before its class is certain, and what of it may decide.
 //!
-//! Any part of a form, of a multipart body, of a SOAP envelope and of a WCS GetCoverage may decide, the last one too: these are read
-//! to their end, or to a bound. Of every other document the root decides, which GeoServer wants within [`BODY_PREFIX`] bytes. A
-//! compressed document is looked into, because a filter in front of GeoServer may unpack it; a compressed form decides nothing.
+//! Any part of a form, of a multipart body, of a SOAP envelope and of a WCS GetCoverage may decide,
+//! the last one too: these are read to their end, or to a bound. Of every other document the root
+//! decides, which GeoServer wants within [`BODY_PREFIX`] bytes. A compressed document is looked
+//! into, because a filter in front of GeoServer may unpack it; a compressed form decides nothing.
 //!
-//! What decides depends on the bytes alone and not on the pieces they came in: `geofront explain` gets the same.
+//! What decides depends on the bytes alone and not on the pieces they came in: `geofront explain`
+//! gets the same.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -15,7 +17,8 @@ use super::BODY_PREFIX;
 use super::body::{self, Kind};
 use super::xml;
 
-/// Looks for a root in a body that comes in small pieces; after that only once more, when as much has come as is looked at.
+/// Looks for a root in a body that comes in small pieces; after that only once more, when as much
+/// has come as is looked at.
 const MOST_LOOKS: u32 = 64;
 
 /// See the module's documentation.
@@ -43,12 +46,15 @@ enum Wish {
 }
 
 impl BodyReader {
-    /// For a body with these headers; `most` bytes of one that is read to its end. Two headers of one name are told as
-    /// [`UNREADABLE_CONTENT_TYPE`](super::UNREADABLE_CONTENT_TYPE).
+    /// For a body with these headers; `most` bytes of one that is read to its end. Two headers of
+    /// one name are told as [`UNREADABLE_CONTENT_TYPE`](super::UNREADABLE_CONTENT_TYPE).
     pub fn new(content_type: Option<&str>, content_encoding: Option<&str>, most: usize) -> Self {
-        let coding =
-            content_encoding.map(str::trim).filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"));
-        let is_gzip = coding.is_some_and(|coding| coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip"));
+        let coding = content_encoding
+            .map(str::trim)
+            .filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"));
+        let is_gzip = coding.is_some_and(|coding| {
+            coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip")
+        });
         let wish = match body::kind(content_type) {
             Kind::Ambiguous => Wish::Nothing,
             _ if coding.is_some() && !is_gzip => Wish::NothingToBelieve,
@@ -57,7 +63,12 @@ impl BodyReader {
             Kind::Soap => Wish::Document,
             Kind::Xml => Wish::Root,
         };
-        Self { wish, is_gzip, most, looks: 0 }
+        Self {
+            wish,
+            is_gzip,
+            most,
+            looks: 0,
+        }
     }
 
     /// Whether more than `text` is needed of a body that goes on. Asked whenever a piece has come.
@@ -91,9 +102,13 @@ impl BodyReader {
             Wish::Fields => is_all_there.then_some(Cow::Borrowed(text)),
             Wish::Document | Wish::Root => {
                 let prefix = self.prefix(text);
-                let wants_all =
-                    self.wish == Wish::Document || xml::root(&prefix).is_some_and(|root| root.is_decided_by_its_end());
-                let all = if wants_all && is_all_there { self.unpacked(text) } else { None };
+                let wants_all = self.wish == Wish::Document
+                    || xml::root(&prefix).is_some_and(|root| root.is_decided_by_its_end());
+                let all = if wants_all && is_all_there {
+                    self.unpacked(text)
+                } else {
+                    None
+                };
                 Some(all.unwrap_or(prefix))
             }
         }
@@ -101,7 +116,11 @@ impl BodyReader {
 
     fn prefix<'b>(&self, text: &'b [u8]) -> Cow<'b, [u8]> {
         let text = &text[..text.len().min(BODY_PREFIX)];
-        if self.is_packed(text) { Cow::Owned(unpacked(text, BODY_PREFIX).0) } else { Cow::Borrowed(text) }
+        if self.is_packed(text) {
+            Cow::Owned(unpacked(text, BODY_PREFIX).0)
+        } else {
+            Cow::Borrowed(text)
+        }
     }
 
     /// All that `text` says, unless it is more than is read or broken.
@@ -113,7 +132,8 @@ impl BodyReader {
         is_whole.then_some(Cow::Owned(unpacked))
     }
 
-    /// What only claims to be compressed is what it is to who does not unpack it, and an error to who does.
+    /// What only claims to be compressed is what it is to who does not unpack it, and an error to
+    /// who does.
     fn is_packed(&self, text: &[u8]) -> bool {
         self.is_gzip && text.starts_with(&GZIP)
     }

@@ -1,15 +1,20 @@
-//! Charsets in which every letter of ASCII is its own byte. In another one, text that we take for one thing is another.
+//! Charsets in which every letter of ASCII is its own byte. In another one, text that we take for
+//! one thing is another.
 
 /// Whether the charset called `name` keeps ASCII as it is.
 pub(super) fn keeps_ascii(name: &[u8]) -> bool {
     const WHOLE: [&[u8]; 4] = [b"utf-8", b"utf8", b"us-ascii", b"ascii"];
     const FAMILIES: [&[u8]; 2] = [b"iso-8859-", b"windows-125"];
-    let is_of = |family: &&[u8]| name.get(..family.len()).is_some_and(|start| start.eq_ignore_ascii_case(family));
+    let is_of = |family: &&[u8]| {
+        name.get(..family.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(family))
+    };
     WHOLE.iter().any(|known| name.eq_ignore_ascii_case(known)) || FAMILIES.iter().any(is_of)
 }
 
-/// Whether in the charset called `name` a letter takes several bytes, the first of which is beyond ASCII, while text of
-/// nothing but ASCII is itself. What follows such a first byte may be swallowed with it.
+/// Whether in the charset called `name` a letter takes several bytes, the first of which is beyond
+/// ASCII, while text of nothing but ASCII is itself. What follows such a first byte may be
+/// swallowed with it.
 pub(super) fn is_multibyte(name: &[u8]) -> bool {
     const KNOWN: [&[u8]; 12] = [
         b"gbk",
@@ -28,23 +33,32 @@ pub(super) fn is_multibyte(name: &[u8]) -> bool {
     KNOWN.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// Whether every charset that a content type names keeps ASCII as it is. Containers look for the word anywhere in it, so a parameter that
-/// only contains it counts too.
+/// Whether every charset that a content type names keeps ASCII as it is. Containers look for the
+/// word anywhere in it, so a parameter that only contains it counts too.
 pub(super) fn is_plain(content_type: &str) -> bool {
-    content_type.split(';').enumerate().all(|(index, parameter)| match position(parameter) {
-        None => true,
-        Some(at) => {
-            let value = parameter[at + NAME.len()..].trim_start().strip_prefix('=').map(str::trim);
-            let is_alone = index > 0 && parameter[..at].trim().is_empty();
-            is_alone && value.is_some_and(|value| keeps_ascii(value.trim_matches('"').as_bytes()))
-        }
-    })
+    content_type
+        .split(';')
+        .enumerate()
+        .all(|(index, parameter)| match position(parameter) {
+            None => true,
+            Some(at) => {
+                let value = parameter[at + NAME.len()..]
+                    .trim_start()
+                    .strip_prefix('=')
+                    .map(str::trim);
+                let is_alone = index > 0 && parameter[..at].trim().is_empty();
+                is_alone
+                    && value.is_some_and(|value| keeps_ascii(value.trim_matches('"').as_bytes()))
+            }
+        })
 }
 
 const NAME: &str = "charset";
 
 fn position(text: &str) -> Option<usize> {
-    text.as_bytes().windows(NAME.len()).position(|window| window.eq_ignore_ascii_case(NAME.as_bytes()))
+    text.as_bytes()
+        .windows(NAME.len())
+        .position(|window| window.eq_ignore_ascii_case(NAME.as_bytes()))
 }
 
 #[cfg(test)]
@@ -53,8 +67,12 @@ mod tests {
 
     #[test]
     fn a_charset_that_is_not_ascii_is_noticed_however_it_is_named() {
-        let plain =
-            ["a/b", "a/b; charset=UTF-8", "a/b;Charset = \"iso-8859-15\"; x=y", "a/b; x=charset-less;charset=windows-1252"];
+        let plain = [
+            "a/b",
+            "a/b; charset=UTF-8",
+            "a/b;Charset = \"iso-8859-15\"; x=y",
+            "a/b; x=charset-less;charset=windows-1252",
+        ];
         assert!(plain[..3].iter().all(|content_type| is_plain(content_type)));
         let other = [
             plain[3],

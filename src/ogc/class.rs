@@ -3,7 +3,8 @@
 use std::fmt;
 use std::ops::{Index, IndexMut};
 
-/// What [`super::classify`] decides. The table is in `docs/request-classes.md`: who serves a class, who may try again, and how long it may take.
+/// What [`super::classify`] decides. The table is in `docs/request-classes.md`: who serves a class,
+/// who may try again, and how long it may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RequestClass {
     Tile,
@@ -63,10 +64,17 @@ impl RequestClass {
         Self::ALL.into_iter().find(|class| class.as_str() == name)
     }
 
-    /// Whether replicas serve it: it changes nothing and depends on nothing that only one GeoServer has.
+    /// Whether replicas serve it: it changes nothing and depends on nothing that only one GeoServer
+    /// has.
     pub const fn is_read(self) -> bool {
         match self {
-            Self::Tile | Self::Info | Self::Map | Self::Capabilities | Self::Feature | Self::Coverage | Self::Static => true,
+            Self::Tile
+            | Self::Info
+            | Self::Map
+            | Self::Capabilities
+            | Self::Feature
+            | Self::Coverage
+            | Self::Static => true,
             Self::Process | Self::Transaction | Self::Admin | Self::Ui | Self::Unknown => false,
         }
     }
@@ -82,7 +90,8 @@ pub enum Retryable {
     Never,
 }
 
-/// Whether a request of `class` may be tried again elsewhere. A write, once sent, may have been executed.
+/// Whether a request of `class` may be tried again elsewhere. A write, once sent, may have been
+/// executed.
 pub fn retry(class: RequestClass, method: &str) -> Retryable {
     match class {
         RequestClass::Tile
@@ -92,8 +101,12 @@ pub fn retry(class: RequestClass, method: &str) -> Retryable {
         | RequestClass::Feature
         | RequestClass::Coverage
         | RequestClass::Static => Retryable::Yes,
-        RequestClass::Process | RequestClass::Transaction | RequestClass::Ui => Retryable::ConnectOnly,
-        RequestClass::Admin if matches!(method, "GET" | "HEAD" | "OPTIONS") => Retryable::ConnectOnly,
+        RequestClass::Process | RequestClass::Transaction | RequestClass::Ui => {
+            Retryable::ConnectOnly
+        }
+        RequestClass::Admin if matches!(method, "GET" | "HEAD" | "OPTIONS") => {
+            Retryable::ConnectOnly
+        }
         RequestClass::Admin | RequestClass::Unknown => Retryable::Never,
     }
 }

@@ -1,7 +1,8 @@
 //! The decision: from head, address, parameters and body to one class.
 //!
-//! The order is GeoServer's: the address says which part of GeoServer answers (`route`), and that part has its own rules
-//! (`dispatch`, `tiles`, `ogc_api`). Where several readings are possible, the safest one counts (`Reading::safer`).
+//! The order is GeoServer's: the address says which part of GeoServer answers (`route`), and that
+//! part has its own rules (`dispatch`, `tiles`, `ogc_api`). Where several readings are possible,
+//! the safest one counts (`Reading::safer`).
 
 use super::body::{self, Kind};
 use super::dispatch::dispatched;
@@ -12,7 +13,8 @@ use super::reading::Reading;
 use super::route::{self, Route};
 use super::{BodyNeed, Classified, RequestClass, RequestHead, Service, Span, gsr, ogc_api, tiles};
 
-/// Whether the class depends on the body. If it does, [`classify`] wants the evidence of a [`super::BodyReader`].
+/// Whether the class depends on the body. If it does, [`classify`] wants the evidence of a
+/// [`super::BodyReader`].
 pub fn body_need(head: &RequestHead<'_>, context: &str) -> BodyNeed {
     if head.method != "POST" {
         return BodyNeed::None;
@@ -37,13 +39,17 @@ pub fn body_need(head: &RequestHead<'_>, context: &str) -> BodyNeed {
     };
     let resolved = Path::parse(head.target, path_len);
     let literal = resolved.as_ref().and_then(Path::with_dots);
-    if resolved.into_iter().chain(literal).any(needs) { BodyNeed::Prefix } else { BodyNeed::None }
+    if resolved.into_iter().chain(literal).any(needs) {
+        BodyNeed::Prefix
+    } else {
+        BodyNeed::None
+    }
 }
 
 /// The class of a request to a GeoServer at `context` (`/geoserver`).
 ///
-/// `body_prefix` is what of the body may decide (empty when there is none), or `None` when it was not read; without it, a
-/// request that [`body_need`] calls for is never a read.
+/// `body_prefix` is what of the body may decide (empty when there is none), or `None` when it was
+/// not read; without it, a request that [`body_need`] calls for is never a read.
 pub fn classify(head: &RequestHead<'_>, context: &str, body_prefix: Option<&[u8]>) -> Classified {
     if head.method == "OPTIONS" {
         return Classified::of(preflight(head.target, context));
@@ -53,10 +59,17 @@ pub fn classify(head: &RequestHead<'_>, context: &str, body_prefix: Option<&[u8]
         return Classified::of(UNREADABLE_PATH);
     };
     let resolved = at_path(&path, path_len, head, context, body_prefix);
-    // Behind the container, GeoServer's frameworks may map the path with its dots still in it (`/rest/resource/../../wms`).
-    let literal = path.with_dots().map(|path| at_path(&path, path_len, head, context, body_prefix));
+    // Behind the container, GeoServer's frameworks may map the path with its dots still in it
+    // (`/rest/resource/../../wms`).
+    let literal = path
+        .with_dots()
+        .map(|path| at_path(&path, path_len, head, context, body_prefix));
     match literal {
-        Some(literal) if !literal.class.is_read() && literal.class != RequestClass::Unknown && resolved.class.is_read() => {
+        Some(literal)
+            if !literal.class.is_read()
+                && literal.class != RequestClass::Unknown
+                && resolved.class.is_read() =>
+        {
             Classified {
                 class: literal.class,
                 reason: "the path before its dots are resolved, which is the safer reading",
@@ -67,7 +80,13 @@ pub fn classify(head: &RequestHead<'_>, context: &str, body_prefix: Option<&[u8]
     }
 }
 
-fn at_path(path: &Path<'_>, path_len: usize, head: &RequestHead<'_>, context: &str, body_prefix: Option<&[u8]>) -> Classified {
+fn at_path(
+    path: &Path<'_>,
+    path_len: usize,
+    head: &RequestHead<'_>,
+    context: &str,
+    body_prefix: Option<&[u8]>,
+) -> Classified {
     let Some(base) = path.below(context) else {
         return Classified::of(OUTSIDE);
     };
@@ -77,12 +96,14 @@ fn at_path(path: &Path<'_>, path_len: usize, head: &RequestHead<'_>, context: &s
     if reading.class.is_read() {
         let is_file = matches!(route, Route::Static { .. } | Route::KmlIcon { .. });
         for other in route::in_workspaces(path, base) {
-            if matches!(other, Route::Ows(address) if address.is_ambiguous) && !matches!(route, Route::Ows(_)) {
+            if matches!(other, Route::Ows(address) if address.is_ambiguous)
+                && !matches!(route, Route::Ows(_))
+            {
                 reading = reading.in_doubt(route::AMBIGUOUS);
             }
             let other = at_route(other, path, head, body_prefix, &mut kvp).0;
-            // A workspace may be called `styles` or `ogc`. What is asked of a service there must not be taken for a
-            // file, and never for a read if it acts.
+            // A workspace may be called `styles` or `ogc`. What is asked of a service there must
+            // not be taken for a file, and never for a read if it acts.
             if is_file || other.acts() {
                 reading = reading.safer(other);
             }
@@ -108,46 +129,104 @@ fn at_route(
     match route {
         Route::Unmapped { reason } => (Reading::unknown(reason), None, None),
         Route::Ui { reason } => (Reading::new(RequestClass::Ui, None, reason), None, None),
-        Route::Admin { reason } => (Reading::new(RequestClass::Admin, Some(Service::Rest), reason), None, None),
-        Route::Static { reason } => (file(head.method, Reading::new(RequestClass::Static, None, reason)), None, None),
-        Route::KmlIcon { workspace } => (guarded(file(head.method, KML_ICON), kvp), workspace, None),
-        Route::Gsr { from, workspace } => (gsr::reading(head.method, path, from, kvp), workspace, None),
-        Route::OgcApi { from, workspace } => (ogc_api::reading(head.method, path, from, kvp), workspace, None),
-        Route::Tiles { from, workspace, layer } => {
+        Route::Admin { reason } => (
+            Reading::new(RequestClass::Admin, Some(Service::Rest), reason),
+            None,
+            None,
+        ),
+        Route::Static { reason } => (
+            file(
+                head.method,
+                Reading::new(RequestClass::Static, None, reason),
+            ),
+            None,
+            None,
+        ),
+        Route::KmlIcon { workspace } => {
+            (guarded(file(head.method, KML_ICON), kvp), workspace, None)
+        }
+        Route::Gsr { from, workspace } => {
+            (gsr::reading(head.method, path, from, kvp), workspace, None)
+        }
+        Route::OgcApi { from, workspace } => (
+            ogc_api::reading(head.method, path, from, kvp),
+            workspace,
+            None,
+        ),
+        Route::Tiles {
+            from,
+            workspace,
+            layer,
+        } => {
             let (reading, named) = tiles::reading(head, path, from, body_prefix, kvp);
             (reading, workspace, layer.or(named))
         }
-        Route::Ows(address) => (dispatched(head, &address, body_prefix, kvp), address.workspace, address.layer),
+        Route::Ows(address) => (
+            dispatched(head, &address, body_prefix, kvp),
+            address.workspace,
+            address.layer,
+        ),
     }
 }
 
 impl Classified {
     fn of(reading: Reading) -> Self {
-        let Reading { class, service, operation, reason } = reading;
-        Self { class, service, operation, version: None, workspace: None, layer: None, is_for_geowebcache: false, reason }
+        let Reading {
+            class,
+            service,
+            operation,
+            reason,
+        } = reading;
+        Self {
+            class,
+            service,
+            operation,
+            version: None,
+            workspace: None,
+            layer: None,
+            is_for_geowebcache: false,
+            reason,
+        }
     }
 }
 
 pub(super) fn path_len(target: &[u8]) -> usize {
-    target.iter().position(|&byte| byte == b'?').unwrap_or(target.len())
+    target
+        .iter()
+        .position(|&byte| byte == b'?')
+        .unwrap_or(target.len())
 }
 
-/// The reading of an OPTIONS request, which GeoServer answers without running anything: it goes where the other methods
-/// of its path go, and has none of the limits of what the query names.
+/// The reading of an OPTIONS request, which GeoServer answers without running anything: it goes
+/// where the other methods of its path go, and has none of the limits of what the query names.
 fn preflight(target: &[u8], context: &str) -> Reading {
-    const LIGHT: Reading = Reading::new(RequestClass::Static, None, "OPTIONS reports what is possible and changes nothing");
+    const LIGHT: Reading = Reading::new(
+        RequestClass::Static,
+        None,
+        "OPTIONS reports what is possible and changes nothing",
+    );
     if target == b"*" {
         return LIGHT;
     }
-    let Some(path) = Path::parse(target, path_len(target)) else { return UNREADABLE_PATH };
+    let Some(path) = Path::parse(target, path_len(target)) else {
+        return UNREADABLE_PATH;
+    };
     let of_path = |path: &Path<'_>| {
-        let Some(base) = path.below(context) else { return OUTSIDE };
+        let Some(base) = path.below(context) else {
+            return OUTSIDE;
+        };
         match route::find(path, base) {
             Route::Unmapped { reason } => Reading::unknown(reason),
-            Route::Ui { .. } => Reading::new(RequestClass::Ui, None, "OPTIONS of the web interface or of login"),
-            Route::Admin { .. } => {
-                Reading::new(RequestClass::Admin, Some(Service::Rest), "OPTIONS of administration (/rest, /gwc/rest)")
-            }
+            Route::Ui { .. } => Reading::new(
+                RequestClass::Ui,
+                None,
+                "OPTIONS of the web interface or of login",
+            ),
+            Route::Admin { .. } => Reading::new(
+                RequestClass::Admin,
+                Some(Service::Rest),
+                "OPTIONS of administration (/rest, /gwc/rest)",
+            ),
             Route::Static { .. }
             | Route::Tiles { .. }
             | Route::OgcApi { .. }
@@ -157,20 +236,29 @@ fn preflight(target: &[u8], context: &str) -> Reading {
         }
     };
     let resolved = of_path(&path);
-    path.with_dots().map_or(resolved, |path| resolved.safer(of_path(&path)))
+    path.with_dots()
+        .map_or(resolved, |path| resolved.safer(of_path(&path)))
 }
 
 fn is_get(method: &str) -> bool {
     matches!(method, "GET" | "HEAD")
 }
 
-const UNREADABLE_PATH: Reading = Reading::unknown("the path has an encoding or form that servers read in different ways");
+const UNREADABLE_PATH: Reading =
+    Reading::unknown("the path has an encoding or form that servers read in different ways");
 const OUTSIDE: Reading = Reading::unknown("the path is not below GeoServer's context");
 
-const KML_ICON: Reading =
-    Reading::new(RequestClass::Info, Some(Service::Wms), "a picture that KML placemarks refer to (/kml/icon)");
+const KML_ICON: Reading = Reading::new(
+    RequestClass::Info,
+    Some(Service::Wms),
+    "a picture that KML placemarks refer to (/kml/icon)",
+);
 
 /// `reading`, if the method is one that files have.
 fn file(method: &str, reading: Reading) -> Reading {
-    if is_get(method) { reading } else { Reading::unknown("a file of GeoServer's, with a method that files do not have") }
+    if is_get(method) {
+        reading
+    } else {
+        Reading::unknown("a file of GeoServer's, with a method that files do not have")
+    }
 }

@@ -1,5 +1,5 @@
-//! Requests to GeoServer's dispatcher: `service` and `request` decide, wherever the address points. They come from the query
-//! and a form, or from the root of an XML body, which overrides the query.
+//! Requests to GeoServer's dispatcher: `service` and `request` decide, wherever the address points.
+//! They come from the query and a form, or from the root of an XML body, which overrides the query.
 
 use super::body::{self, Kind, Payload};
 use super::kvp::{Kvp, Values};
@@ -11,41 +11,75 @@ use super::xml::Root;
 use super::{RequestClass, RequestHead};
 
 /// A request to GeoServer's dispatcher.
-pub(super) fn dispatched(head: &RequestHead<'_>, address: &Address, body_prefix: Option<&[u8]>, kvp: &mut Kvp) -> Reading {
+pub(super) fn dispatched(
+    head: &RequestHead<'_>,
+    address: &Address,
+    body_prefix: Option<&[u8]>,
+    kvp: &mut Kvp,
+) -> Reading {
     let reading = match head.method {
         "GET" | "HEAD" => of_pairs(address, kvp),
         "POST" => posted(head, address, body_prefix, kvp),
         // GeoServer may still run it by its query: no retry, not even a connection's, is safe.
-        _ => Reading { class: RequestClass::Unknown, reason: "a method that OGC services do not have", ..of_pairs(address, kvp) },
+        _ => Reading {
+            class: RequestClass::Unknown,
+            reason: "a method that OGC services do not have",
+            ..of_pairs(address, kvp)
+        },
     };
     doubted(reading, kvp)
 }
 
-fn posted(head: &RequestHead<'_>, address: &Address, body_prefix: Option<&[u8]>, kvp: &mut Kvp) -> Reading {
+fn posted(
+    head: &RequestHead<'_>,
+    address: &Address,
+    body_prefix: Option<&[u8]>,
+    kvp: &mut Kvp,
+) -> Reading {
     let payload = match body_prefix {
         Some(prefix) => body::read(body::kind(head.content_type), prefix, kvp),
-        None => Payload::Unreadable("the body decides, and it was not read or is longer or otherwise packed than what is read"),
+        None => Payload::Unreadable(
+            "the body decides, and it was not read or is longer or otherwise packed than what is read",
+        ),
     };
     let pairs = of_pairs(address, kvp);
     match payload {
         Payload::Pairs => pairs,
         Payload::Unreadable(reason) => pairs.in_doubt(reason),
         Payload::Root(root) => {
-            let source = if body::kind(head.content_type) == Kind::Soap { Source::Soap } else { Source::Xml };
+            let source = if body::kind(head.content_type) == Kind::Soap {
+                Source::Soap
+            } else {
+                Source::Xml
+            };
             override_with(kvp, &root);
             let rooted = of_root(address, kvp, &root, source);
-            let rooted = if source == Source::Soap && !root.is_whole { rooted.in_doubt(OPEN_ENVELOPE) } else { rooted };
-            // The body overrides the query. But a query that asks for a write by name is not believed to be harmless because of
-            // what we read in the body: no honest client sends both.
-            if pairs.acts() && pairs.operation.is_some() { rooted.safer(pairs) } else { rooted }
+            let rooted = if source == Source::Soap && !root.is_whole {
+                rooted.in_doubt(OPEN_ENVELOPE)
+            } else {
+                rooted
+            };
+            // The body overrides the query. But a query that asks for a write by name is not
+            // believed to be harmless because of what we read in the body: no honest client sends
+            // both.
+            if pairs.acts() && pairs.operation.is_some() {
+                rooted.safer(pairs)
+            } else {
+                rooted
+            }
         }
     }
 }
 
-/// The attributes of a body's root replace the parameters of these names; an empty `service` takes it back to the address.
+/// The attributes of a body's root replace the parameters of these names; an empty `service` takes
+/// it back to the address.
 fn override_with(kvp: &mut Kvp, root: &Root) {
     if let Some(service) = root.service {
-        kvp.services = if service.is_empty() { Values::NONE } else { Values::one(service) };
+        kvp.services = if service.is_empty() {
+            Values::NONE
+        } else {
+            Values::one(service)
+        };
     }
     kvp.version = root.version.or(kvp.version);
 }
@@ -54,8 +88,11 @@ fn override_with(kvp: &mut Kvp, root: &Root) {
 fn of_root(address: &Address, kvp: &Kvp, root: &Root, source: Source) -> Reading {
     services(address, &kvp.services)
         .map(|service| match service {
-            // A root that is no operation of the service (`StyledLayerDescriptor`) leaves the operation to the query.
-            Some(service) if operation::find(service, &root.name).is_none() && !kvp.requests.is_empty() => {
+            // A root that is no operation of the service (`StyledLayerDescriptor`) leaves the
+            // operation to the query.
+            Some(service)
+                if operation::find(service, &root.name).is_none() && !kvp.requests.is_empty() =>
+            {
                 of_service(service, address, kvp)
             }
             Some(service) => Reading::of_operation(service, &root.name, kvp, source),
@@ -67,4 +104,5 @@ fn of_root(address: &Address, kvp: &Kvp, root: &Root, source: Source) -> Reading
         .with_store(root.is_stored, root.is_whole)
 }
 
-const OPEN_ENVELOPE: &str = "the end of the SOAP envelope was not seen: a Body that follows may count";
+const OPEN_ENVELOPE: &str =
+    "the end of the SOAP envelope was not seen: a Body that follows may count";

@@ -1,4 +1,5 @@
-//! The shape an OGC client expects an error in, by service and version: for the answers we give instead of an upstream.
+//! The shape an OGC client expects an error in, by service and version: for the answers we give
+//! instead of an upstream.
 
 use super::kvp::{self, Key};
 use super::{Classified, RequestHead, Service};
@@ -29,9 +30,12 @@ pub enum ErrorShape {
     Plain,
 }
 
-/// The shape of an error for the request `c` was made of. Without a version it is the one GeoServer answers with: its highest.
+/// The shape of an error for the request `c` was made of. Without a version it is the one GeoServer
+/// answers with: its highest.
 pub fn error_shape(c: &Classified, head: &RequestHead<'_>) -> ErrorShape {
-    let Some(service) = c.service else { return ErrorShape::Plain };
+    let Some(service) = c.service else {
+        return ErrorShape::Plain;
+    };
     let version = c.version.unwrap_or_default();
     let by_version = match service {
         Service::Wms if matches!(version, "1.0.0" | "1.1.0" | "1.1.1") => ErrorShape::Wms111,
@@ -60,9 +64,9 @@ fn asked_for(head: &RequestHead<'_>) -> Option<ErrorShape> {
     match format.as_bytes() {
         b"json" | b"application/json" | b"jsonp" | b"text/javascript" => Some(ErrorShape::Json),
         b"inimage" | b"blank" | b"partialmap" => Some(ErrorShape::Plain),
-        b"application/vnd.ogc.se_inimage" | b"application/vnd.ogc.se_blank" | b"application/vnd.gs.wms_partial" => {
-            Some(ErrorShape::Plain)
-        }
+        b"application/vnd.ogc.se_inimage"
+        | b"application/vnd.ogc.se_blank"
+        | b"application/vnd.gs.wms_partial" => Some(ErrorShape::Plain),
         _ => None,
     }
 }

@@ -1,8 +1,10 @@
-//! Reading an exception report: what GeoServer says when it does not do what was asked, often with status 200.
+//! Reading an exception report: what GeoServer says when it does not do what was asked, often with
+//! status 200.
 //!
-//! WMS writes `ServiceExceptionReport`, the OWS services `ExceptionReport` with any prefix, and both write JSON if asked to. The
-//! head of a body is enough to tell a report from data; its first exception is enough to tell whose fault it was. Bodies may
-//! break off anywhere and hold anything: nothing here fails, it only does not find.
+//! WMS writes `ServiceExceptionReport`, the OWS services `ExceptionReport` with any prefix, and
+//! both write JSON if asked to. The head of a body is enough to tell a report from data; its first
+//! exception is enough to tell whose fault it was. Bodies may break off anywhere and hold anything:
+//! nothing here fails, it only does not find.
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
@@ -28,7 +30,10 @@ pub enum BodyHead {
 
 impl BodyHead {
     pub fn of(head: &[u8]) -> Self {
-        let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+        let head = head
+            .strip_prefix(b"\xef\xbb\xbf")
+            .unwrap_or(head)
+            .trim_ascii_start();
         match head.first() {
             None => Self::Incomplete,
             Some(b'<') => Self::of_xml(head),
@@ -38,7 +43,9 @@ impl BodyHead {
 
     pub fn is_report(&self) -> bool {
         match self {
-            Self::Xml(root) => matches!(root.as_ref(), "ServiceExceptionReport" | "ExceptionReport"),
+            Self::Xml(root) => {
+                matches!(root.as_ref(), "ServiceExceptionReport" | "ExceptionReport")
+            }
             Self::JsonReport => true,
             Self::Incomplete | Self::Other => false,
         }
@@ -49,24 +56,42 @@ impl BodyHead {
         loop {
             match reader.read_event() {
                 Ok(Event::Start(root) | Event::Empty(root)) => return Self::Xml(local_name(&root)),
-                Ok(Event::Decl(_) | Event::PI(_) | Event::Comment(_) | Event::DocType(_) | Event::Text(_)) => {}
+                Ok(
+                    Event::Decl(_)
+                    | Event::PI(_)
+                    | Event::Comment(_)
+                    | Event::DocType(_)
+                    | Event::Text(_),
+                ) => {}
                 Ok(Event::End(_) | Event::CData(_) | Event::GeneralRef(_)) => return Self::Other,
                 Ok(Event::Eof) | Err(_) => return Self::Incomplete,
             }
         }
     }
 
-    /// `{"version": ..., "exceptions": [` or `parseResponse({"version": ...`. A feature collection starts with another key, so an
-    /// attribute called `exceptions` does not make one a report.
+    /// `{"version": ..., "exceptions": [` or `parseResponse({"version": ...`. A feature collection
+    /// starts with another key, so an attribute called `exceptions` does not make one a report.
     fn of_json(head: &[u8]) -> Self {
         let window = &head[..head.len().min(JSON_HEAD)];
         let Some(brace) = window.iter().position(|b| *b == b'{') else {
-            return if head.len() < JSON_HEAD { Self::Incomplete } else { Self::Other };
+            return if head.len() < JSON_HEAD {
+                Self::Incomplete
+            } else {
+                Self::Other
+            };
         };
-        let is_call = window[..brace].iter().all(|b| b.is_ascii_alphanumeric() || b"_.$( \r\n".contains(b));
+        let is_call = window[..brace]
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || b"_.$( \r\n".contains(b));
         let first_key = window[brace + 1..].trim_ascii_start();
-        if !is_call || !(first_key.starts_with(b"\"version\"") || first_key.starts_with(b"\"exceptions\"")) {
-            return if is_call && first_key.len() < b"\"exceptions\"".len() { Self::Incomplete } else { Self::Other };
+        if !is_call
+            || !(first_key.starts_with(b"\"version\"") || first_key.starts_with(b"\"exceptions\""))
+        {
+            return if is_call && first_key.len() < b"\"exceptions\"".len() {
+                Self::Incomplete
+            } else {
+                Self::Other
+            };
         }
         match find(window, b"\"exceptions\"") {
             Some(_) => Self::JsonReport,
@@ -89,7 +114,8 @@ impl Exception {
     /// Reads what there is of the first exception in `report`; `None` when there is none.
     pub fn first_of(report: &[u8]) -> Option<Self> {
         match BodyHead::of(report) {
-            // Capabilities have an element of that name, too: they say which forms exceptions can have.
+            // Capabilities have an element of that name, too: they say which forms exceptions can
+            // have.
             head @ BodyHead::Xml(_) if head.is_report() => Self::first_of_xml(report),
             BodyHead::JsonReport => Some(Self::first_of_json(report)),
             BodyHead::Xml(_) | BodyHead::Incomplete | BodyHead::Other => None,
@@ -103,15 +129,27 @@ impl Exception {
         loop {
             match (reader.read_event(), &mut found) {
                 (Ok(Event::Start(element)), None) if is_exception(&element) => {
-                    found = Some(Self { code: code_of(&element), text: String::new() });
+                    found = Some(Self {
+                        code: code_of(&element),
+                        text: String::new(),
+                    });
                 }
                 (Ok(Event::Empty(element)), None) if is_exception(&element) => {
-                    return Some(Self { code: code_of(&element), text: String::new() });
+                    return Some(Self {
+                        code: code_of(&element),
+                        text: String::new(),
+                    });
                 }
-                (Ok(Event::Text(text)), Some(exception)) => exception.add(&String::from_utf8_lossy(&text)),
-                (Ok(Event::CData(text)), Some(exception)) => exception.add(&String::from_utf8_lossy(&text)),
+                (Ok(Event::Text(text)), Some(exception)) => {
+                    exception.add(&String::from_utf8_lossy(&text))
+                }
+                (Ok(Event::CData(text)), Some(exception)) => {
+                    exception.add(&String::from_utf8_lossy(&text))
+                }
                 (Ok(Event::GeneralRef(name)), Some(exception)) => exception.add_reference(&name),
-                (Ok(Event::End(end)), Some(_)) if is_exception_name(end.local_name().as_ref()) => break,
+                (Ok(Event::End(end)), Some(_)) if is_exception_name(end.local_name().as_ref()) => {
+                    break;
+                }
                 (Ok(Event::Eof) | Err(_), _) => break,
                 (Ok(_), _) => {}
             }
@@ -124,7 +162,11 @@ impl Exception {
         let text = String::from_utf8_lossy(report);
         let value_of = |key: &str| {
             let after_key = &text[text.find(key)? + key.len()..];
-            let quoted = after_key.trim_start().strip_prefix(':')?.trim_start().strip_prefix('"')?;
+            let quoted = after_key
+                .trim_start()
+                .strip_prefix(':')?
+                .trim_start()
+                .strip_prefix('"')?;
             let mut is_escaped = false;
             let end = quoted.find(|c| {
                 let ends = c == '"' && !is_escaped;
@@ -133,7 +175,11 @@ impl Exception {
             });
             Some(quoted[..end.unwrap_or(quoted.len())].replace("\\n", " "))
         };
-        Self { code: value_of("\"code\"").unwrap_or_default(), text: value_of("\"text\"").unwrap_or_default() }.in_one_line()
+        Self {
+            code: value_of("\"code\"").unwrap_or_default(),
+            text: value_of("\"text\"").unwrap_or_default(),
+        }
+        .in_one_line()
     }
 
     fn add(&mut self, text: &str) {
@@ -154,7 +200,10 @@ impl Exception {
             text.truncate(cut);
             text.push_str("...");
         }
-        Self { code: self.code, text }
+        Self {
+            code: self.code,
+            text,
+        }
     }
 }
 
@@ -171,12 +220,20 @@ fn is_exception_name(local_name: &[u8]) -> bool {
 }
 
 fn code_of(exception: &BytesStart<'_>) -> String {
-    let codes = exception.attributes().flatten().filter(|a| matches!(a.key.local_name().as_ref(), b"code" | b"exceptionCode"));
-    codes.map(|a| String::from_utf8_lossy(&a.value).into_owned()).next().unwrap_or_default()
+    let codes = exception
+        .attributes()
+        .flatten()
+        .filter(|a| matches!(a.key.local_name().as_ref(), b"code" | b"exceptionCode"));
+    codes
+        .map(|a| String::from_utf8_lossy(&a.value).into_owned())
+        .next()
+        .unwrap_or_default()
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
+    haystack
+        .windows(needle.len())
+        .position(|window| window == needle)
 }
 
 #[cfg(test)]
@@ -191,16 +248,24 @@ mod tests {
     const OWS_11: &str = r#"<?xml version="1.0"?><ows:ExceptionReport xmlns:ows="http://www.opengis.net/ows/1.1" version="2.0.0">
 <ows:Exception exceptionCode="NoApplicableCode"><ows:ExceptionText>java.lang.OutOfMemoryError: Java heap space
 at x</ows:ExceptionText></ows:Exception></ows:ExceptionReport>"#;
-    const JSON: &str =
-        r#"{"version":"1.3.0","exceptions":[{"code":"noApplicableCode","locator":"noLocator","text":"bad \"thing\"\nhere"}]}"#;
+    const JSON: &str = r#"{"version":"1.3.0","exceptions":[{"code":"noApplicableCode","locator":"noLocator","text":"bad \"thing\"\nhere"}]}"#;
 
     fn exception(code: &str, text: &str) -> Option<Exception> {
-        Some(Exception { code: code.to_owned(), text: text.to_owned() })
+        Some(Exception {
+            code: code.to_owned(),
+            text: text.to_owned(),
+        })
     }
 
     #[test]
     fn reports_of_every_service_are_told_from_data() {
-        let reports = [WMS_111, OWS_11, JSON, "\u{feff} <ServiceExceptionReport/>", &format!("parseResponse({JSON})")];
+        let reports = [
+            WMS_111,
+            OWS_11,
+            JSON,
+            "\u{feff} <ServiceExceptionReport/>",
+            &format!("parseResponse({JSON})"),
+        ];
         for report in reports {
             assert!(BodyHead::of(report.as_bytes()).is_report(), "{report}");
         }
@@ -220,36 +285,71 @@ at x</ows:ExceptionText></ows:Exception></ows:ExceptionReport>"#;
 
     #[test]
     fn a_head_that_breaks_off_does_not_tell() {
-        for body in
-            ["", "  ", "<?xml versi", "<?xml version=\"1.0\"?>\n", "<!-- long", "<ServiceExceptionRep", "{", "{\"vers", "callba"]
-        {
-            assert_eq!(BodyHead::of(body.as_bytes()), BodyHead::Incomplete, "{body:?}");
+        for body in [
+            "",
+            "  ",
+            "<?xml versi",
+            "<?xml version=\"1.0\"?>\n",
+            "<!-- long",
+            "<ServiceExceptionRep",
+            "{",
+            "{\"vers",
+            "callba",
+        ] {
+            assert_eq!(
+                BodyHead::of(body.as_bytes()),
+                BodyHead::Incomplete,
+                "{body:?}"
+            );
         }
     }
 
     #[test]
     fn the_first_exception_is_read_with_its_code_and_in_one_line() {
-        assert_eq!(Exception::first_of(WMS_111.as_bytes()), exception("LayerNotDefined", "Could not find layer a&b:c"));
+        assert_eq!(
+            Exception::first_of(WMS_111.as_bytes()),
+            exception("LayerNotDefined", "Could not find layer a&b:c")
+        );
         assert_eq!(
             Exception::first_of(OWS_11.as_bytes()),
-            exception("NoApplicableCode", "java.lang.OutOfMemoryError: Java heap space at x")
+            exception(
+                "NoApplicableCode",
+                "java.lang.OutOfMemoryError: Java heap space at x"
+            )
         );
-        assert_eq!(Exception::first_of(JSON.as_bytes()), exception("noApplicableCode", r#"bad \"thing\" here"#));
+        assert_eq!(
+            Exception::first_of(JSON.as_bytes()),
+            exception("noApplicableCode", r#"bad \"thing\" here"#)
+        );
     }
 
     #[test]
     fn what_there_is_of_a_broken_report_is_read() {
         let broken = &OWS_11[..OWS_11.find("heap").unwrap()];
-        assert_eq!(Exception::first_of(broken.as_bytes()), exception("NoApplicableCode", "java.lang.OutOfMemoryError: Java"));
-        assert_eq!(Exception::first_of(b"<ExceptionReport><Exception exceptionCode='a'/>"), exception("a", ""));
+        assert_eq!(
+            Exception::first_of(broken.as_bytes()),
+            exception("NoApplicableCode", "java.lang.OutOfMemoryError: Java")
+        );
+        assert_eq!(
+            Exception::first_of(b"<ExceptionReport><Exception exceptionCode='a'/>"),
+            exception("a", "")
+        );
         assert_eq!(Exception::first_of(b"<ExceptionReport/>"), None);
         assert_eq!(Exception::first_of(b"\x89PNG"), None);
-        assert_eq!(Exception::first_of(b"<WMS_Capabilities><Capability><Exception><Format>XML</Format></Exception>"), None);
+        assert_eq!(
+            Exception::first_of(
+                b"<WMS_Capabilities><Capability><Exception><Format>XML</Format></Exception>"
+            ),
+            None
+        );
     }
 
     #[test]
     fn a_long_text_is_cut() {
-        let report = format!("<ServiceExceptionReport><ServiceException>{}</ServiceException>", "\u{e9}".repeat(5000));
+        let report = format!(
+            "<ServiceExceptionReport><ServiceException>{}</ServiceException>",
+            "\u{e9}".repeat(5000)
+        );
         let text = Exception::first_of(report.as_bytes()).unwrap().text;
         assert_eq!(text.chars().count(), MAX_TEXT + 3);
         assert!(text.ends_with("..."));

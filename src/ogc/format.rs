@@ -3,12 +3,19 @@
 use super::kvp::pairs;
 use super::word::{Encoding, Word, decode};
 
-/// Whether the first `outputFormat` or `format` of the query is `format`, whatever its case. A format given elsewhere (in an
-/// XML body) is not looked for.
+/// Whether the first `outputFormat` or `format` of the query is `format`, whatever its case. A
+/// format given elsewhere (in an XML body) is not looked for.
 pub fn asks_for_format(target: &[u8], format: &str) -> bool {
-    let query = target.splitn(2, |&byte| byte == b'?').nth(1).unwrap_or_default();
-    let names_format = |key: &[u8]| Word::of_key(key, Encoding::Form).is_ok_and(|key| key.is("outputformat") || key.is("format"));
-    let value = pairs(query).find_map(|(key, value)| names_format(&query[key]).then(|| &query[value]));
+    let query = target
+        .splitn(2, |&byte| byte == b'?')
+        .nth(1)
+        .unwrap_or_default();
+    let names_format = |key: &[u8]| {
+        Word::of_key(key, Encoding::Form)
+            .is_ok_and(|key| key.is("outputformat") || key.is("format"))
+    };
+    let value =
+        pairs(query).find_map(|(key, value)| names_format(&query[key]).then(|| &query[value]));
     value.is_some_and(|value| is_text(value, format, Encoding::Form))
 }
 
@@ -16,8 +23,13 @@ pub fn asks_for_format(target: &[u8], format: &str) -> bool {
 pub(super) fn is_text(raw: &[u8], text: &str, encoding: Encoding) -> bool {
     let mut wanted = text.bytes();
     let mut decoded = decode(raw, encoding);
-    decoded.by_ref().all(|byte| byte.is_ok_and(|byte| wanted.next().is_some_and(|want| want.eq_ignore_ascii_case(&byte))))
-        && wanted.next().is_none()
+    decoded.by_ref().all(|byte| {
+        byte.is_ok_and(|byte| {
+            wanted
+                .next()
+                .is_some_and(|want| want.eq_ignore_ascii_case(&byte))
+        })
+    }) && wanted.next().is_none()
 }
 
 #[cfg(test)]
@@ -26,13 +38,28 @@ mod tests {
 
     #[test]
     fn formats_are_compared_decoded_and_without_case() {
-        for query in ["format=image/png", "REQUEST=GetMap&FORMAT=image%2Fpng", "outputFormat=IMAGE/PNG&x=1"] {
-            assert!(asks_for_format(format!("/wms?{query}").as_bytes(), "image/png"), "{query}");
+        for query in [
+            "format=image/png",
+            "REQUEST=GetMap&FORMAT=image%2Fpng",
+            "outputFormat=IMAGE/PNG&x=1",
+        ] {
+            assert!(
+                asks_for_format(format!("/wms?{query}").as_bytes(), "image/png"),
+                "{query}"
+            );
         }
-        for query in
-            ["", "format=image/png8", "format=image/pn", "x=image/png", "format=&outputformat=image/png", "format=image%2"]
-        {
-            assert!(!asks_for_format(format!("/wms?{query}").as_bytes(), "image/png"), "{query}");
+        for query in [
+            "",
+            "format=image/png8",
+            "format=image/pn",
+            "x=image/png",
+            "format=&outputformat=image/png",
+            "format=image%2",
+        ] {
+            assert!(
+                !asks_for_format(format!("/wms?{query}").as_bytes(), "image/png"),
+                "{query}"
+            );
         }
     }
 }

@@ -8,25 +8,45 @@ use super::{RequestClass, Service};
 
 /// The reading of a request whose segments from `from` on follow `/gsr`.
 ///
-/// All edits are posted (`FeatureLayerController`), except that a relationship is deleted by any method whatever at
-/// `/gsr/relationships/{workspace}/delete/{id}` (`RelationshipController`).
+/// All edits are posted (`FeatureLayerController`), except that a relationship is deleted by any
+/// method whatever at `/gsr/relationships/{workspace}/delete/{id}` (`RelationshipController`).
 pub(super) fn reading(method: &str, path: &Path<'_>, from: usize, kvp: &Kvp) -> Reading {
     let last = path.name(path.len() - 1);
     let (class, reason) = if !matches!(method, "GET" | "HEAD") {
-        (RequestClass::Transaction, "ArcGIS REST (/gsr) with a method that may change data")
+        (
+            RequestClass::Transaction,
+            "ArcGIS REST (/gsr) with a method that may change data",
+        )
     } else if path.name(from).is("relationships") {
         if names_delete(path, from + 1) {
-            (RequestClass::Transaction, "the address deletes a relationship, whatever the method (/gsr/relationships)")
+            (
+                RequestClass::Transaction,
+                "the address deletes a relationship, whatever the method (/gsr/relationships)",
+            )
         } else {
-            (RequestClass::Feature, "a read of relationships (/gsr/relationships)")
+            (
+                RequestClass::Feature,
+                "a read of relationships (/gsr/relationships)",
+            )
         }
     } else if !path.name(from).is("services") {
-        (RequestClass::Unknown, "nothing of GeoServer's ArcGIS REST is known at this address")
+        (
+            RequestClass::Unknown,
+            "nothing of GeoServer's ArcGIS REST is known at this address",
+        )
     } else {
         match last.as_bytes() {
-            b"export" | b"generateKml" => (RequestClass::Map, "a map of ArcGIS REST (/gsr/services)"),
-            b"identify" | b"legend" => (RequestClass::Info, "a question about a map of ArcGIS REST (/gsr/services)"),
-            _ => (RequestClass::Feature, "a read of ArcGIS REST (/gsr/services)"),
+            b"export" | b"generateKml" => {
+                (RequestClass::Map, "a map of ArcGIS REST (/gsr/services)")
+            }
+            b"identify" | b"legend" => (
+                RequestClass::Info,
+                "a question about a map of ArcGIS REST (/gsr/services)",
+            ),
+            _ => (
+                RequestClass::Feature,
+                "a read of ArcGIS REST (/gsr/services)",
+            ),
         }
     };
     guarded(Reading::new(class, Some(Service::Gsr), reason), kvp)
@@ -34,5 +54,7 @@ pub(super) fn reading(method: &str, path: &Path<'_>, from: usize, kvp: &Kvp) -> 
 
 /// Whether a segment from `from` on is `delete`, in any case.
 fn names_delete(path: &Path<'_>, from: usize) -> bool {
-    (from..path.len()).filter_map(|at| path.span(at)).any(|span| path.folded(span).is_some_and(|name| name.is("delete")))
+    (from..path.len())
+        .filter_map(|at| path.span(at))
+        .any(|span| path.folded(span).is_some_and(|name| name.is("delete")))
 }

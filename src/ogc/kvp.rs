@@ -1,8 +1,9 @@
-//! Key-value pairs: the parameters of a query, of a form body, or the fields of a multipart body, in GeoServer's reading.
+//! Key-value pairs: the parameters of a query, of a form body, or the fields of a multipart body,
+//! in GeoServer's reading.
 //!
-//! Keys count in any case; `service` and `request` are compared without their case and blanks. A key that is given several
-//! times keeps all its values (bounded): which one a server of some version would take cannot be known, so the classifier
-//! considers them all.
+//! Keys count in any case; `service` and `request` are compared without their case and blanks. A
+//! key that is given several times keeps all its values (bounded): which one a server of some
+//! version would take cannot be known, so the classifier considers them all.
 
 use std::ops::Range;
 
@@ -11,7 +12,8 @@ use super::tile_size::TileSize;
 use super::version;
 use super::word::{Encoding, Strange, Word, decode};
 
-/// Parameters looked at. Tomcat drops what exceeds its own limit (1,000 since 10.1.8), so a request with more is not a normal one.
+/// Parameters looked at. Tomcat drops what exceeds its own limit (1,000 since 10.1.8), so a request
+/// with more is not a normal one.
 const MAX_PARAMETERS: usize = 1000;
 
 /// The parameters that decide something.
@@ -33,10 +35,16 @@ pub(super) enum Key {
     Format,
 }
 
-/// The parameters whose names have `length` letters: the length alone rules most of a request's parameters out.
+/// The parameters whose names have `length` letters: the length alone rules most of a request's
+/// parameters out.
 fn of_length(length: usize) -> &'static [(&'static [u8], Key)] {
     match length {
-        5 => &[(b"width", Key::Width), (b"layer", Key::Layer), (b"tiled", Key::Tiled), (b"store", Key::Store)],
+        5 => &[
+            (b"width", Key::Width),
+            (b"layer", Key::Layer),
+            (b"tiled", Key::Tiled),
+            (b"store", Key::Store),
+        ],
         6 => &[
             (b"height", Key::Height),
             (b"format", Key::Format),
@@ -44,10 +52,18 @@ fn of_length(length: usize) -> &'static [(&'static [u8], Key)] {
             (b"lockid", Key::LockId),
             (b"wmtver", Key::Version),
         ],
-        7 => &[(b"service", Key::Service), (b"request", Key::Request), (b"version", Key::Version)],
+        7 => &[
+            (b"service", Key::Service),
+            (b"request", Key::Request),
+            (b"version", Key::Version),
+        ],
         8 => &[(b"typename", Key::Layer), (b"coverage", Key::Layer)],
         9 => &[(b"typenames", Key::Layer)],
-        10 => &[(b"coverageid", Key::Layer), (b"identifier", Key::Layer), (b"exceptions", Key::Exceptions)],
+        10 => &[
+            (b"coverageid", Key::Layer),
+            (b"identifier", Key::Layer),
+            (b"exceptions", Key::Exceptions),
+        ],
         11 => &[(b"identifiers", Key::Layer)],
         12 => &[(b"query_layers", Key::Layer)],
         14 => &[(b"acceptversions", Key::AcceptVersions)],
@@ -69,7 +85,10 @@ impl Key {
     }
 
     fn called(name: &[u8]) -> Option<Self> {
-        of_length(name.len()).iter().find(|(known, _)| name.eq_ignore_ascii_case(known)).map(|&(_, key)| key)
+        of_length(name.len())
+            .iter()
+            .find(|(known, _)| name.eq_ignore_ascii_case(known))
+            .map(|&(_, key)| key)
     }
 }
 
@@ -81,10 +100,14 @@ pub(super) struct Values {
 }
 
 impl Values {
-    /// More different values of `service` or of `request` than this are not a request, but an attempt.
+    /// More different values of `service` or of `request` than this are not a request, but an
+    /// attempt.
     const MAX: usize = 4;
 
-    pub(super) const NONE: Self = Self { words: [Word::EMPTY; Self::MAX], len: 0 };
+    pub(super) const NONE: Self = Self {
+        words: [Word::EMPTY; Self::MAX],
+        len: 0,
+    };
 
     pub(super) fn one(word: Word) -> Self {
         let mut values = Self::NONE;
@@ -98,7 +121,9 @@ impl Values {
         if word.is_empty() || self.iter().any(|known| *known == word) {
             return true;
         }
-        let Some(free) = self.words.get_mut(self.len) else { return false };
+        let Some(free) = self.words.get_mut(self.len) else {
+            return false;
+        };
         *free = word;
         self.len += 1;
         true
@@ -157,7 +182,10 @@ impl Kvp {
         let mut kvp = Self::EMPTY;
         let query = target.get(from..).unwrap_or_default();
         for (key, value) in pairs(query) {
-            let span = Span { start: (from + value.start) as u32, end: (from + value.end) as u32 };
+            let span = Span {
+                start: (from + value.start) as u32,
+                end: (from + value.end) as u32,
+            };
             kvp.read(&query[key], &query[value], Encoding::Form, Some(span));
         }
         kvp
@@ -202,8 +230,16 @@ impl Kvp {
                 Ok(word) => self.add_name(key, word, span.is_none()),
                 Err(Strange) => self.is_strange = true,
             },
-            Key::Version => self.version = self.version.or_else(|| version::first_known(value, encoding)),
-            Key::AcceptVersions => self.accept_versions = self.accept_versions.or_else(|| version::first_known(value, encoding)),
+            Key::Version => {
+                self.version = self
+                    .version
+                    .or_else(|| version::first_known(value, encoding))
+            }
+            Key::AcceptVersions => {
+                self.accept_versions = self
+                    .accept_versions
+                    .or_else(|| version::first_known(value, encoding))
+            }
             Key::LockId => self.has_lock_id |= !value.is_empty(),
             Key::Tiled => self.is_tiled |= word().is_ok_and(|word| word.is("true")),
             Key::Store => self.is_stored |= word().map_or(true, |word| word.is("true")),
@@ -220,39 +256,52 @@ impl Kvp {
     }
 
     fn see_layer(&mut self, span: Option<Span>) {
-        self.layer = self.layer.or_else(|| span.filter(|span| span.start < span.end));
+        self.layer = self
+            .layer
+            .or_else(|| span.filter(|span| span.start < span.end));
     }
 
     fn add_name(&mut self, key: Key, word: Word, is_of_body: bool) {
-        let values = if key == Key::Service { &mut self.services } else { &mut self.requests };
+        let values = if key == Key::Service {
+            &mut self.services
+        } else {
+            &mut self.requests
+        };
         let before = values.len;
         self.is_strange |= !values.add(word);
         self.body_has_request |= key == Key::Request && is_of_body && values.len > before;
     }
 }
 
-/// The bytes of a name that are looked at for letters beyond ASCII. Letters that fold into ASCII have at most three bytes
-/// each, and no known name has more than 14 of them.
+/// The bytes of a name that are looked at for letters beyond ASCII. Letters that fold into ASCII
+/// have at most three bytes each, and no known name has more than 14 of them.
 const MAX_FOLDED: usize = 64;
 
-/// Whether no server takes the name `raw` for one of ours: it has a letter that stays beyond ASCII when Java changes its
-/// case (`参`, `é`; not `ſ`, the Kelvin sign or `ﬆ`). Read in another charset its bytes are other letters, but one of each
-/// two at least is none that folds.
+/// Whether no server takes the name `raw` for one of ours: it has a letter that stays beyond ASCII
+/// when Java changes its case (`参`, `é`; not `ſ`, the Kelvin sign or `ﬆ`). Read in another charset
+/// its bytes are other letters, but one of each two at least is none that folds.
 pub(super) fn cannot_fold_to_ascii(raw: &[u8], encoding: Encoding) -> bool {
     let mut bytes = [0; MAX_FOLDED];
     let mut len = 0;
     for byte in decode(raw, encoding) {
         let Ok(byte) = byte else { return false };
-        let Some(free) = bytes.get_mut(len) else { return false };
+        let Some(free) = bytes.get_mut(len) else {
+            return false;
+        };
         *free = byte;
         len += 1;
     }
-    str::from_utf8(&bytes[..len]).is_ok_and(|name| name.chars().any(|letter| !may_be_in_a_name(letter)))
+    str::from_utf8(&bytes[..len])
+        .is_ok_and(|name| name.chars().any(|letter| !may_be_in_a_name(letter)))
 }
 
-/// Whether a change of case makes `letter` ASCII, or it is. `ß` becomes `SS`, which no known name has.
+/// Whether a change of case makes `letter` ASCII, or it is. `ß` becomes `SS`, which no known name
+/// has.
 fn may_be_in_a_name(letter: char) -> bool {
-    let is_ascii = letter.to_lowercase().chain(letter.to_uppercase()).any(|changed| changed.is_ascii());
+    let is_ascii = letter
+        .to_lowercase()
+        .chain(letter.to_uppercase())
+        .any(|changed| changed.is_ascii());
     is_ascii && !matches!(letter, 'ß' | 'ẞ')
 }
 
@@ -260,11 +309,14 @@ fn may_be_in_a_name(letter: char) -> bool {
 pub(super) fn value_in(query: &[u8], key: Key) -> Option<Word> {
     pairs(query).take(MAX_PARAMETERS).find_map(|(name, value)| {
         let is_wanted = Key::named(&query[name], Encoding::Form) == Ok(Some(key));
-        is_wanted.then(|| Word::of_value(&query[value], Encoding::Form).ok()).flatten()
+        is_wanted
+            .then(|| Word::of_value(&query[value], Encoding::Form).ok())
+            .flatten()
     })
 }
 
-/// Where the keys and values of `key=value&key=value` stand, in one pass: this is most of the work of a classification.
+/// Where the keys and values of `key=value&key=value` stand, in one pass: this is most of the work
+/// of a classification.
 pub(super) fn pairs(text: &[u8]) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
     let mut start = 0;
     std::iter::from_fn(move || {
@@ -282,7 +334,10 @@ pub(super) fn pairs(text: &[u8]) -> impl Iterator<Item = (Range<usize>, Range<us
             }
         }
         let key_end = equals.unwrap_or(end);
-        let pair = (start..start + key_end, start + (key_end + 1).min(end)..start + end);
+        let pair = (
+            start..start + key_end,
+            start + (key_end + 1).min(end)..start + end,
+        );
         start += end + 1;
         Some(pair)
     })
@@ -296,19 +351,41 @@ mod tests {
     fn no_name_that_decides_has_a_double_s() {
         let names = (0..32).flat_map(of_length).map(|(name, _)| *name);
         assert!(names.clone().count() > 10);
-        assert!(names.into_iter().all(|name| !name.windows(2).any(|pair| pair == b"ss")));
+        assert!(
+            names
+                .into_iter()
+                .all(|name| !name.windows(2).any(|pair| pair == b"ss"))
+        );
     }
 
     #[test]
     fn a_name_decides_nothing_only_if_one_of_its_letters_stays_beyond_ascii() {
         let is_none = |name: &str| Key::named(name.as_bytes(), Encoding::Form) == Ok(None);
-        for name in ["参数", "%E5%8F%82%E6%95%B0", "requ%C3%A9st", "stra\u{df}e", "\u{131}\u{e9}", "이름", "%D0%B8%D0%BC%D1%8F"]
-        {
+        for name in [
+            "参数",
+            "%E5%8F%82%E6%95%B0",
+            "requ%C3%A9st",
+            "stra\u{df}e",
+            "\u{131}\u{e9}",
+            "이름",
+            "%D0%B8%D0%BC%D1%8F",
+        ] {
             assert!(is_none(name), "{name}");
         }
-        for name in ["reque\u{fb06}", "loc\u{212a}id", "\u{17f}ervice", "serv\u{131}ce", "serv\u{130}ce", "%E5%8F", "x%zz\u{e9}"]
-        {
-            assert_eq!(Key::named(name.as_bytes(), Encoding::Form), Err(Strange), "{name}");
+        for name in [
+            "reque\u{fb06}",
+            "loc\u{212a}id",
+            "\u{17f}ervice",
+            "serv\u{131}ce",
+            "serv\u{130}ce",
+            "%E5%8F",
+            "x%zz\u{e9}",
+        ] {
+            assert_eq!(
+                Key::named(name.as_bytes(), Encoding::Form),
+                Err(Strange),
+                "{name}"
+            );
         }
         let long = "é".repeat(MAX_FOLDED);
         assert_eq!(Key::named(long.as_bytes(), Encoding::Form), Err(Strange));

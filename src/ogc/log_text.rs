@@ -9,7 +9,8 @@ use super::{Classified, Span};
 const MAX_TEXT: usize = 200;
 
 impl Classified {
-    /// The layer or layers the request names, as far as they are in `target` (the request's own). At most 200 bytes.
+    /// The layer or layers the request names, as far as they are in `target` (the request's own).
+    /// At most 200 bytes.
     pub fn layer<'t>(&self, target: &'t [u8]) -> Option<Cow<'t, str>> {
         self.layer.and_then(|span| text(span, target))
     }
@@ -25,13 +26,23 @@ fn text(span: Span, target: &[u8]) -> Option<Cow<'_, str>> {
     if raw.is_empty() {
         return None;
     }
-    let is_plain = raw.len() <= MAX_TEXT && raw.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'+'));
+    let is_plain = raw.len() <= MAX_TEXT
+        && raw
+            .iter()
+            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'+'));
     if let (true, Ok(text)) = (is_plain, str::from_utf8(raw)) {
         return Some(Cow::Borrowed(text));
     }
     let is_query = target[..span.start as usize].contains(&b'?');
-    let encoding = if is_query { Encoding::Form } else { Encoding::Path };
-    let decoded: Vec<u8> = decode(raw, encoding).map(|byte| byte.unwrap_or(b'%')).take(MAX_TEXT).collect();
+    let encoding = if is_query {
+        Encoding::Form
+    } else {
+        Encoding::Path
+    };
+    let decoded: Vec<u8> = decode(raw, encoding)
+        .map(|byte| byte.unwrap_or(b'%'))
+        .take(MAX_TEXT)
+        .collect();
     Some(Cow::Owned(printable(&decoded)))
 }
 
@@ -39,7 +50,11 @@ fn text(span: Span, target: &[u8]) -> Option<Cow<'_, str>> {
 fn printable(decoded: &[u8]) -> String {
     let mut text = String::with_capacity(MAX_TEXT);
     for character in String::from_utf8_lossy(decoded).chars() {
-        let character = if character.is_control() { char::REPLACEMENT_CHARACTER } else { character };
+        let character = if character.is_control() {
+            char::REPLACEMENT_CHARACTER
+        } else {
+            character
+        };
         if text.len() + character.len_utf8() > MAX_TEXT {
             break;
         }

@@ -1,19 +1,21 @@
 //! Which metatile a tile belongs to.
 //!
-//! GeoWebCache renders 4 x 4 tiles at once and keeps them all. A front door that sends the sixteen to one replica has them
-//! rendered once; so here every spelling of a tile's address becomes the same number, whichever protocol it is written in:
+//! GeoWebCache renders 4 x 4 tiles at once and keeps them all. A front door that sends the sixteen
+//! to one replica has them rendered once; so here every spelling of a tile's address becomes the
+//! same number, whichever protocol it is written in:
 //!
 //! ```text
 //! WMTS by parameters or by path, TMS, WMS-C, WMS with tiled=true
 //!    -> layer, grid, zoom, column / 4, row from the north / 4, format, style, variant -> 64 bits
 //! ```
 //!
-//! The number is the same in every process, so that two front doors before one cluster agree. It decides where a tile is asked
-//! for and nothing else: two metatiles with one number cost a little, never a wrong answer. Nothing here allocates.
+//! The number is the same in every process, so that two front doors before one cluster agree. It
+//! decides where a tile is asked for and nothing else: two metatiles with one number cost a little,
+//! never a wrong answer. Nothing here allocates.
 //!
-//! Rows count from the north in WMTS and from the south in TMS. Where the height of the grid is known (those that GeoWebCache
-//! brings along) both mean the same metatile; where it is not, tiles are grouped as their own protocol counts them, and a
-//! metatile may be split in two.
+//! Rows count from the north in WMTS and from the south in TMS. Where the height of the grid is
+//! known (those that GeoWebCache brings along) both mean the same metatile; where it is not, tiles
+//! are grouped as their own protocol counts them, and a metatile may be split in two.
 
 mod digest;
 mod grid;
@@ -37,20 +39,30 @@ const SIDE: i64 = 4;
 /// What a tile is drawn as when the request does not say.
 const DEFAULT_FORMAT: &[u8] = b"png";
 
-/// The number of the metatile that a request of the class `tile` asks for; `None` when its address cannot be read.
+/// The number of the metatile that a request of the class `tile` asks for; `None` when its address
+/// cannot be read.
 pub fn metatile(head: &RequestHead<'_>, context: &str) -> Option<u64> {
     if !matches!(head.method, "GET" | "HEAD") {
         return None;
     }
     let path_len = path_len(head.target);
     let path = Path::parse(head.target, path_len)?;
-    let segments = Segments { target: head.target, path: &path };
+    let segments = Segments {
+        target: head.target,
+        path: &path,
+    };
     let parameters = Parameters::of_query(head.target, path_len + 1);
     let (scope, tile) = match route::find(&path, path.below(context)?) {
-        Route::Tiles { from, workspace, layer } => {
+        Route::Tiles {
+            from,
+            workspace,
+            layer,
+        } => {
             let scope = segments.scope(workspace, layer);
             let tile = match path.name(from).as_bytes() {
-                b"wmts" if path.name(from + 1).is("rest") => Tile::of_wmts_path(&segments, from + 2, &parameters),
+                b"wmts" if path.name(from + 1).is("rest") => {
+                    Tile::of_wmts_path(&segments, from + 2, &parameters)
+                }
                 b"wmts" => Tile::of_wmts_parameters(&scope, &parameters),
                 b"tms" => Tile::of_tms(&segments, from + 1, &parameters),
                 b"wms" => Tile::of_box(&scope, &parameters),
@@ -89,11 +101,16 @@ struct Segments<'p, 't> {
 impl<'t> Segments<'_, 't> {
     fn scope(&self, workspace: Option<Span>, layer: Option<Span>) -> Scope<'t> {
         let text = |span: Span| Text::of_path(span.of(self.target));
-        Scope { workspace: workspace.map(text), layer: layer.map(text) }
+        Scope {
+            workspace: workspace.map(text),
+            layer: layer.map(text),
+        }
     }
 
     fn at(&self, at: usize) -> Option<Text<'t>> {
-        self.path.span(at).map(|span| Text::of_path(span.of(self.target)))
+        self.path
+            .span(at)
+            .map(|span| Text::of_path(span.of(self.target)))
     }
 
     fn len(&self) -> usize {
@@ -120,18 +137,30 @@ enum Name<'t> {
 impl<'t> Tile<'t> {
     fn of_wmts_parameters(scope: &Scope<'t>, parameters: &Parameters<'t>) -> Option<Self> {
         let grid = Grid::named(parameters.get(Field::Grid)?);
-        let (column, row) = (parameters.get(Field::Column)?.number()?, parameters.get(Field::Row)?.number()?);
+        let (column, row) = (
+            parameters.get(Field::Column)?.number()?,
+            parameters.get(Field::Row)?.number()?,
+        );
         Some(Self {
             layer: Name::Whole(parameters.get(Field::Layer).or(scope.layer)?),
-            cell: Cell { zoom: grid::zoom_of_matrix(parameters.get(Field::Matrix)?), column, row },
+            cell: Cell {
+                zoom: grid::zoom_of_matrix(parameters.get(Field::Matrix)?),
+                column,
+                row,
+            },
             grid,
             style: parameters.get(Field::Style),
             format: format(parameters.get(Field::Format)),
         })
     }
 
-    /// `{layer}/[{style}/]{tileMatrixSet}/{tileMatrix}/{tileRow}/{tileCol}`, its segments from `at` on.
-    fn of_wmts_path(path: &Segments<'_, 't>, at: usize, parameters: &Parameters<'t>) -> Option<Self> {
+    /// `{layer}/[{style}/]{tileMatrixSet}/{tileMatrix}/{tileRow}/{tileCol}`, its segments from `at`
+    /// on.
+    fn of_wmts_path(
+        path: &Segments<'_, 't>,
+        at: usize,
+        parameters: &Parameters<'t>,
+    ) -> Option<Self> {
         let (style, rest) = match path.len().checked_sub(at)? {
             5 => (None, at + 1),
             6 => (Some(path.at(at + 1)?), at + 2),
@@ -141,7 +170,11 @@ impl<'t> Tile<'t> {
         let (row, column) = (path.at(rest + 2)?.number()?, path.at(rest + 3)?.number()?);
         Some(Self {
             layer: Name::Whole(path.at(at)?),
-            cell: Cell { zoom: grid::zoom_of_matrix(path.at(rest + 1)?), column, row },
+            cell: Cell {
+                zoom: grid::zoom_of_matrix(path.at(rest + 1)?),
+                column,
+                row,
+            },
             grid,
             style,
             format: format(parameters.get(Field::Format)),
@@ -154,15 +187,27 @@ impl<'t> Tile<'t> {
             return None;
         }
         let (layer, last) = (path.at(at + 1)?, path.at(at + 4)?);
-        let grid = layer.part(b'@', 1).map_or_else(Grid::of_tms, Grid::named_by);
+        let grid = layer
+            .part(b'@', 1)
+            .map_or_else(Grid::of_tms, Grid::named_by);
         let zoom = path.at(at + 2)?.number()?;
         let y = last.part(b'.', 0)?.number()?;
-        let flips = parameters.get(Field::FlipY).is_some_and(|value| value.word().is("true"));
-        let row = if flips { y } else { grid.row_from_north(zoom, y) };
+        let flips = parameters
+            .get(Field::FlipY)
+            .is_some_and(|value| value.word().is("true"));
+        let row = if flips {
+            y
+        } else {
+            grid.row_from_north(zoom, y)
+        };
         let extension = last.part(b'.', 1).or_else(|| layer.part(b'@', 2));
         Some(Self {
             layer: Name::BeforeAt(layer),
-            cell: Cell { zoom: zoom as u64, column: path.at(at + 3)?.number()?, row },
+            cell: Cell {
+                zoom: zoom as u64,
+                column: path.at(at + 3)?.number()?,
+                row,
+            },
             grid,
             style: parameters.get(Field::Style),
             format: extension.map_or_else(|| format(None), |part| format_of(part.word())),
@@ -172,7 +217,9 @@ impl<'t> Tile<'t> {
     /// A WMS box that is one tile.
     fn of_box(scope: &Scope<'t>, parameters: &Parameters<'t>) -> Option<Self> {
         let grid = Grid::named(parameters.get(Field::Grid)?);
-        let is_1_3 = parameters.get(Field::Version).is_some_and(|version| version.starts_with(b"1.3"));
+        let is_1_3 = parameters
+            .get(Field::Version)
+            .is_some_and(|version| version.starts_with(b"1.3"));
         Some(Self {
             layer: Name::Whole(parameters.get(Field::Layer).or(scope.layer)?),
             cell: grid.cell_of_box(parameters.get(Field::Box)?, is_1_3)?,
@@ -184,10 +231,18 @@ impl<'t> Tile<'t> {
 
     fn number(&self, scope: &Scope<'_>, parameters: &Parameters<'_>) -> u64 {
         let digest = self.layer.add_to(Digest::EMPTY, scope.workspace).end();
-        let digest = digest.bytes(self.grid.name().iter().copied()).end().number(self.cell.zoom);
-        let digest = digest.number(self.cell.column.div_euclid(SIDE) as u64).number(self.cell.row.div_euclid(SIDE) as u64);
+        let digest = digest
+            .bytes(self.grid.name().iter().copied())
+            .end()
+            .number(self.cell.zoom);
+        let digest = digest
+            .number(self.cell.column.div_euclid(SIDE) as u64)
+            .number(self.cell.row.div_euclid(SIDE) as u64);
         let digest = digest.bytes(self.format.as_bytes().iter().copied()).end();
-        let digest = self.style.map_or(digest, |style| digest.bytes(style.bytes())).end();
+        let digest = self
+            .style
+            .map_or(digest, |style| digest.bytes(style.bytes()))
+            .end();
         digest.number(parameters.variant()).finish()
     }
 }
@@ -201,7 +256,9 @@ impl Name<'_> {
         };
         let name = || text.bytes().take_while(move |byte| Some(*byte) != end);
         match workspace {
-            Some(workspace) if !name().any(|byte| byte == b':') => digest.bytes(workspace.bytes()).bytes(*b":").bytes(name()),
+            Some(workspace) if !name().any(|byte| byte == b':') => {
+                digest.bytes(workspace.bytes()).bytes(*b":").bytes(name())
+            }
             Some(_) | None => digest.bytes(name()),
         }
     }

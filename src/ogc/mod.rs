@@ -1,4 +1,5 @@
-//! What kind of request is this: the dispatcher's rules of GeoServer, applied without asking GeoServer.
+//! What kind of request is this: the dispatcher's rules of GeoServer, applied without asking
+//! GeoServer.
 //!
 //! ```text
 //! target --path--> route (which part of GeoServer) --+
@@ -6,9 +7,10 @@
 //! body   --prefix-> form, XML root, SOAP, multipart -+
 //! ```
 //!
-//! The promise: no spelling of a write, of administration or of a process is taken for a read. What cannot be read with
-//! certainty is `unknown`, and goes where everything works: to the main, once. Nothing here allocates for a request as map
-//! clients send them (`tests/ogc_allocations.rs`). `docs/request-classes.md` says all this for administrators.
+//! The promise: no spelling of a write, of administration or of a process is taken for a read. What
+//! cannot be read with certainty is `unknown`, and goes where everything works: to the main, once.
+//! Nothing here allocates for a request as map clients send them (`tests/ogc_allocations.rs`).
+//! `docs/request-classes.md` says all this for administrators.
 
 mod body;
 mod body_reader;
@@ -85,7 +87,8 @@ impl Service {
     }
 }
 
-/// The part of a request's head that decides its class. Bytes as they arrived: nothing decoded, nothing normalised.
+/// The part of a request's head that decides its class. Bytes as they arrived: nothing decoded,
+/// nothing normalised.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestHead<'a> {
     pub method: &'a str,
@@ -94,7 +97,8 @@ pub struct RequestHead<'a> {
     pub content_type: Option<&'a str>,
 }
 
-/// A part of the request target, so that a decision can outlive the request it was made of without copying.
+/// A part of the request target, so that a decision can outlive the request it was made of without
+/// copying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     pub start: u32,
@@ -104,7 +108,9 @@ pub struct Span {
 impl Span {
     /// The bytes of `target` this span names; empty when it is not of this target.
     pub fn of<'t>(&self, target: &'t [u8]) -> &'t [u8] {
-        target.get(self.start as usize..self.end as usize).unwrap_or_default()
+        target
+            .get(self.start as usize..self.end as usize)
+            .unwrap_or_default()
     }
 }
 
@@ -127,7 +133,8 @@ pub struct Classified {
     pub service: Option<Service>,
     /// The operation by its canonical name (`GetMap`), where it is one we know.
     pub operation: Option<&'static str>,
-    /// The version asked for, where it is one we know (`1.3.0`); decides the shape of our own error answers.
+    /// The version asked for, where it is one we know (`1.3.0`); decides the shape of our own error
+    /// answers.
     pub version: Option<&'static str>,
     pub workspace: Option<Span>,
     pub layer: Option<Span>,

@@ -1,7 +1,9 @@
-//! A multipart body: its fields are key-value pairs, its last file (or the field `body`) is the XML.
+//! A multipart body: its fields are key-value pairs, its last file (or the field `body`) is the
+//! XML.
 //!
-//! A later part may change what an earlier one said, so a body that is not whole within the prefix says nothing. The
-//! reading is strict: every looseness (preambles, bare line feeds, nested parts) is refused, because servers differ there.
+//! A later part may change what an earlier one said, so a body that is not whole within the prefix
+//! says nothing. The reading is strict: every looseness (preambles, bare line feeds, nested parts)
+//! is refused, because servers differ there.
 
 use super::charset;
 use super::kvp::Kvp;
@@ -22,7 +24,10 @@ pub(super) fn boundary(content_type: &str) -> Option<&str> {
         let (name, value) = parameter.split_once('=')?;
         if name.trim().eq_ignore_ascii_case("boundary") {
             let value = value.trim();
-            let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+            let value = value
+                .strip_prefix('"')
+                .and_then(|value| value.strip_suffix('"'))
+                .unwrap_or(value);
             if found.replace(value).is_some() {
                 return None;
             }
@@ -36,7 +41,8 @@ pub(super) fn boundary(content_type: &str) -> Option<&str> {
     found.filter(is_plain)
 }
 
-/// Adds the fields to `kvp` and returns the file, or `None` when the body is not whole or not plain.
+/// Adds the fields to `kvp` and returns the file, or `None` when the body is not whole or not
+/// plain.
 pub(super) fn read<'b>(body: &'b [u8], boundary: &str, kvp: &mut Kvp) -> Option<&'b [u8]> {
     let delimiter = format!("\r\n--{boundary}").into_bytes();
     let mut rest = body.strip_prefix(&delimiter[2..])?;
@@ -48,7 +54,8 @@ pub(super) fn read<'b>(body: &'b [u8], boundary: &str, kvp: &mut Kvp) -> Option<
         }
         rest = rest.strip_prefix(b"\r\n")?;
         let end = find(rest, &delimiter)?;
-        // Who is content with a bare line feed before it, or with nothing, begins another part there.
+        // Who is content with a bare line feed before it, or with nothing, begins another part
+        // there.
         if find(&rest[..end], &delimiter[2..]).is_some() {
             return None;
         }
@@ -87,7 +94,10 @@ fn disposition(head: &[u8]) -> Option<Part<'_>> {
             return None;
         }
         let colon = line.iter().position(|&byte| byte == b':')?;
-        let (name, value) = (line[..colon].to_ascii_lowercase(), line[colon + 1..].trim_ascii());
+        let (name, value) = (
+            line[..colon].to_ascii_lowercase(),
+            line[colon + 1..].trim_ascii(),
+        );
         match name.as_slice() {
             b"content-disposition" if part.is_none() => part = Some(part_of(value)?),
             b"content-disposition" => return None,
@@ -106,12 +116,19 @@ fn part_of(disposition: &[u8]) -> Option<Part<'_>> {
     let mut name = None;
     let mut is_file = false;
     let mut parameters = disposition.split(|&byte| byte == b';');
-    if !parameters.next()?.trim_ascii().eq_ignore_ascii_case(b"form-data") {
+    if !parameters
+        .next()?
+        .trim_ascii()
+        .eq_ignore_ascii_case(b"form-data")
+    {
         return None;
     }
     for parameter in parameters {
         let equals = parameter.iter().position(|&byte| byte == b'=')?;
-        let (key, value) = (parameter[..equals].trim_ascii(), parameter[equals + 1..].trim_ascii());
+        let (key, value) = (
+            parameter[..equals].trim_ascii(),
+            parameter[equals + 1..].trim_ascii(),
+        );
         if key.eq_ignore_ascii_case(b"name") {
             if name.replace(unquoted(value)?).is_some() {
                 return None;
@@ -124,16 +141,26 @@ fn part_of(disposition: &[u8]) -> Option<Part<'_>> {
         }
     }
     let name = name?;
-    Some(if is_file { Part::File } else { Part::Field { name } })
+    Some(if is_file {
+        Part::File
+    } else {
+        Part::Field { name }
+    })
 }
 
-/// Without its quotes; with a backslash or a quote inside, or the encoding of RFC 2047 (`=?...?=`), readers differ.
+/// Without its quotes; with a backslash or a quote inside, or the encoding of RFC 2047 (`=?...?=`),
+/// readers differ.
 fn unquoted(value: &[u8]) -> Option<&[u8]> {
-    let inner = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
-    let is_plain = find(inner, b"=?").is_none() && !inner.iter().any(|byte| matches!(byte, b'"' | b'\\'));
+    let inner = value
+        .strip_prefix(b"\"")
+        .and_then(|value| value.strip_suffix(b"\""))
+        .unwrap_or(value);
+    let is_plain =
+        find(inner, b"=?").is_none() && !inner.iter().any(|byte| matches!(byte, b'"' | b'\\'));
     is_plain.then_some(inner)
 }
 
 fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
-    text.windows(wanted.len()).position(|window| window == wanted)
+    text.windows(wanted.len())
+        .position(|window| window == wanted)
 }

@@ -16,19 +16,33 @@ pub(super) fn reading(method: &str, path: &Path<'_>, from: usize, kvp: &Kvp) -> 
     let is_unbroken = path.is_unbroken(from.saturating_sub(1));
     let (class, reason) = if path.name(from).is("processes") {
         if is_get && is_unbroken && is_process_description(path, from) {
-            (RequestClass::Feature, "what OGC API Processes offers, and how a process is described")
+            (
+                RequestClass::Feature,
+                "what OGC API Processes offers, and how a process is described",
+            )
         } else {
-            (RequestClass::Process, "OGC API Processes: jobs and their results are in one GeoServer")
+            (
+                RequestClass::Process,
+                "OGC API Processes: jobs and their results are in one GeoServer",
+            )
         }
     } else if method == "POST" && is_unbroken && is_search(path, from) {
-        (RequestClass::Feature, "a search whose filter is in the body (STAC, OGC API Features)")
+        (
+            RequestClass::Feature,
+            "a search whose filter is in the body (STAC, OGC API Features)",
+        )
     } else if !is_get {
-        (RequestClass::Transaction, "OGC API with a method that may change data")
+        (
+            RequestClass::Transaction,
+            "OGC API with a method that may change data",
+        )
     } else if is_tile(path, from) {
         (RequestClass::Tile, "a tile of OGC API Tiles")
     } else if path.name(from).is("maps") && path.name(path.len() - 1).is("map") {
         (RequestClass::Map, "a map of OGC API Maps")
-    } else if path.name(from).is("coverages") && (from + 1..path.len()).any(|at| path.name(at).is("coverage")) {
+    } else if path.name(from).is("coverages")
+        && (from + 1..path.len()).any(|at| path.name(at).is("coverage"))
+    {
         (RequestClass::Coverage, "a read of OGC API Coverages")
     } else {
         (RequestClass::Feature, "a read of an OGC API (/ogc)")
@@ -36,15 +50,21 @@ pub(super) fn reading(method: &str, path: &Path<'_>, from: usize, kvp: &Kvp) -> 
     guarded(Reading::new(class, Some(Service::OgcApi), reason), kvp)
 }
 
-/// `/ogc/processes/v1`, and below it `conformance`, `openapi`, `processes` and `processes/{id}`: everything that
-/// `ProcessesService` answers without running a process or looking at a job.
+/// `/ogc/processes/v1`, and below it `conformance`, `openapi`, `processes` and `processes/{id}`:
+/// everything that `ProcessesService` answers without running a process or looking at a job.
 fn is_process_description(path: &Path<'_>, from: usize) -> bool {
     let name = path.name(from + 2);
     match path.len() - from {
         1 => true,
         2 => path.name(from + 1).is("v1"),
         3 => {
-            let names: &[&[u8]] = &[b"conformance", b"openapi", b"openapi.json", b"openapi.yaml", b"processes"];
+            let names: &[&[u8]] = &[
+                b"conformance",
+                b"openapi",
+                b"openapi.json",
+                b"openapi.yaml",
+                b"processes",
+            ];
             path.name(from + 1).is("v1") && names.contains(&name.as_bytes())
         }
         4 => path.name(from + 1).is("v1") && name.is("processes"),
@@ -52,13 +72,15 @@ fn is_process_description(path: &Path<'_>, from: usize) -> bool {
     }
 }
 
-/// `/ogc/stac/v1/search` and `/ogc/features/v1/collections/{id}/search`: the two posts that only read
-/// (`STACService.searchPost`, `FeatureService.searchFeatures`).
+/// `/ogc/stac/v1/search` and `/ogc/features/v1/collections/{id}/search`: the two posts that only
+/// read (`STACService.searchPost`, `FeatureService.searchFeatures`).
 fn is_search(path: &Path<'_>, from: usize) -> bool {
     let is_at = |at: usize, name: &str| path.name(from + at).is(name);
     match path.len() - from {
         3 => is_at(0, "stac") && is_at(1, "v1") && is_at(2, "search"),
-        5 => is_at(0, "features") && is_at(1, "v1") && is_at(2, "collections") && is_at(4, "search"),
+        5 => {
+            is_at(0, "features") && is_at(1, "v1") && is_at(2, "collections") && is_at(4, "search")
+        }
         _ => false,
     }
 }

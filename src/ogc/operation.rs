@@ -46,10 +46,13 @@ impl Operation {
 
 /// The operation of `service` called `name`.
 pub(super) fn find(service: Service, name: &Word) -> Option<&'static Operation> {
-    of_service(service).iter().find(|operation| name.is(operation.lower_case))
+    of_service(service)
+        .iter()
+        .find(|operation| name.is(operation.lower_case))
 }
 
-/// The service called `name`, as in `service=`. Keyhole markup has no `service=` of its own but an address, see `route`.
+/// The service called `name`, as in `service=`. Keyhole markup has no `service=` of its own but an
+/// address, see `route`.
 pub(super) fn service_named(name: &Word) -> Option<Service> {
     match name.as_bytes() {
         b"wms" => Some(Service::Wms),

@@ -22,11 +22,16 @@ pub(super) fn of_pairs(address: &Address, kvp: &Kvp) -> Reading {
     reading
 }
 
-pub(super) const NO_SERVICE: Reading = Reading::unknown("neither service= nor the address names a service that is known");
+pub(super) const NO_SERVICE: Reading =
+    Reading::unknown("neither service= nor the address names a service that is known");
 
 /// The services a request may be for; `None` for a name that is not known.
 pub(super) fn services(address: &Address, named: &Values) -> impl Iterator<Item = Option<Service>> {
-    let by_address = if named.is_empty() { Some(address.service) } else { None };
+    let by_address = if named.is_empty() {
+        Some(address.service)
+    } else {
+        None
+    };
     named.iter().map(operation::service_named).chain(by_address)
 }
 
@@ -37,21 +42,42 @@ pub(super) fn of_service(service: Service, address: &Address, kvp: &Kvp) -> Read
         (false, false) => Source::Query,
     };
     let by_address = address.request.as_ref().filter(|_| kvp.requests.is_empty());
-    let named = kvp.requests.iter().map(|name| Reading::of_operation(service, name, kvp, source));
+    let named = kvp
+        .requests
+        .iter()
+        .map(|name| Reading::of_operation(service, name, kvp, source));
     named
         .chain(by_address.map(|name| Reading::of_operation(service, name, kvp, Source::Path)))
         .reduce(Reading::safer)
         .unwrap_or_else(|| Reading::without_operation(service, "request= is missing"))
 }
 
-/// The safest of `reading`, of a write that the parameters may be, and of doubt about the parameters.
+/// The safest of `reading`, of a write that the parameters may be, and of doubt about the
+/// parameters.
 pub(super) fn guarded(reading: Reading, kvp: &Kvp) -> Reading {
-    let nowhere = Address { service: None, request: None, workspace: None, layer: None, is_ambiguous: false };
+    let nowhere = Address {
+        service: None,
+        request: None,
+        workspace: None,
+        layer: None,
+        is_ambiguous: false,
+    };
     let pairs = of_pairs(&nowhere, kvp);
-    doubted(if pairs.acts() { reading.safer(pairs) } else { reading }, kvp)
+    doubted(
+        if pairs.acts() {
+            reading.safer(pairs)
+        } else {
+            reading
+        },
+        kvp,
+    )
 }
 
 /// The safest of `reading` and of doubt about the parameters.
 pub(super) fn doubted(reading: Reading, kvp: &Kvp) -> Reading {
-    if kvp.is_strange { reading.in_doubt("a parameter that servers read in different ways") } else { reading }
+    if kvp.is_strange {
+        reading.in_doubt("a parameter that servers read in different ways")
+    } else {
+        reading
+    }
 }

@@ -1,9 +1,11 @@
-//! The path as a servlet container sees it: `;parameters` gone, escapes decoded, `//`, `.` and `..` resolved.
+//! The path as a servlet container sees it: `;parameters` gone, escapes decoded, `//`, `.` and `..`
+//! resolved.
 //!
-//! The decision is made on this reading, the original bytes are what is forwarded. So the promise is one-sided: whatever
-//! reading the containers and frameworks behind us may take, it must not be more powerful than ours. Where they are known
-//! to differ (encoded slashes, backslashes, encoded semicolons, double encoding, `..` above the root or right behind an empty
-//! segment, dots in several spellings, broken UTF-8) there is no path at all, and the request is `unknown`.
+//! The decision is made on this reading, the original bytes are what is forwarded. So the promise
+//! is one-sided: whatever reading the containers and frameworks behind us may take, it must not be
+//! more powerful than ours. Where they are known to differ (encoded slashes, backslashes, encoded
+//! semicolons, double encoding, `..` above the root or right behind an empty segment, dots in
+//! several spellings, broken UTF-8) there is no path at all, and the request is `unknown`.
 
 use std::borrow::Cow;
 
@@ -31,27 +33,41 @@ enum Dots {
 }
 
 impl<'t> Path<'t> {
-    /// Splits the path of `target` (all of it before the first `?`), or `None` when it cannot be read safely.
+    /// Splits the path of `target` (all of it before the first `?`), or `None` when it cannot be
+    /// read safely.
     pub(super) fn parse(target: &'t [u8], path_len: usize) -> Option<Self> {
         Self::split(target, path_len, Dots::Resolved)
     }
 
     /// The same path with `.` and `..` as if they were names; `None` when it has none.
     pub(super) fn with_dots(&self) -> Option<Self> {
-        if self.has_dots { Self::split(self.target, self.path_len, Dots::Kept) } else { None }
+        if self.has_dots {
+            Self::split(self.target, self.path_len, Dots::Kept)
+        } else {
+            None
+        }
     }
 
     fn split(target: &'t [u8], path_len: usize, dots: Dots) -> Option<Self> {
         let path = &target[..path_len];
         let segments = [Span { start: 0, end: 0 }; MAX_SEGMENTS];
-        let mut parsed = Self { target, path_len, segments, len: 0, has_dots: false };
+        let mut parsed = Self {
+            target,
+            path_len,
+            segments,
+            len: 0,
+            has_dots: false,
+        };
         let mut start = match path.first() {
             Some(b'/') => 1,
             Some(_) | None => return None,
         };
         let mut seen = SeenDots::default();
         for piece in path[1..].split(|&byte| byte == b'/') {
-            let name_len = piece.iter().position(|&byte| byte == b';').unwrap_or(piece.len());
+            let name_len = piece
+                .iter()
+                .position(|&byte| byte == b';')
+                .unwrap_or(piece.len());
             // Who decodes before cutting `;parameters` off finds in them whatever they hide.
             if !piece[name_len..].split(|&byte| byte == b';').all(is_plain) {
                 return None;
@@ -63,7 +79,10 @@ impl<'t> Path<'t> {
                 (Reading::Nothing, _) | (Reading::Here, Dots::Resolved) => {}
                 (Reading::Up, Dots::Resolved) => parsed.len = parsed.len.checked_sub(1)?,
                 (Reading::Name, _) | (Reading::Here | Reading::Up, Dots::Kept) => {
-                    *parsed.segments.get_mut(parsed.len)? = Span { start: start as u32, end: (start + name_len) as u32 };
+                    *parsed.segments.get_mut(parsed.len)? = Span {
+                        start: start as u32,
+                        end: (start + name_len) as u32,
+                    };
                     parsed.len += 1;
                 }
             }
@@ -81,27 +100,36 @@ impl<'t> Path<'t> {
         self.segments[..self.len].get(at).copied()
     }
 
-    /// Whether nothing stands between the segments from `from` on but one slash each, and nothing but a slash behind the
-    /// last: no empty segment, no parameters, no dots.
+    /// Whether nothing stands between the segments from `from` on but one slash each, and nothing
+    /// but a slash behind the last: no empty segment, no parameters, no dots.
     pub(super) fn is_unbroken(&self, from: usize) -> bool {
         let segments = self.segments[..self.len].get(from..).unwrap_or_default();
-        let end = segments.last().map_or(self.path_len, |last| last.end as usize);
-        segments.windows(2).all(|pair| pair[0].end + 1 == pair[1].start) && matches!(&self.target[end..self.path_len], b"" | b"/")
+        let end = segments
+            .last()
+            .map_or(self.path_len, |last| last.end as usize);
+        segments
+            .windows(2)
+            .all(|pair| pair[0].end + 1 == pair[1].start)
+            && matches!(&self.target[end..self.path_len], b"" | b"/")
     }
 
     /// The name of segment `at`, decoded; empty when there is none (no segment is empty).
     pub(super) fn name(&self, at: usize) -> Word {
-        self.span(at).map_or(Word::EMPTY, |span| Word::of_segment(span.of(self.target)))
+        self.span(at)
+            .map_or(Word::EMPTY, |span| Word::of_segment(span.of(self.target)))
     }
 
-    /// The text of `span` without its case and blanks, as GeoServer compares it; `None` for letters beyond ASCII.
+    /// The text of `span` without its case and blanks, as GeoServer compares it; `None` for letters
+    /// beyond ASCII.
     pub(super) fn folded(&self, span: Span) -> Option<Word> {
         Word::of_value(span.of(self.target), Encoding::Path).ok()
     }
 
     /// Whether segment `at` has letters beyond ASCII that a change of case may make ASCII (`wfſ`).
     pub(super) fn may_fold_to_ascii(&self, at: usize) -> bool {
-        let Some(span) = self.span(at) else { return false };
+        let Some(span) = self.span(at) else {
+            return false;
+        };
         self.folded(span).is_none() && !cannot_fold_to_ascii(span.of(self.target), Encoding::Path)
     }
 
@@ -130,15 +158,17 @@ enum Reading {
     Name,
 }
 
-/// What of dots and empty segments leads to another path when steps are done in another order, or not at all.
+/// What of dots and empty segments leads to another path when steps are done in another order, or
+/// not at all.
 #[derive(Default)]
 struct SeenDots {
-    /// To some an empty segment is one, so that `..` takes it away instead of the name before it. The open segments, the last one in
-    /// the lowest bit: whether each is empty.
+    /// To some an empty segment is one, so that `..` takes it away instead of the name before it.
+    /// The open segments, the last one in the lowest bit: whether each is empty.
     empties: u64,
     open: u32,
     has_up: bool,
-    /// Whether dots are escaped, and whether parameters follow them: those that look so may be resolved later than others.
+    /// Whether dots are escaped, and whether parameters follow them: those that look so may be
+    /// resolved later than others.
     spelling: Option<(bool, bool)>,
     is_mixed: bool,
 }
@@ -167,30 +197,43 @@ impl SeenDots {
 
     fn see_spelling(&mut self, piece: &[u8]) {
         let spelling = (piece.contains(&b'%'), piece.contains(&b';'));
-        self.is_mixed |= self.spelling.replace(spelling).is_some_and(|before| before != spelling);
+        self.is_mixed |= self
+            .spelling
+            .replace(spelling)
+            .is_some_and(|before| before != spelling);
     }
 }
 
 fn reading_of(piece: &[u8]) -> Option<Reading> {
-    if piece.iter().all(|&byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'\\' | b'#')) {
+    if piece
+        .iter()
+        .all(|&byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'\\' | b'#'))
+    {
         return Some(dots(piece));
     }
     if !is_plain(piece) {
         return None;
     }
-    if decode(piece, Encoding::Path).flatten().any(|byte| !byte.is_ascii()) {
+    if decode(piece, Encoding::Path)
+        .flatten()
+        .any(|byte| !byte.is_ascii())
+    {
         let decoded: Vec<u8> = decode(piece, Encoding::Path).flatten().collect();
         str::from_utf8(&decoded).ok()?;
     }
     Some(dots(Word::of_segment(piece).as_bytes()))
 }
 
-/// Whether nothing in `piece` is read differently by different servers. A decoded slash or backslash may or may not be a separator; a
-/// decoded `;` may or may not begin parameters; a decoded `%` may be decoded once more; `#` and control bytes are refused by some
-/// containers and passed by others.
+/// Whether nothing in `piece` is read differently by different servers. A decoded slash or
+/// backslash may or may not be a separator; a decoded `;` may or may not begin parameters; a
+/// decoded `%` may be decoded once more; `#` and control bytes are refused by some containers and
+/// passed by others.
 fn is_plain(piece: &[u8]) -> bool {
-    decode(piece, Encoding::Path)
-        .all(|byte| byte.is_ok_and(|byte| !byte.is_ascii_control() && !matches!(byte, b'/' | b'\\' | b';' | b'%' | b'#')))
+    decode(piece, Encoding::Path).all(|byte| {
+        byte.is_ok_and(|byte| {
+            !byte.is_ascii_control() && !matches!(byte, b'/' | b'\\' | b';' | b'%' | b'#')
+        })
+    })
 }
 
 fn dots(name: &[u8]) -> Reading {
@@ -202,8 +245,9 @@ fn dots(name: &[u8]) -> Reading {
     }
 }
 
-/// The path a servlet container would map, of the raw path of a request (no query), or `None` when it cannot be read safely:
-/// a broken escape, a control byte, `..` above the root, or an encoding that containers do not agree about.
+/// The path a servlet container would map, of the raw path of a request (no query), or `None` when
+/// it cannot be read safely: a broken escape, a control byte, `..` above the root, or an encoding
+/// that containers do not agree about.
 ///
 /// Borrows when the path is already what it says. A trailing slash stays.
 pub fn normalise_path(raw: &[u8]) -> Option<Cow<'_, [u8]>> {
@@ -216,11 +260,18 @@ pub fn normalise_path(raw: &[u8]) -> Option<Cow<'_, [u8]>> {
     if normal.is_empty() || ends_in_slash(raw) {
         normal.push(b'/');
     }
-    Some(if normal == raw { Cow::Borrowed(raw) } else { Cow::Owned(normal) })
+    Some(if normal == raw {
+        Cow::Borrowed(raw)
+    } else {
+        Cow::Owned(normal)
+    })
 }
 
 fn ends_in_slash(raw: &[u8]) -> bool {
     let last = raw.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-    let name_len = last.iter().position(|&byte| byte == b';').unwrap_or(last.len());
+    let name_len = last
+        .iter()
+        .position(|&byte| byte == b';')
+        .unwrap_or(last.len());
     !matches!(reading_of(&last[..name_len]), Some(Reading::Name))
 }

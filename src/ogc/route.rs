@@ -58,40 +58,85 @@ pub(super) struct Address {
 /// The route of a path that is known to be below a context of `base` segments.
 pub(super) fn find(path: &Path<'_>, base: usize) -> Route {
     let first = path.name(base);
-    // The exact mappings come first: a workspace called like one of them is not reachable below its own name.
+    // The exact mappings come first: a workspace called like one of them is not reachable below its
+    // own name.
     match first.as_bytes() {
-        b"" => return Route::Ui { reason: "GeoServer's start page" },
-        b"rest" => return Route::Admin { reason: "GeoServer's REST interface (/rest)" },
+        b"" => {
+            return Route::Ui {
+                reason: "GeoServer's start page",
+            };
+        }
+        b"rest" => {
+            return Route::Admin {
+                reason: "GeoServer's REST interface (/rest)",
+            };
+        }
         b"monitor" | b"importer" => {
-            return Route::Admin { reason: "the monitor or the importer, whose state is in one GeoServer" };
+            return Route::Admin {
+                reason: "the monitor or the importer, whose state is in one GeoServer",
+            };
         }
-        b"web" => return Route::Ui { reason: "GeoServer's web interface (/web)" },
-        b"index.html" | b"accessDenied.html" => return Route::Ui { reason: "a page of GeoServer's web interface" },
-        b"login" | b"logout" => return Route::Ui { reason: "login and logout, whose sessions are on the main" },
-        b"TestWfsPost" => return Route::Ui { reason: "the request form of the demo pages, which sends requests itself" },
-        name if name.starts_with(b"rest.") => return Route::Admin { reason: "GeoServer's REST interface (/rest)" },
+        b"web" => {
+            return Route::Ui {
+                reason: "GeoServer's web interface (/web)",
+            };
+        }
+        b"index.html" | b"accessDenied.html" => {
+            return Route::Ui {
+                reason: "a page of GeoServer's web interface",
+            };
+        }
+        b"login" | b"logout" => {
+            return Route::Ui {
+                reason: "login and logout, whose sessions are on the main",
+            };
+        }
+        b"TestWfsPost" => {
+            return Route::Ui {
+                reason: "the request form of the demo pages, which sends requests itself",
+            };
+        }
+        name if name.starts_with(b"rest.") => {
+            return Route::Admin {
+                reason: "GeoServer's REST interface (/rest)",
+            };
+        }
         name if name.starts_with(b"j_spring_") || name.starts_with(b"j_acegi_") => {
-            return Route::Ui { reason: "login and logout, whose sessions are on the main" };
+            return Route::Ui {
+                reason: "login and logout, whose sessions are on the main",
+            };
         }
-        b"temp" => return Route::Unmapped { reason: "/temp holds files that one GeoServer left there" },
-        b"pdf" => return Route::Unmapped { reason: "/pdf (printing) keeps its files on one GeoServer" },
+        b"temp" => {
+            return Route::Unmapped {
+                reason: "/temp holds files that one GeoServer left there",
+            };
+        }
+        b"pdf" => {
+            return Route::Unmapped {
+                reason: "/pdf (printing) keeps its files on one GeoServer",
+            };
+        }
         _ => {}
     }
     if let Some(route) = mapped(path, base, base) {
         return route;
     }
     if is_static(path, base) {
-        return Route::Static { reason: "files that are the same on every GeoServer" };
+        return Route::Static {
+            reason: "files that are the same on every GeoServer",
+        };
     }
     in_workspaces(path, base)
         .next()
         .or_else(|| behind_a_parameter(path, base))
-        .unwrap_or(Route::Unmapped { reason: "nothing of GeoServer's is known at this address" })
+        .unwrap_or(Route::Unmapped {
+            reason: "nothing of GeoServer's is known at this address",
+        })
 }
 
-/// What the path means if its first segment below the context names a workspace, and if its second names a layer of it.
-/// GeoServer has a handler mapping for each service, and which is tried first is not certain: a workspace may be called
-/// like another service's folder (`OWSHandlerMapping`).
+/// What the path means if its first segment below the context names a workspace, and if its second
+/// names a layer of it. GeoServer has a handler mapping for each service, and which is tried first
+/// is not certain: a workspace may be called like another service's folder (`OWSHandlerMapping`).
 pub(super) fn in_workspaces(path: &Path<'_>, base: usize) -> impl Iterator<Item = Route> {
     (base + 1..=base + 2).filter_map(move |at| mapped(path, base, at))
 }
@@ -105,7 +150,8 @@ fn behind_a_parameter(path: &Path<'_>, base: usize) -> Option<Route> {
 fn is_static(path: &Path<'_>, base: usize) -> bool {
     let first = path.name(base);
     match first.as_bytes() {
-        b"www" | b"styles" | b"schemas" | b"webresources" | b"options.png" | b"apicss" | b"swagger-ui" | b"docs" => true,
+        b"www" | b"styles" | b"schemas" | b"webresources" | b"options.png" | b"apicss"
+        | b"swagger-ui" | b"docs" => true,
         // The extension MapML: its viewer.
         b"mapml" => matches!(path.name(base + 1).as_bytes(), b"viewer" | b"js"),
         name => name.starts_with(b"openlayers"),
@@ -115,17 +161,31 @@ fn is_static(path: &Path<'_>, base: usize) -> bool {
 /// What is mapped at segment `at`; segments between `base` and it are a workspace and a layer.
 fn mapped(path: &Path<'_>, base: usize, at: usize) -> Option<Route> {
     let workspace = if at > base { path.span(base) } else { None };
-    let layer = if at > base + 1 { path.span(base + 1) } else { None };
+    let layer = if at > base + 1 {
+        path.span(base + 1)
+    } else {
+        None
+    };
     let following = path.len().checked_sub(at + 1)?;
     let name = path.name(at);
     match name.as_bytes() {
         b"gwc" => Some(geowebcache(path, at + 1, workspace, layer)),
-        b"ogc" => Some(Route::OgcApi { from: at + 1, workspace }),
-        b"gsr" => Some(Route::Gsr { from: at + 1, workspace }),
+        b"ogc" => Some(Route::OgcApi {
+            from: at + 1,
+            workspace,
+        }),
+        b"gsr" => Some(Route::Gsr {
+            from: at + 1,
+            workspace,
+        }),
         // GeoServer maps `/kml/icon/**/*`; `/kml/icon` itself is its dispatcher.
-        b"kml" if following > 1 && path.name(at + 1).is("icon") => Some(Route::KmlIcon { workspace }),
+        b"kml" if following > 1 && path.name(at + 1).is("icon") => {
+            Some(Route::KmlIcon { workspace })
+        }
         b"ows" => Some(dispatcher(path, at, workspace, layer)),
-        b"wms" | b"wfs" | b"wcs" | b"wps" | b"csw" | b"kml" | b"animate" | b"oseo" if following <= 1 => {
+        b"wms" | b"wfs" | b"wcs" | b"wps" | b"csw" | b"kml" | b"animate" | b"oseo"
+            if following <= 1 =>
+        {
             Some(dispatcher(path, at, workspace, layer))
         }
         _ => None,
@@ -133,23 +193,38 @@ fn mapped(path: &Path<'_>, base: usize, at: usize) -> Option<Route> {
 }
 
 /// GeoWebCache, below `/gwc`.
-fn geowebcache(path: &Path<'_>, from: usize, workspace: Option<Span>, layer: Option<Span>) -> Route {
+fn geowebcache(
+    path: &Path<'_>,
+    from: usize,
+    workspace: Option<Span>,
+    layer: Option<Span>,
+) -> Route {
     match path.name(from).as_bytes() {
-        b"service" => Route::Tiles { from: from + 1, workspace, layer },
-        b"rest" if path.name(from + 1).is("web") => Route::Ui { reason: "GeoWebCache's pages (/gwc/rest/web)" },
-        name if name == b"rest" || name.starts_with(b"rest.") => {
-            Route::Admin { reason: "GeoWebCache's REST interface (/gwc/rest)" }
-        }
-        b"" | b"home" | b"demo" => Route::Ui { reason: "GeoWebCache's pages (/gwc, /gwc/demo)" },
-        _ => Route::Unmapped { reason: "nothing of GeoWebCache's is known at this address" },
+        b"service" => Route::Tiles {
+            from: from + 1,
+            workspace,
+            layer,
+        },
+        b"rest" if path.name(from + 1).is("web") => Route::Ui {
+            reason: "GeoWebCache's pages (/gwc/rest/web)",
+        },
+        name if name == b"rest" || name.starts_with(b"rest.") => Route::Admin {
+            reason: "GeoWebCache's REST interface (/gwc/rest)",
+        },
+        b"" | b"home" | b"demo" => Route::Ui {
+            reason: "GeoWebCache's pages (/gwc, /gwc/demo)",
+        },
+        _ => Route::Unmapped {
+            reason: "nothing of GeoWebCache's is known at this address",
+        },
     }
 }
 
 pub(super) const AMBIGUOUS: &str = "the address has letters that a change of case may make ASCII";
 
-/// What GeoServer's dispatcher takes the address of a tile service for when it does not see that it is one: it compares
-/// `gwc/service` with the path as it was sent (`GwcServiceDispatcherCallback`), so `/%67wc/service` and `//gwc/service`
-/// reach its other services.
+/// What GeoServer's dispatcher takes the address of a tile service for when it does not see that it
+/// is one: it compares `gwc/service` with the path as it was sent (`GwcServiceDispatcherCallback`),
+/// so `/%67wc/service` and `//gwc/service` reach its other services.
 pub(super) fn past_the_tile_services(path: &Path<'_>, from: usize) -> Option<Address> {
     match dispatcher(path, from.checked_sub(1)?, None, None) {
         Route::Ows(address) => Some(address),
@@ -157,13 +232,25 @@ pub(super) fn past_the_tile_services(path: &Path<'_>, from: usize) -> Option<Add
     }
 }
 
-/// GeoServer's dispatcher: the last segment is the service, or else the one before it is and the last is the operation.
+/// GeoServer's dispatcher: the last segment is the service, or else the one before it is and the
+/// last is the operation.
 fn dispatcher(path: &Path<'_>, at: usize, workspace: Option<Span>, layer: Option<Span>) -> Route {
     let last = folded(path, path.len() - 1);
-    let is_ambiguous = (at.max(path.len().saturating_sub(2))..path.len()).any(|at| path.may_fold_to_ascii(at));
-    let address = |service, request| Route::Ows(Address { service, request, workspace, layer, is_ambiguous });
+    let is_ambiguous =
+        (at.max(path.len().saturating_sub(2))..path.len()).any(|at| path.may_fold_to_ascii(at));
+    let address = |service, request| {
+        Route::Ows(Address {
+            service,
+            request,
+            workspace,
+            layer,
+            is_ambiguous,
+        })
+    };
     if last.is("testwfspost") {
-        return Route::Ui { reason: "the request form of the demo pages, which sends requests itself" };
+        return Route::Ui {
+            reason: "the request form of the demo pages, which sends requests itself",
+        };
     }
     if last.is("kml") || last.is("animate") {
         return address(Some(Service::Wms), Some(last));
@@ -176,11 +263,17 @@ fn dispatcher(path: &Path<'_>, at: usize, workspace: Option<Span>, layer: Option
     }
     let before = operation::service_named(&folded(path, path.len() - 2));
     // An old name for the address itself.
-    let request = if last.is("wfsdispatcher") { None } else { Some(last) };
+    let request = if last.is("wfsdispatcher") {
+        None
+    } else {
+        Some(last)
+    };
     address(before, before.and(request))
 }
 
 /// GeoServer compares services and operations without their case, wherever they come from.
 fn folded(path: &Path<'_>, at: usize) -> Word {
-    path.span(at).and_then(|span| path.folded(span)).unwrap_or(Word::EMPTY)
+    path.span(at)
+        .and_then(|span| path.folded(span))
+        .unwrap_or(Word::EMPTY)
 }

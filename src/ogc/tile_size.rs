@@ -1,13 +1,14 @@
 //! Whether a GetMap with `tiled=true` is one that a tile cache may answer.
 //!
-//! GeoServer's direct integration of GeoWebCache (`GWC.dispatch`) answers from the cache a request for one layer, in a
-//! format that tiles have, of the size of a grid's tiles. Everything else that says `tiled=true` is rendered as it is asked
-//! for, however large.
+//! GeoServer's direct integration of GeoWebCache (`GWC.dispatch`) answers from the cache a request
+//! for one layer, in a format that tiles have, of the size of a grid's tiles. Everything else that
+//! says `tiled=true` is rendered as it is asked for, however large.
 
 use super::format::is_text;
 use super::word::{Encoding, Word, decode};
 
-/// The sides of tiles: 256 in every grid that GeoServer brings along, the others in grids made by hand.
+/// The sides of tiles: 256 in every grid that GeoServer brings along, the others in grids made by
+/// hand.
 const SIDES: [&str; 4] = ["256", "512", "128", "1024"];
 
 /// What GeoWebCache keeps tiles as.
@@ -40,7 +41,11 @@ enum Given {
 
 impl Given {
     fn see(&mut self, fits: bool) {
-        *self = if fits && *self == Self::Never { Self::Fits } else { Self::Differs };
+        *self = if fits && *self == Self::Never {
+            Self::Fits
+        } else {
+            Self::Differs
+        };
     }
 }
 
@@ -54,10 +59,16 @@ pub(super) struct TileSize {
 }
 
 impl TileSize {
-    pub(super) const NONE: Self = Self { layers: Given::Never, width: Given::Never, height: Given::Never, format: Given::Never };
+    pub(super) const NONE: Self = Self {
+        layers: Given::Never,
+        width: Given::Never,
+        height: Given::Never,
+        format: Given::Never,
+    };
 
     pub(super) fn see_layers(&mut self, value: &[u8], encoding: Encoding) {
-        let is_one = !value.is_empty() && decode(value, encoding).all(|byte| byte.is_ok_and(|byte| byte != b','));
+        let is_one = !value.is_empty()
+            && decode(value, encoding).all(|byte| byte.is_ok_and(|byte| byte != b','));
         self.layers.see(is_one);
     }
 
@@ -70,12 +81,18 @@ impl TileSize {
     }
 
     pub(super) fn see_format(&mut self, value: &[u8], encoding: Encoding) {
-        self.format.see(FORMATS.iter().any(|format| is_text(value, format, encoding)));
+        self.format.see(
+            FORMATS
+                .iter()
+                .any(|format| is_text(value, format, encoding)),
+        );
     }
 
     /// Whether the picture is of one layer, of the size of a tile, and in a format of tiles.
     pub(super) fn is_of_a_tile(&self) -> bool {
-        [self.layers, self.width, self.height, self.format].iter().all(|given| *given == Given::Fits)
+        [self.layers, self.width, self.height, self.format]
+            .iter()
+            .all(|given| *given == Given::Fits)
     }
 }
 

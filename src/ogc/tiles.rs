@@ -10,7 +10,8 @@ use super::route;
 use super::word::Word;
 use super::{RequestClass, RequestHead, Service, Span};
 
-/// The reading of a request whose segments from `from` on follow `/gwc/service`, and the layer its path names.
+/// The reading of a request whose segments from `from` on follow `/gwc/service`, and the layer its
+/// path names.
 pub(super) fn reading(
     head: &RequestHead<'_>,
     path: &Path<'_>,
@@ -20,8 +21,15 @@ pub(super) fn reading(
 ) -> (Reading, Option<Span>) {
     match (head.method, body_prefix) {
         ("GET" | "HEAD", _) => {}
-        ("POST", Some(prefix)) if body::kind(head.content_type) == Kind::Form => kvp.add_form(prefix),
-        _ => return (guarded(Reading::unknown("tiles are asked for with GET"), kvp), None),
+        ("POST", Some(prefix)) if body::kind(head.content_type) == Kind::Form => {
+            kvp.add_form(prefix)
+        }
+        _ => {
+            return (
+                guarded(Reading::unknown("tiles are asked for with GET"), kvp),
+                None,
+            );
+        }
     }
     let protocol = Protocol::named(&path.name(from));
     let following = path.len() - (from + 1).min(path.len());
@@ -33,19 +41,28 @@ pub(super) fn reading(
         Some(protocol) if !kvp.requests.is_empty() => by_request(protocol, kvp),
         Some(_) | None => by_path,
     };
-    (unless_it_acts(guarded(reading, kvp), path, from, kvp), layer)
+    (
+        unless_it_acts(guarded(reading, kvp), path, from, kvp),
+        layer,
+    )
 }
 
 /// The safer of `reading` and of what the dispatcher's other services may do at this address.
 fn unless_it_acts(reading: Reading, path: &Path<'_>, from: usize, kvp: &Kvp) -> Reading {
-    let Some(address) = route::past_the_tile_services(path, from) else { return reading };
+    let Some(address) = route::past_the_tile_services(path, from) else {
+        return reading;
+    };
     if address.is_ambiguous {
         return reading.in_doubt(route::AMBIGUOUS);
     }
     let other = of_pairs(&address, kvp);
     // A layer may be called `wps`, and a WPS without an operation runs nothing.
     let is_nothing = other.service == Some(Service::Wps) && other.operation.is_none();
-    if other.acts() && !is_nothing { reading.safer(other) } else { reading }
+    if other.acts() && !is_nothing {
+        reading.safer(other)
+    } else {
+        reading
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -79,53 +96,131 @@ impl Protocol {
 }
 
 fn by_request(protocol: Protocol, kvp: &Kvp) -> Reading {
-    kvp.requests.iter().map(|name| of_request(protocol, name)).reduce(Reading::safer).unwrap_or(MISSING)
+    kvp.requests
+        .iter()
+        .map(|name| of_request(protocol, name))
+        .reduce(Reading::safer)
+        .unwrap_or(MISSING)
 }
 
 const MISSING: Reading = Reading::unknown("request= is missing");
 
 fn of_request(protocol: Protocol, name: &Word) -> Reading {
     let Some(service) = protocol.service() else {
-        return Reading::new(RequestClass::Tile, None, "a tile of GeoWebCache (/gwc/service)");
+        return Reading::new(
+            RequestClass::Tile,
+            None,
+            "a tile of GeoWebCache (/gwc/service)",
+        );
     };
     let Some(operation) = operation::find(service, name) else {
-        return Reading::new(RequestClass::Unknown, Some(service), "the tile service has no operation of this name");
+        return Reading::new(
+            RequestClass::Unknown,
+            Some(service),
+            "the tile service has no operation of this name",
+        );
     };
     let (class, reason) = match operation.class {
-        RequestClass::Map | RequestClass::Tile => (RequestClass::Tile, "a tile of GeoWebCache (/gwc/service)"),
-        RequestClass::Capabilities => (RequestClass::Capabilities, "GetCapabilities of a tile service (/gwc/service)"),
+        RequestClass::Map | RequestClass::Tile => {
+            (RequestClass::Tile, "a tile of GeoWebCache (/gwc/service)")
+        }
+        RequestClass::Capabilities => (
+            RequestClass::Capabilities,
+            "GetCapabilities of a tile service (/gwc/service)",
+        ),
         class => (class, "a request about tiles to GeoWebCache (/gwc/service)"),
     };
-    Reading { class, service: Some(service), operation: Some(operation.name), reason }
+    Reading {
+        class,
+        service: Some(service),
+        operation: Some(operation.name),
+        reason,
+    }
 }
 
 /// What the path says, `following` segments from `at` on, and the layer it names.
-fn by_path(protocol: Protocol, path: &Path<'_>, at: usize, following: usize) -> (Reading, Option<Span>) {
+fn by_path(
+    protocol: Protocol,
+    path: &Path<'_>,
+    at: usize,
+    following: usize,
+) -> (Reading, Option<Span>) {
     let service = protocol.service();
-    let named = |class, operation, reason, layer| (Reading { class, service, operation, reason }, layer);
+    let named = |class, operation, reason, layer| {
+        (
+            Reading {
+                class,
+                service,
+                operation,
+                reason,
+            },
+            layer,
+        )
+    };
     match protocol {
         Protocol::Wmts if path.name(at).is("rest") => match following {
             2 if path.name(at + 1).is("WMTSCapabilities.xml") => {
                 let reason = "the capabilities of the tile service (WMTSCapabilities.xml)";
-                named(RequestClass::Capabilities, Some("GetCapabilities"), reason, None)
+                named(
+                    RequestClass::Capabilities,
+                    Some("GetCapabilities"),
+                    reason,
+                    None,
+                )
             }
             4 | 5 if path.name(at + following - 2).is("tilejson") => {
                 let reason = "a TileJSON description by its address (rest/{layer}/[{style}/]tilejson/{format})";
-                named(RequestClass::Info, Some("GetTileJSON"), reason, path.span(at + 1))
+                named(
+                    RequestClass::Info,
+                    Some("GetTileJSON"),
+                    reason,
+                    path.span(at + 1),
+                )
             }
-            // rest/{layer}/[{style}/]{tileMatrixSet}/{tileMatrix}/{tileRow}/{tileCol}, and /{j}/{i} behind it.
-            6 | 7 => named(RequestClass::Tile, Some("GetTile"), "a WMTS tile by its address", path.span(at + 1)),
+            // rest/{layer}/[{style}/]{tileMatrixSet}/{tileMatrix}/{tileRow}/{tileCol}, and /{j}/{i}
+            // behind it.
+            6 | 7 => named(
+                RequestClass::Tile,
+                Some("GetTile"),
+                "a WMTS tile by its address",
+                path.span(at + 1),
+            ),
             8 | 9 => {
                 let reason = "a WMTS GetFeatureInfo by its address";
-                named(RequestClass::Info, Some("GetFeatureInfo"), reason, path.span(at + 1))
+                named(
+                    RequestClass::Info,
+                    Some("GetFeatureInfo"),
+                    reason,
+                    path.span(at + 1),
+                )
             }
-            _ => named(RequestClass::Unknown, None, "not the address of a WMTS tile", None),
+            _ => named(
+                RequestClass::Unknown,
+                None,
+                "not the address of a WMTS tile",
+                None,
+            ),
         },
         Protocol::Tms => match following {
-            0..=2 => named(RequestClass::Capabilities, None, "the description of a TMS service", path.span(at + 1)),
-            _ => named(RequestClass::Tile, None, "a TMS tile by its address", path.span(at + 1)),
+            0..=2 => named(
+                RequestClass::Capabilities,
+                None,
+                "the description of a TMS service",
+                path.span(at + 1),
+            ),
+            _ => named(
+                RequestClass::Tile,
+                None,
+                "a TMS tile by its address",
+                path.span(at + 1),
+            ),
         },
-        Protocol::Other => named(RequestClass::Tile, None, "a tile of GeoWebCache (/gwc/service)", path.span(at)),
+        Protocol::Other => named(
+            RequestClass::Tile,
+            None,
+            "a tile of GeoWebCache (/gwc/service)",
+            path.span(at),
+        ),
         Protocol::Wmts | Protocol::Wms => (Reading { service, ..MISSING }, None),
     }
 }

@@ -8,7 +8,9 @@ const MAX_LISTED: usize = 8;
 /// The first version in `value` (one, or a comma list) that some service of GeoServer speaks.
 pub(super) fn first_known(value: &[u8], encoding: Encoding) -> Option<&'static str> {
     let listed = value.split(|&byte| byte == b',').take(MAX_LISTED);
-    listed.filter_map(|version| Word::of_value(version, encoding).ok()).find_map(|version| known(&version))
+    listed
+        .filter_map(|version| Word::of_value(version, encoding).ok())
+        .find_map(|version| known(&version))
 }
 
 /// GeoServer completes `1` to `1.0.0` and `1.1` to `1.1.0`.

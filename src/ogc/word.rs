@@ -1,7 +1,7 @@
 //! Short text, decoded onto the stack: names of parameters, services, operations and path segments.
 //!
-//! Nothing here allocates, and nothing here guesses: what is not plainly a short ASCII name says so ([`Strange`]), and
-//! the caller then takes the careful road.
+//! Nothing here allocates, and nothing here guesses: what is not plainly a short ASCII name says so
+//! ([`Strange`]), and the caller then takes the careful road.
 
 use std::cmp::Ordering;
 
@@ -16,12 +16,14 @@ pub(super) enum Encoding {
     Plain,
 }
 
-/// Text that readers of different strictness may take for different names: a broken escape, or letters beyond ASCII. Java's
-/// case folding turns some of those into ASCII ones (`ſ` into `s`, the Kelvin sign into `k`), so they cannot be passed over.
+/// Text that readers of different strictness may take for different names: a broken escape, or
+/// letters beyond ASCII. Java's case folding turns some of those into ASCII ones (`ſ` into `s`, the
+/// Kelvin sign into `k`), so they cannot be passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Strange;
 
-/// A name of at most [`Word::CAPACITY`] bytes. Longer text keeps its beginning, and equals no name of ours.
+/// A name of at most [`Word::CAPACITY`] bytes. Longer text keeps its beginning, and equals no name
+/// of ours.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Word {
     bytes: [u8; Self::CAPACITY],
@@ -30,12 +32,18 @@ pub(super) struct Word {
 }
 
 impl Word {
-    /// Longer than every name we know (`DescribeEOCoverageSet` has 21 letters, `j_spring_security_logout` 24).
+    /// Longer than every name we know (`DescribeEOCoverageSet` has 21 letters,
+    /// `j_spring_security_logout` 24).
     pub(super) const CAPACITY: usize = 32;
 
-    pub(super) const EMPTY: Self = Self { bytes: [0; Self::CAPACITY], len: 0, is_whole: true };
+    pub(super) const EMPTY: Self = Self {
+        bytes: [0; Self::CAPACITY],
+        len: 0,
+        is_whole: true,
+    };
 
-    /// A path segment: decoded, case kept. The path is validated by then, so a broken escape cannot be met.
+    /// A path segment: decoded, case kept. The path is validated by then, so a broken escape cannot
+    /// be met.
     pub(super) fn of_segment(raw: &[u8]) -> Self {
         if !raw.contains(&b'%') {
             return Self::copied(raw);
@@ -47,8 +55,8 @@ impl Word {
         word
     }
 
-    /// The value of a parameter: decoded, ASCII lower case, without the blanks and control bytes around it that GeoServer
-    /// trims (Java's `trim`).
+    /// The value of a parameter: decoded, ASCII lower case, without the blanks and control bytes
+    /// around it that GeoServer trims (Java's `trim`).
     pub(super) fn of_value(raw: &[u8], encoding: Encoding) -> Result<Self, Strange> {
         if is_plain(raw) {
             return Ok(Self::copied(raw).into_lower_case());
@@ -74,7 +82,11 @@ impl Word {
         let mut word = Self::EMPTY;
         let len = raw.len().min(Self::CAPACITY);
         word.bytes[..len].copy_from_slice(&raw[..len]);
-        Self { len: len as u8, is_whole: raw.len() == len, ..word }
+        Self {
+            len: len as u8,
+            is_whole: raw.len() == len,
+            ..word
+        }
     }
 
     fn into_lower_case(mut self) -> Self {
@@ -129,7 +141,10 @@ impl PartialEq for Word {
 
 /// Whether `raw` is a short name and stands for itself in every encoding.
 fn is_plain(raw: &[u8]) -> bool {
-    raw.len() <= Word::CAPACITY && raw.iter().all(|&byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'+'))
+    raw.len() <= Word::CAPACITY
+        && raw
+            .iter()
+            .all(|&byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'+'))
 }
 
 /// The bytes `raw` stands for.
@@ -153,7 +168,11 @@ pub(super) fn decode(raw: &[u8], encoding: Encoding) -> impl Iterator<Item = Res
 
 /// The byte of the two hexadecimal digits that follow a `%`.
 fn escaped(digits: &[u8]) -> Result<u8, Strange> {
-    let digit = |at: usize| digits.get(at).and_then(|&byte| char::from(byte).to_digit(16));
+    let digit = |at: usize| {
+        digits
+            .get(at)
+            .and_then(|&byte| char::from(byte).to_digit(16))
+    };
     match (digit(0), digit(1)) {
         (Some(high), Some(low)) => Ok((high * 16 + low) as u8),
         _ => Err(Strange),

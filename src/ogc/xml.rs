@@ -1,8 +1,8 @@
 //! The root element of an XML request, and of the request inside a SOAP envelope.
 //!
-//! The text is a prefix, cut anywhere. Every reading that needs more than well-formed ASCII-compatible XML before the root
-//! (a document type, an exotic encoding, references in the attributes that decide) is refused: another parser could be
-//! led to another root.
+//! The text is a prefix, cut anywhere. Every reading that needs more than well-formed
+//! ASCII-compatible XML before the root (a document type, an exotic encoding, references in the
+//! attributes that decide) is refused: another parser could be led to another root.
 
 use quick_xml::NsReader;
 use quick_xml::events::attributes::Attribute;
@@ -13,10 +13,14 @@ use super::charset;
 use super::version;
 use super::word::{Encoding, Strange, Word};
 
-/// Tags and texts of a SOAP envelope that are looked at. A filter with a polygon of many points has some thousand.
+/// Tags and texts of a SOAP envelope that are looked at. A filter with a polygon of many points has
+/// some thousand.
 const MAX_EVENTS: usize = 100_000;
 
-const SOAP_NAMESPACES: [&[u8]; 2] = [b"http://www.w3.org/2003/05/soap-envelope", b"http://schemas.xmlsoap.org/soap/envelope/"];
+const SOAP_NAMESPACES: [&[u8]; 2] = [
+    b"http://www.w3.org/2003/05/soap-envelope",
+    b"http://schemas.xmlsoap.org/soap/envelope/",
+];
 
 /// What the root element of a request says.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +58,8 @@ pub(super) fn root(text: &[u8]) -> Option<Root> {
     let read = usize::try_from(reader.buffer_position()).ok()?;
     letters.allow(text.get(..read)?)?;
     root.is_stored = asks_to_store(text);
-    root.is_whole = !root.is_decided_by_its_end() || letters.allow(text).is_some() && ends(&mut reader, depth);
+    root.is_whole =
+        !root.is_decided_by_its_end() || letters.allow(text).is_some() && ends(&mut reader, depth);
     Some(root)
 }
 
@@ -83,7 +88,9 @@ pub(super) fn soap_root(text: &[u8]) -> Option<Root> {
     let mut is_whole = false;
     for _ in 0..MAX_EVENTS {
         // The end of the prefix: what we have by now counts.
-        let Ok((namespace, event)) = reader.read_resolved_event() else { break };
+        let Ok((namespace, event)) = reader.read_resolved_event() else {
+            break;
+        };
         match event {
             Event::Start(element) => {
                 see(&element, &namespace, depth, &mut body_depth, &mut root)?;
@@ -97,7 +104,11 @@ pub(super) fn soap_root(text: &[u8]) -> Option<Root> {
             }
             Event::DocType(_) => return None,
             Event::Decl(declaration) => letters_of(&declaration)?.allow(text)?,
-            Event::Text(_) | Event::CData(_) | Event::Comment(_) | Event::PI(_) | Event::GeneralRef(_) => {}
+            Event::Text(_)
+            | Event::CData(_)
+            | Event::Comment(_)
+            | Event::PI(_)
+            | Event::GeneralRef(_) => {}
         }
     }
     let mut root: Root = root?;
@@ -106,8 +117,8 @@ pub(super) fn soap_root(text: &[u8]) -> Option<Root> {
     Some(root)
 }
 
-/// One element of an envelope. `None` refuses: GeoServer looks for exactly one `Body` of SOAP 1.2 anywhere in the document,
-/// and then for one of 1.1.
+/// One element of an envelope. `None` refuses: GeoServer looks for exactly one `Body` of SOAP 1.2
+/// anywhere in the document, and then for one of 1.1.
 fn see(
     element: &BytesStart<'_>,
     namespace: &ResolveResult<'_>,
@@ -129,8 +140,9 @@ fn see(
 
 /// A reader over `text`, if its encoding keeps ASCII as it is.
 fn reader_of(text: &[u8]) -> Option<NsReader<&[u8]>> {
-    let is_wide =
-        text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]) || text.iter().take(4).any(|&byte| byte == 0);
+    let is_wide = text.starts_with(&[0xff, 0xfe])
+        || text.starts_with(&[0xfe, 0xff])
+        || text.iter().take(4).any(|&byte| byte == 0);
     (!is_wide).then(|| NsReader::from_reader(text))
 }
 
@@ -155,7 +167,8 @@ fn skip_prolog(event: &Event<'_>) -> Option<()> {
 enum Letters {
     /// Each byte of ASCII is a letter of ASCII.
     Bytes,
-    /// That holds of text that has nothing but ASCII: a byte beyond it may take the next one with it, a `>` for instance.
+    /// That holds of text that has nothing but ASCII: a byte beyond it may take the next one with
+    /// it, a `>` for instance.
     MultiByte,
 }
 
@@ -166,12 +179,16 @@ impl Letters {
     }
 }
 
-/// By the declared encoding; `None` for one that does not keep ASCII as it is, and where the word stands in a place that
-/// only some readers look at: GeoServer searches the declaration for it as for any text (`XmlCharsetDetector`).
+/// By the declared encoding; `None` for one that does not keep ASCII as it is, and where the word
+/// stands in a place that only some readers look at: GeoServer searches the declaration for it as
+/// for any text (`XmlCharsetDetector`).
 fn letters_of(declaration: &BytesDecl<'_>) -> Option<Letters> {
     const WORD: &[u8] = b"encoding";
     let encoding = declaration.encoding();
-    let named = declaration.windows(WORD.len()).filter(|window| window.eq_ignore_ascii_case(WORD)).count();
+    let named = declaration
+        .windows(WORD.len())
+        .filter(|window| window.eq_ignore_ascii_case(WORD))
+        .count();
     if named != usize::from(encoding.is_some()) {
         return None;
     }
@@ -185,7 +202,14 @@ fn letters_of(declaration: &BytesDecl<'_>) -> Option<Letters> {
 
 fn read_root(element: &BytesStart<'_>) -> Result<Root, Strange> {
     let name = Word::of_value(element.local_name().as_ref(), Encoding::Plain)?;
-    let mut root = Root { name, service: None, version: None, has_lock_id: false, is_stored: false, is_whole: false };
+    let mut root = Root {
+        name,
+        service: None,
+        version: None,
+        has_lock_id: false,
+        is_stored: false,
+        is_whole: false,
+    };
     for attribute in element.attributes() {
         let attribute = attribute.map_err(|_| Strange)?;
         if attribute.key.as_namespace_binding().is_some() {
@@ -195,7 +219,11 @@ fn read_root(element: &BytesStart<'_>) -> Result<Root, Strange> {
         match attribute.key.local_name().as_ref() {
             b"service" if root.service.is_some() => return Err(Strange),
             b"service" => root.service = Some(plain_value(&attribute)?),
-            b"version" => root.version = plain_value(&attribute).ok().and_then(|word| version::known(&word)),
+            b"version" => {
+                root.version = plain_value(&attribute)
+                    .ok()
+                    .and_then(|word| version::known(&word))
+            }
             b"lockId" => root.has_lock_id |= !attribute.value.is_empty(),
             _ => {}
         }
@@ -211,19 +239,28 @@ fn plain_value(attribute: &Attribute<'_>) -> Result<Word, Strange> {
     Word::of_value(&attribute.value, Encoding::Plain)
 }
 
-/// `store="true"` of a WCS 1.1 output, anywhere in what we have, in whatever way the value is written: everything but a
-/// plain `false` counts. Too many hits cost nothing but a place on the main.
+/// `store="true"` of a WCS 1.1 output, anywhere in what we have, in whatever way the value is
+/// written: everything but a plain `false` counts. Too many hits cost nothing but a place on the
+/// main.
 fn asks_to_store(text: &[u8]) -> bool {
     const NAME: &[u8] = b"store";
-    text.windows(NAME.len()).enumerate().filter(|(_, window)| *window == NAME).any(|(at, _)| {
-        let rest = text[at + NAME.len()..].trim_ascii_start();
-        rest.strip_prefix(b"=").is_some_and(|value| !is_false(value.trim_ascii_start()))
-    })
+    text.windows(NAME.len())
+        .enumerate()
+        .filter(|(_, window)| *window == NAME)
+        .any(|(at, _)| {
+            let rest = text[at + NAME.len()..].trim_ascii_start();
+            rest.strip_prefix(b"=")
+                .is_some_and(|value| !is_false(value.trim_ascii_start()))
+        })
 }
 
 /// Whether `text` begins with a quoted `false` or `0`.
 fn is_false(text: &[u8]) -> bool {
-    let Some((quote, rest)) = text.split_first() else { return false };
+    let Some((quote, rest)) = text.split_first() else {
+        return false;
+    };
     let value = rest.split(|byte| byte == quote).next().unwrap_or_default();
-    matches!(quote, b'"' | b'\'') && value.len() < rest.len() && matches!(value.trim_ascii(), b"false" | b"0")
+    matches!(quote, b'"' | b'\'')
+        && value.len() < rest.len()
+        && matches!(value.trim_ascii(), b"false" | b"0")
 }

@@ -31,7 +31,11 @@ enum End {
 
 impl FrontDoor {
     /// The next attempt's upstream, or the refusal that ends the request.
-    pub(super) async fn choose(&self, session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+    pub(super) async fn choose(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+    ) -> Result<Box<HttpPeer>> {
         ctx.attempt = None;
         ctx.leading.iter_mut().for_each(Leading::start_over);
         let seat = self.seat(session, ctx).await?;
@@ -39,7 +43,8 @@ impl FrontDoor {
         if let Doubt::About { replica, .. } = ctx.doubt
             && upstream.id == replica
         {
-            // The others have gone meanwhile, or have no slot free: then the first opinion is the only one.
+            // The others have gone meanwhile, or have no slot free: then the first opinion is the
+            // only one.
             ctx.tried.remove(replica);
             ctx.doubt = Doubt::Settled;
         }
@@ -55,7 +60,8 @@ impl FrontDoor {
         let patience = if session.downstream_session.is_body_done() {
             first_byte
         } else {
-            // Begins anew with each part of the request that is passed on: a client that stops sending is noticed first.
+            // Begins anew with each part of the request that is passed on: a client that stops
+            // sending is noticed first.
             first_byte.max(timeouts.client_body + CLIENT_FIRST)
         };
         let peer = handles.peer(timeouts, patience, is_fresh);
@@ -75,7 +81,13 @@ impl FrontDoor {
             return seated.map_err(|why| self.refuse_for(ctx, why));
         }
         let ask = self.ask(session, ctx, now);
-        match room.ask(wanted, ctx.claim.clone(), ask, &ctx.snapshot.config.limits, now) {
+        match room.ask(
+            wanted,
+            ctx.claim.clone(),
+            ask,
+            &ctx.snapshot.config.limits,
+            now,
+        ) {
             Asked::Seated(seat) => Ok(seat),
             Asked::Nobody(why) => Err(self.refuse_for(ctx, why)),
             Asked::Full(retry_after) => Err(self.refuse_busy(ctx, Refusal::QueueFull, retry_after)),
@@ -83,7 +95,13 @@ impl FrontDoor {
         }
     }
 
-    async fn wait(&self, session: &mut Session, ctx: &mut Context, mut waiting: Waiting, since: Instant) -> Result<Seat> {
+    async fn wait(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        mut waiting: Waiting,
+        since: Instant,
+    ) -> Result<Seat> {
         let deadline = since + ctx.snapshot.config.limits.queue_timeout;
         // What a client still sends cannot be told from its leaving without taking it.
         let is_watched = session.downstream_session.is_body_done();
@@ -109,7 +127,10 @@ impl FrontDoor {
             Some(Told::Nobody(why)) => Err(self.refuse_for(ctx, why)),
             Some(Told::Shed(retry_after)) => Err(self.refuse_busy(ctx, Refusal::Shed, retry_after)),
             None => {
-                let retry_after = self.parts.room.retry_after(&ctx.snapshot.config.limits, Instant::now());
+                let retry_after = self
+                    .parts
+                    .room
+                    .retry_after(&ctx.snapshot.config.limits, Instant::now());
                 Err(self.refuse_busy(ctx, Refusal::QueueTimeout, retry_after))
             }
         }
@@ -118,7 +139,9 @@ impl FrontDoor {
     /// Nobody can take it, now or later.
     fn refuse_for(&self, ctx: &mut Context, why: NoUpstream) -> BError {
         let refusal = match why {
-            NoUpstream::NoneEligible | NoUpstream::Full | NoUpstream::NoVerdict => Refusal::NoUpstream,
+            NoUpstream::NoneEligible | NoUpstream::Full | NoUpstream::NoVerdict => {
+                Refusal::NoUpstream
+            }
             // Why the last one failed says more than that there is no other.
             NoUpstream::AllTried => ctx.refusal.take().unwrap_or(Refusal::NoUpstream),
         };
@@ -146,20 +169,44 @@ impl FrontDoor {
     /// That of the class, moved by what a trusted proxy says of the request.
     fn priority(&self, session: &Session, ctx: &Context) -> Priority {
         let of_class = ctx.class_config().priority;
-        let Some(rule) = ctx.snapshot.config.limits.control_flow.priority.as_ref().filter(|_| ctx.is_trusted) else {
+        let Some(rule) = ctx
+            .snapshot
+            .config
+            .limits
+            .control_flow
+            .priority
+            .as_ref()
+            .filter(|_| ctx.is_trusted)
+        else {
             return of_class;
         };
-        let value =
-            session.req_header().headers.get(&rule.header).and_then(|value| value.to_str().ok()?.trim().parse::<i64>().ok());
+        let value = session
+            .req_header()
+            .headers
+            .get(&rule.header)
+            .and_then(|value| value.to_str().ok()?.trim().parse::<i64>().ok());
         of_class.better_by(value.map_or(0, |value| value.saturating_sub(rule.default)))
     }
 }
 
 fn wanted(session: &Session, ctx: &Context) -> Wanted {
     let main = match ctx.doubt {
-        Doubt::About { replica, lacks_a_change, .. } => MainWish::ForAnOpinion { replica, lacks_a_change },
+        Doubt::About {
+            replica,
+            lacks_a_change,
+            ..
+        } => MainWish::ForAnOpinion {
+            replica,
+            lacks_a_change,
+        },
         Doubt::None | Doubt::Settled if ctx.reads_from_main => MainWish::ToSeeAChange,
         Doubt::None | Doubt::Settled => MainWish::No,
     };
-    Wanted { class: ctx.class(), key: ctx.metatile, tried: ctx.tried.clone(), main, about: about(session, ctx) }
+    Wanted {
+        class: ctx.class(),
+        key: ctx.metatile,
+        tried: ctx.tried.clone(),
+        main,
+        about: about(session, ctx),
+    }
 }

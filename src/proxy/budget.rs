@@ -1,12 +1,14 @@
 //! How many retries the last ten seconds allow.
 //!
-//! When half of a cluster is down, retries double the load of the other half, and then it is down too. So retries may be a share
-//! of requests only, and always a few, so that a quiet service can retry at all. Requests are counted per thread: every request
-//! comes by here, and no two cores shall write to one cache line. Retries are rare and take a lock.
+//! When half of a cluster is down, retries double the load of the other half, and then it is down
+//! too. So retries may be a share of requests only, and always a few, so that a quiet service can
+//! retry at all. Requests are counted per thread: every request comes by here, and no two cores
+//! shall write to one cache line. Retries are rare and take a lock.
 //!
-//! One upstream may die with everything it had in flight, and no client sees it: beyond that share, each upstream brings as many
-//! retries as it had in flight ([`LossAllowance`]), once per window. The survivors' extra load is then at most one upstream's
-//! requests in flight per window, and at most every request in flight once if all upstreams fail together.
+//! One upstream may die with everything it had in flight, and no client sees it: beyond that share,
+//! each upstream brings as many retries as it had in flight ([`LossAllowance`]), once per window.
+//! The survivors' extra load is then at most one upstream's requests in flight per window, and at
+//! most every request in flight once if all upstreams fail together.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -17,7 +19,8 @@ use parking_lot::Mutex;
 /// The budget looks back this many seconds, the current one included.
 const WINDOW: usize = 10;
 
-/// Retries per window that need no requests to justify them, so that a quiet service can retry at all.
+/// Retries per window that need no requests to justify them, so that a quiet service can retry at
+/// all.
 pub const ALWAYS: u64 = 10;
 
 /// How long an upstream's allowance lasts, and how long until the next one: the window.
@@ -57,7 +60,11 @@ impl LossAllowance {
     fn take(&self, in_flight: u32, now: Instant) -> bool {
         let mut kept = self.0.lock();
         let current = kept.filter(|losses| now.saturating_duration_since(losses.since) < ALLOWANCE);
-        let mut losses = current.unwrap_or(Losses { since: now, in_flight, granted: 0 });
+        let mut losses = current.unwrap_or(Losses {
+            since: now,
+            in_flight,
+            granted: 0,
+        });
         losses.in_flight = losses.in_flight.max(in_flight);
         let is_left = losses.granted < losses.in_flight;
         losses.granted += u32::from(is_left);
@@ -70,7 +77,11 @@ impl RetryBudget {
     /// `threads` that count requests at the same time.
     pub fn new(threads: usize, now: Instant) -> Self {
         let shards = threads.clamp(1, 64).next_power_of_two();
-        Self { start: now, requests: (0..shards).map(|_| Shard::default()).collect(), retries: Mutex::default() }
+        Self {
+            start: now,
+            requests: (0..shards).map(|_| Shard::default()).collect(),
+            retries: Mutex::default(),
+        }
     }
 
     /// A request arrived.
@@ -85,10 +96,11 @@ impl RetryBudget {
         shard.add_one(self.second(now));
     }
 
-    /// Takes one retry out of the budget, or else out of what the lost upstream brings. `percent` of the window's requests may be
-    /// retries.
+    /// Takes one retry out of the budget, or else out of what the lost upstream brings. `percent`
+    /// of the window's requests may be retries.
     pub fn try_retry(&self, percent: u32, loss: Option<Loss<'_>>, now: Instant) -> bool {
-        self.take_share(percent, now) || loss.is_some_and(|loss| loss.allowance.take(loss.in_flight, now))
+        self.take_share(percent, now)
+            || loss.is_some_and(|loss| loss.allowance.take(loss.in_flight, now))
     }
 
     fn take_share(&self, percent: u32, now: Instant) -> bool {
@@ -108,7 +120,8 @@ impl RetryBudget {
     }
 }
 
-/// Counts by second, alone on their cache lines. Each slot holds its second above and its count below.
+/// Counts by second, alone on their cache lines. Each slot holds its second above and its count
+/// below.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Shard {
@@ -118,19 +131,29 @@ struct Shard {
 impl Shard {
     fn add_one(&self, second: u32) {
         let count = |slot: u64| {
-            // A thread that was held up after it read the clock counts for the second that has begun meanwhile.
+            // A thread that was held up after it read the clock counts for the second that has
+            // begun meanwhile.
             let is_current = second_of(slot) >= second;
-            Some(if is_current { slot + 1 } else { u64::from(second) << 32 | 1 })
+            Some(if is_current {
+                slot + 1
+            } else {
+                u64::from(second) << 32 | 1
+            })
         };
         let slot = &self.slots[second as usize % WINDOW];
-        slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count).expect("the closure always counts");
+        slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count)
+            .expect("the closure always counts");
     }
 
     fn sum(&self, second: u32) -> u64 {
         let in_window = |slot: &AtomicU64| {
             let slot = slot.load(Ordering::Relaxed);
             let is_recent = second.saturating_sub(second_of(slot)) < WINDOW as u32;
-            if is_recent { slot & u64::from(u32::MAX) } else { 0 }
+            if is_recent {
+                slot & u64::from(u32::MAX)
+            } else {
+                0
+            }
         };
         self.slots.iter().map(in_window).sum()
     }
@@ -153,7 +176,9 @@ mod tests {
     }
 
     fn allowed(budget: &RetryBudget, percent: u32, now: Instant) -> u64 {
-        (0..).take_while(|_| budget.try_retry(percent, None, now)).count() as u64
+        (0..)
+            .take_while(|_| budget.try_retry(percent, None, now))
+            .count() as u64
     }
 
     #[test]
@@ -169,7 +194,9 @@ mod tests {
     fn retries_are_a_share_of_the_last_ten_seconds_requests() {
         let start = Instant::now();
         let budget = RetryBudget::new(THREADS, start);
-        (0..10).for_each(|second| (0..100).for_each(|_| budget.count_request(after(start, f64::from(second)))));
+        (0..10).for_each(|second| {
+            (0..100).for_each(|_| budget.count_request(after(start, f64::from(second))))
+        });
         assert_eq!(allowed(&budget, 20, after(start, 9.5)), 200);
         // Ten seconds later both the requests and the retries are forgotten.
         assert_eq!(allowed(&budget, 20, after(start, 19.5)), ALWAYS);
@@ -184,9 +211,24 @@ mod tests {
         assert!((10..1000).all(ask), "one a second, for ever");
     }
 
-    /// Retries granted to an upstream that loses its attempts one after the other, and gets no others.
-    fn granted(budget: &RetryBudget, allowance: &LossAllowance, in_flight: u32, now: Instant) -> u32 {
-        let is_granted = |left: &u32| budget.try_retry(0, Some(Loss { allowance, in_flight: *left }), now);
+    /// Retries granted to an upstream that loses its attempts one after the other, and gets no
+    /// others.
+    fn granted(
+        budget: &RetryBudget,
+        allowance: &LossAllowance,
+        in_flight: u32,
+        now: Instant,
+    ) -> u32 {
+        let is_granted = |left: &u32| {
+            budget.try_retry(
+                0,
+                Some(Loss {
+                    allowance,
+                    in_flight: *left,
+                }),
+                now,
+            )
+        };
         (1..=in_flight).rev().filter(is_granted).count() as u32
     }
 
@@ -195,7 +237,12 @@ mod tests {
         let start = Instant::now();
         for in_flight in [1, 10, 16, 17, 100, 10_000] {
             let (budget, allowance) = (RetryBudget::new(THREADS, start), LossAllowance::default());
-            (0..ALWAYS).for_each(|_| assert!(budget.try_retry(0, None, start), "the share is spent on something else"));
+            (0..ALWAYS).for_each(|_| {
+                assert!(
+                    budget.try_retry(0, None, start),
+                    "the share is spent on something else"
+                )
+            });
             assert_eq!(granted(&budget, &allowance, in_flight, start), in_flight);
         }
     }
@@ -206,7 +253,11 @@ mod tests {
         let (budget, allowance) = (RetryBudget::new(THREADS, start), LossAllowance::default());
         (0..ALWAYS).for_each(|_| assert!(budget.try_retry(0, None, start)));
         assert_eq!(granted(&budget, &allowance, 1, start), 1);
-        assert_eq!(granted(&budget, &allowance, 16, after(start, 5.0)), 15, "sixteen in the window");
+        assert_eq!(
+            granted(&budget, &allowance, 16, after(start, 5.0)),
+            15,
+            "sixteen in the window"
+        );
     }
 
     #[test]
@@ -215,7 +266,18 @@ mod tests {
         let (budget, allowance) = (RetryBudget::new(THREADS, start), LossAllowance::default());
         let storm = |second: f64| {
             let now = after(start, second);
-            (0..1000).filter(|_| budget.try_retry(0, Some(Loss { allowance: &allowance, in_flight: 16 }), now)).count() as u64
+            (0..1000)
+                .filter(|_| {
+                    budget.try_retry(
+                        0,
+                        Some(Loss {
+                            allowance: &allowance,
+                            in_flight: 16,
+                        }),
+                        now,
+                    )
+                })
+                .count() as u64
         };
         assert_eq!(storm(0.0), ALWAYS + 16);
         assert_eq!(storm(9.9), 0);
@@ -228,7 +290,10 @@ mod tests {
         let budget = RetryBudget::new(2, start);
         std::thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| (0..10_000).for_each(|i| budget.count_request(after(start, f64::from(i % 3) / 3.0))));
+                scope.spawn(|| {
+                    (0..10_000)
+                        .for_each(|i| budget.count_request(after(start, f64::from(i % 3) / 3.0)))
+                });
             }
         });
         assert_eq!(allowed(&budget, 100, start), 80_000);

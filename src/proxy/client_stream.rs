@@ -1,10 +1,12 @@
 //! A client's connection, whose writes go out together.
 //!
-//! Pingora writes the head and the body of an answer apart. Sent apart they cost two system calls and two packets; put together in
-//! a buffer they cost a copy of the body, and a buffer for every connection, idle ones too. Here a short write waits for the next
-//! one, and a long one takes what waits along in the same system call, uncopied. Memory is held only while something waits.
+//! Pingora writes the head and the body of an answer apart. Sent apart they cost two system calls
+//! and two packets; put together in a buffer they cost a copy of the body, and a buffer for every
+//! connection, idle ones too. Here a short write waits for the next one, and a long one takes what
+//! waits along in the same system call, uncopied. Memory is held only while something waits.
 //!
-//! Reads go through the [`Inbox`]. However Pingora ends a connection, what is left of it comes back as [`Remains`].
+//! Reads go through the [`Inbox`]. However Pingora ends a connection, what is left of it comes back
+//! as [`Remains`].
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -18,8 +20,8 @@ use parking_lot::Mutex;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream, TimingDigest, UniqueID,
-    UniqueIDType,
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    Stream, TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
@@ -27,7 +29,8 @@ use super::inbox::{Inbox, Incoming, Tunnel};
 use super::interrupt::Interrupt;
 use crate::http1::HeadLimits;
 
-/// What waits for a flush or a longer write, at most: the head of an answer and the whole of a small one.
+/// What waits for a flush or a longer write, at most: the head of an answer and the whole of a
+/// small one.
 const MOST_WAITING: usize = 8 * 1024;
 
 /// Parts sent by one system call: what waits and the pieces of one write (a chunk has three).
@@ -67,7 +70,13 @@ fn of<S>(inner: &mut Option<S>) -> &mut S {
 impl<S: AsyncWrite + Unpin> ClientStream<S> {
     pub(super) fn new(inner: S, interrupt: Arc<Interrupt>) -> Self {
         let (inbox, remains) = (Inbox::default(), Remains::default());
-        Self { inner: Some(inner), interrupt, waiting: Vec::new(), inbox, remains }
+        Self {
+            inner: Some(inner),
+            interrupt,
+            waiting: Vec::new(),
+            inbox,
+            remains,
+        }
     }
 
     /// Where the connection will be when this is dropped.
@@ -94,13 +103,18 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
     }
 
     /// Sends `parts` behind what waits; how much of `parts` is gone.
-    fn poll_send(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         while !self.waiting.is_empty() {
             let mut all = [IoSlice::new(&[]); MOST_PARTS];
             all[0] = IoSlice::new(&self.waiting);
             let count = all.len().min(parts.len() + 1);
             all[1..count].copy_from_slice(&parts[..count - 1]);
-            let sent = ready!(Pin::new(of(&mut self.inner)).poll_write_vectored(cx, &all[..count]))?;
+            let sent =
+                ready!(Pin::new(of(&mut self.inner)).poll_write_vectored(cx, &all[..count]))?;
             if let Some(of_parts) = self.take_sent(sent)? {
                 return Poll::Ready(Ok(of_parts));
             }
@@ -124,7 +138,11 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientStream<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         match this.interrupt.poll(cx) {
             Poll::Ready(error) => Poll::Ready(Err(error)),
@@ -134,16 +152,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientStream<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[IoSlice::new(data)])
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let length = parts.iter().map(|part| part.len()).sum::<usize>();
         if self.waiting.len() + length > MOST_WAITING {
             return self.poll_send(cx, parts);
         }
-        parts.iter().for_each(|part| self.waiting.extend_from_slice(part));
+        parts
+            .iter()
+            .for_each(|part| self.waiting.extend_from_slice(part));
         Poll::Ready(Ok(length))
     }
 
@@ -166,7 +194,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
     }
 }
 
-/// As Pingora's own stream does: what waits is sent if that can be done at once. The connection outlives this.
+/// As Pingora's own stream does: what waits is sent if that can be done at once. The connection
+/// outlives this.
 impl<S: AsyncWrite + Unpin> Drop for ClientStream<S> {
     fn drop(&mut self) {
         if !self.waiting.is_empty() {
@@ -260,7 +289,10 @@ mod tests {
 
     impl Wire {
         fn taking(takes: usize) -> Self {
-            Self { writes: Arc::default(), takes }
+            Self {
+                writes: Arc::default(),
+                takes,
+            }
         }
 
         fn writes(&self) -> Vec<usize> {
@@ -273,11 +305,19 @@ mod tests {
     }
 
     impl AsyncWrite for Wire {
-        fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            data: &[u8],
+        ) -> Poll<io::Result<usize>> {
             self.poll_write_vectored(cx, &[IoSlice::new(data)])
         }
 
-        fn poll_write_vectored(self: Pin<&mut Self>, _: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        fn poll_write_vectored(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            parts: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
             let mut data: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
             data.truncate(self.takes);
             self.writes.lock().unwrap().push(data.clone());
@@ -336,7 +376,10 @@ mod tests {
     async fn a_wire_that_takes_nothing_is_an_error_and_no_loop() {
         let mut stream = ClientStream::new(Wire::taking(0), Arc::default());
         stream.write_all(&HEAD).await.unwrap();
-        assert_eq!(stream.flush().await.unwrap_err().kind(), io::ErrorKind::WriteZero);
+        assert_eq!(
+            stream.flush().await.unwrap_err().kind(),
+            io::ErrorKind::WriteZero
+        );
     }
 
     proptest! {

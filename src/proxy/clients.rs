@@ -21,7 +21,11 @@ pub(super) struct Clients {
 impl Clients {
     pub(super) fn new(most: usize, metrics: Arc<Metrics>) -> Arc<Self> {
         metrics.client_connections.may_be(most);
-        Arc::new(Self { most, metrics, logged: Mutex::new(None) })
+        Arc::new(Self {
+            most,
+            metrics,
+            logged: Mutex::new(None),
+        })
     }
 
     /// Counts a connection until the returned value is dropped; `None` if there are too many.
@@ -68,7 +72,12 @@ mod tests {
     fn so_many_clients_get_in_and_the_next_one_when_one_has_left() {
         let clients = Clients::new(2, Metrics::new());
         let (first, second) = (clients.enter(), clients.enter());
-        assert!(first.is_some() && second.is_some() && clients.enter().is_none() && clients.enter().is_none());
+        assert!(
+            first.is_some()
+                && second.is_some()
+                && clients.enter().is_none()
+                && clients.enter().is_none()
+        );
         drop(first);
         assert!(clients.enter().is_some());
     }
@@ -77,7 +86,8 @@ mod tests {
     fn refusals_are_logged_now_and_then_only() {
         let clients = Clients::new(0, Metrics::new());
         let now = Instant::now();
-        let logged = [0, 1, 9, 10, 15, 20].map(|seconds| clients.is_time_to_log(now + Duration::from_secs(seconds)));
+        let logged = [0, 1, 9, 10, 15, 20]
+            .map(|seconds| clients.is_time_to_log(now + Duration::from_secs(seconds)));
         assert_eq!(logged, [true, false, false, true, false, true]);
     }
 }

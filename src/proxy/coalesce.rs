@@ -8,13 +8,15 @@
 //!
 //! Promises:
 //!
-//! * Only requests that differ in nothing that can change the answer share one (`same.rs`), and only a whole, good answer is
-//!   shared (`answer.rs`): no error, no exception report, nothing that broke off, nothing with a cookie.
-//! * Nobody waits for a leader that is gone: the leader's part is a guard in its context, and dropping it releases all.
-//! * A request never gets an answer that was asked for before a write that had ended when the request came, or before the
-//!   replicas had a change of the catalog.
-//! * What is kept is bounded: bytes of one answer, of all of them, flights, followers (`flights.rs`). A leader that nobody has
-//!   followed when its answer begins keeps nothing.
+//! * Only requests that differ in nothing that can change the answer share one (`same.rs`), and
+//!   only a whole, good answer is shared (`answer.rs`): no error, no exception report, nothing that
+//!   broke off, nothing with a cookie.
+//! * Nobody waits for a leader that is gone: the leader's part is a guard in its context, and
+//!   dropping it releases all.
+//! * A request never gets an answer that was asked for before a write that had ended when the
+//!   request came, or before the replicas had a change of the catalog.
+//! * What is kept is bounded: bytes of one answer, of all of them, flights, followers
+//!   (`flights.rs`). A leader that nobody has followed when its answer begins keeps nothing.
 
 mod answer;
 mod flights;
@@ -42,7 +44,8 @@ use super::hooks::{client_view, peer};
 use crate::config::Coalesce;
 use crate::ogc::RequestClass;
 
-/// Flights of the whole process, and the count of writes that divides those before from those after.
+/// Flights of the whole process, and the count of writes that divides those before from those
+/// after.
 #[derive(Debug, Default)]
 pub(super) struct Coalescing {
     flights: Arc<Flights>,
@@ -88,44 +91,83 @@ impl FrontDoor {
         DESCRIPTION.with_borrow_mut(|description| {
             description.clear();
             let can_be_shared = same::describe(session.req_header(), &asker, description);
-            if can_be_shared { self.parts.coalescing.flights.board(description) } else { Boarding::GoesAlone }
+            if can_be_shared {
+                self.parts.coalescing.flights.board(description)
+            } else {
+                Boarding::GoesAlone
+            }
         })
     }
 
-    async fn follow(&self, session: &mut Session, ctx: &mut Context, follower: Follower) -> Result<bool> {
+    async fn follow(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        follower: Follower,
+    ) -> Result<bool> {
         let patience = ctx.class_config().first_byte;
         let landed = tokio::select! {
             biased;
             landed = follower.answer(patience) => landed,
             gone = until_gone(session) => return Err(gone),
         };
-        let Some(answer) = landed else { return Ok(false) };
+        let Some(answer) = landed else {
+            return Ok(false);
+        };
         self.parts.metrics.coalesced(ctx.class());
         ctx.shared = Some(Arc::clone(&answer));
-        pass_on(session, ctx, &answer).await.map_err(|error| error.into_down())?;
+        pass_on(session, ctx, &answer)
+            .await
+            .map_err(|error| error.into_down())?;
         Ok(true)
     }
 
     /// Called with the head of a final answer that is good as far as its head tells.
-    pub(super) fn keep_head(&self, session: &Session, response: &ResponseHeader, ctx: &mut Context) {
+    pub(super) fn keep_head(
+        &self,
+        session: &Session,
+        response: &ResponseHeader,
+        ctx: &mut Context,
+    ) {
         self.note_write(session, ctx);
-        let Some(leading) = &mut ctx.leading else { return };
+        let Some(leading) = &mut ctx.leading else {
+            return;
+        };
         let is_head = session.req_header().method == Method::HEAD;
-        let is_good = ctx.attempt.as_ref().is_some_and(|attempt| attempt.is_unblemished());
+        let is_good = ctx
+            .attempt
+            .as_ref()
+            .is_some_and(|attempt| attempt.is_unblemished());
         leading.kept = None;
         if is_good && answer::may_be_shared(response, is_head) && leading.leader.begin() {
-            leading.kept = Some(Kept::new(response.clone(), is_head, self.parts.coalescing.flights.claim()));
+            leading.kept = Some(Kept::new(
+                response.clone(),
+                is_head,
+                self.parts.coalescing.flights.claim(),
+            ));
         } else {
             ctx.leading = None;
         }
     }
 
     /// Called with every part of the body that has passed all judges.
-    pub(super) fn keep_body(&self, session: &Session, chunk: Option<&bytes::Bytes>, is_end: bool, ctx: &mut Context) {
+    pub(super) fn keep_body(
+        &self,
+        session: &Session,
+        chunk: Option<&bytes::Bytes>,
+        is_end: bool,
+        ctx: &mut Context,
+    ) {
         if is_end {
             self.note_write(session, ctx);
         }
-        let Some(kept) = ctx.leading.as_mut().and_then(|leading| leading.kept.as_mut()) else { return };
+        let Some(kept) = ctx
+            .leading
+            .as_mut()
+            .and_then(|leading| leading.kept.as_mut())
+        else {
+            return;
+        };
         if chunk.is_some_and(|chunk| !kept.add(chunk)) {
             ctx.leading = None;
         } else if is_end {
@@ -134,7 +176,12 @@ impl FrontDoor {
     }
 
     /// Called at the end of every request.
-    pub(super) fn conclude_flight(&self, session: &Session, error: Option<&Error>, ctx: &mut Context) {
+    pub(super) fn conclude_flight(
+        &self,
+        session: &Session,
+        error: Option<&Error>,
+        ctx: &mut Context,
+    ) {
         self.note_write(session, ctx);
         if error.is_none() {
             land(ctx);
@@ -160,8 +207,20 @@ impl Leading {
 
 /// Gives the answer to all who wait for it, if it is all there and speaks for itself.
 fn land(ctx: &mut Context) {
-    let Some(Leading { leader, kept: Some(kept) }) = ctx.leading.take() else { return };
-    let Some(attempt) = ctx.attempt.as_ref().filter(|attempt| attempt.is_success && attempt.is_unblemished()) else { return };
+    let Some(Leading {
+        leader,
+        kept: Some(kept),
+    }) = ctx.leading.take()
+    else {
+        return;
+    };
+    let Some(attempt) = ctx
+        .attempt
+        .as_ref()
+        .filter(|attempt| attempt.is_success && attempt.is_unblemished())
+    else {
+        return;
+    };
     if let Some(answer) = kept.whole(attempt.upstream.name.clone(), ctx.request_id) {
         leader.land(Arc::new(answer));
     }
@@ -196,9 +255,13 @@ async fn pass_on(session: &mut Session, ctx: &Context, answer: &SharedAnswer) ->
     if let Some(rate) = &ctx.rate {
         rate.tell(&mut head)?;
     }
-    session.write_response_header(head, answer.body.is_empty()).await?;
+    session
+        .write_response_header(head, answer.body.is_empty())
+        .await?;
     for chunk in &answer.body {
-        session.write_response_body(Some(chunk.clone()), false).await?;
+        session
+            .write_response_body(Some(chunk.clone()), false)
+            .await?;
     }
     session.write_response_body(None, true).await
 }

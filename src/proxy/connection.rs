@@ -1,8 +1,9 @@
 //! A client's connection: one request after the other, until one of its limits is over.
 //!
-//! Pingora's own limits are per read: a client that sends one byte a second keeps a connection for ever (slowloris). Here the
-//! whole head has one deadline, and is judged before Pingora sees it (`inbox.rs`). Between requests a connection waits in a few
-//! hundred bytes: the buffers and the state of a request are made when its first bytes are there, and given back at its end.
+//! Pingora's own limits are per read: a client that sends one byte a second keeps a connection for
+//! ever (slowloris). Here the whole head has one deadline, and is judged before Pingora sees it
+//! (`inbox.rs`). Between requests a connection waits in a few hundred bytes: the buffers and the
+//! state of a request are made when its first bytes are there, and given back at its end.
 //!
 //! ```text
 //! accepted -- first bytes --> head --> request, answer --+      limits: from accepted to the end of the first head, client_header;
@@ -11,7 +12,8 @@
 //!                              +--> malformed: our answer, then what the client still sends is read for a while
 //! ```
 //!
-//! A healthy connection sets no timer for a request. There is one for the connection, set again only when it goes off too early.
+//! A healthy connection sets no timer for a request. There is one for the connection, set again
+//! only when it goes off too early.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -48,7 +50,8 @@ const LINGER_SILENCE: Duration = Duration::from_secs(5);
 /// Read and forgotten at once, while it lingers.
 const LINGER_BUFFER: usize = 4 * 1024;
 
-/// What Pingora starts a connection with. It is replaced before the first answer, and not waited for.
+/// What Pingora starts a connection with. It is replaced before the first answer, and not waited
+/// for.
 const KEEP_ALIVE_AT_FIRST: u64 = 60;
 
 /// Passed through Pingora's per-connection context to the first hook that runs after the head.
@@ -73,10 +76,15 @@ impl Connections {
     /// Serves so many connections at a time at most.
     pub fn new(proxy: HttpProxy<FrontDoor>, front_door: FrontDoor, most: usize) -> Self {
         let clients = Clients::new(most, Arc::clone(&front_door.parts.metrics));
-        Self { proxy: Arc::new(proxy), front_door, clients }
+        Self {
+            proxy: Arc::new(proxy),
+            front_door,
+            clients,
+        }
     }
 
-    /// The next head, unless it is not complete in time. `from_first_byte` is the limit that begins with a head, if there is one.
+    /// The next head, unless it is not complete in time. `from_first_byte` is the limit that begins
+    /// with a head, if there is one.
     async fn head_in_time(
         &self,
         stream: &mut ClientStream<Stream>,
@@ -84,7 +92,10 @@ impl Connections {
         mut from_first_byte: Option<Duration>,
     ) -> Option<Incoming> {
         poll_fn(|cx| {
-            let limits = |limits: &Limits| HeadLimits { max_bytes: limits.head_size, max_fields: limits.head_fields };
+            let limits = |limits: &Limits| HeadLimits {
+                max_bytes: limits.head_size,
+                max_fields: limits.head_fields,
+            };
             let limits = limits(&self.front_door.parts.control.snapshot().config.limits);
             if let Poll::Ready(incoming) = stream.poll_head(cx, &limits) {
                 return Poll::Ready(Some(incoming));
@@ -100,7 +111,11 @@ impl Connections {
 
 #[async_trait]
 impl ServerApp for Connections {
-    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+    async fn process_new(
+        self: &Arc<Self>,
+        stream: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
         let Some(_client) = self.clients.enter() else {
             refuse(stream);
             return None;
@@ -114,7 +129,10 @@ impl ServerApp for Connections {
         let mut stopped = pin!(stopped.wait_for(|is_stopped| *is_stopped));
         let accepted = Instant::now();
         let first_head = accepted + self.front_door.config().timeouts.client_header;
-        let mut deadline = Deadline { timer: pin!(sleep_until(first_head)), limit: Limit::Until(first_head) };
+        let mut deadline = Deadline {
+            timer: pin!(sleep_until(first_head)),
+            limit: Limit::Until(first_head),
+        };
         let mut next_head = None;
         loop {
             let incoming = tokio::select! {
@@ -126,7 +144,9 @@ impl ServerApp for Connections {
                 Incoming::Head(head, bytes) => (head, bytes),
                 Incoming::Gone => return None,
                 Incoming::Refused(fault, method, target) => {
-                    self.front_door.refuse_head(&mut stream, fault, &method, &target).await;
+                    self.front_door
+                        .refuse_head(&mut stream, fault, &method, &target)
+                        .await;
                     drop(stream);
                     break;
                 }
@@ -138,17 +158,29 @@ impl ServerApp for Connections {
             }
             let Readable { bytes, target } = readable::of(&head, bytes);
             session.set_pipelined_prefix(bytes);
-            let switches = Switches { interrupt: Arc::clone(interrupt), tunnel: tunnel.clone(), target };
+            let switches = Switches {
+                interrupt: Arc::clone(interrupt),
+                tunnel: tunnel.clone(),
+                target,
+            };
             session.set_connection_user_context(Some(Box::new(switches)));
-            let Some(reused) = self.proxy.process_new_http(session, shutdown).await else { break };
+            let Some(reused) = self.proxy.process_new_http(session, shutdown).await else {
+                break;
+            };
             let returned;
             (returned, settings) = reused.consume();
-            stream = returned.into_any().downcast().expect("Pingora returns the stream it was given");
+            stream = returned
+                .into_any()
+                .downcast()
+                .expect("Pingora returns the stream it was given");
             if *shutdown.borrow() {
                 return None;
             }
             let timeouts = &self.front_door.config().timeouts;
-            (deadline.limit, next_head) = (Limit::For(timeouts.keep_alive), Some(timeouts.client_header));
+            (deadline.limit, next_head) = (
+                Limit::For(timeouts.keep_alive),
+                Some(timeouts.client_header),
+            );
         }
         let left = remains.lock().take();
         linger(left?).await;
@@ -177,7 +209,12 @@ async fn linger(left: Left<Stream>) {
     }
     Shutdown::shutdown(&mut *stream).await;
     let mut forgotten = [0; LINGER_BUFFER];
-    let drain = async { while matches!(timeout(LINGER_SILENCE, stream.read(&mut forgotten)).await, Ok(Ok(1..))) {} };
+    let drain = async {
+        while matches!(
+            timeout(LINGER_SILENCE, stream.read(&mut forgotten)).await,
+            Ok(Ok(1..))
+        ) {}
+    };
     // Over or not, the connection ends.
     drop(timeout(LINGER, drain).await);
 }
@@ -206,7 +243,8 @@ impl Deadline<'_> {
         if end < self.timer.deadline() {
             self.timer.as_mut().reset(end);
         }
-        // Set for an earlier limit, it is set again for this one: once in a while, and not for each request.
+        // Set for an earlier limit, it is set again for this one: once in a while, and not for each
+        // request.
         while self.timer.as_mut().poll(cx).is_ready() {
             if self.timer.deadline() >= end {
                 return Poll::Ready(());
@@ -224,7 +262,10 @@ mod tests {
     /// The limit as soon as it is over, of a timer that was set for `timer`.
     async fn over(timer: Duration, limit: Limit) -> Duration {
         let started = Instant::now();
-        let mut deadline = Deadline { timer: pin!(sleep_until(started + timer)), limit };
+        let mut deadline = Deadline {
+            timer: pin!(sleep_until(started + timer)),
+            limit,
+        };
         poll_fn(|cx| deadline.poll_over(cx)).await;
         started.elapsed()
     }

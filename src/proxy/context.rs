@@ -23,10 +23,12 @@ use super::running::Running;
 use super::second_opinion::Doubt;
 use super::waiting::{Permit, Seat};
 
-/// See the module's documentation. Dropped exactly once, on every path: success, abort, panic, shutdown.
+/// See the module's documentation. Dropped exactly once, on every path: success, abort, panic,
+/// shutdown.
 #[derive(Debug)]
 pub struct Context {
-    /// One configuration and one view of the cluster from start to end; `select` alone looks at the newest.
+    /// One configuration and one view of the cluster from start to end; `select` alone looks at the
+    /// newest.
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) started: Instant,
     pub(super) request_id: RequestId,
@@ -201,7 +203,9 @@ impl Attempt {
 
     /// The request is whole, and its time tells how slow the upstream is.
     pub(super) fn watch(&mut self, class: RequestClass) {
-        self.watch = self.is_light().then(|| self.upstream.load.watch(class, self.started));
+        self.watch = self
+            .is_light()
+            .then(|| self.upstream.load.watch(class, self.started));
     }
 
     /// The answer began. Whether the time until then is the upstream's own.
@@ -242,26 +246,51 @@ mod tests {
     use crate::proxy::RunningRequests;
 
     const FILE: &str = "/geofront.toml";
-    const CONFIG: &str =
-        "[upstreams.main]\nurl = \"http://127.0.0.1:1\"\nrole = \"main\"\n[upstreams.a]\nurl = \"http://127.0.0.1:2\"";
+    const CONFIG: &str = "[upstreams.main]\nurl = \"http://127.0.0.1:1\"\nrole = \"main\"\n[upstreams.a]\nurl = \"http://127.0.0.1:2\"";
 
     /// Everybody up.
     fn control(now: Instant) -> Arc<Control> {
-        let loaded = Config::load(Path::new(FILE), &MapEnvironment::new().file(FILE, CONFIG)).unwrap();
+        let loaded =
+            Config::load(Path::new(FILE), &MapEnvironment::new().file(FILE, CONFIG)).unwrap();
         let control = Control::new(Arc::new(loaded.config), now);
         while let Some(action) = control.poll_action(now) {
-            let Action::Probe(upstream) = action else { continue };
-            let report = ProbeReport { outcome: Outcome::Success, took: Duration::ZERO };
-            control.handle(Event::Probed { upstream: upstream.id, report }, now);
+            let Action::Probe(upstream) = action else {
+                continue;
+            };
+            let report = ProbeReport {
+                outcome: Outcome::Success,
+                took: Duration::ZERO,
+            };
+            control.handle(
+                Event::Probed {
+                    upstream: upstream.id,
+                    report,
+                },
+                now,
+            );
         }
         control
     }
 
-    fn context_with_an_attempt(control: &Control, running: &RunningRequests, now: Instant) -> Context {
+    fn context_with_an_attempt(
+        control: &Control,
+        running: &RunningRequests,
+        now: Instant,
+    ) -> Context {
         let mut ctx = Context::new(control.snapshot_full(), now, running.enter());
-        let selection = control.snapshot().select(RequestClass::Map, &ctx.tried, now).expect("everybody is up");
+        let selection = control
+            .snapshot()
+            .select(RequestClass::Map, &ctx.tried, now)
+            .expect("everybody is up");
         let handles = Handles::of(&selection.upstream, &Metrics::new());
-        ctx.attempt = Some(Attempt::new(Seat { selection, permit: None }, handles, now));
+        ctx.attempt = Some(Attempt::new(
+            Seat {
+                selection,
+                permit: None,
+            },
+            handles,
+            now,
+        ));
         ctx
     }
 

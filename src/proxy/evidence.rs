@@ -1,8 +1,8 @@
 //! What an answer tells about the upstream that gave it.
 //!
-//! Status codes alone are blind and trigger-happy with GeoServer: most errors come with 200, and WFS 2.0 uses 400 for nearly
-//! every fault of a client. So the small bodies that may be exception reports are looked at in passing, and only what no client
-//! can cause counts against an upstream:
+//! Status codes alone are blind and trigger-happy with GeoServer: most errors come with 200, and
+//! WFS 2.0 uses 400 for nearly every fault of a client. So the small bodies that may be exception
+//! reports are looked at in passing, and only what no client can cause counts against an upstream:
 //!
 //! | answer | tells |
 //! |---|---|
@@ -13,8 +13,8 @@
 //! | 502, 503, 504; 500 that is not a report, for services | failure |
 //! | 404 with the container's own page at `/wms`, `/ows` or `/wfs` | failure: the webapp is not deployed |
 //!
-//! A client can make GeoServer repeat what it sent. A text that the request holds itself is therefore no evidence, nor is a report
-//! whose code blames the request.
+//! A client can make GeoServer repeat what it sent. A text that the request holds itself is
+//! therefore no evidence, nor is a report whose code blames the request.
 
 use percent_encoding::percent_decode;
 use pingora::http::ResponseHeader;
@@ -47,10 +47,21 @@ const CONTROL_FLOW_TIMEOUT: &str = "please lower your request rate";
 const CONTROL_FLOW_HEADER: &str = "x-control-flow-delay-ms";
 
 /// Codes of reports that do not blame the request.
-const OWN_FAULT_CODES: [&str; 4] = ["", "NoApplicableCode", "InternalError", "OperationProcessingFailed"];
+const OWN_FAULT_CODES: [&str; 4] = [
+    "",
+    "NoApplicableCode",
+    "InternalError",
+    "OperationProcessingFailed",
+];
 
-/// Codes of reports about a layer, coverage or style that the catalog does not have (WMS 1.3.0 table E.1, WCS 2.0).
-const IGNORANT_CODES: [&str; 4] = ["LayerNotDefined", "StyleNotDefined", "NoSuchCoverage", "CoverageNotDefined"];
+/// Codes of reports about a layer, coverage or style that the catalog does not have (WMS 1.3.0
+/// table E.1, WCS 2.0).
+const IGNORANT_CODES: [&str; 4] = [
+    "LayerNotDefined",
+    "StyleNotDefined",
+    "NoSuchCoverage",
+    "CoverageNotDefined",
+];
 
 /// How GeoServer's services and GeoWebCache say it otherwise.
 const IGNORANT_TEXTS: [&str; 7] = [
@@ -97,7 +108,8 @@ pub struct Finding {
     /// `None`: nothing, for or against.
     pub outcome: Option<Outcome>,
     pub is_service_exception: bool,
-    /// It does not know the layer or workspace it was asked for: a client's mistake, or a catalog that lacks something.
+    /// It does not know the layer or workspace it was asked for: a client's mistake, or a catalog
+    /// that lacks something.
     pub is_ignorant: bool,
     /// The exception that the page of a failure names, if it names one.
     pub says: String,
@@ -105,7 +117,12 @@ pub struct Finding {
 
 impl Finding {
     const fn only(outcome: Option<Outcome>) -> Self {
-        Self { outcome, is_service_exception: false, is_ignorant: false, says: String::new() }
+        Self {
+            outcome,
+            is_service_exception: false,
+            is_ignorant: false,
+            says: String::new(),
+        }
     }
 }
 
@@ -124,7 +141,9 @@ pub fn judge_head(answer: &ResponseHeader, asked: &Asked<'_>) -> HeadVerdict {
         200..400 => Some(Outcome::Success),
         404 if is_service_root(asked) && !is_structured(answer) => Some(failure(404)),
         429 => Some(Outcome::Busy),
-        503 if answer.headers.contains_key(CONTROL_FLOW_HEADER) => return settled(Some(Outcome::Busy)),
+        503 if answer.headers.contains_key(CONTROL_FLOW_HEADER) => {
+            return settled(Some(Outcome::Busy));
+        }
         503 if asked.class != RequestClass::Ui => Some(failure(503)),
         502 | 504 => Some(failure(status)),
         500 if blames_the_upstream(asked.class) => Some(failure(500)),
@@ -139,12 +158,23 @@ pub fn judge_head(answer: &ResponseHeader, asked: &Asked<'_>) -> HeadVerdict {
     };
     match packing(answer) {
         Some(is_gzip) if may_tell_more => {
-            let sniffer = if status < 500 { Sniffer::for_report(is_gzip) } else { Sniffer::for_text(is_gzip) };
-            HeadVerdict::Sniff(Box::new(Witness { sniffer, status, without_body }))
+            let sniffer = if status < 500 {
+                Sniffer::for_report(is_gzip)
+            } else {
+                Sniffer::for_text(is_gzip)
+            };
+            HeadVerdict::Sniff(Box::new(Witness {
+                sniffer,
+                status,
+                without_body,
+            }))
         }
         Some(_) | None => {
             let is_ignorant = status == 404 && asked.class.is_read() && asked.has_workspace;
-            HeadVerdict::Settled(Finding { is_ignorant, ..Finding::only(without_body) })
+            HeadVerdict::Settled(Finding {
+                is_ignorant,
+                ..Finding::only(without_body)
+            })
         }
     }
 }
@@ -174,27 +204,48 @@ impl Witness {
         let text = self.sniffer.text();
         if BodyHead::of(&text).is_report() {
             let outcome = node_fault_in_report(&text, asked);
-            let is_ignorant = outcome.is_none() && asked.class.is_read() && is_ignorant_report(&text);
-            return Finding { outcome, is_service_exception: true, is_ignorant, says: String::new() };
+            let is_ignorant =
+                outcome.is_none() && asked.class.is_read() && is_ignorant_report(&text);
+            return Finding {
+                outcome,
+                is_service_exception: true,
+                is_ignorant,
+                says: String::new(),
+            };
         }
         if (400..500).contains(&self.status) {
-            let is_ignorant = asked.class.is_read() && (asked.has_workspace && self.status == 404 || is_ignorant(&text));
-            return Finding { is_ignorant, ..Finding::only(self.without_body.clone()) };
+            let is_ignorant = asked.class.is_read()
+                && (asked.has_workspace && self.status == 404 || is_ignorant(&text));
+            return Finding {
+                is_ignorant,
+                ..Finding::only(self.without_body.clone())
+            };
         }
         if self.status == 503 && contains(&text, CONTROL_FLOW_TIMEOUT) {
             return Finding::only(Some(Outcome::Busy));
         }
-        let fault = node_fault(&text, asked).map(|at| Outcome::Failure(Cause::NodeFault(quote(&text[at..]))));
-        let says = if fault.is_none() { exception_named_in(&text) } else { String::new() };
-        Finding { says, ..Finding::only(fault.or_else(|| self.without_body.clone())) }
+        let fault = node_fault(&text, asked)
+            .map(|at| Outcome::Failure(Cause::NodeFault(quote(&text[at..]))));
+        let says = if fault.is_none() {
+            exception_named_in(&text)
+        } else {
+            String::new()
+        };
+        Finding {
+            says,
+            ..Finding::only(fault.or_else(|| self.without_body.clone()))
+        }
     }
 }
 
-/// A report that blames the request for naming what the catalog does not have. What it names is not looked at: that may be
-/// anything the client wrote.
+/// A report that blames the request for naming what the catalog does not have. What it names is not
+/// looked at: that may be anything the client wrote.
 fn is_ignorant_report(report: &[u8]) -> bool {
     Exception::first_of(report).is_some_and(|exception| {
-        IGNORANT_CODES.iter().any(|code| exception.code.eq_ignore_ascii_case(code)) || is_ignorant(exception.text.as_bytes())
+        IGNORANT_CODES
+            .iter()
+            .any(|code| exception.code.eq_ignore_ascii_case(code))
+            || is_ignorant(exception.text.as_bytes())
     })
 }
 
@@ -211,7 +262,8 @@ fn failure(status: u16) -> Outcome {
     Outcome::Failure(Cause::Status(status))
 }
 
-/// REST and the web interface answer 500 to many a wrong request; services report those in their own words.
+/// REST and the web interface answer 500 to many a wrong request; services report those in their
+/// own words.
 fn blames_the_upstream(class: RequestClass) -> bool {
     match class {
         RequestClass::Tile
@@ -228,25 +280,37 @@ fn blames_the_upstream(class: RequestClass) -> bool {
 }
 
 fn is_service_root(asked: &Asked<'_>) -> bool {
-    let path = asked.target.split(|b| matches!(b, b'?' | b';')).next().unwrap_or_default();
-    path.strip_prefix(asked.context.as_bytes()).is_some_and(|place| SERVICE_ROOTS.contains(&place))
+    let path = asked
+        .target
+        .split(|b| matches!(b, b'?' | b';'))
+        .next()
+        .unwrap_or_default();
+    path.strip_prefix(asked.context.as_bytes())
+        .is_some_and(|place| SERVICE_ROOTS.contains(&place))
 }
 
 /// XML or JSON: what a report may come as. Not images, SVG included.
 fn is_structured(answer: &ResponseHeader) -> bool {
     let content_type = header(answer, "content-type");
     let is_image = content_type.len() > 6 && content_type[..6].eq_ignore_ascii_case(b"image/");
-    !is_image && [&b"xml"[..], b"json", b"javascript"].iter().any(|part| contains_folded(content_type, part))
+    !is_image
+        && [&b"xml"[..], b"json", b"javascript"]
+            .iter()
+            .any(|part| contains_folded(content_type, part))
 }
 
 fn is_page(answer: &ResponseHeader) -> bool {
     let content_type = header(answer, "content-type");
-    content_type.is_empty() || content_type.len() > 5 && content_type[..5].eq_ignore_ascii_case(b"text/")
+    content_type.is_empty()
+        || content_type.len() > 5 && content_type[..5].eq_ignore_ascii_case(b"text/")
 }
 
 /// Whether the body is packed with gzip; `None` when we cannot read how it is packed.
 fn packing(answer: &ResponseHeader) -> Option<bool> {
-    match header(answer, "content-encoding").to_ascii_lowercase().as_slice() {
+    match header(answer, "content-encoding")
+        .to_ascii_lowercase()
+        .as_slice()
+    {
         b"" | b"identity" => Some(false),
         b"gzip" | b"x-gzip" => Some(true),
         _ => None,
@@ -254,23 +318,36 @@ fn packing(answer: &ResponseHeader) -> Option<bool> {
 }
 
 fn header<'a>(answer: &'a ResponseHeader, name: &str) -> &'a [u8] {
-    answer.headers.get(name).map(http::HeaderValue::as_bytes).unwrap_or_default()
+    answer
+        .headers
+        .get(name)
+        .map(http::HeaderValue::as_bytes)
+        .unwrap_or_default()
 }
 
 fn node_fault_in_report(report: &[u8], asked: &Asked<'_>) -> Option<Outcome> {
     let exception = Exception::first_of(report)?;
-    let is_own_fault = OWN_FAULT_CODES.iter().any(|code| exception.code.eq_ignore_ascii_case(code));
+    let is_own_fault = OWN_FAULT_CODES
+        .iter()
+        .any(|code| exception.code.eq_ignore_ascii_case(code));
     let at = node_fault(report, asked).filter(|_| is_own_fault)?;
-    let text = if exception.text.is_empty() { quote(&report[at..]) } else { exception.text };
+    let text = if exception.text.is_empty() {
+        quote(&report[at..])
+    } else {
+        exception.text
+    };
     Some(Outcome::Failure(Cause::NodeFault(text)))
 }
 
-/// Where `text` names a node fault that the request did not put into it. A body that was not read may hold anything.
+/// Where `text` names a node fault that the request did not put into it. A body that was not read
+/// may hold anything.
 fn node_fault(text: &[u8], asked: &Asked<'_>) -> Option<usize> {
     if !asked.is_body_known {
         return None;
     }
-    NODE_FAULTS.iter().find_map(|fault| position(text, fault).filter(|_| !is_echo(fault, asked)))
+    NODE_FAULTS
+        .iter()
+        .find_map(|fault| position(text, fault).filter(|_| !is_echo(fault, asked)))
 }
 
 fn is_echo(fault: &str, asked: &Asked<'_>) -> bool {
@@ -286,7 +363,9 @@ fn is_echo(fault: &str, asked: &Asked<'_>) -> bool {
 
 /// Takes one layer of percent-encoding and of XML's character references off.
 fn decode_once(text: &[u8]) -> Vec<u8> {
-    let spaced: Vec<u8> = percent_decode(text).map(|b| if b == b'+' { b' ' } else { b }).collect();
+    let spaced: Vec<u8> = percent_decode(text)
+        .map(|b| if b == b'+' { b' ' } else { b })
+        .collect();
     let mut decoded = Vec::with_capacity(spaced.len());
     let mut rest = spaced.as_slice();
     while let Some(&first) = rest.first() {
@@ -297,7 +376,8 @@ fn decode_once(text: &[u8]) -> Vec<u8> {
     decoded
 }
 
-/// The ASCII character that a text begins with as a reference such as `&#109;` or `&#x6d;`, and the length of that.
+/// The ASCII character that a text begins with as a reference such as `&#109;` or `&#x6d;`, and the
+/// length of that.
 fn character_reference(text: &[u8]) -> Option<(u8, usize)> {
     let digits = text.strip_prefix(b"&#")?;
     let end = digits.iter().take(MAX_REFERENCE).position(|b| *b == b';')?;
@@ -312,19 +392,27 @@ fn character_reference(text: &[u8]) -> Option<(u8, usize)> {
 /// The first words of `text`, up to the end of the line or the next tag.
 fn quote(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(&text[..text.len().min(QUOTED * 4)]);
-    text.chars().take(QUOTED).take_while(|c| *c != '<' && !c.is_control()).collect()
+    text.chars()
+        .take(QUOTED)
+        .take_while(|c| *c != '<' && !c.is_control())
+        .collect()
 }
 
-/// From the name of the first exception to the end of the line: `java.sql.SQLException: no such table`.
+/// From the name of the first exception to the end of the line:
+/// `java.sql.SQLException: no such table`.
 fn exception_named_in(page: &[u8]) -> String {
-    let Some(at) = position(page, "Exception") else { return String::new() };
+    let Some(at) = position(page, "Exception") else {
+        return String::new();
+    };
     let is_of_name = |b: &&u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'$');
     let start = at - page[..at].iter().rev().take_while(is_of_name).count();
     quote(&page[start..])
 }
 
 fn position(haystack: &[u8], needle: &str) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle.as_bytes())
+    haystack
+        .windows(needle.len())
+        .position(|window| window == needle.as_bytes())
 }
 
 fn contains(haystack: &[u8], needle: &str) -> bool {
@@ -332,7 +420,9 @@ fn contains(haystack: &[u8], needle: &str) -> bool {
 }
 
 fn contains_folded(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle))
+    haystack
+        .windows(needle.len())
+        .any(|window| window.eq_ignore_ascii_case(needle))
 }
 
 #[cfg(test)]
@@ -357,22 +447,35 @@ mod tests {
             body_prefix: b"",
             is_body_known: true,
         };
-        Answer { status, content_type, body: body.into(), asked }
+        Answer {
+            status,
+            content_type,
+            body: body.into(),
+            asked,
+        }
     }
 
     impl Answer {
         fn to(mut self, class: RequestClass, target: &'static [u8]) -> Self {
-            self.asked = Asked { class, target, ..self.asked };
+            self.asked = Asked {
+                class,
+                target,
+                ..self.asked
+            };
             self
         }
 
         fn finding(&self) -> Finding {
             let mut head = ResponseHeader::build(self.status, None).unwrap();
-            head.insert_header("Content-Type", self.content_type).unwrap();
+            head.insert_header("Content-Type", self.content_type)
+                .unwrap();
             match judge_head(&head, &self.asked) {
                 HeadVerdict::Settled(finding) => finding,
                 HeadVerdict::Sniff(mut witness) => {
-                    self.body.as_bytes().chunks(7).for_each(|chunk| witness.see(chunk));
+                    self.body
+                        .as_bytes()
+                        .chunks(7)
+                        .for_each(|chunk| witness.see(chunk));
                     witness.finding(&self.asked)
                 }
             }
@@ -405,80 +508,191 @@ mod tests {
 
     #[test]
     fn images_are_settled_by_their_head() {
-        for content_type in ["image/png", "image/jpeg", "image/svg+xml", "application/pdf", "application/x-protobuf"] {
+        for content_type in [
+            "image/png",
+            "image/jpeg",
+            "image/svg+xml",
+            "application/pdf",
+            "application/x-protobuf",
+        ] {
             let mut head = ResponseHeader::build(200, None).unwrap();
             head.insert_header("Content-Type", content_type).unwrap();
             let verdict = judge_head(&head, &answer(200, "", "").asked);
-            assert!(matches!(verdict, HeadVerdict::Settled(Finding { outcome: Some(Outcome::Success), .. })), "{content_type}");
+            assert!(
+                matches!(
+                    verdict,
+                    HeadVerdict::Settled(Finding {
+                        outcome: Some(Outcome::Success),
+                        ..
+                    })
+                ),
+                "{content_type}"
+            );
         }
     }
 
     #[test]
     fn data_is_success_whatever_words_are_in_it() {
         let collection = format!("<wfs:FeatureCollection><title>ExceptionReport {OOM}</title>");
-        assert_eq!(answer(200, "text/xml; subtype=gml/3.1.1", collection).outcome(), Some(Outcome::Success));
-        let geojson = format!(r#"{{"type":"FeatureCollection","features":[{{"properties":{{"exceptions":"{OOM}"}}}}]}}"#);
-        assert_eq!(answer(200, "application/json;charset=UTF-8", geojson).outcome(), Some(Outcome::Success));
+        assert_eq!(
+            answer(200, "text/xml; subtype=gml/3.1.1", collection).outcome(),
+            Some(Outcome::Success)
+        );
+        let geojson = format!(
+            r#"{{"type":"FeatureCollection","features":[{{"properties":{{"exceptions":"{OOM}"}}}}]}}"#
+        );
+        assert_eq!(
+            answer(200, "application/json;charset=UTF-8", geojson).outcome(),
+            Some(Outcome::Success)
+        );
     }
 
     #[test]
     fn a_200_that_says_the_node_is_broken_is_a_failure_in_every_shape() {
-        let se_xml = answer(200, "application/vnd.ogc.se_xml;charset=UTF-8", wms("", OOM));
-        assert_eq!(se_xml.finding(), Finding { is_service_exception: true, ..Finding::only(node_fault(OOM)) });
-        assert_eq!(answer(200, "application/xml", ows("NoApplicableCode", OOM)).outcome(), node_fault(OOM));
-        let json = format!(r#"{{"version":"1.3.0","exceptions":[{{"code":"noApplicableCode","text":"{OOM}"}}]}}"#);
-        assert_eq!(answer(200, "application/json", json).outcome(), node_fault(OOM));
+        let se_xml = answer(
+            200,
+            "application/vnd.ogc.se_xml;charset=UTF-8",
+            wms("", OOM),
+        );
+        assert_eq!(
+            se_xml.finding(),
+            Finding {
+                is_service_exception: true,
+                ..Finding::only(node_fault(OOM))
+            }
+        );
+        assert_eq!(
+            answer(200, "application/xml", ows("NoApplicableCode", OOM)).outcome(),
+            node_fault(OOM)
+        );
+        let json = format!(
+            r#"{{"version":"1.3.0","exceptions":[{{"code":"noApplicableCode","text":"{OOM}"}}]}}"#
+        );
+        assert_eq!(
+            answer(200, "application/json", json).outcome(),
+            node_fault(OOM)
+        );
     }
 
     #[test]
     fn every_known_node_fault_is_recognised() {
         for fault in NODE_FAULTS {
-            assert_eq!(answer(200, "text/xml", wms("internalError", fault)).outcome(), node_fault(fault));
+            assert_eq!(
+                answer(200, "text/xml", wms("internalError", fault)).outcome(),
+                node_fault(fault)
+            );
         }
     }
 
     #[test]
     fn faults_of_clients_tell_nothing_but_are_counted() {
         let faults = [
-            answer(200, "text/xml", wms("LayerNotDefined", "Could not find layer x")),
-            answer(200, "text/xml", wms("InvalidParameterValue", &format!("unknown style {OOM}"))),
-            answer(400, "application/xml", ows("InvalidParameterValue", "Feature type x unknown")),
-            answer(404, "application/xml", ows("NotFound", "no such stored query")),
-            answer(500, "application/xml", ows("OperationProcessingFailed", "bad filter")),
-            answer(200, "text/xml", wms("NoApplicableCode", "Rendering process failed")),
+            answer(
+                200,
+                "text/xml",
+                wms("LayerNotDefined", "Could not find layer x"),
+            ),
+            answer(
+                200,
+                "text/xml",
+                wms("InvalidParameterValue", &format!("unknown style {OOM}")),
+            ),
+            answer(
+                400,
+                "application/xml",
+                ows("InvalidParameterValue", "Feature type x unknown"),
+            ),
+            answer(
+                404,
+                "application/xml",
+                ows("NotFound", "no such stored query"),
+            ),
+            answer(
+                500,
+                "application/xml",
+                ows("OperationProcessingFailed", "bad filter"),
+            ),
+            answer(
+                200,
+                "text/xml",
+                wms("NoApplicableCode", "Rendering process failed"),
+            ),
         ];
         for fault in faults {
             let finding = fault.finding();
-            assert_eq!((finding.outcome, finding.is_service_exception), (None, true), "{}", fault.body);
+            assert_eq!(
+                (finding.outcome, finding.is_service_exception),
+                (None, true),
+                "{}",
+                fault.body
+            );
         }
     }
 
     #[test]
     fn an_answer_that_does_not_know_its_layer_is_told_from_other_mistakes() {
-        let tile = |status, body: &str| answer(status, "text/plain", body).to(RequestClass::Tile, b"/geoserver/gwc/service/wmts");
+        let tile = |status, body: &str| {
+            answer(status, "text/plain", body)
+                .to(RequestClass::Tile, b"/geoserver/gwc/service/wmts")
+        };
         let ignorant = [
-            answer(200, "text/xml", wms("LayerNotDefined", "Could not find layer x")),
-            answer(200, "application/json", r#"{"version":"1.3.0","exceptions":[{"code":"LayerNotDefined","text":"x"}]}"#),
-            answer(400, "application/xml", ows("InvalidParameterValue", "Feature type x unknown")),
-            answer(404, "application/xml", ows("NoSuchCoverage", "Could not find the requested coverage(s): x")),
-            tile(400, "Unknown layer a:b. Check the logfiles, it may not have loaded properly."),
+            answer(
+                200,
+                "text/xml",
+                wms("LayerNotDefined", "Could not find layer x"),
+            ),
+            answer(
+                200,
+                "application/json",
+                r#"{"version":"1.3.0","exceptions":[{"code":"LayerNotDefined","text":"x"}]}"#,
+            ),
+            answer(
+                400,
+                "application/xml",
+                ows("InvalidParameterValue", "Feature type x unknown"),
+            ),
+            answer(
+                404,
+                "application/xml",
+                ows(
+                    "NoSuchCoverage",
+                    "Could not find the requested coverage(s): x",
+                ),
+            ),
+            tile(
+                400,
+                "Unknown layer a:b. Check the logfiles, it may not have loaded properly.",
+            ),
         ];
-        ignorant.into_iter().for_each(|answer| assert!(answer.finding().is_ignorant, "{}", answer.body));
+        ignorant
+            .into_iter()
+            .for_each(|answer| assert!(answer.finding().is_ignorant, "{}", answer.body));
         let mistaken = [
-            answer(200, "text/xml", wms("InvalidParameterValue", "unknown format")),
-            answer(400, "application/xml", ows("InvalidParameterValue", "bad filter")),
+            answer(
+                200,
+                "text/xml",
+                wms("InvalidParameterValue", "unknown format"),
+            ),
+            answer(
+                400,
+                "application/xml",
+                ows("InvalidParameterValue", "bad filter"),
+            ),
             answer(200, "text/xml", wms("", OOM)),
             tile(400, "Coverage [0,0] is out of range"),
             answer(200, "image/png", "LayerNotDefined"),
-            answer(200, "text/xml", wms("LayerNotDefined", "x")).to(RequestClass::Transaction, b"/geoserver/wfs"),
+            answer(200, "text/xml", wms("LayerNotDefined", "x"))
+                .to(RequestClass::Transaction, b"/geoserver/wfs"),
         ];
-        mistaken.into_iter().for_each(|answer| assert!(!answer.finding().is_ignorant, "{}", answer.body));
+        mistaken
+            .into_iter()
+            .for_each(|answer| assert!(!answer.finding().is_ignorant, "{}", answer.body));
     }
 
     #[test]
     fn a_404_below_a_workspace_may_be_a_catalog_without_it() {
-        let mut page =
-            answer(404, "text/html", "<h1>HTTP Status 404</h1>").to(RequestClass::Map, b"/geoserver/geor/wms?request=GetMap");
+        let mut page = answer(404, "text/html", "<h1>HTTP Status 404</h1>")
+            .to(RequestClass::Map, b"/geoserver/geor/wms?request=GetMap");
         assert!(!page.finding().is_ignorant);
         page.asked.has_workspace = true;
         assert_eq!((page.finding().is_ignorant, page.outcome()), (true, None));
@@ -486,15 +700,40 @@ mod tests {
 
     #[test]
     fn a_text_the_client_sent_itself_is_no_evidence() {
-        let echo = || answer(200, "text/xml", wms("NoApplicableCode", "could not parse filter: Too many open files"));
+        let echo = || {
+            answer(
+                200,
+                "text/xml",
+                wms(
+                    "NoApplicableCode",
+                    "could not parse filter: Too many open files",
+                ),
+            )
+        };
         assert!(echo().outcome().is_some());
-        assert_eq!(echo().to(RequestClass::Map, b"/geoserver/wms?cql_filter=Too%20many+open%20FILES").outcome(), None);
+        assert_eq!(
+            echo()
+                .to(
+                    RequestClass::Map,
+                    b"/geoserver/wms?cql_filter=Too%20many+open%20FILES"
+                )
+                .outcome(),
+            None
+        );
         let mut posted = echo();
         posted.asked.body_prefix = b"<Filter>Too many open files</Filter>";
         assert_eq!(posted.outcome(), None);
         posted.asked.body_prefix = b"<Filter>Too &#109;any&#x20;open files</Filter>";
         assert_eq!(posted.outcome(), None, "as XML writes it");
-        assert_eq!(echo().to(RequestClass::Map, b"/geoserver/wms?cql_filter=Too%2520many+open%20FILES").outcome(), None);
+        assert_eq!(
+            echo()
+                .to(
+                    RequestClass::Map,
+                    b"/geoserver/wms?cql_filter=Too%2520many+open%20FILES"
+                )
+                .outcome(),
+            None
+        );
         posted.asked.body_prefix = b"<Filter>";
         assert!(posted.outcome().is_some());
         posted.asked.is_body_known = false;
@@ -505,34 +744,71 @@ mod tests {
     fn a_services_500_is_a_failure_and_that_of_rest_is_not() {
         let page = || answer(500, "text/html", "<html>NullPointerException</html>");
         assert_eq!(page().outcome(), status(500));
-        assert_eq!(page().to(RequestClass::Admin, b"/geoserver/rest/layers").outcome(), None);
-        let named = answer(500, "text/html", "<h1>500</h1><pre>org.x.DataException: no table\n\tat y</pre>").finding();
-        assert_eq!((named.outcome, named.says.as_str()), (status(500), "org.x.DataException: no table"));
-        let broken = answer(500, "text/plain", format!("{OOM}\n\tat x")).to(RequestClass::Admin, b"/geoserver/rest/layers");
-        assert_eq!(broken.outcome(), node_fault("OutOfMemoryError: Java heap space"));
+        assert_eq!(
+            page()
+                .to(RequestClass::Admin, b"/geoserver/rest/layers")
+                .outcome(),
+            None
+        );
+        let named = answer(
+            500,
+            "text/html",
+            "<h1>500</h1><pre>org.x.DataException: no table\n\tat y</pre>",
+        )
+        .finding();
+        assert_eq!(
+            (named.outcome, named.says.as_str()),
+            (status(500), "org.x.DataException: no table")
+        );
+        let broken = answer(500, "text/plain", format!("{OOM}\n\tat x"))
+            .to(RequestClass::Admin, b"/geoserver/rest/layers");
+        assert_eq!(
+            broken.outcome(),
+            node_fault("OutOfMemoryError: Java heap space")
+        );
     }
 
     #[test]
     fn gateways_and_containers_errors_are_failures() {
         for code in [502, 503, 504] {
-            assert_eq!(answer(code, "text/html", "<h1>oops</h1>").outcome(), status(code));
+            assert_eq!(
+                answer(code, "text/html", "<h1>oops</h1>").outcome(),
+                status(code)
+            );
         }
     }
 
     #[test]
     fn control_flow_asks_for_patience() {
         let page = "<html>Requested timeout out while waiting to be executed, please lower your request rate</html>";
-        assert_eq!(answer(503, "text/html;charset=utf-8", page).outcome(), Some(Outcome::Busy));
-        assert_eq!(answer(429, "text/html", "Too many requests").outcome(), Some(Outcome::Busy));
+        assert_eq!(
+            answer(503, "text/html;charset=utf-8", page).outcome(),
+            Some(Outcome::Busy)
+        );
+        assert_eq!(
+            answer(429, "text/html", "Too many requests").outcome(),
+            Some(Outcome::Busy)
+        );
         let mut head = ResponseHeader::build(503, None).unwrap();
-        head.insert_header("X-Control-flow-delay-ms", "20000").unwrap();
+        head.insert_header("X-Control-flow-delay-ms", "20000")
+            .unwrap();
         let verdict = judge_head(&head, &answer(503, "", "").asked);
-        assert!(matches!(verdict, HeadVerdict::Settled(Finding { outcome: Some(Outcome::Busy), .. })));
+        assert!(matches!(
+            verdict,
+            HeadVerdict::Settled(Finding {
+                outcome: Some(Outcome::Busy),
+                ..
+            })
+        ));
     }
 
     #[test]
     fn a_404_where_a_service_must_be_means_the_webapp_is_not_there() {
-        let page = |target| answer(404, "text/html;charset=utf-8", "<h1>Not found</h1>").to(RequestClass::Map, target).outcome();
+        let page = |target| {
+            answer(404, "text/html;charset=utf-8", "<h1>Not found</h1>")
+                .to(RequestClass::Map, target)
+                .outcome()
+        };
         assert_eq!(page(b"/geoserver/wms?request=GetMap"), status(404));
         assert_eq!(page(b"/geoserver/ows"), status(404));
         assert_eq!(page(b"/geoserver/topp/wms?request=GetMap"), None);
@@ -553,6 +829,9 @@ mod tests {
     fn an_answer_that_breaks_off_is_judged_by_what_came() {
         let broken = format!("<ServiceExceptionReport><ServiceException>{OOM}");
         assert_eq!(answer(200, "text/xml", broken).outcome(), node_fault(OOM));
-        assert_eq!(answer(200, "text/xml", "").outcome(), Some(Outcome::Success));
+        assert_eq!(
+            answer(200, "text/xml", "").outcome(),
+            Some(Outcome::Success)
+        );
     }
 }

@@ -15,9 +15,13 @@ pub(super) fn cause(error: &Error, progress: Progress) -> Cause {
     }
     match progress {
         Progress::Connecting => Cause::Connect(connect_reason(error.etype()).to_owned()),
-        Progress::Sent if is_timeout(error.etype()) => Cause::Timeout("no first byte within the class's limit"),
+        Progress::Sent if is_timeout(error.etype()) => {
+            Cause::Timeout("no first byte within the class's limit")
+        }
         Progress::Sent => Cause::Reset("closed before the first byte"),
-        Progress::Answering if is_timeout(error.etype()) => Cause::Timeout("stalled within the answer"),
+        Progress::Answering if is_timeout(error.etype()) => {
+            Cause::Timeout("stalled within the answer")
+        }
         Progress::Answering => Cause::Truncated,
     }
 }
@@ -33,14 +37,21 @@ fn local_fault(error: &Error) -> Option<LocalFault> {
 /// Pingora reads 256 fields and a MiB.
 fn is_head_too_large(error: &Error) -> bool {
     let has_too_many = error.root_cause().downcast_ref() == Some(&httparse::Error::TooManyHeaders);
-    has_too_many || error.context.as_ref().is_some_and(|context| context.as_str().starts_with(TOO_LARGE))
+    has_too_many
+        || error
+            .context
+            .as_ref()
+            .is_some_and(|context| context.as_str().starts_with(TOO_LARGE))
 }
 
 /// Nothing happened for too long, as opposed to something bad.
 pub(super) fn is_timeout(error: &ErrorType) -> bool {
     matches!(
         error,
-        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout
+        ErrorType::ConnectTimedout
+            | ErrorType::TLSHandshakeTimedout
+            | ErrorType::ReadTimedout
+            | ErrorType::WriteTimedout
     )
 }
 
@@ -63,8 +74,15 @@ mod tests {
     use super::*;
 
     fn failed_to_connect(code: i32) -> Cause {
-        let inner = Error::because(ErrorType::SocketError, "failed to create socket", io::Error::from_raw_os_error(code));
-        cause(&Error::because(ErrorType::InternalError, "Fail to connect", inner), Progress::Connecting)
+        let inner = Error::because(
+            ErrorType::SocketError,
+            "failed to create socket",
+            io::Error::from_raw_os_error(code),
+        );
+        cause(
+            &Error::because(ErrorType::InternalError, "Fail to connect", inner),
+            Progress::Connecting,
+        )
     }
 
     #[test]
@@ -77,10 +95,24 @@ mod tests {
 
     #[test]
     fn a_head_that_we_do_not_read_is_a_limit_of_ours_and_one_that_is_none_is_not() {
-        let broken = |error| cause(&Error::because(ErrorType::InvalidHTTPHeader, "buf: x", error), Progress::Sent);
-        assert_eq!(broken(httparse::Error::TooManyHeaders), Cause::Local(LocalFault::AnswerHead));
+        let broken = |error| {
+            cause(
+                &Error::because(ErrorType::InvalidHTTPHeader, "buf: x", error),
+                Progress::Sent,
+            )
+        };
+        assert_eq!(
+            broken(httparse::Error::TooManyHeaders),
+            Cause::Local(LocalFault::AnswerHead)
+        );
         assert!(matches!(broken(httparse::Error::Version), Cause::Reset(_)));
-        let long = Error::explain(ErrorType::InvalidHTTPHeader, "Response header larger than 1048576");
-        assert_eq!(cause(&long, Progress::Sent), Cause::Local(LocalFault::AnswerHead));
+        let long = Error::explain(
+            ErrorType::InvalidHTTPHeader,
+            "Response header larger than 1048576",
+        );
+        assert_eq!(
+            cause(&long, Progress::Sent),
+            Cause::Local(LocalFault::AnswerHead)
+        );
     }
 }

@@ -1,11 +1,13 @@
-//! How an upstream's answer says where it ends: in one way that every client understands, or it is not passed on.
+//! How an upstream's answer says where it ends: in one way that every client understands, or it is
+//! not passed on.
 
 use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::{StatusCode, Version};
 use pingora::http::ResponseHeader;
 
-/// Judges the head of an answer; the reason if it must not be passed on. `is_upgrade`: the client asked for another protocol.
-/// A length that is repeated is left once: Pingora has compared its values.
+/// Judges the head of an answer; the reason if it must not be passed on. `is_upgrade`: the client
+/// asked for another protocol. A length that is repeated is left once: Pingora has compared its
+/// values.
 pub(super) fn judge(response: &mut ResponseHeader, is_upgrade: bool) -> Result<(), &'static str> {
     if response.status == StatusCode::SWITCHING_PROTOCOLS && !is_upgrade {
         return Err("it switched protocols unasked");
@@ -33,44 +35,79 @@ fn collapse_length(response: &mut ResponseHeader) {
     if values.next().is_none() && !list.contains(&b',') {
         return;
     }
-    let only = list.split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
+    let only = list
+        .split(|byte| *byte == b',')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii();
     let only = HeaderValue::from_bytes(only).expect("a part of a valid value without its commas");
-    response.insert_header(CONTENT_LENGTH, only).expect("a valid name");
+    response
+        .insert_header(CONTENT_LENGTH, only)
+        .expect("a valid name");
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn judged(status: u16, version: Version, fields: &[(&'static str, &str)]) -> Result<Vec<String>, &'static str> {
+    fn judged(
+        status: u16,
+        version: Version,
+        fields: &[(&'static str, &str)],
+    ) -> Result<Vec<String>, &'static str> {
         let mut response = ResponseHeader::build(status, None).unwrap();
         response.set_version(version);
         for (name, value) in fields {
             response.append_header(*name, *value).unwrap();
         }
         judge(&mut response, false)?;
-        Ok(response.headers.get_all(CONTENT_LENGTH).iter().map(|value| value.to_str().unwrap().to_owned()).collect())
+        Ok(response
+            .headers
+            .get_all(CONTENT_LENGTH)
+            .iter()
+            .map(|value| value.to_str().unwrap().to_owned())
+            .collect())
     }
 
     #[test]
     fn chunked_is_the_only_transfer_coding_of_an_answer_and_http_1_0_has_none() {
         let is_good = |status, version, codings: &[&str]| {
-            let fields: Vec<_> = codings.iter().map(|coding| ("Transfer-Encoding", *coding)).collect();
+            let fields: Vec<_> = codings
+                .iter()
+                .map(|coding| ("Transfer-Encoding", *coding))
+                .collect();
             judged(status, version, &fields).is_ok()
         };
-        assert!(is_good(200, Version::HTTP_11, &["chunked"]) && is_good(200, Version::HTTP_11, &["Chunked"]));
-        assert!(is_good(200, Version::HTTP_10, &[]) && is_good(304, Version::HTTP_11, &["chunked"]));
-        for codings in [&["gzip, chunked"][..], &["chunked", "chunked"], &["identity"], &["chunked, gzip"], &[""]] {
+        assert!(
+            is_good(200, Version::HTTP_11, &["chunked"])
+                && is_good(200, Version::HTTP_11, &["Chunked"])
+        );
+        assert!(
+            is_good(200, Version::HTTP_10, &[]) && is_good(304, Version::HTTP_11, &["chunked"])
+        );
+        for codings in [
+            &["gzip, chunked"][..],
+            &["chunked", "chunked"],
+            &["identity"],
+            &["chunked, gzip"],
+            &[""],
+        ] {
             assert!(!is_good(200, Version::HTTP_11, codings), "{codings:?}");
         }
         assert!(!is_good(200, Version::HTTP_10, &["chunked"]));
-        assert!(!is_good(204, Version::HTTP_11, &["chunked"]) && !is_good(103, Version::HTTP_11, &["chunked"]));
+        assert!(
+            !is_good(204, Version::HTTP_11, &["chunked"])
+                && !is_good(103, Version::HTTP_11, &["chunked"])
+        );
     }
 
     #[test]
     fn a_repeated_length_is_left_once() {
         let lengths = |values: &[&str]| {
-            let fields: Vec<_> = values.iter().map(|value| ("Content-Length", *value)).collect();
+            let fields: Vec<_> = values
+                .iter()
+                .map(|value| ("Content-Length", *value))
+                .collect();
             judged(200, Version::HTTP_11, &fields).unwrap()
         };
         assert_eq!(lengths(&["5", "5"]), ["5"]);

@@ -1,7 +1,7 @@
 //! Administration seen passing through: what an answer of the main tells about its catalog.
 //!
-//! A hint costs one reading of the main's number, so what changes nothing more often than not may be one too. What moves no
-//! number and yet is news to the replicas is said to be certain.
+//! A hint costs one reading of the main's number, so what changes nothing more often than not may
+//! be one too. What moves no number and yet is news to the replicas is said to be certain.
 
 use pingora::http::RequestHeader;
 
@@ -11,20 +11,33 @@ use crate::config::{Catalog, Config};
 use crate::ogc::{Classified, RequestClass, normalise_path};
 
 /// The hint in a request that the main answered with `status`, if there is one.
-pub fn of(request: &RequestHeader, classified: &Classified, status: u16, config: &Config) -> Option<Hint> {
+pub fn of(
+    request: &RequestHeader,
+    classified: &Classified,
+    status: u16,
+    config: &Config,
+) -> Option<Hint> {
     if request.method == http::Method::OPTIONS {
         return None;
     }
     let is_safe = matches!(request.method.as_str(), "GET" | "HEAD");
     match classified.class {
-        RequestClass::Admin if !is_safe && (200..300).contains(&status) => Some(of_rest(request, config)),
+        RequestClass::Admin if !is_safe && (200..300).contains(&status) => {
+            Some(of_rest(request, config))
+        }
         // Logging in or out changes nothing, whether it succeeds or not.
         RequestClass::Ui if is_login(request) => None,
         // A form, or one of Wicket's listeners, which are links with a query.
-        RequestClass::Ui if status < 400 && (!is_safe || request.uri.query().is_some()) => Some(Hint::Ui),
-        RequestClass::Transaction if classified.operation == Some("PutStyles") && status < 300 => Some(Hint::Write),
+        RequestClass::Ui if status < 400 && (!is_safe || request.uri.query().is_some()) => {
+            Some(Hint::Ui)
+        }
+        RequestClass::Transaction if classified.operation == Some("PutStyles") && status < 300 => {
+            Some(Hint::Write)
+        }
         // It saves the style's body without an event of the catalog.
-        RequestClass::Transaction if status < 300 && is_ogc_api_styles(request, config) => Some(Hint::Certain),
+        RequestClass::Transaction if status < 300 && is_ogc_api_styles(request, config) => {
+            Some(Hint::Certain)
+        }
         // Written in a way that we do not read: it may have been administration.
         RequestClass::Unknown if !is_safe && status < 300 => Some(Hint::Ui),
         RequestClass::Admin
@@ -44,9 +57,16 @@ pub fn of(request: &RequestHeader, classified: &Classified, status: u16, config:
 
 /// GeoServer's login and logout, in its old and its new spelling.
 fn is_login(request: &RequestHeader) -> bool {
-    let path = request.raw_path().split(|b| matches!(b, b'?' | b';')).next().unwrap_or_default();
+    let path = request
+        .raw_path()
+        .split(|b| matches!(b, b'?' | b';'))
+        .next()
+        .unwrap_or_default();
     let last = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
-    matches!(last, b"j_spring_security_check" | b"j_spring_security_logout" | b"login" | b"logout")
+    matches!(
+        last,
+        b"j_spring_security_check" | b"j_spring_security_logout" | b"login" | b"logout"
+    )
 }
 
 /// A write under `/rest` or `/gwc/rest` that succeeded.
@@ -57,12 +77,21 @@ fn of_rest(request: &RequestHeader, config: &Config) -> Hint {
 /// The one workspace that a write under `/rest` or `/gwc/rest` is about.
 pub fn workspace(request: &RequestHeader, class: RequestClass, config: &Config) -> Option<u64> {
     let of_write = |parts: &[&[u8]]| scope::of_write(parts, request.method == http::Method::DELETE);
-    if class == RequestClass::Admin { with_parts(request, config, of_write) } else { None }
+    if class == RequestClass::Admin {
+        with_parts(request, config, of_write)
+    } else {
+        None
+    }
 }
 
 /// `/ogc/styles/...`, also of one workspace.
 fn is_ogc_api_styles(request: &RequestHeader, config: &Config) -> bool {
-    with_parts(request, config, |parts| parts.windows(2).take(2).any(|pair| pair == [b"ogc", b"styles".as_slice()]))
+    with_parts(request, config, |parts| {
+        parts
+            .windows(2)
+            .take(2)
+            .any(|pair| pair == [b"ogc", b"styles".as_slice()])
+    })
 }
 
 /// Calls `read` with the segments of the path below GeoServer's context.
@@ -70,14 +99,20 @@ fn with_parts<T>(request: &RequestHeader, config: &Config, read: impl FnOnce(&[&
     let target = request.raw_path();
     let raw = target.split(|b| *b == b'?').next().unwrap_or_default();
     let path = normalise_path(raw).unwrap_or_default();
-    let below = path.strip_prefix(config.geoserver.context.as_bytes()).unwrap_or(&path);
-    let parts: Vec<&[u8]> = below.split(|b| *b == b'/').filter(|part| !part.is_empty()).collect();
+    let below = path
+        .strip_prefix(config.geoserver.context.as_bytes())
+        .unwrap_or(&path);
+    let parts: Vec<&[u8]> = below
+        .split(|b| *b == b'/')
+        .filter(|part| !part.is_empty())
+        .collect();
     read(&parts)
 }
 
 fn of_parts(parts: &[&[u8]], catalog: &Catalog) -> Hint {
     match parts {
-        // The main was reloaded by hand: then the replicas are meant too, whether or not the number moves.
+        // The main was reloaded by hand: then the replicas are meant too, whether or not the number
+        // moves.
         [b"rest", b"reload" | b"reset"] => Hint::Certain,
         // Users, roles and rules; the replicas' security is reloaded with their catalog then.
         [b"rest", b"security", ..] => Hint::Security,
@@ -87,15 +122,21 @@ fn of_parts(parts: &[&[u8]], catalog: &Catalog) -> Hint {
         [b"rest", b"imports", _, ..] => Hint::Certain,
         [b"rest", b"workspaces", _, below @ ..] if drops_what_is_cached(below) => Hint::Certain,
         // Tasks of one GeoServer's tile cache.
-        [b"gwc", b"rest", b"seed" | b"masstruncate" | b"bounds" | b"statistics", ..] => Hint::Ui,
+        [
+            b"gwc",
+            b"rest",
+            b"seed" | b"masstruncate" | b"bounds" | b"statistics",
+            ..,
+        ] => Hint::Ui,
         [b"gwc", b"rest", ..] if catalog.reload_gwc => Hint::Certain,
         [b"gwc", ..] | [b"rest", b"logging", ..] => Hint::Ui,
         _ => Hint::Write,
     }
 }
 
-/// Below a workspace, what changes or forgets the data that a store or a layer has read, and not the catalog: a reset, files
-/// uploaded into a store, a granule harvested into a mosaic or removed from it.
+/// Below a workspace, what changes or forgets the data that a store or a layer has read, and not
+/// the catalog: a reset, files uploaded into a store, a granule harvested into a mosaic or removed
+/// from it.
 fn drops_what_is_cached(below: &[&[u8]]) -> bool {
     let is_reset = |last: &[u8]| last == b"reset" || last.starts_with(b"reset.");
     let is_upload = |last: &[u8]| {
@@ -111,11 +152,18 @@ fn drops_what_is_cached(below: &[&[u8]]) -> bool {
 }
 
 fn is_store(kind: &[u8]) -> bool {
-    matches!(kind, b"datastores" | b"coveragestores" | b"wmsstores" | b"wmtsstores")
+    matches!(
+        kind,
+        b"datastores" | b"coveragestores" | b"wmsstores" | b"wmtsstores"
+    )
 }
 
 fn is_store_or_layer(kind: &[u8]) -> bool {
-    is_store(kind) || matches!(kind, b"featuretypes" | b"coverages" | b"wmslayers" | b"wmtslayers")
+    is_store(kind)
+        || matches!(
+            kind,
+            b"featuretypes" | b"coverages" | b"wmslayers" | b"wmtslayers"
+        )
 }
 
 #[cfg(test)]
@@ -130,28 +178,59 @@ mod tests {
         let text = format!(
             "[upstreams.main]\nurl = \"http://127.0.0.1:1\"\nrole = \"main\"\n[upstreams.a]\nurl = \"http://127.0.0.1:2\"\n{catalog}"
         );
-        Config::load(Path::new("/f.toml"), &MapEnvironment::new().file("/f.toml", text)).unwrap().config
+        Config::load(
+            Path::new("/f.toml"),
+            &MapEnvironment::new().file("/f.toml", text),
+        )
+        .unwrap()
+        .config
     }
 
     fn hint(method: &str, target: &str, status: u16, catalog: &str) -> Option<Hint> {
         let request = RequestHeader::build(method, target.as_bytes(), None).unwrap();
-        let head = RequestHead { method, target: target.as_bytes(), content_type: None };
-        of(&request, &ogc::classify(&head, "/geoserver", Some(b"")), status, &config(catalog))
+        let head = RequestHead {
+            method,
+            target: target.as_bytes(),
+            content_type: None,
+        };
+        of(
+            &request,
+            &ogc::classify(&head, "/geoserver", Some(b"")),
+            status,
+            &config(catalog),
+        )
     }
 
     #[test]
     fn a_write_that_succeeded_is_a_hint_and_a_read_or_a_failure_is_none() {
-        assert_eq!(hint("POST", "/geoserver/rest/workspaces", 201, ""), Some(Hint::Write));
-        assert_eq!(hint("PUT", "/geoserver/rest/layers/a:b.xml", 200, ""), Some(Hint::Write));
+        assert_eq!(
+            hint("POST", "/geoserver/rest/workspaces", 201, ""),
+            Some(Hint::Write)
+        );
+        assert_eq!(
+            hint("PUT", "/geoserver/rest/layers/a:b.xml", 200, ""),
+            Some(Hint::Write)
+        );
         assert_eq!(hint("GET", "/geoserver/rest/workspaces", 200, ""), None);
         assert_eq!(hint("POST", "/geoserver/rest/workspaces", 401, ""), None);
-        assert_eq!(hint("GET", "/geoserver/wms?service=WMS&request=GetMap", 200, ""), None);
+        assert_eq!(
+            hint("GET", "/geoserver/wms?service=WMS&request=GetMap", 200, ""),
+            None
+        );
     }
 
     #[test]
     fn a_reload_of_the_main_by_hand_is_certain_in_every_spelling() {
-        for target in ["/geoserver/rest/reload", "/geoserver/rest/reset", "/geoserver//re%73t/;x/reload?recurse=true"] {
-            assert_eq!(hint("POST", target, 200, ""), Some(Hint::Certain), "{target}");
+        for target in [
+            "/geoserver/rest/reload",
+            "/geoserver/rest/reset",
+            "/geoserver//re%73t/;x/reload?recurse=true",
+        ] {
+            assert_eq!(
+                hint("POST", target, 200, ""),
+                Some(Hint::Certain),
+                "{target}"
+            );
         }
     }
 
@@ -160,58 +239,153 @@ mod tests {
         for (method, below) in [
             ("POST", "workspaces/geor/datastores/db/reset"),
             ("PUT", "workspaces/geor/coveragestores/mosaic/reset.json"),
-            ("PUT", "workspaces/geor/datastores/db/featuretypes/roads/reset"),
+            (
+                "PUT",
+                "workspaces/geor/datastores/db/featuretypes/roads/reset",
+            ),
             ("POST", "workspaces/geor/featuretypes/roads/reset"),
-            ("POST", "workspaces/geor/coveragestores/mosaic/external.imagemosaic?recalculate=nativebbox"),
-            ("PUT", "workspaces/geor/datastores/shapes/file.shp?update=overwrite"),
-            ("DELETE", "workspaces/geor/coveragestores/mosaic/coverages/c/index/granules/c.1"),
+            (
+                "POST",
+                "workspaces/geor/coveragestores/mosaic/external.imagemosaic?recalculate=nativebbox",
+            ),
+            (
+                "PUT",
+                "workspaces/geor/datastores/shapes/file.shp?update=overwrite",
+            ),
+            (
+                "DELETE",
+                "workspaces/geor/coveragestores/mosaic/coverages/c/index/granules/c.1",
+            ),
             ("PUT", "resource/styles/line.sld"),
             ("POST", "imports/0"),
         ] {
-            assert_eq!(hint(method, &format!("/geoserver/rest/{below}"), 200, ""), Some(Hint::Certain), "{below}");
+            assert_eq!(
+                hint(method, &format!("/geoserver/rest/{below}"), 200, ""),
+                Some(Hint::Certain),
+                "{below}"
+            );
         }
-        for target in ["/geoserver/ogc/styles/v1/styles/line", "/geoserver/geor/ogc/styles/v1/styles/line"] {
-            assert_eq!(hint("PUT", target, 204, ""), Some(Hint::Certain), "{target}");
+        for target in [
+            "/geoserver/ogc/styles/v1/styles/line",
+            "/geoserver/geor/ogc/styles/v1/styles/line",
+        ] {
+            assert_eq!(
+                hint("PUT", target, 204, ""),
+                Some(Hint::Certain),
+                "{target}"
+            );
         }
-        assert_eq!(hint("PUT", "/geoserver/ogc/styles/v1/styles/line", 400, ""), None);
-        assert_eq!(hint("POST", "/geoserver/ogc/features/v1/collections/geor:roads/items", 201, ""), None);
-        assert_eq!(hint("PUT", "/geoserver/rest/workspaces/geor/datastores/file", 200, ""), Some(Hint::Write));
-        assert_eq!(hint("POST", "/geoserver/rest/imports", 201, ""), Some(Hint::Write), "an import that is only described");
+        assert_eq!(
+            hint("PUT", "/geoserver/ogc/styles/v1/styles/line", 400, ""),
+            None
+        );
+        assert_eq!(
+            hint(
+                "POST",
+                "/geoserver/ogc/features/v1/collections/geor:roads/items",
+                201,
+                ""
+            ),
+            None
+        );
+        assert_eq!(
+            hint(
+                "PUT",
+                "/geoserver/rest/workspaces/geor/datastores/file",
+                200,
+                ""
+            ),
+            Some(Hint::Write)
+        );
+        assert_eq!(
+            hint("POST", "/geoserver/rest/imports", 201, ""),
+            Some(Hint::Write),
+            "an import that is only described"
+        );
     }
 
     #[test]
     fn security_is_brought_along_and_tile_configuration_where_that_is_configured() {
-        let (security, gwc) = ("/geoserver/rest/security/usergroup/users", "/geoserver/gwc/rest/layers/a:b.xml");
-        assert_eq!((hint("POST", security, 201, ""), hint("PUT", gwc, 200, "")), (Some(Hint::Security), Some(Hint::Ui)));
+        let (security, gwc) = (
+            "/geoserver/rest/security/usergroup/users",
+            "/geoserver/gwc/rest/layers/a:b.xml",
+        );
+        assert_eq!(
+            (hint("POST", security, 201, ""), hint("PUT", gwc, 200, "")),
+            (Some(Hint::Security), Some(Hint::Ui))
+        );
         let along = "[catalog]\nreload_gwc = true\n";
         assert_eq!(hint("PUT", gwc, 200, along), Some(Hint::Certain));
-        assert_eq!(hint("POST", "/geoserver/gwc/rest/seed/a:b.json", 200, along), Some(Hint::Ui));
+        assert_eq!(
+            hint("POST", "/geoserver/gwc/rest/seed/a:b.json", 200, along),
+            Some(Hint::Ui)
+        );
     }
 
     #[test]
     fn what_the_web_interface_does_is_a_hint_and_its_pages_are_none() {
-        assert_eq!(hint("POST", "/geoserver/web/wicket/page?3-1.IFormSubmitListener-form", 302, ""), Some(Hint::Ui));
-        assert_eq!(hint("GET", "/geoserver/web/wicket/page?3-1.ILinkListener-save", 302, ""), Some(Hint::Ui));
+        assert_eq!(
+            hint(
+                "POST",
+                "/geoserver/web/wicket/page?3-1.IFormSubmitListener-form",
+                302,
+                ""
+            ),
+            Some(Hint::Ui)
+        );
+        assert_eq!(
+            hint(
+                "GET",
+                "/geoserver/web/wicket/page?3-1.ILinkListener-save",
+                302,
+                ""
+            ),
+            Some(Hint::Ui)
+        );
         assert_eq!(hint("GET", "/geoserver/web/", 200, ""), None);
     }
 
     #[test]
     fn options_are_no_hint_anywhere() {
-        for target in ["/geoserver/rest/workspaces", "/geoserver/web/wicket/page?3-1.ILinkListener-save", "/geoserver/nothing"] {
+        for target in [
+            "/geoserver/rest/workspaces",
+            "/geoserver/web/wicket/page?3-1.ILinkListener-save",
+            "/geoserver/nothing",
+        ] {
             assert_eq!(hint("OPTIONS", target, 200, ""), None, "{target}");
         }
     }
 
     #[test]
     fn a_login_is_no_hint_whatever_comes_of_it() {
-        for target in ["/geoserver/j_spring_security_check", "/geoserver/login", "/geoserver/j_spring_security_logout;x?y"] {
+        for target in [
+            "/geoserver/j_spring_security_check",
+            "/geoserver/login",
+            "/geoserver/j_spring_security_logout;x?y",
+        ] {
             assert_eq!(hint("POST", target, 302, ""), None, "{target}");
         }
     }
 
     #[test]
     fn a_style_put_by_wms_is_a_write_and_a_transaction_of_features_is_none() {
-        assert_eq!(hint("POST", "/geoserver/wms?service=WMS&request=PutStyles", 200, ""), Some(Hint::Write));
-        assert_eq!(hint("POST", "/geoserver/wfs?service=WFS&request=Transaction", 200, ""), None);
+        assert_eq!(
+            hint(
+                "POST",
+                "/geoserver/wms?service=WMS&request=PutStyles",
+                200,
+                ""
+            ),
+            Some(Hint::Write)
+        );
+        assert_eq!(
+            hint(
+                "POST",
+                "/geoserver/wfs?service=WFS&request=Transaction",
+                200,
+                ""
+            ),
+            None
+        );
     }
 }

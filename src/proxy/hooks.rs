@@ -28,7 +28,8 @@ use super::{body_prefix, record, refuse};
 use crate::http1::Fault;
 use crate::ogc::{self, BodyNeed};
 
-/// What a client still sends of a request we have answered already is read for this long, so that its connection can go on.
+/// What a client still sends of a request we have answered already is read for this long, so that
+/// its connection can go on.
 const DRAIN: Duration = Duration::from_secs(5);
 
 #[async_trait]
@@ -36,19 +37,35 @@ impl ProxyHttp for FrontDoor {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context::new(self.parts.control.snapshot_full(), Instant::now(), self.parts.running.enter())
+        Context::new(
+            self.parts.control.snapshot_full(),
+            Instant::now(),
+            self.parts.running.enter(),
+        )
     }
 
     /// None: GeoServer compresses, and the disabled module costs five allocations a request.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    fn on_connection_reuse(&self, session: &mut Session, ctx: &mut Context, passed: Box<dyn Any + Send + Sync>) {
+    fn on_connection_reuse(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        passed: Box<dyn Any + Send + Sync>,
+    ) {
         if let Ok(switches) = passed.downcast::<Switches>() {
-            let Switches { interrupt, tunnel, target } = *switches;
+            let Switches {
+                interrupt,
+                tunnel,
+                target,
+            } = *switches;
             ctx.interrupt = Some(interrupt);
             ctx.tunnel = Some(tunnel);
             if let Some(target) = target {
-                session.req_header_mut().set_raw_path(&target).expect("a target that was accepted is one for Pingora");
+                session
+                    .req_header_mut()
+                    .set_raw_path(&target)
+                    .expect("a target that was accepted is one for Pingora");
             }
         }
     }
@@ -84,12 +101,17 @@ impl ProxyHttp for FrontDoor {
                 return Err(self.refuse(ctx, Refusal::NoUpstream));
             }
             let reader = body_reader(session.req_header(), geoserver.max_post_size);
-            ctx.body_prefix = Some(BodyPrefix::read(session, reader, &self.parts.held_bodies).await?);
+            ctx.body_prefix =
+                Some(BodyPrefix::read(session, reader, &self.parts.held_bodies).await?);
         }
         let request = session.req_header();
         let head = head(request);
         let evidence = ctx.body_prefix.as_ref().and_then(BodyPrefix::evidence);
-        ctx.classified = ogc::classify(&head, &ctx.snapshot.config.geoserver.context, evidence.as_deref());
+        ctx.classified = ogc::classify(
+            &head,
+            &ctx.snapshot.config.geoserver.context,
+            evidence.as_deref(),
+        );
         drop(evidence);
         ctx.rule = ogc::retry(ctx.class(), request.method.as_str());
         if ctx.class_config().affinity.is_some() {
@@ -103,11 +125,21 @@ impl ProxyHttp for FrontDoor {
         self.share(session, ctx).await
     }
 
-    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+    ) -> Result<Box<HttpPeer>> {
         self.choose(session, ctx).await
     }
 
-    fn fail_to_connect(&self, session: &mut Session, _peer: &HttpPeer, ctx: &mut Context, mut error: Box<Error>) -> Box<Error> {
+    fn fail_to_connect(
+        &self,
+        session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Context,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
         self.after_failure(session, ctx, &mut error, false);
         error
     }
@@ -122,14 +154,23 @@ impl ProxyHttp for FrontDoor {
         ctx: &mut Context,
     ) -> Result<()> {
         if let Some(attempt) = &mut ctx.attempt {
-            attempt.connected = Some(if reused { Duration::ZERO } else { attempt.started.elapsed() });
+            attempt.connected = Some(if reused {
+                Duration::ZERO
+            } else {
+                attempt.started.elapsed()
+            });
             attempt.progress = Progress::Sent;
             attempt.is_reused = reused;
         }
         Ok(())
     }
 
-    async fn upstream_request_filter(&self, session: &mut Session, request: &mut RequestHeader, ctx: &mut Context) -> Result<()> {
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
         if ctx.body_prefix.is_some() && body_prefix::expects_continue(request) {
             // We have answered the expectation ourselves.
             request.remove_header(&http::header::EXPECT);
@@ -191,15 +232,28 @@ impl ProxyHttp for FrontDoor {
         Ok(None)
     }
 
-    async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
         headers::prepare_downstream(response, &client_view(session, ctx))?;
-        if let Some(prefix) = ctx.body_prefix.as_mut().filter(|_| !response.status.is_informational()) {
+        if let Some(prefix) = ctx
+            .body_prefix
+            .as_mut()
+            .filter(|_| !response.status.is_informational())
+        {
             prefix.let_go();
         }
         if let Some(rate) = &ctx.rate {
             rate.tell(response)?;
         }
-        if let Some(tunnel) = ctx.tunnel.as_ref().filter(|_| session.is_upgrade(response) == Some(true)) {
+        if let Some(tunnel) = ctx
+            .tunnel
+            .as_ref()
+            .filter(|_| session.is_upgrade(response) == Some(true))
+        {
             tunnel.open();
         }
         let request = session.req_header();
@@ -224,10 +278,18 @@ impl ProxyHttp for FrontDoor {
         error
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        ctx: &mut Context,
+    ) -> FailToProxy {
         // Whoever waits for this answer does not wait for its client to take the refusal.
         ctx.leading = None;
-        FailToProxy { error_code: refuse::answer(session, error, ctx).await, can_reuse_downstream: false }
+        FailToProxy {
+            error_code: refuse::answer(session, error, ctx).await,
+            can_reuse_downstream: false,
+        }
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
@@ -240,7 +302,13 @@ impl ProxyHttp for FrontDoor {
         true
     }
 
-    fn suppress_proxy_warn_log(&self, _session: &Session, _ctx: &Context, _error: &Error, _context: ProxyWarnLogContext) -> bool {
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &Context,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
         true
     }
 }
@@ -254,9 +322,14 @@ pub(super) fn peer(session: &Session) -> IpAddr {
 pub(super) fn client_view<'a>(session: &Session, ctx: &'a Context) -> ClientView<'a> {
     ClientView {
         peer: peer(session),
-        local: session.server_addr().and_then(|address| address.as_inet()).copied(),
+        local: session
+            .server_addr()
+            .and_then(|address| address.as_inet())
+            .copied(),
         trusted: ctx.is_trusted,
-        tls: session.digest().is_some_and(|digest| digest.ssl_digest.is_some()),
+        tls: session
+            .digest()
+            .is_some_and(|digest| digest.ssl_digest.is_some()),
         http10: session.req_header().version == Version::HTTP_10,
         request_id: &ctx.request_id,
     }

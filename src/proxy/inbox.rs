@@ -62,7 +62,12 @@ pub(super) struct Inbox {
 impl Default for Inbox {
     fn default() -> Self {
         let body = BodyReader::new(Framing::default());
-        Self { ahead: BytesMut::new(), head: HeadReader::default(), body, tunnel: Tunnel::default() }
+        Self {
+            ahead: BytesMut::new(),
+            head: HeadReader::default(),
+            body,
+            tunnel: Tunnel::default(),
+        }
     }
 }
 
@@ -78,7 +83,12 @@ impl Inbox {
     }
 
     /// The next head, judged.
-    pub(super) fn poll_head<S>(&mut self, stream: &mut S, cx: &mut Context<'_>, limits: &HeadLimits) -> Poll<Incoming>
+    pub(super) fn poll_head<S>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        limits: &HeadLimits,
+    ) -> Poll<Incoming>
     where
         S: AsyncRead + Unpin,
     {
@@ -89,7 +99,11 @@ impl Inbox {
                     Reading::Complete(head) => return Poll::Ready(self.begin(head)),
                     Reading::Refused(fault) => {
                         let (method, target) = self.head.request_line(&self.ahead);
-                        return Poll::Ready(Incoming::Refused(fault, method.to_vec(), target.to_vec()));
+                        return Poll::Ready(Incoming::Refused(
+                            fault,
+                            method.to_vec(),
+                            target.to_vec(),
+                        ));
                     }
                 }
             }
@@ -106,13 +120,22 @@ impl Inbox {
         self.body = BodyReader::new(head.framing);
         // Splitting costs an allocation, and most requests are nothing but a head.
         let is_all = self.ahead.len() == head.whole.end;
-        let mut bytes = if is_all { std::mem::take(&mut self.ahead) } else { self.ahead.split_to(head.whole.end) };
+        let mut bytes = if is_all {
+            std::mem::take(&mut self.ahead)
+        } else {
+            self.ahead.split_to(head.whole.end)
+        };
         bytes.advance(head.whole.start);
         Incoming::Head(head, bytes)
     }
 
     /// Reads on behalf of Pingora: the rest of the body, then nothing until the request is over.
-    pub(super) fn poll_read<S>(&mut self, stream: &mut S, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>>
+    pub(super) fn poll_read<S>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>>
     where
         S: AsyncRead + Unpin,
     {
@@ -132,12 +155,18 @@ impl Inbox {
         let before = buf.filled().len();
         ready!(Pin::new(stream).poll_read(cx, buf))?;
         let taken = self.body.take(&buf.filled()[before..]).map_err(malformed)?;
-        self.ahead.extend_from_slice(&buf.filled()[before + taken..]);
+        self.ahead
+            .extend_from_slice(&buf.filled()[before + taken..]);
         buf.set_filled(before + taken);
         Poll::Ready(Ok(()))
     }
 
-    fn poll_tunnel<S>(&mut self, stream: &mut S, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>>
+    fn poll_tunnel<S>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>>
     where
         S: AsyncRead + Unpin,
     {
@@ -150,7 +179,11 @@ impl Inbox {
     }
 
     /// The request is complete: whatever comes is for later. Ready when the client has gone.
-    fn poll_idle<S: AsyncRead + Unpin>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_idle<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         while self.ahead.len() < MAX_AHEAD {
             if ready!(self.poll_ahead(stream, cx))? == 0 {
                 return Poll::Ready(Ok(()));
@@ -161,7 +194,11 @@ impl Inbox {
     }
 
     /// Reads some bytes for later; how many.
-    fn poll_ahead<S: AsyncRead + Unpin>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_ahead<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
         // Not kept while waiting: an idle connection has no buffer.
         let mut space = [MaybeUninit::uninit(); READ_AHEAD];
         let mut read = ReadBuf::uninit(&mut space);
@@ -181,7 +218,12 @@ fn malformed(fault: Fault) -> io::Error {
 
 /// The broken rule, if that is why reading a body failed.
 pub(super) fn fault_of(error: &pingora::Error) -> Option<Fault> {
-    error.root_cause().downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<Fault>().copied()
+    error
+        .root_cause()
+        .downcast_ref::<io::Error>()?
+        .get_ref()?
+        .downcast_ref::<Fault>()
+        .copied()
 }
 
 #[cfg(test)]
@@ -197,11 +239,17 @@ mod tests {
     use crate::proxy::client_stream::ClientStream;
     use crate::proxy::readable;
 
-    const LIMITS: HeadLimits = HeadLimits { max_bytes: 64 * 1024, max_fields: 200 };
+    const LIMITS: HeadLimits = HeadLimits {
+        max_bytes: 64 * 1024,
+        max_fields: 200,
+    };
 
     fn pair() -> (DuplexStream, Box<ClientStream<Stream>>) {
         let (client, ours) = tokio::io::duplex(1 << 20);
-        (client, Box::new(ClientStream::new(Box::new(ours), Arc::default())))
+        (
+            client,
+            Box::new(ClientStream::new(Box::new(ours), Arc::default())),
+        )
     }
 
     async fn next(stream: &mut ClientStream<Stream>) -> Incoming {
@@ -209,12 +257,19 @@ mod tests {
     }
 
     /// What Pingora understands of the next request, and its body; `None` if the head was refused.
-    async fn pingora_reads(mut stream: Box<ClientStream<Stream>>) -> Option<(Head, BytesMut, HttpSession, Vec<u8>)> {
-        let Incoming::Head(head, bytes) = next(&mut stream).await else { return None };
+    async fn pingora_reads(
+        mut stream: Box<ClientStream<Stream>>,
+    ) -> Option<(Head, BytesMut, HttpSession, Vec<u8>)> {
+        let Incoming::Head(head, bytes) = next(&mut stream).await else {
+            return None;
+        };
         let mut session = HttpSession::new(stream);
         let readable = readable::of(&head, bytes.clone());
         session.set_pipelined_prefix(readable.bytes);
-        let read = session.read_request().await.unwrap_or_else(|error| panic!("{error}: {}", bytes.escape_ascii()));
+        let read = session
+            .read_request()
+            .await
+            .unwrap_or_else(|error| panic!("{error}: {}", bytes.escape_ascii()));
         assert!(read.is_some());
         if let Some(target) = readable.target {
             session.req_header_mut().set_raw_path(&target).unwrap();
@@ -227,8 +282,19 @@ mod tests {
     }
 
     fn target() -> impl Strategy<Value = Vec<u8>> {
-        let bytes = prop::collection::vec(prop_oneof![Just(b'/'), Just(b'%'), Just(b':'), 0x21..=0xff_u8], 0..20);
-        let start = prop::sample::select(vec!["/", "//", "/?", "http://a", "https://[::1]:1/", "http://a?", "*"]);
+        let bytes = prop::collection::vec(
+            prop_oneof![Just(b'/'), Just(b'%'), Just(b':'), 0x21..=0xff_u8],
+            0..20,
+        );
+        let start = prop::sample::select(vec![
+            "/",
+            "//",
+            "/?",
+            "http://a",
+            "https://[::1]:1/",
+            "http://a?",
+            "*",
+        ]);
         (start, bytes).prop_map(|(start, bytes)| [start.as_bytes(), &bytes].concat())
     }
 
@@ -286,7 +352,10 @@ mod tests {
         for length in 21_000..22_000 {
             let target = [b"/".as_slice(), &vec![0xe9; length]].concat();
             let head = [b"GET ", &target[..], b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
-            let limits = HeadLimits { max_bytes: 1 << 20, max_fields: 10 };
+            let limits = HeadLimits {
+                max_bytes: 1 << 20,
+                max_fields: 10,
+            };
             if let Reading::Complete(_) = HeadReader::default().read(&head, &limits) {
                 request.set_raw_path(&target).unwrap();
                 longest = length;
@@ -302,36 +371,60 @@ mod tests {
             .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
             .await
             .unwrap();
-        let Incoming::Head(..) = next(&mut stream).await else { panic!("the first is good") };
+        let Incoming::Head(..) = next(&mut stream).await else {
+            panic!("the first is good")
+        };
         let mut body = [0; 10];
-        let read = tokio::io::AsyncReadExt::read(&mut stream, &mut body).await.unwrap();
+        let read = tokio::io::AsyncReadExt::read(&mut stream, &mut body)
+            .await
+            .unwrap();
         assert_eq!(&body[..read], b"abc");
-        let Incoming::Head(head, bytes) = next(&mut stream).await else { panic!("the second is good") };
+        let Incoming::Head(head, bytes) = next(&mut stream).await else {
+            panic!("the second is good")
+        };
         assert_eq!(head.target.of(&bytes), b"/2");
     }
 
     #[tokio::test]
     async fn a_client_that_sends_far_ahead_waits_and_costs_no_more_than_the_bound() {
         let (mut client, mut stream) = pair();
-        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-        let Incoming::Head(..) = next(&mut stream).await else { panic!("it is good") };
+        client
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        let Incoming::Head(..) = next(&mut stream).await else {
+            panic!("it is good")
+        };
         client.write_all(&vec![b'x'; 500_000]).await.unwrap();
         let mut inbox = Inbox::default();
         let mut inner = &[b'x'; 500_000][..];
         let waker = std::task::Waker::noop();
-        assert!(inbox.poll_idle(&mut inner, &mut Context::from_waker(waker)).is_pending());
+        assert!(
+            inbox
+                .poll_idle(&mut inner, &mut Context::from_waker(waker))
+                .is_pending()
+        );
         assert!(inbox.ahead.len() < MAX_AHEAD + READ_AHEAD);
     }
 
     #[tokio::test]
     async fn in_a_tunnel_everything_passes_from_the_first_byte_on() {
         let (mut client, mut stream) = pair();
-        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n\0\x01").await.unwrap();
-        let Incoming::Head(..) = next(&mut stream).await else { panic!("it is good") };
+        client
+            .write_all(
+                b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n\0\x01",
+            )
+            .await
+            .unwrap();
+        let Incoming::Head(..) = next(&mut stream).await else {
+            panic!("it is good")
+        };
         stream.tunnel().open();
         client.write_all(b"\r\n\0").await.unwrap();
         let mut bytes = [0; 5];
-        tokio::io::AsyncReadExt::read_exact(&mut stream, &mut bytes).await.unwrap();
+        tokio::io::AsyncReadExt::read_exact(&mut stream, &mut bytes)
+            .await
+            .unwrap();
         assert_eq!(&bytes, b"\0\x01\r\n\0");
     }
 }

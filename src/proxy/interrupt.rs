@@ -1,12 +1,13 @@
 //! Ends the wait for an upstream that does not answer, so that another may be tried.
 //!
-//! Pingora waits for an answer's first byte and for the client at the same time, and stops when either reports an error. So each
-//! client connection has an [`Interrupt`], which its stream looks at when it is read: raised, the read fails, Pingora gives the
-//! attempt up, and the retry goes to another upstream. A wait is interrupted only while it is armed: from the end of the request
-//! to the answer's head, for requests that may be repeated.
+//! Pingora waits for an answer's first byte and for the client at the same time, and stops when
+//! either reports an error. So each client connection has an [`Interrupt`], which its stream looks
+//! at when it is read: raised, the read fails, Pingora gives the attempt up, and the retry goes to
+//! another upstream. A wait is interrupted only while it is armed: from the end of the request to
+//! the answer's head, for requests that may be repeated.
 //!
-//! What this costs a request is two locks that no other thread takes: arming writes to the connection's own memory, and only an
-//! upstream's loss has anything look at all connections.
+//! What this costs a request is two locks that no other thread takes: arming writes to the
+//! connection's own memory, and only an upstream's loss has anything look at all connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,7 +20,8 @@ use parking_lot::Mutex;
 use crate::cluster::{Tried, UpstreamId};
 use crate::ogc::RequestClass;
 
-/// Parts of the registry, so that connections that come and go at the same time do not wait for each other.
+/// Parts of the registry, so that connections that come and go at the same time do not wait for
+/// each other.
 const SHARDS: usize = 16;
 
 /// One client connection's interrupt.
@@ -67,16 +69,24 @@ pub(super) enum WaitEnd {
 impl Interrupt {
     /// From now on `wait` may be interrupted.
     pub(super) fn arm(self: &Arc<Self>, wait: Wait) -> Armed {
-        *self.state.lock() = State { wait: Some(wait), ..State::default() };
+        *self.state.lock() = State {
+            wait: Some(wait),
+            ..State::default()
+        };
         self.is_armed.store(true, Ordering::Relaxed);
         Armed(Arc::clone(self))
     }
 
-    /// For each read of the client's stream: fails it if the wait is to end, and has `cx` woken when that comes later.
+    /// For each read of the client's stream: fails it if the wait is to end, and has `cx` woken
+    /// when that comes later.
     #[inline]
     pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<io::Error> {
         // Read by the task that arms.
-        if self.is_armed.load(Ordering::Relaxed) { self.poll_armed(cx) } else { Poll::Pending }
+        if self.is_armed.load(Ordering::Relaxed) {
+            self.poll_armed(cx)
+        } else {
+            Poll::Pending
+        }
     }
 
     fn poll_armed(&self, cx: &Context<'_>) -> Poll<io::Error> {
@@ -151,16 +161,28 @@ pub(super) struct Registered {
 
 impl Default for Interrupts {
     fn default() -> Self {
-        Self { next: AtomicU64::new(0), shards: array::from_fn(|_| Mutex::default()) }
+        Self {
+            next: AtomicU64::new(0),
+            shards: array::from_fn(|_| Mutex::default()),
+        }
     }
 }
 
 impl Interrupts {
     /// A new connection's.
     pub(super) fn register(self: &Arc<Self>) -> Registered {
-        let (number, interrupt) = (self.next.fetch_add(1, Ordering::Relaxed), Arc::new(Interrupt::default()));
-        self.shard(number).lock().push((number, Arc::clone(&interrupt)));
-        Registered { number, registry: Arc::clone(self), interrupt }
+        let (number, interrupt) = (
+            self.next.fetch_add(1, Ordering::Relaxed),
+            Arc::new(Interrupt::default()),
+        );
+        self.shard(number)
+            .lock()
+            .push((number, Arc::clone(&interrupt)));
+        Registered {
+            number,
+            registry: Arc::clone(self),
+            interrupt,
+        }
     }
 
     /// Interrupts every wait that `may` agrees to; how many that are.
@@ -168,8 +190,15 @@ impl Interrupts {
         let mut raised = 0;
         for shard in &self.shards {
             // Looked at outside the lock: connections come and go meanwhile.
-            let connections: Vec<_> = shard.lock().iter().map(|(_, interrupt)| Arc::clone(interrupt)).collect();
-            raised += connections.iter().filter(|interrupt| interrupt.raise(&mut may)).count();
+            let connections: Vec<_> = shard
+                .lock()
+                .iter()
+                .map(|(_, interrupt)| Arc::clone(interrupt))
+                .collect();
+            raised += connections
+                .iter()
+                .filter(|interrupt| interrupt.raise(&mut may))
+                .count();
         }
         raised
     }
@@ -206,7 +235,12 @@ mod tests {
 
     fn wait(upstream: u32) -> Wait {
         let class = RequestClass::Map;
-        Wait { upstream: UpstreamId(upstream), class, tried: Tried::default(), since: Instant::now() }
+        Wait {
+            upstream: UpstreamId(upstream),
+            class,
+            tried: Tried::default(),
+            since: Instant::now(),
+        }
     }
 
     fn fails(interrupt: &Interrupt, woken: &Arc<Woken>) -> bool {
@@ -230,14 +264,26 @@ mod tests {
     #[test]
     fn only_waits_for_the_lost_upstream_are_interrupted_and_only_while_they_last() {
         let registry = Arc::new(Interrupts::default());
-        let (idle, other, gone) = (registry.register(), registry.register(), registry.register());
+        let (idle, other, gone) = (
+            registry.register(),
+            registry.register(),
+            registry.register(),
+        );
         let _other = other.interrupt.arm(wait(2));
         drop(gone.interrupt.arm(wait(1)));
         assert_eq!(registry.raise(|wait| wait.upstream == UpstreamId(1)), 0);
         let armed = idle.interrupt.arm(wait(1));
         assert_eq!(registry.raise(|wait| wait.upstream == UpstreamId(1)), 1);
-        assert_eq!(registry.raise(|wait| wait.upstream == UpstreamId(1)), 0, "once");
-        assert_eq!(armed.end(), WaitEnd::Overtaken, "the answer was there first");
+        assert_eq!(
+            registry.raise(|wait| wait.upstream == UpstreamId(1)),
+            0,
+            "once"
+        );
+        assert_eq!(
+            armed.end(),
+            WaitEnd::Overtaken,
+            "the answer was there first"
+        );
         assert_eq!(idle.interrupt.arm(wait(1)).end(), WaitEnd::ByItself);
     }
 

@@ -1,6 +1,8 @@
-//! What is decided about a request before it asks for a place: whether it may come in at all, and what it counts for.
+//! What is decided about a request before it asks for a place: whether it may come in at all, and
+//! what it counts for.
 //!
-//! A request without limits (the default, from a peer that vouches for nobody) costs two comparisons.
+//! A request without limits (the default, from a peer that vouches for nobody) costs two
+//! comparisons.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -39,10 +41,18 @@ pub(super) struct RateNote {
 }
 
 impl Meters {
-    /// Counts the request for every rate that concerns it: the tightest, and what is to be done about it.
-    fn count(&self, ctx: &Context, session: &Session, client: &Client) -> Option<(RateNote, Verdict)> {
+    /// Counts the request for every rate that concerns it: the tightest, and what is to be done
+    /// about it.
+    fn count(
+        &self,
+        ctx: &Context,
+        session: &Session,
+        client: &Client,
+    ) -> Option<(RateNote, Verdict)> {
         let (limits, head) = (&ctx.snapshot.config.limits, head(session.req_header()));
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let mut rates = self.rates.lock();
         let (rates, revision) = &mut *rates;
         if std::mem::replace(revision, ctx.snapshot.revision) != ctx.snapshot.revision {
@@ -52,9 +62,16 @@ impl Meters {
         for metered in Metered::of(limits, &ctx.classified, &head, client) {
             let reading = rates.count(&metered, now);
             let verdict = Verdict::of(&metered.rate, reading);
-            let (before, delay) =
-                found.as_ref().map_or((u32::MAX, Duration::ZERO), |(note, verdict)| (note.reading.remaining, verdict.delay()));
-            let note = || RateNote { context: metered.rule.what.to_string(), rate: metered.rate, reading };
+            let (before, delay) = found
+                .as_ref()
+                .map_or((u32::MAX, Duration::ZERO), |(note, verdict)| {
+                    (note.reading.remaining, verdict.delay())
+                });
+            let note = || RateNote {
+                context: metered.rule.what.to_string(),
+                rate: metered.rate,
+                reading,
+            };
             match verdict {
                 Verdict::Refuse => return Some((note(), verdict)),
                 Verdict::Wait(_) => found = Some((note(), Verdict::Wait(delay + verdict.delay()))),
@@ -94,8 +111,13 @@ impl Verdict {
 }
 
 impl FrontDoor {
-    /// Refuses whom the rules shut out, counts what they count, and notes what the request will have to pass.
-    pub(super) async fn hold_to_limits(&self, session: &mut Session, ctx: &mut Context) -> Result<()> {
+    /// Refuses whom the rules shut out, counts what they count, and notes what the request will
+    /// have to pass.
+    pub(super) async fn hold_to_limits(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+    ) -> Result<()> {
         let limits = &ctx.snapshot.config.limits;
         let rules = &limits.control_flow;
         if rules.is_empty() && limits.per_user.most(ctx.is_trusted).is_none() {
@@ -105,12 +127,19 @@ impl FrontDoor {
         if rules.blocks(client.address) {
             return Err(self.refuse(ctx, Refusal::Blocked));
         }
-        ctx.claim = Claim::of(limits, &ctx.classified, &head(session.req_header()), &client);
+        ctx.claim = Claim::of(
+            limits,
+            &ctx.classified,
+            &head(session.req_header()),
+            &client,
+        );
         ctx.client = Some(client);
         if !rules.has_rates() {
             return Ok(());
         }
-        let Some((note, verdict)) = self.parts.meters.count(ctx, session, &client) else { return Ok(()) };
+        let Some((note, verdict)) = self.parts.meters.count(ctx, session, &client) else {
+            return Ok(());
+        };
         ctx.rate = Some(Box::new(note));
         match verdict {
             Verdict::Pass => Ok(()),
@@ -142,11 +171,21 @@ impl FrontDoor {
     /// Who asks.
     pub(super) fn client(&self, session: &Session, ctx: &Context) -> Client {
         let peer = peer(session);
-        let asker = Asker { headers: &session.req_header().headers, peer, is_trusted: ctx.is_trusted };
+        let asker = Asker {
+            headers: &session.req_header().headers,
+            peer,
+            is_trusted: ctx.is_trusted,
+        };
         let trusts = |address| ctx.snapshot.config.trusts(address);
-        let (address, address_key, user) = (asker.client(trusts), asker.address(trusts), asker.user());
+        let (address, address_key, user) =
+            (asker.client(trusts), asker.address(trusts), asker.user());
         let is_vouched_for = user.is_some() || address != peer.to_canonical();
-        Client { user: user.unwrap_or(address_key).number(), is_vouched_for, address, address_key: address_key.number() }
+        Client {
+            user: user.unwrap_or(address_key).number(),
+            is_vouched_for,
+            address,
+            address_key: address_key.number(),
+        }
     }
 }
 
@@ -158,7 +197,10 @@ struct Delayed<'m> {
 
 impl<'m> Delayed<'m> {
     fn enter(delayed: &'m AtomicUsize) -> Self {
-        Self { delayed, others: delayed.fetch_add(1, Ordering::Relaxed) }
+        Self {
+            delayed,
+            others: delayed.fetch_add(1, Ordering::Relaxed),
+        }
     }
 }
 
@@ -177,15 +219,25 @@ impl RateNote {
         };
         head.insert_header("X-Rate-Limit-Context", self.context.as_str())?;
         head.insert_header("X-Rate-Limit-Limit", HeaderValue::from(self.rate.most))?;
-        head.insert_header("X-Rate-Limit-Remaining", HeaderValue::from(self.reading.remaining))?;
-        head.insert_header("X-Rate-Limit-Reset", httpdate::fmt_http_date(UNIX_EPOCH + self.reading.reset))?;
+        head.insert_header(
+            "X-Rate-Limit-Remaining",
+            HeaderValue::from(self.reading.remaining),
+        )?;
+        head.insert_header(
+            "X-Rate-Limit-Reset",
+            httpdate::fmt_http_date(UNIX_EPOCH + self.reading.reset),
+        )?;
         head.insert_header("X-Rate-Limit-Action", action)
     }
 
     /// Seconds until the window ends.
     pub(super) fn retry_after(&self, now: SystemTime) -> u32 {
-        let left = (UNIX_EPOCH + self.reading.reset).duration_since(now).unwrap_or_default();
-        u32::try_from(left.as_secs()).unwrap_or(u32::MAX).saturating_add(1)
+        let left = (UNIX_EPOCH + self.reading.reset)
+            .duration_since(now)
+            .unwrap_or_default();
+        u32::try_from(left.as_secs())
+            .unwrap_or(u32::MAX)
+            .saturating_add(1)
     }
 }
 
@@ -194,9 +246,21 @@ mod tests {
     use super::*;
 
     fn note(delay: Option<Duration>) -> RateNote {
-        let rate = Rate { most: 30, window: Duration::from_secs(1), delay };
-        let reading = Reading { is_exceeded: true, remaining: 0, reset: Duration::from_secs(784_111_777) };
-        RateNote { context: "wms.getmap".to_owned(), rate, reading }
+        let rate = Rate {
+            most: 30,
+            window: Duration::from_secs(1),
+            delay,
+        };
+        let reading = Reading {
+            is_exceeded: true,
+            remaining: 0,
+            reset: Duration::from_secs(784_111_777),
+        };
+        RateNote {
+            context: "wms.getmap".to_owned(),
+            rate,
+            reading,
+        }
     }
 
     #[test]
@@ -204,11 +268,28 @@ mod tests {
         let mut head = ResponseHeader::build(429, None).unwrap();
         note(None).tell(&mut head).unwrap();
         let told: Vec<_> = ["context", "limit", "remaining", "reset", "action"]
-            .map(|name| head.headers[format!("x-rate-limit-{name}")].to_str().unwrap().to_owned())
+            .map(|name| {
+                head.headers[format!("x-rate-limit-{name}")]
+                    .to_str()
+                    .unwrap()
+                    .to_owned()
+            })
             .into();
-        assert_eq!(told, ["wms.getmap", "30", "0", "Sun, 06 Nov 1994 08:49:37 GMT", "Reject excess requests"]);
+        assert_eq!(
+            told,
+            [
+                "wms.getmap",
+                "30",
+                "0",
+                "Sun, 06 Nov 1994 08:49:37 GMT",
+                "Reject excess requests"
+            ]
+        );
         note(Some(Duration::from_secs(2))).tell(&mut head).unwrap();
-        assert_eq!(head.headers["x-rate-limit-action"], "Delay excess requests 2000ms");
+        assert_eq!(
+            head.headers["x-rate-limit-action"],
+            "Delay excess requests 2000ms"
+        );
     }
 
     #[test]
@@ -222,8 +303,29 @@ mod tests {
     fn a_rate_that_is_not_reached_lets_pass_and_one_with_a_delay_holds_up() {
         let rate = note(Some(Duration::from_secs(2))).rate;
         let reading = note(None).reading;
-        assert_eq!(Verdict::of(&rate, Reading { is_exceeded: false, ..reading }), Verdict::Pass);
-        assert_eq!(Verdict::of(&rate, reading), Verdict::Wait(Duration::from_secs(2)));
-        assert_eq!(Verdict::of(&Rate { delay: None, ..rate }, reading), Verdict::Refuse);
+        assert_eq!(
+            Verdict::of(
+                &rate,
+                Reading {
+                    is_exceeded: false,
+                    ..reading
+                }
+            ),
+            Verdict::Pass
+        );
+        assert_eq!(
+            Verdict::of(&rate, reading),
+            Verdict::Wait(Duration::from_secs(2))
+        );
+        assert_eq!(
+            Verdict::of(
+                &Rate {
+                    delay: None,
+                    ..rate
+                },
+                reading
+            ),
+            Verdict::Refuse
+        );
     }
 }

@@ -13,7 +13,8 @@
 //!  logging                outcome, metrics, access line; the lease goes back
 //! ```
 //!
-//! A lease ends exactly once: on the next attempt, at the end of the upstream's answer, in `logging`, or when [`Context`] drops.
+//! A lease ends exactly once: on the next attempt, at the end of the upstream's answer, in
+//! `logging`, or when [`Context`] drops.
 
 pub mod access_log;
 mod admit;

@@ -1,11 +1,13 @@
 //! Reads that wait for an upstream that has gone move to another.
 //!
-//! A frozen GeoServer keeps its connections: what was sent to it would wait for the whole `first_byte`. Once the cluster knows that
-//! an upstream does not answer, because probes or requests found out, those of its waits are interrupted (`interrupt.rs`) that may
-//! be repeated, have seen no byte, and have another upstream to go to. Each takes a retry out of the budget, to which the lost
-//! upstream adds what it had in flight.
+//! A frozen GeoServer keeps its connections: what was sent to it would wait for the whole
+//! `first_byte`. Once the cluster knows that an upstream does not answer, because probes or
+//! requests found out, those of its waits are interrupted (`interrupt.rs`) that may be repeated,
+//! have seen no byte, and have another upstream to go to. Each takes a retry out of the budget, to
+//! which the lost upstream adds what it had in flight.
 //!
-//! A request that was sent at the moment of the loss may be missed by the first look, so there are more, until the loss is over.
+//! A request that was sent at the moment of the loss may be missed by the first look, so there are
+//! more, until the loss is over.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,7 +37,8 @@ struct Lost {
 }
 
 impl FrontDoor {
-    /// Moves waits away from upstreams as these are lost, until `shutdown` says true or its sender is gone.
+    /// Moves waits away from upstreams as these are lost, until `shutdown` says true or its sender
+    /// is gone.
     pub async fn move_waits(self, mut shutdown: watch::Receiver<bool>) {
         let mut transitions = self.parts.control.transitions();
         let mut lost: Vec<Lost> = Vec::new();
@@ -54,19 +57,35 @@ impl FrontDoor {
     }
 
     fn follow_losses(&self, transition: &Transition, lost: &mut Vec<Lost>) {
-        let Some(name) = &transition.upstream else { return };
+        let Some(name) = &transition.upstream else {
+            return;
+        };
         let is_it = |lost: &Lost| lost.upstream.name == *name;
         match &transition.what {
-            What::Health { to: HealthState::Down, cause: Some(cause), .. } | What::Ejected { cause, .. } if is_silence(cause) => {
-                let Some(upstream) = self.parts.control.upstream(name) else { return };
+            What::Health {
+                to: HealthState::Down,
+                cause: Some(cause),
+                ..
+            }
+            | What::Ejected { cause, .. }
+                if is_silence(cause) =>
+            {
+                let Some(upstream) = self.parts.control.upstream(name) else {
+                    return;
+                };
                 lost.retain(|lost| !is_it(lost));
-                let loss = Lost { upstream, at: Instant::now() };
+                let loss = Lost {
+                    upstream,
+                    at: Instant::now(),
+                };
                 self.move_from(&loss);
                 if lost.len() < MAX_LOSSES {
                     lost.push(loss);
                 }
             }
-            What::Health { .. } | What::Returned | What::HalfOpen | What::Retired => lost.retain(|lost| !is_it(lost)),
+            What::Health { .. } | What::Returned | What::HalfOpen | What::Retired => {
+                lost.retain(|lost| !is_it(lost))
+            }
             _ => {}
         }
     }
@@ -75,7 +94,10 @@ impl FrontDoor {
         let Lost { upstream, at } = lost;
         let (snapshot, now) = (self.parts.control.snapshot_full(), Instant::now());
         let handles = Handles::of(upstream, &self.parts.metrics);
-        let loss = Loss { allowance: &handles.losses, in_flight: upstream.load.in_flight() };
+        let loss = Loss {
+            allowance: &handles.losses,
+            in_flight: upstream.load.in_flight(),
+        };
         let percent = snapshot.config.retry.budget_percent;
         let moved = self.parts.interrupts.raise(|wait| {
             wait.upstream == upstream.id

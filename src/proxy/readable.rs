@@ -1,4 +1,5 @@
-//! Heads that were accepted but that Pingora would read in another way, in words that it understands.
+//! Heads that were accepted but that Pingora would read in another way, in words that it
+//! understands.
 //!
 //! A target that is a whole URL, as clients send it to proxies, becomes the path that is for origin
 //! servers. A target that is not UTF-8 would be percent-encoded: Pingora gets another one, and the
@@ -26,12 +27,17 @@ pub(super) struct Readable {
 pub(super) fn of(head: &Head, bytes: BytesMut) -> Readable {
     let part = |start: usize, end: usize| &bytes[start - head.whole.start..end - head.whole.start];
     let target = match head.form {
-        TargetForm::Origin | TargetForm::Asterisk => Cow::Borrowed(part(head.target.start, head.target.end)),
+        TargetForm::Origin | TargetForm::Asterisk => {
+            Cow::Borrowed(part(head.target.start, head.target.end))
+        }
         TargetForm::Absolute { path, .. } => in_origin_form(part(path.start, path.end)),
     };
     let is_text = std::str::from_utf8(&target).is_ok();
     if is_text && !matches!(head.form, TargetForm::Absolute { .. }) {
-        return Readable { bytes, target: None };
+        return Readable {
+            bytes,
+            target: None,
+        };
     }
     let (line, fields) = after_line(part(head.target.end, head.whole.end));
     let mut rewritten = BytesMut::with_capacity(bytes.len());
@@ -45,17 +51,27 @@ pub(super) fn of(head: &Head, bytes: BytesMut) -> Readable {
     }
     rewritten.extend_from_slice(fields);
     let target = (!is_text).then(|| target.into_owned().into_boxed_slice());
-    Readable { bytes: rewritten, target }
+    Readable {
+        bytes: rewritten,
+        target,
+    }
 }
 
 /// A URL without a path means `/`. `Host`, which agrees with the URL, stands for what is left out.
 fn in_origin_form(path: &[u8]) -> Cow<'_, [u8]> {
-    if path.starts_with(b"/") { Cow::Borrowed(path) } else { Cow::Owned([b"/", path].concat()) }
+    if path.starts_with(b"/") {
+        Cow::Borrowed(path)
+    } else {
+        Cow::Owned([b"/", path].concat())
+    }
 }
 
 /// What is left of the request line, and the rest of the head.
 fn after_line(rest: &[u8]) -> (&[u8], &[u8]) {
-    let end = rest.windows(2).position(|pair| pair == b"\r\n").map_or(rest.len(), |at| at + 2);
+    let end = rest
+        .windows(2)
+        .position(|pair| pair == b"\r\n")
+        .map_or(rest.len(), |at| at + 2);
     rest.split_at(end)
 }
 
@@ -65,8 +81,13 @@ mod tests {
     use crate::http1::{HeadLimits, HeadReader, Reading};
 
     fn readable(head: &[u8]) -> Readable {
-        let limits = HeadLimits { max_bytes: 1_000, max_fields: 10 };
-        let Reading::Complete(read) = HeadReader::default().read(head, &limits) else { panic!("it is good") };
+        let limits = HeadLimits {
+            max_bytes: 1_000,
+            max_fields: 10,
+        };
+        let Reading::Complete(read) = HeadReader::default().read(head, &limits) else {
+            panic!("it is good")
+        };
         of(&read, BytesMut::from(&head[read.whole.start..]))
     }
 
@@ -77,21 +98,40 @@ mod tests {
     #[test]
     fn a_target_that_is_no_text_is_handed_over_apart() {
         let good = readable("GET /stra\u{df}e HTTP/1.0\r\n\r\n".as_bytes());
-        assert_eq!((&good.bytes[..], good.target), ("GET /stra\u{df}e HTTP/1.0\r\n\r\n".as_bytes(), None));
+        assert_eq!(
+            (&good.bytes[..], good.target),
+            ("GET /stra\u{df}e HTTP/1.0\r\n\r\n".as_bytes(), None)
+        );
         let latin = readable(b"GET http://a?\xdf HTTP/1.0\r\nX: y\r\n\r\n");
-        assert_eq!(&latin.bytes[..], b"GET / HTTP/1.0\r\nHost: a\r\nX: y\r\n\r\n");
+        assert_eq!(
+            &latin.bytes[..],
+            b"GET / HTTP/1.0\r\nHost: a\r\nX: y\r\n\r\n"
+        );
         assert_eq!(latin.target.as_deref(), Some(&b"/?\xdf"[..]));
     }
 
     #[test]
     fn a_url_becomes_its_path_and_its_host() {
-        for (url, path) in [("http://a/x?y", "/x?y"), ("http://a", "/"), ("HTTPS://a?y=/", "/?y=/")] {
+        for (url, path) in [
+            ("http://a/x?y", "/x?y"),
+            ("http://a", "/"),
+            ("HTTPS://a?y=/", "/?y=/"),
+        ] {
             let fields = "Host: a\r\nX: y\r\n\r\n";
             let head = format!("GET {url} HTTP/1.1\r\n{fields}");
             assert_eq!(rewritten(&head), format!("GET {path} HTTP/1.1\r\n{fields}"));
-            assert_eq!(rewritten(&format!("\r\n{head}")), format!("GET {path} HTTP/1.1\r\n{fields}"));
+            assert_eq!(
+                rewritten(&format!("\r\n{head}")),
+                format!("GET {path} HTTP/1.1\r\n{fields}")
+            );
         }
-        assert_eq!(rewritten("GET http://a:81/ HTTP/1.0\r\n\r\n"), "GET / HTTP/1.0\r\nHost: a:81\r\n\r\n");
-        assert_eq!(rewritten("OPTIONS * HTTP/1.0\r\n\r\n"), "OPTIONS * HTTP/1.0\r\n\r\n");
+        assert_eq!(
+            rewritten("GET http://a:81/ HTTP/1.0\r\n\r\n"),
+            "GET / HTTP/1.0\r\nHost: a:81\r\n\r\n"
+        );
+        assert_eq!(
+            rewritten("OPTIONS * HTTP/1.0\r\n\r\n"),
+            "OPTIONS * HTTP/1.0\r\n\r\n"
+        );
     }
 }

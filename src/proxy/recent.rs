@@ -1,8 +1,10 @@
-//! The last slow and failed requests, for the status page: "why this 503?" without a shell on the machine.
+//! The last slow and failed requests, for the status page: "why this 503?" without a shell on the
+//! machine.
 //!
-//! A request that went well costs two comparisons here. The others are copied into a ring of fixed size: at most [`MAX_KEPT`], at
-//! most [`MAX_PER_SECOND`] a second (an overload refuses thousands), and none that would have to wait for another to be copied.
-//! What was left out is counted. The access log has them all.
+//! A request that went well costs two comparisons here. The others are copied into a ring of fixed
+//! size: at most [`MAX_KEPT`], at most [`MAX_PER_SECOND`] a second (an overload refuses thousands),
+//! and none that would have to wait for another to be copied. What was left out is counted. The
+//! access log has them all.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,7 +55,10 @@ impl RecentRequests {
         if !is_failed(record) && record.total < slow(record.class) {
             return;
         }
-        let taken = self.kept.try_lock().is_some_and(|mut kept| kept.take(record, now));
+        let taken = self
+            .kept
+            .try_lock()
+            .is_some_and(|mut kept| kept.take(record, now));
         if !taken {
             self.left_out.fetch_add(1, Ordering::Relaxed);
         }
@@ -64,15 +69,26 @@ impl RecentRequests {
         let kept = self.kept.lock();
         let after = if after > kept.sequence { 0 } else { after };
         let new = usize::try_from(kept.sequence - after).unwrap_or(usize::MAX);
-        let lines = kept.lines.iter().skip(kept.lines.len().saturating_sub(new)).cloned().collect();
-        Recent { sequence: kept.sequence, left_out: self.left_out.load(Ordering::Relaxed), lines }
+        let lines = kept
+            .lines
+            .iter()
+            .skip(kept.lines.len().saturating_sub(new))
+            .cloned()
+            .collect();
+        Recent {
+            sequence: kept.sequence,
+            left_out: self.left_out.load(Ordering::Relaxed),
+            lines,
+        }
     }
 }
 
 impl Kept {
     fn take(&mut self, record: &Record<'_>, now: Instant) -> bool {
-        let (began, taken) =
-            self.second.filter(|(began, _)| now.saturating_duration_since(*began) < Duration::from_secs(1)).unwrap_or((now, 0));
+        let (began, taken) = self
+            .second
+            .filter(|(began, _)| now.saturating_duration_since(*began) < Duration::from_secs(1))
+            .unwrap_or((now, 0));
         if taken >= MAX_PER_SECOND {
             return false;
         }
@@ -95,7 +111,10 @@ const fn slow(class: RequestClass) -> Duration {
     Duration::from_secs(match class {
         RequestClass::Tile | RequestClass::Static => 2,
         RequestClass::Info | RequestClass::Map | RequestClass::Capabilities => 5,
-        RequestClass::Feature | RequestClass::Transaction | RequestClass::Admin | RequestClass::Ui => 20,
+        RequestClass::Feature
+        | RequestClass::Transaction
+        | RequestClass::Admin
+        | RequestClass::Ui => 20,
         RequestClass::Coverage | RequestClass::Process | RequestClass::Unknown => 60,
     })
 }
@@ -133,22 +152,40 @@ mod tests {
 
     fn ids(recent: &Recent) -> Vec<String> {
         let parse = |line: &Vec<u8>| serde_json::from_slice::<serde_json::Value>(line).unwrap();
-        recent.lines.iter().map(|line| parse(line)["id"].as_str().unwrap().to_owned()).collect()
+        recent
+            .lines
+            .iter()
+            .map(|line| parse(line)["id"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     #[test]
     fn slow_and_failed_requests_are_kept_and_good_ones_are_not() {
-        let (recent, now, quick) = (RecentRequests::default(), Instant::now(), Duration::from_millis(20));
+        let (recent, now, quick) = (
+            RecentRequests::default(),
+            Instant::now(),
+            Duration::from_millis(20),
+        );
         recent.note(&record("good", 200, quick, End::Ok), now);
         recent.note(&record("missing", 404, quick, End::Ok), now);
         recent.note(&record("slow", 200, Duration::from_secs(6), End::Ok), now);
         recent.note(&record("broken", 500, quick, End::Ok), now);
-        recent.note(&record("refused", 503, quick, End::Refused("queue-full")), now);
+        recent.note(
+            &record("refused", 503, quick, End::Refused("queue-full")),
+            now,
+        );
         recent.note(&record("left", 200, quick, End::ClientAbort), now);
         let all = recent.after(0);
         assert_eq!(ids(&all), ["slow", "broken", "refused", "left"]);
-        assert_eq!((ids(&recent.after(3)), ids(&recent.after(4)).len()), (vec!["left".to_owned()], 0));
-        assert_eq!(ids(&recent.after(99)).len(), 4, "a number from before a restart hides nothing");
+        assert_eq!(
+            (ids(&recent.after(3)), ids(&recent.after(4)).len()),
+            (vec!["left".to_owned()], 0)
+        );
+        assert_eq!(
+            ids(&recent.after(99)).len(),
+            4,
+            "a number from before a restart hides nothing"
+        );
     }
 
     #[test]
@@ -156,7 +193,10 @@ mod tests {
         let recent = RecentRequests::default();
         recent.note(&record("x", 500, Duration::ZERO, End::Ok), Instant::now());
         let line = String::from_utf8(recent.after(0).lines[0].clone()).unwrap();
-        assert!(line.contains("authkey=***") && !line.contains("hidden"), "{line}");
+        assert!(
+            line.contains("authkey=***") && !line.contains("hidden"),
+            "{line}"
+        );
     }
 
     #[test]
@@ -164,11 +204,18 @@ mod tests {
         let (recent, start) = (RecentRequests::default(), Instant::now());
         let refused = record("x", 503, Duration::ZERO, End::Refused("queue-full"));
         (0..MAX_PER_SECOND + 7).for_each(|_| recent.note(&refused, start));
-        assert_eq!((recent.after(0).lines.len(), recent.after(0).left_out), (MAX_PER_SECOND as usize, 7));
+        assert_eq!(
+            (recent.after(0).lines.len(), recent.after(0).left_out),
+            (MAX_PER_SECOND as usize, 7)
+        );
         for second in 1..30 {
-            (0..MAX_PER_SECOND).for_each(|_| recent.note(&refused, start + Duration::from_secs(second)));
+            (0..MAX_PER_SECOND)
+                .for_each(|_| recent.note(&refused, start + Duration::from_secs(second)));
         }
         let all = recent.after(0);
-        assert_eq!((all.lines.len(), all.sequence), (MAX_KEPT, u64::from(MAX_PER_SECOND) * 30));
+        assert_eq!(
+            (all.lines.len(), all.sequence),
+            (MAX_KEPT, u64::from(MAX_PER_SECOND) * 30)
+        );
     }
 }

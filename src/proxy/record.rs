@@ -15,7 +15,12 @@ use crate::config::UpstreamName;
 use crate::ogc::Service;
 
 /// Called once for every request that had a context, whatever became of it.
-pub(super) fn finish(front_door: &FrontDoor, session: &Session, error: Option<&Error>, ctx: &mut Context) {
+pub(super) fn finish(
+    front_door: &FrontDoor,
+    session: &Session,
+    error: Option<&Error>,
+    ctx: &mut Context,
+) {
     conclude_attempt(front_door, session, error, ctx);
     let total = Instant::now().saturating_duration_since(ctx.started);
     let end = end(error, ctx);
@@ -23,8 +28,14 @@ pub(super) fn finish(front_door: &FrontDoor, session: &Session, error: Option<&E
     write_line(front_door, session, ctx, total, end);
 }
 
-/// The verdict on the last attempt, and its place given back; an answer with a body had both at its end.
-fn conclude_attempt(front_door: &FrontDoor, session: &Session, error: Option<&Error>, ctx: &mut Context) {
+/// The verdict on the last attempt, and its place given back; an answer with a body had both at its
+/// end.
+fn conclude_attempt(
+    front_door: &FrontDoor,
+    session: &Session,
+    error: Option<&Error>,
+    ctx: &mut Context,
+) {
     if error.is_none() {
         // Whatever it says, the answer is with the client: nothing can be tried elsewhere any more.
         drop(front_door.hear_witness(session, ctx));
@@ -56,16 +67,27 @@ fn count(front_door: &FrontDoor, session: &Session, ctx: &Context, total: Durati
     let attempt = ctx.attempt.as_ref().filter(|_| !ctx.is_refused);
     let upstream = attempt.map(|attempt| &*attempt.handles.metrics);
     let first_byte = attempt.and_then(|attempt| attempt.first_byte);
-    metrics.finished(class, upstream, status(session).unwrap_or(0), total, first_byte);
+    metrics.finished(
+        class,
+        upstream,
+        status(session).unwrap_or(0),
+        total,
+        first_byte,
+    );
 }
 
 fn write_line(front_door: &FrontDoor, session: &Session, ctx: &Context, total: Duration, end: End) {
     let request = session.req_header();
     let target = request.raw_path();
     let (attempt, shared) = (ctx.attempt.as_ref(), ctx.shared.as_deref());
-    let user = request.headers.get("sec-username").filter(|_| ctx.is_trusted);
+    let user = request
+        .headers
+        .get("sec-username")
+        .filter(|_| ctx.is_trusted);
     let record = Record {
-        time: SystemTime::now().checked_sub(total).unwrap_or(SystemTime::UNIX_EPOCH),
+        time: SystemTime::now()
+            .checked_sub(total)
+            .unwrap_or(SystemTime::UNIX_EPOCH),
         request_id: ctx.request_id.as_str(),
         client: peer(session),
         method: request.method.as_str(),
@@ -95,5 +117,8 @@ fn write_line(front_door: &FrontDoor, session: &Session, ctx: &Context, total: D
 
 /// Of what the client got; `None` if it got nothing.
 fn status(session: &Session) -> Option<u16> {
-    session.response_written().filter(|_| has_answered(session)).map(|response| response.status.as_u16())
+    session
+        .response_written()
+        .filter(|_| has_answered(session))
+        .map(|response| response.status.as_u16())
 }

@@ -20,17 +20,23 @@ impl Refusal {
         match cause {
             Cause::Connect(_) => Self::AllFailed,
             Cause::Timeout(_) | Cause::Slow(_) => Self::FirstByteTimeout,
-            Cause::Reset(_) | Cause::Status(_) | Cause::Truncated | Cause::NodeFault(_) => Self::ConnectionLost,
+            Cause::Reset(_) | Cause::Status(_) | Cause::Truncated | Cause::NodeFault(_) => {
+                Self::ConnectionLost
+            }
             Cause::Unexpected(_) | Cause::Credentials(_) => Self::ConnectionLost,
             Cause::Local(LocalFault::AnswerHead) => Self::AnswerHeadTooLarge,
-            Cause::Local(LocalFault::Descriptors | LocalFault::Ports | LocalFault::Memory | LocalFault::Unreported) => {
-                Self::LocalFault
-            }
+            Cause::Local(
+                LocalFault::Descriptors
+                | LocalFault::Ports
+                | LocalFault::Memory
+                | LocalFault::Unreported,
+            ) => Self::LocalFault,
         }
     }
 }
 
-/// Writes our answer, unless one has begun or nobody is there to read it. Returns its status, 0 for none.
+/// Writes our answer, unless one has begun or nobody is there to read it. Returns its status, 0 for
+/// none.
 pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Context) -> u16 {
     if has_answered(session) || is_client_gone(error) {
         return 0;
@@ -39,8 +45,13 @@ pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Conte
     let refusal = fault.or(ctx.refusal).unwrap_or_else(|| of_error(error));
     ctx.refusal = Some(refusal);
     let shape = ogc::error_shape(&ctx.classified, &head(session.req_header()));
-    let rate = ctx.rate.as_deref().filter(|_| refusal == Refusal::RateLimited);
-    let retry_after = ctx.retry_after.or_else(|| rate.map(|rate| rate.retry_after(SystemTime::now())));
+    let rate = ctx
+        .rate
+        .as_deref()
+        .filter(|_| refusal == Refusal::RateLimited);
+    let retry_after = ctx
+        .retry_after
+        .or_else(|| rate.map(|rate| rate.retry_after(SystemTime::now())));
     let (mut response, body) = respond::build(refusal, retry_after, shape, &ctx.request_id);
     if let Some(rate) = rate {
         // What cannot be told is left out: the status says the most of it.
@@ -49,7 +60,10 @@ pub(super) async fn answer(session: &mut Session, error: &Error, ctx: &mut Conte
     let status = response.status.as_u16();
     // What the client still wanted to send is not read: the connection ends with this answer.
     session.set_keepalive(None);
-    let written = session.downstream_session.write_error_response(response, body).await;
+    let written = session
+        .downstream_session
+        .write_error_response(response, body)
+        .await;
     ctx.is_refused = written.is_ok();
     if ctx.is_refused { status } else { 0 }
 }
@@ -71,6 +85,9 @@ pub(super) fn is_client_gone(error: &Error) -> bool {
         && fault_of(error).is_none()
         && matches!(
             error.etype(),
-            ErrorType::ReadError | ErrorType::WriteError | ErrorType::WriteTimedout | ErrorType::ConnectionClosed
+            ErrorType::ReadError
+                | ErrorType::WriteError
+                | ErrorType::WriteTimedout
+                | ErrorType::ConnectionClosed
         )
 }

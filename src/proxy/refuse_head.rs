@@ -22,19 +22,34 @@ const WRITE: Duration = Duration::from_secs(5);
 
 impl FrontDoor {
     /// Answers, counts and logs. `method` and `target` are what is known of the request line.
-    pub(super) async fn refuse_head(&self, stream: &mut ClientStream<Stream>, fault: Fault, method: &[u8], target: &[u8]) {
+    pub(super) async fn refuse_head(
+        &self,
+        stream: &mut ClientStream<Stream>,
+        fault: Fault,
+        method: &[u8],
+        target: &[u8],
+    ) {
         let (started, time) = (Instant::now(), SystemTime::now());
         let (refusal, request_id) = (Refusal::Malformed(fault), RequestId::fresh());
         // Methods are tokens, which are ASCII.
         let method = std::str::from_utf8(method).unwrap_or_default();
-        let request = RequestHead { method, target, content_type: None };
+        let request = RequestHead {
+            method,
+            target,
+            content_type: None,
+        };
         let config = self.config();
-        let classified = target.starts_with(b"/").then(|| ogc::classify(&request, &config.geoserver.context, None));
-        let shape = classified.as_ref().map_or(ErrorShape::Plain, |classified| ogc::error_shape(classified, &request));
+        let classified = target
+            .starts_with(b"/")
+            .then(|| ogc::classify(&request, &config.geoserver.context, None));
+        let shape = classified.as_ref().map_or(ErrorShape::Plain, |classified| {
+            ogc::error_shape(classified, &request)
+        });
         let (mut head, body) = respond::build(refusal, None, shape, &request_id);
         let date = HeaderValue::try_from(httpdate::fmt_http_date(time)).expect("a date is ASCII");
         head.insert_header(DATE, date).expect("a valid name");
-        head.insert_header(CONNECTION, HeaderValue::from_static("close")).expect("a valid name");
+        head.insert_header(CONNECTION, HeaderValue::from_static("close"))
+            .expect("a valid name");
         let mut wire = wire(&head);
         if method != "HEAD" {
             wire.extend_from_slice(&body);
@@ -42,10 +57,14 @@ impl FrontDoor {
         let is_written = matches!(timeout(WRITE, send(stream, &wire)).await, Ok(Ok(())));
 
         let total = started.elapsed();
-        let class = classified.as_ref().map_or(RequestClass::Unknown, |classified| classified.class);
+        let class = classified
+            .as_ref()
+            .map_or(RequestClass::Unknown, |classified| classified.class);
         let status = is_written.then_some(fault.status());
         self.parts.metrics.refused(class, refusal.reason());
-        self.parts.metrics.finished(class, None, status.unwrap_or(0), total, None);
+        self.parts
+            .metrics
+            .finished(class, None, status.unwrap_or(0), total, None);
         self.parts.access_log.log(&Record {
             time,
             request_id: request_id.as_str(),
@@ -54,9 +73,15 @@ impl FrontDoor {
             target,
             status,
             class,
-            service: classified.as_ref().and_then(|c| c.service).map(Service::as_str),
+            service: classified
+                .as_ref()
+                .and_then(|c| c.service)
+                .map(Service::as_str),
             operation: classified.as_ref().and_then(|c| c.operation),
-            layer: classified.as_ref().and_then(|c| c.layer).map(|span| span.of(target)),
+            layer: classified
+                .as_ref()
+                .and_then(|c| c.layer)
+                .map(|span| span.of(target)),
             upstream: None,
             coalesced: None,
             attempts: 0,
@@ -64,7 +89,11 @@ impl FrontDoor {
             connect: None,
             first_byte: None,
             total,
-            bytes: if status.is_some() && method != "HEAD" { body.len() as u64 } else { 0 },
+            bytes: if status.is_some() && method != "HEAD" {
+                body.len() as u64
+            } else {
+                0
+            },
             end: End::Refused(refusal.reason()),
             user: None,
         });
@@ -87,6 +116,9 @@ fn wire(head: &ResponseHeader) -> Vec<u8> {
 /// Unspecified where there is none.
 fn peer(stream: &ClientStream<Stream>) -> IpAddr {
     let digest = stream.get_socket_digest();
-    let address = digest.as_ref().and_then(|digest| digest.peer_addr()).and_then(|address| address.as_inet());
+    let address = digest
+        .as_ref()
+        .and_then(|digest| digest.peer_addr())
+        .and_then(|address| address.as_inet());
     address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SocketAddr::ip)
 }

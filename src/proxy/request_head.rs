@@ -7,7 +7,11 @@ use crate::ogc::{BodyReader, RequestHead, UNREADABLE_CONTENT_TYPE};
 
 /// The part of the head that decides the class.
 pub(super) fn head(request: &RequestHeader) -> RequestHead<'_> {
-    RequestHead { method: request.method.as_str(), target: request.raw_path(), content_type: content_type(request) }
+    RequestHead {
+        method: request.method.as_str(),
+        target: request.raw_path(),
+        content_type: content_type(request),
+    }
 }
 
 /// What reads its body, which may have `most` bytes if it has to be read to its end.
@@ -23,12 +27,22 @@ fn content_type(request: &RequestHeader) -> Option<&str> {
 fn only(request: &RequestHeader, name: HeaderName) -> Option<&str> {
     let mut lines = request.headers.get_all(name).iter();
     let first = lines.next()?;
-    let only = if lines.next().is_none() { first.to_str().ok() } else { None };
+    let only = if lines.next().is_none() {
+        first.to_str().ok()
+    } else {
+        None
+    };
     Some(only.unwrap_or(UNREADABLE_CONTENT_TYPE))
 }
 
 pub(super) fn content_length(request: &RequestHeader) -> Option<u64> {
-    request.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    request
+        .headers
+        .get(CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]
@@ -42,7 +56,12 @@ mod tests {
     fn class(content_types: &[&[u8]]) -> RequestClass {
         let mut request = RequestHeader::build("POST", b"/geoserver/wfs", None).unwrap();
         for content_type in content_types {
-            request.append_header(CONTENT_TYPE, http::HeaderValue::from_bytes(content_type).unwrap()).unwrap();
+            request
+                .append_header(
+                    CONTENT_TYPE,
+                    http::HeaderValue::from_bytes(content_type).unwrap(),
+                )
+                .unwrap();
         }
         classify(&head(&request), "/geoserver", Some(BODY)).class
     }
@@ -50,7 +69,13 @@ mod tests {
     #[test]
     fn a_body_whose_content_type_is_not_the_same_to_all_is_not_believed_to_be_harmless() {
         assert_eq!(class(&[b"text/xml"]), RequestClass::Feature);
-        assert_eq!(class(&[b"application/x-www-form-urlencoded; x=\xe9"]), RequestClass::Unknown);
-        assert_eq!(class(&[b"text/xml", b"application/x-www-form-urlencoded"]), RequestClass::Unknown);
+        assert_eq!(
+            class(&[b"application/x-www-form-urlencoded; x=\xe9"]),
+            RequestClass::Unknown
+        );
+        assert_eq!(
+            class(&[b"text/xml", b"application/x-www-form-urlencoded"]),
+            RequestClass::Unknown
+        );
     }
 }

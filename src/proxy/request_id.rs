@@ -9,7 +9,8 @@ use pingora::http::RequestHeader;
 /// The header that carries it, both ways.
 pub const REQUEST_ID: &str = "X-Request-Id";
 
-/// Sixteen hexadecimal digits of our own, or what a trusted peer already calls the request. Copied, never allocated.
+/// Sixteen hexadecimal digits of our own, or what a trusted peer already calls the request. Copied,
+/// never allocated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RequestId {
     bytes: [u8; Self::MAX_BYTES],
@@ -23,10 +24,13 @@ impl RequestId {
     /// The trusted peer's name for it when it is sane, else a fresh one.
     pub fn of(request: &RequestHeader, trusted: bool) -> Self {
         let given = request.headers.get(REQUEST_ID).filter(|_| trusted);
-        given.and_then(|value| Self::from_peer(value.as_bytes())).unwrap_or_else(Self::fresh)
+        given
+            .and_then(|value| Self::from_peer(value.as_bytes()))
+            .unwrap_or_else(Self::fresh)
     }
 
-    /// Unique in this process; a repetition elsewhere or after a restart is as unlikely as two equal 64-bit random numbers.
+    /// Unique in this process; a repetition elsewhere or after a restart is as unlikely as two
+    /// equal 64-bit random numbers.
     pub fn fresh() -> Self {
         let mut bytes = [0; Self::MAX_BYTES];
         let number = next_number();
@@ -39,11 +43,16 @@ impl RequestId {
     /// `None` unless every byte may stand in a log line, a header and a URL as it is.
     pub fn from_peer(value: &[u8]) -> Option<Self> {
         let is_sane = (1..=Self::MAX_BYTES).contains(&value.len())
-            && value.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(b));
+            && value
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(b));
         is_sane.then(|| {
             let mut bytes = [0; Self::MAX_BYTES];
             bytes[..value.len()].copy_from_slice(value);
-            Self { bytes, len: value.len() as u8 }
+            Self {
+                bytes,
+                len: value.len() as u8,
+            }
         })
     }
 
@@ -64,7 +73,8 @@ impl fmt::Debug for RequestId {
     }
 }
 
-/// SplitMix64 (Steele, Lea and Flood, 2014), one sequence per thread from a random start: no cache line is shared.
+/// SplitMix64 (Steele, Lea and Flood, 2014), one sequence per thread from a random start: no cache
+/// line is shared.
 fn next_number() -> u64 {
     thread_local! {
         static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(std::process::id()));
@@ -90,12 +100,18 @@ mod tests {
 
     #[test]
     fn a_trusted_peer_names_the_request() {
-        assert_eq!(RequestId::of(&request("gateway-7f3a"), true).as_str(), "gateway-7f3a");
+        assert_eq!(
+            RequestId::of(&request("gateway-7f3a"), true).as_str(),
+            "gateway-7f3a"
+        );
     }
 
     #[test]
     fn a_stranger_does_not() {
-        assert_ne!(RequestId::of(&request("gateway-7f3a"), false).as_str(), "gateway-7f3a");
+        assert_ne!(
+            RequestId::of(&request("gateway-7f3a"), false).as_str(),
+            "gateway-7f3a"
+        );
     }
 
     #[test]
@@ -108,9 +124,18 @@ mod tests {
     #[test]
     fn fresh_ones_differ_across_threads_too() {
         let threads: Vec<_> = (0..4)
-            .map(|_| std::thread::spawn(|| (0..1000).map(|_| RequestId::fresh().to_string()).collect::<Vec<_>>()))
+            .map(|_| {
+                std::thread::spawn(|| {
+                    (0..1000)
+                        .map(|_| RequestId::fresh().to_string())
+                        .collect::<Vec<_>>()
+                })
+            })
             .collect();
-        let all: HashSet<_> = threads.into_iter().flat_map(|t| t.join().unwrap()).collect();
+        let all: HashSet<_> = threads
+            .into_iter()
+            .flat_map(|t| t.join().unwrap())
+            .collect();
         assert_eq!(all.len(), 4000);
         assert!(all.iter().all(|id| id.len() == 16));
     }

@@ -1,8 +1,9 @@
-//! The answers we give instead of an upstream: the right status, in the shape the client's service speaks, and nothing about
-//! what is behind us.
+//! The answers we give instead of an upstream: the right status, in the shape the client's service
+//! speaks, and nothing about what is behind us.
 //!
-//! GeoServer answers most errors with 200; we do not, because every cache, monitor and load balancer on the way believes the
-//! status. The body has the content type and the root element that the service's own errors have.
+//! GeoServer answers most errors with 200; we do not, because every cache, monitor and load
+//! balancer on the way believes the status. The body has the content type and the root element that
+//! the service's own errors have.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -89,7 +90,11 @@ impl Refusal {
         let mut all = [Self::Internal; OWN.len() + Fault::ALL.len()];
         let mut at = 0;
         while at < all.len() {
-            all[at] = if at < OWN.len() { OWN[at] } else { Self::Malformed(Fault::ALL[at - OWN.len()]) };
+            all[at] = if at < OWN.len() {
+                OWN[at]
+            } else {
+                Self::Malformed(Fault::ALL[at - OWN.len()])
+            };
             at += 1;
         }
         all
@@ -122,23 +127,31 @@ impl Refusal {
     /// The status of the answer.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::NoUpstream | Self::AllFailed | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
-            Self::QueueFull | Self::QueueTimeout | Self::Shed | Self::LocalFault => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoUpstream | Self::AllFailed | Self::ShuttingDown => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::QueueFull | Self::QueueTimeout | Self::Shed | Self::LocalFault => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Blocked => StatusCode::FORBIDDEN,
-            Self::ConnectionLost | Self::AnswerHeadTooLarge | Self::BadAnswer => StatusCode::BAD_GATEWAY,
+            Self::ConnectionLost | Self::AnswerHeadTooLarge | Self::BadAnswer => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::FirstByteTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BadRequest => StatusCode::BAD_REQUEST,
-            Self::Malformed(fault) => StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::BAD_REQUEST),
+            Self::Malformed(fault) => {
+                StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::BAD_REQUEST)
+            }
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
-    /// Seconds after which another try makes sense. Not after a lost connection: what the request did is not known, so whether to
-    /// repeat it is for a person to decide.
+    /// Seconds after which another try makes sense. Not after a lost connection: what the request
+    /// did is not known, so whether to repeat it is for a person to decide.
     pub const fn retry_after(self) -> Option<u32> {
         match self {
             Self::NoUpstream | Self::ShuttingDown => Some(5),
@@ -161,21 +174,33 @@ impl Refusal {
 
     const fn message(self) -> &'static str {
         match self {
-            Self::NoUpstream | Self::ShuttingDown => "The map service is not available at the moment. Please try again shortly.",
+            Self::NoUpstream | Self::ShuttingDown => {
+                "The map service is not available at the moment. Please try again shortly."
+            }
             Self::AllFailed => "The map service could not answer. Please try again shortly.",
             Self::ConnectionLost => {
                 "The map service broke off before it answered. If this was a change, check whether it was made."
             }
-            Self::FirstByteTimeout => "The map service took too long to answer. A smaller area or fewer features may help.",
+            Self::FirstByteTimeout => {
+                "The map service took too long to answer. A smaller area or fewer features may help."
+            }
             Self::BodyTooLarge => "The request is larger than this service accepts.",
             Self::BodyTimeout => "The request did not arrive completely in time.",
             Self::BadRequest => "The request could not be understood.",
             Self::Loop => "The request came back to where it started.",
-            Self::QueueFull | Self::QueueTimeout | Self::Shed => "The map service is very busy. Please try again in a moment.",
-            Self::RateLimited => "Too many requests in a short time. The response headers say when more are accepted.",
+            Self::QueueFull | Self::QueueTimeout | Self::Shed => {
+                "The map service is very busy. Please try again in a moment."
+            }
+            Self::RateLimited => {
+                "Too many requests in a short time. The response headers say when more are accepted."
+            }
             Self::Blocked => "Requests from this address are not accepted.",
-            Self::LocalFault => "The map service has too much to do at the moment. Please try again shortly.",
-            Self::AnswerHeadTooLarge | Self::BadAnswer => "The map service gave an answer that could not be passed on.",
+            Self::LocalFault => {
+                "The map service has too much to do at the moment. Please try again shortly."
+            }
+            Self::AnswerHeadTooLarge | Self::BadAnswer => {
+                "The map service gave an answer that could not be passed on."
+            }
             Self::Malformed(fault) => fault.message(),
             Self::Internal => "The request could not be processed.",
         }
@@ -186,7 +211,11 @@ const fn content_type(shape: ErrorShape) -> &'static str {
     match shape {
         ErrorShape::Wms111 | ErrorShape::Wcs10 => "application/vnd.ogc.se_xml;charset=UTF-8",
         ErrorShape::Wms130 | ErrorShape::Wfs100 => "text/xml;charset=UTF-8",
-        ErrorShape::Wfs110 | ErrorShape::Wfs20 | ErrorShape::Wcs11 | ErrorShape::Wcs20 | ErrorShape::Ows11 => "application/xml",
+        ErrorShape::Wfs110
+        | ErrorShape::Wfs20
+        | ErrorShape::Wcs11
+        | ErrorShape::Wcs20
+        | ErrorShape::Ows11 => "application/xml",
         ErrorShape::Json => "application/json",
         ErrorShape::Plain => "text/plain;charset=UTF-8",
     }
@@ -194,18 +223,25 @@ const fn content_type(shape: ErrorShape) -> &'static str {
 
 fn body(shape: ErrorShape, text: &str) -> String {
     match shape {
-        // GeoServer's DOCTYPE is left out: it would have parsers fetch a DTD from a service that is not well.
+        // GeoServer's DOCTYPE is left out: it would have parsers fetch a DTD from a service that is
+        // not well.
         ErrorShape::Wms111 => service_exception(r#"version="1.1.1""#, text),
-        ErrorShape::Wms130 => service_exception(r#"version="1.3.0" xmlns="http://www.opengis.net/ogc""#, text),
-        ErrorShape::Wfs100 | ErrorShape::Wcs10 => {
-            service_exception(r#"version="1.2.0" xmlns="http://www.opengis.net/ogc""#, text)
-        }
+        ErrorShape::Wms130 => service_exception(
+            r#"version="1.3.0" xmlns="http://www.opengis.net/ogc""#,
+            text,
+        ),
+        ErrorShape::Wfs100 | ErrorShape::Wcs10 => service_exception(
+            r#"version="1.2.0" xmlns="http://www.opengis.net/ogc""#,
+            text,
+        ),
         ErrorShape::Wfs110 => ows_exception("http://www.opengis.net/ows", "1.0.0", text),
         ErrorShape::Wfs20 => ows_exception("http://www.opengis.net/ows/1.1", "2.0.0", text),
-        ErrorShape::Wcs11 | ErrorShape::Ows11 => ows_exception("http://www.opengis.net/ows/1.1", "1.1.0", text),
+        ErrorShape::Wcs11 | ErrorShape::Ows11 => {
+            ows_exception("http://www.opengis.net/ows/1.1", "1.1.0", text)
+        }
         ErrorShape::Wcs20 => ows_exception("http://www.opengis.net/ows/2.0", "2.0.0", text),
-        // Readable for those who asked with EXCEPTIONS=application/json and for clients of OGC API: the first two keys are for the
-        // former, the others for the latter.
+        // Readable for those who asked with EXCEPTIONS=application/json and for clients of OGC API:
+        // the first two keys are for the former, the others for the latter.
         ErrorShape::Json => serde_json::json!({
             "version": "1.0.0",
             "exceptions": [{"code": CODE, "locator": "noLocator", "text": text}],
@@ -217,23 +253,37 @@ fn body(shape: ErrorShape, text: &str) -> String {
     }
 }
 
-/// Head and body of our answer. The caller leaves the body out for HEAD. `retry_after`: seconds, where the refusal's own are not
-/// the best that is known.
-pub fn build(refusal: Refusal, retry_after: Option<u32>, shape: ErrorShape, request_id: &RequestId) -> (ResponseHeader, Bytes) {
+/// Head and body of our answer. The caller leaves the body out for HEAD. `retry_after`: seconds,
+/// where the refusal's own are not the best that is known.
+pub fn build(
+    refusal: Refusal,
+    retry_after: Option<u32>,
+    shape: ErrorShape,
+    request_id: &RequestId,
+) -> (ResponseHeader, Bytes) {
     let status = refusal.status();
-    let body = Bytes::from(body(shape, &format!("{} (request {request_id})", refusal.message())));
+    let body = Bytes::from(body(
+        shape,
+        &format!("{} (request {request_id})", refusal.message()),
+    ));
     let mut head = ResponseHeader::build(status, Some(6)).expect("a valid status");
-    let mut set = |name: http::HeaderName, value: HeaderValue| head.insert_header(name, value).expect("a valid name");
+    let mut set = |name: http::HeaderName, value: HeaderValue| {
+        head.insert_header(name, value).expect("a valid name")
+    };
     set(CONTENT_TYPE, HeaderValue::from_static(content_type(shape)));
     set(http::header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     set(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(seconds) = refusal.retry_after().map(|usual| retry_after.unwrap_or(usual)) {
+    if let Some(seconds) = refusal
+        .retry_after()
+        .map(|usual| retry_after.unwrap_or(usual))
+    {
         set(RETRY_AFTER, HeaderValue::from(seconds));
     }
     if status == StatusCode::METHOD_NOT_ALLOWED {
         set(ALLOW, HeaderValue::from_static(METHODS));
     }
-    head.insert_header(REQUEST_ID, request_id.as_str()).expect("request ids are made of what headers may hold");
+    head.insert_header(REQUEST_ID, request_id.as_str())
+        .expect("request ids are made of what headers may hold");
     (head, body)
 }
 
@@ -283,7 +333,10 @@ mod tests {
                 assert!(BodyHead::of(&body).is_report(), "{shape:?}");
                 let text = Exception::first_of(&body).unwrap().text;
                 assert_eq!(text, format!("{} (request abc-1)", refusal.message()));
-                assert_eq!(head.headers["content-length"], body.len().to_string().as_str());
+                assert_eq!(
+                    head.headers["content-length"],
+                    body.len().to_string().as_str()
+                );
             }
         }
     }
@@ -299,25 +352,65 @@ mod tests {
     #[test]
     fn content_types_and_roots_are_those_of_geoserver() {
         let cases = [
-            (ErrorShape::Wms111, "application/vnd.ogc.se_xml;charset=UTF-8", "<ServiceExceptionReport version=\"1.1.1\">"),
-            (ErrorShape::Wms130, "text/xml;charset=UTF-8", "version=\"1.3.0\" xmlns=\"http://www.opengis.net/ogc\">"),
-            (ErrorShape::Wfs100, "text/xml;charset=UTF-8", "version=\"1.2.0\" xmlns=\"http://www.opengis.net/ogc\">"),
-            (ErrorShape::Wcs10, "application/vnd.ogc.se_xml;charset=UTF-8", "version=\"1.2.0\""),
-            (ErrorShape::Wfs110, "application/xml", "xmlns:ows=\"http://www.opengis.net/ows\" version=\"1.0.0\">"),
-            (ErrorShape::Wfs20, "application/xml", "xmlns:ows=\"http://www.opengis.net/ows/1.1\" version=\"2.0.0\">"),
-            (ErrorShape::Wcs20, "application/xml", "xmlns:ows=\"http://www.opengis.net/ows/2.0\""),
-            (ErrorShape::Plain, "text/plain;charset=UTF-8", "The map service"),
+            (
+                ErrorShape::Wms111,
+                "application/vnd.ogc.se_xml;charset=UTF-8",
+                "<ServiceExceptionReport version=\"1.1.1\">",
+            ),
+            (
+                ErrorShape::Wms130,
+                "text/xml;charset=UTF-8",
+                "version=\"1.3.0\" xmlns=\"http://www.opengis.net/ogc\">",
+            ),
+            (
+                ErrorShape::Wfs100,
+                "text/xml;charset=UTF-8",
+                "version=\"1.2.0\" xmlns=\"http://www.opengis.net/ogc\">",
+            ),
+            (
+                ErrorShape::Wcs10,
+                "application/vnd.ogc.se_xml;charset=UTF-8",
+                "version=\"1.2.0\"",
+            ),
+            (
+                ErrorShape::Wfs110,
+                "application/xml",
+                "xmlns:ows=\"http://www.opengis.net/ows\" version=\"1.0.0\">",
+            ),
+            (
+                ErrorShape::Wfs20,
+                "application/xml",
+                "xmlns:ows=\"http://www.opengis.net/ows/1.1\" version=\"2.0.0\">",
+            ),
+            (
+                ErrorShape::Wcs20,
+                "application/xml",
+                "xmlns:ows=\"http://www.opengis.net/ows/2.0\"",
+            ),
+            (
+                ErrorShape::Plain,
+                "text/plain;charset=UTF-8",
+                "The map service",
+            ),
         ];
         for (shape, content_type, part) in cases {
             let (head, body) = build(Refusal::NoUpstream, None, shape, &id());
             assert_eq!(head.headers["content-type"], content_type, "{shape:?}");
-            assert!(std::str::from_utf8(&body).unwrap().contains(part), "{shape:?}: {body:?}");
+            assert!(
+                std::str::from_utf8(&body).unwrap().contains(part),
+                "{shape:?}: {body:?}"
+            );
         }
     }
 
     #[test]
     fn refusals_that_pass_say_when_to_come_back() {
-        for refusal in [Refusal::NoUpstream, Refusal::AllFailed, Refusal::FirstByteTimeout, Refusal::ShuttingDown] {
+        for refusal in [
+            Refusal::NoUpstream,
+            Refusal::AllFailed,
+            Refusal::FirstByteTimeout,
+            Refusal::ShuttingDown,
+        ] {
             let (head, _) = build(refusal, None, ErrorShape::Plain, &id());
             assert!(matches!(head.status.as_u16(), 503 | 504), "{refusal:?}");
             assert!(head.headers.contains_key("retry-after"), "{refusal:?}");
@@ -327,9 +420,15 @@ mod tests {
     #[test]
     fn what_is_known_about_when_to_come_back_is_told() {
         let (head, _) = build(Refusal::QueueFull, Some(17), ErrorShape::Plain, &id());
-        assert_eq!((head.status.as_u16(), &head.headers["retry-after"]), (503, &HeaderValue::from(17)));
+        assert_eq!(
+            (head.status.as_u16(), &head.headers["retry-after"]),
+            (503, &HeaderValue::from(17))
+        );
         let (head, _) = build(Refusal::Blocked, Some(17), ErrorShape::Plain, &id());
-        assert!(!head.headers.contains_key("retry-after"), "whoever is shut out stays out");
+        assert!(
+            !head.headers.contains_key("retry-after"),
+            "whoever is shut out stays out"
+        );
     }
 
     #[test]
@@ -345,7 +444,9 @@ mod tests {
             let (_, body) = build(refusal, None, ErrorShape::Json, &id());
             let text = std::str::from_utf8(&body).unwrap().to_lowercase();
             assert!(
-                ["upstream", "geoserver", "replica", "pingora", "geofront"].iter().all(|word| !text.contains(word)),
+                ["upstream", "geoserver", "replica", "pingora", "geofront"]
+                    .iter()
+                    .all(|word| !text.contains(word)),
                 "{text}"
             );
         }
@@ -355,14 +456,19 @@ mod tests {
     fn the_status_page_explains_every_reason() {
         let page = include_str!("../admin/page.js");
         for reason in Refusal::ALL.map(Refusal::reason) {
-            let key = if reason.contains('-') { format!("\"{reason}\": \"") } else { format!(" {reason}: \"") };
+            let key = if reason.contains('-') {
+                format!("\"{reason}\": \"")
+            } else {
+                format!(" {reason}: \"")
+            };
             assert!(page.contains(&key), "page.js does not explain {reason}");
         }
     }
 
     #[test]
     fn reasons_differ() {
-        let reasons: std::collections::BTreeSet<_> = Refusal::ALL.into_iter().map(Refusal::reason).collect();
+        let reasons: std::collections::BTreeSet<_> =
+            Refusal::ALL.into_iter().map(Refusal::reason).collect();
         assert_eq!(reasons.len(), Refusal::ALL.len());
     }
 }

@@ -1,7 +1,8 @@
 //! Whether a failed attempt may be followed by another on another upstream.
 //!
-//! The rule of the request's class says how far an attempt may have come; time, number and budget bound the rest. Writes are
-//! never tried again once anything was sent: a write is executed at most once (promise 2).
+//! The rule of the request's class says how far an attempt may have come; time, number and budget
+//! bound the rest. Writes are never tried again once anything was sent: a write is executed at most
+//! once (promise 2).
 
 use std::time::Duration;
 
@@ -33,25 +34,50 @@ pub(super) struct Situation {
     pub(super) is_lost: bool,
 }
 
-/// Whether another attempt is allowed; `budget` is asked last and only if all else allows it, because asking spends.
-pub(super) fn decide(rule: Retryable, limits: &Retry, situation: Situation, budget: impl FnOnce() -> bool) -> bool {
+/// Whether another attempt is allowed; `budget` is asked last and only if all else allows it,
+/// because asking spends.
+pub(super) fn decide(
+    rule: Retryable,
+    limits: &Retry,
+    situation: Situation,
+    budget: impl FnOnce() -> bool,
+) -> bool {
     let class_allows = match (rule, situation.progress) {
-        (_, Progress::Answering) | (Retryable::Never, _) | (Retryable::ConnectOnly, Progress::Sent) => false,
-        (Retryable::Yes | Retryable::ConnectOnly, Progress::Connecting) | (Retryable::Yes, Progress::Sent) => true,
+        (_, Progress::Answering)
+        | (Retryable::Never, _)
+        | (Retryable::ConnectOnly, Progress::Sent) => false,
+        (Retryable::Yes | Retryable::ConnectOnly, Progress::Connecting)
+        | (Retryable::Yes, Progress::Sent) => true,
     };
-    // However long a request has waited for an upstream that then dies, it has not been tried elsewhere yet.
-    let is_in_time = situation.elapsed < limits.window || situation.is_lost && situation.attempts == 1;
-    class_allows && situation.is_body_replayable && situation.attempts < limits.attempts && is_in_time && budget()
+    // However long a request has waited for an upstream that then dies, it has not been tried
+    // elsewhere yet.
+    let is_in_time =
+        situation.elapsed < limits.window || situation.is_lost && situation.attempts == 1;
+    class_allows
+        && situation.is_body_replayable
+        && situation.attempts < limits.attempts
+        && is_in_time
+        && budget()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LIMITS: Retry = Retry { attempts: 3, window: Duration::from_secs(30), budget_percent: 20 };
+    const LIMITS: Retry = Retry {
+        attempts: 3,
+        window: Duration::from_secs(30),
+        budget_percent: 20,
+    };
 
     fn situation(progress: Progress) -> Situation {
-        Situation { progress, attempts: 1, elapsed: Duration::from_secs(1), is_body_replayable: true, is_lost: false }
+        Situation {
+            progress,
+            attempts: 1,
+            elapsed: Duration::from_secs(1),
+            is_body_replayable: true,
+            is_lost: false,
+        }
     }
 
     #[test]
@@ -65,37 +91,101 @@ mod tests {
 
     #[test]
     fn a_read_is_tried_again_until_its_first_byte() {
-        assert!(decide(Retryable::Yes, &LIMITS, situation(Progress::Connecting), || true));
-        assert!(decide(Retryable::Yes, &LIMITS, situation(Progress::Sent), || true));
-        assert!(!decide(Retryable::Yes, &LIMITS, situation(Progress::Answering), || true));
+        assert!(decide(
+            Retryable::Yes,
+            &LIMITS,
+            situation(Progress::Connecting),
+            || true
+        ));
+        assert!(decide(
+            Retryable::Yes,
+            &LIMITS,
+            situation(Progress::Sent),
+            || true
+        ));
+        assert!(!decide(
+            Retryable::Yes,
+            &LIMITS,
+            situation(Progress::Answering),
+            || true
+        ));
     }
 
     #[test]
     fn a_failed_connect_sent_nothing_and_may_be_repeated() {
-        assert!(decide(Retryable::ConnectOnly, &LIMITS, situation(Progress::Connecting), || true));
-        assert!(!decide(Retryable::Never, &LIMITS, situation(Progress::Connecting), || true));
+        assert!(decide(
+            Retryable::ConnectOnly,
+            &LIMITS,
+            situation(Progress::Connecting),
+            || true
+        ));
+        assert!(!decide(
+            Retryable::Never,
+            &LIMITS,
+            situation(Progress::Connecting),
+            || true
+        ));
     }
 
     #[test]
     fn count_time_and_budget_bound_retries() {
         let base = situation(Progress::Sent);
-        assert!(!decide(Retryable::Yes, &LIMITS, Situation { attempts: 3, ..base }, || true));
-        assert!(!decide(Retryable::Yes, &LIMITS, Situation { elapsed: LIMITS.window, ..base }, || true));
+        assert!(!decide(
+            Retryable::Yes,
+            &LIMITS,
+            Situation {
+                attempts: 3,
+                ..base
+            },
+            || true
+        ));
+        assert!(!decide(
+            Retryable::Yes,
+            &LIMITS,
+            Situation {
+                elapsed: LIMITS.window,
+                ..base
+            },
+            || true
+        ));
         assert!(!decide(Retryable::Yes, &LIMITS, base, || false));
     }
 
     #[test]
     fn a_request_that_waited_long_for_an_upstream_that_died_is_tried_once_more() {
-        let late = Situation { elapsed: LIMITS.window * 10, is_lost: true, ..situation(Progress::Sent) };
+        let late = Situation {
+            elapsed: LIMITS.window * 10,
+            is_lost: true,
+            ..situation(Progress::Sent)
+        };
         assert!(decide(Retryable::Yes, &LIMITS, late, || true));
-        assert!(!decide(Retryable::Yes, &LIMITS, Situation { attempts: 2, ..late }, || true));
-        assert!(!decide(Retryable::Yes, &LIMITS, Situation { is_lost: false, ..late }, || true));
+        assert!(!decide(
+            Retryable::Yes,
+            &LIMITS,
+            Situation {
+                attempts: 2,
+                ..late
+            },
+            || true
+        ));
+        assert!(!decide(
+            Retryable::Yes,
+            &LIMITS,
+            Situation {
+                is_lost: false,
+                ..late
+            },
+            || true
+        ));
         assert!(!decide(Retryable::ConnectOnly, &LIMITS, late, || true));
     }
 
     #[test]
     fn a_body_that_is_gone_cannot_be_sent_again() {
-        let gone = Situation { is_body_replayable: false, ..situation(Progress::Sent) };
+        let gone = Situation {
+            is_body_replayable: false,
+            ..situation(Progress::Sent)
+        };
         assert!(!decide(Retryable::Yes, &LIMITS, gone, || true));
     }
 

@@ -32,19 +32,24 @@ pub(super) fn about(classified: &Classified, target: &[u8]) -> About {
 
 /// The workspace of all of these layers.
 fn common(layers: &str) -> Option<&str> {
-    let mut workspaces = layers.split(',').map(|layer| layer.trim().split_once(':').map(|(workspace, _)| workspace));
+    let mut workspaces = layers
+        .split(',')
+        .map(|layer| layer.trim().split_once(':').map(|(workspace, _)| workspace));
     let first = workspaces.next()??;
     (!first.is_empty() && workspaces.all(|other| other == Some(first))).then_some(first)
 }
 
-/// The workspace that a REST write is about. `parts`: the path below the servlet context. `is_removal`: nothing is named anew.
+/// The workspace that a REST write is about. `parts`: the path below the servlet context.
+/// `is_removal`: nothing is named anew.
 pub(super) fn of_write(parts: &[&[u8]], is_removal: bool) -> Option<u64> {
     let name = match parts {
         // Renamed, it is another one.
         [b"rest", b"workspaces" | b"namespaces", name] if is_removal => without_format(name)?,
         [b"rest", b"workspaces", name, _, ..] => std::str::from_utf8(name).ok()?,
         [b"rest", b"layers", layer, ..] | [b"gwc", b"rest", b"layers", layer] => {
-            without_format(layer)?.split_once(':').map(|(workspace, _)| workspace)?
+            without_format(layer)?
+                .split_once(':')
+                .map(|(workspace, _)| workspace)?
         }
         _ => return None,
     };
@@ -54,7 +59,12 @@ pub(super) fn of_write(parts: &[&[u8]], is_removal: bool) -> Option<u64> {
 
 fn without_format(part: &[u8]) -> Option<&str> {
     let name = std::str::from_utf8(part).ok()?;
-    Some(FORMATS.iter().find_map(|format| name.strip_suffix(format)).unwrap_or(name))
+    Some(
+        FORMATS
+            .iter()
+            .find_map(|format| name.strip_suffix(format))
+            .unwrap_or(name),
+    )
 }
 
 #[cfg(test)]
@@ -63,20 +73,46 @@ mod tests {
     use crate::ogc::{self, RequestHead};
 
     fn read(target: &str) -> About {
-        let head = RequestHead { method: "GET", target: target.as_bytes(), content_type: None };
-        about(&ogc::classify(&head, "/geoserver", Some(b"")), target.as_bytes())
+        let head = RequestHead {
+            method: "GET",
+            target: target.as_bytes(),
+            content_type: None,
+        };
+        about(
+            &ogc::classify(&head, "/geoserver", Some(b"")),
+            target.as_bytes(),
+        )
     }
 
     #[test]
     fn a_read_is_about_the_workspace_of_its_path_or_of_all_its_layers() {
         let geor = About::Workspace(workspace("geor"));
-        let map = |layers: &str| read(&format!("/geoserver/wms?service=WMS&request=GetMap&layers={layers}"));
-        assert_eq!((map("geor:a"), map("geor%3Aa%2Cgeor%3Ab"), map("geor:a,geor:b")), (geor, geor, geor));
+        let map = |layers: &str| {
+            read(&format!(
+                "/geoserver/wms?service=WMS&request=GetMap&layers={layers}"
+            ))
+        };
+        assert_eq!(
+            (
+                map("geor:a"),
+                map("geor%3Aa%2Cgeor%3Ab"),
+                map("geor:a,geor:b")
+            ),
+            (geor, geor, geor)
+        );
         assert_eq!(
             (map("geor:a,other:b"), map("a"), map("geor:a,b"), map("")),
-            (About::Anything, About::Anything, About::Anything, About::Anything)
+            (
+                About::Anything,
+                About::Anything,
+                About::Anything,
+                About::Anything
+            )
         );
-        assert_eq!(read("/geoserver/geor/wms?service=WMS&request=GetMap&layers=a"), geor);
+        assert_eq!(
+            read("/geoserver/geor/wms?service=WMS&request=GetMap&layers=a"),
+            geor
+        );
     }
 
     #[test]
@@ -94,7 +130,13 @@ mod tests {
         ] {
             assert_eq!(of(path, false), geor, "{path}");
         }
-        assert_eq!((of("rest/workspaces/geor", true), of("rest/namespaces/geor.xml", true)), (geor, geor));
+        assert_eq!(
+            (
+                of("rest/workspaces/geor", true),
+                of("rest/namespaces/geor.xml", true)
+            ),
+            (geor, geor)
+        );
         for path in [
             "rest/workspaces",
             "rest/workspaces/geor",

@@ -1,10 +1,11 @@
 //! A replica does not know what it was asked for: does the main?
 //!
-//! "Layer not defined" is a client's mistake, or a replica that reloads behind our back or missed a change. One more attempt, on
-//! the main, tells which: if the main answers properly, the client got its map and the replica is found stale. A client that
-//! asks for unknown layers all day must not send its load to the main, so these attempts have a budget. They need none where the
-//! replica is known to lack a change that the request is about: there the answer is expected to be wrong, and any that has the
-//! change is asked.
+//! "Layer not defined" is a client's mistake, or a replica that reloads behind our back or missed a
+//! change. One more attempt, on the main, tells which: if the main answers properly, the client got
+//! its map and the replica is found stale. A client that asks for unknown layers all day must not
+//! send its load to the main, so these attempts have a budget. They need none where the replica is
+//! known to lack a change that the request is about: there the answer is expected to be wrong, and
+//! any that has the change is asked.
 
 use std::time::Instant;
 
@@ -25,7 +26,9 @@ pub(super) struct OpinionBudget {
 
 impl OpinionBudget {
     pub(super) fn new(now: Instant) -> Self {
-        Self { state: Mutex::new((BURST, now)) }
+        Self {
+            state: Mutex::new((BURST, now)),
+        }
     }
 
     pub(super) fn take(&self, now: Instant) -> bool {
@@ -44,7 +47,8 @@ impl OpinionBudget {
 pub(super) enum Doubt {
     #[default]
     None,
-    /// This replica did not know, to a request sent at this time; another that has the last change is asked next.
+    /// This replica did not know, to a request sent at this time; another that has the last change
+    /// is asked next.
     About {
         replica: UpstreamId,
         sent: Instant,

@@ -1,6 +1,8 @@
-//! The head of an answer's body, looked at in passing: copied up to a bound, never held back, never more than the bound.
+//! The head of an answer's body, looked at in passing: copied up to a bound, never held back, never
+//! more than the bound.
 //!
-//! Data is recognised by its first bytes and not copied at all; only reports and error pages are kept to be read.
+//! Data is recognised by its first bytes and not copied at all; only reports and error pages are
+//! kept to be read.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -9,7 +11,8 @@ use flate2::read::GzDecoder;
 
 use crate::ogc::exception::BodyHead;
 
-/// At most this much of a body is kept, as it came over the wire. Exception reports have one or two KiB.
+/// At most this much of a body is kept, as it came over the wire. Exception reports have one or two
+/// KiB.
 const MAX_KEPT: usize = 8 << 10;
 
 /// At most this much is unpacked of it: 8 KiB can hold megabytes.
@@ -39,12 +42,20 @@ enum LookingFor {
 impl Sniffer {
     /// For a body that may be data: it is kept only if it is a report.
     pub(super) fn for_report(is_gzip: bool) -> Self {
-        Self { kept: Vec::new(), is_gzip, looking_for: LookingFor::ReportOrData }
+        Self {
+            kept: Vec::new(),
+            is_gzip,
+            looking_for: LookingFor::ReportOrData,
+        }
     }
 
     /// For the body of an error.
     pub(super) fn for_text(is_gzip: bool) -> Self {
-        Self { kept: Vec::new(), is_gzip, looking_for: LookingFor::Text }
+        Self {
+            kept: Vec::new(),
+            is_gzip,
+            looking_for: LookingFor::Text,
+        }
     }
 
     /// Whether the next part of the body is of interest.
@@ -56,7 +67,8 @@ impl Sniffer {
         if !self.wants_more() || (self.kept.is_empty() && self.is_data(chunk)) {
             return;
         }
-        self.kept.extend_from_slice(&chunk[..chunk.len().min(MAX_KEPT - self.kept.len())]);
+        self.kept
+            .extend_from_slice(&chunk[..chunk.len().min(MAX_KEPT - self.kept.len())]);
         if self.looking_for == LookingFor::ReportOrData {
             let text = unpacked(&self.kept, self.is_gzip, MAX_PROLOGUE);
             let (head, is_long) = (BodyHead::of(&text), text.len() >= MAX_PROLOGUE);
@@ -130,8 +142,14 @@ mod tests {
     #[test]
     fn a_report_is_kept_however_it_is_cut_and_packed() {
         for chunk in 1..REPORT.len() {
-            assert_eq!(sniffed(Sniffer::for_report(false), REPORT, chunk).text(), REPORT);
-            assert_eq!(sniffed(Sniffer::for_report(true), &gzip(REPORT), chunk).text(), REPORT);
+            assert_eq!(
+                sniffed(Sniffer::for_report(false), REPORT, chunk).text(),
+                REPORT
+            );
+            assert_eq!(
+                sniffed(Sniffer::for_report(true), &gzip(REPORT), chunk).text(),
+                REPORT
+            );
         }
     }
 
@@ -158,7 +176,11 @@ mod tests {
     fn a_packed_flood_is_unpacked_to_the_bound_only() {
         let flood = [b"<ServiceExceptionReport>".to_vec(), vec![b'x'; 8 << 20]].concat();
         let packed = gzip(&flood);
-        assert!(packed.len() < 2 * MAX_KEPT, "the flood packs to {}", packed.len());
+        assert!(
+            packed.len() < 2 * MAX_KEPT,
+            "the flood packs to {}",
+            packed.len()
+        );
         let sniffer = sniffed(Sniffer::for_report(true), &packed, 4096);
         assert_eq!(sniffer.text().len(), MAX_TEXT);
     }
@@ -172,6 +194,9 @@ mod tests {
 
     #[test]
     fn bytes_that_are_not_gzip_say_nothing() {
-        assert_eq!(sniffed(Sniffer::for_text(true), REPORT, 10).text(), b"".as_slice());
+        assert_eq!(
+            sniffed(Sniffer::for_text(true), REPORT, 10).text(),
+            b"".as_slice()
+        );
     }
 }

@@ -8,13 +8,18 @@
 //!
 //! Promises:
 //!
-//! * Nobody waits while a place is free that it may have. Whoever frees one looks for waiters afterwards, and whoever waits looks
-//!   for a place after having said so ([`Doorbell`](crate::balance::Doorbell)). What frees places by itself, as a ramp does in the
+//! * Nobody waits while a place is free that it may have. Whoever frees one looks for waiters
+//!   afterwards, and whoever waits looks for a place after having said so
+//!   ([`Doorbell`](crate::balance::Doorbell)). What frees places by itself, as a ramp does in the
 //!   course of time, is found by the waiters, who look again now and then.
-//! * A place goes to one waiter, who gets the lease and not just a call: there is no herd, and nobody who comes in between.
-//! * Newcomers do not overtake: while somebody waits they go through the same lock, where whoever could go has gone.
-//! * A request passes the limits and takes its place in one step, so none holds one of them while it waits for the other.
-//! * Each waiter ends once: seated, refused, shed, or gone; what was given to one who is gone goes on to the next.
+//! * A place goes to one waiter, who gets the lease and not just a call: there is no herd, and
+//!   nobody who comes in between.
+//! * Newcomers do not overtake: while somebody waits they go through the same lock, where whoever
+//!   could go has gone.
+//! * A request passes the limits and takes its place in one step, so none holds one of them while
+//!   it waits for the other.
+//! * Each waiter ends once: seated, refused, shed, or gone; what was given to one who is gone goes
+//!   on to the next.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -22,7 +27,10 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::admission::{Ask, Claim, Limiter, Offer, Pace, Passage, Pushed, Queue, QueueStatus, StandingQueue, Ticket, Waiter};
+use crate::admission::{
+    Ask, Claim, Limiter, Offer, Pace, Passage, Pushed, Queue, QueueStatus, StandingQueue, Ticket,
+    Waiter,
+};
 use crate::balance::Doorbell;
 use crate::cluster::{About, NoUpstream, Selection, Snapshot, Tried, UpstreamId};
 use crate::config::{Limits, Priority};
@@ -45,7 +53,8 @@ pub(super) struct WaitingRoom {
     hall: Mutex<Hall>,
 }
 
-/// What the lock guards. No lease ends while it is held: that would ring the bell, and take it again.
+/// What the lock guards. No lease ends while it is held: that would ring the bell, and take it
+/// again.
 #[derive(Debug)]
 struct Hall {
     queue: Queue<Entry>,
@@ -79,11 +88,12 @@ pub(super) struct Wanted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MainWish {
     No,
-    /// The reader has just changed the catalog. If the main has no slot free, a replica serves the read: what it does not know,
-    /// the main is asked for.
+    /// The reader has just changed the catalog. If the main has no slot free, a replica serves the
+    /// read: what it does not know, the main is asked for.
     ToSeeAChange,
-    /// This replica did not know, and the main, or another that has the last change, is asked. If none of them has a slot free,
-    /// its opinion is the only one, unless it is known to lack a change that the request is about: then the request waits.
+    /// This replica did not know, and the main, or another that has the last change, is asked. If
+    /// none of them has a slot free, its opinion is the only one, unless it is known to lack a
+    /// change that the request is about: then the request waits.
     ForAnOpinion {
         replica: UpstreamId,
         lacks_a_change: bool,
@@ -149,24 +159,43 @@ impl WaitingRoom {
                 }
             }));
             control.attach(&bell);
-            Self { control, metrics, bell, hall: Mutex::new(hall) }
+            Self {
+                control,
+                metrics,
+                bell,
+                hall: Mutex::new(hall),
+            }
         })
     }
 
     /// A place at once, for a request under no limits; without a lock. `None` if it has to ask.
-    pub(super) fn walk_in(&self, wanted: &Wanted, now: Instant) -> Option<Result<Seat, NoUpstream>> {
+    pub(super) fn walk_in(
+        &self,
+        wanted: &Wanted,
+        now: Instant,
+    ) -> Option<Result<Seat, NoUpstream>> {
         if self.bell.is_anyone_waiting() {
             return None;
         }
         match self.select(wanted, true, now) {
-            Ok(selection) => Some(Ok(Seat { selection, permit: None })),
+            Ok(selection) => Some(Ok(Seat {
+                selection,
+                permit: None,
+            })),
             Err(NoUpstream::Full | NoUpstream::NoVerdict) => None,
             Err(why @ (NoUpstream::NoneEligible | NoUpstream::AllTried)) => Some(Err(why)),
         }
     }
 
     /// A place, if there is one for nobody better; else one in the queue, if that has room.
-    pub(super) fn ask(self: &Arc<Self>, wanted: Wanted, claim: Claim, ask: Ask, limits: &Limits, now: Instant) -> Asked {
+    pub(super) fn ask(
+        self: &Arc<Self>,
+        wanted: Wanted,
+        claim: Claim,
+        ask: Ask,
+        limits: &Limits,
+        now: Instant,
+    ) -> Asked {
         let mut hall = self.hall.lock();
         if !hall.queue.is_empty() {
             self.serve_all(&mut hall, now);
@@ -178,7 +207,9 @@ impl WaitingRoom {
                     return Asked::Seated(self.seat(&mut hall, selection, claim));
                 }
                 Err(NoUpstream::Full | NoUpstream::NoVerdict) => {}
-                Err(why @ (NoUpstream::NoneEligible | NoUpstream::AllTried)) => return Asked::Nobody(why),
+                Err(why @ (NoUpstream::NoneEligible | NoUpstream::AllTried)) => {
+                    return Asked::Nobody(why);
+                }
             }
         }
         self.line_up(&mut hall, wanted, claim, ask, limits, now)
@@ -194,14 +225,23 @@ impl WaitingRoom {
         now: Instant,
     ) -> Asked {
         let (tell, told) = oneshot::channel();
-        let retry_after = hall.pace.seconds_for(hall.queue.len(), limits.queue_timeout, now);
+        let retry_after = hall
+            .pace
+            .seconds_for(hall.queue.len(), limits.queue_timeout, now);
         hall.queue.set_most(limits.queue as usize);
         let most_alike = hall.standing.most(ask.priority, now);
         hall.queue.shorten(ask.priority, most_alike);
         if hall.queue.len_of_priority(ask.priority) >= most_alike {
             hall.standing.is_too_long(ask.priority, now);
         }
-        let ticket = match hall.queue.push(ask, Entry { wanted, claim, tell }) {
+        let ticket = match hall.queue.push(
+            ask,
+            Entry {
+                wanted,
+                claim,
+                tell,
+            },
+        ) {
             Pushed::Full(_) => return Asked::Full(retry_after),
             Pushed::Waits(ticket) => ticket,
             Pushed::WaitsInsteadOf(ticket, shed) => {
@@ -216,7 +256,11 @@ impl WaitingRoom {
         self.bell.set_waiting(hall.queue.len());
         // A place may have come free between the look and the word that somebody waits.
         self.serve_all(hall, now);
-        Asked::Waits(Waiting { room: Arc::clone(self), ticket, told })
+        Asked::Waits(Waiting {
+            room: Arc::clone(self),
+            ticket,
+            told,
+        })
     }
 
     /// Gives every place that is free to the best who can have it.
@@ -241,19 +285,27 @@ impl WaitingRoom {
     pub(super) fn status(&self, now: Instant) -> QueueStatus {
         let most = self.control.snapshot().config.limits.queue as usize;
         let hall = self.hall.lock();
-        QueueStatus { classes: hall.queue.waiting_by_class(now), most, per_second: hall.pace.per_second(now) }
+        QueueStatus {
+            classes: hall.queue.waiting_by_class(now),
+            most,
+            per_second: hall.pace.per_second(now),
+        }
     }
 
     /// Seconds after which whoever gave up waiting should try again.
     pub(super) fn retry_after(&self, limits: &Limits, now: Instant) -> u32 {
         let hall = self.hall.lock();
-        hall.pace.seconds_for(hall.queue.len(), limits.queue_timeout, now)
+        hall.pace
+            .seconds_for(hall.queue.len(), limits.queue_timeout, now)
     }
 
     fn serve_all(self: &Arc<Self>, hall: &mut Hall, now: Instant) {
         hall.looked = now;
         while let Some((waiter, told)) = self.serve_one(hall, now) {
-            let Waiter { ask, value: Entry { claim, tell, .. } } = waiter;
+            let Waiter {
+                ask,
+                value: Entry { claim, tell, .. },
+            } = waiter;
             let told = match told {
                 Ok(selection) => {
                     hall.pace.note(now);
@@ -263,7 +315,8 @@ impl WaitingRoom {
                 Err(why) => Told::Nobody(why),
             };
             self.count(hall, ask.class);
-            // A waiter takes itself out of the queue before it stops listening, so this one listens.
+            // A waiter takes itself out of the queue before it stops listening, so this one
+            // listens.
             tell.send(told).expect("who is in the queue listens");
         }
         for priority in Priority::ALL {
@@ -274,7 +327,11 @@ impl WaitingRoom {
         self.bell.set_waiting(hall.queue.len());
     }
 
-    fn serve_one(&self, hall: &mut Hall, now: Instant) -> Option<(Waiter<Entry>, Result<Selection, NoUpstream>)> {
+    fn serve_one(
+        &self,
+        hall: &mut Hall,
+        now: Instant,
+    ) -> Option<(Waiter<Entry>, Result<Selection, NoUpstream>)> {
         let Hall { queue, limiter, .. } = hall;
         let may = |waiter: &Waiter<Entry>| limiter.user_may(&waiter.value.claim);
         let offer = |waiter: &Waiter<Entry>| match limiter.passage(&waiter.value.claim) {
@@ -290,14 +347,29 @@ impl WaitingRoom {
 
     fn seat(self: &Arc<Self>, hall: &mut Hall, selection: Selection, claim: Claim) -> Seat {
         if claim.is_empty() {
-            return Seat { selection, permit: None };
+            return Seat {
+                selection,
+                permit: None,
+            };
         }
         hall.limiter.enter(&claim);
-        Seat { selection, permit: Some(Permit { claim, room: Arc::clone(self) }) }
+        Seat {
+            selection,
+            permit: Some(Permit {
+                claim,
+                room: Arc::clone(self),
+            }),
+        }
     }
 
-    /// From the newest snapshot; from the one after it, where a door was closed meanwhile. `may_join`: nobody waits.
-    fn select(&self, wanted: &Wanted, may_join: bool, now: Instant) -> Result<Selection, NoUpstream> {
+    /// From the newest snapshot; from the one after it, where a door was closed meanwhile.
+    /// `may_join`: nobody waits.
+    fn select(
+        &self,
+        wanted: &Wanted,
+        may_join: bool,
+        now: Instant,
+    ) -> Result<Selection, NoUpstream> {
         let mut selected = Err(NoUpstream::NoneEligible);
         for _ in 0..MOST_LOOKS {
             let snapshot = self.control.snapshot();
@@ -319,9 +391,16 @@ impl WaitingRoom {
 }
 
 impl Wanted {
-    fn select(&self, snapshot: &Snapshot, may_join: bool, now: Instant) -> Result<Selection, NoUpstream> {
+    fn select(
+        &self,
+        snapshot: &Snapshot,
+        may_join: bool,
+        now: Instant,
+    ) -> Result<Selection, NoUpstream> {
         let with_others = |tried: &Tried| match self.key {
-            Some(key) if may_join => snapshot.select_about(self.class, self.about, (Some(key), true), tried, now),
+            Some(key) if may_join => {
+                snapshot.select_about(self.class, self.about, (Some(key), true), tried, now)
+            }
             key => snapshot.select_about(self.class, self.about, (key, false), tried, now),
         };
         match self.main {
@@ -329,10 +408,15 @@ impl Wanted {
             MainWish::ToSeeAChange => match snapshot.select_main(self.class, &self.tried, now) {
                 Ok(selection) => return Ok(selection),
                 // Waiting for the main is better than a refusal.
-                Err(NoUpstream::Full) => return with_others(&self.tried).map_err(|_| NoUpstream::Full),
+                Err(NoUpstream::Full) => {
+                    return with_others(&self.tried).map_err(|_| NoUpstream::Full);
+                }
                 Err(NoUpstream::NoneEligible | NoUpstream::AllTried | NoUpstream::NoVerdict) => {}
             },
-            MainWish::ForAnOpinion { replica, lacks_a_change } => {
+            MainWish::ForAnOpinion {
+                replica,
+                lacks_a_change,
+            } => {
                 match snapshot.select_fresh(self.class, &self.tried, now) {
                     Err(NoUpstream::Full) if lacks_a_change => return Err(NoUpstream::Full),
                     Err(_) => {}
@@ -350,7 +434,11 @@ impl Wanted {
 impl Waiting {
     /// Stops waiting. What was given at the last moment is taken.
     pub(super) fn leave(mut self) -> Option<Told> {
-        if self.room.leave(self.ticket, Instant::now()) { None } else { self.told.try_recv().ok() }
+        if self.room.leave(self.ticket, Instant::now()) {
+            None
+        } else {
+            self.told.try_recv().ok()
+        }
     }
 
     pub(super) fn look_now_and_then(&self) {
@@ -362,7 +450,9 @@ impl WaitingRoom {
     /// False if it is not in the queue any more.
     fn leave(self: &Arc<Self>, ticket: Ticket, now: Instant) -> bool {
         let mut hall = self.hall.lock();
-        let Some(waiter) = hall.queue.remove(ticket) else { return false };
+        let Some(waiter) = hall.queue.remove(ticket) else {
+            return false;
+        };
         self.count(&hall, waiter.ask.class);
         // The next of its user may go where it could not, if a config reload came between the two.
         self.serve_all(&mut hall, now);

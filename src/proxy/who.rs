@@ -1,6 +1,8 @@
-//! Who asks, as far as it matters for what we do for them: a user by name, a browser's session, an address.
+//! Who asks, as far as it matters for what we do for them: a user by name, a browser's session, an
+//! address.
 //!
-//! Names and forwarded addresses count only from peers that may vouch for them. Nothing here grants anything.
+//! Names and forwarded addresses count only from peers that may vouch for them. Nothing here grants
+//! anything.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -48,32 +50,52 @@ pub(super) struct Asker<'r> {
 impl Asker<'_> {
     /// By name, where the peer vouches for one.
     pub(super) fn user(&self) -> Option<Key> {
-        let name = self.headers.get(USER).filter(|name| self.is_trusted && !name.is_empty())?;
+        let name = self
+            .headers
+            .get(USER)
+            .filter(|name| self.is_trusted && !name.is_empty())?;
         Some(Key(HASHER.hash_one((0_u8, name.as_bytes()))))
     }
 
     /// By the session of GeoServer's web interface.
     pub(super) fn session(&self) -> Option<Key> {
-        let cookies = self.headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|b| *b == b';'));
-        let session = cookies.filter_map(|cookie| cookie.trim_ascii().strip_prefix(SESSION)).find(|id| !id.is_empty())?;
+        let cookies = self
+            .headers
+            .get_all(COOKIE)
+            .iter()
+            .flat_map(|line| line.as_bytes().split(|b| *b == b';'));
+        let session = cookies
+            .filter_map(|cookie| cookie.trim_ascii().strip_prefix(SESSION))
+            .find(|id| !id.is_empty())?;
         Some(Key(HASHER.hash_one((1_u8, session))))
     }
 
-    /// The name itself: the one a trusted peer gives, or the one that credentials say. Those may be wrong: only for those that
-    /// GeoServer accepted.
+    /// The name itself: the one a trusted peer gives, or the one that credentials say. Those may be
+    /// wrong: only for those that GeoServer accepted.
     pub(super) fn user_name(&self) -> Option<String> {
         if self.user().is_some() {
             return Some(self.headers.get(USER)?.to_str().ok()?.to_owned());
         }
-        let basic = self.headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Basic ")?;
+        let basic = self
+            .headers
+            .get(AUTHORIZATION)?
+            .to_str()
+            .ok()?
+            .strip_prefix("Basic ")?;
         let decoded = BASE64_STANDARD.decode(basic.trim()).ok()?;
-        let name = decoded.split(|b| *b == b':').next().filter(|name| !name.is_empty())?;
+        let name = decoded
+            .split(|b| *b == b':')
+            .next()
+            .filter(|name| !name.is_empty())?;
         Some(String::from_utf8_lossy(name).into_owned())
     }
 
     /// By the credentials that GeoServer itself checks.
     pub(super) fn credentials(&self) -> Option<Key> {
-        let credentials = self.headers.get(AUTHORIZATION).filter(|value| !value.is_empty())?;
+        let credentials = self
+            .headers
+            .get(AUTHORIZATION)
+            .filter(|value| !value.is_empty())?;
         Some(Key(HASHER.hash_one((3_u8, credentials.as_bytes()))))
     }
 
@@ -96,11 +118,18 @@ impl Asker<'_> {
         }
         let lines = self.headers.get_all(FORWARDED_FOR).iter().rev();
         let hops = lines.flat_map(|line| line.as_bytes().rsplit(|b| *b == b','));
-        let addresses = hops.map(|hop| std::str::from_utf8(hop.trim_ascii()).ok()?.parse::<IpAddr>().ok());
+        let addresses = hops.map(|hop| {
+            std::str::from_utf8(hop.trim_ascii())
+                .ok()?
+                .parse::<IpAddr>()
+                .ok()
+        });
         let mut last = peer;
         for address in addresses {
             // What is no address was not written by anybody we trust.
-            let Some(address) = address.map(|address| address.to_canonical()) else { break };
+            let Some(address) = address.map(|address| address.to_canonical()) else {
+                break;
+            };
             last = address;
             if !trusts(address) {
                 break;
@@ -125,7 +154,11 @@ mod tests {
     }
 
     fn asker(headers: &HeaderMap, is_trusted: bool) -> Asker<'_> {
-        Asker { headers, peer: "10.0.0.5".parse().unwrap(), is_trusted }
+        Asker {
+            headers,
+            peer: "10.0.0.5".parse().unwrap(),
+            is_trusted,
+        }
     }
 
     fn trusts(address: IpAddr) -> bool {
@@ -136,7 +169,10 @@ mod tests {
     fn a_name_counts_only_from_a_peer_that_may_vouch_for_it() {
         let ann = headers(&[("sec-username", "ann")]);
         assert_eq!(asker(&ann, true).user(), asker(&ann, true).user());
-        assert_ne!(asker(&ann, true).user(), asker(&headers(&[("sec-username", "bob")]), true).user());
+        assert_ne!(
+            asker(&ann, true).user(),
+            asker(&headers(&[("sec-username", "bob")]), true).user()
+        );
         assert_eq!(asker(&ann, false).user(), None);
         assert_eq!(asker(&headers(&[("sec-username", "")]), true).user(), None);
     }
@@ -146,7 +182,10 @@ mod tests {
         let of = |cookie| asker(&headers(&[("cookie", cookie)]), false).session();
         assert_eq!(of("a=1; JSESSIONID=42; b=2"), of("JSESSIONID=42"));
         assert_ne!(of("JSESSIONID=42"), of("JSESSIONID=43"));
-        assert_eq!((of(""), of("XJSESSIONID=42"), of("JSESSIONID=")), (None, None, None));
+        assert_eq!(
+            (of(""), of("XJSESSIONID=42"), of("JSESSIONID=")),
+            (None, None, None)
+        );
     }
 
     #[test]
@@ -154,30 +193,74 @@ mod tests {
         let of = |value| asker(&headers(&[("authorization", value)]), false).credentials();
         assert_eq!(of("Basic YTpi"), of("Basic YTpi"));
         assert_ne!(of("Basic YTpi"), of("Basic YTpj"));
-        assert_eq!((of(""), asker(&HeaderMap::new(), true).credentials()), (None, None));
+        assert_eq!(
+            (of(""), asker(&HeaderMap::new(), true).credentials()),
+            (None, None)
+        );
     }
 
     #[test]
     fn a_user_is_named_by_a_trusted_peer_or_by_its_own_credentials() {
-        let named = |lines: &[(&'static str, &'static str)], is_trusted| asker(&headers(lines), is_trusted).user_name();
-        assert_eq!(named(&[("sec-username", "ann")], true).as_deref(), Some("ann"));
-        assert_eq!(named(&[("sec-username", "ann"), ("authorization", "Basic Ym9iOnNlY3JldA==")], false).as_deref(), Some("bob"));
-        assert_eq!((named(&[("authorization", "Basic ???")], true), named(&[], true)), (None, None));
+        let named = |lines: &[(&'static str, &'static str)], is_trusted| {
+            asker(&headers(lines), is_trusted).user_name()
+        };
+        assert_eq!(
+            named(&[("sec-username", "ann")], true).as_deref(),
+            Some("ann")
+        );
+        assert_eq!(
+            named(
+                &[
+                    ("sec-username", "ann"),
+                    ("authorization", "Basic Ym9iOnNlY3JldA==")
+                ],
+                false
+            )
+            .as_deref(),
+            Some("bob")
+        );
+        assert_eq!(
+            (
+                named(&[("authorization", "Basic ???")], true),
+                named(&[], true)
+            ),
+            (None, None)
+        );
     }
 
     #[test]
     fn an_address_identifies_only_where_a_trusted_proxy_gives_one_that_is_not_a_proxys_own() {
-        let of = |chain, is_trusted| asker(&headers(&[("x-forwarded-for", chain)]), is_trusted).vouched_address(trusts);
+        let of = |chain, is_trusted| {
+            asker(&headers(&[("x-forwarded-for", chain)]), is_trusted).vouched_address(trusts)
+        };
         assert!(of("192.0.2.7", true).is_some());
-        assert_eq!((of("192.0.2.7", false), of("10.0.0.9", true), of("garbage", true)), (None, None, None));
-        assert_eq!(asker(&HeaderMap::new(), true).vouched_address(trusts), None, "behind one gateway all have its address");
+        assert_eq!(
+            (
+                of("192.0.2.7", false),
+                of("10.0.0.9", true),
+                of("garbage", true)
+            ),
+            (None, None, None)
+        );
+        assert_eq!(
+            asker(&HeaderMap::new(), true).vouched_address(trusts),
+            None,
+            "behind one gateway all have its address"
+        );
     }
 
     #[test]
     fn an_address_is_followed_back_through_those_we_trust_and_no_further() {
-        let client = |chain, is_trusted| asker(&headers(&[("x-forwarded-for", chain)]), is_trusted).client(trusts).to_string();
+        let client = |chain, is_trusted| {
+            asker(&headers(&[("x-forwarded-for", chain)]), is_trusted)
+                .client(trusts)
+                .to_string()
+        };
         assert_eq!(client("192.0.2.7", true), "192.0.2.7");
-        assert_eq!(client("203.0.113.1, 192.0.2.7, 10.0.0.9", true), "192.0.2.7");
+        assert_eq!(
+            client("203.0.113.1, 192.0.2.7, 10.0.0.9", true),
+            "192.0.2.7"
+        );
         assert_eq!(client("garbage, 10.0.0.9", true), "10.0.0.9");
         assert_eq!(client("192.0.2.7", false), "10.0.0.5");
     }

@@ -1,8 +1,10 @@
-//! People who have just changed the catalog. Their reads prefer the main until all replicas have the change.
+//! People who have just changed the catalog. Their reads prefer the main until all replicas have
+//! the change.
 //!
-//! Only what identifies a person is a key, see `who.rs`: behind one gateway everybody has the gateway's address. A write that
-//! the main's number refutes (a login, a form that changed nothing) marks its author until the number is read, which takes
-//! milliseconds. Costs everybody else one look at a counter that is zero almost always. Bounded in number and in time.
+//! Only what identifies a person is a key, see `who.rs`: behind one gateway everybody has the
+//! gateway's address. A write that the main's number refutes (a login, a form that changed nothing)
+//! marks its author until the number is read, which takes milliseconds. Costs everybody else one
+//! look at a counter that is zero almost always. Bounded in number and in time.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -50,7 +52,12 @@ impl Written {
 impl Writers {
     /// Remembers who wrote something. `tickets`: as far as hints are followed up now.
     pub(super) fn note(&self, keys: impl IntoIterator<Item = Key>, noted: Noted, tickets: Tickets) {
-        let Noted { hint, ticket, now, limit } = noted;
+        let Noted {
+            hint,
+            ticket,
+            now,
+            limit,
+        } = noted;
         if limit.is_zero() {
             return;
         }
@@ -58,13 +65,26 @@ impl Writers {
         if by_key.len() >= MOST_WRITERS {
             by_key.retain(|_, written| written.is_pending(tickets, now));
         }
-        let new = Written { first: ticket, last: ticket, until: now + limit };
+        let new = Written {
+            first: ticket,
+            last: ticket,
+            until: now + limit,
+        };
         for key in keys {
-            let before = by_key.get(&key).filter(|before| before.is_pending(tickets, now)).copied();
+            let before = by_key
+                .get(&key)
+                .filter(|before| before.is_pending(tickets, now))
+                .copied();
             let written = match before {
                 // A click may turn out to be nothing, so it does not make the time longer.
-                Some(before) if hint == Hint::Ui => Written { last: ticket, ..before },
-                Some(before) => Written { first: before.first, ..new },
+                Some(before) if hint == Hint::Ui => Written {
+                    last: ticket,
+                    ..before
+                },
+                Some(before) => Written {
+                    first: before.first,
+                    ..new
+                },
                 None => new,
             };
             if by_key.len() < MOST_WRITERS || by_key.contains_key(&key) {
@@ -79,12 +99,20 @@ impl Writers {
         self.count.load(Ordering::Relaxed) == 0
     }
 
-    /// Whether one of these wrote something that some replica lacks. Forgets the keys that await nothing any more.
-    pub(super) fn await_their_change(&self, keys: impl IntoIterator<Item = Key>, tickets: Tickets, now: Instant) -> bool {
+    /// Whether one of these wrote something that some replica lacks. Forgets the keys that await
+    /// nothing any more.
+    pub(super) fn await_their_change(
+        &self,
+        keys: impl IntoIterator<Item = Key>,
+        tickets: Tickets,
+        now: Instant,
+    ) -> bool {
         let mut by_key = self.by_key.lock();
         let mut awaits = false;
         for key in keys {
-            let Some(written) = by_key.get(&key) else { continue };
+            let Some(written) = by_key.get(&key) else {
+                continue;
+            };
             if written.is_pending(tickets, now) {
                 awaits = true;
             } else {
@@ -107,12 +135,22 @@ mod tests {
     }
 
     fn noted(hint: Hint, ticket: u64, now: Instant) -> Noted {
-        Noted { hint, ticket: Ticket(ticket), now, limit: LIMIT }
+        Noted {
+            hint,
+            ticket: Ticket(ticket),
+            now,
+            limit: LIMIT,
+        }
     }
 
-    /// Replicas have everything up to `resolved`; the number was read after `answered`; `changed` was about a change.
+    /// Replicas have everything up to `resolved`; the number was read after `answered`; `changed`
+    /// was about a change.
     fn tickets(resolved: u64, answered: u64, changed: u64) -> Tickets {
-        Tickets { resolved: Ticket(resolved), answered: Ticket(answered), changed: Ticket(changed) }
+        Tickets {
+            resolved: Ticket(resolved),
+            answered: Ticket(answered),
+            changed: Ticket(changed),
+        }
     }
 
     #[test]
@@ -123,14 +161,20 @@ mod tests {
         assert!(writers.await_their_change([key(1)], tickets(4, 5, 5), now));
         assert!(!writers.await_their_change([key(2)], tickets(4, 5, 5), now));
         assert!(!writers.await_their_change([key(1)], tickets(5, 5, 5), now));
-        assert!(writers.is_empty(), "whose change is everywhere is forgotten");
+        assert!(
+            writers.is_empty(),
+            "whose change is everywhere is forgotten"
+        );
     }
 
     #[test]
     fn a_write_that_the_number_refuted_marks_nobody_while_others_changes_are_rolled_out() {
         let (now, writers) = (Instant::now(), Writers::default());
         writers.note([key(1)], noted(Hint::Ui, 9, now), tickets(4, 8, 5));
-        assert!(writers.await_their_change([key(1)], tickets(4, 8, 5), now), "it may be a change until the number is read");
+        assert!(
+            writers.await_their_change([key(1)], tickets(4, 8, 5), now),
+            "it may be a change until the number is read"
+        );
         assert!(!writers.await_their_change([key(1)], tickets(4, 9, 5), now));
     }
 
@@ -140,7 +184,10 @@ mod tests {
         writers.note([key(1)], noted(Hint::Write, 5, now), tickets(4, 4, 0));
         let later = now + LIMIT / 2;
         writers.note([key(1)], noted(Hint::Ui, 9, later), tickets(4, 8, 5));
-        assert!(writers.await_their_change([key(1)], tickets(4, 9, 5), later), "the write is still on its way");
+        assert!(
+            writers.await_their_change([key(1)], tickets(4, 9, 5), later),
+            "the write is still on its way"
+        );
         assert!(!writers.await_their_change([key(1)], tickets(4, 9, 5), now + LIMIT));
     }
 
@@ -150,7 +197,11 @@ mod tests {
         let marked = (1..=1000).filter(|click| {
             let now = start + Duration::from_millis(50) * *click;
             let ticket = u64::from(*click) + 100;
-            writers.note([key(1)], noted(Hint::Ui, ticket, now), tickets(4, ticket - 1, 5));
+            writers.note(
+                [key(1)],
+                noted(Hint::Ui, ticket, now),
+                tickets(4, ticket - 1, 5),
+            );
             writers.await_their_change([key(1)], tickets(4, ticket, 5), now)
         });
         assert_eq!(marked.count(), 0);
@@ -161,7 +212,14 @@ mod tests {
         let (now, writers) = (Instant::now(), Writers::default());
         writers.note([key(1)], noted(Hint::Write, 5, now), tickets(4, 4, 0));
         assert!(!writers.await_their_change([key(1)], tickets(0, 5, 5), now + LIMIT));
-        writers.note([key(1)], Noted { limit: Duration::ZERO, ..noted(Hint::Write, 6, now) }, tickets(4, 4, 0));
+        writers.note(
+            [key(1)],
+            Noted {
+                limit: Duration::ZERO,
+                ..noted(Hint::Write, 6, now)
+            },
+            tickets(4, 4, 0),
+        );
         assert!(writers.is_empty(), "switched off");
     }
 
@@ -171,7 +229,11 @@ mod tests {
         let keys = (0..=255).flat_map(|a| (0..=255).map(move |b| Key::of_test(a, b)));
         writers.note(keys, noted(Hint::Write, 1, now), Tickets::default());
         assert_eq!(writers.count.load(Ordering::Relaxed), MOST_WRITERS);
-        writers.note([key(7)], noted(Hint::Write, 2, now + LIMIT), Tickets::default());
+        writers.note(
+            [key(7)],
+            noted(Hint::Write, 2, now + LIMIT),
+            Tickets::default(),
+        );
         assert!(writers.await_their_change([key(7)], Tickets::default(), now + LIMIT));
     }
 }

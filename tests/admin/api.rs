@@ -10,9 +10,21 @@ use serde_json::{Value, json};
 #[tokio::test]
 async fn readyz_follows_the_cluster_and_healthz_does_not() {
     let admin = Admin::start("").await;
-    assert_eq!((admin.get("/healthz").await.code, admin.get("/readyz").await.code), (200, 503));
+    assert_eq!(
+        (
+            admin.get("/healthz").await.code,
+            admin.get("/readyz").await.code
+        ),
+        (200, 503)
+    );
     admin.pass_probes();
-    assert_eq!((admin.get("/healthz").await.code, admin.get("/readyz").await.code), (200, 200));
+    assert_eq!(
+        (
+            admin.get("/healthz").await.code,
+            admin.get("/readyz").await.code
+        ),
+        (200, 200)
+    );
     admin.stopping.store(true, Ordering::Relaxed);
     let ready = admin.get("/readyz").await;
     assert_eq!((ready.code, ready.body.as_str()), (503, "stopping\n"));
@@ -36,7 +48,10 @@ async fn status_has_every_field_that_scripts_rely_on() {
     });
     assert_eq!(*slave, expected);
     let classes = [json!({"class": "map", "waiting": 3, "users": 2, "longest_ms": 1250})];
-    assert_eq!(status["queue"], json!({"waiting": 3, "most": 400, "served_per_second": 7.3, "classes": classes}));
+    assert_eq!(
+        status["queue"],
+        json!({"waiting": 3, "most": 400, "served_per_second": 7.3, "classes": classes})
+    );
     let keys: Vec<&String> = status.as_object().unwrap().keys().collect();
     assert_eq!(
         keys,
@@ -60,33 +75,87 @@ async fn status_has_every_field_that_scripts_rely_on() {
 async fn an_upstream_is_drained_and_brought_back() {
     let admin = Admin::start("").await;
     admin.pass_probes();
-    let drained = admin.post("/api/upstreams/a/mode", r#"{"mode":"drain"}"#).await;
-    assert_eq!((drained.code, drained.json()), (200, json!({"upstream": "a", "mode": "drain", "in_flight": 0})));
-    assert_eq!(admin.get("/api/status").await.json()["upstreams"][1]["mode"], "drain");
-    let ready = admin.post("/api/upstreams/a/mode", r#"{"mode":"ready"}"#).await;
-    assert_eq!((ready.code, ready.json()["mode"].clone()), (200, json!("ready")));
+    let drained = admin
+        .post("/api/upstreams/a/mode", r#"{"mode":"drain"}"#)
+        .await;
+    assert_eq!(
+        (drained.code, drained.json()),
+        (
+            200,
+            json!({"upstream": "a", "mode": "drain", "in_flight": 0})
+        )
+    );
+    assert_eq!(
+        admin.get("/api/status").await.json()["upstreams"][1]["mode"],
+        "drain"
+    );
+    let ready = admin
+        .post("/api/upstreams/a/mode", r#"{"mode":"ready"}"#)
+        .await;
+    assert_eq!(
+        (ready.code, ready.json()["mode"].clone()),
+        (200, json!("ready"))
+    );
 }
 
 #[tokio::test]
 async fn the_last_one_is_drained_only_by_force() {
     let admin = Admin::start("").await;
     admin.pass_probes();
-    let refused = admin.post("/api/upstreams/main/mode", r#"{"mode":"drain"}"#).await;
-    assert!(refused.code == 409 && refused.error().starts_with("`main` is the last upstream that serves"), "{refused:?}");
-    let forced = admin.post("/api/upstreams/main/mode", r#"{"mode":"drain","force":true}"#).await;
+    let refused = admin
+        .post("/api/upstreams/main/mode", r#"{"mode":"drain"}"#)
+        .await;
+    assert!(
+        refused.code == 409
+            && refused
+                .error()
+                .starts_with("`main` is the last upstream that serves"),
+        "{refused:?}"
+    );
+    let forced = admin
+        .post(
+            "/api/upstreams/main/mode",
+            r#"{"mode":"drain","force":true}"#,
+        )
+        .await;
     assert_eq!(forced.code, 200);
 }
 
 #[tokio::test]
 async fn orders_that_make_no_sense_are_explained() {
     let admin = Admin::start("").await;
-    let unknown = admin.post("/api/upstreams/c/mode", r#"{"mode":"drain"}"#).await;
-    assert_eq!((unknown.code, unknown.error()), (404, "no upstream is called `c`; there are main, a, b".to_owned()));
-    for body in ["", "{}", r#"{"mode":"off"}"#, r#"{"mode":"drain","forse":true}"#] {
+    let unknown = admin
+        .post("/api/upstreams/c/mode", r#"{"mode":"drain"}"#)
+        .await;
+    assert_eq!(
+        (unknown.code, unknown.error()),
+        (
+            404,
+            "no upstream is called `c`; there are main, a, b".to_owned()
+        )
+    );
+    for body in [
+        "",
+        "{}",
+        r#"{"mode":"off"}"#,
+        r#"{"mode":"drain","forse":true}"#,
+    ] {
         let refused = admin.post("/api/upstreams/a/mode", body).await;
-        assert!(refused.code == 400 && refused.error().contains(r#"{"mode":"drain","force":false}"#), "{body}: {refused:?}");
+        assert!(
+            refused.code == 400
+                && refused
+                    .error()
+                    .contains(r#"{"mode":"drain","force":false}"#),
+            "{body}: {refused:?}"
+        );
     }
-    assert_eq!(admin.post("/api/upstreams/a/mode", &"x".repeat(100_000)).await.code, 413);
+    assert_eq!(
+        admin
+            .post("/api/upstreams/a/mode", &"x".repeat(100_000))
+            .await
+            .code,
+        413
+    );
     assert_eq!(admin.get("/api/upstreams/a/mode").await.code, 405);
     assert_eq!(admin.get("/api/nothing").await.code, 404);
 }
@@ -95,15 +164,27 @@ async fn orders_that_make_no_sense_are_explained() {
 async fn a_config_reload_answers_how_it_ended_and_status_remembers() {
     let admin = Admin::start("").await;
     let changes = vec!["health.rise: 2, was 1".to_owned()];
-    *admin.reloads.next.lock() = Some(Reload::Applied { revision: 2, changes });
+    *admin.reloads.next.lock() = Some(Reload::Applied {
+        revision: 2,
+        changes,
+    });
     let applied = admin.post("/api/config/reload", "").await;
-    let expected = json!({"outcome": "applied", "revision": 2, "changes": ["health.rise: 2, was 1"]});
+    let expected =
+        json!({"outcome": "applied", "revision": 2, "changes": ["health.rise: 2, was 1"]});
     assert_eq!((applied.code, applied.json()), (200, expected));
-    *admin.reloads.next.lock() = Some(Reload::Refused { error: "error: no".to_owned() });
+    *admin.reloads.next.lock() = Some(Reload::Refused {
+        error: "error: no".to_owned(),
+    });
     let refused = admin.post("/api/config/reload", "").await;
-    assert_eq!((refused.code, refused.json()), (422, json!({"outcome": "refused", "error": "error: no"})));
+    assert_eq!(
+        (refused.code, refused.json()),
+        (422, json!({"outcome": "refused", "error": "error: no"}))
+    );
     let last = admin.get("/api/status").await.json()["last_reload"].clone();
-    assert_eq!(last, json!({"ago_seconds": 0, "outcome": "refused", "error": "error: no"}));
+    assert_eq!(
+        last,
+        json!({"ago_seconds": 0, "outcome": "refused", "error": "error: no"})
+    );
 }
 
 #[tokio::test]
@@ -116,7 +197,13 @@ async fn status_tells_of_the_catalog_before_and_after_a_change() {
     });
     assert_eq!(admin.get("/api/status").await.json()["catalog"], unchanged);
     admin.post("/api/catalog/sync", "").await;
-    admin.drive(|name| if name == "b" { Err(Cause::Status(500)) } else { Ok(()) });
+    admin.drive(|name| {
+        if name == "b" {
+            Err(Cause::Status(500))
+        } else {
+            Ok(())
+        }
+    });
     let mut status = admin.get("/api/status").await.json();
     let changed = json!({
         "epoch": 1, "settled": 1, "number": 70, "changed_seconds": 0, "can_reload": true, "done": false,
@@ -145,7 +232,13 @@ async fn a_catalog_sync_is_accepted_with_its_epoch_and_every_step_of_it_is_an_ev
     let mut events = admin.listen(None).await;
     let ordered = admin.post("/api/catalog/sync", "").await;
     assert_eq!((ordered.code, ordered.json()), (202, json!({"epoch": 1})));
-    admin.drive(|name| if name == "b" { Err(Cause::Status(500)) } else { Ok(()) });
+    admin.drive(|name| {
+        if name == "b" {
+            Err(Cause::Status(500))
+        } else {
+            Ok(())
+        }
+    });
     let mut told = Vec::new();
     while told.len() < 6 {
         let event = events.next().await;
@@ -169,13 +262,28 @@ async fn a_catalog_sync_is_accepted_with_its_epoch_and_every_step_of_it_is_an_ev
 async fn rolls_are_paused_and_resumed_and_a_sync_says_that_they_are_paused() {
     let admin = Admin::start(CREDENTIALS).await;
     admin.pass_probes();
-    assert_eq!(admin.get("/api/catalog/history").await.json(), json!({"paused": false, "rolls": []}));
-    assert_eq!(admin.post("/api/catalog/pause", "").await.json()["paused"], json!(true));
-    assert_eq!(admin.get("/api/status").await.json()["catalog"]["paused"], json!(true));
+    assert_eq!(
+        admin.get("/api/catalog/history").await.json(),
+        json!({"paused": false, "rolls": []})
+    );
+    assert_eq!(
+        admin.post("/api/catalog/pause", "").await.json()["paused"],
+        json!(true)
+    );
+    assert_eq!(
+        admin.get("/api/status").await.json()["catalog"]["paused"],
+        json!(true)
+    );
     let refused = admin.post("/api/catalog/sync", "").await;
-    assert!(refused.code == 409 && refused.error().contains("geofront catalog resume"), "{refused:?}");
+    assert!(
+        refused.code == 409 && refused.error().contains("geofront catalog resume"),
+        "{refused:?}"
+    );
     assert_eq!(admin.get("/api/catalog/pause").await.code, 405);
-    assert_eq!(admin.post("/api/catalog/resume", "").await.json()["paused"], json!(false));
+    assert_eq!(
+        admin.post("/api/catalog/resume", "").await.json()["paused"],
+        json!(false)
+    );
     assert_eq!(admin.post("/api/catalog/sync", "").await.code, 202);
 }
 
@@ -184,9 +292,15 @@ async fn a_catalog_sync_without_credentials_is_refused_with_the_reason() {
     let admin = Admin::start("").await;
     admin.pass_probes();
     let refused = admin.post("/api/catalog/sync", "").await;
-    assert!(refused.code == 409 && refused.error().contains("under [geoserver]"), "{refused:?}");
+    assert!(
+        refused.code == 409 && refused.error().contains("under [geoserver]"),
+        "{refused:?}"
+    );
     let catalog = admin.get("/api/status").await.json()["catalog"].clone();
-    assert_eq!((&catalog["epoch"], &catalog["can_reload"]), (&json!(0), &json!(false)));
+    assert_eq!(
+        (&catalog["epoch"], &catalog["can_reload"]),
+        (&json!(0), &json!(false))
+    );
     assert_eq!(admin.get("/api/catalog/sync").await.code, 405);
 }
 
@@ -195,8 +309,20 @@ async fn metrics_show_the_state_of_the_cluster() {
     let admin = Admin::start("").await;
     admin.pass_probes();
     let scrape = admin.get("/metrics").await;
-    assert!(scrape.head.contains("content-type: text/plain; version=0.0.4"), "{}", scrape.head);
-    assert!(scrape.body.contains("\ngeofront_upstream_up{upstream=\"a\"} 1\n"), "{}", scrape.body);
+    assert!(
+        scrape
+            .head
+            .contains("content-type: text/plain; version=0.0.4"),
+        "{}",
+        scrape.head
+    );
+    assert!(
+        scrape
+            .body
+            .contains("\ngeofront_upstream_up{upstream=\"a\"} 1\n"),
+        "{}",
+        scrape.body
+    );
 }
 
 #[tokio::test]
@@ -204,11 +330,22 @@ async fn status_says_who_ordered_a_mode_and_when() {
     let admin = Admin::start("").await;
     admin.pass_probes();
     let name = format!("  al\\nice{}", "x".repeat(200));
-    admin.post("/api/upstreams/a/mode", &format!(r#"{{"mode":"drain","by":"{name}"}}"#)).await;
+    admin
+        .post(
+            "/api/upstreams/a/mode",
+            &format!(r#"{{"mode":"drain","by":"{name}"}}"#),
+        )
+        .await;
     let upstream = admin.get("/api/status").await.json()["upstreams"][1].clone();
     let by = upstream["mode_by"].as_str().unwrap();
-    assert!(by.starts_with("alicexx") && by.ends_with(" from 127.0.0.1") && by.len() < 100, "{by}");
-    assert!(humantime::parse_rfc3339(upstream["mode_at"].as_str().unwrap()).is_ok(), "{upstream}");
+    assert!(
+        by.starts_with("alicexx") && by.ends_with(" from 127.0.0.1") && by.len() < 100,
+        "{by}"
+    );
+    assert!(
+        humantime::parse_rfc3339(upstream["mode_at"].as_str().unwrap()).is_ok(),
+        "{upstream}"
+    );
 }
 
 #[tokio::test]
@@ -217,13 +354,26 @@ async fn events_tell_the_past_and_then_each_transition() {
     admin.pass_probes();
     let mut events = admin.listen(None).await;
     let up: Value = events.next_about("a").await;
-    assert_eq!((up["kind"].as_str(), up["text"].as_str()), (Some("health"), Some("up, was unknown")));
-    admin.post("/api/upstreams/a/mode", r#"{"mode":"drain"}"#).await;
+    assert_eq!(
+        (up["kind"].as_str(), up["text"].as_str()),
+        (Some("health"), Some("up, was unknown"))
+    );
+    admin
+        .post("/api/upstreams/a/mode", r#"{"mode":"drain"}"#)
+        .await;
     let drained = events.next_about("a").await;
-    assert_eq!(drained["text"], "mode drain, was ready, ordered by 127.0.0.1");
+    assert_eq!(
+        drained["text"],
+        "mode drain, was ready, ordered by 127.0.0.1"
+    );
     let mut later = admin.listen(drained["sequence"].as_u64()).await;
-    admin.post("/api/upstreams/a/mode", r#"{"mode":"ready"}"#).await;
-    assert_eq!(later.next_about("a").await["text"], "mode ready, was drain, ordered by 127.0.0.1");
+    admin
+        .post("/api/upstreams/a/mode", r#"{"mode":"ready"}"#)
+        .await;
+    assert_eq!(
+        later.next_about("a").await["text"],
+        "mode ready, was drain, ordered by 127.0.0.1"
+    );
 }
 
 #[tokio::test]
@@ -231,7 +381,10 @@ async fn history_has_a_shape_of_its_own_from_the_first_second() {
     let admin = Admin::start("").await;
     let answer = admin.get("/api/history?minutes=5&after=0").await;
     let history = answer.json();
-    assert_eq!((answer.code, &history["step_seconds"], &history["times"]), (200, &json!(2), &json!([])));
+    assert_eq!(
+        (answer.code, &history["step_seconds"], &history["times"]),
+        (200, &json!(2), &json!([]))
+    );
     assert_eq!(admin.get("/api/history").await.json()["step_seconds"], 30);
     let keys: Vec<&String> = history.as_object().unwrap().keys().collect();
     let expected = [
@@ -259,10 +412,22 @@ async fn slow_and_failed_requests_are_found_by_their_number_and_by_their_id() {
     let admin = Admin::start("").await;
     let failed = json!({"id": "7f3a", "end": "refused:queue-full"});
     let all = admin.get("/api/requests").await.json();
-    assert_eq!(all, json!({"sequence": 1, "left_out": 3, "requests": [failed]}));
-    assert_eq!(admin.get("/api/requests?after=1").await.json()["requests"], json!([]));
-    assert_eq!(admin.get("/api/requests?id=7f3a").await.json()["requests"], json!([failed]));
-    assert_eq!(admin.get("/api/requests?id=7f3").await.json()["requests"], json!([]));
+    assert_eq!(
+        all,
+        json!({"sequence": 1, "left_out": 3, "requests": [failed]})
+    );
+    assert_eq!(
+        admin.get("/api/requests?after=1").await.json()["requests"],
+        json!([])
+    );
+    assert_eq!(
+        admin.get("/api/requests?id=7f3a").await.json()["requests"],
+        json!([failed])
+    );
+    assert_eq!(
+        admin.get("/api/requests?id=7f3").await.json()["requests"],
+        json!([])
+    );
     assert_eq!(admin.get("/api/requests?after=x").await.code, 400);
 }
 
@@ -271,27 +436,57 @@ async fn a_history_that_is_not_kept_is_refused_with_what_is() {
     let admin = Admin::start("").await;
     for query in ["minutes=6", "minutes=x", "after=-1", "seconds=5"] {
         let refused = admin.get(&format!("/api/history?{query}")).await;
-        assert!(refused.code == 400 && refused.error().contains("M being 5 or 60"), "{query}: {refused:?}");
+        assert!(
+            refused.code == 400 && refused.error().contains("M being 5 or 60"),
+            "{query}: {refused:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn the_page_is_whole_and_may_do_nothing_but_ask_us() {
     let admin = Admin::start("").await;
-    let parts =
-        [("/", "text/html"), ("/page.css", "text/css"), ("/charts.js", "text/javascript"), ("/page.js", "text/javascript")];
+    let parts = [
+        ("/", "text/html"),
+        ("/page.css", "text/css"),
+        ("/charts.js", "text/javascript"),
+        ("/page.js", "text/javascript"),
+    ];
     for (path, kind) in parts {
         let part = admin.get(path).await;
-        assert!(part.code == 200 && part.head.contains(&format!("content-type: {kind}")), "{path}: {}", part.head);
-        assert!(part.head.contains("default-src 'none'") && part.head.contains("frame-ancestors 'none'"), "{}", part.head);
-        assert!(!part.head.contains("unsafe-inline") && !part.head.contains("unsafe-eval"), "{}", part.head);
-        for outside in ["src=\"http", "href=\"http", "@import", "url(http", "fetch(\"http", "innerHTML"] {
+        assert!(
+            part.code == 200 && part.head.contains(&format!("content-type: {kind}")),
+            "{path}: {}",
+            part.head
+        );
+        assert!(
+            part.head.contains("default-src 'none'")
+                && part.head.contains("frame-ancestors 'none'"),
+            "{}",
+            part.head
+        );
+        assert!(
+            !part.head.contains("unsafe-inline") && !part.head.contains("unsafe-eval"),
+            "{}",
+            part.head
+        );
+        for outside in [
+            "src=\"http",
+            "href=\"http",
+            "@import",
+            "url(http",
+            "fetch(\"http",
+            "innerHTML",
+        ] {
             assert!(!part.body.contains(outside), "{path} has {outside}");
         }
     }
     let page = admin.get("/").await.body;
     for inline in ["<style", "style=", "onclick=", "<script>"] {
-        assert!(!page.contains(inline), "the content policy forbids {inline} within the page");
+        assert!(
+            !page.contains(inline),
+            "the content policy forbids {inline} within the page"
+        );
     }
 }
 
@@ -299,10 +494,17 @@ async fn the_page_is_whole_and_may_do_nothing_but_ask_us() {
 async fn the_page_has_every_element_that_its_script_fills() {
     let admin = Admin::start("").await;
     let (page, script) = (admin.get("/").await.body, admin.get("/page.js").await.body);
-    let ids: Vec<&str> = script.split("byId(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let ids: Vec<&str> = script
+        .split("byId(\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
     assert!(ids.len() > 20, "the script was not read");
     for id in ids {
-        assert!(page.contains(&format!("id=\"{id}\"")), "no element is called {id}");
+        assert!(
+            page.contains(&format!("id=\"{id}\"")),
+            "no element is called {id}"
+        );
     }
 }
 
@@ -317,13 +519,29 @@ async fn with_a_token_configured_the_page_loads_and_asks_for_it() {
 #[tokio::test]
 async fn pages_of_other_sites_get_nothing() {
     let admin = Admin::start("").await;
-    for headers in ["Host: evil.example\r\n", "Host: localhost\r\nOrigin: http://evil.example\r\n"] {
+    for headers in [
+        "Host: evil.example\r\n",
+        "Host: localhost\r\nOrigin: http://evil.example\r\n",
+    ] {
         let writes = ["POST /api/config/reload", "POST /api/catalog/sync"];
-        let reads =
-            ["GET /api/status", "GET /metrics", "GET /api/config", "GET /api/events", "GET /api/history", "GET /api/requests"];
+        let reads = [
+            "GET /api/status",
+            "GET /metrics",
+            "GET /api/config",
+            "GET /api/events",
+            "GET /api/history",
+            "GET /api/requests",
+        ];
         for request in writes.into_iter().chain(reads) {
-            let answer: Answer = admin.send(&format!("{request} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n")).await;
-            assert!(answer.code == 403 && !answer.body.contains("127.0.0.1:2"), "{headers}{request}: {answer:?}");
+            let answer: Answer = admin
+                .send(&format!(
+                    "{request} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n"
+                ))
+                .await;
+            assert!(
+                answer.code == 403 && !answer.body.contains("127.0.0.1:2"),
+                "{headers}{request}: {answer:?}"
+            );
         }
     }
 }
@@ -331,9 +549,19 @@ async fn pages_of_other_sites_get_nothing() {
 #[tokio::test]
 async fn with_a_token_configured_nothing_is_told_without_it() {
     let admin = Admin::start("admin_token_env = 'TOKEN'\n").await;
-    for path in ["/api/status", "/api/config", "/api/events", "/api/history", "/api/requests", "/metrics"] {
+    for path in [
+        "/api/status",
+        "/api/config",
+        "/api/events",
+        "/api/history",
+        "/api/requests",
+        "/metrics",
+    ] {
         let answer = admin.get(path).await;
-        assert!(answer.code == 401 && answer.head.contains("www-authenticate: Bearer"), "{path}: {answer:?}");
+        assert!(
+            answer.code == 401 && answer.head.contains("www-authenticate: Bearer"),
+            "{path}: {answer:?}"
+        );
     }
     let request = "GET /api/status HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer s3cret\r\nConnection: close\r\n\r\n";
     assert_eq!(admin.send(request).await.code, 200);

@@ -10,13 +10,22 @@ use tokio::process::Command;
 
 fn command(admin: &Admin, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_geofront"));
-    command.args(arguments).args(["--admin", &admin.address.to_string()]).kill_on_drop(true);
+    command
+        .args(arguments)
+        .args(["--admin", &admin.address.to_string()])
+        .kill_on_drop(true);
     command
 }
 
 /// Exit code, standard output, standard error.
 async fn geofront(admin: &Admin, arguments: &[&str]) -> (i32, String, String) {
-    let Output { status, stdout, stderr } = in_time(command(admin, arguments).output()).await.expect("the binary runs");
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = in_time(command(admin, arguments).output())
+        .await
+        .expect("the binary runs");
     let text = |bytes| String::from_utf8(bytes).expect("it writes text");
     (status.code().expect("it exits"), text(stdout), text(stderr))
 }
@@ -44,7 +53,10 @@ async fn status_shows_every_upstream_and_exits_by_how_they_are() {
     geofront(&admin, &["drain", "a"]).await;
     let (code, out, _) = geofront(&admin, &["status", "--json"]).await;
     let status: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((code, status["upstreams"][1]["mode"].as_str()), (1, Some("drain")));
+    assert_eq!(
+        (code, status["upstreams"][1]["mode"].as_str()),
+        (1, Some("drain"))
+    );
 }
 
 #[tokio::test]
@@ -61,11 +73,20 @@ async fn drain_says_what_is_still_in_flight_and_ready_brings_it_back() {
 async fn drain_waits_until_nothing_is_in_flight() {
     let admin = cluster().await;
     let lease = admin.hold("a");
-    let mut draining = command(&admin, &["drain", "a", "--wait"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut draining = command(&admin, &["drain", "a", "--wait"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut lines = BufReader::new(draining.stdout.take().unwrap()).lines();
-    assert_eq!(in_time(lines.next_line()).await.unwrap().as_deref(), Some("a: draining, 1 in flight"));
+    assert_eq!(
+        in_time(lines.next_line()).await.unwrap().as_deref(),
+        Some("a: draining, 1 in flight")
+    );
     drop(lease);
-    assert_eq!(in_time(lines.next_line()).await.unwrap().as_deref(), Some("a: drained, nothing in flight"));
+    assert_eq!(
+        in_time(lines.next_line()).await.unwrap().as_deref(),
+        Some("a: drained, nothing in flight")
+    );
     assert!(in_time(draining.wait()).await.unwrap().success());
 }
 
@@ -74,8 +95,7 @@ async fn drain_that_takes_too_long_exits_1_and_says_what_to_do() {
     let admin = cluster().await;
     let _lease = admin.hold("a");
     let (code, _, err) = geofront(&admin, &["drain", "a", "--wait", "--timeout", "0s"]).await;
-    let expected =
-        "error: a: still 1 in flight after 0s\n  help: it gets nothing new; wait again, or `geofront ready a` brings it back\n";
+    let expected = "error: a: still 1 in flight after 0s\n  help: it gets nothing new; wait again, or `geofront ready a` brings it back\n";
     assert_eq!((code, err.as_str()), (1, expected));
 }
 
@@ -83,24 +103,44 @@ async fn drain_that_takes_too_long_exits_1_and_says_what_to_do() {
 async fn the_last_one_needs_force() {
     let admin = cluster().await;
     let (code, _, err) = geofront(&admin, &["drain", "main"]).await;
-    assert!(code == 1 && err.contains("`main` is the last upstream") && err.contains("--force"), "{code} {err}");
+    assert!(
+        code == 1 && err.contains("`main` is the last upstream") && err.contains("--force"),
+        "{code} {err}"
+    );
     let (code, out, _) = geofront(&admin, &["maintenance", "main", "--force"]).await;
-    assert_eq!((code, out.as_str()), (0, "main: in maintenance, 0 in flight\n"));
+    assert_eq!(
+        (code, out.as_str()),
+        (0, "main: in maintenance, 0 in flight\n")
+    );
 }
 
 #[tokio::test]
 async fn a_name_that_is_not_configured_is_answered_with_those_that_are() {
     let (code, _, err) = geofront(&cluster().await, &["ready", "slave"]).await;
-    assert_eq!((code, err.as_str()), (1, "error: no upstream is called `slave`; there are main, a, b\n"));
+    assert_eq!(
+        (code, err.as_str()),
+        (
+            1,
+            "error: no upstream is called `slave`; there are main, a, b\n"
+        )
+    );
 }
 
 #[tokio::test]
 async fn reload_prints_what_changed_or_why_not() {
     let admin = cluster().await;
-    *admin.reloads.next.lock() = Some(Reload::Applied { revision: 4, changes: vec!["health.rise: 2, was 1".to_owned()] });
+    *admin.reloads.next.lock() = Some(Reload::Applied {
+        revision: 4,
+        changes: vec!["health.rise: 2, was 1".to_owned()],
+    });
     let (code, out, _) = geofront(&admin, &["reload"]).await;
-    assert_eq!((code, out.as_str()), (0, "configuration 4 is in force\n  health.rise: 2, was 1\n"));
-    *admin.reloads.next.lock() = Some(Reload::Refused { error: "error: unknown key `wieght`\n".to_owned() });
+    assert_eq!(
+        (code, out.as_str()),
+        (0, "configuration 4 is in force\n  health.rise: 2, was 1\n")
+    );
+    *admin.reloads.next.lock() = Some(Reload::Refused {
+        error: "error: unknown key `wieght`\n".to_owned(),
+    });
     let (code, _, err) = geofront(&admin, &["reload"]).await;
     let expected = "error: the configuration was refused; what was in force stays in force\n\nerror: unknown key `wieght`\n";
     assert_eq!((code, err.as_str()), (1, expected));
@@ -111,7 +151,10 @@ async fn sync_orders_and_says_where_to_look() {
     let admin = Admin::start(CREDENTIALS).await;
     admin.drive(|_| Ok(()));
     let (code, out, _) = geofront(&admin, &["sync"]).await;
-    assert!(code == 0 && out.contains("has epoch 1 then; `geofront status` shows"), "{code} {out}");
+    assert!(
+        code == 0 && out.contains("has epoch 1 then; `geofront status` shows"),
+        "{code} {out}"
+    );
     let (code, out, _) = geofront(&admin, &["status"]).await;
     assert!(
         code == 0 && out.contains("changed 0 s ago (epoch 1); 0 of 2 replicas have it"),
@@ -122,7 +165,10 @@ async fn sync_orders_and_says_where_to_look() {
 #[tokio::test]
 async fn sync_without_credentials_is_refused_with_the_reason() {
     let (code, out, err) = geofront(&cluster().await, &["sync", "--wait"]).await;
-    assert!((code, out.as_str()) == (1, "") && err.contains("give `username` with `password_file`"), "{code} {err}");
+    assert!(
+        (code, out.as_str()) == (1, "") && err.contains("give `username` with `password_file`"),
+        "{code} {err}"
+    );
 }
 
 #[tokio::test]
@@ -130,7 +176,10 @@ async fn sync_tells_of_each_replica_until_all_are_fresh() {
     let admin = Admin::start(CREDENTIALS).await;
     admin.drive(|_| Ok(()));
     let lease = admin.hold("a");
-    let mut syncing = command(&admin, &["sync", "--wait"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut syncing = command(&admin, &["sync", "--wait"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut lines = BufReader::new(syncing.stdout.take().unwrap()).lines();
     // Before it leaves service, it is asked whether it takes our credentials.
     let draining = async {
@@ -157,8 +206,14 @@ async fn sync_tells_of_each_replica_until_all_are_fresh() {
         rest = in_time(rest) => rest,
         () = admin.keep_driving(|_| Ok(())) => unreachable!("it does so until dropped"),
     };
-    let fresh = |name: &str| rest.iter().any(|line| line.starts_with(&format!("{name}: fresh after 0.")));
-    assert!(fresh("a") && fresh("b") && rest.last().unwrap() == "both replicas have epoch 1", "{rest:#?}");
+    let fresh = |name: &str| {
+        rest.iter()
+            .any(|line| line.starts_with(&format!("{name}: fresh after 0.")))
+    };
+    assert!(
+        fresh("a") && fresh("b") && rest.last().unwrap() == "both replicas have epoch 1",
+        "{rest:#?}"
+    );
     assert!(in_time(syncing.wait()).await.unwrap().success());
 }
 
@@ -170,11 +225,17 @@ async fn sync_exits_1_with_the_reason_for_each_replica_that_was_left_behind() {
         ended = geofront(&admin, &["sync", "--wait"]) => ended,
         () = admin.keep_driving(|name| if name == "b" { Err(Cause::Status(500)) } else { Ok(()) }) => unreachable!("until dropped"),
     };
-    assert!(code == 1 && out.contains("a: fresh after 0."), "{code} {out}");
+    assert!(
+        code == 1 && out.contains("a: fresh after 0."),
+        "{code} {out}"
+    );
     let expected = "error: 1 of 2 replicas does not have epoch 1\n  b: reload failed: status 500; the next try is in ";
     assert!(err.starts_with(expected), "{err}");
     let (code, out, _) = geofront(&admin, &["status"]).await;
-    assert!(code == 1 && out.contains("1 of 2 replicas has it; b: reload failed: status 500"), "{code} {out}");
+    assert!(
+        code == 1 && out.contains("1 of 2 replicas has it; b: reload failed: status 500"),
+        "{code} {out}"
+    );
 }
 
 #[tokio::test]
@@ -196,9 +257,16 @@ async fn a_token_comes_from_a_file() {
     let admin = Admin::start("admin_token_env = 'TOKEN'\n").await;
     admin.pass_probes();
     let (code, _, err) = geofront(&admin, &["status"]).await;
-    assert!(code == 2 && err.contains("asks for its admin token"), "{code} {err}");
+    assert!(
+        code == 2 && err.contains("asks for its admin token"),
+        "{code} {err}"
+    );
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "s3cret\n").unwrap();
-    let (code, _, err) = geofront(&admin, &["status", "--token-file", file.path().to_str().unwrap()]).await;
+    let (code, _, err) = geofront(
+        &admin,
+        &["status", "--token-file", file.path().to_str().unwrap()],
+    )
+    .await;
     assert_eq!((code, err.as_str()), (0, ""));
 }

@@ -1,4 +1,5 @@
-//! Health under load on the admin port: silent connections, listeners of events that fill all places.
+//! Health under load on the admin port: silent connections, listeners of events that fill all
+//! places.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,10 @@ async fn hundreds_of_silent_connections_hold_up_neither_health_nor_status() {
     for at in 0..300 {
         let mut stream = TcpStream::connect(admin.address).await.unwrap();
         if at % 2 == 0 {
-            stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: ").await.ok();
+            stream
+                .write_all(b"GET /healthz HTTP/1.1\r\nHost: ")
+                .await
+                .ok();
         }
         silent.push(stream);
     }
@@ -42,12 +46,21 @@ async fn health_is_answered_while_listeners_to_events_have_every_place() {
     let mut listeners = Vec::new();
     for _ in 0..Capacity::default().per_address + 8 {
         let mut stream = TcpStream::connect(admin.address).await.unwrap();
-        stream.write_all(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .await
+            .unwrap();
         stream.readable().await.unwrap();
         listeners.push(stream);
     }
     let refused = admin.get("/api/status").await;
-    assert!(refused.code == 503 && refused.error().contains("these places are for /healthz and /readyz"), "{refused:?}");
+    assert!(
+        refused.code == 503
+            && refused
+                .error()
+                .contains("these places are for /healthz and /readyz"),
+        "{refused:?}"
+    );
     for path in ["/healthz", "/readyz"] {
         assert_eq!(code_in_time(&admin, path).await, 200, "{path}");
     }

@@ -45,13 +45,20 @@ pub(crate) struct Reloads {
 
 impl ConfigReloads for Reloads {
     fn reload(&self) -> Reload {
-        let outcome = self.next.lock().clone().expect("the test said how the reload ends");
+        let outcome = self
+            .next
+            .lock()
+            .clone()
+            .expect("the test said how the reload ends");
         *self.last.lock() = Some(outcome.clone());
         outcome
     }
 
     fn last(&self) -> Option<LastReload> {
-        self.last.lock().clone().map(|outcome| LastReload { ago_seconds: 0, outcome })
+        self.last.lock().clone().map(|outcome| LastReload {
+            ago_seconds: 0,
+            outcome,
+        })
     }
 
     fn effective(&self) -> Value {
@@ -79,9 +86,22 @@ pub(crate) struct Answer {
 impl Answer {
     fn parse(text: &str) -> Self {
         let (head, body) = text.split_once("\r\n\r\n").expect("an answer has a head");
-        let code = head.split(' ').nth(1).expect("a status line has a code").parse().expect("a code is a number");
-        let body = if head.contains("transfer-encoding: chunked") { unchunk(body) } else { body.to_owned() };
-        Self { code, head: head.to_owned(), body }
+        let code = head
+            .split(' ')
+            .nth(1)
+            .expect("a status line has a code")
+            .parse()
+            .expect("a code is a number");
+        let body = if head.contains("transfer-encoding: chunked") {
+            unchunk(body)
+        } else {
+            body.to_owned()
+        };
+        Self {
+            code,
+            head: head.to_owned(),
+            body,
+        }
     }
 
     pub(crate) fn json(&self) -> Value {
@@ -89,7 +109,10 @@ impl Answer {
     }
 
     pub(crate) fn error(&self) -> String {
-        self.json()["error"].as_str().unwrap_or_else(|| panic!("no error: {self:?}")).to_owned()
+        self.json()["error"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no error: {self:?}"))
+            .to_owned()
     }
 }
 
@@ -105,22 +128,41 @@ fn unchunk(mut body: &str) -> String {
 
 /// Two users wait for maps.
 fn queue_status() -> QueueStatus {
-    let waiting = ClassWaiting { class: RequestClass::Map, waiting: 3, users: 2, longest: Duration::from_millis(1250) };
-    QueueStatus { classes: vec![waiting], most: 400, per_second: 7.25 }
+    let waiting = ClassWaiting {
+        class: RequestClass::Map,
+        waiting: 3,
+        users: 2,
+        longest: Duration::from_millis(1250),
+    };
+    QueueStatus {
+        classes: vec![waiting],
+        most: 400,
+        per_second: 7.25,
+    }
 }
 
 /// One request was refused.
 fn failed_requests(after: u64) -> Requests {
-    let requests = if after == 0 { vec![json!({"id": "7f3a", "end": "refused:queue-full"})] } else { Vec::new() };
-    Requests { sequence: 1, left_out: 3, requests }
+    let requests = if after == 0 {
+        vec![json!({"id": "7f3a", "end": "refused:queue-full"})]
+    } else {
+        Vec::new()
+    };
+    Requests {
+        sequence: 1,
+        left_out: 3,
+        requests,
+    }
 }
 
 impl Admin {
     /// With `top` before the tables of the cluster.
     pub(crate) async fn start(top: &str) -> Self {
-        let environment =
-            MapEnvironment::new().file("geofront.toml", format!("{top}{CLUSTER}")).environment_variable("TOKEN", "s3cret");
-        let loaded = Config::load(Path::new("geofront.toml"), &environment).unwrap_or_else(|problems| panic!("{problems}"));
+        let environment = MapEnvironment::new()
+            .file("geofront.toml", format!("{top}{CLUSTER}"))
+            .environment_variable("TOKEN", "s3cret");
+        let loaded = Config::load(Path::new("geofront.toml"), &environment)
+            .unwrap_or_else(|problems| panic!("{problems}"));
         let control = Control::new(Arc::new(loaded.config.clone()), Instant::now());
         let stopping = Arc::new(AtomicBool::new(false));
         let reloads = Arc::new(Reloads::default());
@@ -135,10 +177,19 @@ impl Admin {
             capacity,
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("a bound socket has an address");
+        let address = listener
+            .local_addr()
+            .expect("a bound socket has an address");
         let (shutdown, stopped) = watch::channel(false);
         let serving = tokio::spawn(admin::serve(listener, state, stopped));
-        let admin = Self { address, control, reloads, stopping, shutdown, serving };
+        let admin = Self {
+            address,
+            control,
+            reloads,
+            stopping,
+            shutdown,
+            serving,
+        };
         // Once it answers, it hears every transition.
         assert_eq!(admin.get("/healthz").await.code, 200);
         admin
@@ -148,36 +199,77 @@ impl Admin {
     pub(crate) fn pass_probes(&self) {
         let now = Instant::now();
         while let Some(action) = self.control.poll_action(now) {
-            let Action::Probe(upstream) = action else { continue };
-            let report = ProbeReport { outcome: Outcome::Success, took: Duration::from_millis(7) };
-            self.control.handle(Event::Probed { upstream: upstream.id, report }, now);
+            let Action::Probe(upstream) = action else {
+                continue;
+            };
+            let report = ProbeReport {
+                outcome: Outcome::Success,
+                took: Duration::from_millis(7),
+            };
+            self.control.handle(
+                Event::Probed {
+                    upstream: upstream.id,
+                    report,
+                },
+                now,
+            );
         }
     }
 
-    /// Does at once all that is due, as a driver would; replicas answer their reload as `reload` says.
+    /// Does at once all that is due, as a driver would; replicas answer their reload as `reload`
+    /// says.
     pub(crate) fn drive(&self, reload: impl Fn(&str) -> Result<(), Cause>) {
         let now = Instant::now();
         while let Some(action) = self.control.poll_action(now) {
             let number = Some(70);
             let event = match action {
                 Action::Probe(upstream) => {
-                    let report = ProbeReport { outcome: Outcome::Success, took: Duration::from_millis(7) };
-                    Event::Probed { upstream: upstream.id, report }
+                    let report = ProbeReport {
+                        outcome: Outcome::Success,
+                        took: Duration::from_millis(7),
+                    };
+                    Event::Probed {
+                        upstream: upstream.id,
+                        report,
+                    }
                 }
-                Action::TryCanary(_) => Event::CanaryTried { asked: now, outcome: Outcome::Success },
-                Action::TryCredentials(upstream) => {
-                    Event::CredentialsTried { upstream: upstream.id, asked: now, outcome: Ok(()) }
-                }
-                Action::ReadVersion(upstream) => Event::VersionRead { upstream: upstream.id, asked: now, number },
+                Action::TryCanary(_) => Event::CanaryTried {
+                    asked: now,
+                    outcome: Outcome::Success,
+                },
+                Action::TryCredentials(upstream) => Event::CredentialsTried {
+                    upstream: upstream.id,
+                    asked: now,
+                    outcome: Ok(()),
+                },
+                Action::ReadVersion(upstream) => Event::VersionRead {
+                    upstream: upstream.id,
+                    asked: now,
+                    number,
+                },
                 Action::ReloadCatalog(upstream) => {
                     let outcome = reload(upstream.name.as_str());
-                    Event::CatalogReloaded { upstream: upstream.id, asked: now, outcome }
+                    Event::CatalogReloaded {
+                        upstream: upstream.id,
+                        asked: now,
+                        outcome,
+                    }
                 }
-                Action::ChooseLayer(_) => Event::LayerChosen { asked: now, layer: Ok("geor:chosen".to_owned()) },
-                Action::ReloadMain(upstream) => Event::MainReloaded { upstream: upstream.id, asked: now, outcome: Ok(()) },
-                Action::TestCanary(upstream) => {
-                    Event::CanaryTested { upstream: upstream.id, asked: now, outcome: Outcome::Success, number }
-                }
+                Action::ChooseLayer(_) => Event::LayerChosen {
+                    asked: now,
+                    layer: Ok("geor:chosen".to_owned()),
+                },
+                Action::ReloadMain(upstream) => Event::MainReloaded {
+                    upstream: upstream.id,
+                    asked: now,
+                    outcome: Ok(()),
+                },
+                Action::TestCanary(upstream) => Event::CanaryTested {
+                    upstream: upstream.id,
+                    asked: now,
+                    outcome: Outcome::Success,
+                    number,
+                },
             };
             self.control.handle(event, now);
         }
@@ -196,8 +288,13 @@ impl Admin {
     pub(crate) fn hold(&self, name: &str) -> Lease {
         let mut tried = Tried::default();
         loop {
-            let selection = self.control.snapshot().select(RequestClass::Map, &tried, Instant::now());
-            let Selection { upstream, lease, .. } = selection.unwrap_or_else(|none| panic!("{name} gets no requests: {none:?}"));
+            let selection =
+                self.control
+                    .snapshot()
+                    .select(RequestClass::Map, &tried, Instant::now());
+            let Selection {
+                upstream, lease, ..
+            } = selection.unwrap_or_else(|none| panic!("{name} gets no requests: {none:?}"));
             if upstream.name.as_str() == name {
                 return lease;
             }
@@ -206,42 +303,64 @@ impl Admin {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.send(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).await
+        self.send(&format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        ))
+        .await
     }
 
     pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
-        let head =
-            format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
         self.send(&(head + body)).await
     }
 
     pub(crate) async fn send(&self, request: &str) -> Answer {
         let exchange = async {
-            let mut stream = TcpStream::connect(self.address).await.expect("the endpoint accepts");
-            // An answer may come, and the connection close, before a body that is too large was sent.
+            let mut stream = TcpStream::connect(self.address)
+                .await
+                .expect("the endpoint accepts");
+            // An answer may come, and the connection close, before a body that is too large was
+            // sent.
             drop(stream.write_all(request.as_bytes()).await);
             let mut answer = Vec::new();
             drop(stream.read_to_end(&mut answer).await);
             Answer::parse(&String::from_utf8(answer).expect("answers are text"))
         };
-        timeout(DEADLINE, exchange).await.unwrap_or_else(|_| panic!("no answer to {request}"))
+        timeout(DEADLINE, exchange)
+            .await
+            .unwrap_or_else(|_| panic!("no answer to {request}"))
     }
 
     pub(crate) async fn listen(&self, last_seen: Option<u64>) -> Events {
-        let mut stream = TcpStream::connect(self.address).await.expect("the endpoint accepts");
-        let last_seen = last_seen.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
+        let mut stream = TcpStream::connect(self.address)
+            .await
+            .expect("the endpoint accepts");
+        let last_seen = last_seen
+            .map(|id| format!("Last-Event-ID: {id}\r\n"))
+            .unwrap_or_default();
         stream
-            .write_all(format!("GET /api/events HTTP/1.1\r\nHost: localhost\r\n{last_seen}\r\n").as_bytes())
+            .write_all(
+                format!("GET /api/events HTTP/1.1\r\nHost: localhost\r\n{last_seen}\r\n")
+                    .as_bytes(),
+            )
             .await
             .expect("the endpoint reads");
-        let mut events = Events { reader: BufReader::new(stream) };
+        let mut events = Events {
+            reader: BufReader::new(stream),
+        };
         while !events.line().await.trim().is_empty() {}
         events
     }
 
     pub(crate) async fn stop(self) {
         self.shutdown.send_replace(true);
-        timeout(DEADLINE, self.serving).await.expect("it stops in time").expect("it does not panic");
+        timeout(DEADLINE, self.serving)
+            .await
+            .expect("it stops in time")
+            .expect("it does not panic");
     }
 }
 
@@ -253,7 +372,10 @@ pub(crate) struct Events {
 impl Events {
     async fn line(&mut self) -> String {
         let mut line = String::new();
-        timeout(DEADLINE, self.reader.read_line(&mut line)).await.expect("an event in time").expect("events are text");
+        timeout(DEADLINE, self.reader.read_line(&mut line))
+            .await
+            .expect("an event in time")
+            .expect("events are text");
         assert!(!line.is_empty(), "the stream of events ended");
         line
     }
@@ -272,7 +394,9 @@ impl Events {
     pub(crate) async fn next(&mut self) -> Value {
         loop {
             let line = self.line().await;
-            let Some(data) = line.strip_prefix("data: ") else { continue };
+            let Some(data) = line.strip_prefix("data: ") else {
+                continue;
+            };
             return serde_json::from_str(data).expect("events are JSON");
         }
     }
@@ -280,7 +404,10 @@ impl Events {
     /// The rest without the marks of chunks.
     pub(crate) async fn read_to_end(&mut self) -> String {
         let mut rest = String::new();
-        timeout(DEADLINE, self.reader.read_to_string(&mut rest)).await.expect("it ends in time").expect("events are text");
+        timeout(DEADLINE, self.reader.read_to_string(&mut rest))
+            .await
+            .expect("it ends in time")
+            .expect("events are text");
         unchunk(&rest)
     }
 }

@@ -1,5 +1,6 @@
-//! The parts of the benches that can be wrong without anybody noticing: who arrives, the model that measurements are compared
-//! with, quantiles. (A bench without a harness cannot hold tests of its own.)
+//! The parts of the benches that can be wrong without anybody noticing: who arrives, the model that
+//! measurements are compared with, quantiles. (A bench without a harness cannot hold tests of its
+//! own.)
 
 #[path = "../../benches/mix/arrivals.rs"]
 mod arrivals;

@@ -12,9 +12,23 @@ fn the_same_seed_draws_the_same_mix_and_others_differ() {
 #[test]
 fn every_drawn_mix_is_within_its_ranges() {
     for seed in 0..2000 {
-        let Drawn { mix, load, cores, speeds } = Drawn::from(seed);
-        assert!((0.3..0.95).contains(&mix.tiles) && (0.001..=0.02).contains(&mix.heavy), "{seed}: {mix:?}");
-        assert!((0.0..=0.1).contains(&mix.misses) && (0.65..0.9).contains(&load), "{seed}: {mix:?}, {load}");
-        assert!([2, 4, 8].contains(&cores) && speeds.iter().all(|speed| (0.4..=1.0).contains(speed)), "{seed}");
+        let Drawn {
+            mix,
+            load,
+            cores,
+            speeds,
+        } = Drawn::from(seed);
+        assert!(
+            (0.3..0.95).contains(&mix.tiles) && (0.001..=0.02).contains(&mix.heavy),
+            "{seed}: {mix:?}"
+        );
+        assert!(
+            (0.0..=0.1).contains(&mix.misses) && (0.65..0.9).contains(&load),
+            "{seed}: {mix:?}, {load}"
+        );
+        assert!(
+            [2, 4, 8].contains(&cores) && speeds.iter().all(|speed| (0.4..=1.0).contains(speed)),
+            "{seed}"
+        );
     }
 }

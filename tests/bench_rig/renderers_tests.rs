@@ -6,7 +6,12 @@ use crate::arrivals::{Arrival, Kind};
 use crate::renderers::{Model, Renderers};
 
 fn job(ms: u64) -> Arrival {
-    Arrival { at: Duration::ZERO, kind: Kind::Map, work: Duration::from_millis(ms), chance: 0 }
+    Arrival {
+        at: Duration::ZERO,
+        kind: Kind::Map,
+        work: Duration::from_millis(ms),
+        chance: 0,
+    }
 }
 
 /// When each of the jobs ends that all come at the start, in milliseconds.
@@ -16,20 +21,32 @@ fn ends(mut renderers: Renderers, works: &[u64]) -> Vec<(usize, u64)> {
     }
     let mut ends = Vec::new();
     while let Some(now) = renderers.next_end() {
-        ends.push((renderers.end(now).expect("it has a next end"), (now * 1e3).round() as u64));
+        ends.push((
+            renderers.end(now).expect("it has a next end"),
+            (now * 1e3).round() as u64,
+        ));
     }
     ends
 }
 
 #[test]
 fn slots_serve_in_order_and_the_rest_waits() {
-    assert_eq!(ends(Renderers::new(Model::Slots, 2, 1.0), &[100, 300, 10]), [(0, 100), (2, 110), (1, 300)]);
+    assert_eq!(
+        ends(Renderers::new(Model::Slots, 2, 1.0), &[100, 300, 10]),
+        [(0, 100), (2, 110), (1, 300)]
+    );
 }
 
 #[test]
 fn shared_cores_serve_all_and_the_shortest_leaves_first() {
-    assert_eq!(ends(Renderers::new(Model::Shared, 1, 1.0), &[100, 10]), [(1, 20), (0, 110)]);
-    assert_eq!(ends(Renderers::new(Model::Shared, 2, 1.0), &[100, 10]), [(1, 10), (0, 100)]);
+    assert_eq!(
+        ends(Renderers::new(Model::Shared, 1, 1.0), &[100, 10]),
+        [(1, 20), (0, 110)]
+    );
+    assert_eq!(
+        ends(Renderers::new(Model::Shared, 2, 1.0), &[100, 10]),
+        [(1, 10), (0, 100)]
+    );
 }
 
 #[test]
@@ -47,6 +64,10 @@ fn a_change_of_speed_holds_for_what_has_begun() {
         renderers.set_speed(0.0, 0.05);
         assert_eq!(renderers.next_end(), None);
         renderers.set_speed(0.1, 1.0);
-        assert!((renderers.next_end().unwrap() - 1.5).abs() < 1e-6, "{}", model.name());
+        assert!(
+            (renderers.next_end().unwrap() - 1.5).abs() < 1e-6,
+            "{}",
+            model.name()
+        );
     }
 }

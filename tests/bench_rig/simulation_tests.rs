@@ -11,16 +11,39 @@ use crate::simulation::{self, Rules, World};
 use crate::trouble::{Episode, Trouble};
 
 fn at(ms: u64, kind: Kind, work: u64) -> Arrival {
-    Arrival { at: Duration::from_millis(ms), kind, work: Duration::from_millis(work), chance: 0 }
+    Arrival {
+        at: Duration::from_millis(ms),
+        kind,
+        work: Duration::from_millis(work),
+        chance: 0,
+    }
 }
 
-fn latencies(arrivals: &[Arrival], model: Model, cores: usize, speeds: &[f64], rules: Rules) -> Vec<Duration> {
-    simulation::latencies(World { arrivals, model, cores, speeds, episodes: &[] }, rules)
+fn latencies(
+    arrivals: &[Arrival],
+    model: Model,
+    cores: usize,
+    speeds: &[f64],
+    rules: Rules,
+) -> Vec<Duration> {
+    simulation::latencies(
+        World {
+            arrivals,
+            model,
+            cores,
+            speeds,
+            episodes: &[],
+        },
+        rules,
+    )
 }
 
 fn run(arrivals: &[Arrival], replicas: usize, rules: Rules) -> Vec<u64> {
     let latencies = latencies(arrivals, Model::Slots, 1, &vec![1.0; replicas], rules);
-    latencies.into_iter().map(|latency| (latency.as_secs_f64() * 1e3).round() as u64).collect()
+    latencies
+        .into_iter()
+        .map(|latency| (latency.as_secs_f64() * 1e3).round() as u64)
+        .collect()
 }
 
 const FIFO: Rules = Rules::capped(1, false);
@@ -28,34 +51,63 @@ const BY_KIND: Rules = Rules::capped(1, true);
 
 #[test]
 fn each_goes_to_the_least_loaded() {
-    let arrivals = [at(0, Kind::Heavy, 1000), at(1, Kind::Map, 50), at(2, Kind::Map, 50)];
+    let arrivals = [
+        at(0, Kind::Heavy, 1000),
+        at(1, Kind::Map, 50),
+        at(2, Kind::Map, 50),
+    ];
     assert_eq!(run(&arrivals, 3, Rules::LEAST_CONNECTIONS), [1000, 50, 50]);
 }
 
 #[test]
 fn without_classes_a_tile_waits_for_the_map_before_it_and_with_them_it_goes_first() {
-    let arrivals = [at(0, Kind::Map, 100), at(1, Kind::Map, 100), at(2, Kind::Tile, 10)];
+    let arrivals = [
+        at(0, Kind::Map, 100),
+        at(1, Kind::Map, 100),
+        at(2, Kind::Tile, 10),
+    ];
     assert_eq!(run(&arrivals, 1, FIFO), [100, 199, 208]);
     assert_eq!(run(&arrivals, 1, BY_KIND), [100, 209, 108]);
 }
 
 #[test]
 fn heavy_ones_beyond_their_share_wait_and_hold_nobody_up() {
-    let rules = Rules { caps: Some([2, 2, 1]), ..Rules::capped(2, true) };
-    let arrivals = [at(0, Kind::Heavy, 100), at(1, Kind::Heavy, 100), at(2, Kind::Tile, 10)];
+    let rules = Rules {
+        caps: Some([2, 2, 1]),
+        ..Rules::capped(2, true)
+    };
+    let arrivals = [
+        at(0, Kind::Heavy, 100),
+        at(1, Kind::Heavy, 100),
+        at(2, Kind::Tile, 10),
+    ];
     let latencies = latencies(&arrivals, Model::Slots, 2, &[1.0], rules);
-    assert_eq!(latencies.iter().map(Duration::as_millis).collect::<Vec<_>>(), [100, 199, 10]);
+    assert_eq!(
+        latencies
+            .iter()
+            .map(Duration::as_millis)
+            .collect::<Vec<_>>(),
+        [100, 199, 10]
+    );
 }
 
-/// For Poisson arrivals and exponential times at one server the mean time in the system is 1 / (1 - load) times the work.
+/// For Poisson arrivals and exponential times at one server the mean time in the system is 1 / (1 -
+/// load) times the work.
 #[test]
 fn one_server_keeps_the_textbooks_mean() {
     let dice = geofront::geosim::Dice::new(1);
-    let mean = |ms| geofront::geosim::ServiceTime::Exponential { mean: Duration::from_millis(ms) };
+    let mean = |ms| geofront::geosim::ServiceTime::Exponential {
+        mean: Duration::from_millis(ms),
+    };
     let mut at = Duration::ZERO;
     let mut next = || {
         at += mean(20).draw(&dice);
-        Arrival { at, kind: Kind::Tile, work: mean(10).draw(&dice), chance: 0 }
+        Arrival {
+            at,
+            kind: Kind::Tile,
+            work: mean(10).draw(&dice),
+            chance: 0,
+        }
     };
     let arrivals: Vec<Arrival> = (0..200_000).map(|_| next()).collect();
     for model in [Model::Slots, Model::Shared] {
@@ -68,22 +120,45 @@ fn one_server_keeps_the_textbooks_mean() {
 #[test]
 fn a_burst_of_heavy_jobs_stops_tiles_in_slots_unless_their_share_is_bounded() {
     let plan = Plan {
-        phases: vec![Phase { lasts: Duration::from_secs(30), load: 0.5 }],
-        bursts: vec![Burst { at: Duration::from_secs(5), jobs: 20, work: Duration::from_secs(5) }],
+        phases: vec![Phase {
+            lasts: Duration::from_secs(30),
+            load: 0.5,
+        }],
+        bursts: vec![Burst {
+            at: Duration::from_secs(5),
+            jobs: 20,
+            work: Duration::from_secs(5),
+        }],
     };
     let arrivals = plan.arrivals(&PORTAL, 12.0, 1);
     let worst_tile = |rules| {
         let latencies = latencies(&arrivals, Model::Slots, 4, &[1.0; 3], rules);
-        arrivals.iter().zip(latencies).filter(|(arrival, _)| arrival.kind == Kind::Tile).map(|(_, latency)| latency).max()
+        arrivals
+            .iter()
+            .zip(latencies)
+            .filter(|(arrival, _)| arrival.kind == Kind::Tile)
+            .map(|(_, latency)| latency)
+            .max()
     };
     assert!(worst_tile(Rules::LEAST_CONNECTIONS) > Some(Duration::from_secs(4)));
-    assert!(worst_tile(Rules { caps: Some([4, 4, 1]), ..Rules::capped(4, true) }) < Some(Duration::from_secs(2)));
+    assert!(
+        worst_tile(Rules {
+            caps: Some([4, 4, 1]),
+            ..Rules::capped(4, true)
+        }) < Some(Duration::from_secs(2))
+    );
 }
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn portal(seed: u64, load: f64, capacity: f64) -> Vec<Arrival> {
-    let plan = Plan { phases: vec![Phase { lasts: SECOND * 90, load }], bursts: Vec::new() };
+    let plan = Plan {
+        phases: vec![Phase {
+            lasts: SECOND * 90,
+            load,
+        }],
+        bursts: Vec::new(),
+    };
     plan.arrivals(&PORTAL, capacity, seed)
 }
 
@@ -91,28 +166,53 @@ fn portal(seed: u64, load: f64, capacity: f64) -> Vec<Arrival> {
 fn turns(trouble: Trouble) -> [Episode; 3] {
     [0, 1, 2].map(|replica: u32| {
         let begins = SECOND * (10 + 30 * replica);
-        Episode { during: begins..begins + SECOND * 10, replica: replica as usize, trouble }
+        Episode {
+            during: begins..begins + SECOND * 10,
+            replica: replica as usize,
+            trouble,
+        }
     })
 }
 
 fn tile_p99(arrivals: &[Arrival], latencies: &[Duration]) -> Duration {
-    let tiles = arrivals.iter().zip(latencies).filter(|(arrival, _)| arrival.kind == Kind::Tile);
+    let tiles = arrivals
+        .iter()
+        .zip(latencies)
+        .filter(|(arrival, _)| arrival.kind == Kind::Tile);
     let tiles: crate::quantiles::Quantiles = tiles.map(|(_, latency)| *latency).collect();
     tiles.at(0.99).expect("there are tiles")
 }
 
 #[test]
 fn a_replica_that_stands_still_costs_ten_seconds_and_no_more() {
-    let arrivals = [at(0, Kind::Map, 100), at(5000, Kind::Map, 100), at(11_000, Kind::Map, 100)];
+    let arrivals = [
+        at(0, Kind::Map, 100),
+        at(5000, Kind::Map, 100),
+        at(11_000, Kind::Map, 100),
+    ];
     let second = Duration::from_secs;
-    let episodes = [Episode { during: second(5)..second(15), replica: 0, trouble: Trouble::Freeze }];
-    let world = World { arrivals: &arrivals, model: Model::Slots, cores: 1, speeds: &[1.0], episodes: &episodes };
+    let episodes = [Episode {
+        during: second(5)..second(15),
+        replica: 0,
+        trouble: Trouble::Freeze,
+    }];
+    let world = World {
+        arrivals: &arrivals,
+        model: Model::Slots,
+        cores: 1,
+        speeds: &[1.0],
+        episodes: &episodes,
+    };
     let latencies = simulation::latencies(world, Rules::LEAST_CONNECTIONS);
     let millis = |latency: &Duration| (latency.as_secs_f64() * 1000.0).round() as u64;
-    assert_eq!(latencies.iter().map(millis).collect::<Vec<_>>(), [100, 10_100, 4200]);
+    assert_eq!(
+        latencies.iter().map(millis).collect::<Vec<_>>(),
+        [100, 10_100, 4200]
+    );
 }
 
-/// How the defaults fare in brownouts at a load of 0.55: each replica ten times slower for 10 of 30 seconds.
+/// How the defaults fare in brownouts at a load of 0.55: each replica ten times slower for 10 of 30
+/// seconds.
 struct Brownout {
     /// Tile p99 as a multiple of least connections'.
     ratio: f64,
@@ -127,12 +227,21 @@ struct Brownout {
 impl Brownout {
     fn of(seed: u64, model: Model) -> Self {
         let (arrivals, episodes) = (portal(seed, 0.55, 12.0), turns(Trouble::Slow(0.1)));
-        let world = World { arrivals: &arrivals, model, cores: 4, speeds: &[1.0; 3], episodes: &episodes };
+        let world = World {
+            arrivals: &arrivals,
+            model,
+            cores: 4,
+            speeds: &[1.0; 3],
+            episodes: &episodes,
+        };
         let mut sent = [[0_u32; 3]; 3];
         let mut recovered = [None; 3];
         let mut observer = |now: f64, chosen: usize, share: &dyn Fn(usize) -> u32| {
             for (slow, episode) in episodes.iter().enumerate() {
-                let (begin, end) = (episode.during.start.as_secs_f64(), episode.during.end.as_secs_f64());
+                let (begin, end) = (
+                    episode.during.start.as_secs_f64(),
+                    episode.during.end.as_secs_f64(),
+                );
                 sent[slow][chosen] += u32::from(now > begin + 2.0 && now < end);
                 if now > end && recovered[slow].is_none() && share(slow) == balance::WHOLE {
                     recovered[slow] = Some(now - end);
@@ -141,18 +250,28 @@ impl Brownout {
         };
         let ours = simulation::observed(world, Rules::DEFAULTS, &mut observer);
         let least = simulation::latencies(world, Rules::LEAST_CONNECTIONS);
-        let part = |slow: usize, of: usize| f64::from(sent[slow][of]) / f64::from(sent[slow].iter().sum::<u32>());
+        let part = |slow: usize, of: usize| {
+            f64::from(sent[slow][of]) / f64::from(sent[slow].iter().sum::<u32>())
+        };
         let pairs = [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)];
         Self {
-            ratio: tile_p99(&arrivals, &ours).as_secs_f64() / tile_p99(&arrivals, &least).as_secs_f64(),
+            ratio: tile_p99(&arrivals, &ours).as_secs_f64()
+                / tile_p99(&arrivals, &least).as_secs_f64(),
             part: (0..3).map(|slow| part(slow, slow)).fold(0.0, f64::max),
-            part_of_others: pairs.into_iter().map(|(slow, of)| part(slow, of)).fold(1.0, f64::min),
-            recovery: recovered.map(|after| after.unwrap_or(f64::INFINITY)).into_iter().fold(0.0, f64::max),
+            part_of_others: pairs
+                .into_iter()
+                .map(|(slow, of)| part(slow, of))
+                .fold(1.0, f64::min),
+            recovery: recovered
+                .map(|after| after.unwrap_or(f64::INFINITY))
+                .into_iter()
+                .fold(0.0, f64::max),
         }
     }
 }
 
-/// The ratio is the middle of many seeds: what one brownout does is a matter of which jobs are on the replica when it begins.
+/// The ratio is the middle of many seeds: what one brownout does is a matter of which jobs are on
+/// the replica when it begins.
 #[test]
 fn a_replica_that_slows_down_ten_times_costs_far_less_than_behind_leastconn() {
     for (model, most) in [(Model::Slots, 0.6), (Model::Shared, 0.7)] {
@@ -163,16 +282,31 @@ fn a_replica_that_slows_down_ten_times_costs_far_less_than_behind_leastconn() {
             values
         };
         let [ratios, parts] = [sorted(|found| found.ratio), sorted(|found| found.part)];
-        let [others, recoveries] = [sorted(|found| found.part_of_others), sorted(|found| found.recovery)];
+        let [others, recoveries] = [
+            sorted(|found| found.part_of_others),
+            sorted(|found| found.recovery),
+        ];
         assert!(ratios[12] <= most, "{}: {ratios:?}", model.name());
         assert!(parts[23] <= 0.2, "the slow one gets little: {parts:?}");
-        assert!(others[0] >= 0.2, "and each of the others its share: {others:?}");
-        assert!(recoveries[23] <= 5.0, "its share comes back: {recoveries:?}");
+        assert!(
+            others[0] >= 0.2,
+            "and each of the others its share: {others:?}"
+        );
+        assert!(
+            recoveries[23] <= 5.0,
+            "its share comes back: {recoveries:?}"
+        );
     }
 }
 
 #[test]
 fn the_model_knows_troubles_of_speed_only() {
-    let known = [Trouble::Slow(0.1), Trouble::Freeze, Trouble::Crash, Trouble::OutOfMemory].map(Trouble::is_of_speed);
+    let known = [
+        Trouble::Slow(0.1),
+        Trouble::Freeze,
+        Trouble::Crash,
+        Trouble::OutOfMemory,
+    ]
+    .map(Trouble::is_of_speed);
     assert_eq!(known, [true, true, false, false]);
 }

@@ -27,9 +27,15 @@ impl Process {
         let ports = folder.join("ports.json");
         std::fs::remove_file(&ports).ok();
         // The shell is replaced by the program: signals go to that.
-        let limit = files.map(|files| format!("ulimit -n {files}; ")).unwrap_or_default();
+        let limit = files
+            .map(|files| format!("ulimit -n {files}; "))
+            .unwrap_or_default();
         let mut child = Command::new("sh")
-            .args(["-c", &format!("{limit}exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_geofront")])
+            .args([
+                "-c",
+                &format!("{limit}exec \"$0\" \"$@\""),
+                env!("CARGO_BIN_EXE_geofront"),
+            ])
             .arg("run")
             .arg("--config")
             .arg(folder.join("geofront.toml"))
@@ -47,7 +53,11 @@ impl Process {
         })
         .await;
         let address = |value: &serde_json::Value| value.as_str().unwrap().parse().unwrap();
-        Self { listen: address(&ports["listen"][0]), admin: address(&ports["admin"]), child }
+        Self {
+            listen: address(&ports["listen"][0]),
+            admin: address(&ports["admin"]),
+            child,
+        }
     }
 
     /// What it logged so far.
@@ -57,25 +67,51 @@ impl Process {
 
     pub(crate) async fn signal(&self, name: &str) {
         let id = self.child.id().expect("it runs").to_string();
-        assert!(Command::new("kill").args(["-s", name, &id]).status().await.unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-s", name, &id])
+                .status()
+                .await
+                .unwrap()
+                .success()
+        );
     }
 
     /// The answer of the admin endpoint to a GET on a connection of its own.
     pub(crate) async fn admin_get(&self, path: &str) -> Answer {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.admin);
-        Client::connect(self.admin).await.unwrap().request(request.as_bytes()).await.unwrap()
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.admin
+        );
+        Client::connect(self.admin)
+            .await
+            .unwrap()
+            .request(request.as_bytes())
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn status(&self) -> serde_json::Value {
         let request = format!("GET /api/status HTTP/1.1\r\nHost: {}\r\n\r\n", self.admin);
-        let answer = Client::connect(self.admin).await.unwrap().request(request.as_bytes()).await.unwrap();
+        let answer = Client::connect(self.admin)
+            .await
+            .unwrap()
+            .request(request.as_bytes())
+            .await
+            .unwrap();
         serde_json::from_slice(&answer.body).unwrap()
     }
 
     /// The upstream of this name, as `/api/status` shows it.
     pub(crate) async fn upstream(&self, name: &str) -> serde_json::Value {
         let status = self.status().await;
-        status["upstreams"].as_array().unwrap().iter().find(|upstream| upstream["name"] == name).unwrap().clone()
+        status["upstreams"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|upstream| upstream["name"] == name)
+            .unwrap()
+            .clone()
     }
 
     /// Orders a mode as the command line does.
@@ -86,7 +122,12 @@ impl Process {
             self.admin,
             body.len()
         );
-        let answer = Client::connect(self.admin).await.unwrap().request(request.as_bytes()).await.unwrap();
+        let answer = Client::connect(self.admin)
+            .await
+            .unwrap()
+            .request(request.as_bytes())
+            .await
+            .unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
 
@@ -116,7 +157,10 @@ impl Process {
         loop {
             let status = self.status().await;
             let upstreams = status["upstreams"].as_array().unwrap();
-            if upstreams.iter().all(|upstream| upstream["eligible"] == true) {
+            if upstreams
+                .iter()
+                .all(|upstream| upstream["eligible"] == true)
+            {
                 return;
             }
             assert!(Instant::now() < deadline, "{status:#}");

@@ -8,26 +8,33 @@ use super::rig::{Plan, Rig};
 
 /// How many requests of clients (not probes) `instance` has received.
 fn received(instance: &Instance) -> usize {
-    instance.requests().iter().filter(|request| request.header("via").is_some()).count()
+    instance
+        .requests()
+        .iter()
+        .filter(|request| request.header("via").is_some())
+        .count()
 }
 
 /// Which instances the request of `bytes` reached: the main, the replica.
 async fn reached(rig: &Rig, bytes: &[u8]) -> (bool, bool) {
     let before = (received(&rig.main), received(&rig.replicas[0]));
     drop(rig.client().await.request(bytes).await);
-    (received(&rig.main) > before.0, received(&rig.replicas[0]) > before.1)
+    (
+        received(&rig.main) > before.0,
+        received(&rig.replicas[0]) > before.1,
+    )
 }
 
 fn post(target: &str, content_type: &str, body: &str) -> Vec<u8> {
     let length = body.len();
-    let head = format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Type: {content_type}\r\nContent-Length: {length}");
+    let head = format!(
+        "POST {target} HTTP/1.1\r\nHost: a\r\nContent-Type: {content_type}\r\nContent-Length: {length}"
+    );
     format!("{head}\r\n\r\n{body}").into_bytes()
 }
 
-const ENVELOPE_11: &str =
-    r#"<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Body><GetFeature service="WFS"/></e:Body>"#;
-const BODY_12: &str =
-    r#"<s:Body xmlns:s="http://www.w3.org/2003/05/soap-envelope"><Transaction service="WFS"/></s:Body></e:Envelope>"#;
+const ENVELOPE_11: &str = r#"<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Body><GetFeature service="WFS"/></e:Body>"#;
+const BODY_12: &str = r#"<s:Body xmlns:s="http://www.w3.org/2003/05/soap-envelope"><Transaction service="WFS"/></s:Body></e:Envelope>"#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_reaches_no_replica_however_it_is_written() {
@@ -43,35 +50,54 @@ async fn a_write_reaches_no_replica_however_it_is_written() {
         "/geoserver/gsr/relationships/geor/delete/1",
         "/geoserver/ogc/processes/v1/processes/gs:Buffer/execution",
     ] {
-        assert_eq!(reached(&rig, get(target).as_bytes()).await, (true, false), "{target}");
+        assert_eq!(
+            reached(&rig, get(target).as_bytes()).await,
+            (true, false),
+            "{target}"
+        );
     }
     let padding = "x".repeat(9_000);
     let late_body = format!("{ENVELOPE_11}<a>{padding}</a>{BODY_12}");
     let late_store = format!(
         r#"<GetCoverage service="WCS" version="1.1.1"><Identifier>{padding}</Identifier><Output store="true"/></GetCoverage>"#
     );
-    let hidden_store = r#"<GetCoverage service="WCS" version="1.1.1"><Output store="tru&#101;"/></GetCoverage>"#;
+    let hidden_store =
+        r#"<GetCoverage service="WCS" version="1.1.1"><Output store="tru&#101;"/></GetCoverage>"#;
     for (target, content_type, body) in [
         (WFS, "application/soap+xml", late_body.as_str()),
         ("/geoserver/wcs", XML, late_store.as_str()),
         ("/geoserver/wcs", XML, hidden_store),
-        ("/geoserver/ogc/stac/v1/collections", "application/json", "{}"),
+        (
+            "/geoserver/ogc/stac/v1/collections",
+            "application/json",
+            "{}",
+        ),
     ] {
-        assert_eq!(reached(&rig, &post(target, content_type, body)).await, (true, false), "{target} {content_type}");
+        assert_eq!(
+            reached(&rig, &post(target, content_type, body)).await,
+            (true, false),
+            "{target} {content_type}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_that_looks_like_a_write_is_asked_of_a_replica_first() {
     let rig = Plan::replicas(1).start().await;
-    let korean =
-        r#"<?xml version="1.0" encoding="EUC-KR"?><GetFeature service="WFS"><Query typeName="geor:public_layer"/></GetFeature>"#;
+    let korean = r#"<?xml version="1.0" encoding="EUC-KR"?><GetFeature service="WFS"><Query typeName="geor:public_layer"/></GetFeature>"#;
     for (target, content_type, body) in [
         ("/geoserver/ogc/stac/v1/search", "application/json", "{}"),
-        ("/geoserver/ogc/features/v1/collections/geor:public_layer/search", "application/json", "{}"),
+        (
+            "/geoserver/ogc/features/v1/collections/geor:public_layer/search",
+            "application/json",
+            "{}",
+        ),
         (WFS, XML, korean),
     ] {
-        assert!(reached(&rig, &post(target, content_type, body)).await.1, "{target}");
+        assert!(
+            reached(&rig, &post(target, content_type, body)).await.1,
+            "{target}"
+        );
     }
     for target in [
         "/geoserver/gwc/service/wmts/rest/geor:public_layer/tilejson/pbf",
@@ -90,10 +116,21 @@ async fn options_go_where_the_other_methods_of_their_path_go() {
     for (target, expected) in [
         ("/geoserver/rest/workspaces", (true, false)),
         ("/geoserver/web/", (true, false)),
-        ("/geoserver/wfs?service=WFS&request=Transaction", (false, true)),
-        ("/geoserver/ogc/features/v1/collections/a/items", (false, true)),
+        (
+            "/geoserver/wfs?service=WFS&request=Transaction",
+            (false, true),
+        ),
+        (
+            "/geoserver/ogc/features/v1/collections/a/items",
+            (false, true),
+        ),
     ] {
-        let request = format!("OPTIONS {target} HTTP/1.1\r\nHost: a\r\nOrigin: https://a.example\r\n\r\n");
-        assert_eq!(reached(&rig, request.as_bytes()).await, expected, "{target}");
+        let request =
+            format!("OPTIONS {target} HTTP/1.1\r\nHost: a\r\nOrigin: https://a.example\r\n\r\n");
+        assert_eq!(
+            reached(&rig, request.as_bytes()).await,
+            expected,
+            "{target}"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! A client that sends exactly what a test says and tells exactly what came back, broken answers included.
+//! A client that sends exactly what a test says and tells exactly what came back, broken answers
+//! included.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,7 +23,10 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn text(&self) -> String {
@@ -44,7 +48,10 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> io::Result<Self> {
-        Ok(Self { stream: TcpStream::connect(address).await?, buffer: Vec::new() })
+        Ok(Self {
+            stream: TcpStream::connect(address).await?,
+            buffer: Vec::new(),
+        })
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -63,20 +70,29 @@ impl Client {
 
     /// The next answer, interim ones (1xx) skipped.
     pub(crate) async fn answer(&mut self) -> io::Result<Answer> {
-        tokio::time::timeout(PATIENCE, self.read_answer()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+        tokio::time::timeout(PATIENCE, self.read_answer())
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
 
     /// The next answer, of which only the head comes.
     pub(crate) async fn head(&mut self) -> io::Result<Answer> {
-        let (status, headers) =
-            tokio::time::timeout(PATIENCE, self.read_head()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        Ok(Answer { status, headers, body: Vec::new(), is_complete: true })
+        let (status, headers) = tokio::time::timeout(PATIENCE, self.read_head())
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        Ok(Answer {
+            status,
+            headers,
+            body: Vec::new(),
+            is_complete: true,
+        })
     }
 
     /// The next interim answer (1xx).
     pub(crate) async fn interim(&mut self) -> io::Result<u16> {
-        let head =
-            tokio::time::timeout(PATIENCE, self.read_head()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        let head = tokio::time::timeout(PATIENCE, self.read_head())
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         Ok(head.0)
     }
 
@@ -86,11 +102,17 @@ impl Client {
             if (100..200).contains(&status) {
                 continue;
             }
-            let find =
-                |name: &str| headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone());
+            let find = |name: &str| {
+                headers
+                    .iter()
+                    .find(|(key, _)| key.eq_ignore_ascii_case(name))
+                    .map(|(_, value)| value.clone())
+            };
             let (body, is_complete) = if status == 204 || status == 304 {
                 (Vec::new(), true)
-            } else if find("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
+            } else if find("transfer-encoding")
+                .is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
+            {
                 self.read_chunked().await?
             } else if let Some(length) = find("content-length") {
                 let length = length.parse().map_err(io::Error::other)?;
@@ -99,7 +121,12 @@ impl Client {
                 while self.fill().await? > 0 {}
                 (std::mem::take(&mut self.buffer), true)
             };
-            return Ok(Answer { status, headers, body, is_complete });
+            return Ok(Answer {
+                status,
+                headers,
+                body,
+                is_complete,
+            });
         }
     }
 
@@ -107,9 +134,19 @@ impl Client {
         loop {
             let mut slots = [httparse::EMPTY_HEADER; 64];
             let mut head = httparse::Response::new(&mut slots);
-            if let httparse::Status::Complete(length) = head.parse(&self.buffer).map_err(io::Error::other)? {
-                let headers =
-                    head.headers.iter().map(|h| (h.name.to_owned(), String::from_utf8_lossy(h.value).into_owned())).collect();
+            if let httparse::Status::Complete(length) =
+                head.parse(&self.buffer).map_err(io::Error::other)?
+            {
+                let headers = head
+                    .headers
+                    .iter()
+                    .map(|h| {
+                        (
+                            h.name.to_owned(),
+                            String::from_utf8_lossy(h.value).into_owned(),
+                        )
+                    })
+                    .collect();
                 let status = head.code.unwrap_or_default();
                 self.buffer.drain(..length);
                 return Ok((status, headers));
@@ -162,7 +199,9 @@ impl Client {
     pub(crate) async fn read_exact(&mut self, bytes: &mut [u8]) -> io::Result<()> {
         let length = bytes.len();
         while self.buffer.len() < length {
-            let more = tokio::time::timeout(PATIENCE, self.fill()).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+            let more = tokio::time::timeout(PATIENCE, self.fill())
+                .await
+                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
             if more? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -179,7 +218,10 @@ impl Client {
 
     /// The other end has closed the connection, cleanly or not.
     pub(crate) async fn is_closed(&mut self) -> bool {
-        matches!(tokio::time::timeout(PATIENCE, self.fill()).await, Ok(Ok(0) | Err(_)))
+        matches!(
+            tokio::time::timeout(PATIENCE, self.fill()).await,
+            Ok(Ok(0) | Err(_))
+        )
     }
 }
 

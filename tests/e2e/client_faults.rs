@@ -11,11 +11,13 @@ use super::requests::{FEATURES, MAP};
 use super::rig::{Plan, Rig};
 
 /// The head of a request whose body never comes.
-const OPTIONS: &[u8] = b"OPTIONS /geoserver/wms HTTP/1.1\r\nHost: maps.example.org\r\nContent-Length: 100\r\n\r\n";
+const OPTIONS: &[u8] =
+    b"OPTIONS /geoserver/wms HTTP/1.1\r\nHost: maps.example.org\r\nContent-Length: 100\r\n\r\n";
 
 fn assert_unharmed(rig: &Rig) {
     let status = rig.app.control.status(Instant::now());
-    let is_unharmed = |u: &geofront::cluster::UpstreamStatus| u.health == HealthState::Up && u.eligible;
+    let is_unharmed =
+        |u: &geofront::cluster::UpstreamStatus| u.health == HealthState::Up && u.eligible;
     assert!(status.upstreams.iter().all(is_unharmed), "{status:#?}");
 }
 
@@ -37,7 +39,11 @@ async fn twelve_options_without_their_body_eject_no_replica_and_end_with_the_cli
     for client in &mut send_options(&rig, 12).await {
         assert_eq!(client.answer().await.unwrap().status, 408);
     }
-    assert!(started.elapsed() >= Duration::from_secs(1), "the upstream's clock ran: {:?}", started.elapsed());
+    assert!(
+        started.elapsed() >= Duration::from_secs(1),
+        "the upstream's clock ran: {:?}",
+        started.elapsed()
+    );
     assert_unharmed(&rig);
 }
 
@@ -52,19 +58,28 @@ async fn an_upstream_that_hangs_up_on_an_incomplete_request_is_right() {
             assert!(client.answer().await.unwrap().status >= 500, "{fault:?}");
         }
         assert_unharmed(&rig);
-        rig.replicas.iter().chain([&rig.main]).for_each(geofront::geosim::Instance::heals);
+        rig.replicas
+            .iter()
+            .chain([&rig.main])
+            .for_each(geofront::geosim::Instance::heals);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_complete_request_that_is_not_answered_in_time_still_counts() {
-    let rig = Plan::replicas(2).with("[classes.map]\nfirst_byte = \"100ms\"").start().await;
+    let rig = Plan::replicas(2)
+        .with("[classes.map]\nfirst_byte = \"100ms\"")
+        .start()
+        .await;
     rig.replicas[0].suffers(Fault::Hang.only(RequestClass::Map));
     let deadline = Instant::now() + Duration::from_secs(20);
     while rig.upstream("slave1").eligible {
         assert!(Instant::now() < deadline, "{:#?}", rig.upstream("slave1"));
         let mut client = rig.client().await;
-        assert_eq!(client.request(get(MAP).as_bytes()).await.unwrap().status, 200);
+        assert_eq!(
+            client.request(get(MAP).as_bytes()).await.unwrap().status,
+            200
+        );
     }
 }
 
@@ -74,12 +89,19 @@ async fn an_answer_with_more_fields_than_we_read_is_refused_as_that_and_counts_a
     let all = || rig.replicas.iter().chain([&rig.main]);
     all().for_each(|upstream| upstream.suffers(Fault::Fields(300).only(RequestClass::Feature)));
     for number in 0..12 {
-        let answer = rig.get(&FEATURES.replace("count=200", &format!("count={}", 1 + number))).await;
+        let answer = rig
+            .get(&FEATURES.replace("count=200", &format!("count={}", 1 + number)))
+            .await;
         assert_eq!(answer.status, 502);
     }
-    let asked: u64 = all().map(|upstream| upstream.received(RequestClass::Feature)).sum();
+    let asked: u64 = all()
+        .map(|upstream| upstream.received(RequestClass::Feature))
+        .sum();
     assert_eq!(asked, 12, "no other upstream was asked");
     assert_unharmed(&rig);
     let metrics = rig.metrics().await;
-    assert!(metrics.contains("reason=\"answer-head-too-large\"} 12"), "{metrics}");
+    assert!(
+        metrics.contains("reason=\"answer-head-too-large\"} 12"),
+        "{metrics}"
+    );
 }

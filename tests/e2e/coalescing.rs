@@ -1,4 +1,5 @@
-//! Identical requests at the same time: one goes upstream, all get its answer, and nobody gets what is not theirs.
+//! Identical requests at the same time: one goes upstream, all get its answer, and nobody gets what
+//! is not theirs.
 
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -10,9 +11,13 @@ use super::client::{Answer, Client, get};
 use super::requests::{CAPABILITIES, MAP, TRANSACTION, WFS, XML};
 use super::rig::{PATIENCE, Plan, Rig};
 
-/// A map that takes long enough for all who ask at once to be there before the answer. Its path is not that of probes.
+/// A map that takes long enough for all who ask at once to be there before the answer. Its path is
+/// not that of probes.
 fn map() -> String {
-    format!("{}&geosim_work=1200ms", MAP.replace("/geoserver/", "/geoserver/geor/"))
+    format!(
+        "{}&geosim_work=1200ms",
+        MAP.replace("/geoserver/", "/geoserver/geor/")
+    )
 }
 
 /// Hits clients' maps only.
@@ -29,19 +34,29 @@ fn plan(replicas: usize) -> Plan {
 }
 
 fn images_of(bytes: usize) -> Behaviour {
-    Behaviour { image_bytes: Some(bytes), ..Behaviour::default() }
+    Behaviour {
+        image_bytes: Some(bytes),
+        ..Behaviour::default()
+    }
 }
 
 fn with(target: &str, headers: &[(&str, &str)]) -> String {
     let mut request = format!("GET {target} HTTP/1.1\r\nHost: maps.example.org\r\n");
-    headers.iter().for_each(|(name, value)| write!(request, "{name}: {value}\r\n").unwrap());
+    headers
+        .iter()
+        .for_each(|(name, value)| write!(request, "{name}: {value}\r\n").unwrap());
     request + "\r\n"
 }
 
 /// Requests of clients that reached some upstream.
 fn received(rig: &Rig) -> usize {
-    let all = rig.replicas.iter().chain([&rig.main]).flat_map(|instance| instance.requests());
-    all.filter(|request| request.header("via").is_some()).count()
+    let all = rig
+        .replicas
+        .iter()
+        .chain([&rig.main])
+        .flat_map(|instance| instance.requests());
+    all.filter(|request| request.header("via").is_some())
+        .count()
 }
 
 /// Sends each on a connection of its own, and returns when all are sent.
@@ -68,19 +83,29 @@ async fn lead_and_follow(rig: &Rig, leader: &str, followers: Vec<String>) -> (Cl
     let before = received(rig);
     let mut leading = rig.client().await;
     leading.send(leader.as_bytes()).await.unwrap();
-    rig.until("the first request is with an upstream", |rig| received(rig) > before).await;
+    rig.until("the first request is with an upstream", |rig| {
+        received(rig) > before
+    })
+    .await;
     (leading, send(rig, followers).await)
 }
 
 fn is_map(answer: &Answer) -> bool {
-    let is_whole = answer.body.starts_with(b"\x89PNG\r\n\x1a\n") && answer.body.ends_with(b"IEND\xaeB`\x82");
+    let is_whole =
+        answer.body.starts_with(b"\x89PNG\r\n\x1a\n") && answer.body.ends_with(b"IEND\xaeB`\x82");
     answer.status == 200 && answer.is_complete && is_whole
 }
 
 async fn metric(rig: &Rig, name: &str) -> f64 {
     let mut client = Client::connect(rig.app.admin).await.unwrap();
-    let page = client.request(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap().text();
-    page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or_else(|| panic!("no {name} in {page}"))
+    let page = client
+        .request(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap()
+        .text();
+    page.lines()
+        .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+        .unwrap_or_else(|| panic!("no {name} in {page}"))
 }
 
 async fn until_metric(rig: &Rig, name: &str, value: f64) {
@@ -97,12 +122,25 @@ async fn fifty_identical_maps_at_once_are_one_request() {
     assert!(all.iter().all(is_map));
     assert!(all.iter().all(|answer| answer.body == all[0].body));
     assert_eq!(received(&rig), 1);
-    assert_eq!(metric(&rig, "geofront_coalesced_total{class=\"map\"}").await, 49.0);
-    let mut ids: Vec<_> = all.iter().map(|answer| answer.header("x-request-id").unwrap()).collect();
+    assert_eq!(
+        metric(&rig, "geofront_coalesced_total{class=\"map\"}").await,
+        49.0
+    );
+    let mut ids: Vec<_> = all
+        .iter()
+        .map(|answer| answer.header("x-request-id").unwrap())
+        .collect();
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), 50, "each has a name of its own");
-    assert!(all.iter().all(|answer| answer.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("via")).count() == 1));
+    assert!(all.iter().all(|answer| {
+        answer
+            .headers
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case("via"))
+            .count()
+            == 1
+    }));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -132,7 +170,10 @@ async fn a_connection_goes_on_after_a_coalesced_answer() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_never_share() {
-    let rig = plan(2).top("trusted_proxies = [\"127.0.0.1/32\"]").start().await;
+    let rig = plan(2)
+        .top("trusted_proxies = [\"127.0.0.1/32\"]")
+        .start()
+        .await;
     let users: [&[(&str, &str)]; 6] = [
         &[("sec-username", "ada"), ("sec-roles", "ROLE_USER")],
         &[("sec-username", "ada"), ("sec-roles", "ROLE_ADMINISTRATOR")],
@@ -141,7 +182,11 @@ async fn users_never_share() {
         &[("Cookie", "JSESSIONID=1")],
         &[],
     ];
-    let twice = users.iter().chain(&users).map(|headers| with(&map(), headers)).collect();
+    let twice = users
+        .iter()
+        .chain(&users)
+        .map(|headers| with(&map(), headers))
+        .collect();
     assert!(answers(send(&rig, twice).await).await.iter().all(is_map));
     assert_eq!(received(&rig), users.len());
     let asked: std::collections::BTreeSet<_> = rig
@@ -150,7 +195,8 @@ async fn users_never_share() {
         .flat_map(|replica| replica.requests())
         .filter(|request| request.header("via").is_some())
         .map(|request| {
-            ["sec-username", "sec-roles", "authorization", "cookie"].map(|name| request.header(name).map(str::to_owned))
+            ["sec-username", "sec-roles", "authorization", "cookie"]
+                .map(|name| request.header(name).map(str::to_owned))
         })
         .collect();
     assert_eq!(asked.len(), users.len());
@@ -165,32 +211,71 @@ async fn what_a_client_accepts_and_has_tells_requests_apart() {
         &[("Accept-Language", "fr")],
         &[("If-None-Match", "\"x\"")],
     ];
-    let twice = kinds.iter().chain(&kinds).map(|headers| with(&capabilities(), headers)).collect();
+    let twice = kinds
+        .iter()
+        .chain(&kinds)
+        .map(|headers| with(&capabilities(), headers))
+        .collect();
     let all = answers(send(&rig, twice).await).await;
-    assert!(all.iter().all(|answer| answer.status == 200 && answer.is_complete));
-    let packed = all.iter().filter(|answer| answer.header("content-encoding") == Some("gzip")).count();
+    assert!(
+        all.iter()
+            .all(|answer| answer.status == 200 && answer.is_complete)
+    );
+    let packed = all
+        .iter()
+        .filter(|answer| answer.header("content-encoding") == Some("gzip"))
+        .count();
     assert_eq!((packed, received(&rig)), (2, kinds.len()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_of_different_addresses_share_only_where_nobody_looks_at_them() {
     for (any_address, expected) in [(false, 3), (true, 1)] {
-        let coalesce = if any_address { "[classes.map]\ncoalesce = \"any-address\"" } else { "" };
-        let rig = plan(1).top("trusted_proxies = [\"127.0.0.1/32\"]").with(coalesce).start().await;
-        let addresses =
-            ["203.0.113.7", "203.0.113.8", "203.0.113.9"].map(|address| with(&map(), &[("X-Forwarded-For", address)]));
-        assert!(answers(send(&rig, addresses.to_vec()).await).await.iter().all(is_map));
+        let coalesce = if any_address {
+            "[classes.map]\ncoalesce = \"any-address\""
+        } else {
+            ""
+        };
+        let rig = plan(1)
+            .top("trusted_proxies = [\"127.0.0.1/32\"]")
+            .with(coalesce)
+            .start()
+            .await;
+        let addresses = ["203.0.113.7", "203.0.113.8", "203.0.113.9"]
+            .map(|address| with(&map(), &[("X-Forwarded-For", address)]));
+        assert!(
+            answers(send(&rig, addresses.to_vec()).await)
+                .await
+                .iter()
+                .all(is_map)
+        );
         assert_eq!(received(&rig), expected);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_fails_does_not_fail_its_followers() {
-    for fault in [Fault::Truncate, Fault::Reset(When::InAnswer), Fault::Status(500), Fault::OutOfMemory] {
-        let rig = plan(1).health("ejection_failures = 0").with("[retry]\nattempts = 1").start().await;
+    for fault in [
+        Fault::Truncate,
+        Fault::Reset(When::InAnswer),
+        Fault::Status(500),
+        Fault::OutOfMemory,
+    ] {
+        let rig = plan(1)
+            .health("ejection_failures = 0")
+            .with("[retry]\nattempts = 1")
+            .start()
+            .await;
         rig.replicas[0].suffers(once(fault.clone()));
-        let (mut leading, following) = lead_and_follow(&rig, &get(&map()), vec![get(&map()); 5]).await;
-        assert!(leading.answer().await.map_or(true, |answer| !is_map(&answer)), "{fault:?}");
+        let (mut leading, following) =
+            lead_and_follow(&rig, &get(&map()), vec![get(&map()); 5]).await;
+        assert!(
+            leading
+                .answer()
+                .await
+                .map_or(true, |answer| !is_map(&answer)),
+            "{fault:?}"
+        );
         let all = answers(following).await;
         assert!(all.iter().all(is_map), "{fault:?}: {all:?}");
     }
@@ -199,7 +284,9 @@ async fn a_leader_that_fails_does_not_fail_its_followers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn followers_get_what_the_leader_gets_after_a_retry() {
     let rig = plan(2).health("ejection_failures = 0").start().await;
-    rig.replicas.iter().for_each(|replica| replica.suffers(once(Fault::Reset(When::BeforeAnswer))));
+    rig.replicas
+        .iter()
+        .for_each(|replica| replica.suffers(once(Fault::Reset(When::BeforeAnswer))));
     let (leading, mut following) = lead_and_follow(&rig, &get(&map()), vec![get(&map()); 5]).await;
     following.push(leading);
     assert!(answers(following).await.iter().all(is_map));
@@ -220,7 +307,11 @@ async fn a_follower_that_leaves_hurts_nobody_and_is_gone_at_once() {
     let (leading, mut following) = lead_and_follow(&rig, &get(&map()), vec![get(&map()); 5]).await;
     following.truncate(2);
     until_metric(&rig, "geofront_client_aborts_total{class=\"map\"}", 3.0).await;
-    assert_eq!(rig.replicas[0].control().in_flight(), 1, "the map is still being drawn");
+    assert_eq!(
+        rig.replicas[0].control().in_flight(),
+        1,
+        "the map is still being drawn"
+    );
     following.push(leading);
     assert!(answers(following).await.iter().all(is_map));
     assert_eq!(received(&rig), 1);
@@ -228,24 +319,42 @@ async fn a_follower_that_leaves_hurts_nobody_and_is_gone_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_are_too_large_to_keep_are_everybodys_own() {
-    let rig = plan(1).without("probe_layer").behaving(images_of(5 << 20)).start().await;
+    let rig = plan(1)
+        .without("probe_layer")
+        .behaving(images_of(5 << 20))
+        .start()
+        .await;
     let all = answers(send(&rig, vec![get(&map()); 4]).await).await;
-    assert!(all.iter().all(|answer| is_map(answer) && answer.body.len() == 5 << 20));
+    assert!(
+        all.iter()
+            .all(|answer| is_map(answer) && answer.body.len() == 5 << 20)
+    );
     assert_eq!(received(&rig), 4);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_answers_within_the_bound_reach_all_whole() {
-    let rig = plan(1).without("probe_layer").behaving(images_of(3 << 20)).start().await;
+    let rig = plan(1)
+        .without("probe_layer")
+        .behaving(images_of(3 << 20))
+        .start()
+        .await;
     let all = answers(send(&rig, vec![get(&map()); 8]).await).await;
-    assert!(all.iter().all(|answer| is_map(answer) && answer.body == all[0].body));
+    assert!(
+        all.iter()
+            .all(|answer| is_map(answer) && answer.body == all[0].body)
+    );
     assert_eq!(received(&rig), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_that_takes_nothing_holds_up_nobody() {
-    let rig =
-        plan(1).without("probe_layer").behaving(images_of(3 << 20)).with("[timeouts]\nclient_write = \"500ms\"").start().await;
+    let rig = plan(1)
+        .without("probe_layer")
+        .behaving(images_of(3 << 20))
+        .with("[timeouts]\nclient_write = \"500ms\"")
+        .start()
+        .await;
     let (leading, mut following) = lead_and_follow(&rig, &get(&map()), vec![get(&map()); 3]).await;
     let stuck = following.pop().unwrap();
     following.push(leading);
@@ -257,13 +366,24 @@ async fn a_follower_that_takes_nothing_holds_up_nobody() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn old_clients_and_those_who_want_the_head_only_are_served_in_their_way() {
     let rig = plan(1).start().await;
-    let old = format!("GET {} HTTP/1.0\r\nHost: maps.example.org\r\n\r\n", capabilities());
+    let old = format!(
+        "GET {} HTTP/1.0\r\nHost: maps.example.org\r\n\r\n",
+        capabilities()
+    );
     let (leading, mut following) = lead_and_follow(&rig, &get(&capabilities()), vec![old; 2]).await;
     following.push(leading);
     let all = answers(following).await;
     assert_eq!(received(&rig), 1);
-    assert!(all.iter().all(|answer| answer.status == 200 && answer.is_complete && answer.text().contains("</WMS_Capabilities>")));
-    assert!(all.iter().filter(|answer| answer.header("transfer-encoding").is_some()).count() <= 1, "followers have a length");
+    assert!(all.iter().all(|answer| answer.status == 200
+        && answer.is_complete
+        && answer.text().contains("</WMS_Capabilities>")));
+    assert!(
+        all.iter()
+            .filter(|answer| answer.header("transfer-encoding").is_some())
+            .count()
+            <= 1,
+        "followers have a length"
+    );
 
     let head = format!("HEAD {} HTTP/1.1\r\nHost: maps.example.org\r\n\r\n", map());
     let before = received(&rig);
@@ -271,9 +391,15 @@ async fn old_clients_and_those_who_want_the_head_only_are_served_in_their_way() 
     for client in &mut clients {
         let head = client.head().await.unwrap();
         assert_eq!((head.status, head.body.len()), (200, 0));
-        assert!(is_map(&client.get(MAP).await.unwrap()), "the connection goes on");
+        assert!(
+            is_map(&client.get(MAP).await.unwrap()),
+            "the connection goes on"
+        );
     }
-    assert!(received(&rig) - before <= 4, "one HEAD, and maps afterwards");
+    assert!(
+        received(&rig) - before <= 4,
+        "one HEAD, and maps afterwards"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -284,15 +410,30 @@ async fn a_request_after_a_write_does_not_get_an_answer_from_before() {
     clients.extend(send(&rig, vec![get(&map()); 3]).await);
     clients.push(leading);
     assert!(answers(clients).await.iter().all(is_map));
-    let maps = rig.replicas[0].requests().iter().filter(|request| request.header("via").is_some()).count();
-    assert_eq!(maps, 2, "those before the write share one, those after it another");
+    let maps = rig.replicas[0]
+        .requests()
+        .iter()
+        .filter(|request| request.header("via").is_some())
+        .count();
+    assert_eq!(
+        maps, 2,
+        "those before the write share one, those after it another"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_class_can_be_left_out() {
-    let rig = plan(1).with("[classes.map]\ncoalesce = false").start().await;
+    let rig = plan(1)
+        .with("[classes.map]\ncoalesce = false")
+        .start()
+        .await;
     let requests = [vec![get(&map()); 4], vec![get(&capabilities()); 4]].concat();
-    assert!(answers(send(&rig, requests).await).await.iter().all(|answer| answer.status == 200));
+    assert!(
+        answers(send(&rig, requests).await)
+            .await
+            .iter()
+            .all(|answer| answer.status == 200)
+    );
     assert_eq!(received(&rig), 4 + 1);
 }
 
@@ -300,17 +441,34 @@ async fn a_class_can_be_left_out() {
 async fn the_access_line_tells_whose_answer_it_was() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("access.log");
-    let rig = plan(1).access_log(&path).top("trusted_proxies = [\"127.0.0.1/32\"]").start().await;
+    let rig = plan(1)
+        .access_log(&path)
+        .top("trusted_proxies = [\"127.0.0.1/32\"]")
+        .start()
+        .await;
     let named = |id| with(&map(), &[("X-Request-Id", id)]);
-    let (leading, mut following) = lead_and_follow(&rig, &named("first"), vec![named("second")]).await;
+    let (leading, mut following) =
+        lead_and_follow(&rig, &named("first"), vec![named("second")]).await;
     following.push(leading);
     assert!(answers(following).await.iter().all(is_map));
     let line = |id: &str| {
         let text = std::fs::read_to_string(&path).unwrap_or_default();
-        text.lines().find(|line| line.contains(&format!(" id={id} "))).map(str::to_owned)
+        text.lines()
+            .find(|line| line.contains(&format!(" id={id} ")))
+            .map(str::to_owned)
     };
-    rig.until("both lines are written", |_| line("first").is_some() && line("second").is_some()).await;
+    rig.until("both lines are written", |_| {
+        line("first").is_some() && line("second").is_some()
+    })
+    .await;
     let (first, second) = (line("first").unwrap(), line("second").unwrap());
-    assert!(first.contains(" upstream=slave1 coalesced=- attempts=1 "), "{first}");
-    assert!(second.contains(" upstream=slave1 coalesced=first attempts=0 ") && second.contains(" end=ok "), "{second}");
+    assert!(
+        first.contains(" upstream=slave1 coalesced=- attempts=1 "),
+        "{first}"
+    );
+    assert!(
+        second.contains(" upstream=slave1 coalesced=first attempts=0 ")
+            && second.contains(" end=ok "),
+        "{second}"
+    );
 }

@@ -8,17 +8,27 @@ use super::rig::{Plan, Rig};
 
 /// The last request a client's (not a probe's) that any upstream received.
 fn received(rig: &Rig) -> std::sync::Arc<geofront::geosim::Request> {
-    let all = rig.replicas.iter().chain([&rig.main]).flat_map(|instance| instance.requests());
-    all.filter(|request| request.header("via").is_some()).last().expect("an upstream received the request")
+    let all = rig
+        .replicas
+        .iter()
+        .chain([&rig.main])
+        .flat_map(|instance| instance.requests());
+    all.filter(|request| request.header("via").is_some())
+        .last()
+        .expect("an upstream received the request")
 }
 
 /// Whether one upstream has received one request with exactly this body since the last look.
 fn has_received(rig: &Rig, body: &[u8]) -> bool {
     let instances = || rig.replicas.iter().chain([&rig.main]);
-    let posts: Vec<_> =
-        instances().flat_map(|instance| instance.requests()).filter(|request| request.method() == "POST").collect();
+    let posts: Vec<_> = instances()
+        .flat_map(|instance| instance.requests())
+        .filter(|request| request.method() == "POST")
+        .collect();
     instances().for_each(|instance| instance.control().forget_requests());
-    let [request] = posts.as_slice() else { return false };
+    let [request] = posts.as_slice() else {
+        return false;
+    };
     request.body().length == body.len() as u64 && request.body().hash == stable_hash(body)
 }
 
@@ -42,7 +52,9 @@ async fn the_request_target_passes_byte_for_byte() {
 async fn the_host_passes_byte_for_byte() {
     let rig = Plan::replicas(1).start().await;
     for host in ["maps.example.org", "Maps.Example.org:8443", "10.0.0.5:80"] {
-        let request = format!("GET /geoserver/wms?service=WMS&request=GetMap HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let request = format!(
+            "GET /geoserver/wms?service=WMS&request=GetMap HTTP/1.1\r\nHost: {host}\r\n\r\n"
+        );
         rig.request(request.as_bytes()).await;
         assert_eq!(received(&rig).header("host"), Some(host));
     }
@@ -52,10 +64,18 @@ async fn the_host_passes_byte_for_byte() {
 async fn bodies_of_all_sizes_pass_byte_for_byte_with_length_and_in_chunks() {
     let rig = Plan::replicas(1).start().await;
     // Around the 8 KiB that classify and the 64 KiB that can be sent again.
-    for size in [200, 8_191, 8_192, 8_193, 65_535, 65_536, 65_537, 70_000, 73_727, 73_728, 73_729, 200_000, 3_000_000] {
+    for size in [
+        200, 8_191, 8_192, 8_193, 65_535, 65_536, 65_537, 70_000, 73_727, 73_728, 73_729, 200_000,
+        3_000_000,
+    ] {
         let body = get_feature_of_size(size);
         let answer = rig.post(WFS, XML, &body).await;
-        assert_eq!(answer.status, 200, "{size} bytes with a length: {}", answer.text());
+        assert_eq!(
+            answer.status,
+            200,
+            "{size} bytes with a length: {}",
+            answer.text()
+        );
         assert!(has_received(&rig, &body), "{size} bytes with a length");
         let answer = rig.request(&chunked(&body, 10_000)).await;
         assert_eq!(answer.status, 200, "{size} bytes in chunks");
@@ -66,7 +86,13 @@ async fn bodies_of_all_sizes_pass_byte_for_byte_with_length_and_in_chunks() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_comes_in_drops_passes_byte_for_byte() {
     let rig = Plan::replicas(1).start().await;
-    for (size, first) in [(300, 1), (66_000, 1), (66_000, 1_000), (70_000, 8_000), (100_000, 8_000)] {
+    for (size, first) in [
+        (300, 1),
+        (66_000, 1),
+        (66_000, 1_000),
+        (70_000, 8_000),
+        (100_000, 8_000),
+    ] {
         let body = get_feature_of_size(size);
         let request = post(WFS, XML, &body);
         let head = request.len() - body.len();
@@ -78,7 +104,10 @@ async fn a_body_that_comes_in_drops_passes_byte_for_byte() {
         client.send(&body[first..]).await.unwrap();
         let answer = client.answer().await.unwrap();
         assert_eq!(answer.status, 200, "{size} bytes, {first} of them first");
-        assert!(has_received(&rig, &body), "{size} bytes, {first} of them first");
+        assert!(
+            has_received(&rig, &body),
+            "{size} bytes, {first} of them first"
+        );
     }
 }
 

@@ -30,13 +30,30 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// `clients` at once ask for `targets` in turn, each on a connection it keeps as long as it may.
-    pub(crate) fn start(address: SocketAddr, clients: usize, targets: &'static [&'static str]) -> Self {
+    /// `clients` at once ask for `targets` in turn, each on a connection it keeps as long as it
+    /// may.
+    pub(crate) fn start(
+        address: SocketAddr,
+        clients: usize,
+        targets: &'static [&'static str],
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::new(AtomicU64::new(0));
-        let client = |first| tokio::spawn(ask(address, targets, first, Arc::clone(&stop), Arc::clone(&asked)));
+        let client = |first| {
+            tokio::spawn(ask(
+                address,
+                targets,
+                first,
+                Arc::clone(&stop),
+                Arc::clone(&asked),
+            ))
+        };
         let clients = (0..clients).map(client).collect();
-        Self { stop, asked, clients }
+        Self {
+            stop,
+            asked,
+            clients,
+        }
     }
 
     /// Waits until so many more requests were answered.
@@ -45,7 +62,9 @@ impl Load {
         let deadline = Instant::now() + PATIENCE * 3;
         while self.asked.load(Ordering::Relaxed) < goal {
             assert!(Instant::now() < deadline, "the load has come to a halt");
-            drop(tokio::time::timeout(Duration::from_millis(2), std::future::pending::<()>()).await);
+            drop(
+                tokio::time::timeout(Duration::from_millis(2), std::future::pending::<()>()).await,
+            );
         }
     }
 
@@ -92,10 +111,19 @@ async fn ask(
 async fn one(address: SocketAddr, target: &str, kept: &mut Option<Client>) -> Result<(), String> {
     let mut client = match kept.take() {
         Some(client) => client,
-        None => Client::connect(address).await.map_err(|error| format!("connect: {error}"))?,
+        None => Client::connect(address)
+            .await
+            .map_err(|error| format!("connect: {error}"))?,
     };
-    let answer = client.get(target).await.map_err(|error| error.to_string())?;
-    if answer.is_complete && answer.header("connection").is_none_or(|value| !value.eq_ignore_ascii_case("close")) {
+    let answer = client
+        .get(target)
+        .await
+        .map_err(|error| error.to_string())?;
+    if answer.is_complete
+        && answer
+            .header("connection")
+            .is_none_or(|value| !value.eq_ignore_ascii_case("close"))
+    {
         *kept = Some(client);
     }
     check(target, &answer)
@@ -116,5 +144,9 @@ fn check(target: &str, answer: &Answer) -> Result<(), String> {
         // An empty catalog is a valid document.
         !answer.text().contains("ExceptionReport") && answer.text().contains("public_layer")
     };
-    if is_right { Ok(()) } else { Err(format!("not what was asked for: {}", text())) }
+    if is_right {
+        Ok(())
+    } else {
+        Err(format!("not what was asked for: {}", text()))
+    }
 }

@@ -1,5 +1,6 @@
-//! "Since users draw their filters on the map, everything goes to the main": clients switch to POST exactly when filters and
-//! styles grow. Long forms and posts in chunks are what they are, however they arrive.
+//! "Since users draw their filters on the map, everything goes to the main": clients switch to POST
+//! exactly when filters and styles grow. Long forms and posts in chunks are what they are, however
+//! they arrive.
 
 use std::io::Write;
 
@@ -34,12 +35,21 @@ fn head(target: &str, headers: &str) -> Vec<u8> {
 }
 
 fn with_length(target: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
-    let head = head(target, &format!("Content-Type: {content_type}\r\nContent-Length: {}", body.len()));
+    let head = head(
+        target,
+        &format!(
+            "Content-Type: {content_type}\r\nContent-Length: {}",
+            body.len()
+        ),
+    );
     [head, body.to_vec()].concat()
 }
 
 fn in_chunks(target: &str, content_type: &str, body: &[u8], size: usize) -> Vec<u8> {
-    let mut request = head(target, &format!("Content-Type: {content_type}\r\nTransfer-Encoding: chunked"));
+    let mut request = head(
+        target,
+        &format!("Content-Type: {content_type}\r\nTransfer-Encoding: chunked"),
+    );
     for chunk in body.chunks(size) {
         request.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
         request.extend_from_slice(chunk);
@@ -51,8 +61,13 @@ fn in_chunks(target: &str, content_type: &str, body: &[u8], size: usize) -> Vec<
 
 /// The posts that `instance` has received, each with its whole body, since the last look.
 fn posts(instance: &Instance) -> Vec<(u64, u64)> {
-    let posts = instance.requests().into_iter().filter(|request| request.method() == "POST");
-    let posts = posts.map(|request| (request.body().length, request.body().hash)).collect();
+    let posts = instance
+        .requests()
+        .into_iter()
+        .filter(|request| request.method() == "POST");
+    let posts = posts
+        .map(|request| (request.body().length, request.body().hash))
+        .collect();
     instance.control().forget_requests();
     posts
 }
@@ -68,27 +83,57 @@ async fn a_map_whose_style_has_made_its_form_long_is_drawn_by_a_replica() {
     for size in [9_000, 65_536, 65_537, 200_000, 2 << 20] {
         let body = long_map(size);
         let expected = vec![(size as u64, stable_hash(&body))];
-        for request in [with_length(WMS, FORM, &body), in_chunks(WMS, FORM, &body, 10_000), in_chunks(WMS, FORM, &body, 777)] {
+        for request in [
+            with_length(WMS, FORM, &body),
+            in_chunks(WMS, FORM, &body, 10_000),
+            in_chunks(WMS, FORM, &body, 777),
+        ] {
             let answer = rig.request(&request).await;
-            assert_eq!((answer.status, answer.header("content-type")), (200, Some("image/png")), "{size}: {}", answer.text());
-            assert_eq!((posts(&rig.main), posts(&rig.replicas[0])), (vec![], expected.clone()), "{size} bytes, byte for byte");
+            assert_eq!(
+                (answer.status, answer.header("content-type")),
+                (200, Some("image/png")),
+                "{size}: {}",
+                answer.text()
+            );
+            assert_eq!(
+                (posts(&rig.main), posts(&rig.replicas[0])),
+                (vec![], expected.clone()),
+                "{size} bytes, byte for byte"
+            );
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_form_whose_replica_dies_is_sent_to_another_from_its_first_byte() {
-    let rig = Plan::replicas(2).health("ejection_failures = 0").start().await;
+    let rig = Plan::replicas(2)
+        .health("ejection_failures = 0")
+        .start()
+        .await;
     for size in [9_000, 60_000, 70_000, 300_000, 2_000_000] {
         // No map, as the probes are: they would take the faults.
         let body = long_query(size);
         let expected = (size as u64, stable_hash(&body));
-        rig.replicas.iter().for_each(|r| r.suffers(Fault::Reset(When::BeforeAnswer).only(RequestClass::Feature).times(1)));
+        rig.replicas.iter().for_each(|r| {
+            r.suffers(
+                Fault::Reset(When::BeforeAnswer)
+                    .only(RequestClass::Feature)
+                    .times(1),
+            )
+        });
         let answer = rig.request(&in_chunks(WFS, FORM, &body, 30_000)).await;
         assert_eq!(answer.status, 200, "{size} bytes");
-        let all: Vec<_> = rig.replicas.iter().chain([&rig.main]).flat_map(posts).collect();
+        let all: Vec<_> = rig
+            .replicas
+            .iter()
+            .chain([&rig.main])
+            .flat_map(posts)
+            .collect();
         assert!(all.len() >= 2, "{size} bytes were sent {} times", all.len());
-        assert!(all.iter().all(|post| *post == expected), "{size} bytes each time");
+        assert!(
+            all.iter().all(|post| *post == expected),
+            "{size} bytes each time"
+        );
         rig.replicas.iter().for_each(Instance::heals);
     }
 }
@@ -98,7 +143,14 @@ async fn a_connection_goes_on_behind_a_long_form() {
     let rig = Plan::replicas(1).start().await;
     let mut client = rig.client().await;
     for size in [300_000, 66_000, 1_000_000] {
-        assert_eq!(client.request(&with_length(WMS, FORM, &long_map(size))).await.unwrap().status, 200);
+        assert_eq!(
+            client
+                .request(&with_length(WMS, FORM, &long_map(size)))
+                .await
+                .unwrap()
+                .status,
+            200
+        );
         assert_eq!(client.get(MAP).await.unwrap().status, 200);
     }
 }
@@ -107,9 +159,21 @@ async fn a_connection_goes_on_behind_a_long_form() {
 async fn a_write_at_the_end_of_a_long_form_reaches_the_main_once_and_no_replica() {
     let rig = Plan::replicas(1).start().await;
     for padding in [9_000, 70_000, 1_500_000] {
-        let body = format!("service=WFS&request=GetFeature&cql_filter={}&request=Transaction", "x".repeat(padding));
-        rig.main.suffers(Fault::Reset(When::BeforeAnswer).only(RequestClass::Transaction).times(1));
-        drop(rig.client().await.request(&in_chunks(WFS, FORM, body.as_bytes(), 50_000)).await);
+        let body = format!(
+            "service=WFS&request=GetFeature&cql_filter={}&request=Transaction",
+            "x".repeat(padding)
+        );
+        rig.main.suffers(
+            Fault::Reset(When::BeforeAnswer)
+                .only(RequestClass::Transaction)
+                .times(1),
+        );
+        drop(
+            rig.client()
+                .await
+                .request(&in_chunks(WFS, FORM, body.as_bytes(), 50_000))
+                .await,
+        );
         assert_eq!(reached(&rig), (1, 0), "{padding}");
         rig.main.heals();
     }
@@ -119,18 +183,35 @@ async fn a_write_at_the_end_of_a_long_form_reaches_the_main_once_and_no_replica(
 async fn a_form_longer_than_tomcat_reads_goes_to_the_main_byte_for_byte() {
     let rig = Plan::replicas(1).start().await;
     let body = long_map((2 << 20) + 1);
-    for request in [with_length(WMS, FORM, &body), in_chunks(WMS, FORM, &body, 100_000)] {
+    for request in [
+        with_length(WMS, FORM, &body),
+        in_chunks(WMS, FORM, &body, 100_000),
+    ] {
         drop(rig.client().await.request(&request).await);
-        assert_eq!((posts(&rig.main), posts(&rig.replicas[0])), (vec![(body.len() as u64, stable_hash(&body))], vec![]));
+        assert_eq!(
+            (posts(&rig.main), posts(&rig.replicas[0])),
+            (vec![(body.len() as u64, stable_hash(&body))], vec![])
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operator_whose_tomcat_reads_shorter_forms_says_so() {
-    let rig = Plan::replicas(1).with("[geoserver]\nmax_post_size = \"10KB\"").start().await;
-    assert_eq!(rig.request(&with_length(WMS, FORM, &long_map(10_000))).await.status, 200);
+    let rig = Plan::replicas(1)
+        .with("[geoserver]\nmax_post_size = \"10KB\"")
+        .start()
+        .await;
+    assert_eq!(
+        rig.request(&with_length(WMS, FORM, &long_map(10_000)))
+            .await
+            .status,
+        200
+    );
     assert_eq!(reached(&rig), (0, 1));
-    drop(rig.request(&with_length(WMS, FORM, &long_map(10_001))).await);
+    drop(
+        rig.request(&with_length(WMS, FORM, &long_map(10_001)))
+            .await,
+    );
     assert_eq!(reached(&rig), (1, 0));
 }
 
@@ -141,7 +222,11 @@ async fn an_xml_query_in_small_chunks_is_read_by_a_replica() {
         xmlns:wfs="http://www.opengis.net/wfs"><wfs:Query typeName="geor:public_layer"/></wfs:GetFeature>"#;
     for size in [1, 10, 40, 100] {
         let request = in_chunks(WFS, XML, query.as_bytes(), size);
-        let head = request.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+        let head = request
+            .windows(4)
+            .position(|window| window == b"\r\n\r\n")
+            .unwrap()
+            + 4;
         let mut client = rig.client().await;
         client.stream.set_nodelay(true).unwrap();
         client.send(&request[..head]).await.unwrap();
@@ -149,7 +234,11 @@ async fn an_xml_query_in_small_chunks_is_read_by_a_replica() {
             client.send(piece).await.unwrap();
             tokio::task::yield_now().await;
         }
-        assert_eq!(client.answer().await.unwrap().status, 200, "chunks of {size}");
+        assert_eq!(
+            client.answer().await.unwrap().status,
+            200,
+            "chunks of {size}"
+        );
         assert_eq!(reached(&rig), (0, 1), "chunks of {size}");
     }
 }
@@ -157,19 +246,36 @@ async fn an_xml_query_in_small_chunks_is_read_by_a_replica() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_packed_query_is_passed_to_a_replica_as_it_came_and_a_packed_write_is_not() {
     let rig = Plan::replicas(1).start().await;
-    for (text, expected) in [(r#"<GetFeature service="WFS"/>"#, (0, 1)), (r#"<Transaction service="WFS"/>"#, (1, 0))] {
+    for (text, expected) in [
+        (r#"<GetFeature service="WFS"/>"#, (0, 1)),
+        (r#"<Transaction service="WFS"/>"#, (1, 0)),
+    ] {
         let mut packed = GzEncoder::new(Vec::new(), Compression::default());
         packed.write_all(text.as_bytes()).unwrap();
         let packed = packed.finish().unwrap();
-        let head = head(WFS, &format!("Content-Type: {XML}\r\nContent-Encoding: gzip\r\nContent-Length: {}", packed.len()));
-        drop(rig.client().await.request(&[head, packed.clone()].concat()).await);
+        let head = head(
+            WFS,
+            &format!(
+                "Content-Type: {XML}\r\nContent-Encoding: gzip\r\nContent-Length: {}",
+                packed.len()
+            ),
+        );
+        drop(
+            rig.client()
+                .await
+                .request(&[head, packed.clone()].concat())
+                .await,
+        );
         assert_eq!(reached(&rig), expected, "{text}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_are_still_sending_their_forms_keep_no_place_from_others() {
-    let rig = Plan::replicas(1).with("[limits]\nmax_in_flight = 1\nqueue = 0").start().await;
+    let rig = Plan::replicas(1)
+        .with("[limits]\nmax_in_flight = 1\nqueue = 0")
+        .start()
+        .await;
     let mut slow: Vec<Client> = Vec::new();
     for _ in 0..5 {
         let mut client = rig.client().await;

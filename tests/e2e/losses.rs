@@ -13,18 +13,34 @@ use super::rig::{Plan, Rig};
 
 /// Probes as they are by default: they notice nothing of what these tests do within a second.
 fn default_health(plan: Plan) -> Plan {
-    plan.health("interval = \"5s\"").health("timeout = \"3s\"").health("down_interval = \"2s\"")
+    plan.health("interval = \"5s\"")
+        .health("timeout = \"3s\"")
+        .health("down_interval = \"2s\"")
 }
 
 /// Asks on a connection of its own.
 fn ask(rig: &Rig, target: String) -> JoinHandle<Answer> {
     let address = rig.address();
-    tokio::spawn(async move { Client::connect(address).await.unwrap().get(&target).await.unwrap() })
+    tokio::spawn(async move {
+        Client::connect(address)
+            .await
+            .unwrap()
+            .get(&target)
+            .await
+            .unwrap()
+    })
 }
 
 /// So many maps are asked for at a time, no two of them the same.
 fn ask_for_maps(rig: &Rig, count: usize) -> Vec<JoinHandle<Answer>> {
-    (0..count).map(|number| ask(rig, MAP.replace("width=64", &format!("width={}", 64 + number)))).collect()
+    (0..count)
+        .map(|number| {
+            ask(
+                rig,
+                MAP.replace("width=64", &format!("width={}", 64 + number)),
+            )
+        })
+        .collect()
 }
 
 async fn statuses(asked: Vec<JoinHandle<Answer>>) -> Vec<u16> {
@@ -39,13 +55,25 @@ async fn statuses(asked: Vec<JoinHandle<Answer>>) -> Vec<u16> {
 async fn kill_one_with(in_flight: usize, limits: &str) {
     let rig = default_health(Plan::replicas(2).with(limits)).start().await;
     rig.replicas[0].suffers(Fault::Hang.only(RequestClass::Map));
-    rig.app.control.set_mode("slave2", Mode::Drain, false, Instant::now()).unwrap();
+    rig.app
+        .control
+        .set_mode("slave2", Mode::Drain, false, Instant::now())
+        .unwrap();
     let asked = ask_for_maps(&rig, in_flight);
-    rig.until("the reads are on it", |rig| rig.upstream("slave1").in_flight as usize == in_flight).await;
-    rig.app.control.set_mode("slave2", Mode::Ready, false, Instant::now()).unwrap();
+    rig.until("the reads are on it", |rig| {
+        rig.upstream("slave1").in_flight as usize == in_flight
+    })
+    .await;
+    rig.app
+        .control
+        .set_mode("slave2", Mode::Ready, false, Instant::now())
+        .unwrap();
     rig.replicas[0].kill();
     let statuses = statuses(asked).await;
-    assert!(statuses.iter().all(|status| *status == 200), "of {in_flight} in flight: {statuses:?}");
+    assert!(
+        statuses.iter().all(|status| *status == 200),
+        "of {in_flight} in flight: {statuses:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -62,32 +90,76 @@ async fn a_replica_killed_with_a_hundred_reads_in_flight_costs_none_of_them() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_on_a_replica_that_freezes_are_answered_by_others_as_soon_as_it_is_down() {
-    let rig = Plan::replicas(2).with("[limits]\nmax_in_flight = 16").health("fall = 2").start().await;
+    let rig = Plan::replicas(2)
+        .with("[limits]\nmax_in_flight = 16")
+        .health("fall = 2")
+        .start()
+        .await;
     // Until it freezes, probes pass.
     rig.replicas[0].suffers(Fault::Hang.only(RequestClass::Feature));
-    rig.app.control.set_mode("slave2", Mode::Drain, false, Instant::now()).unwrap();
-    let asked: Vec<_> = (0..4).map(|number| ask(&rig, FEATURES.replace("count=200", &format!("count={}", 1 + number)))).collect();
-    rig.until("the reads are on it", |rig| rig.upstream("slave1").in_flight == 4).await;
-    rig.app.control.set_mode("slave2", Mode::Ready, false, Instant::now()).unwrap();
+    rig.app
+        .control
+        .set_mode("slave2", Mode::Drain, false, Instant::now())
+        .unwrap();
+    let asked: Vec<_> = (0..4)
+        .map(|number| {
+            ask(
+                &rig,
+                FEATURES.replace("count=200", &format!("count={}", 1 + number)),
+            )
+        })
+        .collect();
+    rig.until("the reads are on it", |rig| {
+        rig.upstream("slave1").in_flight == 4
+    })
+    .await;
+    rig.app
+        .control
+        .set_mode("slave2", Mode::Ready, false, Instant::now())
+        .unwrap();
     let frozen = Instant::now();
     rig.replicas[0].suffers(Fault::Hang);
     assert_eq!(statuses(asked).await, [200; 4]);
-    assert!(frozen.elapsed() < Duration::from_secs(10), "first_byte is 20 minutes: {:?}", frozen.elapsed());
+    assert!(
+        frozen.elapsed() < Duration::from_secs(10),
+        "first_byte is 20 minutes: {:?}",
+        frozen.elapsed()
+    );
     assert_eq!(rig.replicas[1].received(RequestClass::Feature), 4);
     let metrics = rig.metrics().await;
-    assert!(metrics.contains("geofront_retries_total{class=\"feature\",reason=\"moved\"} 4"), "{metrics}");
+    assert!(
+        metrics.contains("geofront_retries_total{class=\"feature\",reason=\"moved\"} 4"),
+        "{metrics}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_on_a_main_that_freezes_is_not_sent_again() {
-    let rig = Plan::replicas(1).health("fall = 2").with("[classes.transaction]\nfirst_byte = \"2s\"").start().await;
+    let rig = Plan::replicas(1)
+        .health("fall = 2")
+        .with("[classes.transaction]\nfirst_byte = \"2s\"")
+        .start()
+        .await;
     rig.main.suffers(Fault::Hang);
     let address = rig.address();
     let write = tokio::spawn(async move {
         let mut client = Client::connect(address).await.unwrap();
-        client.request(&post(WFS, XML, TRANSACTION)).await.unwrap().status
+        client
+            .request(&post(WFS, XML, TRANSACTION))
+            .await
+            .unwrap()
+            .status
     });
-    rig.until("the main is down", |rig| rig.upstream("main").health == HealthState::Down).await;
+    rig.until("the main is down", |rig| {
+        rig.upstream("main").health == HealthState::Down
+    })
+    .await;
     assert_eq!(write.await.unwrap(), 504);
-    assert_eq!((rig.data.writes().len(), rig.main.received(RequestClass::Transaction)), (0, 1));
+    assert_eq!(
+        (
+            rig.data.writes().len(),
+            rig.main.received(RequestClass::Transaction)
+        ),
+        (0, 1)
+    );
 }

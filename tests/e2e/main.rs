@@ -1,4 +1,5 @@
-//! The front door end to end: the real proxy on real sockets before geosim. Each test is named for a promise.
+//! The front door end to end: the real proxy on real sockets before geosim. Each test is named for
+//! a promise.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 

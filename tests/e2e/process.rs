@@ -1,4 +1,5 @@
-//! The process as its administrator meets it: names that do not resolve, signals, files that are slow to read.
+//! The process as its administrator meets it: names that do not resolve, signals, files that are
+//! slow to read.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +23,11 @@ impl Cluster {
     pub(crate) fn new() -> Self {
         let data: Arc<DataDirectory> = DataDirectory::new();
         let start = |name| Instance::start(name, &data, Behaviour::default());
-        let cluster = Self { main: start("main"), replica: start("slave1"), folder: tempfile::tempdir().unwrap() };
+        let cluster = Self {
+            main: start("main"),
+            replica: start("slave1"),
+            folder: tempfile::tempdir().unwrap(),
+        };
         cluster.configure("");
         cluster
     }
@@ -50,7 +55,13 @@ impl Cluster {
 }
 
 pub(crate) async fn map_status(process: &Process) -> u16 {
-    Client::connect(process.listen).await.unwrap().get(MAP).await.unwrap().status
+    Client::connect(process.listen)
+        .await
+        .unwrap()
+        .get(MAP)
+        .await
+        .unwrap()
+        .status
 }
 
 /// A name that no name server has, by RFC 6761.
@@ -64,11 +75,21 @@ async fn geofront_starts_and_takes_edits_although_the_name_of_one_geoserver_does
     assert_eq!(map_status(&process).await, 200);
     let deadline = Instant::now() + PATIENCE;
     while process.upstream("moved").await["health"] != "down" {
-        assert!(Instant::now() < deadline, "{}", process.upstream("moved").await);
+        assert!(
+            Instant::now() < deadline,
+            "{}",
+            process.upstream("moved").await
+        );
     }
     let moved = process.upstream("moved").await;
     assert!(moved["address"].is_null(), "{moved}");
-    assert!(moved["last_cause"].as_str().unwrap().contains("cannot resolve host `gs9.invalid`"), "{moved}");
+    assert!(
+        moved["last_cause"]
+            .as_str()
+            .unwrap()
+            .contains("cannot resolve host `gs9.invalid`"),
+        "{moved}"
+    );
 
     cluster.configure(&format!("{NOWHERE}[timeouts]\nconnect = \"3s\"\n"));
     process.until_reload("applied").await;
@@ -76,25 +97,52 @@ async fn geofront_starts_and_takes_edits_although_the_name_of_one_geoserver_does
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reload_that_hangs_on_a_slow_disk_holds_up_neither_the_admin_endpoint_nor_requests_nor_sigterm() {
+async fn a_reload_that_hangs_on_a_slow_disk_holds_up_neither_the_admin_endpoint_nor_requests_nor_sigterm()
+ {
     let cluster = Cluster::new();
     let mut process = cluster.start(None).await;
     // Nobody writes into this pipe: whoever reads it waits, as on an NFS server that is gone.
     let config = cluster.path().join("geofront.toml");
     std::fs::remove_file(&config).unwrap();
-    assert!(std::process::Command::new("mkfifo").arg(&config).status().unwrap().success());
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&config)
+            .status()
+            .unwrap()
+            .success()
+    );
     process.signal("HUP").await;
     process.signal("HUP").await;
-    for path in ["/healthz", "/readyz", "/api/config", "/api/status", "/metrics"] {
+    for path in [
+        "/healthz",
+        "/readyz",
+        "/api/config",
+        "/api/status",
+        "/metrics",
+    ] {
         let began = Instant::now();
         assert_eq!(process.admin_get(path).await.status, 200, "{path}");
-        assert!(began.elapsed() < Duration::from_secs(2), "{path}: {:?}", began.elapsed());
+        assert!(
+            began.elapsed() < Duration::from_secs(2),
+            "{path}: {:?}",
+            began.elapsed()
+        );
     }
     assert_eq!(map_status(&process).await, 200);
     let began = Instant::now();
     process.signal("TERM").await;
-    assert!(tokio::time::timeout(PATIENCE, process.child.wait()).await.expect("it ends").unwrap().success());
-    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert!(
+        tokio::time::timeout(PATIENCE, process.child.wait())
+            .await
+            .expect("it ends")
+            .unwrap()
+            .success()
+    );
+    assert!(
+        began.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -107,7 +155,12 @@ async fn sigusr1_opens_the_access_log_anew_and_sigusr2_is_ignored() {
         process.signal(signal).await;
         assert_eq!(map_status(&process).await, 200, "after SIG{signal}");
     }
-    until("the log says so", || Process::log(cluster.path()).contains("the access log is opened anew").then_some(())).await;
+    until("the log says so", || {
+        Process::log(cluster.path())
+            .contains("the access log is opened anew")
+            .then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -117,17 +170,32 @@ async fn the_level_of_the_log_changes_without_a_restart_and_its_outputs_are_name
     assert!(!Process::log(cluster.path()).contains("level=debug"));
     cluster.configure("[log]\nlevel = \"debug\"\n");
     process.until_reload("applied").await;
-    until("it logs more", || Process::log(cluster.path()).contains("level=debug").then_some(())).await;
+    until("it logs more", || {
+        Process::log(cluster.path())
+            .contains("level=debug")
+            .then_some(())
+    })
+    .await;
     cluster.configure("[log]\nlevel = \"debug\"\nformat = \"json\"\n");
     let refused = process.until_reload("refused").await;
-    assert!(refused["error"].as_str().unwrap().starts_with("log.format cannot change while geofront runs"), "{refused}");
+    assert!(
+        refused["error"]
+            .as_str()
+            .unwrap()
+            .starts_with("log.format cannot change while geofront runs"),
+        "{refused}"
+    );
 }
 
 /// Connections that send nothing.
 async fn idle_clients(process: &Process, count: usize) -> Vec<tokio::net::TcpStream> {
     let mut clients = Vec::new();
     for _ in 0..count {
-        clients.push(tokio::net::TcpStream::connect(process.listen).await.unwrap());
+        clients.push(
+            tokio::net::TcpStream::connect(process.listen)
+                .await
+                .unwrap(),
+        );
     }
     clients
 }
@@ -137,11 +205,19 @@ async fn idle_clients_that_use_up_file_descriptors_take_no_upstream_down_and_no_
     let cluster = Cluster::new();
     let process = cluster.start(Some(100)).await;
     let idle = idle_clients(&process, 110).await;
-    until("clients are refused", || Process::log(cluster.path()).contains("clients are refused").then_some(())).await;
+    until("clients are refused", || {
+        Process::log(cluster.path())
+            .contains("clients are refused")
+            .then_some(())
+    })
+    .await;
     // Several rounds of probes.
     let metrics = |text: &str| {
-        let line = text.lines().find(|line| line.starts_with("geofront_probes_total{upstream=\"slave1\",outcome=\"success\"}"));
-        line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).unwrap_or_default()
+        let line = text.lines().find(|line| {
+            line.starts_with("geofront_probes_total{upstream=\"slave1\",outcome=\"success\"}")
+        });
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+            .unwrap_or_default()
     };
     let probes = metrics(&process.admin_get("/metrics").await.text());
     let deadline = Instant::now() + PATIENCE;
@@ -154,7 +230,10 @@ async fn idle_clients_that_use_up_file_descriptors_take_no_upstream_down_and_no_
     cluster.configure("[timeouts]\nconnect = \"3s\"\n");
     process.until_reload("applied").await;
     let log = Process::log(cluster.path());
-    assert!(!log.contains("health=down") && !log.contains("config=refused"), "{log}");
+    assert!(
+        !log.contains("health=down") && !log.contains("config=refused"),
+        "{log}"
+    );
     assert_eq!(log.matches("clients are refused").count(), 1, "{log}");
     drop(idle);
     let deadline = Instant::now() + PATIENCE;

@@ -1,4 +1,5 @@
-//! Promise 1: an eligible upstream answers, or the client gets a clear refusal at once, in the shape its service speaks.
+//! Promise 1: an eligible upstream answers, or the client gets a clear refusal at once, in the
+//! shape its service speaks.
 
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,15 @@ use super::rig::{Plan, Rig};
 async fn nobody_up() -> Rig {
     let rig = Plan::replicas(2).start().await;
     rig.main.kill();
-    rig.replicas.iter().for_each(geofront::geosim::Instance::kill);
-    rig.until("every upstream is down", |rig| rig.upstreams().iter().all(|u| u.health == HealthState::Down)).await;
+    rig.replicas
+        .iter()
+        .for_each(geofront::geosim::Instance::kill);
+    rig.until("every upstream is down", |rig| {
+        rig.upstreams()
+            .iter()
+            .all(|u| u.health == HealthState::Down)
+    })
+    .await;
     rig
 }
 
@@ -23,14 +31,27 @@ async fn requests_are_spread_over_the_replicas_and_the_main_stays_free() {
     for _ in 0..30 {
         assert_eq!(rig.get(MAP).await.status, 200);
     }
-    assert!(rig.replicas.iter().all(|replica| replica.received(RequestClass::Map) >= 10), "rotation among equals");
-    assert!(rig.main.requests().iter().all(|request| request.header("via").is_none()), "the main got a client's read");
+    assert!(
+        rig.replicas
+            .iter()
+            .all(|replica| replica.received(RequestClass::Map) >= 10),
+        "rotation among equals"
+    );
+    assert!(
+        rig.main
+            .requests()
+            .iter()
+            .all(|request| request.header("via").is_none()),
+        "the main got a client's read"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_main_serves_reads_when_no_replica_can() {
     let rig = Plan::replicas(2).start().await;
-    rig.replicas.iter().for_each(geofront::geosim::Instance::kill);
+    rig.replicas
+        .iter()
+        .for_each(geofront::geosim::Instance::kill);
     let answer = rig.get(MAP).await;
     assert_eq!((answer.status, answer.served_by()), (200, "main"));
 }
@@ -42,9 +63,22 @@ async fn with_nobody_up_a_map_is_refused_at_once_as_a_service_exception_with_ret
     let answer = rig.get(MAP).await;
     assert!(asked.elapsed() < Duration::from_secs(2));
     assert_eq!(answer.status, 503);
-    assert!(answer.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
-    assert_eq!(answer.header("content-type"), Some("application/vnd.ogc.se_xml;charset=UTF-8"));
-    assert!(answer.text().contains("<ServiceExceptionReport") && answer.text().contains("version=\"1.1.1\""));
+    assert!(
+        answer
+            .header("retry-after")
+            .unwrap()
+            .parse::<u32>()
+            .unwrap()
+            > 0
+    );
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/vnd.ogc.se_xml;charset=UTF-8")
+    );
+    assert!(
+        answer.text().contains("<ServiceExceptionReport")
+            && answer.text().contains("version=\"1.1.1\"")
+    );
     assert!(rig.get(MAP_130).await.text().contains("version=\"1.3.0\""));
     assert!(rig.get(FEATURES).await.text().contains("ExceptionReport"));
 }
@@ -63,7 +97,10 @@ async fn a_refusal_tells_nothing_about_what_is_behind_us() {
 async fn a_write_never_goes_to_a_replica_even_when_the_main_is_gone() {
     let rig = Plan::replicas(2).start().await;
     rig.main.kill();
-    rig.until("the main is down", |rig| rig.upstream("main").health == HealthState::Down).await;
+    rig.until("the main is down", |rig| {
+        rig.upstream("main").health == HealthState::Down
+    })
+    .await;
     let answer = rig.post(WFS, XML, TRANSACTION).await;
     assert_eq!(answer.status, 503);
     assert_eq!(rig.data.writes().len(), 0);
@@ -72,11 +109,17 @@ async fn a_write_never_goes_to_a_replica_even_when_the_main_is_gone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drained_replica_gets_nothing_new_and_a_ready_one_gets_its_share_again() {
     let rig = Plan::replicas(2).start().await;
-    rig.app.control.set_mode("slave1", Mode::Drain, false, Instant::now()).unwrap();
+    rig.app
+        .control
+        .set_mode("slave1", Mode::Drain, false, Instant::now())
+        .unwrap();
     for _ in 0..10 {
         assert_eq!(rig.get(MAP).await.served_by(), "slave2");
     }
-    rig.app.control.set_mode("slave1", Mode::Ready, false, Instant::now()).unwrap();
+    rig.app
+        .control
+        .set_mode("slave1", Mode::Ready, false, Instant::now())
+        .unwrap();
     let mut served = std::collections::HashSet::new();
     for _ in 0..10 {
         served.insert(rig.get(MAP).await.served_by().to_owned());
@@ -86,9 +129,14 @@ async fn a_drained_replica_gets_nothing_new_and_a_ready_one_gets_its_share_again
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upstream_that_is_silent_past_the_classs_limit_costs_504_not_502() {
-    let rig = Plan::replicas(1).with("[classes.process]\nfirst_byte = \"300ms\"").start().await;
+    let rig = Plan::replicas(1)
+        .with("[classes.process]\nfirst_byte = \"300ms\"")
+        .start()
+        .await;
     rig.main.suffers(Fault::Hang.only(RequestClass::Process));
-    let answer = rig.get("/geoserver/wps?service=WPS&version=1.0.0&request=Execute&identifier=gs:Slow").await;
+    let answer = rig
+        .get("/geoserver/wps?service=WPS&version=1.0.0&request=Execute&identifier=gs:Slow")
+        .await;
     assert_eq!(answer.status, 504);
     assert!(answer.text().contains("ExceptionReport"));
     assert!(answer.header("retry-after").is_some());
@@ -96,7 +144,10 @@ async fn an_upstream_that_is_silent_past_the_classs_limit_costs_504_not_502() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_larger_than_its_class_allows_is_refused_with_413() {
-    let rig = Plan::replicas(1).with("[classes.feature]\nmax_body = \"10KB\"").start().await;
+    let rig = Plan::replicas(1)
+        .with("[classes.feature]\nmax_body = \"10KB\"")
+        .start()
+        .await;
     let too_large = super::requests::get_feature_of_size(20_000);
     assert_eq!(rig.post(WFS, XML, &too_large).await.status, 413);
     let chunked = [
@@ -107,5 +158,6 @@ async fn a_body_larger_than_its_class_allows_is_refused_with_413() {
     ]
     .concat();
     assert_eq!(rig.request(&chunked).await.status, 413);
-    rig.until("no place is held", |rig| rig.in_flight() == 0).await;
+    rig.until("no place is held", |rig| rig.in_flight() == 0)
+        .await;
 }

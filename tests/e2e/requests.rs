@@ -5,7 +5,8 @@ pub(crate) const MAP: &str = "/geoserver/wms?service=WMS&version=1.1.1&request=G
                        &srs=EPSG:4326&bbox=-180,-90,180,90&width=64&height=32";
 pub(crate) const MAP_130: &str = "/geoserver/wms?service=WMS&version=1.3.0&request=GetMap&layers=geor:public_layer&styles=\
                            &format=image/png&crs=EPSG:4326&bbox=-90,-180,90,180&width=64&height=32";
-pub(crate) const CAPABILITIES: &str = "/geoserver/wms?service=WMS&version=1.3.0&request=GetCapabilities";
+pub(crate) const CAPABILITIES: &str =
+    "/geoserver/wms?service=WMS&version=1.3.0&request=GetCapabilities";
 pub(crate) const FEATURES: &str = "/geoserver/wfs?service=WFS&version=2.0.0&request=GetFeature&typeNames=geor:public_layer\
                             &outputFormat=application/json&count=200";
 /// Of the tile cache.
@@ -15,10 +16,12 @@ pub(crate) const WFS: &str = "/geoserver/wfs";
 pub(crate) const XML: &str = "text/xml";
 
 /// A change of data.
-pub(crate) const TRANSACTION: &[u8] = br#"<wfs:Transaction service="WFS" version="1.1.0" xmlns:wfs="http://www.opengis.net/wfs">
+pub(crate) const TRANSACTION: &[u8] =
+    br#"<wfs:Transaction service="WFS" version="1.1.0" xmlns:wfs="http://www.opengis.net/wfs">
 <wfs:Insert/></wfs:Transaction>"#;
 
-/// A read by POST: the layer in XML, padded to `size` bytes by a comment behind the root element's start tag.
+/// A read by POST: the layer in XML, padded to `size` bytes by a comment behind the root element's
+/// start tag.
 pub(crate) fn get_feature_of_size(size: usize) -> Vec<u8> {
     let start = r#"<wfs:GetFeature service="WFS" version="1.1.0" xmlns:wfs="http://www.opengis.net/wfs"><!--"#;
     let end = r#"--><wfs:Query typeName="geor:public_layer"/></wfs:GetFeature>"#;

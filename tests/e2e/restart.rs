@@ -21,52 +21,99 @@ fn configuration(folder: &Path, main: &Instance, replicas: &[Instance]) -> Strin
                [health]\ninterval = \"100ms\"\ndown_interval = \"50ms\"\nslow_start = \"0s\"\nprobe_layer = \"geor:public_layer\"\n\
                [log]\naccess = \"off\"\n";
     config
-        + &format!("[catalog]\npoll = \"100ms\"\nsettle = \"100ms\"\nstate_file = \"{}\"\n", folder.join("state.json").display())
+        + &format!(
+            "[catalog]\npoll = \"100ms\"\nsettle = \"100ms\"\nstate_file = \"{}\"\n",
+            folder.join("state.json").display()
+        )
 }
 
 /// Whether the state file has a number for each of so many replicas, and none is in a reload.
 fn owes_nothing(folder: &Path, replicas: usize) -> bool {
-    let Ok(text) = std::fs::read_to_string(folder.join("state.json")) else { return false };
+    let Ok(text) = std::fs::read_to_string(folder.join("state.json")) else {
+        return false;
+    };
     let state: serde_json::Value = serde_json::from_str(&text).unwrap();
     let upstreams = state["upstreams"].as_array().unwrap();
-    let is_done = |one: &serde_json::Value| one["main_number"].is_u64() && one["is_reloading"] == false;
+    let is_done =
+        |one: &serde_json::Value| one["main_number"].is_u64() && one["is_reloading"] == false;
     upstreams.iter().filter(|one| is_done(one)).count() == replicas && upstreams.len() == replicas
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_geofront_killed_in_the_middle_of_a_roll_finishes_it_and_no_replica_stays_drained() {
     for flavour in [Flavour::Vanilla, Flavour::GeOrchestra] {
-        let behaviour = Behaviour { flavour, reload_time: Duration::from_millis(600), ..Behaviour::default() };
+        let behaviour = Behaviour {
+            flavour,
+            reload_time: Duration::from_millis(600),
+            ..Behaviour::default()
+        };
         let data: Arc<DataDirectory> = DataDirectory::new();
         let main = Instance::start("main", &data, behaviour.clone());
-        let replicas: Vec<_> = (1..=3).map(|n| Instance::start(&format!("slave{n}"), &data, behaviour.clone())).collect();
+        let replicas: Vec<_> = (1..=3)
+            .map(|n| Instance::start(&format!("slave{n}"), &data, behaviour.clone()))
+            .collect();
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("geofront.toml"), configuration(folder.path(), &main, &replicas)).unwrap();
-        let reloads = || replicas.iter().map(|replica| replica.control().catalog_reloads()).collect::<Vec<_>>();
+        std::fs::write(
+            folder.path().join("geofront.toml"),
+            configuration(folder.path(), &main, &replicas),
+        )
+        .unwrap();
+        let reloads = || {
+            replicas
+                .iter()
+                .map(|replica| replica.control().catalog_reloads())
+                .collect::<Vec<_>>()
+        };
 
         let mut first = Process::start(folder.path()).await;
         first.until_all_eligible().await;
-        until("the main's number was read, so that a change is seen", || {
-            std::fs::metadata(folder.path().join("state.json")).ok()
-        })
+        until(
+            "the main's number was read, so that a change is seen",
+            || std::fs::metadata(folder.path().join("state.json")).ok(),
+        )
         .await;
         main.publish("geor:news");
-        until("the second replica is in its reload", || replicas[1].control().is_reloading().then_some(())).await;
+        until("the second replica is in its reload", || {
+            replicas[1].control().is_reloading().then_some(())
+        })
+        .await;
         first.child.kill().await.unwrap();
 
         let second = Process::start(folder.path()).await;
-        until("every replica has the layer", || replicas.iter().all(|r| r.epoch() == main.epoch()).then_some(())).await;
+        until("every replica has the layer", || {
+            replicas
+                .iter()
+                .all(|r| r.epoch() == main.epoch())
+                .then_some(())
+        })
+        .await;
         second.until_all_eligible().await;
         assert_eq!(reloads()[0], 1, "{flavour:?}: who had it is left alone");
-        assert!(reloads()[1..].iter().all(|count| (1..=2).contains(count)), "{flavour:?}: {:?}", reloads());
+        assert!(
+            reloads()[1..].iter().all(|count| (1..=2).contains(count)),
+            "{flavour:?}: {:?}",
+            reloads()
+        );
         let map = MAP.replace("geor:public_layer", "geor:news");
         for _ in 0..6 {
-            let answer = Client::connect(second.listen).await.unwrap().get(&map).await.unwrap();
-            assert!(answer.status == 200 && answer.body.starts_with(b"\x89PNG"), "{flavour:?}: {}", answer.text());
+            let answer = Client::connect(second.listen)
+                .await
+                .unwrap()
+                .get(&map)
+                .await
+                .unwrap();
+            assert!(
+                answer.status == 200 && answer.body.starts_with(b"\x89PNG"),
+                "{flavour:?}: {}",
+                answer.text()
+            );
         }
 
         // And a restart when nothing is owed, and geofront has written that down, rolls no replica.
-        until("the state file owes no reload", || owes_nothing(folder.path(), replicas.len()).then_some(())).await;
+        until("the state file owes no reload", || {
+            owes_nothing(folder.path(), replicas.len()).then_some(())
+        })
+        .await;
         let before = reloads();
         drop(second);
         let third = Process::start(folder.path()).await;
@@ -81,17 +128,30 @@ async fn a_geofront_killed_in_the_middle_of_a_roll_finishes_it_and_no_replica_st
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_geoserver_that_an_operator_drained_stays_drained_when_geofront_is_killed_and_started_again() {
+async fn a_geoserver_that_an_operator_drained_stays_drained_when_geofront_is_killed_and_started_again()
+ {
     let data: Arc<DataDirectory> = DataDirectory::new();
     let main = Instance::start("main", &data, Behaviour::default());
-    let replicas: Vec<_> = (1..=2).map(|n| Instance::start(&format!("slave{n}"), &data, Behaviour::default())).collect();
+    let replicas: Vec<_> = (1..=2)
+        .map(|n| Instance::start(&format!("slave{n}"), &data, Behaviour::default()))
+        .collect();
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("geofront.toml"), configuration(folder.path(), &main, &replicas)).unwrap();
+    std::fs::write(
+        folder.path().join("geofront.toml"),
+        configuration(folder.path(), &main, &replicas),
+    )
+    .unwrap();
     let mut first = Process::start(folder.path()).await;
     first.until_all_eligible().await;
     first.order("slave2", "drain", "alice").await;
     let state = folder.path().join("state.json");
-    until("the order is on disk", || std::fs::read_to_string(&state).ok()?.contains("alice").then_some(())).await;
+    until("the order is on disk", || {
+        std::fs::read_to_string(&state)
+            .ok()?
+            .contains("alice")
+            .then_some(())
+    })
+    .await;
     first.child.kill().await.unwrap();
 
     let mut second = Process::start(folder.path()).await;
@@ -101,13 +161,29 @@ async fn a_geoserver_that_an_operator_drained_stays_drained_when_geofront_is_kil
         tick().await;
     }
     let drained = second.upstream("slave2").await;
-    assert_eq!((drained["mode"].as_str(), drained["mode_by"].as_str()), (Some("drain"), Some("alice from 127.0.0.1")));
+    assert_eq!(
+        (drained["mode"].as_str(), drained["mode_by"].as_str()),
+        (Some("drain"), Some("alice from 127.0.0.1"))
+    );
     let served = replicas[1].received(geofront::ogc::RequestClass::Map);
     for _ in 0..6 {
-        assert_eq!(Client::connect(second.listen).await.unwrap().get(MAP).await.unwrap().status, 200);
+        assert_eq!(
+            Client::connect(second.listen)
+                .await
+                .unwrap()
+                .get(MAP)
+                .await
+                .unwrap()
+                .status,
+            200
+        );
     }
     let probes = replicas[1].received(geofront::ogc::RequestClass::Map) - served;
-    assert_eq!(second.upstream("slave2").await["requests_total"], 0, "it got only {probes} probes");
+    assert_eq!(
+        second.upstream("slave2").await["requests_total"],
+        0,
+        "it got only {probes} probes"
+    );
     second.child.kill().await.unwrap();
 
     // A power cut that tore the file costs what it said, and nothing else.

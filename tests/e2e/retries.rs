@@ -1,4 +1,5 @@
-//! Promise 2: a write is executed at most once; a read whose upstream dies before its first byte is answered by another.
+//! Promise 2: a write is executed at most once; a read whose upstream dies before its first byte is
+//! answered by another.
 
 use std::time::Instant;
 
@@ -17,10 +18,17 @@ fn executed(rig: &Rig) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_whose_answer_is_lost_is_not_sent_again() {
     let rig = Plan::replicas(2).start().await;
-    rig.main.suffers(Fault::Reset(When::BeforeAnswer).only(RequestClass::Transaction).times(1));
+    rig.main.suffers(
+        Fault::Reset(When::BeforeAnswer)
+            .only(RequestClass::Transaction)
+            .times(1),
+    );
     let answer = rig.post(WFS, XML, TRANSACTION).await;
     assert_eq!(answer.status, 502);
-    assert_eq!((executed(&rig), rig.main.received(RequestClass::Transaction)), (1, 1));
+    assert_eq!(
+        (executed(&rig), rig.main.received(RequestClass::Transaction)),
+        (1, 1)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -29,11 +37,23 @@ async fn a_write_does_not_meet_a_connection_that_is_just_being_closed() {
     let mut client = rig.client().await;
     for number in 1..=20 {
         // Leaves an idle connection to the main, which closes it without a word.
-        assert_eq!(client.get("/geoserver/rest/about/version.xml").await.unwrap().status / 100, 4);
-        rig.main.suffers(Fault::Close.only(RequestClass::Admin).times(1));
+        assert_eq!(
+            client
+                .get("/geoserver/rest/about/version.xml")
+                .await
+                .unwrap()
+                .status
+                / 100,
+            4
+        );
+        rig.main
+            .suffers(Fault::Close.only(RequestClass::Admin).times(1));
         drop(client.get("/geoserver/rest/about/status").await);
         client = rig.client().await;
-        let answer = client.request(&super::client::post(WFS, XML, TRANSACTION)).await.unwrap();
+        let answer = client
+            .request(&super::client::post(WFS, XML, TRANSACTION))
+            .await
+            .unwrap();
         assert_eq!((answer.status, executed(&rig)), (200, number));
     }
 }
@@ -41,11 +61,26 @@ async fn a_write_does_not_meet_a_connection_that_is_just_being_closed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_whose_upstream_dies_before_its_first_byte_is_answered_by_another() {
     let rig = Plan::replicas(2).start().await;
-    for fault in [Fault::Reset(When::BeforeReading), Fault::Reset(When::BeforeAnswer), Fault::Close, Fault::Garbage] {
-        rig.replicas[0].suffers(fault.clone().only(RequestClass::Map).only(RequestClass::Feature).times(1));
+    for fault in [
+        Fault::Reset(When::BeforeReading),
+        Fault::Reset(When::BeforeAnswer),
+        Fault::Close,
+        Fault::Garbage,
+    ] {
+        rig.replicas[0].suffers(
+            fault
+                .clone()
+                .only(RequestClass::Map)
+                .only(RequestClass::Feature)
+                .times(1),
+        );
         for _ in 0..3 {
             let answer = rig.get(MAP).await;
-            assert_eq!((answer.status, answer.header("content-type")), (200, Some("image/png")), "{fault:?}");
+            assert_eq!(
+                (answer.status, answer.header("content-type")),
+                (200, Some("image/png")),
+                "{fault:?}"
+            );
         }
         rig.replicas[0].heals();
     }
@@ -53,34 +88,65 @@ async fn a_read_whose_upstream_dies_before_its_first_byte_is_answered_by_another
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_by_post_is_tried_again_with_its_whole_body() {
-    let rig = Plan::replicas(2).health("ejection_failures = 0").start().await;
+    let rig = Plan::replicas(2)
+        .health("ejection_failures = 0")
+        .start()
+        .await;
     for size in [300, 5_000, 20_000, 60_000] {
         let body = get_feature_of_size(size);
-        rig.replicas.iter().for_each(|r| r.suffers(Fault::Reset(When::BeforeAnswer).only(RequestClass::Feature).times(1)));
+        rig.replicas.iter().for_each(|r| {
+            r.suffers(
+                Fault::Reset(When::BeforeAnswer)
+                    .only(RequestClass::Feature)
+                    .times(1),
+            )
+        });
         let answer = rig.post(WFS, XML, &body).await;
         assert_eq!(answer.status, 200, "{size} bytes");
-        rig.replicas.iter().for_each(geofront::geosim::Instance::heals);
+        rig.replicas
+            .iter()
+            .for_each(geofront::geosim::Instance::heals);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_retry_goes_to_another_upstream() {
-    let rig = Plan::replicas(2).health("ejection_failures = 0").start().await;
+    let rig = Plan::replicas(2)
+        .health("ejection_failures = 0")
+        .start()
+        .await;
     for replica in &rig.replicas {
         replica.suffers(Fault::Reset(When::BeforeAnswer).only(RequestClass::Map));
     }
     let answer = rig.get(MAP).await;
-    assert_eq!((answer.status, answer.served_by()), (200, "main"), "both replicas failed, the main is the backup");
-    assert!(rig.replicas.iter().all(|replica| replica.received(RequestClass::Map) >= 1));
+    assert_eq!(
+        (answer.status, answer.served_by()),
+        (200, "main"),
+        "both replicas failed, the main is the backup"
+    );
+    assert!(
+        rig.replicas
+            .iter()
+            .all(|replica| replica.received(RequestClass::Map) >= 1)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn attempts_are_bounded() {
-    let rig = Plan::replicas(5).health("ejection_failures = 0").with("[retry]\nattempts = 2").start().await;
-    rig.replicas.iter().chain([&rig.main]).for_each(|r| r.suffers(Fault::Reset(When::BeforeAnswer).only(RequestClass::Map)));
+    let rig = Plan::replicas(5)
+        .health("ejection_failures = 0")
+        .with("[retry]\nattempts = 2")
+        .start()
+        .await;
+    rig.replicas
+        .iter()
+        .chain([&rig.main])
+        .for_each(|r| r.suffers(Fault::Reset(When::BeforeAnswer).only(RequestClass::Map)));
     let received = |rig: &Rig| -> usize {
         let all = rig.replicas.iter().chain([&rig.main]);
-        all.flat_map(|r| r.requests()).filter(|request| request.header("via").is_some()).count()
+        all.flat_map(|r| r.requests())
+            .filter(|request| request.header("via").is_some())
+            .count()
     };
     let before = received(&rig);
     assert!(rig.get(MAP).await.status >= 502);
@@ -95,7 +161,10 @@ async fn killing_a_replica_under_load_costs_no_idempotent_request() {
     rig.replicas[1].kill();
     load.goes_on_for(300).await;
     rig.replicas[1].restart();
-    rig.until("it is back", |rig| rig.upstream("slave2").health == HealthState::Up).await;
+    rig.until("it is back", |rig| {
+        rig.upstream("slave2").health == HealthState::Up
+    })
+    .await;
     load.goes_on_for(300).await;
     let tally = load.stop().await;
     assert_eq!(tally.failures, 0, "{tally:#?}");
@@ -103,7 +172,10 @@ async fn killing_a_replica_under_load_costs_no_idempotent_request() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keep_alive_connections_that_tomcat_closes_cost_no_read() {
-    let behaviour = geofront::geosim::Behaviour { keep_alive_requests: Some(7), ..Default::default() };
+    let behaviour = geofront::geosim::Behaviour {
+        keep_alive_requests: Some(7),
+        ..Default::default()
+    };
     let rig = Plan::replicas(2).behaving(behaviour).start().await;
     let load = Load::start(rig.address(), 8, &[MAP, FEATURES]);
     load.goes_on_for(800).await;
@@ -117,11 +189,24 @@ async fn a_client_that_leaves_gives_its_place_back_and_counts_against_nobody() {
     rig.replicas[0].suffers(Fault::Hang.only(RequestClass::Map));
     for _ in 0..10 {
         let mut client = rig.client().await;
-        client.send(super::client::get(MAP).as_bytes()).await.unwrap();
-        rig.until("the request is with the replica", |rig| rig.in_flight() == 1).await;
+        client
+            .send(super::client::get(MAP).as_bytes())
+            .await
+            .unwrap();
+        rig.until("the request is with the replica", |rig| {
+            rig.in_flight() == 1
+        })
+        .await;
         drop(client);
-        rig.until("its place is free", |rig| rig.in_flight() == 0).await;
+        rig.until("its place is free", |rig| rig.in_flight() == 0)
+            .await;
     }
     let status = rig.app.control.status(Instant::now());
-    assert!(status.upstreams.iter().all(|u| u.health == HealthState::Up && u.ejected_for.is_none()), "{status:#?}");
+    assert!(
+        status
+            .upstreams
+            .iter()
+            .all(|u| u.health == HealthState::Up && u.ejected_for.is_none()),
+        "{status:#?}"
+    );
 }

@@ -1,4 +1,5 @@
-//! A whole front door in this process, before a cluster of geosim instances, on ports of the kernel's choice.
+//! A whole front door in this process, before a cluster of geosim instances, on ports of the
+//! kernel's choice.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -91,7 +92,12 @@ impl Plan {
     pub(crate) fn catalog(mut self, lines: &str) -> Self {
         for line in lines.lines() {
             let key = key_of(line);
-            self.catalog = self.catalog.lines().filter(|line| key_of(line) != key).flat_map(|line| [line, "\n"]).collect();
+            self.catalog = self
+                .catalog
+                .lines()
+                .filter(|line| key_of(line) != key)
+                .flat_map(|line| [line, "\n"])
+                .collect();
             writeln!(self.catalog, "{line}").expect("a string takes everything");
         }
         self
@@ -99,7 +105,10 @@ impl Plan {
 
     /// Access lines go to this file.
     pub(crate) fn access_log(mut self, path: &Path) -> Self {
-        self.more = self.more.replace("access = \"off\"", &format!("access = \"{}\"", path.display()));
+        self.more = self.more.replace(
+            "access = \"off\"",
+            &format!("access = \"{}\"", path.display()),
+        );
         self
     }
 
@@ -114,7 +123,13 @@ impl Plan {
     /// No such key in `[health]`.
     pub(crate) fn without(mut self, key: &str) -> Self {
         let is_other = |line: &&str| line.split('=').next().unwrap_or_default().trim() != key;
-        self.health = self.health.lines().filter(is_other).collect::<Vec<_>>().join("\n") + "\n";
+        self.health = self
+            .health
+            .lines()
+            .filter(is_other)
+            .collect::<Vec<_>>()
+            .join("\n")
+            + "\n";
         self
     }
 
@@ -122,33 +137,61 @@ impl Plan {
     pub(crate) async fn start(self) -> Rig {
         let watches_catalog = !self.catalog.is_empty();
         let rig = self.start_cold().await;
-        rig.until("every upstream is up", |rig| rig.upstreams().iter().all(|u| u.health == HealthState::Up)).await;
+        rig.until("every upstream is up", |rig| {
+            rig.upstreams().iter().all(|u| u.health == HealthState::Up)
+        })
+        .await;
         // What is reloaded before the main said its first number is reloaded again, as it should.
         let number = |rig: &Rig| rig.app.control.status(Instant::now()).catalog.number;
-        rig.until("the main's catalog is known", |rig| !watches_catalog || number(rig).is_some()).await;
+        rig.until("the main's catalog is known", |rig| {
+            !watches_catalog || number(rig).is_some()
+        })
+        .await;
         rig
     }
 
     /// Started; nothing awaited.
     pub(crate) async fn start_cold(self) -> Rig {
-        let on_disk = self.data_on.as_deref().map(|folder| DataDirectory::on_disk(folder).expect("a writable folder"));
+        let on_disk = self
+            .data_on
+            .as_deref()
+            .map(|folder| DataDirectory::on_disk(folder).expect("a writable folder"));
         let data = on_disk.unwrap_or_else(DataDirectory::new);
         let main = Instance::start("main", &data, self.behaviour.clone());
         let mut replicas = Vec::new();
         for number in 1..=self.replicas {
-            replicas.push(Instance::start(&format!("slave{number}"), &data, self.behaviour.clone()));
+            replicas.push(Instance::start(
+                &format!("slave{number}"),
+                &data,
+                self.behaviour.clone(),
+            ));
         }
         let directory = tempfile::tempdir().expect("a folder for the configuration");
         let mut upstreams = upstream("main", main.address(), "role = \"main\"");
         for replica in &replicas {
             upstreams.push_str(&upstream(replica.name(), replica.address(), ""));
         }
-        let catalog = if self.catalog.is_empty() { String::new() } else { format!("[catalog]\n{}", self.catalog) };
-        let config = format!("{}{upstreams}{}{catalog}{}", self.top, self.health, self.more);
+        let catalog = if self.catalog.is_empty() {
+            String::new()
+        } else {
+            format!("[catalog]\n{}", self.catalog)
+        };
+        let config = format!(
+            "{}{upstreams}{}{catalog}{}",
+            self.top, self.health, self.more
+        );
         let path = directory.path().join("geofront.toml");
         std::fs::write(&path, config).expect("a writable configuration");
-        let app = app::start(&path, Arc::new(RealEnvironment)).await.unwrap_or_else(|error| panic!("{error}"));
-        Rig { main, replicas, data, app, directory }
+        let app = app::start(&path, Arc::new(RealEnvironment))
+            .await
+            .unwrap_or_else(|error| panic!("{error}"));
+        Rig {
+            main,
+            replicas,
+            data,
+            app,
+            directory,
+        }
     }
 }
 
@@ -183,7 +226,10 @@ impl Rig {
     }
 
     pub(crate) fn upstream(&self, name: &str) -> UpstreamStatus {
-        let found = self.upstreams().into_iter().find(|u| u.name.as_str() == name);
+        let found = self
+            .upstreams()
+            .into_iter()
+            .find(|u| u.name.as_str() == name);
         found.unwrap_or_else(|| panic!("no upstream is called {name}"))
     }
 
@@ -195,14 +241,22 @@ impl Rig {
     pub(crate) async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !condition(self) {
-            assert!(Instant::now() < deadline, "waited for: {what}; the cluster is {:#?}", self.upstreams());
+            assert!(
+                Instant::now() < deadline,
+                "waited for: {what}; the cluster is {:#?}",
+                self.upstreams()
+            );
             tokio::task::yield_now().await;
-            tokio::time::timeout(Duration::from_millis(5), std::future::pending::<()>()).await.unwrap_or(());
+            tokio::time::timeout(Duration::from_millis(5), std::future::pending::<()>())
+                .await
+                .unwrap_or(());
         }
     }
 
     pub(crate) async fn client(&self) -> Client {
-        Client::connect(self.address()).await.expect("the front door listens")
+        Client::connect(self.address())
+            .await
+            .expect("the front door listens")
     }
 
     /// A GET on a connection of its own.
@@ -216,8 +270,14 @@ impl Rig {
 
     /// What Prometheus would scrape.
     pub(crate) async fn metrics(&self) -> String {
-        let mut admin = Client::connect(self.app.admin).await.expect("the admin endpoint listens");
-        admin.request(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("an answer").text()
+        let mut admin = Client::connect(self.app.admin)
+            .await
+            .expect("the admin endpoint listens");
+        admin
+            .request(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .await
+            .expect("an answer")
+            .text()
     }
 
     pub(crate) async fn request(&self, bytes: &[u8]) -> Answer {

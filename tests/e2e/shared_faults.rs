@@ -11,12 +11,18 @@ use super::rig::{Plan, Rig};
 
 fn set_aside(rig: &Rig) -> Vec<String> {
     let upstreams = rig.upstreams().into_iter();
-    upstreams.filter(|u| u.ejected_for.is_some() || u.half_open).map(|u| u.name.to_string()).collect()
+    upstreams
+        .filter(|u| u.ejected_for.is_some() || u.half_open)
+        .map(|u| u.name.to_string())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_down_sets_no_replica_aside_and_status_says_which_layer_fails() {
-    for fault in [Fault::Exception("Cannot get a connection, pool error"), Fault::Status(500)] {
+    for fault in [
+        Fault::Exception("Cannot get a connection, pool error"),
+        Fault::Status(500),
+    ] {
         let rig = Plan::replicas(3).start().await;
         for upstream in rig.replicas.iter().chain([&rig.main]) {
             upstream.suffers(fault.clone().only(RequestClass::Feature));
@@ -26,8 +32,14 @@ async fn a_database_that_is_down_sets_no_replica_aside_and_status_says_which_lay
         }
         assert_eq!(set_aside(&rig), [""; 0], "{fault:?}");
         let conditions = rig.app.control.status(Instant::now()).conditions;
-        let said: Vec<_> = conditions.iter().map(|status| status.condition.to_string()).collect();
-        assert!(said.len() == 1 && said[0].starts_with("layer geor:public_layer fails everywhere"), "{fault:?}: {said:?}");
+        let said: Vec<_> = conditions
+            .iter()
+            .map(|status| status.condition.to_string())
+            .collect();
+        assert!(
+            said.len() == 1 && said[0].starts_with("layer geor:public_layer fails everywhere"),
+            "{fault:?}: {said:?}"
+        );
         assert_eq!(rig.get(MAP).await.status, 200);
     }
 }
@@ -35,7 +47,9 @@ async fn a_database_that_is_down_sets_no_replica_aside_and_status_says_which_lay
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_alone_fails_for_a_layer_is_still_set_aside() {
     let rig = Plan::replicas(3).health("interval = \"1h\"").start().await;
-    rig.replicas[0].suffers(Fault::Exception("Cannot get a connection, pool error").only(RequestClass::Feature));
+    rig.replicas[0].suffers(
+        Fault::Exception("Cannot get a connection, pool error").only(RequestClass::Feature),
+    );
     for _ in 0..30 {
         assert_eq!(rig.get(FEATURES).await.status, 200);
     }
@@ -44,21 +58,42 @@ async fn a_replica_that_alone_fails_for_a_layer_is_still_set_aside() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trial_is_decided_by_the_first_byte_of_an_export_and_not_by_its_end() {
-    let health = |plan: Plan| plan.health("interval = \"1h\"").health("ejection = \"300ms\"");
+    let health = |plan: Plan| {
+        plan.health("interval = \"1h\"")
+            .health("ejection = \"300ms\"")
+    };
     let rig = health(Plan::replicas(2)).start().await;
     rig.replicas[0].suffers(Fault::OutOfMemory.only(RequestClass::Feature));
     for number in 0..8 {
-        rig.get(&FEATURES.replace("count=200", &format!("count={}", 1 + number))).await;
+        rig.get(&FEATURES.replace("count=200", &format!("count={}", 1 + number)))
+            .await;
     }
-    rig.until("it is on trial", |rig| rig.upstream("slave1").half_open).await;
+    rig.until("it is on trial", |rig| rig.upstream("slave1").half_open)
+        .await;
     rig.replicas[0].heals();
     // Nothing but the export comes, and nobody else can take it.
-    rig.app.control.set_mode("slave2", Mode::Drain, true, Instant::now()).unwrap();
-    rig.app.control.set_mode("main", Mode::Drain, true, Instant::now()).unwrap();
-    rig.replicas[0].suffers(Fault::Drip { bytes: 50, pause: Duration::from_secs(2) }.only(RequestClass::Feature));
+    rig.app
+        .control
+        .set_mode("slave2", Mode::Drain, true, Instant::now())
+        .unwrap();
+    rig.app
+        .control
+        .set_mode("main", Mode::Drain, true, Instant::now())
+        .unwrap();
+    rig.replicas[0].suffers(
+        Fault::Drip {
+            bytes: 50,
+            pause: Duration::from_secs(2),
+        }
+        .only(RequestClass::Feature),
+    );
     let mut client = rig.client().await;
-    client.send(super::client::get(FEATURES).as_bytes()).await.unwrap();
+    client
+        .send(super::client::get(FEATURES).as_bytes())
+        .await
+        .unwrap();
     assert_eq!(client.head().await.unwrap().status, 200);
-    rig.until("it serves again", |rig| !rig.upstream("slave1").half_open).await;
+    rig.until("it serves again", |rig| !rig.upstream("slave1").half_open)
+        .await;
     assert_eq!(rig.upstream("slave1").in_flight, 1, "the export goes on");
 }

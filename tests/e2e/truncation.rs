@@ -20,7 +20,11 @@ async fn an_answer_with_a_length_that_breaks_off_is_not_completed() {
 async fn a_chunked_answer_that_breaks_off_gets_no_last_chunk() {
     let rig = Plan::replicas(1).start().await;
     let whole = rig.get(FEATURES).await;
-    assert_eq!((whole.header("transfer-encoding"), whole.is_complete), (Some("chunked"), true), "the double streams features");
+    assert_eq!(
+        (whole.header("transfer-encoding"), whole.is_complete),
+        (Some("chunked"), true),
+        "the double streams features"
+    );
     for fault in [Fault::Truncate, Fault::Reset(When::InAnswer)] {
         rig.replicas[0].suffers(fault.clone().only(RequestClass::Feature).times(1));
         let answer = rig.client().await.get(FEATURES).await;
@@ -35,5 +39,9 @@ async fn broken_off_answers_count_against_their_upstream() {
     for _ in 0..60 {
         drop(rig.client().await.get(FEATURES).await);
     }
-    assert!(rig.upstream("slave1").ejected_for.is_some(), "{:#?}", rig.upstream("slave1"));
+    assert!(
+        rig.upstream("slave1").ejected_for.is_some(),
+        "{:#?}",
+        rig.upstream("slave1")
+    );
 }

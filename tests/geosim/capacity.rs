@@ -1,4 +1,5 @@
-//! How much an instance gets done: slots, shared cores, threads, speed, a cold start, and what control-flow tells of it (7).
+//! How much an instance gets done: slots, shared cores, threads, speed, a cold start, and what
+//! control-flow tells of it (7).
 
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -13,7 +14,10 @@ const VERSION: &str = "/geoserver/rest/about/version.xml";
 const MS: Duration = Duration::from_millis(1);
 
 fn with(capacity: Capacity) -> Instance {
-    start_with(Behaviour { capacity, ..Behaviour::default() })
+    start_with(Behaviour {
+        capacity,
+        ..Behaviour::default()
+    })
 }
 
 /// A map that is so much work.
@@ -23,11 +27,18 @@ fn map_of(work: &str) -> String {
 
 fn transact(instance: &Instance, tag: &str, work: &str) -> Reply {
     let body = "<wfs:Transaction service=\"WFS\" version=\"1.1.0\" xmlns:wfs=\"http://www.opengis.net/wfs\"/>";
-    post(instance, &format!("/geoserver/wfs?geosim_tag={tag}&geosim_work={work}"), &[XML], body)
+    post(
+        instance,
+        &format!("/geoserver/wfs?geosim_tag={tag}&geosim_work={work}"),
+        &[XML],
+        body,
+    )
 }
 
 fn received(instance: &Instance, requests: u64) {
-    eventually("the request has arrived", || instance.control().received_in_all() == requests);
+    eventually("the request has arrived", || {
+        instance.control().received_in_all() == requests
+    });
 }
 
 /// Keeps an instance busy with `maps` maps that never end, until it is killed after `during`.
@@ -45,7 +56,9 @@ fn beside_endless_maps(instance: &Instance, maps: u64, during: impl FnOnce()) {
 #[test]
 fn without_a_bound_all_work_goes_on_at_once() {
     let instance = with(Capacity::Unlimited);
-    beside_endless_maps(&instance, 8, || assert!(get(&instance, &map_of("1ms")).is_png()));
+    beside_endless_maps(&instance, 8, || {
+        assert!(get(&instance, &map_of("1ms")).is_png())
+    });
 }
 
 #[test]
@@ -53,12 +66,20 @@ fn slots_are_given_in_order_of_arrival() {
     let instance = &with(Capacity::Slots(1));
     thread::scope(|scope| {
         // Each is less work than those before it: without the order the last would be the first.
-        for (number, (tag, work)) in [("a", "200ms"), ("b", "100ms"), ("c", "1ms")].into_iter().enumerate() {
+        for (number, (tag, work)) in [("a", "200ms"), ("b", "100ms"), ("c", "1ms")]
+            .into_iter()
+            .enumerate()
+        {
             scope.spawn(move || transact(instance, tag, work));
             received(instance, number as u64 + 1);
         }
     });
-    let order: Vec<_> = instance.data().writes().into_iter().filter_map(|write| write.tag).collect();
+    let order: Vec<_> = instance
+        .data()
+        .writes()
+        .into_iter()
+        .filter_map(|write| write.tag)
+        .collect();
     assert_eq!(order, ["a", "b", "c"]);
 }
 
@@ -67,10 +88,16 @@ fn more_requests_than_slots_take_their_turns() {
     let instance = &with(Capacity::Slots(2));
     let asked = Instant::now();
     thread::scope(|scope| {
-        let maps: Vec<ScopedJoinHandle<'_, Reply>> = (0..6).map(|_| scope.spawn(|| get(instance, &map_of("40ms")))).collect();
+        let maps: Vec<ScopedJoinHandle<'_, Reply>> = (0..6)
+            .map(|_| scope.spawn(|| get(instance, &map_of("40ms"))))
+            .collect();
         assert!(maps.into_iter().all(|map| map.join().unwrap().is_png()));
     });
-    assert!(asked.elapsed() >= 120 * MS, "six by two of 40 ms in {:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() >= 120 * MS,
+        "six by two of 40 ms in {:?}",
+        asked.elapsed()
+    );
 }
 
 #[test]
@@ -88,17 +115,33 @@ fn shared_cores_slow_everybody_down_and_keep_nobody_out() {
     beside_endless_maps(&instance, 4, || {
         let asked = Instant::now();
         assert!(get(&instance, &map_of("30ms")).is_png());
-        assert!(asked.elapsed() >= 149 * MS, "a fifth of a core did 30 ms of work in {:?}", asked.elapsed());
+        assert!(
+            asked.elapsed() >= 149 * MS,
+            "a fifth of a core did 30 ms of work in {:?}",
+            asked.elapsed()
+        );
     });
 }
 
 #[test]
 fn an_instance_of_half_the_speed_takes_twice_the_time() {
-    for capacity in [Capacity::Unlimited, Capacity::Slots(1), Capacity::Shared { cores: 2.0 }] {
-        let instance = start_with(Behaviour { capacity, speed: 0.5, ..Behaviour::default() });
+    for capacity in [
+        Capacity::Unlimited,
+        Capacity::Slots(1),
+        Capacity::Shared { cores: 2.0 },
+    ] {
+        let instance = start_with(Behaviour {
+            capacity,
+            speed: 0.5,
+            ..Behaviour::default()
+        });
         let asked = Instant::now();
         assert!(get(&instance, &map_of("50ms")).is_png());
-        assert!(asked.elapsed() >= 99 * MS, "{capacity:?}: {:?}", asked.elapsed());
+        assert!(
+            asked.elapsed() >= 99 * MS,
+            "{capacity:?}: {:?}",
+            asked.elapsed()
+        );
     }
 }
 
@@ -115,8 +158,15 @@ fn a_change_of_speed_is_felt_by_the_work_in_progress() {
 
 #[test]
 fn beyond_its_threads_an_instance_leaves_every_request_waiting() {
-    let instance = &start_with(Behaviour { threads: Some(1), ..Behaviour::default() });
-    for (target, status) in [(VERSION, 401), ("/geoserver/www/a.css", 200), (GET_MAP, 200)] {
+    let instance = &start_with(Behaviour {
+        threads: Some(1),
+        ..Behaviour::default()
+    });
+    for (target, status) in [
+        (VERSION, 401),
+        ("/geoserver/www/a.css", 200),
+        (GET_MAP, 200),
+    ] {
         let asked = Instant::now();
         let before = instance.control().received_in_all();
         thread::scope(|scope| {
@@ -130,28 +180,51 @@ fn beyond_its_threads_an_instance_leaves_every_request_waiting() {
 
 #[test]
 fn after_a_start_reload_or_reset_the_first_requests_are_slow() {
-    let cold = Cold { requests: 1, factor: 20.0 };
-    let instance = start_with(Behaviour { cold, ..Behaviour::default() });
+    let cold = Cold {
+        requests: 1,
+        factor: 20.0,
+    };
+    let instance = start_with(Behaviour {
+        cold,
+        ..Behaviour::default()
+    });
     let time_of_a_map = || {
         let asked = Instant::now();
         assert!(get(&instance, &map_of("15ms")).is_png());
         asked.elapsed()
     };
-    let (first, later) = (time_of_a_map(), [(); 5].map(|()| time_of_a_map()).into_iter().min().unwrap());
-    assert!(first >= 300 * MS && later < first / 2, "{first:?}, {later:?}");
+    let (first, later) = (
+        time_of_a_map(),
+        [(); 5].map(|()| time_of_a_map()).into_iter().min().unwrap(),
+    );
+    assert!(
+        first >= 300 * MS && later < first / 2,
+        "{first:?}, {later:?}"
+    );
     for cause in ["reload", "reset"] {
-        assert_eq!(as_admin(&instance, "POST", &format!("/geoserver/rest/{cause}"), "").status, 200);
+        assert_eq!(
+            as_admin(&instance, "POST", &format!("/geoserver/rest/{cause}"), "").status,
+            200
+        );
         assert!(time_of_a_map() >= 300 * MS, "{cause}");
     }
 }
 
 fn with_control_flow(timeout: Option<Duration>) -> Instance {
     let control_flow = Some(ControlFlow { timeout });
-    start_with(Behaviour { capacity: Capacity::Slots(1), control_flow, ..Behaviour::default() })
+    start_with(Behaviour {
+        capacity: Capacity::Slots(1),
+        control_flow,
+        ..Behaviour::default()
+    })
 }
 
 fn delay_of(reply: &Reply) -> Duration {
-    MS * reply.header("x-control-flow-delay-ms").expect("control-flow tells the delay").parse::<u32>().unwrap()
+    MS * reply
+        .header("x-control-flow-delay-ms")
+        .expect("control-flow tells the delay")
+        .parse::<u32>()
+        .unwrap()
 }
 
 /// 7.2.
@@ -167,11 +240,22 @@ fn control_flow_tells_how_long_a_request_was_queued() {
         received(instance, 3);
         let late = asked.elapsed();
         let delay = delay_of(&queued.join().unwrap());
-        assert!(delay + late >= work / 2, "queued {late:?} after the work began, told {delay:?} of {work:?}");
+        assert!(
+            delay + late >= work / 2,
+            "queued {late:?} after the work began, told {delay:?} of {work:?}"
+        );
     });
-    assert!(as_admin(instance, "GET", VERSION, "").header("x-control-flow-delay-ms").is_none());
+    assert!(
+        as_admin(instance, "GET", VERSION, "")
+            .header("x-control-flow-delay-ms")
+            .is_none()
+    );
     let uncontrolled = with(Capacity::Slots(1));
-    assert!(get(&uncontrolled, GET_MAP).header("x-control-flow-delay-ms").is_none());
+    assert!(
+        get(&uncontrolled, GET_MAP)
+            .header("x-control-flow-delay-ms")
+            .is_none()
+    );
 }
 
 /// 5.4: busy, not broken.
@@ -183,9 +267,18 @@ fn control_flow_gives_up_with_503_after_its_timeout() {
         let asked = Instant::now();
         let reply = get(&instance, GET_MAP);
         assert!(asked.elapsed() >= timeout);
-        assert_eq!((reply.status, reply.header("content-type")), (503, Some("text/html;charset=utf-8")));
-        assert!(reply.text().contains("Requested timeout out while waiting to be executed, please lower your request rate"));
-        assert_eq!(as_admin(&instance, "GET", VERSION, "").status, 200, "REST is not controlled");
+        assert_eq!(
+            (reply.status, reply.header("content-type")),
+            (503, Some("text/html;charset=utf-8"))
+        );
+        assert!(reply.text().contains(
+            "Requested timeout out while waiting to be executed, please lower your request rate"
+        ));
+        assert_eq!(
+            as_admin(&instance, "GET", VERSION, "").status,
+            200,
+            "REST is not controlled"
+        );
     });
 }
 
@@ -211,8 +304,12 @@ fn requests_are_in_flight_from_their_arrival_to_their_answer() {
 fn work_goes_on_when_its_client_has_left() {
     use std::io::Write as _;
     let instance = with(Capacity::Slots(1));
-    let request =
-        "POST /geoserver/wfs?service=WFS&version=1.1.0&request=Transaction&geosim_work=50ms HTTP/1.1\r\nHost: x\r\n\r\n";
-    connect(&instance).unwrap().write_all(request.as_bytes()).unwrap();
-    eventually("it is executed all the same", || instance.data().writes().len() == 1);
+    let request = "POST /geoserver/wfs?service=WFS&version=1.1.0&request=Transaction&geosim_work=50ms HTTP/1.1\r\nHost: x\r\n\r\n";
+    connect(&instance)
+        .unwrap()
+        .write_all(request.as_bytes())
+        .unwrap();
+    eventually("it is executed all the same", || {
+        instance.data().writes().len() == 1
+    });
 }

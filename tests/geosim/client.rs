@@ -21,7 +21,10 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn text(&self) -> String {
@@ -29,7 +32,8 @@ impl Reply {
     }
 
     pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
     pub(crate) fn is_png(&self) -> bool {
@@ -39,7 +43,11 @@ impl Reply {
     /// Which instance painted this map; `None` when it is no map, or not a whole one.
     pub(crate) fn painter(&self) -> Option<String> {
         let is_whole_png = self.header("content-type") == Some("image/png") && self.is_whole;
-        if is_whole_png { author_of(&self.body) } else { None }
+        if is_whole_png {
+            author_of(&self.body)
+        } else {
+            None
+        }
     }
 
     pub(crate) fn is_well_formed_xml(&self) -> bool {
@@ -61,7 +69,9 @@ impl Reply {
     pub(crate) fn unzipped(&self) -> String {
         assert_eq!(self.header("content-encoding"), Some("gzip"), "{self:?}");
         let mut text = String::new();
-        flate2::read::GzDecoder::new(self.body.as_slice()).read_to_string(&mut text).unwrap();
+        flate2::read::GzDecoder::new(self.body.as_slice())
+            .read_to_string(&mut text)
+            .unwrap();
         text
     }
 }
@@ -71,7 +81,12 @@ fn author_of(png: &[u8]) -> Option<String> {
     let mut reader = png::Decoder::new(io::Cursor::new(png)).read_info().ok()?;
     let mut pixels = vec![0; reader.output_buffer_size()?];
     reader.next_frame(&mut pixels).ok()?;
-    reader.info().uncompressed_latin1_text.iter().find(|chunk| chunk.keyword == PNG_AUTHOR).map(|chunk| chunk.text.clone())
+    reader
+        .info()
+        .uncompressed_latin1_text
+        .iter()
+        .find(|chunk| chunk.keyword == PNG_AUTHOR)
+        .map(|chunk| chunk.text.clone())
 }
 
 /// A main that is instant and unlimited.
@@ -97,7 +112,12 @@ pub(crate) fn get_with(instance: &Instance, target: &str, headers: &[(&str, &str
     try_send(instance, "GET", target, headers, "").unwrap()
 }
 
-pub(crate) fn post(instance: &Instance, target: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+pub(crate) fn post(
+    instance: &Instance,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Reply {
     try_send(instance, "POST", target, headers, body).unwrap()
 }
 
@@ -116,7 +136,10 @@ pub(crate) fn try_send(
     headers: &[(&str, &str)],
     body: &str,
 ) -> io::Result<Reply> {
-    let mut request = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", instance.address());
+    let mut request = format!(
+        "{method} {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
+        instance.address()
+    );
     for (name, value) in headers {
         request += &format!("{name}: {value}\r\n");
     }
@@ -139,7 +162,8 @@ pub(crate) fn connect(instance: &Instance) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// What came until the end; an error if nothing of use did. A reset after the head is an answer that is not whole.
+/// What came until the end; an error if nothing of use did. A reset after the head is an answer
+/// that is not whole.
 pub(crate) fn read_to_end(stream: &mut TcpStream) -> io::Result<Reply> {
     let mut received = Vec::new();
     match stream.read_to_end(&mut received) {
@@ -155,17 +179,37 @@ pub(crate) fn parse(received: &[u8]) -> io::Result<Reply> {
     if received.is_empty() {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let Ok(httparse::Status::Complete(head)) = response.parse(received) else { return Err(invalid("not an HTTP answer")) };
-    let headers: Vec<(String, String)> =
-        response.headers.iter().map(|h| (h.name.to_owned(), String::from_utf8_lossy(h.value).into_owned())).collect();
-    let find = |name: &str| headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str());
+    let Ok(httparse::Status::Complete(head)) = response.parse(received) else {
+        return Err(invalid("not an HTTP answer"));
+    };
+    let headers: Vec<(String, String)> = response
+        .headers
+        .iter()
+        .map(|h| {
+            (
+                h.name.to_owned(),
+                String::from_utf8_lossy(h.value).into_owned(),
+            )
+        })
+        .collect();
+    let find = |name: &str| {
+        headers
+            .iter()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    };
     let rest = &received[head..];
     let (body, is_whole) = match find("content-length") {
         Some(length) => (rest.to_vec(), length.parse() == Ok(rest.len())),
         None if find("transfer-encoding") == Some("chunked") => unchunk(rest),
         None => (rest.to_vec(), true),
     };
-    Ok(Reply { status: response.code.unwrap(), headers, body, is_whole })
+    Ok(Reply {
+        status: response.code.unwrap(),
+        headers,
+        body,
+        is_whole,
+    })
 }
 
 fn unchunk(mut rest: &[u8]) -> (Vec<u8>, bool) {

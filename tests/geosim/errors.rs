@@ -1,11 +1,12 @@
-//! How GeoServer says no: in the shape and with the status of each service and version (5.4), so that the status alone tells
-//! little.
+//! How GeoServer says no: in the shape and with the status of each service and version (5.4), so
+//! that the status alone tells little.
 
 use geofront::geosim::{BASIC, Cluster};
 
 use crate::client::{GET_MAP, XML, get, get_with, post, start};
 
-/// A layer that is not there, asked in every dialect: target, status, content type, what the report looks like.
+/// A layer that is not there, asked in every dialect: target, status, content type, what the report
+/// looks like.
 const UNKNOWN_LAYER: [(&str, u16, &str, &str); 8] = [
     (
         "/geoserver/wms?service=WMS&version=1.1.1&request=GetMap&layers=geor:nowhere&width=9&height=9",
@@ -62,8 +63,16 @@ fn an_unknown_layer_is_said_in_the_shape_and_status_of_each_service_and_version(
     let main = start();
     for (target, status, kind, shape) in UNKNOWN_LAYER {
         let reply = get(&main, target);
-        assert_eq!((reply.status, reply.header("content-type")), (status, Some(kind)), "{target}");
-        assert!(reply.is_well_formed_xml() && reply.text().contains(shape), "{target}: {}", reply.text());
+        assert_eq!(
+            (reply.status, reply.header("content-type")),
+            (status, Some(kind)),
+            "{target}"
+        );
+        assert!(
+            reply.is_well_formed_xml() && reply.text().contains(shape),
+            "{target}: {}",
+            reply.text()
+        );
         assert!(reply.text().contains("nowhere"), "{target}");
     }
 }
@@ -71,36 +80,76 @@ fn an_unknown_layer_is_said_in_the_shape_and_status_of_each_service_and_version(
 #[test]
 fn an_operation_that_does_not_exist_is_said_in_the_same_shapes() {
     let main = start();
-    for (target, status, kind, shape) in UNKNOWN_LAYER.into_iter().filter(|(_, status, ..)| *status != 404) {
+    for (target, status, kind, shape) in UNKNOWN_LAYER
+        .into_iter()
+        .filter(|(_, status, ..)| *status != 404)
+    {
         let reply = get(&main, &target.replace("request=Get", "request=Make"));
-        assert_eq!((reply.status, reply.header("content-type")), (status, Some(kind)), "{target}");
-        assert!(reply.text().contains("OperationNotSupported") && reply.text().contains(shape), "{target}: {}", reply.text());
+        assert_eq!(
+            (reply.status, reply.header("content-type")),
+            (status, Some(kind)),
+            "{target}"
+        );
+        assert!(
+            reply.text().contains("OperationNotSupported") && reply.text().contains(shape),
+            "{target}: {}",
+            reply.text()
+        );
     }
 }
 
 #[test]
 fn wms_1_1_1_names_the_document_type_and_the_code_of_its_exceptions() {
     let text = get(&start(), UNKNOWN_LAYER[0].0).text();
-    assert!(text.contains("<!DOCTYPE ServiceExceptionReport SYSTEM \"http://"), "{text}");
-    assert!(text.contains("/schemas/wms/1.1.1/WMS_exception_1_1_1.dtd\">"), "{text}");
-    assert!(text.contains("<ServiceException code=\"LayerNotDefined\" locator=\"layers\">"), "{text}");
+    assert!(
+        text.contains("<!DOCTYPE ServiceExceptionReport SYSTEM \"http://"),
+        "{text}"
+    );
+    assert!(
+        text.contains("/schemas/wms/1.1.1/WMS_exception_1_1_1.dtd\">"),
+        "{text}"
+    );
+    assert!(
+        text.contains("<ServiceException code=\"LayerNotDefined\" locator=\"layers\">"),
+        "{text}"
+    );
 }
 
 #[test]
 fn exceptions_come_as_json_to_those_who_ask_with_the_same_status() {
     let main = start();
-    for (target, status) in [(UNKNOWN_LAYER[1].0, 200), (UNKNOWN_LAYER[3].0, 200), (UNKNOWN_LAYER[4].0, 400)] {
+    for (target, status) in [
+        (UNKNOWN_LAYER[1].0, 200),
+        (UNKNOWN_LAYER[3].0, 200),
+        (UNKNOWN_LAYER[4].0, 400),
+    ] {
         let reply = get(&main, &format!("{target}&EXCEPTIONS=application/json"));
-        assert_eq!((reply.status, reply.header("content-type")), (status, Some("application/json")));
-        assert!(reply.json()["exceptions"][0]["text"].as_str().unwrap().contains("nowhere"));
+        assert_eq!(
+            (reply.status, reply.header("content-type")),
+            (status, Some("application/json"))
+        );
+        assert!(
+            reply.json()["exceptions"][0]["text"]
+                .as_str()
+                .unwrap()
+                .contains("nowhere")
+        );
     }
 }
 
 #[test]
 fn an_exception_in_an_image_cannot_be_told_from_a_map() {
     let main = start();
-    for format in ["INIMAGE", "application/vnd.ogc.se_inimage", "BLANK", "application/vnd.ogc.se_blank"] {
-        let reply = get(&main, &format!("{}&EXCEPTIONS={format}", UNKNOWN_LAYER[1].0));
+    for format in [
+        "INIMAGE",
+        "application/vnd.ogc.se_inimage",
+        "BLANK",
+        "application/vnd.ogc.se_blank",
+    ] {
+        let reply = get(
+            &main,
+            &format!("{}&EXCEPTIONS={format}", UNKNOWN_LAYER[1].0),
+        );
         assert!(reply.status == 200 && reply.is_png(), "{format}: {reply:?}");
     }
 }
@@ -109,10 +158,18 @@ fn an_exception_in_an_image_cannot_be_told_from_a_map() {
 fn exceptions_and_features_are_compressed_for_those_who_accept_it_and_maps_are_not() {
     let main = start();
     let accepting = |target: &str| get_with(&main, target, &[("Accept-Encoding", "gzip")]);
-    assert!(accepting(UNKNOWN_LAYER[1].0).unzipped().contains("LayerNotDefined"));
+    assert!(
+        accepting(UNKNOWN_LAYER[1].0)
+            .unzipped()
+            .contains("LayerNotDefined")
+    );
     let features = "/geoserver/wfs?service=WFS&request=GetFeature&typeNames=geor:roads&count=900&outputFormat=application/json";
     let (plain, zipped) = (get(&main, features), accepting(features));
-    assert!(zipped.is_whole && zipped.body.len() < plain.body.len() && zipped.unzipped() == plain.text());
+    assert!(
+        zipped.is_whole
+            && zipped.body.len() < plain.body.len()
+            && zipped.unzipped() == plain.text()
+    );
     let map = accepting(GET_MAP);
     assert!(map.is_png() && map.header("content-encoding").is_none());
 }
@@ -121,8 +178,16 @@ fn exceptions_and_features_are_compressed_for_those_who_accept_it_and_maps_are_n
 fn without_a_service_ows_1_0_answers_and_1_1_where_versions_are_accepted() {
     let main = start();
     for (target, text, namespace) in [
-        ("/geoserver/ows?request=GetMap", "Could not determine service", "\"http://www.opengis.net/ows\""),
-        ("/geoserver/ows?service=WXS&request=GetMap", "No service: ( WXS )", "\"http://www.opengis.net/ows\""),
+        (
+            "/geoserver/ows?request=GetMap",
+            "Could not determine service",
+            "\"http://www.opengis.net/ows\"",
+        ),
+        (
+            "/geoserver/ows?service=WXS&request=GetMap",
+            "No service: ( WXS )",
+            "\"http://www.opengis.net/ows\"",
+        ),
         (
             "/geoserver/ows?request=GetCapabilities&acceptVersions=2.0.0",
             "Could not determine service",
@@ -130,8 +195,16 @@ fn without_a_service_ows_1_0_answers_and_1_1_where_versions_are_accepted() {
         ),
     ] {
         let reply = get(&main, target);
-        assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/xml")), "{target}");
-        assert!(reply.text().contains(text) && reply.text().contains(namespace), "{target}: {}", reply.text());
+        assert_eq!(
+            (reply.status, reply.header("content-type")),
+            (200, Some("application/xml")),
+            "{target}"
+        );
+        assert!(
+            reply.text().contains(text) && reply.text().contains(namespace),
+            "{target}: {}",
+            reply.text()
+        );
     }
 }
 
@@ -142,28 +215,47 @@ fn a_map_that_needs_too_much_memory_is_refused_with_status_200() {
     let sized = |side: &str| get(&main, &GET_MAP.replace("=64", side));
     assert!(sized("=1000").is_png());
     let refused = sized("=5000");
-    assert!(refused.status == 200 && refused.text().contains("while the maximum memory allowed is 65536KB"), "{refused:?}");
+    assert!(
+        refused.status == 200
+            && refused
+                .text()
+                .contains("while the maximum memory allowed is 65536KB"),
+        "{refused:?}"
+    );
 }
 
 #[test]
 fn where_no_handler_is_the_container_says_404() {
     let main = start();
-    for target in
-        ["/geoserver/nowhere/wms?request=GetMap", "/geoserver/WMS?request=GetMap", "/geoserver/geor/nowhere/ows", "/other"]
-    {
+    for target in [
+        "/geoserver/nowhere/wms?request=GetMap",
+        "/geoserver/WMS?request=GetMap",
+        "/geoserver/geor/nowhere/ows",
+        "/other",
+    ] {
         let reply = get(&main, target);
-        assert_eq!((reply.status, reply.header("content-type")), (404, Some("text/html;charset=utf-8")), "{target}");
+        assert_eq!(
+            (reply.status, reply.header("content-type")),
+            (404, Some("text/html;charset=utf-8")),
+            "{target}"
+        );
     }
 }
 
 #[test]
 fn rest_says_what_is_missing_as_text_with_404() {
     let main = start();
-    for target in
-        ["/geoserver/rest/workspaces/nowhere", "/geoserver/rest/layers/geor:nowhere.json", "/geoserver/rest/about/nothing"]
-    {
+    for target in [
+        "/geoserver/rest/workspaces/nowhere",
+        "/geoserver/rest/layers/geor:nowhere.json",
+        "/geoserver/rest/about/nothing",
+    ] {
         let reply = get_with(&main, target, &[("Authorization", BASIC)]);
-        assert_eq!((reply.status, reply.header("content-type")), (404, Some("text/plain")), "{target}");
+        assert_eq!(
+            (reply.status, reply.header("content-type")),
+            (404, Some("text/plain")),
+            "{target}"
+        );
     }
 }
 
@@ -172,10 +264,19 @@ fn rest_says_what_is_missing_as_text_with_404() {
 fn a_layer_published_elsewhere_is_as_unknown_as_one_that_never_was() {
     let cluster = Cluster::start(1);
     cluster.main().publish("geor:nowhere");
-    for (target, status, _, _) in UNKNOWN_LAYER.iter().filter(|(target, ..)| !target.contains("WCS")) {
+    for (target, status, _, _) in UNKNOWN_LAYER
+        .iter()
+        .filter(|(target, ..)| !target.contains("WCS"))
+    {
         let (stale, fresh) = (get(cluster.replica(1), target), get(cluster.main(), target));
-        assert!(stale.status == *status && stale.text().contains("Exception"), "{target}: {stale:?}");
-        assert!(fresh.status == 200 && !fresh.text().contains("Exception"), "{target}: {fresh:?}");
+        assert!(
+            stale.status == *status && stale.text().contains("Exception"),
+            "{target}: {stale:?}"
+        );
+        assert!(
+            fresh.status == 200 && !fresh.text().contains("Exception"),
+            "{target}: {fresh:?}"
+        );
     }
 }
 
@@ -183,9 +284,22 @@ fn a_layer_published_elsewhere_is_as_unknown_as_one_that_never_was() {
 fn a_body_that_is_no_xml_is_answered_by_the_default_handler_whatever_the_address() {
     let main = start();
     for address in ["wfs", "wms?service=WMS&request=GetCapabilities", "ows"] {
-        let reply = post(&main, &format!("/geoserver/{address}"), &[XML], "this is no XML");
-        assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/xml")), "{address}");
-        assert!(reply.text().contains("\"http://www.opengis.net/ows\"") && reply.text().contains("ParseError"), "{reply:?}");
+        let reply = post(
+            &main,
+            &format!("/geoserver/{address}"),
+            &[XML],
+            "this is no XML",
+        );
+        assert_eq!(
+            (reply.status, reply.header("content-type")),
+            (200, Some("application/xml")),
+            "{address}"
+        );
+        assert!(
+            reply.text().contains("\"http://www.opengis.net/ows\"")
+                && reply.text().contains("ParseError"),
+            "{reply:?}"
+        );
     }
     assert!(main.data().writes().is_empty());
 }

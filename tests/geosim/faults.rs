@@ -6,13 +6,16 @@ use std::time::{Duration, Instant};
 use geofront::geosim::{Behaviour, Cluster, DataDirectory, Fault, Instance, When, eventually};
 use geofront::ogc::RequestClass;
 
-use crate::client::{GET_MAP, as_admin, connect, get, get_with, post, read_to_end, try_get, try_send};
+use crate::client::{
+    GET_MAP, as_admin, connect, get, get_with, post, read_to_end, try_get, try_send,
+};
 
 fn replica() -> Instance {
     Instance::start("replica1", &DataDirectory::new(), Behaviour::default())
 }
 
-const GET_FEATURE: &str = "/geoserver/wfs?service=WFS&version=2.0.0&request=GetFeature&typeNames=geor:roads&count=2000";
+const GET_FEATURE: &str =
+    "/geoserver/wfs?service=WFS&version=2.0.0&request=GetFeature&typeNames=geor:roads&count=2000";
 const VERSION: &str = "/geoserver/rest/about/version.xml";
 
 #[test]
@@ -20,7 +23,10 @@ fn a_refusing_instance_refuses_at_once_and_serves_at_once_when_healed() {
     let replica = replica();
     for _ in 0..20 {
         replica.suffers(Fault::Refuse);
-        assert_eq!(try_get(&replica, GET_MAP).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        assert_eq!(
+            try_get(&replica, GET_MAP).unwrap_err().kind(),
+            ErrorKind::ConnectionRefused
+        );
         replica.heals();
         assert!(get(&replica, GET_MAP).is_png());
     }
@@ -31,12 +37,23 @@ fn a_starting_instance_accepts_connections_and_serves_them_when_it_is_up() {
     let replica = replica();
     replica.suffers(Fault::Starting);
     let mut waiting = connect(&replica).unwrap();
-    waiting.write_all(format!("GET {GET_MAP} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
-    waiting.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-    assert_eq!(waiting.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    waiting
+        .write_all(
+            format!("GET {GET_MAP} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes(),
+        )
+        .unwrap();
+    waiting
+        .set_read_timeout(Some(Duration::from_millis(50)))
+        .unwrap();
+    assert_eq!(
+        waiting.read(&mut [0]).unwrap_err().kind(),
+        ErrorKind::WouldBlock
+    );
     assert_eq!(replica.control().received_in_all(), 0);
     replica.heals();
-    waiting.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    waiting
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
     assert!(read_to_end(&mut waiting).unwrap().is_png());
 }
 
@@ -44,7 +61,14 @@ fn a_starting_instance_accepts_connections_and_serves_them_when_it_is_up() {
 fn a_start_takes_as_long_as_the_behaviour_says() {
     let startup_time = Duration::from_millis(100);
     let asked = Instant::now();
-    let slow_starter = Instance::start("main", &DataDirectory::new(), Behaviour { startup_time, ..Behaviour::default() });
+    let slow_starter = Instance::start(
+        "main",
+        &DataDirectory::new(),
+        Behaviour {
+            startup_time,
+            ..Behaviour::default()
+        },
+    );
     assert!(get(&slow_starter, GET_MAP).is_png());
     assert!(asked.elapsed() >= startup_time);
 }
@@ -55,10 +79,15 @@ fn a_hanging_instance_reads_and_never_answers_until_it_is_healed() {
     replica.suffers(Fault::Hang);
     std::thread::scope(|scope| {
         let asked = scope.spawn(|| try_get(&replica, GET_MAP));
-        eventually("the request has arrived", || replica.received(RequestClass::Map) == 1);
+        eventually("the request has arrived", || {
+            replica.received(RequestClass::Map) == 1
+        });
         assert_eq!(replica.control().in_flight(), 1);
         replica.heals();
-        assert_eq!(asked.join().unwrap().unwrap_err().kind(), ErrorKind::UnexpectedEof);
+        assert_eq!(
+            asked.join().unwrap().unwrap_err().kind(),
+            ErrorKind::UnexpectedEof
+        );
     });
     eventually("it is forgotten", || replica.control().in_flight() == 0);
     assert!(get(&replica, GET_MAP).is_png());
@@ -67,7 +96,11 @@ fn a_hanging_instance_reads_and_never_answers_until_it_is_healed() {
 #[test]
 fn a_reset_comes_where_it_was_asked_for() {
     let main = replica();
-    for (when, executions) in [(When::BeforeReading, 0), (When::BeforeExecution, 0), (When::BeforeAnswer, 1)] {
+    for (when, executions) in [
+        (When::BeforeReading, 0),
+        (When::BeforeExecution, 0),
+        (When::BeforeAnswer, 1),
+    ] {
         let already = main.data().writes().len();
         main.suffers(Fault::Reset(when));
         let error = try_send(&main, "POST", "/geoserver/wfs", &[], TRANSACTION).unwrap_err();
@@ -88,7 +121,10 @@ fn connections_are_reset_on_arrival() {
     let replica = replica();
     replica.suffers(Fault::ResetConnections);
     // The reset may overtake the request that is being written.
-    assert!(matches!(try_get(&replica, GET_MAP).unwrap_err().kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe));
+    assert!(matches!(
+        try_get(&replica, GET_MAP).unwrap_err().kind(),
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+    ));
     replica.heals();
     assert!(get(&replica, GET_MAP).is_png());
 }
@@ -98,11 +134,16 @@ fn truncated_answers_are_cut_in_both_framings() {
     let replica = replica();
     let (map, features) = (get(&replica, GET_MAP), get(&replica, GET_FEATURE));
     assert!(map.is_whole && features.is_whole);
-    assert!(map.header("content-length").is_some() && features.header("transfer-encoding").is_some());
+    assert!(
+        map.header("content-length").is_some() && features.header("transfer-encoding").is_some()
+    );
     replica.suffers(Fault::Truncate);
     for (target, whole) in [(GET_MAP, map), (GET_FEATURE, features)] {
         let cut = get(&replica, target);
-        assert!(!cut.is_whole && !cut.body.is_empty() && cut.body.len() < whole.body.len(), "{target}");
+        assert!(
+            !cut.is_whole && !cut.body.is_empty() && cut.body.len() < whole.body.len(),
+            "{target}"
+        );
     }
 }
 
@@ -128,15 +169,38 @@ fn out_of_memory_is_said_with_the_status_of_each_service() {
     replica.suffers(Fault::OutOfMemory);
     for (target, status, kind) in [
         (GET_MAP, 200, "text/xml;charset=UTF-8"),
-        ("/geoserver/wms?service=WMS&version=1.1.1&request=GetMap", 200, "application/vnd.ogc.se_xml;charset=UTF-8"),
-        ("/geoserver/wfs?service=WFS&version=1.1.0&request=GetFeature", 200, "application/xml"),
-        ("/geoserver/wfs?service=WFS&version=2.0.0&request=GetFeature", 400, "application/xml"),
-        ("/geoserver/gwc/service/wmts?request=GetTile&layer=geor:roads", 500, "text/html;charset=utf-8"),
+        (
+            "/geoserver/wms?service=WMS&version=1.1.1&request=GetMap",
+            200,
+            "application/vnd.ogc.se_xml;charset=UTF-8",
+        ),
+        (
+            "/geoserver/wfs?service=WFS&version=1.1.0&request=GetFeature",
+            200,
+            "application/xml",
+        ),
+        (
+            "/geoserver/wfs?service=WFS&version=2.0.0&request=GetFeature",
+            400,
+            "application/xml",
+        ),
+        (
+            "/geoserver/gwc/service/wmts?request=GetTile&layer=geor:roads",
+            500,
+            "text/html;charset=utf-8",
+        ),
         (VERSION, 500, "text/html;charset=utf-8"),
     ] {
         let reply = get(&replica, target);
-        assert_eq!((reply.status, reply.header("content-type")), (status, Some(kind)), "{target}");
-        assert!(reply.text().contains("java.lang.OutOfMemoryError"), "{target}");
+        assert_eq!(
+            (reply.status, reply.header("content-type")),
+            (status, Some(kind)),
+            "{target}"
+        );
+        assert!(
+            reply.text().contains("java.lang.OutOfMemoryError"),
+            "{target}"
+        );
     }
 }
 
@@ -152,7 +216,13 @@ fn exceptions_are_compressed_for_those_who_accept_it() {
 fn an_undeployed_webapp_is_404_everywhere() {
     let replica = replica();
     replica.suffers(Fault::Undeployed);
-    for target in [GET_MAP, GET_FEATURE, VERSION, "/geoserver/web/", "/geoserver"] {
+    for target in [
+        GET_MAP,
+        GET_FEATURE,
+        VERSION,
+        "/geoserver/web/",
+        "/geoserver",
+    ] {
         assert_eq!(get(&replica, target).status, 404, "{target}");
     }
 }
@@ -165,7 +235,10 @@ fn control_flow_says_busy_with_503_and_too_many_with_429() {
     let busy = get(&replica, GET_MAP);
     assert!(busy.status == 503 && busy.text().contains("please lower your request rate"));
     let limited = get(&replica, GET_MAP);
-    assert_eq!((limited.status, limited.header("x-rate-limit-remaining")), (429, Some("0")));
+    assert_eq!(
+        (limited.status, limited.header("x-rate-limit-remaining")),
+        (429, Some("0"))
+    );
 }
 
 #[test]
@@ -181,7 +254,10 @@ fn an_early_answer_comes_while_the_body_is_still_awaited() {
 fn what_is_not_http_is_sent_as_such() {
     let replica = replica();
     replica.suffers(Fault::Garbage);
-    assert_eq!(try_get(&replica, GET_MAP).unwrap_err().kind(), ErrorKind::InvalidData);
+    assert_eq!(
+        try_get(&replica, GET_MAP).unwrap_err().kind(),
+        ErrorKind::InvalidData
+    );
 }
 
 #[test]
@@ -195,9 +271,18 @@ fn a_fault_of_one_class_leaves_the_others_alone() {
 #[test]
 fn an_occasional_fault_strikes_about_as_often_as_asked_and_replays_with_the_seed() {
     let strikes = |seed| {
-        let replica = Instance::start("replica1", &DataDirectory::new(), Behaviour { seed, ..Behaviour::default() });
+        let replica = Instance::start(
+            "replica1",
+            &DataDirectory::new(),
+            Behaviour {
+                seed,
+                ..Behaviour::default()
+            },
+        );
         replica.suffers(Fault::Close.sometimes(0.3));
-        (0..100).map(|_| try_get(&replica, GET_MAP).is_err()).collect::<Vec<_>>()
+        (0..100)
+            .map(|_| try_get(&replica, GET_MAP).is_err())
+            .collect::<Vec<_>>()
     };
     let first = strikes(7);
     assert_eq!(first, strikes(7));
@@ -212,38 +297,70 @@ fn a_killed_instance_refuses_forgets_and_comes_back_on_its_port() {
     let replica = cluster.replica(1);
     let address = replica.address();
     let mut idle = connect(replica).unwrap();
-    eventually("the connection is accepted", || replica.control().open_connections() == 1);
+    eventually("the connection is accepted", || {
+        replica.control().open_connections() == 1
+    });
     cluster.main().publish("geor:brand_new");
     replica.kill();
-    assert_eq!(idle.read(&mut [0]).unwrap(), 0, "closed in good order: nothing was unread");
-    assert_eq!(try_get(replica, GET_MAP).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(
+        idle.read(&mut [0]).unwrap(),
+        0,
+        "closed in good order: nothing was unread"
+    );
+    assert_eq!(
+        try_get(replica, GET_MAP).unwrap_err().kind(),
+        ErrorKind::ConnectionRefused
+    );
     assert_eq!(replica.epoch(), None);
     replica.restart();
     assert_eq!(replica.address(), address);
-    assert!(get(replica, &GET_MAP.replace("public_layer", "brand_new")).is_png(), "it loaded the current catalog");
+    assert!(
+        get(replica, &GET_MAP.replace("public_layer", "brand_new")).is_png(),
+        "it loaded the current catalog"
+    );
 }
 
 #[test]
 fn a_crashed_instance_resets_its_connections() {
     let replica = replica();
     let mut idle = connect(&replica).unwrap();
-    eventually("the connection is accepted", || replica.control().open_connections() == 1);
+    eventually("the connection is accepted", || {
+        replica.control().open_connections() == 1
+    });
     replica.crash();
-    assert_eq!(idle.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(
+        idle.read(&mut [0]).unwrap_err().kind(),
+        ErrorKind::ConnectionReset
+    );
 }
 
 #[test]
 fn a_write_is_on_record_exactly_as_often_as_it_was_executed() {
     let main = replica();
-    assert_eq!(post(&main, "/geoserver/wfs?geosim_tag=a", &[], TRANSACTION).status, 200);
+    assert_eq!(
+        post(&main, "/geoserver/wfs?geosim_tag=a", &[], TRANSACTION).status,
+        200
+    );
     main.suffers(Fault::Hang.only(RequestClass::Transaction));
     std::thread::scope(|scope| {
         scope.spawn(|| try_send(&main, "POST", "/geoserver/wfs", &[], TRANSACTION));
         eventually("it hangs", || main.received(RequestClass::Transaction) == 2);
         main.heals();
     });
-    assert_eq!(as_admin(&main, "POST", "/geoserver/rest/reset", "").status, 200);
+    assert_eq!(
+        as_admin(&main, "POST", "/geoserver/rest/reset", "").status,
+        200
+    );
     let writes = main.data().writes();
-    assert_eq!(writes.iter().map(|write| write.what.as_str()).collect::<Vec<_>>(), ["Transaction", "POST /rest/reset"]);
-    assert_eq!((writes[0].tag.as_deref(), writes[0].by.as_str()), (Some("a"), "replica1"));
+    assert_eq!(
+        writes
+            .iter()
+            .map(|write| write.what.as_str())
+            .collect::<Vec<_>>(),
+        ["Transaction", "POST /rest/reset"]
+    );
+    assert_eq!(
+        (writes[0].tag.as_deref(), writes[0].by.as_str()),
+        (Some("a"), "replica1")
+    );
 }

@@ -18,7 +18,9 @@ fn instant() -> Instance {
 
 /// Asks on an open connection and reads one answer with a length.
 fn ask(stream: &mut TcpStream, target: &str) -> Vec<u8> {
-    stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
+    stream
+        .write_all(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes())
+        .unwrap();
     let mut received = Vec::new();
     while !parse(&received).is_ok_and(|reply| reply.is_whole) {
         let mut buffer = [0; 4096];
@@ -41,7 +43,10 @@ fn a_connection_serves_many_requests() {
 
 #[test]
 fn the_last_request_of_a_connection_is_announced() {
-    let main = instance(Behaviour { keep_alive_requests: Some(3), ..Behaviour::default() });
+    let main = instance(Behaviour {
+        keep_alive_requests: Some(3),
+        ..Behaviour::default()
+    });
     let mut stream = connect(&main).unwrap();
     for number in 1..=3 {
         let reply = parse(&ask(&mut stream, GET_MAP)).unwrap();
@@ -52,7 +57,10 @@ fn the_last_request_of_a_connection_is_announced() {
 
 #[test]
 fn an_idle_connection_is_closed_without_notice() {
-    let main = instance(Behaviour { keep_alive: Duration::from_millis(20), ..Behaviour::default() });
+    let main = instance(Behaviour {
+        keep_alive: Duration::from_millis(20),
+        ..Behaviour::default()
+    });
     let mut stream = connect(&main).unwrap();
     let reply = parse(&ask(&mut stream, GET_MAP)).unwrap();
     assert_eq!(reply.header("connection"), None);
@@ -67,20 +75,36 @@ fn requests_are_remembered_as_they_came() {
     raw(&main, &format!("{head}hello")).unwrap();
     let request = main.control().last_request().unwrap();
     assert_eq!(request.head(), head.as_bytes());
-    assert_eq!((request.method(), request.target()), ("POST", b"/geoserver/wfs?A=%41&a=1;x".as_slice()));
-    let odd: Vec<_> = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("x-odd")).collect();
+    assert_eq!(
+        (request.method(), request.target()),
+        ("POST", b"/geoserver/wfs?A=%41&a=1;x".as_slice())
+    );
+    let odd: Vec<_> = request
+        .headers()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("x-odd"))
+        .collect();
     assert_eq!(odd, [("x-ODD", b"two".as_slice()), ("X-Odd", b"three")]);
-    assert_eq!((request.body().length, request.body().hash), (5, stable_hash(b"hello")));
+    assert_eq!(
+        (request.body().length, request.body().hash),
+        (5, stable_hash(b"hello"))
+    );
     assert_eq!(&request.body().start[..], b"hello");
 }
 
 #[test]
 fn only_the_last_requests_are_remembered() {
-    let main = instance(Behaviour { remembered_requests: 2, ..Behaviour::default() });
+    let main = instance(Behaviour {
+        remembered_requests: 2,
+        ..Behaviour::default()
+    });
     for number in 0..5 {
         get(&main, &format!("/geoserver/www/{number}"));
     }
-    let targets: Vec<_> = main.requests().iter().map(|request| String::from_utf8_lossy(request.target()).into_owned()).collect();
+    let targets: Vec<_> = main
+        .requests()
+        .iter()
+        .map(|request| String::from_utf8_lossy(request.target()).into_owned())
+        .collect();
     assert_eq!(targets, ["/geoserver/www/3", "/geoserver/www/4"]);
 }
 
@@ -90,7 +114,10 @@ fn chunked_bodies_are_put_together() {
     let request = "POST /geoserver/wfs HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n\
         5;note=x\r\nhello\r\n6\r\n world\r\n0\r\nTrailer: x\r\n\r\n";
     raw(&main, request).unwrap();
-    assert_eq!(&main.control().last_request().unwrap().body().start[..], b"hello world");
+    assert_eq!(
+        &main.control().last_request().unwrap().body().start[..],
+        b"hello world"
+    );
 }
 
 #[test]
@@ -99,7 +126,10 @@ fn a_long_body_is_kept_in_part_and_hashed_in_full() {
     let body = "x".repeat(KEPT_BODY + 1_000_000);
     post(&main, "/geoserver/rest/imports", &[], &body);
     let request = main.control().last_request().unwrap();
-    assert_eq!((request.body().length, request.body().hash), (body.len() as u64, stable_hash(body.as_bytes())));
+    assert_eq!(
+        (request.body().length, request.body().hash),
+        (body.len() as u64, stable_hash(body.as_bytes()))
+    );
     assert_eq!(request.body().start.len(), KEPT_BODY);
 }
 
@@ -122,7 +152,13 @@ fn http_1_0_is_answered_without_chunks_and_closed() {
         &outputFormat=application/json HTTP/1.0\r\n\r\n",
     )
     .unwrap();
-    assert_eq!((reply.header("transfer-encoding"), reply.header("connection")), (None, Some("close")));
+    assert_eq!(
+        (
+            reply.header("transfer-encoding"),
+            reply.header("connection")
+        ),
+        (None, Some("close"))
+    );
     assert_eq!(reply.json()["numberReturned"], 3);
 }
 
@@ -144,7 +180,11 @@ fn what_a_servlet_container_refuses_is_400() {
 fn head_has_the_head_of_get_and_no_body() {
     let main = instant();
     let mut stream = connect(&main).unwrap();
-    stream.write_all(format!("HEAD {GET_MAP} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).unwrap();
+    stream
+        .write_all(
+            format!("HEAD {GET_MAP} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes(),
+        )
+        .unwrap();
     let mut received = String::new();
     stream.read_to_string(&mut received).unwrap();
     assert!(received.contains("Content-Length: ") && received.ends_with("\r\n\r\n"));
@@ -156,7 +196,10 @@ fn every_answer_names_its_instance_its_epoch_and_the_tag_of_its_request() {
     main.publish("geor:new");
     let reply = get(&main, "/geoserver/www/a.css?geosim_tag=r42");
     assert_eq!(reply.header("x-geosim"), Some("main"));
-    assert_eq!(reply.header("x-geosim-epoch"), Some(main.epoch().unwrap().to_string().as_str()));
+    assert_eq!(
+        reply.header("x-geosim-epoch"),
+        Some(main.epoch().unwrap().to_string().as_str())
+    );
     assert_eq!(reply.header("x-geosim-tag"), Some("r42"));
 }
 
@@ -164,7 +207,9 @@ fn every_answer_names_its_instance_its_epoch_and_the_tag_of_its_request() {
 fn connections_end_when_the_instance_is_dropped() {
     let main = instant();
     let mut stream = connect(&main).unwrap();
-    eventually("the connection is accepted", || main.control().open_connections() == 1);
+    eventually("the connection is accepted", || {
+        main.control().open_connections() == 1
+    });
     drop(main);
     assert_eq!(stream.read(&mut [0]).unwrap(), 0);
 }
@@ -183,5 +228,10 @@ fn requests_on_one_connection_may_be_pipelined() {
 #[test]
 fn an_unknown_method_reaches_the_webapp() {
     let main = instant();
-    assert_eq!(try_send(&main, "DELETE", "/geoserver/www/x", &[], "").unwrap().status, 405);
+    assert_eq!(
+        try_send(&main, "DELETE", "/geoserver/www/x", &[], "")
+            .unwrap()
+            .status,
+        405
+    );
 }

@@ -1,10 +1,13 @@
-//! The GeoServer double behaves as GeoServer does, and breaks as told. Asked over real sockets by a client that hides
-//! nothing.
+//! The GeoServer double behaves as GeoServer does, and breaks as told. Asked over real sockets by a
+//! client that hides nothing.
 //!
-//! A number such as `4.5` beside a test is the section of `reference/geoserver.md`, the notes taken in GeoServer's sources,
-//! that the rule comes from.
+//! A number such as `4.5` beside a test is the section of `reference/geoserver.md`, the notes taken
+//! in GeoServer's sources, that the rule comes from.
 
-#![allow(clippy::unwrap_used, reason = "the helpers of a test may fail like a test")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "the helpers of a test may fail like a test"
+)]
 
 mod capacity;
 mod catalog;

@@ -16,7 +16,9 @@ pub(crate) fn in_a_reload(instance: &Instance, during: impl FnOnce()) {
     thread::scope(|scope| {
         let already = instance.control().catalog_reloads();
         let reload = scope.spawn(|| as_admin(instance, "POST", RELOAD, ""));
-        eventually("it reloads", || instance.control().catalog_reloads() > already);
+        eventually("it reloads", || {
+            instance.control().catalog_reloads() > already
+        });
         during();
         assert_eq!(reload.join().unwrap().status, 200);
     });
@@ -24,7 +26,10 @@ pub(crate) fn in_a_reload(instance: &Instance, during: impl FnOnce()) {
 
 /// Asks an instance that reloads until it is killed.
 pub(crate) fn in_an_endless_reload(behaviour: Behaviour, ask: impl FnOnce(&Instance)) {
-    let behaviour = Behaviour { reload_time: VERY_LONG, ..behaviour };
+    let behaviour = Behaviour {
+        reload_time: VERY_LONG,
+        ..behaviour
+    };
     let instance = Instance::start("replica1", &DataDirectory::new(), behaviour);
     thread::scope(|scope| {
         // It ends without an answer when the instance is killed.

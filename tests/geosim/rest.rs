@@ -1,4 +1,5 @@
-//! REST: who may use it, what waits for the configuration lock and what does not, what is reloaded by what (4.1).
+//! REST: who may use it, what waits for the configuration lock and what does not, what is reloaded
+//! by what (4.1).
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,10 @@ const SETTINGS: &str = "/geoserver/rest/settings.json";
 const RELOAD_TIME: Duration = Duration::from_millis(200);
 
 fn reloads_slowly() -> Instance {
-    start_with(Behaviour { reload_time: RELOAD_TIME, ..Behaviour::default() })
+    start_with(Behaviour {
+        reload_time: RELOAD_TIME,
+        ..Behaviour::default()
+    })
 }
 
 type Headers<'a> = &'a [(&'a str, &'a str)];
@@ -22,7 +26,10 @@ type Headers<'a> = &'a [(&'a str, &'a str)];
 #[test]
 fn users_read_administrators_write_and_nobody_else_does() {
     let main = start();
-    let administrator = [("sec-username", "idatafeeder"), ("sec-roles", "ROLE_GN_ADMIN;ROLE_ADMINISTRATOR")];
+    let administrator = [
+        ("sec-username", "idatafeeder"),
+        ("sec-roles", "ROLE_GN_ADMIN;ROLE_ADMINISTRATOR"),
+    ];
     let user = [("sec-username", "somebody"), ("sec-roles", "ROLE_USER")];
     let nameless = [("sec-username", ""), ("sec-roles", "ROLE_ADMINISTRATOR")];
     let wrong = [("Authorization", "Basic YWRtaW46d3Jvbmc=")];
@@ -37,13 +44,32 @@ fn users_read_administrators_write_and_nobody_else_does() {
     ];
     for (headers, may_read, may_write) in callers {
         let status = |method, target| try_send(&main, method, target, headers, "").unwrap().status;
-        assert_eq!((status("GET", VERSION), status("GET", SETTINGS)), (may_read, may_read), "{headers:?}");
-        assert_eq!((status("POST", RELOAD), status("PUT", SETTINGS)), (may_write, may_write), "{headers:?}");
-        assert_eq!(status("GET", "/geoserver/gwc/rest/layers"), may_read, "{headers:?}");
-        assert_eq!(status("POST", "/geoserver/gwc/rest/reload"), may_write, "{headers:?}");
+        assert_eq!(
+            (status("GET", VERSION), status("GET", SETTINGS)),
+            (may_read, may_read),
+            "{headers:?}"
+        );
+        assert_eq!(
+            (status("POST", RELOAD), status("PUT", SETTINGS)),
+            (may_write, may_write),
+            "{headers:?}"
+        );
+        assert_eq!(
+            status("GET", "/geoserver/gwc/rest/layers"),
+            may_read,
+            "{headers:?}"
+        );
+        assert_eq!(
+            status("POST", "/geoserver/gwc/rest/reload"),
+            may_write,
+            "{headers:?}"
+        );
     }
     assert_eq!(main.control().catalog_reloads(), 2);
-    assert_eq!(get(&main, VERSION).header("www-authenticate"), Some("Basic realm=\"GeoServer Realm\""));
+    assert_eq!(
+        get(&main, VERSION).header("www-authenticate"),
+        Some("Basic realm=\"GeoServer Realm\"")
+    );
 }
 
 #[test]
@@ -55,7 +81,10 @@ fn a_reload_is_posted_or_put_and_answered_when_it_is_over() {
     for method in ["POST", "PUT"] {
         let asked = Instant::now();
         let reply = as_admin(&main, method, &format!("{RELOAD}?recurse=true"), "nothing");
-        assert!(reply.status == 200 && reply.body.is_empty() && asked.elapsed() >= RELOAD_TIME, "{method}: {reply:?}");
+        assert!(
+            reply.status == 200 && reply.body.is_empty() && asked.elapsed() >= RELOAD_TIME,
+            "{method}: {reply:?}"
+        );
     }
     assert_eq!(main.control().catalog_reloads(), 2);
 }
@@ -64,8 +93,24 @@ fn a_reload_is_posted_or_put_and_answered_when_it_is_over() {
 #[test]
 fn about_answers_in_the_middle_of_a_reload() {
     in_an_endless_reload(Behaviour::default(), |instance| {
-        for page in ["version.xml", "version.json", "manifest", "status", "system-status"] {
-            assert_eq!(as_admin(instance, "GET", &format!("/geoserver/rest/about/{page}"), "").status, 200, "{page}");
+        for page in [
+            "version.xml",
+            "version.json",
+            "manifest",
+            "status",
+            "system-status",
+        ] {
+            assert_eq!(
+                as_admin(
+                    instance,
+                    "GET",
+                    &format!("/geoserver/rest/about/{page}"),
+                    ""
+                )
+                .status,
+                200,
+                "{page}"
+            );
         }
     });
 }
@@ -78,9 +123,16 @@ fn settings_and_the_catalog_are_told_when_the_reload_is_over() {
         let number = main.update_sequence().unwrap();
         in_a_reload(&main, || {
             let reply = as_admin(&main, "GET", target, "");
-            assert!(reply.status == 200 && !main.control().is_reloading(), "{target}");
+            assert!(
+                reply.status == 200 && !main.control().is_reloading(),
+                "{target}"
+            );
             let json = reply.json();
-            assert!(json["global"]["updateSequence"] == number || reply.text().contains("geor:brand_new"), "{json}");
+            assert!(
+                json["global"]["updateSequence"] == number
+                    || reply.text().contains("geor:brand_new"),
+                "{json}"
+            );
         });
     }
 }
@@ -89,10 +141,18 @@ fn settings_and_the_catalog_are_told_when_the_reload_is_over() {
 fn writes_wait_for_a_reload_and_are_not_lost_in_it() {
     let main = reloads_slowly();
     in_a_reload(&main, || {
-        let made = as_admin(&main, "POST", "/geoserver/rest/workspaces", "{\"workspace\": {\"name\": \"new\"}}");
+        let made = as_admin(
+            &main,
+            "POST",
+            "/geoserver/rest/workspaces",
+            "{\"workspace\": {\"name\": \"new\"}}",
+        );
         assert!(made.status == 201 && !main.control().is_reloading());
     });
-    assert_eq!(as_admin(&main, "GET", "/geoserver/rest/workspaces/new.json", "").status, 200);
+    assert_eq!(
+        as_admin(&main, "GET", "/geoserver/rest/workspaces/new.json", "").status,
+        200
+    );
 }
 
 /// 4.2: so whoever calls must not call twice.
@@ -100,7 +160,9 @@ fn writes_wait_for_a_reload_and_are_not_lost_in_it() {
 fn reloads_asked_at_the_same_time_run_one_after_the_other_each_in_full() {
     let main = reloads_slowly();
     let asked = Instant::now();
-    in_a_reload(&main, || assert_eq!(as_admin(&main, "POST", RELOAD, "").status, 200));
+    in_a_reload(&main, || {
+        assert_eq!(as_admin(&main, "POST", RELOAD, "").status, 200)
+    });
     assert_eq!(main.control().catalog_reloads(), 2);
     assert!(asked.elapsed() >= 2 * RELOAD_TIME);
 }
@@ -111,17 +173,31 @@ fn a_catalog_reload_reloads_no_security_and_no_other_reload_the_catalog() {
     let cluster = Cluster::start(1);
     let (replica, control) = (cluster.replica(1), cluster.replica(1).control());
     cluster.main().publish("geor:brand_new");
-    let counts = || [control.catalog_reloads(), control.security_reloads(), control.gwc_reloads(), control.resets()];
+    let counts = || {
+        [
+            control.catalog_reloads(),
+            control.security_reloads(),
+            control.gwc_reloads(),
+            control.resets(),
+        ]
+    };
     for (target, expected) in [
         ("/geoserver/rest/security/acl/catalog/reload", [0, 1, 0, 0]),
         ("/geoserver/gwc/rest/reload", [0, 1, 1, 0]),
         ("/geoserver/rest/reset", [0, 1, 1, 1]),
     ] {
-        assert_eq!(as_admin(replica, "POST", target, "").status, 200, "{target}");
+        assert_eq!(
+            as_admin(replica, "POST", target, "").status,
+            200,
+            "{target}"
+        );
         assert_eq!((counts(), replica.epoch()), (expected, Some(0)), "{target}");
     }
     assert_eq!(as_admin(replica, "POST", RELOAD, "").status, 200);
-    assert_eq!((counts(), replica.epoch()), ([1, 1, 1, 1], cluster.main().epoch()));
+    assert_eq!(
+        (counts(), replica.epoch()),
+        ([1, 1, 1, 1], cluster.main().epoch())
+    );
 }
 
 #[test]
@@ -130,19 +206,40 @@ fn the_file_of_settings_is_the_shared_one_not_what_is_in_memory() {
     cluster.main().publish("geor:brand_new");
     let number = cluster.main().update_sequence().unwrap();
     assert_ne!(cluster.replica(1).update_sequence(), Some(number));
-    let file = as_admin(cluster.replica(1), "GET", "/geoserver/rest/resource/global.xml", "");
+    let file = as_admin(
+        cluster.replica(1),
+        "GET",
+        "/geoserver/rest/resource/global.xml",
+        "",
+    );
     assert_eq!(file.header("resource-type"), Some("resource"));
-    assert!(file.text().contains(&format!("<updateSequence>{number}</updateSequence>")), "{}", file.text());
-    assert_eq!(as_admin(cluster.replica(1), "GET", SETTINGS, "").json()["global"]["updateSequence"], 0);
+    assert!(
+        file.text()
+            .contains(&format!("<updateSequence>{number}</updateSequence>")),
+        "{}",
+        file.text()
+    );
+    assert_eq!(
+        as_admin(cluster.replica(1), "GET", SETTINGS, "").json()["global"]["updateSequence"],
+        0
+    );
 }
 
 #[test]
 fn every_write_is_on_record_and_no_read_is() {
     let main = start();
-    for target in
-        [VERSION, SETTINGS, "/geoserver/rest/workspaces", "/geoserver/rest/layers/geor:roads.json", "/geoserver/gwc/rest/layers"]
-    {
-        assert_eq!(get_with(&main, target, &[("Authorization", BASIC)]).status, 200, "{target}");
+    for target in [
+        VERSION,
+        SETTINGS,
+        "/geoserver/rest/workspaces",
+        "/geoserver/rest/layers/geor:roads.json",
+        "/geoserver/gwc/rest/layers",
+    ] {
+        assert_eq!(
+            get_with(&main, target, &[("Authorization", BASIC)]).status,
+            200,
+            "{target}"
+        );
     }
     assert!(main.data().writes().is_empty());
     for (method, target) in [
@@ -151,12 +248,26 @@ fn every_write_is_on_record_and_no_read_is() {
         ("DELETE", "/rest/layers/geor:roads"),
         ("POST", "/gwc/rest/seed/geor:rivers.json"),
     ] {
-        assert_eq!(as_admin(&main, method, &format!("/geoserver{target}"), "{}").status, 200, "{target}");
+        assert_eq!(
+            as_admin(&main, method, &format!("/geoserver{target}"), "{}").status,
+            200,
+            "{target}"
+        );
     }
-    let writes: Vec<_> = main.data().writes().into_iter().map(|write| write.what).collect();
+    let writes: Vec<_> = main
+        .data()
+        .writes()
+        .into_iter()
+        .map(|write| write.what)
+        .collect();
     assert_eq!(
         writes,
-        ["POST /rest/reload", "PUT /rest/logging", "DELETE /rest/layers/geor:roads", "POST /gwc/rest/seed/geor:rivers.json"]
+        [
+            "POST /rest/reload",
+            "PUT /rest/logging",
+            "DELETE /rest/layers/geor:roads",
+            "POST /gwc/rest/seed/geor:rivers.json"
+        ]
     );
     assert_eq!(main.received(RequestClass::Admin), 9);
 }

@@ -1,9 +1,12 @@
-//! The tile cache (4.11): sixteen tiles a metatile, one tile by many names, stores shared or not, locks never shared.
+//! The tile cache (4.11): sixteen tiles a metatile, one tile by many names, stores shared or not,
+//! locks never shared.
 
 use std::thread;
 use std::time::Duration;
 
-use geofront::geosim::{Behaviour, Capacity, Cluster, Instance, METATILE, ServiceTime, TileStore, eventually};
+use geofront::geosim::{
+    Behaviour, Capacity, Cluster, Instance, METATILE, ServiceTime, TileStore, eventually,
+};
 use geofront::ogc::RequestClass;
 
 use crate::client::{GET_MAP, Reply, as_admin, get, get_with, start, start_with};
@@ -27,15 +30,32 @@ fn result(reply: &Reply) -> &str {
 #[test]
 fn sixteen_tiles_are_rendered_as_one_metatile() {
     let main = start();
-    for (number, (column, row)) in (0..4).flat_map(|row| (4..8).map(move |column| (column, row))).enumerate() {
+    for (number, (column, row)) in (0..4)
+        .flat_map(|row| (4..8).map(move |column| (column, row)))
+        .enumerate()
+    {
         let reply = get(&main, &tile(5, column, row));
-        assert_eq!(result(&reply), if number == 0 { "MISS" } else { "HIT" }, "{column}, {row}");
+        assert_eq!(
+            result(&reply),
+            if number == 0 { "MISS" } else { "HIT" },
+            "{column}, {row}"
+        );
     }
     assert_eq!(main.control().metatiles(), 1);
     for (column, row) in [(3, 0), (8, 0), (4, METATILE)] {
-        assert_eq!(result(&get(&main, &tile(5, column, row))), "MISS", "{column}, {row}");
+        assert_eq!(
+            result(&get(&main, &tile(5, column, row))),
+            "MISS",
+            "{column}, {row}"
+        );
     }
-    assert_eq!((main.control().metatiles(), main.received(RequestClass::Tile)), (4, 19));
+    assert_eq!(
+        (
+            main.control().metatiles(),
+            main.received(RequestClass::Tile)
+        ),
+        (4, 19)
+    );
 }
 
 #[test]
@@ -57,11 +77,29 @@ fn a_tile_has_the_same_name_in_every_protocol() {
     ];
     for (number, name) in names.iter().enumerate() {
         let reply = get(&main, name);
-        assert_eq!(result(&reply), if number == 0 { "MISS" } else { "HIT" }, "{name}");
-        assert_eq!(reply.header("geowebcache-tile-index"), Some("[3, 2, 2]"), "{name}");
-        assert_eq!(reply.header("geowebcache-gridset"), Some("EPSG:900913"), "{name}");
+        assert_eq!(
+            result(&reply),
+            if number == 0 { "MISS" } else { "HIT" },
+            "{name}"
+        );
+        assert_eq!(
+            reply.header("geowebcache-tile-index"),
+            Some("[3, 2, 2]"),
+            "{name}"
+        );
+        assert_eq!(
+            reply.header("geowebcache-gridset"),
+            Some("EPSG:900913"),
+            "{name}"
+        );
     }
-    assert_eq!((main.control().metatiles(), main.received(RequestClass::Tile)), (1, names.len() as u64));
+    assert_eq!(
+        (
+            main.control().metatiles(),
+            main.received(RequestClass::Tile)
+        ),
+        (1, names.len() as u64)
+    );
 }
 
 #[test]
@@ -69,20 +107,39 @@ fn a_tile_may_not_be_kept_and_may_be_asked_for_conditionally() {
     let main = start();
     for _miss_then_hit in 0..2 {
         let reply = get(&main, &tile(0, 0, 0));
-        assert_eq!(reply.header("cache-control"), Some("no-cache, no-store, must-revalidate"));
-        assert_eq!((reply.header("pragma"), reply.header("expires")), (Some("no-cache"), Some("0")));
+        assert_eq!(
+            reply.header("cache-control"),
+            Some("no-cache, no-store, must-revalidate")
+        );
+        assert_eq!(
+            (reply.header("pragma"), reply.header("expires")),
+            (Some("no-cache"), Some("0"))
+        );
         let since = reply.header("last-modified").unwrap();
         let unchanged = get_with(&main, &tile(0, 0, 0), &[("If-Modified-Since", since)]);
-        assert!(unchanged.status == 304 && unchanged.body.is_empty() && unchanged.header("content-length").is_none());
+        assert!(
+            unchanged.status == 304
+                && unchanged.body.is_empty()
+                && unchanged.header("content-length").is_none()
+        );
     }
 }
 
 #[test]
 fn a_box_that_is_no_tile_is_an_ordinary_map_with_the_reason() {
     let main = start();
-    let reply = get(&main, &format!("{}&tiled=true", GET_MAP.replace("BBOX=-20820223", "BBOX=-15000000")));
+    let reply = get(
+        &main,
+        &format!(
+            "{}&tiled=true",
+            GET_MAP.replace("BBOX=-20820223", "BBOX=-15000000")
+        ),
+    );
     assert!(reply.is_png() && reply.header("geowebcache-cache-result").is_none());
-    assert_eq!(reply.header("geowebcache-miss-reason"), Some("request does not align to grid(s)"));
+    assert_eq!(
+        reply.header("geowebcache-miss-reason"),
+        Some("request does not align to grid(s)")
+    );
     assert_eq!(main.control().metatiles(), 0);
 }
 
@@ -91,10 +148,22 @@ fn an_unknown_layer_is_400_as_xml_for_wmts_and_as_text_for_others() {
     let main = start();
     let text = "Unknown layer geor:nowhere. Check the logfiles, it may not have loaded properly.";
     let wmts = get(&main, &tile(2, 0, 0).replace("geor:roads", "geor:nowhere"));
-    assert_eq!((wmts.status, wmts.header("content-type")), (400, Some("text/xml")));
-    assert!(wmts.is_well_formed_xml() && wmts.text().contains(text), "{wmts:?}");
-    let tms = get(&main, "/geoserver/gwc/service/tms/1.0.0/geor:nowhere@EPSG:900913@png/2/0/0.png");
-    assert_eq!((tms.status, tms.header("content-type"), tms.text()), (400, Some("text/plain"), format!("400: {text}")));
+    assert_eq!(
+        (wmts.status, wmts.header("content-type")),
+        (400, Some("text/xml"))
+    );
+    assert!(
+        wmts.is_well_formed_xml() && wmts.text().contains(text),
+        "{wmts:?}"
+    );
+    let tms = get(
+        &main,
+        "/geoserver/gwc/service/tms/1.0.0/geor:nowhere@EPSG:900913@png/2/0/0.png",
+    );
+    assert_eq!(
+        (tms.status, tms.header("content-type"), tms.text()),
+        (400, Some("text/plain"), format!("400: {text}"))
+    );
 }
 
 #[test]
@@ -102,10 +171,16 @@ fn a_tile_outside_the_grid_is_400_and_an_unknown_protocol_404() {
     let main = start();
     let outside = get(&main, &tile(2, 4, 0));
     assert!(
-        outside.status == 400 && outside.text().contains("exceptionCode=\"TileOutOfRange\" locator=\"TILECOL\""),
+        outside.status == 400
+            && outside
+                .text()
+                .contains("exceptionCode=\"TileOutOfRange\" locator=\"TILECOL\""),
         "{outside:?}"
     );
-    assert_eq!(get(&main, "/geoserver/gwc/service/gopher/1.0.0").status, 404);
+    assert_eq!(
+        get(&main, "/geoserver/gwc/service/gopher/1.0.0").status,
+        404
+    );
     assert_eq!(get(&main, "/geoserver/gwc/nothing").status, 404);
 }
 
@@ -115,13 +190,28 @@ fn in_a_shared_store_what_one_instance_rendered_is_a_hit_on_all() {
     assert_eq!(result(&get(cluster.main(), &tile(5, 0, 0))), "MISS");
     assert_eq!(result(&get(cluster.replica(1), &tile(5, 1, 1))), "HIT");
     assert_eq!(cluster.replica(1).control().metatiles(), 0);
-    assert_eq!(as_admin(cluster.main(), "POST", "/geoserver/gwc/rest/masstruncate", "").status, 200);
+    assert_eq!(
+        as_admin(
+            cluster.main(),
+            "POST",
+            "/geoserver/gwc/rest/masstruncate",
+            ""
+        )
+        .status,
+        200
+    );
     assert_eq!(result(&get(cluster.replica(1), &tile(5, 1, 1))), "MISS");
 }
 
 #[test]
 fn with_stores_of_their_own_every_instance_renders() {
-    let cluster = Cluster::start_with(1, &Behaviour { tile_store: TileStore::PerInstance, ..Behaviour::default() });
+    let cluster = Cluster::start_with(
+        1,
+        &Behaviour {
+            tile_store: TileStore::PerInstance,
+            ..Behaviour::default()
+        },
+    );
     for instance in cluster.instances() {
         assert_eq!(result(&get(instance, &tile(5, 0, 0))), "MISS");
         assert_eq!(result(&get(instance, &tile(5, 1, 1))), "HIT");
@@ -132,13 +222,20 @@ fn with_stores_of_their_own_every_instance_renders() {
 /// An instance renders nothing until [`let_go`].
 fn reluctant() -> Behaviour {
     let metatile_time = ServiceTime::Fixed(SLOW);
-    Behaviour { metatile_time, capacity: Capacity::Shared { cores: 1.0 }, ..Behaviour::default() }
+    Behaviour {
+        metatile_time,
+        capacity: Capacity::Shared { cores: 1.0 },
+        ..Behaviour::default()
+    }
 }
 
 /// Lets the instance render what `waiting` requests want.
 fn let_go(instance: &Instance, waiting: usize) {
-    eventually("the requests are there", || instance.control().in_flight() == waiting);
-    // One thread serves all connections: when it has answered, it has begun with all that came before.
+    eventually("the requests are there", || {
+        instance.control().in_flight() == waiting
+    });
+    // One thread serves all connections: when it has answered, it has begun with all that came
+    // before.
     assert_eq!(get(instance, "/geoserver/www/a.css").status, 200);
     instance.control().set_speed(FAST);
 }
@@ -156,7 +253,10 @@ fn who_wants_a_tile_that_is_being_rendered_waits_for_it() {
             })
             .collect();
         let_go(&main, asked.len());
-        let mut results: Vec<_> = asked.into_iter().map(|asked| result(&asked.join().unwrap()).to_owned()).collect();
+        let mut results: Vec<_> = asked
+            .into_iter()
+            .map(|asked| result(&asked.join().unwrap()).to_owned())
+            .collect();
         results.sort();
         assert_eq!(results, ["HIT", "HIT", "HIT", "MISS"]);
     });
@@ -167,9 +267,12 @@ fn who_wants_a_tile_that_is_being_rendered_waits_for_it() {
 fn instances_asked_at_the_same_time_all_render_because_locks_are_not_shared() {
     let cluster = Cluster::start_with(1, &reluctant());
     thread::scope(|scope| {
-        let asked = [cluster.main(), cluster.replica(1)].map(|instance| scope.spawn(|| get(instance, &tile(5, 0, 0))));
+        let asked = [cluster.main(), cluster.replica(1)]
+            .map(|instance| scope.spawn(|| get(instance, &tile(5, 0, 0))));
         for instance in cluster.instances() {
-            eventually("the request is there", || instance.control().in_flight() == 1);
+            eventually("the request is there", || {
+                instance.control().in_flight() == 1
+            });
             assert_eq!(get(instance, "/geoserver/www/a.css").status, 200);
         }
         cluster.instances().for_each(|instance| let_go(instance, 1));
@@ -177,5 +280,9 @@ fn instances_asked_at_the_same_time_all_render_because_locks_are_not_shared() {
             assert_eq!(result(&asked.join().unwrap()), "MISS");
         }
     });
-    assert!(cluster.instances().all(|instance| instance.control().metatiles() == 1));
+    assert!(
+        cluster
+            .instances()
+            .all(|instance| instance.control().metatiles() == 1)
+    );
 }

@@ -1,4 +1,5 @@
-//! Bodies, and the content types that say how they are to be read: forms, XML, SOAP, multipart, and what pretends to be one of them.
+//! Bodies, and the content types that say how they are to be read: forms, XML, SOAP, multipart, and
+//! what pretends to be one of them.
 
 use std::io::Write;
 
@@ -127,7 +128,14 @@ const MORE_PART_HEADERS: [&str; 6] = [
     "\r\nContent-Transfer-Encoding: base64",
 ];
 
-const FIELD_VALUES: [&str; 6] = ["WFS", "WMS", "GetFeature", "Transaction", "GetMap", " Transaction "];
+const FIELD_VALUES: [&str; 6] = [
+    "WFS",
+    "WMS",
+    "GetFeature",
+    "Transaction",
+    "GetMap",
+    " Transaction ",
+];
 
 /// How a body is packed, and how it says so.
 const CODINGS: [(Packing, Option<&str>); 10] = [
@@ -162,7 +170,9 @@ impl Packing {
                 packed.write_all(&text).and_then(|()| packed.finish())
             }
             Self::Stored => {
-                let mut packed = GzBuilder::new().filename(name).write(Vec::new(), Compression::none());
+                let mut packed = GzBuilder::new()
+                    .filename(name)
+                    .write(Vec::new(), Compression::none());
                 packed.write_all(&text).and_then(|()| packed.finish())
             }
             Self::Zlib => {
@@ -190,53 +200,91 @@ pub(crate) fn body() -> impl Strategy<Value = (Option<String>, Option<String>, V
         1 => (Just("text/xml"), prop::collection::vec(any::<u8>(), 0..40)),
     ];
     let other = prop_oneof![5 => Just(None), 2 => select(&CONTENT_TYPES[..]).prop_map(Some)];
-    (matched, other, select(&CODINGS[..])).prop_map(|((content_type, body), other, (packing, coding))| {
-        let content_type = other.unwrap_or(content_type);
-        ((!content_type.is_empty()).then(|| content_type.to_owned()), coding.map(str::to_owned), packing.pack(body))
-    })
+    (matched, other, select(&CODINGS[..])).prop_map(
+        |((content_type, body), other, (packing, coding))| {
+            let content_type = other.unwrap_or(content_type);
+            (
+                (!content_type.is_empty()).then(|| content_type.to_owned()),
+                coding.map(str::to_owned),
+                packing.pack(body),
+            )
+        },
+    )
 }
 
 /// UTF-16, each byte escaped.
 fn wide(pairs: &[u8]) -> Vec<u8> {
-    let escape = |byte: &u8| if matches!(byte, b'&' | b'=') { vec![*byte] } else { format!("%00%{byte:02x}").into_bytes() };
+    let escape = |byte: &u8| {
+        if matches!(byte, b'&' | b'=') {
+            vec![*byte]
+        } else {
+            format!("%00%{byte:02x}").into_bytes()
+        }
+    };
     pairs.iter().flat_map(escape).collect()
 }
 
 /// Around the length within which a root is looked for, and beyond.
 fn padding() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![6 => Just(0), 2 => 8000..8200_usize, 1 => Just(9000), 1 => Just(70_000)].prop_map(|length| vec![b'x'; length])
+    prop_oneof![6 => Just(0), 2 => 8000..8200_usize, 1 => Just(9000), 1 => Just(70_000)]
+        .prop_map(|length| vec![b'x'; length])
 }
 
 fn element() -> impl Strategy<Value = String> {
-    let attributes = prop::collection::vec(select(&ATTRIBUTES[..]), 0..3).prop_map(|attributes| attributes.concat());
+    let attributes = prop::collection::vec(select(&ATTRIBUTES[..]), 0..3)
+        .prop_map(|attributes| attributes.concat());
     let prefix = select(&["", "", "wfs:", "x:"][..]);
     let long = prop_oneof![9 => Just(Vec::new()), 1 => padding()];
-    let inside = (long, select(&INSIDES[..])).prop_map(|(long, inside)| String::from_utf8_lossy(&long).into_owned() + inside);
-    (prefix, select(&ROOTS[..]), attributes, inside).prop_map(|(prefix, name, attributes, inside)| {
-        let namespace = prefix.trim_end_matches(':');
-        let declared = if namespace.is_empty() || attributes.contains("xmlns:x") {
-            String::new()
-        } else {
-            format!(" xmlns:{namespace}=\"urn:{namespace}\"")
-        };
-        format!("<{prefix}{name}{declared}{attributes}>{inside}</{prefix}{name}>")
-    })
+    let inside = (long, select(&INSIDES[..]))
+        .prop_map(|(long, inside)| String::from_utf8_lossy(&long).into_owned() + inside);
+    (prefix, select(&ROOTS[..]), attributes, inside).prop_map(
+        |(prefix, name, attributes, inside)| {
+            let namespace = prefix.trim_end_matches(':');
+            let declared = if namespace.is_empty() || attributes.contains("xmlns:x") {
+                String::new()
+            } else {
+                format!(" xmlns:{namespace}=\"urn:{namespace}\"")
+            };
+            format!("<{prefix}{name}{declared}{attributes}>{inside}</{prefix}{name}>")
+        },
+    )
 }
 
 fn document() -> impl Strategy<Value = Vec<u8>> {
-    let comment = padding()
-        .prop_map(|padding| if padding.is_empty() { Vec::new() } else { [b"<!--".to_vec(), padding, b"-->".to_vec()].concat() });
+    let comment = padding().prop_map(|padding| {
+        if padding.is_empty() {
+            Vec::new()
+        } else {
+            [b"<!--".to_vec(), padding, b"-->".to_vec()].concat()
+        }
+    });
     let utf16 = prop_oneof![20 => Just(false), 1 => Just(true)];
-    (select(&PROLOGS[..]), comment, element(), utf16).prop_map(|(prolog, comment, element, utf16)| {
-        let text = [prolog.as_bytes(), &comment, element.as_bytes()].concat();
-        if utf16 { text.iter().flat_map(|&byte| [byte, 0]).collect() } else { text }
-    })
+    (select(&PROLOGS[..]), comment, element(), utf16).prop_map(
+        |(prolog, comment, element, utf16)| {
+            let text = [prolog.as_bytes(), &comment, element.as_bytes()].concat();
+            if utf16 {
+                text.iter().flat_map(|&byte| [byte, 0]).collect()
+            } else {
+                text
+            }
+        },
+    )
 }
 
 fn envelope() -> impl Strategy<Value = Vec<u8>> {
-    let namespaces = ["http://www.w3.org/2003/05/soap-envelope", "http://schemas.xmlsoap.org/soap/envelope/", "urn:other"];
-    let header =
-        select(&["", "<e:Header/>", "<e:Header><GetMap/></e:Header>", "<e:Header><e:Body><GetMap/></e:Body></e:Header>"][..]);
+    let namespaces = [
+        "http://www.w3.org/2003/05/soap-envelope",
+        "http://schemas.xmlsoap.org/soap/envelope/",
+        "urn:other",
+    ];
+    let header = select(
+        &[
+            "",
+            "<e:Header/>",
+            "<e:Header><GetMap/></e:Header>",
+            "<e:Header><e:Body><GetMap/></e:Body></e:Header>",
+        ][..],
+    );
     let behind = select(
         &[
             "",
@@ -247,12 +295,23 @@ fn envelope() -> impl Strategy<Value = Vec<u8>> {
         ][..],
     );
     let end = select(&["</e:Envelope>", "</e:Envelope>", ""][..]);
-    let parts = (select(&PROLOGS[..]), select(namespaces.to_vec()), header, element(), padding(), behind, end);
-    parts.prop_map(|(prolog, namespace, header, element, padding, behind, end)| {
-        let padding = String::from_utf8_lossy(&padding).into_owned();
-        let body = format!("<e:Body> {element}{padding}</e:Body>");
-        format!("{prolog}<e:Envelope xmlns:e=\"{namespace}\">{header}{body}{behind}{end}").into_bytes()
-    })
+    let parts = (
+        select(&PROLOGS[..]),
+        select(namespaces.to_vec()),
+        header,
+        element(),
+        padding(),
+        behind,
+        end,
+    );
+    parts.prop_map(
+        |(prolog, namespace, header, element, padding, behind, end)| {
+            let padding = String::from_utf8_lossy(&padding).into_owned();
+            let body = format!("<e:Body> {element}{padding}</e:Body>");
+            format!("{prolog}<e:Envelope xmlns:e=\"{namespace}\">{header}{body}{behind}{end}")
+                .into_bytes()
+        },
+    )
 }
 
 fn multipart() -> impl Strategy<Value = Vec<u8>> {
@@ -262,12 +321,21 @@ fn multipart() -> impl Strategy<Value = Vec<u8>> {
         1 => select(&FIELD_VALUES[..]).prop_map(|value| value.bytes().flat_map(|byte| [0, byte]).collect()),
     ];
     let line = prop_oneof![12 => Just("\r\n"), 1 => Just("\n")];
-    let part = (select(&DISPOSITIONS[..]), select(&MORE_PART_HEADERS[..]), content, line);
-    let edges = (select(&["", "", "", "preamble\r\n"][..]), select(&["--\r\n", "--", "", "--\r\nmore"][..]));
+    let part = (
+        select(&DISPOSITIONS[..]),
+        select(&MORE_PART_HEADERS[..]),
+        content,
+        line,
+    );
+    let edges = (
+        select(&["", "", "", "preamble\r\n"][..]),
+        select(&["--\r\n", "--", "", "--\r\nmore"][..]),
+    );
     (prop::collection::vec(part, 0..4), edges).prop_map(|(parts, (before, behind))| {
         let mut body = before.as_bytes().to_vec();
         for (disposition, more, content, line) in parts {
-            let head = format!("--AaB03x{line}Content-Disposition: {disposition}{more}{line}{line}");
+            let head =
+                format!("--AaB03x{line}Content-Disposition: {disposition}{more}{line}{line}");
             body.extend_from_slice(head.as_bytes());
             body.extend(content);
             body.extend_from_slice(line.as_bytes());

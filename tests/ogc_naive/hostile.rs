@@ -1,5 +1,5 @@
-//! Requests as nobody should send them: real addresses, services and operations, put together and spelled in every way that has
-//! ever led two programs to two readings.
+//! Requests as nobody should send them: real addresses, services and operations, put together and
+//! spelled in every way that has ever led two programs to two readings.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -145,7 +145,9 @@ const KEYS: [&str; 17] = [
     "format",
 ];
 
-const SERVICES: [&str; 11] = ["OSEO", "WMS", "WFS", "WCS", "WPS", "CSW", "WMTS", "TMS", "wfs", "XYZ", ""];
+const SERVICES: [&str; 11] = [
+    "OSEO", "WMS", "WFS", "WCS", "WPS", "CSW", "WMTS", "TMS", "wfs", "XYZ", "",
+];
 
 const OPERATIONS: [&str; 20] = [
     "GetMap",
@@ -170,45 +172,86 @@ const OPERATIONS: [&str; 20] = [
     "",
 ];
 
-const VALUES: [&str; 10] = ["256", "image/png", "true", "TRUE", "1", "a", "geor:roads", "1.1.0", "false", "GeoServer_1"];
+const VALUES: [&str; 10] = [
+    "256",
+    "image/png",
+    "true",
+    "TRUE",
+    "1",
+    "a",
+    "geor:roads",
+    "1.1.0",
+    "false",
+    "GeoServer_1",
+];
 
-const METHODS: [&str; 10] = ["GET", "GET", "GET", "HEAD", "POST", "POST", "POST", "PUT", "DELETE", "get"];
+const METHODS: [&str; 10] = [
+    "GET", "GET", "GET", "HEAD", "POST", "POST", "POST", "PUT", "DELETE", "get",
+];
 
 const CONTEXTS: [&str; 4] = ["/geoserver", "/geoserver", "/", "/maps/geoserver"];
 
 /// One request.
 pub(crate) fn request() -> impl Strategy<Value = Request> {
-    let parts = (select(&METHODS[..]), select(&CONTEXTS[..]), path(), query(), bodies::body());
-    parts.prop_map(|(method, context, path, query, (content_type, coding, body))| {
-        let mut target = context.trim_end_matches('/').as_bytes().to_vec();
-        target.extend(path);
-        if let Some(query) = query {
-            target.push(b'?');
-            target.extend(query);
-        }
-        let body = if matches!(method, "GET" | "HEAD") { Vec::new() } else { body };
-        Request { method: method.to_owned(), target, content_type, coding, body, context: context.to_owned() }
-    })
+    let parts = (
+        select(&METHODS[..]),
+        select(&CONTEXTS[..]),
+        path(),
+        query(),
+        bodies::body(),
+    );
+    parts.prop_map(
+        |(method, context, path, query, (content_type, coding, body))| {
+            let mut target = context.trim_end_matches('/').as_bytes().to_vec();
+            target.extend(path);
+            if let Some(query) = query {
+                target.push(b'?');
+                target.extend(query);
+            }
+            let body = if matches!(method, "GET" | "HEAD") {
+                Vec::new()
+            } else {
+                body
+            };
+            Request {
+                method: method.to_owned(),
+                target,
+                content_type,
+                coding,
+                body,
+                context: context.to_owned(),
+            }
+        },
+    )
 }
 
 /// With its first slash.
 fn path() -> impl Strategy<Value = Vec<u8>> {
-    let address = select(&ADDRESSES[..]).prop_map(|address| address.split('/').map(str::to_owned).collect::<Vec<_>>());
+    let address = select(&ADDRESSES[..])
+        .prop_map(|address| address.split('/').map(str::to_owned).collect::<Vec<_>>());
     let names = prop::collection::vec(select(&NAMES[..]).prop_map(str::to_owned), 0..5);
     let segments = prop_oneof![4 => address, 1 => names];
     let detour = prop_oneof![4 => Just(None), 1 => select(&DETOURS[..]).prop_map(Some)];
-    let step = (spelling(), prop_oneof![12 => Just("/"), 1 => select(&SEPARATORS[..])], detour);
+    let step = (
+        spelling(),
+        prop_oneof![12 => Just("/"), 1 => select(&SEPARATORS[..])],
+        detour,
+    );
     (segments, prop::collection::vec(step, 12)).prop_map(|(segments, steps)| {
         let mut path = Vec::new();
         let mut steps = steps.iter().cycle();
-        let mut add = |word: &str, steps: &mut dyn Iterator<Item = &(Spelling, &str, Option<&[&str]>)>| {
-            let (spelling, separator, _) = steps.next().expect("they never end");
-            path.extend_from_slice(separator.as_bytes());
-            path.extend(spelling.of(word));
-        };
+        let mut add =
+            |word: &str, steps: &mut dyn Iterator<Item = &(Spelling, &str, Option<&[&str]>)>| {
+                let (spelling, separator, _) = steps.next().expect("they never end");
+                path.extend_from_slice(separator.as_bytes());
+                path.extend(spelling.of(word));
+            };
         for segment in segments {
             let detour = steps.next().and_then(|(_, _, detour)| *detour);
-            detour.unwrap_or_default().iter().for_each(|word| add(word, &mut steps));
+            detour
+                .unwrap_or_default()
+                .iter()
+                .for_each(|word| add(word, &mut steps));
             add(&segment, &mut steps);
         }
         path

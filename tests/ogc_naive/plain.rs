@@ -1,4 +1,5 @@
-//! Requests as clients send them: each says one thing, in one way. Every operation of every service is among them.
+//! Requests as clients send them: each says one thing, in one way. Every operation of every service
+//! is among them.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -18,17 +19,35 @@ const OTHERS: [(&str, &str); 49] = [
     ("GET", "/gwc/rest/layers"),
     ("POST", "/gwc/rest/seed/geor:roads.json"),
     ("GET", "/gwc/demo"),
-    ("GET", "/gwc/service/wmts?service=WMTS&request=GetTile&layer=geor%3Aroads&tilematrix=EPSG:900913:4"),
+    (
+        "GET",
+        "/gwc/service/wmts?service=WMTS&request=GetTile&layer=geor%3Aroads&tilematrix=EPSG:900913:4",
+    ),
     ("GET", "/gwc/service/wmts?Request=GetCapabilities"),
-    ("GET", "/gwc/service/wms?service=WMS&request=GetMap&layers=a"),
-    ("GET", "/gwc/service/tms/1.0.0/geor%3Aroads@EPSG%3A900913@png/10/512/600.png"),
+    (
+        "GET",
+        "/gwc/service/wms?service=WMS&request=GetMap&layers=a",
+    ),
+    (
+        "GET",
+        "/gwc/service/tms/1.0.0/geor%3Aroads@EPSG%3A900913@png/10/512/600.png",
+    ),
     ("GET", "/gwc/service/tms/1.0.0"),
-    ("GET", "/gwc/service/wmts/rest/geor:roads/line/EPSG:900913/EPSG:900913:10/340/512?format=image/png"),
+    (
+        "GET",
+        "/gwc/service/wmts/rest/geor:roads/line/EPSG:900913/EPSG:900913:10/340/512?format=image/png",
+    ),
     ("GET", "/geor/gwc/service/wmts?request=GetTile"),
     ("GET", "/gwc/service/gmaps?layers=a&zoom=1&x=0&y=0"),
-    ("GET", "/ogc/features/v1/collections/geor:roads/items?limit=10"),
+    (
+        "GET",
+        "/ogc/features/v1/collections/geor:roads/items?limit=10",
+    ),
     ("POST", "/ogc/features/v1/collections/geor:roads/items"),
-    ("GET", "/geor/ogc/tiles/v1/collections/geor:roads/tiles/WebMercatorQuad/10/340/512"),
+    (
+        "GET",
+        "/geor/ogc/tiles/v1/collections/geor:roads/tiles/WebMercatorQuad/10/340/512",
+    ),
     ("GET", "/ogc/processes/v1/jobs/1"),
     ("GET", "/styles/default_point.sld"),
     ("GET", "/openlayers3/ol.js"),
@@ -41,9 +60,15 @@ const OTHERS: [(&str, &str); 49] = [
     ("OPTIONS", "/ogc/processes/v1/jobs"),
     ("GET", "/kml/icon"),
     ("GET", "/geor/kml/icon/a/b"),
-    ("GET", "/gwc/service/wmts/rest/geor:roads/line/tilejson/pbf?format=application/json"),
+    (
+        "GET",
+        "/gwc/service/wmts/rest/geor:roads/line/tilejson/pbf?format=application/json",
+    ),
     ("GET", "/gwc/service/wmts/rest/geor:roads/tilejson/pbf"),
-    ("GET", "/gwc/service/wmts?request=GetTileJSON&layer=a&tileformat=png"),
+    (
+        "GET",
+        "/gwc/service/wmts?request=GetTileJSON&layer=a&tileformat=png",
+    ),
     ("POST", "/ogc/stac/v1/search"),
     ("POST", "/geor/ogc/features/v1/collections/roads/search"),
     ("POST", "/ogc/stac/v1/collections/a/search"),
@@ -91,7 +116,8 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
 }
 
 fn elsewhere() -> impl Strategy<Value = Request> {
-    select(&OTHERS[..]).prop_map(|(method, path)| plain(method, format!("/geoserver{path}"), None, String::new()))
+    select(&OTHERS[..])
+        .prop_map(|(method, path)| plain(method, format!("/geoserver{path}"), None, String::new()))
 }
 
 fn plain(method: &str, target: String, content_type: Option<&str>, body: String) -> Request {
@@ -118,7 +144,14 @@ enum Said {
     InSoap,
 }
 
-const SAID: [Said; 6] = [Said::InQuery, Said::ByAddress, Said::ByOldAddress, Said::InForm, Said::InXml, Said::InSoap];
+const SAID: [Said; 6] = [
+    Said::InQuery,
+    Said::ByAddress,
+    Said::ByOldAddress,
+    Said::InForm,
+    Said::InXml,
+    Said::InSoap,
+];
 
 fn to_the_dispatcher() -> impl Strategy<Value = Request> {
     let operation = select(operations()).prop_flat_map(|(service, operation)| {
@@ -133,45 +166,85 @@ fn to_the_dispatcher() -> impl Strategy<Value = Request> {
     let decorations = prop::sample::subsequence(DECORATIONS.to_vec(), 0..4);
     let modifier = prop_oneof![3 => Just(None), 1 => select(&MODIFIERS[..]).prop_map(Some)];
     let method = select(&["GET", "GET", "HEAD", "POST"][..]);
-    (operation, virtual_service, select(&SAID[..]), decorations, modifier, method).prop_map(
-        |((service, operation), place, said, decorations, modifier, method)| {
-            let more: Vec<&str> = decorations.into_iter().chain(modifier).collect();
-            said.request(method, place, service, &operation, &more.join("&"))
-        },
+    (
+        operation,
+        virtual_service,
+        select(&SAID[..]),
+        decorations,
+        modifier,
+        method,
     )
+        .prop_map(
+            |((service, operation), place, said, decorations, modifier, method)| {
+                let more: Vec<&str> = decorations.into_iter().chain(modifier).collect();
+                said.request(method, place, service, &operation, &more.join("&"))
+            },
+        )
 }
 
 /// Those with an address of their own at the dispatcher.
 fn operations() -> Vec<(&'static str, &'static str)> {
-    let dispatched = SERVICES.iter().filter(|(service, _)| !matches!(*service, "WMTS" | "TMS"));
+    let dispatched = SERVICES
+        .iter()
+        .filter(|(service, _)| !matches!(*service, "WMTS" | "TMS"));
     let named = dispatched.flat_map(|(service, groups)| {
-        groups.iter().flat_map(|(_, operations)| operations.iter()).map(|operation| (*service, *operation))
+        groups
+            .iter()
+            .flat_map(|(_, operations)| operations.iter())
+            .map(|operation| (*service, *operation))
     });
     named.collect()
 }
 
 impl Said {
-    fn request(self, method: &str, place: &str, service: &str, operation: &str, more: &str) -> Request {
+    fn request(
+        self,
+        method: &str,
+        place: &str,
+        service: &str,
+        operation: &str,
+        more: &str,
+    ) -> Request {
         let base = format!("/geoserver{place}");
         let address = service.to_ascii_lowercase();
         let both = format!("service={service}&request={operation}&{more}");
         match self {
             Self::InQuery => plain(method, format!("{base}/ows?{both}"), None, String::new()),
-            Self::ByAddress => plain(method, format!("{base}/{address}?{more}&REQUEST={operation}"), None, String::new()),
-            Self::ByOldAddress => plain(method, format!("{base}/{address}/{operation}?{more}"), None, String::new()),
-            Self::InForm => {
-                plain("POST", format!("{base}/{address}"), Some("application/x-www-form-urlencoded; charset=UTF-8"), both)
-            }
+            Self::ByAddress => plain(
+                method,
+                format!("{base}/{address}?{more}&REQUEST={operation}"),
+                None,
+                String::new(),
+            ),
+            Self::ByOldAddress => plain(
+                method,
+                format!("{base}/{address}/{operation}?{more}"),
+                None,
+                String::new(),
+            ),
+            Self::InForm => plain(
+                "POST",
+                format!("{base}/{address}"),
+                Some("application/x-www-form-urlencoded; charset=UTF-8"),
+                both,
+            ),
             Self::InXml => {
-                let root =
-                    format!("<?xml version=\"1.0\"?>\n<{operation} service=\"{service}\" xmlns=\"urn:x\"><a/></{operation}>");
+                let root = format!(
+                    "<?xml version=\"1.0\"?>\n<{operation} service=\"{service}\" xmlns=\"urn:x\"><a/></{operation}>"
+                );
                 plain("POST", format!("{base}/ows?{more}"), Some("text/xml"), root)
             }
             Self::InSoap => {
                 let namespace = "http://www.w3.org/2003/05/soap-envelope";
                 let body = format!("<e:Body><{operation} service=\"{service}\"/></e:Body>");
-                let envelope = format!("<e:Envelope xmlns:e=\"{namespace}\"><e:Header/>{body}</e:Envelope>");
-                plain("POST", format!("{base}/{address}?{more}"), Some("application/soap+xml"), envelope)
+                let envelope =
+                    format!("<e:Envelope xmlns:e=\"{namespace}\"><e:Header/>{body}</e:Envelope>");
+                plain(
+                    "POST",
+                    format!("{base}/{address}?{more}"),
+                    Some("application/soap+xml"),
+                    envelope,
+                )
             }
         }
     }

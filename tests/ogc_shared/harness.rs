@@ -1,14 +1,15 @@
-//! What must hold of the classification of any request whatever: the body of the fuzz target, run on chance input by
-//! `tests/ogc_fuzz.rs` too.
+//! What must hold of the classification of any request whatever: the body of the fuzz target, run
+//! on chance input by `tests/ogc_fuzz.rs` too.
 //!
-//! An input is a method and a target on the first line, a content type (or nothing) on the second, behind a tab the content
-//! encoding, and the body below.
+//! An input is a method and a target on the first line, a content type (or nothing) on the second,
+//! behind a tab the content encoding, and the body below.
 
 // Each test that shares this uses a part of it.
 #![allow(dead_code)]
 
 use geofront::ogc::{
-    BodyNeed, BodyReader, Classified, RequestHead, Retryable, Span, body_need, classify, error_shape, normalise_path, retry,
+    BodyNeed, BodyReader, Classified, RequestHead, Retryable, Span, body_need, classify,
+    error_shape, normalise_path, retry,
 };
 
 use crate::oracle::{self, Request};
@@ -40,9 +41,27 @@ pub(crate) fn request_of(input: &[u8]) -> Request {
 
 /// The input that [`request_of`] takes for this request.
 pub(crate) fn input_of(request: &Request) -> Vec<u8> {
-    let content_type = request.content_type.as_deref().unwrap_or_default().as_bytes();
-    let coding = request.coding.as_ref().map(|coding| format!("\t{coding}")).unwrap_or_default();
-    [request.method.as_bytes(), b" ", &request.target, b"\n", content_type, coding.as_bytes(), b"\n", &request.body].concat()
+    let content_type = request
+        .content_type
+        .as_deref()
+        .unwrap_or_default()
+        .as_bytes();
+    let coding = request
+        .coding
+        .as_ref()
+        .map(|coding| format!("\t{coding}"))
+        .unwrap_or_default();
+    [
+        request.method.as_bytes(),
+        b" ",
+        &request.target,
+        b"\n",
+        content_type,
+        coding.as_bytes(),
+        b"\n",
+        &request.body,
+    ]
+    .concat()
 }
 
 fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
@@ -59,12 +78,18 @@ pub(crate) const MOST: usize = 2 << 20;
 pub(crate) fn classified(request: &Request) -> Classified {
     let head = head(request);
     let is_read = body_need(&head, &request.context) == BodyNeed::Prefix;
-    let evidence = reader(request).evidence(&request.body, true).filter(|_| is_read);
+    let evidence = reader(request)
+        .evidence(&request.body, true)
+        .filter(|_| is_read);
     classify(&head, &request.context, evidence.as_deref())
 }
 
 fn reader(request: &Request) -> BodyReader {
-    BodyReader::new(request.content_type.as_deref(), request.coding.as_deref(), MOST)
+    BodyReader::new(
+        request.content_type.as_deref(),
+        request.coding.as_deref(),
+        MOST,
+    )
 }
 
 /// The class of a request whose body comes in pieces of `size` bytes, read as the proxy reads it.
@@ -81,23 +106,39 @@ fn classified_in_pieces(request: &Request, size: usize) -> Classified {
 }
 
 fn head(request: &Request) -> RequestHead<'_> {
-    RequestHead { method: &request.method, target: &request.target, content_type: request.content_type.as_deref() }
+    RequestHead {
+        method: &request.method,
+        target: &request.target,
+        content_type: request.content_type.as_deref(),
+    }
 }
 
 /// See the module's documentation.
 pub(crate) fn check(request: &Request) {
     let head = head(request);
     let found = classified(request);
-    assert_eq!(found, classified(request), "the same request, the same class");
+    assert_eq!(
+        found,
+        classified(request),
+        "the same request, the same class"
+    );
     if body_need(&head, &request.context) == BodyNeed::Prefix {
         // Some sizes, one after the other, without a source of chance.
         let size = 1 + (request.target.len() * 31 + request.body.len()) % 700;
-        assert_eq!(found, classified_in_pieces(request, size), "pieces of {size} bytes: {}", input_of(request).escape_ascii());
+        assert_eq!(
+            found,
+            classified_in_pieces(request, size),
+            "pieces of {size} bytes: {}",
+            input_of(request).escape_ascii()
+        );
     }
 
     for span in [found.workspace, found.layer].into_iter().flatten() {
         let Span { start, end } = span;
-        assert!(start <= end && end as usize <= request.target.len(), "{span:?} is not within the target");
+        assert!(
+            start <= end && end as usize <= request.target.len(),
+            "{span:?} is not within the target"
+        );
     }
     error_shape(&found, &head);
     drop(found.layer(&request.target));
@@ -106,14 +147,26 @@ pub(crate) fn check(request: &Request) {
     let without = classify(&head, &request.context, None);
     let with = classify(&head, &request.context, Some(&request.body));
     match body_need(&head, &request.context) {
-        BodyNeed::None => assert_eq!(with, without, "a body that was not asked for decides nothing"),
-        BodyNeed::Prefix => assert!(!without.class.is_read(), "without its body it may be anything"),
+        BodyNeed::None => assert_eq!(
+            with, without,
+            "a body that was not asked for decides nothing"
+        ),
+        BodyNeed::Prefix => assert!(
+            !without.class.is_read(),
+            "without its body it may be anything"
+        ),
     }
 
-    if let Some(meaning) = oracle::meanings(request).into_iter().find(oracle::Meaning::acts) {
+    if let Some(meaning) = oracle::meanings(request)
+        .into_iter()
+        .find(oracle::Meaning::acts)
+    {
         let input = input_of(request);
         let text = input.escape_ascii();
-        assert!(!found.class.is_read(), "{text}\nis taken for {found:?}, and some server takes it for {meaning:?}");
+        assert!(
+            !found.class.is_read(),
+            "{text}\nis taken for {found:?}, and some server takes it for {meaning:?}"
+        );
         assert_ne!(retry(found.class, &request.method), Retryable::Yes);
     }
 }

@@ -1,4 +1,5 @@
-//! The same word in another spelling: what clients, proxies and attackers do to paths and parameters.
+//! The same word in another spelling: what clients, proxies and attackers do to paths and
+//! parameters.
 
 // Each test that shares this uses a part of it.
 #![allow(dead_code)]
@@ -57,12 +58,26 @@ impl Spelling {
             Self::Escapes(bits) => marked(word, *bits, escaped),
             Self::Twice(bits) => {
                 let once = marked(word, *bits, escaped);
-                once.into_iter().flat_map(|byte| if byte == b'%' { b"%25".to_vec() } else { vec![byte] }).collect()
+                once.into_iter()
+                    .flat_map(|byte| {
+                        if byte == b'%' {
+                            b"%25".to_vec()
+                        } else {
+                            vec![byte]
+                        }
+                    })
+                    .collect()
             }
-            Self::Around(before, behind) => [before.as_bytes(), word.as_bytes(), behind.as_bytes()].concat(),
+            Self::Around(before, behind) => {
+                [before.as_bytes(), word.as_bytes(), behind.as_bytes()].concat()
+            }
             Self::Lookalike => {
-                let text = word.replacen('k', "\u{212a}", 1).replacen("st", "\u{fb06}", 1);
-                text.replacen('s', "\u{17f}", 1).replacen('i', "\u{131}", 1).into_bytes()
+                let text = word
+                    .replacen('k', "\u{212a}", 1)
+                    .replacen("st", "\u{fb06}", 1);
+                text.replacen('s', "\u{17f}", 1)
+                    .replacen('i', "\u{131}", 1)
+                    .into_bytes()
             }
         }
     }
@@ -70,14 +85,31 @@ impl Spelling {
 
 fn marked(word: &str, bits: u32, change: impl Fn(u8) -> Vec<u8>) -> Vec<u8> {
     let is_marked = |at: usize| bits >> (at % 32) & 1 == 1;
-    word.bytes().enumerate().flat_map(|(at, letter)| if is_marked(at) { change(letter) } else { vec![letter] }).collect()
+    word.bytes()
+        .enumerate()
+        .flat_map(|(at, letter)| {
+            if is_marked(at) {
+                change(letter)
+            } else {
+                vec![letter]
+            }
+        })
+        .collect()
 }
 
 fn swapped(letter: u8) -> u8 {
-    if letter.is_ascii_lowercase() { letter.to_ascii_uppercase() } else { letter.to_ascii_lowercase() }
+    if letter.is_ascii_lowercase() {
+        letter.to_ascii_uppercase()
+    } else {
+        letter.to_ascii_lowercase()
+    }
 }
 
 fn escaped(letter: u8) -> Vec<u8> {
     let upper = format!("%{letter:02X}");
-    if letter & 1 == 0 { upper.into_bytes() } else { upper.to_ascii_lowercase().into_bytes() }
+    if letter & 1 == 0 {
+        upper.into_bytes()
+    } else {
+        upper.to_ascii_lowercase().into_bytes()
+    }
 }

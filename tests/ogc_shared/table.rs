@@ -24,7 +24,11 @@ pub(crate) struct Case {
 
 impl Case {
     pub(crate) fn head(&self) -> RequestHead<'_> {
-        RequestHead { method: &self.method, target: self.target.as_bytes(), content_type: self.content_type.as_deref() }
+        RequestHead {
+            method: &self.method,
+            target: self.target.as_bytes(),
+            content_type: self.content_type.as_deref(),
+        }
     }
 }
 
@@ -36,10 +40,19 @@ pub(crate) fn cases() -> Vec<Case> {
 /// The cases that `text` describes, in the format of the table.
 pub(crate) fn cases_of(text: &str) -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
-    let lines = text.lines().zip(1..).filter(|(text, _)| !text.is_empty() && !text.starts_with('#'));
+    let lines = text
+        .lines()
+        .zip(1..)
+        .filter(|(text, _)| !text.is_empty() && !text.starts_with('#'));
     for (text, line) in lines {
         match text.strip_prefix("    ") {
-            Some(attribute) => amend(cases.last_mut().expect("a request stands above its attributes"), attribute, line),
+            Some(attribute) => amend(
+                cases
+                    .last_mut()
+                    .expect("a request stands above its attributes"),
+                attribute,
+                line,
+            ),
             None => cases.push(request(text, line)),
         }
     }
@@ -47,8 +60,12 @@ pub(crate) fn cases_of(text: &str) -> Vec<Case> {
 }
 
 fn request(text: &str, line: usize) -> Case {
-    let (asked, expected) = text.split_once(" => ").unwrap_or_else(|| panic!("line {line} has no ` => `"));
-    let (method, target) = asked.split_once(' ').unwrap_or_else(|| panic!("line {line} has no target"));
+    let (asked, expected) = text
+        .split_once(" => ")
+        .unwrap_or_else(|| panic!("line {line} has no ` => `"));
+    let (method, target) = asked
+        .split_once(' ')
+        .unwrap_or_else(|| panic!("line {line} has no target"));
     Case {
         line,
         method: method.to_owned(),
@@ -65,7 +82,12 @@ fn amend(case: &mut Case, attribute: &str, line: usize) {
     match attribute.split_once(": ") {
         Some(("type", value)) => case.content_type = Some(value.to_owned()),
         Some(("coding", value)) => case.coding = Some(value.to_owned()),
-        Some(("body", value)) if case.coding.as_deref().is_some_and(|coding| coding.contains("gzip")) => {
+        Some(("body", value))
+            if case
+                .coding
+                .as_deref()
+                .is_some_and(|coding| coding.contains("gzip")) =>
+        {
             case.body = packed(&unescaped(value));
         }
         Some(("body", value)) => case.body = unescaped(value),
@@ -86,13 +108,29 @@ fn unescaped(text: &str) -> Vec<u8> {
     while let Some(first) = rest.chars().next() {
         let taken = match rest.as_bytes() {
             [b'\\', b'x', high, low, ..] => {
-                let digit = |byte: &u8| char::from(*byte).to_digit(16).expect("\\x has two hexadecimal digits");
+                let digit = |byte: &u8| {
+                    char::from(*byte)
+                        .to_digit(16)
+                        .expect("\\x has two hexadecimal digits")
+                };
                 bytes.push((digit(high) * 16 + digit(low)) as u8);
                 4
             }
             [b'\\', letter, ..] => {
-                let known = [(b'r', b'\r'), (b'n', b'\n'), (b't', b'\t'), (b'0', 0), (b'\\', b'\\')];
-                bytes.push(known.iter().find(|(name, _)| name == letter).expect("a known escape").1);
+                let known = [
+                    (b'r', b'\r'),
+                    (b'n', b'\n'),
+                    (b't', b'\t'),
+                    (b'0', 0),
+                    (b'\\', b'\\'),
+                ];
+                bytes.push(
+                    known
+                        .iter()
+                        .find(|(name, _)| name == letter)
+                        .expect("a known escape")
+                        .1,
+                );
                 2
             }
             _ if rest.starts_with("{pad:") => {

@@ -1,4 +1,5 @@
-//! The real binary, `geofront run` on a configuration file, on ports the kernel chose; stopped when dropped.
+//! The real binary, `geofront run` on a configuration file, on ports the kernel chose; stopped when
+//! dropped.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -32,11 +33,13 @@ struct Ports {
 }
 
 impl Front {
-    /// In front of `upstreams`, the first of which is the main. `more` is more configuration, whole tables.
+    /// In front of `upstreams`, the first of which is the main. `more` is more configuration, whole
+    /// tables.
     pub(crate) fn start(upstreams: &[(&str, SocketAddr)], more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let config = folder.path().join("geofront.toml");
-        std::fs::write(&config, configuration(upstreams, more)).expect("the configuration is written");
+        std::fs::write(&config, configuration(upstreams, more))
+            .expect("the configuration is written");
         let ports_file = folder.path().join("ports.json");
         let log = File::create(folder.path().join("log")).expect("the log is created");
         let mut process = Command::new(env!("CARGO_BIN_EXE_geofront"))
@@ -54,7 +57,11 @@ impl Front {
             assert!(!ended, "geofront ended: {}", log_of(&folder));
             serde_json::from_str(&std::fs::read_to_string(&ports_file).ok()?).ok()
         });
-        Self { process, folder, ports }
+        Self {
+            process,
+            folder,
+            ports,
+        }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -67,7 +74,9 @@ impl Front {
     }
 
     fn admin(&self, path: &str) -> String {
-        let mut answer = ureq::get(format!("http://{}{path}", self.ports.admin)).call().expect("the admin address answers");
+        let mut answer = ureq::get(format!("http://{}{path}", self.ports.admin))
+            .call()
+            .expect("the admin address answers");
         answer.body_mut().read_to_string().expect("text to its end")
     }
 
@@ -84,9 +93,16 @@ impl Front {
     #[track_caller]
     fn wait_until(&self, names: &[&str], health: &str) {
         wait::until(&format!("{names:?} {health}"), HEALTH, || {
-            let status: serde_json::Value = serde_json::from_str(&self.admin("/api/status")).expect("the status is JSON");
-            let upstreams = status["upstreams"].as_array().expect("the status lists upstreams");
-            let is = |name: &str| upstreams.iter().any(|upstream| upstream["name"] == name && upstream["health"] == health);
+            let status: serde_json::Value =
+                serde_json::from_str(&self.admin("/api/status")).expect("the status is JSON");
+            let upstreams = status["upstreams"]
+                .as_array()
+                .expect("the status lists upstreams");
+            let is = |name: &str| {
+                upstreams
+                    .iter()
+                    .any(|upstream| upstream["name"] == name && upstream["health"] == health)
+            };
             names.iter().all(|name| is(name)).then_some(())
         });
     }
@@ -117,7 +133,11 @@ fn configuration(upstreams: &[(&str, SocketAddr)], more: &str) -> String {
     let mut toml = "listen = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n".to_owned();
     for (i, (name, address)) in upstreams.iter().enumerate() {
         let role = if i == 0 { "role = \"main\"\n" } else { "" };
-        write!(toml, "\n[upstreams.{name}]\nurl = \"http://{address}\"\n{role}").expect("a string grows");
+        write!(
+            toml,
+            "\n[upstreams.{name}]\nurl = \"http://{address}\"\n{role}"
+        )
+        .expect("a string grows");
     }
     toml + "\n" + more
 }

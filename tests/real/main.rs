@@ -1,4 +1,5 @@
-//! The real binary between real programs: Debian's Tomcat and MapServer behind it, GDAL and promtool in front of it.
+//! The real binary between real programs: Debian's Tomcat and MapServer behind it, GDAL and
+//! promtool in front of it.
 //!
 //! A program that is missing fails the test, which names the package: `make test` installs them.
 

@@ -7,14 +7,20 @@ use std::process::{Command, Output};
 #[track_caller]
 pub(crate) fn find(program: &str, package: &str) -> PathBuf {
     let paths = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&paths).map(|folder| folder.join(program)).find(|path| path.is_file());
-    found.unwrap_or_else(|| panic!("{program} is missing: install the Debian package {package}, or run `make setup`"))
+    let found = std::env::split_paths(&paths)
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file());
+    found.unwrap_or_else(|| {
+        panic!("{program} is missing: install the Debian package {package}, or run `make setup`")
+    })
 }
 
 /// Runs `command` to its end; fails with what it said when it fails.
 #[track_caller]
 pub(crate) fn run(command: &mut Command) -> Output {
-    let output = command.output().expect("the program was found, so it starts");
+    let output = command
+        .output()
+        .expect("the program was found, so it starts");
     assert!(
         output.status.success(),
         "{command:?}: {}\n{}{}",
@@ -27,5 +33,7 @@ pub(crate) fn run(command: &mut Command) -> Output {
 
 /// A file or folder of `tests/data`.
 pub(crate) fn data(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data")
+        .join(path)
 }

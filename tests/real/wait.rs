@@ -1,4 +1,5 @@
-//! Waiting for what another process brings about: looked for again and again, until it is there or the limit is over.
+//! Waiting for what another process brings about: looked for again and again, until it is there or
+//! the limit is over.
 
 use std::time::{Duration, Instant};
 

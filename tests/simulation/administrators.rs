@@ -1,4 +1,5 @@
-//! What people do to GeoServers: they edit, click, reload and restart; through the front door or past it.
+//! What people do to GeoServers: they edit, click, reload and restart; through the front door or
+//! past it.
 
 use std::time::{Duration, Instant};
 
@@ -67,11 +68,14 @@ impl World {
         }
     }
 
-    /// By git or rsync: no GeoServer knows, and whether the number in the directory moves, and where to, is chance.
+    /// By git or rsync: no GeoServer knows, and whether the number in the directory moves, and
+    /// where to, is chance.
     fn edit_on_disk(&mut self) {
         self.directory.edits += 1;
         let number = self.directory.number;
-        self.directory.number = *self.chance.one_of(&[number + 50, number + 1, number / 2, number]);
+        self.directory.number = *self
+            .chance
+            .one_of(&[number + 50, number + 1, number / 2, number]);
         self.directory.is_edited_in_place = self.directory.number == number;
         self.tally.count("an edit on disk");
         self.file_changed();
@@ -88,13 +92,20 @@ impl World {
     /// True if the main can be worked with.
     fn edit_catalog(&mut self, steps: u64) -> bool {
         let address = self.main().1;
-        let is_starting = self.machines.values().any(|machine| machine.geoserver.is_starting());
+        let is_starting = self
+            .machines
+            .values()
+            .any(|machine| machine.geoserver.is_starting());
         let machine = self.machine(address);
         let is_writable = machine.is_writable();
         if is_writable {
             let machine = self.machines.get_mut(&address).expect("it is there");
             machine.geoserver.edit(steps, &mut self.directory);
-            self.tally.count(if is_starting { "an edit while somebody starts" } else { "an edit" });
+            self.tally.count(if is_starting {
+                "an edit while somebody starts"
+            } else {
+                "an edit"
+            });
         }
         is_writable
     }
@@ -103,17 +114,32 @@ impl World {
     fn tell(&mut self, hint: Hint, edits: u64) {
         let after = self.chance.millis(0, 50);
         let number = self.plan(after, Todo::Hint);
-        self.rumours.insert(number, Rumour { hint, edits, began: self.now });
+        self.rumours.insert(
+            number,
+            Rumour {
+                hint,
+                edits,
+                began: self.now,
+            },
+        );
     }
 
     pub(crate) fn hint(&mut self, number: u64) {
         // A geofront that is gone heard it, or nobody.
-        let Some(Rumour { hint, edits, began }) = self.rumours.remove(&number) else { return };
+        let Some(Rumour { hint, edits, began }) = self.rumours.remove(&number) else {
+            return;
+        };
         if hint == Hint::File {
             return self.look_at_the_file();
         }
         self.handle(Event::Tick);
-        let (ticket, transitions) = self.cluster.sight(&Sighting { began, ..Sighting::of(hint, self.now) }, self.now);
+        let (ticket, transitions) = self.cluster.sight(
+            &Sighting {
+                began,
+                ..Sighting::of(hint, self.now)
+            },
+            self.now,
+        );
         self.hear(transitions);
         self.audit.promise(ticket, edits);
         match hint {
@@ -130,7 +156,9 @@ impl World {
 
     /// The watch of the data directory will see another number, or another text.
     pub(crate) fn file_changed(&mut self) {
-        if self.watches_file && (self.file_number != self.directory.number || self.directory.is_edited_in_place) {
+        if self.watches_file
+            && (self.file_number != self.directory.number || self.directory.is_edited_in_place)
+        {
             self.tell(Hint::File, 0);
         }
     }
@@ -152,11 +180,18 @@ impl World {
             Ok((epoch, transitions)) => {
                 self.hear(transitions);
                 let status = self.cluster.status(self.now).catalog;
-                assert_eq!((status.epoch, status.settled), (epoch, epoch), "an order is settled at once");
+                assert_eq!(
+                    (status.epoch, status.settled),
+                    (epoch, epoch),
+                    "an order is settled at once"
+                );
                 self.tally.count("an order to sync");
             }
             Err(SyncError::NoCredentials) => {
-                assert!(!self.blueprint.has_credentials(), "an order is refused for a reason");
+                assert!(
+                    !self.blueprint.has_credentials(),
+                    "an order is refused for a reason"
+                );
                 self.tally.count("an order to sync refused");
             }
             Err(refused @ (SyncError::RollOff | SyncError::Paused)) => panic!("{refused}"),
@@ -169,7 +204,13 @@ impl World {
             return;
         }
         let (takes, succeeds) = (self.chance.millis(50, 8_000), self.chance.percent(85));
-        self.queue(key.1, Load { succeeds, ..Load::new(Who::Somebody, takes) });
+        self.queue(
+            key.1,
+            Load {
+                succeeds,
+                ..Load::new(Who::Somebody, takes)
+            },
+        );
         self.tally.count("a reload behind our back");
     }
 
@@ -214,16 +255,27 @@ impl World {
     }
 
     fn report_stale(&mut self, key: &Key) {
-        if let Some(upstream) = self.ledger[key].upstream.as_ref().map(|upstream| upstream.id) {
+        if let Some(upstream) = self.ledger[key]
+            .upstream
+            .as_ref()
+            .map(|upstream| upstream.id)
+        {
             let layer = format!("geor:l{}", self.chance.below(30)).into();
-            self.handle(Event::StaleSeen { upstream, layer, sent: self.now });
+            self.handle(Event::StaleSeen {
+                upstream,
+                layer,
+                sent: self.now,
+            });
             self.tally.count("evidence of a stale replica");
         }
     }
 
     pub(crate) fn set_condition(&mut self, key: &Key, condition: Condition) {
         let before = std::mem::replace(&mut self.machine(key.1).condition, condition);
-        match (before == Condition::Refusing, condition == Condition::Refusing) {
+        match (
+            before == Condition::Refusing,
+            condition == Condition::Refusing,
+        ) {
             (false, true) => self.stop_process(key),
             (true, false) => self.start_process(key),
             (true, true) | (false, false) => {}
@@ -258,8 +310,18 @@ impl World {
     }
 
     pub(crate) fn main(&self) -> Key {
-        let main = self.config.upstreams.iter().find(|upstream| upstream.role == Role::Main).expect("there is one");
-        (main.name.to_string(), main.address.known().expect("simulated upstreams have addresses"))
+        let main = self
+            .config
+            .upstreams
+            .iter()
+            .find(|upstream| upstream.role == Role::Main)
+            .expect("there is one");
+        (
+            main.name.to_string(),
+            main.address
+                .known()
+                .expect("simulated upstreams have addresses"),
+        )
     }
 
     pub(crate) fn some_upstream(&mut self) -> Key {

@@ -1,15 +1,16 @@
 //! What is claimed of catalogs, against what the GeoServers really have.
 //!
-//! A lower bound of what the cluster must know is kept: the edits that were there when it noticed a change. Whoever it calls
-//! fresh must have loaded these. Excused are those of whom it knows nothing but that they are there (`is_assumed`), until
-//! they have been stale once. And nobody is reloaded without a reason, nor twice for what one reload would have brought.
+//! A lower bound of what the cluster must know is kept: the edits that were there when it noticed a
+//! change. Whoever it calls fresh must have loaded these. Excused are those of whom it knows
+//! nothing but that they are there (`is_assumed`), until they have been stale once. And nobody is
+//! reloaded without a reason, nor twice for what one reload would have brought.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use geofront::cluster::{
-    CatalogStatus, ClusterStatus, Freshening, HealthState, Mode, RollReason, Source, Ticket, UpstreamCatalog, UpstreamStatus,
-    What,
+    CatalogStatus, ClusterStatus, Freshening, HealthState, Mode, RollReason, Source, Ticket,
+    UpstreamCatalog, UpstreamStatus, What,
 };
 use geofront::config::{Catalog, MainReads, Role};
 use geofront::ogc::RequestClass;
@@ -35,7 +36,8 @@ pub(crate) struct Audit {
     /// The most reloads at a time that were allowed since the last time that nobody was reloaded.
     parallel: u32,
     promises: Vec<Promise>,
-    /// The main is another one, which may not have read what the former one wrote: its number does not show what is old.
+    /// The main is another one, which may not have read what the former one wrote: its number does
+    /// not show what is old.
     has_another_main: bool,
     rolls: RollDiary,
 }
@@ -59,7 +61,10 @@ impl RollDiary {
         let is_resting = self.rest_until.is_some_and(|until| now < until);
         let mut held = held;
         let is_owed_an_order = held.any(|held| held < Some(self.ordered));
-        assert!(!brings_a_change || !is_resting || is_owed_an_order, "a roll begins in the pause after the last one: {why:?}");
+        assert!(
+            !brings_a_change || !is_resting || is_owed_an_order,
+            "a roll begins in the pause after the last one: {why:?}"
+        );
         self.under_way = Some((now, brings_a_change));
     }
 
@@ -93,7 +98,8 @@ pub(crate) struct Upkeep {
     was_out: bool,
     leases_at_call: Option<u32>,
     calls: u32,
-    /// Reloads for the change `reloaded_for`, and how many there may be: one, and one more after each that failed.
+    /// Reloads for the change `reloaded_for`, and how many there may be: one, and one more after
+    /// each that failed.
     reloads: u32,
     allowed: u32,
     reloaded_for: Option<u64>,
@@ -125,7 +131,11 @@ impl Upkeep {
 
     /// Nothing is under way as far as its next cluster knows.
     pub(crate) fn new(is_assumed: bool, is_owed: bool) -> Self {
-        Self { is_assumed, reasons: u32::from(is_owed), ..Self::default() }
+        Self {
+            is_assumed,
+            reasons: u32::from(is_owed),
+            ..Self::default()
+        }
     }
 }
 
@@ -162,10 +172,19 @@ impl Audit {
     }
 
     /// A new epoch begins, so the last one had come to rest.
-    fn changed(&mut self, epoch: u64, source: Source, config: &Catalog, directory: &DataDirectory, now: Instant) {
+    fn changed(
+        &mut self,
+        epoch: u64,
+        source: Source,
+        config: &Catalog,
+        directory: &DataDirectory,
+        now: Instant,
+    ) {
         match source {
             Source::Order => self.settled = epoch,
-            Source::Number | Source::Write | Source::Main | Source::Directory => self.settled(epoch - 1, config, now),
+            Source::Number | Source::Write | Source::Main | Source::Directory => {
+                self.settled(epoch - 1, config, now)
+            }
         }
         self.has_another_main |= source == Source::Main;
         (self.epoch, self.began) = (epoch, Some(now));
@@ -177,16 +196,28 @@ impl Audit {
         let since = |at: Option<Instant>| at.map_or(Duration::MAX, |at| now - at);
         let (quiet, age) = (since(self.last_change), since(self.began));
         let is_over = quiet >= config.settle || age >= config.settle_max;
-        assert!(epoch <= self.settled || is_over, "settled after {quiet:?} of quiet, {age:?} old");
+        assert!(
+            epoch <= self.settled || is_over,
+            "settled after {quiet:?} of quiet, {age:?} old"
+        );
         self.settled = epoch;
     }
 
     /// Nor long after it.
-    fn check_settling(&mut self, status: &ClusterStatus, config: &Catalog, now: Instant, is_driver_late: bool) {
+    fn check_settling(
+        &mut self,
+        status: &ClusterStatus,
+        config: &Catalog,
+        now: Instant,
+        is_driver_late: bool,
+    ) {
         self.settled(status.catalog.settled, config, now);
         let age = status.catalog.changed_ago.unwrap_or_default();
         let is_overdue = status.catalog.epoch > self.settled && age > config.settle_max;
-        assert!(!is_overdue || is_driver_late, "not settled although {age:?} old");
+        assert!(
+            !is_overdue || is_driver_late,
+            "not settled although {age:?} old"
+        );
     }
 }
 
@@ -194,9 +225,14 @@ impl World {
     /// What is due about catalogs after every step.
     pub(crate) fn check_catalogs(&mut self) {
         let status = self.cluster.status(self.now);
-        self.audit.check_settling(&status, &self.config.catalog, self.now, self.is_driver_late);
+        self.audit
+            .check_settling(&status, &self.config.catalog, self.now, self.is_driver_late);
         let is_idle = |status: &UpstreamStatus| !status.catalog.is_out;
-        let before = if status.upstreams.iter().all(is_idle) { 0 } else { self.audit.parallel };
+        let before = if status.upstreams.iter().all(is_idle) {
+            0
+        } else {
+            self.audit.parallel
+        };
         self.audit.parallel = before.max(self.config.catalog.parallel);
         let mut left = Vec::new();
         for status in &status.upstreams {
@@ -207,42 +243,72 @@ impl World {
         }
         self.check_promises(&status);
         self.check_the_last(&status);
-        let wants = |s: &UpstreamStatus| s.health == HealthState::Up && s.catalog.doing == Freshening::Waiting;
-        let could = |s: &UpstreamStatus| wants(s) && s.role == Role::Replica && s.catalog.retry_in.is_none();
-        let is_settled = status.catalog.can_reload && status.catalog.epoch == status.catalog.settled;
-        if is_settled && status.upstreams.iter().all(is_idle) && status.upstreams.iter().any(could) {
+        let wants = |s: &UpstreamStatus| {
+            s.health == HealthState::Up && s.catalog.doing == Freshening::Waiting
+        };
+        let could = |s: &UpstreamStatus| {
+            wants(s) && s.role == Role::Replica && s.catalog.retry_in.is_none()
+        };
+        let is_settled =
+            status.catalog.can_reload && status.catalog.epoch == status.catalog.settled;
+        if is_settled && status.upstreams.iter().all(is_idle) && status.upstreams.iter().any(could)
+        {
             self.tally.count("a roll held up by the last one");
         }
         for status in status.upstreams {
-            let upkeep = &mut self.ledger.get_mut(&key(&status)).expect("it is tracked").upkeep;
+            let upkeep = &mut self
+                .ledger
+                .get_mut(&key(&status))
+                .expect("it is tracked")
+                .upkeep;
             (upkeep.was, upkeep.has_reloaded) = (Some(status), false);
         }
     }
 
-    /// A replica leaves service only when no other one that serves is ramping up: for a minute at most, which is longer than all
-    /// that goes wrong here.
+    /// A replica leaves service only when no other one that serves is ramping up: for a minute at
+    /// most, which is longer than all that goes wrong here.
     fn check_capacity(&self, key: &Key, status: &ClusterStatus) {
         let serves = |status: &&UpstreamStatus| {
             let is_first = match (status.role, self.reads_of(status)) {
                 (Role::Replica, _) | (Role::Main, MainReads::Always) => true,
                 (Role::Main, MainReads::Backup | MainReads::Never) => false,
             };
-            is_first && status.health == HealthState::Up && status.mode == Mode::Ready && !is_set_aside(status)
+            is_first
+                && status.health == HealthState::Up
+                && status.mode == Mode::Ready
+                && !is_set_aside(status)
         };
         let of = |status: &UpstreamStatus| &self.ledger[&crate::oracle::key(status)];
-        let leaves = status.upstreams.iter().find(|status| crate::oracle::key(status) == *key).expect("it is tracked");
+        let leaves = status
+            .upstreams
+            .iter()
+            .find(|status| crate::oracle::key(status) == *key)
+            .expect("it is tracked");
         if !serves(&leaves) || of(leaves).upkeep.was_out {
             return;
         }
-        let others = status.upstreams.iter().filter(|other| other.name != leaves.name && !other.catalog.is_out);
+        let others = status
+            .upstreams
+            .iter()
+            .filter(|other| other.name != leaves.name && !other.catalog.is_out);
         for other in others.filter(serves) {
-            let is_ramping = of(other).ramp.is_some_and(|ramp| ramp.since + ramp.length > self.now);
-            assert!(!is_ramping, "{key:?} leaves while {} is ramping up", other.name);
+            let is_ramping = of(other)
+                .ramp
+                .is_some_and(|ramp| ramp.since + ramp.length > self.now);
+            assert!(
+                !is_ramping,
+                "{key:?} leaves while {} is ramping up",
+                other.name
+            );
         }
     }
 
     fn reads_of(&self, status: &UpstreamStatus) -> MainReads {
-        let found = self.config.upstreams.iter().find(|upstream| upstream.name == status.name);
+        let found = self
+            .config
+            .upstreams
+            .iter()
+            .find(|upstream| upstream.name == status.name);
         found.expect("who is tracked is configured").reads
     }
 
@@ -260,18 +326,28 @@ impl World {
         if is_draining && upkeep.draining_since.is_none() {
             left.push(key.clone());
         }
-        let was_testing = upkeep.was.as_ref().is_some_and(|was| is_testing(&was.catalog));
+        let was_testing = upkeep
+            .was
+            .as_ref()
+            .is_some_and(|was| is_testing(&was.catalog));
         upkeep.was_out = is_draining && (upkeep.was_out || was_testing);
         upkeep.draining_since = is_draining.then(|| upkeep.draining_since.unwrap_or(now));
         let is_tested = status.catalog.doing == Freshening::Testing;
         upkeep.testing_since = is_tested.then(|| upkeep.testing_since.unwrap_or(now));
         if std::mem::take(&mut upkeep.must_serve) {
-            assert!(!status.catalog.is_out, "{key:?} is out although its reload never reached it");
+            assert!(
+                !status.catalog.is_out,
+                "{key:?} is out although its reload never reached it"
+            );
             self.tally.count("a reload that never reached it");
         }
-        upkeep.leases_at_call.take_if(|_| status.catalog.doing != Freshening::Reloading);
+        upkeep
+            .leases_at_call
+            .take_if(|_| status.catalog.doing != Freshening::Reloading);
         assert!(
-            upkeep.leases_at_call.is_none_or(|most| entry.at_work.all <= most),
+            upkeep
+                .leases_at_call
+                .is_none_or(|most| entry.at_work.all <= most),
             "{key:?}: nobody comes in while it is reloaded"
         );
         if status.role == Role::Main {
@@ -286,49 +362,76 @@ impl World {
             !claims || upkeep.is_assumed || may_be_old || !is_whole || loaded >= known,
             "{key:?} has {loaded} of {known} edits: {status:?}"
         );
-        let was_behind =
-            upkeep.was.as_ref().is_some_and(|was| was.role == Role::Replica && was.catalog.epoch < status.catalog.epoch);
+        let was_behind = upkeep.was.as_ref().is_some_and(|was| {
+            was.role == Role::Replica && was.catalog.epoch < status.catalog.epoch
+        });
         if was_behind && !upkeep.has_reloaded {
             upkeep.failures = 0;
             self.tally.count("a replica had loaded by itself");
         }
         if claims && !upkeep.is_assumed && !is_whole {
-            self.tally.count("a fresh replica was emptied behind our back");
+            self.tally
+                .count("a fresh replica was emptied behind our back");
         }
     }
 
     /// That old files were read, the number shows: not while the main reports none.
     fn may_have_read_old_files(&self, catalog: &CatalogStatus) -> bool {
-        let is_unknown = catalog.number.is_none() || catalog.silent_for.is_some() || self.audit.has_another_main;
+        let is_unknown =
+            catalog.number.is_none() || catalog.silent_for.is_some() || self.audit.has_another_main;
         self.directory.lag.is_some() && is_unknown
     }
 
-    /// Who gave a hint, and reads elsewhere until it is resolved, finds the change everywhere afterwards.
+    /// Who gave a hint, and reads elsewhere until it is resolved, finds the change everywhere
+    /// afterwards.
     fn check_promises(&mut self, status: &ClusterStatus) {
         let tickets = self.snapshot.tickets;
         let promises = std::mem::take(&mut self.audit.promises);
-        let (kept, due): (Vec<_>, Vec<_>) =
-            promises.into_iter().partition(|promise| tickets.is_pending(promise.ticket, promise.ticket));
+        let (kept, due): (Vec<_>, Vec<_>) = promises
+            .into_iter()
+            .partition(|promise| tickets.is_pending(promise.ticket, promise.ticket));
         self.audit.promises = kept;
-        let Some(edits) = due.iter().map(|promise| promise.edits).max() else { return };
+        let Some(edits) = due.iter().map(|promise| promise.edits).max() else {
+            return;
+        };
         self.tally.count("a hint resolved");
         let may_be_old = self.may_have_read_old_files(&status.catalog);
-        for status in status.upstreams.iter().filter(|status| status.role == Role::Replica) {
+        for status in status
+            .upstreams
+            .iter()
+            .filter(|status| status.role == Role::Replica)
+        {
             let key = key(status);
-            let serves = status.health == HealthState::Up && status.mode == Mode::Ready && !self.ledger[&key].upkeep.is_assumed;
+            let serves = status.health == HealthState::Up
+                && status.mode == Mode::Ready
+                && !self.ledger[&key].upkeep.is_assumed;
             let geoserver = &self.machine(key.1).geoserver;
             let has_it = may_be_old || !geoserver.is_whole() || geoserver.loaded >= edits;
-            assert!(!serves || has_it, "{key:?} has {} of {edits} edits: {due:?}", geoserver.loaded);
+            assert!(
+                !serves || has_it,
+                "{key:?} has {} of {edits} edits: {due:?}",
+                geoserver.loaded
+            );
         }
     }
 
     /// Whoever is waited for could serve, if nobody else did.
     fn check_the_last(&self, status: &ClusterStatus) {
         let is_served = self.snapshot.serving(RequestClass::Map).next().is_some();
-        for status in status.upstreams.iter().filter(|status| status.catalog.doing == Freshening::Draining) {
+        for status in status
+            .upstreams
+            .iter()
+            .filter(|status| status.catalog.doing == Freshening::Draining)
+        {
             let was_out = self.ledger[&key(status)].upkeep.was_out;
-            let could = status.health == HealthState::Up && status.mode == Mode::Ready && !is_set_aside(status);
-            assert!(is_served || !could || was_out, "{}: the last one that serves is not reloaded", status.name);
+            let could = status.health == HealthState::Up
+                && status.mode == Mode::Ready
+                && !is_set_aside(status);
+            assert!(
+                is_served || !could || was_out,
+                "{}: the last one that serves is not reloaded",
+                status.name
+            );
         }
     }
 
@@ -336,32 +439,69 @@ impl World {
     pub(crate) fn audit_call(&mut self, key: &Key) {
         let under_way = self.calls_under_way();
         let most = self.audit.parallel.max(self.config.catalog.parallel) as usize;
-        assert!(under_way <= most, "{under_way} reloads under way, {most} allowed");
+        assert!(
+            under_way <= most,
+            "{under_way} reloads under way, {most} allowed"
+        );
         let limit = self.config.catalog.drain_timeout;
-        let entry = self.ledger.get_mut(key).expect("nobody reloads who retired");
-        let waited = entry.upkeep.draining_since.map_or(Duration::ZERO, |since| self.now - since);
-        assert!(entry.at_work.all == 0 || waited >= limit, "{key:?}: {} requests are not waited for", entry.at_work.all);
-        assert!(self.audit.rolls.under_way.is_some(), "{key:?} is reloaded, and no roll is under way");
+        let entry = self
+            .ledger
+            .get_mut(key)
+            .expect("nobody reloads who retired");
+        let waited = entry
+            .upkeep
+            .draining_since
+            .map_or(Duration::ZERO, |since| self.now - since);
+        assert!(
+            entry.at_work.all == 0 || waited >= limit,
+            "{key:?}: {} requests are not waited for",
+            entry.at_work.all
+        );
+        assert!(
+            self.audit.rolls.under_way.is_some(),
+            "{key:?} is reloaded, and no roll is under way"
+        );
         entry.upkeep.leases_at_call = Some(entry.at_work.all);
         entry.upkeep.calls += 1;
         entry.upkeep.is_called = true;
-        let was_testing = entry.upkeep.was.as_ref().is_some_and(|was| is_testing(&was.catalog));
+        let was_testing = entry
+            .upkeep
+            .was
+            .as_ref()
+            .is_some_and(|was| is_testing(&was.catalog));
         entry.upkeep.was_empty_at_call = entry.upkeep.was_out || was_testing;
         entry.upkeep.is_busy_since_calm |= self.is_calm;
-        assert!(entry.upkeep.calls <= entry.upkeep.reasons, "{key:?} is reloaded without a reason: {:?}", entry.upkeep);
+        assert!(
+            entry.upkeep.calls <= entry.upkeep.reasons,
+            "{key:?} is reloaded without a reason: {:?}",
+            entry.upkeep
+        );
         entry.hold_probes(self.now);
         let has_leases = entry.at_work.all > 0;
-        assert!(self.blueprint.has_credentials(), "nobody can be reloaded without credentials");
-        assert!(self.end.is_none(), "{key:?} is reloaded although everybody is fresh");
+        assert!(
+            self.blueprint.has_credentials(),
+            "nobody can be reloaded without credentials"
+        );
+        assert!(
+            self.end.is_none(),
+            "{key:?} is reloaded although everybody is fresh"
+        );
         self.tally.count("a catalog reload");
-        let happened =
-            [(under_way > 1, "two catalog reloads at a time"), (has_leases, "a reload beside requests that did not end")];
-        happened.into_iter().filter(|(happened, _)| *happened).for_each(|(_, what)| self.tally.count(what));
+        let happened = [
+            (under_way > 1, "two catalog reloads at a time"),
+            (has_leases, "a reload beside requests that did not end"),
+        ];
+        happened
+            .into_iter()
+            .filter(|(happened, _)| *happened)
+            .for_each(|(_, what)| self.tally.count(what));
     }
 
     /// A transition that concerns catalogs.
     pub(crate) fn hear_of_catalogs(&mut self, key: Option<&Key>, what: &What) {
-        let upkeep = key.and_then(|key| self.ledger.get_mut(key)).map(|entry| &mut entry.upkeep);
+        let upkeep = key
+            .and_then(|key| self.ledger.get_mut(key))
+            .map(|entry| &mut entry.upkeep);
         match (what, upkeep) {
             (What::CatalogChanged { epoch, source }, _) => {
                 self.tally.count("a change was noticed");
@@ -370,17 +510,29 @@ impl World {
                 }
                 if *source == Source::Directory {
                     self.tally.count("a change on disk was noticed");
-                    // One that left the cluster may write there when it ends the reload that we began.
+                    // One that left the cluster may write there when it ends the reload that we
+                    // began.
                     self.end = None;
                 }
-                self.audit.changed(*epoch, *source, &self.config.catalog, &self.directory, self.now);
-                self.ledger.values_mut().for_each(|entry| entry.upkeep.reasons += 1);
+                self.audit.changed(
+                    *epoch,
+                    *source,
+                    &self.config.catalog,
+                    &self.directory,
+                    self.now,
+                );
+                self.ledger
+                    .values_mut()
+                    .for_each(|entry| entry.upkeep.reasons += 1);
             }
             (What::Stale { .. }, Some(upkeep)) => {
                 self.tally.count("found stale");
                 self.end = None;
                 upkeep.allowed += 1;
-                let had_all = upkeep.was.as_ref().is_some_and(|was| was.catalog.doing == Freshening::No);
+                let had_all = upkeep
+                    .was
+                    .as_ref()
+                    .is_some_and(|was| was.catalog.doing == Freshening::No);
                 if had_all && self.audit.settled < self.audit.epoch {
                     self.tally.count("found stale while a change settles");
                     upkeep.waits_for = self.audit.epoch;
@@ -389,16 +541,34 @@ impl World {
                 }
             }
             (What::RollBegan { why, .. }, _) => {
-                self.tally.count(if *why == RollReason::Repair { "a roll that repairs" } else { "a roll" });
+                self.tally.count(if *why == RollReason::Repair {
+                    "a roll that repairs"
+                } else {
+                    "a roll"
+                });
                 let status = self.cluster.status(self.now);
-                let replicas = status.upstreams.iter().filter(|status| status.role == Role::Replica);
-                self.audit.rolls.began(*why, replicas.map(|status| status.catalog.epoch), self.now);
+                let replicas = status
+                    .upstreams
+                    .iter()
+                    .filter(|status| status.role == Role::Replica);
+                self.audit
+                    .rolls
+                    .began(*why, replicas.map(|status| status.catalog.epoch), self.now);
             }
-            (What::RollEnded(_), _) => self.audit.rolls.ended(self.config.catalog.roll_share, self.now),
+            (What::RollEnded(_), _) => self
+                .audit
+                .rolls
+                .ended(self.config.catalog.roll_share, self.now),
             (What::ReloadBegan { epoch, .. }, Some(upkeep)) => {
                 upkeep.count_reload(*epoch);
-                assert!(upkeep.reloads <= upkeep.allowed, "{key:?} is reloaded again for the same change: {upkeep:?}");
-                assert!(*epoch >= upkeep.waits_for, "{key:?} is reloaded for {epoch}, and then again: {upkeep:?}");
+                assert!(
+                    upkeep.reloads <= upkeep.allowed,
+                    "{key:?} is reloaded again for the same change: {upkeep:?}"
+                );
+                assert!(
+                    *epoch >= upkeep.waits_for,
+                    "{key:?} is reloaded for {epoch}, and then again: {upkeep:?}"
+                );
             }
             (What::ReloadFailed { .. }, Some(upkeep)) => {
                 self.tally.count("a catalog reload failed");
@@ -416,7 +586,8 @@ impl World {
         }
     }
 
-    /// It loaded without us, or not when we thought: where we cannot reload, that counts for more than is proven.
+    /// It loaded without us, or not when we thought: where we cannot reload, that counts for more
+    /// than is proven.
     pub(crate) fn audit_unknown_load(&mut self, address: SocketAddr) {
         if self.lacks_credentials {
             let there = self.ledger.iter_mut().filter(|(key, _)| key.1 == address);
@@ -427,7 +598,10 @@ impl World {
     /// Nobody new comes to a replica that we emptied.
     pub(crate) fn audit_lease(&mut self, key: &Key, is_main: bool) {
         let emptied_by = self.machine(key.1).geoserver.emptied_by;
-        assert!(is_main || emptied_by != Some(Who::We), "{key:?} has no catalog, and we know it");
+        assert!(
+            is_main || emptied_by != Some(Who::We),
+            "{key:?} has no catalog, and we know it"
+        );
     }
 
     /// Everybody is up and has everything.
@@ -436,10 +610,14 @@ impl World {
         let noticed = (self.config.catalog.poll + self.config.health.timeout + REPORT_GRACE) * 2;
         let is_well = |status: &UpstreamStatus| {
             let is_back = status.health == HealthState::Up && !is_set_aside(status);
-            is_back && (!self.blueprint.can_reload() || status.catalog.is_fresh && status.catalog.doing == Freshening::No)
+            is_back
+                && (!self.blueprint.can_reload()
+                    || status.catalog.is_fresh && status.catalog.doing == Freshening::No)
         };
         let is_noticed = self.calm.is_some_and(|calm| calm + noticed <= self.now);
-        is_noticed && status.upstreams.iter().all(is_well) && (status.catalog.is_done || !self.blueprint.can_reload())
+        is_noticed
+            && status.upstreams.iter().all(is_well)
+            && (status.catalog.is_done || !self.blueprint.can_reload())
     }
 
     /// In the end everybody has everything that the number told of.
@@ -449,11 +627,18 @@ impl World {
         }
         let announced = self.directory.announced;
         let statuses = self.cluster.status(self.now).upstreams;
-        for key in statuses.iter().filter(|status| status.role == Role::Replica).map(key) {
+        for key in statuses
+            .iter()
+            .filter(|status| status.role == Role::Replica)
+            .map(key)
+        {
             let is_assumed = self.ledger[&key].upkeep.is_assumed;
             let geoserver = &self.machine(key.1).geoserver;
             let has_all = geoserver.is_whole() && geoserver.loaded >= announced;
-            assert!(has_all || is_assumed, "{key:?}: {geoserver:?} of {announced} edits");
+            assert!(
+                has_all || is_assumed,
+                "{key:?}: {geoserver:?} of {announced} edits"
+            );
         }
     }
 }

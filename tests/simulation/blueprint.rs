@@ -44,7 +44,8 @@ pub(crate) struct Blueprint {
     has_credentials: bool,
     /// Who serves `process`, if not the main.
     process: Option<String>,
-    /// How much more than the mean an upstream may have for the sake of tiles that belong together; `None` for no affinity.
+    /// How much more than the mean an upstream may have for the sake of tiles that belong together;
+    /// `None` for no affinity.
     affinity: Option<u64>,
     /// Names and ports are never used twice, except on purpose.
     next: u16,
@@ -52,17 +53,36 @@ pub(crate) struct Blueprint {
 
 impl Line {
     fn text(&self) -> String {
-        let Self { name, port, weight, role, reads, max_in_flight } = self;
-        let cap = max_in_flight.map(|cap| format!("max_in_flight = {cap}\n")).unwrap_or_default();
-        let table = format!("[upstreams.{name}]\nurl = \"http://10.0.0.1:{port}\"\nweight = {weight}\n{cap}");
-        let main = format!("role = \"main\"\nreads = \"{}\"\n", format!("{reads:?}").to_lowercase());
-        if *role == Role::Main { table + &main } else { table }
+        let Self {
+            name,
+            port,
+            weight,
+            role,
+            reads,
+            max_in_flight,
+        } = self;
+        let cap = max_in_flight
+            .map(|cap| format!("max_in_flight = {cap}\n"))
+            .unwrap_or_default();
+        let table = format!(
+            "[upstreams.{name}]\nurl = \"http://10.0.0.1:{port}\"\nweight = {weight}\n{cap}"
+        );
+        let main = format!(
+            "role = \"main\"\nreads = \"{}\"\n",
+            format!("{reads:?}").to_lowercase()
+        );
+        if *role == Role::Main {
+            table + &main
+        } else {
+            table
+        }
     }
 }
 
 impl Blueprint {
     pub(crate) fn random(chance: &mut Chance) -> Self {
-        let (health, catalog, has_credentials) = (health(chance), catalog(chance), chance.percent(90));
+        let (health, catalog, has_credentials) =
+            (health(chance), catalog(chance), chance.percent(90));
         let (limits, most_maps, priorities) = (limits(chance), most_maps(chance), Vec::new());
         let (lines, process, affinity) = (Vec::new(), None, Some(125));
         let (probes_draw, has_canary) = (chance.percent(30), chance.percent(70));
@@ -97,7 +117,10 @@ impl Blueprint {
             2 => self.lines[at].port = self.new_port(),
             3 => self.lines[at].weight = weight(chance),
             4 => self.switch_main(at),
-            5 => self.lines[at].reads = *chance.one_of(&[MainReads::Backup, MainReads::Always, MainReads::Never]),
+            5 => {
+                self.lines[at].reads =
+                    *chance.one_of(&[MainReads::Backup, MainReads::Always, MainReads::Never])
+            }
             6 => self.health = health(chance),
             7 => self.catalog = catalog(chance),
             8 => self.has_credentials = chance.percent(90),
@@ -132,32 +155,71 @@ impl Blueprint {
 
     /// And somebody serves meanwhile.
     pub(crate) fn can_reload(&self) -> bool {
-        let is_served = self.lines.iter().any(|line| line.role == Role::Main && line.reads != MainReads::Never);
+        let is_served = self
+            .lines
+            .iter()
+            .any(|line| line.role == Role::Main && line.reads != MainReads::Never);
         self.has_credentials && (is_served || self.lines.len() > 2)
     }
 
     /// In the order of the file.
     pub(crate) fn keys(&self) -> impl Iterator<Item = Key> {
-        self.lines.iter().map(|line| (line.name.clone(), SocketAddr::from(([10, 0, 0, 1], line.port))))
+        self.lines.iter().map(|line| {
+            (
+                line.name.clone(),
+                SocketAddr::from(([10, 0, 0, 1], line.port)),
+            )
+        })
     }
 
     pub(crate) fn load(&self) -> Arc<Config> {
         let world = MapEnvironment::new().file("geofront.toml", self.text());
         let loaded = Config::load(Path::new("geofront.toml"), &world);
-        Arc::new(loaded.unwrap_or_else(|problems| panic!("{problems}\n{}", self.text())).config)
+        Arc::new(
+            loaded
+                .unwrap_or_else(|problems| panic!("{problems}\n{}", self.text()))
+                .config,
+        )
     }
 
     fn text(&self) -> String {
-        let table = |keys: &[(&str, String)]| keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect::<String>();
-        let credentials = if self.has_credentials { "[geoserver]\nheaders = { sec-username = \"geofront\" }\n" } else { "" };
-        let probe = if self.probes_draw { "probe_layer = \"ne:world\"\n" } else { "" };
-        let canary = if self.has_canary { "canary_layer = \"ne:world\"\n" } else { "" };
-        let process = self.process.iter().map(|name| format!("classes.process.served_by = \"{name}\"\n"));
-        let priorities = self.priorities.iter().map(|(class, priority)| format!("classes.{class}.priority = {priority}\n"));
+        let table = |keys: &[(&str, String)]| {
+            keys.iter()
+                .map(|(key, value)| format!("{key} = {value}\n"))
+                .collect::<String>()
+        };
+        let credentials = if self.has_credentials {
+            "[geoserver]\nheaders = { sec-username = \"geofront\" }\n"
+        } else {
+            ""
+        };
+        let probe = if self.probes_draw {
+            "probe_layer = \"ne:world\"\n"
+        } else {
+            ""
+        };
+        let canary = if self.has_canary {
+            "canary_layer = \"ne:world\"\n"
+        } else {
+            ""
+        };
+        let process = self
+            .process
+            .iter()
+            .map(|name| format!("classes.process.served_by = \"{name}\"\n"));
+        let priorities = self
+            .priorities
+            .iter()
+            .map(|(class, priority)| format!("classes.{class}.priority = {priority}\n"));
         let upstreams = self.lines.iter().map(Line::text);
-        let affinity =
-            self.affinity.map_or_else(|| "affinity = false".to_owned(), |load| format!("affinity_load_percent = {load}"));
-        let maps = self.most_maps.map(|most| format!("control_flow = \"ows.wms.getmap={most}\"\n")).unwrap_or_default();
+        let affinity = self.affinity.map_or_else(
+            || "affinity = false".to_owned(),
+            |load| format!("affinity_load_percent = {load}"),
+        );
+        let maps = self
+            .most_maps
+            .map(|most| format!("control_flow = \"ows.wms.getmap={most}\"\n"))
+            .unwrap_or_default();
         let tables = format!(
             "[limits]\n{}{maps}[health]\n{}{probe}[catalog]\n{}{canary}{credentials}",
             table(&self.limits),
@@ -165,14 +227,32 @@ impl Blueprint {
             table(&self.catalog)
         );
         let first = [format!("classes.tile.{affinity}\n")].into_iter();
-        first.chain(process).chain(priorities).chain([tables]).chain(upstreams).collect()
+        first
+            .chain(process)
+            .chain(priorities)
+            .chain([tables])
+            .chain(upstreams)
+            .collect()
     }
 
     fn add(&mut self, chance: &mut Chance) {
         let port = self.new_port();
-        let reads = *chance.one_of(&[MainReads::Backup, MainReads::Backup, MainReads::Always, MainReads::Never]);
-        let (name, weight, max_in_flight) = (format!("u{port}"), weight(chance), cap_of_its_own(chance));
-        self.lines.push(Line { name, port, weight, role: Role::Replica, reads, max_in_flight });
+        let reads = *chance.one_of(&[
+            MainReads::Backup,
+            MainReads::Backup,
+            MainReads::Always,
+            MainReads::Never,
+        ]);
+        let (name, weight, max_in_flight) =
+            (format!("u{port}"), weight(chance), cap_of_its_own(chance));
+        self.lines.push(Line {
+            name,
+            port,
+            weight,
+            role: Role::Replica,
+            reads,
+            max_in_flight,
+        });
     }
 
     fn remove(&mut self, at: usize) {
@@ -184,7 +264,10 @@ impl Blueprint {
     fn rename(&mut self, at: usize) {
         let name = format!("v{}", self.new_port());
         let before = std::mem::replace(&mut self.lines[at].name, name.clone());
-        self.process = self.process.take().map(|process| if process == before { name } else { process });
+        self.process = self
+            .process
+            .take()
+            .map(|process| if process == before { name } else { process });
     }
 
     fn swap_names(&mut self, at: usize, chance: &mut Chance) {
@@ -201,13 +284,19 @@ impl Blueprint {
         let at = chance.below(self.gone.len() as u64) as usize;
         let mut back = self.gone.remove(at);
         back.role = Role::Replica;
-        if self.lines.iter().all(|line| line.name != back.name && line.port != back.port) {
+        if self
+            .lines
+            .iter()
+            .all(|line| line.name != back.name && line.port != back.port)
+        {
             self.lines.push(back);
         }
     }
 
     fn switch_main(&mut self, at: usize) {
-        self.lines.iter_mut().for_each(|line| line.role = Role::Replica);
+        self.lines
+            .iter_mut()
+            .for_each(|line| line.role = Role::Replica);
         self.lines[at].role = Role::Main;
     }
 
@@ -232,11 +321,23 @@ fn cap_of_its_own(chance: &mut Chance) -> Option<&'static str> {
 fn limits(chance: &mut Chance) -> [(&'static str, String); 6] {
     [
         ("max_in_flight", (*chance.one_of(&CAPS)).to_owned()),
-        ("quick_reserve", chance.one_of(&[0, 0, 25, 50, 90]).to_string()),
-        ("heavy_share", chance.one_of(&[1, 25, 25, 50, 100]).to_string()),
+        (
+            "quick_reserve",
+            chance.one_of(&[0, 0, 25, 50, 90]).to_string(),
+        ),
+        (
+            "heavy_share",
+            chance.one_of(&[1, 25, 25, 50, 100]).to_string(),
+        ),
         ("queue", chance.one_of(&[0, 1, 3, 8, 20, 40]).to_string()),
-        ("per_user", (*chance.one_of(&["\"off\"", "\"off\"", "1", "2", "4", "8"])).to_owned()),
-        ("queue_timeout", format!("\"{}ms\"", chance.millis(100, 20_000).as_millis())),
+        (
+            "per_user",
+            (*chance.one_of(&["\"off\"", "\"off\"", "1", "2", "4", "8"])).to_owned(),
+        ),
+        (
+            "queue_timeout",
+            format!("\"{}ms\"", chance.millis(100, 20_000).as_millis()),
+        ),
     ]
 }
 
@@ -246,8 +347,14 @@ fn most_maps(chance: &mut Chance) -> Option<u32> {
 
 fn priorities(chance: &mut Chance) -> Vec<(&'static str, u64)> {
     let classes = ["map", "info", "feature", "process", "tile", "admin"];
-    let changed = classes.into_iter().filter(|_| chance.percent(30)).collect::<Vec<_>>();
-    changed.into_iter().map(|class| (class, chance.below(4))).collect()
+    let changed = classes
+        .into_iter()
+        .filter(|_| chance.percent(30))
+        .collect::<Vec<_>>();
+    changed
+        .into_iter()
+        .map(|class| (class, chance.below(4)))
+        .collect()
 }
 
 fn health(chance: &mut Chance) -> [(&'static str, String); 9] {
@@ -275,18 +382,32 @@ fn catalog(chance: &mut Chance) -> [(&'static str, String); 9] {
         ("parallel", chance.one_of(&[1, 1, 1, 2, 3]).to_string()),
         ("drain_timeout", milliseconds(chance.millis(100, 4_000))),
         ("reload_timeout", milliseconds(chance.millis(1_000, 5_000))),
-        ("stale", format!("\"{}\"", chance.one_of(&["serve", "serve", "avoid"]))),
+        (
+            "stale",
+            format!("\"{}\"", chance.one_of(&["serve", "serve", "avoid"])),
+        ),
         ("roll_share", chance.one_of(&[60, 80, 100, 100]).to_string()),
-        ("main_helps", chance.one_of(&["true", "true", "false"]).to_string()),
+        (
+            "main_helps",
+            chance.one_of(&["true", "true", "false"]).to_string(),
+        ),
     ]
 }
 
-/// From the last fault to everybody fresh, at the latest, where nobody has failed more often in a row than `failures` times.
+/// From the last fault to everybody fresh, at the latest, where nobody has failed more often in a
+/// row than `failures` times.
 pub(crate) fn freshening_time(config: &Config, failures: u32) -> Duration {
-    let Catalog { poll, settle_max, drain_timeout, reload_timeout, .. } = config.catalog;
+    let Catalog {
+        poll,
+        settle_max,
+        drain_timeout,
+        reload_timeout,
+        ..
+    } = config.catalog;
     let (timeout, second) = (config.health.timeout, Duration::from_secs(1));
     let noticing = (poll + timeout + second) * 2 + settle_max;
-    // A call that is lost, a canary that does not come (two minutes), their retries, and then the one that succeeds.
+    // A call that is lost, a canary that does not come (two minutes), their retries, and then the
+    // one that succeeds.
     let canary = (timeout * 2 + second) * config.health.rise + second * 120;
     let retries = second * 10 * (1 << (failures + 2));
     // One that was given up on is waited for.
@@ -304,8 +425,12 @@ pub(crate) fn freshening_time(config: &Config, failures: u32) -> Duration {
 pub(crate) fn recovery_time(config: &Config) -> Duration {
     let health = &config.health;
     // A probe under way may be lost; a turn on the grid is up to one and a half intervals away.
-    let probing = health.timeout + Duration::from_secs(2) + (health.interval + health.down_interval) * 3 / 2;
+    let probing =
+        health.timeout + Duration::from_secs(2) + (health.interval + health.down_interval) * 3 / 2;
     // The trial needs a request that tells something.
     let trial = Duration::from_secs(7);
-    probing + (health.down_interval * 3 / 2 + Duration::from_secs(1)) * health.rise + health.ejection_max + trial
+    probing
+        + (health.down_interval * 3 / 2 + Duration::from_secs(1)) * health.rise
+        + health.ejection_max
+        + trial
 }

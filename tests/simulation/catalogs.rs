@@ -1,4 +1,5 @@
-//! Whoever reads numbers, reloads catalogs and looks for canaries: mostly in time, sometimes late, and now and then in vain.
+//! Whoever reads numbers, reloads catalogs and looks for canaries: mostly in time, sometimes late,
+//! and now and then in vain.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -78,16 +79,31 @@ impl World {
     }
 
     fn is_tested(&self, key: &Key) -> bool {
-        self.oracle().upstreams().any(|status| oracle::key(status) == *key && is_testing(&status.catalog))
+        self.oracle()
+            .upstreams()
+            .any(|status| oracle::key(status) == *key && is_testing(&status.catalog))
     }
 
     /// Of one that serves, because a replica that was reloaded does not draw it.
     pub(crate) fn begin_canary_elsewhere(&mut self, upstream: &Upstream) {
-        self.ask(upstream, self.config.health.timeout * 2, Todo::CanaryElsewhere);
+        self.ask(
+            upstream,
+            self.config.health.timeout * 2,
+            Todo::CanaryElsewhere,
+        );
     }
 
     pub(crate) fn report_canary_elsewhere(&mut self, number: u64) {
-        let Some(Question { key, asked, outcome, early, .. }) = self.questions.remove(&number) else { return };
+        let Some(Question {
+            key,
+            asked,
+            outcome,
+            early,
+            ..
+        }) = self.questions.remove(&number)
+        else {
+            return;
+        };
         let said = early.unwrap_or_else(|| self.said(&key));
         let outcome = match self.blueprint.has_canary() || self.probes_draw {
             true => self.asked_for_a_map(outcome, said.is_whole),
@@ -99,27 +115,50 @@ impl World {
         self.handle(Event::CanaryTried { asked, outcome });
     }
 
-    /// Whether it takes our credentials: the same question that a reload begins with, so the same things go wrong.
+    /// Whether it takes our credentials: the same question that a reload begins with, so the same
+    /// things go wrong.
     pub(crate) fn begin_trying(&mut self, upstream: &Upstream) {
         self.ask(upstream, self.config.health.timeout, Todo::Trying);
     }
 
     pub(crate) fn report_trying(&mut self, number: u64) {
-        let Some(Question { upstream, key, asked, outcome, .. }) = self.questions.remove(&number) else { return };
+        let Some(Question {
+            upstream,
+            key,
+            asked,
+            outcome,
+            ..
+        }) = self.questions.remove(&number)
+        else {
+            return;
+        };
         let outcome = match outcome {
             Outcome::Success if self.faults.refuses_us(&key) => Err(Cause::Credentials(401)),
             Outcome::Success => Ok(()),
             Outcome::Busy => Err(Cause::Status(503)),
             Outcome::Failure(cause) => Err(cause),
         };
-        if matches!(outcome, Err(Cause::Credentials(_) | Cause::Connect(_) | Cause::Local(_))) {
+        if matches!(
+            outcome,
+            Err(Cause::Credentials(_) | Cause::Connect(_) | Cause::Local(_))
+        ) {
             self.tally.count("a replica that a reload would not reach");
         }
-        self.handle(Event::CredentialsTried { upstream, asked, outcome });
+        self.handle(Event::CredentialsTried {
+            upstream,
+            asked,
+            outcome,
+        });
     }
 
     fn ask(&mut self, upstream: &Upstream, limit: Duration, what: Todo) {
-        let key = (upstream.name.to_string(), upstream.address.known().expect("simulated upstreams have addresses"));
+        let key = (
+            upstream.name.to_string(),
+            upstream
+                .address
+                .known()
+                .expect("simulated upstreams have addresses"),
+        );
         let condition = self.machine(key.1).shows();
         let (took, outcome) = condition.probe(&mut self.chance, self.config.health.timeout);
         let (took, outcome) = self.as_far_as_we_get(took, outcome);
@@ -130,7 +169,13 @@ impl World {
             _ => Some(Duration::ZERO),
         };
         if let Some(delay) = delay {
-            let question = Question { upstream: upstream.id, key, asked: self.now, outcome, early };
+            let question = Question {
+                upstream: upstream.id,
+                key,
+                asked: self.now,
+                outcome,
+                early,
+            };
             let number = self.plan(took + delay, what);
             self.questions.insert(number, question);
         }
@@ -140,24 +185,54 @@ impl World {
         let announced = self.directory.announced;
         let is_silent = self.main_is_silent && *key == self.main();
         let machine = self.machine(key.1);
-        Said { number: machine.says().filter(|_| !is_silent), is_whole: machine.geoserver.is_whole(), announced }
+        Said {
+            number: machine.says().filter(|_| !is_silent),
+            is_whole: machine.geoserver.is_whole(),
+            announced,
+        }
     }
 
     pub(crate) fn report_number(&mut self, number: u64) {
-        let Some(Question { upstream, key, asked, outcome, early }) = self.questions.remove(&number) else { return };
+        let Some(Question {
+            upstream,
+            key,
+            asked,
+            outcome,
+            early,
+        }) = self.questions.remove(&number)
+        else {
+            return;
+        };
         let said = early.unwrap_or_else(|| self.said(&key));
         let number = said.number.filter(|_| outcome == Outcome::Success);
         let before = self.cluster.status(self.now).catalog.number;
-        self.handle(Event::VersionRead { upstream, asked, number });
+        self.handle(Event::VersionRead {
+            upstream,
+            asked,
+            number,
+        });
         let after = self.cluster.status(self.now).catalog.number;
-        self.audit.main_said(before, after, said, &self.directory, self.now);
+        self.audit
+            .main_said(before, after, said, &self.directory, self.now);
     }
 
     pub(crate) fn report_canary(&mut self, number: u64) {
-        let Some(Question { upstream, key, asked, outcome, early }) = self.questions.remove(&number) else { return };
+        let Some(Question {
+            upstream,
+            key,
+            asked,
+            outcome,
+            early,
+        }) = self.questions.remove(&number)
+        else {
+            return;
+        };
         let said = early.unwrap_or_else(|| self.said(&key));
         let outcome = self.asked_for_the_canary(outcome, said.is_whole, key.1);
-        let is_answered = matches!(outcome, Outcome::Success | Outcome::Failure(Cause::Unexpected(_)));
+        let is_answered = matches!(
+            outcome,
+            Outcome::Success | Outcome::Failure(Cause::Unexpected(_))
+        );
         let number = said.number.filter(|_| is_answered);
         if matches!(outcome, Outcome::Failure(_)) {
             self.tally.count("a canary failed");
@@ -167,7 +242,15 @@ impl World {
         self.lose_probes();
         let is_failed = matches!(outcome, Outcome::Failure(_));
         // It comes back with the share it had: a reload does not cool it.
-        let transitions = self.cluster.handle(Event::CanaryTested { upstream, asked, outcome, number }, self.now);
+        let transitions = self.cluster.handle(
+            Event::CanaryTested {
+                upstream,
+                asked,
+                outcome,
+                number,
+            },
+            self.now,
+        );
         if was_tested && is_failed && !self.is_tested(&key) {
             self.tally.count("returned with its canary in doubt");
             // That it was left empty by a reload that was answered as done, nothing shows.
@@ -178,16 +261,40 @@ impl World {
     }
 
     pub(crate) fn begin_call(&mut self, upstream: Arc<Upstream>) {
-        let key = (upstream.name.to_string(), upstream.address.known().expect("simulated upstreams have addresses"));
+        let key = (
+            upstream.name.to_string(),
+            upstream
+                .address
+                .known()
+                .expect("simulated upstreams have addresses"),
+        );
         let limit = self.config.catalog.reload_timeout;
-        let fate = if self.faults.refuses_us(&key) { Fate::Refused } else { self.fate(key.1) };
-        let fate = if self.faults.of_ours().is_some() { Fate::Local } else { fate };
+        let fate = if self.faults.refuses_us(&key) {
+            Fate::Refused
+        } else {
+            self.fate(key.1)
+        };
+        let fate = if self.faults.of_ours().is_some() {
+            Fate::Local
+        } else {
+            fate
+        };
         let is_unheard = matches!(fate, Fate::Unheard);
-        let call = Call { upstream, key: key.clone(), asked: self.now, lost: self.now + limit + REPORT_GRACE, is_unheard };
+        let call = Call {
+            upstream,
+            key: key.clone(),
+            asked: self.now,
+            lost: self.now + limit + REPORT_GRACE,
+            is_unheard,
+        };
         // Whether the end of a call is late shows only where GeoServer hangs.
         let often = if matches!(fate, Fate::Hangs) { 40 } else { 5 };
         let is_late = !self.is_calm && self.chance.percent(often);
-        let late = if is_late { self.chance.millis(500, 30_000) } else { Duration::ZERO };
+        let late = if is_late {
+            self.chance.millis(500, 30_000)
+        } else {
+            Duration::ZERO
+        };
         let number = self.plan(limit + late, Todo::CallEnds);
         self.calls.insert(number, call);
         self.audit_call(&key);
@@ -215,20 +322,40 @@ impl World {
     fn follow(&mut self, fate: Fate, number: u64, key: &Key) {
         let usual = self.chance.millis(50, 3_000);
         // One that takes longer than it may would be tried for ever.
-        let usual = if self.is_calm { usual.min(self.config.catalog.reload_timeout / 2) } else { usual };
-        let takes = if matches!(fate, Fate::Hangs) { HANGING } else { usual };
-        let load = Load { call: Some(number), ..Load::new(Who::We, takes) };
+        let usual = if self.is_calm {
+            usual.min(self.config.catalog.reload_timeout / 2)
+        } else {
+            usual
+        };
+        let takes = if matches!(fate, Fate::Hangs) {
+            HANGING
+        } else {
+            usual
+        };
+        let load = Load {
+            call: Some(number),
+            ..Load::new(Who::We, takes)
+        };
         match fate {
             Fate::Succeeds | Fate::Unheard | Fate::Hangs => self.queue(key.1, load),
             Fate::Empties { is_told } => {
                 self.tally.count("a reload that left nothing");
-                self.queue(key.1, Load { succeeds: false, says_so: !is_told, ..load });
+                self.queue(
+                    key.1,
+                    Load {
+                        succeeds: false,
+                        says_so: !is_told,
+                        ..load
+                    },
+                );
             }
             Fate::Local => {
                 let cause = self.faults.of_ours().expect("it has one");
                 self.answer(number, Err(cause));
             }
-            Fate::Unconnected => self.answer(number, Err(Cause::Connect(Cause::REFUSED.to_owned()))),
+            Fate::Unconnected => {
+                self.answer(number, Err(Cause::Connect(Cause::REFUSED.to_owned())))
+            }
             Fate::Refused => self.answer(number, Err(Cause::Credentials(401))),
             Fate::Breaks => {
                 self.queue(key.1, load);
@@ -244,7 +371,9 @@ impl World {
     }
 
     pub(crate) fn load_next(&mut self, address: SocketAddr) {
-        let Some(takes) = self.machine(address).geoserver.next_takes() else { return };
+        let Some(takes) = self.machine(address).geoserver.next_takes() else {
+            return;
+        };
         let number = self.plan(takes, Todo::LoadEnds);
         self.loads.insert(number, address);
         let is_remote = address != self.main().1;
@@ -257,20 +386,35 @@ impl World {
     pub(crate) fn end_load(&mut self, number: u64) {
         let address = self.loads.remove(&number).expect("a load ends once");
         let machine = self.machines.get_mut(&address).expect("it is there");
-        let Some(load) = machine.geoserver.end(number, &mut self.directory) else { return };
+        let Some(load) = machine.geoserver.end(number, &mut self.directory) else {
+            return;
+        };
         self.file_changed();
         self.load_next(address);
-        if load.who == Who::Somebody || load.call.is_some_and(|call| !self.calls.contains_key(&call)) {
+        if load.who == Who::Somebody
+            || load
+                .call
+                .is_some_and(|call| !self.calls.contains_key(&call))
+        {
             self.audit_unknown_load(address);
         }
         if let Some(call) = load.call {
-            self.answer(call, if load.says_so { Ok(()) } else { Err(Cause::Status(500)) });
+            self.answer(
+                call,
+                if load.says_so {
+                    Ok(())
+                } else {
+                    Err(Cause::Status(500))
+                },
+            );
         }
     }
 
     /// The process ended.
     pub(crate) fn break_calls(&mut self, calls: Vec<u64>) {
-        calls.into_iter().for_each(|call| self.answer(call, Err(Cause::Reset("in the reload"))));
+        calls
+            .into_iter()
+            .for_each(|call| self.answer(call, Err(Cause::Reset("in the reload"))));
     }
 
     /// It took too long.
@@ -279,28 +423,56 @@ impl World {
     }
 
     pub(crate) fn answer(&mut self, number: u64, outcome: Result<(), Cause>) {
-        let Some(call) = self.calls.get(&number) else { return };
+        let Some(call) = self.calls.get(&number) else {
+            return;
+        };
         if call.is_unheard {
             self.tally.count("a reload that was never reported");
             return;
         }
-        let Call { upstream, key, asked, lost, .. } = self.calls.remove(&number).expect("it was there");
+        let Call {
+            upstream,
+            key,
+            asked,
+            lost,
+            ..
+        } = self.calls.remove(&number).expect("it was there");
         let is_late = lost <= self.now;
         if is_late {
             self.tally.count("a late answer to a reload");
         }
-        let never_began = matches!(outcome, Err(Cause::Connect(_) | Cause::Credentials(_) | Cause::Local(_)));
-        let is_it = |entry: &&mut Entry| entry.upstream.as_ref().is_some_and(|known| known.id == upstream.id);
-        if let Some(entry) = self.ledger.get_mut(&key).filter(is_it).filter(|_| never_began && !is_late) {
+        let never_began = matches!(
+            outcome,
+            Err(Cause::Connect(_) | Cause::Credentials(_) | Cause::Local(_))
+        );
+        let is_it = |entry: &&mut Entry| {
+            entry
+                .upstream
+                .as_ref()
+                .is_some_and(|known| known.id == upstream.id)
+        };
+        if let Some(entry) = self
+            .ledger
+            .get_mut(&key)
+            .filter(is_it)
+            .filter(|_| never_began && !is_late)
+        {
             entry.upkeep.must_serve = !entry.upkeep.was_empty_at_call;
         }
-        self.handle(Event::CatalogReloaded { upstream: upstream.id, asked, outcome });
+        self.handle(Event::CatalogReloaded {
+            upstream: upstream.id,
+            asked,
+            outcome,
+        });
     }
 
     /// Our calls that are under way as far as anybody can know, of those who are replicas still.
     pub(crate) fn calls_under_way(&self) -> usize {
         let is_replica = |call: &Call| {
-            let known = self.ledger.get(&call.key).and_then(|entry| entry.upstream.as_ref());
+            let known = self
+                .ledger
+                .get(&call.key)
+                .and_then(|entry| entry.upstream.as_ref());
             known.is_some_and(|known| known.id == call.upstream.id && !known.is_main())
         };
         let is_under_way = |call: &&Call| call.lost > self.now && is_replica(call);

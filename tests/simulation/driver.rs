@@ -1,4 +1,5 @@
-//! Whoever does what is due, and sends the probes: mostly in time, sometimes late, and now and then a report is lost.
+//! Whoever does what is due, and sends the probes: mostly in time, sometimes late, and now and then
+//! a report is lost.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -56,21 +57,41 @@ impl World {
         else {
             unreachable!("it was a choice");
         };
-        let key = (upstream.name.to_string(), upstream.address.known().expect("simulated upstreams have addresses"));
+        let key = (
+            upstream.name.to_string(),
+            upstream
+                .address
+                .known()
+                .expect("simulated upstreams have addresses"),
+        );
         let (mode, doing) = {
             let oracle = self.oracle();
             (oracle.of(&key).mode, oracle.of(&key).catalog.doing)
         };
-        assert_ne!(mode, Mode::Maintenance, "nobody is asked anything in maintenance: {action:?}");
-        self.ledger.get_mut(&key).expect("nobody asks who retired").meet(upstream);
+        assert_ne!(
+            mode,
+            Mode::Maintenance,
+            "nobody is asked anything in maintenance: {action:?}"
+        );
+        self.ledger
+            .get_mut(&key)
+            .expect("nobody asks who retired")
+            .meet(upstream);
         match action {
             Action::Probe(upstream) => {
-                assert_ne!(doing, Freshening::Reloading, "nobody is probed while it reloads");
+                assert_ne!(
+                    doing,
+                    Freshening::Reloading,
+                    "nobody is probed while it reloads"
+                );
                 self.begin_probe(key, upstream);
             }
             Action::ReadVersion(upstream) => self.begin_reading(&upstream),
             Action::TestCanary(upstream) => {
-                assert!(matches!(doing, Freshening::Testing | Freshening::Failed), "the canary is for who has reloaded");
+                assert!(
+                    matches!(doing, Freshening::Testing | Freshening::Failed),
+                    "the canary is for who has reloaded"
+                );
                 self.begin_canary(&upstream);
             }
             Action::TryCanary(upstream) => self.begin_canary_elsewhere(&upstream),
@@ -87,7 +108,10 @@ impl World {
         if entry.probe_is_lost(self.now) {
             self.tally.count("a lost probe");
         }
-        assert!(!entry.is_probed(), "{key:?} has one probe under way at most");
+        assert!(
+            !entry.is_probed(),
+            "{key:?} has one probe under way at most"
+        );
         entry.probe_began(self.now, self.now + timeout + REPORT_GRACE);
         let machine = self.machine(key.1);
         let (condition, is_whole) = (machine.shows(), machine.geoserver.is_whole());
@@ -103,12 +127,33 @@ impl World {
             _ => Duration::ZERO,
         };
         let number = self.plan(took + delay, Todo::Report);
-        self.reports.insert(number, Report { upstream, key, asked: self.now, outcome });
+        self.reports.insert(
+            number,
+            Report {
+                upstream,
+                key,
+                asked: self.now,
+                outcome,
+            },
+        );
     }
 
     pub(crate) fn report(&mut self, number: u64) {
-        let Some(Report { upstream, key, asked, outcome }) = self.reports.remove(&number) else { return };
-        let is_it = |entry: &&mut Entry| entry.upstream.as_ref().is_some_and(|known| known.id == upstream.id);
+        let Some(Report {
+            upstream,
+            key,
+            asked,
+            outcome,
+        }) = self.reports.remove(&number)
+        else {
+            return;
+        };
+        let is_it = |entry: &&mut Entry| {
+            entry
+                .upstream
+                .as_ref()
+                .is_some_and(|known| known.id == upstream.id)
+        };
         if let Some(entry) = self.ledger.get_mut(&key).filter(is_it) {
             if entry.probe_is_lost(self.now) {
                 self.tally.count("a late report");
@@ -118,7 +163,13 @@ impl World {
                 others.for_each(|(_, other)| other.measured.other_was_right(asked, self.now));
             }
         }
-        let report = ProbeReport { outcome, took: self.now - asked };
-        self.handle(Event::Probed { upstream: upstream.id, report });
+        let report = ProbeReport {
+            outcome,
+            took: self.now - asked,
+        };
+        self.handle(Event::Probed {
+            upstream: upstream.id,
+            report,
+        });
     }
 }

@@ -53,8 +53,12 @@ enum Refusal {
 impl LayerFault {
     fn cause(self) -> Cause {
         match self {
-            Self::Unknown => Cause::Unexpected("LayerNotDefined: Could not find layer ne:world".to_owned()),
-            Self::Fails => Cause::Unexpected("NoApplicableCode: Rendering process failed".to_owned()),
+            Self::Unknown => {
+                Cause::Unexpected("LayerNotDefined: Could not find layer ne:world".to_owned())
+            }
+            Self::Fails => {
+                Cause::Unexpected("NoApplicableCode: Rendering process failed".to_owned())
+            }
         }
     }
 }
@@ -89,7 +93,8 @@ impl Faults {
 
     /// What becomes of everything that we begin, if nothing of ours gets out.
     pub(crate) fn of_ours(&self) -> Option<Cause> {
-        self.descriptors.then_some(Cause::Local(LocalFault::Descriptors))
+        self.descriptors
+            .then_some(Cause::Local(LocalFault::Descriptors))
     }
 }
 
@@ -98,24 +103,45 @@ impl World {
     pub(crate) fn break_everything(&mut self) {
         let fault = match self.chance.below(8) {
             0 | 1 if PROBE_LAYER => {
-                let probe_layer = Some(*self.chance.one_of(&[LayerFault::Unknown, LayerFault::Fails]));
+                let probe_layer = Some(
+                    *self
+                        .chance
+                        .one_of(&[LayerFault::Unknown, LayerFault::Fails]),
+                );
                 self.tally.count("a probe layer that fails everywhere");
-                Faults { probe_layer, ..self.faults.clone() }
+                Faults {
+                    probe_layer,
+                    ..self.faults.clone()
+                }
             }
             2 if CREDENTIALS => {
                 let key = self.some_upstream();
-                let credentials = Some(if self.chance.percent(50) { Refusal::ByAll } else { Refusal::By(key) });
+                let credentials = Some(if self.chance.percent(50) {
+                    Refusal::ByAll
+                } else {
+                    Refusal::By(key)
+                });
                 self.tally.count("credentials that are refused");
-                Faults { credentials, ..self.faults.clone() }
+                Faults {
+                    credentials,
+                    ..self.faults.clone()
+                }
             }
             3 if DATABASE => {
-                let database = Some(Layer::random(&mut self.chance)).filter(|layer| PROBE_LAYER || *layer != Layer::PROBED);
+                let database = Some(Layer::random(&mut self.chance))
+                    .filter(|layer| PROBE_LAYER || *layer != Layer::PROBED);
                 self.tally.count("a database that is down");
-                Faults { database, ..self.faults.clone() }
+                Faults {
+                    database,
+                    ..self.faults.clone()
+                }
             }
             4 if DESCRIPTORS => {
                 self.tally.count("no descriptors left");
-                Faults { descriptors: true, ..self.faults.clone() }
+                Faults {
+                    descriptors: true,
+                    ..self.faults.clone()
+                }
             }
             _ => Faults::default(),
         };
@@ -127,12 +153,17 @@ impl World {
     pub(crate) fn change_faults(&mut self, faults: Faults) {
         if self.faults.descriptors && !faults.descriptors {
             // What is found out counts from here.
-            self.ledger.values_mut().for_each(|entry| entry.lasting.begin_anew());
+            self.ledger
+                .values_mut()
+                .for_each(|entry| entry.lasting.begin_anew());
         }
         if faults.fails_probes() && !self.faults.fails_probes() {
             self.faulty_layer = self.cluster.chosen_layer().map(str::to_owned);
         }
-        self.faults = Faults { since: Some(self.now), ..faults };
+        self.faults = Faults {
+            since: Some(self.now),
+            ..faults
+        };
     }
 
     /// The outcome of a question of ours, if nothing of ours gets out.
@@ -143,8 +174,14 @@ impl World {
         }
     }
 
-    /// What the canary finds: for a configured layer, for the one that was chosen, or for capabilities, which an empty one has too.
-    pub(crate) fn asked_for_the_canary(&mut self, outcome: Outcome, is_whole: bool, address: SocketAddr) -> Outcome {
+    /// What the canary finds: for a configured layer, for the one that was chosen, or for
+    /// capabilities, which an empty one has too.
+    pub(crate) fn asked_for_the_canary(
+        &mut self,
+        outcome: Outcome,
+        is_whole: bool,
+        address: SocketAddr,
+    ) -> Outcome {
         if self.blueprint.has_canary() || self.probes_draw {
             return self.asked_for_a_map(outcome, is_whole);
         }
@@ -155,12 +192,16 @@ impl World {
         self.asked_for_the_chosen(outcome, is_whole)
     }
 
-    /// Only that the layer is unknown counts; anything else is the layer's matter, and capabilities decide.
+    /// Only that the layer is unknown counts; anything else is the layer's matter, and capabilities
+    /// decide.
     pub(crate) fn asked_for_the_chosen(&self, outcome: Outcome, is_whole: bool) -> Outcome {
         let chosen = self.cluster.chosen_layer();
-        let is_withdrawn = self.faulty_layer.as_deref() == chosen && self.faults.probe_layer == Some(LayerFault::Unknown);
+        let is_withdrawn = self.faulty_layer.as_deref() == chosen
+            && self.faults.probe_layer == Some(LayerFault::Unknown);
         match outcome {
-            Outcome::Success if chosen.is_some() && (!is_whole || is_withdrawn) => Outcome::Failure(LayerFault::Unknown.cause()),
+            Outcome::Success if chosen.is_some() && (!is_whole || is_withdrawn) => {
+                Outcome::Failure(LayerFault::Unknown.cause())
+            }
             outcome => outcome,
         }
     }
@@ -169,7 +210,8 @@ impl World {
     pub(crate) fn lose_layer(&mut self, outcome: Outcome, is_whole: bool) -> Outcome {
         if outcome == Outcome::Success
             && let Some(layer) = self.cluster.chosen_layer().map(str::to_owned)
-            && (!is_whole || (self.faulty_layer.as_ref() == Some(&layer) && self.faults.fails_probes()))
+            && (!is_whole
+                || (self.faulty_layer.as_ref() == Some(&layer) && self.faults.fails_probes()))
         {
             self.handle(Event::LayerLost { layer });
         }
@@ -185,18 +227,31 @@ impl World {
     }
 
     pub(crate) fn report_choice(&mut self, number: u64) {
-        let Some((asked, choice)) = self.choices.remove(&number) else { return };
-        let mut draws = |upstream: &Upstream| upstream.address.known().is_some_and(|at| self.machine(at).answers_rightly());
-        let is_drawn =
-            draws(&choice.main) && (choice.replicas.is_empty() || choice.replicas.iter().any(|replica| draws(replica)));
-        let layer = if is_drawn { Ok(format!("ne:layer{number}")) } else { Err("the main draws none of its layers") };
+        let Some((asked, choice)) = self.choices.remove(&number) else {
+            return;
+        };
+        let mut draws = |upstream: &Upstream| {
+            upstream
+                .address
+                .known()
+                .is_some_and(|at| self.machine(at).answers_rightly())
+        };
+        let is_drawn = draws(&choice.main)
+            && (choice.replicas.is_empty() || choice.replicas.iter().any(|replica| draws(replica)));
+        let layer = if is_drawn {
+            Ok(format!("ne:layer{number}"))
+        } else {
+            Err("the main draws none of its layers")
+        };
         self.handle(Event::LayerChosen { asked, layer });
     }
 
     /// What a probe or canary for a map finds where the upstream itself would draw it.
     pub(crate) fn asked_for_a_map(&self, outcome: Outcome, is_whole: bool) -> Outcome {
         match (outcome, self.faults.probe_layer) {
-            (Outcome::Success, _) if !is_whole => Outcome::Failure(Cause::Unexpected("LayerNotDefined".to_owned())),
+            (Outcome::Success, _) if !is_whole => {
+                Outcome::Failure(Cause::Unexpected("LayerNotDefined".to_owned()))
+            }
             (Outcome::Success, Some(fault)) => Outcome::Failure(fault.cause()),
             (Outcome::Success, None) if self.faults.fails_everywhere(Layer::PROBED) => {
                 Outcome::Failure(LayerFault::Fails.cause())

@@ -1,8 +1,9 @@
 //! GeoServers as they are: one data directory, and what each of them has read of it.
 //!
-//! The directory holds the catalog, here a count of edits, and a number that edits move. Whoever loads has what there was when
-//! it began to, and says the number that it finds at the end, each flavour in its own way. While it loads, and after a load
-//! that failed, its catalog is empty. Loads that are asked for meanwhile wait for their turn.
+//! The directory holds the catalog, here a count of edits, and a number that edits move. Whoever
+//! loads has what there was when it began to, and says the number that it finds at the end, each
+//! flavour in its own way. While it loads, and after a load that failed, its catalog is empty.
+//! Loads that are asked for meanwhile wait for their turn.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -31,7 +32,8 @@ pub(crate) struct DataDirectory {
     pub(crate) number: u64,
     /// Since it was last looked at, and with the number it had.
     pub(crate) is_edited_in_place: bool,
-    /// How long other machines than the writer's may read what was there before; `None` without a network in between.
+    /// How long other machines than the writer's may read what was there before; `None` without a
+    /// network in between.
     pub(crate) lag: Option<Duration>,
     /// What was in it since when, for as long as that can be read: edits and number.
     past: VecDeque<(Instant, u64, u64)>,
@@ -71,7 +73,13 @@ pub(crate) struct Load {
 
 impl Load {
     pub(crate) fn new(who: Who, takes: Duration) -> Self {
-        Self { who, takes, succeeds: true, call: None, says_so: true }
+        Self {
+            who,
+            takes,
+            succeeds: true,
+            call: None,
+            says_so: true,
+        }
     }
 }
 
@@ -91,17 +99,34 @@ impl DataDirectory {
     pub(crate) fn random(chance: &mut Chance) -> Self {
         let flavour = *chance.one_of(&[Flavour::Vanilla, Flavour::Rewriting, Flavour::Patched]);
         // Only where the number shows that it is old can it be found out.
-        let lag = (flavour == Flavour::Patched && chance.percent(40)).then(|| chance.millis(1_000, 12_000));
-        Self { flavour, edits: 5, announced: 5, number: 20, is_edited_in_place: false, lag, past: VecDeque::new() }
+        let lag = (flavour == Flavour::Patched && chance.percent(40))
+            .then(|| chance.millis(1_000, 12_000));
+        Self {
+            flavour,
+            edits: 5,
+            announced: 5,
+            number: 20,
+            is_edited_in_place: false,
+            lag,
+            past: VecDeque::new(),
+        }
     }
 
     /// After every step.
     pub(crate) fn observe(&mut self, now: Instant) {
-        if self.past.back().is_none_or(|(_, edits, number)| (*edits, *number) != (self.edits, self.number)) {
+        if self
+            .past
+            .back()
+            .is_none_or(|(_, edits, number)| (*edits, *number) != (self.edits, self.number))
+        {
             self.past.push_back((now, self.edits, self.number));
         }
         let lag = self.lag.unwrap_or_default();
-        while self.past.get(1).is_some_and(|(since, ..)| *since + lag <= now) {
+        while self
+            .past
+            .get(1)
+            .is_some_and(|(since, ..)| *since + lag <= now)
+        {
             self.past.pop_front();
         }
     }
@@ -109,7 +134,11 @@ impl DataDirectory {
     /// What a machine reads that is not the writer's: edits, and the number if it is an old one.
     fn read(&self, is_remote: bool) -> (u64, Option<u64>) {
         match self.past.front() {
-            Some((_, edits, number)) if is_remote && self.lag.is_some() && *number < self.number => (*edits, Some(*number)),
+            Some((_, edits, number))
+                if is_remote && self.lag.is_some() && *number < self.number =>
+            {
+                (*edits, Some(*number))
+            }
             Some(_) | None => (self.edits, None),
         }
     }
@@ -126,10 +155,21 @@ impl DataDirectory {
 impl GeoServer {
     /// It has been there for a while; mostly with all there is.
     pub(crate) fn found(directory: &DataDirectory, chance: &mut Chance) -> Self {
-        let behind = if chance.percent(80) { 0 } else { chance.between(1, 3) };
+        let behind = if chance.percent(80) {
+            0
+        } else {
+            chance.between(1, 3)
+        };
         let number = directory.number_after_loading(directory.number - behind);
         let loaded = directory.edits - behind;
-        Self { loaded, number, emptied_by: None, is_running: true, current: None, loads: VecDeque::new() }
+        Self {
+            loaded,
+            number,
+            emptied_by: None,
+            is_running: true,
+            current: None,
+            loads: VecDeque::new(),
+        }
     }
 
     /// It is what it says it is.
@@ -139,7 +179,9 @@ impl GeoServer {
 
     /// It has begun, and answers nobody yet.
     pub(crate) fn is_starting(&self) -> bool {
-        self.loads.front().is_some_and(|load| load.who == Who::Start)
+        self.loads
+            .front()
+            .is_some_and(|load| load.who == Who::Start)
     }
 
     pub(crate) fn is_loading(&self) -> bool {
@@ -164,27 +206,44 @@ impl GeoServer {
 
     /// How long the next load takes, if one waits and none runs.
     pub(crate) fn next_takes(&self) -> Option<Duration> {
-        self.loads.front().filter(|_| self.current.is_none()).map(|load| load.takes)
+        self.loads
+            .front()
+            .filter(|_| self.current.is_none())
+            .map(|load| load.takes)
     }
 
     /// Whatever empties it from here on, it was not we who are asked about it.
     pub(crate) fn disown(&mut self) {
         self.emptied_by = self.emptied_by.map(|_| Who::Somebody);
-        self.loads.iter_mut().filter(|load| load.who == Who::We).for_each(|load| load.who = Who::Somebody);
+        self.loads
+            .iter_mut()
+            .filter(|load| load.who == Who::We)
+            .for_each(|load| load.who = Who::Somebody);
     }
 
     /// The next load begins, and will end as `number` of the agenda. True if it reads old files.
-    pub(crate) fn begin(&mut self, number: u64, directory: &DataDirectory, is_remote: bool) -> bool {
+    pub(crate) fn begin(
+        &mut self,
+        number: u64,
+        directory: &DataDirectory,
+        is_remote: bool,
+    ) -> bool {
         let load = self.loads.front().expect("one waits");
         self.emptied_by = Some(load.who);
         let (edits, old_number) = directory.read(is_remote);
-        self.current = Some(Current { ends: number, edits, old_number });
+        self.current = Some(Current {
+            ends: number,
+            edits,
+            old_number,
+        });
         old_number.is_some()
     }
 
     /// The load that is `number` on the agenda ends, unless the process ended before it.
     pub(crate) fn end(&mut self, number: u64, directory: &mut DataDirectory) -> Option<Load> {
-        let Current { edits, old_number, .. } = self.current.take_if(|current| current.ends == number)?;
+        let Current {
+            edits, old_number, ..
+        } = self.current.take_if(|current| current.ends == number)?;
         let load = self.loads.pop_front().expect("it ran");
         if load.succeeds {
             (self.loaded, self.emptied_by) = (edits, None);
@@ -209,6 +268,8 @@ impl GeoServer {
     /// What hangs does so no more: all that is asked for runs anew, and quickly.
     pub(crate) fn hurry(&mut self) {
         self.current = None;
-        self.loads.iter_mut().for_each(|load| (load.takes, load.succeeds) = (Duration::from_millis(300), true));
+        self.loads
+            .iter_mut()
+            .for_each(|load| (load.takes, load.succeeds) = (Duration::from_millis(300), true));
     }
 }

@@ -1,4 +1,5 @@
-//! What the world itself knows about each upstream, without asking the cluster; and what happened how often.
+//! What the world itself knows about each upstream, without asking the cluster; and what happened
+//! how often.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -42,7 +43,10 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(crate) fn new(upkeep: Upkeep) -> Self {
-        Self { upkeep, ..Self::default() }
+        Self {
+            upkeep,
+            ..Self::default()
+        }
     }
 
     pub(crate) fn meet(&mut self, upstream: &Arc<Upstream>) {
@@ -60,16 +64,32 @@ impl Entry {
         self.succeeded.is_some_and(|succeeded| succeeded >= began)
     }
 
-    /// A report arrives. It counts if some probe is waited for, whichever it is of. True if it counts, and it answered rightly.
-    pub(crate) fn probe_reported(&mut self, outcome: &Outcome, asked: Instant, now: Instant, config: &Health) -> bool {
+    /// A report arrives. It counts if some probe is waited for, whichever it is of. True if it
+    /// counts, and it answered rightly.
+    pub(crate) fn probe_reported(
+        &mut self,
+        outcome: &Outcome,
+        asked: Instant,
+        now: Instant,
+        config: &Health,
+    ) -> bool {
         self.probe_is_lost(now);
-        let Some((began, _)) = self.probe.take() else { return false };
-        let is_busy = matches!(outcome, Outcome::Failure(Cause::Timeout(_))) && self.is_outvoted(began);
-        self.measured.heard(if is_busy { &Outcome::Busy } else { outcome }, asked, now, config);
+        let Some((began, _)) = self.probe.take() else {
+            return false;
+        };
+        let is_busy =
+            matches!(outcome, Outcome::Failure(Cause::Timeout(_))) && self.is_outvoted(began);
+        self.measured.heard(
+            if is_busy { &Outcome::Busy } else { outcome },
+            asked,
+            now,
+            config,
+        );
         *outcome == Outcome::Success
     }
 
-    /// Whether a probe was under way that should have reported by now: that is our own fault, and says nothing.
+    /// Whether a probe was under way that should have reported by now: that is our own fault, and
+    /// says nothing.
     pub(crate) fn probe_is_lost(&mut self, now: Instant) -> bool {
         let is_lost = self.probe.take_if(|(_, lost)| *lost <= now).is_some();
         self.measured.is_unheard |= is_lost;
@@ -234,11 +254,18 @@ impl Tally {
     }
 
     pub(crate) fn plus(mut self, other: Self) -> Self {
-        other.0.into_iter().for_each(|(what, count)| *self.0.entry(what).or_default() += count);
+        other
+            .0
+            .into_iter()
+            .for_each(|(what, count)| *self.0.entry(what).or_default() += count);
         self
     }
 
     pub(crate) fn never_happened(&self) -> Vec<&'static str> {
-        MUST_HAPPEN.iter().copied().filter(|what| !self.0.contains_key(what)).collect()
+        MUST_HAPPEN
+            .iter()
+            .copied()
+            .filter(|what| !self.0.contains_key(what))
+            .collect()
     }
 }

@@ -1,4 +1,5 @@
-//! Who waits, and who should be next: the rules of `docs/limits.md` in their order, without any of the queue's structure.
+//! Who waits, and who should be next: the rules of `docs/limits.md` in their order, without any of
+//! the queue's structure.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -37,16 +38,34 @@ pub(crate) struct Line {
 /// In short: a world's queue is long.
 impl fmt::Debug for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { number, ask, request, .. } = self;
+        let Self {
+            number,
+            ask,
+            request,
+            ..
+        } = self;
         let priority = ask.priority.get();
-        write!(f, "#{number} {} priority {priority} user {} {:?} tried {:?}", ask.class, ask.user, request.held, request.keys)?;
-        f.write_str(if request.from_main { " from the main" } else { "" })
+        write!(
+            f,
+            "#{number} {} priority {priority} user {} {:?} tried {:?}",
+            ask.class, ask.user, request.held, request.keys
+        )?;
+        f.write_str(if request.from_main {
+            " from the main"
+        } else {
+            ""
+        })
     }
 }
 
 impl Waiting {
     fn lane(&self) -> Lane {
-        (self.ask.class, self.ask.priority, self.ask.rules, self.request.from_main)
+        (
+            self.ask.class,
+            self.ask.priority,
+            self.ask.rules,
+            self.request.from_main,
+        )
     }
 
     fn turn(&self) -> (Lane, u64) {
@@ -54,7 +73,10 @@ impl Waiting {
     }
 
     fn rank(&self) -> (Instant, u64) {
-        (self.ask.arrived + STEP * u32::from(self.ask.priority.get()), self.number)
+        (
+            self.ask.arrived + STEP * u32::from(self.ask.priority.get()),
+            self.number,
+        )
     }
 }
 
@@ -90,10 +112,17 @@ impl Line {
 
     /// One ends its wait. A user who was served has had its turn.
     pub(crate) fn remove(&mut self, number: u64, was_served: bool) -> Waiting {
-        let at = self.waiting.iter().position(|waiting| waiting.number == number).expect("nobody ends twice");
+        let at = self
+            .waiting
+            .iter()
+            .position(|waiting| waiting.number == number)
+            .expect("nobody ends twice");
         let gone = self.waiting.remove(at);
         let turn = gone.turn();
-        let has_more = self.waiting.iter().any(|other| !other.ask.is_retry && other.turn() == turn);
+        let has_more = self
+            .waiting
+            .iter()
+            .any(|other| !other.ask.is_retry && other.turn() == turn);
         if !gone.ask.is_retry && (was_served || !has_more) {
             self.turns.retain(|other| *other != turn);
             if has_more {
@@ -103,13 +132,20 @@ impl Line {
         gone
     }
 
-    /// Whose turn it is among those who can go: retries first, then by rank among those whose turn it is in their lanes.
+    /// Whose turn it is among those who can go: retries first, then by rank among those whose turn
+    /// it is in their lanes.
     pub(crate) fn next(&self, can_go: impl Fn(&Waiting) -> bool) -> Option<&Waiting> {
-        let retry = self.waiting.iter().find(|waiting| waiting.ask.is_retry && can_go(waiting));
+        let retry = self
+            .waiting
+            .iter()
+            .find(|waiting| waiting.ask.is_retry && can_go(waiting));
         retry.or_else(|| {
             let mut firsts: Vec<&Waiting> = Vec::new();
             for turn in &self.turns {
-                let oldest = self.waiting.iter().find(|waiting| !waiting.ask.is_retry && waiting.turn() == *turn);
+                let oldest = self
+                    .waiting
+                    .iter()
+                    .find(|waiting| !waiting.ask.is_retry && waiting.turn() == *turn);
                 let oldest = oldest.expect("who has a turn waits");
                 if firsts.iter().all(|first| first.lane() != turn.0) && can_go(oldest) {
                     firsts.push(oldest);
@@ -122,13 +158,19 @@ impl Line {
     /// Who may have to give way to a newcomer when `most` wait; nobody if the newcomer is refused.
     pub(crate) fn who_gives_way(&self, newcomer: &Ask, most: usize) -> Vec<u64> {
         let others = || self.waiting.iter().filter(|waiting| !waiting.ask.is_retry);
-        let Some(lowest) = others().map(|waiting| waiting.ask.priority).max() else { return Vec::new() };
+        let Some(lowest) = others().map(|waiting| waiting.ask.priority).max() else {
+            return Vec::new();
+        };
         let count = |user, priority: Option<Priority>| {
-            let is_counted = |w: &&Waiting| w.ask.user == user && priority.is_none_or(|priority| w.ask.priority == priority);
+            let is_counted = |w: &&Waiting| {
+                w.ask.user == user && priority.is_none_or(|priority| w.ask.priority == priority)
+            };
             others().filter(is_counted).count()
         };
         let newest = |user: Option<u64>, priority| {
-            let is_it = |w: &&Waiting| w.ask.priority == priority && user.is_none_or(|user| w.ask.user == user);
+            let is_it = |w: &&Waiting| {
+                w.ask.priority == priority && user.is_none_or(|user| w.ask.user == user)
+            };
             others().filter(is_it).map(|waiting| waiting.number).max()
         };
         if newcomer.is_retry || lowest > newcomer.priority {
@@ -138,23 +180,54 @@ impl Line {
             let length = count(user, None);
             length * 2 > most && length > count(newcomer.user, None) + 1
         };
-        let lowest_of = |user| others().filter(|w| w.ask.user == user).map(|w| w.ask.priority).max();
-        let greedy: Vec<_> = others().map(|w| w.ask.user).filter(|user| is_greedy(*user)).collect();
+        let lowest_of = |user| {
+            others()
+                .filter(|w| w.ask.user == user)
+                .map(|w| w.ask.priority)
+                .max()
+        };
+        let greedy: Vec<_> = others()
+            .map(|w| w.ask.user)
+            .filter(|user| is_greedy(*user))
+            .collect();
         if !greedy.is_empty() {
-            return greedy.into_iter().filter_map(|user| newest(Some(user), lowest_of(user)?)).collect();
+            return greedy
+                .into_iter()
+                .filter_map(|user| newest(Some(user), lowest_of(user)?))
+                .collect();
         }
-        if lowest < newcomer.priority { Vec::new() } else { self.who_has_more(newcomer) }
+        if lowest < newcomer.priority {
+            Vec::new()
+        } else {
+            self.who_has_more(newcomer)
+        }
     }
 
     /// Who may have to give way to a newcomer because too many of its priority wait.
     pub(crate) fn who_has_more(&self, newcomer: &Ask) -> Vec<u64> {
-        let alike = || self.waiting.iter().filter(|waiting| !waiting.ask.is_retry && waiting.ask.priority == newcomer.priority);
+        let alike = || {
+            self.waiting.iter().filter(|waiting| {
+                !waiting.ask.is_retry && waiting.ask.priority == newcomer.priority
+            })
+        };
         let length = |user| alike().filter(|waiting| waiting.ask.user == user).count();
-        let longest = alike().map(|waiting| length(waiting.ask.user)).max().unwrap_or_default();
+        let longest = alike()
+            .map(|waiting| length(waiting.ask.user))
+            .max()
+            .unwrap_or_default();
         if longest <= length(newcomer.user) + 1 {
             return Vec::new();
         }
-        let users = alike().map(|waiting| waiting.ask.user).filter(|user| length(*user) == longest);
-        users.filter_map(|user| alike().filter(|waiting| waiting.ask.user == user).map(|waiting| waiting.number).max()).collect()
+        let users = alike()
+            .map(|waiting| waiting.ask.user)
+            .filter(|user| length(*user) == longest);
+        users
+            .filter_map(|user| {
+                alike()
+                    .filter(|waiting| waiting.ask.user == user)
+                    .map(|waiting| waiting.number)
+                    .max()
+            })
+            .collect()
     }
 }

@@ -16,7 +16,11 @@ pub(crate) struct Machine {
 impl Machine {
     /// As it shows itself: a process that has just begun accepts connections, and answers none.
     pub(crate) fn shows(&self) -> Condition {
-        if self.geoserver.is_starting() { Condition::Silent } else { self.condition }
+        if self.geoserver.is_starting() {
+            Condition::Silent
+        } else {
+            self.condition
+        }
     }
 
     /// Its number, if it answers at all.
@@ -27,7 +31,10 @@ impl Machine {
 
     /// Whether administrators can work with it.
     pub(crate) fn is_writable(&self) -> bool {
-        let answers = !matches!(self.condition, Condition::Silent | Condition::Refusing | Condition::Overrun);
+        let answers = !matches!(
+            self.condition,
+            Condition::Silent | Condition::Refusing | Condition::Overrun
+        );
         answers && self.geoserver.is_running && !self.geoserver.is_loading()
     }
 }
@@ -86,7 +93,8 @@ impl Condition {
         }
     }
 
-    /// How long an attempt takes, and what it tells. Clients leave now and then, which tells nothing.
+    /// How long an attempt takes, and what it tells. Clients leave now and then, which tells
+    /// nothing.
     pub(crate) fn attempt(self, chance: &mut Chance) -> (Duration, Option<Outcome>) {
         let quick = chance.millis(1, 5);
         let usual = chance.millis(5, 800);
@@ -95,13 +103,20 @@ impl Condition {
             Self::Refusing | Self::Overrun => (quick, refused()),
             Self::Silent => (LONGEST_ATTEMPT, failure(Cause::Timeout("no first byte"))),
             Self::Slow => (usual * 10, Outcome::Success),
-            Self::BrokenLayer(percent) if chance.percent(percent) => (usual, failure(Cause::Status(500))),
-            Self::OutOfMemory(percent) if chance.percent(percent) => {
-                (quick, failure(Cause::NodeFault("OutOfMemoryError".to_owned())))
+            Self::BrokenLayer(percent) if chance.percent(percent) => {
+                (usual, failure(Cause::Status(500)))
             }
-            Self::Flapping if chance.percent(50) => (quick, failure(Cause::Reset("before the answer"))),
+            Self::OutOfMemory(percent) if chance.percent(percent) => (
+                quick,
+                failure(Cause::NodeFault("OutOfMemoryError".to_owned())),
+            ),
+            Self::Flapping if chance.percent(50) => {
+                (quick, failure(Cause::Reset("before the answer")))
+            }
             Self::Busy => (quick, Outcome::Busy),
-            Self::BrokenLayer(_) | Self::OutOfMemory(_) | Self::Flapping => (usual, Outcome::Success),
+            Self::BrokenLayer(_) | Self::OutOfMemory(_) | Self::Flapping => {
+                (usual, Outcome::Success)
+            }
         };
         let is_aborted = chance.percent(5);
         (after.min(LONGEST_ATTEMPT), (!is_aborted).then_some(outcome))
@@ -116,7 +131,10 @@ impl Condition {
             Self::Silent => (timeout, failure(Cause::Timeout("no answer"))),
             Self::Slow => (timeout * 9 / 10, Outcome::Success),
             Self::OutOfMemory(_) if chance.percent(80) => (quick, Outcome::Success),
-            Self::OutOfMemory(_) => (quick, failure(Cause::Unexpected("a ServiceException".to_owned()))),
+            Self::OutOfMemory(_) => (
+                quick,
+                failure(Cause::Unexpected("a ServiceException".to_owned())),
+            ),
             Self::Flapping if chance.percent(50) => (quick, Outcome::Success),
             Self::Flapping => (quick, unreachable()),
             Self::Busy => (quick, Outcome::Busy),

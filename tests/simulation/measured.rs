@@ -1,4 +1,5 @@
-//! What probes said of one upstream, as the world sent it, and what follows: kept the slow and obvious way.
+//! What probes said of one upstream, as the world sent it, and what follows: kept the slow and
+//! obvious way.
 
 use std::time::Instant;
 
@@ -39,9 +40,20 @@ pub(crate) enum Known {
 
 impl Known {
     fn after(self, history: &[bool], config: &Health) -> Self {
-        let run = |kind: bool| history.iter().rev().take_while(|is_good| **is_good == kind).count();
+        let run = |kind: bool| {
+            history
+                .iter()
+                .rev()
+                .take_while(|is_good| **is_good == kind)
+                .count()
+        };
         match self {
-            Self::Nothing => history.last().map_or(Self::Nothing, |is_good| if *is_good { Self::Good } else { Self::Bad }),
+            Self::Nothing => {
+                history.last().map_or(
+                    Self::Nothing,
+                    |is_good| if *is_good { Self::Good } else { Self::Bad },
+                )
+            }
             Self::Good if run(false) >= config.fall as usize => Self::Bad,
             Self::Bad if run(true) >= config.rise as usize => Self::Good,
             Self::Good | Self::Bad => self,
@@ -50,11 +62,19 @@ impl Known {
 }
 
 impl Measured {
-    pub(crate) fn heard(&mut self, outcome: &Outcome, asked: Instant, now: Instant, config: &Health) {
+    pub(crate) fn heard(
+        &mut self,
+        outcome: &Outcome,
+        asked: Instant,
+        now: Instant,
+        config: &Health,
+    ) {
         self.is_unheard = matches!(outcome, Outcome::Failure(Cause::Local(_)));
         match outcome {
             Outcome::Failure(Cause::Local(_)) => return,
-            Outcome::Failure(Cause::Connect(_) | Cause::Timeout(_) | Cause::Reset(_)) => return self.heard_nothing(config),
+            Outcome::Failure(Cause::Connect(_) | Cause::Timeout(_) | Cause::Reset(_)) => {
+                return self.heard_nothing(config);
+            }
             Outcome::Success => {
                 (self.wrong_since, self.contradicted, self.right_at) = (None, None, Some(asked));
                 self.right_since.get_or_insert(now);
@@ -93,7 +113,11 @@ impl Measured {
         let before = self.reach;
         self.reach = self.reach.after(&self.answers, config);
         if before != Known::Bad && self.reach == Known::Bad {
-            *self = Self { answers: std::mem::take(&mut self.answers), reach: self.reach, ..Self::default() };
+            *self = Self {
+                answers: std::mem::take(&mut self.answers),
+                reach: self.reach,
+                ..Self::default()
+            };
         }
     }
 
@@ -105,12 +129,17 @@ impl Measured {
         (self.reach, self.content) == (Known::Good, Known::Good)
     }
 
-    /// It was right when the other one was wrong already, and that was asked once more since and was wrong again: what it answered
-    /// before may be a fault that both had.
+    /// It was right when the other one was wrong already, and that was asked once more since and
+    /// was wrong again: what it answered before may be a fault that both had.
     pub(crate) fn shows_up(&self, other: &Self) -> bool {
-        let (Some(wrong_since), Some(wrong_at)) = (other.wrong_since, other.wrong_at) else { return false };
-        let (Some(right_at), Some(right_since)) = (self.right_at, self.right_since) else { return false };
-        let was_asked_again = other.contradicted.is_some_and(|since| since <= wrong_at) && right_since <= wrong_at;
+        let (Some(wrong_since), Some(wrong_at)) = (other.wrong_since, other.wrong_at) else {
+            return false;
+        };
+        let (Some(right_at), Some(right_since)) = (self.right_at, self.right_since) else {
+            return false;
+        };
+        let was_asked_again =
+            other.contradicted.is_some_and(|since| since <= wrong_at) && right_since <= wrong_at;
         self.is_right() && right_at >= wrong_since && was_asked_again
     }
 }
@@ -125,8 +154,9 @@ pub(crate) struct Judged<'w> {
     pub(crate) is_awaited: bool,
 }
 
-/// Who cannot be reached is down, who answers rightly is up. Who answers wrongly stays up as long as nobody is seen to do better,
-/// and once down comes back when nobody does, and none is still to be heard.
+/// Who cannot be reached is down, who answers rightly is up. Who answers wrongly stays up as long
+/// as nobody is seen to do better, and once down comes back when nobody does, and none is still to
+/// be heard.
 pub(crate) fn check_health(name: &str, one: &Judged<'_>, others: &[&Judged<'_>]) {
     let others = || others.iter().filter(|other| !other.in_maintenance);
     let is_shown_up = others().any(|other| other.measured.shows_up(one.measured));
@@ -136,7 +166,8 @@ pub(crate) fn check_health(name: &str, one: &Judged<'_>, others: &[&Judged<'_>])
         (Known::Bad, _, health) => health == HealthState::Down,
         (Known::Good, Known::Good, health) => health == HealthState::Up,
         (Known::Good, Known::Bad | Known::Nothing, HealthState::Up) => !is_shown_up,
-        (Known::Good, Known::Bad, HealthState::Down) | (Known::Good, Known::Nothing, HealthState::Unknown) => may_do_better,
+        (Known::Good, Known::Bad, HealthState::Down)
+        | (Known::Good, Known::Nothing, HealthState::Unknown) => may_do_better,
         // Its content became unknown, or known, while it was out: it is what it was.
         (Known::Good, Known::Nothing, HealthState::Down) => may_do_better,
         (Known::Good, Known::Bad, HealthState::Unknown) => false,

@@ -1,9 +1,11 @@
-//! What a balancer without our beliefs would have made of the same requests: least connections among replicas that accept a TCP
-//! connection, the main as backup, another server when one cannot be reached, and the same orders by operators.
+//! What a balancer without our beliefs would have made of the same requests: least connections
+//! among replicas that accept a TCP connection, the main as backup, another server when one cannot
+//! be reached, and the same orders by operators.
 //!
-//! It does not look at answers, so it sends requests to whatever listens. What it costs is an expectation: of the servers among which
-//! it would choose, the part that would not have answered rightly. To a replica that our own reload emptied it sends nothing, since
-//! without us nothing would have been reloaded.
+//! It does not look at answers, so it sends requests to whatever listens. What it costs is an
+//! expectation: of the servers among which it would choose, the part that would not have answered
+//! rightly. To a replica that our own reload emptied it sends nothing, since without us nothing
+//! would have been reloaded.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,7 +24,8 @@ const INTERVAL: Duration = Duration::from_secs(2);
 const FALL: u32 = 3;
 const RISE: u32 = 2;
 
-/// The bill of a world so far: of these many reads, so many were refused, failed or answered wrongly.
+/// The bill of a world so far: of these many reads, so many were refused, failed or answered
+/// wrongly.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Bill {
     pub(crate) reads: u64,
@@ -32,7 +35,11 @@ pub(crate) struct Bill {
 
 impl Bill {
     pub(crate) fn plus(self, other: Self) -> Self {
-        Self { reads: self.reads + other.reads, ours: self.ours + other.ours, naive: self.naive + other.naive }
+        Self {
+            reads: self.reads + other.reads,
+            ours: self.ours + other.ours,
+            naive: self.naive + other.naive,
+        }
     }
 }
 
@@ -53,16 +60,27 @@ struct Check {
 
 impl Check {
     fn learn(&mut self, accepts: bool) {
-        self.against = if accepts == self.is_down { self.against + 1 } else { 0 };
+        self.against = if accepts == self.is_down {
+            self.against + 1
+        } else {
+            0
+        };
         if self.against >= if self.is_down { RISE } else { FALL } {
-            *self = Self { is_down: !self.is_down, against: 0 };
+            *self = Self {
+                is_down: !self.is_down,
+                against: 0,
+            };
         }
     }
 }
 
 impl Naive {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { next: now, checks: BTreeMap::new(), bill: Bill::default() }
+        Self {
+            next: now,
+            checks: BTreeMap::new(),
+            bill: Bill::default(),
+        }
     }
 
     /// A read is over that it would have answered rightly with this chance.
@@ -75,11 +93,17 @@ impl Naive {
 
 /// The part of a server's answers that are right; `None` where no connection comes about.
 fn right_part(machine: &Machine) -> Option<f64> {
-    let whole = if machine.geoserver.is_whole() { 1.0 } else { 0.0 };
+    let whole = if machine.geoserver.is_whole() {
+        1.0
+    } else {
+        0.0
+    };
     let without = |percent: u64| (100 - percent) as f64 / 100.0;
     match machine.shows() {
         Condition::Healthy | Condition::Slow => Some(whole),
-        Condition::BrokenLayer(percent) | Condition::OutOfMemory(percent) => Some(without(percent) * whole),
+        Condition::BrokenLayer(percent) | Condition::OutOfMemory(percent) => {
+            Some(without(percent) * whole)
+        }
         Condition::Silent | Condition::Busy => Some(0.0),
         Condition::Flapping => Some(0.5 * whole),
         Condition::Refusing | Condition::Overrun => None,
@@ -92,7 +116,10 @@ impl World {
         while self.naive.next <= self.now {
             self.naive.next += INTERVAL;
             for key in self.ledger.keys() {
-                let accepts = self.machines.get(&key.1).is_none_or(|machine| right_part(machine).is_some());
+                let accepts = self
+                    .machines
+                    .get(&key.1)
+                    .is_none_or(|machine| right_part(machine).is_some());
                 self.naive.checks.entry(key.1).or_default().learn(accepts);
             }
         }
@@ -103,17 +130,44 @@ impl World {
         let statuses = self.cluster.status(self.now).upstreams;
         let is_in = |status: &&UpstreamStatus| {
             let (address, is_ready) = (key(status).1, status.mode == Mode::Ready);
-            let emptied_by_us = self.machines.get(&address).is_some_and(|machine| machine.geoserver.emptied_by == Some(Who::We));
-            is_ready && !emptied_by_us && self.naive.checks.get(&address).is_none_or(|check| !check.is_down)
+            let emptied_by_us = self
+                .machines
+                .get(&address)
+                .is_some_and(|machine| machine.geoserver.emptied_by == Some(Who::We));
+            is_ready
+                && !emptied_by_us
+                && self
+                    .naive
+                    .checks
+                    .get(&address)
+                    .is_none_or(|check| !check.is_down)
         };
-        let reads = |name: &str| self.config.upstreams.iter().find(|u| u.name.as_str() == name).map(|upstream| upstream.reads);
-        let first = |s: &&UpstreamStatus| s.role == Role::Replica || reads(s.name.as_str()) == Some(MainReads::Always);
-        let backup = |s: &&UpstreamStatus| !first(s) && reads(s.name.as_str()) == Some(MainReads::Backup);
+        let reads = |name: &str| {
+            self.config
+                .upstreams
+                .iter()
+                .find(|u| u.name.as_str() == name)
+                .map(|upstream| upstream.reads)
+        };
+        let first = |s: &&UpstreamStatus| {
+            s.role == Role::Replica || reads(s.name.as_str()) == Some(MainReads::Always)
+        };
+        let backup =
+            |s: &&UpstreamStatus| !first(s) && reads(s.name.as_str()) == Some(MainReads::Backup);
         let servers: Vec<_> = statuses.iter().filter(is_in).collect();
         let part = |status: &UpstreamStatus| self.machines.get(&key(status).1).and_then(right_part);
-        let mean = |of: Vec<f64>| (!of.is_empty()).then(|| of.iter().sum::<f64>() / of.len() as f64);
-        let of =
-            |filter: &dyn Fn(&&UpstreamStatus) -> bool| mean(servers.iter().copied().filter(filter).filter_map(part).collect());
+        let mean =
+            |of: Vec<f64>| (!of.is_empty()).then(|| of.iter().sum::<f64>() / of.len() as f64);
+        let of = |filter: &dyn Fn(&&UpstreamStatus) -> bool| {
+            mean(
+                servers
+                    .iter()
+                    .copied()
+                    .filter(filter)
+                    .filter_map(part)
+                    .collect(),
+            )
+        };
         of(&first).or_else(|| of(&backup)).unwrap_or(0.0)
     }
 }

@@ -1,9 +1,13 @@
-//! What people and the world around do: machines break, modes are ordered, the configuration is edited, and in the end it is calm.
+//! What people and the world around do: machines break, modes are ordered, the configuration is
+//! edited, and in the end it is calm.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use geofront::cluster::{Event, Freshening, HealthState, LastServing, Mode, ModeError, ModeOrder, ModeOrigin, UpstreamStatus};
+use geofront::cluster::{
+    Event, Freshening, HealthState, LastServing, Mode, ModeError, ModeOrder, ModeOrigin,
+    UpstreamStatus,
+};
 
 use crate::audit::Upkeep;
 use crate::blueprint::{freshening_time, recovery_time};
@@ -25,7 +29,9 @@ impl World {
 
     pub(crate) fn order(&mut self) {
         let key = self.some_upstream();
-        let mode = *self.chance.one_of(&[Mode::Ready, Mode::Ready, Mode::Drain, Mode::Maintenance]);
+        let mode = *self
+            .chance
+            .one_of(&[Mode::Ready, Mode::Ready, Mode::Drain, Mode::Maintenance]);
         let is_forced = self.chance.percent(30);
         if self.chance.percent(20) {
             self.old_memory = Some(self.cluster.memory());
@@ -38,18 +44,33 @@ impl World {
     fn order_mode(&mut self, key: &Key, mode: Mode, is_forced: bool) {
         self.handle(Event::Tick);
         let lost = self.oracle().classes_only_of(key);
-        if mode == Mode::Maintenance && self.oracle().of(key).catalog.doing == Freshening::Reloading {
+        if mode == Mode::Maintenance && self.oracle().of(key).catalog.doing == Freshening::Reloading
+        {
             self.tally.count("an order in the middle of a reload");
         }
         let is_refused = mode != Mode::Ready && !is_forced && !lost.is_empty();
-        let origin = Some(ModeOrigin { by: "an operator".to_owned(), at: 0 });
-        match self.cluster.order_mode(&key.0, ModeOrder { mode, force: is_forced, origin }, self.now) {
+        let origin = Some(ModeOrigin {
+            by: "an operator".to_owned(),
+            at: 0,
+        });
+        match self.cluster.order_mode(
+            &key.0,
+            ModeOrder {
+                mode,
+                force: is_forced,
+                origin,
+            },
+            self.now,
+        ) {
             Ok(transitions) => {
                 assert!(!is_refused, "{key:?} is the last that serves {lost:?}");
                 self.hear(transitions);
             }
             Err(ModeError::LastServing(LastServing { classes, .. })) => {
-                assert!(is_refused, "{key:?} is not the last that serves {classes:?}");
+                assert!(
+                    is_refused,
+                    "{key:?} is not the last that serves {classes:?}"
+                );
                 assert_eq!(classes, lost);
                 self.tally.count("an order refused");
             }
@@ -78,14 +99,29 @@ impl World {
             let address = self.main().1;
             self.machine(address).geoserver.disown();
         }
-        let transitions = self.cluster.handle(Event::Configured(Arc::clone(&self.config)), self.now);
+        let transitions = self
+            .cluster
+            .handle(Event::Configured(Arc::clone(&self.config)), self.now);
         self.hear(transitions);
         let after = self.statuses();
         for (key, after) in after {
-            let found = |is_it: &dyn Fn(&Key) -> bool| before.iter().find(|(known, _)| is_it(known)).map(|(_, status)| status);
+            let found = |is_it: &dyn Fn(&Key) -> bool| {
+                before
+                    .iter()
+                    .find(|(known, _)| is_it(known))
+                    .map(|(_, status)| status)
+            };
             // What was measured belongs to the address, what was ordered to the name.
-            let (here, namesake) = (found(&|known| known.1 == key.1), found(&|known| known.0 == key.0));
-            assert_eq!(after.mode, namesake.or(here).map_or(Mode::Ready, |status| status.mode), "{}", after.name);
+            let (here, namesake) = (
+                found(&|known| known.1 == key.1),
+                found(&|known| known.0 == key.0),
+            );
+            assert_eq!(
+                after.mode,
+                namesake.or(here).map_or(Mode::Ready, |status| status.mode),
+                "{}",
+                after.name
+            );
             match here {
                 Some(before) if before.mode == after.mode => assert_is_kept(before, &after),
                 Some(before) => assert_eq!(before.in_flight, after.in_flight, "{}", after.name),
@@ -95,18 +131,31 @@ impl World {
     }
 
     fn statuses(&self) -> BTreeMap<Key, UpstreamStatus> {
-        self.oracle().upstreams().map(|status| (key(status), status.clone())).collect()
+        self.oracle()
+            .upstreams()
+            .map(|status| (key(status), status.clone()))
+            .collect()
     }
 
     /// Who left goes to the retired, who is new gets a page.
     fn keep_the_ledger(&mut self) {
         let keys: Vec<_> = self.blueprint.keys().collect();
         self.move_keys(&keys);
-        let (kept, gone) = std::mem::take(&mut self.ledger).into_iter().partition(|(key, _)| keys.contains(key));
+        let (kept, gone) = std::mem::take(&mut self.ledger)
+            .into_iter()
+            .partition(|(key, _)| keys.contains(key));
         self.ledger = kept;
-        for (key, Entry { upstream, at_work, .. }) in gone {
+        for (
+            key,
+            Entry {
+                upstream, at_work, ..
+            },
+        ) in gone
+        {
             // Whatever comes back under this name and at this address is another one.
-            self.attempts.values_mut().for_each(|attempt| attempt.request.keys.retain(|tried| *tried != key));
+            self.attempts
+                .values_mut()
+                .for_each(|attempt| attempt.request.keys.retain(|tried| *tried != key));
             self.room.forget(&key);
             self.machine(key.1).geoserver.disown();
             let leases = at_work.all;
@@ -114,7 +163,8 @@ impl World {
                 self.tally.count("retired with leases");
             }
             if let Some(upstream) = upstream {
-                self.retired.insert((self.life, upstream.id), (upstream, leases));
+                self.retired
+                    .insert((self.life, upstream.id), (upstream, leases));
             }
         }
         let catalog = self.cluster.status(self.now).catalog;
@@ -128,18 +178,34 @@ impl World {
 
     /// What is at an address stays what it is under another name.
     fn move_keys(&mut self, keys: &[Key]) {
-        let renamed = |key: &Key| keys.iter().find(|new| new.1 == key.1 && new.0 != key.0).cloned();
+        let renamed = |key: &Key| {
+            keys.iter()
+                .find(|new| new.1 == key.1 && new.0 != key.0)
+                .cloned()
+        };
         let moved = |key: &mut Key| *key = renamed(key).unwrap_or_else(|| key.clone());
-        self.ledger =
-            std::mem::take(&mut self.ledger).into_iter().map(|(key, entry)| (renamed(&key).unwrap_or(key), entry)).collect();
-        for attempt in self.attempts.values_mut().filter(|attempt| attempt.life == self.life) {
+        self.ledger = std::mem::take(&mut self.ledger)
+            .into_iter()
+            .map(|(key, entry)| (renamed(&key).unwrap_or(key), entry))
+            .collect();
+        for attempt in self
+            .attempts
+            .values_mut()
+            .filter(|attempt| attempt.life == self.life)
+        {
             moved(&mut attempt.key);
             attempt.request.keys.iter_mut().for_each(moved);
         }
         self.room.keys().for_each(moved);
-        self.reports.values_mut().for_each(|report| moved(&mut report.key));
-        self.questions.values_mut().for_each(|question| moved(&mut question.key));
-        self.calls.values_mut().for_each(|call| moved(&mut call.key));
+        self.reports
+            .values_mut()
+            .for_each(|report| moved(&mut report.key));
+        self.questions
+            .values_mut()
+            .for_each(|question| moved(&mut question.key));
+        self.calls
+            .values_mut()
+            .for_each(|call| moved(&mut call.key));
         self.faults.key().into_iter().for_each(moved);
     }
 
@@ -149,9 +215,15 @@ impl World {
         self.mend();
         self.change_faults(Faults::default());
         let keys: Vec<_> = self.ledger.keys().cloned().collect();
-        keys.iter().for_each(|key| self.order_mode(key, Mode::Ready, false));
+        keys.iter()
+            .for_each(|key| self.order_mode(key, Mode::Ready, false));
         let recovery = LONGEST_ATTEMPT + LONGEST_START + recovery_time(&self.config);
-        let failures = self.ledger.values().map(|entry| entry.upkeep.failures).max().unwrap_or_default();
+        let failures = self
+            .ledger
+            .values()
+            .map(|entry| entry.upkeep.failures)
+            .max()
+            .unwrap_or_default();
         if failures > 0 {
             self.tally.count("a world that had to retry in the end");
         }
@@ -162,8 +234,10 @@ impl World {
     /// Everybody is back, unless its catalog keeps it.
     pub(crate) fn check_recovery(&self) {
         let is_out = |status: &UpstreamStatus| status.catalog.is_out;
-        let was_reloaded = |status: &UpstreamStatus| self.ledger[&key(status)].upkeep.is_busy_since_calm;
-        let is_kept = |status: &&UpstreamStatus| self.probes_draw || is_out(status) || was_reloaded(status);
+        let was_reloaded =
+            |status: &UpstreamStatus| self.ledger[&key(status)].upkeep.is_busy_since_calm;
+        let is_kept =
+            |status: &&UpstreamStatus| self.probes_draw || is_out(status) || was_reloaded(status);
         for status in self.oracle().upstreams().filter(|status| !is_kept(status)) {
             assert_eq!(status.health, HealthState::Up, "{status:?}");
             assert!(!is_set_aside(status), "{status:?}");
@@ -172,22 +246,41 @@ impl World {
 
     /// Once everybody is back and fresh, nothing happens for a while; and that is the end.
     pub(crate) fn await_rest(&mut self) {
-        let Some(deadline) = self.deadline.filter(|_| self.end.is_none()) else { return };
+        let Some(deadline) = self.deadline.filter(|_| self.end.is_none()) else {
+            return;
+        };
         if self.is_fresh() {
-            let quiet = LONGEST_ATTEMPT + (self.config.catalog.poll + self.config.health.timeout) * 2;
+            let quiet =
+                LONGEST_ATTEMPT + (self.config.catalog.poll + self.config.health.timeout) * 2;
             self.end = Some(self.plan(quiet, Todo::Finish));
         }
-        assert!(self.now < deadline, "nobody is kept stale for ever: {:#?}", self.cluster.status(self.now));
+        assert!(
+            self.now < deadline,
+            "nobody is kept stale for ever: {:#?}",
+            self.cluster.status(self.now)
+        );
     }
 
     /// Everybody is back, and nothing is left behind.
     pub(crate) fn finish(&mut self) {
-        assert!(self.is_fresh(), "whoever is fresh stays it: {:#?}", self.cluster.status(self.now));
+        assert!(
+            self.is_fresh(),
+            "whoever is fresh stays it: {:#?}",
+            self.cluster.status(self.now)
+        );
         self.check_the_end();
-        self.tally.count(if self.blueprint.can_reload() { "a world that ends fresh" } else { "a world that cannot reload" });
+        self.tally.count(if self.blueprint.can_reload() {
+            "a world that ends fresh"
+        } else {
+            "a world that cannot reload"
+        });
         self.leave_room();
         self.attempts.clear();
-        let all = self.ledger.values().filter_map(|entry| entry.upstream.as_ref()).chain(self.retired.values().map(|(u, _)| u));
+        let all = self
+            .ledger
+            .values()
+            .filter_map(|entry| entry.upstream.as_ref())
+            .chain(self.retired.values().map(|(u, _)| u));
         all.for_each(|upstream| assert_eq!(upstream.load.in_flight(), 0, "every lease ends"));
     }
 
@@ -197,15 +290,31 @@ impl World {
     }
 }
 
-/// A reload forgets nothing. An ejection may end with it, when nobody else is left or it is turned off; none begins.
+/// A reload forgets nothing. An ejection may end with it, when nobody else is left or it is turned
+/// off; none begins.
 fn assert_is_kept(before: &UpstreamStatus, after: &UpstreamStatus) {
     // Who answers wrongly comes back when the last one leaves that does better.
-    let is_lifted = before.health != HealthState::Up && before.is_reachable && after.health == HealthState::Up;
-    assert!(before.health == after.health || is_lifted, "{}", before.name);
-    let facts = |status: &UpstreamStatus| (status.mode, status.in_flight, status.last_cause.clone());
+    let is_lifted =
+        before.health != HealthState::Up && before.is_reachable && after.health == HealthState::Up;
+    assert!(
+        before.health == after.health || is_lifted,
+        "{}",
+        before.name
+    );
+    let facts =
+        |status: &UpstreamStatus| (status.mode, status.in_flight, status.last_cause.clone());
     assert_eq!(facts(before), facts(after), "{}", before.name);
-    assert!(is_set_aside(before) || !is_set_aside(after), "{}: no ejection begins", before.name);
+    assert!(
+        is_set_aside(before) || !is_set_aside(after),
+        "{}: no ejection begins",
+        before.name
+    );
     if is_set_aside(after) {
-        assert_eq!((before.ejected_for, before.half_open), (after.ejected_for, after.half_open), "{}", before.name);
+        assert_eq!(
+            (before.ejected_for, before.half_open),
+            (after.ejected_for, after.half_open),
+            "{}",
+            before.name
+        );
     }
 }

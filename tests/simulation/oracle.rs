@@ -1,4 +1,5 @@
-//! A second opinion: who may serve what, made from the status that operators see, the slow and obvious way.
+//! A second opinion: who may serve what, made from the status that operators see, the slow and
+//! obvious way.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -52,7 +53,13 @@ pub(crate) enum Tier {
 }
 
 pub(crate) fn key(status: &UpstreamStatus) -> Key {
-    (status.name.to_string(), status.address.known().expect("simulated upstreams have addresses"))
+    (
+        status.name.to_string(),
+        status
+            .address
+            .known()
+            .expect("simulated upstreams have addresses"),
+    )
 }
 
 fn is_up_and_ready(status: &UpstreamStatus) -> bool {
@@ -69,8 +76,19 @@ pub(crate) fn is_set_aside(status: &UpstreamStatus) -> bool {
 }
 
 impl<'w> Oracle<'w> {
-    pub(crate) fn new(config: &'w Config, status: ClusterStatus, ledger: &'w BTreeMap<Key, Entry>, at: Instant) -> Self {
-        Self { config, status, ledger, at, taken: at }
+    pub(crate) fn new(
+        config: &'w Config,
+        status: ClusterStatus,
+        ledger: &'w BTreeMap<Key, Entry>,
+        at: Instant,
+    ) -> Self {
+        Self {
+            config,
+            status,
+            ledger,
+            at,
+            taken: at,
+        }
     }
 
     /// With ramps as far as they were then.
@@ -83,7 +101,9 @@ impl<'w> Oracle<'w> {
     }
 
     pub(crate) fn of(&self, key: &Key) -> &UpstreamStatus {
-        self.upstreams().find(|status| self::key(status) == *key).expect("only known upstreams are asked for")
+        self.upstreams()
+            .find(|status| self::key(status) == *key)
+            .expect("only known upstreams are asked for")
     }
 
     pub(crate) fn belongs(&self, request: &Request) -> Belongs {
@@ -91,8 +111,14 @@ impl<'w> Oracle<'w> {
             return self.belongs_with_others(request);
         }
         // The main is preferred; a slot on another one is better than to wait for it.
-        let main = self.serving(Tier::Main).into_iter().filter(|key| !request.keys.contains(key)).collect();
-        match self.with_a_place(request.class, main, |mut keys| Belongs::There(keys.remove(0))) {
+        let main = self
+            .serving(Tier::Main)
+            .into_iter()
+            .filter(|key| !request.keys.contains(key))
+            .collect();
+        match self.with_a_place(request.class, main, |mut keys| {
+            Belongs::There(keys.remove(0))
+        }) {
             FULL => FULL.or(self.belongs_with_others(request)),
             NOBODY => self.belongs_with_others(request),
             there => there,
@@ -100,18 +126,34 @@ impl<'w> Oracle<'w> {
     }
 
     fn belongs_with_others(&self, request: &Request) -> Belongs {
-        let untried = |keys: Vec<Key>| keys.into_iter().filter(|key| !request.keys.contains(key)).collect::<Vec<_>>();
+        let untried = |keys: Vec<Key>| {
+            keys.into_iter()
+                .filter(|key| !request.keys.contains(key))
+                .collect::<Vec<_>>()
+        };
         let (class, tried) = (request.class, &request.keys);
         if let Some(name) = self.one_place(class) {
-            let place = self.upstreams().find(|status| status.name.as_str() == name && is_there(status)).map(key);
+            let place = self
+                .upstreams()
+                .find(|status| status.name.as_str() == name && is_there(status))
+                .map(key);
             return match place {
                 Some(key) if tried.contains(&key) => Belongs::Nowhere(NoUpstream::AllTried),
-                Some(key) => self.with_a_place(class, vec![key], |mut keys| Belongs::There(keys.remove(0))),
+                Some(key) => {
+                    self.with_a_place(class, vec![key], |mut keys| Belongs::There(keys.remove(0)))
+                }
                 None => Belongs::Nowhere(self.why_nobody(class)),
             };
         }
-        let trials: Vec<_> = untried(self.trials(class)).into_iter().filter(|key| self.ledger[key].trials == 0).collect();
-        let early = trials.iter().filter(|key| self.may_try(self.of(key), class)).cloned().collect();
+        let trials: Vec<_> = untried(self.trials(class))
+            .into_iter()
+            .filter(|key| self.ledger[key].trials == 0)
+            .collect();
+        let early = trials
+            .iter()
+            .filter(|key| self.may_try(self.of(key), class))
+            .cloned()
+            .collect();
         let trial = self.with_a_place(class, early, Belongs::Trial);
         let mut serving = NOBODY;
         if self.is_mixed(class) {
@@ -122,11 +164,24 @@ impl<'w> Oracle<'w> {
                 break;
             }
             let keys = untried(self.serving(*tier));
-            serving = serving.or(self.with_a_place(class, keys, |keys| Belongs::Any { keys, tier: *tier }));
+            serving = serving
+                .or(self.with_a_place(class, keys, |keys| Belongs::Any { keys, tier: *tier }));
         }
-        let found = if tried.is_empty() { trial.or(serving) } else { serving.or(trial) };
-        let found = if found == NOBODY { self.with_a_place(class, trials, Belongs::Trial) } else { found };
-        if found == NOBODY { Belongs::Nowhere(self.why_nowhere(class, tried)) } else { found }
+        let found = if tried.is_empty() {
+            trial.or(serving)
+        } else {
+            serving.or(trial)
+        };
+        let found = if found == NOBODY {
+            self.with_a_place(class, trials, Belongs::Trial)
+        } else {
+            found
+        };
+        if found == NOBODY {
+            Belongs::Nowhere(self.why_nowhere(class, tried))
+        } else {
+            found
+        }
     }
 
     /// The lighter a request, the sooner after the ejection's end.
@@ -141,45 +196,77 @@ impl<'w> Oracle<'w> {
 
     /// Some are fresh and others are stale, and both may serve.
     fn is_mixed(&self, class: RequestClass) -> bool {
-        let both_serve = class != RequestClass::Capabilities && self.config.catalog.stale == StalePolicy::Serve;
+        let both_serve =
+            class != RequestClass::Capabilities && self.config.catalog.stale == StalePolicy::Serve;
         both_serve && !self.serving(Tier::Fresh).is_empty() && !self.serving(Tier::Stale).is_empty()
     }
 
     /// The fresh that have at most a quarter more than the mean, then all, then the backup.
     fn mixed(&self, class: RequestClass, untried: &dyn Fn(Vec<Key>) -> Vec<Key>) -> Belongs {
         let fresh = untried(self.serving(Tier::Fresh));
-        let all: Vec<Key> = fresh.iter().cloned().chain(untried(self.serving(Tier::Stale))).collect();
+        let all: Vec<Key> = fresh
+            .iter()
+            .cloned()
+            .chain(untried(self.serving(Tier::Stale)))
+            .collect();
         let weight = |key: &Key| {
             let whole = u64::from(self.of(key).weight) * 1024;
             let whole = u32::try_from(whole).expect("a weight is small");
-            u128::from(self.ledger[key].ramp.map_or(whole, |ramp| ramp.of(whole, self.at)))
+            u128::from(
+                self.ledger[key]
+                    .ramp
+                    .map_or(whole, |ramp| ramp.of(whole, self.at)),
+            )
         };
         let in_flight = |key: &Key| u128::from(self.of(key).in_flight);
-        let (load, capacity) = (1 + all.iter().map(in_flight).sum::<u128>(), all.iter().map(weight).sum::<u128>());
+        let (load, capacity) = (
+            1 + all.iter().map(in_flight).sum::<u128>(),
+            all.iter().map(weight).sum::<u128>(),
+        );
         let is_within = |key: &Key| in_flight(key) * capacity * 100 < 125 * load * weight(key);
         let within = fresh.into_iter().filter(is_within).collect();
-        match self.with_a_place(class, within, |keys| Belongs::Any { keys, tier: Tier::Fresh }) {
+        match self.with_a_place(class, within, |keys| Belongs::Any {
+            keys,
+            tier: Tier::Fresh,
+        }) {
             there @ Belongs::Any { .. } => there,
             _ if all.is_empty() => {
                 let backup = untried(self.serving(Tier::Backup));
-                self.with_a_place(class, backup, |keys| Belongs::Any { keys, tier: Tier::Backup })
+                self.with_a_place(class, backup, |keys| Belongs::Any {
+                    keys,
+                    tier: Tier::Backup,
+                })
             }
-            _ => self.with_a_place(class, all, |keys| Belongs::Any { keys, tier: Tier::Mixed }),
+            _ => self.with_a_place(class, all, |keys| Belongs::Any {
+                keys,
+                tier: Tier::Mixed,
+            }),
         }
     }
 
     /// Who has no place left for the request, but some above the cap where its companions are.
-    pub(crate) fn full_companions(&self, request: &Request, is_companion: impl Fn(&Key) -> bool) -> Vec<Key> {
+    pub(crate) fn full_companions(
+        &self,
+        request: &Request,
+        is_companion: impl Fn(&Key) -> bool,
+    ) -> Vec<Key> {
         let (class, mut found) = (request.class, Vec::new());
         let mut is_anybody = false;
         for tier in self.tiers(class) {
             if is_anybody && !self.relieves(*tier, class) {
                 break;
             }
-            let keys: Vec<_> = self.serving(*tier).into_iter().filter(|key| !request.keys.contains(key)).collect();
+            let keys: Vec<_> = self
+                .serving(*tier)
+                .into_iter()
+                .filter(|key| !request.keys.contains(key))
+                .collect();
             is_anybody |= !keys.is_empty();
-            let may_join =
-                |key: &Key| !self.has_room(key, class, 0) && self.has_room(key, class, COMPANIONS) && is_companion(key);
+            let may_join = |key: &Key| {
+                !self.has_room(key, class, 0)
+                    && self.has_room(key, class, COMPANIONS)
+                    && is_companion(key)
+            };
             found.extend(keys.into_iter().filter(may_join));
         }
         found
@@ -187,29 +274,54 @@ impl<'w> Oracle<'w> {
 
     /// Where it goes on to these where those before are full, and not only where there are none.
     fn relieves(&self, tier: Tier, class: RequestClass) -> bool {
-        tier == Tier::Stale && class != RequestClass::Capabilities && self.config.catalog.stale == StalePolicy::Serve
+        tier == Tier::Stale
+            && class != RequestClass::Capabilities
+            && self.config.catalog.stale == StalePolicy::Serve
     }
 
     /// Those of `keys` that have a place.
-    fn with_a_place(&self, class: RequestClass, keys: Vec<Key>, make: impl FnOnce(Vec<Key>) -> Belongs) -> Belongs {
+    fn with_a_place(
+        &self,
+        class: RequestClass,
+        keys: Vec<Key>,
+        make: impl FnOnce(Vec<Key>) -> Belongs,
+    ) -> Belongs {
         if keys.is_empty() {
             return NOBODY;
         }
-        let with_room: Vec<_> = keys.into_iter().filter(|key| self.has_room(key, class, 0)).collect();
-        if with_room.is_empty() { FULL } else { make(with_room) }
+        let with_room: Vec<_> = keys
+            .into_iter()
+            .filter(|key| self.has_room(key, class, 0))
+            .collect();
+        if with_room.is_empty() {
+            FULL
+        } else {
+            make(with_room)
+        }
     }
 
     fn has_room(&self, key: &Key, class: RequestClass, beyond: u32) -> bool {
         let status = self.of(key);
-        let at_work = AtWork { all: status.in_flight, slower: status.slower_in_flight, heavy: status.heavy_in_flight };
+        let at_work = AtWork {
+            all: status.in_flight,
+            slower: status.slower_in_flight,
+            heavy: status.heavy_in_flight,
+        };
         let kind = Kind::of(class, self.config);
-        self.places(status).is_none_or(|places| places.have_room(at_work, kind, beyond))
+        self.places(status)
+            .is_none_or(|places| places.have_room(at_work, kind, beyond))
     }
 
     /// As far as it has ramped up; `None` for no cap.
     pub(crate) fn places(&self, status: &UpstreamStatus) -> Option<Places> {
         let entry = &self.ledger[&key(status)];
-        Places::of(self.configured(status).max_in_flight, entry.learned, entry.ramp, self.config, self.at)
+        Places::of(
+            self.configured(status).max_in_flight,
+            entry.learned,
+            entry.ramp,
+            self.config,
+            self.at,
+        )
     }
 
     /// The classes that nobody but this one serves in full now.
@@ -226,14 +338,23 @@ impl<'w> Oracle<'w> {
 
     /// Those who could serve reads if nobody was set aside, and how many of them are.
     pub(crate) fn pool(&self) -> (usize, usize) {
-        let pool = || self.shared(false, |_| true).into_iter().chain(self.shared(true, |_| true));
-        (pool().count(), pool().filter(|key| is_set_aside(self.of(key))).count())
+        let pool = || {
+            self.shared(false, |_| true)
+                .into_iter()
+                .chain(self.shared(true, |_| true))
+        };
+        (
+            pool().count(),
+            pool().filter(|key| is_set_aside(self.of(key))).count(),
+        )
     }
 
     /// Those who are preferred first.
     fn tiers(&self, class: RequestClass) -> &'static [Tier] {
         match (class, self.config.catalog.stale) {
-            (RequestClass::Capabilities, StalePolicy::Serve) => &[Tier::Fresh, Tier::Main, Tier::Stale],
+            (RequestClass::Capabilities, StalePolicy::Serve) => {
+                &[Tier::Fresh, Tier::Main, Tier::Stale]
+            }
             (RequestClass::Capabilities, StalePolicy::Avoid) => &[Tier::Fresh, Tier::Main],
             (_, StalePolicy::Serve) => &[Tier::Fresh, Tier::Stale, Tier::Backup],
             (_, StalePolicy::Avoid) => &[Tier::Fresh, Tier::Backup, Tier::Stale],
@@ -241,60 +362,96 @@ impl<'w> Oracle<'w> {
     }
 
     fn serving(&self, tier: Tier) -> Vec<Key> {
-        let first = |is_fresh: bool| self.shared(false, |s| !is_set_aside(s) && s.catalog.is_fresh == is_fresh);
+        let first = |is_fresh: bool| {
+            self.shared(false, |s| {
+                !is_set_aside(s) && s.catalog.is_fresh == is_fresh
+            })
+        };
         match tier {
             Tier::Fresh => first(true),
             Tier::Stale => first(false),
             Tier::Mixed => unreachable!("it is made of the other two"),
             Tier::Backup => self.shared(true, |status| !is_set_aside(status)),
-            Tier::Main => self.upstreams().filter(|s| s.role == Role::Main && self.may_read(s)).map(key).collect(),
+            Tier::Main => self
+                .upstreams()
+                .filter(|s| s.role == Role::Main && self.may_read(s))
+                .map(key)
+                .collect(),
         }
     }
 
     fn serving_shared(&self, class: RequestClass) -> Vec<Key> {
-        self.tiers(class).iter().flat_map(|tier| self.serving(*tier)).collect()
+        self.tiers(class)
+            .iter()
+            .flat_map(|tier| self.serving(*tier))
+            .collect()
     }
 
     fn trials(&self, class: RequestClass) -> Vec<Key> {
-        self.shared(false, |status| status.half_open && (class != RequestClass::Capabilities || status.catalog.is_fresh))
+        self.shared(false, |status| {
+            status.half_open && (class != RequestClass::Capabilities || status.catalog.is_fresh)
+        })
     }
 
     fn why_nowhere(&self, class: RequestClass, tried: &[Key]) -> NoUpstream {
-        let places = self.serving_shared(class).into_iter().chain(self.trials(class));
-        if places.into_iter().any(|key| tried.contains(&key)) { NoUpstream::AllTried } else { self.why_nobody(class) }
+        let places = self
+            .serving_shared(class)
+            .into_iter()
+            .chain(self.trials(class));
+        if places.into_iter().any(|key| tried.contains(&key)) {
+            NoUpstream::AllTried
+        } else {
+            self.why_nobody(class)
+        }
     }
 
     /// How long health, mode and ejection had been as they are.
     fn since(&self, status: &UpstreamStatus) -> Duration {
-        status.since.saturating_sub(self.taken.saturating_duration_since(self.at))
+        status
+            .since
+            .saturating_sub(self.taken.saturating_duration_since(self.at))
     }
 
     /// Requests wait for the first probe of an upstream that may serve them.
     fn why_nobody(&self, class: RequestClass) -> NoUpstream {
         let may_serve = |status: &UpstreamStatus| match self.one_place(class) {
             Some(name) => status.name.as_str() == name,
-            None => status.role == Role::Replica || self.configured(status).reads != MainReads::Never,
+            None => {
+                status.role == Role::Replica || self.configured(status).reads != MainReads::Never
+            }
         };
         let is_news = |status: &UpstreamStatus| {
-            let is_unknown = status.health == HealthState::Unknown && status.mode == Mode::Ready && !status.catalog.is_out;
+            let is_unknown = status.health == HealthState::Unknown
+                && status.mode == Mode::Ready
+                && !status.catalog.is_out;
             is_unknown && self.since(status) < Duration::from_secs(5) && may_serve(status)
         };
-        if self.upstreams().any(is_news) { NoUpstream::NoVerdict } else { NoUpstream::NoneEligible }
+        if self.upstreams().any(is_news) {
+            NoUpstream::NoVerdict
+        } else {
+            NoUpstream::NoneEligible
+        }
     }
 
     /// Those up and ready that serve what several may serve, as backup or not.
     fn shared(&self, as_backup: bool, filter: impl Fn(&UpstreamStatus) -> bool) -> Vec<Key> {
         let has_part = |status: &UpstreamStatus| match self.part(status) {
-            // While a replica is out for its reload, the main is one of those that serve beside the fresh.
+            // While a replica is out for its reload, the main is one of those that serve beside the
+            // fresh.
             Some(true) if self.helps() => !as_backup,
             part => part == Some(as_backup),
         };
-        self.upstreams().filter(|status| self.may_read(status) && has_part(status) && filter(status)).map(key).collect()
+        self.upstreams()
+            .filter(|status| self.may_read(status) && has_part(status) && filter(status))
+            .map(key)
+            .collect()
     }
 
     fn helps(&self) -> bool {
         let catalog = &self.config.catalog;
-        catalog.main_helps && catalog.stale == StalePolicy::Serve && self.upstreams().any(|status| status.catalog.is_out)
+        catalog.main_helps
+            && catalog.stale == StalePolicy::Serve
+            && self.upstreams().any(|status| status.catalog.is_out)
     }
 
     /// Whether it serves reads as backup or otherwise; `None` for not at all.
@@ -306,16 +463,19 @@ impl<'w> Oracle<'w> {
         }
     }
 
-    /// Who passes its probes; or who can be reached, when nobody passes who could serve reads, and none is still to be heard.
+    /// Who passes its probes; or who can be reached, when nobody passes who could serve reads, and
+    /// none is still to be heard.
     fn may_read(&self, status: &UpstreamStatus) -> bool {
-        let serves =
-            |status: &UpstreamStatus| self.part(status).is_some() && (is_up_and_ready(status) || self.is_awaited(status));
+        let serves = |status: &UpstreamStatus| {
+            self.part(status).is_some() && (is_up_and_ready(status) || self.is_awaited(status))
+        };
         is_up_and_ready(status) || is_there(status) && !self.upstreams().any(serves)
     }
 
     /// Its first probe is still to come.
     fn is_awaited(&self, status: &UpstreamStatus) -> bool {
-        let is_asked = status.mode != Mode::Maintenance && status.catalog.doing != Freshening::Reloading;
+        let is_asked =
+            status.mode != Mode::Maintenance && status.catalog.doing != Freshening::Reloading;
         let is_unknown = status.health == HealthState::Unknown && !status.is_reachable;
         is_unknown && is_asked && !self.ledger[&key(status)].measured.is_unheard
     }
@@ -323,21 +483,30 @@ impl<'w> Oracle<'w> {
     /// Those that serve reads before any backup.
     pub(crate) fn first_serving(&self) -> impl Iterator<Item = &UpstreamStatus> {
         let is_first = |status: &&UpstreamStatus| self.part(status) == Some(false);
-        self.upstreams().filter(is_first).filter(|status| is_up_and_ready(status) && !is_set_aside(status))
+        self.upstreams()
+            .filter(is_first)
+            .filter(|status| is_up_and_ready(status) && !is_set_aside(status))
     }
 
     fn one_place(&self, class: RequestClass) -> Option<&str> {
         match &self.config.classes[class].served_by {
             ServedBy::Replicas => None,
-            ServedBy::Main => {
-                self.config.upstreams.iter().find(|upstream| upstream.role == Role::Main).map(|main| main.name.as_str())
-            }
+            ServedBy::Main => self
+                .config
+                .upstreams
+                .iter()
+                .find(|upstream| upstream.role == Role::Main)
+                .map(|main| main.name.as_str()),
             ServedBy::Upstream(name) => Some(name.as_str()),
         }
     }
 
     fn configured(&self, status: &UpstreamStatus) -> &UpstreamConfig {
-        let found = self.config.upstreams.iter().find(|upstream| upstream.name == status.name);
+        let found = self
+            .config
+            .upstreams
+            .iter()
+            .find(|upstream| upstream.name == status.name);
         found.expect("who is tracked is configured")
     }
 }
@@ -349,17 +518,20 @@ impl Belongs {
     /// The first that is anywhere; else full, if one is.
     fn or(self, other: Self) -> Self {
         match (&self, &other) {
-            (Self::There(_) | Self::Trial(_) | Self::Any { .. }, _) | (Self::Nowhere(NoUpstream::Full), Self::Nowhere(_)) => self,
+            (Self::There(_) | Self::Trial(_) | Self::Any { .. }, _)
+            | (Self::Nowhere(NoUpstream::Full), Self::Nowhere(_)) => self,
             (Self::Nowhere(_), _) => other,
         }
     }
 }
 
-/// Whether `chosen` costs no more than `other`. While somebody ramps up, the status knows weights only to the next smaller
-/// whole number, and never below one: what that leaves open counts for the choice.
+/// Whether `chosen` costs no more than `other`. While somebody ramps up, the status knows weights
+/// only to the next smaller whole number, and never below one: what that leaves open counts for the
+/// choice.
 pub(crate) fn costs_at_most(chosen: &UpstreamStatus, other: &UpstreamStatus) -> bool {
     let slack = |status: &UpstreamStatus| u64::from(status.effective_weight != status.weight);
     let load = |status: &UpstreamStatus| u64::from(status.in_flight) + 1;
     let most = u64::from(chosen.effective_weight) + slack(chosen);
-    other.effective_weight == 1 || load(chosen) * u64::from(other.effective_weight) <= load(other) * most
+    other.effective_weight == 1
+        || load(chosen) * u64::from(other.effective_weight) <= load(other) * most
 }

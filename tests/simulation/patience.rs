@@ -1,11 +1,13 @@
-//! How long a queue may be in an overload: the rule of `docs/limits.md`, from a diary of what happened.
+//! How long a queue may be in an overload: the rule of `docs/limits.md`, from a diary of what
+//! happened.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use geofront::config::Priority;
 
-/// After so long without anybody who came in at once it is an overload, and it lasts for as long after the last who was too many.
+/// After so long without anybody who came in at once it is an overload, and it lasts for as long
+/// after the last who was too many.
 const OVERLOAD: Duration = Duration::from_secs(10);
 /// In any case.
 const FEW: usize = 3;
@@ -37,7 +39,11 @@ pub(crate) struct Patience {
 
 impl Patience {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { begun: now, diary: Vec::new(), waiting: BTreeSet::new() }
+        Self {
+            begun: now,
+            diary: Vec::new(),
+            waiting: BTreeSet::new(),
+        }
     }
 
     /// A wait in a row of waits changes nothing, so only the first is recorded.
@@ -55,7 +61,8 @@ impl Patience {
 
     pub(crate) fn was_served(&mut self, priority: Priority, now: Instant) {
         if self.waiting.contains(&priority) && self.stands_still(priority.get(), now) {
-            self.diary.push((now, priority, What::WasServedAfterAStandstill));
+            self.diary
+                .push((now, priority, What::WasServedAfterAStandstill));
         }
         self.diary.push((now, priority, What::WasServed));
         self.forget(now);
@@ -67,8 +74,10 @@ impl Patience {
 
     /// How many of these may wait; `None` for as many as the queue has room for.
     pub(crate) fn most(&self, priority: Priority, now: Instant) -> Option<usize> {
-        let is_overload =
-            [0, 1].into_iter().filter(|light| *light <= priority.get()).any(|light| self.is_overload_of(light, now));
+        let is_overload = [0, 1]
+            .into_iter()
+            .filter(|light| *light <= priority.get())
+            .any(|light| self.is_overload_of(light, now));
         // Half a second of the last ten, or of as many as there were.
         let seconds = (now.duration_since(self.begun).as_secs() + 1).min(10) as usize;
         is_overload.then(|| (self.served_lately(priority.get(), now) / (2 * seconds)).max(FEW))
@@ -83,7 +92,9 @@ impl Patience {
     fn served_lately(&self, priority: u8, now: Instant) -> usize {
         let second = |at: Instant| at.duration_since(self.begun).as_secs();
         let is_lately = |at: Instant| second(now) - second(at) < 10;
-        self.of(priority).filter(|(at, what)| *what == What::WasServed && is_lately(*at)).count()
+        self.of(priority)
+            .filter(|(at, what)| *what == What::WasServed && is_lately(*at))
+            .count()
     }
 
     fn is_overload_of(&self, light: u8, now: Instant) -> bool {
@@ -91,7 +102,10 @@ impl Patience {
             return false;
         }
         let is_lately = |at: Instant| now < at + OVERLOAD;
-        if self.of(light).any(|(at, what)| what == What::WasTooMany && is_lately(at)) {
+        if self
+            .of(light)
+            .any(|(at, what)| what == What::WasTooMany && is_lately(at))
+        {
             return true;
         }
         let since = self.of(light).fold(None, |since, (at, what)| match what {
@@ -105,10 +119,14 @@ impl Patience {
 
     /// Drops what does not count any more.
     fn forget(&mut self, now: Instant) {
-        self.diary.retain(|(at, _, what)| !what.counts_for_a_while() || now < *at + OVERLOAD * 2);
+        self.diary
+            .retain(|(at, _, what)| !what.counts_for_a_while() || now < *at + OVERLOAD * 2);
     }
 
     fn of(&self, priority: u8) -> impl Iterator<Item = (Instant, What)> {
-        self.diary.iter().filter(move |(_, of, _)| of.get() == priority).map(|(at, _, what)| (*at, *what))
+        self.diary
+            .iter()
+            .filter(move |(_, of, _)| of.get() == priority)
+            .map(|(at, _, what)| (*at, *what))
     }
 }

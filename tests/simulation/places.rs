@@ -21,7 +21,9 @@ const FOR_ADMINISTRATION: u32 = 2;
 impl Kind {
     pub(crate) fn of(class: RequestClass, config: &Config) -> Self {
         match (class, config.classes[class].priority.get()) {
-            (RequestClass::Admin | RequestClass::Ui | RequestClass::Transaction, _) => Self::Administration,
+            (RequestClass::Admin | RequestClass::Ui | RequestClass::Transaction, _) => {
+                Self::Administration
+            }
             (_, 0) => Self::Quick,
             (_, 1) => Self::Ordinary,
             (_, _) => Self::Heavy,
@@ -63,13 +65,15 @@ pub(crate) struct Ramp {
 }
 
 impl Ramp {
-    /// The part of a count that is there at `at`: at least a twentieth, in a straight line to the whole, by steps of a 1024th.
+    /// The part of a count that is there at `at`: at least a twentieth, in a straight line to the
+    /// whole, by steps of a 1024th.
     pub(crate) fn of(&self, count: u32, at: Instant) -> u32 {
         let passed = at.saturating_duration_since(self.since);
         if passed >= self.length {
             return count;
         }
-        let steps = ((passed.as_secs_f64() / self.length.as_secs_f64() * 1024.0) as u32).max(1024 / 20);
+        let steps =
+            ((passed.as_secs_f64() / self.length.as_secs_f64() * 1024.0) as u32).max(1024 / 20);
         (count * steps / 1024).max(1)
     }
 }
@@ -91,14 +95,20 @@ impl Places {
         config: &Config,
         at: Instant,
     ) -> Option<Self> {
-        let part_of =
-            |cap: u32, percent: u32| u32::try_from(u64::from(cap) * u64::from(percent) / 100).expect("a part of the cap");
+        let part_of = |cap: u32, percent: u32| {
+            u32::try_from(u64::from(cap) * u64::from(percent) / 100).expect("a part of the cap")
+        };
         let limits = &config.limits;
         let (all, slower, least_heavy) = match max_in_flight {
             MaxInFlight::Off => return None,
-            // The quickest have a quarter on top, if they are served there; heavy ones that keep coming leave a quarter.
+            // The quickest have a quarter on top, if they are served there; heavy ones that keep
+            // coming leave a quarter.
             MaxInFlight::Auto => match learned {
-                Some(LearnedCap { cap, has_extra, heavy }) => {
+                Some(LearnedCap {
+                    cap,
+                    has_extra,
+                    heavy,
+                }) => {
                     let extra = if has_extra { (cap / 4).max(2) } else { 0 };
                     (cap + extra, cap, heavy.min(cap * 3 / 4).max(2))
                 }
@@ -106,11 +116,22 @@ impl Places {
             },
             MaxInFlight::Fixed(cap) => (cap, (cap - part_of(cap, limits.quick_reserve)).max(1), 1),
         };
-        let whole = if max_in_flight == MaxInFlight::Auto { slower } else { all };
+        let whole = if max_in_flight == MaxInFlight::Auto {
+            slower
+        } else {
+            all
+        };
         // Of what was learned, one place is never theirs.
-        let most_heavy = if max_in_flight == MaxInFlight::Auto { slower - 1 } else { slower };
-        let heavy = part_of(whole, limits.heavy_share).max(least_heavy).min(most_heavy);
-        let [all, slower, heavy] = [all, slower, heavy].map(|count| ramp.map_or(count, |ramp| ramp.of(count, at)));
+        let most_heavy = if max_in_flight == MaxInFlight::Auto {
+            slower - 1
+        } else {
+            slower
+        };
+        let heavy = part_of(whole, limits.heavy_share)
+            .max(least_heavy)
+            .min(most_heavy);
+        let [all, slower, heavy] =
+            [all, slower, heavy].map(|count| ramp.map_or(count, |ramp| ramp.of(count, at)));
         Some(Self { all, slower, heavy })
     }
 

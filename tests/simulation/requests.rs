@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use geofront::admission::{Claim, Client};
 use geofront::balance::LearnedCap;
-use geofront::cluster::{Cause, Event, NoUpstream, Outcome, Selection, Snapshot, Tried, UpstreamId};
+use geofront::cluster::{
+    Cause, Event, NoUpstream, Outcome, Selection, Snapshot, Tried, UpstreamId,
+};
 use geofront::config::{MaxInFlight, PerUser, Priority};
 use geofront::ogc::{self, RequestClass, RequestHead};
 
@@ -97,9 +99,16 @@ impl Request {
     }
 
     /// As the proxy does. `may_join`: nobody waits.
-    pub(crate) fn select(&self, snapshot: &Snapshot, may_join: bool, now: Instant) -> Result<Selection, NoUpstream> {
+    pub(crate) fn select(
+        &self,
+        snapshot: &Snapshot,
+        may_join: bool,
+        now: Instant,
+    ) -> Result<Selection, NoUpstream> {
         let others = || match self.metatile {
-            Some(metatile) if may_join => snapshot.select_joining(self.class, metatile, &self.tried, now),
+            Some(metatile) if may_join => {
+                snapshot.select_joining(self.class, metatile, &self.tried, now)
+            }
             metatile => snapshot.select_for(self.class, metatile, &self.tried, now),
         };
         if !self.from_main {
@@ -108,7 +117,9 @@ impl Request {
         match snapshot.select_main(self.class, &self.tried, now) {
             Ok(selection) => Ok(selection),
             Err(NoUpstream::Full) => others().map_err(|_| NoUpstream::Full),
-            Err(NoUpstream::NoneEligible | NoUpstream::AllTried | NoUpstream::NoVerdict) => others(),
+            Err(NoUpstream::NoneEligible | NoUpstream::AllTried | NoUpstream::NoVerdict) => {
+                others()
+            }
         }
     }
 }
@@ -128,7 +139,11 @@ impl World {
             }
         }
         // When nothing goes wrong any more, enough for every trial.
-        let pause = if self.is_calm { self.chance.millis(50, 1_500) } else { self.chance.millis(1, 250) };
+        let pause = if self.is_calm {
+            self.chance.millis(50, 1_500)
+        } else {
+            self.chance.millis(1, 250)
+        };
         self.plan(pause, Todo::Arrive);
     }
 
@@ -144,7 +159,19 @@ impl World {
         let naively = (self.is_read(class) && !from_main).then(|| self.naive_chance());
         let (tried, keys) = (Tried::default(), Vec::new());
         let layer = (class == RequestClass::Map).then(|| Layer::random(&mut self.chance));
-        self.seek(Request { class, layer, metatile, from_main, user, steps, claim, held, naively, tried, keys });
+        self.seek(Request {
+            class,
+            layer,
+            metatile,
+            from_main,
+            user,
+            steps,
+            claim,
+            held,
+            naively,
+            tried,
+            keys,
+        });
     }
 
     fn claim(&self, user: u64, class: RequestClass) -> Claim {
@@ -153,9 +180,23 @@ impl World {
             // Held by its user alone, as everything else is in these worlds.
             _ => "/geoserver/web/",
         };
-        let head = RequestHead { method: "GET", target: target.as_bytes(), content_type: None };
-        let client = Client { user, is_vouched_for: false, address: [10, 0, 0, 9].into(), address_key: 9 };
-        Claim::of(&self.config.limits, &ogc::classify(&head, "/geoserver", Some(b"")), &head, &client)
+        let head = RequestHead {
+            method: "GET",
+            target: target.as_bytes(),
+            content_type: None,
+        };
+        let client = Client {
+            user,
+            is_vouched_for: false,
+            address: [10, 0, 0, 9].into(),
+            address_key: 9,
+        };
+        Claim::of(
+            &self.config.limits,
+            &ogc::classify(&head, "/geoserver", Some(b"")),
+            &head,
+            &client,
+        )
     }
 
     fn held(&self, user: u64, class: RequestClass) -> Held {
@@ -163,13 +204,25 @@ impl World {
             PerUser::Fixed(most) => Some(most),
             PerUser::Auto | PerUser::Off => None,
         };
-        Held { user, of_user, of_maps: self.blueprint.most_maps().filter(|_| class == RequestClass::Map) }
+        Held {
+            user,
+            of_user,
+            of_maps: self
+                .blueprint
+                .most_maps()
+                .filter(|_| class == RequestClass::Map),
+        }
     }
 
     /// A program that asks for everything at once.
     fn rush(&mut self) {
         let user = self.chance.below(USERS);
-        let class = *self.chance.one_of(&[RequestClass::Map, RequestClass::Feature, RequestClass::Info, RequestClass::Process]);
+        let class = *self.chance.one_of(&[
+            RequestClass::Map,
+            RequestClass::Feature,
+            RequestClass::Info,
+            RequestClass::Process,
+        ]);
         for _ in 0..self.chance.between(1, LONGEST_RUSH) {
             self.request_of(user, class, None);
         }
@@ -184,9 +237,13 @@ impl World {
         selected: &Result<Selection, NoUpstream>,
     ) -> Vec<&'static str> {
         let belongs = oracle.belongs(request);
-        let metatile = request.metatile.filter(|_| self.config.classes[request.class].affinity.is_some());
+        let metatile = request
+            .metatile
+            .filter(|_| self.config.classes[request.class].affinity.is_some());
         let companions = match metatile.filter(|_| may_join) {
-            Some(metatile) => oracle.full_companions(request, |key| self.has_companions(key, metatile)),
+            Some(metatile) => {
+                oracle.full_companions(request, |key| self.has_companions(key, metatile))
+            }
             None => Vec::new(),
         };
         let selection = match selected {
@@ -206,37 +263,78 @@ impl World {
         };
         let key = (
             selection.upstream.name.to_string(),
-            selection.upstream.address.known().expect("simulated upstreams have addresses"),
+            selection
+                .upstream
+                .address
+                .known()
+                .expect("simulated upstreams have addresses"),
         );
         self.judge_cap(&key, request, selection);
         if companions.contains(&key) {
             return vec!["a tile with its companions above the cap"];
         }
-        let mut happened = judge_place(oracle, request, &belongs, (&key, selection), metatile.is_some());
-        if let (Belongs::Any { keys, tier: Tier::Fresh | Tier::Stale | Tier::Mixed }, Some(metatile)) = (&belongs, metatile) {
+        let mut happened = judge_place(
+            oracle,
+            request,
+            &belongs,
+            (&key, selection),
+            metatile.is_some(),
+        );
+        if let (
+            Belongs::Any {
+                keys,
+                tier: Tier::Fresh | Tier::Stale | Tier::Mixed,
+            },
+            Some(metatile),
+        ) = (&belongs, metatile)
+        {
             happened.extend(self.judge_tile(oracle, metatile, &key, (keys, &companions)));
         }
         happened
     }
 
-    /// How long it takes teaches something where that is asked, unless it is heavy or administration.
+    /// How long it takes teaches something where that is asked, unless it is heavy or
+    /// administration.
     fn judge_cap(&self, key: &Key, request: &Request, selection: &Selection) {
-        let (kind, configured) = (Kind::of(request.class, &self.config), self.config.upstreams.iter());
-        let is_auto = configured.filter(|upstream| upstream.max_in_flight == MaxInFlight::Auto).any(|u| u.name.as_str() == key.0);
-        assert_eq!(selection.teaches_cap, is_auto && matches!(kind, Kind::Quick | Kind::Ordinary), "{key:?}: {kind:?}");
-        assert_eq!(selection.lease.is_heavy(), kind == Kind::Heavy, "{key:?}: {kind:?}");
+        let (kind, configured) = (
+            Kind::of(request.class, &self.config),
+            self.config.upstreams.iter(),
+        );
+        let is_auto = configured
+            .filter(|upstream| upstream.max_in_flight == MaxInFlight::Auto)
+            .any(|u| u.name.as_str() == key.0);
+        assert_eq!(
+            selection.teaches_cap,
+            is_auto && matches!(kind, Kind::Quick | Kind::Ordinary),
+            "{key:?}: {kind:?}"
+        );
+        assert_eq!(
+            selection.lease.is_heavy(),
+            kind == Kind::Heavy,
+            "{key:?}: {kind:?}"
+        );
     }
 
     pub(crate) fn begin_attempt(&mut self, mut request: Request, selection: Selection) {
         let key = (
             selection.upstream.name.to_string(),
-            selection.upstream.address.known().expect("simulated upstreams have addresses"),
+            selection
+                .upstream
+                .address
+                .known()
+                .expect("simulated upstreams have addresses"),
         );
         self.audit_lease(&key, selection.upstream.is_main());
         let kind = Kind::of(request.class, &self.config);
-        let entry = self.ledger.get_mut(&key).expect("nobody is served by who retired");
+        let entry = self
+            .ledger
+            .get_mut(&key)
+            .expect("nobody is served by who retired");
         entry.meet(&selection.upstream);
-        assert!(entry.measured.has_answered(), "{key:?} gets nothing before something answered there");
+        assert!(
+            entry.measured.has_answered(),
+            "{key:?} gets nothing before something answered there"
+        );
         entry.at_work.begin(kind);
         entry.trials += u32::from(selection.lease.is_trial());
         assert!(entry.trials <= 1, "{key:?}: one trial at a time");
@@ -246,7 +344,9 @@ impl World {
         request.keys.push(key.clone());
         let condition = self.machine(key.1).shows();
         let (after, outcome) = condition.attempt(&mut self.chance);
-        let is_broken = request.layer.is_some_and(|layer| self.faults.fails_everywhere(layer));
+        let is_broken = request
+            .layer
+            .is_some_and(|layer| self.faults.fails_everywhere(layer));
         let outcome = match outcome {
             Some(Outcome::Success) if is_broken => Some(Outcome::Failure(Cause::Status(500))),
             as_it_is => as_it_is,
@@ -257,15 +357,41 @@ impl World {
         };
         let is_right = self.machine(key.1).geoserver.is_whole();
         let number = self.plan(after, Todo::EndAttempt);
-        self.attempts
-            .insert(number, Attempt { request, key, selection, kind, sent: self.now, outcome, is_right, life: self.life });
+        self.attempts.insert(
+            number,
+            Attempt {
+                request,
+                key,
+                selection,
+                kind,
+                sent: self.now,
+                outcome,
+                is_right,
+                life: self.life,
+            },
+        );
     }
 
     pub(crate) fn end_attempt(&mut self, number: u64) {
         // Those of a geofront that is gone may have gone with it.
-        let Some(attempt) = self.attempts.remove(&number) else { return };
-        let Attempt { request, key, selection, kind, sent, outcome, is_right, life } = attempt;
-        let Selection { upstream, lease, teaches_cap } = selection;
+        let Some(attempt) = self.attempts.remove(&number) else {
+            return;
+        };
+        let Attempt {
+            request,
+            key,
+            selection,
+            kind,
+            sent,
+            outcome,
+            is_right,
+            life,
+        } = attempt;
+        let Selection {
+            upstream,
+            lease,
+            teaches_cap,
+        } = selection;
         let is_ours = life == self.life;
         let is_local = matches!(outcome, Some(Outcome::Failure(Cause::Local(_))));
         let has_failed = matches!(outcome, Some(Outcome::Failure(_))) && !is_local;
@@ -273,13 +399,24 @@ impl World {
         if let Some(outcome) = outcome.filter(|_| is_ours) {
             self.observe(upstream.id, sent, outcome);
         }
-        let is_tracked = |entry: &&mut Entry| is_ours && entry.upstream.as_ref().is_some_and(|known| known.id == upstream.id);
+        let is_tracked = |entry: &&mut Entry| {
+            is_ours
+                && entry
+                    .upstream
+                    .as_ref()
+                    .is_some_and(|known| known.id == upstream.id)
+        };
         match self.ledger.get_mut(&key).filter(is_tracked) {
             Some(entry) => {
                 entry.at_work.end(kind);
                 entry.trials -= u32::from(lease.is_trial());
             }
-            None => self.retired.get_mut(&(life, upstream.id)).expect("who is not tracked retired").1 -= 1,
+            None => {
+                self.retired
+                    .get_mut(&(life, upstream.id))
+                    .expect("who is not tracked retired")
+                    .1 -= 1
+            }
         }
         drop(lease);
         self.answer_bell();
@@ -305,7 +442,11 @@ impl World {
         if self.faults.of_ours().is_some() {
             return;
         }
-        if let Some(chance) = request.naively.filter(|_| request.layer.is_none_or(|layer| !self.faults.fails_everywhere(layer))) {
+        if let Some(chance) = request.naively.filter(|_| {
+            request
+                .layer
+                .is_none_or(|layer| !self.faults.fails_everywhere(layer))
+        }) {
             self.naive.concluded(chance, is_right);
         }
     }
@@ -318,11 +459,25 @@ impl World {
             heavy: self.chance.below(12) as u32,
         };
         // Who retired meanwhile has nobody to learn for.
-        let Some(entry) = self.ledger.get_mut(key) else { return };
-        let nothing_yet = LearnedCap { cap: MaxInFlight::AUTO_START, has_extra: true, heavy: 0 };
+        let Some(entry) = self.ledger.get_mut(key) else {
+            return;
+        };
+        let nothing_yet = LearnedCap {
+            cap: MaxInFlight::AUTO_START,
+            has_extra: true,
+            heavy: 0,
+        };
         let before = entry.learned.replace(learned).unwrap_or(nothing_yet);
-        entry.upstream.as_ref().expect("who answered was met").load.set_learned_cap(learned);
-        if learned.cap > before.cap || learned.heavy > before.heavy || (learned.has_extra && !before.has_extra) {
+        entry
+            .upstream
+            .as_ref()
+            .expect("who answered was met")
+            .load
+            .set_learned_cap(learned);
+        if learned.cap > before.cap
+            || learned.heavy > before.heavy
+            || (learned.has_extra && !before.has_extra)
+        {
             self.tally.count("a higher cap was learned");
             self.place_came_free();
         }
@@ -334,15 +489,30 @@ impl World {
         if matches!(outcome, Outcome::Failure(_)) && set_aside > 0 && (set_aside + 1) * 2 > pool {
             self.tally.count("the ceiling reached");
         }
-        let in_doubt = |entry: &Entry| entry.upstream.as_ref().is_some_and(|u| u.id == upstream && u.load.is_in_doubt());
+        let in_doubt = |entry: &Entry| {
+            entry
+                .upstream
+                .as_ref()
+                .is_some_and(|u| u.id == upstream && u.load.is_in_doubt())
+        };
         let is_news = outcome != Outcome::Success || self.ledger.values().any(in_doubt);
         if is_news && outcome == Outcome::Success {
             self.lose_probes();
-            let entry = self.ledger.values_mut().find(|entry| entry.upstream.as_ref().is_some_and(|u| u.id == upstream));
-            entry.into_iter().for_each(|entry| entry.succeeded = Some(self.now));
+            let entry = self
+                .ledger
+                .values_mut()
+                .find(|entry| entry.upstream.as_ref().is_some_and(|u| u.id == upstream));
+            entry
+                .into_iter()
+                .for_each(|entry| entry.succeeded = Some(self.now));
         }
         if is_news {
-            self.handle(Event::Observed { upstream, sent, outcome, subject: None });
+            self.handle(Event::Observed {
+                upstream,
+                sent,
+                outcome,
+                subject: None,
+            });
         }
     }
 }
@@ -357,7 +527,11 @@ fn judge_place(
 ) -> Vec<&'static str> {
     let is_capabilities = request.class == RequestClass::Capabilities;
     let is_trial = matches!(belongs, Belongs::Trial(_));
-    assert_eq!(selection.lease.is_trial(), is_trial, "{belongs:?}: a trial is marked as one");
+    assert_eq!(
+        selection.lease.is_trial(),
+        is_trial,
+        "{belongs:?}: a trial is marked as one"
+    );
     match belongs {
         Belongs::There(place) => {
             assert_eq!(key, place, "a class of one place goes there");
@@ -369,29 +543,51 @@ fn judge_place(
         }
         Belongs::Trial(keys) => {
             assert!(keys.contains(key), "{key:?} is not on trial: {belongs:?}");
-            vec![if request.is_retry() { "a trial by a retry" } else { "a trial" }]
+            vec![if request.is_retry() {
+                "a trial by a retry"
+            } else {
+                "a trial"
+            }]
         }
         Belongs::Any { keys, tier } => {
             assert!(keys.contains(key), "{key:?} must not serve: {belongs:?}");
             let (chosen, others) = (oracle.of(key), keys.iter().map(|key| oracle.of(key)));
             if !has_affinity {
-                others.for_each(|other| assert!(costs_at_most(chosen, other), "{chosen:?} costs more than {other:?}"));
+                others.for_each(|other| {
+                    assert!(
+                        costs_at_most(chosen, other),
+                        "{chosen:?} costs more than {other:?}"
+                    )
+                });
             }
-            let ramps_up = keys.iter().any(|key| oracle.of(key).effective_weight != oracle.of(key).weight);
+            let ramps_up = keys
+                .iter()
+                .any(|key| oracle.of(key).effective_weight != oracle.of(key).weight);
             let all = [
                 (true, "a request was selected for"),
                 (*tier == Tier::Backup, "the backup served"),
                 (*tier == Tier::Main, "capabilities from the main"),
-                (*tier == Tier::Stale && is_capabilities, "capabilities from stale ones"),
-                (matches!(tier, Tier::Stale | Tier::Mixed) && !is_capabilities, "stale ones served"),
+                (
+                    *tier == Tier::Stale && is_capabilities,
+                    "capabilities from stale ones",
+                ),
+                (
+                    matches!(tier, Tier::Stale | Tier::Mixed) && !is_capabilities,
+                    "stale ones served",
+                ),
                 (
                     *tier == Tier::Fresh && oracle.upstreams().any(|s| !s.catalog.is_fresh),
                     "a fresh one served while others were stale",
                 ),
                 (keys.len() > 1, "a choice between several"),
-                (keys.len() > 1 && ramps_up, "a choice while somebody ramps up"),
+                (
+                    keys.len() > 1 && ramps_up,
+                    "a choice while somebody ramps up",
+                ),
             ];
-            all.into_iter().filter_map(|(happened, what)| happened.then_some(what)).collect()
+            all.into_iter()
+                .filter_map(|(happened, what)| happened.then_some(what))
+                .collect()
         }
         Belongs::Nowhere(why) => panic!("{key:?} must not serve: {why:?}"),
     }

@@ -1,4 +1,5 @@
-//! geofront itself is restarted: the next one knows what the configuration says, and what the last one left in its state file.
+//! geofront itself is restarted: the next one knows what the configuration says, and what the last
+//! one left in its state file.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -26,17 +27,36 @@ impl World {
             true => "a restart with a memory",
             false => "a restart without a memory",
         });
-        let mut modes: BTreeMap<String, Mode> =
-            self.oracle().upstreams().map(|status| (status.name.to_string(), status.mode)).collect();
-        let mut learned: BTreeMap<SocketAddr, LearnedCap> =
-            self.ledger.iter().filter_map(|(key, entry)| Some((key.1, entry.learned?))).collect();
+        let mut modes: BTreeMap<String, Mode> = self
+            .oracle()
+            .upstreams()
+            .map(|status| (status.name.to_string(), status.mode))
+            .collect();
+        let mut learned: BTreeMap<SocketAddr, LearnedCap> = self
+            .ledger
+            .iter()
+            .filter_map(|(key, entry)| Some((key.1, entry.learned?)))
+            .collect();
         if is_old {
-            modes = memory.modes.iter().map(|ordered| (ordered.name.clone(), ordered.mode)).collect();
-            learned = memory.limits.iter().map(|known| (known.address, known.limit)).collect();
+            modes = memory
+                .modes
+                .iter()
+                .map(|ordered| (ordered.name.clone(), ordered.mode))
+                .collect();
+            learned = memory
+                .limits
+                .iter()
+                .map(|known| (known.address, known.limit))
+                .collect();
         }
         // What an old file says of catalogs may be wrong, and nothing shows it.
         let is_assumed = |entry: &Entry| entry.upkeep.is_assumed || is_old;
-        let assumed: Vec<_> = self.ledger.iter().filter(|(_, entry)| is_assumed(entry)).map(|(key, _)| key.1).collect();
+        let assumed: Vec<_> = self
+            .ledger
+            .iter()
+            .filter(|(_, entry)| is_assumed(entry))
+            .map(|(key, _)| key.1)
+            .collect();
         self.leave_room();
         self.leave_leases();
         self.cluster = Cluster::new(Arc::clone(&self.config), self.now);
@@ -67,15 +87,24 @@ impl World {
             }
         }
         for status in self.cluster.status(self.now).upstreams {
-            let ordered = modes.get(status.name.as_str()).copied().filter(|_| has_memory).unwrap_or(Mode::Ready);
-            assert_eq!(status.mode, ordered, "{}: an order survives a restart with a memory", status.name);
+            let ordered = modes
+                .get(status.name.as_str())
+                .copied()
+                .filter(|_| has_memory)
+                .unwrap_or(Mode::Ready);
+            assert_eq!(
+                status.mode, ordered,
+                "{}: an order survives a restart with a memory",
+                status.name
+            );
             if ordered != Mode::Ready {
                 self.tally.count("an order that survived a restart");
             }
         }
     }
 
-    /// Those that run may go on beside the next one, as after an upgrade without an outage, or end here.
+    /// Those that run may go on beside the next one, as after an upgrade without an outage, or end
+    /// here.
     fn leave_leases(&mut self) {
         let ledger = std::mem::take(&mut self.ledger);
         if self.chance.percent(50) {
@@ -86,7 +115,8 @@ impl World {
         for entry in ledger.into_values().filter(|entry| entry.at_work.all > 0) {
             self.tally.count("a lease that outlived its geofront");
             let upstream = entry.upstream.expect("who has leases was met");
-            self.retired.insert((self.life, upstream.id), (upstream, entry.at_work.all));
+            self.retired
+                .insert((self.life, upstream.id), (upstream, entry.at_work.all));
         }
     }
 }

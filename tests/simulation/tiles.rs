@@ -1,4 +1,5 @@
-//! Requests that belong together: bursts of tiles of one metatile, and a second opinion about where they may go.
+//! Requests that belong together: bursts of tiles of one metatile, and a second opinion about where
+//! they may go.
 
 use geofront::balance::COMPANIONS;
 use geofront::cluster::UpstreamStatus;
@@ -27,8 +28,8 @@ impl World {
         }
     }
 
-    /// Whether `chosen` of `keys` may take a request of this metatile, and what of interest that shows. `full`: those who are chosen
-    /// from, too, because it may join its companions there.
+    /// Whether `chosen` of `keys` may take a request of this metatile, and what of interest that
+    /// shows. `full`: those who are chosen from, too, because it may join its companions there.
     pub(crate) fn judge_tile(
         &self,
         oracle: &Oracle<'_>,
@@ -39,8 +40,16 @@ impl World {
         let affinity = self.config.classes[RequestClass::Tile].affinity?;
         let place = oracle.of(chosen);
         let these: Vec<_> = keys.iter().map(|key| oracle.of(key)).collect();
-        let all: Vec<_> = these.iter().copied().chain(full.iter().map(|key| oracle.of(key))).collect();
-        let is_within = |beyond| [&these, &all].into_iter().any(|all| is_within(place, all, affinity.load_percent, beyond));
+        let all: Vec<_> = these
+            .iter()
+            .copied()
+            .chain(full.iter().map(|key| oracle.of(key)))
+            .collect();
+        let is_within = |beyond| {
+            [&these, &all]
+                .into_iter()
+                .any(|all| is_within(place, all, affinity.load_percent, beyond))
+        };
         if is_within(0) {
             return (keys.len() > 1).then_some("a tile where it belongs");
         }
@@ -48,27 +57,38 @@ impl World {
             self.has_companions(chosen, metatile),
             "{place:?} is beyond its bound of {all:?}, and nobody of {metatile} is there"
         );
-        assert!(is_within(COMPANIONS), "{place:?} is far beyond its bound of {all:?}");
+        assert!(
+            is_within(COMPANIONS),
+            "{place:?} is far beyond its bound of {all:?}"
+        );
         Some("a tile beyond the bound with its companions")
     }
 
     /// Whether requests of this metatile are in flight there.
     pub(crate) fn has_companions(&self, key: &Key, metatile: u64) -> bool {
-        self.attempts.values().any(|attempt| attempt.key == *key && attempt.request.metatile == Some(metatile))
+        self.attempts
+            .values()
+            .any(|attempt| attempt.key == *key && attempt.request.metatile == Some(metatile))
     }
 }
 
-/// Whether one more at `place` is at most `percent` of the mean, rounded up, and `beyond`. As for `costs_at_most`: while somebody
-/// ramps up, what the status leaves open counts for the choice.
+/// Whether one more at `place` is at most `percent` of the mean, rounded up, and `beyond`. As for
+/// `costs_at_most`: while somebody ramps up, what the status leaves open counts for the choice.
 fn is_within(place: &UpstreamStatus, all: &[&UpstreamStatus], percent: u32, beyond: u32) -> bool {
     // The smallest weight shows no ramp.
-    let ramps_up = |status: &UpstreamStatus| status.effective_weight != status.weight || status.weight == 1;
+    let ramps_up =
+        |status: &UpstreamStatus| status.effective_weight != status.weight || status.weight == 1;
     let least = |status: &&UpstreamStatus| match u64::from(status.effective_weight) {
         1 if ramps_up(status) => 0,
         weight => weight,
     };
     let most = u64::from(place.effective_weight) + u64::from(ramps_up(place));
     let weight: u64 = all.iter().map(least).sum();
-    let in_flight: u64 = 1 + all.iter().map(|status| u64::from(status.in_flight)).sum::<u64>();
-    u64::from(place.in_flight.saturating_sub(beyond)) * weight * 100 < u64::from(percent) * in_flight * most || weight == 0
+    let in_flight: u64 = 1 + all
+        .iter()
+        .map(|status| u64::from(status.in_flight))
+        .sum::<u64>();
+    u64::from(place.in_flight.saturating_sub(beyond)) * weight * 100
+        < u64::from(percent) * in_flight * most
+        || weight == 0
 }

@@ -1,8 +1,10 @@
-//! What the machines would really answer, whatever the cluster believes of them; and that no wrong belief takes the service away.
+//! What the machines would really answer, whatever the cluster believes of them; and that no wrong
+//! belief takes the service away.
 //!
-//! A balancer without beliefs would find an upstream that answers rightly by trying. So while one does, in mode ready and for as long
-//! as it takes to be found (`patience`), no read is refused; and while the main can be reached, no administration is. Neither is
-//! judged by health, freshness or ejection: those are the beliefs.
+//! A balancer without beliefs would find an upstream that answers rightly by trying. So while one
+//! does, in mode ready and for as long as it takes to be found (`patience`), no read is refused;
+//! and while the main can be reached, no administration is. Neither is judged by health, freshness
+//! or ejection: those are the beliefs.
 
 use std::time::{Duration, Instant};
 
@@ -46,21 +48,29 @@ impl Machine {
 
     fn is_reachable(&self) -> bool {
         match self.shows() {
-            Condition::Refusing | Condition::Overrun | Condition::Silent | Condition::Flapping => false,
-            Condition::Healthy | Condition::Slow | Condition::Busy | Condition::BrokenLayer(_) | Condition::OutOfMemory(_) => {
-                true
+            Condition::Refusing | Condition::Overrun | Condition::Silent | Condition::Flapping => {
+                false
             }
+            Condition::Healthy
+            | Condition::Slow
+            | Condition::Busy
+            | Condition::BrokenLayer(_)
+            | Condition::OutOfMemory(_) => true,
         }
     }
 }
 
-/// How long it may take until an upstream is found to answer: a probe or canary that runs, and then as many as it takes.
+/// How long it may take until an upstream is found to answer: a probe or canary that runs, and then
+/// as many as it takes.
 fn patience(config: &Config) -> Duration {
     let (health, second) = (&config.health, Duration::from_secs(1));
-    health.timeout * 2 + second + (health.timeout + health.down_interval * 3 / 2 + second) * (health.rise + 1)
+    health.timeout * 2
+        + second
+        + (health.timeout + health.down_interval * 3 / 2 + second) * (health.rise + 1)
 }
 
-/// How much longer it takes while another upstream has to be asked for the canary, and one question may be lost.
+/// How much longer it takes while another upstream has to be asked for the canary, and one question
+/// may be lost.
 const JUROR: Duration = Duration::from_secs(12);
 
 impl World {
@@ -77,12 +87,20 @@ impl World {
 
     /// A request was refused because no upstream is there for it.
     pub(crate) fn judge_refusal(&self, oracle: &Oracle<'_>, request: &Request) {
-        let fails_anyway = request.layer.is_some_and(|layer| self.faults.fails_everywhere(layer));
+        let fails_anyway = request
+            .layer
+            .is_some_and(|layer| self.faults.fails_everywhere(layer));
         if fails_anyway || self.faults.of_ours().is_some() {
             return;
         }
-        let found = oracle.upstreams().find(|status| self.would_have_served(status, request));
-        assert!(found.is_none(), "{} is refused, and this one would have answered: {found:#?}", request.class);
+        let found = oracle
+            .upstreams()
+            .find(|status| self.would_have_served(status, request));
+        assert!(
+            found.is_none(),
+            "{} is refused, and this one would have answered: {found:#?}",
+            request.class
+        );
     }
 
     fn would_have_served(&self, status: &UpstreamStatus, request: &Request) -> bool {
@@ -110,17 +128,27 @@ impl World {
             && self.config.catalog.stale == StalePolicy::Avoid
             && !status.catalog.is_fresh
             && status.role == Role::Replica;
-        let may = status.mode == Mode::Ready && !request.keys.contains(&key) && self.has_part(&key, status.role, class);
+        let may = status.mode == Mode::Ready
+            && !request.keys.contains(&key)
+            && self.has_part(&key, status.role, class);
         is_found && may && !is_on_its_way && !is_old
     }
 
-    /// Its reload is answered as done for as long as canaries take; and where those fail everywhere, the main could show that.
+    /// Its reload is answered as done for as long as canaries take; and where those fail
+    /// everywhere, the main could show that.
     fn must_have_returned(&self, key: &Key) -> bool {
-        let long_ago =
-            |since: Option<Instant>, and: Duration| since.is_some_and(|since| since + patience(&self.config) + and <= self.now);
+        let long_ago = |since: Option<Instant>, and: Duration| {
+            since.is_some_and(|since| since + patience(&self.config) + and <= self.now)
+        };
         let is_tested = long_ago(self.ledger[key].upkeep.testing_since, JUROR);
-        let is_main_right = self.ledger.get(&self.main()).is_some_and(|main| long_ago(main.lasting.right, JUROR));
-        let is_steady = self.faults.since.is_none_or(|since| long_ago(Some(since), JUROR));
+        let is_main_right = self
+            .ledger
+            .get(&self.main())
+            .is_some_and(|main| long_ago(main.lasting.right, JUROR));
+        let is_steady = self
+            .faults
+            .since
+            .is_none_or(|since| long_ago(Some(since), JUROR));
         is_tested && (!self.faults.fails_probes() || is_main_right && is_steady)
     }
 
@@ -130,10 +158,18 @@ impl World {
 
     /// Whether it serves the class by configuration.
     fn has_part(&self, key: &Key, role: Role, class: RequestClass) -> bool {
-        let configured = self.config.upstreams.iter().find(|upstream| upstream.name.as_str() == key.0);
+        let configured = self
+            .config
+            .upstreams
+            .iter()
+            .find(|upstream| upstream.name.as_str() == key.0);
         let reads = configured.expect("who is tracked is configured").reads;
         match &self.config.classes[class].served_by {
-            ServedBy::Replicas => role == Role::Replica || reads != MainReads::Never || class == RequestClass::Capabilities,
+            ServedBy::Replicas => {
+                role == Role::Replica
+                    || reads != MainReads::Never
+                    || class == RequestClass::Capabilities
+            }
             ServedBy::Main => role == Role::Main,
             ServedBy::Upstream(name) => name.as_str() == key.0,
         }

@@ -1,5 +1,5 @@
-//! Where requests wait for a place: the real queue and the real bell, driven as `proxy::waiting` drives them, and checked against a
-//! line that is kept the slow way (`line.rs`).
+//! Where requests wait for a place: the real queue and the real bell, driven as `proxy::waiting`
+//! drives them, and checked against a line that is kept the slow way (`line.rs`).
 //!
 //! ```text
 //!   seek -- nobody waits, or nobody who could go: a place? --> an attempt
@@ -25,7 +25,8 @@ use crate::patience::Patience;
 use crate::requests::{Held, Request};
 use crate::world::{Todo, World};
 
-/// Waiters look for a place themselves as often as this, all of them together. As in `proxy::waiting`.
+/// Waiters look for a place themselves as often as this, all of them together. As in
+/// `proxy::waiting`.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// One geofront's.
@@ -75,7 +76,9 @@ impl Room {
         let is_full = |most: Option<u32>, counts: &dyn Fn(&&Held) -> bool| {
             most.is_some_and(|most| self.at_work.iter().filter(counts).count() >= most as usize)
         };
-        if is_full(held.of_user, &|other| other.user == held.user && other.of_user.is_some()) {
+        if is_full(held.of_user, &|other| {
+            other.user == held.user && other.of_user.is_some()
+        }) {
             Passage::UserFull
         } else if is_full(held.of_maps, &|other| other.of_maps.is_some()) {
             Passage::Full
@@ -87,17 +90,24 @@ impl Room {
     /// To a place, or away, because there is nobody left for it.
     fn can_go(&self, oracle: &Oracle<'_>, waiting: &Waiting) -> bool {
         self.passage(&waiting.request.held) == Passage::Free
-            && !matches!(oracle.belongs(&waiting.request), Belongs::Nowhere(NoUpstream::Full | NoUpstream::NoVerdict))
+            && !matches!(
+                oracle.belongs(&waiting.request),
+                Belongs::Nowhere(NoUpstream::Full | NoUpstream::NoVerdict)
+            )
     }
 
     /// Those that were tried, of all who wait.
     pub(crate) fn keys(&mut self) -> impl Iterator<Item = &mut Key> {
-        self.line.iter_mut().flat_map(|waiting| waiting.request.keys.iter_mut())
+        self.line
+            .iter_mut()
+            .flat_map(|waiting| waiting.request.keys.iter_mut())
     }
 
     /// This one is no more.
     pub(crate) fn forget(&mut self, key: &Key) {
-        self.line.iter_mut().for_each(|waiting| waiting.request.keys.retain(|tried| tried != key));
+        self.line
+            .iter_mut()
+            .for_each(|waiting| waiting.request.keys.retain(|tried| tried != key));
     }
 
     /// There may be a place that no lease gave back.
@@ -110,12 +120,20 @@ impl World {
     /// A place at once, or one in the queue, or neither.
     pub(crate) fn seek(&mut self, request: Request) {
         let is_anyone_waiting = self.room.bell.is_anyone_waiting();
-        assert_eq!(is_anyone_waiting, !self.room.line.is_empty(), "whoever comes knows whether somebody waits");
+        assert_eq!(
+            is_anyone_waiting,
+            !self.room.line.is_empty(),
+            "whoever comes knows whether somebody waits"
+        );
         if is_anyone_waiting {
             self.serve_all("served after a look");
         }
         let passage = self.room.limiter.passage(&request.claim);
-        assert_eq!(passage, self.room.passage(&request.held), "limits are exact: {request:?}");
+        assert_eq!(
+            passage,
+            self.room.passage(&request.held),
+            "limits are exact: {request:?}"
+        );
         if passage != Passage::Free {
             self.tally.count("held by a limit");
             return self.line_up(request);
@@ -140,8 +158,14 @@ impl World {
         let oracle = self.oracle();
         let is_hopeful = request.has_place(&self.snapshot);
         let selected = request.select(&self.snapshot, may_join, self.now);
-        let is_hopeless = matches!(selected, Err(NoUpstream::NoneEligible | NoUpstream::AllTried | NoUpstream::NoVerdict));
-        assert!(request.from_main || is_hopeful != is_hopeless, "what is told without taking a place is true");
+        let is_hopeless = matches!(
+            selected,
+            Err(NoUpstream::NoneEligible | NoUpstream::AllTried | NoUpstream::NoVerdict)
+        );
+        assert!(
+            request.from_main || is_hopeful != is_hopeless,
+            "what is told without taking a place is true"
+        );
         let happened = self.judge(&oracle, request, may_join, &selected);
         happened.into_iter().for_each(|what| self.tally.count(what));
         if let Ok(selection) = &selected {
@@ -172,7 +196,10 @@ impl World {
         self.last_waiter += 1;
         let number = self.last_waiter;
         self.room.queue.set_most(most);
-        self.room.queue.shorten(ask.priority, self.room.standing.most(ask.priority, self.now));
+        self.room.queue.shorten(
+            ask.priority,
+            self.room.standing.most(ask.priority, self.now),
+        );
         if is_one_too_many {
             self.room.standing.is_too_long(ask.priority, self.now);
             self.room.patience.was_too_many(ask.priority, self.now);
@@ -180,7 +207,10 @@ impl World {
         }
         let ticket = match self.room.queue.push(ask, number) {
             Pushed::Waits(ticket) => {
-                assert!(!is_too_long, "no more than {most} wait, and fewer in an overload");
+                assert!(
+                    !is_too_long,
+                    "no more than {most} wait, and fewer in an overload"
+                );
                 ticket
             }
             Pushed::WaitsInsteadOf(ticket, shed) => {
@@ -193,22 +223,41 @@ impl World {
                 self.tally.count("shed");
                 let happened = [
                     (ask.is_retry, "shed for a retry"),
-                    (!ask.is_retry && shed.ask.priority < ask.priority, "shed from one who had more than half"),
+                    (
+                        !ask.is_retry && shed.ask.priority < ask.priority,
+                        "shed from one who had more than half",
+                    ),
                     (!is_full, "shed in an overload"),
                 ];
-                happened.into_iter().filter(|(happened, _)| *happened).for_each(|(_, what)| self.tally.count(what));
+                happened
+                    .into_iter()
+                    .filter(|(happened, _)| *happened)
+                    .for_each(|(_, what)| self.tally.count(what));
                 ticket
             }
             Pushed::Full(_) => {
-                assert!(is_too_long && may_give_way.is_empty(), "one of {may_give_way:?} gives way to {ask:?}");
-                self.tally.count(if is_full { "the queue was full" } else { "refused in an overload" });
+                assert!(
+                    is_too_long && may_give_way.is_empty(),
+                    "one of {may_give_way:?} gives way to {ask:?}"
+                );
+                self.tally.count(if is_full {
+                    "the queue was full"
+                } else {
+                    "refused in an overload"
+                });
                 return;
             }
         };
         self.room.standing.waits(ask.priority, self.now);
         self.room.patience.had_to_wait(ask.priority, self.now);
         let until = self.now + self.config.limits.queue_timeout;
-        self.room.line.add(Waiting { number, ticket, ask, request, until });
+        self.room.line.add(Waiting {
+            number,
+            ticket,
+            ask,
+            request,
+            until,
+        });
         self.plan(LOOK, Todo::Look(number));
         self.plan(self.config.limits.queue_timeout, Todo::TimeUp(number));
         if self.chance.percent(15) {
@@ -226,7 +275,9 @@ impl World {
             let waiting = self.room.line.remove(number, true);
             if decided.is_ok() {
                 self.room.standing.served(waiting.ask.priority, self.now);
-                self.room.patience.was_served(waiting.ask.priority, self.now);
+                self.room
+                    .patience
+                    .was_served(waiting.ask.priority, self.now);
             }
             match decided {
                 // Given back to the next.
@@ -242,7 +293,12 @@ impl World {
             if self.room.queue.len_of_priority(priority) == 0 {
                 self.room.standing.is_gone(priority);
             }
-            if self.room.line.iter().all(|waiting| waiting.ask.priority != priority) {
+            if self
+                .room
+                .line
+                .iter()
+                .all(|waiting| waiting.ask.priority != priority)
+            {
                 self.room.patience.came_in_at_once(priority, self.now);
             }
         }
@@ -255,17 +311,31 @@ impl World {
 
     /// As many of this priority wait as may.
     fn is_one_too_many(&self, priority: Priority) -> bool {
-        let alike = self.room.line.iter().filter(|waiting| waiting.ask.priority == priority).count();
-        self.room.patience.most(priority, self.now).is_some_and(|most| alike >= most)
+        let alike = self
+            .room
+            .line
+            .iter()
+            .filter(|waiting| waiting.ask.priority == priority)
+            .count();
+        self.room
+            .patience
+            .most(priority, self.now)
+            .is_some_and(|most| alike >= most)
     }
 
     fn seat(&mut self, waiting: Waiting, selection: Selection, why: &'static str) {
         let Waiting { ask, request, .. } = waiting;
         self.tally.count(why);
-        self.tally.count(if ask.is_retry { "a retry waited, and was served" } else { "waited, and was served" });
-        let is_older = |other: &Waiting| other.ask.arrived < ask.arrived && other.ask.priority > ask.priority;
+        self.tally.count(if ask.is_retry {
+            "a retry waited, and was served"
+        } else {
+            "waited, and was served"
+        });
+        let is_older =
+            |other: &Waiting| other.ask.arrived < ask.arrived && other.ask.priority > ask.priority;
         if self.room.line.iter().any(is_older) {
-            self.tally.count("waited longer than a newer one of a better class");
+            self.tally
+                .count("waited longer than a newer one of a better class");
         }
         self.begin_attempt(request, selection);
     }
@@ -274,9 +344,17 @@ impl World {
     fn serve_one(&mut self) -> Option<(u64, Result<Selection, NoUpstream>)> {
         let mut queue = mem::replace(&mut self.room.queue, Queue::new(0));
         let oracle = self.oracle();
-        let expected = self.room.line.next(|waiting| self.room.can_go(&oracle, waiting));
+        let expected = self
+            .room
+            .line
+            .next(|waiting| self.room.can_go(&oracle, waiting));
         let offer = |waiter: &Waiter<u64>| {
-            let request = &self.room.line.find(waiter.value).expect("who is in the queue waits").request;
+            let request = &self
+                .room
+                .line
+                .find(waiter.value)
+                .expect("who is in the queue waits")
+                .request;
             match self.room.limiter.passage(&request.claim) {
                 Passage::UserFull => Offer::UserMustWait,
                 Passage::Full => Offer::ClassMustWait,
@@ -286,16 +364,33 @@ impl World {
                 },
             }
         };
-        let claim = |waiter: &Waiter<u64>| &self.room.line.find(waiter.value).expect("who is in the queue waits").request.claim;
+        let claim = |waiter: &Waiter<u64>| {
+            &self
+                .room
+                .line
+                .find(waiter.value)
+                .expect("who is in the queue waits")
+                .request
+                .claim
+        };
         let served = queue.serve(|waiter| self.room.limiter.user_may(claim(waiter)), offer);
         let served = served.map(|(waiter, decided)| (waiter.value, decided));
-        let (found, expected) = (served.as_ref().map(|(number, _)| *number), expected.map(|waiting| waiting.number));
-        assert_eq!(found, expected, "the best of those who can go is served: {:?}", self.room.line);
+        let (found, expected) = (
+            served.as_ref().map(|(number, _)| *number),
+            expected.map(|waiting| waiting.number),
+        );
+        assert_eq!(
+            found, expected,
+            "the best of those who can go is served: {:?}",
+            self.room.line
+        );
         let mut happened = Vec::new();
         if let Some((number, decided)) = &served {
             let waiting = self.room.line.find(*number).expect("who is served waits");
             happened = self.judge(&oracle, &waiting.request, false, decided);
-            decided.iter().for_each(|selection| selection.upstream.load.attach(&self.room.bell));
+            decided
+                .iter()
+                .for_each(|selection| selection.upstream.load.attach(&self.room.bell));
         }
         self.room.queue = queue;
         happened.into_iter().for_each(|what| self.tally.count(what));
@@ -304,8 +399,14 @@ impl World {
 
     /// It is not at work any more, as far as limits count.
     pub(crate) fn give_back(&mut self, request: &Request) {
-        let at = self.room.at_work.iter().position(|held| *held == request.held);
-        self.room.at_work.swap_remove(at.expect("who was let in is counted"));
+        let at = self
+            .room
+            .at_work
+            .iter()
+            .position(|held| *held == request.held);
+        self.room
+            .at_work
+            .swap_remove(at.expect("who was let in is counted"));
         if request.claim.is_empty() {
             return;
         }
@@ -336,7 +437,8 @@ impl World {
         }
     }
 
-    /// Nobody does anything then: the wait is over that it is about, or somebody has looked just before.
+    /// Nobody does anything then: the wait is over that it is about, or somebody has looked just
+    /// before.
     pub(crate) fn is_idle(&self, what: Todo, at: Instant) -> bool {
         match what {
             Todo::Look(number) => self.is_told(number) || at - self.room.looked < LOOK,
@@ -367,8 +469,15 @@ impl World {
     pub(crate) fn stop_waiting(&mut self, number: u64, what: &'static str) {
         let ticket = self.room.line.remove(number, false).ticket;
         let removed = self.room.queue.remove(ticket).map(|waiter| waiter.value);
-        assert_eq!(removed, Some(number), "who has not been told anything waits");
-        assert!(self.room.queue.remove(ticket).is_none(), "nobody leaves twice");
+        assert_eq!(
+            removed,
+            Some(number),
+            "who has not been told anything waits"
+        );
+        assert!(
+            self.room.queue.remove(ticket).is_none(),
+            "nobody leaves twice"
+        );
         self.tally.count(what);
         self.serve_all("served when another left");
     }
@@ -376,28 +485,58 @@ impl World {
     /// The queue ends with its geofront.
     pub(crate) fn leave_room(&mut self) {
         let room = mem::replace(&mut self.room, Room::new(self.now));
-        room.line.iter().for_each(|_| self.tally.count("waited when its geofront ended"));
+        room.line
+            .iter()
+            .for_each(|_| self.tally.count("waited when its geofront ended"));
     }
 
     /// What holds of the queue after every step.
     pub(crate) fn check_queue(&self, oracle: Oracle<'_>) {
-        let Room { queue, bell, line, looked, .. } = &self.room;
-        assert!(queue.waiters().map(|waiter| waiter.value).eq(line.iter().map(|waiting| waiting.number)), "who waits is known");
+        let Room {
+            queue,
+            bell,
+            line,
+            looked,
+            ..
+        } = &self.room;
+        assert!(
+            queue
+                .waiters()
+                .map(|waiter| waiter.value)
+                .eq(line.iter().map(|waiting| waiting.number)),
+            "who waits is known"
+        );
         for class in RequestClass::ALL {
-            let waiting = line.iter().filter(|waiting| waiting.ask.class == class).count();
+            let waiting = line
+                .iter()
+                .filter(|waiting| waiting.ask.class == class)
+                .count();
             assert_eq!(queue.len_of(class), waiting, "{class}: waiters are counted");
         }
-        assert_eq!(bell.is_anyone_waiting(), !line.is_empty(), "the bell knows whether somebody waits");
+        assert_eq!(
+            bell.is_anyone_waiting(),
+            !line.is_empty(),
+            "the bell knows whether somebody waits"
+        );
         if line.is_empty() {
             return;
         }
-        assert!(line.iter().all(|waiting| waiting.until >= self.now), "nobody waits longer than it may");
+        assert!(
+            line.iter().all(|waiting| waiting.until >= self.now),
+            "nobody waits longer than it may"
+        );
         assert!(self.now - *looked < LOOK * 2, "somebody looks now and then");
         // What a ramp has freed since then is found by the next look.
         let oracle = oracle.at(*looked);
         // Where another took the one trial there was, that is found by the next look as well.
-        let is_told_later = |waiting: &Waiting| oracle.belongs(&waiting.request) == Belongs::Nowhere(NoUpstream::AllTried);
-        let overlooked = line.next(|waiting| self.room.can_go(&oracle, waiting) && !is_told_later(waiting));
-        assert!(overlooked.is_none(), "nobody waits while a place is free: {overlooked:?} of {line:?}");
+        let is_told_later = |waiting: &Waiting| {
+            oracle.belongs(&waiting.request) == Belongs::Nowhere(NoUpstream::AllTried)
+        };
+        let overlooked =
+            line.next(|waiting| self.room.can_go(&oracle, waiting) && !is_told_later(waiting));
+        assert!(
+            overlooked.is_none(),
+            "nobody waits while a place is free: {overlooked:?} of {line:?}"
+        );
     }
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use geofront::balance;
 use geofront::cluster::{
-    Cause, Cluster, Event, Freshening, HealthState, LayerChoice, Memory, Mode, Snapshot, Transition, Tried, Upstream, UpstreamId,
-    UpstreamStatus, What,
+    Cause, Cluster, Event, Freshening, HealthState, LayerChoice, Memory, Mode, Snapshot,
+    Transition, Tried, Upstream, UpstreamId, UpstreamStatus, What,
 };
 use geofront::config::{Config, Role, ServedBy};
 use geofront::ogc::RequestClass;
@@ -60,7 +60,8 @@ pub(crate) struct World {
     pub(crate) reports: BTreeMap<u64, Report>,
     pub(crate) questions: BTreeMap<u64, Question>,
     pub(crate) calls: BTreeMap<u64, Call>,
-    /// Choices of a layer that are under way, with when they were asked for and what there was before.
+    /// Choices of a layer that are under way, with when they were asked for and what there was
+    /// before.
     pub(crate) choices: BTreeMap<u64, (Instant, LayerChoice)>,
     /// What an earlier state file says.
     pub(crate) old_memory: Option<Memory>,
@@ -74,7 +75,8 @@ pub(crate) struct World {
     pub(crate) file_number: u64,
     /// It answers, and reports no number.
     pub(crate) main_is_silent: bool,
-    /// Between what happens to machines, in milliseconds: where that is rare, what all share can be told from it.
+    /// Between what happens to machines, in milliseconds: where that is rare, what all share can be
+    /// told from it.
     pub(crate) weather_pace: (u64, u64),
     /// Between what administrators do, in milliseconds.
     pub(crate) pace: (u64, u64),
@@ -199,7 +201,15 @@ impl World {
     }
 
     pub(crate) fn run(mut self) -> (Tally, Bill) {
-        for what in [Todo::Poll, Todo::Arrive, Todo::Weather, Todo::Break, Todo::Order, Todo::Edit, Todo::Administer] {
+        for what in [
+            Todo::Poll,
+            Todo::Arrive,
+            Todo::Weather,
+            Todo::Break,
+            Todo::Order,
+            Todo::Edit,
+            Todo::Administer,
+        ] {
             self.plan(Duration::ZERO, what);
         }
         self.plan(CHAOS, Todo::Calm);
@@ -220,7 +230,11 @@ impl World {
     /// The number of what is planned.
     pub(crate) fn plan(&mut self, after: Duration, what: Todo) -> u64 {
         self.last_number += 1;
-        self.agenda.push(Reverse(Planned { at: self.now + after, number: self.last_number, what }));
+        self.agenda.push(Reverse(Planned {
+            at: self.now + after,
+            number: self.last_number,
+            what,
+        }));
         self.last_number
     }
 
@@ -240,7 +254,10 @@ impl World {
     fn step(&mut self) -> bool {
         self.skip_idle();
         let next = self.agenda.peek().expect("the end is planned").0.at;
-        let deadline = self.cluster.next_deadline().filter(|deadline| !self.is_driver_late && *deadline < next);
+        let deadline = self
+            .cluster
+            .next_deadline()
+            .filter(|deadline| !self.is_driver_late && *deadline < next);
         if let Some(deadline) = deadline {
             self.now = deadline;
             self.poll();
@@ -263,7 +280,13 @@ impl World {
             Todo::CallEnds => self.give_up(number),
             Todo::LoadEnds => self.end_load(number),
             Todo::Hint => self.hint(number),
-            Todo::Weather | Todo::Break | Todo::Order | Todo::Edit | Todo::Administer | Todo::Publish | Todo::Succeed
+            Todo::Weather
+            | Todo::Break
+            | Todo::Order
+            | Todo::Edit
+            | Todo::Administer
+            | Todo::Publish
+            | Todo::Succeed
                 if self.is_calm => {}
             Todo::Administer => self.administer(),
             Todo::Publish => self.publish(),
@@ -297,7 +320,12 @@ impl World {
     }
 
     pub(crate) fn oracle(&self) -> Oracle<'_> {
-        Oracle::new(&self.config, self.cluster.status(self.now), &self.ledger, self.now)
+        Oracle::new(
+            &self.config,
+            self.cluster.status(self.now),
+            &self.ledger,
+            self.now,
+        )
     }
 
     /// The one at this address, as it was found.
@@ -305,12 +333,19 @@ impl World {
         let (chance, directory) = (&mut self.chance, &self.directory);
         self.machines.entry(address).or_insert_with(|| {
             let is_steady = self.weather_pace.0 > 1_000 && chance.percent(90);
-            let condition = if is_steady { Condition::Healthy } else { Condition::random(chance) };
+            let condition = if is_steady {
+                Condition::Healthy
+            } else {
+                Condition::random(chance)
+            };
             let mut geoserver = GeoServer::found(directory, chance);
             if condition == Condition::Refusing {
                 geoserver.stop();
             }
-            Machine { condition, geoserver }
+            Machine {
+                condition,
+                geoserver,
+            }
         })
     }
 
@@ -329,7 +364,10 @@ impl World {
             self.sequence += 1;
             assert_eq!(transition.sequence, self.sequence, "no transition is lost");
             if self.is_replay {
-                println!("{:>9.3} {transition}", (self.now - self.start).as_secs_f64());
+                println!(
+                    "{:>9.3} {transition}",
+                    (self.now - self.start).as_secs_f64()
+                );
             }
             self.hear_one(&transition);
         }
@@ -338,7 +376,9 @@ impl World {
 
     fn hear_one(&mut self, transition: &Transition) {
         match &transition.what {
-            What::Health { from, to, cause } => self.health_changed(&self.key_of(transition), *from, *to, cause.as_ref()),
+            What::Health { from, to, cause } => {
+                self.health_changed(&self.key_of(transition), *from, *to, cause.as_ref())
+            }
             What::Ejected { until, .. } => {
                 assert!(*until > self.now, "an ejection takes time");
                 self.ejected(&self.key_of(transition));
@@ -374,7 +414,10 @@ impl World {
             | What::RollBegan { .. }
             | What::RollEnded(_)
             | What::RollsPaused(_) => {
-                let key = transition.upstream.as_ref().map(|_| self.key_of(transition));
+                let key = transition
+                    .upstream
+                    .as_ref()
+                    .map(|_| self.key_of(transition));
                 self.hear_of_catalogs(key.as_ref(), &transition.what);
             }
             What::Added => self.tally.count("added"),
@@ -391,14 +434,26 @@ impl World {
         }
     }
 
-    fn health_changed(&mut self, key: &Key, from: HealthState, to: HealthState, cause: Option<&Cause>) {
+    fn health_changed(
+        &mut self,
+        key: &Key,
+        from: HealthState,
+        to: HealthState,
+        cause: Option<&Cause>,
+    ) {
         let ramp = self.ramp();
         let entry = self.ledger.get_mut(key).expect("who changes is tracked");
         assert_ne!(from, to, "a change is one");
-        assert_eq!(cause.is_some(), to == HealthState::Down, "whoever goes down has a cause");
+        assert_eq!(
+            cause.is_some(),
+            to == HealthState::Down,
+            "whoever goes down has a cause"
+        );
         // Probes decide from here.
         entry.is_half_open &= to == HealthState::Up;
-        entry.ramp = Some(ramp).filter(|_| (from, to) == (HealthState::Down, HealthState::Up) && entry.measured.is_right());
+        entry.ramp = Some(ramp).filter(|_| {
+            (from, to) == (HealthState::Down, HealthState::Up) && entry.measured.is_right()
+        });
         self.tally.count(match to {
             HealthState::Up => "health up",
             HealthState::Down => "health down",
@@ -406,24 +461,42 @@ impl World {
         });
     }
 
-    /// Probes that should have reported by now are given up, as the cluster finds out with its next event.
+    /// Probes that should have reported by now are given up, as the cluster finds out with its next
+    /// event.
     pub(crate) fn lose_probes(&mut self) {
         let now = self.now;
-        let lost = self.ledger.values_mut().filter_map(|entry| entry.probe_is_lost(now).then_some(())).count();
+        let lost = self
+            .ledger
+            .values_mut()
+            .filter_map(|entry| entry.probe_is_lost(now).then_some(()))
+            .count();
         (0..lost).for_each(|_| self.tally.count("a lost probe"));
     }
 
     /// While most of those that serve are coming back, none is spared.
     fn end_common_ramps(&mut self) {
         let now = self.now;
-        let ramping = |entry: &Entry| entry.ramp.is_some_and(|ramp| now < ramp.since + ramp.length);
-        let serving: Vec<(Key, u64)> =
-            self.oracle().first_serving().map(|status| (key(status), u64::from(status.weight))).collect();
+        let ramping = |entry: &Entry| {
+            entry
+                .ramp
+                .is_some_and(|ramp| now < ramp.since + ramp.length)
+        };
+        let serving: Vec<(Key, u64)> = self
+            .oracle()
+            .first_serving()
+            .map(|status| (key(status), u64::from(status.weight)))
+            .collect();
         let all: u64 = serving.iter().map(|(_, weight)| weight).sum();
-        let spared: u64 = serving.iter().filter(|(key, _)| ramping(&self.ledger[key])).map(|(_, weight)| weight).sum();
+        let spared: u64 = serving
+            .iter()
+            .filter(|(key, _)| ramping(&self.ledger[key]))
+            .map(|(_, weight)| weight)
+            .sum();
         if spared * 2 > all {
             self.tally.count("most came back together");
-            serving.iter().for_each(|(key, _)| self.ledger.get_mut(key).expect("it serves").ramp = None);
+            serving
+                .iter()
+                .for_each(|(key, _)| self.ledger.get_mut(key).expect("it serves").ramp = None);
         }
     }
 
@@ -434,11 +507,24 @@ impl World {
             let in_maintenance = status.mode == Mode::Maintenance;
             let is_asked = !in_maintenance && status.catalog.doing != Freshening::Reloading;
             let is_awaited = measured.reach == Known::Nothing && is_asked && !measured.is_unheard;
-            (status.name.to_string(), Judged { measured, health: status.health, in_maintenance, is_awaited })
+            (
+                status.name.to_string(),
+                Judged {
+                    measured,
+                    health: status.health,
+                    in_maintenance,
+                    is_awaited,
+                },
+            )
         };
         let judged: Vec<_> = oracle.upstreams().map(judge).collect();
         for (at, (name, one)) in judged.iter().enumerate() {
-            let others: Vec<_> = judged.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, (_, one))| one).collect();
+            let others: Vec<_> = judged
+                .iter()
+                .enumerate()
+                .filter(|(other, _)| *other != at)
+                .map(|(_, (_, one))| one)
+                .collect();
             check_health(name, one, &others);
         }
         let is_there = |status: &&UpstreamStatus| {
@@ -446,23 +532,39 @@ impl World {
             reach == Known::Good && status.mode == Mode::Ready && !status.catalog.is_out
         };
         let serves = |class| self.snapshot.serving(class).next().is_some();
-        let is_main_there = oracle.upstreams().filter(is_there).any(|status| status.role == Role::Main);
-        assert!(!is_main_there || serves(RequestClass::Admin), "administration is open while the main can be reached");
+        let is_main_there = oracle
+            .upstreams()
+            .filter(is_there)
+            .any(|status| status.role == Role::Main);
+        assert!(
+            !is_main_there || serves(RequestClass::Admin),
+            "administration is open while the main can be reached"
+        );
         let is_anybody_awaited = judged.iter().any(|(_, one)| one.is_awaited);
-        let is_a_replica_there = oracle.upstreams().filter(is_there).any(|status| status.role == Role::Replica);
+        let is_a_replica_there = oracle
+            .upstreams()
+            .filter(is_there)
+            .any(|status| status.role == Role::Replica);
         let is_anybody_there = is_a_replica_there && !is_anybody_awaited;
-        assert!(!is_anybody_there || self.may_serve_map(), "reads are served while a replica can be reached");
+        assert!(
+            !is_anybody_there || self.may_serve_map(),
+            "reads are served while a replica can be reached"
+        );
     }
 
     fn may_serve_map(&self) -> bool {
-        self.snapshot.has_place(RequestClass::Map, &Tried::default())
+        self.snapshot
+            .has_place(RequestClass::Map, &Tried::default())
             || self.config.classes[RequestClass::Map].served_by != ServedBy::Replicas
             || self.ledger.values().any(|entry| entry.trials > 0)
     }
 
     /// One that begins now.
     pub(crate) fn ramp(&self) -> Ramp {
-        Ramp { since: self.now, length: self.config.health.slow_start }
+        Ramp {
+            since: self.now,
+            length: self.config.health.slow_start,
+        }
     }
 
     /// Requests' evidence alone never sets aside more than half of those who could serve reads.
@@ -470,8 +572,15 @@ impl World {
         let (pool, set_aside) = self.oracle().pool();
         let entry = self.ledger.get_mut(key).expect("who is ejected is tracked");
         let was_set_aside = std::mem::take(&mut entry.is_half_open);
-        self.tally.count(if was_set_aside { "ejected again" } else { "ejected" });
-        assert!(was_set_aside || set_aside * 2 <= pool, "{set_aside} of {pool} are set aside");
+        self.tally.count(if was_set_aside {
+            "ejected again"
+        } else {
+            "ejected"
+        });
+        assert!(
+            was_set_aside || set_aside * 2 <= pool,
+            "{set_aside} of {pool} are set aside"
+        );
     }
 
     fn key_of(&self, transition: &Transition) -> Key {
@@ -488,23 +597,66 @@ impl World {
     /// What holds after every step.
     fn check(&self) {
         let oracle = self.oracle();
-        assert!(oracle.upstreams().map(key).eq(self.blueprint.keys()), "those who are configured are tracked");
+        assert!(
+            oracle.upstreams().map(key).eq(self.blueprint.keys()),
+            "those who are configured are tracked"
+        );
         for status in oracle.upstreams() {
             let entry = &self.ledger[&key(status)];
-            let at_work = AtWork { all: status.in_flight, slower: status.slower_in_flight, heavy: status.heavy_in_flight };
-            assert_eq!(at_work, entry.at_work, "{}: in_flight is the number of live leases", status.name);
-            let told = status.cap.map(|cap| Places { all: cap.all, slower: cap.slower, heavy: cap.heavy });
-            assert_eq!(told, oracle.places(status), "{}: the cap is told of", status.name);
-            let is_open = entry.upstream.as_ref().is_some_and(|upstream| upstream.load.has_room(balance::Room::UNLIMITED));
-            assert!(!(is_open && status.catalog.is_out), "{}: nobody comes in from an older snapshot either", status.name);
-            assert_eq!(status.half_open, entry.is_half_open, "{}: half-open is told of", status.name);
-            assert!(!is_set_aside(status) || status.health == HealthState::Up, "{}: set aside only while up", status.name);
+            let at_work = AtWork {
+                all: status.in_flight,
+                slower: status.slower_in_flight,
+                heavy: status.heavy_in_flight,
+            };
+            assert_eq!(
+                at_work, entry.at_work,
+                "{}: in_flight is the number of live leases",
+                status.name
+            );
+            let told = status.cap.map(|cap| Places {
+                all: cap.all,
+                slower: cap.slower,
+                heavy: cap.heavy,
+            });
+            assert_eq!(
+                told,
+                oracle.places(status),
+                "{}: the cap is told of",
+                status.name
+            );
+            let is_open = entry
+                .upstream
+                .as_ref()
+                .is_some_and(|upstream| upstream.load.has_room(balance::Room::UNLIMITED));
+            assert!(
+                !(is_open && status.catalog.is_out),
+                "{}: nobody comes in from an older snapshot either",
+                status.name
+            );
+            assert_eq!(
+                status.half_open, entry.is_half_open,
+                "{}: half-open is told of",
+                status.name
+            );
+            assert!(
+                !is_set_aside(status) || status.health == HealthState::Up,
+                "{}: set aside only while up",
+                status.name
+            );
         }
         for (upstream, leases) in self.retired.values() {
-            assert_eq!(upstream.load.in_flight(), *leases, "{}: leases of the retired only end", upstream.name);
+            assert_eq!(
+                upstream.load.in_flight(),
+                *leases,
+                "{}: leases of the retired only end",
+                upstream.name
+            );
         }
         let (pool, set_aside) = oracle.pool();
-        assert!(pool == 0 || set_aside < pool, "somebody who could serve reads does");
+        assert!(
+            pool == 0 || set_aside < pool,
+            "somebody who could serve reads does"
+        );
         self.check_health(&oracle);
         // What was forgotten stays forgotten for a while.
         if self.last_number.is_multiple_of(SNAPSHOT_CHECKS) {
@@ -517,8 +669,17 @@ impl World {
     fn check_snapshot(&self) {
         let actual = self.cluster.snapshot();
         for class in RequestClass::ALL {
-            let ids = |snapshot: &Snapshot| snapshot.serving(class).map(|upstream| upstream.id).collect::<Vec<_>>();
-            assert_eq!(ids(&self.snapshot), ids(&actual), "{class}: what requests see is up to date");
+            let ids = |snapshot: &Snapshot| {
+                snapshot
+                    .serving(class)
+                    .map(|upstream| upstream.id)
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(
+                ids(&self.snapshot),
+                ids(&actual),
+                "{class}: what requests see is up to date"
+            );
         }
         assert_eq!(self.snapshot.revision, self.revision);
     }

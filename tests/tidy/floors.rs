@@ -1,4 +1,5 @@
-//! The floor plan of `ARCHITECTURE.md`: who may import whom, and what the pure floors must not touch.
+//! The floor plan of `ARCHITECTURE.md`: who may import whom, and what the pure floors must not
+//! touch.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +29,8 @@ pub(crate) const FLOORS: &[(&str, u8)] = &[
 /// Above everything: the crate's root, which declares the modules.
 const ROOF: u8 = u8::MAX;
 
-/// The GeoServer double stands beside the house: it may use these, and only these may use it. Tests may use it too.
+/// The GeoServer double stands beside the house: it may use these, and only these may use it. Tests
+/// may use it too.
 const GEOSIM: &str = "geosim";
 const GEOSIM_USES: &[&str] = &["ogc"];
 const GEOSIM_USERS: &[&str] = &["demo"];
@@ -37,8 +39,17 @@ const GEOSIM_USERS: &[&str] = &["demo"];
 const PURITY_LINE: u8 = 3;
 
 /// Dependencies that only compute. Every other one is refused below the purity line.
-const PURE_CRATES: &[&str] =
-    &["annotate_snippets", "flate2", "humantime", "ipnet", "percent_encoding", "quick_xml", "serde", "strsim", "toml"];
+const PURE_CRATES: &[&str] = &[
+    "annotate_snippets",
+    "flate2",
+    "humantime",
+    "ipnet",
+    "percent_encoding",
+    "quick_xml",
+    "serde",
+    "strsim",
+    "toml",
+];
 
 /// What the standard library offers that a pure floor must be given as an argument instead.
 const IMPURE_PATHS: &[&[&str]] = &[
@@ -66,24 +77,43 @@ const IMPURE_PATHS: &[&[&str]] = &[
 
 /// The path of a module, from its file: `src/cluster/snapshot.rs` is `["cluster", "snapshot"]`.
 pub(crate) fn module_path(file: &str) -> Vec<&str> {
-    let inner = file.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
-    if matches!(inner, "lib" | "main") { Vec::new() } else { inner.split('/').collect() }
+    let inner = file
+        .trim_start_matches("src/")
+        .trim_end_matches(".rs")
+        .trim_end_matches("/mod");
+    if matches!(inner, "lib" | "main") {
+        Vec::new()
+    } else {
+        inner.split('/').collect()
+    }
 }
 
 fn floor_of(module: &str) -> Option<u8> {
-    FLOORS.iter().find(|(name, _)| *name == module).map(|(_, floor)| *floor)
+    FLOORS
+        .iter()
+        .find(|(name, _)| *name == module)
+        .map(|(_, floor)| *floor)
 }
 
-/// Imports in `code` (see `source::code_of`) of `file` that go up or sideways. `is_test`: the code is under `#[cfg(test)]`.
+/// Imports in `code` (see `source::code_of`) of `file` that go up or sideways. `is_test`: the code
+/// is under `#[cfg(test)]`.
 pub(crate) fn wrong_imports(file: &str, code: &str, is_test: bool) -> Vec<Violation> {
     let path = module_path(file);
-    let Some(&module) = path.first() else { return Vec::new() };
+    let Some(&module) = path.first() else {
+        return Vec::new();
+    };
     if module != GEOSIM && floor_of(module).is_none() {
-        return vec![Violation::new(file, 1, format!("module `{module}` has no floor in tests/tidy/floors.rs"))];
+        return vec![Violation::new(
+            file,
+            1,
+            format!("module `{module}` has no floor in tests/tidy/floors.rs"),
+        )];
     }
     root_names(code, path.len())
         .into_iter()
-        .filter_map(|name| why_not(module, name.text, is_test).map(|why| Violation::new(file, name.line, why)))
+        .filter_map(|name| {
+            why_not(module, name.text, is_test).map(|why| Violation::new(file, name.line, why))
+        })
         .collect()
 }
 
@@ -100,13 +130,16 @@ fn why_not(module: &str, imported: &str, is_test: bool) -> Option<String> {
     }
     let to = floor_of(imported)?;
     if module == GEOSIM {
-        return (!GEOSIM_USES.contains(&imported)).then(|| format!("geosim may use {GEOSIM_USES:?} only, not `{imported}`"));
+        return (!GEOSIM_USES.contains(&imported))
+            .then(|| format!("geosim may use {GEOSIM_USES:?} only, not `{imported}`"));
     }
     let from = floor_of(module).unwrap_or(ROOF);
-    (to >= from).then(|| format!("`{module}` (floor {from}) must not import `{imported}` (floor {to})"))
+    (to >= from)
+        .then(|| format!("`{module}` (floor {from}) must not import `{imported}` (floor {to})"))
 }
 
-/// Every name that `crate::` or enough `super::` puts right below the crate's root. `depth` is that of the file's module.
+/// Every name that `crate::` or enough `super::` puts right below the crate's root. `depth` is that
+/// of the file's module.
 fn root_names(code: &str, depth: usize) -> Vec<Token<'_>> {
     let tokens = tokens(code);
     let mut names = Vec::new();
@@ -116,7 +149,12 @@ fn root_names(code: &str, depth: usize) -> Vec<Token<'_>> {
         let starts_path = at == 0 || tokens[at - 1].text != "::";
         match tokens[at].text {
             "crate" if starts_path => follow(&tokens, at + 1, 0, &mut names),
-            "super" if starts_path => follow(&tokens, at + 1, (depth + inline.depth()).saturating_sub(1), &mut names),
+            "super" if starts_path => follow(
+                &tokens,
+                at + 1,
+                (depth + inline.depth()).saturating_sub(1),
+                &mut names,
+            ),
             _ => {}
         }
     }
@@ -125,17 +163,21 @@ fn root_names(code: &str, depth: usize) -> Vec<Token<'_>> {
 
 /// Reads what comes after a path element `level` modules below the root.
 fn follow<'a>(tokens: &[Token<'a>], at: usize, level: usize, names: &mut Vec<Token<'a>>) {
-    let (Some(colons), Some(&next)) = (tokens.get(at), tokens.get(at + 1)) else { return };
+    let (Some(colons), Some(&next)) = (tokens.get(at), tokens.get(at + 1)) else {
+        return;
+    };
     if colons.text != "::" {
         return;
     }
     match next.text {
         "super" => follow(tokens, at + 2, level.saturating_sub(1), names),
-        "{" => group_items(tokens, at + 2).into_iter().for_each(|item| match tokens[item].text {
-            "super" => follow(tokens, item + 1, level.saturating_sub(1), names),
-            _ if level == 0 => names.push(tokens[item]),
-            _ => {}
-        }),
+        "{" => group_items(tokens, at + 2)
+            .into_iter()
+            .for_each(|item| match tokens[item].text {
+                "super" => follow(tokens, item + 1, level.saturating_sub(1), names),
+                _ if level == 0 => names.push(tokens[item]),
+                _ => {}
+            }),
         _ if level == 0 => names.push(next),
         _ => {}
     }
@@ -192,27 +234,49 @@ impl InlineModules {
     }
 }
 
-/// What `code` of a pure floor's `file` touches that it must be given instead. `dependencies` are crate names as in code.
-pub(crate) fn impurities(file: &str, code: &str, dependencies: &BTreeSet<String>) -> Vec<Violation> {
-    let is_pure = module_path(file).first().and_then(|m| floor_of(m)).is_some_and(|floor| floor <= PURITY_LINE);
+/// What `code` of a pure floor's `file` touches that it must be given instead. `dependencies` are
+/// crate names as in code.
+pub(crate) fn impurities(
+    file: &str,
+    code: &str,
+    dependencies: &BTreeSet<String>,
+) -> Vec<Violation> {
+    let is_pure = module_path(file)
+        .first()
+        .and_then(|m| floor_of(m))
+        .is_some_and(|floor| floor <= PURITY_LINE);
     if !is_pure {
         return Vec::new();
     }
     let tokens = tokens(code);
     (0..tokens.len())
         .filter_map(|at| impurity(&tokens, at, dependencies).map(|what| (tokens[at].line, what)))
-        .map(|(line, what)| Violation::new(file, line, format!("{what} on a pure floor: hand it in from above")))
+        .map(|(line, what)| {
+            Violation::new(
+                file,
+                line,
+                format!("{what} on a pure floor: hand it in from above"),
+            )
+        })
         .collect()
 }
 
 fn impurity(tokens: &[Token<'_>], at: usize, dependencies: &BTreeSet<String>) -> Option<String> {
     let name = tokens[at].text;
-    let starts_path = (at == 0 || tokens[at - 1].text != "::") && tokens.get(at + 1).is_some_and(|t| t.text == "::");
+    let starts_path = (at == 0 || tokens[at - 1].text != "::")
+        && tokens.get(at + 1).is_some_and(|t| t.text == "::");
     if starts_path && dependencies.contains(name) && !PURE_CRATES.contains(&name) {
         return Some(format!("crate `{name}`"));
     }
-    let matches = |path: &&&[&str]| path.iter().enumerate().all(|(i, part)| tokens.get(at + i).is_some_and(|t| t.text == *part));
-    IMPURE_PATHS.iter().find(matches).map(|path| format!("`{}`", path.concat()))
+    let matches = |path: &&&[&str]| {
+        path.iter()
+            .enumerate()
+            .all(|(i, part)| tokens.get(at + i).is_some_and(|t| t.text == *part))
+    };
+    IMPURE_PATHS
+        .iter()
+        .find(matches)
+        .map(|path| format!("`{}`", path.concat()))
 }
 
 #[cfg(test)]
@@ -226,9 +290,18 @@ mod tests {
 
     #[test]
     fn an_import_from_a_floor_below_passes() {
-        assert_eq!(imports("src/cluster/mod.rs", "use crate::config::Config; use crate::{balance, ogc::RequestClass};"), 0);
         assert_eq!(
-            imports("src/cluster/mod.rs", "use super::health::RiseFall; use self::upstream::Upstream; use crate::cluster::X;"),
+            imports(
+                "src/cluster/mod.rs",
+                "use crate::config::Config; use crate::{balance, ogc::RequestClass};"
+            ),
+            0
+        );
+        assert_eq!(
+            imports(
+                "src/cluster/mod.rs",
+                "use super::health::RiseFall; use self::upstream::Upstream; use crate::cluster::X;"
+            ),
             0
         );
     }
@@ -247,9 +320,21 @@ mod tests {
         ] {
             assert_eq!(imports("src/cluster/mod.rs", code), 1, "{code}");
         }
-        assert_eq!(imports("src/cluster/snapshot.rs", "use super::super::control;"), 1);
-        assert_eq!(imports("src/cluster/snapshot.rs", "use super::{Upstream, super::control};"), 1);
-        assert_eq!(imports("src/balance/mod.rs", "use crate::health::RiseFall;"), 1);
+        assert_eq!(
+            imports("src/cluster/snapshot.rs", "use super::super::control;"),
+            1
+        );
+        assert_eq!(
+            imports(
+                "src/cluster/snapshot.rs",
+                "use super::{Upstream, super::control};"
+            ),
+            1
+        );
+        assert_eq!(
+            imports("src/balance/mod.rs", "use crate::health::RiseFall;"),
+            1
+        );
     }
 
     #[test]
@@ -276,11 +361,22 @@ mod tests {
     fn a_clock_a_socket_or_an_impure_crate_on_a_pure_floor_is_caught() {
         let dependencies: BTreeSet<String> = ["tokio", "serde"].map(str::to_owned).into();
         let found = |file, code| impurities(file, &code_of(code), &dependencies).len();
-        for code in ["use tokio::sync::Notify;", "let now = Instant::now();", "std::fs::read(p)", "start.elapsed()", "println!()"]
-        {
+        for code in [
+            "use tokio::sync::Notify;",
+            "let now = Instant::now();",
+            "std::fs::read(p)",
+            "start.elapsed()",
+            "println!()",
+        ] {
             assert_eq!(found("src/health/mod.rs", code), 1, "{code}");
             assert_eq!(found("src/driver/mod.rs", code), 0, "{code}");
         }
-        assert_eq!(found("src/health/mod.rs", "use serde::Deserialize; // tokio::sync\n fn tick(now: Instant) {}"), 0);
+        assert_eq!(
+            found(
+                "src/health/mod.rs",
+                "use serde::Deserialize; // tokio::sync\n fn tick(now: Instant) {}"
+            ),
+            0
+        );
     }
 }

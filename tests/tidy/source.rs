@@ -1,7 +1,9 @@
-//! A Rust file without what is not code: comments and literals blanked, tests told apart from the rest.
+//! A Rust file without what is not code: comments and literals blanked, tests told apart from the
+//! rest.
 //!
-//! Every blanking keeps the line breaks, so a line found is the line in the file. This is a scanner and not a parser: it knows
-//! just enough of Rust to not be fooled by a path in a comment or a brace in a string.
+//! Every blanking keeps the line breaks, so a line found is the line in the file. This is a scanner
+//! and not a parser: it knows just enough of Rust to not be fooled by a path in a comment or a
+//! brace in a string.
 
 /// The text with comments and the insides of string and character literals turned into spaces.
 pub(crate) fn code_of(text: &str) -> String {
@@ -39,7 +41,9 @@ fn in_word(chars: &[char], at: usize) -> bool {
 }
 
 fn end_of(chars: &[char], from: usize, is_end: impl Fn(&[char]) -> bool, end_len: usize) -> usize {
-    (from..chars.len()).find(|&i| is_end(&chars[i..])).map_or(chars.len(), |i| i + end_len)
+    (from..chars.len())
+        .find(|&i| is_end(&chars[i..]))
+        .map_or(chars.len(), |i| i + end_len)
 }
 
 fn block_comment(chars: &[char], at: usize) -> usize {
@@ -71,7 +75,9 @@ fn raw_string(chars: &[char], at: usize) -> usize {
     if chars.get(open) != Some(&'"') {
         return at;
     }
-    let ends = |rest: &[char]| rest[0] == '"' && rest[1..].iter().take_while(|&&c| c == '#').count() >= hashes;
+    let ends = |rest: &[char]| {
+        rest[0] == '"' && rest[1..].iter().take_while(|&&c| c == '#').count() >= hashes
+    };
     end_of(chars, open + 1, ends, 1 + hashes)
 }
 
@@ -80,14 +86,19 @@ fn character(chars: &[char], at: usize) -> usize {
     if chars.get(at + 1) == Some(&'\\') {
         return end_of(chars, at + 3, |rest| rest[0] == '\'', 1);
     }
-    if chars.get(at + 2) == Some(&'\'') { at + 3 } else { at }
+    if chars.get(at + 2) == Some(&'\'') {
+        at + 3
+    } else {
+        at
+    }
 }
 
 fn blank(chars: &[char], code: &mut String) {
     code.extend(chars.iter().map(|&c| if c == '\n' { '\n' } else { ' ' }));
 }
 
-/// Code split in what ships and what only tests see (items under `#[cfg(test)]`), each with the other blanked.
+/// Code split in what ships and what only tests see (items under `#[cfg(test)]`), each with the
+/// other blanked.
 pub(crate) struct Split {
     pub(crate) shipped: String,
     pub(crate) tests: String,
@@ -128,7 +139,9 @@ fn end_of_item(code: &str) -> usize {
 }
 
 fn blanked(code: &str) -> String {
-    code.chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect()
+    code.chars()
+        .map(|c| if c == '\n' { '\n' } else { ' ' })
+        .collect()
 }
 
 /// A word, `::`, or one other character, and the line it stands on.
@@ -147,7 +160,10 @@ pub(crate) fn tokens(code: &str) -> Vec<Token<'_>> {
         if c == '\n' {
             line += 1;
         } else if !c.is_whitespace() {
-            tokens.push(Token { text: &code[at..at + len], line });
+            tokens.push(Token {
+                text: &code[at..at + len],
+                line,
+            });
         }
         at += len;
     }
@@ -158,7 +174,11 @@ fn token_length(rest: &str, first: char) -> usize {
     if is_word(first) {
         return rest.find(|c| !is_word(c)).unwrap_or(rest.len());
     }
-    if rest.starts_with("::") { 2 } else { first.len_utf8() }
+    if rest.starts_with("::") {
+        2
+    } else {
+        first.len_utf8()
+    }
 }
 
 fn is_word(c: char) -> bool {
@@ -175,22 +195,40 @@ mod tests {
 
     #[test]
     fn comments_and_literals_are_blank_and_lines_stay() {
-        let code = code_of("a // x\n/* b /* c */ d */ e(\"f{\\\"\", r#\"g\"h\"#,\n'{', b'\\'', br\"i\", break) // l\nm");
+        let code = code_of(
+            "a // x\n/* b /* c */ d */ e(\"f{\\\"\", r#\"g\"h\"#,\n'{', b'\\'', br\"i\", break) // l\nm",
+        );
         let expected = "a@1 e@2 (@2 ,@2 ,@2 ,@3 b@3 ,@3 b@3 ,@3 break@3 )@3 m@4";
-        assert_eq!(words(&code).iter().map(|(word, line)| format!("{word}@{line}")).collect::<Vec<_>>().join(" "), expected);
+        assert_eq!(
+            words(&code)
+                .iter()
+                .map(|(word, line)| format!("{word}@{line}"))
+                .collect::<Vec<_>>()
+                .join(" "),
+            expected
+        );
     }
 
     #[test]
     fn a_lifetime_is_not_a_character() {
-        assert_eq!(code_of("fn f<'a>(x: &'a str) -> &'static str"), "fn f<'a>(x: &'a str) -> &'static str");
+        assert_eq!(
+            code_of("fn f<'a>(x: &'a str) -> &'static str"),
+            "fn f<'a>(x: &'a str) -> &'static str"
+        );
     }
 
     #[test]
     fn items_under_cfg_test_are_told_apart() {
-        let split = split_tests("use a;\n#[cfg(test)]\nmod tests {\n fn f() { b }\n}\n#[cfg(test)]\nuse c;\nfn d() {}");
+        let split = split_tests(
+            "use a;\n#[cfg(test)]\nmod tests {\n fn f() { b }\n}\n#[cfg(test)]\nuse c;\nfn d() {}",
+        );
         assert!(split.shipped.contains("use a;") && split.shipped.contains("fn d()"));
         assert!(!split.shipped.contains('b') && !split.shipped.contains("use c"));
-        assert!(split.tests.contains('b') && split.tests.contains("use c;") && !split.tests.contains("fn d"));
+        assert!(
+            split.tests.contains('b')
+                && split.tests.contains("use c;")
+                && !split.tests.contains("fn d")
+        );
         assert_eq!(split.shipped.lines().count(), split.tests.lines().count());
     }
 }

@@ -1,4 +1,5 @@
-//! What must not stand in any file we keep: white space nobody sees, paths of one machine, promises for later.
+//! What must not stand in any file we keep: white space nobody sees, paths of one machine, promises
+//! for later.
 
 use crate::Violation;
 
@@ -9,19 +10,46 @@ const MOST_LINES: usize = 700;
 pub(crate) const MOST_BYTES: u64 = 1_000_000;
 
 /// Where paths of one machine start. Taken apart, so that this file is clean itself.
-const MACHINE_PATHS: &[&[&str]] = &[&["/wo", "rk/"], &["/ro", "ot/"], &["/ho", "me/"], &["/t", "mp/"], &["/far", "m/"]];
+const MACHINE_PATHS: &[&[&str]] = &[
+    &["/wo", "rk/"],
+    &["/ro", "ot/"],
+    &["/ho", "me/"],
+    &["/t", "mp/"],
+    &["/far", "m/"],
+];
 
 /// Words that say the work is not done. Taken apart for the same reason.
-const UNDONE: &[&[&str]] = &[&["TO", "DO"], &["FIX", "ME"], &["XX", "X"], &["to", "do!("], &["unimple", "mented!("]];
+const UNDONE: &[&[&str]] = &[
+    &["TO", "DO"],
+    &["FIX", "ME"],
+    &["XX", "X"],
+    &["to", "do!("],
+    &["unimple", "mented!("],
+];
 
 /// Module names that say nothing about what is inside.
-const EMPTY_NAMES: &[&str] = &["util.rs", "utils.rs", "common.rs", "types.rs", "helpers.rs", "misc.rs"];
+const EMPTY_NAMES: &[&str] = &[
+    "util.rs",
+    "utils.rs",
+    "common.rs",
+    "types.rs",
+    "helpers.rs",
+    "misc.rs",
+];
 
 /// Problems of any text file.
 pub(crate) fn problems(file: &str, text: &str) -> Vec<Violation> {
-    let mut found: Vec<_> = text.lines().enumerate().flat_map(|(i, line)| of_line(file, i + 1, line)).collect();
+    let mut found: Vec<_> = text
+        .lines()
+        .enumerate()
+        .flat_map(|(i, line)| of_line(file, i + 1, line))
+        .collect();
     if !text.is_empty() && !text.ends_with('\n') {
-        found.push(Violation::new(file, text.lines().count(), "no line break at the end"));
+        found.push(Violation::new(
+            file,
+            text.lines().count(),
+            "no line break at the end",
+        ));
     }
     found
 }
@@ -38,7 +66,11 @@ fn of_line(file: &str, number: usize, line: &str) -> Vec<Violation> {
     if let Some(path) = machine_path(line) {
         report(format!("`{path}` is a path of one machine"));
     }
-    if let Some(word) = UNDONE.iter().map(|parts| parts.concat()).find(|word| has_word(line, word)) {
+    if let Some(word) = UNDONE
+        .iter()
+        .map(|parts| parts.concat())
+        .find(|word| has_word(line, word))
+    {
         report(format!("`{word}`: do it, or open an issue"));
     }
     found
@@ -46,13 +78,22 @@ fn of_line(file: &str, number: usize, line: &str) -> Vec<Violation> {
 
 /// A machine path in `line`, unless it is the middle of a longer path or URL.
 fn machine_path(line: &str) -> Option<String> {
-    let starts_path = |at: usize| !line[..at].ends_with(|c: char| c.is_alphanumeric() || "}-_.~*$/".contains(c));
-    MACHINE_PATHS.iter().map(|parts| parts.concat()).find(|path| line.match_indices(path.as_str()).any(|(at, _)| starts_path(at)))
+    let starts_path =
+        |at: usize| !line[..at].ends_with(|c: char| c.is_alphanumeric() || "}-_.~*$/".contains(c));
+    MACHINE_PATHS
+        .iter()
+        .map(|parts| parts.concat())
+        .find(|path| {
+            line.match_indices(path.as_str())
+                .any(|(at, _)| starts_path(at))
+        })
 }
 
 fn has_word(line: &str, word: &str) -> bool {
     let is_letter = |c: char| c.is_alphanumeric() || c == '_';
-    let whole = |at: usize| !line[..at].ends_with(is_letter) && !line[at + word.len()..].starts_with(is_letter);
+    let whole = |at: usize| {
+        !line[..at].ends_with(is_letter) && !line[at + word.len()..].starts_with(is_letter)
+    };
     line.match_indices(word).any(|(at, _)| whole(at))
 }
 
@@ -60,14 +101,29 @@ fn has_word(line: &str, word: &str) -> bool {
 pub(crate) fn rust_problems(file: &str, text: &str) -> Vec<Violation> {
     let mut found = Vec::new();
     if !text.starts_with("//!") {
-        found.push(Violation::new(file, 1, "the file does not say what it is for (`//!`)"));
+        found.push(Violation::new(
+            file,
+            1,
+            "the file does not say what it is for (`//!`)",
+        ));
     }
     let lines = text.lines().count();
     if lines > MOST_LINES {
-        found.push(Violation::new(file, lines, format!("{lines} lines, the most is {MOST_LINES}: look for the seam")));
+        found.push(Violation::new(
+            file,
+            lines,
+            format!("{lines} lines, the most is {MOST_LINES}: look for the seam"),
+        ));
     }
-    if EMPTY_NAMES.iter().any(|name| file.ends_with(&format!("/{name}"))) {
-        found.push(Violation::new(file, 1, "the name of the file does not say what is in it"));
+    if EMPTY_NAMES
+        .iter()
+        .any(|name| file.ends_with(&format!("/{name}")))
+    {
+        found.push(Violation::new(
+            file,
+            1,
+            "the name of the file does not say what is in it",
+        ));
     }
     found
 }
@@ -94,8 +150,17 @@ mod tests {
     #[test]
     fn each_kind_of_dirt_is_caught_where_it_is() {
         let machine = MACHINE_PATHS[0].concat();
-        for (line, number) in [("a \n", 1), ("\ta\n", 1), (&format!("x\ncd {machine}main\n"), 2), ("x", 1)] {
-            assert_eq!(problems("src/x.rs", line).first().map(|v| v.line), Some(number), "{line:?}");
+        for (line, number) in [
+            ("a \n", 1),
+            ("\ta\n", 1),
+            (&format!("x\ncd {machine}main\n"), 2),
+            ("x", 1),
+        ] {
+            assert_eq!(
+                problems("src/x.rs", line).first().map(|v| v.line),
+                Some(number),
+                "{line:?}"
+            );
         }
         let undone = format!("// {}: later\n", UNDONE[0].concat());
         assert_eq!(problems("src/x.rs", &undone).len(), 1);
@@ -114,12 +179,28 @@ mod tests {
         assert!(rust_problems("src/x.rs", "//! About.\n").is_empty());
         assert_eq!(rust_problems("src/x.rs", "use a;\n").len(), 1);
         assert_eq!(rust_problems("src/util.rs", "//! About.\n").len(), 1);
-        assert_eq!(rust_problems("src/x.rs", &"//! About.\n".repeat(MOST_LINES + 1)).len(), 1);
+        assert_eq!(
+            rust_problems("src/x.rs", &"//! About.\n".repeat(MOST_LINES + 1)).len(),
+            1
+        );
     }
 
     #[test]
     fn sleeping_and_ignored_tests_are_caught() {
-        assert_eq!(test_problems("tests/x.rs", "use std::thread::sleep;\ntokio::time::sleep(d).await;\n#[ignore]\n").len(), 3);
-        assert!(test_problems("tests/x.rs", "tokio::time::timeout(d, f).await;\nfn it_never_sleeps() {}\n").is_empty());
+        assert_eq!(
+            test_problems(
+                "tests/x.rs",
+                "use std::thread::sleep;\ntokio::time::sleep(d).await;\n#[ignore]\n"
+            )
+            .len(),
+            3
+        );
+        assert!(
+            test_problems(
+                "tests/x.rs",
+                "tokio::time::timeout(d, f).await;\nfn it_never_sleeps() {}\n"
+            )
+            .is_empty()
+        );
     }
 }

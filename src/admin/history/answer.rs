@@ -1,13 +1,16 @@
-//! `GET /api/history`: the shape of the answer. Rates are per second, times in milliseconds; `null` where nothing was measured.
+//! `GET /api/history`: the shape of the answer. Rates are per second, times in milliseconds; `null`
+//! where nothing was measured.
 //!
-//! Every list named in plural or holding one value a sample has as many entries as `times`, oldest first.
+//! Every list named in plural or holding one value a sample has as many entries as `times`, oldest
+//! first.
 
 use serde::{Deserialize, Serialize};
 
 /// `GET /api/history?minutes=5&after=0`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct History {
-    /// When geofront started, in milliseconds since 1970: samples of another start are not continued.
+    /// When geofront started, in milliseconds since 1970: samples of another start are not
+    /// continued.
     pub started: u64,
     /// Time from one sample to the next.
     pub step_seconds: u64,

@@ -1,9 +1,10 @@
 //! The last hour in fixed memory, for a page that was opened after the fact.
 //!
-//! A timer reads the counters and the cluster's state every two seconds: that costs a scrape, and requests nothing. Two rings keep
-//! the samples: five minutes of two seconds each, an hour of half minutes. Memory is bounded by their lengths and by
-//! [`MAX_UPSTREAMS`]; nothing is written to disk, so a restart begins anew. Counts become rates by the time that really passed, so
-//! a timer that was late shows no peak.
+//! A timer reads the counters and the cluster's state every two seconds: that costs a scrape, and
+//! requests nothing. Two rings keep the samples: five minutes of two seconds each, an hour of half
+//! minutes. Memory is bounded by their lengths and by [`MAX_UPSTREAMS`]; nothing is written to
+//! disk, so a restart begins anew. Counts become rates by the time that really passed, so a timer
+//! that was late shows no peak.
 
 pub(super) mod answer;
 mod ring;
@@ -35,7 +36,8 @@ const COARSE_SAMPLES: usize = 120;
 /// Readings kept to say what happened lately: half a minute.
 const RECENT_READINGS: usize = 15;
 
-/// Upstreams that are followed, in the order of the configuration; the state of the others is in `/api/status`.
+/// Upstreams that are followed, in the order of the configuration; the state of the others is in
+/// `/api/status`.
 const MAX_UPSTREAMS: usize = 64;
 
 /// What is kept, as a client names it.
@@ -80,13 +82,24 @@ pub(super) struct UpstreamReading {
 
 impl Reading {
     pub(super) fn new(status: &ClusterStatus, counts: Counts, waiting: usize) -> Self {
-        let upstreams = status.upstreams.iter().take(MAX_UPSTREAMS).map(|upstream| UpstreamReading {
-            name: upstream.name.as_str().into(),
-            in_flight: upstream.in_flight,
-            max_in_flight: upstream.cap.map(|cap| cap.all),
-            is_eligible: upstream.eligible,
-        });
-        Self { time: SystemTime::now(), at: Instant::now(), counts, waiting, upstreams: upstreams.collect() }
+        let upstreams =
+            status
+                .upstreams
+                .iter()
+                .take(MAX_UPSTREAMS)
+                .map(|upstream| UpstreamReading {
+                    name: upstream.name.as_str().into(),
+                    in_flight: upstream.in_flight,
+                    max_in_flight: upstream.cap.map(|cap| cap.all),
+                    is_eligible: upstream.eligible,
+                });
+        Self {
+            time: SystemTime::now(),
+            at: Instant::now(),
+            counts,
+            waiting,
+            upstreams: upstreams.collect(),
+        }
     }
 }
 
@@ -114,7 +127,10 @@ impl History {
             coarse: Ring::new(COARSE_SAMPLES),
             readings: VecDeque::with_capacity(RECENT_READINGS + 1),
         };
-        Self { started: SystemTime::now(), kept: Mutex::new(kept) }
+        Self {
+            started: SystemTime::now(),
+            kept: Mutex::new(kept),
+        }
     }
 
     /// Records what `read` returns, for ever.
@@ -142,8 +158,15 @@ impl History {
         kept.readings.push_back(reading);
     }
 
-    /// The samples after number `after`; all of them if that one was not reached yet. Upstreams' probes are `metrics`'.
-    pub(super) fn answer(&self, window: Window, after: u64, metrics: &Metrics, now: std::time::Instant) -> answer::History {
+    /// The samples after number `after`; all of them if that one was not reached yet. Upstreams'
+    /// probes are `metrics`'.
+    pub(super) fn answer(
+        &self,
+        window: Window,
+        after: u64,
+        metrics: &Metrics,
+        now: std::time::Instant,
+    ) -> answer::History {
         let kept = self.kept.lock();
         let (ring, step) = match window {
             Window::FiveMinutes => (&kept.fine, STEP),
@@ -155,20 +178,32 @@ impl History {
         answer.step_seconds = step.as_secs();
         answer.lately = kept.lately();
         drop(kept);
-        answer.upstreams.iter_mut().for_each(|upstream| upstream.add_probes(metrics, now));
+        answer
+            .upstreams
+            .iter_mut()
+            .for_each(|upstream| upstream.add_probes(metrics, now));
         answer
     }
 }
 
 impl Kept {
     fn lately(&self) -> Lately {
-        let (Some(first), Some(last)) = (self.readings.front(), self.readings.back()) else { return Lately::default() };
+        let (Some(first), Some(last)) = (self.readings.front(), self.readings.back()) else {
+            return Lately::default();
+        };
         let seconds = last.at.saturating_duration_since(first.at).as_secs_f64();
         let totals = |counts: &Counts| {
-            counts.classes.iter().map(|class| class.total).fold(Buckets::default(), |all, class| all.plus(&class))
+            counts
+                .classes
+                .iter()
+                .map(|class| class.total)
+                .fold(Buckets::default(), |all, class| all.plus(&class))
         };
         let total = totals(&last.counts).since(&totals(&first.counts));
-        let upstreams: Vec<UpstreamLately> = names(last).iter().map(|name| upstream_lately(name, first, last, seconds)).collect();
+        let upstreams: Vec<UpstreamLately> = names(last)
+            .iter()
+            .map(|name| upstream_lately(name, first, last, seconds))
+            .collect();
         Lately {
             seconds,
             rate: per_second(total.count(), seconds),
@@ -183,7 +218,10 @@ impl Kept {
 }
 
 fn upstream_lately(name: &str, first: &Reading, last: &Reading, seconds: f64) -> UpstreamLately {
-    let (before, after) = (ring::counts_of(&first.counts, name), ring::counts_of(&last.counts, name));
+    let (before, after) = (
+        ring::counts_of(&first.counts, name),
+        ring::counts_of(&last.counts, name),
+    );
     let first_byte = after.first_byte.since(&before.first_byte);
     UpstreamLately {
         upstream: name.to_owned(),
@@ -196,7 +234,9 @@ fn upstream_lately(name: &str, first: &Reading, last: &Reading, seconds: f64) ->
 
 impl UpstreamHistory {
     fn add_probes(&mut self, metrics: &Metrics, now: std::time::Instant) {
-        let Some(name) = crate::config::UpstreamName::new(&self.upstream) else { return };
+        let Some(name) = crate::config::UpstreamName::new(&self.upstream) else {
+            return;
+        };
         let probe = |probe: &crate::metrics::Probe| Probe {
             ago_seconds: now.saturating_duration_since(probe.ended).as_secs(),
             outcome: probe.outcome.to_owned(),
@@ -207,12 +247,20 @@ impl UpstreamHistory {
 }
 
 fn names(reading: &Reading) -> Vec<Arc<str>> {
-    reading.upstreams.iter().map(|upstream| Arc::clone(&upstream.name)).collect()
+    reading
+        .upstreams
+        .iter()
+        .map(|upstream| Arc::clone(&upstream.name))
+        .collect()
 }
 
 /// Two decimals: a rate of one request in fifty seconds is still seen.
 fn per_second(count: u64, seconds: f64) -> f64 {
-    if seconds > 0.0 { (count as f64 / seconds * 100.0).round() / 100.0 } else { 0.0 }
+    if seconds > 0.0 {
+        (count as f64 / seconds * 100.0).round() / 100.0
+    } else {
+        0.0
+    }
 }
 
 /// One decimal of a millisecond: the buckets know no more.

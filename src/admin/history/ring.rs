@@ -41,7 +41,11 @@ struct Latency {
 impl Latency {
     fn of(buckets: &Buckets) -> Self {
         let at = |share| buckets.quantile_ms(share).map(rounded);
-        Self { p50: at(0.5), p95: at(0.95), p99: at(0.99) }
+        Self {
+            p50: at(0.5),
+            p95: at(0.95),
+            p99: at(0.99),
+        }
     }
 }
 
@@ -69,7 +73,14 @@ pub(super) struct Ring {
 impl Ring {
     pub(super) fn new(capacity: usize) -> Self {
         let samples = VecDeque::with_capacity(capacity);
-        Self { capacity, samples, sequence: 0, began: None, waiting: 0, peaks: Vec::new() }
+        Self {
+            capacity,
+            samples,
+            sequence: 0,
+            began: None,
+            waiting: 0,
+            peaks: Vec::new(),
+        }
     }
 
     #[cfg(test)]
@@ -82,20 +93,32 @@ impl Ring {
         self.waiting = self.waiting.max(reading.waiting);
         let before = std::mem::take(&mut self.peaks);
         let peak = |upstream: &UpstreamReading| {
-            let earlier = before.iter().find(|peak| peak.name == upstream.name).map_or(0, |peak| peak.in_flight);
-            UpstreamReading { in_flight: upstream.in_flight.max(earlier), ..upstream.clone() }
+            let earlier = before
+                .iter()
+                .find(|peak| peak.name == upstream.name)
+                .map_or(0, |peak| peak.in_flight);
+            UpstreamReading {
+                in_flight: upstream.in_flight.max(earlier),
+                ..upstream.clone()
+            }
         };
         self.peaks = reading.upstreams.iter().map(peak).collect();
     }
 
     /// Ends the running sample with this look; the first look only begins one.
     pub(super) fn end_sample(&mut self, reading: &Reading) {
-        let (waiting, peaks) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.peaks));
-        let Some(began) = self.began.replace(reading.clone()) else { return };
+        let (waiting, peaks) = (
+            std::mem::take(&mut self.waiting),
+            std::mem::take(&mut self.peaks),
+        );
+        let Some(began) = self.began.replace(reading.clone()) else {
+            return;
+        };
         if self.samples.len() == self.capacity {
             self.samples.pop_front();
         }
-        self.samples.push_back(Sample::between(&began, reading, waiting, peaks));
+        self.samples
+            .push_back(Sample::between(&began, reading, waiting, peaks));
         self.sequence += 1;
     }
 
@@ -103,23 +126,35 @@ impl Ring {
     pub(super) fn answer(&self, after: u64, names: &[Arc<str>]) -> History {
         let after = if after > self.sequence { 0 } else { after };
         let new = usize::try_from(self.sequence - after).unwrap_or(usize::MAX);
-        let shown: Vec<&Sample> = self.samples.iter().skip(self.samples.len().saturating_sub(new)).collect();
+        let shown: Vec<&Sample> = self
+            .samples
+            .iter()
+            .skip(self.samples.len().saturating_sub(new))
+            .collect();
         let latency = |of: &dyn Fn(&Sample) -> Latency| LatencyHistory {
             p50_ms: shown.iter().map(|sample| of(sample).p50).collect(),
             p95_ms: shown.iter().map(|sample| of(sample).p95).collect(),
             p99_ms: shown.iter().map(|sample| of(sample).p99).collect(),
         };
-        let rates = |of: fn(&Sample) -> f64| shown.iter().map(|sample| of(sample)).collect::<Vec<f64>>();
+        let rates =
+            |of: fn(&Sample) -> f64| shown.iter().map(|sample| of(sample)).collect::<Vec<f64>>();
         let class = |class: RequestClass| ClassHistory {
             class: class.to_string(),
-            rate: shown.iter().map(|sample| sample.classes[class.index()].rate).collect(),
+            rate: shown
+                .iter()
+                .map(|sample| sample.classes[class.index()].rate)
+                .collect(),
             latency: latency(&|sample| sample.classes[class.index()].latency),
         };
         let is_used = |class: &ClassHistory| class.rate.iter().any(|rate| *rate > 0.0);
         History {
             sequence: self.sequence,
             times: shown.iter().map(|sample| sample.end_ms).collect(),
-            classes: RequestClass::ALL.into_iter().map(class).filter(is_used).collect(),
+            classes: RequestClass::ALL
+                .into_iter()
+                .map(class)
+                .filter(is_used)
+                .collect(),
             all: latency(&|sample| sample.all),
             errors: rates(|sample| sample.errors),
             refused: rates(|sample| sample.refused),
@@ -128,24 +163,50 @@ impl Ring {
             waiting: shown.iter().map(|sample| sample.waiting).collect(),
             waited_p50_ms: shown.iter().map(|sample| sample.waited.p50).collect(),
             waited_p95_ms: shown.iter().map(|sample| sample.waited.p95).collect(),
-            upstreams: names.iter().map(|name| upstream_history(name, &shown)).collect(),
+            upstreams: names
+                .iter()
+                .map(|name| upstream_history(name, &shown))
+                .collect(),
             ..History::default()
         }
     }
 }
 
 impl Sample {
-    fn between(began: &Reading, ended: &Reading, waiting: usize, peaks: Vec<UpstreamReading>) -> Self {
+    fn between(
+        began: &Reading,
+        ended: &Reading,
+        waiting: usize,
+        peaks: Vec<UpstreamReading>,
+    ) -> Self {
         let seconds = ended.at.saturating_duration_since(began.at).as_secs_f64();
-        let rate = |of: fn(&Counts) -> u64| per_second(of(&ended.counts).saturating_sub(of(&began.counts)), seconds);
-        let totals = RequestClass::ALL.map(|class| ended.class(class).total.since(&began.class(class).total));
-        let queued = RequestClass::ALL.map(|class| ended.class(class).queued.since(&began.class(class).queued));
-        let sum = |buckets: &[Buckets]| buckets.iter().fold(Buckets::default(), |all, class| all.plus(class));
-        let class = |total: Buckets| Class { rate: per_second(total.count(), seconds), latency: Latency::of(&total) };
+        let rate = |of: fn(&Counts) -> u64| {
+            per_second(of(&ended.counts).saturating_sub(of(&began.counts)), seconds)
+        };
+        let totals = RequestClass::ALL
+            .map(|class| ended.class(class).total.since(&began.class(class).total));
+        let queued = RequestClass::ALL
+            .map(|class| ended.class(class).queued.since(&began.class(class).queued));
+        let sum = |buckets: &[Buckets]| {
+            buckets
+                .iter()
+                .fold(Buckets::default(), |all, class| all.plus(class))
+        };
+        let class = |total: Buckets| Class {
+            rate: per_second(total.count(), seconds),
+            latency: Latency::of(&total),
+        };
         let upstream = |state: UpstreamReading| {
-            let (before, after) = (counts_of(&began.counts, &state.name), counts_of(&ended.counts, &state.name));
+            let (before, after) = (
+                counts_of(&began.counts, &state.name),
+                counts_of(&ended.counts, &state.name),
+            );
             let rate = per_second(after.requests.saturating_sub(before.requests), seconds);
-            Upstream { state, rate, errors: per_second(after.errors.saturating_sub(before.errors), seconds) }
+            Upstream {
+                state,
+                rate,
+                errors: per_second(after.errors.saturating_sub(before.errors), seconds),
+            }
         };
         let upstreams: Vec<Upstream> = peaks.into_iter().map(upstream).collect();
         Self {
@@ -171,19 +232,43 @@ impl Reading {
 
 /// The counters of the upstream of this name; zeros before its first request.
 pub(super) fn counts_of(counts: &Counts, name: &str) -> UpstreamCounts {
-    UpstreamName::new(name).and_then(|name| counts.upstreams.get(&name).copied()).unwrap_or_default()
+    UpstreamName::new(name)
+        .and_then(|name| counts.upstreams.get(&name).copied())
+        .unwrap_or_default()
 }
 
 fn upstream_history(name: &Arc<str>, shown: &[&Sample]) -> UpstreamHistory {
-    let at: Vec<Option<&Upstream>> =
-        shown.iter().map(|sample| sample.upstreams.iter().find(|upstream| upstream.state.name == *name)).collect();
+    let at: Vec<Option<&Upstream>> = shown
+        .iter()
+        .map(|sample| {
+            sample
+                .upstreams
+                .iter()
+                .find(|upstream| upstream.state.name == *name)
+        })
+        .collect();
     UpstreamHistory {
         upstream: name.to_string(),
-        rate: at.iter().map(|upstream| Some(upstream.as_ref()?.rate)).collect(),
-        errors: at.iter().map(|upstream| Some(upstream.as_ref()?.errors)).collect(),
-        in_flight: at.iter().map(|upstream| Some(upstream.as_ref()?.state.in_flight)).collect(),
-        max_in_flight: at.iter().map(|upstream| upstream.as_ref()?.state.max_in_flight).collect(),
-        eligible: at.iter().map(|upstream| Some(upstream.as_ref()?.state.is_eligible)).collect(),
+        rate: at
+            .iter()
+            .map(|upstream| Some(upstream.as_ref()?.rate))
+            .collect(),
+        errors: at
+            .iter()
+            .map(|upstream| Some(upstream.as_ref()?.errors))
+            .collect(),
+        in_flight: at
+            .iter()
+            .map(|upstream| Some(upstream.as_ref()?.state.in_flight))
+            .collect(),
+        max_in_flight: at
+            .iter()
+            .map(|upstream| upstream.as_ref()?.state.max_in_flight)
+            .collect(),
+        eligible: at
+            .iter()
+            .map(|upstream| Some(upstream.as_ref()?.state.is_eligible))
+            .collect(),
         probes: Vec::new(),
     }
 }

@@ -1,8 +1,8 @@
 //! Whether the quickest requests are served above the cap: tried, and tried again.
 //!
-//! On cores that all share, a tile that finds the cap full of maps is best sent on: it takes a small part of the cores for a moment.
-//! Before a GeoServer that works on a few at a time it would wait inside for one map to end; here it waits for the first of all
-//! upstreams.
+//! On cores that all share, a tile that finds the cap full of maps is best sent on: it takes a
+//! small part of the cores for a moment. Before a GeoServer that works on a few at a time it would
+//! wait inside for one map to end; here it waits for the first of all upstreams.
 
 use super::look::{QuietTimes, Times};
 use super::{LONGEST_PAUSE, PAUSE, quiet};
@@ -11,8 +11,8 @@ use crate::admission::Answered;
 /// So many show it: what is looked for is very clear.
 const ENOUGH: u32 = 48;
 
-/// So much longer than quiet ones, as a logarithm: five times. On shared cores, half as many again as there should be are slower by
-/// less; whoever waits for a map takes longer by more.
+/// So much longer than quiet ones, as a logarithm: five times. On shared cores, half as many again
+/// as there should be are slower by less; whoever waits for a map takes longer by more.
 const TOO_LONG: f64 = 1.6;
 
 /// See the module's documentation.
@@ -27,7 +27,12 @@ pub(super) struct Above {
 
 impl Default for Above {
     fn default() -> Self {
-        Self { times: Times::default(), seen: 0, pause: 0, next_pause: PAUSE }
+        Self {
+            times: Times::default(),
+            seen: 0,
+            pause: 0,
+            next_pause: PAUSE,
+        }
     }
 }
 
@@ -36,7 +41,8 @@ impl Above {
         self.pause == 0
     }
 
-    /// One that had more company than `cap`. True if that was one too many, and they are let in no more.
+    /// One that had more company than `cap`. True if that was one too many, and they are let in no
+    /// more.
     pub(super) fn add(&mut self, answered: &Answered, cap: u32, quiet_times: &QuietTimes) -> bool {
         self.times.add(answered);
         self.seen += 1;

@@ -1,12 +1,16 @@
-//! How many heavy requests at a time an upstream needs to have, so that they do not queue up for ever.
+//! How many heavy requests at a time an upstream needs to have, so that they do not queue up for
+//! ever.
 //!
-//! A burst of long jobs stays in its small share and the rest of the upstream is for maps and tiles. But where heavy requests are a
-//! large part of all the work, all the time, that share is less than what comes: their queue would grow without end while renderers
-//! lie idle. So the number in flight is watched: while it stays near its limit for longer than a burst lasts, there is room for more.
+//! A burst of long jobs stays in its small share and the rest of the upstream is for maps and
+//! tiles. But where heavy requests are a large part of all the work, all the time, that share is
+//! less than what comes: their queue would grow without end while renderers lie idle. So the number
+//! in flight is watched: while it stays near its limit for longer than a burst lasts, there is room
+//! for more.
 
 use std::time::{Duration, Instant};
 
-/// The mean forgets within this time. A burst that a cluster is done with in half of it does not move the limit.
+/// The mean forgets within this time. A burst that a cluster is done with in half of it does not
+/// move the limit.
 const MEMORY: Duration = Duration::from_secs(30);
 /// Room above the mean: those in flight vary.
 const MARGIN: f64 = 2.0;
@@ -23,7 +27,9 @@ pub(super) struct Heavy {
 impl Heavy {
     /// So many are in flight, and were since the last look.
     pub(super) fn see(&mut self, in_flight: u32, now: Instant) {
-        let passed = self.seen.map_or(Duration::ZERO, |seen| now.saturating_duration_since(seen));
+        let passed = self
+            .seen
+            .map_or(Duration::ZERO, |seen| now.saturating_duration_since(seen));
         (self.seen, self.in_flight) = (Some(now), in_flight);
         let kept = (-passed.as_secs_f64() / MEMORY.as_secs_f64()).exp();
         self.mean = self.mean * kept + f64::from(in_flight) * (1.0 - kept);

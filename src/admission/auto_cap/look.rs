@@ -1,11 +1,13 @@
-//! How long requests took: quiet ones, remembered for long, and those near the cap, since the last decision.
+//! How long requests took: quiet ones, remembered for long, and those near the cap, since the last
+//! decision.
 
 use std::time::Duration;
 
 use super::Answered;
 use crate::ogc::{PerClass, RequestClass};
 
-/// Requests near the cap that make a look. The error of the mean of their logarithms is then about a tenth.
+/// Requests near the cap that make a look. The error of the mean of their logarithms is then about
+/// a tenth.
 const ENOUGH_NEAR: u32 = 192;
 /// Requests near the cap that show what is very clear, as a part of the others.
 const ENOUGH_IF_CLEAR: u32 = ENOUGH_NEAR / 4;
@@ -14,7 +16,8 @@ const ENOUGH: u32 = 16 * ENOUGH_NEAR;
 /// Quiet requests that those near the cap can be compared with, as the weight of the two together.
 const COMPARABLE: f64 = 24.0;
 
-/// Quiet requests remembered. Long, because dips cost; not for ever, because layers, sizes and caches change.
+/// Quiet requests remembered. Long, because dips cost; not for ever, because layers, sizes and
+/// caches change.
 const MEMORY: f64 = 12_288.0;
 /// What is kept of them when they are to be forgotten.
 const KEPT: f64 = 0.25;
@@ -49,11 +52,17 @@ struct Sum {
 
 impl Sum {
     fn plus(self, other: &Self) -> Self {
-        Self { weight: self.weight + other.weight, log: self.log + other.log }
+        Self {
+            weight: self.weight + other.weight,
+            log: self.log + other.log,
+        }
     }
 
     fn times(self, by: f64) -> Self {
-        Self { weight: self.weight * by, log: self.log * by }
+        Self {
+            weight: self.weight * by,
+            log: self.log * by,
+        }
     }
 }
 
@@ -67,7 +76,10 @@ pub(super) struct QuietTimes {
 
 impl Default for QuietTimes {
     fn default() -> Self {
-        Self { sums: PerClass::from_fn(|_| [Sum::default(); BINS]), weight: 1.0 }
+        Self {
+            sums: PerClass::from_fn(|_| [Sum::default(); BINS]),
+            weight: 1.0,
+        }
     }
 }
 
@@ -79,7 +91,13 @@ impl QuietTimes {
             self.weight = 1.0;
         }
         let sum = &mut self.sums[answered.class][bin(answered.company)];
-        *sum = sum.plus(&Sum { weight: 1.0, log: log_seconds(answered.took) }.times(self.weight));
+        *sum = sum.plus(
+            &Sum {
+                weight: 1.0,
+                log: log_seconds(answered.took),
+            }
+            .times(self.weight),
+        );
     }
 
     /// What was measured in another time makes room for what is measured now.
@@ -89,13 +107,17 @@ impl QuietTimes {
 
     /// Those with at most so many in flight.
     fn of(&self, class: RequestClass, most: u32) -> Sum {
-        let sum = self.sums[class][..=bin(most)].iter().fold(Sum::default(), Sum::plus);
+        let sum = self.sums[class][..=bin(most)]
+            .iter()
+            .fold(Sum::default(), Sum::plus);
         sum.times(1.0 / self.weight)
     }
 
     fn scale(&mut self, by: f64) {
         for class in RequestClass::ALL {
-            self.sums[class].iter_mut().for_each(|sum| *sum = sum.times(by));
+            self.sums[class]
+                .iter_mut()
+                .for_each(|sum| *sum = sum.times(by));
         }
     }
 }
@@ -107,17 +129,27 @@ pub(super) struct Times(PerClass<Sum>);
 impl Times {
     pub(super) fn add(&mut self, answered: &Answered) {
         let sum = &mut self.0[answered.class];
-        *sum = sum.plus(&Sum { weight: 1.0, log: log_seconds(answered.took) });
+        *sum = sum.plus(&Sum {
+            weight: 1.0,
+            log: log_seconds(answered.took),
+        });
     }
 
-    /// How much longer than quiet ones, with `quiet` in company at most, as a logarithm: each class against itself, as much as there
-    /// is to compare. `None` if that is too little.
+    /// How much longer than quiet ones, with `quiet` in company at most, as a logarithm: each class
+    /// against itself, as much as there is to compare. `None` if that is too little.
     pub(super) fn longer_than(&self, quiet_times: &QuietTimes, quiet: u32) -> Option<f64> {
-        self.longer_of(|_| true, quiet_times, quiet).filter(|(weight, _)| *weight >= COMPARABLE).map(|(_, longer)| longer)
+        self.longer_of(|_| true, quiet_times, quiet)
+            .filter(|(weight, _)| *weight >= COMPARABLE)
+            .map(|(_, longer)| longer)
     }
 
     /// The same of the classes that count, with the weight of the comparison.
-    fn longer_of(&self, counts: impl Fn(RequestClass) -> bool, quiet_times: &QuietTimes, quiet: u32) -> Option<(f64, f64)> {
+    fn longer_of(
+        &self,
+        counts: impl Fn(RequestClass) -> bool,
+        quiet_times: &QuietTimes,
+        quiet: u32,
+    ) -> Option<(f64, f64)> {
         let (mut weight, mut longer) = (0.0, 0.0);
         for (class, sum) in self.0.iter().filter(|(class, _)| counts(*class)) {
             let quiet = quiet_times.of(class, quiet);
@@ -213,11 +245,16 @@ impl Look {
         busiest_tenth.map_or(least, most_in).clamp(least, cap)
     }
 
-    /// By how much more than the slower ones the quick ones took longer. Where all share the cores it is nothing.
+    /// By how much more than the slower ones the quick ones took longer. Where all share the cores
+    /// it is nothing.
     pub(super) fn quick_excess(&self, quiet_times: &QuietTimes, quiet: u32) -> Option<f64> {
         let of = |is_quick| {
-            let found = self.times.longer_of(|class| self.quick[class] == is_quick, quiet_times, quiet);
-            found.filter(|(weight, _)| *weight >= COMPARABLE / 2.0).map(|(_, longer)| longer)
+            let found =
+                self.times
+                    .longer_of(|class| self.quick[class] == is_quick, quiet_times, quiet);
+            found
+                .filter(|(weight, _)| *weight >= COMPARABLE / 2.0)
+                .map(|(_, longer)| longer)
         };
         Some(of(true)? - of(false)?)
     }
@@ -239,7 +276,14 @@ mod tests {
 
     fn answered(company: u32, millis: u64) -> Answered {
         let took = Duration::from_millis(millis);
-        Answered { class: RequestClass::Map, is_quick: false, company, heavy: 0, took, waited: None }
+        Answered {
+            class: RequestClass::Map,
+            is_quick: false,
+            company,
+            heavy: 0,
+            took,
+            waited: None,
+        }
     }
 
     #[test]
@@ -247,7 +291,10 @@ mod tests {
         assert!((1..=EXACT).all(|n| most_in(bin(n)) == n));
         for n in EXACT..=300 {
             let most = most_in(bin(n));
-            assert!(most + 1 >= n && f64::from(most) <= f64::from(n) * STEP + 1.0, "{n} is taken for {most}");
+            assert!(
+                most + 1 >= n && f64::from(most) <= f64::from(n) * STEP + 1.0,
+                "{n} is taken for {most}"
+            );
         }
         assert_eq!(bin(u32::MAX), BINS - 1);
         assert_eq!(bin(0), bin(1));
@@ -260,8 +307,14 @@ mod tests {
         assert!(look.compare(&quiet_times, 4).is_none());
         (0..100).for_each(|_| quiet_times.add(&answered(4, 100)));
         let found = look.compare(&quiet_times, 4).unwrap();
-        assert!((found.longer - 3_f64.ln()).abs() < 1e-9 && found.waiting == 0.0, "{found:?}");
-        assert!(look.compare(&quiet_times, 3).is_none(), "nobody was that quiet");
+        assert!(
+            (found.longer - 3_f64.ln()).abs() < 1e-9 && found.waiting == 0.0,
+            "{found:?}"
+        );
+        assert!(
+            look.compare(&quiet_times, 3).is_none(),
+            "nobody was that quiet"
+        );
     }
 
     #[test]

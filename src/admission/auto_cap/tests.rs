@@ -11,14 +11,26 @@ use server::{Change, Kind, Run, World};
 
 fn answered(company: u32, millis: u64, waited: Option<Duration>) -> Answered {
     let took = Duration::from_millis(millis);
-    Answered { class: RequestClass::Map, is_quick: false, company, heavy: 0, took, waited }
+    Answered {
+        class: RequestClass::Map,
+        is_quick: false,
+        company,
+        heavy: 0,
+        took,
+        waited,
+    }
 }
 
 fn tile(company: u32, millis: u64) -> Answered {
-    Answered { class: RequestClass::Tile, is_quick: true, ..answered(company, millis, None) }
+    Answered {
+        class: RequestClass::Tile,
+        is_quick: true,
+        ..answered(company, millis, None)
+    }
 }
 
-/// How long requests take, queue included: the mean of each class, one counting as much as the other.
+/// How long requests take, queue included: the mean of each class, one counting as much as the
+/// other.
 fn times(run: &Run) -> f64 {
     [RequestClass::Tile, RequestClass::Map, RequestClass::Feature]
         .map(|class| run.mean(class))
@@ -27,13 +39,23 @@ fn times(run: &Run) -> f64 {
         .cbrt()
 }
 
-/// Up to two a core, which is what GeoServer's documentation advises. On cores that are shared without any loss, as here, no cap
-/// at all is better still for tiles (by a third); on a machine with a memory it is not.
+/// Up to two a core, which is what GeoServer's documentation advises. On cores that are shared
+/// without any loss, as here, no cap at all is better still for tiles (by a third); on a machine
+/// with a memory it is not.
 #[test]
 fn at_high_load_it_is_within_a_tenth_of_the_best_fixed_cap_up_to_two_a_core() {
     for kind in [Kind::Slots, Kind::Shared] {
-        let at = |fixed| times(&server::run(&World { kind, fixed, ..World::default() }));
-        let best = [3, 4, 6, 8].into_iter().map(|cap| at(Some(cap))).fold(f64::INFINITY, f64::min);
+        let at = |fixed| {
+            times(&server::run(&World {
+                kind,
+                fixed,
+                ..World::default()
+            }))
+        };
+        let best = [3, 4, 6, 8]
+            .into_iter()
+            .map(|cap| at(Some(cap)))
+            .fold(f64::INFINITY, f64::min);
         let learned = at(None);
         assert!(learned <= best * 1.1, "{kind:?}: {learned} against {best}");
     }
@@ -42,18 +64,33 @@ fn at_high_load_it_is_within_a_tenth_of_the_best_fixed_cap_up_to_two_a_core() {
 #[test]
 fn in_overload_it_works_as_much_as_the_best_fixed_cap() {
     for kind in [Kind::Slots, Kind::Shared] {
-        let run = server::run(&World { kind, load: 1.5, ..World::default() });
+        let run = server::run(&World {
+            kind,
+            load: 1.5,
+            ..World::default()
+        });
         assert!(run.utilisation() > 0.95, "{kind:?}: {:?}", run.thirds);
     }
 }
 
 #[test]
 fn it_settles_at_the_slots_and_at_twice_the_shared_cores() {
-    for (kind, cores, expected) in
-        [(Kind::Slots, 4, 3.5..=5.0), (Kind::Slots, 8, 7.0..=10.0), (Kind::Shared, 4, 6.0..=10.0), (Kind::Shared, 8, 13.0..=19.0)]
-    {
-        let run = server::run(&World { kind, cores, ..World::default() });
-        assert!(expected.contains(&run.cap()), "{kind:?} {cores}: {:?}", run.thirds);
+    for (kind, cores, expected) in [
+        (Kind::Slots, 4, 3.5..=5.0),
+        (Kind::Slots, 8, 7.0..=10.0),
+        (Kind::Shared, 4, 6.0..=10.0),
+        (Kind::Shared, 8, 13.0..=19.0),
+    ] {
+        let run = server::run(&World {
+            kind,
+            cores,
+            ..World::default()
+        });
+        assert!(
+            expected.contains(&run.cap()),
+            "{kind:?} {cores}: {:?}",
+            run.thirds
+        );
     }
 }
 
@@ -70,9 +107,20 @@ fn a_start_that_is_clearly_too_high_is_given_up_after_a_quarter_of_a_look() {
 
 #[test]
 fn the_quickest_have_more_where_cores_are_shared_and_not_where_they_would_wait_inside() {
-    let extra = |kind, cores| server::run(&World { kind, cores, ..World::default() }).extra();
-    let [slots, shared] = [Kind::Slots, Kind::Shared].map(|kind| [4, 8].map(|cores| extra(kind, cores)));
-    assert!(slots.iter().all(|part| *part < 0.2) && shared.iter().all(|part| *part > 0.8), "{slots:?} and {shared:?}");
+    let extra = |kind, cores| {
+        server::run(&World {
+            kind,
+            cores,
+            ..World::default()
+        })
+        .extra()
+    };
+    let [slots, shared] =
+        [Kind::Slots, Kind::Shared].map(|kind| [4, 8].map(|cores| extra(kind, cores)));
+    assert!(
+        slots.iter().all(|part| *part < 0.2) && shared.iter().all(|part| *part > 0.8),
+        "{slots:?} and {shared:?}"
+    );
 }
 
 #[test]
@@ -114,7 +162,10 @@ fn without_anything_to_compare_with_it_rises_and_dips_every_half_minute_at_most(
         dips += u32::from(auto.cap() * 2 <= was);
         was = auto.cap();
     }
-    assert!(dips <= 4 && was > 10, "{dips} dips in two minutes, then {was}");
+    assert!(
+        dips <= 4 && was > 10,
+        "{dips} dips in two minutes, then {was}"
+    );
 }
 
 #[test]
@@ -123,7 +174,13 @@ fn while_heavy_requests_could_hold_all_places_of_a_dip_there_is_none() {
         let (mut auto, mut now) = (AutoCap::new(8), Instant::now());
         (0..600).any(|_| {
             now += Duration::from_millis(100);
-            auto.learn(&Answered { heavy, ..answered(8, 300, None) }, now);
+            auto.learn(
+                &Answered {
+                    heavy,
+                    ..answered(8, 300, None)
+                },
+                now,
+            );
             auto.cap() == quiet(8)
         })
     };
@@ -161,7 +218,13 @@ fn heavy_requests_that_keep_coming_are_more_at_a_time() {
     assert_eq!(auto.heavy(), 0);
     for _ in 0..1200 {
         now += Duration::from_millis(100);
-        auto.learn(&Answered { heavy: 3, ..answered(6, 300, None) }, now);
+        auto.learn(
+            &Answered {
+                heavy: 3,
+                ..answered(6, 300, None)
+            },
+            now,
+        );
     }
     assert_eq!(auto.heavy(), 6);
 }
@@ -172,7 +235,11 @@ fn what_control_flow_tells_takes_the_cap_down_at_once() {
     let quiet = answered(2, 300, None);
     (0..200).for_each(|_| auto.learn(&quiet, now));
     // No slower, and yet it waited: the work itself was less.
-    let waited = Answered { company: 16, waited: Some(Duration::from_millis(100)), ..quiet };
+    let waited = Answered {
+        company: 16,
+        waited: Some(Duration::from_millis(100)),
+        ..quiet
+    };
     (0..400).for_each(|_| auto.learn(&waited, now));
     assert!(auto.cap() < 16, "{}", auto.cap());
 }
@@ -180,18 +247,36 @@ fn what_control_flow_tells_takes_the_cap_down_at_once() {
 #[test]
 fn when_half_of_the_cores_go_it_follows_and_when_they_come_back_it_does_too() {
     for kind in [Kind::Slots, Kind::Shared] {
-        let run = server::run(&World { kind, cores: 8, change: Change::HalfTheCores, ..World::default() });
+        let run = server::run(&World {
+            kind,
+            cores: 8,
+            change: Change::HalfTheCores,
+            ..World::default()
+        });
         let [before, within, after] = run.thirds.map(|third| third.cap);
-        assert!(within < before * 0.75 && after > before * 0.8, "{kind:?}: {:?}", run.thirds);
+        assert!(
+            within < before * 0.75 && after > before * 0.8,
+            "{kind:?}: {:?}",
+            run.thirds
+        );
     }
 }
 
 #[test]
 fn when_all_tiles_have_to_be_drawn_anew_it_does_not_collapse() {
     for kind in [Kind::Slots, Kind::Shared] {
-        let run = server::run(&World { kind, cores: 8, change: Change::SlowTiles, ..World::default() });
+        let run = server::run(&World {
+            kind,
+            cores: 8,
+            change: Change::SlowTiles,
+            ..World::default()
+        });
         let [before, within, after] = run.thirds;
-        assert!(within.utilisation > 0.85 && after.cap > before.cap * 0.7, "{kind:?}: {:?}", run.thirds);
+        assert!(
+            within.utilisation > 0.85 && after.cap > before.cap * 0.7,
+            "{kind:?}: {:?}",
+            run.thirds
+        );
     }
 }
 

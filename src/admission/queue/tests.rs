@@ -15,7 +15,15 @@ const CLASSES: [(RequestClass, Priority); 4] = [
 
 fn ask(class: RequestClass, user: u64, arrived: Instant) -> Ask {
     let priority = CLASSES.iter().find(|(known, _)| *known == class).unwrap().1;
-    Ask { class, priority, rules: 0, from_main: false, user, arrived, is_retry: false }
+    Ask {
+        class,
+        priority,
+        rules: 0,
+        from_main: false,
+        user,
+        arrived,
+        is_retry: false,
+    }
 }
 
 /// Lines up.
@@ -27,7 +35,9 @@ fn wait<T: std::fmt::Debug>(queue: &mut Queue<T>, ask: Ask, value: T) {
 
 /// Serves as many as there are, and says whom, by value.
 fn serve_all<T>(queue: &mut Queue<T>) -> Vec<T> {
-    std::iter::from_fn(|| queue.serve(|_| true, |_| Offer::Taken(()))).map(|(waiter, ())| waiter.value).collect()
+    std::iter::from_fn(|| queue.serve(|_| true, |_| Offer::Taken(())))
+        .map(|(waiter, ())| waiter.value)
+        .collect()
 }
 
 fn seconds(seconds: u64) -> Duration {
@@ -38,7 +48,11 @@ fn seconds(seconds: u64) -> Duration {
 fn a_burst_of_one_user_does_not_stand_before_anothers_first() {
     let (mut queue, now) = (Queue::new(400), Instant::now());
     (0..200).for_each(|n| wait(&mut queue, ask(RequestClass::Map, 1, now), (1, n)));
-    wait(&mut queue, ask(RequestClass::Map, 2, now + seconds(1)), (2, 0));
+    wait(
+        &mut queue,
+        ask(RequestClass::Map, 2, now + seconds(1)),
+        (2, 0),
+    );
     let served = serve_all(&mut queue);
     assert_eq!(served[..3], [(1, 0), (2, 0), (1, 1)]);
     assert_eq!(served.len(), 201);
@@ -48,10 +62,26 @@ fn a_burst_of_one_user_does_not_stand_before_anothers_first() {
 fn a_better_class_goes_first_until_the_lower_has_aged() {
     let (mut queue, now) = (Queue::new(10), Instant::now());
     wait(&mut queue, ask(RequestClass::Process, 1, now), "process");
-    for (after, name) in [(0, "tile at once"), (14, "tile after 14 s"), (16, "tile after 16 s")] {
-        wait(&mut queue, ask(RequestClass::Tile, 2, now + seconds(after)), name);
+    for (after, name) in [
+        (0, "tile at once"),
+        (14, "tile after 14 s"),
+        (16, "tile after 16 s"),
+    ] {
+        wait(
+            &mut queue,
+            ask(RequestClass::Tile, 2, now + seconds(after)),
+            name,
+        );
     }
-    assert_eq!(serve_all(&mut queue), ["tile at once", "tile after 14 s", "process", "tile after 16 s"]);
+    assert_eq!(
+        serve_all(&mut queue),
+        [
+            "tile at once",
+            "tile after 14 s",
+            "process",
+            "tile after 16 s"
+        ]
+    );
 }
 
 #[test]
@@ -69,18 +99,28 @@ fn a_class_without_room_holds_up_nobody_else() {
 }
 
 #[test]
-fn where_too_many_of_a_priority_wait_the_user_with_the_most_makes_room_or_the_newcomer_is_refused() {
+fn where_too_many_of_a_priority_wait_the_user_with_the_most_makes_room_or_the_newcomer_is_refused()
+{
     let (mut queue, now) = (Queue::new(100), Instant::now());
     let map = |user| ask(RequestClass::Map, user, now);
     (0..3).for_each(|n| wait(&mut queue, map(1), n));
     wait(&mut queue, map(2), 3);
     queue.shorten(map(1).priority, 4);
     assert_eq!(queue.push(map(1), 4), Pushed::Full(4), "nobody has more");
-    let Pushed::WaitsInsteadOf(_, shed) = queue.push(map(3), 5) else { panic!("user 1 has three") };
+    let Pushed::WaitsInsteadOf(_, shed) = queue.push(map(3), 5) else {
+        panic!("user 1 has three")
+    };
     assert_eq!(shed.value, 2);
     wait(&mut queue, ask(RequestClass::Tile, 1, now), 6);
     wait(&mut queue, ask(RequestClass::Process, 1, now), 7);
-    wait(&mut queue, Ask { is_retry: true, ..map(1) }, 8);
+    wait(
+        &mut queue,
+        Ask {
+            is_retry: true,
+            ..map(1)
+        },
+        8,
+    );
     queue.shorten(map(1).priority, usize::MAX);
     wait(&mut queue, map(1), 9);
     assert_eq!(queue.len(), 8);
@@ -89,9 +129,18 @@ fn where_too_many_of_a_priority_wait_the_user_with_the_most_makes_room_or_the_ne
 #[test]
 fn a_user_who_has_enough_is_passed_over_and_keeps_the_turn() {
     let (mut queue, now) = (Queue::new(10), Instant::now());
-    ["first", "second"].into_iter().for_each(|name| wait(&mut queue, ask(RequestClass::Map, 1, now), name));
+    ["first", "second"]
+        .into_iter()
+        .for_each(|name| wait(&mut queue, ask(RequestClass::Map, 1, now), name));
     wait(&mut queue, ask(RequestClass::Map, 2, now), "other");
-    assert_eq!(queue.serve(|waiter| waiter.ask.user != 1, |_| Offer::Taken(())).unwrap().0.value, "other");
+    assert_eq!(
+        queue
+            .serve(|waiter| waiter.ask.user != 1, |_| Offer::Taken(()))
+            .unwrap()
+            .0
+            .value,
+        "other"
+    );
     wait(&mut queue, ask(RequestClass::Map, 2, now), "other again");
     assert_eq!(serve_all(&mut queue), ["first", "other again", "second"]);
 }
@@ -101,16 +150,35 @@ fn a_user_found_to_have_enough_only_at_the_offer_does_not_hold_up_the_class() {
     let (mut queue, now) = (Queue::new(10), Instant::now());
     wait(&mut queue, ask(RequestClass::Map, 1, now), "first");
     wait(&mut queue, ask(RequestClass::Map, 2, now), "other");
-    let offer = |waiter: &Waiter<_>| if waiter.ask.user == 1 { Offer::UserMustWait } else { Offer::Taken(()) };
+    let offer = |waiter: &Waiter<_>| {
+        if waiter.ask.user == 1 {
+            Offer::UserMustWait
+        } else {
+            Offer::Taken(())
+        }
+    };
     assert_eq!(queue.serve(|_| true, offer).unwrap().0.value, "other");
 }
 
 #[test]
 fn requests_under_another_rule_do_not_wait_for_it() {
     let (mut queue, now) = (Queue::new(10), Instant::now());
-    wait(&mut queue, Ask { rules: 1, ..ask(RequestClass::Map, 1, now) }, "held");
+    wait(
+        &mut queue,
+        Ask {
+            rules: 1,
+            ..ask(RequestClass::Map, 1, now)
+        },
+        "held",
+    );
     wait(&mut queue, ask(RequestClass::Map, 1, now), "free");
-    let offer = |waiter: &Waiter<_>| if waiter.ask.rules == 1 { Offer::ClassMustWait } else { Offer::Taken(()) };
+    let offer = |waiter: &Waiter<_>| {
+        if waiter.ask.rules == 1 {
+            Offer::ClassMustWait
+        } else {
+            Offer::Taken(())
+        }
+    };
     assert_eq!(queue.serve(|_| true, offer).unwrap().0.value, "free");
 }
 
@@ -119,22 +187,47 @@ fn a_retry_goes_first_and_one_that_cannot_go_does_not_stop_the_next() {
     let (mut queue, now) = (Queue::new(10), Instant::now());
     wait(&mut queue, ask(RequestClass::Tile, 1, now), "tile");
     for name in ["stuck retry", "retry"] {
-        wait(&mut queue, Ask { is_retry: true, ..ask(RequestClass::Process, 1, now) }, name);
+        wait(
+            &mut queue,
+            Ask {
+                is_retry: true,
+                ..ask(RequestClass::Process, 1, now)
+            },
+            name,
+        );
     }
-    let offer = |waiter: &Waiter<_>| if waiter.value == "stuck retry" { Offer::ClassMustWait } else { Offer::Taken(()) };
-    let served: Vec<_> = std::iter::from_fn(|| queue.serve(|_| true, offer)).map(|(waiter, ())| waiter.value).collect();
+    let offer = |waiter: &Waiter<_>| {
+        if waiter.value == "stuck retry" {
+            Offer::ClassMustWait
+        } else {
+            Offer::Taken(())
+        }
+    };
+    let served: Vec<_> = std::iter::from_fn(|| queue.serve(|_| true, offer))
+        .map(|(waiter, ())| waiter.value)
+        .collect();
     assert_eq!(served, ["retry", "tile"]);
 }
 
 #[test]
 fn a_full_queue_sheds_the_newest_of_the_lowest_class_for_a_better_one() {
     let (mut queue, now) = (Queue::new(3), Instant::now());
-    for (class, name) in [(RequestClass::Process, "a"), (RequestClass::Process, "b"), (RequestClass::Map, "map")] {
+    for (class, name) in [
+        (RequestClass::Process, "a"),
+        (RequestClass::Process, "b"),
+        (RequestClass::Map, "map"),
+    ] {
         wait(&mut queue, ask(class, 1, now), name);
     }
-    let Pushed::WaitsInsteadOf(_, shed) = queue.push(ask(RequestClass::Tile, 2, now), "tile") else { panic!("nobody was shed") };
+    let Pushed::WaitsInsteadOf(_, shed) = queue.push(ask(RequestClass::Tile, 2, now), "tile")
+    else {
+        panic!("nobody was shed")
+    };
     assert_eq!(shed.value, "b");
-    assert_eq!(queue.push(ask(RequestClass::Process, 1, now), "c"), Pushed::Full("c"));
+    assert_eq!(
+        queue.push(ask(RequestClass::Process, 1, now), "c"),
+        Pushed::Full("c")
+    );
     assert_eq!(serve_all(&mut queue), ["tile", "map", "a"]);
 }
 
@@ -144,9 +237,15 @@ fn a_full_queue_is_shared_between_the_users_of_a_class() {
     (0..3).for_each(|n| wait(&mut queue, ask(RequestClass::Map, 1, now), (1, n)));
     (0..3).for_each(|n| wait(&mut queue, ask(RequestClass::Map, 2, now), (2, n)));
     for n in 0..2 {
-        assert!(matches!(queue.push(ask(RequestClass::Map, 3, now), (3, n)), Pushed::WaitsInsteadOf(..)));
+        assert!(matches!(
+            queue.push(ask(RequestClass::Map, 3, now), (3, n)),
+            Pushed::WaitsInsteadOf(..)
+        ));
     }
-    assert_eq!(queue.push(ask(RequestClass::Map, 3, now), (3, 2)), Pushed::Full((3, 2)));
+    assert_eq!(
+        queue.push(ask(RequestClass::Map, 3, now), (3, 2)),
+        Pushed::Full((3, 2))
+    );
     let mut served = serve_all(&mut queue);
     served.sort_unstable();
     assert_eq!(served, [(1, 0), (1, 1), (2, 0), (2, 1), (3, 0), (3, 1)]);
@@ -157,8 +256,18 @@ fn a_user_who_holds_more_than_half_of_a_full_queue_gives_way_to_any_class_of_oth
     let (mut queue, now) = (Queue::new(4), Instant::now());
     (0..4).for_each(|n| wait(&mut queue, ask(RequestClass::Tile, 1, now), (1, n)));
     let pushed = queue.push(ask(RequestClass::Process, 2, now), (2, 0));
-    assert!(matches!(pushed, Pushed::WaitsInsteadOf(_, Waiter { value: (1, 3), .. })), "{pushed:?}");
-    assert_eq!(queue.push(ask(RequestClass::Process, 1, now), (1, 4)), Pushed::Full((1, 4)), "not to the same user");
+    assert!(
+        matches!(
+            pushed,
+            Pushed::WaitsInsteadOf(_, Waiter { value: (1, 3), .. })
+        ),
+        "{pushed:?}"
+    );
+    assert_eq!(
+        queue.push(ask(RequestClass::Process, 1, now), (1, 4)),
+        Pushed::Full((1, 4)),
+        "not to the same user"
+    );
 }
 
 #[test]
@@ -166,7 +275,10 @@ fn a_smaller_bound_sends_nobody_away() {
     let (mut queue, now) = (Queue::new(3), Instant::now());
     (0..3).for_each(|n| wait(&mut queue, ask(RequestClass::Map, 1, now), n));
     queue.set_most(1);
-    assert_eq!(queue.push(ask(RequestClass::Map, 1, now), 3), Pushed::Full(3));
+    assert_eq!(
+        queue.push(ask(RequestClass::Map, 1, now), 3),
+        Pushed::Full(3)
+    );
     assert_eq!(serve_all(&mut queue), [0, 1, 2]);
 }
 
@@ -212,21 +324,30 @@ struct Model {
 }
 
 fn class_index(ask: &Ask) -> usize {
-    CLASSES.iter().position(|(class, _)| *class == ask.class).unwrap()
+    CLASSES
+        .iter()
+        .position(|(class, _)| *class == ask.class)
+        .unwrap()
 }
 
 impl Model {
     fn turns_of(&mut self, ask: &Ask) -> &mut Vec<u64> {
         let lane = (class_index(ask), ask.rules);
-        let at = self.turns.iter().position(|(known, _)| *known == lane).unwrap_or_else(|| {
-            self.turns.push((lane, Vec::new()));
-            self.turns.len() - 1
-        });
+        let at = self
+            .turns
+            .iter()
+            .position(|(known, _)| *known == lane)
+            .unwrap_or_else(|| {
+                self.turns.push((lane, Vec::new()));
+                self.turns.len() - 1
+            });
         &mut self.turns[at].1
     }
 
     fn of_lane<'m>(&'m self, ask: &'m Ask) -> impl Iterator<Item = &'m (u64, Ask)> {
-        self.waiting.iter().filter(|(_, other)| !other.is_retry && other.lane() == ask.lane())
+        self.waiting
+            .iter()
+            .filter(|(_, other)| !other.is_retry && other.lane() == ask.lane())
     }
 
     fn push(&mut self, number: u64, ask: Ask) {
@@ -238,7 +359,11 @@ impl Model {
     }
 
     fn remove(&mut self, number: u64, was_served: bool) {
-        let at = self.waiting.iter().position(|(other, _)| *other == number).unwrap();
+        let at = self
+            .waiting
+            .iter()
+            .position(|(other, _)| *other == number)
+            .unwrap();
         let ask = self.waiting.remove(at).1;
         if ask.is_retry {
             return;
@@ -256,18 +381,29 @@ impl Model {
     /// Who is to be served when some cannot go.
     fn best(&self, classes: &BTreeSet<usize>, users: &BTreeSet<u64>) -> Option<u64> {
         let can = |ask: &Ask| !classes.contains(&class_index(ask)) && !users.contains(&ask.user);
-        if let Some((number, _)) = self.waiting.iter().find(|(_, ask)| ask.is_retry && can(ask)) {
+        if let Some((number, _)) = self
+            .waiting
+            .iter()
+            .find(|(_, ask)| ask.is_retry && can(ask))
+        {
             return Some(*number);
         }
         let mut best: Option<(Instant, u64)> = None;
         for ((class, rules), turns) in &self.turns {
             let of_user = |user: &u64| {
                 self.waiting.iter().find(|(_, ask)| {
-                    !ask.is_retry && class_index(ask) == *class && ask.rules == *rules && ask.user == *user && can(ask)
+                    !ask.is_retry
+                        && class_index(ask) == *class
+                        && ask.rules == *rules
+                        && ask.user == *user
+                        && can(ask)
                 })
             };
             if let Some((number, ask)) = turns.iter().find_map(of_user) {
-                let rank = (ask.arrived + AGEING * u32::from(ask.priority.get()), *number);
+                let rank = (
+                    ask.arrived + AGEING * u32::from(ask.priority.get()),
+                    *number,
+                );
                 best = Some(best.map_or(rank, |best| best.min(rank)));
             }
         }
@@ -302,7 +438,9 @@ impl Trial {
             }
             Pushed::WaitsInsteadOf(ticket, shed) => {
                 assert!(was_full && !shed.ask.is_retry);
-                assert!(ask.is_retry || shed.ask.priority >= ask.priority || shed.ask.user != ask.user);
+                assert!(
+                    ask.is_retry || shed.ask.priority >= ask.priority || shed.ask.user != ask.user
+                );
                 self.model.remove(shed.value, false);
                 self.end(shed.value);
                 self.tickets.push((number, ticket));
@@ -310,7 +448,10 @@ impl Trial {
             }
             Pushed::Full(number) => {
                 assert!(
-                    was_full && !self.queue.waiters().any(|waiter| waiter.ask.priority > ask.priority && !waiter.ask.is_retry)
+                    was_full
+                        && !self.queue.waiters().any(
+                            |waiter| waiter.ask.priority > ask.priority && !waiter.ask.is_retry
+                        )
                 );
                 self.end(number);
             }
@@ -321,9 +462,16 @@ impl Trial {
         let expected = self.model.best(classes, users);
         let may = |waiter: &Waiter<u64>| !users.contains(&waiter.ask.user);
         let offer = |waiter: &Waiter<u64>| {
-            if classes.contains(&class_index(&waiter.ask)) { Offer::ClassMustWait } else { Offer::Taken(()) }
+            if classes.contains(&class_index(&waiter.ask)) {
+                Offer::ClassMustWait
+            } else {
+                Offer::Taken(())
+            }
         };
-        let served = self.queue.serve(may, offer).map(|(waiter, ())| waiter.value);
+        let served = self
+            .queue
+            .serve(may, offer)
+            .map(|(waiter, ())| waiter.value);
         assert_eq!(served, expected);
         if let Some(number) = served {
             self.model.remove(number, true);
@@ -332,8 +480,13 @@ impl Trial {
     }
 
     fn leave(&mut self, at: usize) {
-        let Some((number, ticket)) = self.tickets.get(at).copied() else { return };
-        assert_eq!(self.queue.remove(ticket).map(|waiter| waiter.value), Some(number));
+        let Some((number, ticket)) = self.tickets.get(at).copied() else {
+            return;
+        };
+        assert_eq!(
+            self.queue.remove(ticket).map(|waiter| waiter.value),
+            Some(number)
+        );
         assert_eq!(self.queue.remove(ticket), None, "nobody leaves twice");
         self.model.remove(number, false);
         self.end(number);
@@ -341,9 +494,18 @@ impl Trial {
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Push { class, user, rules, is_retry } => {
+            Step::Push {
+                class,
+                user,
+                rules,
+                is_retry,
+            } => {
                 let ask = ask(CLASSES[class].0, user, self.now);
-                self.push(Ask { rules, is_retry, ..ask });
+                self.push(Ask {
+                    rules,
+                    is_retry,
+                    ..ask
+                });
             }
             Step::Serve { classes, users } => self.serve(&classes, &users),
             Step::Leave(at) => self.leave(at),

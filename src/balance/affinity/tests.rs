@@ -11,11 +11,25 @@ use super::*;
 type World = Vec<(u64, Candidate)>;
 
 fn wish(key: u64) -> Wish {
-    Wish { key: mixed(key), load_percent: 125 }
+    Wish {
+        key: mixed(key),
+        load_percent: 125,
+    }
 }
 
 fn idle(weights: &[(&str, u32)]) -> World {
-    weights.iter().map(|&(name, weight)| (seed_of(name), Candidate { in_flight: 0, weight })).collect()
+    weights
+        .iter()
+        .map(|&(name, weight)| {
+            (
+                seed_of(name),
+                Candidate {
+                    in_flight: 0,
+                    weight,
+                },
+            )
+        })
+        .collect()
 }
 
 fn near(world: &World, wish: Wish) -> Option<usize> {
@@ -25,7 +39,11 @@ fn near(world: &World, wish: Wish) -> Option<usize> {
 fn near_companions(world: &World, wish: Wish, companions: Option<usize>) -> Option<usize> {
     let neighbour = |at: usize| {
         let (seed, candidate) = world[at];
-        Some(Neighbour { candidate, seed, is_companion: companions == Some(at) })
+        Some(Neighbour {
+            candidate,
+            seed,
+            is_companion: companions == Some(at),
+        })
     };
     pick_near(world.len(), neighbour, wish, 0)
 }
@@ -39,7 +57,9 @@ fn shares(world: &World, keys: u64) -> Vec<u64> {
 
 /// Where each key goes, by seed.
 fn places(world: &World, keys: u64) -> BTreeMap<u64, u64> {
-    (0..keys).map(|key| (key, world[near(world, wish(key)).unwrap()].0)).collect()
+    (0..keys)
+        .map(|key| (key, world[near(world, wish(key)).unwrap()].0))
+        .collect()
 }
 
 const THREE: [(&str, u32); 3] = [("a", 100), ("b", 100), ("c", 100)];
@@ -49,7 +69,10 @@ fn a_key_stays_where_it_is() {
     let world = idle(&THREE);
     for key in 0..100 {
         let reversed: World = world.iter().rev().copied().collect();
-        assert_eq!(world[near(&world, wish(key)).unwrap()].0, reversed[near(&reversed, wish(key)).unwrap()].0);
+        assert_eq!(
+            world[near(&world, wish(key)).unwrap()].0,
+            reversed[near(&reversed, wish(key)).unwrap()].0
+        );
     }
 }
 
@@ -57,7 +80,10 @@ fn a_key_stays_where_it_is() {
 fn keys_spread_by_weight() {
     for (world, expected) in [
         (idle(&THREE), [1.0 / 3.0; 3].to_vec()),
-        (idle(&[("a", 100), ("b", 50), ("c", 250)]), vec![0.25, 0.125, 0.625]),
+        (
+            idle(&[("a", 100), ("b", 50), ("c", 250)]),
+            vec![0.25, 0.125, 0.625],
+        ),
         (idle(&[("slave1", 1), ("slave2", 1000)]), vec![0.001, 0.999]),
     ] {
         let shares = shares(&world, 40_000);
@@ -70,17 +96,34 @@ fn keys_spread_by_weight() {
 
 #[test]
 fn whoever_comes_takes_its_share_and_moves_nothing_else() {
-    let (before, after) = (idle(&THREE), idle(&[("a", 100), ("b", 100), ("c", 100), ("d", 100)]));
+    let (before, after) = (
+        idle(&THREE),
+        idle(&[("a", 100), ("b", 100), ("c", 100), ("d", 100)]),
+    );
     let (before, after) = (places(&before, 4000), places(&after, 4000));
-    let moved: Vec<_> = before.keys().filter(|key| before[key] != after[key]).collect();
+    let moved: Vec<_> = before
+        .keys()
+        .filter(|key| before[key] != after[key])
+        .collect();
     assert!(moved.iter().all(|key| after[key] == seed_of("d")));
-    assert!((900..1100).contains(&moved.len()), "{} of 4000 keys moved", moved.len());
+    assert!(
+        (900..1100).contains(&moved.len()),
+        "{} of 4000 keys moved",
+        moved.len()
+    );
 }
 
 #[test]
 fn a_weight_that_grows_only_draws_keys() {
-    let (before, after) = (places(&idle(&THREE), 4000), places(&idle(&[("a", 100), ("b", 200), ("c", 100)]), 4000));
-    assert!(before.keys().all(|key| before[key] == after[key] || after[key] == seed_of("b")));
+    let (before, after) = (
+        places(&idle(&THREE), 4000),
+        places(&idle(&[("a", 100), ("b", 200), ("c", 100)]), 4000),
+    );
+    assert!(
+        before
+            .keys()
+            .all(|key| before[key] == after[key] || after[key] == seed_of("b"))
+    );
     assert!(before.keys().any(|key| before[key] != after[key]));
 }
 
@@ -88,9 +131,14 @@ fn a_weight_that_grows_only_draws_keys() {
 fn an_upstream_above_its_bound_is_passed_over_for_the_next_in_the_keys_order() {
     let mut world = idle(&THREE);
     let first = near(&world, wish(1)).unwrap();
-    let rest: World = (0..3).filter(|at| *at != first).map(|at| world[at]).collect();
+    let rest: World = (0..3)
+        .filter(|at| *at != first)
+        .map(|at| world[at])
+        .collect();
     let second = rest[near(&rest, wish(1)).unwrap()].0;
-    world.iter_mut().for_each(|(_, candidate)| candidate.in_flight = 8);
+    world
+        .iter_mut()
+        .for_each(|(_, candidate)| candidate.in_flight = 8);
     // With 12 there the mean is (28 + 1) / 3, and 1.25 times that, rounded up, 13.
     world[first].1.in_flight = 12;
     assert_eq!(near(&world, wish(1)), Some(first));
@@ -118,7 +166,10 @@ fn without_companions_a_burst_of_one_key_is_spread_as_the_bound_says() {
         let at = near(&world, wish(1)).unwrap();
         world[at].1.in_flight += 1;
     }
-    assert!(world.iter().all(|(_, candidate)| candidate.in_flight <= 13), "{world:?}");
+    assert!(
+        world.iter().all(|(_, candidate)| candidate.in_flight <= 13),
+        "{world:?}"
+    );
 }
 
 #[test]
@@ -128,7 +179,11 @@ fn who_is_left_out_is_not_picked() {
         for out in 0..3 {
             let neighbour = |at: usize| {
                 let (seed, candidate) = world[at];
-                (at != out).then_some(Neighbour { candidate, seed, is_companion: at == out })
+                (at != out).then_some(Neighbour {
+                    candidate,
+                    seed,
+                    is_companion: at == out,
+                })
             };
             let picked = pick_near(3, neighbour, wish(key), 0).unwrap();
             assert_ne!(picked, out);
@@ -144,7 +199,14 @@ fn loads_that_move_during_the_scan_still_yield_a_pick() {
     let moving = |_| {
         asked.set(asked.get() + 1);
         let in_flight = if asked.get() > 3 { 1000 } else { 0 };
-        Some(Neighbour { candidate: Candidate { in_flight, weight: 1 }, seed: 1, is_companion: false })
+        Some(Neighbour {
+            candidate: Candidate {
+                in_flight,
+                weight: 1,
+            },
+            seed: 1,
+            is_companion: false,
+        })
     };
     assert!(pick_near(3, moving, wish(1), 0).is_some());
 }
@@ -152,22 +214,59 @@ fn loads_that_move_during_the_scan_still_yield_a_pick() {
 #[test]
 fn numbers_at_the_limit_do_not_overflow() {
     let world = vec![
-        (1, Candidate { in_flight: u32::MAX, weight: u32::MAX }),
-        (2, Candidate { in_flight: u32::MAX, weight: 1 }),
-        (3, Candidate { in_flight: 0, weight: u32::MAX }),
+        (
+            1,
+            Candidate {
+                in_flight: u32::MAX,
+                weight: u32::MAX,
+            },
+        ),
+        (
+            2,
+            Candidate {
+                in_flight: u32::MAX,
+                weight: 1,
+            },
+        ),
+        (
+            3,
+            Candidate {
+                in_flight: 0,
+                weight: u32::MAX,
+            },
+        ),
     ];
-    assert!(near(&world, Wish { key: 1, load_percent: u32::MAX }).is_some());
+    assert!(
+        near(
+            &world,
+            Wish {
+                key: 1,
+                load_percent: u32::MAX
+            }
+        )
+        .is_some()
+    );
 }
 
 fn worlds() -> impl Strategy<Value = World> {
     let upstream = (any::<u64>(), 0..60_u32, 1..2000_u32);
-    prop::collection::vec(upstream.prop_map(|(seed, in_flight, weight)| (seed, Candidate { in_flight, weight })), 1..12)
+    prop::collection::vec(
+        upstream.prop_map(|(seed, in_flight, weight)| (seed, Candidate { in_flight, weight })),
+        1..12,
+    )
 }
 
 /// One more there stays within the bound: the definition, written the slow way.
 fn is_within(world: &World, at: usize, percent: u32, beyond: u32) -> bool {
-    let in_flight: f64 = world.iter().map(|(_, candidate)| f64::from(candidate.in_flight)).sum::<f64>() + 1.0;
-    let weight: f64 = world.iter().map(|(_, candidate)| f64::from(candidate.weight)).sum();
+    let in_flight: f64 = world
+        .iter()
+        .map(|(_, candidate)| f64::from(candidate.in_flight))
+        .sum::<f64>()
+        + 1.0;
+    let weight: f64 = world
+        .iter()
+        .map(|(_, candidate)| f64::from(candidate.weight))
+        .sum();
     let bound = f64::from(percent) / 100.0 * in_flight / weight * f64::from(world[at].1.weight);
     // Not at the edge, where this arithmetic rounds.
     f64::from(world[at].1.in_flight) - f64::from(beyond) < bound + 1e-6

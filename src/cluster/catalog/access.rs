@@ -1,7 +1,8 @@
 //! Whether a replica takes our credentials, asked before it leaves service for its catalog reload.
 //!
-//! One that refuses them cannot be reloaded, so taking it out of service first would only cost capacity. Only a refusal counts: a
-//! question that fails otherwise leaves the decision to the reload itself.
+//! One that refuses them cannot be reloaded, so taking it out of service first would only cost
+//! capacity. Only a refusal counts: a question that fails otherwise leaves the decision to the
+//! reload itself.
 
 use std::time::{Duration, Instant};
 

@@ -1,9 +1,10 @@
 //! Whether the canary itself is in doubt.
 //!
-//! A canary that fails after a reload is no proof against the replica if the layer is withdrawn, or its database is down: then it
-//! fails everywhere. So an upstream that serves is asked for the same canary, the main if it is there. As long as that one fails in
-//! the same way, a replica whose reload GeoServer answered as done returns to service without its canary, and that is a condition.
-//! One whose reload failed may be empty, and stays out until another reload is done.
+//! A canary that fails after a reload is no proof against the replica if the layer is withdrawn, or
+//! its database is down: then it fails everywhere. So an upstream that serves is asked for the same
+//! canary, the main if it is there. As long as that one fails in the same way, a replica whose
+//! reload GeoServer answered as done returns to service without its canary, and that is a
+//! condition. One whose reload failed may be empty, and stays out until another reload is done.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,19 +33,39 @@ impl CanaryDoubt {
 }
 
 impl Cluster {
-    /// What the canary of a reloaded replica is worth: passed, if it fails in the same way where nothing was reloaded.
+    /// What the canary of a reloaded replica is worth: passed, if it fails in the same way where
+    /// nothing was reloaded.
     pub(super) fn weighed_canary(&mut self, at: usize, outcome: &Outcome, now: Instant) -> Outcome {
-        let Outcome::Failure(cause) = outcome else { return outcome.clone() };
+        let Outcome::Failure(cause) = outcome else {
+            return outcome.clone();
+        };
         if self.canary_doubt.question.is_none() && is_answer(cause) {
             self.canary_doubt.question = Some(Due::At(now));
         }
-        let is_shared = self.canary_doubt.failing.as_ref().is_some_and(|failing| failing.is_like(cause));
-        if is_shared && self.tracked[at].catalog.has_ended_well() { Outcome::Success } else { outcome.clone() }
+        let is_shared = self
+            .canary_doubt
+            .failing
+            .as_ref()
+            .is_some_and(|failing| failing.is_like(cause));
+        if is_shared && self.tracked[at].catalog.has_ended_well() {
+            Outcome::Success
+        } else {
+            outcome.clone()
+        }
     }
 
     /// One that serves was asked for the canary at `asked`.
-    pub(in crate::cluster) fn canary_tried(&mut self, asked: Instant, outcome: Outcome, now: Instant) {
-        if !self.canary_doubt.question.is_some_and(|question| question.is_answered(asked)) {
+    pub(in crate::cluster) fn canary_tried(
+        &mut self,
+        asked: Instant,
+        outcome: Outcome,
+        now: Instant,
+    ) {
+        if !self
+            .canary_doubt
+            .question
+            .is_some_and(|question| question.is_answered(asked))
+        {
             return;
         }
         self.canary_doubt.failing = match outcome {
@@ -55,13 +76,21 @@ impl Cluster {
     }
 
     pub(super) fn pass_canary_time(&mut self, now: Instant) {
-        if self.canary_doubt.question.is_some_and(|question| question.lost(now).is_some()) {
+        if self
+            .canary_doubt
+            .question
+            .is_some_and(|question| question.lost(now).is_some())
+        {
             self.ask_for_the_canary_later(now);
         }
     }
 
     pub(super) fn canary_action(&mut self, now: Instant) -> Option<Action> {
-        if !self.canary_doubt.question.is_some_and(|question| question.is_due(now)) {
+        if !self
+            .canary_doubt
+            .question
+            .is_some_and(|question| question.is_due(now))
+        {
             return None;
         }
         let Some(juror) = self.juror() else {
@@ -81,24 +110,38 @@ impl Cluster {
 
     pub(in crate::cluster) fn canary_condition(&self) -> Option<Condition> {
         let cause = self.canary_doubt.failing.clone()?;
-        let layer = self.config.catalog.canary_layer.clone().or_else(|| self.config.health.probe_layer.clone());
+        let layer = self
+            .config
+            .catalog
+            .canary_layer
+            .clone()
+            .or_else(|| self.config.health.probe_layer.clone());
         Some(Condition::CanaryInDoubt { layer, cause })
     }
 
     fn ask_for_the_canary_later(&mut self, now: Instant) {
-        let is_wanted = self.canary_doubt.failing.is_some() || self.tracked.iter().any(|tracked| tracked.catalog.is_testing());
+        let is_wanted = self.canary_doubt.failing.is_some()
+            || self
+                .tracked
+                .iter()
+                .any(|tracked| tracked.catalog.is_testing());
         self.canary_doubt.question = is_wanted.then(|| Due::At(now + PAUSE));
     }
 
     /// The main, or else a replica that serves.
     fn juror(&self) -> Option<usize> {
-        let serves = |tracked: &Tracked| tracked.is_there() && !tracked.catalog.main_reload.is_running();
-        let main = self.tracked.iter().position(|tracked| tracked.upstream.is_main() && serves(tracked));
+        let serves =
+            |tracked: &Tracked| tracked.is_there() && !tracked.catalog.main_reload.is_running();
+        let main = self
+            .tracked
+            .iter()
+            .position(|tracked| tracked.upstream.is_main() && serves(tracked));
         main.or_else(|| self.tracked.iter().position(serves))
     }
 }
 
 /// It was asked, and answered, if not in time.
 fn is_answer(cause: &Cause) -> bool {
-    matches!(cause, Cause::Timeout(_)) || matches!(cause.verdict(), Verdict::Failed | Verdict::Refused)
+    matches!(cause, Cause::Timeout(_))
+        || matches!(cause.verdict(), Verdict::Failed | Verdict::Refused)
 }

@@ -1,10 +1,11 @@
 //! Noticing that the main's catalog changed, and when it has come to rest.
 //!
-//! Four sources agree on one epoch: writes that pass by, the main's number, the data directory, an order. All but the order are
-//! hints, which the number confirms; a hint that needs no number (the main was reloaded, its security changed) is certain.
+//! Four sources agree on one epoch: writes that pass by, the main's number, the data directory, an
+//! order. All but the order are hints, which the number confirms; a hint that needs no number (the
+//! main was reloaded, its security changed) is certain.
 //!
-//! An edit that cannot be disproved is one: a write counts as soon as the number cannot be read, a click of the web interface once
-//! the main has not reported its number for [`UNANSWERED`].
+//! An edit that cannot be disproved is one: a write counts as soon as the number cannot be read, a
+//! click of the web interface once the main has not reported its number for [`UNANSWERED`].
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -21,7 +22,8 @@ const SLOWEST_POLL: Duration = Duration::from_secs(1);
 const UNANSWERED: Duration = Duration::from_secs(10);
 /// Users that are remembered for one roll.
 const MAX_AUTHORS: usize = 4;
-/// Hints that wait for a reading of the number. Of more, the last ones count as one that came later.
+/// Hints that wait for a reading of the number. Of more, the last ones count as one that came
+/// later.
 const MAX_UNANSWERED: usize = 64;
 
 #[derive(Debug)]
@@ -43,7 +45,8 @@ pub(in crate::cluster) struct Changes {
     /// Another instance became the main, and has not said its number yet.
     is_another_main: bool,
     unsettled: Option<Unsettled>,
-    /// Hints that no reading has confirmed or refuted yet, in order of time. At most [`MAX_UNANSWERED`].
+    /// Hints that no reading has confirmed or refuted yet, in order of time. At most
+    /// [`MAX_UNANSWERED`].
     unanswered: VecDeque<Unanswered>,
     last_ticket: Ticket,
     /// The last hint that a reading answered and that may be about a change.
@@ -154,7 +157,8 @@ impl Changes {
         self.settled
     }
 
-    /// The epoch that was settled when somebody was asked at `asked`; `None` if that is not known, or not any more.
+    /// The epoch that was settled when somebody was asked at `asked`; `None` if that is not known,
+    /// or not any more.
     pub(in crate::cluster) fn settled_at(&self, asked: Instant) -> Option<u64> {
         let is_known = self.known_since.is_some_and(|since| since <= asked);
         let was_settled = self.settled_since.is_none_or(|since| since <= asked);
@@ -188,7 +192,9 @@ impl Changes {
 
     /// The last hint such that it and all before it were answered.
     pub(super) fn answered_ticket(&self) -> Ticket {
-        self.unanswered.front().map_or(self.last_ticket, |hint| Ticket(hint.first.0 - 1))
+        self.unanswered
+            .front()
+            .map_or(self.last_ticket, |hint| Ticket(hint.first.0 - 1))
     }
 
     pub(super) fn changed_ticket(&self) -> Ticket {
@@ -221,7 +227,10 @@ impl Changes {
             heard: now,
             otherwise: counts.then_some(Source::Write),
             is_write,
-            asked_in_vain: self.unanswered.back().and_then(|before| before.asked_in_vain),
+            asked_in_vain: self
+                .unanswered
+                .back()
+                .and_then(|before| before.asked_in_vain),
             by: sighting.by.clone(),
             about: Touched::of(sighting),
         };
@@ -266,13 +275,19 @@ impl Changes {
     pub(super) fn unreadable(&mut self, asked: Instant, now: Instant) -> Option<Source> {
         self.asked = self.asked.max(Some(asked));
         self.has_been_asked = true;
-        for hint in self.unanswered.iter_mut().filter(|hint| hint.heard <= asked) {
+        for hint in self
+            .unanswered
+            .iter_mut()
+            .filter(|hint| hint.heard <= asked)
+        {
             hint.asked_in_vain.get_or_insert(now);
         }
         // A click waits a while for a number that refutes it.
         let is_over = |hint: &Unanswered| {
             let waited = hint.asked_in_vain.filter(|_| hint.heard <= asked);
-            waited.is_some_and(|since| hint.is_write || hint.otherwise.is_none() || now >= since + UNANSWERED)
+            waited.is_some_and(|since| {
+                hint.is_write || hint.otherwise.is_none() || now >= since + UNANSWERED
+            })
         };
         let (answered, kept): (Vec<_>, Vec<_>) = self.unanswered.drain(..).partition(is_over);
         self.unanswered = kept.into();
@@ -282,15 +297,28 @@ impl Changes {
 
     /// The hints from before the question.
     fn take_answered(&mut self, asked: Instant) -> Vec<Unanswered> {
-        let count = self.unanswered.iter().take_while(|hint| hint.heard <= asked).count();
+        let count = self
+            .unanswered
+            .iter()
+            .take_while(|hint| hint.heard <= asked)
+            .count();
         self.unanswered.drain(..count).collect()
     }
 
-    /// `source`: the change that the answer tells of. Without one, the hints may still be about the last change that was
-    /// noticed, if that was while their requests ran. So may they where the first number was read then: what it counts already
-    /// was never noticed.
-    fn follow_up(&mut self, answered: &[Unanswered], source: Option<Source>, now: Instant) -> Option<Source> {
-        let noticed = if source.is_some() { Some(now) } else { self.last_noticed.max(self.number_since) };
+    /// `source`: the change that the answer tells of. Without one, the hints may still be about the
+    /// last change that was noticed, if that was while their requests ran. So may they where the
+    /// first number was read then: what it counts already was never noticed.
+    fn follow_up(
+        &mut self,
+        answered: &[Unanswered],
+        source: Option<Source>,
+        now: Instant,
+    ) -> Option<Source> {
+        let noticed = if source.is_some() {
+            Some(now)
+        } else {
+            self.last_noticed.max(self.number_since)
+        };
         if let Some(last) = answered.iter().rfind(|hint| noticed >= Some(hint.began)) {
             self.changed_ticket = self.changed_ticket.max(last.last);
         }
@@ -301,14 +329,18 @@ impl Changes {
         self.changed(source?, now)
     }
 
-    /// What changed. A move that no answered hint explains concerns everything, until the answer to a request passes by that
-    /// ran when the number moved.
+    /// What changed. A move that no answered hint explains concerns everything, until the answer to
+    /// a request passes by that ran when the number moved.
     fn note_concern(&mut self, answered: &[Unanswered], source: Option<Source>, now: Instant) {
         let said = || answered.iter().filter(|hint| hint.about != Touched::Unsaid);
         match source {
             Some(Source::Main | Source::Order | Source::Directory) => self.concern.add(None),
-            Some(Source::Number | Source::Write) if said().next().is_none() => self.unexplained = Some(now),
-            Some(Source::Number | Source::Write) => said().for_each(|hint| self.concern.add(hint.about.workspace())),
+            Some(Source::Number | Source::Write) if said().next().is_none() => {
+                self.unexplained = Some(now)
+            }
+            Some(Source::Number | Source::Write) => {
+                said().for_each(|hint| self.concern.add(hint.about.workspace()))
+            }
             None => {
                 let moved = self.last_noticed;
                 for hint in said().filter(|hint| moved >= Some(hint.began)) {
@@ -321,7 +353,11 @@ impl Changes {
 
     /// What replicas lack that hold at least [`Self::concern_since`].
     pub(super) fn concern(&self) -> Concern {
-        if self.unexplained.is_some() { Concern::Everything } else { self.concern.clone() }
+        if self.unexplained.is_some() {
+            Concern::Everything
+        } else {
+            self.concern.clone()
+        }
     }
 
     pub(super) fn concern_since(&self) -> u64 {
@@ -330,7 +366,8 @@ impl Changes {
 
     /// Every replica has everything: what comes from here on is another change.
     pub(super) fn forget_concern(&mut self) {
-        (self.concern, self.concern_since, self.unexplained) = (Concern::default(), self.epoch, None);
+        (self.concern, self.concern_since, self.unexplained) =
+            (Concern::default(), self.epoch, None);
     }
 
     fn note_author(&mut self, by: Option<&str>) {
@@ -340,7 +377,8 @@ impl Changes {
         }
     }
 
-    /// Why the replicas are stale, for a roll that begins: the source of the last change, and the users who made it.
+    /// Why the replicas are stale, for a roll that begins: the source of the last change, and the
+    /// users who made it.
     pub(super) fn take_reason(&mut self) -> (Option<Source>, Vec<String>) {
         (self.source, std::mem::take(&mut self.authors))
     }
@@ -356,7 +394,8 @@ impl Changes {
         self.changed(Source::Directory, now)
     }
 
-    /// Its next number is of the same catalog, whatever it is. No replica is reloaded before it is known.
+    /// Its next number is of the same catalog, whatever it is. No replica is reloaded before it is
+    /// known.
     pub(super) fn is_main_reloaded(&mut self) {
         (self.number, self.has_been_asked) = (None, false);
     }
@@ -376,10 +415,15 @@ impl Changes {
         self.security
     }
 
-    /// Another instance is the main now. Its number has nothing to do with the last one's, and its catalog need not be the one
-    /// that was rolled out last.
+    /// Another instance is the main now. Its number has nothing to do with the last one's, and its
+    /// catalog need not be the one that was rolled out last.
     pub(super) fn another_main(&mut self, now: Instant) -> Option<Source> {
-        (self.number, self.known_since, self.has_been_asked, self.is_another_main) = (None, None, false, true);
+        (
+            self.number,
+            self.known_since,
+            self.has_been_asked,
+            self.is_another_main,
+        ) = (None, None, false, true);
         self.silent_since = None;
         self.concern.add(None);
         self.changed(Source::Main, now)
@@ -403,21 +447,35 @@ impl Changes {
         is_over
     }
 
-    /// When time alone settles it. Quiet is what the main said, not what it was not asked: a reading that is late is waited for,
-    /// as is what is suspected, but not for ever.
+    /// When time alone settles it. Quiet is what the main said, not what it was not asked: a
+    /// reading that is late is waited for, as is what is suspected, but not for ever.
     pub(super) fn deadline(&self, config: &Catalog) -> Option<Instant> {
         let Unsettled { first, last } = self.unsettled?;
         let (latest, quiet) = (first + config.settle_max, last + config.settle);
-        let is_quiet = self.asked.is_some_and(|asked| asked + self.poll_pause(config) * 2 >= quiet);
-        Some(if self.unanswered.is_empty() && is_quiet { latest.min(quiet) } else { latest })
+        let is_quiet = self
+            .asked
+            .is_some_and(|asked| asked + self.poll_pause(config) * 2 >= quiet);
+        Some(if self.unanswered.is_empty() && is_quiet {
+            latest.min(quiet)
+        } else {
+            latest
+        })
     }
 
     /// How long after one reading of the main's number the next one is due.
     pub(super) fn poll_pause(&self, config: &Catalog) -> Duration {
         match (self.unanswered.back(), self.unsettled) {
-            (Some(Unanswered { asked_in_vain: Some(_), .. }), _) => SLOWEST_POLL.min(config.poll),
+            (
+                Some(Unanswered {
+                    asked_in_vain: Some(_),
+                    ..
+                }),
+                _,
+            ) => SLOWEST_POLL.min(config.poll),
             (Some(_), _) => Duration::ZERO,
-            (None, Some(_)) => (config.settle / 4).clamp(FASTEST_POLL, SLOWEST_POLL).min(config.poll),
+            (None, Some(_)) => (config.settle / 4)
+                .clamp(FASTEST_POLL, SLOWEST_POLL)
+                .min(config.poll),
             (None, None) => config.poll,
         }
     }
@@ -433,13 +491,27 @@ impl Changes {
             return None;
         }
         self.epoch += 1;
-        (self.unsettled, self.began, self.source) = (Some(Unsettled { first: now, last: now }), Some(now), Some(source));
+        (self.unsettled, self.began, self.source) = (
+            Some(Unsettled {
+                first: now,
+                last: now,
+            }),
+            Some(now),
+            Some(source),
+        );
         Some(source)
     }
 
     pub(in crate::cluster) fn check_invariants(&self) {
-        assert_eq!(self.unsettled.is_none(), self.settled == self.epoch, "settled means that nothing is unsettled");
-        assert!(self.epoch - self.settled.min(self.epoch) <= 1, "one epoch at most is pending");
+        assert_eq!(
+            self.unsettled.is_none(),
+            self.settled == self.epoch,
+            "settled means that nothing is unsettled"
+        );
+        assert!(
+            self.epoch - self.settled.min(self.epoch) <= 1,
+            "one epoch at most is pending"
+        );
     }
 }
 

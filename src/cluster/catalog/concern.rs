@@ -1,7 +1,8 @@
 //! What the changes concern that some replicas lack: everything, or a few workspaces.
 //!
-//! Requests about other workspaces need no fresh replica. This is a preference among replicas that may all serve, never a reason
-//! to serve something: where it is not known what a change was about, it concerns everything.
+//! Requests about other workspaces need no fresh replica. This is a preference among replicas that
+//! may all serve, never a reason to serve something: where it is not known what a change was about,
+//! it concerns everything.
 
 /// Workspaces that are told apart; changes in more of them concern everything.
 const MAX_WORKSPACES: usize = 8;
@@ -36,7 +37,9 @@ impl Concern {
         match (&mut *self, changed) {
             (Self::Everything, _) => {}
             (Self::Workspaces(known), Some(workspace)) if known.contains(&workspace) => {}
-            (Self::Workspaces(known), Some(workspace)) if known.len() < MAX_WORKSPACES => known.push(workspace),
+            (Self::Workspaces(known), Some(workspace)) if known.len() < MAX_WORKSPACES => {
+                known.push(workspace)
+            }
             (Self::Workspaces(_), _) => *self = Self::Everything,
         }
     }
@@ -45,7 +48,9 @@ impl Concern {
     pub fn touches(&self, about: About) -> bool {
         match (self, about) {
             (Self::Everything, _) => true,
-            (Self::Workspaces(changed), About::Workspace(workspace)) => changed.contains(&workspace),
+            (Self::Workspaces(changed), About::Workspace(workspace)) => {
+                changed.contains(&workspace)
+            }
             (Self::Workspaces(changed), About::Anything) => !changed.is_empty(),
         }
     }
@@ -65,7 +70,11 @@ mod tests {
         let mut concern = Concern::default();
         assert!(!concern.touches(About::Anything) && !concern.is_narrow());
         concern.add(Some(7));
-        assert!(concern.touches(About::Workspace(7)) && concern.touches(About::Anything) && concern.is_narrow());
+        assert!(
+            concern.touches(About::Workspace(7))
+                && concern.touches(About::Anything)
+                && concern.is_narrow()
+        );
         assert!(!concern.touches(About::Workspace(8)));
     }
 

@@ -1,10 +1,12 @@
 //! The data directory's `global.xml` changed: did a GeoServer of ours change it?
 //!
-//! The main writes its own number there. Some stock GeoServers write the file when they reload, so a replica's number may stand
-//! there as well. Anything else was written by git, rsync or another administrator, moves no number of the main's, and is a change.
+//! The main writes its own number there. Some stock GeoServers write the file when they reload, so
+//! a replica's number may stand there as well. Anything else was written by git, rsync or another
+//! administrator, moves no number of the main's, and is a change.
 //!
-//! Nothing is concluded before the main and every replica that is up were asked for their numbers after the file had changed, nor
-//! while a replica reloads: what it will write is not known before its reload is over.
+//! Nothing is concluded before the main and every replica that is up were asked for their numbers
+//! after the file had changed, nor while a replica reloads: what it will write is not known before
+//! its reload is over.
 
 use std::time::{Duration, Instant};
 
@@ -81,27 +83,55 @@ impl FileChange {
 impl Cluster {
     pub(in crate::cluster) fn directory_changed(&mut self, file: FileChange, now: Instant) {
         let first = self.directory.map_or(file, |pending| pending.file);
-        let epoch = self.directory.map_or_else(|| self.changes.epoch(), |pending| pending.epoch);
-        let file = FileChange { number: file.number, before: first.before };
-        self.directory = Some(Doubt { file, noticed: now, epoch });
-        let (_, change) = self.changes.hint(&super::Sighting::of(Hint::File, now), now);
+        let epoch = self
+            .directory
+            .map_or_else(|| self.changes.epoch(), |pending| pending.epoch);
+        let file = FileChange {
+            number: file.number,
+            before: first.before,
+        };
+        self.directory = Some(Doubt {
+            file,
+            noticed: now,
+            epoch,
+        });
+        let (_, change) = self
+            .changes
+            .hint(&super::Sighting::of(Hint::File, now), now);
         self.note_change(change);
-        self.tracked.iter_mut().for_each(|tracked| tracked.catalog.reads.hasten(now));
+        self.tracked
+            .iter_mut()
+            .for_each(|tracked| tracked.catalog.reads.hasten(now));
     }
 
     /// Once every number is known that could explain it.
     pub(super) fn judge_directory(&mut self, now: Instant) {
-        let Some(Doubt { file, noticed, epoch }) = self.directory else { return };
+        let Some(Doubt {
+            file,
+            noticed,
+            epoch,
+        }) = self.directory
+        else {
+            return;
+        };
         let has_answered = |tracked: &Tracked| {
             let catalog = &tracked.catalog;
             catalog.is_serving() && (!tracked.is_up() || catalog.own.asked() >= Some(noticed))
         };
-        let replicas = || self.tracked.iter().filter(|tracked| tracked.upstream.role == Role::Replica);
+        let replicas = || {
+            self.tracked
+                .iter()
+                .filter(|tracked| tracked.upstream.role == Role::Replica)
+        };
         if self.changes.asked() < Some(noticed) || !replicas().all(has_answered) {
             return;
         }
-        let main = self.changes.number().filter(|_| self.changes.silent_since().is_none());
-        let is_ours = file.is_of(main) || replicas().any(|replica| file.is_of(replica.catalog.own.number()));
+        let main = self
+            .changes
+            .number()
+            .filter(|_| self.changes.silent_since().is_none());
+        let is_ours =
+            file.is_of(main) || replicas().any(|replica| file.is_of(replica.catalog.own.number()));
         self.directory = None;
         if is_ours || file.is_on_the_way_to(main) || self.changes.epoch() > epoch {
             return;
@@ -115,12 +145,16 @@ impl Cluster {
 
     /// The main reads the directory first, and the replicas wait for that.
     pub(super) fn is_main_to_be_reloaded(&self) -> bool {
-        self.tracked.iter().any(|tracked| tracked.catalog.main_reload != MainReload::No)
+        self.tracked
+            .iter()
+            .any(|tracked| tracked.catalog.main_reload != MainReload::No)
     }
 
     /// True if the main at `at` is to be told to reload now.
     pub(super) fn begin_main_reload(&mut self, at: usize, now: Instant) -> bool {
-        let MainReload::Wanted { tries, at: due } = self.tracked[at].catalog.main_reload else { return false };
+        let MainReload::Wanted { tries, at: due } = self.tracked[at].catalog.main_reload else {
+            return false;
+        };
         if !self.tracked[at].upstream.is_main() || !self.tracked[at].is_up() || !self.can_reload() {
             // It reads the directory when it starts.
             self.tracked[at].catalog.main_reload = MainReload::No;
@@ -131,25 +165,59 @@ impl Cluster {
         }
         let mut call = Due::At(now);
         call.begin(now, self.config.catalog.reload_timeout);
-        self.tracked[at].catalog.main_reload = MainReload::Running { tries, began: now, call };
+        self.tracked[at].catalog.main_reload = MainReload::Running {
+            tries,
+            began: now,
+            call,
+        };
         let epoch = self.changes.settled();
-        self.report(at, Some(What::ReloadBegan { epoch, still_running: 0 }));
+        self.report(
+            at,
+            Some(What::ReloadBegan {
+                epoch,
+                still_running: 0,
+            }),
+        );
         true
     }
 
-    pub(in crate::cluster) fn main_reloaded(&mut self, id: UpstreamId, asked: Instant, outcome: Result<(), Cause>, now: Instant) {
+    pub(in crate::cluster) fn main_reloaded(
+        &mut self,
+        id: UpstreamId,
+        asked: Instant,
+        outcome: Result<(), Cause>,
+        now: Instant,
+    ) {
         let Some(at) = self.position(id) else { return };
-        let MainReload::Running { tries, began, call } = self.tracked[at].catalog.main_reload else { return };
+        let MainReload::Running { tries, began, call } = self.tracked[at].catalog.main_reload
+        else {
+            return;
+        };
         if !call.is_answered(asked) {
             return;
         }
         let (next, what) = match outcome {
-            Ok(()) => (MainReload::No, What::Reloaded { epoch: self.changes.settled(), took: now - began }),
+            Ok(()) => (
+                MainReload::No,
+                What::Reloaded {
+                    epoch: self.changes.settled(),
+                    took: now - began,
+                },
+            ),
             Err(cause) => {
                 let is_last = tries + 1 >= MAIN_RELOAD_TRIES;
-                let wanted = MainReload::Wanted { tries: tries + 1, at: now + MAIN_RELOAD_PAUSE };
+                let wanted = MainReload::Wanted {
+                    tries: tries + 1,
+                    at: now + MAIN_RELOAD_PAUSE,
+                };
                 let next = if is_last { MainReload::No } else { wanted };
-                (next, What::ReloadFailed { cause, retry_in: MAIN_RELOAD_PAUSE })
+                (
+                    next,
+                    What::ReloadFailed {
+                        cause,
+                        retry_in: MAIN_RELOAD_PAUSE,
+                    },
+                )
             }
         };
         self.want_main_reload(next);
@@ -171,7 +239,11 @@ impl Cluster {
     }
 
     fn want_main_reload(&mut self, next: MainReload) {
-        if let Some(main) = self.tracked.iter_mut().find(|tracked| tracked.upstream.is_main()) {
+        if let Some(main) = self
+            .tracked
+            .iter_mut()
+            .find(|tracked| tracked.upstream.is_main())
+        {
             main.catalog.main_reload = next;
         }
     }
@@ -183,12 +255,28 @@ mod tests {
 
     #[test]
     fn a_file_is_explained_by_the_number_that_it_was_changed_to() {
-        let moved = FileChange { number: 12, before: 10 };
+        let moved = FileChange {
+            number: 12,
+            before: 10,
+        };
         assert!(moved.is_of(Some(12)) && !moved.is_of(Some(13)) && !moved.is_of(None));
-        assert!(moved.is_on_the_way_to(Some(13)) && !moved.is_on_the_way_to(Some(11)) && !moved.is_on_the_way_to(None));
-        let edited = FileChange { number: 10, before: 10 };
-        assert!(!edited.is_of(Some(10)), "no GeoServer changes the file and not its number");
-        let restored = FileChange { number: 3, before: 10 };
+        assert!(
+            moved.is_on_the_way_to(Some(13))
+                && !moved.is_on_the_way_to(Some(11))
+                && !moved.is_on_the_way_to(None)
+        );
+        let edited = FileChange {
+            number: 10,
+            before: 10,
+        };
+        assert!(
+            !edited.is_of(Some(10)),
+            "no GeoServer changes the file and not its number"
+        );
+        let restored = FileChange {
+            number: 3,
+            before: 10,
+        };
         assert!(!restored.is_on_the_way_to(Some(10)));
     }
 }

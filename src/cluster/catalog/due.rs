@@ -20,7 +20,8 @@ impl Due {
         matches!(self, Self::Running { .. })
     }
 
-    /// Whether what was asked at `asked` is what runs: a report of one that was given up says nothing about it.
+    /// Whether what was asked at `asked` is what runs: a report of one that was given up says
+    /// nothing about it.
     pub(in crate::cluster) fn is_answered(self, asked: Instant) -> bool {
         matches!(self, Self::Running { began, .. } if began <= asked)
     }
@@ -41,7 +42,10 @@ impl Due {
 
     /// Under way, and over in `limit`.
     pub(in crate::cluster) fn begin(&mut self, now: Instant, limit: Duration) {
-        *self = Self::Running { began: now, lost: now + limit + GRACE };
+        *self = Self::Running {
+            began: now,
+            lost: now + limit + GRACE,
+        };
     }
 
     /// No later than `at`. No effect on what runs.

@@ -1,9 +1,10 @@
 //! Answers that show a replica behind the main, and how much is made of them.
 //!
-//! A replica that does not know a layer which the main knows reloads behind our back, or missed a change: it is reloaded, once. If
-//! it still does not know that layer afterwards (its database is another one, a driver is missing), no reload will help: then it
-//! is a fact, which is shown for as long as requests meet it. Between reloads for different layers the pauses grow, since each
-//! costs the cluster a replica for a while.
+//! A replica that does not know a layer which the main knows reloads behind our back, or missed a
+//! change: it is reloaded, once. If it still does not know that layer afterwards (its database is
+//! another one, a driver is missing), no reload will help: then it is a fact, which is shown for as
+//! long as requests meet it. Between reloads for different layers the pauses grow, since each costs
+//! the cluster a replica for a while.
 
 use std::time::{Duration, Instant};
 
@@ -34,8 +35,13 @@ struct Missing {
 impl Evidence {
     /// A replica that is known to have `epoch` did not know `layer`. Whether to reload it.
     pub(super) fn seen(&mut self, layer: &str, epoch: u64, now: Instant) -> bool {
-        self.missing.retain(|missing| now < missing.seen + FORGOTTEN);
-        if let Some(missing) = self.missing.iter_mut().find(|missing| *missing.layer == *layer) {
+        self.missing
+            .retain(|missing| now < missing.seen + FORGOTTEN);
+        if let Some(missing) = self
+            .missing
+            .iter_mut()
+            .find(|missing| *missing.layer == *layer)
+        {
             missing.seen = now;
             if missing.epoch == epoch || missing.is_fact {
                 (missing.epoch, missing.is_fact) = (epoch, true);
@@ -50,14 +56,22 @@ impl Evidence {
             let oldest = (0..self.missing.len()).min_by_key(|at| self.missing[*at].seen);
             oldest.map(|at| self.missing.swap_remove(at));
         }
-        self.missing.push(Missing { layer: layer.into(), epoch, seen: now, is_fact: false });
+        self.missing.push(Missing {
+            layer: layer.into(),
+            epoch,
+            seen: now,
+            is_fact: false,
+        });
         true
     }
 
     /// The layers that no reload brings, those first that were missed first.
     pub(super) fn facts(&self, now: Instant) -> impl Iterator<Item = &str> {
         let holds = move |missing: &&Missing| missing.is_fact && now < missing.seen + FORGOTTEN;
-        self.missing.iter().filter(holds).map(|missing| &*missing.layer)
+        self.missing
+            .iter()
+            .filter(holds)
+            .map(|missing| &*missing.layer)
     }
 
     /// An operator wants it now.
@@ -86,11 +100,23 @@ mod tests {
     #[test]
     fn a_layer_that_only_the_main_has_leads_to_one_reload_and_is_a_fact_then() {
         let (start, mut evidence) = (Instant::now(), Evidence::default());
-        let acted: Vec<_> = (0..7200).filter(|s| evidence.seen("a:b", 1, start + SECOND * *s)).collect();
+        let acted: Vec<_> = (0..7200)
+            .filter(|s| evidence.seen("a:b", 1, start + SECOND * *s))
+            .collect();
         assert_eq!(acted, [0]);
-        assert_eq!(evidence.facts(start + SECOND * 7200).collect::<Vec<_>>(), ["a:b"]);
-        assert!(!evidence.seen("a:b", 2, start + SECOND * 7201), "the roll of the next change did not bring it either");
-        assert_eq!(evidence.facts(start + SECOND * 9000).count(), 0, "no request has missed it for long");
+        assert_eq!(
+            evidence.facts(start + SECOND * 7200).collect::<Vec<_>>(),
+            ["a:b"]
+        );
+        assert!(
+            !evidence.seen("a:b", 2, start + SECOND * 7201),
+            "the roll of the next change did not bring it either"
+        );
+        assert_eq!(
+            evidence.facts(start + SECOND * 9000).count(),
+            0,
+            "no request has missed it for long"
+        );
     }
 
     #[test]
@@ -124,7 +150,9 @@ mod tests {
         let (start, mut evidence) = (Instant::now(), Evidence::default());
         assert!(evidence.seen("a", 1, start) && evidence.seen("b", 1, start + FIRST_PAUSE));
         let later = start + SECOND * 3600;
-        assert!(evidence.seen("c", 1, later) && !evidence.seen("d", 1, later + FIRST_PAUSE - SECOND));
+        assert!(
+            evidence.seen("c", 1, later) && !evidence.seen("d", 1, later + FIRST_PAUSE - SECOND)
+        );
         assert!(evidence.seen("d", 1, later + FIRST_PAUSE));
     }
 }

@@ -19,8 +19,8 @@ pub(in crate::cluster) struct Freshness {
     /// The epoch whose catalog it holds, at least. `None`: an older one than all we know of.
     pub(super) held: Option<u64>,
     pub(super) basis: Basis,
-    /// Not reloaded before this epoch is settled: it was not waiting for a reload when that began. If it turns out to be behind
-    /// meanwhile, one reload brings both.
+    /// Not reloaded before this epoch is settled: it was not waiting for a reload when that began.
+    /// If it turns out to be behind meanwhile, one reload brings both.
     waits_for: u64,
     pub(super) own: OwnNumber,
     pub(super) reads: Due,
@@ -30,7 +30,8 @@ pub(in crate::cluster) struct Freshness {
     pub(super) retry_at: Option<Instant>,
     pub(super) last: Option<Ended>,
     evidence: Evidence,
-    /// An answer showed it behind, and the main was not asked since whether that is a change it told of. When, and the layer.
+    /// An answer showed it behind, and the main was not asked since whether that is a change it
+    /// told of. When, and the layer.
     doubted: Option<(Instant, Box<str>)>,
     /// Until when a reload that was given up on is taken to run inside GeoServer still.
     pub(super) given_up: Option<Instant>,
@@ -82,7 +83,11 @@ impl Freshness {
 
     /// One that joins a cluster which has been running: what it has loaded is not known.
     pub(in crate::cluster) fn newcomer(changes: &Changes, now: Instant) -> Self {
-        Self { held: None, basis: Basis::Knowledge, ..Self::new(changes, now) }
+        Self {
+            held: None,
+            basis: Basis::Knowledge,
+            ..Self::new(changes, now)
+        }
     }
 
     // What it is.
@@ -94,13 +99,18 @@ impl Freshness {
     /// Whether it wants to be reloaded now.
     pub(super) fn is_waiting(&self, settled: u64) -> bool {
         let is_known = !self.own.is_unread() || self.held.is_none();
-        let is_behind = self.is_serving() && is_known && !self.is_fresh(settled) && self.waits_for <= settled;
+        let is_behind =
+            self.is_serving() && is_known && !self.is_fresh(settled) && self.waits_for <= settled;
         (is_behind || self.is_stuck()) && self.retry_at.is_none() && self.given_up.is_none()
     }
 
     /// How long after one reading of its number the next one is due.
     pub(super) fn poll_pause(&self, config: &Catalog) -> Duration {
-        if self.own.is_unread() { Duration::ZERO } else { config.poll }
+        if self.own.is_unread() {
+            Duration::ZERO
+        } else {
+            config.poll
+        }
     }
 
     /// Who is furthest behind comes first.
@@ -108,7 +118,12 @@ impl Freshness {
         self.held.cmp(&other.held)
     }
 
-    pub(in crate::cluster) fn status(&self, epoch: u64, settled: u64, now: Instant) -> UpstreamCatalog {
+    pub(in crate::cluster) fn status(
+        &self,
+        epoch: u64,
+        settled: u64,
+        now: Instant,
+    ) -> UpstreamCatalog {
         UpstreamCatalog {
             is_fresh: self.is_fresh(epoch),
             epoch: self.held,
@@ -143,8 +158,14 @@ impl Freshness {
 
     // What is learned about it.
 
-    /// What the process before us knew. True if its catalog may be empty: nobody may come in before its canary passed.
-    pub(in crate::cluster) fn recall(&mut self, main_number: Option<u64>, is_reloading: bool, start: Instant) -> bool {
+    /// What the process before us knew. True if its catalog may be empty: nobody may come in before
+    /// its canary passed.
+    pub(in crate::cluster) fn recall(
+        &mut self,
+        main_number: Option<u64>,
+        is_reloading: bool,
+        start: Instant,
+    ) -> bool {
         match main_number {
             Some(number) => self.basis = Basis::Memory(number),
             None => self.loses_all(),
@@ -156,8 +177,13 @@ impl Freshness {
         is_reloading
     }
 
-    /// The main's number whose catalog it has, `None` inside if a reload is owed to it; `None` if nothing is known of it.
-    pub(in crate::cluster) fn remembered(&self, epoch: u64, main_number: Option<u64>) -> Option<Option<u64>> {
+    /// The main's number whose catalog it has, `None` inside if a reload is owed to it; `None` if
+    /// nothing is known of it.
+    pub(in crate::cluster) fn remembered(
+        &self,
+        epoch: u64,
+        main_number: Option<u64>,
+    ) -> Option<Option<u64>> {
         match self.basis {
             _ if !self.is_fresh(epoch) => Some(None),
             Basis::Assumption => None,
@@ -182,7 +208,9 @@ impl Freshness {
 
     /// It said its number, or did not.
     pub(super) fn read(&mut self, reading: Reading, is_move_enough: bool) {
-        let Some(loaded) = self.own.read(reading, is_move_enough) else { return };
+        let Some(loaded) = self.own.read(reading, is_move_enough) else {
+            return;
+        };
         if self.held < Some(loaded) {
             (self.held, self.basis) = (Some(loaded), Basis::Knowledge);
             (self.failures, self.retry_at) = (0, None);
@@ -191,7 +219,9 @@ impl Freshness {
 
     /// Once the numbers are known. True if it turns out stale.
     pub(super) fn judge(&mut self, main_number: Option<u64>) -> bool {
-        let Some(main) = main_number else { return false };
+        let Some(main) = main_number else {
+            return false;
+        };
         let is_stale = match (self.basis, self.own.number()) {
             (Basis::Assumption, Some(own)) => own < main,
             (Basis::Assumption, None) | (Basis::Knowledge, _) => return false,
@@ -205,25 +235,30 @@ impl Freshness {
         is_stale
     }
 
-    /// The answer to a request of `sent` showed it behind the main. If it was reloaded since, that is no news.
+    /// The answer to a request of `sent` showed it behind the main. If it was reloaded since, that
+    /// is no news.
     pub(super) fn doubt(&mut self, layer: Box<str>, sent: Instant, now: Instant) {
         if self.last.as_ref().is_none_or(|last| last.at <= sent) {
             self.doubted = Some((now, layer));
         }
     }
 
-    /// The main was asked at `asked`, and what it said is known. True if the replica turns out to be behind although the main
-    /// told of no change.
+    /// The main was asked at `asked`, and what it said is known. True if the replica turns out to
+    /// be behind although the main told of no change.
     pub(super) fn judge_doubt(&mut self, asked: Instant, epoch: u64, now: Instant) -> bool {
-        let Some((_, layer)) = self.doubted.take_if(|(doubted_at, _)| *doubted_at <= asked) else { return false };
-        let counts = self.is_serving() && self.is_fresh(epoch) && self.evidence.seen(&layer, epoch, now);
+        let Some((_, layer)) = self.doubted.take_if(|(doubted_at, _)| *doubted_at <= asked) else {
+            return false;
+        };
+        let counts =
+            self.is_serving() && self.is_fresh(epoch) && self.evidence.seen(&layer, epoch, now);
         if counts {
             self.loses_all();
         }
         counts
     }
 
-    /// Nothing is asked of a replica in maintenance, and the question may be another one afterwards.
+    /// Nothing is asked of a replica in maintenance, and the question may be another one
+    /// afterwards.
     pub(in crate::cluster) fn forget_access(&mut self) {
         self.access = Access::default();
     }

@@ -1,4 +1,5 @@
-//! Hints that the catalog may have changed: what was seen, where a change came from, and how far hints were followed up.
+//! Hints that the catalog may have changed: what was seen, where a change came from, and how far
+//! hints were followed up.
 
 use std::time::Instant;
 
@@ -9,12 +10,14 @@ pub enum Hint {
     Write,
     /// A page of the main's web interface did something.
     Ui,
-    /// The number in the data directory is another one. Never more than a reason to ask the main: a reload of stock GeoServer
-    /// writes that file too.
+    /// The number in the data directory is another one. Never more than a reason to ask the main: a
+    /// reload of stock GeoServer writes that file too.
     File,
-    /// What moves no number and yet is news to the replicas: a reload of the main, a store's reset, GeoWebCache's configuration.
+    /// What moves no number and yet is news to the replicas: a reload of the main, a store's reset,
+    /// GeoWebCache's configuration.
     Certain,
-    /// The main's users, roles, rules or filter chains changed: certain, and a catalog reload alone does not bring it.
+    /// The main's users, roles, rules or filter chains changed: certain, and a catalog reload alone
+    /// does not bring it.
     Security,
 }
 
@@ -64,7 +67,12 @@ pub struct Sighting {
 impl Sighting {
     /// A hint about something that happened at `now`.
     pub fn of(hint: Hint, now: Instant) -> Self {
-        Self { hint, began: now, by: None, workspace: None }
+        Self {
+            hint,
+            began: now,
+            by: None,
+            workspace: None,
+        }
     }
 }
 
@@ -80,8 +88,8 @@ pub struct Tickets {
 }
 
 impl Tickets {
-    /// Whether one of the hints from `first` to `last` is, or may be, about a change that some replica lacks. A hint that the
-    /// main's number refuted is not.
+    /// Whether one of the hints from `first` to `last` is, or may be, about a change that some
+    /// replica lacks. A hint that the main's number refuted is not.
     pub fn is_pending(&self, first: Ticket, last: Ticket) -> bool {
         let is_confirmed = self.changed >= first && self.changed > self.resolved;
         last > self.resolved && (last > self.answered || is_confirmed)

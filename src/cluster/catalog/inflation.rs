@@ -1,9 +1,10 @@
 //! What a load adds to the number that it finds in the data directory.
 //!
-//! Stock GeoServer counts up while it loads: once for the global settings and once for each of its services. geOrchestra's does
-//! not. So a replica's number after its reload is the directory's plus a surplus, which the cluster's own reloads show. A replica
-//! whose number is below the main's plus the least surplus seen read files that were older than the main's number: an NFS client
-//! may show them for a minute.
+//! Stock GeoServer counts up while it loads: once for the global settings and once for each of its
+//! services. geOrchestra's does not. So a replica's number after its reload is the directory's plus
+//! a surplus, which the cluster's own reloads show. A replica whose number is below the main's plus
+//! the least surplus seen read files that were older than the main's number: an NFS client may show
+//! them for a minute.
 
 use std::time::Instant;
 
@@ -29,21 +30,32 @@ impl Inflation {
         number.saturating_add(self.least.unwrap_or(0))
     }
 
-    /// A replica that was reloaded while the main's number was `main` reported `own` when it was asked at `asked`.
+    /// A replica that was reloaded while the main's number was `main` reported `own` when it was
+    /// asked at `asked`.
     pub(super) fn reloaded(&mut self, own: u64, main: u64, asked: Instant) {
         let surplus = own.saturating_sub(main);
-        self.pending = Some(Pending { main, surplus, asked });
+        self.pending = Some(Pending {
+            main,
+            surplus,
+            asked,
+        });
     }
 
     /// The main reported `number` when it was asked at `asked`.
     pub(super) fn main_read(&mut self, number: u64, asked: Instant) {
-        let Some(pending) = self.pending.take_if(|pending| pending.asked <= asked) else { return };
+        let Some(pending) = self.pending.take_if(|pending| pending.asked <= asked) else {
+            return;
+        };
         if pending.main == number {
-            self.least = Some(self.least.map_or(pending.surplus, |least| least.min(pending.surplus)));
+            self.least = Some(
+                self.least
+                    .map_or(pending.surplus, |least| least.min(pending.surplus)),
+            );
         }
     }
 
-    /// The main loads the directory anew, or another upstream is the main: its own number is inflated, too, or not any more.
+    /// The main loads the directory anew, or another upstream is the main: its own number is
+    /// inflated, too, or not any more.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
     }
@@ -61,12 +73,20 @@ mod tests {
     fn the_least_surplus_counts_once_the_main_has_confirmed_its_number() {
         let (start, mut inflation) = (Instant::now(), Inflation::default());
         inflation.reloaded(18, 10, start);
-        assert_eq!(inflation.expected(10), 10, "the main may have been edited meanwhile");
+        assert_eq!(
+            inflation.expected(10),
+            10,
+            "the main may have been edited meanwhile"
+        );
         inflation.main_read(10, start + SECOND);
         assert_eq!(inflation.expected(10), 18);
         inflation.reloaded(26, 10, start + SECOND);
         inflation.main_read(10, start + SECOND);
-        assert_eq!(inflation.expected(20), 28, "a reload that found another's number in the file adds more");
+        assert_eq!(
+            inflation.expected(20),
+            28,
+            "a reload that found another's number in the file adds more"
+        );
         inflation.forget();
         assert_eq!(inflation.expected(20), 20);
     }
@@ -79,6 +99,10 @@ mod tests {
         assert_eq!(inflation.expected(13), 13);
         inflation.reloaded(21, 13, start + SECOND * 3);
         inflation.main_read(13, start + SECOND * 2);
-        assert_eq!(inflation.expected(13), 13, "an answer to an earlier question confirms nothing");
+        assert_eq!(
+            inflation.expected(13),
+            13,
+            "an answer to an earlier question confirms nothing"
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! Catalog epochs and the rolling catalog reload.
 //!
-//! A GeoServer reads the shared data directory when it starts and when it is told to, so a change made on the main reaches no
-//! replica by itself. And while it reads, it answers from an empty catalog: with status 200, and wrongly. Hence:
+//! A GeoServer reads the shared data directory when it starts and when it is told to, so a change
+//! made on the main reaches no replica by itself. And while it reads, it answers from an empty
+//! catalog: with status 200, and wrongly. Hence:
 //!
 //! ```text
 //!   hint (a write passed by), the main's number moved, an order          changes.rs
@@ -12,13 +13,15 @@
 //!   the next roll begins after a pause                                   rolls.rs
 //! ```
 //!
-//! Numbers (`updateSequence`) are only ever compared with what the same node said before: a reload moves a node's own number on
-//! stock GeoServer, and may write it into the shared file, so that numbers of two nodes say nothing about each other. There are
-//! two exceptions. At our own start a replica behind the main's number is stale as far as anybody can know. And a replica that
-//! reports a number below the main's right after its reload read files that were older than the main's change.
+//! Numbers (`updateSequence`) are only ever compared with what the same node said before: a reload
+//! moves a node's own number on stock GeoServer, and may write it into the shared file, so that
+//! numbers of two nodes say nothing about each other. There are two exceptions. At our own start a
+//! replica behind the main's number is stale as far as anybody can know. And a replica that reports
+//! a number below the main's right after its reload read files that were older than the main's
+//! change.
 //!
-//! What is not proven does not count: a replica that refused connections and has another number now may have been started again
-//! after a change, or reloaded before it. It is reloaded.
+//! What is not proven does not count: a replica that refused connections and has another number now
+//! may have been started again after a change, or reloaded before it. It is reloaded.
 
 mod access;
 mod canary_doubt;

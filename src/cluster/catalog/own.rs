@@ -1,9 +1,10 @@
 //! A replica's own number, and what it proves.
 //!
-//! It is only ever compared with what the same replica said before. One that moved was loaded anew, and ended loading after it
-//! was last asked; but the load may have read the directory before the last change, and end after it. That nothing listened in
-//! between is no proof of a restart: a loaded process refuses connections as well. So a move is believed only where the replica
-//! cannot be reloaded instead.
+//! It is only ever compared with what the same replica said before. One that moved was loaded anew,
+//! and ended loading after it was last asked; but the load may have read the directory before the
+//! last change, and end after it. That nothing listened in between is no proof of a restart: a
+//! loaded process refuses connections as well. So a move is believed only where the replica cannot
+//! be reloaded instead.
 
 use std::time::Instant;
 
@@ -68,13 +69,18 @@ impl OwnNumber {
         let (before, number) = (self.said, reading.number?);
         let epoch = reading.settled.or_else(|| before?.epoch);
         self.said = Some(Said { number, epoch });
-        before.filter(|said| said.number != number && is_enough)?.epoch
+        before
+            .filter(|said| said.number != number && is_enough)?
+            .epoch
     }
 
     /// After our own reload: whatever it said before is of another catalog.
     pub(super) fn reloaded(&mut self, reading: Reading) {
         (self.since, self.is_unread) = (Some(reading.asked), false);
-        self.said = reading.number.map(|number| Said { number, epoch: reading.settled });
+        self.said = reading.number.map(|number| Said {
+            number,
+            epoch: reading.settled,
+        });
     }
 }
 
@@ -87,14 +93,23 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn at(asked: Instant, number: u64, settled: u64) -> Reading {
-        Reading { number: Some(number), asked, settled: Some(settled) }
+        Reading {
+            number: Some(number),
+            asked,
+            settled: Some(settled),
+        }
     }
 
     #[test]
-    fn a_number_that_moved_while_nothing_listened_is_believed_where_the_replica_cannot_be_reloaded() {
+    fn a_number_that_moved_while_nothing_listened_is_believed_where_the_replica_cannot_be_reloaded()
+    {
         let start = Instant::now();
         let mut own = OwnNumber::default();
-        assert_eq!(own.read(at(start, 10, 1), false), None, "the first number proves nothing");
+        assert_eq!(
+            own.read(at(start, 10, 1), false),
+            None,
+            "the first number proves nothing"
+        );
         own.was_not_there(Some(3), start + SECOND);
         assert_eq!(own.read(at(start + SECOND * 2, 18, 4), true), Some(3));
     }
@@ -116,7 +131,11 @@ mod tests {
         own.was_not_there(Some(3), start);
         assert_eq!(own.read(at(start, 10, 3), false), None);
         assert_eq!(own.read(at(start, 18, 4), false), None);
-        assert_eq!(own.read(at(start, 26, 5), true), Some(4), "where nothing better can be known");
+        assert_eq!(
+            own.read(at(start, 26, 5), true),
+            Some(4),
+            "where nothing better can be known"
+        );
     }
 
     #[test]

@@ -6,15 +6,19 @@
 //!      +------------ called off -------------+                               +---- failed, retry ---+
 //! ```
 //!
-//! From Draining on its door is closed. A reload that failed may have left the catalog empty, and one that was given up may still
-//! run, so nobody comes in before the canary passed either way (or is in doubt: `canary_doubt.rs`). A reload that never reached GeoServer (no connection, refused
-//! credentials, a fault of our own) changed nothing: the replica serves on at once and is reloaded later.
+//! From Draining on its door is closed. A reload that failed may have left the catalog empty, and
+//! one that was given up may still run, so nobody comes in before the canary passed either way (or
+//! is in doubt: `canary_doubt.rs`). A reload that never reached GeoServer (no connection, refused
+//! credentials, a fault of our own) changed nothing: the replica serves on at once and is reloaded
+//! later.
 //!
-//! One that was given up on runs on inside GeoServer, and a second would wait for it and double the outage: it counts as under
-//! way, and no other is begun, until the replica draws its canary or as much time has passed again.
+//! One that was given up on runs on inside GeoServer, and a second would wait for it and double the
+//! outage: it counts as under way, and no other is begun, until the replica draws its canary or as
+//! much time has passed again.
 //!
-//! A reload is verified: where the replica then reports a number below what the main had before, it read files that were older
-//! than that (NFS clients keep attributes for up to a minute). It serves what it has, as stale, and is reloaded again.
+//! A reload is verified: where the replica then reports a number below what the main had before, it
+//! read files that were older than that (NFS clients keep attributes for up to a minute). It serves
+//! what it has, as stale, and is reloaded again.
 
 use std::time::{Duration, Instant};
 
@@ -35,12 +39,13 @@ const FIRST_RETRY: Duration = Duration::from_secs(10);
 /// After a refusal of our credentials: GeoServer delays all logins after failed ones.
 const REFUSED_RETRY: Duration = Duration::from_secs(60);
 const LAST_RETRY: Duration = Duration::from_secs(600);
-/// NFS clients may show files as they were this long ago (`acregmax` and `acdirmax` are 60 s). What is read later is current,
-/// whatever numbers say.
+/// NFS clients may show files as they were this long ago (`acregmax` and `acdirmax` are 60 s). What
+/// is read later is current, whatever numbers say.
 const ATTRIBUTE_CACHE: Duration = Duration::from_secs(75);
 /// From a reload that read old files to the next.
 const OUTDATED_RETRY: Duration = Duration::from_secs(30);
-/// A reload that broke off is taken to run on for as long as it had taken, and for this long at least.
+/// A reload that broke off is taken to run on for as long as it had taken, and for this long at
+/// least.
 pub(super) const GIVEN_UP_AT_LEAST: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug, PartialEq)]
@@ -68,7 +73,8 @@ pub(in crate::cluster) struct Target {
     pub(in crate::cluster) epoch: u64,
     /// The main's number; `None` if it has not reported one yet.
     pub(in crate::cluster) main_number: Option<u64>,
-    /// What the replica's own number must be at least, if what it reads is to be as new as the main's number.
+    /// What the replica's own number must be at least, if what it reads is to be as new as the
+    /// main's number.
     pub(in crate::cluster) expected: Option<u64>,
     /// When the main's number was first read.
     pub(in crate::cluster) number_since: Option<Instant>,
@@ -115,12 +121,23 @@ pub(super) enum Step {
 impl Testing {
     fn new(began: Instant, target: Option<Target>, now: Instant) -> Self {
         let (next, until) = (Due::At(now), now + CANARY_LIMIT);
-        Self { began, target, passed: 0, next, until, has_failed: false, last_failure: None }
+        Self {
+            began,
+            target,
+            passed: 0,
+            next,
+            until,
+            has_failed: false,
+            last_failure: None,
+        }
     }
 
     /// Of a reload that came to nothing, or of which nothing is known.
     pub(super) fn after_a_failure(now: Instant) -> Self {
-        Self { has_failed: true, ..Self::new(now, None, now) }
+        Self {
+            has_failed: true,
+            ..Self::new(now, None, now)
+        }
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -132,20 +149,32 @@ impl Target {
     /// Why what was read by a reload that began at `began` is old, if it is.
     fn outdated(&self, own: Option<u64>, began: Instant) -> Option<Cause> {
         let (own, main) = (own?, self.main_number?);
-        let may_be_old = self.number_since.is_some_and(|since| began < since + ATTRIBUTE_CACHE);
+        let may_be_old = self
+            .number_since
+            .is_some_and(|since| began < since + ATTRIBUTE_CACHE);
         let is_old = may_be_old && self.expected.is_some_and(|expected| own < expected);
-        is_old.then(|| Cause::Unexpected(format!("it read old files: its updateSequence is {own}, and the main's was {main}")))
+        is_old.then(|| {
+            Cause::Unexpected(format!(
+                "it read old files: its updateSequence is {own}, and the main's was {main}"
+            ))
+        })
     }
 }
 
 /// Whether GeoServer goes on with a reload that came to this.
 fn runs_on(cause: &Cause) -> bool {
-    matches!(cause, Cause::Timeout(_) | Cause::Reset(_) | Cause::Truncated)
+    matches!(
+        cause,
+        Cause::Timeout(_) | Cause::Reset(_) | Cause::Truncated
+    )
 }
 
 /// Whether GeoServer has not even begun a reload that came to this.
 fn never_began(cause: &Cause) -> bool {
-    matches!(cause, Cause::Connect(_) | Cause::Credentials(_) | Cause::Local(_))
+    matches!(
+        cause,
+        Cause::Connect(_) | Cause::Credentials(_) | Cause::Local(_)
+    )
 }
 
 impl Freshness {
@@ -170,7 +199,8 @@ impl Freshness {
     pub(in crate::cluster) fn may_be_empty(&self) -> bool {
         match &self.phase {
             Phase::Serving => false,
-            // For another reload, after one that failed, it may not return before its canary passed.
+            // For another reload, after one that failed, it may not return before its canary
+            // passed.
             Phase::Draining { may_return, .. } => !may_return,
             Phase::Reloading { .. } | Phase::Testing(_) => true,
         }
@@ -188,7 +218,13 @@ impl Freshness {
 
     /// Waits for its requests to end, and could as well go on serving.
     pub(super) fn may_return(&self) -> bool {
-        matches!(self.phase, Phase::Draining { may_return: true, .. })
+        matches!(
+            self.phase,
+            Phase::Draining {
+                may_return: true,
+                ..
+            }
+        )
     }
 
     /// Whether it is time to reload: nobody is in flight, or has been for too long.
@@ -206,19 +242,32 @@ impl Freshness {
             Phase::Testing(testing) if testing.has_failed => Some(testing.next.deadline()),
             Phase::Testing(testing) => Some(testing.next.deadline().min(testing.until)),
         };
-        let waits = self.retry_at.into_iter().chain(self.given_up).chain(self.access.deadline());
+        let waits = self
+            .retry_at
+            .into_iter()
+            .chain(self.given_up)
+            .chain(self.access.deadline());
         phase.into_iter().chain(waits).min()
     }
 
     pub(in crate::cluster) fn begin(&mut self, now: Instant) {
-        self.phase = Phase::Draining { since: now, look: now + LOOK, may_return: self.is_serving() };
+        self.phase = Phase::Draining {
+            since: now,
+            look: now + LOOK,
+            may_return: self.is_serving(),
+        };
         self.retry_at = None;
     }
 
-    /// There will be no reload. True if it serves as before; one that may be empty must pass its canary.
+    /// There will be no reload. True if it serves as before; one that may be empty must pass its
+    /// canary.
     pub(in crate::cluster) fn call_off(&mut self, now: Instant) -> bool {
         if let Phase::Draining { may_return, .. } = self.phase {
-            self.phase = if may_return { Phase::Serving } else { Phase::Testing(Testing::after_a_failure(now)) };
+            self.phase = if may_return {
+                Phase::Serving
+            } else {
+                Phase::Testing(Testing::after_a_failure(now))
+            };
         }
         self.is_serving()
     }
@@ -226,15 +275,37 @@ impl Freshness {
     pub(in crate::cluster) fn reload(&mut self, target: Target, limit: Duration, now: Instant) {
         let (mut call, may_return) = (Due::At(now), self.may_return());
         call.begin(now, limit);
-        self.phase = Phase::Reloading { began: now, call, target, may_return };
+        self.phase = Phase::Reloading {
+            began: now,
+            call,
+            target,
+            may_return,
+        };
     }
 
-    pub(super) fn reloaded(&mut self, asked: Instant, outcome: Result<(), Cause>, now: Instant) -> Step {
-        let Phase::Reloading { began, call, target, may_return } = self.phase else { return Step::Nothing };
+    pub(super) fn reloaded(
+        &mut self,
+        asked: Instant,
+        outcome: Result<(), Cause>,
+        now: Instant,
+    ) -> Step {
+        let Phase::Reloading {
+            began,
+            call,
+            target,
+            may_return,
+        } = self.phase
+        else {
+            return Step::Nothing;
+        };
         if !call.is_answered(asked) {
             return Step::Nothing;
         }
-        if let Some(cause) = outcome.as_ref().err().filter(|cause| may_return && never_began(cause)) {
+        if let Some(cause) = outcome
+            .as_ref()
+            .err()
+            .filter(|cause| may_return && never_began(cause))
+        {
             self.phase = Phase::Serving;
             let (cause, retry_in) = (cause.clone(), self.is_unreached(cause, now));
             return Step::Unreached { cause, retry_in };
@@ -248,7 +319,9 @@ impl Freshness {
 
     /// True if the canary is to be asked for now.
     pub(super) fn test(&mut self, limit: Duration, now: Instant) -> bool {
-        let Phase::Testing(testing) = &mut self.phase else { return false };
+        let Phase::Testing(testing) = &mut self.phase else {
+            return false;
+        };
         let is_due = testing.next.is_due(now);
         if is_due {
             testing.next.begin(now, limit);
@@ -256,8 +329,16 @@ impl Freshness {
         is_due
     }
 
-    pub(super) fn tested(&mut self, outcome: &Outcome, reading: Reading, needed: u32, now: Instant) -> Step {
-        let Phase::Testing(testing) = &mut self.phase else { return Step::Nothing };
+    pub(super) fn tested(
+        &mut self,
+        outcome: &Outcome,
+        reading: Reading,
+        needed: u32,
+        now: Instant,
+    ) -> Step {
+        let Phase::Testing(testing) = &mut self.phase else {
+            return Step::Nothing;
+        };
         if !testing.next.is_answered(reading.asked) {
             return Step::Nothing;
         }
@@ -284,16 +365,33 @@ impl Freshness {
         self.own.reloaded(reading);
         if let Some(cause) = target.outdated(reading.number, began) {
             self.retry_at = Some(now + OUTDATED_RETRY);
-            self.last = Some(Ended { at: now, took, failure: Some(cause.clone()) });
-            return Step::Outdated { cause, retry_in: OUTDATED_RETRY };
+            self.last = Some(Ended {
+                at: now,
+                took,
+                failure: Some(cause.clone()),
+            });
+            return Step::Outdated {
+                cause,
+                retry_in: OUTDATED_RETRY,
+            };
         }
         // It took our credentials for this reload, and would for another.
         self.access = Access::Open(now);
         self.held = Some(target.epoch);
-        self.basis = if target.main_number.is_none() { Basis::Early } else { Basis::Knowledge };
+        self.basis = if target.main_number.is_none() {
+            Basis::Early
+        } else {
+            Basis::Knowledge
+        };
         (self.failures, self.retry_at) = (0, None);
-        self.last = Some(Ended { at: now, took, failure: None });
-        Step::Passed { reloaded: Some((target.epoch, took)) }
+        self.last = Some(Ended {
+            at: now,
+            took,
+            failure: None,
+        });
+        Step::Passed {
+            reloaded: Some((target.epoch, took)),
+        }
     }
 
     /// A call that never reported, a canary that does not come: what time alone decides.
@@ -307,12 +405,17 @@ impl Freshness {
                 Step::Nothing
             }
             Phase::Reloading { call, .. } => match call.lost(now) {
-                Some(began) => self.reloaded(began, Err(Cause::Timeout("the catalog reload did not end")), now),
+                Some(began) => self.reloaded(
+                    began,
+                    Err(Cause::Timeout("the catalog reload did not end")),
+                    now,
+                ),
                 None => Step::Nothing,
             },
             Phase::Testing(testing) if is_paused => {
                 // As if it began when the pause ends.
-                (testing.passed, testing.next, testing.until) = (0, Due::At(now), now + CANARY_LIMIT);
+                (testing.passed, testing.next, testing.until) =
+                    (0, Due::At(now), now + CANARY_LIMIT);
                 Step::Nothing
             }
             Phase::Testing(testing) if testing.next.lost(now).is_some() => {
@@ -320,14 +423,18 @@ impl Freshness {
                 Step::Nothing
             }
             Phase::Testing(testing) if testing.until <= now && !testing.has_failed => {
-                let cause = testing.last_failure.take().unwrap_or(Cause::Timeout("no canary after the catalog reload"));
+                let cause = testing
+                    .last_failure
+                    .take()
+                    .unwrap_or(Cause::Timeout("no canary after the catalog reload"));
                 self.fail(cause, now)
             }
             Phase::Serving | Phase::Draining { .. } | Phase::Testing(_) => Step::Nothing,
         }
     }
 
-    /// A question about our credentials was answered before it left service. It serves on if a reload would not reach it.
+    /// A question about our credentials was answered before it left service. It serves on if a
+    /// reload would not reach it.
     pub(super) fn credentials_tried(&mut self, outcome: Result<(), Cause>, now: Instant) -> Step {
         match outcome {
             Err(cause) if never_began(&cause) => {
@@ -344,22 +451,38 @@ impl Freshness {
 
     /// A reload does not reach it, so it serves on as it is. How long until the next try.
     fn is_unreached(&mut self, cause: &Cause, now: Instant) -> Duration {
-        let first = if cause.refused_credentials().is_some() { REFUSED_RETRY } else { FIRST_RETRY };
-        let retry_in = first.saturating_mul(1 << self.failures.min(16)).min(LAST_RETRY);
+        let first = if cause.refused_credentials().is_some() {
+            REFUSED_RETRY
+        } else {
+            FIRST_RETRY
+        };
+        let retry_in = first
+            .saturating_mul(1 << self.failures.min(16))
+            .min(LAST_RETRY);
         self.failures += 1;
         self.retry_at = Some(now + retry_in);
-        self.last = Some(Ended { at: now, took: Duration::ZERO, failure: Some(cause.clone()) });
+        self.last = Some(Ended {
+            at: now,
+            took: Duration::ZERO,
+            failure: Some(cause.clone()),
+        });
         retry_in
     }
 
     fn fail(&mut self, cause: Cause, now: Instant) -> Step {
-        let retry_in = FIRST_RETRY.saturating_mul(1 << self.failures.min(16)).min(LAST_RETRY);
+        let retry_in = FIRST_RETRY
+            .saturating_mul(1 << self.failures.min(16))
+            .min(LAST_RETRY);
         self.failures += 1;
         self.retry_at = Some(now + retry_in);
         if let Phase::Testing(testing) = &mut self.phase {
             testing.has_failed = true;
             let took = now.saturating_duration_since(testing.began);
-            self.last = Some(Ended { at: now, took, failure: Some(cause.clone()) });
+            self.last = Some(Ended {
+                at: now,
+                took,
+                failure: Some(cause.clone()),
+            });
         }
         Step::Failed { cause, retry_in }
     }

@@ -1,4 +1,5 @@
-//! What the cluster makes of what it is told about catalogs: hints, orders, numbers, reloads, canaries, evidence.
+//! What the cluster makes of what it is told about catalogs: hints, orders, numbers, reloads,
+//! canaries, evidence.
 
 use std::fmt;
 use std::mem;
@@ -13,7 +14,8 @@ use crate::cluster::tracked::Tracked;
 use crate::cluster::{Cause, Cluster, Condition, Outcome, Transition, UpstreamId, What};
 use crate::config::Role;
 
-/// A main that has not reported its number for this long is worth a condition: one reading may be lost.
+/// A main that has not reported its number for this long is worth a condition: one reading may be
+/// lost.
 const SILENT: Duration = Duration::from_secs(30);
 
 /// Why an order to bring all replicas up to date is refused.
@@ -42,7 +44,8 @@ impl fmt::Display for SyncError {
 }
 
 impl Cluster {
-    /// Something that may have changed the catalog. The ticket is resolved when all replicas have what it was about.
+    /// Something that may have changed the catalog. The ticket is resolved when all replicas have
+    /// what it was about.
     pub fn hint(&mut self, hint: Hint, now: Instant) -> (Ticket, Vec<Transition>) {
         self.sight(&Sighting::of(hint, now), now)
     }
@@ -74,13 +77,21 @@ impl Cluster {
         let epoch = self.changes.order(now);
         self.rolls.ordered(epoch);
         self.note_change(Some(Source::Order));
-        self.tracked.iter_mut().for_each(|tracked| tracked.catalog.order());
+        self.tracked
+            .iter_mut()
+            .for_each(|tracked| tracked.catalog.order());
         self.pass_time(now);
         self.settle(now);
         Ok((epoch, mem::take(&mut self.outbox)))
     }
 
-    pub(in crate::cluster) fn version_read(&mut self, id: UpstreamId, asked: Instant, number: Option<u64>, now: Instant) {
+    pub(in crate::cluster) fn version_read(
+        &mut self,
+        id: UpstreamId,
+        asked: Instant,
+        number: Option<u64>,
+        now: Instant,
+    ) {
         if number.is_none() && self.main_id() == Some(id) {
             self.changes.is_silent(now);
         }
@@ -88,9 +99,17 @@ impl Cluster {
     }
 
     /// A reading was reported, or its report was lost; the latter says nothing about the upstream.
-    pub(super) fn reading_ended(&mut self, id: UpstreamId, asked: Instant, number: Option<u64>, now: Instant) {
+    pub(super) fn reading_ended(
+        &mut self,
+        id: UpstreamId,
+        asked: Instant,
+        number: Option<u64>,
+        now: Instant,
+    ) {
         let is_awaited = |&at: &usize| self.tracked[at].catalog.reads.is_answered(asked);
-        let Some(at) = self.position(id).filter(is_awaited) else { return };
+        let Some(at) = self.position(id).filter(is_awaited) else {
+            return;
+        };
         // What it reports in the middle of its reload is neither the old number nor the new one.
         let is_in_its_reload = self.tracked[at].catalog.main_reload.is_running();
         if self.tracked[at].upstream.is_main() && !is_in_its_reload {
@@ -114,9 +133,14 @@ impl Cluster {
         self.judge_directory(now);
     }
 
-    /// The replica's next reload brings a change of security as well, which a catalog reload alone leaves out.
+    /// The replica's next reload brings a change of security as well, which a catalog reload alone
+    /// leaves out.
     pub fn owes_security(&self, id: UpstreamId) -> bool {
-        self.position(id).is_some_and(|at| self.tracked[at].catalog.lacks_security(self.changes.security()))
+        self.position(id).is_some_and(|at| {
+            self.tracked[at]
+                .catalog
+                .lacks_security(self.changes.security())
+        })
     }
 
     pub(in crate::cluster) fn catalog_reloaded(
@@ -148,8 +172,12 @@ impl Cluster {
         let Some(at) = self.position(id) else { return };
         let (needed, reading) = (self.config.health.rise, self.reading(number, asked));
         let outcome = self.weighed_canary(at, outcome, now);
-        let step = self.tracked[at].catalog.tested(&outcome, reading, needed, now);
-        if let (Step::Passed { reloaded: Some(_) }, Some(own), Some(main)) = (&step, number, self.changes.number()) {
+        let step = self.tracked[at]
+            .catalog
+            .tested(&outcome, reading, needed, now);
+        if let (Step::Passed { reloaded: Some(_) }, Some(own), Some(main)) =
+            (&step, number, self.changes.number())
+        {
             self.inflation.reloaded(own, main, asked);
         }
         self.step(at, step, now);
@@ -159,8 +187,16 @@ impl Cluster {
     }
 
     /// A replica did not know what the main knows. If the main tells of a change, that explains it.
-    pub(in crate::cluster) fn stale_seen(&mut self, id: UpstreamId, layer: Box<str>, sent: Instant, now: Instant) {
-        let Some(at) = self.position(id).filter(|_| self.can_reload()) else { return };
+    pub(in crate::cluster) fn stale_seen(
+        &mut self,
+        id: UpstreamId,
+        layer: Box<str>,
+        sent: Instant,
+        now: Instant,
+    ) {
+        let Some(at) = self.position(id).filter(|_| self.can_reload()) else {
+            return;
+        };
         if self.tracked[at].upstream.role == Role::Replica {
             self.tracked[at].catalog.doubt(layer, sent, now);
             self.main_reads_soon(now);
@@ -170,9 +206,17 @@ impl Cluster {
     fn judge_doubts(&mut self, asked: Instant, now: Instant) {
         let epoch = self.changes.epoch();
         let is_replica = |at: &usize| self.tracked[*at].upstream.role == Role::Replica;
-        for at in (0..self.tracked.len()).filter(is_replica).collect::<Vec<_>>() {
+        for at in (0..self.tracked.len())
+            .filter(is_replica)
+            .collect::<Vec<_>>()
+        {
             let is_behind = self.tracked[at].catalog.judge_doubt(asked, epoch, now);
-            self.report(at, is_behind.then_some(What::Stale { why: "it did not know what the main knows" }));
+            self.report(
+                at,
+                is_behind.then_some(What::Stale {
+                    why: "it did not know what the main knows",
+                }),
+            );
         }
     }
 
@@ -197,20 +241,38 @@ impl Cluster {
 
     /// The main is up, and has not reported its number for long.
     pub(in crate::cluster) fn main_is_silent(&self, now: Instant) -> Option<Condition> {
-        let main = self.tracked.iter().find(|tracked| tracked.upstream.is_main() && tracked.is_up())?;
-        let is_silent = self.changes.silent_since().is_some_and(|since| now >= since + SILENT);
-        is_silent.then(|| Condition::UpdateSequenceUnknown { main: main.upstream.name.clone() })
+        let main = self
+            .tracked
+            .iter()
+            .find(|tracked| tracked.upstream.is_main() && tracked.is_up())?;
+        let is_silent = self
+            .changes
+            .silent_since()
+            .is_some_and(|since| now >= since + SILENT);
+        is_silent.then(|| Condition::UpdateSequenceUnknown {
+            main: main.upstream.name.clone(),
+        })
     }
 
     pub(in crate::cluster) fn main_id(&self) -> Option<UpstreamId> {
-        self.tracked.iter().find(|tracked| tracked.upstream.is_main()).map(|main| main.upstream.id)
+        self.tracked
+            .iter()
+            .find(|tracked| tracked.upstream.is_main())
+            .map(|main| main.upstream.id)
     }
 
     /// Hints that were followed up, and what they were about is with the replicas that serve.
     pub(in crate::cluster) fn resolve_tickets(&mut self) {
-        let (answered, changed) = (self.changes.answered_ticket(), self.changes.changed_ticket());
+        let (answered, changed) = (
+            self.changes.answered_ticket(),
+            self.changes.changed_ticket(),
+        );
         let is_resolved = self.changes.is_settled() && self.is_every_replica_fresh();
-        let resolved = if is_resolved { answered } else { self.tickets.resolved };
+        let resolved = if is_resolved {
+            answered
+        } else {
+            self.tickets.resolved
+        };
         if is_resolved {
             self.changes.forget_concern();
         }
@@ -219,7 +281,11 @@ impl Cluster {
             self.concern = concern;
             self.is_visibly_changed = true;
         }
-        let tickets = Tickets { resolved, answered, changed };
+        let tickets = Tickets {
+            resolved,
+            answered,
+            changed,
+        };
         if self.tickets != tickets {
             self.tickets = tickets;
             self.is_visibly_changed = true;
@@ -229,9 +295,17 @@ impl Cluster {
     /// What is different on the stale ones among those that serve.
     fn concern(&self) -> Concern {
         let (epoch, since) = (self.changes.epoch(), self.changes.concern_since());
-        let mut stale = self.tracked.iter().map(|tracked| &tracked.catalog).filter(|catalog| !catalog.is_fresh(epoch));
+        let mut stale = self
+            .tracked
+            .iter()
+            .map(|tracked| &tracked.catalog)
+            .filter(|catalog| !catalog.is_fresh(epoch));
         // Of what came before that nothing is known.
-        if stale.any(|catalog| !catalog.is_fresh(since)) { Concern::Everything } else { self.changes.concern() }
+        if stale.any(|catalog| !catalog.is_fresh(since)) {
+            Concern::Everything
+        } else {
+            self.changes.concern()
+        }
     }
 
     pub(in crate::cluster) fn catalog_status(&self, now: Instant) -> CatalogStatus {
@@ -239,13 +313,22 @@ impl Cluster {
             epoch: self.changes.epoch(),
             settled: self.changes.settled(),
             number: self.changes.number(),
-            silent_for: self.changes.silent_since().map(|since| now.saturating_duration_since(since)),
-            changed_ago: self.changes.began().map(|began| now.saturating_duration_since(began)),
+            silent_for: self
+                .changes
+                .silent_since()
+                .map(|since| now.saturating_duration_since(since)),
+            changed_ago: self
+                .changes
+                .began()
+                .map(|began| now.saturating_duration_since(began)),
             can_reload: self.can_reload(),
             is_done: self.is_everybody_fresh(),
             rolls: self.config.catalog.roll,
             is_paused: self.rolls.is_paused(),
-            rests_for: self.rolls.rests_until(now).map(|until| until.saturating_duration_since(now)),
+            rests_for: self
+                .rolls
+                .rests_until(now)
+                .map(|until| until.saturating_duration_since(now)),
         }
     }
 
@@ -269,18 +352,32 @@ impl Cluster {
 
     fn is_every_replica_fresh(&self) -> bool {
         let epoch = self.changes.epoch();
-        // Who is down by itself is not waited for; who is out for its reload is, even if its probes fail meanwhile.
-        let is_done = |tracked: &Tracked| tracked.catalog.is_serving() && (!tracked.is_up() || tracked.catalog.is_fresh(epoch));
-        let mut replicas = self.tracked.iter().filter(|tracked| tracked.upstream.role == Role::Replica);
+        // Who is down by itself is not waited for; who is out for its reload is, even if its probes
+        // fail meanwhile.
+        let is_done = |tracked: &Tracked| {
+            tracked.catalog.is_serving() && (!tracked.is_up() || tracked.catalog.is_fresh(epoch))
+        };
+        let mut replicas = self
+            .tracked
+            .iter()
+            .filter(|tracked| tracked.upstream.role == Role::Replica);
         replicas.all(is_done)
     }
 
     fn reading(&self, number: Option<u64>, asked: Instant) -> Reading {
-        Reading { number, asked, settled: self.changes.settled_at(asked) }
+        Reading {
+            number,
+            asked,
+            settled: self.changes.settled_at(asked),
+        }
     }
 
     fn judge_assumed(&mut self) {
-        let (number, epoch, settled) = (self.changes.number(), self.changes.epoch(), self.changes.settled());
+        let (number, epoch, settled) = (
+            self.changes.number(),
+            self.changes.epoch(),
+            self.changes.settled(),
+        );
         for at in 0..self.tracked.len() {
             let tracked = &mut self.tracked[at];
             let had_all = tracked.catalog.is_serving() && tracked.catalog.is_fresh(settled);
@@ -289,22 +386,36 @@ impl Cluster {
                 // One reload brings what settles now as well.
                 tracked.catalog.wait_for(epoch);
             }
-            self.report(at, is_stale.then_some(What::Stale { why: "its catalog is older than the main's" }));
+            self.report(
+                at,
+                is_stale.then_some(What::Stale {
+                    why: "its catalog is older than the main's",
+                }),
+            );
         }
     }
 
     pub(super) fn main_reads_soon(&mut self, now: Instant) {
-        if let Some(main) = self.tracked.iter_mut().find(|tracked| tracked.upstream.is_main()) {
+        if let Some(main) = self
+            .tracked
+            .iter_mut()
+            .find(|tracked| tracked.upstream.is_main())
+        {
             main.catalog.reads.hasten(now);
         }
     }
 
-    /// Everybody but the main is stale from here on, and only who waits for a reload already is reloaded before it has settled.
+    /// Everybody but the main is stale from here on, and only who waits for a reload already is
+    /// reloaded before it has settled.
     pub(super) fn note_change(&mut self, change: Option<Source>) {
         let Some(source) = change else { return };
         let epoch = self.changes.epoch();
         self.emit(None, What::CatalogChanged { epoch, source });
-        if let Some(main) = self.tracked.iter_mut().find(|tracked| tracked.upstream.is_main()) {
+        if let Some(main) = self
+            .tracked
+            .iter_mut()
+            .find(|tracked| tracked.upstream.is_main())
+        {
             main.catalog.is_the_main(epoch);
         }
         for at in 0..self.tracked.len() {

@@ -1,14 +1,17 @@
 //! The roll: which replica is reloaded next, and what is due for it.
 //!
-//! Only replicas behind the settled epoch are reloaded, as many at a time as configured, those furthest behind first, and never
-//! the last one that serves. One that failed does not keep the others from their turn, unless it would leave the main alone.
+//! Only replicas behind the settled epoch are reloaded, as many at a time as configured, those
+//! furthest behind first, and never the last one that serves. One that failed does not keep the
+//! others from their turn, unless it would leave the main alone.
 //!
-//! The next replica leaves when the cluster has its capacity back: no other that serves is still ramping up, and the one that
-//! returned last is not alone in doubt. A reload does not cool a JVM, so a replica returns with its full share.
+//! The next replica leaves when the cluster has its capacity back: no other that serves is still
+//! ramping up, and the one that returned last is not alone in doubt. A reload does not cool a JVM,
+//! so a replica returns with its full share.
 //!
-//! A roll that has begun goes on whatever changes meanwhile. But a replica that turns out to be behind only while a change settles
-//! waits for that, or it would be reloaded twice: for one settling at most (`settle_max`), as it is in the roll then. Who may have
-//! no catalog waits for nothing.
+//! A roll that has begun goes on whatever changes meanwhile. But a replica that turns out to be
+//! behind only while a change settles waits for that, or it would be reloaded twice: for one
+//! settling at most (`settle_max`), as it is in the roll then. Who may have no catalog waits for
+//! nothing.
 
 use std::cmp::Ordering;
 use std::mem;
@@ -69,8 +72,11 @@ impl Cluster {
             self.take(at, now);
         }
         // What the main is asked for, or reloaded for, is a part of it.
-        let waits_for_main = self.rolls.is_under_way() && (self.is_main_to_be_reloaded() || self.main_answers_soon());
-        let is_going_on = waits_for_main || self.tracked.iter().any(Tracked::is_on_its_way) || self.has_candidate(now);
+        let waits_for_main = self.rolls.is_under_way()
+            && (self.is_main_to_be_reloaded() || self.main_answers_soon());
+        let is_going_on = waits_for_main
+            || self.tracked.iter().any(Tracked::is_on_its_way)
+            || self.has_candidate(now);
         if !is_going_on && let Some(report) = self.rolls.end(self.config.catalog.roll_share, now) {
             self.emit(None, What::RollEnded(Box::new(report)));
         }
@@ -81,13 +87,25 @@ impl Cluster {
         let settled = self.changes.settled();
         if !self.rolls.is_under_way() {
             let is_repair = wish.held.is_none() || wish.is_stuck;
-            let (source, by) = if is_repair { (None, Vec::new()) } else { self.changes.take_reason() };
+            let (source, by) = if is_repair {
+                (None, Vec::new())
+            } else {
+                self.changes.take_reason()
+            };
             let why = source.map_or(RollReason::Repair, RollReason::Change);
             self.rolls.takes(wish, settled, (why, by.clone()), now);
             let by = (!by.is_empty()).then(|| by.join(", "));
-            self.emit(None, What::RollBegan { epoch: settled, why, by });
+            self.emit(
+                None,
+                What::RollBegan {
+                    epoch: settled,
+                    why,
+                    by,
+                },
+            );
         } else {
-            self.rolls.takes(wish, settled, (RollReason::Repair, Vec::new()), now);
+            self.rolls
+                .takes(wish, settled, (RollReason::Repair, Vec::new()), now);
         }
         self.tracked[at].leave_service(now);
     }
@@ -100,7 +118,12 @@ impl Cluster {
         outcome: Result<(), Cause>,
         now: Instant,
     ) {
-        let Some(at) = self.position(id).filter(|at| self.tracked[*at].catalog.access.is_answered(asked)) else { return };
+        let Some(at) = self
+            .position(id)
+            .filter(|at| self.tracked[*at].catalog.access.is_answered(asked))
+        else {
+            return;
+        };
         match &outcome {
             Ok(()) => self.tracked[at].tried_credentials(None),
             Err(cause) if cause.refused_credentials().is_some() => {
@@ -114,7 +137,9 @@ impl Cluster {
 
     /// The next catalog action due.
     pub(in crate::cluster) fn catalog_action(&mut self, now: Instant) -> Option<Action> {
-        (0..self.tracked.len()).find_map(|at| self.catalog_action_of(at, now)).or_else(|| self.canary_action(now))
+        (0..self.tracked.len())
+            .find_map(|at| self.catalog_action_of(at, now))
+            .or_else(|| self.canary_action(now))
     }
 
     pub(in crate::cluster) fn catalog_deadline(&self) -> Option<Instant> {
@@ -123,11 +148,22 @@ impl Cluster {
             let reads = (reads.is_running() || tracked.is_readable()).then(|| reads.deadline());
             let catalog = &tracked.catalog;
             let main = catalog.main_reload.deadline(self.changes.is_settled());
-            reads.into_iter().chain(catalog.deadline(tracked.is_in_maintenance())).chain(main).min()
+            reads
+                .into_iter()
+                .chain(catalog.deadline(tracked.is_in_maintenance()))
+                .chain(main)
+                .min()
         };
         let settles = self.changes.deadline(&self.config.catalog);
-        let waits = self.rolls_deadline.into_iter().chain(self.canary_deadline());
-        settles.into_iter().chain(self.tracked.iter().filter_map(of_one)).chain(waits).min()
+        let waits = self
+            .rolls_deadline
+            .into_iter()
+            .chain(self.canary_deadline());
+        settles
+            .into_iter()
+            .chain(self.tracked.iter().filter_map(of_one))
+            .chain(waits)
+            .min()
     }
 
     pub(super) fn step(&mut self, at: usize, step: Step, now: Instant) {
@@ -196,21 +232,39 @@ impl Cluster {
             return Some(Action::TestCanary(Arc::clone(upstream)));
         }
         let still_running = upstream.load.in_flight();
-        if !tracked.catalog.is_drained(still_running, catalog.drain_timeout, now) {
+        if !tracked
+            .catalog
+            .is_drained(still_running, catalog.drain_timeout, now)
+        {
             return None;
         }
         let (epoch, upstream) = (self.changes.settled(), Arc::clone(upstream));
         let (main_number, number_since) = (self.changes.number(), self.changes.number_since());
         let expected = main_number.map(|number| self.inflation.expected(number));
-        let target = Target { epoch, main_number, expected, number_since };
+        let target = Target {
+            epoch,
+            main_number,
+            expected,
+            number_since,
+        };
         tracked.begin_reload(target, catalog.reload_timeout, now);
-        self.report(at, Some(What::ReloadBegan { epoch, still_running }));
+        self.report(
+            at,
+            Some(What::ReloadBegan {
+                epoch,
+                still_running,
+            }),
+        );
         Some(Action::ReloadCatalog(upstream))
     }
 
     fn next_to_reload(&mut self, now: Instant) -> Option<usize> {
         self.rolls_deadline = None;
-        let on_their_way = self.tracked.iter().filter(|tracked| tracked.is_on_its_way()).count();
+        let on_their_way = self
+            .tracked
+            .iter()
+            .filter(|tracked| tracked.is_on_its_way())
+            .count();
         if !self.can_reload()
             || self.is_main_to_be_reloaded()
             || self.main_answers_soon()
@@ -226,7 +280,12 @@ impl Cluster {
             Capacity::IsBack => return Some(at),
         };
         if takes_capacity && self.rolls.waits_for_capacity(now) {
-            self.rolls_deadline = self.rolls.capacity_deadline().into_iter().chain(until).min();
+            self.rolls_deadline = self
+                .rolls
+                .capacity_deadline()
+                .into_iter()
+                .chain(until)
+                .min();
             return None;
         }
         Some(at)
@@ -234,9 +293,14 @@ impl Cluster {
 
     /// The one whose turn it is, if rolls may go on.
     fn candidate(&mut self, now: Instant) -> Option<usize> {
-        let wants: Vec<usize> = (0..self.tracked.len()).filter(|at| self.wants_reload(*at) && self.can_be_spared(*at)).collect();
+        let wants: Vec<usize> = (0..self.tracked.len())
+            .filter(|at| self.wants_reload(*at) && self.can_be_spared(*at))
+            .collect();
         let may = |at: &usize| self.rolls.may_take(self.wish(*at), now);
-        let age = |a: &usize, b: &usize| match self.tracked[*a].catalog.compare_age(&self.tracked[*b].catalog) {
+        let age = |a: &usize, b: &usize| match self.tracked[*a]
+            .catalog
+            .compare_age(&self.tracked[*b].catalog)
+        {
             Ordering::Equal => a.cmp(b),
             differs => differs,
         };
@@ -254,21 +318,35 @@ impl Cluster {
 
     fn wish(&self, at: usize) -> Wish {
         let catalog = &self.tracked[at].catalog;
-        Wish { held: catalog.held, is_stuck: catalog.is_stuck() }
+        Wish {
+            held: catalog.held,
+            is_stuck: catalog.is_stuck(),
+        }
     }
 
-    /// Whether the cluster can spare `at`: no other one ramps up or is set aside, and the one that returned last is not alone in
-    /// doubt.
+    /// Whether the cluster can spare `at`: no other one ramps up or is set aside, and the one that
+    /// returned last is not alone in doubt.
     fn capacity(&self, at: usize, now: Instant) -> Capacity {
-        let others = || (0..self.tracked.len()).filter(|other| *other != at && self.reads_of(*other) == Some(Reads::First));
-        let ramps = others().filter_map(|other| self.tracked[other].ramps_until(now)).max();
+        let others = || {
+            (0..self.tracked.len())
+                .filter(|other| *other != at && self.reads_of(*other) == Some(Reads::First))
+        };
+        let ramps = others()
+            .filter_map(|other| self.tracked[other].ramps_until(now))
+            .max();
         let is_in_doubt = |other: &usize| self.tracked[*other].is_suspected();
-        let returned = others().find(|other| Some(self.tracked[*other].upstream.id) == self.rolls.last_returned);
+        let returned = others()
+            .find(|other| Some(self.tracked[*other].upstream.id) == self.rolls.last_returned);
         let is_alone_in_doubt = returned.is_some_and(|returned| {
-            is_in_doubt(&returned) && others().chain([at]).any(|other| other != returned && !is_in_doubt(&other))
+            is_in_doubt(&returned)
+                && others()
+                    .chain([at])
+                    .any(|other| other != returned && !is_in_doubt(&other))
         });
-        let is_set_aside = |other: usize| self.tracked[other].is_ejectable() && self.tracked[other].is_set_aside();
-        let is_any_set_aside = (0..self.tracked.len()).any(|other| other != at && is_set_aside(other));
+        let is_set_aside =
+            |other: usize| self.tracked[other].is_ejectable() && self.tracked[other].is_set_aside();
+        let is_any_set_aside =
+            (0..self.tracked.len()).any(|other| other != at && is_set_aside(other));
         match ramps {
             Some(until) => Capacity::LacksUntil(until),
             None if is_alone_in_doubt || is_any_set_aside => Capacity::Lacks,
@@ -278,13 +356,21 @@ impl Cluster {
 
     /// The main helps while somebody is out, if it serves as backup otherwise.
     pub(in crate::cluster) fn lend_the_main(&mut self) {
-        let is_any_out = self.tracked.iter().any(|tracked| !tracked.catalog.is_serving());
+        let is_any_out = self
+            .tracked
+            .iter()
+            .any(|tracked| !tracked.catalog.is_serving());
         // Where stale ones are to be avoided, the main comes before them in any case.
-        let helps = is_any_out && self.config.catalog.main_helps && self.config.catalog.stale == StalePolicy::Serve;
-        self.tracked.iter_mut().for_each(|tracked| tracked.helps = helps && tracked.upstream.is_main());
+        let helps = is_any_out
+            && self.config.catalog.main_helps
+            && self.config.catalog.stale == StalePolicy::Serve;
+        self.tracked
+            .iter_mut()
+            .for_each(|tracked| tracked.helps = helps && tracked.upstream.is_main());
     }
 
-    /// An operator's order: no replica leaves service for its catalog until it is taken back. What is out already comes back.
+    /// An operator's order: no replica leaves service for its catalog until it is taken back. What
+    /// is out already comes back.
     pub fn pause_rolls(&mut self, is_paused: bool, now: Instant) -> Vec<Transition> {
         if self.rolls.is_paused() != is_paused {
             self.rolls.set_paused(is_paused);
@@ -301,21 +387,34 @@ impl Cluster {
 
     /// What is reloaded before the main's first number would have to be reloaded again.
     fn main_answers_soon(&self) -> bool {
-        let mut main = self.tracked.iter().filter(|tracked| tracked.upstream.is_main());
+        let mut main = self
+            .tracked
+            .iter()
+            .filter(|tracked| tracked.upstream.is_main());
         !self.changes.has_been_asked() && main.any(Tracked::is_readable)
     }
 
-    /// One that is stuck, or answers wrongly, may be down for that very reason: its catalog is empty, and only a reload helps.
+    /// One that is stuck, or answers wrongly, may be down for that very reason: its catalog is
+    /// empty, and only a reload helps.
     pub(super) fn wants_reload(&self, at: usize) -> bool {
         let tracked = &self.tracked[at];
         let can_hear = tracked.is_up() || tracked.is_stuck() || tracked.facts.is_failing();
-        tracked.upstream.role == Role::Replica && can_hear && tracked.catalog.is_waiting(self.changes.settled())
+        tracked.upstream.role == Role::Replica
+            && can_hear
+            && tracked.catalog.is_waiting(self.changes.settled())
     }
 
     /// It would be reloaded now if it were not the last that serves.
     pub(in crate::cluster) fn is_held_back(&self, at: usize) -> bool {
-        let is_any_on_its_way = self.tracked.iter().any(|tracked| tracked.catalog.is_on_its_way());
-        self.can_reload() && !self.rolls.is_paused() && !is_any_on_its_way && self.wants_reload(at) && !self.can_be_spared(at)
+        let is_any_on_its_way = self
+            .tracked
+            .iter()
+            .any(|tracked| tracked.catalog.is_on_its_way());
+        self.can_reload()
+            && !self.rolls.is_paused()
+            && !is_any_on_its_way
+            && self.wants_reload(at)
+            && !self.can_be_spared(at)
     }
 
     fn can_be_spared(&self, at: usize) -> bool {
@@ -325,7 +424,8 @@ impl Cluster {
         }
     }
 
-    /// Whether one whose requests are waited for shall still be reloaded then: not if it is gone, or the last one by now.
+    /// Whether one whose requests are waited for shall still be reloaded then: not if it is gone,
+    /// or the last one by now.
     fn may_go_on(&self, at: usize) -> bool {
         let tracked = &self.tracked[at];
         let is_gone = || !tracked.is_up() && !tracked.facts.is_failing();
@@ -346,6 +446,8 @@ impl Cluster {
     }
 
     fn reads_of(&self, at: usize) -> Option<Reads> {
-        self.tracked[at].standing(self.changes.epoch(), self.fails_open).map(|standing| standing.reads)
+        self.tracked[at]
+            .standing(self.changes.epoch(), self.fails_open)
+            .map(|standing| standing.reads)
     }
 }

@@ -1,9 +1,11 @@
-//! Rolls as a whole: when the next one may begin, when its next replica may leave, and what became of the last ones.
+//! Rolls as a whole: when the next one may begin, when its next replica may leave, and what became
+//! of the last ones.
 //!
-//! A roll brings one epoch, the one that was settled when it began, to all replicas that are behind it. What settles meanwhile
-//! is brought by the next roll. That one begins after a pause, so that a publisher who works all day does not keep the cluster
-//! in a roll all day: `catalog.roll_share`. An order does not wait, nor does a replica that may have no catalog at all, nor one
-//! that is out of service already.
+//! A roll brings one epoch, the one that was settled when it began, to all replicas that are behind
+//! it. What settles meanwhile is brought by the next roll. That one begins after a pause, so that a
+//! publisher who works all day does not keep the cluster in a roll all day: `catalog.roll_share`.
+//! An order does not wait, nor does a replica that may have no catalog at all, nor one that is out
+//! of service already.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -144,7 +146,8 @@ impl Rolls {
 
     /// When the pause after the last roll ends, if it has not yet.
     pub(super) fn rests_until(&self, now: Instant) -> Option<Instant> {
-        self.not_before.filter(|at| *at > now && self.current.is_none())
+        self.not_before
+            .filter(|at| *at > now && self.current.is_none())
     }
 
     /// Whether it is time for this one, as far as rolls are concerned.
@@ -154,12 +157,20 @@ impl Rolls {
         }
         match &self.current {
             Some(current) => wish.is_repair() || wish.is_behind(current.target),
-            None => wish.is_repair() || wish.is_behind(self.ordered) || self.rests_until(now).is_none(),
+            None => {
+                wish.is_repair() || wish.is_behind(self.ordered) || self.rests_until(now).is_none()
+            }
         }
     }
 
     /// A replica leaves service. True if a roll begins with it.
-    pub(super) fn takes(&mut self, wish: Wish, settled: u64, reason: (RollReason, Vec<String>), now: Instant) -> bool {
+    pub(super) fn takes(
+        &mut self,
+        wish: Wish,
+        settled: u64,
+        reason: (RollReason, Vec<String>),
+        now: Instant,
+    ) -> bool {
         self.lacks_capacity_since = None;
         let is_repair = wish.is_repair();
         if let Some(current) = &mut self.current {
@@ -167,8 +178,19 @@ impl Rolls {
             return false;
         }
         let (why, by) = reason;
-        let report = RollReport { epoch: settled, why, by, began: now, ended: now, replicas: Vec::new() };
-        self.current = Some(Current { target: settled, is_repair, report });
+        let report = RollReport {
+            epoch: settled,
+            why,
+            by,
+            began: now,
+            ended: now,
+            replicas: Vec::new(),
+        };
+        self.current = Some(Current {
+            target: settled,
+            is_repair,
+            report,
+        });
         true
     }
 
@@ -183,15 +205,27 @@ impl Rolls {
     }
 
     pub(super) fn note(&mut self, name: &UpstreamName, result: Result<Duration, Cause>) {
-        if let Some(current) = self.current.as_mut().filter(|current| current.report.replicas.len() < MAX_RESULTS) {
-            current.report.replicas.push(ReplicaRoll { name: name.clone(), result });
+        if let Some(current) = self
+            .current
+            .as_mut()
+            .filter(|current| current.report.replicas.len() < MAX_RESULTS)
+        {
+            current.report.replicas.push(ReplicaRoll {
+                name: name.clone(),
+                result,
+            });
         }
     }
 
-    /// Nothing is under way any more. `share`: the part of the time that rolls may take, in percent.
+    /// Nothing is under way any more. `share`: the part of the time that rolls may take, in
+    /// percent.
     pub(super) fn end(&mut self, share: u32, now: Instant) -> Option<RollReport> {
         self.lacks_capacity_since = None;
-        let Current { is_repair, mut report, .. } = self.current.take()?;
+        let Current {
+            is_repair,
+            mut report,
+            ..
+        } = self.current.take()?;
         report.ended = now;
         if !is_repair {
             let length = now.saturating_duration_since(report.began);
@@ -216,12 +250,23 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
-    const BEHIND: Wish = Wish { held: Some(1), is_stuck: false };
+    const BEHIND: Wish = Wish {
+        held: Some(1),
+        is_stuck: false,
+    };
 
     fn rolled(took: Duration, share: u32) -> (Rolls, Instant) {
         let (mut rolls, start) = (Rolls::default(), Instant::now());
-        assert!(rolls.may_take(BEHIND, start), "the first roll begins at once");
-        assert!(rolls.takes(BEHIND, 2, (RollReason::Change(Source::Number), Vec::new()), start));
+        assert!(
+            rolls.may_take(BEHIND, start),
+            "the first roll begins at once"
+        );
+        assert!(rolls.takes(
+            BEHIND,
+            2,
+            (RollReason::Change(Source::Number), Vec::new()),
+            start
+        ));
         rolls.end(share, start + took);
         (rolls, start + took)
     }
@@ -229,7 +274,10 @@ mod tests {
     #[test]
     fn at_most_a_third_of_the_time_is_spent_in_rolls() {
         let (rolls, end) = rolled(SECOND * 33, 33);
-        let wish = Wish { held: Some(2), is_stuck: false };
+        let wish = Wish {
+            held: Some(2),
+            is_stuck: false,
+        };
         assert!(!rolls.may_take(wish, end + SECOND * 66));
         assert!(rolls.may_take(wish, end + SECOND * 67));
         let (rolls, end) = rolled(SECOND * 33, 100);
@@ -240,8 +288,20 @@ mod tests {
     fn an_order_and_a_replica_without_a_catalog_do_not_wait_for_the_pause() {
         let (mut rolls, end) = rolled(SECOND * 10, 33);
         assert!(!rolls.may_take(BEHIND, end));
-        assert!(rolls.may_take(Wish { held: None, is_stuck: false }, end));
-        assert!(rolls.may_take(Wish { held: Some(2), is_stuck: true }, end));
+        assert!(rolls.may_take(
+            Wish {
+                held: None,
+                is_stuck: false
+            },
+            end
+        ));
+        assert!(rolls.may_take(
+            Wish {
+                held: Some(2),
+                is_stuck: true
+            },
+            end
+        ));
         rolls.ordered(3);
         assert!(rolls.may_take(BEHIND, end));
     }
@@ -249,15 +309,37 @@ mod tests {
     #[test]
     fn what_settles_during_a_roll_is_brought_by_the_next() {
         let (mut rolls, start) = (Rolls::default(), Instant::now());
-        rolls.takes(BEHIND, 2, (RollReason::Change(Source::Number), Vec::new()), start);
+        rolls.takes(
+            BEHIND,
+            2,
+            (RollReason::Change(Source::Number), Vec::new()),
+            start,
+        );
         assert!(rolls.may_take(BEHIND, start));
-        assert!(!rolls.may_take(Wish { held: Some(2), is_stuck: false }, start), "it has what this roll brings");
+        assert!(
+            !rolls.may_take(
+                Wish {
+                    held: Some(2),
+                    is_stuck: false
+                },
+                start
+            ),
+            "it has what this roll brings"
+        );
     }
 
     #[test]
     fn a_repair_costs_the_next_roll_no_pause() {
         let (mut rolls, start) = (Rolls::default(), Instant::now());
-        rolls.takes(Wish { held: None, is_stuck: false }, 2, (RollReason::Repair, Vec::new()), start);
+        rolls.takes(
+            Wish {
+                held: None,
+                is_stuck: false,
+            },
+            2,
+            (RollReason::Repair, Vec::new()),
+            start,
+        );
         rolls.end(33, start + SECOND * 60);
         assert!(rolls.may_take(BEHIND, start + SECOND * 60));
     }
@@ -266,8 +348,23 @@ mod tests {
     fn while_paused_no_replica_leaves_and_one_that_is_out_is_mended() {
         let (mut rolls, now) = (Rolls::default(), Instant::now());
         rolls.set_paused(true);
-        assert!(!rolls.may_take(BEHIND, now) && !rolls.may_take(Wish { held: None, is_stuck: false }, now));
-        assert!(rolls.may_take(Wish { held: None, is_stuck: true }, now));
+        assert!(
+            !rolls.may_take(BEHIND, now)
+                && !rolls.may_take(
+                    Wish {
+                        held: None,
+                        is_stuck: false
+                    },
+                    now
+                )
+        );
+        assert!(rolls.may_take(
+            Wish {
+                held: None,
+                is_stuck: true
+            },
+            now
+        ));
     }
 
     #[test]

@@ -13,8 +13,8 @@ pub struct CatalogStatus {
     pub settled: u64,
     /// The main's `updateSequence` when last read.
     pub number: Option<u64>,
-    /// How long the main has not reported it although it was asked: whether its catalog changed since is not known. `None` while it
-    /// does.
+    /// How long the main has not reported it although it was asked: whether its catalog changed
+    /// since is not known. `None` while it does.
     pub silent_for: Option<Duration>,
     /// Since the last change was noticed.
     pub changed_ago: Option<Duration>,
@@ -63,7 +63,8 @@ pub enum Freshening {
     Reloading,
     /// It must draw the canary.
     Testing,
-    /// Its last reload failed, and the next has not begun. Whether it serves meanwhile, its eligibility says.
+    /// Its last reload failed, and the next has not begun. Whether it serves meanwhile, its
+    /// eligibility says.
     Failed,
 }
 

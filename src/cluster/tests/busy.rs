@@ -17,7 +17,8 @@ fn slow() -> Outcome {
     Outcome::Failure(Cause::Slow("no answer"))
 }
 
-/// Lives through `rounds` probes of `a`, which are not answered in time; a request succeeds meanwhile or does not.
+/// Lives through `rounds` probes of `a`, which are not answered in time; a request succeeds
+/// meanwhile or does not.
 fn probe_late(world: &mut World, rounds: usize, outcome: &Outcome, request_succeeds: bool) {
     for _ in 0..rounds {
         world.now = world.cluster.next_deadline().unwrap();
@@ -26,7 +27,14 @@ fn probe_late(world: &mut World, rounds: usize, outcome: &Outcome, request_succe
             if name == "a" && request_succeeds {
                 world.observe("a", Outcome::Success);
             }
-            world.report_probe(id, if name == "a" { outcome.clone() } else { Outcome::Success });
+            world.report_probe(
+                id,
+                if name == "a" {
+                    outcome.clone()
+                } else {
+                    Outcome::Success
+                },
+            );
         }
     }
 }
@@ -68,14 +76,35 @@ fn successes_are_of_interest_while_a_probe_runs_and_until_there_is_one() {
 #[test]
 fn a_slow_probe_of_an_upstream_at_its_limit_is_busy() {
     let mut config = config(2);
-    config.upstreams.iter_mut().for_each(|upstream| upstream.max_in_flight = MaxInFlight::Fixed(1));
+    config
+        .upstreams
+        .iter_mut()
+        .for_each(|upstream| upstream.max_in_flight = MaxInFlight::Fixed(1));
     let mut world = World::configured_up(config);
     let snapshot = world.snapshot();
-    let taken: Vec<_> = (0..2).map(|_| snapshot.select(Map, &crate::cluster::Tried::default(), world.now).unwrap()).collect();
-    world.live(LONG, |name| if name == "a" { slow() } else { Outcome::Success });
+    let taken: Vec<_> = (0..2)
+        .map(|_| {
+            snapshot
+                .select(Map, &crate::cluster::Tried::default(), world.now)
+                .unwrap()
+        })
+        .collect();
+    world.live(LONG, |name| {
+        if name == "a" {
+            slow()
+        } else {
+            Outcome::Success
+        }
+    });
     assert_eq!(world.status("a").health, HealthState::Up);
     drop(taken);
-    world.live(LONG, |name| if name == "a" { slow() } else { Outcome::Success });
+    world.live(LONG, |name| {
+        if name == "a" {
+            slow()
+        } else {
+            Outcome::Success
+        }
+    });
     assert_eq!(world.status("a").health, HealthState::Down);
 }
 
@@ -85,6 +114,9 @@ fn a_database_that_hangs_everywhere_closes_neither_reads_nor_administration() {
     world.live(LONG, |_| slow());
     assert_eq!(
         (world.served_by(Map), world.served_by(Admin)),
-        (["a", "b", "c"].map(str::to_owned).to_vec(), vec!["main".to_owned()])
+        (
+            ["a", "b", "c"].map(str::to_owned).to_vec(),
+            vec!["main".to_owned()]
+        )
     );
 }

@@ -10,7 +10,10 @@ use crate::ogc::RequestClass::{self, Admin, Capabilities, Feature, Map, Process,
 
 fn with_cap(replicas: usize, cap: u32) -> Config {
     let mut config = config(replicas);
-    config.upstreams.iter_mut().for_each(|upstream| upstream.max_in_flight = MaxInFlight::Fixed(cap));
+    config
+        .upstreams
+        .iter_mut()
+        .for_each(|upstream| upstream.max_in_flight = MaxInFlight::Fixed(cap));
     config
 }
 
@@ -28,7 +31,11 @@ fn fill(world: &World, class: RequestClass) -> (Vec<Selection>, NoUpstream) {
 
 fn places(taken: &[Selection]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    taken.iter().for_each(|selection| *counts.entry(selection.upstream.name.to_string()).or_default() += 1);
+    taken.iter().for_each(|selection| {
+        *counts
+            .entry(selection.upstream.name.to_string())
+            .or_default() += 1
+    });
     counts
 }
 
@@ -38,7 +45,10 @@ fn every_upstream_gets_as_many_as_its_cap_and_then_requests_wait() {
     change(&mut config, "b").max_in_flight = MaxInFlight::Fixed(2);
     let world = World::configured_up(config);
     let (taken, why) = fill(&world, Map);
-    assert_eq!(places(&taken), BTreeMap::from([("a".to_owned(), 4), ("b".to_owned(), 2)]));
+    assert_eq!(
+        places(&taken),
+        BTreeMap::from([("a".to_owned(), 4), ("b".to_owned(), 2)])
+    );
     assert_eq!(why, NoUpstream::Full);
     drop(taken);
     assert!(world.select(Map).is_ok());
@@ -70,7 +80,10 @@ fn administration_gets_in_when_the_main_is_full() {
     let (_full, why) = fill(&world, Map);
     assert_eq!(why, NoUpstream::Full);
     let (administration, why) = fill(&world, Admin);
-    assert_eq!((administration.len() as u32, why), (RESERVE, NoUpstream::Full));
+    assert_eq!(
+        (administration.len() as u32, why),
+        (RESERVE, NoUpstream::Full)
+    );
     assert_eq!(world.select(Ui).unwrap_err(), NoUpstream::Full);
 }
 
@@ -83,17 +96,30 @@ fn one_place_that_is_full_is_waited_for_and_one_that_is_gone_is_not() {
     assert_eq!(why, NoUpstream::Full);
     let mut tried = Tried::default();
     tried.add(world.id("b"));
-    assert_eq!(world.snapshot().select(Process, &tried, world.now).unwrap_err(), NoUpstream::AllTried);
+    assert_eq!(
+        world
+            .snapshot()
+            .select(Process, &tried, world.now)
+            .unwrap_err(),
+        NoUpstream::AllTried
+    );
 }
 
 #[test]
 fn the_backup_does_not_take_what_full_replicas_cannot() {
     let mut config = with_reads(1, MainReads::Backup);
-    config.upstreams.iter_mut().for_each(|upstream| upstream.max_in_flight = MaxInFlight::Fixed(3));
+    config
+        .upstreams
+        .iter_mut()
+        .for_each(|upstream| upstream.max_in_flight = MaxInFlight::Fixed(3));
     for class in [Map, Capabilities] {
         let world = World::configured_up(config.clone());
         let (taken, why) = fill(&world, class);
-        assert_eq!((places(&taken), why), (BTreeMap::from([("a".to_owned(), 3)]), NoUpstream::Full), "{class}");
+        assert_eq!(
+            (places(&taken), why),
+            (BTreeMap::from([("a".to_owned(), 3)]), NoUpstream::Full),
+            "{class}"
+        );
     }
 }
 
@@ -105,15 +131,27 @@ fn a_retry_waits_for_whom_it_has_not_tried() {
     let (taken, _) = fill(&world, Map);
     let mut tried = Tried::default();
     tried.add(taken[0].upstream.id);
-    assert_eq!(world.snapshot().select(Map, &tried, world.now).unwrap_err(), NoUpstream::Full);
+    assert_eq!(
+        world.snapshot().select(Map, &tried, world.now).unwrap_err(),
+        NoUpstream::Full
+    );
     tried.add(taken[1].upstream.id);
-    assert_eq!(world.snapshot().select(Map, &tried, world.now).unwrap_err(), NoUpstream::AllTried);
+    assert_eq!(
+        world.snapshot().select(Map, &tried, world.now).unwrap_err(),
+        NoUpstream::AllTried
+    );
 }
 
 #[test]
 fn a_replica_that_came_back_gets_one_place_and_then_more() {
     let mut world = World::configured_up(with_cap(2, 16));
-    let places = |world: &World| fill(world, Map).0.iter().filter(|taken| taken.upstream.name.as_str() == "a").count();
+    let places = |world: &World| {
+        fill(world, Map)
+            .0
+            .iter()
+            .filter(|taken| taken.upstream.name.as_str() == "a")
+            .count()
+    };
     world.bring("a", HealthState::Down, &refused());
     world.bring("a", HealthState::Up, &Outcome::Success);
     assert_eq!(places(&world), 1);
@@ -130,11 +168,18 @@ fn a_learned_cap_is_in_force_as_soon_as_it_is_learned() {
     let world = World::configured_up(config);
     assert_eq!(fill(&world, Map).0.len() as u32, MaxInFlight::AUTO_START);
     let upstream = std::sync::Arc::clone(&world.select(Map).unwrap().upstream);
-    upstream.load.set_learned_cap(LearnedCap { cap: 5, has_extra: true, heavy: 0 });
+    upstream.load.set_learned_cap(LearnedCap {
+        cap: 5,
+        has_extra: true,
+        heavy: 0,
+    });
     let (taken, _) = fill(&world, Map);
     assert!(taken.len() == 5 && taken.iter().all(|selection| selection.teaches_cap));
     drop(taken);
-    assert!(!world.select(Feature).unwrap().teaches_cap, "heavy requests teach nothing");
+    assert!(
+        !world.select(Feature).unwrap().teaches_cap,
+        "heavy requests teach nothing"
+    );
 }
 
 #[test]
@@ -144,16 +189,24 @@ fn on_top_of_a_learned_cap_the_quickest_have_a_quarter_whatever_is_kept_elsewher
     change(&mut config, "a").max_in_flight = MaxInFlight::Auto;
     let world = World::configured_up(config);
     let (maps, _) = fill(&world, Map);
-    assert_eq!((maps.len() as u32, fill(&world, Tile).0.len() as u32), (MaxInFlight::AUTO_START, MaxInFlight::AUTO_START / 4));
+    assert_eq!(
+        (maps.len() as u32, fill(&world, Tile).0.len() as u32),
+        (MaxInFlight::AUTO_START, MaxInFlight::AUTO_START / 4)
+    );
 }
 
 #[test]
 fn without_a_cap_nobody_waits() {
     let mut config = with_cap(1, 1);
-    config.upstreams.iter_mut().for_each(|upstream| upstream.max_in_flight = MaxInFlight::Off);
+    config
+        .upstreams
+        .iter_mut()
+        .for_each(|upstream| upstream.max_in_flight = MaxInFlight::Off);
     let world = World::configured_up(config);
     let snapshot = world.snapshot();
-    let taken: Vec<_> = (0..1000).filter_map(|_| snapshot.select(Feature, &Tried::default(), world.now).ok()).collect();
+    let taken: Vec<_> = (0..1000)
+        .filter_map(|_| snapshot.select(Feature, &Tried::default(), world.now).ok())
+        .collect();
     assert_eq!(taken.len(), 1000);
 }
 
@@ -173,11 +226,23 @@ fn tiles_of_a_metatile_join_it_above_the_cap_while_nobody_waits_and_others_do_no
     let (snapshot, none) = (world.snapshot(), Tried::default());
     let join = |key: u64| snapshot.select_joining(Tile, key << 32, &none, world.now);
     let metatile: Vec<_> = (0..9).map(|_| join(1).unwrap()).collect();
-    assert_eq!(places(&metatile).len(), 1, "one replica makes them all, with two places");
+    assert_eq!(
+        places(&metatile).len(),
+        1,
+        "one replica makes them all, with two places"
+    );
     let strict = |key: u64| snapshot.select_for(Tile, Some(key << 32), &none, world.now);
     let elsewhere: Vec<_> = std::iter::from_fn(|| strict(1).ok()).collect();
-    assert_eq!(elsewhere.len(), 4, "where somebody waits, it is a tile like any other");
-    assert_eq!(join(2).unwrap_err(), NoUpstream::Full, "nobody is there to join");
+    assert_eq!(
+        elsewhere.len(),
+        4,
+        "where somebody waits, it is a tile like any other"
+    );
+    assert_eq!(
+        join(2).unwrap_err(),
+        NoUpstream::Full,
+        "nobody is there to join"
+    );
     drop(metatile);
     assert_eq!(fill(&world, Tile).0.len(), 2);
 }
@@ -188,5 +253,8 @@ fn no_more_than_a_metatile_joins_above_the_cap() {
     let snapshot = world.snapshot();
     let join = || snapshot.select_joining(Tile, 1, &Tried::default(), world.now);
     let joined: Vec<_> = std::iter::from_fn(|| join().ok()).collect();
-    assert_eq!((joined.len(), join().unwrap_err()), (2 + COMPANIONS as usize, NoUpstream::Full));
+    assert_eq!(
+        (joined.len(), join().unwrap_err()),
+        (2 + COMPANIONS as usize, NoUpstream::Full)
+    );
 }

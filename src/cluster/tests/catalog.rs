@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::super::{Action, Cause, Event, Freshening, Hint, Outcome, ProbeReport, Remembered, Selection, UpstreamId};
+use super::super::{
+    Action, Cause, Event, Freshening, Hint, Outcome, ProbeReport, Remembered, Selection, UpstreamId,
+};
 use super::super::{HealthState, Memory, Mode, SyncError, Tried};
 use super::fixture::{World, config};
 use crate::config::{Config, Credentials, MainReads, MaxInFlight, Secret, StalePolicy};
@@ -34,7 +36,10 @@ pub(super) struct Catalogs {
 
 pub(super) fn with_credentials(mut config: Config) -> Config {
     let password = Secret::new("secret".to_owned());
-    config.geoserver.credentials = Credentials::Basic { username: "admin".to_owned(), password };
+    config.geoserver.credentials = Credentials::Basic {
+        username: "admin".to_owned(),
+        password,
+    };
     config
 }
 
@@ -45,7 +50,11 @@ impl Catalogs {
     }
 
     pub(super) fn configured(config: Config) -> Self {
-        let numbers = config.upstreams.iter().map(|upstream| (upstream.name.to_string(), 10)).collect();
+        let numbers = config
+            .upstreams
+            .iter()
+            .map(|upstream| (upstream.name.to_string(), 10))
+            .collect();
         Self::started(World::configured(config), numbers)
     }
 
@@ -94,8 +103,13 @@ impl Catalogs {
         let end = self.world.now + time;
         loop {
             self.act();
-            let next =
-                self.world.cluster.next_deadline().into_iter().chain(self.reloading.iter().map(|(.., until)| *until)).min();
+            let next = self
+                .world
+                .cluster
+                .next_deadline()
+                .into_iter()
+                .chain(self.reloading.iter().map(|(.., until)| *until))
+                .min();
             match next.filter(|next| *next <= end) {
                 Some(next) => self.world.now = next,
                 None => break,
@@ -113,12 +127,19 @@ impl Catalogs {
                 let (name, upstream, asked, _) = self.reloading.remove(at);
                 let outcome = (self.reload_answers)(&name);
                 if outcome.is_ok() {
-                    let number = (self.after_reload)(self.numbers.get("main").copied().unwrap_or_default());
+                    let number =
+                        (self.after_reload)(self.numbers.get("main").copied().unwrap_or_default());
                     self.numbers.insert(name, number);
                 }
-                self.handle(Event::CatalogReloaded { upstream, asked, outcome });
+                self.handle(Event::CatalogReloaded {
+                    upstream,
+                    asked,
+                    outcome,
+                });
             }
-            let Some(action) = self.world.cluster.poll_action(now) else { break };
+            let Some(action) = self.world.cluster.poll_action(now) else {
+                break;
+            };
             self.follow(action);
         }
     }
@@ -127,39 +148,79 @@ impl Catalogs {
         let now = self.world.now;
         match action {
             Action::Probe(upstream) => {
-                let report = ProbeReport { outcome: (self.probe)(upstream.name.as_str()), took: Duration::from_millis(5) };
-                self.handle(Event::Probed { upstream: upstream.id, report });
+                let report = ProbeReport {
+                    outcome: (self.probe)(upstream.name.as_str()),
+                    took: Duration::from_millis(5),
+                };
+                self.handle(Event::Probed {
+                    upstream: upstream.id,
+                    report,
+                });
             }
             Action::ReadVersion(upstream) => {
                 let number = self.numbers.get(upstream.name.as_str()).copied();
-                self.handle(Event::VersionRead { upstream: upstream.id, asked: now, number });
+                self.handle(Event::VersionRead {
+                    upstream: upstream.id,
+                    asked: now,
+                    number,
+                });
             }
             Action::TestCanary(upstream) => {
                 let outcome = (self.canary)(upstream.name.as_str());
                 let number = self.numbers.get(upstream.name.as_str()).copied();
-                self.handle(Event::CanaryTested { upstream: upstream.id, asked: now, outcome, number });
+                self.handle(Event::CanaryTested {
+                    upstream: upstream.id,
+                    asked: now,
+                    outcome,
+                    number,
+                });
             }
             Action::TryCanary(upstream) => {
                 let outcome = (self.canary)(upstream.name.as_str());
-                self.handle(Event::CanaryTried { asked: now, outcome });
+                self.handle(Event::CanaryTried {
+                    asked: now,
+                    outcome,
+                });
             }
             Action::TryCredentials(upstream) => {
                 let outcome = (self.credentials)(upstream.name.as_str());
-                self.handle(Event::CredentialsTried { upstream: upstream.id, asked: now, outcome });
+                self.handle(Event::CredentialsTried {
+                    upstream: upstream.id,
+                    asked: now,
+                    outcome,
+                });
             }
             Action::ChooseLayer(_) => panic!("a layer is configured"),
             Action::ReloadMain(upstream) => {
                 let outcome = self.main_reload_answers.clone();
-                assert!(self.reloading.is_empty() && self.world.served_by(RequestClass::Admin) == ["main"]);
+                assert!(
+                    self.reloading.is_empty()
+                        && self.world.served_by(RequestClass::Admin) == ["main"]
+                );
                 self.main_reloads += 1;
-                self.handle(Event::MainReloaded { upstream: upstream.id, asked: now, outcome });
+                self.handle(Event::MainReloaded {
+                    upstream: upstream.id,
+                    asked: now,
+                    outcome,
+                });
             }
             Action::ReloadCatalog(upstream) => {
                 let serving = self.world.served_by(RequestClass::Map);
-                assert!(!serving.contains(&upstream.name.to_string()), "who is reloaded serves nothing");
-                assert!(!serving.is_empty(), "the last one that serves is not reloaded");
+                assert!(
+                    !serving.contains(&upstream.name.to_string()),
+                    "who is reloaded serves nothing"
+                );
+                assert!(
+                    !serving.is_empty(),
+                    "the last one that serves is not reloaded"
+                );
                 self.reloads.push(upstream.name.to_string());
-                self.reloading.push((upstream.name.to_string(), upstream.id, now, now + self.reload_takes));
+                self.reloading.push((
+                    upstream.name.to_string(),
+                    upstream.id,
+                    now,
+                    now + self.reload_takes,
+                ));
             }
         }
     }
@@ -209,7 +270,11 @@ fn fifty_writes_in_twenty_seconds_are_at_most_two_rolls() {
         catalogs.live(Duration::from_millis(400));
     }
     catalogs.live(SECOND * 30);
-    assert!(catalogs.all_fresh() && catalogs.reloads.len() <= 6, "{:?}", catalogs.reloads);
+    assert!(
+        catalogs.all_fresh() && catalogs.reloads.len() <= 6,
+        "{:?}",
+        catalogs.reloads
+    );
 }
 
 #[test]
@@ -223,7 +288,10 @@ fn a_change_without_a_hint_is_seen_by_the_number() {
 #[test]
 fn what_a_reload_does_to_a_replicas_own_number_is_no_change() {
     for after_reload in [|main| main, |main| main + 8] {
-        let mut catalogs = Catalogs { after_reload, ..Catalogs::fresh(2) };
+        let mut catalogs = Catalogs {
+            after_reload,
+            ..Catalogs::fresh(2)
+        };
         catalogs.publish();
         catalogs.live(SECOND * 600);
         assert_eq!(catalogs.reloads, ["a", "b"], "{:#?}", catalogs.log);
@@ -237,7 +305,10 @@ fn a_replica_is_reloaded_when_its_last_request_has_ended() {
     assert_eq!(running.upstream.name.as_str(), "a");
     catalogs.publish();
     catalogs.live(SECOND * 30);
-    assert_eq!((catalogs.doing("a"), catalogs.reloads.len()), (Freshening::Draining, 0));
+    assert_eq!(
+        (catalogs.doing("a"), catalogs.reloads.len()),
+        (Freshening::Draining, 0)
+    );
     drop(running);
     catalogs.live(SECOND * 5);
     assert!(catalogs.all_fresh());
@@ -250,7 +321,14 @@ fn a_request_that_does_not_end_keeps_a_replica_from_its_reload_for_a_bounded_tim
     catalogs.publish();
     catalogs.live(catalogs.world.config.catalog.drain_timeout + SECOND * 10);
     assert!(catalogs.all_fresh());
-    assert!(catalogs.log.iter().any(|line| line.contains("still_running=1")), "{:#?}", catalogs.log);
+    assert!(
+        catalogs
+            .log
+            .iter()
+            .any(|line| line.contains("still_running=1")),
+        "{:#?}",
+        catalogs.log
+    );
 }
 
 #[test]
@@ -261,7 +339,9 @@ fn nobody_gets_into_a_draining_replica_even_from_an_older_snapshot() {
     catalogs.reload_takes = SECOND * 100;
     catalogs.live(SECOND * 10);
     assert_eq!(catalogs.doing("a"), Freshening::Reloading);
-    let selection = older.select(RequestClass::Map, &Tried::default(), catalogs.world.now).unwrap();
+    let selection = older
+        .select(RequestClass::Map, &Tried::default(), catalogs.world.now)
+        .unwrap();
     assert!(selection.upstream.is_main());
 }
 
@@ -272,20 +352,47 @@ fn the_last_one_that_serves_is_not_reloaded() {
     let mut catalogs = Catalogs::configured(config);
     catalogs.publish();
     catalogs.live(SECOND * 60);
-    assert_eq!((catalogs.reloads.len(), catalogs.doing("a")), (0, Freshening::HeldBack));
+    assert_eq!(
+        (catalogs.reloads.len(), catalogs.doing("a")),
+        (0, Freshening::HeldBack)
+    );
 }
 
 #[test]
 fn a_replica_that_fails_its_reload_is_reported_and_tried_again_and_does_not_hold_up_the_others() {
     let mut catalogs = Catalogs::fresh(3);
-    catalogs.reload_answers = |name| if name == "a" { Err(Cause::Status(500)) } else { Ok(()) };
-    catalogs.canary = |name| if name == "a" { Outcome::Failure(Cause::Status(500)) } else { Outcome::Success };
+    catalogs.reload_answers = |name| {
+        if name == "a" {
+            Err(Cause::Status(500))
+        } else {
+            Ok(())
+        }
+    };
+    catalogs.canary = |name| {
+        if name == "a" {
+            Outcome::Failure(Cause::Status(500))
+        } else {
+            Outcome::Success
+        }
+    };
     catalogs.publish();
     catalogs.live(SECOND * 12);
-    assert!(catalogs.is_fresh("b") && catalogs.is_fresh("c") && !catalogs.is_fresh("a"), "{:#?}", catalogs.log);
+    assert!(
+        catalogs.is_fresh("b") && catalogs.is_fresh("c") && !catalogs.is_fresh("a"),
+        "{:#?}",
+        catalogs.log
+    );
     assert_eq!(catalogs.doing("a"), Freshening::Failed);
-    assert!(!catalogs.world.served_by(RequestClass::Map).contains(&"a".to_owned()), "it may have no catalog at all");
-    assert!(catalogs.log.iter().any(|line| line.contains("upstream=a catalog=reload-failed retry_in=10s cause=\"status 500\"")));
+    assert!(
+        !catalogs
+            .world
+            .served_by(RequestClass::Map)
+            .contains(&"a".to_owned()),
+        "it may have no catalog at all"
+    );
+    assert!(catalogs.log.iter().any(|line| {
+        line.contains("upstream=a catalog=reload-failed retry_in=10s cause=\"status 500\"")
+    }));
     catalogs.reload_answers = |_| Ok(());
     catalogs.canary = |_| Outcome::Success;
     catalogs.live(SECOND * 30);
@@ -300,36 +407,82 @@ fn a_reload_that_failed_before_it_began_leaves_the_old_catalog_serving() {
     catalogs.live(SECOND * 10);
     assert_eq!(catalogs.world.served_by(RequestClass::Map), ["a", "b"]);
     assert!(catalogs.world.status("a").catalog.retry_in.is_some());
-    assert_eq!(catalogs.doing("a"), Freshening::Failed, "it serves, and yet");
+    assert_eq!(
+        catalogs.doing("a"),
+        Freshening::Failed,
+        "it serves, and yet"
+    );
     catalogs.live(SECOND * 3600);
-    assert!((4..40).contains(&catalogs.reloads.len()), "the pauses grow: {:?}", catalogs.reloads);
+    assert!(
+        (4..40).contains(&catalogs.reloads.len()),
+        "the pauses grow: {:?}",
+        catalogs.reloads
+    );
 }
 
 #[test]
-fn a_replica_that_refuses_our_credentials_serves_on_while_the_others_are_reloaded_and_is_a_condition() {
+fn a_replica_that_refuses_our_credentials_serves_on_while_the_others_are_reloaded_and_is_a_condition()
+ {
     let mut catalogs = Catalogs::fresh(2);
-    catalogs.credentials = |name| if name == "a" { Err(Cause::Credentials(401)) } else { Ok(()) };
+    catalogs.credentials = |name| {
+        if name == "a" {
+            Err(Cause::Credentials(401))
+        } else {
+            Ok(())
+        }
+    };
     catalogs.publish();
     for _ in 0..600 {
         catalogs.live(SECOND);
-        assert!(catalogs.world.status("a").eligible, "it never leaves service for nothing");
+        assert!(
+            catalogs.world.status("a").eligible,
+            "it never leaves service for nothing"
+        );
     }
     assert!(catalogs.is_fresh("b") && !catalogs.is_fresh("a"));
-    assert_eq!((catalogs.reloads.as_slice(), catalogs.doing("a")), (["b".to_owned()].as_slice(), Freshening::Failed));
+    assert_eq!(
+        (catalogs.reloads.as_slice(), catalogs.doing("a")),
+        (["b".to_owned()].as_slice(), Freshening::Failed)
+    );
     let texts = |catalogs: &Catalogs| {
         let status = catalogs.world.cluster.status(catalogs.world.now);
-        status.conditions.iter().map(|held| held.condition.to_string()).collect::<Vec<_>>()
+        status
+            .conditions
+            .iter()
+            .map(|held| held.condition.to_string())
+            .collect::<Vec<_>>()
     };
     assert_eq!(texts(&catalogs), ["credentials refused by a (401)"]);
     let began = r#"upstream=a condition=credentials-refused change=began cause="credentials refused by a (401)" remedy="give"#;
-    assert_eq!(catalogs.log.iter().filter(|line| line.starts_with(began)).count(), 1, "{:#?}", catalogs.log);
-    let tries = catalogs.log.iter().filter(|line| line.starts_with("upstream=a catalog=reload-failed")).count();
-    assert!((2..6).contains(&tries), "GeoServer delays all logins after failed ones: {tries} in ten minutes");
+    assert_eq!(
+        catalogs
+            .log
+            .iter()
+            .filter(|line| line.starts_with(began))
+            .count(),
+        1,
+        "{:#?}",
+        catalogs.log
+    );
+    let tries = catalogs
+        .log
+        .iter()
+        .filter(|line| line.starts_with("upstream=a catalog=reload-failed"))
+        .count();
+    assert!(
+        (2..6).contains(&tries),
+        "GeoServer delays all logins after failed ones: {tries} in ten minutes"
+    );
     catalogs.credentials = |_| Ok(());
     catalogs.live(SECOND * 900);
     assert!(catalogs.all_fresh());
     assert_eq!(texts(&catalogs), Vec::<String>::new());
-    assert!(catalogs.log.iter().any(|line| line.starts_with("upstream=a condition=credentials-refused change=ended")));
+    assert!(
+        catalogs
+            .log
+            .iter()
+            .any(|line| line.starts_with("upstream=a condition=credentials-refused change=ended"))
+    );
 }
 
 #[test]
@@ -340,8 +493,12 @@ fn other_credentials_in_the_configuration_are_tried_at_once() {
     catalogs.live(SECOND * 300);
     catalogs.credentials = |_| Ok(());
     let given = with_credentials(config(2)).geoserver.credentials;
-    catalogs.world.reload(|config| config.geoserver.credentials = Credentials::None);
-    catalogs.world.reload(|config| config.geoserver.credentials = given);
+    catalogs
+        .world
+        .reload(|config| config.geoserver.credentials = Credentials::None);
+    catalogs
+        .world
+        .reload(|config| config.geoserver.credentials = given);
     catalogs.live(SECOND * 20);
     assert!(catalogs.all_fresh(), "{:#?}", catalogs.log);
 }
@@ -361,7 +518,14 @@ fn a_reload_that_never_answers_has_failed_after_its_time() {
     catalogs.reload_takes = SECOND * 100_000;
     catalogs.publish();
     catalogs.live(catalogs.world.config.catalog.reload_timeout + SECOND * 10);
-    assert!(catalogs.log.iter().any(|line| line.contains("the catalog reload did not end")), "{:#?}", catalogs.log);
+    assert!(
+        catalogs
+            .log
+            .iter()
+            .any(|line| line.contains("the catalog reload did not end")),
+        "{:#?}",
+        catalogs.log
+    );
 }
 
 #[test]
@@ -383,15 +547,26 @@ fn a_replica_without_its_canary_is_kept_out() {
 fn a_canary_layer_that_was_withdrawn_everywhere_keeps_no_reloaded_replica_out_and_is_a_condition() {
     let texts = |catalogs: &Catalogs| {
         let status = catalogs.world.cluster.status(catalogs.world.now);
-        status.conditions.iter().map(|held| held.condition.to_string()).collect::<Vec<_>>()
+        status
+            .conditions
+            .iter()
+            .map(|held| held.condition.to_string())
+            .collect::<Vec<_>>()
     };
     let mut catalogs = Catalogs::fresh(2);
-    catalogs.canary = |_| Outcome::Failure(Cause::Unexpected("LayerNotDefined: Could not find layer".to_owned()));
+    catalogs.canary = |_| {
+        Outcome::Failure(Cause::Unexpected(
+            "LayerNotDefined: Could not find layer".to_owned(),
+        ))
+    };
     catalogs.publish();
     catalogs.live(SECOND * 20);
     assert!(catalogs.all_fresh(), "{:#?}", catalogs.log);
     assert_eq!(catalogs.world.served_by(RequestClass::Map), ["a", "b"]);
-    assert_eq!(texts(&catalogs), ["canary layer geor:public_layer unknown where nothing was reloaded, too"]);
+    assert_eq!(
+        texts(&catalogs),
+        ["canary layer geor:public_layer unknown where nothing was reloaded, too"]
+    );
     catalogs.live(SECOND * 600);
     assert_eq!(catalogs.reloads.len(), 2, "no reload would help");
     catalogs.canary = |_| Outcome::Success;
@@ -403,34 +578,66 @@ fn a_canary_layer_that_was_withdrawn_everywhere_keeps_no_reloaded_replica_out_an
 fn a_replica_that_fails_its_canary_in_another_way_than_the_main_stays_out() {
     let mut catalogs = Catalogs::fresh(2);
     catalogs.canary = |name| match name {
-        "main" => Outcome::Failure(Cause::Unexpected("NoApplicableCode: Rendering process failed".to_owned())),
-        _ => Outcome::Failure(Cause::Unexpected("LayerNotDefined: Could not find layer".to_owned())),
+        "main" => Outcome::Failure(Cause::Unexpected(
+            "NoApplicableCode: Rendering process failed".to_owned(),
+        )),
+        _ => Outcome::Failure(Cause::Unexpected(
+            "LayerNotDefined: Could not find layer".to_owned(),
+        )),
     };
     catalogs.publish();
     catalogs.live(SECOND * 60);
-    assert_eq!((catalogs.world.served_by(RequestClass::Map), catalogs.is_fresh("a")), (vec!["b".to_owned()], false));
+    assert_eq!(
+        (
+            catalogs.world.served_by(RequestClass::Map),
+            catalogs.is_fresh("a")
+        ),
+        (vec!["b".to_owned()], false)
+    );
 }
 
 #[test]
 fn while_the_canary_is_in_doubt_a_replica_whose_reload_failed_stays_out_until_one_is_done() {
     let mut catalogs = Catalogs::fresh(3);
     catalogs.canary = |_| Outcome::Failure(Cause::Status(500));
-    catalogs.reload_answers = |name| if name == "a" { Err(Cause::Status(500)) } else { Ok(()) };
+    catalogs.reload_answers = |name| {
+        if name == "a" {
+            Err(Cause::Status(500))
+        } else {
+            Ok(())
+        }
+    };
     catalogs.publish();
     catalogs.live(SECOND * 30);
-    assert_eq!(catalogs.world.served_by(RequestClass::Map), ["b", "c"], "it may have no catalog at all: {:#?}", catalogs.log);
+    assert_eq!(
+        catalogs.world.served_by(RequestClass::Map),
+        ["b", "c"],
+        "it may have no catalog at all: {:#?}",
+        catalogs.log
+    );
     assert!(catalogs.is_fresh("b") && catalogs.is_fresh("c"));
     catalogs.reload_answers = |_| Ok(());
     catalogs.live(SECOND * 60);
-    assert_eq!(catalogs.world.served_by(RequestClass::Map), ["a", "b", "c"], "{:#?}", catalogs.log);
+    assert_eq!(
+        catalogs.world.served_by(RequestClass::Map),
+        ["a", "b", "c"],
+        "{:#?}",
+        catalogs.log
+    );
 }
 
 #[test]
 fn capabilities_come_from_the_fresh_or_the_main() {
     let mut catalogs = Catalogs::fresh(2);
-    assert_eq!(catalogs.world.served_by(RequestClass::Capabilities), ["a", "b"]);
+    assert_eq!(
+        catalogs.world.served_by(RequestClass::Capabilities),
+        ["a", "b"]
+    );
     catalogs.publish();
-    assert_eq!(catalogs.world.served_by(RequestClass::Capabilities), ["main"]);
+    assert_eq!(
+        catalogs.world.served_by(RequestClass::Capabilities),
+        ["main"]
+    );
     assert_eq!(catalogs.world.served_by(RequestClass::Map), ["a", "b"]);
     catalogs.reload_takes = SECOND * 5;
     catalogs.live(SECOND * 10);
@@ -440,13 +647,20 @@ fn capabilities_come_from_the_fresh_or_the_main() {
 
 #[test]
 fn other_reads_prefer_the_fresh_and_stale_ones_serve_as_the_policy_says() {
-    for (policy, expected) in [(StalePolicy::Serve, ["a", "b"].as_slice()), (StalePolicy::Avoid, ["main"].as_slice())] {
+    for (policy, expected) in [
+        (StalePolicy::Serve, ["a", "b"].as_slice()),
+        (StalePolicy::Avoid, ["main"].as_slice()),
+    ] {
         let mut config = with_credentials(config(2));
         config.catalog.stale = policy;
         let mut catalogs = Catalogs::configured(config);
         catalogs.reload_takes = SECOND * 5;
         catalogs.publish();
-        assert_eq!(catalogs.world.served_by(RequestClass::Map), expected, "{policy:?}");
+        assert_eq!(
+            catalogs.world.served_by(RequestClass::Map),
+            expected,
+            "{policy:?}"
+        );
         catalogs.live(SECOND * 10);
         assert_eq!(catalogs.world.served_by(RequestClass::Map), ["a"]);
     }
@@ -454,19 +668,34 @@ fn other_reads_prefer_the_fresh_and_stale_ones_serve_as_the_policy_says() {
 
 #[test]
 fn stale_replicas_relieve_full_fresh_ones_where_they_serve_and_where_they_do_not_requests_wait() {
-    for (policy, expected) in [(StalePolicy::Serve, [("a", 2), ("c", 2)].as_slice()), (StalePolicy::Avoid, [("a", 2)].as_slice())]
-    {
+    for (policy, expected) in [
+        (StalePolicy::Serve, [("a", 2), ("c", 2)].as_slice()),
+        (StalePolicy::Avoid, [("a", 2)].as_slice()),
+    ] {
         let mut config = with_credentials(config(3));
         config.catalog.stale = policy;
         config.health.slow_start = Duration::ZERO;
-        config.upstreams.iter_mut().for_each(|upstream| upstream.max_in_flight = MaxInFlight::Fixed(2));
+        config
+            .upstreams
+            .iter_mut()
+            .for_each(|upstream| upstream.max_in_flight = MaxInFlight::Fixed(2));
         let mut catalogs = Catalogs::configured(config);
         catalogs.reload_takes = SECOND * 5;
         catalogs.publish();
         catalogs.live(SECOND * 10);
-        assert_eq!((catalogs.is_fresh("a"), catalogs.doing("b")), (true, Freshening::Reloading));
-        let expected = expected.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
-        assert_eq!(catalogs.world.spread(RequestClass::Map, 9), expected, "{policy:?}");
+        assert_eq!(
+            (catalogs.is_fresh("a"), catalogs.doing("b")),
+            (true, Freshening::Reloading)
+        );
+        let expected = expected
+            .iter()
+            .map(|(name, count)| ((*name).to_owned(), *count))
+            .collect();
+        assert_eq!(
+            catalogs.world.spread(RequestClass::Map, 9),
+            expected,
+            "{policy:?}"
+        );
     }
 }
 
@@ -476,7 +705,11 @@ fn evidence_against_a_replica_has_it_reloaded_and_no_other() {
     let b = catalogs.world.id("b");
     let seen = |catalogs: &mut Catalogs| {
         let sent = catalogs.world.now;
-        catalogs.handle(Event::StaleSeen { upstream: b, layer: "geor:roads".into(), sent });
+        catalogs.handle(Event::StaleSeen {
+            upstream: b,
+            layer: "geor:roads".into(),
+            sent,
+        });
     };
     seen(&mut catalogs);
     catalogs.live(SECOND * 10);
@@ -488,10 +721,20 @@ fn evidence_against_a_replica_has_it_reloaded_and_no_other() {
     }
     assert_eq!(catalogs.reloads, ["b"], "reloading does not help");
     let conditions = catalogs.world.cluster.status(catalogs.world.now).conditions;
-    let texts: Vec<_> = conditions.iter().map(|held| held.condition.to_string()).collect();
-    assert_eq!(texts, ["b does not know geor:roads, which the main has, although it was reloaded for it"]);
+    let texts: Vec<_> = conditions
+        .iter()
+        .map(|held| held.condition.to_string())
+        .collect();
+    assert_eq!(
+        texts,
+        ["b does not know geor:roads, which the main has, although it was reloaded for it"]
+    );
     catalogs.live(SECOND * 3600);
-    assert_eq!(catalogs.world.cluster.status(catalogs.world.now).conditions, [], "no request misses it any more");
+    assert_eq!(
+        catalogs.world.cluster.status(catalogs.world.now).conditions,
+        [],
+        "no request misses it any more"
+    );
 }
 
 #[test]
@@ -501,7 +744,11 @@ fn evidence_from_before_a_reload_says_nothing_about_what_was_loaded() {
     catalogs.publish();
     catalogs.live(SECOND * 20);
     assert!(catalogs.all_fresh());
-    catalogs.handle(Event::StaleSeen { upstream: a, layer: "geor:roads".into(), sent });
+    catalogs.handle(Event::StaleSeen {
+        upstream: a,
+        layer: "geor:roads".into(),
+        sent,
+    });
     catalogs.live(SECOND * 20);
     assert_eq!(catalogs.reloads, ["a", "b"]);
 }
@@ -525,7 +772,12 @@ fn a_replica_that_was_away_during_a_change_is_reloaded_whatever_its_number_is() 
     catalogs.numbers.insert("a".to_owned(), 15);
     catalogs.probe = |_| Outcome::Success;
     catalogs.live(SECOND * 60);
-    assert_eq!(catalogs.reloads, ["b", "a"], "a refused connection proves no restart: {:#?}", catalogs.log);
+    assert_eq!(
+        catalogs.reloads,
+        ["b", "a"],
+        "a refused connection proves no restart: {:#?}",
+        catalogs.log
+    );
     assert!(catalogs.all_fresh());
 }
 
@@ -548,8 +800,13 @@ fn somebody_elses_reload_of_a_replica_counts() {
     let mut catalogs = Catalogs::configured(config);
     catalogs.publish();
     catalogs.live(SECOND * 30);
-    assert!(!catalogs.is_fresh("a"), "seen, but not repaired without credentials");
-    catalogs.numbers.extend([("a".to_owned(), 23), ("b".to_owned(), 23)]);
+    assert!(
+        !catalogs.is_fresh("a"),
+        "seen, but not repaired without credentials"
+    );
+    catalogs
+        .numbers
+        .extend([("a".to_owned(), 23), ("b".to_owned(), 23)]);
     catalogs.live(SECOND * 30);
     assert!(catalogs.all_fresh() && catalogs.reloads.is_empty());
 }
@@ -557,7 +814,11 @@ fn somebody_elses_reload_of_a_replica_counts() {
 #[test]
 fn an_order_reloads_everybody_although_no_number_moved() {
     let mut catalogs = Catalogs::fresh(2);
-    let (epoch, _) = catalogs.world.cluster.order_sync(catalogs.world.now).unwrap();
+    let (epoch, _) = catalogs
+        .world
+        .cluster
+        .order_sync(catalogs.world.now)
+        .unwrap();
     catalogs.live(SECOND * 10);
     assert_eq!(catalogs.reloads, ["a", "b"]);
     assert!(catalogs.world.status("b").catalog.epoch >= Some(epoch));
@@ -566,29 +827,45 @@ fn an_order_reloads_everybody_although_no_number_moved() {
 #[test]
 fn an_order_without_credentials_is_refused_with_the_reason() {
     let mut world = World::up(1);
-    assert_eq!(world.cluster.order_sync(world.now).map(|(epoch, _)| epoch), Err(SyncError::NoCredentials));
+    assert_eq!(
+        world.cluster.order_sync(world.now).map(|(epoch, _)| epoch),
+        Err(SyncError::NoCredentials)
+    );
     assert!(SyncError::NoCredentials.to_string().contains("[geoserver]"));
 }
 
 #[test]
 fn a_restarted_geofront_leaves_a_fresh_cluster_alone() {
-    let mut catalogs = Catalogs { after_reload: |main| main + 8, ..Catalogs::fresh(2) };
+    let mut catalogs = Catalogs {
+        after_reload: |main| main + 8,
+        ..Catalogs::fresh(2)
+    };
     catalogs.publish();
     catalogs.live(SECOND * 20);
     let mut world = World::configured(with_credentials(config(2)));
     world.cluster.recall(&catalogs.world.cluster.memory());
     let mut restarted = Catalogs::started(world, catalogs.numbers);
     restarted.live(SECOND * 60);
-    assert!(restarted.reloads.is_empty() && restarted.all_fresh(), "{:#?}", restarted.log);
+    assert!(
+        restarted.reloads.is_empty() && restarted.all_fresh(),
+        "{:#?}",
+        restarted.log
+    );
 }
 
 #[test]
 fn a_geofront_killed_in_the_middle_of_a_roll_finishes_it_when_it_is_back() {
-    let mut catalogs = Catalogs { after_reload: |main| main + 8, ..Catalogs::fresh(3) };
+    let mut catalogs = Catalogs {
+        after_reload: |main| main + 8,
+        ..Catalogs::fresh(3)
+    };
     catalogs.reload_takes = SECOND * 5;
     catalogs.publish();
     catalogs.live(SECOND * 11);
-    assert_eq!((catalogs.is_fresh("a"), catalogs.doing("b")), (true, Freshening::Reloading));
+    assert_eq!(
+        (catalogs.is_fresh("a"), catalogs.doing("b")),
+        (true, Freshening::Reloading)
+    );
     let mut world = World::configured(with_credentials(config(3)));
     world.cluster.recall(&catalogs.world.cluster.memory());
     let mut restarted = Catalogs::started(world, catalogs.numbers);
@@ -599,7 +876,9 @@ fn a_geofront_killed_in_the_middle_of_a_roll_finishes_it_when_it_is_back() {
 
 #[test]
 fn without_a_memory_whoever_is_behind_the_main_is_reloaded() {
-    let numbers = [("main", 20), ("a", 12), ("b", 28)].map(|(name, number)| (name.to_owned(), number)).into();
+    let numbers = [("main", 20), ("a", 12), ("b", 28)]
+        .map(|(name, number)| (name.to_owned(), number))
+        .into();
     let mut catalogs = Catalogs::started(World::configured(with_credentials(config(2))), numbers);
     catalogs.live(SECOND * 60);
     assert_eq!(catalogs.reloads, ["a"]);
@@ -607,11 +886,27 @@ fn without_a_memory_whoever_is_behind_the_main_is_reloaded() {
 
 #[test]
 fn a_change_while_geofront_was_away_is_brought_to_everybody() {
-    let address = |name: &str| config(2).upstreams.iter().find(|u| u.name.as_str() == name).unwrap().address.known().unwrap();
-    let known =
-        |name: &str| Remembered { name: name.to_owned(), address: address(name), main_number: Some(3), is_reloading: false };
+    let address = |name: &str| {
+        config(2)
+            .upstreams
+            .iter()
+            .find(|u| u.name.as_str() == name)
+            .unwrap()
+            .address
+            .known()
+            .unwrap()
+    };
+    let known = |name: &str| Remembered {
+        name: name.to_owned(),
+        address: address(name),
+        main_number: Some(3),
+        is_reloading: false,
+    };
     let mut world = World::configured(with_credentials(config(2)));
-    world.cluster.recall(&Memory { upstreams: vec![known("a"), known("b")], ..Memory::default() });
+    world.cluster.recall(&Memory {
+        upstreams: vec![known("a"), known("b")],
+        ..Memory::default()
+    });
     let numbers = ["main", "a", "b"].map(|name| (name.to_owned(), 10)).into();
     let mut catalogs = Catalogs::started(world, numbers);
     catalogs.live(SECOND * 30);
@@ -626,7 +921,9 @@ fn orders_and_config_reloads_in_the_middle_of_a_roll_leave_no_door_closed() {
     catalogs.live(SECOND * 5);
     assert_eq!(catalogs.doing("a"), Freshening::Reloading);
     catalogs.world.set_mode("a", Mode::Maintenance);
-    catalogs.world.reload(|config| config.health.interval = SECOND * 7);
+    catalogs
+        .world
+        .reload(|config| config.health.interval = SECOND * 7);
     catalogs.live(SECOND * 5);
     catalogs.world.set_mode("a", Mode::Ready);
     catalogs.live(SECOND * 60);
@@ -660,7 +957,10 @@ fn a_hint_is_resolved_when_everybody_has_what_it_was_about() {
     assert!(catalogs.world.snapshot().tickets.resolved >= ticket);
     let (ticket, _) = catalogs.world.cluster.hint(Hint::Ui, catalogs.world.now);
     catalogs.live(Duration::ZERO);
-    assert!(catalogs.world.snapshot().tickets.resolved >= ticket, "a click that changed nothing is resolved by the next reading");
+    assert!(
+        catalogs.world.snapshot().tickets.resolved >= ticket,
+        "a click that changed nothing is resolved by the next reading"
+    );
 }
 
 #[test]
@@ -669,5 +969,9 @@ fn a_reloaded_replica_has_its_full_share_at_once() {
     catalogs.publish();
     catalogs.live(SECOND * 10);
     assert!(catalogs.all_fresh());
-    assert_eq!(catalogs.world.status("b").effective_weight, 100, "a catalog reload does not cool a JVM");
+    assert_eq!(
+        catalogs.world.status("b").effective_weight,
+        100,
+        "a catalog reload does not cool a JVM"
+    );
 }

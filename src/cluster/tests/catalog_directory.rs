@@ -1,4 +1,5 @@
-//! Changes that the main's number does not report: the data directory is changed from outside, the main says nothing.
+//! Changes that the main's number does not report: the data directory is changed from outside, the
+//! main says nothing.
 
 use std::time::Duration;
 
@@ -18,13 +19,20 @@ impl Catalogs {
 
     fn conditions(&self) -> Vec<&'static str> {
         let status = self.world.cluster.status(self.world.now);
-        status.conditions.iter().map(|held| held.condition.kind()).collect()
+        status
+            .conditions
+            .iter()
+            .map(|held| held.condition.kind())
+            .collect()
     }
 
     fn reloading_main(answers: Result<(), Cause>) -> Self {
         let mut config = with_credentials(config(2));
         config.catalog.reload_main = true;
-        Self { main_reload_answers: answers, ..Self::configured(config) }
+        Self {
+            main_reload_answers: answers,
+            ..Self::configured(config)
+        }
     }
 }
 
@@ -39,7 +47,14 @@ fn a_git_pull_in_the_data_directory_reaches_the_replicas_although_the_mains_numb
             (["a", "b"].map(str::to_owned).as_slice(), 0),
             "{number}"
         );
-        assert!(catalogs.log.iter().any(|line| line.contains("source=directory")), "{:#?}", catalogs.log);
+        assert!(
+            catalogs
+                .log
+                .iter()
+                .any(|line| line.contains("source=directory")),
+            "{:#?}",
+            catalogs.log
+        );
         assert!(catalogs.all_fresh());
     }
 }
@@ -55,18 +70,31 @@ fn what_the_main_writes_into_the_file_is_one_change() {
     catalogs.live(SECOND * 30);
     catalogs.finds_file(10, 14);
     catalogs.live(SECOND * 30);
-    assert_eq!((catalogs.epoch(), catalogs.reloads.len()), (1, 2), "{:#?}", catalogs.log);
+    assert_eq!(
+        (catalogs.epoch(), catalogs.reloads.len()),
+        (1, 2),
+        "{:#?}",
+        catalogs.log
+    );
 }
 
 #[test]
 fn what_a_replica_writes_into_the_file_when_it_reloads_is_no_change() {
-    let mut catalogs = Catalogs { after_reload: |main| main + 8, ..Catalogs::fresh(2) };
+    let mut catalogs = Catalogs {
+        after_reload: |main| main + 8,
+        ..Catalogs::fresh(2)
+    };
     catalogs.publish();
     catalogs.live(catalogs.world.config.catalog.settle);
     assert_eq!(catalogs.reloads, ["a"]);
     catalogs.finds_file(15, 23);
     catalogs.live(SECOND * 60);
-    assert_eq!((catalogs.epoch(), catalogs.reloads.len()), (1, 2), "{:#?}", catalogs.log);
+    assert_eq!(
+        (catalogs.epoch(), catalogs.reloads.len()),
+        (1, 2),
+        "{:#?}",
+        catalogs.log
+    );
 }
 
 #[test]
@@ -74,9 +102,24 @@ fn the_main_reloads_first_where_that_is_configured() {
     let mut catalogs = Catalogs::reloading_main(Ok(()));
     catalogs.finds_file(10, 50);
     catalogs.live(SECOND * 30);
-    assert_eq!((catalogs.main_reloads, catalogs.reloads.len()), (1, 2), "{:#?}", catalogs.log);
-    let at = |what: &str| catalogs.log.iter().position(|line| line.contains(what)).unwrap();
-    assert!(at("upstream=main catalog=fresh") < at("upstream=a catalog=reloading"), "{:#?}", catalogs.log);
+    assert_eq!(
+        (catalogs.main_reloads, catalogs.reloads.len()),
+        (1, 2),
+        "{:#?}",
+        catalogs.log
+    );
+    let at = |what: &str| {
+        catalogs
+            .log
+            .iter()
+            .position(|line| line.contains(what))
+            .unwrap()
+    };
+    assert!(
+        at("upstream=main catalog=fresh") < at("upstream=a catalog=reloading"),
+        "{:#?}",
+        catalogs.log
+    );
     assert_eq!(catalogs.epoch(), 1);
 }
 
@@ -85,21 +128,37 @@ fn a_main_that_cannot_reload_keeps_the_replicas_from_it_for_a_bounded_time() {
     let mut catalogs = Catalogs::reloading_main(Err(Cause::Status(500)));
     catalogs.finds_file(10, 50);
     catalogs.live(SECOND * 60);
-    assert_eq!((catalogs.main_reloads, catalogs.reloads.len()), (3, 2), "{:#?}", catalogs.log);
+    assert_eq!(
+        (catalogs.main_reloads, catalogs.reloads.len()),
+        (3, 2),
+        "{:#?}",
+        catalogs.log
+    );
 }
 
 #[test]
 fn an_edit_by_the_web_interface_reaches_the_replicas_although_the_main_says_no_number() {
-    let mut catalogs = Catalogs { after_reload: |_| 10, ..Catalogs::fresh(2) };
+    let mut catalogs = Catalogs {
+        after_reload: |_| 10,
+        ..Catalogs::fresh(2)
+    };
     catalogs.numbers.remove("main");
     catalogs.live(SECOND * 60);
-    assert_eq!((catalogs.conditions(), catalogs.reloads.len()), (vec!["update-sequence-unknown"], 0));
+    assert_eq!(
+        (catalogs.conditions(), catalogs.reloads.len()),
+        (vec!["update-sequence-unknown"], 0)
+    );
     catalogs.hint(Hint::Ui);
     catalogs.live(SECOND * 60);
     assert_eq!(catalogs.reloads, ["a", "b"], "{:#?}", catalogs.log);
     catalogs.numbers.insert("main".to_owned(), 10);
     catalogs.live(SECOND * 60);
-    assert_eq!((catalogs.conditions(), catalogs.reloads.len()), (vec![], 2), "{:#?}", catalogs.log);
+    assert_eq!(
+        (catalogs.conditions(), catalogs.reloads.len()),
+        (vec![], 2),
+        "{:#?}",
+        catalogs.log
+    );
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::{Action, Cause, Event, Freshening, HealthState, LocalFault, Memory, Mode, Outcome, Remembered};
+use super::super::{
+    Action, Cause, Event, Freshening, HealthState, LocalFault, Memory, Mode, Outcome, Remembered,
+};
 use super::catalog::{Catalogs, SECOND, with_credentials};
 use super::fixture::{World, config};
 use crate::config::{Config, MainReads};
@@ -19,7 +21,11 @@ fn never_reads(config: &mut Config) {
 fn becomes_the_main(name: &str) -> impl FnOnce(&mut Config) {
     move |config| {
         let role_of_main = config.upstreams[0].role;
-        let at = config.upstreams.iter().position(|upstream| upstream.name.as_str() == name).unwrap();
+        let at = config
+            .upstreams
+            .iter()
+            .position(|upstream| upstream.name.as_str() == name)
+            .unwrap();
         config.upstreams[0].role = config.upstreams[at].role;
         config.upstreams[at].role = role_of_main;
     }
@@ -28,7 +34,10 @@ fn becomes_the_main(name: &str) -> impl FnOnce(&mut Config) {
 impl Catalogs {
     /// In the middle of reloading `a`, which takes `time`.
     fn reloading_a(time: Duration) -> Self {
-        let mut catalogs = Self { reload_takes: time, ..Self::fresh(3) };
+        let mut catalogs = Self {
+            reload_takes: time,
+            ..Self::fresh(3)
+        };
         catalogs.publish();
         catalogs.live(catalogs.world.config.catalog.settle);
         assert_eq!(catalogs.doing("a"), Freshening::Reloading);
@@ -44,7 +53,11 @@ impl Catalogs {
         let mut world = World::configured(self.world.config.clone());
         world.now = world.now.max(self.world.now);
         world.cluster.recall(memory);
-        let started = Self { probe: self.probe, canary: self.canary, ..Self::new(world, self.numbers.clone()) };
+        let started = Self {
+            probe: self.probe,
+            canary: self.canary,
+            ..Self::new(world, self.numbers.clone())
+        };
         started.living(Duration::ZERO)
     }
 
@@ -67,16 +80,27 @@ impl Catalogs {
 
     fn a_says(&mut self, number: u64, asked: Instant) -> Option<u64> {
         let upstream = self.world.id("a");
-        self.handle(Event::VersionRead { upstream, asked, number: Some(number) });
+        self.handle(Event::VersionRead {
+            upstream,
+            asked,
+            number: Some(number),
+        });
         self.world.status("a").catalog.number
     }
 
     fn serves(&self, name: &str) -> bool {
-        self.world.served_by(RequestClass::Map).contains(&name.to_owned())
+        self.world
+            .served_by(RequestClass::Map)
+            .contains(&name.to_owned())
     }
 
     fn remembered(&self, name: &str) -> Option<Remembered> {
-        self.world.cluster.memory().upstreams.into_iter().find(|known| known.name == name)
+        self.world
+            .cluster
+            .memory()
+            .upstreams
+            .into_iter()
+            .find(|known| known.name == name)
     }
 }
 
@@ -106,7 +130,11 @@ fn who_was_the_main_has_nothing_of_what_the_next_one_adds_to_an_unsettled_change
     catalogs.world.reload(becomes_the_main("a"));
     assert!(!catalogs.is_fresh("main"));
     catalogs.live(SECOND * 60);
-    assert!(catalogs.reloads.contains(&"main".to_owned()) && catalogs.all_fresh(), "{:#?}", catalogs.log);
+    assert!(
+        catalogs.reloads.contains(&"main".to_owned()) && catalogs.all_fresh(),
+        "{:#?}",
+        catalogs.log
+    );
 }
 
 #[test]
@@ -115,33 +143,60 @@ fn a_replica_that_is_ordered_back_in_the_middle_of_its_reload_serves_when_its_ca
     catalogs.world.set_mode("a", Mode::Maintenance);
     catalogs.world.set_mode("a", Mode::Ready);
     catalogs.live(SECOND * 10);
-    assert_eq!((catalogs.doing("a"), catalogs.serves("a")), (Freshening::Reloading, false));
+    assert_eq!(
+        (catalogs.doing("a"), catalogs.serves("a")),
+        (Freshening::Reloading, false)
+    );
     catalogs.live(SECOND * 100);
-    assert!(catalogs.all_fresh() && catalogs.serves("a"), "{:#?}", catalogs.log);
+    assert!(
+        catalogs.all_fresh() && catalogs.serves("a"),
+        "{:#?}",
+        catalogs.log
+    );
 }
 
 #[test]
 fn a_replica_in_maintenance_is_not_asked_for_its_canary_and_holds_nobody_up() {
     let mut catalogs = Catalogs::reloading_a(SECOND * 2);
     catalogs.world.set_mode("a", Mode::Maintenance);
-    catalogs.canary = |name| if name == "a" { panic!("nobody asks who is in maintenance") } else { Outcome::Success };
+    catalogs.canary = |name| {
+        if name == "a" {
+            panic!("nobody asks who is in maintenance")
+        } else {
+            Outcome::Success
+        }
+    };
     catalogs.live(SECOND * 300);
     assert_eq!(catalogs.reloads, ["a", "b", "c"]);
     catalogs.canary = |_| Outcome::Success;
     catalogs.world.set_mode("a", Mode::Ready);
     catalogs.live(SECOND * 10);
-    assert!(catalogs.all_fresh() && catalogs.serves("a"), "{:#?}", catalogs.log);
+    assert!(
+        catalogs.all_fresh() && catalogs.serves("a"),
+        "{:#?}",
+        catalogs.log
+    );
 }
 
 #[test]
 fn a_reload_that_geofront_did_not_live_to_see_the_end_of_is_waited_for_after_its_restart() {
-    let catalogs = Catalogs { canary: no_canary, ..Catalogs::reloading_a(SECOND * 20) };
+    let catalogs = Catalogs {
+        canary: no_canary,
+        ..Catalogs::reloading_a(SECOND * 20)
+    };
     let mut restarted = catalogs.restarted();
     assert_eq!(restarted.world.status("a").health, HealthState::Up);
-    assert!(!restarted.serves("a") && restarted.serves("b"), "it may have no catalog at all");
+    assert!(
+        !restarted.serves("a") && restarted.serves("b"),
+        "it may have no catalog at all"
+    );
     restarted.canary = |_| Outcome::Success;
     restarted.live(SECOND * 60);
-    assert!(restarted.all_fresh() && restarted.serves("a"), "{:#?}", restarted.log);
+    assert!(
+        restarted.all_fresh() && restarted.serves("a"),
+        "{:#?}",
+        restarted.log
+    );
 }
 
 #[test]
@@ -155,7 +210,11 @@ fn what_is_owed_to_who_is_down_is_not_forgotten_by_a_second_restart() {
     let mut second = first.restarted();
     second.probe = |_| Outcome::Success;
     second.live(SECOND * 60);
-    assert!(second.reloads.contains(&"a".to_owned()), "{:#?}", second.log);
+    assert!(
+        second.reloads.contains(&"a".to_owned()),
+        "{:#?}",
+        second.log
+    );
 }
 
 #[test]
@@ -181,20 +240,36 @@ fn what_was_reloaded_before_the_main_said_its_first_number_is_reloaded_again() {
     let mut catalogs = Catalogs::reloading_a(SECOND * 2);
     let numbers = std::mem::take(&mut catalogs.numbers);
     let mut restarted = catalogs.restarted().living(SECOND * 5);
-    assert!(restarted.reloads.contains(&"a".to_owned()), "nobody is kept waiting for the main");
+    assert!(
+        restarted.reloads.contains(&"a".to_owned()),
+        "nobody is kept waiting for the main"
+    );
     let reloads = restarted.reloads.len();
     restarted.numbers = numbers;
     restarted.live(SECOND * 60);
-    assert_eq!(restarted.reloads[reloads..].iter().filter(|name| *name == "a").count(), 1, "{:#?}", restarted.log);
+    assert_eq!(
+        restarted.reloads[reloads..]
+            .iter()
+            .filter(|name| *name == "a")
+            .count(),
+        1,
+        "{:#?}",
+        restarted.log
+    );
 }
 
 #[test]
-fn what_passes_its_canary_after_the_main_said_its_first_number_does_not_serve_before_it_is_reloaded_again() {
-    let mut catalogs = Catalogs { canary: no_canary, ..Catalogs::reloading_a(SECOND * 2) };
+fn what_passes_its_canary_after_the_main_said_its_first_number_does_not_serve_before_it_is_reloaded_again()
+ {
+    let mut catalogs = Catalogs {
+        canary: no_canary,
+        ..Catalogs::reloading_a(SECOND * 2)
+    };
     let numbers = std::mem::take(&mut catalogs.numbers);
     // The reload that the process before it began may still run for a minute.
     let mut restarted = catalogs.restarted().living(SECOND * 65);
-    let reloads_of_a = |catalogs: &Catalogs| catalogs.reloads.iter().filter(|name| *name == "a").count();
+    let reloads_of_a =
+        |catalogs: &Catalogs| catalogs.reloads.iter().filter(|name| *name == "a").count();
     assert_eq!(reloads_of_a(&restarted), 1);
     restarted.numbers = numbers;
     restarted.live(SECOND * 20);
@@ -204,14 +279,23 @@ fn what_passes_its_canary_after_the_main_said_its_first_number_does_not_serve_be
             Some(action) => restarted.follow(action),
             None => drop(restarted.world.wait(SECOND)),
         }
-        assert!(!restarted.serves("a"), "the main may have changed while it was loading: {:#?}", restarted.log);
+        assert!(
+            !restarted.serves("a"),
+            "the main may have changed while it was loading: {:#?}",
+            restarted.log
+        );
     }
 }
 
 #[test]
-fn a_replica_that_waits_for_another_reload_after_a_failure_is_remembered_as_one_that_may_be_empty() {
+fn a_replica_that_waits_for_another_reload_after_a_failure_is_remembered_as_one_that_may_be_empty()
+{
     let broken = |_: &str| Err(Cause::Status(500));
-    let mut catalogs = Catalogs { canary: no_canary, reload_answers: broken, ..Catalogs::reloading_a(SECOND * 2) };
+    let mut catalogs = Catalogs {
+        canary: no_canary,
+        reload_answers: broken,
+        ..Catalogs::reloading_a(SECOND * 2)
+    };
     catalogs.live(SECOND * 3);
     let is_draining = (0..60).any(|_| {
         catalogs.act();
@@ -227,7 +311,10 @@ fn a_replica_whose_requests_are_waited_for_serves_again_when_it_has_become_the_l
     let mut config = with_credentials(config(2));
     never_reads(&mut config);
     let mut catalogs = Catalogs::configured(config);
-    let _running = [catalogs.request(RequestClass::Map), catalogs.request(RequestClass::Map)];
+    let _running = [
+        catalogs.request(RequestClass::Map),
+        catalogs.request(RequestClass::Map),
+    ];
     catalogs.publish();
     catalogs.live(SECOND * 5);
     assert_eq!(catalogs.doing("a"), Freshening::Draining);
@@ -243,7 +330,9 @@ fn without_credentials_nobody_is_kept_waiting_for_a_reload() {
     catalogs.publish();
     catalogs.live(SECOND * 5);
     assert_eq!(catalogs.doing("a"), Freshening::Draining);
-    catalogs.world.reload(|to| to.geoserver.credentials = config(1).geoserver.credentials);
+    catalogs
+        .world
+        .reload(|to| to.geoserver.credentials = config(1).geoserver.credentials);
     catalogs.live(SECOND * 600);
     assert!(catalogs.serves("a") && catalogs.reloads.is_empty());
 }
@@ -251,8 +340,20 @@ fn without_credentials_nobody_is_kept_waiting_for_a_reload() {
 #[test]
 fn a_replica_that_died_of_its_reload_and_was_started_again_is_reloaded_once_more() {
     let mut catalogs = Catalogs::reloading_a(SECOND);
-    catalogs.reload_answers = |name| if name == "a" { Err(Cause::Reset("in the reload")) } else { Ok(()) };
-    catalogs.canary = |name| if name == "a" { no_canary(name) } else { Outcome::Success };
+    catalogs.reload_answers = |name| {
+        if name == "a" {
+            Err(Cause::Reset("in the reload"))
+        } else {
+            Ok(())
+        }
+    };
+    catalogs.canary = |name| {
+        if name == "a" {
+            no_canary(name)
+        } else {
+            Outcome::Success
+        }
+    };
     catalogs.a_dies();
     catalogs.probe = |_| Outcome::Success;
     catalogs.canary = |_| Outcome::Success;
@@ -261,7 +362,12 @@ fn a_replica_that_died_of_its_reload_and_was_started_again_is_reloaded_once_more
     let reloads = catalogs.reloads.iter().filter(|name| *name == "a").count();
     catalogs.live(SECOND * 60);
     assert!(catalogs.all_fresh(), "{:#?}", catalogs.log);
-    assert_eq!(catalogs.reloads.iter().filter(|name| *name == "a").count(), reloads + 1, "{:#?}", catalogs.log);
+    assert_eq!(
+        catalogs.reloads.iter().filter(|name| *name == "a").count(),
+        reloads + 1,
+        "{:#?}",
+        catalogs.log
+    );
 }
 
 #[test]
@@ -274,15 +380,25 @@ fn a_replica_that_came_up_while_it_was_asked_for_its_number_is_asked_again() {
     for mode in [Mode::Maintenance, Mode::Ready] {
         catalogs.world.set_mode("a", mode);
     }
-    assert!(catalogs.asks_a(), "at once, although no answer to the first question has come");
+    assert!(
+        catalogs.asks_a(),
+        "at once, although no answer to the first question has come"
+    );
     assert_eq!(catalogs.world.status("a").health, HealthState::Up);
-    assert_eq!(catalogs.a_says(18, before), Some(10), "this was said by what is there no more");
+    assert_eq!(
+        catalogs.a_says(18, before),
+        Some(10),
+        "this was said by what is there no more"
+    );
     assert_eq!(catalogs.a_says(26, catalogs.world.now), Some(26));
 }
 
 #[test]
 fn an_answer_to_a_reload_that_was_given_up_is_none_to_the_next() {
-    let mut catalogs = Catalogs { canary: no_canary, ..Catalogs::reloading_a(SECOND * 100_000) };
+    let mut catalogs = Catalogs {
+        canary: no_canary,
+        ..Catalogs::reloading_a(SECOND * 100_000)
+    };
     let (_, upstream, asked, _) = catalogs.reloading[0].clone();
     let until = |catalogs: &mut Catalogs, doing| {
         (0..10_000).find(|_| {
@@ -292,7 +408,11 @@ fn an_answer_to_a_reload_that_was_given_up_is_none_to_the_next() {
     };
     until(&mut catalogs, Freshening::Failed).unwrap();
     until(&mut catalogs, Freshening::Reloading).unwrap();
-    catalogs.handle(Event::CatalogReloaded { upstream, asked, outcome: Ok(()) });
+    catalogs.handle(Event::CatalogReloaded {
+        upstream,
+        asked,
+        outcome: Ok(()),
+    });
     assert_eq!(catalogs.doing("a"), Freshening::Reloading);
 }
 
@@ -320,18 +440,38 @@ fn a_reload_that_never_reached_geoserver_returns_the_replica_at_once_and_without
         |_| Err(Cause::Local(LocalFault::Ports)),
     ];
     for reload_answers in causes {
-        let mut catalogs = Catalogs { reload_answers, reload_takes: Duration::from_millis(1), ..Catalogs::fresh(3) };
+        let mut catalogs = Catalogs {
+            reload_answers,
+            reload_takes: Duration::from_millis(1),
+            ..Catalogs::fresh(3)
+        };
         catalogs.canary = |name| panic!("{name} has nothing to show");
         catalogs.publish();
         for _ in 0..400 {
             catalogs.live(Duration::from_millis(50));
-            let out = ["a", "b", "c"].into_iter().filter(|name| catalogs.world.status(name).catalog.is_out).count();
+            let out = ["a", "b", "c"]
+                .into_iter()
+                .filter(|name| catalogs.world.status(name).catalog.is_out)
+                .count();
             assert!(out <= 1, "{:#?}", catalogs.log);
         }
-        assert_eq!(catalogs.world.served_by(RequestClass::Map), ["a", "b", "c"], "{:#?}", catalogs.log);
-        assert_eq!(["a", "b", "c"].map(|name| catalogs.world.status(name).effective_weight), [100; 3], "none is cold");
+        assert_eq!(
+            catalogs.world.served_by(RequestClass::Map),
+            ["a", "b", "c"],
+            "{:#?}",
+            catalogs.log
+        );
+        assert_eq!(
+            ["a", "b", "c"].map(|name| catalogs.world.status(name).effective_weight),
+            [100; 3],
+            "none is cold"
+        );
         assert!(catalogs.world.status("a").catalog.retry_in.is_some());
-        assert!((3..=6).contains(&catalogs.reloads.len()), "the pauses grow: {:?}", catalogs.reloads);
+        assert!(
+            (3..=6).contains(&catalogs.reloads.len()),
+            "the pauses grow: {:?}",
+            catalogs.reloads
+        );
         catalogs.reload_answers = |_| Ok(());
         catalogs.canary = |_| Outcome::Success;
         catalogs.live(SECOND * 600);
@@ -342,14 +482,35 @@ fn a_reload_that_never_reached_geoserver_returns_the_replica_at_once_and_without
 #[test]
 fn a_replica_that_may_be_empty_does_not_return_because_another_reload_did_not_reach_it() {
     let mut catalogs = Catalogs::fresh(2);
-    catalogs.reload_answers = |name| if name == "a" { Err(Cause::Status(500)) } else { Ok(()) };
-    catalogs.canary = |name| if name == "a" { Outcome::Failure(Cause::Status(500)) } else { Outcome::Success };
+    catalogs.reload_answers = |name| {
+        if name == "a" {
+            Err(Cause::Status(500))
+        } else {
+            Ok(())
+        }
+    };
+    catalogs.canary = |name| {
+        if name == "a" {
+            Outcome::Failure(Cause::Status(500))
+        } else {
+            Outcome::Success
+        }
+    };
     catalogs.publish();
     catalogs.live(SECOND * 5);
     catalogs.reload_answers = |_| Err(Cause::Connect("no route to host".to_owned()));
     catalogs.live(SECOND * 60);
-    assert!(catalogs.reloads.iter().filter(|name| *name == "a").count() > 1, "{:#?}", catalogs.log);
-    assert_eq!(catalogs.world.served_by(RequestClass::Map), ["b"], "{:#?}", catalogs.log);
+    assert!(
+        catalogs.reloads.iter().filter(|name| *name == "a").count() > 1,
+        "{:#?}",
+        catalogs.log
+    );
+    assert_eq!(
+        catalogs.world.served_by(RequestClass::Map),
+        ["b"],
+        "{:#?}",
+        catalogs.log
+    );
 }
 
 #[test]
@@ -363,7 +524,11 @@ fn a_stale_replica_that_is_down_because_its_catalog_is_empty_is_reloaded() {
     assert_eq!(catalogs.world.status("a").health, HealthState::Down);
     catalogs.publish();
     catalogs.live(SECOND * 30);
-    assert!(catalogs.reloads.contains(&"a".to_owned()), "nothing else brings its catalog back: {:#?}", catalogs.log);
+    assert!(
+        catalogs.reloads.contains(&"a".to_owned()),
+        "nothing else brings its catalog back: {:#?}",
+        catalogs.log
+    );
     catalogs.probe = |_| Outcome::Success;
     catalogs.live(SECOND * 30);
     assert!(catalogs.all_fresh(), "{:#?}", catalogs.log);

@@ -1,4 +1,5 @@
-//! Promise 5 while a change settles: who turns out to be behind waits for it, and one reload brings both.
+//! Promise 5 while a change settles: who turns out to be behind waits for it, and one reload brings
+//! both.
 
 use super::super::{Cause, Outcome};
 use super::catalog::{Catalogs, SECOND, with_credentials};
@@ -9,11 +10,16 @@ fn refused(_: &str) -> Result<(), Cause> {
 }
 
 fn no_canary_of_a(name: &str) -> Outcome {
-    if name == "a" { Outcome::Failure(Cause::Status(500)) } else { Outcome::Success }
+    if name == "a" {
+        Outcome::Failure(Cause::Status(500))
+    } else {
+        Outcome::Success
+    }
 }
 
 impl Catalogs {
-    /// A change settles since a second ago, and `a`, of whom nothing was known, has just said a number that is behind.
+    /// A change settles since a second ago, and `a`, of whom nothing was known, has just said a
+    /// number that is behind.
     fn finding_a_behind() -> Self {
         let numbers = ["main", "b"].map(|name| (name.to_owned(), 10)).into();
         let mut catalogs = Self::started(World::configured(with_credentials(config(2))), numbers);
@@ -21,7 +27,14 @@ impl Catalogs {
         catalogs.numbers.insert("a".to_owned(), 10);
         catalogs.publish();
         catalogs.live(SECOND);
-        assert!(catalogs.log.iter().any(|line| line.contains("upstream=a catalog=stale")), "{:#?}", catalogs.log);
+        assert!(
+            catalogs
+                .log
+                .iter()
+                .any(|line| line.contains("upstream=a catalog=stale")),
+            "{:#?}",
+            catalogs.log
+        );
         catalogs
     }
 
@@ -35,7 +48,10 @@ impl Catalogs {
     }
 
     fn reloads_of(&self, name: &str) -> usize {
-        self.reloads.iter().filter(|reloaded| *reloaded == name).count()
+        self.reloads
+            .iter()
+            .filter(|reloaded| *reloaded == name)
+            .count()
     }
 }
 
@@ -55,7 +71,11 @@ fn a_replica_that_comes_back_while_a_change_settles_is_reloaded_once() {
     catalogs.publish();
     catalogs.live(SECOND * 20);
     catalogs.probe = |_| Outcome::Success;
-    assert!(catalogs.changing_until(|catalogs| catalogs.world.status("a").eligible).is_some());
+    assert!(
+        catalogs
+            .changing_until(|catalogs| catalogs.world.status("a").eligible)
+            .is_some()
+    );
     catalogs.live(SECOND * 60);
     assert_eq!(catalogs.reloads, ["b", "a", "b"], "{:#?}", catalogs.log);
     assert!(catalogs.all_fresh());
@@ -66,7 +86,9 @@ fn a_replica_that_is_added_while_a_change_settles_is_reloaded_once() {
     let mut catalogs = Catalogs::fresh(1);
     catalogs.publish();
     catalogs.numbers.insert("new".to_owned(), 10);
-    catalogs.world.reload(|config| config.upstreams.push(upstream("new")));
+    catalogs
+        .world
+        .reload(|config| config.upstreams.push(upstream("new")));
     catalogs.live(SECOND * 60);
     assert_eq!(catalogs.reloads, ["new", "a"], "{:#?}", catalogs.log);
     assert!(catalogs.all_fresh());
@@ -77,32 +99,58 @@ fn who_waits_for_a_change_to_settle_waits_no_longer_than_that_may_take() {
     let mut catalogs = Catalogs::finding_a_behind();
     let settles = catalogs.world.config.catalog.settle_max - SECOND;
     let waited = catalogs.changing_until(|catalogs| !catalogs.reloads.is_empty());
-    assert_eq!((waited, catalogs.reloads[0].as_str()), (Some(settles.as_secs()), "a"), "{:#?}", catalogs.log);
+    assert_eq!(
+        (waited, catalogs.reloads[0].as_str()),
+        (Some(settles.as_secs()), "a"),
+        "{:#?}",
+        catalogs.log
+    );
 }
 
 #[test]
 fn a_roll_that_has_begun_goes_on_whatever_settles_meanwhile() {
-    let mut catalogs = Catalogs { reload_takes: SECOND * 2, ..Catalogs::fresh(3) };
+    let mut catalogs = Catalogs {
+        reload_takes: SECOND * 2,
+        ..Catalogs::fresh(3)
+    };
     catalogs.publish();
     catalogs.live(catalogs.world.config.catalog.settle);
     assert_eq!(catalogs.reloads, ["a"]);
-    assert_eq!(catalogs.changing_until(|catalogs| catalogs.reloads.len() == 3), Some(4), "{:#?}", catalogs.log);
+    assert_eq!(
+        catalogs.changing_until(|catalogs| catalogs.reloads.len() == 3),
+        Some(4),
+        "{:#?}",
+        catalogs.log
+    );
     assert_eq!(catalogs.reloads, ["a", "b", "c"]);
 }
 
 #[test]
 fn a_replica_without_a_catalog_is_reloaded_again_whatever_settles() {
-    let mut catalogs = Catalogs { reload_answers: refused, canary: no_canary_of_a, ..Catalogs::fresh(1) };
+    let mut catalogs = Catalogs {
+        reload_answers: refused,
+        canary: no_canary_of_a,
+        ..Catalogs::fresh(1)
+    };
     catalogs.publish();
     catalogs.live(catalogs.world.config.catalog.settle + SECOND);
     assert_eq!(catalogs.reloads, ["a"]);
-    assert_eq!(catalogs.changing_until(|catalogs| catalogs.reloads_of("a") == 2), Some(10), "{:#?}", catalogs.log);
+    assert_eq!(
+        catalogs.changing_until(|catalogs| catalogs.reloads_of("a") == 2),
+        Some(10),
+        "{:#?}",
+        catalogs.log
+    );
 }
 
 #[test]
 fn an_order_reloads_at_once_who_waits_for_a_change_to_settle() {
     let mut catalogs = Catalogs::finding_a_behind();
-    catalogs.world.cluster.order_sync(catalogs.world.now).unwrap();
+    catalogs
+        .world
+        .cluster
+        .order_sync(catalogs.world.now)
+        .unwrap();
     catalogs.act();
     assert_eq!(catalogs.reloads, ["a"]);
 }

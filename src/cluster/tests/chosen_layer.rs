@@ -28,15 +28,25 @@ impl World {
 
     fn chooses(&mut self, layer: Result<&str, &'static str>) -> Vec<String> {
         let (_, asked) = self.choice().expect("a choice is due");
-        self.handle(Event::LayerChosen { asked, layer: layer.map(str::to_owned) })
+        self.handle(Event::LayerChosen {
+            asked,
+            layer: layer.map(str::to_owned),
+        })
     }
 
     fn loses(&mut self, layer: &str) -> Vec<String> {
-        self.handle(Event::LayerLost { layer: layer.to_owned() })
+        self.handle(Event::LayerLost {
+            layer: layer.to_owned(),
+        })
     }
 
     fn kinds(&self) -> Vec<&'static str> {
-        self.cluster.status(self.now).conditions.iter().map(|held| held.condition.kind()).collect()
+        self.cluster
+            .status(self.now)
+            .conditions
+            .iter()
+            .map(|held| held.condition.kind())
+            .collect()
     }
 }
 
@@ -46,14 +56,33 @@ fn a_layer_is_chosen_once_the_main_and_a_replica_are_up_and_is_shown() {
     let probes: Vec<_> = world.begin_probes();
     let id = |name: &str| probes.iter().find(|(probed, _)| probed == name).unwrap().1;
     world.report_probe(id("main"), Outcome::Success);
-    assert!(world.choice().is_none(), "no replica could show that it can be drawn");
+    assert!(
+        world.choice().is_none(),
+        "no replica could show that it can be drawn"
+    );
     world.report_probe(id("a"), Outcome::Success);
     let (choice, asked) = world.choice().unwrap();
-    assert_eq!((choice.main.name.as_str(), choice.replicas.len(), choice.previous), ("main", 1, None));
-    let lines = world.handle(Event::LayerChosen { asked, layer: Ok("geor:roads".to_owned()) });
+    assert_eq!(
+        (
+            choice.main.name.as_str(),
+            choice.replicas.len(),
+            choice.previous
+        ),
+        ("main", 1, None)
+    );
+    let lines = world.handle(Event::LayerChosen {
+        asked,
+        layer: Ok("geor:roads".to_owned()),
+    });
     assert_eq!(lines, ["probe_layer=geor:roads change=chosen"]);
-    assert_eq!(world.cluster.status(world.now).chosen_layer.as_deref(), Some("geor:roads"));
-    assert_eq!(world.cluster.memory().chosen_layer.as_deref(), Some("geor:roads"));
+    assert_eq!(
+        world.cluster.status(world.now).chosen_layer.as_deref(),
+        Some("geor:roads")
+    );
+    assert_eq!(
+        world.cluster.memory().chosen_layer.as_deref(),
+        Some("geor:roads")
+    );
     world.wait(SECOND * 3600);
     assert!(world.choice().is_none(), "it is chosen");
 }
@@ -72,13 +101,22 @@ fn a_chosen_layer_that_the_main_lost_takes_nothing_down_and_is_replaced() {
     let mut world = World::configured_up(without_a_layer(2));
     world.chooses(Ok("geor:roads"));
     assert_eq!(world.loses("geor:other"), [""; 0], "that is another one");
-    assert_eq!(world.loses("geor:roads"), ["probe_layer=geor:roads change=lost"]);
-    assert_eq!((world.cluster.chosen_layer(), world.status("a").health), (None, HealthState::Up));
+    assert_eq!(
+        world.loses("geor:roads"),
+        ["probe_layer=geor:roads change=lost"]
+    );
+    assert_eq!(
+        (world.cluster.chosen_layer(), world.status("a").health),
+        (None, HealthState::Up)
+    );
     assert!(world.choice().is_none(), "not in a loop");
     world.wait(SECOND * 10);
     let (choice, asked) = world.choice().unwrap();
     assert_eq!(choice.previous.as_deref(), Some("geor:roads"));
-    world.handle(Event::LayerChosen { asked, layer: Ok("geor:rivers".to_owned()) });
+    world.handle(Event::LayerChosen {
+        asked,
+        layer: Ok("geor:rivers".to_owned()),
+    });
     assert_eq!(world.cluster.chosen_layer(), Some("geor:rivers"));
 }
 
@@ -87,13 +125,19 @@ fn a_choice_that_comes_to_nothing_is_a_condition_and_tried_again_less_and_less_o
     let mut world = World::configured_up(without_a_layer(1));
     world.chooses(Err("the main's capabilities list no layer"));
     assert_eq!(world.kinds(), ["no-probe-layer"]);
-    assert_eq!((world.cluster.chosen_layer(), world.status("a").health), (None, HealthState::Up));
+    assert_eq!(
+        (world.cluster.chosen_layer(), world.status("a").health),
+        (None, HealthState::Up)
+    );
     let mut tries = 0;
     for _ in 0..3600 {
         world.wait(SECOND);
         if let Some((_, asked)) = world.choice() {
             tries += 1;
-            world.handle(Event::LayerChosen { asked, layer: Err("again") });
+            world.handle(Event::LayerChosen {
+                asked,
+                layer: Err("again"),
+            });
         }
     }
     assert!((5..15).contains(&tries), "{tries}");

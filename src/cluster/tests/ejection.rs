@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
-use super::fixture::{DOWN_INTERVAL, EJECTION, INTERVAL, World, config, name, out_of_memory, refused, status_500, with_reads};
-use crate::cluster::{Cause, Condition, Event, HealthState, LocalFault, Mode, NoUpstream, Outcome, Subject, Tried};
+use super::fixture::{
+    DOWN_INTERVAL, EJECTION, INTERVAL, World, config, name, out_of_memory, refused, status_500,
+    with_reads,
+};
+use crate::cluster::{
+    Cause, Condition, Event, HealthState, LocalFault, Mode, NoUpstream, Outcome, Subject, Tried,
+};
 use crate::config::{MainReads, ServedBy};
 use crate::ogc::RequestClass::{Admin, Feature, Map, Process, Tile};
 
@@ -12,7 +17,11 @@ fn ejected(world: &World, names: &[&str]) -> Vec<String> {
         let status = world.status(name);
         status.ejected_for.is_some() || status.half_open
     };
-    names.iter().filter(is_aside).map(ToString::to_string).collect()
+    names
+        .iter()
+        .filter(is_aside)
+        .map(ToString::to_string)
+        .collect()
 }
 
 /// `a` of two replicas, ejected for running out of memory.
@@ -28,7 +37,10 @@ fn two_node_faults_eject_and_the_line_says_why() {
     let mut world = World::up(3);
     assert!(world.observe("a", out_of_memory()).is_empty());
     let lines = world.observe("a", out_of_memory());
-    assert_eq!(lines, [r#"upstream=a ejected=10s cause="node fault: java.lang.OutOfMemoryError""#]);
+    assert_eq!(
+        lines,
+        [r#"upstream=a ejected=10s cause="node fault: java.lang.OutOfMemoryError""#]
+    );
     assert_eq!(world.served_by(Map), ["b", "c"]);
 }
 
@@ -46,12 +58,23 @@ fn a_busy_answer_is_neither_success_nor_failure() {
 fn a_layer_broken_everywhere_ejects_at_most_half() {
     for replicas in 1..8 {
         let mut world = World::configured_up(with_reads(replicas, MainReads::Never));
-        let names: Vec<_> = world.config.upstreams.iter().map(|upstream| upstream.name.to_string()).collect();
+        let names: Vec<_> = world
+            .config
+            .upstreams
+            .iter()
+            .map(|upstream| upstream.name.to_string())
+            .collect();
         for _ in 0..50 {
-            names.iter().for_each(|name| drop(world.observe(name, status_500())));
+            names
+                .iter()
+                .for_each(|name| drop(world.observe(name, status_500())));
         }
         let names: Vec<_> = names.iter().map(String::as_str).collect();
-        assert_eq!(ejected(&world, &names).len(), replicas / 2, "{replicas} replicas");
+        assert_eq!(
+            ejected(&world, &names).len(),
+            replicas / 2,
+            "{replicas} replicas"
+        );
         assert!(world.select(Map).is_ok());
     }
 }
@@ -83,14 +106,20 @@ fn a_class_of_one_place_stays_there_through_an_ejection() {
     config.classes[Process].served_by = ServedBy::Upstream(name("a"));
     let mut world = World::configured_up(config);
     (0..2).for_each(|_| drop(world.observe("a", out_of_memory())));
-    assert_eq!((world.served_by(Map), world.served_by(Process)), (vec!["b".to_owned()], vec!["a".to_owned()]));
+    assert_eq!(
+        (world.served_by(Map), world.served_by(Process)),
+        (vec!["b".to_owned()], vec!["a".to_owned()])
+    );
 }
 
 #[test]
 fn when_the_others_are_gone_the_ejection_is_lifted() {
     let mut world = world_with_a_ejected();
     world.set_mode("main", Mode::Drain);
-    assert_eq!(world.set_mode("b", Mode::Drain), ["upstream=b mode=drain was=ready", "upstream=a ejected=no"]);
+    assert_eq!(
+        world.set_mode("b", Mode::Drain),
+        ["upstream=b mode=drain was=ready", "upstream=a ejected=no"]
+    );
     assert_eq!(world.served_by(Map), ["a"]);
 }
 
@@ -99,14 +128,19 @@ fn half_open_means_one_request_at_a_time_until_one_succeeds() {
     let mut world = world_with_a_ejected();
     assert_eq!(world.wait(EJECTION), ["upstream=a ejected=half-open"]);
     assert_eq!(world.spread(Tile, 20)["a"], 1);
-    assert_eq!(world.observe("a", Outcome::Success), ["upstream=a ejected=no"]);
+    assert_eq!(
+        world.observe("a", Outcome::Success),
+        ["upstream=a ejected=no"]
+    );
     assert_eq!(world.served_by(Map), ["a", "b"]);
 }
 
 #[test]
 fn the_next_request_is_the_trial_whatever_the_weights() {
     let mut world = world_with_a_ejected();
-    world.reload(|config| super::fixture::change(config, "a").weight = crate::config::Weight::new(1).unwrap());
+    world.reload(|config| {
+        super::fixture::change(config, "a").weight = crate::config::Weight::new(1).unwrap()
+    });
     world.wait(EJECTION);
     assert_eq!(world.select(Tile).unwrap().upstream.name.as_str(), "a");
 }
@@ -132,14 +166,20 @@ fn a_request_that_failed_once_is_not_used_for_a_trial_unless_nobody_else_is_left
         names.push(selection.upstream.name.to_string());
     }
     assert_eq!(names, ["b", "main", "a"]);
-    assert_eq!(snapshot.select(Tile, &tried, world.now).unwrap_err(), NoUpstream::AllTried);
+    assert_eq!(
+        snapshot.select(Tile, &tried, world.now).unwrap_err(),
+        NoUpstream::AllTried
+    );
 }
 
 #[test]
 fn a_failed_trial_ejects_for_longer() {
     let mut world = world_with_a_ejected();
     world.wait(EJECTION);
-    assert_eq!(world.observe("a", status_500()), [r#"upstream=a ejected=20s cause="status 500""#]);
+    assert_eq!(
+        world.observe("a", status_500()),
+        [r#"upstream=a ejected=20s cause="status 500""#]
+    );
     assert!(world.wait(EJECTION).is_empty());
     assert_eq!(world.wait(EJECTION), ["upstream=a ejected=half-open"]);
 }
@@ -182,7 +222,8 @@ fn evidence_hastens_the_next_probe() {
     assert!(due <= world.now + DOWN_INTERVAL, "{:?}", due - world.now);
 }
 
-/// The arithmetic behind "under 0.5 %": the broken one is always the least loaded, so it is asked until it is set aside.
+/// The arithmetic behind "under 0.5 %": the broken one is always the least loaded, so it is asked
+/// until it is set aside.
 #[test]
 fn a_replica_that_answers_out_of_memory_costs_a_handful_of_requests() {
     let mut world = World::up(3);
@@ -194,7 +235,14 @@ fn a_replica_that_answers_out_of_memory_costs_a_handful_of_requests() {
         let breaks = name == "a" && request % 4 != 0;
         cost += u32::from(breaks);
         drop(selection);
-        world.observe(&name, if breaks { out_of_memory() } else { Outcome::Success });
+        world.observe(
+            &name,
+            if breaks {
+                out_of_memory()
+            } else {
+                Outcome::Success
+            },
+        );
         world.live(Duration::from_millis(5), |_| Outcome::Success);
         if let Some(changed) = world.cluster.take_snapshot() {
             snapshot = changed;
@@ -211,11 +259,24 @@ fn a_fault_of_our_own_counts_against_nobody_and_is_shown_with_its_remedy() {
         world.observe("a", local("a"));
     }
     let lines = world.live(INTERVAL * 10, local);
-    assert!(!lines.iter().any(|line| line.contains("health=") || line.contains("ejected=")), "{lines:?}");
-    assert_eq!((world.status("a").health, ejected(&world, &["a", "b"])), (HealthState::Up, vec![]));
+    assert!(
+        !lines
+            .iter()
+            .any(|line| line.contains("health=") || line.contains("ejected=")),
+        "{lines:?}"
+    );
+    assert_eq!(
+        (world.status("a").health, ejected(&world, &["a", "b"])),
+        (HealthState::Up, vec![])
+    );
     let conditions = world.cluster.status(world.now).conditions;
     assert_eq!(conditions.len(), 1, "{conditions:?}");
-    assert_eq!(conditions[0].condition, Condition::LocalFault { fault: LocalFault::Descriptors });
+    assert_eq!(
+        conditions[0].condition,
+        Condition::LocalFault {
+            fault: LocalFault::Descriptors
+        }
+    );
     world.live(INTERVAL * 2, |_| Outcome::Success);
     assert_eq!(world.cluster.status(world.now).conditions, []);
 }
@@ -224,7 +285,12 @@ fn a_fault_of_our_own_counts_against_nobody_and_is_shown_with_its_remedy() {
 fn fail_on(world: &mut World, name: &str, layer: &str, outcome: Outcome) -> Vec<String> {
     let subject = Some(Subject::new(Some(layer.as_bytes()), ""));
     let (upstream, sent) = (world.id(name), world.now);
-    world.handle(Event::Observed { upstream, sent, outcome, subject })
+    world.handle(Event::Observed {
+        upstream,
+        sent,
+        outcome,
+        subject,
+    })
 }
 
 fn database_down() -> Outcome {
@@ -242,11 +308,20 @@ fn a_database_that_is_down_ejects_nobody_and_is_shown_as_what_it_is() {
         world.live(INTERVAL, |_| Outcome::Success);
     }
     let conditions = world.cluster.status(world.now).conditions;
-    let said: Vec<_> = conditions.iter().map(|status| status.condition.to_string()).collect();
-    assert_eq!(said, ["layer geor:y fails everywhere: node fault: Unable to obtain connection"]);
+    let said: Vec<_> = conditions
+        .iter()
+        .map(|status| status.condition.to_string())
+        .collect();
+    assert_eq!(
+        said,
+        ["layer geor:y fails everywhere: node fault: Unable to obtain connection"]
+    );
     assert!(conditions[0].held_for >= INTERVAL * 15, "since it began");
     let lines = world.live(Duration::from_secs(61), |_| Outcome::Success);
-    assert!(world.cluster.status(world.now).conditions.is_empty(), "it ends by itself: {lines:?}");
+    assert!(
+        world.cluster.status(world.now).conditions.is_empty(),
+        "it ends by itself: {lines:?}"
+    );
 }
 
 #[test]
@@ -254,7 +329,11 @@ fn an_ejection_that_rests_on_what_turns_out_to_be_shared_is_lifted_and_leaves_no
     let mut world = World::up(3);
     for _ in 0..2 {
         (0..2).for_each(|_| drop(fail_on(&mut world, "a", "geor:y", database_down())));
-        assert_eq!(ejected(&world, &["a", "b", "c"]), ["a"], "alone it is blamed");
+        assert_eq!(
+            ejected(&world, &["a", "b", "c"]),
+            ["a"],
+            "alone it is blamed"
+        );
         assert_eq!(world.status("a").ejected_for, Some(EJECTION));
         let lines = fail_on(&mut world, "b", "geor:y", database_down());
         assert!(lines[0].contains("upstream=a ejected=no"), "{lines:?}");
@@ -268,8 +347,15 @@ fn a_node_that_alone_fails_is_ejected_quickly_whatever_its_layers() {
     let mut world = World::up(3);
     fail_on(&mut world, "b", "geor:x", status_500());
     let layers = ["geor:x", "geor:y", "geor:z", "geor:v", "geor:w", "geor:u"];
-    let failures = layers.iter().take_while(|layer| fail_on(&mut world, "a", layer, status_500()).is_empty()).count();
-    assert_eq!((failures, ejected(&world, &["a", "b", "c"])), (5, vec!["a".to_owned()]), "what it shares does not count");
+    let failures = layers
+        .iter()
+        .take_while(|layer| fail_on(&mut world, "a", layer, status_500()).is_empty())
+        .count();
+    assert_eq!(
+        (failures, ejected(&world, &["a", "b", "c"])),
+        (5, vec!["a".to_owned()]),
+        "what it shares does not count"
+    );
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::{
-    Action, Cause, Cluster, Event, HealthState, Mode, NoUpstream, Outcome, ProbeReport, Selection, Snapshot, Transition, Tried,
-    UpstreamId, UpstreamStatus,
+    Action, Cause, Cluster, Event, HealthState, Mode, NoUpstream, Outcome, ProbeReport, Selection,
+    Snapshot, Transition, Tried, UpstreamId, UpstreamStatus,
 };
 use crate::config::{Config, MainReads, MapEnvironment, UpstreamConfig, UpstreamName};
 use crate::ogc::RequestClass;
@@ -53,7 +53,12 @@ impl World {
 
     pub(super) fn configured(config: Config) -> Self {
         let now = Instant::now();
-        Self { cluster: Cluster::new(Arc::new(config.clone()), now), now, config, log: Vec::new() }
+        Self {
+            cluster: Cluster::new(Arc::new(config.clone()), now),
+            now,
+            config,
+            log: Vec::new(),
+        }
     }
 
     /// The same, all up.
@@ -86,11 +91,22 @@ impl World {
 
     pub(super) fn observe(&mut self, name: &str, outcome: Outcome) -> Vec<String> {
         let upstream = self.id(name);
-        self.handle(Event::Observed { upstream, sent: self.now, outcome, subject: None })
+        self.handle(Event::Observed {
+            upstream,
+            sent: self.now,
+            outcome,
+            subject: None,
+        })
     }
 
     pub(super) fn report_probe(&mut self, upstream: UpstreamId, outcome: Outcome) -> Vec<String> {
-        self.handle(Event::Probed { upstream, report: ProbeReport { outcome, took: Duration::from_millis(20) } })
+        self.handle(Event::Probed {
+            upstream,
+            report: ProbeReport {
+                outcome,
+                took: Duration::from_millis(20),
+            },
+        })
     }
 
     pub(super) fn reload(&mut self, change: impl FnOnce(&mut Config)) -> Vec<String> {
@@ -102,7 +118,9 @@ impl World {
     pub(super) fn begin_probes(&mut self) -> Vec<(String, UpstreamId)> {
         let mut begun = Vec::new();
         while let Some(action) = self.cluster.poll_action(self.now) {
-            let Action::Probe(upstream) = action else { continue };
+            let Action::Probe(upstream) = action else {
+                continue;
+            };
             begun.push((upstream.name.to_string(), upstream.id));
         }
         begun
@@ -111,11 +129,18 @@ impl World {
     /// Answers every probe that is due now.
     pub(super) fn probe_due(&mut self, outcome: impl Fn(&str) -> Outcome) -> Vec<String> {
         let begun = self.begin_probes();
-        begun.into_iter().flat_map(|(name, id)| self.report_probe(id, outcome(&name))).collect()
+        begun
+            .into_iter()
+            .flat_map(|(name, id)| self.report_probe(id, outcome(&name)))
+            .collect()
     }
 
     /// Goes from deadline to deadline for `time`, answering every probe.
-    pub(super) fn live(&mut self, time: Duration, outcome: impl Fn(&str) -> Outcome) -> Vec<String> {
+    pub(super) fn live(
+        &mut self,
+        time: Duration,
+        outcome: impl Fn(&str) -> Outcome,
+    ) -> Vec<String> {
         let end = self.now + time;
         let mut lines = self.probe_due(&outcome);
         while let Some(next) = self.cluster.next_deadline().filter(|next| *next <= end) {
@@ -128,7 +153,13 @@ impl World {
 
     /// Lives until `name` has this health, with its probes answered so and all others passed.
     pub(super) fn bring(&mut self, name: &str, health: HealthState, outcome: &Outcome) {
-        let answer = |probed: &str| if probed == name { outcome.clone() } else { Outcome::Success };
+        let answer = |probed: &str| {
+            if probed == name {
+                outcome.clone()
+            } else {
+                Outcome::Success
+            }
+        };
         for _ in 0..100 {
             if self.status(name).health == health {
                 return;
@@ -142,7 +173,10 @@ impl World {
 
     pub(super) fn status(&self, name: &str) -> UpstreamStatus {
         let upstreams = self.cluster.status(self.now).upstreams;
-        upstreams.into_iter().find(|status| status.name.as_str() == name).unwrap()
+        upstreams
+            .into_iter()
+            .find(|status| status.name.as_str() == name)
+            .unwrap()
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
@@ -156,8 +190,14 @@ impl World {
     /// Where `count` requests of this class go that all stay; `None` for nowhere.
     pub(super) fn spread(&self, class: RequestClass, count: usize) -> BTreeMap<String, usize> {
         let (snapshot, mut counts) = (self.snapshot(), BTreeMap::new());
-        let kept: Vec<_> = (0..count).filter_map(|_| snapshot.select(class, &Tried::default(), self.now).ok()).collect();
-        kept.iter().for_each(|selection| *counts.entry(selection.upstream.name.to_string()).or_default() += 1);
+        let kept: Vec<_> = (0..count)
+            .filter_map(|_| snapshot.select(class, &Tried::default(), self.now).ok())
+            .collect();
+        kept.iter().for_each(|selection| {
+            *counts
+                .entry(selection.upstream.name.to_string())
+                .or_default() += 1
+        });
         counts
     }
 
@@ -167,7 +207,11 @@ impl World {
     }
 
     pub(super) fn id(&self, name: &str) -> UpstreamId {
-        let tracked = self.cluster.tracked.iter().find(|tracked| tracked.upstream.name.as_str() == name);
+        let tracked = self
+            .cluster
+            .tracked
+            .iter()
+            .find(|tracked| tracked.upstream.name.as_str() == name);
         tracked.unwrap().upstream.id
     }
 
@@ -191,7 +235,9 @@ pub(super) fn upstream(called: &str) -> UpstreamConfig {
 
 /// `main` and replicas `a`, `b`, ...
 pub(super) fn config(replicas: usize) -> Config {
-    let names = (b'a'..).take(replicas).map(|letter| char::from(letter).to_string());
+    let names = (b'a'..)
+        .take(replicas)
+        .map(|letter| char::from(letter).to_string());
     let tables: String = names.map(|name| table(&name, "replica")).collect();
     load(&format!("{}{tables}", table("main", "main")))
 }
@@ -204,13 +250,20 @@ fn table(name: &str, role: &str) -> String {
 fn load(upstreams: &str) -> Config {
     let health = "[health]\ninterval = \"5s\"\ntimeout = \"4s\"\nrise = 2\nfall = 3\ndown_interval = \"2s\"\nslow_start = \"30s\"
                   ejection = \"10s\"\nejection_max = \"5m\"\nejection_failures = 5\n[catalog]\ncanary_layer = \"geor:public_layer\"\nroll_share = 100\nmain_helps = false\n";
-    let world = MapEnvironment::new().file("geofront.toml", format!("{health}{NO_CAPS}{upstreams}"));
-    Config::load(Path::new("geofront.toml"), &world).unwrap_or_else(|problems| panic!("{problems}")).config
+    let world =
+        MapEnvironment::new().file("geofront.toml", format!("{health}{NO_CAPS}{upstreams}"));
+    Config::load(Path::new("geofront.toml"), &world)
+        .unwrap_or_else(|problems| panic!("{problems}"))
+        .config
 }
 
 /// The configuration with this change to the upstream called `name`.
 pub(super) fn change<'c>(config: &'c mut Config, name: &str) -> &'c mut UpstreamConfig {
-    config.upstreams.iter_mut().find(|upstream| upstream.name.as_str() == name).unwrap()
+    config
+        .upstreams
+        .iter_mut()
+        .find(|upstream| upstream.name.as_str() == name)
+        .unwrap()
 }
 
 pub(super) fn with_reads(replicas: usize, reads: MainReads) -> Config {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::fixture::{DOWN_INTERVAL, FALL, INTERVAL, SLOW_START, TIMEOUT, World, refused, status_500};
+use super::fixture::{
+    DOWN_INTERVAL, FALL, INTERVAL, SLOW_START, TIMEOUT, World, refused, status_500,
+};
 use crate::cluster::{Cause, HealthState, Outcome};
 use crate::ogc::RequestClass::{Admin, Map};
 
@@ -19,7 +21,10 @@ fn nothing_is_served_before_the_first_passed_probe() {
 fn one_round_of_probes_brings_a_cluster_up_at_full_weight() {
     let mut world = World::unknown(2);
     let lines = world.probe_due(|_| Outcome::Success);
-    assert_eq!(lines, ["main", "a", "b"].map(|name| format!("upstream={name} health=up was=unknown")));
+    assert_eq!(
+        lines,
+        ["main", "a", "b"].map(|name| format!("upstream={name} health=up was=unknown"))
+    );
     assert!(world.snapshot().would_serve());
     assert_eq!(world.status("a").effective_weight, 100);
 }
@@ -27,8 +32,17 @@ fn one_round_of_probes_brings_a_cluster_up_at_full_weight() {
 #[test]
 fn a_first_probe_that_fails_says_down_at_once_and_why() {
     let mut world = World::unknown(1);
-    let lines = world.probe_due(|name| if name == "a" { status_500() } else { Outcome::Success });
-    assert_eq!(lines[1], r#"upstream=a health=down was=unknown cause="status 500""#);
+    let lines = world.probe_due(|name| {
+        if name == "a" {
+            status_500()
+        } else {
+            Outcome::Success
+        }
+    });
+    assert_eq!(
+        lines[1],
+        r#"upstream=a health=down was=unknown cause="status 500""#
+    );
     assert_eq!(world.status("a").last_cause, Some(Cause::Status(500)));
 }
 
@@ -41,10 +55,21 @@ fn all_first_probes_are_due_at_once_and_later_ones_are_spread() {
     let mut last = world.now;
     for _ in 0..20 {
         world.now = world.cluster.next_deadline().unwrap();
-        assert!(world.now - last >= INTERVAL / 20, "two probes within {:?}", world.now - last);
+        assert!(
+            world.now - last >= INTERVAL / 20,
+            "two probes within {:?}",
+            world.now - last
+        );
         assert_eq!(world.begin_probes().len(), 1);
         last = world.now;
-        let id = world.cluster.tracked.iter().find(|t| t.probes.is_running()).unwrap().upstream.id;
+        let id = world
+            .cluster
+            .tracked
+            .iter()
+            .find(|t| t.probes.is_running())
+            .unwrap()
+            .upstream
+            .id;
         world.report_probe(id, Outcome::Success);
     }
 }
@@ -52,14 +77,25 @@ fn all_first_probes_are_due_at_once_and_later_ones_are_spread() {
 #[test]
 fn it_takes_fall_failures_in_a_row_to_go_down() {
     let mut world = World::up(2);
-    let (mut probes, fails) = (0, |name: &str| if name == "a" { status_500() } else { Outcome::Success });
+    let (mut probes, fails) = (0, |name: &str| {
+        if name == "a" {
+            status_500()
+        } else {
+            Outcome::Success
+        }
+    });
     while world.status("a").health == HealthState::Up {
         world.now = world.cluster.next_deadline().unwrap();
         let begun = world.begin_probes();
         probes += begun.iter().filter(|(name, _)| name == "a").count() as u32;
-        begun.into_iter().for_each(|(name, id)| drop(world.report_probe(id, fails(&name))));
+        begun
+            .into_iter()
+            .for_each(|(name, id)| drop(world.report_probe(id, fails(&name))));
     }
-    assert!((FALL..=FALL + 1).contains(&probes), "one more where the others had not passed in between: {probes}");
+    assert!(
+        (FALL..=FALL + 1).contains(&probes),
+        "one more where the others had not passed in between: {probes}"
+    );
     assert_eq!(world.served_by(Map), ["b"]);
 }
 
@@ -67,7 +103,13 @@ fn it_takes_fall_failures_in_a_row_to_go_down() {
 fn a_doubtful_upstream_is_probed_at_the_down_interval() {
     let mut world = World::up(1);
     world.live(INTERVAL * 2, |_| Outcome::Success);
-    world.live(INTERVAL * 3 / 2 + DOWN_INTERVAL * 3, |name| if name == "a" { status_500() } else { Outcome::Success });
+    world.live(INTERVAL * 3 / 2 + DOWN_INTERVAL * 3, |name| {
+        if name == "a" {
+            status_500()
+        } else {
+            Outcome::Success
+        }
+    });
     assert_eq!(world.status("a").health, HealthState::Down);
 }
 
@@ -110,7 +152,11 @@ fn a_probe_that_never_reports_says_nothing_and_the_next_is_asked_for() {
     world.wait(TIMEOUT);
     assert_eq!(world.status("a").health, HealthState::Unknown);
     let lines = world.wait(Duration::from_secs(2));
-    assert_eq!((lines.len(), world.status("a").health), (1, HealthState::Unknown), "{lines:?}");
+    assert_eq!(
+        (lines.len(), world.status("a").health),
+        (1, HealthState::Unknown),
+        "{lines:?}"
+    );
     world.wait(DOWN_INTERVAL * 2);
     assert_eq!(world.begin_probes().len(), 2);
 }

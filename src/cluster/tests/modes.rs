@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use super::fixture::{INTERVAL, World, config, name, refused, status_500, with_reads};
 use crate::balance::{LearnedCap, Load};
-use crate::cluster::{HealthState, LastServing, Memory, Mode, ModeError, ModeOrder, ModeOrigin, Outcome};
+use crate::cluster::{
+    HealthState, LastServing, Memory, Mode, ModeError, ModeOrder, ModeOrigin, Outcome,
+};
 use crate::config::{MainReads, ServedBy};
 use crate::ogc::RequestClass::{Map, Process};
 
 fn refused_classes(world: &mut World, name: &str, mode: Mode) -> Vec<&'static str> {
     match world.cluster.set_mode(name, mode, false, world.now) {
         Ok(_) => Vec::new(),
-        Err(ModeError::LastServing(LastServing { classes, .. })) => classes.into_iter().map(|class| class.as_str()).collect(),
+        Err(ModeError::LastServing(LastServing { classes, .. })) => {
+            classes.into_iter().map(|class| class.as_str()).collect()
+        }
         Err(error @ ModeError::NoSuchUpstream(_)) => panic!("{error}"),
     }
 }
@@ -21,7 +25,10 @@ fn who_drains_gets_nothing_new_and_finishes_what_runs() {
     let mut world = World::up(2);
     let running = world.select(Map).unwrap();
     let name = running.upstream.name.to_string();
-    assert_eq!(world.set_mode(&name, Mode::Drain), [format!("upstream={name} mode=drain was=ready")]);
+    assert_eq!(
+        world.set_mode(&name, Mode::Drain),
+        [format!("upstream={name} mode=drain was=ready")]
+    );
     assert!(!world.served_by(Map).contains(&name));
     assert_eq!(world.status(&name).in_flight, 1);
 }
@@ -40,8 +47,20 @@ fn who_drains_is_probed_and_takes_part_at_once_when_ready() {
 fn in_maintenance_there_are_no_probes_and_nothing_is_known() {
     let mut world = World::up(1);
     let lines = world.set_mode("a", Mode::Maintenance);
-    assert_eq!(lines, ["upstream=a mode=maintenance was=ready", "upstream=a health=unknown was=up"]);
-    world.live(INTERVAL * 5, |name| if name == "a" { panic!("probed in maintenance") } else { Outcome::Success });
+    assert_eq!(
+        lines,
+        [
+            "upstream=a mode=maintenance was=ready",
+            "upstream=a health=unknown was=up"
+        ]
+    );
+    world.live(INTERVAL * 5, |name| {
+        if name == "a" {
+            panic!("probed in maintenance")
+        } else {
+            Outcome::Success
+        }
+    });
 }
 
 #[test]
@@ -50,7 +69,9 @@ fn a_probe_under_way_into_maintenance_does_not_count() {
     world.now = world.cluster.next_deadline().unwrap() + INTERVAL;
     let begun = world.begin_probes();
     world.set_mode("a", Mode::Maintenance);
-    begun.into_iter().for_each(|(_, id)| drop(world.report_probe(id, Outcome::Success)));
+    begun
+        .into_iter()
+        .for_each(|(_, id)| drop(world.report_probe(id, Outcome::Success)));
     assert_eq!(world.status("a").health, HealthState::Unknown);
 }
 
@@ -72,37 +93,74 @@ fn the_same_order_twice_is_no_transition() {
 }
 
 fn ordered(mode: Mode, by: &str) -> ModeOrder {
-    ModeOrder { mode, force: false, origin: Some(ModeOrigin { by: by.to_owned(), at: 1_700_000_000 }) }
+    ModeOrder {
+        mode,
+        force: false,
+        origin: Some(ModeOrigin {
+            by: by.to_owned(),
+            at: 1_700_000_000,
+        }),
+    }
 }
 
 #[test]
 fn an_ordered_mode_survives_a_restart_with_its_origin_and_is_no_transition_there() {
     let mut world = World::up(3);
-    for (name, mode) in [("a", Mode::Drain), ("b", Mode::Maintenance), ("c", Mode::Drain), ("c", Mode::Ready)] {
-        world.cluster.order_mode(name, ordered(mode, "alice"), world.now).unwrap();
+    for (name, mode) in [
+        ("a", Mode::Drain),
+        ("b", Mode::Maintenance),
+        ("c", Mode::Drain),
+        ("c", Mode::Ready),
+    ] {
+        world
+            .cluster
+            .order_mode(name, ordered(mode, "alice"), world.now)
+            .unwrap();
     }
     let mut restarted = World::configured(config(3));
     restarted.cluster.recall(&world.cluster.memory());
-    let lines = restarted.live(INTERVAL * 3, |name| if name == "b" { panic!("probed in maintenance") } else { Outcome::Success });
-    assert!(!lines.iter().any(|line| line.contains("mode=")), "{lines:?}");
+    let lines = restarted.live(INTERVAL * 3, |name| {
+        if name == "b" {
+            panic!("probed in maintenance")
+        } else {
+            Outcome::Success
+        }
+    });
+    assert!(
+        !lines.iter().any(|line| line.contains("mode=")),
+        "{lines:?}"
+    );
     assert_eq!(restarted.served_by(Map), ["c"]);
     let origin = restarted.status("a").mode_origin.unwrap();
     assert_eq!((origin.by.as_str(), origin.at), ("alice", 1_700_000_000));
 }
 
 fn load(world: &World, name: &str) -> Arc<Load> {
-    let found = world.cluster.tracked.iter().find(|tracked| tracked.upstream.name.as_str() == name);
+    let found = world
+        .cluster
+        .tracked
+        .iter()
+        .find(|tracked| tracked.upstream.name.as_str() == name);
     Arc::clone(&found.unwrap().upstream.load)
 }
 
 #[test]
 fn a_learned_limit_survives_a_restart_and_stays_with_the_address() {
     let world = World::up(2);
-    let learned = LearnedCap { cap: 23, has_extra: true, heavy: 2 };
+    let learned = LearnedCap {
+        cap: 23,
+        has_extra: true,
+        heavy: 2,
+    };
     load(&world, "a").set_learned_cap(learned);
     let memory = world.cluster.memory();
     let mut renamed = config(2);
-    renamed.upstreams.iter_mut().find(|u| u.name.as_str() == "a").unwrap().name = name("x");
+    renamed
+        .upstreams
+        .iter_mut()
+        .find(|u| u.name.as_str() == "a")
+        .unwrap()
+        .name = name("x");
     let mut restarted = World::configured(renamed);
     restarted.cluster.recall(&memory);
     assert_eq!(load(&restarted, "x").learned_cap(), Some(learned));
@@ -111,7 +169,10 @@ fn a_learned_limit_survives_a_restart_and_stays_with_the_address() {
 
 #[test]
 fn the_chosen_layer_survives_a_restart() {
-    let memory = Memory { chosen_layer: Some("a:b".to_owned()), ..Memory::default() };
+    let memory = Memory {
+        chosen_layer: Some("a:b".to_owned()),
+        ..Memory::default()
+    };
     let mut world = World::configured(config(1));
     world.cluster.recall(&memory);
     assert_eq!(world.cluster.memory(), memory);
@@ -120,7 +181,10 @@ fn the_chosen_layer_survives_a_restart() {
 #[test]
 fn an_order_for_nobody_is_an_error() {
     let mut world = World::up(1);
-    let error = world.cluster.set_mode("slave9", Mode::Drain, true, world.now).unwrap_err();
+    let error = world
+        .cluster
+        .set_mode("slave9", Mode::Drain, true, world.now)
+        .unwrap_err();
     assert_eq!(error.to_string(), "no upstream is called `slave9`");
 }
 
@@ -144,14 +208,20 @@ fn a_backup_is_enough_to_let_the_last_replica_go() {
 #[test]
 fn the_main_is_not_taken_without_force_because_administration_would_stop() {
     let mut world = World::up(2);
-    assert_eq!(refused_classes(&mut world, "main", Mode::Drain), ["process", "transaction", "admin", "ui", "unknown"]);
+    assert_eq!(
+        refused_classes(&mut world, "main", Mode::Drain),
+        ["process", "transaction", "admin", "ui", "unknown"]
+    );
 }
 
 #[test]
 fn the_one_place_of_a_class_is_not_taken_without_force() {
     let mut config = config(2);
     config.classes[Process].served_by = ServedBy::Upstream(name("a"));
-    assert_eq!(refused_classes(&mut World::configured_up(config), "a", Mode::Drain), ["process"]);
+    assert_eq!(
+        refused_classes(&mut World::configured_up(config), "a", Mode::Drain),
+        ["process"]
+    );
 }
 
 #[test]

@@ -15,7 +15,10 @@ fn a_new_upstream_is_told_of_and_gets_nothing_before_its_first_passed_probe() {
     let lines = world.reload(|config| config.upstreams.push(upstream("new")));
     assert_eq!(lines, ["config_revision=2", "upstream=new change=added"]);
     assert_eq!(world.served_by(Map), ["a"]);
-    assert_eq!(world.probe_due(|_| Outcome::Success), ["upstream=new health=up was=unknown"]);
+    assert_eq!(
+        world.probe_due(|_| Outcome::Success),
+        ["upstream=new health=up was=unknown"]
+    );
     assert_eq!(world.served_by(Map), ["a", "new"]);
 }
 
@@ -24,8 +27,18 @@ fn a_retired_upstream_gets_nothing_and_its_leases_finish() {
     let mut world = World::up(2);
     let running = [world.select(Map).unwrap(), world.select(Map).unwrap()];
     let gone = Arc::clone(&running[0].upstream);
-    let lines = world.reload(|config| config.upstreams.retain(|upstream| upstream.name != gone.name));
-    assert_eq!(lines, ["config_revision=2".to_owned(), format!("upstream={} change=retired", gone.name)]);
+    let lines = world.reload(|config| {
+        config
+            .upstreams
+            .retain(|upstream| upstream.name != gone.name)
+    });
+    assert_eq!(
+        lines,
+        [
+            "config_revision=2".to_owned(),
+            format!("upstream={} change=retired", gone.name)
+        ]
+    );
     assert!(!world.served_by(Map).contains(&gone.name.to_string()));
     assert_eq!(gone.load.in_flight(), 1);
     drop(running);
@@ -44,13 +57,21 @@ fn load_health_and_mode_survive_a_change_of_weight_reads_role_and_url() {
             upstream.weight = Weight::new(7).unwrap();
             upstream.reads = MainReads::Always;
             upstream.url = upstream.url.replace("http", "https");
-            upstream.role = if upstream.name.as_str() == "a" { Role::Main } else { Role::Replica };
+            upstream.role = if upstream.name.as_str() == "a" {
+                Role::Main
+            } else {
+                Role::Replica
+            };
         }
     });
     for (id, before) in before {
         let (name, after) = (before.name.as_str(), world.status(before.name.as_str()));
         assert_eq!(world.id(name), id);
-        assert_eq!((after.health, after.mode, after.in_flight), (before.health, before.mode, before.in_flight), "{name}");
+        assert_eq!(
+            (after.health, after.mode, after.in_flight),
+            (before.health, before.mode, before.in_flight),
+            "{name}"
+        );
         assert_eq!((after.weight, &after.url[..5]), (7, "https"));
     }
     assert_eq!(world.served_by(Admin), ["a"], "the role changed");
@@ -63,17 +84,32 @@ fn an_ejection_and_its_evidence_survive() {
     world.observe("b", out_of_memory());
     world.reload(|config| change(config, "a").weight = Weight::new(9).unwrap());
     assert_eq!(world.status("a").ejected_for, Some(EJECTION));
-    assert_eq!(world.observe("b", out_of_memory()).len(), 1, "one more is enough");
+    assert_eq!(
+        world.observe("b", out_of_memory()).len(),
+        1,
+        "one more is enough"
+    );
 }
 
 #[test]
 fn a_new_address_is_a_new_upstream_under_the_old_name() {
     let mut world = World::up(2);
     let (old, running) = (world.id("a"), world.select(Map).unwrap());
-    let lines = world.reload(|config| change(config, "a").address = SocketAddr::from(([10, 0, 0, 9], 1)).into());
-    assert_eq!(lines, ["config_revision=2", "upstream=a change=retired", "upstream=a change=added"]);
+    let lines = world
+        .reload(|config| change(config, "a").address = SocketAddr::from(([10, 0, 0, 9], 1)).into());
+    assert_eq!(
+        lines,
+        [
+            "config_revision=2",
+            "upstream=a change=retired",
+            "upstream=a change=added"
+        ]
+    );
     assert_ne!(world.id("a"), old);
-    assert_eq!((world.status("a").health, world.status("a").in_flight), (HealthState::Unknown, 0));
+    assert_eq!(
+        (world.status("a").health, world.status("a").in_flight),
+        (HealthState::Unknown, 0)
+    );
     drop(running);
 }
 
@@ -92,7 +128,10 @@ fn what_is_as_before_is_the_same_object_and_what_changed_is_prepared_anew() {
     let mut world = World::up(2);
     let find = |world: &World, name: &str| {
         let snapshot = world.snapshot();
-        let found = snapshot.serving(Map).find(|upstream| upstream.name.as_str() == name).map(Arc::clone);
+        let found = snapshot
+            .serving(Map)
+            .find(|upstream| upstream.name.as_str() == name)
+            .map(Arc::clone);
         found.unwrap()
     };
     let (a, b) = (find(&world, "a"), find(&world, "b"));
@@ -120,7 +159,8 @@ fn a_shorter_interval_counts_from_the_last_probe() {
     world.reload(|config| config.health.interval = Duration::from_secs(3600));
     world.live(Duration::from_secs(20), |_| Outcome::Success);
     world.reload(|config| {
-        (config.health.interval, config.health.down_interval) = (Duration::from_secs(1), Duration::from_secs(1))
+        (config.health.interval, config.health.down_interval) =
+            (Duration::from_secs(1), Duration::from_secs(1))
     });
     assert!(world.cluster.next_deadline().unwrap() <= world.now + Duration::from_secs(1));
 }
@@ -129,15 +169,33 @@ fn a_shorter_interval_counts_from_the_last_probe() {
 fn only_what_requests_can_see_makes_a_new_snapshot() {
     let mut world = World::unknown(2);
     assert!(world.cluster.take_snapshot().is_none());
-    world.probe_due(|name| if name == "b" { refused() } else { Outcome::Success });
+    world.probe_due(|name| {
+        if name == "b" {
+            refused()
+        } else {
+            Outcome::Success
+        }
+    });
     assert!(world.cluster.take_snapshot().is_some(), "somebody is up");
     world.set_mode("b", Mode::Drain);
     world.observe("a", status_500());
     world.observe("a", Outcome::Success);
-    world.live(Duration::from_secs(60), |name| if name == "b" { refused() } else { Outcome::Success });
-    assert!(world.cluster.take_snapshot().is_none(), "who was down drains, evidence came and went, probes repeated themselves");
+    world.live(Duration::from_secs(60), |name| {
+        if name == "b" {
+            refused()
+        } else {
+            Outcome::Success
+        }
+    });
+    assert!(
+        world.cluster.take_snapshot().is_none(),
+        "who was down drains, evidence came and went, probes repeated themselves"
+    );
     world.set_mode("a", Mode::Drain);
     assert!(world.cluster.take_snapshot().is_some(), "who served drains");
     world.reload(|_| ());
-    assert!(world.cluster.take_snapshot().is_some(), "a configuration is in force");
+    assert!(
+        world.cluster.take_snapshot().is_some(),
+        "a configuration is in force"
+    );
 }

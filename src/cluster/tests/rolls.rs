@@ -27,11 +27,17 @@ fn a_publisher_who_works_all_day_does_not_keep_the_cluster_in_a_roll_all_day() {
             out += usize::from(["a", "b", "c"].iter().any(is_out));
         }
         catalogs.live(SECOND * 300);
-        assert!(catalogs.all_fresh(), "the last change is brought all the same");
+        assert!(
+            catalogs.all_fresh(),
+            "the last change is brought all the same"
+        );
         out
     };
     let (with_pauses, without) = (seconds_out(33), seconds_out(100));
-    assert!((400..620).contains(&with_pauses), "a third of the time at most is spent in rolls: {with_pauses} of 1800 s");
+    assert!(
+        (400..620).contains(&with_pauses),
+        "a third of the time at most is spent in rolls: {with_pauses} of 1800 s"
+    );
     assert!(without > 700, "{without} of 1800 s without pauses");
 }
 
@@ -43,8 +49,15 @@ fn an_order_to_sync_does_not_wait_for_the_pause() {
     assert!(catalogs.all_fresh());
     catalogs.publish();
     catalogs.live(SECOND * 60);
-    assert!(!catalogs.all_fresh(), "the pause is a hundred times as long as the roll was");
-    catalogs.world.cluster.order_sync(catalogs.world.now).unwrap();
+    assert!(
+        !catalogs.all_fresh(),
+        "the pause is a hundred times as long as the roll was"
+    );
+    catalogs
+        .world
+        .cluster
+        .order_sync(catalogs.world.now)
+        .unwrap();
     catalogs.live(SECOND * 20);
     assert!(catalogs.all_fresh());
 }
@@ -55,7 +68,11 @@ fn a_replica_that_lost_its_catalog_does_not_wait_for_the_pause() {
     catalogs.publish();
     catalogs.live(SECOND * 20);
     let (upstream, sent) = (catalogs.world.id("a"), catalogs.world.now);
-    catalogs.handle(Event::StaleSeen { upstream, layer: "geor:roads".into(), sent });
+    catalogs.handle(Event::StaleSeen {
+        upstream,
+        layer: "geor:roads".into(),
+        sent,
+    });
     catalogs.live(SECOND * 20);
     assert_eq!(catalogs.reloads, ["a", "b", "a"]);
 }
@@ -64,10 +81,16 @@ fn a_replica_that_lost_its_catalog_does_not_wait_for_the_pause() {
 fn the_next_replica_leaves_when_the_cluster_has_its_capacity_back() {
     let mut catalogs = rolling(2, |_| {});
     catalogs.world.bring("b", HealthState::Down, &refused());
-    catalogs.world.bring("b", HealthState::Up, &Outcome::Success);
+    catalogs
+        .world
+        .bring("b", HealthState::Up, &Outcome::Success);
     catalogs.publish();
     catalogs.live(SLOW_START / 2);
-    assert!(!catalogs.reloads.contains(&"a".to_owned()), "b is still ramping up: {:?}", catalogs.reloads);
+    assert!(
+        !catalogs.reloads.contains(&"a".to_owned()),
+        "b is still ramping up: {:?}",
+        catalogs.reloads
+    );
     catalogs.live(SLOW_START);
     assert!(catalogs.all_fresh(), "{:#?}", catalogs.log);
 }
@@ -76,10 +99,18 @@ fn the_next_replica_leaves_when_the_cluster_has_its_capacity_back() {
 fn no_replica_leaves_while_another_is_set_aside() {
     let mut catalogs = rolling(3, |_| {});
     (0..5).for_each(|_| drop(catalogs.world.observe("b", out_of_memory())));
-    assert!(catalogs.world.status("b").ejected_for.is_some(), "{:?}", catalogs.world.log);
+    assert!(
+        catalogs.world.status("b").ejected_for.is_some(),
+        "{:?}",
+        catalogs.world.log
+    );
     catalogs.publish();
     catalogs.live(EJECTION / 2);
-    assert!(catalogs.reloads.iter().all(|name| name == "b"), "{:?}", catalogs.reloads);
+    assert!(
+        catalogs.reloads.iter().all(|name| name == "b"),
+        "{:?}",
+        catalogs.reloads
+    );
     // No request tries b again, so each of the others waits as long as it may.
     catalogs.live(SECOND * 150);
     assert!(catalogs.all_fresh(), "{:#?}", catalogs.log);
@@ -89,7 +120,9 @@ fn no_replica_leaves_while_another_is_set_aside() {
 fn a_cluster_that_never_gets_its_capacity_back_is_not_kept_stale_for_ever() {
     let mut catalogs = rolling(2, |config| config.health.slow_start = SECOND * 3600);
     catalogs.world.bring("b", HealthState::Down, &refused());
-    catalogs.world.bring("b", HealthState::Up, &Outcome::Success);
+    catalogs
+        .world
+        .bring("b", HealthState::Up, &Outcome::Success);
     catalogs.publish();
     catalogs.live(SECOND * 90);
     assert!(catalogs.all_fresh(), "{:#?}", catalogs.log);
@@ -103,17 +136,27 @@ fn while_a_replica_is_out_the_main_takes_reads_like_the_others() {
             adapt(config);
         });
         catalogs.reload_takes = SECOND * 5;
-        assert_eq!(catalogs.world.served_by(RequestClass::Map), ["a", "b"], "not otherwise");
+        assert_eq!(
+            catalogs.world.served_by(RequestClass::Map),
+            ["a", "b"],
+            "not otherwise"
+        );
         catalogs.publish();
         catalogs.live(SECOND * 5);
         let served_by = catalogs.world.served_by(RequestClass::Map);
         catalogs.live(SECOND * 20);
-        assert_eq!(catalogs.world.served_by(RequestClass::Map), ["a", "b"], "nor afterwards");
+        assert_eq!(
+            catalogs.world.served_by(RequestClass::Map),
+            ["a", "b"],
+            "nor afterwards"
+        );
         served_by.contains(&"main".to_owned())
     };
     assert!(in_a_reload(|_| {}));
     assert!(!in_a_reload(|config| config.catalog.main_helps = false));
-    assert!(!in_a_reload(|config| change(config, "main").reads = MainReads::Never));
+    assert!(!in_a_reload(
+        |config| change(config, "main").reads = MainReads::Never
+    ));
 }
 
 #[test]
@@ -122,7 +165,13 @@ fn a_front_door_that_does_not_roll_follows_what_it_sees() {
     catalogs.publish();
     catalogs.live(SECOND * 30);
     assert_eq!((catalogs.reloads.len(), catalogs.all_fresh()), (0, false));
-    assert!(catalogs.world.cluster.order_sync(catalogs.world.now).is_err());
+    assert!(
+        catalogs
+            .world
+            .cluster
+            .order_sync(catalogs.world.now)
+            .is_err()
+    );
     // The other front door reloads them: their own numbers move.
     catalogs.numbers.insert("a".to_owned(), 15);
     catalogs.numbers.insert("b".to_owned(), 15);
@@ -137,8 +186,18 @@ fn paused_rolls_take_no_replica_out_and_go_on_when_resumed() {
     catalogs.publish();
     catalogs.live(SECOND * 60);
     assert!(catalogs.reloads.is_empty());
-    assert!(catalogs.world.cluster.order_sync(catalogs.world.now).is_err(), "it says why");
-    catalogs.world.cluster.pause_rolls(false, catalogs.world.now);
+    assert!(
+        catalogs
+            .world
+            .cluster
+            .order_sync(catalogs.world.now)
+            .is_err(),
+        "it says why"
+    );
+    catalogs
+        .world
+        .cluster
+        .pause_rolls(false, catalogs.world.now);
     catalogs.live(SECOND * 20);
     assert_eq!(catalogs.reloads, ["a", "b"]);
 }
@@ -146,10 +205,17 @@ fn paused_rolls_take_no_replica_out_and_go_on_when_resumed() {
 #[test]
 fn a_replica_whose_requests_are_waited_for_serves_again_when_rolls_are_paused() {
     let mut catalogs = rolling(2, |_| {});
-    let held: Vec<_> = (0..2).map(|_| catalogs.world.select(RequestClass::Map).unwrap()).collect();
+    let held: Vec<_> = (0..2)
+        .map(|_| catalogs.world.select(RequestClass::Map).unwrap())
+        .collect();
     catalogs.publish();
     catalogs.live(SECOND * 5);
-    let out = |catalogs: &Catalogs| ["a", "b"].iter().filter(|name| catalogs.world.status(name).catalog.is_out).count();
+    let out = |catalogs: &Catalogs| {
+        ["a", "b"]
+            .iter()
+            .filter(|name| catalogs.world.status(name).catalog.is_out)
+            .count()
+    };
     assert_eq!(out(&catalogs), 1);
     catalogs.world.cluster.pause_rolls(true, catalogs.world.now);
     assert_eq!(out(&catalogs), 0);
@@ -159,16 +225,35 @@ fn a_replica_whose_requests_are_waited_for_serves_again_when_rolls_are_paused() 
 #[test]
 fn a_roll_is_reported_with_its_reason_its_length_and_what_failed() {
     let mut catalogs = rolling(2, |_| {});
-    catalogs.reload_answers = |name| if name == "b" { Err(Cause::Status(500)) } else { Ok(()) };
-    catalogs.canary = |name| if name == "b" { Outcome::Failure(Cause::Status(500)) } else { Outcome::Success };
+    catalogs.reload_answers = |name| {
+        if name == "b" {
+            Err(Cause::Status(500))
+        } else {
+            Ok(())
+        }
+    };
+    catalogs.canary = |name| {
+        if name == "b" {
+            Outcome::Failure(Cause::Status(500))
+        } else {
+            Outcome::Success
+        }
+    };
     catalogs.publish();
     catalogs.live(SECOND * 8);
     let rolls = catalogs.world.cluster.take_ended_rolls();
     assert_eq!(rolls.len(), 1, "{:#?}", catalogs.log);
-    let results: Vec<_> = rolls[0].replicas.iter().map(|replica| (replica.name.as_str(), replica.result.is_ok())).collect();
+    let results: Vec<_> = rolls[0]
+        .replicas
+        .iter()
+        .map(|replica| (replica.name.as_str(), replica.result.is_ok()))
+        .collect();
     assert_eq!(results, [("a", true), ("b", false)]);
     assert!(rolls[0].length() >= SECOND && rolls[0].why.as_str() == "number");
-    assert!(catalogs.world.cluster.take_ended_rolls().is_empty(), "each is handed out once");
+    assert!(
+        catalogs.world.cluster.take_ended_rolls().is_empty(),
+        "each is handed out once"
+    );
 }
 
 #[test]
@@ -180,9 +265,18 @@ fn a_change_that_settles_during_a_roll_is_brought_by_the_next() {
     assert_eq!(catalogs.reloads, ["a"]);
     catalogs.publish();
     catalogs.live(SECOND * 20);
-    assert_eq!(catalogs.reloads, ["a", "b"], "the roll ends with the one that was behind when it began");
+    assert_eq!(
+        catalogs.reloads,
+        ["a", "b"],
+        "the roll ends with the one that was behind when it began"
+    );
     catalogs.live(SECOND * 120);
-    assert_eq!((catalogs.reloads.len(), catalogs.all_fresh()), (3, true), "b had it already: {:?}", catalogs.reloads);
+    assert_eq!(
+        (catalogs.reloads.len(), catalogs.all_fresh()),
+        (3, true),
+        "b had it already: {:?}",
+        catalogs.reloads
+    );
 }
 
 /// Three replicas, of which `a` has the change already and `b` is out.
@@ -193,33 +287,62 @@ fn first_is_fresh(sighting: impl Fn(&Catalogs) -> Sighting) -> Catalogs {
     let seen = sighting(&catalogs);
     catalogs.world.cluster.sight(&seen, catalogs.world.now);
     catalogs.live(SECOND * 10);
-    assert!(catalogs.is_fresh("a") && catalogs.world.status("b").catalog.is_out, "{:#?}", catalogs.log);
+    assert!(
+        catalogs.is_fresh("a") && catalogs.world.status("b").catalog.is_out,
+        "{:#?}",
+        catalogs.log
+    );
     catalogs
 }
 
 /// How many of `count` maps about `about` go to `a`, where all stay.
 fn to_the_fresh(catalogs: &Catalogs, about: About, count: usize) -> usize {
-    let (snapshot, tried, now) = (catalogs.world.snapshot(), Tried::default(), catalogs.world.now);
-    let kept: Vec<_> =
-        (0..count).filter_map(|_| snapshot.select_about(RequestClass::Map, about, (None, false), &tried, now).ok()).collect();
-    kept.iter().filter(|selection| selection.upstream.name.as_str() == "a").count()
+    let (snapshot, tried, now) = (
+        catalogs.world.snapshot(),
+        Tried::default(),
+        catalogs.world.now,
+    );
+    let kept: Vec<_> = (0..count)
+        .filter_map(|_| {
+            snapshot
+                .select_about(RequestClass::Map, about, (None, false), &tried, now)
+                .ok()
+        })
+        .collect();
+    kept.iter()
+        .filter(|selection| selection.upstream.name.as_str() == "a")
+        .count()
 }
 
 #[test]
 fn the_first_fresh_replica_is_preferred_and_does_not_get_everything() {
     let catalogs = first_is_fresh(|catalogs| Sighting::of(Hint::Write, catalogs.world.now));
-    assert_eq!(to_the_fresh(&catalogs, About::Anything, 1), 1, "it is preferred");
+    assert_eq!(
+        to_the_fresh(&catalogs, About::Anything, 1),
+        1,
+        "it is preferred"
+    );
     let share = to_the_fresh(&catalogs, About::Anything, 300);
-    assert!((110..=126).contains(&share), "a quarter more than its third: {share} of 300");
+    assert!(
+        (110..=126).contains(&share),
+        "a quarter more than its third: {share} of 300"
+    );
 }
 
 #[test]
 fn only_requests_about_the_workspace_that_changed_care_who_is_fresh() {
     let geor = seed_of("geor");
-    let catalogs = first_is_fresh(|catalogs| Sighting { workspace: Some(geor), ..Sighting::of(Hint::Write, catalogs.world.now) });
+    let catalogs = first_is_fresh(|catalogs| Sighting {
+        workspace: Some(geor),
+        ..Sighting::of(Hint::Write, catalogs.world.now)
+    });
     let share = |about| to_the_fresh(&catalogs, about, 300);
     assert!(share(About::Workspace(geor)) > 105 && share(About::Anything) > 105);
-    assert_eq!(share(About::Workspace(seed_of("other"))), 100, "for all others they are equal");
+    assert_eq!(
+        share(About::Workspace(seed_of("other"))),
+        100,
+        "for all others they are equal"
+    );
     let capabilities = catalogs.world.served_by(RequestClass::Capabilities);
     assert_eq!(capabilities, ["a"], "capabilities need fresh");
 }

@@ -3,35 +3,59 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::fixture::{INTERVAL, SLOW_START, World, change, config, name, refused, status_500, with_reads};
+use super::fixture::{
+    INTERVAL, SLOW_START, World, change, config, name, refused, status_500, with_reads,
+};
 use crate::cluster::{HealthState, NoUpstream, Outcome, Selection, Snapshot, Tried};
 use crate::config::{MainReads, ServedBy, Weight};
 use crate::ogc::RequestClass::{self, Admin, Map, Process, Tile};
 
 fn counts<const N: usize>(expected: [(&str, usize); N]) -> BTreeMap<String, usize> {
-    expected.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+    expected
+        .into_iter()
+        .map(|(name, count)| (name.to_owned(), count))
+        .collect()
 }
 
 #[test]
 fn requests_spread_evenly_over_replicas() {
-    assert_eq!(World::up(3).spread(Map, 30), counts([("a", 10), ("b", 10), ("c", 10)]));
+    assert_eq!(
+        World::up(3).spread(Map, 30),
+        counts([("a", 10), ("b", 10), ("c", 10)])
+    );
 }
 
 #[test]
 fn requests_spread_by_weight() {
     let mut config = config(2);
     change(&mut config, "b").weight = Weight::new(50).unwrap();
-    assert_eq!(World::configured_up(config).spread(Map, 30), counts([("a", 20), ("b", 10)]));
+    assert_eq!(
+        World::configured_up(config).spread(Map, 30),
+        counts([("a", 20), ("b", 10)])
+    );
 }
 
 #[test]
 fn one_after_the_other_they_take_turns() {
     let world = World::up(3);
     let snapshot = world.snapshot();
-    let select = |_| snapshot.select(Map, &Tried::default(), world.now).unwrap().upstream.name.to_string();
+    let select = |_| {
+        snapshot
+            .select(Map, &Tried::default(), world.now)
+            .unwrap()
+            .upstream
+            .name
+            .to_string()
+    };
     let turns: Vec<_> = (0..6).map(select).collect();
     assert_eq!(turns[..3], turns[3..]);
-    assert_eq!(turns[..3].iter().collect::<std::collections::BTreeSet<_>>().len(), 3);
+    assert_eq!(
+        turns[..3]
+            .iter()
+            .collect::<std::collections::BTreeSet<_>>()
+            .len(),
+        3
+    );
 }
 
 #[test]
@@ -39,9 +63,19 @@ fn main_only_classes_go_to_the_main_and_never_to_a_replica() {
     let mut world = World::up(2);
     assert_eq!(world.served_by(Admin), ["main"]);
     world.bring("main", HealthState::Down, &status_500());
-    assert_eq!(world.served_by(Admin), ["main"], "what it answers does not matter to administration");
+    assert_eq!(
+        world.served_by(Admin),
+        ["main"],
+        "what it answers does not matter to administration"
+    );
     world.bring("main", HealthState::Down, &refused());
-    world.live(INTERVAL * 4, |name| if name == "main" { refused() } else { Outcome::Success });
+    world.live(INTERVAL * 4, |name| {
+        if name == "main" {
+            refused()
+        } else {
+            Outcome::Success
+        }
+    });
     assert_eq!(world.select(Admin).unwrap_err(), NoUpstream::NoneEligible);
 }
 
@@ -64,7 +98,11 @@ fn before_the_first_verdict_requests_wait_for_it_and_not_for_ever() {
     for (_, upstream) in probes.iter().filter(|(name, _)| name != "main") {
         world.report_probe(*upstream, status_500());
     }
-    assert_eq!(world.select(Map).unwrap_err(), NoUpstream::NoVerdict, "the main may still come up");
+    assert_eq!(
+        world.select(Map).unwrap_err(),
+        NoUpstream::NoVerdict,
+        "the main may still come up"
+    );
     world.wait(std::time::Duration::from_secs(5));
     assert_eq!(world.select(Admin).unwrap_err(), NoUpstream::NoneEligible);
 }
@@ -76,7 +114,11 @@ fn what_a_verdict_cannot_help_is_refused_at_once() {
     for (_, upstream) in probes.iter().filter(|(name, _)| name != "main") {
         world.report_probe(*upstream, refused());
     }
-    assert_eq!(world.select(Map).unwrap_err(), NoUpstream::NoneEligible, "the main's verdict does not matter");
+    assert_eq!(
+        world.select(Map).unwrap_err(),
+        NoUpstream::NoneEligible,
+        "the main's verdict does not matter"
+    );
     assert_eq!(world.select(Admin).unwrap_err(), NoUpstream::NoVerdict);
 }
 
@@ -92,7 +134,10 @@ fn as_backup_the_main_serves_reads_only_when_no_replica_can() {
 
 #[test]
 fn a_main_that_always_reads_is_one_of_them() {
-    assert_eq!(World::configured_up(with_reads(1, MainReads::Always)).spread(Map, 10), counts([("a", 5), ("main", 5)]));
+    assert_eq!(
+        World::configured_up(with_reads(1, MainReads::Always)).spread(Map, 10),
+        counts([("a", 5), ("main", 5)])
+    );
 }
 
 #[test]
@@ -111,10 +156,17 @@ fn another_try_is_always_elsewhere_and_ends_when_all_were_tried() {
         tried.add(selection.upstream.id);
         names.push(selection.upstream.name.to_string());
     }
-    assert_eq!(names.pop().as_deref(), Some("main"), "the backup comes last");
+    assert_eq!(
+        names.pop().as_deref(),
+        Some("main"),
+        "the backup comes last"
+    );
     names.sort();
     assert_eq!(names, ["a", "b", "c"]);
-    assert_eq!(snapshot.select(Map, &tried, world.now).unwrap_err(), NoUpstream::AllTried);
+    assert_eq!(
+        snapshot.select(Map, &tried, world.now).unwrap_err(),
+        NoUpstream::AllTried
+    );
 }
 
 #[test]
@@ -122,7 +174,13 @@ fn a_class_of_one_place_is_not_tried_twice() {
     let world = World::up(1);
     let mut tried = Tried::default();
     tried.add(world.id("main"));
-    assert_eq!(world.snapshot().select(Admin, &tried, world.now).unwrap_err(), NoUpstream::AllTried);
+    assert_eq!(
+        world
+            .snapshot()
+            .select(Admin, &tried, world.now)
+            .unwrap_err(),
+        NoUpstream::AllTried
+    );
 }
 
 #[test]
@@ -130,7 +188,10 @@ fn when_nobody_can_it_is_not_said_that_all_were_tried() {
     let world = World::unknown(1);
     let mut tried = Tried::default();
     tried.add(world.id("a"));
-    assert_eq!(world.snapshot().select(Map, &tried, world.now).unwrap_err(), NoUpstream::NoVerdict);
+    assert_eq!(
+        world.snapshot().select(Map, &tried, world.now).unwrap_err(),
+        NoUpstream::NoVerdict
+    );
 }
 
 #[test]
@@ -158,9 +219,16 @@ fn those_who_serve_a_class_are_those_who_get_it() {
     let world = World::up(2);
     for class in RequestClass::ALL {
         let snapshot = world.snapshot();
-        let mut serving: Vec<_> = snapshot.serving(class).map(|upstream| upstream.name.to_string()).collect();
+        let mut serving: Vec<_> = snapshot
+            .serving(class)
+            .map(|upstream| upstream.name.to_string())
+            .collect();
         serving.sort();
-        let expected: &[&str] = if world.served_by(class) == ["main"] { &["main"] } else { &["a", "b", "main"] };
+        let expected: &[&str] = if world.served_by(class) == ["main"] {
+            &["main"]
+        } else {
+            &["a", "b", "main"]
+        };
         assert_eq!(serving, expected, "{class}");
     }
 }
@@ -174,14 +242,24 @@ fn tile(snapshot: &Snapshot, key: u64, tried: &Tried, now: Instant) -> Selection
 fn tiles_of_one_metatile_go_to_one_replica_and_those_of_others_to_others() {
     let world = World::up(3);
     let snapshot = world.snapshot();
-    let place = |key: u64| tile(&snapshot, key << 32, &Tried::default(), world.now).upstream.name.to_string();
+    let place = |key: u64| {
+        tile(&snapshot, key << 32, &Tried::default(), world.now)
+            .upstream
+            .name
+            .to_string()
+    };
     let mut places = BTreeMap::<_, usize>::new();
     for key in 0..300 {
         let first = place(key);
         assert!((0..16).all(|_| place(key) == first));
         *places.entry(first).or_default() += 1;
     }
-    assert!(["a", "b", "c"].iter().all(|name| (60..140).contains(&places[*name])), "{places:?}");
+    assert!(
+        ["a", "b", "c"]
+            .iter()
+            .all(|name| (60..140).contains(&places[*name])),
+        "{places:?}"
+    );
 }
 
 #[test]
@@ -189,14 +267,24 @@ fn a_burst_of_one_metatile_stays_together_and_a_burst_of_many_does_not() {
     let world = World::up(3);
     let snapshot = world.snapshot();
     let counts = |keys: u64| {
-        let kept: Vec<_> = (0..16).map(|n| tile(&snapshot, (n % keys) << 32, &Tried::default(), world.now)).collect();
+        let kept: Vec<_> = (0..16)
+            .map(|n| tile(&snapshot, (n % keys) << 32, &Tried::default(), world.now))
+            .collect();
         let mut counts = BTreeMap::<_, usize>::new();
-        kept.iter().for_each(|selection| *counts.entry(selection.upstream.name.to_string()).or_default() += 1);
+        kept.iter().for_each(|selection| {
+            *counts
+                .entry(selection.upstream.name.to_string())
+                .or_default() += 1
+        });
         counts
     };
     assert_eq!(counts(1).len(), 1);
     // All different: the bound for the last is 1.25 * 16 / 3, rounded up.
-    assert!(counts(16).values().all(|count| *count <= 7), "{:?}", counts(16));
+    assert!(
+        counts(16).values().all(|count| *count <= 7),
+        "{:?}",
+        counts(16)
+    );
 }
 
 #[test]
@@ -223,8 +311,18 @@ fn without_affinity_and_in_other_classes_a_key_does_not_matter() {
     let (off, on) = (World::configured_up(config), World::up(3));
     for (world, class) in [(&off, Tile), (&on, Map)] {
         let snapshot = world.snapshot();
-        let kept: Vec<_> = (0..30).map(|_| snapshot.select_for(class, Some(1), &Tried::default(), world.now).unwrap()).collect();
-        let of = |name: &str| kept.iter().filter(|selection| selection.upstream.name.as_str() == name).count();
+        let kept: Vec<_> = (0..30)
+            .map(|_| {
+                snapshot
+                    .select_for(class, Some(1), &Tried::default(), world.now)
+                    .unwrap()
+            })
+            .collect();
+        let of = |name: &str| {
+            kept.iter()
+                .filter(|selection| selection.upstream.name.as_str() == name)
+                .count()
+        };
         assert_eq!([of("a"), of("b"), of("c")], [10, 10, 10]);
     }
 }
@@ -234,13 +332,23 @@ fn the_tiles_of_a_replica_that_is_down_go_elsewhere_and_come_back_with_it() {
     let mut world = World::up(3);
     let places = |world: &World| {
         let snapshot = world.snapshot();
-        let place = |key: u64| tile(&snapshot, key << 32, &Tried::default(), world.now).upstream.name.to_string();
+        let place = |key: u64| {
+            tile(&snapshot, key << 32, &Tried::default(), world.now)
+                .upstream
+                .name
+                .to_string()
+        };
         (0..100).map(place).collect::<Vec<_>>()
     };
     let before = places(&world);
     world.bring("b", HealthState::Down, &status_500());
     let meanwhile = places(&world);
-    assert!(before.iter().zip(&meanwhile).all(|(was, is)| was == is || was == "b"));
+    assert!(
+        before
+            .iter()
+            .zip(&meanwhile)
+            .all(|(was, is)| was == is || was == "b")
+    );
     world.bring("b", HealthState::Up, &Outcome::Success);
     world.live(SLOW_START * 2, |_| Outcome::Success);
     assert_eq!(places(&world), before);
@@ -253,13 +361,19 @@ fn tiles_of_one_metatile_that_come_at_the_same_instant_stay_together() {
         let (snapshot, start) = (world.snapshot(), std::sync::Barrier::new(4));
         let select = || {
             start.wait();
-            (0..4).map(|_| tile(&snapshot, key << 32, &Tried::default(), world.now)).collect::<Vec<_>>()
+            (0..4)
+                .map(|_| tile(&snapshot, key << 32, &Tried::default(), world.now))
+                .collect::<Vec<_>>()
         };
         let kept: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(select)).collect();
-            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+            threads
+                .into_iter()
+                .flat_map(|thread| thread.join().unwrap())
+                .collect()
         });
-        let places: std::collections::BTreeSet<_> = kept.iter().map(|selection| selection.upstream.id).collect();
+        let places: std::collections::BTreeSet<_> =
+            kept.iter().map(|selection| selection.upstream.id).collect();
         assert_eq!(places.len(), 1, "key {key}");
     }
 }

@@ -14,7 +14,8 @@ fn answer(world: &mut World, seconds: u32, millis: &[(&str, u64)]) {
     for _ in 0..seconds * 20 {
         for (name, millis) in millis {
             let load = &upstream(world, name).load;
-            load.slowness().learn(Tile, 1, Duration::from_millis(*millis));
+            load.slowness()
+                .learn(Tile, 1, Duration::from_millis(*millis));
         }
         world.now += STEP;
         world.snapshot().review_slowness(world.now);
@@ -23,7 +24,11 @@ fn answer(world: &mut World, seconds: u32, millis: &[(&str, u64)]) {
 
 fn upstream(world: &World, name: &str) -> std::sync::Arc<crate::cluster::Upstream> {
     let snapshot = world.snapshot();
-    snapshot.serving(Map).find(|upstream| upstream.name.as_str() == name).cloned().expect("it serves maps")
+    snapshot
+        .serving(Map)
+        .find(|upstream| upstream.name.as_str() == name)
+        .cloned()
+        .expect("it serves maps")
 }
 
 /// `a` is ten times slower than the others, and has had its trial.
@@ -35,18 +40,26 @@ fn with_a_slow_one() -> World {
 }
 
 fn names(taken: &[Selection], name: &str) -> usize {
-    taken.iter().filter(|selection| selection.upstream.name.as_str() == name).count()
+    taken
+        .iter()
+        .filter(|selection| selection.upstream.name.as_str() == name)
+        .count()
 }
 
 fn take(world: &World, class: RequestClass, count: usize) -> Vec<Selection> {
-    (0..count).map(|_| world.select(class).expect("there is no cap")).collect()
+    (0..count)
+        .map(|_| world.select(class).expect("there is no cap"))
+        .collect()
 }
 
 #[test]
 fn a_replica_ten_times_slower_than_its_peers_gets_a_sixteenth_and_never_nothing() {
     let world = with_a_slow_one();
     let taken = take(&world, Map, 33);
-    assert_eq!([names(&taken, "a"), names(&taken, "b"), names(&taken, "c")], [1, 16, 16]);
+    assert_eq!(
+        [names(&taken, "a"), names(&taken, "b"), names(&taken, "c")],
+        [1, 16, 16]
+    );
     let status = world.status("a");
     assert_eq!((status.weight, status.effective_weight), (100, 6));
 }
@@ -79,7 +92,10 @@ fn a_replica_that_recovered_has_its_whole_weight_again_within_seconds() {
 #[test]
 fn the_slow_one_serves_whatever_the_others_have_no_place_for() {
     let mut config = super::fixture::config(2);
-    config.upstreams.iter_mut().for_each(|upstream| upstream.max_in_flight = crate::config::MaxInFlight::Fixed(3));
+    config
+        .upstreams
+        .iter_mut()
+        .for_each(|upstream| upstream.max_in_flight = crate::config::MaxInFlight::Fixed(3));
     let mut world = World::configured_up(config);
     answer(&mut world, 5, &[("a", 80), ("b", 8)]);
     let taken = take(&world, Map, 6);

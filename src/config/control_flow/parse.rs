@@ -33,7 +33,10 @@ pub(crate) struct Wrong {
 
 impl Wrong {
     fn new(title: String) -> Self {
-        Self { title, hint: String::new() }
+        Self {
+            title,
+            hint: String::new(),
+        }
     }
 }
 
@@ -56,10 +59,19 @@ const FIRST_WORDS: [&str; 4] = ["ows", "user", "ip", "timeout"];
 pub(crate) fn statement(line: &str) -> Result<Statement, Wrong> {
     let line = line.trim();
     let Some((key, value)) = line.split_once('=') else {
-        return Err(Wrong::new(format!("`{}`: must be a rule such as `ows.wms.getmap=16`", line.escape_debug())));
+        return Err(Wrong::new(format!(
+            "`{}`: must be a rule such as `ows.wms.getmap=16`",
+            line.escape_debug()
+        )));
     };
-    let parts: Vec<String> = key.split('.').map(|part| part.trim().to_ascii_lowercase()).collect();
-    let key = Key { name: parts.join("."), parts: parts.iter().map(String::as_str).collect() };
+    let parts: Vec<String> = key
+        .split('.')
+        .map(|part| part.trim().to_ascii_lowercase())
+        .collect();
+    let key = Key {
+        name: parts.join("."),
+        parts: parts.iter().map(String::as_str).collect(),
+    };
     key.statement(value.trim())
 }
 
@@ -75,60 +87,100 @@ impl Key<'_> {
             ["timeout"] => self.seconds(value).map(Statement::Timeout),
             ["ows", "global"] => self.concurrent(Whose::Everybody, Operations::ALL, value),
             ["ows", "priority", "http"] => self.priority(value),
-            ["ows", ref what @ ..] if !what.is_empty() => self.concurrent(Whose::Everybody, self.operations(what)?, value),
+            ["ows", ref what @ ..] if !what.is_empty() => {
+                self.concurrent(Whose::Everybody, self.operations(what)?, value)
+            }
             ["user"] => self.concurrent(Whose::User, Operations::ALL, value),
             ["user", "ows", ref what @ ..] => self.rate(Whose::User, self.operations(what)?, value),
             ["ip"] => self.concurrent(Whose::Address, Operations::ALL, value),
-            ["ip", "ows", ref what @ ..] => self.rate(Whose::Address, self.operations(what)?, value),
+            ["ip", "ows", ref what @ ..] => {
+                self.rate(Whose::Address, self.operations(what)?, value)
+            }
             ["ip", "blacklist"] => self.addresses(value).map(Statement::Blacklist),
             ["ip", "whitelist"] => self.addresses(value).map(Statement::Whitelist),
-            ["ip", ref address @ ..] => self.concurrent(self.one_address(address)?, Operations::ALL, value),
+            ["ip", ref address @ ..] => {
+                self.concurrent(self.one_address(address)?, Operations::ALL, value)
+            }
             _ => Err(self.unknown()),
         }
     }
 
     fn unknown(&self) -> Wrong {
-        let title = format!("unknown rule `{}`: rules begin with `ows.`, `user`, `ip` or `timeout`", self.name.escape_debug());
-        Wrong { title, hint: suggestion(self.parts[0], FIRST_WORDS) }
+        let title = format!(
+            "unknown rule `{}`: rules begin with `ows.`, `user`, `ip` or `timeout`",
+            self.name.escape_debug()
+        );
+        Wrong {
+            title,
+            hint: suggestion(self.parts[0], FIRST_WORDS),
+        }
     }
 
     fn wrong(&self, value: &str, rule: &str) -> Wrong {
-        Wrong::new(format!("`{}` is \"{}\": must be {rule}", self.name.escape_debug(), value.escape_debug()))
+        Wrong::new(format!(
+            "`{}` is \"{}\": must be {rule}",
+            self.name.escape_debug(),
+            value.escape_debug()
+        ))
     }
 
     fn concurrent(&self, whose: Whose, what: Operations, value: &str) -> Result<Statement, Wrong> {
         let most = value.parse().ok().filter(|most| (1..=MOST).contains(most));
-        let most = most.ok_or_else(|| self.wrong(value, &format!("how many at a time, 1 to {MOST}")))?;
-        Ok(Statement::Rule(Rule::new(self.name.clone(), whose, what, Limit::Concurrent(most))))
+        let most =
+            most.ok_or_else(|| self.wrong(value, &format!("how many at a time, 1 to {MOST}")))?;
+        Ok(Statement::Rule(Rule::new(
+            self.name.clone(),
+            whose,
+            what,
+            Limit::Concurrent(most),
+        )))
     }
 
     fn rate(&self, whose: Whose, what: Operations, value: &str) -> Result<Statement, Wrong> {
         let rate = rate(value).ok_or_else(|| {
             self.wrong(value, "a rate such as `30/s`, per s, m, h or d, and where wanted a delay in seconds: `30/s;2s`")
         })?;
-        Ok(Statement::Rule(Rule::new(self.name.clone(), whose, what, Limit::Rate(rate))))
+        Ok(Statement::Rule(Rule::new(
+            self.name.clone(),
+            whose,
+            what,
+            Limit::Rate(rate),
+        )))
     }
 
     fn seconds(&self, value: &str) -> Result<Duration, Wrong> {
-        let seconds = value.parse().ok().filter(|seconds| (1..=MOST_SECONDS).contains(seconds));
+        let seconds = value
+            .parse()
+            .ok()
+            .filter(|seconds| (1..=MOST_SECONDS).contains(seconds));
         let rule = format!("seconds, 1 to {MOST_SECONDS}");
-        seconds.map(Duration::from_secs).ok_or_else(|| self.wrong(value, &rule))
+        seconds
+            .map(Duration::from_secs)
+            .ok_or_else(|| self.wrong(value, &rule))
     }
 
     fn priority(&self, value: &str) -> Result<Statement, Wrong> {
         let read = |(header, default): (&str, &str)| {
             let header = header.trim().to_ascii_lowercase();
-            let is_name = !header.is_empty() && header.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+            let is_name = !header.is_empty()
+                && header
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
             let default = default.trim().parse().ok().filter(|_| is_name)?;
             Some(Statement::Priority(PriorityHeader { header, default }))
         };
         let rule = "the name of a header and a whole number, such as `ctrl-flow-priority,0`";
-        value.split_once(',').and_then(read).ok_or_else(|| self.wrong(value, rule))
+        value
+            .split_once(',')
+            .and_then(read)
+            .ok_or_else(|| self.wrong(value, rule))
     }
 
     /// `wms`, `wms.getmap`, `wms.getmap.image/png`: what is named must exist.
     fn operations(&self, what: &[&str]) -> Result<Operations, Wrong> {
-        let [service, rest @ ..] = what else { return Ok(Operations::ALL) };
+        let [service, rest @ ..] = what else {
+            return Ok(Operations::ALL);
+        };
         let Some((_, addressed)) = SERVICES.into_iter().find(|(name, _)| name == service) else {
             let names = SERVICES.map(|(name, _)| name);
             let title = format!(
@@ -137,14 +189,24 @@ impl Key<'_> {
                 service.escape_debug(),
                 names.join(", ")
             );
-            return Err(Wrong { title, hint: suggestion(service, names) });
+            return Err(Wrong {
+                title,
+                hint: suggestion(service, names),
+            });
         };
         let [operation, format @ ..] = rest else {
-            return Ok(Operations { service: Some(addressed), ..Operations::ALL });
+            return Ok(Operations {
+                service: Some(addressed),
+                ..Operations::ALL
+            });
         };
         let operation = Some(self.operation(addressed, operation)?);
         let format = (!format.is_empty()).then(|| format.join("."));
-        Ok(Operations { service: Some(addressed), operation, format })
+        Ok(Operations {
+            service: Some(addressed),
+            operation,
+            format,
+        })
     }
 
     fn operation(&self, addressed: Addressed, name: &str) -> Result<&'static str, Wrong> {
@@ -152,26 +214,50 @@ impl Key<'_> {
             Addressed::Service(service) => ogc::operations(service).collect(),
             Addressed::GeoWebCache => Vec::new(),
         };
-        known.iter().copied().find(|known| known.eq_ignore_ascii_case(name)).ok_or_else(|| {
-            let title = format!("`{}`: its service has no operation `{}`", self.name.escape_debug(), name.escape_debug());
-            Wrong { title, hint: suggestion(name, known) }
-        })
+        known
+            .iter()
+            .copied()
+            .find(|known| known.eq_ignore_ascii_case(name))
+            .ok_or_else(|| {
+                let title = format!(
+                    "`{}`: its service has no operation `{}`",
+                    self.name.escape_debug(),
+                    name.escape_debug()
+                );
+                Wrong {
+                    title,
+                    hint: suggestion(name, known),
+                }
+            })
     }
 
     fn one_address(&self, parts: &[&str]) -> Result<Whose, Wrong> {
         let address = parts.join(".").parse::<IpAddr>();
         let rule = "such as `ip=10`, `ip.10.0.0.9=4`, `ip.ows=600/m`, `ip.blacklist=10.0.0.9`";
-        let wrong = |_| Wrong::new(format!("unknown rule `{}`: rules for addresses are {rule}", self.name.escape_debug()));
-        address.map(|address| Whose::OneAddress(address.to_canonical())).map_err(wrong)
+        let wrong = |_| {
+            Wrong::new(format!(
+                "unknown rule `{}`: rules for addresses are {rule}",
+                self.name.escape_debug()
+            ))
+        };
+        address
+            .map(|address| Whose::OneAddress(address.to_canonical()))
+            .map_err(wrong)
     }
 
     fn addresses(&self, value: &str) -> Result<Vec<AddressPattern>, Wrong> {
         let items: Vec<&str> = value.split(',').map(str::trim).collect();
         if items.len() > MOST_ADDRESSES {
-            return Err(Wrong::new(format!("`{}` has more than {MOST_ADDRESSES} addresses", self.name)));
+            return Err(Wrong::new(format!(
+                "`{}` has more than {MOST_ADDRESSES} addresses",
+                self.name
+            )));
         }
         let rule = "addresses, networks, or addresses with `*` in them, with commas between";
-        items.into_iter().map(|item| pattern(item).ok_or_else(|| self.wrong(item, rule))).collect()
+        items
+            .into_iter()
+            .map(|item| pattern(item).ok_or_else(|| self.wrong(item, rule)))
+            .collect()
     }
 }
 
@@ -196,15 +282,25 @@ fn rate(value: &str) -> Option<Rate> {
     };
     // No delay is none: GeoServer refuses then, too.
     let delay = delay.filter(|delay| *delay > 0).map(Duration::from_secs);
-    Some(Rate { most, window: Duration::from_secs(seconds), delay })
+    Some(Rate {
+        most,
+        window: Duration::from_secs(seconds),
+        delay,
+    })
 }
 
 fn pattern(item: &str) -> Option<AddressPattern> {
-    if let Some(net) = item.parse().ok().or_else(|| item.parse::<IpAddr>().ok().map(|address| address.to_canonical().into())) {
+    if let Some(net) = item.parse().ok().or_else(|| {
+        item.parse::<IpAddr>()
+            .ok()
+            .map(|address| address.to_canonical().into())
+    }) {
         return Some(AddressPattern::Net(net));
     }
     let is_glob = item.contains('*') && item.len() <= 64;
-    let may_be_address = item.bytes().all(|byte| byte.is_ascii_hexdigit() || b".:*".contains(&byte));
+    let may_be_address = item
+        .bytes()
+        .all(|byte| byte.is_ascii_hexdigit() || b".:*".contains(&byte));
     (is_glob && may_be_address).then(|| AddressPattern::Glob(item.to_ascii_lowercase()))
 }
 
@@ -228,19 +324,44 @@ mod tests {
     fn geoserver_s_own_examples_are_understood() {
         assert_eq!(rule("ows.global=100").limit, Limit::Concurrent(100));
         assert_eq!(rule(" ows.wms.getmap = 10 ").key, "ows.wms.getmap");
-        assert_eq!(rule("ows.wfs.getfeature.application/msexcel=4").what.format.as_deref(), Some("application/msexcel"));
-        assert_eq!((rule("user=6").whose, rule("ip=6").whose), (Whose::User, Whose::Address));
-        assert_eq!(rule("ip.10.0.0.1=30").whose, Whose::OneAddress("10.0.0.1".parse().unwrap()));
-        assert_eq!(statement("timeout=60"), Ok(Statement::Timeout(Duration::from_secs(60))));
+        assert_eq!(
+            rule("ows.wfs.getfeature.application/msexcel=4")
+                .what
+                .format
+                .as_deref(),
+            Some("application/msexcel")
+        );
+        assert_eq!(
+            (rule("user=6").whose, rule("ip=6").whose),
+            (Whose::User, Whose::Address)
+        );
+        assert_eq!(
+            rule("ip.10.0.0.1=30").whose,
+            Whose::OneAddress("10.0.0.1".parse().unwrap())
+        );
+        assert_eq!(
+            statement("timeout=60"),
+            Ok(Statement::Timeout(Duration::from_secs(60)))
+        );
         assert!(statement("ip.blacklist=192.168.0.7,192.168.1.*").is_ok());
-        let header = PriorityHeader { header: "gs-priority".to_owned(), default: 3 };
-        assert_eq!(statement("ows.priority.http=gs-priority, 3"), Ok(Statement::Priority(header)));
+        let header = PriorityHeader {
+            header: "gs-priority".to_owned(),
+            default: 3,
+        };
+        assert_eq!(
+            statement("ows.priority.http=gs-priority, 3"),
+            Ok(Statement::Priority(header))
+        );
     }
 
     #[test]
     fn rates_have_a_unit_and_where_wanted_a_delay() {
         let rate = |line| match rule(line).limit {
-            Limit::Rate(Rate { most, window, delay }) => (most, window.as_secs(), delay.map(|delay| delay.as_secs())),
+            Limit::Rate(Rate {
+                most,
+                window,
+                delay,
+            }) => (most, window.as_secs(), delay.map(|delay| delay.as_secs())),
             Limit::Concurrent(_) => panic!("{line} is a rate"),
         };
         assert_eq!(rate("user.ows.wms.getmap=30/s"), (30, 1, None));
@@ -253,15 +374,27 @@ mod tests {
     fn what_is_wrong_is_told_with_key_value_and_rule() {
         let refusals = [
             ("", "``: must be a rule such as `ows.wms.getmap=16`"),
-            ("ows.wms.getmap=many", "`ows.wms.getmap` is \"many\": must be how many at a time, 1 to 1000000"),
-            ("user=0", "`user` is \"0\": must be how many at a time, 1 to 1000000"),
+            (
+                "ows.wms.getmap=many",
+                "`ows.wms.getmap` is \"many\": must be how many at a time, 1 to 1000000",
+            ),
+            (
+                "user=0",
+                "`user` is \"0\": must be how many at a time, 1 to 1000000",
+            ),
             (
                 "ows.wns.getmap=1",
                 "`ows.wns.getmap` is for service `wns`: must be one of wms, wfs, wcs, wps, csw, wmts, tms, gwc \
                 did you mean `wms`?",
             ),
-            ("ows.wms.getmapp=1", "`ows.wms.getmapp`: its service has no operation `getmapp` did you mean `GetMap`?"),
-            ("usr=1", "unknown rule `usr`: rules begin with `ows.`, `user`, `ip` or `timeout` did you mean `user`?"),
+            (
+                "ows.wms.getmapp=1",
+                "`ows.wms.getmapp`: its service has no operation `getmapp` did you mean `GetMap`?",
+            ),
+            (
+                "usr=1",
+                "unknown rule `usr`: rules begin with `ows.`, `user`, `ip` or `timeout` did you mean `user`?",
+            ),
             (
                 "ip.somewhere=1",
                 "unknown rule `ip.somewhere`: rules for addresses are such as `ip=10`, `ip.10.0.0.9=4`, \
@@ -272,7 +405,10 @@ mod tests {
                 "`ip.blacklist` is \"here\": must be addresses, networks, or addresses with `*` in them, \
                 with commas between",
             ),
-            ("timeout=0", "`timeout` is \"0\": must be seconds, 1 to 3600"),
+            (
+                "timeout=0",
+                "`timeout` is \"0\": must be seconds, 1 to 3600",
+            ),
             (
                 "ows.priority.http=x",
                 "`ows.priority.http` is \"x\": must be the name of a header and a whole number, such as \
@@ -282,8 +418,15 @@ mod tests {
         for (line, told) in refusals {
             assert_eq!(refusal(line), told);
         }
-        for line in ["user.ows=30", "user.ows=30/w", "ip.ows=0/s", "user.ows=3/s;2", "user.ows=3/s;9999s", "ows=1", "user.wms=1"]
-        {
+        for line in [
+            "user.ows=30",
+            "user.ows=30/w",
+            "ip.ows=0/s",
+            "user.ows=3/s;2",
+            "user.ows=3/s;9999s",
+            "ows=1",
+            "user.wms=1",
+        ] {
             assert!(statement(line).is_err(), "{line}");
         }
     }
@@ -292,7 +435,10 @@ mod tests {
     fn the_same_key_twice_is_told() {
         let mut rules = super::super::ControlFlow::default();
         assert_eq!(rules.add(statement("user=1").unwrap()), Ok(()));
-        assert_eq!(rules.add(statement("USER=2").unwrap()), Err("it is there twice".to_owned()));
+        assert_eq!(
+            rules.add(statement("USER=2").unwrap()),
+            Err("it is there twice".to_owned())
+        );
         assert_eq!(rules.add(statement("ip.blacklist=*").unwrap()), Ok(()));
         assert!(rules.add(statement("ip.blacklist=10.*").unwrap()).is_err());
     }

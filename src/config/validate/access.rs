@@ -23,38 +23,67 @@ impl Check<'_> {
         let listen = self.list("listen", &raw.listen, vec![defaults::LISTEN]);
         let admin = self.value("admin", &raw.admin, defaults::ADMIN);
         let file = ("admin_token_file", &raw.admin_token_file);
-        let admin_token = self.secret("admin token", file, ("admin_token_env", &raw.admin_token_env));
+        let admin_token = self.secret(
+            "admin token",
+            file,
+            ("admin_token_env", &raw.admin_token_env),
+        );
         self.distinct_listeners(&raw.listen, admin);
         self.guarded(raw, admin);
         self.list("include", &raw.include, Vec::new());
         let trusted_proxies = self.list("trusted_proxies", &raw.trusted_proxies, Vec::new());
-        Access { listen, admin, admin_token, trusted_proxies }
+        Access {
+            listen,
+            admin,
+            admin_token,
+            trusted_proxies,
+        }
     }
 
     /// The cores are the default; a number of our own would be wrong on every second machine.
     pub(super) fn threads(&mut self, slot: &Slot<i64>) -> NonZeroUsize {
         let cores = self.environment.cores();
-        let written = self.within("threads", slot, i64::try_from(cores.get()).unwrap_or(1), defaults::THREADS);
-        usize::try_from(written).ok().and_then(NonZeroUsize::new).unwrap_or(cores)
+        let written = self.within(
+            "threads",
+            slot,
+            i64::try_from(cores.get()).unwrap_or(1),
+            defaults::THREADS,
+        );
+        usize::try_from(written)
+            .ok()
+            .and_then(NonZeroUsize::new)
+            .unwrap_or(cores)
     }
 
     fn distinct_listeners(&mut self, listen: &Slot<Vec<Written<SocketAddr>>>, admin: SocketAddr) {
         let Some(listen) = listen.given() else { return };
         if listen.value.is_empty() {
             let help = format!("leave `listen` out for {}", defaults::LISTEN);
-            self.refuse(Problem::new("`listen` is empty: nobody could come in").at(listen.at).help(help));
+            self.refuse(
+                Problem::new("`listen` is empty: nobody could come in")
+                    .at(listen.at)
+                    .help(help),
+            );
         }
         for (i, written) in listen.value.iter().enumerate() {
             // Port 0 lets the system choose: twice is two ports.
             if written.value.port() == 0 {
                 continue;
             }
-            if listen.value[..i].iter().any(|other| other.value == written.value) {
-                self.refuse(Problem::new(format!("`listen` has {} twice", written.value)).at(written.at));
+            if listen.value[..i]
+                .iter()
+                .any(|other| other.value == written.value)
+            {
+                self.refuse(
+                    Problem::new(format!("`listen` has {} twice", written.value)).at(written.at),
+                );
             }
             if written.value == admin {
-                let problem = Problem::new(format!("`listen` and `admin` are both {admin}")).at(written.at);
-                self.refuse(problem.help("the status page and the API have an address of their own"));
+                let problem =
+                    Problem::new(format!("`listen` and `admin` are both {admin}")).at(written.at);
+                self.refuse(
+                    problem.help("the status page and the API have an address of their own"),
+                );
             }
         }
     }
@@ -64,7 +93,10 @@ impl Check<'_> {
         let has_token = !(raw.admin_token_file.is_absent() && raw.admin_token_env.is_absent());
         let Some(at) = raw.admin.at() else { return };
         if !admin.ip().to_canonical().is_loopback() && !has_token {
-            let problem = Problem::new(format!("`admin` is {admin}, which others can reach: it needs a token")).at(at);
+            let problem = Problem::new(format!(
+                "`admin` is {admin}, which others can reach: it needs a token"
+            ))
+            .at(at);
             self.refuse(problem.help(
                 "name a file that holds a token with `admin_token_file`, or an environment variable with `admin_token_env`; or use \
                  127.0.0.1",

@@ -17,15 +17,45 @@ impl Check<'_> {
         let catalog = Catalog {
             poll: self.within("catalog.poll", &raw.poll, defaults::POLL, times),
             watch: self.whole_path("catalog.watch", &raw.watch, "the data directory"),
-            settle: self.within("catalog.settle", &raw.settle, defaults::SETTLE, defaults::SETTLE_TIMES),
-            settle_max: self.within("catalog.settle_max", &raw.settle_max, defaults::SETTLE_MAX, defaults::SETTLE_TIMES),
+            settle: self.within(
+                "catalog.settle",
+                &raw.settle,
+                defaults::SETTLE,
+                defaults::SETTLE_TIMES,
+            ),
+            settle_max: self.within(
+                "catalog.settle_max",
+                &raw.settle_max,
+                defaults::SETTLE_MAX,
+                defaults::SETTLE_TIMES,
+            ),
             canary_layer: self.layer("catalog.canary_layer", &raw.canary_layer),
             roll: self.value("catalog.roll", &raw.roll, true),
-            roll_share: self.count("catalog.roll_share", &raw.roll_share, defaults::ROLL_SHARE, defaults::SHARES),
+            roll_share: self.count(
+                "catalog.roll_share",
+                &raw.roll_share,
+                defaults::ROLL_SHARE,
+                defaults::SHARES,
+            ),
             main_helps: self.value("catalog.main_helps", &raw.main_helps, true),
-            parallel: self.count("catalog.parallel", &raw.parallel, defaults::PARALLEL, defaults::PARALLEL_RANGE),
-            drain_timeout: self.within("catalog.drain_timeout", &raw.drain_timeout, defaults::DRAIN_TIMEOUT, long.clone()),
-            reload_timeout: self.within("catalog.reload_timeout", &raw.reload_timeout, defaults::RELOAD_TIMEOUT, long),
+            parallel: self.count(
+                "catalog.parallel",
+                &raw.parallel,
+                defaults::PARALLEL,
+                defaults::PARALLEL_RANGE,
+            ),
+            drain_timeout: self.within(
+                "catalog.drain_timeout",
+                &raw.drain_timeout,
+                defaults::DRAIN_TIMEOUT,
+                long.clone(),
+            ),
+            reload_timeout: self.within(
+                "catalog.reload_timeout",
+                &raw.reload_timeout,
+                defaults::RELOAD_TIMEOUT,
+                long,
+            ),
             reload_security: self.value("catalog.reload_security", &raw.reload_security, false),
             reload_main: self.value("catalog.reload_main", &raw.reload_main, false),
             reload_gwc: self.value("catalog.reload_gwc", &raw.reload_gwc, false),
@@ -40,7 +70,11 @@ impl Check<'_> {
         };
         self.ordered(
             ("catalog.settle", catalog.settle, raw.settle.at()),
-            ("catalog.settle_max", catalog.settle_max, raw.settle_max.at()),
+            (
+                "catalog.settle_max",
+                catalog.settle_max,
+                raw.settle_max.at(),
+            ),
         );
         catalog
     }
@@ -48,7 +82,10 @@ impl Check<'_> {
     fn whole_path(&mut self, key: &str, slot: &Slot<String>, what: &str) -> Option<PathBuf> {
         let path = PathBuf::from(self.optional(key, slot)?);
         if let Some(at) = slot.at().filter(|_| !path.is_absolute()) {
-            let title = format!("`{key}` is \"{}\": must be the whole path of {what}", path.display());
+            let title = format!(
+                "`{key}` is \"{}\": must be the whole path of {what}",
+                path.display()
+            );
             self.refuse(Problem::new(title).at(at));
         }
         Some(path)
@@ -58,11 +95,21 @@ impl Check<'_> {
         if !slot.is_absent() {
             return self.whole_path("catalog.state_file", slot, "a file");
         }
-        let folders = self.environment.variable(STATE_DIRECTORY).unwrap_or_default();
-        let folder = folders.split(':').next().filter(|folder| folder.starts_with('/'));
+        let folders = self
+            .environment
+            .variable(STATE_DIRECTORY)
+            .unwrap_or_default();
+        let folder = folders
+            .split(':')
+            .next()
+            .filter(|folder| folder.starts_with('/'));
         let file = folder.map(|folder| PathBuf::from(folder).join(STATE_FILE));
         match &file {
-            Some(path) => self.note_derived("catalog.state_file", path.display().to_string(), "$STATE_DIRECTORY"),
+            Some(path) => self.note_derived(
+                "catalog.state_file",
+                path.display().to_string(),
+                "$STATE_DIRECTORY",
+            ),
             None => self.note("catalog.state_file", String::new(), None),
         }
         file

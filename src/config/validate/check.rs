@@ -1,4 +1,5 @@
-//! The steps that all keys share: take what is written or the default, hold it to its range, note where it came from.
+//! The steps that all keys share: take what is written or the default, hold it to its range, note
+//! where it came from.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -25,14 +26,30 @@ pub(super) struct Check<'e> {
 }
 
 impl<'e> Check<'e> {
-    pub(super) fn new(environment: &'e dyn Environment, sources: Sources, problems: Vec<Problem>) -> Self {
+    pub(super) fn new(
+        environment: &'e dyn Environment,
+        sources: Sources,
+        problems: Vec<Problem>,
+    ) -> Self {
         let files = sources.paths().map(Path::to_owned).collect();
-        Self { environment, sources, problems, effective: Vec::new(), files, warnings: Vec::new() }
+        Self {
+            environment,
+            sources,
+            problems,
+            effective: Vec::new(),
+            files,
+            warnings: Vec::new(),
+        }
     }
 
     pub(super) fn finish(self, config: Config) -> Result<Loaded, Diagnostics> {
         if self.problems.is_empty() {
-            Ok(Loaded { config, files: self.files, effective: self.effective, warnings: self.warnings })
+            Ok(Loaded {
+                config,
+                files: self.files,
+                effective: self.effective,
+                warnings: self.warnings,
+            })
         } else {
             Err(Diagnostics::new(self.sources, self.problems))
         }
@@ -44,7 +61,8 @@ impl<'e> Check<'e> {
 
     /// Reports what an operator should know of a configuration that is right.
     pub(super) fn warn(&mut self, what: &str, at: At) {
-        self.warnings.push(format!("{}: {what}", self.sources.origin(at)));
+        self.warnings
+            .push(format!("{}: {what}", self.sources.origin(at)));
     }
 
     /// Notes another value for a key that was noted before.
@@ -57,16 +75,26 @@ impl<'e> Check<'e> {
     /// Notes what `key` is, for the effective configuration.
     pub(super) fn note(&mut self, key: &str, value: String, at: Option<At>) {
         let origin = at.map_or_else(|| DEFAULT.to_owned(), |at| self.sources.origin(at));
-        self.effective.push(Effective { key: key.to_owned(), value, origin });
+        self.effective.push(Effective {
+            key: key.to_owned(),
+            value,
+            origin,
+        });
     }
 
     /// What is not written anywhere but follows from something else.
     pub(super) fn note_derived(&mut self, key: &str, value: String, origin: &str) {
-        self.effective.push(Effective { key: key.to_owned(), value, origin: origin.to_owned() });
+        self.effective.push(Effective {
+            key: key.to_owned(),
+            value,
+            origin: origin.to_owned(),
+        });
     }
 
     pub(super) fn value<T: Show + Clone>(&mut self, key: &str, slot: &Slot<T>, default: T) -> T {
-        let value = slot.given().map_or(default, |written| written.value.clone());
+        let value = slot
+            .given()
+            .map_or(default, |written| written.value.clone());
         self.note(key, value.show(), slot.at());
         value
     }
@@ -74,18 +102,35 @@ impl<'e> Check<'e> {
     /// A value that may be missing.
     pub(super) fn optional<T: Show + Clone>(&mut self, key: &str, slot: &Slot<T>) -> Option<T> {
         let value = slot.given().map(|written| written.value.clone());
-        self.note(key, value.as_ref().map_or_else(String::new, Show::show), slot.at());
+        self.note(
+            key,
+            value.as_ref().map_or_else(String::new, Show::show),
+            slot.at(),
+        );
         value
     }
 
-    pub(super) fn list<T: ToString + Clone>(&mut self, key: &str, slot: &Slot<Vec<Written<T>>>, default: Vec<T>) -> Vec<T> {
-        let value = slot.given().map_or(default, |list| list.value.iter().map(|item| item.value.clone()).collect());
+    pub(super) fn list<T: ToString + Clone>(
+        &mut self,
+        key: &str,
+        slot: &Slot<Vec<Written<T>>>,
+        default: Vec<T>,
+    ) -> Vec<T> {
+        let value = slot.given().map_or(default, |list| {
+            list.value.iter().map(|item| item.value.clone()).collect()
+        });
         let shown: Vec<_> = value.iter().map(T::to_string).collect();
         self.note(key, shown.join(", "), slot.at());
         value
     }
 
-    pub(super) fn within<T>(&mut self, key: &str, slot: &Slot<T>, default: T, range: RangeInclusive<T>) -> T
+    pub(super) fn within<T>(
+        &mut self,
+        key: &str,
+        slot: &Slot<T>,
+        default: T,
+        range: RangeInclusive<T>,
+    ) -> T
     where
         T: Show + Copy + PartialOrd,
     {
@@ -94,40 +139,73 @@ impl<'e> Check<'e> {
             None => value,
             Some(at) => {
                 let (least, most) = (range.start().show(), range.end().show());
-                self.refuse(Problem::new(format!("`{key}` is {}: must be {least} to {most}", value.show())).at(at));
+                self.refuse(
+                    Problem::new(format!(
+                        "`{key}` is {}: must be {least} to {most}",
+                        value.show()
+                    ))
+                    .at(at),
+                );
                 default
             }
         }
     }
 
     /// A whole number within `range`, which must itself be within `u32`.
-    pub(super) fn count(&mut self, key: &str, slot: &Slot<i64>, default: u32, range: RangeInclusive<i64>) -> u32 {
+    pub(super) fn count(
+        &mut self,
+        key: &str,
+        slot: &Slot<i64>,
+        default: u32,
+        range: RangeInclusive<i64>,
+    ) -> u32 {
         u32::try_from(self.within(key, slot, i64::from(default), range)).unwrap_or(default)
     }
 
     /// `low` must not be above `high`, whichever of them is written.
-    pub(super) fn ordered(&mut self, low: (&str, Duration, Option<At>), high: (&str, Duration, Option<At>)) {
-        let Some(at) = low.2.or(high.2).filter(|_| low.1 > high.1) else { return };
-        let (low_key, low_value, high_key, high_value) = (low.0, low.1.show(), high.0, high.1.show());
-        let title = format!("`{low_key}` is {low_value}: must not be longer than `{high_key}`, which is {high_value}");
+    pub(super) fn ordered(
+        &mut self,
+        low: (&str, Duration, Option<At>),
+        high: (&str, Duration, Option<At>),
+    ) {
+        let Some(at) = low.2.or(high.2).filter(|_| low.1 > high.1) else {
+            return;
+        };
+        let (low_key, low_value, high_key, high_value) =
+            (low.0, low.1.show(), high.0, high.1.show());
+        let title = format!(
+            "`{low_key}` is {low_value}: must not be longer than `{high_key}`, which is {high_value}"
+        );
         self.refuse(Problem::new(title).at(at));
     }
 
-    /// A secret from a file or an environment variable; `None` also after a problem was noted. `name` is what it is called.
-    pub(super) fn secret(&mut self, name: &str, file: (&str, &Slot<String>), variable: (&str, &Slot<String>)) -> Option<Secret> {
+    /// A secret from a file or an environment variable; `None` also after a problem was noted.
+    /// `name` is what it is called.
+    pub(super) fn secret(
+        &mut self,
+        name: &str,
+        file: (&str, &Slot<String>),
+        variable: (&str, &Slot<String>),
+    ) -> Option<Secret> {
         let path = self.optional(file.0, file.1);
         let variable_name = self.optional(variable.0, variable.1);
         let read = match (path.zip(file.1.at()), variable_name.zip(variable.1.at())) {
             (None, None) => return None,
             (Some(_), Some((_, at))) => {
-                let title = format!("the {name} is given twice: by `{}` and by `{}`", file.0, variable.0);
+                let title = format!(
+                    "the {name} is given twice: by `{}` and by `{}`",
+                    file.0, variable.0
+                );
                 self.refuse(Problem::new(title).at(at).label("leave one of them out"));
                 return None;
             }
             (Some((path, at)), None) => (self.secret_in_file(&path, at), at),
             (None, Some((name, at))) => {
                 let value = self.environment.variable(&name);
-                (value.ok_or_else(|| format!("the environment variable `{name}` is not set")), at)
+                (
+                    value.ok_or_else(|| format!("the environment variable `{name}` is not set")),
+                    at,
+                )
             }
         };
         let (read, at) = read;
@@ -142,8 +220,14 @@ impl<'e> Check<'e> {
 
     /// The path is relative to the file that names it.
     fn secret_in_file(&mut self, path: &str, at: At) -> Result<String, String> {
-        let path = self.sources.path(at).parent().unwrap_or_else(|| Path::new("")).join(path);
-        let read = read_bounded(self.environment, &path).map_err(|why| format!("cannot read {}: {why}", path.display()))?;
+        let path = self
+            .sources
+            .path(at)
+            .parent()
+            .unwrap_or_else(|| Path::new(""))
+            .join(path);
+        let read = read_bounded(self.environment, &path)
+            .map_err(|why| format!("cannot read {}: {why}", path.display()))?;
         self.files.push(path);
         Ok(read)
     }

@@ -29,29 +29,45 @@ fn choice(class: RequestClass) -> Choice {
         | RequestClass::Coverage
         | RequestClass::Static => Choice::Reads,
         RequestClass::Process => Choice::OnePlace,
-        RequestClass::Transaction => {
-            Choice::Main("two upstreams that write to one data directory would undo each other's changes")
-        }
-        RequestClass::Admin => Choice::Main("two upstreams that write to one data directory would undo each other's changes"),
-        RequestClass::Ui => Choice::Main("the web UI keeps its sessions on one upstream, and changes the configuration"),
+        RequestClass::Transaction => Choice::Main(
+            "two upstreams that write to one data directory would undo each other's changes",
+        ),
+        RequestClass::Admin => Choice::Main(
+            "two upstreams that write to one data directory would undo each other's changes",
+        ),
+        RequestClass::Ui => Choice::Main(
+            "the web UI keeps its sessions on one upstream, and changes the configuration",
+        ),
         RequestClass::Unknown => Choice::Main("what is not understood may be a change"),
     }
 }
 
 impl Check<'_> {
-    pub(super) fn classes(&mut self, raw: &[Named<RawClass>], upstreams: &[String]) -> PerClass<ClassConfig> {
+    pub(super) fn classes(
+        &mut self,
+        raw: &[Named<RawClass>],
+        upstreams: &[String],
+    ) -> PerClass<ClassConfig> {
         self.known_classes(raw);
         let nothing = RawClass::default();
         PerClass::from_fn(|class| {
             let named = raw.iter().find(|named| named.name.value == class.as_str());
-            self.class(class, named.map_or(&nothing, |named| &named.table), upstreams)
+            self.class(
+                class,
+                named.map_or(&nothing, |named| &named.table),
+                upstreams,
+            )
         })
     }
 
     fn known_classes(&mut self, raw: &[Named<RawClass>]) {
         let known = RequestClass::ALL.map(RequestClass::as_str);
-        for named in raw.iter().filter(|named| !known.contains(&named.name.value.as_str())) {
-            let problem = Problem::new(format!("unknown class `{}`", named.name.value)).at(named.name.at);
+        for named in raw
+            .iter()
+            .filter(|named| !known.contains(&named.name.value.as_str()))
+        {
+            let problem =
+                Problem::new(format!("unknown class `{}`", named.name.value)).at(named.name.at);
             let problem = problem.label(suggestion(&named.name.value, known));
             self.refuse(problem.help(format!("the classes are: {}", known.join(", "))));
         }
@@ -59,9 +75,19 @@ impl Check<'_> {
 
     fn class(&mut self, class: RequestClass, raw: &RawClass, upstreams: &[String]) -> ClassConfig {
         let key = |key: &str| format!("classes.{class}.{key}");
-        let max_body = self.within(&key("max_body"), &raw.max_body, defaults::max_body(class), defaults::BODY_SIZES);
+        let max_body = self.within(
+            &key("max_body"),
+            &raw.max_body,
+            defaults::max_body(class),
+            defaults::BODY_SIZES,
+        );
         ClassConfig {
-            first_byte: self.within(&key("first_byte"), &raw.first_byte, defaults::first_byte(class), defaults::TIMES),
+            first_byte: self.within(
+                &key("first_byte"),
+                &raw.first_byte,
+                defaults::first_byte(class),
+                defaults::TIMES,
+            ),
             max_body: max_body.0,
             served_by: self.served_by(&key("served_by"), class, raw, upstreams),
             priority: self.priority(&key("priority"), &raw.priority, defaults::priority(class)),
@@ -71,9 +97,15 @@ impl Check<'_> {
     }
 
     fn affinity(&mut self, class: RequestClass, raw: &RawClass) -> Option<Affinity> {
-        let (key, load_key) = (format!("classes.{class}.affinity"), format!("classes.{class}.affinity_load_percent"));
+        let (key, load_key) = (
+            format!("classes.{class}.affinity"),
+            format!("classes.{class}.affinity_load_percent"),
+        );
         if class != RequestClass::Tile {
-            for (key, at) in [(key, raw.affinity.at()), (load_key, raw.affinity_load_percent.at())] {
+            for (key, at) in [
+                (key, raw.affinity.at()),
+                (load_key, raw.affinity_load_percent.at()),
+            ] {
                 self.only_for(&key, at, "`classes.tile`");
             }
             return None;
@@ -86,21 +118,39 @@ impl Check<'_> {
 
     fn coalesce(&mut self, class: RequestClass, raw: &RawClass) -> Coalesce {
         let key = format!("classes.{class}.coalesce");
-        if matches!(class, RequestClass::Tile | RequestClass::Map | RequestClass::Capabilities) {
+        if matches!(
+            class,
+            RequestClass::Tile | RequestClass::Map | RequestClass::Capabilities
+        ) {
             return self.value(&key, &raw.coalesce, defaults::COALESCE);
         }
-        self.only_for(&key, raw.coalesce.at(), "`classes.tile`, `classes.map` and `classes.capabilities`");
+        self.only_for(
+            &key,
+            raw.coalesce.at(),
+            "`classes.tile`, `classes.map` and `classes.capabilities`",
+        );
         Coalesce::Off
     }
 
     /// Refuses a key that this class does not have.
     fn only_for(&mut self, key: &str, at: Option<At>, whose: &str) {
         if let Some(at) = at {
-            self.refuse(Problem::new(format!("`{key}` is not a key of this class: only of {whose}")).at(at));
+            self.refuse(
+                Problem::new(format!(
+                    "`{key}` is not a key of this class: only of {whose}"
+                ))
+                .at(at),
+            );
         }
     }
 
-    fn served_by(&mut self, key: &str, class: RequestClass, raw: &RawClass, upstreams: &[String]) -> ServedBy {
+    fn served_by(
+        &mut self,
+        key: &str,
+        class: RequestClass,
+        raw: &RawClass,
+        upstreams: &[String],
+    ) -> ServedBy {
         let choice = choice(class);
         let default = match choice {
             Choice::Reads => ServedBy::Replicas,
@@ -111,16 +161,28 @@ impl Check<'_> {
             ServedBy::Main | ServedBy::Upstream(_) => MAIN,
         };
         self.value(key, &raw.served_by, word.to_owned());
-        let Some(written) = raw.served_by.given() else { return default };
+        let Some(written) = raw.served_by.given() else {
+            return default;
+        };
         let problem = match (choice, written.value.as_str()) {
             (_, MAIN) => return ServedBy::Main,
             (Choice::Reads | Choice::OnePlace, REPLICAS) => return ServedBy::Replicas,
-            (Choice::OnePlace, name) => match UpstreamName::new(name).filter(|_| upstreams.iter().any(|known| known == name)) {
+            (Choice::OnePlace, name) => match UpstreamName::new(name)
+                .filter(|_| upstreams.iter().any(|known| known == name))
+            {
                 Some(name) => return ServedBy::Upstream(name),
-                None => wrong(key, written, "`replicas`, `main` or the name of an upstream")
-                    .label(suggestion(name, upstreams.iter().map(String::as_str).chain([REPLICAS, MAIN]))),
+                None => wrong(
+                    key,
+                    written,
+                    "`replicas`, `main` or the name of an upstream",
+                )
+                .label(suggestion(
+                    name,
+                    upstreams.iter().map(String::as_str).chain([REPLICAS, MAIN]),
+                )),
             },
-            (Choice::Reads, name) => wrong(key, written, "`replicas` or `main`").label(suggestion(name, [REPLICAS, MAIN])),
+            (Choice::Reads, name) => wrong(key, written, "`replicas` or `main`")
+                .label(suggestion(name, [REPLICAS, MAIN])),
             (Choice::Main(reason), _) => wrong(key, written, "`main`").help(reason),
         };
         self.refuse(problem.at(written.at));
@@ -129,5 +191,8 @@ impl Check<'_> {
 }
 
 fn wrong(key: &str, written: &Written<String>, rule: &str) -> Problem {
-    Problem::new(format!("`{key}` is \"{}\": must be {rule}", written.value.escape_debug()))
+    Problem::new(format!(
+        "`{key}` is \"{}\": must be {rule}",
+        written.value.escape_debug()
+    ))
 }

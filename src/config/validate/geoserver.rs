@@ -8,7 +8,14 @@ use crate::config::value::{RawHeaders, Written};
 use crate::config::{Credentials, GeoServer, Secret, defaults};
 
 /// Headers that say where a request ends or where it goes: a probe must not forge its own.
-const NOT_OURS_TO_SET: [&str; 6] = ["host", "connection", "content-length", "transfer-encoding", "te", "upgrade"];
+const NOT_OURS_TO_SET: [&str; 6] = [
+    "host",
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "te",
+    "upgrade",
+];
 
 /// Of a layer's name with its workspace.
 const MOST_LAYER_BYTES: usize = 256;
@@ -16,9 +23,19 @@ const MOST_LAYER_BYTES: usize = 256;
 impl Check<'_> {
     pub(super) fn geoserver(&mut self, raw: &Section<RawGeoServer>) -> GeoServer {
         let sizes = defaults::POST_SIZES;
-        let max_post_size =
-            self.within("geoserver.max_post_size", &raw.table.max_post_size, defaults::MAX_POST_SIZE, sizes).0 as usize;
-        GeoServer { context: self.context(&raw.table.context), credentials: self.credentials(&raw.table), max_post_size }
+        let max_post_size = self
+            .within(
+                "geoserver.max_post_size",
+                &raw.table.max_post_size,
+                defaults::MAX_POST_SIZE,
+                sizes,
+            )
+            .0 as usize;
+        GeoServer {
+            context: self.context(&raw.table.context),
+            credentials: self.credentials(&raw.table),
+            max_post_size,
+        }
     }
 
     fn context(&mut self, slot: &Slot<String>) -> String {
@@ -32,7 +49,10 @@ impl Check<'_> {
             text if is_plain_path(text) => return context,
             _ => "letters, digits, `-`, `_`, `.` and `~` between single slashes",
         };
-        let title = format!("`geoserver.context` is \"{}\": must be a path such as \"/geoserver\"", context.escape_debug());
+        let title = format!(
+            "`geoserver.context` is \"{}\": must be a path such as \"/geoserver\"",
+            context.escape_debug()
+        );
         self.refuse(Problem::new(title).at(at).help(help));
         context
     }
@@ -41,16 +61,27 @@ impl Check<'_> {
         let username = self.optional("geoserver.username", &raw.username);
         let has_password = !(raw.password_file.is_absent() && raw.password_env.is_absent());
         let file = ("geoserver.password_file", &raw.password_file);
-        let password = self.secret("password", file, ("geoserver.password_env", &raw.password_env));
+        let password = self.secret(
+            "password",
+            file,
+            ("geoserver.password_env", &raw.password_env),
+        );
         let headers = self.headers(&raw.headers);
         if let Some(written) = raw.username.given() {
             self.username(written, has_password);
-        } else if let Some(at) = raw.password_file.at().or_else(|| raw.password_env.at()).filter(|_| raw.username.is_absent()) {
+        } else if let Some(at) = raw
+            .password_file
+            .at()
+            .or_else(|| raw.password_env.at())
+            .filter(|_| raw.username.is_absent())
+        {
             self.refuse(Problem::new("a password without a `username`").at(at));
         }
         if let (Some(_), Some(at)) = (raw.username.at(), raw.headers.at()) {
             let problem = Problem::new("`username` and `headers` are both given").at(at);
-            self.refuse(problem.help("GeoServer believes one of them: keep the one that its security filters expect"));
+            self.refuse(problem.help(
+                "GeoServer believes one of them: keep the one that its security filters expect",
+            ));
         }
         match username.zip(password) {
             Some((username, password)) => Credentials::Basic { username, password },
@@ -60,8 +91,15 @@ impl Check<'_> {
     }
 
     fn username(&mut self, username: &Written<String>, has_password: bool) {
-        if username.value.is_empty() || username.value.contains(|c: char| c == ':' || c.is_control()) {
-            let title = format!("`geoserver.username` is \"{}\": must be text without colons", username.value.escape_debug());
+        if username.value.is_empty()
+            || username
+                .value
+                .contains(|c: char| c == ':' || c.is_control())
+        {
+            let title = format!(
+                "`geoserver.username` is \"{}\": must be text without colons",
+                username.value.escape_debug()
+            );
             self.refuse(Problem::new(title).at(username.at));
         }
         if !has_password {
@@ -77,18 +115,40 @@ impl Check<'_> {
             self.note("geoserver.headers", String::new(), None);
             return Vec::new();
         };
-        let shown: Vec<_> = written.value.iter().map(|(name, _)| format!("{} = {MASK}", name.value)).collect();
+        let shown: Vec<_> = written
+            .value
+            .iter()
+            .map(|(name, _)| format!("{} = {MASK}", name.value))
+            .collect();
         self.note("geoserver.headers", shown.join(", "), Some(written.at));
         if written.value.is_empty() {
-            self.refuse(Problem::new("`geoserver.headers` is empty").at(written.at).help("leave the key out"));
+            self.refuse(
+                Problem::new("`geoserver.headers` is empty")
+                    .at(written.at)
+                    .help("leave the key out"),
+            );
         }
-        written.value.iter().filter_map(|(name, value)| self.header(name, value)).collect()
+        written
+            .value
+            .iter()
+            .filter_map(|(name, value)| self.header(name, value))
+            .collect()
     }
 
-    fn header(&mut self, name: &Written<String>, value: &Written<String>) -> Option<(String, Secret)> {
+    fn header(
+        &mut self,
+        name: &Written<String>,
+        value: &Written<String>,
+    ) -> Option<(String, Secret)> {
         let lower = name.value.to_ascii_lowercase();
         let refuse = |check: &mut Self, at: At, rule: &str| {
-            check.refuse(Problem::new(format!("header `{}` in `geoserver.headers`: {rule}", name.value)).at(at));
+            check.refuse(
+                Problem::new(format!(
+                    "header `{}` in `geoserver.headers`: {rule}",
+                    name.value
+                ))
+                .at(at),
+            );
         };
         if !is_token(&lower) {
             refuse(self, name.at, "its name must be letters, digits and `-`");
@@ -104,10 +164,18 @@ impl Check<'_> {
 
     pub(super) fn layer(&mut self, key: &str, slot: &Slot<String>) -> Option<String> {
         let layer = self.optional(key, slot)?;
-        let is_name = !layer.is_empty() && layer.len() <= MOST_LAYER_BYTES && !layer.chars().any(|c| c.is_control() || c == ',');
+        let is_name = !layer.is_empty()
+            && layer.len() <= MOST_LAYER_BYTES
+            && !layer.chars().any(|c| c.is_control() || c == ',');
         if !is_name {
-            let title = format!("`{key}` is \"{}\": must be one layer, such as \"geor:public_layer\"", layer.escape_debug());
-            let problem = slot.at().map_or_else(|| Problem::new(title.clone()), |at| Problem::new(title.clone()).at(at));
+            let title = format!(
+                "`{key}` is \"{}\": must be one layer, such as \"geor:public_layer\"",
+                layer.escape_debug()
+            );
+            let problem = slot.at().map_or_else(
+                || Problem::new(title.clone()),
+                |at| Problem::new(title.clone()).at(at),
+            );
             self.refuse(problem);
         }
         Some(layer)
@@ -116,7 +184,9 @@ impl Check<'_> {
 
 fn is_plain_path(path: &str) -> bool {
     let is_segment = |segment: &str| {
-        let is_plain = segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b));
+        let is_plain = segment
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b));
         is_plain && !matches!(segment, "" | "." | "..")
     };
     path.split('/').skip(1).all(is_segment)
@@ -124,5 +194,8 @@ fn is_plain_path(path: &str) -> bool {
 
 /// What HTTP allows as the name of a header.
 fn is_token(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }

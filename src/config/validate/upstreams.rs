@@ -1,4 +1,5 @@
-//! `[upstreams.NAME]`: who is there, each by a name and an address of its own, exactly one of them the main.
+//! `[upstreams.NAME]`: who is there, each by a name and an address of its own, exactly one of them
+//! the main.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -9,7 +10,9 @@ use crate::config::diagnostics::Problem;
 use crate::config::raw::{Named, RawUpstream, Slot};
 use crate::config::source::At;
 use crate::config::value::Written;
-use crate::config::{Address, MainReads, MaxInFlight, Role, UpstreamConfig, UpstreamName, Weight, defaults};
+use crate::config::{
+    Address, MainReads, MaxInFlight, Role, UpstreamConfig, UpstreamName, Weight, defaults,
+};
 
 /// Stands for all replicas in `served_by`.
 pub(super) const REPLICAS: &str = "replicas";
@@ -18,25 +21,47 @@ pub(super) const MAIN: &str = "main";
 
 impl Check<'_> {
     /// `cap`: what holds for those that do not say otherwise, and where it stands.
-    pub(super) fn upstreams(&mut self, raw: &[Named<RawUpstream>], cap: (MaxInFlight, Option<At>)) -> Vec<UpstreamConfig> {
+    pub(super) fn upstreams(
+        &mut self,
+        raw: &[Named<RawUpstream>],
+        cap: (MaxInFlight, Option<At>),
+    ) -> Vec<UpstreamConfig> {
         self.roles(raw);
-        let mut upstreams: Vec<(UpstreamConfig, At)> = raw.iter().filter_map(|named| self.upstream(named, cap)).collect();
+        let mut upstreams: Vec<(UpstreamConfig, At)> = raw
+            .iter()
+            .filter_map(|named| self.upstream(named, cap))
+            .collect();
         self.distinct_addresses(&mut upstreams);
-        upstreams.into_iter().map(|(upstream, _)| upstream).collect()
+        upstreams
+            .into_iter()
+            .map(|(upstream, _)| upstream)
+            .collect()
     }
 
     /// The upstream and where its url stands.
-    fn upstream(&mut self, named: &Named<RawUpstream>, cap: (MaxInFlight, Option<At>)) -> Option<(UpstreamConfig, At)> {
+    fn upstream(
+        &mut self,
+        named: &Named<RawUpstream>,
+        cap: (MaxInFlight, Option<At>),
+    ) -> Option<(UpstreamConfig, At)> {
         let key = |key: &str| format!("upstreams.{}.{key}", named.name.value);
         let raw = &named.table;
         let name = self.upstream_name(&named.name);
         let url = self.optional(&key("url"), &raw.url);
         let role = self.value(&key("role"), &raw.role, Role::Replica);
-        let weight = self.count(&key("weight"), &raw.weight, Weight::DEFAULT.get().into(), 1..=Weight::MAX.into());
+        let weight = self.count(
+            &key("weight"),
+            &raw.weight,
+            Weight::DEFAULT.get().into(),
+            1..=Weight::MAX.into(),
+        );
         let reads = self.reads(&key("reads"), role, raw);
         let max_in_flight = self.max_in_flight(&key("max_in_flight"), &raw.max_in_flight, cap);
         if raw.url.is_absent() {
-            self.refuse(Problem::new(format!("upstream `{}` has no `url`", named.name.value)).at(named.name.at));
+            self.refuse(
+                Problem::new(format!("upstream `{}` has no `url`", named.name.value))
+                    .at(named.name.at),
+            );
         }
         let (url, at) = (url?, raw.url.at()?);
         let parsed = self.url(&named.name.value, &url, at)?;
@@ -50,7 +75,10 @@ impl Check<'_> {
             address,
             role,
             reads,
-            weight: u16::try_from(weight).ok().and_then(Weight::new).unwrap_or(Weight::DEFAULT),
+            weight: u16::try_from(weight)
+                .ok()
+                .and_then(Weight::new)
+                .unwrap_or(Weight::DEFAULT),
             max_in_flight,
         };
         Some((upstream, at))
@@ -67,8 +95,11 @@ impl Check<'_> {
             self.refuse(Problem::new(title).at(name.at));
         }
         if name.value == REPLICAS {
-            let problem = Problem::new(format!("upstream name `{REPLICAS}`: must be another")).at(name.at);
-            self.refuse(problem.help("`replicas` stands for all of them, for example in `served_by`"));
+            let problem =
+                Problem::new(format!("upstream name `{REPLICAS}`: must be another")).at(name.at);
+            self.refuse(
+                problem.help("`replicas` stands for all of them, for example in `served_by`"),
+            );
         }
         valid
     }
@@ -85,7 +116,11 @@ impl Check<'_> {
             text.escape_debug().to_string()
         };
         let verb = if wrong.is_secret { "must" } else { "it must" };
-        let problem = Problem::new(format!("url \"{shown}\" of upstream `{name}`: {verb} {}", wrong.rule)).at(at);
+        let problem = Problem::new(format!(
+            "url \"{shown}\" of upstream `{name}`: {verb} {}",
+            wrong.rule
+        ))
+        .at(at);
         self.refuse(match wrong.help {
             Some(help) => problem.help(help),
             None => problem,
@@ -101,12 +136,19 @@ impl Check<'_> {
             Ok(address) => Address::Known(address),
             Err(why) => self.unresolved(cannot_resolve(url.host, &why), at),
         };
-        self.note_derived(key, address.to_string(), &format!("what {} resolves to", url.host));
+        self.note_derived(
+            key,
+            address.to_string(),
+            &format!("what {} resolves to", url.host),
+        );
         address
     }
 
     fn unresolved(&mut self, reason: String, at: At) -> Address {
-        self.warn(&format!("{reason}; its upstream is down until that changes"), at);
+        self.warn(
+            &format!("{reason}; its upstream is down until that changes"),
+            at,
+        );
         Address::Unresolved(reason.into())
     }
 
@@ -115,7 +157,8 @@ impl Check<'_> {
             Role::Main => self.value(key, &raw.reads, defaults::READS),
             Role::Replica => {
                 if let (Some(at), false) = (raw.reads.at(), matches!(raw.role, Slot::Broken)) {
-                    let problem = Problem::new(format!("`{key}`: a replica always serves reads")).at(at);
+                    let problem =
+                        Problem::new(format!("`{key}`: a replica always serves reads")).at(at);
                     self.refuse(problem.help("`reads` says when the main serves reads, too; it stands with role = \"main\""));
                 }
                 defaults::READS
@@ -124,15 +167,27 @@ impl Check<'_> {
     }
 
     fn roles(&mut self, raw: &[Named<RawUpstream>]) {
-        if raw.iter().any(|named| matches!(named.table.role, Slot::Broken)) {
+        if raw
+            .iter()
+            .any(|named| matches!(named.table.role, Slot::Broken))
+        {
             return;
         }
-        let role = |named: &Named<RawUpstream>| named.table.role.given().map_or(Role::Replica, |role| role.value);
-        let (mains, replicas): (Vec<_>, Vec<_>) = raw.iter().partition(|named| role(named) == Role::Main);
+        let role = |named: &Named<RawUpstream>| {
+            named
+                .table
+                .role
+                .given()
+                .map_or(Role::Replica, |role| role.value)
+        };
+        let (mains, replicas): (Vec<_>, Vec<_>) =
+            raw.iter().partition(|named| role(named) == Role::Main);
         match &mains[..] {
             [] => self.no_main(raw),
             [first, others @ ..] => {
-                others.iter().for_each(|other| self.second_main(first, other));
+                others
+                    .iter()
+                    .for_each(|other| self.second_main(first, other));
                 self.replica_called_main(&replicas);
             }
         }
@@ -144,17 +199,26 @@ impl Check<'_> {
 
     fn no_main(&mut self, raw: &[Named<RawUpstream>]) {
         let called_main = raw.iter().find(|named| named.name.value == MAIN);
-        let at = called_main.or_else(|| raw.first()).map_or_else(|| self.sources.start(), |named| named.name.at);
-        let title = if called_main.is_some() { "upstream `main` lacks role = \"main\"" } else { "no upstream is the main" };
+        let at = called_main
+            .or_else(|| raw.first())
+            .map_or_else(|| self.sources.start(), |named| named.name.at);
+        let title = if called_main.is_some() {
+            "upstream `main` lacks role = \"main\""
+        } else {
+            "no upstream is the main"
+        };
         let help = "exactly one [upstreams.NAME] has role = \"main\": it does the administration and takes all changes";
         self.refuse(Problem::new(title).at(at).help(help));
     }
 
     fn second_main(&mut self, first: &Named<RawUpstream>, other: &Named<RawUpstream>) {
         let origin = self.sources.origin(first.name.at);
-        let problem = Problem::new(format!("`{}` is a second main", other.name.value)).at(other.name.at);
+        let problem =
+            Problem::new(format!("`{}` is a second main", other.name.value)).at(other.name.at);
         let problem = problem.label(format!("the first is `{}` at {origin}", first.name.value));
-        self.refuse(problem.help("exactly one upstream does the administration and takes all changes"));
+        self.refuse(
+            problem.help("exactly one upstream does the administration and takes all changes"),
+        );
     }
 
     /// `served_by = "main"` must not be able to mean a replica.
@@ -165,17 +229,22 @@ impl Check<'_> {
         }
     }
 
-    /// Two that are written alike are a mistake. Two names that happen to have one address today are not: only the first is used.
+    /// Two that are written alike are a mistake. Two names that happen to have one address today
+    /// are not: only the first is used.
     fn distinct_addresses(&mut self, upstreams: &mut [(UpstreamConfig, At)]) {
         for i in 0..upstreams.len() {
             let (before, rest) = upstreams.split_at_mut(i);
             let (upstream, at) = &mut rest[0];
             let is_known = upstream.address.known().is_some();
-            let is_alike = |other: &UpstreamConfig| (&other.host, other.port) == (&upstream.host, upstream.port);
-            let twin = before
-                .iter_mut()
-                .find(|(other, _)| is_alike(other) || is_known && other.address.known() == upstream.address.known());
-            let Some((first, first_at)) = twin else { continue };
+            let is_alike = |other: &UpstreamConfig| {
+                (&other.host, other.port) == (&upstream.host, upstream.port)
+            };
+            let twin = before.iter_mut().find(|(other, _)| {
+                is_alike(other) || is_known && other.address.known() == upstream.address.known()
+            });
+            let Some((first, first_at)) = twin else {
+                continue;
+            };
             if !is_alike(first) && (upstream.lookup().is_some() || first.lookup().is_some()) {
                 let ((named, at), other) = if upstream.lookup().is_some() {
                     ((upstream, *at), first.name.clone())
@@ -184,11 +253,21 @@ impl Check<'_> {
                 };
                 let reason = same_address(&named.host, &named.address, &other);
                 named.address = self.unresolved(reason, at);
-                self.note_again(&format!("upstreams.{}.address", named.name), Address::UNRESOLVED);
+                self.note_again(
+                    &format!("upstreams.{}.address", named.name),
+                    Address::UNRESOLVED,
+                );
                 continue;
             }
-            let title = format!("upstreams `{}` and `{}` are both {}", first.name, upstream.name, place_of(upstream));
-            let problem = Problem::new(title).at(*at).label(format!("first at {}", self.sources.origin(*first_at)));
+            let title = format!(
+                "upstreams `{}` and `{}` are both {}",
+                first.name,
+                upstream.name,
+                place_of(upstream)
+            );
+            let problem = Problem::new(title)
+                .at(*at)
+                .label(format!("first at {}", self.sources.origin(*first_at)));
             self.refuse(
                 problem
                     .help("requests in flight are counted by upstream: one GeoServer under two names would get twice its share"),
@@ -198,13 +277,20 @@ impl Check<'_> {
 }
 
 /// Why a name that resolves to the address of another upstream is not used.
-pub(in crate::config) fn same_address(host: &str, address: &Address, other: &UpstreamName) -> String {
+pub(in crate::config) fn same_address(
+    host: &str,
+    address: &Address,
+    other: &UpstreamName,
+) -> String {
     format!("host `{host}` resolves to {address}, which is `{other}`")
 }
 
 /// The address, or the host and port where that is not known.
 fn place_of(upstream: &UpstreamConfig) -> String {
-    upstream.address.known().map_or_else(|| format!("{}:{}", upstream.host, upstream.port), |address| address.to_string())
+    upstream.address.known().map_or_else(
+        || format!("{}:{}", upstream.host, upstream.port),
+        |address| address.to_string(),
+    )
 }
 
 /// Why an upstream with this host has no address.

@@ -22,13 +22,20 @@ pub(super) struct Wrong {
 }
 
 fn wrong(rule: &'static str) -> Wrong {
-    Wrong { rule, help: None, is_secret: false }
+    Wrong {
+        rule,
+        help: None,
+        is_secret: false,
+    }
 }
 
 const EXAMPLE: &str = "look like \"http://10.0.0.11:8080\"";
 
 pub(super) fn parse(text: &str) -> Result<Url<'_>, Wrong> {
-    let (scheme, rest) = text.split_once("://").ok_or_else(|| Wrong { help: with_scheme(text), ..wrong(EXAMPLE) })?;
+    let (scheme, rest) = text.split_once("://").ok_or_else(|| Wrong {
+        help: with_scheme(text),
+        ..wrong(EXAMPLE)
+    })?;
     let (tls, default_port) = match scheme.to_ascii_lowercase().as_str() {
         "http" => (false, 80),
         "https" => (true, 443),
@@ -36,24 +43,41 @@ pub(super) fn parse(text: &str) -> Result<Url<'_>, Wrong> {
     };
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     if authority.contains('@') {
-        let help = "credentials stand under [geoserver]: `username` with `password_file`".to_owned();
-        return Err(Wrong { rule: "not hold a user or a password", help: Some(help), is_secret: true });
+        let help =
+            "credentials stand under [geoserver]: `username` with `password_file`".to_owned();
+        return Err(Wrong {
+            rule: "not hold a user or a password",
+            help: Some(help),
+            is_secret: true,
+        });
     }
     if !matches!(path, "" | "/") {
-        return Err(Wrong { help: Some(about_path(path)), ..wrong("end after host and port") });
+        return Err(Wrong {
+            help: Some(about_path(path)),
+            ..wrong("end after host and port")
+        });
     }
     let (host, port) = host_and_port(authority, default_port).ok_or_else(|| wrong(EXAMPLE))?;
-    if is_host(host) { Ok(Url { tls, host, port }) } else { Err(wrong(EXAMPLE)) }
+    if is_host(host) {
+        Ok(Url { tls, host, port })
+    } else {
+        Err(wrong(EXAMPLE))
+    }
 }
 
 fn with_scheme(text: &str) -> Option<String> {
     let completed = format!("http://{text}");
-    parse(&completed).is_ok().then(|| format!("did you mean \"{completed}\"?"))
+    parse(&completed)
+        .is_ok()
+        .then(|| format!("did you mean \"{completed}\"?"))
 }
 
 fn about_path(path: &str) -> String {
     let path = path.trim_end_matches('/');
-    format!("the path is the same on all upstreams and stands once: [geoserver] context = \"{}\"", path.escape_debug())
+    format!(
+        "the path is the same on all upstreams and stands once: [geoserver] context = \"{}\"",
+        path.escape_debug()
+    )
 }
 
 fn host_and_port(authority: &str, default_port: u16) -> Option<(&str, u16)> {
@@ -61,7 +85,12 @@ fn host_and_port(authority: &str, default_port: u16) -> Option<(&str, u16)> {
         Some(rest) => {
             let (host, after) = rest.split_once(']')?;
             host.parse::<Ipv6Addr>().ok()?;
-            (host, after.strip_prefix(':').or_else(|| after.is_empty().then_some(""))?)
+            (
+                host,
+                after
+                    .strip_prefix(':')
+                    .or_else(|| after.is_empty().then_some(""))?,
+            )
         }
         None => authority.split_once(':').unwrap_or((authority, "")),
     };
@@ -69,13 +98,21 @@ fn host_and_port(authority: &str, default_port: u16) -> Option<(&str, u16)> {
     if has_colon {
         return None;
     }
-    let port = if port.is_empty() { default_port } else { port.parse().ok().filter(|port| *port != 0)? };
+    let port = if port.is_empty() {
+        default_port
+    } else {
+        port.parse().ok().filter(|port| *port != 0)?
+    };
     Some((host, port))
 }
 
 /// An address, or a name as DNS, `/etc/hosts` and container networks have them.
 fn is_host(host: &str) -> bool {
-    let is_name = !host.is_empty() && host.len() <= 253 && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    let is_name = !host.is_empty()
+        && host.len() <= 253
+        && host
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     is_name || host.parse::<IpAddr>().is_ok()
 }
 
@@ -86,8 +123,14 @@ mod tests {
     #[test]
     fn host_and_port_with_or_without_a_last_slash() {
         let url = |tls, host, port| Ok(Url { tls, host, port });
-        assert_eq!(parse("http://10.0.0.11:8080"), url(false, "10.0.0.11", 8080));
-        assert_eq!(parse("https://gs.example.org/"), url(true, "gs.example.org", 443));
+        assert_eq!(
+            parse("http://10.0.0.11:8080"),
+            url(false, "10.0.0.11", 8080)
+        );
+        assert_eq!(
+            parse("https://gs.example.org/"),
+            url(true, "gs.example.org", 443)
+        );
         assert_eq!(parse("http://[::1]:8080"), url(false, "::1", 8080));
         assert_eq!(parse("HTTP://gs_1"), url(false, "gs_1", 80));
     }
@@ -122,7 +165,14 @@ mod tests {
 
     #[test]
     fn a_password_is_recognised_and_a_missing_scheme_completed() {
-        assert!(parse("http://admin:geoserver@gs:8080").unwrap_err().is_secret);
-        assert_eq!(parse("gs:8080").unwrap_err().help.as_deref(), Some("did you mean \"http://gs:8080\"?"));
+        assert!(
+            parse("http://admin:geoserver@gs:8080")
+                .unwrap_err()
+                .is_secret
+        );
+        assert_eq!(
+            parse("gs:8080").unwrap_err().help.as_deref(),
+            Some("did you mean \"http://gs:8080\"?")
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! A second reader of heads and bodies: text, lines and lists, in the order in which a person would check them. It is slow, takes
-//! whole messages only, and says yes or no.
+//! A second reader of heads and bodies: text, lines and lists, in the order in which a person would
+//! check them. It is slow, takes whole messages only, and says yes or no.
 
 use super::LIMITS;
 
@@ -33,10 +33,19 @@ pub(super) fn head(input: &[u8]) -> Option<Naive> {
         return None;
     }
     let mut lines = head.split("\r\n");
-    let [method, target, version] = lines.next()?.split(' ').collect::<Vec<_>>().try_into().ok()?;
+    let [method, target, version] = lines
+        .next()?
+        .split(' ')
+        .collect::<Vec<_>>()
+        .try_into()
+        .ok()?;
     let fields = lines.map(field).collect::<Option<Vec<_>>>()?;
     let values = |wanted: &str| -> Vec<&str> {
-        fields.iter().filter(|(name, _)| name == wanted).map(|(_, value)| value.as_str()).collect()
+        fields
+            .iter()
+            .filter(|(name, _)| name == wanted)
+            .map(|(_, value)| value.as_str())
+            .collect()
     };
     let is_valid = is_token(method)
         && method.len() <= 32
@@ -45,8 +54,15 @@ pub(super) fn head(input: &[u8]) -> Option<Naive> {
         && fields.len() <= LIMITS.max_fields
         && is_target(method, target)
         && is_host(target, version, &values("host"))
-        && values("connection").iter().flat_map(|list| list.split(',')).all(is_option);
-    let length = length(version, &values("content-length"), &values("transfer-encoding"))?;
+        && values("connection")
+            .iter()
+            .flat_map(|list| list.split(','))
+            .all(is_option);
+    let length = length(
+        version,
+        &values("content-length"),
+        &values("transfer-encoding"),
+    )?;
     is_valid.then(|| Naive {
         head_length: whole.len() - message.len() + length_of_head,
         method: bytes(method),
@@ -62,18 +78,28 @@ fn is_option(option: &str) -> bool {
 }
 
 fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
+    !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
 }
 
 /// Its name in lower case and its value.
 fn field(line: &str) -> Option<(String, String)> {
     let (name, value) = line.split_once(':')?;
     let has_control = value.chars().any(|c| c != '\t' && c.is_ascii_control());
-    (is_token(name) && !has_control).then(|| (name.to_ascii_lowercase(), value.trim_matches([' ', '\t']).to_owned()))
+    (is_token(name) && !has_control).then(|| {
+        (
+            name.to_ascii_lowercase(),
+            value.trim_matches([' ', '\t']).to_owned(),
+        )
+    })
 }
 
 fn is_target(method: &str, target: &str) -> bool {
-    let is_clean = target.chars().all(|c| !c.is_ascii_control() && !"#<>\"`".contains(c));
+    let is_clean = target
+        .chars()
+        .all(|c| !c.is_ascii_control() && !"#<>\"`".contains(c));
     let is_asterisk = method == "OPTIONS" && target == "*";
     is_clean && (target.starts_with('/') || is_asterisk || authority(target).is_some())
 }
@@ -94,21 +120,36 @@ fn host_and_port(text: &str, default: u32) -> Option<(String, u32)> {
         Some((host, port)) if !port.contains(']') => (host, port),
         _ => (text, ""),
     };
-    let in_brackets = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let in_brackets = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
     let is_host = match in_brackets {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
         None => {
             !host.is_empty()
                 && host.len() < 256
-                && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
+                && host
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
         }
     };
-    let port = if port.is_empty() { default } else { port.chars().all(|c| c.is_ascii_digit()).then(|| port.parse().ok())?? };
-    (is_host && (1..=65_535).contains(&port) && port.to_string().len() <= 5).then(|| (host.to_ascii_lowercase(), port))
+    let port = if port.is_empty() {
+        default
+    } else {
+        port.chars()
+            .all(|c| c.is_ascii_digit())
+            .then(|| port.parse().ok())??
+    };
+    (is_host && (1..=65_535).contains(&port) && port.to_string().len() <= 5)
+        .then(|| (host.to_ascii_lowercase(), port))
 }
 
 fn is_host(target: &str, version: &str, hosts: &[&str]) -> bool {
-    let default = if target.to_ascii_lowercase().starts_with("https:") { 443 } else { 80 };
+    let default = if target.to_ascii_lowercase().starts_with("https:") {
+        443
+    } else {
+        80
+    };
     match hosts {
         [] => version == "HTTP/1.0",
         [host] => match (host_and_port(host, default), authority(target)) {
@@ -123,16 +164,22 @@ fn is_host(target: &str, version: &str, hosts: &[&str]) -> bool {
 fn length(version: &str, lengths: &[&str], codings: &[&str]) -> Option<Option<u64>> {
     match (lengths, codings) {
         ([], []) => Some(Some(0)),
-        ([], [coding]) => (version == "HTTP/1.1" && coding.eq_ignore_ascii_case("chunked")).then_some(None),
+        ([], [coding]) => {
+            (version == "HTTP/1.1" && coding.eq_ignore_ascii_case("chunked")).then_some(None)
+        }
         ([length], []) => {
             let is_number = !length.is_empty() && length.chars().all(|c| c.is_ascii_digit());
-            is_number.then(|| length.parse::<i64>().ok()).flatten().map(|length| Some(length as u64))
+            is_number
+                .then(|| length.parse::<i64>().ok())
+                .flatten()
+                .map(|length| Some(length as u64))
         }
         _ => None,
     }
 }
 
-/// How long the body in chunks at the beginning of `input` is; `None` if it is none, or not complete.
+/// How long the body in chunks at the beginning of `input` is; `None` if it is none, or not
+/// complete.
 pub(super) fn chunked_length(input: &[u8]) -> Option<usize> {
     let whole = text(input);
     let mut rest = whole.as_str();
@@ -140,8 +187,10 @@ pub(super) fn chunked_length(input: &[u8]) -> Option<usize> {
         let (line, after) = rest.split_once("\r\n")?;
         let (size, extension) = line.split_once(';').unwrap_or((line, ""));
         let digits = size.trim_end_matches([' ', '\t']);
-        let is_size = (1..=15).contains(&digits.len()) && digits.chars().all(|c| c.is_ascii_hexdigit());
-        let is_extension = extension.len() <= 256 && !extension.chars().any(|c| c != '\t' && c.is_ascii_control());
+        let is_size =
+            (1..=15).contains(&digits.len()) && digits.chars().all(|c| c.is_ascii_hexdigit());
+        let is_extension =
+            extension.len() <= 256 && !extension.chars().any(|c| c != '\t' && c.is_ascii_control());
         if !is_size || !is_extension || size.len() - digits.len() > 257 {
             return None;
         }

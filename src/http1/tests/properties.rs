@@ -57,9 +57,20 @@ const PIECES: &[&[u8]] = &[
 
 /// A good request, of which pieces are replaced, left out and added.
 fn head() -> impl Strategy<Value = Vec<u8>> {
-    const GOOD: &[&[u8]] = &[b"GET ", b"/x?y=z", b" HTTP/1.1\r\n", b"Host: a\r\n", b"X: y\r\n", b"\r\n"];
+    const GOOD: &[&[u8]] = &[
+        b"GET ",
+        b"/x?y=z",
+        b" HTTP/1.1\r\n",
+        b"Host: a\r\n",
+        b"X: y\r\n",
+        b"\r\n",
+    ];
     let piece = || prop::sample::select(PIECES).prop_map(<[u8]>::to_vec);
-    let change = (0..=GOOD.len(), 0..3_usize, prop::collection::vec(piece(), 0..3));
+    let change = (
+        0..=GOOD.len(),
+        0..3_usize,
+        prop::collection::vec(piece(), 0..3),
+    );
     prop::collection::vec(change, 0..4).prop_map(|changes| {
         let mut pieces: Vec<Vec<u8>> = GOOD.iter().map(|piece| piece.to_vec()).collect();
         for (at, removed, added) in changes {

@@ -32,7 +32,12 @@ fn read_of(body: &[u8], size: usize, mut reader: BodyReader) -> usize {
 
 #[test]
 fn a_form_is_read_to_its_end_and_believed_only_then() {
-    let form = [b"a=".to_vec(), vec![b'x'; 50_000], b"&request=Transaction".to_vec()].concat();
+    let form = [
+        b"a=".to_vec(),
+        vec![b'x'; 50_000],
+        b"&request=Transaction".to_vec(),
+    ]
+    .concat();
     let reader = BodyReader::new(FORM, None, MOST);
     assert_eq!(read_of(&form, 1_000, reader), form.len());
     assert_eq!(reader.evidence(&form, true).as_deref(), Some(&form[..]));
@@ -50,70 +55,128 @@ fn a_form_beyond_the_bound_is_neither_read_further_nor_believed() {
 #[test]
 fn an_xml_body_is_read_until_its_root_is_seen() {
     let comment = "x".repeat(3_000);
-    let text = format!("<!--{comment}--><GetFeature service=\"WFS\"><Query/>{}", " ".repeat(20_000));
+    let text = format!(
+        "<!--{comment}--><GetFeature service=\"WFS\"><Query/>{}",
+        " ".repeat(20_000)
+    );
     let root = text.find("<Query").unwrap();
     for size in [1_usize, 7, 100] {
         let read = read_of(text.as_bytes(), size, BodyReader::new(XML, None, MOST));
         // One that comes in drops is looked at a few times only.
-        let most = if size < 100 { BODY_PREFIX + size } else { root + size };
+        let most = if size < 100 {
+            BODY_PREFIX + size
+        } else {
+            root + size
+        };
         assert!((root..=most).contains(&read), "pieces of {size}: {read}");
     }
 }
 
 #[test]
 fn what_has_no_root_is_read_as_far_as_geoserver_looks_for_one() {
-    for text in [vec![b'x'; 50_000], [b"<!--".to_vec(), vec![b'x'; 50_000]].concat()] {
-        assert_eq!(read_of(&text, 1_000, BodyReader::new(XML, None, MOST)), BODY_PREFIX.div_ceil(1_000) * 1_000);
+    for text in [
+        vec![b'x'; 50_000],
+        [b"<!--".to_vec(), vec![b'x'; 50_000]].concat(),
+    ] {
+        assert_eq!(
+            read_of(&text, 1_000, BodyReader::new(XML, None, MOST)),
+            BODY_PREFIX.div_ceil(1_000) * 1_000
+        );
     }
 }
 
 #[test]
 fn a_document_that_may_say_more_at_its_end_is_read_to_it() {
-    let coverage = format!("<GetCoverage service=\"WCS\"><a>{}</a></GetCoverage>", "x".repeat(30_000)).into_bytes();
+    let coverage = format!(
+        "<GetCoverage service=\"WCS\"><a>{}</a></GetCoverage>",
+        "x".repeat(30_000)
+    )
+    .into_bytes();
     let envelope = format!("<Envelope><Body/>{}</Envelope>", "x".repeat(30_000)).into_bytes();
     for (content_type, text) in [(XML, coverage), (SOAP, envelope)] {
         let reader = BodyReader::new(content_type, None, MOST);
         assert_eq!(read_of(&text, 999, reader), text.len());
-        assert_eq!(reader.evidence(&text, true).map(|evidence| evidence.len()), Some(text.len()));
-        assert_eq!(reader.evidence(&text[..20_000], false).map(|evidence| evidence.len()), Some(BODY_PREFIX));
+        assert_eq!(
+            reader.evidence(&text, true).map(|evidence| evidence.len()),
+            Some(text.len())
+        );
+        assert_eq!(
+            reader
+                .evidence(&text[..20_000], false)
+                .map(|evidence| evidence.len()),
+            Some(BODY_PREFIX)
+        );
     }
 }
 
 #[test]
 fn a_packed_document_is_looked_into_as_far_as_its_root() {
-    let text = [b"<GetFeature service=\"WFS\">".to_vec(), vec![b' '; 5_000_000]].concat();
+    let text = [
+        b"<GetFeature service=\"WFS\">".to_vec(),
+        vec![b' '; 5_000_000],
+    ]
+    .concat();
     let body = packed(&text);
     assert!(body.len() < 10_000);
     let reader = BodyReader::new(XML, Some("gzip"), MOST);
-    assert_eq!(reader.evidence(&body, true).as_deref(), Some(&text[..BODY_PREFIX]), "and never further");
+    assert_eq!(
+        reader.evidence(&body, true).as_deref(),
+        Some(&text[..BODY_PREFIX]),
+        "and never further"
+    );
     let small = packed(b"<GetFeature service=\"WFS\"/>");
-    assert_eq!(reader.evidence(&small, true).as_deref(), Some(&b"<GetFeature service=\"WFS\"/>"[..]));
+    assert_eq!(
+        reader.evidence(&small, true).as_deref(),
+        Some(&b"<GetFeature service=\"WFS\"/>"[..])
+    );
 }
 
 #[test]
 fn a_packed_flood_is_unpacked_to_the_bound_only() {
-    let flood = [b"<GetCoverage service=\"WCS\"><a>".to_vec(), vec![b'x'; 20_000_000]].concat();
+    let flood = [
+        b"<GetCoverage service=\"WCS\"><a>".to_vec(),
+        vec![b'x'; 20_000_000],
+    ]
+    .concat();
     let body = packed(&flood);
     assert!(body.len() < MOST);
     let reader = BodyReader::new(XML, Some("gzip"), MOST);
-    assert_eq!(reader.evidence(&body, true).map(|evidence| evidence.len()), Some(BODY_PREFIX));
+    assert_eq!(
+        reader.evidence(&body, true).map(|evidence| evidence.len()),
+        Some(BODY_PREFIX)
+    );
     assert_eq!(unpacked(&body, MOST).0.len(), MOST);
 }
 
 #[test]
 fn a_packed_form_and_a_packing_that_is_not_known_are_not_believed() {
     let form = packed(b"service=WMS&request=GetMap");
-    assert_eq!(BodyReader::new(FORM, Some("gzip"), MOST).evidence(&form, true), None);
+    assert_eq!(
+        BodyReader::new(FORM, Some("gzip"), MOST).evidence(&form, true),
+        None
+    );
     for coding in ["br", "deflate", "gzip, gzip", "\u{fffd}"] {
-        assert_eq!(BodyReader::new(XML, Some(coding), MOST).evidence(b"<GetFeature/>", true), None, "{coding}");
+        assert_eq!(
+            BodyReader::new(XML, Some(coding), MOST).evidence(b"<GetFeature/>", true),
+            None,
+            "{coding}"
+        );
     }
     for coding in [Some("identity"), Some(""), Some(" Identity "), None] {
-        assert!(BodyReader::new(FORM, coding, MOST).evidence(b"a=b", true).is_some(), "{coding:?}");
+        assert!(
+            BodyReader::new(FORM, coding, MOST)
+                .evidence(b"a=b", true)
+                .is_some(),
+            "{coding:?}"
+        );
     }
 }
 
 #[test]
 fn a_body_that_only_claims_to_be_packed_is_what_it_is() {
     let reader = BodyReader::new(XML, Some("gzip"), MOST);
-    assert_eq!(reader.evidence(b"<Transaction/>", true).as_deref(), Some(&b"<Transaction/>"[..]));
+    assert_eq!(
+        reader.evidence(b"<Transaction/>", true).as_deref(),
+        Some(&b"<Transaction/>"[..])
+    );
 }

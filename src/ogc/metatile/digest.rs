@@ -1,8 +1,9 @@
 //! A number for what was written: the same in every process and on every machine.
 
-/// FNV-1a (Fowler, Noll, Vo) over the bytes, and the finaliser of SplitMix64 (Steele, Lea and Flood, 2014) over its result,
-/// because FNV alone leaves neighbours near each other. Neither resists somebody who searches for two metatiles with one number;
-/// that would gain them nothing but a busier replica, and the bound on its load stands before that.
+/// FNV-1a (Fowler, Noll, Vo) over the bytes, and the finaliser of SplitMix64 (Steele, Lea and
+/// Flood, 2014) over its result, because FNV alone leaves neighbours near each other. Neither
+/// resists somebody who searches for two metatiles with one number; that would gain them nothing
+/// but a busier replica, and the bound on its load stands before that.
 #[derive(Clone, Copy)]
 pub(super) struct Digest(u64);
 

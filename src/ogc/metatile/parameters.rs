@@ -30,8 +30,9 @@ enum Meaning {
     Size,
 }
 
-/// Only what GeoServer draws by is counted in. A parameter too few sends two variants of a place to one replica, which costs
-/// nothing; one too many (the random number with which some clients defeat caches) would scatter every metatile.
+/// Only what GeoServer draws by is counted in. A parameter too few sends two variants of a place to
+/// one replica, which costs nothing; one too many (the random number with which some clients defeat
+/// caches) would scatter every metatile.
 fn meaning(name: &[u8]) -> Option<Meaning> {
     let field = match name {
         b"layer" | b"layers" => Field::Layer,
@@ -45,9 +46,11 @@ fn meaning(name: &[u8]) -> Option<Meaning> {
         b"version" => Field::Version,
         b"flipy" => Field::FlipY,
         b"width" | b"height" => return Some(Meaning::Size),
-        b"time" | b"elevation" | b"cql_filter" | b"filter" | b"featureid" | b"viewparams" | b"env" | b"sld" | b"sld_body"
-        | b"sortby" | b"propertyname" | b"bgcolor" | b"palette" | b"interpolations" | b"angle" | b"buffer" | b"clip"
-        | b"language" => return Some(Meaning::Variant),
+        b"time" | b"elevation" | b"cql_filter" | b"filter" | b"featureid" | b"viewparams"
+        | b"env" | b"sld" | b"sld_body" | b"sortby" | b"propertyname" | b"bgcolor" | b"palette"
+        | b"interpolations" | b"angle" | b"buffer" | b"clip" | b"language" => {
+            return Some(Meaning::Variant);
+        }
         name if name.starts_with(b"dim_") => return Some(Meaning::Variant),
         _ => return None,
     };
@@ -64,10 +67,15 @@ pub(super) struct Parameters<'t> {
 impl<'t> Parameters<'t> {
     /// Those of the query of `target`, which begins at `from`.
     pub(super) fn of_query(target: &'t [u8], from: usize) -> Self {
-        let mut parameters = Self { fields: [None; FIELDS], variant: 0 };
+        let mut parameters = Self {
+            fields: [None; FIELDS],
+            variant: 0,
+        };
         let query = target.get(from..).unwrap_or_default();
         for (key, value) in pairs(query).filter(|(_, value)| !value.is_empty()) {
-            let Ok(name) = Word::of_key(&query[key], Encoding::Form) else { continue };
+            let Ok(name) = Word::of_key(&query[key], Encoding::Form) else {
+                continue;
+            };
             parameters.read(&name, Text::of_query(&query[value]));
         }
         parameters
@@ -91,7 +99,10 @@ impl<'t> Parameters<'t> {
             }
             Some(Meaning::Size) if value.word().is("256") => {}
             Some(Meaning::Size | Meaning::Variant) => {
-                let digest = Digest::EMPTY.bytes(name.as_bytes().iter().copied()).end().bytes(value.bytes());
+                let digest = Digest::EMPTY
+                    .bytes(name.as_bytes().iter().copied())
+                    .end()
+                    .bytes(value.bytes());
                 self.variant = self.variant.wrapping_add(digest.finish());
             }
             None => {}

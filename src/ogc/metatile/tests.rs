@@ -10,14 +10,25 @@ const WORLD: f64 = 40_075_016.685_578_49;
 /// The number of the metatile of a request that is of the class `tile`.
 #[track_caller]
 fn number(target: &str) -> Option<u64> {
-    let head = RequestHead { method: "GET", target: target.as_bytes(), content_type: None };
-    assert_eq!(classify(&head, "/geoserver", None).class, RequestClass::Tile, "{target}");
+    let head = RequestHead {
+        method: "GET",
+        target: target.as_bytes(),
+        content_type: None,
+    };
+    assert_eq!(
+        classify(&head, "/geoserver", None).class,
+        RequestClass::Tile,
+        "{target}"
+    );
     metatile(&head, "/geoserver")
 }
 
 /// With the size and the format that a GetMap with `tiled=true` needs to be of the class `tile`.
 fn of_a_tile(target: &str) -> String {
-    target.replace("&tiled=true", "&tiled=true&width=256&height=256&format=image/png")
+    target.replace(
+        "&tiled=true",
+        "&tiled=true&width=256&height=256&format=image/png",
+    )
 }
 
 #[track_caller]
@@ -57,22 +68,37 @@ fn wmts_of_a_layer(zoom: u32, column: u32, row: u32) -> String {
 }
 
 fn wmts_by_path(zoom: u32, column: u32, row: u32) -> String {
-    format!("/geoserver/gwc/service/wmts/rest/geor:roads/EPSG:900913/EPSG:900913:{zoom}/{row}/{column}?format=image/png")
+    format!(
+        "/geoserver/gwc/service/wmts/rest/geor:roads/EPSG:900913/EPSG:900913:{zoom}/{row}/{column}?format=image/png"
+    )
 }
 
 fn tms(zoom: u32, column: u32, row: u32) -> String {
     let y = (1 << zoom) - 1 - row;
-    format!("/geoserver/gwc/service/tms/1.0.0/geor%3Aroads@EPSG%3A900913@png/{zoom}/{column}/{y}.png")
+    format!(
+        "/geoserver/gwc/service/tms/1.0.0/geor%3Aroads@EPSG%3A900913@png/{zoom}/{column}/{y}.png"
+    )
 }
 
 fn tms_flipped(zoom: u32, column: u32, row: u32) -> String {
-    format!("/geoserver/gwc/service/tms/1.0.0/geor:roads%40EPSG:900913%40png/{zoom}/{column}/{row}.png?flipY=true")
+    format!(
+        "/geoserver/gwc/service/tms/1.0.0/geor:roads%40EPSG:900913%40png/{zoom}/{column}/{row}.png?flipY=true"
+    )
 }
 
 fn bbox(zoom: u32, column: u32, row: u32) -> String {
     let side = WORLD / f64::from(1 << zoom);
-    let (west, north) = (f64::from(column) * side - WORLD / 2.0, WORLD / 2.0 - f64::from(row) * side);
-    format!("{:.6},{:.6},{:.6},{:.6}", west, north - side, west + side, north)
+    let (west, north) = (
+        f64::from(column) * side - WORLD / 2.0,
+        WORLD / 2.0 - f64::from(row) * side,
+    );
+    format!(
+        "{:.6},{:.6},{:.6},{:.6}",
+        west,
+        north - side,
+        west + side,
+        north
+    )
 }
 
 fn wms_c(zoom: u32, column: u32, row: u32) -> String {
@@ -105,8 +131,18 @@ const SPELLINGS: [Spelling; 9] = [
 
 #[test]
 fn every_spelling_of_a_tile_has_the_same_number() {
-    for (zoom, column, row) in [(0, 0, 0), (1, 1, 0), (2, 3, 1), (5, 8, 5), (10, 512, 600), (18, 132_003, 90_001)] {
-        let numbers: BTreeSet<_> = SPELLINGS.iter().map(|spelling| some(&spelling(zoom, column, row))).collect();
+    for (zoom, column, row) in [
+        (0, 0, 0),
+        (1, 1, 0),
+        (2, 3, 1),
+        (5, 8, 5),
+        (10, 512, 600),
+        (18, 132_003, 90_001),
+    ] {
+        let numbers: BTreeSet<_> = SPELLINGS
+            .iter()
+            .map(|spelling| some(&spelling(zoom, column, row)))
+            .collect();
         assert_eq!(numbers.len(), 1, "{zoom}/{column}/{row}");
     }
 }
@@ -114,11 +150,17 @@ fn every_spelling_of_a_tile_has_the_same_number() {
 #[test]
 fn sixteen_neighbours_share_a_number_and_the_seventeenth_has_another() {
     for spelling in SPELLINGS {
-        let inside: BTreeSet<_> =
-            (8..12).flat_map(|column| (4..8).map(move |row| (column, row))).map(|(x, y)| some(&spelling(6, x, y))).collect();
+        let inside: BTreeSet<_> = (8..12)
+            .flat_map(|column| (4..8).map(move |row| (column, row)))
+            .map(|(x, y)| some(&spelling(6, x, y)))
+            .collect();
         assert_eq!(inside.len(), 1, "{}", spelling(6, 8, 4));
         for (column, row) in [(7, 4), (12, 4), (8, 3), (8, 8), (12, 8)] {
-            assert!(!inside.contains(&some(&spelling(6, column, row))), "{}", spelling(6, column, row));
+            assert!(
+                !inside.contains(&some(&spelling(6, column, row))),
+                "{}",
+                spelling(6, column, row)
+            );
         }
     }
 }
@@ -141,7 +183,11 @@ fn what_makes_another_tile_set_makes_another_number() {
         format!("{base}&VIEWPARAMS=a:1"),
         format!("{base}&ENV=a:1"),
     ];
-    let numbers: BTreeSet<_> = others.iter().chain([&base]).map(|target| some(target)).collect();
+    let numbers: BTreeSet<_> = others
+        .iter()
+        .chain([&base])
+        .map(|target| some(target))
+        .collect();
     assert_eq!(numbers.len(), others.len() + 1);
 }
 
@@ -160,7 +206,12 @@ fn what_does_not_make_another_tile_makes_no_other_number() {
         assert_eq!(some(&same), some(&base), "{same}");
     }
     let variant = format!("{base}&TIME=2026-01-01T00:00:00Z&ELEVATION=1");
-    assert_eq!(some(&variant), some(&format!("{base}&elevation=%31&time=2026-01-01T00%3A00%3A00Z")));
+    assert_eq!(
+        some(&variant),
+        some(&format!(
+            "{base}&elevation=%31&time=2026-01-01T00%3A00%3A00Z"
+        ))
+    );
 }
 
 #[test]
@@ -174,7 +225,9 @@ fn geographic_grids_have_half_as_many_rows_as_columns() {
                &bbox=157.5,22.5,168.75,33.75&format=image/png";
     let latitude_first = "/geoserver/wms?service=WMS&version=1.3.0&request=GetMap&tiled=true&layers=a:b&crs=EPSG:4326&width=256\
                           &height=256&bbox=22.5,157.5,33.75,168.75&format=image/png";
-    let longitude_first = wms.replace("1.1.1", "1.3.0").replace("srs=EPSG:4326", "crs=CRS:84");
+    let longitude_first = wms
+        .replace("1.1.1", "1.3.0")
+        .replace("srs=EPSG:4326", "crs=CRS:84");
     for other in [tms, without_a_grid, wms, latitude_first, &longitude_first] {
         assert_eq!(some(other), some(wmts), "{other}");
     }
@@ -188,10 +241,18 @@ fn in_a_grid_that_is_not_known_tiles_are_grouped_as_their_protocol_counts_them()
              &tilecol={column}"
         ))
     };
-    let tms = |x: u32, y: u32| some(&format!("/geoserver/gwc/service/tms/1.0.0/a:b@EPSG:2154@png/9/{x}/{y}.png"));
+    let tms = |x: u32, y: u32| {
+        some(&format!(
+            "/geoserver/gwc/service/tms/1.0.0/a:b@EPSG:2154@png/9/{x}/{y}.png"
+        ))
+    };
     for group in [wmts, tms] as [fn(u32, u32) -> u64; 2] {
         assert!((8..12).all(|x| (4..8).all(|y| group(x, y) == group(8, 4))));
-        assert!([(7, 4), (12, 4), (8, 3), (8, 8)].iter().all(|&(x, y)| group(x, y) != group(8, 4)));
+        assert!(
+            [(7, 4), (12, 4), (8, 3), (8, 8)]
+                .iter()
+                .all(|&(x, y)| group(x, y) != group(8, 4))
+        );
     }
 }
 
@@ -199,7 +260,10 @@ fn in_a_grid_that_is_not_known_tiles_are_grouped_as_their_protocol_counts_them()
 fn boxes_of_a_grid_that_is_not_known_are_grouped_by_four_wherever_it_begins() {
     let size = 4_891.969_810_25;
     let tile = |x: i32, y: i32| {
-        let (west, south) = (-357_823.236_5 + f64::from(x) * size, 6_037_008.693_9 + f64::from(y) * size);
+        let (west, south) = (
+            -357_823.236_5 + f64::from(x) * size,
+            6_037_008.693_9 + f64::from(y) * size,
+        );
         some(&format!(
             "/geoserver/wms?service=WMS&request=GetMap&version=1.1.1&tiled=true&layers=a:b&srs=EPSG:2154&width=256&height=256\
              &format=image/png&bbox={west:.4},{south:.4},{:.4},{:.4}",
@@ -207,8 +271,15 @@ fn boxes_of_a_grid_that_is_not_known_are_grouped_by_four_wherever_it_begins() {
             south + size
         ))
     };
-    let numbers: BTreeSet<_> = (0..16).flat_map(|x| (0..16).map(move |y| (x, y))).map(|(x, y)| tile(x, y)).collect();
-    assert!((16..=25).contains(&numbers.len()), "256 tiles are in {} groups", numbers.len());
+    let numbers: BTreeSet<_> = (0..16)
+        .flat_map(|x| (0..16).map(move |y| (x, y)))
+        .map(|(x, y)| tile(x, y))
+        .collect();
+    assert!(
+        (16..=25).contains(&numbers.len()),
+        "256 tiles are in {} groups",
+        numbers.len()
+    );
 }
 
 #[test]
@@ -232,7 +303,9 @@ fn an_address_that_cannot_be_read_has_no_number() {
 #[test]
 fn a_level_that_does_not_exist_does_no_harm() {
     for zoom in ["63", "64", "99999", "4294967295"] {
-        some(&format!("/geoserver/gwc/service/tms/1.0.0/a@EPSG:900913@png/{zoom}/1/1.png"));
+        some(&format!(
+            "/geoserver/gwc/service/tms/1.0.0/a@EPSG:900913@png/{zoom}/1/1.png"
+        ));
         some(&format!(
             "/geoserver/gwc/service/wmts?request=GetTile&layer=a&tilematrixset=EPSG:900913&tilematrix={zoom}&tilerow=1&tilecol=1"
         ));

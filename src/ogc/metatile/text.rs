@@ -13,11 +13,17 @@ pub(super) struct Text<'t> {
 
 impl<'t> Text<'t> {
     pub(super) fn of_path(raw: &'t [u8]) -> Self {
-        Self { raw, encoding: Encoding::Path }
+        Self {
+            raw,
+            encoding: Encoding::Path,
+        }
     }
 
     pub(super) fn of_query(raw: &'t [u8]) -> Self {
-        Self { raw, encoding: Encoding::Form }
+        Self {
+            raw,
+            encoding: Encoding::Form,
+        }
     }
 
     /// What it stands for. Broken escapes are left out: GeoServer refuses them.
@@ -41,8 +47,12 @@ impl<'t> Text<'t> {
 
     /// The part number `at` of those that `separator` divides it into.
     pub(super) fn part(self, separator: u8, at: usize) -> Option<Short> {
-        Short::of(self.bytes().skip_through(separator, at).take_while(move |byte| *byte != separator))
-            .filter(|part| !part.as_bytes().is_empty())
+        Short::of(
+            self.bytes()
+                .skip_through(separator, at)
+                .take_while(move |byte| *byte != separator),
+        )
+        .filter(|part| !part.as_bytes().is_empty())
     }
 
     pub(super) fn short(self) -> Option<Short> {
@@ -58,7 +68,10 @@ pub(super) struct Short {
 
 impl Short {
     fn of(bytes: impl Iterator<Item = u8>) -> Option<Self> {
-        let mut short = Self { bytes: [0; MOST_BYTES], len: 0 };
+        let mut short = Self {
+            bytes: [0; MOST_BYTES],
+            len: 0,
+        };
         for byte in bytes {
             *short.bytes.get_mut(short.len)? = byte;
             short.len += 1;
@@ -75,20 +88,37 @@ impl Short {
     }
 
     pub(super) fn number(&self) -> Option<i64> {
-        let digits = self.as_bytes().trim_ascii().split(|byte| *byte == b'.').next()?;
-        str::from_utf8(digits).ok()?.parse::<u32>().ok().map(i64::from)
+        let digits = self
+            .as_bytes()
+            .trim_ascii()
+            .split(|byte| *byte == b'.')
+            .next()?;
+        str::from_utf8(digits)
+            .ok()?
+            .parse::<u32>()
+            .ok()
+            .map(i64::from)
     }
 
     /// Four numbers with commas between them.
     pub(super) fn four_numbers(&self) -> Option<[f64; 4]> {
         let mut numbers = self.as_bytes().split(|byte| *byte == b',').map(number);
-        let four = [numbers.next()??, numbers.next()??, numbers.next()??, numbers.next()??];
+        let four = [
+            numbers.next()??,
+            numbers.next()??,
+            numbers.next()??,
+            numbers.next()??,
+        ];
         numbers.next().is_none().then_some(four)
     }
 }
 
 fn number(text: &[u8]) -> Option<f64> {
-    str::from_utf8(text.trim_ascii()).ok()?.parse().ok().filter(|number: &f64| number.is_finite())
+    str::from_utf8(text.trim_ascii())
+        .ok()?
+        .parse()
+        .ok()
+        .filter(|number: &f64| number.is_finite())
 }
 
 trait SkipThrough: Iterator<Item = u8> + Sized {

@@ -1,7 +1,8 @@
 //! A record as one line of logfmt or JSON.
 //!
-//! Much of a record is the client's own text. Whatever it contains, it stays inside its field and on its line, and a terminal that
-//! shows the log sees no control character. Long values are cut, and secrets in the query are masked.
+//! Much of a record is the client's own text. Whatever it contains, it stays inside its field and
+//! on its line, and a terminal that shows the log sees no control character. Long values are cut,
+//! and secrets in the query are masked.
 
 use std::borrow::Cow;
 use std::io::Write;
@@ -16,10 +17,12 @@ const MAX_TARGET: usize = 2048;
 /// Longer layers and users are cut.
 const MAX_NAME: usize = 256;
 
-/// Keys of the query whose values open doors: GeoServer's authkey module, and what gateways put there.
+/// Keys of the query whose values open doors: GeoServer's authkey module, and what gateways put
+/// there.
 const SECRETS: [&[u8]; 4] = [b"authkey", b"password", b"access_token", b"token"];
 
-/// What stands before a value: what ends the field before it, the field's name, and what begins its value.
+/// What stands before a value: what ends the field before it, the field's name, and what begins its
+/// value.
 #[derive(Clone, Copy)]
 struct Key {
     logfmt: &'static str,
@@ -29,10 +32,16 @@ struct Key {
 /// The first field's has nothing before it to end.
 macro_rules! key {
     ("time") => {
-        Key { logfmt: "time=", json: "{\"time\":" }
+        Key {
+            logfmt: "time=",
+            json: "{\"time\":",
+        }
     };
     ($name:literal) => {
-        Key { logfmt: concat!(" ", $name, "="), json: concat!(",\"", $name, "\":") }
+        Key {
+            logfmt: concat!(" ", $name, "="),
+            json: concat!(",\"", $name, "\":"),
+        }
     };
 }
 
@@ -41,9 +50,17 @@ pub(super) fn write(record: &Record<'_>, format: LogFormat, out: &mut Vec<u8>) {
     let mut line = Line { out, format };
     line.plain(key!("time"), |out| number::write_time(record.time, out));
     line.text(key!("id"), record.request_id.as_bytes());
-    line.plain(key!("client"), |out| number::write_address(record.client.to_canonical(), out));
+    line.plain(key!("client"), |out| {
+        number::write_address(record.client.to_canonical(), out)
+    });
     line.text(key!("method"), record.method.as_bytes());
-    line.text(key!("path"), &cut(&masked(cut_to(record.target, MAX_TARGET)), record.target.len() > MAX_TARGET));
+    line.text(
+        key!("path"),
+        &cut(
+            &masked(cut_to(record.target, MAX_TARGET)),
+            record.target.len() > MAX_TARGET,
+        ),
+    );
     line.number(key!("status"), record.status.map(u64::from));
     line.word(key!("class"), Some(record.class.as_str()));
     line.word(key!("service"), record.service);
@@ -141,7 +158,8 @@ impl Line<'_> {
         self.key(key);
         let is_harmless = is_harmless(value);
         // A lone `-` would read as absent, and logfmt splits at `=` only before a value.
-        let needs_quotes = self.format == LogFormat::Json || !is_harmless || matches!(value, b"" | b"-");
+        let needs_quotes =
+            self.format == LogFormat::Json || !is_harmless || matches!(value, b"" | b"-");
         if needs_quotes {
             self.out.push(b'"');
         }
@@ -160,8 +178,12 @@ impl Line<'_> {
             for c in chunk.valid().chars() {
                 match c {
                     '"' | '\\' => self.out.extend_from_slice(&[b'\\', c as u8]),
-                    c if c.is_control() || is_reordering(c) => write_to(self.out, format_args!("\\u{:04x}", c as u32)),
-                    c => self.out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+                    c if c.is_control() || is_reordering(c) => {
+                        write_to(self.out, format_args!("\\u{:04x}", c as u32))
+                    }
+                    c => self
+                        .out
+                        .extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
                 }
             }
             for byte in chunk.invalid() {
@@ -189,7 +211,9 @@ fn is_reordering(c: char) -> bool {
 
 /// Looks at all of them at once: nearly every value is harmless.
 fn is_harmless(value: &[u8]) -> bool {
-    value.iter().fold(true, |is_harmless, b| is_harmless & b.is_ascii_graphic() & (*b != b'"') & (*b != b'\\'))
+    value.iter().fold(true, |is_harmless, b| {
+        is_harmless & b.is_ascii_graphic() & (*b != b'"') & (*b != b'\\')
+    })
 }
 
 fn cut_to(value: &[u8], limit: usize) -> &[u8] {
@@ -198,15 +222,23 @@ fn cut_to(value: &[u8], limit: usize) -> &[u8] {
 
 /// Says so when the value was longer.
 fn cut(value: &[u8], was_longer: bool) -> Cow<'_, [u8]> {
-    if was_longer { Cow::Owned([value, b"..."].concat()) } else { Cow::Borrowed(value) }
+    if was_longer {
+        Cow::Owned([value, b"..."].concat())
+    } else {
+        Cow::Borrowed(value)
+    }
 }
 
 /// The target with the values of [`SECRETS`] replaced.
 fn masked(target: &[u8]) -> Cow<'_, [u8]> {
-    let is_named =
-        |pair: &[u8], name: &[u8]| pair.get(name.len()) == Some(&b'=') && pair[..name.len()].eq_ignore_ascii_case(name);
+    let is_named = |pair: &[u8], name: &[u8]| {
+        pair.get(name.len()) == Some(&b'=') && pair[..name.len()].eq_ignore_ascii_case(name)
+    };
     let is_secret = |pair: &[u8]| SECRETS.iter().any(|secret| is_named(pair, secret));
-    let query = target.iter().position(|b| *b == b'?').map_or(target.len(), |mark| mark + 1);
+    let query = target
+        .iter()
+        .position(|b| *b == b'?')
+        .map_or(target.len(), |mark| mark + 1);
     if !target[query..].split(|b| *b == b'&').any(is_secret) {
         return Cow::Borrowed(target);
     }
@@ -215,7 +247,11 @@ fn masked(target: &[u8]) -> Cow<'_, [u8]> {
         if i > 0 {
             out.push(b'&');
         }
-        match pair.iter().position(|b| *b == b'=').filter(|_| is_secret(pair)) {
+        match pair
+            .iter()
+            .position(|b| *b == b'=')
+            .filter(|_| is_secret(pair))
+        {
             Some(equals) => out.extend_from_slice(&[&pair[..=equals], b"***"].concat()),
             None => out.extend_from_slice(pair),
         }
@@ -272,7 +308,10 @@ mod tests {
     #[test]
     fn logfmt_has_every_field_in_one_order() {
         assert_eq!(
-            line(&record(b"/geoserver/wms?request=GetMap", None), LogFormat::Logfmt),
+            line(
+                &record(b"/geoserver/wms?request=GetMap", None),
+                LogFormat::Logfmt
+            ),
             "time=2026-11-18T11:06:40.123Z id=7f3a client=192.0.2.7 method=GET path=/geoserver/wms?request=GetMap status=200 \
              class=map service=wms operation=GetMap layer=geor:roads upstream=slave1 coalesced=- attempts=2 queue_ms=0.000 connect_ms=- \
              first_byte_ms=12.345 total_ms=13.006 bytes=20480 end=ok user=-\n"
@@ -281,7 +320,11 @@ mod tests {
 
     #[test]
     fn json_has_the_same_fields_with_types() {
-        let refused = Record { end: End::Refused("no-upstream"), status: None, ..record(b"/", Some(b"jo")) };
+        let refused = Record {
+            end: End::Refused("no-upstream"),
+            status: None,
+            ..record(b"/", Some(b"jo"))
+        };
         let value = json(&refused);
         assert_eq!(value["end"], "refused:no-upstream");
         assert_eq!(value["status"], serde_json::Value::Null);
@@ -301,14 +344,24 @@ mod tests {
             "{logfmt}"
         );
         assert!(logfmt.ends_with(" user=\"a b\"\n"));
-        assert_eq!(line(&record(evil, None), LogFormat::Json).matches('\n').count(), 1);
-        assert_eq!(json(&record(evil, None))["path"], "/wms?a=\" status=200\r\nid=forged \u{1b}[31m\u{ff}\u{85}\u{2028}\\");
+        assert_eq!(
+            line(&record(evil, None), LogFormat::Json)
+                .matches('\n')
+                .count(),
+            1
+        );
+        assert_eq!(
+            json(&record(evil, None))["path"],
+            "/wms?a=\" status=200\r\nid=forged \u{1b}[31m\u{ff}\u{85}\u{2028}\\"
+        );
     }
 
     #[test]
     fn names_in_any_alphabet_stay_readable() {
         let user = "jos\u{e9}".as_bytes();
-        assert!(line(&record(b"/", Some(user)), LogFormat::Logfmt).ends_with(" user=\"jos\u{e9}\"\n"));
+        assert!(
+            line(&record(b"/", Some(user)), LogFormat::Logfmt).ends_with(" user=\"jos\u{e9}\"\n")
+        );
         assert_eq!(json(&record(b"/", Some(user)))["user"], "jos\u{e9}");
     }
 
@@ -323,8 +376,14 @@ mod tests {
     fn secrets_in_the_query_are_masked() {
         let masks = [
             ("/wms?AuthKey=abc&layers=x", "/wms?AuthKey=***&layers=x"),
-            ("/wms?layers=x&token=abc==&password=", "/wms?layers=x&token=***&password=***"),
-            ("/wms?layers=authkey&tokens=1", "/wms?layers=authkey&tokens=1"),
+            (
+                "/wms?layers=x&token=abc==&password=",
+                "/wms?layers=x&token=***&password=***",
+            ),
+            (
+                "/wms?layers=authkey&tokens=1",
+                "/wms?layers=authkey&tokens=1",
+            ),
             ("/authkey=1", "/authkey=1"),
             ("/wms?authkey", "/wms?authkey"),
         ];

@@ -1,8 +1,9 @@
 //! One line a request.
 //!
-//! "Why this 503?" is answered by its line. Writing it never makes a request wait for a disk, a full pipe or another request's
-//! system call: a line is formatted in the thread's own buffer and copied into one that a writer thread takes away ten times a
-//! second. That buffer is bounded; lines that do not fit are dropped and counted, as are those a full disk refuses.
+//! "Why this 503?" is answered by its line. Writing it never makes a request wait for a disk, a
+//! full pipe or another request's system call: a line is formatted in the thread's own buffer and
+//! copied into one that a writer thread takes away ten times a second. That buffer is bounded;
+//! lines that do not fit are dropped and counted, as are those a full disk refuses.
 
 mod line;
 mod number;
@@ -72,14 +73,18 @@ pub struct AccessLog {
 }
 
 impl AccessLog {
-    /// Starts the writer. A file that cannot be opened is reported and tried again while the log runs.
+    /// Starts the writer. A file that cannot be opened is reported and tried again while the log
+    /// runs.
     pub fn start(target: &config::AccessLog, format: LogFormat) -> Self {
         let sink = match target {
             config::AccessLog::Off => None,
             config::AccessLog::Stdout => Some(Sink::stdout()),
             config::AccessLog::File(path) => Some(Sink::file(path.clone())),
         };
-        Self { format, writer: sink.map(Writer::start) }
+        Self {
+            format,
+            writer: sink.map(Writer::start),
+        }
     }
 
     pub fn log(&self, record: &Record<'_>) {
@@ -161,21 +166,31 @@ mod tests {
         std::thread::scope(|scope| {
             for thread in 0..4 {
                 let log = &log;
-                scope.spawn(move || (0..500).for_each(|n| log.log(&record(&format!("{thread}-{n}")))));
+                scope.spawn(move || {
+                    (0..500).for_each(|n| log.log(&record(&format!("{thread}-{n}"))))
+                });
             }
         });
         drop(log);
         let text = std::fs::read_to_string(path).unwrap();
         let ids: std::collections::BTreeSet<String> = text
             .lines()
-            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].as_str().unwrap().to_owned())
+            .map(|line| {
+                serde_json::from_str::<serde_json::Value>(line).unwrap()["id"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned()
+            })
             .collect();
         assert_eq!(ids.len(), 2000);
     }
 
     #[test]
     fn a_full_disk_costs_lines_and_nothing_else() {
-        let log = AccessLog::start(&config::AccessLog::File("/dev/full".into()), LogFormat::Logfmt);
+        let log = AccessLog::start(
+            &config::AccessLog::File("/dev/full".into()),
+            LogFormat::Logfmt,
+        );
         let writer = log.writer.clone().unwrap();
         (0..100).for_each(|_| log.log(&record("x")));
         drop(log);

@@ -1,5 +1,5 @@
-//! Numbers, times and addresses as text, written digit by digit: a line has a dozen of them, and the standard library's formatting
-//! is made for more than that.
+//! Numbers, times and addresses as text, written digit by digit: a line has a dozen of them, and
+//! the standard library's formatting is made for more than that.
 
 use std::cell::Cell;
 use std::io::Write;
@@ -39,13 +39,16 @@ fn write_three(value: u32, out: &mut Vec<u8>) {
 /// `2026-11-18T11:06:40`.
 const TO_THE_SECOND: usize = 19;
 
-/// A time as RFC 3339 has it, in UTC, with milliseconds. The part that changes once a second is kept from line to line.
+/// A time as RFC 3339 has it, in UTC, with milliseconds. The part that changes once a second is
+/// kept from line to line.
 pub(super) fn write_time(time: SystemTime, out: &mut Vec<u8>) {
     thread_local! {
         static LAST: Cell<(u64, [u8; TO_THE_SECOND])> = const { Cell::new((u64::MAX, [0; TO_THE_SECOND])) };
     }
     // Nothing arrived before 1970, nor after the year 9999, where the format ends.
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     let (mut second, mut text) = LAST.get();
     if second != since.as_secs() {
         second = since.as_secs();
@@ -62,7 +65,10 @@ fn to_the_second(seconds: u64) -> [u8; TO_THE_SECOND] {
     const LAST_SECOND: u64 = 253_402_300_799;
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(LAST_SECOND));
     let text = humantime::format_rfc3339_seconds(time).to_string();
-    let text = text.as_bytes().first_chunk().expect("a date of four-digit years has 19 letters to the second");
+    let text = text
+        .as_bytes()
+        .first_chunk()
+        .expect("a date of four-digit years has 19 letters to the second");
     *text
 }
 
@@ -96,7 +102,10 @@ mod tests {
     fn the_largest_and_the_smallest_have_all_their_digits() {
         assert_eq!(text(|out| write(0, out)), "0");
         assert_eq!(text(|out| write(u64::MAX, out)), u64::MAX.to_string());
-        assert_eq!(text(|out| write_millis(Duration::from_micros(1_000_007), out)), "1000.007");
+        assert_eq!(
+            text(|out| write_millis(Duration::from_micros(1_000_007), out)),
+            "1000.007"
+        );
     }
 
     #[test]
@@ -104,7 +113,10 @@ mod tests {
         let far = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX) * 100);
         assert_eq!(text(|out| write_time(far, out)), "9999-12-31T23:59:59.000Z");
         let early = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
-        assert_eq!(text(|out| write_time(early, out)), "1970-01-01T00:00:00.000Z");
+        assert_eq!(
+            text(|out| write_time(early, out)),
+            "1970-01-01T00:00:00.000Z"
+        );
     }
 
     proptest! {

@@ -1,7 +1,8 @@
 //! The thread that takes lines away.
 //!
-//! Requests append to one buffer under a lock held for the copy; the writer swaps it for an empty one. A timer, not the requests,
-//! decides when: one wake-up for a batch of lines, and at most [`LINGER`] until a line is on disk.
+//! Requests append to one buffer under a lock held for the copy; the writer swaps it for an empty
+//! one. A timer, not the requests, decides when: one wake-up for a batch of lines, and at most
+//! [`LINGER`] until a line is on disk.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -29,8 +30,8 @@ const ROTATION_CHECK: Duration = Duration::from_secs(1);
 /// A stuck output delays the end of the process no longer.
 pub(super) const FINISH: Duration = Duration::from_secs(2);
 
-/// Buffers that a burst made larger than this are let go. What is written at full speed fits: growing again for each batch would cost
-/// more than the lines do.
+/// Buffers that a burst made larger than this are let go. What is written at full speed fits:
+/// growing again for each batch would cost more than the lines do.
 const KEPT_CAPACITY: usize = 2 * HURRY;
 
 #[derive(Debug)]
@@ -110,7 +111,8 @@ impl Writer {
         let mut pending = self.pending.lock();
         pending.is_closing = true;
         self.woken.notify_one();
-        self.finished.wait_while_for(&mut pending, |pending| !pending.is_finished, limit);
+        self.finished
+            .wait_while_for(&mut pending, |pending| !pending.is_finished, limit);
     }
 
     fn run(&self, mut sink: Sink) {
@@ -136,8 +138,14 @@ impl Writer {
     /// Swaps `lines` for those that came, when it is time; true when they are the last.
     fn take(&self, lines: &mut Vec<u8>) -> bool {
         let mut pending = self.pending.lock();
-        self.woken.wait_while(&mut pending, |pending| pending.lines.is_empty() && !pending.is_closing);
-        self.woken.wait_while_for(&mut pending, |pending| pending.lines.len() < HURRY && !pending.is_closing, LINGER);
+        self.woken.wait_while(&mut pending, |pending| {
+            pending.lines.is_empty() && !pending.is_closing
+        });
+        self.woken.wait_while_for(
+            &mut pending,
+            |pending| pending.lines.len() < HURRY && !pending.is_closing,
+            LINGER,
+        );
         std::mem::swap(&mut pending.lines, lines);
         pending.is_closing
     }
@@ -154,7 +162,10 @@ impl Overflow {
     fn report(&mut self, overflowed: u64) {
         let began = overflowed > self.seen && !self.is_overflowing;
         if began {
-            warn!(dropped = overflowed, "the access log is slower than the requests: lines are dropped");
+            warn!(
+                dropped = overflowed,
+                "the access log is slower than the requests: lines are dropped"
+            );
         }
         self.is_overflowing = overflowed > self.seen;
         self.seen = overflowed;
@@ -173,17 +184,35 @@ pub(super) struct Sink {
 #[derive(Debug)]
 enum Output {
     Stdout,
-    File { path: PathBuf, file: Option<File>, checked: Option<Instant>, check_every: Duration },
+    File {
+        path: PathBuf,
+        file: Option<File>,
+        checked: Option<Instant>,
+        check_every: Duration,
+    },
 }
 
 impl Sink {
     pub(super) fn stdout() -> Self {
-        Self { output: Output::Stdout, is_torn: false, is_failing: false }
+        Self {
+            output: Output::Stdout,
+            is_torn: false,
+            is_failing: false,
+        }
     }
 
     pub(super) fn file(path: PathBuf) -> Self {
-        let output = Output::File { path, file: None, checked: None, check_every: ROTATION_CHECK };
-        Self { output, is_torn: false, is_failing: false }
+        let output = Output::File {
+            path,
+            file: None,
+            checked: None,
+            check_every: ROTATION_CHECK,
+        };
+        Self {
+            output,
+            is_torn: false,
+            is_failing: false,
+        }
     }
 
     /// The next write opens the file anew.
@@ -205,7 +234,9 @@ impl Sink {
         }
         match result {
             Ok(()) if self.is_failing => info!("the access log is written again"),
-            Err(error) if !self.is_failing => warn!(%error, "the access log cannot be written: lines are dropped"),
+            Err(error) if !self.is_failing => {
+                warn!(%error, "the access log cannot be written: lines are dropped")
+            }
             Ok(()) | Err(_) => {}
         }
         self.is_failing = written < lines.len();
@@ -219,7 +250,12 @@ impl Sink {
                 stdout = io::stdout().lock();
                 &mut stdout
             }
-            Output::File { path, file, checked, check_every } => {
+            Output::File {
+                path,
+                file,
+                checked,
+                check_every,
+            } => {
                 if checked.is_none_or(|at| at.elapsed() >= *check_every) {
                     *checked = Some(Instant::now());
                     if file.as_ref().is_some_and(|file| !is_at(file, path)) {
@@ -264,7 +300,8 @@ fn opened<'a>(file: &'a mut Option<File>, path: &Path) -> io::Result<&'a mut Fil
     }
 }
 
-/// Whether `path` still names `file`: logrotate moves it away, and what is written then goes where nobody looks.
+/// Whether `path` still names `file`: logrotate moves it away, and what is written then goes where
+/// nobody looks.
 fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), path.metadata()) {
         (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
@@ -304,7 +341,11 @@ mod tests {
         let path = dir.path().join("log");
         let mut sink = sink(&path);
         sink.write(b"one\n");
-        File::options().write(true).truncate(true).open(&path).unwrap();
+        File::options()
+            .write(true)
+            .truncate(true)
+            .open(&path)
+            .unwrap();
         sink.write(b"two\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "two\n");
     }

@@ -1,7 +1,10 @@
 //! An answer on its way to more than one: what of it is kept, and whether it may be shared at all.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderName, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    VARY,
+};
 use http::{StatusCode, Version};
 use pingora::http::ResponseHeader;
 
@@ -10,7 +13,8 @@ use super::same;
 use crate::config::UpstreamName;
 use crate::proxy::request_id::RequestId;
 
-/// What every kept part of a body counts beside its bytes, so that a body in drops is bounded as well.
+/// What every kept part of a body counts beside its bytes, so that a body in drops is bounded as
+/// well.
 const PART: usize = 64;
 
 /// A whole answer.
@@ -36,33 +40,53 @@ pub(super) struct Kept {
     claim: Claim,
 }
 
-/// Whether the head of an answer allows to give it to others. Only a success is shared, and only one whose end can be told from
-/// its being broken off.
+/// Whether the head of an answer allows to give it to others. Only a success is shared, and only
+/// one whose end can be told from its being broken off.
 pub(super) fn may_be_shared(head: &ResponseHeader, is_head: bool) -> bool {
-    let is_success =
-        matches!(head.status, StatusCode::OK | StatusCode::NO_CONTENT | StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED);
+    let is_success = matches!(
+        head.status,
+        StatusCode::OK
+            | StatusCode::NO_CONTENT
+            | StatusCode::PARTIAL_CONTENT
+            | StatusCode::NOT_MODIFIED
+    );
     let has_end = !has_body(head, is_head)
         || head.headers.contains_key(CONTENT_LENGTH)
         || head.version == Version::HTTP_11 && head.headers.contains_key(TRANSFER_ENCODING);
-    is_success && has_end && !head.headers.contains_key(SET_COOKIE) && varies_by_the_description_only(head)
+    is_success
+        && has_end
+        && !head.headers.contains_key(SET_COOKIE)
+        && varies_by_the_description_only(head)
 }
 
 fn has_body(head: &ResponseHeader, is_head: bool) -> bool {
-    !is_head && !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    !is_head
+        && !matches!(
+            head.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        )
 }
 
 fn varies_by_the_description_only(head: &ResponseHeader) -> bool {
     let lines = head.headers.get_all(VARY).iter();
-    lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).all(|name| {
-        let name = str::from_utf8(name.trim_ascii()).unwrap_or("*");
-        same::is_in_the_description(name)
-    })
+    lines
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .all(|name| {
+            let name = str::from_utf8(name.trim_ascii()).unwrap_or("*");
+            same::is_in_the_description(name)
+        })
 }
 
 impl Kept {
     pub(super) fn new(head: ResponseHeader, is_head: bool, claim: Claim) -> Self {
         let has_body = has_body(&head, is_head);
-        Self { head, has_body, body: Vec::new(), length: 0, claim }
+        Self {
+            head,
+            has_body,
+            body: Vec::new(),
+            length: 0,
+            claim,
+        }
     }
 
     /// False when it has become too much.
@@ -80,9 +104,17 @@ impl Kept {
     }
 
     /// The answer, once all of it has come; `None` if it is not what its head promised.
-    pub(super) fn whole(mut self, upstream: UpstreamName, leader: RequestId) -> Option<SharedAnswer> {
+    pub(super) fn whole(
+        mut self,
+        upstream: UpstreamName,
+        leader: RequestId,
+    ) -> Option<SharedAnswer> {
         if self.has_body {
-            let promised = self.head.headers.get(CONTENT_LENGTH).map(|length| length.to_str().ok()?.parse::<usize>().ok());
+            let promised = self
+                .head
+                .headers
+                .get(CONTENT_LENGTH)
+                .map(|length| length.to_str().ok()?.parse::<usize>().ok());
             if promised.is_some_and(|promised| promised != Some(self.length)) {
                 return None;
             }
@@ -92,15 +124,27 @@ impl Kept {
             self.head.insert_header(CONTENT_LENGTH, self.length).ok()?;
         }
         self.head.set_version(Version::HTTP_11);
-        Some(SharedAnswer { head: self.head, body: self.body, upstream, leader, _claim: self.claim })
+        Some(SharedAnswer {
+            head: self.head,
+            body: self.body,
+            upstream,
+            leader,
+            _claim: self.claim,
+        })
     }
 }
 
 /// RFC 9110 section 7.6.1.
 fn remove_what_is_for_one_connection(head: &mut ResponseHeader) {
-    let nominated = head.headers.get_all(CONNECTION).iter().filter_map(|line| line.to_str().ok());
-    let nominated: Vec<HeaderName> =
-        nominated.flat_map(|line| line.split(',')).filter_map(|name| name.trim().parse().ok()).collect();
+    let nominated = head
+        .headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|line| line.to_str().ok());
+    let nominated: Vec<HeaderName> = nominated
+        .flat_map(|line| line.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
     for name in &nominated {
         head.remove_header(name);
     }
@@ -139,11 +183,20 @@ mod tests {
     fn only_whole_successes_without_a_cookie_are_shared() {
         let length = ("Content-Length", "3");
         assert!(may_be_shared(&head(200, &[length]), false));
-        assert!(may_be_shared(&head(200, &[("Transfer-Encoding", "chunked")]), false));
+        assert!(may_be_shared(
+            &head(200, &[("Transfer-Encoding", "chunked")]),
+            false
+        ));
         assert!(may_be_shared(&head(304, &[]), false));
         assert!(may_be_shared(&head(200, &[]), true));
-        assert!(!may_be_shared(&head(200, &[]), false), "its end cannot be told");
-        assert!(!may_be_shared(&head(200, &[length, ("Set-Cookie", "JSESSIONID=1")]), false));
+        assert!(
+            !may_be_shared(&head(200, &[]), false),
+            "its end cannot be told"
+        );
+        assert!(!may_be_shared(
+            &head(200, &[length, ("Set-Cookie", "JSESSIONID=1")]),
+            false
+        ));
         for status in [301, 400, 401, 403, 404, 429, 500, 503] {
             assert!(!may_be_shared(&head(status, &[length]), false), "{status}");
         }
@@ -151,20 +204,41 @@ mod tests {
 
     #[test]
     fn an_answer_that_varies_by_what_is_not_compared_is_not_shared() {
-        let varying = |by| may_be_shared(&head(200, &[("Content-Length", "3"), ("Vary", by)]), false);
+        let varying =
+            |by| may_be_shared(&head(200, &[("Content-Length", "3"), ("Vary", by)]), false);
         assert!(varying("Accept-Encoding") && varying("Origin, Cookie"));
-        assert!(!varying("*") && !varying("Accept-Encoding, User-Agent") && !varying("X-Forwarded-For"));
+        assert!(
+            !varying("*") && !varying("Accept-Encoding, User-Agent") && !varying("X-Forwarded-For")
+        );
     }
 
     #[test]
     fn followers_get_the_length_and_nothing_that_is_for_one_connection() {
-        let connection = [("Connection", "X-Hop, keep-alive"), ("X-Hop", "1"), ("Keep-Alive", "timeout=20")];
-        let mut kept = kept(head(200, &[&connection[..], &[("Transfer-Encoding", "chunked"), ("ETag", "\"x\"")]].concat()));
-        assert!(kept.add(&Bytes::from_static(b"abc")) && kept.add(&Bytes::new()) && kept.add(&Bytes::from_static(b"de")));
+        let connection = [
+            ("Connection", "X-Hop, keep-alive"),
+            ("X-Hop", "1"),
+            ("Keep-Alive", "timeout=20"),
+        ];
+        let mut kept = kept(head(
+            200,
+            &[
+                &connection[..],
+                &[("Transfer-Encoding", "chunked"), ("ETag", "\"x\"")],
+            ]
+            .concat(),
+        ));
+        assert!(
+            kept.add(&Bytes::from_static(b"abc"))
+                && kept.add(&Bytes::new())
+                && kept.add(&Bytes::from_static(b"de"))
+        );
         let answer = whole(kept).unwrap();
         let mut names: Vec<_> = answer.head.headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!((names, answer.head.headers["content-length"].as_bytes()), (vec!["content-length", "etag"], b"5".as_slice()));
+        assert_eq!(
+            (names, answer.head.headers["content-length"].as_bytes()),
+            (vec!["content-length", "etag"], b"5".as_slice())
+        );
         assert_eq!(answer.body.concat(), b"abcde");
     }
 
@@ -178,7 +252,11 @@ mod tests {
     #[test]
     fn the_length_of_what_was_not_sent_stays() {
         let flights = Arc::new(Flights::default());
-        let kept = Kept::new(head(200, &[("Content-Length", "500")]), true, flights.claim());
+        let kept = Kept::new(
+            head(200, &[("Content-Length", "500")]),
+            true,
+            flights.claim(),
+        );
         assert_eq!(whole(kept).unwrap().head.headers["content-length"], "500");
     }
 
@@ -187,7 +265,9 @@ mod tests {
         let mut large = kept(head(200, &[("Transfer-Encoding", "chunked")]));
         assert!(!large.add(&Bytes::from(vec![0; MOST_BODY])));
         let mut drops = kept(head(200, &[("Transfer-Encoding", "chunked")]));
-        let taken = (0..MOST_BODY).take_while(|_| drops.add(&Bytes::from_static(b"x"))).count();
+        let taken = (0..MOST_BODY)
+            .take_while(|_| drops.add(&Bytes::from_static(b"x")))
+            .count();
         assert!(taken < MOST_BODY / PART, "{taken}");
     }
 }

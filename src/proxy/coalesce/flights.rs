@@ -1,7 +1,8 @@
 //! Requests under way, by their description, and who waits for their answers.
 //!
-//! A flight is in the table as long as somebody may board it. Its state changes once for all: landed or failed, and whoever has
-//! boarded hears of either. The leader holds it by a guard, so there is no third way out.
+//! A flight is in the table as long as somebody may board it. Its state changes once for all:
+//! landed or failed, and whoever has boarded hears of either. The leader holds it by a guard, so
+//! there is no third way out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -13,8 +14,8 @@ use tokio::sync::Notify;
 use super::answer::SharedAnswer;
 use super::hash::{ByHash, Keyed};
 
-/// The most that is kept of one answer. Tiles and maps are well below; capabilities of thousands of layers may not be, and then
-/// everybody gets their own.
+/// The most that is kept of one answer. Tiles and maps are well below; capabilities of thousands of
+/// layers may not be, and then everybody gets their own.
 pub(super) const MOST_BODY: usize = 4 << 20;
 /// The most that is kept of all answers together, until the last client has its copy.
 const MOST_KEPT: usize = 64 << 20;
@@ -24,7 +25,8 @@ const MOST_FLIGHTS: usize = 4096;
 const MOST_FOLLOWERS: u32 = 1000;
 /// So that requests of different descriptions rarely meet at a lock.
 const SHARDS: usize = 16;
-/// How long the rest of an answer may take once it has begun: it comes as fast as the leader's client takes it, and that may be slow.
+/// How long the rest of an answer may take once it has begun: it comes as fast as the leader's
+/// client takes it, and that may be slow.
 const REST: Duration = Duration::from_secs(5);
 
 /// See the module's documentation.
@@ -79,14 +81,21 @@ impl Flights {
                 let flight = Arc::new(Flight::new(description));
                 shard.insert(hash, Arc::clone(&flight));
                 drop(shard);
-                Boarding::Leads(Leader { flights: Arc::clone(self), flight, hash })
+                Boarding::Leads(Leader {
+                    flights: Arc::clone(self),
+                    flight,
+                    hash,
+                })
             }
         }
     }
 
     /// Room for an answer, none of it used yet.
     pub(super) fn claim(self: &Arc<Self>) -> Claim {
-        Claim { flights: Arc::clone(self), bytes: 0 }
+        Claim {
+            flights: Arc::clone(self),
+            bytes: 0,
+        }
     }
 
     /// By bits that the tables themselves make no use of: those of one shard have them in common.
@@ -97,8 +106,14 @@ impl Flights {
 
 impl Flight {
     fn new(description: &[u8]) -> Self {
-        let (followers, state, changed) = (AtomicU32::new(0), Mutex::new(State::Waiting), Notify::new());
-        Self { description: description.into(), followers, state, changed }
+        let (followers, state, changed) =
+            (AtomicU32::new(0), Mutex::new(State::Waiting), Notify::new());
+        Self {
+            description: description.into(),
+            followers,
+            state,
+            changed,
+        }
     }
 
     /// Counted under the shard's lock, so that none comes in while a leader finds nobody there.
@@ -146,7 +161,10 @@ impl Leader {
     /// From the table: whoever comes now begins a flight of their own.
     fn leave(&self) {
         let mut shard = self.flights.shard(self.hash).lock();
-        if shard.get(&self.hash).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight)) {
+        if shard
+            .get(&self.hash)
+            .is_some_and(|flight| Arc::ptr_eq(flight, &self.flight))
+        {
             shard.remove(&self.hash);
         }
     }
@@ -169,8 +187,8 @@ impl Drop for Leader {
 pub(super) struct Follower(Arc<Flight>);
 
 impl Follower {
-    /// The leader's answer; `None` to go on alone: the leader has none to share, or it takes longer than `patience` to begin, or
-    /// longer than [`REST`] to end.
+    /// The leader's answer; `None` to go on alone: the leader has none to share, or it takes longer
+    /// than `patience` to begin, or longer than [`REST`] to end.
     pub(super) async fn answer(&self, patience: Duration) -> Option<Arc<SharedAnswer>> {
         loop {
             // Made before the look at the state, so that no change between the two is missed.
@@ -206,7 +224,11 @@ impl Claim {
             return false;
         }
         let with = |kept: usize| Some(kept + bytes).filter(|kept| *kept <= MOST_KEPT);
-        let has_room = self.flights.kept.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with).is_ok();
+        let has_room = self
+            .flights
+            .kept
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, with)
+            .is_ok();
         if has_room {
             self.bytes += bytes;
         }

@@ -1,13 +1,19 @@
-//! A quick hash for descriptions: every request that may be shared is hashed, some seven hundred bytes.
+//! A quick hash for descriptions: every request that may be shared is hashed, some seven hundred
+//! bytes.
 //!
-//! It is keyed by chance, and mixes well enough for a table. It need not withstand whoever looks for two descriptions of one hash:
-//! descriptions are compared in full, and of two with the same hash the second goes its own way.
+//! It is keyed by chance, and mixes well enough for a table. It need not withstand whoever looks
+//! for two descriptions of one hash: descriptions are compared in full, and of two with the same
+//! hash the second goes its own way.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
 /// Odd numbers without a pattern: digits of the square roots of 2, 3 and 5.
-const FACTORS: [u64; 3] = [0x6a09_e667_f3bc_c909, 0xbb67_ae85_84ca_a73b, 0x3c6e_f372_fe94_f82b];
+const FACTORS: [u64; 3] = [
+    0x6a09_e667_f3bc_c909,
+    0xbb67_ae85_84ca_a73b,
+    0x3c6e_f372_fe94_f82b,
+];
 
 /// Bytes mixed in one step, in two lanes that do not wait for each other.
 const STEP: usize = 16;
@@ -25,7 +31,8 @@ impl Keyed {
     pub(super) fn hash(&self, bytes: &[u8]) -> u64 {
         let [mut one, mut two] = self.0;
         let mut mix = |step: &[u8; STEP]| {
-            let [left, right] = [0, 8].map(|at| u64::from_le_bytes(std::array::from_fn(|byte| step[at + byte])));
+            let [left, right] =
+                [0, 8].map(|at| u64::from_le_bytes(std::array::from_fn(|byte| step[at + byte])));
             one = folded(one ^ left, FACTORS[0]);
             two = folded(two ^ right, FACTORS[1]);
         };
@@ -73,7 +80,11 @@ mod tests {
     /// Every text of up to `longest` bytes of two letters, so that all differ a little.
     fn texts(longest: u32) -> impl Iterator<Item = Vec<u8>> {
         (0..=longest).flat_map(|length| {
-            (0..1_u32 << length).map(move |bits| (0..length).map(|at| b'a' + (bits >> at & 1) as u8).collect())
+            (0..1_u32 << length).map(move |bits| {
+                (0..length)
+                    .map(|at| b'a' + (bits >> at & 1) as u8)
+                    .collect()
+            })
         })
     }
 
@@ -85,15 +96,32 @@ mod tests {
         for bit in 0..64 {
             let set = hashes.iter().filter(|hash| **hash >> bit & 1 == 1).count();
             let share = set as f64 / hashes.len() as f64;
-            assert!((0.45..0.55).contains(&share), "bit {bit} is set in {share} of all");
+            assert!(
+                (0.45..0.55).contains(&share),
+                "bit {bit} is set in {share} of all"
+            );
         }
     }
 
     #[test]
     fn what_is_behind_the_last_whole_step_counts_and_so_does_the_length() {
         let keyed = Keyed::default();
-        let texts = [&b""[..], b"\0", b"0123456789abcdef", b"0123456789abcdef\0", b"0123456789abcdefg", b"0123456789abcdeg"];
-        assert_eq!(texts.iter().map(|text| keyed.hash(text)).collect::<HashSet<_>>().len(), texts.len());
+        let texts = [
+            &b""[..],
+            b"\0",
+            b"0123456789abcdef",
+            b"0123456789abcdef\0",
+            b"0123456789abcdefg",
+            b"0123456789abcdeg",
+        ];
+        assert_eq!(
+            texts
+                .iter()
+                .map(|text| keyed.hash(text))
+                .collect::<HashSet<_>>()
+                .len(),
+            texts.len()
+        );
     }
 
     #[test]

@@ -1,17 +1,21 @@
 //! What two requests must have in common to get one answer: everything that could change it.
 //!
-//! The description holds the method, the target and every header byte for byte, as GeoServer will see them, except the few of
-//! [`NOT_COUNTED`]. A header that nobody here has heard of counts. So do the user (`sec-*`, `Authorization`, cookies), what the
-//! client accepts, what it has (`If-*`, `Range`), and the names that end up in capabilities (`Host`, `X-Forwarded-*`). The
-//! client's address counts too, unless the configuration says that nothing behind us looks at it: GeoFence has rules by address.
+//! The description holds the method, the target and every header byte for byte, as GeoServer will
+//! see them, except the few of [`NOT_COUNTED`]. A header that nobody here has heard of counts. So
+//! do the user (`sec-*`, `Authorization`, cookies), what the client accepts, what it has (`If-*`,
+//! `Range`), and the names that end up in capabilities (`Host`, `X-Forwarded-*`). The client's
+//! address counts too, unless the configuration says that nothing behind us looks at it: GeoFence
+//! has rules by address.
 //!
-//! Descriptions are compared in full. A hash of them, however good, would leave the question whether one user can make a request
-//! that is taken for another's.
+//! Descriptions are compared in full. A hash of them, however good, would leave the question
+//! whether one user can make a request that is taken for another's.
 
 use std::net::IpAddr;
 
 use http::Method;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, TRANSFER_ENCODING, UPGRADE,
+};
 use pingora::http::RequestHeader;
 
 use crate::proxy::headers::{self, ClientView};
@@ -19,9 +23,9 @@ use crate::proxy::headers::{self, ClientView};
 /// Requests with more are not shared.
 const MOST_BYTES: usize = 8 << 10;
 
-/// What cannot change an answer of GeoServer's. The program that asks: GeoServer does not look at it, and Tomcat does at most to
-/// leave out the compression. What is meant for the connection. And the names that requests go by in logs and traces, which
-/// differ for each.
+/// What cannot change an answer of GeoServer's. The program that asks: GeoServer does not look at
+/// it, and Tomcat does at most to leave out the compression. What is meant for the connection. And
+/// the names that requests go by in logs and traces, which differ for each.
 const NOT_COUNTED: [&str; 13] = [
     "user-agent",
     "keep-alive",
@@ -39,7 +43,12 @@ const NOT_COUNTED: [&str; 13] = [
 ];
 
 /// Where a trusted peer tells the client's address.
-const ADDRESSES: [&str; 4] = ["x-forwarded-for", "x-real-ip", "x-client-ip", "true-client-ip"];
+const ADDRESSES: [&str; 4] = [
+    "x-forwarded-for",
+    "x-real-ip",
+    "x-client-ip",
+    "true-client-ip",
+];
 
 /// Who asks, beside what the request says.
 pub(super) struct Asker<'a> {
@@ -48,16 +57,18 @@ pub(super) struct Asker<'a> {
     pub(super) address: Option<IpAddr>,
     /// Writes that had ended when the request came.
     pub(super) writes: u64,
-    /// The cluster as the request sees it: its configuration, and who has the main's last changes. An address, which nothing else
-    /// can have while a request of the same view is under way.
+    /// The cluster as the request sees it: its configuration, and who has the main's last changes.
+    /// An address, which nothing else can have while a request of the same view is under way.
     pub(super) view: usize,
     /// Only the main may answer.
     pub(super) reads_from_main: bool,
 }
 
-/// Appends the description. False if this request shares with nobody, whatever stands in `out` then.
+/// Appends the description. False if this request shares with nobody, whatever stands in `out`
+/// then.
 pub(super) fn describe(request: &RequestHeader, asker: &Asker<'_>, out: &mut Vec<u8>) -> bool {
-    let is_read = matches!(request.method, Method::GET | Method::HEAD) && !has_more_than_a_head(&request.headers);
+    let is_read = matches!(request.method, Method::GET | Method::HEAD)
+        && !has_more_than_a_head(&request.headers);
     if !is_read || is_long(request) {
         return false;
     }
@@ -67,12 +78,23 @@ pub(super) fn describe(request: &RequestHeader, asker: &Asker<'_>, out: &mut Vec
     };
     part(request.method.as_str().as_bytes());
     part(request.raw_path());
-    for (name, value) in request.headers.iter().filter(|(name, value)| counts(name.as_str(), value.as_bytes(), asker)) {
+    for (name, value) in request
+        .headers
+        .iter()
+        .filter(|(name, value)| counts(name.as_str(), value.as_bytes(), asker))
+    {
         part(name.as_str().as_bytes());
         part(value.as_bytes());
     }
     // What we add on the way: see `headers`.
-    part(&[asker.client.trusted, asker.client.tls, asker.reads_from_main].map(u8::from));
+    part(
+        &[
+            asker.client.trusted,
+            asker.client.tls,
+            asker.reads_from_main,
+        ]
+        .map(u8::from),
+    );
     part(&asker.writes.to_le_bytes());
     part(&asker.view.to_le_bytes());
     match asker.address.map(|address| address.to_canonical()) {
@@ -88,13 +110,19 @@ pub(super) fn describe(request: &RequestHeader, asker: &Asker<'_>, out: &mut Vec
 
 /// Counted first, so that a buffer that is used again stays small.
 fn is_long(request: &RequestHeader) -> bool {
-    let headers = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+    let headers = request
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len());
     request.raw_path().len() + headers.sum::<usize>() > MOST_BYTES
 }
 
 /// A body, or the wish for something else than an answer.
 fn has_more_than_a_head(headers: &HeaderMap) -> bool {
-    let has_body = headers.contains_key(TRANSFER_ENCODING) || headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
+    let has_body = headers.contains_key(TRANSFER_ENCODING)
+        || headers
+            .get(CONTENT_LENGTH)
+            .is_some_and(|length| length != "0");
     has_body || headers.contains_key(EXPECT) || headers.contains_key(UPGRADE)
 }
 
@@ -102,18 +130,26 @@ fn counts(name: &str, value: &[u8], asker: &Asker<'_>) -> bool {
     // Not passed on: see `headers`.
     let is_removed = !asker.client.trusted && headers::is_claim(name);
     let is_address = asker.address.is_none() && ADDRESSES.contains(&name);
-    !(is_removed || is_address || NOT_COUNTED.contains(&name) || is_about_the_connection(name, value))
+    !(is_removed
+        || is_address
+        || NOT_COUNTED.contains(&name)
+        || is_about_the_connection(name, value))
 }
 
 /// `Connection` can also name headers that are to be removed; then it counts.
 fn is_about_the_connection(name: &str, value: &[u8]) -> bool {
-    name == CONNECTION.as_str() && (value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close"))
+    name == CONNECTION.as_str()
+        && (value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close"))
 }
 
 /// Whether an answer that varies by this header may be shared by requests of one description.
 pub(super) fn is_in_the_description(header: &str) -> bool {
     let is_left_out = |name: &str| name.eq_ignore_ascii_case(header);
-    header != "*" && !NOT_COUNTED.iter().chain(&ADDRESSES).any(|name| is_left_out(name))
+    header != "*"
+        && !NOT_COUNTED
+            .iter()
+            .chain(&ADDRESSES)
+            .any(|name| is_left_out(name))
 }
 
 #[cfg(test)]
@@ -138,7 +174,16 @@ mod tests {
         fn default() -> Self {
             let headers = vec![("Host", "maps.example.org"), ("Accept", "image/png")];
             let (is_trusted, address) = (false, Some("192.0.2.7"));
-            Self { method: "GET", target: TARGET, headers, is_trusted, address, writes: 0, view: 0, reads_from_main: false }
+            Self {
+                method: "GET",
+                target: TARGET,
+                headers,
+                is_trusted,
+                address,
+                writes: 0,
+                view: 0,
+                reads_from_main: false,
+            }
         }
     }
 
@@ -150,11 +195,15 @@ mod tests {
         }
 
         fn trusted(self) -> Self {
-            Self { is_trusted: true, ..self }
+            Self {
+                is_trusted: true,
+                ..self
+            }
         }
 
         fn description(&self) -> Option<Vec<u8>> {
-            let mut request = RequestHeader::build(self.method, self.target.as_bytes(), None).unwrap();
+            let mut request =
+                RequestHeader::build(self.method, self.target.as_bytes(), None).unwrap();
             for (name, value) in &self.headers {
                 request.append_header(*name, *value).unwrap();
             }
@@ -170,7 +219,18 @@ mod tests {
             let address = self.address.map(|address| address.parse().unwrap());
             let mut out = Vec::new();
             let (writes, view, reads_from_main) = (self.writes, self.view, self.reads_from_main);
-            describe(&request, &Asker { client, address, writes, view, reads_from_main }, &mut out).then_some(out)
+            describe(
+                &request,
+                &Asker {
+                    client,
+                    address,
+                    writes,
+                    view,
+                    reads_from_main,
+                },
+                &mut out,
+            )
+            .then_some(out)
         }
     }
 
@@ -200,16 +260,38 @@ mod tests {
             ("Connection", "close, Accept"),
         ] {
             let described = Asked::with(name, value).trusted().description();
-            assert_ne!(described, Asked::default().trusted().description(), "{name}");
+            assert_ne!(
+                described,
+                Asked::default().trusted().description(),
+                "{name}"
+            );
             assert!(described.is_some(), "{name}");
         }
         let others = [
-            Asked { method: "HEAD", ..Asked::default() },
-            Asked { target: "/geoserver/wms?service=WMS&request=GetMap&a", ..Asked::default() },
-            Asked { address: Some("192.0.2.8"), ..Asked::default() },
-            Asked { writes: 1, ..Asked::default() },
-            Asked { view: 1, ..Asked::default() },
-            Asked { reads_from_main: true, ..Asked::default() },
+            Asked {
+                method: "HEAD",
+                ..Asked::default()
+            },
+            Asked {
+                target: "/geoserver/wms?service=WMS&request=GetMap&a",
+                ..Asked::default()
+            },
+            Asked {
+                address: Some("192.0.2.8"),
+                ..Asked::default()
+            },
+            Asked {
+                writes: 1,
+                ..Asked::default()
+            },
+            Asked {
+                view: 1,
+                ..Asked::default()
+            },
+            Asked {
+                reads_from_main: true,
+                ..Asked::default()
+            },
             Asked::default().trusted(),
         ];
         for other in others {
@@ -227,44 +309,78 @@ mod tests {
             ("Connection", "Close"),
             ("Keep-Alive", "timeout=5"),
         ] {
-            assert_eq!(Asked::with(name, value).trusted().description(), Asked::default().trusted().description(), "{name}");
+            assert_eq!(
+                Asked::with(name, value).trusted().description(),
+                Asked::default().trusted().description(),
+                "{name}"
+            );
         }
     }
 
     #[test]
     fn what_a_stranger_claims_is_not_passed_on_and_so_tells_nothing() {
-        for (name, value) in [("sec-username", "ada"), ("X-Forwarded-For", "203.0.113.9"), ("X-Forwarded-Host", "a")] {
-            assert_eq!(Asked::with(name, value).description(), Asked::default().description(), "{name}");
+        for (name, value) in [
+            ("sec-username", "ada"),
+            ("X-Forwarded-For", "203.0.113.9"),
+            ("X-Forwarded-Host", "a"),
+        ] {
+            assert_eq!(
+                Asked::with(name, value).description(),
+                Asked::default().description(),
+                "{name}"
+            );
         }
     }
 
     #[test]
     fn where_the_address_does_not_matter_clients_of_different_addresses_are_alike() {
-        let anywhere = || Asked { address: None, ..Asked::default() };
+        let anywhere = || Asked {
+            address: None,
+            ..Asked::default()
+        };
         let via_proxy = |address| {
             let mut asked = Asked::with("X-Forwarded-For", address).trusted();
             asked.address = None;
             asked
         };
-        assert_eq!(via_proxy("203.0.113.9").description(), via_proxy("203.0.113.10").description());
-        assert_ne!(via_proxy("203.0.113.9").description(), anywhere().description());
+        assert_eq!(
+            via_proxy("203.0.113.9").description(),
+            via_proxy("203.0.113.10").description()
+        );
+        assert_ne!(
+            via_proxy("203.0.113.9").description(),
+            anywhere().description()
+        );
         assert_ne!(anywhere().description(), Asked::default().description());
     }
 
     #[test]
     fn parts_cannot_be_shifted_from_one_to_the_next() {
-        let (left, right) = (Asked::with("A", "bc").trusted(), Asked::with("Ab", "c").trusted());
+        let (left, right) = (
+            Asked::with("A", "bc").trusted(),
+            Asked::with("Ab", "c").trusted(),
+        );
         assert_ne!(left.description(), right.description());
     }
 
     #[test]
     fn requests_with_more_than_a_head_and_writes_are_shared_with_nobody() {
-        for (name, value) in
-            [("Content-Length", "3"), ("Transfer-Encoding", "chunked"), ("Expect", "100-continue"), ("Upgrade", "h2c")]
-        {
+        for (name, value) in [
+            ("Content-Length", "3"),
+            ("Transfer-Encoding", "chunked"),
+            ("Expect", "100-continue"),
+            ("Upgrade", "h2c"),
+        ] {
             assert_eq!(Asked::with(name, value).description(), None, "{name}");
         }
-        assert_eq!(Asked { method: "POST", ..Asked::default() }.description(), None);
+        assert_eq!(
+            Asked {
+                method: "POST",
+                ..Asked::default()
+            }
+            .description(),
+            None
+        );
         assert!(Asked::with("Content-Length", "0").description().is_some());
     }
 

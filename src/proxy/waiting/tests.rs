@@ -32,9 +32,20 @@ impl World {
 
     fn probe_all(&self, outcome: &Outcome) {
         while let Some(action) = self.control.poll_action(self.now) {
-            let Action::Probe(upstream) = action else { continue };
-            let report = ProbeReport { outcome: outcome.clone(), took: Duration::ZERO };
-            self.control.handle(Event::Probed { upstream: upstream.id, report }, self.now);
+            let Action::Probe(upstream) = action else {
+                continue;
+            };
+            let report = ProbeReport {
+                outcome: outcome.clone(),
+                took: Duration::ZERO,
+            };
+            self.control.handle(
+                Event::Probed {
+                    upstream: upstream.id,
+                    report,
+                },
+                self.now,
+            );
         }
     }
 
@@ -45,16 +56,42 @@ impl World {
 
     fn ask_for(&self, main: MainWish, target: &str, user: u64) -> Asked {
         let config = Arc::clone(&self.control.snapshot().config);
-        let head = RequestHead { method: "GET", target: target.as_bytes(), content_type: None };
+        let head = RequestHead {
+            method: "GET",
+            target: target.as_bytes(),
+            content_type: None,
+        };
         let classified = ogc::classify(&head, "/geoserver", Some(b""));
         let address = std::net::IpAddr::from([10, 0, 0, 1]);
-        let client = Client { user, is_vouched_for: false, address, address_key: 1 };
+        let client = Client {
+            user,
+            is_vouched_for: false,
+            address,
+            address_key: 1,
+        };
         let claim = Claim::of(&config.limits, &classified, &head, &client);
         let priority = config.classes[classified.class].priority;
         let rules = claim.fingerprint();
         let (class, from_main) = (classified.class, main == MainWish::ToSeeAChange);
-        let ask = Ask { class, priority, rules, from_main, user, arrived: self.now, is_retry: false };
-        self.room.ask(Wanted { main, ..wanted(class) }, claim, ask, &config.limits, self.now)
+        let ask = Ask {
+            class,
+            priority,
+            rules,
+            from_main,
+            user,
+            arrived: self.now,
+            is_retry: false,
+        };
+        self.room.ask(
+            Wanted {
+                main,
+                ..wanted(class)
+            },
+            claim,
+            ask,
+            &config.limits,
+            self.now,
+        )
     }
 
     fn seated(&self, target: &str, user: u64) -> Seat {
@@ -78,17 +115,28 @@ impl World {
 
 /// Of replicas with one place each.
 fn config(replicas: usize, limits: &str) -> Arc<Config> {
-    let upstream = |name: &str, port: usize, more: &str| format!("[upstreams.{name}]\nurl = \"http://127.0.0.1:{port}\"\n{more}");
+    let upstream = |name: &str, port: usize, more: &str| {
+        format!("[upstreams.{name}]\nurl = \"http://127.0.0.1:{port}\"\n{more}")
+    };
     let mut text = upstream("main", 1, "role = \"main\"\nreads = \"never\"\n");
     (0..replicas).for_each(|n| text += &upstream(&format!("r{n}"), n + 2, ""));
-    text += &format!("[health]\nslow_start = \"0s\"\nfall = 1\n[limits]\nmax_in_flight = 1\n{limits}\n");
+    text += &format!(
+        "[health]\nslow_start = \"0s\"\nfall = 1\n[limits]\nmax_in_flight = 1\n{limits}\n"
+    );
     let environment = MapEnvironment::new().file("f", text.as_str());
-    let loaded = Config::load(Path::new("f"), &environment).unwrap_or_else(|wrong| panic!("{wrong}"));
+    let loaded =
+        Config::load(Path::new("f"), &environment).unwrap_or_else(|wrong| panic!("{wrong}"));
     Arc::new(loaded.config)
 }
 
 fn wanted(class: RequestClass) -> Wanted {
-    Wanted { class, key: None, tried: Tried::default(), main: MainWish::No, about: About::Anything }
+    Wanted {
+        class,
+        key: None,
+        tried: Tried::default(),
+        main: MainWish::No,
+        about: About::Anything,
+    }
 }
 
 /// The place that this one was given meanwhile.
@@ -100,7 +148,10 @@ fn taken(waiting: &mut Waiting) -> Seat {
 }
 
 fn is_waiting(waiting: &mut Waiting) -> bool {
-    matches!(waiting.told.try_recv(), Err(oneshot::error::TryRecvError::Empty))
+    matches!(
+        waiting.told.try_recv(),
+        Err(oneshot::error::TryRecvError::Empty)
+    )
 }
 
 #[test]
@@ -121,39 +172,63 @@ fn while_somebody_waits_newcomers_do_not_walk_in_and_do_not_overtake() {
     let world = World::with(1, "");
     let seat = world.seated(MAP, 1);
     let mut first = world.waits(MAP, 2);
-    assert!(world.room.walk_in(&wanted(RequestClass::Map), world.now).is_none());
+    assert!(
+        world
+            .room
+            .walk_in(&wanted(RequestClass::Map), world.now)
+            .is_none()
+    );
     let mut second = world.waits(MAP, 3);
     drop(seat);
     let seat = taken(&mut first);
     assert!(is_waiting(&mut second));
     drop(seat);
     drop(taken(&mut second));
-    assert!(matches!(world.room.walk_in(&wanted(RequestClass::Map), world.now), Some(Ok(_))));
+    assert!(matches!(
+        world.room.walk_in(&wanted(RequestClass::Map), world.now),
+        Some(Ok(_))
+    ));
 }
 
 #[test]
 fn who_prefers_the_main_takes_the_first_slot_that_comes_free_and_holds_up_nobody() {
     let world = World::with(1, "");
-    let Asked::Seated(main) = world.ask_for(MainWish::ToSeeAChange, MAP, 1) else { panic!("the main has a slot") };
-    let Asked::Seated(replica) = world.ask_for(MainWish::ToSeeAChange, MAP, 1) else { panic!("a replica serves instead") };
+    let Asked::Seated(main) = world.ask_for(MainWish::ToSeeAChange, MAP, 1) else {
+        panic!("the main has a slot")
+    };
+    let Asked::Seated(replica) = world.ask_for(MainWish::ToSeeAChange, MAP, 1) else {
+        panic!("a replica serves instead")
+    };
     assert!(main.selection.upstream.is_main() && !replica.selection.upstream.is_main());
     let mut map = world.waits(MAP, 3);
-    let Asked::Waits(mut to_see) = world.ask_for(MainWish::ToSeeAChange, MAP, 2) else { panic!("both are full") };
+    let Asked::Waits(mut to_see) = world.ask_for(MainWish::ToSeeAChange, MAP, 2) else {
+        panic!("both are full")
+    };
     drop(main);
     let main = taken(&mut to_see);
-    assert!(main.selection.upstream.is_main() && is_waiting(&mut map), "the main serves no other map");
-    let Asked::Waits(mut to_see) = world.ask_for(MainWish::ToSeeAChange, MAP, 2) else { panic!("both are full") };
+    assert!(
+        main.selection.upstream.is_main() && is_waiting(&mut map),
+        "the main serves no other map"
+    );
+    let Asked::Waits(mut to_see) = world.ask_for(MainWish::ToSeeAChange, MAP, 2) else {
+        panic!("both are full")
+    };
     drop(replica);
     let replica = taken(&mut map);
     drop(replica);
-    assert!(!taken(&mut to_see).selection.upstream.is_main(), "it does not wait for the main alone");
+    assert!(
+        !taken(&mut to_see).selection.upstream.is_main(),
+        "it does not wait for the main alone"
+    );
 }
 
 impl World {
     /// As if it were so much earlier, for those who come now; one has waited and was served before.
     fn earlier(replicas: usize, limits: &str, by: Duration) -> (Self, Seat) {
         let mut world = Self::with(replicas, limits);
-        let seats: Vec<Seat> = (0..replicas).map(|n| world.seated(MAP, 100 + n as u64)).collect();
+        let seats: Vec<Seat> = (0..replicas)
+            .map(|n| world.seated(MAP, 100 + n as u64))
+            .collect();
         let mut waiting = world.waits(MAP, 1);
         drop(seats);
         let seat = taken(&mut waiting);
@@ -172,11 +247,18 @@ fn in_an_overload_that_stays_few_wait_and_the_others_are_told_at_once() {
     assert!(matches!(world.ask(MAP, 99), Asked::Full(_)));
     drop(many);
     let few: Vec<Waiting> = (0..3).map(|user| world.waits(MAP, user)).collect();
-    assert!(matches!(world.ask(MAP, 99), Asked::Full(_)), "that the queue is gone for a moment says nothing");
+    assert!(
+        matches!(world.ask(MAP, 99), Asked::Full(_)),
+        "that the queue is gone for a moment says nothing"
+    );
     drop(few);
     world.now += STANDS;
     let few: Vec<Waiting> = (0..20).map(|user| world.waits(MAP, user)).collect();
-    assert_eq!((few.len(), world.waiting()), (20, 20), "nobody was one too many for as long");
+    assert_eq!(
+        (few.len(), world.waiting()),
+        (20, 20),
+        "nobody was one too many for as long"
+    );
 }
 
 #[test]
@@ -219,10 +301,15 @@ fn whoever_leaves_lets_the_next_of_its_user_go_where_that_may() {
     let world = World::with(2, "per_user = 1");
     let (_seat, other) = (world.seated(MAP, 1), world.seated(MAP, 2));
     let first = world.waits(MAP, 1);
-    world.control.handle(Event::Configured(config(2, "per_user = 9")), world.now);
+    world
+        .control
+        .handle(Event::Configured(config(2, "per_user = 9")), world.now);
     let mut second = world.waits(MAP, 1);
     drop(other);
-    assert!(is_waiting(&mut second), "a user sends its oldest, which came under the old limit");
+    assert!(
+        is_waiting(&mut second),
+        "a user sends its oldest, which came under the old limit"
+    );
     drop(first);
     drop(taken(&mut second));
 }
@@ -245,17 +332,26 @@ fn what_is_given_at_the_last_moment_is_taken() {
     let (given, not_given) = (world.waits(MAP, 2), world.waits(MAP, 3));
     drop(seat);
     assert!(matches!(given.leave(), Some(Told::Seated(_))));
-    assert!(not_given.leave().is_some(), "the place of the first came free at once");
+    assert!(
+        not_given.leave().is_some(),
+        "the place of the first came free at once"
+    );
     assert_eq!(world.waiting(), 0);
 }
 
 #[test]
 fn an_upstream_that_comes_back_is_seen_by_those_who_wait() {
     let world = World::with(2, "");
-    world.control.set_mode("r1", Mode::Drain, false, world.now).unwrap();
+    world
+        .control
+        .set_mode("r1", Mode::Drain, false, world.now)
+        .unwrap();
     let _seat = world.seated(MAP, 1);
     let mut waiting = world.waits(MAP, 2);
-    world.control.set_mode("r1", Mode::Ready, false, world.now).unwrap();
+    world
+        .control
+        .set_mode("r1", Mode::Ready, false, world.now)
+        .unwrap();
     assert_eq!(taken(&mut waiting).selection.upstream.name.as_str(), "r1");
 }
 
@@ -266,8 +362,14 @@ fn when_nobody_is_left_who_could_those_who_wait_are_told() {
     let mut waiting = world.waits(MAP, 2);
     world.now += Duration::from_secs(60);
     world.probe_all(&Outcome::Failure(Cause::Connect(Cause::REFUSED.to_owned())));
-    assert!(matches!(waiting.told.try_recv(), Ok(Told::Nobody(NoUpstream::NoneEligible))));
-    assert!(matches!(world.ask(MAP, 3), Asked::Nobody(NoUpstream::NoneEligible)), "and nobody begins to wait");
+    assert!(matches!(
+        waiting.told.try_recv(),
+        Ok(Told::Nobody(NoUpstream::NoneEligible))
+    ));
+    assert!(
+        matches!(world.ask(MAP, 3), Asked::Nobody(NoUpstream::NoneEligible)),
+        "and nobody begins to wait"
+    );
 }
 
 #[test]
@@ -309,20 +411,35 @@ fn who_waits_is_told_to_the_operator() {
     let _waiting = [world.waits(MAP, 2), world.waits(MAP, 2)];
     let status = world.room.status(world.now + Duration::from_secs(3));
     let longest = Duration::from_secs(3);
-    assert_eq!(status.classes, [ClassWaiting { class: RequestClass::Map, waiting: 2, users: 1, longest }]);
+    assert_eq!(
+        status.classes,
+        [ClassWaiting {
+            class: RequestClass::Map,
+            waiting: 2,
+            users: 1,
+            longest
+        }]
+    );
     assert_eq!(status.most, 400);
 }
 
 /// Nobody looks now and then here: a single lost call, and this does not end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_call_is_lost_however_releases_and_arrivals_meet() {
-    let world = Arc::new(World::with(3, "per_user = 2\nqueue = 100000\ncontrol_flow = 'ows.wms=2'"));
+    let world = Arc::new(World::with(
+        3,
+        "per_user = 2\nqueue = 100000\ncontrol_flow = 'ows.wms=2'",
+    ));
     let served = Arc::new(AtomicUsize::new(0));
     let client = |user: u64| {
         let (world, served) = (Arc::clone(&world), Arc::clone(&served));
         async move {
             for n in 0..400 {
-                let target = if (user + n).is_multiple_of(3) { TILE } else { MAP };
+                let target = if (user + n).is_multiple_of(3) {
+                    TILE
+                } else {
+                    MAP
+                };
                 let seat = match world.ask(target, user % 4) {
                     Asked::Seated(seat) => seat,
                     Asked::Waits(mut waiting) if n.is_multiple_of(17) => {
@@ -338,7 +455,10 @@ async fn no_call_is_lost_however_releases_and_arrivals_meet() {
                     Asked::Nobody(why) => panic!("{why:?}"),
                     Asked::Full(_) => panic!("the queue has room"),
                 };
-                assert!(seat.selection.upstream.load.in_flight() <= 1, "the cap is exact");
+                assert!(
+                    seat.selection.upstream.load.in_flight() <= 1,
+                    "the cap is exact"
+                );
                 if n.is_multiple_of(3) {
                     tokio::task::yield_now().await;
                 }
@@ -348,8 +468,14 @@ async fn no_call_is_lost_however_releases_and_arrivals_meet() {
     };
     let clients: Vec<_> = (0..16).map(|user| tokio::spawn(client(user))).collect();
     for client in clients {
-        tokio::time::timeout(Duration::from_secs(60), client).await.expect("nobody waits for ever").unwrap();
+        tokio::time::timeout(Duration::from_secs(60), client)
+            .await
+            .expect("nobody waits for ever")
+            .unwrap();
     }
     assert!(served.load(Ordering::Relaxed) > 4000);
-    assert_eq!((world.waiting(), world.room.hall.lock().limiter.counters()), (0, 0));
+    assert_eq!(
+        (world.waiting(), world.room.hall.lock().limiter.counters()),
+        (0, 0)
+    );
 }

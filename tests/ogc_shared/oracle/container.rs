@@ -1,4 +1,5 @@
-//! What a servlet container hands to GeoServer: the segments of the path and the parameters, in each way that some container has.
+//! What a servlet container hands to GeoServer: the segments of the path and the parameters, in
+//! each way that some container has.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +28,8 @@ enum Step {
 
 use Step::{Cut, Decode, Resolve};
 
-/// Every order of the steps, and what becomes of a path when one is left to the framework behind the container.
+/// Every order of the steps, and what becomes of a path when one is left to the framework behind
+/// the container.
 const ORDERS: [&[Step]; 14] = [
     &[Cut, Decode, Resolve],
     &[Cut, Resolve, Decode],
@@ -61,8 +63,11 @@ pub(super) fn paths(path: &[u8]) -> BTreeSet<Vec<String>> {
     let mut all = BTreeSet::new();
     for order in ORDERS {
         for bits in 0..8_u8 {
-            let habits =
-                Habits { decoded_slash_separates: bits & 1 != 0, backslash_separates: bits & 2 != 0, keeps_empty: bits & 4 != 0 };
+            let habits = Habits {
+                decoded_slash_separates: bits & 1 != 0,
+                backslash_separates: bits & 2 != 0,
+                keeps_empty: bits & 4 != 0,
+            };
             all.insert(segments(path, order, habits));
         }
     }
@@ -73,15 +78,24 @@ fn segments(path: &[u8], order: &[Step], habits: Habits) -> Vec<String> {
     let mut pieces = split(path, habits);
     for step in order {
         pieces = match step {
-            Cut => pieces.into_iter().map(|piece| without_parameters(&piece)).collect(),
-            Decode => pieces.iter().flat_map(|piece| decode(piece, habits)).collect(),
+            Cut => pieces
+                .into_iter()
+                .map(|piece| without_parameters(&piece))
+                .collect(),
+            Decode => pieces
+                .iter()
+                .flat_map(|piece| decode(piece, habits))
+                .collect(),
             Resolve => resolve(pieces, habits),
         };
     }
     if !habits.keeps_empty || pieces.last().is_some_and(Vec::is_empty) {
         pieces.retain(|piece| !piece.is_empty());
     }
-    pieces.iter().map(|piece| letters(piece, Charset::Utf8)).collect()
+    pieces
+        .iter()
+        .map(|piece| letters(piece, Charset::Utf8))
+        .collect()
 }
 
 /// Without the empty piece before the first slash.
@@ -92,13 +106,20 @@ fn split(path: &[u8], habits: Habits) -> Vec<Vec<u8>> {
 }
 
 fn without_parameters(piece: &[u8]) -> Vec<u8> {
-    piece.split(|&byte| byte == b';').next().unwrap_or_default().to_vec()
+    piece
+        .split(|&byte| byte == b';')
+        .next()
+        .unwrap_or_default()
+        .to_vec()
 }
 
 fn decode(piece: &[u8], habits: Habits) -> Vec<Vec<u8>> {
     let text = decoded(piece, false, BrokenEscape::Kept).unwrap_or_default();
     if habits.decoded_slash_separates {
-        return text.split(|&byte| byte == b'/' || (byte == b'\\' && habits.backslash_separates)).map(<[u8]>::to_vec).collect();
+        return text
+            .split(|&byte| byte == b'/' || (byte == b'\\' && habits.backslash_separates))
+            .map(<[u8]>::to_vec)
+            .collect();
     }
     vec![text]
 }
@@ -148,7 +169,11 @@ pub(super) fn form(body: &[u8], content_type: &str) -> Vec<Parameters> {
 /// Containers look for `charset=` anywhere in a content type.
 pub(super) fn names_utf16(content_type: &str) -> bool {
     let folded = content_type.to_ascii_lowercase();
-    folded.match_indices("charset=").any(|(at, name)| folded[at + name.len()..].trim_start_matches('"').starts_with("utf-16"))
+    folded.match_indices("charset=").any(|(at, name)| {
+        folded[at + name.len()..]
+            .trim_start_matches('"')
+            .starts_with("utf-16")
+    })
 }
 
 fn pairs(text: &[u8], charset: Charset, broken: BrokenEscape) -> Parameters {
@@ -159,7 +184,8 @@ fn pairs(text: &[u8], charset: Charset, broken: BrokenEscape) -> Parameters {
             Some(at) => (&pair[..at], &pair[at + 1..]),
             None => (pair, &[][..]),
         };
-        if let (Some(key), Some(value)) = (decoded(key, true, broken), decoded(value, true, broken)) {
+        if let (Some(key), Some(value)) = (decoded(key, true, broken), decoded(value, true, broken))
+        {
             pairs.push((letters(&key, charset), letters(&value, charset)));
         }
     }

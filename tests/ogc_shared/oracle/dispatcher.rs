@@ -1,4 +1,5 @@
-//! What is done at a place: the dispatcher's rules for service and operation, and the simpler ones of the other places.
+//! What is done at a place: the dispatcher's rules for service and operation, and the simpler ones
+//! of the other places.
 
 use geofront::ogc::RequestClass;
 
@@ -41,18 +42,29 @@ pub(super) fn preflight(place: &Place) -> Meaning {
 }
 
 fn ows(segments: &[String], request: &Request, query: &[u8]) -> Vec<Meaning> {
-    let Some((service, operation)) = address(segments) else { return vec![Meaning::of_class(RequestClass::Ui)] };
+    let Some((service, operation)) = address(segments) else {
+        return vec![Meaning::of_class(RequestClass::Ui)];
+    };
     let mut found = Vec::new();
     for body in bodies(request) {
         for parameters in container::parameters(query) {
-            let parameters: Parameters = parameters.into_iter().chain(body.fields.iter().cloned()).collect();
-            found.extend(dispatched(service, operation.as_deref(), &parameters, body.payload.as_ref()));
+            let parameters: Parameters = parameters
+                .into_iter()
+                .chain(body.fields.iter().cloned())
+                .collect();
+            found.extend(dispatched(
+                service,
+                operation.as_deref(),
+                &parameters,
+                body.payload.as_ref(),
+            ));
         }
     }
     found
 }
 
-/// What the last segments say: the service, or the one before it the service and it the operation. `None` is the demo's form.
+/// What the last segments say: the service, or the one before it the service and it the operation.
+/// `None` is the demo's form.
 fn address(segments: &[String]) -> Option<(Option<&'static str>, Option<String>)> {
     let last = trimmed(segments.last().map_or("", String::as_str));
     if equals_ignore_case(last, "TestWfsPost") {
@@ -64,9 +76,16 @@ fn address(segments: &[String]) -> Option<(Option<&'static str>, Option<String>)
     if let Some(service) = operations::service(last) {
         return Some((Some(service), None));
     }
-    let before = segments.iter().rev().nth(1).and_then(|before| operations::service(trimmed(before)));
+    let before = segments
+        .iter()
+        .rev()
+        .nth(1)
+        .and_then(|before| operations::service(trimmed(before)));
     let is_old_name = equals_ignore_case(last, "WfsDispatcher");
-    Some((before, before.filter(|_| !is_old_name).map(|_| last.to_owned())))
+    Some((
+        before,
+        before.filter(|_| !is_old_name).map(|_| last.to_owned()),
+    ))
 }
 
 /// What servers take the body for, by its content type.
@@ -81,22 +100,36 @@ fn bodies(request: &Request) -> Vec<Body> {
     for read in [content_type, &folded] {
         if read.starts_with(FORM) {
             let forms = container::form(&request.body, content_type);
-            found.extend(forms.into_iter().map(|fields| Body { fields, payload: None }));
+            found.extend(forms.into_iter().map(|fields| Body {
+                fields,
+                payload: None,
+            }));
             // GeoServer takes it for a form, the container does not and gives no fields.
             if read.split(';').next().map(trimmed) != Some(FORM) {
                 found.push(Body::default());
             }
         } else if read.starts_with("application/soap+xml") {
             let payloads = documents::soap(&request.body);
-            found.extend(payloads.into_iter().map(|payload| Body { fields: Vec::new(), payload }));
+            found.extend(payloads.into_iter().map(|payload| Body {
+                fields: Vec::new(),
+                payload,
+            }));
         } else if read.starts_with("multipart") {
             for parts in multipart::readings(content_type, &request.body) {
-                let payloads = parts.file.map_or_else(|| vec![None], |file| documents::xml(&file));
-                found.extend(payloads.into_iter().map(|payload| Body { fields: parts.fields.clone(), payload }));
+                let payloads = parts
+                    .file
+                    .map_or_else(|| vec![None], |file| documents::xml(&file));
+                found.extend(payloads.into_iter().map(|payload| Body {
+                    fields: parts.fields.clone(),
+                    payload,
+                }));
             }
         } else {
             let payloads = documents::xml(&request.body);
-            found.extend(payloads.into_iter().map(|payload| Body { fields: Vec::new(), payload }));
+            found.extend(payloads.into_iter().map(|payload| Body {
+                fields: Vec::new(),
+                payload,
+            }));
         }
     }
     found
@@ -116,23 +149,42 @@ fn values<'p>(parameters: &'p Parameters, key: &str) -> Vec<&'p str> {
 }
 
 fn is_true(parameters: &Parameters, key: &str) -> bool {
-    values(parameters, key).iter().any(|value| equals_ignore_case(value, "true"))
+    values(parameters, key)
+        .iter()
+        .any(|value| equals_ignore_case(value, "true"))
 }
 
-/// Whether a GetMap is what GeoWebCache may answer: for one layer, of a grid's size, in a format that tiles have.
+/// Whether a GetMap is what GeoWebCache may answer: for one layer, of a grid's size, in a format
+/// that tiles have.
 fn is_tile(parameters: &Parameters) -> bool {
     let only = |wanted: &str| {
         let mut given = parameters.iter().filter(|(name, _)| key(name) == wanted);
-        given.next().filter(|_| given.next().is_none()).map(|(_, value)| value.to_ascii_lowercase())
+        given
+            .next()
+            .filter(|_| given.next().is_none())
+            .map(|(_, value)| value.to_ascii_lowercase())
     };
     let is_side = |value: String| ["128", "256", "512", "1024"].contains(&trimmed(&value));
-    let pictures = ["png", "jpeg", "gif", "webp", "png8", "png24", "vnd.jpeg-png", "vnd.jpeg-png8"];
+    let pictures = [
+        "png",
+        "jpeg",
+        "gif",
+        "webp",
+        "png8",
+        "png24",
+        "vnd.jpeg-png",
+        "vnd.jpeg-png8",
+    ];
     let quantised = ["image/png; mode=8bit", "image/png; mode=24bit"];
     let vectors = ["application/vnd.mapbox-vector-tile"];
     let texts = ["geojson", "topojson", "utfgrid"];
     let is_format = |value: String| {
-        value.strip_prefix("image/").is_some_and(|kind| pictures.contains(&kind))
-            || value.strip_prefix("application/json;type=").is_some_and(|kind| texts.contains(&kind))
+        value
+            .strip_prefix("image/")
+            .is_some_and(|kind| pictures.contains(&kind))
+            || value
+                .strip_prefix("application/json;type=")
+                .is_some_and(|kind| texts.contains(&kind))
             || quantised.contains(&value.as_str())
             || vectors.contains(&value.as_str())
     };
@@ -151,7 +203,10 @@ fn dispatched(
     payload: Option<&Payload>,
 ) -> Vec<Meaning> {
     let root = payload.map(|payload| &payload.root);
-    let mut services: Vec<Option<&'static str>> = values(parameters, "SERVICE").into_iter().map(operations::service).collect();
+    let mut services: Vec<Option<&'static str>> = values(parameters, "SERVICE")
+        .into_iter()
+        .map(operations::service)
+        .collect();
     match root.and_then(|root| root.attribute("service")).map(trimmed) {
         Some("") => services.clear(),
         Some(service) => services = vec![operations::service(service)],
@@ -177,7 +232,11 @@ fn dispatched(
             None => requests.iter().copied().map(Some).collect(),
         };
         let is_of_document = by_root.is_some();
-        found.extend(names.into_iter().map(|name| meaning(service, name, parameters, payload, is_of_document)));
+        found.extend(
+            names
+                .into_iter()
+                .map(|name| meaning(service, name, parameters, payload, is_of_document)),
+        );
     }
     found
 }
@@ -194,25 +253,36 @@ fn meaning(
     let class = match &known {
         None if service == "WPS" => RequestClass::Process,
         None => RequestClass::Unknown,
-        Some((RequestClass::Map, operation)) if operation == "getmap" && !is_of_document && is_tile(parameters) => {
+        Some((RequestClass::Map, operation))
+            if operation == "getmap" && !is_of_document && is_tile(parameters) =>
+        {
             RequestClass::Tile
         }
         Some((class, _)) => *class,
     };
     let lock = payload.and_then(|payload| payload.root.attribute("lockId"));
-    let is_locked = name.is_some() && (!values(parameters, "LOCKID").is_empty() || lock.is_some_and(|lock| !lock.is_empty()));
-    let is_stored = is_true(parameters, "STORE") || payload.is_some_and(|payload| payload.is_stored);
+    let is_locked = name.is_some()
+        && (!values(parameters, "LOCKID").is_empty() || lock.is_some_and(|lock| !lock.is_empty()));
+    let is_stored =
+        is_true(parameters, "STORE") || payload.is_some_and(|payload| payload.is_stored);
     let class = match class {
         _ if service == "WFS" && is_locked => RequestClass::Transaction,
         RequestClass::Coverage if is_stored => RequestClass::Transaction,
         class => class,
     };
-    Meaning { class, service: Some(service), operation: known.map(|(_, operation)| operation) }
+    Meaning {
+        class,
+        service: Some(service),
+        operation: known.map(|(_, operation)| operation),
+    }
 }
 
 /// GeoWebCache knows no writes at its tile services.
 fn tiles(segments: &[String], request: &Request, query: &[u8]) -> Vec<Meaning> {
-    let is_form = request.content_type.as_deref().is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+    let is_form = request
+        .content_type
+        .as_deref()
+        .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
     let is_post = request.method == "POST" && is_form;
     if !is_post && !matches!(request.method.as_str(), "GET" | "HEAD") {
         return vec![Meaning::of_class(RequestClass::Unknown)];
@@ -220,7 +290,12 @@ fn tiles(segments: &[String], request: &Request, query: &[u8]) -> Vec<Meaning> {
     let mut found = Vec::new();
     for mut parameters in container::parameters(query) {
         if is_post {
-            parameters.extend(container::form(&request.body, "").into_iter().next().unwrap_or_default());
+            parameters.extend(
+                container::form(&request.body, "")
+                    .into_iter()
+                    .next()
+                    .unwrap_or_default(),
+            );
         }
         found.extend(tile_service(segments, &parameters));
     }
@@ -228,7 +303,9 @@ fn tiles(segments: &[String], request: &Request, query: &[u8]) -> Vec<Meaning> {
 }
 
 fn tile_service(segments: &[String], parameters: &Parameters) -> Vec<Meaning> {
-    let Some((name, following)) = segments.split_first() else { return vec![Meaning::of_class(RequestClass::Unknown)] };
+    let Some((name, following)) = segments.split_first() else {
+        return vec![Meaning::of_class(RequestClass::Unknown)];
+    };
     let service = match name.as_str() {
         "wmts" => "WMTS",
         "tms" => "TMS",
@@ -243,20 +320,36 @@ fn tile_service(segments: &[String], parameters: &Parameters) -> Vec<Meaning> {
     let of_request = |name: &&str| match operations::operation(service, name) {
         None => Meaning::of_service(RequestClass::Unknown, service),
         Some((class, operation)) => {
-            let class = if class == RequestClass::Map { RequestClass::Tile } else { class };
-            Meaning { class, service: Some(service), operation: Some(operation) }
+            let class = if class == RequestClass::Map {
+                RequestClass::Tile
+            } else {
+                class
+            };
+            Meaning {
+                class,
+                service: Some(service),
+                operation: Some(operation),
+            }
         }
     };
     requests.iter().map(of_request).collect()
 }
 
 fn tile_address(service: &'static str, following: &[String]) -> Meaning {
-    let named = |class, operation: &str| Meaning { class, service: Some(service), operation: Some(operation.to_owned()) };
+    let named = |class, operation: &str| Meaning {
+        class,
+        service: Some(service),
+        operation: Some(operation.to_owned()),
+    };
     match (service, following.len()) {
         ("TMS", 0..=2) => Meaning::of_service(RequestClass::Capabilities, service),
         ("TMS", _) => Meaning::of_service(RequestClass::Tile, service),
-        ("WMTS", 2) if following == ["rest", "WMTSCapabilities.xml"] => named(RequestClass::Capabilities, "getcapabilities"),
-        ("WMTS", 4 | 5) if following[0] == "rest" && following[following.len() - 2] == "tilejson" => {
+        ("WMTS", 2) if following == ["rest", "WMTSCapabilities.xml"] => {
+            named(RequestClass::Capabilities, "getcapabilities")
+        }
+        ("WMTS", 4 | 5)
+            if following[0] == "rest" && following[following.len() - 2] == "tilejson" =>
+        {
             named(RequestClass::Info, "gettilejson")
         }
         ("WMTS", 6 | 7) if following[0] == "rest" => named(RequestClass::Tile, "gettile"),
@@ -274,12 +367,18 @@ fn ogc_api(segments: &[String], method: &str) -> Meaning {
     let is_tile = names.len() > 6 && names[names.len() - 5] == "tiles";
     let class = match names.as_slice() {
         ["processes"] | ["processes", "v1"] if reads => RequestClass::Feature,
-        ["processes", "v1", "conformance" | "openapi" | "openapi.json" | "openapi.yaml" | "processes"] if reads => {
-            RequestClass::Feature
-        }
+        [
+            "processes",
+            "v1",
+            "conformance" | "openapi" | "openapi.json" | "openapi.yaml" | "processes",
+        ] if reads => RequestClass::Feature,
         ["processes", "v1", "processes", _] if reads => RequestClass::Feature,
         ["processes", ..] => RequestClass::Process,
-        ["stac", "v1", "search"] | ["features", "v1", "collections", _, "search"] if method == "POST" => RequestClass::Feature,
+        ["stac", "v1", "search"] | ["features", "v1", "collections", _, "search"]
+            if method == "POST" =>
+        {
+            RequestClass::Feature
+        }
         _ if !reads => RequestClass::Transaction,
         _ if is_tile => RequestClass::Tile,
         ["maps", .., "map"] => RequestClass::Map,

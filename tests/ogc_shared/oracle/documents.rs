@@ -1,4 +1,5 @@
-//! The root of an XML document and the payload of a SOAP envelope, found by walking from tag to tag.
+//! The root of an XML document and the payload of a SOAP envelope, found by walking from tag to
+//! tag.
 
 use super::text::{self, Charset, letters};
 
@@ -16,7 +17,10 @@ pub(super) struct Element {
 
 impl Element {
     pub(super) fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.attributes
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -33,7 +37,10 @@ pub(super) fn xml(body: &[u8]) -> Vec<Option<Payload>> {
     let root_of = |text: &String| {
         // Text before the root is an error to every parser.
         let (before, _) = text.split_once('<')?;
-        before.chars().all(|letter| letter.is_whitespace() || letter == '\u{feff}').then_some(())?;
+        before
+            .chars()
+            .all(|letter| letter.is_whitespace() || letter == '\u{feff}')
+            .then_some(())?;
         let elements = elements(text);
         payload(&elements, elements.first()?)
     };
@@ -42,39 +49,69 @@ pub(super) fn xml(body: &[u8]) -> Vec<Option<Payload>> {
 
 /// The first child of the one `Body` of SOAP 1.2, wherever it is, or else of the one of SOAP 1.1.
 pub(super) fn soap(body: &[u8]) -> Vec<Option<Payload>> {
-    document_texts(body).iter().map(|text| soap_payload(text)).collect()
+    document_texts(body)
+        .iter()
+        .map(|text| soap_payload(text))
+        .collect()
 }
 
 fn soap_payload(text: &str) -> Option<Payload> {
     let elements = elements(text);
     let (at, found) = only_body(&elements, "http://www.w3.org/2003/05/soap-envelope")
         .or_else(|| only_body(&elements, "http://schemas.xmlsoap.org/soap/envelope/"))?;
-    let child = elements.get(at + 1).filter(|child| child.depth == found.depth + 1)?;
+    let child = elements
+        .get(at + 1)
+        .filter(|child| child.depth == found.depth + 1)?;
     payload(&elements, child)
 }
 
 fn only_body<'e>(elements: &'e [Element], namespace: &str) -> Option<(usize, &'e Element)> {
     let is_body = |element: &Element| element.name == "Body" && element.namespace == namespace;
-    let mut bodies = elements.iter().enumerate().filter(|(_, element)| is_body(element));
+    let mut bodies = elements
+        .iter()
+        .enumerate()
+        .filter(|(_, element)| is_body(element));
     bodies.next().filter(|_| bodies.next().is_none())
 }
 
 fn payload(elements: &[Element], root: &Element) -> Option<Payload> {
     let is_true = |value: &str| matches!(value.trim(), "true" | "1");
-    let is_stored = elements.iter().any(|element| element.attribute("store").is_some_and(is_true));
-    Some(Payload { root: root.clone(), is_stored })
+    let is_stored = elements
+        .iter()
+        .any(|element| element.attribute("store").is_some_and(is_true));
+    Some(Payload {
+        root: root.clone(),
+        is_stored,
+    })
 }
 
-/// As it stands; and where a charset of two bytes a letter is declared, with each first byte taking the next one with it.
+/// As it stands; and where a charset of two bytes a letter is declared, with each first byte taking
+/// the next one with it.
 fn document_texts(body: &[u8]) -> Vec<String> {
     // GeoServer looks for the charset in a declaration, and nowhere else (`XmlCharsetDetector`).
     let start = letters(body.get(..200).unwrap_or(body), Charset::Latin1);
     let start = start.trim_start_matches("\u{ef}\u{bb}\u{bf}");
-    let declaration = start.strip_prefix("<?xml").filter(|rest| rest.starts_with([' ', '\t', '\r', '\n']));
-    let declared = declaration.and_then(|rest| rest.split('>').next()).unwrap_or_default().to_ascii_lowercase();
-    let charsets = ["gb", "big5", "euc-", "ks_c", "windows-9", "windows-3", "shift_jis"];
+    let declaration = start
+        .strip_prefix("<?xml")
+        .filter(|rest| rest.starts_with([' ', '\t', '\r', '\n']));
+    let declared = declaration
+        .and_then(|rest| rest.split('>').next())
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    let charsets = [
+        "gb",
+        "big5",
+        "euc-",
+        "ks_c",
+        "windows-9",
+        "windows-3",
+        "shift_jis",
+    ];
     let is_wide = declared.match_indices("encoding").any(|(at, name)| {
-        let value = declared[at + name.len()..].trim_start().strip_prefix('=').map(|value| value.trim_start());
+        let value = declared[at + name.len()..]
+            .trim_start()
+            .strip_prefix('=')
+            .map(|value| value.trim_start());
         let value = value.and_then(|value| value.strip_prefix(['"', '\'']));
         value.is_some_and(|value| charsets.iter().any(|charset| value.starts_with(charset)))
     });
@@ -83,7 +120,11 @@ fn document_texts(body: &[u8]) -> Vec<String> {
         let mut swallowed = String::new();
         let mut bytes = body.iter();
         while let Some(byte) = bytes.next() {
-            swallowed.push(if byte.is_ascii() { char::from(*byte) } else { bytes.next().map_or(' ', |_| '\u{fffd}') });
+            swallowed.push(if byte.is_ascii() {
+                char::from(*byte)
+            } else {
+                bytes.next().map_or(' ', |_| '\u{fffd}')
+            });
         }
         texts.push(swallowed);
     }
@@ -118,12 +159,25 @@ fn elements(text: &str) -> Vec<Element> {
         } else {
             let (tag, is_empty, end) = tag(rest);
             declared.retain(|(at, _, _)| *at < depth);
-            declared.extend(declarations(tag).into_iter().map(|(prefix, namespace)| (depth, prefix, namespace)));
-            let prefix =
-                tag.split(char::is_whitespace).next().and_then(|name| name.split_once(':')).map_or("", |(prefix, _)| prefix);
+            declared.extend(
+                declarations(tag)
+                    .into_iter()
+                    .map(|(prefix, namespace)| (depth, prefix, namespace)),
+            );
+            let prefix = tag
+                .split(char::is_whitespace)
+                .next()
+                .and_then(|name| name.split_once(':'))
+                .map_or("", |(prefix, _)| prefix);
             let namespace = declared.iter().rev().find(|(_, known, _)| known == prefix);
-            let namespace = namespace.map(|(_, _, namespace)| namespace.clone()).unwrap_or_default();
-            elements.push(Element { depth, namespace, ..element(tag) });
+            let namespace = namespace
+                .map(|(_, _, namespace)| namespace.clone())
+                .unwrap_or_default();
+            elements.push(Element {
+                depth,
+                namespace,
+                ..element(tag)
+            });
             depth += usize::from(!is_empty);
             rest = &rest[end..];
         }
@@ -141,7 +195,9 @@ fn skipped(rest: &str) -> Option<usize> {
     } else if rest.starts_with("<![CDATA[") {
         Some(until("]]>"))
     } else if rest.starts_with("<!") {
-        let has_subset = rest.find('[').is_some_and(|open| rest.find('>').is_none_or(|end| open < end));
+        let has_subset = rest
+            .find('[')
+            .is_some_and(|open| rest.find('>').is_none_or(|end| open < end));
         Some(if has_subset { until("]>") } else { until(">") })
     } else {
         None
@@ -157,7 +213,11 @@ fn tag(rest: &str) -> (&str, bool, usize) {
             (Some(open), _) if open == letter => quote = None,
             (None, '>') => {
                 let inside = &rest[1..at];
-                return (inside.strip_suffix('/').unwrap_or(inside), inside.ends_with('/'), at + 1);
+                return (
+                    inside.strip_suffix('/').unwrap_or(inside),
+                    inside.ends_with('/'),
+                    at + 1,
+                );
             }
             _ => {}
         }
@@ -171,13 +231,24 @@ fn declarations(tag: &str) -> Vec<(String, String)> {
         "xmlns" => Some(String::new()),
         name => name.strip_prefix("xmlns:").map(str::to_owned),
     };
-    attributes(tag).into_iter().filter_map(|(name, value)| Some((of_name(name)?, value))).collect()
+    attributes(tag)
+        .into_iter()
+        .filter_map(|(name, value)| Some((of_name(name)?, value)))
+        .collect()
 }
 
 fn element(tag: &str) -> Element {
     let name_end = tag.find(char::is_whitespace).unwrap_or(tag.len());
-    let attributes = attributes(tag).into_iter().map(|(name, value)| (local(&name).to_owned(), value)).collect();
-    Element { name: local(&tag[..name_end]).to_owned(), attributes, depth: 0, namespace: String::new() }
+    let attributes = attributes(tag)
+        .into_iter()
+        .map(|(name, value)| (local(&name).to_owned(), value))
+        .collect();
+    Element {
+        name: local(&tag[..name_end]).to_owned(),
+        attributes,
+        depth: 0,
+        namespace: String::new(),
+    }
 }
 
 /// Names with their prefixes, values with their references resolved.
@@ -188,7 +259,13 @@ fn attributes(tag: &str) -> Vec<(String, String)> {
     while let Some(equals) = rest.find('=') {
         let name = rest[..equals].trim();
         let value = rest[equals + 1..].trim_start();
-        let Some(quote) = value.chars().next().filter(|letter| matches!(letter, '"' | '\'')) else { break };
+        let Some(quote) = value
+            .chars()
+            .next()
+            .filter(|letter| matches!(letter, '"' | '\''))
+        else {
+            break;
+        };
         let inside = &value[1..];
         let end = inside.find(quote).unwrap_or(inside.len());
         attributes.push((name.to_owned(), resolved(&inside[..end])));
@@ -208,7 +285,9 @@ fn resolved(value: &str) -> String {
     while let Some(at) = rest.find('&') {
         text.push_str(&rest[..at]);
         let reference = rest[at + 1..].split(';').next().unwrap_or_default();
-        let number = reference.strip_prefix("#x").map(|digits| u32::from_str_radix(digits, 16));
+        let number = reference
+            .strip_prefix("#x")
+            .map(|digits| u32::from_str_radix(digits, 16));
         let number = number.or_else(|| reference.strip_prefix('#').map(str::parse::<u32>));
         text.extend(number.and_then(Result::ok).and_then(char::from_u32));
         rest = rest.get(at + reference.len() + 2..).unwrap_or_default();

@@ -1,9 +1,10 @@
-//! What GeoServer makes of a request, written the slow way: everything is decoded into strings, every list is built, every rule of its
-//! dispatcher is applied as its source reads.
+//! What GeoServer makes of a request, written the slow way: everything is decoded into strings,
+//! every list is built, every rule of its dispatcher is applied as its source reads.
 //!
-//! Containers, frameworks and versions of GeoServer differ in what they do with an odd spelling. Here there is no caution about
-//! that: the oracle simply takes the request in every way that some server is known to, and tells all of them. So for a plain
-//! request there is one meaning, which the classifier must find; for an odd one there are several, and when one of them acts, the
+//! Containers, frameworks and versions of GeoServer differ in what they do with an odd spelling.
+//! Here there is no caution about that: the oracle simply takes the request in every way that some
+//! server is known to, and tells all of them. So for a plain request there is one meaning, which
+//! the classifier must find; for an odd one there are several, and when one of them acts, the
 //! classifier must not say that the request reads.
 
 // Each test that shares this uses a part of it.
@@ -21,7 +22,10 @@ use std::io::Read;
 
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use geofront::ogc::RequestClass;
-#[allow(unused_imports, reason = "one of the two crates that share this asks for it")]
+#[allow(
+    unused_imports,
+    reason = "one of the two crates that share this asks for it"
+)]
 pub(crate) use operations::SERVICES;
 
 /// A whole request, owned.
@@ -48,11 +52,19 @@ pub(crate) struct Meaning {
 
 impl Meaning {
     fn of_class(class: RequestClass) -> Self {
-        Self { class, service: None, operation: None }
+        Self {
+            class,
+            service: None,
+            operation: None,
+        }
     }
 
     fn of_service(class: RequestClass, service: &'static str) -> Self {
-        Self { class, service: Some(service), operation: None }
+        Self {
+            class,
+            service: Some(service),
+            operation: None,
+        }
     }
 
     /// Whether something is changed or run. A WPS without an operation that it knows runs nothing.
@@ -65,8 +77,8 @@ impl Meaning {
     }
 }
 
-/// What the different servers make of the request, each meaning once: GeoServer takes a body as it is sent, and a filter before
-/// it may unpack it.
+/// What the different servers make of the request, each meaning once: GeoServer takes a body as it
+/// is sent, and a filter before it may unpack it.
 pub(crate) fn meanings(request: &Request) -> Vec<Meaning> {
     let mut found = meanings_of(request);
     if let Some(unpacked) = unpacked(request) {
@@ -89,7 +101,10 @@ fn unpacked(request: &Request) -> Option<Request> {
         "deflate" => ZlibDecoder::new(request.body.as_slice()).read_to_end(&mut body),
         _ => return None,
     };
-    read.is_ok().then(|| Request { body, ..request.clone() })
+    read.is_ok().then(|| Request {
+        body,
+        ..request.clone()
+    })
 }
 
 fn meanings_of(request: &Request) -> Vec<Meaning> {
@@ -103,7 +118,11 @@ fn meanings_of(request: &Request) -> Vec<Meaning> {
             found.push(Meaning::of_class(RequestClass::Unknown));
             continue;
         };
-        let sent = format!("{}/{}", request.context.trim_end_matches('/'), segments.join("/"));
+        let sent = format!(
+            "{}/{}",
+            request.context.trim_end_matches('/'),
+            segments.join("/")
+        );
         let places = mapping::places(&segments, path == sent.as_bytes());
         // Spring's controllers answer it themselves.
         if request.method == "OPTIONS" {
@@ -114,7 +133,11 @@ fn meanings_of(request: &Request) -> Vec<Meaning> {
             found.extend(dispatcher::at(&place, request, query));
         }
         for place in places.unusual {
-            found.extend(dispatcher::at(&place, request, query).into_iter().filter(Meaning::acts));
+            found.extend(
+                dispatcher::at(&place, request, query)
+                    .into_iter()
+                    .filter(Meaning::acts),
+            );
         }
     }
     found

@@ -1,5 +1,5 @@
-//! Multipart bodies as the upload libraries read them, which is leniently: fields are parameters, the last file or the field `body`
-//! is the XML.
+//! Multipart bodies as the upload libraries read them, which is leniently: fields are parameters,
+//! the last file or the field `body` is the XML.
 
 use super::container::{Parameters, names_utf16};
 use super::text::{Charset, letters, utf16};
@@ -13,7 +13,10 @@ pub(super) struct Parts {
 
 /// What the different libraries find.
 pub(super) fn readings(content_type: &str, body: &[u8]) -> Vec<Parts> {
-    boundaries(content_type).iter().map(|boundary| parts(body, boundary)).collect()
+    boundaries(content_type)
+        .iter()
+        .map(|boundary| parts(body, boundary))
+        .collect()
 }
 
 /// Whatever may be the boundary.
@@ -22,7 +25,9 @@ fn boundaries(content_type: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (at, name) in folded.match_indices("boundary") {
         let rest = content_type[at + name.len()..].trim_start();
-        let Some(value) = rest.strip_prefix('=') else { continue };
+        let Some(value) = rest.strip_prefix('=') else {
+            continue;
+        };
         let value = value.trim_start();
         for ends in [&[';', ','][..], &[';']] {
             let bare = value.split(ends).next().unwrap_or_default().trim();
@@ -41,9 +46,19 @@ fn parts(body: &[u8], boundary: &str) -> Parts {
         if part.starts_with("--") {
             break;
         }
-        let Some((head, content)) = part.split_once("\r\n\r\n").or_else(|| part.split_once("\n\n")) else { continue };
-        let content = content.strip_suffix("\r\n").or_else(|| content.strip_suffix('\n')).unwrap_or(content);
-        let Some((name, is_file)) = disposition(head) else { continue };
+        let Some((head, content)) = part
+            .split_once("\r\n\r\n")
+            .or_else(|| part.split_once("\n\n"))
+        else {
+            continue;
+        };
+        let content = content
+            .strip_suffix("\r\n")
+            .or_else(|| content.strip_suffix('\n'))
+            .unwrap_or(content);
+        let Some((name, is_file)) = disposition(head) else {
+            continue;
+        };
         let bytes: Vec<u8> = content.chars().map(|letter| letter as u8).collect();
         if is_file {
             parts.file = Some(bytes);
@@ -51,7 +66,11 @@ fn parts(body: &[u8], boundary: &str) -> Parts {
             if name.eq_ignore_ascii_case("body") {
                 body_field = Some(bytes.clone());
             }
-            let value = if names_utf16(head) { utf16(&bytes, u16::from_be_bytes) } else { letters(&bytes, Charset::Utf8) };
+            let value = if names_utf16(head) {
+                utf16(&bytes, u16::from_be_bytes)
+            } else {
+                letters(&bytes, Charset::Utf8)
+            };
             parts.fields.push((name, value));
         }
     }
@@ -66,10 +85,16 @@ fn latin1(text: &str) -> String {
 /// The field's name and whether it is a file, of a part's headers; lines may be folded.
 fn disposition(head: &str) -> Option<(String, bool)> {
     let head = head.replace("\r\n", "\n").replace("\n ", " ");
-    let line = head.lines().find(|line| line.trim_start().to_ascii_lowercase().starts_with("content-disposition"))?;
+    let line = head.lines().find(|line| {
+        line.trim_start()
+            .to_ascii_lowercase()
+            .starts_with("content-disposition")
+    })?;
     let (mut name, mut is_file) = (None, false);
     for parameter in line.split(';').skip(1) {
-        let Some((key, value)) = parameter.split_once('=') else { continue };
+        let Some((key, value)) = parameter.split_once('=') else {
+            continue;
+        };
         let value = value.trim().trim_matches('"');
         match key.trim().to_ascii_lowercase().as_str() {
             "name" => name = Some(decoded_word(value)),
@@ -83,8 +108,13 @@ fn disposition(head: &str) -> Option<(String, bool)> {
 
 /// RFC 2047's `=?charset?Q?text?=`, which some libraries decode here too.
 fn decoded_word(value: &str) -> String {
-    let inside = value.strip_prefix("=?").and_then(|rest| rest.strip_suffix("?="));
-    match inside.map(|inside| inside.splitn(3, '?').collect::<Vec<_>>()).as_deref() {
+    let inside = value
+        .strip_prefix("=?")
+        .and_then(|rest| rest.strip_suffix("?="));
+    match inside
+        .map(|inside| inside.splitn(3, '?').collect::<Vec<_>>())
+        .as_deref()
+    {
         Some([_, kind, text]) if kind.eq_ignore_ascii_case("q") => (*text).to_owned(),
         _ => value.to_owned(),
     }

@@ -2,12 +2,16 @@
 
 /// `String.equalsIgnoreCase`: letter by letter, by the upper case and then by its lower case.
 pub(super) fn equals_ignore_case(a: &str, b: &str) -> bool {
-    let folded = |text: &str| text.chars().map(|letter| lower(upper(letter))).collect::<Vec<_>>();
+    let folded = |text: &str| {
+        text.chars()
+            .map(|letter| lower(upper(letter)))
+            .collect::<Vec<_>>()
+    };
     folded(a) == folded(b)
 }
 
-/// The name of a parameter as GeoServer keeps it: in lower case (`KvpUtils.normalize`), and that in upper case
-/// (`CaseInsensitiveMap`).
+/// The name of a parameter as GeoServer keeps it: in lower case (`KvpUtils.normalize`), and that in
+/// upper case (`CaseInsensitiveMap`).
 pub(super) fn key(name: &str) -> String {
     name.to_lowercase().to_uppercase()
 }
@@ -48,8 +52,12 @@ pub(super) fn decoded(raw: &[u8], plus_is_blank: bool, broken: BrokenEscape) -> 
     let mut bytes = Vec::new();
     let mut at = 0;
     while at < raw.len() {
-        let digits = raw.get(at + 1..at + 3).and_then(|digits| std::str::from_utf8(digits).ok());
-        let escaped = digits.filter(|digits| !digits.starts_with('+')).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let digits = raw
+            .get(at + 1..at + 3)
+            .and_then(|digits| std::str::from_utf8(digits).ok());
+        let escaped = digits
+            .filter(|digits| !digits.starts_with('+'))
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
         match (raw[at], escaped) {
             (b'%', Some(byte)) => {
                 bytes.push(byte);
@@ -82,6 +90,9 @@ pub(super) fn letters(bytes: &[u8], charset: Charset) -> String {
 }
 
 pub(super) fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> String {
-    let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
+    let units: Vec<u16> = bytes
+        .chunks_exact(2)
+        .map(|pair| unit([pair[0], pair[1]]))
+        .collect();
     String::from_utf16_lossy(&units)
 }

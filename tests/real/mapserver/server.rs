@@ -1,7 +1,9 @@
-//! A replica that is MapServer: Debian's `mapserv`, run as a CGI program for each request under `/geoserver`.
+//! A replica that is MapServer: Debian's `mapserv`, run as a CGI program for each request under
+//! `/geoserver`.
 //!
-//! MapServer takes `/geoserver/wms` for its own address because CGI tells it so, and writes it into its capabilities with the
-//! `Host` the client sent: links that lead back to the front door prove that it passed the request on as it came.
+//! MapServer takes `/geoserver/wms` for its own address because CGI tells it so, and writes it into
+//! its capabilities with the `Host` the client sent: links that lead back to the front door prove
+//! that it passed the request on as it came.
 
 use std::io;
 use std::net::SocketAddr;
@@ -37,11 +39,17 @@ struct Cgi {
 
 impl MapServer {
     pub(crate) fn start(runtime: &Runtime) -> Self {
-        let cgi =
-            Arc::new(Cgi { program: program::find("/usr/lib/cgi-bin/mapserv", "cgi-mapserver"), answered: AtomicUsize::new(0) });
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
+        let cgi = Arc::new(Cgi {
+            program: program::find("/usr/lib/cgi-bin/mapserv", "cgi-mapserver"),
+            answered: AtomicUsize::new(0),
+        });
+        let listener = runtime
+            .block_on(TcpListener::bind("127.0.0.1:0"))
+            .expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        let app = axum::Router::new().fallback(answer).with_state(Arc::clone(&cgi));
+        let app = axum::Router::new()
+            .fallback(answer)
+            .with_state(Arc::clone(&cgi));
         runtime.spawn(async move { axum::serve(listener, app).await });
         Self { address, cgi }
     }
@@ -53,7 +61,10 @@ impl MapServer {
 }
 
 async fn answer(State(cgi): State<Arc<Cgi>>, request: Request) -> Response<Body> {
-    let agent = request.headers().get("user-agent").and_then(|agent| agent.to_str().ok());
+    let agent = request
+        .headers()
+        .get("user-agent")
+        .and_then(|agent| agent.to_str().ok());
     let is_probe = agent.is_some_and(|agent| agent.starts_with("geofront/"));
     if !is_probe {
         cgi.answered.fetch_add(1, Ordering::Relaxed);
@@ -68,8 +79,12 @@ async fn answer(State(cgi): State<Arc<Cgi>>, request: Request) -> Response<Body>
 impl Cgi {
     async fn run(&self, request: Request) -> io::Result<Response<Body>> {
         let mut command = self.command(&request);
-        let body = to_bytes(request.into_body(), MAX_BODY).await.map_err(io::Error::other)?;
-        let mut process = command.env("CONTENT_LENGTH", body.len().to_string()).spawn()?;
+        let body = to_bytes(request.into_body(), MAX_BODY)
+            .await
+            .map_err(io::Error::other)?;
+        let mut process = command
+            .env("CONTENT_LENGTH", body.len().to_string())
+            .spawn()?;
         if let Some(mut stdin) = process.stdin.take() {
             stdin.write_all(&body).await?;
         }
@@ -78,7 +93,13 @@ impl Cgi {
 
     /// What CGI (RFC 3875) tells the program about `request`.
     fn command(&self, request: &Request) -> Command {
-        let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let text = |name| {
+            request
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+        };
         let host = text(header::HOST);
         let (name, port) = host.rsplit_once(':').unwrap_or((host, "80"));
         let mut command = Command::new(&self.program);
@@ -93,7 +114,10 @@ impl Cgi {
             .env("SERVER_NAME", name)
             .env("SERVER_PORT", port)
             .env("SERVER_PROTOCOL", "HTTP/1.1")
-            .env("MAPSERVER_CONFIG_FILE", program::data("mapserver/mapserver.conf"))
+            .env(
+                "MAPSERVER_CONFIG_FILE",
+                program::data("mapserver/mapserver.conf"),
+            )
             .env("MS_MAPFILE", program::data("mapserver/geoserver.map"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
@@ -103,16 +127,23 @@ impl Cgi {
 
 /// A CGI answer: header lines, an empty line, the body.
 fn parse(output: &[u8]) -> io::Result<Response<Body>> {
-    let end = output.windows(4).position(|four| four == b"\r\n\r\n").ok_or_else(|| io::Error::other("no header"))?;
+    let end = output
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .ok_or_else(|| io::Error::other("no header"))?;
     let head = std::str::from_utf8(&output[..end]).map_err(io::Error::other)?;
     let mut response = Response::builder();
     for line in head.lines() {
-        let (name, value) = line.split_once(':').ok_or_else(|| io::Error::other(format!("header line `{line}`")))?;
+        let (name, value) = line
+            .split_once(':')
+            .ok_or_else(|| io::Error::other(format!("header line `{line}`")))?;
         response = if name.eq_ignore_ascii_case("status") {
             response.status(value.split_whitespace().next().unwrap_or("500"))
         } else {
             response.header(name, value.trim())
         };
     }
-    response.body(Body::from(output[end + 4..].to_vec())).map_err(io::Error::other)
+    response
+        .body(Body::from(output[end + 4..].to_vec()))
+        .map_err(io::Error::other)
 }

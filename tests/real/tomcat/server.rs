@@ -1,4 +1,5 @@
-//! A private Tomcat of Debian's package: its own folder, a port the kernel chose, a webapp at `/geoserver`; killed when dropped.
+//! A private Tomcat of Debian's package: its own folder, a port the kernel chose, a webapp at
+//! `/geoserver`; killed when dropped.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -32,24 +33,39 @@ impl Tomcat {
             fs::create_dir(folder.path().join(part)).expect("the base is empty");
         }
         copy(&program::data("tomcat/conf"), &folder.path().join("conf"));
-        copy(&program::data("tomcat/geoserver"), &folder.path().join("webapps/geoserver"));
-        let log = fs::File::create(folder.path().join("logs/catalina.out")).expect("the log is created");
+        copy(
+            &program::data("tomcat/geoserver"),
+            &folder.path().join("webapps/geoserver"),
+        );
+        let log =
+            fs::File::create(folder.path().join("logs/catalina.out")).expect("the log is created");
         let mut process = Command::new(script)
             .arg("run")
             .env("CATALINA_HOME", HOME)
             .env("CATALINA_BASE", folder.path())
             .env("CATALINA_TMPDIR", folder.path().join("temp"))
-            .env("CATALINA_OPTS", "-Xmx128m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Djava.awt.headless=true")
+            .env(
+                "CATALINA_OPTS",
+                "-Xmx128m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Djava.awt.headless=true",
+            )
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("the log's second handle"))
             .stderr(log)
             .spawn()
             .expect("catalina.sh starts");
         let address = wait::until("Tomcat opens its port", START, || {
-            assert!(process.try_wait().expect("our own child").is_none(), "Tomcat ended: {}", log_of(folder.path()));
+            assert!(
+                process.try_wait().expect("our own child").is_none(),
+                "Tomcat ended: {}",
+                log_of(folder.path())
+            );
             listening_port(process.id()).map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
         });
-        Self { process, folder, address }
+        Self {
+            process,
+            folder,
+            address,
+        }
     }
 
     /// As [`Tomcat::start`], with the webapp free to start at once.
@@ -67,7 +83,8 @@ impl Tomcat {
     /// Takes the webapp away while Tomcat runs; Tomcat notices within seconds.
     pub(crate) fn undeploy(&self) {
         let webapp = self.folder.path().join("webapps/geoserver");
-        fs::rename(webapp, self.folder.path().join("undeployed")).expect("the webapp is moved away");
+        fs::rename(webapp, self.folder.path().join("undeployed"))
+            .expect("the webapp is moved away");
     }
 }
 
@@ -99,19 +116,32 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The TCP port that process `pid` listens on, as the kernel tells: Tomcat logs it only once the webapps have started.
+/// The TCP port that process `pid` listens on, as the kernel tells: Tomcat logs it only once the
+/// webapps have started.
 fn listening_port(pid: u32) -> Option<u16> {
     let sockets: Vec<String> = fs::read_dir(format!("/proc/{pid}/fd"))
         .ok()?
         .filter_map(|fd| {
-            Some(fs::read_link(fd.ok()?.path()).ok()?.to_str()?.strip_prefix("socket:[")?.trim_end_matches(']').to_owned())
+            Some(
+                fs::read_link(fd.ok()?.path())
+                    .ok()?
+                    .to_str()?
+                    .strip_prefix("socket:[")?
+                    .trim_end_matches(']')
+                    .to_owned(),
+            )
         })
         .collect();
-    let tables = ["tcp", "tcp6"].map(|table| fs::read_to_string(format!("/proc/net/{table}")).unwrap_or_default());
-    tables.iter().flat_map(|table| table.lines()).find_map(|line| listener_of(line, &sockets))
+    let tables = ["tcp", "tcp6"]
+        .map(|table| fs::read_to_string(format!("/proc/net/{table}")).unwrap_or_default());
+    tables
+        .iter()
+        .flat_map(|table| table.lines())
+        .find_map(|line| listener_of(line, &sockets))
 }
 
-/// The local port of a line of `/proc/net/tcp` that is a listener among `sockets`, which are inode numbers.
+/// The local port of a line of `/proc/net/tcp` that is a listener among `sockets`, which are inode
+/// numbers.
 fn listener_of(line: &str, sockets: &[String]) -> Option<u16> {
     const LISTEN: &str = "0A";
     let fields: Vec<&str> = line.split_whitespace().collect();

@@ -1,7 +1,9 @@
-//! A server that is not there: Poisson arrivals of four classes, our own queue before it, and two ways to work.
+//! A server that is not there: Poisson arrivals of four classes, our own queue before it, and two
+//! ways to work.
 //!
-//! The mix is that of `peers.md`'s simulation, made from a seed: mostly tiles of milliseconds, a fifth maps of a third of a second
-//! with a long tail, a few jobs of seconds to a minute, confined to a quarter of the cap, or two places.
+//! The mix is that of `peers.md`'s simulation, made from a seed: mostly tiles of milliseconds, a
+//! fifth maps of a third of a second with a long tail, a few jobs of seconds to a minute, confined
+//! to a quarter of the cap, or two places.
 
 use std::time::{Duration, Instant};
 
@@ -48,7 +50,13 @@ pub(super) struct World {
 
 impl Default for World {
     fn default() -> Self {
-        Self { kind: Kind::Slots, cores: 4, load: 0.85, fixed: None, change: Change::Nothing }
+        Self {
+            kind: Kind::Slots,
+            cores: 4,
+            load: 0.85,
+            fixed: None,
+            change: Change::Nothing,
+        }
     }
 }
 
@@ -81,7 +89,11 @@ impl Run {
     }
 
     pub(super) fn utilisation(&self) -> f64 {
-        self.thirds.iter().map(|third| third.utilisation).sum::<f64>() / 3.0
+        self.thirds
+            .iter()
+            .map(|third| third.utilisation)
+            .sum::<f64>()
+            / 3.0
     }
 
     pub(super) fn mean(&self, class: RequestClass) -> f64 {
@@ -117,7 +129,8 @@ impl Chance {
     }
 
     fn log_normal(&mut self, median: f64) -> f64 {
-        let normal = (-2.0 * self.uniform().ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos();
+        let normal =
+            (-2.0 * self.uniform().ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos();
         median * normal.exp()
     }
 
@@ -125,7 +138,10 @@ impl Chance {
         match self.uniform() {
             u if u < 0.8 => (RequestClass::Tile, self.exponential(0.008)),
             u if u < 0.995 => (RequestClass::Map, self.log_normal(0.18)),
-            _ => (RequestClass::Feature, (2.67 * self.uniform().powf(-1.0 / 1.8)).min(60.0)),
+            _ => (
+                RequestClass::Feature,
+                (2.67 * self.uniform().powf(-1.0 / 1.8)).min(60.0),
+            ),
         }
     }
 }
@@ -163,7 +179,10 @@ pub(super) fn run(world: &World) -> Run {
     while simulation.now < END {
         simulation.step();
     }
-    Run { thirds: simulation.thirds, times: simulation.times }
+    Run {
+        thirds: simulation.thirds,
+        times: simulation.times,
+    }
 }
 
 impl Simulation {
@@ -188,16 +207,29 @@ impl Simulation {
     }
 
     fn cores(&self) -> f64 {
-        f64::from(self.world.cores) / if self.is_changed(Change::HalfTheCores) { 2.0 } else { 1.0 }
+        f64::from(self.world.cores)
+            / if self.is_changed(Change::HalfTheCores) {
+                2.0
+            } else {
+                1.0
+            }
     }
 
     /// How many may be in flight: of all, of all but tiles, of the heavy ones.
     fn caps(&self) -> [usize; 3] {
         let has_extra = self.world.fixed.is_none() && self.auto.has_extra();
         let cap = self.cap() as usize;
-        let heavy = if self.world.fixed.is_none() { self.auto.heavy() as usize } else { 0 };
+        let heavy = if self.world.fixed.is_none() {
+            self.auto.heavy() as usize
+        } else {
+            0
+        };
         let extra = if has_extra { (cap / 4).max(2) } else { 0 };
-        [cap + extra, cap, (cap / 4).max(heavy.min(cap * 3 / 4)).max(2).min(cap)]
+        [
+            cap + extra,
+            cap,
+            (cap / 4).max(heavy.min(cap * 3 / 4)).max(2).min(cap),
+        ]
     }
 
     fn cap(&self) -> u32 {
@@ -214,9 +246,15 @@ impl Simulation {
     }
 
     fn next_departure(&self) -> (usize, f64) {
-        let worked_on = self.running.iter().enumerate().filter(|(at, _)| self.rate(*at) > 0.0);
+        let worked_on = self
+            .running
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| self.rate(*at) > 0.0);
         let times = worked_on.map(|(at, job)| (at, job.left / self.rate(at)));
-        times.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, f64::INFINITY))
+        times
+            .min_by(|a, b| a.1.total_cmp(&b.1))
+            .unwrap_or((0, f64::INFINITY))
     }
 
     fn work(&mut self, seconds: f64) {
@@ -228,7 +266,8 @@ impl Simulation {
             && self.now > WARMUP + (third as f64 + 0.5) * THIRD
         {
             self.thirds[third].cap += f64::from(self.cap()) * seconds / (THIRD / 2.0);
-            self.thirds[third].extra += f64::from(u8::from(self.auto.has_extra())) * seconds / (THIRD / 2.0);
+            self.thirds[third].extra +=
+                f64::from(u8::from(self.auto.has_extra())) * seconds / (THIRD / 2.0);
         }
         self.now += seconds;
     }
@@ -245,9 +284,20 @@ impl Simulation {
         }
         if job.class != RequestClass::Feature {
             let took = Duration::from_secs_f64((self.now - job.sent).max(0.0));
-            let heavy = self.running.iter().filter(|job| job.class == RequestClass::Feature).count() as u32;
+            let heavy = self
+                .running
+                .iter()
+                .filter(|job| job.class == RequestClass::Feature)
+                .count() as u32;
             let is_quick = job.class == RequestClass::Tile;
-            let answered = Answered { class: job.class, is_quick, company: job.company, heavy, took, waited: None };
+            let answered = Answered {
+                class: job.class,
+                is_quick,
+                company: job.company,
+                heavy,
+                took,
+                waited: None,
+            };
             self.auto.learn(&answered, self.at(self.now));
         }
     }
@@ -271,7 +321,14 @@ impl Simulation {
             arrived: self.at(self.now),
             is_retry: false,
         };
-        let job = Job { class, work, left: work, arrived: self.now, sent: 0.0, company: 0 };
+        let job = Job {
+            class,
+            work,
+            left: work,
+            arrived: self.now,
+            sent: 0.0,
+            company: 0,
+        };
         match self.queue.push(ask, job) {
             Pushed::Waits(_) | Pushed::WaitsInsteadOf(..) | Pushed::Full(_) => {}
         }
@@ -283,8 +340,16 @@ impl Simulation {
         let now = self.at(self.now);
         loop {
             let [most, most_slower, most_heavy] = self.caps();
-            let of = |is_counted: fn(RequestClass) -> bool| self.running.iter().filter(|job| is_counted(job.class)).count();
-            let (slower, heavy) = (of(|class| class != RequestClass::Tile), of(|class| class == RequestClass::Feature));
+            let of = |is_counted: fn(RequestClass) -> bool| {
+                self.running
+                    .iter()
+                    .filter(|job| is_counted(job.class))
+                    .count()
+            };
+            let (slower, heavy) = (
+                of(|class| class != RequestClass::Tile),
+                of(|class| class == RequestClass::Feature),
+            );
             let is_full = self.running.len() >= most;
             let served = self.queue.serve(
                 |_| true,
@@ -296,15 +361,27 @@ impl Simulation {
                             RequestClass::Map => slower < most_slower,
                             _ => slower < most_slower && heavy < most_heavy,
                         };
-                    if is_gone || has_room { Offer::Taken(is_gone) } else { Offer::ClassMustWait }
+                    if is_gone || has_room {
+                        Offer::Taken(is_gone)
+                    } else {
+                        Offer::ClassMustWait
+                    }
                 },
             );
             match served {
                 None => return,
                 Some((_, true)) => {}
                 Some((waiter, false)) => {
-                    let others = if waiter.ask.class == RequestClass::Tile { self.running.len() } else { slower };
-                    self.running.push(Job { sent: self.now, company: others as u32 + 1, ..waiter.value });
+                    let others = if waiter.ask.class == RequestClass::Tile {
+                        self.running.len()
+                    } else {
+                        slower
+                    };
+                    self.running.push(Job {
+                        sent: self.now,
+                        company: others as u32 + 1,
+                        ..waiter.value
+                    });
                 }
             }
         }

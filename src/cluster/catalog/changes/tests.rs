@@ -8,7 +8,11 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn known(number: u64, now: Instant) -> Changes {
     let mut changes = Changes::new();
-    assert_eq!(changes.read(number, now, now), None, "the first number is no change");
+    assert_eq!(
+        changes.read(number, now, now),
+        None,
+        "the first number is no change"
+    );
     changes
 }
 
@@ -52,7 +56,10 @@ fn a_main_that_is_slow_to_answer_is_not_taken_for_one_at_rest() {
     let quiet = start + config.settle;
     assert!(!changes.pass_time(quiet, &config), "it was not asked since");
     changes.read(9, quiet - SECOND / 2, quiet + SECOND);
-    assert!(!changes.pass_time(quiet + SECOND, &config), "and it had more to say");
+    assert!(
+        !changes.pass_time(quiet + SECOND, &config),
+        "and it had more to say"
+    );
     let quiet = quiet + SECOND + config.settle;
     changes.read(9, quiet - SECOND / 2, quiet);
     assert!(changes.pass_time(quiet, &config));
@@ -96,7 +103,10 @@ fn a_write_counts_as_soon_as_the_number_cannot_be_read_and_a_file_never() {
     let now = Instant::now();
     let mut changes = known(7, now);
     changes.hint(&Sighting::of(Hint::File, now), now);
-    assert_eq!((changes.unreadable(now, now), changes.is_at_rest()), (None, true));
+    assert_eq!(
+        (changes.unreadable(now, now), changes.is_at_rest()),
+        (None, true)
+    );
     changes.hint(&Sighting::of(Hint::Write, now), now);
     changes.hint(&Sighting::of(Hint::Ui, now), now);
     assert_eq!(changes.unreadable(now, now), Some(Source::Write));
@@ -109,7 +119,10 @@ fn a_click_that_no_number_refutes_counts_after_a_while() {
     changes.hint(&Sighting::of(Hint::Ui, start), start);
     let counts = (0..).map(|second| start + SECOND * second).find(|now| {
         let change = changes.unreadable(*now, *now);
-        assert!(change.is_some() || changes.poll_pause(&config) == SECOND, "the main is asked again, and not in a loop");
+        assert!(
+            change.is_some() || changes.poll_pause(&config) == SECOND,
+            "the main is asked again, and not in a loop"
+        );
         change.is_some()
     });
     assert_eq!(counts, Some(start + UNANSWERED));
@@ -128,9 +141,18 @@ fn a_click_that_a_late_number_refutes_is_no_change() {
 #[test]
 fn a_reload_of_the_main_or_a_change_of_its_security_needs_no_number() {
     let now = Instant::now();
-    assert_eq!(known(7, now).hint(&Sighting::of(Hint::Certain, now), now).1, Some(Source::Write));
+    assert_eq!(
+        known(7, now).hint(&Sighting::of(Hint::Certain, now), now).1,
+        Some(Source::Write)
+    );
     let mut changes = known(7, now);
-    assert_eq!((changes.hint(&Sighting::of(Hint::Security, now), now).1, changes.security()), (Some(Source::Write), 1));
+    assert_eq!(
+        (
+            changes.hint(&Sighting::of(Hint::Security, now), now).1,
+            changes.security()
+        ),
+        (Some(Source::Write), 1)
+    );
 }
 
 #[test]
@@ -151,7 +173,11 @@ fn another_main_is_a_change_and_so_is_the_first_number_it_says() {
     let later = now + config.settle;
     changes.unreadable(later, later);
     assert!(changes.pass_time(later, &config));
-    assert_eq!(changes.read(7, later, later), Some(Source::Main), "what it changed meanwhile is nowhere else");
+    assert_eq!(
+        changes.read(7, later, later),
+        Some(Source::Main),
+        "what it changed meanwhile is nowhere else"
+    );
     assert_eq!(changes.read(7, later, later), None);
 }
 
@@ -181,19 +207,30 @@ fn whoever_clicks_without_a_pause_does_not_keep_a_change_from_settling() {
 fn what_was_settled_when_somebody_was_asked_is_known_since_it_settled() {
     let (start, config) = (Instant::now(), catalog_config());
     let mut changes = Changes::new();
-    assert_eq!(changes.settled_at(start), None, "nothing is known before the main has said a number");
+    assert_eq!(
+        changes.settled_at(start),
+        None,
+        "nothing is known before the main has said a number"
+    );
     changes.read(0, start, start);
     assert_eq!(changes.settled_at(start), Some(0));
     changes.read(1, start, start);
     let settled = start + config.settle;
     changes.read(1, settled, settled);
     changes.pass_time(settled, &config);
-    assert_eq!((changes.settled_at(start), changes.settled_at(settled)), (None, Some(1)));
+    assert_eq!(
+        (changes.settled_at(start), changes.settled_at(settled)),
+        (None, Some(1))
+    );
 }
 
 /// How far hints are followed up, with nothing rolled out since `resolved`.
 fn tickets(changes: &Changes, resolved: Ticket) -> Tickets {
-    Tickets { resolved, answered: changes.answered_ticket(), changed: changes.changed_ticket() }
+    Tickets {
+        resolved,
+        answered: changes.answered_ticket(),
+        changed: changes.changed_ticket(),
+    }
 }
 
 fn is_pending(changes: &Changes, ticket: Ticket) -> bool {
@@ -211,7 +248,10 @@ fn clicks_without_a_pause_are_each_answered_by_the_next_reading() {
         // The next click comes before the answer.
         let (next, _) = changes.hint(&Sighting::of(Hint::Ui, now), now + SECOND / 50);
         changes.read(7, now, now + SECOND / 40);
-        assert!(!is_pending(&changes, ticket) && is_pending(&changes, next), "click {click}");
+        assert!(
+            !is_pending(&changes, ticket) && is_pending(&changes, next),
+            "click {click}"
+        );
         changes.read(7, now + SECOND / 40, now + SECOND / 30);
     }
 }
@@ -222,7 +262,10 @@ fn more_hints_than_are_noted_are_followed_up_all_the_same() {
     let mut changes = known(7, start);
     let sighted = |changes: &mut Changes, hint| changes.hint(&Sighting::of(hint, start), start).0;
     let write = sighted(&mut changes, Hint::Write);
-    let last = (0..1000).map(|_| sighted(&mut changes, Hint::Ui)).last().unwrap();
+    let last = (0..1000)
+        .map(|_| sighted(&mut changes, Hint::Ui))
+        .last()
+        .unwrap();
     assert!(changes.unanswered.len() <= MAX_UNANSWERED);
     assert!(is_pending(&changes, write) && is_pending(&changes, last));
     assert_eq!(changes.unreadable(start, start), Some(Source::Write));
@@ -235,12 +278,31 @@ fn a_write_whose_change_was_read_before_its_answer_came_is_pending_all_the_same(
     let mut changes = known(7, start);
     let (began, read, answered) = (start + SECOND, start + SECOND * 2, start + SECOND * 3);
     assert_eq!(changes.read(8, read, read), Some(Source::Number));
-    let (ticket, _) = changes.hint(&Sighting { hint: Hint::Write, began, by: None, workspace: None }, answered);
+    let (ticket, _) = changes.hint(
+        &Sighting {
+            hint: Hint::Write,
+            began,
+            by: None,
+            workspace: None,
+        },
+        answered,
+    );
     changes.read(8, answered, answered);
     assert!(is_pending(&changes, ticket));
-    let (later, _) = changes.hint(&Sighting { hint: Hint::Ui, began: answered, by: None, workspace: None }, answered + SECOND);
+    let (later, _) = changes.hint(
+        &Sighting {
+            hint: Hint::Ui,
+            began: answered,
+            by: None,
+            workspace: None,
+        },
+        answered + SECOND,
+    );
     changes.read(8, answered + SECOND, answered + SECOND);
-    assert!(!is_pending(&changes, later), "what was noticed before it began is not its change");
+    assert!(
+        !is_pending(&changes, later),
+        "what was noticed before it began is not its change"
+    );
 }
 
 #[test]
@@ -248,15 +310,34 @@ fn a_write_that_the_first_number_counts_already_is_pending() {
     let start = Instant::now();
     let mut changes = Changes::new();
     let (began, read, answered) = (start + SECOND, start + SECOND * 2, start + SECOND * 3);
-    assert_eq!(changes.read(8, read, read), None, "there is nothing to compare it with");
-    let (ticket, _) = changes.hint(&Sighting { hint: Hint::Write, began, by: None, workspace: None }, answered);
+    assert_eq!(
+        changes.read(8, read, read),
+        None,
+        "there is nothing to compare it with"
+    );
+    let (ticket, _) = changes.hint(
+        &Sighting {
+            hint: Hint::Write,
+            began,
+            by: None,
+            workspace: None,
+        },
+        answered,
+    );
     changes.read(8, answered, answered);
-    assert!(is_pending(&changes, ticket), "a replica may have loaded before it");
+    assert!(
+        is_pending(&changes, ticket),
+        "a replica may have loaded before it"
+    );
 }
 
 /// A REST write about this workspace that ran from `began` until `now`.
 fn write_about(workspace: u64, began: Instant) -> Sighting {
-    Sighting { workspace: Some(workspace), began, ..Sighting::of(Hint::Write, began) }
+    Sighting {
+        workspace: Some(workspace),
+        began,
+        ..Sighting::of(Hint::Write, began)
+    }
 }
 
 #[test]
@@ -268,7 +349,11 @@ fn a_change_that_a_write_explains_concerns_its_workspace_alone() {
     assert_eq!(changes.concern(), Concern::Workspaces(vec![1]));
     changes.hint(&Sighting::of(Hint::Ui, now + SECOND), now + SECOND);
     changes.read(9, now + SECOND, now + SECOND);
-    assert_eq!(changes.concern(), Concern::Everything, "a form may have changed anything");
+    assert_eq!(
+        changes.concern(),
+        Concern::Everything,
+        "a form may have changed anything"
+    );
 }
 
 #[test]
@@ -280,10 +365,18 @@ fn a_move_that_nothing_explains_concerns_everything_until_its_write_passes_by() 
     let passed = now + SECOND * 2;
     changes.hint(&write_about(1, passed), passed);
     changes.read(8, passed, passed);
-    assert_eq!(changes.concern(), Concern::Everything, "it began after that");
+    assert_eq!(
+        changes.concern(),
+        Concern::Everything,
+        "it began after that"
+    );
     changes.hint(&write_about(1, now), passed + SECOND);
     changes.read(8, passed + SECOND, passed + SECOND);
-    assert_eq!(changes.concern(), Concern::Workspaces(vec![1]), "it ran when the number moved");
+    assert_eq!(
+        changes.concern(),
+        Concern::Workspaces(vec![1]),
+        "it ran when the number moved"
+    );
     changes.forget_concern();
     assert_eq!(changes.concern(), Concern::default());
 }

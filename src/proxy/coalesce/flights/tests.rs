@@ -36,7 +36,10 @@ fn answer(flights: &Arc<Flights>, body: &'static [u8]) -> Arc<SharedAnswer> {
     head.insert_header("Content-Length", body.len()).unwrap();
     let mut kept = Kept::new(head, false, flights.claim());
     assert!(kept.add(&Bytes::from_static(body)));
-    Arc::new(kept.whole(UpstreamName::new("slave1").unwrap(), RequestId::fresh()).unwrap())
+    Arc::new(
+        kept.whole(UpstreamName::new("slave1").unwrap(), RequestId::fresh())
+            .unwrap(),
+    )
 }
 
 /// What a follower knows now.
@@ -45,7 +48,8 @@ fn now(follower: &Follower) -> Option<Option<Arc<SharedAnswer>>> {
 }
 
 fn is_empty(flights: &Flights) -> bool {
-    flights.shards.iter().all(|shard| shard.lock().is_empty()) && flights.kept.load(Ordering::Relaxed) == 0
+    flights.shards.iter().all(|shard| shard.lock().is_empty())
+        && flights.kept.load(Ordering::Relaxed) == 0
 }
 
 #[tokio::test]
@@ -58,7 +62,10 @@ async fn those_of_one_description_get_one_answer_and_others_do_not() {
     assert!(leader.begin());
     leader.land(answer(&flights, b"map"));
     for follower in &followers {
-        assert_eq!(follower.answer(PATIENCE).await.unwrap().body.concat(), b"map");
+        assert_eq!(
+            follower.answer(PATIENCE).await.unwrap().body.concat(),
+            b"map"
+        );
     }
 }
 
@@ -122,7 +129,12 @@ async fn followers_do_not_wait_for_a_slow_rest_but_do_for_another_attempt() {
     let follower = follow(&flights, b"a");
     assert!(leader.begin());
     leader.wait_again();
-    assert!(tokio::time::timeout(REST * 2, follower.answer(PATIENCE)).await.is_err(), "it still waits");
+    assert!(
+        tokio::time::timeout(REST * 2, follower.answer(PATIENCE))
+            .await
+            .is_err(),
+        "it still waits"
+    );
     assert!(leader.begin());
     let began = tokio::time::Instant::now();
     assert!(follower.answer(PATIENCE).await.is_none());
@@ -140,14 +152,24 @@ async fn patience_ends() {
 fn followers_and_flights_are_bounded() {
     let flights = flights();
     let leader = lead(&flights, b"a");
-    let followers: Vec<_> = (0..MOST_FOLLOWERS).map(|_| follow(&flights, b"a")).collect();
+    let followers: Vec<_> = (0..MOST_FOLLOWERS)
+        .map(|_| follow(&flights, b"a"))
+        .collect();
     assert!(matches!(flights.board(b"a"), Boarding::GoesAlone));
     drop(followers);
     drop(follow(&flights, b"a"));
     drop(leader);
-    let leaders: Vec<_> = (0..MOST_FLIGHTS * 2).map(|number| flights.board(&number.to_le_bytes())).collect();
-    let leading = leaders.iter().filter(|boarding| matches!(boarding, Boarding::Leads(_))).count();
-    assert!(leading <= MOST_FLIGHTS && leading > MOST_FLIGHTS / 2, "{leading}");
+    let leaders: Vec<_> = (0..MOST_FLIGHTS * 2)
+        .map(|number| flights.board(&number.to_le_bytes()))
+        .collect();
+    let leading = leaders
+        .iter()
+        .filter(|boarding| matches!(boarding, Boarding::Leads(_)))
+        .count();
+    assert!(
+        leading <= MOST_FLIGHTS && leading > MOST_FLIGHTS / 2,
+        "{leading}"
+    );
     drop(leaders);
     assert!(is_empty(&flights));
 }
@@ -155,8 +177,13 @@ fn followers_and_flights_are_bounded() {
 #[test]
 fn what_all_keep_together_is_bounded_and_comes_back() {
     let flights = flights();
-    let mut claims: Vec<_> = (0..MOST_KEPT / MOST_BODY + 3).map(|_| flights.claim()).collect();
-    let granted = claims.iter_mut().filter_map(|claim| claim.grow(MOST_BODY).then_some(())).count();
+    let mut claims: Vec<_> = (0..MOST_KEPT / MOST_BODY + 3)
+        .map(|_| flights.claim())
+        .collect();
+    let granted = claims
+        .iter_mut()
+        .filter_map(|claim| claim.grow(MOST_BODY).then_some(()))
+        .count();
     assert_eq!(granted, MOST_KEPT / MOST_BODY);
     assert!(!flights.claim().grow(1));
     drop(claims);
@@ -175,7 +202,8 @@ fn an_answer_takes_its_room_until_the_last_has_it() {
     assert!(is_empty(&flights));
 }
 
-/// Leaders that end in every way and followers that leave, from many threads: everybody who waits hears the end.
+/// Leaders that end in every way and followers that leave, from many threads: everybody who waits
+/// hears the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn in_a_crowd_nobody_is_left_waiting() {
     let flights = flights();
@@ -198,7 +226,9 @@ async fn in_a_crowd_nobody_is_left_waiting() {
                 }
                 Boarding::Follows(follower) if number % 5 == 0 => drop(follower),
                 Boarding::Follows(follower) => {
-                    let heard = tokio::time::timeout(Duration::from_secs(10), follower.answer(PATIENCE)).await;
+                    let heard =
+                        tokio::time::timeout(Duration::from_secs(10), follower.answer(PATIENCE))
+                            .await;
                     assert!(heard.is_ok(), "a follower was forgotten");
                 }
                 Boarding::GoesAlone => {}
