@@ -9,9 +9,8 @@
 //! Two kinds of evidence convict, and a success weakens them differently:
 //!
 //! * **A run**: `ejection_failures` failures in a row. One success ends it, because the usual
-//!   failures (a reset, a timeout, a
-//!   500) are as often the fault of one layer or one request. That it could not even be reached
-//!        counts [`UNREACHABLE`]fold: that
+//!   failures (a reset, a timeout, a 500) are as often the fault of one layer or one request. A
+//!   failure to reach it at all counts [`UNREACHABLE`]fold: that
 //!   is nobody's layer.
 //! * **Node faults**: answers that say the instance itself is broken (out of memory, no threads,
 //!   stale file handle). Such an instance goes on answering other requests well, so a success must

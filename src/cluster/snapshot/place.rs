@@ -1,0 +1,218 @@
+//! An upstream as a snapshot has it: its standing, its limit and its load.
+
+use super::*;
+
+/// An upstream that is reachable and ready.
+#[derive(Clone, Debug)]
+pub(in crate::cluster) struct Place {
+    pub(super) upstream: Arc<Upstream>,
+    /// The upstream's: one pointer less to follow for each candidate.
+    pub(super) load: Arc<Load>,
+    pub(super) standing: Standing,
+    pub(super) caps: CapSource,
+    /// Stands for its name where keys choose: an upstream that moves to another address keeps what
+    /// is its own.
+    pub(super) seed: u64,
+}
+
+/// Where an upstream's cap comes from.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cluster) enum CapSource {
+    Fixed(Caps),
+    /// From the upstream's load; of it, so many percent for heavy requests.
+    Learned {
+        heavy: u32,
+    },
+}
+
+impl CapSource {
+    pub(in crate::cluster) fn of(max_in_flight: MaxInFlight, limits: &Limits) -> Self {
+        let shares = Shares {
+            quick_reserve: limits.quick_reserve,
+            heavy: limits.heavy_share,
+        };
+        match max_in_flight {
+            MaxInFlight::Auto => Self::Learned {
+                heavy: limits.heavy_share,
+            },
+            MaxInFlight::Off => Self::Fixed(Caps::UNLIMITED),
+            MaxInFlight::Fixed(cap) => Self::Fixed(Caps::new(cap, shares)),
+        }
+    }
+
+    /// As far as the upstream has ramped up.
+    #[inline]
+    pub(in crate::cluster) fn caps(
+        self,
+        load: &Load,
+        warmup: Option<Warmup>,
+        now: Instant,
+    ) -> Caps {
+        let caps = match self {
+            Self::Fixed(caps) => caps,
+            Self::Learned { heavy } => {
+                let nothing_yet = LearnedCap {
+                    cap: MaxInFlight::AUTO_START,
+                    has_extra: true,
+                    heavy: 0,
+                };
+                Caps::learned(load.learned_cap().unwrap_or(nothing_yet), heavy)
+            }
+        };
+        match warmup {
+            Some(warmup) => caps.ramped(warmup.share(now), Warmup::WHOLE),
+            None => caps,
+        }
+    }
+}
+
+/// What of an upstream's state requests can see.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(in crate::cluster) struct Standing {
+    pub(in crate::cluster) reads: Reads,
+    /// Its probes pass, or those of none do: it may serve reads.
+    pub(in crate::cluster) passes: bool,
+    /// A backup that serves like the first while some of them are out.
+    pub(in crate::cluster) helps: bool,
+    pub(in crate::cluster) is_fresh: bool,
+    /// The main, in its own catalog reload: it serves only what nobody else may.
+    pub(in crate::cluster) is_reading_catalog: bool,
+    pub(in crate::cluster) weight: Weight,
+    pub(in crate::cluster) warmup: Option<Warmup>,
+    pub(in crate::cluster) max_in_flight: MaxInFlight,
+    /// For who is half-open: when that, or its mode, last changed.
+    pub(in crate::cluster) half_open_since: Option<Instant>,
+}
+
+/// Its part in serving what several may serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cluster) enum Reads {
+    First,
+    Backup,
+    OnTrial,
+    /// By configuration, or because it is ejected.
+    No,
+}
+
+impl Place {
+    pub(in crate::cluster) fn new(
+        upstream: &Arc<Upstream>,
+        standing: Standing,
+        limits: &Limits,
+    ) -> Self {
+        let seed = seed_of(upstream.name.as_str());
+        let caps = CapSource::of(standing.max_in_flight, limits);
+        Self {
+            upstream: Arc::clone(upstream),
+            load: Arc::clone(&upstream.load),
+            standing,
+            caps,
+            seed,
+        }
+    }
+
+    /// How much there is, as far as it has ramped up.
+    #[inline]
+    pub(super) fn room(&self, demand: Demand, now: Instant) -> Room {
+        self.caps
+            .caps(&self.load, self.standing.warmup, now)
+            .room(demand)
+    }
+
+    #[inline]
+    pub(super) fn has_place(&self, demand: Demand, tried: &Tried, now: Instant) -> bool {
+        self.has_room(self.room(demand, now), tried)
+    }
+
+    #[inline]
+    pub(super) fn has_room(&self, room: Room, tried: &Tried) -> bool {
+        !self.is_tried(tried) && self.load.has_room(room)
+    }
+
+    /// Itself as a candidate, unless it is out; whether it has a place is not asked.
+    #[inline(always)]
+    pub(super) fn offer(&self, tried: &Tried, now: Instant) -> Option<Candidate> {
+        if self.is_tried(tried) {
+            return None;
+        }
+        let in_flight = self.load.in_flight_if_open()?;
+        Some(Candidate {
+            in_flight,
+            weight: self.weight_at(now),
+        })
+    }
+
+    #[inline]
+    pub(super) fn is_tried(&self, tried: &Tried) -> bool {
+        !tried.is_empty() && tried.contains(self.upstream.id)
+    }
+
+    /// Tried, or closed since this snapshot was taken.
+    #[inline]
+    pub(super) fn is_out(&self, tried: &Tried) -> bool {
+        self.is_tried(tried) || self.load.is_closed()
+    }
+
+    #[inline]
+    pub(super) fn candidate(&self, now: Instant) -> Candidate {
+        Candidate {
+            in_flight: self.load.in_flight(),
+            weight: self.weight_at(now),
+        }
+    }
+
+    pub(super) fn lease(&self, demand: Demand, now: Instant) -> Option<Selection> {
+        self.lease_in(self.room(demand, now), demand)
+    }
+
+    pub(super) fn lease_in(&self, room: Room, demand: Demand) -> Option<Selection> {
+        self.load
+            .try_lease(room)
+            .map(|lease| self.selection(lease, demand))
+    }
+
+    pub(super) fn lease_trial(&self, demand: Demand, now: Instant) -> Option<Selection> {
+        self.load
+            .try_trial(self.room(demand, now))
+            .map(|lease| self.selection(lease, demand))
+    }
+
+    pub(super) fn selection(&self, lease: Lease, demand: Demand) -> Selection {
+        // Heavy requests are too few and too different, and administration has other work done.
+        let teaches_cap = matches!(self.caps, CapSource::Learned { .. })
+            && matches!(demand, Demand::Quick | Demand::Ordinary);
+        Selection {
+            upstream: Arc::clone(&self.upstream),
+            lease,
+            teaches_cap,
+        }
+    }
+}
+
+/// How long after an ejection's end requests of priority 1, and then heavy ones, leave the trial to
+/// lighter ones.
+const ORDINARY_TRIAL: Duration = Duration::from_secs(1);
+const HEAVY_TRIAL: Duration = Duration::from_secs(30);
+
+impl Standing {
+    /// Whether a request may be the trial, even if there is another upstream: light ones tell
+    /// sooner, and lose less.
+    pub(super) fn tries(&self, demand: Demand, now: Instant) -> bool {
+        let patience = match demand {
+            Demand::Quick => Duration::ZERO,
+            Demand::Ordinary | Demand::Administration => ORDINARY_TRIAL,
+            Demand::Heavy => HEAVY_TRIAL,
+        };
+        self.half_open_since
+            .is_none_or(|since| now >= since + patience)
+    }
+
+    /// In parts of [`Warmup::WHOLE`], so that a ramp has steps even for the smallest weight.
+    #[inline]
+    pub(in crate::cluster) fn weight_at(&self, now: Instant) -> u32 {
+        u32::from(self.weight.get())
+            * self
+                .warmup
+                .map_or(Warmup::WHOLE, |warmup| warmup.share(now))
+    }
+}

@@ -1,0 +1,368 @@
+//! What happens to an upstream: probes, attempts, orders and the passing of time change its state.
+
+use super::*;
+
+impl Tracked {
+    /// A probe reported that was sent when the epoch `settled` was. Nothing if it was no longer
+    /// waited for. `is_full`: it has as many requests as it may get, so that one it does not answer
+    /// in time may just wait its turn.
+    pub(in crate::cluster) fn probed(
+        &mut self,
+        (report, is_full): (&ProbeReport, bool),
+        settled: Option<u64>,
+        now: Instant,
+        config: &Health,
+    ) -> Meaning {
+        if !self.probes.is_running() {
+            return Meaning::Nothing;
+        }
+        self.last_probe = Some(report.took);
+        self.local_fault = match &report.outcome {
+            Outcome::Failure(cause) => cause.local_fault(),
+            Outcome::Success | Outcome::Busy => None,
+        };
+        if matches!(&report.outcome, Outcome::Failure(cause) if cause.is_refused()) {
+            self.catalog.was_not_there(settled, now);
+        }
+        let sent = now.checked_sub(report.took).unwrap_or(now);
+        let is_busy = is_full && matches!(report.outcome, Outcome::Failure(Cause::Slow(_)));
+        self.learn(
+            if is_busy {
+                &Outcome::Busy
+            } else {
+                &report.outcome
+            },
+            sent,
+            now,
+            config,
+        )
+    }
+
+    /// Another upstream passed a probe that was sent at `sent`. If this one failed before, it is
+    /// asked again at once.
+    pub(in crate::cluster) fn other_passed(&mut self, sent: Instant, now: Instant) {
+        if self.facts.other_passed(sent, now) {
+            self.probes.hasten(now, Duration::ZERO);
+        }
+    }
+
+    /// It refused our credentials when they were last tried there.
+    pub(in crate::cluster) const fn refuses(&self) -> bool {
+        self.refused_credentials.is_some()
+    }
+
+    /// Our credentials were tried there, and refused with this status or accepted.
+    pub(in crate::cluster) fn tried_credentials(&mut self, refused: Option<u16>) {
+        self.refused_credentials = refused;
+    }
+
+    /// A probe of it begins.
+    pub(in crate::cluster) fn begin_probe(&mut self, now: Instant, timeout: Duration) {
+        self.probes.begin(now, timeout);
+        self.upstream.load.set_in_doubt(self.is_in_doubt());
+    }
+
+    /// Time passed: a probe may be lost, an ejection over.
+    pub(in crate::cluster) fn passed_time(
+        &mut self,
+        now: Instant,
+        config: &Health,
+    ) -> Option<What> {
+        if self.probes.is_lost(now) {
+            // What kept it from reporting is ours, so it says nothing about the upstream. The next
+            // one is due as ever.
+            self.local_fault = Some(LocalFault::Unreported);
+            self.plan_probe(now, config);
+        }
+        let half_open = self.ejection.passed_time(now).then_some(What::HalfOpen);
+        if half_open.is_some() {
+            self.changed = now;
+        }
+        half_open
+    }
+
+    /// An attempt ended that was sent at `sent`. Says nothing about who is not up and ready: probes
+    /// and orders decide there.
+    pub(in crate::cluster) fn observed(
+        &mut self,
+        (outcome, grounds): (Outcome, Option<Grounds>),
+        sent: Instant,
+        now: Instant,
+        config: &Health,
+        may_eject: bool,
+    ) -> Option<What> {
+        if outcome == Outcome::Success {
+            self.succeeded_at = Some(now);
+        }
+        if !self.is_fit() {
+            return None;
+        }
+        if !self.is_in_doubt() && !self.is_set_aside() {
+            self.grounds.clear();
+        }
+        if let (Some(grounds), Outcome::Failure(_), false) =
+            (grounds, &outcome, self.is_set_aside())
+        {
+            self.grounds.truncate(MAX_GROUNDS - 1);
+            self.grounds.insert(0, grounds);
+        }
+        match outcome {
+            Outcome::Failure(cause) if cause.local_fault().is_some() => None,
+            Outcome::Success => self
+                .ejection
+                .succeeded(sent, now)
+                .then(|| self.returned(now, config)),
+            Outcome::Busy => None,
+            Outcome::Failure(cause) => self.blame(cause, sent, now, config, may_eject),
+        }
+    }
+
+    /// Ends the ejection, because nobody else is left or it may no longer be ejected.
+    pub(in crate::cluster) fn lift(&mut self, now: Instant, config: &Health) -> Option<What> {
+        self.ejection.clear(now).then(|| self.returned(now, config))
+    }
+
+    /// The mode in force and the origin of its order; `None` for the mode that every upstream
+    /// starts with.
+    pub(in crate::cluster) fn ordered_mode(&self) -> Option<(Mode, &ModeOrigin)> {
+        Some((self.mode, self.mode_origin.as_ref()?))
+    }
+
+    /// Takes over the order that was given for the upstream of this name at another address. That
+    /// is no transition.
+    pub(in crate::cluster) fn inherit_mode(&mut self, former: &Self, now: Instant) {
+        drop(self.set_mode(former.mode, former.mode_origin.clone(), now));
+    }
+
+    /// The evidence against it rests on faults that others share: it is dropped, and the ejection
+    /// with it.
+    pub(in crate::cluster) fn acquit(&mut self, shared: &[u64], now: Instant) -> Option<What> {
+        let rests = |grounds: &&Grounds| shared.iter().any(|key| grounds.rest_on(*key));
+        let resting = self.grounds.iter().filter(rests).count();
+        if resting == 0 || resting * 2 < self.grounds.len() {
+            return None;
+        }
+        self.grounds.clear();
+        let was_set_aside = self.ejection.acquit(now);
+        if was_set_aside {
+            self.changed = now;
+        }
+        was_set_aside.then_some(What::Returned)
+    }
+
+    pub(in crate::cluster) fn set_mode(
+        &mut self,
+        mode: Mode,
+        origin: Option<ModeOrigin>,
+        now: Instant,
+    ) -> Vec<What> {
+        if mode == self.mode {
+            return Vec::new();
+        }
+        let from = std::mem::replace(&mut self.mode, mode);
+        self.changed = now;
+        let by = origin.as_ref().map(|origin| origin.by.clone());
+        self.mode_origin = origin;
+        let mut changes = vec![What::Mode { from, to: mode, by }];
+        match (from, mode) {
+            (_, Mode::Maintenance) => {
+                self.leave_roll(now);
+                self.catalog.forget_access();
+                changes.extend(self.forget(now));
+            }
+            (Mode::Maintenance, Mode::Ready | Mode::Drain) => self.resume_probes(now),
+            (Mode::Ready | Mode::Drain, Mode::Ready | Mode::Drain) => {}
+        }
+        changes
+    }
+
+    // What its catalog reload does to it.
+
+    /// Nobody comes in any more, not even from an older snapshot.
+    pub(in crate::cluster) fn leave_service(&mut self, now: Instant) {
+        self.upstream.load.close();
+        self.catalog.begin(now);
+    }
+
+    /// Called off, unless GeoServer has been told already: then it must be waited for, whatever is
+    /// ordered meanwhile.
+    pub(in crate::cluster) fn leave_roll(&mut self, now: Instant) {
+        if self.catalog.call_off(now) {
+            self.upstream.load.open();
+        }
+    }
+
+    /// While it reads its catalog, probes would find what everybody would.
+    pub(in crate::cluster) fn begin_reload(
+        &mut self,
+        target: Target,
+        limit: Duration,
+        now: Instant,
+    ) {
+        self.catalog.reload(target, limit, now);
+        self.probes.stop();
+    }
+
+    /// The canary passed. A catalog reload does not cool a JVM: the replica has the share that it
+    /// had before.
+    pub(in crate::cluster) fn return_to_service(&self) {
+        self.upstream.load.open();
+    }
+
+    /// It is not probed in maintenance, nor while it reads its catalog.
+    pub(in crate::cluster) fn resume_probes(&mut self, now: Instant) {
+        if self.probes.is_off() && !self.is_in_maintenance() && !self.catalog.is_reloading() {
+            self.probes.restart(now);
+        }
+    }
+
+    /// Whatever its catalog is: administration goes here or nowhere.
+    pub(in crate::cluster) fn become_the_main(&mut self, epoch: u64, now: Instant) {
+        self.catalog.is_the_main(epoch);
+        self.upstream.load.open();
+        self.resume_probes(now);
+    }
+
+    /// What the process before us knew.
+    pub(in crate::cluster) fn recall(&mut self, known: &Remembered, start: Instant) {
+        if self
+            .catalog
+            .recall(known.main_number, known.is_reloading, start)
+        {
+            self.upstream.load.close();
+        }
+    }
+
+    /// What a probe that was sent at `sent` says.
+    fn learn(
+        &mut self,
+        outcome: &Outcome,
+        sent: Instant,
+        now: Instant,
+        config: &Health,
+    ) -> Meaning {
+        let has_timed_out = matches!(
+            outcome,
+            Outcome::Failure(Cause::Timeout(_) | Cause::Slow(_))
+        );
+        // Requests that succeed meanwhile outvote a probe that was not answered in time.
+        let outcome = if has_timed_out && self.has_succeeded() {
+            &Outcome::Busy
+        } else {
+            outcome
+        };
+        let verdict = outcome.verdict();
+        let refused = outcome.refused_credentials();
+        self.refused_probe = refused.filter(|_| !config.authenticate);
+        if config.authenticate && matches!(verdict, Verdict::Passed | Verdict::Refused) {
+            self.tried_credentials(refused);
+        }
+        if let Outcome::Failure(cause) = outcome {
+            self.last_cause = Some(cause.clone());
+            if verdict == Verdict::Failed {
+                self.content_cause = Some(cause.clone());
+            }
+        }
+        let begins_to_fail = self.facts.learn(verdict, sent, now, config);
+        self.plan_probe(now, config);
+        match verdict {
+            Verdict::Passed => Meaning::Passes,
+            _ if begins_to_fail => Meaning::BeginsToFail,
+            _ => Meaning::Nothing,
+        }
+    }
+
+    fn plan_probe(&mut self, now: Instant, config: &Health) {
+        self.probes.plan(
+            now,
+            self.facts
+                .probe_interval(config, self.is_fit() && self.ejection.is_in_doubt()),
+        );
+    }
+
+    /// What it is for reads is this from now on.
+    pub(in crate::cluster) fn measured(
+        &mut self,
+        to: HealthState,
+        now: Instant,
+        config: &Health,
+    ) -> Option<What> {
+        let from = std::mem::replace(&mut self.health, to);
+        if from == to {
+            return None;
+        }
+        self.health_changed(from, to, now, config);
+        let cause = self.last_cause.clone().filter(|_| to == HealthState::Down);
+        Some(What::Health { from, to, cause })
+    }
+
+    fn health_changed(
+        &mut self,
+        from: HealthState,
+        to: HealthState,
+        now: Instant,
+        config: &Health,
+    ) {
+        self.changed = now;
+        self.warmup = None;
+        if to == HealthState::Up {
+            self.catalog.came_up(now);
+        }
+        match (from, to) {
+            // One that comes back only because no other passes was not away for a reason that makes
+            // it cold.
+            (HealthState::Down, HealthState::Up) if self.facts.is_passing() => {
+                self.warmup = Warmup::new(now, config.slow_start);
+            }
+            // Probes decide from here, and what comes back is usually another process.
+            (_, HealthState::Down | HealthState::Unknown) => drop(self.ejection.clear(now)),
+            (_, HealthState::Up) => {}
+        }
+    }
+
+    /// Evidence against it. Probes shall have a look soon, whether or not it can be ejected.
+    fn blame(
+        &mut self,
+        cause: Cause,
+        sent: Instant,
+        now: Instant,
+        config: &Health,
+        may_eject: bool,
+    ) -> Option<What> {
+        self.probes
+            .hasten(now, config.interval.min(config.down_interval));
+        if !self.is_ejectable() || config.ejection_failures == 0 {
+            return None;
+        }
+        let length = self
+            .ejection
+            .failed(cause.severity(), sent, now, config, may_eject)?;
+        self.changed = now;
+        self.last_cause = Some(cause.clone());
+        Some(What::Ejected {
+            until: now + length,
+            length,
+            cause,
+        })
+    }
+
+    fn returned(&mut self, now: Instant, config: &Health) -> What {
+        self.changed = now;
+        self.warmup = Warmup::new(now, config.slow_start);
+        What::Returned
+    }
+
+    /// Into maintenance: whatever was known will not be true afterwards.
+    fn forget(&mut self, now: Instant) -> Option<What> {
+        let from = std::mem::replace(&mut self.health, HealthState::Unknown);
+        (self.facts, self.refused_probe, self.local_fault) = (Facts::default(), None, None);
+        self.ejection.clear(now);
+        self.warmup = None;
+        self.probes.stop();
+        (from != HealthState::Unknown).then_some(What::Health {
+            from,
+            to: HealthState::Unknown,
+            cause: None,
+        })
+    }
+}
