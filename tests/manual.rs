@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 use geofront::config::{AccessLog as Target, LogFormat};
 use geofront::ogc::{RequestClass, Retryable, retry};
 use geofront::proxy::access_log::{AccessLog, End, Record};
+use geofront::proxy::client::request_id::RequestId;
 use geofront::proxy::headers::{ClientView, prepare_upstream};
-use geofront::proxy::request_id::RequestId;
-use geofront::proxy::respond::Refusal;
+use geofront::proxy::response::respond::Refusal;
 use pingora::http::RequestHeader;
 
 const ACCESS_LOG: &str = include_str!("../docs/access-log.md");

@@ -13,7 +13,7 @@ use crate::config::{
     Config, Credentials, MainReads, MapEnvironment, Role, ServedBy, UpstreamConfig,
 };
 use crate::ogc::{self, BodyNeed, BodyReader, Classified, RequestHead, Retryable};
-use crate::proxy::hints;
+use crate::proxy::catalog_writes::hints;
 
 /// What the main answers when it did what was asked.
 const OK: u16 = 200;

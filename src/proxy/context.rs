@@ -9,19 +9,19 @@ use crate::cluster::{Cause, Snapshot, Tried, Upstream};
 use crate::config::ClassConfig;
 use crate::ogc::{Classified, RequestClass, Retryable};
 
-use super::body_prefix::BodyPrefix;
-use super::coalesce::{Leading, SharedAnswer};
-use super::evidence::Witness;
 use super::handles::Handles;
-use super::inbox::Tunnel;
-use super::interrupt::{Armed, Interrupt};
-use super::limits::RateNote;
-use super::request_id::RequestId;
-use super::respond::Refusal;
-use super::retry::Progress;
 use super::running::Running;
-use super::second_opinion::Doubt;
 use super::waiting::{Permit, Seat};
+use crate::proxy::client::body_prefix::BodyPrefix;
+use crate::proxy::client::request_id::RequestId;
+use crate::proxy::coalesce::{Leading, SharedAnswer};
+use crate::proxy::connection::inbox::Tunnel;
+use crate::proxy::connection::interrupt::{Armed, Interrupt};
+use crate::proxy::response::evidence::Witness;
+use crate::proxy::response::respond::Refusal;
+use crate::proxy::steps::limits::RateNote;
+use crate::proxy::upstream::retry::Progress;
+use crate::proxy::upstream::second_opinion::Doubt;
 
 /// See the module's documentation. Dropped exactly once, on every path: success, abort, panic,
 /// shutdown.

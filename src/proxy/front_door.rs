@@ -10,31 +10,31 @@ use pingora::proxy::Session;
 use pingora::{BError, Error, ErrorSource, ErrorType};
 
 use super::access_log::AccessLog;
-use super::body_prefix::HeldBodies;
-use super::budget::{Loss, RetryBudget};
-use super::coalesce::Coalescing;
 use super::context::Context;
-use super::failure;
-use super::framing;
-use super::hints;
 use super::hooks::peer;
-use super::interrupt::{Armed, Interrupts, Wait, WaitEnd};
-use super::limits::Meters;
-use super::recent::{Recent, RecentRequests};
-use super::respond::Refusal;
-use super::retry::{self, Progress, Situation};
 use super::running::RunningRequests;
-use super::scope;
-use super::second_opinion::{Doubt, OpinionBudget};
 use super::waiting::WaitingRoom;
-use super::who::{Asker, Key};
-use super::writers::{Noted, Writers};
 use crate::admission::QueueStatus;
 use crate::cluster::{About, Cause, Outcome, Sighting, Subject, Tried};
 use crate::config::Config;
 use crate::control::Control;
 use crate::metrics::Metrics;
 use crate::ogc::{RequestClass, Retryable};
+use crate::proxy::access_log::recent::{Recent, RecentRequests};
+use crate::proxy::catalog_writes::hints;
+use crate::proxy::catalog_writes::read_your_writes::{Noted, Writers};
+use crate::proxy::catalog_writes::scope;
+use crate::proxy::client::body_prefix::HeldBodies;
+use crate::proxy::client::identity::{Asker, Key};
+use crate::proxy::coalesce::Coalescing;
+use crate::proxy::connection::interrupt::{Armed, Interrupts, Wait, WaitEnd};
+use crate::proxy::response::framing;
+use crate::proxy::response::respond::Refusal;
+use crate::proxy::steps::limits::Meters;
+use crate::proxy::upstream::failure;
+use crate::proxy::upstream::retry::{self, Progress, Situation};
+use crate::proxy::upstream::retry_budget::{Loss, RetryBudget};
+use crate::proxy::upstream::second_opinion::{Doubt, OpinionBudget};
 
 /// The proxy: one for all listeners, cheap to clone.
 #[derive(Clone)]

@@ -22,7 +22,7 @@ use pingora::Result;
 use pingora::http::authority::raw_target_authority;
 use pingora::http::{RequestHeader, ResponseHeader, StatusCode};
 
-use super::request_id::{REQUEST_ID, RequestId};
+use crate::proxy::client::request_id::{REQUEST_ID, RequestId};
 
 /// As text: Pingora writes the names of a request as they are given, and copies those of the `http`
 /// crate.

@@ -15,18 +15,19 @@ use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, Result};
 
-use super::body_prefix::BodyPrefix;
-use super::connection::Switches;
 use super::context::Context;
 use super::front_door::FrontDoor;
 use super::headers::{self, ClientView};
-use super::request_head::{body_reader, content_length, head};
-use super::request_id::RequestId;
-use super::respond::Refusal;
-use super::retry::Progress;
-use super::{body_prefix, record, refuse};
 use crate::http1::Fault;
 use crate::ogc::{self, BodyNeed};
+use crate::proxy::client::body_prefix;
+use crate::proxy::client::body_prefix::BodyPrefix;
+use crate::proxy::client::head::{body_reader, content_length, head};
+use crate::proxy::client::request_id::RequestId;
+use crate::proxy::connection::Switches;
+use crate::proxy::response::respond::Refusal;
+use crate::proxy::steps::{finish, refuse};
+use crate::proxy::upstream::retry::Progress;
 
 /// What a client still sends of a request we have answered already is read for this long, so that
 /// its connection can go on.
@@ -293,7 +294,7 @@ impl ProxyHttp for FrontDoor {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
-        record::finish(self, session, error, ctx);
+        finish::finish(self, session, error, ctx);
         self.conclude_flight(session, error, ctx);
     }
 

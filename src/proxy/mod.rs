@@ -17,46 +17,25 @@
 //! `logging`, or when [`Context`] drops.
 
 pub mod access_log;
-mod admit;
-mod body_prefix;
-pub mod budget;
-mod client_stream;
-mod clients;
+pub mod catalog_writes;
+pub mod client;
 mod coalesce;
 mod connection;
 mod context;
-pub mod evidence;
-mod failure;
-mod framing;
 mod front_door;
 mod handles;
 pub mod headers;
-pub mod hints;
 mod hooks;
-mod inbox;
-mod interrupt;
-mod judge;
-mod limits;
-mod moves;
-mod readable;
-mod recent;
-mod record;
-mod refuse;
-mod refuse_head;
-mod request_head;
-pub mod request_id;
-pub mod respond;
-mod retry;
+pub mod response;
 mod running;
-mod scope;
-mod second_opinion;
-pub mod sniff;
+mod steps;
+mod upstream;
 mod waiting;
-mod who;
-mod writers;
 
+use upstream::retry_budget as budget;
+
+pub use access_log::recent::Recent;
 pub use connection::Connections;
 pub use context::Context;
 pub use front_door::FrontDoor;
-pub use recent::Recent;
 pub use running::RunningRequests;

@@ -28,7 +28,7 @@ fn plan(replicas: usize, flavour: Flavour) -> Plan {
 const CREDENTIALS: &str =
     "[geoserver]\nheaders = { sec-username = \"geofront\", sec-roles = \"ROLE_ADMINISTRATOR\" }\n";
 
-/// The budget of second opinions, in `proxy/second_opinion.rs`.
+/// The budget of second opinions, in `proxy/upstream/second_opinion.rs`.
 const OPINIONS_PER_SECOND: u32 = 20;
 const OPINIONS_AT_ONCE: u64 = 100;
 /// The main's own probes are maps, too.

@@ -7,6 +7,7 @@
 
 mod line;
 mod number;
+pub(in crate::proxy) mod recent;
 mod writer;
 
 use std::cell::RefCell;

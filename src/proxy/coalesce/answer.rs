@@ -11,7 +11,7 @@ use pingora::http::ResponseHeader;
 use super::flights::Claim;
 use super::same;
 use crate::config::UpstreamName;
-use crate::proxy::request_id::RequestId;
+use crate::proxy::client::request_id::RequestId;
 
 /// What every kept part of a body counts beside its bytes, so that a body in drops is bounded as
 /// well.

@@ -155,7 +155,7 @@ pub(super) fn is_in_the_description(header: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::request_id::RequestId;
+    use crate::proxy::client::request_id::RequestId;
 
     const TARGET: &str = "/geoserver/wms?service=WMS&request=GetMap";
 

@@ -7,7 +7,7 @@ use pingora::http::ResponseHeader;
 use super::super::answer::Kept;
 use super::*;
 use crate::config::UpstreamName;
-use crate::proxy::request_id::RequestId;
+use crate::proxy::client::request_id::RequestId;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 

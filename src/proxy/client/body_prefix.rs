@@ -1,0 +1,430 @@
+//! The part of a request body that decides the class, read before an upstream is chosen.
+//!
+//! What is read here must still reach the upstream, and every other upstream that is tried. Pingora
+//! keeps the first 64 KiB of a body and sends them at the start of each attempt, so bodies that fit
+//! go that way. Of a longer one it keeps nothing: our own copy goes first, then
+//! ([`BodyPrefix::prepend`]). If that is all of the body, Pingora would send nothing at all; so it
+//! is given a session whose body is one byte, which our copy takes the place of, in each attempt
+//! ([`stand_in`]).
+//!
+//! No place at an upstream is held meanwhile. Our copies of all clients together are bounded
+//! ([`HeldBodies`]): a body for which there is no room is decided by what has come of it, which
+//! makes it `unknown` at worst. So is one that takes too long.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use pingora::Result;
+use pingora::http::RequestHeader;
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::Session;
+use tokio::time::{Instant, timeout_at};
+
+use crate::ogc::{BODY_PREFIX, BodyReader};
+
+/// Pingora's retry buffer, and the most that one read of a body brings: what every request may
+/// hold.
+const RETRY_BUFFER: usize = 64 * 1024;
+
+/// All that our copies hold beyond that, of all clients together: thirty-two of the longest forms,
+/// or a thousand of 64 KiB more.
+const MOST_HELD: usize = 64 << 20;
+
+/// How long what decides may take to come. Two megabytes over a slow line come in time.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What our copies of bodies hold, of all clients together.
+#[derive(Debug, Default)]
+pub(in crate::proxy) struct HeldBodies(AtomicUsize);
+
+/// A part of that, until dropped.
+#[derive(Debug)]
+struct Hold {
+    bodies: Arc<HeldBodies>,
+    bytes: usize,
+}
+
+impl Hold {
+    /// Makes it `bytes`; false if there is no room.
+    fn grow_to(&mut self, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        let grown = |held: usize| held.checked_add(more).filter(|held| *held <= MOST_HELD);
+        let is_granted = self
+            .bodies
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown)
+            .is_ok();
+        self.bytes += if is_granted { more } else { 0 };
+        is_granted
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.bodies.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Which copy of the bytes an attempt sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sends {
+    /// Pingora's, as it stands.
+    Pingoras,
+    /// Ours, and then what else comes.
+    OursFirst,
+    /// Ours, in place of the byte that stands for it.
+    OursAlone,
+}
+
+/// The bytes read ahead.
+#[derive(Debug)]
+pub(in crate::proxy) struct BodyPrefix {
+    bytes: Bytes,
+    reader: BodyReader,
+    /// The whole body was read.
+    is_complete: bool,
+    sends: Sends,
+    /// Our copy was sent in this attempt.
+    is_sent: bool,
+    hold: Hold,
+}
+
+impl BodyPrefix {
+    /// Reads until the class can be decided.
+    pub(in crate::proxy) async fn read(
+        session: &mut Session,
+        mut reader: BodyReader,
+        bodies: &Arc<HeldBodies>,
+    ) -> Result<Self> {
+        let mut hold = Hold {
+            bodies: Arc::clone(bodies),
+            bytes: 0,
+        };
+        let downstream = &mut session.downstream_session;
+        if expects_continue(downstream.req_header()) {
+            downstream.write_continue_response().await?;
+        }
+        downstream.enable_retry_buffering();
+        let deadline = Instant::now() + PATIENCE;
+        let mut bytes = BytesMut::new();
+        // A piece of that size, or what Pingora holds anyway, needs no room.
+        while bytes.len() < RETRY_BUFFER || hold.grow_to(bytes.len()) {
+            match timeout_at(deadline, downstream.read_request_body()).await {
+                Ok(read) => match read? {
+                    Some(piece) => bytes.extend_from_slice(&piece),
+                    None => break,
+                },
+                Err(_elapsed) => break,
+            }
+            if !reader.wants_more(&bytes) {
+                break;
+            }
+        }
+        let is_complete = downstream.is_body_done();
+        let sends = match (downstream.retry_buffer_truncated(), is_complete) {
+            (false, _) => Sends::Pingoras,
+            (true, false) => Sends::OursFirst,
+            (true, true) => Sends::OursAlone,
+        };
+        if sends == Sends::OursAlone {
+            stand_in(session).await?;
+        }
+        Ok(Self {
+            bytes: bytes.freeze(),
+            reader,
+            is_complete,
+            sends,
+            is_sent: false,
+            hold,
+        })
+    }
+
+    /// At most [`BODY_PREFIX`] bytes, for what an answer may repeat of them.
+    pub(in crate::proxy) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.bytes.len().min(BODY_PREFIX)]
+    }
+
+    /// Whether [`Self::bytes`] is the whole body.
+    pub(in crate::proxy) fn is_whole(&self) -> bool {
+        self.is_complete && self.bytes.len() <= BODY_PREFIX
+    }
+
+    /// What may decide the class.
+    pub(in crate::proxy) fn evidence(&self) -> Option<std::borrow::Cow<'_, [u8]>> {
+        self.reader.evidence(&self.bytes, self.is_complete)
+    }
+
+    /// A new attempt sends everything again.
+    pub(in crate::proxy) fn rewind(&mut self) {
+        self.is_sent = false;
+    }
+
+    /// Puts our copy before the first part of the body that an attempt sends, or in its place, if
+    /// Pingora has lost its own.
+    pub(in crate::proxy) fn prepend(&mut self, body: &mut Option<Bytes>) {
+        if self.sends == Sends::Pingoras || self.is_sent {
+            return;
+        }
+        self.is_sent = true;
+        let rest = body
+            .take()
+            .filter(|rest| self.sends == Sends::OursFirst && !rest.is_empty());
+        *body = Some(match rest {
+            None => self.bytes.clone(),
+            Some(rest) => [&self.bytes[..], &rest].concat().into(),
+        });
+    }
+
+    /// Whether all of a body of which an attempt has sent `sent` bytes is still here, to be sent
+    /// again.
+    pub(in crate::proxy) fn covers(&self, sent: u64) -> bool {
+        self.sends == Sends::OursFirst && sent <= self.bytes.len() as u64
+    }
+
+    /// The answer goes to the client: no other attempt follows.
+    pub(in crate::proxy) fn let_go(&mut self) {
+        if self.hold.bytes > 0 && self.is_sent {
+            self.bytes = Bytes::copy_from_slice(self.bytes());
+            self.hold = Hold {
+                bodies: Arc::clone(&self.hold.bodies),
+                bytes: 0,
+            };
+        }
+    }
+}
+
+/// RFC 9110 section 10.1.1.
+pub(in crate::proxy) fn expects_continue(request: &RequestHeader) -> bool {
+    request
+        .headers
+        .get(http::header::EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// A request whose body is one byte.
+const STAND_IN: &[u8] = b"POST / HTTP/1.1\r\nHost: geofront\r\nContent-Length: 1\r\n\r\nx";
+
+/// Replaces a session whose body has been read by one on the same connection, with the same head,
+/// and with one byte for a body, which is read and kept to be sent.
+async fn stand_in(session: &mut Session) -> Result<()> {
+    let downstream = &mut *session.downstream_session;
+    let (keepalive, reuses) = (
+        downstream.get_keepalive(),
+        downstream.get_keepalive_reuses_remaining(),
+    );
+    let head = downstream.req_header().clone();
+    let nowhere = Box::new(tokio::io::duplex(1).0);
+    let ServerSession::H1(mut old) =
+        std::mem::replace(downstream, ServerSession::new_http1(nowhere))
+    else {
+        return pingora::Error::e_explain(
+            pingora::ErrorType::InternalError,
+            "only HTTP/1 is spoken with clients",
+        );
+    };
+    let timeouts = (
+        old.get_read_timeout(),
+        old.get_write_timeout(),
+        old.get_total_drain_timeout(),
+    );
+    // Only so that it hands out its connection, and what of the next request has come along.
+    old.set_server_keepalive(Some(0));
+    old.set_keepalive_reuses_remaining(None);
+    old.set_pipelining_enabled(true);
+    let Some(connection) = old.reuse().await? else {
+        return pingora::Error::e_explain(
+            pingora::ErrorType::InternalError,
+            "a connection whose request is read is there",
+        );
+    };
+    let (stream, next_request) = connection.into_parts();
+    let mut new = ServerSession::new_http1(stream);
+    new.set_pipelined_prefix(BytesMut::from(STAND_IN));
+    new.read_request().await?;
+    new.enable_retry_buffering();
+    new.read_request_body().await?;
+    *new.req_header_mut() = head;
+    // As without us: a client that does not wait for its answer gets this one, and has to ask anew.
+    new.set_keepalive(keepalive.filter(|_| next_request.is_none()));
+    new.set_keepalive_reuses_remaining(reuses);
+    new.set_read_timeout(timeouts.0);
+    new.set_write_timeout(timeouts.1);
+    new.set_total_drain_timeout(timeouts.2);
+    *downstream = new;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    use super::*;
+
+    const MOST: usize = 1 << 20;
+
+    /// A session whose head is read, and the client's end, which has sent `body` in one piece.
+    async fn session(body: &[u8]) -> (Session, DuplexStream) {
+        let head = "POST /geoserver/wms HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n";
+        let request = [
+            format!("{head}Content-Length: {}\r\n\r\n", body.len()).as_bytes(),
+            body,
+        ]
+        .concat();
+        let (ours, mut client) = tokio::io::duplex(request.len() + 1000);
+        client.write_all(&request).await.unwrap();
+        let mut session = Session::new_h1(Box::new(ours));
+        session.downstream_session.read_request().await.unwrap();
+        session.set_keepalive(Some(60));
+        session.set_read_timeout(Some(Duration::from_secs(7)));
+        (session, client)
+    }
+
+    fn reader(session: &Session) -> BodyReader {
+        BodyReader::new(
+            session
+                .req_header()
+                .headers
+                .get("content-type")
+                .map(|value| value.to_str().unwrap()),
+            None,
+            MOST,
+        )
+    }
+
+    /// What an attempt sends: Pingora's copy first, and then what it still reads.
+    async fn sent(session: &mut Session, prefix: &mut BodyPrefix) -> Vec<u8> {
+        prefix.rewind();
+        let mut sent = Vec::new();
+        if let Some(kept) = session.downstream_session.get_retry_buffer() {
+            let mut part = Some(kept);
+            prefix.prepend(&mut part);
+            sent.extend(part.unwrap());
+        }
+        while !session.downstream_session.is_body_done() {
+            let mut part = session
+                .downstream_session
+                .read_request_body()
+                .await
+                .unwrap();
+            prefix.prepend(&mut part);
+            sent.extend(part.unwrap_or_default());
+        }
+        sent
+    }
+
+    #[tokio::test]
+    async fn every_attempt_sends_all_of_a_body_that_decides_however_long_it_is() {
+        let bodies = Arc::default();
+        for length in [10, 9_000, RETRY_BUFFER, RETRY_BUFFER + 1, 200_000, MOST] {
+            let body: Vec<u8> = (0..length).map(|at| b'a' + (at % 23) as u8).collect();
+            let (mut session, mut client) = session(&body).await;
+            let reader = reader(&session);
+            let mut prefix = BodyPrefix::read(&mut session, reader, &bodies)
+                .await
+                .unwrap();
+            assert_eq!(
+                prefix.evidence().as_deref(),
+                Some(&body[..]),
+                "{length} bytes"
+            );
+            for attempt in 1..=3 {
+                assert_eq!(
+                    sent(&mut session, &mut prefix).await,
+                    body,
+                    "{length} bytes, attempt {attempt}"
+                );
+                assert!(
+                    !session.downstream_session.retry_buffer_truncated()
+                        && session.downstream_session.is_body_done()
+                );
+            }
+            let headers = &session.req_header().headers;
+            assert_eq!(
+                headers["content-length"].to_str().unwrap(),
+                length.to_string()
+            );
+            assert_eq!(session.get_keepalive(), Some(60));
+            session.respond_error(503).await.unwrap();
+            let mut answer = [0; 12];
+            client.read_exact(&mut answer).await.unwrap();
+            assert_eq!(
+                &answer, b"HTTP/1.1 503",
+                "the client's connection is the same"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_client_sends_behind_a_long_form_is_not_taken_for_a_part_of_it() {
+        let body = vec![b'x'; 100_000];
+        let (mut session, mut client) = session(&body).await;
+        client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        let reader = reader(&session);
+        let mut prefix = BodyPrefix::read(&mut session, reader, &Arc::default())
+            .await
+            .unwrap();
+        assert_eq!(sent(&mut session, &mut prefix).await, body);
+    }
+
+    #[tokio::test]
+    async fn bodies_of_all_clients_together_have_a_bound_and_one_without_room_is_not_read_on() {
+        let bodies: Arc<HeldBodies> = Arc::default();
+        let mut taken = Hold {
+            bodies: Arc::clone(&bodies),
+            bytes: 0,
+        };
+        assert!(taken.grow_to(MOST_HELD - 100_000));
+        let body = vec![b'x'; 300_000];
+        let (mut session, _client) = session(&body).await;
+        let reader = reader(&session);
+        let mut prefix = BodyPrefix::read(&mut session, reader, &bodies)
+            .await
+            .unwrap();
+        assert_eq!(prefix.evidence(), None, "it may say anything");
+        assert!(prefix.bytes.len() < 250_000, "{}", prefix.bytes.len());
+        assert_eq!(
+            sent(&mut session, &mut prefix).await,
+            body,
+            "it is passed on all the same"
+        );
+        drop((taken, prefix));
+        assert_eq!(bodies.0.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn a_body_is_let_go_when_its_answer_goes_to_the_client() {
+        let bodies: Arc<HeldBodies> = Arc::default();
+        let (mut session, _client) = session(&vec![b'x'; 300_000]).await;
+        let reader = reader(&session);
+        let mut prefix = BodyPrefix::read(&mut session, reader, &bodies)
+            .await
+            .unwrap();
+        sent(&mut session, &mut prefix).await;
+        assert!(bodies.0.load(Ordering::Relaxed) > 0);
+        prefix.let_go();
+        assert_eq!(
+            (bodies.0.load(Ordering::Relaxed), prefix.bytes.len()),
+            (0, BODY_PREFIX)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_form_that_does_not_come_to_an_end_is_decided_by_what_has_come() {
+        let (ours, mut client) = tokio::io::duplex(1000);
+        let head = "POST /geoserver/wms HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n";
+        client
+            .write_all(format!("{head}Content-Length: 100000\r\n\r\na=").as_bytes())
+            .await
+            .unwrap();
+        let mut session = Session::new_h1(Box::new(ours));
+        session.downstream_session.read_request().await.unwrap();
+        let started = Instant::now();
+        let reader = reader(&session);
+        let prefix = BodyPrefix::read(&mut session, reader, &Arc::default())
+            .await
+            .unwrap();
+        assert_eq!((prefix.evidence(), started.elapsed()), (None, PATIENCE));
+    }
+}

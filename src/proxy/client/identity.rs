@@ -1,0 +1,267 @@
+//! Who asks, as far as it matters for what we do for them: a user by name, a browser's session, an
+//! address.
+//!
+//! Names and forwarded addresses count only from peers that may vouch for them. Nothing here grants
+//! anything.
+
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::LazyLock;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, COOKIE};
+
+/// Keys are compared by a hash that nobody outside can predict.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+const USER: &str = "sec-username";
+const SESSION: &[u8] = b"JSESSIONID=";
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// One kind of name for whoever asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::proxy) struct Key(u64);
+
+impl Key {
+    /// For tables on floors that know no names.
+    pub(in crate::proxy) const fn number(self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+impl Key {
+    pub(in crate::proxy) fn of_test(a: u8, b: u8) -> Self {
+        Self(u64::from(a) << 8 | u64::from(b))
+    }
+}
+
+/// The request, as far as it tells.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::proxy) struct Asker<'r> {
+    pub(in crate::proxy) headers: &'r HeaderMap,
+    pub(in crate::proxy) peer: IpAddr,
+    /// The peer may vouch for user and address.
+    pub(in crate::proxy) is_trusted: bool,
+}
+
+impl Asker<'_> {
+    /// By name, where the peer vouches for one.
+    pub(in crate::proxy) fn user(&self) -> Option<Key> {
+        let name = self
+            .headers
+            .get(USER)
+            .filter(|name| self.is_trusted && !name.is_empty())?;
+        Some(Key(HASHER.hash_one((0_u8, name.as_bytes()))))
+    }
+
+    /// By the session of GeoServer's web interface.
+    pub(in crate::proxy) fn session(&self) -> Option<Key> {
+        let cookies = self
+            .headers
+            .get_all(COOKIE)
+            .iter()
+            .flat_map(|line| line.as_bytes().split(|b| *b == b';'));
+        let session = cookies
+            .filter_map(|cookie| cookie.trim_ascii().strip_prefix(SESSION))
+            .find(|id| !id.is_empty())?;
+        Some(Key(HASHER.hash_one((1_u8, session))))
+    }
+
+    /// The name itself: the one a trusted peer gives, or the one that credentials say. Those may be
+    /// wrong: only for those that GeoServer accepted.
+    pub(in crate::proxy) fn user_name(&self) -> Option<String> {
+        if self.user().is_some() {
+            return Some(self.headers.get(USER)?.to_str().ok()?.to_owned());
+        }
+        let basic = self
+            .headers
+            .get(AUTHORIZATION)?
+            .to_str()
+            .ok()?
+            .strip_prefix("Basic ")?;
+        let decoded = BASE64_STANDARD.decode(basic.trim()).ok()?;
+        let name = decoded
+            .split(|b| *b == b':')
+            .next()
+            .filter(|name| !name.is_empty())?;
+        Some(String::from_utf8_lossy(name).into_owned())
+    }
+
+    /// By the credentials that GeoServer itself checks.
+    pub(in crate::proxy) fn credentials(&self) -> Option<Key> {
+        let credentials = self
+            .headers
+            .get(AUTHORIZATION)
+            .filter(|value| !value.is_empty())?;
+        Some(Key(HASHER.hash_one((3_u8, credentials.as_bytes()))))
+    }
+
+    /// By address, where a trusted proxy gives one that is not its own.
+    pub(in crate::proxy) fn vouched_address(&self, trusts: impl Fn(IpAddr) -> bool) -> Option<Key> {
+        let client = self.client(&trusts);
+        (self.is_trusted && !trusts(client)).then(|| self.address(trusts))
+    }
+
+    /// By address: the last one that a peer we trust has vouched for.
+    pub(in crate::proxy) fn address(&self, trusts: impl Fn(IpAddr) -> bool) -> Key {
+        Key(HASHER.hash_one((2_u8, self.client(trusts))))
+    }
+
+    /// The address the request came from, as far back as trusted peers lead.
+    pub(in crate::proxy) fn client(&self, trusts: impl Fn(IpAddr) -> bool) -> IpAddr {
+        let peer = self.peer.to_canonical();
+        if !self.is_trusted {
+            return peer;
+        }
+        let lines = self.headers.get_all(FORWARDED_FOR).iter().rev();
+        let hops = lines.flat_map(|line| line.as_bytes().rsplit(|b| *b == b','));
+        let addresses = hops.map(|hop| {
+            std::str::from_utf8(hop.trim_ascii())
+                .ok()?
+                .parse::<IpAddr>()
+                .ok()
+        });
+        let mut last = peer;
+        for address in addresses {
+            // What is no address was not written by anybody we trust.
+            let Some(address) = address.map(|address| address.to_canonical()) else {
+                break;
+            };
+            last = address;
+            if !trusts(address) {
+                break;
+            }
+        }
+        last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn asker(headers: &HeaderMap, is_trusted: bool) -> Asker<'_> {
+        Asker {
+            headers,
+            peer: "10.0.0.5".parse().unwrap(),
+            is_trusted,
+        }
+    }
+
+    fn trusts(address: IpAddr) -> bool {
+        address.to_string().starts_with("10.")
+    }
+
+    #[test]
+    fn a_name_counts_only_from_a_peer_that_may_vouch_for_it() {
+        let ann = headers(&[("sec-username", "ann")]);
+        assert_eq!(asker(&ann, true).user(), asker(&ann, true).user());
+        assert_ne!(
+            asker(&ann, true).user(),
+            asker(&headers(&[("sec-username", "bob")]), true).user()
+        );
+        assert_eq!(asker(&ann, false).user(), None);
+        assert_eq!(asker(&headers(&[("sec-username", "")]), true).user(), None);
+    }
+
+    #[test]
+    fn a_session_is_found_among_other_cookies() {
+        let of = |cookie| asker(&headers(&[("cookie", cookie)]), false).session();
+        assert_eq!(of("a=1; JSESSIONID=42; b=2"), of("JSESSIONID=42"));
+        assert_ne!(of("JSESSIONID=42"), of("JSESSIONID=43"));
+        assert_eq!(
+            (of(""), of("XJSESSIONID=42"), of("JSESSIONID=")),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn credentials_identify_and_none_do_not() {
+        let of = |value| asker(&headers(&[("authorization", value)]), false).credentials();
+        assert_eq!(of("Basic YTpi"), of("Basic YTpi"));
+        assert_ne!(of("Basic YTpi"), of("Basic YTpj"));
+        assert_eq!(
+            (of(""), asker(&HeaderMap::new(), true).credentials()),
+            (None, None)
+        );
+    }
+
+    #[test]
+    fn a_user_is_named_by_a_trusted_peer_or_by_its_own_credentials() {
+        let named = |lines: &[(&'static str, &'static str)], is_trusted| {
+            asker(&headers(lines), is_trusted).user_name()
+        };
+        assert_eq!(
+            named(&[("sec-username", "ann")], true).as_deref(),
+            Some("ann")
+        );
+        assert_eq!(
+            named(
+                &[
+                    ("sec-username", "ann"),
+                    ("authorization", "Basic Ym9iOnNlY3JldA==")
+                ],
+                false
+            )
+            .as_deref(),
+            Some("bob")
+        );
+        assert_eq!(
+            (
+                named(&[("authorization", "Basic ???")], true),
+                named(&[], true)
+            ),
+            (None, None)
+        );
+    }
+
+    #[test]
+    fn an_address_identifies_only_where_a_trusted_proxy_gives_one_that_is_not_a_proxys_own() {
+        let of = |chain, is_trusted| {
+            asker(&headers(&[("x-forwarded-for", chain)]), is_trusted).vouched_address(trusts)
+        };
+        assert!(of("192.0.2.7", true).is_some());
+        assert_eq!(
+            (
+                of("192.0.2.7", false),
+                of("10.0.0.9", true),
+                of("garbage", true)
+            ),
+            (None, None, None)
+        );
+        assert_eq!(
+            asker(&HeaderMap::new(), true).vouched_address(trusts),
+            None,
+            "behind one gateway all have its address"
+        );
+    }
+
+    #[test]
+    fn an_address_is_followed_back_through_those_we_trust_and_no_further() {
+        let client = |chain, is_trusted| {
+            asker(&headers(&[("x-forwarded-for", chain)]), is_trusted)
+                .client(trusts)
+                .to_string()
+        };
+        assert_eq!(client("192.0.2.7", true), "192.0.2.7");
+        assert_eq!(
+            client("203.0.113.1, 192.0.2.7, 10.0.0.9", true),
+            "192.0.2.7"
+        );
+        assert_eq!(client("garbage, 10.0.0.9", true), "10.0.0.9");
+        assert_eq!(client("192.0.2.7", false), "10.0.0.5");
+    }
+}

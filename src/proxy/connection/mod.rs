@@ -1,0 +1,299 @@
+//! A client's connection: one request after the other, until one of its limits is over.
+//!
+//! Pingora's own limits are per read: a client that sends one byte a second keeps a connection for
+//! ever (slowloris). Here the whole head has one deadline, and is judged before Pingora sees it
+//! (`inbox.rs`). Between requests a connection waits in a few hundred bytes: the buffers and the
+//! state of a request are made when its first bytes are there, and given back at its end.
+//!
+//! ```text
+//! accepted -- first bytes --> head --> request, answer --+      limits: from accepted to the end of the first head, client_header;
+//!                 ^            |                         |      between requests, keep_alive; from the first bytes of another
+//!                 +------------|---- kept alive ---------+      head to its end, client_header
+//!                              +--> malformed: our answer, then what the client still sends is read for a while
+//! ```
+//!
+//! A healthy connection sets no timer for a request. There is one for the connection, set again
+//! only when it goes off too early.
+
+mod clients;
+pub(in crate::proxy) mod inbox;
+pub(in crate::proxy) mod interrupt;
+mod readable;
+mod refuse_head;
+mod stream;
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::FutureExt;
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::{Shutdown, Stream};
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+
+use crate::config::Limits;
+use crate::http1::HeadLimits;
+use crate::proxy::FrontDoor;
+use clients::Clients;
+use inbox::{Incoming, Tunnel};
+use interrupt::Interrupt;
+use readable::Readable;
+use stream::{ClientStream, Left};
+
+/// What is read of a client that was answered before it had sent all; the rest would reset the
+/// connection, and the client would not see the answer. The same times as nginx's.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// A client that sends nothing for so long has seen the answer.
+const LINGER_SILENCE: Duration = Duration::from_secs(5);
+
+/// Read and forgotten at once, while it lingers.
+const LINGER_BUFFER: usize = 4 * 1024;
+
+/// What Pingora starts a connection with. It is replaced before the first answer, and not waited
+/// for.
+const KEEP_ALIVE_AT_FIRST: u64 = 60;
+
+/// Passed through Pingora's per-connection context to the first hook that runs after the head.
+#[derive(Debug)]
+pub(super) struct Switches {
+    /// The connection's.
+    pub(super) interrupt: Arc<Interrupt>,
+    /// The connection's.
+    pub(super) tunnel: Tunnel,
+    /// The request's target, where Pingora could not read it.
+    pub(super) target: Option<Box<[u8]>>,
+}
+
+/// The Pingora application: serves connections with the proxy.
+pub struct Connections {
+    proxy: Arc<HttpProxy<FrontDoor>>,
+    front_door: FrontDoor,
+    clients: Arc<Clients>,
+}
+
+impl Connections {
+    /// Serves so many connections at a time at most.
+    pub fn new(proxy: HttpProxy<FrontDoor>, front_door: FrontDoor, most: usize) -> Self {
+        let clients = Clients::new(most, Arc::clone(&front_door.parts.metrics));
+        Self {
+            proxy: Arc::new(proxy),
+            front_door,
+            clients,
+        }
+    }
+
+    /// The next head, unless it is not complete in time. `from_first_byte` is the limit that begins
+    /// with a head, if there is one.
+    async fn head_in_time(
+        &self,
+        stream: &mut ClientStream<Stream>,
+        deadline: &mut Deadline<'_>,
+        mut from_first_byte: Option<Duration>,
+    ) -> Option<Incoming> {
+        poll_fn(|cx| {
+            let limits = |limits: &Limits| HeadLimits {
+                max_bytes: limits.head_size,
+                max_fields: limits.head_fields,
+            };
+            let limits = limits(&self.front_door.parts.control.snapshot().config.limits);
+            if let Poll::Ready(incoming) = stream.poll_head(cx, &limits) {
+                return Poll::Ready(Some(incoming));
+            }
+            if stream.has_begun() {
+                deadline.limit = from_first_byte.take().map_or(deadline.limit, Limit::For);
+            }
+            deadline.poll_over(cx).map(|()| None)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl ServerApp for Connections {
+    async fn process_new(
+        self: &Arc<Self>,
+        stream: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        let Some(_client) = self.clients.enter() else {
+            refuse(stream);
+            return None;
+        };
+        let registered = self.front_door.parts.interrupts.register();
+        let interrupt = &registered.interrupt;
+        let mut stream = Box::new(ClientStream::new(stream, Arc::clone(interrupt)));
+        let (remains, tunnel) = (stream.remains(), stream.tunnel());
+        let mut settings: Option<HttpPersistentSettings> = None;
+        let mut stopped = shutdown.clone();
+        let mut stopped = pin!(stopped.wait_for(|is_stopped| *is_stopped));
+        let accepted = Instant::now();
+        let first_head = accepted + self.front_door.config().timeouts.client_header;
+        let mut deadline = Deadline {
+            timer: pin!(sleep_until(first_head)),
+            limit: Limit::Until(first_head),
+        };
+        let mut next_head = None;
+        loop {
+            let incoming = tokio::select! {
+                biased;
+                incoming = self.head_in_time(&mut stream, &mut deadline, next_head) => incoming?,
+                _ = &mut stopped => return None,
+            };
+            let (head, bytes) = match incoming {
+                Incoming::Head(head, bytes) => (head, bytes),
+                Incoming::Gone => return None,
+                Incoming::Refused(fault, method, target) => {
+                    self.front_door
+                        .refuse_head(&mut stream, fault, &method, &target)
+                        .await;
+                    drop(stream);
+                    break;
+                }
+            };
+            let mut session = ServerSession::new_http1(stream);
+            match settings.take() {
+                Some(settings) => settings.apply_to_session(&mut session),
+                None => session.set_keepalive(Some(KEEP_ALIVE_AT_FIRST)),
+            }
+            let Readable { bytes, target } = readable::of(&head, bytes);
+            session.set_pipelined_prefix(bytes);
+            let switches = Switches {
+                interrupt: Arc::clone(interrupt),
+                tunnel: tunnel.clone(),
+                target,
+            };
+            session.set_connection_user_context(Some(Box::new(switches)));
+            let Some(reused) = self.proxy.process_new_http(session, shutdown).await else {
+                break;
+            };
+            let returned;
+            (returned, settings) = reused.consume();
+            stream = returned
+                .into_any()
+                .downcast()
+                .expect("Pingora returns the stream it was given");
+            if *shutdown.borrow() {
+                return None;
+            }
+            let timeouts = &self.front_door.config().timeouts;
+            (deadline.limit, next_head) = (
+                Limit::For(timeouts.keep_alive),
+                Some(timeouts.client_header),
+            );
+        }
+        let left = remains.lock().take();
+        linger(left?).await;
+        None
+    }
+
+    async fn cleanup(&self) {
+        self.proxy.http_cleanup().await;
+    }
+}
+
+/// The answer to a connection beyond the limit. Its request is not read.
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// Answers and closes a connection without waiting for it.
+fn refuse(mut stream: Stream) {
+    drop(stream.write_all(TOO_MANY).now_or_never());
+    drop(stream.flush().now_or_never());
+}
+
+/// Ends a connection whose client may still be sending so that it sees its answer.
+async fn linger(left: Left<Stream>) {
+    let mut stream = left.inner;
+    if !left.is_owed {
+        return;
+    }
+    Shutdown::shutdown(&mut *stream).await;
+    let mut forgotten = [0; LINGER_BUFFER];
+    let drain = async {
+        while matches!(
+            timeout(LINGER_SILENCE, stream.read(&mut forgotten)).await,
+            Ok(Ok(1..))
+        ) {}
+    };
+    // Over or not, the connection ends.
+    drop(timeout(LINGER, drain).await);
+}
+
+/// What is waited for at most.
+#[derive(Clone, Copy)]
+enum Limit {
+    Until(Instant),
+    /// From when somebody has to wait, which is seldom for the rest of a head.
+    For(Duration),
+}
+
+/// A limit, and a timer that goes off at its end or earlier.
+struct Deadline<'t> {
+    timer: Pin<&'t mut Sleep>,
+    limit: Limit,
+}
+
+impl Deadline<'_> {
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let end = match self.limit {
+            Limit::Until(end) => end,
+            Limit::For(limit) => Instant::now() + limit,
+        };
+        self.limit = Limit::Until(end);
+        if end < self.timer.deadline() {
+            self.timer.as_mut().reset(end);
+        }
+        // Set for an earlier limit, it is set again for this one: once in a while, and not for each
+        // request.
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if self.timer.deadline() >= end {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(end);
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The limit as soon as it is over, of a timer that was set for `timer`.
+    async fn over(timer: Duration, limit: Limit) -> Duration {
+        let started = Instant::now();
+        let mut deadline = Deadline {
+            timer: pin!(sleep_until(started + timer)),
+            limit,
+        };
+        poll_fn(|cx| deadline.poll_over(cx)).await;
+        started.elapsed()
+    }
+
+    const SHORT: Duration = Duration::from_millis(30);
+    const LONG: Duration = Duration::from_millis(90);
+
+    #[tokio::test]
+    async fn a_timer_that_goes_off_too_early_is_set_again() {
+        assert!(over(SHORT, Limit::For(LONG)).await >= LONG);
+    }
+
+    #[tokio::test]
+    async fn a_timer_that_would_go_off_too_late_is_set_anew() {
+        assert!(over(Duration::from_secs(3600), Limit::For(SHORT)).await >= SHORT);
+    }
+
+    #[tokio::test]
+    async fn a_limit_that_is_over_already_ends_at_once() {
+        let limit = Limit::Until(Instant::now());
+        let ended = timeout(LONG, over(SHORT, limit)).await;
+        assert!(ended.is_ok());
+    }
+}

@@ -1,0 +1,124 @@
+//! Refuses a head that breaks the rules, in our own name: Pingora never sees it.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant, SystemTime};
+
+use http::header::{CONNECTION, DATE, HeaderValue};
+use pingora::http::ResponseHeader;
+use pingora::protocols::{GetSocketDigest, Stream};
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+
+use super::stream::ClientStream;
+use crate::http1::Fault;
+use crate::ogc::{self, ErrorShape, RequestClass, RequestHead, Service};
+use crate::proxy::access_log::{End, Record};
+use crate::proxy::client::request_id::RequestId;
+use crate::proxy::front_door::FrontDoor;
+use crate::proxy::response::respond::{self, Refusal};
+
+/// A client that does not take a refusal for so long is left alone.
+const WRITE: Duration = Duration::from_secs(5);
+
+impl FrontDoor {
+    /// Answers, counts and logs. `method` and `target` are what is known of the request line.
+    pub(in crate::proxy) async fn refuse_head(
+        &self,
+        stream: &mut ClientStream<Stream>,
+        fault: Fault,
+        method: &[u8],
+        target: &[u8],
+    ) {
+        let (started, time) = (Instant::now(), SystemTime::now());
+        let (refusal, request_id) = (Refusal::Malformed(fault), RequestId::fresh());
+        // Methods are tokens, which are ASCII.
+        let method = std::str::from_utf8(method).unwrap_or_default();
+        let request = RequestHead {
+            method,
+            target,
+            content_type: None,
+        };
+        let config = self.config();
+        let classified = target
+            .starts_with(b"/")
+            .then(|| ogc::classify(&request, &config.geoserver.context, None));
+        let shape = classified.as_ref().map_or(ErrorShape::Plain, |classified| {
+            ogc::error_shape(classified, &request)
+        });
+        let (mut head, body) = respond::build(refusal, None, shape, &request_id);
+        let date = HeaderValue::try_from(httpdate::fmt_http_date(time)).expect("a date is ASCII");
+        head.insert_header(DATE, date).expect("a valid name");
+        head.insert_header(CONNECTION, HeaderValue::from_static("close"))
+            .expect("a valid name");
+        let mut wire = wire(&head);
+        if method != "HEAD" {
+            wire.extend_from_slice(&body);
+        }
+        let is_written = matches!(timeout(WRITE, send(stream, &wire)).await, Ok(Ok(())));
+
+        let total = started.elapsed();
+        let class = classified
+            .as_ref()
+            .map_or(RequestClass::Unknown, |classified| classified.class);
+        let status = is_written.then_some(fault.status());
+        self.parts.metrics.refused(class, refusal.reason());
+        self.parts
+            .metrics
+            .finished(class, None, status.unwrap_or(0), total, None);
+        self.parts.access_log.log(&Record {
+            time,
+            request_id: request_id.as_str(),
+            client: peer(stream),
+            method,
+            target,
+            status,
+            class,
+            service: classified
+                .as_ref()
+                .and_then(|c| c.service)
+                .map(Service::as_str),
+            operation: classified.as_ref().and_then(|c| c.operation),
+            layer: classified
+                .as_ref()
+                .and_then(|c| c.layer)
+                .map(|span| span.of(target)),
+            upstream: None,
+            coalesced: None,
+            attempts: 0,
+            queue: None,
+            connect: None,
+            first_byte: None,
+            total,
+            bytes: if status.is_some() && method != "HEAD" {
+                body.len() as u64
+            } else {
+                0
+            },
+            end: End::Refused(refusal.reason()),
+            user: None,
+        });
+    }
+}
+
+async fn send(stream: &mut ClientStream<Stream>, wire: &[u8]) -> std::io::Result<()> {
+    stream.write_all(wire).await?;
+    stream.flush().await
+}
+
+fn wire(head: &ResponseHeader) -> Vec<u8> {
+    let reason = head.status.canonical_reason().unwrap_or_default();
+    let mut wire = format!("HTTP/1.1 {} {reason}\r\n", head.status.as_u16()).into_bytes();
+    head.header_to_h1_wire(&mut wire);
+    wire.extend_from_slice(b"\r\n");
+    wire
+}
+
+/// Unspecified where there is none.
+fn peer(stream: &ClientStream<Stream>) -> IpAddr {
+    let digest = stream.get_socket_digest();
+    let address = digest
+        .as_ref()
+        .and_then(|digest| digest.peer_addr())
+        .and_then(|address| address.as_inet());
+    address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), SocketAddr::ip)
+}

@@ -1,0 +1,128 @@
+//! How an upstream's answer says where it ends: in one way that every client understands, or it is
+//! not passed on.
+
+use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use http::{StatusCode, Version};
+use pingora::http::ResponseHeader;
+
+/// Judges the head of an answer; the reason if it must not be passed on. `is_upgrade`: the client
+/// asked for another protocol. A length that is repeated is left once: Pingora has compared its
+/// values.
+pub(in crate::proxy) fn judge(
+    response: &mut ResponseHeader,
+    is_upgrade: bool,
+) -> Result<(), &'static str> {
+    if response.status == StatusCode::SWITCHING_PROTOCOLS && !is_upgrade {
+        return Err("it switched protocols unasked");
+    }
+    if let Some(coding) = response.headers.get(TRANSFER_ENCODING) {
+        let has_one = response.headers.get_all(TRANSFER_ENCODING).iter().count() == 1;
+        if !has_one || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+            return Err("its transfer coding is not chunked");
+        }
+        if response.version == Version::HTTP_10 {
+            return Err("it has a transfer coding in HTTP/1.0");
+        }
+        if response.status.is_informational() || response.status == StatusCode::NO_CONTENT {
+            return Err("it has a transfer coding and no body");
+        }
+    }
+    collapse_length(response);
+    Ok(())
+}
+
+fn collapse_length(response: &mut ResponseHeader) {
+    let mut values = response.headers.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = values.next() else { return };
+    let list = first.as_bytes();
+    if values.next().is_none() && !list.contains(&b',') {
+        return;
+    }
+    let only = list
+        .split(|byte| *byte == b',')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii();
+    let only = HeaderValue::from_bytes(only).expect("a part of a valid value without its commas");
+    response
+        .insert_header(CONTENT_LENGTH, only)
+        .expect("a valid name");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(
+        status: u16,
+        version: Version,
+        fields: &[(&'static str, &str)],
+    ) -> Result<Vec<String>, &'static str> {
+        let mut response = ResponseHeader::build(status, None).unwrap();
+        response.set_version(version);
+        for (name, value) in fields {
+            response.append_header(*name, *value).unwrap();
+        }
+        judge(&mut response, false)?;
+        Ok(response
+            .headers
+            .get_all(CONTENT_LENGTH)
+            .iter()
+            .map(|value| value.to_str().unwrap().to_owned())
+            .collect())
+    }
+
+    #[test]
+    fn chunked_is_the_only_transfer_coding_of_an_answer_and_http_1_0_has_none() {
+        let is_good = |status, version, codings: &[&str]| {
+            let fields: Vec<_> = codings
+                .iter()
+                .map(|coding| ("Transfer-Encoding", *coding))
+                .collect();
+            judged(status, version, &fields).is_ok()
+        };
+        assert!(
+            is_good(200, Version::HTTP_11, &["chunked"])
+                && is_good(200, Version::HTTP_11, &["Chunked"])
+        );
+        assert!(
+            is_good(200, Version::HTTP_10, &[]) && is_good(304, Version::HTTP_11, &["chunked"])
+        );
+        for codings in [
+            &["gzip, chunked"][..],
+            &["chunked", "chunked"],
+            &["identity"],
+            &["chunked, gzip"],
+            &[""],
+        ] {
+            assert!(!is_good(200, Version::HTTP_11, codings), "{codings:?}");
+        }
+        assert!(!is_good(200, Version::HTTP_10, &["chunked"]));
+        assert!(
+            !is_good(204, Version::HTTP_11, &["chunked"])
+                && !is_good(103, Version::HTTP_11, &["chunked"])
+        );
+    }
+
+    #[test]
+    fn a_repeated_length_is_left_once() {
+        let lengths = |values: &[&str]| {
+            let fields: Vec<_> = values
+                .iter()
+                .map(|value| ("Content-Length", *value))
+                .collect();
+            judged(200, Version::HTTP_11, &fields).unwrap()
+        };
+        assert_eq!(lengths(&["5", "5"]), ["5"]);
+        assert_eq!(lengths(&["5, 5"]), ["5"]);
+        assert_eq!(lengths(&["5"]), ["5"]);
+        assert_eq!(lengths(&[]), [""; 0]);
+    }
+
+    #[test]
+    fn protocols_are_switched_only_where_that_was_asked() {
+        assert!(judged(101, Version::HTTP_11, &[]).is_err());
+        let mut response = ResponseHeader::build(101, None).unwrap();
+        assert!(judge(&mut response, true).is_ok());
+    }
+}

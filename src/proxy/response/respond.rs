@@ -1,0 +1,474 @@
+//! The answers we give instead of an upstream: the right status, in the shape the client's service
+//! speaks, and nothing about what is behind us.
+//!
+//! GeoServer answers most errors with 200; we do not, because every cache, monitor and load
+//! balancer on the way believes the status. The body has the content type and the root element that
+//! the service's own errors have.
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use pingora::http::ResponseHeader;
+use quick_xml::escape::escape;
+
+use crate::http1::Fault;
+use crate::ogc::ErrorShape;
+use crate::proxy::client::request_id::{REQUEST_ID, RequestId};
+
+/// What OWS calls an error that is not the request's.
+const CODE: &str = "NoApplicableCode";
+
+/// What a client that used a method we refuse may try; an upstream may know more.
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// Why a client gets our answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nobody of the right role is up and ready.
+    NoUpstream,
+    /// All who could were tried, or as many as we may.
+    AllFailed,
+    /// The upstream went away after it had the request, and the request must not be sent twice.
+    ConnectionLost,
+    /// The upstream did not begin to answer within the class's limit.
+    FirstByteTimeout,
+    /// The request's body is larger than its class allows.
+    BodyTooLarge,
+    /// The client stopped sending its body.
+    BodyTimeout,
+    BadRequest,
+    /// The request has passed through here before: an upstream's url leads back to us.
+    Loop,
+    ShuttingDown,
+    /// All upstreams have as much as they may, and the queue does, too.
+    QueueFull,
+    /// It waited as long as it may.
+    QueueTimeout,
+    /// It waited, and somebody with a better claim took its place in the queue.
+    Shed,
+    /// Too many requests of this user or address in this window.
+    RateLimited,
+    /// An address that is shut out.
+    Blocked,
+    /// This machine has no descriptor, port or memory left for another connection.
+    LocalFault,
+    /// The head of the upstream's answer is longer than we read.
+    AnswerHeadTooLarge,
+    /// The upstream's answer is no HTTP that every client reads in the same way.
+    BadAnswer,
+    /// A request that two servers could read differently.
+    Malformed(Fault),
+    /// A defect of ours.
+    Internal,
+}
+
+/// All but those of malformed requests.
+const OWN: [Refusal; 18] = [
+    Refusal::BadAnswer,
+    Refusal::NoUpstream,
+    Refusal::AllFailed,
+    Refusal::ConnectionLost,
+    Refusal::FirstByteTimeout,
+    Refusal::BodyTooLarge,
+    Refusal::BodyTimeout,
+    Refusal::BadRequest,
+    Refusal::Loop,
+    Refusal::ShuttingDown,
+    Refusal::QueueFull,
+    Refusal::QueueTimeout,
+    Refusal::Shed,
+    Refusal::RateLimited,
+    Refusal::Blocked,
+    Refusal::LocalFault,
+    Refusal::AnswerHeadTooLarge,
+    Refusal::Internal,
+];
+
+impl Refusal {
+    /// Every refusal.
+    pub const ALL: [Self; OWN.len() + Fault::ALL.len()] = {
+        let mut all = [Self::Internal; OWN.len() + Fault::ALL.len()];
+        let mut at = 0;
+        while at < all.len() {
+            all[at] = if at < OWN.len() {
+                OWN[at]
+            } else {
+                Self::Malformed(Fault::ALL[at - OWN.len()])
+            };
+            at += 1;
+        }
+        all
+    };
+    /// The name used in metrics and in the access log.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::NoUpstream => "no-upstream",
+            Self::AllFailed => "all-failed",
+            Self::ConnectionLost => "connection-lost",
+            Self::FirstByteTimeout => "first-byte-timeout",
+            Self::BodyTooLarge => "body-too-large",
+            Self::BodyTimeout => "body-timeout",
+            Self::BadRequest => "bad-request",
+            Self::Loop => "loop",
+            Self::ShuttingDown => "shutting-down",
+            Self::QueueFull => "queue-full",
+            Self::QueueTimeout => "queue-timeout",
+            Self::Shed => "shed",
+            Self::RateLimited => "rate-limit",
+            Self::Blocked => "blacklist",
+            Self::LocalFault => "local-fault",
+            Self::AnswerHeadTooLarge => "answer-head-too-large",
+            Self::BadAnswer => "bad-answer",
+            Self::Malformed(fault) => fault.reason(),
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The status of the answer.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::NoUpstream | Self::AllFailed | Self::ShuttingDown => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::QueueFull | Self::QueueTimeout | Self::Shed | Self::LocalFault => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::Blocked => StatusCode::FORBIDDEN,
+            Self::ConnectionLost | Self::AnswerHeadTooLarge | Self::BadAnswer => {
+                StatusCode::BAD_GATEWAY
+            }
+            Self::FirstByteTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::Malformed(fault) => {
+                StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::BAD_REQUEST)
+            }
+            Self::Loop => StatusCode::LOOP_DETECTED,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Seconds after which another try makes sense. Not after a lost connection: what the request
+    /// did is not known, so whether to repeat it is for a person to decide.
+    pub const fn retry_after(self) -> Option<u32> {
+        match self {
+            Self::NoUpstream | Self::ShuttingDown => Some(5),
+            Self::AllFailed | Self::LocalFault => Some(2),
+            Self::FirstByteTimeout => Some(30),
+            // Where nobody has worked it out.
+            Self::QueueFull | Self::QueueTimeout | Self::Shed | Self::RateLimited => Some(10),
+            Self::ConnectionLost
+            | Self::AnswerHeadTooLarge
+            | Self::BadAnswer
+            | Self::BodyTooLarge
+            | Self::BodyTimeout
+            | Self::BadRequest
+            | Self::Loop
+            | Self::Malformed(_)
+            | Self::Blocked
+            | Self::Internal => None,
+        }
+    }
+
+    const fn message(self) -> &'static str {
+        match self {
+            Self::NoUpstream | Self::ShuttingDown => {
+                "The map service is not available at the moment. Please try again shortly."
+            }
+            Self::AllFailed => "The map service could not answer. Please try again shortly.",
+            Self::ConnectionLost => {
+                "The map service broke off before it answered. If this was a change, check whether it was made."
+            }
+            Self::FirstByteTimeout => {
+                "The map service took too long to answer. A smaller area or fewer features may help."
+            }
+            Self::BodyTooLarge => "The request is larger than this service accepts.",
+            Self::BodyTimeout => "The request did not arrive completely in time.",
+            Self::BadRequest => "The request could not be understood.",
+            Self::Loop => "The request came back to where it started.",
+            Self::QueueFull | Self::QueueTimeout | Self::Shed => {
+                "The map service is very busy. Please try again in a moment."
+            }
+            Self::RateLimited => {
+                "Too many requests in a short time. The response headers say when more are accepted."
+            }
+            Self::Blocked => "Requests from this address are not accepted.",
+            Self::LocalFault => {
+                "The map service has too much to do at the moment. Please try again shortly."
+            }
+            Self::AnswerHeadTooLarge | Self::BadAnswer => {
+                "The map service gave an answer that could not be passed on."
+            }
+            Self::Malformed(fault) => fault.message(),
+            Self::Internal => "The request could not be processed.",
+        }
+    }
+}
+
+const fn content_type(shape: ErrorShape) -> &'static str {
+    match shape {
+        ErrorShape::Wms111 | ErrorShape::Wcs10 => "application/vnd.ogc.se_xml;charset=UTF-8",
+        ErrorShape::Wms130 | ErrorShape::Wfs100 => "text/xml;charset=UTF-8",
+        ErrorShape::Wfs110
+        | ErrorShape::Wfs20
+        | ErrorShape::Wcs11
+        | ErrorShape::Wcs20
+        | ErrorShape::Ows11 => "application/xml",
+        ErrorShape::Json => "application/json",
+        ErrorShape::Plain => "text/plain;charset=UTF-8",
+    }
+}
+
+fn body(shape: ErrorShape, text: &str) -> String {
+    match shape {
+        // GeoServer's DOCTYPE is left out: it would have parsers fetch a DTD from a service that is
+        // not well.
+        ErrorShape::Wms111 => service_exception(r#"version="1.1.1""#, text),
+        ErrorShape::Wms130 => service_exception(
+            r#"version="1.3.0" xmlns="http://www.opengis.net/ogc""#,
+            text,
+        ),
+        ErrorShape::Wfs100 | ErrorShape::Wcs10 => service_exception(
+            r#"version="1.2.0" xmlns="http://www.opengis.net/ogc""#,
+            text,
+        ),
+        ErrorShape::Wfs110 => ows_exception("http://www.opengis.net/ows", "1.0.0", text),
+        ErrorShape::Wfs20 => ows_exception("http://www.opengis.net/ows/1.1", "2.0.0", text),
+        ErrorShape::Wcs11 | ErrorShape::Ows11 => {
+            ows_exception("http://www.opengis.net/ows/1.1", "1.1.0", text)
+        }
+        ErrorShape::Wcs20 => ows_exception("http://www.opengis.net/ows/2.0", "2.0.0", text),
+        // Readable for those who asked with EXCEPTIONS=application/json and for clients of OGC API:
+        // the first two keys are for the former, the others for the latter.
+        ErrorShape::Json => serde_json::json!({
+            "version": "1.0.0",
+            "exceptions": [{"code": CODE, "locator": "noLocator", "text": text}],
+            "code": CODE,
+            "description": text,
+        })
+        .to_string(),
+        ErrorShape::Plain => format!("{text}\n"),
+    }
+}
+
+/// Head and body of our answer. The caller leaves the body out for HEAD. `retry_after`: seconds,
+/// where the refusal's own are not the best that is known.
+pub fn build(
+    refusal: Refusal,
+    retry_after: Option<u32>,
+    shape: ErrorShape,
+    request_id: &RequestId,
+) -> (ResponseHeader, Bytes) {
+    let status = refusal.status();
+    let body = Bytes::from(body(
+        shape,
+        &format!("{} (request {request_id})", refusal.message()),
+    ));
+    let mut head = ResponseHeader::build(status, Some(6)).expect("a valid status");
+    let mut set = |name: http::HeaderName, value: HeaderValue| {
+        head.insert_header(name, value).expect("a valid name")
+    };
+    set(CONTENT_TYPE, HeaderValue::from_static(content_type(shape)));
+    set(http::header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    set(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(seconds) = refusal
+        .retry_after()
+        .map(|usual| retry_after.unwrap_or(usual))
+    {
+        set(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        set(ALLOW, HeaderValue::from_static(METHODS));
+    }
+    head.insert_header(REQUEST_ID, request_id.as_str())
+        .expect("request ids are made of what headers may hold");
+    (head, body)
+}
+
+fn service_exception(attributes: &str, text: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ServiceExceptionReport {attributes}>\
+         <ServiceException code=\"{CODE}\">{}</ServiceException></ServiceExceptionReport>\n",
+        escape(text)
+    )
+}
+
+fn ows_exception(namespace: &str, version: &str, text: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ows:ExceptionReport xmlns:ows=\"{namespace}\" version=\"{version}\">\
+         <ows:Exception exceptionCode=\"{CODE}\"><ows:ExceptionText>{}</ows:ExceptionText></ows:Exception>\
+         </ows:ExceptionReport>\n",
+        escape(text)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ogc::exception::{BodyHead, Exception};
+
+    const XML_SHAPES: [ErrorShape; 9] = [
+        ErrorShape::Wms111,
+        ErrorShape::Wms130,
+        ErrorShape::Wfs100,
+        ErrorShape::Wfs110,
+        ErrorShape::Wfs20,
+        ErrorShape::Wcs10,
+        ErrorShape::Wcs11,
+        ErrorShape::Wcs20,
+        ErrorShape::Ows11,
+    ];
+
+    fn id() -> RequestId {
+        RequestId::from_peer(b"abc-1").unwrap()
+    }
+
+    #[test]
+    fn every_refusal_in_every_xml_shape_is_a_report_that_names_the_request() {
+        for refusal in Refusal::ALL {
+            for shape in XML_SHAPES {
+                let (head, body) = build(refusal, None, shape, &id());
+                assert!(BodyHead::of(&body).is_report(), "{shape:?}");
+                let text = Exception::first_of(&body).unwrap().text;
+                assert_eq!(text, format!("{} (request abc-1)", refusal.message()));
+                assert_eq!(
+                    head.headers["content-length"],
+                    body.len().to_string().as_str()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn json_is_for_both_kinds_of_clients() {
+        let (head, body) = build(Refusal::NoUpstream, None, ErrorShape::Json, &id());
+        let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(head.headers["content-type"], "application/json");
+        assert_eq!(value["exceptions"][0]["text"], value["description"]);
+    }
+
+    #[test]
+    fn content_types_and_roots_are_those_of_geoserver() {
+        let cases = [
+            (
+                ErrorShape::Wms111,
+                "application/vnd.ogc.se_xml;charset=UTF-8",
+                "<ServiceExceptionReport version=\"1.1.1\">",
+            ),
+            (
+                ErrorShape::Wms130,
+                "text/xml;charset=UTF-8",
+                "version=\"1.3.0\" xmlns=\"http://www.opengis.net/ogc\">",
+            ),
+            (
+                ErrorShape::Wfs100,
+                "text/xml;charset=UTF-8",
+                "version=\"1.2.0\" xmlns=\"http://www.opengis.net/ogc\">",
+            ),
+            (
+                ErrorShape::Wcs10,
+                "application/vnd.ogc.se_xml;charset=UTF-8",
+                "version=\"1.2.0\"",
+            ),
+            (
+                ErrorShape::Wfs110,
+                "application/xml",
+                "xmlns:ows=\"http://www.opengis.net/ows\" version=\"1.0.0\">",
+            ),
+            (
+                ErrorShape::Wfs20,
+                "application/xml",
+                "xmlns:ows=\"http://www.opengis.net/ows/1.1\" version=\"2.0.0\">",
+            ),
+            (
+                ErrorShape::Wcs20,
+                "application/xml",
+                "xmlns:ows=\"http://www.opengis.net/ows/2.0\"",
+            ),
+            (
+                ErrorShape::Plain,
+                "text/plain;charset=UTF-8",
+                "The map service",
+            ),
+        ];
+        for (shape, content_type, part) in cases {
+            let (head, body) = build(Refusal::NoUpstream, None, shape, &id());
+            assert_eq!(head.headers["content-type"], content_type, "{shape:?}");
+            assert!(
+                std::str::from_utf8(&body).unwrap().contains(part),
+                "{shape:?}: {body:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn refusals_that_pass_say_when_to_come_back() {
+        for refusal in [
+            Refusal::NoUpstream,
+            Refusal::AllFailed,
+            Refusal::FirstByteTimeout,
+            Refusal::ShuttingDown,
+        ] {
+            let (head, _) = build(refusal, None, ErrorShape::Plain, &id());
+            assert!(matches!(head.status.as_u16(), 503 | 504), "{refusal:?}");
+            assert!(head.headers.contains_key("retry-after"), "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_about_when_to_come_back_is_told() {
+        let (head, _) = build(Refusal::QueueFull, Some(17), ErrorShape::Plain, &id());
+        assert_eq!(
+            (head.status.as_u16(), &head.headers["retry-after"]),
+            (503, &HeaderValue::from(17))
+        );
+        let (head, _) = build(Refusal::Blocked, Some(17), ErrorShape::Plain, &id());
+        assert!(
+            !head.headers.contains_key("retry-after"),
+            "whoever is shut out stays out"
+        );
+    }
+
+    #[test]
+    fn a_lost_write_is_not_invited_again() {
+        let (head, _) = build(Refusal::ConnectionLost, None, ErrorShape::Plain, &id());
+        assert_eq!(head.status, 502);
+        assert!(!head.headers.contains_key("retry-after"));
+    }
+
+    #[test]
+    fn answers_tell_nothing_about_what_is_behind_us() {
+        for refusal in Refusal::ALL {
+            let (_, body) = build(refusal, None, ErrorShape::Json, &id());
+            let text = std::str::from_utf8(&body).unwrap().to_lowercase();
+            assert!(
+                ["upstream", "geoserver", "replica", "pingora", "geofront"]
+                    .iter()
+                    .all(|word| !text.contains(word)),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_status_page_explains_every_reason() {
+        let page = include_str!("../../admin/page.js");
+        for reason in Refusal::ALL.map(Refusal::reason) {
+            let key = if reason.contains('-') {
+                format!("\"{reason}\": \"")
+            } else {
+                format!(" {reason}: \"")
+            };
+            assert!(page.contains(&key), "page.js does not explain {reason}");
+        }
+    }
+
+    #[test]
+    fn reasons_differ() {
+        let reasons: std::collections::BTreeSet<_> =
+            Refusal::ALL.into_iter().map(Refusal::reason).collect();
+        assert_eq!(reasons.len(), Refusal::ALL.len());
+    }
+}

@@ -1,0 +1,212 @@
+//! An attempt's place: at once, after a wait, or not at all.
+
+use std::time::{Duration, Instant};
+
+use pingora::proxy::Session;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{BError, Result};
+use tokio::time::{sleep, sleep_until};
+
+use crate::admission::Ask;
+use crate::cluster::NoUpstream;
+use crate::config::Priority;
+use crate::ogc::Retryable;
+use crate::proxy::coalesce::{Leading, until_gone};
+use crate::proxy::context::{Attempt, Context};
+use crate::proxy::front_door::{FrontDoor, about};
+use crate::proxy::handles::Handles;
+use crate::proxy::response::respond::Refusal;
+use crate::proxy::upstream::second_opinion::Doubt;
+use crate::proxy::waiting::{Asked, LOOK, MainWish, Seat, Told, Waiting, Wanted};
+
+/// How much longer than its client an upstream has while a request is incomplete.
+const CLIENT_FIRST: Duration = Duration::from_secs(1);
+
+/// How a wait ended.
+enum End {
+    Told(Told),
+    OutOfTime,
+    Gone(BError),
+}
+
+impl FrontDoor {
+    /// The next attempt's upstream, or the refusal that ends the request.
+    pub(in crate::proxy) async fn choose(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+    ) -> Result<Box<HttpPeer>> {
+        ctx.attempt = None;
+        ctx.leading.iter_mut().for_each(Leading::start_over);
+        let seat = self.seat(session, ctx).await?;
+        let upstream = &seat.selection.upstream;
+        if let Doubt::About { replica, .. } = ctx.doubt
+            && upstream.id == replica
+        {
+            // The others have gone meanwhile, or have no slot free: then the first opinion is the
+            // only one.
+            ctx.tried.remove(replica);
+            ctx.doubt = Doubt::Settled;
+        }
+        ctx.tried.add(upstream.id);
+        ctx.attempts += 1;
+        ctx.body_bytes = 0;
+        if let Some(prefix) = &mut ctx.body_prefix {
+            prefix.rewind();
+        }
+        let handles = Handles::of(upstream, &self.parts.metrics);
+        let is_fresh = ctx.rule != Retryable::Yes;
+        let (timeouts, first_byte) = (&ctx.snapshot.config.timeouts, ctx.class_config().first_byte);
+        let patience = if session.downstream_session.is_body_done() {
+            first_byte
+        } else {
+            // Begins anew with each part of the request that is passed on: a client that stops
+            // sending is noticed first.
+            first_byte.max(timeouts.client_body + CLIENT_FIRST)
+        };
+        let peer = handles.peer(timeouts, patience, is_fresh);
+        let mut attempt = Attempt::new(seat, handles, Instant::now());
+        if session.downstream_session.is_body_done() {
+            attempt.watch(ctx.class());
+        }
+        ctx.attempt = Some(attempt);
+        Ok(peer)
+    }
+
+    async fn seat(&self, session: &mut Session, ctx: &mut Context) -> Result<Seat> {
+        let (room, now, wanted) = (&self.parts.room, Instant::now(), wanted(session, ctx));
+        if ctx.claim.is_empty()
+            && let Some(seated) = room.walk_in(&wanted, now)
+        {
+            return seated.map_err(|why| self.refuse_for(ctx, why));
+        }
+        let ask = self.ask(session, ctx, now);
+        match room.ask(
+            wanted,
+            ctx.claim.clone(),
+            ask,
+            &ctx.snapshot.config.limits,
+            now,
+        ) {
+            Asked::Seated(seat) => Ok(seat),
+            Asked::Nobody(why) => Err(self.refuse_for(ctx, why)),
+            Asked::Full(retry_after) => Err(self.refuse_busy(ctx, Refusal::QueueFull, retry_after)),
+            Asked::Waits(waiting) => self.wait(session, ctx, waiting, now).await,
+        }
+    }
+
+    async fn wait(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        mut waiting: Waiting,
+        since: Instant,
+    ) -> Result<Seat> {
+        let deadline = since + ctx.snapshot.config.limits.queue_timeout;
+        // What a client still sends cannot be told from its leaving without taking it.
+        let is_watched = session.downstream_session.is_body_done();
+        let end = loop {
+            tokio::select! {
+                biased;
+                told = &mut waiting.told => break End::Told(told.expect("a waiter is told before it is forgotten")),
+                () = sleep_until(deadline.into()) => break End::OutOfTime,
+                gone = until_gone(session), if is_watched => break End::Gone(gone),
+                () = sleep(LOOK) => waiting.look_now_and_then(),
+            }
+        };
+        let waited = since.elapsed();
+        ctx.queued = Some(ctx.queued.unwrap_or_default() + waited);
+        self.parts.metrics.queued(ctx.class(), waited);
+        let told = match end {
+            End::Told(told) => Some(told),
+            End::OutOfTime => waiting.leave(),
+            End::Gone(error) => return Err(error),
+        };
+        match told {
+            Some(Told::Seated(seat)) => Ok(seat),
+            Some(Told::Nobody(why)) => Err(self.refuse_for(ctx, why)),
+            Some(Told::Shed(retry_after)) => Err(self.refuse_busy(ctx, Refusal::Shed, retry_after)),
+            None => {
+                let retry_after = self
+                    .parts
+                    .room
+                    .retry_after(&ctx.snapshot.config.limits, Instant::now());
+                Err(self.refuse_busy(ctx, Refusal::QueueTimeout, retry_after))
+            }
+        }
+    }
+
+    /// Nobody can take it, now or later.
+    fn refuse_for(&self, ctx: &mut Context, why: NoUpstream) -> BError {
+        let refusal = match why {
+            NoUpstream::NoneEligible | NoUpstream::Full | NoUpstream::NoVerdict => {
+                Refusal::NoUpstream
+            }
+            // Why the last one failed says more than that there is no other.
+            NoUpstream::AllTried => ctx.refusal.take().unwrap_or(Refusal::NoUpstream),
+        };
+        self.refuse(ctx, refusal)
+    }
+
+    fn refuse_busy(&self, ctx: &mut Context, refusal: Refusal, retry_after: u32) -> BError {
+        ctx.retry_after = Some(retry_after);
+        self.refuse(ctx, refusal)
+    }
+
+    /// All that the order in the queue depends on.
+    fn ask(&self, session: &Session, ctx: &Context, now: Instant) -> Ask {
+        Ask {
+            class: ctx.class(),
+            priority: self.priority(session, ctx),
+            rules: ctx.claim.fingerprint(),
+            from_main: ctx.reads_from_main,
+            user: ctx.client.unwrap_or_else(|| self.client(session, ctx)).user,
+            arrived: now,
+            is_retry: ctx.attempts > 0,
+        }
+    }
+
+    /// That of the class, moved by what a trusted proxy says of the request.
+    fn priority(&self, session: &Session, ctx: &Context) -> Priority {
+        let of_class = ctx.class_config().priority;
+        let Some(rule) = ctx
+            .snapshot
+            .config
+            .limits
+            .control_flow
+            .priority
+            .as_ref()
+            .filter(|_| ctx.is_trusted)
+        else {
+            return of_class;
+        };
+        let value = session
+            .req_header()
+            .headers
+            .get(&rule.header)
+            .and_then(|value| value.to_str().ok()?.trim().parse::<i64>().ok());
+        of_class.better_by(value.map_or(0, |value| value.saturating_sub(rule.default)))
+    }
+}
+
+fn wanted(session: &Session, ctx: &Context) -> Wanted {
+    let main = match ctx.doubt {
+        Doubt::About {
+            replica,
+            lacks_a_change,
+            ..
+        } => MainWish::ForAnOpinion {
+            replica,
+            lacks_a_change,
+        },
+        Doubt::None | Doubt::Settled if ctx.reads_from_main => MainWish::ToSeeAChange,
+        Doubt::None | Doubt::Settled => MainWish::No,
+    };
+    Wanted {
+        class: ctx.class(),
+        key: ctx.metatile,
+        tried: ctx.tried.clone(),
+        main,
+        about: about(session, ctx),
+    }
+}

@@ -1,0 +1,124 @@
+//! The end of a request: what the cluster learns, what is counted, what the access line says.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use pingora::Error;
+use pingora::proxy::Session;
+
+use super::refuse;
+use crate::config::UpstreamName;
+use crate::ogc::Service;
+use crate::proxy::access_log::{End, Record};
+use crate::proxy::context::Context;
+use crate::proxy::front_door::{FrontDoor, has_answered};
+use crate::proxy::hooks::peer;
+use crate::proxy::upstream::failure;
+
+/// Called once for every request that had a context, whatever became of it.
+pub(in crate::proxy) fn finish(
+    front_door: &FrontDoor,
+    session: &Session,
+    error: Option<&Error>,
+    ctx: &mut Context,
+) {
+    conclude_attempt(front_door, session, error, ctx);
+    let total = Instant::now().saturating_duration_since(ctx.started);
+    let end = end(error, ctx);
+    count(front_door, session, ctx, total, end);
+    write_line(front_door, session, ctx, total, end);
+}
+
+/// The verdict on the last attempt, and its place given back; an answer with a body had both at its
+/// end.
+fn conclude_attempt(
+    front_door: &FrontDoor,
+    session: &Session,
+    error: Option<&Error>,
+    ctx: &mut Context,
+) {
+    if error.is_none() {
+        // Whatever it says, the answer is with the client: nothing can be tried elsewhere any more.
+        drop(front_door.hear_witness(session, ctx));
+        front_door.answer_ended(ctx);
+    } else if let Some(attempt) = &mut ctx.attempt {
+        attempt.give_back();
+    }
+}
+
+fn end(error: Option<&Error>, ctx: &Context) -> End {
+    match (error, ctx.refusal.filter(|_| ctx.is_refused)) {
+        (None, _) => End::Ok,
+        (Some(_), Some(refusal)) => End::Refused(refusal.reason()),
+        (Some(error), None) if refuse::is_client_gone(error) => End::ClientAbort,
+        (Some(error), None) if failure::is_timeout(error.etype()) => End::Timeout,
+        (Some(_), None) => End::UpstreamReset,
+    }
+}
+
+fn count(front_door: &FrontDoor, session: &Session, ctx: &Context, total: Duration, end: End) {
+    let metrics = &front_door.parts.metrics;
+    let class = ctx.class();
+    match end {
+        End::Refused(reason) => metrics.refused(class, reason),
+        End::ClientAbort => metrics.client_aborted(class),
+        End::Ok | End::UpstreamReset | End::Timeout => {}
+    }
+    // A refusal is nobody's answer but ours, even where an upstream was tried before.
+    let attempt = ctx.attempt.as_ref().filter(|_| !ctx.is_refused);
+    let upstream = attempt.map(|attempt| &*attempt.handles.metrics);
+    let first_byte = attempt.and_then(|attempt| attempt.first_byte);
+    metrics.finished(
+        class,
+        upstream,
+        status(session).unwrap_or(0),
+        total,
+        first_byte,
+    );
+}
+
+fn write_line(front_door: &FrontDoor, session: &Session, ctx: &Context, total: Duration, end: End) {
+    let request = session.req_header();
+    let target = request.raw_path();
+    let (attempt, shared) = (ctx.attempt.as_ref(), ctx.shared.as_deref());
+    let user = request
+        .headers
+        .get("sec-username")
+        .filter(|_| ctx.is_trusted);
+    let record = Record {
+        time: SystemTime::now()
+            .checked_sub(total)
+            .unwrap_or(SystemTime::UNIX_EPOCH),
+        request_id: ctx.request_id.as_str(),
+        client: peer(session),
+        method: request.method.as_str(),
+        target,
+        status: status(session),
+        class: ctx.class(),
+        service: ctx.classified.service.map(Service::as_str),
+        operation: ctx.classified.operation,
+        layer: ctx.classified.layer.map(|span| span.of(target)),
+        upstream: attempt
+            .map(|attempt| &attempt.upstream.name)
+            .or_else(|| shared.map(|answer| &answer.upstream))
+            .map(UpstreamName::as_str),
+        coalesced: shared.map(|answer| answer.leader.as_str()),
+        attempts: ctx.attempts,
+        queue: ctx.queued,
+        connect: attempt.and_then(|attempt| attempt.connected),
+        first_byte: attempt.and_then(|attempt| attempt.first_byte),
+        total,
+        bytes: session.body_bytes_sent() as u64,
+        end,
+        user: user.map(http::HeaderValue::as_bytes),
+    };
+    front_door.parts.recent.note(&record, ctx.started + total);
+    front_door.parts.access_log.log(&record);
+}
+
+/// Of what the client got; `None` if it got nothing.
+fn status(session: &Session) -> Option<u16> {
+    session
+        .response_written()
+        .filter(|_| has_answered(session))
+        .map(|response| response.status.as_u16())
+}

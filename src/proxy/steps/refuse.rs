@@ -1,0 +1,97 @@
+//! Answering instead of an upstream.
+
+use std::time::SystemTime;
+
+use pingora::proxy::Session;
+use pingora::{Error, ErrorSource, ErrorType};
+
+use crate::cluster::{Cause, LocalFault};
+use crate::ogc;
+use crate::proxy::client::head::head;
+use crate::proxy::connection::inbox::fault_of;
+use crate::proxy::context::Context;
+use crate::proxy::front_door::has_answered;
+use crate::proxy::response::respond::{self, Refusal};
+use crate::proxy::upstream::failure;
+
+impl Refusal {
+    /// What the client is told when this was the last attempt.
+    pub(in crate::proxy) const fn of_failure(cause: &Cause) -> Self {
+        match cause {
+            Cause::Connect(_) => Self::AllFailed,
+            Cause::Timeout(_) | Cause::Slow(_) => Self::FirstByteTimeout,
+            Cause::Reset(_) | Cause::Status(_) | Cause::Truncated | Cause::NodeFault(_) => {
+                Self::ConnectionLost
+            }
+            Cause::Unexpected(_) | Cause::Credentials(_) => Self::ConnectionLost,
+            Cause::Local(LocalFault::AnswerHead) => Self::AnswerHeadTooLarge,
+            Cause::Local(
+                LocalFault::Descriptors
+                | LocalFault::Ports
+                | LocalFault::Memory
+                | LocalFault::Unreported,
+            ) => Self::LocalFault,
+        }
+    }
+}
+
+/// Writes our answer, unless one has begun or nobody is there to read it. Returns its status, 0 for
+/// none.
+pub(in crate::proxy) async fn answer(
+    session: &mut Session,
+    error: &Error,
+    ctx: &mut Context,
+) -> u16 {
+    if has_answered(session) || is_client_gone(error) {
+        return 0;
+    }
+    let fault = fault_of(error).map(Refusal::Malformed);
+    let refusal = fault.or(ctx.refusal).unwrap_or_else(|| of_error(error));
+    ctx.refusal = Some(refusal);
+    let shape = ogc::error_shape(&ctx.classified, &head(session.req_header()));
+    let rate = ctx
+        .rate
+        .as_deref()
+        .filter(|_| refusal == Refusal::RateLimited);
+    let retry_after = ctx
+        .retry_after
+        .or_else(|| rate.map(|rate| rate.retry_after(SystemTime::now())));
+    let (mut response, body) = respond::build(refusal, retry_after, shape, &ctx.request_id);
+    if let Some(rate) = rate {
+        // What cannot be told is left out: the status says the most of it.
+        drop(rate.tell(&mut response));
+    }
+    let status = response.status.as_u16();
+    // What the client still wanted to send is not read: the connection ends with this answer.
+    session.set_keepalive(None);
+    let written = session
+        .downstream_session
+        .write_error_response(response, body)
+        .await;
+    ctx.is_refused = written.is_ok();
+    if ctx.is_refused { status } else { 0 }
+}
+
+/// A failure that no hook has named.
+fn of_error(error: &Error) -> Refusal {
+    match error.esource() {
+        ErrorSource::Upstream if failure::is_timeout(error.etype()) => Refusal::FirstByteTimeout,
+        ErrorSource::Upstream => Refusal::AllFailed,
+        ErrorSource::Downstream if failure::is_timeout(error.etype()) => Refusal::BodyTimeout,
+        ErrorSource::Downstream => Refusal::BadRequest,
+        ErrorSource::Internal | ErrorSource::Unset => Refusal::Internal,
+    }
+}
+
+/// The client has left, or cannot be written to.
+pub(in crate::proxy) fn is_client_gone(error: &Error) -> bool {
+    *error.esource() == ErrorSource::Downstream
+        && fault_of(error).is_none()
+        && matches!(
+            error.etype(),
+            ErrorType::ReadError
+                | ErrorType::WriteError
+                | ErrorType::WriteTimedout
+                | ErrorType::ConnectionClosed
+        )
+}

@@ -1,0 +1,7 @@
+//! The upstream's side of a request: failures, retries and their budgets.
+
+pub(in crate::proxy) mod failure;
+pub(in crate::proxy) mod moves;
+pub(in crate::proxy) mod retry;
+pub(in crate::proxy) mod retry_budget;
+pub(in crate::proxy) mod second_opinion;

@@ -1,0 +1,121 @@
+//! Reads that wait for an upstream that has gone move to another.
+//!
+//! A frozen GeoServer keeps its connections: what was sent to it would wait for the whole
+//! `first_byte`. Once the cluster knows that an upstream does not answer, because probes or
+//! requests found out, those of its waits are interrupted (`interrupt.rs`) that may be repeated,
+//! have seen no byte, and have another upstream to go to. Each takes a retry out of the budget, to
+//! which the lost upstream adds what it had in flight.
+//!
+//! A request that was sent at the moment of the loss may be missed by the first look, so there are
+//! more, until the loss is over.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::retry_budget::Loss;
+use crate::cluster::{Cause, HealthState, Transition, Upstream, What};
+use crate::proxy::front_door::FrontDoor;
+use crate::proxy::handles::Handles;
+
+/// Between two looks for waits that were missed, or that the budget did not allow to move.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// An attempt that begins this long after its upstream's loss was sent there knowingly.
+const LATE: Duration = Duration::from_secs(1);
+
+/// Losses that are looked after at a time; there are no more upstreams.
+const MAX_LOSSES: usize = 1000;
+
+/// An upstream that does not answer.
+struct Lost {
+    upstream: Arc<Upstream>,
+    at: Instant,
+}
+
+impl FrontDoor {
+    /// Moves waits away from upstreams as these are lost, until `shutdown` says true or its sender
+    /// is gone.
+    pub async fn move_waits(self, mut shutdown: watch::Receiver<bool>) {
+        let mut transitions = self.parts.control.transitions();
+        let mut lost: Vec<Lost> = Vec::new();
+        loop {
+            tokio::select! {
+                ended = shutdown.wait_for(|ended| *ended) => { drop(ended); return; }
+                transition = transitions.recv() => match transition {
+                    Ok(transition) => self.follow_losses(&transition, &mut lost),
+                    // What was missed moves at the next loss, or waits as it would have without us.
+                    Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return,
+                },
+                () = sleep(LOOK), if !lost.is_empty() => lost.iter().for_each(|lost| self.move_from(lost)),
+            }
+        }
+    }
+
+    fn follow_losses(&self, transition: &Transition, lost: &mut Vec<Lost>) {
+        let Some(name) = &transition.upstream else {
+            return;
+        };
+        let is_it = |lost: &Lost| lost.upstream.name == *name;
+        match &transition.what {
+            What::Health {
+                to: HealthState::Down,
+                cause: Some(cause),
+                ..
+            }
+            | What::Ejected { cause, .. }
+                if is_silence(cause) =>
+            {
+                let Some(upstream) = self.parts.control.upstream(name) else {
+                    return;
+                };
+                lost.retain(|lost| !is_it(lost));
+                let loss = Lost {
+                    upstream,
+                    at: Instant::now(),
+                };
+                self.move_from(&loss);
+                if lost.len() < MAX_LOSSES {
+                    lost.push(loss);
+                }
+            }
+            What::Health { .. } | What::Returned | What::HalfOpen | What::Retired => {
+                lost.retain(|lost| !is_it(lost))
+            }
+            _ => {}
+        }
+    }
+
+    fn move_from(&self, lost: &Lost) {
+        let Lost { upstream, at } = lost;
+        let (snapshot, now) = (self.parts.control.snapshot_full(), Instant::now());
+        let handles = Handles::of(upstream, &self.parts.metrics);
+        let loss = Loss {
+            allowance: &handles.losses,
+            in_flight: upstream.load.in_flight(),
+        };
+        let percent = snapshot.config.retry.budget_percent;
+        let moved = self.parts.interrupts.raise(|wait| {
+            wait.upstream == upstream.id
+                && wait.since < *at + LATE
+                && snapshot.has_place(wait.class, &wait.tried)
+                && self.parts.budget.try_retry(percent, Some(loss), now)
+        });
+        if moved > 0 {
+            tracing::info!(upstream = %upstream.name, moved, "requests that it did not answer move to others");
+        }
+    }
+}
+
+/// Whether it failed by not answering, rather than by answering badly.
+const fn is_silence(cause: &Cause) -> bool {
+    match cause {
+        Cause::Connect(_) | Cause::Timeout(_) | Cause::Reset(_) => true,
+        Cause::Status(_) | Cause::Truncated | Cause::NodeFault(_) | Cause::Unexpected(_) => false,
+        Cause::Slow(_) | Cause::Credentials(_) | Cause::Local(_) => false,
+    }
+}

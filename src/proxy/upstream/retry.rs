@@ -1,0 +1,201 @@
+//! Whether a failed attempt may be followed by another on another upstream.
+//!
+//! The rule of the request's class says how far an attempt may have come; time, number and budget
+//! bound the rest. Writes are never tried again once anything was sent: a write is executed at most
+//! once (promise 2).
+
+use std::time::Duration;
+
+use crate::config::Retry;
+use crate::ogc::Retryable;
+
+/// How far an attempt had come when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proxy) enum Progress {
+    /// No connection: nothing was sent.
+    Connecting,
+    /// The request, or a part of it, was sent; the client has seen nothing of the answer.
+    Sent,
+    /// The client has seen the first byte.
+    Answering,
+}
+
+/// What decides beside the class's rule.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::proxy) struct Situation {
+    pub(in crate::proxy) progress: Progress,
+    /// Attempts made, the failed one included.
+    pub(in crate::proxy) attempts: u32,
+    /// Since the request arrived.
+    pub(in crate::proxy) elapsed: Duration,
+    /// The request body is still at hand in full.
+    pub(in crate::proxy) is_body_replayable: bool,
+    /// The attempt was lost with its upstream, rather than answered badly.
+    pub(in crate::proxy) is_lost: bool,
+}
+
+/// Whether another attempt is allowed; `budget` is asked last and only if all else allows it,
+/// because asking spends.
+pub(in crate::proxy) fn decide(
+    rule: Retryable,
+    limits: &Retry,
+    situation: Situation,
+    budget: impl FnOnce() -> bool,
+) -> bool {
+    let class_allows = match (rule, situation.progress) {
+        (_, Progress::Answering)
+        | (Retryable::Never, _)
+        | (Retryable::ConnectOnly, Progress::Sent) => false,
+        (Retryable::Yes | Retryable::ConnectOnly, Progress::Connecting)
+        | (Retryable::Yes, Progress::Sent) => true,
+    };
+    // However long a request has waited for an upstream that then dies, it has not been tried
+    // elsewhere yet.
+    let is_in_time =
+        situation.elapsed < limits.window || situation.is_lost && situation.attempts == 1;
+    class_allows
+        && situation.is_body_replayable
+        && situation.attempts < limits.attempts
+        && is_in_time
+        && budget()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Retry = Retry {
+        attempts: 3,
+        window: Duration::from_secs(30),
+        budget_percent: 20,
+    };
+
+    fn situation(progress: Progress) -> Situation {
+        Situation {
+            progress,
+            attempts: 1,
+            elapsed: Duration::from_secs(1),
+            is_body_replayable: true,
+            is_lost: false,
+        }
+    }
+
+    #[test]
+    fn a_write_is_never_tried_again_once_sent() {
+        for rule in [Retryable::Never, Retryable::ConnectOnly] {
+            for progress in [Progress::Sent, Progress::Answering] {
+                assert!(!decide(rule, &LIMITS, situation(progress), || true));
+            }
+        }
+    }
+
+    #[test]
+    fn a_read_is_tried_again_until_its_first_byte() {
+        assert!(decide(
+            Retryable::Yes,
+            &LIMITS,
+            situation(Progress::Connecting),
+            || true
+        ));
+        assert!(decide(
+            Retryable::Yes,
+            &LIMITS,
+            situation(Progress::Sent),
+            || true
+        ));
+        assert!(!decide(
+            Retryable::Yes,
+            &LIMITS,
+            situation(Progress::Answering),
+            || true
+        ));
+    }
+
+    #[test]
+    fn a_failed_connect_sent_nothing_and_may_be_repeated() {
+        assert!(decide(
+            Retryable::ConnectOnly,
+            &LIMITS,
+            situation(Progress::Connecting),
+            || true
+        ));
+        assert!(!decide(
+            Retryable::Never,
+            &LIMITS,
+            situation(Progress::Connecting),
+            || true
+        ));
+    }
+
+    #[test]
+    fn count_time_and_budget_bound_retries() {
+        let base = situation(Progress::Sent);
+        assert!(!decide(
+            Retryable::Yes,
+            &LIMITS,
+            Situation {
+                attempts: 3,
+                ..base
+            },
+            || true
+        ));
+        assert!(!decide(
+            Retryable::Yes,
+            &LIMITS,
+            Situation {
+                elapsed: LIMITS.window,
+                ..base
+            },
+            || true
+        ));
+        assert!(!decide(Retryable::Yes, &LIMITS, base, || false));
+    }
+
+    #[test]
+    fn a_request_that_waited_long_for_an_upstream_that_died_is_tried_once_more() {
+        let late = Situation {
+            elapsed: LIMITS.window * 10,
+            is_lost: true,
+            ..situation(Progress::Sent)
+        };
+        assert!(decide(Retryable::Yes, &LIMITS, late, || true));
+        assert!(!decide(
+            Retryable::Yes,
+            &LIMITS,
+            Situation {
+                attempts: 2,
+                ..late
+            },
+            || true
+        ));
+        assert!(!decide(
+            Retryable::Yes,
+            &LIMITS,
+            Situation {
+                is_lost: false,
+                ..late
+            },
+            || true
+        ));
+        assert!(!decide(Retryable::ConnectOnly, &LIMITS, late, || true));
+    }
+
+    #[test]
+    fn a_body_that_is_gone_cannot_be_sent_again() {
+        let gone = Situation {
+            is_body_replayable: false,
+            ..situation(Progress::Sent)
+        };
+        assert!(!decide(Retryable::Yes, &LIMITS, gone, || true));
+    }
+
+    #[test]
+    fn the_budget_is_not_spent_on_what_is_forbidden_anyway() {
+        let spent = std::cell::Cell::new(false);
+        decide(Retryable::Never, &LIMITS, situation(Progress::Sent), || {
+            spent.set(true);
+            true
+        });
+        assert!(!spent.get());
+    }
+}

@@ -1,0 +1,84 @@
+//! A replica does not know what it was asked for: does the main?
+//!
+//! "Layer not defined" is a client's mistake, or a replica that reloads behind our back or missed a
+//! change. One more attempt, on the main, tells which: if the main answers properly, the client got
+//! its map and the replica is found stale. A client that asks for unknown layers all day must not
+//! send its load to the main, so these attempts have a budget. They need none where the replica is
+//! known to lack a change that the request is about: there the answer is expected to be wrong, and
+//! any that has the change is asked.
+
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use crate::cluster::UpstreamId;
+
+/// Attempts a second, in the long run.
+const PER_SECOND: f64 = 20.0;
+/// Attempts at once after a quiet time.
+const BURST: f64 = 100.0;
+
+/// A token bucket.
+#[derive(Debug)]
+pub(in crate::proxy) struct OpinionBudget {
+    state: Mutex<(f64, Instant)>,
+}
+
+impl OpinionBudget {
+    pub(in crate::proxy) fn new(now: Instant) -> Self {
+        Self {
+            state: Mutex::new((BURST, now)),
+        }
+    }
+
+    pub(in crate::proxy) fn take(&self, now: Instant) -> bool {
+        let mut state = self.state.lock();
+        let (tokens, at) = *state;
+        let earned = now.saturating_duration_since(at).as_secs_f64() * PER_SECOND;
+        let tokens = (tokens + earned).min(BURST);
+        let is_granted = tokens >= 1.0;
+        *state = (if is_granted { tokens - 1.0 } else { tokens }, now.max(at));
+        is_granted
+    }
+}
+
+/// What a request has come to about the first opinion.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::proxy) enum Doubt {
+    #[default]
+    None,
+    /// This replica did not know, to a request sent at this time; another that has the last change
+    /// is asked next.
+    About {
+        replica: UpstreamId,
+        sent: Instant,
+        /// It is known to lack a change that the request is about.
+        lacks_a_change: bool,
+    },
+    /// It was asked, whatever it said.
+    Settled,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_client_that_asks_for_unknown_layers_all_day_gets_a_bounded_share_of_the_main() {
+        let start = Instant::now();
+        let budget = OpinionBudget::new(start);
+        let times = (0..60_000).map(|ms| start + Duration::from_millis(ms));
+        let granted = times.filter(|now| budget.take(*now)).count();
+        assert!((1280..=1320).contains(&granted), "{granted} in a minute");
+    }
+
+    #[test]
+    fn a_quiet_time_earns_a_burst_and_no_more() {
+        let start = Instant::now();
+        let budget = OpinionBudget::new(start);
+        let later = start + Duration::from_secs(3600);
+        assert_eq!((0..1000).filter(|_| budget.take(later)).count(), 100);
+    }
+}
