@@ -43,8 +43,8 @@ ROWS ?=
 empty :=
 comma := ,
 
-## Tiles, maps and heavy requests under load, beside HAProxy and nginx: every row in 13 minutes, or those with a word in their name,
-## ROWS="brownout freeze". ARGS="--full" for figures takes most of an hour; ARGS="--seed 7 --front leastconn,defaults" goes to the bench.
+## Tiles, maps and heavy requests under load, beside HAProxy and nginx: every row in some 21 minutes, or those with a word in their
+## name, ROWS="brownout roll". ARGS="--full" for figures takes most of an hour; ARGS="--seed 7 --front leastconn,defaults" goes to the bench.
 bench-mix:
 	@scripts/setup.sh build bench
 	cargo bench --locked --bench mix -- --table $(if $(strip $(ROWS)),--only $(subst $(empty) $(empty),$(comma),$(strip $(ROWS)))) $(ARGS)

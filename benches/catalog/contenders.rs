@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use geofront::geosim::{Cluster, Flavour};
 
-use crate::question;
 use crate::rig::haproxy::Haproxy;
 use crate::rig::place::{Contender, Place, answers, find, free_address};
+use crate::rig::question;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Front {

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use parking_lot::RwLock;
 use tokio::time::MissedTickBehavior;
 
-use crate::question::{self, Fault, Read};
-use crate::rig::client::{Client, Question};
+use crate::rig::administrator::{ADMINISTRATOR, ADMINISTRATOR_ROLES, judged_read};
+use crate::rig::client::Client;
+use crate::rig::question::{self, Fault, Read};
 
 /// From one question of a client to its next, unless the answer takes longer. Without it, whoever
 /// is answered wrongly would ask the more often: a wrong answer is a quick one.
@@ -98,8 +98,6 @@ pub(crate) async fn look_on(client: Client, layer: String, shared: Arc<Shared>) 
     samples
 }
 
-pub(crate) const ADMINISTRATOR: &str = "testadmin";
-pub(crate) const ADMINISTRATOR_ROLES: &str = "ROLE_ADMINISTRATOR";
 /// Between two looks of the administrator.
 const LOOKS: Duration = Duration::from_millis(50);
 
@@ -111,28 +109,8 @@ async fn ask(
     stage: &Stage,
     is_about_change: bool,
 ) -> Sample {
-    let headers = [
-        ("sec-username", user),
-        ("sec-roles", roles),
-        ("content-type", "text/xml"),
-    ];
-    // A GET without a body has no type.
-    let headers = if read.body.is_empty() {
-        &headers[..2]
-    } else {
-        &headers[..]
-    };
-    let body = Bytes::from_static(read.body.as_bytes());
     let sent = Instant::now();
-    let answer = client
-        .ask(Question {
-            method: read.method.clone(),
-            target: &read.target,
-            headers,
-            body,
-        })
-        .await;
-    let fault = read.judge(&answer, stage.oldest_epoch).err();
+    let fault = judged_read(client, read, user, roles, stage.oldest_epoch).await;
     Sample {
         sent,
         is_about_change,

@@ -14,15 +14,12 @@
 //! cargo bench --bench catalog                for seeing that it works; half a minute
 //! ```
 
-mod administrator;
 mod contenders;
 mod load;
 mod measure;
-mod question;
 mod report;
 #[path = "../rig/mod.rs"]
 mod rig;
-mod watch;
 
 use std::io;
 use std::path::PathBuf;

@@ -11,12 +11,12 @@ use geofront::ogc::{PerClass, RequestClass};
 use tokio::runtime::Runtime;
 use tokio::time::sleep;
 
-use crate::administrator;
 use crate::contenders::Front;
 use crate::load::{self, Sample, Shared};
+use crate::rig::administrator::{self, Refresh};
 use crate::rig::client::Client;
 use crate::rig::place::Contender;
-use crate::watch::{self, Roll};
+use crate::rig::watch::{self, Roll};
 
 /// At once, each with one question at a time: together some 300 in a second.
 const CLIENTS: usize = 32;
@@ -163,7 +163,7 @@ async fn change(
     let own = tokio::spawn(load::look_on(client.clone(), layer, Arc::clone(shared)));
     let refresh = async {
         if front.needs_refresh() {
-            administrator::refresh(cluster).await
+            administrator::refresh(cluster, Refresh::InTurn).await
         } else {
             Ok(())
         }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::load::Sample;
 use crate::measure::{Outcome, RELOAD, WRITES, WRITES_LAST};
-use crate::question::Fault;
 use crate::rig::client::Failure;
-use crate::watch::Roll;
+use crate::rig::question::Fault;
+use crate::rig::watch::Roll;
 
 /// From the last write to the last fresh replica, beyond settling and reloading.
 const TOLERATED: f64 = 1.1;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use geofront::geosim::Cluster;
 
 use crate::requests;
+use crate::rig::administrator::Refresh;
 use crate::rig::haproxy::Haproxy;
 use crate::rig::place::{Contender, Place, answers, find, free_address};
 
@@ -16,6 +17,18 @@ use crate::rig::place::{Contender, Place, answers, find, free_address};
 pub(crate) struct Front {
     pub(crate) name: String,
     pub(crate) kind: FrontKind,
+    catalog: CatalogCare,
+}
+
+/// The way in which an administrator's change reaches the replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CatalogCare {
+    /// None: nothing is published, and the main serves nothing.
+    None,
+    /// A script reloads the replicas beside the front door.
+    Script(Refresh),
+    /// The front door reloads them.
+    Own,
 }
 
 #[derive(Clone, Debug)]
@@ -41,6 +54,7 @@ impl Front {
         Self {
             name: format!("HAProxy leastconn{more}"),
             kind: FrontKind::Haproxy { maxconn },
+            catalog: CatalogCare::None,
         }
     }
 
@@ -48,6 +62,7 @@ impl Front {
         Self {
             name: "nginx least_conn".to_owned(),
             kind: FrontKind::Nginx,
+            catalog: CatalogCare::None,
         }
     }
 
@@ -69,6 +84,35 @@ impl Front {
                 program,
                 limits: limits.to_owned(),
             },
+            catalog: CatalogCare::None,
+        }
+    }
+
+    /// This front door where an administrator publishes: geofront reloads the replicas itself, the
+    /// others have the scripts that the field uses. HAProxy with `maxconn` is left out.
+    pub(crate) fn with_catalog(&self) -> Vec<Self> {
+        let with = |catalog, words: &str| Self {
+            name: format!("{}{words}", self.name),
+            kind: self.kind.clone(),
+            catalog,
+        };
+        let in_turn = with(CatalogCare::Script(Refresh::InTurn), ", script in turn");
+        match &self.kind {
+            FrontKind::Haproxy { maxconn: Some(_) } => Vec::new(),
+            FrontKind::Haproxy { maxconn: None } => {
+                let at_once = with(CatalogCare::Script(Refresh::AtOnce), ", script at once");
+                vec![in_turn, at_once]
+            }
+            FrontKind::Nginx => vec![in_turn],
+            FrontKind::Geofront { .. } => vec![with(CatalogCare::Own, "")],
+        }
+    }
+
+    /// The script that runs after an administrator's change.
+    pub(crate) fn script(&self) -> Option<Refresh> {
+        match self.catalog {
+            CatalogCare::Script(order) => Some(order),
+            CatalogCare::None | CatalogCare::Own => None,
         }
     }
 
@@ -83,7 +127,7 @@ impl Front {
                 let server = format!("check inter 5s{more}");
                 let haproxy = Haproxy {
                     listen,
-                    has_main: false,
+                    has_main: self.catalog != CatalogCare::None,
                     server: &server,
                     backend: "",
                 };
@@ -95,14 +139,15 @@ impl Front {
             }
             FrontKind::Nginx => {
                 let log = place.file(&self.name, "access.log").display().to_string();
-                let file = place.nginx_config(&self.name, &nginx(listen, cluster, &log))?;
+                let file =
+                    place.nginx_config(&self.name, &nginx(listen, cluster, self.catalog, &log))?;
                 (find("nginx")?, vec!["-c".to_owned(), file])
             }
             FrontKind::Geofront { program, limits } => {
                 let log = place.file(&self.name, "access.log").display().to_string();
                 let file = place.write_watched(
                     &self.name,
-                    &geofront(listen, free_address()?, cluster, limits, &log),
+                    &geofront(listen, free_address()?, cluster, limits, self.catalog, &log),
                 )?;
                 (
                     program.clone(),
@@ -117,33 +162,52 @@ impl Front {
     }
 }
 
-fn nginx(listen: SocketAddr, cluster: &Cluster, log: &str) -> String {
+fn nginx(listen: SocketAddr, cluster: &Cluster, catalog: CatalogCare, log: &str) -> String {
     let servers: String = cluster
         .replicas()
         .iter()
         .map(|replica| format!("server {}; ", replica.address()))
         .collect();
+    let main = if catalog == CatalogCare::None {
+        String::new()
+    } else {
+        format!(
+            "location ~ ^/geoserver/(web|rest|gwc/rest) {{ proxy_pass http://{}; }}",
+            cluster.main().address()
+        )
+    };
     format!(
         "access_log {log} combined buffer=64k flush=1s;\n\
          upstream geoserver {{ least_conn; {servers} keepalive 64; }}\n\
-         server {{ listen {listen}; location / {{ proxy_pass http://geoserver; proxy_http_version 1.1;\n\
+         server {{ listen {listen}; {main} location / {{ proxy_pass http://geoserver; proxy_http_version 1.1;\n\
            proxy_set_header Connection \"\"; proxy_set_header Host $http_host; proxy_read_timeout 20m;\n\
            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_buffers 16 8k; }} }}"
     )
 }
 
-/// The main serves no reads, because it serves none behind the others; processes go to the
-/// replicas, because they do there.
+/// Processes go to the replicas, because they do behind the others. For the same reason the main
+/// serves no reads, except where geofront looks after the catalog: then its defaults are measured.
 fn geofront(
     listen: SocketAddr,
     admin: SocketAddr,
     cluster: &Cluster,
     limits: &str,
+    catalog: CatalogCare,
     log: &str,
 ) -> String {
+    let (reads, care) = match catalog {
+        CatalogCare::Own => (
+            "",
+            "[geoserver]\nheaders = { sec-username = \"geofront\", sec-roles = \"ROLE_ADMINISTRATOR\" }\n",
+        ),
+        CatalogCare::None | CatalogCare::Script(_) => (
+            "reads = \"never\"\n",
+            "[health]\nprobe_layer = \"geor:public_layer\"\nslow_start = \"0s\"\n",
+        ),
+    };
     let mut config = format!(
         "listen = [\"{listen}\"]\nadmin = \"{admin}\"\nthreads = 1\ntrusted_proxies = [\"127.0.0.1/32\"]\n\
-         [upstreams.main]\nurl = \"{}\"\nrole = \"main\"\nreads = \"never\"\n",
+         [upstreams.main]\nurl = \"{}\"\nrole = \"main\"\n{reads}",
         cluster.main().url()
     );
     for replica in cluster.replicas() {
@@ -162,7 +226,7 @@ fn geofront(
     };
     config
         + &format!(
-            "[health]\nprobe_layer = \"geor:public_layer\"\nslow_start = \"0s\"\n[timeouts]\nkeep_alive = \"10m\"\n\
+            "{care}[timeouts]\nkeep_alive = \"10m\"\n\
              [classes.process]\nserved_by = \"replicas\"\n{limits}[log]\naccess = \"{log}\"\n"
         )
 }

@@ -5,6 +5,8 @@
 //! figure, the proxies' aside.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use geofront::geosim::Capacity;
@@ -35,7 +37,7 @@ pub(crate) fn check(
     runtime: &Runtime,
 ) -> io::Result<Direct> {
     let replicas = [1.0; REPLICAS];
-    let cluster = run::cluster(Capacity::Unlimited, &replicas, runtime)?;
+    let cluster = run::cluster(Capacity::Unlimited, &replicas, Duration::ZERO, runtime)?;
     let clients: Vec<Client> = cluster
         .replicas()
         .iter()
@@ -49,7 +51,9 @@ pub(crate) fn check(
         bursts: Vec::new(),
     };
     let arrivals = plan.arrivals(&PORTAL, (CORES * replicas.len()) as f64, seed);
-    let samples = drive::run(&arrivals, &clients, Instant::now(), runtime.handle());
+    let oldest = Arc::new(AtomicU64::new(0));
+    let start = Instant::now();
+    let samples = drive::run(&arrivals, &clients, start, &oldest, runtime.handle());
     if let Some(sample) = samples.iter().find(|sample| sample.end != End::Answered) {
         return Err(io::Error::other(format!(
             "without any proxy a request ends as {:?}: the rig is broken",

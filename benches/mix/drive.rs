@@ -2,7 +2,7 @@
 //! time counts from then.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
@@ -18,6 +18,11 @@ const MOST_UNDER_WAY: usize = 8000;
 /// Nobody waits longer, except for what takes longer by itself.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
+/// The name by which the main signs its answers.
+const MAIN: &str = "main";
+/// The length of the start of a document that names its root element.
+const EXCEPTION_START: usize = 1024;
+
 /// What became of an arrival.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
@@ -27,6 +32,8 @@ pub(crate) struct Sample {
     /// From when it was due.
     pub(crate) latency: Duration,
     pub(crate) end: End,
+    /// Whether the main answered, and not a replica.
+    pub(crate) is_by_main: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,16 +43,20 @@ pub(crate) enum End {
     Refused(u16),
     /// By GeoServer, with something else.
     Wrong(u16),
+    /// Rightly, but from a catalog older than a change that every replica had when it was sent.
+    Stale,
     Failed(Failure),
     /// Too many were under way.
     NotSent,
 }
 
-/// Sends `arrivals` to `clients` in turn, from `start` on; returns when all have ended.
+/// Sends `arrivals` to `clients` in turn, from `start` on; returns when all have ended. Answers of
+/// fewer edits than `oldest` are stale.
 pub(crate) fn run(
     arrivals: &[Arrival],
     clients: &[Client],
     start: Instant,
+    oldest: &Arc<AtomicU64>,
     runtime: &Handle,
 ) -> Vec<Sample> {
     let under_way = Arc::new(AtomicUsize::new(0));
@@ -53,18 +64,18 @@ pub(crate) fn run(
         let due = start + arrival.at;
         // The timer of a runtime would round up to a millisecond.
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        let (client, arrival, under_way) = (
-            clients[number % clients.len()].clone(),
-            *arrival,
-            Arc::clone(&under_way),
-        );
+        let client = clients[number % clients.len()].clone();
+        let arrival = *arrival;
+        let under_way = Arc::clone(&under_way);
+        let oldest = Arc::clone(oldest);
         runtime.spawn(async move {
             let late = due.elapsed();
             let is_too_much = under_way.fetch_add(1, Ordering::Relaxed) >= MOST_UNDER_WAY;
-            let end = if is_too_much {
-                End::NotSent
+            let (end, is_by_main) = if is_too_much {
+                (End::NotSent, false)
             } else {
-                ask(&client, &arrival, number).await
+                let oldest = oldest.load(Ordering::Relaxed);
+                ask(&client, &arrival, number, oldest).await
             };
             under_way.fetch_sub(1, Ordering::Relaxed);
             Sample {
@@ -72,6 +83,7 @@ pub(crate) fn run(
                 late,
                 latency: due.elapsed(),
                 end,
+                is_by_main,
             }
         })
     };
@@ -81,23 +93,38 @@ pub(crate) fn run(
     sent.into_iter().map(sample).collect()
 }
 
-async fn ask(client: &Client, arrival: &Arrival, number: usize) -> End {
+/// Returns what became of the request, and whether the main answered it.
+async fn ask(client: &Client, arrival: &Arrival, number: usize, oldest: u64) -> (End, bool) {
     let (target, user) = (requests::target(arrival, number), requests::user(arrival));
     let headers = [("sec-username", user.as_str()), ("sec-roles", "ROLE_USER")];
     match client.ask(Question::get(&target, &headers)).await {
-        Ok(answer) => judge(arrival.kind, &answer),
-        Err(failure) => End::Failed(failure),
+        Ok(answer) => {
+            let is_by_main = answer.header("x-geosim") == MAIN;
+            (judge(arrival.kind, &answer, oldest), is_by_main)
+        }
+        Err(failure) => (End::Failed(failure), false),
     }
 }
 
-fn judge(kind: Kind, answer: &Answer) -> End {
+fn judge(kind: Kind, answer: &Answer, oldest: u64) -> End {
     let is_what_was_asked = match kind {
         Kind::Tile | Kind::Map => answer.header("content-type") == "image/png",
-        Kind::Heavy => !answer.body.is_empty(),
+        Kind::Heavy => !answer.body.is_empty() && !is_exception(&answer.body),
+    };
+    let is_stale = || {
+        let edits = answer.header("x-geosim-epoch").parse();
+        edits.is_ok_and(|edits: u64| edits < oldest)
     };
     match answer.status {
         status if answer.header("x-geosim").is_empty() => End::Refused(status.as_u16()),
+        StatusCode::OK if is_what_was_asked && is_stale() => End::Stale,
         StatusCode::OK if is_what_was_asked => End::Answered,
         status => End::Wrong(status.as_u16()),
     }
+}
+
+/// Whether a document is an exception of GeoServer, which comes with status 200 as well.
+fn is_exception(body: &[u8]) -> bool {
+    let start = String::from_utf8_lossy(&body[..body.len().min(EXCEPTION_START)]);
+    start.contains("ExceptionReport") || start.contains("java.lang.OutOfMemoryError")
 }

@@ -16,12 +16,14 @@
 //! cargo bench --bench mix                    for seeing that it works; two minutes
 //! cargo bench --bench mix -- --only burst --seed 7 --limits 'max_in_flight = 8'
 //! cargo bench --bench mix -- --table --only brownout --front leastconn,geofront   one row within two minutes
+//! cargo bench --bench mix -- --table --only roll --front haproxy,geofront         an administrator's change
 //! cargo bench --bench mix -- --full --model --mixes 100 --seed 101                drawn mixes, in the model
 //! cargo bench --bench mix -- --table --mixes 3 --seed 101                         drawn mixes, measured
 //! ```
 
 mod arrivals;
 mod bound;
+mod changes;
 mod contenders;
 mod direct;
 mod drive;
@@ -34,6 +36,7 @@ mod report;
 mod requests;
 #[path = "../rig/mod.rs"]
 mod rig;
+mod rolls;
 mod run;
 mod sabotage;
 mod scenario;
@@ -68,7 +71,7 @@ struct Arguments {
     /// Long enough for figures.
     #[arg(long)]
     full: bool,
-    /// Every row within a quarter of an hour.
+    /// Every row within some 21 minutes.
     #[arg(long)]
     table: bool,
     /// Only scenarios whose name contains one of these.
@@ -177,7 +180,7 @@ fn measure(arguments: &Arguments) -> io::Result<()> {
 
 /// Those of `all` that are wanted. What is in the name of no row is an error, and not a row less.
 fn rows(only: &[String], mut all: Vec<Scenario>) -> io::Result<Vec<Scenario>> {
-    let is_in_none = |part: &&String| !all.iter().any(|row| row.name.contains(part.as_str()));
+    let is_in_none = |part: &&String| !all.iter().any(|row| is_in(part, &row.name));
     if let Some(part) = only.iter().find(is_in_none) {
         let names: Vec<&str> = all.iter().map(|row| row.name.as_str()).collect();
         return Err(io::Error::other(format!(
@@ -189,9 +192,14 @@ fn rows(only: &[String], mut all: Vec<Scenario>) -> io::Result<Vec<Scenario>> {
     Ok(all)
 }
 
+/// Whether `name` contains `part`, in whatever case.
+fn is_in(part: &str, name: &str) -> bool {
+    name.to_lowercase().contains(&part.to_lowercase())
+}
+
 /// Whether `name` contains one of `parts`, or there are none.
 fn is_any(parts: &[String], name: &str) -> bool {
-    parts.is_empty() || parts.iter().any(|part| name.contains(part.as_str()))
+    parts.is_empty() || parts.iter().any(|part| is_in(part, name))
 }
 
 /// HAProxy's leastconn first: the others are compared to it.

@@ -7,6 +7,7 @@ use crate::arrivals::Kind;
 use crate::drive::{End, Sample};
 use crate::in_time::InTime;
 use crate::rig::quantiles::Quantiles;
+use crate::rolls::{Change, Rolls};
 use crate::scenario::Scenario;
 
 /// An answer that comes this much later than its own work takes is of no use to anybody.
@@ -33,6 +34,8 @@ pub(crate) struct Outcome {
     pub(crate) late: Quantiles,
     pub(crate) cost: Cost,
     pub(crate) overload: Option<Overload>,
+    /// Only of a run with changes.
+    pub(crate) rolls: Option<Rolls>,
 }
 
 /// What the front door itself used.
@@ -55,7 +58,13 @@ pub(crate) struct Overload {
 }
 
 impl Outcome {
-    pub(crate) fn new(name: String, samples: &[Sample], scenario: &Scenario, cost: Cost) -> Self {
+    pub(crate) fn new(
+        name: String,
+        samples: &[Sample],
+        scenario: &Scenario,
+        changes: Vec<Change>,
+        cost: Cost,
+    ) -> Self {
         let counted: Vec<Sample> = samples
             .iter()
             .filter(|sample| sample.arrival.at >= scenario.counted_from)
@@ -86,6 +95,7 @@ impl Outcome {
                 .overload
                 .as_ref()
                 .map(|during| Overload::new(&counted, scenario, during.start, during.end)),
+            rolls: (!changes.is_empty()).then(|| Rolls::new(&counted, changes)),
         }
     }
 

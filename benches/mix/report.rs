@@ -10,6 +10,7 @@ use crate::in_time::InTime;
 use crate::outcome::Outcome;
 use crate::rig::client::Failure;
 use crate::rig::quantiles::Quantiles;
+use crate::rolls::Change;
 use crate::scenario::{Scenario, Target};
 
 /// The rig adds less than this to nearly every request, or its figures are not to be trusted.
@@ -122,6 +123,7 @@ pub(crate) fn print(
         );
     }
     print_overload(outcomes);
+    print_rolls(outcomes);
     print_ratios(outcomes);
     print_verdicts(scenario, outcomes);
 }
@@ -163,6 +165,53 @@ fn print_overload(outcomes: &[Outcome]) {
             overload.goodput,
             overload.in_time * 100.0
         );
+    }
+}
+
+fn print_rolls(outcomes: &[Outcome]) {
+    for outcome in outcomes {
+        let Some(rolls) = &outcome.rolls else {
+            continue;
+        };
+        let [wrong, stale] = [rolls.wrong, rolls.stale].map(|[tile, map, heavy]| {
+            format!(
+                "{} (tile {tile}, map {map}, heavy {heavy})",
+                tile + map + heavy
+            )
+        });
+        let percent = |part: usize| 100.0 * part as f64 / rolls.came.max(1) as f64;
+        println!(
+            "   {}: wrong answers {wrong}, stale {stale}; while changes spread {:.2} % of {} in time, {:.0} % by the main",
+            outcome.name,
+            rolls.in_time.of_all() * 100.0,
+            rolls.came,
+            percent(rolls.by_main)
+        );
+        for change in &rolls.changes {
+            let Change {
+                looks,
+                unseen,
+                reloads,
+                ..
+            } = change;
+            let spread = change.fresh.map_or_else(
+                || {
+                    format!(
+                        "NOT EVERYWHERE: {}",
+                        change.trouble.as_deref().unwrap_or("")
+                    )
+                },
+                |fresh| {
+                    let after = (fresh - change.published).as_secs_f64();
+                    format!("everywhere after {after:.1} s, {reloads} reloads")
+                },
+            );
+            println!(
+                "   {}: published at {:.0} s, {spread}; not seen by the publisher in {unseen} of {looks} reads",
+                outcome.name,
+                change.published.as_secs_f64()
+            );
+        }
     }
 }
 
@@ -235,6 +284,35 @@ fn verdict(target: Target, outcome: &Outcome, first: &Outcome) -> String {
                 if is_met { "met" } else { "MISSED" }
             )
         }
+        Target::InTimeShare(least) => {
+            let in_rolls = outcome.rolls.as_ref().map(|rolls| rolls.in_time.of_all());
+            let [all, in_rolls] = [outcome.in_time.of_all(), in_rolls.unwrap_or(0.0)];
+            format!(
+                "{}: {:.2} % in time, {:.2} % while changes spread, to reach: {:.0} % in both",
+                if all.min(in_rolls) >= least {
+                    "met"
+                } else {
+                    "MISSED"
+                },
+                all * 100.0,
+                in_rolls * 100.0,
+                least * 100.0
+            )
+        }
+        Target::NoWrongAnswer => {
+            let (faults, is_complete) = outcome
+                .rolls
+                .as_ref()
+                .map_or((0, false), |rolls| (rolls.faults(), rolls.are_complete()));
+            format!(
+                "{}: {faults} answers wrong, stale or without the publisher's own change, to reach: 0, and every change everywhere",
+                if faults == 0 && is_complete {
+                    "met"
+                } else {
+                    "MISSED"
+                }
+            )
+        }
         Target::Goodput(least) => {
             let goodput = outcome.overload.map_or(0.0, |overload| overload.goodput);
             format!(
@@ -265,6 +343,7 @@ fn words(end: End) -> String {
         End::Failed(Failure::Connect) => "not connected".to_owned(),
         End::Failed(Failure::Broken) => "broken off".to_owned(),
         End::Failed(Failure::TimedOut) => "given up after two minutes".to_owned(),
+        End::Stale => "stale".to_owned(),
         End::NotSent => "not sent, too many were under way".to_owned(),
     }
 }

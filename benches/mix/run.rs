@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,11 +12,13 @@ use tokio::runtime::Runtime;
 
 use crate::PROXY_CORE;
 use crate::arrivals::Arrival;
+use crate::changes::{self, Site};
 use crate::contenders::Front;
-use crate::drive::{self, PATIENCE, Sample};
+use crate::drive::{self, PATIENCE};
 use crate::outcome::{Cost, Outcome};
 use crate::renderers::Model;
 use crate::requests;
+use crate::rig::administrator::Refresh;
 use crate::rig::client::{Client, Question};
 use crate::rig::place::{Contender, Place};
 use crate::rig::process::Process;
@@ -34,6 +36,8 @@ const HEAD_START: Duration = Duration::from_millis(500);
 struct Stand {
     cluster: Cluster,
     contender: Contender,
+    /// The script that runs after an administrator's change.
+    script: Option<Refresh>,
 }
 
 /// All `fronts` at the same time, so that what else the machine does meets all alike. Those that
@@ -48,6 +52,11 @@ pub(crate) fn scenario(
     let arrivals = scenario
         .plan
         .arrivals(&scenario.mix, scenario.capacity(), seed);
+    let fronts: Vec<Front> = if scenario.changes.is_empty() {
+        fronts.to_vec()
+    } else {
+        fronts.iter().flat_map(Front::with_catalog).collect()
+    };
     let at_a_time = if scenario.overload.is_some() {
         1
     } else {
@@ -99,10 +108,19 @@ impl Stand {
         let cluster = cluster(
             capacity(scenario.model, scenario.cores),
             &scenario.speeds,
+            if scenario.changes.is_empty() {
+                Duration::ZERO
+            } else {
+                changes::RELOAD
+            },
             runtime,
         )?;
         let contender = front.start(place, &cluster)?;
-        Ok(Self { cluster, contender })
+        Ok(Self {
+            cluster,
+            contender,
+            script: front.script(),
+        })
     }
 
     fn run(
@@ -116,11 +134,21 @@ impl Stand {
         let process = &self.contender.process;
         let cpu = process.cpu_time();
         let replicas = self.cluster.replicas();
-        let (samples, memory) = while_watched(process, || {
+        let site = Site {
+            cluster: &self.cluster,
+            client: &client,
+            script: self.script,
+            oldest: Arc::new(AtomicU64::new(0)),
+        };
+        let ((samples, changes), memory) = while_watched(process, || {
             thread::scope(|scope| {
                 scope
                     .spawn(|| sabotage::run(&scenario.episodes, replicas, &scenario.speeds, start));
-                drive::run(arrivals, &[client], start, runtime.handle())
+                let changes =
+                    scope.spawn(|| site.change_at(&scenario.changes, start, runtime.handle()));
+                let clients = [client.clone()];
+                let samples = drive::run(arrivals, &clients, start, &site.oldest, runtime.handle());
+                (samples, changes.join().expect("a change does not panic"))
             })
         });
         let cpu_per_request =
@@ -141,6 +169,7 @@ impl Stand {
             self.contender.name.clone(),
             &samples,
             scenario,
+            changes,
             Cost {
                 cpu_per_request,
                 memory,
@@ -162,10 +191,12 @@ fn capacity(model: Model, cores: usize) -> Capacity {
 pub(crate) fn cluster(
     capacity: Capacity,
     speeds: &[f64],
+    reload_time: Duration,
     runtime: &Runtime,
 ) -> io::Result<Cluster> {
     let behaviour = Behaviour {
         capacity,
+        reload_time,
         image_bytes: Some(IMAGE_BYTES),
         remembered_requests: 0,
         keep_alive: Duration::from_secs(600),
@@ -186,8 +217,9 @@ pub(crate) fn cluster(
     Ok(cluster)
 }
 
-/// Does `work`, and tells the process's memory at the start, at most, and at the end.
-fn while_watched(process: &Process, work: impl FnOnce() -> Vec<Sample>) -> (Vec<Sample>, [u64; 3]) {
+/// Does `work`. Returns its result and the memory of the process at the start, at most, and at the
+/// end.
+fn while_watched<T>(process: &Process, work: impl FnOnce() -> T) -> (T, [u64; 3]) {
     let is_over = Arc::new(AtomicBool::new(false));
     let first = process.memory();
     thread::scope(|scope| {
@@ -200,9 +232,9 @@ fn while_watched(process: &Process, work: impl FnOnce() -> Vec<Sample>) -> (Vec<
             }
             most
         });
-        let samples = work();
+        let result = work();
         is_over.store(true, Ordering::Relaxed);
         let most = watch.join().expect("a watch does not panic");
-        (samples, [first, most, process.memory()])
+        (result, [first, most, process.memory()])
     })
 }

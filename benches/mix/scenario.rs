@@ -19,6 +19,8 @@ const ONE_AT_HALF_SPEED: [f64; REPLICAS] = [0.5, 1.0, 1.0];
 const CALM_BEFORE: Duration = seconds(10);
 const TROUBLE: Duration = seconds(10);
 const TURN: Duration = seconds(30);
+/// The calm before an administrator's change.
+const CALM_BEFORE_CHANGE: Duration = seconds(5);
 /// Two replicas can just do it.
 const LOAD_IN_TROUBLE: f64 = 0.55;
 /// Ten times slower.
@@ -35,6 +37,8 @@ pub(crate) struct Scenario {
     pub(crate) episodes: Vec<Episode>,
     /// Requests that come earlier find queues that are not yet what they will be.
     pub(crate) counted_from: Duration,
+    /// The times at which an administrator publishes a layer, which every replica must then load.
+    pub(crate) changes: Vec<Duration>,
     /// When more comes than can be done.
     pub(crate) overload: Option<Range<Duration>>,
     pub(crate) targets: &'static [Target],
@@ -48,6 +52,10 @@ pub(crate) enum Target {
     HeavyP95(f64),
     /// As many answers in time as leastconn has, in all.
     InTime,
+    /// At least this share of answers in time, in all and while changes spread.
+    InTimeShare(f64),
+    /// No wrong answer and no stale one.
+    NoWrongAnswer,
     /// Work of answers during the overload, at least this share of what the replicas can do.
     Goodput(f64),
     /// From the overload's end until tiles are as fast as before it, in seconds.
@@ -64,6 +72,9 @@ pub(crate) struct Lengths {
     burst_gap: Duration,
     /// How many turns of trouble.
     turns: u32,
+    /// The number of changes that an administrator makes, and the time from one to the next.
+    changes: u32,
+    change_gap: Duration,
     calm: Duration,
     overload: Duration,
     recovery: Duration,
@@ -81,17 +92,21 @@ impl Lengths {
         bursts: 4,
         burst_gap: seconds(60),
         turns: 6,
+        changes: 3,
+        change_gap: seconds(150),
         calm: seconds(20),
         overload: seconds(60),
         recovery: seconds(40),
     };
-    /// Every row within a quarter of an hour, and one within a minute or two.
+    /// Every row within some 21 minutes, and one within a minute or two.
     pub(crate) const TABLE: Self = Self {
         warm_up: seconds(12),
         steady: seconds(32),
         bursts: 2,
         burst_gap: seconds(30),
         turns: 2,
+        changes: 1,
+        change_gap: seconds(80),
         calm: seconds(10),
         overload: seconds(30),
         recovery: seconds(25),
@@ -103,6 +118,8 @@ impl Lengths {
         bursts: 1,
         burst_gap: seconds(15),
         turns: 1,
+        changes: 1,
+        change_gap: seconds(30),
         calm: seconds(3),
         overload: seconds(5),
         recovery: seconds(8),
@@ -126,6 +143,7 @@ impl Scenario {
     /// Whether the model can say what happens. It refuses nobody, so it knows no overload.
     pub(crate) fn is_modelled(&self) -> bool {
         self.overload.is_none()
+            && self.changes.is_empty()
             && self
                 .episodes
                 .iter()
@@ -154,6 +172,7 @@ impl Scenario {
                 bursts: Vec::new(),
             },
             episodes: Vec::new(),
+            changes: Vec::new(),
             counted_from: lengths.warm_up,
             overload: None,
             targets,
@@ -261,6 +280,7 @@ pub(crate) fn all(lengths: &Lengths) -> Vec<Scenario> {
         trouble("freeze, load 0.55", slots, Trouble::Freeze, SHARED),
         trouble("crash, load 0.55", slots, Trouble::Crash, SHARED),
         trouble("oom, load 0.55", slots, Trouble::OutOfMemory, SHARED),
+        roll(lengths),
         overload(lengths),
     ]
 }
@@ -275,6 +295,22 @@ fn bursts(lengths: &Lengths) -> Plan {
     Plan {
         phases: vec![Phase { lasts, load: 0.5 }],
         bursts: (0..lengths.bursts).map(burst).collect(),
+    }
+}
+
+/// An administrator publishes, so every replica must reload its catalog, and is of no use meanwhile.
+fn roll(lengths: &Lengths) -> Scenario {
+    let lasts = lengths.warm_up + lengths.change_gap * lengths.changes;
+    let change = |number| lengths.warm_up + lengths.change_gap * number + CALM_BEFORE_CHANGE;
+    let targets = &[Target::InTimeShare(0.97), Target::NoWrongAnswer];
+    let load = LOAD_IN_TROUBLE;
+    Scenario {
+        plan: Plan {
+            phases: vec![Phase { lasts, load }],
+            bursts: Vec::new(),
+        },
+        changes: (0..lengths.changes).map(change).collect(),
+        ..Scenario::steady(lengths, "roll, load 0.55", Model::Slots, load, targets)
     }
 }
 

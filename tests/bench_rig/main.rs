@@ -1,15 +1,27 @@
 //! The parts of the benches that can be wrong without anybody noticing: who arrives, the model that
-//! measurements are compared with, quantiles. (A bench without a harness cannot hold tests of its
+//! measurements are compared with, what counts as wrong during a roll, quantiles. (A bench without a harness cannot hold tests of its
 //! own.)
 
 #[path = "../../benches/mix/arrivals.rs"]
 mod arrivals;
+#[allow(dead_code, reason = "the bench uses it all")]
+#[path = "../../benches/mix/drive.rs"]
+mod drive;
+#[allow(dead_code, reason = "the bench uses it all")]
+#[path = "../../benches/mix/in_time.rs"]
+mod in_time;
 #[path = "../../benches/mix/mix.rs"]
 mod mix;
-#[path = "../../benches/rig/quantiles.rs"]
-mod quantiles;
 #[path = "../../benches/mix/renderers.rs"]
 mod renderers;
+#[allow(dead_code, reason = "the bench uses it all")]
+#[path = "../../benches/mix/requests.rs"]
+mod requests;
+#[path = "../../benches/rig/mod.rs"]
+mod rig;
+#[allow(dead_code, reason = "the bench uses it all")]
+#[path = "../../benches/mix/rolls.rs"]
+mod rolls;
 #[path = "../../benches/mix/simulation.rs"]
 mod simulation;
 #[path = "../../benches/mix/trouble.rs"]
@@ -19,4 +31,5 @@ mod arrivals_tests;
 mod mix_tests;
 mod quantiles_tests;
 mod renderers_tests;
+mod roll_tests;
 mod simulation_tests;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::quantiles::Quantiles;
+use crate::rig::quantiles::Quantiles;
 
 fn up_to(most: u64) -> Quantiles {
     (1..=most).rev().map(Duration::from_millis).collect()

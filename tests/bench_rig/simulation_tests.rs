@@ -179,7 +179,7 @@ fn tile_p99(arrivals: &[Arrival], latencies: &[Duration]) -> Duration {
         .iter()
         .zip(latencies)
         .filter(|(arrival, _)| arrival.kind == Kind::Tile);
-    let tiles: crate::quantiles::Quantiles = tiles.map(|(_, latency)| *latency).collect();
+    let tiles: crate::rig::quantiles::Quantiles = tiles.map(|(_, latency)| *latency).collect();
     tiles.at(0.99).expect("there are tiles")
 }
 

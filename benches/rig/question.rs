@@ -4,7 +4,7 @@
 use geofront::geosim::PUBLIC_LAYER;
 use http::{Method, StatusCode};
 
-use crate::rig::client::{Answer, Failure};
+use super::client::{Answer, Failure};
 
 /// One of the reads that a portal's clients make.
 #[derive(Clone, Debug)]
