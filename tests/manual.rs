@@ -134,7 +134,7 @@ fn every_reason_of_a_refusal_is_explained_with_its_status() {
             )
         })
         .collect();
-    let rows = table(OPERATIONS, "refused");
+    let rows = table(OPERATIONS, "reason");
     let named: BTreeSet<(String, String)> = rows
         .iter()
         .map(|row| (bare(row[0]).to_owned(), row[1].to_owned()))
@@ -158,7 +158,7 @@ fn the_table_of_classes_says_who_serves_each_and_when_it_is_tried_again() {
         assert_eq!(row[2] == "replicas", class.is_read(), "{class}: {row:?}");
         let again = match retry(class, "GET") {
             Retryable::Yes => "until the first byte",
-            Retryable::ConnectOnly => "only if there was no connection",
+            Retryable::ConnectOnly => "only if no connection could be opened",
             Retryable::Never => "never",
         };
         assert!(row[3].contains(again), "{class}: {row:?}");
@@ -198,7 +198,7 @@ fn header_names(rows: &[Vec<&str>]) -> Vec<String> {
 #[test]
 fn what_the_manual_says_is_removed_is_removed_and_nothing_else_is() {
     let section = HEADERS
-        .split("## From a peer that is not trusted")
+        .split("## Requests from untrusted peers")
         .nth(1)
         .unwrap();
     let removed = header_names(&table(section, "header"));
@@ -228,7 +228,7 @@ fn what_the_manual_says_is_removed_is_removed_and_nothing_else_is() {
 
 #[test]
 fn what_the_manual_says_is_set_from_the_connection_is_set() {
-    let section = HEADERS.split("And these are set").nth(1).unwrap();
+    let section = HEADERS.split("These headers are set").nth(1).unwrap();
     let set: BTreeSet<String> = header_names(&table(section, "header"))
         .iter()
         .map(|name| name.to_ascii_lowercase())
