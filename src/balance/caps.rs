@@ -150,16 +150,17 @@ impl Caps {
     /// Of a cap that was learned. It is as much as the upstream works on well, and whatever part of
     /// that others may not use is work it does not do; so the quickest have a quarter on top, if
     /// that is of use to them, instead of a part. And one long request is no reason for the next to
-    /// wait while half of the cap is free: two heavy ones may run in any case, and as many as keep
-    /// up with what comes, but for a quarter of the cap; one place is always left to others.
+    /// wait while half of the cap is free: two heavy ones may run, as long as one place is left to
+    /// others. Where more of them keep coming, as many may run as keep up with that, but for a
+    /// quarter of the cap, rounded down: a queue that grows without end would help no request.
     /// `heavy`: the percentage.
     pub fn learned(learned: LearnedCap, heavy: u32) -> Self {
         let slower = learned.cap.max(1);
-        let keeps_up = learned.heavy.min(slower - slower.div_ceil(4));
+        let keeps_up = learned.heavy.min(slower - slower / 4);
         let heavy = part(slower, heavy, 100)
-            .max(keeps_up)
             .max(LEAST_HEAVY)
-            .min((slower - 1).max(1));
+            .min((slower - 1).max(1))
+            .max(keeps_up);
         let extra = if learned.has_extra {
             part(slower, EXTRA, 100).max(LEAST_EXTRA)
         } else {
@@ -308,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn heavy_ones_that_keep_coming_have_more_than_their_share_but_leave_a_quarter() {
+    fn heavy_ones_that_keep_coming_have_more_than_their_share_but_leave_a_quarter_of_four() {
         let heavy = |cap, heavy| {
             Caps::learned(
                 LearnedCap {
@@ -326,9 +327,10 @@ mod tests {
                 heavy(8, 5),
                 heavy(8, 99),
                 heavy(4, 99),
+                heavy(2, 99),
                 heavy(1, 99)
             ],
-            [2, 5, 6, 3, 1]
+            [2, 5, 6, 3, 2, 1]
         );
         assert_eq!(heavy(2, 0), 1, "a moment of a low cap is not all theirs");
     }

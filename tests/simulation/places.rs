@@ -99,10 +99,10 @@ impl Places {
             u32::try_from(u64::from(cap) * u64::from(percent) / 100).expect("a part of the cap")
         };
         let limits = &config.limits;
-        let (all, slower, least_heavy) = match max_in_flight {
+        let (all, slower, keeps_up) = match max_in_flight {
             MaxInFlight::Off => return None,
             // The quickest have a quarter on top, if they are served there; heavy ones that keep
-            // coming leave a quarter.
+            // coming leave a quarter, rounded down.
             MaxInFlight::Auto => match learned {
                 Some(LearnedCap {
                     cap,
@@ -110,26 +110,27 @@ impl Places {
                     heavy,
                 }) => {
                     let extra = if has_extra { (cap / 4).max(2) } else { 0 };
-                    (cap + extra, cap, heavy.min(cap * 3 / 4).max(2))
+                    (cap + extra, cap, heavy.min(cap - cap / 4))
                 }
-                None => (10, 8, 2),
+                None => (10, 8, 0),
             },
-            MaxInFlight::Fixed(cap) => (cap, (cap - part_of(cap, limits.quick_reserve)).max(1), 1),
+            MaxInFlight::Fixed(cap) => (cap, (cap - part_of(cap, limits.quick_reserve)).max(1), 0),
         };
         let whole = if max_in_flight == MaxInFlight::Auto {
             slower
         } else {
             all
         };
-        // Of what was learned, one place is never theirs.
-        let most_heavy = if max_in_flight == MaxInFlight::Auto {
-            slower - 1
+        // Of what was learned, a burst of them has two places and leaves one.
+        let (least_heavy, most_heavy) = if max_in_flight == MaxInFlight::Auto {
+            (2, slower.saturating_sub(1).max(1))
         } else {
-            slower
+            (1, slower)
         };
         let heavy = part_of(whole, limits.heavy_share)
             .max(least_heavy)
-            .min(most_heavy);
+            .min(most_heavy)
+            .max(keeps_up);
         let [all, slower, heavy] =
             [all, slower, heavy].map(|count| ramp.map_or(count, |ramp| ramp.of(count, at)));
         Some(Self { all, slower, heavy })

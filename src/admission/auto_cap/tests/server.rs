@@ -228,7 +228,10 @@ impl Simulation {
         [
             cap + extra,
             cap,
-            (cap / 4).max(heavy.min(cap * 3 / 4)).max(2).min(cap),
+            (cap / 4)
+                .max(2)
+                .min((cap - 1).max(1))
+                .max(heavy.min(cap - cap / 4)),
         ]
     }
 
