@@ -4,6 +4,7 @@
 //! pure: no clock, socket, file, thread or log. See `ARCHITECTURE.md` for the plan of the house.
 
 // Floor 0: is this a request at all, and what kind is it.
+pub mod hash;
 pub mod http1;
 pub mod ogc;
 // Floor 1: text -> validated configuration -> what changed.

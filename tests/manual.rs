@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use geofront::config::{AccessLog as Target, LogFormat};
-use geofront::ogc::{RequestClass, Retryable, retry};
+use geofront::ogc::{RequestClass, Retryable, Writes, retry};
 use geofront::proxy::access_log::{AccessLog, End, Record};
 use geofront::proxy::client::request_id::RequestId;
 use geofront::proxy::headers::{ClientView, prepare_upstream};
@@ -165,7 +165,43 @@ fn the_table_of_classes_says_who_serves_each_and_when_it_is_tried_again() {
     }
 }
 
-/// What reaches an upstream of a request with this header, from a stranger.
+#[test]
+fn the_table_of_class_properties_is_that_of_the_code() {
+    let yes = |is: bool| if is { "yes" } else { "no" };
+    let rows: Vec<Vec<String>> = RequestClass::ALL
+        .iter()
+        .map(|class| {
+            let row = class.row();
+            let writes = match row.writes {
+                Writes::Never => "no",
+                Writes::UnsafeMethods => "all but GET, HEAD and OPTIONS",
+                Writes::Always => "yes",
+            };
+            let megabytes = row.default_max_body / 1_000_000;
+            let max_body = match megabytes % 1000 {
+                0 => format!("{}GB", megabytes / 1000),
+                _ => format!("{megabytes}MB"),
+            };
+            vec![
+                format!("`{class}`"),
+                writes.to_owned(),
+                yes(row.blames_upstream).to_owned(),
+                yes(row.is_administration).to_owned(),
+                yes(row.is_coalescable).to_owned(),
+                row.default_priority.to_string(),
+                match row.default_first_byte.as_secs() {
+                    seconds if seconds > 60 && seconds % 60 == 0 => format!("{}m", seconds / 60),
+                    seconds => format!("{seconds}s"),
+                },
+                max_body,
+                format!("{}s", row.slow_after.as_secs()),
+            ]
+        })
+        .collect();
+    assert_eq!(table(CLASSES, "property of"), rows);
+}
+
+/// The value of this header that reaches an upstream when an untrusted client sends it.
 fn passes(name: &str) -> bool {
     const VALUE: &str = "a-value-of-its-own";
     let mut request = RequestHeader::build("GET", b"/geoserver/wms", None).unwrap();

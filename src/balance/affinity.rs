@@ -15,6 +15,7 @@
 //! same; together they are the work of one.
 
 use super::pick::{Candidate, pick_by};
+use crate::hash::{SplitMix64, fnv1a};
 
 /// One request of many that belong together.
 #[derive(Clone, Copy, Debug)]
@@ -109,17 +110,12 @@ fn distance(key: u64, seed: u64, weight: u32) -> f64 {
 
 /// A number for a name: FNV-1a (Fowler, Noll, Vo), the same in every process.
 pub fn seed_of(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    fnv1a(name.bytes())
 }
 
-/// The finaliser of SplitMix64 (Steele, Lea and Flood, 2014).
+/// The first number of SplitMix64 from the seed `number`.
 fn mixed(number: u64) -> u64 {
-    let z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    SplitMix64::new(number).draw()
 }
 
 #[cfg(test)]

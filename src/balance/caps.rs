@@ -41,27 +41,14 @@ pub enum Demand {
 
 impl Demand {
     pub fn of(class: RequestClass, priority: Priority) -> Self {
-        match class {
-            RequestClass::Admin | RequestClass::Ui | RequestClass::Transaction => {
-                Self::Administration
-            }
-            RequestClass::Tile
-            | RequestClass::Info
-            | RequestClass::Map
-            | RequestClass::Capabilities
-            | RequestClass::Feature
-            | RequestClass::Coverage
-            | RequestClass::Process
-            | RequestClass::Static
-            | RequestClass::Unknown => {
-                if priority.is_heavy() {
-                    Self::Heavy
-                } else if priority == Priority::FIRST {
-                    Self::Quick
-                } else {
-                    Self::Ordinary
-                }
-            }
+        if class.row().is_administration {
+            Self::Administration
+        } else if priority.is_heavy() {
+            Self::Heavy
+        } else if priority == Priority::FIRST {
+            Self::Quick
+        } else {
+            Self::Ordinary
         }
     }
 }

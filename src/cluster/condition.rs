@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::{Cause, Cluster, LocalFault, What};
 use crate::config::UpstreamName;
+use crate::ogc::fault_texts;
 
 /// Conditions held at a time; more would help no operator.
 const MAX_CONDITIONS: usize = 100;
@@ -260,7 +261,7 @@ impl fmt::Display for Condition {
 
 /// GeoServer's words for a layer that it does not have.
 fn is_unknown_layer(cause: &Cause) -> bool {
-    matches!(cause, Cause::Unexpected(text) if text.starts_with("LayerNotDefined"))
+    matches!(cause, Cause::Unexpected(text) if fault_texts::has_missing_layer_code(text))
 }
 
 /// The conditions that held after the last event, in the order in which they are shown.

@@ -1,55 +1,54 @@
-//! How replicas are kept at the main's catalog.
+//! The configuration of catalog freshness: how replicas follow the main's catalog.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Noticing changes of the main's catalog, and bringing them to the replicas.
+/// How changes of the main's catalog are noticed and brought to the replicas.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Catalog {
-    /// Between readings of an upstream's `updateSequence`.
+    /// Interval between two readings of an upstream's `updateSequence`.
     pub poll: Duration,
-    /// The data directory, if its `global.xml` is to be watched too.
+    /// The data directory, if its `global.xml` is watched too.
     pub watch: Option<PathBuf>,
-    /// A change is settled when nothing else changed for this long ...
+    /// A change has settled when nothing else changed for this long.
     pub settle: Duration,
-    /// ... or when it is this old.
+    /// A change has settled at this age, even if more changes follow.
     pub settle_max: Duration,
     /// A layer whose tiny GetMap must come back as an image before a replica serves again after its
     /// reload.
     pub canary_layer: Option<String>,
-    /// This geofront reloads replicas. Where another one does, it only follows what it sees.
+    /// Whether this geofront reloads replicas. If another geofront does, this one only follows.
     pub roll: bool,
-    /// At most this part of the time is spent in rolls, in percent: the next one begins so much
-    /// after the last one's end.
+    /// Maximum share of the time that is spent in rolls, in percent. It determines the pause after
+    /// each roll.
     pub roll_share: u32,
-    /// While replicas are out for their reload, a main that serves as backup takes reads like them.
+    /// A main with `reads = "backup"` takes reads like a replica while replicas are being reloaded.
     pub main_helps: bool,
-    /// Replicas that are reloaded at the same time.
+    /// Number of replicas that are reloaded at the same time.
     pub parallel: u32,
-    /// A replica is reloaded although requests still run on it after this long.
+    /// A replica is reloaded after this long even if requests still run on it.
     pub drain_timeout: Duration,
-    /// A reload that has not answered after this long has failed.
+    /// A reload without an answer after this long has failed.
     pub reload_timeout: Duration,
-    /// Also reload users, roles and filter chains, which a catalog reload leaves alone.
+    /// Also reload users, roles and filter chains, which a catalog reload does not touch.
     pub reload_security: bool,
-    /// When the data directory changed and not by the main, the main reloads it as well, before the
-    /// replicas do.
+    /// If the data directory changed but not through the main, reload the main before the replicas.
     pub reload_main: bool,
-    /// Also tell GeoWebCache to read its configuration again.
+    /// Also reload GeoWebCache's configuration.
     pub reload_gwc: bool,
     pub stale: StalePolicy,
-    /// Who changed the catalog reads from the main until the replicas have the change, at most this
-    /// long; zero for never.
+    /// A user who changed the catalog reads from the main until the replicas have the change, at
+    /// most this long; zero for never.
     pub read_your_writes: Duration,
-    /// Where it is remembered across restarts which replica has which catalog.
+    /// The file that keeps modes and catalogs of the upstreams across restarts.
     pub state_file: Option<PathBuf>,
 }
 
-/// What stale replicas are good for when no fresh one can take a read.
+/// The use of stale replicas when no fresh replica can take a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StalePolicy {
-    /// They serve, except capabilities where the main can.
+    /// Stale replicas serve, except for capabilities if the main can serve them.
     Serve,
-    /// The main serves; they do only where it cannot, and never capabilities.
+    /// The main serves. Stale replicas serve only if the main cannot, and never capabilities.
     Avoid,
 }

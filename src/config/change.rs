@@ -1,23 +1,23 @@
-//! What a new configuration would change, told key by key.
+//! The difference between two configurations, key by key.
 //!
-//! Derived from the effective values, so that a key cannot be forgotten here; secrets, which those
-//! mask, are compared apart.
+//! The difference is derived from the effective values, so no key can be forgotten here. Secrets
+//! are masked in those, so they are compared separately.
 
 use std::collections::BTreeMap;
 
 use super::{Credentials, Effective, Loaded, UpstreamName};
 
-/// Listening sockets, threads and the outputs of the log are made once.
+/// Keys that need a restart: listening sockets, threads and log outputs are created once.
 const RESTART: [&str; 5] = ["listen", "admin", "threads", "log.format", "log.access"];
 
 const UPSTREAMS: &str = "upstreams.";
 
-/// From one configuration to another.
+/// The step from one configuration to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Nothing that has an effect.
+    /// No effect changes.
     Unchanged,
-    /// Can be applied at once; what changes, in words.
+    /// The change can be applied at once; one line per difference.
     Live(Vec<String>),
     /// These keys need a restart, so nothing is applied.
     NeedsRestart(Vec<String>),
@@ -43,8 +43,7 @@ impl Change {
         if names(running) != names(new) && changes.is_empty() {
             changes.push("upstreams: another order".to_owned());
         }
-        // Equal keys and yet another configuration: another reason for which a name does not
-        // resolve.
+        // All keys are equal, but a name fails to resolve for another reason.
         if changes.is_empty() {
             Self::Unchanged
         } else {
@@ -60,7 +59,7 @@ fn by_key(effective: &[Effective]) -> BTreeMap<&str, &str> {
         .collect()
 }
 
-/// Upstreams that come and go.
+/// Upstreams that are added or removed.
 fn upstreams(running: &Loaded, new: &Loaded) -> Vec<String> {
     let (old, new) = (names(running), names(new));
     let added = new
@@ -83,7 +82,8 @@ fn names(loaded: &Loaded) -> Vec<&UpstreamName> {
         .collect()
 }
 
-/// Keys that are in both and differ, and keys of neither upstream table that came or went.
+/// Keys that are in both and differ, and keys outside the upstream tables that were added or
+/// removed.
 fn values(running: &Loaded, new: &Loaded) -> Vec<String> {
     let old = by_key(&running.effective);
     let differs = |entry: &&Effective| {
@@ -97,7 +97,7 @@ fn values(running: &Loaded, new: &Loaded) -> Vec<String> {
         .collect()
 }
 
-/// `slave3: weight 100 -> 50` for an upstream's key, `health.interval: 5s -> 10s` for others.
+/// `slave3: weight 100 -> 50` for the key of an upstream, `health.interval: 5s -> 10s` for others.
 fn difference(key: &str, old: &str, new: &str) -> String {
     let or_none = |value: &str| {
         if value.is_empty() {

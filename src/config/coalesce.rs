@@ -1,4 +1,4 @@
-//! Who shares an answer with whom.
+//! Request coalescing: which requests may share an answer.
 
 use toml::Spanned;
 use toml::de::DeValue;
@@ -6,14 +6,14 @@ use toml::de::DeValue;
 use super::diagnostics::{Problem, suggestion};
 use super::value::{FromToml, Reading, Show};
 
-/// Whether identical requests that come while one of them is answered get its answer.
+/// Whether a request that is identical to a running one gets the running one's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coalesce {
-    /// Each gets its own.
+    /// Every request gets its own answer.
     Off,
-    /// If they come from the same client address, among all else.
+    /// Requests from the same client address share an answer.
     SameAddress,
-    /// Whatever addresses they come from.
+    /// Requests from any address share an answer.
     AnyAddress,
 }
 

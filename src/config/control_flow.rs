@@ -11,13 +11,14 @@
 //! timeout=60                               seconds in the queue
 //! ```
 //!
-//! Deviations from GeoServer, all of them in favour of the rule having an effect: keys count in any
-//! case; the format may have dots in it; a user is who the trusted proxy says, and else the
-//! address, instead of a cookie; a service or operation that does not exist is an error. `ows.gwc`
-//! is every request to GeoWebCache.
+//! Deviations from GeoServer make more rules effective. Keys are case-insensitive. A format may
+//! contain dots. Users are identified by the trusted proxy, otherwise by address, instead of by a
+//! cookie. An unknown service or operation is an error. `ows.gwc` covers every request to
+//! GeoWebCache.
 
 mod parse;
 
+use crate::hash::fnv1a;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -28,34 +29,34 @@ use crate::ogc::{self, Classified, RequestHead, Service};
 
 pub(crate) use parse::{Statement, statement};
 
-/// Rules that hold requests back, of all kinds: each request is held against each of them.
-pub(super) const MOST_RULES: usize = 64;
+/// Maximum number of limiting rules of all kinds: each request is checked against each of them.
+pub(super) const MAX_RULES: usize = 64;
 
-/// All statements together.
+/// All statements of `limits.control_flow`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ControlFlow {
-    /// In the order of the file, each with a key of its own; at most [`MOST_RULES`].
+    /// The limits in the order of the file, each with its own key; at most [`MAX_RULES`].
     pub rules: Vec<Rule>,
     pub blacklist: Vec<AddressPattern>,
-    /// Exceptions from the blacklist.
+    /// Addresses that are exempt from the blacklist.
     pub whitelist: Vec<AddressPattern>,
     pub priority: Option<PriorityHeader>,
     pub timeout: Option<Duration>,
 }
 
-/// One limit.
+/// One limit, and the requests it applies to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
-    /// The part before the equals sign, in lower case: who and what is limited.
+    /// The part before the equals sign in lower case: the scope of the limit.
     pub key: String,
-    /// Stands for the key: the same after every config reload.
+    /// A hash of the key, the same after every config reload.
     pub id: u64,
     pub whose: Whose,
     pub what: Operations,
     pub limit: Limit,
 }
 
-/// Whose requests are counted together.
+/// The requests that are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
     Everybody,
@@ -64,64 +65,62 @@ pub enum Whose {
     OneAddress(IpAddr),
 }
 
-/// How many.
+/// The size of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// At a time.
+    /// Number of concurrent requests.
     Concurrent(u32),
     Rate(Rate),
 }
 
-/// So many in each window of time; windows are aligned to the epoch, as GeoServer's are.
+/// Number of requests per window of time. Windows are aligned to the epoch, as in GeoServer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     pub most: u32,
     pub window: Duration,
-    /// What is above waits so long instead of being refused.
+    /// Delay for requests above the limit; `None` if they are refused.
     pub delay: Option<Duration>,
 }
 
-/// Which requests. Operations and formats only with a service.
+/// The operations that a rule covers. An operation or format is named only together with a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operations {
     pub service: Option<Addressed>,
-    /// By its canonical name.
+    /// The canonical name.
     pub operation: Option<&'static str>,
     /// In lower case.
     pub format: Option<String>,
 }
 
-/// What a rule calls a service.
+/// The service that a rule names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Addressed {
-    /// Everything GeoWebCache answers.
+    /// Every request that GeoWebCache answers.
     GeoWebCache,
     Service(Service),
 }
 
-/// A header with a number: the higher, the sooner.
+/// A header with a priority: a higher number is served sooner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PriorityHeader {
-    /// In lower case.
+    /// The name in lower case.
     pub header: String,
-    /// What holds without it.
+    /// The priority of a request without the header.
     pub default: i64,
 }
 
-/// Addresses in a list.
+/// An entry in a list of addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AddressPattern {
     Net(IpNet),
-    /// With `*` for any text.
+    /// A pattern in which `*` matches any text.
     Glob(String),
 }
 
 impl Rule {
     fn new(key: String, whose: Whose, what: Operations, limit: Limit) -> Self {
-        // FNV-1a: stable, and nobody but the administrator chooses keys.
-        let id = key.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
-        });
+        // Stable over restarts; only the administrator chooses keys, so collisions are not sought.
+        let id = fnv1a(key.bytes());
         Self {
             key,
             id,
@@ -139,7 +138,7 @@ impl Operations {
         format: None,
     };
 
-    /// Whether the request `classified` was made of is one of these.
+    /// True if the rule covers the request that was classified as `classified`.
     pub fn include(&self, classified: &Classified, head: &RequestHead<'_>) -> bool {
         let is_served = match self.service {
             None => is_ows(classified),
@@ -157,7 +156,7 @@ impl Operations {
     }
 }
 
-/// In GeoServer's words, as in `X-Rate-Limit-Context`.
+/// GeoServer's spelling, as in `X-Rate-Limit-Context`.
 impl fmt::Display for Operations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(service) = self.service else {
@@ -177,8 +176,8 @@ impl fmt::Display for Operations {
     }
 }
 
-/// Control-flow sees what goes through GeoServer's dispatcher and through GeoWebCache: neither REST
-/// nor the web UI.
+/// True for requests that control-flow sees: those of GeoServer's dispatcher and GeoWebCache, not
+/// REST and the web UI.
 fn is_ows(classified: &Classified) -> bool {
     match classified.service {
         Some(Service::Rest) => false,
@@ -188,12 +187,12 @@ fn is_ows(classified: &Classified) -> bool {
 }
 
 impl ControlFlow {
-    /// Adds a statement, unless there is one like it.
+    /// Adds a statement unless there is one of the same kind and key.
     pub(crate) fn add(&mut self, statement: Statement) -> Result<(), String> {
         let is_new = match statement {
             Statement::Rule(rule) => {
-                if self.rules.len() == MOST_RULES {
-                    return Err(format!("more than {MOST_RULES} rules"));
+                if self.rules.len() == MAX_RULES {
+                    return Err(format!("more than {MAX_RULES} rules"));
                 }
                 let is_new = self.rules.iter().all(|other| other.key != rule.key);
                 self.rules.push(rule);
@@ -211,7 +210,7 @@ impl ControlFlow {
         }
     }
 
-    /// Nobody is limited.
+    /// True if nothing is limited.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty() && self.blacklist.is_empty()
     }
@@ -222,7 +221,7 @@ impl ControlFlow {
             .any(|rule| matches!(rule.limit, Limit::Rate(_)))
     }
 
-    /// Whether the address is on the blacklist and not on the whitelist.
+    /// True if the address is on the blacklist and not on the whitelist.
     pub fn blocks(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         let on = |list: &[AddressPattern]| list.iter().any(|pattern| pattern.matches(address));
@@ -230,7 +229,7 @@ impl ControlFlow {
     }
 }
 
-/// False if there was one before.
+/// Returns false if the list was set before.
 fn set<T>(list: &mut Vec<T>, to: Vec<T>) -> bool {
     std::mem::replace(list, to).is_empty()
 }
@@ -244,8 +243,8 @@ impl AddressPattern {
     }
 }
 
-/// `*` stands for any text. Goes back to the last star only, so it takes at most length times
-/// length steps.
+/// Matches with `*` for any text. Backtracks to the last star only, so it takes at most length
+/// times length steps.
 fn glob_matches(glob: &[u8], text: &[u8]) -> bool {
     let (mut g, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
@@ -278,7 +277,7 @@ mod tests {
         rules
     }
 
-    /// Which of `lines` hold a GET of `target`.
+    /// For each of `lines`, whether it covers a GET of `target`.
     fn held(lines: &[&str], target: &str) -> Vec<bool> {
         let head = RequestHead {
             method: "GET",

@@ -1,4 +1,4 @@
-//! A number, or a word in its place: `16`, `"auto"`, `"off"`.
+//! A number or a word in its place: `16`, `"auto"`, `"off"`.
 
 use toml::Spanned;
 use toml::de::DeValue;
@@ -7,7 +7,7 @@ use super::diagnostics::{Problem, suggestion};
 use super::value::{FromToml, Reading, Show};
 use super::{MaxInFlight, PerUser};
 
-/// As written.
+/// The value as written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Count {
     Auto,

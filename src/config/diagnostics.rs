@@ -1,7 +1,7 @@
-//! Everything that is wrong with a configuration, each problem with the line it stands on.
+//! All problems of a configuration, each with its line.
 //!
-//! An administrator corrects a file once, not once per mistake, so nothing stops at the first
-//! problem. Mistakes in TOML itself and mistakes against our rules look the same.
+//! An administrator should correct a file once, not once per mistake, so nothing stops at the first
+//! problem. Mistakes in TOML and violations of the rules look the same.
 
 use std::fmt;
 use std::path::Path;
@@ -10,14 +10,14 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::source::{At, Place, Sources};
 
-/// More are counted, not shown: a file that is something else altogether has one problem, not
-/// thousands.
-const MOST_SHOWN: usize = 40;
+/// Maximum number of problems that are shown; more are only counted. A file of an entirely
+/// different kind has one problem, not thousands.
+const MAX_SHOWN: usize = 40;
 
-/// Columns of a shown line; longer lines are cut around the place.
+/// Maximum columns of a shown line; longer lines are cut around the place.
 const WIDTH: usize = 140;
 
-/// One problem. The title names the thing, its value and the rule.
+/// One problem. The title states the key, its value and the rule.
 #[derive(Clone, Debug)]
 pub(super) struct Problem {
     title: String,
@@ -41,27 +41,27 @@ impl Problem {
         self
     }
 
-    /// Stands beside the caret.
+    /// Sets the text beside the caret.
     pub(super) fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
-    /// Stands below: what to do, or why the rule is there.
+    /// Sets the text below: the remedy, or the reason for the rule.
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 }
 
-/// All problems of one configuration, in the order of the files. Never empty.
+/// All problems of one configuration in the order of the files. Never empty.
 #[derive(Clone, Debug)]
 pub struct Diagnostics {
     sources: Sources,
     problems: Vec<Problem>,
 }
 
-/// What is wrong, and where: for programs. [`Diagnostics`] itself prints for people.
+/// A problem and its place for programs. [`Diagnostics`] itself prints for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     pub message: String,
@@ -75,7 +75,7 @@ impl Diagnostics {
         Self { sources, problems }
     }
 
-    /// How many problems there are.
+    /// The number of problems.
     pub fn count(&self) -> usize {
         self.problems.len()
     }
@@ -92,7 +92,7 @@ impl Diagnostics {
         self.sources.paths()
     }
 
-    /// For a terminal: the same text in colour.
+    /// The same text in colour, for a terminal.
     pub fn coloured(&self) -> String {
         self.render(&Renderer::styled())
     }
@@ -102,13 +102,13 @@ impl Diagnostics {
         let shown = self
             .problems
             .iter()
-            .take(MOST_SHOWN)
+            .take(MAX_SHOWN)
             .map(|problem| self.render_one(problem, &renderer));
         let mut rendered: Vec<String> = shown.collect();
         if let Some(more) = self
             .problems
             .len()
-            .checked_sub(MOST_SHOWN)
+            .checked_sub(MAX_SHOWN)
             .filter(|more| *more > 0)
         {
             rendered.push(format!("error: and {more} more problems"));
@@ -142,7 +142,7 @@ impl fmt::Display for Diagnostics {
 
 impl std::error::Error for Diagnostics {}
 
-/// The one of `known` that `written` was probably meant to be.
+/// The entry of `known` that `written` most probably means.
 pub(super) fn did_you_mean<'k>(
     written: &str,
     known: impl IntoIterator<Item = &'k str>,
@@ -154,7 +154,7 @@ pub(super) fn did_you_mean<'k>(
             word,
         )
     });
-    // One slip in three letters is a slip, more is another word.
+    // One wrong letter in three is a slip; more is another word.
     let near = near.filter(|(distance, word)| distance * 3 <= word.len().max(written.len()));
     near.min_by_key(|(distance, _)| *distance)
         .map(|(_, word)| word)

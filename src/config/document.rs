@@ -1,17 +1,17 @@
-//! One file's text -> its tables in [`Raw`], with a problem for every key that is unknown,
-//! misplaced or of the wrong type.
+//! Reads the text of one file into the tables of [`Raw`], with a problem for every key that is
+//! unknown, misplaced or of the wrong type.
 
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::defaults::MOST_NAMED;
+use super::defaults::MAX_NAMED;
 use super::diagnostics::{Problem, did_you_mean, suggestion};
 use super::raw::{Named, Raw, RawTop, SECTIONS, Section, Table, is_named};
 use super::source::{At, names_secret};
 use super::syntax;
 use super::value::{Reading, Written};
 
-/// Keys people look for that are not there, and what to do instead.
+/// Keys that other proxies have and geofront does not, with their replacement.
 const INSTEAD: [(&str, &str, &str); 4] = [
     (
         "geoserver",
@@ -37,16 +37,16 @@ const INSTEAD: [(&str, &str, &str); 4] = [
     ),
 ];
 
-/// Which files may have keys above the first header.
+/// Files differ in whether they may have keys above the first header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// The file geofront was started with.
     First,
-    /// Named by `include`.
+    /// A file named by `include`.
     Included,
 }
 
-/// Reads a whole file. `false` if its TOML is so broken that what was read says nothing.
+/// Reads a whole file. Returns `false` if its TOML is so broken that its values cannot be trusted.
 pub(super) fn read(kind: Kind, raw: &mut Raw, reading: &mut Reading<'_>) -> bool {
     let text = reading.sources.text(reading.file);
     let (document, errors) = DeTable::parse_recoverable(text);
@@ -62,7 +62,7 @@ pub(super) fn read(kind: Kind, raw: &mut Raw, reading: &mut Reading<'_>) -> bool
 
 type Entry<'t, 'i> = (&'t Spanned<DeString<'i>>, &'t Spanned<DeValue<'i>>);
 
-/// The library sorts by name; people read from the top.
+/// The entries in the order of the file: the library sorts by name.
 fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {
     let mut entries: Vec<Entry<'t, 'i>> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
@@ -144,7 +144,7 @@ fn instead(section: &str, key: &str) -> Option<&'static str> {
         .map(|(_, _, text)| *text)
 }
 
-/// Where such a key belongs: `[health] or [shutdown]`.
+/// The sections that have this key: `[health] or [shutdown]`.
 fn home_of(key: &str) -> Option<String> {
     let having: Vec<_> = SECTIONS
         .iter()
@@ -154,7 +154,7 @@ fn home_of(key: &str) -> Option<String> {
     (!having.is_empty()).then(|| having.join(" or "))
 }
 
-/// A section's header as one writes it.
+/// The header of a section as an administrator writes it.
 fn header(section: &str) -> String {
     if is_named(section) {
         format!("[{section}.NAME]")
@@ -163,7 +163,7 @@ fn header(section: &str) -> String {
     }
 }
 
-/// A key we do not know may hold a password all the same.
+/// Hides the value of an unknown key that may hold a password.
 fn hide_unknown_secret(key: &str, value: &Spanned<DeValue<'_>>, reading: &mut Reading<'_>) {
     if names_secret(key) {
         reading.secrets.push(reading.at(value));
@@ -207,8 +207,8 @@ fn read_named<T: Table>(
         return;
     };
     for (key, value) in in_order(tables) {
-        if all.len() == MOST_NAMED {
-            let problem = Problem::new(format!("more than {MOST_NAMED} tables [{family}.NAME]"))
+        if all.len() == MAX_NAMED {
+            let problem = Problem::new(format!("more than {MAX_NAMED} tables [{family}.NAME]"))
                 .at(reading.at(key));
             reading.refuse(problem);
             return;

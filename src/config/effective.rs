@@ -1,12 +1,12 @@
 //! Every key as it is in force.
 
-/// One key, what it is, and why.
+/// One key, its value, and the origin of the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effective {
-    /// `health.interval`, `upstreams.slave1.weight`.
+    /// The full name, such as `health.interval` or `upstreams.slave1.weight`.
     pub key: String,
-    /// As it could be written in the file, without quotes; secrets are masked; empty for none.
+    /// The value as in the file, without quotes; masked for secrets, empty for none.
     pub value: String,
-    /// `file:line`, or `default`, or what it was derived from.
+    /// `file:line`, `default`, or the source it was derived from.
     pub origin: String,
 }

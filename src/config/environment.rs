@@ -1,7 +1,7 @@
-//! What a configuration needs to know of the world outside its own text.
+//! The parts of the outside world that a configuration depends on.
 //!
-//! Parsing does no I/O of its own: files, names and variables come in through this trait, so that a
-//! whole configuration can be tried from memory.
+//! Parsing does no I/O of its own. Files, names and variables come through this trait, so a whole
+//! configuration can be tested in memory.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,25 +9,25 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-/// The world outside.
+/// Access to files, variables, names and the machine.
 pub trait Environment {
     fn read(&self, path: &Path) -> io::Result<String>;
 
-    /// The files of a folder, in any order; folders in it are left out.
+    /// The files of a folder in any order, without subfolders.
     fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
 
     /// An environment variable.
     fn variable(&self, name: &str) -> Option<String>;
 
-    /// The address to use for a host name. Must give the same answer as long as the name has the
-    /// same addresses, whatever their order: another address is another upstream.
+    /// The address to use for a host name. While the name keeps the same addresses in any order,
+    /// the result must stay the same: another address is another upstream.
     fn resolve(&self, host: &str, port: u16) -> io::Result<SocketAddr>;
 
-    /// How many cores we may use.
+    /// The number of cores that this process may use.
     fn cores(&self) -> NonZeroUsize;
 }
 
-/// A world in memory: for tests and the demo.
+/// An environment in memory, for tests and the demo.
 #[derive(Clone, Debug)]
 pub struct MapEnvironment {
     files: BTreeMap<PathBuf, String>,
@@ -37,7 +37,7 @@ pub struct MapEnvironment {
 }
 
 impl MapEnvironment {
-    /// Nothing but `localhost` and two cores.
+    /// Creates an environment with only the host `localhost` and two cores.
     pub fn new() -> Self {
         Self {
             files: BTreeMap::new(),

@@ -1,20 +1,19 @@
-//! What geofront knows about GeoServer itself: where it is mounted, and how to introduce oneself to
-//! it.
+//! Settings of GeoServer itself: where it is mounted, and the credentials for it.
 
 use std::fmt;
 
-/// What all instances have in common.
+/// The settings that all instances share.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GeoServer {
     /// The servlet context path: `/geoserver`, or empty for the root context.
     pub context: String,
     pub credentials: Credentials,
-    /// The longest form whose fields its container reads, in bytes: what is read of a body that
-    /// decides to its end.
+    /// Maximum length in bytes of a form whose fields the container reads. geofront reads bodies up
+    /// to this length.
     pub max_post_size: usize,
 }
 
-/// How probes and catalog reloads introduce themselves.
+/// The credentials of probes and catalog reloads.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Credentials {
     None,
@@ -22,11 +21,11 @@ pub enum Credentials {
         username: String,
         password: Secret,
     },
-    /// Sent as they are, e.g. `sec-username` and `sec-roles`.
+    /// Header fields that are sent unchanged, such as `sec-username` and `sec-roles`.
     Headers(Vec<(String, Secret)>),
 }
 
-/// A value that never shows in logs, API or debug output.
+/// A value that never appears in logs, the API or debug output.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 

@@ -1,15 +1,15 @@
-//! `include = ["conf.d/*.toml"]`: which files a pattern means.
+//! `include = ["conf.d/*.toml"]`: the files that a pattern matches.
 //!
-//! Wildcards stand in the last part only, so that the folder to watch for new files is always
-//! known. They do not match names that begin with a dot: editors and Ansible keep files there that
-//! are not finished.
+//! Wildcards are allowed only in the last part, so the folder to watch for new files is always
+//! known. They do not match names that begin with a dot, because editors and Ansible use such names
+//! for unfinished files.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
 
-/// The files that `pattern` means, by name.
+/// The files that `pattern` matches, ordered by name.
 pub(super) fn matching(
     pattern: &str,
     folder: &Path,
@@ -59,8 +59,8 @@ fn matches(pattern: &str, path: &Path) -> bool {
     })
 }
 
-/// `*` is any run of characters, `?` is one. Goes back to the last `*` only, so its time is bounded
-/// by the product of the lengths.
+/// Matches `*` for any run of characters and `?` for one. Backtracks to the last `*` only, so its
+/// time is bounded by the product of the lengths.
 fn name_matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) =
         (pattern.chars().collect(), name.chars().collect());

@@ -1,39 +1,40 @@
-//! `[limits]`: how much at a time, who waits, who is limited.
+//! `[limits]`: concurrency, queueing and per-user limits.
 
 use std::time::Duration;
 
 use super::control_flow::ControlFlow;
 use super::defaults;
 
-/// How many requests an upstream works on at a time.
+/// The limit on an upstream's concurrent requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxInFlight {
-    /// Learned from how long requests take.
+    /// Learned from latencies.
     Auto,
-    /// No cap.
+    /// Unlimited.
     Off,
     Fixed(u32),
 }
 
 impl MaxInFlight {
-    /// Where learning begins. Few, because whoever waits here is served by class until more has
-    /// been learned, within moments if more is asked for; and what waits inside an upstream is not.
+    /// The learned limit at the start. It is low, because requests that wait in geofront's queue
+    /// are served by class, and requests that wait inside an upstream are not. Under load it grows
+    /// within moments.
     pub const AUTO_START: u32 = 8;
 }
 
-/// How many places one user may hold in the whole cluster.
+/// The number of slots that one user may hold in the whole cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PerUser {
-    /// A few for whom a trusted proxy vouches for, by name or by address. No limit for a mere peer:
-    /// a whole office may be behind it, or a proxy that nobody has listed.
+    /// A few for each name or address that a trusted proxy vouches for. No limit for a direct peer:
+    /// it may be a whole office, or a proxy that is not listed.
     Auto,
     Off,
-    /// For everybody, told apart by address where nobody vouches for a name.
+    /// The same for all users; users without a vouched name are distinguished by address.
     Fixed(u32),
 }
 
 impl PerUser {
-    /// `None` for no limit.
+    /// The maximum number of slots; `None` for no limit.
     pub const fn most(self, is_vouched_for: bool) -> Option<u32> {
         match self {
             Self::Auto if is_vouched_for => Some(defaults::AUTO_PER_USER),
@@ -43,14 +44,14 @@ impl PerUser {
     }
 }
 
-/// How much a class matters when places are scarce: 0 goes first, 3 last. The lower two are heavy.
+/// The priority of a class while slots are scarce: 0 goes first, 3 last. 2 and 3 are heavy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Priority(u8);
 
 impl Priority {
     pub const FIRST: Self = Self(0);
     pub const LAST: Self = Self(3);
-    /// The best first.
+    /// All priorities, the best first.
     pub const ALL: [Self; 4] = [Self(0), Self(1), Self(2), Self(3)];
 
     pub const fn new(priority: u8) -> Option<Self> {
@@ -65,12 +66,12 @@ impl Priority {
         self.0
     }
 
-    /// Whether it is confined to the heavy share of an upstream's cap.
+    /// True if the class is confined to the heavy share of an upstream's limit.
     pub const fn is_heavy(self) -> bool {
         self.0 >= 2
     }
 
-    /// So many steps better, as far as there are any; worse if negative.
+    /// The priority that is `steps` better, or worse if negative, within the range.
     #[must_use]
     pub fn better_by(self, steps: i64) -> Self {
         let moved = i64::from(self.0)
@@ -80,24 +81,24 @@ impl Priority {
     }
 }
 
-/// The table.
+/// The table `[limits]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
-    /// For each upstream that does not say otherwise.
+    /// The limit of each upstream that does not set its own.
     pub max_in_flight: MaxInFlight,
-    /// Requests that may wait at a time, in all.
+    /// Maximum number of waiting requests.
     pub queue: u32,
-    /// How long one may.
+    /// Maximum time that a request waits.
     pub queue_timeout: Duration,
     pub per_user: PerUser,
-    /// Of an upstream's cap, kept for requests of the first priority, in percent. Not of one that
-    /// is learned.
+    /// Share of an upstream's configured limit that is kept for priority 0, in percent. Learned
+    /// limits ignore it.
     pub quick_reserve: u32,
-    /// Of an upstream's cap, for heavy classes together, in percent.
+    /// Share of an upstream's limit that all heavy classes together may use, in percent.
     pub heavy_share: u32,
-    /// Bytes that the head of a request may have.
+    /// Maximum size of a request head in bytes.
     pub head_size: usize,
-    /// Header fields that a request may have.
+    /// Maximum number of header fields in a request.
     pub head_fields: usize,
     /// Rules in the syntax of GeoServer's `controlflow.properties`.
     pub control_flow: ControlFlow,

@@ -1,9 +1,10 @@
-//! A path -> all files it includes -> [`Loaded`], or all that is wrong.
+//! Loads a configuration from its path: reads all included files into [`Loaded`], or reports all
+//! problems.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::defaults::{MOST_FILE_BYTES, MOST_INCLUDED};
+use super::defaults::{MAX_FILE_BYTES, MAX_INCLUDED};
 use super::diagnostics::{Diagnostics, Problem};
 use super::document::{self, Kind};
 use super::environment::Environment;
@@ -13,24 +14,23 @@ use super::validate::DEFAULT;
 use super::value::{Reading, Written};
 use super::{Address, Config, Effective, UpstreamName, include, validate};
 
-/// A configuration and how it came about.
+/// A configuration and its sources.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     pub config: Config,
-    /// Every file that was read, secrets included: a change in any of them can change the
+    /// Every file that was read, including secrets: a change in any of them can change the
     /// configuration.
     pub files: Vec<PathBuf>,
-    /// Every key with its value and where that came from, in the order of the documentation.
+    /// Every key with its value and the origin of the value, in the order of the documentation.
     /// Secrets are masked.
     pub effective: Vec<Effective>,
-    /// What an operator should know although nothing is wrong with the file: names that do not
-    /// resolve.
+    /// Facts that an operator should know although the file is valid: names that do not resolve.
     pub warnings: Vec<String>,
 }
 
 impl Loaded {
-    /// The number of threads follows the cores where no file names one. Cores that come and go do
-    /// not change what runs: threads are made once.
+    /// Keeps the number of threads if no file sets it. The default follows the cores, but threads
+    /// are created only once.
     pub fn keep_unconfigured_threads(&mut self, running: &Self) {
         let entry_of = |loaded: &Self| {
             loaded
@@ -51,7 +51,7 @@ impl Loaded {
         }
     }
 
-    /// An upstream is found at another address.
+    /// Sets another address for an upstream.
     pub fn readdress(&mut self, name: &UpstreamName, address: &Address) {
         let key = format!("upstreams.{name}.address");
         self.config
@@ -69,7 +69,7 @@ impl Loaded {
 const THREADS: &str = "threads";
 
 impl Config {
-    /// Reads the file at `path` and those it includes.
+    /// Reads the file at `path` and the files that it includes.
     pub fn load(path: &Path, environment: &dyn Environment) -> Result<Loaded, Diagnostics> {
         let mut files = Files {
             environment,
@@ -151,9 +151,9 @@ impl Files<'_> {
         if self.sources.paths().any(|known| known == path) {
             return true;
         }
-        if read > MOST_INCLUDED {
+        if read > MAX_INCLUDED {
             let problem = Problem::new(format!(
-                "`include` brings in more than {MOST_INCLUDED} files"
+                "`include` brings in more than {MAX_INCLUDED} files"
             ));
             self.problems.push(problem.at(pattern.at));
             return false;
@@ -191,16 +191,16 @@ impl Files<'_> {
     }
 }
 
-/// The text of a file, unless it is too large to be one of ours.
+/// The text of a file, unless it is larger than any configuration.
 pub(super) fn read_bounded(environment: &dyn Environment, path: &Path) -> Result<String, String> {
     let text = environment.read(path).map_err(|error| plain(&error))?;
-    if text.len() > MOST_FILE_BYTES {
-        return Err(format!("it is larger than {MOST_FILE_BYTES} bytes"));
+    if text.len() > MAX_FILE_BYTES {
+        return Err(format!("it is larger than {MAX_FILE_BYTES} bytes"));
     }
     Ok(text)
 }
 
-/// Why a file could not be had, in plain words.
+/// The reason why a file could not be read, in plain words.
 pub(super) fn plain(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "there is no such file".to_owned(),

@@ -1,9 +1,9 @@
-//! Text -> validated [`Config`] -> what changed.
+//! Turns text into a validated [`Config`], and compares configurations.
 //!
-//! Nothing in a [`Config`] is left to check: every name is unique, every duration and size is in
-//! range, exactly one upstream is the main one. A name that does not resolve is no mistake of the
-//! file: its upstream has no address yet. The file as written lives in `raw.rs`; `validate.rs`
-//! turns it into a `Config` or into all of its problems at once.
+//! A [`Config`] needs no further checks: every name is unique, every duration and size is in range,
+//! exactly one upstream is the main. A name that does not resolve is not a mistake of the file: its
+//! upstream has no address yet. `raw.rs` holds the file as written; `validate.rs` turns it into a
+//! `Config` or reports all of its problems at once.
 
 mod catalog;
 mod change;
@@ -53,20 +53,20 @@ pub use raw::known_keys;
 pub use source::Place;
 pub use upstream::{Address, MainReads, Role, UpstreamConfig, UpstreamName, Weight};
 
-/// The whole configuration, valid.
+/// A complete, valid configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Where clients come in. Needs a restart to change.
+    /// Client addresses to listen on. A change needs a restart.
     pub listen: Vec<SocketAddr>,
-    /// Status page, API, metrics. Needs a restart to change.
+    /// Address of status page, API and metrics. A change needs a restart.
     pub admin: SocketAddr,
     /// Required from every admin client when `admin` is not a loopback address.
     pub admin_token: Option<Secret>,
     /// Only these peers may send `sec-*`, `imp-*` and `X-Forwarded-*`.
     pub trusted_proxies: Vec<IpNet>,
-    /// Worker threads; the cores by default. Needs a restart to change.
+    /// Worker threads; by default the number of cores. A change needs a restart.
     pub threads: NonZeroUsize,
-    /// In the order of the file.
+    /// The upstreams in the order of the file.
     pub upstreams: Vec<UpstreamConfig>,
     pub geoserver: GeoServer,
     pub health: Health,
@@ -80,9 +80,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// The address of `upstream` after its name was looked up. That of another upstream is none:
-    /// requests in flight are counted by upstream, and one GeoServer under two names would get
-    /// twice its share.
+    /// The address of `upstream` after a look-up of its name. The address of another upstream is
+    /// not used: requests in flight are counted by upstream, and one GeoServer under two names
+    /// would get twice its share.
     pub fn address_of(&self, upstream: &UpstreamConfig, answer: io::Result<SocketAddr>) -> Address {
         let address = match answer {
             Ok(address) => Address::Known(address),
@@ -102,7 +102,7 @@ impl Config {
         }
     }
 
-    /// Whether `peer` may vouch for a client's identity and address.
+    /// True if `peer` may vouch for a client's identity and address.
     pub fn trusts(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.trusted_proxies.iter().any(|net| net.contains(&peer))
@@ -112,59 +112,59 @@ impl Config {
 /// Active checks and passive ejection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Health {
-    /// Between probes of an upstream that is up.
+    /// Interval between probes of an upstream that is up.
     pub interval: Duration,
     /// A probe that takes longer has failed.
     pub timeout: Duration,
-    /// Passed probes in a row that bring an upstream up.
+    /// Number of successive passed probes that bring an upstream up.
     pub rise: u32,
-    /// Failed probes in a row that take it down.
+    /// Number of successive failed probes that take an upstream down.
     pub fall: u32,
-    /// Between probes of an upstream that is down or unknown.
+    /// Interval between probes of an upstream that is down or unknown.
     pub down_interval: Duration,
-    /// How long an upstream that came back ramps up to its full share; zero for none.
+    /// Time over which a recovered upstream ramps up to its full share; zero for none.
     pub slow_start: Duration,
-    /// A layer whose tiny GetMap must come back as an image; capabilities are probed without it.
+    /// A layer whose tiny GetMap must return an image. Without one, probes request capabilities.
     pub probe_layer: Option<String>,
-    /// Probes and canaries carry the credentials of `[geoserver]`; anonymous without it.
+    /// Probes and canaries carry the credentials of `[geoserver]`; otherwise they are anonymous.
     pub authenticate: bool,
-    /// How long the first passive ejection lasts; doubles up to `ejection_max`.
+    /// Duration of the first passive ejection; doubles up to `ejection_max`.
     pub ejection: Duration,
     pub ejection_max: Duration,
-    /// Failures in a row seen on requests that eject; 0 turns passive ejection off.
+    /// Number of consecutive failed requests that eject an upstream; 0 turns passive ejection off.
     pub ejection_failures: u32,
 }
 
-/// Limits that do not depend on a request's class. A class's own limit is in [`ClassConfig`].
+/// Timeouts that do not depend on the class of a request. The others are in [`ClassConfig`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Timeouts {
-    /// TCP (and TLS) to an upstream.
+    /// Time to connect to an upstream, including TLS.
     pub connect: Duration,
-    /// From the first byte of a connection, or of a request on it, to the whole request head.
+    /// Time from the first byte of a connection or request to the end of the request head.
     pub client_header: Duration,
-    /// Between two parts of a request body.
+    /// Time between two parts of a request body.
     pub client_body: Duration,
-    /// A client that takes nothing for this long is gone.
+    /// Time after which a client that accepts no data is disconnected.
     pub client_write: Duration,
-    /// An idle client connection is kept this long.
+    /// Time for which an idle client connection is kept.
     pub keep_alive: Duration,
-    /// An idle upstream connection is kept this long: below Tomcat's 20 s in geOrchestra.
+    /// Time for which an idle upstream connection is kept: below Tomcat's 20 s in geOrchestra.
     pub upstream_idle: Duration,
 }
 
-/// Another try on another upstream.
+/// The rules for repeating a request at another upstream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retry {
-    /// Tries in all, the first included; 1 turns retries off.
+    /// Number of attempts including the first; 1 turns retries off.
     pub attempts: u32,
-    /// No new try after this long since the request arrived.
+    /// Time since the arrival of the request after which no new attempt begins.
     pub window: Duration,
-    /// Retries may be this share of requests, in percent, over the last ten seconds (and always a
-    /// few).
+    /// Maximum share of retries among the requests of the last ten seconds, in percent. A few are
+    /// always allowed.
     pub budget_percent: u32,
 }
 
-/// Who serves a class.
+/// The upstreams that serve a class.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ServedBy {
     Replicas,
@@ -172,39 +172,39 @@ pub enum ServedBy {
     Upstream(UpstreamName),
 }
 
-/// One class's limits.
+/// The limits of one class.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClassConfig {
-    /// Until the answer begins, and then between any two parts of it. There is no limit on the
-    /// whole: downloads that progress go on.
+    /// Time until the answer begins, and between any two parts of it. The whole answer has no
+    /// limit: a download that progresses continues.
     pub first_byte: Duration,
-    /// Bytes.
+    /// Maximum size of a request body in bytes.
     pub max_body: u64,
     pub served_by: ServedBy,
-    /// How much it matters when places are scarce.
+    /// The priority of the class while slots are scarce.
     pub priority: Priority,
-    /// Requests that belong together go to one upstream; `None` if they do not, or if the class has
-    /// none such.
+    /// Sends requests of one metatile to one upstream. `None` if affinity is off or the class has
+    /// none.
     pub affinity: Option<Affinity>,
-    /// Whether identical requests at the same time get one answer.
+    /// Whether identical concurrent requests share one answer.
     pub coalesce: Coalesce,
 }
 
-/// How far upstreams may differ for the sake of requests that belong together.
+/// The imbalance that affinity may cause between upstreams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Affinity {
-    /// The most that one of them may have, in percent of the mean.
+    /// Maximum load of an upstream for affinity, in percent of the mean load.
     pub load_percent: u32,
 }
 
-/// How lines are written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     Logfmt,
     Json,
 }
 
-/// Where access lines go.
+/// The destination of access log lines.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AccessLog {
     Off,
@@ -220,7 +220,7 @@ pub struct Log {
     pub level: LogLevel,
 }
 
-/// How much the log says.
+/// The verbosity of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogLevel {
     Error,
@@ -232,8 +232,9 @@ pub enum LogLevel {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shutdown {
-    /// How long `/readyz` says 503 before the listeners close, for load balancers to notice.
+    /// Time for which `/readyz` returns 503 before the listeners close, so that load balancers
+    /// notice.
     pub delay: Duration,
-    /// Requests still running after this are cut off.
+    /// Requests that still run after this time are cut off.
     pub timeout: Duration,
 }

@@ -1,8 +1,8 @@
-//! The file as written: which tables there are, which keys they have, and of what type.
+//! The file as written: its tables, their keys and their types.
 //!
-//! Each table is declared once; from that come its struct, the list of its keys and how it is read,
-//! so they cannot disagree. We read the TOML tree ourselves instead of deriving it with serde,
-//! which stops at the first mistake.
+//! Each table is declared once. Its struct, its list of keys and its reader come from that
+//! declaration, so they cannot disagree. The TOML tree is read here instead of with serde, which
+//! stops at the first mistake.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,12 +17,12 @@ use super::units::Size;
 use super::value::{FromToml, RawHeaders, Reading, Written};
 use super::{AccessLog, Coalesce, LogFormat, LogLevel, MainReads, Role, StalePolicy};
 
-/// One key's value, if there is one.
+/// The value of one key, if there is one.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Slot<T> {
     #[default]
     Absent,
-    /// There was one, it was wrong, and that has been said.
+    /// There was a wrong value, and the problem is reported.
     Broken,
     Given(Written<T>),
 }
@@ -57,11 +57,12 @@ impl<T> Slot<T> {
     }
 }
 
-/// A table whose keys are known.
+/// A table with a known set of keys.
 pub(super) trait Table: Default {
     const KEYS: &'static [&'static str];
 
-    /// Reads the value of `key`, whose whole name is `name`. `false` if the table has no such key.
+    /// Reads the value of `key`, whose full name is `name`. Returns `false` if the table has no
+    /// such key.
     fn read(
         &mut self,
         key: &str,
@@ -201,22 +202,22 @@ table!(RawShutdown {
     timeout: Duration
 });
 
-/// A table of which there is one.
+/// A table that appears once.
 #[derive(Debug, Default)]
 pub(super) struct Section<T> {
     pub(super) table: T,
-    /// Its header.
+    /// The place of its header.
     pub(super) at: Option<At>,
 }
 
-/// A table of which there are many, each with a name.
+/// A table of a family, with its name.
 #[derive(Debug)]
 pub(super) struct Named<T> {
     pub(super) name: Written<String>,
     pub(super) table: T,
 }
 
-/// All files together.
+/// The tables of all files.
 #[derive(Debug, Default)]
 pub(super) struct Raw {
     pub(super) top: RawTop,
@@ -246,8 +247,8 @@ pub(super) const SECTIONS: [(&str, &[&str]); 10] = [
     ("shutdown", RawShutdown::KEYS),
 ];
 
-/// The name of every key: `listen`, `health.interval`, and `upstreams.NAME.url` where tables have
-/// names.
+/// The full names of all keys: `listen`, `health.interval`, and `upstreams.NAME.url` where tables
+/// have names.
 pub fn known_keys() -> Vec<String> {
     let top = RawTop::KEYS.iter().map(|key| (*key).to_owned());
     let below = SECTIONS.iter().flat_map(|(section, keys)| {
@@ -261,7 +262,7 @@ pub fn known_keys() -> Vec<String> {
     top.chain(below).collect()
 }
 
-/// Whether the section is a family of tables with names of their own.
+/// True if the section is a family of named tables.
 pub(super) fn is_named(section: &str) -> bool {
     matches!(section, "upstreams" | "classes")
 }

@@ -1,13 +1,13 @@
 //! The text of every file that was read, and places in it.
 //!
-//! A place is two numbers until somebody wants to see it: most never are. What must not be shown
-//! (secrets that stand in a file although they should not, values of headers) is blacked out here,
-//! where the text is, so that no message can forget to.
+//! A place is two numbers until it is displayed, and most never are. Text that must not be shown
+//! (secrets that a file should not contain, header values) is blacked out here, so no message can
+//! leak it.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// A part of one file.
+/// A range of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct At {
     file: usize,
@@ -15,26 +15,26 @@ pub(super) struct At {
     end: usize,
 }
 
-/// Where an administrator finds it.
+/// A place as shown to an administrator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     pub file: PathBuf,
-    /// From 1.
+    /// Line number, from 1.
     pub line: usize,
-    /// In characters, from 1.
+    /// Column in characters, from 1.
     pub column: usize,
 }
 
-/// One line of a file, fit to be shown, with the part of it that is meant.
+/// One line of a file, ready to be shown, with the range that a problem refers to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Excerpt {
     pub(super) line: String,
     pub(super) number: usize,
-    /// Bytes of `line`.
+    /// Range of bytes in `line`.
     pub(super) span: Range<usize>,
 }
 
-/// Which file of [`Sources`].
+/// The index of a file in [`Sources`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileId(usize);
 
@@ -48,14 +48,14 @@ impl FileId {
     }
 }
 
-/// All files of one configuration, in the order they were read.
+/// All files of one configuration in the order they were read.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sources {
     files: Vec<(PathBuf, String)>,
     secrets: Vec<At>,
 }
 
-/// What stands in place of a secret.
+/// Replaces a secret.
 pub(super) const MASK: &str = "***";
 
 impl Sources {
@@ -72,12 +72,13 @@ impl Sources {
         self.files.iter().map(|(path, _)| path.as_path())
     }
 
-    /// Where everything begins: for what is missing. There is always a first file.
+    /// The beginning of the first file: the place of everything that is missing. There is always a
+    /// first file.
     pub(super) fn start(&self) -> At {
         FileId(0).at(0..0)
     }
 
-    /// From now on nothing shows what stands there.
+    /// Hides the text at this place in every message from now on.
     pub(super) fn hide(&mut self, at: At) {
         self.secrets.push(at);
     }
@@ -103,7 +104,7 @@ impl Sources {
         format!("{}:{}", place.file.display(), place.line)
     }
 
-    /// The first line of `at`, secrets blacked out to the end of the line.
+    /// The first line of `at`. Secrets are blacked out to the end of the line.
     pub(super) fn excerpt(&self, at: At) -> Excerpt {
         let text = &self.files[at.file].1;
         let start = floor_char(text, at.start);
@@ -126,7 +127,7 @@ impl Sources {
         }
     }
 
-    /// Where the line's first secret begins.
+    /// The offset of the line's first secret.
     fn first_secret(&self, file: usize, line: Range<usize>) -> Option<usize> {
         let known = self
             .secrets
@@ -139,7 +140,7 @@ impl Sources {
     }
 }
 
-/// Where the value begins if the line looks like `password = ...`: text that could not be parsed
+/// The offset of the value if the line looks like `password = ...`: text that could not be parsed
 /// may hold a secret, too.
 fn value_of_secret_key(line: &str) -> Option<usize> {
     let equals = line.find('=')?;
@@ -147,7 +148,7 @@ fn value_of_secret_key(line: &str) -> Option<usize> {
     names_secret(line[..equals].trim()).then(|| line.len() - value.trim_start().len())
 }
 
-/// Whether the value of such a key is probably a secret, whether we know the key or not.
+/// True if a key of this name probably holds a secret, even if the key is unknown.
 pub(super) fn names_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     let is_telling = ["password", "token", "secret"]

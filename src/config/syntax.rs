@@ -1,4 +1,4 @@
-//! Mistakes in TOML itself, told like all others.
+//! Mistakes in TOML itself, reported like all others.
 
 use std::ops::Range;
 
@@ -7,17 +7,16 @@ use toml::de::Error;
 use super::diagnostics::Problem;
 use super::value::Reading;
 
-/// What the TOML library calls a key or table that is there already.
+/// The TOML library's message for a repeated key or table.
 const DUPLICATE: &str = "duplicate key";
 
-/// A file that is something else altogether has one mistake in every line; nobody reads on after so
-/// many.
-const MOST_TOLD: usize = 100;
+/// Maximum number of reported mistakes. A file of an entirely different kind has one in every line.
+const MAX_REPORTED: usize = 100;
 
-/// The problems, and whether the rest of the file still says what its author meant.
+/// The problems, and whether the rest of the file can be trusted.
 pub(super) fn problems(errors: &[Error], reading: &Reading<'_>) -> (Vec<Problem>, bool) {
     let is_whole = errors.iter().all(|error| error.message() == DUPLICATE);
-    let told = errors.iter().take(MOST_TOLD).map(|error| {
+    let told = errors.iter().take(MAX_REPORTED).map(|error| {
         let span = error.span().unwrap_or_default();
         if error.message() == DUPLICATE {
             duplicate(reading.sources.text(reading.file), &span, reading)
@@ -29,8 +28,8 @@ pub(super) fn problems(errors: &[Error], reading: &Reading<'_>) -> (Vec<Problem>
     (told.collect(), is_whole)
 }
 
-/// The library's message in plain words, where it is about values. What stands there is not
-/// repeated: it may be a secret.
+/// The library's message about a value in plain words. It does not repeat the value, which may be a
+/// secret.
 fn plain<'m>(message: &'m str, span: &Range<usize>) -> &'m str {
     let message = message
         .strip_suffix(", expected nothing")
@@ -93,10 +92,11 @@ fn same_key_in_table<'l, 't>(own: &Line<'t>, before: &'l [Line<'t>]) -> Option<&
         .find(|line| line.key.is_some() && line.key == own.key)
 }
 
-/// As much of a line as tells where something was for the first time: the library does not say.
+/// The part of a line that locates the first definition of a key, which the library does not
+/// report.
 struct Line<'t> {
     number: usize,
-    /// `upstreams.slave1` of `[upstreams.slave1]`, without quotes and blanks.
+    /// `upstreams.slave1` for `[upstreams.slave1]`, without quotes and blanks.
     header: Option<String>,
     key: Option<&'t str>,
 }

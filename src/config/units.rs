@@ -1,12 +1,12 @@
-//! Durations and sizes as administrators write them: always with a unit.
+//! Durations and sizes as administrators write them, always with a unit.
 
 use std::time::Duration;
 
-/// Bytes.
+/// A size in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Size(pub(super) u64);
 
-/// Decimal as disks are sold, binary as memory is.
+/// Decimal units for disks, binary units for memory.
 const SIZE_UNITS: [(&str, u64); 9] = [
     ("TiB", 1 << 40),
     ("TB", 1_000_000_000_000),
@@ -20,16 +20,16 @@ const SIZE_UNITS: [(&str, u64); 9] = [
 ];
 
 pub(super) fn parse_duration(text: &str) -> Option<Duration> {
-    // The library reads a bare "0", too; here every duration has its unit.
+    // The library accepts a bare "0", too; here every duration has a unit.
     let has_unit = text.bytes().any(|b| b.is_ascii_alphabetic());
     humantime::parse_duration(text).ok().filter(|_| has_unit)
 }
 
-/// `1h30m`, `500ms`: reads back as it was.
+/// Formats a duration so that it can be read back: `1h30m`, `500ms`.
 pub(super) fn show_duration(duration: Duration) -> String {
     let mut shown = humantime::format_duration(duration).to_string();
     shown.retain(|c| c != ' ');
-    // The library has words for what is longer than hours; `24h` and `1day` are the same.
+    // The library prints days and longer units as words; `24h` and `1day` are the same.
     shown
 }
 
@@ -42,7 +42,8 @@ pub(super) fn parse_size(text: &str) -> Option<Size> {
     number.parse::<u64>().ok()?.checked_mul(*factor).map(Size)
 }
 
-/// In the largest unit that needs no fraction, decimal before binary: `16MB`, `1GiB`.
+/// Formats a size in the largest unit that needs no fraction, decimal before binary: `16MB`,
+/// `1GiB`.
 pub(super) fn show_size(Size(bytes): Size) -> String {
     let whole = SIZE_UNITS
         .iter()

@@ -1,4 +1,4 @@
-//! One GeoServer instance as configured.
+//! The configuration of one GeoServer instance.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +13,7 @@ pub struct UpstreamName(Arc<str>);
 impl UpstreamName {
     pub const MAX_BYTES: usize = 64;
 
-    /// `None` unless `name` keeps the rule.
+    /// `None` if `name` breaks the rule.
     pub fn new(name: &str) -> Option<Self> {
         let fits = !name.is_empty()
             && name.len() <= Self::MAX_BYTES
@@ -34,24 +34,24 @@ impl fmt::Display for UpstreamName {
     }
 }
 
-/// Where administration goes, and who serves requests (geOrchestra's guide calls replicas
-/// "slaves").
+/// The role of an upstream: administration goes to the main, reads go to replicas (geOrchestra's
+/// guide calls them "slaves").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     Main,
     Replica,
 }
 
-/// When the main serves reads.
+/// The conditions under which the main serves reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MainReads {
-    /// Only when no replica can.
+    /// The main serves reads only when no replica can.
     Backup,
     Always,
     Never,
 }
 
-/// Relative capacity, 1 to 1000.
+/// The relative capacity of an upstream, 1 to 1000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Weight(u16);
 
@@ -72,12 +72,12 @@ impl Weight {
     }
 }
 
-/// Where an upstream is. A name that does not resolve is a reason for its upstream to be down,
-/// never a wrong configuration.
+/// The address of an upstream. A name that does not resolve puts its upstream down; it is not a
+/// mistake of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     Known(SocketAddr),
-    /// The name of the host has no usable address yet; the reason.
+    /// The host name has no usable address yet, for this reason.
     Unresolved(Arc<str>),
 }
 
@@ -89,8 +89,8 @@ impl Address {
         }
     }
 
-    /// Whether both are the same place. Two that are not resolved are: the reason makes no
-    /// difference.
+    /// True if both addresses are the same place. Two unresolved addresses are, whatever their
+    /// reasons.
     pub fn is_same_place(&self, other: &Self) -> bool {
         self.known() == other.known()
     }
@@ -112,34 +112,34 @@ impl fmt::Display for Address {
 }
 
 impl Address {
-    /// Stands where an address would.
+    /// Stands in place of an address.
     pub(super) const UNRESOLVED: &str = "unresolved";
 }
 
-/// One GeoServer instance as configured.
+/// The configuration of one GeoServer instance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UpstreamConfig {
     pub name: UpstreamName,
-    /// As written, without a trailing slash: `http://10.0.0.11:8080`.
+    /// The url as written, without a trailing slash: `http://10.0.0.11:8080`.
     pub url: String,
-    /// `https`.
+    /// True for `https`.
     pub tls: bool,
-    /// Host of the url, for SNI.
+    /// The host of the url, for SNI.
     pub host: String,
-    /// Of the url, or the scheme's own.
+    /// The port of the url, or the default of its scheme.
     pub port: u16,
-    /// The address that is written as the host, or the one that its name resolved to last.
+    /// The address in the url, or the last address of its host name.
     pub address: Address,
     pub role: Role,
-    /// Meaningful for the main only.
+    /// Applies to the main only.
     pub reads: MainReads,
     pub weight: Weight,
-    /// Its own, or that of `[limits]`.
+    /// The upstream's own limit, or that of `[limits]`.
     pub max_in_flight: MaxInFlight,
 }
 
 impl UpstreamConfig {
-    /// The host and port to look up; `None` where an address is written.
+    /// The host and port to look up; `None` if the url has an address.
     pub fn lookup(&self) -> Option<(&str, u16)> {
         self.host
             .parse::<IpAddr>()

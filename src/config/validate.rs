@@ -1,8 +1,8 @@
-//! [`Raw`] -> [`Config`]: ranges, and everything that one key means for another.
+//! Turns [`Raw`] into [`Config`]: checks ranges, and dependencies between keys.
 //!
-//! Every value goes through [`Check`], which notes what it is and where it came from: a key that is
-//! not noted here has no effect and must not exist. A value that is refused is replaced by its
-//! default, so that one mistake is told once.
+//! Every value goes through [`Check`], which records the value and its origin. A key that is not
+//! recorded here has no effect and must not exist. A refused value is replaced by its default, so
+//! that each mistake is reported once.
 
 mod access;
 mod catalog;

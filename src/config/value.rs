@@ -1,7 +1,6 @@
-//! From one TOML value to one of our types, with the place it came from.
+//! Converts one TOML value into a type of geofront, with its place.
 //!
-//! A value that does not fit is a [`Problem`] and leaves nothing behind; reading goes on with the
-//! next.
+//! A value that does not fit becomes a [`Problem`] and is dropped; reading continues with the next.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,19 +15,19 @@ use super::source::{At, FileId, Sources};
 use super::units::{Size, parse_duration, parse_size, show_duration, show_size};
 use super::{AccessLog, LogFormat, LogLevel, MainReads, Role, StalePolicy};
 
-/// A value and where it was written.
+/// A value and its place.
 #[derive(Clone, Debug)]
 pub(super) struct Written<T> {
     pub(super) value: T,
     pub(super) at: At,
 }
 
-/// Reading one file: where we are, and what was wrong so far.
+/// The reading of one file: the current place and the problems so far.
 pub(super) struct Reading<'s> {
     pub(super) sources: &'s Sources,
     pub(super) file: FileId,
     pub(super) problems: Vec<Problem>,
-    /// Places to be hidden from now on.
+    /// Places to hide in messages.
     pub(super) secrets: Vec<At>,
 }
 
@@ -41,7 +40,7 @@ impl Reading<'_> {
         self.problems.push(problem);
     }
 
-    /// Notes that the value is of another type; nothing was read.
+    /// Reports that the value has another type; nothing was read.
     pub(super) fn refuse_type<T: FromToml>(
         &mut self,
         name: &str,
@@ -57,7 +56,7 @@ impl Reading<'_> {
     }
 }
 
-/// The type in the words of people who do not program.
+/// The name of the type in plain words.
 fn plain_type(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "text in quotes",
@@ -70,38 +69,38 @@ fn plain_type(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// What a key's value can be read as.
+/// A type that the value of a key can be read as.
 pub(super) trait FromToml: Sized {
     /// Completes "must be".
     fn rule() -> &'static str;
 
-    /// `None` after the reason was noted. `name` is the whole name of the key, such as
-    /// `health.interval`.
+    /// Reads the value; `None` after a problem was reported. `name` is the full name of the key,
+    /// such as `health.interval`.
     fn from_toml(
         value: &Spanned<DeValue<'_>>,
         name: &str,
         reading: &mut Reading<'_>,
     ) -> Option<Self>;
 
-    /// What to say beside a value of another type.
+    /// The hint for a value of another type.
     fn on_other_type(_value: &DeValue<'_>) -> String {
         String::new()
     }
 }
 
-/// What is written as text in quotes.
+/// A type that is written as text in quotes.
 pub(super) trait FromText: Sized {
     /// Completes "must be".
     const RULE: &'static str;
 
     fn from_text(text: &str) -> Option<Self>;
 
-    /// What to say beside a text that does not fit.
+    /// The hint for a text that does not fit.
     fn hint(_text: &str) -> String {
         String::new()
     }
 
-    /// What to say beside a number.
+    /// The hint for a number.
     fn on_number(number: &str) -> String {
         format!("put it in quotes: \"{number}\"")
     }
@@ -220,7 +219,7 @@ impl FromText for IpNet {
             .parse()
             .or_else(|_| text.parse().map(|address: std::net::IpAddr| address.into()))
             .ok()?;
-        // "10.0.0.5/24" is either a slip for the host or one for the network; we do not guess whom
+        // In "10.0.0.5/24" either the host or the network is a slip. geofront does not guess whom
         // to trust.
         (net.addr() == net.network()).then_some(net)
     }
@@ -257,7 +256,7 @@ impl FromText for AccessLog {
     }
 }
 
-/// An enum of ours as the words that stand for it in the file.
+/// Reads an enum from the words that stand for it in the file.
 macro_rules! words {
     ($type:ident, $rule:literal, $($word:literal => $variant:ident),+) => {
         impl FromText for $type {
@@ -292,7 +291,7 @@ words!(LogFormat, "\"logfmt\" or \"json\"", "logfmt" => Logfmt, "json" => Json);
 words!(LogLevel, "\"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
     "error" => Error, "warn" => Warn, "info" => Info, "debug" => Debug, "trace" => Trace);
 
-/// A whole number; whether it is in range is decided where the range is known.
+/// A whole number. Its range is checked by the caller.
 impl FromToml for i64 {
     fn rule() -> &'static str {
         "a whole number"
@@ -357,7 +356,7 @@ impl FromToml for bool {
     }
 }
 
-/// A list; a single value may stand without the brackets.
+/// A list; a single value needs no brackets.
 impl<T: FromText> FromToml for Vec<Written<T>> {
     fn rule() -> &'static str {
         T::RULE
@@ -379,12 +378,12 @@ impl<T: FromText> FromToml for Vec<Written<T>> {
             })
         };
         let read: Self = items.iter().filter_map(read).collect();
-        // A list of which one value is wrong is not the list without it.
+        // A list with a wrong value is dropped as a whole.
         (read.len() == items.len()).then_some(read)
     }
 }
 
-/// `{ name = "value", ... }`; the values are secrets.
+/// `{ name = "value", ... }`. The values are secrets.
 pub(super) type RawHeaders = Vec<(Written<String>, Written<String>)>;
 
 impl FromToml for RawHeaders {
@@ -412,7 +411,7 @@ impl FromToml for RawHeaders {
             .iter()
             .filter_map(|(key, value)| header(key, value, name, reading))
             .collect();
-        // Without one of its headers a probe is not the one that was meant.
+        // A probe that lacks one of its headers would be a different probe.
         (headers.len() == entries.len()).then_some(headers)
     }
 }
@@ -447,7 +446,7 @@ fn header(
     ))
 }
 
-/// How a value is shown to an administrator: as it could be written in the file, without quotes.
+/// The form in which a value is shown to administrators: as in the file, without quotes.
 pub(super) trait Show {
     fn show(&self) -> String;
 }

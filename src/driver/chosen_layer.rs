@@ -18,6 +18,7 @@ use super::probe::Prober;
 use super::question::Question;
 use crate::cluster::{Cause, Event, LayerChoice, Outcome, ProbeReport, Upstream};
 use crate::config::Config;
+use crate::ogc::fault_texts;
 
 /// Capabilities are read this far: a root layer with every CRS there is takes a quarter of it.
 const MAX_CAPABILITIES: usize = 2 << 20;
@@ -85,7 +86,7 @@ fn is_missing(outcome: &Outcome) -> bool {
     let Outcome::Failure(Cause::Unexpected(text)) = outcome else {
         return false;
     };
-    text.starts_with("LayerNotDefined") || text.contains("Could not find layer")
+    fault_texts::is_missing_layer(text)
 }
 
 /// A map of a kilometre, ten pixels wide.

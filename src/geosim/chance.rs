@@ -1,6 +1,7 @@
 //! Chance that can be replayed: a numbered sequence of draws from a seed, and the service times
 //! drawn from it.
 
+use crate::hash::SplitMix64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -22,13 +23,8 @@ impl Dice {
 
     /// The next draw, uniform over all 64 bits (splitmix64, Steele and others 2014).
     pub fn draw(&self) -> u64 {
-        let n = self.drawn.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-        let mut z = self
-            .seed
-            .wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        let n = self.drawn.fetch_add(1, Ordering::Relaxed);
+        SplitMix64::new(self.seed).skip(n).draw()
     }
 
     /// The next draw, uniform in the open interval from 0 to 1.
@@ -91,21 +87,6 @@ fn normal(dice: &Dice) -> f64 {
         std::f64::consts::TAU * dice.unit(),
     );
     radius * angle.cos()
-}
-
-/// The FNV-1a hash: stable over runs and machines, which the standard library's hashes do not
-/// promise.
-pub fn stable_hash(bytes: &[u8]) -> u64 {
-    stable_hash_from(STABLE_HASH_START, bytes)
-}
-
-/// The hash of nothing; feed it to [`stable_hash_from`] with the first piece of something long.
-pub(super) const STABLE_HASH_START: u64 = 0xCBF2_9CE4_8422_2325;
-
-pub(super) fn stable_hash_from(hash: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(hash, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3)
-    })
 }
 
 #[cfg(test)]

@@ -162,7 +162,7 @@ pub struct Write {
     pub what: String,
     /// The request's `geosim_tag`.
     pub tag: Option<String>,
-    /// [`super::stable_hash`] of the request's body.
+    /// [`fnv1a`](crate::hash::fnv1a) of the request's body.
     pub body: u64,
 }
 

@@ -1,13 +1,13 @@
 //! Maps that are real PNGs: a tint of the instance's own, and its name written on it, so that a
 //! person sees at a glance and a test by decoding who drew what.
 
+use crate::hash::fnv1a;
 use std::collections::HashMap;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use png::{BitDepth, ColorType, Encoder};
 
-use super::chance::stable_hash;
 use super::font;
 
 /// The text chunk that names the instance.
@@ -185,7 +185,7 @@ impl Writing {
 
 /// A light colour that depends on the name only.
 fn tint_of(name: &str) -> [u8; 3] {
-    let hue = (stable_hash(name.as_bytes()) % 360) as f64;
+    let hue = (fnv1a(name.bytes()) % 360) as f64;
     [0.0, 8.0, 4.0].map(|offset| {
         // The usual conversion from hue, with saturation 0.6 and lightness 0.75.
         let k = (offset + hue / 30.0) % 12.0;

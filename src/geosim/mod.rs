@@ -101,7 +101,7 @@ pub use behaviour::{
     Behaviour, Capacity, Cold, ControlFlow, DEFAULT_KEEP_ALIVE, DEFAULT_KEEP_ALIVE_REQUESTS,
     DEFAULT_REMEMBERED_REQUESTS, DEFAULT_UI_LOCK_WAIT, Flavour, TileStore,
 };
-pub use chance::{Dice, LONGEST_WORK, ServiceTime, stable_hash};
+pub use chance::{Dice, LONGEST_WORK, ServiceTime};
 pub use cluster::Cluster;
 pub use control_url::fault_called;
 pub use controls::{Controls, eventually};

@@ -1,12 +1,12 @@
 //! A request as it came off the wire: every byte of its head, in order, and what its body was.
 
+use crate::hash::{FNV_START, fnv1a_from};
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::chance::{STABLE_HASH_START, stable_hash_from};
 use super::kvp::Kvp;
 
 /// How much of a body is kept, and of a form is read: Tomcat's `maxPostSize`. The length and hash
@@ -33,7 +33,7 @@ pub struct RequestBody {
     /// The first [`KEPT_BODY`] bytes.
     pub start: Bytes,
     pub length: u64,
-    /// [`super::stable_hash`] of the whole body.
+    /// [`fnv1a`](crate::hash::fnv1a) of the whole body.
     pub hash: u64,
 }
 
@@ -42,7 +42,7 @@ impl Default for RequestBody {
         Self {
             start: Bytes::new(),
             length: 0,
-            hash: STABLE_HASH_START,
+            hash: FNV_START,
         }
     }
 }
@@ -245,7 +245,7 @@ impl BodyCollector {
         Self {
             start: Vec::new(),
             length: 0,
-            hash: STABLE_HASH_START,
+            hash: FNV_START,
         }
     }
 
@@ -254,7 +254,7 @@ impl BodyCollector {
         self.start
             .extend_from_slice(&piece[..piece.len().min(room)]);
         self.length += piece.len() as u64;
-        self.hash = stable_hash_from(self.hash, piece);
+        self.hash = fnv1a_from(self.hash, piece.iter().copied());
     }
 
     pub(super) fn finish(self) -> RequestBody {

@@ -1,8 +1,8 @@
 //! Where a tile is, whichever protocol names it: layer, grid, zoom, column, and row counted from
 //! the north.
 
-use super::chance::stable_hash;
 use super::kvp::Kvp;
+use crate::hash::fnv1a;
 
 /// Tiles along one side of a metatile: GeoWebCache's default.
 pub const METATILE: u32 = 4;
@@ -184,14 +184,8 @@ impl TileAddress {
             column,
             row,
         } = self;
-        stable_hash(
-            format!(
-                "{layer} {gridset} {zoom} {} {}",
-                column / METATILE,
-                row / METATILE
-            )
-            .as_bytes(),
-        )
+        let (column, row) = (column / METATILE, row / METATILE);
+        fnv1a(format!("{layer} {gridset} {zoom} {column} {row}").bytes())
     }
 
     /// As GeoWebCache writes it: `[x, y, z]`, y from the south.

@@ -1,16 +1,16 @@
-//! What a body says, as far as a [`BodyReader`](super::BodyReader) has read it.
+//! The request that a body holds, as far as a [`BodyReader`](super::BodyReader) has read it.
 //!
-//! GeoServer chooses how to read a body by the content type alone, and so do we: a form is
-//! key-value pairs, SOAP holds the request as the first child of its `Body`, multipart has fields
-//! and one file, and everything else is XML whose root names the operation. Where a content type is
-//! written so that containers differ about it, nothing is read.
+//! GeoServer chooses how to read a body by the content type alone, and so does geofront. A form is
+//! key-value pairs. SOAP holds the request as the first child of its `Body`. Multipart has fields
+//! and one file. Everything else is XML whose root names the operation. A content type that
+//! containers interpret differently is not read at all.
 
 use super::charset;
 use super::kvp::Kvp;
 use super::multipart;
 use super::xml::{self, Root};
 
-/// Stands for a content type that cannot be told as text: no content type is written so.
+/// Stands for a content type that is not valid text. No real content type is written like this.
 pub const UNREADABLE_CONTENT_TYPE: &str = "\u{fffd}";
 
 /// How GeoServer reads the body.
@@ -22,7 +22,7 @@ pub(super) enum Kind<'h> {
     Multipart {
         boundary: &'h str,
     },
-    /// Not the same to every container.
+    /// Containers differ about it.
     Ambiguous,
 }
 
@@ -38,7 +38,7 @@ pub(super) fn kind(content_type: Option<&str>) -> Kind<'_> {
         .next()
         .unwrap_or_default()
         .trim_end();
-    // GeoServer compares the beginning, with its case; Tomcat compares the whole media type. Both
+    // GeoServer compares the beginning and its case; Tomcat compares the whole media type. Both
     // must agree.
     if media_type == FORM {
         if charset::is_plain(content_type) {
@@ -67,7 +67,7 @@ fn starts_with(text: &str, beginning: &str) -> bool {
         .is_some_and(|start| start.eq_ignore_ascii_case(beginning.as_bytes()))
 }
 
-/// What was found in a body.
+/// The content of a body.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Payload {
     /// No body, or one that was only key-value pairs (added to the [`Kvp`]).
@@ -76,7 +76,7 @@ pub(super) enum Payload {
     Unreadable(&'static str),
 }
 
-/// Reads `prefix`; pairs it holds are added to `kvp`.
+/// Reads `prefix` and adds its pairs to `kvp`.
 pub(super) fn read(kind: Kind<'_>, prefix: &[u8], kvp: &mut Kvp) -> Payload {
     match kind {
         Kind::Form => {

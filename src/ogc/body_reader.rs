@@ -1,12 +1,13 @@
-//! How much of a body has to be read before its class is certain, and what of it may decide.
+//! Determines how much of a body must be read before its class is certain, and which part may
+//! decide.
 //!
-//! Any part of a form, of a multipart body, of a SOAP envelope and of a WCS GetCoverage may decide,
-//! the last one too: these are read to their end, or to a bound. Of every other document the root
-//! decides, which GeoServer wants within [`BODY_PREFIX`] bytes. A compressed document is looked
-//! into, because a filter in front of GeoServer may unpack it; a compressed form decides nothing.
+//! Any part of a form, a multipart body, a SOAP envelope or a WCS GetCoverage may decide, even the
+//! last. These are read to their end, or to a bound. In every other document the root decides, and
+//! GeoServer requires it within [`BODY_PREFIX`] bytes. A compressed document is unpacked, because a
+//! filter in front of GeoServer may unpack it; a compressed form decides nothing.
 //!
-//! What decides depends on the bytes alone and not on the pieces they came in: `geofront explain`
-//! gets the same.
+//! The decision depends on the bytes alone and not on the pieces they came in, so `geofront
+//! explain` gives the same result.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -17,37 +18,38 @@ use super::BODY_PREFIX;
 use super::body::{self, Kind};
 use super::xml;
 
-/// Looks for a root in a body that comes in small pieces; after that only once more, when as much
-/// has come as is looked at.
-const MOST_LOOKS: u32 = 64;
+/// Searches for a root in a body that arrives in small pieces. After these there is only one more
+/// search, when [`BODY_PREFIX`] bytes have arrived.
+const MAX_LOOKS: u32 = 64;
 
-/// See the module's documentation.
+/// Reads a body until its class is certain; see the module's documentation.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyReader {
     wish: Wish,
     is_gzip: bool,
-    /// Bytes of a body that is read to its end.
+    /// Limit in bytes for a body that is read to its end.
     most: usize,
     looks: u32,
 }
 
-/// What of a body is wanted.
+/// The part of a body that is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wish {
-    /// Its content type says that it cannot be understood.
+    /// Nothing: the content type shows that the body cannot be understood.
     Nothing,
-    /// Nothing of it can be believed.
+    /// Nothing: no part of the body can be trusted.
     NothingToBelieve,
     Root,
-    /// All of it; its beginning shows what it asks for.
+    /// The whole body; its beginning already names the operation.
     Document,
-    /// All of it, and nothing but all of it.
+    /// The whole body; a part of it decides nothing.
     Fields,
 }
 
 impl BodyReader {
-    /// For a body with these headers; `most` bytes of one that is read to its end. Two headers of
-    /// one name are told as [`UNREADABLE_CONTENT_TYPE`](super::UNREADABLE_CONTENT_TYPE).
+    /// Creates the reader for a body with these headers. It reads `most` bytes of a body that is
+    /// read to its end. Two headers of one name are passed as
+    /// [`UNREADABLE_CONTENT_TYPE`](super::UNREADABLE_CONTENT_TYPE).
     pub fn new(content_type: Option<&str>, content_encoding: Option<&str>, most: usize) -> Self {
         let coding = content_encoding
             .map(str::trim)
@@ -71,7 +73,8 @@ impl BodyReader {
         }
     }
 
-    /// Whether more than `text` is needed of a body that goes on. Asked whenever a piece has come.
+    /// True if more than `text` is needed of a body that continues. Called for every piece that
+    /// arrives.
     pub fn wants_more(&mut self, text: &[u8]) -> bool {
         match self.wish {
             Wish::Nothing | Wish::NothingToBelieve => return false,
@@ -79,7 +82,7 @@ impl BodyReader {
             Wish::Root => {}
         }
         let is_last_look = text.len() >= BODY_PREFIX;
-        if self.looks >= MOST_LOOKS && !is_last_look {
+        if self.looks >= MAX_LOOKS && !is_last_look {
             return true;
         }
         self.looks += 1;
@@ -93,7 +96,7 @@ impl BodyReader {
         }
     }
 
-    /// What of `text` may decide the class; `is_whole` if the body has no more.
+    /// The part of `text` that may decide the class. `is_whole` is set if the body has ended.
     pub fn evidence<'b>(&self, text: &'b [u8], is_whole: bool) -> Option<Cow<'b, [u8]>> {
         let is_all_there = is_whole && text.len() <= self.most;
         match self.wish {
@@ -123,7 +126,7 @@ impl BodyReader {
         }
     }
 
-    /// All that `text` says, unless it is more than is read or broken.
+    /// The whole unpacked `text`; `None` if it is broken or longer than the limit.
     fn unpacked<'b>(&self, text: &'b [u8]) -> Option<Cow<'b, [u8]>> {
         if !self.is_packed(text) {
             return Some(Cow::Borrowed(text));
@@ -132,17 +135,17 @@ impl BodyReader {
         is_whole.then_some(Cow::Owned(unpacked))
     }
 
-    /// What only claims to be compressed is what it is to who does not unpack it, and an error to
-    /// who does.
+    /// True if `text` is really compressed. A body that only claims to be compressed is plain text
+    /// to a server that does not unpack it, and an error to one that does.
     fn is_packed(&self, text: &[u8]) -> bool {
         self.is_gzip && text.starts_with(&GZIP)
     }
 }
 
-/// The first bytes of a gzip file (RFC 1952), with which no document begins.
+/// The first bytes of a gzip file (RFC 1952). No document begins with them.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// At most `most` bytes of what `packed` says, and whether that is all.
+/// At most `most` bytes of the unpacked `packed`, and whether that is all.
 fn unpacked(packed: &[u8], most: usize) -> (Vec<u8>, bool) {
     let mut text = Vec::new();
     let mut source = MultiGzDecoder::new(packed).take(most as u64 + 1);

@@ -1,7 +1,7 @@
-//! Charsets in which every letter of ASCII is its own byte. In another one, text that we take for
-//! one thing is another.
+//! Charsets in which every ASCII letter is one byte. In any other charset, the same bytes may be
+//! different text.
 
-/// Whether the charset called `name` keeps ASCII as it is.
+/// True if the charset called `name` encodes ASCII as itself.
 pub(super) fn keeps_ascii(name: &[u8]) -> bool {
     const WHOLE: [&[u8]; 4] = [b"utf-8", b"utf8", b"us-ascii", b"ascii"];
     const FAMILIES: [&[u8]; 2] = [b"iso-8859-", b"windows-125"];
@@ -12,9 +12,9 @@ pub(super) fn keeps_ascii(name: &[u8]) -> bool {
     WHOLE.iter().any(|known| name.eq_ignore_ascii_case(known)) || FAMILIES.iter().any(is_of)
 }
 
-/// Whether in the charset called `name` a letter takes several bytes, the first of which is beyond
-/// ASCII, while text of nothing but ASCII is itself. What follows such a first byte may be
-/// swallowed with it.
+/// True if the charset called `name` has letters of several bytes that begin beyond ASCII, while
+/// pure ASCII text stands for itself. The bytes that follow such a first byte may be part of the
+/// same letter.
 pub(super) fn is_multibyte(name: &[u8]) -> bool {
     const KNOWN: [&[u8]; 12] = [
         b"gbk",
@@ -33,8 +33,8 @@ pub(super) fn is_multibyte(name: &[u8]) -> bool {
     KNOWN.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// Whether every charset that a content type names keeps ASCII as it is. Containers look for the
-/// word anywhere in it, so a parameter that only contains it counts too.
+/// True if every charset that a content type names encodes ASCII as itself. Containers search for
+/// the word anywhere in the content type, so a parameter that merely contains it counts too.
 pub(super) fn is_plain(content_type: &str) -> bool {
     content_type
         .split(';')

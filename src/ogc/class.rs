@@ -1,10 +1,16 @@
-//! The request classes and tables keyed by them.
+//! The request classes, and tables keyed by them.
+
+mod table;
 
 use std::fmt;
 use std::ops::{Index, IndexMut};
 
-/// What [`super::classify`] decides. The table is in `docs/request-classes.md`: who serves a class,
-/// who may try again, and how long it may take.
+pub use table::{ClassRow, RetryRule, Servers, Writes};
+
+use table::TABLE;
+
+/// The class of a request, as [`super::classify`] decides it. Its properties are in one table
+/// ([`RequestClass::row`]), which `docs/request-classes.md` explains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RequestClass {
     Tile,
@@ -22,39 +28,31 @@ pub enum RequestClass {
 }
 
 impl RequestClass {
-    pub const ALL: [Self; 12] = [
-        Self::Tile,
-        Self::Info,
-        Self::Map,
-        Self::Capabilities,
-        Self::Feature,
-        Self::Coverage,
-        Self::Process,
-        Self::Transaction,
-        Self::Admin,
-        Self::Ui,
-        Self::Static,
-        Self::Unknown,
-    ];
+    /// Every class, in the order of the table.
+    pub const ALL: [Self; TABLE.len()] = {
+        let mut all = [Self::Tile; TABLE.len()];
+        let mut index = 0;
+        while index < TABLE.len() {
+            all[index] = TABLE[index].class;
+            index += 1;
+        }
+        all
+    };
+
+    /// The properties of this class.
+    #[inline]
+    pub const fn row(self) -> &'static ClassRow {
+        const ROWS: &[ClassRow; TABLE.len()] = &TABLE;
+        &ROWS[self.index()]
+    }
 
     /// The name used in configuration, metrics and logs.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tile => "tile",
-            Self::Info => "info",
-            Self::Map => "map",
-            Self::Capabilities => "capabilities",
-            Self::Feature => "feature",
-            Self::Coverage => "coverage",
-            Self::Process => "process",
-            Self::Transaction => "transaction",
-            Self::Admin => "admin",
-            Self::Ui => "ui",
-            Self::Static => "static",
-            Self::Unknown => "unknown",
-        }
+        self.row().name
     }
 
+    /// The position of this class in [`Self::ALL`].
+    #[inline]
     pub const fn index(self) -> usize {
         self as usize
     }
@@ -64,20 +62,26 @@ impl RequestClass {
         Self::ALL.into_iter().find(|class| class.as_str() == name)
     }
 
-    /// Whether replicas serve it: it changes nothing and depends on nothing that only one GeoServer
-    /// has.
+    /// Whether replicas serve this class: it changes nothing and depends on nothing that only one
+    /// GeoServer has.
+    #[inline]
     pub const fn is_read(self) -> bool {
-        match self {
-            Self::Tile
-            | Self::Info
-            | Self::Map
-            | Self::Capabilities
-            | Self::Feature
-            | Self::Coverage
-            | Self::Static => true,
-            Self::Process | Self::Transaction | Self::Admin | Self::Ui | Self::Unknown => false,
+        matches!(self.row().served_by, Servers::Replicas)
+    }
+
+    /// Whether a request of this class with `method` may change something.
+    pub fn may_write(self, method: &str) -> bool {
+        match self.row().writes {
+            Writes::Never => false,
+            Writes::UnsafeMethods => !is_safe(method),
+            Writes::Always => true,
         }
     }
+}
+
+/// Whether HTTP defines `method` as one that changes nothing.
+fn is_safe(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS")
 }
 
 /// When a failed attempt may be followed by one at another upstream.
@@ -85,29 +89,19 @@ impl RequestClass {
 pub enum Retryable {
     /// Until the first byte of the answer has been passed on.
     Yes,
-    /// Only if no connection came about, so that nothing was sent.
+    /// Only if no connection was established, so that nothing was sent.
     ConnectOnly,
     Never,
 }
 
-/// Whether a request of `class` may be tried again elsewhere. A write, once sent, may have been
-/// executed.
+/// Whether a request of `class` may be repeated at another upstream. A write that was sent may have
+/// been executed.
 pub fn retry(class: RequestClass, method: &str) -> Retryable {
-    match class {
-        RequestClass::Tile
-        | RequestClass::Info
-        | RequestClass::Map
-        | RequestClass::Capabilities
-        | RequestClass::Feature
-        | RequestClass::Coverage
-        | RequestClass::Static => Retryable::Yes,
-        RequestClass::Process | RequestClass::Transaction | RequestClass::Ui => {
-            Retryable::ConnectOnly
-        }
-        RequestClass::Admin if matches!(method, "GET" | "HEAD" | "OPTIONS") => {
-            Retryable::ConnectOnly
-        }
-        RequestClass::Admin | RequestClass::Unknown => Retryable::Never,
+    match class.row().retry {
+        RetryRule::UntilFirstByte => Retryable::Yes,
+        RetryRule::ConnectOnly => Retryable::ConnectOnly,
+        RetryRule::ConnectOnlyIfSafe if is_safe(method) => Retryable::ConnectOnly,
+        RetryRule::ConnectOnlyIfSafe | RetryRule::Never => Retryable::Never,
     }
 }
 

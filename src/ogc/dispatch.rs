@@ -10,7 +10,7 @@ use super::route::Address;
 use super::xml::Root;
 use super::{RequestClass, RequestHead};
 
-/// A request to GeoServer's dispatcher.
+/// The reading of a request to GeoServer's dispatcher.
 pub(super) fn dispatched(
     head: &RequestHead<'_>,
     address: &Address,
@@ -20,7 +20,8 @@ pub(super) fn dispatched(
     let reading = match head.method {
         "GET" | "HEAD" => of_pairs(address, kvp),
         "POST" => posted(head, address, body_prefix, kvp),
-        // GeoServer may still run it by its query: no retry, not even a connection's, is safe.
+        // GeoServer may still execute the query, so no retry is safe, not even after a failed
+        // connection.
         _ => Reading {
             class: RequestClass::Unknown,
             reason: "a method that OGC services do not have",
@@ -59,9 +60,8 @@ fn posted(
             } else {
                 rooted
             };
-            // The body overrides the query. But a query that asks for a write by name is not
-            // believed to be harmless because of what we read in the body: no honest client sends
-            // both.
+            // The body overrides the query. But a query that names a write is not considered
+            // harmless because of the body: no honest client sends both.
             if pairs.acts() && pairs.operation.is_some() {
                 rooted.safer(pairs)
             } else {
@@ -71,8 +71,8 @@ fn posted(
     }
 }
 
-/// The attributes of a body's root replace the parameters of these names; an empty `service` takes
-/// it back to the address.
+/// Replaces parameters with the attributes of a body's root. An empty `service` resets the service
+/// to the address.
 fn override_with(kvp: &mut Kvp, root: &Root) {
     if let Some(service) = root.service {
         kvp.services = if service.is_empty() {
@@ -84,7 +84,7 @@ fn override_with(kvp: &mut Kvp, root: &Root) {
     kvp.version = root.version.or(kvp.version);
 }
 
-/// What the root of a body says, with the parameters and the address for what it leaves out.
+/// The reading of a body's root. Parameters and address supply the values that the root leaves out.
 fn of_root(address: &Address, kvp: &Kvp, root: &Root, source: Source) -> Reading {
     services(address, &kvp.services)
         .map(|service| match service {

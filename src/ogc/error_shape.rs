@@ -1,10 +1,10 @@
-//! The shape an OGC client expects an error in, by service and version: for the answers we give
-//! instead of an upstream.
+//! The error format that an OGC client expects, by service and version. geofront uses it for
+//! answers that it gives instead of an upstream.
 
 use super::kvp::{self, Key};
 use super::{Classified, RequestHead, Service};
 
-/// How an error looks. Statuses and texts are the business of who writes the answer.
+/// The format of an error. The status and the text are decided elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorShape {
     /// `ServiceExceptionReport` 1.1.1 with its DTD.
@@ -26,12 +26,13 @@ pub enum ErrorShape {
     /// OWS 1.1 `ExceptionReport`: WPS, WMTS, CSW.
     Ows11,
     Json,
-    /// Text: no OGC service, or a client that wants its errors drawn into a picture.
+    /// Plain text: the request is for no OGC service, or the client wants errors drawn into an
+    /// image.
     Plain,
 }
 
-/// The shape of an error for the request `c` was made of. Without a version it is the one GeoServer
-/// answers with: its highest.
+/// The error format for the request that was classified as `c`. Without a version, GeoServer
+/// answers in its highest, and so does this.
 pub fn error_shape(c: &Classified, head: &RequestHead<'_>) -> ErrorShape {
     let Some(service) = c.service else {
         return ErrorShape::Plain;
@@ -57,7 +58,7 @@ pub fn error_shape(c: &Classified, head: &RequestHead<'_>) -> ErrorShape {
     asked_for(head).unwrap_or(by_version)
 }
 
-/// `EXCEPTIONS=` of WMS and WFS, where it asks for something else than the service's XML.
+/// The format that `EXCEPTIONS=` of WMS and WFS requests, if it differs from the service's XML.
 fn asked_for(head: &RequestHead<'_>) -> Option<ErrorShape> {
     let query = head.target.splitn(2, |&byte| byte == b'?').nth(1)?;
     let format = kvp::value_in(query, Key::Exceptions)?;

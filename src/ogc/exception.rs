@@ -1,28 +1,27 @@
-//! Reading an exception report: what GeoServer says when it does not do what was asked, often with
-//! status 200.
+//! Reads exception reports: GeoServer's answers to a request that failed, often with status 200.
 //!
 //! WMS writes `ServiceExceptionReport`, the OWS services `ExceptionReport` with any prefix, and
-//! both write JSON if asked to. The head of a body is enough to tell a report from data; its first
-//! exception is enough to tell whose fault it was. Bodies may break off anywhere and hold anything:
-//! nothing here fails, it only does not find.
+//! both write JSON on request. The head of a body distinguishes a report from data, and its first
+//! exception shows the cause. Bodies may end anywhere and hold anything: no function here fails; it
+//! returns nothing if it finds nothing.
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
-/// An exception's text is cut to this many characters: Java appends whole stack traces.
+/// Maximum length of an exception's text in characters. Java appends whole stack traces.
 pub const MAX_TEXT: usize = 300;
 
-/// How far into a JSON body its first keys are looked for.
+/// Bytes of a JSON body that are searched for its first keys.
 const JSON_HEAD: usize = 256;
 
-/// What the head of a body is.
+/// The kind of document that the head of a body begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BodyHead {
-    /// It breaks off before it tells.
+    /// The head ends before the kind is certain.
     Incomplete,
-    /// XML with this root element; without its prefix.
+    /// XML with this root element, without its prefix.
     Xml(Box<str>),
-    /// JSON, or a JSONP call, that starts as reports do.
+    /// JSON or a JSONP call that begins like a report.
     JsonReport,
     /// Anything else.
     Other,
@@ -69,8 +68,9 @@ impl BodyHead {
         }
     }
 
-    /// `{"version": ..., "exceptions": [` or `parseResponse({"version": ...`. A feature collection
-    /// starts with another key, so an attribute called `exceptions` does not make one a report.
+    /// Recognises `{"version": ..., "exceptions": [` and `parseResponse({"version": ...`. A feature
+    /// collection starts with another key, so an attribute called `exceptions` does not make it a
+    /// report.
     fn of_json(head: &[u8]) -> Self {
         let window = &head[..head.len().min(JSON_HEAD)];
         let Some(brace) = window.iter().position(|b| *b == b'{') else {
@@ -106,16 +106,16 @@ impl BodyHead {
 pub struct Exception {
     /// `code` or `exceptionCode`, such as `LayerNotDefined`; empty without one.
     pub code: String,
-    /// In one line, cut to [`MAX_TEXT`].
+    /// One line, cut to [`MAX_TEXT`].
     pub text: String,
 }
 
 impl Exception {
-    /// Reads what there is of the first exception in `report`; `None` when there is none.
+    /// Reads as much as there is of the first exception in `report`; `None` if there is none.
     pub fn first_of(report: &[u8]) -> Option<Self> {
         match BodyHead::of(report) {
-            // Capabilities have an element of that name, too: they say which forms exceptions can
-            // have.
+            // Capabilities have an element of that name, too: it lists the supported exception
+            // formats.
             head @ BodyHead::Xml(_) if head.is_report() => Self::first_of_xml(report),
             BodyHead::JsonReport => Some(Self::first_of_json(report)),
             BodyHead::Xml(_) | BodyHead::Incomplete | BodyHead::Other => None,

@@ -1,10 +1,10 @@
-//! Which output format a request asks for in its query.
+//! The output format that the query of a request asks for.
 
 use super::kvp::pairs;
 use super::word::{Encoding, Word, decode};
 
-/// Whether the first `outputFormat` or `format` of the query is `format`, whatever its case. A
-/// format given elsewhere (in an XML body) is not looked for.
+/// True if the first `outputFormat` or `format` of the query is `format`, in any case. A format in
+/// an XML body is not considered.
 pub fn asks_for_format(target: &[u8], format: &str) -> bool {
     let query = target
         .splitn(2, |&byte| byte == b'?')
@@ -19,7 +19,7 @@ pub fn asks_for_format(target: &[u8], format: &str) -> bool {
     value.is_some_and(|value| is_text(value, format, Encoding::Form))
 }
 
-/// Whether `raw`, decoded, is `text` in any case.
+/// True if `raw`, decoded, is `text` in any case.
 pub(super) fn is_text(raw: &[u8], text: &str, encoding: Encoding) -> bool {
     let mut wanted = text.bytes();
     let mut decoded = decode(raw, encoding);

@@ -6,10 +6,10 @@ use super::path::Path;
 use super::reading::Reading;
 use super::{RequestClass, Service};
 
-/// The reading of a request whose segments from `from` on follow `/gsr`.
+/// The reading of a request whose segments after `/gsr` begin at `from`.
 ///
-/// All edits are posted (`FeatureLayerController`), except that a relationship is deleted by any
-/// method whatever at `/gsr/relationships/{workspace}/delete/{id}` (`RelationshipController`).
+/// All edits use POST (`FeatureLayerController`), with one exception: any method at all deletes a
+/// relationship at `/gsr/relationships/{workspace}/delete/{id}` (`RelationshipController`).
 pub(super) fn reading(method: &str, path: &Path<'_>, from: usize, kvp: &Kvp) -> Reading {
     let last = path.name(path.len() - 1);
     let (class, reason) = if !matches!(method, "GET" | "HEAD") {
@@ -52,7 +52,7 @@ pub(super) fn reading(method: &str, path: &Path<'_>, from: usize, kvp: &Kvp) -> 
     guarded(Reading::new(class, Some(Service::Gsr), reason), kvp)
 }
 
-/// Whether a segment from `from` on is `delete`, in any case.
+/// True if a segment at or after `from` is `delete`, in any case.
 fn names_delete(path: &Path<'_>, from: usize) -> bool {
     (from..path.len())
         .filter_map(|at| path.span(at))

@@ -1,22 +1,22 @@
-//! Key-value pairs: the parameters of a query, of a form body, or the fields of a multipart body,
-//! in GeoServer's reading.
+//! Key-value pairs as GeoServer reads them: the parameters of a query or a form body, or the fields
+//! of a multipart body.
 //!
-//! Keys count in any case; `service` and `request` are compared without their case and blanks. A
-//! key that is given several times keeps all its values (bounded): which one a server of some
-//! version would take cannot be known, so the classifier considers them all.
+//! Keys are case-insensitive. `service` and `request` are compared without case and blanks. A
+//! repeated key keeps all its values (bounded). GeoServer versions differ in the value they use, so
+//! the classifier considers all of them.
 
 use std::ops::Range;
 
 use super::Span;
 use super::tile_size::TileSize;
 use super::version;
-use super::word::{Encoding, Strange, Word, decode};
+use super::word::{Ambiguous, Encoding, Word, decode};
 
-/// Parameters looked at. Tomcat drops what exceeds its own limit (1,000 since 10.1.8), so a request
-/// with more is not a normal one.
+/// Maximum number of parameters that are read. Tomcat drops parameters beyond its own limit (1,000
+/// since 10.1.8), so a request with more is not a normal one.
 const MAX_PARAMETERS: usize = 1000;
 
-/// The parameters that decide something.
+/// The parameters that influence the classification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     Service,
@@ -35,8 +35,8 @@ pub(super) enum Key {
     Format,
 }
 
-/// The parameters whose names have `length` letters: the length alone rules most of a request's
-/// parameters out.
+/// The parameters whose names have `length` letters. The length alone excludes most parameters of a
+/// request.
 fn of_length(length: usize) -> &'static [(&'static [u8], Key)] {
     match length {
         5 => &[
@@ -72,15 +72,15 @@ fn of_length(length: usize) -> &'static [(&'static [u8], Key)] {
 }
 
 impl Key {
-    fn named(raw: &[u8], encoding: Encoding) -> Result<Option<Self>, Strange> {
+    fn named(raw: &[u8], encoding: Encoding) -> Result<Option<Self>, Ambiguous> {
         let is_plain = raw.iter().all(|&byte| byte.is_ascii() && byte != b'%');
         if is_plain {
             return Ok(Self::called(raw));
         }
         match Word::of_key(raw, encoding) {
             Ok(word) => Ok(Self::called(word.as_bytes())),
-            Err(Strange) if cannot_fold_to_ascii(raw, encoding) => Ok(None),
-            Err(Strange) => Err(Strange),
+            Err(Ambiguous) if cannot_fold_to_ascii(raw, encoding) => Ok(None),
+            Err(Ambiguous) => Err(Ambiguous),
         }
     }
 
@@ -92,7 +92,7 @@ impl Key {
     }
 }
 
-/// The different values one key was given.
+/// The distinct values of one key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Values {
     words: [Word; Self::MAX],
@@ -100,8 +100,8 @@ pub(super) struct Values {
 }
 
 impl Values {
-    /// More different values of `service` or of `request` than this are not a request, but an
-    /// attempt.
+    /// Maximum number of distinct values of `service` or `request`. More are not a request but an
+    /// attack.
     const MAX: usize = 4;
 
     pub(super) const NONE: Self = Self {
@@ -116,7 +116,7 @@ impl Values {
         values
     }
 
-    /// `false` when there is no room left.
+    /// Adds a value; `false` if there is no room left.
     fn add(&mut self, word: Word) -> bool {
         if word.is_empty() || self.iter().any(|known| *known == word) {
             return true;
@@ -142,12 +142,12 @@ impl Values {
     }
 }
 
-/// What the parameters of a request say.
+/// The parameters of a request.
 #[derive(Clone, Debug)]
 pub(super) struct Kvp {
     pub(super) services: Values,
     pub(super) requests: Values,
-    /// Some value of `request` came from the body.
+    /// A value of `request` came from the body.
     pub(super) body_has_request: bool,
     pub(super) version: Option<&'static str>,
     accept_versions: Option<&'static str>,
@@ -156,8 +156,8 @@ pub(super) struct Kvp {
     tile_size: TileSize,
     pub(super) is_stored: bool,
     pub(super) layer: Option<Span>,
-    /// Something was there that servers may read in different ways.
-    pub(super) is_strange: bool,
+    /// The parameters contain something that servers may read in different ways.
+    pub(super) is_ambiguous: bool,
     parameters: usize,
 }
 
@@ -173,7 +173,7 @@ impl Kvp {
         tile_size: TileSize::NONE,
         is_stored: false,
         layer: None,
-        is_strange: false,
+        is_ambiguous: false,
         parameters: 0,
     };
 
@@ -203,21 +203,21 @@ impl Kvp {
         self.read(name, value, Encoding::Plain, None);
     }
 
-    /// The version that was asked for, negotiated or not.
+    /// The requested version, negotiated or not.
     pub(super) fn any_version(&self) -> Option<&'static str> {
         self.version.or(self.accept_versions)
     }
 
-    /// Whether the tile cache may answer a GetMap with these parameters.
+    /// True if the tile cache may answer a GetMap with these parameters.
     pub(super) fn asks_for_a_tile(&self) -> bool {
         self.is_tiled && self.tile_size.is_of_a_tile()
     }
 
     fn read(&mut self, key: &[u8], value: &[u8], encoding: Encoding, span: Option<Span>) {
         self.parameters += 1;
-        self.is_strange |= self.parameters > MAX_PARAMETERS;
+        self.is_ambiguous |= self.parameters > MAX_PARAMETERS;
         match Key::named(key, encoding) {
-            Err(Strange) => self.is_strange = true,
+            Err(Ambiguous) => self.is_ambiguous = true,
             Ok(None) => {}
             Ok(Some(key)) => self.take(key, value, encoding, span),
         }
@@ -228,7 +228,7 @@ impl Kvp {
         match key {
             Key::Service | Key::Request => match word() {
                 Ok(word) => self.add_name(key, word, span.is_none()),
-                Err(Strange) => self.is_strange = true,
+                Err(Ambiguous) => self.is_ambiguous = true,
             },
             Key::Version => {
                 self.version = self
@@ -268,18 +268,18 @@ impl Kvp {
             &mut self.requests
         };
         let before = values.len;
-        self.is_strange |= !values.add(word);
+        self.is_ambiguous |= !values.add(word);
         self.body_has_request |= key == Key::Request && is_of_body && values.len > before;
     }
 }
 
-/// The bytes of a name that are looked at for letters beyond ASCII. Letters that fold into ASCII
-/// have at most three bytes each, and no known name has more than 14 of them.
+/// Bytes of a name that are searched for letters beyond ASCII. Letters that fold into ASCII have at
+/// most three bytes each, and no known name has more than 14 of them.
 const MAX_FOLDED: usize = 64;
 
-/// Whether no server takes the name `raw` for one of ours: it has a letter that stays beyond ASCII
-/// when Java changes its case (`参`, `é`; not `ſ`, the Kelvin sign or `ﬆ`). Read in another charset
-/// its bytes are other letters, but one of each two at least is none that folds.
+/// True if no server takes the name `raw` for a known one: it has a letter that stays beyond ASCII
+/// when Java changes its case (`参`, `é`; not `ſ`, the Kelvin sign or `ﬆ`). In another charset these
+/// bytes are other letters, but at least one of every two does not fold.
 pub(super) fn cannot_fold_to_ascii(raw: &[u8], encoding: Encoding) -> bool {
     let mut bytes = [0; MAX_FOLDED];
     let mut len = 0;
@@ -295,8 +295,8 @@ pub(super) fn cannot_fold_to_ascii(raw: &[u8], encoding: Encoding) -> bool {
         .is_ok_and(|name| name.chars().any(|letter| !may_be_in_a_name(letter)))
 }
 
-/// Whether a change of case makes `letter` ASCII, or it is. `ß` becomes `SS`, which no known name
-/// has.
+/// True if `letter` is ASCII or becomes ASCII by a change of case. `ß` becomes `SS`, which no known
+/// name contains.
 fn may_be_in_a_name(letter: char) -> bool {
     let is_ascii = letter
         .to_lowercase()
@@ -305,7 +305,7 @@ fn may_be_in_a_name(letter: char) -> bool {
     is_ascii && !matches!(letter, 'ß' | 'ẞ')
 }
 
-/// The first value of `key` in a query, without its blanks and case.
+/// The first value of `key` in a query, without blanks and in lower case.
 pub(super) fn value_in(query: &[u8], key: Key) -> Option<Word> {
     pairs(query).take(MAX_PARAMETERS).find_map(|(name, value)| {
         let is_wanted = Key::named(&query[name], Encoding::Form) == Ok(Some(key));
@@ -315,8 +315,8 @@ pub(super) fn value_in(query: &[u8], key: Key) -> Option<Word> {
     })
 }
 
-/// Where the keys and values of `key=value&key=value` stand, in one pass: this is most of the work
-/// of a classification.
+/// The positions of the keys and values of `key=value&key=value`, in one pass. This is most of the
+/// work of a classification.
 pub(super) fn pairs(text: &[u8]) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
     let mut start = 0;
     std::iter::from_fn(move || {
@@ -383,11 +383,11 @@ mod tests {
         ] {
             assert_eq!(
                 Key::named(name.as_bytes(), Encoding::Form),
-                Err(Strange),
+                Err(Ambiguous),
                 "{name}"
             );
         }
         let long = "é".repeat(MAX_FOLDED);
-        assert_eq!(Key::named(long.as_bytes(), Encoding::Form), Err(Strange));
+        assert_eq!(Key::named(long.as_bytes(), Encoding::Form), Err(Ambiguous));
     }
 }

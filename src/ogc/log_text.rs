@@ -5,17 +5,18 @@ use std::borrow::Cow;
 use super::word::{Encoding, decode};
 use super::{Classified, Span};
 
-/// A list of layers may fill a whole request; a log line needs its beginning.
+/// Maximum length in bytes. A list of layers may fill a whole request; a log line needs its
+/// beginning.
 const MAX_TEXT: usize = 200;
 
 impl Classified {
-    /// The layer or layers the request names, as far as they are in `target` (the request's own).
-    /// At most 200 bytes.
+    /// The layers that the request names in `target`, which must be the request's own. At most 200
+    /// bytes.
     pub fn layer<'t>(&self, target: &'t [u8]) -> Option<Cow<'t, str>> {
         self.layer.and_then(|span| text(span, target))
     }
 
-    /// The workspace of a virtual service, as [`Self::layer`].
+    /// The workspace of a virtual service, in the form of [`Self::layer`].
     pub fn workspace<'t>(&self, target: &'t [u8]) -> Option<Cow<'t, str>> {
         self.workspace.and_then(|span| text(span, target))
     }

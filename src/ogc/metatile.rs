@@ -1,21 +1,21 @@
-//! Which metatile a tile belongs to.
+//! The metatile that a tile belongs to.
 //!
-//! GeoWebCache renders 4 x 4 tiles at once and keeps them all. A front door that sends the sixteen
-//! to one replica has them rendered once; so here every spelling of a tile's address becomes the
-//! same number, whichever protocol it is written in:
+//! GeoWebCache renders 4 x 4 tiles at once and caches them all. If all sixteen go to one replica,
+//! they are rendered once. So every spelling of a tile's address, in every protocol, is mapped to
+//! the same number:
 //!
 //! ```text
 //! WMTS by parameters or by path, TMS, WMS-C, WMS with tiled=true
 //!    -> layer, grid, zoom, column / 4, row from the north / 4, format, style, variant -> 64 bits
 //! ```
 //!
-//! The number is the same in every process, so that two front doors before one cluster agree. It
-//! decides where a tile is asked for and nothing else: two metatiles with one number cost a little,
-//! never a wrong answer. Nothing here allocates.
+//! The number is the same in every process, so two front doors before one cluster agree. It is used
+//! only to choose a replica: two metatiles with the same number cost some efficiency, never a wrong
+//! answer. Nothing here allocates.
 //!
-//! Rows count from the north in WMTS and from the south in TMS. Where the height of the grid is
-//! known (those that GeoWebCache brings along) both mean the same metatile; where it is not, tiles
-//! are grouped as their own protocol counts them, and a metatile may be split in two.
+//! Rows count from the north in WMTS and from the south in TMS. If the height of the grid is known
+//! (as for the grids that GeoWebCache includes), both protocols yield the same metatile. Otherwise
+//! each protocol groups tiles by its own count, and a metatile may be split in two.
 
 mod digest;
 mod grid;
@@ -27,7 +27,7 @@ use grid::{Cell, Grid};
 use parameters::{Field, Parameters};
 use text::Text;
 
-use super::decide::path_len;
+use super::classify::path_len;
 use super::path::Path;
 use super::route::{self, Route};
 use super::word::Word;
@@ -36,11 +36,11 @@ use super::{RequestHead, Span};
 /// Tiles along one side of a metatile: GeoWebCache's default.
 const SIDE: i64 = 4;
 
-/// What a tile is drawn as when the request does not say.
+/// The format of a tile whose request names none.
 const DEFAULT_FORMAT: &[u8] = b"png";
 
-/// The number of the metatile that a request of the class `tile` asks for; `None` when its address
-/// cannot be read.
+/// The number of the metatile of a request of the class `tile`; `None` if its address cannot be
+/// read.
 pub fn metatile(head: &RequestHead<'_>, context: &str) -> Option<u64> {
     if !matches!(head.method, "GET" | "HEAD") {
         return None;
@@ -92,7 +92,7 @@ struct Scope<'t> {
     layer: Option<Text<'t>>,
 }
 
-/// The path, its segments to be read as texts.
+/// The segments of the path, readable as texts.
 struct Segments<'p, 't> {
     target: &'t [u8],
     path: &'p Path<'t>,
@@ -118,7 +118,7 @@ impl<'t> Segments<'_, 't> {
     }
 }
 
-/// A tile's address.
+/// The address of a tile.
 struct Tile<'t> {
     layer: Name<'t>,
     grid: Grid,
@@ -127,10 +127,10 @@ struct Tile<'t> {
     format: Word,
 }
 
-/// A layer's name, as it was written or as part of a longer text.
+/// The name of a layer, as written or as part of a longer text.
 enum Name<'t> {
     Whole(Text<'t>),
-    /// What stands before the first `@`.
+    /// The text before the first `@`.
     BeforeAt(Text<'t>),
 }
 
@@ -154,8 +154,8 @@ impl<'t> Tile<'t> {
         })
     }
 
-    /// `{layer}/[{style}/]{tileMatrixSet}/{tileMatrix}/{tileRow}/{tileCol}`, its segments from `at`
-    /// on.
+    /// Reads `{layer}/[{style}/]{tileMatrixSet}/{tileMatrix}/{tileRow}/{tileCol}` from segment
+    /// `at`.
     fn of_wmts_path(
         path: &Segments<'_, 't>,
         at: usize,
@@ -181,7 +181,7 @@ impl<'t> Tile<'t> {
         })
     }
 
-    /// `1.0.0/{layer}@{gridset}@{extension}/{z}/{x}/{y}.{extension}`, its segments from `at` on.
+    /// Reads `1.0.0/{layer}@{gridset}@{extension}/{z}/{x}/{y}.{extension}` from segment `at`.
     fn of_tms(path: &Segments<'_, 't>, at: usize, parameters: &Parameters<'t>) -> Option<Self> {
         if path.len() != at + 5 {
             return None;
@@ -214,7 +214,7 @@ impl<'t> Tile<'t> {
         })
     }
 
-    /// A WMS box that is one tile.
+    /// Reads a WMS box that is exactly one tile.
     fn of_box(scope: &Scope<'t>, parameters: &Parameters<'t>) -> Option<Self> {
         let grid = Grid::named(parameters.get(Field::Grid)?);
         let is_1_3 = parameters
@@ -248,7 +248,7 @@ impl<'t> Tile<'t> {
 }
 
 impl Name<'_> {
-    /// The name with its workspace, whether that stands before a `:` or in the path.
+    /// Adds the name with its workspace, which stands before a `:` or in the path.
     fn add_to(&self, digest: Digest, workspace: Option<Text<'_>>) -> Digest {
         let (text, end) = match self {
             Self::Whole(text) => (text, None),
@@ -264,7 +264,7 @@ impl Name<'_> {
     }
 }
 
-/// `image/png` and `png` are one, so are `jpg` and `jpeg`.
+/// `image/png` and `png` are the same format, and so are `jpg` and `jpeg`.
 fn format(written: Option<Text<'_>>) -> Word {
     written.map_or_else(|| format_of(Word::EMPTY), |text| format_of(text.word()))
 }

@@ -1,5 +1,4 @@
-//! What kind of request is this: the dispatcher's rules of GeoServer, applied without asking
-//! GeoServer.
+//! Classifies requests by the rules of GeoServer's dispatcher, without querying GeoServer.
 //!
 //! ```text
 //! target --path--> route (which part of GeoServer) --+
@@ -7,19 +6,20 @@
 //! body   --prefix-> form, XML root, SOAP, multipart -+
 //! ```
 //!
-//! The promise: no spelling of a write, of administration or of a process is taken for a read. What
-//! cannot be read with certainty is `unknown`, and goes where everything works: to the main, once.
-//! Nothing here allocates for a request as map clients send them (`tests/ogc_allocations.rs`).
-//! `docs/request-classes.md` says all this for administrators.
+//! The promise: no spelling of a write, of administration or of a process is classified as a read.
+//! A request that cannot be read with certainty is `unknown` and goes to the main, once, because
+//! everything works there. Requests as map clients send them are classified without an allocation
+//! (`tests/ogc_allocations.rs`). `docs/request-classes.md` explains the classes to administrators.
 
 mod body;
 mod body_reader;
 mod charset;
 mod class;
-mod decide;
+mod classify;
 mod dispatch;
 mod error_shape;
 pub mod exception;
+pub mod fault_texts;
 mod format;
 mod gsr;
 mod kvp;
@@ -40,15 +40,15 @@ mod xml;
 
 pub use body::UNREADABLE_CONTENT_TYPE;
 pub use body_reader::BodyReader;
-pub use class::{PerClass, RequestClass, Retryable, retry};
-pub use decide::{body_need, classify};
+pub use class::{ClassRow, PerClass, RequestClass, RetryRule, Retryable, Servers, Writes, retry};
+pub use classify::{body_need, classify};
 pub use error_shape::{ErrorShape, error_shape};
 pub use format::asks_for_format;
 pub use metatile::metatile;
 pub use operation::operations;
 pub use path::normalise_path;
 
-/// The OGC service a request addresses, as GeoServer's dispatcher would decide.
+/// The OGC service that a request addresses, as GeoServer's dispatcher would decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Service {
     Wms,
@@ -87,18 +87,17 @@ impl Service {
     }
 }
 
-/// The part of a request's head that decides its class. Bytes as they arrived: nothing decoded,
-/// nothing normalised.
+/// The part of a request's head that decides its class, byte by byte as it arrived: neither decoded
+/// nor normalised.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestHead<'a> {
     pub method: &'a str,
-    /// Path and query as on the request line, e.g. `/geoserver/wms?service=WMS`.
+    /// Path and query from the request line, e.g. `/geoserver/wms?service=WMS`.
     pub target: &'a [u8],
     pub content_type: Option<&'a str>,
 }
 
-/// A part of the request target, so that a decision can outlive the request it was made of without
-/// copying.
+/// A range of the request target. It lets a classification outlive its request without copying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     pub start: u32,
@@ -106,7 +105,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// The bytes of `target` this span names; empty when it is not of this target.
+    /// The bytes of `target` in this range; empty if the range exceeds the target.
     pub fn of<'t>(&self, target: &'t [u8]) -> &'t [u8] {
         target
             .get(self.start as usize..self.end as usize)
@@ -114,31 +113,31 @@ impl Span {
     }
 }
 
-/// What the body has to tell before the class is certain.
+/// The part of the body that is needed before the class is certain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyNeed {
     /// The head decides.
     None,
-    /// The body decides (form, XML, SOAP or multipart), as far as a [`BodyReader`] wants it.
+    /// The body decides (form, XML, SOAP or multipart), as far as a [`BodyReader`] reads it.
     Prefix,
 }
 
-/// How far into a document its root counts: GeoServer's `XML_LOOKAHEAD`.
+/// Bytes of a document in which its root must begin: GeoServer's `XML_LOOKAHEAD`.
 pub const BODY_PREFIX: usize = 8192;
 
-/// The decision.
+/// The result of a classification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Classified {
     pub class: RequestClass,
     pub service: Option<Service>,
-    /// The operation by its canonical name (`GetMap`), where it is one we know.
+    /// The canonical name of the operation (`GetMap`), if it is known.
     pub operation: Option<&'static str>,
-    /// The version asked for, where it is one we know (`1.3.0`); decides the shape of our own error
-    /// answers.
+    /// The requested version (`1.3.0`), if it is known. It decides the format of geofront's own
+    /// error answers.
     pub version: Option<&'static str>,
     pub workspace: Option<Span>,
     pub layer: Option<Span>,
-    /// GeoWebCache answers, not GeoServer's dispatcher, whatever the service.
+    /// GeoWebCache answers instead of GeoServer's dispatcher, whatever the service.
     pub is_for_geowebcache: bool,
     /// The rule that decided, for `geofront explain`.
     pub reason: &'static str,

@@ -1,21 +1,22 @@
-//! A multipart body: its fields are key-value pairs, its last file (or the field `body`) is the
+//! Multipart bodies: the fields are key-value pairs, and the last file (or the field `body`) is the
 //! XML.
 //!
-//! A later part may change what an earlier one said, so a body that is not whole within the prefix
-//! says nothing. The reading is strict: every looseness (preambles, bare line feeds, nested parts)
-//! is refused, because servers differ there.
+//! A later part may override an earlier one, so a body that is not complete within the prefix
+//! decides nothing. The reading is strict: preambles, bare line feeds and nested parts are refused,
+//! because servers differ about them.
 
 use super::charset;
 use super::kvp::Kvp;
 
-/// Parts looked at.
+/// Maximum number of parts that are read.
 const MAX_PARTS: usize = 64;
-/// RFC 2046.
+/// The maximum length of RFC 2046.
 const MAX_BOUNDARY: usize = 70;
 
-/// The `boundary` of a multipart content type, if it has exactly one that needs no interpretation.
+/// The `boundary` of a multipart content type, if there is exactly one and it needs no
+/// interpretation.
 pub(super) fn boundary(content_type: &str) -> Option<&str> {
-    // Upload libraries take a comma for a separator too.
+    // Some upload libraries treat a comma as a separator.
     if content_type.contains(',') {
         return None;
     }
@@ -41,8 +42,7 @@ pub(super) fn boundary(content_type: &str) -> Option<&str> {
     found.filter(is_plain)
 }
 
-/// Adds the fields to `kvp` and returns the file, or `None` when the body is not whole or not
-/// plain.
+/// Adds the fields to `kvp` and returns the file, or `None` if the body is incomplete or ambiguous.
 pub(super) fn read<'b>(body: &'b [u8], boundary: &str, kvp: &mut Kvp) -> Option<&'b [u8]> {
     let delimiter = format!("\r\n--{boundary}").into_bytes();
     let mut rest = body.strip_prefix(&delimiter[2..])?;
@@ -54,8 +54,8 @@ pub(super) fn read<'b>(body: &'b [u8], boundary: &str, kvp: &mut Kvp) -> Option<
         }
         rest = rest.strip_prefix(b"\r\n")?;
         let end = find(rest, &delimiter)?;
-        // Who is content with a bare line feed before it, or with nothing, begins another part
-        // there.
+        // A parser that accepts a bare line feed before the boundary, or nothing, begins another
+        // part there.
         if find(&rest[..end], &delimiter[2..]).is_some() {
             return None;
         }
@@ -63,7 +63,7 @@ pub(super) fn read<'b>(body: &'b [u8], boundary: &str, kvp: &mut Kvp) -> Option<
         match disposition(head)? {
             Part::File => file = Some(content),
             Part::Field { name } if name.eq_ignore_ascii_case(b"body") => {
-                // Whether it is the XML or a parameter depends on the parts that follow.
+                // The parts that follow decide whether it is the XML or a parameter.
                 kvp.add_field(name, content);
                 body_field = Some(content);
             }
@@ -89,7 +89,7 @@ fn disposition(head: &[u8]) -> Option<Part<'_>> {
     let mut part = None;
     for line in head.split(|&byte| byte == b'\n') {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        // What is indented goes on with the line before.
+        // An indented line continues the previous one.
         if line.first().is_some_and(u8::is_ascii_whitespace) {
             return None;
         }
@@ -103,7 +103,7 @@ fn disposition(head: &[u8]) -> Option<Part<'_>> {
             b"content-disposition" => return None,
             b"content-type" if value.to_ascii_lowercase().starts_with(b"multipart") => return None,
             b"content-transfer-encoding" => return None,
-            // Whatever the header: some look for a charset in all of them.
+            // This applies to every header: some parsers look for a charset in all of them.
             _ if !str::from_utf8(value).is_ok_and(charset::is_plain) => return None,
             _ => {}
         }
@@ -134,7 +134,7 @@ fn part_of(disposition: &[u8]) -> Option<Part<'_>> {
                 return None;
             }
         } else if key.to_ascii_lowercase().starts_with(b"name") {
-            // `name*`, in the encoding of RFC 2231: another name, to who reads it.
+            // `name*` is encoded by RFC 2231, and a parser that supports it reads another name.
             return None;
         } else {
             is_file |= key.to_ascii_lowercase().starts_with(b"filename");
@@ -148,8 +148,8 @@ fn part_of(disposition: &[u8]) -> Option<Part<'_>> {
     })
 }
 
-/// Without its quotes; with a backslash or a quote inside, or the encoding of RFC 2047 (`=?...?=`),
-/// readers differ.
+/// The text without its quotes. Parsers differ about a backslash or a quote inside, and about the
+/// encoding of RFC 2047 (`=?...?=`).
 fn unquoted(value: &[u8]) -> Option<&[u8]> {
     let inner = value
         .strip_prefix(b"\"")

@@ -1,4 +1,5 @@
-//! OGC API, below `/ogc`: the method says whether it reads, the address what.
+//! OGC API, below `/ogc`: the method decides between read and write, the address between
+//! operations.
 
 use super::kvp::Kvp;
 use super::pairs::guarded;
@@ -9,10 +10,10 @@ use super::{RequestClass, Service};
 /// `tiles/{tileMatrixSet}/{tileMatrix}/{tileRow}/{tileCol}`.
 const TILE_COORDINATES: usize = 4;
 
-/// The reading of a request whose segments from `from` on follow `/ogc`.
+/// The reading of a request whose segments after `/ogc` begin at `from`.
 pub(super) fn reading(method: &str, path: &Path<'_>, from: usize, kvp: &Kvp) -> Reading {
     let is_get = matches!(method, "GET" | "HEAD");
-    // From `ogc` itself on.
+    // Begins with the segment `ogc` itself.
     let is_unbroken = path.is_unbroken(from.saturating_sub(1));
     let (class, reason) = if path.name(from).is("processes") {
         if is_get && is_unbroken && is_process_description(path, from) {
@@ -50,8 +51,8 @@ pub(super) fn reading(method: &str, path: &Path<'_>, from: usize, kvp: &Kvp) -> 
     guarded(Reading::new(class, Some(Service::OgcApi), reason), kvp)
 }
 
-/// `/ogc/processes/v1`, and below it `conformance`, `openapi`, `processes` and `processes/{id}`:
-/// everything that `ProcessesService` answers without running a process or looking at a job.
+/// Matches `/ogc/processes/v1`, and `conformance`, `openapi`, `processes` and `processes/{id}`
+/// below it: everything that `ProcessesService` answers without running a process or reading a job.
 fn is_process_description(path: &Path<'_>, from: usize) -> bool {
     let name = path.name(from + 2);
     match path.len() - from {
@@ -72,8 +73,8 @@ fn is_process_description(path: &Path<'_>, from: usize) -> bool {
     }
 }
 
-/// `/ogc/stac/v1/search` and `/ogc/features/v1/collections/{id}/search`: the two posts that only
-/// read (`STACService.searchPost`, `FeatureService.searchFeatures`).
+/// Matches `/ogc/stac/v1/search` and `/ogc/features/v1/collections/{id}/search`: the two POST
+/// requests that only read (`STACService.searchPost`, `FeatureService.searchFeatures`).
 fn is_search(path: &Path<'_>, from: usize) -> bool {
     let is_at = |at: usize, name: &str| path.name(from + at).is(name);
     match path.len() - from {

@@ -1,27 +1,27 @@
-//! Every operation of every service that we know, and its class.
+//! Every known operation of every service, and its class.
 
 use super::word::Word;
 use super::{RequestClass, Service};
 
-/// Where service and operation were found. Indexes [`Operation::reasons`].
+/// The places where service and operation were found. Indexes [`Operation::reasons`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
-    /// Both in the query.
+    /// The query names both.
     Query,
-    /// The operation in the query, the service by the address.
+    /// The query names the operation, the address the service.
     PathAndQuery,
-    /// Both by the address, as in `/wfs/GetFeature`.
+    /// The address names both, as in `/wfs/GetFeature`.
     Path,
-    /// In the form fields of the body.
+    /// The form fields of the body name both.
     Form,
     /// The root of an XML body.
     Xml,
-    /// The root of what a SOAP body holds.
+    /// The root of the request inside a SOAP body.
     Soap,
 }
 
 impl Source {
-    /// Whether the request is an XML document, which the parameters say nothing about.
+    /// True if the request is an XML document, which the parameters do not describe.
     pub(super) const fn is_document(self) -> bool {
         matches!(self, Self::Xml | Self::Soap)
     }
@@ -31,7 +31,7 @@ impl Source {
 #[derive(Debug)]
 pub(super) struct Operation {
     pub(super) service: Service,
-    /// As the standard writes it.
+    /// The spelling of the standard.
     pub(super) name: &'static str,
     lower_case: &'static str,
     pub(super) class: RequestClass,
@@ -51,8 +51,8 @@ pub(super) fn find(service: Service, name: &Word) -> Option<&'static Operation> 
         .find(|operation| name.is(operation.lower_case))
 }
 
-/// The service called `name`, as in `service=`. Keyhole markup has no `service=` of its own but an
-/// address, see `route`.
+/// The service called `name`, as in `service=`. KML has no `service=` of its own but an address;
+/// see `route`.
 pub(super) fn service_named(name: &Word) -> Option<Service> {
     match name.as_bytes() {
         b"wms" => Some(Service::Wms),
@@ -72,7 +72,7 @@ pub fn operations(service: Service) -> impl Iterator<Item = &'static str> {
     of_service(service).iter().map(|operation| operation.name)
 }
 
-/// The most frequent first.
+/// The operations of `service`, the most frequent first.
 fn of_service(service: Service) -> &'static [Operation] {
     match service {
         Service::Wms => WMS,
@@ -130,7 +130,7 @@ static WCS: &[Operation] = operations! { Wcs "WCS":
     Capabilities { "GetCapabilities" "getcapabilities" }
 };
 
-/// Every other WPS request is of the class `process` too: see `decide`.
+/// Every other WPS request is of the class `process` too: see `classify`.
 static WPS: &[Operation] = operations! { Wps "WPS":
     Process { "Execute" "execute", "GetExecutionStatus" "getexecutionstatus", "GetExecutionResult" "getexecutionresult",
         "GetExecutions" "getexecutions", "GetStatus" "getstatus", "GetResult" "getresult", "Dismiss" "dismiss" }

@@ -1,4 +1,4 @@
-//! Readings of what the parameters and the address say, at the dispatcher and elsewhere.
+//! Readings of parameters and address, for the dispatcher and elsewhere.
 
 use super::Service;
 use super::kvp::{Kvp, Values};
@@ -6,7 +6,7 @@ use super::operation::{self, Source};
 use super::reading::Reading;
 use super::route::Address;
 
-/// What the parameters and the address say.
+/// The reading of the parameters and the address.
 pub(super) fn of_pairs(address: &Address, kvp: &Kvp) -> Reading {
     let reading = services(address, &kvp.services)
         .map(|service| match service {
@@ -25,7 +25,7 @@ pub(super) fn of_pairs(address: &Address, kvp: &Kvp) -> Reading {
 pub(super) const NO_SERVICE: Reading =
     Reading::unknown("neither service= nor the address names a service that is known");
 
-/// The services a request may be for; `None` for a name that is not known.
+/// The services that a request may address; `None` for an unknown name.
 pub(super) fn services(address: &Address, named: &Values) -> impl Iterator<Item = Option<Service>> {
     let by_address = if named.is_empty() {
         Some(address.service)
@@ -52,7 +52,7 @@ pub(super) fn of_service(service: Service, address: &Address, kvp: &Kvp) -> Read
         .unwrap_or_else(|| Reading::without_operation(service, "request= is missing"))
 }
 
-/// The safest of `reading`, of a write that the parameters may be, and of doubt about the
+/// The safest of `reading`, of a write that the parameters may name, and of doubt about the
 /// parameters.
 pub(super) fn guarded(reading: Reading, kvp: &Kvp) -> Reading {
     let nowhere = Address {
@@ -75,7 +75,7 @@ pub(super) fn guarded(reading: Reading, kvp: &Kvp) -> Reading {
 
 /// The safest of `reading` and of doubt about the parameters.
 pub(super) fn doubted(reading: Reading, kvp: &Kvp) -> Reading {
-    if kvp.is_strange {
+    if kvp.is_ambiguous {
         reading.in_doubt("a parameter that servers read in different ways")
     } else {
         reading

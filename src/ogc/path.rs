@@ -1,11 +1,11 @@
-//! The path as a servlet container sees it: `;parameters` gone, escapes decoded, `//`, `.` and `..`
-//! resolved.
+//! The path as a servlet container reads it: without `;parameters`, escapes decoded, `//`, `.` and
+//! `..` resolved.
 //!
-//! The decision is made on this reading, the original bytes are what is forwarded. So the promise
-//! is one-sided: whatever reading the containers and frameworks behind us may take, it must not be
-//! more powerful than ours. Where they are known to differ (encoded slashes, backslashes, encoded
-//! semicolons, double encoding, `..` above the root or right behind an empty segment, dots in
-//! several spellings, broken UTF-8) there is no path at all, and the request is `unknown`.
+//! The classification uses this reading; the original bytes are forwarded. So the promise is
+//! one-sided: no reading of a container or framework behind geofront may be more powerful than this
+//! one. Known differences are encoded slashes, backslashes, encoded semicolons, double encoding,
+//! `..` above the root or right behind an empty segment, dots in several spellings, and broken
+//! UTF-8. A path with one of them is not read, and the request is `unknown`.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use super::Span;
 use super::kvp::cannot_fold_to_ascii;
 use super::word::{Encoding, Word, decode};
 
-/// Deeper paths are not looked at. The deepest of GeoServer's own have about twelve segments.
+/// Maximum number of segments that are read. GeoServer's own deepest paths have about twelve.
 const MAX_SEGMENTS: usize = 32;
 
 /// The segments of a path, as spans of the request target, each without its `;parameters`.
@@ -33,13 +33,13 @@ enum Dots {
 }
 
 impl<'t> Path<'t> {
-    /// Splits the path of `target` (all of it before the first `?`), or `None` when it cannot be
-    /// read safely.
+    /// Splits the path of `target` (everything before the first `?`); `None` if it cannot be read
+    /// safely.
     pub(super) fn parse(target: &'t [u8], path_len: usize) -> Option<Self> {
         Self::split(target, path_len, Dots::Resolved)
     }
 
-    /// The same path with `.` and `..` as if they were names; `None` when it has none.
+    /// The same path with `.` and `..` treated as names; `None` if it has none.
     pub(super) fn with_dots(&self) -> Option<Self> {
         if self.has_dots {
             Self::split(self.target, self.path_len, Dots::Kept)
@@ -68,7 +68,7 @@ impl<'t> Path<'t> {
                 .iter()
                 .position(|&byte| byte == b';')
                 .unwrap_or(piece.len());
-            // Who decodes before cutting `;parameters` off finds in them whatever they hide.
+            // A server that decodes before it removes `;parameters` reads the names hidden in them.
             if !piece[name_len..].split(|&byte| byte == b';').all(is_plain) {
                 return None;
             }
@@ -95,13 +95,13 @@ impl<'t> Path<'t> {
         self.len
     }
 
-    /// Where segment `at` stands in the request target.
+    /// The range of segment `at` in the request target.
     pub(super) fn span(&self, at: usize) -> Option<Span> {
         self.segments[..self.len].get(at).copied()
     }
 
-    /// Whether nothing stands between the segments from `from` on but one slash each, and nothing
-    /// but a slash behind the last: no empty segment, no parameters, no dots.
+    /// True if the segments from `from` on are separated by exactly one slash, and at most one
+    /// slash follows the last: there are no empty segments, parameters or dots.
     pub(super) fn is_unbroken(&self, from: usize) -> bool {
         let segments = self.segments[..self.len].get(from..).unwrap_or_default();
         let end = segments
@@ -113,19 +113,20 @@ impl<'t> Path<'t> {
             && matches!(&self.target[end..self.path_len], b"" | b"/")
     }
 
-    /// The name of segment `at`, decoded; empty when there is none (no segment is empty).
+    /// The decoded name of segment `at`; empty if there is no such segment (no segment is empty).
     pub(super) fn name(&self, at: usize) -> Word {
         self.span(at)
             .map_or(Word::EMPTY, |span| Word::of_segment(span.of(self.target)))
     }
 
-    /// The text of `span` without its case and blanks, as GeoServer compares it; `None` for letters
-    /// beyond ASCII.
+    /// The text of `span` in lower case and without blanks, as GeoServer compares it; `None` if it
+    /// has letters beyond ASCII.
     pub(super) fn folded(&self, span: Span) -> Option<Word> {
         Word::of_value(span.of(self.target), Encoding::Path).ok()
     }
 
-    /// Whether segment `at` has letters beyond ASCII that a change of case may make ASCII (`wfſ`).
+    /// True if segment `at` has letters beyond ASCII that a change of case may turn into ASCII
+    /// (`wfſ`).
     pub(super) fn may_fold_to_ascii(&self, at: usize) -> bool {
         let Some(span) = self.span(at) else {
             return false;
@@ -133,7 +134,7 @@ impl<'t> Path<'t> {
         self.folded(span).is_none() && !cannot_fold_to_ascii(span.of(self.target), Encoding::Path)
     }
 
-    /// How many segments `context` has, if the path begins with them.
+    /// The number of segments of `context`, if the path begins with them.
     pub(super) fn below(&self, context: &str) -> Option<usize> {
         let mut depth = 0;
         for name in context.split('/').filter(|name| !name.is_empty()) {
@@ -147,9 +148,9 @@ impl<'t> Path<'t> {
     }
 }
 
-/// What one piece between slashes does to the path.
+/// The effect of one piece between slashes.
 enum Reading {
-    /// Empty: as if it were not there.
+    /// Empty: no effect.
     Nothing,
     /// `.`
     Here,
@@ -158,23 +159,23 @@ enum Reading {
     Name,
 }
 
-/// What of dots and empty segments leads to another path when steps are done in another order, or
-/// not at all.
+/// Dots and empty segments lead to different paths if a server processes them in another order, or
+/// not at all. This records those that were seen.
 #[derive(Default)]
 struct SeenDots {
-    /// To some an empty segment is one, so that `..` takes it away instead of the name before it.
-    /// The open segments, the last one in the lowest bit: whether each is empty.
+    /// One bit per open segment, the last one lowest: set if the segment is empty. Some servers
+    /// keep empty segments, so that `..` removes the empty one instead of the name before it.
     empties: u64,
     open: u32,
     has_up: bool,
-    /// Whether dots are escaped, and whether parameters follow them: those that look so may be
-    /// resolved later than others.
+    /// Spelling of the dots: escaped, and followed by parameters. Servers may resolve such dots
+    /// later than others.
     spelling: Option<(bool, bool)>,
     is_mixed: bool,
 }
 
 impl SeenDots {
-    /// `None` when servers differ about the path.
+    /// Applies `piece`; `None` if servers differ about the path.
     fn add(&mut self, reading: &Reading, piece: &[u8]) -> Option<()> {
         match reading {
             Reading::Nothing | Reading::Name => {
@@ -224,10 +225,9 @@ fn reading_of(piece: &[u8]) -> Option<Reading> {
     Some(dots(Word::of_segment(piece).as_bytes()))
 }
 
-/// Whether nothing in `piece` is read differently by different servers. A decoded slash or
-/// backslash may or may not be a separator; a decoded `;` may or may not begin parameters; a
-/// decoded `%` may be decoded once more; `#` and control bytes are refused by some containers and
-/// passed by others.
+/// True if all servers read `piece` in the same way. A decoded slash or backslash may or may not be
+/// a separator. A decoded `;` may or may not begin parameters. A decoded `%` may be decoded again.
+/// Some containers refuse `#` and control bytes, others accept them.
 fn is_plain(piece: &[u8]) -> bool {
     decode(piece, Encoding::Path).all(|byte| {
         byte.is_ok_and(|byte| {
@@ -245,11 +245,11 @@ fn dots(name: &[u8]) -> Reading {
     }
 }
 
-/// The path a servlet container would map, of the raw path of a request (no query), or `None` when
-/// it cannot be read safely: a broken escape, a control byte, `..` above the root, or an encoding
-/// that containers do not agree about.
+/// The path that a servlet container maps for the raw path of a request (no query). `None` if it
+/// cannot be read safely: a broken escape, a control byte, `..` above the root, or an encoding
+/// about which containers differ.
 ///
-/// Borrows when the path is already what it says. A trailing slash stays.
+/// Borrows if nothing needs to change. A trailing slash stays.
 pub fn normalise_path(raw: &[u8]) -> Option<Cow<'_, [u8]>> {
     let path = Path::parse(raw, raw.len())?;
     let mut normal = Vec::with_capacity(raw.len());

@@ -1,11 +1,11 @@
-//! One way to understand a request, and which of two ways to believe.
+//! One interpretation of a request, and the choice between two.
 
 use super::kvp::Kvp;
 use super::operation::{self, Operation, Source};
 use super::word::Word;
 use super::{RequestClass, Service};
 
-/// What a request is, if it is understood in one particular way.
+/// The class and operation of a request under one interpretation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reading {
     pub(super) class: RequestClass,
@@ -32,18 +32,18 @@ impl Reading {
         Self::new(RequestClass::Unknown, None, reason)
     }
 
-    /// The one of the two that does less harm if the other was meant: a write before everything,
-    /// then what only one place can do, then what nobody knows, then the reads.
+    /// The reading that does less harm if the other one was meant. The order is: writes, then
+    /// requests that one upstream must serve, then `unknown`, then reads.
     pub(super) fn safer(self, other: Self) -> Self {
-        if severity(other.class) > severity(self.class) {
+        if other.class.row().severity > self.class.row().severity {
             other
         } else {
             self
         }
     }
 
-    /// The same request as something nobody can be sure of, unless it acts. What it seems to be
-    /// stays for logs and error answers.
+    /// Turns the reading into `unknown` unless it acts. Service and operation stay for logs and
+    /// error answers.
     pub(super) fn in_doubt(self, reason: &'static str) -> Self {
         if self.acts() {
             self
@@ -56,23 +56,12 @@ impl Reading {
         }
     }
 
-    /// Whether a GeoServer that takes the request in this way changes something or runs something.
+    /// True if a GeoServer that reads the request this way changes or runs something.
     pub(super) fn acts(&self) -> bool {
-        match self.class {
-            RequestClass::Transaction | RequestClass::Process | RequestClass::Admin => true,
-            RequestClass::Tile
-            | RequestClass::Info
-            | RequestClass::Map
-            | RequestClass::Capabilities
-            | RequestClass::Feature
-            | RequestClass::Coverage
-            | RequestClass::Ui
-            | RequestClass::Static
-            | RequestClass::Unknown => false,
-        }
+        self.class.row().acts
     }
 
-    /// The operation `name` of `service`, with what the parameters change about it.
+    /// The reading of the operation `name` of `service`, as modified by the parameters.
     pub(super) fn of_operation(service: Service, name: &Word, kvp: &Kvp, source: Source) -> Self {
         match operation::find(service, name) {
             Some(operation) => Self::of_known(operation, kvp, source),
@@ -81,8 +70,8 @@ impl Reading {
         .with_lock(kvp.has_lock_id)
     }
 
-    /// A request to `service` that names no operation we know: GeoServer refuses it, except that
-    /// whatever is WPS may run.
+    /// The reading of a request to `service` that names no known operation. GeoServer refuses it,
+    /// but any WPS request may run a process.
     pub(super) fn without_operation(service: Service, reason: &'static str) -> Self {
         if service == Service::Wps {
             let reason = "a WPS request: only GetCapabilities and DescribeProcess are certain not to run anything";
@@ -123,8 +112,8 @@ impl Reading {
         self
     }
 
-    /// A coverage of WCS may be stored wherever its document says so: one of which the end is not
-    /// seen may say it there.
+    /// Applies the `store` option of a WCS GetCoverage. The option may stand anywhere in the
+    /// document, so an incomplete document is in doubt.
     pub(super) fn with_store(self, is_stored: bool, is_whole: bool) -> Self {
         match self.class {
             RequestClass::Coverage if is_stored => Self { class: RequestClass::Transaction, reason: STORED, ..self },
@@ -139,20 +128,3 @@ impl Reading {
 const LOCKED: &str = "a WFS request with a lockId: locks live in the memory of one GeoServer";
 const STORED: &str =
     "a WCS GetCoverage with store=true leaves its result in /temp, which the main answers";
-
-fn severity(class: RequestClass) -> u8 {
-    match class {
-        RequestClass::Static => 0,
-        RequestClass::Tile => 1,
-        RequestClass::Info => 2,
-        RequestClass::Map => 3,
-        RequestClass::Capabilities => 4,
-        RequestClass::Coverage => 5,
-        RequestClass::Feature => 6,
-        RequestClass::Unknown => 7,
-        RequestClass::Ui => 8,
-        RequestClass::Process => 9,
-        RequestClass::Admin => 10,
-        RequestClass::Transaction => 11,
-    }
-}

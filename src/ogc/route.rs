@@ -1,13 +1,13 @@
-//! Which part of GeoServer an address belongs to.
+//! The part of GeoServer that an address belongs to.
 
 use super::path::Path;
 use super::word::Word;
 use super::{Service, Span, operation};
 
-/// What answers at an address.
+/// The handler of an address.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Route {
-    /// Not below GeoServer's context, or nothing is known to be there.
+    /// Outside GeoServer's context, or nothing known is mapped there.
     Unmapped {
         reason: &'static str,
     },
@@ -20,46 +20,45 @@ pub(super) enum Route {
     Static {
         reason: &'static str,
     },
-    /// GeoWebCache's tile services: segments from `from` on follow `/gwc/service`.
+    /// GeoWebCache's tile services; the segments after `/gwc/service` begin at `from`.
     Tiles {
         from: usize,
         workspace: Option<Span>,
         layer: Option<Span>,
     },
-    /// OGC API: segments from `from` on follow `/ogc`.
+    /// OGC API; the segments after `/ogc` begin at `from`.
     OgcApi {
         from: usize,
         workspace: Option<Span>,
     },
-    /// ArcGIS REST: segments from `from` on follow `/gsr`.
+    /// ArcGIS REST; the segments after `/gsr` begin at `from`.
     Gsr {
         from: usize,
         workspace: Option<Span>,
     },
     Ows(Address),
-    /// The pictures that KML placemarks refer to.
+    /// The icons that KML placemarks refer to.
     KmlIcon {
         workspace: Option<Span>,
     },
 }
 
-/// What an address of GeoServer's dispatcher says by itself.
+/// The service, operation, workspace and layer that an address of GeoServer's dispatcher names.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Address {
     pub(super) service: Option<Service>,
-    /// The operation, where the address has one: `/wfs/GetFeature`, `/wms/reflect`.
+    /// The operation, if the address has one: `/wfs/GetFeature`, `/wms/reflect`.
     pub(super) request: Option<Word>,
     pub(super) workspace: Option<Span>,
     pub(super) layer: Option<Span>,
-    /// GeoServer may find a service or an operation in a segment that names none here.
+    /// GeoServer may find a service or an operation in a segment that names none for geofront.
     pub(super) is_ambiguous: bool,
 }
 
-/// The route of a path that is known to be below a context of `base` segments.
+/// The route of a path below a context of `base` segments.
 pub(super) fn find(path: &Path<'_>, base: usize) -> Route {
     let first = path.name(base);
-    // The exact mappings come first: a workspace called like one of them is not reachable below its
-    // own name.
+    // The exact mappings take precedence: a workspace with the same name is not reachable below it.
     match first.as_bytes() {
         b"" => {
             return Route::Ui {
@@ -134,14 +133,14 @@ pub(super) fn find(path: &Path<'_>, base: usize) -> Route {
         })
 }
 
-/// What the path means if its first segment below the context names a workspace, and if its second
-/// names a layer of it. GeoServer has a handler mapping for each service, and which is tried first
-/// is not certain: a workspace may be called like another service's folder (`OWSHandlerMapping`).
+/// The readings of the path in which its first segment below the context names a workspace, and its
+/// second a layer of it. GeoServer has a handler mapping for each service, and their order is not
+/// certain: a workspace may be called like another service's folder (`OWSHandlerMapping`).
 pub(super) fn in_workspaces(path: &Path<'_>, base: usize) -> impl Iterator<Item = Route> {
     (base + 1..=base + 2).filter_map(move |at| mapped(path, base, at))
 }
 
-/// A parameter as a segment, which the extension params-extractor takes out of the path:
+/// Skips a parameter segment, which the extension params-extractor removes from the path:
 /// `/{workspace}/{layer}/{value}/ows`.
 fn behind_a_parameter(path: &Path<'_>, base: usize) -> Option<Route> {
     mapped(path, base, base + 3).filter(|route| matches!(route, Route::Ows(_)))
@@ -152,13 +151,14 @@ fn is_static(path: &Path<'_>, base: usize) -> bool {
     match first.as_bytes() {
         b"www" | b"styles" | b"schemas" | b"webresources" | b"options.png" | b"apicss"
         | b"swagger-ui" | b"docs" => true,
-        // The extension MapML: its viewer.
+        // The viewer of the extension MapML.
         b"mapml" => matches!(path.name(base + 1).as_bytes(), b"viewer" | b"js"),
         name => name.starts_with(b"openlayers"),
     }
 }
 
-/// What is mapped at segment `at`; segments between `base` and it are a workspace and a layer.
+/// The handler that is mapped at segment `at`. Segments between `base` and `at` are a workspace and
+/// a layer.
 fn mapped(path: &Path<'_>, base: usize, at: usize) -> Option<Route> {
     let workspace = if at > base { path.span(base) } else { None };
     let layer = if at > base + 1 {
@@ -192,7 +192,7 @@ fn mapped(path: &Path<'_>, base: usize, at: usize) -> Option<Route> {
     }
 }
 
-/// GeoWebCache, below `/gwc`.
+/// The routes of GeoWebCache, below `/gwc`.
 fn geowebcache(
     path: &Path<'_>,
     from: usize,
@@ -222,9 +222,10 @@ fn geowebcache(
 
 pub(super) const AMBIGUOUS: &str = "the address has letters that a change of case may make ASCII";
 
-/// What GeoServer's dispatcher takes the address of a tile service for when it does not see that it
-/// is one: it compares `gwc/service` with the path as it was sent (`GwcServiceDispatcherCallback`),
-/// so `/%67wc/service` and `//gwc/service` reach its other services.
+/// The reading of a tile service's address by GeoServer's dispatcher, if it does not recognise the
+/// tile service. GeoServer compares `gwc/service` with the undecoded path
+/// (`GwcServiceDispatcherCallback`), so `/%67wc/service` and `//gwc/service` reach its other
+/// services.
 pub(super) fn past_the_tile_services(path: &Path<'_>, from: usize) -> Option<Address> {
     match dispatcher(path, from.checked_sub(1)?, None, None) {
         Route::Ows(address) => Some(address),
@@ -232,8 +233,8 @@ pub(super) fn past_the_tile_services(path: &Path<'_>, from: usize) -> Option<Add
     }
 }
 
-/// GeoServer's dispatcher: the last segment is the service, or else the one before it is and the
-/// last is the operation.
+/// GeoServer's dispatcher: the last segment is the service; otherwise the one before it is the
+/// service and the last is the operation.
 fn dispatcher(path: &Path<'_>, at: usize, workspace: Option<Span>, layer: Option<Span>) -> Route {
     let last = folded(path, path.len() - 1);
     let is_ambiguous =
@@ -262,7 +263,7 @@ fn dispatcher(path: &Path<'_>, at: usize, workspace: Option<Span>, layer: Option
         return address(None, None);
     }
     let before = operation::service_named(&folded(path, path.len() - 2));
-    // An old name for the address itself.
+    // An old name of the address itself.
     let request = if last.is("wfsdispatcher") {
         None
     } else {
@@ -271,7 +272,7 @@ fn dispatcher(path: &Path<'_>, at: usize, workspace: Option<Span>, layer: Option
     address(before, before.and(request))
 }
 
-/// GeoServer compares services and operations without their case, wherever they come from.
+/// GeoServer compares services and operations without case, wherever they come from.
 fn folded(path: &Path<'_>, at: usize) -> Word {
     path.span(at)
         .and_then(|span| path.folded(span))

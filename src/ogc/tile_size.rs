@@ -1,17 +1,16 @@
-//! Whether a GetMap with `tiled=true` is one that a tile cache may answer.
+//! Recognises a GetMap with `tiled=true` that a tile cache may answer.
 //!
-//! GeoServer's direct integration of GeoWebCache (`GWC.dispatch`) answers from the cache a request
-//! for one layer, in a format that tiles have, of the size of a grid's tiles. Everything else that
-//! says `tiled=true` is rendered as it is asked for, however large.
+//! GeoServer's direct integration of GeoWebCache (`GWC.dispatch`) answers a request from the cache
+//! if it is for one layer, in a tile format, and of the size of a grid's tiles. Every other request
+//! with `tiled=true` is rendered as requested, however large.
 
 use super::format::is_text;
 use super::word::{Encoding, Word, decode};
 
-/// The sides of tiles: 256 in every grid that GeoServer brings along, the others in grids made by
-/// hand.
+/// Sides of tiles in pixels: 256 in every grid that GeoServer includes, the others in custom grids.
 const SIDES: [&str; 4] = ["256", "512", "128", "1024"];
 
-/// What GeoWebCache keeps tiles as.
+/// The formats in which GeoWebCache stores tiles.
 const FORMATS: [&str; 14] = [
     "image/png",
     "image/jpeg",
@@ -33,9 +32,9 @@ const FORMATS: [&str; 14] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Given {
     Never,
-    /// Once, with a value that a tile has.
+    /// Given once, with a value that a tile has.
     Fits,
-    /// With another value, or more than once.
+    /// Given with another value, or more than once.
     Differs,
 }
 
@@ -49,7 +48,7 @@ impl Given {
     }
 }
 
-/// What the parameters say about the picture.
+/// The parameters that decide whether the image is a tile.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TileSize {
     layers: Given,
@@ -88,7 +87,7 @@ impl TileSize {
         );
     }
 
-    /// Whether the picture is of one layer, of the size of a tile, and in a format of tiles.
+    /// True if the image shows one layer, has the size of a tile, and is in a tile format.
     pub(super) fn is_of_a_tile(&self) -> bool {
         [self.layers, self.width, self.height, self.format]
             .iter()

@@ -10,8 +10,8 @@ use super::route;
 use super::word::Word;
 use super::{RequestClass, RequestHead, Service, Span};
 
-/// The reading of a request whose segments from `from` on follow `/gwc/service`, and the layer its
-/// path names.
+/// The reading of a request whose segments after `/gwc/service` begin at `from`, and the layer that
+/// its path names.
 pub(super) fn reading(
     head: &RequestHead<'_>,
     path: &Path<'_>,
@@ -47,7 +47,7 @@ pub(super) fn reading(
     )
 }
 
-/// The safer of `reading` and of what the dispatcher's other services may do at this address.
+/// The safer of `reading` and of the reading by the dispatcher's other services.
 fn unless_it_acts(reading: Reading, path: &Path<'_>, from: usize, kvp: &Kvp) -> Reading {
     let Some(address) = route::past_the_tile_services(path, from) else {
         return reading;
@@ -70,7 +70,7 @@ enum Protocol {
     Wmts,
     Tms,
     Wms,
-    /// Google Maps, Virtual Earth, KML super-overlays: nothing but tiles.
+    /// Google Maps, Virtual Earth, KML super-overlays: tiles only.
     Other,
 }
 
@@ -138,7 +138,7 @@ fn of_request(protocol: Protocol, name: &Word) -> Reading {
     }
 }
 
-/// What the path says, `following` segments from `at` on, and the layer it names.
+/// The reading of the `following` segments from `at`, and the layer that the path names.
 fn by_path(
     protocol: Protocol,
     path: &Path<'_>,

@@ -1,11 +1,11 @@
-//! The versions GeoServer speaks, by their canonical names.
+//! The versions that GeoServer supports, by their canonical names.
 
 use super::word::{Encoding, Word};
 
-/// Looked at in a list such as `acceptVersions=2.0.0,1.1.0`.
+/// Entries that are read of a list such as `acceptVersions=2.0.0,1.1.0`.
 const MAX_LISTED: usize = 8;
 
-/// The first version in `value` (one, or a comma list) that some service of GeoServer speaks.
+/// The first version in `value` (one, or a comma list) that some service of GeoServer supports.
 pub(super) fn first_known(value: &[u8], encoding: Encoding) -> Option<&'static str> {
     let listed = value.split(|&byte| byte == b',').take(MAX_LISTED);
     listed

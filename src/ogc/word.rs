@@ -1,29 +1,29 @@
 //! Short text, decoded onto the stack: names of parameters, services, operations and path segments.
 //!
-//! Nothing here allocates, and nothing here guesses: what is not plainly a short ASCII name says so
-//! ([`Strange`]), and the caller then takes the careful road.
+//! Nothing here allocates and nothing here guesses. Text that is not plainly a short ASCII name is
+//! reported as [`Ambiguous`], and the caller then takes the safe path.
 
 use std::cmp::Ordering;
 
-/// How bytes stand in the text they come from.
+/// The encoding of bytes in their text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
-    /// A path: `%41` is `A`, `+` is a plus.
+    /// Path: `%41` is `A`, `+` is a plus.
     Path,
-    /// A query or a form body: `%41` is `A`, `+` is a space.
+    /// Query or form body: `%41` is `A`, `+` is a space.
     Form,
-    /// A multipart field or an XML attribute: every byte is itself.
+    /// Multipart field or XML attribute: every byte is itself.
     Plain,
 }
 
-/// Text that readers of different strictness may take for different names: a broken escape, or
-/// letters beyond ASCII. Java's case folding turns some of those into ASCII ones (`ſ` into `s`, the
-/// Kelvin sign into `k`), so they cannot be passed over.
+/// Text that servers of different strictness may read as different names: a broken escape, or
+/// letters beyond ASCII. Java's case folding turns some of those into ASCII (`ſ` into `s`, the
+/// Kelvin sign into `k`), so they cannot be ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Strange;
+pub(super) struct Ambiguous;
 
-/// A name of at most [`Word::CAPACITY`] bytes. Longer text keeps its beginning, and equals no name
-/// of ours.
+/// A name of at most [`Word::CAPACITY`] bytes. Longer text keeps its beginning and equals no known
+/// name.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Word {
     bytes: [u8; Self::CAPACITY],
@@ -32,7 +32,7 @@ pub(super) struct Word {
 }
 
 impl Word {
-    /// Longer than every name we know (`DescribeEOCoverageSet` has 21 letters,
+    /// Longer than every known name (`DescribeEOCoverageSet` has 21 letters,
     /// `j_spring_security_logout` 24).
     pub(super) const CAPACITY: usize = 32;
 
@@ -42,8 +42,8 @@ impl Word {
         is_whole: true,
     };
 
-    /// A path segment: decoded, case kept. The path is validated by then, so a broken escape cannot
-    /// be met.
+    /// Decodes a path segment and keeps its case. The path is validated by then, so there are no
+    /// broken escapes.
     pub(super) fn of_segment(raw: &[u8]) -> Self {
         if !raw.contains(&b'%') {
             return Self::copied(raw);
@@ -55,13 +55,13 @@ impl Word {
         word
     }
 
-    /// The value of a parameter: decoded, ASCII lower case, without the blanks and control bytes
-    /// around it that GeoServer trims (Java's `trim`).
-    pub(super) fn of_value(raw: &[u8], encoding: Encoding) -> Result<Self, Strange> {
+    /// Decodes the value of a parameter: ASCII lower case, without the surrounding blanks and
+    /// control bytes that GeoServer trims (Java's `trim`).
+    pub(super) fn of_value(raw: &[u8], encoding: Encoding) -> Result<Self, Ambiguous> {
         if is_plain(raw) {
             return Ok(Self::copied(raw).into_lower_case());
         }
-        let is_blank = |byte: &Result<u8, Strange>| matches!(byte, Ok(byte) if *byte <= b' ');
+        let is_blank = |byte: &Result<u8, Ambiguous>| matches!(byte, Ok(byte) if *byte <= b' ');
         let mut word = Self::folded(decode(raw, encoding).skip_while(is_blank))?;
         while word.as_bytes().last().is_some_and(|&byte| byte <= b' ') {
             word.len -= 1;
@@ -69,15 +69,15 @@ impl Word {
         Ok(word)
     }
 
-    /// The name of a parameter: as a value, but blanks are part of a name.
-    pub(super) fn of_key(raw: &[u8], encoding: Encoding) -> Result<Self, Strange> {
+    /// Decodes the name of a parameter like a value, except that blanks are part of a name.
+    pub(super) fn of_key(raw: &[u8], encoding: Encoding) -> Result<Self, Ambiguous> {
         if is_plain(raw) {
             return Ok(Self::copied(raw).into_lower_case());
         }
         Self::folded(decode(raw, encoding))
     }
 
-    /// `raw` as it is.
+    /// Copies `raw` unchanged.
     fn copied(raw: &[u8]) -> Self {
         let mut word = Self::EMPTY;
         let len = raw.len().min(Self::CAPACITY);
@@ -94,12 +94,12 @@ impl Word {
         self
     }
 
-    fn folded(bytes: impl Iterator<Item = Result<u8, Strange>>) -> Result<Self, Strange> {
+    fn folded(bytes: impl Iterator<Item = Result<u8, Ambiguous>>) -> Result<Self, Ambiguous> {
         let mut word = Self::EMPTY;
         for byte in bytes {
             let byte = byte?;
             if !byte.is_ascii() {
-                return Err(Strange);
+                return Err(Ambiguous);
             }
             word.push(byte.to_ascii_lowercase());
         }
@@ -112,12 +112,12 @@ impl Word {
                 self.bytes[usize::from(self.len)] = byte;
                 self.len += 1;
             }
-            // Blanks may still turn out to be trailing ones.
+            // The blanks may still be trailing ones.
             Ordering::Equal | Ordering::Greater => self.is_whole &= byte <= b' ',
         }
     }
 
-    /// The text, or its beginning when it is longer than any name.
+    /// The text, or its beginning if it is longer than any name.
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
@@ -126,20 +126,20 @@ impl Word {
         self.len == 0
     }
 
-    /// Whether this is exactly `name`.
+    /// True if this is exactly `name`.
     pub(super) fn is(&self, name: &str) -> bool {
         self.is_whole && self.as_bytes() == name.as_bytes()
     }
 }
 
 impl PartialEq for Word {
-    /// Two beginnings are never equal: what follows them is not known.
+    /// Two truncated texts are never equal: their ends are not known.
     fn eq(&self, other: &Self) -> bool {
         self.is_whole && other.is_whole && self.as_bytes() == other.as_bytes()
     }
 }
 
-/// Whether `raw` is a short name and stands for itself in every encoding.
+/// True if `raw` is a short name and stands for itself in every encoding.
 fn is_plain(raw: &[u8]) -> bool {
     raw.len() <= Word::CAPACITY
         && raw
@@ -147,8 +147,11 @@ fn is_plain(raw: &[u8]) -> bool {
             .all(|&byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'+'))
 }
 
-/// The bytes `raw` stands for.
-pub(super) fn decode(raw: &[u8], encoding: Encoding) -> impl Iterator<Item = Result<u8, Strange>> {
+/// The bytes that `raw` encodes.
+pub(super) fn decode(
+    raw: &[u8],
+    encoding: Encoding,
+) -> impl Iterator<Item = Result<u8, Ambiguous>> {
     let mut rest = raw;
     std::iter::from_fn(move || {
         let (&first, tail) = rest.split_first()?;
@@ -166,8 +169,8 @@ pub(super) fn decode(raw: &[u8], encoding: Encoding) -> impl Iterator<Item = Res
     })
 }
 
-/// The byte of the two hexadecimal digits that follow a `%`.
-fn escaped(digits: &[u8]) -> Result<u8, Strange> {
+/// The byte of the two hexadecimal digits after a `%`.
+fn escaped(digits: &[u8]) -> Result<u8, Ambiguous> {
     let digit = |at: usize| {
         digits
             .get(at)
@@ -175,6 +178,6 @@ fn escaped(digits: &[u8]) -> Result<u8, Strange> {
     };
     match (digit(0), digit(1)) {
         (Some(high), Some(low)) => Ok((high * 16 + low) as u8),
-        _ => Err(Strange),
+        _ => Err(Ambiguous),
     }
 }

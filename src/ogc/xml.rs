@@ -1,8 +1,8 @@
 //! The root element of an XML request, and of the request inside a SOAP envelope.
 //!
-//! The text is a prefix, cut anywhere. Every reading that needs more than well-formed
-//! ASCII-compatible XML before the root (a document type, an exotic encoding, references in the
-//! attributes that decide) is refused: another parser could be led to another root.
+//! The text is a prefix that may end anywhere. A text is refused if it needs more than well-formed
+//! ASCII-compatible XML before the root, such as a document type, an unusual encoding, or
+//! references in the attributes that decide. Another parser could find another root in it.
 
 use quick_xml::NsReader;
 use quick_xml::events::attributes::Attribute;
@@ -11,10 +11,10 @@ use quick_xml::name::{Namespace, ResolveResult};
 
 use super::charset;
 use super::version;
-use super::word::{Encoding, Strange, Word};
+use super::word::{Ambiguous, Encoding, Word};
 
-/// Tags and texts of a SOAP envelope that are looked at. A filter with a polygon of many points has
-/// some thousand.
+/// Maximum number of tags and texts of a SOAP envelope that are read. A filter with a polygon of
+/// many points has some thousand.
 const MAX_EVENTS: usize = 100_000;
 
 const SOAP_NAMESPACES: [&[u8]; 2] = [
@@ -22,12 +22,12 @@ const SOAP_NAMESPACES: [&[u8]; 2] = [
     b"http://schemas.xmlsoap.org/soap/envelope/",
 ];
 
-/// What the root element of a request says.
+/// The root element of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Root {
-    /// The local name, in lower case: the operation, or `styledlayerdescriptor`.
+    /// Local name in lower case: the operation, or `styledlayerdescriptor`.
     pub(super) name: Word,
-    /// The `service` attribute; `Some` and empty takes the service back to the address.
+    /// The `service` attribute. `Some` and empty resets the service to the address.
     pub(super) service: Option<Word>,
     pub(super) version: Option<&'static str>,
     pub(super) has_lock_id: bool,
@@ -37,7 +37,8 @@ pub(super) struct Root {
 }
 
 impl Root {
-    /// Of everything that reads, only this has something further in that decides: `store`.
+    /// True for the only read that something after the root may change: WCS GetCoverage with
+    /// `store`.
     pub(super) fn is_decided_by_its_end(&self) -> bool {
         self.name.is("getcoverage")
     }
@@ -63,7 +64,7 @@ pub(super) fn root(text: &[u8]) -> Option<Root> {
     Some(root)
 }
 
-/// Whether the document, of which `depth` elements are open, is closed within what is left of it.
+/// True if the rest of the document closes its `depth` open elements.
 fn ends(reader: &mut NsReader<&[u8]>, mut depth: usize) -> bool {
     loop {
         match reader.read_event() {
@@ -87,7 +88,7 @@ pub(super) fn soap_root(text: &[u8]) -> Option<Root> {
     let mut root = None;
     let mut is_whole = false;
     for _ in 0..MAX_EVENTS {
-        // The end of the prefix: what we have by now counts.
+        // At the end of the prefix, the result so far counts.
         let Ok((namespace, event)) = reader.read_resolved_event() else {
             break;
         };
@@ -117,8 +118,8 @@ pub(super) fn soap_root(text: &[u8]) -> Option<Root> {
     Some(root)
 }
 
-/// One element of an envelope. `None` refuses: GeoServer looks for exactly one `Body` of SOAP 1.2
-/// anywhere in the document, and then for one of 1.1.
+/// Processes one element of an envelope; `None` refuses it. GeoServer looks for exactly one `Body`
+/// of SOAP 1.2 anywhere in the document, and then for one of 1.1.
 fn see(
     element: &BytesStart<'_>,
     namespace: &ResolveResult<'_>,
@@ -146,7 +147,7 @@ fn reader_of(text: &[u8]) -> Option<NsReader<&[u8]>> {
     (!is_wide).then(|| NsReader::from_reader(text))
 }
 
-/// What may stand before a root element.
+/// Accepts an event that may precede a root element.
 fn skip_prolog(event: &Event<'_>) -> Option<()> {
     match event {
         Event::Comment(_) | Event::PI(_) => Some(()),
@@ -162,26 +163,26 @@ fn skip_prolog(event: &Event<'_>) -> Option<()> {
     }
 }
 
-/// How letters stand in a document.
+/// The encoding of letters in a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Letters {
-    /// Each byte of ASCII is a letter of ASCII.
+    /// Every ASCII byte is an ASCII letter.
     Bytes,
-    /// That holds of text that has nothing but ASCII: a byte beyond it may take the next one with
-    /// it, a `>` for instance.
+    /// Every ASCII byte is an ASCII letter if the text is pure ASCII. A byte beyond ASCII may
+    /// absorb the next one, for instance a `>`.
     MultiByte,
 }
 
 impl Letters {
-    /// Refuses a `text` that other readers may find other letters in.
+    /// Refuses a `text` in which other parsers may find other letters.
     fn allow(self, text: &[u8]) -> Option<()> {
         (self == Self::Bytes || text.is_ascii()).then_some(())
     }
 }
 
-/// By the declared encoding; `None` for one that does not keep ASCII as it is, and where the word
-/// stands in a place that only some readers look at: GeoServer searches the declaration for it as
-/// for any text (`XmlCharsetDetector`).
+/// The encoding that the declaration names. `None` if it does not encode ASCII as itself, or if the
+/// word stands where only some parsers read it: GeoServer searches the whole declaration for it
+/// (`XmlCharsetDetector`).
 fn letters_of(declaration: &BytesDecl<'_>) -> Option<Letters> {
     const WORD: &[u8] = b"encoding";
     let encoding = declaration.encoding();
@@ -200,7 +201,7 @@ fn letters_of(declaration: &BytesDecl<'_>) -> Option<Letters> {
     }
 }
 
-fn read_root(element: &BytesStart<'_>) -> Result<Root, Strange> {
+fn read_root(element: &BytesStart<'_>) -> Result<Root, Ambiguous> {
     let name = Word::of_value(element.local_name().as_ref(), Encoding::Plain)?;
     let mut root = Root {
         name,
@@ -211,13 +212,13 @@ fn read_root(element: &BytesStart<'_>) -> Result<Root, Strange> {
         is_whole: false,
     };
     for attribute in element.attributes() {
-        let attribute = attribute.map_err(|_| Strange)?;
+        let attribute = attribute.map_err(|_| Ambiguous)?;
         if attribute.key.as_namespace_binding().is_some() {
             continue;
         }
-        // GeoServer looks at the local names, and the last of several counts.
+        // GeoServer compares local names, and the last of several counts.
         match attribute.key.local_name().as_ref() {
-            b"service" if root.service.is_some() => return Err(Strange),
+            b"service" if root.service.is_some() => return Err(Ambiguous),
             b"service" => root.service = Some(plain_value(&attribute)?),
             b"version" => {
                 root.version = plain_value(&attribute)
@@ -231,17 +232,16 @@ fn read_root(element: &BytesStart<'_>) -> Result<Root, Strange> {
     Ok(root)
 }
 
-/// A value without references: they are not resolved here.
-fn plain_value(attribute: &Attribute<'_>) -> Result<Word, Strange> {
+/// The value of an attribute without references: they are not resolved here.
+fn plain_value(attribute: &Attribute<'_>) -> Result<Word, Ambiguous> {
     if attribute.value.contains(&b'&') {
-        return Err(Strange);
+        return Err(Ambiguous);
     }
     Word::of_value(&attribute.value, Encoding::Plain)
 }
 
-/// `store="true"` of a WCS 1.1 output, anywhere in what we have, in whatever way the value is
-/// written: everything but a plain `false` counts. Too many hits cost nothing but a place on the
-/// main.
+/// Finds `store="true"` of a WCS 1.1 output anywhere in the text, however the value is written:
+/// everything but a plain `false` counts. A false positive costs only a slot on the main.
 fn asks_to_store(text: &[u8]) -> bool {
     const NAME: &[u8] = b"store";
     text.windows(NAME.len())
@@ -254,7 +254,7 @@ fn asks_to_store(text: &[u8]) -> bool {
         })
 }
 
-/// Whether `text` begins with a quoted `false` or `0`.
+/// True if `text` begins with a quoted `false` or `0`.
 fn is_false(text: &[u8]) -> bool {
     let Some((quote, rest)) = text.split_first() else {
         return false;

@@ -6,7 +6,8 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use geofront::geosim::{Fault, Instance, When, stable_hash};
+use geofront::geosim::{Fault, Instance, When};
+use geofront::hash::fnv1a;
 use geofront::ogc::RequestClass;
 
 use super::client::Client;
@@ -82,7 +83,7 @@ async fn a_map_whose_style_has_made_its_form_long_is_drawn_by_a_replica() {
     let rig = Plan::replicas(1).start().await;
     for size in [9_000, 65_536, 65_537, 200_000, 2 << 20] {
         let body = long_map(size);
-        let expected = vec![(size as u64, stable_hash(&body))];
+        let expected = vec![(size as u64, fnv1a(body.iter().copied()))];
         for request in [
             with_length(WMS, FORM, &body),
             in_chunks(WMS, FORM, &body, 10_000),
@@ -113,7 +114,7 @@ async fn a_long_form_whose_replica_dies_is_sent_to_another_from_its_first_byte()
     for size in [9_000, 60_000, 70_000, 300_000, 2_000_000] {
         // No map, as the probes are: they would take the faults.
         let body = long_query(size);
-        let expected = (size as u64, stable_hash(&body));
+        let expected = (size as u64, fnv1a(body.iter().copied()));
         rig.replicas.iter().for_each(|r| {
             r.suffers(
                 Fault::Reset(When::BeforeAnswer)
@@ -190,7 +191,10 @@ async fn a_form_longer_than_tomcat_reads_goes_to_the_main_byte_for_byte() {
         drop(rig.client().await.request(&request).await);
         assert_eq!(
             (posts(&rig.main), posts(&rig.replicas[0])),
-            (vec![(body.len() as u64, stable_hash(&body))], vec![])
+            (
+                vec![(body.len() as u64, fnv1a(body.iter().copied()))],
+                vec![]
+            )
         );
     }
 }

@@ -8,6 +8,7 @@ use crate::source::{Token, tokens};
 
 /// Where each top-level module of `src/` lives. A module imports only from lower numbers.
 pub(crate) const FLOORS: &[(&str, u8)] = &[
+    ("hash", 0),
     ("http1", 0),
     ("ogc", 0),
     ("config", 1),
@@ -32,7 +33,7 @@ const ROOF: u8 = u8::MAX;
 /// The GeoServer double stands beside the house: it may use these, and only these may use it. Tests
 /// may use it too.
 const GEOSIM: &str = "geosim";
-const GEOSIM_USES: &[&str] = &["ogc"];
+const GEOSIM_USES: &[&str] = &["hash", "ogc"];
 const GEOSIM_USERS: &[&str] = &["demo"];
 
 /// The highest pure floor.

@@ -1,4 +1,4 @@
-//! One line of `controlflow.properties` -> one statement, or what is wrong with it.
+//! Parses one line of `controlflow.properties` into one statement, or reports the problem.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -7,14 +7,14 @@ use super::{AddressPattern, Addressed, Limit, Operations, PriorityHeader, Rate, 
 use crate::config::diagnostics::suggestion;
 use crate::ogc::{self, Service};
 
-/// Requests at a time or in a window. Above, a limit is none.
-const MOST: u32 = 1_000_000;
-/// Of a delay or of the queue.
-const MOST_SECONDS: u64 = 3600;
-/// Of one list.
-const MOST_ADDRESSES: usize = 1000;
+/// Maximum number of requests at a time or in a window. A higher limit limits nothing.
+const MAX: u32 = 1_000_000;
+/// Maximum delay, and maximum time in the queue.
+const MAX_SECONDS: u64 = 3600;
+/// Maximum length of one list.
+const MAX_ADDRESSES: usize = 1000;
 
-/// What one line says.
+/// The statement of one line.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Statement {
     Rule(Rule),
@@ -24,7 +24,7 @@ pub(crate) enum Statement {
     Timeout(Duration),
 }
 
-/// Why a line is refused: what it says, and the rule. And what to do, where that is known.
+/// The reason why a line is refused: its content and the rule, and the remedy if there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wrong {
     pub(crate) title: String,
@@ -40,7 +40,7 @@ impl Wrong {
     }
 }
 
-/// The services as rules call them.
+/// The services by their names in rules.
 const SERVICES: [(&str, Addressed); 8] = [
     ("wms", Addressed::Service(Service::Wms)),
     ("wfs", Addressed::Service(Service::Wfs)),
@@ -125,9 +125,9 @@ impl Key<'_> {
     }
 
     fn concurrent(&self, whose: Whose, what: Operations, value: &str) -> Result<Statement, Wrong> {
-        let most = value.parse().ok().filter(|most| (1..=MOST).contains(most));
+        let most = value.parse().ok().filter(|most| (1..=MAX).contains(most));
         let most =
-            most.ok_or_else(|| self.wrong(value, &format!("how many at a time, 1 to {MOST}")))?;
+            most.ok_or_else(|| self.wrong(value, &format!("how many at a time, 1 to {MAX}")))?;
         Ok(Statement::Rule(Rule::new(
             self.name.clone(),
             whose,
@@ -152,8 +152,8 @@ impl Key<'_> {
         let seconds = value
             .parse()
             .ok()
-            .filter(|seconds| (1..=MOST_SECONDS).contains(seconds));
-        let rule = format!("seconds, 1 to {MOST_SECONDS}");
+            .filter(|seconds| (1..=MAX_SECONDS).contains(seconds));
+        let rule = format!("seconds, 1 to {MAX_SECONDS}");
         seconds
             .map(Duration::from_secs)
             .ok_or_else(|| self.wrong(value, &rule))
@@ -176,7 +176,7 @@ impl Key<'_> {
             .ok_or_else(|| self.wrong(value, rule))
     }
 
-    /// `wms`, `wms.getmap`, `wms.getmap.image/png`: what is named must exist.
+    /// Parses `wms`, `wms.getmap` or `wms.getmap.image/png`. Service and operation must exist.
     fn operations(&self, what: &[&str]) -> Result<Operations, Wrong> {
         let [service, rest @ ..] = what else {
             return Ok(Operations::ALL);
@@ -247,9 +247,9 @@ impl Key<'_> {
 
     fn addresses(&self, value: &str) -> Result<Vec<AddressPattern>, Wrong> {
         let items: Vec<&str> = value.split(',').map(str::trim).collect();
-        if items.len() > MOST_ADDRESSES {
+        if items.len() > MAX_ADDRESSES {
             return Err(Wrong::new(format!(
-                "`{}` has more than {MOST_ADDRESSES} addresses",
+                "`{}` has more than {MAX_ADDRESSES} addresses",
                 self.name
             )));
         }
@@ -261,7 +261,7 @@ impl Key<'_> {
     }
 }
 
-/// `30/s`, `30/s;2s`.
+/// Parses `30/s` or `30/s;2s`.
 fn rate(value: &str) -> Option<Rate> {
     let (rate, delay) = match value.split_once(';') {
         Some((rate, delay)) => (rate.trim(), Some(delay.trim().strip_suffix('s')?)),
@@ -275,12 +275,12 @@ fn rate(value: &str) -> Option<Rate> {
         "d" => 86_400,
         _ => return None,
     };
-    let most = most.parse().ok().filter(|most| (1..=MOST).contains(most))?;
+    let most = most.parse().ok().filter(|most| (1..=MAX).contains(most))?;
     let delay = match delay {
-        Some(delay) => Some(delay.parse().ok().filter(|delay| *delay <= MOST_SECONDS)?),
+        Some(delay) => Some(delay.parse().ok().filter(|delay| *delay <= MAX_SECONDS)?),
         None => None,
     };
-    // No delay is none: GeoServer refuses then, too.
+    // Without a delay GeoServer refuses the request, and so does geofront.
     let delay = delay.filter(|delay| *delay > 0).map(Duration::from_secs);
     Some(Rate {
         most,

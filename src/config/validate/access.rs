@@ -1,4 +1,4 @@
-//! Who may come in, and where: the keys above the first header.
+//! Addresses and access: the keys above the first header.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -40,7 +40,7 @@ impl Check<'_> {
         }
     }
 
-    /// The cores are the default; a number of our own would be wrong on every second machine.
+    /// The default is the number of cores: any fixed number would be wrong on every second machine.
     pub(super) fn threads(&mut self, slot: &Slot<i64>) -> NonZeroUsize {
         let cores = self.environment.cores();
         let written = self.within(
@@ -66,7 +66,7 @@ impl Check<'_> {
             );
         }
         for (i, written) in listen.value.iter().enumerate() {
-            // Port 0 lets the system choose: twice is two ports.
+            // With port 0 the system chooses, so two of them are two ports.
             if written.value.port() == 0 {
                 continue;
             }
@@ -88,7 +88,8 @@ impl Check<'_> {
         }
     }
 
-    /// Beyond loopback, everybody who reaches the admin address could drain upstreams.
+    /// Requires a token beyond loopback, because every client of the admin address can drain
+    /// upstreams.
     fn guarded(&mut self, raw: &RawTop, admin: SocketAddr) {
         let has_token = !(raw.admin_token_file.is_absent() && raw.admin_token_env.is_absent());
         let Some(at) = raw.admin.at() else { return };

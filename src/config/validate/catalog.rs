@@ -1,4 +1,4 @@
-//! `[catalog]`: how replicas are kept at the main's catalog.
+//! `[catalog]`: how replicas follow the main's catalog.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use crate::config::diagnostics::Problem;
 use crate::config::raw::{RawCatalog, Slot};
 use crate::config::{Catalog, defaults};
 
-/// Where systemd keeps what a service wants to find again (`StateDirectory=`).
+/// The directory that systemd provides for a service's persistent state (`StateDirectory=`).
 const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 const STATE_FILE: &str = "catalog.json";
 

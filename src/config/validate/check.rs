@@ -1,5 +1,5 @@
-//! The steps that all keys share: take what is written or the default, hold it to its range, note
-//! where it came from.
+//! The steps that all keys share: take the written value or the default, check its range, record
+//! its origin.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::config::source::{At, Sources};
 use crate::config::value::{Show, Written};
 use crate::config::{Config, Effective, Secret};
 
-/// Where a value came from that no file mentions.
+/// The origin of a value that no file mentions.
 pub(in crate::config) const DEFAULT: &str = "default";
 
 pub(super) struct Check<'e> {
@@ -59,20 +59,20 @@ impl<'e> Check<'e> {
         self.problems.push(problem);
     }
 
-    /// Reports what an operator should know of a configuration that is right.
+    /// Warns about a valid configuration.
     pub(super) fn warn(&mut self, what: &str, at: At) {
         self.warnings
             .push(format!("{}: {what}", self.sources.origin(at)));
     }
 
-    /// Notes another value for a key that was noted before.
+    /// Replaces the value of a key that was recorded before.
     pub(super) fn note_again(&mut self, key: &str, value: &str) {
         if let Some(entry) = self.effective.iter_mut().find(|entry| entry.key == key) {
             value.clone_into(&mut entry.value);
         }
     }
 
-    /// Notes what `key` is, for the effective configuration.
+    /// Records the value of `key` for the effective configuration.
     pub(super) fn note(&mut self, key: &str, value: String, at: Option<At>) {
         let origin = at.map_or_else(|| DEFAULT.to_owned(), |at| self.sources.origin(at));
         self.effective.push(Effective {
@@ -82,7 +82,7 @@ impl<'e> Check<'e> {
         });
     }
 
-    /// What is not written anywhere but follows from something else.
+    /// Records a value that is not written but follows from something else.
     pub(super) fn note_derived(&mut self, key: &str, value: String, origin: &str) {
         self.effective.push(Effective {
             key: key.to_owned(),
@@ -99,7 +99,7 @@ impl<'e> Check<'e> {
         value
     }
 
-    /// A value that may be missing.
+    /// Reads a value that may be missing.
     pub(super) fn optional<T: Show + Clone>(&mut self, key: &str, slot: &Slot<T>) -> Option<T> {
         let value = slot.given().map(|written| written.value.clone());
         self.note(
@@ -151,7 +151,7 @@ impl<'e> Check<'e> {
         }
     }
 
-    /// A whole number within `range`, which must itself be within `u32`.
+    /// Reads a whole number within `range`, which must itself be within `u32`.
     pub(super) fn count(
         &mut self,
         key: &str,
@@ -162,7 +162,7 @@ impl<'e> Check<'e> {
         u32::try_from(self.within(key, slot, i64::from(default), range)).unwrap_or(default)
     }
 
-    /// `low` must not be above `high`, whichever of them is written.
+    /// Checks that `low` is not above `high`, whichever of them is written.
     pub(super) fn ordered(
         &mut self,
         low: (&str, Duration, Option<At>),
@@ -179,8 +179,8 @@ impl<'e> Check<'e> {
         self.refuse(Problem::new(title).at(at));
     }
 
-    /// A secret from a file or an environment variable; `None` also after a problem was noted.
-    /// `name` is what it is called.
+    /// Reads a secret from a file or an environment variable; `None` also after a problem was
+    /// reported. `name` is the name of the secret.
     pub(super) fn secret(
         &mut self,
         name: &str,
@@ -218,7 +218,7 @@ impl<'e> Check<'e> {
         }
     }
 
-    /// The path is relative to the file that names it.
+    /// Reads a secret from a file; the path is relative to the file that names it.
     fn secret_in_file(&mut self, path: &str, at: At) -> Result<String, String> {
         let path = self
             .sources
@@ -233,7 +233,8 @@ impl<'e> Check<'e> {
     }
 }
 
-/// A secret goes into a header, without the line break that editors put at the end of every file.
+/// The secret in a form that fits into a header, without the line break that editors append to
+/// every file.
 fn usable(text: &str) -> Result<Secret, String> {
     let text = text.trim_end_matches(['\r', '\n']);
     if text.is_empty() {

@@ -1,46 +1,14 @@
-//! `[classes.NAME]`: limits of one class of requests, and, where there is a choice, who serves it.
+//! `[classes.NAME]`: the limits of one class, and for some classes the upstreams that serve it.
 
 use super::check::Check;
 use super::upstreams::{MAIN, REPLICAS};
 use crate::config::diagnostics::{Problem, suggestion};
 use crate::config::raw::{Named, RawClass};
 use crate::config::source::At;
+use crate::config::units::Size;
 use crate::config::value::Written;
 use crate::config::{Affinity, ClassConfig, Coalesce, ServedBy, UpstreamName, defaults};
-use crate::ogc::{PerClass, RequestClass};
-
-/// Who may serve a class.
-enum Choice {
-    /// Any upstream has the same answer.
-    Reads,
-    /// What one upstream began must be asked there: one place, whichever.
-    OnePlace,
-    /// Only the main, for this reason.
-    Main(&'static str),
-}
-
-fn choice(class: RequestClass) -> Choice {
-    match class {
-        RequestClass::Tile
-        | RequestClass::Info
-        | RequestClass::Map
-        | RequestClass::Capabilities
-        | RequestClass::Feature
-        | RequestClass::Coverage
-        | RequestClass::Static => Choice::Reads,
-        RequestClass::Process => Choice::OnePlace,
-        RequestClass::Transaction => Choice::Main(
-            "two upstreams that write to one data directory would undo each other's changes",
-        ),
-        RequestClass::Admin => Choice::Main(
-            "two upstreams that write to one data directory would undo each other's changes",
-        ),
-        RequestClass::Ui => Choice::Main(
-            "the web UI keeps its sessions on one upstream, and changes the configuration",
-        ),
-        RequestClass::Unknown => Choice::Main("what is not understood may be a change"),
-    }
-}
+use crate::ogc::{PerClass, RequestClass, Servers};
 
 impl Check<'_> {
     pub(super) fn classes(
@@ -78,14 +46,14 @@ impl Check<'_> {
         let max_body = self.within(
             &key("max_body"),
             &raw.max_body,
-            defaults::max_body(class),
+            Size(class.row().default_max_body),
             defaults::BODY_SIZES,
         );
         ClassConfig {
             first_byte: self.within(
                 &key("first_byte"),
                 &raw.first_byte,
-                defaults::first_byte(class),
+                class.row().default_first_byte,
                 defaults::TIMES,
             ),
             max_body: max_body.0,
@@ -118,10 +86,7 @@ impl Check<'_> {
 
     fn coalesce(&mut self, class: RequestClass, raw: &RawClass) -> Coalesce {
         let key = format!("classes.{class}.coalesce");
-        if matches!(
-            class,
-            RequestClass::Tile | RequestClass::Map | RequestClass::Capabilities
-        ) {
+        if class.row().is_coalescable {
             return self.value(&key, &raw.coalesce, defaults::COALESCE);
         }
         self.only_for(
@@ -151,10 +116,10 @@ impl Check<'_> {
         raw: &RawClass,
         upstreams: &[String],
     ) -> ServedBy {
-        let choice = choice(class);
-        let default = match choice {
-            Choice::Reads => ServedBy::Replicas,
-            Choice::OnePlace | Choice::Main(_) => ServedBy::Main,
+        let servers = class.row().served_by;
+        let default = match servers {
+            Servers::Replicas => ServedBy::Replicas,
+            Servers::OneUpstream | Servers::Main { .. } => ServedBy::Main,
         };
         let word = match default {
             ServedBy::Replicas => REPLICAS,
@@ -164,10 +129,10 @@ impl Check<'_> {
         let Some(written) = raw.served_by.given() else {
             return default;
         };
-        let problem = match (choice, written.value.as_str()) {
+        let problem = match (servers, written.value.as_str()) {
             (_, MAIN) => return ServedBy::Main,
-            (Choice::Reads | Choice::OnePlace, REPLICAS) => return ServedBy::Replicas,
-            (Choice::OnePlace, name) => match UpstreamName::new(name)
+            (Servers::Replicas | Servers::OneUpstream, REPLICAS) => return ServedBy::Replicas,
+            (Servers::OneUpstream, name) => match UpstreamName::new(name)
                 .filter(|_| upstreams.iter().any(|known| known == name))
             {
                 Some(name) => return ServedBy::Upstream(name),
@@ -181,9 +146,9 @@ impl Check<'_> {
                     upstreams.iter().map(String::as_str).chain([REPLICAS, MAIN]),
                 )),
             },
-            (Choice::Reads, name) => wrong(key, written, "`replicas` or `main`")
+            (Servers::Replicas, name) => wrong(key, written, "`replicas` or `main`")
                 .label(suggestion(name, [REPLICAS, MAIN])),
-            (Choice::Main(reason), _) => wrong(key, written, "`main`").help(reason),
+            (Servers::Main { reason }, _) => wrong(key, written, "`main`").help(reason),
         };
         self.refuse(problem.at(written.at));
         default

@@ -1,4 +1,4 @@
-//! `[geoserver]`: where it is mounted, and how probes and catalog reloads introduce themselves.
+//! `[geoserver]`: where GeoServer is mounted, and the credentials of probes and catalog reloads.
 
 use super::check::Check;
 use crate::config::diagnostics::Problem;
@@ -7,7 +7,7 @@ use crate::config::source::{At, MASK};
 use crate::config::value::{RawHeaders, Written};
 use crate::config::{Credentials, GeoServer, Secret, defaults};
 
-/// Headers that say where a request ends or where it goes: a probe must not forge its own.
+/// Headers that frame or route a request: a configured value would break probes.
 const NOT_OURS_TO_SET: [&str; 6] = [
     "host",
     "connection",
@@ -17,8 +17,8 @@ const NOT_OURS_TO_SET: [&str; 6] = [
     "upgrade",
 ];
 
-/// Of a layer's name with its workspace.
-const MOST_LAYER_BYTES: usize = 256;
+/// Maximum length of a layer's name with its workspace.
+const MAX_LAYER_BYTES: usize = 256;
 
 impl Check<'_> {
     pub(super) fn geoserver(&mut self, raw: &Section<RawGeoServer>) -> GeoServer {
@@ -165,7 +165,7 @@ impl Check<'_> {
     pub(super) fn layer(&mut self, key: &str, slot: &Slot<String>) -> Option<String> {
         let layer = self.optional(key, slot)?;
         let is_name = !layer.is_empty()
-            && layer.len() <= MOST_LAYER_BYTES
+            && layer.len() <= MAX_LAYER_BYTES
             && !layer.chars().any(|c| c.is_control() || c == ',');
         if !is_name {
             let title = format!(
@@ -192,7 +192,7 @@ fn is_plain_path(path: &str) -> bool {
     path.split('/').skip(1).all(is_segment)
 }
 
-/// What HTTP allows as the name of a header.
+/// True if HTTP allows `name` as the name of a header.
 fn is_token(name: &str) -> bool {
     !name.is_empty()
         && name

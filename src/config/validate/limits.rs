@@ -1,4 +1,4 @@
-//! `[limits]`, and what upstreams and classes say about their own.
+//! `[limits]`, and the limits of single upstreams and classes.
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ impl Check<'_> {
         }
     }
 
-    /// `otherwise`: what holds if the key is not there, and where that stands.
+    /// Reads a limit. `otherwise` is the value without the key, and its origin.
     pub(super) fn max_in_flight(
         &mut self,
         key: &str,
@@ -111,7 +111,7 @@ impl Check<'_> {
             .unwrap_or(default)
     }
 
-    /// Each line is one rule; a slip in one does not hide those in others.
+    /// Reads the rules, one per line. A mistake in one line does not hide those in others.
     fn control_flow(&mut self, slot: &Slot<Vec<Written<String>>>) -> ControlFlow {
         self.list("limits.control_flow", slot, Vec::new());
         let mut rules = ControlFlow::default();
@@ -140,7 +140,7 @@ impl Check<'_> {
         rules
     }
 
-    /// GeoServer's name for it is understood, but not both.
+    /// Reads `queue_timeout` or GeoServer's name for it; both together are refused.
     fn queue_timeout(&mut self, slot: &Slot<Duration>, control_flow: &ControlFlow) -> Duration {
         let default = control_flow.timeout.unwrap_or(defaults::QUEUE_TIMEOUT);
         let timeout = self.within("limits.queue_timeout", slot, default, defaults::QUEUE_TIMES);

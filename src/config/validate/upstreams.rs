@@ -1,5 +1,5 @@
-//! `[upstreams.NAME]`: who is there, each by a name and an address of its own, exactly one of them
-//! the main.
+//! `[upstreams.NAME]`: every upstream has a name and an address of its own, and exactly one is the
+//! main.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,13 +14,13 @@ use crate::config::{
     Address, MainReads, MaxInFlight, Role, UpstreamConfig, UpstreamName, Weight, defaults,
 };
 
-/// Stands for all replicas in `served_by`.
+/// The word for all replicas in `served_by`.
 pub(super) const REPLICAS: &str = "replicas";
-/// Stands for the main in `served_by`.
+/// The word for the main in `served_by`.
 pub(super) const MAIN: &str = "main";
 
 impl Check<'_> {
-    /// `cap`: what holds for those that do not say otherwise, and where it stands.
+    /// Reads the upstreams. `cap` is the limit of those that do not set one, with its place.
     pub(super) fn upstreams(
         &mut self,
         raw: &[Named<RawUpstream>],
@@ -38,7 +38,7 @@ impl Check<'_> {
             .collect()
     }
 
-    /// The upstream and where its url stands.
+    /// Reads one upstream, and the place of its url.
     fn upstream(
         &mut self,
         named: &Named<RawUpstream>,
@@ -221,7 +221,7 @@ impl Check<'_> {
         );
     }
 
-    /// `served_by = "main"` must not be able to mean a replica.
+    /// Refuses a replica called `main`, so that `served_by = "main"` is unambiguous.
     fn replica_called_main(&mut self, replicas: &[&Named<RawUpstream>]) {
         if let Some(named) = replicas.iter().find(|named| named.name.value == MAIN) {
             let problem = Problem::new("a replica is called `main`").at(named.name.at);
@@ -229,8 +229,8 @@ impl Check<'_> {
         }
     }
 
-    /// Two that are written alike are a mistake. Two names that happen to have one address today
-    /// are not: only the first is used.
+    /// Refuses two upstreams that are written alike. Two names that currently have one address are
+    /// no mistake: only the first upstream uses it.
     fn distinct_addresses(&mut self, upstreams: &mut [(UpstreamConfig, At)]) {
         for i in 0..upstreams.len() {
             let (before, rest) = upstreams.split_at_mut(i);
@@ -276,7 +276,7 @@ impl Check<'_> {
     }
 }
 
-/// Why a name that resolves to the address of another upstream is not used.
+/// The reason why a name that resolves to another upstream's address is not used.
 pub(in crate::config) fn same_address(
     host: &str,
     address: &Address,
@@ -285,7 +285,7 @@ pub(in crate::config) fn same_address(
     format!("host `{host}` resolves to {address}, which is `{other}`")
 }
 
-/// The address, or the host and port where that is not known.
+/// The address, or host and port if the address is not known.
 fn place_of(upstream: &UpstreamConfig) -> String {
     upstream.address.known().map_or_else(
         || format!("{}:{}", upstream.host, upstream.port),
@@ -293,7 +293,7 @@ fn place_of(upstream: &UpstreamConfig) -> String {
     )
 }
 
-/// Why an upstream with this host has no address.
+/// The reason why an upstream with this host has no address.
 pub(in crate::config) fn cannot_resolve(host: &str, error: &io::Error) -> String {
     format!("cannot resolve host `{host}`: {}", no_address(error))
 }

@@ -1,17 +1,17 @@
-//! `http://host:port`: all that the url of an upstream may say.
+//! `http://host:port`: the only form of an upstream's url.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// A url taken apart.
+/// The parts of a url.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Url<'t> {
     pub(super) tls: bool,
-    /// Without brackets.
+    /// The host without brackets.
     pub(super) host: &'t str,
     pub(super) port: u16,
 }
 
-/// Why a text is not the url of an upstream.
+/// The reason why a text is not the url of an upstream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Wrong {
     /// Completes "must".
@@ -106,7 +106,7 @@ fn host_and_port(authority: &str, default_port: u16) -> Option<(&str, u16)> {
     Some((host, port))
 }
 
-/// An address, or a name as DNS, `/etc/hosts` and container networks have them.
+/// True for an address, or a name that DNS, `/etc/hosts` or a container network may have.
 fn is_host(host: &str) -> bool {
     let is_name = !host.is_empty()
         && host.len() <= 253

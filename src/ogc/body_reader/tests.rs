@@ -1,4 +1,4 @@
-//! How far bodies are read, and what of them is believed.
+//! The extent to which bodies are read and trusted.
 
 use std::io::Write;
 
@@ -7,7 +7,7 @@ use flate2::write::GzEncoder;
 
 use super::*;
 
-const MOST: usize = 100_000;
+const MAX: usize = 100_000;
 const FORM: Option<&str> = Some("application/x-www-form-urlencoded");
 const XML: Option<&str> = Some("text/xml");
 const SOAP: Option<&str> = Some("application/soap+xml");
@@ -18,7 +18,7 @@ fn packed(text: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// How much of `body` is read when it comes in pieces of `size` bytes.
+/// The number of bytes of `body` that are read if it arrives in pieces of `size` bytes.
 fn read_of(body: &[u8], size: usize, mut reader: BodyReader) -> usize {
     let mut end = 0;
     while end < body.len() {
@@ -38,7 +38,7 @@ fn a_form_is_read_to_its_end_and_believed_only_then() {
         b"&request=Transaction".to_vec(),
     ]
     .concat();
-    let reader = BodyReader::new(FORM, None, MOST);
+    let reader = BodyReader::new(FORM, None, MAX);
     assert_eq!(read_of(&form, 1_000, reader), form.len());
     assert_eq!(reader.evidence(&form, true).as_deref(), Some(&form[..]));
     assert_eq!(reader.evidence(&form[..49_000], false), None);
@@ -46,9 +46,9 @@ fn a_form_is_read_to_its_end_and_believed_only_then() {
 
 #[test]
 fn a_form_beyond_the_bound_is_neither_read_further_nor_believed() {
-    let form = vec![b'x'; MOST + 5_000];
-    let reader = BodyReader::new(FORM, None, MOST);
-    assert_eq!(read_of(&form, 1_000, reader), MOST + 1_000);
+    let form = vec![b'x'; MAX + 5_000];
+    let reader = BodyReader::new(FORM, None, MAX);
+    assert_eq!(read_of(&form, 1_000, reader), MAX + 1_000);
     assert_eq!(reader.evidence(&form, true), None);
 }
 
@@ -61,8 +61,8 @@ fn an_xml_body_is_read_until_its_root_is_seen() {
     );
     let root = text.find("<Query").unwrap();
     for size in [1_usize, 7, 100] {
-        let read = read_of(text.as_bytes(), size, BodyReader::new(XML, None, MOST));
-        // One that comes in drops is looked at a few times only.
+        let read = read_of(text.as_bytes(), size, BodyReader::new(XML, None, MAX));
+        // A body that arrives in tiny pieces is searched a few times only.
         let most = if size < 100 {
             BODY_PREFIX + size
         } else {
@@ -79,7 +79,7 @@ fn what_has_no_root_is_read_as_far_as_geoserver_looks_for_one() {
         [b"<!--".to_vec(), vec![b'x'; 50_000]].concat(),
     ] {
         assert_eq!(
-            read_of(&text, 1_000, BodyReader::new(XML, None, MOST)),
+            read_of(&text, 1_000, BodyReader::new(XML, None, MAX)),
             BODY_PREFIX.div_ceil(1_000) * 1_000
         );
     }
@@ -94,7 +94,7 @@ fn a_document_that_may_say_more_at_its_end_is_read_to_it() {
     .into_bytes();
     let envelope = format!("<Envelope><Body/>{}</Envelope>", "x".repeat(30_000)).into_bytes();
     for (content_type, text) in [(XML, coverage), (SOAP, envelope)] {
-        let reader = BodyReader::new(content_type, None, MOST);
+        let reader = BodyReader::new(content_type, None, MAX);
         assert_eq!(read_of(&text, 999, reader), text.len());
         assert_eq!(
             reader.evidence(&text, true).map(|evidence| evidence.len()),
@@ -118,7 +118,7 @@ fn a_packed_document_is_looked_into_as_far_as_its_root() {
     .concat();
     let body = packed(&text);
     assert!(body.len() < 10_000);
-    let reader = BodyReader::new(XML, Some("gzip"), MOST);
+    let reader = BodyReader::new(XML, Some("gzip"), MAX);
     assert_eq!(
         reader.evidence(&body, true).as_deref(),
         Some(&text[..BODY_PREFIX]),
@@ -139,32 +139,32 @@ fn a_packed_flood_is_unpacked_to_the_bound_only() {
     ]
     .concat();
     let body = packed(&flood);
-    assert!(body.len() < MOST);
-    let reader = BodyReader::new(XML, Some("gzip"), MOST);
+    assert!(body.len() < MAX);
+    let reader = BodyReader::new(XML, Some("gzip"), MAX);
     assert_eq!(
         reader.evidence(&body, true).map(|evidence| evidence.len()),
         Some(BODY_PREFIX)
     );
-    assert_eq!(unpacked(&body, MOST).0.len(), MOST);
+    assert_eq!(unpacked(&body, MAX).0.len(), MAX);
 }
 
 #[test]
 fn a_packed_form_and_a_packing_that_is_not_known_are_not_believed() {
     let form = packed(b"service=WMS&request=GetMap");
     assert_eq!(
-        BodyReader::new(FORM, Some("gzip"), MOST).evidence(&form, true),
+        BodyReader::new(FORM, Some("gzip"), MAX).evidence(&form, true),
         None
     );
     for coding in ["br", "deflate", "gzip, gzip", "\u{fffd}"] {
         assert_eq!(
-            BodyReader::new(XML, Some(coding), MOST).evidence(b"<GetFeature/>", true),
+            BodyReader::new(XML, Some(coding), MAX).evidence(b"<GetFeature/>", true),
             None,
             "{coding}"
         );
     }
     for coding in [Some("identity"), Some(""), Some(" Identity "), None] {
         assert!(
-            BodyReader::new(FORM, coding, MOST)
+            BodyReader::new(FORM, coding, MAX)
                 .evidence(b"a=b", true)
                 .is_some(),
             "{coding:?}"
@@ -174,7 +174,7 @@ fn a_packed_form_and_a_packing_that_is_not_known_are_not_believed() {
 
 #[test]
 fn a_body_that_only_claims_to_be_packed_is_what_it_is() {
-    let reader = BodyReader::new(XML, Some("gzip"), MOST);
+    let reader = BodyReader::new(XML, Some("gzip"), MAX);
     assert_eq!(
         reader.evidence(b"<Transaction/>", true).as_deref(),
         Some(&b"<Transaction/>"[..])

@@ -1,26 +1,23 @@
-//! A number for what was written: the same in every process and on every machine.
+//! A hash of an address, the same in every process and on every machine.
 
-/// FNV-1a (Fowler, Noll, Vo) over the bytes, and the finaliser of SplitMix64 (Steele, Lea and
-/// Flood, 2014) over its result, because FNV alone leaves neighbours near each other. Neither
-/// resists somebody who searches for two metatiles with one number; that would gain them nothing
-/// but a busier replica, and the bound on its load stands before that.
+use crate::hash::{FNV_START, fnv1a_from, mix64};
+
+/// FNV-1a over the bytes, followed by the finaliser of SplitMix64, because FNV alone keeps similar
+/// inputs close together. Neither resists a deliberate search for two metatiles with one number.
+/// Such a pair would only make one replica busier, and the bound on its load limits that.
 #[derive(Clone, Copy)]
 pub(super) struct Digest(u64);
 
 impl Digest {
-    pub(super) const EMPTY: Self = Self(0xcbf2_9ce4_8422_2325);
-
-    fn byte(self, byte: u8) -> Self {
-        Self((self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
-    }
+    pub(super) const EMPTY: Self = Self(FNV_START);
 
     pub(super) fn bytes(self, bytes: impl IntoIterator<Item = u8>) -> Self {
-        bytes.into_iter().fold(self, Self::byte)
+        Self(fnv1a_from(self.0, bytes))
     }
 
-    /// So that `ab`, `c` is not `a`, `bc`.
+    /// Ends one text, so that `ab`, `c` differs from `a`, `bc`.
     pub(super) fn end(self) -> Self {
-        self.byte(0)
+        self.bytes([0])
     }
 
     pub(super) fn number(self, number: u64) -> Self {
@@ -28,8 +25,6 @@ impl Digest {
     }
 
     pub(super) fn finish(self) -> u64 {
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        mix64(self.0)
     }
 }

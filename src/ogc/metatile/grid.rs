@@ -1,4 +1,4 @@
-//! Grids: where a tile is in one that is known, and how tiles are grouped in one that is not.
+//! Grids: the position of a tile in a known grid, and the grouping of tiles in an unknown one.
 
 use super::digest::Digest;
 use super::text::{Short, Text};
@@ -6,12 +6,12 @@ use crate::ogc::word::Word;
 
 /// Half the side of the square world of web maps, in metres.
 const HALF_WORLD: f64 = 20_037_508.342_789_244;
-/// Deeper levels are not tiles of anything.
+/// Maximum zoom level. Deeper levels hold no tiles.
 const MAX_ZOOM: f64 = 40.0;
-/// How far from a tile's corner a box may be, in tiles: GeoWebCache tolerates a tenth.
+/// Tolerance for the corner of a box, in tiles. GeoWebCache tolerates a tenth.
 const ALIGNMENT: f64 = 0.1;
-/// How far below a whole number a quotient counts as that number: clients round the corners of
-/// their boxes.
+/// Tolerance below a whole number within which a quotient is rounded up: clients round the corners
+/// of their boxes.
 const ROUNDING: f64 = 1e-3;
 
 /// One set of zoom levels.
@@ -43,9 +43,9 @@ const GEOGRAPHIC: World = World {
     is_latitude_first: true,
 };
 
-/// Where a tile is: the row counts from the north where that can be told.
+/// The position of a tile. The row counts from the north if the height of the grid is known.
 pub(super) struct Cell {
-    /// The number of the level, or what else tells levels apart.
+    /// The level number, or another value that distinguishes levels.
     pub(super) zoom: u64,
     pub(super) column: i64,
     pub(super) row: i64,
@@ -60,7 +60,7 @@ impl Grid {
         Self::called(part.word())
     }
 
-    /// What TMS means when it names none.
+    /// The default grid of TMS.
     pub(super) fn of_tms() -> Self {
         Self::called(Word::of_segment(b"epsg:4326"))
     }
@@ -96,7 +96,7 @@ impl Grid {
         self.name.as_bytes()
     }
 
-    /// The row from the north of the one that is `y` from the south; `y` where the height is not
+    /// The row counted from the north for row `y` from the south; `y` itself if the height is not
     /// known.
     pub(super) fn row_from_north(&self, zoom: i64, y: i64) -> i64 {
         let is_level = (0..=MAX_ZOOM as i64).contains(&zoom);
@@ -126,7 +126,7 @@ impl Grid {
 }
 
 impl World {
-    /// `None` for a box that is no tile of this grid.
+    /// The cell of a box; `None` if the box is no tile of this grid.
     fn cell(self, west: f64, north: f64, size: (f64, f64)) -> Option<Cell> {
         let zoom = (self.height / size.1).log2().round();
         let side = self.height / zoom.exp2();
@@ -143,8 +143,8 @@ impl World {
     }
 }
 
-/// Boxes of one size, side by side, wherever their grid begins. Counted from the south, as
-/// GeoWebCache does.
+/// The cell among boxes of one size, side by side, wherever their grid begins. Rows count from the
+/// south, as in GeoWebCache.
 fn cell_of_unknown(west: f64, south: f64, size: (f64, f64)) -> Cell {
     let level = |length: f64| (length.log2() * 1000.0).round() as i64;
     let zoom = Digest::EMPTY
@@ -159,7 +159,7 @@ fn cell_of_unknown(west: f64, south: f64, size: (f64, f64)) -> Cell {
     }
 }
 
-/// The level that a WMTS matrix is: `EPSG:900913:5` and `5` are both level 5; other names stand for
+/// The level of a WMTS matrix: `EPSG:900913:5` and `5` are both level 5; other names stand for
 /// themselves.
 pub(super) fn zoom_of_matrix(matrix: Text<'_>) -> u64 {
     let last = matrix.short().and_then(|short| {

@@ -1,11 +1,11 @@
-//! The parameters that name a tile, and those that make it another one.
+//! The parameters that name a tile, and those that select a variant of it.
 
 use super::digest::Digest;
 use super::text::Text;
 use crate::ogc::kvp::pairs;
 use crate::ogc::word::{Encoding, Word};
 
-/// What a parameter says, whatever its protocol calls it.
+/// The meaning of a parameter, whatever the protocol calls it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Field {
     Layer,
@@ -24,15 +24,15 @@ const FIELDS: usize = 10;
 
 enum Meaning {
     Field(Field),
-    /// Part of what is drawn: another value is another tile of the same place.
+    /// Part of the rendering: another value is another tile of the same place.
     Variant,
-    /// The size, which is GeoWebCache's own unless it says otherwise.
+    /// The size of the image; by default GeoWebCache's own.
     Size,
 }
 
-/// Only what GeoServer draws by is counted in. A parameter too few sends two variants of a place to
-/// one replica, which costs nothing; one too many (the random number with which some clients defeat
-/// caches) would scatter every metatile.
+/// Only parameters that influence GeoServer's rendering count. One parameter too few sends two
+/// variants of a place to one replica, which costs nothing. One too many (such as the random number
+/// with which some clients defeat caches) would scatter every metatile.
 fn meaning(name: &[u8]) -> Option<Meaning> {
     let field = match name {
         b"layer" | b"layers" => Field::Layer,
@@ -57,15 +57,15 @@ fn meaning(name: &[u8]) -> Option<Meaning> {
     Some(Meaning::Field(field))
 }
 
-/// See the module's documentation.
+/// The parameters of a tile request; see the module's documentation.
 pub(super) struct Parameters<'t> {
     fields: [Option<Text<'t>>; FIELDS],
-    /// A sum, so that their order does not matter.
+    /// A sum, so that the order of the parameters does not matter.
     variant: u64,
 }
 
 impl<'t> Parameters<'t> {
-    /// Those of the query of `target`, which begins at `from`.
+    /// Reads the query of `target`, which begins at `from`.
     pub(super) fn of_query(target: &'t [u8], from: usize) -> Self {
         let mut parameters = Self {
             fields: [None; FIELDS],
@@ -81,12 +81,12 @@ impl<'t> Parameters<'t> {
         parameters
     }
 
-    /// Not empty.
+    /// The value of `field` if it is not empty.
     pub(super) fn get(&self, field: Field) -> Option<Text<'t>> {
         self.fields[field as usize]
     }
 
-    /// What else makes it another tile.
+    /// A hash of all parameters that select a variant.
     pub(super) fn variant(&self) -> u64 {
         self.variant
     }

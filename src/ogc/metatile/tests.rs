@@ -1,4 +1,4 @@
-//! Sixteen tiles, one number, however they are asked for.
+//! Sixteen tiles have one number, in every spelling of their addresses.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ fn number(target: &str) -> Option<u64> {
     metatile(&head, "/geoserver")
 }
 
-/// With the size and the format that a GetMap with `tiled=true` needs to be of the class `tile`.
+/// Adds the size and the format that a GetMap with `tiled=true` needs to be of the class `tile`.
 fn of_a_tile(target: &str) -> String {
     target.replace(
         "&tiled=true",
@@ -36,7 +36,7 @@ fn some(target: &str) -> u64 {
     number(target).unwrap_or_else(|| panic!("{target} has no number"))
 }
 
-/// One way to ask for the tile at a zoom, column and row from the north.
+/// Builds one spelling of the tile at a zoom, column and row from the north.
 type Spelling = fn(u32, u32, u32) -> String;
 
 fn wmts(zoom: u32, column: u32, row: u32) -> String {
@@ -216,7 +216,7 @@ fn what_does_not_make_another_tile_makes_no_other_number() {
 
 #[test]
 fn geographic_grids_have_half_as_many_rows_as_columns() {
-    // At level 4: 32 x 16 tiles of 11.25 degrees.
+    // Level 4 has 32 x 16 tiles of 11.25 degrees.
     let wmts = "/geoserver/gwc/service/wmts?request=GetTile&layer=a:b&tilematrixset=EPSG:4326&tilematrix=EPSG:4326:4&tilerow=5\
                 &tilecol=30&format=image/png";
     let tms = "/geoserver/gwc/service/tms/1.0.0/a:b@EPSG:4326@png/4/30/10.png";

@@ -2,8 +2,8 @@
 
 use crate::ogc::word::{Encoding, Word, decode};
 
-/// Longer numbers, boxes and names of grids are none.
-const MOST_BYTES: usize = 128;
+/// Maximum length of numbers, boxes and names of grids.
+const MAX_BYTES: usize = 128;
 
 #[derive(Clone, Copy)]
 pub(super) struct Text<'t> {
@@ -26,12 +26,12 @@ impl<'t> Text<'t> {
         }
     }
 
-    /// What it stands for. Broken escapes are left out: GeoServer refuses them.
+    /// The decoded bytes. Broken escapes are left out: GeoServer refuses them.
     pub(super) fn bytes(self) -> impl Iterator<Item = u8> + use<'t> {
         decode(self.raw, self.encoding).flatten()
     }
 
-    /// Short, in lower case, without blanks around it.
+    /// The text in lower case, without surrounding blanks.
     pub(super) fn word(self) -> Word {
         Word::of_value(self.raw, self.encoding).unwrap_or(Word::EMPTY)
     }
@@ -40,12 +40,12 @@ impl<'t> Text<'t> {
         self.bytes().take(start.len()).eq(start.iter().copied())
     }
 
-    /// The decimal number it is, up to a dot: `12`, `12.png`.
+    /// The decimal number before a dot or the end: `12`, `12.png`.
     pub(super) fn number(self) -> Option<i64> {
         self.short()?.number()
     }
 
-    /// The part number `at` of those that `separator` divides it into.
+    /// Part number `at` of the parts between `separator`.
     pub(super) fn part(self, separator: u8, at: usize) -> Option<Short> {
         Short::of(
             self.bytes()
@@ -60,16 +60,16 @@ impl<'t> Text<'t> {
     }
 }
 
-/// At most [`MOST_BYTES`], decoded.
+/// At most [`MAX_BYTES`], decoded.
 pub(super) struct Short {
-    bytes: [u8; MOST_BYTES],
+    bytes: [u8; MAX_BYTES],
     len: usize,
 }
 
 impl Short {
     fn of(bytes: impl Iterator<Item = u8>) -> Option<Self> {
         let mut short = Self {
-            bytes: [0; MOST_BYTES],
+            bytes: [0; MAX_BYTES],
             len: 0,
         };
         for byte in bytes {
@@ -122,7 +122,7 @@ fn number(text: &[u8]) -> Option<f64> {
 }
 
 trait SkipThrough: Iterator<Item = u8> + Sized {
-    /// What follows the separator number `count`; nothing if there are fewer.
+    /// The rest behind separator number `count`; empty if there are fewer.
     fn skip_through(mut self, separator: u8, count: usize) -> Self {
         for _ in 0..count {
             self.find(|byte| *byte == separator);

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::{End, Record, json_line};
-use crate::ogc::RequestClass;
 
 /// Requests that are kept; a line is at most some 4 KiB.
 const MAX_KEPT: usize = 500;
@@ -52,7 +51,7 @@ pub struct Recent {
 impl RecentRequests {
     /// Takes in a request that was slow or failed.
     pub(in crate::proxy) fn note(&self, record: &Record<'_>, now: Instant) {
-        if !is_failed(record) && record.total < slow(record.class) {
+        if !is_failed(record) && record.total < record.class.row().slow_after {
             return;
         }
         let taken = self
@@ -106,24 +105,12 @@ fn is_failed(record: &Record<'_>) -> bool {
     record.end != End::Ok || record.status.is_none_or(|status| status >= 500)
 }
 
-/// How long a request of this class takes at most without being called slow.
-const fn slow(class: RequestClass) -> Duration {
-    Duration::from_secs(match class {
-        RequestClass::Tile | RequestClass::Static => 2,
-        RequestClass::Info | RequestClass::Map | RequestClass::Capabilities => 5,
-        RequestClass::Feature
-        | RequestClass::Transaction
-        | RequestClass::Admin
-        | RequestClass::Ui => 20,
-        RequestClass::Coverage | RequestClass::Process | RequestClass::Unknown => 60,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::SystemTime;
 
     use super::*;
+    use crate::ogc::RequestClass;
 
     fn record(request_id: &str, status: u16, took: Duration, end: End) -> Record<'_> {
         Record {

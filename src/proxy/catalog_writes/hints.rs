@@ -40,18 +40,7 @@ pub fn of(
         }
         // Written in a way that we do not read: it may have been administration.
         RequestClass::Unknown if !is_safe && status < 300 => Some(Hint::Ui),
-        RequestClass::Admin
-        | RequestClass::Ui
-        | RequestClass::Transaction
-        | RequestClass::Unknown
-        | RequestClass::Tile
-        | RequestClass::Info
-        | RequestClass::Map
-        | RequestClass::Capabilities
-        | RequestClass::Feature
-        | RequestClass::Coverage
-        | RequestClass::Process
-        | RequestClass::Static => None,
+        _ => None,
     }
 }
 

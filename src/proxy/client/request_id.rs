@@ -1,5 +1,6 @@
 //! The name a request goes by in our log, in the upstream's log and in the answer.
 
+use crate::hash::SplitMix64;
 use std::cell::Cell;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -77,13 +78,13 @@ impl fmt::Debug for RequestId {
 /// line is shared.
 fn next_number() -> u64 {
     thread_local! {
-        static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(std::process::id()));
+        static NUMBERS: Cell<SplitMix64> =
+            Cell::new(SplitMix64::new(RandomState::new().hash_one(std::process::id())));
     }
-    let state = STATE.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-    STATE.set(state);
-    let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    let mut numbers = NUMBERS.get();
+    let number = numbers.draw();
+    NUMBERS.set(numbers);
+    number
 }
 
 #[cfg(test)]

@@ -38,7 +38,6 @@ use flights::{Boarding, Flights, Follower, Leader};
 use same::Asker;
 
 use crate::config::Coalesce;
-use crate::ogc::RequestClass;
 use crate::proxy::context::Context;
 use crate::proxy::front_door::FrontDoor;
 use crate::proxy::headers;
@@ -191,7 +190,7 @@ impl FrontDoor {
 
     /// A write is about to end, or has: whoever comes after it does not follow who came before.
     fn note_write(&self, session: &Session, ctx: &Context) {
-        if is_write(ctx.class(), &session.req_header().method) {
+        if ctx.class().may_write(session.req_header().method.as_str()) {
             self.parts.coalescing.writes.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -223,21 +222,6 @@ fn land(ctx: &mut Context) {
     };
     if let Some(answer) = kept.whole(attempt.upstream.name.clone(), ctx.request_id) {
         leader.land(Arc::new(answer));
-    }
-}
-
-fn is_write(class: RequestClass, method: &Method) -> bool {
-    let is_safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
-    match class {
-        RequestClass::Transaction | RequestClass::Process => true,
-        RequestClass::Admin | RequestClass::Ui | RequestClass::Unknown => !is_safe,
-        RequestClass::Tile
-        | RequestClass::Info
-        | RequestClass::Map
-        | RequestClass::Capabilities
-        | RequestClass::Feature
-        | RequestClass::Coverage
-        | RequestClass::Static => false,
     }
 }
 

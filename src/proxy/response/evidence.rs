@@ -23,56 +23,10 @@ use super::sniff::Sniffer;
 use crate::cluster::{Cause, Outcome};
 use crate::ogc::RequestClass;
 use crate::ogc::exception::{BodyHead, Exception};
-
-/// Texts of faults that are the node's own. As Java, the JDBC drivers and Linux write them.
-const NODE_FAULTS: [&str; 12] = [
-    "OutOfMemoryError",
-    "GC overhead limit exceeded",
-    "unable to create native thread",
-    "unable to create new native thread",
-    "NoClassDefFoundError",
-    "Too many open files",
-    "No space left on device",
-    "Cannot get a connection, pool error",
-    "Stale file handle",
-    "Stale NFS file handle",
-    "Unable to obtain connection",
-    // PostgreSQL's driver, when nothing listens.
-    "postmaster is accepting TCP/IP connections",
-];
-
-/// What control-flow answers when a request waited too long in its queue.
-const CONTROL_FLOW_TIMEOUT: &str = "please lower your request rate";
-/// Only control-flow sends it.
-const CONTROL_FLOW_HEADER: &str = "x-control-flow-delay-ms";
-
-/// Codes of reports that do not blame the request.
-const OWN_FAULT_CODES: [&str; 4] = [
-    "",
-    "NoApplicableCode",
-    "InternalError",
-    "OperationProcessingFailed",
-];
-
-/// Codes of reports about a layer, coverage or style that the catalog does not have (WMS 1.3.0
-/// table E.1, WCS 2.0).
-const IGNORANT_CODES: [&str; 4] = [
-    "LayerNotDefined",
-    "StyleNotDefined",
-    "NoSuchCoverage",
-    "CoverageNotDefined",
-];
-
-/// How GeoServer's services and GeoWebCache say it otherwise.
-const IGNORANT_TEXTS: [&str; 7] = [
-    "Could not find layer",
-    "Could not find the requested coverage",
-    "Could not find type",
-    "Could not locate a layer",
-    "Unknown layer",
-    "Unknown namespace",
-    "No such workspace",
-];
+use crate::ogc::fault_texts::{
+    CONTROL_FLOW_HEADER, CONTROL_FLOW_TIMEOUT, IGNORANT_CODES, IGNORANT_TEXTS, NODE_FAULTS,
+    OWN_FAULT_CODES,
+};
 
 /// Where a deployed GeoServer always answers with something of its own.
 const SERVICE_ROOTS: [&[u8]; 3] = [b"/wms", b"/ows", b"/wfs"];
@@ -146,7 +100,7 @@ pub(in crate::proxy) fn judge_head(answer: &ResponseHeader, asked: &Asked<'_>) -
         }
         503 if asked.class != RequestClass::Ui => Some(failure(503)),
         502 | 504 => Some(failure(status)),
-        500 if blames_the_upstream(asked.class) => Some(failure(500)),
+        500 if asked.class.row().blames_upstream => Some(failure(500)),
         _ => None,
     };
     let may_tell_more = match status {
@@ -260,23 +214,6 @@ fn settled(outcome: Option<Outcome>) -> HeadVerdict {
 
 fn failure(status: u16) -> Outcome {
     Outcome::Failure(Cause::Status(status))
-}
-
-/// REST and the web interface answer 500 to many a wrong request; services report those in their
-/// own words.
-fn blames_the_upstream(class: RequestClass) -> bool {
-    match class {
-        RequestClass::Tile
-        | RequestClass::Info
-        | RequestClass::Map
-        | RequestClass::Capabilities
-        | RequestClass::Feature
-        | RequestClass::Coverage
-        | RequestClass::Process
-        | RequestClass::Transaction
-        | RequestClass::Static => true,
-        RequestClass::Admin | RequestClass::Ui | RequestClass::Unknown => false,
-    }
 }
 
 fn is_service_root(asked: &Asked<'_>) -> bool {

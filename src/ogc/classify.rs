@@ -1,7 +1,7 @@
-//! The decision: from head, address, parameters and body to one class.
+//! Classifies a request: from head, address, parameters and body to one class.
 //!
-//! The order is GeoServer's: the address says which part of GeoServer answers (`route`), and that
-//! part has its own rules (`dispatch`, `tiles`, `ogc_api`). Where several readings are possible,
+//! The order is GeoServer's: the address selects the part of GeoServer that answers (`route`), and
+//! that part has its own rules (`dispatch`, `tiles`, `ogc_api`). If several readings are possible,
 //! the safest one counts (`Reading::safer`).
 
 use super::body::{self, Kind};
@@ -13,8 +13,8 @@ use super::reading::Reading;
 use super::route::{self, Route};
 use super::{BodyNeed, Classified, RequestClass, RequestHead, Service, Span, gsr, ogc_api, tiles};
 
-/// Whether the class depends on the body. If it does, [`classify`] wants the evidence of a
-/// [`super::BodyReader`].
+/// The part of the body that the class depends on. For [`BodyNeed::Prefix`], [`classify`] needs the
+/// evidence of a [`super::BodyReader`].
 pub fn body_need(head: &RequestHead<'_>, context: &str) -> BodyNeed {
     if head.method != "POST" {
         return BodyNeed::None;
@@ -48,8 +48,8 @@ pub fn body_need(head: &RequestHead<'_>, context: &str) -> BodyNeed {
 
 /// The class of a request to a GeoServer at `context` (`/geoserver`).
 ///
-/// `body_prefix` is what of the body may decide (empty when there is none), or `None` when it was
-/// not read; without it, a request that [`body_need`] calls for is never a read.
+/// `body_prefix` is the part of the body that may decide: empty if there is no body, `None` if it
+/// was not read. A request for which [`body_need`] wants the body is never a read without it.
 pub fn classify(head: &RequestHead<'_>, context: &str, body_prefix: Option<&[u8]>) -> Classified {
     if head.method == "OPTIONS" {
         return Classified::of(preflight(head.target, context));
@@ -102,8 +102,8 @@ fn at_path(
                 reading = reading.in_doubt(route::AMBIGUOUS);
             }
             let other = at_route(other, path, head, body_prefix, &mut kvp).0;
-            // A workspace may be called `styles` or `ogc`. What is asked of a service there must
-            // not be taken for a file, and never for a read if it acts.
+            // A workspace may be called `styles` or `ogc`. A service request in such a workspace
+            // must not be taken for a file, and never for a read if it acts.
             if is_file || other.acts() {
                 reading = reading.safer(other);
             }
@@ -118,7 +118,7 @@ fn at_path(
     }
 }
 
-/// What the request is at a route, and the workspace and the layer that the address names.
+/// The reading of the request at a route, and the workspace and the layer that the address names.
 fn at_route(
     route: Route,
     path: &Path<'_>,
@@ -197,8 +197,8 @@ pub(super) fn path_len(target: &[u8]) -> usize {
         .unwrap_or(target.len())
 }
 
-/// The reading of an OPTIONS request, which GeoServer answers without running anything: it goes
-/// where the other methods of its path go, and has none of the limits of what the query names.
+/// The reading of an OPTIONS request. GeoServer answers it without running anything. It goes where
+/// the other methods of its path go, and the limits for the operation in its query do not apply.
 fn preflight(target: &[u8], context: &str) -> Reading {
     const LIGHT: Reading = Reading::new(
         RequestClass::Static,
@@ -254,7 +254,7 @@ const KML_ICON: Reading = Reading::new(
     "a picture that KML placemarks refer to (/kml/icon)",
 );
 
-/// `reading`, if the method is one that files have.
+/// Returns `reading` if files support the method.
 fn file(method: &str, reading: Reading) -> Reading {
     if is_get(method) {
         reading
