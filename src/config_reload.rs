@@ -80,52 +80,81 @@ pub type SharedEnvironment = Arc<dyn Environment + Send + Sync>;
 /// all the same.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The configuration as it was read for the first time; [`ConfigReload::new`] wants it.
+/// The configuration at the start: its files are read, its host names are not looked up yet.
+pub struct FirstRead {
+    path: PathBuf,
+    environment: SharedEnvironment,
+    /// Parsed without addresses.
+    parsed: Loaded,
+    recorder: Recorder,
+}
+
+/// The configuration at the start, with its host names looked up.
 pub struct FirstLoad {
     pub loaded: Loaded,
+    path: PathBuf,
+    environment: SharedEnvironment,
     sources: Sources,
     fingerprint: u64,
     names: Arc<Names>,
 }
 
+impl FirstRead {
+    /// Reads the files of the configuration.
+    pub fn new(path: &Path, environment: &SharedEnvironment) -> Result<Self, Diagnostics> {
+        let recorder = Recorder::new(Arc::clone(environment));
+        Ok(Self {
+            path: path.to_owned(),
+            environment: Arc::clone(environment),
+            parsed: Config::load(path, &recorder)?,
+            recorder,
+        })
+    }
+
+    /// The configuration, in which upstreams may lack their addresses.
+    pub fn config(&self) -> &Config {
+        &self.parsed.config
+    }
+
+    /// Looks host names up. Blocks, for name servers at most some seconds.
+    pub fn look_up(self) -> Result<FirstLoad, Diagnostics> {
+        let names = Names::new(Arc::clone(&self.environment));
+        let (loaded, recorder) = resolved(&self.path, Ok(self.parsed), self.recorder, &names);
+        let sources = recorder.sources();
+        Ok(FirstLoad {
+            loaded: loaded?,
+            path: self.path,
+            environment: self.environment,
+            fingerprint: sources.fingerprint(&recorder),
+            sources,
+            names,
+        })
+    }
+}
+
 /// Reads the configuration and looks its names up. Blocks, for name servers at most some seconds.
 pub fn load(path: &Path, environment: &SharedEnvironment) -> Result<FirstLoad, Diagnostics> {
-    let names = Names::new(Arc::clone(environment));
-    let (loaded, sources, fingerprint) = read(path, &**environment, &names);
-    Ok(FirstLoad {
-        loaded: loaded?,
-        sources,
-        fingerprint,
-        names,
-    })
+    FirstRead::new(path, environment)?.look_up()
 }
 
-/// Reads the configuration without looking any name up.
-pub fn peek(path: &Path, environment: &SharedEnvironment) -> Result<Loaded, Diagnostics> {
-    Config::load(path, &Recorder::new(&**environment))
-}
-
-/// The fingerprint is of the text that was parsed: an edit that is saved while names are looked up
-/// is another one.
-fn read(
+/// Looks up the names that parsing asked for, and parses again with their addresses. The recorder
+/// keeps the texts, so both parse the same.
+fn resolved(
     path: &Path,
-    environment: &dyn Environment,
+    parsed: Result<Loaded, Diagnostics>,
+    mut recorder: Recorder,
     names: &Arc<Names>,
-) -> (Result<Loaded, Diagnostics>, Sources, u64) {
-    let mut recorder = Recorder::new(environment);
-    let mut result = Config::load(path, &recorder);
+) -> (Result<Loaded, Diagnostics>, Recorder) {
     let noted = recorder.noted();
-    if result.is_ok() && !noted.is_empty() {
-        names.look_up(&noted, PATIENCE);
-        recorder.answering(names);
-        result = Config::load(path, &recorder);
+    if parsed.is_err() || noted.is_empty() {
+        return (parsed, recorder);
     }
-    let sources = recorder.sources();
-    let fingerprint = sources.fingerprint(&recorder);
-    (result, sources, fingerprint)
+    names.look_up(&noted, PATIENCE);
+    recorder.answering(names);
+    (Config::load(path, &recorder), recorder)
 }
 
-/// See the module's documentation.
+/// Puts edits of the configuration in force; see the module's documentation.
 pub struct ConfigReload {
     path: PathBuf,
     environment: SharedEnvironment,
@@ -155,15 +184,11 @@ impl fmt::Debug for ConfigReload {
 }
 
 impl ConfigReload {
-    pub fn new(
-        path: PathBuf,
-        environment: SharedEnvironment,
-        first: FirstLoad,
-        control: Arc<Control>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub fn new(first: FirstLoad, control: Arc<Control>, metrics: Arc<Metrics>) -> Self {
         let FirstLoad {
             loaded: running,
+            path,
+            environment,
             sources,
             fingerprint,
             names,
@@ -188,7 +213,13 @@ impl ConfigReload {
     /// Reads the files and puts them in force. Blocks: it reads files and looks names up.
     pub fn reload(&self, now: Instant) -> ReloadOutcome {
         let _one_at_a_time = self.turn.lock();
-        let (loaded, sources, fingerprint) = read(&self.path, &*self.environment, &self.names);
+        let recorder = Recorder::new(Arc::clone(&self.environment));
+        let parsed = Config::load(&self.path, &recorder);
+        let (loaded, recorder) = resolved(&self.path, parsed, recorder, &self.names);
+        let sources = recorder.sources();
+        // The fingerprint is of the text that was parsed: an edit during the name look-up counts as
+        // another one.
+        let fingerprint = sources.fingerprint(&recorder);
         let outcome = {
             let mut state = self.state.lock();
             (state.sources, state.fingerprint) = (sources, fingerprint);

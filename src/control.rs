@@ -232,7 +232,9 @@ impl Control {
             .any(|class| self.snapshot().awaits_verdict(class, Instant::now()))
         {
             // Each verdict is a transition; that the wait for one is over is none.
-            drop(tokio::time::timeout(VERDICT_LOOK, transitions.recv()).await);
+            tokio::time::timeout(VERDICT_LOOK, transitions.recv())
+                .await
+                .ok();
         }
     }
 
@@ -285,7 +287,7 @@ impl Control {
     fn tell(&self, transition: &Transition) {
         if self.transitions.receiver_count() > 0 {
             // The last listener may have left since.
-            drop(self.transitions.send(transition.clone()));
+            self.transitions.send(transition.clone()).ok();
         }
     }
 }

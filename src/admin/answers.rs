@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 pub use super::history::answer::{
     ClassHistory, History, Lately, LatencyHistory, Probe, UpstreamHistory, UpstreamLately,
 };
+pub use super::words::{Health, Mode, Phase, Role};
 use crate::admission::{self, QueueStatus};
-use crate::cluster::{self, CatalogStatus, Cause, ConditionStatus, Mode, UpstreamStatus};
-use crate::config::Role;
+use crate::cluster::{self, CatalogStatus, Cause, ConditionStatus, UpstreamStatus};
+use crate::config_reload::{self as reload, ReloadOutcome};
 
 /// `GET /api/status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +46,15 @@ pub struct LastReload {
     pub ago_seconds: u64,
     #[serde(flatten)]
     pub outcome: Reload,
+}
+
+impl From<&reload::LastReload> for LastReload {
+    fn from(last: &reload::LastReload) -> Self {
+        Self {
+            ago_seconds: last.at.elapsed().as_secs(),
+            outcome: last.outcome.clone().into(),
+        }
+    }
 }
 
 /// Something that an operator should act on.
@@ -151,15 +161,12 @@ pub struct Upstream {
     pub url: String,
     /// `null` while the name of its host does not resolve.
     pub address: Option<String>,
-    /// `main` or `replica`.
-    pub role: String,
-    /// `unknown`, `up` or `down`.
-    pub health: String,
+    pub role: Role,
+    pub health: Health,
     /// Something that speaks HTTP answers there. One that is `down` all the same answers its probes
     /// wrongly.
     pub reachable: bool,
-    /// `ready`, `drain` or `maintenance`.
-    pub mode: String,
+    pub mode: Mode,
     /// The operator who ordered the mode, as far as known; `null` if none did.
     pub mode_by: Option<String>,
     /// RFC 3339, UTC.
@@ -208,8 +215,9 @@ pub struct UpstreamCatalog {
     pub epoch: Option<u64>,
     /// Its own `updateSequence` when last read. It says nothing about that of another GeoServer.
     pub number: Option<u64>,
-    /// `no`, `waiting`, `held-back`, `draining`, `reloading`, `testing` or `failed`.
-    pub doing: String,
+    /// The phase of its catalog reload.
+    #[serde(rename = "doing")]
+    pub phase: Phase,
     /// `null` until one ended.
     pub last_reload: Option<CatalogReload>,
     /// Until the next try after a failed reload.
@@ -254,7 +262,7 @@ impl From<&cluster::UpstreamCatalog> for UpstreamCatalog {
             fresh: status.is_fresh,
             epoch: status.epoch,
             number: status.number,
-            doing: status.doing.as_str().to_owned(),
+            phase: status.doing.into(),
             last_reload: status.last_reload.as_ref().map(last_reload),
             retry_seconds: status.retry_in.map(|left| left.as_secs()),
         }
@@ -267,10 +275,10 @@ impl Upstream {
             name: status.name.to_string(),
             url: status.url.clone(),
             address: status.address.known().map(|address| address.to_string()),
-            role: role(status.role).to_owned(),
-            health: status.health.to_string(),
+            role: status.role.into(),
+            health: status.health.into(),
             reachable: status.is_reachable,
-            mode: status.mode.to_string(),
+            mode: status.mode.into(),
             mode_by: status.mode_origin.as_ref().map(|origin| origin.by.clone()),
             mode_at: status.mode_origin.as_ref().map(|origin| rfc3339(origin.at)),
             eligible: status.eligible,
@@ -300,7 +308,7 @@ impl Upstream {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModeOrder {
-    pub mode: ModeWord,
+    pub mode: Mode,
     /// Even if nothing serves requests then.
     #[serde(default)]
     pub force: bool,
@@ -313,28 +321,9 @@ pub struct ModeOrder {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModeOrdered {
     pub upstream: String,
-    pub mode: ModeWord,
+    pub mode: Mode,
     /// What it is still working on.
     pub in_flight: u32,
-}
-
-/// A mode as a word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ModeWord {
-    Ready,
-    Drain,
-    Maintenance,
-}
-
-impl From<ModeWord> for Mode {
-    fn from(word: ModeWord) -> Self {
-        match word {
-            ModeWord::Ready => Self::Ready,
-            ModeWord::Drain => Self::Drain,
-            ModeWord::Maintenance => Self::Maintenance,
-        }
-    }
 }
 
 /// `POST /api/config/reload`.
@@ -350,6 +339,16 @@ pub enum Reload {
     Unchanged { revision: u64 },
     /// The configuration in force stays.
     Refused { error: String },
+}
+
+impl From<ReloadOutcome> for Reload {
+    fn from(outcome: ReloadOutcome) -> Self {
+        match outcome {
+            ReloadOutcome::Applied { revision, changes } => Self::Applied { revision, changes },
+            ReloadOutcome::Unchanged { revision } => Self::Unchanged { revision },
+            ReloadOutcome::Refused { reason } => Self::Refused { error: reason },
+        }
+    }
 }
 
 /// `POST /api/catalog/sync`: every replica is reloaded from now on.
@@ -379,13 +378,6 @@ pub use crate::control::RollHistory as Rolls;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
     pub error: String,
-}
-
-const fn role(role: Role) -> &'static str {
-    match role {
-        Role::Main => "main",
-        Role::Replica => "replica",
-    }
 }
 
 fn rfc3339(unix_seconds: u64) -> String {

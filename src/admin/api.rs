@@ -18,6 +18,7 @@ use super::history::Window;
 use super::listener::Client;
 use super::{AdminState, App};
 use crate::cluster::{self, ModeError, ModeOrigin, SyncError, UpstreamStatus};
+use crate::config::Effective;
 
 /// Keeps proxies and firewalls from closing a quiet event stream, and finds out about listeners
 /// that vanished.
@@ -83,7 +84,7 @@ fn status_of(state: &AdminState, now: Instant) -> Status {
         ready: state.not_ready().is_none(),
         stopping: state.stopping.load(Ordering::Relaxed),
         uptime_seconds: now.saturating_duration_since(state.started).as_secs(),
-        last_reload: state.reloads.last(),
+        last_reload: state.reload.last().as_ref().map(Into::into),
         catalog: (&cluster.catalog).into(),
         chosen_layer: cluster.chosen_layer.clone(),
         conditions: cluster.conditions.iter().map(Into::into).collect(),
@@ -93,12 +94,21 @@ fn status_of(state: &AdminState, now: Instant) -> Status {
 }
 
 pub(super) async fn config(State(app): State<App>) -> Response {
-    json(StatusCode::OK, &app.state.reloads.effective())
+    let entry = |entry: Effective| serde_json::json!({ "key": entry.key, "value": entry.value, "origin": entry.origin });
+    let entries: Vec<serde_json::Value> = app
+        .state
+        .reload
+        .effective()
+        .into_iter()
+        .map(entry)
+        .collect();
+    json(StatusCode::OK, &entries)
 }
 
 pub(super) async fn reload_config(State(app): State<App>) -> Response {
-    let reloads = Arc::clone(&app.state.reloads);
-    match tokio::task::spawn_blocking(move || reloads.reload()).await {
+    let reload = Arc::clone(&app.state.reload);
+    let ended = tokio::task::spawn_blocking(move || reload.reload(Instant::now())).await;
+    match ended.map(Reload::from) {
         Ok(outcome @ (Reload::Applied { .. } | Reload::Unchanged { .. })) => {
             json(StatusCode::OK, &outcome)
         }

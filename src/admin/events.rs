@@ -90,8 +90,8 @@ impl Events {
             recent.pop_front();
         }
         recent.push_back(Arc::clone(&event));
-        // Nobody listening is fine.
-        drop(self.live.send(event));
+        // Without a listener there is nothing to send.
+        self.live.send(event).ok();
     }
 
     /// The past after `last_seen`, then what follows, until the process stops.

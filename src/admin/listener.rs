@@ -142,8 +142,8 @@ async fn serve_connection(
         () = sleep(LIFETIME) => {}
     }
     connection.as_mut().graceful_shutdown();
-    // What went wrong with a client that is leaving concerns nobody.
-    drop(timeout(FAREWELL, connection).await);
+    // An error of a client that is leaving needs no handling.
+    timeout(FAREWELL, connection).await.ok();
 }
 
 /// An answer's body; while there is one, its connection is not silent.
@@ -174,5 +174,5 @@ impl hyper::body::Body for Answer {
 
 /// A sender that is gone means the same as `true`.
 async fn stopped(mut stop: watch::Receiver<bool>) {
-    drop(stop.wait_for(|stop| *stop).await);
+    stop.wait_for(|stop| *stop).await.ok();
 }

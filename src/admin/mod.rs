@@ -18,7 +18,7 @@
 //! ```
 //!
 //! [`guard`] decides who may ask, [`listener`] and [`places`] bound connections, [`api`] answers.
-//! Nothing here decides anything about the cluster: it asks [`Control`] and [`ConfigReloads`].
+//! Nothing here decides anything about the cluster: it calls [`Control`] and [`ConfigReload`].
 
 pub mod answers;
 mod api;
@@ -28,6 +28,7 @@ mod history;
 mod listener;
 mod patient_stream;
 mod places;
+mod words;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -45,6 +46,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::admission::QueueStatus;
+use crate::config_reload::ConfigReload;
 use crate::control::Control;
 use crate::metrics::Metrics;
 pub use events::Event;
@@ -68,20 +70,10 @@ const HEALTH_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What config reloads are to the admin listener.
-pub trait ConfigReloads: Send + Sync {
-    /// Reads the configuration anew and puts it in force. Blocks: it reads files and resolves
-    /// names.
-    fn reload(&self) -> answers::Reload;
-    fn last(&self) -> Option<answers::LastReload>;
-    /// What is in force, where each value came from, secrets masked.
-    fn effective(&self) -> serde_json::Value;
-}
-
 /// What the endpoints show and operate.
 pub struct AdminState {
     control: Arc<Control>,
-    reloads: Arc<dyn ConfigReloads>,
+    reload: Arc<ConfigReload>,
     metrics: Arc<Metrics>,
     /// Who waits for a place.
     queue: Box<dyn Fn() -> QueueStatus + Send + Sync>,
@@ -99,7 +91,7 @@ impl AdminState {
     /// `stopping` turns true when the process begins to shut down.
     pub fn new(
         control: Arc<Control>,
-        reloads: Arc<impl ConfigReloads + 'static>,
+        reload: Arc<ConfigReload>,
         metrics: Arc<Metrics>,
         queue: impl Fn() -> QueueStatus + Send + Sync + 'static,
         requests: impl Fn(u64) -> answers::Requests + Send + Sync + 'static,
@@ -110,7 +102,7 @@ impl AdminState {
         let (started, events, history) = (Instant::now(), Events::new(), History::new());
         Arc::new(Self {
             control,
-            reloads,
+            reload,
             metrics,
             queue,
             requests,

@@ -103,7 +103,7 @@ mod tests {
         let reading = async {
             let mut part = [0; 64];
             for _ in 0..4 {
-                drop(tokio::time::timeout(LIMIT * 3 / 4, std::future::pending::<()>()).await);
+                sleep(LIMIT * 3 / 4).await;
                 client.read_exact(&mut part).await.unwrap();
             }
         };

@@ -8,7 +8,6 @@
 mod descriptors;
 mod listeners;
 mod logging;
-mod reloads;
 mod stop;
 
 use std::fmt;
@@ -32,7 +31,7 @@ use crate::admin::{self, AdminState};
 use crate::admission::QueueStatus;
 use crate::cluster::{OrderedMode, Tried};
 use crate::config::{Config, Diagnostics};
-use crate::config_reload::{self, ConfigReload, FirstLoad, SharedEnvironment};
+use crate::config_reload::{self, ConfigReload, FirstLoad, FirstRead, SharedEnvironment};
 use crate::control::Control;
 use crate::driver;
 use crate::metrics::Metrics;
@@ -89,8 +88,13 @@ impl std::error::Error for StartError {}
 
 /// Starts a front door on the current runtime; it serves when this returns.
 pub async fn start(path: &Path, environment: SharedEnvironment) -> Result<App, StartError> {
+    let first = FirstRead::new(path, &environment).map_err(StartError::Config)?;
+    start_with(first).await
+}
+
+async fn start_with(first: FirstRead) -> Result<App, StartError> {
     let limit = descriptors::raise_limit();
-    let loaded = load(path, &environment).await.map_err(StartError::Config)?;
+    let loaded = look_up(first).await.map_err(StartError::Config)?;
     loaded
         .loaded
         .warnings
@@ -101,8 +105,6 @@ pub async fn start(path: &Path, environment: SharedEnvironment) -> Result<App, S
     let control = Control::new(Arc::clone(&config), Instant::now());
     recall(&control, config.catalog.state_file.as_deref());
     let reload = Arc::new(ConfigReload::new(
-        path.to_owned(),
-        environment,
         loaded,
         Arc::clone(&control),
         Arc::clone(&metrics),
@@ -207,11 +209,10 @@ fn requests_after(front_door: &FrontDoor, after: u64) -> Requests {
 }
 
 /// Reads the configuration on a thread that may wait for disks and name servers.
-async fn load(path: &Path, environment: &SharedEnvironment) -> Result<FirstLoad, Diagnostics> {
-    let (path, environment) = (path.to_owned(), Arc::clone(environment));
-    let load = tokio::task::spawn_blocking(move || config_reload::load(&path, &environment));
-    load.await
-        .expect("a configuration is read without a panic, whatever it says")
+async fn look_up(first: FirstRead) -> Result<FirstLoad, Diagnostics> {
+    tokio::task::spawn_blocking(move || first.look_up())
+        .await
+        .expect("a configuration is parsed without a panic, whatever it contains")
 }
 
 /// Takes over what the process before this one knew. A file that cannot be used costs that
@@ -300,20 +301,21 @@ pub struct RunOptions {
 /// The process: `geofront run`. Returns when it has stopped.
 pub fn run(options: &RunOptions) -> ExitCode {
     let environment: SharedEnvironment = Arc::new(config_reload::RealEnvironment);
-    let config = match config_reload::peek(&options.config, &environment) {
-        Ok(loaded) => loaded.config,
+    let first = match FirstRead::new(&options.config, &environment) {
+        Ok(first) => first,
         Err(diagnostics) => {
             eprintln!("{diagnostics}");
             return ExitCode::from(exit::CONFIG);
         }
     };
+    let config = first.config();
     let log_level = logging::init(&config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.threads.get())
         .enable_all()
         .build()
         .expect("a runtime of threads and epoll: nothing of it depends on input");
-    let code = runtime.block_on(serve_until_stopped(options, environment, &log_level));
+    let code = runtime.block_on(serve_until_stopped(options, first, &log_level));
     // What still runs (a request past the limit, a probe) is cut off here.
     runtime.shutdown_timeout(Duration::from_millis(200));
     code
@@ -321,7 +323,7 @@ pub fn run(options: &RunOptions) -> ExitCode {
 
 async fn serve_until_stopped(
     options: &RunOptions,
-    environment: SharedEnvironment,
+    first: FirstRead,
     log_level: &LogLevelSwitch,
 ) -> ExitCode {
     let mut signals = match stop::Signals::register() {
@@ -332,7 +334,7 @@ async fn serve_until_stopped(
         }
     };
     let started = tokio::select! {
-        started = start(&options.config, environment) => started,
+        started = start_with(first) => started,
         // Name servers may take their time.
         () = signals.stop() => return ExitCode::SUCCESS,
     };

@@ -86,8 +86,10 @@ async fn reload_when(wanted: Arc<Notify>, reload: Arc<ConfigReload>) {
     loop {
         wanted.notified().await;
         let reload = Arc::clone(&reload);
-        // The outcome is in the log already.
-        drop(tokio::task::spawn_blocking(move || reload.reload(Instant::now())).await);
+        let reloaded = tokio::task::spawn_blocking(move || reload.reload(Instant::now())).await;
+        if let Err(error) = reloaded {
+            tracing::error!(%error, "the config reload ended without an outcome");
+        }
     }
 }
 
@@ -102,17 +104,19 @@ impl Drop for AbortOnDrop {
 
 /// Waits until no request runs, at most `limit`; returns how many still do.
 pub(super) async fn finish(running: &RunningRequests, limit: Duration) -> usize {
-    drop(tokio::time::timeout(limit, running.idle()).await);
-    running.count()
+    match tokio::time::timeout(limit, running.idle()).await {
+        Ok(()) => 0,
+        Err(_) => running.count(),
+    }
 }
 
 /// Waits for a task that was told to end; one that does not is left to the runtime.
 pub(super) async fn join(task: JoinHandle<()>) {
     const PATIENCE: Duration = Duration::from_secs(1);
-    drop(tokio::time::timeout(PATIENCE, task).await);
+    tokio::time::timeout(PATIENCE, task).await.ok();
 }
 
 /// Tells the service manager, where there is one.
 pub(super) fn notify(state: sd_notify::NotifyState<'_>) {
-    drop(sd_notify::notify(false, &[state]));
+    sd_notify::notify(false, &[state]).ok();
 }

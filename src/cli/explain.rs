@@ -113,12 +113,12 @@ fn target_of(url: &str) -> Option<String> {
 
 /// A file with more is no request body that decides: geofront reads less of one than can be
 /// configured.
-const MOST_BODY: u64 = 64 << 20;
+const MAX_BODY: u64 = 64 << 20;
 
 fn read_body(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut body = Vec::new();
     std::fs::File::open(path)
-        .and_then(|file| file.take(MOST_BODY).read_to_end(&mut body))
+        .and_then(|file| file.take(MAX_BODY).read_to_end(&mut body))
         .map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))?;
     Ok(body)
 }

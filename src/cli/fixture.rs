@@ -1,6 +1,8 @@
 //! A status to show, in a few words.
 
-use crate::admin::answers::{Catalog, Queue, Status, Upstream, UpstreamCatalog};
+use crate::admin::answers::{
+    Catalog, Health, Mode, Phase, Queue, Role, Status, Upstream, UpstreamCatalog,
+};
 
 /// A replica that serves and has the last change: epoch 4.
 pub(super) fn fresh(name: &str) -> Upstream {
@@ -8,10 +10,10 @@ pub(super) fn fresh(name: &str) -> Upstream {
         name: name.to_owned(),
         url: format!("http://{name}:8080"),
         address: Some("10.0.0.11:8080".to_owned()),
-        role: "replica".to_owned(),
-        health: "up".to_owned(),
+        role: Role::Replica,
+        health: Health::Up,
         reachable: true,
-        mode: "ready".to_owned(),
+        mode: Mode::Ready,
         mode_by: None,
         mode_at: None,
         eligible: true,
@@ -36,7 +38,7 @@ pub(super) fn fresh(name: &str) -> Upstream {
             fresh: true,
             epoch: Some(4),
             number: Some(70),
-            doing: "no".to_owned(),
+            phase: Phase::No,
             last_reload: None,
             retry_seconds: None,
         },
@@ -44,13 +46,13 @@ pub(super) fn fresh(name: &str) -> Upstream {
 }
 
 /// A replica that has not the last change, and is at this.
-pub(super) fn stale(name: &str, doing: &str) -> Upstream {
+pub(super) fn stale(name: &str, phase: Phase) -> Upstream {
     let fresh = fresh(name);
-    let eligible = matches!(doing, "no" | "waiting" | "held-back");
+    let eligible = matches!(phase, Phase::No | Phase::Waiting | Phase::HeldBack);
     let catalog = UpstreamCatalog {
         fresh: false,
         epoch: Some(3),
-        doing: doing.to_owned(),
+        phase,
         ..fresh.catalog
     };
     Upstream {
@@ -63,7 +65,7 @@ pub(super) fn stale(name: &str, doing: &str) -> Upstream {
 /// A replica that is down and whose catalog nobody knows.
 pub(super) fn down(name: &str) -> Upstream {
     Upstream {
-        health: "down".to_owned(),
+        health: Health::Down,
         reachable: false,
         eligible: false,
         since_seconds: 12,

@@ -2,7 +2,7 @@
 //! does not.
 
 use super::span::span;
-use crate::admin::answers::{Catalog, Status, Upstream};
+use crate::admin::answers::{Catalog, Health, Mode, Phase, Role, Status, Upstream};
 
 /// One reading of the main's number may be lost.
 const SILENT_SECONDS: u64 = 30;
@@ -23,26 +23,26 @@ pub(super) enum Progress {
 impl Progress {
     pub(super) fn of(upstream: &Upstream, epoch: u64) -> Self {
         let moving = |what: &str| Self::Moving(what.to_owned());
-        match upstream.catalog.doing.as_str() {
+        match upstream.catalog.phase {
             _ if upstream.catalog.epoch >= Some(epoch) => Self::Done,
-            "draining" => Self::Moving(format!("draining, {} in flight", upstream.in_flight)),
-            doing @ ("reloading" | "testing") => moving(doing),
-            _ if upstream.mode == "maintenance" => Self::LeftAlone,
-            "failed" => match upstream.catalog.retry_seconds {
+            Phase::Draining => Self::Moving(format!("draining, {} in flight", upstream.in_flight)),
+            phase @ (Phase::Reloading | Phase::Testing) => moving(phase.as_str()),
+            _ if upstream.mode == Mode::Maintenance => Self::LeftAlone,
+            Phase::Failed => match upstream.catalog.retry_seconds {
                 Some(_) => Self::Stuck(
                     failed_reload(upstream).unwrap_or_else(|| "its reload failed".to_owned()),
                 ),
                 None => moving("waiting for another try"),
             },
-            _ if upstream.health == "down" => Self::Stuck(format!(
+            _ if upstream.health == Health::Down => Self::Stuck(format!(
                 "down{}",
                 in_brackets(upstream.last_cause.as_deref())
             )),
-            _ if upstream.health != "up" => moving("not probed yet"),
-            "held-back" => Self::Stuck(
+            _ if upstream.health != Health::Up => moving("not probed yet"),
+            Phase::HeldBack => Self::Stuck(
                 "it is the last that serves, and nobody could serve while it reloads".to_owned(),
             ),
-            _ => moving("waiting for its turn"),
+            Phase::No | Phase::Waiting => moving("waiting for its turn"),
         }
     }
 }
@@ -64,11 +64,11 @@ pub(super) fn failed_reload(upstream: &Upstream) -> Option<String> {
 
 /// One word or two, for a column.
 pub(super) fn word(upstream: &Upstream) -> &str {
-    match upstream.catalog.doing.as_str() {
-        doing @ ("draining" | "reloading" | "testing") => doing,
-        "failed" => "reload failed",
+    match upstream.catalog.phase {
+        phase @ (Phase::Draining | Phase::Reloading | Phase::Testing) => phase.as_str(),
+        Phase::Failed => "reload failed",
         // Who does not serve may be another process when it comes back.
-        _ if upstream.role != "replica" || upstream.health != "up" => "",
+        _ if upstream.role != Role::Replica || upstream.health != Health::Up => "",
         _ if upstream.catalog.fresh => "fresh",
         _ => "stale",
     }
@@ -77,22 +77,22 @@ pub(super) fn word(upstream: &Upstream) -> &str {
 /// It is out of service for a catalog reload that goes well.
 pub(super) fn is_reloading(upstream: &Upstream) -> bool {
     matches!(
-        upstream.catalog.doing.as_str(),
-        "draining" | "reloading" | "testing"
+        upstream.catalog.phase,
+        Phase::Draining | Phase::Reloading | Phase::Testing
     )
 }
 
 /// Somebody has to look, or it stays stale.
 pub(super) fn is_troubled(upstream: &Upstream, catalog: &Catalog) -> bool {
-    match upstream.catalog.doing.as_str() {
-        "failed" | "held-back" => true,
+    match upstream.catalog.phase {
+        Phase::Failed | Phase::HeldBack => true,
         // Another geofront reloads it.
         _ if !catalog.rolls => false,
         _ => {
             !upstream.catalog.fresh
                 && !catalog.can_reload
-                && upstream.role == "replica"
-                && upstream.health == "up"
+                && upstream.role == Role::Replica
+                && upstream.health == Health::Up
         }
     }
 }
@@ -116,12 +116,12 @@ pub(super) fn headline(status: &Status) -> String {
     let replicas: Vec<&Upstream> = status
         .upstreams
         .iter()
-        .filter(|upstream| upstream.role == "replica")
+        .filter(|upstream| upstream.role == Role::Replica)
         .collect();
     let up: Vec<&Upstream> = replicas
         .iter()
         .copied()
-        .filter(|replica| replica.health == "up")
+        .filter(|replica| replica.health == Health::Up)
         .collect();
     // One that is out of service for it counts, too.
     let failed = replicas
@@ -184,7 +184,7 @@ fn outlook(up: &[&Upstream], catalog: &Catalog) -> Option<String> {
     let on_its_way = up
         .iter()
         .find(|replica| is_reloading(replica))
-        .map(|u| format!("{} is {}", u.name, u.catalog.doing));
+        .map(|u| format!("{} is {}", u.name, u.catalog.phase));
     if on_its_way.is_none() && catalog.paused {
         return Some("rolls are paused: `geofront catalog resume`".to_owned());
     }
@@ -196,7 +196,7 @@ fn outlook(up: &[&Upstream], catalog: &Catalog) -> Option<String> {
     }
     let held_back = up
         .iter()
-        .find(|replica| replica.catalog.doing == "held-back");
+        .find(|replica| replica.catalog.phase == Phase::HeldBack);
     let held_back =
         held_back.map(|u| format!("{} is the last that serves, and is not reloaded", u.name));
     Some(
@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     fn failed(name: &str) -> Upstream {
-        let mut upstream = stale(name, "failed");
+        let mut upstream = stale(name, Phase::Failed);
         upstream.eligible = false;
         upstream.catalog.last_reload = Some(crate::admin::answers::CatalogReload {
             ago_seconds: 2,
@@ -260,7 +260,7 @@ mod tests {
                 vec![
                     fresh("a"),
                     Upstream {
-                        health: "down".to_owned(),
+                        health: Health::Down,
                         ..failed("b")
                     },
                 ],
@@ -270,23 +270,27 @@ mod tests {
                     changed(catalog);
                     catalog.settled = 3
                 },
-                vec![stale("a", "no"), stale("b", "no")],
+                vec![stale("a", Phase::No), stale("b", Phase::No)],
             ),
             line(
                 changed,
-                vec![fresh("a"), stale("b", "reloading"), stale("c", "waiting")],
+                vec![
+                    fresh("a"),
+                    stale("b", Phase::Reloading),
+                    stale("c", Phase::Waiting),
+                ],
             ),
             line(
                 changed,
-                vec![fresh("a"), stale("b", "reloading"), failed("c")],
+                vec![fresh("a"), stale("b", Phase::Reloading), failed("c")],
             ),
-            line(changed, vec![stale("a", "held-back")]),
+            line(changed, vec![stale("a", Phase::HeldBack)]),
             line(
                 |catalog| {
                     changed(catalog);
                     catalog.can_reload = false
                 },
-                vec![fresh("a"), fresh("b"), stale("c", "waiting")],
+                vec![fresh("a"), fresh("b"), stale("c", Phase::Waiting)],
             ),
             line(changed, vec![fresh("a"), fresh("b")]),
             line(changed, vec![]),
@@ -295,21 +299,21 @@ mod tests {
                     changed(catalog);
                     catalog.paused = true
                 },
-                vec![fresh("a"), stale("b", "waiting")],
+                vec![fresh("a"), stale("b", Phase::Waiting)],
             ),
             line(
                 |catalog| {
                     changed(catalog);
                     catalog.rests_seconds = Some(42)
                 },
-                vec![fresh("a"), stale("b", "waiting")],
+                vec![fresh("a"), stale("b", Phase::Waiting)],
             ),
             line(
                 |catalog| {
                     changed(catalog);
                     (catalog.rolls, catalog.can_reload) = (false, false)
                 },
-                vec![fresh("a"), stale("b", "waiting")],
+                vec![fresh("a"), stale("b", Phase::Waiting)],
             ),
         ];
         insta::assert_snapshot!(lines.join("\n"), @r"
@@ -333,18 +337,18 @@ mod tests {
     #[test]
     fn a_replica_has_an_epoch_or_is_on_its_way_or_says_why_not() {
         let down = Upstream {
-            health: "down".to_owned(),
+            health: Health::Down,
             last_cause: Some("cannot connect: x".to_owned()),
-            ..stale("a", "waiting")
+            ..stale("a", Phase::Waiting)
         };
         let maintenance = Upstream {
-            mode: "maintenance".to_owned(),
-            health: "unknown".to_owned(),
-            ..stale("a", "waiting")
+            mode: Mode::Maintenance,
+            health: Health::Unknown,
+            ..stale("a", Phase::Waiting)
         };
         let unknown = Upstream {
-            health: "unknown".to_owned(),
-            ..stale("a", "waiting")
+            health: Health::Unknown,
+            ..stale("a", Phase::Waiting)
         };
         let mut due = failed("a");
         due.catalog.retry_seconds = None;
@@ -352,9 +356,9 @@ mod tests {
         let stuck = |why: &str| Progress::Stuck(why.to_owned());
         for (upstream, expected) in [
             (fresh("a"), Progress::Done),
-            (stale("a", "waiting"), moving("waiting for its turn")),
-            (stale("a", "draining"), moving("draining, 3 in flight")),
-            (stale("a", "reloading"), moving("reloading")),
+            (stale("a", Phase::Waiting), moving("waiting for its turn")),
+            (stale("a", Phase::Draining), moving("draining, 3 in flight")),
+            (stale("a", Phase::Reloading), moving("reloading")),
             (
                 failed("a"),
                 stuck("reload failed: status 500; the next try is in 8 s"),
@@ -364,7 +368,7 @@ mod tests {
             (unknown, moving("not probed yet")),
             (maintenance, Progress::LeftAlone),
             (
-                stale("a", "held-back"),
+                stale("a", Phase::HeldBack),
                 stuck("it is the last that serves, and nobody could serve while it reloads"),
             ),
         ] {
@@ -374,7 +378,7 @@ mod tests {
 
     #[test]
     fn a_replica_that_has_the_epoch_is_done_whatever_follows() {
-        let mut upstream = stale("a", "reloading");
+        let mut upstream = stale("a", Phase::Reloading);
         upstream.catalog.epoch = Some(4);
         assert_eq!(Progress::of(&upstream, 4), Progress::Done);
     }
@@ -382,19 +386,19 @@ mod tests {
     #[test]
     fn the_column_shows_only_what_is_known_of_replicas() {
         let main = Upstream {
-            role: "main".to_owned(),
+            role: Role::Main,
             ..fresh("main")
         };
         let down = Upstream {
-            health: "down".to_owned(),
+            health: Health::Down,
             ..fresh("a")
         };
         let words = [
             main,
             down,
             fresh("a"),
-            stale("a", "waiting"),
-            stale("a", "testing"),
+            stale("a", Phase::Waiting),
+            stale("a", Phase::Testing),
             failed("a"),
         ];
         assert_eq!(
@@ -412,12 +416,15 @@ mod tests {
         };
         let is_troubled = |upstream: Upstream, catalog: &Catalog| is_troubled(&upstream, catalog);
         assert!(
-            !is_troubled(stale("a", "waiting"), &repaired)
-                && !is_troubled(stale("a", "reloading"), &repaired)
+            !is_troubled(stale("a", Phase::Waiting), &repaired)
+                && !is_troubled(stale("a", Phase::Reloading), &repaired)
         );
         assert!(
-            is_troubled(failed("a"), &repaired) && is_troubled(stale("a", "held-back"), &repaired)
+            is_troubled(failed("a"), &repaired)
+                && is_troubled(stale("a", Phase::HeldBack), &repaired)
         );
-        assert!(is_troubled(stale("a", "waiting"), &watched) && !is_troubled(fresh("a"), &watched));
+        assert!(
+            is_troubled(stale("a", Phase::Waiting), &watched) && !is_troubled(fresh("a"), &watched)
+        );
     }
 }

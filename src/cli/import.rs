@@ -12,7 +12,7 @@ use super::properties::{Property, properties};
 use crate::config::control_flow::{Statement, statement};
 
 /// The real ones have a dozen lines.
-const MOST_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 
 /// What the first words of the keys are.
 const KEYS: [&str; 4] = ["ows", "user", "ip", "timeout"];
@@ -44,11 +44,11 @@ fn read(path: &Path) -> Result<String, Failure> {
     };
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(|error| cannot(&error))?;
-    file.take(MOST_BYTES + 1)
+    file.take(MAX_BYTES + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| cannot(&error))?;
-    if bytes.len() as u64 > MOST_BYTES {
-        return Err(cannot(&format!("it has more than {MOST_BYTES} bytes")));
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(cannot(&format!("it has more than {MAX_BYTES} bytes")));
     }
     // Java reads such files as Latin-1, in which every byte is a letter. Rules are ASCII in any
     // case.

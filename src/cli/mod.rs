@@ -56,9 +56,10 @@ pub fn main() -> ExitCode {
             } else {
                 Exit::Success
             };
-            // Nobody is left to tell if even this cannot be printed.
-            drop(error.print());
-            exit.into()
+            match error.print() {
+                Ok(()) => exit.into(),
+                Err(_) => Exit::Failure.into(),
+            }
         }
     }
 }

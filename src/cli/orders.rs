@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::args;
 use super::client::{Client, NotOrdered};
 use super::exit::{Exit, Failure};
-use crate::admin::answers::{ModeOrder, ModeOrdered, ModeWord, Upstream};
+use crate::admin::answers::{Mode, ModeOrder, ModeOrdered, Upstream};
 
 /// How often `--wait` looks.
 const LOOK: Duration = Duration::from_millis(500);
@@ -18,7 +18,7 @@ pub(super) fn drain(
     out: &mut dyn Write,
 ) -> Result<Exit, Failure> {
     let name = &options.upstream.name;
-    let ordered = order(client, name, ModeWord::Drain, options.force)?;
+    let ordered = order(client, name, Mode::Drain, options.force)?;
     if options.wait {
         return wait_until_idle(name, options.timeout, client, out);
     }
@@ -35,7 +35,7 @@ pub(super) fn ready(
     out: &mut dyn Write,
 ) -> Result<Exit, Failure> {
     let name = &options.upstream.name;
-    order(client, name, ModeWord::Ready, false)?;
+    order(client, name, Mode::Ready, false)?;
     writeln!(out, "{name}: ready, {}", prospect(&look(client, name)?))?;
     Ok(Exit::Success)
 }
@@ -46,7 +46,7 @@ pub(super) fn maintenance(
     out: &mut dyn Write,
 ) -> Result<Exit, Failure> {
     let name = &options.upstream.name;
-    let ordered = order(client, name, ModeWord::Maintenance, options.force)?;
+    let ordered = order(client, name, Mode::Maintenance, options.force)?;
     writeln!(
         out,
         "{name}: in maintenance, {} in flight",
@@ -55,7 +55,7 @@ pub(super) fn maintenance(
     Ok(Exit::Success)
 }
 
-fn order(client: &Client, name: &str, mode: ModeWord, force: bool) -> Result<ModeOrdered, Failure> {
+fn order(client: &Client, name: &str, mode: Mode, force: bool) -> Result<ModeOrdered, Failure> {
     client.order_mode(name, &ModeOrder { mode, force, by: operator() }).map_err(|refused| match refused {
         NotOrdered::LastServing(reason) => Failure::new(reason).help(
             "--force takes it out anyway; these requests then get errors until it, or another one that serves them, is ready",
@@ -107,7 +107,7 @@ fn wait_until_idle(
     let mut said = None;
     loop {
         let upstream = look(client, name)?;
-        if upstream.mode == "ready" {
+        if upstream.mode == Mode::Ready {
             return Err(Failure::new(format!(
                 "{name}: somebody made it ready again"
             )));

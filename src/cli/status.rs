@@ -11,7 +11,9 @@ use super::exit::{Exit, Failure};
 use super::freshness::{self, first_line};
 use super::span::span;
 use super::table::{Side, aligned};
-use crate::admin::answers::{ClassWaiting, Condition, Queue, Reload, Status, Upstream};
+use crate::admin::answers::{
+    ClassWaiting, Condition, Health, Mode, Queue, Reload, Status, Upstream,
+};
 
 /// Between two screens of `--watch`.
 const REDRAW: Duration = Duration::from_secs(2);
@@ -94,8 +96,9 @@ fn judge(status: &Status) -> Exit {
 /// It gets requests, or will by itself: a replica that is being reloaded is no trouble, one that
 /// cannot be is.
 fn is_well(upstream: &Upstream, status: &Status) -> bool {
-    let is_back_soon =
-        freshness::is_reloading(upstream) && upstream.health == "up" && upstream.mode == "ready";
+    let is_back_soon = freshness::is_reloading(upstream)
+        && upstream.health == Health::Up
+        && upstream.mode == Mode::Ready;
     (upstream.eligible || is_back_soon) && !freshness::is_troubled(upstream, &status.catalog)
 }
 
@@ -250,8 +253,10 @@ fn row(upstream: &Upstream, rates: Option<&Rates>) -> Vec<String> {
     let health = match (upstream.ejected_seconds, upstream.half_open) {
         (Some(left), _) => format!("ejected, {} left", span(left)),
         (None, true) => format!("{}, on trial", upstream.health),
-        (None, false) if upstream.health == "down" && upstream.reachable => "failing".to_owned(),
-        (None, false) => upstream.health.clone(),
+        (None, false) if upstream.health == Health::Down && upstream.reachable => {
+            "failing".to_owned()
+        }
+        (None, false) => upstream.health.to_string(),
     };
     let weight = match upstream.effective_weight < upstream.weight {
         true => format!("{} of {}", upstream.effective_weight, upstream.weight),
@@ -259,7 +264,7 @@ fn row(upstream: &Upstream, rates: Option<&Rates>) -> Vec<String> {
     };
     vec![
         upstream.name.clone(),
-        upstream.role.clone(),
+        upstream.role.to_string(),
         health,
         mode(upstream),
         freshness::word(upstream).to_owned(),
@@ -289,8 +294,8 @@ fn row(upstream: &Upstream, rates: Option<&Rates>) -> Vec<String> {
 /// `drain (alice from 10.0.0.9)`: what keeps an upstream from serving has an author.
 fn mode(upstream: &Upstream) -> String {
     match &upstream.mode_by {
-        Some(by) if upstream.mode != "ready" => format!("{} ({by})", upstream.mode),
-        Some(_) | None => upstream.mode.clone(),
+        Some(by) if upstream.mode != Mode::Ready => format!("{} ({by})", upstream.mode),
+        Some(_) | None => upstream.mode.to_string(),
     }
 }
 
@@ -328,7 +333,7 @@ fn cause(upstream: &Upstream) -> String {
 mod tests {
     use super::super::fixture::{down, fresh, stale, status};
     use super::*;
-    use crate::admin::answers::{CatalogReload, LastReload};
+    use crate::admin::answers::{CatalogReload, LastReload, Phase, Role};
 
     fn upstream(name: &str, requests_total: u64) -> Upstream {
         Upstream {
@@ -340,7 +345,7 @@ mod tests {
     #[test]
     fn the_screen_shows_every_upstream_on_one_line() {
         let main = Upstream {
-            role: "main".to_owned(),
+            role: Role::Main,
             effective_weight: 40,
             ..upstream("main", 7)
         };
@@ -479,30 +484,30 @@ mod tests {
         assert_eq!(
             judge(&status(vec![
                 fresh("a"),
-                stale("b", "reloading"),
-                stale("c", "waiting")
+                stale("b", Phase::Reloading),
+                stale("c", Phase::Waiting)
             ])),
             Exit::Success
         );
         let drained = Upstream {
-            mode: "drain".to_owned(),
-            ..stale("b", "reloading")
+            mode: Mode::Drain,
+            ..stale("b", Phase::Reloading)
         };
         assert_eq!(judge(&status(vec![fresh("a"), drained])), Exit::Failure);
         assert_eq!(
-            judge(&status(vec![fresh("a"), stale("b", "failed")])),
+            judge(&status(vec![fresh("a"), stale("b", Phase::Failed)])),
             Exit::Failure
         );
         let serving = Upstream {
             eligible: true,
-            ..stale("b", "failed")
+            ..stale("b", Phase::Failed)
         };
         assert_eq!(judge(&status(vec![fresh("a"), serving])), Exit::Failure);
     }
 
     #[test]
     fn a_failed_reload_is_shown_with_its_reason() {
-        let mut failed = stale("b", "failed");
+        let mut failed = stale("b", Phase::Failed);
         failed.last_cause = Some("timeout: no answer".to_owned());
         failed.catalog.last_reload = Some(CatalogReload {
             ago_seconds: 3,
@@ -510,7 +515,7 @@ mod tests {
             failure: Some("status 500".to_owned()),
         });
         failed.catalog.retry_seconds = Some(7);
-        let mut status = status(vec![fresh("a"), failed, stale("c", "draining")]);
+        let mut status = status(vec![fresh("a"), failed, stale("c", Phase::Draining)]);
         (status.catalog.changed_seconds, status.catalog.done) = (Some(12), false);
         (status.catalog.epoch, status.catalog.settled) = (4, 4);
         insta::assert_snapshot!(screen(&status, "127.0.0.1:9090", None), @r"

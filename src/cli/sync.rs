@@ -10,7 +10,7 @@ use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::freshness::{Progress, all_replicas};
 use super::span::took;
-use crate::admin::answers::{Status, Upstream};
+use crate::admin::answers::{Role, Status, Upstream};
 
 /// How often `--wait` looks: a small catalog is read in less than a second.
 const LOOK: Duration = Duration::from_millis(200);
@@ -158,14 +158,14 @@ fn replicas(status: &Status) -> impl Iterator<Item = &Upstream> {
     status
         .upstreams
         .iter()
-        .filter(|upstream| upstream.role == "replica")
+        .filter(|upstream| upstream.role == Role::Replica)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::fixture::{down, fresh, stale, status};
     use super::*;
-    use crate::admin::answers::CatalogReload;
+    use crate::admin::answers::{CatalogReload, Health, Mode, Phase};
 
     const LIMIT: Duration = Duration::from_secs(60);
 
@@ -194,7 +194,7 @@ mod tests {
     }
 
     fn failed(name: &str) -> Upstream {
-        let mut upstream = stale(name, "failed");
+        let mut upstream = stale(name, Phase::Failed);
         upstream.catalog.last_reload = Some(CatalogReload {
             ago_seconds: 0,
             took_ms: 3,
@@ -220,14 +220,14 @@ mod tests {
     fn every_state_is_told_once() {
         let mut roll = roll();
         let mut out = Vec::new();
-        let mut busier = stale("a", "draining");
+        let mut busier = stale("a", Phase::Draining);
         busier.in_flight = 7;
         for upstreams in [
-            vec![stale("a", "waiting"), stale("b", "waiting")],
-            vec![stale("a", "draining"), stale("b", "waiting")],
-            vec![busier, stale("b", "waiting")],
-            vec![stale("a", "reloading"), stale("b", "waiting")],
-            vec![stale("a", "testing"), stale("b", "waiting")],
+            vec![stale("a", Phase::Waiting), stale("b", Phase::Waiting)],
+            vec![stale("a", Phase::Draining), stale("b", Phase::Waiting)],
+            vec![busier, stale("b", Phase::Waiting)],
+            vec![stale("a", Phase::Reloading), stale("b", Phase::Waiting)],
+            vec![stale("a", Phase::Testing), stale("b", Phase::Waiting)],
             vec![reloaded("a"), failed("b")],
             vec![reloaded("a"), fresh("b")],
         ] {
@@ -246,12 +246,12 @@ mod tests {
     #[test]
     fn it_ends_well_when_all_that_may_be_reloaded_have_the_epoch() {
         let maintenance = Upstream {
-            mode: "maintenance".to_owned(),
-            health: "unknown".to_owned(),
+            mode: Mode::Maintenance,
+            health: Health::Unknown,
             ..missing("c")
         };
         let main = Upstream {
-            role: "main".to_owned(),
+            role: Role::Main,
             ..missing("main")
         };
         assert_eq!(
@@ -269,7 +269,10 @@ mod tests {
     #[test]
     fn it_goes_on_while_anything_moves_and_ends_when_the_rest_is_stuck() {
         assert_eq!(
-            ended(vec![failed("a"), stale("b", "reloading")], Duration::ZERO),
+            ended(
+                vec![failed("a"), stale("b", Phase::Reloading)],
+                Duration::ZERO
+            ),
             None
         );
         insta::assert_snapshot!(ended(vec![failed("a"), fresh("b"), missing("c")], Duration::ZERO).unwrap(), @r"
@@ -282,7 +285,7 @@ mod tests {
 
     #[test]
     fn it_ends_when_the_time_is_over_and_says_what_was_going_on() {
-        insta::assert_snapshot!(ended(vec![fresh("a"), stale("b", "reloading")], LIMIT).unwrap(), @r"
+        insta::assert_snapshot!(ended(vec![fresh("a"), stale("b", Phase::Reloading)], LIMIT).unwrap(), @r"
         error: 1 of 2 replicas does not have epoch 4 after 1m
           b: reloading
           help: geofront goes on by itself; `geofront status` shows how far it is
@@ -299,7 +302,7 @@ mod tests {
             restarted.to_string().contains("restarted meanwhile"),
             "{restarted}"
         );
-        let mut watched = at_epoch(vec![stale("a", "waiting")]);
+        let mut watched = at_epoch(vec![stale("a", Phase::Waiting)]);
         watched.catalog.can_reload = false;
         let refused = roll()
             .ended(&watched, LIMIT, Duration::ZERO)

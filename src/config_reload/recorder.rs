@@ -7,9 +7,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::SharedEnvironment;
 use super::names::{Name, Names};
 use crate::config::Environment;
 
@@ -66,11 +68,11 @@ impl Sources {
 
 /// An environment that reads everything once: whoever reads again gets the same text, even if the
 /// file was edited meanwhile. Names it only notes, until they were looked up.
-pub(super) struct Recorder<'e> {
-    environment: &'e dyn Environment,
+pub(super) struct Recorder {
+    environment: SharedEnvironment,
     seen: Mutex<Seen>,
     /// `None` while names are only noted.
-    names: Option<&'e Names>,
+    names: Option<Arc<Names>>,
 }
 
 /// An error that can be kept.
@@ -82,8 +84,8 @@ struct Seen {
     names: BTreeSet<Name>,
 }
 
-impl<'e> Recorder<'e> {
-    pub(super) fn new(environment: &'e dyn Environment) -> Self {
+impl Recorder {
+    pub(super) fn new(environment: SharedEnvironment) -> Self {
         let seen = Seen {
             texts: BTreeMap::new(),
             lists: BTreeMap::new(),
@@ -102,8 +104,8 @@ impl<'e> Recorder<'e> {
     }
 
     /// From now on names are answered.
-    pub(super) fn answering(&mut self, names: &'e Names) {
-        self.names = Some(names);
+    pub(super) fn answering(&mut self, names: &Arc<Names>) {
+        self.names = Some(Arc::clone(names));
     }
 
     pub(super) fn sources(&self) -> Sources {
@@ -124,7 +126,7 @@ fn give<T: Clone>(kept: &Kept<T>) -> io::Result<T> {
         .map_err(|(kind, text)| io::Error::new(kind, text))
 }
 
-impl Environment for Recorder<'_> {
+impl Environment for Recorder {
     fn read(&self, path: &Path) -> io::Result<String> {
         let mut seen = self.seen.lock();
         give(
@@ -148,7 +150,7 @@ impl Environment for Recorder<'_> {
     }
 
     fn resolve(&self, host: &str, port: u16) -> io::Result<SocketAddr> {
-        match self.names {
+        match &self.names {
             Some(names) => names.answer(host, port),
             None => {
                 self.seen.lock().names.insert((host.to_owned(), port));

@@ -78,13 +78,7 @@ fn start(world: &Arc<World>) -> Running {
     let shared: SharedEnvironment = Arc::<World>::clone(world);
     let first = load(Path::new(FILE), &shared).unwrap_or_else(|wrong| panic!("{wrong}"));
     let control = Control::new(Arc::new(first.loaded.config.clone()), Instant::now());
-    let reload = ConfigReload::new(
-        FILE.into(),
-        shared,
-        first,
-        Arc::clone(&control),
-        Metrics::new(),
-    );
+    let reload = ConfigReload::new(first, Arc::clone(&control), Metrics::new());
     Running {
         control,
         reload: Arc::new(reload),

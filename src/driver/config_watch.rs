@@ -10,15 +10,12 @@
 //! A look is itself an event of the file system. What only reads does not wake us, or each look
 //! would call for the next.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode};
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
+use super::folder_watch::FolderWatch;
 use crate::config_reload::ConfigReload;
 
 /// Between looks without an event. An edit is in force within a second even where events do not
@@ -32,26 +29,29 @@ const PAUSE: Duration = Duration::from_millis(50);
 const SETTLE: Duration = Duration::from_millis(60);
 
 /// A file that keeps changing is read after so many looks all the same.
-const MOST_LOOKS: usize = 8;
+const MAX_LOOKS: usize = 8;
 
 /// Watches until `shutdown` turns true.
 pub async fn watch(reload: Arc<ConfigReload>, mut shutdown: watch::Receiver<bool>) {
-    let (changed, mut changes) = mpsc::channel(1);
-    let mut events = Events::new(changed);
+    let (mut folders, mut events) = FolderWatch::new();
     loop {
-        let folders = Arc::clone(&reload);
-        if let Ok(folders) = tokio::task::spawn_blocking(move || folders.folders()).await {
-            events.follow(folders);
+        let sources = Arc::clone(&reload);
+        if let Ok(wanted) = tokio::task::spawn_blocking(move || sources.folders()).await {
+            for (folder, error) in folders.follow(wanted) {
+                tracing::debug!(folder = %folder.display(), %error, "no events from this folder: it is polled");
+            }
         }
         tokio::select! {
             _ = shutdown.changed() => return,
-            Some(()) = changes.recv() => tokio::time::sleep(PAUSE).await,
+            Some(()) = events.recv() => tokio::time::sleep(PAUSE).await,
             () = tokio::time::sleep(POLL) => {}
         }
         if is_edited(&reload).await {
             let reload = Arc::clone(&reload);
-            // The outcome is told by the reload itself.
-            drop(tokio::task::spawn_blocking(move || reload.reload(Instant::now())).await);
+            let reloaded = tokio::task::spawn_blocking(move || reload.reload(Instant::now())).await;
+            if let Err(error) = reloaded {
+                tracing::error!(%error, "the config reload ended without an outcome");
+            }
         }
     }
 }
@@ -62,7 +62,7 @@ async fn is_edited(reload: &Arc<ConfigReload>) -> bool {
     if before == Some(reload.known_fingerprint()) {
         return false;
     }
-    for _ in 0..MOST_LOOKS {
+    for _ in 0..MAX_LOOKS {
         tokio::time::sleep(SETTLE).await;
         let after = fingerprint(reload).await;
         if after == before {
@@ -80,67 +80,12 @@ async fn fingerprint(reload: &Arc<ConfigReload>) -> Option<u64> {
         .ok()
 }
 
-/// The kernel's events for a changing set of folders.
-struct Events {
-    changed: mpsc::Sender<()>,
-    folders: BTreeSet<PathBuf>,
-    /// `None` where there are no events to be had: the poll finds edits.
-    watcher: Option<RecommendedWatcher>,
-}
-
-impl Events {
-    fn new(changed: mpsc::Sender<()>) -> Self {
-        Self {
-            changed,
-            folders: BTreeSet::new(),
-            watcher: None,
-        }
-    }
-
-    fn follow(&mut self, folders: BTreeSet<PathBuf>) {
-        if folders == self.folders {
-            return;
-        }
-        let changed = self.changed.clone();
-        let tell = move |event: notify::Result<notify::Event>| {
-            if event.is_ok_and(|event| only_reads(event.kind)) {
-                return;
-            }
-            if changed.try_send(()).is_err() {
-                // The channel is full: a look is due anyway.
-            }
-        };
-        self.watcher = notify::recommended_watcher(tell).ok();
-        if let Some(watcher) = &mut self.watcher {
-            for folder in &folders {
-                if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
-                    tracing::debug!(folder = %folder.display(), %error, "no events from this folder: it is polled");
-                }
-            }
-        }
-        self.folders = folders;
-    }
-}
-
-/// Whether nothing can have changed by it.
-pub(super) fn only_reads(event: EventKind) -> bool {
-    match event {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
-        EventKind::Access(_) => true,
-        EventKind::Any
-        | EventKind::Create(_)
-        | EventKind::Modify(_)
-        | EventKind::Remove(_)
-        | EventKind::Other => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
     use std::net::SocketAddr;
     use std::num::NonZeroUsize;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
@@ -186,16 +131,15 @@ mod tests {
         let shared: SharedEnvironment = Arc::<Counting>::clone(&environment);
         let first = config_reload::load(&path, &shared).unwrap();
         let control = Control::new(Arc::new(first.loaded.config.clone()), Instant::now());
-        let reload = ConfigReload::new(path, shared, first, control, Metrics::new());
+        let reload = ConfigReload::new(first, control, Metrics::new());
         let (_stop, stopped) = watch::channel(false);
         let before = environment.0.load(Ordering::Relaxed);
         let watching = watch(Arc::new(reload), stopped);
-        drop(
-            tokio::time::timeout(time, async {
-                tokio::join!(watching, meanwhile(folder.path()))
-            })
-            .await,
-        );
+        tokio::time::timeout(time, async {
+            tokio::join!(watching, meanwhile(folder.path()))
+        })
+        .await
+        .ok();
         environment.0.load(Ordering::Relaxed) - before
     }
 

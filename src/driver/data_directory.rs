@@ -11,10 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::{mpsc, watch};
 
-use super::config_watch::only_reads;
+use super::folder_watch::FolderWatch;
 use crate::cluster::{Event, FileChange};
 use crate::control::Control;
 
@@ -26,8 +25,7 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// Watches, as the configuration in force says, until `shutdown` turns true.
 pub async fn watch(control: Arc<Control>, mut shutdown: watch::Receiver<bool>) {
-    let (changed, mut changes) = mpsc::channel(1);
-    let mut watched = Watched::new(changed);
+    let (mut watched, mut events) = Watched::new();
     loop {
         let config = Arc::clone(&control.snapshot().config);
         watched.follow(config.catalog.watch.as_deref());
@@ -41,17 +39,15 @@ pub async fn watch(control: Arc<Control>, mut shutdown: watch::Receiver<bool>) {
         };
         tokio::select! {
             _ = shutdown.changed() => return,
-            Some(()) = changes.recv() => {}
+            Some(()) = events.recv() => {}
             () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
 struct Watched {
-    changed: mpsc::Sender<()>,
+    events: FolderWatch,
     folder: Option<PathBuf>,
-    /// `None` where there are no events to be had.
-    watcher: Option<RecommendedWatcher>,
     /// The file as it counts.
     known: Option<Content>,
     /// Another text with the same number, seen at the last look: GeoServer writes the number a
@@ -67,40 +63,26 @@ struct Content {
 }
 
 impl Watched {
-    fn new(changed: mpsc::Sender<()>) -> Self {
-        Self {
-            changed,
+    fn new() -> (Self, mpsc::Receiver<()>) {
+        let (events, received) = FolderWatch::new();
+        let watched = Self {
+            events,
             folder: None,
-            watcher: None,
             known: None,
             edited: None,
-        }
+        };
+        (watched, received)
     }
 
     fn follow(&mut self, folder: Option<&Path>) {
         if folder == self.folder.as_deref() {
             return;
         }
-        (self.folder, self.watcher) = (folder.map(Path::to_owned), None);
-        (self.known, self.edited) = (None, None);
-        let Some(folder) = folder else { return };
-        let changed = self.changed.clone();
-        let tell = move |event: notify::Result<notify::Event>| {
-            // Our own look opens the file, too.
-            if event.is_ok_and(|event| only_reads(event.kind)) {
-                return;
-            }
-            if changed.try_send(()).is_err() {
-                // A look is due anyway.
-            }
-        };
-        self.watcher = notify::recommended_watcher(tell).ok();
-        if let Some(Err(error)) = self
-            .watcher
-            .as_mut()
-            .map(|watcher| watcher.watch(folder, RecursiveMode::NonRecursive))
-        {
-            tracing::warn!(folder = %folder.display(), %error, "no events from the data directory: it is looked at now and then");
+        self.folder = folder.map(Path::to_owned);
+        self.known = None;
+        self.edited = None;
+        for (folder, error) in self.events.follow(self.folder.iter().cloned().collect()) {
+            tracing::warn!(folder = %folder.display(), %error, "no events from the data directory: it is polled");
         }
     }
 
@@ -180,8 +162,7 @@ mod tests {
     async fn a_file_that_is_replaced_is_seen_by_its_event_and_the_same_number_is_no_change() {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), 1);
-        let (changed, mut changes) = mpsc::channel(1);
-        let mut watched = Watched::new(changed);
+        let (mut watched, mut events) = Watched::new();
         watched.follow(Some(folder.path()));
         assert_eq!(
             watched.change().await,
@@ -189,7 +170,7 @@ mod tests {
             "the first number is no change"
         );
         write(folder.path(), 2);
-        tokio::time::timeout(Duration::from_secs(10), changes.recv())
+        tokio::time::timeout(Duration::from_secs(10), events.recv())
             .await
             .expect("an event comes");
         assert_eq!(
@@ -207,7 +188,7 @@ mod tests {
     async fn a_file_edited_in_place_counts_at_the_second_look_although_its_number_stays() {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), 1);
-        let mut watched = Watched::new(mpsc::channel(1).0);
+        let (mut watched, _events) = Watched::new();
         watched.follow(Some(folder.path()));
         assert_eq!(watched.change().await, None);
         let edit = |text: &str| {

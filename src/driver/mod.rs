@@ -8,6 +8,7 @@ mod chosen_layer;
 pub mod config_watch;
 pub mod data_directory;
 mod errand;
+mod folder_watch;
 pub mod history;
 pub mod names;
 mod probe;
@@ -58,7 +59,7 @@ pub async fn run(
         driver.start_what_is_due();
         let has_room = driver.probes.len() < MAX_PROBES;
         tokio::select! {
-            ended = shutdown.wait_for(|ended| *ended) => { drop(ended); break; }
+            () = ended(&mut shutdown) => break,
             Some(probed) = driver.probes.join_next() => report_panic(probed),
             Some(reloaded) = driver.reloads.join_next() => report_panic(reloaded),
             transition = transitions.recv() => driver.count(transition),
@@ -327,6 +328,11 @@ async fn until(deadline: Option<Instant>) {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
+}
+
+/// Resolves when `shutdown` turns true, or its sender is gone.
+async fn ended(shutdown: &mut watch::Receiver<bool>) {
+    shutdown.wait_for(|ended| *ended).await.ok();
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{sleep, timeout};
 
+use super::ended;
 use crate::cluster::{HealthState, Transition, What};
 use crate::config_reload::ConfigReload;
 use crate::control::Control;
@@ -35,11 +36,14 @@ pub async fn watch(
             EVERY
         };
         tokio::select! {
-            ended = shutdown.wait_for(|ended| *ended) => { drop(ended); return; }
+            () = ended(&mut shutdown) => return,
             () = either(lost(&mut transitions), pause) => {}
         }
         let reload = Arc::clone(&reload);
-        drop(tokio::task::spawn_blocking(move || reload.look_up_names(Instant::now())).await);
+        let looked_up = tokio::task::spawn_blocking(move || reload.look_up_names(Instant::now()));
+        if let Err(error) = looked_up.await {
+            tracing::error!(%error, "the look-up of host names ended early");
+        }
     }
 }
 

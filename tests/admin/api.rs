@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 
 use super::support::{Admin, Answer, CREDENTIALS};
-use geofront::admin::answers::Reload;
 use geofront::cluster::Cause;
 use serde_json::{Value, json};
 
@@ -163,28 +162,26 @@ async fn orders_that_make_no_sense_are_explained() {
 #[tokio::test]
 async fn a_config_reload_answers_how_it_ended_and_status_remembers() {
     let admin = Admin::start("").await;
-    let changes = vec!["health.rise: 2, was 1".to_owned()];
-    *admin.reloads.next.lock() = Some(Reload::Applied {
-        revision: 2,
-        changes,
-    });
+    admin.world.append("fall = 4\n");
     let applied = admin.post("/api/config/reload", "").await;
     let expected =
-        json!({"outcome": "applied", "revision": 2, "changes": ["health.rise: 2, was 1"]});
+        json!({"outcome": "applied", "revision": 2, "changes": ["health.fall: 4, was 3"]});
     assert_eq!((applied.code, applied.json()), (200, expected));
-    *admin.reloads.next.lock() = Some(Reload::Refused {
-        error: "error: no".to_owned(),
-    });
-    let refused = admin.post("/api/config/reload", "").await;
+    let unchanged = admin.post("/api/config/reload", "").await;
     assert_eq!(
-        (refused.code, refused.json()),
-        (422, json!({"outcome": "refused", "error": "error: no"}))
+        (unchanged.code, unchanged.json()),
+        (200, json!({"outcome": "unchanged", "revision": 2}))
+    );
+    admin.world.append("fal = 4\n");
+    let refused = admin.post("/api/config/reload", "").await;
+    assert!(refused.error().starts_with("error: unknown key `fal`"));
+    assert_eq!(
+        (refused.code, &refused.json()["outcome"]),
+        (422, &json!("refused"))
     );
     let last = admin.get("/api/status").await.json()["last_reload"].clone();
-    assert_eq!(
-        last,
-        json!({"ago_seconds": 0, "outcome": "refused", "error": "error: no"})
-    );
+    let expected = json!({"ago_seconds": 0, "outcome": "refused", "error": refused.error()});
+    assert_eq!(last, expected);
 }
 
 #[tokio::test]

@@ -1,17 +1,20 @@
 //! A cluster without sockets behind a real admin endpoint, and a client that can send anything.
 
+use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use geofront::admin::answers::{LastReload, Reload, Requests};
-use geofront::admin::{self, AdminState, Capacity, ConfigReloads};
+use geofront::admin::answers::Requests;
+use geofront::admin::{self, AdminState, Capacity};
 use geofront::admission::{ClassWaiting, QueueStatus};
 use geofront::balance::Lease;
 use geofront::cluster::{Action, Cause, Event, Outcome, ProbeReport, Selection, Tried};
-use geofront::config::{Config, MapEnvironment};
+use geofront::config::{Environment, MapEnvironment};
+use geofront::config_reload::{self, ConfigReload, SharedEnvironment};
 use geofront::control::Control;
 use geofront::metrics::Metrics;
 use geofront::ogc::RequestClass;
@@ -26,6 +29,8 @@ use tokio::time::{interval, timeout};
 /// Nothing here takes a hundredth of it.
 const DEADLINE: Duration = Duration::from_secs(20);
 
+const FILE: &str = "geofront.toml";
+
 const CLUSTER: &str = "[upstreams.main]\nurl = 'http://127.0.0.1:1'\nrole = 'main'\n[upstreams.a]\nurl = 'http://127.0.0.1:2'\n\
     [upstreams.b]\nurl = 'http://127.0.0.1:3'\n[health]\nrise = 1\n";
 
@@ -36,40 +41,52 @@ pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
     timeout(DEADLINE, future).await.expect("it happens in time")
 }
 
-/// Config reloads that end as the test says.
-#[derive(Default)]
-pub(crate) struct Reloads {
-    pub(crate) next: Mutex<Option<Reload>>,
-    last: Mutex<Option<Reload>>,
+/// A configuration in memory that a test can edit.
+pub(crate) struct World(Mutex<MapEnvironment>);
+
+impl World {
+    fn new(text: String) -> Self {
+        Self(Mutex::new(Self::with(text)))
+    }
+
+    fn with(text: String) -> MapEnvironment {
+        MapEnvironment::new()
+            .file(FILE, text)
+            .environment_variable("TOKEN", "s3cret")
+    }
+
+    /// Replaces the configuration: the cluster of [`CLUSTER`] with `more` behind it.
+    pub(crate) fn append(&self, more: &str) {
+        *self.0.lock() = Self::with(format!("{CLUSTER}{more}"));
+    }
 }
 
-impl ConfigReloads for Reloads {
-    fn reload(&self) -> Reload {
-        let outcome = self
-            .next
-            .lock()
-            .clone()
-            .expect("the test said how the reload ends");
-        *self.last.lock() = Some(outcome.clone());
-        outcome
+impl Environment for World {
+    fn read(&self, path: &Path) -> io::Result<String> {
+        self.0.lock().read(path)
     }
 
-    fn last(&self) -> Option<LastReload> {
-        self.last.lock().clone().map(|outcome| LastReload {
-            ago_seconds: 0,
-            outcome,
-        })
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        self.0.lock().list(folder)
     }
 
-    fn effective(&self) -> Value {
-        json!({ "admin": { "value": "127.0.0.1:9090", "origin": "default" } })
+    fn variable(&self, name: &str) -> Option<String> {
+        self.0.lock().variable(name)
+    }
+
+    fn resolve(&self, host: &str, port: u16) -> io::Result<SocketAddr> {
+        self.0.lock().resolve(host, port)
+    }
+
+    fn cores(&self) -> NonZeroUsize {
+        Environment::cores(&*self.0.lock())
     }
 }
 
 pub(crate) struct Admin {
     pub(crate) address: SocketAddr,
     control: Arc<Control>,
-    pub(crate) reloads: Arc<Reloads>,
+    pub(crate) world: Arc<World>,
     pub(crate) stopping: Arc<AtomicBool>,
     shutdown: watch::Sender<bool>,
     serving: JoinHandle<()>,
@@ -158,19 +175,19 @@ fn failed_requests(after: u64) -> Requests {
 impl Admin {
     /// With `top` before the tables of the cluster.
     pub(crate) async fn start(top: &str) -> Self {
-        let environment = MapEnvironment::new()
-            .file("geofront.toml", format!("{top}{CLUSTER}"))
-            .environment_variable("TOKEN", "s3cret");
-        let loaded = Config::load(Path::new("geofront.toml"), &environment)
+        let world = Arc::new(World::new(format!("{top}{CLUSTER}")));
+        let environment: SharedEnvironment = Arc::<World>::clone(&world);
+        let first = config_reload::load(Path::new(FILE), &environment)
             .unwrap_or_else(|problems| panic!("{problems}"));
-        let control = Control::new(Arc::new(loaded.config.clone()), Instant::now());
+        let control = Control::new(Arc::new(first.loaded.config.clone()), Instant::now());
+        let metrics = Metrics::new();
+        let reload = ConfigReload::new(first, Arc::clone(&control), Arc::clone(&metrics));
         let stopping = Arc::new(AtomicBool::new(false));
-        let reloads = Arc::new(Reloads::default());
         let capacity = Capacity::default();
         let state = AdminState::new(
             Arc::clone(&control),
-            Arc::clone(&reloads),
-            Metrics::new(),
+            Arc::new(reload),
+            metrics,
             queue_status,
             failed_requests,
             Arc::clone(&stopping),
@@ -185,7 +202,7 @@ impl Admin {
         let admin = Self {
             address,
             control,
-            reloads,
+            world,
             stopping,
             shutdown,
             serving,
