@@ -9,14 +9,13 @@
 //! Two kinds of evidence convict, and a success weakens them differently:
 //!
 //! * **A run**: `ejection_failures` failures in a row. One success ends it, because the usual
-//!   failures (a reset, a timeout, a 500) are as often the fault of one layer or one request. A
-//!   failure to reach it at all counts [`UNREACHABLE`]fold: that
-//!   is nobody's layer.
-//! * **Node faults**: answers that say the instance itself is broken (out of memory, no threads,
-//!   stale file handle). Such an instance goes on answering other requests well, so a success must
-//!   not acquit it: each fault adds [`FAULT`] and each success takes one away, and [`FAULT_LIMIT`]
-//!   convicts. Two in a row are enough; of one in ten, three; below one in thirty-three the
-//!   successes win, so that a single client's monstrous requests do not eject one instance after
+//!   failures (a reset, a timeout, a status 500) are often the fault of one layer or one request.
+//!   A failed connection counts [`UNREACHABLE`] times, because no layer causes it.
+//! * **Node faults**: answers that report a broken instance (out of memory, no threads, stale file
+//!   handle). Such an instance may answer other requests well, so one success does not clear it.
+//!   Each fault adds [`FAULT`], each success subtracts one, and [`FAULT_LIMIT`] convicts. Two
+//!   faults in a row are enough; at one fault in ten requests, three. Below one in thirty-three the
+//!   successes win, so that a single client's enormous requests do not eject one instance after
 //!   the other.
 //!
 //! It has to be this quick because least in-flight is drawn to a broken instance: it answers
@@ -44,7 +43,7 @@ const FAULT: u32 = 32;
 const FAULT_LIMIT: u32 = 2 * FAULT;
 
 /// 2^20 times the first ejection is longer than any `ejection_max`.
-const MOST_DOUBLINGS: u32 = 20;
+const MAX_DOUBLINGS: u32 = 20;
 
 /// What a failure says about the instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,7 +191,7 @@ impl Ejection {
             .ejection
             .saturating_mul(1 << self.doublings)
             .min(config.ejection_max);
-        self.doublings = (self.doublings + 1).min(MOST_DOUBLINGS);
+        self.doublings = (self.doublings + 1).min(MAX_DOUBLINGS);
         self.enter(
             State::Ejected {
                 until: now + length,

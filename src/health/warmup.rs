@@ -19,7 +19,7 @@ impl Warmup {
     /// The whole, of which [`Self::share`] is a part.
     pub const WHOLE: u32 = 1024;
     /// The part it begins with: some requests are needed to get warm at all.
-    pub const LEAST: u32 = Self::WHOLE / 20;
+    pub const MIN: u32 = Self::WHOLE / 20;
 
     /// `None` when there is nothing to ramp.
     pub fn new(since: Instant, length: Duration) -> Option<Self> {
@@ -38,7 +38,7 @@ impl Warmup {
             return Self::WHOLE;
         }
         let part = elapsed.as_secs_f64() / self.length.as_secs_f64() * f64::from(Self::WHOLE);
-        (part as u32).max(Self::LEAST)
+        (part as u32).max(Self::MIN)
     }
 }
 
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn it_begins_with_a_small_part_and_ends_with_the_whole() {
-        assert_eq!(share_after(Duration::ZERO), Warmup::LEAST);
+        assert_eq!(share_after(Duration::ZERO), Warmup::MIN);
         assert_eq!(share_after(LENGTH / 2), Warmup::WHOLE / 2);
         assert_eq!(share_after(LENGTH), Warmup::WHOLE);
         assert_eq!(share_after(LENGTH * 1000), Warmup::WHOLE);
@@ -70,7 +70,7 @@ mod tests {
         assert!(
             shares
                 .iter()
-                .all(|share| (Warmup::LEAST..=Warmup::WHOLE).contains(share))
+                .all(|share| (Warmup::MIN..=Warmup::WHOLE).contains(share))
         );
     }
 
