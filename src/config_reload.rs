@@ -1,8 +1,8 @@
-//! file -> Config -> Change -> Control.
+//! Config reloads: from the files to a configuration in force.
 //!
-//! The file watch, SIGHUP, the API and `geofront reload` all end here and do the same thing: read,
-//! validate, compare, and one swap. A file with a mistake, or one that changes what needs a
-//! restart, changes nothing: the configuration in force stays.
+//! The file watch, SIGHUP, the API and `geofront reload` all do the same: read, validate, compare,
+//! and swap once. If the files have a mistake, or change a key that needs a restart, nothing
+//! changes and the configuration in force stays.
 
 mod names;
 mod recorder;
@@ -27,14 +27,14 @@ use crate::metrics::{Metrics, RELOAD_REFUSED};
 use names::{Name, Names};
 use recorder::{Recorder, Sources};
 
-/// How a config reload ended.
+/// The outcome of a config reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReloadOutcome {
-    /// In force; what changed, a line each.
+    /// The new configuration is in force; one line per change.
     Applied { revision: u64, changes: Vec<String> },
-    /// The file says what is in force already.
+    /// The files equal the configuration in force.
     Unchanged { revision: u64 },
-    /// The configuration in force stays; why.
+    /// The configuration in force stays, for this reason.
     Refused { reason: String },
 }
 
@@ -66,18 +66,18 @@ impl fmt::Display for ReloadOutcome {
     }
 }
 
-/// The last one that ended.
+/// The last config reload.
 #[derive(Clone, Debug)]
 pub struct LastReload {
     pub at: Instant,
     pub outcome: ReloadOutcome,
 }
 
-/// What a configuration needs of the world, shared by everything that reads it.
+/// The environment of a configuration, shared by everything that reads it.
 pub type SharedEnvironment = Arc<dyn Environment + Send + Sync>;
 
-/// A start or a config reload waits no longer for name servers. Answers that come later are used
-/// all the same.
+/// Time for which a start or a config reload waits for name servers. Later answers are used when
+/// they arrive.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The configuration at the start: its files are read, its host names are not looked up yet.
@@ -161,9 +161,9 @@ pub struct ConfigReload {
     control: Arc<Control>,
     metrics: Arc<Metrics>,
     names: Arc<Names>,
-    /// Held for the whole of a reload or a look at names: one at a time.
+    /// Held for the whole of a reload or a name look-up: one at a time.
     turn: Mutex<()>,
-    /// Never held while something is read or looked up, so that looking at it does not wait.
+    /// Never held during reads or look-ups, so that readers of the state do not wait.
     state: Mutex<State>,
     last: Mutex<Option<LastReload>>,
 }
@@ -171,7 +171,7 @@ pub struct ConfigReload {
 struct State {
     running: Loaded,
     sources: Sources,
-    /// Of the text that was parsed last.
+    /// The fingerprint of the text that was parsed last.
     fingerprint: u64,
 }
 
@@ -210,7 +210,7 @@ impl ConfigReload {
         }
     }
 
-    /// Reads the files and puts them in force. Blocks: it reads files and looks names up.
+    /// Reads the files and puts them in force. Blocks, because it reads files and looks up names.
     pub fn reload(&self, now: Instant) -> ReloadOutcome {
         let _one_at_a_time = self.turn.lock();
         let recorder = Recorder::new(Arc::clone(&self.environment));
@@ -284,8 +284,8 @@ impl ConfigReload {
         }
     }
 
-    /// Looks the names of all hosts up again, and tells the cluster which upstreams are elsewhere.
-    /// Blocks for some seconds at most.
+    /// Repeats the look-up of all host names, and reports changed addresses to the cluster. Blocks
+    /// for some seconds at most.
     pub fn look_up_names(&self, now: Instant) {
         let _one_at_a_time = self.turn.lock();
         let upstreams = self.state.lock().running.config.upstreams.clone();
@@ -321,7 +321,7 @@ impl ConfigReload {
         }
     }
 
-    /// Whether some upstream waits for its name to resolve.
+    /// True if an upstream's host name does not resolve.
     pub fn has_unresolved(&self) -> bool {
         self.state
             .lock()
@@ -336,30 +336,30 @@ impl ConfigReload {
         self.last.lock().clone()
     }
 
-    /// Every key in force, with where its value came from; secrets masked.
+    /// Every key in force with the origin of its value; secrets are masked.
     pub fn effective(&self) -> Vec<Effective> {
         self.state.lock().running.effective.clone()
     }
 
-    /// The folders in which an edit can show. Blocks: it follows links.
+    /// The folders in which an edit can appear. Blocks, because it follows links.
     pub fn folders(&self) -> BTreeSet<PathBuf> {
         let sources = self.state.lock().sources.clone();
         sources.directories()
     }
 
-    /// What the files hold now; blocks, because it reads them.
+    /// The fingerprint of the current files. Blocks, because it reads them.
     pub fn fingerprint(&self) -> u64 {
         let sources = self.state.lock().sources.clone();
         sources.fingerprint(&*self.environment)
     }
 
-    /// The fingerprint of what was parsed last, well or not.
+    /// The fingerprint of the files that were parsed last, valid or not.
     pub fn known_fingerprint(&self) -> u64 {
         self.state.lock().fingerprint
     }
 }
 
-/// The machine we run on.
+/// The real machine.
 #[derive(Clone, Copy, Debug)]
 pub struct RealEnvironment;
 
@@ -381,8 +381,8 @@ impl Environment for RealEnvironment {
         std::env::var(name).ok()
     }
 
-    /// The lowest of its addresses: name servers give them in any order, and another address is
-    /// another upstream.
+    /// Returns the lowest address of the name. Name servers return addresses in any order, and a
+    /// different address would be a different upstream.
     fn resolve(&self, host: &str, port: u16) -> io::Result<SocketAddr> {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let lowest = (bare, port)

@@ -1,14 +1,15 @@
-//! The one writer: serialises events into the cluster, publishes its snapshot, wakes the driver.
+//! The only writer of the cluster: applies events in order, publishes snapshots, and wakes the
+//! driver.
 //!
-//! All writes go through the mutex, which is never held across an await; all reads go through one
-//! swap. A healthy cluster serves requests without taking the lock: a success is reported only
-//! where the upstream's `in_doubt` mark says that it would change something.
+//! All writes hold a mutex, but never across an await. All reads use one atomic swap. A healthy
+//! cluster serves requests without taking the lock: a success is reported only if the upstream's
+//! `in_doubt` mark says that it would change something.
 //!
-//! That mark is written under the lock, before the snapshot that the change makes is published, and
-//! read without it. A success that misses a mark set at the same moment is a success that came
-//! before the failure. One that comes after it, in whatever way "after" was established, sees the
-//! mark, and so does every request that was selected from the new snapshot. A success that sees a
-//! mark which is just being taken away takes the lock for nothing.
+//! The mark is written under the lock, before the resulting snapshot is published, and read without
+//! the lock. A success that misses a mark set at the same moment counts as a success before the
+//! failure. A success after the failure sees the mark, and so does every request that was selected
+//! from the new snapshot. A success that sees a mark just before its removal takes the lock without
+//! need.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -31,22 +32,22 @@ mod tests;
 
 pub use history::{MAX_ROLLS, PastReload, PastRoll, RollHistory};
 
-/// Transitions a slow listener may fall behind before it misses some.
+/// Transitions that a slow listener may fall behind before it misses some.
 const EVENT_BACKLOG: usize = 1024;
 
-/// How often to look whether the wait for first verdicts is over.
+/// Interval for checking whether the first verdicts are in.
 const VERDICT_LOOK: Duration = Duration::from_millis(250);
 
-/// See the module's documentation.
+/// The cluster behind its lock, and its published snapshot; see the module's documentation.
 #[derive(Debug)]
 pub struct Control {
     cluster: Mutex<Cluster>,
-    /// Written with the lock held, by [`Self::change`] alone.
+    /// Written only by [`Self::change`], with the lock held.
     snapshot: ArcSwap<Snapshot>,
     history: Mutex<RollHistory>,
     woken: Notify,
     transitions: broadcast::Sender<Transition>,
-    /// Told of every new snapshot, without the lock.
+    /// Notified of every new snapshot, without the lock.
     bell: OnceLock<Arc<Doorbell>>,
 }
 
@@ -66,28 +67,28 @@ impl Control {
         })
     }
 
-    /// For one look, and for each choice of an upstream: the latest there is.
+    /// The current snapshot, for one look or one selection.
     pub fn snapshot(&self) -> Guard<Arc<Snapshot>> {
         self.snapshot.load()
     }
 
-    /// For a whole request, which sees one configuration from start to end.
+    /// The current snapshot for a whole request, which uses one configuration from start to end.
     pub fn snapshot_full(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
     }
 
-    /// Tells the cluster what happened.
+    /// Applies an event to the cluster.
     pub fn handle(&self, event: Event, now: Instant) {
         self.change(|cluster| ((), cluster.handle(event, now)));
     }
 
-    /// Tells the cluster how an attempt went that was sent at `sent`; without the lock when there
-    /// is nothing to learn.
+    /// Reports the outcome of an attempt that was sent at `sent`. Takes no lock if the outcome
+    /// changes nothing.
     pub fn observe(&self, upstream: &Upstream, sent: Instant, outcome: Outcome, now: Instant) {
         self.observe_about(upstream, sent, (outcome, None), now);
     }
 
-    /// [`Self::observe`], with what a failure is about.
+    /// Like [`Self::observe`], with the subject of a failure.
     pub fn observe_about(
         &self,
         upstream: &Upstream,
@@ -113,12 +114,12 @@ impl Control {
         }
     }
 
-    /// The upstream of this name, whatever its state.
+    /// The upstream of this name, in any state.
     pub fn upstream(&self, name: &UpstreamName) -> Option<Arc<Upstream>> {
         self.cluster.lock().upstream(name)
     }
 
-    /// Carries out an operator's order, without a record of its origin.
+    /// Carries out an operator's order without recording its origin.
     pub fn set_mode(
         &self,
         name: &str,
@@ -145,17 +146,18 @@ impl Control {
         })
     }
 
-    /// Something that may have changed the main's catalog. Resolved when the snapshot says so.
+    /// Reports a request that may have changed the main's catalog. The ticket is resolved when the
+    /// snapshot says so.
     pub fn hint(&self, hint: Hint, now: Instant) -> Ticket {
         self.change(|cluster| cluster.hint(hint, now))
     }
 
-    /// The same with what is known about the request that passed by.
+    /// Like [`Self::hint`], with the details of the request.
     pub fn sight(&self, sighting: &Sighting, now: Instant) -> Ticket {
         self.change(|cluster| cluster.sight(sighting, now))
     }
 
-    /// All replicas shall be reloaded now; the epoch they will have.
+    /// Orders a reload of all replicas; returns their future epoch.
     pub fn order_sync(&self, now: Instant) -> Result<u64, SyncError> {
         self.change(|cluster| match cluster.order_sync(now) {
             Ok((epoch, transitions)) => (Ok(epoch), transitions),
@@ -163,27 +165,27 @@ impl Control {
         })
     }
 
-    /// Takes over what the process before this one knew. It must be called before the driver runs.
+    /// Restores the memory of the previous process. It must be called before the driver runs.
     pub fn recall(&self, memory: &Memory) {
         self.cluster.lock().recall(memory);
     }
 
-    /// The layer that probes and canaries draw, where geofront chose one.
+    /// The layer that probes and canaries draw, if geofront chose it.
     pub fn chosen_layer(&self) -> Option<String> {
         self.cluster.lock().chosen_layer().map(str::to_owned)
     }
 
-    /// Whether a change of security is to be brought along with the replica's catalog reload.
+    /// True if the replica's next catalog reload must also reload security.
     pub fn owes_security(&self, upstream: UpstreamId) -> bool {
         self.cluster.lock().owes_security(upstream)
     }
 
-    /// Returns what a process after this one must know.
+    /// Returns the memory for the next process.
     pub fn memory(&self) -> Memory {
         self.cluster.lock().memory()
     }
 
-    /// An operator's order: no replica leaves service for its catalog, until it is taken back.
+    /// Pauses or resumes rolls: while they are paused, no replica leaves service for its catalog.
     pub fn pause_rolls(&self, is_paused: bool, now: Instant) {
         self.change(|cluster| ((), cluster.pause_rolls(is_paused, now)));
         self.history.lock().paused = is_paused;
@@ -194,7 +196,7 @@ impl Control {
         self.history.lock().clone()
     }
 
-    /// What the process before us knew of rolls.
+    /// Restores the previous process's history of rolls.
     pub fn recall_rolls(&self, mut history: RollHistory, now: Instant) {
         history.bound();
         let is_paused = history.paused;
@@ -202,7 +204,7 @@ impl Control {
         self.pause_rolls(is_paused, now);
     }
 
-    /// The next thing due; call until `None`.
+    /// The next due action; call until `None`.
     pub fn poll_action(&self, now: Instant) -> Option<Action> {
         self.change(|cluster| {
             let transitions = cluster.handle(Event::Tick, now);
@@ -224,14 +226,14 @@ impl Control {
         self.cluster.lock().status(now)
     }
 
-    /// Resolves when no upstream's first probe is worth waiting for any more.
+    /// Resolves when no first probe of any upstream is worth waiting for.
     pub async fn first_verdicts(&self) {
         let mut transitions = self.transitions();
         while RequestClass::ALL
             .into_iter()
             .any(|class| self.snapshot().awaits_verdict(class, Instant::now()))
         {
-            // Each verdict is a transition; that the wait for one is over is none.
+            // Each verdict is a transition, but the end of the wait for one is not.
             tokio::time::timeout(VERDICT_LOOK, transitions.recv())
                 .await
                 .ok();
@@ -243,13 +245,12 @@ impl Control {
         self.transitions.subscribe()
     }
 
-    /// Who is told when a new snapshot may have a place for somebody who waits. The first one
-    /// stays.
+    /// Sets the notifier for new snapshots that may have a slot for a waiter. The first one stays.
     pub fn attach(&self, bell: &Arc<Doorbell>) {
         self.bell.get_or_init(|| Arc::clone(bell));
     }
 
-    /// The one way to write: change, publish if requests can see it, tell, wake.
+    /// The only way to write: change, publish if requests can see it, notify, wake.
     fn change<T>(&self, change: impl FnOnce(&mut Cluster) -> (T, Vec<Transition>)) -> T {
         let mut cluster = self.cluster.lock();
         let before = cluster.next_deadline();
@@ -267,13 +268,13 @@ impl Control {
         let is_due_sooner = cluster
             .next_deadline()
             .is_some_and(|after| before.is_none_or(|before| after < before));
-        // Told under the lock, so that listeners hear everything in order. It does not wait for
-        // them.
+        // Sent under the lock, so that listeners receive everything in order. Sending does not wait
+        // for them.
         transitions
             .iter()
             .for_each(|transition| self.tell(transition));
         drop(cluster);
-        // Logged after it: a log that cannot be written must not stop requests.
+        // Logged after the lock is released: a blocked log must not stop requests.
         transitions.iter().for_each(log);
         if is_due_sooner {
             self.woken.notify_one();
@@ -286,15 +287,15 @@ impl Control {
 
     fn tell(&self, transition: &Transition) {
         if self.transitions.receiver_count() > 0 {
-            // The last listener may have left since.
+            // The last listener may have left meanwhile.
             self.transitions.send(transition.clone()).ok();
         }
     }
 }
 
-/// One line each, here and nowhere else.
+/// Logs a transition in one line. Nothing else logs transitions.
 fn log(transition: &Transition) {
-    // Written out twice: the level is a part of the macro.
+    // A macro, because the level is part of the logging macro's name.
     macro_rules! line {
         ($level:ident, $fields:expr) => {{
             let Fields {

@@ -1,34 +1,34 @@
 //! geofront: the front door of GeoServer clusters.
 //!
-//! A module imports only from floors below it (`tests/tidy.rs` holds us to it); floors 0 to 3 are
-//! pure: no clock, socket, file, thread or log. See `ARCHITECTURE.md` for the plan of the house.
+//! A module imports only from floors below it, which `tests/tidy.rs` enforces. Floors 0 to 3 are
+//! pure: no clock, socket, file, thread or log. `ARCHITECTURE.md` explains the floors.
 
-// Floor 0: is this a request at all, and what kind is it.
+// Floor 0: parsing and classifying requests.
 pub mod hash;
 pub mod http1;
 pub mod ogc;
-// Floor 1: text -> validated configuration -> what changed.
+// Floor 1: from text to a validated configuration and its changes.
 pub mod config;
-// Floor 2: who takes it; who is fit to; who waits.
+// Floor 2: admission, balancing and the health of single upstreams.
 pub mod admission;
 pub mod balance;
 pub mod health;
-// Floor 3: the state of the world as a machine: event in, action out.
+// Floor 3: the cluster as a state machine: events in, actions out.
 pub mod cluster;
-// Floor 4: the machine behind a lock, its snapshot behind one swap; the counters.
+// Floor 4: the cluster behind its lock and snapshot; metrics.
 pub mod control;
 pub mod metrics;
-// Floor 5: file -> Config -> Change -> Control.
+// Floor 5: config reloads.
 pub mod config_reload;
 // Floor 6: Pingora, HTTP, files and clocks.
 pub mod admin;
 pub mod driver;
 pub mod proxy;
-// Floor 7: the place that names every part and wires it.
+// Floor 7: creates and connects all parts.
 pub mod app;
 // Floor 8: a simulated cluster behind a real front door.
 pub mod demo;
 // Floor 9: the command line.
 pub mod cli;
-// Beside the house: the GeoServer double that demo, tests and benches share.
+// Outside the floors: the GeoServer double of demo, tests and benches.
 pub mod geosim;

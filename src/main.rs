@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-/// Pingora allocates a 64 KiB body buffer per upstream answer: the system allocator maps and unmaps
-/// it each time, mimalloc keeps it.
+/// Pingora allocates a 64 KiB body buffer for every upstream answer. The system allocator maps and
+/// unmaps it each time; mimalloc keeps it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,9 +1,7 @@
-//! What the admin API answers: shapes that scripts, the status page and our own command line rely
-//! on.
+//! The JSON of the admin API, on which scripts, the status page and the command line rely.
 //!
-//! Fields may be added; none is renamed or removed, and none is ever left out (what is not known is
-//! `null`). Words are those of the configuration and the metrics, durations are in the unit of the
-//! field's name.
+//! Fields may be added. None is renamed, removed or left out; an unknown value is `null`. Words are
+//! those of the configuration and the metrics. Durations have the unit in the field's name.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -21,9 +19,9 @@ use crate::config_reload::{self as reload, ReloadOutcome};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     pub version: String,
-    /// Number of the configuration in force.
+    /// Revision of the configuration in force.
     pub revision: u64,
-    /// A request would be served: what `/readyz` says.
+    /// A request would be served; the result of `/readyz`.
     pub ready: bool,
     /// Shutting down: running requests finish, new ones should go elsewhere.
     pub stopping: bool,
@@ -31,16 +29,16 @@ pub struct Status {
     /// `null` until the first config reload.
     pub last_reload: Option<LastReload>,
     pub catalog: Catalog,
-    /// What an operator should act on, each while it holds.
+    /// Conditions that an operator should act on, while they hold.
     pub conditions: Vec<Condition>,
     pub queue: Queue,
-    /// In the order of the configuration. The layer that probes and canaries draw, where geofront
-    /// chose one; `null` where one is configured, or none could be chosen.
+    /// The layer that probes and canaries draw, if geofront chose it; `null` if one is configured,
+    /// or none could be chosen.
     pub chosen_layer: Option<String>,
     pub upstreams: Vec<Upstream>,
 }
 
-/// How the last config reload ended.
+/// The outcome of the last config reload.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LastReload {
     pub ago_seconds: u64,
@@ -57,19 +55,19 @@ impl From<&reload::LastReload> for LastReload {
     }
 }
 
-/// Something that an operator should act on.
+/// A fact that an operator should act on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Condition {
-    /// One of a few, such as `credentials-refused`.
+    /// One of a fixed set, such as `credentials-refused`.
     pub kind: String,
-    /// The upstream it is about; `null` if it concerns the whole cluster.
+    /// The affected upstream; `null` if the condition concerns the whole cluster.
     pub upstream: Option<String>,
-    /// One sentence with the cause.
+    /// The cause in one sentence.
     pub text: String,
-    /// One sentence with what to do.
+    /// The remedy in one sentence.
     pub remedy: String,
     pub since_seconds: u64,
-    /// It stays until an operator does something.
+    /// The condition lasts until an operator acts.
     pub needs_operator: bool,
 }
 
@@ -87,22 +85,22 @@ impl From<&ConditionStatus> for Condition {
     }
 }
 
-/// Whether the main's last change is everywhere.
+/// Freshness of the catalog in the whole cluster.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Catalog {
-    /// Changes noticed since geofront started; those that came together are one.
+    /// Number of changes noticed since geofront started; changes that came together count once.
     pub epoch: u64,
-    /// The last one that came to rest: what the replicas are brought to.
+    /// The last change that has settled. Replicas are brought to it.
     pub settled: u64,
-    /// The main's `updateSequence` when last read.
+    /// The main's last known `updateSequence`.
     pub number: Option<u64>,
-    /// How long the main has not reported it although it was asked; `null` while it does. Whether
-    /// its catalog changed meanwhile is not known.
+    /// Time since the main stopped reporting its update sequence; `null` while it reports.
+    /// Meanwhile changes go unnoticed.
     pub silent_seconds: Option<u64>,
-    /// Since the last change was noticed; `null` before the first.
+    /// Time since the last change was noticed; `null` before the first.
     pub changed_seconds: Option<u64>,
-    /// There are credentials to reload replicas with. Without them freshness is reported, not
-    /// repaired.
+    /// Credentials for reloading replicas are configured. Without them stale replicas are reported
+    /// but not reloaded.
     pub can_reload: bool,
     /// Every replica that is up has the last change, and serves.
     pub done: bool,
@@ -110,30 +108,30 @@ pub struct Catalog {
     pub rolls: bool,
     /// An operator paused rolls.
     pub paused: bool,
-    /// Until the next roll may begin; `null` outside of the pause after the last one.
+    /// Time until the next roll may begin; `null` unless rolls pause after the last one.
     pub rests_seconds: Option<u64>,
 }
 
-/// Who waits for a place.
+/// The requests that wait for a slot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Queue {
     pub waiting: usize,
-    /// How many may wait.
+    /// Maximum number of waiting requests.
     pub most: usize,
-    /// How many got a place after a wait, over the last ten seconds.
+    /// Waiting requests that got a slot, per second, over the last ten seconds.
     pub served_per_second: f64,
-    /// Those of which somebody waits.
+    /// The classes with waiting requests.
     pub classes: Vec<ClassWaiting>,
 }
 
-/// Those of one class who wait.
+/// The waiting requests of one class.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClassWaiting {
     pub class: String,
     pub waiting: usize,
-    /// Different users among them.
+    /// Number of distinct users among them.
     pub users: usize,
-    /// How long the first of them has waited.
+    /// Waiting time of the first of them.
     pub longest_ms: u64,
 }
 
@@ -159,49 +157,49 @@ impl From<&QueueStatus> for Queue {
 pub struct Upstream {
     pub name: String,
     pub url: String,
-    /// `null` while the name of its host does not resolve.
+    /// The resolved address; `null` while the host name does not resolve.
     pub address: Option<String>,
     pub role: Role,
     pub health: Health,
-    /// Something that speaks HTTP answers there. One that is `down` all the same answers its probes
-    /// wrongly.
+    /// An HTTP server answers there. If the upstream is `down` all the same, its answers to probes
+    /// are wrong.
     pub reachable: bool,
     pub mode: Mode,
-    /// The operator who ordered the mode, as far as known; `null` if none did.
+    /// The operator who ordered the mode, if known; `null` if none did.
     pub mode_by: Option<String>,
-    /// RFC 3339, UTC.
+    /// Time of the order, RFC 3339, UTC.
     pub mode_at: Option<String>,
-    /// It is given requests.
+    /// New requests are sent to it.
     pub eligible: bool,
-    /// How much longer it is set aside for failing requests.
+    /// Time for which it remains ejected because of failed requests.
     pub ejected_seconds: Option<u64>,
-    /// Back from being set aside: one request at a time until one succeeds.
+    /// After an ejection: one request at a time until one succeeds.
     pub half_open: bool,
     pub in_flight: u32,
-    /// How many it gets at a time now, slow start applied; `null` for no cap.
+    /// Current limit on requests in flight, with slow start applied; `null` if unlimited.
     pub max_in_flight: Option<u32>,
-    /// That was learned, not configured.
+    /// The limit is learned, not configured.
     pub max_in_flight_learned: bool,
-    /// Those in flight that are not of the quickest, and how many of them it gets at a time.
+    /// Requests in flight of priority 1 and lower, and their limit.
     pub slower_in_flight: u32,
     pub max_slower_in_flight: Option<u32>,
-    /// Heavy ones among those, and how many of them it gets at a time.
+    /// Heavy requests in flight, and their limit.
     pub heavy_in_flight: u32,
     pub max_heavy_in_flight: Option<u32>,
-    /// How long requests lately waited inside it, where its control-flow extension tells.
+    /// Recent waiting time inside the upstream, if its control-flow extension reports it.
     pub control_flow_delay_ms: Option<u64>,
-    /// As configured.
+    /// The configured weight.
     pub weight: u16,
-    /// With slow start applied.
+    /// The weight with slow start applied.
     pub effective_weight: u16,
-    /// Since health, mode or ejection last changed.
+    /// Time since health, mode or ejection last changed.
     pub since_seconds: u64,
-    /// Why it changed for the worse, or why the last probe failed.
+    /// Cause of the last change for the worse, or of the last failed probe.
     pub last_cause: Option<String>,
     pub last_probe_ms: Option<u64>,
-    /// Requests it answered since geofront started.
+    /// Requests that it answered since geofront started.
     pub requests_total: u64,
-    /// Those among them that ended with a status of 500 or more, or without an answer.
+    /// Requests among them that ended with a status of 500 or more, or without an answer.
     pub errors_total: u64,
     pub catalog: UpstreamCatalog,
 }
@@ -209,28 +207,28 @@ pub struct Upstream {
 /// The catalog of one upstream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UpstreamCatalog {
-    /// It has the main's last change, as far as is known. The main always has.
+    /// It has the main's last change, as far as is known. Always true for the main.
     pub fresh: bool,
-    /// The epoch whose catalog it holds; `null` if that is older than all that is known of.
+    /// The epoch of its catalog; `null` if the catalog is older than every known epoch.
     pub epoch: Option<u64>,
-    /// Its own `updateSequence` when last read. It says nothing about that of another GeoServer.
+    /// Its own last known `updateSequence`. The numbers of different GeoServers are not comparable.
     pub number: Option<u64>,
     /// The phase of its catalog reload.
     #[serde(rename = "doing")]
     pub phase: Phase,
-    /// `null` until one ended.
+    /// `null` until a reload ended.
     pub last_reload: Option<CatalogReload>,
-    /// Until the next try after a failed reload.
+    /// Time until the next attempt after a failed reload.
     pub retry_seconds: Option<u64>,
 }
 
-/// How the last catalog reload of an upstream ended.
+/// The outcome of an upstream's last catalog reload.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CatalogReload {
     pub ago_seconds: u64,
-    /// From the request to the canary; of a failed one, to the failure.
+    /// Time from the request to the canary, or to the failure.
     pub took_ms: u64,
-    /// Why it failed; `null` if it did not.
+    /// Cause of the failure; `null` on success.
     pub failure: Option<String>,
 }
 
@@ -304,29 +302,29 @@ impl Upstream {
     }
 }
 
-/// `POST /api/upstreams/{name}/mode` asks this.
+/// Body of `POST /api/upstreams/{name}/mode`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModeOrder {
     pub mode: Mode,
-    /// Even if nothing serves requests then.
+    /// Carry out the order even if no upstream serves requests then.
     #[serde(default)]
     pub force: bool,
-    /// The operator's name, for status, log and events; the client's address is added to it.
+    /// Name of the operator for status, log and events. The client's address is added to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
 }
 
-/// `POST /api/upstreams/{name}/mode` answers this.
+/// Answer to `POST /api/upstreams/{name}/mode`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModeOrdered {
     pub upstream: String,
     pub mode: Mode,
-    /// What it is still working on.
+    /// Requests still in flight.
     pub in_flight: u32,
 }
 
-/// `POST /api/config/reload`.
+/// Answer to `POST /api/config/reload`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "lowercase")]
 pub enum Reload {
@@ -335,7 +333,7 @@ pub enum Reload {
         /// One line per change.
         changes: Vec<String>,
     },
-    /// The file says what is in force already.
+    /// The file equals the configuration in force.
     Unchanged { revision: u64 },
     /// The configuration in force stays.
     Refused { error: String },
@@ -351,22 +349,22 @@ impl From<ReloadOutcome> for Reload {
     }
 }
 
-/// `POST /api/catalog/sync`: every replica is reloaded from now on.
+/// Answer to `POST /api/catalog/sync`: every replica will be reloaded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SyncOrdered {
-    /// Which every replica will have.
+    /// The epoch that every replica will have.
     pub epoch: u64,
 }
 
 /// `GET /api/requests`: the last slow and failed requests, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Requests {
-    /// Number of the newest, to be given as `after` the next time; 0 before the first.
+    /// Number of the newest request, to be passed as `after` the next time; 0 before the first.
     pub sequence: u64,
-    /// Slow or failed requests since geofront started that were too many to be kept: the access log
-    /// has them.
+    /// Slow or failed requests since geofront started that were not kept because there were too
+    /// many. The access log has them.
     pub left_out: u64,
-    /// Each with the fields of the access log.
+    /// The requests, each with the fields of the access log.
     pub requests: Vec<serde_json::Value>,
 }
 
@@ -374,7 +372,7 @@ pub struct Requests {
 /// `/api/catalog/resume`: the last rolls, the oldest first.
 pub use crate::control::RollHistory as Rolls;
 
-/// Every answer that is not a success.
+/// The body of every answer that is not a success.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
     pub error: String,

@@ -1,4 +1,4 @@
-//! The handlers: each asks one part, and puts the answer into its shape.
+//! The handlers: each calls one part of geofront and formats the result.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use super::{AdminState, App};
 use crate::cluster::{self, ModeError, ModeOrigin, SyncError, UpstreamStatus};
 use crate::config::Effective;
 
-/// Keeps proxies and firewalls from closing a quiet event stream, and finds out about listeners
-/// that vanished.
+/// Keeps proxies and firewalls from closing a quiet event stream, and detects clients that
+/// vanished.
 const EVENT_KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -30,8 +30,8 @@ pub(super) async fn page() -> Html<&'static str> {
     Html(include_str!("page.html"))
 }
 
-/// The page's style and scripts are files of their own, because a strict content policy allows none
-/// within the page.
+/// The style and scripts are separate files, because the strict content policy allows no inline
+/// ones.
 pub(super) async fn page_style() -> Response {
     (
         [(header::CONTENT_TYPE, "text/css; charset=utf-8")],
@@ -120,7 +120,7 @@ pub(super) async fn reload_config(State(app): State<App>) -> Response {
     }
 }
 
-/// Accepted, not done: a roll takes as long as GeoServer needs. `/api/status` tells how far it is.
+/// Answers 202: a roll takes as long as GeoServer needs. `/api/status` shows its progress.
 pub(super) async fn sync_catalog(State(app): State<App>) -> Response {
     match app.state.control.order_sync(Instant::now()) {
         Ok(epoch) => json(StatusCode::ACCEPTED, &SyncOrdered { epoch }),
@@ -200,11 +200,11 @@ pub(super) async fn set_mode(
     }
 }
 
-/// Characters of an operator's name.
+/// Maximum length of an operator's name in characters.
 const MAX_NAME: usize = 64;
 
-/// `alice from 10.0.0.9`, or the address alone. The name is what the client says: it is for people,
-/// and proves nothing.
+/// `alice from 10.0.0.9`, or the address alone. The name comes from the client: it is information
+/// for people and proves nothing.
 fn operator(name: Option<&str>, address: IpAddr) -> String {
     let name: String = name
         .unwrap_or_default()
@@ -233,7 +233,7 @@ pub(super) async fn events(State(app): State<App>, headers: HeaderMap) -> Respon
         .into_response()
 }
 
-/// `GET /api/history?minutes=5&after=0`.
+/// Parameters of `GET /api/history?minutes=5&after=0`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HistoryQuery {
@@ -260,7 +260,7 @@ pub(super) async fn history(
     )
 }
 
-/// `GET /api/requests?after=0&id=ID`.
+/// Parameters of `GET /api/requests?after=0&id=ID`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RequestsQuery {
@@ -305,7 +305,7 @@ pub(super) fn failure(status: StatusCode, error: impl ToString) -> Response {
     )
 }
 
-/// In one line, because it is long and for programs.
+/// JSON on one line, for long answers that only programs read.
 fn compact_json(answer: &impl Serialize) -> Response {
     let text = serde_json::to_string(answer).expect("our answers have string keys only");
     (
@@ -316,7 +316,7 @@ fn compact_json(answer: &impl Serialize) -> Response {
         .into_response()
 }
 
-/// Indented, because people read it with curl.
+/// Indented JSON, which people read with curl.
 fn json(status: StatusCode, answer: &impl Serialize) -> Response {
     let mut text = serde_json::to_string_pretty(answer).expect("our answers have string keys only");
     text.push('\n');

@@ -1,9 +1,10 @@
-//! Every transition, as server-sent events: the recent past first, then each as it happens.
+//! Every transition as a server-sent event: the recent past first, then each transition as it
+//! happens.
 //!
-//! A recorder turns transitions into events once, for all listeners, and keeps the last few
-//! hundred, so that a page opened after the fact still shows what happened, and a listener that
-//! reconnects with `Last-Event-ID` misses nothing. Everything is bounded: a listener that reads too
-//! slowly skips events and is told how many.
+//! A recorder converts each transition once for all listeners and keeps the last few hundred. A
+//! page that is opened later still shows them, and a listener that reconnects with `Last-Event-ID`
+//! misses nothing. Everything is bounded: a listener that reads too slowly skips events and gets
+//! their number.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -19,17 +20,17 @@ use tokio::sync::{broadcast, watch};
 
 use crate::cluster::Transition;
 
-/// The past that a new listener is told.
+/// Number of past events for a new listener.
 const RECENT: usize = 256;
 
-/// How far a listener may fall behind.
+/// Maximum number of events that a listener may fall behind.
 const BACKLOG: usize = 256;
 
-/// One transition as listeners see it.
+/// One transition in the form of the API.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     pub sequence: u64,
-    /// RFC 3339, UTC.
+    /// Time of the transition, RFC 3339, UTC.
     pub time: String,
     pub upstream: Option<String>,
     /// `health`, `ejected`, `half-open`, `returned`, `mode`, `added`, `retired`, `configured`,
@@ -37,7 +38,7 @@ pub struct Event {
     /// `condition-began`, `condition-ended`, `roll-began`, `roll-ended`, `rolls-paused` or
     /// `rolls-resumed`.
     pub kind: String,
-    /// What changed and why, for people.
+    /// The change and its reason, for people.
     pub text: String,
 }
 
@@ -53,11 +54,11 @@ impl Event {
     }
 }
 
-/// See the module's documentation.
+/// The recent events and their listeners; see the module's documentation.
 #[derive(Debug)]
 pub(super) struct Events {
-    /// Written by the recorder alone. The live channel is sent to under this lock, so that who
-    /// subscribes under it misses none.
+    /// Only the recorder writes it. It sends to the live channel under this lock, so that a
+    /// listener that subscribes under the lock misses no event.
     recent: Mutex<VecDeque<Arc<Event>>>,
     live: broadcast::Sender<Arc<Event>>,
 }
@@ -70,7 +71,7 @@ impl Events {
         }
     }
 
-    /// Records what `transitions` says until it ends.
+    /// Records the received transitions until the channel closes.
     pub(super) async fn record_all(&self, mut transitions: broadcast::Receiver<Transition>) {
         loop {
             match transitions.recv().await {
@@ -94,7 +95,7 @@ impl Events {
         self.live.send(event).ok();
     }
 
-    /// The past after `last_seen`, then what follows, until the process stops.
+    /// The events after `last_seen`, then all that follow, until the process stops.
     pub(super) fn listen(
         &self,
         last_seen: Option<u64>,
@@ -103,7 +104,7 @@ impl Events {
         let recent = self.recent.lock();
         let live = self.live.subscribe();
         let newest = recent.back().map_or(0, |event| event.sequence);
-        // A number we have not reached is from before a restart: its owner has seen nothing of this
+        // A number beyond the newest is from before a restart: its client has seen no event of this
         // process.
         let after = last_seen.filter(|seen| *seen <= newest).unwrap_or(0);
         let past = recent

@@ -1,14 +1,15 @@
-//! Who may ask the admin listener.
+//! Access control of the admin listener.
 //!
-//! On loopback, whoever can reach the port may administrate: a shell on the machine, an SSH tunnel.
-//! A browser can reach it too, on behalf of any page it shows, so two doors are shut: a page of
-//! another site that calls us (its `Origin` or `Sec-Fetch-Site` gives it away), and a page whose
-//! own name was pointed at 127.0.0.1 (DNS rebinding: its `Host` is a name that is not ours).
+//! On loopback, every client that reaches the port may administrate: a shell on the machine, an SSH
+//! tunnel. A browser can reach it too, on behalf of any page it shows. So two kinds of requests are
+//! denied. One comes from a page of another site, which `Origin` or `Sec-Fetch-Site` reveals. The
+//! other comes from a page whose own name was pointed at 127.0.0.1 (DNS rebinding), which its
+//! foreign `Host` reveals.
 //!
 //! Beyond loopback a token is required. There the `Host` may be anything: a rebound page knows the
-//! machine's address, not its token. What tells nothing and changes nothing needs none: the empty
-//! status page with its style and scripts (it asks for the token), and the two health checks,
-//! because load balancers and Kubernetes send none.
+//! machine's address, but not its token. Requests that reveal and change nothing need no token: the
+//! empty status page with its style and scripts, which prompts for the token, and the two health
+//! checks, because load balancers and Kubernetes send none.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -17,7 +18,7 @@ use subtle::ConstantTimeEq;
 
 use crate::config::Secret;
 
-/// Answered without a token.
+/// Paths that need no token.
 const OPEN_PATHS: [&str; 6] = [
     "/",
     "/page.css",
@@ -27,14 +28,14 @@ const OPEN_PATHS: [&str; 6] = [
     "/readyz",
 ];
 
-/// Why a request was turned away.
+/// The reason why a request was denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Denied {
     ForeignHost,
     ForeignOrigin,
     NoToken,
     WrongToken,
-    /// We listen beyond loopback, and the configuration names no token.
+    /// The listener is beyond loopback, and the configuration names no token.
     TokenNotConfigured,
 }
 
@@ -60,8 +61,8 @@ impl Denied {
     }
 }
 
-/// Lets a request in or says why not. `listener` is the address we listen on, `token` the
-/// configured one.
+/// Admits a request, or returns the reason for the denial. `listener` is the listening address,
+/// `token` the configured one.
 pub(super) fn admit(
     method: &Method,
     path: &str,
@@ -84,13 +85,14 @@ pub(super) fn admit(
     }
 }
 
-/// Following a link to the status page is fine; what the page then asks comes from itself.
+/// True for a link to the status page. The requests of the page itself then come from its own
+/// origin.
 fn is_page_visit(method: &Method, path: &str) -> bool {
     path == "/" && (method == Method::GET || method == Method::HEAD)
 }
 
-/// Whether `Host` is a loopback name, a loopback address or the address we listen on. Without
-/// `Host` it was no browser.
+/// True if `Host` is a loopback name, a loopback address or the listening address. A request
+/// without `Host` is not from a browser.
 fn names_us(headers: &HeaderMap, listener: IpAddr) -> bool {
     headers.get_all(header::HOST).iter().all(|host| {
         let host = host_of(host.to_str().unwrap_or_default());
@@ -101,7 +103,7 @@ fn names_us(headers: &HeaderMap, listener: IpAddr) -> bool {
     })
 }
 
-/// The host of `host:port`, brackets of IPv6 taken off.
+/// The host of `host:port`, without the brackets of IPv6.
 fn host_of(authority: &str) -> &str {
     if let Some(rest) = authority.strip_prefix('[') {
         return rest.split(']').next().unwrap_or_default();
@@ -111,7 +113,7 @@ fn host_of(authority: &str) -> &str {
         .map_or(authority, |(host, _)| host)
 }
 
-/// Whether a browser says that another site's page is behind the request.
+/// True if the browser marks the request as caused by another site's page.
 fn is_from_another_site(headers: &HeaderMap) -> bool {
     let text = |name| {
         headers
@@ -131,7 +133,7 @@ fn is_from_another_site(headers: &HeaderMap) -> bool {
     foreign_origin || foreign_fetch
 }
 
-/// In constant time, so that the answer's delay tells nothing about the token.
+/// Compares in constant time, so that the delay reveals nothing about the token.
 fn check_token(headers: &HeaderMap, token: &Secret) -> Result<(), Denied> {
     let given = headers.get(header::AUTHORIZATION).ok_or(Denied::NoToken)?;
     let (scheme, given) = given

@@ -1,8 +1,8 @@
-//! Accepts admin connections, each bounded in time, all bounded in number.
+//! Accepts admin connections, with bounds on their number and duration.
 //!
-//! `axum::serve` has no deadline for request heads and no bound on connections; this loop is what
-//! it does, plus those two. It accepts at once, whatever there is already:
-//! [`places`](super::places) decides which connection ends for it.
+//! `axum::serve` limits neither the time for request heads nor the number of connections; this loop
+//! does. It accepts every connection at once, and [`places`](super::places) decides which
+//! connection ends for it.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -28,27 +28,27 @@ use tokio::time::{sleep, timeout};
 use super::patient_stream::PatientStream;
 use super::places::{Answering, Capacity, Place, Places};
 
-/// For a whole request head, and for an idle connection.
+/// Timeout for a whole request head, and for an idle connection.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 
-/// For a client that takes nothing of its answer.
+/// Timeout for a client that accepts no part of its answer.
 const WRITE_LIMIT: Duration = Duration::from_secs(20);
 
-/// Even a connection that reads events ends; event readers reconnect where they were.
+/// Lifetime of a connection. Event streams end too; their readers reconnect and continue.
 const LIFETIME: Duration = Duration::from_secs(3600);
 
-/// For what is being answered when the process stops.
+/// Time for running answers when the process stops.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// When accepting fails (no file descriptors left, say), trying again at once would only burn a
+/// Pause after a failed accept. Without file descriptors, an immediate retry would only burn a
 /// core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// The client that a request comes from, as a handler finds it.
+/// The client of a request, as handlers receive it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Client {
     pub(super) address: IpAddr,
-    /// Its connection has a place in the reserve: only health and readiness are answered.
+    /// The connection has a place in the reserve, where only health and readiness are answered.
     pub(super) is_reserve: bool,
 }
 
@@ -146,7 +146,7 @@ async fn serve_connection(
     timeout(FAREWELL, connection).await.ok();
 }
 
-/// An answer's body; while there is one, its connection is not silent.
+/// The body of an answer. While it exists, its connection does not count as silent.
 struct Answer {
     body: Body,
     _answering: Answering,
@@ -172,7 +172,7 @@ impl hyper::body::Body for Answer {
     }
 }
 
-/// A sender that is gone means the same as `true`.
+/// Resolves when `stop` turns true, or its sender is gone.
 async fn stopped(mut stop: watch::Receiver<bool>) {
     stop.wait_for(|stop| *stop).await.ok();
 }

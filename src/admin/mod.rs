@@ -17,8 +17,8 @@
 //! POST /api/catalog/pause           answers::Rolls, as /api/catalog/resume
 //! ```
 //!
-//! [`guard`] decides who may ask, [`listener`] and [`places`] bound connections, [`api`] answers.
-//! Nothing here decides anything about the cluster: it calls [`Control`] and [`ConfigReload`].
+//! [`guard`] controls access, [`listener`] and [`places`] bound connections, [`api`] answers.
+//! Nothing here decides about the cluster: it calls [`Control`] and [`ConfigReload`].
 
 pub mod answers;
 mod api;
@@ -55,31 +55,31 @@ use history::{History, Reading};
 use listener::Client;
 pub use places::Capacity;
 
-/// No request has a body worth more.
+/// Maximum size of a request body.
 const MAX_BODY: usize = 16 * 1024;
 
-/// For one request without its answer's transfer; a config reload resolves host names, which may
-/// take a while.
+/// Timeout of one request without the transfer of its answer. A config reload resolves host names,
+/// which may take a while.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
-/// Answered under any load.
+/// Paths that are answered under any load.
 const HEALTH_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 
-/// What the status page may do: run its own script and style, talk to us, nothing else, in no
+/// The permissions of the status page: its own script and style, requests to this endpoint, and no
 /// frame.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What the endpoints show and operate.
+/// The state that the endpoints show and change.
 pub struct AdminState {
     control: Arc<Control>,
     reload: Arc<ConfigReload>,
     metrics: Arc<Metrics>,
-    /// Who waits for a place.
+    /// Returns the waiting requests.
     queue: Box<dyn Fn() -> QueueStatus + Send + Sync>,
-    /// The last slow and failed requests after a number.
+    /// Returns the slow and failed requests after a number.
     requests: Box<dyn Fn(u64) -> answers::Requests + Send + Sync>,
-    /// Written by whoever shuts the process down.
+    /// Set when the process begins to shut down.
     stopping: Arc<AtomicBool>,
     started: Instant,
     events: Events,
@@ -88,7 +88,7 @@ pub struct AdminState {
 }
 
 impl AdminState {
-    /// `stopping` turns true when the process begins to shut down.
+    /// Creates the state. `stopping` turns true when the process begins to shut down.
     pub fn new(
         control: Arc<Control>,
         reload: Arc<ConfigReload>,
@@ -114,7 +114,7 @@ impl AdminState {
         })
     }
 
-    /// What the history follows, as it is now.
+    /// A reading for the history.
     fn reading(&self) -> Reading {
         Reading::new(
             &self.control.status(Instant::now()),
@@ -123,7 +123,7 @@ impl AdminState {
         )
     }
 
-    /// Why `/readyz` says no.
+    /// The reason why `/readyz` fails; `None` if it succeeds.
     fn not_ready(&self) -> Option<&'static str> {
         if self.stopping.load(Ordering::Relaxed) {
             return Some("stopping");
@@ -132,7 +132,7 @@ impl AdminState {
     }
 }
 
-/// What a handler needs beside the state: where we listen, and when to end streams.
+/// The context of a handler: the state, the listening address, and the signal to end streams.
 #[derive(Clone)]
 struct App {
     state: Arc<AdminState>,

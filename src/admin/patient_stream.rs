@@ -1,4 +1,4 @@
-//! A connection on which the other side must take what is written within a limit.
+//! A connection whose peer must accept written data within a limit.
 
 use std::io;
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// See the module's documentation.
+/// A stream that times out while writes make no progress.
 pub(super) struct PatientStream<S> {
     inner: S,
     limit: Duration,

@@ -1,10 +1,10 @@
-//! Who has a connection to the admin endpoint, and which one is closed when there are too many.
+//! The connections to the admin endpoint, and the choice of one to close when there are too many.
 //!
-//! Silence costs nothing, so a connection that says nothing is never a reason to turn away another.
-//! When all places are taken, or all of one address, the one that has been silent longest is closed
-//! in favour of the new one. When all of them are being answered, the new one gets a place in the
-//! reserve, in which only health and readiness are answered, and which anyone gets at once: the
-//! longest there goes.
+//! A silent connection is never a reason to refuse another. When all places, or all places of one
+//! address, are taken, the connection that has been silent longest is closed in favour of the new
+//! one. When all of them are being answered, the new one gets a place in the reserve, where only
+//! health and readiness are answered. Every client gets such a place at once: the oldest connection
+//! there is closed for it.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,14 +13,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// How many connections there may be.
+/// The limits on admin connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// For everything.
+    /// Connections for all purposes.
     pub all: usize,
-    /// Of them, for one address.
+    /// Share of one address.
     pub per_address: usize,
-    /// Beside them, for health and readiness.
+    /// Additional connections for health and readiness.
     pub reserve: usize,
 }
 
@@ -34,7 +34,7 @@ impl Default for Capacity {
     }
 }
 
-/// See the module's documentation.
+/// The admin connections; see the module's documentation.
 #[derive(Debug)]
 pub(super) struct Places {
     capacity: Capacity,
@@ -43,7 +43,7 @@ pub(super) struct Places {
 
 #[derive(Debug, Default)]
 struct Table {
-    /// Counts admissions and silences: a smaller number was earlier.
+    /// Counts admissions and silences: a smaller number is earlier.
     clock: u64,
     taken: BTreeMap<u64, Taken>,
 }
@@ -52,12 +52,12 @@ struct Table {
 struct Taken {
     address: IpAddr,
     is_reserve: bool,
-    /// When it began to be silent; `None` while it is answered.
+    /// Time at which it became silent; `None` while it is being answered.
     silent_since: Option<u64>,
     closed: Arc<Notify>,
 }
 
-/// A connection's place; given back when dropped.
+/// The place of a connection; released when dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     places: Arc<Places>,
@@ -75,7 +75,7 @@ impl Places {
         })
     }
 
-    /// A place for a new connection, whoever has to go for it.
+    /// Takes a place for a new connection, and closes another one for it if necessary.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Place {
         let mut table = self.table.lock();
         let is_reserve = !table.makes_room(address, self.capacity);
@@ -110,7 +110,7 @@ impl Table {
         self.taken.values().filter(|taken| of(taken)).count()
     }
 
-    /// Whether there is an ordinary place, if need be by closing a silent connection.
+    /// True if an ordinary place is free, or becomes free by closing a silent connection.
     fn makes_room(&mut self, address: IpAddr, capacity: Capacity) -> bool {
         let is_its_own = |taken: &Taken| !taken.is_reserve && taken.address == address;
         if self.count(is_its_own) >= capacity.per_address {
@@ -120,7 +120,7 @@ impl Table {
             || self.close_silent(|taken| !taken.is_reserve)
     }
 
-    /// Closes the one that has been silent longest. False if none is.
+    /// Closes the connection that has been silent longest; false if none is silent.
     fn close_silent(&mut self, of: impl Fn(&Taken) -> bool) -> bool {
         let silent = self
             .taken
@@ -152,7 +152,7 @@ impl Place {
         self.closed.notified().await;
     }
 
-    /// The connection is answered until the returned value is dropped.
+    /// Marks the connection as being answered until the returned value is dropped.
     pub(super) fn answering(self: &Arc<Self>) -> Answering {
         if let Some(taken) = self.places.table.lock().taken.get_mut(&self.id) {
             taken.silent_since = None;

@@ -1,7 +1,8 @@
-//! File descriptors: as many as the system allows, and who may have how many.
+//! File descriptors: raising the limit, and sharing it out.
 //!
-//! A process without descriptors cannot probe, reload or answer its administrator, and takes that
-//! for the fault of others. So clients are counted, and refused before what those need is touched.
+//! A process without descriptors cannot probe, reload or answer its administrator, and would blame
+//! others for that. So clients are counted, and refused before they use up the descriptors for
+//! those tasks.
 
 use std::io;
 
@@ -9,21 +10,21 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::admin::Capacity;
 
-/// Kept for probes, catalog reloads, name look-ups, the log, the state file, and what the standard
-/// library opens for a moment.
+/// Reserved for probes, catalog reloads, name look-ups, the log, the state file, and what the
+/// standard library opens for a moment.
 const KEPT: usize = 32;
 
-/// Assumed where the system does not say.
+/// The limit if the system does not report it.
 const USUAL_LIMIT: usize = 1024;
 
-/// More are of no use, and a hard limit may be infinite.
+/// Maximum limit to use: more descriptors are of no use, and a hard limit may be infinite.
 const MAX_LIMIT: u64 = 1 << 20;
 
-/// Even a process with next to none serves so many clients.
+/// Minimum number of clients, even with almost no descriptors.
 const MIN_CLIENTS: usize = 4;
 
-/// Raises the soft limit to the hard one; returns the limit in force. Not being allowed to costs
-/// nothing else.
+/// Raises the soft limit to the hard limit; returns the limit in force. A failure to raise it has
+/// no other effect.
 pub(super) fn raise_limit() -> usize {
     let raised = raise().unwrap_or_else(|error| {
         tracing::debug!(%error, "the limit of file descriptors cannot be read or raised");
@@ -41,7 +42,7 @@ fn raise() -> io::Result<usize> {
     Ok(usize::try_from(limit.min(MAX_LIMIT)).unwrap_or(USUAL_LIMIT))
 }
 
-/// The soft limit where a system-call filter forbids to ask for it.
+/// The soft limit from `/proc`, for systems whose call filter denies the query.
 fn limit_in_proc() -> Option<usize> {
     let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
     let line = limits
@@ -54,15 +55,15 @@ fn limit_in_proc() -> Option<usize> {
         .ok()
 }
 
-/// How many descriptors this process has open now.
+/// The number of open descriptors of this process.
 pub(super) fn open_now() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(KEPT, Iterator::count)
 }
 
-/// Who may have how many.
+/// The shares of the descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Budget {
-    /// Client connections. Each may need another one to an upstream.
+    /// Client connections. Each may need another connection to an upstream.
     pub(super) clients: usize,
     pub(super) admin: Capacity,
     /// Idle upstream connections of each thread.
@@ -70,7 +71,7 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// Shares out `limit` descriptors, of which `open` are taken for good.
+    /// Shares out `limit` descriptors, of which `open` are permanently in use.
     pub(super) fn new(
         limit: usize,
         open: usize,

@@ -1,5 +1,5 @@
-//! The sockets: bound by us, so that a taken port is an error with its name and port 0 is known
-//! after the kernel's choice.
+//! The listening sockets. geofront binds them itself, so that a port in use is reported by name,
+//! and the port that the kernel chose for 0 is known.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,10 +17,10 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use super::StartError;
 
-/// Connections the kernel holds for us while all workers are busy; it caps this by `somaxconn`.
+/// Connections that the kernel holds while all workers are busy; limited by `somaxconn`.
 const BACKLOG: u32 = 65_535;
 
-/// What Pingora serves on.
+/// The sockets on which Pingora serves.
 pub(super) struct Sockets {
     pub(super) addresses: Vec<SocketAddr>,
     /// Pingora's table of inherited sockets, by name.
@@ -78,11 +78,11 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 }
 
 impl Sockets {
-    /// The same sockets as Pingora wants them described.
+    /// The same sockets in Pingora's description.
     pub(super) fn endpoints(&self) -> impl Iterator<Item = ListenerConfig> {
         self.names.iter().map(|name| {
             let mut options = TcpSocketOptions::default();
-            // Notices clients that vanished without a word, where no write would.
+            // Detects clients that vanished without closing, which no write would reveal.
             options.tcp_keepalive = Some(TcpKeepalive {
                 idle: Duration::from_secs(60),
                 interval: Duration::from_secs(10),
@@ -91,13 +91,14 @@ impl Sockets {
             });
             ListenerConfig::tcp(name.as_str())
                 .tcp_socket_options(options)
-                // Buffers for every connection, idle ones too: the proxy does with less.
+                // No buffers: every connection would have them, idle ones too, and the proxy does
+                // not need them.
                 .l4_buffer(L4BufferSettings::unbuffered())
         })
     }
 }
 
-/// Whole or not at all: a reader never sees half of it.
+/// Writes the file as a whole, so that no reader sees half of it.
 pub(super) fn write_ports_file(path: &Path, ports: &str) -> io::Result<()> {
     let unfinished = path.with_extension("unfinished");
     std::fs::write(&unfinished, ports)?;

@@ -1,6 +1,6 @@
-//! The log on stderr: logfmt or JSON, one line an event.
+//! The log on stderr: logfmt or JSON, one line per event.
 //!
-//! Pingora's own lines about failed requests are left out: an access line says the same with more,
+//! Pingora's own lines about failed requests are left out: access lines contain the same and more,
 //! and a client that sends nonsense must not fill the log.
 
 use std::fmt::{self, Debug};
@@ -19,7 +19,7 @@ use tracing_subscriber::{Registry, reload};
 
 use crate::config::{Log, LogFormat, LogLevel};
 
-/// Changes how much the log says while the process runs.
+/// Changes the log level while the process runs.
 pub(super) struct LogLevelSwitch(reload::Handle<LevelFilter, Registry>);
 
 impl LogLevelSwitch {
@@ -111,7 +111,7 @@ impl Visit for Fields<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let name = match field.name() {
             "message" => "msg",
-            // What the bridge from the `log` crate adds.
+            // Fields that the bridge from the `log` crate adds.
             name if name.starts_with("log.") => return,
             name => name,
         };
@@ -125,7 +125,8 @@ impl Visit for Fields<'_> {
     }
 }
 
-/// Quoted where a reader, or a forger, could take it for more than one value.
+/// Writes a field, quoted if a reader could take the value for more than one, by accident or
+/// forgery.
 fn write_field(out: &mut Writer<'_>, name: &str, value: &str) -> fmt::Result {
     let is_plain = !value.is_empty()
         && value
@@ -162,7 +163,7 @@ mod tests {
         }
     }
 
-    /// What is logged, without its time.
+    /// The log output of `work`, without times.
     fn logged(work: impl FnOnce()) -> String {
         let lines = Lines::default();
         let writer = lines.clone();

@@ -1,9 +1,8 @@
-//! The place that names every part and wires it: [`start`] for tests and the demo, [`run`] for the
-//! process.
+//! Creates and connects all parts: [`start`] for tests and the demo, [`run`] for the process.
 //!
-//! Pingora's `Server` is deliberately absent: it sleeps out a fixed grace period when it stops,
-//! gives every service a runtime of its own and dies of SIGHUP. Its services run as well on a
-//! runtime of ours, on sockets that we have bound.
+//! Pingora's `Server` is deliberately not used: it waits for a fixed grace period when it stops,
+//! gives every service a runtime of its own, and dies of SIGHUP. Its services also run on
+//! geofront's runtime and sockets.
 
 mod descriptors;
 mod listeners;
@@ -40,32 +39,31 @@ use crate::proxy::{Connections, FrontDoor, Recent};
 use descriptors::Budget;
 use logging::LogLevelSwitch;
 
-/// Idle upstream connections kept per worker thread; more than are ever in flight to a cluster's
-/// Tomcats.
+/// Idle upstream connections per worker thread: more than a cluster's Tomcats ever serve.
 const IDLE_UPSTREAM_CONNECTIONS: usize = 512;
 
-/// Room for fewer clients is worth a warning.
+/// A lower limit on clients is worth a warning.
 const FEW_CLIENTS: usize = 256;
 
-/// A front door that serves.
+/// A running front door.
 #[derive(Debug)]
 pub struct App {
-    /// Where clients come in; the ports the kernel chose, where the configuration says 0.
+    /// Addresses for clients, with the ports that the kernel chose for 0.
     pub listen: Vec<SocketAddr>,
     pub admin: SocketAddr,
     pub control: Arc<Control>,
     pub reload: Arc<ConfigReload>,
     front_door: FrontDoor,
     draining: Arc<AtomicBool>,
-    /// Ends the listeners.
+    /// Stops the listeners.
     stop_serving: watch::Sender<bool>,
-    /// Ends everything beside them: admin, probes, file watch.
+    /// Stops everything else: admin, probes, file watch.
     stop_rest: watch::Sender<bool>,
     service: JoinHandle<()>,
     rest: Vec<JoinHandle<()>>,
 }
 
-/// Why it does not serve.
+/// The reason why the start failed.
 #[derive(Debug)]
 pub enum StartError {
     Config(Diagnostics),
@@ -190,7 +188,7 @@ async fn start_with(first: FirstRead) -> Result<App, StartError> {
     })
 }
 
-/// The last slow and failed requests as the admin API has them.
+/// The last slow and failed requests in the form of the admin API.
 fn requests_after(front_door: &FrontDoor, after: u64) -> Requests {
     let Recent {
         sequence,
@@ -208,15 +206,15 @@ fn requests_after(front_door: &FrontDoor, after: u64) -> Requests {
     }
 }
 
-/// Reads the configuration on a thread that may wait for disks and name servers.
+/// Looks up host names on a thread that may block.
 async fn look_up(first: FirstRead) -> Result<FirstLoad, Diagnostics> {
     tokio::task::spawn_blocking(move || first.look_up())
         .await
         .expect("a configuration is parsed without a panic, whatever it contains")
 }
 
-/// Takes over what the process before this one knew. A file that cannot be used costs that
-/// knowledge and nothing else.
+/// Restores the memory of the previous process. An unusable file loses that memory and has no other
+/// effect.
 fn recall(control: &Control, state_file: Option<&Path>) {
     match state_file.map(|path| (path, driver::state_file::load(path))) {
         None => {}
@@ -265,14 +263,13 @@ fn proxy_service(
 }
 
 impl App {
-    /// Who waits for a place.
+    /// The requests that wait for a slot.
     pub fn queue(&self) -> QueueStatus {
         self.front_door.queue_status()
     }
 
-    /// Stops as the configuration in force says: `/readyz` turns 503 at once, the listeners close
-    /// after the delay, running requests finish, and it is over as soon as there are none (or the
-    /// time limit is reached).
+    /// Stops according to the configuration in force: `/readyz` turns 503 at once, the listeners
+    /// close after the delay, and running requests finish within the time limit.
     ///
     /// Returns the number of requests that were cut off.
     pub async fn stop(self) -> usize {
@@ -290,11 +287,11 @@ impl App {
     }
 }
 
-/// What `geofront run` is told.
+/// The options of `geofront run`.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
     pub config: PathBuf,
-    /// Written once listening: the addresses, for tests and scripts.
+    /// A file for the addresses once they are bound, for tests and scripts.
     pub ports_file: Option<PathBuf>,
 }
 
@@ -316,7 +313,7 @@ pub fn run(options: &RunOptions) -> ExitCode {
         .build()
         .expect("a runtime of threads and epoll: nothing of it depends on input");
     let code = runtime.block_on(serve_until_stopped(options, first, &log_level));
-    // What still runs (a request past the limit, a probe) is cut off here.
+    // Everything that still runs (a request past the limit, a probe) is cut off here.
     runtime.shutdown_timeout(Duration::from_millis(200));
     code
 }
@@ -335,7 +332,7 @@ async fn serve_until_stopped(
     };
     let started = tokio::select! {
         started = start_with(first) => started,
-        // Name servers may take their time.
+        // The look-up of names may take a while.
         () = signals.stop() => return ExitCode::SUCCESS,
     };
     let app = match started {
@@ -368,8 +365,7 @@ fn announce(app: &App, ports_file: Option<&Path>) {
     }
 }
 
-/// Tells systemd that we serve, once the first probes have returned: until then requests would only
-/// wait.
+/// Notifies systemd after the first probes: until then requests would only wait.
 async fn announce_ready(control: Arc<Control>) {
     control.first_verdicts().await;
     stop::notify(sd_notify::NotifyState::Ready);

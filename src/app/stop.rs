@@ -1,4 +1,4 @@
-//! Signals, and coming to an end.
+//! Signals, and the end of the process.
 
 use std::io;
 use std::sync::Arc;
@@ -14,12 +14,13 @@ use crate::cluster::What;
 use crate::config_reload::ConfigReload;
 use crate::proxy::RunningRequests;
 
-/// What the process listens to. Registered before anything else: SIGHUP's default would kill it.
+/// The signals of the process. They are registered before anything else, because SIGHUP would kill
+/// it by default.
 pub(super) struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
-    /// Without a handler of ours these two would end the process.
+    /// Without a handler these two signals would end the process.
     user_1: Signal,
     user_2: Signal,
 }
@@ -43,8 +44,8 @@ impl Signals {
         }
     }
 
-    /// Reloads the configuration on SIGHUP, reopens the access log on SIGUSR1; returns on SIGTERM
-    /// or SIGINT, which wait for nothing.
+    /// Reloads the configuration on SIGHUP and reopens the access log on SIGUSR1. Returns on
+    /// SIGTERM or SIGINT, which do not wait for running reloads.
     pub(super) async fn until_stop(mut self, app: &App, log_level: &LogLevelSwitch) {
         let wanted = Arc::new(Notify::new());
         let reloads = AbortOnDrop(tokio::spawn(reload_when(
@@ -61,7 +62,7 @@ impl Signals {
                 _ = self.user_1.recv() => reopen_log(app),
                 _ = self.user_2.recv() => tracing::debug!("SIGUSR2 means nothing here"),
                 heard = transitions.recv() => {
-                    // One that was missed may have been a new configuration.
+                    // A missed transition may have been a new configuration.
                     if heard.is_ok_and(|heard| !matches!(heard.what, What::Configured { .. })) {
                         continue;
                     }
@@ -81,7 +82,7 @@ fn reopen_log(app: &App) {
     }
 }
 
-/// One reload at a time, and one more for all that is wanted meanwhile.
+/// Runs one reload at a time, and one more for all signals that arrive meanwhile.
 async fn reload_when(wanted: Arc<Notify>, reload: Arc<ConfigReload>) {
     loop {
         wanted.notified().await;
@@ -102,7 +103,7 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// Waits until no request runs, at most `limit`; returns how many still do.
+/// Waits until no request runs, at most `limit`; returns the number of requests that still run.
 pub(super) async fn finish(running: &RunningRequests, limit: Duration) -> usize {
     match tokio::time::timeout(limit, running.idle()).await {
         Ok(()) => 0,
@@ -110,13 +111,13 @@ pub(super) async fn finish(running: &RunningRequests, limit: Duration) -> usize 
     }
 }
 
-/// Waits for a task that was told to end; one that does not is left to the runtime.
+/// Waits for a task that was asked to end; a task that does not is left to the runtime.
 pub(super) async fn join(task: JoinHandle<()>) {
     const PATIENCE: Duration = Duration::from_secs(1);
     tokio::time::timeout(PATIENCE, task).await.ok();
 }
 
-/// Tells the service manager, where there is one.
+/// Notifies the service manager, if there is one.
 pub(super) fn notify(state: sd_notify::NotifyState<'_>) {
     sd_notify::notify(false, &[state]).ok();
 }

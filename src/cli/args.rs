@@ -1,5 +1,5 @@
-//! The command line as typed. Help texts say what a command does to the cluster, and show it in
-//! use.
+//! The command line as typed. Each help text states the command's effect on the cluster, with an
+//! example.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,15 +7,14 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-/// Where packages put the configuration.
+/// The configuration file of the packages.
 pub(super) const DEFAULT_CONFIG: &str = "/etc/geofront/geofront.toml";
 
 /// The front door of a GeoServer cluster.
 ///
-/// geofront spreads requests over several GeoServers that share one data directory, sends
-/// administration and writes to the main one, brings what is changed there to all others, takes
-/// instances that do not work out of service and back in, and puts edits of its configuration into
-/// force while it runs.
+/// geofront spreads requests over several GeoServers that share one data directory. It sends
+/// administration and writes to the main one and brings changes to the others. It takes faulty
+/// instances out of service and back in. Edits of its configuration take effect while it runs.
 #[derive(Debug, Parser)]
 #[command(
     name = "geofront",
@@ -60,14 +59,14 @@ pub(super) enum Command {
     Catalog(Catalog),
 }
 
-/// Serve, in the foreground, until stopped
+/// Serve in the foreground until stopped
 ///
 /// Starts the front door and the admin endpoint. Edits of the configuration take effect within a
-/// second of being saved; one with a mistake is refused, with the reason in the log and in
-/// `geofront status`, while the one before stays in force.
+/// second of being saved. An edit with a mistake is refused, with the reason in the log and in
+/// `geofront status`, and the previous configuration stays in force.
 ///
 /// SIGTERM or Ctrl-C: /readyz answers 503 at once, running requests finish, then the process exits.
-/// SIGHUP: reads the configuration anew.
+/// SIGHUP: reloads the configuration.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   geofront run
@@ -83,21 +82,21 @@ pub(super) struct Run {
     pub(super) ports_file: Option<PathBuf>,
 }
 
-/// Show it all in one process: simulated GeoServers behind a real front door
+/// Show everything in one process: simulated GeoServers behind a real front door
 ///
-/// Starts a main GeoServer and replicas that only pretend (they draw maps in a colour of their own,
-/// with their name on them), the front door before them, and the admin endpoint. Prints what to
-/// try. Ctrl-C ends it; nothing is left behind.
+/// Starts a simulated main GeoServer and replicas (each draws maps in its own colour, with its name
+/// on them), the front door before them, and the admin endpoint. Prints what to try. Ctrl-C ends
+/// it; nothing is left behind.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   geofront demo
   geofront demo --replicas 5 --listen 127.0.0.1:8000")]
 pub(super) struct Demo {
-    /// How many replicas
+    /// Number of replicas
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=32))]
     pub(super) replicas: u16,
 
-    /// Where clients come in
+    /// Address for clients
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(super) listen: SocketAddr,
 
@@ -106,12 +105,12 @@ pub(super) struct Demo {
     pub(super) admin: SocketAddr,
 }
 
-/// Say whether a configuration is right, and show every problem if not
+/// Check a configuration, and show every problem in it
 ///
-/// Reads the file and those it includes as `geofront run` would, and changes nothing. All problems
-/// are shown at once, with file, line and column; and what a right configuration lacks for all that
-/// geofront could do. With --probe each upstream is also asked the way its health is checked later,
-/// for its catalog's number, and whether it accepts the credentials of [geoserver].
+/// Reads the file and the files it includes like `geofront run`, and changes nothing. All problems
+/// are shown at once, with file, line and column, and so are settings that a valid configuration
+/// still lacks. With --probe each upstream is also probed as in operation: its health, its
+/// catalog's update sequence, and whether it accepts the credentials of [geoserver].
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   geofront check
@@ -124,17 +123,17 @@ pub(super) struct Check {
     #[arg(value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub(super) file: PathBuf,
 
-    /// Also ask each upstream once
+    /// Also probe each upstream once
     #[arg(long)]
     pub(super) probe: bool,
 }
 
-/// Say how a request is classified, where it would go, and why
+/// Show how a request is classified, where it would go, and why
 ///
-/// Sends nothing. Shows the class of the request, the rule that decided, who serves it, whether
-/// another upstream is tried when one fails, how long its first byte may take, and what follows for
-/// the replicas if it changes the main's catalog: the configuration's values where there is one,
-/// else the defaults.
+/// Sends nothing. Shows the class of the request, the rule that decided, the upstreams that serve
+/// it, whether it is retried at another upstream, and the limit on its first byte. If the request
+/// changes the main's catalog, it also shows the consequences for the replicas. Uses the
+/// configuration if there is one, otherwise the defaults.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "geofront explain [OPTIONS] [METHOD] URL",
@@ -144,8 +143,7 @@ pub(super) struct Check {
   geofront explain /geoserver/wfs --body transaction.xml"
 )]
 pub(super) struct Explain {
-    /// The URL, or its path and query; before it the method, where it is not GET (or POST with
-    /// --body)
+    /// The URL, or its path and query; before it the method, if it is not GET (or POST with --body)
     #[arg(value_name = "URL", num_args = 1..=2, required = true)]
     pub(super) request: Vec<String>,
 
@@ -171,10 +169,10 @@ pub(super) struct Explain {
     pub(super) config: Option<PathBuf>,
 }
 
-/// Print limits from a GeoServer's controlflow.properties as configuration
+/// Convert a GeoServer's controlflow.properties into configuration
 ///
-/// Reads the rules of GeoServer's control-flow extension and prints the [limits] that do the same
-/// for the whole cluster. What has no counterpart becomes a comment that says why. Changes nothing.
+/// Reads the rules of GeoServer's control-flow extension and prints the equivalent [limits] for the
+/// whole cluster. A rule without a counterpart becomes a comment with the reason. Changes nothing.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Example:
   geofront import /opt/geoserver_datadir/controlflow.properties > /etc/geofront/conf.d/limits.toml")]
@@ -184,12 +182,12 @@ pub(super) struct Import {
     pub(super) file: PathBuf,
 }
 
-/// Show on one screen how each upstream is
+/// Show the state of each upstream on one screen
 ///
-/// For every upstream: health (what probes found), mode (what an operator ordered), catalog
-/// (whether it has the main's last change), since when, requests in flight, weight, requests and
-/// errors since geofront started, and why it last changed for the worse. Above them, when the
-/// catalog last changed and who has the change.
+/// For every upstream: health (from probes), mode (ordered by an operator), catalog (whether it has
+/// the main's last change), the time since the last change of state, requests in flight, weight,
+/// requests and errors since geofront started, and the reason for its last failure. Above them,
+/// when the catalog last changed and which replicas have the change.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   geofront status
@@ -205,7 +203,7 @@ pub(super) struct Status {
     #[arg(long, conflicts_with = "watch")]
     pub(super) json: bool,
 
-    /// Keep showing, until Ctrl-C
+    /// Repeat until Ctrl-C
     #[arg(long)]
     pub(super) watch: bool,
 
@@ -213,11 +211,11 @@ pub(super) struct Status {
     pub(super) endpoint: Endpoint,
 }
 
-/// Give an upstream nothing new, and let what runs finish
+/// Send an upstream no new requests, and let running ones finish
 ///
-/// The upstream gets no new request from this moment; requests it is working on finish; it is still
-/// probed. `geofront ready` brings it back. The order survives config reloads, and restarts of
-/// geofront where it has a state file (`catalog.state_file`).
+/// The upstream gets no new request from this moment, running requests finish, and probes continue.
+/// `geofront ready` brings it back. The order survives config reloads, and restarts of geofront
+/// with a state file (`catalog.state_file`).
 ///
 /// The last upstream that serves requests is not drained without --force.
 #[derive(Debug, Args)]
@@ -230,15 +228,15 @@ pub(super) struct Drain {
     #[command(flatten)]
     pub(super) upstream: Named,
 
-    /// Return when it works on nothing any more
+    /// Return when no request runs on it any more
     #[arg(long)]
     pub(super) wait: bool,
 
-    /// How long to wait, like 90s or 10m
+    /// Maximum time to wait, like 90s or 10m
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration, requires = "wait")]
     pub(super) timeout: Duration,
 
-    /// Even if nothing serves requests then
+    /// Drain it even if no upstream serves requests then
     #[arg(long)]
     pub(super) force: bool,
 
@@ -248,8 +246,8 @@ pub(super) struct Drain {
 
 /// Bring an upstream back from drain or maintenance
 ///
-/// It gets requests again once it is up: at once after drain, after its first passed probes after
-/// maintenance.
+/// It gets requests again once it is up: after drain at once, after maintenance when its first
+/// probes have passed.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Example:
   geofront ready replica1")]
@@ -263,9 +261,9 @@ pub(super) struct Ready {
 
 /// Leave an upstream alone: no requests, no probes
 ///
-/// For an instance that is being worked on. What it is working on may finish. It is not probed, so
-/// it raises no alarm. `geofront ready` brings it back. The order survives config reloads, and
-/// restarts of geofront where it has a state file (`catalog.state_file`).
+/// For an instance under maintenance. Running requests may finish. It is not probed, so it raises
+/// no alarm. `geofront ready` brings it back. The order survives config reloads, and restarts of
+/// geofront with a state file (`catalog.state_file`).
 ///
 /// The last upstream that serves requests is not taken out without --force.
 #[derive(Debug, Args)]
@@ -275,7 +273,7 @@ pub(super) struct Maintenance {
     #[command(flatten)]
     pub(super) upstream: Named,
 
-    /// Even if nothing serves requests then
+    /// Take it out even if no upstream serves requests then
     #[arg(long)]
     pub(super) force: bool,
 
@@ -283,11 +281,11 @@ pub(super) struct Maintenance {
     pub(super) endpoint: Endpoint,
 }
 
-/// Put the configuration as it is on disk into force, and say what changed
+/// Put the configuration on disk into force, and show what changed
 ///
-/// geofront notices edits by itself; this makes it look now, waits, and says how it ended. What
-/// cannot change while it runs (listen addresses, threads) is refused by name. A refused
-/// configuration changes nothing.
+/// geofront notices edits by itself. This command reads the configuration at once, waits, and shows
+/// the result. Keys that cannot change while geofront runs (listen addresses, threads) are refused
+/// by name. A refused configuration changes nothing.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Example:
   geofront reload
@@ -298,17 +296,17 @@ pub(super) struct Reload {
     pub(super) endpoint: Endpoint,
 }
 
-/// Bring every replica to the main's catalog, now
+/// Reload every replica's catalog now
 ///
-/// geofront notices by itself what is changed in GeoServer's web interface or by REST, and reloads
-/// one replica after the other, each while it serves nothing: no client sees the reload. This
-/// command is for changes that GeoServer does not count: files edited in the data directory, fonts,
-/// templates, a database table that got another column; and users and roles, with `reload_security`
-/// under [catalog].
+/// geofront notices changes made in GeoServer's web interface or by REST, and reloads one replica
+/// after the other while it serves nothing: no client notices. This command is for changes that
+/// GeoServer does not count, such as edited files in the data directory, fonts, templates, or a new
+/// column in a database table. It also covers users and roles, with `reload_security` under
+/// [catalog].
 ///
-/// With --wait it says what happens to each replica, and ends when all have the main's catalog or
-/// the rest cannot get it. Replicas in maintenance are left alone. Whoever interrupts it interrupts
-/// the telling only: the roll goes on.
+/// With --wait it reports the progress of each replica, and ends when all have the main's catalog
+/// or the others cannot get it. Replicas in maintenance are left alone. Interrupting the command
+/// does not interrupt the roll.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   geofront sync --wait
@@ -323,7 +321,7 @@ pub(super) struct Sync {
     #[arg(long)]
     pub(super) wait: bool,
 
-    /// How long to wait, like 90s or 10m
+    /// Maximum time to wait, like 90s or 10m
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = humantime::parse_duration, requires = "wait")]
     pub(super) timeout: Duration,
 
@@ -333,9 +331,9 @@ pub(super) struct Sync {
 
 /// Show the last rolls, or pause them
 ///
-/// A roll is one replica after the other reloading its catalog. While rolls are paused no replica
-/// leaves service for its catalog; changes are noticed all the same, and brought when rolls are
-/// resumed. With a state file, a pause outlives a restart.
+/// In a roll, one replica after the other reloads its catalog. While rolls are paused, no replica
+/// leaves service for its catalog. Changes are still noticed, and brought to the replicas when
+/// rolls are resumed. With a state file, a pause survives a restart.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   geofront catalog history
@@ -350,16 +348,16 @@ pub(super) struct Catalog {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CatalogOrder {
-    /// The last 100 rolls: when, why, who, how long, what failed
+    /// Show the last 100 rolls: time, reason, operator, duration, failures
     History(CatalogTarget),
-    /// No replica leaves service for its catalog
+    /// Keep every replica in service despite catalog changes
     Pause(CatalogTarget),
-    /// Rolls go on
+    /// Allow rolls again
     Resume(CatalogTarget),
 }
 
 impl CatalogOrder {
-    /// Where the running geofront is asked.
+    /// The address of the running geofront.
     pub(super) fn endpoint(&self) -> &Endpoint {
         match self {
             Self::History(target) | Self::Pause(target) | Self::Resume(target) => &target.endpoint,
@@ -373,7 +371,7 @@ pub(super) struct CatalogTarget {
     pub(super) endpoint: Endpoint,
 }
 
-/// Which upstream.
+/// The upstream that a command applies to.
 #[derive(Debug, Args)]
 pub(super) struct Named {
     /// The upstream, as the configuration calls it
@@ -381,15 +379,15 @@ pub(super) struct Named {
     pub(super) name: String,
 }
 
-/// Where the running geofront answers.
+/// Address of the running geofront.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Where the running geofront answers")]
 pub(super) struct Endpoint {
-    /// Its admin address [default: as the configuration says, else 127.0.0.1:9090]
+    /// Its admin address [default: from the configuration, else 127.0.0.1:9090]
     #[arg(long, value_name = "HOST:PORT")]
     pub(super) admin: Option<String>,
 
-    /// The file with its admin token [default: as the configuration says]
+    /// The file with its admin token [default: from the configuration]
     #[arg(long, value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
 

@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::args::CatalogOrder;
 use super::client::Client;
 use super::exit::{Exit, Failure};
-use super::span::took;
+use super::humanize::took;
 use super::table::{Side, aligned};
 use crate::admin::answers::Rolls;
 use crate::control::PastRoll;

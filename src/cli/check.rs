@@ -1,4 +1,4 @@
-//! `geofront check`: whether a configuration is right, before it is put into force.
+//! `geofront check`: checks a configuration before it is put into force.
 
 use std::io::Write;
 use std::path::Path;
@@ -8,16 +8,16 @@ use std::time::Instant;
 use futures::StreamExt;
 use futures::stream;
 
+use super::advice::advice;
 use super::args;
 use super::exit::{Exit, Failure};
 use super::load_config;
-use super::notices::notices;
 use super::table::{Side, aligned};
 use crate::cluster::{Action, Cause, Cluster, Outcome, ProbeReport, Upstream};
 use crate::config::{Config, Loaded, MainReads, Role, UpstreamConfig};
 use crate::driver::Prober;
 
-/// Probes under way at a time.
+/// Maximum number of concurrent probes.
 const MAX_PROBES: usize = 32;
 
 pub(super) fn run(options: &args::Check, out: &mut dyn Write) -> Result<Exit, Failure> {
@@ -30,7 +30,7 @@ pub(super) fn run(options: &args::Check, out: &mut dyn Write) -> Result<Exit, Fa
     for warning in &loaded.warnings {
         writeln!(out, "\nwarning: {warning}")?;
     }
-    for notice in notices(&loaded.config, Path::exists) {
+    for notice in advice(&loaded.config, Path::exists) {
         writeln!(out, "\n{notice}")?;
     }
     if !options.probe {
@@ -43,23 +43,22 @@ pub(super) fn run(options: &args::Check, out: &mut dyn Write) -> Result<Exit, Fa
     Ok(exit)
 }
 
-/// What one upstream answered.
+/// The results of probing one upstream.
 #[derive(Debug)]
 struct Examined {
     upstream: Arc<Upstream>,
     health: ProbeReport,
     /// Its `updateSequence`.
     number: Option<u64>,
-    /// `None` where there are none.
+    /// `None` if no credentials are configured.
     credentials: Option<Result<(), Cause>>,
 }
 
-/// Each upstream asked once, the way its health is checked later, and what its catalog reload
-/// needs.
+/// Probes each upstream once as in operation, and checks the requirements of catalog reloads.
 fn examine_all(config: Arc<Config>) -> Result<Vec<Examined>, Failure> {
     let now = Instant::now();
     let mut cluster = Cluster::new(Arc::clone(&config), now);
-    // A new cluster wants every upstream probed at once.
+    // In a new cluster every upstream is due for a probe.
     let probed = |action| {
         if let Action::Probe(upstream) = action {
             Some(upstream)
@@ -79,7 +78,7 @@ fn examine_all(config: Arc<Config>) -> Result<Vec<Examined>, Failure> {
     let examine = async |upstream: Arc<Upstream>| {
         let health = prober.probe(&upstream, &config).await;
         let (number, credentials) = match &health.outcome {
-            // Nobody is there to be asked more.
+            // Nothing answers there, so nothing more can be checked.
             Outcome::Failure(Cause::Connect(_)) => (None, None),
             Outcome::Success | Outcome::Busy | Outcome::Failure(_) => (
                 prober.catalog_number(&upstream, &config).await,
@@ -101,7 +100,7 @@ fn examine_all(config: Arc<Config>) -> Result<Vec<Examined>, Failure> {
     ))
 }
 
-/// How the upstreams answered, and what the exit code says of it.
+/// The results as text, and the exit code.
 fn findings(examined: &[Examined]) -> (String, Exit) {
     let headings = [
         ("UPSTREAM", Side::Left),
@@ -212,7 +211,7 @@ mod tests {
     use crate::config::MapEnvironment;
     use crate::geosim::{DataDirectory, Fault, Instance};
 
-    /// What is found of a main and a replica, with this password.
+    /// The findings for a main and a replica, with this password.
     fn found(password: &str, main: &Instance, replica: &Instance) -> (String, Exit) {
         let text = format!(
             "[upstreams.main]\nurl = 'http://{}'\nrole = 'main'\n[upstreams.replica1]\nurl = 'http://{}'\n\

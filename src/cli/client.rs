@@ -1,4 +1,4 @@
-//! Asks the running geofront through its admin endpoint.
+//! The client of a running geofront's admin endpoint.
 
 use std::time::Duration;
 
@@ -14,20 +14,20 @@ use crate::admin::answers::{
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
-/// A little more than the endpoint allows itself.
+/// A little more than the endpoint's own limit.
 const ANSWER_LIMIT: Duration = Duration::from_secs(35);
 
-/// See the module's documentation.
+/// A client of the admin endpoint.
 #[derive(Debug)]
 pub(super) struct Client {
     target: Target,
     agent: Agent,
 }
 
-/// Why an order was not followed.
+/// The reason why an order was not carried out.
 #[derive(Debug)]
 pub(super) enum NotOrdered {
-    /// It would leave nobody to serve; the reason. `--force` overrides.
+    /// No upstream would be left to serve. `--force` overrides.
     LastServing(String),
     Failed(Failure),
 }
@@ -35,8 +35,8 @@ pub(super) enum NotOrdered {
 impl Client {
     pub(super) fn new(target: Target) -> Self {
         let config = Agent::config_builder()
-            // An admin endpoint is asked directly, whatever proxy the environment names for the
-            // web.
+            // The admin endpoint is reached directly, even if the environment configures a web
+            // proxy.
             .proxy(None)
             .max_redirects(0)
             .http_status_as_error(false)
@@ -58,7 +58,7 @@ impl Client {
         self.parse(&mut response)
     }
 
-    /// As the endpoint wrote it.
+    /// The status as the endpoint wrote it.
     pub(super) fn status_json(&self) -> Result<String, Failure> {
         let mut response = self.get("/api/status")?;
         self.text(&mut response)

@@ -7,7 +7,7 @@ use super::args::Demo;
 use super::exit::{Exit, Failure};
 use crate::demo;
 
-/// Runs until Ctrl-C.
+/// Runs the demo until Ctrl-C.
 pub(super) fn run(options: &Demo, out: &mut dyn Write) -> Result<Exit, Failure> {
     let options = demo::Options {
         replicas: options.replicas,

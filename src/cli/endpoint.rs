@@ -1,8 +1,8 @@
-//! Where the running geofront answers: from the command line, else from its configuration file,
-//! else the default.
+//! The address of the running geofront: from the command line, otherwise from its configuration
+//! file, otherwise the default.
 //!
-//! The file is read leniently on purpose, for three keys: `geofront status` must work while an edit
-//! with a mistake lies on disk, which is exactly when it is asked.
+//! The file is read leniently, for three keys only: `geofront status` must work while the file on
+//! disk has a mistake.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,14 +14,14 @@ use super::exit::{Exit, Failure};
 /// The default of the configuration's `admin`.
 const DEFAULT_ADMIN: &str = "127.0.0.1:9090";
 
-/// An address to ask, and what opens its door.
+/// The admin address and its token.
 #[derive(Debug, PartialEq)]
 pub(super) struct Target {
     pub(super) address: String,
     pub(super) token: Option<String>,
 }
 
-/// The keys we look for in the configuration.
+/// The keys that are read from the configuration.
 #[derive(Debug, Default, PartialEq)]
 struct Written {
     admin: Option<String>,
@@ -42,7 +42,7 @@ pub(super) fn find(endpoint: &Endpoint) -> Result<Target, Failure> {
         written.token_variable,
     ) {
         (Some(file), _, _) => Some(read_token(file).map_err(|error| unreadable(file, &error))?),
-        // Not ours to read, perhaps; the answer says whether a token was needed.
+        // The token may be unreadable for this user. The answer shows whether it was needed.
         (None, Some(file), _) => read_token(&file).ok(),
         (None, None, Some(variable)) => std::env::var(variable).ok(),
         (None, None, None) => None,
@@ -50,7 +50,7 @@ pub(super) fn find(endpoint: &Endpoint) -> Result<Target, Failure> {
     Ok(Target { address, token })
 }
 
-/// A file that was named must be there; the default one need not.
+/// Reads the configuration. A named file must exist; the default one need not.
 fn read_config(named: Option<&Path>) -> Result<Written, Failure> {
     let path = named.unwrap_or_else(|| Path::new(DEFAULT_CONFIG));
     match std::fs::read_to_string(path) {
@@ -86,7 +86,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Failure {
     Failure::new(format!("cannot read {}: {error}", path.display()))
 }
 
-/// `host:port`, with or without `http://` before it.
+/// `host:port`, with or without a leading `http://`.
 fn checked(given: &str) -> Result<String, Failure> {
     let address = given
         .strip_prefix("http://")
@@ -103,7 +103,7 @@ fn checked(given: &str) -> Result<String, Failure> {
     )))
 }
 
-/// Who listens everywhere answers on loopback.
+/// An address that listens on all interfaces is reached over loopback.
 fn reachable(address: &str) -> String {
     match address.parse::<SocketAddr>() {
         Ok(everywhere) if everywhere.ip().is_unspecified() => {

@@ -1,4 +1,4 @@
-//! How a command ends: exit codes after sysexits, and what is said when it fails.
+//! The end of a command: exit codes after sysexits, and error messages.
 
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -10,9 +10,9 @@ use crate::config::Diagnostics;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exit {
     Success,
-    /// It was tried and did not work; `status`: something is not well.
+    /// The command failed; for `status`, an upstream or the configuration needs attention.
     Failure,
-    /// `status` alone: no request is served. Monitoring plugins call this critical.
+    /// Only `status`: no request is served. Monitoring plugins call this critical.
     Critical,
     /// The command line is wrong.
     Usage,
@@ -38,11 +38,11 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// A command that could not do what it was asked.
+/// The error of a command that failed.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) exit: Exit,
-    /// As it is printed.
+    /// The text as printed.
     text: String,
 }
 
@@ -58,7 +58,7 @@ impl Failure {
         Self::new(message).exit(Exit::Usage)
     }
 
-    /// Diagnostics bring an `error:` for each problem.
+    /// Creates the error from diagnostics, which begin each problem with `error:`.
     pub(super) fn config(diagnostics: &Diagnostics) -> Self {
         let text = if io::stderr().is_terminal() {
             diagnostics.coloured()
@@ -95,7 +95,7 @@ impl fmt::Display for Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            // Whoever reads us has read enough, as in `geofront status | head`.
+            // The reader has closed the pipe, as in `geofront status | head`.
             io::ErrorKind::BrokenPipe => Self {
                 exit: Exit::Success,
                 text: String::new(),

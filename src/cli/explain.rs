@@ -1,4 +1,4 @@
-//! `geofront explain`: how a request is classified and where it would go, without sending anything.
+//! `geofront explain`: shows how a request is classified and where it would go, without sending it.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -15,18 +15,18 @@ use crate::config::{
 use crate::ogc::{self, BodyNeed, BodyReader, Classified, RequestHead, Retryable};
 use crate::proxy::catalog_writes::hints;
 
-/// What the main answers when it did what was asked.
+/// The status of the main's answer to a successful request.
 const OK: u16 = 200;
 
-/// Enough to have every default.
+/// A configuration in which every key has its default.
 const SMALLEST: &str = "[upstreams.main]\nurl = 'http://127.0.0.1:8180'\nrole = 'main'\n\
     [upstreams.replica]\nurl = 'http://127.0.0.1:8280'\n";
 
-/// A request as typed.
+/// The request as typed.
 #[derive(Debug, PartialEq)]
 struct Request {
     method: String,
-    /// Path and query.
+    /// Path and query of the request.
     target: String,
     content_type: Option<String>,
     content_encoding: Option<String>,
@@ -96,7 +96,7 @@ impl Request {
     }
 }
 
-/// What of a URL stands on the request line.
+/// The part of a URL that stands on the request line.
 fn target_of(url: &str) -> Option<String> {
     if url.starts_with('/') {
         return Some(url.to_owned());
@@ -111,8 +111,7 @@ fn target_of(url: &str) -> Option<String> {
     })
 }
 
-/// A file with more is no request body that decides: geofront reads less of one than can be
-/// configured.
+/// Maximum size of a body file. geofront itself never reads more of a body to classify it.
 const MAX_BODY: u64 = 64 << 20;
 
 fn read_body(path: &Path) -> Result<Vec<u8>, Failure> {
@@ -234,7 +233,7 @@ fn another_try(classified: &Classified, method: &str, config: &Config) -> String
     }
 }
 
-/// What a success tells geofront about the main's catalog, and what follows from that.
+/// The change of the main's catalog that a success would imply, and its consequences.
 fn afterwards(
     request: &Request,
     classified: &Classified,
@@ -275,7 +274,7 @@ fn destination(classified: &Classified, config: &Config) -> String {
     }
 }
 
-/// Who shares the reads.
+/// The upstreams that share the reads.
 fn shared_destination(config: &Config, main: Option<&UpstreamConfig>) -> String {
     let reads = main.map_or(MainReads::Never, |main| main.reads);
     let shares =

@@ -1,4 +1,4 @@
-//! A status to show, in a few words.
+//! Statuses for tests.
 
 use crate::admin::answers::{
     Catalog, Health, Mode, Phase, Queue, Role, Status, Upstream, UpstreamCatalog,
@@ -45,7 +45,7 @@ pub(super) fn fresh(name: &str) -> Upstream {
     }
 }
 
-/// A replica that has not the last change, and is at this.
+/// A replica that lacks the last change, in this phase of its reload.
 pub(super) fn stale(name: &str, phase: Phase) -> Upstream {
     let fresh = fresh(name);
     let eligible = matches!(phase, Phase::No | Phase::Waiting | Phase::HeldBack);
@@ -62,7 +62,7 @@ pub(super) fn stale(name: &str, phase: Phase) -> Upstream {
     }
 }
 
-/// A replica that is down and whose catalog nobody knows.
+/// A replica that is down, with an unknown catalog.
 pub(super) fn down(name: &str) -> Upstream {
     Upstream {
         health: Health::Down,
@@ -75,7 +75,7 @@ pub(super) fn down(name: &str) -> Upstream {
     }
 }
 
-/// Nothing has changed since it started.
+/// The status of a cluster in which nothing has changed since the start.
 pub(super) fn status(upstreams: Vec<Upstream>) -> Status {
     Status {
         version: "0.1.0".to_owned(),

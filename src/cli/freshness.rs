@@ -1,20 +1,20 @@
-//! Catalog freshness in words: who has the main's last change, who gets it now, and why somebody
-//! does not.
+//! Catalog freshness as text: which replicas have the main's last change, which is reloading, and
+//! why others lack it.
 
-use super::span::span;
+use super::humanize::span;
 use crate::admin::answers::{Catalog, Health, Mode, Phase, Role, Status, Upstream};
 
-/// One reading of the main's number may be lost.
+/// A shorter silence may be one lost reading of the main's update sequence.
 const SILENT_SECONDS: u64 = 30;
 
-/// How far a replica is on its way to an epoch.
+/// The progress of a replica towards an epoch.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// It has it.
+    /// It has the epoch.
     Done,
-    /// Something will happen by itself; what it is at.
+    /// It will advance by itself; its current phase.
     Moving(String),
-    /// Nothing will happen soon; why.
+    /// It will not advance soon; the reason.
     Stuck(String),
     /// An operator wants it left alone.
     LeftAlone,
@@ -47,7 +47,7 @@ impl Progress {
     }
 }
 
-/// Why the last reload of one that is still stale failed, and when the next comes.
+/// The reason why the last reload of a stale replica failed, and the time of the next.
 pub(super) fn failed_reload(upstream: &Upstream) -> Option<String> {
     let catalog = &upstream.catalog;
     let cause = catalog
@@ -62,19 +62,19 @@ pub(super) fn failed_reload(upstream: &Upstream) -> Option<String> {
     Some(format!("reload failed: {}{retry}", first_line(cause)))
 }
 
-/// One word or two, for a column.
+/// The catalog state as one or two words, for a column.
 pub(super) fn word(upstream: &Upstream) -> &str {
     match upstream.catalog.phase {
         phase @ (Phase::Draining | Phase::Reloading | Phase::Testing) => phase.as_str(),
         Phase::Failed => "reload failed",
-        // Who does not serve may be another process when it comes back.
+        // An upstream that does not serve may be another process when it comes back.
         _ if upstream.role != Role::Replica || upstream.health != Health::Up => "",
         _ if upstream.catalog.fresh => "fresh",
         _ => "stale",
     }
 }
 
-/// It is out of service for a catalog reload that goes well.
+/// True if the upstream is out of service for a catalog reload.
 pub(super) fn is_reloading(upstream: &Upstream) -> bool {
     matches!(
         upstream.catalog.phase,
@@ -82,11 +82,11 @@ pub(super) fn is_reloading(upstream: &Upstream) -> bool {
     )
 }
 
-/// Somebody has to look, or it stays stale.
+/// True if the upstream stays stale unless an operator acts.
 pub(super) fn is_troubled(upstream: &Upstream, catalog: &Catalog) -> bool {
     match upstream.catalog.phase {
         Phase::Failed | Phase::HeldBack => true,
-        // Another geofront reloads it.
+        // Another geofront reloads the replicas.
         _ if !catalog.rolls => false,
         _ => {
             !upstream.catalog.fresh
@@ -97,7 +97,7 @@ pub(super) fn is_troubled(upstream: &Upstream, catalog: &Catalog) -> bool {
     }
 }
 
-/// The catalog in one line.
+/// The state of the catalog in one line.
 pub(super) fn headline(status: &Status) -> String {
     let catalog = &status.catalog;
     let changed = match catalog.changed_seconds {
@@ -123,7 +123,7 @@ pub(super) fn headline(status: &Status) -> String {
         .copied()
         .filter(|replica| replica.health == Health::Up)
         .collect();
-    // One that is out of service for it counts, too.
+    // A replica that is out of service because of a failed reload counts, too.
     let failed = replicas
         .iter()
         .find_map(|replica| Some(format!("{}: {}", replica.name, failed_reload(replica)?)));
@@ -143,7 +143,7 @@ pub(super) fn headline(status: &Status) -> String {
     format!("catalog: {changed}; {}{rest}", share(&up, replicas.len()))
 }
 
-/// Who has it, of those who could.
+/// The share of replicas that have the last change.
 fn share(up: &[&Upstream], replicas: usize) -> String {
     let verb = |count: usize| if count == 1 { "has" } else { "have" };
     let fresh = up.iter().filter(|replica| replica.catalog.fresh).count();
@@ -163,7 +163,7 @@ pub(super) fn all_replicas(count: usize) -> String {
     }
 }
 
-/// Why not all have it yet; `None` if they have.
+/// The reason why some replicas lack the last change; `None` if all have it.
 fn outlook(up: &[&Upstream], catalog: &Catalog) -> Option<String> {
     if catalog.done {
         return None;
@@ -212,7 +212,7 @@ fn in_brackets(cause: Option<&str>) -> String {
         .unwrap_or_default()
 }
 
-/// A cause may quote a stack trace.
+/// The first line: a cause may quote a stack trace.
 pub(super) fn first_line(cause: &str) -> &str {
     cause.lines().next().unwrap_or_default()
 }

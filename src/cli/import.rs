@@ -1,7 +1,8 @@
-//! `geofront import`: the limits of a GeoServer's `controlflow.properties`, as `[limits]` of ours.
+//! `geofront import`: converts the limits of a GeoServer's `controlflow.properties` into
+//! `[limits]`.
 //!
-//! Every rule that has a counterpart becomes a line of `control_flow`; what has none stays as a
-//! comment that says why.
+//! Every rule with a counterpart becomes a line of `control_flow`; every other rule stays as a
+//! comment with the reason.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -11,10 +12,10 @@ use super::exit::{Exit, Failure};
 use super::properties::{Property, properties};
 use crate::config::control_flow::{Statement, statement};
 
-/// The real ones have a dozen lines.
+/// Maximum size of the file. Real ones have a dozen lines.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// What the first words of the keys are.
+/// The first words of the known keys.
 const KEYS: [&str; 4] = ["ows", "user", "ip", "timeout"];
 
 const HEAD: &str = "\
@@ -50,8 +51,7 @@ fn read(path: &Path) -> Result<String, Failure> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(cannot(&format!("it has more than {MAX_BYTES} bytes")));
     }
-    // Java reads such files as Latin-1, in which every byte is a letter. Rules are ASCII in any
-    // case.
+    // Java reads such files as Latin-1, in which every byte is a letter. Rules are ASCII anyway.
     Ok(String::from_utf8(bytes)
         .unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect()))
 }
@@ -61,7 +61,7 @@ fn is_of_control_flow(property: &Property) -> bool {
     KEYS.iter().any(|key| key.eq_ignore_ascii_case(first))
 }
 
-/// The table.
+/// The table `[limits]`.
 fn limits(properties: &[Property]) -> String {
     let mut timeout = String::new();
     let mut rules = String::new();
@@ -96,7 +96,7 @@ fn limits(properties: &[Property]) -> String {
     format!("[limits]\n{timeout}control_flow = [\n{rules}]\n")
 }
 
-/// On one line, whatever is in it.
+/// The text on one line.
 fn shown(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
     use crate::config::{Config, MapEnvironment};
 
-    /// GeoServer's own example, and geOrchestra's.
+    /// The examples of GeoServer and geOrchestra.
     const FILE: &str = "\
         # global\nows.global=100\nows.wms.getmap = 10\nows.wfs.getfeature.application/msexcel: 4\nuser=6\nuser.ows.wms.getmap=30/s\n\
         ip.10.0.0.1=30\nip.blacklist=10.0.0.9, \\\n  10.1.*\nows.gwc=8\nows.priority.http=ctrl-flow-priority,0\n# timeout=60\n\

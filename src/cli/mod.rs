@@ -1,9 +1,10 @@
-//! The command line: what is asked, of which part, and how it ends.
+//! The command line: dispatches commands and prints their results.
 //!
-//! `run`, `demo`, `check`, `explain` and `import` work on their own; the other commands ask the
-//! running geofront through its admin endpoint. Results go to standard output, what went wrong to
-//! standard error, and the exit code says which it was ([`exit::Exit`]).
+//! `run`, `demo`, `check`, `explain` and `import` work on their own; the other commands call the
+//! running geofront through its admin endpoint. Results go to standard output, errors to standard
+//! error, and the exit code distinguishes the outcomes ([`exit::Exit`]).
 
+mod advice;
 mod args;
 mod catalog;
 mod check;
@@ -15,12 +16,11 @@ mod explain;
 #[cfg(test)]
 mod fixture;
 mod freshness;
+mod humanize;
 mod import;
-mod notices;
-mod orders;
+mod mode;
 mod properties;
 mod reload;
-mod span;
 mod status;
 mod sync;
 mod table;
@@ -73,10 +73,10 @@ fn dispatch(command: &Command, out: &mut dyn Write) -> Result<Exit, Failure> {
         Command::Explain(options) => explain::run(options, out),
         Command::Import(options) => import::run(options, out),
         Command::Status(options) => status::run(options, &client(&options.endpoint)?, out),
-        Command::Drain(options) => orders::drain(options, &client(&options.endpoint)?, out),
-        Command::Ready(options) => orders::ready(options, &client(&options.endpoint)?, out),
+        Command::Drain(options) => mode::drain(options, &client(&options.endpoint)?, out),
+        Command::Ready(options) => mode::ready(options, &client(&options.endpoint)?, out),
         Command::Maintenance(options) => {
-            orders::maintenance(options, &client(&options.endpoint)?, out)
+            mode::maintenance(options, &client(&options.endpoint)?, out)
         }
         Command::Reload(options) => reload::run(&client(&options.endpoint)?, out),
         Command::Sync(options) => sync::run(options, &client(&options.endpoint)?, out),
@@ -86,7 +86,7 @@ fn dispatch(command: &Command, out: &mut dyn Write) -> Result<Exit, Failure> {
     }
 }
 
-/// The configuration at `path`, or all that is wrong with it.
+/// The configuration at `path`, or all of its problems.
 fn load_config(path: &Path) -> Result<Loaded, Failure> {
     let environment: SharedEnvironment = Arc::new(RealEnvironment);
     let first = config_reload::load(path, &environment)

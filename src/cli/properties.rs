@@ -1,4 +1,4 @@
-//! Java's property files: keys and values, comments, lines that go on.
+//! Java's property files: keys and values, comments, continued lines.
 
 /// One entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -7,7 +7,7 @@ pub(super) struct Property {
     pub(super) value: String,
 }
 
-/// All entries, in order, those that are given twice included.
+/// All entries in order, including repeated keys.
 pub(super) fn properties(text: &str) -> Vec<Property> {
     let mut lines = text.lines();
     let mut found = Vec::new();
@@ -25,12 +25,12 @@ pub(super) fn properties(text: &str) -> Vec<Property> {
     found
 }
 
-/// An odd number of backslashes at the end: the last one is not itself escaped.
+/// True if the line ends with an odd number of backslashes: the last one is not escaped itself.
 fn goes_on(line: &str) -> bool {
     line.bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1
 }
 
-/// The key ends at the first blank, colon or equals sign that is not escaped.
+/// Parses one line. The key ends at the first blank, colon or equals sign that is not escaped.
 fn property(line: &str) -> Property {
     let mut escaped = false;
     let end = line.char_indices().find(|(_, c)| {

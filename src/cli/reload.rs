@@ -1,4 +1,4 @@
-//! `geofront reload`: the configuration on disk, now.
+//! `geofront reload`: reloads the configuration from disk.
 
 use std::io::Write;
 

@@ -9,16 +9,16 @@ use super::args;
 use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::freshness::{self, first_line};
-use super::span::span;
+use super::humanize::span;
 use super::table::{Side, aligned};
 use crate::admin::answers::{
     ClassWaiting, Condition, Health, Mode, Queue, Reload, Status, Upstream,
 };
 
-/// Between two screens of `--watch`.
+/// Interval between two screens of `--watch`.
 const REDRAW: Duration = Duration::from_secs(2);
 
-/// Clears the terminal and goes to its upper left corner.
+/// Clears the terminal and moves to its upper left corner.
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
 pub(super) fn run(
@@ -45,7 +45,7 @@ pub(super) fn run(
     Ok(judge(&status))
 }
 
-/// Until Ctrl-C. That geofront does not answer is shown, not an end: it may be restarting.
+/// Repeats until Ctrl-C. An error is shown and does not end the loop: geofront may be restarting.
 fn watch(client: &Client, out: &mut dyn Write) -> Result<Exit, Failure> {
     let mut earlier = None;
     let clear = if std::io::stdout().is_terminal() {
@@ -76,7 +76,7 @@ fn watch(client: &Client, out: &mut dyn Write) -> Result<Exit, Failure> {
     }
 }
 
-/// What the exit code says.
+/// The exit code for a status.
 fn judge(status: &Status) -> Exit {
     let is_all_well = status
         .upstreams
@@ -93,8 +93,8 @@ fn judge(status: &Status) -> Exit {
     }
 }
 
-/// It gets requests, or will by itself: a replica that is being reloaded is no trouble, one that
-/// cannot be is.
+/// True if the upstream gets requests, or will without an operator. A replica that is being
+/// reloaded will; one whose reload fails will not.
 fn is_well(upstream: &Upstream, status: &Status) -> bool {
     let is_back_soon = freshness::is_reloading(upstream)
         && upstream.health == Health::Up
@@ -102,14 +102,14 @@ fn is_well(upstream: &Upstream, status: &Status) -> bool {
     (upstream.eligible || is_back_soon) && !freshness::is_troubled(upstream, &status.catalog)
 }
 
-/// Requests of each upstream at one moment.
+/// The request totals of all upstreams at one moment.
 #[derive(Debug)]
 struct Totals {
     at: Instant,
     requests: BTreeMap<String, u64>,
 }
 
-/// Requests a second of each upstream.
+/// Requests per second by upstream.
 type Rates = BTreeMap<String, f64>;
 
 impl Totals {
@@ -124,7 +124,8 @@ impl Totals {
         }
     }
 
-    /// A total that fell belongs to a geofront that was restarted meanwhile.
+    /// The rates since `earlier`. A total that fell belongs to a geofront that was restarted
+    /// meanwhile.
     fn rates_since(&self, earlier: &Self) -> Rates {
         let seconds = self
             .at
@@ -194,7 +195,7 @@ fn headline(status: &Status, address: &str) -> String {
     )
 }
 
-/// A condition, how long it has held, and what to do.
+/// A condition with its duration and remedy.
 fn condition(condition: &Condition) -> String {
     let Condition {
         text,
@@ -209,7 +210,7 @@ fn condition(condition: &Condition) -> String {
     )
 }
 
-/// Who waits, and how long; nothing when nobody does.
+/// The waiting requests and their waiting times; `None` if none wait.
 fn queue(queue: &Queue) -> Option<String> {
     let class = |class: &ClassWaiting| {
         let users = if class.users == 1 {
@@ -291,7 +292,7 @@ fn row(upstream: &Upstream, rates: Option<&Rates>) -> Vec<String> {
     ]
 }
 
-/// `drain (alice from 10.0.0.9)`: what keeps an upstream from serving has an author.
+/// `drain (alice from 10.0.0.9)`: the mode and the operator who ordered it.
 fn mode(upstream: &Upstream) -> String {
     match &upstream.mode_by {
         Some(by) if upstream.mode != Mode::Ready => format!("{} ({by})", upstream.mode),
@@ -299,12 +300,12 @@ fn mode(upstream: &Upstream) -> String {
     }
 }
 
-/// `3 of 16`.
+/// Formats `3 of 16`.
 fn of(number: u32, most: Option<u32>) -> String {
     most.map_or_else(|| number.to_string(), |most| format!("{number} of {most}"))
 }
 
-/// Only where some places are kept for the quickest.
+/// Requests of lower priority in flight, if some slots are reserved for priority 0.
 fn slower(upstream: &Upstream) -> String {
     let is_less = upstream.max_slower_in_flight < upstream.max_in_flight;
     if is_less {
@@ -314,7 +315,7 @@ fn slower(upstream: &Upstream) -> String {
     }
 }
 
-/// Only if there are any.
+/// Heavy requests in flight, if there are any.
 fn heavy(upstream: &Upstream) -> String {
     if upstream.heavy_in_flight > 0 {
         of(upstream.heavy_in_flight, upstream.max_heavy_in_flight)
@@ -323,7 +324,7 @@ fn heavy(upstream: &Upstream) -> String {
     }
 }
 
-/// What keeps it from having the last change comes before what kept it from serving.
+/// The reason for a stale catalog, otherwise the last cause of bad health.
 fn cause(upstream: &Upstream) -> String {
     let health = || first_line(upstream.last_cause.as_deref().unwrap_or_default()).to_owned();
     freshness::failed_reload(upstream).map_or_else(health, |failed| format!("catalog {failed}"))

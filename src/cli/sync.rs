@@ -1,4 +1,4 @@
-//! `geofront sync`: every replica is reloaded, now.
+//! `geofront sync`: reloads every replica's catalog.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -9,13 +9,13 @@ use super::args;
 use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::freshness::{Progress, all_replicas};
-use super::span::took;
+use super::humanize::took;
 use crate::admin::answers::{Role, Status, Upstream};
 
-/// How often `--wait` looks: a small catalog is read in less than a second.
+/// Interval at which `--wait` reads the status. A small catalog loads in less than a second.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// What has not begun is not worth a line.
+/// The progress of a replica that has not begun, which is not printed.
 const NOT_TOLD: &str = "waiting for its turn";
 
 pub(super) fn run(
@@ -47,16 +47,16 @@ pub(super) fn run(
     }
 }
 
-/// A roll as we watch it.
+/// The observed progress of a roll.
 struct Roll {
     epoch: u64,
     ordered: Instant,
-    /// What was said last of each replica, without what changes all the time.
+    /// The last printed state of each replica, without numbers that change all the time.
     told: BTreeMap<String, String>,
 }
 
 impl Roll {
-    /// One line for each replica whose state changed.
+    /// Prints one line for each replica whose state changed.
     fn tell(&mut self, status: &Status, out: &mut dyn Write) -> Result<(), Failure> {
         for replica in replicas(status) {
             let text = self.text(replica);
@@ -80,7 +80,8 @@ impl Roll {
         }
     }
 
-    /// One that was restarted meanwhile has read its catalog without a reload of ours.
+    /// The line for a replica that has the epoch. If it restarted meanwhile, it loaded the catalog
+    /// without a reload.
     fn fresh_after(&self, replica: &Upstream) -> String {
         let since = self.ordered.elapsed().as_secs() + 1;
         match replica
@@ -94,8 +95,8 @@ impl Roll {
         }
     }
 
-    /// Whether it is over, and how: in words, or with the reason for each replica that was left
-    /// behind.
+    /// The end of the roll: a text, or a failure with the reason for each replica that was left
+    /// behind; `None` while it continues.
     fn ended(
         &self,
         status: &Status,
@@ -210,7 +211,7 @@ mod tests {
         upstream
     }
 
-    /// What it ends with at once: the words, or the failure.
+    /// The end of a roll in this state: a text, or the failure.
     fn ended(upstreams: Vec<Upstream>, elapsed: Duration) -> Option<String> {
         let ended = roll().ended(&at_epoch(upstreams), LIMIT, elapsed)?;
         Some(ended.unwrap_or_else(|failure| failure.to_string()))

@@ -1,14 +1,13 @@
-//! Columns that line up.
+//! Tables with aligned columns.
 
-/// On which side a column's text stands.
+/// The alignment of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Left,
     Right,
 }
 
-/// Lines of cells under headings. Columns that are empty in every row are left out with their
-/// heading.
+/// Formats rows of cells under headings. Columns that are empty in every row are left out.
 pub(super) fn aligned(headings: &[(&str, Side)], rows: &[Vec<String>]) -> Vec<String> {
     let shown: Vec<usize> = (0..headings.len())
         .filter(|column| rows.iter().any(|row| !row[*column].is_empty()))

@@ -1,9 +1,9 @@
-//! The addresses of host names, as far as they are known.
+//! The known addresses of host names.
 //!
-//! The system's resolver blocks for as long as it likes. Every look-up has a thread of its own,
-//! which leaves its answer here; a config reload waits for answers only a bounded time, and the
-//! ones that come later are there for the next look. A name that has resolved once keeps its
-//! address while the name server is in trouble.
+//! The system's resolver may block for a long time. Every look-up has a thread of its own, which
+//! stores its answer here. A config reload waits for answers for a bounded time; later answers are
+//! used by the next look-up. A name that has resolved once keeps its address while the name server
+//! fails.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -15,13 +15,13 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::config::Environment;
 
-/// Look-ups under way at a time. Names beyond that wait for the next look.
+/// Maximum number of concurrent look-ups. Other names wait for the next round.
 const MAX_LOOKUPS: usize = 64;
 
 /// A host and a port.
 pub(super) type Name = (String, u16);
 
-/// See the module's documentation.
+/// The known addresses; see the module's documentation.
 pub(super) struct Names {
     environment: Arc<dyn Environment + Send + Sync>,
     table: Mutex<BTreeMap<Name, Entry>>,
@@ -32,7 +32,7 @@ pub(super) struct Names {
 struct Entry {
     is_pending: bool,
     known: Option<SocketAddr>,
-    /// Why the last look-up came to nothing; `None` if it did not.
+    /// The error of the last look-up; `None` if it succeeded.
     failure: Option<(io::ErrorKind, String)>,
 }
 
@@ -45,8 +45,8 @@ impl Names {
         })
     }
 
-    /// Looks all of `names` up at the same time, and forgets others. Returns when all have answered
-    /// or `patience` is over.
+    /// Looks up all `names` at the same time and forgets others. Returns when all have answered or
+    /// `patience` has passed.
     pub(super) fn look_up(self: &Arc<Self>, names: &BTreeSet<Name>, patience: Duration) {
         let deadline = Instant::now() + patience;
         let mut table = self.table.lock();
@@ -68,7 +68,7 @@ impl Names {
         }
     }
 
-    /// The address of a name that was looked up, or why there is none.
+    /// The address of a name, or the reason why there is none.
     pub(super) fn answer(&self, host: &str, port: u16) -> io::Result<SocketAddr> {
         let table = self.table.lock();
         let entry = table.get(&(host.to_owned(), port));
@@ -84,7 +84,7 @@ impl Names {
         })
     }
 
-    /// Whether the thread was started.
+    /// Starts a look-up; false if its thread could not be started.
     fn begin(self: &Arc<Self>, (host, port): &Name) -> bool {
         let (names, host, port) = (Arc::clone(self), host.clone(), *port);
         let look_up = move || {

@@ -1,5 +1,4 @@
-//! Everything of the file system that a configuration was made of, and the fingerprint of exactly
-//! that.
+//! Records all files of a configuration, and computes their fingerprint.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -15,17 +14,17 @@ use super::SharedEnvironment;
 use super::names::{Name, Names};
 use crate::config::Environment;
 
-/// The files and folders of a configuration, missing files included.
+/// The files and folders of a configuration, including missing files.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sources {
     files: BTreeSet<PathBuf>,
-    /// Folders that were listed for includes: a new file there counts.
+    /// Folders that were listed for includes: a new file in them counts.
     folders: BTreeSet<PathBuf>,
 }
 
 impl Sources {
-    /// Hashes content, not times: editors, Ansible and Kubernetes all leave different traces, but
-    /// the same text.
+    /// A hash of the contents, not of the times: editors, Ansible and Kubernetes leave different
+    /// traces, but the same text.
     pub(super) fn fingerprint(&self, environment: &dyn Environment) -> u64 {
         let mut hasher = DefaultHasher::new();
         for file in &self.files {
@@ -42,8 +41,8 @@ impl Sources {
         hasher.finish()
     }
 
-    /// Kubernetes swaps a link in the folder that holds the linked folder, so where links lead
-    /// counts too.
+    /// The folders to watch. Kubernetes swaps a link in the folder that holds the linked folder, so
+    /// the targets of links count, too.
     pub(super) fn directories(&self) -> BTreeSet<PathBuf> {
         let parents = self.files.iter().filter_map(|file| file.parent());
         let named = parents
@@ -66,16 +65,16 @@ impl Sources {
     }
 }
 
-/// An environment that reads everything once: whoever reads again gets the same text, even if the
-/// file was edited meanwhile. Names it only notes, until they were looked up.
+/// An environment that reads every file once: a second read returns the same text, even if the file
+/// was edited meanwhile. Names are only recorded until they were looked up.
 pub(super) struct Recorder {
     environment: SharedEnvironment,
     seen: Mutex<Seen>,
-    /// `None` while names are only noted.
+    /// `None` while names are only recorded.
     names: Option<Arc<Names>>,
 }
 
-/// An error that can be kept.
+/// A result whose error can be cloned.
 type Kept<T> = Result<T, (io::ErrorKind, String)>;
 
 struct Seen {
@@ -98,12 +97,12 @@ impl Recorder {
         }
     }
 
-    /// The names that were asked for.
+    /// The names that parsing tried to resolve.
     pub(super) fn noted(&self) -> BTreeSet<Name> {
         self.seen.lock().names.clone()
     }
 
-    /// From now on names are answered.
+    /// Answers names from now on.
     pub(super) fn answering(&mut self, names: &Arc<Names>) {
         self.names = Some(Arc::clone(names));
     }

@@ -1,4 +1,4 @@
-//! Config reloads in a world whose files, names and name servers change.
+//! Config reloads while files, names and name servers change.
 
 use std::net::IpAddr;
 use std::sync::mpsc;

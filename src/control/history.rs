@@ -1,4 +1,4 @@
-//! The last rolls as an operator reads them: with times of the day, and across restarts.
+//! The last rolls for operators: with times of the day, and across restarts.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::{ReplicaRoll, RollReport};
 
-/// Rolls that are kept.
+/// Maximum number of rolls that are kept.
 pub const MAX_ROLLS: usize = 100;
-/// Characters of a failure that are kept.
+/// Maximum length of a stored failure in characters.
 const MAX_FAILURE: usize = 300;
 
-/// What outlives the process about rolls.
+/// The history of rolls, which survives the process.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RollHistory {
     /// An operator paused rolls.
@@ -21,7 +21,7 @@ pub struct RollHistory {
     pub rolls: VecDeque<PastRoll>,
 }
 
-/// One roll that has ended.
+/// A finished roll.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PastRoll {
     /// Seconds since 1970.
@@ -35,18 +35,18 @@ pub struct PastRoll {
     pub replicas: Vec<PastReload>,
 }
 
-/// One replica's part in it.
+/// The part of one replica in a roll.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PastReload {
     pub upstream: String,
-    /// `null` if it failed.
+    /// Length of the reload; `null` if it failed.
     pub took_ms: Option<u64>,
-    /// `null` if it did not.
+    /// Cause of the failure; `null` on success.
     pub failure: Option<String>,
 }
 
 impl RollHistory {
-    /// Puts a roll behind the others. The clocks are read at the same moment.
+    /// Appends a roll. Both clocks were read at the same moment.
     pub(super) fn add(&mut self, report: &RollReport, now: Instant, clock: SystemTime) {
         let began = clock
             .checked_sub(now.saturating_duration_since(report.began))

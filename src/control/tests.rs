@@ -10,7 +10,7 @@ use crate::cluster::{Cause, ProbeReport, Tried, What};
 use crate::config::{MapEnvironment, Weight};
 use crate::ogc::RequestClass::Map;
 
-/// A test that waits longer has failed.
+/// Timeout of every wait in these tests.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn config(replicas: usize) -> Config {
@@ -63,7 +63,7 @@ fn slave(control: &Control, name: &str) -> Arc<Upstream> {
     found.unwrap()
 }
 
-/// Whether `work` ends while somebody else holds the lock.
+/// True if `work` finishes while another thread holds the lock.
 fn needs_no_lock(control: &Arc<Control>, work: impl FnOnce(&Control) + Send + 'static) -> bool {
     let (done, is_done) = mpsc::channel();
     let worker = Arc::clone(control);
@@ -244,7 +244,7 @@ async fn nobody_is_woken_when_nothing_is_due_sooner() {
     assert!(futures::poll!(woken).is_pending());
 }
 
-/// Requests on several threads while configurations come and go: nothing is lost, and no reader
+/// Requests run on several threads while configurations come and go: nothing is lost, and no reader
 /// sees a mixture.
 #[test]
 fn requests_and_config_reloads_race_without_losing_a_place() {

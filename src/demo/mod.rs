@@ -12,13 +12,13 @@ use crate::geosim::{Behaviour, DataDirectory, Instance, PASSWORD, USER};
 /// The configuration exists in memory only.
 const FILE: &str = "/demo/geofront.toml";
 
-/// Long enough to be seen, short enough to be waited for.
+/// Long enough to be seen, short enough to wait for.
 const RELOAD_TIME: Duration = Duration::from_secs(3);
 
-/// Where the front door finds the password of the simulated GeoServers.
+/// The variable with the password of the simulated GeoServers.
 const PASSWORD_VARIABLE: &str = "GEOSERVER_PASSWORD";
 
-/// How large the demo is and where it listens.
+/// The size and addresses of the demo.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     pub replicas: u16,
@@ -80,7 +80,7 @@ fn configuration(options: Options, main: &Instance, replicas: &[Instance]) -> St
 }
 
 impl Demo {
-    /// What to try, with the ports that were bound.
+    /// Suggestions to try, with the bound ports.
     pub fn instructions(&self) -> String {
         let (front, admin) = (self.app.listen[0], self.app.admin);
         let replica = self

@@ -1,32 +1,32 @@
-//! Reads catalog numbers, reloads catalogs, and looks whether they are there.
+//! Reads update sequences, reloads catalogs, and tests canaries.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::chosen_layer;
-use super::errand::{Answer, Deadline, Errand, Messenger};
+use super::internal_request::{Answer, Deadline, InternalClient, InternalRequest};
 use super::probe::Prober;
-use super::question::{Question, bad_status};
+use super::probe_request::{ProbeRequest, bad_status};
 use crate::cluster::{Cause, Event, Outcome, ProbeReport, Upstream};
 use crate::config::{Config, Credentials};
 
-/// The number stands in the root element, within the first few hundred bytes.
+/// Bytes that are searched for the root element, which holds the update sequence.
 const MAX_NUMBER_HEAD: usize = 8 << 10;
-/// Settings are a page of JSON.
+/// Maximum size of the global settings, a page of JSON.
 const MAX_SETTINGS: usize = 64 << 10;
-/// What GeoServer says to a reload is not worth reading.
+/// Maximum size of the answer to a reload, whose content does not matter.
 const MAX_RELOAD_ANSWER: usize = 4 << 10;
-/// GeoServer reads its data directory anew.
+/// The request on which GeoServer reads its data directory again.
 const CATALOG_RELOAD: &str = "/rest/reload";
 
 impl Prober {
-    /// Its `updateSequence`.
+    /// Reads the upstream's `updateSequence`.
     pub async fn catalog_number(&self, upstream: &Upstream, config: &Config) -> Option<u64> {
-        version(self.messenger(), upstream, config).await
+        version(self.client(), upstream, config).await
     }
 
-    /// Whether GeoServer takes the credentials of `[geoserver]`; `None` where there are none. Asks
-    /// for what REST tells only to those it knows, and what takes no lock.
+    /// Checks whether GeoServer accepts the credentials of `[geoserver]`; `None` if there are none.
+    /// The request reads a resource that needs credentials and takes no lock.
     pub async fn try_credentials(
         &self,
         upstream: &Upstream,
@@ -35,7 +35,7 @@ impl Prober {
         if config.geoserver.credentials == Credentials::None {
             return None;
         }
-        let errand = Errand::get(format!(
+        let request = InternalRequest::get(format!(
             "{}/rest/about/version.xml",
             config.geoserver.context
         ))
@@ -43,8 +43,8 @@ impl Prober {
         let deadline = Deadline::after(config.health.timeout);
         let is_enough = |answer: &Answer| answer.body.len() > MAX_RELOAD_ANSWER;
         let answer = self
-            .messenger()
-            .run(&errand, (upstream, config), deadline, is_enough)
+            .client()
+            .run(&request, (upstream, config), deadline, is_enough)
             .await;
         Some(answer.and_then(|answer| {
             if answer.status == 200 {
@@ -56,14 +56,14 @@ impl Prober {
     }
 }
 
-/// Asks an upstream for its `updateSequence`.
+/// Reads an upstream's `updateSequence`.
 pub(super) async fn read_version(
     prober: &Prober,
     upstream: Arc<Upstream>,
     config: &Config,
 ) -> Event {
     let asked = Instant::now();
-    let number = version(prober.messenger(), &upstream, config).await;
+    let number = version(prober.client(), &upstream, config).await;
     if number.is_none() {
         tracing::debug!(upstream = %upstream.name, "its updateSequence cannot be read");
     }
@@ -74,7 +74,7 @@ pub(super) async fn read_version(
     }
 }
 
-/// Has a replica read the data directory; takes as long as that takes.
+/// Reloads the catalog of a replica; returns when GeoServer has read the data directory.
 pub(super) async fn reload(
     prober: &Prober,
     upstream: Arc<Upstream>,
@@ -82,7 +82,7 @@ pub(super) async fn reload(
     with_security: bool,
 ) -> Event {
     let asked = Instant::now();
-    let outcome = reload_all(prober.messenger(), &upstream, config, with_security).await;
+    let outcome = reload_all(prober.client(), &upstream, config, with_security).await;
     Event::CatalogReloaded {
         upstream: upstream.id,
         asked,
@@ -90,7 +90,7 @@ pub(super) async fn reload(
     }
 }
 
-/// The main reads the data directory.
+/// Reloads the catalog of the main.
 pub(super) async fn reload_main(
     prober: &Prober,
     upstream: Arc<Upstream>,
@@ -98,7 +98,7 @@ pub(super) async fn reload_main(
 ) -> Event {
     let asked = Instant::now();
     let outcome = reload_all(
-        prober.messenger(),
+        prober.client(),
         &upstream,
         config,
         config.catalog.reload_security,
@@ -111,7 +111,7 @@ pub(super) async fn reload_main(
     }
 }
 
-/// Whether a reloaded replica draws a map, and its number now.
+/// Tests whether a reloaded replica draws the canary, and reads its update sequence.
 pub(super) async fn test_canary(
     prober: &Prober,
     upstream: Arc<Upstream>,
@@ -121,10 +121,11 @@ pub(super) async fn test_canary(
     let asked = Instant::now();
     let report = canary(prober, &upstream, config, chosen).await;
     let number = match report.outcome {
-        // Where the canary itself is in doubt, the number still shows whether it read old files.
+        // If the canary itself is in doubt, the update sequence still shows whether the replica
+        // read old files.
         Outcome::Success
         | Outcome::Failure(Cause::Unexpected(_) | Cause::Status(_) | Cause::NodeFault(_)) => {
-            version(prober.messenger(), &upstream, config).await
+            version(prober.client(), &upstream, config).await
         }
         Outcome::Busy | Outcome::Failure(_) => None,
     };
@@ -136,7 +137,7 @@ pub(super) async fn test_canary(
     }
 }
 
-/// The same canary, of an upstream that serves.
+/// Draws the same canary on an upstream that serves.
 pub(super) async fn try_canary(
     prober: &Prober,
     upstream: &Upstream,
@@ -164,24 +165,22 @@ async fn canary(
     }
 }
 
-/// As anybody would; a canary that is not public, with our credentials.
+/// Draws the canary without credentials; if it is not public, with those of `[geoserver]`.
 async fn draw_canary(prober: &Prober, upstream: &Upstream, config: &Config) -> ProbeReport {
-    let (question, authenticates) = (Question::of_canary(config), config.health.authenticate);
-    let report = prober
-        .ask(question, authenticates, (upstream, config))
-        .await;
+    let (probe, authenticates) = (ProbeRequest::of_canary(config), config.health.authenticate);
+    let report = prober.send(probe, authenticates, (upstream, config)).await;
     let is_answered_wrongly = matches!(
         report.outcome,
         Outcome::Failure(Cause::Unexpected(_) | Cause::Credentials(_))
     );
     if is_answered_wrongly && !authenticates && config.geoserver.credentials != Credentials::None {
-        return prober.ask(question, true, (upstream, config)).await;
+        return prober.send(probe, true, (upstream, config)).await;
     }
     report
 }
 
 async fn reload_all(
-    messenger: &Messenger,
+    client: &InternalClient,
     upstream: &Upstream,
     config: &Config,
     with_security: bool,
@@ -189,7 +188,7 @@ async fn reload_all(
     let (context, catalog) = (&config.geoserver.context, &config.catalog);
     let deadline = Deadline::after(catalog.reload_timeout);
     let calls = [
-        // Users and filter chains first: the catalog is then read with the rules that belong to it.
+        // Users and filter chains come first, so that the catalog is read with the matching rules.
         (with_security, "/rest/security/acl/catalog/reload", ""),
         (true, CATALOG_RELOAD, ""),
         (
@@ -200,10 +199,10 @@ async fn reload_all(
     ];
     let mut has_begun = false;
     for (_, path, body) in calls.into_iter().filter(|(is_wanted, ..)| *is_wanted) {
-        let errand = Errand::post(format!("{context}{path}"), body);
+        let request = InternalRequest::post(format!("{context}{path}"), body);
         let is_enough = |answer: &Answer| answer.body.len() > MAX_RELOAD_ANSWER;
-        let answer = messenger
-            .run(&errand, (upstream, config), deadline, is_enough)
+        let answer = client
+            .run(&request, (upstream, config), deadline, is_enough)
             .await;
         answer
             .and_then(|answer| {
@@ -214,7 +213,7 @@ async fn reload_all(
                 }
             })
             .map_err(|cause| match has_begun {
-                // Not a cause by which GeoServer was never reached.
+                // GeoServer was reached, so the cause must not be a connection failure.
                 true => {
                     Cause::Unexpected(format!("after the catalog was reloaded, {path}: {cause}"))
                 }
@@ -225,17 +224,17 @@ async fn reload_all(
     Ok(())
 }
 
-/// From capabilities, which need no credentials; where those have no number (global services may be
-/// off), from the settings.
-async fn version(messenger: &Messenger, upstream: &Upstream, config: &Config) -> Option<u64> {
+/// The update sequence from the capabilities, which need no credentials. If they lack it (global
+/// services may be off), from the settings.
+async fn version(client: &InternalClient, upstream: &Upstream, config: &Config) -> Option<u64> {
     let context = &config.geoserver.context;
-    let capabilities = Errand::get(Question::Capabilities.target(context));
+    let capabilities = InternalRequest::get(ProbeRequest::Capabilities.target(context));
     let deadline = Deadline::after(config.health.timeout);
     let is_enough = |answer: &Answer| {
         answer.body.len() > MAX_NUMBER_HEAD
             || number_in_root(&String::from_utf8_lossy(&answer.body)).is_some()
     };
-    let answer = messenger
+    let answer = client
         .run(&capabilities, (upstream, config), deadline, is_enough)
         .await
         .ok()?;
@@ -243,9 +242,10 @@ async fn version(messenger: &Messenger, upstream: &Upstream, config: &Config) ->
     if number.is_some() || config.geoserver.credentials == Credentials::None {
         return number;
     }
-    let settings = Errand::get(format!("{context}/rest/settings.json")).authenticated(true);
+    let settings =
+        InternalRequest::get(format!("{context}/rest/settings.json")).authenticated(true);
     let is_enough = |answer: &Answer| answer.body.len() > MAX_SETTINGS;
-    let answer = messenger
+    let answer = client
         .run(&settings, (upstream, config), deadline, is_enough)
         .await
         .ok()?;
@@ -253,8 +253,8 @@ async fn version(messenger: &Messenger, upstream: &Upstream, config: &Config) ->
     settings.get("global")?.get("updateSequence")?.as_u64()
 }
 
-/// `7` of `<WMS_Capabilities version="1.3.0" updateSequence="7" ...>`, once the whole start tag is
-/// there.
+/// `7` for `<WMS_Capabilities version="1.3.0" updateSequence="7" ...>`, once the whole start tag
+/// has arrived.
 fn number_in_root(text: &str) -> Option<u64> {
     let root = text
         .find("<WMS_Capabilities")

@@ -1,10 +1,9 @@
-//! The layer for probes and canaries that geofront chooses where none is configured.
+//! Chooses the layer for probes and canaries if none is configured.
 //!
-//! A candidate comes from the main's capabilities. It is chosen when the main draws a tiny map of
-//! it quickly, and a replica does, too: a layer that only the main can draw would say nothing about
-//! the others. Nothing is tried that may be expensive: the map is ten pixels wide and shows a
-//! kilometre, cascaded layers are left out, and both the number of tries and their time are
-//! bounded.
+//! A candidate comes from the main's capabilities. It is chosen if the main draws a tiny map of it
+//! quickly and a replica does, too: a layer that only the main can draw would prove nothing about
+//! the others. Candidates are cheap to try: the map is ten pixels wide and shows a kilometre,
+//! cascaded layers are left out, and both the number of attempts and their time are bounded.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,38 +12,39 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event as Xml};
 
-use super::errand::{Answer, Deadline, Errand};
+use super::internal_request::{Answer, Deadline, InternalRequest};
 use super::probe::Prober;
-use super::question::Question;
+use super::probe_request::ProbeRequest;
 use crate::cluster::{Cause, Event, LayerChoice, Outcome, ProbeReport, Upstream};
 use crate::config::Config;
 use crate::ogc::fault_texts;
 
-/// Capabilities are read this far: a root layer with every CRS there is takes a quarter of it.
+/// Bytes of capabilities that are read. A root layer with every known CRS takes a quarter of it.
 const MAX_CAPABILITIES: usize = 2 << 20;
-/// For capabilities of a large catalog.
+/// Timeout for the capabilities of a large catalog.
 const CAPABILITIES_TIME: Duration = Duration::from_secs(30);
-/// Named layers looked at.
+/// Maximum number of layer names that are read.
 const MAX_NAMES: usize = 1000;
-/// Elements deep: a document that nests deeper is not capabilities.
+/// Maximum nesting depth. A deeper document is not a capabilities document.
 const MAX_DEPTH: usize = 32;
-/// Layers tried on the main.
+/// Maximum number of layers that are tried on the main.
 const MAX_TRIES: usize = 8;
-/// A layer that takes longer is not quick.
+/// Maximum drawing time of a quick layer.
 const QUICK: Duration = Duration::from_secs(1);
-/// Part of a probe's time for the map; the rest is for capabilities, if the map does not decide.
+/// Divisor of a probe's time: this part is for the map, the rest for capabilities if the map does
+/// not decide.
 const MAP_SHARE: u32 = 2;
 
-/// What became of a probe that draws the chosen layer.
+/// The result of a probe that draws the chosen layer.
 pub(super) struct Drawn {
     pub(super) report: ProbeReport,
-    /// The upstream answered, and not with a map.
+    /// The upstream answered, but not with a map.
     pub(super) is_refused: bool,
 }
 
-/// Probes `upstream` with the chosen layer. A map passes. A catalog without the layer fails, as it
-/// does when a reload left it empty. Anything else is the layer's matter and not the upstream's:
-/// then capabilities decide, as they do where no layer is chosen.
+/// Probes `upstream` with the chosen layer. A map passes. A catalog without the layer fails, as
+/// after a reload that left it empty. Any other result concerns the layer and not the upstream, so
+/// capabilities decide, as they do without a chosen layer.
 pub(super) async fn probe(
     prober: &Prober,
     layer: &str,
@@ -59,14 +59,15 @@ pub(super) async fn probe(
             Cause::Unexpected(_) | Cause::Status(_) | Cause::NodeFault(_) | Cause::Credentials(_)
         )
     );
-    // The main has what it has: whether it is well does not depend on one layer.
+    // The main's catalog defines which layers exist, so the health of the main does not depend on
+    // one layer.
     let is_decided = map == Outcome::Success || is_missing(&map) && !upstream.is_main();
     let outcome = if is_decided {
         map
     } else {
-        ask(
+        send_probe(
             prober,
-            Question::Capabilities,
+            ProbeRequest::Capabilities,
             (upstream, config),
             limit.saturating_sub(began.elapsed()),
         )
@@ -81,7 +82,7 @@ pub(super) async fn probe(
     }
 }
 
-/// The catalog does not have the layer.
+/// True if the catalog does not have the layer.
 fn is_missing(outcome: &Outcome) -> bool {
     let Outcome::Failure(Cause::Unexpected(text)) = outcome else {
         return false;
@@ -89,7 +90,7 @@ fn is_missing(outcome: &Outcome) -> bool {
     fault_texts::is_missing_layer(text)
 }
 
-/// A map of a kilometre, ten pixels wide.
+/// Draws a map of one kilometre, ten pixels wide.
 async fn draw(
     prober: &Prober,
     layer: &str,
@@ -104,22 +105,22 @@ async fn draw(
     );
     send(
         prober,
-        (target, Question::Map(layer)),
+        (target, ProbeRequest::Map(layer)),
         (upstream, config),
         limit,
     )
     .await
 }
 
-async fn ask(
+async fn send_probe(
     prober: &Prober,
-    question: Question<'_>,
+    probe: ProbeRequest<'_>,
     (upstream, config): (&Upstream, &Config),
     limit: Duration,
 ) -> Outcome {
     send(
         prober,
-        (question.target(&config.geoserver.context), question),
+        (probe.target(&config.geoserver.context), probe),
         (upstream, config),
         limit,
     )
@@ -128,22 +129,22 @@ async fn ask(
 
 async fn send(
     prober: &Prober,
-    (target, question): (String, Question<'_>),
+    (target, probe): (String, ProbeRequest<'_>),
     (upstream, config): (&Upstream, &Config),
     limit: Duration,
 ) -> Outcome {
-    let is_enough = |answer: &Answer| question.is_answered(answer);
-    let errand = Errand::get(target).authenticated(config.health.authenticate);
+    let is_enough = |answer: &Answer| probe.is_answered(answer);
+    let request = InternalRequest::get(target).authenticated(config.health.authenticate);
     let answer = prober
-        .messenger()
+        .client()
         .run(
-            &errand,
+            &request,
             (upstream, config),
             Deadline::after(limit),
             is_enough,
         )
         .await;
-    answer.map_or_else(Outcome::Failure, |answer| question.judge(&answer))
+    answer.map_or_else(Outcome::Failure, |answer| probe.judge(&answer))
 }
 
 /// Carries out [`crate::cluster::Action::ChooseLayer`].
@@ -192,10 +193,10 @@ async fn layers_of(
     );
     let is_enough = |answer: &Answer| answer.body.len() > MAX_CAPABILITIES;
     let deadline = Deadline::after(CAPABILITIES_TIME);
-    let errand = Errand::get(target).authenticated(config.health.authenticate);
+    let request = InternalRequest::get(target).authenticated(config.health.authenticate);
     let answer = prober
-        .messenger()
-        .run(&errand, (main, config), deadline, is_enough)
+        .client()
+        .run(&request, (main, config), deadline, is_enough)
         .await;
     answer
         .map(|answer| named_layers(&answer.body))
@@ -213,8 +214,8 @@ async fn draws(prober: &Prober, layer: &str, upstream: &Upstream, config: &Confi
         == Outcome::Success
 }
 
-/// The one that was chosen before, and then some from all over the list, which is sorted by
-/// workspace.
+/// The candidates: the layer that was chosen before, and then some from all parts of the list,
+/// which is sorted by workspace.
 fn candidates<'n>(names: &'n [String], previous: Option<&str>) -> impl Iterator<Item = &'n str> {
     let previous = previous.and_then(|previous| names.iter().find(|name| *name == previous));
     let step = names.len().div_ceil(MAX_TRIES);
@@ -229,12 +230,12 @@ fn candidates<'n>(names: &'n [String], previous: Option<&str>) -> impl Iterator<
         .take(MAX_TRIES)
 }
 
-/// The named layers of WMS capabilities, as far as they were read, without groups and cascaded
-/// ones.
+/// The layer names in WMS capabilities, as far as they were read, without groups and cascaded
+/// layers.
 fn named_layers(xml: &[u8]) -> Vec<String> {
     let mut reader = Reader::from_reader(xml);
     let mut found = Found::default();
-    // A document that was cut off ends with an error: what came before it counts.
+    // A truncated document ends with an error; everything before it counts.
     while let Ok(event) = reader.read_event() {
         match event {
             Xml::Start(start) => found.start(&start),
@@ -250,14 +251,14 @@ fn named_layers(xml: &[u8]) -> Vec<String> {
     found.layers
 }
 
-/// Where in a document a reader is.
+/// The position of a reader in a document, and its results.
 #[derive(Default)]
 struct Found {
     layers: Vec<String>,
-    /// The layers whose end has not come.
+    /// The layers whose end tags have not come yet.
     open: Vec<Open>,
     depth: usize,
-    /// The text that follows is the name of the innermost layer.
+    /// The next text is the name of the innermost layer.
     is_name: bool,
 }
 

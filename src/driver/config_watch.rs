@@ -1,14 +1,13 @@
 //! Notices edits of the configuration, however they are written.
 //!
-//! Events of the file system only say when to look; what decides is the content of all files the
-//! configuration was made of. So a rename, a write in place, vim's backup dance, Ansible's move and
-//! Kubernetes' swapped link are all the same, and where events do not come (NFS, a single file
-//! mounted into a container, too many watches) a look every [`POLL`] finds the edit too. A file is
-//! read once its content is the same on two looks: one that is still being written is not taken for
-//! a short one.
+//! File system events only trigger a check; the content of all files decides. So a rename, a write
+//! in place, vim's backups, Ansible's move and Kubernetes' swapped link are treated alike. Where no
+//! events come (NFS, a single file mounted into a container, too many watches), the check every
+//! [`POLL`] finds the edit. A file is read once two successive checks find the same content, so a
+//! half-written file is not taken for a complete one.
 //!
-//! A look is itself an event of the file system. What only reads does not wake us, or each look
-//! would call for the next.
+//! A check reads the files, which causes events too. Events of mere reads are ignored, or each
+//! check would cause the next.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,17 +17,16 @@ use tokio::sync::watch;
 use super::folder_watch::FolderWatch;
 use crate::config_reload::ConfigReload;
 
-/// Between looks without an event. An edit is in force within a second even where events do not
-/// come.
+/// Interval between checks without an event. Even there an edit is in force within a second.
 const POLL: Duration = Duration::from_millis(500);
 
-/// Between looks, however many events come: the folder may hold a busy log too.
+/// Pause between checks, however many events come: the folder may also hold a busy log.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Between two looks that must agree.
+/// Time between two checks that must agree.
 const SETTLE: Duration = Duration::from_millis(60);
 
-/// A file that keeps changing is read after so many looks all the same.
+/// After this many checks a file that keeps changing is read all the same.
 const MAX_LOOKS: usize = 8;
 
 /// Watches until `shutdown` turns true.
@@ -56,7 +54,7 @@ pub async fn watch(reload: Arc<ConfigReload>, mut shutdown: watch::Receiver<bool
     }
 }
 
-/// Whether the files hold something else than when they were last read, and have come to rest.
+/// True if the files differ from their last reading and no longer change.
 async fn is_edited(reload: &Arc<ConfigReload>) -> bool {
     let mut before = fingerprint(reload).await;
     if before == Some(reload.known_fingerprint()) {
@@ -94,7 +92,7 @@ mod tests {
     use crate::control::Control;
     use crate::metrics::Metrics;
 
-    /// Counts how often a file is read.
+    /// Counts the reads of a file.
     #[derive(Default)]
     struct Counting(AtomicUsize);
 
@@ -121,7 +119,8 @@ mod tests {
         }
     }
 
-    /// How often the configuration is read in `time`, while `meanwhile` goes on in its folder.
+    /// The number of reads of the configuration during `time`, while `meanwhile` runs in its
+    /// folder.
     async fn reads_in(time: Duration, meanwhile: impl AsyncFn(&Path)) -> usize {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("geofront.toml");
@@ -145,7 +144,7 @@ mod tests {
 
     const WHILE: Duration = Duration::from_millis(1300);
 
-    /// A look opens the file, which is an event too.
+    /// A check opens the file, which is an event too.
     #[tokio::test]
     async fn a_look_does_not_call_for_the_next() {
         let reads = reads_in(WHILE, async |_| {}).await;

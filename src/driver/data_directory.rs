@@ -1,10 +1,9 @@
-//! Watches the data directory's `global.xml`, for changes of the main that do not come through
-//! geofront.
+//! Watches the data directory's `global.xml` for changes of the main that bypass geofront.
 //!
-//! GeoServer writes the file beside and renames it, so the folder is watched and not the file;
-//! other hosts' writes over NFS send no events, so it is looked at now and then all the same. What
-//! counts is what is inside, not the event: another number, or the same number and another text.
-//! The cluster then finds out whether a GeoServer of its own wrote it.
+//! GeoServer writes a new file and renames it, so the folder is watched and not the file. Writes of
+//! other hosts over NFS send no events, so the file is also polled. The content decides: another
+//! update sequence, or the same update sequence with another text. The cluster then determines
+//! whether one of its own GeoServers wrote it.
 
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -18,12 +17,12 @@ use crate::cluster::{Event, FileChange};
 use crate::control::Control;
 
 const FILE: &str = "global.xml";
-/// Global settings are a few KiB.
+/// Maximum size of the file. Global settings are a few KiB.
 const MAX_BYTES: u64 = 1 << 20;
-/// While nothing is to be watched, or the folder is not there.
+/// Interval while nothing is watched, or the folder does not exist.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Watches, as the configuration in force says, until `shutdown` turns true.
+/// Watches the configured directory until `shutdown` turns true.
 pub async fn watch(control: Arc<Control>, mut shutdown: watch::Receiver<bool>) {
     let (mut watched, mut events) = Watched::new();
     loop {
@@ -48,14 +47,14 @@ pub async fn watch(control: Arc<Control>, mut shutdown: watch::Receiver<bool>) {
 struct Watched {
     events: FolderWatch,
     folder: Option<PathBuf>,
-    /// The file as it counts.
+    /// The last content that counted.
     known: Option<Content>,
-    /// Another text with the same number, seen at the last look: GeoServer writes the number a
-    /// moment after the rest.
+    /// Another text with the same update sequence, found by the last check. GeoServer writes the
+    /// update sequence a moment after the rest.
     edited: Option<Content>,
 }
 
-/// What is compared of the file.
+/// The content of the file, for comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Content {
     number: u64,
@@ -86,16 +85,17 @@ impl Watched {
         }
     }
 
-    /// How the file differs from what was known of it.
+    /// The change of the file since the last check.
     async fn change(&mut self) -> Option<FileChange> {
         let folder = self.folder.clone()?;
         let read = tokio::task::spawn_blocking(move || content_of(&folder.join(FILE))).await;
-        // A file that is just being written has its number at the next look.
+        // A half-written file has its update sequence at the next check.
         let content = read.ok().flatten()?;
         self.compare(content)
     }
 
-    /// The same number with another text counts when two looks in a row find it.
+    /// Compares the content with the known one. A new text with the same update sequence counts if
+    /// two successive checks find it.
     fn compare(&mut self, content: Content) -> Option<FileChange> {
         let Some(before) = self.known else {
             self.known = Some(content);
@@ -127,7 +127,7 @@ fn content_of(file: &Path) -> Option<Content> {
     })
 }
 
-/// `7` of `<updateSequence>7</updateSequence>`.
+/// Reads `7` from `<updateSequence>7</updateSequence>`.
 fn number_of(xml: &str) -> Option<u64> {
     let (_, rest) = xml.split_once("<updateSequence>")?;
     rest.split_once("</updateSequence>")?.0.trim().parse().ok()

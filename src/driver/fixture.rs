@@ -1,5 +1,5 @@
-//! What the driver's tests share: a raw server with one canned behaviour, and a configuration that
-//! points at it.
+//! Shared test fixtures of the driver: a raw server with fixed behaviour, and a configuration for
+//! it.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,21 +13,21 @@ use tokio::sync::mpsc;
 use crate::cluster::{Action, Cluster, Upstream};
 use crate::config::{Config, MapEnvironment};
 
-/// Nothing in these tests takes longer unless it is broken.
+/// Timeout of every wait in these tests.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a server does with a request it has read.
+/// The reaction of a server to a request.
 #[derive(Clone)]
 pub(super) enum Behaviour {
     /// Writes these bytes and closes.
     Answer(Vec<u8>),
     /// Writes these bytes and keeps the connection open.
     Stall(Vec<u8>),
-    /// Writes them over and over.
+    /// Writes these bytes over and over.
     Flood(Vec<u8>),
 }
 
-/// A server on loopback; dropped with the runtime of the test.
+/// A server on loopback that ends with the runtime of the test.
 pub(super) struct Server {
     pub(super) address: SocketAddr,
     pub(super) requests: mpsc::UnboundedReceiver<String>,
@@ -67,7 +67,7 @@ async fn serve(mut stream: TcpStream, behaviour: Behaviour, seen: mpsc::Unbounde
     }
 }
 
-/// An answer with a length.
+/// An HTTP answer with a length.
 pub(super) fn http(status: &str, content_type: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
     let head = format!(
@@ -77,7 +77,7 @@ pub(super) fn http(status: &str, content_type: &str, body: impl AsRef<[u8]>) -> 
     [head.as_bytes(), body].concat()
 }
 
-/// A replica at `address`, a main that is not there, and more tables if given.
+/// A configuration with a replica at `address`, an unreachable main, and more tables if given.
 pub(super) fn config(address: SocketAddr, more: &str) -> Arc<Config> {
     let main = "[upstreams.main]\nurl = \"http://127.0.0.1:1\"\nrole = \"main\"\n";
     let text = format!("{main}[upstreams.replica]\nurl = \"http://{address}\"\n{more}");
@@ -89,7 +89,7 @@ pub(super) fn config(address: SocketAddr, more: &str) -> Arc<Config> {
     )
 }
 
-/// The upstream called `name`, as the cluster asks for its first probe.
+/// The upstream called `name`, from the cluster's first probe action.
 pub(super) fn upstream(config: &Arc<Config>, name: &str) -> Arc<Upstream> {
     let now = Instant::now();
     let mut cluster = Cluster::new(Arc::clone(config), now);

@@ -1,4 +1,4 @@
-//! Keeps the history of rolls in a file beside the state file.
+//! Stores the history of rolls in a file beside the state file.
 
 use std::fs;
 use std::io;
@@ -9,22 +9,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::RollHistory;
 
-/// A file larger than this is not ours.
+/// Maximum size of the file.
 const MAX_BYTES: u64 = 4 << 20;
 const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
 struct Document {
-    /// Of this layout.
+    /// The version of the layout.
     version: u32,
     #[serde(flatten)]
     history: RollHistory,
 }
 
-/// Writes the history when it changed.
+/// Writes the history whenever it changes.
 #[derive(Debug, Default)]
 pub(super) struct HistoryFile {
-    /// Held while writing, so that an older history never comes after a newer one.
+    /// Locked while writing, so that no older history replaces a newer one.
     kept: tokio::sync::Mutex<()>,
     last: Mutex<RollHistory>,
 }
@@ -41,7 +41,7 @@ impl HistoryFile {
         *self.last.lock() != *history
     }
 
-    /// A disk that cannot be written is reported once for every change, and costs nothing else.
+    /// Writes the history. A failure to write is reported once per change and has no other effect.
     pub(super) async fn keep(&self, state_file: &Path, history: RollHistory) {
         let path = path_beside(state_file);
         let _one_at_a_time = self.kept.lock().await;
@@ -59,12 +59,12 @@ impl HistoryFile {
     }
 }
 
-/// `catalog.json` has `catalog.rolls.json` beside it.
+/// `catalog.rolls.json` for `catalog.json`.
 fn path_beside(state_file: &Path) -> PathBuf {
     state_file.with_extension("rolls.json")
 }
 
-/// What was kept beside the state file; nothing where there is no file.
+/// Reads the history beside the state file; empty if there is no file.
 pub fn load(state_file: &Path) -> io::Result<RollHistory> {
     let path = path_beside(state_file);
     match fs::metadata(&path) {
@@ -85,7 +85,7 @@ pub fn load(state_file: &Path) -> io::Result<RollHistory> {
     Ok(document.history)
 }
 
-/// Replaced as a whole, and on disk before it takes the place of the old one.
+/// Replaces the file as a whole, after the new one is on disk.
 fn save(path: &Path, history: RollHistory) -> io::Result<()> {
     let beside = path.with_extension("json.new");
     let text = serde_json::to_string_pretty(&Document {

@@ -1,18 +1,18 @@
-//! Does what the cluster asks and reports what happened.
+//! Carries out the cluster's actions and reports the results.
 //!
-//! Level-triggered: after every wake it asks what is due until nothing is, so a lost wake costs
-//! delay and never correctness.
+//! The loop is level-triggered: after every wake it takes actions until none is due, so a lost wake
+//! costs delay and never correctness.
 
 mod catalog;
 mod chosen_layer;
 pub mod config_watch;
 pub mod data_directory;
-mod errand;
 mod folder_watch;
 pub mod history;
+mod internal_request;
 pub mod names;
 mod probe;
-mod question;
+mod probe_request;
 pub mod state_file;
 
 use std::sync::Arc;
@@ -33,10 +33,10 @@ use history::HistoryFile;
 pub use probe::Prober;
 use state_file::StateFile;
 
-/// Probes under way at a time; what is due beyond that waits.
+/// Maximum number of concurrent probes; other due probes wait.
 const MAX_PROBES: usize = 64;
 
-/// Drives the cluster until `shutdown` says true or its sender is gone.
+/// Drives the cluster until `shutdown` turns true or its sender is gone.
 pub async fn run(
     control: Arc<Control>,
     metrics: Arc<Metrics>,
@@ -76,9 +76,9 @@ struct Driver {
     prober: Arc<Prober>,
     state_file: Arc<StateFile>,
     history_file: Arc<HistoryFile>,
-    /// Dropped, and so ended, with the driver.
+    /// Running probes. They end with the driver.
     probes: JoinSet<()>,
-    /// Apart from the probes: they take long, and are bounded by the cluster.
+    /// Running reloads, separate from the probes: they take long, and the cluster bounds them.
     reloads: JoinSet<()>,
 }
 
@@ -160,7 +160,7 @@ impl Driver {
         });
     }
 
-    /// What a restart must know of this reload is on disk before it begins.
+    /// Starts a reload after its intent is on disk, so that a restart knows of it.
     fn start_reload(&mut self, upstream: Arc<Upstream>) {
         let (control, prober, config) = (
             Arc::clone(&self.control),
@@ -227,7 +227,7 @@ impl Driver {
         }
     }
 
-    /// At the end of the process: what was held back is written, too.
+    /// Writes everything that was held back, at the end of the process.
     async fn remember_all(&self) {
         let config = self.config();
         self.state_file
@@ -283,14 +283,14 @@ impl Driver {
             }) => {
                 self.metrics.catalog_reloaded(&upstream, cause.kind(), None);
             }
-            // We hold the sender, so it is not closed; a listener that fell behind goes on with
-            // what is kept.
+            // The driver holds the sender, so the channel is open. A lagging receiver continues
+            // with the events that are kept.
             Ok(_) | Err(RecvError::Lagged(_) | RecvError::Closed) => {}
         }
     }
 }
 
-/// With the layer that was chosen, if none is configured.
+/// Probes an upstream; with the chosen layer if none is configured.
 async fn probe(
     control: &Control,
     prober: &Prober,
@@ -318,7 +318,7 @@ fn label(outcome: &Outcome) -> &'static str {
 
 fn report_panic(probed: Result<(), JoinError>) {
     if let Err(error) = probed {
-        // The cluster gives up on what does not report, and asks again.
+        // The cluster gives up on a missing report and orders the action again.
         tracing::error!(%error, "a task came to nothing by a defect of ours");
     }
 }

@@ -1,5 +1,5 @@
-//! Looks host names up again: now and then, and soon after an upstream was lost, because it may
-//! have moved.
+//! Repeats the look-up of host names: regularly, and soon after an upstream was lost, because it
+//! may have moved.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,16 +13,16 @@ use crate::cluster::{HealthState, Transition, What};
 use crate::config_reload::ConfigReload;
 use crate::control::Control;
 
-/// Between looks while every name has an address.
+/// Interval while every name has an address.
 const EVERY: Duration = Duration::from_secs(30);
 
-/// Between looks while some upstream waits for its name to resolve.
+/// Interval while some name does not resolve.
 const EVERY_UNRESOLVED: Duration = Duration::from_secs(2);
 
-/// Between looks, however many upstreams are lost.
+/// Minimum interval, however many upstreams are lost.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Watches until `shutdown` turns true.
+/// Repeats look-ups until `shutdown` turns true.
 pub async fn watch(
     reload: Arc<ConfigReload>,
     control: Arc<Control>,
@@ -47,14 +47,14 @@ pub async fn watch(
     }
 }
 
-/// A little after an upstream was lost, or after `pause`.
+/// Resolves shortly after an upstream was lost, or after `pause`.
 async fn either(lost: impl Future<Output = ()>, pause: Duration) {
     if timeout(pause, lost).await.is_ok() {
         sleep(PAUSE).await;
     }
 }
 
-/// Resolves when an upstream went down or was ejected, or may have.
+/// Resolves when an upstream went down or was ejected, or transitions were missed.
 async fn lost(transitions: &mut broadcast::Receiver<Transition>) {
     loop {
         match transitions.recv().await.map(|transition| transition.what) {

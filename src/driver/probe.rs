@@ -1,37 +1,37 @@
-//! Active checks that know GeoServer.
+//! Active health checks for GeoServer.
 //!
-//! Every probe makes its own connection: that a new client is accepted is part of what is asked.
-//! Time and body are bounded as a whole, whatever trickles in. A TCP connection alone proves
+//! Every probe opens its own connection, because accepting a new client is part of the check. Time
+//! and body are bounded as a whole, even if the answer trickles in. A TCP connection alone proves
 //! nothing: Tomcat's port accepts for a minute before its webapps answer.
 
 use std::time::{Duration, Instant};
 
-use super::errand::{Deadline, Errand, Messenger, NO_CONNECTION};
-use super::question::Question;
+use super::internal_request::{Deadline, InternalClient, InternalRequest, NO_CONNECTION};
+use super::probe_request::ProbeRequest;
 use crate::cluster::{Cause, Outcome, ProbeReport, Upstream};
 use crate::config::Config;
 
-/// For the light question after a probe that timed out. Below the second that the cluster waits for
-/// a late report.
+/// Timeout of the cheap check after a probe that timed out. It is below the second for which the
+/// cluster waits for a late report.
 const LIGHT_TIMEOUT: Duration = Duration::from_millis(700);
 
 /// Sends probes.
 pub struct Prober {
-    messenger: Messenger,
+    client: InternalClient,
 }
 
 impl Prober {
     pub fn new() -> Self {
         Self {
-            messenger: Messenger::new(),
+            client: InternalClient::new(),
         }
     }
 
-    /// Asks `upstream` as `config` says, and takes no longer than `config.health.timeout`.
+    /// Probes `upstream` according to `config`, within `config.health.timeout`.
     pub async fn probe(&self, upstream: &Upstream, config: &Config) -> ProbeReport {
         let mut report = self
-            .ask(
-                Question::of_health(config),
+            .send(
+                ProbeRequest::of_health(config),
                 config.health.authenticate,
                 (upstream, config),
             )
@@ -45,42 +45,43 @@ impl Prober {
         report
     }
 
-    /// Whether something answers what costs nothing and waits in no queue of GeoServer's.
+    /// True if the upstream answers a cheap request that does not wait in GeoServer's queue.
     async fn answers(&self, upstream: &Upstream, config: &Config) -> bool {
-        let errand = Errand::get(format!("{}/index.html", config.geoserver.context));
+        let request = InternalRequest::get(format!("{}/index.html", config.geoserver.context));
         let deadline = Deadline::after(LIGHT_TIMEOUT);
-        self.messenger
-            .run(&errand, (upstream, config), deadline, |_| true)
+        self.client
+            .run(&request, (upstream, config), deadline, |_| true)
             .await
             .is_ok()
     }
 
-    /// Asks with the credentials of `[geoserver]` if `authenticates`, otherwise as anybody could.
-    pub(super) async fn ask(
+    /// Sends the probe request, with the credentials of `[geoserver]` if `authenticates`, otherwise
+    /// anonymously.
+    pub(super) async fn send(
         &self,
-        question: Question<'_>,
+        probe: ProbeRequest<'_>,
         authenticates: bool,
         (upstream, config): (&Upstream, &Config),
     ) -> ProbeReport {
         let began = Instant::now();
-        let errand =
-            Errand::get(question.target(&config.geoserver.context)).authenticated(authenticates);
+        let request = InternalRequest::get(probe.target(&config.geoserver.context))
+            .authenticated(authenticates);
         let deadline = Deadline::after(config.health.timeout);
         let answer = self
-            .messenger
-            .run(&errand, (upstream, config), deadline, |answer| {
-                question.is_answered(answer)
+            .client
+            .run(&request, (upstream, config), deadline, |answer| {
+                probe.is_answered(answer)
             })
             .await;
-        let outcome = answer.map_or_else(Outcome::Failure, |answer| question.judge(&answer));
+        let outcome = answer.map_or_else(Outcome::Failure, |answer| probe.judge(&answer));
         ProbeReport {
             outcome,
             took: began.elapsed(),
         }
     }
 
-    pub(super) fn messenger(&self) -> &Messenger {
-        &self.messenger
+    pub(super) fn client(&self) -> &InternalClient {
+        &self.client
     }
 }
 

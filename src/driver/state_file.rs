@@ -1,9 +1,9 @@
-//! Keeps what the cluster remembers in a file, so that a restart forgets neither a roll that was
-//! under way nor what operators ordered nor what was learned.
+//! Stores the cluster's memory in a file, so that a restart knows of a running roll, the operators'
+//! orders and the learned limits.
 //!
-//! The file is replaced as a whole and reaches the disk before its name does: a reader, and we
-//! after a crash or a power cut, find the old one or the new one. It carries the version of its
-//! layout. A file that is torn or of another version is reported and ignored.
+//! The file is replaced as a whole, and reaches the disk before its name does. A reader, or
+//! geofront after a crash or power failure, finds either the old or the new file. It carries the
+//! version of its layout. A torn file or one of another version is reported and ignored.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -17,30 +17,31 @@ use serde::{Deserialize, Serialize};
 use crate::balance::LearnedCap;
 use crate::cluster::{LearnedLimit, Memory, Mode, ModeOrigin, OrderedMode, Remembered};
 
-/// Learned limits move all the time: alone they are written at most so often.
+/// Minimum interval for changes of learned limits alone, which move all the time.
 const LIMITS_EVERY: Duration = Duration::from_secs(30);
 
-/// A disk that could not be written is tried again after this long.
+/// Time until the next attempt after a failed write.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Writes the memory when it changed.
+/// Writes the memory whenever it changes.
 #[derive(Debug, Default)]
 pub(super) struct StateFile {
-    /// Held while writing, so that an older memory never comes after a newer one.
+    /// Locked while writing, so that no older memory replaces a newer one.
     kept: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// What is on disk, as far as this process wrote it.
+    /// The content on disk, as far as this process wrote it.
     last: Memory,
     written: Option<Instant>,
     failed: Option<Instant>,
 }
 
 impl StateFile {
-    /// Whether it is worth writing now. An empty memory is not: what is on disk knows more.
+    /// True if the memory should be written now. An empty memory should not: the file on disk holds
+    /// more.
     pub(super) fn is_news(&self, memory: &Memory, now: Instant) -> bool {
         let state = self.state.lock();
         let is_recent = |at: Option<Instant>, limit| {
@@ -60,8 +61,8 @@ impl StateFile {
         }
     }
 
-    /// Writes the memory if it differs from what is on disk. A disk that cannot be written is
-    /// reported, and costs nothing else.
+    /// Writes the memory if it differs from the file. A failure to write is reported and has no
+    /// other effect.
     pub(super) async fn keep(&self, path: Option<&Path>, memory: Memory) {
         let Some(path) = path.map(Path::to_owned) else {
             return;
@@ -88,13 +89,13 @@ impl StateFile {
                 self.state.lock().failed = Some(now);
                 tracing::warn!(path = %path.display(), %error, "cannot write the state file: a restart would forget");
             }
-            // The runtime ends.
+            // The runtime is shutting down.
             Err(_) => {}
         }
     }
 }
 
-/// A file larger than this is not ours: a thousand upstreams need a tenth of it.
+/// Maximum size of the file: ten times the need of a thousand upstreams.
 const MAX_BYTES: u64 = 4 << 20;
 
 #[derive(Serialize, Deserialize)]
@@ -107,7 +108,7 @@ struct Document {
     chosen_layer: Option<String>,
 }
 
-/// Read first, because a file of another version may lack everything else.
+/// The version alone. It is read first, because a file of another version may lack everything else.
 #[derive(Deserialize)]
 struct VersionOnly {
     version: u32,
@@ -140,8 +141,8 @@ struct LimitEntry {
 /// Version 1 held catalogs only.
 const VERSION: u32 = 2;
 
-/// Returns what was remembered, which is nothing where there is no file. A file that cannot be used
-/// is an error to be reported, not to die of.
+/// Reads the memory; empty if there is no file. An unusable file is an error that the caller
+/// reports before it continues.
 pub fn load(path: &Path) -> io::Result<Memory> {
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Memory::default()),
@@ -161,7 +162,7 @@ pub fn load(path: &Path) -> io::Result<Memory> {
     serde_json::from_str::<Document>(&text)?.into_memory()
 }
 
-/// Replaces the file as a whole. When this returns, the new one survives a power cut.
+/// Replaces the file as a whole. When this returns, the new file survives a power failure.
 pub(super) fn save(path: &Path, memory: &Memory) -> io::Result<()> {
     let text = serde_json::to_string_pretty(&Document::of(memory))?;
     let beside = path.with_extension("new");
@@ -230,7 +231,7 @@ impl Document {
                 origin: ModeOrigin { by, at },
             })
         };
-        // A limit of none would be an upstream that is never used.
+        // An upstream with a limit of zero would never be used.
         let learned = |LimitEntry {
                            address,
                            limit,
@@ -343,7 +344,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("catalog.json");
         save(&path, &memory()).unwrap();
-        // The name of the unfinished file is taken by a folder.
+        // A folder occupies the name of the unfinished file.
         fs::create_dir(path.with_extension("new")).unwrap();
         assert!(save(&path, &Memory::default()).is_err());
         assert_eq!(load(&path).unwrap(), memory());

@@ -1,4 +1,4 @@
-//! The loop: probes go out, results come in, transitions are counted.
+//! The driver's loop: probes run, results arrive, transitions are counted.
 
 use std::time::Duration;
 

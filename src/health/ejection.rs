@@ -1,4 +1,5 @@
-//! Passive ejection: what requests themselves say about an upstream that passes its probes.
+//! Passive ejection: takes an upstream out of service because of failed requests, even if it passes
+//! its probes.
 //!
 //! ```text
 //!   serving --evidence convicts--> ejected --its time is over--> half-open --a success--> serving
@@ -9,61 +10,61 @@
 //! Two kinds of evidence convict, and a success weakens them differently:
 //!
 //! * **A run**: `ejection_failures` failures in a row. One success ends it, because the usual
-//!   failures (a reset, a timeout, a status 500) are often the fault of one layer or one request.
-//!   A failed connection counts [`UNREACHABLE`] times, because no layer causes it.
+//!   failures (a reset, a timeout, a status 500) are often the fault of one layer or one request. A
+//!   failed connection counts [`UNREACHABLE`] times, because no layer causes it.
+//!
 //! * **Node faults**: answers that report a broken instance (out of memory, no threads, stale file
 //!   handle). Such an instance may answer other requests well, so one success does not clear it.
 //!   Each fault adds [`FAULT`], each success subtracts one, and [`FAULT_LIMIT`] convicts. Two
 //!   faults in a row are enough; at one fault in ten requests, three. Below one in thirty-three the
-//!   successes win, so that a single client's enormous requests do not eject one instance after
-//!   the other.
+//!   successes win, so that a single client's enormous requests do not eject one instance after the
+//!   other.
 //!
-//! It has to be this quick because least in-flight is drawn to a broken instance: it answers
+//! Ejection must be quick, because least-in-flight balancing favours a broken instance: it answers
 //! fastest, so it is always the least loaded.
 //!
-//! What was sent before the present state began says nothing about it: a request that was on its
-//! way before the ejection neither decides the trial nor counts after the return, however late it
-//! ends.
+//! Requests that were sent before the present state began are not evidence. They neither decide the
+//! trial nor count after the return, however late they end.
 //!
-//! How long: `ejection`, doubled with each ejection up to `ejection_max`; one doubling is forgotten
-//! for every `ejection_max` of serving without a new one. Whether one may be ejected at all, so
-//! that some remain, is for `cluster` to say: only it sees the others.
+//! An ejection lasts `ejection`, doubled with each further ejection up to `ejection_max`. One
+//! doubling is forgotten for every `ejection_max` of service without a new ejection. `cluster`
+//! decides whether an upstream may be ejected at all, because only it knows how many others remain.
 
 use std::time::{Duration, Instant};
 
 use crate::config::Health;
 
-/// What "could not be reached" counts in a run of failures.
+/// Weight of a failed connection in a run of failures.
 const UNREACHABLE: u32 = 2;
 
-/// What one node fault adds, in successes that outweigh it.
+/// Weight of one node fault, in successes that outweigh it.
 const FAULT: u32 = 32;
 
-/// What convicts.
+/// Sum of node faults that convicts.
 const FAULT_LIMIT: u32 = 2 * FAULT;
 
 /// 2^20 times the first ejection is longer than any `ejection_max`.
 const MAX_DOUBLINGS: u32 = 20;
 
-/// What a failure says about the instance.
+/// The seriousness of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// It may as well be the layer's or the request's fault.
+    /// The layer or the request may be the cause.
     Ordinary,
-    /// It could not be reached.
+    /// No connection could be established.
     Unreachable,
-    /// It says that it is broken.
+    /// The answer reports a broken instance.
     NodeFault,
 }
 
-/// One upstream's record with requests.
+/// The evidence from requests against one upstream.
 #[derive(Clone, Debug)]
 pub struct Ejection {
     state: State,
     evidence: Evidence,
-    /// Times the next ejection's length is doubled.
+    /// Number of times that the next ejection's length is doubled.
     doublings: u32,
-    /// When the present state began.
+    /// Start of the present state.
     since: Instant,
 }
 
@@ -90,7 +91,7 @@ impl Ejection {
         }
     }
 
-    /// Ejected or half-open: not one of those who serve.
+    /// True if the upstream is ejected or half-open, and so not in normal service.
     pub fn is_set_aside(&self) -> bool {
         match self.state {
             State::Serving => false,
@@ -109,7 +110,7 @@ impl Ejection {
         }
     }
 
-    /// Whether a success would change anything: there is evidence to weaken, or a trial to pass.
+    /// True if a success would change something: there is evidence to weaken, or a trial to pass.
     pub fn is_in_doubt(&self) -> bool {
         match self.state {
             State::Serving => self.evidence != Evidence::default(),
@@ -118,7 +119,7 @@ impl Ejection {
         }
     }
 
-    /// A request that was sent at `sent` succeeded. True if that ends the trial.
+    /// Records the success of a request that was sent at `sent`. True if it ends the trial.
     pub fn succeeded(&mut self, sent: Instant, now: Instant) -> bool {
         match self.state {
             State::Serving => {
@@ -130,8 +131,8 @@ impl Ejection {
         }
     }
 
-    /// A request that was sent at `sent` failed. The length of the ejection, if that convicts and,
-    /// unless it is half-open anyway, `may_eject`.
+    /// Records the failure of a request that was sent at `sent`. Returns the length of the ejection
+    /// if the failure convicts and `may_eject`; a half-open upstream is ejected in any case.
     pub fn failed(
         &mut self,
         severity: Severity,
@@ -154,7 +155,7 @@ impl Ejection {
         convicted.then(|| self.eject(now, config))
     }
 
-    /// Time passed. True if that ends the ejection and begins the trial.
+    /// Advances time. True if that ends the ejection and begins the trial.
     pub fn passed_time(&mut self, now: Instant) -> bool {
         let is_over = matches!(self.state, State::Ejected { until } if until <= now);
         if is_over {
@@ -163,16 +164,16 @@ impl Ejection {
         is_over
     }
 
-    /// Serves again, without evidence. How long the next ejection takes is not forgotten. True if
-    /// it was set aside.
+    /// Returns the upstream to service without evidence. The length of the next ejection is
+    /// remembered. True if it was ejected or half-open.
     pub fn clear(&mut self, now: Instant) -> bool {
         let was_set_aside = self.is_set_aside();
         self.enter(State::Serving, now);
         was_set_aside
     }
 
-    /// What spoke against it was not its fault: serves again, and the ejection that rested on that
-    /// makes the next one no longer. True if it was set aside.
+    /// Returns the upstream to service because the evidence was not its fault. The ejection that
+    /// rested on it does not lengthen the next one. True if it was ejected or half-open.
     pub fn acquit(&mut self, now: Instant) -> bool {
         let was_set_aside = self.clear(now);
         self.doublings = self.doublings.saturating_sub(u32::from(was_set_aside));
@@ -255,7 +256,7 @@ pub(super) mod tests {
         }
     }
 
-    /// An upstream's record and a clock that its tests move.
+    /// The evidence against one upstream, and a clock that its test moves.
     struct Record {
         ejection: Ejection,
         now: Instant,
@@ -288,7 +289,7 @@ pub(super) mod tests {
             self.ejection.passed_time(self.now)
         }
 
-        /// Failures until it is ejected, with `successes` after each.
+        /// The number of failures until ejection, with `successes` after each.
         fn failures_needed(&mut self, severity: Severity, successes: u32) -> Option<u32> {
             (1..1000).find(|_| {
                 let ejected = self.fail(severity).is_some();
@@ -301,7 +302,7 @@ pub(super) mod tests {
             (0..10).find_map(|_| self.fail(NodeFault)).unwrap()
         }
 
-        /// Ejected and back again.
+        /// Ejects the upstream and lets the ejection pass.
         fn serve_a_sentence(&mut self) -> Duration {
             let length = self.eject();
             assert!(self.wait(length) && self.succeed());

@@ -1,50 +1,49 @@
-//! What probes measured about one upstream, as two facts that do not depend on each other.
+//! The results of probes of one upstream, as two independent facts.
 //!
-//! *Reachability*: something that speaks HTTP answered. *Content*: it answered what was asked for.
-//! A connection that is refused, lost or times out concerns the first; a status, an exception or an
-//! unexpected type concerns the second, and so says that the upstream is reachable. Administration
-//! needs only the first, so a question of ours that is wrong never closes it.
+//! *Reachability*: an HTTP server answered. *Content*: the answer was right. A connection that is
+//! refused, lost or times out concerns the first. A status, an exception or an unexpected type
+//! concerns the second, and so proves that the upstream is reachable. Administration needs only
+//! reachability, so a misconfigured probe never closes it.
 //!
-//! An upstream that became unreachable is usually another process afterwards: its content is then
-//! unknown.
+//! An upstream that became unreachable is usually another process afterwards, so its content is
+//! then unknown.
 
 use std::time::{Duration, Instant};
 
 use super::{HealthState, RiseFall};
 use crate::config::Health;
 
-/// What one probe says.
+/// The result of one probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It answered what was asked for.
+    /// The answer was right.
     Passed,
-    /// It answered something else.
+    /// The answer was wrong.
     Failed,
-    /// It answered that it wants other credentials, or none of ours: it is well as far as can be
-    /// seen.
+    /// The upstream asked for other credentials. As far as is known, it is well.
     Refused,
-    /// It answered that it is busy.
+    /// The upstream answered that it is busy.
     Busy,
-    /// Nothing that speaks HTTP answered.
+    /// No HTTP server answered.
     Unreachable,
-    /// A fault of our own kept it from being asked, or its answer from being read.
+    /// A local fault prevented the probe, or the reading of its answer.
     Unasked,
 }
 
-/// See the module's documentation.
+/// The facts about one upstream; see the module's documentation.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     reach: RiseFall,
     content: RiseFall,
-    /// When the first failure of content was reported that no pass has followed.
+    /// Time of the first report of wrong content that no pass has followed.
     failing_since: Option<Instant>,
-    /// When the last probe was sent whose content failed.
+    /// Time at which the last probe with wrong content was sent.
     failed_at: Option<Instant>,
-    /// When another upstream's pass was first reported that was asked for after `failing_since`.
+    /// Time of the first report that another upstream passed a probe sent after `failing_since`.
     contradicted_since: Option<Instant>,
-    /// When the last probe was sent whose content passed.
+    /// Time at which the last probe with right content was sent.
     passed_at: Option<Instant>,
-    /// When the first pass was reported that no failure has followed.
+    /// Time of the first report of right content that no failure has followed.
     passing_since: Option<Instant>,
 }
 
@@ -57,7 +56,7 @@ impl Facts {
         self.content.state()
     }
 
-    /// It answers, and what it answers is right.
+    /// True if the upstream answers and its content is right.
     pub fn is_passing(&self) -> bool {
         self.reach.is_up() && self.content.is_up()
     }
@@ -66,20 +65,19 @@ impl Facts {
         self.reach.is_up()
     }
 
-    /// It answers, and what it answers is wrong.
+    /// True if the upstream answers and its content is wrong.
     pub fn is_failing(&self) -> bool {
         self.reach.is_up() && self.content.state() == HealthState::Down
     }
 
-    /// Whether the last probe contradicts one of the facts, so that the next one is worth having
-    /// soon.
+    /// True if the last probe contradicts one of the facts, so that the next one should come soon.
     pub fn is_wavering(&self) -> bool {
         self.reach.is_wavering() || self.content.is_wavering()
     }
 
-    /// Whether this upstream shows that `other` fails by a fault of its own. It passes the question
-    /// that `other` failed before, and `other` failed again after that: a failure from before may
-    /// be of a fault that both had.
+    /// True if this upstream proves that the failure of `other` is its own. This upstream passed
+    /// the probe that `other` had failed before, and `other` failed again later. A single earlier
+    /// failure may have a cause that both shared.
     pub fn convicts(&self, other: &Self) -> bool {
         let (Some(failing), Some(contradicted)) = (other.failing_since, other.contradicted_since)
         else {
@@ -92,8 +90,8 @@ impl Facts {
         self.is_passing() && self.passed_at >= Some(failing) && has_failed_again
     }
 
-    /// Another upstream passed a probe that was sent at `sent`. True if this one is failing and has
-    /// to be asked again, since what it answered last is from before.
+    /// Another upstream passed a probe that was sent at `sent`. True if this one is failing and
+    /// must be probed again, because its last answer is older.
     pub fn other_passed(&mut self, sent: Instant, now: Instant) -> bool {
         if self.failing_since.is_none_or(|since| sent < since) {
             return false;
@@ -102,8 +100,8 @@ impl Facts {
         self.failed_at < Some(contradicted)
     }
 
-    /// A probe that was sent at `sent` said this. True if it is the first of its kind that says
-    /// content is wrong.
+    /// Records the verdict of a probe that was sent at `sent`. True if it is the first to report
+    /// wrong content.
     pub fn learn(
         &mut self,
         verdict: Verdict,
@@ -152,8 +150,7 @@ impl Facts {
         (self.failing_since, self.failed_at, self.contradicted_since) = (None, None, None);
     }
 
-    /// How long after a probe the next one is due: sooner while it does not serve or something
-    /// speaks against it.
+    /// The interval to the next probe: shorter while the upstream does not serve or is in doubt.
     pub fn probe_interval(&self, config: &Health, is_in_doubt: bool) -> Duration {
         match (self.is_passing(), self.is_wavering() || is_in_doubt) {
             (true, false) => config.interval,
@@ -176,8 +173,8 @@ mod tests {
         }
     }
 
-    /// After these probes: `+` passed, `-` failed, `r` refused, `b` busy, `x` unreachable, `o` our
-    /// own fault.
+    /// The facts after these probes: `+` passed, `-` failed, `r` refused, `b` busy, `x`
+    /// unreachable, `o` local fault.
     fn after(probes: &str) -> (HealthState, HealthState) {
         let (mut facts, now) = (Facts::default(), Instant::now());
         for probe in probes.chars() {

@@ -1,11 +1,10 @@
 //! One fact that probes measure: unknown, up or down.
 //!
-//! An upstream that was never probed is brought up by its first passed probe and taken down by its
-//! first failed one: nothing is served by it yet, so there is nothing to be careful about, and a
-//! start-up takes one round of probes. From then on it takes `fall` failures in a row to go down,
-//! and `rise` passes in a row to come back.
+//! The first probe of an upstream decides alone, because nothing is served by it yet; so a start
+//! takes one round of probes. From then on, `fall` consecutive failures take it down and `rise`
+//! consecutive passes bring it back.
 
-/// What we measured.
+/// The measured state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HealthState {
     Unknown,
@@ -13,11 +12,11 @@ pub enum HealthState {
     Down,
 }
 
-/// Health, and the run of probes that speaks against it.
+/// The health of an upstream, and the run of probes that contradict it.
 #[derive(Clone, Debug)]
 pub struct RiseFall {
     state: HealthState,
-    /// Probes in a row that contradict `state`.
+    /// Number of consecutive probes that contradict `state`.
     against: u32,
 }
 
@@ -37,12 +36,12 @@ impl RiseFall {
         self.state == HealthState::Up
     }
 
-    /// Whether the last probe contradicts the state, so that the next one is worth having soon.
+    /// True if the last probe contradicts the state, so that the next one should come soon.
     pub const fn is_wavering(&self) -> bool {
         self.against > 0
     }
 
-    /// The new state, if this probe changed it.
+    /// Records a passed probe; returns the new state if it changed.
     pub fn passed(&mut self, rise: u32) -> Option<HealthState> {
         match self.state {
             HealthState::Up => self.confirm(),
@@ -51,7 +50,7 @@ impl RiseFall {
         }
     }
 
-    /// The new state, if this probe changed it.
+    /// Records a failed probe; returns the new state if it changed.
     pub fn failed(&mut self, fall: u32) -> Option<HealthState> {
         match self.state {
             HealthState::Down => self.confirm(),
@@ -147,8 +146,8 @@ mod tests {
         assert!(!health.is_wavering());
     }
 
-    /// All sequences of ten probes: up after a down means the last `rise` passed; down after an up,
-    /// the last `fall` failed.
+    /// Checks all sequences of ten probes: an upstream comes up only after `rise` passes, and goes
+    /// down only after `fall` failures.
     #[test]
     fn in_every_short_history_changes_have_their_run_of_probes() {
         for code in 0..1_u32 << 10 {

@@ -1,112 +1,102 @@
-//! When an upstream is probed next.
+//! The schedule of an upstream's probes.
 //!
-//! Each upstream has its own phase on a common grid, so that probes of many upstreams, or of one
-//! upstream by many, do not come in bursts: the phases of consecutive seeds lie as far apart as
-//! they can (multiples of the golden ratio). The grid does not drift with the time probes take.
-//! There is never more than one probe under way, and one that does not report is given up.
+//! Each upstream has its own phase on a common grid. So the probes of many upstreams, or of one
+//! upstream by many geofronts, do not come in bursts: the phases of consecutive seeds are as far
+//! apart as possible (multiples of the golden ratio). The grid does not drift with the duration of
+//! probes. At most one probe runs at a time, and a probe that does not report is given up.
 
 use std::time::{Duration, Instant};
 
-/// How much longer than its own time limit a probe may take to report before it counts as lost.
-const REPORT_GRACE: Duration = Duration::from_secs(1);
+use super::poll_timer::PollTimer;
 
 /// 2^32 divided by the golden ratio.
 const GOLDEN: u32 = 0x9E37_79B9;
 
-/// One upstream's probes.
+/// The schedule of one upstream's probes.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     origin: Instant,
-    /// Of an interval, in parts of 2^32.
+    /// Phase within an interval, in units of 2^-32.
     phase: u32,
-    state: State,
-    /// When the last probe began.
+    /// `None` while probes are off.
+    timer: Option<PollTimer>,
+    /// Start of the last probe.
     began: Option<Instant>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Off,
-    Due(Instant),
-    Running { lost: Instant },
-}
-
 impl Schedule {
-    /// Due at once. Schedules that shall be spread share `origin` and have consecutive seeds.
+    /// Creates a schedule that is due at once. Schedules to be spread share `origin` and have
+    /// consecutive seeds.
     pub fn new(origin: Instant, seed: u32, now: Instant) -> Self {
         Self {
             origin,
             phase: seed.wrapping_mul(GOLDEN),
-            state: State::Due(now),
+            timer: Some(PollTimer::At(now)),
             began: None,
         }
     }
 
-    /// When the next probe is due; `None` while one runs, or when off.
+    /// Time of the next probe; `None` while one runs, or when off.
     pub fn due(&self) -> Option<Instant> {
-        match self.state {
-            State::Due(due) => Some(due),
-            State::Running { .. } | State::Off => None,
+        match self.timer? {
+            PollTimer::At(due) => Some(due),
+            PollTimer::Running { .. } => None,
         }
     }
 
-    /// When something has to be done about it next: begin the probe that is due, or give up the one
-    /// that runs.
+    /// Time of the next action: the start of a due probe, or giving up the running one.
     pub fn deadline(&self) -> Option<Instant> {
-        match self.state {
-            State::Due(at) | State::Running { lost: at } => Some(at),
-            State::Off => None,
-        }
+        self.timer.map(PollTimer::deadline)
     }
 
     pub fn is_off(&self) -> bool {
-        self.state == State::Off
+        self.timer.is_none()
     }
 
     pub fn begin(&mut self, now: Instant, timeout: Duration) {
         self.began = Some(now);
-        self.state = State::Running {
-            lost: now + timeout + REPORT_GRACE,
-        };
+        self.timer
+            .get_or_insert(PollTimer::At(now))
+            .begin(now, timeout);
     }
 
-    /// When the probe that runs began.
+    /// Start of the running probe.
     pub fn running_since(&self) -> Option<Instant> {
         self.began.filter(|_| self.is_running())
     }
 
     pub fn is_running(&self) -> bool {
-        matches!(self.state, State::Running { .. })
+        self.timer.is_some_and(PollTimer::is_running)
     }
 
-    /// Whether the probe that runs should have reported by now.
+    /// True if the running probe should have reported by now.
     pub fn is_lost(&self, now: Instant) -> bool {
-        matches!(self.state, State::Running { lost } if lost <= now)
+        self.timer.and_then(|timer| timer.lost(now)).is_some()
     }
 
-    /// The next probe is due at the upstream's next turn on the grid of `interval`, at least half
-    /// of one away.
+    /// Schedules the next probe at the upstream's next turn on the grid of `interval`, at least
+    /// half an interval away.
     pub fn plan(&mut self, now: Instant, interval: Duration) {
-        self.state = State::Due(self.turn_after(now + interval / 2, interval));
+        self.timer = Some(PollTimer::At(self.turn_after(now + interval / 2, interval)));
     }
 
-    /// Does not wait longer than `interval` after the last probe began. No effect on a probe that
-    /// runs.
+    /// Limits the wait to `interval` after the start of the last probe. No effect on a running
+    /// probe.
     pub fn hasten(&mut self, now: Instant, interval: Duration) {
-        if let State::Due(due) = self.state {
-            let soon = self.began.map_or(now, |began| (began + interval).max(now));
-            self.state = State::Due(due.min(soon));
+        let soon = self.began.map_or(now, |began| (began + interval).max(now));
+        if let Some(timer) = &mut self.timer {
+            timer.hasten(soon);
         }
     }
 
-    /// No probes. What one that runs reports no longer counts.
+    /// Turns probes off. The report of a running one no longer counts.
     pub fn stop(&mut self) {
-        self.state = State::Off;
+        self.timer = None;
     }
 
-    /// Due at once, whatever was.
+    /// Makes a probe due at once, in any state.
     pub fn restart(&mut self, now: Instant) {
-        self.state = State::Due(now);
+        self.timer = Some(PollTimer::At(now));
     }
 
     fn turn_after(&self, earliest: Instant, interval: Duration) -> Instant {
@@ -180,7 +170,7 @@ mod tests {
         assert_eq!(schedule.due(), Some(now + INTERVAL));
     }
 
-    /// With `count` upstreams planned at the same instant, no interval between neighbours is longer
+    /// If `count` upstreams are scheduled at the same instant, no gap between neighbours is longer
     /// than three fair ones.
     #[test]
     fn probes_of_many_upstreams_are_spread_over_the_interval() {

@@ -1,10 +1,10 @@
-//! Slow start: an upstream that came back ramps up to its full share.
+//! Slow start: a recovered upstream ramps up to its full share.
 //!
 //! A GeoServer that just started is cold: classes not compiled, stores not connected, caches empty.
-//! Least in-flight makes it worse, because whoever has nothing in flight gets everything next. So
-//! its weight begins at a small part and grows in a straight line. It begins after recovery and
-//! after an ejection (where the risk is not cold caches but being wrong about it), never at process
-//! start: our restart says nothing about theirs.
+//! Least-in-flight balancing makes this worse, because it sends the next requests to the upstream
+//! with the fewest. So the weight begins at a small part and grows linearly. The ramp begins after
+//! recovery and after an ejection, where the risk is a wrong verdict instead of cold caches. It
+//! never begins at the start of geofront, which says nothing about the upstreams.
 
 use std::time::{Duration, Instant};
 
@@ -16,22 +16,22 @@ pub struct Warmup {
 }
 
 impl Warmup {
-    /// The whole, of which [`Self::share`] is a part.
+    /// The full share, in the units of [`Self::share`].
     pub const WHOLE: u32 = 1024;
-    /// The part it begins with: some requests are needed to get warm at all.
+    /// The initial share: an upstream needs some requests to become warm at all.
     pub const MIN: u32 = Self::WHOLE / 20;
 
-    /// `None` when there is nothing to ramp.
+    /// Creates a ramp; `None` if its length is zero.
     pub fn new(since: Instant, length: Duration) -> Option<Self> {
         (!length.is_zero()).then_some(Self { since, length })
     }
 
-    /// When it has its full share.
+    /// The time at which the full share is reached.
     pub fn ends(&self) -> Instant {
         self.since + self.length
     }
 
-    /// Its part of a full share at `now`, out of [`Self::WHOLE`].
+    /// The share at `now`, in parts of [`Self::WHOLE`].
     pub fn share(&self, now: Instant) -> u32 {
         let elapsed = now.saturating_duration_since(self.since);
         if elapsed >= self.length {

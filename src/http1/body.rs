@@ -1,23 +1,23 @@
-//! Finds the end of a request's body, and holds chunks to their grammar.
+//! Finds the end of a request's body, and checks the grammar of chunks.
 
 use super::Fault;
 use super::sets::{self, TOKEN, VALUE};
 
-/// Digits of a chunk's size: as many as fit 60 bits.
+/// Maximum digits of a chunk's size: as many as fit 60 bits.
 const MAX_DIGITS: u32 = 15;
 
-/// Bytes of a chunk's extensions, which no server knows a use for.
+/// Maximum length in bytes of a chunk's extensions. No server has a use for them.
 const MAX_EXTENSION: u32 = 256;
 
-/// Bytes of all trailers.
+/// Maximum length in bytes of all trailers.
 const MAX_TRAILERS: u32 = 4096;
 
-/// How a request's body is delimited.
+/// The framing of a request's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// By its length in bytes; 0 where there is no body.
+    /// The length in bytes; 0 without a body.
     Length(u64),
-    /// By its last chunk.
+    /// The body ends with its last chunk.
     Chunked,
 }
 
@@ -27,17 +27,17 @@ impl Default for Framing {
     }
 }
 
-/// Where in a body the reader is.
+/// The reader's position in a body.
 #[derive(Clone, Copy, Debug)]
 enum Part {
     Complete,
-    /// So many bytes of a body without chunks are to come.
+    /// Bytes of an unchunked body that are still to come.
     Rest(u64),
     Size {
         size: u64,
         digits: u32,
     },
-    /// White space after the size, which RFC 9112 wants tolerated.
+    /// White space after the size, which RFC 9112 tolerates.
     Space {
         size: u64,
         length: u32,
@@ -49,7 +49,7 @@ enum Part {
     SizeLf {
         size: u64,
     },
-    /// So many bytes of a chunk are to come.
+    /// Bytes of a chunk that are still to come.
     Data(u64),
     DataCr,
     DataLf,
@@ -68,12 +68,12 @@ enum Part {
     LastLf,
 }
 
-/// Follows one body. Bytes are counted and judged, never kept.
+/// Follows one body. Bytes are counted and checked, never kept.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyReader(Part);
 
 impl BodyReader {
-    /// A reader of the body that is delimited so.
+    /// A reader of a body with this framing.
     pub const fn new(framing: Framing) -> Self {
         Self(match framing {
             Framing::Length(0) => Part::Complete,
@@ -82,12 +82,13 @@ impl BodyReader {
         })
     }
 
-    /// Whether the last byte of the body was seen.
+    /// True once the last byte of the body was seen.
     pub const fn is_complete(&self) -> bool {
         matches!(self.0, Part::Complete)
     }
 
-    /// Takes the next bytes of the connection; returns how many of them belong to this body.
+    /// Takes the next bytes of the connection; returns the number of those that belong to this
+    /// body.
     pub fn take(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
         let mut at = 0;
         while at < bytes.len() {
@@ -114,7 +115,7 @@ impl BodyReader {
     }
 }
 
-/// The part after `byte`, for the parts that are read byte by byte.
+/// The part after `byte`, for parts that are read byte by byte.
 fn next(part: Part, byte: u8) -> Result<Part, Fault> {
     let is_value = sets::is(byte, VALUE);
     match (part, byte) {
@@ -162,7 +163,7 @@ fn next(part: Part, byte: u8) -> Result<Part, Fault> {
     }
 }
 
-/// The part after `byte` of a trailer; `length` is that of all so far.
+/// The part after `byte` of a trailer; `length` is the length of all trailers so far.
 fn trailer(part: Part, byte: u8, length: u32) -> Option<Part> {
     match (part, byte) {
         (Part::TrailerStart { .. }, b'\r') => Some(Part::LastLf),

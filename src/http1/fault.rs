@@ -1,4 +1,4 @@
-//! Why a message is refused: a status, a word for logs and metrics, and the rule it breaks.
+//! The reasons for refusing a message: a status, a word for logs and metrics, and the broken rule.
 
 use std::error::Error;
 use std::fmt;
@@ -10,7 +10,7 @@ pub enum Fault {
     RequestLine,
     /// The method is longer than any that exists.
     Method,
-    /// `CONNECT` would make a tunnel of us, `TRACE` shows what proxies added.
+    /// `CONNECT` would turn geofront into a tunnel; `TRACE` reveals the headers that proxies add.
     MethodRefused,
     /// The target is neither a path, nor an http URL, nor the `*` of `OPTIONS`.
     Target,
@@ -20,25 +20,25 @@ pub enum Fault {
     Version,
     /// The request line alone is longer than a head may be.
     TargetTooLong,
-    /// The head is longer than it may be.
+    /// The head is longer than allowed.
     HeadTooLarge,
-    /// The head has more fields than it may have.
+    /// The head has more fields than allowed.
     TooManyFields,
-    /// A line that ends in something else than CR LF.
+    /// A line that does not end in CR LF.
     LineEnd,
     /// A line that continues the one before it.
     FoldedField,
     /// A field without a name, or with white space in it.
     FieldName,
-    /// A control character in a field's value, or a list that is none.
+    /// A control character in a field's value, or a malformed list.
     FieldValue,
     /// HTTP/1.1 without a Host.
     HostMissing,
     /// More than one Host.
     HostRepeated,
-    /// A Host that is no host name or address with or without a port.
+    /// A Host that is not a host name or address, with or without a port.
     HostInvalid,
-    /// The Host is another one than the target's.
+    /// The Host differs from the target's host.
     HostDisagrees,
     /// A Content-Length that is not one number.
     ContentLength,
@@ -46,7 +46,7 @@ pub enum Fault {
     TransferEncoding,
     /// Content-Length beside Transfer-Encoding.
     LengthAndChunks,
-    /// `Connection` names a field that is not the connection's.
+    /// `Connection` names a field that does not belong to the connection.
     Nomination,
     /// A chunk whose size, extension or end is malformed.
     Chunk,
@@ -55,7 +55,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Every fault.
+    /// All faults.
     pub const ALL: [Self; 23] = [
         Self::RequestLine,
         Self::Method,
@@ -126,7 +126,7 @@ impl Fault {
         }
     }
 
-    /// The section that has the rule.
+    /// The section that contains the rule.
     pub const fn rule(self) -> &'static str {
         match self {
             Self::RequestLine => "RFC 9112 section 3",
@@ -152,7 +152,7 @@ impl Fault {
         }
     }
 
-    /// What the client is told.
+    /// The message for the client.
     pub const fn message(self) -> &'static str {
         match self {
             Self::RequestLine => "The request line could not be understood.",

@@ -1,4 +1,4 @@
-//! Reads a request's head as its bytes come.
+//! Reads a request's head as its bytes arrive.
 
 use super::body::Framing;
 use super::host::Authority;
@@ -6,31 +6,31 @@ use super::sets::{self, TARGET, TOKEN, VALUE};
 use super::target::TargetForm;
 use super::{Fault, Span};
 
-/// Longer than every registered method.
+/// Maximum length of a method, longer than every registered one.
 const MAX_METHOD: usize = 32;
 
-/// Longer targets do not fit the type that the proxy keeps them in, as text: there each sequence of
-/// bytes that is not UTF-8 takes [`REPLACED`] bytes.
+/// Maximum length of a target as text. Longer ones do not fit the proxy's type, in which each
+/// sequence of bytes that is not UTF-8 takes [`REPLACED`] bytes.
 const MAX_TARGET: usize = 65_000;
 /// The length of U+FFFD.
 const REPLACED: usize = 3;
 
-/// Longer lengths overflow the counters of some servers.
+/// Maximum length of a body. Longer ones overflow the counters of some servers.
 const MAX_LENGTH: u64 = i64::MAX as u64;
 
-/// The line break before a request line that RFC 9112 section 2.2 wants ignored.
+/// The line break before a request line that RFC 9112 section 2.2 ignores.
 const LINE_BREAK: usize = 2;
 
-/// What a head may cost.
+/// The limits on a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {
-    /// Bytes of the whole head, its empty line included.
+    /// Bytes of the whole head, including its empty line.
     pub max_bytes: usize,
     /// Header fields.
     pub max_fields: usize,
 }
 
-/// The versions that we speak.
+/// The supported versions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Version {
     /// HTTP/1.0.
@@ -40,7 +40,7 @@ pub enum Version {
     Http11,
 }
 
-/// The options that `Connection` has of those that concern us.
+/// The relevant options of `Connection`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Connection {
     /// `close`.
@@ -51,14 +51,14 @@ pub struct Connection {
     pub upgrade: bool,
 }
 
-/// A head that every server reads in the same way. Spans are parts of the bytes that were read.
+/// A head that every server reads in the same way. Spans are ranges of the bytes that were read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Head {
     /// The whole head, from the method to the empty line.
     pub whole: Span,
     /// The method, a token.
     pub method: Span,
-    /// The target as it came.
+    /// The target as it arrived.
     pub target: Span,
     /// The target's form.
     pub form: TargetForm,
@@ -70,13 +70,13 @@ pub struct Head {
     pub framing: Framing,
     /// The client waits for `100 Continue` before it sends the body.
     pub expects_continue: bool,
-    /// What `Connection` says.
+    /// The options in `Connection`.
     pub connection: Connection,
     /// The request has an `Upgrade` field.
     pub has_upgrade: bool,
 }
 
-/// What reading brought.
+/// The result of reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
     /// The head is not complete.
@@ -87,7 +87,7 @@ pub enum Reading {
     Refused(Fault),
 }
 
-/// Where the reader is.
+/// The position of the reader.
 #[derive(Clone, Copy, Debug, Default)]
 enum Part {
     #[default]
@@ -97,16 +97,16 @@ enum Part {
     Version,
     FieldStart,
     Name(usize),
-    /// After the colon of the field with this name.
+    /// Behind the colon of the field with this name.
     Value(Span),
     End,
 }
 
-/// Reads one head. Each byte is looked at once, however many reads it takes.
+/// Reads one head. Each byte is inspected once, even if it arrives in many pieces.
 #[derive(Clone, Debug, Default)]
 pub struct HeadReader {
     part: Part,
-    /// Index of the next byte to look at.
+    /// Index of the next byte to inspect.
     at: usize,
     head: Head,
     fields: usize,
@@ -114,11 +114,11 @@ pub struct HeadReader {
     is_chunked: bool,
 }
 
-/// A step of the reader: on to the next part, or more bytes are needed.
+/// A step of the reader: to the next part, or a request for more bytes.
 type Step = Result<Option<Part>, Fault>;
 
 impl HeadReader {
-    /// Goes on reading `bytes`, which are those of the last call and more.
+    /// Continues with `bytes`, which are those of the last call and more.
     pub fn read(&mut self, bytes: &[u8], limits: &HeadLimits) -> Reading {
         let length = match self.advance(bytes, limits) {
             Err(fault) => return Reading::Refused(fault),
@@ -139,8 +139,7 @@ impl HeadReader {
         }
     }
 
-    /// Method and target as far as they can be told apart, for a report about a head that was
-    /// refused.
+    /// Method and target as far as they can be separated, for a report about a refused head.
     pub fn request_line<'b>(&self, bytes: &'b [u8]) -> (&'b [u8], &'b [u8]) {
         let method = self.head.method;
         if method.end == 0 {
@@ -153,7 +152,7 @@ impl HeadReader {
         (method.of(bytes), &rest[..end.unwrap_or(rest.len())])
     }
 
-    /// Reads as far as the bytes go; true at the head's end.
+    /// Reads as many bytes as there are; true at the end of the head.
     fn advance(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<bool, Fault> {
         while self.head.whole.end == 0 {
             let next = match self.part {
@@ -321,7 +320,7 @@ impl HeadReader {
         Ok(Some(Part::End))
     }
 
-    /// Notes what a field says, if it is one that matters here.
+    /// Records the content of a field that matters here.
     #[inline]
     fn field(&mut self, name: &[u8], value: Span, bytes: &[u8]) -> Result<(), Fault> {
         let is = |wanted: &[u8]| name.eq_ignore_ascii_case(wanted);
@@ -371,7 +370,8 @@ impl HeadReader {
         Ok(())
     }
 
-    /// One number, once: lists and repetitions are refused even where their values are equal.
+    /// Accepts exactly one number: lists and repetitions are refused even if their values are
+    /// equal.
     fn content_length(&mut self, text: &[u8]) -> Result<(), Fault> {
         let is_number = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
         let length = if is_number {
@@ -390,7 +390,7 @@ impl HeadReader {
         }
     }
 
-    /// The rules that concern more than one field.
+    /// Checks the rules that concern more than one field.
     fn conclude(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         let head = &mut self.head;
         match (head.version, head.host) {
@@ -415,7 +415,7 @@ impl HeadReader {
                 return Err(Fault::HostDisagrees);
             }
         }
-        // An expectation in HTTP/1.0 is none (RFC 9110 section 10.1.1).
+        // HTTP/1.0 has no expectations (RFC 9110 section 10.1.1).
         head.expects_continue &= head.version == Version::Http11;
         head.framing = match (self.is_chunked, self.length) {
             (true, Some(_)) => return Err(Fault::LengthAndChunks),
@@ -427,8 +427,8 @@ impl HeadReader {
     }
 }
 
-/// At least the length of `target` once what is not UTF-8 in it is replaced; exact where it
-/// matters.
+/// The length of `target` after everything that is not UTF-8 is replaced, or a lower bound of it;
+/// exact near the limit.
 fn length_as_text(target: &[u8]) -> usize {
     if target.len() <= MAX_TARGET / REPLACED {
         return target.len();
@@ -444,7 +444,7 @@ fn length_as_text(target: &[u8]) -> usize {
     target.utf8_chunks().map(length).sum()
 }
 
-/// Without the white space around it (RFC 9112 section 5.1).
+/// The span without surrounding white space (RFC 9112 section 5.1).
 fn trimmed(bytes: &[u8], mut span: Span) -> Span {
     let is_space = |byte: u8| byte == b' ' || byte == b'\t';
     while span.start < span.end && is_space(bytes[span.start]) {

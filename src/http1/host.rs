@@ -1,11 +1,11 @@
-//! Authorities: what stands in `Host`, and before the path of a target in absolute form.
+//! Authorities: the value of `Host`, and the part before the path of an absolute target.
 
 use std::net::Ipv6Addr;
 
-/// DNS names are no longer.
+/// Maximum length of a host, that of DNS names.
 const MAX_HOST: usize = 255;
 
-/// A host with the port it was given.
+/// A host with its port, if one was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Authority<'a> {
     host: &'a [u8],
@@ -13,8 +13,8 @@ pub(super) struct Authority<'a> {
 }
 
 impl<'a> Authority<'a> {
-    /// Parses `host`, `host:port` or `[IPv6]:port`. Names are letters, digits, `-`, `_` and `.`:
-    /// the rest of RFC 3986's `reg-name` serves no one but those who want two servers to disagree.
+    /// Parses `host`, `host:port` or `[IPv6]:port`. Names consist of letters, digits, `-`, `_` and
+    /// `.`: the rest of RFC 3986's `reg-name` serves only to make two servers disagree.
     pub(super) fn parse(text: &'a [u8]) -> Option<Self> {
         let (host, port) = match text.first()? {
             b'[' => literal(text)?,
@@ -31,7 +31,7 @@ impl<'a> Authority<'a> {
         })
     }
 
-    /// Whether both are the same place for a client of `default_port`.
+    /// True if both are the same place for a client of `default_port`.
     pub(super) fn agrees(self, other: Self, default_port: u16) -> bool {
         let port = |authority: Self| authority.port.unwrap_or(default_port);
         self.host.eq_ignore_ascii_case(other.host) && port(self) == port(other)
@@ -57,7 +57,7 @@ fn is_name(host: &[u8]) -> bool {
     (1..=MAX_HOST).contains(&host.len()) && host.iter().all(is_letter)
 }
 
-/// `Some(None)`: the colon stands there without a port, which RFC 3986 allows.
+/// Parses a port. `Some(None)` is a colon without a port, which RFC 3986 allows.
 fn parse_port(digits: &[u8]) -> Option<Option<u16>> {
     if digits.is_empty() {
         return Some(None);

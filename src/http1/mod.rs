@@ -1,5 +1,4 @@
-//! HTTP/1 as strictly as a front door must read it, from the bytes and before anything acts on
-//! them.
+//! Strict HTTP/1 parsing, applied to the bytes before anything acts on them.
 //!
 //! ```text
 //! bytes --HeadReader--> Head (method, target, host, framing, ...) --BodyReader--> where the body ends
@@ -7,11 +6,11 @@
 //!             +---------------------- Fault <---------------------------+
 //! ```
 //!
-//! Two servers that read one request differently let one client speak for another (request
-//! smuggling). So every message that could be read in two ways is refused here, once, and what is
-//! accepted means the same to every server. Each byte is looked at once, nothing allocates
-//! (`tests/http1_allocations.rs`), and a second reader that was written differently agrees
-//! (`tests.rs`). Sources: RFC 9110 and RFC 9112; each [`Fault`] names its section.
+//! If two servers read one request differently, one client can speak for another (request
+//! smuggling). So every ambiguous message is refused here, once, and an accepted message means the
+//! same to every server. Each byte is inspected once, nothing allocates
+//! (`tests/http1_allocations.rs`), and a second, independently written reader agrees (`tests.rs`).
+//! Sources: RFC 9110 and RFC 9112; each [`Fault`] names its section.
 
 mod body;
 mod fault;
@@ -25,7 +24,7 @@ pub use fault::Fault;
 pub use head::{Connection, Head, HeadLimits, HeadReader, Reading, Version};
 pub use target::TargetForm;
 
-/// A part of the bytes that were read.
+/// A range of the bytes that were read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Span {
     /// Index of the first byte.
@@ -35,7 +34,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// Returns the part of `bytes`, which must be the bytes that were read.
+    /// Returns the bytes of this range; `bytes` must be the bytes that were read.
     pub fn of(self, bytes: &[u8]) -> &[u8] {
         &bytes[self.start..self.end]
     }

@@ -1,12 +1,11 @@
-//! The sets of bytes that the grammar is made of, as one table.
+//! The sets of bytes in the grammar, as one table.
 
 /// `tchar` of RFC 9110 section 5.6.2: methods and names of fields.
 pub(super) const TOKEN: u8 = 1;
 
-/// What may stand in a request target: all that RFC 3986 has, and what browsers and map clients
-/// send beyond it as it is: `|`, `\`, `^`, `{`, `}`, `[`, `]`, UTF-8 and Latin-1. No `#`, which
-/// would be cut off in silence, and no `"`, `<`, `>` and backtick, which servers do not agree
-/// about.
+/// Bytes of a request target: those of RFC 3986, and those that browsers and map clients send
+/// unescaped: `|`, `\`, `^`, `{`, `}`, `[`, `]`, UTF-8 and Latin-1. Excluded are `#`, which would
+/// be cut off silently, and `"`, `<`, `>` and backtick, about which servers differ.
 pub(super) const TARGET: u8 = 2;
 
 /// `field-vchar`, space and tab of RFC 9110 section 5.5: values of fields.
@@ -44,13 +43,13 @@ const fn classes_of(byte: u8) -> u8 {
     token | target | value
 }
 
-/// Whether `byte` is in the set `class`.
+/// True if `byte` is in the set `class`.
 #[inline]
 pub(super) const fn is(byte: u8, class: u8) -> bool {
     CLASSES[byte as usize] & class != 0
 }
 
-/// The index of the first byte from `at` on that is not in the set; the length if all are.
+/// The index of the first byte from `at` that is not in the set; the length if all are.
 #[inline]
 pub(super) fn skip(bytes: &[u8], at: usize, class: u8) -> usize {
     bytes[at..]
@@ -59,7 +58,7 @@ pub(super) fn skip(bytes: &[u8], at: usize, class: u8) -> usize {
         .map_or(bytes.len(), |more| at + more)
 }
 
-/// Whether all of `bytes` are in the set, and there are some.
+/// True if `bytes` is not empty and all of it is in the set.
 pub(super) fn is_all(bytes: &[u8], class: u8) -> bool {
     !bytes.is_empty() && skip(bytes, 0, class) == bytes.len()
 }

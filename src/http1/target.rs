@@ -3,7 +3,7 @@
 use super::Span;
 use super::host::Authority;
 
-/// Which form a target has.
+/// The form of a target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TargetForm {
     /// A path, with or without a query.
@@ -13,17 +13,17 @@ pub enum TargetForm {
     Asterisk,
     /// A whole http or https URL.
     Absolute {
-        /// What `Host` must agree with.
+        /// The authority that `Host` must agree with.
         authority: Span,
         /// The rest: empty, a query, or a path with or without a query.
         path: Span,
-        /// The port that is meant where none is given.
+        /// The default port of the scheme.
         default_port: u16,
     },
 }
 
 impl TargetForm {
-    /// The form of the target that lies at `target`; `None` if it has none that we serve.
+    /// The form of `target`; `None` if it is not supported.
     pub(super) fn of(method: &[u8], bytes: &[u8], target: Span) -> Option<Self> {
         match target.of(bytes) {
             [b'/', ..] => Some(Self::Origin),
@@ -33,7 +33,7 @@ impl TargetForm {
     }
 }
 
-/// `url` begins at index `at`.
+/// Parses an absolute target; `url` begins at index `at`.
 fn absolute(url: &[u8], at: usize) -> Option<TargetForm> {
     let (scheme, default_port) =
         [("http://", 80), ("https://", 443)]

@@ -1,4 +1,4 @@
-//! The grammar by cases, and against a second reader that was written differently.
+//! The grammar by cases, and compared with a second, independently written reader.
 
 mod cases;
 mod naive;
@@ -11,7 +11,7 @@ const LIMITS: HeadLimits = HeadLimits {
     max_fields: 20,
 };
 
-/// Reads `bytes`, which come in pieces of `piece` bytes.
+/// Reads `bytes` in pieces of `piece` bytes.
 fn read_in_pieces(bytes: &[u8], piece: usize) -> Reading {
     let mut reader = HeadReader::default();
     let mut end = 0;
@@ -46,7 +46,7 @@ fn assert_refused(bytes: &[u8], fault: Fault) {
     );
 }
 
-/// How many of `bytes` are the body of a request whose head they follow.
+/// The number of `bytes` that belong to the body of the request with this head.
 fn body_of(head: &Head, bytes: &[u8], piece: usize) -> Result<Option<usize>, Fault> {
     let mut reader = BodyReader::new(head.framing);
     let mut taken = 0;

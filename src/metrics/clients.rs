@@ -1,8 +1,8 @@
-//! Client connections: counted once each, so plain atomics are cheap enough.
+//! Client connections. Each is counted once, so plain atomics are cheap enough.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// See the module's documentation.
+/// The number of client connections, and its limit.
 #[derive(Debug, Default)]
 pub struct ClientConnections {
     open: AtomicUsize,
@@ -11,12 +11,12 @@ pub struct ClientConnections {
 }
 
 impl ClientConnections {
-    /// There may be so many.
+    /// Sets the maximum number of connections.
     pub fn may_be(&self, most: usize) {
         self.most.store(most, Ordering::Relaxed);
     }
 
-    /// One more; returns how many there are now.
+    /// Counts a new connection; returns the current number.
     pub fn begin(&self) -> usize {
         self.open.fetch_add(1, Ordering::Relaxed) + 1
     }
@@ -29,7 +29,7 @@ impl ClientConnections {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many there are, may be, and were refused.
+    /// The current number, the maximum, and the number of refused connections.
     pub(super) fn read(&self) -> (usize, usize, u64) {
         (
             self.open.load(Ordering::Relaxed),

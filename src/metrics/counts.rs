@@ -1,7 +1,7 @@
-//! The counters that a history follows, added up at one moment.
+//! The counters of the history, summed at one moment.
 //!
-//! Reading them costs what a scrape costs, and requests nothing. The difference of two says what
-//! happened in between.
+//! Reading them costs as much as a scrape and does not affect requests. The difference of two
+//! readings is the activity between them.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use super::{ABORTS, Metrics, first_cell};
 use crate::config::UpstreamName;
 use crate::ogc::RequestClass;
 
-/// See the module's documentation.
+/// The sums of all counters at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
-    /// By [`RequestClass::index`].
+    /// Indexed by [`RequestClass::index`].
     pub classes: [ClassCounts; RequestClass::ALL.len()],
     /// Requests that geofront answered itself.
     pub refused: u64,
@@ -25,9 +25,9 @@ pub struct Counts {
 /// The counters of one class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClassCounts {
-    /// Time from a request's arrival to its end, of all requests.
+    /// Time from arrival to end of all requests.
     pub total: Buckets,
-    /// Time in the queue, of those that waited.
+    /// Time in the queue of requests that waited.
     pub queued: Buckets,
     /// Clients that left before their answer was complete.
     pub aborted: u64,
@@ -37,14 +37,14 @@ pub struct ClassCounts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UpstreamCounts {
     pub requests: u64,
-    /// Those that ended with a status of 500 or more, or without an answer.
+    /// Requests that ended with a status of 500 or more, or without an answer.
     pub errors: u64,
     /// Time from sending a request to the head of the answer.
     pub first_byte: Buckets,
 }
 
 impl Metrics {
-    /// Adds every counter up.
+    /// Sums every counter.
     pub fn counts(&self) -> Counts {
         let class = |class| ClassCounts {
             total: Buckets::read(&self.by_class, first_cell(class)),

@@ -1,25 +1,25 @@
-//! Durations in buckets, kept in a row of cells that something else owns.
+//! Histograms of durations, kept in a range of cells that the caller owns.
 //!
-//! The count is the sum of the buckets rather than a cell of its own, so a scrape in the middle of
-//! a write still shows a histogram whose `+Inf` bucket equals its count.
+//! The count is the sum of the buckets and not a cell of its own. So even a scrape during a write
+//! shows a `+Inf` bucket that equals the count.
 
 use std::time::Duration;
 
 use super::sharded::Sharded;
 
-/// Upper bounds in milliseconds: a tile from a cache, a map, a capabilities document of thousands
-/// of layers, a download that starts after minutes.
+/// Upper bounds in milliseconds. They cover a tile from a cache, a map, a capabilities document of
+/// thousands of layers, and a download that starts after minutes.
 const BOUNDS_MS: [u64; 19] = [
     1, 3, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 120_000,
     300_000, 600_000, 1_200_000,
 ];
 
-/// Cells one histogram takes: a bucket for each bound, one for everything longer, and the sum in
-/// nanoseconds (enough for 584 years).
+/// Number of cells of one histogram: a bucket for each bound, one for longer durations, and the sum
+/// in nanoseconds (enough for 584 years).
 pub(super) const CELLS: usize = BOUNDS_MS.len() + 2;
 const SUM: usize = CELLS - 1;
 
-/// Adds one duration to the histogram whose first cell is `first`.
+/// Adds one duration to the histogram that starts at cell `first`.
 pub(super) fn observe(cells: &Sharded, first: usize, took: Duration) {
     let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
     let bucket = BOUNDS_MS.partition_point(|bound| bound * 1_000_000 < nanos);
@@ -27,16 +27,16 @@ pub(super) fn observe(cells: &Sharded, first: usize, took: Duration) {
     cells.add(first + SUM, nanos);
 }
 
-/// One histogram, read.
+/// The values of one histogram.
 #[derive(Debug, PartialEq)]
 pub(super) struct Reading {
-    /// Upper bound in seconds, and how many took at most this long.
+    /// Upper bound in seconds, and the number of durations up to it.
     pub buckets: Vec<(f64, u64)>,
     pub count: u64,
     pub sum_seconds: f64,
 }
 
-/// The histogram whose first cell is `first`; `None` when it has seen nothing.
+/// Reads the histogram that starts at cell `first`; `None` if it is empty.
 pub(super) fn read(cells: &Sharded, first: usize) -> Option<Reading> {
     let mut count = 0;
     let mut buckets = Vec::with_capacity(BOUNDS_MS.len());
@@ -53,38 +53,38 @@ pub(super) fn read(cells: &Sharded, first: usize) -> Option<Reading> {
     })
 }
 
-/// The buckets of one histogram at one moment, or what was added between two.
+/// The buckets of one histogram at one moment, or the difference of two moments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Buckets([u64; BOUNDS_MS.len() + 1]);
 
 impl Buckets {
-    /// The histogram whose first cell is `first`.
+    /// Reads the histogram that starts at cell `first`.
     pub(super) fn read(cells: &Sharded, first: usize) -> Self {
         Self(std::array::from_fn(|bucket| cells.sum(first + bucket)))
     }
 
-    /// What was added since `earlier`.
+    /// The durations that were added since `earlier`.
     pub fn since(&self, earlier: &Self) -> Self {
         Self(std::array::from_fn(|bucket| {
             self.0[bucket].saturating_sub(earlier.0[bucket])
         }))
     }
 
-    /// Both together.
+    /// The sum of both.
     pub fn plus(&self, other: &Self) -> Self {
         Self(std::array::from_fn(|bucket| {
             self.0[bucket] + other.0[bucket]
         }))
     }
 
-    /// How many durations there are.
+    /// The number of durations.
     pub fn count(&self) -> u64 {
         self.0.iter().sum()
     }
 
-    /// The duration in milliseconds that a share of them (0.95, say) did not exceed; `None` if
-    /// there are none. Within a bucket they count as evenly spread, as Prometheus does it; what
-    /// exceeds every bound counts as the last bound.
+    /// The duration in milliseconds that a share of all durations (0.95, say) did not exceed;
+    /// `None` if there are none. Durations count as evenly spread within a bucket, as in
+    /// Prometheus. Durations beyond every bound count as the last bound.
     pub fn quantile_ms(&self, share: f64) -> Option<f64> {
         let rank = share * self.count() as f64;
         let mut below = 0.0;

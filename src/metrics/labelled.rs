@@ -1,17 +1,18 @@
-//! Counters by a label of which few values exist: the reason of a refusal, the outcome of a probe.
+//! Counters by a label with few values: the reason of a refusal, the outcome of a probe.
 //!
 //! Values take slots in the order of their first use. Finding one is a walk over a handful of
-//! strings, without a lock; there are so few that a map would be slower. The slots are bounded, and
-//! what does not fit counts under [`OTHER`].
+//! strings without a lock; a map would be slower for so few. The number of slots is bounded, and
+//! further values count under [`OTHER`].
 
 use std::sync::OnceLock;
 
 use super::sharded::{Sharded, Shards};
 
-/// Values of one label: above the number that our code uses, below what would bother Prometheus.
+/// Maximum number of values of one label: above the number that geofront uses, and small enough for
+/// Prometheus.
 const MAX_VALUES: usize = 64;
 
-/// The value that stands for all that came after [`MAX_VALUES`] others.
+/// The value that replaces all values after the first [`MAX_VALUES`].
 pub(super) const OTHER: &str = "other";
 
 /// A row of counters for each value of a label.
@@ -38,7 +39,8 @@ impl Labelled {
         self.row(value).add(cell, 1);
     }
 
-    /// Two threads may race for a free slot: the loser sees the winner's value there and walks on.
+    /// The counters of `value`. If two threads race for a free slot, the loser finds the winner's
+    /// value there and continues.
     fn row(&self, value: &'static str) -> &Sharded {
         self.slots
             .iter()

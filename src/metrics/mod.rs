@@ -1,12 +1,12 @@
-//! The counters (Prometheus).
+//! Metrics for Prometheus.
 //!
-//! Counting costs a request a few nanoseconds: the counters of an upstream are found once and kept
-//! ([`Metrics::upstream`]); what happens per request ([`Metrics::finished`]) neither allocates,
-//! locks, formats nor looks anything up by a label, and no two cores write to the same cache line.
-//! A scrape pays instead: it adds up, and asks the cluster for what is a state and not a count.
+//! Counting costs a request a few nanoseconds. The counters of an upstream are found once and kept
+//! ([`Metrics::upstream`]). The code that runs per request ([`Metrics::finished`]) does not
+//! allocate, lock, format or look up a label, and no two cores write to the same cache line. The
+//! scrape does the remaining work: it sums the counters and reads the cluster's state.
 //!
-//! Labels are bounded: classes and codes are fixed, reasons are names in our code, upstreams are
-//! those configured.
+//! Labels are bounded: classes and codes are fixed, reasons are constants in the code, and
+//! upstreams are those of the configuration.
 
 mod clients;
 mod counts;
@@ -33,32 +33,33 @@ use labelled::Labelled;
 use sharded::{Sharded, Shards};
 pub use upstream::{Probe, UpstreamMetrics};
 
-/// All that an upstream answered.
+/// The totals of an upstream's answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     pub requests: u64,
-    /// Those that ended with a status of 500 or more, or without an answer.
+    /// Answers with a status of 500 or more, and requests without an answer.
     pub errors: u64,
 }
 
-/// The outcome that [`Metrics::config_reloaded`] takes for a failure.
+/// The outcome that [`Metrics::config_reloaded`] counts as a failure.
 pub const RELOAD_REFUSED: &str = "refused";
 
-/// Cells of one class in `Metrics::by_class`: the histogram of whole requests, then client aborts.
+/// Offset of client aborts in the cells of one class in `Metrics::by_class`, after the histogram of
+/// whole requests.
 const ABORTS: usize = histogram::CELLS;
 const STRIDE: usize = 32;
 const _: () = assert!(ABORTS < STRIDE);
 
-/// See the module's documentation.
+/// All counters of the process; see the module's documentation.
 #[derive(Debug)]
 pub struct Metrics {
     shards: Shards,
     by_class: Sharded,
-    /// Requests that got the answer to another, by class.
+    /// Requests that got the answer of another request, by class.
     coalesced: Sharded,
-    /// The histograms of time in the queue, by class; of those who waited.
+    /// Histograms of the time in the queue by class, of requests that waited.
     queued: Sharded,
-    /// Who waits now, by class; written by whoever keeps the queue.
+    /// Number of waiting requests by class; written by the queue.
     waiting: [AtomicUsize; RequestClass::ALL.len()],
     /// Requests that no upstream answered.
     no_upstream: UpstreamMetrics,
@@ -66,7 +67,7 @@ pub struct Metrics {
     refusals: Labelled,
     retries: Labelled,
     config_reloads: Labelled,
-    /// One histogram.
+    /// A histogram of reload times.
     catalog_reload_times: Sharded,
     last_reload_refused: AtomicBool,
     pub client_connections: ClientConnections,
@@ -93,7 +94,7 @@ impl Metrics {
         })
     }
 
-    /// The counters of an upstream: ask once, keep the answer.
+    /// The counters of an upstream. Callers keep the result.
     pub fn upstream(&self, name: &UpstreamName) -> Arc<UpstreamMetrics> {
         let mut upstreams = self.upstreams.lock();
         let metrics = upstreams
@@ -102,7 +103,7 @@ impl Metrics {
         Arc::clone(metrics)
     }
 
-    /// What the upstream answered so far, of every class.
+    /// The totals of the upstream's answers in all classes.
     pub fn totals(&self, name: &UpstreamName) -> Totals {
         self.upstreams
             .lock()
@@ -111,7 +112,7 @@ impl Metrics {
             .unwrap_or_default()
     }
 
-    /// Forgets upstreams that are not among `names`, except those that somebody still counts for: a
+    /// Forgets upstreams that are not among `names`, except those with counters still in use: a
     /// request may outlive the upstream's place in the configuration. Every scrape does this too.
     pub fn keep_upstreams<'a>(&self, names: impl IntoIterator<Item = &'a UpstreamName>) {
         let names: Vec<&UpstreamName> = names.into_iter().collect();
@@ -120,9 +121,9 @@ impl Metrics {
             .retain(|name, metrics| names.contains(&name) || Arc::strong_count(metrics) > 1);
     }
 
-    /// A request is over. `upstream` is the one whose answer the client got, none if the answer was
-    /// ours; `status` is 0 when there was no answer; `first_byte` is the time from sending the
-    /// request upstream to the answer's head.
+    /// Counts a finished request. `upstream` is the one that answered the client, or `None` if
+    /// geofront answered. `status` is 0 without an answer. `first_byte` is the time from sending
+    /// the request upstream to the head of the answer.
     pub fn finished(
         &self,
         class: RequestClass,
@@ -137,42 +138,42 @@ impl Metrics {
         histogram::observe(&self.by_class, first_cell(class), total);
     }
 
-    /// We answered instead of an upstream.
+    /// Counts a request that geofront answered itself.
     pub fn refused(&self, class: RequestClass, reason: &'static str) {
         self.refusals.count(reason, class.index());
     }
 
-    /// A request gets another attempt.
+    /// Counts a further attempt of a request.
     pub fn retried(&self, class: RequestClass, reason: &'static str) {
         self.retries.count(reason, class.index());
     }
 
-    /// The client left before its answer was complete.
+    /// Counts a client that left before its answer was complete.
     pub fn client_aborted(&self, class: RequestClass) {
         self.by_class.add(first_cell(class) + ABORTS, 1);
     }
 
-    /// A request got the answer to another, identical one.
+    /// Counts a request that got the answer of an identical one.
     pub fn coalesced(&self, class: RequestClass) {
         self.coalesced.add(class.index(), 1);
     }
 
-    /// A request waited for a place, whether it got one or not.
+    /// Counts a wait in the queue, whether or not the request got a slot.
     pub fn queued(&self, class: RequestClass, waited: Duration) {
         histogram::observe(&self.queued, first_cell(class), waited);
     }
 
-    /// So many requests of the class wait now.
+    /// Sets the number of waiting requests of the class.
     pub fn queue_length(&self, class: RequestClass, waiting: usize) {
         self.waiting[class.index()].store(waiting, Ordering::Relaxed);
     }
 
-    /// An upstream answered with an OGC exception.
+    /// Counts an OGC exception of an upstream.
     pub fn service_exception(&self, class: RequestClass, upstream: &UpstreamMetrics) {
         upstream.service_exception(class);
     }
 
-    /// A health probe ended.
+    /// Counts a health probe.
     pub fn probed(
         &self,
         upstream: &UpstreamName,
@@ -200,7 +201,7 @@ impl Metrics {
         self.upstream(upstream).ejections.count(cause, 0);
     }
 
-    /// A catalog reload of a replica ended; `took` if it was a success.
+    /// Counts a catalog reload of a replica; `took` is its length if it succeeded.
     pub fn catalog_reloaded(
         &self,
         upstream: &UpstreamName,
@@ -213,7 +214,7 @@ impl Metrics {
         }
     }
 
-    /// A config reload ended, well unless its outcome is [`RELOAD_REFUSED`].
+    /// Counts a config reload. It failed if its outcome is [`RELOAD_REFUSED`].
     pub fn config_reloaded(&self, outcome: &'static str) {
         self.config_reloads.count(outcome, 0);
         self.last_reload_refused

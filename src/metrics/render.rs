@@ -1,8 +1,8 @@
-//! What a scrape gets: every counter added up, and the cluster's state as it is now.
+//! The answer to a scrape: the sums of all counters, and the current state of the cluster.
 //!
-//! A (class, upstream) pair in use shows all of its codes, zeros too: its first error is then an
-//! increase that `rate()` sees. Pairs not in use are left out, or a cluster of sixteen would answer
-//! with thousands of zeros.
+//! A (class, upstream) pair in use shows all of its codes, including zeros, so that `rate()` sees
+//! its first error as an increase. Unused pairs are left out; otherwise a cluster of sixteen would
+//! answer with thousands of zeros.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,11 +19,11 @@ use super::{ABORTS, Metrics, UpstreamMetrics, first_cell};
 use crate::cluster::{ClusterStatus, Condition, HealthState, Mode, UpstreamStatus};
 use crate::ogc::RequestClass;
 
-/// The `upstream` label of answers that came from no upstream; no upstream can be called so.
+/// The `upstream` label of answers from no upstream. No upstream can have this name.
 const NO_UPSTREAM: &str = "(none)";
 
 impl Metrics {
-    /// The text format of Prometheus.
+    /// Renders the text format of Prometheus.
     pub fn render(&self, status: &ClusterStatus) -> String {
         self.keep_upstreams(status.upstreams.iter().map(|upstream| &upstream.name));
         let mut families = self.class_families();
@@ -268,7 +268,7 @@ impl Metrics {
 const COUNTER: MetricType = MetricType::COUNTER;
 const GAUGE: MetricType = MetricType::GAUGE;
 
-/// What is a state and not a count.
+/// The families that are states and not counts.
 fn cluster_families(status: &ClusterStatus) -> [MetricFamily; 7] {
     let gauge = |name: &str, help: &str, value: fn(&UpstreamStatus) -> f64| {
         let samples = status
@@ -388,7 +388,7 @@ fn by_label(upstream: &str, label: &str, counters: &Labelled) -> Vec<Metric> {
         .collect()
 }
 
-/// Counters whose cells are the classes.
+/// The counters by reason, with one cell per class.
 fn by_reason(counters: &Labelled) -> Vec<Metric> {
     counters
         .counts()

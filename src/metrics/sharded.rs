@@ -1,26 +1,26 @@
-//! Counters that many cores write at once and nobody reads between scrapes.
+//! Counters that many cores write concurrently and that are read only by scrapes.
 //!
-//! One shared counter would be the hottest cache line of the process: every request on every core
-//! would fetch it from the core that wrote last (some 50 to 100 ns each, against 2 to 5 ns for a
-//! line that stays at home), and the more cores, the worse. So every thread writes a copy of its
-//! own, its *shard*, and a scrape adds the shards up. A shard starts on a 128-byte boundary (two
-//! lines, for the adjacent-line prefetcher), so no two shards share one.
+//! One shared counter would be the hottest cache line of the process. Every request on every core
+//! would fetch it from the core that wrote last. That takes some 50 to 100 ns, against 2 to 5 ns
+//! for a line that stays local, and grows with the number of cores. So every thread writes its own
+//! copy, its *shard*, and a scrape sums the shards. A shard starts on a 128-byte boundary (two
+//! lines, for the adjacent-line prefetcher), so no two shards share a line.
 //!
-//! A sum taken while others write is not a moment's truth, but each cell only grows, so no counter
-//! is ever seen to fall.
+//! A sum taken during writes is not the exact value of any moment. But each cell only grows, so no
+//! counter ever appears to fall.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
-/// Threads beyond these share shards: still exact, a little slower.
+/// Maximum number of shards. Further threads share them, which is exact but slower.
 const MAX_SHARDS: usize = 32;
 
-/// How many shards counters have; a power of two.
+/// The number of shards of each counter, a power of two.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shards(usize);
 
 impl Shards {
-    /// One for every core, which is how many threads can write at the same time.
+    /// One shard per core, because so many threads can write at the same time.
     pub(super) fn for_this_machine() -> Self {
         Self::at_least(thread::available_parallelism().map_or(1, usize::from))
     }
@@ -30,7 +30,7 @@ impl Shards {
     }
 }
 
-/// Cells of one shard that start on a boundary of their own.
+/// Cells of one shard, aligned to a boundary of their own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Line([AtomicU64; Self::CELLS]);
@@ -39,10 +39,10 @@ impl Line {
     const CELLS: usize = 16;
 }
 
-/// A row of counters, one copy per shard.
+/// A row of counters with one copy per shard.
 #[derive(Debug)]
 pub(super) struct Sharded {
-    /// Shard after shard, each `lines_per_shard` long.
+    /// The shards in order, each `lines_per_shard` long.
     lines: Box<[Line]>,
     lines_per_shard: usize,
     shards: Shards,
@@ -61,13 +61,13 @@ impl Sharded {
         }
     }
 
-    /// Adds to this thread's copy of `cell`.
+    /// Adds `amount` to this thread's copy of `cell`.
     pub(super) fn add(&self, cell: usize, amount: u64) {
         self.cell(thread_number() & (self.shards.0 - 1), cell)
             .fetch_add(amount, Ordering::Relaxed);
     }
 
-    /// What all threads added to `cell`.
+    /// The sum over all threads for `cell`.
     pub(super) fn sum(&self, cell: usize) -> u64 {
         (0..self.shards.0)
             .map(|shard| self.cell(shard, cell).load(Ordering::Relaxed))
@@ -83,9 +83,9 @@ impl Sharded {
     }
 }
 
-/// Numbers threads in the order of their first count. The only state of the process outside its
-/// parts: which number a thread has is a fact about the thread, the same for every set of counters,
-/// and changes no result.
+/// The number of this thread; threads are numbered in the order of their first count. This is the
+/// only state outside the parts of the process. It is a fact about the thread, the same for every
+/// set of counters, and changes no result.
 fn thread_number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local!(static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed));

@@ -10,7 +10,7 @@ use crate::cluster::{
 };
 use crate::config::Role;
 
-/// Samples by `name{labels}`; panics on a line that is not of the text format.
+/// Reads samples by `name{labels}`; panics on a line that is not in the text format.
 fn parse(text: &str) -> BTreeMap<String, f64> {
     let mut announced = Vec::new();
     let mut samples = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! The counters of one upstream, found once and then kept by whoever counts.
+//! The counters of one upstream, which callers look up once and keep.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -17,17 +17,17 @@ pub(super) const CODES: [&str; 6] = ["0", "1xx", "2xx", "3xx", "4xx", "5xx"];
 const NO_ANSWER: usize = 0;
 const SERVER_ERROR: usize = 5;
 
-/// Cells of one class: codes, service exceptions, then the histogram of first bytes; whole cache
-/// lines, so that what one request touches lies together.
+/// Cells of one class: codes, service exceptions, then the histogram of first bytes. They fill
+/// whole cache lines, so that one request touches neighbouring cells.
 const EXCEPTIONS: usize = CODES.len();
 const FIRST_BYTE: usize = EXCEPTIONS + 1;
 const STRIDE: usize = 32;
 const _: () = assert!(FIRST_BYTE + histogram::CELLS <= STRIDE);
 
-/// Probes of one upstream that are remembered.
+/// Number of probes of one upstream that are kept.
 const RECENT_PROBES: usize = 30;
 
-/// One health probe that ended.
+/// A finished health probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe {
     pub ended: Instant,
@@ -36,11 +36,11 @@ pub struct Probe {
     pub took: Duration,
 }
 
-/// See the module's documentation.
+/// The counters of one upstream; see the module's documentation.
 #[derive(Debug)]
 pub struct UpstreamMetrics {
     by_class: Sharded,
-    /// The last [`RECENT_PROBES`], oldest first; written by whatever probes, not by requests.
+    /// The last [`RECENT_PROBES`], oldest first. Probes write them, not requests.
     recent_probes: Mutex<VecDeque<Probe>>,
     pub(super) probes: Labelled,
     pub(super) catalog_reloads: Labelled,
@@ -92,7 +92,7 @@ impl UpstreamMetrics {
         self.by_class.add(first_cell(class) + EXCEPTIONS, 1);
     }
 
-    /// Requests by code; `None` when there was none of this class.
+    /// Requests by code; `None` if there were none of this class.
     pub(super) fn requests(&self, class: RequestClass) -> Option<[u64; CODES.len()]> {
         let counts = std::array::from_fn(|code| self.by_class.sum(first_cell(class) + code));
         counts.iter().any(|count| *count > 0).then_some(counts)
@@ -121,7 +121,7 @@ const fn first_cell(class: RequestClass) -> usize {
     class.index() * STRIDE
 }
 
-/// The index in [`CODES`]; what no HTTP status is counts as no answer.
+/// The index in [`CODES`]. An invalid status counts as no answer.
 fn code_of(status: u16) -> usize {
     match status / 100 {
         hundreds @ 1..=5 => usize::from(hundreds),

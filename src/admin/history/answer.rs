@@ -1,20 +1,20 @@
-//! `GET /api/history`: the shape of the answer. Rates are per second, times in milliseconds; `null`
-//! where nothing was measured.
+//! `GET /api/history`: the shape of the answer. Rates are per second, times in milliseconds, and
+//! values that were not measured `null`.
 //!
-//! Every list named in plural or holding one value a sample has as many entries as `times`, oldest
-//! first.
+//! Every list with a plural name, or with one value per sample, has as many entries as `times`,
+//! oldest first.
 
 use serde::{Deserialize, Serialize};
 
 /// `GET /api/history?minutes=5&after=0`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct History {
-    /// When geofront started, in milliseconds since 1970: samples of another start are not
+    /// Start of geofront in milliseconds since 1970. Samples of another start must not be
     /// continued.
     pub started: u64,
-    /// Time from one sample to the next.
+    /// Interval between two samples.
     pub step_seconds: u64,
-    /// Number of the newest sample, to be given as `after` the next time; 0 before the first.
+    /// Number of the newest sample, to be passed as `after` the next time; 0 before the first.
     pub sequence: u64,
     /// The end of each sample, in milliseconds since 1970.
     pub times: Vec<u64>,
@@ -22,7 +22,7 @@ pub struct History {
     pub classes: Vec<ClassHistory>,
     /// All classes together.
     pub all: LatencyHistory,
-    /// Answers of upstreams with a status of 500 or more, or without an end.
+    /// Upstream answers with a status of 500 or more, or without an end.
     pub errors: Vec<f64>,
     /// Requests that geofront answered itself.
     pub refused: Vec<f64>,
@@ -30,18 +30,18 @@ pub struct History {
     pub retried: Vec<f64>,
     /// Clients that left before their answer was complete.
     pub aborted: Vec<f64>,
-    /// The most requests seen waiting.
+    /// The largest number of waiting requests.
     pub waiting: Vec<u32>,
-    /// Wait of the requests that waited.
+    /// Waiting time of the requests that waited.
     pub waited_p50_ms: Vec<Option<f64>>,
     pub waited_p95_ms: Vec<Option<f64>>,
-    /// In the order of the configuration.
+    /// The upstreams in the order of the configuration.
     pub upstreams: Vec<UpstreamHistory>,
-    /// What happened lately, over the last half minute.
+    /// The last half minute.
     pub lately: Lately,
 }
 
-/// Times from arrival to end.
+/// Times from arrival to end of requests.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LatencyHistory {
     pub p50_ms: Vec<Option<f64>>,
@@ -63,16 +63,16 @@ pub struct ClassHistory {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct UpstreamHistory {
     pub upstream: String,
-    /// Requests it answered.
+    /// Requests that it answered.
     pub rate: Vec<Option<f64>>,
     pub errors: Vec<Option<f64>>,
-    /// The most requests seen in flight.
+    /// The largest number of requests in flight.
     pub in_flight: Vec<Option<u32>>,
-    /// How many it gets at a time; `null` for no cap, too.
+    /// Its limit on requests in flight; `null` also if unlimited.
     pub max_in_flight: Vec<Option<u32>>,
-    /// It is given requests.
+    /// New requests were sent to it.
     pub eligible: Vec<Option<bool>>,
-    /// The last probes, oldest first: not one for each sample.
+    /// The last probes, oldest first; their number is independent of the samples.
     pub probes: Vec<Probe>,
 }
 
@@ -80,12 +80,12 @@ pub struct UpstreamHistory {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Probe {
     pub ago_seconds: u64,
-    /// As in `geofront_probes_total`.
+    /// One of the outcomes of `geofront_probes_total`.
     pub outcome: String,
     pub took_ms: u64,
 }
 
-/// What happened over the last `seconds`.
+/// Totals over the last `seconds`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Lately {
     pub seconds: f64,
@@ -95,11 +95,11 @@ pub struct Lately {
     pub p99_ms: Option<f64>,
     pub errors: u64,
     pub refused: u64,
-    /// In the order of the configuration.
+    /// The upstreams in the order of the configuration.
     pub upstreams: Vec<UpstreamLately>,
 }
 
-/// What one upstream answered over the last `seconds`; times to the first byte.
+/// Answers of one upstream over the last `seconds`; times to the first byte.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UpstreamLately {
     pub upstream: String,

@@ -1,10 +1,10 @@
-//! The last hour in fixed memory, for a page that was opened after the fact.
+//! The last hour in fixed memory, for a page that is opened after the fact.
 //!
-//! A timer reads the counters and the cluster's state every two seconds: that costs a scrape, and
-//! requests nothing. Two rings keep the samples: five minutes of two seconds each, an hour of half
-//! minutes. Memory is bounded by their lengths and by [`MAX_UPSTREAMS`]; nothing is written to
-//! disk, so a restart begins anew. Counts become rates by the time that really passed, so a timer
-//! that was late shows no peak.
+//! A timer reads the counters and the cluster's state every two seconds, which costs as much as a
+//! scrape and does not affect requests. Two rings keep the samples: five minutes in steps of two
+//! seconds, and an hour in steps of half a minute. Memory is bounded by their lengths and by
+//! [`MAX_UPSTREAMS`]. Nothing is written to disk, so the history is empty after a restart. Counts
+//! become rates by the time that really passed, so a late timer causes no peak.
 
 pub(super) mod answer;
 mod ring;
@@ -21,26 +21,26 @@ use crate::metrics::{Buckets, Counts, Metrics};
 use answer::{Lately, Probe, UpstreamHistory, UpstreamLately};
 use ring::Ring;
 
-/// From one look to the next.
+/// Interval between two readings.
 const STEP: Duration = Duration::from_secs(2);
 
 /// Samples of [`STEP`]: five minutes.
 const FINE_SAMPLES: usize = 150;
 
-/// Looks that make one sample of the hour.
+/// Readings per sample of the hour.
 const LOOKS_PER_COARSE: u32 = 15;
 
 /// Samples of half a minute: one hour.
 const COARSE_SAMPLES: usize = 120;
 
-/// Readings kept to say what happened lately: half a minute.
+/// Number of readings that make up the last half minute.
 const RECENT_READINGS: usize = 15;
 
-/// Upstreams that are followed, in the order of the configuration; the state of the others is in
-/// `/api/status`.
+/// Maximum number of upstreams in the history, in the order of the configuration. `/api/status` has
+/// the others.
 const MAX_UPSTREAMS: usize = 64;
 
-/// What is kept, as a client names it.
+/// The length of the history that a client requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Window {
     FiveMinutes,
@@ -48,7 +48,7 @@ pub(super) enum Window {
 }
 
 impl Window {
-    /// `None` for other numbers of minutes.
+    /// The window of so many minutes; `None` for other numbers.
     pub(super) const fn of_minutes(minutes: u32) -> Option<Self> {
         match minutes {
             5 => Some(Self::FiveMinutes),
@@ -58,12 +58,12 @@ impl Window {
     }
 }
 
-/// One look at everything.
+/// One reading of all counters and states.
 #[derive(Clone, Debug)]
 pub(super) struct Reading {
-    /// For people.
+    /// The time of day, for display.
     pub(super) time: SystemTime,
-    /// For differences.
+    /// The monotonic time, for differences.
     pub(super) at: Instant,
     pub(super) counts: Counts,
     pub(super) waiting: usize,
@@ -71,7 +71,7 @@ pub(super) struct Reading {
     pub(super) upstreams: Vec<UpstreamReading>,
 }
 
-/// The state of one upstream at a look.
+/// The state of one upstream at one reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UpstreamReading {
     pub(super) name: Arc<str>,
@@ -103,7 +103,7 @@ impl Reading {
     }
 }
 
-/// See the module's documentation.
+/// The samples of the last hour; see the module's documentation.
 #[derive(Debug)]
 pub(super) struct History {
     started: SystemTime,
@@ -133,7 +133,7 @@ impl History {
         }
     }
 
-    /// Records what `read` returns, for ever.
+    /// Records the results of `read` forever.
     pub(super) async fn record_all(&self, read: impl Fn() -> Reading) {
         let mut looks = interval(STEP);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -158,8 +158,8 @@ impl History {
         kept.readings.push_back(reading);
     }
 
-    /// The samples after number `after`; all of them if that one was not reached yet. Upstreams'
-    /// probes are `metrics`'.
+    /// The samples after number `after`; all of them if that number is still ahead. `metrics`
+    /// supplies the upstreams' probes.
     pub(super) fn answer(
         &self,
         window: Window,
@@ -254,7 +254,7 @@ fn names(reading: &Reading) -> Vec<Arc<str>> {
         .collect()
 }
 
-/// Two decimals: a rate of one request in fifty seconds is still seen.
+/// A rate with two decimals: one request in fifty seconds is still visible.
 fn per_second(count: u64, seconds: f64) -> f64 {
     if seconds > 0.0 {
         (count as f64 / seconds * 100.0).round() / 100.0
@@ -263,7 +263,7 @@ fn per_second(count: u64, seconds: f64) -> f64 {
     }
 }
 
-/// One decimal of a millisecond: the buckets know no more.
+/// Milliseconds with one decimal, the precision of the buckets.
 fn rounded(ms: f64) -> f64 {
     (ms * 10.0).round() / 10.0
 }

@@ -1,4 +1,4 @@
-//! One row of samples of the same length, in a ring of fixed size.
+//! A ring of samples of equal length.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use crate::config::UpstreamName;
 use crate::metrics::{Buckets, Counts, UpstreamCounts};
 use crate::ogc::RequestClass;
 
-/// What happened between two looks, and the peaks seen meanwhile.
+/// The difference between two readings, and the peaks between them.
 #[derive(Clone, Debug)]
 struct Sample {
     end_ms: u64,
-    /// By [`RequestClass::index`].
+    /// Indexed by [`RequestClass::index`].
     classes: [Class; RequestClass::ALL.len()],
     all: Latency,
     errors: f64,
@@ -56,16 +56,16 @@ struct Upstream {
     errors: f64,
 }
 
-/// See the module's documentation.
+/// A ring of samples; see the module's documentation.
 #[derive(Debug)]
 pub(super) struct Ring {
     capacity: usize,
     samples: VecDeque<Sample>,
     /// Number of the newest sample.
     sequence: u64,
-    /// The look at which the running sample began.
+    /// The reading at which the running sample began.
     began: Option<Reading>,
-    /// The most seen waiting and in flight since.
+    /// The peaks of waiting requests and requests in flight since then.
     waiting: usize,
     peaks: Vec<UpstreamReading>,
 }
@@ -88,7 +88,7 @@ impl Ring {
         self.samples.len()
     }
 
-    /// Takes in a look that belongs to the running sample.
+    /// Adds a reading to the running sample.
     pub(super) fn look(&mut self, reading: &Reading) {
         self.waiting = self.waiting.max(reading.waiting);
         let before = std::mem::take(&mut self.peaks);
@@ -105,7 +105,7 @@ impl Ring {
         self.peaks = reading.upstreams.iter().map(peak).collect();
     }
 
-    /// Ends the running sample with this look; the first look only begins one.
+    /// Ends the running sample with this reading. The first reading only begins one.
     pub(super) fn end_sample(&mut self, reading: &Reading) {
         let (waiting, peaks) = (
             std::mem::take(&mut self.waiting),
@@ -122,7 +122,7 @@ impl Ring {
         self.sequence += 1;
     }
 
-    /// The samples after number `after`, for the upstreams of these names.
+    /// The samples after number `after`, for the upstreams with these names.
     pub(super) fn answer(&self, after: u64, names: &[Arc<str>]) -> History {
         let after = if after > self.sequence { 0 } else { after };
         let new = usize::try_from(self.sequence - after).unwrap_or(usize::MAX);
@@ -230,7 +230,7 @@ impl Reading {
     }
 }
 
-/// The counters of the upstream of this name; zeros before its first request.
+/// The counters of the upstream with this name; zeros before its first request.
 pub(super) fn counts_of(counts: &Counts, name: &str) -> UpstreamCounts {
     UpstreamName::new(name)
         .and_then(|name| counts.upstreams.get(&name).copied())

@@ -1,4 +1,4 @@
-//! The rings under a clock that stands still until a test moves it.
+//! The rings under a clock that only the test moves.
 
 use super::*;
 use crate::config::UpstreamName;
@@ -72,7 +72,7 @@ async fn counts_become_rates_by_the_time_that_really_passed() {
     answered(&metrics, "a", 200, 30);
     answered(&metrics, "a", 503, 10);
     metrics.refused(RequestClass::Map, "queue-full");
-    // The timer was late.
+    // The timer is late.
     tokio::time::advance(Duration::from_secs(10)).await;
     history.record(reading(&metrics, 7, &[("a", 4)]));
     let answer = fine(&history, 0, &metrics);

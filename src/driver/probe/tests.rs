@@ -1,4 +1,4 @@
-//! Probes of raw servers: what no GeoServer double would do.
+//! Probes of raw servers that behave like no GeoServer double.
 
 use std::net::SocketAddr;
 
@@ -84,7 +84,8 @@ async fn nobody_listening_is_a_failure_to_connect() {
 
 #[tokio::test]
 async fn a_port_that_accepts_and_never_answers_is_a_timeout() {
-    // Never accepted: the kernel's backlog says yes, as it does while Tomcat starts.
+    // The connection is never accepted by the program, only by the kernel's backlog, as while
+    // Tomcat starts.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     assert_eq!(
         probe(listener.local_addr().unwrap(), QUICK).await,

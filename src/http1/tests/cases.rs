@@ -1,4 +1,4 @@
-//! What passes and what does not, one line each.
+//! Accepted and refused messages, one per line.
 
 use super::{accepted, assert_refused, body_of};
 use crate::http1::{Fault, Framing, HeadLimits, HeadReader, Reading, TargetForm, Version};
@@ -327,7 +327,7 @@ fn heads_have_a_size_and_a_number_of_fields() {
         &fields(&format!("X: {}\r\n", &long[..=rest])),
         Fault::HeadTooLarge,
     );
-    // What follows a head is not part of it.
+    // Bytes behind a head are not part of it.
     let two = [line("GET /x HTTP/1.1"), long.into_bytes()].concat();
     assert_eq!(accepted(&two).whole.end, line("GET /x HTTP/1.1").len());
 }

@@ -1,16 +1,16 @@
 //! A second reader of heads and bodies: text, lines and lists, in the order in which a person would
-//! check them. It is slow, takes whole messages only, and says yes or no.
+//! check them. It is slow, takes whole messages only, and accepts or refuses.
 
 use super::LIMITS;
 
-/// What the naive reader understood.
+/// The message as the naive reader understands it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Naive {
     pub(super) head_length: usize,
     pub(super) method: Vec<u8>,
     pub(super) target: Vec<u8>,
     pub(super) host: Option<Vec<u8>>,
-    /// `None`: in chunks.
+    /// `None` for a chunked body.
     pub(super) length: Option<u64>,
 }
 
@@ -84,7 +84,7 @@ fn is_token(text: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
 }
 
-/// Its name in lower case and its value.
+/// The name in lower case, and the value.
 fn field(line: &str) -> Option<(String, String)> {
     let (name, value) = line.split_once(':')?;
     let has_control = value.chars().any(|c| c != '\t' && c.is_ascii_control());
@@ -178,8 +178,8 @@ fn length(version: &str, lengths: &[&str], codings: &[&str]) -> Option<Option<u6
     }
 }
 
-/// How long the body in chunks at the beginning of `input` is; `None` if it is none, or not
-/// complete.
+/// The length of the chunked body at the beginning of `input`; `None` if it is malformed or
+/// incomplete.
 pub(super) fn chunked_length(input: &[u8]) -> Option<usize> {
     let whole = text(input);
     let mut rest = whole.as_str();

@@ -1,11 +1,11 @@
-//! Whatever the bytes and however they come: both readers say the same.
+//! Both readers agree, whatever the bytes are and however they arrive.
 
 use proptest::prelude::*;
 
 use super::{LIMITS, body_of, naive, read, read_in_pieces};
 use crate::http1::{BodyReader, Framing, Head, HeadReader, Reading};
 
-/// Pieces of requests, good and bad; a request is a row of them.
+/// Pieces of valid and invalid requests; a request is a sequence of them.
 const PIECES: &[&[u8]] = &[
     b"GET ",
     b"POST ",
@@ -55,7 +55,7 @@ const PIECES: &[&[u8]] = &[
     b" folded\r\n",
 ];
 
-/// A good request, of which pieces are replaced, left out and added.
+/// A valid request in which pieces are replaced, left out and added.
 fn head() -> impl Strategy<Value = Vec<u8>> {
     const GOOD: &[&[u8]] = &[
         b"GET ",
@@ -130,7 +130,8 @@ proptest! {
     #[test]
     fn it_does_not_matter_in_which_pieces_a_head_comes(bytes in head(), piece in 1..9_usize) {
         let whole = read(&bytes);
-        // A fault may be seen before the end that makes another of it; never the other way round.
+        // In pieces, a fault may be seen before the end that would make another fault of it; never
+        // the other way round.
         match (read_in_pieces(&bytes, piece), whole) {
             (Reading::Refused(_), Reading::Refused(_)) => {}
             (in_pieces, whole) => prop_assert_eq!(in_pieces, whole, "{}", bytes.escape_ascii()),

@@ -1,8 +1,8 @@
-//! One request of our own to an upstream.
+//! Requests of geofront itself to an upstream.
 //!
-//! Every errand makes its own connection, carries the credentials of `[geoserver]` where it needs
-//! them, and is bounded as a whole in time and in how much of the answer is read, whatever trickles
-//! in.
+//! Every internal request opens its own connection and carries the credentials of `[geoserver]` if
+//! it needs them. Its total time and the length of the answer are bounded, even if the answer
+//! trickles in.
 
 use std::future::Future;
 use std::time::Duration;
@@ -19,40 +19,41 @@ use tokio::time::timeout_at;
 
 use crate::cluster::{Cause, LocalFault, Upstream};
 use crate::config::{Address, Config, Credentials};
+use crate::ogc::fault_texts;
 
-/// Informational answers before the real one; more are a fault.
+/// Maximum number of informational answers before the real one. More are a fault.
 const MAX_INFORMATIONAL: usize = 4;
 
-/// What a connection that did not come about in time is awaited as.
+/// The missing event in the cause of a connection timeout.
 pub(super) const NO_CONNECTION: &str = "no connection";
 
-/// What is sent.
+/// The content of an internal request.
 #[derive(Clone, Debug)]
-pub(super) struct Errand {
+pub(super) struct InternalRequest {
     pub(super) method: &'static str,
     /// Path and query.
     pub(super) target: String,
-    /// Of a form.
+    /// Body of a form.
     pub(super) body: Option<&'static str>,
-    /// It carries the credentials of `[geoserver]`.
+    /// The request carries the credentials of `[geoserver]`.
     authenticates: bool,
 }
 
-/// What came back, as far as it was read.
+/// The answer, as far as it was read.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) content_type: String,
-    /// Of a redirect.
+    /// The target of a redirect.
     pub(super) location: String,
-    /// control-flow's own header is there.
+    /// The answer has a header that only control-flow sends.
     pub(super) is_from_control_flow: bool,
     pub(super) body: Vec<u8>,
     /// The body was read to its end.
     pub(super) is_complete: bool,
 }
 
-/// When the whole errand has to be over.
+/// The time at which the whole request must be finished.
 #[derive(Clone, Copy)]
 pub(super) struct Deadline(tokio::time::Instant);
 
@@ -72,8 +73,8 @@ impl Deadline {
     }
 }
 
-impl Errand {
-    /// An anonymous one.
+impl InternalRequest {
+    /// An anonymous GET request.
     pub(super) fn get(target: String) -> Self {
         Self {
             method: "GET",
@@ -83,7 +84,7 @@ impl Errand {
         }
     }
 
-    /// Carries the credentials of `[geoserver]`, if it shall.
+    /// Adds the credentials of `[geoserver]` if `authenticates`.
     pub(super) fn authenticated(self, authenticates: bool) -> Self {
         Self {
             authenticates,
@@ -91,7 +92,7 @@ impl Errand {
         }
     }
 
-    /// Carries the credentials of `[geoserver]`.
+    /// A POST request with the credentials of `[geoserver]`.
     pub(super) fn post(target: String, body: &'static str) -> Self {
         Self {
             method: "POST",
@@ -114,8 +115,8 @@ impl Errand {
             request.insert_header("Content-Type", "application/x-www-form-urlencoded")?;
             request.insert_header("Content-Length", body.len().to_string())?;
         }
-        // Errands go ahead of control-flow's queue (`ows.priority.http` in geOrchestra's data
-        // directory).
+        // Internal requests go ahead in control-flow's queue (`ows.priority.http` in geOrchestra's
+        // data directory).
         request.insert_header("ctrl-flow-priority", "10")?;
         match &config.geoserver.credentials {
             _ if !self.authenticates => {}
@@ -137,22 +138,22 @@ impl Errand {
     }
 }
 
-/// Runs errands.
-pub(super) struct Messenger {
+/// The client for internal requests.
+pub(super) struct InternalClient {
     connector: Connector,
 }
 
-impl Messenger {
+impl InternalClient {
     pub(super) fn new() -> Self {
         Self {
             connector: Connector::new(None),
         }
     }
 
-    /// The answer, read until `is_enough`.
+    /// Sends a request and reads the answer until `is_enough`.
     pub(super) async fn run(
         &self,
-        errand: &Errand,
+        request: &InternalRequest,
         (upstream, config): (&Upstream, &Config),
         deadline: Deadline,
         is_enough: impl Fn(&Answer) -> bool,
@@ -161,18 +162,18 @@ impl Messenger {
             Address::Known(address) => *address,
             Address::Unresolved(reason) => return Err(Cause::Connect(reason.to_string())),
         };
-        let request = errand
+        let head = request
             .head(config, upstream)
             .map_err(|error| Cause::Unexpected(words_of(&error)))?;
         let peer = HttpPeer::new(address, upstream.tls, upstream.host.clone());
         let connected = deadline
             .bound(NO_CONNECTION, self.connector.get_http_session(&peer))
             .await?;
-        // The session is dropped, and with it the connection closed, at the end of this function.
+        // The end of this function drops the session and so closes the connection.
         let (mut session, _) =
             connected.map_err(|error| cause_of(&error, |error| Cause::Connect(words_of(error))))?;
         deadline
-            .bound("no answer", send(&mut session, request, errand.body))
+            .bound("no answer", send(&mut session, head, request.body))
             .await??;
         let head = deadline
             .bound("no answer", read_head(&mut session))
@@ -181,7 +182,7 @@ impl Messenger {
             status: head.status.as_u16(),
             content_type: text(&head, "content-type"),
             location: text(&head, "location"),
-            is_from_control_flow: head.headers.contains_key("x-control-flow-delay-ms"),
+            is_from_control_flow: head.headers.contains_key(fault_texts::CONTROL_FLOW_HEADER),
             ..Answer::default()
         };
         deadline
@@ -258,7 +259,7 @@ fn of_no_answer(error: &Error) -> Cause {
     }
 }
 
-/// `otherwise`, unless a fault of our own is behind the error.
+/// The cause of `error`: a local fault if there is one, `otherwise` the given cause.
 fn cause_of(error: &Error, otherwise: impl FnOnce(&Error) -> Cause) -> Cause {
     LocalFault::behind(error.root_cause()).map_or_else(|| otherwise(error), Cause::Local)
 }
@@ -270,7 +271,7 @@ fn text(head: &ResponseHeader, name: &str) -> String {
         .unwrap_or_default()
 }
 
-/// What an operator can act on: `connection refused`, not the names of types.
+/// A description that an operator can act on: `connection refused`, without type names.
 fn words_of(error: &Error) -> String {
     match error.etype() {
         ErrorType::ConnectRefused => Cause::REFUSED.to_owned(),
@@ -282,7 +283,7 @@ fn words_of(error: &Error) -> String {
     }
 }
 
-/// `10.0.0.11:8080` of `http://10.0.0.11:8080`.
+/// `10.0.0.11:8080` for `http://10.0.0.11:8080`.
 fn authority(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split('/').next().unwrap_or(rest)

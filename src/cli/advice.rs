@@ -1,16 +1,16 @@
-//! What a right configuration lacks, and what follows from that: told by `geofront check`, and no
-//! failure.
+//! Advice of `geofront check` about a valid configuration: settings that are missing, and the
+//! consequences.
 
 use std::path::Path;
 
 use crate::config::{Config, Credentials, MaxInFlight};
 
-/// Where systemd puts `StateDirectory=geofront` of the package's unit, which a shell's environment
-/// does not tell.
+/// The directory that systemd creates for `StateDirectory=geofront` of the package's unit. A
+/// shell's environment does not name it.
 const STATE_DIRECTORY: &str = "/var/lib/geofront";
 
-/// Each with what to do.
-pub(super) fn notices(config: &Config, exists: impl Fn(&Path) -> bool) -> Vec<String> {
+/// All advice, each with a remedy.
+pub(super) fn advice(config: &Config, exists: impl Fn(&Path) -> bool) -> Vec<String> {
     let can_reload = config.geoserver.credentials != Credentials::None;
     let mut found = Vec::new();
     let mut note = |what: &str, help: &str| found.push(format!("note: {what}\n  help: {help}"));
@@ -73,14 +73,14 @@ mod tests {
     const CREDENTIALS: &str = "[geoserver]\nheaders = { sec-username = 'geofront' }\n";
     const LAYER: &str = "[health]\nprobe_layer = 'a:b'\n";
 
-    /// Where these files exist.
+    /// The advice for a configuration while these files exist.
     fn noted(tables: &[&str], files: &[&str]) -> Vec<String> {
         let environment =
             MapEnvironment::new().file("geofront.toml", format!("{CLUSTER}{}", tables.concat()));
         let config = Config::load(Path::new("geofront.toml"), &environment)
             .unwrap()
             .config;
-        notices(&config, |path| {
+        advice(&config, |path| {
             files.iter().any(|file| Path::new(file) == path)
         })
     }

@@ -1,6 +1,6 @@
-//! Durations as people say them.
+//! Durations for people.
 
-/// Its two largest units.
+/// The two largest units of a duration.
 pub(super) fn span(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
@@ -10,7 +10,7 @@ pub(super) fn span(seconds: u64) -> String {
     }
 }
 
-/// Of something that was waited for: tenths count while it is short.
+/// The length of a wait; short ones with tenths of a second.
 pub(super) fn took(milliseconds: u64) -> String {
     match milliseconds {
         0..60_000 => format!("{:.1} s", milliseconds as f64 / 1000.0),

@@ -1,4 +1,4 @@
-//! `geofront drain`, `ready` and `maintenance`: what an operator orders for one upstream.
+//! `geofront drain`, `ready` and `maintenance`: change the mode of one upstream.
 
 use std::io::Write;
 use std::thread;
@@ -9,7 +9,7 @@ use super::client::{Client, NotOrdered};
 use super::exit::{Exit, Failure};
 use crate::admin::answers::{Mode, ModeOrder, ModeOrdered, Upstream};
 
-/// How often `--wait` looks.
+/// Interval at which `--wait` reads the status.
 const LOOK: Duration = Duration::from_millis(500);
 
 pub(super) fn drain(
@@ -64,14 +64,14 @@ fn order(client: &Client, name: &str, mode: Mode, force: bool) -> Result<ModeOrd
     })
 }
 
-/// The user who called, and not root, where sudo says so.
+/// The user who called sudo, otherwise the current user.
 fn operator() -> Option<String> {
     ["SUDO_USER", "USER", "LOGNAME"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
 }
 
-/// What happens now that it is ready.
+/// The prospects of an upstream that was just made ready.
 fn prospect(upstream: &Upstream) -> String {
     if upstream.eligible {
         return "gets requests".to_owned();
@@ -96,7 +96,7 @@ fn look(client: &Client, name: &str) -> Result<Upstream, Failure> {
     found.ok_or_else(|| Failure::new(format!("{name}: no longer in the configuration")))
 }
 
-/// Says each number once, so that a log of it stays short.
+/// Prints each number once, so that a log of the output stays short.
 fn wait_until_idle(
     name: &str,
     limit: Duration,

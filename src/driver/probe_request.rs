@@ -1,42 +1,41 @@
-//! What a probe asks, and what the answer is worth.
+//! The requests of probes, and the judgement of their answers.
 //!
 //! GeoServer answers most errors with status 200, and a webapp container answers for a GeoServer
-//! that is not there, so a probe passes only if it got what a client would want: an image that is
-//! one, to its last byte, or the root element of capabilities. A map of the configured layer proves
-//! the catalog, the renderer and the layer's data; capabilities of a namespace that does not exist
-//! are small and need neither a layer nor credentials, but prove less.
+//! that is not there. So a probe passes only if it gets what a client would need: a valid image to
+//! its last byte, or the root element of capabilities. A map of the configured layer proves the
+//! catalog, the renderer and the layer's data. Capabilities of a namespace that does not exist are
+//! small and need neither a layer nor credentials, but prove less.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::errand::Answer;
+use super::internal_request::Answer;
 use crate::cluster::{Cause, Outcome};
 use crate::config::Config;
 use crate::ogc::exception::{BodyHead, Exception};
+use crate::ogc::fault_texts::CONTROL_FLOW_TIMEOUT;
 
-/// A map of 10 by 10 pixels has one or two KiB.
+/// Maximum size of an image. A map of 10 by 10 pixels has one or two KiB.
 const MAX_IMAGE: usize = 64 << 10;
 
-/// The root element stands at the beginning; what follows can be megabytes.
+/// Bytes of capabilities that are read. The root element stands at the beginning; the rest can be
+/// megabytes.
 const MAX_HEAD: usize = 16 << 10;
 
 const PNG_SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 /// The chunk that ends every PNG, with its length and checksum.
 const PNG_END: &[u8] = b"\0\0\0\0IEND\xaeB`\x82";
 
-/// What control-flow answers when a request waited too long in its queue.
-const CONTROL_FLOW_TIMEOUT: &[u8] = b"please lower your request rate";
-
-/// What we ask.
+/// The request of a probe or canary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Question<'c> {
+pub(super) enum ProbeRequest<'c> {
     /// A tiny map of this layer.
     Map(&'c str),
     /// Capabilities without layers.
     Capabilities,
 }
 
-impl<'c> Question<'c> {
-    /// Is it well?
+impl<'c> ProbeRequest<'c> {
+    /// The request of a health probe.
     pub(super) fn of_health(config: &'c Config) -> Self {
         config
             .health
@@ -45,7 +44,7 @@ impl<'c> Question<'c> {
             .map_or(Self::Capabilities, Self::Map)
     }
 
-    /// Does it have its catalog?
+    /// The request of a canary.
     pub(super) fn of_canary(config: &'c Config) -> Self {
         config
             .catalog
@@ -70,7 +69,7 @@ impl<'c> Question<'c> {
         }
     }
 
-    /// Whether reading on could not change the verdict, or the bound is reached.
+    /// True if more of the answer could not change the verdict, or the bound is reached.
     pub(super) fn is_answered(self, answer: &Answer) -> bool {
         match self {
             Self::Map(_) if is_png(answer) => answer.body.len() > MAX_IMAGE,
@@ -83,12 +82,14 @@ impl<'c> Question<'c> {
         }
     }
 
-    /// Whether the answer is what a working GeoServer gives.
+    /// The verdict: success if the answer is that of a working GeoServer.
     pub(super) fn judge(self, answer: &Answer) -> Outcome {
         let verdict = match answer.status {
             200 => self.judge_body(answer),
             429 => return Outcome::Busy,
-            503 if answer.is_from_control_flow || contains(&answer.body, CONTROL_FLOW_TIMEOUT) => {
+            503 if answer.is_from_control_flow
+                || contains(&answer.body, CONTROL_FLOW_TIMEOUT.as_bytes()) =>
+            {
                 return Outcome::Busy;
             }
             300..=399 => Err(Cause::Unexpected(format!(
@@ -128,7 +129,7 @@ impl<'c> Question<'c> {
     }
 }
 
-/// Why an answer with this status is not what was asked for.
+/// The cause of failure for an answer with an unexpected status.
 pub(super) fn bad_status(status: u16) -> Cause {
     match status {
         401 | 403 => Cause::Credentials(status),
@@ -186,7 +187,7 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const MAP: Question<'_> = Question::Map("a:b");
+    const MAP: ProbeRequest<'_> = ProbeRequest::Map("a:b");
     const CAPABILITIES: &str =
         r#"<?xml version="1.0"?><WMS_Capabilities version="1.3.0" updateSequence="7">"#;
 
@@ -253,8 +254,8 @@ mod tests {
     #[test]
     fn an_exception_with_status_200_fails_with_its_text() {
         let report = "<ServiceExceptionReport><ServiceException code='LayerNotDefined'>Could not find layer a:b</ServiceException>";
-        for question in [MAP, Question::Capabilities] {
-            let verdict = question.judge(&answer(200, "text/xml;charset=UTF-8", report));
+        for probe in [MAP, ProbeRequest::Capabilities] {
+            let verdict = probe.judge(&answer(200, "text/xml;charset=UTF-8", report));
             assert_eq!(
                 verdict,
                 unexpected("LayerNotDefined: Could not find layer a:b")
@@ -268,20 +269,20 @@ mod tests {
             is_complete: false,
             ..answer(200, "text/xml", CAPABILITIES)
         };
-        assert!(Question::Capabilities.is_answered(&half));
-        assert_eq!(Question::Capabilities.judge(&half), Outcome::Success);
+        assert!(ProbeRequest::Capabilities.is_answered(&half));
+        assert_eq!(ProbeRequest::Capabilities.judge(&half), Outcome::Success);
     }
 
     #[test]
     fn a_page_in_place_of_capabilities_fails() {
         let page = answer(200, "text/html", "<html><body>Welcome</body></html>");
         assert_eq!(
-            Question::Capabilities.judge(&page),
+            ProbeRequest::Capabilities.judge(&page),
             unexpected("<html> in place of capabilities")
         );
         let text = answer(200, "text/plain", "hello");
         assert_eq!(
-            Question::Capabilities.judge(&text),
+            ProbeRequest::Capabilities.judge(&text),
             unexpected("\"text/plain\" in place of capabilities")
         );
         let cut = Answer {
@@ -289,7 +290,7 @@ mod tests {
             ..answer(200, "text/xml", "<?xml versio")
         };
         assert_eq!(
-            Question::Capabilities.judge(&cut),
+            ProbeRequest::Capabilities.judge(&cut),
             Outcome::Failure(Cause::Truncated)
         );
     }
@@ -301,7 +302,7 @@ mod tests {
             "text/xml",
             [b"<!--".to_vec(), vec![b' '; MAX_HEAD]].concat(),
         );
-        assert!(Question::Capabilities.is_answered(&endless));
+        assert!(ProbeRequest::Capabilities.is_answered(&endless));
         assert!(MAP.is_answered(&endless));
     }
 

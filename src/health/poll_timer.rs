@@ -1,0 +1,59 @@
+//! A timer for something that is repeated and reports its end, or never reports.
+
+use std::time::{Duration, Instant};
+
+/// Time beyond its own timeout after which a run without a report counts as lost.
+const REPORT_GRACE: Duration = Duration::from_secs(1);
+
+/// The state of something that is repeated: due at a time, or running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PollTimer {
+    At(Instant),
+    Running { began: Instant, lost: Instant },
+}
+
+impl PollTimer {
+    pub fn is_due(self, now: Instant) -> bool {
+        matches!(self, Self::At(at) if at <= now)
+    }
+
+    pub fn is_running(self) -> bool {
+        matches!(self, Self::Running { .. })
+    }
+
+    /// True if a report about a run that began at `asked` is about the current run. The report of
+    /// a run that was given up is not.
+    pub fn is_answered(self, asked: Instant) -> bool {
+        matches!(self, Self::Running { began, .. } if began <= asked)
+    }
+
+    /// Start of the current run, if its report will not come any more.
+    pub fn lost(self, now: Instant) -> Option<Instant> {
+        match self {
+            Self::Running { began, lost } if lost <= now => Some(began),
+            Self::Running { .. } | Self::At(_) => None,
+        }
+    }
+
+    /// Time of the next action: a start, or giving up the current run.
+    pub fn deadline(self) -> Instant {
+        match self {
+            Self::At(at) | Self::Running { lost: at, .. } => at,
+        }
+    }
+
+    /// Starts a run that ends within `limit`.
+    pub fn begin(&mut self, now: Instant, limit: Duration) {
+        *self = Self::Running {
+            began: now,
+            lost: now + limit + REPORT_GRACE,
+        };
+    }
+
+    /// Makes the next run due at `at`, unless it is due earlier. No effect on a current run.
+    pub fn hasten(&mut self, at: Instant) {
+        if let Self::At(due) = self {
+            *due = at.min(*due);
+        }
+    }
+}
