@@ -381,7 +381,7 @@ pub(super) struct Named {
 
 /// Address of the running geofront.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Where the running geofront answers")]
+#[command(next_help_heading = "Address of the running geofront")]
 pub(super) struct Endpoint {
     /// Its admin address [default: from the configuration, else 127.0.0.1:9090]
     #[arg(long, value_name = "HOST:PORT")]

@@ -164,8 +164,7 @@ async fn a_config_reload_answers_how_it_ended_and_status_remembers() {
     let admin = Admin::start("").await;
     admin.world.append("fall = 4\n");
     let applied = admin.post("/api/config/reload", "").await;
-    let expected =
-        json!({"outcome": "applied", "revision": 2, "changes": ["health.fall: 4, was 3"]});
+    let expected = json!({"outcome": "applied", "revision": 2, "changes": ["health.fall: 3 -> 4"]});
     assert_eq!((applied.code, applied.json()), (200, expected));
     let unchanged = admin.post("/api/config/reload", "").await;
     assert_eq!(

@@ -132,7 +132,7 @@ async fn reload_prints_what_changed_or_why_not() {
     let (code, out, _) = geofront(&admin, &["reload"]).await;
     assert_eq!(
         (code, out.as_str()),
-        (0, "configuration 2 is in force\n  health.fall: 4, was 3\n")
+        (0, "configuration 2 is in force\n  health.fall: 3 -> 4\n")
     );
     admin.world.append("fal = 4\n");
     let (code, _, err) = geofront(&admin, &["reload"]).await;
