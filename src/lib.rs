@@ -3,8 +3,9 @@
 //! A module imports only from floors below it, which `tests/tidy.rs` enforces. Floors 0 to 3 are
 //! pure: no clock, socket, file, thread or log. `ARCHITECTURE.md` explains the floors.
 
-// Floor 0: parsing and classifying requests.
+// Below every floor: hash functions.
 pub mod hash;
+// Floor 0: parsing and classifying requests.
 pub mod http1;
 pub mod ogc;
 // Floor 1: from text to a validated configuration and its changes.
