@@ -230,7 +230,7 @@ impl ConfigReload {
                 },
             }
         };
-        self.tell(&outcome);
+        self.report(&outcome);
         *self.last.lock() = Some(LastReload {
             at: now,
             outcome: outcome.clone(),
@@ -273,7 +273,7 @@ impl ConfigReload {
         }
     }
 
-    fn tell(&self, outcome: &ReloadOutcome) {
+    fn report(&self, outcome: &ReloadOutcome) {
         self.metrics.config_reloaded(outcome.label());
         match outcome {
             ReloadOutcome::Applied { revision, changes } => {

@@ -272,7 +272,7 @@ impl Control {
         // for them.
         transitions
             .iter()
-            .for_each(|transition| self.tell(transition));
+            .for_each(|transition| self.publish_transition(transition));
         drop(cluster);
         // Logged after the lock is released: a blocked log must not stop requests.
         transitions.iter().for_each(log);
@@ -285,7 +285,7 @@ impl Control {
         result
     }
 
-    fn tell(&self, transition: &Transition) {
+    fn publish_transition(&self, transition: &Transition) {
         if self.transitions.receiver_count() > 0 {
             // The last listener may have left meanwhile.
             self.transitions.send(transition.clone()).ok();

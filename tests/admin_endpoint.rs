@@ -1,4 +1,4 @@
-//! The admin endpoint over real connections, asked by a plain client and by our own command line.
+//! The admin endpoint over real connections, from a plain client and from the command line.
 
 #[path = "admin/api.rs"]
 mod api;

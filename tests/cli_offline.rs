@@ -1,12 +1,11 @@
-//! The real binary, as typed by somebody without a running geofront: help, wrong usage, `check` and
-//! `explain`.
+//! The real binary without a running geofront: help, wrong usage, `check` and `explain`.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
 
-/// What a command said and how it ended.
+/// The output of a command and its exit code.
 struct Said {
     code: i32,
     out: String,
@@ -130,7 +129,7 @@ fn wrong_usage_exits_64_and_says_what_is_wrong() {
 }
 
 #[test]
-fn nobody_listening_is_said_plainly() {
+fn a_closed_admin_port_is_reported_plainly() {
     let free = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -249,7 +248,7 @@ fn explain_reads_the_body_of_a_post() {
 }
 
 #[test]
-fn output_that_nobody_reads_is_no_error() {
+fn a_closed_output_pipe_is_no_error() {
     let script = format!(
         "'{}' explain / | true; exit ${{PIPESTATUS[0]}}",
         env!("CARGO_BIN_EXE_geofront")

@@ -1,5 +1,4 @@
-//! What an administrator reads when a configuration is wrong: `tests/config/NAME.toml` and the text
-//! expected for it beside it.
+//! The messages for wrong configurations: `tests/config/NAME.toml` and the expected text beside it.
 //!
 //! `BLESS=1 cargo test --test config_diagnostics` writes the texts anew; read the difference before
 //! you keep it.
@@ -27,7 +26,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The folder as a world of its own, so that messages say the same everywhere.
+/// The folder as an environment in memory, so that messages are the same on every machine.
 fn world() -> MapEnvironment {
     let text = |path: &PathBuf| {
         String::from_utf8_lossy(&std::fs::read(path).expect("the file is there")).into_owned()

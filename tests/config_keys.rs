@@ -258,8 +258,8 @@ const WORDS: &[(&str, &str)] = &[
     ),
 ];
 
-/// What has no default, so that the example shows it only as an example: keys that go together on
-/// one line.
+/// Keys without a default, for which the example shows an example value. Keys that belong together
+/// are on one line.
 const WITHOUT_DEFAULT: &[&[&str]] = &[
     &["admin_token_file"],
     &["admin_token_env"],
@@ -394,7 +394,7 @@ fn every_key_changes_the_configuration_and_the_change_is_told() {
 #[test]
 fn the_limits_of_every_class_can_be_set() {
     for class in RequestClass::ALL {
-        // One that is nobody's default.
+        // A value that is no class's default.
         let priority = if class == RequestClass::Process {
             "2"
         } else {

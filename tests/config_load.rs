@@ -1,5 +1,5 @@
-//! What a configuration means: the smallest one that works, includes, secrets, and where each value
-//! came from.
+//! The result of loading configurations: the smallest valid one, includes, secrets, and the origin
+//! of each value.
 
 use std::net::SocketAddr;
 use std::path::Path;

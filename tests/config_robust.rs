@@ -1,4 +1,4 @@
-//! No text makes the parser panic or run away, and every refusal can be shown.
+//! No text makes the parser panic or take too long, and every refusal can be displayed.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 const EXAMPLE: &str = include_str!("../config/example.toml");
 
-/// What TOML and our keys are made of, so that chance gets past the first line.
+/// Pieces of TOML and known keys, so that random texts get past the first line.
 const PIECES: &[&str] = &[
     "[",
     "]",
@@ -64,7 +64,7 @@ const PIECES: &[&str] = &[
     "a.b.c",
 ];
 
-/// Loads and renders in every way.
+/// Loads the text and renders its problems in every way.
 fn exercise(text: &str) {
     let world = MapEnvironment::new()
         .file("f.toml", text)
@@ -99,7 +99,7 @@ proptest! {
         length in 0_usize..200,
         piece in prop::sample::select(PIECES),
     ) {
-        // Everything in force, so that most parts matter.
+        // Every key is in force, so that most parts matter.
         let text: Vec<char> = EXAMPLE.replace("\n#", "\n").chars().collect();
         let from = from.index(text.len());
         let to = (from + length).min(text.len());

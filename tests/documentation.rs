@@ -1,6 +1,6 @@
-//! What the pages in `docs/` and the README show can be typed: configurations are accepted,
-//! commands and their options exist, metrics are those of the table in `docs/operations.md`, and
-//! the index names every page.
+//! Everything that the pages in `docs/` and the README show can be typed: configurations are
+//! accepted, commands and their options exist, metrics are those of the table in
+//! `docs/operations.md`, and the index names every page.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 

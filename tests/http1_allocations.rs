@@ -1,4 +1,4 @@
-//! The promise that judging a head allocates nothing.
+//! Parsing a head allocates nothing.
 
 use allocation_counter::measure;
 use geofront::http1::{BodyReader, HeadLimits, HeadReader, Reading};

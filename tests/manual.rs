@@ -1,5 +1,5 @@
-//! The manual says what the code does: tables of fields, reasons, classes and headers in `docs/`
-//! are compared with it.
+//! The manual matches the code: tables of fields, reasons, classes and headers in `docs/` are
+//! compared with it.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
@@ -143,7 +143,7 @@ fn every_reason_of_a_refusal_is_explained_with_its_status() {
 }
 
 #[test]
-fn the_table_of_classes_says_who_serves_each_and_when_it_is_tried_again() {
+fn the_table_of_classes_states_the_upstreams_and_retries_of_each() {
     let rows = table(CLASSES, "class");
     let named: BTreeSet<&str> = rows.iter().map(|row| bare(row[0])).collect();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! The promise that classifying a request as map clients send them allocates nothing.
+//! Classifying a request as map clients send them allocates nothing.
 
 use allocation_counter::measure;
 use geofront::ogc::{RequestClass, RequestHead, body_need, classify, error_shape, metatile};

@@ -50,7 +50,7 @@ fn request_of_case(case: &table::Case) -> Request {
     }
 }
 
-/// Of them, those that are quick to change and to judge.
+/// Inputs that are quick to change and check.
 static SHORT: LazyLock<Vec<&[u8]>> = LazyLock::new(|| {
     SEEDS
         .iter()
@@ -78,7 +78,7 @@ enum Change {
     Replace(u8),
     Remove(usize),
     Repeat(usize),
-    /// The rest is that of another seed.
+    /// The rest of the input comes from another seed.
     Splice(usize),
 }
 
@@ -93,7 +93,7 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 impl Change {
-    /// At some place of `input`.
+    /// Changes `input` at some place.
     fn apply(&self, input: &mut Vec<u8>, place: usize) {
         let at = place % (input.len() + 1);
         let end = |length: usize| (at + length).min(input.len());
@@ -154,8 +154,8 @@ fn the_oracle_sees_what_acts() {
             .iter()
             .any(Meaning::acts)
     };
-    // Caution of the classifier, and nothing to the oracle: a WPS without an operation, and writes
-    // at addresses that cannot write.
+    // The classifier is cautious where the oracle sees nothing: a WPS without an operation, and
+    // writes at addresses that cannot write.
     let is_caution = |case: &table::Case| {
         case.expected == ["process", "WPS"]
             || [

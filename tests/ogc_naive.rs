@@ -1,5 +1,5 @@
-//! The classifier beside an oracle that is written the slow way: a plain request means to both the
-//! same, and no spelling of a write, of administration or of a process is taken for a read.
+//! Compares the classifier with a simple, slow oracle. Both agree on plain requests, and no
+//! spelling of a write, of administration or of a process is classified as a read.
 
 #[path = "ogc_naive/bodies.rs"]
 mod bodies;

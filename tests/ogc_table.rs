@@ -8,7 +8,7 @@ use geofront::ogc::{
 };
 use table::{Case, cases};
 
-/// What is read of a body by default.
+/// Default bound on the part of a body that is read.
 const MOST: usize = 2 << 20;
 
 #[test]

@@ -250,7 +250,7 @@ pub(super) async fn history(
         Some((window, query.after.unwrap_or(0)))
     });
     let Some((window, after)) = window else {
-        let usage = "ask /api/history?minutes=M&after=N, M being 5 or 60 and N the `sequence` of the last answer, or 0";
+        let usage = "use /api/history?minutes=M&after=N, M being 5 or 60 and N the `sequence` of the last answer, or 0";
         return failure(StatusCode::BAD_REQUEST, usage);
     };
     compact_json(
@@ -273,7 +273,7 @@ pub(super) async fn requests(
     query: Result<Query<RequestsQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
     let Ok(Query(RequestsQuery { after, id })) = query else {
-        let usage = "ask /api/requests?after=N&id=ID, N being the `sequence` of the last answer, or 0; both may be left out";
+        let usage = "use /api/requests?after=N&id=ID, N being the `sequence` of the last answer, or 0; both may be left out";
         return failure(StatusCode::BAD_REQUEST, usage);
     };
     let mut answer = (app.state.requests)(after.unwrap_or(0));

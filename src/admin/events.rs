@@ -180,7 +180,7 @@ mod tests {
 
     /// The `id:` lines (and names of events without one) that a listener gets until the process
     /// stops.
-    async fn heard(
+    async fn received(
         events: &Events,
         last_seen: Option<u64>,
         meanwhile: impl FnOnce(),
@@ -206,28 +206,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_new_listener_hears_the_recent_past_first() {
-        assert_eq!(heard(&recorded(1..=3), None, || ()).await, ["1", "2", "3"]);
+    async fn a_new_listener_receives_the_recent_past_first() {
+        assert_eq!(
+            received(&recorded(1..=3), None, || ()).await,
+            ["1", "2", "3"]
+        );
     }
 
     #[tokio::test]
-    async fn a_listener_that_reconnects_hears_only_what_it_missed() {
-        assert_eq!(heard(&recorded(1..=3), Some(2), || ()).await, ["3"]);
+    async fn a_listener_that_reconnects_receives_only_missed_events() {
+        assert_eq!(received(&recorded(1..=3), Some(2), || ()).await, ["3"]);
     }
 
     #[tokio::test]
     async fn a_number_from_before_a_restart_hides_nothing() {
-        assert_eq!(heard(&recorded(1..=2), Some(900), || ()).await, ["1", "2"]);
+        assert_eq!(
+            received(&recorded(1..=2), Some(900), || ()).await,
+            ["1", "2"]
+        );
     }
 
     #[tokio::test]
     async fn the_past_is_bounded() {
-        let heard = heard(&recorded(1..=RECENT as u64 + 10), None, || ()).await;
-        assert_eq!((heard.len(), heard[0].as_str()), (RECENT, "11"));
+        let received = received(&recorded(1..=RECENT as u64 + 10), None, || ()).await;
+        assert_eq!((received.len(), received[0].as_str()), (RECENT, "11"));
     }
 
     #[tokio::test]
-    async fn a_slow_listener_is_told_how_many_it_missed() {
+    async fn a_slow_listener_receives_the_number_of_missed_events() {
         let events = recorded([]);
         let (_stop, stopped) = watch::channel(false);
         let listener = Listener {
@@ -245,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_says_when_who_and_what() {
+    fn an_event_has_time_upstream_and_text() {
         let event = Event::new(&transition(7), SystemTime::UNIX_EPOCH);
         let json = r#"{"sequence":7,"time":"1970-01-01T00:00:00Z","upstream":"slave1","kind":"added","text":"added to the cluster"}"#;
         assert_eq!(serde_json::to_string(&event).unwrap(), json);

@@ -51,7 +51,7 @@ impl Denied {
             }
             Self::WrongToken => "the token is not the configured admin token",
             Self::TokenNotConfigured => {
-                "the admin address is not on loopback and no admin token is configured: refusing everybody"
+                "the admin address is not on loopback and no admin token is configured: every request is refused"
             }
         }
     }
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_page_may_ask_and_anyone_may_link_to_it() {
+    fn requests_of_the_status_page_and_links_to_it_are_admitted() {
         let own = [
             ("host", "localhost:9090"),
             ("origin", "http://localhost:9090"),
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_loopback_without_a_configured_token_nobody_gets_in() {
+    fn beyond_loopback_without_a_configured_token_every_request_is_denied() {
         let headers = [("authorization", "Bearer ")];
         assert_eq!(
             asked("[::]:9090", None, "/api/status", &headers),

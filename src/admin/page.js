@@ -70,15 +70,15 @@ function catalogLine({ catalog, upstreams }) {
   const [tone, word, rest] =
     !up.length ? ["bad", "not known", failed ?? "no replica is up"] :
     catalog.paused && !catalog.done ? ["warn", "paused", `${share}; rolls are paused until you resume them`] :
-    !catalog.done && catalog.settled < catalog.epoch ? ["idle is-busy", "changing", "brought to the replicas once it is quiet"] :
+    !catalog.done && catalog.settled < catalog.epoch ? ["idle is-busy", "changing", "brought to the replicas once changes stop"] :
     failed ? ["bad", "not everywhere", `${share}; ${failed}`] :
     catalog.done ? ["good", "everywhere", `${up.length < replicas.length ? "every replica that is up has it" : "every replica has it"}${catalog.paused ? "; rolls are paused" : ""}`] :
-    fresh === up.length ? ["idle is-busy", "everywhere", "looking whether it changed again"] :
-    catalog.rolls === false ? ["idle is-busy", "on its way", `${share}; another geofront brings it to the others`] :
+    fresh === up.length ? ["idle is-busy", "everywhere", "checking for further changes"] :
+    catalog.rolls === false ? ["idle is-busy", "on its way", `${share}; another geofront reloads the others`] :
     (catalog.rests_seconds ?? null) !== null ? ["idle is-busy", "on its way", `${share}; the next roll begins in ${span(catalog.rests_seconds)}`] :
-    !catalog.can_reload ? ["warn", "not everywhere", `${share}; nothing brings it to the others: “geofront check” shows what is missing`] :
+    !catalog.can_reload ? ["warn", "not everywhere", `${share}; the others are not reloaded: “geofront check” shows what is missing`] :
     rolling ? ["idle is-busy", "on its way", `${share}; ${rolling.name} is ${rolling.catalog.doing}`] :
-    last ? ["warn", "not everywhere", `${share}; ${last.name} is the last that serves, and is not reloaded`] :
+    last ? ["warn", "not everywhere", `${share}; ${last.name} is the only one that serves, and is not reloaded`] :
     ["idle is-busy", "on its way", `${share}; the others are next`];
   return [tone, word, `${changed}; ${rest}.`];
 }
@@ -181,7 +181,7 @@ byId("ask").querySelector("input").addEventListener("keydown", event => {
 });
 
 async function askToken() {
-  const token = await ask({ title: "Admin token", text: "This geofront asks for its admin token. It is kept until you close this tab.", yes: "Continue", secret: true });
+  const token = await ask({ title: "Admin token", text: "This geofront requires its admin token. It is kept until you close this tab.", yes: "Continue", secret: true });
   if (token) sessionStorage.setItem("token", token);
   return Boolean(token);
 }

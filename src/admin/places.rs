@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn while_all_are_answered_the_reserve_turns_over_and_nobody_else_is_closed() {
+    fn while_all_connections_are_busy_only_those_of_the_reserve_are_closed() {
         let places = Places::new(CAPACITY);
         let (first, second) = (take(&places, 1, 2), take(&places, 2, 2));
         let answering: Vec<_> = first.iter().chain(&second).map(Place::answering).collect();

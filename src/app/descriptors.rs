@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn all_shares_together_leave_what_probes_and_reloads_need() {
+    fn all_shares_together_leave_descriptors_for_probes_and_reloads() {
         for limit in [128, 200, 256, 1024, 4096, 262_144, 1 << 20] {
             for threads in [1, 2, 4] {
                 let budget = Budget::new(limit, 30, (threads, 512));

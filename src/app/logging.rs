@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_upstream_sent_cannot_forge_a_field_or_a_line() {
+    fn text_of_an_upstream_cannot_forge_a_field_or_a_line() {
         let line = logged(|| tracing::warn!(cause = "no\" health=up\r\nupstream=main \\"));
         assert_eq!(
             line,

@@ -16,15 +16,15 @@ pub(super) fn advice(config: &Config, exists: impl Fn(&Path) -> bool) -> Vec<Str
     let mut note = |what: &str, help: &str| found.push(format!("note: {what}\n  help: {help}"));
     if !can_reload {
         note(
-            "replicas that have not the main's last change are seen, reported and avoided, but not reloaded: no credentials",
-            "GeoServer reloads its catalog for administrators only: give `username` with `password_file`, or `headers`, \
+            "replicas that lack the main's last change are reported and avoided, but not reloaded: there are no credentials",
+            "GeoServer reloads its catalog for administrators only: set `username` with `password_file`, or `headers`, \
              under [geoserver]",
         );
     }
     if config.health.probe_layer.is_none() && config.catalog.canary_layer.is_none() {
         note(
-            "a replica whose catalog is empty, as it is in the middle of a reload, looks well: its capabilities do not show it",
-            "geofront chooses a layer that has to be drawn; name a small public one to be sure: `probe_layer` under [health]",
+            "a replica with an empty catalog, as in the middle of a reload, passes its probes: capabilities do not show the fault",
+            "geofront chooses a layer for probes to draw; to be sure, name a small public one: `probe_layer` under [health]",
         );
     }
     if let Some(folder) = config
@@ -35,16 +35,16 @@ pub(super) fn advice(config: &Config, exists: impl Fn(&Path) -> bool) -> Vec<Str
     {
         note(
             &format!(
-                "`catalog.watch`: there is no global.xml in {}, so nothing is seen there",
+                "`catalog.watch`: there is no global.xml in {}, so no change is noticed there",
                 folder.display()
             ),
-            "name GeoServer's data directory as this machine sees it, or leave the key out: the main is asked all the same",
+            "name GeoServer's data directory as this machine sees it, or leave the key out: the main is polled in any case",
         );
     }
     if can_reload && config.catalog.state_file.is_none() && !exists(Path::new(STATE_DIRECTORY)) {
         note(
-            "which replica has which catalog is forgotten at a restart, and a roll that it interrupted may not be finished",
-            "give `state_file` under [catalog], or StateDirectory=geofront in the systemd unit, as the package's has",
+            "a restart forgets which replica has which catalog, and may leave a roll unfinished",
+            "set `state_file` under [catalog], or StateDirectory=geofront in the systemd unit, as in the package's unit",
         );
     }
     let learn = config
@@ -55,10 +55,10 @@ pub(super) fn advice(config: &Config, exists: impl Fn(&Path) -> bool) -> Vec<Str
     if config.limits.quick_reserve > 0 && !learn.is_empty() {
         note(
             &format!(
-                "`limits.quick_reserve` does not count where `max_in_flight` is learned: {}",
+                "`limits.quick_reserve` has no effect where `max_in_flight` is learned: {}",
                 learn.join(", ")
             ),
-            "the quickest have a quarter more than what is learned for themselves there; leave it out, or give a number of places",
+            "there priority 0 may use a quarter more slots than the learned limit; remove the key, or set `max_in_flight`",
         );
     }
     found
@@ -86,17 +86,17 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_configuration_hears_what_it_misses() {
+    fn the_smallest_configuration_gets_all_advice() {
         insta::assert_snapshot!(noted(&[], &[]).join("\n"), @r"
-        note: replicas that have not the main's last change are seen, reported and avoided, but not reloaded: no credentials
-          help: GeoServer reloads its catalog for administrators only: give `username` with `password_file`, or `headers`, under [geoserver]
-        note: a replica whose catalog is empty, as it is in the middle of a reload, looks well: its capabilities do not show it
-          help: geofront chooses a layer that has to be drawn; name a small public one to be sure: `probe_layer` under [health]
+        note: replicas that lack the main's last change are reported and avoided, but not reloaded: there are no credentials
+          help: GeoServer reloads its catalog for administrators only: set `username` with `password_file`, or `headers`, under [geoserver]
+        note: a replica with an empty catalog, as in the middle of a reload, passes its probes: capabilities do not show the fault
+          help: geofront chooses a layer for probes to draw; to be sure, name a small public one: `probe_layer` under [health]
         ");
     }
 
     #[test]
-    fn with_everything_there_is_nothing_to_say() {
+    fn a_complete_configuration_gets_no_advice() {
         let catalog = "[catalog]\nwatch = '/data'\nstate_file = '/state'\n";
         assert_eq!(
             noted(&[CREDENTIALS, LAYER, catalog], &["/data/global.xml"]),
@@ -110,21 +110,21 @@ mod tests {
     }
 
     #[test]
-    fn a_reserve_of_what_is_learned_is_noted() {
+    fn a_reserve_without_effect_is_noted() {
         let limits = "[limits]\nmax_in_flight = 'auto'\nquick_reserve = 50\n";
         insta::assert_snapshot!(noted(&[CREDENTIALS, LAYER, limits], &[STATE_DIRECTORY]).join("\n"), @r"
-        note: `limits.quick_reserve` does not count where `max_in_flight` is learned: main, a
-          help: the quickest have a quarter more than what is learned for themselves there; leave it out, or give a number of places
+        note: `limits.quick_reserve` has no effect where `max_in_flight` is learned: main, a
+          help: there priority 0 may use a quarter more slots than the learned limit; remove the key, or set `max_in_flight`
         ");
     }
 
     #[test]
     fn a_folder_that_is_no_data_directory_and_a_memory_that_is_not_kept_are_noted() {
         insta::assert_snapshot!(noted(&[CREDENTIALS, LAYER, "[catalog]\nwatch = '/data'\n"], &[]).join("\n"), @r"
-        note: `catalog.watch`: there is no global.xml in /data, so nothing is seen there
-          help: name GeoServer's data directory as this machine sees it, or leave the key out: the main is asked all the same
-        note: which replica has which catalog is forgotten at a restart, and a roll that it interrupted may not be finished
-          help: give `state_file` under [catalog], or StateDirectory=geofront in the systemd unit, as the package's has
+        note: `catalog.watch`: there is no global.xml in /data, so no change is noticed there
+          help: name GeoServer's data directory as this machine sees it, or leave the key out: the main is polled in any case
+        note: a restart forgets which replica has which catalog, and may leave a roll unfinished
+          help: set `state_file` under [catalog], or StateDirectory=geofront in the systemd unit, as in the package's unit
         ");
     }
 }

@@ -195,7 +195,7 @@ pub(super) struct Import {
   geofront status --json | jq '.upstreams[] | select(.eligible | not) | .name'
 
 Exit codes: 0 every upstream gets requests, or will when its catalog reload is over;
-1 some upstream gets none, or some replica stays stale (its reload failed, nobody could serve
+1 some upstream gets none, or some replica stays stale (its reload failed, none could serve
 meanwhile, or there are no credentials to reload it with);
 2 no request is served, or geofront does not answer.")]
 pub(super) struct Status {

@@ -85,7 +85,7 @@ mod tests {
     use crate::control::PastReload;
 
     #[test]
-    fn the_history_shows_when_why_who_how_long_and_what_failed() {
+    fn the_history_shows_time_reason_operator_duration_and_failures() {
         let of = |upstream: &str, failure: Option<&str>| PastReload {
             upstream: upstream.to_owned(),
             took_ms: failure.is_none().then_some(3200),

@@ -121,7 +121,7 @@ fn findings(examined: &[Examined]) -> (String, Exit) {
         .filter(is_well)
         .is_some_and(|main| main.number.is_none())
     {
-        text += "\nnote: the main does not say its updateSequence: a change is noticed only if it comes through geofront\n";
+        text += "\nnote: the main does not report its updateSequence: a change is noticed only if it comes through geofront\n";
     }
     let is_all_well = |one: &Examined| is_well(&one) && !matches!(one.credentials, Some(Err(_)));
     (
@@ -144,7 +144,7 @@ fn examined_row(
 ) -> Vec<String> {
     let answer = match &health.outcome {
         Outcome::Success => "well".to_owned(),
-        Outcome::Busy => "busy, asks for patience".to_owned(),
+        Outcome::Busy => "busy".to_owned(),
         Outcome::Failure(cause) => cause.to_string(),
     };
     let credentials = match credentials {
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_shows_where_clients_come_in_and_who_serves() {
+    fn the_summary_shows_listen_addresses_and_upstreams() {
         let text = "listen = ['0.0.0.0:8080']\n[upstreams.main]\nurl = 'http://127.0.0.1:8180'\nrole = 'main'\n\
             [upstreams.replica1]\nurl = 'http://localhost:8280'\nweight = 50\n";
         let environment = MapEnvironment::new().file("geofront.toml", text);
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_that_geoserver_takes_are_said_to_be() {
+    fn accepted_credentials_are_reported() {
         let (main, replica) = cluster();
         let (text, exit) = found("geoserver", &main, &replica);
         insta::assert_snapshot!(text, @r"
@@ -276,12 +276,12 @@ mod tests {
     }
 
     #[test]
-    fn a_main_that_does_not_say_its_number_is_noted() {
+    fn a_main_without_an_update_sequence_is_noted() {
         let (main, replica) = cluster();
         main.suffers(Fault::Busy);
         let (text, exit) = found("geoserver", &main, &replica);
         assert!(
-            text.contains("note: the main does not say its updateSequence"),
+            text.contains("note: the main does not report its updateSequence"),
             "{text}"
         );
         assert_eq!(exit, Exit::Failure, "{text}");

@@ -147,7 +147,7 @@ impl Client {
         let status = response.status();
         if status == StatusCode::UNAUTHORIZED {
             let failure = Failure::new(format!(
-                "geofront on {} asks for its admin token",
+                "geofront on {} requires its admin token",
                 self.target.address
             ));
             return Err(failure.help("give the file with it: --token-file FILE, or --config FILE with the running configuration"));
@@ -182,15 +182,13 @@ impl Client {
             "geofront does not answer on {}: is it running? ({reason})",
             self.target.address
         ))
-        .help(
-            "--admin HOST:PORT asks another address, --config FILE takes the one configured there",
-        )
+        .help("--admin HOST:PORT uses another address, --config FILE the one configured there")
     }
 
     fn strange(&self, text: &str) -> Failure {
         let start: String = text.chars().take(80).collect();
         Failure::new(format!(
-            "what answers on {} is not geofront, or another version: `{start}`",
+            "the server on {} is not geofront, or another version: `{start}`",
             self.target.address
         ))
     }

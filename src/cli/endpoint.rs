@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_configuration_does_not_keep_us_from_asking() {
+    fn a_broken_configuration_still_yields_the_address() {
         let (_folder, path) = config("admin = = 3");
         assert_eq!(
             find(&endpoint(None, Some(path))).unwrap().address,
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn who_listens_everywhere_is_asked_on_loopback() {
+    fn an_address_on_all_interfaces_is_reached_over_loopback() {
         assert_eq!(reachable("0.0.0.0:9090"), "127.0.0.1:9090");
         assert_eq!(reachable("[::]:9090"), "[::1]:9090");
         assert_eq!(reachable("10.0.0.5:9090"), "10.0.0.5:9090");

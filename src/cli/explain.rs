@@ -246,10 +246,10 @@ fn afterwards(
         Hint::Certain => "every replica is reloaded too, one at a time",
         Hint::Security => "every replica reloads its security and its catalog, one at a time",
         Hint::Write => {
-            "the main's catalog is brought to every replica, one at a time, once it is quiet"
+            "the main's catalog is brought to every replica, one at a time, once changes stop"
         }
         Hint::Ui | Hint::File => {
-            "the main is asked whether its catalog changed; if so, that is brought to every replica"
+            "the main's update sequence is read; if it changed, every replica is reloaded"
         }
     };
     let is_repaired = !is_configured || config.geoserver.credentials != Credentials::None;
@@ -289,7 +289,7 @@ fn shared_destination(config: &Config, main: Option<&UpstreamConfig>) -> String 
         .map(|upstream| format!("{} (weight {})", upstream.name, upstream.weight.get()))
         .collect();
     match names.as_slice() {
-        [] => format!("nobody shares reads{backup}"),
+        [] => format!("no upstream shares reads{backup}"),
         [only] => format!("{only}{backup}"),
         several => format!(
             "the least busy for its weight of {}{backup}",
@@ -389,12 +389,12 @@ mod tests {
         another try  never: it might be executed twice
         first byte   within 20m
         goes to      m, or nowhere while it does not serve
-        afterwards   the main's catalog is brought to every replica, one at a time, once it is quiet
+        afterwards   the main's catalog is brought to every replica, one at a time, once changes stop
         ");
     }
 
     #[test]
-    fn what_changes_the_catalog_says_what_follows_for_the_replicas() {
+    fn a_catalog_change_is_explained_with_its_consequences_for_the_replicas() {
         for (method, target, expected) in [
             (
                 "POST",
@@ -409,7 +409,7 @@ mod tests {
             (
                 "POST",
                 "/geoserver/web/wicket/page?3-1.IFormSubmitListener",
-                "\nafterwards   the main is asked whether its",
+                "\nafterwards   the main's update sequence is read",
             ),
         ] {
             let explained = explained(method, target, CLUSTER);
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn a_post_without_its_body_says_that_the_body_counts() {
+    fn a_post_without_its_body_explains_that_the_body_decides() {
         let explained = explained("POST", "/geoserver/wfs", CLUSTER);
         assert!(
             explained.contains("counts too: give it with --body FILE"),

@@ -40,7 +40,7 @@ impl Progress {
             )),
             _ if upstream.health != Health::Up => moving("not probed yet"),
             Phase::HeldBack => Self::Stuck(
-                "it is the last that serves, and nobody could serve while it reloads".to_owned(),
+                "it is the only one that serves, and none could serve while it reloads".to_owned(),
             ),
             Phase::No | Phase::Waiting => moving("waiting for its turn"),
         }
@@ -134,7 +134,7 @@ pub(super) fn headline(status: &Status) -> String {
         );
     }
     if !catalog.done && catalog.settled < catalog.epoch {
-        return format!("catalog: {changed}; brought to the replicas once it is quiet");
+        return format!("catalog: {changed}; brought to the replicas once changes stop");
     }
     let rest = failed
         .or_else(|| outlook(&up, catalog))
@@ -169,16 +169,14 @@ fn outlook(up: &[&Upstream], catalog: &Catalog) -> Option<String> {
         return None;
     }
     if up.iter().all(|replica| replica.catalog.fresh) {
-        return Some("looking whether it changed again".to_owned());
+        return Some("checking for further changes".to_owned());
     }
     if !catalog.rolls {
-        return Some(
-            "another geofront brings it to the others (`catalog.roll = false`)".to_owned(),
-        );
+        return Some("another geofront reloads the others (`catalog.roll = false`)".to_owned());
     }
     if !catalog.can_reload {
         return Some(
-            "nothing brings it to the others: `geofront check` says what is missing".to_owned(),
+            "the others are not reloaded: `geofront check` shows what is missing".to_owned(),
         );
     }
     let on_its_way = up
@@ -197,8 +195,12 @@ fn outlook(up: &[&Upstream], catalog: &Catalog) -> Option<String> {
     let held_back = up
         .iter()
         .find(|replica| replica.catalog.phase == Phase::HeldBack);
-    let held_back =
-        held_back.map(|u| format!("{} is the last that serves, and is not reloaded", u.name));
+    let held_back = held_back.map(|u| {
+        format!(
+            "{} is the only one that serves, and is not reloaded",
+            u.name
+        )
+    });
     Some(
         on_its_way
             .or(held_back)
@@ -250,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_headline_says_who_has_the_last_change_and_why_others_do_not() {
+    fn the_headline_shows_which_replicas_have_the_last_change_and_why_others_do_not() {
         let lines = [
             line(|_| {}, vec![fresh("a"), fresh("b")]),
             line(|_| {}, vec![fresh("a")]),
@@ -321,21 +323,21 @@ mod tests {
         catalog: unchanged since geofront started; the replica has it
         catalog: unchanged since geofront started; the replica that is up has it
         catalog: unchanged since geofront started; the replica that is up has it; b: reload failed: status 500; the next try is in 8 s
-        catalog: changed 12 s ago (epoch 4); brought to the replicas once it is quiet
+        catalog: changed 12 s ago (epoch 4); brought to the replicas once changes stop
         catalog: changed 12 s ago (epoch 4); 1 of 3 replicas has it; b is reloading
         catalog: changed 12 s ago (epoch 4); 1 of 3 replicas has it; c: reload failed: status 500; the next try is in 8 s
-        catalog: changed 12 s ago (epoch 4); 0 of 1 replicas have it; a is the last that serves, and is not reloaded
-        catalog: changed 12 s ago (epoch 4); 2 of 3 replicas have it; nothing brings it to the others: `geofront check` says what is missing
-        catalog: changed 12 s ago (epoch 4); both replicas have it; looking whether it changed again
+        catalog: changed 12 s ago (epoch 4); 0 of 1 replicas have it; a is the only one that serves, and is not reloaded
+        catalog: changed 12 s ago (epoch 4); 2 of 3 replicas have it; the others are not reloaded: `geofront check` shows what is missing
+        catalog: changed 12 s ago (epoch 4); both replicas have it; checking for further changes
         catalog: changed 12 s ago (epoch 4); no replica is up
         catalog: changed 12 s ago (epoch 4); 1 of 2 replicas has it; rolls are paused: `geofront catalog resume`
         catalog: changed 12 s ago (epoch 4); 1 of 2 replicas has it; the next roll begins in 42 s, `geofront sync` does not wait
-        catalog: changed 12 s ago (epoch 4); 1 of 2 replicas has it; another geofront brings it to the others (`catalog.roll = false`)
+        catalog: changed 12 s ago (epoch 4); 1 of 2 replicas has it; another geofront reloads the others (`catalog.roll = false`)
         ");
     }
 
     #[test]
-    fn a_replica_has_an_epoch_or_is_on_its_way_or_says_why_not() {
+    fn a_replica_is_done_or_moving_or_stuck_with_a_reason() {
         let down = Upstream {
             health: Health::Down,
             last_cause: Some("cannot connect: x".to_owned()),
@@ -369,7 +371,7 @@ mod tests {
             (maintenance, Progress::LeftAlone),
             (
                 stale("a", Phase::HeldBack),
-                stuck("it is the last that serves, and nobody could serve while it reloads"),
+                stuck("it is the only one that serves, and none could serve while it reloads"),
             ),
         ] {
             assert_eq!(Progress::of(&upstream, 4), expected, "{upstream:?}");
@@ -377,14 +379,14 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_that_has_the_epoch_is_done_whatever_follows() {
+    fn a_replica_with_the_epoch_is_done_even_if_it_reloads_again() {
         let mut upstream = stale("a", Phase::Reloading);
         upstream.catalog.epoch = Some(4);
         assert_eq!(Progress::of(&upstream, 4), Progress::Done);
     }
 
     #[test]
-    fn the_column_shows_only_what_is_known_of_replicas() {
+    fn the_column_is_empty_for_unknown_catalogs() {
         let main = Upstream {
             role: Role::Main,
             ..fresh("main")
@@ -408,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn who_must_be_looked_at_is_told_from_who_is_on_its_way() {
+    fn troubled_replicas_are_distinguished_from_reloading_ones() {
         let repaired = status(vec![]).catalog;
         let watched = Catalog {
             can_reload: false,

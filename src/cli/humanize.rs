@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_read_as_people_say_them() {
+    fn durations_have_their_two_largest_units() {
         assert_eq!(
             [0, 59, 60, 3599, 3660, 90_000].map(span),
             ["0 s", "59 s", "1 min", "59 min", "1 h 1 min", "1 d 1 h"]
@@ -31,7 +31,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_waited_for_is_told_to_the_tenth_while_it_is_short() {
+    fn short_waits_are_shown_with_tenths() {
         assert_eq!(
             [0, 3249, 59_900, 61_000].map(took),
             ["0.0 s", "3.2 s", "59.9 s", "1 min"]

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_is_a_configuration() {
+    fn the_output_is_a_valid_configuration() {
         let cluster = "[upstreams.main]\nurl = 'http://10.0.0.1'\nrole = 'main'\n[upstreams.a]\nurl = 'http://10.0.0.2'\n";
         let text = format!("{cluster}{HEAD}{}", limits(&properties(FILE)));
         let loaded = Config::load(

@@ -36,7 +36,11 @@ pub(super) fn ready(
 ) -> Result<Exit, Failure> {
     let name = &options.upstream.name;
     order(client, name, Mode::Ready, false)?;
-    writeln!(out, "{name}: ready, {}", prospect(&look(client, name)?))?;
+    writeln!(
+        out,
+        "{name}: ready, {}",
+        prospect(&find_upstream(client, name)?)
+    )?;
     Ok(Exit::Success)
 }
 
@@ -87,7 +91,7 @@ fn prospect(upstream: &Upstream) -> String {
     )
 }
 
-fn look(client: &Client, name: &str) -> Result<Upstream, Failure> {
+fn find_upstream(client: &Client, name: &str) -> Result<Upstream, Failure> {
     let found = client
         .status()?
         .upstreams
@@ -106,11 +110,9 @@ fn wait_until_idle(
     let deadline = Instant::now() + limit;
     let mut said = None;
     loop {
-        let upstream = look(client, name)?;
+        let upstream = find_upstream(client, name)?;
         if upstream.mode == Mode::Ready {
-            return Err(Failure::new(format!(
-                "{name}: somebody made it ready again"
-            )));
+            return Err(Failure::new(format!("{name}: it was made ready again")));
         }
         if upstream.in_flight == 0 {
             writeln!(out, "{name}: drained, nothing in flight")?;

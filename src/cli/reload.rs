@@ -18,12 +18,12 @@ pub(super) fn run(client: &Client, out: &mut dyn Write) -> Result<Exit, Failure>
         Reload::Unchanged { revision } => {
             writeln!(
                 out,
-                "nothing to change: configuration {revision} says the same"
+                "nothing to change: configuration {revision} is the same"
             )?;
             Ok(Exit::Success)
         }
         Reload::Refused { error } => Err(Failure::new(format!(
-            "the configuration was refused; what was in force stays in force\n\n{}",
+            "the configuration was refused; the previous one stays in force\n\n{}",
             error.trim_end()
         ))),
     }

@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_and_what_is_full_is_shown_while_it_is_so() {
+    fn waiting_requests_and_full_limits_are_shown() {
         let busy = Upstream {
             in_flight: 16,
             slower_in_flight: 8,
@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn the_exit_code_tells_well_from_degraded_from_dead() {
+    fn the_exit_code_distinguishes_well_degraded_and_dead() {
         assert_eq!(judge(&status(vec![upstream("a", 1)])), Exit::Success);
         assert_eq!(
             judge(&status(vec![upstream("a", 1), down("b")])),

@@ -16,7 +16,7 @@ use crate::admin::answers::{Role, Status, Upstream};
 const LOOK: Duration = Duration::from_millis(200);
 
 /// The progress of a replica that has not begun, which is not printed.
-const NOT_TOLD: &str = "waiting for its turn";
+const NOT_REPORTED: &str = "waiting for its turn";
 
 pub(super) fn run(
     options: &args::Sync,
@@ -34,11 +34,11 @@ pub(super) fn run(
     let mut roll = Roll {
         epoch,
         ordered: Instant::now(),
-        told: BTreeMap::new(),
+        reported: BTreeMap::new(),
     };
     loop {
         let status = client.status()?;
-        roll.tell(&status, out)?;
+        roll.report(&status, out)?;
         if let Some(ended) = roll.ended(&status, options.timeout, roll.ordered.elapsed()) {
             writeln!(out, "{}", ended?)?;
             return Ok(Exit::Success);
@@ -52,21 +52,21 @@ struct Roll {
     epoch: u64,
     ordered: Instant,
     /// The last printed state of each replica, without numbers that change all the time.
-    told: BTreeMap<String, String>,
+    reported: BTreeMap<String, String>,
 }
 
 impl Roll {
     /// Prints one line for each replica whose state changed.
-    fn tell(&mut self, status: &Status, out: &mut dyn Write) -> Result<(), Failure> {
+    fn report(&mut self, status: &Status, out: &mut dyn Write) -> Result<(), Failure> {
         for replica in replicas(status) {
             let text = self.text(replica);
             let state = text.split([',', ';']).next().unwrap_or_default().to_owned();
-            if state == NOT_TOLD || self.told.get(&replica.name) == Some(&state) {
+            if state == NOT_REPORTED || self.reported.get(&replica.name) == Some(&state) {
                 continue;
             }
             writeln!(out, "{}: {text}", replica.name)?;
             out.flush()?;
-            self.told.insert(replica.name.clone(), state);
+            self.reported.insert(replica.name.clone(), state);
         }
         Ok(())
     }
@@ -174,7 +174,7 @@ mod tests {
         Roll {
             epoch: 4,
             ordered: Instant::now(),
-            told: BTreeMap::new(),
+            reported: BTreeMap::new(),
         }
     }
 
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn every_state_is_told_once() {
+    fn every_state_is_printed_once() {
         let mut roll = roll();
         let mut out = Vec::new();
         let mut busier = stale("a", Phase::Draining);
@@ -232,7 +232,7 @@ mod tests {
             vec![reloaded("a"), failed("b")],
             vec![reloaded("a"), fresh("b")],
         ] {
-            roll.tell(&at_epoch(upstreams), &mut out).unwrap();
+            roll.report(&at_epoch(upstreams), &mut out).unwrap();
         }
         insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r"
         a: draining, 3 in flight
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn it_ends_when_the_time_is_over_and_says_what_was_going_on() {
+    fn it_ends_after_its_time_and_reports_the_state_of_each_replica() {
         insta::assert_snapshot!(ended(vec![fresh("a"), stale("b", Phase::Reloading)], LIMIT).unwrap(), @r"
         error: 1 of 2 replicas does not have epoch 4 after 1m
           b: reloading

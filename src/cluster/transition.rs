@@ -636,7 +636,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_upstream_sent_cannot_forge_a_field_or_a_line() {
+    fn text_of_an_upstream_cannot_forge_a_field_or_a_line() {
         let forged = Cause::NodeFault("no\" health=up\r\nupstream=main \\".to_owned());
         assert_eq!(
             cause(forged.clone()),

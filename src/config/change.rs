@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_told_with_both_sides() {
+    fn changed_values_are_reported_with_both_sides() {
         let heavier =
             format!("{BASE}weight = 50\n[health]\ninterval = \"10s\"\nprobe_layer = \"a:b\"\n");
         let told = [
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_a_restart_is_refused_whatever_else_changes() {
+    fn a_change_that_needs_a_restart_is_refused_with_all_others() {
         let moved = format!("threads = 7\nlisten = \"0.0.0.0:80\"\n{BASE}weight = 50\n");
         assert_eq!(
             change(&moved),
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_password_is_a_change_that_does_not_tell_it() {
+    fn a_new_password_is_a_change_that_is_not_printed() {
         let text =
             format!("{BASE}[geoserver]\nusername = \"admin\"\npassword_file = \"password\"\n");
         let change = Change::between(&load(&text, "old\n"), &load(&text, "new\n"));
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn another_order_is_told_as_such() {
+    fn another_order_is_reported_as_such() {
         let (main, slave) = BASE.split_at(BASE.find("[upstreams.slave1]").unwrap());
         assert_eq!(
             change(&format!("{slave}{main}")),

@@ -18,13 +18,13 @@
 
 mod parse;
 
-use crate::hash::fnv1a;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::hash::fnv1a;
 use crate::ogc::{self, Classified, RequestHead, Service};
 
 pub(crate) use parse::{Statement, statement};
@@ -152,7 +152,7 @@ impl Operations {
             && self
                 .format
                 .as_ref()
-                .is_none_or(|format| ogc::asks_for_format(head.target, format))
+                .is_none_or(|format| ogc::requests_format(head.target, format))
     }
 }
 
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn geowebcache_is_one_service_whatever_it_speaks() {
+    fn geowebcache_is_one_service_in_every_protocol() {
         let lines = ["ows.gwc=9", "ows.global=9", "ows.wms=9"];
         let wmts = "/geoserver/gwc/service/wmts?SERVICE=WMTS&REQUEST=GetTile";
         assert_eq!(held(&lines, wmts), [true, true, false]);

@@ -91,7 +91,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_shown_reads_back(millis in 0_u64..100_000_000_000, bytes: u64) {
+        fn displayed_values_can_be_read_back(millis in 0_u64..100_000_000_000, bytes: u64) {
             let duration = Duration::from_millis(millis);
             prop_assert_eq!(parse_duration(&show_duration(duration)), Some(duration));
             prop_assert_eq!(parse_size(&show_size(Size(bytes))), Some(Size(bytes)));

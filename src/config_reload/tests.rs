@@ -241,7 +241,7 @@ fn a_name_that_comes_to_the_address_of_another_upstream_is_not_that_upstream_twi
 }
 
 #[test]
-fn a_name_server_that_hangs_blocks_no_look_at_the_configuration_and_its_late_answer_counts() {
+fn a_hanging_name_server_does_not_block_readers_and_its_late_answer_counts() {
     let (go, gate) = mpsc::channel::<()>();
     let gate = Mutex::new(gate);
     let world = World::looking_up(&format!("{MAIN}{REPLICA}"), move |_| {

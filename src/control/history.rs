@@ -97,7 +97,7 @@ mod tests {
     use crate::config::UpstreamName;
 
     #[test]
-    fn the_history_holds_the_last_hundred_rolls_with_what_became_of_each() {
+    fn the_history_holds_the_last_hundred_rolls_with_their_outcomes() {
         let (now, clock) = (
             Instant::now() + Duration::from_secs(100),
             UNIX_EPOCH + Duration::from_secs(1_000_000),

@@ -94,7 +94,7 @@ fn a_healthy_cluster_serves_requests_without_the_lock() {
 }
 
 #[test]
-fn a_success_is_heard_where_there_is_evidence_to_weaken() {
+fn a_success_is_reported_if_there_is_evidence_to_weaken() {
     let (control, now) = up(3);
     let slave1 = slave(&control, "slave1");
     for _ in 0..100 {
@@ -106,7 +106,7 @@ fn a_success_is_heard_where_there_is_evidence_to_weaken() {
 }
 
 #[test]
-fn what_requests_can_see_is_published_before_the_change_returns() {
+fn a_visible_change_is_published_before_it_returns() {
     let (control, now) = up(3);
     let slave1 = slave(&control, "slave1");
     (0..2).for_each(|_| control.observe(&slave1, now, out_of_memory(), now));
@@ -126,7 +126,7 @@ fn what_requests_can_see_is_published_before_the_change_returns() {
 }
 
 #[test]
-fn what_requests_cannot_see_is_not_published() {
+fn an_invisible_change_is_not_published() {
     let (control, now) = up(3);
     let before = control.snapshot_full();
     control.observe(
@@ -151,7 +151,7 @@ fn a_refused_order_changes_nothing() {
 }
 
 #[test]
-fn listeners_hear_every_transition_once_and_in_order() {
+fn listeners_receive_every_transition_once_and_in_order() {
     let now = Instant::now();
     let control = Control::new(Arc::new(config(2)), now);
     let mut heard = control.transitions();
@@ -226,7 +226,7 @@ fn every_transition_is_logged_once_and_warns_when_it_is_for_the_worse() {
 }
 
 #[tokio::test]
-async fn whoever_waits_is_woken_when_something_is_due_sooner() {
+async fn a_waiter_is_woken_when_something_is_due_sooner() {
     let (control, now) = up(1);
     control.handle(Event::Configured(Arc::new(config(2))), now);
     tokio::time::timeout(PATIENCE, control.woken())
@@ -235,7 +235,7 @@ async fn whoever_waits_is_woken_when_something_is_due_sooner() {
 }
 
 #[tokio::test]
-async fn nobody_is_woken_when_nothing_is_due_sooner() {
+async fn no_waiter_is_woken_when_nothing_is_due_sooner() {
     let now = Instant::now();
     let control = Control::new(Arc::new(config(2)), now);
     pass_probes(&control, now);

@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_of_capabilities_is_bounded() {
+    fn the_part_of_capabilities_that_is_read_is_bounded() {
         let many = "<Layer><Name>a</Name></Layer>".repeat(MAX_NAMES * 2);
         assert_eq!(named_layers(many.as_bytes()).len(), MAX_NAMES);
         assert_eq!(named_layers("<Layer>".repeat(100_000).as_bytes()), [""; 0]);

@@ -146,7 +146,7 @@ mod tests {
 
     /// A check opens the file, which is an event too.
     #[tokio::test]
-    async fn a_look_does_not_call_for_the_next() {
+    async fn a_check_does_not_cause_the_next() {
         let reads = reads_in(WHILE, async |_| {}).await;
         assert!(
             (1..=4).contains(&reads),

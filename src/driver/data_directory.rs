@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_is_what_stands_between_its_tags() {
+    fn the_update_sequence_is_read_between_its_tags() {
         assert_eq!(
             number_of("<global><updateSequence>4711</updateSequence></global>"),
             Some(4711)

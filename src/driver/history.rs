@@ -104,7 +104,7 @@ mod tests {
     use crate::control::PastRoll;
 
     #[test]
-    fn what_is_saved_is_found_again_and_a_torn_file_is_reported() {
+    fn a_saved_history_is_loaded_again_and_a_torn_file_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         let state_file = folder.path().join("catalog.json");
         assert_eq!(load(&state_file).unwrap(), RollHistory::default());

@@ -294,7 +294,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn authorities_are_what_stands_between_scheme_and_path() {
+    fn the_authority_is_between_scheme_and_path() {
         assert_eq!(authority("http://10.0.0.11:8080"), "10.0.0.11:8080");
         assert_eq!(
             authority("https://[2001:db8::1]:8443/x"),

@@ -56,7 +56,7 @@ pub async fn run(
     };
     let mut transitions = driver.control.transitions();
     loop {
-        driver.start_what_is_due();
+        driver.start_due_actions();
         let has_room = driver.probes.len() < MAX_PROBES;
         tokio::select! {
             () = ended(&mut shutdown) => break,
@@ -83,7 +83,7 @@ struct Driver {
 }
 
 impl Driver {
-    fn start_what_is_due(&mut self) {
+    fn start_due_actions(&mut self) {
         while self.probes.len() < MAX_PROBES {
             match self.control.poll_action(Instant::now()) {
                 Some(Action::Probe(upstream)) => self.start_probe(upstream),
@@ -319,7 +319,7 @@ fn label(outcome: &Outcome) -> &'static str {
 fn report_panic(probed: Result<(), JoinError>) {
     if let Err(error) = probed {
         // The cluster gives up on a missing report and orders the action again.
-        tracing::error!(%error, "a task came to nothing by a defect of ours");
+        tracing::error!(%error, "a task failed because of a defect in geofront");
     }
 }
 

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_calls_itself_a_png_has_to_be_one() {
+    fn an_answer_of_type_png_must_be_a_png() {
         let html = answer(200, "image/png", "<html>");
         assert_eq!(MAP.judge(&html), unexpected("image/png that is not a PNG"));
         assert_eq!(
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn capabilities_pass_as_soon_as_their_root_is_seen() {
+    fn capabilities_pass_once_their_root_is_read() {
         let half = Answer {
             is_complete: false,
             ..answer(200, "text/xml", CAPABILITIES)
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn other_statuses_fail_and_say_what_to_do() {
+    fn other_statuses_fail_with_a_remedy() {
         assert_eq!(
             MAP.judge(&answer(404, "text/html", "")),
             Outcome::Failure(Cause::Status(404))

@@ -87,7 +87,7 @@ async fn a_new_configuration_is_driven_without_a_restart() {
 }
 
 #[tokio::test]
-async fn it_ends_when_told_and_takes_its_probes_with_it() {
+async fn it_ends_on_shutdown_together_with_its_probes() {
     let server = Server::start(Behaviour::Stall(Vec::new())).await;
     let slow = "[health]\ntimeout = \"4s\"\n";
     let mut server = server;

@@ -1,9 +1,10 @@
 //! Chance that can be replayed: a numbered sequence of draws from a seed, and the service times
 //! drawn from it.
 
-use crate::hash::SplitMix64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use crate::hash::SplitMix64;
 
 /// A sequence of uniform draws. The n-th draw depends on the seed and n only, so that a run in
 /// which requests arrive in the same order draws the same numbers.

@@ -1,7 +1,6 @@
 //! Maps that are real PNGs: a tint of the instance's own, and its name written on it, so that a
 //! person sees at a glance and a test by decoding who drew what.
 
-use crate::hash::fnv1a;
 use std::collections::HashMap;
 
 use bytes::Bytes;
@@ -9,6 +8,7 @@ use parking_lot::Mutex;
 use png::{BitDepth, ColorType, Encoder};
 
 use super::font;
+use crate::hash::fnv1a;
 
 /// The text chunk that names the instance.
 pub const PNG_AUTHOR: &str = "Author";

@@ -1,6 +1,5 @@
 //! A request as it came off the wire: every byte of its head, in order, and what its body was.
 
-use crate::hash::{FNV_START, fnv1a_from};
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
@@ -8,6 +7,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::kvp::Kvp;
+use crate::hash::{FNV_START, fnv1a_from};
 
 /// How much of a body is kept, and of a form is read: Tomcat's `maxPostSize`. The length and hash
 /// are of all of it.

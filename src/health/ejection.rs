@@ -343,7 +343,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn nobody_is_ejected_who_is_needed_and_the_next_failure_asks_again() {
+    fn a_needed_upstream_is_not_ejected_and_the_next_failure_may_eject_it() {
         let mut record = Record::new();
         let (now, config) = (record.now, config());
         assert!((0..100).all(|_| {
@@ -366,7 +366,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_ends_during_the_ejection_neither_lengthens_nor_ends_it() {
+    fn requests_that_end_during_the_ejection_neither_lengthen_nor_end_it() {
         let mut record = Record::new();
         record.eject();
         assert!(!record.succeed());
@@ -375,7 +375,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_was_sent_before_the_trial_does_not_decide_it() {
+    fn requests_sent_before_the_trial_do_not_decide_it() {
         let mut record = Record::new();
         let before = record.now;
         let length = record.eject();
@@ -386,7 +386,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_was_sent_before_the_return_does_not_count_after_it() {
+    fn requests_sent_before_the_return_do_not_count_after_it() {
         let mut record = Record::new();
         let before = record.now;
         record.serve_a_sentence();

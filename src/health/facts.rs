@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn no_answer_says_nothing_about_content_until_it_is_down() {
+    fn a_missing_answer_does_not_change_content_until_it_is_down() {
         assert_eq!(after("+xx"), (Up, Up));
         assert_eq!(after("+xxx"), (Down, Unknown));
         assert_eq!(after("+xxx++"), (Up, Up));
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn busy_is_reachable_and_says_nothing_about_content() {
+    fn a_busy_answer_is_reachable_and_does_not_change_content() {
         assert_eq!(after("b"), (Up, Unknown));
         assert_eq!(after("+--b-"), (Up, Down));
         assert_eq!(after("xbb"), (Up, Unknown));
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_witness_that_was_not_asked_since_the_failure_shows_nothing() {
+    fn a_witness_without_a_probe_since_the_failure_proves_nothing() {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
         let (mut fails, mut passed_before) = (Facts::default(), Facts::default());
         passed_before.learn(Verdict::Passed, start, start, &config());
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_pass_that_was_asked_for_after_the_failure_convicts() {
+    fn only_a_pass_of_a_probe_sent_after_the_failure_convicts() {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
         let (mut fails, mut passes) = (Facts::default(), Facts::default());
         passes.learn(Verdict::Passed, start, start, &config());

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_knows_before_the_first_probe() {
+    fn health_is_unknown_before_the_first_probe() {
         assert_eq!(RiseFall::new().state(), Unknown);
     }
 

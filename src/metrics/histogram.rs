@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_exceeds_every_bound_still_counts() {
+    fn durations_beyond_every_bound_still_count() {
         let reading = reading_of(&[Duration::from_secs(3600), Duration::ZERO]).unwrap();
         assert_eq!(
             (reading.buckets[18].1, reading.count, reading.sum_seconds),

@@ -225,7 +225,7 @@ fn an_answer_of_our_own_counts_under_no_upstream() {
 }
 
 #[test]
-fn what_happens_to_an_upstream_counts_under_its_name() {
+fn events_of_an_upstream_count_under_its_name() {
     let metrics = Metrics::new();
     let a = metrics.upstream(&name("a"));
     metrics.finished(RequestClass::Info, Some(&a), 200, Duration::ZERO, None);

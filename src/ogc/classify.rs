@@ -203,7 +203,7 @@ fn preflight(target: &[u8], context: &str) -> Reading {
     const LIGHT: Reading = Reading::new(
         RequestClass::Static,
         None,
-        "OPTIONS reports what is possible and changes nothing",
+        "OPTIONS reports the allowed methods and changes nothing",
     );
     if target == b"*" {
         return LIGHT;
@@ -259,6 +259,6 @@ fn file(method: &str, reading: Reading) -> Reading {
     if is_get(method) {
         reading
     } else {
-        Reading::unknown("a file of GeoServer's, with a method that files do not have")
+        Reading::unknown("a file of GeoServer, with a method that files do not have")
     }
 }

@@ -40,7 +40,7 @@ fn posted(
     let payload = match body_prefix {
         Some(prefix) => body::read(body::kind(head.content_type), prefix, kvp),
         None => Payload::Unreadable(
-            "the body decides, and it was not read or is longer or otherwise packed than what is read",
+            "the body decides, but it was not read, is too long, or has an unsupported encoding",
         ),
     };
     let pairs = of_pairs(address, kvp);

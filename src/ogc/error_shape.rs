@@ -55,11 +55,11 @@ pub fn error_shape(c: &Classified, head: &RequestHead<'_>) -> ErrorShape {
         Service::OgcApi | Service::Gsr => return ErrorShape::Json,
         Service::Tms | Service::Oseo | Service::Rest => return ErrorShape::Plain,
     };
-    asked_for(head).unwrap_or(by_version)
+    requested_shape(head).unwrap_or(by_version)
 }
 
 /// The format that `EXCEPTIONS=` of WMS and WFS requests, if it differs from the service's XML.
-fn asked_for(head: &RequestHead<'_>) -> Option<ErrorShape> {
+fn requested_shape(head: &RequestHead<'_>) -> Option<ErrorShape> {
     let query = head.target.splitn(2, |&byte| byte == b'?').nth(1)?;
     let format = kvp::value_in(query, Key::Exceptions)?;
     match format.as_bytes() {

@@ -258,7 +258,7 @@ at x</ows:ExceptionText></ows:Exception></ows:ExceptionReport>"#;
     }
 
     #[test]
-    fn reports_of_every_service_are_told_from_data() {
+    fn reports_of_every_service_are_distinguished_from_data() {
         let reports = [
             WMS_111,
             OWS_11,
@@ -284,7 +284,7 @@ at x</ows:ExceptionText></ows:Exception></ows:ExceptionReport>"#;
     }
 
     #[test]
-    fn a_head_that_breaks_off_does_not_tell() {
+    fn a_truncated_head_is_incomplete() {
         for body in [
             "",
             "  ",
@@ -324,7 +324,7 @@ at x</ows:ExceptionText></ows:Exception></ows:ExceptionReport>"#;
     }
 
     #[test]
-    fn what_there_is_of_a_broken_report_is_read() {
+    fn the_beginning_of_a_truncated_report_is_read() {
         let broken = &OWS_11[..OWS_11.find("heap").unwrap()];
         assert_eq!(
             Exception::first_of(broken.as_bytes()),

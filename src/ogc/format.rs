@@ -5,7 +5,7 @@ use super::word::{Encoding, Word, decode};
 
 /// True if the first `outputFormat` or `format` of the query is `format`, in any case. A format in
 /// an XML body is not considered.
-pub fn asks_for_format(target: &[u8], format: &str) -> bool {
+pub fn requests_format(target: &[u8], format: &str) -> bool {
     let query = target
         .splitn(2, |&byte| byte == b'?')
         .nth(1)
@@ -44,7 +44,7 @@ mod tests {
             "outputFormat=IMAGE/PNG&x=1",
         ] {
             assert!(
-                asks_for_format(format!("/wms?{query}").as_bytes(), "image/png"),
+                requests_format(format!("/wms?{query}").as_bytes(), "image/png"),
                 "{query}"
             );
         }
@@ -57,7 +57,7 @@ mod tests {
             "format=image%2",
         ] {
             assert!(
-                !asks_for_format(format!("/wms?{query}").as_bytes(), "image/png"),
+                !requests_format(format!("/wms?{query}").as_bytes(), "image/png"),
                 "{query}"
             );
         }

@@ -209,7 +209,7 @@ impl Kvp {
     }
 
     /// True if the tile cache may answer a GetMap with these parameters.
-    pub(super) fn asks_for_a_tile(&self) -> bool {
+    pub(super) fn is_tile_request(&self) -> bool {
         self.is_tiled && self.tile_size.is_of_a_tile()
     }
 

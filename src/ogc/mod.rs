@@ -43,7 +43,7 @@ pub use body_reader::BodyReader;
 pub use class::{ClassRow, PerClass, RequestClass, RetryRule, Retryable, Servers, Writes, retry};
 pub use classify::{body_need, classify};
 pub use error_shape::{ErrorShape, error_shape};
-pub use format::asks_for_format;
+pub use format::requests_format;
 pub use metatile::metatile;
 pub use operation::operations;
 pub use path::normalise_path;

@@ -19,7 +19,7 @@ pub(super) fn reading(method: &str, path: &Path<'_>, from: usize, kvp: &Kvp) -> 
         if is_get && is_unbroken && is_process_description(path, from) {
             (
                 RequestClass::Feature,
-                "what OGC API Processes offers, and how a process is described",
+                "the list of OGC API processes, or the description of one",
             )
         } else {
             (

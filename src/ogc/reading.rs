@@ -83,7 +83,7 @@ impl Reading {
     fn of_known(operation: &'static Operation, kvp: &Kvp, source: Source) -> Self {
         let (class, reason) = match operation.class {
             RequestClass::Map
-                if kvp.asks_for_a_tile() && operation.name == "GetMap" && !source.is_document() =>
+                if kvp.is_tile_request() && operation.name == "GetMap" && !source.is_document() =>
             {
                 (
                     RequestClass::Tile,
@@ -118,7 +118,7 @@ impl Reading {
         match self.class {
             RequestClass::Coverage if is_stored => Self { class: RequestClass::Transaction, reason: STORED, ..self },
             RequestClass::Coverage if !is_whole => {
-                self.in_doubt("a WCS GetCoverage that goes on beyond what is looked at may ask to be stored there")
+                self.in_doubt("a WCS GetCoverage that is longer than the part that is read may set store=true at its end")
             }
             _ => self,
         }

@@ -129,7 +129,7 @@ pub(super) fn find(path: &Path<'_>, base: usize) -> Route {
         .next()
         .or_else(|| behind_a_parameter(path, base))
         .unwrap_or(Route::Unmapped {
-            reason: "nothing of GeoServer's is known at this address",
+            reason: "no part of GeoServer is known at this address",
         })
 }
 
@@ -215,7 +215,7 @@ fn geowebcache(
             reason: "GeoWebCache's pages (/gwc, /gwc/demo)",
         },
         _ => Route::Unmapped {
-            reason: "nothing of GeoWebCache's is known at this address",
+            reason: "no part of GeoWebCache is known at this address",
         },
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn reading(
         }
         _ => {
             return (
-                guarded(Reading::unknown("tiles are asked for with GET"), kvp),
+                guarded(Reading::unknown("tiles are requested with GET"), kvp),
                 None,
             );
         }

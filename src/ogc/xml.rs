@@ -58,7 +58,7 @@ pub(super) fn root(text: &[u8]) -> Option<Root> {
     };
     let read = usize::try_from(reader.buffer_position()).ok()?;
     letters.allow(text.get(..read)?)?;
-    root.is_stored = asks_to_store(text);
+    root.is_stored = sets_store(text);
     root.is_whole =
         !root.is_decided_by_its_end() || letters.allow(text).is_some() && ends(&mut reader, depth);
     Some(root)
@@ -113,7 +113,7 @@ pub(super) fn soap_root(text: &[u8]) -> Option<Root> {
         }
     }
     let mut root: Root = root?;
-    root.is_stored = asks_to_store(text);
+    root.is_stored = sets_store(text);
     root.is_whole = is_whole;
     Some(root)
 }
@@ -242,7 +242,7 @@ fn plain_value(attribute: &Attribute<'_>) -> Result<Word, Ambiguous> {
 
 /// Finds `store="true"` of a WCS 1.1 output anywhere in the text, however the value is written:
 /// everything but a plain `false` counts. A false positive costs only a slot on the main.
-fn asks_to_store(text: &[u8]) -> bool {
+fn sets_store(text: &[u8]) -> bool {
     const NAME: &[u8] = b"store";
     text.windows(NAME.len())
         .enumerate()

@@ -1,4 +1,4 @@
-//! The admin endpoint over real connections: what it answers, what it refuses, what it streams.
+//! The admin endpoint over real connections: its answers, refusals and streams.
 
 use std::sync::atomic::Ordering;
 
@@ -322,7 +322,7 @@ async fn metrics_show_the_state_of_the_cluster() {
 }
 
 #[tokio::test]
-async fn status_says_who_ordered_a_mode_and_when() {
+async fn status_shows_the_operator_and_time_of_a_mode() {
     let admin = Admin::start("").await;
     admin.pass_probes();
     let name = format!("  al\\nice{}", "x".repeat(200));

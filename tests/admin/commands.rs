@@ -1,4 +1,4 @@
-//! The real binary against a real admin endpoint: what operators type while geofront runs.
+//! The real binary against a real admin endpoint: the commands for a running geofront.
 
 use std::process::{Output, Stdio};
 
@@ -136,7 +136,7 @@ async fn reload_prints_what_changed_or_why_not() {
     );
     admin.world.append("fal = 4\n");
     let (code, _, err) = geofront(&admin, &["reload"]).await;
-    let expected = "error: the configuration was refused; what was in force stays in force\n\nerror: unknown key `fal`";
+    let expected = "error: the configuration was refused; the previous one stays in force\n\nerror: unknown key `fal`";
     assert!(code == 1 && err.starts_with(expected), "{code} {err}");
 }
 
@@ -160,7 +160,7 @@ async fn sync_orders_and_says_where_to_look() {
 async fn sync_without_credentials_is_refused_with_the_reason() {
     let (code, out, err) = geofront(&cluster().await, &["sync", "--wait"]).await;
     assert!(
-        (code, out.as_str()) == (1, "") && err.contains("give `username` with `password_file`"),
+        (code, out.as_str()) == (1, "") && err.contains("set `username` with `password_file`"),
         "{code} {err}"
     );
 }
@@ -175,7 +175,7 @@ async fn sync_tells_of_each_replica_until_all_are_fresh() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(syncing.stdout.take().unwrap()).lines();
-    // Before it leaves service, it is asked whether it takes our credentials.
+    // Before the replica leaves service, its acceptance of the credentials is checked.
     let draining = async {
         let mut line = lines.next_line().await.unwrap().unwrap();
         while line == "a: waiting for its turn" {
@@ -252,7 +252,7 @@ async fn a_token_comes_from_a_file() {
     admin.pass_probes();
     let (code, _, err) = geofront(&admin, &["status"]).await;
     assert!(
-        code == 2 && err.contains("asks for its admin token"),
+        code == 2 && err.contains("requires its admin token"),
         "{code} {err}"
     );
     let file = tempfile::NamedTempFile::new().unwrap();

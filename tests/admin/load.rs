@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use super::support::Admin;
 
-/// A check that takes longer has timed out at its caller.
+/// A slower health check has timed out at its caller.
 const SOON: Duration = Duration::from_secs(2);
 
 async fn code_in_time(admin: &Admin, path: &str) -> u16 {

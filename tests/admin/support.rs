@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
 
-/// Nothing here takes a hundredth of it.
+/// Timeout of every wait: a hundred times what it takes.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 const FILE: &str = "geofront.toml";
@@ -34,7 +34,7 @@ const FILE: &str = "geofront.toml";
 const CLUSTER: &str = "[upstreams.main]\nurl = 'http://127.0.0.1:1'\nrole = 'main'\n[upstreams.a]\nurl = 'http://127.0.0.1:2'\n\
     [upstreams.b]\nurl = 'http://127.0.0.1:3'\n[health]\nrise = 1\n";
 
-/// With which a replica can be reloaded.
+/// Credentials with which a replica can be reloaded.
 pub(crate) const CREDENTIALS: &str = "[geoserver]\nheaders = { sec-username = 'geofront' }\n";
 
 pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
@@ -95,7 +95,7 @@ pub(crate) struct Admin {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) code: u16,
-    /// In lower case but for the values.
+    /// Lower case except for the values.
     pub(crate) head: String,
     pub(crate) body: String,
 }
@@ -173,7 +173,7 @@ fn failed_requests(after: u64) -> Requests {
 }
 
 impl Admin {
-    /// With `top` before the tables of the cluster.
+    /// Starts the endpoint. `top` stands before the tables of the cluster.
     pub(crate) async fn start(top: &str) -> Self {
         let world = Arc::new(World::new(format!("{top}{CLUSTER}")));
         let environment: SharedEnvironment = Arc::<World>::clone(&world);
@@ -207,7 +207,7 @@ impl Admin {
             shutdown,
             serving,
         };
-        // Once it answers, it hears every transition.
+        // Once it answers, it receives every transition.
         assert_eq!(admin.get("/healthz").await.code, 200);
         admin
     }
@@ -233,8 +233,8 @@ impl Admin {
         }
     }
 
-    /// Does at once all that is due, as a driver would; replicas answer their reload as `reload`
-    /// says.
+    /// Carries out all due actions at once, like the driver; `reload` is the outcome of each
+    /// reload.
     pub(crate) fn drive(&self, reload: impl Fn(&str) -> Result<(), Cause>) {
         let now = Instant::now();
         while let Some(action) = self.control.poll_action(now) {
@@ -292,7 +292,7 @@ impl Admin {
         }
     }
 
-    /// The same again and again, until dropped.
+    /// Carries out due actions again and again, until dropped.
     pub(crate) async fn keep_driving(&self, reload: impl Fn(&str) -> Result<(), Cause>) {
         let mut looks = interval(Duration::from_millis(5));
         loop {
@@ -301,7 +301,7 @@ impl Admin {
         }
     }
 
-    /// A request in flight at `name`.
+    /// Holds a request in flight at `name`.
     pub(crate) fn hold(&self, name: &str) -> Lease {
         let mut tried = Tried::default();
         loop {
@@ -339,7 +339,7 @@ impl Admin {
             let mut stream = TcpStream::connect(self.address)
                 .await
                 .expect("the endpoint accepts");
-            // An answer may come, and the connection close, before a body that is too large was
+            // The answer may arrive and the connection close before a body that is too large was
             // sent.
             drop(stream.write_all(request.as_bytes()).await);
             let mut answer = Vec::new();

@@ -1,4 +1,4 @@
-//! Promise 5: a change made on the main reaches every replica, each reloaded while it serves
+//! A change made on the main reaches every replica, each reloaded while it serves
 //! nothing, without one wrong answer.
 
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Promise 7: host, path, query and body reach the upstream byte for byte.
+//! Host, path, query and body reach the upstream byte for byte.
 
 use geofront::hash::fnv1a;
 

@@ -1,4 +1,4 @@
-//! Promise 4: an edit takes effect within a second or is refused with the reason; no request fails,
+//! An edit takes effect within a second or is refused with the reason; no request fails,
 //! nothing is forgotten.
 
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Promise 1: an eligible upstream answers, or the client gets a clear refusal at once, in the
+//! An eligible upstream answers, or the client gets a clear refusal at once, in the
 //! shape its service speaks.
 
 use std::time::{Duration, Instant};

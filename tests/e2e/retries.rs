@@ -1,4 +1,4 @@
-//! Promise 2: a write is executed at most once; a read whose upstream dies before its first byte is
+//! A write is executed at most once; a read whose upstream dies before its first byte is
 //! answered by another.
 
 use std::time::Instant;

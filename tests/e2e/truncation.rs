@@ -1,4 +1,4 @@
-//! Promise 3: a truncated answer is passed on as truncated.
+//! A truncated answer is passed on as truncated.
 
 use geofront::geosim::{Fault, When};
 use geofront::ogc::RequestClass;

@@ -1,4 +1,4 @@
-//! Promise 6: no header that GeoServer trusts passes from a peer that is not listed.
+//! No header that GeoServer trusts passes from a peer that is not listed.
 
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
-//! Bodies, and the content types that say how they are to be read: forms, XML, SOAP, multipart, and
-//! what pretends to be one of them.
+//! Bodies and content types: forms, XML, SOAP, multipart, and imitations of them.
 
 use std::io::Write;
 
@@ -137,7 +136,7 @@ const FIELD_VALUES: [&str; 6] = [
     " Transaction ",
 ];
 
-/// How a body is packed, and how it says so.
+/// The compression of a body, and its Content-Encoding.
 const CODINGS: [(Packing, Option<&str>); 10] = [
     (Packing::None, None),
     (Packing::None, None),
@@ -155,7 +154,8 @@ const CODINGS: [(Packing, Option<&str>); 10] = [
 enum Packing {
     None,
     Gzip,
-    /// With its text readable in it, behind a name that is one, too.
+    /// Stored without compression, so that its text is readable, behind a name that is readable
+    /// too.
     Stored,
     Zlib,
 }
@@ -224,7 +224,7 @@ fn wide(pairs: &[u8]) -> Vec<u8> {
     pairs.iter().flat_map(escape).collect()
 }
 
-/// Around the length within which a root is looked for, and beyond.
+/// Lengths around the bound within which a root is searched, and beyond.
 fn padding() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![6 => Just(0), 2 => 8000..8200_usize, 1 => Just(9000), 1 => Just(70_000)]
         .prop_map(|length| vec![b'x'; length])

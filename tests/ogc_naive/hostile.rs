@@ -1,5 +1,5 @@
-//! Requests as nobody should send them: real addresses, services and operations, put together and
-//! spelled in every way that has ever led two programs to two readings.
+//! Hostile requests: real addresses, services and operations, combined and spelled in every way
+//! that has ever led two programs to two readings.
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -109,7 +109,7 @@ const NAMES: [&str; 24] = [
     "wps",
 ];
 
-/// What stands before a segment.
+/// Segments to insert before a segment.
 const DETOURS: [&[&str]; 10] = [
     &["."],
     &[""],
@@ -225,7 +225,7 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
     )
 }
 
-/// With its first slash.
+/// A path with its first slash.
 fn path() -> impl Strategy<Value = Vec<u8>> {
     let address = select(&ADDRESSES[..])
         .prop_map(|address| address.split('/').map(str::to_owned).collect::<Vec<_>>());

@@ -1,12 +1,12 @@
-//! Requests as clients send them: each says one thing, in one way. Every operation of every service
-//! is among them.
+//! Requests as clients send them: each has one meaning, in one spelling. Every operation of every
+//! service is among them.
 
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::oracle::{Request, SERVICES};
 
-/// Addresses beside the dispatcher's, with the methods that belong there.
+/// Addresses outside the dispatcher, with the matching methods.
 const OTHERS: [(&str, &str); 49] = [
     ("GET", "/"),
     ("GET", "/web/wicket/page?3"),
@@ -83,7 +83,7 @@ const OTHERS: [(&str, &str); 49] = [
     ("GET", "/mapml/viewer/widget/mapml-viewer.js"),
 ];
 
-/// Parameters that leave the class as it is.
+/// Parameters that do not change the class.
 const DECORATIONS: [&str; 10] = [
     "version=1.1.0",
     "layers=geor:roads",
@@ -97,7 +97,7 @@ const DECORATIONS: [&str; 10] = [
     "_=1700000000000",
 ];
 
-/// Parameters that decide something about one operation, and nothing about the others.
+/// Parameters that influence one operation and no others.
 const MODIFIERS: [&str; 9] = [
     "tiled=true&width=256&height=256&layers=a&format=image/png8",
     "TILED=true&WIDTH=512&HEIGHT=512&LAYERS=geor%3Aa&FORMAT=image%2Fpng",
@@ -131,13 +131,13 @@ fn plain(method: &str, target: String, content_type: Option<&str>, body: String)
     }
 }
 
-/// How service and operation are said.
+/// The place of service and operation.
 #[derive(Clone, Copy, Debug)]
 enum Said {
     InQuery,
-    /// The service by the address alone.
+    /// The address names the service.
     ByAddress,
-    /// `/wfs/GetFeature`.
+    /// The address names both, as in `/wfs/GetFeature`.
     ByOldAddress,
     InForm,
     InXml,
@@ -182,7 +182,7 @@ fn to_the_dispatcher() -> impl Strategy<Value = Request> {
         )
 }
 
-/// Those with an address of their own at the dispatcher.
+/// The operations that have an address of their own at the dispatcher.
 fn operations() -> Vec<(&'static str, &'static str)> {
     let dispatched = SERVICES
         .iter()

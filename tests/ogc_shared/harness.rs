@@ -1,10 +1,10 @@
-//! What must hold of the classification of any request whatever: the body of the fuzz target, run
-//! on chance input by `tests/ogc_fuzz.rs` too.
+//! Invariants of the classification of any request: the body of the fuzz target, which
+//! `tests/ogc_fuzz.rs` also runs on random input.
 //!
-//! An input is a method and a target on the first line, a content type (or nothing) on the second,
-//! behind a tab the content encoding, and the body below.
+//! An input has a method and a target on the first line. The second line is a content type (or
+//! empty) and, behind a tab, the content encoding. The body follows.
 
-// Each test that shares this uses a part of it.
+// Each test that shares this file uses a part of it.
 #![allow(dead_code)]
 
 use geofront::ogc::{
@@ -14,12 +14,12 @@ use geofront::ogc::{
 
 use crate::oracle::{self, Request};
 
-/// Panics when something does not hold.
+/// Panics if an invariant is broken.
 pub(crate) fn check_input(input: &[u8]) {
     check(&request_of(input));
 }
 
-/// Any bytes are a request.
+/// Reads any bytes as a request.
 pub(crate) fn request_of(input: &[u8]) -> Request {
     let (line, rest) = split_line(input);
     let (content_type, body) = split_line(rest);
@@ -39,7 +39,7 @@ pub(crate) fn request_of(input: &[u8]) -> Request {
     }
 }
 
-/// The input that [`request_of`] takes for this request.
+/// The input that [`request_of`] reads as this request.
 pub(crate) fn input_of(request: &Request) -> Vec<u8> {
     let content_type = request
         .content_type
@@ -71,10 +71,10 @@ fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// The longest form that is read.
+/// Maximum length of a form that is read.
 pub(crate) const MOST: usize = 2 << 20;
 
-/// The class, as the proxy and `geofront explain` come to it: a body is read only where it decides.
+/// The class as in the proxy and `geofront explain`: a body is read only where it decides.
 pub(crate) fn classified(request: &Request) -> Classified {
     let head = head(request);
     let is_read = body_need(&head, &request.context) == BodyNeed::Prefix;
@@ -113,7 +113,7 @@ fn head(request: &Request) -> RequestHead<'_> {
     }
 }
 
-/// See the module's documentation.
+/// Checks all invariants for one request; see the module's documentation.
 pub(crate) fn check(request: &Request) {
     let head = head(request);
     let found = classified(request);
@@ -123,7 +123,7 @@ pub(crate) fn check(request: &Request) {
         "the same request, the same class"
     );
     if body_need(&head, &request.context) == BodyNeed::Prefix {
-        // Some sizes, one after the other, without a source of chance.
+        // The sizes vary without a source of randomness.
         let size = 1 + (request.target.len() * 31 + request.body.len()) % 700;
         assert_eq!(
             found,

@@ -1,12 +1,11 @@
-//! The same word in another spelling: what clients, proxies and attackers do to paths and
-//! parameters.
+//! The same word in another spelling, as clients, proxies and attackers write paths and parameters.
 
-// Each test that shares this uses a part of it.
+// Each test that shares this file uses a part of it.
 #![allow(dead_code)]
 
 use proptest::prelude::*;
 
-/// What is done to one word of a URL.
+/// A change to one word of a URL.
 #[derive(Clone, Debug)]
 pub(crate) enum Spelling {
     Plain,
@@ -16,7 +15,7 @@ pub(crate) enum Spelling {
     Escapes(u32),
     /// Escaped twice.
     Twice(u32),
-    /// Something stands before and behind.
+    /// Text is added before and behind.
     Around(&'static str, &'static str),
     /// Letters that Java folds into ASCII ones.
     Lookalike,

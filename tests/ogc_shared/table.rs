@@ -1,6 +1,6 @@
 //! Reads `tests/data/ogc/requests.txt`.
 
-// Each test that shares this uses a part of it.
+// Each test that shares this file uses a part of it.
 #![allow(dead_code)]
 
 use std::io::Write;
@@ -8,14 +8,14 @@ use std::io::Write;
 use flate2::{Compression, write::GzEncoder};
 use geofront::ogc::RequestHead;
 
-/// One request and what it is.
+/// One request and its expected class.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) line: usize,
     pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) content_type: Option<String>,
-    /// The Content-Encoding, in which the body stands here already.
+    /// The Content-Encoding; the body is already encoded.
     pub(crate) coding: Option<String>,
     pub(crate) body: Vec<u8>,
     pub(crate) context: String,

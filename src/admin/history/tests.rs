@@ -121,7 +121,7 @@ async fn an_hour_is_kept_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_page_gets_only_the_samples_it_has_not_seen_and_all_after_a_restart() {
+async fn a_page_gets_only_new_samples_and_all_after_a_restart() {
     let (history, metrics) = (History::new(), Metrics::new());
     for _ in 0..11 {
         history.record(reading(&metrics, 0, &[]));

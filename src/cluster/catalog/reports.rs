@@ -32,7 +32,7 @@ impl fmt::Display for SyncError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoCredentials => f.write_str(
-                "GeoServer reloads its catalog for administrators only: give `username` with `password_file`, or `headers`, \
+                "GeoServer reloads its catalog for administrators only: set `username` with `password_file`, or `headers`, \
                  under [geoserver]",
             ),
             Self::RollOff => {

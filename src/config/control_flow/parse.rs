@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_key_value_and_rule() {
+    fn mistakes_are_reported_with_key_value_and_rule() {
         let refusals = [
             ("", "``: must be a rule such as `ows.wms.getmap=16`"),
             (
@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_key_twice_is_told() {
+    fn a_repeated_key_is_reported() {
         let mut rules = super::super::ControlFlow::default();
         assert_eq!(rules.add(statement("user=1").unwrap()), Ok(()));
         assert_eq!(

@@ -60,7 +60,7 @@ impl Check<'_> {
         if listen.value.is_empty() {
             let help = format!("leave `listen` out for {}", defaults::LISTEN);
             self.refuse(
-                Problem::new("`listen` is empty: nobody could come in")
+                Problem::new("`listen` is empty: no client could connect")
                     .at(listen.at)
                     .help(help),
             );

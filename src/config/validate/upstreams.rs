@@ -159,7 +159,7 @@ impl Check<'_> {
                 if let (Some(at), false) = (raw.reads.at(), matches!(raw.role, Slot::Broken)) {
                     let problem =
                         Problem::new(format!("`{key}`: a replica always serves reads")).at(at);
-                    self.refuse(problem.help("`reads` says when the main serves reads, too; it stands with role = \"main\""));
+                    self.refuse(problem.help("`reads` defines when the main serves reads, too; it belongs to the upstream with role = \"main\""));
                 }
                 defaults::READS
             }

@@ -28,7 +28,7 @@ async fn probe_of(behaviour: Behaviour) -> Outcome {
 }
 
 #[tokio::test]
-async fn capabilities_are_asked_for_in_a_way_that_costs_little() {
+async fn the_capabilities_request_is_cheap() {
     let mut server =
         Server::start(Behaviour::Answer(http("200 OK", "text/xml", CAPABILITIES))).await;
     assert_eq!(probe(server.address, "").await, Outcome::Success);
@@ -48,7 +48,7 @@ async fn capabilities_are_asked_for_in_a_way_that_costs_little() {
 }
 
 #[tokio::test]
-async fn a_map_of_the_probe_layer_is_asked_for_anonymously_unless_told_otherwise() {
+async fn a_map_of_the_probe_layer_is_requested_anonymously_by_default() {
     let png = [b"\x89PNG\r\n\x1a\n".as_slice(), b"\0\0\0\0IEND\xaeB`\x82"].concat();
     let mut server = Server::start(Behaviour::Answer(http("200 OK", "image/png", png))).await;
     let more = "[geoserver]\nheaders = { sec-username = \"probe\", sec-roles = \"ROLE_USER\" }\n[health]\nprobe_layer = \"geor:a b\"\n";
@@ -71,7 +71,7 @@ async fn a_map_of_the_probe_layer_is_asked_for_anonymously_unless_told_otherwise
 }
 
 #[tokio::test]
-async fn nobody_listening_is_a_failure_to_connect() {
+async fn a_closed_port_is_a_failure_to_connect() {
     let address = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap()

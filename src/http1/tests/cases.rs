@@ -122,7 +122,7 @@ fn targets_are_paths_or_http_urls_or_the_asterisk_of_options() {
 }
 
 #[test]
-fn targets_keep_what_browsers_send_raw_and_nothing_that_ends_a_line_or_a_string() {
+fn targets_may_have_bytes_that_browsers_send_raw_but_no_line_ends_or_quotes() {
     for byte in (0..=u8::MAX).filter(|byte| *byte != b' ') {
         let bytes = [b"GET /a", &[byte][..], b"b HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
         match byte {
@@ -333,7 +333,7 @@ fn heads_have_a_size_and_a_number_of_fields() {
 }
 
 #[test]
-fn options_of_the_connection_and_expectations_are_told() {
+fn options_of_the_connection_and_expectations_are_reported() {
     let head = accepted(&fields(
         "Connection: Keep-Alive, , Upgrade\r\nUpgrade: websocket\r\nExpect: 100-Continue\r\n",
     ));
@@ -343,7 +343,7 @@ fn options_of_the_connection_and_expectations_are_told() {
 }
 
 #[test]
-fn a_body_ends_where_its_framing_says() {
+fn a_body_ends_by_its_framing() {
     let length = accepted(&fields("Content-Length: 5\r\n"));
     let chunked = accepted(&fields("Transfer-Encoding: chunked\r\n"));
     let rest = b"GET / HTTP/1.1\r\n";

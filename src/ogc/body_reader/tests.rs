@@ -73,7 +73,7 @@ fn an_xml_body_is_read_until_its_root_is_seen() {
 }
 
 #[test]
-fn what_has_no_root_is_read_as_far_as_geoserver_looks_for_one() {
+fn a_body_without_a_root_is_read_to_geoservers_lookahead() {
     for text in [
         vec![b'x'; 50_000],
         [b"<!--".to_vec(), vec![b'x'; 50_000]].concat(),
@@ -86,7 +86,7 @@ fn what_has_no_root_is_read_as_far_as_geoserver_looks_for_one() {
 }
 
 #[test]
-fn a_document_that_may_say_more_at_its_end_is_read_to_it() {
+fn a_document_that_may_decide_at_its_end_is_read_to_its_end() {
     let coverage = format!(
         "<GetCoverage service=\"WCS\"><a>{}</a></GetCoverage>",
         "x".repeat(30_000)
@@ -110,7 +110,7 @@ fn a_document_that_may_say_more_at_its_end_is_read_to_it() {
 }
 
 #[test]
-fn a_packed_document_is_looked_into_as_far_as_its_root() {
+fn a_compressed_document_is_unpacked_up_to_its_root() {
     let text = [
         b"<GetFeature service=\"WFS\">".to_vec(),
         vec![b' '; 5_000_000],
@@ -173,7 +173,7 @@ fn a_packed_form_and_a_packing_that_is_not_known_are_not_believed() {
 }
 
 #[test]
-fn a_body_that_only_claims_to_be_packed_is_what_it_is() {
+fn a_body_that_only_claims_to_be_compressed_is_read_as_plain_text() {
     let reader = BodyReader::new(XML, Some("gzip"), MAX);
     assert_eq!(
         reader.evidence(b"<Transaction/>", true).as_deref(),

@@ -166,7 +166,7 @@ fn sixteen_neighbours_share_a_number_and_the_seventeenth_has_another() {
 }
 
 #[test]
-fn what_makes_another_tile_set_makes_another_number() {
+fn parameters_that_select_another_tile_set_change_the_number() {
     let base = wmts(6, 8, 4);
     let others = [
         base.replace("geor:roads", "geor:rivers"),
@@ -192,7 +192,7 @@ fn what_makes_another_tile_set_makes_another_number() {
 }
 
 #[test]
-fn what_does_not_make_another_tile_makes_no_other_number() {
+fn parameters_that_do_not_change_the_tile_do_not_change_the_number() {
     let base = wmts(6, 8, 4);
     for same in [
         format!("{base}&_=1784283"),

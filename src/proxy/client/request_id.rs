@@ -1,11 +1,12 @@
 //! The name a request goes by in our log, in the upstream's log and in the answer.
 
-use crate::hash::SplitMix64;
 use std::cell::Cell;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 
 use pingora::http::RequestHeader;
+
+use crate::hash::SplitMix64;
 
 /// The header that carries it, both ways.
 pub const REQUEST_ID: &str = "X-Request-Id";

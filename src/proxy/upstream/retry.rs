@@ -2,7 +2,7 @@
 //!
 //! The rule of the request's class says how far an attempt may have come; time, number and budget
 //! bound the rest. Writes are never tried again once anything was sent: a write is executed at most
-//! once (promise 2).
+//! once.
 
 use std::time::Duration;
 
