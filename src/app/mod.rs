@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use pingora::proxy::http_proxy;
+use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
 use pingora::services::Service as _;
 use pingora::services::listening::Service;
@@ -244,17 +244,18 @@ fn proxy_service(
     front_door: FrontDoor,
     sockets: &listeners::Sockets,
     budget: Budget,
-) -> Service<Connections> {
+) -> Service<Connections<HttpProxy<FrontDoor>>> {
     let conf = ServerConf {
         threads: config.threads.get(),
         upstream_keepalive_pool_size: budget.idle_per_thread,
         max_retries: Tried::MAX,
         ..ServerConf::default()
     };
-    let proxy = http_proxy(&Arc::new(conf), front_door.clone());
+    let parts = front_door.connection_parts();
+    let proxy = http_proxy(&Arc::new(conf), front_door);
     let mut service = Service::new(
         "proxy".to_owned(),
-        Connections::new(proxy, front_door, budget.clients),
+        Connections::new(proxy, parts, budget.clients),
     );
     for endpoint in sockets.endpoints() {
         service.add_listener(endpoint);

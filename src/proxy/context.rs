@@ -5,23 +5,29 @@ use std::time::{Duration, Instant};
 
 use crate::admission::{Claim, Client};
 use crate::balance::{Lease, Watch};
-use crate::cluster::{Cause, Snapshot, Tried, Upstream};
+use crate::cluster::{About, Cause, Snapshot, Tried, Upstream};
 use crate::config::ClassConfig;
 use crate::ogc::{Classified, RequestClass, Retryable};
+use crate::proxy::catalog_writes::scope;
 
 use super::handles::Handles;
 use super::running::Running;
 use super::waiting::{Permit, Seat};
 use crate::proxy::client::body_prefix::BodyPrefix;
+use crate::proxy::client::identity::ClientIdentity;
+use crate::proxy::client::rates::RateNote;
 use crate::proxy::client::request_id::RequestId;
+use crate::proxy::client::session::peer;
 use crate::proxy::coalesce::{Leading, SharedAnswer};
 use crate::proxy::connection::inbox::Tunnel;
 use crate::proxy::connection::interrupt::{Armed, Interrupt};
-use crate::proxy::response::evidence::Witness;
+use crate::proxy::headers::ClientView;
+use crate::proxy::response::evidence::BodyInspector;
 use crate::proxy::response::respond::Refusal;
-use crate::proxy::steps::limits::RateNote;
 use crate::proxy::upstream::retry::Progress;
 use crate::proxy::upstream::second_opinion::Doubt;
+use http::Version;
+use pingora::proxy::Session;
 
 /// See the module's documentation. Dropped exactly once, on every path: success, abort, panic,
 /// shutdown.
@@ -45,7 +51,7 @@ pub struct Context {
     pub(super) body_came: Option<Instant>,
     /// The client has sent all of its request.
     pub(super) is_request_complete: bool,
-    /// Who asks, where that was needed.
+    /// The client as the limits know it, where that was needed.
     pub(super) client: Option<Client>,
     /// The limits that an attempt has to pass.
     pub(super) claim: Claim,
@@ -131,6 +137,38 @@ impl Context {
     pub(super) fn class_config(&self) -> &ClassConfig {
         &self.snapshot.config.classes[self.classified.class]
     }
+
+    pub(super) fn client_identity<'s>(&self, session: &'s Session) -> ClientIdentity<'s> {
+        ClientIdentity {
+            headers: &session.req_header().headers,
+            peer: peer(session),
+            is_trusted: self.is_trusted,
+        }
+    }
+
+    pub(super) fn client_view(&self, session: &Session) -> ClientView<'_> {
+        ClientView {
+            peer: peer(session),
+            local: session
+                .server_addr()
+                .and_then(|address| address.as_inet())
+                .copied(),
+            trusted: self.is_trusted,
+            tls: session
+                .digest()
+                .is_some_and(|digest| digest.ssl_digest.is_some()),
+            http10: session.req_header().version == Version::HTTP_10,
+            request_id: &self.request_id,
+        }
+    }
+
+    /// What the request is about, where the newest changes concern a few workspaces only.
+    pub(super) fn about(&self, session: &Session) -> About {
+        if !self.snapshot.tells_workspaces_apart() {
+            return About::Anything;
+        }
+        scope::about(&self.classified, session.req_header().raw_path())
+    }
 }
 
 /// One try at an upstream.
@@ -163,7 +201,7 @@ pub(super) struct Attempt {
     /// While it waits for the first byte and may be repeated.
     pub(super) armed: Option<Armed>,
     /// Looks at the body while it passes.
-    pub(super) witness: Option<Box<Witness>>,
+    pub(super) inspector: Option<Box<BodyInspector>>,
     /// The answer's head speaks for the upstream.
     pub(super) is_success: bool,
     /// The answer was an exception report.
@@ -193,7 +231,7 @@ impl Attempt {
             watch: None,
             progress: Progress::Connecting,
             armed: None,
-            witness: None,
+            inspector: None,
             is_success: false,
             is_exception: false,
             is_reported: false,
@@ -248,7 +286,7 @@ mod tests {
     const FILE: &str = "/geofront.toml";
     const CONFIG: &str = "[upstreams.main]\nurl = \"http://127.0.0.1:1\"\nrole = \"main\"\n[upstreams.a]\nurl = \"http://127.0.0.1:2\"";
 
-    /// Everybody up.
+    /// A cluster that is all up.
     fn control(now: Instant) -> Arc<Control> {
         let loaded =
             Config::load(Path::new(FILE), &MapEnvironment::new().file(FILE, CONFIG)).unwrap();
@@ -281,7 +319,7 @@ mod tests {
         let selection = control
             .snapshot()
             .select(RequestClass::Map, &ctx.tried, now)
-            .expect("everybody is up");
+            .expect("all upstreams are up");
         let handles = Handles::of(&selection.upstream, &Metrics::new());
         ctx.attempt = Some(Attempt::new(
             Seat {

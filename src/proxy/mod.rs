@@ -35,7 +35,7 @@ mod waiting;
 use upstream::retry_budget as budget;
 
 pub use access_log::recent::Recent;
-pub use connection::Connections;
+pub use connection::{ConnectionParts, Connections};
 pub use context::Context;
 pub use front_door::FrontDoor;
 pub use running::RunningRequests;

@@ -1,10 +1,10 @@
 //! People who have just changed the catalog. Their reads prefer the main until all replicas have
 //! the change.
 //!
-//! Only what identifies a person is a key, see `who.rs`: behind one gateway everybody has the
-//! gateway's address. A write that the main's number refutes (a login, a form that changed nothing)
-//! marks its author until the number is read, which takes milliseconds. Costs everybody else one
-//! look at a counter that is zero almost always. Bounded in number and in time.
+//! Only what identifies a person is a key, see `client/identity.rs`: behind one gateway all users
+//! have the gateway's address. A write that the main's update sequence refutes (a login, a form that
+//! changed nothing) marks its author until the update sequence is read, which takes milliseconds.
+//! All other requests read one counter that is zero almost always. Bounded in number and in time.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,16 +13,17 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::cluster::{Hint, Ticket, Tickets};
-use crate::proxy::client::identity::Key;
+use crate::proxy::client::identity::IdentityHash;
 
 /// Administrators at work at a time; there are a handful.
-const MOST_WRITERS: usize = 4096;
+const MAX_WRITERS: usize = 4096;
 
+/// See the module's documentation.
 #[derive(Debug, Default)]
-pub(in crate::proxy) struct Writers {
+pub(in crate::proxy) struct RecentWriters {
     /// Of `by_key`; written with its lock held.
     count: AtomicUsize,
-    by_key: Mutex<HashMap<Key, Written>>,
+    by_key: Mutex<HashMap<IdentityHash, Written>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +36,7 @@ struct Written {
 
 /// A write as it passed by.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::proxy) struct Noted {
+pub(in crate::proxy) struct CatalogWrite {
     pub(in crate::proxy) hint: Hint,
     pub(in crate::proxy) ticket: Ticket,
     pub(in crate::proxy) now: Instant,
@@ -49,15 +50,15 @@ impl Written {
     }
 }
 
-impl Writers {
-    /// Remembers who wrote something. `tickets`: as far as hints are followed up now.
+impl RecentWriters {
+    /// Remembers the author of a write. `tickets`: as far as hints are followed up now.
     pub(in crate::proxy) fn note(
         &self,
-        keys: impl IntoIterator<Item = Key>,
-        noted: Noted,
+        keys: impl IntoIterator<Item = IdentityHash>,
+        noted: CatalogWrite,
         tickets: Tickets,
     ) {
-        let Noted {
+        let CatalogWrite {
             hint,
             ticket,
             now,
@@ -67,7 +68,7 @@ impl Writers {
             return;
         }
         let mut by_key = self.by_key.lock();
-        if by_key.len() >= MOST_WRITERS {
+        if by_key.len() >= MAX_WRITERS {
             by_key.retain(|_, written| written.is_pending(tickets, now));
         }
         let new = Written {
@@ -92,23 +93,23 @@ impl Writers {
                 },
                 None => new,
             };
-            if by_key.len() < MOST_WRITERS || by_key.contains_key(&key) {
+            if by_key.len() < MAX_WRITERS || by_key.contains_key(&key) {
                 by_key.insert(key, written);
             }
         }
         self.count.store(by_key.len(), Ordering::Relaxed);
     }
 
-    /// Nobody needs to be asked who they are.
+    /// Whether no author is remembered, so that no request needs to be identified.
     pub(in crate::proxy) fn is_empty(&self) -> bool {
         self.count.load(Ordering::Relaxed) == 0
     }
 
-    /// Whether one of these wrote something that some replica lacks. Forgets the keys that await
-    /// nothing any more.
-    pub(in crate::proxy) fn await_their_change(
+    /// Whether one of these identities wrote something that some replica lacks. Forgets those whose
+    /// writes all replicas have.
+    pub(in crate::proxy) fn is_pending(
         &self,
-        keys: impl IntoIterator<Item = Key>,
+        keys: impl IntoIterator<Item = IdentityHash>,
         tickets: Tickets,
         now: Instant,
     ) -> bool {
@@ -135,12 +136,12 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(60);
 
-    fn key(last: u8) -> Key {
-        Key::of_test(0, last)
+    fn key(last: u8) -> IdentityHash {
+        IdentityHash::of_test(0, last)
     }
 
-    fn noted(hint: Hint, ticket: u64, now: Instant) -> Noted {
-        Noted {
+    fn noted(hint: Hint, ticket: u64, now: Instant) -> CatalogWrite {
+        CatalogWrite {
             hint,
             ticket: Ticket(ticket),
             now,
@@ -160,12 +161,12 @@ mod tests {
 
     #[test]
     fn a_writer_awaits_the_change_until_it_is_everywhere_and_others_do_not() {
-        let (now, writers) = (Instant::now(), Writers::default());
+        let (now, writers) = (Instant::now(), RecentWriters::default());
         assert!(writers.is_empty());
         writers.note([key(1)], noted(Hint::Write, 5, now), tickets(4, 4, 0));
-        assert!(writers.await_their_change([key(1)], tickets(4, 5, 5), now));
-        assert!(!writers.await_their_change([key(2)], tickets(4, 5, 5), now));
-        assert!(!writers.await_their_change([key(1)], tickets(5, 5, 5), now));
+        assert!(writers.is_pending([key(1)], tickets(4, 5, 5), now));
+        assert!(!writers.is_pending([key(2)], tickets(4, 5, 5), now));
+        assert!(!writers.is_pending([key(1)], tickets(5, 5, 5), now));
         assert!(
             writers.is_empty(),
             "whose change is everywhere is forgotten"
@@ -174,31 +175,31 @@ mod tests {
 
     #[test]
     fn a_write_that_the_number_refuted_marks_nobody_while_others_changes_are_rolled_out() {
-        let (now, writers) = (Instant::now(), Writers::default());
+        let (now, writers) = (Instant::now(), RecentWriters::default());
         writers.note([key(1)], noted(Hint::Ui, 9, now), tickets(4, 8, 5));
         assert!(
-            writers.await_their_change([key(1)], tickets(4, 8, 5), now),
+            writers.is_pending([key(1)], tickets(4, 8, 5), now),
             "it may be a change until the number is read"
         );
-        assert!(!writers.await_their_change([key(1)], tickets(4, 9, 5), now));
+        assert!(!writers.is_pending([key(1)], tickets(4, 9, 5), now));
     }
 
     #[test]
     fn a_click_after_a_write_neither_hides_the_write_nor_makes_its_time_longer() {
-        let (now, writers) = (Instant::now(), Writers::default());
+        let (now, writers) = (Instant::now(), RecentWriters::default());
         writers.note([key(1)], noted(Hint::Write, 5, now), tickets(4, 4, 0));
         let later = now + LIMIT / 2;
         writers.note([key(1)], noted(Hint::Ui, 9, later), tickets(4, 8, 5));
         assert!(
-            writers.await_their_change([key(1)], tickets(4, 9, 5), later),
+            writers.is_pending([key(1)], tickets(4, 9, 5), later),
             "the write is still on its way"
         );
-        assert!(!writers.await_their_change([key(1)], tickets(4, 9, 5), now + LIMIT));
+        assert!(!writers.is_pending([key(1)], tickets(4, 9, 5), now + LIMIT));
     }
 
     #[test]
     fn clicks_without_a_pause_that_change_nothing_mark_nobody_for_long() {
-        let (start, writers) = (Instant::now(), Writers::default());
+        let (start, writers) = (Instant::now(), RecentWriters::default());
         let marked = (1..=1000).filter(|click| {
             let now = start + Duration::from_millis(50) * *click;
             let ticket = u64::from(*click) + 100;
@@ -207,19 +208,19 @@ mod tests {
                 noted(Hint::Ui, ticket, now),
                 tickets(4, ticket - 1, 5),
             );
-            writers.await_their_change([key(1)], tickets(4, ticket, 5), now)
+            writers.is_pending([key(1)], tickets(4, ticket, 5), now)
         });
         assert_eq!(marked.count(), 0);
     }
 
     #[test]
     fn nobody_awaits_for_ever() {
-        let (now, writers) = (Instant::now(), Writers::default());
+        let (now, writers) = (Instant::now(), RecentWriters::default());
         writers.note([key(1)], noted(Hint::Write, 5, now), tickets(4, 4, 0));
-        assert!(!writers.await_their_change([key(1)], tickets(0, 5, 5), now + LIMIT));
+        assert!(!writers.is_pending([key(1)], tickets(0, 5, 5), now + LIMIT));
         writers.note(
             [key(1)],
-            Noted {
+            CatalogWrite {
                 limit: Duration::ZERO,
                 ..noted(Hint::Write, 6, now)
             },
@@ -230,15 +231,15 @@ mod tests {
 
     #[test]
     fn the_number_of_writers_is_bounded_and_those_whose_time_is_over_make_room() {
-        let (now, writers) = (Instant::now(), Writers::default());
-        let keys = (0..=255).flat_map(|a| (0..=255).map(move |b| Key::of_test(a, b)));
+        let (now, writers) = (Instant::now(), RecentWriters::default());
+        let keys = (0..=255).flat_map(|a| (0..=255).map(move |b| IdentityHash::of_test(a, b)));
         writers.note(keys, noted(Hint::Write, 1, now), Tickets::default());
-        assert_eq!(writers.count.load(Ordering::Relaxed), MOST_WRITERS);
+        assert_eq!(writers.count.load(Ordering::Relaxed), MAX_WRITERS);
         writers.note(
             [key(7)],
             noted(Hint::Write, 2, now + LIMIT),
             Tickets::default(),
         );
-        assert!(writers.await_their_change([key(7)], Tickets::default(), now + LIMIT));
+        assert!(writers.is_pending([key(7)], Tickets::default(), now + LIMIT));
     }
 }

@@ -1,5 +1,5 @@
-//! Who asks, as far as it matters for what we do for them: a user by name, a browser's session, an
-//! address.
+//! The client's identity, as far as it matters for what geofront does: a user by name, a browser's
+//! session, an address.
 //!
 //! Names and forwarded addresses count only from peers that may vouch for them. Nothing here grants
 //! anything.
@@ -13,52 +13,52 @@ use base64::prelude::BASE64_STANDARD;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE};
 
-/// Keys are compared by a hash that nobody outside can predict.
+/// Identities are compared by a hash that no client can predict.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 const USER: &str = "sec-username";
 const SESSION: &[u8] = b"JSESSIONID=";
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// One kind of name for whoever asks.
+/// A hash of one kind of name of a client: user, session, credentials or address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(in crate::proxy) struct Key(u64);
+pub(in crate::proxy) struct IdentityHash(u64);
 
-impl Key {
-    /// For tables on floors that know no names.
+impl IdentityHash {
+    /// The hash as a number, for tables on floors that know no names.
     pub(in crate::proxy) const fn number(self) -> u64 {
         self.0
     }
 }
 
 #[cfg(test)]
-impl Key {
+impl IdentityHash {
     pub(in crate::proxy) fn of_test(a: u8, b: u8) -> Self {
         Self(u64::from(a) << 8 | u64::from(b))
     }
 }
 
-/// The request, as far as it tells.
+/// What a request shows of its client.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::proxy) struct Asker<'r> {
+pub(in crate::proxy) struct ClientIdentity<'r> {
     pub(in crate::proxy) headers: &'r HeaderMap,
     pub(in crate::proxy) peer: IpAddr,
     /// The peer may vouch for user and address.
     pub(in crate::proxy) is_trusted: bool,
 }
 
-impl Asker<'_> {
-    /// By name, where the peer vouches for one.
-    pub(in crate::proxy) fn user(&self) -> Option<Key> {
+impl ClientIdentity<'_> {
+    /// The user's name, where the peer vouches for one.
+    pub(in crate::proxy) fn user(&self) -> Option<IdentityHash> {
         let name = self
             .headers
             .get(USER)
             .filter(|name| self.is_trusted && !name.is_empty())?;
-        Some(Key(HASHER.hash_one((0_u8, name.as_bytes()))))
+        Some(IdentityHash(HASHER.hash_one((0_u8, name.as_bytes()))))
     }
 
-    /// By the session of GeoServer's web interface.
-    pub(in crate::proxy) fn session(&self) -> Option<Key> {
+    /// The session of GeoServer's web interface.
+    pub(in crate::proxy) fn session(&self) -> Option<IdentityHash> {
         let cookies = self
             .headers
             .get_all(COOKIE)
@@ -67,11 +67,11 @@ impl Asker<'_> {
         let session = cookies
             .filter_map(|cookie| cookie.trim_ascii().strip_prefix(SESSION))
             .find(|id| !id.is_empty())?;
-        Some(Key(HASHER.hash_one((1_u8, session))))
+        Some(IdentityHash(HASHER.hash_one((1_u8, session))))
     }
 
-    /// The name itself: the one a trusted peer gives, or the one that credentials say. Those may be
-    /// wrong: only for those that GeoServer accepted.
+    /// The name itself: the one a trusted peer gives, or else the one in the credentials. Credentials
+    /// may be wrong, so use it only for requests that GeoServer accepted.
     pub(in crate::proxy) fn user_name(&self) -> Option<String> {
         if self.user().is_some() {
             return Some(self.headers.get(USER)?.to_str().ok()?.to_owned());
@@ -90,24 +90,29 @@ impl Asker<'_> {
         Some(String::from_utf8_lossy(name).into_owned())
     }
 
-    /// By the credentials that GeoServer itself checks.
-    pub(in crate::proxy) fn credentials(&self) -> Option<Key> {
+    /// The credentials that GeoServer itself checks.
+    pub(in crate::proxy) fn credentials(&self) -> Option<IdentityHash> {
         let credentials = self
             .headers
             .get(AUTHORIZATION)
             .filter(|value| !value.is_empty())?;
-        Some(Key(HASHER.hash_one((3_u8, credentials.as_bytes()))))
+        Some(IdentityHash(
+            HASHER.hash_one((3_u8, credentials.as_bytes())),
+        ))
     }
 
-    /// By address, where a trusted proxy gives one that is not its own.
-    pub(in crate::proxy) fn vouched_address(&self, trusts: impl Fn(IpAddr) -> bool) -> Option<Key> {
+    /// The address, where a trusted proxy gives one that is not its own.
+    pub(in crate::proxy) fn vouched_address(
+        &self,
+        trusts: impl Fn(IpAddr) -> bool,
+    ) -> Option<IdentityHash> {
         let client = self.client(&trusts);
         (self.is_trusted && !trusts(client)).then(|| self.address(trusts))
     }
 
-    /// By address: the last one that a peer we trust has vouched for.
-    pub(in crate::proxy) fn address(&self, trusts: impl Fn(IpAddr) -> bool) -> Key {
-        Key(HASHER.hash_one((2_u8, self.client(trusts))))
+    /// The address: the last one that a trusted peer has vouched for.
+    pub(in crate::proxy) fn address(&self, trusts: impl Fn(IpAddr) -> bool) -> IdentityHash {
+        IdentityHash(HASHER.hash_one((2_u8, self.client(trusts))))
     }
 
     /// The address the request came from, as far back as trusted peers lead.
@@ -126,7 +131,7 @@ impl Asker<'_> {
         });
         let mut last = peer;
         for address in addresses {
-            // What is no address was not written by anybody we trust.
+            // No trusted proxy writes anything but an address.
             let Some(address) = address.map(|address| address.to_canonical()) else {
                 break;
             };
@@ -153,8 +158,8 @@ mod tests {
         headers
     }
 
-    fn asker(headers: &HeaderMap, is_trusted: bool) -> Asker<'_> {
-        Asker {
+    fn asker(headers: &HeaderMap, is_trusted: bool) -> ClientIdentity<'_> {
+        ClientIdentity {
             headers,
             peer: "10.0.0.5".parse().unwrap(),
             is_trusted,

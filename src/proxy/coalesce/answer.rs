@@ -8,8 +8,8 @@ use http::header::{
 use http::{StatusCode, Version};
 use pingora::http::ResponseHeader;
 
-use super::flights::Claim;
-use super::same;
+use super::key;
+use super::memory::MemoryClaim;
 use crate::config::UpstreamName;
 use crate::proxy::client::request_id::RequestId;
 
@@ -21,28 +21,29 @@ const PART: usize = 64;
 #[derive(Debug)]
 pub(in crate::proxy) struct SharedAnswer {
     /// Without anything that is meant for one connection, and with the length of the body.
-    pub(super) head: ResponseHeader,
-    pub(super) body: Vec<Bytes>,
-    /// Who gave it, and to which request: for the access line.
+    pub(in crate::proxy) head: ResponseHeader,
+    pub(in crate::proxy) body: Vec<Bytes>,
+    /// The upstream that gave it, for the access line.
     pub(in crate::proxy) upstream: UpstreamName,
+    /// The request that it was given to, for the access line.
     pub(in crate::proxy) leader: RequestId,
     /// Given back when the last client has its copy.
-    _claim: Claim,
+    _claim: MemoryClaim,
 }
 
 /// An answer that is still coming.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(in crate::proxy) struct KeptAnswer {
     head: ResponseHeader,
     has_body: bool,
     body: Vec<Bytes>,
     length: usize,
-    claim: Claim,
+    claim: MemoryClaim,
 }
 
 /// Whether the head of an answer allows to give it to others. Only a success is shared, and only
 /// one whose end can be told from its being broken off.
-pub(super) fn may_be_shared(head: &ResponseHeader, is_head: bool) -> bool {
+pub(in crate::proxy) fn may_be_shared(head: &ResponseHeader, is_head: bool) -> bool {
     let is_success = matches!(
         head.status,
         StatusCode::OK
@@ -53,10 +54,7 @@ pub(super) fn may_be_shared(head: &ResponseHeader, is_head: bool) -> bool {
     let has_end = !has_body(head, is_head)
         || head.headers.contains_key(CONTENT_LENGTH)
         || head.version == Version::HTTP_11 && head.headers.contains_key(TRANSFER_ENCODING);
-    is_success
-        && has_end
-        && !head.headers.contains_key(SET_COOKIE)
-        && varies_by_the_description_only(head)
+    is_success && has_end && !head.headers.contains_key(SET_COOKIE) && varies_by_the_key_only(head)
 }
 
 fn has_body(head: &ResponseHeader, is_head: bool) -> bool {
@@ -67,18 +65,18 @@ fn has_body(head: &ResponseHeader, is_head: bool) -> bool {
         )
 }
 
-fn varies_by_the_description_only(head: &ResponseHeader) -> bool {
+fn varies_by_the_key_only(head: &ResponseHeader) -> bool {
     let lines = head.headers.get_all(VARY).iter();
     lines
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
         .all(|name| {
             let name = str::from_utf8(name.trim_ascii()).unwrap_or("*");
-            same::is_in_the_description(name)
+            key::is_in_the_key(name)
         })
 }
 
-impl Kept {
-    pub(super) fn new(head: ResponseHeader, is_head: bool, claim: Claim) -> Self {
+impl KeptAnswer {
+    pub(in crate::proxy) fn new(head: ResponseHeader, is_head: bool, claim: MemoryClaim) -> Self {
         let has_body = has_body(&head, is_head);
         Self {
             head,
@@ -91,7 +89,7 @@ impl Kept {
 
     /// False when it has become too much.
     #[must_use = "an answer that is not complete must not be shared"]
-    pub(super) fn add(&mut self, chunk: &Bytes) -> bool {
+    pub(in crate::proxy) fn add(&mut self, chunk: &Bytes) -> bool {
         if chunk.is_empty() {
             return true;
         }
@@ -104,7 +102,7 @@ impl Kept {
     }
 
     /// The answer, once all of it has come; `None` if it is not what its head promised.
-    pub(super) fn whole(
+    pub(in crate::proxy) fn whole(
         mut self,
         upstream: UpstreamName,
         leader: RequestId,
@@ -158,9 +156,7 @@ fn remove_what_is_for_one_connection(head: &mut ResponseHeader) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use super::super::flights::{Flights, MOST_BODY};
+    use super::super::memory::{AnswerMemory, MAX_BODY};
     use super::*;
 
     fn head(status: u16, headers: &[(&'static str, &str)]) -> ResponseHeader {
@@ -171,11 +167,11 @@ mod tests {
         head
     }
 
-    fn kept(head: ResponseHeader) -> Kept {
-        Kept::new(head, false, Arc::new(Flights::default()).claim())
+    fn kept(head: ResponseHeader) -> KeptAnswer {
+        KeptAnswer::new(head, false, AnswerMemory::default().claim())
     }
 
-    fn whole(kept: Kept) -> Option<SharedAnswer> {
+    fn whole(kept: KeptAnswer) -> Option<SharedAnswer> {
         kept.whole(UpstreamName::new("slave1").unwrap(), RequestId::fresh())
     }
 
@@ -251,11 +247,10 @@ mod tests {
 
     #[test]
     fn the_length_of_what_was_not_sent_stays() {
-        let flights = Arc::new(Flights::default());
-        let kept = Kept::new(
+        let kept = KeptAnswer::new(
             head(200, &[("Content-Length", "500")]),
             true,
-            flights.claim(),
+            AnswerMemory::default().claim(),
         );
         assert_eq!(whole(kept).unwrap().head.headers["content-length"], "500");
     }
@@ -263,11 +258,11 @@ mod tests {
     #[test]
     fn too_much_is_too_much_in_one_part_or_in_drops() {
         let mut large = kept(head(200, &[("Transfer-Encoding", "chunked")]));
-        assert!(!large.add(&Bytes::from(vec![0; MOST_BODY])));
+        assert!(!large.add(&Bytes::from(vec![0; MAX_BODY])));
         let mut drops = kept(head(200, &[("Transfer-Encoding", "chunked")]));
-        let taken = (0..MOST_BODY)
+        let taken = (0..MAX_BODY)
             .take_while(|_| drops.add(&Bytes::from_static(b"x")))
             .count();
-        assert!(taken < MOST_BODY / PART, "{taken}");
+        assert!(taken < MAX_BODY / PART, "{taken}");
     }
 }

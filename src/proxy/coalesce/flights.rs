@@ -1,11 +1,11 @@
-//! Requests under way, by their description, and who waits for their answers.
+//! Requests under way, by their key, and the followers that wait for their answers.
 //!
-//! A flight is in the table as long as somebody may board it. Its state changes once for all:
-//! landed or failed, and whoever has boarded hears of either. The leader holds it by a guard, so
-//! there is no third way out.
+//! A flight is in the table as long as requests may join it. Its state changes once for all, to
+//! complete or to failed, and every follower is notified of either. The leader holds the flight by
+//! a guard, so there is no third way out.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -13,17 +13,13 @@ use tokio::sync::Notify;
 
 use super::answer::SharedAnswer;
 use super::hash::{ByHash, Keyed};
+use super::memory::{AnswerMemory, MemoryClaim};
 
-/// The most that is kept of one answer. Tiles and maps are well below; capabilities of thousands of
-/// layers may not be, and then everybody gets their own.
-pub(super) const MOST_BODY: usize = 4 << 20;
-/// The most that is kept of all answers together, until the last client has its copy.
-const MOST_KEPT: usize = 64 << 20;
 /// Flights at the same time; more requests than are in flight to any cluster we know.
-const MOST_FLIGHTS: usize = 4096;
-/// Who wait for one answer.
-const MOST_FOLLOWERS: u32 = 1000;
-/// So that requests of different descriptions rarely meet at a lock.
+const MAX_FLIGHTS: usize = 4096;
+/// Followers that wait for one answer.
+const MAX_FOLLOWERS: u32 = 1000;
+/// So that requests of different keys rarely meet at a lock.
 const SHARDS: usize = 16;
 /// How long the rest of an answer may take once it has begun: it comes as fast as the leader's
 /// client takes it, and that may be slow.
@@ -34,13 +30,12 @@ const REST: Duration = Duration::from_secs(5);
 pub(super) struct Flights {
     shards: [Mutex<ByHash<Arc<Flight>>>; SHARDS],
     hasher: Keyed,
-    /// Bytes claimed.
-    kept: AtomicUsize,
+    memory: AnswerMemory,
 }
 
 #[derive(Debug)]
 struct Flight {
-    description: Box<[u8]>,
+    key: Box<[u8]>,
     followers: AtomicU32,
     state: Mutex<State>,
     changed: Notify,
@@ -52,36 +47,36 @@ enum State {
     Waiting,
     /// The answer has begun.
     Arriving,
-    Landed(Arc<SharedAnswer>),
+    Complete(Arc<SharedAnswer>),
     Failed,
 }
 
-/// What becomes of a request.
+/// How a request takes part in a flight.
 #[derive(Debug)]
-pub(super) enum Boarding {
-    Leads(Leader),
-    Follows(Follower),
-    GoesAlone,
+pub(in crate::proxy) enum Role {
+    Leader(Leader),
+    Follower(Follower),
+    Alone,
 }
 
 impl Flights {
-    /// Follows the flight of this description, or begins it.
-    pub(super) fn board(self: &Arc<Self>, description: &[u8]) -> Boarding {
-        let hash = self.hasher.hash(description);
+    /// Follows the flight of this key, or begins it.
+    pub(super) fn join(self: &Arc<Self>, key: &[u8]) -> Role {
+        let hash = self.hasher.hash(key);
         let mut shard = self.shard(hash).lock();
         match shard.get(&hash) {
-            Some(flight) if *flight.description == *description && flight.admits() => {
+            Some(flight) if *flight.key == *key && flight.admits() => {
                 flight.followers.fetch_add(1, Ordering::Relaxed);
-                Boarding::Follows(Follower(Arc::clone(flight)))
+                Role::Follower(Follower(Arc::clone(flight)))
             }
-            // Full, or another description with the same hash.
-            Some(_) => Boarding::GoesAlone,
-            None if shard.len() >= MOST_FLIGHTS / SHARDS => Boarding::GoesAlone,
+            // Full, or another key with the same hash.
+            Some(_) => Role::Alone,
+            None if shard.len() >= MAX_FLIGHTS / SHARDS => Role::Alone,
             None => {
-                let flight = Arc::new(Flight::new(description));
+                let flight = Arc::new(Flight::new(key));
                 shard.insert(hash, Arc::clone(&flight));
                 drop(shard);
-                Boarding::Leads(Leader {
+                Role::Leader(Leader {
                     flights: Arc::clone(self),
                     flight,
                     hash,
@@ -91,11 +86,8 @@ impl Flights {
     }
 
     /// Room for an answer, none of it used yet.
-    pub(super) fn claim(self: &Arc<Self>) -> Claim {
-        Claim {
-            flights: Arc::clone(self),
-            bytes: 0,
-        }
+    pub(super) fn claim(&self) -> MemoryClaim {
+        self.memory.claim()
     }
 
     /// By bits that the tables themselves make no use of: those of one shard have them in common.
@@ -105,20 +97,20 @@ impl Flights {
 }
 
 impl Flight {
-    fn new(description: &[u8]) -> Self {
+    fn new(key: &[u8]) -> Self {
         let (followers, state, changed) =
             (AtomicU32::new(0), Mutex::new(State::Waiting), Notify::new());
         Self {
-            description: description.into(),
+            key: key.into(),
             followers,
             state,
             changed,
         }
     }
 
-    /// Counted under the shard's lock, so that none comes in while a leader finds nobody there.
+    /// Counted under the shard's lock, so that none joins while a leader finds no follower.
     fn admits(&self) -> bool {
-        self.followers.load(Ordering::Relaxed) < MOST_FOLLOWERS
+        self.followers.load(Ordering::Relaxed) < MAX_FOLLOWERS
     }
 
     fn set(&self, state: State) {
@@ -129,14 +121,14 @@ impl Flight {
 
 /// The one that goes upstream. Dropped without an answer, it releases those who wait.
 #[derive(Debug)]
-pub(super) struct Leader {
+pub(in crate::proxy) struct Leader {
     flights: Arc<Flights>,
     flight: Arc<Flight>,
     hash: u64,
 }
 
 impl Leader {
-    /// The answer begins. False if nobody waits for it, and then nobody will.
+    /// The answer begins. Returns false if no follower waits for it, and then none will.
     pub(super) fn begin(&self) -> bool {
         let mut shard = self.flights.shard(self.hash).lock();
         if self.flight.followers.load(Ordering::Relaxed) == 0 {
@@ -153,12 +145,13 @@ impl Leader {
         self.flight.set(State::Waiting);
     }
 
-    pub(super) fn land(self, answer: Arc<SharedAnswer>) {
+    /// Gives the answer to all followers.
+    pub(super) fn complete(self, answer: Arc<SharedAnswer>) {
         self.leave();
-        self.flight.set(State::Landed(answer));
+        self.flight.set(State::Complete(answer));
     }
 
-    /// From the table: whoever comes now begins a flight of their own.
+    /// Removes the flight from the table: the next request of this key leads.
     fn leave(&self) {
         let mut shard = self.flights.shard(self.hash).lock();
         if shard
@@ -184,17 +177,17 @@ impl Drop for Leader {
 
 /// One that waits.
 #[derive(Debug)]
-pub(super) struct Follower(Arc<Flight>);
+pub(in crate::proxy) struct Follower(Arc<Flight>);
 
 impl Follower {
     /// The leader's answer; `None` to go on alone: the leader has none to share, or it takes longer
     /// than `patience` to begin, or longer than [`REST`] to end.
-    pub(super) async fn answer(&self, patience: Duration) -> Option<Arc<SharedAnswer>> {
+    pub(in crate::proxy) async fn answer(&self, patience: Duration) -> Option<Arc<SharedAnswer>> {
         loop {
             // Made before the look at the state, so that no change between the two is missed.
             let changed = self.0.changed.notified();
             let limit = match &*self.0.state.lock() {
-                State::Landed(answer) => return Some(Arc::clone(answer)),
+                State::Complete(answer) => return Some(Arc::clone(answer)),
                 State::Failed => return None,
                 State::Waiting => patience,
                 State::Arriving => REST,
@@ -207,38 +200,6 @@ impl Follower {
 impl Drop for Follower {
     fn drop(&mut self) {
         self.0.followers.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// What an answer takes of the memory for all of them.
-#[derive(Debug)]
-pub(super) struct Claim {
-    flights: Arc<Flights>,
-    bytes: usize,
-}
-
-impl Claim {
-    /// False, and nothing taken, when that would be too much for one or for all.
-    pub(super) fn grow(&mut self, bytes: usize) -> bool {
-        if self.bytes + bytes > MOST_BODY {
-            return false;
-        }
-        let with = |kept: usize| Some(kept + bytes).filter(|kept| *kept <= MOST_KEPT);
-        let has_room = self
-            .flights
-            .kept
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, with)
-            .is_ok();
-        if has_room {
-            self.bytes += bytes;
-        }
-        has_room
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        self.flights.kept.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -1,9 +1,9 @@
-//! A quick hash for descriptions: every request that may be shared is hashed, some seven hundred
+//! A quick hash for keys: every request that may be shared is hashed, some seven hundred
 //! bytes.
 //!
-//! It is keyed by chance, and mixes well enough for a table. It need not withstand whoever looks
-//! for two descriptions of one hash: descriptions are compared in full, and of two with the same
-//! hash the second goes its own way.
+//! It is keyed by chance, and mixes well enough for a table. It need not withstand a search
+//! for two keys of one hash: keys are compared in full, and of two with the same hash the second
+//! request goes alone.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};

@@ -19,7 +19,7 @@ mod clients;
 pub(in crate::proxy) mod inbox;
 pub(in crate::proxy) mod interrupt;
 mod readable;
-mod refuse_head;
+pub(in crate::proxy) mod refuse_head;
 mod stream;
 
 use std::future::poll_fn;
@@ -33,22 +33,21 @@ use futures::FutureExt;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ServerApp};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::{Shutdown, Stream};
-use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use crate::config::Limits;
+use crate::config::{Config, Limits};
 use crate::http1::HeadLimits;
-use crate::proxy::FrontDoor;
 use clients::Clients;
 use inbox::{Incoming, Tunnel};
-use interrupt::Interrupt;
+use interrupt::{Interrupt, Interrupts};
 use readable::Readable;
+use refuse_head::HeadRefuser;
 use stream::{ClientStream, Left};
 
-/// What is read of a client that was answered before it had sent all; the rest would reset the
-/// connection, and the client would not see the answer. The same times as nginx's.
+/// How long bytes are read from a client that was answered before it had sent all: unread, they
+/// would reset the connection, and the client would not see the answer. The same times as nginx's.
 const LINGER: Duration = Duration::from_secs(30);
 
 /// A client that sends nothing for so long has seen the answer.
@@ -72,22 +71,33 @@ pub(super) struct Switches {
     pub(super) target: Option<Box<[u8]>>,
 }
 
-/// The Pingora application: serves connections with the proxy.
-pub struct Connections {
-    proxy: Arc<HttpProxy<FrontDoor>>,
-    front_door: FrontDoor,
+/// What connections share with the proxy that answers their requests.
+pub struct ConnectionParts {
+    pub(super) heads: HeadRefuser,
+    pub(super) interrupts: Arc<Interrupts>,
+}
+
+/// The Pingora application: serves connections, and has the proxy `A` answer their requests.
+pub struct Connections<A> {
+    proxy: Arc<A>,
+    parts: ConnectionParts,
     clients: Arc<Clients>,
 }
 
-impl Connections {
-    /// Serves so many connections at a time at most.
-    pub fn new(proxy: HttpProxy<FrontDoor>, front_door: FrontDoor, most: usize) -> Self {
-        let clients = Clients::new(most, Arc::clone(&front_door.parts.metrics));
+impl<A> Connections<A> {
+    /// Serves at most `max_clients` connections at a time.
+    pub fn new(proxy: A, parts: ConnectionParts, max_clients: usize) -> Self {
+        let clients = Clients::new(max_clients, Arc::clone(&parts.heads.metrics));
         Self {
             proxy: Arc::new(proxy),
-            front_door,
+            parts,
             clients,
         }
+    }
+
+    /// The configuration in force for new connections.
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.parts.heads.control.snapshot().config)
     }
 
     /// The next head, unless it is not complete in time. `from_first_byte` is the limit that begins
@@ -103,7 +113,7 @@ impl Connections {
                 max_bytes: limits.head_size,
                 max_fields: limits.head_fields,
             };
-            let limits = limits(&self.front_door.parts.control.snapshot().config.limits);
+            let limits = limits(&self.parts.heads.control.snapshot().config.limits);
             if let Poll::Ready(incoming) = stream.poll_head(cx, &limits) {
                 return Poll::Ready(Some(incoming));
             }
@@ -117,7 +127,10 @@ impl Connections {
 }
 
 #[async_trait]
-impl ServerApp for Connections {
+impl<A> ServerApp for Connections<A>
+where
+    A: HttpServerApp + Send + Sync + 'static,
+{
     async fn process_new(
         self: &Arc<Self>,
         stream: Stream,
@@ -127,7 +140,7 @@ impl ServerApp for Connections {
             refuse(stream);
             return None;
         };
-        let registered = self.front_door.parts.interrupts.register();
+        let registered = self.parts.interrupts.register();
         let interrupt = &registered.interrupt;
         let mut stream = Box::new(ClientStream::new(stream, Arc::clone(interrupt)));
         let (remains, tunnel) = (stream.remains(), stream.tunnel());
@@ -135,7 +148,7 @@ impl ServerApp for Connections {
         let mut stopped = shutdown.clone();
         let mut stopped = pin!(stopped.wait_for(|is_stopped| *is_stopped));
         let accepted = Instant::now();
-        let first_head = accepted + self.front_door.config().timeouts.client_header;
+        let first_head = accepted + self.config().timeouts.client_header;
         let mut deadline = Deadline {
             timer: pin!(sleep_until(first_head)),
             limit: Limit::Until(first_head),
@@ -151,8 +164,9 @@ impl ServerApp for Connections {
                 Incoming::Head(head, bytes) => (head, bytes),
                 Incoming::Gone => return None,
                 Incoming::Refused(fault, method, target) => {
-                    self.front_door
-                        .refuse_head(&mut stream, fault, &method, &target)
+                    self.parts
+                        .heads
+                        .refuse(&mut stream, fault, &method, &target)
                         .await;
                     drop(stream);
                     break;
@@ -183,7 +197,7 @@ impl ServerApp for Connections {
             if *shutdown.borrow() {
                 return None;
             }
-            let timeouts = &self.front_door.config().timeouts;
+            let timeouts = &self.config().timeouts;
             (deadline.limit, next_head) = (
                 Limit::For(timeouts.keep_alive),
                 Some(timeouts.client_header),
@@ -226,11 +240,11 @@ async fn linger(left: Left<Stream>) {
     drop(timeout(LINGER, drain).await);
 }
 
-/// What is waited for at most.
+/// How long a connection waits at most.
 #[derive(Clone, Copy)]
 enum Limit {
     Until(Instant),
-    /// From when somebody has to wait, which is seldom for the rest of a head.
+    /// From when the connection has to wait, which is seldom for the rest of a head.
     For(Duration),
 }
 

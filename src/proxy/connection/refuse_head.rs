@@ -1,6 +1,7 @@
 //! Refuses a head that breaks the rules, in our own name: Pingora never sees it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{CONNECTION, DATE, HeaderValue};
@@ -10,19 +11,27 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use super::stream::ClientStream;
+use crate::control::Control;
 use crate::http1::Fault;
+use crate::metrics::Metrics;
 use crate::ogc::{self, ErrorShape, RequestClass, RequestHead, Service};
-use crate::proxy::access_log::{End, Record};
+use crate::proxy::access_log::{AccessLog, End, Record};
 use crate::proxy::client::request_id::RequestId;
-use crate::proxy::front_door::FrontDoor;
 use crate::proxy::response::respond::{self, Refusal};
 
 /// A client that does not take a refusal for so long is left alone.
 const WRITE: Duration = Duration::from_secs(5);
 
-impl FrontDoor {
+/// Answers heads that break a rule.
+pub(in crate::proxy) struct HeadRefuser {
+    pub(in crate::proxy) control: Arc<Control>,
+    pub(in crate::proxy) metrics: Arc<Metrics>,
+    pub(in crate::proxy) access_log: Arc<AccessLog>,
+}
+
+impl HeadRefuser {
     /// Answers, counts and logs. `method` and `target` are what is known of the request line.
-    pub(in crate::proxy) async fn refuse_head(
+    pub(in crate::proxy) async fn refuse(
         &self,
         stream: &mut ClientStream<Stream>,
         fault: Fault,
@@ -38,7 +47,7 @@ impl FrontDoor {
             target,
             content_type: None,
         };
-        let config = self.config();
+        let config = Arc::clone(&self.control.snapshot().config);
         let classified = target
             .starts_with(b"/")
             .then(|| ogc::classify(&request, &config.geoserver.context, None));
@@ -61,11 +70,10 @@ impl FrontDoor {
             .as_ref()
             .map_or(RequestClass::Unknown, |classified| classified.class);
         let status = is_written.then_some(fault.status());
-        self.parts.metrics.refused(class, refusal.reason());
-        self.parts
-            .metrics
+        self.metrics.refused(class, refusal.reason());
+        self.metrics
             .finished(class, None, status.unwrap_or(0), total, None);
-        self.parts.access_log.log(&Record {
+        self.access_log.log(&Record {
             time,
             request_id: request_id.as_str(),
             client: peer(stream),

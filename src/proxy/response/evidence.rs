@@ -42,7 +42,7 @@ const QUOTED: usize = 120;
 
 /// The request, as far as its answer is judged by it.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::proxy) struct Asked<'a> {
+pub(in crate::proxy) struct JudgedRequest<'a> {
     pub(in crate::proxy) class: RequestClass,
     /// Path and query as on the request line.
     pub(in crate::proxy) target: &'a [u8],
@@ -62,7 +62,7 @@ pub(in crate::proxy) struct Finding {
     /// `None`: nothing, for or against.
     pub(in crate::proxy) outcome: Option<Outcome>,
     pub(in crate::proxy) is_service_exception: bool,
-    /// It does not know the layer or workspace it was asked for: a client's mistake, or a catalog
+    /// It does not know the layer or workspace it was request for: a client's mistake, or a catalog
     /// that lacks something.
     pub(in crate::proxy) is_ignorant: bool,
     /// The exception that the page of a failure names, if it names one.
@@ -84,29 +84,32 @@ impl Finding {
 #[derive(Debug)]
 pub(in crate::proxy) enum HeadVerdict {
     Settled(Finding),
-    /// The body decides: pass its parts by the witness, ask it at the end.
-    Sniff(Box<Witness>),
+    /// The body decides: pass its parts by the inspector; its finding counts at the end.
+    Sniff(Box<BodyInspector>),
 }
 
 /// Judges an answer by its head. Not for informational answers.
-pub(in crate::proxy) fn judge_head(answer: &ResponseHeader, asked: &Asked<'_>) -> HeadVerdict {
+pub(in crate::proxy) fn judge_head(
+    answer: &ResponseHeader,
+    request: &JudgedRequest<'_>,
+) -> HeadVerdict {
     let status = answer.status.as_u16();
     let without_body = match status {
         200..400 => Some(Outcome::Success),
-        404 if is_service_root(asked) && !is_structured(answer) => Some(failure(404)),
+        404 if is_service_root(request) && !is_structured(answer) => Some(failure(404)),
         429 => Some(Outcome::Busy),
         503 if answer.headers.contains_key(CONTROL_FLOW_HEADER) => {
             return settled(Some(Outcome::Busy));
         }
-        503 if asked.class != RequestClass::Ui => Some(failure(503)),
+        503 if request.class != RequestClass::Ui => Some(failure(503)),
         502 | 504 => Some(failure(status)),
-        500 if asked.class.row().blames_upstream => Some(failure(500)),
+        500 if request.class.row().blames_upstream => Some(failure(500)),
         _ => None,
     };
     let may_tell_more = match status {
         200..300 => is_structured(answer),
         // GeoWebCache says in plain words that it does not know a layer.
-        400..500 => is_structured(answer) || asked.class == RequestClass::Tile && is_page(answer),
+        400..500 => is_structured(answer) || request.class == RequestClass::Tile && is_page(answer),
         500.. => is_structured(answer) || is_page(answer),
         _ => false,
     };
@@ -117,14 +120,14 @@ pub(in crate::proxy) fn judge_head(answer: &ResponseHeader, asked: &Asked<'_>) -
             } else {
                 Sniffer::for_text(is_gzip)
             };
-            HeadVerdict::Sniff(Box::new(Witness {
+            HeadVerdict::Sniff(Box::new(BodyInspector {
                 sniffer,
                 status,
                 without_body,
             }))
         }
         Some(_) | None => {
-            let is_ignorant = status == 404 && asked.class.is_read() && asked.has_workspace;
+            let is_ignorant = status == 404 && request.class.is_read() && request.has_workspace;
             HeadVerdict::Settled(Finding {
                 is_ignorant,
                 ..Finding::only(without_body)
@@ -135,14 +138,14 @@ pub(in crate::proxy) fn judge_head(answer: &ResponseHeader, asked: &Asked<'_>) -
 
 /// Looks at a body in passing.
 #[derive(Debug)]
-pub(in crate::proxy) struct Witness {
+pub(in crate::proxy) struct BodyInspector {
     sniffer: Sniffer,
     status: u16,
     /// What the head alone would tell.
     without_body: Option<Outcome>,
 }
 
-impl Witness {
+impl BodyInspector {
     /// Whether it still cares for the body.
     pub(in crate::proxy) fn wants_more(&self) -> bool {
         self.sniffer.wants_more()
@@ -154,12 +157,12 @@ impl Witness {
     }
 
     /// At the end of the body, or when the answer was broken off.
-    pub(in crate::proxy) fn finding(&self, asked: &Asked<'_>) -> Finding {
+    pub(in crate::proxy) fn finding(&self, request: &JudgedRequest<'_>) -> Finding {
         let text = self.sniffer.text();
         if BodyHead::of(&text).is_report() {
-            let outcome = node_fault_in_report(&text, asked);
+            let outcome = node_fault_in_report(&text, request);
             let is_ignorant =
-                outcome.is_none() && asked.class.is_read() && is_ignorant_report(&text);
+                outcome.is_none() && request.class.is_read() && is_ignorant_report(&text);
             return Finding {
                 outcome,
                 is_service_exception: true,
@@ -168,8 +171,8 @@ impl Witness {
             };
         }
         if (400..500).contains(&self.status) {
-            let is_ignorant = asked.class.is_read()
-                && (asked.has_workspace && self.status == 404 || is_ignorant(&text));
+            let is_ignorant = request.class.is_read()
+                && (request.has_workspace && self.status == 404 || is_ignorant(&text));
             return Finding {
                 is_ignorant,
                 ..Finding::only(self.without_body.clone())
@@ -178,7 +181,7 @@ impl Witness {
         if self.status == 503 && contains(&text, CONTROL_FLOW_TIMEOUT) {
             return Finding::only(Some(Outcome::Busy));
         }
-        let fault = node_fault(&text, asked)
+        let fault = node_fault(&text, request)
             .map(|at| Outcome::Failure(Cause::NodeFault(quote(&text[at..]))));
         let says = if fault.is_none() {
             exception_named_in(&text)
@@ -216,13 +219,13 @@ fn failure(status: u16) -> Outcome {
     Outcome::Failure(Cause::Status(status))
 }
 
-fn is_service_root(asked: &Asked<'_>) -> bool {
-    let path = asked
+fn is_service_root(request: &JudgedRequest<'_>) -> bool {
+    let path = request
         .target
         .split(|b| matches!(b, b'?' | b';'))
         .next()
         .unwrap_or_default();
-    path.strip_prefix(asked.context.as_bytes())
+    path.strip_prefix(request.context.as_bytes())
         .is_some_and(|place| SERVICE_ROOTS.contains(&place))
 }
 
@@ -262,12 +265,12 @@ fn header<'a>(answer: &'a ResponseHeader, name: &str) -> &'a [u8] {
         .unwrap_or_default()
 }
 
-fn node_fault_in_report(report: &[u8], asked: &Asked<'_>) -> Option<Outcome> {
+fn node_fault_in_report(report: &[u8], request: &JudgedRequest<'_>) -> Option<Outcome> {
     let exception = Exception::first_of(report)?;
     let is_own_fault = OWN_FAULT_CODES
         .iter()
         .any(|code| exception.code.eq_ignore_ascii_case(code));
-    let at = node_fault(report, asked).filter(|_| is_own_fault)?;
+    let at = node_fault(report, request).filter(|_| is_own_fault)?;
     let text = if exception.text.is_empty() {
         quote(&report[at..])
     } else {
@@ -278,24 +281,26 @@ fn node_fault_in_report(report: &[u8], asked: &Asked<'_>) -> Option<Outcome> {
 
 /// Where `text` names a node fault that the request did not put into it. A body that was not read
 /// may hold anything.
-fn node_fault(text: &[u8], asked: &Asked<'_>) -> Option<usize> {
-    if !asked.is_body_known {
+fn node_fault(text: &[u8], request: &JudgedRequest<'_>) -> Option<usize> {
+    if !request.is_body_known {
         return None;
     }
     NODE_FAULTS
         .iter()
-        .find_map(|fault| position(text, fault).filter(|_| !is_echo(fault, asked)))
+        .find_map(|fault| position(text, fault).filter(|_| !is_echo(fault, request)))
 }
 
-fn is_echo(fault: &str, asked: &Asked<'_>) -> bool {
-    [asked.target, asked.body_prefix].into_iter().any(|sent| {
-        let mut decoded = sent.to_vec();
-        (0..=MAX_ENCODINGS).any(|_| {
-            let is_there = contains_folded(&decoded, fault.as_bytes());
-            decoded = decode_once(&decoded);
-            is_there
+fn is_echo(fault: &str, request: &JudgedRequest<'_>) -> bool {
+    [request.target, request.body_prefix]
+        .into_iter()
+        .any(|sent| {
+            let mut decoded = sent.to_vec();
+            (0..=MAX_ENCODINGS).any(|_| {
+                let is_there = contains_folded(&decoded, fault.as_bytes());
+                decoded = decode_once(&decoded);
+                is_there
+            })
         })
-    })
 }
 
 /// Takes one layer of percent-encoding and of XML's character references off.

@@ -11,9 +11,10 @@ use crate::admission::Ask;
 use crate::cluster::NoUpstream;
 use crate::config::Priority;
 use crate::ogc::Retryable;
-use crate::proxy::coalesce::{Leading, until_gone};
+use crate::proxy::client::session::until_gone;
+use crate::proxy::coalesce::Leading;
 use crate::proxy::context::{Attempt, Context};
-use crate::proxy::front_door::{FrontDoor, about};
+use crate::proxy::front_door::FrontDoor;
 use crate::proxy::handles::Handles;
 use crate::proxy::response::respond::Refusal;
 use crate::proxy::upstream::second_opinion::Doubt;
@@ -207,6 +208,6 @@ fn wanted(session: &Session, ctx: &Context) -> Wanted {
         key: ctx.metatile,
         tried: ctx.tried.clone(),
         main,
-        about: about(session, ctx),
+        about: ctx.about(session),
     }
 }

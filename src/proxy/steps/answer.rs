@@ -1,27 +1,50 @@
-//! Evidence in passing: what an answer's head and body tell about the upstream, while both go on to
-//! the client.
+//! An answer comes: what its head and body prove about the upstream, while both go on to the client.
 //!
 //! An answer that speaks against its upstream, and of which the client has seen nothing yet, is not
-//! passed on if another upstream may be asked. Small error answers arrive with their head, so this
-//! catches most reports of a broken node before anybody sees them; what is passed on already is not
-//! held back.
+//! passed on if another upstream may be tried. Small error answers arrive with their head, so this
+//! catches most reports of a broken node before a client sees them. Once the first part of an
+//! answer is passed on, the rest is not held back.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use percent_encoding::percent_decode;
-use pingora::Result;
+use http::{Method, Version};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
+use pingora::{Error, Result};
 
-use crate::admission::Answered;
-use crate::cluster::{Event, Outcome};
+use super::doubt::layer_asked;
+use super::retry::REJECTED_ANSWER;
+use crate::cluster::{Cause, Event, Outcome};
 use crate::proxy::client::body_prefix::BodyPrefix;
-use crate::proxy::context::{Attempt, Context};
+use crate::proxy::context::Context;
 use crate::proxy::front_door::FrontDoor;
-use crate::proxy::response::evidence::{self, Asked, Finding, HeadVerdict};
+use crate::proxy::headers;
+use crate::proxy::response::evidence::{self, Finding, HeadVerdict, JudgedRequest};
+use crate::proxy::response::framing;
+use crate::proxy::response::respond::Refusal;
 use crate::proxy::upstream::second_opinion::Doubt;
 
 impl FrontDoor {
+    /// Refuses an answer that could be read in two ways: its connection ends, and so does the
+    /// request unless another upstream may be tried. Collapses a length that is only repeated.
+    pub(in crate::proxy) fn refuse_bad_framing(
+        &self,
+        session: &Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        let is_upgrade = session.is_upgrade(response) == Some(true);
+        let Err(why) = framing::judge(response, is_upgrade) else {
+            return Ok(());
+        };
+        tracing::debug!(request = %ctx.request_id.as_str(), %why, "an answer is no HTTP that every client reads in the same way");
+        self.report_failure(session, ctx, Cause::Reset(why), "");
+        ctx.refusal = Some(Refusal::BadAnswer);
+        Err(self
+            .reject_answer(session, ctx, "bad-answer")
+            .unwrap_or_else(|| Error::new_up(REJECTED_ANSWER)))
+    }
+
     /// Called with the head of a final answer.
     pub(in crate::proxy) fn judge_head(
         &self,
@@ -39,11 +62,11 @@ impl FrontDoor {
             }
         }
         self.take_hint(session, response.status.as_u16(), ctx);
-        match evidence::judge_head(response, &asked(session, ctx)) {
+        match evidence::judge_head(response, &judged(session, ctx)) {
             HeadVerdict::Settled(finding) => self.learn(session, ctx, finding),
-            HeadVerdict::Sniff(witness) => {
+            HeadVerdict::Sniff(inspector) => {
                 if let Some(attempt) = &mut ctx.attempt {
-                    attempt.witness = Some(witness);
+                    attempt.inspector = Some(inspector);
                 }
                 Ok(())
             }
@@ -59,14 +82,14 @@ impl FrontDoor {
         is_end: bool,
         ctx: &mut Context,
     ) -> Result<()> {
-        if let Some(witness) = ctx
+        if let Some(inspector) = ctx
             .attempt
             .as_mut()
-            .and_then(|attempt| attempt.witness.as_mut())
+            .and_then(|attempt| attempt.inspector.as_mut())
         {
-            witness.see(chunk.unwrap_or_default());
-            if is_end || !witness.wants_more() {
-                self.hear_witness(session, ctx)?;
+            inspector.see(chunk.unwrap_or_default());
+            if is_end || !inspector.wants_more() {
+                self.finish_inspection(session, ctx)?;
             }
         }
         if is_end {
@@ -75,91 +98,20 @@ impl FrontDoor {
         Ok(())
     }
 
-    /// The upstream has done its work, however slow the client is: what it did well counts now, and
-    /// its place is free.
-    pub(in crate::proxy) fn answer_ended(&self, ctx: &mut Context) {
-        if ctx
-            .attempt
-            .as_ref()
-            .is_some_and(|attempt| attempt.is_success)
-        {
-            self.report(ctx, Outcome::Success);
-        }
-        self.learn_slowness(ctx);
-        self.learn_cap(ctx);
-        if let Some(attempt) = &mut ctx.attempt {
-            attempt.give_back();
-        }
-    }
-
-    /// What a good answer tells about how slow its upstream is beside its peers, once.
-    fn learn_slowness(&self, ctx: &mut Context) {
-        let class = ctx.class();
-        let is_good = |attempt: &&mut Attempt| {
-            attempt.teaches_slowness && attempt.is_success && attempt.is_unblemished()
-        };
-        let Some(attempt) = ctx.attempt.as_mut().filter(is_good) else {
-            return;
-        };
-        attempt.teaches_slowness = false;
-        let Some(took) = attempt.first_byte else {
-            return;
-        };
-        attempt
-            .upstream
-            .load
-            .slowness()
-            .learn(class, attempt.company, took);
-        self.parts
-            .control
-            .snapshot()
-            .review_slowness(Instant::now());
-    }
-
-    /// What a good answer tells about how much its upstream should have at a time, once.
-    fn learn_cap(&self, ctx: &mut Context) {
-        let class = ctx.class();
-        let is_good = |attempt: &&mut Attempt| {
-            attempt.teaches_cap && attempt.is_success && attempt.is_unblemished()
-        };
-        let Some(attempt) = ctx.attempt.as_mut().filter(is_good) else {
-            return;
-        };
-        attempt.teaches_cap = false;
-        // Until the first byte: what comes after it depends on the client, too.
-        let Some(took) = attempt.first_byte else {
-            return;
-        };
-        let answered = Answered {
-            class,
-            is_quick: attempt.is_quick,
-            company: attempt.company,
-            heavy: attempt.upstream.load.heavy_in_flight(),
-            took,
-            waited: attempt.waited_inside,
-        };
-        if attempt
-            .handles
-            .learn_cap(&answered, &attempt.upstream.load, Instant::now())
-        {
-            self.parts.room.place_came_free();
-        }
-    }
-
     /// The verdict on a body, once all that matters of it is seen.
-    pub(in crate::proxy) fn hear_witness(
+    pub(in crate::proxy) fn finish_inspection(
         &self,
         session: &Session,
         ctx: &mut Context,
     ) -> Result<()> {
-        let Some(witness) = ctx
+        let Some(inspector) = ctx
             .attempt
             .as_mut()
-            .and_then(|attempt| attempt.witness.take())
+            .and_then(|attempt| attempt.inspector.take())
         else {
             return Ok(());
         };
-        let finding = witness.finding(&asked(session, ctx));
+        let finding = inspector.finding(&judged(session, ctx));
         self.learn(session, ctx, finding)
     }
 
@@ -173,9 +125,9 @@ impl FrontDoor {
                 .metrics
                 .service_exception(ctx.classified.class, &attempt.handles.metrics);
         }
-        // Told at the answer's end: it may yet break off.
+        // Reported at the answer's end: it may yet break off.
         attempt.is_success |= finding.outcome == Some(Outcome::Success);
-        // But an upstream on trial does not wait for the end of an export.
+        // An upstream on trial does not wait for the end of an export.
         if attempt.is_success && attempt.is_unblemished() && attempt.end_trial() {
             self.report(ctx, Outcome::Success);
         }
@@ -204,7 +156,7 @@ impl FrontDoor {
                 } else {
                     "bad-answer"
                 };
-                // What is said of a request before it is complete may be the client's fault.
+                // An answer to a request that is not complete may be the client's fault.
                 match outcome {
                     Outcome::Failure(cause) if ctx.is_request_complete => {
                         self.report_failure(session, ctx, cause, &finding.says);
@@ -219,41 +171,38 @@ impl FrontDoor {
         }
         Ok(())
     }
+}
 
-    /// The main was asked because a replica did not know: if it does, the replica is stale.
-    fn settle_doubt(&self, stale_seen: Event, finding: &Finding, ctx: &mut Context) {
-        let is_from_main = ctx
-            .attempt
-            .as_ref()
-            .is_some_and(|attempt| attempt.upstream.is_main());
-        ctx.doubt = Doubt::Settled;
-        if is_from_main && finding.outcome == Some(Outcome::Success) && !finding.is_ignorant {
-            self.parts.control.handle(stale_seen, Instant::now());
+/// Makes the answer's head fit for the client.
+pub(in crate::proxy) fn prepare_head(
+    session: &mut Session,
+    response: &mut ResponseHeader,
+    ctx: &mut Context,
+) -> Result<()> {
+    headers::prepare_downstream(response, &ctx.client_view(session))?;
+    let is_final = !response.status.is_informational();
+    if let Some(prefix) = ctx.body_prefix.as_mut().filter(|_| is_final) {
+        prefix.let_go();
+    }
+    if let Some(rate) = &ctx.rate {
+        rate.write_headers(response)?;
+    }
+    if let Some(tunnel) = &ctx.tunnel
+        && session.is_upgrade(response) == Some(true)
+    {
+        tunnel.open();
+    }
+    let request = session.req_header();
+    if request.version == Version::HTTP_10 && is_final {
+        let is_head = request.method == Method::HEAD;
+        if headers::unchunk_for_http10(response, is_head) {
+            session.set_keepalive(None);
         }
     }
+    Ok(())
 }
 
-/// Characters of a layer's name that are kept.
-const MAX_LAYER: usize = 200;
-
-/// The layer that was asked for, or else the workspace, on one line and of bounded length.
-fn layer_asked(session: &Session, ctx: &Context) -> Box<str> {
-    let target = session.req_header().raw_path();
-    let span = ctx.classified.layer.or(ctx.classified.workspace);
-    let text = span
-        .map(|span| {
-            percent_decode(span.of(target))
-                .decode_utf8_lossy()
-                .into_owned()
-        })
-        .unwrap_or_default();
-    text.chars()
-        .filter(|c| !c.is_control())
-        .take(MAX_LAYER)
-        .collect()
-}
-
-/// What control-flow tells about its own queue.
+/// What control-flow reports about its own queue.
 fn waited_inside(response: &ResponseHeader) -> Option<Duration> {
     let millis = response
         .headers
@@ -266,8 +215,8 @@ fn waited_inside(response: &ResponseHeader) -> Option<Duration> {
     Some(Duration::from_millis(millis))
 }
 
-fn asked<'a>(session: &'a Session, ctx: &'a Context) -> Asked<'a> {
-    Asked {
+fn judged<'a>(session: &'a Session, ctx: &'a Context) -> JudgedRequest<'a> {
+    JudgedRequest {
         class: ctx.class(),
         target: session.req_header().raw_path(),
         has_workspace: ctx.classified.workspace.is_some(),
@@ -288,6 +237,7 @@ fn asked<'a>(session: &'a Session, ctx: &'a Context) -> Asked<'a> {
 mod tests {
     use std::path::Path;
     use std::sync::Arc;
+    use std::time::Instant;
 
     use tokio::io::AsyncWriteExt;
 
@@ -297,6 +247,7 @@ mod tests {
     use crate::control::Control;
     use crate::metrics::Metrics;
     use crate::proxy::access_log::AccessLog;
+    use crate::proxy::context::Attempt;
     use crate::proxy::handles::Handles;
     use crate::proxy::waiting::Seat;
 
@@ -327,14 +278,18 @@ mod tests {
         control
     }
 
-    /// A map is asked for, and an upstream is chosen that is in doubt since `now`.
-    fn asked_one_in_doubt(front_door: &FrontDoor, control: &Control, now: Instant) -> Context {
+    /// A request for a map, and an upstream for it that is in doubt since `now`.
+    fn request_to_an_upstream_in_doubt(
+        front_door: &FrontDoor,
+        control: &Control,
+        now: Instant,
+    ) -> Context {
         let mut ctx = Context::new(control.snapshot_full(), now, front_door.running().enter());
         ctx.classified.class = crate::ogc::RequestClass::Map;
         let selection = control
             .snapshot()
             .select(ctx.class(), &ctx.tried, now)
-            .expect("everybody is up");
+            .expect("all upstreams are up");
         control.observe(
             &selection.upstream,
             now,
@@ -377,7 +332,7 @@ mod tests {
         let control = control(now);
         let log = AccessLog::start(&config::AccessLog::Off, LogFormat::Logfmt);
         let front_door = FrontDoor::new(Arc::clone(&control), Metrics::new(), log);
-        let mut ctx = asked_one_in_doubt(&front_door, &control, now);
+        let mut ctx = request_to_an_upstream_in_doubt(&front_door, &control, now);
         let upstream = Arc::clone(&ctx.attempt.as_ref().unwrap().upstream);
         let (session, _client) = session().await;
 

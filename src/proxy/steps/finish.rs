@@ -1,4 +1,4 @@
-//! The end of a request: what the cluster learns, what is counted, what the access line says.
+//! A request ends: the cluster learns its outcome, it is counted, and its access line is written.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,23 +9,25 @@ use super::refuse;
 use crate::config::UpstreamName;
 use crate::ogc::Service;
 use crate::proxy::access_log::{End, Record};
+use crate::proxy::client::session::{has_answered, peer};
 use crate::proxy::context::Context;
-use crate::proxy::front_door::{FrontDoor, has_answered};
-use crate::proxy::hooks::peer;
+use crate::proxy::front_door::FrontDoor;
 use crate::proxy::upstream::failure;
 
-/// Called once for every request that had a context, whatever became of it.
-pub(in crate::proxy) fn finish(
-    front_door: &FrontDoor,
-    session: &Session,
-    error: Option<&Error>,
-    ctx: &mut Context,
-) {
-    conclude_attempt(front_door, session, error, ctx);
-    let total = Instant::now().saturating_duration_since(ctx.started);
-    let end = end(error, ctx);
-    count(front_door, session, ctx, total, end);
-    write_line(front_door, session, ctx, total, end);
+impl FrontDoor {
+    /// Called once for every request that had a context, whatever became of it.
+    pub(in crate::proxy) fn finish(
+        &self,
+        session: &Session,
+        error: Option<&Error>,
+        ctx: &mut Context,
+    ) {
+        conclude_attempt(self, session, error, ctx);
+        let total = Instant::now().saturating_duration_since(ctx.started);
+        let end = end(error, ctx);
+        count(self, session, ctx, total, end);
+        write_line(self, session, ctx, total, end);
+    }
 }
 
 /// The verdict on the last attempt, and its place given back; an answer with a body had both at its
@@ -37,8 +39,10 @@ fn conclude_attempt(
     ctx: &mut Context,
 ) {
     if error.is_none() {
-        // Whatever it says, the answer is with the client: nothing can be tried elsewhere any more.
-        drop(front_door.hear_witness(session, ctx));
+        // The answer is with the client: an error that would have it tried elsewhere comes too late.
+        front_door
+            .finish_inspection(session, ctx)
+            .unwrap_or_default();
         front_door.answer_ended(ctx);
     } else if let Some(attempt) = &mut ctx.attempt {
         attempt.give_back();
@@ -63,7 +67,7 @@ fn count(front_door: &FrontDoor, session: &Session, ctx: &Context, total: Durati
         End::ClientAbort => metrics.client_aborted(class),
         End::Ok | End::UpstreamReset | End::Timeout => {}
     }
-    // A refusal is nobody's answer but ours, even where an upstream was tried before.
+    // A refusal is our answer alone, even where an upstream was tried before.
     let attempt = ctx.attempt.as_ref().filter(|_| !ctx.is_refused);
     let upstream = attempt.map(|attempt| &*attempt.handles.metrics);
     let first_byte = attempt.and_then(|attempt| attempt.first_byte);
@@ -115,7 +119,7 @@ fn write_line(front_door: &FrontDoor, session: &Session, ctx: &Context, total: D
     front_door.parts.access_log.log(&record);
 }
 
-/// Of what the client got; `None` if it got nothing.
+/// The status that the client got; `None` if it got nothing.
 fn status(session: &Session) -> Option<u16> {
     session
         .response_written()

@@ -1,7 +1,27 @@
-//! The story of one request, a file a step, in the order a request takes them.
+//! The story of one request, a file for each step, in the order a request takes them.
+//!
+//! ```text
+//!  receive   the client's identity, the class; what no upstream may see is refused
+//!  limits    blocked clients, rates, and the limits that the attempts have to pass
+//!  share     an identical request that is under way is followed
+//!  admit     a slot at an upstream, at once or after a wait                  <-- again for a retry
+//!  send      the head and the body of the request
+//!  answer    evidence about the upstream, in head and body
+//!    learn   what it teaches; writes: hints that the catalog changed; doubt: a replica that is stale
+//!  retry     a failed attempt or a rejected answer: whether another attempt follows
+//!  refuse    our own answer, where no upstream gives one
+//!  finish    metrics and the access line
+//! ```
 
 mod admit;
-mod answer;
-pub(in crate::proxy) mod finish;
-pub(in crate::proxy) mod limits;
-pub(in crate::proxy) mod refuse;
+pub(super) mod answer;
+mod doubt;
+mod finish;
+mod learn;
+mod limits;
+pub(super) mod receive;
+pub(super) mod refuse;
+mod retry;
+pub(super) mod send;
+mod share;
+mod writes;

@@ -1,42 +1,31 @@
-//! Answering instead of an upstream.
+//! The proxy answers instead of an upstream.
 
 use std::time::SystemTime;
 
 use pingora::proxy::Session;
-use pingora::{Error, ErrorSource, ErrorType};
+use pingora::{BError, Error, ErrorSource, ErrorType};
 
-use crate::cluster::{Cause, LocalFault};
 use crate::ogc;
 use crate::proxy::client::head::head;
+use crate::proxy::client::session::has_answered;
 use crate::proxy::connection::inbox::fault_of;
 use crate::proxy::context::Context;
-use crate::proxy::front_door::has_answered;
+use crate::proxy::front_door::FrontDoor;
 use crate::proxy::response::respond::{self, Refusal};
 use crate::proxy::upstream::failure;
 
-impl Refusal {
-    /// What the client is told when this was the last attempt.
-    pub(in crate::proxy) const fn of_failure(cause: &Cause) -> Self {
-        match cause {
-            Cause::Connect(_) => Self::AllFailed,
-            Cause::Timeout(_) | Cause::Slow(_) => Self::FirstByteTimeout,
-            Cause::Reset(_) | Cause::Status(_) | Cause::Truncated | Cause::NodeFault(_) => {
-                Self::ConnectionLost
-            }
-            Cause::Unexpected(_) | Cause::Credentials(_) => Self::ConnectionLost,
-            Cause::Local(LocalFault::AnswerHead) => Self::AnswerHeadTooLarge,
-            Cause::Local(
-                LocalFault::Descriptors
-                | LocalFault::Ports
-                | LocalFault::Memory
-                | LocalFault::Unreported,
-            ) => Self::LocalFault,
-        }
+/// We answer instead of an upstream; `Context::refusal` says with what.
+pub(super) const REFUSED: ErrorType = ErrorType::Custom("Refused");
+
+impl FrontDoor {
+    /// Ends the request with our own answer.
+    pub(super) fn refuse(&self, ctx: &mut Context, refusal: Refusal) -> BError {
+        ctx.refusal = Some(refusal);
+        Error::new_in(REFUSED)
     }
 }
 
-/// Writes our answer, unless one has begun or nobody is there to read it. Returns its status, 0 for
-/// none.
+/// Writes our answer, unless one has begun or the client is gone. Returns its status, 0 for none.
 pub(in crate::proxy) async fn answer(
     session: &mut Session,
     error: &Error,
@@ -58,8 +47,8 @@ pub(in crate::proxy) async fn answer(
         .or_else(|| rate.map(|rate| rate.retry_after(SystemTime::now())));
     let (mut response, body) = respond::build(refusal, retry_after, shape, &ctx.request_id);
     if let Some(rate) = rate {
-        // What cannot be told is left out: the status says the most of it.
-        drop(rate.tell(&mut response));
+        // A header that cannot be written is left out: the status matters most.
+        rate.write_headers(&mut response).unwrap_or_default();
     }
     let status = response.status.as_u16();
     // What the client still wanted to send is not read: the connection ends with this answer.

@@ -4,6 +4,7 @@ use pingora::{Error, ErrorType};
 
 use super::retry::Progress;
 use crate::cluster::{Cause, LocalFault};
+use crate::proxy::response::respond::Refusal;
 
 /// How Pingora says that the head of an answer is too large.
 const TOO_LARGE: &str = "Response header larger than";
@@ -64,6 +65,39 @@ fn connect_reason(error: &ErrorType) -> &'static str {
         ErrorType::TLSHandshakeFailure | ErrorType::HandshakeError => "TLS handshake failed",
         ErrorType::InvalidCert => "certificate not trusted",
         _ => "cannot connect",
+    }
+}
+
+/// The answer to the client when this was the last attempt.
+pub(in crate::proxy) const fn refusal(cause: &Cause) -> Refusal {
+    match cause {
+        Cause::Connect(_) => Refusal::AllFailed,
+        Cause::Timeout(_) | Cause::Slow(_) => Refusal::FirstByteTimeout,
+        Cause::Reset(_) | Cause::Status(_) | Cause::Truncated | Cause::NodeFault(_) => {
+            Refusal::ConnectionLost
+        }
+        Cause::Unexpected(_) | Cause::Credentials(_) => Refusal::ConnectionLost,
+        Cause::Local(LocalFault::AnswerHead) => Refusal::AnswerHeadTooLarge,
+        Cause::Local(
+            LocalFault::Descriptors
+            | LocalFault::Ports
+            | LocalFault::Memory
+            | LocalFault::Unreported,
+        ) => Refusal::LocalFault,
+    }
+}
+
+/// The cause as a label of metrics.
+pub(in crate::proxy) fn reason(cause: &Cause) -> &'static str {
+    match cause {
+        Cause::Connect(_) => "connect",
+        Cause::Timeout(_) | Cause::Slow(_) => "timeout",
+        Cause::Reset(_) => "reset",
+        Cause::Status(_) => "status",
+        Cause::Truncated => "truncated",
+        Cause::NodeFault(_) => "node-fault",
+        Cause::Unexpected(_) | Cause::Credentials(_) => "unexpected",
+        Cause::Local(_) => "local",
     }
 }
 

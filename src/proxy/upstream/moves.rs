@@ -2,7 +2,7 @@
 //!
 //! A frozen GeoServer keeps its connections: what was sent to it would wait for the whole
 //! `first_byte`. Once the cluster knows that an upstream does not answer, because probes or
-//! requests found out, those of its waits are interrupted (`interrupt.rs`) that may be repeated,
+//! requests found out, those of its waits are interrupted (`connection/interrupt.rs`) that may be repeated,
 //! have seen no byte, and have another upstream to go to. Each takes a retry out of the budget, to
 //! which the lost upstream adds what it had in flight.
 //!
@@ -16,9 +16,11 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::retry_budget::Loss;
+use super::retry_budget::{Loss, RetryBudget};
 use crate::cluster::{Cause, HealthState, Transition, Upstream, What};
-use crate::proxy::front_door::FrontDoor;
+use crate::control::Control;
+use crate::metrics::Metrics;
+use crate::proxy::connection::interrupt::Interrupts;
 use crate::proxy::handles::Handles;
 
 /// Between two looks for waits that were missed, or that the budget did not allow to move.
@@ -36,11 +38,18 @@ struct Lost {
     at: Instant,
 }
 
-impl FrontDoor {
-    /// Moves waits away from upstreams as these are lost, until `shutdown` says true or its sender
-    /// is gone.
-    pub async fn move_waits(self, mut shutdown: watch::Receiver<bool>) {
-        let mut transitions = self.parts.control.transitions();
+/// Moves waits away from upstreams that are lost.
+pub(in crate::proxy) struct WaitMover<'a> {
+    pub(in crate::proxy) control: &'a Control,
+    pub(in crate::proxy) metrics: &'a Metrics,
+    pub(in crate::proxy) interrupts: &'a Interrupts,
+    pub(in crate::proxy) budget: &'a RetryBudget,
+}
+
+impl WaitMover<'_> {
+    /// Runs until `shutdown` becomes true or its sender is gone.
+    pub(in crate::proxy) async fn run(&self, mut shutdown: watch::Receiver<bool>) {
+        let mut transitions = self.control.transitions();
         let mut lost: Vec<Lost> = Vec::new();
         loop {
             tokio::select! {
@@ -70,7 +79,7 @@ impl FrontDoor {
             | What::Ejected { cause, .. }
                 if is_silence(cause) =>
             {
-                let Some(upstream) = self.parts.control.upstream(name) else {
+                let Some(upstream) = self.control.upstream(name) else {
                     return;
                 };
                 lost.retain(|lost| !is_it(lost));
@@ -92,18 +101,18 @@ impl FrontDoor {
 
     fn move_from(&self, lost: &Lost) {
         let Lost { upstream, at } = lost;
-        let (snapshot, now) = (self.parts.control.snapshot_full(), Instant::now());
-        let handles = Handles::of(upstream, &self.parts.metrics);
+        let (snapshot, now) = (self.control.snapshot_full(), Instant::now());
+        let handles = Handles::of(upstream, self.metrics);
         let loss = Loss {
             allowance: &handles.losses,
             in_flight: upstream.load.in_flight(),
         };
         let percent = snapshot.config.retry.budget_percent;
-        let moved = self.parts.interrupts.raise(|wait| {
+        let moved = self.interrupts.raise(|wait| {
             wait.upstream == upstream.id
                 && wait.since < *at + LATE
                 && snapshot.has_place(wait.class, &wait.tried)
-                && self.parts.budget.try_retry(percent, Some(loss), now)
+                && self.budget.try_retry(percent, Some(loss), now)
         });
         if moved > 0 {
             tracing::info!(upstream = %upstream.name, moved, "requests that it did not answer move to others");

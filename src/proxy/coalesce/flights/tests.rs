@@ -1,10 +1,11 @@
-//! Who leads, who follows, and that nobody is left waiting.
+//! Which request leads, which follow, and that no follower is left waiting.
 
 use bytes::Bytes;
 use futures::FutureExt;
 use pingora::http::ResponseHeader;
 
-use super::super::answer::Kept;
+use super::super::answer::KeptAnswer;
+use super::super::memory::{MAX_BODY, MAX_KEPT};
 use super::*;
 use crate::config::UpstreamName;
 use crate::proxy::client::request_id::RequestId;
@@ -16,17 +17,17 @@ fn flights() -> Arc<Flights> {
 }
 
 #[track_caller]
-fn lead(flights: &Arc<Flights>, description: &[u8]) -> Leader {
-    match flights.board(description) {
-        Boarding::Leads(leader) => leader,
+fn lead(flights: &Arc<Flights>, key: &[u8]) -> Leader {
+    match flights.join(key) {
+        Role::Leader(leader) => leader,
         other => panic!("{other:?}"),
     }
 }
 
 #[track_caller]
-fn follow(flights: &Arc<Flights>, description: &[u8]) -> Follower {
-    match flights.board(description) {
-        Boarding::Follows(follower) => follower,
+fn follow(flights: &Arc<Flights>, key: &[u8]) -> Follower {
+    match flights.join(key) {
+        Role::Follower(follower) => follower,
         other => panic!("{other:?}"),
     }
 }
@@ -34,7 +35,7 @@ fn follow(flights: &Arc<Flights>, description: &[u8]) -> Follower {
 fn answer(flights: &Arc<Flights>, body: &'static [u8]) -> Arc<SharedAnswer> {
     let mut head = ResponseHeader::build(200, None).unwrap();
     head.insert_header("Content-Length", body.len()).unwrap();
-    let mut kept = Kept::new(head, false, flights.claim());
+    let mut kept = KeptAnswer::new(head, false, flights.claim());
     assert!(kept.add(&Bytes::from_static(body)));
     Arc::new(
         kept.whole(UpstreamName::new("slave1").unwrap(), RequestId::fresh())
@@ -48,19 +49,18 @@ fn now(follower: &Follower) -> Option<Option<Arc<SharedAnswer>>> {
 }
 
 fn is_empty(flights: &Flights) -> bool {
-    flights.shards.iter().all(|shard| shard.lock().is_empty())
-        && flights.kept.load(Ordering::Relaxed) == 0
+    flights.shards.iter().all(|shard| shard.lock().is_empty()) && flights.memory.held() == 0
 }
 
 #[tokio::test]
-async fn those_of_one_description_get_one_answer_and_others_do_not() {
+async fn requests_of_one_key_share_an_answer_and_others_do_not() {
     let flights = flights();
     let leader = lead(&flights, b"a");
     let followers = [follow(&flights, b"a"), follow(&flights, b"a")];
     let _another = lead(&flights, b"b");
     assert!(followers.iter().all(|follower| now(follower).is_none()));
     assert!(leader.begin());
-    leader.land(answer(&flights, b"map"));
+    leader.complete(answer(&flights, b"map"));
     for follower in &followers {
         assert_eq!(
             follower.answer(PATIENCE).await.unwrap().body.concat(),
@@ -70,7 +70,7 @@ async fn those_of_one_description_get_one_answer_and_others_do_not() {
 }
 
 #[tokio::test]
-async fn waiting_followers_hear_of_the_landing_and_of_the_failure() {
+async fn waiting_followers_are_notified_of_the_answer_and_of_the_failure() {
     let flights = flights();
     for lands in [true, false] {
         let leader = lead(&flights, b"a");
@@ -78,7 +78,7 @@ async fn waiting_followers_hear_of_the_landing_and_of_the_failure() {
         let waiting = tokio::spawn(async move { follower.answer(PATIENCE).await.is_some() });
         tokio::task::yield_now().await;
         if lands {
-            leader.land(answer(&flights, b"map"));
+            leader.complete(answer(&flights, b"map"));
         } else {
             drop(leader);
         }
@@ -103,14 +103,14 @@ async fn a_leader_that_panics_releases_its_followers() {
 #[test]
 fn after_the_end_of_a_flight_the_next_one_leads() {
     let flights = flights();
-    lead(&flights, b"a").land(answer(&flights, b"map"));
+    lead(&flights, b"a").complete(answer(&flights, b"map"));
     drop(lead(&flights, b"a"));
     drop(lead(&flights, b"a"));
     assert!(is_empty(&flights));
 }
 
 #[test]
-fn an_answer_that_nobody_waits_for_is_not_kept_and_later_requests_lead() {
+fn an_answer_without_followers_is_not_kept_and_later_requests_lead() {
     let flights = flights();
     let leader = lead(&flights, b"a");
     drop(follow(&flights, b"a"));
@@ -142,7 +142,7 @@ async fn followers_do_not_wait_for_a_slow_rest_but_do_for_another_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn patience_ends() {
+async fn a_follower_goes_on_alone_when_its_patience_ends() {
     let flights = flights();
     let _leader = lead(&flights, b"a");
     assert!(follow(&flights, b"a").answer(PATIENCE).await.is_none());
@@ -152,22 +152,20 @@ async fn patience_ends() {
 fn followers_and_flights_are_bounded() {
     let flights = flights();
     let leader = lead(&flights, b"a");
-    let followers: Vec<_> = (0..MOST_FOLLOWERS)
-        .map(|_| follow(&flights, b"a"))
-        .collect();
-    assert!(matches!(flights.board(b"a"), Boarding::GoesAlone));
+    let followers: Vec<_> = (0..MAX_FOLLOWERS).map(|_| follow(&flights, b"a")).collect();
+    assert!(matches!(flights.join(b"a"), Role::Alone));
     drop(followers);
     drop(follow(&flights, b"a"));
     drop(leader);
-    let leaders: Vec<_> = (0..MOST_FLIGHTS * 2)
-        .map(|number| flights.board(&number.to_le_bytes()))
+    let leaders: Vec<_> = (0..MAX_FLIGHTS * 2)
+        .map(|number| flights.join(&number.to_le_bytes()))
         .collect();
     let leading = leaders
         .iter()
-        .filter(|boarding| matches!(boarding, Boarding::Leads(_)))
+        .filter(|boarding| matches!(boarding, Role::Leader(_)))
         .count();
     assert!(
-        leading <= MOST_FLIGHTS && leading > MOST_FLIGHTS / 2,
+        leading <= MAX_FLIGHTS && leading > MAX_FLIGHTS / 2,
         "{leading}"
     );
     drop(leaders);
@@ -177,17 +175,17 @@ fn followers_and_flights_are_bounded() {
 #[test]
 fn what_all_keep_together_is_bounded_and_comes_back() {
     let flights = flights();
-    let mut claims: Vec<_> = (0..MOST_KEPT / MOST_BODY + 3)
+    let mut claims: Vec<_> = (0..MAX_KEPT / MAX_BODY + 3)
         .map(|_| flights.claim())
         .collect();
     let granted = claims
         .iter_mut()
-        .filter_map(|claim| claim.grow(MOST_BODY).then_some(()))
+        .filter_map(|claim| claim.grow(MAX_BODY).then_some(()))
         .count();
-    assert_eq!(granted, MOST_KEPT / MOST_BODY);
+    assert_eq!(granted, MAX_KEPT / MAX_BODY);
     assert!(!flights.claim().grow(1));
     drop(claims);
-    assert!(flights.claim().grow(MOST_BODY));
+    assert!(flights.claim().grow(MAX_BODY));
     assert!(is_empty(&flights));
 }
 
@@ -197,22 +195,22 @@ fn an_answer_takes_its_room_until_the_last_has_it() {
     let answer = answer(&flights, b"map");
     let copy = Arc::clone(&answer);
     drop(answer);
-    assert!(flights.kept.load(Ordering::Relaxed) > 0);
+    assert!(flights.memory.held() > 0);
     drop(copy);
     assert!(is_empty(&flights));
 }
 
-/// Leaders that end in every way and followers that leave, from many threads: everybody who waits
-/// hears the end.
+/// Leaders that end in every way and followers that leave, from many threads: every waiting follower
+/// is notified of the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn in_a_crowd_nobody_is_left_waiting() {
+async fn no_follower_is_left_waiting_among_many_threads() {
     let flights = flights();
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..4000_usize {
         let flights = Arc::clone(&flights);
         tasks.spawn(async move {
-            match flights.board(&[(number % 3) as u8]) {
-                Boarding::Leads(leader) => {
+            match flights.join(&[(number % 3) as u8]) {
+                Role::Leader(leader) => {
                     tokio::task::yield_now().await;
                     match number % 4 {
                         0 => drop(leader),
@@ -221,17 +219,17 @@ async fn in_a_crowd_nobody_is_left_waiting() {
                             leader.wait_again();
                             tokio::task::yield_now().await;
                         }
-                        _ => leader.land(answer(&flights, b"map")),
+                        _ => leader.complete(answer(&flights, b"map")),
                     }
                 }
-                Boarding::Follows(follower) if number % 5 == 0 => drop(follower),
-                Boarding::Follows(follower) => {
+                Role::Follower(follower) if number % 5 == 0 => drop(follower),
+                Role::Follower(follower) => {
                     let heard =
                         tokio::time::timeout(Duration::from_secs(10), follower.answer(PATIENCE))
                             .await;
                     assert!(heard.is_ok(), "a follower was forgotten");
                 }
-                Boarding::GoesAlone => {}
+                Role::Alone => {}
             }
         });
     }

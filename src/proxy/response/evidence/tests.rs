@@ -8,11 +8,11 @@ struct Answer {
     status: u16,
     content_type: &'static str,
     body: String,
-    asked: Asked<'static>,
+    asked: JudgedRequest<'static>,
 }
 
 fn answer(status: u16, content_type: &'static str, body: impl Into<String>) -> Answer {
-    let asked = Asked {
+    let asked = JudgedRequest {
         class: RequestClass::Map,
         target: b"/geoserver/wms?request=GetMap",
         has_workspace: false,
@@ -30,7 +30,7 @@ fn answer(status: u16, content_type: &'static str, body: impl Into<String>) -> A
 
 impl Answer {
     fn to(mut self, class: RequestClass, target: &'static [u8]) -> Self {
-        self.asked = Asked {
+        self.asked = JudgedRequest {
             class,
             target,
             ..self.asked
@@ -44,12 +44,12 @@ impl Answer {
             .unwrap();
         match judge_head(&head, &self.asked) {
             HeadVerdict::Settled(finding) => finding,
-            HeadVerdict::Sniff(mut witness) => {
+            HeadVerdict::Sniff(mut inspector) => {
                 self.body
                     .as_bytes()
                     .chunks(7)
-                    .for_each(|chunk| witness.see(chunk));
-                witness.finding(&self.asked)
+                    .for_each(|chunk| inspector.see(chunk));
+                inspector.finding(&self.asked)
             }
         }
     }

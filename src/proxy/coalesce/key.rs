@@ -1,13 +1,13 @@
 //! What two requests must have in common to get one answer: everything that could change it.
 //!
-//! The description holds the method, the target and every header byte for byte, as GeoServer will
-//! see them, except the few of [`NOT_COUNTED`]. A header that nobody here has heard of counts. So
+//! The key holds the method, the target and every header byte for byte, as GeoServer will
+//! see them, except the few of [`NOT_COUNTED`]. An unknown header counts. So
 //! do the user (`sec-*`, `Authorization`, cookies), what the client accepts, what it has (`If-*`,
 //! `Range`), and the names that end up in capabilities (`Host`, `X-Forwarded-*`). The client's
 //! address counts too, unless the configuration says that nothing behind us looks at it: GeoFence
 //! has rules by address.
 //!
-//! Descriptions are compared in full. A hash of them, however good, would leave the question
+//! Keys are compared in full. A hash of them, however good, would leave the question
 //! whether one user can make a request that is taken for another's.
 
 use std::net::IpAddr;
@@ -21,7 +21,7 @@ use pingora::http::RequestHeader;
 use crate::proxy::headers::{self, ClientView};
 
 /// Requests with more are not shared.
-const MOST_BYTES: usize = 8 << 10;
+const MAX_BYTES: usize = 8 << 10;
 
 /// What cannot change an answer of GeoServer's. The program that asks: GeoServer does not look at
 /// it, and Tomcat does at most to leave out the compression. What is meant for the connection. And
@@ -50,23 +50,27 @@ const ADDRESSES: [&str; 4] = [
     "true-client-ip",
 ];
 
-/// Who asks, beside what the request says.
-pub(super) struct Asker<'a> {
-    pub(super) client: ClientView<'a>,
+/// What a key holds beside the request itself.
+pub(in crate::proxy) struct SharingScope<'a> {
+    pub(in crate::proxy) client: ClientView<'a>,
     /// Where it counts.
-    pub(super) address: Option<IpAddr>,
+    pub(in crate::proxy) address: Option<IpAddr>,
     /// Writes that had ended when the request came.
-    pub(super) writes: u64,
-    /// The cluster as the request sees it: its configuration, and who has the main's last changes.
+    pub(in crate::proxy) writes: u64,
+    /// The cluster as the request sees it: its configuration, and which replicas have the main's last changes.
     /// An address, which nothing else can have while a request of the same view is under way.
-    pub(super) view: usize,
+    pub(in crate::proxy) view: usize,
     /// Only the main may answer.
-    pub(super) reads_from_main: bool,
+    pub(in crate::proxy) reads_from_main: bool,
 }
 
-/// Appends the description. False if this request shares with nobody, whatever stands in `out`
-/// then.
-pub(super) fn describe(request: &RequestHeader, asker: &Asker<'_>, out: &mut Vec<u8>) -> bool {
+/// Appends the key to `out`. Returns false if this request shares no answer; `out` is then to be
+/// ignored.
+pub(in crate::proxy) fn write_key(
+    request: &RequestHeader,
+    scope: &SharingScope<'_>,
+    out: &mut Vec<u8>,
+) -> bool {
     let is_read = matches!(request.method, Method::GET | Method::HEAD)
         && !has_more_than_a_head(&request.headers);
     if !is_read || is_long(request) {
@@ -81,7 +85,7 @@ pub(super) fn describe(request: &RequestHeader, asker: &Asker<'_>, out: &mut Vec
     for (name, value) in request
         .headers
         .iter()
-        .filter(|(name, value)| counts(name.as_str(), value.as_bytes(), asker))
+        .filter(|(name, value)| counts(name.as_str(), value.as_bytes(), scope))
     {
         part(name.as_str().as_bytes());
         part(value.as_bytes());
@@ -89,20 +93,20 @@ pub(super) fn describe(request: &RequestHeader, asker: &Asker<'_>, out: &mut Vec
     // What we add on the way: see `headers`.
     part(
         &[
-            asker.client.trusted,
-            asker.client.tls,
-            asker.reads_from_main,
+            scope.client.trusted,
+            scope.client.tls,
+            scope.reads_from_main,
         ]
         .map(u8::from),
     );
-    part(&asker.writes.to_le_bytes());
-    part(&asker.view.to_le_bytes());
-    match asker.address.map(|address| address.to_canonical()) {
+    part(&scope.writes.to_le_bytes());
+    part(&scope.view.to_le_bytes());
+    match scope.address.map(|address| address.to_canonical()) {
         Some(IpAddr::V4(address)) => part(&address.octets()),
         Some(IpAddr::V6(address)) => part(&address.octets()),
         None => {}
     }
-    if let (None, Some(local)) = (request.headers.get(HOST), asker.client.local) {
+    if let (None, Some(local)) = (request.headers.get(HOST), scope.client.local) {
         part(local.to_string().as_bytes());
     }
     true
@@ -114,7 +118,7 @@ fn is_long(request: &RequestHeader) -> bool {
         .headers
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len());
-    request.raw_path().len() + headers.sum::<usize>() > MOST_BYTES
+    request.raw_path().len() + headers.sum::<usize>() > MAX_BYTES
 }
 
 /// A body, or the wish for something else than an answer.
@@ -126,10 +130,10 @@ fn has_more_than_a_head(headers: &HeaderMap) -> bool {
     has_body || headers.contains_key(EXPECT) || headers.contains_key(UPGRADE)
 }
 
-fn counts(name: &str, value: &[u8], asker: &Asker<'_>) -> bool {
+fn counts(name: &str, value: &[u8], scope: &SharingScope<'_>) -> bool {
     // Not passed on: see `headers`.
-    let is_removed = !asker.client.trusted && headers::is_claim(name);
-    let is_address = asker.address.is_none() && ADDRESSES.contains(&name);
+    let is_removed = !scope.client.trusted && headers::is_claim(name);
+    let is_address = scope.address.is_none() && ADDRESSES.contains(&name);
     !(is_removed
         || is_address
         || NOT_COUNTED.contains(&name)
@@ -142,8 +146,8 @@ fn is_about_the_connection(name: &str, value: &[u8]) -> bool {
         && (value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close"))
 }
 
-/// Whether an answer that varies by this header may be shared by requests of one description.
-pub(super) fn is_in_the_description(header: &str) -> bool {
+/// Whether an answer that varies by this header may be shared by requests of one key.
+pub(super) fn is_in_the_key(header: &str) -> bool {
     let is_left_out = |name: &str| name.eq_ignore_ascii_case(header);
     header != "*"
         && !NOT_COUNTED
@@ -219,9 +223,9 @@ mod tests {
             let address = self.address.map(|address| address.parse().unwrap());
             let mut out = Vec::new();
             let (writes, view, reads_from_main) = (self.writes, self.view, self.reads_from_main);
-            describe(
+            write_key(
                 &request,
-                &Asker {
+                &SharingScope {
                     client,
                     address,
                     writes,
@@ -386,7 +390,7 @@ mod tests {
 
     #[test]
     fn a_description_that_is_too_long_is_none() {
-        let long: &'static str = Box::leak("x".repeat(MOST_BYTES).into_boxed_str());
+        let long: &'static str = Box::leak("x".repeat(MAX_BYTES).into_boxed_str());
         assert_eq!(Asked::with("Cookie", long).description(), None);
     }
 }

@@ -1,0 +1,124 @@
+//! What an attempt teaches: its outcome for the cluster, and its latency for the concurrency limit
+//! and the slowness of its upstream.
+
+use std::time::Instant;
+
+use pingora::proxy::Session;
+
+use crate::admission::Answered;
+use crate::cluster::{Cause, Outcome, Subject};
+use crate::proxy::context::{Attempt, Context};
+use crate::proxy::front_door::FrontDoor;
+
+impl FrontDoor {
+    /// Reports to the cluster how the current attempt failed, once. `says` is the exception's text.
+    pub(super) fn report_failure(
+        &self,
+        session: &Session,
+        ctx: &mut Context,
+        cause: Cause,
+        says: &str,
+    ) {
+        let layer = ctx
+            .classified
+            .layer
+            .map(|span| span.of(session.req_header().raw_path()));
+        self.report_about(
+            ctx,
+            Outcome::Failure(cause),
+            Some(Subject::new(layer, says)),
+        );
+    }
+
+    /// Reports to the cluster how the current attempt went, once.
+    pub(super) fn report(&self, ctx: &mut Context, outcome: Outcome) {
+        self.report_about(ctx, outcome, None);
+    }
+
+    fn report_about(&self, ctx: &mut Context, outcome: Outcome, subject: Option<Subject>) {
+        let Some(attempt) = ctx.attempt.as_mut().filter(|attempt| !attempt.is_reported) else {
+            return;
+        };
+        attempt.is_reported = true;
+        if let Outcome::Failure(cause) = &outcome {
+            attempt.failure = Some(cause.clone());
+        }
+        self.parts.control.observe_about(
+            &attempt.upstream,
+            attempt.started,
+            (outcome, subject),
+            Instant::now(),
+        );
+    }
+
+    /// The upstream has done its work, however slow the client is: a success counts now, and its slot
+    /// is free.
+    pub(in crate::proxy) fn answer_ended(&self, ctx: &mut Context) {
+        if ctx
+            .attempt
+            .as_ref()
+            .is_some_and(|attempt| attempt.is_success)
+        {
+            self.report(ctx, Outcome::Success);
+        }
+        self.learn_slowness(ctx);
+        self.learn_cap(ctx);
+        if let Some(attempt) = &mut ctx.attempt {
+            attempt.give_back();
+        }
+    }
+
+    /// Learns from a good answer how slow its upstream is beside its peers, once.
+    fn learn_slowness(&self, ctx: &mut Context) {
+        let class = ctx.class();
+        let is_good = |attempt: &&mut Attempt| {
+            attempt.teaches_slowness && attempt.is_success && attempt.is_unblemished()
+        };
+        let Some(attempt) = ctx.attempt.as_mut().filter(is_good) else {
+            return;
+        };
+        attempt.teaches_slowness = false;
+        let Some(took) = attempt.first_byte else {
+            return;
+        };
+        attempt
+            .upstream
+            .load
+            .slowness()
+            .learn(class, attempt.company, took);
+        self.parts
+            .control
+            .snapshot()
+            .review_slowness(Instant::now());
+    }
+
+    /// Learns from a good answer how many requests its upstream should have at a time, once.
+    fn learn_cap(&self, ctx: &mut Context) {
+        let class = ctx.class();
+        let is_good = |attempt: &&mut Attempt| {
+            attempt.teaches_cap && attempt.is_success && attempt.is_unblemished()
+        };
+        let Some(attempt) = ctx.attempt.as_mut().filter(is_good) else {
+            return;
+        };
+        attempt.teaches_cap = false;
+        // Until the first byte: what comes after it depends on the client, too.
+        let Some(took) = attempt.first_byte else {
+            return;
+        };
+        let answered = Answered {
+            class,
+            is_quick: attempt.is_quick,
+            company: attempt.company,
+            heavy: attempt.upstream.load.heavy_in_flight(),
+            took,
+            waited: attempt.waited_inside,
+        };
+        if attempt
+            .handles
+            .learn_cap(&answered, &attempt.upstream.load, Instant::now())
+        {
+            self.parts.room.place_came_free();
+        }
+    }
+}

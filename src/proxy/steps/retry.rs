@@ -1,0 +1,218 @@
+//! An attempt failed, or its answer was rejected: whether another attempt follows.
+
+use std::time::{Duration, Instant};
+
+use pingora::proxy::Session;
+use pingora::{BError, Error, ErrorSource, ErrorType};
+
+use super::refuse::REFUSED;
+use crate::cluster::Cause;
+use crate::ogc::Retryable;
+use crate::proxy::client::session::has_answered;
+use crate::proxy::connection::interrupt::{Armed, Wait, WaitEnd};
+use crate::proxy::context::Context;
+use crate::proxy::front_door::FrontDoor;
+use crate::proxy::response::respond::Refusal;
+use crate::proxy::upstream::failure;
+use crate::proxy::upstream::retry::{self, Progress, Situation};
+use crate::proxy::upstream::retry_budget::Loss;
+
+/// An answer of an upstream that we do not pass on, because another upstream may do better.
+pub(super) const REJECTED_ANSWER: ErrorType = ErrorType::Custom("RejectedAnswer");
+
+/// The upstream has gone while a request waited for its answer.
+const MOVED: ErrorType = ErrorType::Custom("Moved");
+
+/// How an attempt failed, as far as the budget for another cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failed {
+    AnsweredBadly,
+    /// With its upstream.
+    Lost,
+    /// The same, and its retry was granted before.
+    LostAndPaid,
+}
+
+/// When an upstream gives up on an incomplete request after the client was silent for this long,
+/// the client is why.
+const STALLED: Duration = Duration::from_secs(5);
+
+impl FrontDoor {
+    /// Learns from a failed attempt and decides whether another follows.
+    pub(in crate::proxy) fn after_failure(
+        &self,
+        session: &Session,
+        ctx: &mut Context,
+        error: &mut Error,
+        is_reused: bool,
+    ) {
+        let is_our_own = matches!(error.etype(), t if *t == REJECTED_ANSWER || *t == REFUSED);
+        if is_our_own {
+            return;
+        }
+        let wait = ctx
+            .attempt
+            .as_mut()
+            .and_then(|attempt| attempt.armed.take())
+            .map_or(WaitEnd::ByItself, Armed::end);
+        if wait == WaitEnd::Interrupted {
+            // Its upstream has gone: that is known, and the retry is paid for (`moves.rs`).
+            ctx.refusal = Some(Refusal::FirstByteTimeout);
+            self.parts.metrics.retried(ctx.class(), "moved");
+            *error = *Error::new_up(MOVED);
+            error.set_retry(true);
+            return;
+        }
+        if error.esource() != &ErrorSource::Upstream {
+            error.set_retry(false);
+            return;
+        }
+        let progress = progress(session, ctx);
+        let cause = failure::cause(error, progress);
+        if let Cause::Local(fault) = cause {
+            // Another upstream would need what we do not have, or give an answer of the same kind.
+            ctx.refusal = Some(failure::refusal(&cause));
+            tracing::debug!(request = %ctx.request_id.as_str(), %fault, "refused for a fault of our own");
+            error.set_retry(false);
+            return;
+        }
+        // A kept-alive connection that its other end closed just now says nothing about the
+        // upstream.
+        let is_stale_connection =
+            is_reused && progress == Progress::Sent && !failure::is_timeout(error.etype());
+        // An upstream that gives up on a request that does not arrive is right.
+        let is_incomplete = progress != Progress::Connecting && !ctx.is_request_complete;
+        if !is_stale_connection && !is_incomplete {
+            self.report_failure(session, ctx, cause.clone(), "");
+        }
+        let is_stalled = is_incomplete && silence_of_client(ctx, Instant::now()) >= STALLED;
+        ctx.refusal = Some(if is_stalled {
+            Refusal::BodyTimeout
+        } else {
+            failure::refusal(&cause)
+        });
+        if is_stale_connection && let Some(attempt) = &ctx.attempt {
+            // The same upstream may be tried again, on a new connection.
+            ctx.tried.remove(attempt.upstream.id);
+        }
+        // The interrupt that came too late has paid for the retry.
+        let failed = if wait == WaitEnd::Overtaken {
+            Failed::LostAndPaid
+        } else {
+            Failed::Lost
+        };
+        error.set_retry(self.may_retry(session, ctx, progress, failed, failure::reason(&cause)));
+    }
+
+    /// The request is complete: if it may be repeated, it need not wait for an upstream that goes.
+    pub(super) fn let_move(&self, session: &Session, ctx: &mut Context) {
+        let retry = &ctx.snapshot.config.retry;
+        let is_in_time = ctx.attempts == 1 || ctx.started.elapsed() < retry.window;
+        let may_move = ctx.rule == Retryable::Yes
+            && ctx.attempts < retry.attempts
+            && is_in_time
+            && is_body_replayable(session, ctx);
+        let class = ctx.class();
+        if let (true, Some(interrupt), Some(attempt)) = (may_move, &ctx.interrupt, &mut ctx.attempt)
+            && attempt.first_byte.is_none()
+            && attempt.armed.is_none()
+        {
+            let (upstream, since) = (attempt.upstream.id, attempt.started);
+            attempt.armed = Some(interrupt.arm(Wait {
+                upstream,
+                class,
+                tried: ctx.tried.clone(),
+                since,
+            }));
+        }
+    }
+
+    /// An answer nobody has seen yet is bad: an error that makes Pingora try elsewhere, if another
+    /// attempt is allowed.
+    pub(super) fn reject_answer(
+        &self,
+        session: &Session,
+        ctx: &Context,
+        reason: &'static str,
+    ) -> Option<BError> {
+        if has_answered(session)
+            || !self.may_retry(session, ctx, Progress::Sent, Failed::AnsweredBadly, reason)
+        {
+            return None;
+        }
+        let mut error = Error::new_up(REJECTED_ANSWER);
+        error.set_retry(true);
+        Some(error)
+    }
+
+    fn may_retry(
+        &self,
+        session: &Session,
+        ctx: &Context,
+        progress: Progress,
+        failed: Failed,
+        reason: &'static str,
+    ) -> bool {
+        let limits = &ctx.snapshot.config.retry;
+        let now = Instant::now();
+        let situation = Situation {
+            progress,
+            attempts: ctx.attempts,
+            elapsed: now - ctx.started,
+            is_body_replayable: is_body_replayable(session, ctx),
+            is_lost: failed != Failed::AnsweredBadly,
+        };
+        let others = self
+            .parts
+            .control
+            .snapshot()
+            .has_place(ctx.class(), &ctx.tried);
+        let loss = ctx
+            .attempt
+            .as_ref()
+            .filter(|_| situation.is_lost)
+            .map(|attempt| Loss {
+                allowance: &attempt.handles.losses,
+                in_flight: attempt.upstream.load.in_flight(),
+            });
+        let budget = || {
+            failed == Failed::LostAndPaid
+                || self
+                    .parts
+                    .budget
+                    .try_retry(limits.budget_percent, loss, now)
+        };
+        let allowed = others && retry::decide(ctx.rule, limits, situation, budget);
+        if allowed {
+            self.parts.metrics.retried(ctx.class(), reason);
+        }
+        allowed
+    }
+}
+
+/// How far the current attempt has come.
+fn progress(session: &Session, ctx: &Context) -> Progress {
+    if has_answered(session) {
+        return Progress::Answering;
+    }
+    ctx.attempt
+        .as_ref()
+        .map_or(Progress::Connecting, |attempt| attempt.progress)
+}
+
+/// Everything of the body that was sent can be sent again.
+pub(super) fn is_body_replayable(session: &Session, ctx: &Context) -> bool {
+    let nothing_but_our_copy = ctx
+        .body_prefix
+        .as_ref()
+        .is_some_and(|prefix| prefix.covers(ctx.body_bytes));
+    nothing_but_our_copy || !session.as_ref().retry_buffer_truncated()
+}
+
+/// How long the client of an incomplete request has sent nothing.
+fn silence_of_client(ctx: &Context, now: Instant) -> Duration {
+    let since = ctx
+        .body_came
+        .or_else(|| ctx.attempt.as_ref().map(|attempt| attempt.started));
+    since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+}
