@@ -9,8 +9,8 @@ use super::dispatch::{OwsCall, Scope};
 use super::exception::{Dialect, ServiceException, escape};
 use super::kvp::Kvp;
 use super::life::{Catalog, Life};
+use super::ows::base_url;
 use super::request::Request;
-use super::service::base_url;
 
 const XML: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 

@@ -12,6 +12,7 @@ use super::door::{Activity, Guest};
 use super::exception::{Dialect, ServiceException};
 use super::fault::{Fault, When};
 use super::life::{Life, TAG};
+use super::ows::BUSY;
 use super::path::normalise;
 use super::request::{Request, RequestBody};
 use super::service;
@@ -315,10 +316,6 @@ fn sick_answer(fault: &Fault, route: &Route<'_>) -> Answer {
         | Fault::Garbage => unreachable!("{fault:?} is not an answer"),
     }
 }
-
-/// What control-flow says when its timeout is over.
-pub(super) const BUSY: &str =
-    "Requested timeout out while waiting to be executed, please lower your request rate";
 
 fn rate_limited() -> Answer {
     Answer::container_page(429, "Too Many Requests")

@@ -5,8 +5,8 @@ use super::capabilities;
 use super::dispatch::OwsCall;
 use super::exception::escape;
 use super::life::Life;
+use super::ows::no_such_operation;
 use super::request::Request;
-use super::service::no_such_operation;
 
 const NAMESPACE: &str = "http://www.opengis.net/cat/csw/2.0.2";
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::tiles::TileCache;
+use super::tile_cache::TileCache;
 
 /// The persisted catalog, as configuration files hold it.
 #[derive(Clone, Debug, Default)]

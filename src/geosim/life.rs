@@ -12,12 +12,12 @@ use super::behaviour::{Behaviour, Flavour, TileStore};
 use super::capacity::Workshop;
 use super::controls::Controls;
 use super::data_directory::{Contents, DataDirectory, Edit, LayerKind, Write};
+use super::executions::Executions;
 use super::image::Painter;
 use super::locks::FeatureLocks;
 use super::request::Request;
 use super::sessions::Sessions;
-use super::tiles::{TileCache, TileLocks};
-use super::wps::Executions;
+use super::tile_cache::{TileCache, TileLocks};
 use crate::ogc::RequestClass;
 
 pub(super) struct Life {

@@ -1,8 +1,8 @@
 //! GeoServer's REST interface: about, settings, reload and reset here; the catalog in
 //! [`super::rest_catalog`].
 //!
-//! Who reads the catalog takes the configuration lock to read, who changes it to write;
-//! `/rest/about` and `/rest/resource` take none, and answer in the middle of a reload.
+//! A request that reads the catalog takes the configuration lock to read, one that changes it to
+//! write; `/rest/about` and `/rest/resource` take none, and answer in the middle of a reload.
 
 use std::sync::atomic::Ordering;
 
@@ -13,10 +13,7 @@ use super::auth;
 use super::life::Life;
 use super::request::Request;
 use super::rest_catalog;
-
-pub(super) const JSON: &str = "application/json";
-pub(super) const XML: &str = "application/xml";
-const TEXT: &str = "text/plain";
+use super::rest_path::{JSON, RestPath, TEXT, XML, no_such};
 
 pub(super) async fn answer(life: &Life, request: &Request, path: &str) -> Answer {
     if let Err(refusal) = auth::permit(request) {
@@ -42,32 +39,6 @@ pub(super) async fn answer(life: &Life, request: &Request, path: &str) -> Answer
             ..,
         ] => outside_catalog(life, request, path),
         _ => rest_catalog::answer(life, request, path, &address).await,
-    }
-}
-
-/// `/workspaces/geor/layers.json`: the parts without their extension, and the extension.
-pub(super) struct RestPath<'a> {
-    pub(super) parts: Vec<&'a str>,
-    extension: Option<&'a str>,
-}
-
-impl<'a> RestPath<'a> {
-    fn parse(path: &'a str) -> Self {
-        let extension = ["json", "xml", "html"].into_iter().find(|extension| {
-            path.strip_suffix(extension)
-                .is_some_and(|rest| rest.ends_with('.'))
-        });
-        let bare = extension.map_or(path, |extension| &path[..path.len() - extension.len() - 1]);
-        Self {
-            parts: bare.split('/').filter(|part| !part.is_empty()).collect(),
-            extension,
-        }
-    }
-
-    pub(super) fn wants_json(&self, request: &Request) -> bool {
-        self.extension == Some("json")
-            || (self.extension.is_none()
-                && request.header("accept").is_some_and(|a| a.contains("json")))
     }
 }
 
@@ -186,8 +157,4 @@ fn outside_catalog(life: &Life, request: &Request, path: &str) -> Answer {
     }
     life.note_write(&format!("{} /rest{path}", request.method()), request);
     Answer::empty(200)
-}
-
-pub(super) fn no_such(what: &str) -> Answer {
-    Answer::new(404, TEXT, format!("No such {what}"))
 }

@@ -8,7 +8,7 @@ use super::data_directory::{Contents, Edit, LayerKind};
 use super::exception::escape;
 use super::life::Life;
 use super::request::Request;
-use super::rest::{JSON, RestPath, XML, no_such};
+use super::rest_path::{JSON, RestPath, XML, no_such};
 use super::xml;
 
 /// What a request wants of the catalog.

@@ -2,11 +2,11 @@
 
 use super::answer::Answer;
 use super::capacity::{Done, GaveUp};
-use super::connection::BUSY;
 use super::dispatch::{OwsCall, Part, Route};
 use super::exception::{Dialect, ServiceException};
 use super::kvp::Kvp;
 use super::life::Life;
+use super::ows::{finished, on_this_host};
 use super::request::Request;
 use super::{control_url, csw, ogc_api, rest, tiles, tiles_rest, wcs, web, wfs, wms, wps};
 use crate::ogc::RequestClass;
@@ -61,25 +61,6 @@ async fn work(life: &Life, class: RequestClass, request: &Request) -> Result<Don
         .await
 }
 
-/// The answer after the work, with what control-flow tells about the wait.
-pub(super) fn finished(
-    life: &Life,
-    done: Result<Done, GaveUp>,
-    answer: impl FnOnce() -> Answer,
-) -> (Answer, Option<Done>) {
-    match done {
-        Err(GaveUp) => (Answer::container_page(503, BUSY), None),
-        Ok(done) if life.behaviour.control_flow.is_some() => (
-            answer().with(
-                "X-Control-flow-delay-ms",
-                done.waited.as_millis().to_string(),
-            ),
-            Some(done),
-        ),
-        Ok(done) => (answer(), Some(done)),
-    }
-}
-
 fn ows(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
     match call.dialect {
         Dialect::Wms111 | Dialect::Wms130 => wms::answer(life, request, call),
@@ -104,7 +85,7 @@ fn no_service(call: &OwsCall<'_>) -> Answer {
             "Could not determine service",
         ),
     };
-    // Who speaks of accepted versions speaks OWS 1.1, in which WCS 1.1 has its reports too.
+    // A client that lists accepted versions speaks OWS 1.1, in which WCS 1.1 has its reports too.
     let dialect = if call.kvp.get("acceptversions").is_some() {
         Dialect::Wcs11
     } else {
@@ -117,42 +98,4 @@ fn no_service(call: &OwsCall<'_>) -> Answer {
 fn unparsable() -> Answer {
     let text = "ParseError at [row,col]:[1,1] Message: Content is not allowed in prolog.";
     ServiceException::internal(text).answer(Dialect::Ows, &Kvp::new(b"", b""))
-}
-
-/// `Operation not supported`, in the shape of the service.
-pub(super) fn no_such_operation(call: &OwsCall<'_>) -> Answer {
-    let exception = if call.operation.is_empty() {
-        ServiceException::new(
-            "MissingParameterValue",
-            "request",
-            "Could not determine the request from the query or the path",
-        )
-    } else {
-        ServiceException::new(
-            "OperationNotSupported",
-            "request",
-            format!("No such operation {}", call.operation),
-        )
-    };
-    exception.answer(call.dialect, &call.kvp)
-}
-
-/// An absolute URL of this webapp as GeoServer builds it in geOrchestra's settings: from
-/// `X-Forwarded-Proto` and `X-Forwarded-Host` as they are, else from `Host`.
-pub(super) fn base_url(request: &Request) -> String {
-    match (
-        request.header("x-forwarded-proto"),
-        request.header("x-forwarded-host"),
-    ) {
-        (Some(proto), Some(host)) => format!("{proto}://{host}/geoserver"),
-        _ => on_this_host(request, "/geoserver"),
-    }
-}
-
-/// An absolute URL as the servlet container builds it for redirects: from `Host` alone.
-pub(super) fn on_this_host(request: &Request, path: &str) -> String {
-    format!(
-        "http://{}{path}",
-        request.header("host").unwrap_or("localhost")
-    )
 }

@@ -1,12 +1,7 @@
-//! The tile cache: WMTS, TMS, WMS-C and `tiled=true`. Cheap when the tile is there; else one
+//! Tiles: WMTS, TMS, WMS-C and `tiled=true`. Cheap when the tile is there; else one
 //! metatile of 4 x 4 is rendered, and who wants a tile of it at the same instance waits for it.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-
-use parking_lot::Mutex;
-use tokio::sync::Mutex as AsyncMutex;
 
 use super::answer::Answer;
 use super::capabilities;
@@ -15,57 +10,14 @@ use super::dispatch::{OwsCall, Scope, TilesCall};
 use super::exception::{Dialect, ServiceException};
 use super::image::Picture;
 use super::life::Life;
+use super::ows::finished;
 use super::request::Request;
-use super::service::finished;
 use super::tile_address::{TileAddress, Wrong};
 use super::wms;
 use crate::ogc::RequestClass;
 
-/// Beyond this the cache starts over empty.
-const MAX_METATILES: usize = 200_000;
 /// All tiles are of the same age: what matters is that they can be asked conditionally.
 const LAST_MODIFIED: &str = "Thu, 01 Jan 2026 00:00:00 GMT";
-
-/// The metatiles that are rendered, by [`TileAddress::metatile`].
-#[derive(Debug, Default)]
-pub(super) struct TileCache {
-    rendered: Mutex<HashSet<u64>>,
-}
-
-impl TileCache {
-    fn has(&self, metatile: u64) -> bool {
-        self.rendered.lock().contains(&metatile)
-    }
-
-    fn put(&self, metatile: u64) {
-        let mut rendered = self.rendered.lock();
-        if rendered.len() == MAX_METATILES {
-            rendered.clear();
-        }
-        rendered.insert(metatile);
-    }
-
-    pub(super) fn truncate(&self) {
-        self.rendered.lock().clear();
-    }
-}
-
-/// Metatiles being rendered by one instance: GeoWebCache's memory lock provider, which other
-/// instances know nothing of.
-#[derive(Debug, Default)]
-pub(super) struct TileLocks {
-    locks: Mutex<HashMap<u64, Arc<AsyncMutex<()>>>>,
-}
-
-impl TileLocks {
-    fn of(&self, metatile: u64) -> Arc<AsyncMutex<()>> {
-        Arc::clone(self.locks.lock().entry(metatile).or_default())
-    }
-
-    fn forget(&self, metatile: u64) {
-        self.locks.lock().remove(&metatile);
-    }
-}
 
 pub(super) async fn answer(
     life: &Life,

@@ -8,8 +8,8 @@ use super::data_directory::LayerKind;
 use super::dispatch::OwsCall;
 use super::exception::{Dialect, ServiceException, escape};
 use super::life::Life;
+use super::ows::no_such_operation;
 use super::request::Request;
-use super::service::no_such_operation;
 use super::wms::find_layer;
 use super::xml;
 

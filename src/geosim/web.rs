@@ -7,8 +7,8 @@ use super::answer::Answer;
 use super::data_directory::Write;
 use super::kvp::Kvp;
 use super::life::Life;
+use super::ows::on_this_host;
 use super::request::Request;
-use super::service::on_this_host;
 
 const HTML: &str = "text/html;charset=UTF-8";
 const COOKIE: &str = "JSESSIONID";

@@ -9,8 +9,8 @@ use super::dispatch::OwsCall;
 use super::exception::{Dialect, ServiceException, escape};
 use super::features::{Collection, Encoding};
 use super::life::Life;
+use super::ows::no_such_operation;
 use super::request::Request;
-use super::service::no_such_operation;
 use super::wms::find_layer;
 use super::xml;
 

@@ -9,8 +9,8 @@ use super::dispatch::{OwsCall, Scope};
 use super::exception::{ServiceException, escape};
 use super::image::Picture;
 use super::life::Life;
+use super::ows::no_such_operation;
 use super::request::Request;
-use super::service::no_such_operation;
 use super::xml;
 
 const DEFAULT_PICTURE: Picture = Picture {

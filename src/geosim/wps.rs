@@ -1,47 +1,14 @@
-//! WPS: processes that run at once or in the background; who runs in the background is known to one
-//! instance only.
-
-use std::collections::HashSet;
-
-use parking_lot::Mutex;
+//! WPS: processes that run at once or in the background. Only one instance knows of a process that
+//! runs in the background.
 
 use super::answer::Answer;
 use super::capabilities;
 use super::dispatch::OwsCall;
 use super::exception::{ServiceException, escape};
 use super::life::Life;
+use super::ows::{base_url, no_such_operation};
 use super::request::Request;
-use super::service::{base_url, no_such_operation};
 use super::xml;
-
-/// Beyond this, finished executions are forgotten.
-const MAX_EXECUTIONS: usize = 10_000;
-
-/// Background executions of one instance.
-#[derive(Debug, Default)]
-pub(super) struct Executions {
-    known: Mutex<HashSet<String>>,
-}
-
-impl Executions {
-    fn begin(&self, number: u64) -> String {
-        let id = format!("{number:016x}");
-        let mut known = self.known.lock();
-        if known.len() == MAX_EXECUTIONS {
-            known.clear();
-        }
-        known.insert(id.clone());
-        id
-    }
-
-    fn knows(&self, id: &str) -> bool {
-        self.known.lock().contains(id)
-    }
-
-    fn dismiss(&self, id: &str) -> bool {
-        self.known.lock().remove(id)
-    }
-}
 
 pub(super) fn answer(life: &Life, request: &Request, call: &OwsCall<'_>) -> Answer {
     match () {
