@@ -22,10 +22,10 @@ use crate::proxy::coalesce::{Leading, SharedAnswer};
 use crate::proxy::connection::inbox::Tunnel;
 use crate::proxy::connection::interrupt::{Armed, Interrupt};
 use crate::proxy::headers::ClientView;
-use crate::proxy::response::evidence::BodyInspector;
+use crate::proxy::response::inspection::BodyInspector;
 use crate::proxy::response::respond::Refusal;
-use crate::proxy::upstream::retry::Progress;
-use crate::proxy::upstream::second_opinion::Doubt;
+use crate::proxy::upstream::retry::AttemptProgress;
+use crate::proxy::upstream::second_opinion::SecondOpinion;
 use http::Version;
 use pingora::proxy::Session;
 
@@ -65,7 +65,7 @@ pub struct Context {
     pub(super) attempts: u32,
     /// The reader has just changed the catalog: the main is preferred.
     pub(super) reads_from_main: bool,
-    pub(super) doubt: Doubt,
+    pub(super) doubt: SecondOpinion,
     /// The attempt under way, or the last one.
     pub(super) attempt: Option<Attempt>,
     /// Identical requests may be waiting for this one's answer.
@@ -118,7 +118,7 @@ impl Context {
             tried: Tried::default(),
             attempts: 0,
             reads_from_main: false,
-            doubt: Doubt::None,
+            doubt: SecondOpinion::None,
             attempt: None,
             leading: None,
             shared: None,
@@ -197,7 +197,7 @@ pub(super) struct Attempt {
     pub(super) first_byte: Option<Duration>,
     /// While nothing but the upstream keeps it waiting for the first byte.
     watch: Option<Watch>,
-    pub(super) progress: Progress,
+    pub(super) progress: AttemptProgress,
     /// While it waits for the first byte and may be repeated.
     pub(super) armed: Option<Armed>,
     /// Looks at the body while it passes.
@@ -229,7 +229,7 @@ impl Attempt {
             is_reused: false,
             first_byte: None,
             watch: None,
-            progress: Progress::Connecting,
+            progress: AttemptProgress::Connecting,
             armed: None,
             inspector: None,
             is_success: false,

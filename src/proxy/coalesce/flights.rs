@@ -53,7 +53,7 @@ enum State {
 
 /// How a request takes part in a flight.
 #[derive(Debug)]
-pub(in crate::proxy) enum Role {
+pub(in crate::proxy) enum FlightRole {
     Leader(Leader),
     Follower(Follower),
     Alone,
@@ -61,22 +61,22 @@ pub(in crate::proxy) enum Role {
 
 impl Flights {
     /// Follows the flight of this key, or begins it.
-    pub(super) fn join(self: &Arc<Self>, key: &[u8]) -> Role {
+    pub(super) fn join(self: &Arc<Self>, key: &[u8]) -> FlightRole {
         let hash = self.hasher.hash(key);
         let mut shard = self.shard(hash).lock();
         match shard.get(&hash) {
             Some(flight) if *flight.key == *key && flight.admits() => {
                 flight.followers.fetch_add(1, Ordering::Relaxed);
-                Role::Follower(Follower(Arc::clone(flight)))
+                FlightRole::Follower(Follower(Arc::clone(flight)))
             }
             // Full, or another key with the same hash.
-            Some(_) => Role::Alone,
-            None if shard.len() >= MAX_FLIGHTS / SHARDS => Role::Alone,
+            Some(_) => FlightRole::Alone,
+            None if shard.len() >= MAX_FLIGHTS / SHARDS => FlightRole::Alone,
             None => {
                 let flight = Arc::new(Flight::new(key));
                 shard.insert(hash, Arc::clone(&flight));
                 drop(shard);
-                Role::Leader(Leader {
+                FlightRole::Leader(Leader {
                     flights: Arc::clone(self),
                     flight,
                     hash,

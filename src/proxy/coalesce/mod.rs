@@ -35,8 +35,8 @@ use pingora::http::{RequestHeader, ResponseHeader};
 
 use answer::KeptAnswer;
 pub(super) use answer::SharedAnswer;
+pub(super) use flights::{FlightRole, Follower};
 use flights::{Flights, Leader};
-pub(super) use flights::{Follower, Role};
 pub(super) use key::SharingScope;
 
 use crate::config::UpstreamName;
@@ -60,7 +60,7 @@ pub(super) struct Leading {
 
 impl Coalescing {
     /// Joins the flight of identical requests, or begins it.
-    pub(super) fn join(&self, request: &RequestHeader, scope: &SharingScope<'_>) -> Role {
+    pub(super) fn join(&self, request: &RequestHeader, scope: &SharingScope<'_>) -> FlightRole {
         thread_local! {
             static KEY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
@@ -69,7 +69,7 @@ impl Coalescing {
             if key::write_key(request, scope, key) {
                 self.flights.join(key)
             } else {
-                Role::Alone
+                FlightRole::Alone
             }
         })
     }

@@ -29,8 +29,8 @@ impl Clients {
     }
 
     /// Counts a connection until the returned value is dropped; `None` if there are too many.
-    pub(in crate::proxy) fn enter(self: &Arc<Self>) -> Option<Client> {
-        let client = Client(Arc::clone(self));
+    pub(in crate::proxy) fn enter(self: &Arc<Self>) -> Option<CountedClient> {
+        let client = CountedClient(Arc::clone(self));
         if self.metrics.client_connections.begin() <= self.most {
             return Some(client);
         }
@@ -56,9 +56,9 @@ impl Clients {
 
 /// A client's connection that is counted.
 #[derive(Debug)]
-pub(in crate::proxy) struct Client(Arc<Clients>);
+pub(in crate::proxy) struct CountedClient(Arc<Clients>);
 
-impl Drop for Client {
+impl Drop for CountedClient {
     fn drop(&mut self) {
         self.0.metrics.client_connections.end();
     }

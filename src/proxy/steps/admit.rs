@@ -17,7 +17,7 @@ use crate::proxy::context::{Attempt, Context};
 use crate::proxy::front_door::FrontDoor;
 use crate::proxy::handles::Handles;
 use crate::proxy::response::respond::Refusal;
-use crate::proxy::upstream::second_opinion::Doubt;
+use crate::proxy::upstream::second_opinion::SecondOpinion;
 use crate::proxy::waiting::{Asked, LOOK, MainWish, Seat, Told, Waiting, Wanted};
 
 /// How much longer than its client an upstream has while a request is incomplete.
@@ -41,13 +41,13 @@ impl FrontDoor {
         ctx.leading.iter_mut().for_each(Leading::start_over);
         let seat = self.seat(session, ctx).await?;
         let upstream = &seat.selection.upstream;
-        if let Doubt::About { replica, .. } = ctx.doubt
+        if let SecondOpinion::About { replica, .. } = ctx.doubt
             && upstream.id == replica
         {
             // The others have gone meanwhile, or have no slot free: then the first opinion is the
             // only one.
             ctx.tried.remove(replica);
-            ctx.doubt = Doubt::Settled;
+            ctx.doubt = SecondOpinion::Settled;
         }
         ctx.tried.add(upstream.id);
         ctx.attempts += 1;
@@ -192,7 +192,7 @@ impl FrontDoor {
 
 fn wanted(session: &Session, ctx: &Context) -> Wanted {
     let main = match ctx.doubt {
-        Doubt::About {
+        SecondOpinion::About {
             replica,
             lacks_a_change,
             ..
@@ -200,8 +200,10 @@ fn wanted(session: &Session, ctx: &Context) -> Wanted {
             replica,
             lacks_a_change,
         },
-        Doubt::None | Doubt::Settled if ctx.reads_from_main => MainWish::ToSeeAChange,
-        Doubt::None | Doubt::Settled => MainWish::No,
+        SecondOpinion::None | SecondOpinion::Settled if ctx.reads_from_main => {
+            MainWish::ToSeeAChange
+        }
+        SecondOpinion::None | SecondOpinion::Settled => MainWish::No,
     };
     Wanted {
         class: ctx.class(),

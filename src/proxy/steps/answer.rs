@@ -19,10 +19,11 @@ use crate::proxy::client::body_prefix::BodyPrefix;
 use crate::proxy::context::Context;
 use crate::proxy::front_door::FrontDoor;
 use crate::proxy::headers;
-use crate::proxy::response::evidence::{self, Finding, HeadVerdict, JudgedRequest};
+use crate::proxy::response::evidence::{self, HeadVerdict};
+use crate::proxy::response::finding::{AnswerFinding, JudgedRequest};
 use crate::proxy::response::framing;
 use crate::proxy::response::respond::Refusal;
-use crate::proxy::upstream::second_opinion::Doubt;
+use crate::proxy::upstream::second_opinion::SecondOpinion;
 
 impl FrontDoor {
     /// Refuses an answer that could be read in two ways: its connection ends, and so does the
@@ -87,7 +88,7 @@ impl FrontDoor {
             .as_mut()
             .and_then(|attempt| attempt.inspector.as_mut())
         {
-            inspector.see(chunk.unwrap_or_default());
+            inspector.inspect(chunk.unwrap_or_default());
             if is_end || !inspector.wants_more() {
                 self.finish_inspection(session, ctx)?;
             }
@@ -115,7 +116,7 @@ impl FrontDoor {
         self.learn(session, ctx, finding)
     }
 
-    fn learn(&self, session: &Session, ctx: &mut Context, finding: Finding) -> Result<()> {
+    fn learn(&self, session: &Session, ctx: &mut Context, finding: AnswerFinding) -> Result<()> {
         let Some(attempt) = &mut ctx.attempt else {
             return Ok(());
         };
@@ -136,7 +137,7 @@ impl FrontDoor {
         {
             return Err(second_opinion);
         }
-        if let Doubt::About { replica, sent, .. } = ctx.doubt {
+        if let SecondOpinion::About { replica, sent, .. } = ctx.doubt {
             let layer = layer_asked(session, ctx);
             self.settle_doubt(
                 Event::StaleSeen {

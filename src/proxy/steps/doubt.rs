@@ -13,8 +13,8 @@ use crate::ogc::Retryable;
 use crate::proxy::client::session::has_answered;
 use crate::proxy::context::Context;
 use crate::proxy::front_door::FrontDoor;
-use crate::proxy::response::evidence::Finding;
-use crate::proxy::upstream::second_opinion::Doubt;
+use crate::proxy::response::finding::AnswerFinding;
+use crate::proxy::upstream::second_opinion::SecondOpinion;
 
 /// Characters of a layer's name that are kept.
 const MAX_LAYER: usize = 200;
@@ -32,7 +32,7 @@ impl FrontDoor {
         let lacks_a_change =
             snapshot.is_stale(&attempt.upstream) && snapshot.is_concerned(ctx.about(session));
         let may_ask = ctx.rule == Retryable::Yes
-            && ctx.doubt == Doubt::None
+            && ctx.doubt == SecondOpinion::None
             && !has_answered(session)
             && is_body_replayable(session, ctx)
             && snapshot.others_know_better(&attempt.upstream, &ctx.tried)
@@ -40,7 +40,7 @@ impl FrontDoor {
         if !may_ask {
             return None;
         }
-        ctx.doubt = Doubt::About {
+        ctx.doubt = SecondOpinion::About {
             replica: attempt.upstream.id,
             sent: attempt.started,
             lacks_a_change,
@@ -53,12 +53,17 @@ impl FrontDoor {
 
     /// The main was tried because a replica did not know a layer: if the main does, the replica is
     /// stale.
-    pub(super) fn settle_doubt(&self, stale_seen: Event, finding: &Finding, ctx: &mut Context) {
+    pub(super) fn settle_doubt(
+        &self,
+        stale_seen: Event,
+        finding: &AnswerFinding,
+        ctx: &mut Context,
+    ) {
         let is_from_main = ctx
             .attempt
             .as_ref()
             .is_some_and(|attempt| attempt.upstream.is_main());
-        ctx.doubt = Doubt::Settled;
+        ctx.doubt = SecondOpinion::Settled;
         if is_from_main && finding.outcome == Some(Outcome::Success) && !finding.is_ignorant {
             self.parts.control.handle(stale_seen, Instant::now());
         }

@@ -14,7 +14,7 @@ use crate::proxy::context::Context;
 use crate::proxy::front_door::FrontDoor;
 use crate::proxy::response::respond::Refusal;
 use crate::proxy::upstream::failure;
-use crate::proxy::upstream::retry::{self, Progress, Situation};
+use crate::proxy::upstream::retry::{self, AttemptProgress, Situation};
 use crate::proxy::upstream::retry_budget::Loss;
 
 /// An answer of an upstream that we do not pass on, because another upstream may do better.
@@ -79,9 +79,9 @@ impl FrontDoor {
         // A kept-alive connection that its other end closed just now says nothing about the
         // upstream.
         let is_stale_connection =
-            is_reused && progress == Progress::Sent && !failure::is_timeout(error.etype());
+            is_reused && progress == AttemptProgress::Sent && !failure::is_timeout(error.etype());
         // An upstream that gives up on a request that does not arrive is right.
-        let is_incomplete = progress != Progress::Connecting && !ctx.is_request_complete;
+        let is_incomplete = progress != AttemptProgress::Connecting && !ctx.is_request_complete;
         if !is_stale_connection && !is_incomplete {
             self.report_failure(session, ctx, cause.clone(), "");
         }
@@ -136,7 +136,13 @@ impl FrontDoor {
         reason: &'static str,
     ) -> Option<BError> {
         if has_answered(session)
-            || !self.may_retry(session, ctx, Progress::Sent, Failed::AnsweredBadly, reason)
+            || !self.may_retry(
+                session,
+                ctx,
+                AttemptProgress::Sent,
+                Failed::AnsweredBadly,
+                reason,
+            )
         {
             return None;
         }
@@ -149,7 +155,7 @@ impl FrontDoor {
         &self,
         session: &Session,
         ctx: &Context,
-        progress: Progress,
+        progress: AttemptProgress,
         failed: Failed,
         reason: &'static str,
     ) -> bool {
@@ -191,13 +197,13 @@ impl FrontDoor {
 }
 
 /// How far the current attempt has come.
-fn progress(session: &Session, ctx: &Context) -> Progress {
+fn progress(session: &Session, ctx: &Context) -> AttemptProgress {
     if has_answered(session) {
-        return Progress::Answering;
+        return AttemptProgress::Answering;
     }
     ctx.attempt
         .as_ref()
-        .map_or(Progress::Connecting, |attempt| attempt.progress)
+        .map_or(AttemptProgress::Connecting, |attempt| attempt.progress)
 }
 
 /// Everything of the body that was sent can be sent again.

@@ -12,7 +12,7 @@ use crate::proxy::context::Context;
 use crate::proxy::front_door::FrontDoor;
 use crate::proxy::headers;
 use crate::proxy::response::respond::Refusal;
-use crate::proxy::upstream::retry::Progress;
+use crate::proxy::upstream::retry::AttemptProgress;
 
 /// Notes the attempt's connection.
 pub(in crate::proxy) fn connected(is_reused: bool, ctx: &mut Context) {
@@ -24,7 +24,7 @@ pub(in crate::proxy) fn connected(is_reused: bool, ctx: &mut Context) {
     } else {
         attempt.started.elapsed()
     });
-    attempt.progress = Progress::Sent;
+    attempt.progress = AttemptProgress::Sent;
     attempt.is_reused = is_reused;
 }
 

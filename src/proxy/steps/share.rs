@@ -10,7 +10,7 @@ use pingora::{Error, Result};
 
 use crate::config::Coalesce;
 use crate::proxy::client::session::{peer, until_gone};
-use crate::proxy::coalesce::{Follower, Leading, Role, SharedAnswer, SharingScope};
+use crate::proxy::coalesce::{FlightRole, Follower, Leading, SharedAnswer, SharingScope};
 use crate::proxy::context::Context;
 use crate::proxy::front_door::FrontDoor;
 use crate::proxy::headers;
@@ -24,19 +24,19 @@ impl FrontDoor {
         ctx: &mut Context,
     ) -> Result<bool> {
         match self.join(session, ctx) {
-            Role::Alone => Ok(false),
-            Role::Leader(leader) => {
+            FlightRole::Alone => Ok(false),
+            FlightRole::Leader(leader) => {
                 ctx.leading = Some(Leading::new(leader));
                 Ok(false)
             }
-            Role::Follower(follower) => self.follow(session, ctx, follower).await,
+            FlightRole::Follower(follower) => self.follow(session, ctx, follower).await,
         }
     }
 
-    fn join(&self, session: &Session, ctx: &Context) -> Role {
+    fn join(&self, session: &Session, ctx: &Context) -> FlightRole {
         let coalesce = ctx.class_config().coalesce;
         if coalesce == Coalesce::Off {
-            return Role::Alone;
+            return FlightRole::Alone;
         }
         let scope = SharingScope {
             client: ctx.client_view(session),

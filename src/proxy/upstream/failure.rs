@@ -2,7 +2,7 @@
 
 use pingora::{Error, ErrorType};
 
-use super::retry::Progress;
+use super::retry::AttemptProgress;
 use crate::cluster::{Cause, LocalFault};
 use crate::proxy::response::respond::Refusal;
 
@@ -10,20 +10,20 @@ use crate::proxy::response::respond::Refusal;
 const TOO_LARGE: &str = "Response header larger than";
 
 /// The cause, from Pingora's error and how far the attempt had come.
-pub(in crate::proxy) fn cause(error: &Error, progress: Progress) -> Cause {
+pub(in crate::proxy) fn cause(error: &Error, progress: AttemptProgress) -> Cause {
     if let Some(fault) = local_fault(error) {
         return Cause::Local(fault);
     }
     match progress {
-        Progress::Connecting => Cause::Connect(connect_reason(error.etype()).to_owned()),
-        Progress::Sent if is_timeout(error.etype()) => {
+        AttemptProgress::Connecting => Cause::Connect(connect_reason(error.etype()).to_owned()),
+        AttemptProgress::Sent if is_timeout(error.etype()) => {
             Cause::Timeout("no first byte within the class's limit")
         }
-        Progress::Sent => Cause::Reset("closed before the first byte"),
-        Progress::Answering if is_timeout(error.etype()) => {
+        AttemptProgress::Sent => Cause::Reset("closed before the first byte"),
+        AttemptProgress::Answering if is_timeout(error.etype()) => {
             Cause::Timeout("stalled within the answer")
         }
-        Progress::Answering => Cause::Truncated,
+        AttemptProgress::Answering => Cause::Truncated,
     }
 }
 
@@ -115,7 +115,7 @@ mod tests {
         );
         cause(
             &Error::because(ErrorType::InternalError, "Fail to connect", inner),
-            Progress::Connecting,
+            AttemptProgress::Connecting,
         )
     }
 
@@ -132,7 +132,7 @@ mod tests {
         let broken = |error| {
             cause(
                 &Error::because(ErrorType::InvalidHTTPHeader, "buf: x", error),
-                Progress::Sent,
+                AttemptProgress::Sent,
             )
         };
         assert_eq!(
@@ -145,7 +145,7 @@ mod tests {
             "Response header larger than 1048576",
         );
         assert_eq!(
-            cause(&long, Progress::Sent),
+            cause(&long, AttemptProgress::Sent),
             Cause::Local(LocalFault::AnswerHead)
         );
     }

@@ -11,7 +11,7 @@ use crate::ogc::Retryable;
 
 /// How far an attempt had come when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::proxy) enum Progress {
+pub(in crate::proxy) enum AttemptProgress {
     /// No connection: nothing was sent.
     Connecting,
     /// The request, or a part of it, was sent; the client has seen nothing of the answer.
@@ -23,7 +23,7 @@ pub(in crate::proxy) enum Progress {
 /// What decides beside the class's rule.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::proxy) struct Situation {
-    pub(in crate::proxy) progress: Progress,
+    pub(in crate::proxy) progress: AttemptProgress,
     /// Attempts made, the failed one included.
     pub(in crate::proxy) attempts: u32,
     /// Since the request arrived.
@@ -43,11 +43,11 @@ pub(in crate::proxy) fn decide(
     budget: impl FnOnce() -> bool,
 ) -> bool {
     let class_allows = match (rule, situation.progress) {
-        (_, Progress::Answering)
+        (_, AttemptProgress::Answering)
         | (Retryable::Never, _)
-        | (Retryable::ConnectOnly, Progress::Sent) => false,
-        (Retryable::Yes | Retryable::ConnectOnly, Progress::Connecting)
-        | (Retryable::Yes, Progress::Sent) => true,
+        | (Retryable::ConnectOnly, AttemptProgress::Sent) => false,
+        (Retryable::Yes | Retryable::ConnectOnly, AttemptProgress::Connecting)
+        | (Retryable::Yes, AttemptProgress::Sent) => true,
     };
     // However long a request has waited for an upstream that then dies, it has not been tried
     // elsewhere yet.
@@ -70,7 +70,7 @@ mod tests {
         budget_percent: 20,
     };
 
-    fn situation(progress: Progress) -> Situation {
+    fn situation(progress: AttemptProgress) -> Situation {
         Situation {
             progress,
             attempts: 1,
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn a_write_is_never_tried_again_once_sent() {
         for rule in [Retryable::Never, Retryable::ConnectOnly] {
-            for progress in [Progress::Sent, Progress::Answering] {
+            for progress in [AttemptProgress::Sent, AttemptProgress::Answering] {
                 assert!(!decide(rule, &LIMITS, situation(progress), || true));
             }
         }
@@ -94,19 +94,19 @@ mod tests {
         assert!(decide(
             Retryable::Yes,
             &LIMITS,
-            situation(Progress::Connecting),
+            situation(AttemptProgress::Connecting),
             || true
         ));
         assert!(decide(
             Retryable::Yes,
             &LIMITS,
-            situation(Progress::Sent),
+            situation(AttemptProgress::Sent),
             || true
         ));
         assert!(!decide(
             Retryable::Yes,
             &LIMITS,
-            situation(Progress::Answering),
+            situation(AttemptProgress::Answering),
             || true
         ));
     }
@@ -116,20 +116,20 @@ mod tests {
         assert!(decide(
             Retryable::ConnectOnly,
             &LIMITS,
-            situation(Progress::Connecting),
+            situation(AttemptProgress::Connecting),
             || true
         ));
         assert!(!decide(
             Retryable::Never,
             &LIMITS,
-            situation(Progress::Connecting),
+            situation(AttemptProgress::Connecting),
             || true
         ));
     }
 
     #[test]
     fn count_time_and_budget_bound_retries() {
-        let base = situation(Progress::Sent);
+        let base = situation(AttemptProgress::Sent);
         assert!(!decide(
             Retryable::Yes,
             &LIMITS,
@@ -156,7 +156,7 @@ mod tests {
         let late = Situation {
             elapsed: LIMITS.window * 10,
             is_lost: true,
-            ..situation(Progress::Sent)
+            ..situation(AttemptProgress::Sent)
         };
         assert!(decide(Retryable::Yes, &LIMITS, late, || true));
         assert!(!decide(
@@ -184,7 +184,7 @@ mod tests {
     fn a_body_that_is_gone_cannot_be_sent_again() {
         let gone = Situation {
             is_body_replayable: false,
-            ..situation(Progress::Sent)
+            ..situation(AttemptProgress::Sent)
         };
         assert!(!decide(Retryable::Yes, &LIMITS, gone, || true));
     }
@@ -192,10 +192,15 @@ mod tests {
     #[test]
     fn the_budget_is_not_spent_on_what_is_forbidden_anyway() {
         let spent = std::cell::Cell::new(false);
-        decide(Retryable::Never, &LIMITS, situation(Progress::Sent), || {
-            spent.set(true);
-            true
-        });
+        decide(
+            Retryable::Never,
+            &LIMITS,
+            situation(AttemptProgress::Sent),
+            || {
+                spent.set(true);
+                true
+            },
+        );
         assert!(!spent.get());
     }
 }

@@ -44,7 +44,7 @@ impl OpinionBudget {
 
 /// What a request has come to about the first opinion.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::proxy) enum Doubt {
+pub(in crate::proxy) enum SecondOpinion {
     #[default]
     None,
     /// This replica did not know, to a request sent at this time; another that has the last change

@@ -19,7 +19,7 @@ fn flights() -> Arc<Flights> {
 #[track_caller]
 fn lead(flights: &Arc<Flights>, key: &[u8]) -> Leader {
     match flights.join(key) {
-        Role::Leader(leader) => leader,
+        FlightRole::Leader(leader) => leader,
         other => panic!("{other:?}"),
     }
 }
@@ -27,7 +27,7 @@ fn lead(flights: &Arc<Flights>, key: &[u8]) -> Leader {
 #[track_caller]
 fn follow(flights: &Arc<Flights>, key: &[u8]) -> Follower {
     match flights.join(key) {
-        Role::Follower(follower) => follower,
+        FlightRole::Follower(follower) => follower,
         other => panic!("{other:?}"),
     }
 }
@@ -153,7 +153,7 @@ fn followers_and_flights_are_bounded() {
     let flights = flights();
     let leader = lead(&flights, b"a");
     let followers: Vec<_> = (0..MAX_FOLLOWERS).map(|_| follow(&flights, b"a")).collect();
-    assert!(matches!(flights.join(b"a"), Role::Alone));
+    assert!(matches!(flights.join(b"a"), FlightRole::Alone));
     drop(followers);
     drop(follow(&flights, b"a"));
     drop(leader);
@@ -162,7 +162,7 @@ fn followers_and_flights_are_bounded() {
         .collect();
     let leading = leaders
         .iter()
-        .filter(|boarding| matches!(boarding, Role::Leader(_)))
+        .filter(|boarding| matches!(boarding, FlightRole::Leader(_)))
         .count();
     assert!(
         leading <= MAX_FLIGHTS && leading > MAX_FLIGHTS / 2,
@@ -210,7 +210,7 @@ async fn no_follower_is_left_waiting_among_many_threads() {
         let flights = Arc::clone(&flights);
         tasks.spawn(async move {
             match flights.join(&[(number % 3) as u8]) {
-                Role::Leader(leader) => {
+                FlightRole::Leader(leader) => {
                     tokio::task::yield_now().await;
                     match number % 4 {
                         0 => drop(leader),
@@ -222,14 +222,14 @@ async fn no_follower_is_left_waiting_among_many_threads() {
                         _ => leader.complete(answer(&flights, b"map")),
                     }
                 }
-                Role::Follower(follower) if number % 5 == 0 => drop(follower),
-                Role::Follower(follower) => {
+                FlightRole::Follower(follower) if number % 5 == 0 => drop(follower),
+                FlightRole::Follower(follower) => {
                     let heard =
                         tokio::time::timeout(Duration::from_secs(10), follower.answer(PATIENCE))
                             .await;
                     assert!(heard.is_ok(), "a follower was forgotten");
                 }
-                Role::Alone => {}
+                FlightRole::Alone => {}
             }
         });
     }

@@ -1,6 +1,7 @@
 //! The judgement of answers, with answers as GeoServers, containers and gateways give them.
 
 use super::*;
+use crate::ogc::fault_texts::NODE_FAULTS;
 
 const OOM: &str = "java.lang.OutOfMemoryError: Java heap space";
 
@@ -38,7 +39,7 @@ impl Answer {
         self
     }
 
-    fn finding(&self) -> Finding {
+    fn finding(&self) -> AnswerFinding {
         let mut head = ResponseHeader::build(self.status, None).unwrap();
         head.insert_header("Content-Type", self.content_type)
             .unwrap();
@@ -48,7 +49,7 @@ impl Answer {
                 self.body
                     .as_bytes()
                     .chunks(7)
-                    .for_each(|chunk| inspector.see(chunk));
+                    .for_each(|chunk| inspector.inspect(chunk));
                 inspector.finding(&self.asked)
             }
         }
@@ -94,7 +95,7 @@ fn images_are_settled_by_their_head() {
         assert!(
             matches!(
                 verdict,
-                HeadVerdict::Settled(Finding {
+                HeadVerdict::Settled(AnswerFinding {
                     outcome: Some(Outcome::Success),
                     ..
                 })
@@ -129,9 +130,9 @@ fn a_200_that_says_the_node_is_broken_is_a_failure_in_every_shape() {
     );
     assert_eq!(
         se_xml.finding(),
-        Finding {
+        AnswerFinding {
             is_service_exception: true,
-            ..Finding::only(node_fault(OOM))
+            ..AnswerFinding::only(node_fault(OOM))
         }
     );
     assert_eq!(
@@ -367,7 +368,7 @@ fn control_flow_asks_for_patience() {
     let verdict = judge_head(&head, &answer(503, "", "").asked);
     assert!(matches!(
         verdict,
-        HeadVerdict::Settled(Finding {
+        HeadVerdict::Settled(AnswerFinding {
             outcome: Some(Outcome::Busy),
             ..
         })

@@ -1,0 +1,44 @@
+//! What is judged of a request's answer, and the result.
+
+use crate::cluster::Outcome;
+use crate::ogc::RequestClass;
+
+/// The parts of a request that its answer is judged by.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::proxy) struct JudgedRequest<'a> {
+    pub(in crate::proxy) class: RequestClass,
+    /// Path and query as on the request line.
+    pub(in crate::proxy) target: &'a [u8],
+    /// The path goes by a workspace, `/{workspace}/wms`.
+    pub(in crate::proxy) has_workspace: bool,
+    /// The servlet context, as configured.
+    pub(in crate::proxy) context: &'a str,
+    /// As much of the body as was read to classify it.
+    pub(in crate::proxy) body_prefix: &'a [u8],
+    /// `body_prefix` is the whole body.
+    pub(in crate::proxy) is_body_known: bool,
+}
+
+/// What an answer proves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::proxy) struct AnswerFinding {
+    /// What it proves about its upstream; `None` for nothing.
+    pub(in crate::proxy) outcome: Option<Outcome>,
+    pub(in crate::proxy) is_service_exception: bool,
+    /// It does not know the layer or workspace it was request for: a client's mistake, or a catalog
+    /// that lacks something.
+    pub(in crate::proxy) is_ignorant: bool,
+    /// The exception that the page of a failure names, if it names one.
+    pub(in crate::proxy) says: String,
+}
+
+impl AnswerFinding {
+    pub(super) const fn only(outcome: Option<Outcome>) -> Self {
+        Self {
+            outcome,
+            is_service_exception: false,
+            is_ignorant: false,
+            says: String::new(),
+        }
+    }
+}
