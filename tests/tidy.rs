@@ -4,10 +4,14 @@
 //! Each rule is a function from a file's text to violations, and has its own test that it catches a
 //! planted one.
 
+#[path = "tidy/circles.rs"]
+mod circles;
 #[path = "tidy/floors.rs"]
 mod floors;
 #[path = "tidy/markdown.rs"]
 mod markdown;
+#[path = "tidy/names.rs"]
+mod names;
 #[path = "tidy/source.rs"]
 mod source;
 #[path = "tidy/text.rs"]
@@ -144,6 +148,27 @@ fn modules_import_only_from_floors_below() {
                 found
             }),
     );
+}
+
+/// The library's files with the code that ships.
+fn shipped() -> Vec<(String, String)> {
+    texts(|f| f.starts_with("src/") && is_rust(f) && !is_test_module(f))
+        .into_iter()
+        .map(|(file, text)| {
+            let code = source::split_tests(&source::code_of(&text)).shipped;
+            (file, code)
+        })
+        .collect()
+}
+
+#[test]
+fn no_files_of_a_module_depend_on_each_other_in_a_circle() {
+    assert_none(circles::unexcused(&shipped(), circles::not_yet_free()));
+}
+
+#[test]
+fn no_two_types_have_one_name() {
+    assert_none(names::repeated(&shipped(), names::not_yet_unique()));
 }
 
 #[test]

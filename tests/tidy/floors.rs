@@ -214,13 +214,13 @@ fn group_items(tokens: &[Token<'_>], at: usize) -> Vec<usize> {
 
 /// How many `mod name { ... }` are open, so that their `super` is understood.
 #[derive(Default)]
-struct InlineModules {
+pub(crate) struct InlineModules {
     braces: usize,
     opened_at: Vec<usize>,
 }
 
 impl InlineModules {
-    fn step(&mut self, tokens: &[Token<'_>], at: usize) {
+    pub(crate) fn step(&mut self, tokens: &[Token<'_>], at: usize) {
         match tokens[at].text {
             "{" => {
                 if at >= 2 && tokens[at - 2].text == "mod" {
@@ -236,7 +236,7 @@ impl InlineModules {
         }
     }
 
-    fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> usize {
         self.opened_at.len()
     }
 }
