@@ -157,9 +157,6 @@ pub(super) const HEAD_FIELDS: u32 = 200;
 pub(super) const HEAD_FIELD_COUNTS: RangeInclusive<i64> = 20..=250;
 /// Limits users that a trusted proxy identifies, but no address that may stand for many users.
 pub(super) const PER_USER: PerUser = PerUser::Auto;
-/// A browser loads a map over six connections, which leaves some for a second window. geOrchestra's
-/// data directory uses the same number.
-pub(super) const AUTO_PER_USER: u32 = 10;
 /// Reserved slots stay idle on a cluster without tiles. An operator who serves both can set this.
 pub(super) const QUICK_RESERVE: u32 = 0;
 pub(super) const QUICK_RESERVES: RangeInclusive<i64> = 0..=90;

@@ -9,6 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use super::defaults::MAX_FILE_BYTES;
+
 /// Access to files, variables, names and the machine.
 pub trait Environment {
     fn read(&self, path: &Path) -> io::Result<String>;
@@ -25,6 +27,25 @@ pub trait Environment {
 
     /// The number of cores that this process may use.
     fn cores(&self) -> NonZeroUsize;
+}
+
+/// The text of a file, unless it is larger than any configuration.
+pub(super) fn read_bounded(environment: &dyn Environment, path: &Path) -> Result<String, String> {
+    let text = environment.read(path).map_err(|error| plain(&error))?;
+    if text.len() > MAX_FILE_BYTES {
+        return Err(format!("it is larger than {MAX_FILE_BYTES} bytes"));
+    }
+    Ok(text)
+}
+
+/// The reason why a file could not be read, in plain words.
+fn plain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "geofront may not read it".to_owned(),
+        io::ErrorKind::InvalidData => "it is not text (UTF-8)".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// An environment in memory, for tests and the demo.

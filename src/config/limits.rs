@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::control_flow::ControlFlow;
-use super::defaults;
 
 /// The limit on an upstream's concurrent requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +21,10 @@ impl MaxInFlight {
     pub const AUTO_START: u32 = 8;
 }
 
+/// A browser loads a map over six connections, which leaves some for a second window. geOrchestra's
+/// data directory uses the same number.
+const AUTO_PER_USER: u32 = 10;
+
 /// The number of slots that one user may hold in the whole cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PerUser {
@@ -37,7 +40,7 @@ impl PerUser {
     /// The maximum number of slots; `None` for no limit.
     pub const fn most(self, is_vouched_for: bool) -> Option<u32> {
         match self {
-            Self::Auto if is_vouched_for => Some(defaults::AUTO_PER_USER),
+            Self::Auto if is_vouched_for => Some(AUTO_PER_USER),
             Self::Auto | Self::Off => None,
             Self::Fixed(most) => Some(most),
         }

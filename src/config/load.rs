@@ -1,72 +1,17 @@
 //! Loads a configuration from its path: reads all included files into [`Loaded`], or reports all
 //! problems.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
-use super::defaults::{MAX_FILE_BYTES, MAX_INCLUDED};
+use super::defaults::MAX_INCLUDED;
 use super::diagnostics::{Diagnostics, Problem};
 use super::document::{self, Kind};
-use super::environment::Environment;
+use super::environment::{Environment, read_bounded};
+use super::loaded::Loaded;
 use super::raw::Raw;
 use super::source::{FileId, Sources};
-use super::validate::DEFAULT;
 use super::value::{Reading, Written};
-use super::{Address, Config, Effective, UpstreamName, include, validate};
-
-/// A configuration and its sources.
-#[derive(Clone, Debug)]
-pub struct Loaded {
-    pub config: Config,
-    /// Every file that was read, including secrets: a change in any of them can change the
-    /// configuration.
-    pub files: Vec<PathBuf>,
-    /// Every key with its value and the origin of the value, in the order of the documentation.
-    /// Secrets are masked.
-    pub effective: Vec<Effective>,
-    /// Facts that an operator should know although the file is valid: names that do not resolve.
-    pub warnings: Vec<String>,
-}
-
-impl Loaded {
-    /// Keeps the number of threads if no file sets it. The default follows the cores, but threads
-    /// are created only once.
-    pub fn keep_unconfigured_threads(&mut self, running: &Self) {
-        let entry_of = |loaded: &Self| {
-            loaded
-                .effective
-                .iter()
-                .find(|entry| entry.key == THREADS)
-                .cloned()
-        };
-        let (Some(ours), Some(theirs)) = (entry_of(self), entry_of(running)) else {
-            return;
-        };
-        if ours.origin == DEFAULT && theirs.origin == DEFAULT {
-            self.config.threads = running.config.threads;
-            self.effective
-                .iter_mut()
-                .filter(|entry| entry.key == THREADS)
-                .for_each(|entry| *entry = theirs.clone());
-        }
-    }
-
-    /// Sets another address for an upstream.
-    pub fn readdress(&mut self, name: &UpstreamName, address: &Address) {
-        let key = format!("upstreams.{name}.address");
-        self.config
-            .upstreams
-            .iter_mut()
-            .filter(|upstream| upstream.name == *name)
-            .for_each(|u| u.address = address.clone());
-        self.effective
-            .iter_mut()
-            .filter(|entry| entry.key == key)
-            .for_each(|entry| entry.value = address.to_string());
-    }
-}
-
-const THREADS: &str = "threads";
+use super::{Config, include, validate};
 
 impl Config {
     /// Reads the file at `path` and the files that it includes.
@@ -188,24 +133,5 @@ impl Files<'_> {
             self.sources.hide(secret);
         }
         is_whole
-    }
-}
-
-/// The text of a file, unless it is larger than any configuration.
-pub(super) fn read_bounded(environment: &dyn Environment, path: &Path) -> Result<String, String> {
-    let text = environment.read(path).map_err(|error| plain(&error))?;
-    if text.len() > MAX_FILE_BYTES {
-        return Err(format!("it is larger than {MAX_FILE_BYTES} bytes"));
-    }
-    Ok(text)
-}
-
-/// The reason why a file could not be read, in plain words.
-pub(super) fn plain(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        io::ErrorKind::PermissionDenied => "geofront may not read it".to_owned(),
-        io::ErrorKind::InvalidData => "it is not text (UTF-8)".to_owned(),
-        _ => error.to_string(),
     }
 }

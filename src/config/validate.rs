@@ -15,12 +15,11 @@ mod url;
 
 use super::diagnostics::{Diagnostics, Problem};
 use super::environment::Environment;
-use super::load::Loaded;
+use super::loaded::Loaded;
 use super::raw::{Raw, RawHealth, RawLog, RawRetry, RawShutdown, RawTimeouts};
 use super::source::Sources;
 use super::{Config, Health, Log, Retry, Shutdown, Timeouts, defaults};
 use check::Check;
-pub(super) use check::DEFAULT;
 pub(super) use upstreams::{cannot_resolve, same_address};
 
 pub(super) fn validate(

@@ -1,7 +1,7 @@
 //! The output format that the query of a request asks for.
 
 use super::kvp::pairs;
-use super::word::{Encoding, Word, decode};
+use super::word::{Encoding, Word, is_text};
 
 /// True if the first `outputFormat` or `format` of the query is `format`, in any case. A format in
 /// an XML body is not considered.
@@ -17,19 +17,6 @@ pub fn requests_format(target: &[u8], format: &str) -> bool {
     let value =
         pairs(query).find_map(|(key, value)| names_format(&query[key]).then(|| &query[value]));
     value.is_some_and(|value| is_text(value, format, Encoding::Form))
-}
-
-/// True if `raw`, decoded, is `text` in any case.
-pub(super) fn is_text(raw: &[u8], text: &str, encoding: Encoding) -> bool {
-    let mut wanted = text.bytes();
-    let mut decoded = decode(raw, encoding);
-    decoded.by_ref().all(|byte| {
-        byte.is_ok_and(|byte| {
-            wanted
-                .next()
-                .is_some_and(|want| want.eq_ignore_ascii_case(&byte))
-        })
-    }) && wanted.next().is_none()
 }
 
 #[cfg(test)]

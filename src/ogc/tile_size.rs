@@ -4,8 +4,7 @@
 //! if it is for one layer, in a tile format, and of the size of a grid's tiles. Every other request
 //! with `tiled=true` is rendered as requested, however large.
 
-use super::format::is_text;
-use super::word::{Encoding, Word, decode};
+use super::word::{Encoding, Word, decode, is_text};
 
 /// Sides of tiles in pixels: 256 in every grid that GeoServer includes, the others in custom grids.
 const SIDES: [&str; 4] = ["256", "512", "128", "1024"];

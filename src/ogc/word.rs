@@ -147,6 +147,19 @@ fn is_plain(raw: &[u8]) -> bool {
             .all(|&byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'+'))
 }
 
+/// True if `raw`, decoded, is `text` in any case.
+pub(super) fn is_text(raw: &[u8], text: &str, encoding: Encoding) -> bool {
+    let mut wanted = text.bytes();
+    let mut decoded = decode(raw, encoding);
+    decoded.by_ref().all(|byte| {
+        byte.is_ok_and(|byte| {
+            wanted
+                .next()
+                .is_some_and(|want| want.eq_ignore_ascii_case(&byte))
+        })
+    }) && wanted.next().is_none()
+}
+
 /// The bytes that `raw` encodes.
 pub(super) fn decode(
     raw: &[u8],

@@ -7,14 +7,12 @@ use std::time::Duration;
 
 use crate::config::diagnostics::{Diagnostics, Problem};
 use crate::config::environment::Environment;
-use crate::config::load::{Loaded, read_bounded};
+use crate::config::environment::read_bounded;
+use crate::config::loaded::{DEFAULT, Loaded};
 use crate::config::raw::Slot;
 use crate::config::source::{At, Sources};
 use crate::config::value::{Show, Written};
 use crate::config::{Config, Effective, Secret};
-
-/// The origin of a value that no file mentions.
-pub(in crate::config) const DEFAULT: &str = "default";
 
 pub(super) struct Check<'e> {
     pub(super) environment: &'e dyn Environment,
