@@ -180,7 +180,7 @@ pub(super) struct Attempt {
     lease: Option<Lease>,
     /// Given back with it.
     permit: Option<Permit>,
-    /// How long it takes tells something about the upstream's cap.
+    /// Its latency is a sample for the upstream's concurrency limit.
     pub(super) teaches_cap: bool,
     /// On the upstream when it began: see [`Lease::company`].
     pub(super) company: u32,
@@ -188,7 +188,7 @@ pub(super) struct Attempt {
     pub(super) is_quick: bool,
     /// Its time until the first byte is the upstream's own.
     pub(super) teaches_slowness: bool,
-    /// What the answer tells of waiting inside GeoServer.
+    /// Time that the request waited inside GeoServer, as the answer reports it.
     pub(super) waited_inside: Option<Duration>,
     pub(super) started: Instant,
     pub(super) connected: Option<Duration>,
@@ -206,7 +206,7 @@ pub(super) struct Attempt {
     pub(super) is_success: bool,
     /// The answer was an exception report.
     pub(super) is_exception: bool,
-    /// What this attempt has told the cluster already: once is enough.
+    /// The cluster has this attempt's outcome: it is reported once.
     pub(super) is_reported: bool,
     pub(super) failure: Option<Cause>,
 }
@@ -239,7 +239,7 @@ impl Attempt {
         }
     }
 
-    /// The request is whole, and its time tells how slow the upstream is.
+    /// The request is complete, and its latency is a sample of the upstream's slowness.
     pub(super) fn watch(&mut self, class: RequestClass) {
         self.watch = self
             .is_light()
@@ -251,7 +251,7 @@ impl Attempt {
         self.watch.take().is_some()
     }
 
-    /// Heavy requests are too few and too different to tell anything by their time.
+    /// Heavy requests are too few and too different for their latency to mean anything.
     fn is_light(&self) -> bool {
         self.lease.as_ref().is_some_and(|lease| !lease.is_heavy())
     }

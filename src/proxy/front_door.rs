@@ -1,4 +1,4 @@
-//! The proxy's parts, and what the rest of the process asks of it.
+//! The proxy's parts, and what the rest of the process uses of it.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,17 +1,17 @@
 //! What passes between client and upstream beside the body, and what does not.
 //!
-//! GeoServer believes `sec-username` and `sec-roles` from anybody who reaches it, and reads
+//! GeoServer believes `sec-username` and `sec-roles` from every client that reaches it, and reads
 //! X-Forwarded-Host and -Proto raw, so this is where trust is decided. From a peer that is not in
 //! `trusted_proxies`, everything GeoServer or its container could take for the word of a proxy is
 //! removed and X-Forwarded-* are set from the connection. From a trusted peer all of it passes byte
 //! for byte, with two exceptions: a list in X-Forwarded-Host, -Proto or -Port (each proxy appended
-//! its own) is cut to its first element, which is what the user's browser asked for, because
-//! GeoServer would put the whole list into the URLs of its capabilities; and the peer is appended
-//! to X-Forwarded-For, as every proxy does.
+//! its own) is cut to its first element, which is the host that the user's browser requested,
+//! because GeoServer would put the whole list into the URLs of its capabilities; and the peer is
+//! appended to X-Forwarded-For, as every proxy does.
 //!
 //! Host, path and query are not touched; hop-by-hop headers are removed by Pingora before we are
 //! called. `Forwarded` is never added: two sources of the same fact can disagree.
-//! `docs/headers-and-trust.md` tells administrators the same.
+//! `docs/headers-and-trust.md` is the same for administrators.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -50,7 +50,7 @@ const KEPT: [&str; 8] = [
 
 const OUR_NAME: &[u8] = b"geofront";
 
-/// What the connection tells about who asks.
+/// What the connection shows of the client.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientView<'a> {
     pub peer: IpAddr,
@@ -104,8 +104,8 @@ pub fn prepare_downstream(response: &mut ResponseHeader, client: &ClientView<'_>
     response.insert_header(REQUEST_ID, client.request_id.as_str())
 }
 
-/// Frames an answer for an HTTP/1.0 client, who does not know chunks: without a length it ends with
-/// its connection.
+/// Frames an answer for an HTTP/1.0 client, which does not know chunks: without a length it ends
+/// with its connection.
 ///
 /// True when the connection has to close after this answer. The caller must then switch keep-alive
 /// off on the session as well: Pingora derives the `Connection` header from that, before it looks
@@ -135,8 +135,8 @@ pub fn goes_in_circles(request: &RequestHeader) -> bool {
         >= MAX_PASSES
 }
 
-/// Whether `Connection` would have us remove a field that says who asks or for what. A part of what
-/// a trusted peer vouches for is worse than none of it.
+/// Whether `Connection` would have us remove a field that identifies the client or its target. A
+/// part of what a trusted peer vouches for is worse than none of it.
 pub fn nominates_a_claim(request: &RequestHeader) -> bool {
     let is_kept = |name: &[u8]| {
         let name = name.to_ascii_lowercase();
@@ -187,7 +187,7 @@ fn strip_claims(request: &mut RequestHeader) {
 }
 
 /// Whether this header is the word of a proxy. `name` is lower case; `_` counts as `-`, because
-/// what maps headers to variables behind a container does not tell them apart.
+/// what maps headers to variables behind a container does not distinguish them.
 pub(super) fn is_claim(name: &str) -> bool {
     if names_a_user(name) {
         return true;
@@ -218,7 +218,7 @@ pub(super) fn is_claim(name: &str) -> bool {
 /// `sec-username`, `sec-roles`, `imp-username` and the rest of geOrchestra's. Browsers' own
 /// `sec-fetch-*` and `sec-ch-*` go the same way: GeoServer has no use for them, and the
 /// security-proxy and the gateway remove them too. `sec-websocket-*` is spoken with the upstream,
-/// and says nothing about users.
+/// and identifies no user.
 fn names_a_user(name: &str) -> bool {
     (starts_with_folded(name, "sec-") && !name.starts_with("sec-websocket-"))
         || starts_with_folded(name, "imp-")
@@ -269,7 +269,7 @@ fn set_forwarded(request: &mut RequestHeader, client: &ClientView<'_>) -> Result
     request.insert_header(X_FORWARDED_FOR, client.peer.to_canonical().to_string())
 }
 
-/// The port the client used: as it says itself, since ours may hide behind a port mapping.
+/// The port the client used, from its own `Host`: our port may be behind a port mapping.
 fn port_of(host: &[u8], tls: bool) -> u16 {
     let after_colon = host
         .iter()
@@ -279,7 +279,7 @@ fn port_of(host: &[u8], tls: bool) -> u16 {
     port.unwrap_or(if tls { 443 } else { 80 })
 }
 
-/// The trusted peer knows better than we do, so what it did not say stays unsaid.
+/// The trusted peer knows better than we do, so a field that it did not set stays unset.
 fn pass_forwarded(request: &mut RequestHeader, client: &ClientView<'_>) -> Result<()> {
     for name in [X_FORWARDED_HOST, X_FORWARDED_PROTO, X_FORWARDED_PORT] {
         keep_first_element(request, name)?;

@@ -1,16 +1,12 @@
-//! The Pingora adapter: each hook translates, calls something testable, translates back.
+//! The Pingora adapter: each hook calls the step of the request that it stands for.
+//!
+//! Three layers, each of which knows the ones below only:
 //!
 //! ```text
-//!  (connection, inbox)    the head is judged, or refused, before Pingora sees it
-//!  early_request_filter   limits that Pingora leaves open (keep-alive, body, write)
-//!  request_filter         classify; refuse what no upstream may see, and what the limits shut out; follow an identical request
-//!                         that is under way
-//!  upstream_peer          a place at once, or after a wait -> Attempt with its Lease      <-- again for a retry
-//!  upstream_request_*     headers for GeoServer; the body's limit
-//!  upstream_response_*    evidence about the upstream, hints about the catalog; a bad answer nobody has seen yet is tried
-//!                         elsewhere, and one that does not know its layer on the main
-//!  fail_to_proxy          a refusal in OGC shape
-//!  logging                outcome, metrics, access line; the lease goes back
+//!  hooks         `impl ProxyHttp`
+//!  steps         the story of one request, in order; `FrontDoor` holds what requests share, `Context` what one carries
+//!  client, upstream, response, catalog_writes, connection, coalesce, access_log, headers
+//!                what the steps use: these know neither `FrontDoor` nor `Context`
 //! ```
 //!
 //! A lease ends exactly once: on the next attempt, at the end of the upstream's answer, in

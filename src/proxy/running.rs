@@ -41,7 +41,7 @@ pub(super) struct Running(Arc<Counter>);
 impl Drop for Running {
     fn drop(&mut self) {
         if self.0.count.fetch_sub(1, Ordering::Release) == 1 {
-            // Stored as a permit if nobody waits: the waiter counts again, so a stale one costs a
+            // Stored as a permit if no task waits: the waiter counts again, so a stale one costs a
             // look.
             self.0.became_idle.notify_one();
         }

@@ -223,7 +223,7 @@ impl Sink {
         }
     }
 
-    /// Writes what it can, and says how many lines it could not.
+    /// Writes what it can, and returns how many lines it could not.
     fn write(&mut self, lines: &[u8]) -> u64 {
         if lines.is_empty() {
             return 0;
@@ -279,7 +279,7 @@ impl Sink {
     }
 }
 
-/// Like `Write::write_all`, but says how far it came.
+/// Like `Write::write_all`, but returns how far it came.
 fn write_all(output: &mut dyn Write, lines: &[u8]) -> (usize, io::Result<()>) {
     let mut written = 0;
     while written < lines.len() {

@@ -1,7 +1,7 @@
-//! Administration seen passing through: what an answer of the main tells about its catalog.
+//! Administration seen passing through: what an answer of the main proves about its catalog.
 //!
 //! A hint costs one reading of the main's number, so what changes nothing more often than not may
-//! be one too. What moves no number and yet is news to the replicas is said to be certain.
+//! be one too. What moves no number and yet is news to the replicas is a certain hint.
 
 use pingora::http::RequestHeader;
 

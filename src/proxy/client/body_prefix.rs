@@ -246,7 +246,8 @@ async fn stand_in(session: &mut Session) -> Result<()> {
     new.enable_retry_buffering();
     new.read_request_body().await?;
     *new.req_header_mut() = head;
-    // As without us: a client that does not wait for its answer gets this one, and has to ask anew.
+    // As without us: a client that does not wait for its answer gets this one, and has to try
+    // again.
     new.set_keepalive(keepalive.filter(|_| next_request.is_none()));
     new.set_keepalive_reuses_remaining(reuses);
     new.set_read_timeout(timeouts.0);

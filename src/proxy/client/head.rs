@@ -50,7 +50,7 @@ mod tests {
     use super::*;
     use crate::ogc::{RequestClass, classify};
 
-    /// A form to whoever takes it for one, and an XML document to all others.
+    /// A form to a server that takes it for one, and an XML document to all others.
     const BODY: &[u8] = b"<GetFeature service=\"WFS\"/>&service=WFS&request=Transaction";
 
     fn class(content_types: &[&[u8]]) -> RequestClass {

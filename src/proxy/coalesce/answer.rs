@@ -42,7 +42,7 @@ pub(in crate::proxy) struct KeptAnswer {
 }
 
 /// Whether the head of an answer allows to give it to others. Only a success is shared, and only
-/// one whose end can be told from its being broken off.
+/// one whose end differs from its being broken off.
 pub(in crate::proxy) fn may_be_shared(head: &ResponseHeader, is_head: bool) -> bool {
     let is_success = matches!(
         head.status,

@@ -119,7 +119,7 @@ impl Flight {
     }
 }
 
-/// The one that goes upstream. Dropped without an answer, it releases those who wait.
+/// The request that goes upstream. Dropped without an answer, it releases its followers.
 #[derive(Debug)]
 pub(in crate::proxy) struct Leader {
     flights: Arc<Flights>,

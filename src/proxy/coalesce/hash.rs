@@ -45,7 +45,7 @@ impl Keyed {
     }
 }
 
-/// Both halves of the product, so that every bit has a say in every other.
+/// Both halves of the product, so that every bit affects every other.
 fn folded(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     product as u64 ^ (product >> 64) as u64

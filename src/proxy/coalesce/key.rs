@@ -4,7 +4,7 @@
 //! see them, except the few of [`NOT_COUNTED`]. An unknown header counts. So
 //! do the user (`sec-*`, `Authorization`, cookies), what the client accepts, what it has (`If-*`,
 //! `Range`), and the names that end up in capabilities (`Host`, `X-Forwarded-*`). The client's
-//! address counts too, unless the configuration says that nothing behind us looks at it: GeoFence
+//! address counts too, unless the configuration states that nothing behind us reads it: GeoFence
 //! has rules by address.
 //!
 //! Keys are compared in full. A hash of them, however good, would leave the question
@@ -23,7 +23,7 @@ use crate::proxy::headers::{self, ClientView};
 /// Requests with more are not shared.
 const MAX_BYTES: usize = 8 << 10;
 
-/// What cannot change an answer of GeoServer's. The program that asks: GeoServer does not look at
+/// What cannot change an answer of GeoServer's. The name of the program: GeoServer does not look at
 /// it, and Tomcat does at most to leave out the compression. What is meant for the connection. And
 /// the names that requests go by in logs and traces, which differ for each.
 const NOT_COUNTED: [&str; 13] = [
@@ -42,7 +42,7 @@ const NOT_COUNTED: [&str; 13] = [
     "x-b3-flags",
 ];
 
-/// Where a trusted peer tells the client's address.
+/// Fields in which a trusted peer gives the client's address.
 const ADDRESSES: [&str; 4] = [
     "x-forwarded-for",
     "x-real-ip",
@@ -57,8 +57,9 @@ pub(in crate::proxy) struct SharingScope<'a> {
     pub(in crate::proxy) address: Option<IpAddr>,
     /// Writes that had ended when the request came.
     pub(in crate::proxy) writes: u64,
-    /// The cluster as the request sees it: its configuration, and which replicas have the main's last changes.
-    /// An address, which nothing else can have while a request of the same view is under way.
+    /// The cluster as the request sees it: its configuration, and which replicas have the main's
+    /// last changes. An address, which nothing else can have while a request of the same view is
+    /// under way.
     pub(in crate::proxy) view: usize,
     /// Only the main may answer.
     pub(in crate::proxy) reads_from_main: bool,

@@ -52,7 +52,7 @@ pub(in crate::proxy) enum Incoming {
 /// See the module's documentation.
 #[derive(Debug)]
 pub(in crate::proxy) struct Inbox {
-    /// Read from the connection and seen by nobody.
+    /// Read from the connection and not judged yet.
     ahead: BytesMut,
     head: HeadReader,
     body: BodyReader,
@@ -189,7 +189,7 @@ impl Inbox {
                 return Poll::Ready(Ok(()));
             }
         }
-        // Nothing wakes this read. What ends the request is seen by those who wait beside it.
+        // Nothing wakes this read. The end of the request is noticed by what waits beside it.
         Poll::Pending
     }
 

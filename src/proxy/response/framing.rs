@@ -1,4 +1,4 @@
-//! How an upstream's answer says where it ends: in one way that every client understands, or it is
+//! How an upstream's answer marks its end: in one way that every client understands, or it is
 //! not passed on.
 
 use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};

@@ -24,9 +24,9 @@ const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 /// Why a client gets our answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Nobody of the right role is up and ready.
+    /// No upstream of the right role is up and ready.
     NoUpstream,
-    /// All who could were tried, or as many as we may.
+    /// All eligible upstreams were tried, or as many as the configuration allows.
     AllFailed,
     /// The upstream went away after it had the request, and the request must not be sent twice.
     ConnectionLost,
@@ -44,7 +44,7 @@ pub enum Refusal {
     QueueFull,
     /// It waited as long as it may.
     QueueTimeout,
-    /// It waited, and somebody with a better claim took its place in the queue.
+    /// It waited, and a request of higher priority took its place in the queue.
     Shed,
     /// Too many requests of this user or address in this window.
     RateLimited,
@@ -157,7 +157,7 @@ impl Refusal {
             Self::NoUpstream | Self::ShuttingDown => Some(5),
             Self::AllFailed | Self::LocalFault => Some(2),
             Self::FirstByteTimeout => Some(30),
-            // Where nobody has worked it out.
+            // Where no better estimate is known.
             Self::QueueFull | Self::QueueTimeout | Self::Shed | Self::RateLimited => Some(10),
             Self::ConnectionLost
             | Self::AnswerHeadTooLarge
@@ -240,7 +240,7 @@ fn body(shape: ErrorShape, text: &str) -> String {
             ows_exception("http://www.opengis.net/ows/1.1", "1.1.0", text)
         }
         ErrorShape::Wcs20 => ows_exception("http://www.opengis.net/ows/2.0", "2.0.0", text),
-        // Readable for those who asked with EXCEPTIONS=application/json and for clients of OGC API:
+        // Readable for clients that sent EXCEPTIONS=application/json and for clients of OGC API:
         // the first two keys are for the former, the others for the latter.
         ErrorShape::Json => serde_json::json!({
             "version": "1.0.0",

@@ -31,7 +31,7 @@ pub(in crate::proxy) struct Sniffer {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LookingFor {
-    /// A root element that says whether this is a report.
+    /// A root element that shows whether this is a report.
     ReportOrData,
     /// The text, whatever it is.
     Text,
@@ -103,7 +103,8 @@ impl Sniffer {
     }
 }
 
-/// At most `limit` bytes of what `kept` says; what there is of it when it breaks off or is broken.
+/// At most `limit` bytes of `kept`, unpacked; as many as there are when it ends early or is
+/// corrupt.
 fn unpacked(kept: &[u8], is_gzip: bool, limit: usize) -> Cow<'_, [u8]> {
     if !is_gzip {
         return Cow::Borrowed(&kept[..kept.len().min(limit)]);

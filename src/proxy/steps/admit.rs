@@ -104,7 +104,7 @@ impl FrontDoor {
         since: Instant,
     ) -> Result<Seat> {
         let deadline = since + ctx.snapshot.config.limits.queue_timeout;
-        // What a client still sends cannot be told from its leaving without taking it.
+        // Bytes that a client still sends and its leaving look alike until they are read.
         let is_watched = session.downstream_session.is_body_done();
         let end = loop {
             tokio::select! {
@@ -143,7 +143,7 @@ impl FrontDoor {
             NoUpstream::NoneEligible | NoUpstream::Full | NoUpstream::NoVerdict => {
                 Refusal::NoUpstream
             }
-            // Why the last one failed says more than that there is no other.
+            // The cause of the last failure is more useful than that no upstream is left.
             NoUpstream::AllTried => ctx.refusal.take().unwrap_or(Refusal::NoUpstream),
         };
         self.refuse(ctx, refusal)
@@ -167,7 +167,7 @@ impl FrontDoor {
         }
     }
 
-    /// That of the class, moved by what a trusted proxy says of the request.
+    /// The priority of the class, moved by the header of a trusted proxy.
     fn priority(&self, session: &Session, ctx: &Context) -> Priority {
         let of_class = ctx.class_config().priority;
         let Some(rule) = ctx

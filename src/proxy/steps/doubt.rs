@@ -1,5 +1,5 @@
-//! A replica does not know a layer of the request: the main is tried, and its answer decides whether
-//! the replica is stale. See `upstream/second_opinion.rs`.
+//! A replica does not know a layer of the request: the main is tried, and its answer decides
+//! whether the replica is stale. See `upstream/second_opinion.rs`.
 
 use std::time::Instant;
 
@@ -70,7 +70,7 @@ impl FrontDoor {
     }
 }
 
-/// The layer that was asked for, or else the workspace, on one line and of bounded length.
+/// The requested layer, or else the workspace, on one line and of bounded length.
 pub(super) fn layer_asked(session: &Session, ctx: &Context) -> Box<str> {
     let target = session.req_header().raw_path();
     let span = ctx.classified.layer.or(ctx.classified.workspace);

@@ -14,7 +14,7 @@ use crate::proxy::front_door::FrontDoor;
 use crate::proxy::response::respond::{self, Refusal};
 use crate::proxy::upstream::failure;
 
-/// We answer instead of an upstream; `Context::refusal` says with what.
+/// We answer instead of an upstream; `Context::refusal` is the answer.
 pub(super) const REFUSED: ErrorType = ErrorType::Custom("Refused");
 
 impl FrontDoor {

@@ -76,7 +76,7 @@ impl FrontDoor {
             error.set_retry(false);
             return;
         }
-        // A kept-alive connection that its other end closed just now says nothing about the
+        // A kept-alive connection that its other end closed just now proves nothing about the
         // upstream.
         let is_stale_connection =
             is_reused && progress == AttemptProgress::Sent && !failure::is_timeout(error.etype());
@@ -127,8 +127,8 @@ impl FrontDoor {
         }
     }
 
-    /// An answer nobody has seen yet is bad: an error that makes Pingora try elsewhere, if another
-    /// attempt is allowed.
+    /// An answer that the client has not seen is bad: an error that makes Pingora try elsewhere, if
+    /// another attempt is allowed.
     pub(super) fn reject_answer(
         &self,
         session: &Session,

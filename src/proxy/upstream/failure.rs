@@ -1,4 +1,4 @@
-//! What a failed attempt says about the upstream, in the cluster's words.
+//! The cause of a failed attempt, as the cluster knows causes.
 
 use pingora::{Error, ErrorType};
 
@@ -6,7 +6,7 @@ use super::retry::AttemptProgress;
 use crate::cluster::{Cause, LocalFault};
 use crate::proxy::response::respond::Refusal;
 
-/// How Pingora says that the head of an answer is too large.
+/// Pingora's text for an answer whose head is too large.
 const TOO_LARGE: &str = "Response header larger than";
 
 /// The cause, from Pingora's error and how far the attempt had come.

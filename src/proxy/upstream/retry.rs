@@ -1,6 +1,6 @@
 //! Whether a failed attempt may be followed by another on another upstream.
 //!
-//! The rule of the request's class says how far an attempt may have come; time, number and budget
+//! The rule of the request's class limits how far an attempt may have come; time, number and budget
 //! bound the rest. Writes are never tried again once anything was sent: a write is executed at most
 //! once.
 
@@ -34,8 +34,8 @@ pub(in crate::proxy) struct Situation {
     pub(in crate::proxy) is_lost: bool,
 }
 
-/// Whether another attempt is allowed; `budget` is asked last and only if all else allows it,
-/// because asking spends.
+/// Whether another attempt is allowed; `budget` is called last and only if all else allows it,
+/// because the call spends.
 pub(in crate::proxy) fn decide(
     rule: Retryable,
     limits: &Retry,

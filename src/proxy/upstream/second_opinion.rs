@@ -1,11 +1,11 @@
-//! A replica does not know what it was asked for: does the main?
+//! Second opinions: a replica does not know a layer, and the main is tried.
 //!
 //! "Layer not defined" is a client's mistake, or a replica that reloads behind our back or missed a
-//! change. One more attempt, on the main, tells which: if the main answers properly, the client got
-//! its map and the replica is found stale. A client that asks for unknown layers all day must not
+//! change. One more attempt, on the main, decides: if the main answers properly, the client got
+//! its map and the replica is found stale. A client that requests unknown layers all day must not
 //! send its load to the main, so these attempts have a budget. They need none where the replica is
 //! known to lack a change that the request is about: there the answer is expected to be wrong, and
-//! any that has the change is asked.
+//! any that has the change is tried.
 
 use std::time::Instant;
 
@@ -48,14 +48,14 @@ pub(in crate::proxy) enum SecondOpinion {
     #[default]
     None,
     /// This replica did not know, to a request sent at this time; another that has the last change
-    /// is asked next.
+    /// is tried next.
     About {
         replica: UpstreamId,
         sent: Instant,
         /// It is known to lack a change that the request is about.
         lacks_a_change: bool,
     },
-    /// It was asked, whatever it said.
+    /// It was tried, whatever its answer.
     Settled,
 }
 
