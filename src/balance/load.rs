@@ -559,8 +559,12 @@ mod tests {
             slower: Some(4),
             heavy: None,
         };
-        let maps: Vec<_> = std::iter::from_fn(|| load.try_lease(slower)).collect();
-        let tiles: Vec<_> = std::iter::from_fn(|| load.try_lease(Room::quick(8))).collect();
+        let maps: Vec<_> = std::iter::from_fn(|| load.try_lease(slower))
+            .take(100)
+            .collect();
+        let tiles: Vec<_> = std::iter::from_fn(|| load.try_lease(Room::quick(8)))
+            .take(100)
+            .collect();
         assert_eq!((maps.len(), tiles.len()), (4, 4));
         drop(tiles);
         assert!(

@@ -33,9 +33,13 @@ fn wait<T: std::fmt::Debug>(queue: &mut Queue<T>, ask: Ask, value: T) {
     assert!(matches!(pushed, Pushed::Waits(_)), "{pushed:?}");
 }
 
+/// More than any test lets wait.
+const MANY: usize = 10_000;
+
 /// Serves as many as there are, and says whom, by value.
 fn serve_all<T>(queue: &mut Queue<T>) -> Vec<T> {
     std::iter::from_fn(|| queue.serve(|_| true, |_| Offer::Taken(())))
+        .take(MANY)
         .map(|(waiter, ())| waiter.value)
         .collect()
 }
@@ -204,6 +208,7 @@ fn a_retry_goes_first_and_one_that_cannot_go_does_not_stop_the_next() {
         }
     };
     let served: Vec<_> = std::iter::from_fn(|| queue.serve(|_| true, offer))
+        .take(MANY)
         .map(|(waiter, ())| waiter.value)
         .collect();
     assert_eq!(served, ["retry", "tile"]);
@@ -523,7 +528,10 @@ proptest! {
         let (ended, tickets) = (BTreeSet::new(), Vec::new());
         let mut trial = Trial { queue, model, now: Instant::now(), came: 0, ended, tickets };
         steps.into_iter().for_each(|step| trial.step(step));
-        while !trial.queue.is_empty() {
+        for _ in 0..MANY {
+            if trial.queue.is_empty() {
+                break;
+            }
             trial.serve(&BTreeSet::new(), &BTreeSet::new());
         }
         prop_assert_eq!(trial.ended.len() as u64, trial.came, "nobody is lost");

@@ -154,6 +154,7 @@ fn companions_stay_together_beyond_the_bound_but_not_without_end() {
     while near_companions(&world, wish(1), Some(first)) == Some(first) {
         world[first].1.in_flight += 1;
         joined += 1;
+        assert!(joined < 1000, "they have no bound");
     }
     // With n there and nobody elsewhere the bound is 1.25 * (n + 1) / 3.
     assert_eq!(joined, 27);

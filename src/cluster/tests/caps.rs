@@ -17,16 +17,20 @@ fn with_cap(replicas: usize, cap: u32) -> Config {
     config
 }
 
+/// More places than any test configures.
+const MANY: usize = 1000;
+
 /// As many as there are places for, and why there are no more.
 fn fill(world: &World, class: RequestClass) -> (Vec<Selection>, NoUpstream) {
     let snapshot = world.snapshot();
     let mut taken = Vec::new();
-    loop {
+    for _ in 0..MANY {
         match snapshot.select(class, &Tried::default(), world.now) {
             Ok(selection) => taken.push(selection),
             Err(why) => return (taken, why),
         }
     }
+    panic!("{MANY} requests have a place, and there is no end");
 }
 
 fn places(taken: &[Selection]) -> BTreeMap<String, usize> {
@@ -232,7 +236,7 @@ fn tiles_of_a_metatile_join_it_above_the_cap_while_nobody_waits_and_others_do_no
         "one replica makes them all, with two places"
     );
     let strict = |key: u64| snapshot.select_for(Tile, Some(key << 32), &none, world.now);
-    let elsewhere: Vec<_> = std::iter::from_fn(|| strict(1).ok()).collect();
+    let elsewhere: Vec<_> = std::iter::from_fn(|| strict(1).ok()).take(MANY).collect();
     assert_eq!(
         elsewhere.len(),
         4,
@@ -252,9 +256,21 @@ fn no_more_than_a_metatile_joins_above_the_cap() {
     let world = World::configured_up(with_cap(1, 2));
     let snapshot = world.snapshot();
     let join = || snapshot.select_joining(Tile, 1, &Tried::default(), world.now);
-    let joined: Vec<_> = std::iter::from_fn(|| join().ok()).collect();
+    let joined: Vec<_> = std::iter::from_fn(|| join().ok()).take(MANY).collect();
     assert_eq!(
         (joined.len(), join().unwrap_err()),
         (2 + COMPANIONS as usize, NoUpstream::Full)
+    );
+}
+
+#[test]
+fn second_opinions_of_the_main_are_a_few_above_its_limit() {
+    let world = World::configured_up(with_cap(1, 2));
+    let snapshot = world.snapshot();
+    let opinion = || snapshot.select_main_for_opinion(Map, &Tried::default(), world.now);
+    let opinions: Vec<_> = std::iter::from_fn(|| opinion().ok()).take(MANY).collect();
+    assert_eq!(
+        (opinions.len(), opinion().unwrap_err()),
+        (2 + 8, NoUpstream::Full)
     );
 }

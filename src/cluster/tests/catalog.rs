@@ -7,7 +7,7 @@ use super::super::{
     Action, Cause, Event, Freshening, Hint, Outcome, ProbeReport, Remembered, Selection, UpstreamId,
 };
 use super::super::{HealthState, Memory, Mode, SyncError, Tried};
-use super::fixture::{World, config};
+use super::fixture::{MAX_STEPS, World, config};
 use crate::config::{Config, Credentials, MainReads, Secret};
 use crate::ogc::RequestClass;
 
@@ -101,6 +101,7 @@ impl Catalogs {
     /// Does what is due for `time`, as a driver would.
     pub(super) fn live(&mut self, time: Duration) {
         let end = self.world.now + time;
+        let mut steps = 0;
         loop {
             self.act();
             let next = self
@@ -111,7 +112,11 @@ impl Catalogs {
                 .chain(self.reloading.iter().map(|(.., until)| *until))
                 .min();
             match next.filter(|next| *next <= end) {
-                Some(next) => self.world.now = next,
+                Some(next) => {
+                    steps = if next > self.world.now { 0 } else { steps + 1 };
+                    assert!(steps < MAX_STEPS, "a busy loop: {:#?}", self.log);
+                    self.world.now = next;
+                }
                 None => break,
             }
             self.handle(Event::Tick);
@@ -121,7 +126,8 @@ impl Catalogs {
     }
 
     pub(super) fn act(&mut self) {
-        loop {
+        for step in 0.. {
+            assert!(step < MAX_STEPS, "a busy loop: {:#?}", self.log);
             let now = self.world.now;
             if let Some(at) = self.reloading.iter().position(|(.., until)| *until <= now) {
                 let (name, upstream, asked, _) = self.reloading.remove(at);

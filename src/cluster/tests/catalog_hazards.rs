@@ -274,7 +274,9 @@ fn what_passes_its_canary_after_the_main_said_its_first_number_does_not_serve_be
     restarted.numbers = numbers;
     restarted.live(SECOND * 20);
     restarted.canary = |_| Outcome::Success;
+    let end = restarted.world.now + SECOND * 3600;
     while reloads_of_a(&restarted) == 1 {
+        assert!(restarted.world.now < end, "it is never reloaded");
         match restarted.world.cluster.poll_action(restarted.world.now) {
             Some(action) => restarted.follow(action),
             None => drop(restarted.world.wait(SECOND)),

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::super::{Cause, Freshening, Mode, Outcome};
-use super::catalog::{Catalogs, SECOND};
-use super::fixture::{change, upstream};
+use super::catalog::{Catalogs, SECOND, with_credentials};
+use super::fixture::{change, config, upstream};
 use crate::config::UpstreamName;
 use crate::ogc::RequestClass;
 
@@ -116,6 +116,25 @@ fn no_reload_begins_while_one_that_was_given_up_on_may_run_on() {
         "a bound passed: {:#?}",
         catalogs.log
     );
+}
+
+#[test]
+fn a_replica_whose_reload_may_run_on_is_not_reloaded_again_although_others_may_be() {
+    let mut config = with_credentials(config(2));
+    config.catalog.parallel = 3;
+    let mut catalogs = Catalogs {
+        reload_takes: SECOND * 100_000,
+        ..Catalogs::configured(config)
+    };
+    catalogs.canary = |name| match name {
+        "a" => Outcome::Failure(Cause::Unexpected("LayerNotDefined".to_owned())),
+        _ => Outcome::Success,
+    };
+    catalogs.publish();
+    let timeout = catalogs.world.config.catalog.reload_timeout;
+    catalogs.live(timeout + SECOND * 60);
+    let of_a = catalogs.reloads.iter().filter(|name| *name == "a").count();
+    assert_eq!(of_a, 1, "{:#?}", catalogs.log);
 }
 
 #[test]
@@ -244,7 +263,7 @@ fn half_of_a_roll_survives_that_its_replicas_are_renamed() {
 
 #[test]
 fn without_credentials_a_replica_that_is_new_is_believed_to_have_read_what_there_was() {
-    let mut catalogs = Catalogs::configured(super::fixture::config(1));
+    let mut catalogs = Catalogs::configured(config(1));
     catalogs
         .numbers
         .extend([("new".to_owned(), 18), ("old".to_owned(), 3)]);

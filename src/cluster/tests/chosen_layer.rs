@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::{Action, Event, HealthState, LayerChoice, Outcome};
 use super::catalog::SECOND;
-use super::fixture::{World, config};
+use super::fixture::{MAX_STEPS, World, config};
 use crate::config::Config;
 
 fn without_a_layer(replicas: usize) -> Config {
@@ -16,14 +16,15 @@ fn without_a_layer(replicas: usize) -> Config {
 impl World {
     /// The choice that is due now, and when it began. Probes pass meanwhile.
     fn choice(&mut self) -> Option<(LayerChoice, Instant)> {
-        while let Some(action) = self.cluster.poll_action(self.now) {
+        for _ in 0..MAX_STEPS {
+            let action = self.cluster.poll_action(self.now)?;
             match action {
                 Action::ChooseLayer(choice) => return Some((choice, self.now)),
                 Action::Probe(upstream) => drop(self.report_probe(upstream.id, Outcome::Success)),
                 _ => {}
             }
         }
-        None
+        panic!("a busy loop");
     }
 
     fn chooses(&mut self, layer: Result<&str, &'static str>) -> Vec<String> {

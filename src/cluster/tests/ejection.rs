@@ -162,6 +162,7 @@ fn a_request_that_failed_once_is_not_used_for_a_trial_unless_nobody_else_is_left
     let (snapshot, mut tried, mut names) = (world.snapshot(), Tried::default(), Vec::new());
     tried.add(crate::cluster::UpstreamId(999));
     while let Ok(selection) = snapshot.select(Tile, &tried, world.now) {
+        assert!(names.len() < Tried::MAX, "it ends: {names:?}");
         tried.add(selection.upstream.id);
         names.push(selection.upstream.name.to_string());
     }

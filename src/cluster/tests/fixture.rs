@@ -20,6 +20,9 @@ pub(super) const EJECTION: Duration = Duration::from_secs(10);
 pub(super) const SLOW_START: Duration = Duration::from_secs(30);
 pub(super) const FALL: u32 = 3;
 
+/// More steps at one instant are a busy loop.
+pub(super) const MAX_STEPS: usize = 1000;
+
 /// Nearly all stories are about something else.
 const NO_CAPS: &str = "[limits]\nmax_in_flight = \"off\"\n";
 
@@ -117,7 +120,10 @@ impl World {
     /// The names of those whose probe is due now and begins.
     pub(super) fn begin_probes(&mut self) -> Vec<(String, UpstreamId)> {
         let mut begun = Vec::new();
+        let mut steps = 0;
         while let Some(action) = self.cluster.poll_action(self.now) {
+            steps += 1;
+            assert!(steps < MAX_STEPS, "a busy loop: {action:?}");
             let Action::Probe(upstream) = action else {
                 continue;
             };
@@ -143,7 +149,10 @@ impl World {
     ) -> Vec<String> {
         let end = self.now + time;
         let mut lines = self.probe_due(&outcome);
+        let mut steps = 0;
         while let Some(next) = self.cluster.next_deadline().filter(|next| *next <= end) {
+            steps = if next > self.now { 0 } else { steps + 1 };
+            assert!(steps < MAX_STEPS, "a busy loop: {lines:?}");
             self.now = next;
             lines.extend(self.probe_due(&outcome));
         }

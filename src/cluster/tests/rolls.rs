@@ -2,7 +2,7 @@
 
 use super::super::{Cause, Event, HealthState, Outcome};
 use super::catalog::{Catalogs, SECOND, with_credentials};
-use super::fixture::{EJECTION, SLOW_START, change, config, out_of_memory, refused};
+use super::fixture::{EJECTION, SLOW_START, change, config, out_of_memory, refused, status_500};
 use crate::balance::seed_of;
 use crate::cluster::{About, Hint, Sighting, Tried};
 use crate::config::{Config, MainReads};
@@ -113,6 +113,25 @@ fn no_replica_leaves_while_another_is_set_aside() {
     );
     // No request tries b again, so each of the others waits as long as it may.
     catalogs.live(SECOND * 150);
+    assert!(catalogs.all_fresh(), "{:#?}", catalogs.log);
+}
+
+#[test]
+fn no_replica_leaves_while_requests_speak_against_the_one_that_returned_last() {
+    let mut catalogs = rolling(3, |_| {});
+    catalogs.credentials = |name| match name {
+        "a" => Ok(()),
+        _ => Err(Cause::Connect("connection refused".to_owned())),
+    };
+    catalogs.publish();
+    catalogs.live(SECOND * 8);
+    assert_eq!(catalogs.reloads, ["a"], "{:#?}", catalogs.log);
+    drop(catalogs.world.observe("a", status_500()));
+    catalogs.credentials = |_| Ok(());
+    catalogs.live(SECOND * 30);
+    assert_eq!(catalogs.reloads, ["a"], "{:#?}", catalogs.log);
+    drop(catalogs.world.observe("a", Outcome::Success));
+    catalogs.live(SECOND * 30);
     assert!(catalogs.all_fresh(), "{:#?}", catalogs.log);
 }
 

@@ -153,6 +153,7 @@ fn another_try_is_always_elsewhere_and_ends_when_all_were_tried() {
     let world = World::up(3);
     let (snapshot, mut tried, mut names) = (world.snapshot(), Tried::default(), Vec::new());
     while let Ok(selection) = snapshot.select(Map, &tried, world.now) {
+        assert!(names.len() < Tried::MAX, "it ends: {names:?}");
         tried.add(selection.upstream.id);
         names.push(selection.upstream.name.to_string());
     }
@@ -293,6 +294,7 @@ fn another_try_of_a_tile_goes_to_the_next_in_its_order_and_at_last_to_the_backup
     let order = |key| {
         let (snapshot, mut tried, mut names) = (world.snapshot(), Tried::default(), Vec::new());
         while let Ok(selection) = snapshot.select_for(Tile, Some(key), &tried, world.now) {
+            assert!(names.len() < Tried::MAX, "it ends: {names:?}");
             tried.add(selection.upstream.id);
             names.push(selection.upstream.name.to_string());
         }

@@ -5,6 +5,8 @@ use crate::cluster::Tickets;
 use crate::cluster::tests::catalog_config;
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Seconds after which a change that has not settled never does.
+const LONG: u32 = 10_000;
 
 fn known(number: u64, now: Instant) -> Changes {
     let mut changes = Changes::new();
@@ -70,7 +72,7 @@ fn a_main_that_is_slow_to_answer_is_not_taken_for_one_at_rest() {
 fn whoever_changes_without_a_pause_does_not_keep_the_rest_for_ever() {
     let (start, config) = (Instant::now(), catalog_config());
     let mut changes = known(0, start);
-    let settles = (0..).map(|second| start + SECOND * second).find(|now| {
+    let settles = (0..LONG).map(|second| start + SECOND * second).find(|now| {
         changes.read(now.duration_since(start).as_secs() + 1, *now, *now);
         changes.pass_time(*now, &config)
     });
@@ -117,7 +119,7 @@ fn a_click_that_no_number_refutes_counts_after_a_while() {
     let (start, config) = (Instant::now(), catalog_config());
     let mut changes = known(7, start);
     changes.hint(&Sighting::of(Hint::Ui, start), start);
-    let counts = (0..).map(|second| start + SECOND * second).find(|now| {
+    let counts = (0..LONG).map(|second| start + SECOND * second).find(|now| {
         let change = changes.unreadable(*now, *now);
         assert!(
             change.is_some() || changes.poll_pause(&config) == SECOND,
@@ -195,7 +197,7 @@ fn whoever_clicks_without_a_pause_does_not_keep_a_change_from_settling() {
     let (start, config) = (Instant::now(), catalog_config());
     let mut changes = known(0, start);
     changes.read(1, start, start);
-    let settles = (1..).map(|second| start + SECOND * second).find(|now| {
+    let settles = (1..LONG).map(|second| start + SECOND * second).find(|now| {
         changes.hint(&Sighting::of(Hint::Ui, *now), *now);
         changes.read(1, *now - SECOND, *now);
         changes.pass_time(*now, &config)
