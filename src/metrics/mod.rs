@@ -12,6 +12,8 @@ mod clients;
 mod counts;
 mod histogram;
 mod labelled;
+mod limits;
+mod process;
 mod render;
 mod sharded;
 mod upstream;
@@ -66,6 +68,8 @@ pub struct Metrics {
     upstreams: Mutex<BTreeMap<UpstreamName, Arc<UpstreamMetrics>>>,
     refusals: Labelled,
     retries: Labelled,
+    /// Further attempts that the retry budget did not allow, by class.
+    retries_denied: Sharded,
     config_reloads: Labelled,
     /// A histogram of reload times.
     catalog_reload_times: Sharded,
@@ -87,6 +91,7 @@ impl Metrics {
             upstreams: Mutex::default(),
             refusals: Labelled::new(classes, shards),
             retries: Labelled::new(classes, shards),
+            retries_denied: Sharded::new(classes, shards),
             config_reloads: Labelled::new(1, shards),
             catalog_reload_times: Sharded::new(histogram::CELLS, shards),
             last_reload_refused: AtomicBool::new(false),

@@ -14,6 +14,7 @@ use prometheus::{Encoder, TextEncoder};
 
 use super::histogram::{self, Reading};
 use super::labelled::Labelled;
+use super::process;
 use super::upstream::CODES;
 use super::{ABORTS, Metrics, UpstreamMetrics, first_cell};
 use crate::cluster::{ClusterStatus, Condition, HealthState, Mode, UpstreamStatus};
@@ -32,6 +33,8 @@ impl Metrics {
         families.extend(self.catalog_families(status));
         families.extend(self.config_families(status.revision));
         families.extend(self.client_families());
+        families.extend(self.limit_families(status));
+        families.extend(process::families());
         families.retain(|family| !family.get_metric().is_empty());
         families.sort_by(|a, b| a.name().cmp(b.name()));
         let mut text = Vec::new();
@@ -265,8 +268,8 @@ impl Metrics {
     }
 }
 
-const COUNTER: MetricType = MetricType::COUNTER;
-const GAUGE: MetricType = MetricType::GAUGE;
+pub(super) const COUNTER: MetricType = MetricType::COUNTER;
+pub(super) const GAUGE: MetricType = MetricType::GAUGE;
 
 /// The families that are states and not counts.
 fn cluster_families(status: &ClusterStatus) -> [MetricFamily; 7] {
@@ -408,7 +411,7 @@ fn truth(holds: bool) -> f64 {
     f64::from(u8::from(holds))
 }
 
-fn family(
+pub(super) fn family(
     name: &str,
     help: &str,
     kind: MetricType,
@@ -432,15 +435,19 @@ fn sample(labels: &[(&str, &str)]) -> Metric {
     Metric::from_label(labels.iter().map(pair).collect())
 }
 
-fn counter_sample(labels: &[(&str, &str)], count: u64) -> Metric {
+pub(super) fn counter_sample(labels: &[(&str, &str)], count: u64) -> Metric {
+    float_counter_sample(labels, count as f64)
+}
+
+pub(super) fn float_counter_sample(labels: &[(&str, &str)], count: f64) -> Metric {
     let mut counter = Counter::default();
-    counter.set_value(count as f64);
+    counter.set_value(count);
     let mut sample = sample(labels);
     sample.set_counter(counter);
     sample
 }
 
-fn gauge_sample(labels: &[(&str, &str)], value: f64) -> Metric {
+pub(super) fn gauge_sample(labels: &[(&str, &str)], value: f64) -> Metric {
     let mut gauge = Gauge::default();
     gauge.set_value(value);
     let mut sample = sample(labels);

@@ -182,11 +182,13 @@ impl FrontDoor {
                 in_flight: attempt.upstream.load.in_flight(),
             });
         let budget = || {
-            failed == Failed::LostAndPaid
-                || self
-                    .parts
-                    .budget
-                    .try_retry(limits.budget_percent, loss, now)
+            let budget = &self.parts.budget;
+            let is_granted =
+                failed == Failed::LostAndPaid || budget.try_retry(limits.budget_percent, loss, now);
+            if !is_granted {
+                self.parts.metrics.retry_denied(ctx.class());
+            }
+            is_granted
         };
         let allowed = others && retry::decide(ctx.rule, limits, situation, budget);
         if allowed {
