@@ -73,6 +73,35 @@ impl Front {
         self.admin("/metrics")
     }
 
+    /// Reads the configuration again, which has not changed.
+    pub(crate) fn reload_configuration(&self) {
+        self.post("/api/config/reload");
+    }
+
+    /// An order without a body.
+    pub(crate) fn post(&self, path: &str) {
+        ureq::post(format!("http://{}{path}", self.ports.admin))
+            .send_empty()
+            .expect("the admin address obeys");
+    }
+
+    /// Every upstream gets requests, and none of them on trial after an ejection.
+    pub(crate) fn is_in_service(&self) -> bool {
+        let status: serde_json::Value =
+            serde_json::from_str(&self.admin("/api/status")).expect("the status is JSON");
+        let upstreams = status["upstreams"]
+            .as_array()
+            .expect("the status lists upstreams");
+        upstreams
+            .iter()
+            .all(|upstream| upstream["eligible"] == true && upstream["half_open"] != true)
+    }
+
+    /// Where Prometheus scrapes.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.ports.admin
+    }
+
     fn admin(&self, path: &str) -> String {
         let mut answer = ureq::get(format!("http://{}{path}", self.ports.admin))
             .call()

@@ -5,6 +5,7 @@
 
 mod front;
 mod mapserver;
+mod monitoring;
 mod program;
 mod promtool;
 mod tomcat;
