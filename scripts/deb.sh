@@ -1,17 +1,22 @@
 #!/bin/sh
 # Packs the binary that was built last into target/geofront_VERSION_ARCH.deb.
+#
+#   scripts/deb.sh [BINARY [DIRECTORY [OPTION OF DPKG-DEB ...]]]
 set -eu
 cd "$(dirname "$0")/.."
 
 # The profile-guided one where it is newer.
-binary=target/release/geofront
-[ target/pgo/geofront -nt "$binary" ] && binary=target/pgo/geofront
+newest=target/release/geofront
+[ target/pgo/geofront -nt "$newest" ] && newest=target/pgo/geofront
+binary=${1:-$newest}
+directory=${2:-target}
+[ $# -le 2 ] && set -- || shift 2
 [ -x "$binary" ] || { echo "deb: there is no binary: run make build or make release first" >&2; exit 1; }
 command -v dpkg-deb >/dev/null || { echo "deb: dpkg-deb is missing: this needs a Debian system" >&2; exit 1; }
 
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 arch=$(dpkg --print-architecture)
-tree=target/deb
+tree=$directory/deb
 rm -rf "$tree"
 
 put() { install -D -m "$1" "$2" "$tree$3"; }
@@ -23,7 +28,26 @@ put 644 config/example.toml /usr/share/doc/geofront/example.toml
 put 644 README.md /usr/share/doc/geofront/README.md
 put 644 CHANGELOG.md /usr/share/doc/geofront/CHANGELOG.md
 for page in docs/*.md; do put 644 "$page" "/usr/share/doc/geofront/$page"; done
+put 644 packaging/prometheus/geofront.rules.yml /usr/share/geofront/prometheus/geofront.rules.yml
+put 644 packaging/grafana/geofront.json /usr/share/geofront/grafana/geofront.json
+for manifest in packaging/kubernetes/*.yaml; do put 644 "$manifest" "/usr/share/geofront/${manifest#packaging/}"; done
 put 644 LICENSE /usr/share/doc/geofront/copyright
+# The commands of the binary that is packed, for shells and as manual pages.
+bash=/usr/share/bash-completion/completions/geofront
+zsh=/usr/share/zsh/vendor-completions/_geofront
+fish=/usr/share/fish/vendor_completions.d/geofront.fish
+for script in "bash $bash" "zsh $zsh" "fish $fish"; do
+    path=${script#* }
+    mkdir -p "$tree${path%/*}"
+    "$binary" completions "${script%% *}" >"$tree$path"
+    chmod 644 "$tree$path"
+done
+mkdir -p "$tree/usr/share/man/man1" "$tree/usr/share/man/man5"
+"$binary" man "$tree/usr/share/man/man1"
+mv "$tree/usr/share/man/man1/geofront.toml.5" "$tree/usr/share/man/man5/"
+chmod 644 "$tree"/usr/share/man/man*/*
+# Without a time stamp, so that two builds are equal.
+gzip -9n "$tree"/usr/share/man/man*/*
 for script in postinst prerm postrm; do put 755 "packaging/$script" "/DEBIAN/$script"; done
 printf '%s\n' /etc/geofront/geofront.toml /etc/logrotate.d/geofront >"$tree/DEBIAN/conffiles"
 cat >"$tree/DEBIAN/control" <<CONTROL
@@ -40,5 +64,5 @@ Description: front door of GeoServer clusters
  changes while it runs.
 CONTROL
 
-deb=target/geofront_${version}_$arch.deb
-dpkg-deb --root-owner-group --build "$tree" "$deb"
+deb=$directory/geofront_${version}_$arch.deb
+dpkg-deb "$@" --root-owner-group --build "$tree" "$deb"

@@ -57,6 +57,8 @@ pub(super) enum Command {
     Reload(Reload),
     Sync(Sync),
     Catalog(Catalog),
+    Completions(super::completions::Completions),
+    Man(super::completions::Man),
 }
 
 /// Serve in the foreground until stopped

@@ -9,6 +9,7 @@ mod args;
 mod catalog;
 mod check;
 mod client;
+mod completions;
 mod demo;
 mod endpoint;
 mod exit;
@@ -80,6 +81,8 @@ fn dispatch(command: &Command, out: &mut dyn Write) -> Result<Exit, Failure> {
         }
         Command::Reload(options) => reload::run(&client(&options.endpoint)?, out),
         Command::Sync(options) => sync::run(options, &client(&options.endpoint)?, out),
+        Command::Completions(options) => completions::completions(options, out),
+        Command::Man(options) => completions::manual(options),
         Command::Catalog(options) => {
             catalog::run(&options.order, &client(options.order.endpoint())?, out)
         }
