@@ -140,17 +140,24 @@ impl Upkeep {
 }
 
 impl Audit {
-    /// The cluster was told a number: it moved, or is the first.
+    /// The cluster was told a number: it moved, or is the first. `then` and `status`: before and
+    /// after that.
     pub(crate) fn main_said(
         &mut self,
-        before: Option<u64>,
-        after: Option<u64>,
+        then: &CatalogStatus,
+        status: &CatalogStatus,
         said: Said,
         directory: &DataDirectory,
         now: Instant,
     ) {
-        match (before, after) {
+        // An order was given, and this is the first number since: its reloads bring what that tells
+        // of, and what came later is another change.
+        let is_of_an_order = status.epoch == status.settled;
+        match (then.number, status.number) {
             (None, Some(_)) => self.known = self.known.max(said.announced),
+            (Some(before), Some(after)) if before != after && is_of_an_order => {
+                self.known = self.known.max(said.announced)
+            }
             (Some(before), Some(after)) if before != after => self.noticed(directory, now),
             (_, None) | (Some(_), Some(_)) => {}
         }

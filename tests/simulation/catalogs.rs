@@ -205,15 +205,15 @@ impl World {
         };
         let said = early.unwrap_or_else(|| self.said(&key));
         let number = said.number.filter(|_| outcome == Outcome::Success);
-        let before = self.cluster.status(self.now).catalog.number;
+        let then = self.cluster.status(self.now).catalog;
         self.handle(Event::VersionRead {
             upstream,
             asked,
             number,
         });
-        let after = self.cluster.status(self.now).catalog.number;
+        let status = self.cluster.status(self.now).catalog;
         self.audit
-            .main_said(before, after, said, &self.directory, self.now);
+            .main_said(&then, &status, said, &self.directory, self.now);
     }
 
     pub(crate) fn report_canary(&mut self, number: u64) {

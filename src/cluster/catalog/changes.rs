@@ -70,6 +70,9 @@ pub(in crate::cluster) struct Changes {
     silent_since: Option<Instant>,
     /// The last epoch that brings a change of security.
     security: u64,
+    /// When the last order was given, until the main's number is read that the order's reloads are
+    /// measured by.
+    order_unread: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -146,6 +149,7 @@ impl Changes {
             asked: None,
             silent_since: None,
             security: 0,
+            order_unread: None,
         }
     }
 
@@ -165,8 +169,9 @@ impl Changes {
         (is_known && was_settled).then_some(self.settled)
     }
 
+    /// The main was asked for its number since it became the main, and since the last order.
     pub(super) fn has_been_asked(&self) -> bool {
-        self.has_been_asked
+        self.has_been_asked && self.order_unread.is_none()
     }
 
     pub(in crate::cluster) fn number(&self) -> Option<u64> {
@@ -260,7 +265,13 @@ impl Changes {
         self.known_since.get_or_insert(now);
         (self.has_been_asked, self.silent_since) = (true, None);
         let answered = self.take_answered(asked);
+        let is_of_an_order = self.order_was_read(asked) && self.unsettled.is_none();
         let source = match before {
+            // No replica is reloaded for the order before this reading, so the order brings it.
+            Some(before) if before != number && is_of_an_order => {
+                (self.last_noticed, self.settled_since) = (Some(now), Some(now));
+                None
+            }
             Some(before) if before != number => Some(Source::Number),
             Some(_) => None,
             // What it changed before this number is in its catalog, and in nobody else's.
@@ -275,6 +286,7 @@ impl Changes {
     pub(super) fn unreadable(&mut self, asked: Instant, now: Instant) -> Option<Source> {
         self.asked = self.asked.max(Some(asked));
         self.has_been_asked = true;
+        self.order_was_read(asked);
         for hint in self
             .unanswered
             .iter_mut()
@@ -293,6 +305,13 @@ impl Changes {
         self.unanswered = kept.into();
         let source = answered.iter().find_map(|hint| hint.otherwise);
         self.follow_up(&answered, source, now)
+    }
+
+    /// The main was asked at `asked`. True if that answers the last order's question.
+    fn order_was_read(&mut self, asked: Instant) -> bool {
+        self.order_unread
+            .take_if(|ordered| *ordered <= asked)
+            .is_some()
     }
 
     /// The hints from before the question.
@@ -429,9 +448,11 @@ impl Changes {
         self.changed(Source::Main, now)
     }
 
-    /// An order: a change that is settled at once.
+    /// An order: a change that is settled at once. Its reloads wait for the main's number: without
+    /// it, a replica that read older files than the main's last edit would pass for fresh.
     pub(super) fn order(&mut self, now: Instant) -> u64 {
         self.epoch += 1;
+        self.order_unread = Some(now);
         (self.began, self.source) = (Some(now), Some(Source::Order));
         self.concern.add(None);
         self.settle(now);
@@ -464,6 +485,9 @@ impl Changes {
 
     /// How long after one reading of the main's number the next one is due.
     pub(super) fn poll_pause(&self, config: &Catalog) -> Duration {
+        if self.order_unread.is_some() {
+            return Duration::ZERO;
+        }
         match (self.unanswered.back(), self.unsettled) {
             (
                 Some(Unanswered {

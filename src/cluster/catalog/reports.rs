@@ -80,6 +80,7 @@ impl Cluster {
         self.tracked
             .iter_mut()
             .for_each(|tracked| tracked.catalog.order());
+        self.main_reads_soon(now);
         self.pass_time(now);
         self.settle(now);
         Ok((epoch, mem::take(&mut self.outbox)))

@@ -217,6 +217,7 @@ impl Cluster {
         if self.begin_main_reload(at, now) {
             return Some(Action::ReloadMain(Arc::clone(&self.tracked[at].upstream)));
         }
+        let waits_for_main = self.main_answers_soon();
         let (timeout, catalog) = (self.config.health.timeout, &self.config.catalog);
         let tracked = &mut self.tracked[at];
         let upstream = &tracked.upstream;
@@ -235,6 +236,7 @@ impl Cluster {
         if !tracked
             .catalog
             .is_drained(still_running, catalog.drain_timeout, now)
+            || waits_for_main
         {
             return None;
         }

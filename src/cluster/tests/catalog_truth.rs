@@ -273,3 +273,39 @@ fn without_credentials_a_replica_that_is_new_is_believed_to_have_read_what_there
     catalogs.live(Duration::from_secs(20));
     assert!(catalogs.is_fresh("new") && !catalogs.is_fresh("old"));
 }
+
+#[test]
+fn a_replica_that_read_older_files_than_an_order_was_about_is_not_fresh() {
+    let mut catalogs = Catalogs::fresh(2);
+    catalogs.publish();
+    catalogs.live(SECOND * 20);
+    assert!(catalogs.all_fresh());
+    // An edit that no poll has seen yet, and files that another machine sees late.
+    *catalogs.numbers.get_mut("main").unwrap() += 5;
+    catalogs.after_reload = |main| main - 5;
+    catalogs
+        .world
+        .cluster
+        .order_sync(catalogs.world.now)
+        .unwrap();
+    catalogs.live(SECOND * 5);
+    assert!(!catalogs.all_fresh(), "{:#?}", catalogs.log);
+    assert!(
+        catalogs
+            .log
+            .iter()
+            .any(|line| line.contains("it read old files")),
+        "{:#?}",
+        catalogs.log
+    );
+    catalogs.after_reload = |main| main;
+    catalogs.live(SECOND * 90);
+    assert!(catalogs.all_fresh(), "{:#?}", catalogs.log);
+    let changes = |line: &&String| line.contains("catalog=changed");
+    assert_eq!(
+        catalogs.log.iter().filter(changes).count(),
+        1,
+        "the order is reported to its caller, and the edit is a part of it: {:#?}",
+        catalogs.log
+    );
+}

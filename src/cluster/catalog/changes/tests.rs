@@ -382,3 +382,43 @@ fn a_move_that_nothing_explains_concerns_everything_until_its_write_passes_by() 
     changes.forget_concern();
     assert_eq!(changes.concern(), Concern::default());
 }
+
+#[test]
+fn the_first_number_after_an_order_tells_of_what_the_order_brings() {
+    let (start, second) = (Instant::now(), SECOND);
+    let mut changes = known(7, start);
+    changes.read(7, start, start);
+    let epoch = changes.order(start + second);
+    assert!(!changes.has_been_asked(), "its reloads wait for the number");
+    let (before, after) = (start + second / 2, start + second * 2);
+    assert_eq!(changes.read(7, before, after), None);
+    assert!(
+        !changes.has_been_asked(),
+        "the question is older than the order"
+    );
+    assert_eq!(
+        changes.read(9, after, after),
+        None,
+        "no other change: what is reloaded from here on has it"
+    );
+    assert_eq!((changes.epoch(), changes.settled()), (epoch, epoch));
+    assert!(changes.has_been_asked());
+    assert_eq!(
+        (
+            changes.settled_at(start + second),
+            changes.settled_at(after)
+        ),
+        (None, Some(epoch)),
+        "what was loaded before the reading may lack it"
+    );
+    assert_eq!(changes.read(10, after, after), Some(Source::Number));
+}
+
+#[test]
+fn an_order_does_not_wait_for_a_main_that_reports_no_number() {
+    let start = Instant::now();
+    let mut changes = known(7, start);
+    changes.order(start + SECOND);
+    changes.unreadable(start + SECOND, start + SECOND);
+    assert!(changes.has_been_asked());
+}
