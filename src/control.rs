@@ -27,6 +27,7 @@ use crate::config::{Config, UpstreamName};
 use crate::ogc::RequestClass;
 
 mod history;
+mod rescue;
 #[cfg(test)]
 mod tests;
 

@@ -62,6 +62,8 @@ mod patience;
 mod places;
 #[path = "simulation/requests.rs"]
 mod requests;
+#[path = "simulation/rescue.rs"]
+mod rescue;
 #[path = "simulation/succession.rs"]
 mod succession;
 #[path = "simulation/tiles.rs"]

@@ -31,6 +31,7 @@ mod local_fault;
 mod memory;
 mod mode;
 mod reconcile;
+mod rescue;
 mod shared_faults;
 mod snapshot;
 mod status;
@@ -323,12 +324,14 @@ impl Cluster {
         };
         let places: Vec<_> = self.tracked.iter().filter_map(place).collect();
         let awaited: Vec<_> = self.tracked.iter().filter_map(Tracked::awaited).collect();
+        let returning = self.tracked.iter().filter(|tracked| tracked.returns_soon());
+        let returning: Vec<_> = returning.map(|tracked| &*tracked.upstream).collect();
         let news = (self.tickets, self.concern.clone());
         Snapshot::new(
             self.revision,
             Arc::clone(&self.config),
             &places,
-            &awaited,
+            (&awaited, &returning),
             news,
             self.snapshots_taken,
         )

@@ -8,11 +8,12 @@
 //! any (without that preference it might wait for its trial for ever), then the least loaded of the
 //! fresh, then, as `catalog.stale` has it, of the stale before the main that serves as backup, or
 //! after it. Capabilities are listed by the fresh and the main before anybody else. A request that
-//! has failed once is not used for a trial unless nobody else is left. While some are stale, the
-//! fresh are preferred within a bound of their load, for requests that the change concerns: without
-//! the bound the first fresh one would get everything until it is full. All others take those with
-//! the least in flight, fresh or not. Requests that belong together take the one that is theirs
-//! (`near.rs`).
+//! has failed once is not used for a trial unless no other upstream is left; then it even waits
+//! for the end of another's trial. A class that one replica serves waits while that reloads its
+//! catalog. While some are stale, the fresh are preferred within a bound of their load, for
+//! requests that the change concerns: without the bound the first fresh one would get everything
+//! until it is full. All others take those with the least in flight, fresh or not. Requests that
+//! belong together take the one that is theirs (`near.rs`).
 //!
 //! Whoever has no place left for a request is passed over. When that leaves nobody, the request
 //! waits ([`NoUpstream::Full`]): only from the fresh to the stale does it go on, where they serve.
@@ -22,6 +23,7 @@
 mod near;
 mod place;
 mod slow;
+mod tried;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,6 +31,7 @@ use std::time::{Duration, Instant};
 
 use self::near::Near;
 pub(super) use self::place::{CapSource, Place, Reads, Standing};
+pub use self::tried::Tried;
 use super::{About, Concern, Tickets, Upstream, UpstreamId};
 use crate::balance::{
     Candidate, Caps, Demand, KeysInFlight, LearnedCap, Lease, Load, Mean, Room, Shares, pick_by,
@@ -78,6 +81,8 @@ enum Route {
     /// One place, if it is reachable and ready. Its ejection and its content do not matter: there
     /// is nobody else to go to.
     One(Option<Place>),
+    /// One place that reloads its catalog, and serves afterwards.
+    Returning(UpstreamId),
 }
 
 /// An upstream about which nothing is known yet.
@@ -117,7 +122,8 @@ pub enum NoUpstream {
     NoneEligible,
     /// All who could were tried already.
     AllTried,
-    /// Somebody could, but has no place left: worth waiting for.
+    /// Somebody could, but has no place left, or the only one that may reloads its catalog: worth
+    /// waiting for.
     Full,
     /// No upstream is known to serve it yet, but the first probe of one is under way: worth a short
     /// wait.
@@ -148,49 +154,13 @@ const FRESH_LOAD_PERCENT: u32 = 125;
 /// waits, and looks again.)
 const MOST_RACES: usize = 8;
 
-/// The upstreams one request has tried. Bounded: attempts are.
-#[derive(Clone, Debug, Default)]
-pub struct Tried {
-    ids: [UpstreamId; Self::MAX],
-    len: usize,
-}
-
-impl Tried {
-    /// No request tries more often.
-    pub const MAX: usize = 8;
-
-    /// What comes after [`Self::MAX`] is not remembered.
-    pub fn add(&mut self, id: UpstreamId) {
-        if let Some(free) = self.ids.get_mut(self.len) {
-            *free = id;
-            self.len += 1;
-        }
-    }
-
-    /// For an attempt that says nothing about its upstream: it may be asked again.
-    pub fn remove(&mut self, id: UpstreamId) {
-        if let Some(at) = self.ids[..self.len].iter().position(|tried| *tried == id) {
-            self.ids.copy_within(at + 1..self.len, at);
-            self.len -= 1;
-        }
-    }
-
-    pub fn contains(&self, id: UpstreamId) -> bool {
-        self.ids[..self.len].contains(&id)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-}
-
 impl Snapshot {
     /// `turn` is where the rotation among equals begins.
     pub(super) fn new(
         revision: u64,
         config: Arc<Config>,
         places: &[Place],
-        awaited: &[Awaited<'_>],
+        (awaited, returning): (&[Awaited<'_>], &[&Upstream]),
         (tickets, concern): (Tickets, Concern),
         turn: usize,
     ) -> Self {
@@ -220,7 +190,7 @@ impl Snapshot {
                     && !place.standing.is_reading_catalog
             }),
             on_trial: with(Reads::OnTrial),
-            routes: PerClass::from_fn(|class| route(&config, class, places)),
+            routes: PerClass::from_fn(|class| route(&config, class, places, returning)),
             awaited: PerClass::from_fn(|class| awaited_until(&config, class, awaited)),
             demands: PerClass::from_fn(|class| Demand::of(class, config.classes[class].priority)),
             rotation: Rotation(AtomicUsize::new(turn)),
@@ -278,7 +248,8 @@ impl Snapshot {
             Route::One(Some(place)) if !place.is_out(tried) => {
                 place.lease(demand, now).map_or(Found::Full, Found::Taken)
             }
-            Route::One(_) => Found::Nobody,
+            Route::Returning(id) if !tried.contains(*id) => Found::Full,
+            Route::One(_) | Route::Returning(_) => Found::Nobody,
         };
         self.concluded(found, class, tried)
             .map_err(|why| match why {
@@ -344,7 +315,7 @@ impl Snapshot {
     fn is_any_tried(&self, class: RequestClass, tried: &Tried) -> bool {
         let mut places = self
             .in_full(class)
-            .chain(self.trials(class).filter(|_| self.is_shared(class)));
+            .chain(self.trials(class, false).filter(|_| self.is_shared(class)));
         places.any(|place| place.is_tried(tried))
     }
 
@@ -407,11 +378,10 @@ impl Snapshot {
     pub fn has_place(&self, class: RequestClass, tried: &Tried) -> bool {
         let is_open = |place: &&Place| !place.is_tried(tried) && !place.load.is_closed();
         let mut trials = self
-            .trials(class)
-            .filter(|_| self.is_shared(class))
-            .filter(is_open);
-        self.in_full(class).any(|place| is_open(&place))
-            || trials.any(|place| !place.load.is_on_trial())
+            .trials(class, true)
+            .filter(|place| self.is_shared(class) && is_open(place));
+        let returns = matches!(&self.routes[class], Route::Returning(id) if !tried.contains(*id));
+        returns || self.in_full(class).any(|place| is_open(&place)) || trials.next().is_some()
     }
 
     /// Those who serve `class` in full now.
@@ -443,7 +413,11 @@ impl Snapshot {
         let trial = |is_last_resort: bool| {
             let may_have = |place: &&Place| is_last_resort || place.standing.tries(demand, now);
             let is_free = |place: &&Place| !place.is_out(tried) && !place.load.is_on_trial();
-            let trials = || self.trials(class).filter(is_free).filter(may_have);
+            let trials = || {
+                self.trials(class, is_last_resort)
+                    .filter(is_free)
+                    .filter(may_have)
+            };
             let taken = trials().find_map(|place| place.lease_trial(demand, now));
             let otherwise = if trials().next().is_some() {
                 Found::Full
@@ -459,7 +433,16 @@ impl Snapshot {
             serving().or_else(|| trial(false))
         };
         if matches!(found, Found::Nobody) {
-            trial(true)
+            trial(true).or_else(|| {
+                // The trial of another request is worth waiting for where there is nothing else.
+                let is_tried_by_another =
+                    self.trials(class, true).any(|place| !place.is_out(tried));
+                if is_tried_by_another {
+                    Found::Full
+                } else {
+                    Found::Nobody
+                }
+            })
         } else {
             found
         }
@@ -559,11 +542,14 @@ impl Snapshot {
         }
     }
 
-    /// Who may get a request of a shared class as its trial.
-    fn trials(&self, class: RequestClass) -> impl Iterator<Item = &Place> {
+    /// Upstreams that may get a request of a shared class as their trial. Stale ones list
+    /// capabilities only as the last resort.
+    fn trials(&self, class: RequestClass, is_last_resort: bool) -> impl Iterator<Item = &Place> {
+        let stale = is_last_resort && self.config.catalog.stale == StalePolicy::Serve;
+        let may_be_stale = stale || class != RequestClass::Capabilities;
         self.on_trial
             .iter()
-            .filter(move |place| class != RequestClass::Capabilities || place.standing.is_fresh)
+            .filter(move |place| may_be_stale || place.standing.is_fresh)
     }
 
     /// Of those untried that `allowed` allows.
@@ -635,6 +621,7 @@ impl Snapshot {
     fn in_full(&self, class: RequestClass) -> impl Iterator<Item = &Place> {
         let (one, shared) = match &self.routes[class] {
             Route::One(place) => (place.as_ref(), None),
+            Route::Returning(_) => (None, None),
             Route::Shared => (
                 None,
                 Some(self.tiers(class).into_iter().flat_map(|tier| tier.places)),
@@ -657,14 +644,19 @@ fn awaited_until(config: &Config, class: RequestClass, awaited: &[Awaited<'_>]) 
         .max()
 }
 
-fn route(config: &Config, class: RequestClass, places: &[Place]) -> Route {
+fn route(config: &Config, class: RequestClass, places: &[Place], returning: &[&Upstream]) -> Route {
     let one = |is_it: &dyn Fn(&Upstream) -> bool| {
         Route::One(places.iter().find(|place| is_it(&place.upstream)).cloned())
     };
     match &config.classes[class].served_by {
         ServedBy::Replicas => Route::Shared,
         ServedBy::Main => one(&Upstream::is_main),
-        ServedBy::Upstream(name) => one(&|upstream| upstream.name == *name),
+        ServedBy::Upstream(name) => {
+            match returning.iter().find(|upstream| upstream.name == *name) {
+                Some(upstream) => Route::Returning(upstream.id),
+                None => one(&|upstream| upstream.name == *name),
+            }
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod fixture;
 mod health;
 mod modes;
 mod reload;
+mod rescue;
 mod rolls;
 mod selection;
 mod slowness;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::balance::WHOLE;
 use crate::config::{
-    Health, Limits, MainReads, MaxInFlight, Role, UpstreamConfig, UpstreamName, Weight,
+    Health, Limits, MainReads, MaxInFlight, Role, ServedBy, UpstreamConfig, UpstreamName, Weight,
 };
 use crate::health::{Ejection, Facts, Schedule, Verdict, Warmup};
 
@@ -58,6 +58,8 @@ pub(super) struct Tracked {
     published: Option<Standing>,
     /// Whether the last snapshot says that its first verdict is awaited.
     is_awaited_published: bool,
+    /// Whether the last snapshot says that it returns soon.
+    is_return_published: bool,
 }
 
 /// What a probe's report means to the other upstreams.
@@ -110,6 +112,7 @@ impl Tracked {
             local_fault: None,
             published: None,
             is_awaited_published: false,
+            is_return_published: false,
         }
     }
 
@@ -142,7 +145,17 @@ impl Tracked {
     /// Reachable, nobody ordered otherwise, and not reloading its catalog: it may be given what
     /// only one upstream can do.
     pub(super) fn is_there(&self) -> bool {
-        self.facts.is_reachable() && self.mode == Mode::Ready && self.catalog.is_serving()
+        self.is_ready() && self.catalog.is_serving()
+    }
+
+    /// Reachable, and nobody ordered otherwise.
+    pub(super) fn is_ready(&self) -> bool {
+        self.facts.is_reachable() && self.mode == Mode::Ready
+    }
+
+    /// It is out of service for a reload that is worth waiting for, where no other upstream serves.
+    pub(super) fn returns_soon(&self) -> bool {
+        self.is_ready() && self.catalog.returns_soon()
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -261,6 +274,21 @@ impl Tracked {
         self.is_fit() && self.configured_reads() == Reads::First
     }
 
+    /// Requests of a class that `served_by` serves do not come here, because it is ejected. Where
+    /// one upstream serves a class, ejection does not matter.
+    pub(super) fn is_ejected_for(&self, served_by: &ServedBy) -> bool {
+        self.ejected_until().is_some() && *served_by == ServedBy::Replicas
+    }
+
+    /// It is ejected, and gets its trial now.
+    pub(super) fn begin_trial(&mut self, now: Instant) -> Option<What> {
+        let begins = self.ejection.try_early(now);
+        if begins {
+            self.changed = now;
+        }
+        begins.then_some(What::HalfOpen)
+    }
+
     /// When its trial begins; `None` when that has begun, or there is none.
     pub(super) fn ejected_until(&self) -> Option<Instant> {
         self.ejection.ejected_until()
@@ -335,9 +363,13 @@ impl Tracked {
         self.upstream.load.set_in_doubt(self.is_in_doubt());
         let standing = self.standing(epoch, fails_open);
         let is_awaited = self.awaited().is_some();
-        let differs = standing != self.published || is_awaited != self.is_awaited_published;
+        let returns = self.returns_soon();
+        let differs = standing != self.published
+            || is_awaited != self.is_awaited_published
+            || returns != self.is_return_published;
         self.published = standing;
         self.is_awaited_published = is_awaited;
+        self.is_return_published = returns;
         differs
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Cause, Condition, HealthState, Mode, RollReason, RollReport, Source};
 use crate::config::UpstreamName;
+use crate::ogc::RequestClass;
 
 /// Something changed.
 #[derive(Clone, Debug)]
@@ -87,6 +88,11 @@ pub enum What {
         cause: Cause,
         retry_in: Duration,
     },
+    /// A replica that was draining serves on, because a request of this class has no other upstream
+    /// left. Reported once for each reload, however often that happens.
+    ReloadPostponed {
+        class: RequestClass,
+    },
     /// The first replica leaves service.
     RollBegan {
         epoch: u64,
@@ -118,6 +124,7 @@ impl Transition {
             What::ConditionBegan { .. } => true,
             What::ConditionEnded { .. } => false,
             What::RollBegan { .. } | What::RollEnded(_) | What::RollsPaused(_) => false,
+            What::ReloadPostponed { .. } => false,
             What::HalfOpen | What::Returned | What::Mode { .. } | What::Added | What::Retired => {
                 false
             }
@@ -239,6 +246,7 @@ impl Transition {
             | What::Stale { .. }
             | What::ReloadBegan { .. }
             | What::Reloaded { .. }
+            | What::ReloadPostponed { .. }
             | What::ReloadFailed { .. } => self.catalog_fields(nothing),
             What::RollBegan { .. } | What::RollEnded(_) | What::RollsPaused(_) => {
                 self.roll_fields(nothing)
@@ -333,6 +341,13 @@ impl Transition {
                 Fields {
                     epoch: Some(*epoch),
                     took: Some(compact(rounded(*took))),
+                    ..nothing
+                },
+            ),
+            What::ReloadPostponed { class } => catalog(
+                "postponed",
+                Fields {
+                    cause: Some(format!("it alone can answer a request of class {class}")),
                     ..nothing
                 },
             ),

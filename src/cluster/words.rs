@@ -94,6 +94,7 @@ impl What {
             Self::ReloadBegan { .. } => "catalog-reload",
             Self::Reloaded { .. } => "catalog-fresh",
             Self::ReloadFailed { .. } => "catalog-reload-failed",
+            Self::ReloadPostponed { .. } => "catalog-reload-postponed",
             Self::ConditionBegan { .. } => "condition-began",
             Self::ConditionEnded { .. } => "condition-ended",
             Self::RollBegan { .. } => "roll-began",
@@ -213,6 +214,12 @@ impl fmt::Display for What {
                     f,
                     "its catalog reload failed: {cause}; the next try is in {} s",
                     retry_in.as_secs()
+                )
+            }
+            Self::ReloadPostponed { class } => {
+                write!(
+                    f,
+                    "its catalog reload is postponed: it alone can answer a request of class {class}"
                 )
             }
             Self::ConditionBegan { condition } => {

@@ -66,6 +66,8 @@ pub struct Ejection {
     doublings: u32,
     /// Start of the present state.
     since: Instant,
+    /// The trial began early: if it fails, the ejection goes on until then.
+    resumes: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +90,7 @@ impl Ejection {
             evidence: Evidence::default(),
             doublings: 0,
             since: now,
+            resumes: None,
         }
     }
 
@@ -180,11 +183,28 @@ impl Ejection {
         was_set_aside
     }
 
+    /// Begins the trial early, because a request has no other upstream left. True if the upstream
+    /// was ejected. If the trial fails, the ejection ends when it would have ended without it.
+    pub fn try_early(&mut self, now: Instant) -> bool {
+        let resumes = self.ejected_until();
+        if resumes.is_some() {
+            self.enter(State::HalfOpen, now);
+            self.resumes = resumes;
+        }
+        resumes.is_some()
+    }
+
     fn enter(&mut self, state: State, now: Instant) {
         (self.state, self.since, self.evidence) = (state, now, Evidence::default());
+        self.resumes = None;
     }
 
     fn eject(&mut self, now: Instant, config: &Health) -> Duration {
+        // What an early trial shows was known already: it makes the ejection no longer.
+        if let Some(until) = self.resumes.filter(|until| *until > now) {
+            self.enter(State::Ejected { until }, now);
+            return until - now;
+        }
         if self.state == State::Serving {
             self.forget(now, config);
         }

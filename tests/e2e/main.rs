@@ -29,6 +29,7 @@ mod losses;
 mod malformed;
 mod process;
 mod refusals;
+mod rescue;
 mod restart;
 mod retries;
 mod shared_faults;

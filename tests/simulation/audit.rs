@@ -94,6 +94,10 @@ pub(crate) struct Upkeep {
     was: Option<UpstreamStatus>,
     /// Since when its requests are waited for.
     draining_since: Option<Instant>,
+    /// Since when its reload was put off for requests, and the epoch that it held then.
+    put_off: Option<(Instant, Option<u64>)>,
+    /// The drain that goes on began when its reload had been put off for long enough.
+    is_final: bool,
     /// After a reload that failed.
     was_out: bool,
     leases_at_call: Option<u32>,
@@ -122,6 +126,40 @@ pub(crate) struct Upkeep {
 }
 
 impl Upkeep {
+    /// It only drains, served until then, and its reload was not put off for too long when that
+    /// began.
+    pub(crate) fn may_be_put_off(
+        &self,
+        catalog: &UpstreamCatalog,
+        bound: Duration,
+        now: Instant,
+    ) -> bool {
+        let (may_be_empty, is_final) = match self.draining_since {
+            Some(_) => (self.was_out, self.is_final),
+            // It has begun to drain in this very step.
+            None => (self.was_testing(), self.is_overdue(catalog, bound, now)),
+        };
+        catalog.doing == Freshening::Draining && !may_be_empty && !is_final
+    }
+
+    fn was_testing(&self) -> bool {
+        self.was
+            .as_ref()
+            .is_some_and(|was| is_testing(&was.catalog))
+    }
+
+    fn is_overdue(&self, catalog: &UpstreamCatalog, bound: Duration, now: Instant) -> bool {
+        self.put_off
+            .is_some_and(|(since, held)| held == catalog.epoch && now >= since + bound)
+    }
+
+    pub(crate) fn put_off(&mut self, catalog: &UpstreamCatalog, now: Instant) {
+        if self.put_off.is_none_or(|(_, held)| held != catalog.epoch) {
+            self.put_off = Some((now, catalog.epoch));
+        }
+        self.draining_since = None;
+    }
+
     fn count_reload(&mut self, epoch: u64) {
         if self.reloaded_for.replace(epoch) != Some(epoch) {
             (self.reloads, self.allowed) = (0, 1);
@@ -325,6 +363,7 @@ impl World {
         let geoserver = &self.machine(key.1).geoserver;
         let (loaded, is_whole) = (geoserver.loaded, geoserver.is_whole());
         let can_reload = self.blueprint.can_reload();
+        let drain_timeout = self.config.catalog.drain_timeout;
         let catalog = self.cluster.status(now).catalog;
         let may_be_old = self.may_have_read_old_files(&catalog);
         let entry = self.ledger.get_mut(&key).expect("it is tracked");
@@ -332,11 +371,9 @@ impl World {
         let is_draining = status.catalog.doing == Freshening::Draining;
         if is_draining && upkeep.draining_since.is_none() {
             left.push(key.clone());
+            upkeep.is_final = upkeep.is_overdue(&status.catalog, drain_timeout, now);
         }
-        let was_testing = upkeep
-            .was
-            .as_ref()
-            .is_some_and(|was| is_testing(&was.catalog));
+        let was_testing = upkeep.was_testing();
         upkeep.was_out = is_draining && (upkeep.was_out || was_testing);
         upkeep.draining_since = is_draining.then(|| upkeep.draining_since.unwrap_or(now));
         let is_tested = status.catalog.doing == Freshening::Testing;
@@ -471,12 +508,7 @@ impl World {
         entry.upkeep.leases_at_call = Some(entry.at_work.all);
         entry.upkeep.calls += 1;
         entry.upkeep.is_called = true;
-        let was_testing = entry
-            .upkeep
-            .was
-            .as_ref()
-            .is_some_and(|was| is_testing(&was.catalog));
-        entry.upkeep.was_empty_at_call = entry.upkeep.was_out || was_testing;
+        entry.upkeep.was_empty_at_call = entry.upkeep.was_out || entry.upkeep.was_testing();
         entry.upkeep.is_busy_since_calm |= self.is_calm;
         assert!(
             entry.upkeep.calls <= entry.upkeep.reasons,
@@ -510,6 +542,7 @@ impl World {
             .and_then(|key| self.ledger.get_mut(key))
             .map(|entry| &mut entry.upkeep);
         match (what, upkeep) {
+            (What::ReloadPostponed { .. }, _) => self.tally.count("a reload was postponed"),
             (What::CatalogChanged { epoch, source }, _) => {
                 self.tally.count("a change was noticed");
                 if *source == Source::Order {
@@ -568,6 +601,7 @@ impl World {
                 .ended(self.config.catalog.roll_share, self.now),
             (What::ReloadBegan { epoch, .. }, Some(upkeep)) => {
                 upkeep.count_reload(*epoch);
+                upkeep.put_off = None;
                 assert!(
                     upkeep.reloads <= upkeep.allowed,
                     "{key:?} is reloaded again for the same change: {upkeep:?}"

@@ -21,8 +21,6 @@ const PROBE_LAYER: bool = true;
 const CREDENTIALS: bool = true;
 const DATABASE: bool = true;
 const DESCRIPTORS: bool = true;
-/// A class that a replica alone serves is not refused while that replica is asked to reload.
-pub(crate) const PINNED: bool = false;
 /// Administration needs nothing but a main that can be reached.
 pub(crate) const ADMINISTRATION: bool = true;
 

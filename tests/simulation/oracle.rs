@@ -142,6 +142,8 @@ impl<'w> Oracle<'w> {
                 Some(key) => {
                     self.with_a_place(class, vec![key], |mut keys| Belongs::There(keys.remove(0)))
                 }
+                // It reloads its catalog, and is worth waiting for.
+                None if self.returns(name, tried) => FULL,
                 None => Belongs::Nowhere(self.why_nobody(class)),
             };
         }
@@ -173,7 +175,14 @@ impl<'w> Oracle<'w> {
             serving.or(trial)
         };
         let found = if found == NOBODY {
-            self.with_a_place(class, trials, Belongs::Trial)
+            let last = untried(self.last_trials(class));
+            let is_free = |key: &Key| self.ledger[key].trials == 0;
+            let (free, taken): (Vec<_>, Vec<_>) = last.into_iter().partition(is_free);
+            match self.with_a_place(class, free, Belongs::Trial) {
+                // Another request has the trial, and its end is worth waiting for.
+                NOBODY if !taken.is_empty() => FULL,
+                found => found,
+            }
         } else {
             found
         };
@@ -391,6 +400,35 @@ impl<'w> Oracle<'w> {
         self.shared(false, |status| {
             status.half_open && (class != RequestClass::Capabilities || status.catalog.is_fresh)
         })
+    }
+
+    /// Where nothing else is left.
+    fn last_trials(&self, class: RequestClass) -> Vec<Key> {
+        let is_stale_served = self.config.catalog.stale == StalePolicy::Serve;
+        self.shared(false, |status| {
+            status.half_open
+                && (class != RequestClass::Capabilities
+                    || is_stale_served
+                    || status.catalog.is_fresh)
+        })
+    }
+
+    /// The only one that serves some class is out for its reload, which will not be put off.
+    fn returns(&self, name: &str, tried: &[Key]) -> bool {
+        let returns = |status: &UpstreamStatus| match status.catalog.doing {
+            Freshening::Reloading | Freshening::Testing => true,
+            Freshening::Draining => !self.ledger[&key(status)].upkeep.may_be_put_off(
+                &status.catalog,
+                self.config.catalog.drain_timeout,
+                self.taken,
+            ),
+            Freshening::Failed | Freshening::No | Freshening::Waiting | Freshening::HeldBack => {
+                false
+            }
+        };
+        self.upstreams()
+            .filter(|status| status.name.as_str() == name && !tried.contains(&key(status)))
+            .any(|status| status.is_reachable && status.mode == Mode::Ready && returns(status))
     }
 
     fn why_nowhere(&self, class: RequestClass, tried: &[Key]) -> NoUpstream {

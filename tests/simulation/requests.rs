@@ -42,6 +42,8 @@ pub(crate) struct Request {
     pub(crate) held: Held,
     /// What a balancer without us would have made of it, if it is a read.
     pub(crate) naively: Option<f64>,
+    /// How often the cluster helped it.
+    pub(crate) rescues: u32,
     tried: Tried,
     /// The same, in the ledger's terms.
     pub(crate) keys: Vec<Key>,
@@ -85,6 +87,10 @@ pub(crate) struct Attempt {
 }
 
 impl Request {
+    pub(crate) fn tried(&self) -> &Tried {
+        &self.tried
+    }
+
     pub(crate) fn is_retry(&self) -> bool {
         !self.keys.is_empty()
     }
@@ -169,6 +175,7 @@ impl World {
             claim,
             held,
             naively,
+            rescues: 0,
             tried,
             keys,
         });
@@ -250,9 +257,6 @@ impl World {
             Ok(selection) => selection,
             Err(why) => {
                 assert_eq!(belongs, Belongs::Nowhere(*why), "no false refusal");
-                if *why != NoUpstream::Full {
-                    self.judge_refusal(oracle, request);
-                }
                 return vec![match why {
                     NoUpstream::NoneEligible => "refused: none eligible",
                     NoUpstream::AllTried => "refused: all tried",

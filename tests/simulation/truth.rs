@@ -12,7 +12,7 @@ use geofront::cluster::{Freshening, Mode, UpstreamStatus};
 use geofront::config::{Config, MainReads, Role, ServedBy, StalePolicy};
 use geofront::ogc::RequestClass;
 
-use crate::faults::{ADMINISTRATION, PINNED};
+use crate::faults::ADMINISTRATION;
 use crate::ledger::Key;
 use crate::machine::{Condition, Machine};
 use crate::oracle::{Oracle, key};
@@ -108,18 +108,25 @@ impl World {
         let lasting = self.ledger[&key].lasting;
         let since = match &self.config.classes[class].served_by {
             ServedBy::Replicas => lasting.right,
-            ServedBy::Upstream(_) if PINNED => lasting.right,
+            ServedBy::Upstream(_) => lasting.right,
             ServedBy::Main if ADMINISTRATION => lasting.reachable,
-            ServedBy::Upstream(_) | ServedBy::Main => None,
+            ServedBy::Main => None,
         };
         let is_found = since.is_some_and(|since| since + patience(&self.config) <= self.now);
+        let is_pinned = matches!(self.config.classes[class].served_by, ServedBy::Upstream(_));
         let is_on_its_way = match status.catalog.doing {
+            // What only it serves waits for it.
+            Freshening::Reloading | Freshening::Testing if is_pinned => false,
             // It has just been asked to reload.
             Freshening::Reloading => true,
             // It is on its way back, and a canary that fails everywhere does not keep it.
             Freshening::Testing => !self.must_have_returned(&key),
-            // The first try found another, which looked as good.
-            Freshening::Draining => request.is_retry(),
+            // It could as well go on serving, unless it did so for long enough, or may be empty.
+            Freshening::Draining => {
+                let bound = self.config.catalog.drain_timeout;
+                let upkeep = &self.ledger[&key].upkeep;
+                !is_pinned && !upkeep.may_be_put_off(&status.catalog, bound, self.now)
+            }
             // It may be empty, and no canary shows that it is not.
             Freshening::Failed => self.faults.fails_probes(),
             Freshening::No | Freshening::Waiting | Freshening::HeldBack => false,

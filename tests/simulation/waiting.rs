@@ -149,7 +149,7 @@ impl World {
                 self.begin_attempt(request, selection);
             }
             Err(NoUpstream::Full | NoUpstream::NoVerdict) => self.line_up(request),
-            Err(NoUpstream::NoneEligible | NoUpstream::AllTried) => self.concluded(&request, false),
+            Err(NoUpstream::NoneEligible | NoUpstream::AllTried) => self.refused.push(request),
         }
     }
 
@@ -285,7 +285,7 @@ impl World {
                 Ok(selection) => self.seat(waiting, selection, why),
                 Err(_) => {
                     self.tally.count("waited, and nobody was left");
-                    self.concluded(&waiting.request, false);
+                    self.refused.push(waiting.request);
                 }
             }
         }

@@ -28,7 +28,7 @@ use crate::measured::{Judged, Known, check_health};
 use crate::naive::{Bill, Naive};
 use crate::oracle::{Oracle, is_set_aside, key};
 use crate::places::{AtWork, Places, Ramp};
-use crate::requests::Attempt;
+use crate::requests::{Attempt, Request};
 use crate::waiting::Room;
 
 /// How long everything that can go wrong does.
@@ -101,6 +101,8 @@ pub(crate) struct World {
     pub(crate) faults: Faults,
     /// The layer that had been chosen when probes began to fail.
     pub(crate) faulty_layer: Option<String>,
+    /// Requests that found no upstream just now.
+    pub(crate) refused: Vec<Request>,
     is_replay: bool,
 }
 
@@ -196,6 +198,7 @@ impl World {
             naive: Naive::new(now),
             faults: Faults::default(),
             faulty_layer: None,
+            refused: Vec::new(),
             is_replay,
         }
     }
@@ -304,6 +307,7 @@ impl World {
             }
             Todo::Finish => {}
         }
+        self.follow_refusals();
         self.answer_snapshot();
         if !self.is_driver_late {
             self.poll();
@@ -411,6 +415,7 @@ impl World {
             | What::ReloadBegan { .. }
             | What::Reloaded { .. }
             | What::ReloadFailed { .. }
+            | What::ReloadPostponed { .. }
             | What::RollBegan { .. }
             | What::RollEnded(_)
             | What::RollsPaused(_) => {

@@ -9,6 +9,7 @@ use super::directory::MainReload;
 use super::due::Due;
 use super::evidence::Evidence;
 use super::own::{OwnNumber, Reading};
+use super::postponed::Postponed;
 use super::reload::{GIVEN_UP_AT_LEAST, Phase, Testing};
 use super::status::{Freshening, LastReload, UpstreamCatalog};
 use crate::cluster::Cause;
@@ -35,6 +36,7 @@ pub(in crate::cluster) struct Freshness {
     doubted: Option<(Instant, Box<str>)>,
     /// Until when a reload that was given up on is taken to run inside GeoServer still.
     pub(super) given_up: Option<Instant>,
+    pub(super) postponed: Postponed,
     /// Of the main alone.
     pub(in crate::cluster) main_reload: MainReload,
 }
@@ -77,6 +79,7 @@ impl Freshness {
             evidence: Evidence::default(),
             doubted: None,
             given_up: None,
+            postponed: Postponed::default(),
             main_reload: MainReload::No,
         }
     }
@@ -101,7 +104,10 @@ impl Freshness {
         let is_known = !self.own.is_unread() || self.held.is_none();
         let is_behind =
             self.is_serving() && is_known && !self.is_fresh(settled) && self.waits_for <= settled;
-        (is_behind || self.is_stuck()) && self.retry_at.is_none() && self.given_up.is_none()
+        (is_behind || self.is_stuck())
+            && self.retry_at.is_none()
+            && self.given_up.is_none()
+            && !self.is_postponed()
     }
 
     /// How long after one reading of its number the next one is due.

@@ -11,6 +11,7 @@
 //!   for each replica behind the settled epoch, one at a time:            roll.rs, reload.rs
 //!     door closed -> nothing in flight -> reload -> canary passed -> door open
 //!   the next roll begins after a pause                                   rolls.rs
+//!   a request that only this replica can answer puts its reload off      postponed.rs
 //! ```
 //!
 //! Numbers (`updateSequence`) are only ever compared with what the same node said before: a reload
@@ -34,6 +35,7 @@ mod freshness;
 mod hints;
 mod inflation;
 mod own;
+mod postponed;
 mod reload;
 mod reports;
 mod roll;

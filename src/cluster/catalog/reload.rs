@@ -6,7 +6,8 @@
 //!      +------------ called off -------------+                               +---- failed, retry ---+
 //! ```
 //!
-//! From Draining on its door is closed. A reload that failed may have left the catalog empty, and
+//! From Draining on its door is closed, unless a request calls the drain off that no other upstream
+//! can answer (`postponed.rs`). A reload that failed may have left the catalog empty, and
 //! one that was given up may still run, so nobody comes in before the canary passed either way (or
 //! is in doubt: `canary_doubt.rs`). A reload that never reached GeoServer (no connection, refused
 //! credentials, a fault of our own) changed nothing: the replica serves on at once and is reloaded
@@ -26,6 +27,7 @@ use super::access::Access;
 use super::due::Due;
 use super::freshness::{Basis, Ended, Freshness};
 use super::own::Reading;
+use super::postponed::Postponed;
 use crate::cluster::{Cause, Outcome};
 
 /// How soon it is seen that nobody is in flight any more.
@@ -56,6 +58,8 @@ pub(super) enum Phase {
         look: Instant,
         /// It served until now, so it may serve again if the reload is called off.
         may_return: bool,
+        /// A request that needs it now may have the reload put off.
+        may_be_postponed: bool,
     },
     Reloading {
         began: Instant,
@@ -227,6 +231,27 @@ impl Freshness {
         )
     }
 
+    /// It drains, and may go on serving for a request that needs it.
+    pub(in crate::cluster) fn may_be_postponed(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Draining {
+                may_be_postponed: true,
+                ..
+            }
+        )
+    }
+
+    /// A reload was put off, and it is not yet time for the next try.
+    pub(in crate::cluster) fn is_postponed(&self) -> bool {
+        self.postponed.deadline().is_some()
+    }
+
+    /// It is out of service for a reload that has not failed, and will not be put off.
+    pub(in crate::cluster) fn returns_soon(&self) -> bool {
+        !self.is_serving() && !self.is_stuck() && !self.may_be_postponed()
+    }
+
     /// Whether it is time to reload: nobody is in flight, or has been for too long.
     pub(super) fn is_drained(&self, in_flight: u32, limit: Duration, now: Instant) -> bool {
         matches!(self.phase, Phase::Draining { since, .. } if in_flight == 0 || now >= since + limit)
@@ -246,17 +271,32 @@ impl Freshness {
             .retry_at
             .into_iter()
             .chain(self.given_up)
+            .chain(self.postponed.deadline())
             .chain(self.access.deadline());
         phase.into_iter().chain(waits).min()
     }
 
-    pub(in crate::cluster) fn begin(&mut self, now: Instant) {
+    /// `bound`: how long its reload may be put off.
+    pub(in crate::cluster) fn begin(&mut self, bound: Duration, now: Instant) {
+        let may_return = self.is_serving();
+        let may_be_postponed =
+            may_return && self.postponed.may_begin_or_go_on(self.held, bound, now);
         self.phase = Phase::Draining {
             since: now,
             look: now + LOOK,
-            may_return: self.is_serving(),
+            may_return,
+            may_be_postponed,
         };
         self.retry_at = None;
+    }
+
+    /// It serves for a while yet. `None` if it may not; else whether this is the first time.
+    pub(in crate::cluster) fn postpone(&mut self, now: Instant) -> Option<bool> {
+        if !self.may_be_postponed() {
+            return None;
+        }
+        self.phase = Phase::Serving;
+        Some(self.postponed.put_off(self.held, now))
     }
 
     /// There will be no reload. True if it serves as before; one that may be empty must pass its
@@ -275,6 +315,7 @@ impl Freshness {
     pub(in crate::cluster) fn reload(&mut self, target: Target, limit: Duration, now: Instant) {
         let (mut call, may_return) = (Due::At(now), self.may_return());
         call.begin(now, limit);
+        self.postponed = Postponed::default();
         self.phase = Phase::Reloading {
             began: now,
             call,
@@ -399,6 +440,7 @@ impl Freshness {
         // Once its time has come it is no deadline any more: it waits for its turn.
         self.retry_at.take_if(|at| *at <= now);
         self.given_up.take_if(|until| *until <= now);
+        self.postponed.pass_time(now);
         match &mut self.phase {
             Phase::Draining { look, .. } if *look <= now => {
                 *look = now + LOOK;

@@ -76,9 +76,15 @@ impl Cluster {
             && (self.is_main_to_be_reloaded() || self.main_answers_soon());
         let is_going_on = waits_for_main
             || self.tracked.iter().any(Tracked::is_on_its_way)
+            || self
+                .tracked
+                .iter()
+                .any(|tracked| tracked.catalog.is_postponed())
             || self.has_candidate(now);
         if !is_going_on && let Some(report) = self.rolls.end(self.config.catalog.roll_share, now) {
             self.emit(None, What::RollEnded(Box::new(report)));
+            // What this roll did not bring may have its turn at once.
+            self.begin_reloads(now);
         }
     }
 
@@ -107,7 +113,7 @@ impl Cluster {
             self.rolls
                 .takes(wish, settled, (RollReason::Repair, Vec::new()), now);
         }
-        self.tracked[at].leave_service(now);
+        self.tracked[at].leave_service(self.config.catalog.drain_timeout, now);
     }
 
     /// A replica was asked whether it takes our credentials.

@@ -179,9 +179,20 @@ impl Tracked {
     // What its catalog reload does to it.
 
     /// Nobody comes in any more, not even from an older snapshot.
-    pub(in crate::cluster) fn leave_service(&mut self, now: Instant) {
+    /// `bound`: how long requests may have the reload put off.
+    pub(in crate::cluster) fn leave_service(&mut self, bound: Duration, now: Instant) {
         self.upstream.load.close();
-        self.catalog.begin(now);
+        self.catalog.begin(bound, now);
+    }
+
+    /// A request needs it now: it goes on serving, if it is only draining. True if it was the first
+    /// such request.
+    pub(in crate::cluster) fn postpone_reload(&mut self, now: Instant) -> bool {
+        let postponed = self.catalog.postpone(now);
+        if postponed.is_some() {
+            self.upstream.load.open();
+        }
+        postponed.unwrap_or(false)
     }
 
     /// Called off, unless GeoServer has been told already: then it must be waited for, whatever is

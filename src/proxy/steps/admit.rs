@@ -23,6 +23,9 @@ use crate::proxy::waiting::{Asked, LOOK, MainWish, Seat, Told, Waiting, Wanted};
 /// How much longer than its client an upstream has while a request is incomplete.
 const CLIENT_FIRST: Duration = Duration::from_secs(1);
 
+/// How often one attempt has the cluster help it: others may take what it was given.
+const MAX_RESCUES: u32 = 4;
+
 /// How a wait ended.
 enum End {
     Told(Told),
@@ -74,12 +77,32 @@ impl FrontDoor {
         Ok(peer)
     }
 
+    /// A place. Where no upstream is left, the cluster does what it can for the request first.
     async fn seat(&self, session: &mut Session, ctx: &mut Context) -> Result<Seat> {
+        let mut rescues = 0;
+        loop {
+            let why = match self.find_seat(session, ctx).await? {
+                Ok(seat) => return Ok(seat),
+                Err(why) => why,
+            };
+            let (control, now) = (&self.parts.control, Instant::now());
+            if rescues == MAX_RESCUES || !control.rescue(ctx.class(), &ctx.tried, now) {
+                return Err(self.refuse_for(ctx, why));
+            }
+            rescues += 1;
+        }
+    }
+
+    async fn find_seat(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+    ) -> Result<Result<Seat, NoUpstream>> {
         let (room, now, wanted) = (&self.parts.room, Instant::now(), wanted(session, ctx));
         if ctx.claim.is_empty()
             && let Some(seated) = room.walk_in(&wanted, now)
         {
-            return seated.map_err(|why| self.refuse_for(ctx, why));
+            return Ok(seated);
         }
         let ask = self.ask(session, ctx, now);
         match room.ask(
@@ -89,8 +112,8 @@ impl FrontDoor {
             &ctx.snapshot.config.limits,
             now,
         ) {
-            Asked::Seated(seat) => Ok(seat),
-            Asked::Nobody(why) => Err(self.refuse_for(ctx, why)),
+            Asked::Seated(seat) => Ok(Ok(seat)),
+            Asked::Nobody(why) => Ok(Err(why)),
             Asked::Full(retry_after) => Err(self.refuse_busy(ctx, Refusal::QueueFull, retry_after)),
             Asked::Waits(waiting) => self.wait(session, ctx, waiting, now).await,
         }
@@ -102,7 +125,7 @@ impl FrontDoor {
         ctx: &mut Context,
         mut waiting: Waiting,
         since: Instant,
-    ) -> Result<Seat> {
+    ) -> Result<Result<Seat, NoUpstream>> {
         let deadline = since + ctx.snapshot.config.limits.queue_timeout;
         // Bytes that a client still sends and its leaving look alike until they are read.
         let is_watched = session.downstream_session.is_body_done();
@@ -124,8 +147,8 @@ impl FrontDoor {
             End::Gone(error) => return Err(error),
         };
         match told {
-            Some(Told::Seated(seat)) => Ok(seat),
-            Some(Told::Nobody(why)) => Err(self.refuse_for(ctx, why)),
+            Some(Told::Seated(seat)) => Ok(Ok(seat)),
+            Some(Told::Nobody(why)) => Ok(Err(why)),
             Some(Told::Shed(retry_after)) => Err(self.refuse_busy(ctx, Refusal::Shed, retry_after)),
             None => {
                 let retry_after = self

@@ -168,11 +168,9 @@ impl FrontDoor {
             is_body_replayable: is_body_replayable(session, ctx),
             is_lost: failed != Failed::AnsweredBadly,
         };
-        let others = self
-            .parts
-            .control
-            .snapshot()
-            .has_place(ctx.class(), &ctx.tried);
+        let (control, class) = (&self.parts.control, ctx.class());
+        let others = control.snapshot().has_place(class, &ctx.tried)
+            || control.could_rescue(class, &ctx.tried);
         let loss = ctx
             .attempt
             .as_ref()

@@ -1,0 +1,88 @@
+//! Help for a request that would be refused although an upstream may answer it.
+//!
+//! Two beliefs keep an upstream from a request that it could answer: that its catalog should be
+//! reloaded now, and that requests have shown it to be broken. Where no other upstream is left for
+//! the request, neither is worth a refusal:
+//!
+//! * A replica that drains for its reload, and served until then, goes on serving. The reload is
+//!   postponed in short steps, and not for ever (`catalog/postponed.rs`).
+//! * An ejected upstream gets its trial early. If that fails, the ejection goes on as if it had not
+//!   been.
+//!
+//! A replica that reloads, or has drawn no canary since, stays out: its answers may be wrong.
+
+use std::mem;
+use std::time::Instant;
+
+use super::tracked::Tracked;
+use super::{Cluster, Transition, Tried, What};
+use crate::config::{ServedBy, StalePolicy};
+use crate::ogc::RequestClass;
+
+impl Cluster {
+    /// Does what can be done for a request of `class` that finds no upstream beside those that it
+    /// has `tried`. True if another selection may find one.
+    pub fn rescue(
+        &mut self,
+        class: RequestClass,
+        tried: &Tried,
+        now: Instant,
+    ) -> (bool, Vec<Transition>) {
+        self.pass_time(now);
+        self.settle(now);
+        // Time may have helped, or another request that was in the same plight.
+        if !self.snapshot().has_place(class, tried)
+            && let Some(at) = self.rescuer(class, tried)
+        {
+            let tracked = &mut self.tracked[at];
+            let postponed = tracked.postpone_reload(now);
+            let on_trial = tracked.is_ejected_for(&self.config.classes[class].served_by);
+            let trial = on_trial.then(|| tracked.begin_trial(now)).flatten();
+            let postponed = postponed.then_some(What::ReloadPostponed { class });
+            self.report(at, postponed.into_iter().chain(trial));
+            self.settle(now);
+        }
+        let is_found = self.snapshot().has_place(class, tried);
+        (is_found, mem::take(&mut self.outbox))
+    }
+
+    /// Whether [`Self::rescue`] would help.
+    pub fn could_rescue(&self, class: RequestClass, tried: &Tried) -> bool {
+        self.rescuer(class, tried).is_some()
+    }
+
+    /// The one that serves the request if it is let: rather one that only drains, then the one
+    /// whose ejection ends first.
+    fn rescuer(&self, class: RequestClass, tried: &Tried) -> Option<usize> {
+        (0..self.tracked.len())
+            .filter(|at| !tried.contains(self.tracked[*at].upstream.id))
+            .filter(|at| self.would_answer(&self.tracked[*at], class))
+            .min_by_key(|at| self.tracked[*at].ejected_until())
+    }
+
+    fn would_answer(&self, tracked: &Tracked, class: RequestClass) -> bool {
+        let served_by = &self.config.classes[class].served_by;
+        let serves = match served_by {
+            ServedBy::Replicas => {
+                tracked.may_read()
+                    && (tracked.is_up() || self.fails_open)
+                    && self.may_list(tracked, class)
+            }
+            // Its catalog is the one that counts, and nothing but silence keeps requests from it.
+            ServedBy::Main => false,
+            ServedBy::Upstream(name) => tracked.upstream.name == *name,
+        };
+        let is_kept_out = tracked.catalog.may_be_postponed() || tracked.is_ejected_for(served_by);
+        serves
+            && is_kept_out
+            && tracked.is_ready()
+            && (tracked.catalog.is_serving() || tracked.catalog.may_be_postponed())
+    }
+
+    /// Where stale ones are avoided, they list no capabilities.
+    fn may_list(&self, tracked: &Tracked, class: RequestClass) -> bool {
+        class != RequestClass::Capabilities
+            || tracked.catalog.is_fresh(self.changes.epoch())
+            || self.config.catalog.stale == StalePolicy::Serve
+    }
+}
