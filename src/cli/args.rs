@@ -57,8 +57,8 @@ pub(super) enum Command {
     Reload(Reload),
     Sync(Sync),
     Catalog(Catalog),
-    Completions(super::completions::Completions),
-    Man(super::completions::Man),
+    Completions(Completions),
+    Man(Man),
 }
 
 /// Serve in the foreground until stopped
@@ -365,6 +365,24 @@ impl CatalogOrder {
             Self::History(target) | Self::Pause(target) | Self::Resume(target) => &target.endpoint,
         }
     }
+}
+
+/// Print the completion script of a shell, for packages
+#[derive(Debug, Args)]
+#[command(hide = true)]
+pub(super) struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(super) shell: clap_complete::Shell,
+}
+
+/// Write the manual pages, for packages
+#[derive(Debug, Args)]
+#[command(hide = true)]
+pub(super) struct Man {
+    /// An existing directory
+    #[arg(value_name = "DIR")]
+    pub(super) directory: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -2,35 +2,16 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use clap::CommandFactory;
 use clap::builder::StyledStr;
-use clap::{Args, CommandFactory};
-use clap_complete::Shell;
 
-use super::args::Arguments;
+use super::args::{Arguments, Completions, Man};
 use super::exit::{Exit, Failure};
 
 /// Every key of the configuration, with its default and an explanation.
 const EXAMPLE: &str = include_str!("../../config/example.toml");
-
-/// Print the completion script of a shell, for packages
-#[derive(Debug, Args)]
-#[command(hide = true)]
-pub(super) struct Completions {
-    /// The shell
-    #[arg(value_name = "SHELL")]
-    shell: Shell,
-}
-
-/// Write the manual pages, for packages
-#[derive(Debug, Args)]
-#[command(hide = true)]
-pub(super) struct Man {
-    /// An existing directory
-    #[arg(value_name = "DIR")]
-    directory: PathBuf,
-}
 
 /// Prints the script that completes `geofront` in a shell.
 pub(super) fn completions(options: &Completions, out: &mut dyn Write) -> Result<Exit, Failure> {

@@ -3,7 +3,7 @@
 use prometheus::proto::{Metric, MetricFamily};
 
 use super::Metrics;
-use super::render::{COUNTER, GAUGE, counter_sample, family, gauge_sample};
+use super::sample::{COUNTER, GAUGE, counter_sample, family, gauge_sample};
 use crate::cluster::{ClusterStatus, UpstreamStatus};
 use crate::config::Role;
 use crate::ogc::RequestClass;

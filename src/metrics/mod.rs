@@ -15,6 +15,7 @@ mod labelled;
 mod limits;
 mod process;
 mod render;
+mod sample;
 mod sharded;
 mod upstream;
 

@@ -6,7 +6,7 @@ use std::fs;
 
 use prometheus::proto::MetricFamily;
 
-use super::render::{COUNTER, GAUGE, family, float_counter_sample, gauge_sample};
+use super::sample::{COUNTER, GAUGE, family, float_counter_sample, gauge_sample};
 
 /// The unit of times in `/proc`: 100 per second on every architecture that Rust supports.
 const TICKS_PER_SECOND: f64 = 100.0;

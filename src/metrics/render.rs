@@ -7,14 +7,15 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use prometheus::proto::{
-    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
-};
+use prometheus::proto::{Metric, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
 
-use super::histogram::{self, Reading};
+use super::histogram;
 use super::labelled::Labelled;
 use super::process;
+use super::sample::{
+    COUNTER, GAUGE, counter_sample, family, gauge_sample, histogram_sample, truth,
+};
 use super::upstream::CODES;
 use super::{ABORTS, Metrics, UpstreamMetrics, first_cell};
 use crate::cluster::{ClusterStatus, Condition, HealthState, Mode, UpstreamStatus};
@@ -268,9 +269,6 @@ impl Metrics {
     }
 }
 
-pub(super) const COUNTER: MetricType = MetricType::COUNTER;
-pub(super) const GAUGE: MetricType = MetricType::GAUGE;
-
 /// The families that are states and not counts.
 fn cluster_families(status: &ClusterStatus) -> [MetricFamily; 7] {
     let gauge = |name: &str, help: &str, value: fn(&UpstreamStatus) -> f64| {
@@ -405,68 +403,4 @@ fn by_reason(counters: &Labelled) -> Vec<Metric> {
             )
         })
         .collect()
-}
-
-fn truth(holds: bool) -> f64 {
-    f64::from(u8::from(holds))
-}
-
-pub(super) fn family(
-    name: &str,
-    help: &str,
-    kind: MetricType,
-    samples: impl IntoIterator<Item = Metric>,
-) -> MetricFamily {
-    let mut family = MetricFamily::default();
-    family.set_name(name.to_owned());
-    family.set_help(help.to_owned());
-    family.set_field_type(kind);
-    family.set_metric(samples.into_iter().collect());
-    family
-}
-
-fn sample(labels: &[(&str, &str)]) -> Metric {
-    let pair = |(name, value): &(&str, &str)| {
-        let mut pair = LabelPair::default();
-        pair.set_name((*name).to_owned());
-        pair.set_value((*value).to_owned());
-        pair
-    };
-    Metric::from_label(labels.iter().map(pair).collect())
-}
-
-pub(super) fn counter_sample(labels: &[(&str, &str)], count: u64) -> Metric {
-    float_counter_sample(labels, count as f64)
-}
-
-pub(super) fn float_counter_sample(labels: &[(&str, &str)], count: f64) -> Metric {
-    let mut counter = Counter::default();
-    counter.set_value(count);
-    let mut sample = sample(labels);
-    sample.set_counter(counter);
-    sample
-}
-
-pub(super) fn gauge_sample(labels: &[(&str, &str)], value: f64) -> Metric {
-    let mut gauge = Gauge::default();
-    gauge.set_value(value);
-    let mut sample = sample(labels);
-    sample.set_gauge(gauge);
-    sample
-}
-
-fn histogram_sample(labels: &[(&str, &str)], reading: Reading) -> Metric {
-    let bucket = |(bound, count): (f64, u64)| {
-        let mut bucket = Bucket::default();
-        bucket.set_upper_bound(bound);
-        bucket.set_cumulative_count(count);
-        bucket
-    };
-    let mut histogram = Histogram::default();
-    histogram.set_bucket(reading.buckets.into_iter().map(bucket).collect());
-    histogram.set_sample_count(reading.count);
-    histogram.set_sample_sum(reading.sum_seconds);
-    let mut sample = sample(labels);
-    sample.set_histogram(histogram);
-    sample
 }
