@@ -22,6 +22,10 @@
 //! bounded, and each ends once. And: changes of health have their run of probes, evidence alone
 //! never sets aside too many, reloads forget nothing, orders are refused exactly when they must be.
 //!
+//! Beside these worlds there are sites with servers of a known capacity (`capacity.rs`): what they
+//! get done in a roll and in a brownout is compared with what the remaining capacity allows, and
+//! with what least connections would have done.
+//!
 //! `SIM_SEED=17 cargo test --test simulation -- --nocapture` replays one world and prints its
 //! transitions. `SIM_SEEDS=0..256,20260301000..20260301064` runs these worlds instead of the usual
 //! ones; `make test` adds some of the day.
@@ -32,6 +36,8 @@ mod administrators;
 mod audit;
 #[path = "simulation/blueprint.rs"]
 mod blueprint;
+#[path = "simulation/capacity.rs"]
+mod capacity;
 #[path = "simulation/catalogs.rs"]
 mod catalogs;
 #[path = "simulation/chance.rs"]
@@ -64,6 +70,8 @@ mod places;
 mod requests;
 #[path = "simulation/rescue.rs"]
 mod rescue;
+#[path = "simulation/site.rs"]
+mod site;
 #[path = "simulation/succession.rs"]
 mod succession;
 #[path = "simulation/tiles.rs"]
