@@ -62,6 +62,10 @@ fn a_replica_that_drains_serves_on_for_what_it_alone_serves() {
             && line.contains("it alone can answer a request of class process")),
         "{lines:?}"
     );
+    assert!(
+        !lines.iter().any(|line| line.contains("catalog=roll-ended")),
+        "what is postponed is a part of the roll: {lines:?}"
+    );
     drop(running);
     catalogs.live(SECOND * 20);
     assert!(catalogs.all_fresh(), "{:#?}", catalogs.log);
