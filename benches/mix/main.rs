@@ -18,6 +18,7 @@
 //! cargo bench --bench mix -- --table --only brownout --front leastconn,geofront   one row within two minutes
 //! cargo bench --bench mix -- --table --only roll --front haproxy,geofront         an administrator's change
 //! cargo bench --bench mix -- --full --model --mixes 100 --seed 101                drawn mixes, in the model
+//! cargo bench --bench mix -- --full --model --mixes 40 --seed 201 --best-fixed    what fixed limits could reach in each
 //! cargo bench --bench mix -- --table --mixes 3 --seed 101                         drawn mixes, measured
 //! ```
 
@@ -98,6 +99,9 @@ struct Arguments {
     /// Another geofront than the one that was built with this bench.
     #[arg(long, default_value = env!("CARGO_BIN_EXE_geofront"))]
     geofront: PathBuf,
+    /// Also the best fixed limits of each drawn mix, in the model.
+    #[arg(long)]
+    best_fixed: bool,
     /// Only the model, nothing measured.
     #[arg(long)]
     model: bool,
@@ -138,7 +142,8 @@ fn measure(arguments: &Arguments) -> io::Result<()> {
     println!("in time   {}", in_time::words());
     let fixed = rows(&arguments.only, scenario::all(&lengths))?;
     if arguments.model && arguments.mixes > 0 {
-        mixes::print_all(&lengths, &fixed, arguments.seed, arguments.mixes);
+        let seeds = (arguments.seed, arguments.mixes);
+        mixes::print_all(&lengths, &fixed, seeds, arguments.best_fixed);
         return Ok(());
     }
     if !arguments.model {

@@ -53,27 +53,71 @@ impl Row {
     }
 }
 
+/// Limits that are tried for each mix, by [`Kind`], in parts of the cores: of all, kept for tiles
+/// (a count), of heavy ones.
+const LIMITS: [f64; 8] = [0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0];
+const KEPT_FOR_TILES: [usize; 5] = [0, 1, 2, 3, 4];
+const HEAVY_LIMITS: [f64; 6] = [0.25, 0.5, 0.75, 1.0, 1.5, 9.0];
+
+/// Fixed limits for replicas of so many cores.
+fn fixed_limits(cores: usize) -> Vec<[usize; 3]> {
+    let of_cores = |part: f64| ((cores as f64 * part) as usize).max(1);
+    let mut limits = Vec::new();
+    for all in LIMITS.map(of_cores) {
+        for slower in KEPT_FOR_TILES
+            .iter()
+            .filter_map(|kept| all.checked_sub(*kept))
+        {
+            if slower * 2 + 1 >= all && slower > 0 {
+                limits.extend(HEAVY_LIMITS.map(|part| [all, slower, of_cores(part).min(slower)]));
+            }
+        }
+    }
+    limits.sort_unstable();
+    limits.dedup();
+    limits
+}
+
+/// The fixed limits that are best for the tiles of this very mix, of those that cost nothing: all
+/// p99 and answers in time are no worse than leastconn's. Without any, leastconn.
+fn best_fixed(seed: u64, scenario: &Scenario, arrivals: &[Arrival], first: &Bound) -> Row {
+    let rows = fixed_limits(scenario.cores).into_iter().map(|caps| {
+        let rules = Rules {
+            caps: Some(caps),
+            ..Rules::capped(1, true)
+        };
+        Row::new(seed, &Bound::new("fixed", rules, scenario, arrivals), first)
+    });
+    rows.filter(|row| row.all_p99 <= 1.0 && row.in_time >= 0.0)
+        .min_by(|a, b| a.tile_p99.total_cmp(&b.tile_p99))
+        .unwrap_or_else(|| Row::new(seed, first, first))
+}
+
 /// The mixes of so many seeds from `seed` on, in both models; or `make`'s scenario, with the
 /// arrivals of each seed.
-pub(crate) fn print(title: &str, make: &(impl Fn(u64) -> Scenario + Sync), seed: u64, count: u64) {
+fn print(
+    title: &str,
+    make: &(impl Fn(u64) -> Scenario + Sync),
+    (seed, count): (u64, u64),
+    with_best: bool,
+) {
     let seeds: Vec<u64> = (seed..seed + count).collect();
-    let run = |seed: u64| -> [Row; POLICIES.len()] {
+    let run = |seed: u64| -> Vec<Row> {
         let scenario = make(seed);
         let arrivals: Vec<Arrival> =
             scenario
                 .plan
                 .arrivals(&scenario.mix, scenario.capacity(), seed);
         let first = Bound::new("leastconn", Rules::LEAST_CONNECTIONS, &scenario, &arrivals);
-        POLICIES.map(|(policy, rules)| {
-            Row::new(
-                seed,
-                &Bound::new(policy, rules, &scenario, &arrivals),
-                &first,
-            )
-        })
+        let of_policy = |(policy, rules)| {
+            let own = Bound::new(policy, rules, &scenario, &arrivals);
+            Row::new(seed, &own, &first)
+        };
+        let best = with_best.then(|| best_fixed(seed, &scenario, &arrivals, &first));
+        POLICIES.into_iter().map(of_policy).chain(best).collect()
     };
     let middle = seeds.len() / 2;
-    let rows: Vec<[Row; POLICIES.len()]> = thread::scope(|scope| {
+    let rows: Vec<Vec<Row>> = thread::scope(|scope| {
         let halves = [&seeds[..middle], &seeds[middle..]];
         let runs = halves.map(|half| {
             scope.spawn(move || half.iter().map(|seed| run(*seed)).collect::<Vec<_>>())
@@ -85,7 +129,9 @@ pub(crate) fn print(title: &str, make: &(impl Fn(u64) -> Scenario + Sync), seed:
     println!(
         "== {title}: {count} seeds from {seed} on, multiples of leastconn: median, 9 of 10, worst (its seed)"
     );
-    for (at, (policy, _)) in POLICIES.iter().enumerate() {
+    let best = with_best.then_some("best fixed of each mix");
+    let policies = POLICIES.iter().map(|(policy, _)| *policy).chain(best);
+    for (at, policy) in policies.enumerate() {
         let column = |value: fn(&Row) -> f64, best_is_low: bool| {
             let mut values: Vec<(f64, u64)> = rows
                 .iter()
@@ -116,16 +162,16 @@ pub(crate) fn print(title: &str, make: &(impl Fn(u64) -> Scenario + Sync), seed:
 
 /// Drawn mixes before slots and on shared cores, then each fixed scenario that the model knows,
 /// with many seeds.
-pub(crate) fn print_all(lengths: &Lengths, fixed: &[Scenario], seed: u64, count: u64) {
+pub(crate) fn print_all(lengths: &Lengths, fixed: &[Scenario], seeds: (u64, u64), with_best: bool) {
     for model in [Model::Slots, Model::Shared] {
         print(
             &format!("drawn mixes, {}", model.name()),
             &|seed| Scenario::drawn(lengths, seed, model),
-            seed,
-            count,
+            seeds,
+            with_best,
         );
     }
     for scenario in fixed.iter().filter(|scenario| scenario.is_modelled()) {
-        print(&scenario.name, &|_| scenario.clone(), seed, count);
+        print(&scenario.name, &|_| scenario.clone(), seeds, false);
     }
 }

@@ -189,6 +189,24 @@ fn without_anything_to_compare_with_it_rises_and_dips_every_half_minute_at_most(
 }
 
 #[test]
+fn where_the_slots_are_known_there_are_no_dips() {
+    let (mut auto, mut now) = (AutoCap::new(8), Instant::now());
+    for _ in 0..30 {
+        for company in 5..=8 {
+            auto.learn(&answered(company, 300, None), now);
+            auto.learn(&tile(company, if company > 6 { 100 } else { 8 }), now);
+        }
+    }
+    // While they were not known there may have been one.
+    now += LONGEST_DIP;
+    for _ in 0..400 {
+        now += Duration::from_millis(100);
+        auto.learn(&answered(auto.cap(), 300, None), now);
+        assert_eq!(auto.cap(), 6);
+    }
+}
+
+#[test]
 fn while_heavy_requests_could_hold_all_places_of_a_dip_there_is_none() {
     let dips = |heavy| {
         let (mut auto, mut now) = (AutoCap::new(8), Instant::now());
