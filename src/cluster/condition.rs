@@ -1,10 +1,11 @@
-//! Conditions: facts an operator should act on, each in one sentence with its real-world cause and
-//! its remedy.
+//! Conditions: facts that an operator should act on. Each is one sentence with its real-world cause
+//! and its remedy.
 //!
-//! A transition is a moment, a condition lasts. The cluster computes the set that holds after every
-//! event, and reports each one that begins or ends as a transition. A new kind of condition is a
-//! new variant here, its words below, and the place in [`Cluster::conditions`] that finds it; log,
-//! events, API, page, command line and metric then show it by themselves.
+//! A transition is a moment, a condition lasts. After every event, the cluster computes the set of
+//! conditions that hold, and reports each one that begins or ends as a transition. A new kind of
+//! condition needs a new variant here, its text below, and the place in [`Cluster::conditions`]
+//! that finds it. Log, events, API, page, command line and metric then show it without further
+//! changes.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -16,32 +17,32 @@ use crate::ogc::fault_texts;
 /// Conditions held at a time; more would help no operator.
 const MAX_CONDITIONS: usize = 100;
 
-/// One kind of fact an operator should act on.
+/// One kind of fact that an operator should act on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// GeoServer answered our own request with this status because it does not accept the
     /// credentials of `[geoserver]`.
     CredentialsRefused { upstream: UpstreamName, status: u16 },
-    /// Our own requests fail by a fault of this machine or of geofront, which says nothing about
+    /// Our own requests fail by a fault of this machine or of geofront, which is no evidence about
     /// the upstreams.
     LocalFault { fault: LocalFault },
-    /// The same probe fails in the same way on every upstream that answers: the probe is wrong, or
-    /// what all share is.
+    /// The same probe fails in the same way on every upstream that answers. The fault is in the
+    /// probe or in something that all share.
     ProbeInDoubt {
         /// The layer that is probed; `None` for capabilities.
         layer: Option<String>,
         cause: Cause,
     },
-    /// The canary fails on a replica that was reloaded and on one that was not: it is wrong, or
-    /// what all share is.
+    /// The canary fails on a replica that was reloaded and on one that was not. The fault is in the
+    /// canary or in something that all share.
     CanaryInDoubt {
         /// The layer that is drawn; `None` for capabilities.
         layer: Option<String>,
         cause: Cause,
     },
-    /// No upstream passes its probe, each for another reason; reads go to all that are reachable.
+    /// No upstream passes its probe, each for another reason. Reads go to all that are reachable.
     FailOpen {
-        /// Of some of them, with their names.
+        /// The causes on some of the upstreams, with their names.
         causes: Vec<String>,
     },
     /// Requests fail in the same way on all upstreams: those for one layer, or many.
@@ -49,16 +50,16 @@ pub enum Condition {
         layer: Option<String>,
         cause: String,
     },
-    /// The main answers, and does not report its `updateSequence`: changes that do not pass through
+    /// The main answers but does not report its `updateSequence`. Changes that do not pass through
     /// geofront go unnoticed.
     UpdateSequenceUnknown { main: UpstreamName },
-    /// The main has this layer, and the replica has not, although it was reloaded for it.
+    /// The main has this layer, and the replica lacks it even after a reload for it.
     LayerMissing {
         upstream: UpstreamName,
         layer: String,
     },
-    /// No layer is configured for probes and canaries, and none could be chosen: they read
-    /// capabilities.
+    /// No layer is configured for probes and canaries, and none could be chosen. They read
+    /// capabilities instead.
     NoProbeLayer { why: String },
 }
 
@@ -71,7 +72,7 @@ pub struct ConditionStatus {
 }
 
 impl Condition {
-    /// Every kind there is, for metrics and documentation.
+    /// Every kind of condition, for metrics and documentation.
     pub const KINDS: [&'static str; 9] = [
         "credentials-refused",
         "local-fault",
@@ -84,7 +85,7 @@ impl Condition {
         "no-probe-layer",
     ];
 
-    /// The kind alone, one of [`Self::KINDS`].
+    /// Returns the kind alone, one of [`Self::KINDS`].
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::CredentialsRefused { .. } => "credentials-refused",
@@ -99,7 +100,7 @@ impl Condition {
         }
     }
 
-    /// The upstream it is about; `None` if it concerns the whole cluster.
+    /// Returns the upstream concerned; `None` if the condition concerns the whole cluster.
     pub const fn upstream(&self) -> Option<&UpstreamName> {
         match self {
             Self::CredentialsRefused { upstream, .. } => Some(upstream),
@@ -111,7 +112,7 @@ impl Condition {
         }
     }
 
-    /// What it is about besides an upstream, such as a layer. Two conditions of the same kind,
+    /// Returns the subject besides an upstream, such as a layer. Two conditions of the same kind,
     /// upstream and subject are one.
     pub fn subject(&self) -> Option<&str> {
         match self {
@@ -130,7 +131,7 @@ impl Condition {
         }
     }
 
-    /// What to do about it, in one sentence.
+    /// Returns the remedy, in one sentence.
     pub const fn remedy(&self) -> &'static str {
         match self {
             Self::CredentialsRefused { .. } => {
@@ -175,7 +176,7 @@ impl Condition {
         }
     }
 
-    /// Whether it stays until an operator does something: then `geofront status` exits with 1.
+    /// True if it lasts until an operator acts. `geofront status` then exits with 1.
     pub const fn needs_operator(&self) -> bool {
         match self {
             Self::CredentialsRefused { .. }
@@ -188,7 +189,7 @@ impl Condition {
         }
     }
 
-    /// Whether `other` is the same condition, perhaps in other words.
+    /// True if `other` is the same condition, perhaps with another text.
     fn is(&self, other: &Self) -> bool {
         (self.kind(), self.upstream(), self.subject())
             == (other.kind(), other.upstream(), other.subject())
@@ -259,7 +260,7 @@ impl fmt::Display for Condition {
     }
 }
 
-/// GeoServer's words for a layer that it does not have.
+/// True if the text is GeoServer's message for a layer that it does not have.
 fn is_unknown_layer(cause: &Cause) -> bool {
     matches!(cause, Cause::Unexpected(text) if fault_texts::has_missing_layer_code(text))
 }
@@ -271,7 +272,7 @@ pub(super) struct Conditions {
 }
 
 impl Conditions {
-    /// Takes over what holds now. The conditions that ended, then those that began.
+    /// Takes over the conditions that hold now. Returns those that ended, then those that began.
     fn update(&mut self, mut holding: Vec<Condition>, now: Instant) -> Vec<What> {
         holding.truncate(MAX_CONDITIONS);
         let before = std::mem::take(&mut self.held);
@@ -307,8 +308,8 @@ impl Conditions {
 }
 
 impl Cluster {
-    /// What holds now. One of a kind, upstream and subject; those about the whole cluster come
-    /// first.
+    /// Returns the conditions that hold now, one per kind, upstream and subject. Those of the whole
+    /// cluster come first.
     fn conditions(&self, now: Instant) -> Vec<Condition> {
         let fault = self.tracked.iter().find_map(|tracked| tracked.local_fault);
         let own = fault.map(|fault| Condition::LocalFault { fault });
@@ -358,7 +359,7 @@ mod tests {
         }
     }
 
-    /// One of each kind.
+    /// Returns one condition of each kind.
     fn samples() -> [Condition; Condition::KINDS.len()] {
         let cause = Cause::Unexpected("LayerNotDefined: Could not find layer geor:x".to_owned());
         [

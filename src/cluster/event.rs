@@ -1,4 +1,4 @@
-//! What the cluster is told, and what it asks for.
+//! Events that the cluster takes in, and actions that it requests.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,13 +7,13 @@ use super::{FileChange, LayerChoice, LocalFault, Subject, Upstream, UpstreamId};
 use crate::config::{Address, Config, UpstreamName};
 use crate::health::{Severity, Verdict};
 
-/// What happened.
+/// An event for the cluster.
 #[derive(Debug)]
 pub enum Event {
     /// A configuration is in force from now on.
     Configured(Arc<Config>),
-    /// The name of an upstream's host was looked up, and this is where it is now, or why that is
-    /// not known.
+    /// The host name of an upstream was resolved. The event has its present address, or the reason
+    /// why that is unknown.
     Resolved {
         upstream: UpstreamName,
         address: Address,
@@ -27,57 +27,57 @@ pub enum Event {
         upstream: UpstreamId,
         sent: Instant,
         outcome: Outcome,
-        /// What a failure is about; `None` compares it with no other.
+        /// The subject of a failure; without one (`None`) the failure is compared with no other.
         subject: Option<Subject>,
     },
-    /// An upstream was asked at `asked` for its `updateSequence`.
+    /// A query for the `updateSequence` of an upstream, sent at `asked`, ended.
     VersionRead {
         upstream: UpstreamId,
         asked: Instant,
         number: Option<u64>,
     },
-    /// A replica answered the catalog reload that was begun at `asked`, or did not.
+    /// A catalog reload of a replica, begun at `asked`, ended with or without an answer.
     CatalogReloaded {
         upstream: UpstreamId,
         asked: Instant,
         outcome: Result<(), Cause>,
     },
-    /// A replica was asked at `asked` whether it takes the credentials of `[geoserver]`.
+    /// A trial of the `[geoserver]` credentials on a replica, begun at `asked`, ended.
     CredentialsTried {
         upstream: UpstreamId,
         asked: Instant,
         outcome: Result<(), Cause>,
     },
-    /// A reloaded replica was asked at `asked` for the canary, and then for its number.
+    /// A canary test of a reloaded replica, begun at `asked`, ended. It includes a query for its
+    /// update sequence.
     CanaryTested {
         upstream: UpstreamId,
         asked: Instant,
         outcome: Outcome,
         number: Option<u64>,
     },
-    /// An upstream that serves was asked for the canary at `asked`.
+    /// A canary request to an upstream in service, sent at `asked`, ended.
     CanaryTried { asked: Instant, outcome: Outcome },
-    /// The main answered the catalog reload that was begun at `asked`, or did not.
+    /// A catalog reload of the main, begun at `asked`, ended with or without an answer.
     MainReloaded {
         upstream: UpstreamId,
         asked: Instant,
         outcome: Result<(), Cause>,
     },
-    /// A layer for probes and canaries was chosen that was asked for at `asked`, or why there is
-    /// none.
+    /// The choice of a layer for probes and canaries, requested at `asked`, ended with a layer or
+    /// with the reason why there is none.
     LayerChosen {
         asked: Instant,
         layer: Result<String, &'static str>,
     },
-    /// The main answered, and did not draw the layer that was chosen.
+    /// The main answered but did not draw the chosen layer.
     LayerLost { layer: String },
     /// The data directory's `global.xml` was found changed.
     DirectoryChanged(FileChange),
-    /// A replica did not know a layer or workspace that the main knows, to a request that was sent
-    /// at `sent`.
+    /// A request sent at `sent` showed that a replica lacks a layer or workspace of the main.
     StaleSeen {
         upstream: UpstreamId,
-        /// As the request named it; empty where that is not known.
+        /// The layer as the request named it; empty if the name is not known.
         layer: Box<str>,
         sent: Instant,
     },
@@ -85,28 +85,28 @@ pub enum Event {
     Tick,
 }
 
-/// What is due.
+/// An action that is due.
 #[derive(Debug)]
 pub enum Action {
-    /// To be answered by one [`Event::Probed`]. No other probe of this upstream is due before, or
-    /// before it must have ended.
+    /// Probe the upstream, and report one [`Event::Probed`]. No other probe of this upstream is due
+    /// before that, or before its deadline.
     Probe(Arc<Upstream>),
-    /// To be answered by one [`Event::VersionRead`].
+    /// Query the update sequence, and report one [`Event::VersionRead`].
     ReadVersion(Arc<Upstream>),
-    /// To be answered by one [`Event::CredentialsTried`].
+    /// Try the credentials, and report one [`Event::CredentialsTried`].
     TryCredentials(Arc<Upstream>),
-    /// To be answered by one [`Event::CatalogReloaded`]. Nothing is in flight there, or nothing
-    /// that could be waited for.
+    /// Reload the catalog of a replica, and report one [`Event::CatalogReloaded`]. No request is in
+    /// flight there, or none that could be waited for.
     ReloadCatalog(Arc<Upstream>),
-    /// The main reads the data directory before its replicas do. To be answered by one
-    /// [`Event::MainReloaded`]. It goes on serving what only the main serves.
+    /// Reload the main, and report one [`Event::MainReloaded`]. The main reads the data directory
+    /// before its replicas do, and goes on serving the classes that only it serves.
     ReloadMain(Arc<Upstream>),
-    /// To be answered by one [`Event::LayerChosen`].
+    /// Choose a layer, and report one [`Event::LayerChosen`].
     ChooseLayer(LayerChoice),
-    /// To be answered by one [`Event::CanaryTested`].
+    /// Test the canary of a reloaded replica, and report one [`Event::CanaryTested`].
     TestCanary(Arc<Upstream>),
-    /// Whether one that serves draws the canary, as a replica that was reloaded does not. To be
-    /// answered by one [`Event::CanaryTried`].
+    /// Request the canary from an upstream in service, because a reloaded replica does not draw it,
+    /// and report one [`Event::CanaryTried`].
     TryCanary(Arc<Upstream>),
 }
 
@@ -114,29 +114,30 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeReport {
     pub outcome: Outcome,
-    /// From the question to the report.
+    /// Time from the probe's request to its report.
     pub took: Duration,
 }
 
-/// What an attempt told about the upstream. Client faults and client aborts tell nothing and are
-/// not reported.
+/// The outcome of an attempt, as evidence about the upstream. Client faults and client aborts are
+/// no evidence and are not reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Success,
-    /// It asked for patience (control-flow's 503 or 429): a load signal, never evidence against it.
+    /// The upstream answered that it is busy (control-flow's 503 or 429). This is a load signal,
+    /// never evidence against it.
     Busy,
     Failure(Cause),
 }
 
-/// Why an attempt or a probe counts against an upstream.
+/// The reason why an attempt or a probe counts against an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// Refused, unreachable, TLS failed; with the reason.
+    /// The connection failed: refused, unreachable or a TLS error, with the reason.
     Connect(String),
-    /// Nothing came within the limit.
+    /// No answer came within the limit.
     Timeout(&'static str),
-    /// A probe was not answered within the limit, although the upstream answers something lighter:
-    /// its queue is full, or what the probe needs is slow.
+    /// A probe was not answered within the limit, although the upstream answers a lighter request.
+    /// Its queue is full, or the probe depends on something slow.
     Slow(&'static str),
     /// The connection died before or within the answer.
     Reset(&'static str),
@@ -144,12 +145,12 @@ pub enum Cause {
     Status(u16),
     /// The answer ended too early.
     Truncated,
-    /// A 200 that says the node is broken: what it says.
+    /// A 200 with GeoServer's report that the node is broken, and the text of that report.
     NodeFault(String),
-    /// A probe's answer was not the expected one: what was wrong with it.
+    /// A probe's answer was not the expected one; with the difference.
     Unexpected(String),
-    /// The status, 401 or 403, with which GeoServer refused our own credentials. It concerns those,
-    /// never its health.
+    /// The status, 401 or 403, with which GeoServer refused our own credentials. It is evidence
+    /// about the credentials, never about the upstream's health.
     Credentials(u16),
     /// A fault of our own. It is no evidence about any upstream.
     Local(LocalFault),
@@ -164,7 +165,7 @@ impl Outcome {
         }
     }
 
-    /// The status with which GeoServer refused our credentials, or our lack of them.
+    /// Returns the status with which GeoServer refused our credentials, or our lack of them.
     pub(super) const fn refused_credentials(&self) -> Option<u16> {
         match self {
             Self::Success | Self::Busy => None,
@@ -174,14 +175,14 @@ impl Outcome {
 }
 
 impl Cause {
-    /// What [`Self::Connect`] says where nobody listens: the process is not there.
+    /// The reason in [`Self::Connect`] if no process listens on the port.
     pub const REFUSED: &'static str = "connection refused";
 
     pub(super) fn is_refused(&self) -> bool {
         matches!(self, Self::Connect(reason) if reason == Self::REFUSED)
     }
 
-    /// What it says as the result of a probe: about reachability, content or credentials.
+    /// Classifies this cause as the result of a probe: reachability, content or credentials.
     pub(super) const fn verdict(&self) -> Verdict {
         match self {
             Self::Connect(_) | Self::Timeout(_) | Self::Reset(_) => Verdict::Unreachable,
@@ -192,8 +193,8 @@ impl Cause {
         }
     }
 
-    /// Whether it is the same fault as `other`, as far as words show: of an exception, the code
-    /// decides.
+    /// True if this is the same fault as `other`, as far as its text shows. For an exception, the
+    /// code decides.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::NodeFault(a), Self::NodeFault(b))
@@ -205,7 +206,7 @@ impl Cause {
         }
     }
 
-    /// The status with which GeoServer refused our credentials.
+    /// Returns the status with which GeoServer refused our credentials.
     pub(super) const fn refused_credentials(&self) -> Option<u16> {
         match self {
             Self::Credentials(status) => Some(*status),
@@ -218,7 +219,7 @@ impl Cause {
         }
     }
 
-    /// The fault of our own that stood in the way.
+    /// Returns the fault of our own that caused the failure.
     pub const fn local_fault(&self) -> Option<LocalFault> {
         match self {
             Self::Local(fault) => Some(*fault),

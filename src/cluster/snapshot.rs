@@ -1,24 +1,32 @@
-//! The immutable view that requests read.
+//! The immutable view of the cluster that requests read.
 //!
-//! It holds only upstreams that are reachable and ready, already sorted by who may serve what, so
-//! that a choice looks at nothing but loads and weights, allocates nothing and takes no lock.
+//! It holds only upstreams that are reachable and ready, already sorted by the classes they may
+//! serve. A selection therefore compares only loads and weights, allocates nothing and takes no
+//! lock.
 //!
-//! Classes served by one place go there or nowhere. For all others: an upstream on trial gets the
-//! first request of priority 0 that comes, after a second one of priority 1, after half a minute
-//! any (without that preference it might wait for its trial for ever), then the least loaded of the
-//! fresh, then, as `catalog.stale` has it, of the stale before the main that serves as backup, or
-//! after it. Capabilities are listed by the fresh and the main before anybody else. A request that
-//! has failed once is not used for a trial unless no other upstream is left; then it even waits
-//! for the end of another's trial. A class that one replica serves waits while that reloads its
-//! catalog. While some are stale, the fresh are preferred within a bound of their load, for
-//! requests that the change concerns: without the bound the first fresh one would get everything
-//! until it is full. All others take those with the least in flight, fresh or not. Requests that
-//! belong together take the one that is theirs (`near.rs`).
+//! A class with a single serving upstream is routed to that upstream or nowhere. All other classes
+//! choose in this order:
 //!
-//! Whoever has no place left for a request is passed over. When that leaves nobody, the request
-//! waits ([`NoUpstream::Full`]): only from the fresh to the stale does it go on, where they serve.
-//! The backup is there for when nobody else is, and would not be when it drowns in what the others
-//! cannot take.
+//! - An upstream on trial gets the first request of priority 0. After a second it accepts priority
+//!   1, and after half a minute any request, because a preference without an end could postpone the
+//!   trial for ever.
+//! - The fresh upstream with the least load follows.
+//! - Stale upstreams and the main as backup come last; `catalog.stale` decides which of the two
+//!   precedes the other.
+//!
+//! Fresh upstreams and the main are preferred for capabilities. A request that has failed once is
+//! used for a trial only if no other upstream is left; it then even waits for the end of another
+//! request's trial. A class that one replica serves waits while that replica reloads its catalog.
+//!
+//! While some upstreams are stale, requests that the change concerns prefer the fresh ones within a
+//! bound on their load. Without the bound, the first fresh upstream would get every request until
+//! it is full. All other requests take the upstream with the least in flight, fresh or stale.
+//! Requests with a common key prefer the upstream of that key (`near.rs`).
+//!
+//! An upstream without a free slot is passed over. If no upstream is left, the request waits
+//! ([`NoUpstream::Full`]). A full fresh tier spills over to the stale tier where stale upstreams
+//! serve. The backup does not take overflow: it must still have capacity when no other upstream is
+//! left.
 
 mod near;
 mod place;
@@ -41,61 +49,61 @@ use crate::config::{Config, Limits, MaxInFlight, ServedBy, StalePolicy, Weight};
 use crate::health::Warmup;
 use crate::ogc::{PerClass, RequestClass};
 
-/// Configuration and upstreams of one revision: one swap, so a reader never sees new upstreams with
-/// old health.
+/// Configuration and upstreams of one revision. Both are swapped together, so a reader never sees
+/// new upstreams with old health.
 #[derive(Debug)]
 pub struct Snapshot {
     pub revision: u64,
     pub config: Arc<Config>,
-    /// How far hints at changes of the catalog have been followed up.
+    /// The progress in following up hints at catalog changes.
     pub tickets: Tickets,
-    /// Those who serve what several may serve, and are fresh.
+    /// Fresh upstreams for the shared classes.
     fresh: Box<[Place]>,
-    /// Those of them who are stale.
+    /// Stale upstreams for the shared classes.
     stale: Box<[Place]>,
-    /// All of them.
+    /// All upstreams that serve the shared classes first, fresh and stale.
     first: Box<[Place]>,
-    /// What is different on the stale ones.
+    /// The part of the catalog in which the stale upstreams differ.
     concern: Concern,
-    /// Those who do when none of the first can.
+    /// Upstreams for the shared classes when none of `first` can serve.
     backup: Box<[Place]>,
-    /// The main, whatever it serves otherwise.
+    /// The main, regardless of the classes it serves otherwise.
     main: Box<[Place]>,
-    /// Those who are half-open.
+    /// Upstreams that are half-open.
     on_trial: Box<[Place]>,
     routes: PerClass<Route>,
-    /// Until when the first verdict about an upstream that may serve the class is worth waiting
-    /// for.
+    /// Deadline of the wait for a first verdict about an upstream that may serve the class.
     awaited: PerClass<Option<Instant>>,
     demands: PerClass<Demand>,
     rotation: Rotation,
-    /// Begins anew with every snapshot: what it then does not know costs a request or two a second
-    /// choice.
+    /// Keys in flight. The record starts empty with every snapshot, which costs the requests in
+    /// flight a second choice once or twice.
     keys: Arc<KeysInFlight>,
 }
 
-/// Who serves a class.
+/// The upstreams that serve a class.
 #[derive(Clone, Debug)]
 enum Route {
     Shared,
-    /// One place, if it is reachable and ready. Its ejection and its content do not matter: there
-    /// is nobody else to go to.
+    /// One upstream, if it is reachable and ready. Ejection and content failures do not matter
+    /// here, because there is no alternative.
     One(Option<Place>),
-    /// One place that reloads its catalog, and serves afterwards.
+    /// One upstream that is reloading its catalog and serves afterwards.
     Returning(UpstreamId),
 }
 
-/// An upstream about which nothing is known yet.
+/// An upstream without any verdict yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Awaited<'u> {
     pub(super) upstream: &'u Upstream,
-    /// The part it would have.
+    /// The part it would have in serving reads.
     pub(super) reads: Reads,
-    /// When waiting for its first verdict is over.
+    /// Deadline of the wait for its first verdict.
     pub(super) until: Instant,
 }
 
-/// Whose turn it is among equals. On its own cache lines, because every request writes it.
+/// Position in the rotation among equal candidates. It has cache lines of its own because every
+/// request writes it.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Rotation(AtomicUsize);
@@ -106,56 +114,57 @@ impl Rotation {
     }
 }
 
-/// One attempt's upstream and its place on it.
+/// The upstream selected for one attempt, and the slot taken on it.
 #[derive(Debug)]
 pub struct Selection {
     pub upstream: Arc<Upstream>,
     pub lease: Lease,
-    /// How long it takes tells something about the upstream's cap.
+    /// True if the latency of this attempt is a sample for the upstream's learned cap.
     pub teaches_cap: bool,
 }
 
-/// Why nobody takes the request.
+/// The reason why no upstream takes the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoUpstream {
-    /// Nobody of the right role is up and ready.
+    /// No upstream of the right role is up and ready.
     NoneEligible,
-    /// All who could were tried already.
+    /// All eligible upstreams were tried already.
     AllTried,
-    /// Somebody could, but has no place left, or the only one that may reloads its catalog: worth
-    /// waiting for.
+    /// Eligible upstreams exist but have no free slot, or the only eligible one is reloading its
+    /// catalog. The request should wait.
     Full,
-    /// No upstream is known to serve it yet, but the first probe of one is under way: worth a short
-    /// wait.
+    /// No upstream is known to serve the class yet, but the first probe of one is under way. A
+    /// short wait is worthwhile.
     NoVerdict,
 }
 
-/// What became of a look at some upstreams.
+/// The result of examining some upstreams.
 enum Found {
     Taken(Selection),
-    /// Somebody could, but has no place left.
+    /// Eligible upstreams exist, but none has a free slot.
     Full,
     Nobody,
 }
 
-/// Upstreams of one rank in serving a class.
+/// Upstreams of equal rank in serving a class.
 struct Tier<'s> {
     places: &'s [Place],
-    /// They also serve when those of the rank before are full, and not only when there are none.
+    /// True if this tier also serves when the tier before it is full, and not only when that tier
+    /// is empty.
     relieves: bool,
 }
 
-/// Second opinions that the main gives above its limit.
+/// Second opinions that the main gives above its concurrency limit.
 const MAX_OPINIONS: u32 = 8;
-/// While others are stale, the most that a preferred fresh one has, in percent of the mean load.
+/// Highest load of a preferred fresh upstream while others are stale, in percent of the mean load.
 const FRESH_LOAD_PERCENT: u32 = 125;
 
-/// Places taken by others under one choice's hands, after which it calls everybody full. (It then
-/// waits, and looks again.)
+/// Lost races for a slot within one selection, after which the selection reports all upstreams as
+/// full. The request then waits and selects again.
 const MOST_RACES: usize = 8;
 
 impl Snapshot {
-    /// `turn` is where the rotation among equals begins.
+    /// Builds the snapshot. `turn` is the start of the rotation among equals.
     pub(super) fn new(
         revision: u64,
         config: Arc<Config>,
@@ -199,7 +208,8 @@ impl Snapshot {
         }
     }
 
-    /// The eligible upstream with the least in flight for its weight, and a place on it.
+    /// Selects the eligible upstream with the least in flight for its weight, and takes a slot on
+    /// it.
     pub fn select(
         &self,
         class: RequestClass,
@@ -209,7 +219,8 @@ impl Snapshot {
         self.select_for(class, None, tried, now)
     }
 
-    /// [`Self::select`] for one of the requests that have `key` in common: see `near.rs`.
+    /// Selects as [`Self::select`] does, for one of the requests that have `key` in common
+    /// (`near.rs`).
     pub fn select_for(
         &self,
         class: RequestClass,
@@ -220,8 +231,8 @@ impl Snapshot {
         self.select_about(class, About::Anything, (key, false), tried, now)
     }
 
-    /// [`Self::select_for`] while nobody waits: then those of `key` may be more than there are
-    /// places, where some of them are.
+    /// Selects as [`Self::select_for`] does, while no request is waiting. Requests of `key` may
+    /// then exceed the slots of an upstream that already serves some of them.
     pub fn select_joining(
         &self,
         class: RequestClass,
@@ -232,8 +243,8 @@ impl Snapshot {
         self.select_about(class, About::Anything, (Some(key), true), tried, now)
     }
 
-    /// Both, for a request of which it is known what it is about. `key`: what it has in common with
-    /// others, and whether it may join them where there is no place left.
+    /// Selects an upstream for a request with a known subject `about`. `key` is the key it shares
+    /// with others, and whether it may join them on an upstream without a free slot.
     pub fn select_about(
         &self,
         class: RequestClass,
@@ -260,8 +271,8 @@ impl Snapshot {
             })
     }
 
-    /// The main and a place on it, whatever the class: who just changed the catalog must see the
-    /// change.
+    /// Selects the main and takes a slot on it, whatever the class: a client that just changed the
+    /// catalog must see its change.
     pub fn select_main(
         &self,
         class: RequestClass,
@@ -277,8 +288,8 @@ impl Snapshot {
         self.concluded(found, class, tried)
     }
 
-    /// [`Self::select_main`] for a second opinion about another upstream's answer, if need be up to
-    /// [`MAX_OPINIONS`] places above the main's limit. The answer at hand may be wrong, and second
+    /// Selects the main for a second opinion about another upstream's answer, if need be up to
+    /// [`MAX_OPINIONS`] slots above the main's limit. The answer at hand may be wrong, and second
     /// opinions have a budget of their own.
     pub fn select_main_for_opinion(
         &self,
@@ -319,32 +330,32 @@ impl Snapshot {
         places.any(|place| place.is_tried(tried))
     }
 
-    /// Whether the main, or a fresh one, can be asked for a second opinion about `upstream`'s
-    /// answer.
+    /// True if the main or a fresh upstream can give a second opinion about the answer of
+    /// `upstream`.
     pub fn others_know_better(&self, upstream: &Upstream, tried: &Tried) -> bool {
         let knows = |place: &Place| place.upstream.id != upstream.id && !place.is_tried(tried);
         self.main.iter().any(knows) || self.is_stale(upstream) && self.fresh.iter().any(knows)
     }
 
-    /// Whether `upstream` serves although it lacks a change.
+    /// True if `upstream` serves although it lacks a change.
     pub fn is_stale(&self, upstream: &Upstream) -> bool {
         self.stale
             .iter()
             .any(|place| place.upstream.id == upstream.id)
     }
 
-    /// Whether a request about `about` may get another answer from a stale one than from a fresh
-    /// one.
+    /// True if a request about `about` may get another answer from a stale upstream than from a
+    /// fresh one.
     pub fn is_concerned(&self, about: About) -> bool {
         self.concern.touches(about)
     }
 
-    /// Whether it is worth finding out what a request is about.
+    /// True if it is worth finding out the workspace of a request.
     pub fn tells_workspaces_apart(&self) -> bool {
         !self.stale.is_empty() && self.concern.is_narrow()
     }
 
-    /// A fresh one and a place on it, or the main.
+    /// Selects a fresh upstream or the main, and takes a slot on it.
     pub fn select_fresh(
         &self,
         class: RequestClass,
@@ -369,12 +380,13 @@ impl Snapshot {
         }
     }
 
-    /// Whether it is the very same view.
+    /// True if `other` is the very same view.
     pub fn is(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
     }
 
-    /// Whether [`Self::select`] would find somebody, if only after a wait for a place; takes none.
+    /// True if [`Self::select`] would find an upstream, if only after a wait for a slot. Takes no
+    /// slot.
     pub fn has_place(&self, class: RequestClass, tried: &Tried) -> bool {
         let is_open = |place: &&Place| !place.is_tried(tried) && !place.load.is_closed();
         let mut trials = self
@@ -384,17 +396,17 @@ impl Snapshot {
         returns || self.in_full(class).any(|place| is_open(&place)) || trials.next().is_some()
     }
 
-    /// Those who serve `class` in full now.
+    /// Returns the upstreams that serve `class` in full now.
     pub fn serving(&self, class: RequestClass) -> impl Iterator<Item = &Arc<Upstream>> {
         self.in_full(class).map(|place| &place.upstream)
     }
 
-    /// Whether the first probe of an upstream that may serve `class` is still worth waiting for.
+    /// True if the first probe of an upstream that may serve `class` is still worth waiting for.
     pub fn awaits_verdict(&self, class: RequestClass, now: Instant) -> bool {
         self.awaited[class].is_some_and(|until| now < until)
     }
 
-    /// Whether any request would be served: what `/readyz` says.
+    /// True if any request would be served. `/readyz` reports this.
     pub fn would_serve(&self) -> bool {
         RequestClass::ALL
             .into_iter()
@@ -434,7 +446,7 @@ impl Snapshot {
         };
         if matches!(found, Found::Nobody) {
             trial(true).or_else(|| {
-                // The trial of another request is worth waiting for where there is nothing else.
+                // Another request's trial is worth waiting for when there is no other upstream.
                 let is_tried_by_another =
                     self.trials(class, true).any(|place| !place.is_out(tried));
                 if is_tried_by_another {
@@ -467,7 +479,8 @@ impl Snapshot {
         }
     }
 
-    /// The fresh within the bound, then all; the backup where there is none of them.
+    /// Selects among the fresh within the bound, then among all, and uses the backup if there are
+    /// none.
     fn serve_mixed(
         &self,
         class: RequestClass,
@@ -519,7 +532,7 @@ impl Snapshot {
         found
     }
 
-    /// Who serves a shared class, those first who are preferred.
+    /// Returns the tiers that serve a shared class, the preferred ones first.
     fn tiers(&self, class: RequestClass) -> [Tier<'_>; 3] {
         let tier = |places| Tier {
             places,
@@ -542,8 +555,8 @@ impl Snapshot {
         }
     }
 
-    /// Upstreams that may get a request of a shared class as their trial. Stale ones list
-    /// capabilities only as the last resort.
+    /// Returns the upstreams that may get a request of a shared class as their trial. Stale ones
+    /// serve capabilities only as the last resort.
     fn trials(&self, class: RequestClass, is_last_resort: bool) -> impl Iterator<Item = &Place> {
         let stale = is_last_resort && self.config.catalog.stale == StalePolicy::Serve;
         let may_be_stale = stale || class != RequestClass::Capabilities;
@@ -552,7 +565,7 @@ impl Snapshot {
             .filter(move |place| may_be_stale || place.standing.is_fresh)
     }
 
-    /// Of those untried that `allowed` allows.
+    /// Chooses among the untried candidates that `allowed` accepts.
     fn choose(
         &self,
         places: &[Place],
@@ -571,7 +584,7 @@ impl Snapshot {
             };
             match chosen {
                 Some(Some(selection)) => return Found::Taken(selection),
-                // Somebody else took the place, or the door was closed.
+                // Another request took the slot, or the upstream was closed.
                 Some(None) => {}
                 None if places.iter().any(|place| !place.is_out(tried)) => return Found::Full,
                 None => return Found::Nobody,
@@ -580,7 +593,8 @@ impl Snapshot {
         Found::Full
     }
 
-    /// `None` if nobody has a place; nothing inside if the chosen one has none any more.
+    /// Takes a slot on the candidate with the least load. Returns `None` if none has a free slot,
+    /// and `Some(None)` if the chosen one has lost its free slot meanwhile.
     fn least_loaded(
         &self,
         places: &[Place],
@@ -593,8 +607,8 @@ impl Snapshot {
         } else {
             0
         };
-        // Whoever costs least of all has a place, most of the time: then nobody else's cap is
-        // looked at.
+        // The cheapest candidate usually has a free slot, and in that case no other cap is
+        // examined.
         let cheapest = &places[pick_by(
             places.len(),
             |at| {
@@ -617,7 +631,7 @@ impl Snapshot {
         matches!(self.routes[class], Route::Shared)
     }
 
-    /// Those who serve `class` otherwise than as their trial.
+    /// Returns the upstreams that serve `class` other than as their trial.
     fn in_full(&self, class: RequestClass) -> impl Iterator<Item = &Place> {
         let (one, shared) = match &self.routes[class] {
             Route::One(place) => (place.as_ref(), None),

@@ -1,5 +1,5 @@
-//! One upstream's state: what was configured, measured, observed and ordered, as facts that do not
-//! depend on each other.
+//! State of one upstream. Configuration, measurements, observations and orders are facts that do
+//! not depend on each other.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,59 +24,60 @@ pub(super) struct Tracked {
     weight: Weight,
     reads: MainReads,
     max_in_flight: MaxInFlight,
-    /// What probes measured.
+    /// The results of its probes.
     pub(super) facts: Facts,
-    /// What follows from that for reads, with a view to the others; written by [`Self::measured`].
+    /// Its health for reads, which follows from its facts and the health of the others.
+    /// [`Self::measured`] writes it.
     health: HealthState,
     mode: Mode,
-    /// `None` for the mode that every upstream starts with.
+    /// The origin of an ordered mode; `None` for the mode that every upstream starts with.
     mode_origin: Option<ModeOrigin>,
     ejection: Ejection,
-    /// What the evidence against it rests on, the latest first.
+    /// The grounds of the evidence against it, the latest first.
     grounds: Vec<Grounds>,
     pub(super) probes: Schedule,
     pub(super) catalog: Freshness,
     warmup: Option<Warmup>,
-    /// It is the main and takes reads like the others, because some of them are out for their
-    /// reload.
+    /// True for the main while it takes reads like the replicas, because some of them are out for
+    /// their reload.
     pub(super) helps: bool,
-    /// When health, mode or ejection last changed.
+    /// Time of the last change of health, mode or ejection.
     changed: Instant,
     last_cause: Option<Cause>,
     last_probe: Option<Duration>,
-    /// When the last request succeeded of which that was of interest.
+    /// Time of the last successful request that was of interest.
     succeeded_at: Option<Instant>,
-    /// Why its content failed the last time.
+    /// The cause of its last content failure.
     content_cause: Option<Cause>,
     /// The status with which it refused the last probe, which was anonymous.
     refused_probe: Option<u16>,
     /// The status with which it refused our credentials when they were last tried there.
     refused_credentials: Option<u16>,
-    /// What kept the last probe from being sent or answered, if that was our own fault.
+    /// A fault of our own that kept the last probe from being sent or answered.
     pub(super) local_fault: Option<LocalFault>,
-    /// What the last snapshot says; written by [`Self::publish`].
+    /// Its standing in the last snapshot. [`Self::publish`] writes it.
     published: Option<Standing>,
-    /// Whether the last snapshot says that its first verdict is awaited.
+    /// True if the last snapshot has its first verdict as awaited.
     is_awaited_published: bool,
-    /// Whether the last snapshot says that it returns soon.
+    /// True if the last snapshot has it as returning soon.
     is_return_published: bool,
 }
 
-/// What a probe's report means to the other upstreams.
+/// The meaning of one upstream's probe report for the other upstreams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     Nothing,
-    /// Its content fails from now on, so that it matters what others answer.
+    /// Its content fails from now on, so the answers of the others matter.
     BeginsToFail,
-    /// The question is right: the others could pass it, too.
+    /// The probe request is sound: the others could pass it, too.
     Passes,
 }
 
-/// Failures whose grounds are remembered.
+/// Failures with remembered grounds.
 const MAX_GROUNDS: usize = 16;
 
-/// How long requests wait for the first verdict about an upstream: a probe's default timeout, and
-/// some more.
+/// Longest wait of a request for the first verdict about an upstream: the default timeout of a
+/// probe, with a margin.
 const FIRST_VERDICT: Duration = Duration::from_secs(5);
 
 impl Tracked {
@@ -116,7 +117,7 @@ impl Tracked {
         }
     }
 
-    /// Takes over what may change without becoming another upstream.
+    /// Takes over the part of the configuration that may change while the upstream stays the same.
     pub(super) fn reconfigure(&mut self, config: &UpstreamConfig) {
         (self.weight, self.reads, self.max_in_flight) =
             (config.weight, config.reads, config.max_in_flight);
@@ -126,9 +127,9 @@ impl Tracked {
         }
     }
 
-    // What it is.
+    // Properties of the upstream.
 
-    /// Its name, the mode that was ordered for it, and by what.
+    /// Returns its name, its ordered mode and the origin of the order.
     pub(super) fn order(&self) -> (UpstreamName, Mode, Option<ModeOrigin>) {
         (
             self.upstream.name.clone(),
@@ -137,23 +138,24 @@ impl Tracked {
         )
     }
 
-    /// Up, nobody ordered otherwise, and not reloading its catalog.
+    /// True if it is up, no order keeps it out of service, and it is not reloading its catalog.
     pub(super) fn is_fit(&self) -> bool {
         self.is_up() && self.is_there()
     }
 
-    /// Reachable, nobody ordered otherwise, and not reloading its catalog: it may be given what
-    /// only one upstream can do.
+    /// True if it is reachable, no order keeps it out of service, and it is not reloading its
+    /// catalog. It may then get requests that only one upstream can answer.
     pub(super) fn is_there(&self) -> bool {
         self.is_ready() && self.catalog.is_serving()
     }
 
-    /// Reachable, and nobody ordered otherwise.
+    /// True if it is reachable and no order keeps it out of service.
     pub(super) fn is_ready(&self) -> bool {
         self.facts.is_reachable() && self.mode == Mode::Ready
     }
 
-    /// It is out of service for a reload that is worth waiting for, where no other upstream serves.
+    /// True if it is out of service for a reload that is worth waiting for when no other upstream
+    /// serves.
     pub(super) fn returns_soon(&self) -> bool {
         self.is_ready() && self.catalog.returns_soon()
     }
@@ -162,15 +164,15 @@ impl Tracked {
         self.health == HealthState::Up
     }
 
-    /// Its first probe since it was last unknown is still to come. Once probes come to nothing by a
-    /// fault of our own, what they would say is not waited for.
+    /// True if its first probe since it was last unknown is still to come. Once probes fail by a
+    /// fault of our own, their verdict is not waited for.
     pub(super) fn is_awaited(&self) -> bool {
         self.facts.reach() == HealthState::Unknown
             && !self.probes.is_off()
             && self.local_fault.is_none()
     }
 
-    /// What its content is like, for a comparison with that of others.
+    /// Returns the state of its content, for a comparison with that of others.
     pub(super) fn content(&self) -> Content<'_> {
         if self.is_in_maintenance() || !self.facts.is_reachable() {
             return Content::Unknown;
@@ -191,18 +193,18 @@ impl Tracked {
         self.mode == Mode::Maintenance
     }
 
-    /// Out of service for its catalog reload, which goes on. Canaries of who is in maintenance wait
-    /// until that is over.
+    /// True if it is out of service for a catalog reload that goes on. A canary of a replica in
+    /// maintenance waits until maintenance ends.
     pub(super) fn is_on_its_way(&self) -> bool {
         self.catalog.is_on_its_way() && !(self.is_in_maintenance() && self.catalog.is_testing())
     }
 
-    /// Out of service after a catalog reload that failed.
+    /// True if it is out of service after a failed catalog reload.
     pub(super) fn is_stuck(&self) -> bool {
         self.catalog.is_stuck() && !self.is_in_maintenance()
     }
 
-    /// Whether reads would come to it if its door was open.
+    /// True if it would get reads if it was not closed.
     pub(super) fn would_serve(&self) -> bool {
         self.is_up()
             && self.mode == Mode::Ready
@@ -210,31 +212,31 @@ impl Tracked {
             && self.configured_reads() != Reads::No
     }
 
-    /// Whether it makes sense to ask for its catalog's number.
+    /// True if a query for its update sequence makes sense.
     pub(super) fn is_readable(&self) -> bool {
         let is_there = self.upstream.is_main() || self.is_up();
         is_there && !self.is_in_maintenance() && self.catalog.is_serving()
     }
 
-    /// Whether it matters that a request succeeds: to the evidence of requests, or to the probe
-    /// that runs.
+    /// True if a successful request matters, either to the evidence of requests or to the running
+    /// probe.
     fn is_in_doubt(&self) -> bool {
         self.is_suspected() || self.is_up() && self.probes.is_running() && !self.has_succeeded()
     }
 
-    /// Requests speak against it.
+    /// True if requests are evidence against it.
     pub(super) fn is_suspected(&self) -> bool {
         self.is_fit() && self.ejection.is_in_doubt()
     }
 
-    /// A request succeeded since the probe that runs began.
+    /// True if a request has succeeded since the running probe began.
     fn has_succeeded(&self) -> bool {
         self.probes
             .running_since()
             .is_some_and(|began| self.succeeded_at >= Some(began))
     }
 
-    /// It has as many requests as it may get at a time.
+    /// True if its requests in flight have reached its concurrency limit.
     pub(super) fn is_full(&self, limits: &Limits, now: Instant) -> bool {
         self.cap(limits, now)
             .is_some_and(|cap| self.upstream.load.in_flight() >= cap.all)
@@ -253,34 +255,34 @@ impl Tracked {
             .is_some_and(|warmup| warmup.share(now) < Warmup::WHOLE)
     }
 
-    /// It has its full share at once.
+    /// Ends its ramp: it gets its full share at once.
     pub(super) fn end_ramp(&mut self) {
         self.warmup = None;
     }
 
-    /// Fit to serve what several may serve, if only as backup.
+    /// True if it is fit to serve the classes that several upstreams may serve, if only as backup.
     pub(super) fn is_of_the_pool(&self) -> bool {
         self.is_fit() && self.may_read()
     }
 
-    /// By configuration, if only as backup.
+    /// True if the configuration lets it serve reads, if only as backup.
     pub(super) fn may_read(&self) -> bool {
         self.configured_reads() != Reads::No
     }
 
-    /// Whether it can be set aside at all: the backup is the last resort, and who serves no reads
-    /// has nobody in its place.
+    /// True if it can be ejected at all. The backup is the last resort, and an upstream that serves
+    /// no reads has no substitute.
     pub(super) fn is_ejectable(&self) -> bool {
         self.is_fit() && self.configured_reads() == Reads::First
     }
 
-    /// Requests of a class that `served_by` serves do not come here, because it is ejected. Where
-    /// one upstream serves a class, ejection does not matter.
+    /// True if it gets no requests of a class with this `served_by` because it is ejected. Ejection
+    /// does not matter where one upstream serves a class.
     pub(super) fn is_ejected_for(&self, served_by: &ServedBy) -> bool {
         self.ejected_until().is_some() && *served_by == ServedBy::Replicas
     }
 
-    /// It is ejected, and gets its trial now.
+    /// Begins its trial, if it is ejected and the trial is due.
     pub(super) fn begin_trial(&mut self, now: Instant) -> Option<What> {
         let begins = self.ejection.try_early(now);
         if begins {
@@ -289,12 +291,12 @@ impl Tracked {
         begins.then_some(What::HalfOpen)
     }
 
-    /// When its trial begins; `None` when that has begun, or there is none.
+    /// Returns the time when its trial begins; `None` if the trial has begun, or there is none.
     pub(super) fn ejected_until(&self) -> Option<Instant> {
         self.ejection.ejected_until()
     }
 
-    /// When something changes by itself, or is to be asked for.
+    /// Returns the time of its next due action or timed change of state.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.probes
             .deadline()
@@ -303,7 +305,8 @@ impl Tracked {
             .min()
     }
 
-    /// Reads come here although it does not pass its probes, if that is so of all: `fails_open`.
+    /// Returns its standing for the snapshot. With `fails_open` no upstream passes its probes, and
+    /// reads come here regardless of that.
     pub(super) fn standing(&self, epoch: u64, fails_open: bool) -> Option<Standing> {
         let passes = self.is_up() || fails_open;
         let reads = match self.configured_reads() {
@@ -312,7 +315,7 @@ impl Tracked {
             Reads::First if self.is_set_aside() => Reads::No,
             configured => configured,
         };
-        // The main in its own reload goes on with what only it does.
+        // During its own reload, the main goes on with the classes that only it serves.
         let is_reading_catalog = self.catalog.main_reload.is_running();
         let reads = if is_reading_catalog { Reads::No } else { reads };
         let is_fresh = self.catalog.is_fresh(epoch);
@@ -333,14 +336,14 @@ impl Tracked {
         self.is_there().then_some(standing)
     }
 
-    /// Until when it gets less than its full share, if it does now.
+    /// Returns the end of its ramp, if it gets less than its full share now.
     pub(super) fn ramps_until(&self, now: Instant) -> Option<Instant> {
         self.warmup
             .map(|warmup| warmup.ends())
             .filter(|ends| *ends > now)
     }
 
-    /// Nothing is known of it yet, and the first probe will soon tell.
+    /// Returns it as awaited if it has no verdict yet and its first probe will report soon.
     pub(super) fn awaited(&self) -> Option<Awaited<'_>> {
         let is_awaited = self.health == HealthState::Unknown
             && self.mode == Mode::Ready
@@ -357,8 +360,8 @@ impl Tracked {
         })
     }
 
-    /// Shows what the next snapshot will say, and whether successes are of interest. True if that
-    /// differs from the last.
+    /// Records its standing for the next snapshot, and whether successes are of interest. Returns
+    /// true if anything that the snapshot shows has changed.
     pub(super) fn publish(&mut self, epoch: u64, fails_open: bool) -> bool {
         self.upstream.load.set_in_doubt(self.is_in_doubt());
         let standing = self.standing(epoch, fails_open);
@@ -414,7 +417,7 @@ impl Tracked {
         }
     }
 
-    /// What an operator should act on here.
+    /// Returns the conditions here that an operator should act on.
     pub(super) fn conditions(&self, now: Instant) -> impl Iterator<Item = Condition> {
         let upstream = || self.upstream.name.clone();
         let missing = |layer: &str| Condition::LayerMissing {
@@ -444,7 +447,7 @@ impl Tracked {
         })
     }
 
-    /// The configured part, whatever requests say.
+    /// Returns the configured part in reads, regardless of the evidence of requests.
     fn configured_reads(&self) -> Reads {
         match (self.upstream.role, self.reads) {
             (Role::Replica, _) | (Role::Main, MainReads::Always) => Reads::First,
@@ -453,7 +456,7 @@ impl Tracked {
         }
     }
 
-    /// What always holds of one upstream.
+    /// Checks the invariants of one upstream.
     pub(super) fn check_invariants(&self, epoch: u64, fails_open: bool) {
         let name = &self.upstream.name;
         let in_maintenance = self.is_in_maintenance();

@@ -1,15 +1,17 @@
-//! Selection for requests that belong together: the tiles of one metatile, which a GeoServer
-//! renders at once.
+//! Selection for requests that belong together, such as the tiles of one metatile, which a
+//! GeoServer renders at once.
 //!
-//! A key is any number that they share. Among those who may serve it goes to the first in its own
-//! order that is within the bound of its class (`balance/affinity`), and those in flight stay
-//! together. A retry goes to the next in the order; the backup, a trial and a class that one place
-//! serves are chosen as for everybody.
+//! A key is any number that such requests share. Each key has an order of its own among the
+//! upstreams, and the request takes the first one in that order that is within the bound of its
+//! class (`balance/affinity`). Requests of one key that are in flight stay together. A retry takes
+//! the next upstream in the order. Backups, trials and classes with a single serving upstream are
+//! chosen as for any other request.
 //!
-//! While nobody waits, those of a key may join their companions above the cap of an upstream, at
-//! most [`COMPANIONS`] of them. A map of forty tiles finds no replica with forty places, and each
-//! that went to another one would have a whole metatile rendered again, where it could have waited
-//! for the one that is being made. When somebody waits, nobody passes by on such grounds.
+//! While no request is waiting, requests of a key may join their companions above the cap of an
+//! upstream, at most [`COMPANIONS`] of them. No replica has forty slots for a map of forty tiles.
+//! Each tile sent elsewhere would have a whole metatile rendered again, although it could have
+//! waited for the one that is being made. While requests are waiting, none may bypass the queue in
+//! this way.
 
 use std::time::Instant;
 
@@ -17,16 +19,17 @@ use super::{Place, Selection, Snapshot, Tried};
 use crate::balance::{COMPANIONS, Demand, Neighbour, Wish, pick_near};
 use crate::ogc::RequestClass;
 
-/// The wish to be near others.
+/// The preference of a request for the upstream of its companions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Near {
     wish: Wish,
-    /// Where they are, even if there is no place left.
+    /// True if it may join its companions even without a free slot.
     may_join: bool,
 }
 
 impl Snapshot {
-    /// `None` without a key, and in a class that has no use for it.
+    /// Returns the preference of a request; `None` without a key, and in a class that has no use
+    /// for keys.
     pub(super) fn wish_of(
         &self,
         class: RequestClass,
@@ -43,8 +46,8 @@ impl Snapshot {
         })
     }
 
-    /// As for everybody: `None` if nobody has a place; nothing inside if the chosen one has none
-    /// any more.
+    /// Takes a slot near the companions. As for other requests, `None` means that no upstream has a
+    /// free slot, and `Some(None)` that the chosen one has lost its free slot meanwhile.
     pub(super) fn nearest(
         &self,
         places: &[Place],
@@ -64,9 +67,9 @@ impl Snapshot {
         };
         let neighbour = |at: usize| {
             let place = &places[at];
-            // The load is read before the note of the key and written after it: whoever sees a
-            // companion in the load sees it in the note, too. The other way round, of two that come
-            // at once the second would be passed on by the load of the first.
+            // The load is read before the note of the key and written after it, so a request that
+            // sees a companion in the load also sees it in the note. In the reverse order, the load
+            // of the first of two simultaneous requests would turn the second away.
             let candidate = place.candidate(now);
             let is_companion = self.keys.whereabouts(wish.key).is(place.seed);
             let has_room = place.has_room(room(place, is_companion), tried) && allowed(place);

@@ -1,4 +1,4 @@
-//! An upstream as a snapshot has it: its standing, its limit and its load.
+//! An upstream within a snapshot: its standing, its concurrency limit and its load.
 
 use super::*;
 
@@ -6,20 +6,21 @@ use super::*;
 #[derive(Clone, Debug)]
 pub(in crate::cluster) struct Place {
     pub(super) upstream: Arc<Upstream>,
-    /// The upstream's: one pointer less to follow for each candidate.
+    /// The load of the upstream, held here to save one pointer per candidate.
     pub(super) load: Arc<Load>,
     pub(super) standing: Standing,
     pub(super) caps: CapSource,
-    /// Stands for its name where keys choose: an upstream that moves to another address keeps what
-    /// is its own.
+    /// Replaces the name when keys choose. An upstream that moves to another address keeps its
+    /// keys.
     pub(super) seed: u64,
 }
 
-/// Where an upstream's cap comes from.
+/// The source of an upstream's cap.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cluster) enum CapSource {
     Fixed(Caps),
-    /// From the upstream's load; of it, so many percent for heavy requests.
+    /// The cap learned from the upstream's load, and the percentage of it that heavy requests may
+    /// use.
     Learned {
         heavy: u32,
     },
@@ -40,7 +41,7 @@ impl CapSource {
         }
     }
 
-    /// As far as the upstream has ramped up.
+    /// Returns the caps, reduced while the upstream is ramping up.
     #[inline]
     pub(in crate::cluster) fn caps(
         self,
@@ -66,31 +67,33 @@ impl CapSource {
     }
 }
 
-/// What of an upstream's state requests can see.
+/// The part of an upstream's state that requests can see.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::cluster) struct Standing {
     pub(in crate::cluster) reads: Reads,
-    /// Its probes pass, or those of none do: it may serve reads.
+    /// True if it may serve reads: its probes pass, or no upstream's probes do.
     pub(in crate::cluster) passes: bool,
-    /// A backup that serves like the first while some of them are out.
+    /// True for a backup that serves in the first tier while some of its members are out.
     pub(in crate::cluster) helps: bool,
     pub(in crate::cluster) is_fresh: bool,
-    /// The main, in its own catalog reload: it serves only what nobody else may.
+    /// True for the main during its own catalog reload. It then serves only what no other upstream
+    /// may.
     pub(in crate::cluster) is_reading_catalog: bool,
     pub(in crate::cluster) weight: Weight,
     pub(in crate::cluster) warmup: Option<Warmup>,
     pub(in crate::cluster) max_in_flight: MaxInFlight,
-    /// For who is half-open: when that, or its mode, last changed.
+    /// Time of the last change of the half-open state or of the mode; `None` if it is not
+    /// half-open.
     pub(in crate::cluster) half_open_since: Option<Instant>,
 }
 
-/// Its part in serving what several may serve.
+/// The part of an upstream in serving classes that several upstreams may serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cluster) enum Reads {
     First,
     Backup,
     OnTrial,
-    /// By configuration, or because it is ejected.
+    /// It serves none, by configuration or because it is ejected.
     No,
 }
 
@@ -111,7 +114,7 @@ impl Place {
         }
     }
 
-    /// How much there is, as far as it has ramped up.
+    /// Returns the free slots, reduced while the upstream is ramping up.
     #[inline]
     pub(super) fn room(&self, demand: Demand, now: Instant) -> Room {
         self.caps
@@ -129,7 +132,7 @@ impl Place {
         !self.is_tried(tried) && self.load.has_room(room)
     }
 
-    /// Itself as a candidate, unless it is out; whether it has a place is not asked.
+    /// Returns the upstream as a candidate, unless it is out. Free slots are not examined.
     #[inline(always)]
     pub(super) fn offer(&self, tried: &Tried, now: Instant) -> Option<Candidate> {
         if self.is_tried(tried) {
@@ -147,7 +150,7 @@ impl Place {
         !tried.is_empty() && tried.contains(self.upstream.id)
     }
 
-    /// Tried, or closed since this snapshot was taken.
+    /// True if it was tried, or closed since this snapshot was taken.
     #[inline]
     pub(super) fn is_out(&self, tried: &Tried) -> bool {
         self.is_tried(tried) || self.load.is_closed()
@@ -178,7 +181,8 @@ impl Place {
     }
 
     pub(super) fn selection(&self, lease: Lease, demand: Demand) -> Selection {
-        // Heavy requests are too few and too different, and administration has other work done.
+        // Heavy requests are too few and too different for samples, and administration has other
+        // latencies.
         let teaches_cap = matches!(self.caps, CapSource::Learned { .. })
             && matches!(demand, Demand::Quick | Demand::Ordinary);
         Selection {
@@ -189,14 +193,14 @@ impl Place {
     }
 }
 
-/// How long after an ejection's end requests of priority 1, and then heavy ones, leave the trial to
-/// lighter ones.
+/// Time after the end of an ejection during which requests of priority 1, and then heavy ones,
+/// leave the trial to lighter ones.
 const ORDINARY_TRIAL: Duration = Duration::from_secs(1);
 const HEAVY_TRIAL: Duration = Duration::from_secs(30);
 
 impl Standing {
-    /// Whether a request may be the trial, even if there is another upstream: light ones tell
-    /// sooner, and lose less.
+    /// True if a request may be the trial even though another upstream is available. Light requests
+    /// give a result sooner and lose less.
     pub(super) fn tries(&self, demand: Demand, now: Instant) -> bool {
         let patience = match demand {
             Demand::Quick => Duration::ZERO,
@@ -207,7 +211,8 @@ impl Standing {
             .is_none_or(|since| now >= since + patience)
     }
 
-    /// In parts of [`Warmup::WHOLE`], so that a ramp has steps even for the smallest weight.
+    /// Returns the weight in parts of [`Warmup::WHOLE`], so that a ramp has steps even for the
+    /// smallest weight.
     #[inline]
     pub(in crate::cluster) fn weight_at(&self, now: Instant) -> u32 {
         u32::from(self.weight.get())

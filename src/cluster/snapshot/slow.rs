@@ -1,5 +1,5 @@
-//! An upstream that is slower than its peers gets less, and a light request now and then shows
-//! whether it has recovered.
+//! Reduced shares for slow upstreams. An upstream that is slower than its peers gets less, and an
+//! occasional light request shows whether it has recovered.
 
 use std::time::Instant;
 
@@ -8,8 +8,8 @@ use crate::balance::{Demand, WHOLE, review};
 use crate::cluster::Tried;
 
 impl Snapshot {
-    /// An upstream that gets less because it is slow has one light request now and then, so that
-    /// its recovery is seen.
+    /// Gives an upstream with a reduced share one light request now and then, so that its recovery
+    /// is seen.
     pub(super) fn take_recovery_trial(
         &self,
         places: &[Place],
@@ -31,8 +31,8 @@ impl Snapshot {
         places.iter().find(is_due)?.lease(demand, now)
     }
 
-    /// Compares those who serve reads with each other, unless that was done a moment ago: who is
-    /// slower than the others?
+    /// Compares the latencies of the upstreams that serve reads and marks the slow ones, unless
+    /// this was done a moment ago.
     pub fn review_slowness(&self, now: Instant) {
         review(
             self.fresh
@@ -45,7 +45,7 @@ impl Snapshot {
 }
 
 impl Place {
-    /// As far as it has ramped up, and less if it is slower than its peers.
+    /// Returns the weight, reduced while the upstream is ramping up or slower than its peers.
     #[inline(always)]
     pub(super) fn weight_at(&self, now: Instant) -> u32 {
         let (weight, share) = (self.standing.weight_at(now), self.load.slowness().share());

@@ -2,7 +2,7 @@
 
 use crate::cluster::UpstreamId;
 
-/// The upstreams one request has tried. Bounded: attempts are.
+/// The upstreams that one request has tried. Their number is bounded because attempts are.
 #[derive(Clone, Debug, Default)]
 pub struct Tried {
     ids: [UpstreamId; Self::MAX],
@@ -10,10 +10,10 @@ pub struct Tried {
 }
 
 impl Tried {
-    /// No request tries more often.
+    /// Most attempts of one request.
     pub const MAX: usize = 8;
 
-    /// What comes after [`Self::MAX`] is not remembered.
+    /// Records an upstream. Attempts beyond [`Self::MAX`] are not recorded.
     pub fn add(&mut self, id: UpstreamId) {
         if let Some(free) = self.ids.get_mut(self.len) {
             *free = id;
@@ -21,7 +21,8 @@ impl Tried {
         }
     }
 
-    /// For an attempt that says nothing about its upstream: it may be asked again.
+    /// Removes an upstream after an attempt that is no evidence about it, so that it may be tried
+    /// again.
     pub fn remove(&mut self, id: UpstreamId) {
         if let Some(at) = self.ids[..self.len].iter().position(|tried| *tried == id) {
             self.ids.copy_within(at + 1..self.len, at);

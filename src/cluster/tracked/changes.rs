@@ -1,11 +1,11 @@
-//! What happens to an upstream: probes, attempts, orders and the passing of time change its state.
+//! State changes of an upstream, caused by probes, attempts, orders and the passing of time.
 
 use super::*;
 
 impl Tracked {
-    /// A probe reported that was sent when the epoch `settled` was. Nothing if it was no longer
-    /// waited for. `is_full`: it has as many requests as it may get, so that one it does not answer
-    /// in time may just wait its turn.
+    /// Takes in the report of a probe that was sent when the epoch `settled` was. A report that was
+    /// no longer waited for is ignored. `is_full`: its requests in flight have reached its limit,
+    /// so a late answer to the probe may just be waiting its turn.
     pub(in crate::cluster) fn probed(
         &mut self,
         (report, is_full): (&ProbeReport, bool),
@@ -38,39 +38,39 @@ impl Tracked {
         )
     }
 
-    /// Another upstream passed a probe that was sent at `sent`. If this one failed before, it is
-    /// asked again at once.
+    /// Notes that another upstream passed a probe sent at `sent`. If this one failed before, it is
+    /// probed again at once.
     pub(in crate::cluster) fn other_passed(&mut self, sent: Instant, now: Instant) {
         if self.facts.other_passed(sent, now) {
             self.probes.hasten(now, Duration::ZERO);
         }
     }
 
-    /// It refused our credentials when they were last tried there.
+    /// True if it refused our credentials when they were last tried there.
     pub(in crate::cluster) const fn refuses(&self) -> bool {
         self.refused_credentials.is_some()
     }
 
-    /// Our credentials were tried there, and refused with this status or accepted.
+    /// Records a trial of our credentials there, either refused with this status or accepted.
     pub(in crate::cluster) fn tried_credentials(&mut self, refused: Option<u16>) {
         self.refused_credentials = refused;
     }
 
-    /// A probe of it begins.
+    /// Begins a probe of it.
     pub(in crate::cluster) fn begin_probe(&mut self, now: Instant, timeout: Duration) {
         self.probes.begin(now, timeout);
         self.upstream.load.set_in_doubt(self.is_in_doubt());
     }
 
-    /// Time passed: a probe may be lost, an ejection over.
+    /// Notes that time passed: a probe may be lost, an ejection over.
     pub(in crate::cluster) fn passed_time(
         &mut self,
         now: Instant,
         config: &Health,
     ) -> Option<What> {
         if self.probes.is_lost(now) {
-            // What kept it from reporting is ours, so it says nothing about the upstream. The next
-            // one is due as ever.
+            // A missing report is our own fault and therefore no evidence about the upstream. The
+            // next probe is due as usual.
             self.local_fault = Some(LocalFault::Unreported);
             self.plan_probe(now, config);
         }
@@ -81,8 +81,8 @@ impl Tracked {
         half_open
     }
 
-    /// An attempt ended that was sent at `sent`. Says nothing about who is not up and ready: probes
-    /// and orders decide there.
+    /// Takes in the outcome of an attempt that was sent at `sent`. It is no evidence about an
+    /// upstream that is not up and ready: there, probes and orders decide.
     pub(in crate::cluster) fn observed(
         &mut self,
         (outcome, grounds): (Outcome, Option<Grounds>),
@@ -117,13 +117,13 @@ impl Tracked {
         }
     }
 
-    /// Ends the ejection, because nobody else is left or it may no longer be ejected.
+    /// Ends the ejection, because no other upstream is left or this one may no longer be ejected.
     pub(in crate::cluster) fn lift(&mut self, now: Instant, config: &Health) -> Option<What> {
         self.ejection.clear(now).then(|| self.returned(now, config))
     }
 
-    /// The mode in force and the origin of its order; `None` for the mode that every upstream
-    /// starts with.
+    /// Returns the mode in force and the origin of its order; `None` for the mode that every
+    /// upstream starts with.
     pub(in crate::cluster) fn ordered_mode(&self) -> Option<(Mode, &ModeOrigin)> {
         Some((self.mode, self.mode_origin.as_ref()?))
     }
@@ -134,8 +134,7 @@ impl Tracked {
         drop(self.set_mode(former.mode, former.mode_origin.clone(), now));
     }
 
-    /// The evidence against it rests on faults that others share: it is dropped, and the ejection
-    /// with it.
+    /// Drops the evidence that rests on faults shared with others, and ends the ejection with it.
     pub(in crate::cluster) fn acquit(&mut self, shared: &[u64], now: Instant) -> Option<What> {
         let rests = |grounds: &&Grounds| shared.iter().any(|key| grounds.rest_on(*key));
         let resting = self.grounds.iter().filter(rests).count();
@@ -176,17 +175,17 @@ impl Tracked {
         changes
     }
 
-    // What its catalog reload does to it.
+    // Effects of its catalog reload.
 
-    /// Nobody comes in any more, not even from an older snapshot.
-    /// `bound`: how long requests may have the reload put off.
+    /// Closes it for new requests, even those of an older snapshot. `bound`: the longest time for
+    /// which requests may postpone the reload.
     pub(in crate::cluster) fn leave_service(&mut self, bound: Duration, now: Instant) {
         self.upstream.load.close();
         self.catalog.begin(bound, now);
     }
 
-    /// A request needs it now: it goes on serving, if it is only draining. True if it was the first
-    /// such request.
+    /// Lets it go on serving for a request that needs it now, if it is only draining. Returns true
+    /// for the first such request.
     pub(in crate::cluster) fn postpone_reload(&mut self, now: Instant) -> bool {
         let postponed = self.catalog.postpone(now);
         if postponed.is_some() {
@@ -195,15 +194,16 @@ impl Tracked {
         postponed.unwrap_or(false)
     }
 
-    /// Called off, unless GeoServer has been told already: then it must be waited for, whatever is
-    /// ordered meanwhile.
+    /// Calls its reload off. A reload that GeoServer has already received must be waited for,
+    /// whatever is ordered meanwhile.
     pub(in crate::cluster) fn leave_roll(&mut self, now: Instant) {
         if self.catalog.call_off(now) {
             self.upstream.load.open();
         }
     }
 
-    /// While it reads its catalog, probes would find what everybody would.
+    /// Begins its reload. Probes stop meanwhile: while it reads its catalog, they would fail as all
+    /// requests do.
     pub(in crate::cluster) fn begin_reload(
         &mut self,
         target: Target,
@@ -214,27 +214,27 @@ impl Tracked {
         self.probes.stop();
     }
 
-    /// The canary passed. A catalog reload does not cool a JVM: the replica has the share that it
-    /// had before.
+    /// Returns it to service after the canary passed. A catalog reload does not cool a JVM, so the
+    /// replica gets the share that it had before.
     pub(in crate::cluster) fn return_to_service(&self) {
         self.upstream.load.open();
     }
 
-    /// It is not probed in maintenance, nor while it reads its catalog.
+    /// Resumes its probes. It is not probed in maintenance, nor while it reads its catalog.
     pub(in crate::cluster) fn resume_probes(&mut self, now: Instant) {
         if self.probes.is_off() && !self.is_in_maintenance() && !self.catalog.is_reloading() {
             self.probes.restart(now);
         }
     }
 
-    /// Whatever its catalog is: administration goes here or nowhere.
+    /// Makes it the main, whatever its catalog is: administration goes here or nowhere.
     pub(in crate::cluster) fn become_the_main(&mut self, epoch: u64, now: Instant) {
         self.catalog.is_the_main(epoch);
         self.upstream.load.open();
         self.resume_probes(now);
     }
 
-    /// What the process before us knew.
+    /// Restores the knowledge of the process before us.
     pub(in crate::cluster) fn recall(&mut self, known: &Remembered, start: Instant) {
         if self
             .catalog
@@ -244,7 +244,7 @@ impl Tracked {
         }
     }
 
-    /// What a probe that was sent at `sent` says.
+    /// Evaluates the report of a probe that was sent at `sent`.
     fn learn(
         &mut self,
         outcome: &Outcome,
@@ -291,7 +291,7 @@ impl Tracked {
         );
     }
 
-    /// What it is for reads is this from now on.
+    /// Sets its health for reads from now on.
     pub(in crate::cluster) fn measured(
         &mut self,
         to: HealthState,
@@ -320,18 +320,19 @@ impl Tracked {
             self.catalog.came_up(now);
         }
         match (from, to) {
-            // One that comes back only because no other passes was not away for a reason that makes
-            // it cold.
+            // An upstream that comes back only because no other passes was not away for a reason
+            // that makes it cold.
             (HealthState::Down, HealthState::Up) if self.facts.is_passing() => {
                 self.warmup = Warmup::new(now, config.slow_start);
             }
-            // Probes decide from here, and what comes back is usually another process.
+            // Probes decide from here, and an upstream that comes back is usually another process.
             (_, HealthState::Down | HealthState::Unknown) => drop(self.ejection.clear(now)),
             (_, HealthState::Up) => {}
         }
     }
 
-    /// Evidence against it. Probes shall have a look soon, whether or not it can be ejected.
+    /// Adds evidence against it. The next probe is brought forward, whether or not it can be
+    /// ejected.
     fn blame(
         &mut self,
         cause: Cause,
@@ -363,7 +364,7 @@ impl Tracked {
         What::Returned
     }
 
-    /// Into maintenance: whatever was known will not be true afterwards.
+    /// Forgets all measurements on entering maintenance, because they will not hold afterwards.
     fn forget(&mut self, now: Instant) -> Option<What> {
         let from = std::mem::replace(&mut self.health, HealthState::Unknown);
         (self.facts, self.refused_probe, self.local_fault) = (Facts::default(), None, None);
