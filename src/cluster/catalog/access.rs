@@ -1,14 +1,14 @@
-//! Whether a replica takes our credentials, asked before it leaves service for its catalog reload.
+//! Check that a replica accepts our credentials, made before it leaves service for its catalog
+//! reload.
 //!
-//! One that refuses them cannot be reloaded, so taking it out of service first would only cost
-//! capacity. Only a refusal counts: a question that fails otherwise leaves the decision to the
-//! reload itself.
+//! A replica that refuses them cannot be reloaded, so taking it out of service first would only
+//! cost capacity. Only a refusal counts. If the check fails otherwise, the reload itself decides.
 
 use std::time::{Duration, Instant};
 
 use super::due::Due;
 
-/// For how long an answer counts.
+/// Time for which a result counts.
 const VALID: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -16,7 +16,7 @@ pub(super) enum Access {
     #[default]
     Unasked,
     Asking(Due),
-    /// Nothing speaks against a reload, as of this instant.
+    /// Nothing prevents a reload, as of this instant.
     Open(Instant),
 }
 
@@ -25,14 +25,14 @@ impl Access {
         matches!(self, Self::Open(since) if now < since + VALID)
     }
 
-    /// It is to be asked, unless it is already.
+    /// Requests a check, unless one is due or under way already.
     pub(super) fn want(&mut self, now: Instant) {
         if !matches!(self, Self::Asking(_)) {
             *self = Self::Asking(Due::At(now));
         }
     }
 
-    /// True if it is to be asked now.
+    /// Begins the check if it is due. Returns true if it is to be sent now.
     pub(super) fn ask(&mut self, limit: Duration, now: Instant) -> bool {
         match self {
             Self::Asking(due) if due.is_due(now) => {
@@ -43,12 +43,12 @@ impl Access {
         }
     }
 
-    /// True if this is the answer that is waited for.
+    /// True if the check that was sent at `asked` is the one that is waited for.
     pub(super) fn is_answered(self, asked: Instant) -> bool {
         matches!(self, Self::Asking(due) if due.is_answered(asked))
     }
 
-    /// An answer that never comes is none.
+    /// Gives up a check without an answer in time.
     pub(super) fn pass_time(&mut self, now: Instant) {
         if matches!(self, Self::Asking(due) if due.lost(now).is_some()) {
             *self = Self::Open(now);

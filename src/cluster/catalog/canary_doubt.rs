@@ -1,10 +1,12 @@
-//! Whether the canary itself is in doubt.
+//! Doubt about the canary itself.
 //!
-//! A canary that fails after a reload is no proof against the replica if the layer is withdrawn, or
-//! its database is down: then it fails everywhere. So an upstream that serves is asked for the same
-//! canary, the main if it is there. As long as that one fails in the same way, a replica whose
-//! reload GeoServer answered as done returns to service without its canary, and that is a
-//! condition. One whose reload failed may be empty, and stays out until another reload is done.
+//! A canary that fails after a reload does not prove a fault of the replica. If the layer is
+//! withdrawn or its database is down, the canary fails everywhere. An upstream in service,
+//! preferably the main, therefore gets the same canary request.
+//!
+//! As long as that one fails in the same way, the canary is in doubt, which is a condition. A
+//! replica then returns to service without its canary, if GeoServer answered its reload as done. A
+//! replica with a failed reload may be empty, and stays out until another reload is done.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,27 +16,29 @@ use crate::cluster::tracked::Tracked;
 use crate::cluster::{Action, Cause, Cluster, Condition, Outcome};
 use crate::health::Verdict;
 
-/// From one question to the next, while the canary is in doubt or a replica fails it.
+/// Pause between two canary requests to upstreams in service, while the canary is in doubt or a
+/// replica fails it.
 const PAUSE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
 pub(in crate::cluster) struct CanaryDoubt {
-    /// When an upstream that serves is asked next; `None` while no replica has failed a canary.
+    /// Time of the next canary request to an upstream in service; `None` while no replica has
+    /// failed a canary.
     question: Option<Due>,
-    /// How the one that was asked last failed.
+    /// The failure of the last canary request to an upstream in service.
     failing: Option<Cause>,
 }
 
 impl CanaryDoubt {
-    /// Another layer may be configured, or another main: what is known is of the former.
+    /// Forgets everything, because another layer or another main may be configured.
     pub(in crate::cluster) fn forget(&mut self) {
         *self = Self::default();
     }
 }
 
 impl Cluster {
-    /// What the canary of a reloaded replica is worth: passed, if it fails in the same way where
-    /// nothing was reloaded.
+    /// Weighs the canary of a reloaded replica. It counts as passed if it fails in the same way
+    /// where nothing was reloaded.
     pub(super) fn weighed_canary(&mut self, at: usize, outcome: &Outcome, now: Instant) -> Outcome {
         let Outcome::Failure(cause) = outcome else {
             return outcome.clone();
@@ -54,7 +58,7 @@ impl Cluster {
         }
     }
 
-    /// One that serves was asked for the canary at `asked`.
+    /// Takes in the result of a canary request to an upstream in service, sent at `asked`.
     pub(in crate::cluster) fn canary_tried(
         &mut self,
         asked: Instant,
@@ -128,7 +132,7 @@ impl Cluster {
         self.canary_doubt.question = is_wanted.then(|| Due::At(now + PAUSE));
     }
 
-    /// The main, or else a replica that serves.
+    /// Returns the main, or else a replica in service.
     fn juror(&self) -> Option<usize> {
         let serves =
             |tracked: &Tracked| tracked.is_there() && !tracked.catalog.main_reload.is_running();
@@ -140,7 +144,7 @@ impl Cluster {
     }
 }
 
-/// It was asked, and answered, if not in time.
+/// True if the upstream received the request and answered it, even if too late.
 fn is_answer(cause: &Cause) -> bool {
     matches!(cause, Cause::Timeout(_))
         || matches!(cause.verdict(), Verdict::Failed | Verdict::Refused)

@@ -1,11 +1,12 @@
-//! Noticing that the main's catalog changed, and when it has come to rest.
+//! Detection of changes to the main's catalog, and of the moment when it has come to rest.
 //!
-//! Four sources agree on one epoch: writes that pass by, the main's number, the data directory, an
-//! order. All but the order are hints, which the number confirms; a hint that needs no number (the
-//! main was reloaded, its security changed) is certain.
+//! Four sources feed one epoch: writes that pass through, the main's update sequence, the data
+//! directory, and orders. All but orders are hints, which the update sequence confirms. A hint that
+//! needs no update sequence (a reload of the main, a change of its security) is certain.
 //!
-//! An edit that cannot be disproved is one: a write counts as soon as the number cannot be read, a
-//! click of the web interface once the main has not reported its number for [`UNANSWERED`].
+//! A suspected edit that cannot be disproved counts as one. A write counts as soon as the update
+//! sequence cannot be read. A click in the web interface counts once the main has not reported its
+//! update sequence for [`UNANSWERED`].
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -14,35 +15,36 @@ use super::concern::Concern;
 use super::hints::{Hint, Sighting, Source, Ticket};
 use crate::config::Catalog;
 
-/// While changes come, the number is read this often at most ...
+/// Shortest pause between two readings of the update sequence while changes come.
 const FASTEST_POLL: Duration = Duration::from_millis(20);
-/// ... and this often at least.
+/// Longest pause between two readings of the update sequence while changes come.
 const SLOWEST_POLL: Duration = Duration::from_secs(1);
-/// A click is taken for an edit when the main has reported no number for this long after it.
+/// A click counts as an edit when the main has reported no update sequence for this long after it.
 const UNANSWERED: Duration = Duration::from_secs(10);
 /// Users that are remembered for one roll.
 const MAX_AUTHORS: usize = 4;
-/// Hints that wait for a reading of the number. Of more, the last ones count as one that came
-/// later.
+/// Hints that wait for a reading of the update sequence. Beyond this number, the last ones are
+/// merged into one later hint.
 const MAX_UNANSWERED: usize = 64;
 
 #[derive(Debug)]
 pub(in crate::cluster) struct Changes {
-    /// Changes noticed, where those that come together are one. Who holds less is stale.
+    /// Changes noticed; changes that come together count as one. A replica with a lower epoch is
+    /// stale.
     epoch: u64,
-    /// The last epoch that came to rest: what a roll brings.
+    /// The last epoch that came to rest, which is the one that a roll brings.
     settled: u64,
-    /// When it did; `None` for the one there was at the start.
+    /// Time when `settled` came to rest; `None` for the epoch at the start.
     settled_since: Option<Instant>,
-    /// The main's, when last read.
+    /// The main's update sequence, as last read.
     number: Option<u64>,
-    /// When it was first read; that is when its last move was noticed.
+    /// Time when `number` was first read. Its last move was noticed then.
     number_since: Option<Instant>,
-    /// When it said its first one: what came before that went unnoticed.
+    /// Time of the main's first report of an update sequence. Earlier changes went unnoticed.
     known_since: Option<Instant>,
-    /// It has been asked for it, whatever came of that.
+    /// True once the main was queried, with or without success.
     has_been_asked: bool,
-    /// Another instance became the main, and has not said its number yet.
+    /// True if another instance became the main and has not reported its update sequence yet.
     is_another_main: bool,
     unsettled: Option<Unsettled>,
     /// Hints that no reading has confirmed or refuted yet, in order of time. At most
@@ -51,27 +53,29 @@ pub(in crate::cluster) struct Changes {
     last_ticket: Ticket,
     /// The last hint that a reading answered and that may be about a change.
     changed_ticket: Ticket,
-    /// When the number last moved, or something else was noticed to have changed.
+    /// Time when the update sequence last moved, or another change was noticed.
     last_noticed: Option<Instant>,
-    /// When the last epoch began.
+    /// Time when the last epoch began.
     began: Option<Instant>,
-    /// What began it.
+    /// The source of the last epoch.
     source: Option<Source>,
-    /// What the changes are about that came after the epoch `concern_since`.
+    /// The parts of the catalog concerned by the changes after the epoch `concern_since`.
     concern: Concern,
     concern_since: u64,
-    /// When the number moved and no request was known that explains it.
+    /// Time of a move of the update sequence that no known request explains.
     unexplained: Option<Instant>,
-    /// Users whose requests changed something since the last roll began. At most [`MAX_AUTHORS`].
+    /// Users with requests that changed something since the last roll began. At most
+    /// [`MAX_AUTHORS`].
     authors: Vec<String>,
-    /// When the main was asked whose answer, or silence, came last.
+    /// Time of the query to the main with the latest answer or failure.
     asked: Option<Instant>,
-    /// Since when it has answered no question for its number; `None` while it does.
+    /// Start of the main's silence, in which it has answered no query for its update sequence;
+    /// `None` while it answers.
     silent_since: Option<Instant>,
     /// The last epoch that brings a change of security.
     security: u64,
-    /// When the last order was given, until the main's number is read that the order's reloads are
-    /// measured by.
+    /// Time of the last order, until the main's update sequence has been read. The reloads of the
+    /// order are verified by that reading.
     order_unread: Option<Instant>,
 }
 
@@ -85,23 +89,24 @@ struct Unsettled {
 struct Unanswered {
     first: Ticket,
     last: Ticket,
-    /// When the request began and when it was answered.
+    /// Times when the request began and when it was answered.
     began: Instant,
     heard: Instant,
-    /// What it is if the number cannot be read; `None` for nothing.
+    /// The source that the hint counts as if the update sequence cannot be read; `None` if it does
+    /// not count.
     otherwise: Option<Source>,
-    /// It counts at once when the number cannot be read.
+    /// True if the hint counts at once when the update sequence cannot be read.
     is_write: bool,
-    /// When a question was not answered that should have confirmed or refuted it.
+    /// Time of a failed query that should have confirmed or refuted the hint.
     asked_in_vain: Option<Instant>,
     by: Option<String>,
     about: Touched,
 }
 
-/// What a hint says about the part of the catalog that changed.
+/// The part of the catalog that a hint has as changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Touched {
-    /// Nothing: it accompanies whatever changed.
+    /// The hint names no part: it accompanies another change.
     Unsaid,
     Unknown,
     Workspace(u64),
@@ -161,15 +166,16 @@ impl Changes {
         self.settled
     }
 
-    /// The epoch that was settled when somebody was asked at `asked`; `None` if that is not known,
-    /// or not any more.
+    /// Returns the epoch that was settled when a query was sent at `asked`; `None` if that is not
+    /// known, or not any more.
     pub(in crate::cluster) fn settled_at(&self, asked: Instant) -> Option<u64> {
         let is_known = self.known_since.is_some_and(|since| since <= asked);
         let was_settled = self.settled_since.is_none_or(|since| since <= asked);
         (is_known && was_settled).then_some(self.settled)
     }
 
-    /// The main was asked for its number since it became the main, and since the last order.
+    /// True if the main was queried for its update sequence since it became the main, and since the
+    /// last order.
     pub(super) fn has_been_asked(&self) -> bool {
         self.has_been_asked && self.order_unread.is_none()
     }
@@ -190,12 +196,12 @@ impl Changes {
         self.unsettled.is_none() && self.unanswered.is_empty()
     }
 
-    /// Nothing settles, whatever is suspected beyond the hints that were answered.
+    /// True if no change is settling, regardless of hints without an answer.
     pub(super) fn is_settled(&self) -> bool {
         self.unsettled.is_none()
     }
 
-    /// The last hint such that it and all before it were answered.
+    /// Returns the last hint such that it and all before it were answered.
     pub(super) fn answered_ticket(&self) -> Ticket {
         self.unanswered
             .front()
@@ -206,7 +212,7 @@ impl Changes {
         self.changed_ticket
     }
 
-    /// The source, where a new epoch begins.
+    /// Takes in a hint. Returns its source if a new epoch begins.
     pub(super) fn hint(&mut self, sighting: &Sighting, now: Instant) -> (Ticket, Option<Source>) {
         self.last_ticket.0 += 1;
         let ticket = self.last_ticket;
@@ -242,7 +248,8 @@ impl Changes {
         if self.unanswered.len() >= MAX_UNANSWERED
             && let Some(last) = self.unanswered.pop_back()
         {
-            // One that is answered later than it could be is followed up later, and not forgotten.
+            // The merged hint is answered later than its parts could be, but none of them is
+            // forgotten.
             unanswered.first = last.first;
             unanswered.began = last.began.min(unanswered.began);
             unanswered.otherwise = last.otherwise.or(unanswered.otherwise);
@@ -255,7 +262,7 @@ impl Changes {
         (ticket, None)
     }
 
-    /// The main reported its number to a question that was asked at `asked`.
+    /// Takes in the update sequence that the main reported to a query sent at `asked`.
     pub(super) fn read(&mut self, number: u64, asked: Instant, now: Instant) -> Option<Source> {
         let before = self.number.replace(number);
         if before != Some(number) {
@@ -267,22 +274,23 @@ impl Changes {
         let answered = self.take_answered(asked);
         let is_of_an_order = self.order_was_read(asked) && self.unsettled.is_none();
         let source = match before {
-            // No replica is reloaded for the order before this reading, so the order brings it.
+            // No replica is reloaded for the order before this reading, so the order brings the
+            // change.
             Some(before) if before != number && is_of_an_order => {
                 (self.last_noticed, self.settled_since) = (Some(now), Some(now));
                 None
             }
             Some(before) if before != number => Some(Source::Number),
             Some(_) => None,
-            // What it changed before this number is in its catalog, and in nobody else's.
+            // Changes that this main made before the reading are in its own catalog only.
             None if std::mem::take(&mut self.is_another_main) => Some(Source::Main),
-            // Nothing to compare with: whatever was suspected may be true.
+            // There is nothing to compare with, so every suspicion may be true.
             None => answered.iter().find_map(|hint| hint.otherwise),
         };
         self.follow_up(&answered, source, now)
     }
 
-    /// The main did not report its number when it was asked at `asked`.
+    /// Notes that the main did not report its update sequence to a query sent at `asked`.
     pub(super) fn unreadable(&mut self, asked: Instant, now: Instant) -> Option<Source> {
         self.asked = self.asked.max(Some(asked));
         self.has_been_asked = true;
@@ -294,7 +302,7 @@ impl Changes {
         {
             hint.asked_in_vain.get_or_insert(now);
         }
-        // A click waits a while for a number that refutes it.
+        // A click waits a while for a reading that refutes it.
         let is_over = |hint: &Unanswered| {
             let waited = hint.asked_in_vain.filter(|_| hint.heard <= asked);
             waited.is_some_and(|since| {
@@ -307,14 +315,15 @@ impl Changes {
         self.follow_up(&answered, source, now)
     }
 
-    /// The main was asked at `asked`. True if that answers the last order's question.
+    /// Notes a query to the main sent at `asked`. Returns true if it is the reading that the last
+    /// order needs.
     fn order_was_read(&mut self, asked: Instant) -> bool {
         self.order_unread
             .take_if(|ordered| *ordered <= asked)
             .is_some()
     }
 
-    /// The hints from before the question.
+    /// Takes the hints that are older than the query.
     fn take_answered(&mut self, asked: Instant) -> Vec<Unanswered> {
         let count = self
             .unanswered
@@ -324,9 +333,11 @@ impl Changes {
         self.unanswered.drain(..count).collect()
     }
 
-    /// `source`: the change that the answer tells of. Without one, the hints may still be about the
-    /// last change that was noticed, if that was while their requests ran. So may they where the
-    /// first number was read then: what it counts already was never noticed.
+    /// Follows up hints that a reading answered. `source`: the change that the reading shows.
+    ///
+    /// Without a source, the hints may still be about the last change noticed, if that was while
+    /// their requests ran. The same holds if the first update sequence was read while they ran,
+    /// because changes that it already includes were never noticed.
     fn follow_up(
         &mut self,
         answered: &[Unanswered],
@@ -348,8 +359,8 @@ impl Changes {
         self.changed(source?, now)
     }
 
-    /// What changed. A move that no answered hint explains concerns everything, until the answer to
-    /// a request passes by that ran when the number moved.
+    /// Notes the parts of the catalog that changed. A move that no answered hint explains concerns
+    /// everything, until the answer passes by to a request that ran during the move.
     fn note_concern(&mut self, answered: &[Unanswered], source: Option<Source>, now: Instant) {
         let said = || answered.iter().filter(|hint| hint.about != Touched::Unsaid);
         match source {
@@ -370,7 +381,7 @@ impl Changes {
         }
     }
 
-    /// What replicas lack that hold at least [`Self::concern_since`].
+    /// Returns the parts that are missing on replicas that hold at least [`Self::concern_since`].
     pub(super) fn concern(&self) -> Concern {
         if self.unexplained.is_some() {
             Concern::Everything
@@ -383,7 +394,7 @@ impl Changes {
         self.concern_since
     }
 
-    /// Every replica has everything: what comes from here on is another change.
+    /// Forgets the concern, because every replica has everything. Later changes are new ones.
     pub(super) fn forget_concern(&mut self) {
         (self.concern, self.concern_since, self.unexplained) =
             (Concern::default(), self.epoch, None);
@@ -396,46 +407,46 @@ impl Changes {
         }
     }
 
-    /// Why the replicas are stale, for a roll that begins: the source of the last change, and the
-    /// users who made it.
+    /// Takes the reason for a roll that begins: the source of the last change, and the users who
+    /// made it.
     pub(super) fn take_reason(&mut self) -> (Option<Source>, Vec<String>) {
         (self.source, std::mem::take(&mut self.authors))
     }
 
-    /// The main answered without its number, or not at all.
+    /// Notes that the main answered without its update sequence, or not at all.
     pub(super) fn is_silent(&mut self, now: Instant) {
         self.silent_since.get_or_insert(now);
     }
 
-    /// The data directory changed, and neither the main nor a replica changed it.
+    /// Notes a change of the data directory that neither the main nor a replica made.
     pub(super) fn directory_changed(&mut self, now: Instant) -> Option<Source> {
         self.concern.add(None);
         self.changed(Source::Directory, now)
     }
 
-    /// Its next number is of the same catalog, whatever it is. No replica is reloaded before it is
-    /// known.
+    /// Notes a reload of the main. Its next update sequence belongs to the same catalog, whatever
+    /// its value, and no replica is reloaded before it is known.
     pub(super) fn is_main_reloaded(&mut self) {
         (self.number, self.has_been_asked) = (None, false);
     }
 
-    /// Since when the main has not reported its number although it was asked.
+    /// Returns the start of the main's silence, in which queries for its update sequence failed.
     pub(super) fn silent_since(&self) -> Option<Instant> {
         self.silent_since
     }
 
-    /// When the main was asked whose answer, or silence, came last.
+    /// Returns the time of the query to the main with the latest answer or failure.
     pub(super) fn asked(&self) -> Option<Instant> {
         self.asked
     }
 
-    /// The last epoch that brings a change of security.
+    /// Returns the last epoch that brings a change of security.
     pub(super) fn security(&self) -> u64 {
         self.security
     }
 
-    /// Another instance is the main now. Its number has nothing to do with the last one's, and its
-    /// catalog need not be the one that was rolled out last.
+    /// Notes that another instance is the main. Its update sequence is unrelated to the former one,
+    /// and its catalog may differ from the one last rolled out.
     pub(super) fn another_main(&mut self, now: Instant) -> Option<Source> {
         (
             self.number,
@@ -448,8 +459,9 @@ impl Changes {
         self.changed(Source::Main, now)
     }
 
-    /// An order: a change that is settled at once. Its reloads wait for the main's number: without
-    /// it, a replica that read older files than the main's last edit would pass for fresh.
+    /// Orders a roll: a change that is settled at once. Its reloads wait for the main's update
+    /// sequence. Otherwise a replica could read files older than the main's last edit and pass for
+    /// fresh.
     pub(super) fn order(&mut self, now: Instant) -> u64 {
         self.epoch += 1;
         self.order_unread = Some(now);
@@ -459,7 +471,7 @@ impl Changes {
         self.epoch
     }
 
-    /// True if the epoch came to rest.
+    /// Settles the epoch if it is time. Returns true if it came to rest.
     pub(super) fn pass_time(&mut self, now: Instant, config: &Catalog) -> bool {
         let is_over = self.deadline(config).is_some_and(|at| at <= now);
         if is_over {
@@ -468,8 +480,9 @@ impl Changes {
         is_over
     }
 
-    /// When time alone settles it. Quiet is what the main said, not what it was not asked: a
-    /// reading that is late is waited for, as is what is suspected, but not for ever.
+    /// Returns the time when the epoch settles without further events. Quiet must be proven by
+    /// readings of the main, so a late reading is waited for, as are unanswered hints, but not for
+    /// ever.
     pub(super) fn deadline(&self, config: &Catalog) -> Option<Instant> {
         let Unsettled { first, last } = self.unsettled?;
         let (latest, quiet) = (first + config.settle_max, last + config.settle);
@@ -483,7 +496,7 @@ impl Changes {
         })
     }
 
-    /// How long after one reading of the main's number the next one is due.
+    /// Returns the pause between two readings of the main's update sequence.
     pub(super) fn poll_pause(&self, config: &Catalog) -> Duration {
         if self.order_unread.is_some() {
             return Duration::ZERO;

@@ -1,13 +1,14 @@
-//! What the changes concern that some replicas lack: everything, or a few workspaces.
+//! The parts of the catalog concerned by changes that some replicas lack: everything, or a few
+//! workspaces.
 //!
 //! Requests about other workspaces need no fresh replica. This is a preference among replicas that
-//! may all serve, never a reason to serve something: where it is not known what a change was about,
-//! it concerns everything.
+//! may all serve, never a reason to serve a request. If the subject of a change is not known, the
+//! change concerns everything.
 
-/// Workspaces that are told apart; changes in more of them concern everything.
+/// Workspaces that are distinguished; changes in more of them concern everything.
 const MAX_WORKSPACES: usize = 8;
 
-/// What is different on a stale replica, as far as is known.
+/// The difference between a stale replica and the main, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Concern {
     Everything,
@@ -15,13 +16,13 @@ pub enum Concern {
     Workspaces(Vec<u64>),
 }
 
-/// What a request is about.
+/// The subject of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum About {
-    /// Nothing that is known, or several workspaces.
+    /// No known subject, or several workspaces.
     #[default]
     Anything,
-    /// Only this one, by [`workspace`].
+    /// Only this workspace, by [`workspace`].
     Workspace(u64),
 }
 
@@ -32,7 +33,7 @@ impl Default for Concern {
 }
 
 impl Concern {
-    /// `None`: it is not known what the change is about.
+    /// Adds a changed workspace; `None` if the subject of the change is not known.
     pub(super) fn add(&mut self, changed: Option<u64>) {
         match (&mut *self, changed) {
             (Self::Everything, _) => {}
@@ -44,7 +45,7 @@ impl Concern {
         }
     }
 
-    /// Whether it matters to a request about `about` that a replica lacks this.
+    /// True if the answer to a request about `about` may depend on the missing changes.
     pub fn touches(&self, about: About) -> bool {
         match (self, about) {
             (Self::Everything, _) => true,
@@ -55,7 +56,7 @@ impl Concern {
         }
     }
 
-    /// Whether it is worth finding out what a request is about.
+    /// True if it is worth finding out the workspace of a request.
     pub fn is_narrow(&self) -> bool {
         matches!(self, Self::Workspaces(changed) if !changed.is_empty())
     }

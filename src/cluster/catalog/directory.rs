@@ -1,12 +1,13 @@
-//! The data directory's `global.xml` changed: did a GeoServer of ours change it?
+//! Attribution of changes of the data directory's `global.xml` to the GeoServers of the cluster.
 //!
-//! The main writes its own number there. Some stock GeoServers write the file when they reload, so
-//! a replica's number may stand there as well. Anything else was written by git, rsync or another
-//! administrator, moves no number of the main's, and is a change.
+//! The main writes its own update sequence there. Some stock GeoServers write the file when they
+//! reload, so a replica's update sequence may stand there as well. Any other value was written by
+//! git, rsync or another administrator. It does not move the main's update sequence, and it is a
+//! change.
 //!
-//! Nothing is concluded before the main and every replica that is up were asked for their numbers
-//! after the file had changed, nor while a replica reloads: what it will write is not known before
-//! its reload is over.
+//! No conclusion is drawn before the main and every replica that is up were queried for their
+//! update sequences after the change of the file. Nor is one drawn while a replica reloads, because
+//! the value that it will write is not known before its reload ends.
 
 use std::time::{Duration, Instant};
 
@@ -15,16 +16,16 @@ use crate::cluster::tracked::Tracked;
 use crate::cluster::{Cause, Cluster, Hint, UpstreamId, What};
 use crate::config::Role;
 
-/// Calls for the main's reload, after which its replicas are reloaded in any case.
+/// Attempts to reload the main; afterwards its replicas are reloaded in any case.
 const MAIN_RELOAD_TRIES: u32 = 3;
 const MAIN_RELOAD_PAUSE: Duration = Duration::from_secs(10);
 
-/// `global.xml` as it was found changed.
+/// A change found in `global.xml`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileChange {
-    /// The number in it now.
+    /// The update sequence in the file now.
     pub number: u64,
-    /// The number in it before.
+    /// The update sequence in the file before.
     pub before: u64,
 }
 
@@ -33,11 +34,11 @@ pub struct FileChange {
 pub(in crate::cluster) struct Doubt {
     file: FileChange,
     noticed: Instant,
-    /// The epoch then.
+    /// The epoch at the time of the change.
     epoch: u64,
 }
 
-/// What becomes of the main's own reload (`reload_main`).
+/// The state of the main's own reload (`reload_main`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::cluster) enum MainReload {
     #[default]
@@ -58,7 +59,8 @@ impl MainReload {
         matches!(self, Self::Running { .. })
     }
 
-    /// It waits for the change to settle.
+    /// Returns the time of the next step. Before its first step, the reload waits for the change to
+    /// settle.
     pub(super) fn deadline(self, is_settled: bool) -> Option<Instant> {
         match self {
             Self::No => None,
@@ -69,12 +71,12 @@ impl MainReload {
 }
 
 impl FileChange {
-    /// The number came from a node that reports `said` now.
+    /// True if the update sequence came from a node that reports `said` now.
     fn is_of(self, said: Option<u64>) -> bool {
         self.number != self.before && said == Some(self.number)
     }
 
-    /// The main wrote it on its way to the number that it reports now.
+    /// True if the main wrote it on its way to the update sequence that it reports now.
     fn is_on_the_way_to(self, main: Option<u64>) -> bool {
         self.before < self.number && main.is_some_and(|main| self.number < main)
     }
@@ -104,7 +106,7 @@ impl Cluster {
             .for_each(|tracked| tracked.catalog.reads.hasten(now));
     }
 
-    /// Once every number is known that could explain it.
+    /// Judges the change of the file, once every update sequence that could explain it is known.
     pub(super) fn judge_directory(&mut self, now: Instant) {
         let Some(Doubt {
             file,
@@ -143,20 +145,20 @@ impl Cluster {
         }
     }
 
-    /// The main reads the directory first, and the replicas wait for that.
+    /// True if the main must reload first. The replicas wait for that.
     pub(super) fn is_main_to_be_reloaded(&self) -> bool {
         self.tracked
             .iter()
             .any(|tracked| tracked.catalog.main_reload != MainReload::No)
     }
 
-    /// True if the main at `at` is to be told to reload now.
+    /// Returns true if the main at `at` must receive a reload request now.
     pub(super) fn begin_main_reload(&mut self, at: usize, now: Instant) -> bool {
         let MainReload::Wanted { tries, at: due } = self.tracked[at].catalog.main_reload else {
             return false;
         };
         if !self.tracked[at].upstream.is_main() || !self.tracked[at].is_up() || !self.can_reload() {
-            // It reads the directory when it starts.
+            // The main reads the directory when it starts.
             self.tracked[at].catalog.main_reload = MainReload::No;
             return false;
         }
@@ -222,13 +224,13 @@ impl Cluster {
         };
         self.want_main_reload(next);
         self.report(at, Some(what));
-        // Stock GeoServer's reload moves its number: that belongs to this change.
+        // A reload moves the update sequence of stock GeoServer. That move belongs to this change.
         self.changes.is_main_reloaded();
         self.inflation.forget();
         self.main_reads_soon(now);
     }
 
-    /// A call for the main's reload that never reported.
+    /// Gives up a reload of the main that never reported.
     pub(super) fn pass_main_reload_time(&mut self, at: usize, now: Instant) {
         if let MainReload::Running { call, .. } = self.tracked[at].catalog.main_reload
             && let Some(began) = call.lost(now)

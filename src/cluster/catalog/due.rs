@@ -1,3 +1,3 @@
-//! The timer of everything that the catalog's machine repeats.
+//! The timer of all repeated actions of the catalog machine.
 
 pub(in crate::cluster) use crate::health::PollTimer as Due;

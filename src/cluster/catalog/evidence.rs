@@ -1,16 +1,16 @@
-//! Answers that show a replica behind the main, and how much is made of them.
+//! Answers that show a replica behind the main, and the reloads that they justify.
 //!
-//! A replica that does not know a layer which the main knows reloads behind our back, or missed a
-//! change: it is reloaded, once. If it still does not know that layer afterwards (its database is
-//! another one, a driver is missing), no reload will help: then it is a fact, which is shown for as
-//! long as requests meet it. Between reloads for different layers the pauses grow, since each costs
-//! the cluster a replica for a while.
+//! A replica may lack a layer that the main has, because it reloaded by itself or missed a change.
+//! It is reloaded once. If it still lacks that layer afterwards (another database, a missing
+//! driver), no reload will help. The missing layer is then a fact, which is shown for as long as
+//! requests meet it. Each reload costs the cluster a replica for a while, so the pauses between
+//! reloads for different layers grow.
 
 use std::time::{Duration, Instant};
 
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30 * 60);
-/// A layer that no request has missed for this long is forgotten.
+/// A layer is forgotten when no request has missed it for this long.
 const FORGOTTEN: Duration = Duration::from_secs(10 * 60);
 /// Layers remembered; beyond them the one that was missed longest ago is forgotten.
 const MAX_LAYERS: usize = 64;
@@ -21,19 +21,20 @@ pub(super) struct Evidence {
     missing: Vec<Missing>,
 }
 
-/// A layer or workspace for which the replica was reloaded.
+/// A layer or workspace that caused a reload of the replica.
 #[derive(Debug)]
 struct Missing {
     layer: Box<str>,
-    /// The epoch that the replica had then.
+    /// The epoch of the replica at that time.
     epoch: u64,
     seen: Instant,
-    /// It was missed again after the reload.
+    /// True if it was missed again after the reload.
     is_fact: bool,
 }
 
 impl Evidence {
-    /// A replica that is known to have `epoch` did not know `layer`. Whether to reload it.
+    /// Notes that a replica known to have `epoch` lacks `layer`. Returns true if it should be
+    /// reloaded.
     pub(super) fn seen(&mut self, layer: &str, epoch: u64, now: Instant) -> bool {
         self.missing
             .retain(|missing| now < missing.seen + FORGOTTEN);
@@ -65,7 +66,7 @@ impl Evidence {
         true
     }
 
-    /// The layers that no reload brings, those first that were missed first.
+    /// Returns the layers that no reload brings, in the order in which they were first missed.
     pub(super) fn facts(&self, now: Instant) -> impl Iterator<Item = &str> {
         let holds = move |missing: &&Missing| missing.is_fact && now < missing.seen + FORGOTTEN;
         self.missing
@@ -74,7 +75,7 @@ impl Evidence {
             .map(|missing| &*missing.layer)
     }
 
-    /// An operator wants it now.
+    /// Forgets everything, because an operator wants a reload now.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
     }
@@ -82,7 +83,7 @@ impl Evidence {
     fn is_time(&mut self, now: Instant) -> bool {
         let pause = match self.last {
             Some((last, pause)) if now < last + pause => return false,
-            // Right after the pause: the last reload did not help.
+            // The evidence came right after the pause, so the last reload did not help.
             Some((last, pause)) if now < last + pause * 4 => (pause * 2).min(LONGEST_PAUSE),
             Some(_) | None => FIRST_PAUSE,
         };

@@ -1,4 +1,4 @@
-//! One replica's catalog: which epoch it holds, and how that is known.
+//! The catalog of one replica: its epoch, and the evidence for that.
 
 use std::cmp::Ordering;
 use std::time::{Duration, Instant};
@@ -17,11 +17,11 @@ use crate::config::Catalog;
 
 #[derive(Debug)]
 pub(in crate::cluster) struct Freshness {
-    /// The epoch whose catalog it holds, at least. `None`: an older one than all we know of.
+    /// Epoch of the replica's catalog, as a lower bound. `None`: older than every known epoch.
     pub(super) held: Option<u64>,
     pub(super) basis: Basis,
-    /// Not reloaded before this epoch is settled: it was not waiting for a reload when that began.
-    /// If it turns out to be behind meanwhile, one reload brings both.
+    /// Epoch that must settle before the next reload, if the replica was not waiting for a reload
+    /// when it began. If the replica turns out to be behind meanwhile, one reload brings both.
     waits_for: u64,
     pub(super) own: OwnNumber,
     pub(super) reads: Due,
@@ -31,30 +31,33 @@ pub(in crate::cluster) struct Freshness {
     pub(super) retry_at: Option<Instant>,
     pub(super) last: Option<Ended>,
     evidence: Evidence,
-    /// An answer showed it behind, and the main was not asked since whether that is a change it
-    /// told of. When, and the layer.
+    /// Time and layer of an answer that showed it behind, until a query to the main decides whether
+    /// the main has changed.
     doubted: Option<(Instant, Box<str>)>,
-    /// Until when a reload that was given up on is taken to run inside GeoServer still.
+    /// End of the time in which a reload that was given up on is assumed to run on inside
+    /// GeoServer.
     pub(super) given_up: Option<Instant>,
     pub(super) postponed: Postponed,
-    /// Of the main alone.
+    /// The state of the main's own reload. Replicas do not use it.
     pub(in crate::cluster) main_reload: MainReload,
 }
 
-/// What `held` rests on.
+/// The evidence for `held`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Basis {
-    /// It is there, and a healthy cluster's replica read what there was when it started.
+    /// It is reachable, and a replica of a healthy cluster read the current catalog when it
+    /// started.
     Assumption,
-    /// It had the catalog of this number of the main's when the process before us ended.
+    /// It had the catalog of this update sequence of the main when the process before us ended.
     Memory(u64),
-    /// It was loaded before the main said its first number: something may have changed in between.
+    /// It was loaded before the main reported its first update sequence, so a change in between is
+    /// possible.
     Early,
-    /// All that was settled since.
+    /// It has everything that was settled since.
     Knowledge,
 }
 
-/// Its last reload.
+/// The last reload, which has ended.
 #[derive(Clone, Debug)]
 pub(super) struct Ended {
     pub(super) at: Instant,
@@ -63,7 +66,7 @@ pub(super) struct Ended {
 }
 
 impl Freshness {
-    /// Until something better is known.
+    /// Returns the assumption that holds until better evidence is available.
     pub(in crate::cluster) fn new(changes: &Changes, now: Instant) -> Self {
         Self {
             held: Some(changes.settled()),
@@ -84,7 +87,8 @@ impl Freshness {
         }
     }
 
-    /// One that joins a cluster which has been running: what it has loaded is not known.
+    /// Returns the state of a replica that joins a running cluster. The catalog that it has loaded
+    /// is not known.
     pub(in crate::cluster) fn newcomer(changes: &Changes, now: Instant) -> Self {
         Self {
             held: None,
@@ -93,13 +97,13 @@ impl Freshness {
         }
     }
 
-    // What it is.
+    // Properties of the replica.
 
     pub(in crate::cluster) fn is_fresh(&self, epoch: u64) -> bool {
         self.held >= Some(epoch)
     }
 
-    /// Whether it wants to be reloaded now.
+    /// True if it needs a reload now.
     pub(super) fn is_waiting(&self, settled: u64) -> bool {
         let is_known = !self.own.is_unread() || self.held.is_none();
         let is_behind =
@@ -110,7 +114,7 @@ impl Freshness {
             && !self.is_postponed()
     }
 
-    /// How long after one reading of its number the next one is due.
+    /// Returns the pause between two readings of its update sequence.
     pub(super) fn poll_pause(&self, config: &Catalog) -> Duration {
         if self.own.is_unread() {
             Duration::ZERO
@@ -119,7 +123,7 @@ impl Freshness {
         }
     }
 
-    /// Who is furthest behind comes first.
+    /// Orders replicas by age: the one furthest behind comes first.
     pub(super) fn compare_age(&self, other: &Self) -> Ordering {
         self.held.cmp(&other.held)
     }
@@ -157,15 +161,15 @@ impl Freshness {
         }
     }
 
-    /// Whether its next reload must bring security along that changed in the epoch `changed`.
+    /// True if its next reload must also bring the change of security of the epoch `changed`.
     pub(super) fn lacks_security(&self, changed: u64) -> bool {
         changed > 0 && !self.is_fresh(changed)
     }
 
-    // What is learned about it.
+    // Evidence about the replica.
 
-    /// What the process before us knew. True if its catalog may be empty: nobody may come in before
-    /// its canary passed.
+    /// Restores the knowledge of the process before us. Returns true if its catalog may be empty;
+    /// it must not serve before its canary passed.
     pub(in crate::cluster) fn recall(
         &mut self,
         main_number: Option<u64>,
@@ -183,8 +187,8 @@ impl Freshness {
         is_reloading
     }
 
-    /// The main's number whose catalog it has, `None` inside if a reload is owed to it; `None` if
-    /// nothing is known of it.
+    /// Returns the update sequence of the main for its catalog, with `None` inside if a reload is
+    /// owed to it. Returns `None` if nothing is known of it.
     pub(in crate::cluster) fn remembered(
         &self,
         epoch: u64,
@@ -193,26 +197,26 @@ impl Freshness {
         match self.basis {
             _ if !self.is_fresh(epoch) => Some(None),
             Basis::Assumption => None,
-            // What we were told is still all there is to know.
+            // The memory of the former process is still all the evidence there is.
             Basis::Memory(number) => Some(Some(number)),
             Basis::Early => Some(None),
             Basis::Knowledge => Some(main_number),
         }
     }
 
-    /// It came up: whatever it says next may be another catalog.
+    /// Notes that it came up. Its next update sequence may belong to another catalog.
     pub(in crate::cluster) fn came_up(&mut self, now: Instant) {
         self.own.came_up(now);
-        // What was asked before and is not answered yet says nothing either.
+        // Queries that were sent earlier and are not answered yet are no evidence either.
         self.reads = Due::At(now);
     }
 
-    /// Nobody listened there when the epoch `settled` was.
+    /// Notes that no process listened there when the epoch `settled` was.
     pub(in crate::cluster) fn was_not_there(&mut self, settled: Option<u64>, now: Instant) {
         self.own.was_not_there(settled, now);
     }
 
-    /// It said its number, or did not.
+    /// Takes in a reading of its update sequence, or a failed one.
     pub(super) fn read(&mut self, reading: Reading, is_move_enough: bool) {
         let Some(loaded) = self.own.read(reading, is_move_enough) else {
             return;
@@ -223,7 +227,8 @@ impl Freshness {
         }
     }
 
-    /// Once the numbers are known. True if it turns out stale.
+    /// Judges its freshness once the update sequences are known. Returns true if it turns out
+    /// stale.
     pub(super) fn judge(&mut self, main_number: Option<u64>) -> bool {
         let Some(main) = main_number else {
             return false;
@@ -241,16 +246,16 @@ impl Freshness {
         is_stale
     }
 
-    /// The answer to a request of `sent` showed it behind the main. If it was reloaded since, that
-    /// is no news.
+    /// Notes that the answer to a request sent at `sent` showed it behind the main. If it was
+    /// reloaded since, that is no news.
     pub(super) fn doubt(&mut self, layer: Box<str>, sent: Instant, now: Instant) {
         if self.last.as_ref().is_none_or(|last| last.at <= sent) {
             self.doubted = Some((now, layer));
         }
     }
 
-    /// The main was asked at `asked`, and what it said is known. True if the replica turns out to
-    /// be behind although the main told of no change.
+    /// Decides the doubt after a query to the main sent at `asked`. Returns true if the replica
+    /// turns out to be behind although the main reported no change.
     pub(super) fn judge_doubt(&mut self, asked: Instant, epoch: u64, now: Instant) -> bool {
         let Some((_, layer)) = self.doubted.take_if(|(doubted_at, _)| *doubted_at <= asked) else {
             return false;
@@ -263,45 +268,46 @@ impl Freshness {
         counts
     }
 
-    /// Nothing is asked of a replica in maintenance, and the question may be another one
-    /// afterwards.
+    /// Forgets the credentials check, because a replica in maintenance is not queried, and the
+    /// check may differ afterwards.
     pub(in crate::cluster) fn forget_access(&mut self) {
         self.access = Access::default();
     }
 
-    /// There are other credentials, or time to try again.
+    /// Allows another attempt, because the credentials changed or enough time has passed.
     pub(in crate::cluster) fn try_again(&mut self) {
         self.retry_at = None;
     }
 
-    /// An operator wants it reloaded now, whatever failed before.
+    /// Orders a reload now, whatever failed before.
     pub(super) fn order(&mut self) {
         self.evidence.forget();
         self.retry_at = None;
     }
 
-    /// Layers of the main that no reload brings.
+    /// Returns the layers of the main that no reload brings.
     pub(in crate::cluster) fn missing_layers(&self, now: Instant) -> impl Iterator<Item = &str> {
         self.evidence.facts(now)
     }
 
-    /// This epoch began, and it was not waiting for a reload then.
+    /// Makes it wait for an epoch that began while it was not waiting for a reload.
     pub(super) fn wait_for(&mut self, epoch: u64) {
         self.waits_for = epoch;
     }
 
-    /// It is the main, whose catalog is the one the others must have.
+    /// Makes it the main. Its catalog is the one that the others must have.
     pub(in crate::cluster) fn is_the_main(&mut self, epoch: u64) {
         (self.held, self.basis, self.phase) = (Some(epoch), Basis::Knowledge, Phase::Serving);
         (self.failures, self.retry_at) = (0, None);
     }
 
-    /// Another one is the main now, and adds to what is not settled yet.
+    /// Makes it a replica, because another upstream is the main now and adds to the unsettled
+    /// changes.
     pub(super) fn was_the_main(&mut self, settled: u64) {
         self.held = self.held.min(Some(settled));
     }
 
-    /// It is behind everything.
+    /// Marks it as older than every known epoch.
     fn loses_all(&mut self) {
         (self.held, self.basis) = (None, Basis::Knowledge);
     }

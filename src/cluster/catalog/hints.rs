@@ -1,38 +1,38 @@
-//! Hints that the catalog may have changed: what was seen, where a change came from, and how far
-//! hints were followed up.
+//! Hints that the catalog may have changed: the event seen, the source of a change, and the
+//! progress in following hints up.
 
 use std::time::Instant;
 
-/// Something that may have changed the catalog.
+/// An event that may have changed the catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hint {
-    /// A write to the main's REST succeeded.
+    /// A write to the main's REST API succeeded.
     Write,
-    /// A page of the main's web interface did something.
+    /// A page of the main's web interface performed an action.
     Ui,
-    /// The number in the data directory is another one. Never more than a reason to ask the main: a
-    /// reload of stock GeoServer writes that file too.
+    /// The update sequence in the data directory changed. This is never more than a reason to query
+    /// the main, because a reload of stock GeoServer writes that file too.
     File,
-    /// What moves no number and yet is news to the replicas: a reload of the main, a store's reset,
-    /// GeoWebCache's configuration.
+    /// An event that moves no update sequence and yet is news to the replicas: a reload of the
+    /// main, a store's reset, GeoWebCache's configuration.
     Certain,
-    /// The main's users, roles, rules or filter chains changed: certain, and a catalog reload alone
-    /// does not bring it.
+    /// The main's users, roles, rules or filter chains changed. This is certain, and a catalog
+    /// reload alone does not bring it.
     Security,
 }
 
-/// What made us notice a change.
+/// The evidence by which a change was noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The main's number moved.
+    /// The main's update sequence moved.
     Number,
-    /// A write that passed by, without a number to confirm it.
+    /// A write passed through, and no update sequence could confirm it.
     Write,
-    /// `geofront sync`.
+    /// An operator ordered it with `geofront sync`.
     Order,
     /// Another instance is the main now.
     Main,
-    /// The data directory changed, and not by the main or a replica.
+    /// The data directory changed, and neither the main nor a replica changed it.
     Directory,
 }
 
@@ -52,20 +52,20 @@ impl Source {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
-/// One administrative request as it passed by.
+/// One administrative request that passed through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighting {
     pub hint: Hint,
-    /// When the request was sent to the main. A change noticed before that is not the request's.
+    /// Time when the request was sent to the main. An earlier change is not the request's.
     pub began: Instant,
-    /// The user, as far as the request names one.
+    /// The user, if the request names one.
     pub by: Option<String>,
-    /// The one workspace that it is about, by a hash of its name; `None` if that is not known.
+    /// The single workspace concerned, as a hash of its name; `None` if it is not known.
     pub workspace: Option<u64>,
 }
 
 impl Sighting {
-    /// A hint about something that happened at `now`.
+    /// Returns a hint about an event at `now`.
     pub fn of(hint: Hint, now: Instant) -> Self {
         Self {
             hint,
@@ -76,20 +76,20 @@ impl Sighting {
     }
 }
 
-/// How far hints have been followed up.
+/// The progress in following up hints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tickets {
-    /// All replicas that serve have what the hints up to this one were about.
+    /// The last hint up to which all replicas in service have the changes.
     pub resolved: Ticket,
-    /// The main's number was read after the hints up to this one.
+    /// The last hint up to which the main's update sequence was read afterwards.
     pub answered: Ticket,
     /// The last answered hint that may be about a change of the catalog.
     pub changed: Ticket,
 }
 
 impl Tickets {
-    /// Whether one of the hints from `first` to `last` is, or may be, about a change that some
-    /// replica lacks. A hint that the main's number refuted is not.
+    /// True if one of the hints from `first` to `last` is, or may be, about a change that some
+    /// replica lacks. A hint that the main's update sequence refuted does not count.
     pub fn is_pending(&self, first: Ticket, last: Ticket) -> bool {
         let is_confirmed = self.changed >= first && self.changed > self.resolved;
         last > self.resolved && (last > self.answered || is_confirmed)

@@ -1,10 +1,11 @@
-//! What a load adds to the number that it finds in the data directory.
+//! The surplus that a load adds to the update sequence found in the data directory.
 //!
-//! Stock GeoServer counts up while it loads: once for the global settings and once for each of its
-//! services. geOrchestra's does not. So a replica's number after its reload is the directory's plus
-//! a surplus, which the cluster's own reloads show. A replica whose number is below the main's plus
-//! the least surplus seen read files that were older than the main's number: an NFS client may show
-//! them for a minute.
+//! Stock GeoServer counts up while it loads, once for the global settings and once for each of its
+//! services. geOrchestra's does not. A replica's update sequence after its reload is therefore that
+//! of the directory plus a surplus, which the cluster's own reloads show.
+//!
+//! A replica whose update sequence is below the main's plus the least surplus seen has read
+//! outdated files, because an NFS client may serve them for a minute.
 
 use std::time::Instant;
 
@@ -12,7 +13,7 @@ use std::time::Instant;
 #[derive(Debug, Default)]
 pub(in crate::cluster) struct Inflation {
     least: Option<u64>,
-    /// A surplus that counts if the main's number turns out not to have moved meanwhile.
+    /// A surplus that counts if the main's update sequence turns out not to have moved meanwhile.
     pending: Option<Pending>,
 }
 
@@ -20,18 +21,19 @@ pub(in crate::cluster) struct Inflation {
 struct Pending {
     main: u64,
     surplus: u64,
-    /// When the replica was asked.
+    /// Time of the query to the replica.
     asked: Instant,
 }
 
 impl Inflation {
-    /// What a replica's number must be at least after it read the directory of the main's `number`.
+    /// Returns the least update sequence of a replica that has read the directory of the main's
+    /// `number`.
     pub(super) fn expected(&self, number: u64) -> u64 {
         number.saturating_add(self.least.unwrap_or(0))
     }
 
-    /// A replica that was reloaded while the main's number was `main` reported `own` when it was
-    /// asked at `asked`.
+    /// Notes a reload of a replica while the main's update sequence was `main`. The replica
+    /// reported `own` to a query sent at `asked`.
     pub(super) fn reloaded(&mut self, own: u64, main: u64, asked: Instant) {
         let surplus = own.saturating_sub(main);
         self.pending = Some(Pending {
@@ -41,7 +43,7 @@ impl Inflation {
         });
     }
 
-    /// The main reported `number` when it was asked at `asked`.
+    /// Notes that the main reported `number` to a query sent at `asked`.
     pub(super) fn main_read(&mut self, number: u64, asked: Instant) {
         let Some(pending) = self.pending.take_if(|pending| pending.asked <= asked) else {
             return;
@@ -54,8 +56,8 @@ impl Inflation {
         }
     }
 
-    /// The main loads the directory anew, or another upstream is the main: its own number is
-    /// inflated, too, or not any more.
+    /// Forgets the surplus, because the main loads the directory anew or another upstream is the
+    /// main. The main's own update sequence may then be inflated too, or no longer.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
     }

@@ -1,8 +1,9 @@
 //! Catalog epochs and the rolling catalog reload.
 //!
-//! A GeoServer reads the shared data directory when it starts and when it is told to, so a change
-//! made on the main reaches no replica by itself. And while it reads, it answers from an empty
-//! catalog: with status 200, and wrongly. Hence:
+//! A GeoServer reads the shared data directory when it starts and on request. A change made on the
+//! main therefore reaches no replica by itself. While a GeoServer reads the directory, it answers
+//! from an empty catalog: wrongly, and with status 200. Replicas are therefore reloaded out of
+//! service:
 //!
 //! ```text
 //!   hint (a write passed by), the main's number moved, an order          changes.rs
@@ -14,15 +15,17 @@
 //!   a request that only this replica can answer puts its reload off      postponed.rs
 //! ```
 //!
-//! Numbers (`updateSequence`) are only ever compared with what the same node said before: a reload
-//! moves a node's own number on stock GeoServer, and may write it into the shared file, so that
-//! numbers of two nodes say nothing about each other. There are two exceptions. At our own start a
-//! replica behind the main's number is stale as far as anybody can know. And a replica that reports
-//! a number below the main's right after its reload read files that were older than the main's
-//! change.
+//! An update sequence is only ever compared with earlier values of the same node. On stock
+//! GeoServer, a reload moves a node's own update sequence and may write it into the shared file, so
+//! the values of two nodes are unrelated. There are two exceptions:
 //!
-//! What is not proven does not count: a replica that refused connections and has another number now
-//! may have been started again after a change, or reloaded before it. It is reloaded.
+//! - At our own start, a replica behind the main's update sequence counts as stale, because there
+//!   is no better evidence.
+//! - A replica that reports an update sequence below the main's right after its reload has read
+//!   files older than the main's change.
+//!
+//! Unproven freshness does not count. A replica that refused connections and now has another update
+//! sequence may have been started after a change, or reloaded before it. It is reloaded.
 
 mod access;
 mod canary_doubt;

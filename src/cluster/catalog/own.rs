@@ -1,35 +1,36 @@
-//! A replica's own number, and what it proves.
+//! A replica's own update sequence, and its value as evidence.
 //!
-//! It is only ever compared with what the same replica said before. One that moved was loaded anew,
-//! and ended loading after it was last asked; but the load may have read the directory before the
-//! last change, and end after it. That nothing listened in between is no proof of a restart: a
-//! loaded process refuses connections as well. So a move is believed only where the replica cannot
-//! be reloaded instead.
+//! It is only ever compared with earlier values of the same replica. A move shows that the replica
+//! was loaded anew and ended loading after the last query. The load may still have read the
+//! directory before the last change, and ended after it. Refused connections in between are no
+//! proof of a restart, because a loaded process refuses connections as well. A move is therefore
+//! believed only if the replica cannot be reloaded instead.
 
 use std::time::Instant;
 
 #[derive(Debug, Default)]
 pub(super) struct OwnNumber {
     said: Option<Said>,
-    /// An answer to a question from before this says nothing any more.
+    /// Answers to queries from before this instant are no evidence any more.
     since: Option<Instant>,
-    /// It came up, and has not been asked since.
+    /// True if it came up and has not been queried since.
     is_unread: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Said {
     number: u64,
-    /// What was settled then, at least: if it moves because of a restart, that was loaded.
+    /// The epoch that was settled at that time, at least. If the update sequence moves because of a
+    /// restart, that epoch was loaded.
     epoch: Option<u64>,
 }
 
-/// An answer, or that none came.
+/// The result of a query: an answer, or the failure to get one.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cluster) struct Reading {
     pub(in crate::cluster) number: Option<u64>,
     pub(in crate::cluster) asked: Instant,
-    /// The epoch that was settled when it was asked, if that is known.
+    /// The epoch that was settled when the query was sent, if it is known.
     pub(in crate::cluster) settled: Option<u64>,
 }
 
@@ -38,7 +39,7 @@ impl OwnNumber {
         self.said.map(|said| said.number)
     }
 
-    /// When it was asked whose answer, or silence, came last.
+    /// Returns the time of the query with the latest answer or failure.
     pub(super) fn asked(&self) -> Option<Instant> {
         self.since
     }
@@ -47,12 +48,13 @@ impl OwnNumber {
         self.is_unread
     }
 
-    /// What it says next may be of another catalog.
+    /// Notes that it came up. Its next update sequence may belong to another catalog.
     pub(super) fn came_up(&mut self, now: Instant) {
         (self.since, self.is_unread) = (Some(now), true);
     }
 
-    /// Nobody listened there while `settled` was: whoever does next loads later.
+    /// Notes that no process listened there while the epoch `settled` was. A process that listens
+    /// later also loads later.
     pub(super) fn was_not_there(&mut self, settled: Option<u64>, now: Instant) {
         self.since = Some(now);
         if let Some(said) = &mut self.said {
@@ -60,7 +62,8 @@ impl OwnNumber {
         }
     }
 
-    /// The epoch that it must have loaded by itself; a move is believed where it `is_enough`.
+    /// Takes in a reading. Returns the epoch that the replica must have loaded by itself; a move
+    /// alone is believed if it `is_enough`.
     pub(super) fn read(&mut self, reading: Reading, is_enough: bool) -> Option<u64> {
         if self.since > Some(reading.asked) {
             return None;
@@ -74,7 +77,7 @@ impl OwnNumber {
             .epoch
     }
 
-    /// After our own reload: whatever it said before is of another catalog.
+    /// Takes in a reading after our own reload. Earlier values belong to another catalog.
     pub(super) fn reloaded(&mut self, reading: Reading) {
         (self.since, self.is_unread) = (Some(reading.asked), false);
         self.said = reading.number.map(|number| Said {

@@ -1,16 +1,16 @@
-//! Reloads that are put off because a request needs the replica now.
+//! Reloads that are postponed because a request needs the replica now.
 //!
-//! A replica that drains for its reload could as well go on serving. Where no other upstream is
-//! left for a request, it does: the drain is called off, and the replica leaves service again
-//! [`STEP`] later. That is bounded, or a replica that alone serves some class would stay stale for
-//! ever: a drain that begins `drain_timeout` after the first one is not called off.
+//! A replica that drains for its reload is still able to serve. When no other upstream is left for
+//! a request, the drain is called off, and the replica leaves service again [`STEP`] later. Without
+//! a bound, a replica that alone serves some class would stay stale for ever. A drain that begins
+//! `drain_timeout` after the first one is therefore not called off.
 
 use std::time::{Duration, Instant};
 
-/// From a drain that is called off to the next.
+/// Pause between a drain that is called off and the next one.
 const STEP: Duration = Duration::from_secs(1);
 
-/// One replica's.
+/// The postponed reload of one replica.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Postponed {
     series: Option<Series>,
@@ -18,17 +18,17 @@ pub(super) struct Postponed {
     until: Option<Instant>,
 }
 
-/// Drains that were called off one after the other, for the same reload.
+/// A series of drains that were called off for the same reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Series {
-    /// When the first one was called off.
+    /// Time when the first one was called off.
     since: Instant,
     /// The epoch that the replica held.
     held: Option<u64>,
 }
 
 impl Postponed {
-    /// Whether a drain that begins at `now` may be called off. `held`: the epoch that the replica
+    /// True if a drain that begins at `now` may be called off. `held`: the epoch that the replica
     /// holds.
     pub(super) fn may_begin_or_go_on(
         &self,
@@ -40,7 +40,7 @@ impl Postponed {
             .is_none_or(|series| now < series.since + bound)
     }
 
-    /// True if this is the first drain that is called off for the reload.
+    /// Postpones the reload. Returns true if this is the first drain that is called off for it.
     pub(super) fn put_off(&mut self, held: Option<u64>, now: Instant) -> bool {
         let series = self.of(held);
         self.series = Some(series.unwrap_or(Series { since: now, held }));

@@ -1,25 +1,26 @@
 //! The catalog reload of one replica, step by step.
 //!
 //! ```text
-//!   Serving --behind the settled epoch--> Draining --nobody in flight--> Reloading --answered--> Testing --passed--> Serving
-//!      ^                                     |                               ^                      |
-//!      +------------ called off -------------+                               +---- failed, retry ---+
+//!   Serving --behind the settled epoch--> Draining --none in flight--> Reloading --answered--> Testing --passed--> Serving
+//!      ^                                     |                             ^                      |
+//!      +------------ called off -------------+                             +---- failed, retry ---+
 //! ```
 //!
-//! From Draining on its door is closed, unless a request calls the drain off that no other upstream
-//! can answer (`postponed.rs`). A reload that failed may have left the catalog empty, and
-//! one that was given up may still run, so nobody comes in before the canary passed either way (or
-//! is in doubt: `canary_doubt.rs`). A reload that never reached GeoServer (no connection, refused
-//! credentials, a fault of our own) changed nothing: the replica serves on at once and is reloaded
-//! later.
+//! Its door is closed from Draining on. A request that no other upstream can answer may call the
+//! drain off (`postponed.rs`). A failed reload may have left the catalog empty, and one that was
+//! given up on may still run. In both cases, the replica gets no requests before its canary passed
+//! or is in doubt (`canary_doubt.rs`).
 //!
-//! One that was given up on runs on inside GeoServer, and a second would wait for it and double the
-//! outage: it counts as under way, and no other is begun, until the replica draws its canary or as
-//! much time has passed again.
+//! A reload that never reached GeoServer (no connection, refused credentials, a fault of our own)
+//! changed nothing. The replica serves on at once and is reloaded later.
 //!
-//! A reload is verified: where the replica then reports a number below what the main had before, it
-//! read files that were older than that (NFS clients keep attributes for up to a minute). It serves
-//! what it has, as stale, and is reloaded again.
+//! A reload that was given up on runs on inside GeoServer. A second one would wait for it and
+//! double the outage. The first one therefore counts as under way until the replica draws its
+//! canary or the same time has passed again, and no other is begun before that.
+//!
+//! Each reload is verified. A replica that afterwards reports an update sequence below the main's
+//! earlier one has read older files (NFS clients keep attributes for up to a minute). It serves its
+//! old catalog as stale and is reloaded again.
 
 use std::time::{Duration, Instant};
 
@@ -30,23 +31,23 @@ use super::own::Reading;
 use super::postponed::Postponed;
 use crate::cluster::{Cause, Outcome};
 
-/// How soon it is seen that nobody is in flight any more.
+/// Interval in which a draining replica is checked for requests in flight.
 const LOOK: Duration = Duration::from_millis(20);
-/// Between a failed canary and the next.
+/// Pause between a failed canary and the next one.
 const CANARY_PAUSE: Duration = Duration::from_millis(250);
-/// A replica that draws no canary for this long after its reload needs another one.
+/// A replica that draws no canary for this long after its reload needs another reload.
 const CANARY_LIMIT: Duration = Duration::from_secs(120);
-/// After the first failed reload; doubles up to the last.
+/// Pause after the first failed reload. It doubles with each failure up to the last value.
 const FIRST_RETRY: Duration = Duration::from_secs(10);
-/// After a refusal of our credentials: GeoServer delays all logins after failed ones.
+/// Pause after a refusal of our credentials. GeoServer delays all logins after failed ones.
 const REFUSED_RETRY: Duration = Duration::from_secs(60);
 const LAST_RETRY: Duration = Duration::from_secs(600);
-/// NFS clients may show files as they were this long ago (`acregmax` and `acdirmax` are 60 s). What
-/// is read later is current, whatever numbers say.
+/// NFS clients may show files as they were this long ago (`acregmax` and `acdirmax` are 60 s). A
+/// later read is current, whatever the update sequences are.
 const ATTRIBUTE_CACHE: Duration = Duration::from_secs(75);
-/// From a reload that read old files to the next.
+/// Pause between a reload that read old files and the next one.
 const OUTDATED_RETRY: Duration = Duration::from_secs(30);
-/// A reload that broke off is taken to run on for as long as it had taken, and for this long at
+/// A reload that broke off is assumed to run on for as long as it had taken, and for this long at
 /// least.
 pub(super) const GIVEN_UP_AT_LEAST: Duration = Duration::from_secs(60);
 
@@ -56,49 +57,49 @@ pub(super) enum Phase {
     Draining {
         since: Instant,
         look: Instant,
-        /// It served until now, so it may serve again if the reload is called off.
+        /// True if it served until now, so that it may serve again if the reload is called off.
         may_return: bool,
-        /// A request that needs it now may have the reload put off.
+        /// True if a request that needs it now may have the reload postponed.
         may_be_postponed: bool,
     },
     Reloading {
         began: Instant,
         call: Due,
         target: Target,
-        /// It served until its door was closed for this reload.
+        /// True if it served until its door was closed for this reload.
         may_return: bool,
     },
     Testing(Testing),
 }
 
-/// What it has when the reload is over.
+/// The state of a replica after a successful reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cluster) struct Target {
     pub(in crate::cluster) epoch: u64,
-    /// The main's number; `None` if it has not reported one yet.
+    /// The main's update sequence; `None` if the main has not reported one yet.
     pub(in crate::cluster) main_number: Option<u64>,
-    /// What the replica's own number must be at least, if what it reads is to be as new as the
-    /// main's number.
+    /// Least update sequence of the replica itself, if its files are to be as new as the main's
+    /// update sequence.
     pub(in crate::cluster) expected: Option<u64>,
-    /// When the main's number was first read.
+    /// Time when the main's update sequence was first read.
     pub(in crate::cluster) number_since: Option<Instant>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Testing {
     began: Instant,
-    /// What it holds if it passes; `None` when the reload failed.
+    /// Its state if it passes; `None` when the reload failed.
     target: Option<Target>,
     passed: u32,
     next: Due,
-    /// When it is given up on.
+    /// Deadline at which it is given up on.
     until: Instant,
-    /// The reload failed, or was given up on.
+    /// True if the reload failed or was given up on.
     has_failed: bool,
     last_failure: Option<Cause>,
 }
 
-/// What became of a step.
+/// The result of a step.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Step {
     Nothing,
@@ -110,12 +111,12 @@ pub(super) enum Step {
     Passed {
         reloaded: Option<(u64, Duration)>,
     },
-    /// GeoServer was not reached: the door may open, as nothing happened.
+    /// GeoServer was not reached. The door may open, because nothing happened.
     Unreached {
         cause: Cause,
         retry_in: Duration,
     },
-    /// The door may open, and what it read was old.
+    /// The door may open, and the catalog that was read is old.
     Outdated {
         cause: Cause,
         retry_in: Duration,
@@ -136,7 +137,7 @@ impl Testing {
         }
     }
 
-    /// Of a reload that came to nothing, or of which nothing is known.
+    /// Returns the state after a reload that failed, or whose result is unknown.
     pub(super) fn after_a_failure(now: Instant) -> Self {
         Self {
             has_failed: true,
@@ -150,7 +151,8 @@ impl Testing {
 }
 
 impl Target {
-    /// Why what was read by a reload that began at `began` is old, if it is.
+    /// Returns the reason why the files read by a reload that began at `began` are old, if they
+    /// are.
     fn outdated(&self, own: Option<u64>, began: Instant) -> Option<Cause> {
         let (own, main) = (own?, self.main_number?);
         let may_be_old = self
@@ -165,7 +167,7 @@ impl Target {
     }
 }
 
-/// Whether GeoServer goes on with a reload that came to this.
+/// True if GeoServer goes on with a reload that ended for us with this cause.
 fn runs_on(cause: &Cause) -> bool {
     matches!(
         cause,
@@ -173,7 +175,7 @@ fn runs_on(cause: &Cause) -> bool {
     )
 }
 
-/// Whether GeoServer has not even begun a reload that came to this.
+/// True if GeoServer has not even begun a reload with this failure.
 fn never_began(cause: &Cause) -> bool {
     matches!(
         cause,
@@ -190,7 +192,7 @@ impl Freshness {
         matches!(self.phase, Phase::Reloading { .. })
     }
 
-    /// It waits for its canary after a reload that GeoServer answered as done.
+    /// True if it waits for its canary after a reload that GeoServer answered as done.
     pub(super) fn has_ended_well(&self) -> bool {
         matches!(&self.phase, Phase::Testing(testing) if testing.target.is_some())
     }
@@ -199,28 +201,30 @@ impl Freshness {
         matches!(self.phase, Phase::Testing(_))
     }
 
-    /// A reload has begun, and no canary has passed since.
+    /// True if a reload has begun, and no canary has passed since.
     pub(in crate::cluster) fn may_be_empty(&self) -> bool {
         match &self.phase {
             Phase::Serving => false,
-            // For another reload, after one that failed, it may not return before its canary
+            // A drain for another reload, after a failed one, must not return before its canary
             // passed.
             Phase::Draining { may_return, .. } => !may_return,
             Phase::Reloading { .. } | Phase::Testing(_) => true,
         }
     }
 
-    /// Out of service for a reload that has not failed yet, or that was given up on and may run on.
+    /// True if it is out of service for a reload that has not failed yet, or that was given up on
+    /// and may run on.
     pub(in crate::cluster) fn is_on_its_way(&self) -> bool {
         !self.is_serving() && !self.is_stuck() || self.given_up.is_some()
     }
 
-    /// Out of service after a reload that failed, until a canary passes or another reload helps.
+    /// True if it is out of service after a failed reload, until a canary passes or another reload
+    /// helps.
     pub(in crate::cluster) fn is_stuck(&self) -> bool {
         matches!(&self.phase, Phase::Testing(testing) if testing.has_failed)
     }
 
-    /// Waits for its requests to end, and could as well go on serving.
+    /// True if it waits for its requests to end and is still able to serve.
     pub(super) fn may_return(&self) -> bool {
         matches!(
             self.phase,
@@ -231,7 +235,7 @@ impl Freshness {
         )
     }
 
-    /// It drains, and may go on serving for a request that needs it.
+    /// True if it is draining and may go on serving for a request that needs it.
     pub(in crate::cluster) fn may_be_postponed(&self) -> bool {
         matches!(
             self.phase,
@@ -242,22 +246,23 @@ impl Freshness {
         )
     }
 
-    /// A reload was put off, and it is not yet time for the next try.
+    /// True if its reload was postponed and the next attempt is not due yet.
     pub(in crate::cluster) fn is_postponed(&self) -> bool {
         self.postponed.deadline().is_some()
     }
 
-    /// It is out of service for a reload that has not failed, and will not be put off.
+    /// True if it is out of service for a reload that has not failed and will not be postponed.
     pub(in crate::cluster) fn returns_soon(&self) -> bool {
         !self.is_serving() && !self.is_stuck() && !self.may_be_postponed()
     }
 
-    /// Whether it is time to reload: nobody is in flight, or has been for too long.
+    /// True if it is time to reload: no request is in flight, or the drain has reached its limit.
     pub(super) fn is_drained(&self, in_flight: u32, limit: Duration, now: Instant) -> bool {
         matches!(self.phase, Phase::Draining { since, .. } if in_flight == 0 || now >= since + limit)
     }
 
-    /// Of a replica in maintenance (`is_paused`) only the call that is under way is waited for.
+    /// Returns the time of its next step. A replica in maintenance (`is_paused`) waits only for the
+    /// call that is under way.
     pub(super) fn deadline(&self, is_paused: bool) -> Option<Instant> {
         let phase = match &self.phase {
             Phase::Serving => None,
@@ -276,7 +281,7 @@ impl Freshness {
         phase.into_iter().chain(waits).min()
     }
 
-    /// `bound`: how long its reload may be put off.
+    /// Begins the drain. `bound`: the longest time for which its reload may be postponed.
     pub(in crate::cluster) fn begin(&mut self, bound: Duration, now: Instant) {
         let may_return = self.is_serving();
         let may_be_postponed =
@@ -290,7 +295,8 @@ impl Freshness {
         self.retry_at = None;
     }
 
-    /// It serves for a while yet. `None` if it may not; else whether this is the first time.
+    /// Lets it serve for a while yet. Returns `None` if it may not, else whether this is the first
+    /// time.
     pub(in crate::cluster) fn postpone(&mut self, now: Instant) -> Option<bool> {
         if !self.may_be_postponed() {
             return None;
@@ -299,8 +305,8 @@ impl Freshness {
         Some(self.postponed.put_off(self.held, now))
     }
 
-    /// There will be no reload. True if it serves as before; one that may be empty must pass its
-    /// canary.
+    /// Calls the reload off. Returns true if it serves as before; a replica that may be empty must
+    /// pass its canary.
     pub(in crate::cluster) fn call_off(&mut self, now: Instant) -> bool {
         if let Phase::Draining { may_return, .. } = self.phase {
             self.phase = if may_return {
@@ -358,7 +364,7 @@ impl Freshness {
         outcome.map_or_else(|cause| self.fail(cause, now), |()| Step::Nothing)
     }
 
-    /// True if the canary is to be asked for now.
+    /// Returns true if the canary request must be sent now.
     pub(super) fn test(&mut self, limit: Duration, now: Instant) -> bool {
         let Phase::Testing(testing) = &mut self.phase else {
             return false;
@@ -399,7 +405,7 @@ impl Freshness {
         let took = now.saturating_duration_since(began);
         (self.phase, self.given_up) = (Phase::Serving, None);
         let Some(target) = target else {
-            // It may have died of it, and have been started again since.
+            // The replica may have crashed during the reload and have been started again since.
             self.read(reading, false);
             return Step::Passed { reloaded: None };
         };
@@ -416,7 +422,7 @@ impl Freshness {
                 retry_in: OUTDATED_RETRY,
             };
         }
-        // It took our credentials for this reload, and would for another.
+        // It accepted our credentials for this reload, and would for another.
         self.access = Access::Open(now);
         self.held = Some(target.epoch);
         self.basis = if target.main_number.is_none() {
@@ -435,9 +441,10 @@ impl Freshness {
         }
     }
 
-    /// A call that never reported, a canary that does not come: what time alone decides.
+    /// Applies the effects of time alone, such as a call that never reported or a canary that does
+    /// not pass.
     pub(super) fn pass_time(&mut self, is_paused: bool, now: Instant) -> Step {
-        // Once its time has come it is no deadline any more: it waits for its turn.
+        // A time that has passed is no deadline any more: the replica waits for its turn.
         self.retry_at.take_if(|at| *at <= now);
         self.given_up.take_if(|until| *until <= now);
         self.postponed.pass_time(now);
@@ -455,7 +462,7 @@ impl Freshness {
                 None => Step::Nothing,
             },
             Phase::Testing(testing) if is_paused => {
-                // As if it began when the pause ends.
+                // The test counts as if it began when the pause ends.
                 (testing.passed, testing.next, testing.until) =
                     (0, Due::At(now), now + CANARY_LIMIT);
                 Step::Nothing
@@ -475,7 +482,7 @@ impl Freshness {
         }
     }
 
-    /// A question about our credentials was answered before it left service. It serves on if a
+    /// Takes in the result of the credentials check made before it left service. It serves on if a
     /// reload would not reach it.
     pub(super) fn credentials_tried(&mut self, outcome: Result<(), Cause>, now: Instant) -> Step {
         match outcome {
@@ -491,7 +498,8 @@ impl Freshness {
         }
     }
 
-    /// A reload does not reach it, so it serves on as it is. How long until the next try.
+    /// Keeps it in service because a reload does not reach it. Returns the pause until the next
+    /// attempt.
     fn is_unreached(&mut self, cause: &Cause, now: Instant) -> Duration {
         let first = if cause.refused_credentials().is_some() {
             REFUSED_RETRY

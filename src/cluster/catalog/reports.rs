@@ -1,5 +1,5 @@
-//! What the cluster makes of what it is told about catalogs: hints, orders, numbers, reloads,
-//! canaries, evidence.
+//! Processing of all catalog events: hints, orders, update sequences, reloads, canaries and
+//! evidence.
 
 use std::fmt;
 use std::mem;
@@ -14,11 +14,11 @@ use crate::cluster::tracked::Tracked;
 use crate::cluster::{Cause, Cluster, Condition, Outcome, Transition, UpstreamId, What};
 use crate::config::Role;
 
-/// A main that has not reported its number for this long is worth a condition: one reading may be
-/// lost.
+/// Silence of the main in reporting its update sequence after which a condition is shown. One
+/// reading may be lost.
 const SILENT: Duration = Duration::from_secs(30);
 
-/// Why an order to bring all replicas up to date is refused.
+/// The reason why an order to bring all replicas up to date is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncError {
     NoCredentials,
@@ -44,16 +44,17 @@ impl fmt::Display for SyncError {
 }
 
 impl Cluster {
-    /// Something that may have changed the catalog. The ticket is resolved when all replicas have
-    /// what it was about.
+    /// Takes in an event that may have changed the catalog. The ticket is resolved when all
+    /// replicas have the change.
     pub fn hint(&mut self, hint: Hint, now: Instant) -> (Ticket, Vec<Transition>) {
         self.sight(&Sighting::of(hint, now), now)
     }
 
-    /// The same with what is known about the request.
+    /// Takes in a hint as [`Self::hint`] does, with the known facts about its request.
     pub fn sight(&mut self, sighting: &Sighting, now: Instant) -> (Ticket, Vec<Transition>) {
         if sighting.hint == Hint::Certain {
-            // It may be a reload of the main, which inflates the main's own number.
+            // The request may be a reload of the main, which inflates the main's own update
+            // sequence.
             self.inflation.forget();
         }
         let (ticket, change) = self.changes.hint(sighting, now);
@@ -63,7 +64,7 @@ impl Cluster {
         (ticket, mem::take(&mut self.outbox))
     }
 
-    /// All replicas shall be reloaded now. The epoch they will have.
+    /// Orders a reload of all replicas now. Returns the epoch that they will have.
     pub fn order_sync(&mut self, now: Instant) -> Result<(u64, Vec<Transition>), SyncError> {
         if !self.config.catalog.roll {
             return Err(SyncError::RollOff);
@@ -99,7 +100,8 @@ impl Cluster {
         self.reading_ended(id, asked, number, now);
     }
 
-    /// A reading was reported, or its report was lost; the latter says nothing about the upstream.
+    /// Takes in a reading, or the loss of its report. A lost report is no evidence about the
+    /// upstream.
     pub(super) fn reading_ended(
         &mut self,
         id: UpstreamId,
@@ -111,7 +113,8 @@ impl Cluster {
         let Some(at) = self.position(id).filter(is_awaited) else {
             return;
         };
-        // What it reports in the middle of its reload is neither the old number nor the new one.
+        // An update sequence reported in the middle of a reload is neither the old one nor the new
+        // one.
         let is_in_its_reload = self.tracked[at].catalog.main_reload.is_running();
         if self.tracked[at].upstream.is_main() && !is_in_its_reload {
             let change = match number {
@@ -124,7 +127,8 @@ impl Cluster {
             self.note_change(change);
             self.judge_doubts(asked, now);
         }
-        // What it says in the middle of its reload is neither the old number nor the new one.
+        // An update sequence reported in the middle of a reload is neither the old one nor the new
+        // one.
         if self.tracked[at].catalog.is_serving() {
             let (reading, is_move_enough) = (self.reading(number, asked), !self.can_reload());
             self.tracked[at].catalog.read(reading, is_move_enough);
@@ -134,8 +138,8 @@ impl Cluster {
         self.judge_directory(now);
     }
 
-    /// The replica's next reload brings a change of security as well, which a catalog reload alone
-    /// leaves out.
+    /// Records that the replica's next reload must also bring a change of security, which a catalog
+    /// reload alone leaves out.
     pub fn owes_security(&self, id: UpstreamId) -> bool {
         self.position(id).is_some_and(|at| {
             self.tracked[at]
@@ -182,12 +186,14 @@ impl Cluster {
             self.inflation.reloaded(own, main, asked);
         }
         self.step(at, step, now);
-        // It may have begun before the main said its first number, and ended after that.
+        // The reload may have begun before the main's first report of an update sequence, and ended
+        // after it.
         self.judge_assumed();
         self.judge_directory(now);
     }
 
-    /// A replica did not know what the main knows. If the main tells of a change, that explains it.
+    /// Takes in evidence that a replica lacks a part of the main's catalog. If the main reports a
+    /// change, that change is the explanation.
     pub(in crate::cluster) fn stale_seen(
         &mut self,
         id: UpstreamId,
@@ -221,7 +227,7 @@ impl Cluster {
         }
     }
 
-    /// After a change of the configuration: who is the main now?
+    /// Takes in a change of the main after a change of the configuration.
     pub(in crate::cluster) fn meet_the_main(&mut self, before: Option<UpstreamId>, now: Instant) {
         let main = self.main_id();
         if main == before {
@@ -240,7 +246,7 @@ impl Cluster {
         self.main_reads_soon(now);
     }
 
-    /// The main is up, and has not reported its number for long.
+    /// Returns a condition if the main is up and has not reported its update sequence for long.
     pub(in crate::cluster) fn main_is_silent(&self, now: Instant) -> Option<Condition> {
         let main = self
             .tracked
@@ -262,7 +268,7 @@ impl Cluster {
             .map(|main| main.upstream.id)
     }
 
-    /// Hints that were followed up, and what they were about is with the replicas that serve.
+    /// Resolves the tickets of hints that were followed up and that the replicas in service have.
     pub(in crate::cluster) fn resolve_tickets(&mut self) {
         let (answered, changed) = (
             self.changes.answered_ticket(),
@@ -293,7 +299,7 @@ impl Cluster {
         }
     }
 
-    /// What is different on the stale ones among those that serve.
+    /// Returns the parts in which the stale replicas among those in service differ.
     fn concern(&self) -> Concern {
         let (epoch, since) = (self.changes.epoch(), self.changes.concern_since());
         let mut stale = self
@@ -301,7 +307,7 @@ impl Cluster {
             .iter()
             .map(|tracked| &tracked.catalog)
             .filter(|catalog| !catalog.is_fresh(epoch));
-        // Of what came before that nothing is known.
+        // The changes before that epoch have no record.
         if stale.any(|catalog| !catalog.is_fresh(since)) {
             Concern::Everything
         } else {
@@ -333,7 +339,7 @@ impl Cluster {
         }
     }
 
-    /// As far as was seen when it was last looked whose turn it is.
+    /// True if no roll could begin when the turns were last examined.
     fn is_resting(&self) -> bool {
         !self.rolls.is_under_way() && self.rolls_deadline.is_some()
     }
@@ -353,8 +359,8 @@ impl Cluster {
 
     fn is_every_replica_fresh(&self) -> bool {
         let epoch = self.changes.epoch();
-        // Who is down by itself is not waited for; who is out for its reload is, even if its probes
-        // fail meanwhile.
+        // A replica that is down by itself is not waited for. A replica that is out for its reload
+        // is, even if its probes fail meanwhile.
         let is_done = |tracked: &Tracked| {
             tracked.catalog.is_serving() && (!tracked.is_up() || tracked.catalog.is_fresh(epoch))
         };
@@ -384,7 +390,7 @@ impl Cluster {
             let had_all = tracked.catalog.is_serving() && tracked.catalog.is_fresh(settled);
             let is_stale = tracked.upstream.role == Role::Replica && tracked.catalog.judge(number);
             if is_stale && had_all {
-                // One reload brings what settles now as well.
+                // One reload brings the settling change as well.
                 tracked.catalog.wait_for(epoch);
             }
             self.report(
@@ -406,8 +412,8 @@ impl Cluster {
         }
     }
 
-    /// Everybody but the main is stale from here on, and only who waits for a reload already is
-    /// reloaded before it has settled.
+    /// Makes all upstreams but the main stale. Only a replica that already waits for a reload is
+    /// reloaded before the change has settled.
     pub(super) fn note_change(&mut self, change: Option<Source>) {
         let Some(source) = change else { return };
         let epoch = self.changes.epoch();
@@ -420,7 +426,8 @@ impl Cluster {
             main.catalog.is_the_main(epoch);
         }
         for at in 0..self.tracked.len() {
-            // What waits for the pause after the last roll may as well wait for this change.
+            // A replica that waits for the pause after the last roll may as well wait for this
+            // change.
             if !self.wants_reload(at) || self.is_resting() {
                 self.tracked[at].catalog.wait_for(epoch);
             }

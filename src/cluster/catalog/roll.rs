@@ -1,17 +1,17 @@
-//! The roll: which replica is reloaded next, and what is due for it.
+//! The roll: the order in which replicas reload, and their next actions.
 //!
-//! Only replicas behind the settled epoch are reloaded, as many at a time as configured, those
-//! furthest behind first, and never the last one that serves. One that failed does not keep the
-//! others from their turn, unless it would leave the main alone.
+//! Only replicas behind the settled epoch are reloaded, as many at a time as configured. The one
+//! furthest behind comes first, and the last one in service never leaves. A failed replica does not
+//! delay the others, unless the main would be left alone.
 //!
-//! The next replica leaves when the cluster has its capacity back: no other that serves is still
-//! ramping up, and the one that returned last is not alone in doubt. A reload does not cool a JVM,
-//! so a replica returns with its full share.
+//! The next replica leaves when the cluster has its capacity back. No other replica in service may
+//! still be ramping up, and the one that returned last must not be alone in doubt. A reload does
+//! not cool a JVM, so a replica returns with its full share.
 //!
-//! A roll that has begun goes on whatever changes meanwhile. But a replica that turns out to be
-//! behind only while a change settles waits for that, or it would be reloaded twice: for one
-//! settling at most (`settle_max`), as it is in the roll then. Who may have no catalog waits for
-//! nothing.
+//! A roll that has begun goes on whatever changes meanwhile. A replica that turns out to be behind
+//! while a change settles waits for that change, because it would otherwise be reloaded twice. It
+//! is part of the roll then and waits for one settling at most (`settle_max`). A replica that may
+//! have no catalog waits for nothing.
 
 use std::cmp::Ordering;
 use std::mem;
@@ -26,11 +26,11 @@ use crate::cluster::tracked::Tracked;
 use crate::cluster::{Action, Cause, Cluster, Transition, UpstreamId, What};
 use crate::config::{Credentials, Role, StalePolicy};
 
-/// Whether the cluster serves as much as it can.
+/// The capacity of the cluster, compared with its full capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Capacity {
     IsBack,
-    /// One of those that serve is ramping up until then.
+    /// An upstream in service is ramping up until then.
     LacksUntil(Instant),
     Lacks,
 }
@@ -42,7 +42,7 @@ impl Cluster {
                 self.reading_ended(self.tracked[at].upstream.id, asked, None, now);
             }
         }
-        // After what was lost: that may have been all it waited for.
+        // This follows the loss, which may have been all that the epoch waited for.
         self.changes.pass_time(now, &self.config.catalog);
         self.pass_canary_time(now);
         for at in 0..self.tracked.len() {
@@ -54,7 +54,7 @@ impl Cluster {
         }
     }
 
-    /// Calls off what must not go on, and begins whatever may.
+    /// Calls off the reloads that must not go on, and begins those that may.
     pub(in crate::cluster) fn begin_reloads(&mut self, now: Instant) {
         for at in 0..self.tracked.len() {
             if !self.may_go_on(at) {
@@ -63,7 +63,7 @@ impl Cluster {
         }
         while let Some(at) = self.next_to_reload(now) {
             let catalog = &self.tracked[at].catalog;
-            // One that is out of service already has nothing to lose.
+            // A replica that is out of service already loses nothing by a failed reload.
             if catalog.is_serving() && !catalog.access.is_open(now) {
                 self.tracked[at].catalog.access.want(now);
                 break;
@@ -71,7 +71,7 @@ impl Cluster {
             self.tracked[at].catalog.access = Access::Unasked;
             self.take(at, now);
         }
-        // What the main is asked for, or reloaded for, is a part of it.
+        // A query to the main, or its reload, is a part of the roll.
         let waits_for_main = self.rolls.is_under_way()
             && (self.is_main_to_be_reloaded() || self.main_answers_soon());
         let is_going_on = waits_for_main
@@ -83,7 +83,7 @@ impl Cluster {
             || self.has_candidate(now);
         if !is_going_on && let Some(report) = self.rolls.end(self.config.catalog.roll_share, now) {
             self.emit(None, What::RollEnded(Box::new(report)));
-            // What this roll did not bring may have its turn at once.
+            // Replicas that this roll did not bring up to date may have their turn at once.
             self.begin_reloads(now);
         }
     }
@@ -116,7 +116,7 @@ impl Cluster {
         self.tracked[at].leave_service(self.config.catalog.drain_timeout, now);
     }
 
-    /// A replica was asked whether it takes our credentials.
+    /// Takes in the result of a credentials check.
     pub(in crate::cluster) fn credentials_tried(
         &mut self,
         id: UpstreamId,
@@ -141,7 +141,7 @@ impl Cluster {
         self.step(at, step, now);
     }
 
-    /// The next catalog action due.
+    /// Returns the next catalog action that is due.
     pub(in crate::cluster) fn catalog_action(&mut self, now: Instant) -> Option<Action> {
         (0..self.tracked.len())
             .find_map(|at| self.catalog_action_of(at, now))
@@ -234,7 +234,8 @@ impl Cluster {
         if tracked.catalog.access.ask(timeout, now) {
             return Some(Action::TryCredentials(Arc::clone(upstream)));
         }
-        // It draws a map, perhaps once more with credentials, and then says its number.
+        // The canary test draws a map, perhaps a second time with credentials, and then queries the
+        // update sequence.
         if !tracked.is_in_maintenance() && tracked.catalog.test(timeout * 3, now) {
             return Some(Action::TestCanary(Arc::clone(upstream)));
         }
@@ -299,7 +300,7 @@ impl Cluster {
         Some(at)
     }
 
-    /// The one whose turn it is, if rolls may go on.
+    /// Returns the replica that is next, if rolls may go on.
     fn candidate(&mut self, now: Instant) -> Option<usize> {
         let wants: Vec<usize> = (0..self.tracked.len())
             .filter(|at| self.wants_reload(*at) && self.can_be_spared(*at))
@@ -332,8 +333,8 @@ impl Cluster {
         }
     }
 
-    /// Whether the cluster can spare `at`: no other one ramps up or is set aside, and the one that
-    /// returned last is not alone in doubt.
+    /// Returns whether the cluster can spare `at`: no other upstream ramps up or is ejected, and
+    /// the one that returned last is not alone in doubt.
     fn capacity(&self, at: usize, now: Instant) -> Capacity {
         let others = || {
             (0..self.tracked.len())
@@ -362,13 +363,13 @@ impl Cluster {
         }
     }
 
-    /// The main helps while somebody is out, if it serves as backup otherwise.
+    /// Lets the main take reads while a replica is out, if the main serves as backup otherwise.
     pub(in crate::cluster) fn lend_the_main(&mut self) {
         let is_any_out = self
             .tracked
             .iter()
             .any(|tracked| !tracked.catalog.is_serving());
-        // Where stale ones are to be avoided, the main comes before them in any case.
+        // Where stale replicas are to be avoided, the main comes before them in any case.
         let helps = is_any_out
             && self.config.catalog.main_helps
             && self.config.catalog.stale == StalePolicy::Serve;
@@ -377,8 +378,8 @@ impl Cluster {
             .for_each(|tracked| tracked.helps = helps && tracked.upstream.is_main());
     }
 
-    /// An operator's order: no replica leaves service for its catalog until it is taken back. What
-    /// is out already comes back.
+    /// Carries out an operator's order to pause or resume rolls. While rolls are paused, no replica
+    /// leaves service for its catalog. Replicas that are out already come back.
     pub fn pause_rolls(&mut self, is_paused: bool, now: Instant) -> Vec<Transition> {
         if self.rolls.is_paused() != is_paused {
             self.rolls.set_paused(is_paused);
@@ -388,12 +389,13 @@ impl Cluster {
         mem::take(&mut self.outbox)
     }
 
-    /// Rolls that ended since the last call.
+    /// Takes the rolls that ended since the last call.
     pub fn take_ended_rolls(&mut self) -> Vec<RollReport> {
         self.rolls.take_ended().into()
     }
 
-    /// What is reloaded before the main's first number would have to be reloaded again.
+    /// True if the main's first update sequence is expected soon. A replica reloaded before it
+    /// would have to be reloaded again.
     fn main_answers_soon(&self) -> bool {
         let mut main = self
             .tracked
@@ -402,8 +404,8 @@ impl Cluster {
         !self.changes.has_been_asked() && main.any(Tracked::is_readable)
     }
 
-    /// One that is stuck, or answers wrongly, may be down for that very reason: its catalog is
-    /// empty, and only a reload helps.
+    /// True if it needs a reload. A replica that is stuck or answers wrongly may be down just
+    /// because its catalog is empty, and only a reload helps then.
     pub(super) fn wants_reload(&self, at: usize) -> bool {
         let tracked = &self.tracked[at];
         let can_hear = tracked.is_up() || tracked.is_stuck() || tracked.facts.is_failing();
@@ -412,7 +414,7 @@ impl Cluster {
             && tracked.catalog.is_waiting(self.changes.settled())
     }
 
-    /// It would be reloaded now if it were not the last that serves.
+    /// True if it would be reloaded now were it not the last one in service.
     pub(in crate::cluster) fn is_held_back(&self, at: usize) -> bool {
         let is_any_on_its_way = self
             .tracked
@@ -432,8 +434,8 @@ impl Cluster {
         }
     }
 
-    /// Whether one whose requests are waited for shall still be reloaded then: not if it is gone,
-    /// or the last one by now.
+    /// True if a draining replica should still be reloaded when its requests have ended. It should
+    /// not if it is gone, or the last one by now.
     fn may_go_on(&self, at: usize) -> bool {
         let tracked = &self.tracked[at];
         let is_gone = || !tracked.is_up() && !tracked.facts.is_failing();
@@ -442,7 +444,8 @@ impl Cluster {
         self.can_reload() && !(tracked.catalog.may_return() && is_unwanted())
     }
 
-    /// Another of those who serve first where one is stuck already, else at least the main.
+    /// True if others serve: another upstream of the first tier if one is stuck already, else at
+    /// least the main.
     fn others_serve(&self, at: usize) -> bool {
         let is_any_stuck = self.tracked.iter().any(Tracked::is_stuck);
         let serves = |other: usize| match self.reads_of(other) {

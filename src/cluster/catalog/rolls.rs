@@ -1,11 +1,11 @@
-//! Rolls as a whole: when the next one may begin, when its next replica may leave, and what became
-//! of the last ones.
+//! Rolls as a whole: the start of the next roll, the turn of its next replica, and the results of
+//! the last rolls.
 //!
 //! A roll brings one epoch, the one that was settled when it began, to all replicas that are behind
-//! it. What settles meanwhile is brought by the next roll. That one begins after a pause, so that a
-//! publisher who works all day does not keep the cluster in a roll all day: `catalog.roll_share`.
-//! An order does not wait, nor does a replica that may have no catalog at all, nor one that is out
-//! of service already.
+//! it. Changes that settle meanwhile are left to the next roll. The next roll begins after a pause
+//! (`catalog.roll_share`), so that a publisher who works all day does not keep the cluster in a
+//! roll all day. An order does not wait, nor does a replica that may have no catalog at all, nor
+//! one that is out of service already.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,9 +17,9 @@ use crate::config::UpstreamName;
 
 /// Rolls that have ended and were not handed out yet.
 const MAX_ENDED: usize = 100;
-/// Results of one roll that are kept. A replica that fails again and again adds to the last one's.
+/// Results of one roll that are kept. A replica that fails repeatedly adds to its last result.
 const MAX_RESULTS: usize = 1000;
-/// A cluster that does not get its capacity back keeps a roll waiting no longer than this.
+/// Longest wait of a roll for a cluster that does not get its capacity back.
 pub(super) const MAX_CAPACITY_WAIT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
@@ -27,11 +27,11 @@ pub(in crate::cluster) struct Rolls {
     current: Option<Current>,
     /// No other roll begins before this.
     not_before: Option<Instant>,
-    /// Since when a replica's turn has come and the cluster lacks the capacity to spare it.
+    /// Start of the wait of the next replica for the capacity that the cluster needs to spare it.
     lacks_capacity_since: Option<Instant>,
     /// The epoch of the last order. No roll waits for its turn to bring it.
     ordered: u64,
-    /// An operator does not want any replica to leave service.
+    /// True if an operator has ordered that no replica leaves service.
     is_paused: bool,
     /// The replica that returned last.
     pub(super) last_returned: Option<UpstreamId>,
@@ -42,7 +42,7 @@ pub(in crate::cluster) struct Rolls {
 struct Current {
     /// The epoch that it brings.
     target: u64,
-    /// It repairs one replica, and brings no change: it costs the next roll no pause.
+    /// True if it repairs one replica and brings no change. It then costs the next roll no pause.
     is_repair: bool,
     report: RollReport,
 }
@@ -52,11 +52,11 @@ struct Current {
 pub struct RollReport {
     pub epoch: u64,
     pub why: RollReason,
-    /// Users whose requests made the change, as far as they are known.
+    /// Users with requests that made the change, as far as they are known.
     pub by: Vec<String>,
     pub began: Instant,
     pub ended: Instant,
-    /// In the order in which they ended.
+    /// The results of the replicas, in the order in which they ended.
     pub replicas: Vec<ReplicaRoll>,
 }
 
@@ -66,15 +66,15 @@ impl RollReport {
     }
 }
 
-/// What a roll did to one replica.
+/// The result of a roll for one replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicaRoll {
     pub name: UpstreamName,
-    /// How long it took, or why it failed.
+    /// The duration, or the cause of the failure.
     pub result: Result<Duration, Cause>,
 }
 
-/// Why a roll began.
+/// The reason for a roll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RollReason {
     /// The main's catalog changed.
@@ -105,12 +105,12 @@ impl fmt::Display for RollReason {
     }
 }
 
-/// A replica that wants to be reloaded.
+/// A replica that needs a reload.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wish {
-    /// The epoch it holds.
+    /// The epoch that it holds.
     pub(super) held: Option<u64>,
-    /// Out of service already, after a reload that failed.
+    /// True if it is out of service already, after a failed reload.
     pub(super) is_stuck: bool,
 }
 
@@ -144,13 +144,13 @@ impl Rolls {
         self.current.is_some()
     }
 
-    /// When the pause after the last roll ends, if it has not yet.
+    /// Returns the end of the pause after the last roll, if it has not ended yet.
     pub(super) fn rests_until(&self, now: Instant) -> Option<Instant> {
         self.not_before
             .filter(|at| *at > now && self.current.is_none())
     }
 
-    /// Whether it is time for this one, as far as rolls are concerned.
+    /// True if the rules of rolls allow this replica to begin now.
     pub(super) fn may_take(&self, wish: Wish, now: Instant) -> bool {
         if self.is_paused {
             return wish.is_stuck;
@@ -163,7 +163,7 @@ impl Rolls {
         }
     }
 
-    /// A replica leaves service. True if a roll begins with it.
+    /// Notes that a replica leaves service. Returns true if a roll begins with it.
     pub(super) fn takes(
         &mut self,
         wish: Wish,
@@ -194,12 +194,13 @@ impl Rolls {
         true
     }
 
-    /// Its turn has come, but the cluster lacks capacity. True as long as it has to wait for that.
+    /// Notes that the next replica lacks the capacity to leave. Returns true as long as it has to
+    /// wait for that.
     pub(super) fn waits_for_capacity(&mut self, now: Instant) -> bool {
         now < *self.lacks_capacity_since.get_or_insert(now) + MAX_CAPACITY_WAIT
     }
 
-    /// When it no longer waits.
+    /// Returns the deadline of the wait for capacity.
     pub(super) fn capacity_deadline(&self) -> Option<Instant> {
         Some(self.lacks_capacity_since? + MAX_CAPACITY_WAIT)
     }
@@ -217,8 +218,8 @@ impl Rolls {
         }
     }
 
-    /// Nothing is under way any more. `share`: the part of the time that rolls may take, in
-    /// percent.
+    /// Ends the roll, because nothing is under way any more. `share`: the part of the time that
+    /// rolls may take, in percent.
     pub(super) fn end(&mut self, share: u32, now: Instant) -> Option<RollReport> {
         self.lacks_capacity_since = None;
         let Current {
@@ -239,7 +240,7 @@ impl Rolls {
         Some(report)
     }
 
-    /// The rolls that ended since the last call.
+    /// Takes the rolls that ended since the last call.
     pub(in crate::cluster) fn take_ended(&mut self) -> VecDeque<RollReport> {
         std::mem::take(&mut self.ended)
     }

@@ -1,61 +1,61 @@
-//! Catalog freshness as an operator sees it.
+//! Catalog freshness as shown to an operator.
 
 use std::time::Duration;
 
 use crate::cluster::Cause;
 
-/// Of the cluster.
+/// The catalog state of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CatalogStatus {
-    /// Changes noticed since the start; those that came together are one.
+    /// Changes noticed since the start. Changes that came together count as one.
     pub epoch: u64,
-    /// The last one that came to rest.
+    /// The last change that came to rest.
     pub settled: u64,
     /// The main's `updateSequence` when last read.
     pub number: Option<u64>,
-    /// How long the main has not reported it although it was asked: whether its catalog changed
-    /// since is not known. `None` while it does.
+    /// Time for which the main has not reported its `updateSequence` although it was queried;
+    /// `None` while it does. Changes since then are not known.
     pub silent_for: Option<Duration>,
-    /// Since the last change was noticed.
+    /// Time since the last change was noticed.
     pub changed_ago: Option<Duration>,
-    /// There are credentials to reload replicas with.
+    /// True if there are credentials to reload replicas with.
     pub can_reload: bool,
-    /// Every replica that could serve is fresh and does.
+    /// True if every replica that could serve does so and is fresh.
     pub is_done: bool,
-    /// Rolls are this front door's business: `catalog.roll`.
+    /// True if this geofront runs the rolls (`catalog.roll`).
     pub rolls: bool,
-    /// An operator paused rolls.
+    /// True if an operator paused rolls.
     pub is_paused: bool,
-    /// Until the next roll may begin, after the last one.
+    /// Time until the pause after the last roll ends and the next may begin.
     pub rests_for: Option<Duration>,
 }
 
-/// Of one upstream.
+/// The catalog state of one upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamCatalog {
-    /// It has the main's last change, as far as we know. The main always has.
+    /// True if it has the main's last change, as far as is known. The main always has.
     pub is_fresh: bool,
-    /// The epoch whose catalog it holds; `None` if that is older than all we know of.
+    /// Epoch of its catalog; `None` if that is older than every known epoch.
     pub epoch: Option<u64>,
     /// Its own `updateSequence` when last read.
     pub number: Option<u64>,
     pub doing: Freshening,
-    /// It gets no requests for the sake of its reload.
+    /// True if it gets no requests because of its reload.
     pub is_out: bool,
-    /// `None` until one ended.
+    /// The last reload; `None` until one ended.
     pub last_reload: Option<LastReload>,
-    /// Until the next try after a failed one.
+    /// Time until the next attempt after a failed one.
     pub retry_in: Option<Duration>,
 }
 
-/// Where in its reload a replica is.
+/// The phase of a replica's reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshening {
-    /// Nowhere.
+    /// No reload is wanted.
     No,
     /// It is stale and waits for its turn.
     Waiting,
-    /// It would be its turn, but nobody else could serve meanwhile.
+    /// It is its turn, but no other upstream could serve meanwhile.
     HeldBack,
     /// It waits for its requests to end.
     Draining,
@@ -63,8 +63,8 @@ pub enum Freshening {
     Reloading,
     /// It must draw the canary.
     Testing,
-    /// Its last reload failed, and the next has not begun. Whether it serves meanwhile, its
-    /// eligibility says.
+    /// Its last reload failed, and the next has not begun. Its eligibility shows whether it serves
+    /// meanwhile.
     Failed,
 }
 
@@ -86,7 +86,7 @@ impl Freshening {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastReload {
     pub ago: Duration,
-    /// From the request to the canary; of a failed one, to the failure.
+    /// Time from the request to the canary, or to the failure.
     pub took: Duration,
     pub failure: Option<Cause>,
 }

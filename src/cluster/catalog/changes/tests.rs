@@ -1,4 +1,4 @@
-//! When a change is noticed, confirmed, refuted and at rest.
+//! Tests of noticing, confirming, refuting and settling changes.
 
 use super::*;
 use crate::cluster::Tickets;
@@ -226,7 +226,7 @@ fn what_was_settled_when_somebody_was_asked_is_known_since_it_settled() {
     );
 }
 
-/// How far hints are followed up, with nothing rolled out since `resolved`.
+/// Returns the progress in following hints up, with nothing rolled out since `resolved`.
 fn tickets(changes: &Changes, resolved: Ticket) -> Tickets {
     Tickets {
         resolved,
@@ -333,7 +333,7 @@ fn a_write_that_the_first_number_counts_already_is_pending() {
     );
 }
 
-/// A REST write about this workspace that ran from `began` until `now`.
+/// Returns a REST write about this workspace that ran from `began` until `now`.
 fn write_about(workspace: u64, began: Instant) -> Sighting {
     Sighting {
         workspace: Some(workspace),
