@@ -1,9 +1,9 @@
-//! The layer that probes and canaries draw where none is configured.
+//! The layer that probes and canaries draw when none is configured.
 //!
-//! Capabilities do not show that a catalog is empty; a map does. So where neither `probe_layer` nor
-//! `canary_layer` is configured, a layer is chosen that the main and a replica draw quickly. The
-//! choice does no harm: while there is none, probes read capabilities, and a chosen layer that the
-//! main cannot draw any more is given up and replaced.
+//! Capabilities do not show that a catalog is empty; a map does. If neither `probe_layer` nor
+//! `canary_layer` is configured, geofront therefore chooses a layer that the main and a replica
+//! draw quickly. The choice does no harm. Before it, probes read capabilities, and a chosen layer
+//! that the main cannot draw any more is given up and replaced.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,30 +12,30 @@ use super::catalog::Due;
 use super::{Action, Cluster, Condition, Upstream, What};
 use crate::config::Role;
 
-/// Capabilities of a large catalog, and some maps.
+/// Limit for one choice, which takes the capabilities of a large catalog and some maps.
 const CHOICE_LIMIT: Duration = Duration::from_secs(120);
-/// From one choice to the next, whatever becomes of it.
+/// Pause between two choices, whatever their result.
 const PAUSE: Duration = Duration::from_secs(10);
-/// After choices that came to nothing.
+/// Longest pause after choices without a result.
 const MAX_PAUSE: Duration = Duration::from_secs(600);
 /// Replicas that may show that a layer can be drawn.
 const MAX_REPLICAS: usize = 4;
 
-/// A layer is to be chosen.
+/// An order to choose a layer.
 #[derive(Clone, Debug)]
 pub struct LayerChoice {
     pub main: Arc<Upstream>,
     /// Replicas that are up; one of them must draw the layer as well.
     pub replicas: Vec<Arc<Upstream>>,
-    /// The one that was chosen before.
+    /// The previously chosen layer.
     pub previous: Option<String>,
 }
 
-/// How choosing goes.
+/// The state of the choice.
 #[derive(Debug)]
 pub(super) struct Choosing {
     due: Due,
-    /// Why the last choice came to nothing.
+    /// The reason why the last choice had no result.
     failure: Option<&'static str>,
     failures: u32,
     previous: Option<String>,
@@ -53,14 +53,14 @@ impl Choosing {
 }
 
 impl Cluster {
-    /// The layer that probes and canaries draw, where geofront chose one.
+    /// Returns the layer that probes and canaries draw, if geofront chose one.
     pub fn chosen_layer(&self) -> Option<&str> {
         self.chosen_layer
             .as_deref()
             .filter(|_| self.may_choose_layer())
     }
 
-    /// The choice is made, or came to nothing.
+    /// Takes in the result of a choice.
     pub(super) fn layer_chosen(
         &mut self,
         asked: Instant,
@@ -90,7 +90,7 @@ impl Cluster {
         }
     }
 
-    /// The main does not draw it any more.
+    /// Gives up a layer that the main does not draw any more.
     pub(super) fn layer_lost(&mut self, lost: &str) {
         if let Some(layer) = self.chosen_layer.take_if(|layer| layer == lost) {
             self.choosing.previous = Some(layer.clone());
@@ -133,7 +133,7 @@ impl Cluster {
         self.may_choose_layer() && self.chosen_layer.is_none()
     }
 
-    /// The choice, if one is wanted and can be made.
+    /// Returns the choice that is due, if one is wanted and can be made.
     fn choice(&self) -> Option<LayerChoice> {
         let is_there = |role| {
             self.tracked

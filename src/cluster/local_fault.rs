@@ -1,40 +1,40 @@
-//! Faults of this machine or of geofront itself, which say nothing about an upstream.
+//! Faults of this machine or of geofront itself, which are no evidence about an upstream.
 //!
-//! With no file descriptor or local port left, every upstream looks unreachable at once. Taken for
-//! their fault, that would empty the cluster, and asking another upstream would only need one more
-//! descriptor.
+//! Without a free file descriptor or local port, every upstream looks unreachable at once. If the
+//! upstreams were blamed for it, the cluster would be empty, and trying another upstream would only
+//! need one more descriptor.
 
 use std::error::Error;
 use std::{fmt, io};
 
-/// What we ran out of, or would not read.
+/// The resource that is exhausted, or the limit of ours that was exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LocalFault {
-    /// `EMFILE` or `ENFILE`.
+    /// No file descriptor is free (`EMFILE` or `ENFILE`).
     Descriptors,
-    /// `EADDRNOTAVAIL`.
+    /// No local port is free (`EADDRNOTAVAIL`).
     Ports,
-    /// `ENOMEM` or `ENOBUFS`.
+    /// No memory is free (`ENOMEM` or `ENOBUFS`).
     Memory,
     /// The head of an answer has more fields, or is longer, than geofront reads.
     AnswerHead,
-    /// A probe of ours was sent and never reported, although each has a time limit: geofront had no
-    /// time to run, or has a defect.
+    /// A probe was sent and never reported, although each has a time limit. Either geofront had no
+    /// time to run, or it has a defect.
     Unreported,
 }
 
-/// Errors within errors that are looked at.
+/// Nested errors that are examined.
 const MAX_DEPTH: usize = 16;
 
 impl LocalFault {
-    /// The local fault that an operating system's error in `error` or behind it stands for.
+    /// Returns the local fault behind an operating system's error in `error` or its sources.
     pub fn behind(error: &(dyn Error + 'static)) -> Option<Self> {
         let chain = std::iter::successors(Some(error), |error| behind(*error)).take(MAX_DEPTH);
         let mut codes = chain.filter_map(|error| error.downcast_ref::<io::Error>()?.raw_os_error());
         codes.find_map(Self::of_os_error)
     }
 
-    /// One word, for what tells conditions apart.
+    /// Returns one word that distinguishes conditions.
     pub const fn subject(self) -> &'static str {
         match self {
             Self::Descriptors => "descriptors",
@@ -45,7 +45,7 @@ impl LocalFault {
         }
     }
 
-    /// What to do about it, in one sentence.
+    /// Returns the remedy, in one sentence.
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::Descriptors => {
@@ -64,7 +64,7 @@ impl LocalFault {
         }
     }
 
-    /// Linux's numbers.
+    /// Maps the error numbers of Linux.
     const fn of_os_error(code: i32) -> Option<Self> {
         match code {
             23 | 24 => Some(Self::Descriptors),
@@ -75,7 +75,8 @@ impl LocalFault {
     }
 }
 
-/// An error of `io` that wraps another passes over it as its source.
+/// Returns the error that `error` wraps. An error of `io` that wraps another passes over it as its
+/// source.
 fn behind<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'static)> {
     let wrapped = error
         .downcast_ref::<io::Error>()
@@ -107,7 +108,7 @@ mod tests {
         assert_eq!([of(24), of(23)], [Some(LocalFault::Descriptors); 2]);
         assert_eq!(of(99), Some(LocalFault::Ports));
         assert_eq!([of(12), of(105)], [Some(LocalFault::Memory); 2]);
-        // Refused, timed out, no route, reset.
+        // The numbers stand for refused, timed out, no route and reset.
         assert_eq!([of(111), of(110), of(113), of(104)], [None; 4]);
         assert_eq!(
             LocalFault::behind(&io::Error::other("Too many open files")),

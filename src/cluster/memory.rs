@@ -1,10 +1,10 @@
-//! What outlives the process: which replica had which catalog, the modes that operators ordered,
-//! the learned concurrency limits, and the layer that was chosen for probes.
+//! Knowledge that outlives the process: the catalogs of replicas, the modes that operators ordered,
+//! the learned concurrency limits, and the layer chosen for probes.
 //!
-//! Without the catalogs a restarted geofront can only compare numbers across nodes, which stock
-//! GeoServer inflates. With them, the roll that a killed one left half done is finished, and a
-//! cluster in which nothing happened is left alone. Without the modes a restart gives requests to a
-//! GeoServer that an administrator has taken out.
+//! Without the catalogs, a restarted geofront can only compare update sequences across nodes, which
+//! stock GeoServer inflates. With them, it finishes the roll that a killed process left half done,
+//! and leaves a cluster without changes alone. Without the modes, a restart would give requests to
+//! a GeoServer that an administrator has taken out.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -14,28 +14,30 @@ use super::{Cluster, Mode, ModeOrigin};
 use crate::balance::LearnedCap;
 use crate::config::Role;
 
-/// Everything worth remembering.
+/// Everything to be remembered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     pub upstreams: Vec<Remembered>,
     pub modes: Vec<OrderedMode>,
     pub limits: Vec<LearnedLimit>,
-    /// The layer that was chosen to be drawn by probes and canaries where none is configured.
+    /// The layer chosen for probes and canaries when none is configured.
     pub chosen_layer: Option<String>,
 }
 
-/// About one replica.
+/// The memory of one replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remembered {
     pub name: String,
     pub address: SocketAddr,
-    /// The main's number whose catalog it had; `None` if a reload was owed to it.
+    /// The main's update sequence for the replica's catalog; `None` if a reload was owed to it.
     pub main_number: Option<u64>,
-    /// That reload had begun: until its canary passes, the replica may have no catalog at all.
+    /// True if that reload had begun. The replica may have no catalog at all until its canary
+    /// passes.
     pub is_reloading: bool,
 }
 
-/// A mode that an operator ordered. It belongs to the name: the operator named it, wherever it is.
+/// A mode that an operator ordered. It belongs to the name, because the operator named the
+/// upstream, whatever its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrderedMode {
     pub name: String,
@@ -43,8 +45,8 @@ pub struct OrderedMode {
     pub origin: ModeOrigin,
 }
 
-/// A concurrency limit that was learned. It belongs to the address: it was measured there, whatever
-/// that is called.
+/// A concurrency limit that was learned. It belongs to the address where it was measured, whatever
+/// the upstream's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LearnedLimit {
     pub address: SocketAddr,
@@ -52,19 +54,21 @@ pub struct LearnedLimit {
 }
 
 impl Memory {
-    /// Whether there is nothing to remember.
+    /// True if there is nothing to remember.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// A catalog belongs to the address: it was read there, whatever that is called.
+    /// Returns the memory of an address. A catalog belongs to the address where it was read,
+    /// whatever the upstream's name.
     fn at(&self, address: SocketAddr) -> Option<&Remembered> {
         self.upstreams.iter().find(|known| known.address == address)
     }
 }
 
 impl Cluster {
-    /// Takes over what the process before this one knew. It must be called before anything else.
+    /// Restores the knowledge of the process before this one. It must be called before anything
+    /// else.
     pub fn recall(&mut self, memory: &Memory) {
         let start = self.ids.origin;
         self.unclaimed.clone_from(memory);
@@ -73,15 +77,14 @@ impl Cluster {
             let tracked = &mut self.tracked[at];
             let name = tracked.upstream.name.as_str();
             if let Some(ordered) = memory.modes.iter().find(|ordered| ordered.name == name) {
-                // No transition: nothing changed, except that this process did not know it.
+                // This is no transition. Nothing changed, except that this process did not know it.
                 drop(tracked.set_mode(ordered.mode, Some(ordered.origin.clone()), start));
             }
         }
         self.chosen_layer.clone_from(&memory.chosen_layer);
     }
 
-    /// Takes over what the process before this one knew of the address that `at` is found at, now
-    /// that it is known.
+    /// Restores the knowledge about the address of `at`, which has become known only now.
     pub(super) fn recall_late(&mut self, at: usize, now: Instant) {
         let tracked = &mut self.tracked[at];
         let Some(address) = tracked.upstream.address.known() else {
@@ -108,8 +111,8 @@ impl Cluster {
             .retain(|learned| learned.address != address);
     }
 
-    /// Returns what a process after this one must know. It says nothing of upstreams of which
-    /// nothing is known.
+    /// Returns the knowledge that a later process needs. It omits upstreams about which nothing is
+    /// known.
     pub fn memory(&self) -> Memory {
         let mut memory = Memory {
             chosen_layer: self.chosen_layer.clone(),
@@ -125,7 +128,7 @@ impl Cluster {
                 });
             }
             let Some(address) = tracked.upstream.address.known() else {
-                // It may still turn up at the address that was remembered.
+                // Such an upstream may still turn up at the remembered address.
                 memory.upstreams.extend(
                     self.unclaimed
                         .upstreams

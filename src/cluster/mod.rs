@@ -1,11 +1,12 @@
-//! The state of the world as a machine: event in, action out.
+//! The state of the cluster as a machine: events in, actions out.
 //!
-//! `Cluster` is told what happened ([`Event`]), says what is due ([`Action`]), and is published as
-//! a [`Snapshot`] that requests read. It knows no clock, socket or thread: `now` is a parameter.
+//! `Cluster` takes in events ([`Event`]), returns the actions that are due ([`Action`]), and is
+//! published as a [`Snapshot`] that requests read. It knows no clock, socket or thread: `now` is a
+//! parameter.
 //!
 //! ```text
 //!   Configured Probed Observed Tick --handle--> Cluster --poll_action--> Probe
-//!                                                  |  \--next_deadline-> when to ask again
+//!                                                  |  \--next_deadline-> when to poll again
 //!                                          take_snapshot
 //!                                                  v
 //!                              request --select--> Lease
@@ -16,11 +17,11 @@
 //! * An upstream gets nothing while it cannot be reached or is not ready. It gets no reads before
 //!   its first passed probe, nor while its answers are wrong and another's are right (`witness`).
 //!   While none passes, all that are reachable serve reads.
-//! * Load, health, ejection and catalog survive every config reload at an address that is kept, an
-//!   ordered mode under a name that is kept.
-//! * Requests' evidence alone never sets aside more than half of those who could serve reads, and
-//!   never the last of them: a layer that is broken everywhere must not empty the cluster. When the
-//!   others are gone, ejections are lifted.
+//! * Load, health, ejection and catalog survive every config reload at an address that is kept. An
+//!   ordered mode survives it under a name that is kept.
+//! * The evidence of requests alone never ejects more than half of the upstreams that could serve
+//!   reads, and never the last of them. A layer that is broken everywhere must not empty the
+//!   cluster. When the others are gone, ejections are lifted.
 //! * After `poll_action` returned `None`, the next deadline is in the future.
 
 mod catalog;
@@ -77,56 +78,55 @@ use shared_faults::{Grounds, SharedFaults};
 use snapshot::Place;
 use tracked::{Meaning, Tracked};
 
-/// What is shown of a replica of which nothing is known.
+/// The transition shown for a replica about which nothing is known.
 const NEWCOMER: What = What::Stale {
     why: "it is new: which catalog it has loaded is not known",
 };
 
-/// The machine.
+/// The state machine of the cluster.
 #[derive(Debug)]
 pub struct Cluster {
     config: Arc<Config>,
-    /// Of the configuration; the first is 1.
+    /// Revision of the configuration; the first is 1.
     revision: u64,
-    /// In the order of the configuration.
+    /// The upstreams, in the order of the configuration.
     tracked: Vec<Tracked>,
     ids: Ids,
     changes: Changes,
     /// A change of the data directory that is not explained yet.
     directory: Option<Doubt>,
-    /// What an upstream that serves answers to the canary that a replica fails.
+    /// Doubt about the canary that a replica fails, checked against an upstream in service.
     canary_doubt: CanaryDoubt,
-    /// What a load adds to the number that it finds.
+    /// The surplus that a load adds to the update sequence found in the data directory.
     inflation: Inflation,
     tickets: Tickets,
-    /// Written by [`Self::resolve_tickets`].
+    /// The difference of the stale replicas in service. [`Self::resolve_tickets`] writes it.
     concern: Concern,
     rolls: Rolls,
-    /// When a replica's turn may have come that had to wait.
+    /// Time when a replica that had to wait may get its turn.
     rolls_deadline: Option<Instant>,
-    /// Written by [`Self::settle`].
+    /// The conditions that hold. [`Self::settle`] writes them.
     conditions: Conditions,
-    /// The layer that was chosen to be drawn by probes and canaries where none is configured. It
-    /// survives a restart.
+    /// The layer chosen for probes and canaries when none is configured. It survives a restart.
     chosen_layer: Option<String>,
-    /// Reads go to upstreams that do not pass their probes, because none does; written by
-    /// [`Self::settle`].
+    /// True if reads go to upstreams that do not pass their probes, because none does.
+    /// [`Self::settle`] writes it.
     fails_open: bool,
-    /// Of the memory, what concerns upstreams whose address is not known yet.
+    /// The part of the memory about upstreams without a known address.
     unclaimed: Memory,
-    /// Of the last minute.
+    /// The faults of the last minute.
     faults: SharedFaults,
     choosing: Choosing,
-    /// Of the last transition.
+    /// The sequence of the last transition.
     sequence: u64,
     /// Transitions not handed out yet.
     outbox: Vec<Transition>,
-    /// Requests would see a difference since the snapshot last taken.
+    /// True if requests would see a difference from the snapshot last taken.
     is_visibly_changed: bool,
     snapshots_taken: usize,
 }
 
-/// Gives out identities, and with them places on the common grid of probes.
+/// The source of identities, and with them of slots in the common schedule of probes.
 #[derive(Debug)]
 struct Ids {
     next: u32,
@@ -152,7 +152,7 @@ impl Ids {
 }
 
 impl Cluster {
-    /// Everything unknown, the first probes due at `now`.
+    /// Builds a cluster in which everything is unknown and the first probes are due at `now`.
     pub fn new(config: Arc<Config>, now: Instant) -> Self {
         let (mut ids, changes) = (
             Ids {
@@ -285,8 +285,8 @@ impl Cluster {
         Ok(mem::take(&mut self.outbox))
     }
 
-    /// The next thing due; call until `None`. What the passing of time changed is reported by the
-    /// next [`Self::handle`].
+    /// Returns the next action that is due; call until `None`. Changes caused by the passing of
+    /// time are reported by the next [`Self::handle`].
     pub fn poll_action(&mut self, now: Instant) -> Option<Action> {
         self.pass_time(now);
         self.settle(now);
@@ -303,7 +303,7 @@ impl Cluster {
         Some(Action::Probe(Arc::clone(&next.upstream)))
     }
 
-    /// When something is due next without an event.
+    /// Returns the time of the next action that is due without an event.
     pub fn next_deadline(&self) -> Option<Instant> {
         let upstreams = self.tracked.iter().filter_map(Tracked::deadline);
         upstreams
@@ -337,7 +337,7 @@ impl Cluster {
         )
     }
 
-    /// The snapshot, if requests would see a difference to the one last taken.
+    /// Returns a snapshot, if requests would see a difference from the one last taken.
     pub fn take_snapshot(&mut self) -> Option<Snapshot> {
         mem::take(&mut self.is_visibly_changed).then(|| {
             self.snapshots_taken += 1;
@@ -380,8 +380,8 @@ impl Cluster {
         }
         let (main, can_reload) = (self.main_id(), self.can_reload());
         let (old, ids, changes) = (mem::take(&mut self.tracked), &mut self.ids, &self.changes);
-        // Where nothing can be reloaded, a newcomer is believed to have read the directory when it
-        // started.
+        // A new upstream is assumed to have read the directory when it started, if nothing can be
+        // reloaded.
         let catalog = || {
             if can_reload {
                 Freshness::newcomer(changes, now)
@@ -428,8 +428,8 @@ impl Cluster {
             .for_each(|tracked| tracked.probes.hasten(now, interval));
     }
 
-    /// An address that is known is kept while the name cannot be looked up: the name server's
-    /// trouble is not the upstream's.
+    /// Takes in the resolved address of a name. A known address is kept while the name cannot be
+    /// resolved, because a fault of the name server is not the upstream's.
     fn resolved(&mut self, name: &UpstreamName, address: Address, now: Instant) {
         let Some(at) = self
             .config
@@ -449,7 +449,7 @@ impl Cluster {
         let (config, main) = (Arc::clone(&self.config), self.main_id());
         self.is_visibly_changed = true;
         match address {
-            // Another reason.
+            // The reason has changed.
             Address::Unresolved(_) => self.tracked[at].reconfigure(&config.upstreams[at]),
             Address::Known(to) => {
                 let is_replica = config.upstreams[at].role == Role::Replica;
@@ -487,7 +487,7 @@ impl Cluster {
             .map(|(_, other)| other);
         match meaning {
             Meaning::Nothing => {}
-            // Whether that is its own fault, the others show.
+            // The others show whether that is its own fault.
             Meaning::BeginsToFail => {
                 others.for_each(|other| other.probes.hasten(now, Duration::ZERO))
             }
@@ -535,14 +535,15 @@ impl Cluster {
         self.pass_choice_time(now);
     }
 
-    /// The ceiling: at most half of those who could serve reads are set aside, so that never all
-    /// are.
+    /// True if `at` may be ejected. At most half of the upstreams that could serve reads are
+    /// ejected, so never all.
     fn may_eject(&self, at: usize) -> bool {
         let (pool, set_aside) = self.pool();
         self.tracked[at].is_ejectable() && (set_aside + 1) * 2 <= pool
     }
 
-    /// How many could serve reads, and how many of them are set aside.
+    /// Returns the number of upstreams that could serve reads, and the number of them that are
+    /// ejected.
     fn pool(&self) -> (usize, usize) {
         let pool = || {
             self.tracked
@@ -572,8 +573,8 @@ impl Cluster {
         }
     }
 
-    /// After every change: ejections that must not be are lifted, and what requests can see is
-    /// noted.
+    /// Completes every change: lifts ejections that must not last, and notes the changes that
+    /// requests can see.
     fn settle(&mut self, now: Instant) {
         self.judge_health(now);
         self.begin_reloads(now);
@@ -615,7 +616,7 @@ impl Cluster {
         self.report(at, change);
     }
 
-    /// The upstream of this name, whatever its state.
+    /// Returns the upstream of this name, whatever its state.
     pub fn upstream(&self, name: &UpstreamName) -> Option<Arc<Upstream>> {
         let named = self
             .tracked

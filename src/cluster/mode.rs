@@ -1,23 +1,23 @@
-//! What an operator ordered, and when the order is refused.
+//! Modes ordered by an operator, and the reasons for refusing an order.
 
 use std::fmt;
 
 use crate::config::UpstreamName;
 use crate::ogc::RequestClass;
 
-/// What an operator ordered (HAProxy's READY, DRAIN, MAINT).
+/// The mode of an upstream (HAProxy's READY, DRAIN, MAINT).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Ready,
-    /// Nothing new; what runs may finish; still probed.
+    /// No new requests. Running ones may finish, and probes continue.
     Drain,
-    /// Nothing at all, probes neither. Whoever comes back from here is unknown until a probe
+    /// No requests and no probes. An upstream that leaves this mode is unknown until a probe
     /// passed.
     Maintenance,
 }
 
 impl Mode {
-    /// The mode of this name.
+    /// Returns the mode of this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|mode| mode.as_str() == name)
     }
@@ -27,13 +27,13 @@ impl Mode {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModeOrder {
     pub mode: Mode,
-    /// Carry it out even if some class is served by no upstream afterwards.
+    /// True if the order is carried out even if no upstream serves some class afterwards.
     pub force: bool,
-    /// `None` in simulations, where no person orders.
+    /// The origin of the order; `None` in simulations, where no person orders.
     pub origin: Option<ModeOrigin>,
 }
 
-/// The origin of the mode in force: it is shown, logged, and survives a restart.
+/// The origin of the mode in force. It is shown, logged, and survives a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModeOrigin {
     /// The operator's name if one was given, and the client's address.
@@ -42,11 +42,11 @@ pub struct ModeOrigin {
     pub at: u64,
 }
 
-/// Why a mode change was refused.
+/// The reason why a mode change was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ModeError {
     NoSuchUpstream(String),
-    /// `--force` overrides.
+    /// The upstream is the last one for some classes. `--force` overrides this.
     LastServing(LastServing),
 }
 

@@ -1,27 +1,28 @@
-//! A new configuration meets the upstreams there are: keep, rename, replace, retire.
+//! Reconciliation of a new configuration with the existing upstreams: keep, rename, replace,
+//! retire.
 //!
-//! What was measured belongs to the address, what was ordered to the name. An address that is kept
-//! keeps load, health, ejection and catalog, in the middle of a roll as well, under whatever name.
-//! A name that is kept keeps its ordered mode, at whatever address. An upstream whose address and
-//! name are both new starts with nothing, and nothing is assumed of it.
+//! Measurements belong to the address, orders to the name. An address that is kept keeps load,
+//! health, ejection and catalog under whatever name, even in the middle of a roll. A name that is
+//! kept keeps its ordered mode, at whatever address. An upstream with a new address and a new name
+//! starts with nothing, and nothing is assumed about it.
 
 use std::time::Instant;
 
 use super::{Mode, ModeOrigin, Tracked, What};
 use crate::config::{UpstreamConfig, UpstreamName};
 
-/// What became of the upstreams.
+/// The result of a reconciliation.
 #[derive(Debug)]
 pub(super) struct Reconciled {
-    /// In the order of the configuration.
+    /// The upstreams, in the order of the configuration.
     pub(super) tracked: Vec<Tracked>,
     pub(super) added: Vec<UpstreamName>,
     pub(super) retired: Vec<UpstreamName>,
-    /// Of those that were kept: another name, another mode.
+    /// Changes of the upstreams that were kept: another name, another mode.
     pub(super) changes: Vec<(UpstreamName, What)>,
 }
 
-/// `make` makes one that was not there before.
+/// Reconciles the upstreams with a configuration. `make` makes one that was not there before.
 pub(super) fn reconcile(
     mut old: Vec<Tracked>,
     configs: &[UpstreamConfig],

@@ -1,15 +1,15 @@
 //! Help for a request that would be refused although an upstream may answer it.
 //!
-//! Two beliefs keep an upstream from a request that it could answer: that its catalog should be
-//! reloaded now, and that requests have shown it to be broken. Where no other upstream is left for
-//! the request, neither is worth a refusal:
+//! Two beliefs keep a request from an upstream that could answer it: that its catalog should be
+//! reloaded now, and that requests have shown it to be broken. If no other upstream is left for the
+//! request, neither belief is worth a refusal:
 //!
 //! * A replica that drains for its reload, and served until then, goes on serving. The reload is
 //!   postponed in short steps, and not for ever (`catalog/postponed.rs`).
 //! * An ejected upstream gets its trial early. If that fails, the ejection goes on as if it had not
 //!   been.
 //!
-//! A replica that reloads, or has drawn no canary since, stays out: its answers may be wrong.
+//! A replica that is reloading, or has drawn no canary since, stays out: its answers may be wrong.
 
 use std::mem;
 use std::time::Instant;
@@ -20,8 +20,8 @@ use crate::config::{ServedBy, StalePolicy};
 use crate::ogc::RequestClass;
 
 impl Cluster {
-    /// Does what can be done for a request of `class` that finds no upstream beside those that it
-    /// has `tried`. True if another selection may find one.
+    /// Attempts to make an upstream available to a request of `class` that finds none beside those
+    /// in `tried`. Returns true if another selection may find one.
     pub fn rescue(
         &mut self,
         class: RequestClass,
@@ -30,7 +30,7 @@ impl Cluster {
     ) -> (bool, Vec<Transition>) {
         self.pass_time(now);
         self.settle(now);
-        // Time may have helped, or another request that was in the same plight.
+        // Time may have helped, or the rescue of another request.
         if !self.snapshot().has_place(class, tried)
             && let Some(at) = self.rescuer(class, tried)
         {
@@ -46,13 +46,13 @@ impl Cluster {
         (is_found, mem::take(&mut self.outbox))
     }
 
-    /// Whether [`Self::rescue`] would help.
+    /// True if [`Self::rescue`] would help.
     pub fn could_rescue(&self, class: RequestClass, tried: &Tried) -> bool {
         self.rescuer(class, tried).is_some()
     }
 
-    /// The one that serves the request if it is let: rather one that only drains, then the one
-    /// whose ejection ends first.
+    /// Returns the upstream to make available: preferably one that only drains, else the one with
+    /// the ejection that ends first.
     fn rescuer(&self, class: RequestClass, tried: &Tried) -> Option<usize> {
         (0..self.tracked.len())
             .filter(|at| !tried.contains(self.tracked[*at].upstream.id))
@@ -68,7 +68,7 @@ impl Cluster {
                     && (tracked.is_up() || self.fails_open)
                     && self.may_list(tracked, class)
             }
-            // Its catalog is the one that counts, and nothing but silence keeps requests from it.
+            // The main's catalog is the reference, and only unreachability keeps requests from it.
             ServedBy::Main => false,
             ServedBy::Upstream(name) => tracked.upstream.name == *name,
         };
@@ -79,7 +79,7 @@ impl Cluster {
             && (tracked.catalog.is_serving() || tracked.catalog.may_be_postponed())
     }
 
-    /// Where stale ones are avoided, they list no capabilities.
+    /// True if it may serve capabilities. Stale upstreams may not where they are to be avoided.
     fn may_list(&self, tracked: &Tracked, class: RequestClass) -> bool {
         class != RequestClass::Capabilities
             || tracked.catalog.is_fresh(self.changes.epoch())

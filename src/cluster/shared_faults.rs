@@ -1,17 +1,17 @@
-//! Faults that upstreams share, so that none of them is blamed.
+//! Faults that upstreams share, for which none of them is blamed.
 //!
-//! A database that is down makes its layers fail on every upstream, whichever is asked. Blamed for
-//! it, one upstream after the other would be set aside, each time for longer. So failures carry
-//! what they are about, and are compared:
+//! A database that is down makes its layers fail on every upstream. If upstreams were blamed for
+//! it, one after the other would be ejected, each time for longer. Failures therefore carry a
+//! subject, and are compared:
 //!
-//! * The same layer failing in the same way on two upstreams is a fault of the layer; the same
-//!   exception or database fault on two, whatever the layer, is a fault of what is behind them.
-//! * What may as well be two upstreams' own misfortune (out of memory, a time limit, a bare status)
-//!   is shared only when every upstream that serves reads has it.
+//! * The same layer failing in the same way on two upstreams is a fault of the layer. The same
+//!   exception or database fault on two upstreams, whatever the layer, is a fault of the shared
+//!   backend.
+//! * A failure that two upstreams may well have independently (out of memory, a time limit, a bare
+//!   status) is shared only when every upstream that serves reads has it.
 //!
-//! A shared fault is no evidence, acquits those that were blamed for it, and is shown as a
-//! condition. An upstream that alone fails, or fails in more ways than the others, is blamed as
-//! ever.
+//! A shared fault is no evidence. It acquits the upstreams that were blamed for it, and is shown as
+//! a condition. An upstream that fails alone, or in more ways than the others, is blamed as usual.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use super::{Cause, Cluster, Condition, UpstreamId};
 use crate::balance::seed_of;
 use crate::health::Severity;
 
-/// A failure counts for comparison for this long.
+/// Time for which a failure counts in the comparison.
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// Faults compared at a time; the one that was seen longest ago makes room.
@@ -28,14 +28,14 @@ const MAX_FAULTS: usize = 256;
 /// Upstreams remembered for one fault.
 const MAX_UPSTREAMS: usize = 64;
 
-/// Failures from which a shared fault is shown: one request that fails on two upstreams is not
-/// worth a line.
+/// Failures from which a shared fault is shown. One request that fails on two upstreams is not
+/// worth a report.
 const SHOWN_FROM: u32 = 4;
 
-/// Characters of a layer's name or an exception's text that are kept.
+/// Characters kept of a layer's name or an exception's text.
 const MAX_TEXT: usize = 100;
 
-/// Texts about the database that upstreams have in common.
+/// Texts of database faults that upstreams have in common.
 const DATABASE_FAULTS: [&str; 4] = [
     "cannot get a connection",
     "unable to obtain connection",
@@ -43,7 +43,7 @@ const DATABASE_FAULTS: [&str; 4] = [
     "psqlexception",
 ];
 
-/// What a failure is about.
+/// The subject of a failure.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subject {
     layer: Option<String>,
@@ -51,7 +51,8 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// `layer` as the request named it; `says` is the exception's text, empty if there is none.
+    /// Builds a subject. `layer` is the name in the request; `says` is the exception's text, empty
+    /// if there is none.
     pub fn new(layer: Option<&[u8]>, says: &str) -> Self {
         let layer = layer.filter(|layer| !layer.is_empty());
         Self {
@@ -68,12 +69,12 @@ fn bounded(text: &str) -> String {
         .collect()
 }
 
-/// What two failures are compared by, hashed.
+/// The hashes by which two failures are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Grounds {
-    /// By layer and text.
+    /// Hash of layer and text.
     layer: Option<u64>,
-    /// By text alone.
+    /// Hash of the text alone.
     text: u64,
 }
 
@@ -83,7 +84,7 @@ impl Grounds {
     }
 }
 
-/// How many upstreams must have a fault for it to be shared.
+/// The number of upstreams that must have a fault for it to be shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reach {
     Two,
@@ -93,13 +94,13 @@ enum Reach {
 #[derive(Debug)]
 struct Fault {
     key: u64,
-    /// The text alone; its own key if that is what it is compared by.
+    /// Hash of the text alone; equal to the fault's own key if that is compared by text.
     text: u64,
     reach: Reach,
-    /// `None` once there was more than one, or none.
+    /// The layer; `None` if there was more than one, or none.
     layer: Option<String>,
     cause: String,
-    /// When each upstream last had it, and how often.
+    /// Time and number of the failures of each upstream.
     failures: Vec<(UpstreamId, Instant, u32)>,
 }
 
@@ -135,7 +136,8 @@ pub(super) struct SharedFaults {
 }
 
 impl SharedFaults {
-    /// An upstream failed. What the failure rests on, and which of that it shares with others.
+    /// Records a failure of an upstream. Returns its grounds, and those of them that it shares with
+    /// others.
     pub(super) fn record(
         &mut self,
         upstream: UpstreamId,
@@ -209,7 +211,7 @@ impl SharedFaults {
         self.faults.last_mut().expect("it was just added")
     }
 
-    /// Forgets what is older than the window.
+    /// Forgets everything older than the window.
     pub(super) fn pass_time(&mut self, now: Instant) {
         for fault in &mut self.faults {
             fault.failures.retain(|(_, last, _)| *last + WINDOW > now);
@@ -217,7 +219,7 @@ impl SharedFaults {
         self.faults.retain(|fault| !fault.failures.is_empty());
     }
 
-    /// When a condition may end by itself.
+    /// Returns the time when a condition may end by itself.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let shared = self.faults.iter().filter(|fault| fault.failures.len() >= 2);
         shared
@@ -226,8 +228,8 @@ impl SharedFaults {
             .min()
     }
 
-    /// What all upstreams suffer from: a layer where it is only that, and not each layer of a
-    /// database.
+    /// Returns the faults that all upstreams share: a layer if only that layer fails, and not every
+    /// layer of a database.
     pub(super) fn conditions(&self, peers: &[UpstreamId]) -> Vec<Condition> {
         let is_shown = |fault: &&Fault| {
             fault.is_shared(peers)
@@ -267,7 +269,7 @@ fn words_of(cause: &Cause, subject: &Subject) -> String {
     }
 }
 
-/// Without what differs from one time to the next: numbers and addresses.
+/// Removes the varying parts of a text, which are numbers and addresses.
 fn normalized(text: &str) -> String {
     text.chars()
         .map(|c| {
@@ -281,7 +283,7 @@ fn normalized(text: &str) -> String {
 }
 
 impl Cluster {
-    /// Those whose evidence is compared: whoever can be set aside.
+    /// Returns the upstreams with comparable evidence, which are those that can be ejected.
     pub(super) fn peers(&self) -> Vec<UpstreamId> {
         self.tracked
             .iter()
@@ -290,7 +292,7 @@ impl Cluster {
             .collect()
     }
 
-    /// A fault turned out to be shared: nobody is blamed for it.
+    /// Acquits all upstreams of a fault that turned out to be shared.
     pub(super) fn acquit(&mut self, shared: &[u64], now: Instant) {
         for at in 0..self.tracked.len() {
             let change = self.tracked[at].acquit(shared, now);

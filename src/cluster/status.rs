@@ -1,4 +1,4 @@
-//! The cluster as an operator sees it.
+//! The state of the cluster as shown to an operator.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use crate::config::{Address, Role, UpstreamName};
 pub struct ClusterStatus {
     pub revision: u64,
     pub catalog: CatalogStatus,
-    /// The layer that probes and canaries draw, where geofront chose one.
+    /// The layer that probes and canaries draw, if geofront chose one.
     pub chosen_layer: Option<String>,
-    /// What an operator should act on.
+    /// The conditions that an operator should act on.
     pub conditions: Vec<ConditionStatus>,
     pub upstreams: Vec<UpstreamStatus>,
 }
@@ -25,44 +25,44 @@ pub struct UpstreamStatus {
     pub address: Address,
     pub role: Role,
     pub health: HealthState,
-    /// Something that speaks HTTP answers there. An upstream that is down nevertheless answers its
-    /// probes wrongly, and gets only what no other can do.
+    /// True if an HTTP server answers there. An upstream that is down nevertheless answers its
+    /// probes wrongly, and gets only the requests that no other upstream can answer.
     pub is_reachable: bool,
     pub mode: Mode,
     /// The origin of the order for `mode`; `None` if no operator ordered it.
     pub mode_origin: Option<ModeOrigin>,
-    /// How much longer it is set aside.
+    /// Time until its ejection ends.
     pub ejected_for: Option<Duration>,
-    /// The ejection is over; one request at a time until one succeeds.
+    /// True if the ejection is over and it gets one request at a time until one succeeds.
     pub half_open: bool,
-    /// It gets requests now: up, ready, not ejected and not reloading its catalog.
+    /// True if it gets requests now: up, ready, not ejected and not reloading its catalog.
     pub eligible: bool,
     pub in_flight: u32,
-    /// Of them, those that are not of the quickest.
+    /// Requests in flight that are not of priority 0.
     pub slower_in_flight: u32,
     pub heavy_in_flight: u32,
-    /// How many it gets at a time now, as far as it has ramped up; `None` for no cap.
+    /// Its concurrency limit now, reduced while it is ramping up; `None` for no cap.
     pub cap: Option<Cap>,
-    /// How long requests lately waited inside it, where control-flow tells.
+    /// Time for which requests lately waited inside it, where control-flow reports it.
     pub waited_inside: Option<Duration>,
-    /// As configured.
+    /// Weight as configured.
     pub weight: u16,
-    /// With slow start applied.
+    /// Weight with slow start applied.
     pub effective_weight: u16,
-    /// Since health, mode or ejection last changed.
+    /// Time since health, mode or ejection last changed.
     pub since: Duration,
-    /// Why it last changed for the worse, or the last failed probe's cause.
+    /// Cause of the last change for the worse, or of the last failed probe.
     pub last_cause: Option<Cause>,
-    /// Time the last probe took.
+    /// Duration of the last probe.
     pub last_probe: Option<Duration>,
     pub catalog: UpstreamCatalog,
 }
 
-/// How many requests an upstream gets at a time.
+/// The concurrency limit of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cap {
     pub all: u32,
-    /// Of them, those that are not of the quickest.
+    /// Slots in it for requests that are not of priority 0.
     pub slower: u32,
     pub heavy: u32,
     pub is_learned: bool,

@@ -1,4 +1,5 @@
-//! What an operator wants to know: one log line and one server-sent event each.
+//! Transitions: changes that an operator wants to see, each as one log line and one server-sent
+//! event.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,7 +9,7 @@ use super::{Cause, Condition, HealthState, Mode, RollReason, RollReport, Source}
 use crate::config::UpstreamName;
 use crate::ogc::RequestClass;
 
-/// Something changed.
+/// A change of the cluster's state.
 #[derive(Clone, Debug)]
 pub struct Transition {
     /// Counts up by one from the start of the process.
@@ -17,10 +18,10 @@ pub struct Transition {
     pub what: What,
 }
 
-/// What changed.
+/// The kind of a change, with its details.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// Who goes down or into maintenance is no longer ejected either.
+    /// Its health or mode changed. Going down or into maintenance also ends an ejection.
     Health {
         from: HealthState,
         to: HealthState,
@@ -31,14 +32,14 @@ pub enum What {
         length: Duration,
         cause: Cause,
     },
-    /// The ejection is over; one request at a time until one succeeds.
+    /// The ejection is over. It gets one request at a time until one succeeds.
     HalfOpen,
-    /// It serves again: a request succeeded, or nobody else is left.
+    /// It serves again: a request succeeded, or no other upstream is left.
     Returned,
     Mode {
         from: Mode,
         to: Mode,
-        /// The operator, as far as known.
+        /// The operator, if known.
         by: Option<String>,
     },
     Added,
@@ -50,17 +51,17 @@ pub enum What {
     Configured {
         revision: u64,
     },
-    /// The name of its host resolves to this address from now on. It is another instance: nothing
-    /// that was measured is true of it.
+    /// Its host name resolves to this address from now on. It is another instance, and no former
+    /// measurement applies to it.
     Moved {
         from: Option<SocketAddr>,
         to: SocketAddr,
     },
-    /// Probes and canaries draw this layer from now on, as none is configured.
+    /// Probes and canaries draw this layer from now on, because none is configured.
     LayerChosen {
         layer: String,
     },
-    /// The main does not draw it any more.
+    /// The main does not draw the layer any more.
     LayerLost {
         layer: String,
     },
@@ -73,7 +74,7 @@ pub enum What {
     Stale {
         why: &'static str,
     },
-    /// GeoServer is told to reload its catalog.
+    /// GeoServer gets the request to reload its catalog.
     ReloadBegan {
         epoch: u64,
         /// Requests that did not end in time.
@@ -97,25 +98,25 @@ pub enum What {
     RollBegan {
         epoch: u64,
         why: RollReason,
-        /// Users whose requests made the change, as far as they are known.
+        /// Users with requests that made the change, as far as they are known.
         by: Option<String>,
     },
     /// Every replica that could be reloaded has been.
     RollEnded(Box<RollReport>),
     /// An operator paused or resumed rolls.
     RollsPaused(bool),
-    /// Something an operator should act on holds from now on.
+    /// A condition that an operator should act on holds from now on.
     ConditionBegan {
         condition: Condition,
     },
-    /// It no longer holds.
+    /// The condition no longer holds.
     ConditionEnded {
         condition: Condition,
     },
 }
 
 impl Transition {
-    /// Whether an operator should look at it.
+    /// True if an operator should look at it.
     pub fn is_warning(&self) -> bool {
         match &self.what {
             What::Health { to, .. } => *to == HealthState::Down,
@@ -137,40 +138,40 @@ impl Transition {
     }
 }
 
-/// A transition as fields, for the log: each a word, except the cause. Of those that do not apply
-/// there is none.
+/// A transition as fields for the log. Each is one word, except the cause. Fields that do not apply
+/// are absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fields<'t> {
     pub upstream: Option<&'t str>,
     pub health: Option<&'static str>,
     pub mode: Option<&'static str>,
-    /// What health, mode or name was before.
+    /// The former health, mode or name.
     pub was: Option<&'t str>,
     /// The operator who ordered the mode.
     pub by: Option<&'t str>,
-    /// For how long, `half-open`, or `no`.
+    /// The time until the ejection ends, `half-open`, or `no`.
     pub ejected: Option<String>,
     pub change: Option<&'static str>,
     /// The address that an upstream's name resolves to.
     pub address: Option<String>,
     /// The layer that was chosen for probes and canaries, or lost.
     pub probe_layer: Option<&'t str>,
-    /// The kind of a condition; `change` says whether it `began` or `ended`.
+    /// The kind of a condition; `change` is `began` or `ended`.
     pub condition: Option<&'static str>,
     pub config_revision: Option<u64>,
-    /// `changed`, `stale`, `reloading`, `fresh`, `reload-failed`, `roll-began`, `roll-ended`,
-    /// `paused` or `resumed`.
+    /// One of `changed`, `stale`, `reloading`, `fresh`, `reload-failed`, `roll-began`,
+    /// `roll-ended`, `paused` or `resumed`.
     pub catalog: Option<&'static str>,
     pub epoch: Option<u64>,
-    /// Of a change of the catalog, or why a roll began.
+    /// The source of a change of the catalog, or the reason for a roll.
     pub source: Option<&'static str>,
     /// Requests that run on although the catalog is reloaded.
     pub still_running: Option<u32>,
     pub took: Option<String>,
     pub retry_in: Option<String>,
-    /// On one line and of bounded length, whatever it quotes of what an upstream sent.
+    /// The cause, on one line and of bounded length, even if it quotes an upstream's answer.
     pub cause: Option<String>,
-    /// What to do about a condition that began.
+    /// The remedy for a condition that began.
     pub remedy: Option<&'static str>,
 }
 
@@ -453,19 +454,19 @@ impl fmt::Display for Transition {
     }
 }
 
-/// A duration as one word: `1m30s`.
+/// Formats a duration as one word: `1m30s`.
 fn compact(length: Duration) -> String {
     humantime::format_duration(length)
         .to_string()
         .replace(' ', "")
 }
 
-/// To the millisecond.
+/// Rounds to the millisecond.
 fn rounded(duration: Duration) -> Duration {
     Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Characters of a cause.
+/// Most characters of a cause.
 const MAX_CAUSE: usize = 300;
 
 fn on_one_line(cause: &impl fmt::Display) -> String {

@@ -6,11 +6,12 @@ use std::sync::{Arc, OnceLock};
 use crate::balance::Load;
 use crate::config::{Address, Role, UpstreamConfig, UpstreamName};
 
-/// Never used twice in the life of a process: a new address under an old name gets a new one.
+/// Identifies an upstream. It is never used twice in the life of a process: a new address under an
+/// old name gets a new one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UpstreamId(pub u32);
 
-/// What does not change while an upstream lives. Its weight, health and mode are in the snapshot.
+/// The constant properties of an upstream. Its weight, health and mode are in the snapshot.
 ///
 /// A config reload that changes its name, url or role makes a new `Upstream` with the same `id` and
 /// the same `load`.
@@ -24,7 +25,7 @@ pub struct Upstream {
     pub address: Address,
     pub role: Role,
     pub load: Arc<Load>,
-    /// What the floors above prepare once per upstream (its peer, its counters) and find again
+    /// Data that the floors above prepare once per upstream (its peer, its counters) and find again
     /// without a look-up.
     pub attachment: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
@@ -48,14 +49,14 @@ impl Upstream {
         self.role == Role::Main
     }
 
-    /// Whether it is the instance that `config` means: same address, or the same name while neither
+    /// True if it is the instance that `config` means: same address, or the same name while neither
     /// is resolved.
     pub(super) fn is_at(&self, config: &UpstreamConfig) -> bool {
         let is_known = self.address.known().is_some() || self.name == config.name;
         is_known && self.address.is_same_place(&config.address)
     }
 
-    /// Whether nothing it was made of changed.
+    /// True if none of its properties has changed in `config`.
     pub(super) fn is_as_in(&self, config: &UpstreamConfig) -> bool {
         let UpstreamConfig {
             name,

@@ -1,15 +1,18 @@
-//! What probes of one upstream are worth beside those of the others.
+//! Comparison of one upstream's probe results with those of the others.
 //!
-//! A fault that all upstreams share is never one upstream's fault. So content that fails takes an
-//! upstream down only when another one shows that the question is right: it passes the same probe,
-//! asked after the failure, and the first one fails again after that. (When a shared fault ends,
-//! all failed before one is the first to pass.) Without such a witness the upstream serves on,
-//! whatever it answers, because the probe itself may be wrong (a layer that was withdrawn, a
-//! database that is gone). An upstream that is down comes back when it passes, or when no other
-//! upstream passes any more.
+//! A fault that all upstreams share is never one upstream's fault. Failing content takes an
+//! upstream down only when a witness shows that the probe is sound. The witness is another upstream
+//! that passes the same probe, sent after the failure, and the first upstream must fail again after
+//! that. (When a shared fault ends, one upstream is the first to pass, while all the others have
+//! failed before.)
 //!
-//! When no upstream is left that passes and may serve reads, reads go to those that are reachable:
-//! the cluster *fails open*. Reachability needs no witness: what does not answer cannot serve.
+//! Without a witness, the upstream serves on whatever it answers, because the probe itself may be
+//! wrong (a withdrawn layer, a lost database). An upstream that is down comes back when it passes,
+//! or when no other upstream passes any more.
+//!
+//! When no upstream is left that passes and may serve reads, reads go to all reachable ones: the
+//! cluster *fails open*. Reachability needs no witness, because an upstream that does not answer
+//! cannot serve.
 
 use std::time::Instant;
 
@@ -18,19 +21,19 @@ use super::{Cause, Cluster, Condition};
 use crate::config::Weight;
 use crate::health::HealthState;
 
-/// What one upstream answers to its probes, for a comparison.
+/// The result of an upstream's probes, for a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content<'c> {
-    /// It is not asked, does not answer, or said nothing yet.
+    /// It is not probed, does not answer, or has not reported yet.
     Unknown,
     Passing,
     Failing(&'c Cause),
-    /// With this status.
+    /// It refused the probe with this status.
     Refused(u16),
 }
 
 impl Cluster {
-    /// Decides who is up for reads, and reports what changed.
+    /// Decides which upstreams are up for reads, and reports the changes.
     pub(super) fn judge_health(&mut self, now: Instant) {
         for at in 0..self.tracked.len() {
             let to = self.health_of(at);
@@ -74,7 +77,8 @@ impl Cluster {
         }
     }
 
-    /// Whether reads go to those that do not pass: no other is left, and none is still waited for.
+    /// True if reads go to upstreams that do not pass: no other is left, and none is still waited
+    /// for.
     pub(super) fn must_fail_open(&self) -> bool {
         let serves = |tracked: &Tracked| {
             tracked.is_of_the_pool() || tracked.is_awaited() && tracked.may_read()
@@ -82,8 +86,8 @@ impl Cluster {
         !self.tracked.iter().any(serves) && self.tracked.iter().any(Tracked::is_there)
     }
 
-    /// Slow start is relative to the others: while most of those that serve ramp up together, it
-    /// means nothing.
+    /// Ends ramps that most upstreams share. Slow start is relative to the others and has no effect
+    /// while most of those in service ramp up together.
     pub(super) fn end_common_ramps(&mut self, now: Instant) {
         let serving = |tracked: &&Tracked| tracked.is_ejectable() && !tracked.is_set_aside();
         let weight = |weights: &mut dyn Iterator<Item = Weight>| {
@@ -107,7 +111,8 @@ impl Cluster {
         }
     }
 
-    /// Probes that fail on every upstream that answers: in doubt is the probe, or what all share.
+    /// Returns a condition if probes fail on every upstream that answers. The fault is then in the
+    /// probe or in something that all share.
     pub(super) fn shared_condition(&self) -> Option<Condition> {
         let contents: Vec<_> = self
             .tracked

@@ -1,4 +1,5 @@
-//! The cluster's facts in words: one place, so that log, API, status page and metrics use the same.
+//! The texts for the cluster's facts. They share one place, so that log, API, status page and
+//! metrics use the same.
 
 use std::fmt;
 
@@ -39,7 +40,7 @@ impl fmt::Display for Mode {
 }
 
 impl Cause {
-    /// The kind alone, one of a few: for metrics.
+    /// Returns the kind alone, one of a few, for metrics.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Connect(_) => "connect",
@@ -74,7 +75,7 @@ impl fmt::Display for Cause {
 }
 
 impl What {
-    /// The kind alone, one of a few: the name of a server-sent event.
+    /// Returns the kind alone, one of a few. It is the name of a server-sent event.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Health { .. } => "health",

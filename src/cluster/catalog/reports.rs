@@ -339,7 +339,8 @@ impl Cluster {
         }
     }
 
-    /// True if no roll could begin when the turns were last examined.
+    /// True if, between rolls, a replica had to wait for its turn when the turns were last
+    /// examined.
     fn is_resting(&self) -> bool {
         !self.rolls.is_under_way() && self.rolls_deadline.is_some()
     }

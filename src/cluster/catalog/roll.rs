@@ -42,7 +42,7 @@ impl Cluster {
                 self.reading_ended(self.tracked[at].upstream.id, asked, None, now);
             }
         }
-        // This follows the loss, which may have been all that the epoch waited for.
+        // This follows the lost readings, which may have been all that the epoch waited for.
         self.changes.pass_time(now, &self.config.catalog);
         self.pass_canary_time(now);
         for at in 0..self.tracked.len() {
