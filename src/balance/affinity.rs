@@ -1,48 +1,50 @@
-//! Requests that belong together go to one upstream, as long as it does not carry too much.
+//! Affinity: requests that belong together go to one upstream, as long as its load stays within a
+//! bound.
 //!
-//! Every key has an order of its own in which it prefers upstreams: weighted rendezvous hashing
+//! Every key has its own order of preference among upstreams, by weighted rendezvous hashing
 //! (Thaler and Ravishankar, 1998, with the weights of Schindelhauer and Schomaker, 2005: the
-//! smallest `-ln(hash) / weight` comes first). An upstream that comes takes its share of the keys
-//! and moves no other; of one that goes only its own keys move.
+//! smallest `-ln(hash) / weight` comes first). A new upstream takes its share of the keys and moves
+//! no other key. The loss of an upstream moves only its own keys.
 //!
-//! Whoever has more than its bound is passed over for the next in the key's order: consistent
-//! hashing with bounded loads (Mirrokni, Thorup and Zadimoghaddam, 2016; HAProxy's
-//! `hash-balance-factor`). The bound is the mean load per weight, the new request included, times a
-//! factor, rounded up; so somebody is always within it. We deviate in one point: a key that is in
-//! flight at an upstream already ([`KeysInFlight`](super::KeysInFlight)) may join itself there
-//! somewhat beyond the bound. Sixteen tiles that arrive within a millisecond would otherwise be
-//! spread over all replicas by the very bound that is meant for strangers, and all would render the
-//! same; together they are the work of one.
+//! An upstream above its bound is passed over for the next in the key's order: consistent hashing
+//! with bounded loads (Mirrokni, Thorup and Zadimoghaddam, 2016; HAProxy's `hash-balance-factor`).
+//! The bound is the mean load per weight, the new request included, times a factor, rounded up. At
+//! least one upstream is therefore always within it.
+//!
+//! The implementation deviates in one point: a request may exceed the bound somewhat where its key
+//! is in flight already ([`KeysInFlight`](super::KeysInFlight)). Otherwise the bound, which is
+//! meant for unrelated requests, would spread sixteen tiles that arrive within a millisecond over
+//! all replicas. Each replica would render the same metatile, although together the tiles are the
+//! work of one.
 
 use super::pick::{Candidate, pick_by};
 use crate::hash::{SplitMix64, fnv1a};
 
-/// One request of many that belong together.
+/// The key and the bound of a request that belongs together with others.
 #[derive(Clone, Copy, Debug)]
 pub struct Wish {
-    /// What they have in common.
+    /// The key that the requests share.
     pub key: u64,
-    /// How much more than the mean an upstream may have, in percent of the mean; at least 100.
+    /// Bound on the load of an upstream, in percent of the mean; at least 100.
     pub load_percent: u32,
 }
 
-/// How many requests of a key that is in flight at an upstream may join it beyond the bound: the
-/// rest of a metatile.
+/// Requests that may join their key on an upstream beyond the bound: the rest of a metatile.
 pub const COMPANIONS: u32 = 15;
 
-/// What [`pick_near`] needs to know about an upstream.
+/// The properties of an upstream that [`pick_near`] needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Neighbour {
     pub candidate: Candidate,
-    /// Names it: the same in every process.
+    /// Identifies the upstream; the same in every process.
     pub seed: u64,
-    /// Where the key is in flight now.
+    /// True if the key is in flight there now.
     pub is_companion: bool,
 }
 
-/// The one to take the request: a companion within its bound, else the first in the key's order
-/// that is within its own. `neighbour` tells about each index, `None` to leave it out; `start` is
-/// for [`pick_by`], should the loads move meanwhile.
+/// Returns the index of the upstream for a request: a companion within its bound, else the first in
+/// the key's order that is within its own. `neighbour` returns the properties of each index, or
+/// `None` to leave it out. `start` is passed to [`pick_by`], in case the loads move meanwhile.
 #[inline]
 pub fn pick_near(
     count: usize,
@@ -69,7 +71,7 @@ pub fn pick_near(
         .or_else(|| pick_by(count, |at| Some(neighbour(at)?.candidate), start))
 }
 
-/// The load of all together, the new request included.
+/// The total load and weight, the new request included.
 #[derive(Clone, Copy, Debug)]
 pub struct Mean {
     in_flight: u64,
@@ -77,7 +79,7 @@ pub struct Mean {
 }
 
 impl Mean {
-    /// Of these.
+    /// Returns the mean of these candidates.
     pub fn of(candidates: impl Iterator<Item = Candidate>) -> Self {
         candidates.fold(
             Self {
@@ -91,8 +93,8 @@ impl Mean {
         )
     }
 
-    /// Whether one more stays within `percent` of the mean, rounded up, and `beyond`. For whole
-    /// numbers `n + 1 <= ceil(x)` is `n < x`.
+    /// True if one more request stays within `percent` of the mean, rounded up, and `beyond`. For
+    /// whole numbers, `n + 1 <= ceil(x)` is `n < x`.
     pub fn allows(self, candidate: Candidate, percent: u32, beyond: u32) -> bool {
         let in_flight = u128::from(candidate.in_flight.saturating_sub(beyond));
         let here = in_flight * u128::from(self.weight) * 100;
@@ -100,20 +102,21 @@ impl Mean {
     }
 }
 
-/// How far an upstream is from a key. Drawn from the exponential distribution whose rate is the
-/// weight, so of several the probability to be nearest is each one's share of the weight.
+/// Returns the distance of an upstream from a key. It is drawn from the exponential distribution
+/// with the weight as rate, so the probability of being nearest equals an upstream's share of the
+/// weight.
 fn distance(key: u64, seed: u64, weight: u32) -> f64 {
-    // 53 bits and a half: above 0 and below 1.
+    // The fraction has 53 bits and a half, so it is above 0 and below 1.
     let drawn = ((mixed(key ^ mixed(seed)) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
     -drawn.ln() / f64::from(weight)
 }
 
-/// A number for a name: FNV-1a (Fowler, Noll, Vo), the same in every process.
+/// Returns a number for a name by FNV-1a (Fowler, Noll, Vo), the same in every process.
 pub fn seed_of(name: &str) -> u64 {
     fnv1a(name.bytes())
 }
 
-/// The first number of SplitMix64 from the seed `number`.
+/// Returns the first number of SplitMix64 from the seed `number`.
 fn mixed(number: u64) -> u64 {
     SplitMix64::new(number).draw()
 }

@@ -1,41 +1,41 @@
-//! How much room a request has on an upstream: the cap, the shares of it that slower and heavy
-//! requests may use, and a reserve above it.
+//! The slots of an upstream that a request may use: the cap, the shares of it for slower and heavy
+//! requests, and a reserve above it.
 //!
 //! ```text
 //!   0 -------- heavy ---------------- slower ------------------------ cap ------- cap + RESERVE
-//!   anybody    all but heavy ones     the quickest, administration    administration only
+//!   all        all but heavy ones     the quickest, administration    administration only
 //! ```
 //!
-//! Without a share of their own to stay in, a burst of slow jobs would take every renderer of every
-//! upstream, and each tile would wait for one of them to end; and where maps fill what the jobs
-//! leave, each tile waits for a map. The reserve is for who must always get in: an operator who
-//! wants to see why everything is full.
+//! Without a bound on their share, a burst of slow jobs would take every renderer of every
+//! upstream, and each tile would wait for a job to end. If maps filled the rest, each tile would
+//! wait for a map. The reserve is for requests that must always get in, such as those of an
+//! operator who wants to see why everything is full.
 
 use super::Room;
 use crate::config::Priority;
 use crate::ogc::RequestClass;
 
-/// Places above the cap for administration. Two, because a page of the web UI asks for its parts at
-/// the same time.
+/// Slots above the cap for administration. There are two because a page of the web UI requests its
+/// parts at the same time.
 pub const RESERVE: u32 = 2;
 
-/// On top of a cap that was learned, for the quickest, in percent.
+/// Slots for the quickest requests on top of a learned cap, in percent of it.
 const EXTRA: u32 = 25;
-/// Of these at least so many: tiles come in twos and threes.
+/// Minimum of the extra slots, because tiles come in twos and threes.
 const LEAST_EXTRA: u32 = 2;
-/// Of a cap that was learned, for heavy requests, whatever their share is.
+/// Minimum of the slots for heavy requests within a learned cap, whatever their share is.
 const LEAST_HEAVY: u32 = 2;
 
-/// What of an upstream a request may use.
+/// The slots of an upstream that a request may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demand {
-    /// Of the first priority.
+    /// Requests of priority 0, which may use all slots but the reserve.
     Quick,
-    /// Leaves free what is kept for the quick.
+    /// Requests that leave the reserve of the quick free.
     Ordinary,
-    /// Within the heavy share of that.
+    /// Requests that also stay within the heavy share.
     Heavy,
-    /// Also the reserve.
+    /// Requests that may also use the reserve of administration.
     Administration,
 }
 
@@ -53,33 +53,33 @@ impl Demand {
     }
 }
 
-/// How a cap is divided, in percent of it.
+/// The division of a cap, in percent of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shares {
-    /// For the first priority alone.
+    /// Slots that only priority 0 may use.
     pub quick_reserve: u32,
-    /// For heavy requests at most.
+    /// Most slots for heavy requests.
     pub heavy: u32,
 }
 
-/// What was learned about an upstream's cap.
+/// The learned cap of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LearnedCap {
-    /// How many it works on well.
+    /// Requests that the upstream handles well at a time.
     pub cap: u32,
-    /// The quickest do not wait for others to end above it.
+    /// True if the quickest requests do not queue inside the upstream above the cap.
     pub has_extra: bool,
-    /// So many heavy ones at a time keep up with what comes.
+    /// Heavy requests at a time that keep up with the arrivals.
     pub heavy: u32,
 }
 
 impl LearnedCap {
-    /// A cap is not lowered below this: one long request must not stop everything.
+    /// Lower bound of a reduced cap, because one long request must not stop everything.
     const LEAST: u32 = 4;
     const HEAVY_BITS: u32 = 16;
 
-    /// In one word, which is never 0: the heavy ones above, the cap below, and one bit for the
-    /// extra.
+    /// Encodes it in one word, which is never 0: the heavy slots in the upper half, the cap in the
+    /// lower, and one bit for the extra.
     pub(super) fn packed(self) -> u32 {
         let half = (1 << (Self::HEAVY_BITS - 1)) - 1;
         self.heavy.min(half) << Self::HEAVY_BITS
@@ -87,7 +87,7 @@ impl LearnedCap {
             | u32::from(self.has_extra)
     }
 
-    /// `None` of 0.
+    /// Decodes a word; 0 yields `None`.
     pub(super) fn unpacked(word: u32) -> Option<Self> {
         let below = word & ((1 << Self::HEAVY_BITS) - 1);
         (word > 0).then_some(Self {
@@ -97,7 +97,7 @@ impl LearnedCap {
         })
     }
 
-    /// An eighth less, at least one.
+    /// Returns the cap less an eighth, and less at least one.
     pub(super) fn lowered(self) -> Self {
         let lower = self.cap - (self.cap / 8).max(1).min(self.cap);
         Self {
@@ -122,8 +122,8 @@ impl Caps {
         heavy: u32::MAX,
     };
 
-    /// Shares are rounded down, and at least one: a share of none would be a class that is never
-    /// served.
+    /// Divides a cap. Shares are rounded down, but are at least one, because a class with a share
+    /// of none would never be served.
     pub fn new(cap: u32, shares: Shares) -> Self {
         let all = cap.max(1);
         let slower = (all - part(all, shares.quick_reserve.min(100), 100)).max(1);
@@ -134,13 +134,16 @@ impl Caps {
         }
     }
 
-    /// Of a cap that was learned. It is as much as the upstream works on well, and whatever part of
-    /// that others may not use is work it does not do; so the quickest have a quarter on top, if
-    /// that is of use to them, instead of a part. And one long request is no reason for the next to
-    /// wait while half of the cap is free: two heavy ones may run, as long as one place is left to
-    /// others. Where more of them keep coming, as many may run as keep up with that, but for a
-    /// quarter of the cap, rounded down: a queue that grows without end would help no request.
-    /// `heavy`: the percentage.
+    /// Divides a learned cap. `heavy`: the percentage for heavy requests.
+    ///
+    /// A learned cap is the number of requests that the upstream handles well, so slots reserved
+    /// within it would be lost work. The quickest requests therefore get a quarter on top, if they
+    /// benefit from it, instead of a part of the cap.
+    ///
+    /// One long request is no reason for the next to wait while half of the cap is free. Two heavy
+    /// requests may therefore run, as long as one slot is left to others. If more of them keep
+    /// coming, as many may run as keep up with the arrivals, because a queue that grows without end
+    /// would help no request. A quarter of the cap, rounded down, stays closed to them.
     pub fn learned(learned: LearnedCap, heavy: u32) -> Self {
         let slower = learned.cap.max(1);
         let keeps_up = learned.heavy.min(slower - slower / 4);
@@ -176,8 +179,8 @@ impl Caps {
         self.all == u32::MAX
     }
 
-    /// The same for an upstream that ramps up to its full share: `share` of `whole`, at least one
-    /// place. No cap stays no cap.
+    /// Returns the caps of an upstream that is ramping up: `share` of `whole`, at least one slot.
+    /// No cap stays no cap.
     #[inline]
     #[must_use]
     pub fn ramped(self, share: u32, whole: u32) -> Self {
@@ -211,9 +214,9 @@ impl Caps {
     }
 }
 
-/// `share / whole` of `n`, rounded down.
+/// Returns `share / whole` of `n`, rounded down.
 const fn part(n: u32, share: u32, whole: u32) -> u32 {
-    // At most n, because share is at most whole.
+    // The result is at most n, because share is at most whole.
     (n as u64 * share as u64 / whole as u64) as u32
 }
 

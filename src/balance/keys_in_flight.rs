@@ -1,25 +1,28 @@
-//! Where requests of a key are in flight now, so that others of the same key can join them.
+//! The upstreams at which requests of a key are in flight now, so that others of the same key can
+//! join them.
 //!
-//! A hint, not a record: a table of fixed size in which a key may find its place taken by another,
-//! and then is not noted. What that costs is a request that goes where it would have gone without
-//! the table. One word says all about a place, so nothing is locked; the orderings are relaxed,
-//! because nothing else is published through it.
+//! This is a hint, not a record. The table has a fixed size, and a key whose entry is taken by
+//! another is not noted. Its requests then go where they would have gone without the table. One
+//! word holds a whole entry, so nothing is locked. The orderings are relaxed because nothing else
+//! is published through it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// Some times as many as there are different keys in flight at once; eight bytes each.
+/// Entries of the table, of eight bytes each. There are several times as many as different keys in
+/// flight at once.
 const PLACES: usize = 1024;
 
-/// See the module's documentation.
+/// A table of the keys in flight, see the module's documentation.
 #[derive(Debug, Default)]
 pub struct KeysInFlight {
-    /// Made with the first key: most snapshots of a cluster without tiles never see one.
+    /// The entries, made with the first key. Most snapshots of a cluster without tiles never see
+    /// one.
     places: OnceLock<Box<[AtomicU64]>>,
 }
 
-/// Which key, where, and how many: 32 bits of the key (its place tells ten more), 16 of the
-/// upstream's seed, and a count.
+/// A key, its upstream, and a count: 32 bits of the key (its index has ten more), 16 bits of the
+/// upstream's seed, and the number of requests.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Note(u64);
 
@@ -43,7 +46,8 @@ impl Note {
         self.0 & Self::MOST
     }
 
-    /// `None` when there is no more room, or when it is about something else.
+    /// Counts one request more. Returns `None` when the count is full, or when the entry belongs to
+    /// something else.
     fn plus_one(self, key: u64, seed: u64) -> Option<Self> {
         match self {
             Self::NONE => Some(Self::first(key, seed)),
@@ -69,14 +73,14 @@ fn short(seed: u64) -> u64 {
 }
 
 impl KeysInFlight {
-    /// Where requests of `key` are in flight, as far as is known.
+    /// Returns the upstream at which requests of `key` are in flight, as far as it is known.
     pub fn whereabouts(&self, key: u64) -> Whereabouts {
         let note = Note(self.place(key).load(Ordering::Relaxed));
         Whereabouts(note.is_of(key).then(|| note.seed()))
     }
 
     /// Notes one request of `key` at the upstream of this seed until the result is dropped; `None`
-    /// where it cannot be noted.
+    /// if it cannot be noted.
     pub fn note(self: &Arc<Self>, key: u64, seed: u64) -> Option<KeyInFlight> {
         let noted = |word| Note(word).plus_one(key, seed).map(|note| note.0);
         self.place(key)
@@ -101,7 +105,7 @@ impl KeysInFlight {
 pub struct Whereabouts(Option<u64>);
 
 impl Whereabouts {
-    /// Whether it is the one of this seed; one of 65,536 others is taken for it.
+    /// True if it is the upstream of this seed. One of 65,536 others is taken for it.
     pub fn is(self, seed: u64) -> bool {
         self.0 == Some(short(seed))
     }

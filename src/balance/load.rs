@@ -1,4 +1,4 @@
-//! How much an upstream is doing now, and the claim that one attempt holds on it.
+//! The current load of an upstream, and the lease that one attempt holds on it.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -7,55 +7,57 @@ use std::time::{Duration, Instant};
 use super::{Doorbell, KeyInFlight, LearnedCap, Slowness, Watched};
 use crate::ogc::RequestClass;
 
-/// Live leases on one upstream. Outlives snapshots and config reloads: the only state that readers
-/// and writers share.
+/// Live leases on one upstream. The load outlives snapshots and config reloads, and is the only
+/// state that readers and writers share.
 ///
-/// Alone on its cache lines (two, for the adjacent-line prefetcher): every request on every core
-/// writes here. The orderings of the marks are relaxed: each is a fact by itself, and nothing else
-/// is published through it. The counts and the closed door are one word, so that whoever has closed
-/// the door and then reads nobody inside knows that nobody comes in any more, whatever old snapshot
-/// they hold.
+/// It has cache lines of its own (two, for the adjacent-line prefetcher), because every request on
+/// every core writes here. The orderings of the marks are relaxed: each mark is a fact by itself,
+/// and nothing else is published through it. The counts and the closed door share one word. A
+/// thread that closes the door and then reads a count of zero therefore knows that no request can
+/// enter any more, even one with an old snapshot.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Load {
     /// See [`Occupancy`].
     word: AtomicU64,
-    /// The one place of an upstream that is half-open is taken. Written by leases.
+    /// True while the single slot of a half-open upstream is taken. Leases write it.
     on_trial: AtomicBool,
-    /// A success would tell the cluster something. Written by the cluster, read by whoever has a
-    /// success to report.
+    /// True if a success would be evidence that the cluster needs. The cluster writes it, and
+    /// requests that succeed read it.
     in_doubt: AtomicBool,
-    /// What was learned, in [`LearnedCap::packed`]; 0 for nothing. Written by whoever learns, read
-    /// by `select`.
+    /// The learned cap, in [`LearnedCap::packed`]; 0 for none. The learning code writes it, and
+    /// `select` reads it.
     learned_cap: AtomicU32,
-    /// Microseconds that requests lately waited inside, and one; 0 while nothing is known. Written
-    /// at the end of requests.
+    /// Microseconds that requests lately waited inside, plus one; 0 while it is unknown. Written at
+    /// the end of requests.
     waited_inside: AtomicU32,
-    /// How slow it is beside its peers. Written at the begin and end of requests, read by `select`.
+    /// Slowness compared with the upstream's peers. Written at the begin and end of requests, and
+    /// read by `select`.
     slowness: Slowness,
-    /// Rung when a lease ends; attached by whoever keeps the queue.
+    /// Rung when a lease ends. The owner of the queue attaches it.
     bell: OnceLock<Arc<Doorbell>>,
 }
 
-/// Part of the mean that one more request makes.
+/// Divisor of the weight that one more request has in the mean.
 const ONE_OF: i64 = 16;
 
-/// How many may be in flight for a request to get in.
+/// The bounds on the requests in flight under which another request gets in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// Fewer than this in all.
+    /// Bound on all requests.
     pub all: u32,
-    /// For all but the quickest requests: also fewer than this that are not of the quickest.
+    /// Bound on the requests that are not of the quickest. It applies to all but the quickest
+    /// requests.
     pub slower: Option<u32>,
-    /// For a heavy request, which is one of the slower: also fewer than this that are heavy.
+    /// Bound on the heavy requests. It applies to a heavy request, which is also one of the slower.
     pub heavy: Option<u32>,
 }
 
 impl Room {
-    /// For one of the quickest requests, and no cap.
+    /// The bounds for one of the quickest requests without a cap.
     pub const UNLIMITED: Self = Self::quick(u32::MAX);
 
-    /// For one of the quickest requests.
+    /// Returns the bounds for one of the quickest requests.
     pub const fn quick(cap: u32) -> Self {
         Self {
             all: cap,
@@ -64,7 +66,7 @@ impl Room {
         }
     }
 
-    /// Room for some more.
+    /// Returns the bounds with some more slots.
     pub const fn and(self, more: u32) -> Self {
         const fn plus(most: Option<u32>, more: u32) -> Option<u32> {
             match most {
@@ -86,7 +88,7 @@ impl Room {
             && is_below(now.heavy(), self.heavy)
     }
 
-    /// What a lease in this room adds to the counts.
+    /// Returns the amount that a lease under these bounds adds to the counts.
     const fn one(self) -> u64 {
         match (self.slower, self.heavy) {
             (_, Some(_)) => Occupancy::ONE_HEAVY,
@@ -96,7 +98,8 @@ impl Room {
     }
 }
 
-/// Also where there is no cap: a count must not run over into the next one.
+/// True if a count is below its bound. Even without a cap, a count must not run over into the next
+/// one.
 const fn is_below(count: u32, most: Option<u32>) -> bool {
     match most {
         Some(most) => count < most && count < Occupancy::MOST,
@@ -104,7 +107,7 @@ const fn is_below(count: u32, most: Option<u32>) -> bool {
     }
 }
 
-/// The counts and the closed door, in one word: 21 bits for all in flight, 21 for the slower among
+/// The counts and the closed door in one word: 21 bits for all in flight, 21 for the slower among
 /// them, 21 for the heavy among those, one for the door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Occupancy(u64);
@@ -139,18 +142,18 @@ impl Load {
         self.occupancy().all()
     }
 
-    /// Those of [`Self::in_flight`] that are not of the quickest.
+    /// Returns the number of [`Self::in_flight`] that are not of the quickest.
     pub fn slower_in_flight(&self) -> u32 {
         self.occupancy().slower()
     }
 
-    /// Those of [`Self::in_flight`] that are heavy.
+    /// Returns the number of [`Self::in_flight`] that are heavy.
     pub fn heavy_in_flight(&self) -> u32 {
         self.occupancy().heavy()
     }
 
-    /// Takes a place if there is room; exact under concurrency. The lease counts as heavy if `room`
-    /// says how many may.
+    /// Takes a slot if one is free; exact under concurrency. The lease counts as heavy if `room`
+    /// has a bound on heavy requests.
     pub fn try_lease(self: &Arc<Self>, room: Room) -> Option<Lease> {
         self.enter(room).then(|| Lease {
             load: Arc::clone(self),
@@ -160,7 +163,7 @@ impl Load {
         })
     }
 
-    /// Takes the only place of an upstream on trial, whatever leases from before are still running.
+    /// Takes the only slot of an upstream on trial, even if earlier leases are still running.
     pub fn try_trial(self: &Arc<Self>, room: Room) -> Option<Lease> {
         if self.on_trial.swap(true, Ordering::Relaxed) {
             return None;
@@ -177,12 +180,12 @@ impl Load {
         })
     }
 
-    /// Whether [`Self::try_lease`] would succeed now.
+    /// True if [`Self::try_lease`] would succeed now.
     pub fn has_room(&self, room: Room) -> bool {
         room.has_place(self.occupancy())
     }
 
-    /// What is in flight, unless the door is closed: both in one look.
+    /// Returns the number in flight, unless the door is closed. Both are read at once.
     #[inline]
     pub fn in_flight_if_open(&self) -> Option<u32> {
         let now = self.occupancy();
@@ -193,8 +196,8 @@ impl Load {
         &self.slowness
     }
 
-    /// A request was sent that nothing but the upstream keeps waiting, until its answer begins or
-    /// this is dropped.
+    /// Watches a request until its answer begins or the result is dropped. The request was sent in
+    /// full, so only the upstream keeps it waiting.
     pub fn watch(self: &Arc<Self>, class: RequestClass, now: Instant) -> Watch {
         Watch {
             watched: self.slowness.begin(class, now),
@@ -214,8 +217,8 @@ impl Load {
         self.in_doubt.store(in_doubt, Ordering::Relaxed);
     }
 
-    /// Nobody gets a place from now on, not even from a snapshot taken before. Once nothing is in
-    /// flight, nothing will be.
+    /// Closes the door: no request gets a slot from now on, not even through an older snapshot.
+    /// Once nothing is in flight, nothing will be.
     pub fn close(&self) {
         self.word.fetch_or(Occupancy::CLOSED, Ordering::Relaxed);
     }
@@ -228,7 +231,7 @@ impl Load {
         self.occupancy().is_closed()
     }
 
-    /// What is in force where nobody has set a cap.
+    /// Returns the learned cap, which is in force if no cap is configured.
     pub fn learned_cap(&self) -> Option<LearnedCap> {
         LearnedCap::unpacked(self.learned_cap.load(Ordering::Relaxed))
     }
@@ -237,9 +240,8 @@ impl Load {
         self.learned_cap.store(learned.packed(), Ordering::Relaxed);
     }
 
-    /// The upstream has too much to do, which something else than its answers shows: an eighth less
-    /// is in force at once, and whoever learns goes on from there. `None` if nothing was learned
-    /// yet.
+    /// Lowers the learned cap by an eighth at once, because other evidence than answers shows an
+    /// overload. Learning goes on from there. Returns `None` if nothing was learned yet.
     pub fn lower_learned_cap(&self) -> Option<LearnedCap> {
         let lower = |word| Some(LearnedCap::unpacked(word)?.lowered().packed());
         let before = self
@@ -249,7 +251,7 @@ impl Load {
         LearnedCap::unpacked(before).map(LearnedCap::lowered)
     }
 
-    /// How long requests lately waited inside the upstream, where it tells
+    /// Returns the time that requests lately waited inside the upstream, where it reports that
     /// (`X-Control-flow-delay-ms`).
     pub fn waited_inside(&self) -> Option<Duration> {
         let known = self.waited_inside.load(Ordering::Relaxed).checked_sub(1)?;
@@ -270,7 +272,7 @@ impl Load {
             .expect("the closure always notes");
     }
 
-    /// Who is told when a lease ends. The first one stays.
+    /// Attaches the doorbell that is rung when a lease ends. The first one stays.
     pub fn attach(&self, bell: &Arc<Doorbell>) {
         self.bell.get_or_init(|| Arc::clone(bell));
     }
@@ -302,26 +304,27 @@ impl Drop for Watch {
     }
 }
 
-/// One attempt's place on an upstream, given back on drop: aborts, panics and shutdown included.
+/// The slot of one attempt on an upstream. It is released on drop, also after aborts, panics and
+/// shutdown.
 #[derive(Debug)]
 #[must_use = "dropping a lease gives the place back"]
 pub struct Lease {
     load: Arc<Load>,
     is_trial: bool,
-    /// What it added to the counts.
+    /// The amount that it added to the counts.
     one: u64,
-    /// What others of the same key may join, as long as this lasts.
+    /// The note of its key, which others of the same key may join as long as it lasts.
     _key: Option<KeyInFlight>,
 }
 
 impl Lease {
-    /// Whether it is the one request that decides about an upstream that is half-open.
+    /// True if this is the request that decides about a half-open upstream.
     pub fn is_trial(&self) -> bool {
         self.is_trial
     }
 
-    /// The trial is decided: the request runs on as any other, and there may be another trial. True
-    /// if it was one.
+    /// Ends the trial, because it is decided. The request runs on as any other, and another trial
+    /// may begin. Returns true if it was a trial.
     pub fn end_trial(&mut self) -> bool {
         let was_trial = std::mem::take(&mut self.is_trial);
         if was_trial {
@@ -335,8 +338,8 @@ impl Lease {
         self._key = key;
     }
 
-    /// Those in flight that are in its way, itself included: all, for one of the quickest; else the
-    /// slower, because the quickest beside them are soon done.
+    /// Returns the number of requests in flight that delay this one, itself included. For one of
+    /// the quickest this is all of them, else only the slower, because the quickest are soon done.
     pub fn company(&self) -> u32 {
         if self.is_quick() {
             self.load.in_flight()
@@ -345,12 +348,12 @@ impl Lease {
         }
     }
 
-    /// Whether it is of the quickest (or administration).
+    /// True if it is one of the quickest, or administration.
     pub fn is_quick(&self) -> bool {
         self.one == Occupancy::ONE
     }
 
-    /// Whether it counts against the share of heavy requests.
+    /// True if it counts against the share of heavy requests.
     pub fn is_heavy(&self) -> bool {
         self.one == Occupancy::ONE_HEAVY
     }

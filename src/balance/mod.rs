@@ -1,5 +1,5 @@
-//! Who takes it: weighted least in-flight, or, for what belongs together, the one that has the rest
-//! of it. Within caps.
+//! Load balancing within concurrency limits. Requests take the upstream with the weighted least in
+//! flight, and related requests take the one that has the rest of them.
 
 mod affinity;
 mod caps;

@@ -1,30 +1,31 @@
-//! Weighted least in-flight, over everybody, in exact integers.
+//! Weighted least in flight, over all candidates, in exact integers.
 //!
-//! The one to take a request is the one where it costs least: `(in_flight + 1) / weight`, the load
-//! per capacity *with* the request on it. A full scan rather than two random choices: a cluster has
-//! two to twenty upstreams, where two choices are wrong up to half of the time. No latency either:
-//! it gains nothing at this size, and rewards whoever fails fastest.
+//! A request takes the upstream with the least cost: `(in_flight + 1) / weight`, the load per
+//! capacity *with* the request on it. All candidates are scanned instead of two random ones,
+//! because a cluster has two to twenty upstreams, and two random choices would be wrong up to half
+//! of the time. Latency is not used. It gains nothing at this size, and favours the upstream that
+//! fails fastest.
 //!
-//! Equals share evenly: of `k` equals the `start % k`-th is taken, so any `k` consecutive starts
-//! take each once. (To begin the scan at `start` and take the first would give whoever follows a
-//! busy neighbour that neighbour's turns as well.)
+//! Equals share evenly. Of `k` equals the `start % k`-th is taken, so any `k` consecutive starts
+//! take each once. (A scan that began at `start` and took the first would also give the turns of a
+//! busy upstream to its successor.)
 //!
-//! The scan reads loads that others are changing. Two requests that race may choose the same
-//! upstream: the next one sees both.
+//! The scan reads loads while other requests change them. Two requests that race may choose the
+//! same upstream; the next one sees both.
 
 use std::cmp::Ordering;
 
-/// What the choice depends on.
+/// The values on which the choice depends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
     pub in_flight: u32,
-    /// Relative to the others, in any unit, at least 1.
+    /// Weight relative to the others, in any unit, at least 1.
     pub weight: u32,
 }
 
 impl Candidate {
-    /// Compares `(in_flight + 1) / weight` without dividing; at most 2^32 * 2^32, so it cannot
-    /// overflow.
+    /// Compares `(in_flight + 1) / weight` without dividing. The products are at most 2^32 * 2^32,
+    /// so they cannot overflow.
     #[inline]
     fn compare_cost(self, other: Self) -> Ordering {
         let here = (u64::from(self.in_flight) + 1) * u64::from(other.weight);
@@ -33,13 +34,14 @@ impl Candidate {
     }
 }
 
-/// The index of the cheapest; of several, the one whose turn `start` is.
+/// Returns the index of the cheapest candidate; among equals, `start` decides.
 pub fn pick(candidates: &[Candidate], start: usize) -> Option<usize> {
     pick_by(candidates.len(), |at| Some(candidates[at]), start)
 }
 
-/// [`pick`] without a slice: `candidate` tells about each index, `None` to leave it out. Asks twice
-/// only when there are more equals than [`Equals`] notes.
+/// Picks as [`pick`] does, without a slice. `candidate` returns the candidate of each index, or
+/// `None` to leave it out. It is called twice per index only when there are more equals than
+/// [`Equals`] notes.
 #[inline]
 pub fn pick_by(
     count: usize,
@@ -65,15 +67,15 @@ pub fn pick_by(
     }
     let is_equal =
         |at: &usize| candidate(*at).is_some_and(|this| this.compare_cost(cheapest).is_eq());
-    // When the loads moved meanwhile and there are fewer equals than counted, the first is still as
-    // good as any.
+    // If the loads moved meanwhile and fewer equals are left than were counted, the first is still
+    // as good as any.
     (equals.first()..count)
         .filter(is_equal)
         .nth(start % equals.count)
         .or_else(|| Some(equals.first()))
 }
 
-/// Those of the lowest cost, so that the choice among them needs no second look.
+/// The candidates of the lowest cost, kept so that the choice among them needs no second scan.
 #[derive(Default)]
 struct Equals {
     noted: [u32; Self::MOST_NOTED],
@@ -81,7 +83,7 @@ struct Equals {
 }
 
 impl Equals {
-    /// More than most clusters have.
+    /// Equals that are noted; more than most clusters have upstreams.
     const MOST_NOTED: usize = 32;
 
     #[inline]
@@ -102,7 +104,7 @@ impl Equals {
         self.noted[0] as usize
     }
 
-    /// `None` when not all of them are noted.
+    /// Returns the equal that `start` selects; `None` when not all of them are noted.
     #[inline]
     fn whose_turn(&self, start: usize) -> Option<usize> {
         match self.count {
@@ -133,7 +135,7 @@ mod tests {
             .collect()
     }
 
-    /// Every world of `len` candidates with up to three in flight and one of three weights.
+    /// Returns every world of `len` candidates with up to three in flight and one of three weights.
     fn small_worlds(len: u32) -> impl Iterator<Item = Vec<Candidate>> {
         (0..12_usize.pow(len)).map(move |mut code| {
             let mut digit = |base: usize| {
@@ -147,7 +149,7 @@ mod tests {
         })
     }
 
-    /// Sends `requests` that never end and counts where they went.
+    /// Sends `requests` that never end, and returns the number at each candidate.
     fn fill(weights: &[u32], requests: usize) -> Vec<u32> {
         let mut world: Vec<_> = weights.iter().map(|&weight| candidate(0, weight)).collect();
         for start in 0..requests {
@@ -239,9 +241,9 @@ mod tests {
             prop_assert!(cheapest(&world).contains(&at));
         }
 
-        /// Nobody holds a request that would have cost less elsewhere. Summed over everybody it
-        /// means that who has the share `s` of all weights holds at most
-        /// `s * (requests + everybody)`.
+        /// No candidate holds a request that would have cost less elsewhere. Summed over all
+        /// candidates, one with the share `s` of all weights holds at most `s * (requests +
+        /// candidates)`.
         #[test]
         fn requests_in_flight_are_shared_by_weight(
             weights in prop::collection::vec(1..=1000_u32, 1..12),

@@ -1,27 +1,28 @@
-//! Whether an upstream is slower than its peers for the same classes, and how much less it should
-//! get.
+//! Detection of upstreams that are slower than their peers for the same classes, and the reduction
+//! of their share.
 //!
-//! An upstream whose disk, neighbour or collector slows it down ten times is up, answers well, and
-//! has as few requests in flight as its peers, because least in-flight counts requests and not
-//! time. So the times to the first byte are compared:
+//! An upstream may be slowed down ten times by its disk, a neighbour or a garbage collector. It is
+//! still up, answers well, and has as few requests in flight as its peers, because least in flight
+//! counts requests and not time. Times to the first byte are therefore compared:
 //!
 //! ```text
 //!   answers, requests without one --> per class: mean logarithm, weight, company      one word each, in `Load`
 //!   every REVIEW: each upstream against each peer, class by class --> how much slower --> its part of its weight
 //! ```
 //!
-//! * Logarithms, because the times of one class differ tenfold, and class by class, because classes
-//!   differ a thousandfold.
-//! * An upstream that has more in flight than a peer may take as many times as long: more work is
-//!   not slowness.
-//! * A request without an answer counts as soon as it has waited longer than answers took, and for
-//!   several: a standstill shows within a moment.
-//! * Slower is what is slower than the middle of its peers, with confidence. So at most half of a
-//!   cluster can be slow, and what slows down everybody slows down nobody in particular.
-//! * The part is never less than [`LEAST_SHARE`], old evidence loses weight, and about once in
-//!   [`TRIAL_PAUSE`] an upstream that gets less is next for a light request, or half as often for
-//!   another where no light ones come. While such a trial goes well, the next follows at once: a
-//!   recovery is noticed in seconds.
+//! * Logarithms are compared, because the times of one class differ tenfold. They are compared
+//!   class by class, because classes differ a thousandfold.
+//! * An upstream with more in flight than a peer may be slower by the same factor: more work is not
+//!   slowness.
+//! * A request without an answer counts as several answers as soon as it has waited longer than
+//!   answers took. A standstill shows within a moment.
+//! * An upstream is slow if it is slower than the middle of its peers, with confidence. At most
+//!   half of a cluster can therefore be slow, and a slowdown of all upstreams is attributed to
+//!   none.
+//! * The share is never less than [`LEAST_SHARE`], and old evidence loses weight. About once in
+//!   [`TRIAL_PAUSE`], an upstream with a reduced share is next for a light request, or half as
+//!   often for another if no light ones come. While such a trial goes well, the next follows at
+//!   once, so a recovery is noticed in seconds.
 //!
 //! A wrong belief ends by itself: an upstream with less to do than its peers is quicker than they
 //! are.
@@ -32,36 +33,36 @@ use std::time::{Duration, Instant};
 
 use crate::ogc::{PerClass, RequestClass};
 
-/// Between two comparisons.
+/// Pause between two comparisons.
 pub const REVIEW: Duration = Duration::from_millis(100);
-/// From a trial of an upstream that gets less to the next, while they go badly.
+/// Pause between two trials of an upstream with a reduced share, while they go badly.
 const TRIAL_PAUSE: Duration = Duration::from_secs(1);
 
-/// The whole, of which a share is a part.
+/// The whole weight, in the unit of shares.
 pub const WHOLE: u32 = 1024;
-/// The least part of its weight that an upstream keeps.
+/// Least part of its weight that an upstream keeps.
 const LEAST_SHARE: f64 = 1.0 / 16.0;
-/// So much slower, as a logarithm, is not worth a word: nearly twice.
+/// Slowness that is tolerated, as a logarithm: nearly twice.
 const TOLERATED: f64 = 0.6;
-/// How steeply the share falls above that.
+/// Steepness with which the share falls above that.
 const STEEPNESS: f64 = 3.0;
 
 /// Answers of a class remembered, as a weight.
 const MEMORY: f64 = 12.0;
-/// Weight of evidence halves in this time.
+/// Time in which the weight of evidence halves.
 const HALF_LIFE: Duration = Duration::from_secs(5);
-/// One request without an answer speaks for so many answers.
+/// Answers for which one request without an answer counts.
 const UNANSWERED: f64 = 8.0;
-/// Spread of the logarithms of one class's times: that of exponential times is 1.28.
+/// Spread of the logarithms of one class's times. That of exponential times is 1.28.
 const SPREAD: f64 = 1.3;
-/// Standard errors by which a difference must exceed what is tolerated.
+/// Standard errors by which a difference must exceed the tolerance.
 const CONFIDENCE: f64 = 1.2;
-/// Weight of a comparison below which nothing is said.
+/// Weight below which a comparison has no result.
 const COMPARABLE: f64 = 4.0;
-/// Upstreams that are compared with each other at most; of more the first.
+/// Most upstreams that are compared with each other. Beyond them, only the first are compared.
 const MOST_COMPARED: usize = 64;
 
-/// What is known of one class at one upstream, in one word.
+/// The evidence about one class at one upstream, in one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Evidence {
     /// Mean logarithm of seconds to the first byte.
@@ -74,7 +75,7 @@ struct Evidence {
 impl Evidence {
     const BITS: u32 = 22;
     const MASK: u64 = (1 << Self::BITS) - 1;
-    /// Steps of a unit for the means, and what is added so that they are not negative.
+    /// Steps of a unit for the means, and the offset that keeps them from being negative.
     const UNIT: f64 = 65_536.0;
     const OFFSET: f64 = 32.0;
     const WEIGHT_UNIT: f64 = 4096.0;
@@ -125,9 +126,9 @@ impl Evidence {
     }
 }
 
-/// How many requests of a class have no answer yet, and when they were sent: number in the low
-/// bits, above it the sum of their times in microseconds. It runs over at the top, and so does the
-/// difference that is taken of it.
+/// The requests of a class without an answer: their count in the low bits, and above it the sum of
+/// their start times in microseconds. The sum overflows at the top, and so does the difference that
+/// is taken from it.
 #[derive(Debug, Default)]
 struct Unanswered(AtomicU64);
 
@@ -146,14 +147,14 @@ impl Unanswered {
         self.0.fetch_sub(Self::one(sent), Ordering::Relaxed);
     }
 
-    /// How many, and how long they have waited on average, in microseconds.
+    /// Returns the number of waiting requests and their mean wait in microseconds.
     fn waiting(&self, now: u64) -> (u64, u64) {
         let word = self.0.load(Ordering::Relaxed);
         let count = word & ((1 << Self::BITS) - 1);
         let sum = (now.wrapping_mul(count) << Self::BITS)
             .wrapping_sub(word & !((1 << Self::BITS) - 1))
             >> Self::BITS;
-        // One that was sent by a clock a little ahead makes the sum negative, which is a very large
+        // A request sent by a clock a little ahead makes the sum negative, which is a very large
         // number.
         if count == 0 || sum >> (63 - Self::BITS) == 1 {
             (count, 0)
@@ -163,26 +164,26 @@ impl Unanswered {
     }
 }
 
-/// One request whose answer is waited for; it must be ended with [`Slowness::end`].
+/// One request without an answer; it must be ended with [`Slowness::end`].
 #[derive(Clone, Copy, Debug)]
 pub struct Watched {
     class: RequestClass,
     sent: u64,
 }
 
-/// See the module's documentation. One for each upstream.
+/// The slowness of one upstream, see the module's documentation.
 #[derive(Debug)]
 pub struct Slowness {
     evidence: PerClass<AtomicU64>,
     unanswered: PerClass<Unanswered>,
-    /// The part of its weight in the low half; how much slower it is, the bits of an `f32`, in the
+    /// The share of its weight in the low half, and its slowness as the bits of an `f32` in the
     /// high one.
     verdict: AtomicU64,
-    /// When it may have its next trial.
+    /// Time when it may have its next trial.
     next_trial: AtomicU64,
-    /// When it was last the first of those compared.
+    /// Time when it was last the first of those compared.
     reviewed: AtomicU64,
-    /// From when on times are counted: its first request.
+    /// Time of its first request, from which all times are counted.
     origin: OnceLock<Instant>,
 }
 
@@ -200,25 +201,26 @@ impl Default for Slowness {
 }
 
 impl Slowness {
-    /// Its part of its weight, out of [`WHOLE`].
+    /// Returns its share of its weight, out of [`WHOLE`].
     #[inline]
     pub fn share(&self) -> u32 {
         self.verdict.load(Ordering::Relaxed) as u32
     }
 
-    /// A request was sent, and is whole: nothing but the upstream is waited for.
+    /// Notes that a request was sent in full, so that only the upstream keeps it waiting.
     pub fn begin(&self, class: RequestClass, now: Instant) -> Watched {
         let sent = self.micros(now);
         self.unanswered[class].begin(sent);
         Watched { class, sent }
     }
 
-    /// Its answer began, or none will.
+    /// Notes that the answer to a request began, or that none will come.
     pub fn end(&self, watched: Watched) {
         self.unanswered[watched.class].end(watched.sent);
     }
 
-    /// A good answer took so long to its first byte, beside so many others, itself included.
+    /// Learns the time to the first byte of a good answer, with its number of concurrent requests,
+    /// itself included.
     pub fn learn(&self, class: RequestClass, company: u32, took: Duration) {
         let log = log_seconds(micros(took));
         let one = Evidence {
@@ -231,14 +233,15 @@ impl Slowness {
             self.evidence[class].fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
         let before = Evidence::unpacked(before.unwrap_or(0));
         let slower = self.slower();
-        // As quick as its peers rather than as it was: another look at once.
+        // The answer was as quick as its peers' rather than as its own before, so another trial
+        // follows at once.
         if slower > 0.0 && log < before.log - slower / 2.0 {
             self.next_trial.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Whether it gets less and is due for a trial, which is then taken. One that is not light
-    /// waits as long again for a light one.
+    /// Takes a trial if the share is reduced and a trial is due. A request that is not light waits
+    /// as long again for a light one.
     pub fn take_trial(&self, is_light: bool, now: Instant) -> bool {
         if self.share() >= WHOLE {
             return false;
@@ -263,8 +266,8 @@ impl Slowness {
         micros(now.saturating_duration_since(*self.origin.get_or_init(|| now)))
     }
 
-    /// The time since the last review that it began, if it is time for another, which then is the
-    /// caller's.
+    /// Begins a review if it is time for another. Returns the time since the last one; the caller
+    /// then has to do it.
     fn begin_review(&self, now: Instant) -> Option<Duration> {
         let (last, now) = (self.reviewed.load(Ordering::Relaxed), self.micros(now));
         let passed = Duration::from_micros(now.saturating_sub(last));
@@ -294,7 +297,7 @@ impl Slowness {
         }
     }
 
-    /// With the requests that have no answer yet.
+    /// Returns the evidence that includes the requests without an answer.
     fn now_known(&self, class: RequestClass, now: Instant) -> Evidence {
         let known = Evidence::unpacked(self.evidence[class].load(Ordering::Relaxed));
         let (count, age) = self.unanswered[class].waiting(self.micros(now));
@@ -338,8 +341,8 @@ fn log_seconds(micros: u64) -> f64 {
     (micros.max(100) as f64 / 1e6).ln()
 }
 
-/// Compares `peers` with each other, if that was not done a moment ago. The same in the same order
-/// every time.
+/// Compares `peers` with each other, if this was not done a moment ago. They must come in the same
+/// order every time.
 pub fn review<'a>(peers: impl Iterator<Item = &'a Slowness>, now: Instant) {
     let mut peers = peers.take(MOST_COMPARED);
     let Some(first) = peers.next() else { return };
@@ -369,7 +372,7 @@ fn compare(peers: &[&Slowness], passed: Duration, now: Instant) {
         }
         let found = &mut found[..count];
         found.sort_unstable_by(f64::total_cmp);
-        // Than the middle of its peers; of two, than the slower one.
+        // The comparison is with the middle of its peers; of two, with the slower one.
         one.conclude(
             found
                 .get(count.saturating_sub(1) / 2)
@@ -380,7 +383,7 @@ fn compare(peers: &[&Slowness], passed: Duration, now: Instant) {
     }
 }
 
-/// How much slower at least, as a logarithm; `None` if there is too little to compare.
+/// Returns the least slowness of `one`, as a logarithm; `None` if there is too little to compare.
 fn slower_than(one: &Slowness, other: &Slowness, now: Instant) -> Option<f64> {
     let (mut weight, mut longer, mut company) = (0.0, 0.0, 0.0);
     for class in RequestClass::ALL {
@@ -429,12 +432,12 @@ mod tests {
             self.peers[at].learn(class, company, Duration::from_millis(millis));
         }
 
-        /// Twenty tiles and five maps a second at each, which take so many times as long as they
-        /// should; beside so many others.
+        /// Serves twenty tiles and five maps a second at each upstream. They take `times` as long
+        /// as they should, with `company` others in flight.
         fn serve(&mut self, seconds: u64, times: &[u64], company: &[u32]) {
             for tick in 0..seconds * 20 {
                 for at in 0..self.peers.len() {
-                    // Times of one class differ: three to thirteen milliseconds, and so on.
+                    // The times of one class differ: three to thirteen milliseconds, and so on.
                     let spread = 3 + (tick * 7 + at as u64) % 11;
                     self.answer(at, Tile, company[at], spread * times[at]);
                     if tick % 4 == 0 {
@@ -498,7 +501,7 @@ mod tests {
     #[test]
     fn more_work_is_not_slowness() {
         let mut world = World::of(3);
-        // Four times as many in flight, four times as long.
+        // It has four times as many in flight, and takes four times as long.
         world.serve(10, &[4, 1, 1], &[12, 3, 3]);
         assert_eq!(world.shares(), [WHOLE; 3]);
     }
@@ -507,7 +510,7 @@ mod tests {
     fn another_mix_of_classes_is_not_slowness() {
         let mut world = World::of(3);
         for tick in 0..400_u64 {
-            // The first draws nothing but maps, the others mostly tiles.
+            // The first draws only maps, the others mostly tiles.
             world.answer(0, Map, 3, 300);
             for at in 1..3 {
                 world.answer(at, Tile, 3, 8);

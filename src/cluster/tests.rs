@@ -22,7 +22,7 @@ mod rolls;
 mod selection;
 mod slowness;
 
-/// The defaults of `[catalog]`.
+/// Returns the defaults of `[catalog]`.
 pub(super) fn catalog_config() -> crate::config::Catalog {
     fixture::config(1).catalog
 }

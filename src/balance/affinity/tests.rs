@@ -1,4 +1,4 @@
-//! Who stays, who moves, and that nobody carries too much.
+//! Tests of the keys that stay, the keys that move, and the bound on every load.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// An upstream: its seed, and what it has.
+/// The upstreams of a cluster, each with its seed and its load.
 type World = Vec<(u64, Candidate)>;
 
 fn wish(key: u64) -> Wish {
@@ -48,14 +48,14 @@ fn near_companions(world: &World, wish: Wish, companions: Option<usize>) -> Opti
     pick_near(world.len(), neighbour, wish, 0)
 }
 
-/// Of this many keys, how many go to each.
+/// Returns the number of these keys that go to each upstream.
 fn shares(world: &World, keys: u64) -> Vec<u64> {
     let mut shares = vec![0; world.len()];
     (0..keys).for_each(|key| shares[near(world, wish(key)).unwrap()] += 1);
     shares
 }
 
-/// Where each key goes, by seed.
+/// Returns the upstream of each key, by seed.
 fn places(world: &World, keys: u64) -> BTreeMap<u64, u64> {
     (0..keys)
         .map(|key| (key, world[near(world, wish(key)).unwrap()].0))
@@ -139,7 +139,7 @@ fn an_upstream_above_its_bound_is_passed_over_for_the_next_in_the_keys_order() {
     world
         .iter_mut()
         .for_each(|(_, candidate)| candidate.in_flight = 8);
-    // With 12 there the mean is (28 + 1) / 3, and 1.25 times that, rounded up, 13.
+    // With 12 there the mean is (28 + 1) / 3, and 1.25 times that, rounded up, is 13.
     world[first].1.in_flight = 12;
     assert_eq!(near(&world, wish(1)), Some(first));
     world[first].1.in_flight = 13;
@@ -156,7 +156,7 @@ fn companions_stay_together_beyond_the_bound_but_not_without_end() {
         joined += 1;
         assert!(joined < 1000, "they have no bound");
     }
-    // With n there and nobody elsewhere the bound is 1.25 * (n + 1) / 3.
+    // With n there and none elsewhere, the bound is 1.25 * (n + 1) / 3.
     assert_eq!(joined, 27);
 }
 
@@ -257,7 +257,7 @@ fn worlds() -> impl Strategy<Value = World> {
     )
 }
 
-/// One more there stays within the bound: the definition, written the slow way.
+/// True if one more request stays within the bound: the definition, written the slow way.
 fn is_within(world: &World, at: usize, percent: u32, beyond: u32) -> bool {
     let in_flight: f64 = world
         .iter()
@@ -269,7 +269,7 @@ fn is_within(world: &World, at: usize, percent: u32, beyond: u32) -> bool {
         .map(|(_, candidate)| f64::from(candidate.weight))
         .sum();
     let bound = f64::from(percent) / 100.0 * in_flight / weight * f64::from(world[at].1.weight);
-    // Not at the edge, where this arithmetic rounds.
+    // The comparison avoids the edge, where this arithmetic rounds.
     f64::from(world[at].1.in_flight) - f64::from(beyond) < bound + 1e-6
 }
 

@@ -1,4 +1,4 @@
-//! Busy is not dead: what a probe is worth that was not answered in time.
+//! Tests that busy is not dead: the weight of a probe that was not answered in time.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ fn slow() -> Outcome {
     Outcome::Failure(Cause::Slow("no answer"))
 }
 
-/// Lives through `rounds` probes of `a`, which are not answered in time; a request succeeds
-/// meanwhile or does not.
+/// Lives through `rounds` probes of `a` that are not answered in time. A request succeeds meanwhile
+/// or does not.
 fn probe_late(world: &mut World, rounds: usize, outcome: &Outcome, request_succeeds: bool) {
     for _ in 0..rounds {
         world.now = world.cluster.next_deadline().unwrap();

@@ -1,4 +1,4 @@
-//! How much each upstream gets, and who has to wait.
+//! Tests of the concurrency limit of each upstream, and of the requests that have to wait.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,10 @@ fn with_cap(replicas: usize, cap: u32) -> Config {
     config
 }
 
-/// More places than any test configures.
+/// More slots than any test configures.
 const MANY: usize = 1000;
 
-/// As many as there are places for, and why there are no more.
+/// Takes every slot there is, and returns the reason why there are no more.
 fn fill(world: &World, class: RequestClass) -> (Vec<Selection>, NoUpstream) {
     let snapshot = world.snapshot();
     let mut taken = Vec::new();

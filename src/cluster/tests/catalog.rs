@@ -1,4 +1,4 @@
-//! Promise 5: a change reaches every replica, each reloaded while it serves nothing.
+//! Promise 5: a change reaches every replica, and each is reloaded while it serves nothing.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,20 +13,20 @@ use crate::ogc::RequestClass;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 
-/// A cluster and the numbers that its GeoServers would say.
+/// A cluster and the update sequences that its GeoServers would report.
 pub(super) struct Catalogs {
     pub(super) world: World,
     pub(super) numbers: BTreeMap<String, u64>,
-    /// What a reload does to a replica's number, given the main's.
+    /// The effect of a reload on a replica's update sequence, given the main's.
     pub(super) after_reload: fn(u64) -> u64,
     pub(super) reload_takes: Duration,
     pub(super) credentials: fn(&str) -> Result<(), Cause>,
     pub(super) reload_answers: fn(&str) -> Result<(), Cause>,
     pub(super) canary: fn(&str) -> Outcome,
     pub(super) probe: fn(&str) -> Outcome,
-    /// Who is being reloaded, since when, and until when.
+    /// The replicas that are reloading, with their start and end times.
     pub(super) reloading: Vec<(String, UpstreamId, Instant, Instant)>,
-    /// How the main answers when it is told to reload.
+    /// The main's answer to a reload request.
     pub(super) main_reload_answers: Result<(), Cause>,
     pub(super) main_reloads: u32,
     /// Every reload that began, in order.
@@ -44,7 +44,7 @@ pub(super) fn with_credentials(mut config: Config) -> Config {
 }
 
 impl Catalogs {
-    /// Everybody up and fresh at number 10.
+    /// Builds a cluster with all upstreams up and fresh at update sequence 10.
     pub(super) fn fresh(replicas: usize) -> Self {
         Self::configured(with_credentials(config(replicas)))
     }
@@ -98,7 +98,7 @@ impl Catalogs {
         self.log.extend(lines);
     }
 
-    /// Does what is due for `time`, as a driver would.
+    /// Performs the actions due within `time`, as a driver would.
     pub(super) fn live(&mut self, time: Duration) {
         let end = self.world.now + time;
         let mut steps = 0;
@@ -231,7 +231,7 @@ impl Catalogs {
         }
     }
 
-    /// Nobody listens at `a` any more.
+    /// Ends the process at `a`.
     pub(super) fn a_dies(&mut self) {
         self.probe = |name| match name {
             "a" => Outcome::Failure(Cause::Connect(Cause::REFUSED.to_owned())),

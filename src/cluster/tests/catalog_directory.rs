@@ -1,5 +1,5 @@
-//! Changes that the main's number does not report: the data directory is changed from outside, the
-//! main says nothing.
+//! Tests of changes that the main's update sequence does not report, because the data directory is
+//! changed from outside.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ fn what_the_main_writes_into_the_file_is_one_change() {
     let mut catalogs = Catalogs::fresh(2);
     catalogs.publish();
     catalogs.live(SECOND);
-    // Over NFS the file is seen late, and at numbers that the main has passed.
+    // Over NFS the file is seen late, and at update sequences that the main has passed.
     catalogs.finds_file(10, 13);
     catalogs.finds_file(13, 15);
     catalogs.live(SECOND * 30);

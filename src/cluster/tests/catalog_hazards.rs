@@ -1,4 +1,4 @@
-//! Promise 5 at bad moments: somebody reloads, restarts, gives orders or dies in the middle of it.
+//! Promise 5 at bad moments: reloads, restarts, orders and deaths in the middle of a roll.
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ fn becomes_the_main(name: &str) -> impl FnOnce(&mut Config) {
 }
 
 impl Catalogs {
-    /// In the middle of reloading `a`, which takes `time`.
+    /// Builds a cluster in the middle of reloading `a`, which takes `time`.
     fn reloading_a(time: Duration) -> Self {
         let mut catalogs = Self {
             reload_takes: time,
@@ -44,7 +44,7 @@ impl Catalogs {
         catalogs
     }
 
-    /// A geofront that follows on this one, with what this one remembers.
+    /// Returns a later geofront with the memory of this one.
     fn restarted(&self) -> Self {
         self.restarted_with(&self.world.cluster.memory())
     }
@@ -66,7 +66,8 @@ impl Catalogs {
         self
     }
 
-    /// Whether `a` is asked for its number now. It does not answer yet; all else is answered.
+    /// True if `a` is queried for its update sequence now. The query stays without an answer; all
+    /// others are answered.
     fn asks_a(&mut self) -> bool {
         let mut is_asked = false;
         while let Some(action) = self.world.cluster.poll_action(self.world.now) {

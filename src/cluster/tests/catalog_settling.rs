@@ -1,5 +1,5 @@
-//! Promise 5 while a change settles: who turns out to be behind waits for it, and one reload brings
-//! both.
+//! Promise 5 while a change settles: a replica that turns out to be behind waits for it, and one
+//! reload brings both.
 
 use super::super::{Cause, Outcome};
 use super::catalog::{Catalogs, SECOND, with_credentials};
@@ -18,8 +18,8 @@ fn no_canary_of_a(name: &str) -> Outcome {
 }
 
 impl Catalogs {
-    /// A change settles since a second ago, and `a`, of whom nothing was known, has just said a
-    /// number that is behind.
+    /// Builds a cluster in which a change has been settling for a second. `a`, about which nothing
+    /// was known, has just reported an update sequence that is behind.
     fn finding_a_behind() -> Self {
         let numbers = ["main", "b"].map(|name| (name.to_owned(), 10)).into();
         let mut catalogs = Self::started(World::configured(with_credentials(config(2))), numbers);
@@ -38,7 +38,7 @@ impl Catalogs {
         catalogs
     }
 
-    /// How many seconds of a change in each it takes until something is so.
+    /// Returns the seconds, with a change in each, until the condition holds.
     fn changing_until(&mut self, is_so: impl Fn(&Self) -> bool) -> Option<u64> {
         (1..=100).find(|_| {
             self.publish();

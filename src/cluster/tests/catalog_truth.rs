@@ -1,5 +1,5 @@
-//! What is believed of a replica's catalog is proven: reloads are verified, newcomers are not
-//! trusted, renamed upstreams are known.
+//! Beliefs about a replica's catalog are proven: reloads are verified, newcomers are not trusted,
+//! renamed upstreams are known.
 
 use std::time::Duration;
 
@@ -280,7 +280,7 @@ fn a_replica_that_read_older_files_than_an_order_was_about_is_not_fresh() {
     catalogs.publish();
     catalogs.live(SECOND * 20);
     assert!(catalogs.all_fresh());
-    // An edit that no poll has seen yet, and files that another machine sees late.
+    // An edit has not been seen by a poll yet, and another machine sees the files late.
     *catalogs.numbers.get_mut("main").unwrap() += 5;
     catalogs.after_reload = |main| main - 5;
     catalogs

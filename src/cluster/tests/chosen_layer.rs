@@ -1,4 +1,4 @@
-//! Without a configured layer one is chosen, and that does no harm.
+//! Tests that a layer is chosen if none is configured, and that the choice does no harm.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ fn without_a_layer(replicas: usize) -> Config {
 }
 
 impl World {
-    /// The choice that is due now, and when it began. Probes pass meanwhile.
+    /// Returns the choice that is due now, and its start. Probes pass meanwhile.
     fn choice(&mut self) -> Option<(LayerChoice, Instant)> {
         for _ in 0..MAX_STEPS {
             let action = self.cluster.poll_action(self.now)?;

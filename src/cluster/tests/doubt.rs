@@ -1,4 +1,4 @@
-//! What probes say that fail on several upstreams, and what is served meanwhile.
+//! Tests of probes that fail on several upstreams, and of the service meanwhile.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ fn conditions(world: &World) -> Vec<String> {
         .collect()
 }
 
-/// The lines that report a change of health.
+/// Returns the lines that report a change of health.
 fn of_health(lines: &[String]) -> Vec<&String> {
     lines
         .iter()

@@ -1,4 +1,4 @@
-//! What requests themselves say, and its limits.
+//! Tests of the evidence of requests, and of its limits.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ fn ejected(world: &World, names: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// `a` of two replicas, ejected for running out of memory.
+/// Builds a cluster of two replicas in which `a` is ejected for running out of memory.
 fn world_with_a_ejected() -> World {
     let mut world = World::up(2);
     (0..2).for_each(|_| drop(world.observe("a", out_of_memory())));
@@ -223,8 +223,8 @@ fn evidence_hastens_the_next_probe() {
     assert!(due <= world.now + DOWN_INTERVAL, "{:?}", due - world.now);
 }
 
-/// The arithmetic behind "under 0.5 %": the broken one is always the least loaded, so it is asked
-/// until it is set aside.
+/// The arithmetic behind "under 0.5 %": the broken replica is always the least loaded, so it gets
+/// requests until it is ejected.
 #[test]
 fn a_replica_that_answers_out_of_memory_costs_a_handful_of_requests() {
     let mut world = World::up(3);
@@ -232,7 +232,7 @@ fn a_replica_that_answers_out_of_memory_costs_a_handful_of_requests() {
     for request in 0..requests {
         let selection = snapshot.select(Map, &Tried::default(), world.now).unwrap();
         let name = selection.upstream.name.to_string();
-        // Every fourth request succeeds even there: not everything needs much memory.
+        // Every fourth request succeeds even there, because not every request needs much memory.
         let breaks = name == "a" && request % 4 != 0;
         cost += u32::from(breaks);
         drop(selection);
@@ -282,7 +282,7 @@ fn a_fault_of_our_own_counts_against_nobody_and_is_shown_with_its_remedy() {
     assert_eq!(world.cluster.status(world.now).conditions, []);
 }
 
-/// `name` fails to answer for a layer, with an exception.
+/// Fails a request for a layer at `name` with an exception.
 fn fail_on(world: &mut World, name: &str, layer: &str, outcome: Outcome) -> Vec<String> {
     let subject = Some(Subject::new(Some(layer.as_bytes()), ""));
     let (upstream, sent) = (world.id(name), world.now);

@@ -1,4 +1,5 @@
-//! A cluster in a few words: who is configured, what happens, what an operator and a request see.
+//! A cluster in a few words: its configuration, its events, and the view of an operator and a
+//! request.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +13,7 @@ use super::super::{
 use crate::config::{Config, MainReads, MapEnvironment, UpstreamConfig, UpstreamName};
 use crate::ogc::RequestClass;
 
-// As in `load` below.
+// The same values as in `load` below.
 pub(super) const INTERVAL: Duration = Duration::from_secs(5);
 pub(super) const DOWN_INTERVAL: Duration = Duration::from_secs(2);
 pub(super) const TIMEOUT: Duration = Duration::from_secs(4);
@@ -20,13 +21,13 @@ pub(super) const EJECTION: Duration = Duration::from_secs(10);
 pub(super) const SLOW_START: Duration = Duration::from_secs(30);
 pub(super) const FALL: u32 = 3;
 
-/// More steps at one instant are a busy loop.
+/// Most steps at one instant; more are a busy loop.
 pub(super) const MAX_STEPS: usize = 1000;
 
-/// Nearly all stories are about something else.
+/// No caps, because nearly all stories are about something else.
 const NO_CAPS: &str = "[limits]\nmax_in_flight = \"off\"\n";
 
-/// A broken node, and so quickly that it is always the least loaded.
+/// The outcome of a broken node that answers so quickly that it is always the least loaded.
 pub(super) fn out_of_memory() -> Outcome {
     Outcome::Failure(Cause::NodeFault("java.lang.OutOfMemoryError".to_owned()))
 }
@@ -49,7 +50,7 @@ pub(super) struct World {
 }
 
 impl World {
-    /// `main` and replicas `a`, `b`, ..., all unknown.
+    /// Builds `main` and replicas `a`, `b`, ..., all unknown.
     pub(super) fn unknown(replicas: usize) -> Self {
         Self::configured(config(replicas))
     }
@@ -64,7 +65,7 @@ impl World {
         }
     }
 
-    /// The same, all up.
+    /// Builds the same cluster, with all upstreams up.
     pub(super) fn up(replicas: usize) -> Self {
         Self::configured_up(config(replicas))
     }
@@ -75,7 +76,7 @@ impl World {
         world
     }
 
-    // What happens.
+    // Events.
 
     pub(super) fn handle(&mut self, event: Event) -> Vec<String> {
         let transitions = self.cluster.handle(event, self.now);
@@ -117,7 +118,7 @@ impl World {
         self.handle(Event::Configured(Arc::new(self.config.clone())))
     }
 
-    /// The names of those whose probe is due now and begins.
+    /// Begins the probes that are due now, and returns the names of their upstreams.
     pub(super) fn begin_probes(&mut self) -> Vec<(String, UpstreamId)> {
         let mut begun = Vec::new();
         let mut steps = 0;
@@ -160,7 +161,7 @@ impl World {
         lines
     }
 
-    /// Lives until `name` has this health, with its probes answered so and all others passed.
+    /// Lives until `name` has this health. Its probes get this outcome, and all others pass.
     pub(super) fn bring(&mut self, name: &str, health: HealthState, outcome: &Outcome) {
         let answer = |probed: &str| {
             if probed == name {
@@ -178,7 +179,7 @@ impl World {
         panic!("{name} is not {health}");
     }
 
-    // What is seen.
+    // Observations.
 
     pub(super) fn status(&self, name: &str) -> UpstreamStatus {
         let upstreams = self.cluster.status(self.now).upstreams;
@@ -196,7 +197,8 @@ impl World {
         self.snapshot().select(class, &Tried::default(), self.now)
     }
 
-    /// Where `count` requests of this class go that all stay; `None` for nowhere.
+    /// Returns the upstreams of `count` requests of this class that all stay in flight; `None` for
+    /// those without one.
     pub(super) fn spread(&self, class: RequestClass, count: usize) -> BTreeMap<String, usize> {
         let (snapshot, mut counts) = (self.snapshot(), BTreeMap::new());
         let kept: Vec<_> = (0..count)
@@ -210,7 +212,7 @@ impl World {
         counts
     }
 
-    /// Who gets requests of this class at all.
+    /// Returns the upstreams that get requests of this class at all.
     pub(super) fn served_by(&self, class: RequestClass) -> Vec<String> {
         self.spread(class, 100).into_keys().collect()
     }
@@ -235,14 +237,14 @@ pub(super) fn name(name: &str) -> UpstreamName {
     UpstreamName::new(name).unwrap()
 }
 
-/// An upstream of this name at an address of its own.
+/// Returns an upstream of this name at an address of its own.
 pub(super) fn upstream(called: &str) -> UpstreamConfig {
     let text = table(called, "replica");
     let mut config = load(&format!("{}{text}", table("main", "main")));
     config.upstreams.pop().unwrap()
 }
 
-/// `main` and replicas `a`, `b`, ...
+/// Returns the configuration of `main` and replicas `a`, `b`, ...
 pub(super) fn config(replicas: usize) -> Config {
     let names = (b'a'..)
         .take(replicas)
@@ -266,7 +268,7 @@ fn load(upstreams: &str) -> Config {
         .config
 }
 
-/// The configuration with this change to the upstream called `name`.
+/// Returns the upstream called `name`, for a change of the configuration.
 pub(super) fn change<'c>(config: &'c mut Config, name: &str) -> &'c mut UpstreamConfig {
     config
         .upstreams

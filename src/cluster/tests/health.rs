@@ -1,4 +1,4 @@
-//! What probes decide.
+//! Tests of decisions by probes.
 
 use std::time::Duration;
 

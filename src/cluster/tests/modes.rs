@@ -1,4 +1,4 @@
-//! What operators order.
+//! Tests of operators' orders.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What survives a config reload, and what does not.
+//! Tests of the state that survives a config reload, and of the state that does not.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

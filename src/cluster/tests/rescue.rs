@@ -1,4 +1,4 @@
-//! While some upstream would answer, a request is not refused for what we believe of it.
+//! Tests that no request is refused for a belief of ours while some upstream would answer.
 
 use super::super::{Cause, Event, Freshening, NoUpstream, Outcome, Tried};
 use super::catalog::{Catalogs, SECOND, with_credentials};
@@ -9,7 +9,7 @@ use crate::ogc::RequestClass::{self, Capabilities, Map, Process};
 
 const DRAIN: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// Replicas `a` and `b`; `b` alone runs processes.
+/// Builds replicas `a` and `b`; `b` alone runs processes.
 fn pinned() -> Catalogs {
     let mut config = with_credentials(config(2));
     config.classes[Process].served_by = ServedBy::Upstream(name("b"));
@@ -35,7 +35,7 @@ fn doing(catalogs: &Catalogs, name: &str) -> Freshening {
     catalogs.world.status(name).catalog.doing
 }
 
-/// Until `b` drains, kept from its reload by a process that runs there.
+/// Lives until `b` drains, kept from its reload by a process that runs there.
 fn drains_beside_a_process(catalogs: &mut Catalogs) -> crate::cluster::Selection {
     let running = catalogs.world.select(Process).unwrap();
     catalogs.publish();
@@ -218,7 +218,7 @@ fn no_reload_is_postponed_for_a_request_that_another_upstream_answers() {
     drop(running);
 }
 
-/// Replicas `a` and `b`, of which `b` is ejected; the main reads nothing.
+/// Builds replicas `a` and `b`, of which `b` is ejected. The main serves no reads.
 fn ejected() -> World {
     let mut config = config(2);
     config.upstreams[0].reads = MainReads::Never;
@@ -240,7 +240,7 @@ fn a_retry_goes_to_an_ejected_upstream_where_no_other_is_left() {
     let selection = world.snapshot().select(Map, &tried, world.now).unwrap();
     assert_eq!(selection.upstream.name, name("b"));
     assert!(selection.lease.is_trial());
-    // Another in the same plight waits for the end of that trial.
+    // Another request in the same situation waits for the end of that trial.
     assert_eq!(
         world.snapshot().select(Map, &tried, world.now).unwrap_err(),
         NoUpstream::Full

@@ -1,4 +1,4 @@
-//! Rolls that nobody feels: they take no capacity that is not there, and leave pauses.
+//! Rolls without visible effects: they take no capacity that is not there, and leave pauses.
 
 use super::super::{Cause, Event, HealthState, Outcome};
 use super::catalog::{Catalogs, SECOND, with_credentials};
@@ -111,7 +111,7 @@ fn no_replica_leaves_while_another_is_set_aside() {
         "{:?}",
         catalogs.reloads
     );
-    // No request tries b again, so each of the others waits as long as it may.
+    // No request tries b again, so each of the others waits for its longest time.
     catalogs.live(SECOND * 150);
     assert!(catalogs.all_fresh(), "{:#?}", catalogs.log);
 }
@@ -191,7 +191,7 @@ fn a_front_door_that_does_not_roll_follows_what_it_sees() {
             .order_sync(catalogs.world.now)
             .is_err()
     );
-    // The other front door reloads them: their own numbers move.
+    // The other front door reloads the replicas: their own update sequences move.
     catalogs.numbers.insert("a".to_owned(), 15);
     catalogs.numbers.insert("b".to_owned(), 15);
     catalogs.live(SECOND * 30);
@@ -298,7 +298,7 @@ fn a_change_that_settles_during_a_roll_is_brought_by_the_next() {
     );
 }
 
-/// Three replicas, of which `a` has the change already and `b` is out.
+/// Builds three replicas, of which `a` has the change already and `b` is out.
 fn first_is_fresh(sighting: impl Fn(&Catalogs) -> Sighting) -> Catalogs {
     let mut catalogs = rolling(4, |_| {});
     catalogs.reload_takes = SECOND * 5;
@@ -314,7 +314,7 @@ fn first_is_fresh(sighting: impl Fn(&Catalogs) -> Sighting) -> Catalogs {
     catalogs
 }
 
-/// How many of `count` maps about `about` go to `a`, where all stay.
+/// Returns how many of `count` maps about `about` go to `a`, where all stay in flight.
 fn to_the_fresh(catalogs: &Catalogs, about: About, count: usize) -> usize {
     let (snapshot, tried, now) = (
         catalogs.world.snapshot(),

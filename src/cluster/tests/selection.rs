@@ -1,4 +1,4 @@
-//! Who gets a request.
+//! Tests of the selection of upstreams for requests.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -234,7 +234,7 @@ fn those_who_serve_a_class_are_those_who_get_it() {
     }
 }
 
-/// Where a tile of this metatile goes.
+/// Selects the upstream for a tile of this metatile.
 fn tile(snapshot: &Snapshot, key: u64, tried: &Tried, now: Instant) -> Selection {
     snapshot.select_for(Tile, Some(key), tried, now).unwrap()
 }
@@ -280,7 +280,7 @@ fn a_burst_of_one_metatile_stays_together_and_a_burst_of_many_does_not() {
         counts
     };
     assert_eq!(counts(1).len(), 1);
-    // All different: the bound for the last is 1.25 * 16 / 3, rounded up.
+    // The keys are all different: the bound for the last is 1.25 * 16 / 3, rounded up.
     assert!(
         counts(16).values().all(|count| *count <= 7),
         "{:?}",

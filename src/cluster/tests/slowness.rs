@@ -1,4 +1,4 @@
-//! An upstream that is slower than its peers gets less, and is tried now and then.
+//! Tests that an upstream slower than its peers gets less, and is tried now and then.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::ogc::RequestClass::{self, Feature, Map, Tile};
 
 const STEP: Duration = Duration::from_millis(50);
 
-/// Answers of each upstream for so many seconds, of these milliseconds.
+/// Answers requests at each upstream for this many seconds, each after these milliseconds.
 fn answer(world: &mut World, seconds: u32, millis: &[(&str, u64)]) {
     for _ in 0..seconds * 20 {
         for (name, millis) in millis {
@@ -31,7 +31,7 @@ fn upstream(world: &World, name: &str) -> std::sync::Arc<crate::cluster::Upstrea
         .expect("it serves maps")
 }
 
-/// `a` is ten times slower than the others, and has had its trial.
+/// Builds a cluster in which `a` is ten times slower than the others, and has had its trial.
 fn with_a_slow_one() -> World {
     let mut world = World::up(3);
     answer(&mut world, 5, &[("a", 80), ("b", 8), ("c", 8)]);
