@@ -9,10 +9,10 @@ use crate::cluster::{About, Cause, Snapshot, Tried, Upstream};
 use crate::config::ClassConfig;
 use crate::ogc::{Classified, RequestClass, Retryable};
 use crate::proxy::catalog_writes::scope;
+use crate::waiting_room::{Permit, Seat};
 
 use super::handles::Handles;
 use super::running::Running;
-use super::waiting::{Permit, Seat};
 use crate::proxy::client::body_prefix::BodyPrefix;
 use crate::proxy::client::identity::ClientIdentity;
 use crate::proxy::client::rates::RateNote;

@@ -19,10 +19,9 @@ use super::running::RunningRequests;
 use super::upstream::moves::WaitMover;
 use super::upstream::retry_budget::RetryBudget;
 use super::upstream::second_opinion::OpinionBudget;
-use super::waiting::WaitingRoom;
-use crate::admission::QueueStatus;
 use crate::control::Control;
 use crate::metrics::Metrics;
+use crate::waiting_room::WaitingRoom;
 
 /// The proxy: one for all listeners, cheap to clone.
 #[derive(Clone)]
@@ -55,9 +54,13 @@ pub(super) struct Parts {
 
 impl FrontDoor {
     /// Builds the proxy of a process.
-    pub fn new(control: Arc<Control>, metrics: Arc<Metrics>, access_log: AccessLog) -> Self {
+    pub fn new(
+        control: Arc<Control>,
+        metrics: Arc<Metrics>,
+        room: Arc<WaitingRoom>,
+        access_log: AccessLog,
+    ) -> Self {
         let threads = control.snapshot().config.threads.get();
-        let room = WaitingRoom::new(Arc::clone(&control), Arc::clone(&metrics), Instant::now());
         let parts = Parts {
             control,
             metrics,
@@ -86,11 +89,6 @@ impl FrontDoor {
     /// Opens the file of the access log anew; returns false if there is none.
     pub fn reopen_access_log(&self) -> bool {
         self.parts.access_log.reopen()
-    }
-
-    /// The state of the queue.
-    pub fn queue_status(&self) -> QueueStatus {
-        self.parts.room.status(Instant::now())
     }
 
     /// The last slow and failed requests after number `after`.

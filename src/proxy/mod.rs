@@ -26,7 +26,6 @@ pub mod response;
 mod running;
 mod steps;
 mod upstream;
-mod waiting;
 
 use upstream::retry_budget as budget;
 

@@ -18,7 +18,7 @@ use crate::proxy::front_door::FrontDoor;
 use crate::proxy::handles::Handles;
 use crate::proxy::response::respond::Refusal;
 use crate::proxy::upstream::second_opinion::SecondOpinion;
-use crate::proxy::waiting::{Asked, LOOK, MainWish, Seat, Told, Waiting, Wanted};
+use crate::waiting_room::{Asked, LOOK, MainWish, Seat, Told, Waiting, Wanted};
 
 /// How much longer than its client an upstream has while a request is incomplete.
 const CLIENT_FIRST: Duration = Duration::from_secs(1);

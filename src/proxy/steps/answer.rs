@@ -250,7 +250,7 @@ mod tests {
     use crate::proxy::access_log::AccessLog;
     use crate::proxy::context::Attempt;
     use crate::proxy::handles::Handles;
-    use crate::proxy::waiting::Seat;
+    use crate::waiting_room::{Seat, WaitingRoom};
 
     const FILE: &str = "/geofront.toml";
     const CONFIG: &str = "[upstreams.main]\nurl = \"http://127.0.0.1:1\"\nrole = \"main\"\n[upstreams.a]\nurl = \"http://127.0.0.1:2\"\n\
@@ -332,7 +332,8 @@ mod tests {
         let now = Instant::now();
         let control = control(now);
         let log = AccessLog::start(&config::AccessLog::Off, LogFormat::Logfmt);
-        let front_door = FrontDoor::new(Arc::clone(&control), Metrics::new(), log);
+        let room = WaitingRoom::new(Arc::clone(&control), Metrics::new(), now);
+        let front_door = FrontDoor::new(Arc::clone(&control), Metrics::new(), room, log);
         let mut ctx = request_to_an_upstream_in_doubt(&front_door, &control, now);
         let upstream = Arc::clone(&ctx.attempt.as_ref().unwrap().upstream);
         let (session, _client) = session().await;

@@ -39,14 +39,14 @@ use crate::metrics::Metrics;
 use crate::ogc::RequestClass;
 
 /// Waiters look for a place themselves as often as this, all of them together.
-pub(super) const LOOK: Duration = Duration::from_millis(250);
+pub const LOOK: Duration = Duration::from_millis(250);
 
 /// Snapshots that one choice looks at, each because a door was closed since the one before.
 const MOST_LOOKS: usize = 8;
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(super) struct WaitingRoom {
+pub struct WaitingRoom {
     control: Arc<Control>,
     metrics: Arc<Metrics>,
     bell: Arc<Doorbell>,
@@ -75,18 +75,18 @@ struct Entry {
 
 /// Which upstreams a request may go to.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
-    pub(super) class: RequestClass,
+pub struct Wanted {
+    pub class: RequestClass,
     /// What it has in common with others that one upstream should answer.
-    pub(super) key: Option<u64>,
-    pub(super) tried: Tried,
-    pub(super) main: MainWish,
-    pub(super) about: About,
+    pub key: Option<u64>,
+    pub tried: Tried,
+    pub main: MainWish,
+    pub about: About,
 }
 
 /// Whether the main comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum MainWish {
+pub enum MainWish {
     No,
     /// The reader has just changed the catalog. If the main has no slot free, a replica serves the
     /// read: what it does not know, the main is asked for.
@@ -102,21 +102,21 @@ pub(super) enum MainWish {
 
 /// A place, and the limits passed for it; given back when dropped, in that order.
 #[derive(Debug)]
-pub(super) struct Seat {
-    pub(super) selection: Selection,
-    pub(super) permit: Option<Permit>,
+pub struct Seat {
+    pub selection: Selection,
+    pub permit: Option<Permit>,
 }
 
 /// Counted under the limits of a claim, until dropped.
 #[derive(Debug)]
-pub(super) struct Permit {
+pub struct Permit {
     claim: Claim,
     room: Arc<WaitingRoom>,
 }
 
 /// What became of a waiter.
 #[derive(Debug)]
-pub(super) enum Told {
+pub enum Told {
     Seated(Seat),
     /// Nobody is left who could ever take it.
     Nobody(NoUpstream),
@@ -126,7 +126,7 @@ pub(super) enum Told {
 
 /// What became of a request that asks for a place.
 #[derive(Debug)]
-pub(super) enum Asked {
+pub enum Asked {
     Seated(Seat),
     Nobody(NoUpstream),
     /// The queue is full. With the seconds after which to try again.
@@ -136,14 +136,14 @@ pub(super) enum Asked {
 
 /// One's own place in the queue; left when dropped.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub struct Waiting {
     room: Arc<WaitingRoom>,
     ticket: Ticket,
-    pub(super) told: oneshot::Receiver<Told>,
+    pub told: oneshot::Receiver<Told>,
 }
 
 impl WaitingRoom {
-    pub(super) fn new(control: Arc<Control>, metrics: Arc<Metrics>, now: Instant) -> Arc<Self> {
+    pub fn new(control: Arc<Control>, metrics: Arc<Metrics>, now: Instant) -> Arc<Self> {
         let hall = Hall {
             queue: Queue::new(0),
             limiter: Limiter::default(),
@@ -169,11 +169,7 @@ impl WaitingRoom {
     }
 
     /// A place at once, for a request under no limits; without a lock. `None` if it has to ask.
-    pub(super) fn walk_in(
-        &self,
-        wanted: &Wanted,
-        now: Instant,
-    ) -> Option<Result<Seat, NoUpstream>> {
+    pub fn walk_in(&self, wanted: &Wanted, now: Instant) -> Option<Result<Seat, NoUpstream>> {
         if self.bell.is_anyone_waiting() {
             return None;
         }
@@ -188,7 +184,7 @@ impl WaitingRoom {
     }
 
     /// A place, if there is one for nobody better; else one in the queue, if that has room.
-    pub(super) fn ask(
+    pub fn ask(
         self: &Arc<Self>,
         wanted: Wanted,
         claim: Claim,
@@ -264,13 +260,13 @@ impl WaitingRoom {
     }
 
     /// Gives every place that is free to the best who can have it.
-    pub(super) fn look(self: &Arc<Self>) {
+    pub fn look(self: &Arc<Self>) {
         let mut hall = self.hall.lock();
         self.serve_all(&mut hall, Instant::now());
     }
 
     /// The same, unless somebody has just done it.
-    pub(super) fn look_now_and_then(self: &Arc<Self>) {
+    pub fn look_now_and_then(self: &Arc<Self>) {
         let (mut hall, now) = (self.hall.lock(), Instant::now());
         if now.saturating_duration_since(hall.looked) >= LOOK {
             self.serve_all(&mut hall, now);
@@ -278,11 +274,11 @@ impl WaitingRoom {
     }
 
     /// Places may have come free in a way that no lease tells.
-    pub(super) fn place_came_free(&self) {
+    pub fn place_came_free(&self) {
         self.bell.place_came_free();
     }
 
-    pub(super) fn status(&self, now: Instant) -> QueueStatus {
+    pub fn status(&self, now: Instant) -> QueueStatus {
         let most = self.control.snapshot().config.limits.queue as usize;
         let hall = self.hall.lock();
         QueueStatus {
@@ -293,7 +289,7 @@ impl WaitingRoom {
     }
 
     /// Seconds after which whoever gave up waiting should try again.
-    pub(super) fn retry_after(&self, limits: &Limits, now: Instant) -> u32 {
+    pub fn retry_after(&self, limits: &Limits, now: Instant) -> u32 {
         let hall = self.hall.lock();
         hall.pace
             .seconds_for(hall.queue.len(), limits.queue_timeout, now)
@@ -433,7 +429,7 @@ impl Wanted {
 
 impl Waiting {
     /// Stops waiting. What was given at the last moment is taken.
-    pub(super) fn leave(mut self) -> Option<Told> {
+    pub fn leave(mut self) -> Option<Told> {
         if self.room.leave(self.ticket, Instant::now()) {
             None
         } else {
@@ -441,7 +437,7 @@ impl Waiting {
         }
     }
 
-    pub(super) fn look_now_and_then(&self) {
+    pub fn look_now_and_then(&self) {
         self.room.look_now_and_then();
     }
 }
