@@ -1,48 +1,35 @@
-//! Where requests wait for a place.
+//! The place where requests await a slot: the [`Waitlist`] behind a lock, and the notifier that
+//! calls on it when a slot comes free.
 //!
-//! ```text
-//!  arrives -- nobody waits, no limits --> a place, without a lock
-//!          -- else, under the lock: the limits' counters, a place -- none --> the queue
-//!  a lease ends, a new snapshot, a counter falls -- somebody waits? --> the best who can go gets the place itself, is woken
-//! ```
-//!
-//! Promises:
-//!
-//! * Nobody waits while a place is free that it may have. Whoever frees one looks for waiters
-//!   afterwards, and whoever waits looks for a place after having said so
-//!   ([`Doorbell`](crate::balance::Doorbell)). What frees places by itself, as a ramp does in the
-//!   course of time, is found by the waiters, who look again now and then.
-//! * A place goes to one waiter, who gets the lease and not just a call: there is no herd, and
-//!   nobody who comes in between.
-//! * Newcomers do not overtake: while somebody waits they go through the same lock, where whoever
-//!   could go has gone.
-//! * A request passes the limits and takes its place in one step, so none holds one of them while
-//!   it waits for the other.
-//! * Each waiter ends once: seated, refused, shed, or gone; what was given to one who is gone goes
-//!   on to the next.
+//! The policy is the list's. This module adds the lock, the clock, the newest snapshot, and the
+//! channel on which a waiter gets its [`WaitResult`]. A request without limits that arrives while
+//! no request waits does not take the lock ([`WaitingRoom::bypass`]).
 
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::admission::{
-    Ask, Claim, Limiter, Offer, Pace, Passage, Pushed, Queue, QueueStatus, StandingQueue, Ticket,
-    Waiter,
+    self, Ask, Claim, Newcomer, QueueStatus, SlotSearch, Slots, Ticket, Waitlist,
 };
 use crate::balance::Doorbell;
 use crate::cluster::{About, NoUpstream, Selection, Snapshot, Tried, UpstreamId};
-use crate::config::{Limits, Priority};
+use crate::config::Limits;
 use crate::control::Control;
 use crate::metrics::Metrics;
 use crate::ogc::RequestClass;
 
-/// Waiters look for a place themselves as often as this, all of them together.
-pub const LOOK: Duration = Duration::from_millis(250);
+pub use crate::admission::RECHECK_INTERVAL;
 
 /// Snapshots that one choice looks at, each because a door was closed since the one before.
 const MOST_LOOKS: usize = 8;
+
+/// How a wait ended.
+pub type WaitResult = admission::WaitResult<Admission, NoUpstream>;
+/// The first answer to a request that asks for a slot.
+pub type AskResult = admission::AskResult<Admission, NoUpstream, Waiting>;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -50,27 +37,16 @@ pub struct WaitingRoom {
     control: Arc<Control>,
     metrics: Arc<Metrics>,
     bell: Arc<Doorbell>,
-    hall: Mutex<Hall>,
+    /// No lease ends while it is locked: that would ring the bell, which locks it.
+    waitlist: Mutex<Waitlist<Request>>,
 }
 
-/// What the lock guards. No lease ends while it is held: that would ring the bell, and take it
-/// again.
+/// What a request wants, and how it gets the result of its wait.
 #[derive(Debug)]
-struct Hall {
-    queue: Queue<Entry>,
-    limiter: Limiter,
-    pace: Pace,
-    standing: StandingQueue,
-    /// When somebody last looked for places for all.
-    looked: Instant,
-}
-
-/// What a waiter wants, and how it is told.
-#[derive(Debug)]
-struct Entry {
+struct Request {
     wanted: Wanted,
-    claim: Claim,
-    tell: oneshot::Sender<Told>,
+    /// There from the moment it may have to wait.
+    reply: Option<oneshot::Sender<WaitResult>>,
 }
 
 /// Which upstreams a request may go to.
@@ -100,9 +76,10 @@ pub enum MainWish {
     },
 }
 
-/// A place, and the limits passed for it; given back when dropped, in that order.
+/// A slot, and the limits that were passed for it. Both are given back when it drops, in that
+/// order.
 #[derive(Debug)]
-pub struct Seat {
+pub struct Admission {
     pub selection: Selection,
     pub permit: Option<Permit>,
 }
@@ -114,48 +91,29 @@ pub struct Permit {
     room: Arc<WaitingRoom>,
 }
 
-/// What became of a waiter.
-#[derive(Debug)]
-pub enum Told {
-    Seated(Seat),
-    /// Nobody is left who could ever take it.
-    Nobody(NoUpstream),
-    /// A better claim took its place in the queue. With the seconds after which to try again.
-    Shed(u32),
-}
-
-/// What became of a request that asks for a place.
-#[derive(Debug)]
-pub enum Asked {
-    Seated(Seat),
-    Nobody(NoUpstream),
-    /// The queue is full. With the seconds after which to try again.
-    Full(u32),
-    Waits(Waiting),
-}
-
-/// One's own place in the queue; left when dropped.
+/// A request's own place in the queue. It leaves the queue when this drops.
 #[derive(Debug)]
 pub struct Waiting {
     room: Arc<WaitingRoom>,
     ticket: Ticket,
-    pub told: oneshot::Receiver<Told>,
+    pub result: oneshot::Receiver<WaitResult>,
+}
+
+/// The slots of the cluster at one moment, for one call of the list.
+struct ClusterSlots<'r> {
+    room: &'r Arc<WaitingRoom>,
+    now: Instant,
+    /// The receiver of the newcomer's result, if it had to prepare for waiting.
+    result: Option<oneshot::Receiver<WaitResult>>,
 }
 
 impl WaitingRoom {
     pub fn new(control: Arc<Control>, metrics: Arc<Metrics>, now: Instant) -> Arc<Self> {
-        let hall = Hall {
-            queue: Queue::new(0),
-            limiter: Limiter::default(),
-            pace: Pace::new(now),
-            standing: StandingQueue::new(now),
-            looked: now,
-        };
         Arc::new_cyclic(|room: &Weak<Self>| {
             let room = Weak::clone(room);
             let bell = Arc::new(Doorbell::new(move || {
                 if let Some(room) = room.upgrade() {
-                    room.look();
+                    room.serve();
                 }
             }));
             control.attach(&bell);
@@ -163,27 +121,33 @@ impl WaitingRoom {
                 control,
                 metrics,
                 bell,
-                hall: Mutex::new(hall),
+                waitlist: Mutex::new(Waitlist::new(now)),
             }
         })
     }
 
-    /// A place at once, for a request under no limits; without a lock. `None` if it has to ask.
-    pub fn walk_in(&self, wanted: &Wanted, now: Instant) -> Option<Result<Seat, NoUpstream>> {
-        if self.bell.is_anyone_waiting() {
+    /// Takes a slot at once, without the lock. `None` if the request has to [`Self::ask`].
+    pub fn bypass(
+        &self,
+        wanted: &Wanted,
+        claim: &Claim,
+        now: Instant,
+    ) -> Option<Result<Admission, NoUpstream>> {
+        if !admission::may_bypass(self.bell.is_anyone_waiting(), claim) {
             return None;
         }
         match self.select(wanted, true, now) {
-            Ok(selection) => Some(Ok(Seat {
+            Ok(selection) => Some(Ok(Admission {
                 selection,
                 permit: None,
             })),
-            Err(NoUpstream::Full | NoUpstream::NoVerdict) => None,
-            Err(why @ (NoUpstream::NoneEligible | NoUpstream::AllTried)) => Some(Err(why)),
+            Err(why) if why.is_worth_a_wait() => None,
+            Err(why) => Some(Err(why)),
         }
     }
 
-    /// A place, if there is one for nobody better; else one in the queue, if that has room.
+    /// Takes a slot if one is free that no waiter can use; else a place in the queue, if that has
+    /// room.
     pub fn ask(
         self: &Arc<Self>,
         wanted: Wanted,
@@ -191,175 +155,48 @@ impl WaitingRoom {
         ask: Ask,
         limits: &Limits,
         now: Instant,
-    ) -> Asked {
-        let mut hall = self.hall.lock();
-        if !hall.queue.is_empty() {
-            self.serve_all(&mut hall, now);
-        }
-        if hall.limiter.passage(&claim) == Passage::Free {
-            match self.select(&wanted, hall.queue.is_empty(), now) {
-                Ok(selection) => {
-                    hall.standing.is_gone(ask.priority);
-                    return Asked::Seated(self.seat(&mut hall, selection, claim));
-                }
-                Err(NoUpstream::Full | NoUpstream::NoVerdict) => {}
-                Err(why @ (NoUpstream::NoneEligible | NoUpstream::AllTried)) => {
-                    return Asked::Nobody(why);
-                }
-            }
-        }
-        self.line_up(&mut hall, wanted, claim, ask, limits, now)
-    }
-
-    fn line_up(
-        self: &Arc<Self>,
-        hall: &mut Hall,
-        wanted: Wanted,
-        claim: Claim,
-        ask: Ask,
-        limits: &Limits,
-        now: Instant,
-    ) -> Asked {
-        let (tell, told) = oneshot::channel();
-        let retry_after = hall
-            .pace
-            .seconds_for(hall.queue.len(), limits.queue_timeout, now);
-        hall.queue.set_most(limits.queue as usize);
-        let most_alike = hall.standing.most(ask.priority, now);
-        hall.queue.shorten(ask.priority, most_alike);
-        if hall.queue.len_of_priority(ask.priority) >= most_alike {
-            hall.standing.is_too_long(ask.priority, now);
-        }
-        let ticket = match hall.queue.push(
+    ) -> AskResult {
+        let newcomer = Newcomer {
             ask,
-            Entry {
+            claim,
+            request: Request {
                 wanted,
-                claim,
-                tell,
+                reply: None,
             },
-        ) {
-            Pushed::Full(_) => return Asked::Full(retry_after),
-            Pushed::Waits(ticket) => ticket,
-            Pushed::WaitsInsteadOf(ticket, shed) => {
-                // Whoever is not there any more does not need to be told.
-                drop(shed.value.tell.send(Told::Shed(retry_after)));
-                self.count(hall, shed.ask.class);
-                ticket
-            }
         };
-        self.count(hall, ask.class);
-        hall.standing.waits(ask.priority, now);
-        self.bell.set_waiting(hall.queue.len());
-        // A place may have come free between the look and the word that somebody waits.
-        self.serve_all(hall, now);
-        Asked::Waits(Waiting {
+        let mut slots = self.slots(now);
+        let result = self.waitlist.lock().ask(newcomer, limits, &mut slots, now);
+        result.map_waiting(|ticket| Waiting {
             room: Arc::clone(self),
             ticket,
-            told,
+            result: slots.result.expect("a request prepares before it waits"),
         })
     }
 
-    /// Gives every place that is free to the best who can have it.
-    pub fn look(self: &Arc<Self>) {
-        let mut hall = self.hall.lock();
-        self.serve_all(&mut hall, Instant::now());
+    /// Gives every free slot to the best waiter that can use it.
+    pub fn serve(self: &Arc<Self>) {
+        let mut waitlist = self.waitlist.lock();
+        let now = Instant::now();
+        waitlist.serve(&mut self.slots(now), now);
     }
 
-    /// The same, unless somebody has just done it.
-    pub fn look_now_and_then(self: &Arc<Self>) {
-        let (mut hall, now) = (self.hall.lock(), Instant::now());
-        if now.saturating_duration_since(hall.looked) >= LOOK {
-            self.serve_all(&mut hall, now);
-        }
-    }
-
-    /// Places may have come free in a way that no lease tells.
+    /// Slots may have come free that no lease gave back.
     pub fn place_came_free(&self) {
         self.bell.place_came_free();
     }
 
     pub fn status(&self, now: Instant) -> QueueStatus {
-        let most = self.control.snapshot().config.limits.queue as usize;
-        let hall = self.hall.lock();
-        QueueStatus {
-            classes: hall.queue.waiting_by_class(now),
-            most,
-            per_second: hall.pace.per_second(now),
-        }
+        let snapshot = self.control.snapshot();
+        self.waitlist.lock().status(&snapshot.config.limits, now)
     }
 
-    /// Seconds after which whoever gave up waiting should try again.
+    /// Returns the seconds after which a request that gave up waiting should try again.
     pub fn retry_after(&self, limits: &Limits, now: Instant) -> u32 {
-        let hall = self.hall.lock();
-        hall.pace
-            .seconds_for(hall.queue.len(), limits.queue_timeout, now)
+        self.waitlist.lock().retry_after(limits, now)
     }
 
-    fn serve_all(self: &Arc<Self>, hall: &mut Hall, now: Instant) {
-        hall.looked = now;
-        while let Some((waiter, told)) = self.serve_one(hall, now) {
-            let Waiter {
-                ask,
-                value: Entry { claim, tell, .. },
-            } = waiter;
-            let told = match told {
-                Ok(selection) => {
-                    hall.pace.note(now);
-                    hall.standing.served(ask.priority, now);
-                    Told::Seated(self.seat(hall, selection, claim))
-                }
-                Err(why) => Told::Nobody(why),
-            };
-            self.count(hall, ask.class);
-            // A waiter takes itself out of the queue before it stops listening, so this one
-            // listens.
-            tell.send(told).expect("who is in the queue listens");
-        }
-        for priority in Priority::ALL {
-            if hall.queue.len_of_priority(priority) == 0 {
-                hall.standing.is_gone(priority);
-            }
-        }
-        self.bell.set_waiting(hall.queue.len());
-    }
-
-    fn serve_one(
-        &self,
-        hall: &mut Hall,
-        now: Instant,
-    ) -> Option<(Waiter<Entry>, Result<Selection, NoUpstream>)> {
-        let Hall { queue, limiter, .. } = hall;
-        let may = |waiter: &Waiter<Entry>| limiter.user_may(&waiter.value.claim);
-        let offer = |waiter: &Waiter<Entry>| match limiter.passage(&waiter.value.claim) {
-            Passage::UserFull => Offer::UserMustWait,
-            Passage::Full => Offer::ClassMustWait,
-            Passage::Free => match self.select(&waiter.value.wanted, false, now) {
-                Err(NoUpstream::Full | NoUpstream::NoVerdict) => Offer::ClassMustWait,
-                decided => Offer::Taken(decided),
-            },
-        };
-        queue.serve(may, offer)
-    }
-
-    fn seat(self: &Arc<Self>, hall: &mut Hall, selection: Selection, claim: Claim) -> Seat {
-        if claim.is_empty() {
-            return Seat {
-                selection,
-                permit: None,
-            };
-        }
-        hall.limiter.enter(&claim);
-        Seat {
-            selection,
-            permit: Some(Permit {
-                claim,
-                room: Arc::clone(self),
-            }),
-        }
-    }
-
-    /// From the newest snapshot; from the one after it, where a door was closed meanwhile.
-    /// `may_join`: nobody waits.
+    /// Selects from the newest snapshot; from the one after it, where a door was closed meanwhile.
+    /// `may_join`: no request waits.
     fn select(
         &self,
         wanted: &Wanted,
@@ -380,9 +217,54 @@ impl WaitingRoom {
         selected
     }
 
-    /// For the scrape.
-    fn count(&self, hall: &Hall, class: RequestClass) {
-        self.metrics.queue_length(class, hall.queue.len_of(class));
+    const fn slots(self: &Arc<Self>, now: Instant) -> ClusterSlots<'_> {
+        ClusterSlots {
+            room: self,
+            now,
+            result: None,
+        }
+    }
+}
+
+impl Slots<Request> for ClusterSlots<'_> {
+    type Slot = Selection;
+    type Admission = Admission;
+    type Refusal = NoUpstream;
+
+    fn find(&mut self, request: &Request, may_join: bool) -> SlotSearch<Selection, NoUpstream> {
+        match self.room.select(&request.wanted, may_join, self.now) {
+            Ok(selection) => SlotSearch::Found(selection),
+            Err(why) if why.is_worth_a_wait() => SlotSearch::Full,
+            Err(why) => SlotSearch::Refused(why),
+        }
+    }
+
+    fn admit(&mut self, selection: Selection, claim: Claim) -> Admission {
+        let permit = (!claim.is_empty()).then(|| Permit {
+            claim,
+            room: Arc::clone(self.room),
+        });
+        Admission { selection, permit }
+    }
+
+    fn prepare_wait(&mut self, request: &mut Request) {
+        let (reply, result) = oneshot::channel();
+        request.reply = Some(reply);
+        self.result = Some(result);
+    }
+
+    fn end_wait(&mut self, request: Request, result: WaitResult) {
+        let reply = request.reply.expect("a request prepares before it waits");
+        // A waiter leaves the queue before it drops its receiver, so this one has it.
+        reply.send(result).expect("a waiter has its receiver");
+    }
+
+    fn set_waiting(&mut self, waiters: usize) {
+        self.room.bell.set_waiting(waiters);
+    }
+
+    fn set_waiting_of_class(&mut self, class: RequestClass, waiters: usize) {
+        self.room.metrics.queue_length(class, waiters);
     }
 }
 
@@ -428,48 +310,42 @@ impl Wanted {
 }
 
 impl Waiting {
-    /// Stops waiting. What was given at the last moment is taken.
-    pub fn leave(mut self) -> Option<Told> {
-        if self.room.leave(self.ticket, Instant::now()) {
+    /// Stops waiting. A result that came at the last moment counts.
+    pub fn leave(mut self) -> Option<WaitResult> {
+        if self.take_out() {
             None
         } else {
-            self.told.try_recv().ok()
+            self.result.try_recv().ok()
         }
     }
 
-    pub fn look_now_and_then(&self) {
-        self.room.look_now_and_then();
+    /// Serves the waiters, unless that was done within the last [`RECHECK_INTERVAL`].
+    pub fn serve_if_due(&self) {
+        let mut waitlist = self.room.waitlist.lock();
+        let now = Instant::now();
+        waitlist.serve_if_due(&mut self.room.slots(now), now);
     }
-}
 
-impl WaitingRoom {
-    /// False if it is not in the queue any more.
-    fn leave(self: &Arc<Self>, ticket: Ticket, now: Instant) -> bool {
-        let mut hall = self.hall.lock();
-        let Some(waiter) = hall.queue.remove(ticket) else {
-            return false;
-        };
-        self.count(&hall, waiter.ask.class);
-        // The next of its user may go where it could not, if a config reload came between the two.
-        self.serve_all(&mut hall, now);
-        true
+    /// Returns whether it was in the queue.
+    fn take_out(&self) -> bool {
+        let mut waitlist = self.room.waitlist.lock();
+        let now = Instant::now();
+        waitlist.leave(self.ticket, &mut self.room.slots(now), now)
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        // If it was served meanwhile, the place drops with the channel, and goes on to the next.
-        self.room.leave(self.ticket, Instant::now());
+        // If it was served meanwhile, the slot drops with the channel, and goes on to the next.
+        self.take_out();
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut hall = self.room.hall.lock();
-        hall.limiter.leave(&self.claim);
-        if !hall.queue.is_empty() {
-            self.room.serve_all(&mut hall, Instant::now());
-        }
+        let mut waitlist = self.room.waitlist.lock();
+        let now = Instant::now();
+        waitlist.release(&self.claim, &mut self.room.slots(now), now);
     }
 }
 

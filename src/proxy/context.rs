@@ -9,7 +9,7 @@ use crate::cluster::{About, Cause, Snapshot, Tried, Upstream};
 use crate::config::ClassConfig;
 use crate::ogc::{Classified, RequestClass, Retryable};
 use crate::proxy::catalog_writes::scope;
-use crate::waiting_room::{Permit, Seat};
+use crate::waiting_room::{Admission, Permit};
 
 use super::handles::Handles;
 use super::running::Running;
@@ -212,8 +212,8 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    pub(super) fn new(seat: Seat, handles: Arc<Handles>, now: Instant) -> Self {
-        let Seat { selection, permit } = seat;
+    pub(super) fn new(admission: Admission, handles: Arc<Handles>, now: Instant) -> Self {
+        let Admission { selection, permit } = admission;
         Self {
             company: selection.lease.company(),
             is_quick: selection.lease.is_quick(),
@@ -322,7 +322,7 @@ mod tests {
             .expect("all upstreams are up");
         let handles = Handles::of(&selection.upstream, &Metrics::new());
         ctx.attempt = Some(Attempt::new(
-            Seat {
+            Admission {
                 selection,
                 permit: None,
             },

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::*;
 use crate::admission::{ClassWaiting, Client, STANDS};
@@ -50,11 +51,11 @@ impl World {
     }
 
     /// A request of `user` for this.
-    fn ask(&self, target: &str, user: u64) -> Asked {
+    fn ask(&self, target: &str, user: u64) -> AskResult {
         self.ask_for(MainWish::No, target, user)
     }
 
-    fn ask_for(&self, main: MainWish, target: &str, user: u64) -> Asked {
+    fn ask_for(&self, main: MainWish, target: &str, user: u64) -> AskResult {
         let config = Arc::clone(&self.control.snapshot().config);
         let head = RequestHead {
             method: "GET",
@@ -94,16 +95,16 @@ impl World {
         )
     }
 
-    fn seated(&self, target: &str, user: u64) -> Seat {
+    fn seated(&self, target: &str, user: u64) -> Admission {
         match self.ask(target, user) {
-            Asked::Seated(seat) => seat,
+            AskResult::Admitted(seat) => seat,
             other => panic!("no place for {target}: {other:?}"),
         }
     }
 
     fn waits(&self, target: &str, user: u64) -> Waiting {
         match self.ask(target, user) {
-            Asked::Waits(waiting) => waiting,
+            AskResult::Waiting(waiting) => waiting,
             other => panic!("{target} does not wait: {other:?}"),
         }
     }
@@ -140,16 +141,16 @@ fn wanted(class: RequestClass) -> Wanted {
 }
 
 /// The place that this one was given meanwhile.
-fn taken(waiting: &mut Waiting) -> Seat {
-    match waiting.told.try_recv() {
-        Ok(Told::Seated(seat)) => seat,
+fn taken(waiting: &mut Waiting) -> Admission {
+    match waiting.result.try_recv() {
+        Ok(WaitResult::Admitted(seat)) => seat,
         other => panic!("it was not given a place: {other:?}"),
     }
 }
 
 fn is_waiting(waiting: &mut Waiting) -> bool {
     matches!(
-        waiting.told.try_recv(),
+        waiting.result.try_recv(),
         Err(oneshot::error::TryRecvError::Empty)
     )
 }
@@ -175,7 +176,7 @@ fn while_somebody_waits_newcomers_do_not_walk_in_and_do_not_overtake() {
     assert!(
         world
             .room
-            .walk_in(&wanted(RequestClass::Map), world.now)
+            .bypass(&wanted(RequestClass::Map), &Claim::default(), world.now)
             .is_none()
     );
     let mut second = world.waits(MAP, 3);
@@ -185,7 +186,9 @@ fn while_somebody_waits_newcomers_do_not_walk_in_and_do_not_overtake() {
     drop(seat);
     drop(taken(&mut second));
     assert!(matches!(
-        world.room.walk_in(&wanted(RequestClass::Map), world.now),
+        world
+            .room
+            .bypass(&wanted(RequestClass::Map), &Claim::default(), world.now),
         Some(Ok(_))
     ));
 }
@@ -193,15 +196,15 @@ fn while_somebody_waits_newcomers_do_not_walk_in_and_do_not_overtake() {
 #[test]
 fn who_prefers_the_main_takes_the_first_slot_that_comes_free_and_holds_up_nobody() {
     let world = World::with(1, "");
-    let Asked::Seated(main) = world.ask_for(MainWish::ToSeeAChange, MAP, 1) else {
+    let AskResult::Admitted(main) = world.ask_for(MainWish::ToSeeAChange, MAP, 1) else {
         panic!("the main has a slot")
     };
-    let Asked::Seated(replica) = world.ask_for(MainWish::ToSeeAChange, MAP, 1) else {
+    let AskResult::Admitted(replica) = world.ask_for(MainWish::ToSeeAChange, MAP, 1) else {
         panic!("a replica serves instead")
     };
     assert!(main.selection.upstream.is_main() && !replica.selection.upstream.is_main());
     let mut map = world.waits(MAP, 3);
-    let Asked::Waits(mut to_see) = world.ask_for(MainWish::ToSeeAChange, MAP, 2) else {
+    let AskResult::Waiting(mut to_see) = world.ask_for(MainWish::ToSeeAChange, MAP, 2) else {
         panic!("both are full")
     };
     drop(main);
@@ -210,7 +213,7 @@ fn who_prefers_the_main_takes_the_first_slot_that_comes_free_and_holds_up_nobody
         main.selection.upstream.is_main() && is_waiting(&mut map),
         "the main serves no other map"
     );
-    let Asked::Waits(mut to_see) = world.ask_for(MainWish::ToSeeAChange, MAP, 2) else {
+    let AskResult::Waiting(mut to_see) = world.ask_for(MainWish::ToSeeAChange, MAP, 2) else {
         panic!("both are full")
     };
     drop(replica);
@@ -224,9 +227,9 @@ fn who_prefers_the_main_takes_the_first_slot_that_comes_free_and_holds_up_nobody
 
 impl World {
     /// As if it were so much earlier, for those who come now; one has waited and was served before.
-    fn earlier(replicas: usize, limits: &str, by: Duration) -> (Self, Seat) {
+    fn earlier(replicas: usize, limits: &str, by: Duration) -> (Self, Admission) {
         let mut world = Self::with(replicas, limits);
-        let seats: Vec<Seat> = (0..replicas)
+        let seats: Vec<Admission> = (0..replicas)
             .map(|n| world.seated(MAP, 100 + n as u64))
             .collect();
         let mut waiting = world.waits(MAP, 1);
@@ -244,11 +247,11 @@ fn in_an_overload_that_stays_few_wait_and_the_others_are_told_at_once() {
     world.now += STANDS;
     drop(seat);
     let _seat = taken(&mut many[0]);
-    assert!(matches!(world.ask(MAP, 99), Asked::Full(_)));
+    assert!(matches!(world.ask(MAP, 99), AskResult::Full(_)));
     drop(many);
     let few: Vec<Waiting> = (0..3).map(|user| world.waits(MAP, user)).collect();
     assert!(
-        matches!(world.ask(MAP, 99), Asked::Full(_)),
+        matches!(world.ask(MAP, 99), AskResult::Full(_)),
         "that the queue is gone for a moment says nothing"
     );
     drop(few);
@@ -289,7 +292,7 @@ fn whoever_leaves_frees_its_place_in_the_queue_and_holds_up_nobody() {
     let world = World::with(1, "queue = 1");
     let seat = world.seated(MAP, 1);
     let gone = world.waits(MAP, 2);
-    assert!(matches!(world.ask(MAP, 3), Asked::Full(_)));
+    assert!(matches!(world.ask(MAP, 3), AskResult::Full(_)));
     drop(gone);
     let mut waiting = world.waits(MAP, 3);
     drop(seat);
@@ -331,7 +334,7 @@ fn what_is_given_at_the_last_moment_is_taken() {
     let seat = world.seated(MAP, 1);
     let (given, not_given) = (world.waits(MAP, 2), world.waits(MAP, 3));
     drop(seat);
-    assert!(matches!(given.leave(), Some(Told::Seated(_))));
+    assert!(matches!(given.leave(), Some(WaitResult::Admitted(_))));
     assert!(
         not_given.leave().is_some(),
         "the place of the first came free at once"
@@ -363,11 +366,14 @@ fn when_nobody_is_left_who_could_those_who_wait_are_told() {
     world.now += Duration::from_secs(60);
     world.probe_all(&Outcome::Failure(Cause::Connect(Cause::REFUSED.to_owned())));
     assert!(matches!(
-        waiting.told.try_recv(),
-        Ok(Told::Nobody(NoUpstream::NoneEligible))
+        waiting.result.try_recv(),
+        Ok(WaitResult::Refused(NoUpstream::NoneEligible))
     ));
     assert!(
-        matches!(world.ask(MAP, 3), Asked::Nobody(NoUpstream::NoneEligible)),
+        matches!(
+            world.ask(MAP, 3),
+            AskResult::Refused(NoUpstream::NoneEligible)
+        ),
         "and nobody begins to wait"
     );
 }
@@ -401,7 +407,10 @@ fn the_newest_of_the_lowest_class_is_shed_and_told_when_to_come_back() {
     let (mut old, mut new) = (world.waits(FEATURE, 2), world.waits(FEATURE, 3));
     let _tile = world.waits(TILE, 4);
     assert!(is_waiting(&mut old));
-    assert!(matches!(new.told.try_recv(), Ok(Told::Shed(1..=60))));
+    assert!(matches!(
+        new.result.try_recv(),
+        Ok(WaitResult::Shed(1..=60))
+    ));
 }
 
 #[test]
@@ -441,19 +450,19 @@ async fn no_call_is_lost_however_releases_and_arrivals_meet() {
                     MAP
                 };
                 let seat = match world.ask(target, user % 4) {
-                    Asked::Seated(seat) => seat,
-                    Asked::Waits(mut waiting) if n.is_multiple_of(17) => {
+                    AskResult::Admitted(seat) => seat,
+                    AskResult::Waiting(mut waiting) if n.is_multiple_of(17) => {
                         // Some leave at once, in the middle of everything.
                         tokio::task::yield_now().await;
-                        drop(waiting.told.try_recv());
+                        drop(waiting.result.try_recv());
                         continue;
                     }
-                    Asked::Waits(mut waiting) => match (&mut waiting.told).await {
-                        Ok(Told::Seated(seat)) => seat,
+                    AskResult::Waiting(mut waiting) => match (&mut waiting.result).await {
+                        Ok(WaitResult::Admitted(seat)) => seat,
                         other => panic!("{other:?}"),
                     },
-                    Asked::Nobody(why) => panic!("{why:?}"),
-                    Asked::Full(_) => panic!("the queue has room"),
+                    AskResult::Refused(why) => panic!("{why:?}"),
+                    AskResult::Full(_) => panic!("the queue has room"),
                 };
                 assert!(
                     seat.selection.upstream.load.in_flight() <= 1,
@@ -475,7 +484,7 @@ async fn no_call_is_lost_however_releases_and_arrivals_meet() {
     }
     assert!(served.load(Ordering::Relaxed) > 4000);
     assert_eq!(
-        (world.waiting(), world.room.hall.lock().limiter.counters()),
+        (world.waiting(), world.room.waitlist.lock().counters()),
         (0, 0)
     );
 }

@@ -250,7 +250,7 @@ mod tests {
     use crate::proxy::access_log::AccessLog;
     use crate::proxy::context::Attempt;
     use crate::proxy::handles::Handles;
-    use crate::waiting_room::{Seat, WaitingRoom};
+    use crate::waiting_room::{Admission, WaitingRoom};
 
     const FILE: &str = "/geofront.toml";
     const CONFIG: &str = "[upstreams.main]\nurl = \"http://127.0.0.1:1\"\nrole = \"main\"\n[upstreams.a]\nurl = \"http://127.0.0.1:2\"\n\
@@ -300,7 +300,7 @@ mod tests {
         assert!(selection.upstream.load.is_in_doubt());
         let handles = Handles::of(&selection.upstream, &Metrics::new());
         ctx.attempt = Some(Attempt::new(
-            Seat {
+            Admission {
                 selection,
                 permit: None,
             },
