@@ -15,7 +15,7 @@ use crate::admission::{
     self, Ask, Claim, Newcomer, QueueStatus, SlotSearch, Slots, Ticket, Waitlist,
 };
 use crate::balance::Doorbell;
-use crate::cluster::{About, NoUpstream, Selection, Snapshot, Tried, UpstreamId};
+use crate::cluster::{NoUpstream, Selection, SelectionRequest};
 use crate::config::Limits;
 use crate::control::Control;
 use crate::metrics::Metrics;
@@ -44,36 +44,9 @@ pub struct WaitingRoom {
 /// What a request wants, and how it gets the result of its wait.
 #[derive(Debug)]
 struct Request {
-    wanted: Wanted,
+    selection: SelectionRequest,
     /// There from the moment it may have to wait.
     reply: Option<oneshot::Sender<WaitResult>>,
-}
-
-/// Which upstreams a request may go to.
-#[derive(Clone, Debug)]
-pub struct Wanted {
-    pub class: RequestClass,
-    /// What it has in common with others that one upstream should answer.
-    pub key: Option<u64>,
-    pub tried: Tried,
-    pub main: MainWish,
-    pub about: About,
-}
-
-/// Whether the main comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MainWish {
-    No,
-    /// The reader has just changed the catalog. If the main has no slot free, a replica serves the
-    /// read: what it does not know, the main is asked for.
-    ToSeeAChange,
-    /// This replica did not know, and the main, or another that has the last change, is asked. If
-    /// none of them has a slot free, its opinion is the only one, unless it is known to lack a
-    /// change that the request is about: then the request waits.
-    ForAnOpinion {
-        replica: UpstreamId,
-        lacks_a_change: bool,
-    },
 }
 
 /// A slot, and the limits that were passed for it. Both are given back when it drops, in that
@@ -129,14 +102,14 @@ impl WaitingRoom {
     /// Takes a slot at once, without the lock. `None` if the request has to [`Self::ask`].
     pub fn bypass(
         &self,
-        wanted: &Wanted,
+        request: &SelectionRequest,
         claim: &Claim,
         now: Instant,
     ) -> Option<Result<Admission, NoUpstream>> {
         if !admission::may_bypass(self.bell.is_anyone_waiting(), claim) {
             return None;
         }
-        match self.select(wanted, true, now) {
+        match self.select(request, true, now) {
             Ok(selection) => Some(Ok(Admission {
                 selection,
                 permit: None,
@@ -150,7 +123,7 @@ impl WaitingRoom {
     /// room.
     pub fn ask(
         self: &Arc<Self>,
-        wanted: Wanted,
+        request: SelectionRequest,
         claim: Claim,
         ask: Ask,
         limits: &Limits,
@@ -160,7 +133,7 @@ impl WaitingRoom {
             ask,
             claim,
             request: Request {
-                wanted,
+                selection: request,
                 reply: None,
             },
         };
@@ -199,14 +172,14 @@ impl WaitingRoom {
     /// `may_join`: no request waits.
     fn select(
         &self,
-        wanted: &Wanted,
+        request: &SelectionRequest,
         may_join: bool,
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
         let mut selected = Err(NoUpstream::NoneEligible);
         for _ in 0..MOST_LOOKS {
             let snapshot = self.control.snapshot();
-            selected = wanted.select(&snapshot, may_join, now);
+            selected = request.select(&snapshot, may_join, now);
             if selected.is_ok() || snapshot.is(&self.control.snapshot()) {
                 break;
             }
@@ -232,7 +205,7 @@ impl Slots<Request> for ClusterSlots<'_> {
     type Refusal = NoUpstream;
 
     fn find(&mut self, request: &Request, may_join: bool) -> SlotSearch<Selection, NoUpstream> {
-        match self.room.select(&request.wanted, may_join, self.now) {
+        match self.room.select(&request.selection, may_join, self.now) {
             Ok(selection) => SlotSearch::Found(selection),
             Err(why) if why.is_worth_a_wait() => SlotSearch::Full,
             Err(why) => SlotSearch::Refused(why),
@@ -265,47 +238,6 @@ impl Slots<Request> for ClusterSlots<'_> {
 
     fn set_waiting_of_class(&mut self, class: RequestClass, waiters: usize) {
         self.room.metrics.queue_length(class, waiters);
-    }
-}
-
-impl Wanted {
-    fn select(
-        &self,
-        snapshot: &Snapshot,
-        may_join: bool,
-        now: Instant,
-    ) -> Result<Selection, NoUpstream> {
-        let with_others = |tried: &Tried| match self.key {
-            Some(key) if may_join => {
-                snapshot.select_about(self.class, self.about, (Some(key), true), tried, now)
-            }
-            key => snapshot.select_about(self.class, self.about, (key, false), tried, now),
-        };
-        match self.main {
-            MainWish::No => {}
-            MainWish::ToSeeAChange => match snapshot.select_main(self.class, &self.tried, now) {
-                Ok(selection) => return Ok(selection),
-                // Waiting for the main is better than a refusal.
-                Err(NoUpstream::Full) => {
-                    return with_others(&self.tried).map_err(|_| NoUpstream::Full);
-                }
-                Err(NoUpstream::NoneEligible | NoUpstream::AllTried | NoUpstream::NoVerdict) => {}
-            },
-            MainWish::ForAnOpinion {
-                replica,
-                lacks_a_change,
-            } => {
-                match snapshot.select_fresh(self.class, &self.tried, now) {
-                    Err(NoUpstream::Full) if lacks_a_change => return Err(NoUpstream::Full),
-                    Err(_) => {}
-                    found => return found,
-                }
-                let mut tried = self.tried.clone();
-                tried.remove(replica);
-                return with_others(&tried);
-            }
-        }
-        with_others(&self.tried)
     }
 }
 

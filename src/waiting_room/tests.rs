@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::admission::{ClassWaiting, Client, STANDS};
-use crate::cluster::{Action, Cause, Event, Mode, Outcome, ProbeReport};
+use crate::cluster::{
+    About, Action, Cause, Event, MainPreference, Mode, Outcome, ProbeReport, Tried,
+};
 use crate::config::{Config, MapEnvironment};
 use crate::ogc::{self, RequestHead};
 
@@ -52,10 +54,10 @@ impl World {
 
     /// A request of `user` for this.
     fn ask(&self, target: &str, user: u64) -> AskResult {
-        self.ask_for(MainWish::No, target, user)
+        self.ask_for(MainPreference::No, target, user)
     }
 
-    fn ask_for(&self, main: MainWish, target: &str, user: u64) -> AskResult {
+    fn ask_for(&self, main: MainPreference, target: &str, user: u64) -> AskResult {
         let config = Arc::clone(&self.control.snapshot().config);
         let head = RequestHead {
             method: "GET",
@@ -73,7 +75,7 @@ impl World {
         let claim = Claim::of(&config.limits, &classified, &head, &client);
         let priority = config.classes[classified.class].priority;
         let rules = claim.fingerprint();
-        let (class, from_main) = (classified.class, main == MainWish::ToSeeAChange);
+        let (class, from_main) = (classified.class, main == MainPreference::ToSeeAChange);
         let ask = Ask {
             class,
             priority,
@@ -84,7 +86,7 @@ impl World {
             is_retry: false,
         };
         self.room.ask(
-            Wanted {
+            SelectionRequest {
                 main,
                 ..wanted(class)
             },
@@ -130,12 +132,12 @@ fn config(replicas: usize, limits: &str) -> Arc<Config> {
     Arc::new(loaded.config)
 }
 
-fn wanted(class: RequestClass) -> Wanted {
-    Wanted {
+fn wanted(class: RequestClass) -> SelectionRequest {
+    SelectionRequest {
         class,
         key: None,
         tried: Tried::default(),
-        main: MainWish::No,
+        main: MainPreference::No,
         about: About::Anything,
     }
 }
@@ -196,15 +198,15 @@ fn while_somebody_waits_newcomers_do_not_walk_in_and_do_not_overtake() {
 #[test]
 fn who_prefers_the_main_takes_the_first_slot_that_comes_free_and_holds_up_nobody() {
     let world = World::with(1, "");
-    let AskResult::Admitted(main) = world.ask_for(MainWish::ToSeeAChange, MAP, 1) else {
+    let AskResult::Admitted(main) = world.ask_for(MainPreference::ToSeeAChange, MAP, 1) else {
         panic!("the main has a slot")
     };
-    let AskResult::Admitted(replica) = world.ask_for(MainWish::ToSeeAChange, MAP, 1) else {
+    let AskResult::Admitted(replica) = world.ask_for(MainPreference::ToSeeAChange, MAP, 1) else {
         panic!("a replica serves instead")
     };
     assert!(main.selection.upstream.is_main() && !replica.selection.upstream.is_main());
     let mut map = world.waits(MAP, 3);
-    let AskResult::Waiting(mut to_see) = world.ask_for(MainWish::ToSeeAChange, MAP, 2) else {
+    let AskResult::Waiting(mut to_see) = world.ask_for(MainPreference::ToSeeAChange, MAP, 2) else {
         panic!("both are full")
     };
     drop(main);
@@ -213,7 +215,7 @@ fn who_prefers_the_main_takes_the_first_slot_that_comes_free_and_holds_up_nobody
         main.selection.upstream.is_main() && is_waiting(&mut map),
         "the main serves no other map"
     );
-    let AskResult::Waiting(mut to_see) = world.ask_for(MainWish::ToSeeAChange, MAP, 2) else {
+    let AskResult::Waiting(mut to_see) = world.ask_for(MainPreference::ToSeeAChange, MAP, 2) else {
         panic!("both are full")
     };
     drop(replica);

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use geofront::admission::{Claim, Client};
 use geofront::balance::{LearnedCap, Lease};
 use geofront::cluster::{
-    Cause, Event, NoUpstream, Outcome, Selection, Snapshot, Tried, Upstream, UpstreamId,
+    About, Cause, Event, MainPreference, NoUpstream, Outcome, Selection, SelectionRequest,
+    Snapshot, Tried, Upstream, UpstreamId,
 };
 use geofront::config::{MaxInFlight, PerUser, Priority};
 use geofront::ogc::{self, RequestClass, RequestHead};
@@ -108,29 +109,26 @@ impl Request {
         snapshot.has_place(self.class, &self.tried)
     }
 
-    /// As the proxy does. `may_join`: nobody waits.
+    /// By the shipped selection. `may_join`: no request waits.
     pub(crate) fn select(
         &self,
         snapshot: &Snapshot,
         may_join: bool,
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
-        let others = || match self.metatile {
-            Some(metatile) if may_join => {
-                snapshot.select_joining(self.class, metatile, &self.tried, now)
-            }
-            metatile => snapshot.select_for(self.class, metatile, &self.tried, now),
+        let main = if self.from_main {
+            MainPreference::ToSeeAChange
+        } else {
+            MainPreference::No
         };
-        if !self.from_main {
-            return others();
-        }
-        match snapshot.select_main(self.class, &self.tried, now) {
-            Ok(selection) => Ok(selection),
-            Err(NoUpstream::Full) => others().map_err(|_| NoUpstream::Full),
-            Err(NoUpstream::NoneEligible | NoUpstream::AllTried | NoUpstream::NoVerdict) => {
-                others()
-            }
-        }
+        let request = SelectionRequest {
+            class: self.class,
+            key: self.metatile,
+            tried: self.tried.clone(),
+            main,
+            about: About::Anything,
+        };
+        request.select(snapshot, may_join, now)
     }
 }
 

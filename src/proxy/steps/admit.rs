@@ -8,7 +8,7 @@ use pingora::{BError, Result};
 use tokio::time::{sleep, sleep_until};
 
 use crate::admission::Ask;
-use crate::cluster::NoUpstream;
+use crate::cluster::{MainPreference, NoUpstream, SelectionRequest};
 use crate::config::Priority;
 use crate::ogc::Retryable;
 use crate::proxy::client::session::until_gone;
@@ -18,9 +18,7 @@ use crate::proxy::front_door::FrontDoor;
 use crate::proxy::handles::Handles;
 use crate::proxy::response::respond::Refusal;
 use crate::proxy::upstream::second_opinion::SecondOpinion;
-use crate::waiting_room::{
-    Admission, AskResult, MainWish, RECHECK_INTERVAL, WaitResult, Waiting, Wanted,
-};
+use crate::waiting_room::{Admission, AskResult, RECHECK_INTERVAL, WaitResult, Waiting};
 
 /// How much longer than its client an upstream has while a request is incomplete.
 const CLIENT_FIRST: Duration = Duration::from_secs(1);
@@ -100,13 +98,17 @@ impl FrontDoor {
         session: &mut Session,
         ctx: &mut Context,
     ) -> Result<Result<Admission, NoUpstream>> {
-        let (room, now, wanted) = (&self.parts.room, Instant::now(), wanted(session, ctx));
-        if let Some(admitted) = room.bypass(&wanted, &ctx.claim, now) {
+        let (room, now, request) = (
+            &self.parts.room,
+            Instant::now(),
+            selection_request(session, ctx),
+        );
+        if let Some(admitted) = room.bypass(&request, &ctx.claim, now) {
             return Ok(admitted);
         }
         let ask = self.ask(session, ctx, now);
         match room.ask(
-            wanted,
+            request,
             ctx.claim.clone(),
             ask,
             &ctx.snapshot.config.limits,
@@ -217,22 +219,22 @@ impl FrontDoor {
     }
 }
 
-fn wanted(session: &Session, ctx: &Context) -> Wanted {
+fn selection_request(session: &Session, ctx: &Context) -> SelectionRequest {
     let main = match ctx.doubt {
         SecondOpinion::About {
             replica,
             lacks_a_change,
             ..
-        } => MainWish::ForAnOpinion {
+        } => MainPreference::ForAnOpinion {
             replica,
             lacks_a_change,
         },
         SecondOpinion::None | SecondOpinion::Settled if ctx.reads_from_main => {
-            MainWish::ToSeeAChange
+            MainPreference::ToSeeAChange
         }
-        SecondOpinion::None | SecondOpinion::Settled => MainWish::No,
+        SecondOpinion::None | SecondOpinion::Settled => MainPreference::No,
     };
-    Wanted {
+    SelectionRequest {
         class: ctx.class(),
         key: ctx.metatile,
         tried: ctx.tried.clone(),
