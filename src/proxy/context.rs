@@ -11,7 +11,6 @@ use crate::ogc::{Classified, RequestClass, Retryable};
 use crate::proxy::catalog_writes::scope;
 use crate::waiting_room::{Admission, Permit};
 
-use super::handles::Handles;
 use super::running::Running;
 use crate::proxy::client::body_prefix::BodyPrefix;
 use crate::proxy::client::identity::ClientIdentity;
@@ -24,6 +23,7 @@ use crate::proxy::connection::interrupt::{Armed, Interrupt};
 use crate::proxy::headers::ClientView;
 use crate::proxy::response::inspection::BodyInspector;
 use crate::proxy::response::respond::Refusal;
+use crate::proxy::upstream::peer::UpstreamPeer;
 use crate::proxy::upstream::retry::AttemptProgress;
 use crate::proxy::upstream::second_opinion::SecondOpinion;
 use http::Version;
@@ -175,7 +175,7 @@ impl Context {
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub(super) upstream: Arc<Upstream>,
-    pub(super) handles: Arc<Handles>,
+    pub(super) peer: Arc<UpstreamPeer>,
     /// Given back when the upstream is done, which can be long before a slow client is.
     lease: Option<Lease>,
     /// Given back with it.
@@ -212,14 +212,14 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    pub(super) fn new(admission: Admission, handles: Arc<Handles>, now: Instant) -> Self {
+    pub(super) fn new(admission: Admission, peer: Arc<UpstreamPeer>, now: Instant) -> Self {
         let Admission { selection, permit } = admission;
         Self {
             company: selection.lease.company(),
             is_quick: selection.lease.is_quick(),
             teaches_slowness: false,
             upstream: selection.upstream,
-            handles,
+            peer,
             lease: Some(selection.lease),
             permit,
             teaches_cap: selection.teaches_cap,
@@ -282,6 +282,7 @@ mod tests {
     use crate::control::Control;
     use crate::metrics::Metrics;
     use crate::proxy::RunningRequests;
+    use crate::proxy::upstream::peer::UpstreamPeers;
 
     const FILE: &str = "/geofront.toml";
     const CONFIG: &str = "[upstreams.main]\nurl = \"http://127.0.0.1:1\"\nrole = \"main\"\n[upstreams.a]\nurl = \"http://127.0.0.1:2\"";
@@ -320,13 +321,13 @@ mod tests {
             .snapshot()
             .select(RequestClass::Map, &ctx.tried, now)
             .expect("all upstreams are up");
-        let handles = Handles::of(&selection.upstream, &Metrics::new());
+        let peer = UpstreamPeers::new(Metrics::new()).of(&selection.upstream);
         ctx.attempt = Some(Attempt::new(
             Admission {
                 selection,
                 permit: None,
             },
-            handles,
+            peer,
             now,
         ));
         ctx

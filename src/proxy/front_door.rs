@@ -17,6 +17,7 @@ use super::connection::interrupt::Interrupts;
 use super::connection::refuse_head::HeadRefuser;
 use super::running::RunningRequests;
 use super::upstream::moves::WaitMover;
+use super::upstream::peer::UpstreamPeers;
 use super::upstream::retry_budget::RetryBudget;
 use super::upstream::second_opinion::OpinionBudget;
 use crate::control::Control;
@@ -47,6 +48,7 @@ pub(super) struct Parts {
     pub(super) running: RunningRequests,
     pub(super) coalescing: Coalescing,
     pub(super) room: Arc<WaitingRoom>,
+    pub(super) peers: UpstreamPeers,
     pub(super) interrupts: Arc<Interrupts>,
     pub(super) meters: Meters,
     pub(super) held_bodies: Arc<HeldBodies>,
@@ -61,6 +63,7 @@ impl FrontDoor {
         access_log: AccessLog,
     ) -> Self {
         let threads = control.snapshot().config.threads.get();
+        let peers = UpstreamPeers::new(Arc::clone(&metrics));
         let parts = Parts {
             control,
             metrics,
@@ -72,6 +75,7 @@ impl FrontDoor {
             running: RunningRequests::default(),
             coalescing: Coalescing::default(),
             room,
+            peers,
             interrupts: Arc::default(),
             meters: Meters::default(),
             held_bodies: Arc::default(),
@@ -115,7 +119,7 @@ impl FrontDoor {
         let parts = &self.parts;
         let mover = WaitMover {
             control: &parts.control,
-            metrics: &parts.metrics,
+            peers: &parts.peers,
             interrupts: &parts.interrupts,
             budget: &parts.budget,
         };

@@ -15,7 +15,6 @@ use crate::proxy::client::session::until_gone;
 use crate::proxy::coalesce::Leading;
 use crate::proxy::context::{Attempt, Context};
 use crate::proxy::front_door::FrontDoor;
-use crate::proxy::handles::Handles;
 use crate::proxy::response::respond::Refusal;
 use crate::proxy::upstream::second_opinion::SecondOpinion;
 use crate::waiting_room::{Admission, AskResult, RECHECK_INTERVAL, WaitResult, Waiting};
@@ -58,7 +57,7 @@ impl FrontDoor {
         if let Some(prefix) = &mut ctx.body_prefix {
             prefix.rewind();
         }
-        let handles = Handles::of(upstream, &self.parts.metrics);
+        let peer = self.parts.peers.of(upstream);
         let is_fresh = ctx.rule != Retryable::Yes;
         let (timeouts, first_byte) = (&ctx.snapshot.config.timeouts, ctx.class_config().first_byte);
         let patience = if session.downstream_session.is_body_done() {
@@ -68,13 +67,13 @@ impl FrontDoor {
             // sending is noticed first.
             first_byte.max(timeouts.client_body + CLIENT_FIRST)
         };
-        let peer = handles.peer(timeouts, patience, is_fresh);
-        let mut attempt = Attempt::new(admission, handles, Instant::now());
+        let http_peer = peer.http_peer(timeouts, patience, is_fresh);
+        let mut attempt = Attempt::new(admission, peer, Instant::now());
         if session.downstream_session.is_body_done() {
             attempt.watch(ctx.class());
         }
         ctx.attempt = Some(attempt);
-        Ok(peer)
+        Ok(http_peer)
     }
 
     /// Admits the request. Where no upstream is left, the cluster does what it can for it first.

@@ -124,7 +124,7 @@ impl FrontDoor {
             attempt.is_exception = true;
             self.parts
                 .metrics
-                .service_exception(ctx.classified.class, &attempt.handles.metrics);
+                .service_exception(ctx.classified.class, &attempt.peer.metrics);
         }
         // Reported at the answer's end: it may yet break off.
         attempt.is_success |= finding.outcome == Some(Outcome::Success);
@@ -249,7 +249,7 @@ mod tests {
     use crate::metrics::Metrics;
     use crate::proxy::access_log::AccessLog;
     use crate::proxy::context::Attempt;
-    use crate::proxy::handles::Handles;
+    use crate::proxy::upstream::peer::UpstreamPeers;
     use crate::waiting_room::{Admission, WaitingRoom};
 
     const FILE: &str = "/geofront.toml";
@@ -298,13 +298,13 @@ mod tests {
             now,
         );
         assert!(selection.upstream.load.is_in_doubt());
-        let handles = Handles::of(&selection.upstream, &Metrics::new());
+        let peer = UpstreamPeers::new(Metrics::new()).of(&selection.upstream);
         ctx.attempt = Some(Attempt::new(
             Admission {
                 selection,
                 permit: None,
             },
-            handles,
+            peer,
             now,
         ));
         ctx

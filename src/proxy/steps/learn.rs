@@ -115,7 +115,7 @@ impl FrontDoor {
             waited: attempt.waited_inside,
         };
         if attempt
-            .handles
+            .peer
             .learn_cap(&answered, &attempt.upstream.load, Instant::now())
         {
             self.parts.room.place_came_free();
