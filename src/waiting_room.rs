@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::admission::{
-    self, Ask, Claim, Newcomer, QueueStatus, SlotSearch, Slots, Ticket, Waitlist,
+    self, Ask, ConcurrencyKeys, Newcomer, QueueStatus, SlotSearch, Slots, Ticket, Waitlist,
 };
-use crate::balance::Doorbell;
+use crate::balance::CapacityNotifier;
 use crate::cluster::{NoUpstream, Selection, SelectionRequest};
 use crate::config::Limits;
 use crate::control::Control;
@@ -36,8 +36,8 @@ pub type AskResult = admission::AskResult<Admission, NoUpstream, Waiting>;
 pub struct WaitingRoom {
     control: Arc<Control>,
     metrics: Arc<Metrics>,
-    bell: Arc<Doorbell>,
-    /// No lease ends while it is locked: that would ring the bell, which locks it.
+    notifier: Arc<CapacityNotifier>,
+    /// No lease ends while it is locked: that would call the notifier, which locks it.
     waitlist: Mutex<Waitlist<Request>>,
 }
 
@@ -54,13 +54,13 @@ struct Request {
 #[derive(Debug)]
 pub struct Admission {
     pub selection: Selection,
-    pub permit: Option<Permit>,
+    pub permit: Option<ConcurrencyPermit>,
 }
 
-/// Counted under the limits of a claim, until dropped.
+/// A request counted under its limits, until dropped.
 #[derive(Debug)]
-pub struct Permit {
-    claim: Claim,
+pub struct ConcurrencyPermit {
+    keys: ConcurrencyKeys,
     room: Arc<WaitingRoom>,
 }
 
@@ -84,16 +84,16 @@ impl WaitingRoom {
     pub fn new(control: Arc<Control>, metrics: Arc<Metrics>, now: Instant) -> Arc<Self> {
         Arc::new_cyclic(|room: &Weak<Self>| {
             let room = Weak::clone(room);
-            let bell = Arc::new(Doorbell::new(move || {
+            let notifier = Arc::new(CapacityNotifier::new(move || {
                 if let Some(room) = room.upgrade() {
                     room.serve();
                 }
             }));
-            control.attach(&bell);
+            control.attach(&notifier);
             Self {
                 control,
                 metrics,
-                bell,
+                notifier,
                 waitlist: Mutex::new(Waitlist::new(now)),
             }
         })
@@ -103,10 +103,10 @@ impl WaitingRoom {
     pub fn bypass(
         &self,
         request: &SelectionRequest,
-        claim: &Claim,
+        keys: &ConcurrencyKeys,
         now: Instant,
     ) -> Option<Result<Admission, NoUpstream>> {
-        if !admission::may_bypass(self.bell.is_anyone_waiting(), claim) {
+        if !admission::may_bypass(self.notifier.has_waiters(), keys) {
             return None;
         }
         match self.select(request, true, now) {
@@ -124,14 +124,14 @@ impl WaitingRoom {
     pub fn ask(
         self: &Arc<Self>,
         request: SelectionRequest,
-        claim: Claim,
+        keys: ConcurrencyKeys,
         ask: Ask,
         limits: &Limits,
         now: Instant,
     ) -> AskResult {
         let newcomer = Newcomer {
             ask,
-            claim,
+            keys,
             request: Request {
                 selection: request,
                 reply: None,
@@ -154,8 +154,8 @@ impl WaitingRoom {
     }
 
     /// Slots may have come free that no lease gave back.
-    pub fn place_came_free(&self) {
-        self.bell.place_came_free();
+    pub fn notify(&self) {
+        self.notifier.notify();
     }
 
     pub fn status(&self, now: Instant) -> QueueStatus {
@@ -185,7 +185,7 @@ impl WaitingRoom {
             }
         }
         if let Ok(selection) = &selected {
-            selection.upstream.load.attach(&self.bell);
+            selection.upstream.load.attach(&self.notifier);
         }
         selected
     }
@@ -212,9 +212,9 @@ impl Slots<Request> for ClusterSlots<'_> {
         }
     }
 
-    fn admit(&mut self, selection: Selection, claim: Claim) -> Admission {
-        let permit = (!claim.is_empty()).then(|| Permit {
-            claim,
+    fn admit(&mut self, selection: Selection, keys: ConcurrencyKeys) -> Admission {
+        let permit = (!keys.is_empty()).then(|| ConcurrencyPermit {
+            keys,
             room: Arc::clone(self.room),
         });
         Admission { selection, permit }
@@ -233,7 +233,7 @@ impl Slots<Request> for ClusterSlots<'_> {
     }
 
     fn set_waiting(&mut self, waiters: usize) {
-        self.room.bell.set_waiting(waiters);
+        self.room.notifier.set_waiting(waiters);
     }
 
     fn set_waiting_of_class(&mut self, class: RequestClass, waiters: usize) {
@@ -273,11 +273,11 @@ impl Drop for Waiting {
     }
 }
 
-impl Drop for Permit {
+impl Drop for ConcurrencyPermit {
     fn drop(&mut self) {
         let mut waitlist = self.room.waitlist.lock();
         let now = Instant::now();
-        waitlist.release(&self.claim, &mut self.room.slots(now), now);
+        waitlist.release(&self.keys, &mut self.room.slots(now), now);
     }
 }
 

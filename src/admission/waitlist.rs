@@ -23,8 +23,8 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Ask, Claim, Limiter, Offer, Pace, Passage, Pushed, Queue, QueueStatus, StandingQueue, Ticket,
-    Waiter,
+    Ask, ConcurrencyKeys, LimitCheck, Limiter, Offer, OverloadDetector, Pace, Pushed, Queue,
+    QueueStatus, Ticket, Waiter,
 };
 use crate::config::{Limits, Priority};
 use crate::ogc::RequestClass;
@@ -38,14 +38,14 @@ pub struct Waitlist<T> {
     queue: Queue<Entry<T>>,
     limiter: Limiter,
     pace: Pace,
-    standing: StandingQueue,
+    overload: OverloadDetector,
     /// When all waiters were last offered the free slots.
     served_at: Instant,
 }
 
 #[derive(Debug)]
 struct Entry<T> {
-    claim: Claim,
+    keys: ConcurrencyKeys,
     request: T,
 }
 
@@ -59,7 +59,7 @@ type Served<T, S> = (
 #[derive(Debug)]
 pub struct Newcomer<T> {
     pub ask: Ask,
-    pub claim: Claim,
+    pub keys: ConcurrencyKeys,
     pub request: T,
 }
 
@@ -79,7 +79,7 @@ pub trait Slots<T> {
 
     /// Binds a slot to the limits that the list has counted for it. They must be given back with
     /// [`Waitlist::release`].
-    fn admit(&mut self, slot: Self::Slot, claim: Claim) -> Self::Admission;
+    fn admit(&mut self, slot: Self::Slot, keys: ConcurrencyKeys) -> Self::Admission;
 
     /// Prepares a request that found no slot for waiting. It may still be refused.
     fn prepare_wait(&mut self, request: &mut T);
@@ -139,8 +139,8 @@ impl<A, R, W> AskResult<A, R, W> {
 /// Whether a request may take a slot without the list, and so without its lock. Only where it
 /// overtakes no waiter and no limit is counted for it.
 #[inline]
-pub fn may_bypass(has_waiters: bool, claim: &Claim) -> bool {
-    !has_waiters && claim.is_empty()
+pub fn may_bypass(has_waiters: bool, keys: &ConcurrencyKeys) -> bool {
+    !has_waiters && keys.is_empty()
 }
 
 impl<T> Waitlist<T> {
@@ -149,7 +149,7 @@ impl<T> Waitlist<T> {
             queue: Queue::new(0),
             limiter: Limiter::default(),
             pace: Pace::new(now),
-            standing: StandingQueue::new(now),
+            overload: OverloadDetector::new(now),
             served_at: now,
         }
     }
@@ -165,22 +165,18 @@ impl<T> Waitlist<T> {
         if !self.queue.is_empty() {
             self.serve(slots, now);
         }
-        let Newcomer {
-            ask,
-            claim,
-            request,
-        } = newcomer;
-        if self.limiter.passage(&claim) == Passage::Free {
+        let Newcomer { ask, keys, request } = newcomer;
+        if self.limiter.check(&keys) == LimitCheck::Free {
             match slots.find(&request, self.queue.is_empty()) {
                 SlotSearch::Found(slot) => {
-                    self.standing.is_gone(ask.priority);
-                    return AskResult::Admitted(self.admit(slot, claim, slots));
+                    self.overload.on_empty(ask.priority);
+                    return AskResult::Admitted(self.admit(slot, keys, slots));
                 }
                 SlotSearch::Full => {}
                 SlotSearch::Refused(refusal) => return AskResult::Refused(refusal),
             }
         }
-        self.enqueue(ask, Entry { claim, request }, limits, slots, now)
+        self.enqueue(ask, Entry { keys, request }, limits, slots, now)
     }
 
     fn enqueue<S: Slots<T>>(
@@ -192,7 +188,7 @@ impl<T> Waitlist<T> {
         now: Instant,
     ) -> AskResult<S::Admission, S::Refusal> {
         let retry_after = self.retry_after(limits, now);
-        self.make_bounds(&ask, limits, now);
+        self.bound_queue(&ask, limits, now);
         slots.prepare_wait(&mut entry.request);
         let ticket = match self.queue.push(ask, entry) {
             Pushed::Full(_) => return AskResult::Full(retry_after),
@@ -203,7 +199,7 @@ impl<T> Waitlist<T> {
                 ticket
             }
         };
-        self.standing.waits(ask.priority, now);
+        self.overload.waits(ask.priority, now);
         self.publish_class(ask.class, slots);
         slots.set_waiting(self.queue.len());
         // A slot may have come free between the search and the publication of the waiter. Its
@@ -213,12 +209,12 @@ impl<T> Waitlist<T> {
     }
 
     /// Bounds the queue for a newcomer: by the configuration, and in an overload by priority.
-    fn make_bounds(&mut self, ask: &Ask, limits: &Limits, now: Instant) {
+    fn bound_queue(&mut self, ask: &Ask, limits: &Limits, now: Instant) {
         self.queue.set_most(limits.queue as usize);
-        let most_alike = self.standing.most(ask.priority, now);
+        let most_alike = self.overload.max_len(ask.priority, now);
         self.queue.shorten(ask.priority, most_alike);
         if self.queue.len_of_priority(ask.priority) >= most_alike {
-            self.standing.is_too_long(ask.priority, now);
+            self.overload.on_overflow(ask.priority, now);
         }
     }
 
@@ -226,12 +222,12 @@ impl<T> Waitlist<T> {
     pub fn serve<S: Slots<T>>(&mut self, slots: &mut S, now: Instant) {
         self.served_at = now;
         while let Some((waiter, found)) = self.serve_one(slots) {
-            let Entry { claim, request } = waiter.value;
+            let Entry { keys, request } = waiter.value;
             let result = match found {
                 Ok(slot) => {
                     self.pace.note(now);
-                    self.standing.served(waiter.ask.priority, now);
-                    WaitResult::Admitted(self.admit(slot, claim, slots))
+                    self.overload.served(waiter.ask.priority, now);
+                    WaitResult::Admitted(self.admit(slot, keys, slots))
                 }
                 Err(refusal) => WaitResult::Refused(refusal),
             };
@@ -240,7 +236,7 @@ impl<T> Waitlist<T> {
         }
         for priority in Priority::ALL {
             if self.queue.len_of_priority(priority) == 0 {
-                self.standing.is_gone(priority);
+                self.overload.on_empty(priority);
             }
         }
         slots.set_waiting(self.queue.len());
@@ -266,8 +262,8 @@ impl<T> Waitlist<T> {
     }
 
     /// Gives back what was counted for an admitted request.
-    pub fn release<S: Slots<T>>(&mut self, claim: &Claim, slots: &mut S, now: Instant) {
-        self.limiter.leave(claim);
+    pub fn release<S: Slots<T>>(&mut self, keys: &ConcurrencyKeys, slots: &mut S, now: Instant) {
+        self.limiter.leave(keys);
         if !self.queue.is_empty() {
             self.serve(slots, now);
         }
@@ -308,11 +304,11 @@ impl<T> Waitlist<T> {
 
     fn serve_one<S: Slots<T>>(&mut self, slots: &mut S) -> Option<Served<T, S>> {
         let limiter = &self.limiter;
-        let may = |waiter: &Waiter<Entry<T>>| limiter.user_may(&waiter.value.claim);
-        let offer = |waiter: &Waiter<Entry<T>>| match limiter.passage(&waiter.value.claim) {
-            Passage::UserFull => Offer::UserMustWait,
-            Passage::Full => Offer::ClassMustWait,
-            Passage::Free => match slots.find(&waiter.value.request, false) {
+        let may = |waiter: &Waiter<Entry<T>>| limiter.user_may(&waiter.value.keys);
+        let offer = |waiter: &Waiter<Entry<T>>| match limiter.check(&waiter.value.keys) {
+            LimitCheck::UserFull => Offer::UserMustWait,
+            LimitCheck::Full => Offer::ClassMustWait,
+            LimitCheck::Free => match slots.find(&waiter.value.request, false) {
                 SlotSearch::Found(slot) => Offer::Taken(Ok(slot)),
                 SlotSearch::Full => Offer::ClassMustWait,
                 SlotSearch::Refused(refusal) => Offer::Taken(Err(refusal)),
@@ -321,9 +317,14 @@ impl<T> Waitlist<T> {
         self.queue.serve(may, offer)
     }
 
-    fn admit<S: Slots<T>>(&mut self, slot: S::Slot, claim: Claim, slots: &mut S) -> S::Admission {
-        self.limiter.enter(&claim);
-        slots.admit(slot, claim)
+    fn admit<S: Slots<T>>(
+        &mut self,
+        slot: S::Slot,
+        keys: ConcurrencyKeys,
+        slots: &mut S,
+    ) -> S::Admission {
+        self.limiter.enter(&keys);
+        slots.admit(slot, keys)
     }
 
     fn publish_class<S: Slots<T>>(&self, class: RequestClass, slots: &mut S) {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::{Doorbell, KeyInFlight, LearnedCap, Slowness, Watched};
+use super::{CapacityNotifier, KeyInFlight, LearnedCap, Slowness, Watched};
 use crate::ogc::RequestClass;
 
 /// Live leases on one upstream. Outlives snapshots and config reloads: the only state that readers
@@ -33,8 +33,8 @@ pub struct Load {
     waited_inside: AtomicU32,
     /// How slow it is beside its peers. Written at the begin and end of requests, read by `select`.
     slowness: Slowness,
-    /// Rung when a lease ends; attached by whoever keeps the queue.
-    bell: OnceLock<Arc<Doorbell>>,
+    /// Notified when a lease ends; attached by the waiting room.
+    notifier: OnceLock<Arc<CapacityNotifier>>,
 }
 
 /// Part of the mean that one more request makes.
@@ -270,9 +270,9 @@ impl Load {
             .expect("the closure always notes");
     }
 
-    /// Who is told when a lease ends. The first one stays.
-    pub fn attach(&self, bell: &Arc<Doorbell>) {
-        self.bell.get_or_init(|| Arc::clone(bell));
+    /// Attaches what is notified when a lease ends. The first one stays.
+    pub fn attach(&self, notifier: &Arc<CapacityNotifier>) {
+        self.notifier.get_or_init(|| Arc::clone(notifier));
     }
 
     fn occupancy(&self) -> Occupancy {
@@ -366,8 +366,8 @@ impl Drop for Lease {
         if self.is_trial {
             self.load.on_trial.store(false, Ordering::Relaxed);
         }
-        if let Some(bell) = self.load.bell.get() {
-            bell.place_came_free();
+        if let Some(notifier) = self.load.notifier.get() {
+            notifier.notify();
         }
     }
 }
@@ -482,12 +482,12 @@ mod tests {
     fn who_waits_is_told_when_a_lease_ends() {
         let (load, rung) = (Arc::new(Load::default()), Arc::new(AtomicU32::new(0)));
         let counter = Arc::clone(&rung);
-        let bell = Arc::new(Doorbell::new(move || {
+        let notifier = Arc::new(CapacityNotifier::new(move || {
             counter.fetch_add(1, Ordering::Relaxed);
         }));
-        load.attach(&bell);
+        load.attach(&notifier);
         drop(load.try_lease(Room::UNLIMITED));
-        bell.set_waiting(1);
+        notifier.set_waiting(1);
         let lease = load.try_lease(Room::UNLIMITED);
         assert_eq!(rung.load(Ordering::Relaxed), 0);
         drop(lease);

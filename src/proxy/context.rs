@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::admission::{Claim, Client};
+use crate::admission::{Client, ConcurrencyKeys};
 use crate::balance::{Lease, Watch};
 use crate::cluster::{About, Cause, Snapshot, Tried, Upstream};
 use crate::config::ClassConfig;
 use crate::ogc::{Classified, RequestClass, Retryable};
 use crate::proxy::catalog_writes::scope;
-use crate::waiting_room::{Admission, Permit};
+use crate::waiting_room::{Admission, ConcurrencyPermit};
 
 use super::running::Running;
 use crate::proxy::client::body_prefix::BodyPrefix;
@@ -54,7 +54,7 @@ pub struct Context {
     /// The client as the limits know it, where that was needed.
     pub(super) client: Option<Client>,
     /// The limits that an attempt has to pass.
-    pub(super) claim: Claim,
+    pub(super) concurrency_keys: ConcurrencyKeys,
     /// The rate that leaves the least room.
     pub(super) rate: Option<Box<RateNote>>,
     /// Time spent waiting for places.
@@ -111,7 +111,7 @@ impl Context {
             body_came: None,
             is_request_complete: false,
             client: None,
-            claim: Claim::default(),
+            concurrency_keys: ConcurrencyKeys::default(),
             rate: None,
             queued: None,
             retry_after: None,
@@ -179,7 +179,7 @@ pub(super) struct Attempt {
     /// Given back when the upstream is done, which can be long before a slow client is.
     lease: Option<Lease>,
     /// Given back with it.
-    permit: Option<Permit>,
+    permit: Option<ConcurrencyPermit>,
     /// Its latency is a sample for the upstream's concurrency limit.
     pub(super) teaches_cap: bool,
     /// On the upstream when it began: see [`Lease::company`].

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::*;
-use crate::admission::{ClassWaiting, Client, STANDS};
+use crate::admission::{ClassWaiting, Client, STANDING_AFTER};
 use crate::cluster::{
     About, Action, Cause, Event, MainPreference, Mode, Outcome, ProbeReport, Tried,
 };
@@ -72,9 +72,9 @@ impl World {
             address,
             address_key: 1,
         };
-        let claim = Claim::of(&config.limits, &classified, &head, &client);
+        let keys = ConcurrencyKeys::of(&config.limits, &classified, &head, &client);
         let priority = config.classes[classified.class].priority;
-        let rules = claim.fingerprint();
+        let rules = keys.fingerprint();
         let (class, from_main) = (classified.class, main == MainPreference::ToSeeAChange);
         let ask = Ask {
             class,
@@ -90,7 +90,7 @@ impl World {
                 main,
                 ..wanted(class)
             },
-            claim,
+            keys,
             ask,
             &config.limits,
             self.now,
@@ -178,7 +178,11 @@ fn while_somebody_waits_newcomers_do_not_walk_in_and_do_not_overtake() {
     assert!(
         world
             .room
-            .bypass(&wanted(RequestClass::Map), &Claim::default(), world.now)
+            .bypass(
+                &wanted(RequestClass::Map),
+                &ConcurrencyKeys::default(),
+                world.now
+            )
             .is_none()
     );
     let mut second = world.waits(MAP, 3);
@@ -188,9 +192,11 @@ fn while_somebody_waits_newcomers_do_not_walk_in_and_do_not_overtake() {
     drop(seat);
     drop(taken(&mut second));
     assert!(matches!(
-        world
-            .room
-            .bypass(&wanted(RequestClass::Map), &Claim::default(), world.now),
+        world.room.bypass(
+            &wanted(RequestClass::Map),
+            &ConcurrencyKeys::default(),
+            world.now
+        ),
         Some(Ok(_))
     ));
 }
@@ -244,9 +250,9 @@ impl World {
 
 #[test]
 fn in_an_overload_that_stays_few_wait_and_the_others_are_told_at_once() {
-    let (mut world, seat) = World::earlier(1, "", STANDS);
+    let (mut world, seat) = World::earlier(1, "", STANDING_AFTER);
     let mut many: Vec<Waiting> = (0..20).map(|user| world.waits(MAP, user)).collect();
-    world.now += STANDS;
+    world.now += STANDING_AFTER;
     drop(seat);
     let _seat = taken(&mut many[0]);
     assert!(matches!(world.ask(MAP, 99), AskResult::Full(_)));
@@ -257,7 +263,7 @@ fn in_an_overload_that_stays_few_wait_and_the_others_are_told_at_once() {
         "that the queue is gone for a moment says nothing"
     );
     drop(few);
-    world.now += STANDS;
+    world.now += STANDING_AFTER;
     let few: Vec<Waiting> = (0..20).map(|user| world.waits(MAP, user)).collect();
     assert_eq!(
         (few.len(), world.waiting()),
@@ -268,10 +274,10 @@ fn in_an_overload_that_stays_few_wait_and_the_others_are_told_at_once() {
 
 #[test]
 fn who_comes_in_without_waiting_shows_that_others_wait_for_reasons_of_their_own() {
-    let (mut world, _seat) = World::earlier(2, "per_user = 1", STANDS);
+    let (mut world, _seat) = World::earlier(2, "per_user = 1", STANDING_AFTER);
     let _waiting: Vec<Waiting> = (0..20).map(|_| world.waits(MAP, 1)).collect();
     drop(world.seated(MAP, 2));
-    world.now += STANDS;
+    world.now += STANDING_AFTER;
     let _seat = world.seated(MAP, 2);
     let _patient = world.waits(MAP, 3);
     assert_eq!(world.waiting(), 21, "nobody made room");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use geofront::admission::{Claim, Client};
+use geofront::admission::{Client, ConcurrencyKeys};
 use geofront::balance::{LearnedCap, Lease};
 use geofront::cluster::{
     About, Cause, Event, MainPreference, NoUpstream, Outcome, Selection, SelectionRequest,
@@ -40,7 +40,7 @@ pub(crate) struct Request {
     /// What a trusted proxy adds to the priority of its class.
     pub(crate) steps: i64,
     /// The limits that hold it, as they were when it came; and the same in our terms.
-    pub(crate) claim: Claim,
+    pub(crate) claim: ConcurrencyKeys,
     pub(crate) held: Held,
     /// What a balancer without us would have made of it, if it is a read.
     pub(crate) naively: Option<f64>,
@@ -190,7 +190,7 @@ impl World {
         });
     }
 
-    fn claim(&self, user: u64, class: RequestClass) -> Claim {
+    fn claim(&self, user: u64, class: RequestClass) -> ConcurrencyKeys {
         let target = match class {
             RequestClass::Map => "/geoserver/wms?service=WMS&request=GetMap",
             // Held by its user alone, as everything else is in these worlds.
@@ -207,7 +207,7 @@ impl World {
             address: [10, 0, 0, 9].into(),
             address_key: 9,
         };
-        Claim::of(
+        ConcurrencyKeys::of(
             &self.config.limits,
             &ogc::classify(&head, "/geoserver", Some(b"")),
             &head,

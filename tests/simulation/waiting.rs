@@ -17,10 +17,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use geofront::admission::{
-    Ask, AskResult, Claim, Newcomer, Passage, RECHECK_INTERVAL, SlotSearch, Slots, WaitResult,
-    Waitlist, may_bypass,
+    Ask, AskResult, ConcurrencyKeys, LimitCheck, Newcomer, RECHECK_INTERVAL, SlotSearch, Slots,
+    WaitResult, Waitlist, may_bypass,
 };
-use geofront::balance::{Doorbell, Load};
+use geofront::balance::{CapacityNotifier, Load};
 use geofront::cluster::{ClusterStatus, NoUpstream, Selection};
 use geofront::config::Priority;
 use geofront::ogc::RequestClass;
@@ -43,7 +43,7 @@ type Ending = Arc<Mutex<Option<(Arc<Load>, u32)>>>;
 pub(crate) struct Room {
     /// The waiters by their numbers. `None` while it is in use.
     waitlist: Option<Waitlist<u64>>,
-    bell: Arc<Doorbell>,
+    notifier: Arc<CapacityNotifier>,
     is_rung: Arc<AtomicBool>,
     /// The load on which a lease is about to end, and what is in flight there before.
     ending: Ending,
@@ -97,7 +97,7 @@ impl Room {
         let is_rung = Arc::new(AtomicBool::new(false));
         let ending = Ending::default();
         let (rung, ended) = (Arc::clone(&is_rung), Arc::clone(&ending));
-        let bell = Arc::new(Doorbell::new(move || {
+        let notifier = Arc::new(CapacityNotifier::new(move || {
             if let Some((load, before)) = &*ended.lock().expect("no check failed") {
                 assert!(
                     load.in_flight() < *before,
@@ -108,7 +108,7 @@ impl Room {
         }));
         Self {
             waitlist: Some(Waitlist::new(now)),
-            bell,
+            notifier,
             is_rung,
             ending,
             line: Line::default(),
@@ -152,24 +152,24 @@ impl Room {
     }
 
     /// Whether the limits leave room for it.
-    fn passage(&self, held: &Held) -> Passage {
+    fn passage(&self, held: &Held) -> LimitCheck {
         let is_full = |most: Option<u32>, counts: &dyn Fn(&&Held) -> bool| {
             most.is_some_and(|most| self.at_work.iter().filter(counts).count() >= most as usize)
         };
         if is_full(held.of_user, &|other| {
             other.user == held.user && other.of_user.is_some()
         }) {
-            Passage::UserFull
+            LimitCheck::UserFull
         } else if is_full(held.of_maps, &|other| other.of_maps.is_some()) {
-            Passage::Full
+            LimitCheck::Full
         } else {
-            Passage::Free
+            LimitCheck::Free
         }
     }
 
     /// To a place, or away, because there is nobody left for it.
     fn can_go(&self, oracle: &Oracle<'_>, waiting: &Waiting) -> bool {
-        self.passage(&waiting.request.held) == Passage::Free
+        self.passage(&waiting.request.held) == LimitCheck::Free
             && !matches!(
                 oracle.belongs(&waiting.request),
                 Belongs::Nowhere(NoUpstream::Full | NoUpstream::NoVerdict)
@@ -192,14 +192,14 @@ impl Room {
 
     /// There may be a place that no lease gave back.
     pub(crate) fn ring(&self) {
-        self.bell.place_came_free();
+        self.notifier.notify();
     }
 }
 
 impl World {
     /// A slot at once, or a place in the queue, or neither.
     pub(crate) fn seek(&mut self, request: Request) {
-        let has_waiters = self.room.bell.is_anyone_waiting();
+        let has_waiters = self.room.notifier.has_waiters();
         assert_eq!(
             has_waiters,
             !self.room.line.is_empty(),
@@ -230,7 +230,7 @@ impl World {
         };
         let newcomer = Newcomer {
             ask,
-            claim: request.claim.clone(),
+            keys: request.claim.clone(),
             request: number,
         };
         self.room.last = Some(number);
@@ -304,7 +304,7 @@ impl World {
     fn check_newcomer(&self, request: &Request) {
         assert_eq!(
             self.room.passage(&request.held),
-            Passage::Free,
+            LimitCheck::Free,
             "limits are exact: {request:?}"
         );
         if !self.room.line.is_empty() {
@@ -344,7 +344,7 @@ impl World {
     /// After a search, other threads go on.
     fn searched(&mut self, selected: &Result<Selection, NoUpstream>, is_newcomer: bool) {
         match selected {
-            Ok(selection) => selection.upstream.load.attach(&self.room.bell),
+            Ok(selection) => selection.upstream.load.attach(&self.room.notifier),
             Err(NoUpstream::Full) if is_newcomer && self.chance.percent(RELEASED_MEANWHILE) => {
                 if self.release_any() {
                     self.room.is_raced = true;
@@ -501,7 +501,7 @@ impl World {
         let request = &waiting.expect("who is in the queue waits").request;
         assert_eq!(
             self.room.passage(&request.held),
-            Passage::Free,
+            LimitCheck::Free,
             "limits are exact: {request:?}"
         );
         let selected = request.select(&self.snapshot, false, self.now);
@@ -612,7 +612,7 @@ impl World {
 
     /// What holds of the queue after every step.
     pub(crate) fn check_queue(&self, oracle: Oracle<'_>) {
-        let Room { bell, line, .. } = &self.room;
+        let Room { notifier, line, .. } = &self.room;
         let list = self.room.waitlist();
         assert!(
             list.waiters()
@@ -628,7 +628,7 @@ impl World {
             assert_eq!(list.len_of(class), waiting, "{class}: waiters are counted");
         }
         assert_eq!(
-            bell.is_anyone_waiting(),
+            notifier.has_waiters(),
             !line.is_empty(),
             "the notifier knows whether requests wait"
         );
@@ -682,7 +682,7 @@ impl Slots<u64> for World {
         }
     }
 
-    fn admit(&mut self, selection: Selection, _: Claim) -> Selection {
+    fn admit(&mut self, selection: Selection, _: ConcurrencyKeys) -> Selection {
         selection
     }
 
@@ -692,7 +692,7 @@ impl Slots<u64> for World {
         if !was_offered {
             assert_ne!(
                 self.room.passage(&held),
-                Passage::Free,
+                LimitCheck::Free,
                 "limits are exact: {ask:?}"
             );
             self.tally.count("held by a limit");
@@ -744,7 +744,7 @@ impl Slots<u64> for World {
                 self.room.patience.came_in_at_once(priority, self.now);
             }
         }
-        self.room.bell.set_waiting(waiters);
+        self.room.notifier.set_waiting(waiters);
     }
 
     fn set_waiting_of_class(&mut self, _: RequestClass, _: usize) {}

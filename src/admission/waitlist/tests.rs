@@ -1,6 +1,6 @@
 //! The policy on the slots of one counter, with what other threads may do between its steps.
 
-use super::super::claim::tests::{MAP, claim, client, limits};
+use super::super::concurrency_keys::tests::{MAP, client, keys, limits};
 use super::*;
 
 /// Any request may have any of these slots.
@@ -17,7 +17,7 @@ struct Counter {
 
 impl Slots<u64> for Counter {
     type Slot = ();
-    type Admission = Claim;
+    type Admission = ConcurrencyKeys;
     type Refusal = ();
 
     fn find(&mut self, _: &u64, _: bool) -> SlotSearch<(), ()> {
@@ -31,13 +31,13 @@ impl Slots<u64> for Counter {
         SlotSearch::Full
     }
 
-    fn admit(&mut self, (): (), claim: Claim) -> Claim {
-        claim
+    fn admit(&mut self, (): (), keys: ConcurrencyKeys) -> ConcurrencyKeys {
+        keys
     }
 
     fn prepare_wait(&mut self, _: &mut u64) {}
 
-    fn end_wait(&mut self, request: u64, result: WaitResult<Claim, ()>) {
+    fn end_wait(&mut self, request: u64, result: WaitResult<ConcurrencyKeys, ()>) {
         self.results
             .push((request, matches!(result, WaitResult::Admitted(_))));
     }
@@ -71,17 +71,17 @@ impl Rig {
         }
     }
 
-    fn claim(&self, user: u64) -> Claim {
-        claim(&self.limits, MAP, &client(user, "10.0.0.1"))
+    fn keys(&self, user: u64) -> ConcurrencyKeys {
+        keys(&self.limits, MAP, &client(user, "10.0.0.1"))
     }
 
     /// A map of this user; the user identifies it.
-    fn ask(&mut self, user: u64) -> AskResult<Claim, ()> {
-        let claim = self.claim(user);
+    fn ask(&mut self, user: u64) -> AskResult<ConcurrencyKeys, ()> {
+        let keys = self.keys(user);
         let ask = Ask {
             class: RequestClass::Map,
             priority: Priority::FIRST,
-            rules: claim.fingerprint(),
+            rules: keys.fingerprint(),
             from_main: false,
             user,
             arrived: self.now,
@@ -89,7 +89,7 @@ impl Rig {
         };
         let newcomer = Newcomer {
             ask,
-            claim,
+            keys,
             request: user,
         };
         self.list
@@ -106,11 +106,11 @@ impl Rig {
 
 #[test]
 fn only_a_request_without_limits_bypasses_the_list_and_only_while_no_request_waits() {
-    let limited = Rig::new(1, "per_user = 1").claim(1);
+    let limited = Rig::new(1, "per_user = 1").keys(1);
     assert_eq!(
         [
-            may_bypass(false, &Claim::default()),
-            may_bypass(true, &Claim::default()),
+            may_bypass(false, &ConcurrencyKeys::default()),
+            may_bypass(true, &ConcurrencyKeys::default()),
             may_bypass(false, &limited)
         ],
         [true, false, false]

@@ -102,13 +102,13 @@ impl FrontDoor {
             Instant::now(),
             selection_request(session, ctx),
         );
-        if let Some(admitted) = room.bypass(&request, &ctx.claim, now) {
+        if let Some(admitted) = room.bypass(&request, &ctx.concurrency_keys, now) {
             return Ok(admitted);
         }
         let ask = self.ask(session, ctx, now);
         match room.ask(
             request,
-            ctx.claim.clone(),
+            ctx.concurrency_keys.clone(),
             ask,
             &ctx.snapshot.config.limits,
             now,
@@ -187,7 +187,7 @@ impl FrontDoor {
         Ask {
             class: ctx.class(),
             priority: self.priority(session, ctx),
-            rules: ctx.claim.fingerprint(),
+            rules: ctx.concurrency_keys.fingerprint(),
             from_main: ctx.reads_from_main,
             user: ctx.client.unwrap_or_else(|| self.client(session, ctx)).user,
             arrived: now,

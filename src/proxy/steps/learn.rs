@@ -118,7 +118,7 @@ impl FrontDoor {
             .peer
             .learn_cap(&answered, &attempt.upstream.load, Instant::now())
         {
-            self.parts.room.place_came_free();
+            self.parts.room.notify();
         }
     }
 }
