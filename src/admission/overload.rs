@@ -176,8 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_that_is_empty_for_a_moment_stays_short_until_no_request_was_one_too_many_for_as_long()
-     {
+    fn a_short_queue_that_empties_for_a_moment_stays_short_while_requests_overflow_it() {
         let (mut detector, now) = overloaded_for(60);
         detector.on_overflow(MAP, now);
         detector.on_empty(MAP);
