@@ -12,189 +12,26 @@
 
 use std::mem;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use geofront::admission::{
     Ask, AskResult, ConcurrencyKeys, LimitCheck, Newcomer, RECHECK_INTERVAL, SlotSearch, Slots,
     WaitResult, Waitlist, may_bypass,
 };
-use geofront::balance::{CapacityNotifier, Load};
 use geofront::cluster::{ClusterStatus, NoUpstream, Selection};
 use geofront::config::Priority;
 use geofront::ogc::RequestClass;
 
-use crate::ledger::Key;
-use crate::line::{Line, Waiting};
+use crate::line::Waiting;
 use crate::oracle::{Belongs, Oracle};
-use crate::patience::Patience;
-use crate::requests::{Held, Request};
+use crate::requests::Request;
+use crate::room::{Arriving, Pick, Room, Verdict};
 use crate::world::{Todo, World};
 
 /// Of a hundred searches that found no slot, so many are followed by a release on another thread.
 const RELEASED_MEANWHILE: u64 = 20;
-
-/// A load and what is in flight there.
-type Ending = Arc<Mutex<Option<(Arc<Load>, u32)>>>;
-
-/// One geofront's.
-#[derive(Debug)]
-pub(crate) struct Room {
-    /// The waiters by their numbers. `None` while it is in use.
-    waitlist: Option<Waitlist<u64>>,
-    notifier: Arc<CapacityNotifier>,
-    is_rung: Arc<AtomicBool>,
-    /// The load on which a lease is about to end, and what is in flight there before.
-    ending: Ending,
-    line: Line,
-    patience: Patience,
-    /// Those that the limits count.
-    at_work: Vec<Held>,
-    /// The request that the list has been asked about, while it is no waiter.
-    newcomer: Option<Arriving>,
-    /// The newcomer's number, until the list has answered about it.
-    last: Option<u64>,
-    /// What was found before the next waiter is served.
-    pick: Option<Pick>,
-    /// A slot was released since the list began to serve: the order of this pass is not checked.
-    is_raced: bool,
-    /// Why the list is served.
-    why: &'static str,
-}
-
-/// A request that is neither admitted nor a waiter yet.
-#[derive(Debug)]
-struct Arriving {
-    number: u64,
-    ask: Ask,
-    request: Request,
-    /// It passed the limits.
-    was_offered: bool,
-    /// When it has to wait: what is right then.
-    verdict: Option<Verdict>,
-}
-
-/// Whether the queue has room for one more.
-#[derive(Clone, Debug)]
-struct Verdict {
-    is_full: bool,
-    is_too_long: bool,
-    /// The waiters one of which may have to give way.
-    may_give_way: Vec<u64>,
-    has_shed: bool,
-}
-
-/// The state before a waiter is served.
-#[derive(Debug)]
-struct Pick {
-    status: Rc<ClusterStatus>,
-    expected: Option<u64>,
-}
-
-impl Room {
-    pub(crate) fn new(now: Instant) -> Self {
-        let is_rung = Arc::new(AtomicBool::new(false));
-        let ending = Ending::default();
-        let (rung, ended) = (Arc::clone(&is_rung), Arc::clone(&ending));
-        let notifier = Arc::new(CapacityNotifier::new(move || {
-            if let Some((load, before)) = &*ended.lock().expect("no check failed") {
-                assert!(
-                    load.in_flight() < *before,
-                    "waiters are looked for after the slot came free"
-                );
-            }
-            rung.store(true, Ordering::Relaxed);
-        }));
-        Self {
-            waitlist: Some(Waitlist::new(now)),
-            notifier,
-            is_rung,
-            ending,
-            line: Line::default(),
-            patience: Patience::new(now),
-            at_work: Vec::new(),
-            newcomer: None,
-            last: None,
-            pick: None,
-            is_raced: false,
-            why: "",
-        }
-    }
-
-    pub(crate) fn enter(&mut self, request: &Request) {
-        self.at_work.push(request.held);
-    }
-
-    /// A lease ends when `end` is called.
-    pub(crate) fn end_lease(&self, load: &Arc<Load>, end: impl FnOnce()) {
-        let before = load.in_flight();
-        let now = |ending| *self.ending.lock().expect("no check failed") = ending;
-        now(Some((Arc::clone(load), before)));
-        end();
-        now(None);
-    }
-
-    fn waitlist(&self) -> &Waitlist<u64> {
-        self.waitlist.as_ref().expect("the list is not in use")
-    }
-
-    /// The number was given to a newcomer.
-    fn newcomer(&mut self, number: u64) -> Option<&mut Arriving> {
-        self.newcomer
-            .as_mut()
-            .filter(|newcomer| newcomer.number == number)
-    }
-
-    /// Requests that can go: the newest newcomer has overtaken one of them.
-    fn who_can_go(&self, oracle: &Oracle<'_>) -> Option<&Waiting> {
-        self.line.next(|waiting| self.can_go(oracle, waiting))
-    }
-
-    /// Whether the limits leave room for it.
-    fn passage(&self, held: &Held) -> LimitCheck {
-        let is_full = |most: Option<u32>, counts: &dyn Fn(&&Held) -> bool| {
-            most.is_some_and(|most| self.at_work.iter().filter(counts).count() >= most as usize)
-        };
-        if is_full(held.of_user, &|other| {
-            other.user == held.user && other.of_user.is_some()
-        }) {
-            LimitCheck::UserFull
-        } else if is_full(held.of_maps, &|other| other.of_maps.is_some()) {
-            LimitCheck::Full
-        } else {
-            LimitCheck::Free
-        }
-    }
-
-    /// To a place, or away, because there is nobody left for it.
-    fn can_go(&self, oracle: &Oracle<'_>, waiting: &Waiting) -> bool {
-        self.passage(&waiting.request.held) == LimitCheck::Free
-            && !matches!(
-                oracle.belongs(&waiting.request),
-                Belongs::Nowhere(NoUpstream::Full | NoUpstream::NoVerdict)
-            )
-    }
-
-    /// Those that were tried, of all who wait.
-    pub(crate) fn keys(&mut self) -> impl Iterator<Item = &mut Key> {
-        self.line
-            .iter_mut()
-            .flat_map(|waiting| waiting.request.keys.iter_mut())
-    }
-
-    /// This one is no more.
-    pub(crate) fn forget(&mut self, key: &Key) {
-        self.line
-            .iter_mut()
-            .for_each(|waiting| waiting.request.keys.retain(|tried| tried != key));
-    }
-
-    /// There may be a place that no lease gave back.
-    pub(crate) fn ring(&self) {
-        self.notifier.notify();
-    }
-}
 
 impl World {
     /// A slot at once, or a place in the queue, or neither.

@@ -30,7 +30,7 @@ use crate::naive::{Bill, Naive};
 use crate::oracle::{Oracle, is_set_aside, key};
 use crate::places::{AtWork, Places, Ramp};
 use crate::requests::{Attempt, Request};
-use crate::waiting::Room;
+use crate::room::Room;
 
 /// How long everything that can go wrong does.
 pub(crate) const CHAOS: Duration = Duration::from_secs(40);
