@@ -18,7 +18,7 @@ use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, broadcast};
 
-use crate::balance::Doorbell;
+use crate::balance::CapacityNotifier;
 use crate::cluster::{
     Action, Cluster, ClusterStatus, Event, Fields, Hint, Memory, Mode, ModeError, ModeOrder,
     Outcome, Sighting, Snapshot, Subject, SyncError, Ticket, Transition, Upstream, UpstreamId,
@@ -49,7 +49,7 @@ pub struct Control {
     woken: Notify,
     transitions: broadcast::Sender<Transition>,
     /// Notified of every new snapshot, without the lock.
-    bell: OnceLock<Arc<Doorbell>>,
+    notifier: OnceLock<Arc<CapacityNotifier>>,
 }
 
 impl Control {
@@ -64,7 +64,7 @@ impl Control {
             history,
             woken: Notify::new(),
             transitions,
-            bell: OnceLock::new(),
+            notifier: OnceLock::new(),
         })
     }
 
@@ -246,9 +246,10 @@ impl Control {
         self.transitions.subscribe()
     }
 
-    /// Sets the notifier for new snapshots that may have a slot for a waiter. The first one stays.
-    pub fn attach(&self, bell: &Arc<Doorbell>) {
-        self.bell.get_or_init(|| Arc::clone(bell));
+    /// Attaches what is notified of a new snapshot, which may have a slot for a waiter. The first
+    /// one stays.
+    pub fn attach(&self, notifier: &Arc<CapacityNotifier>) {
+        self.notifier.get_or_init(|| Arc::clone(notifier));
     }
 
     /// The only way to write: change, publish if requests can see it, notify, wake.
@@ -280,8 +281,8 @@ impl Control {
         if is_due_sooner {
             self.woken.notify_one();
         }
-        if is_news && let Some(bell) = self.bell.get() {
-            bell.place_came_free();
+        if is_news && let Some(notifier) = self.notifier.get() {
+            notifier.notify();
         }
         result
     }

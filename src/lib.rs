@@ -19,8 +19,9 @@ pub mod cluster;
 // Floor 4: the cluster behind its lock and snapshot; metrics.
 pub mod control;
 pub mod metrics;
-// Floor 5: config reloads.
+// Floor 5: config reloads; the place where requests wait for a slot.
 pub mod config_reload;
+pub mod waiting_room;
 // Floor 6: Pingora, HTTP, files and clocks.
 pub mod admin;
 pub mod driver;

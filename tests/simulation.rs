@@ -70,6 +70,8 @@ mod places;
 mod requests;
 #[path = "simulation/rescue.rs"]
 mod rescue;
+#[path = "simulation/room.rs"]
+mod room;
 #[path = "simulation/site.rs"]
 mod site;
 #[path = "simulation/succession.rs"]

@@ -1,14 +1,14 @@
-//! The waiters of one class under the same rules, by user: one user after the other has a turn, and
-//! each sends its oldest.
+//! The waiters of one class under the same rules, by user. Users take turns, and each user's oldest
+//! request goes first.
 //!
-//! Turns are numbers in a tree instead of users in a ring, so that a user who leaves is taken out
-//! at once, and one who cannot go now can be passed over without losing the turn.
+//! Turns are numbers in a tree and not users in a ring. So a user that leaves is taken out at once,
+//! and a user that cannot go now is passed over without losing its turn.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::queue::Ticket;
 
-/// See the module's documentation. A user has a turn exactly while it has somebody waiting.
+/// See the module's documentation. A user has a turn exactly while one of its requests waits.
 #[derive(Debug, Default)]
 pub(super) struct Lane {
     turns: BTreeMap<u64, u64>,
@@ -23,7 +23,7 @@ struct Line {
     tickets: VecDeque<Ticket>,
 }
 
-/// Somebody whose turn it is.
+/// The request whose turn it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Front {
     pub(super) turn: u64,
@@ -31,7 +31,7 @@ pub(super) struct Front {
 }
 
 impl Lane {
-    /// `ticket` must be newer than all before.
+    /// Adds a waiter. Its ticket must be newer than all before.
     pub(super) fn push(&mut self, user: u64, ticket: Ticket) {
         let Self {
             turns,
@@ -53,14 +53,14 @@ impl Lane {
         line.tickets.push_back(ticket);
     }
 
-    /// Whose turn it is.
+    /// Returns the request whose turn it is.
     pub(super) fn front(&self) -> Option<Front> {
         self.turns
             .first_key_value()
             .map(|(turn, user)| self.front_of(*turn, *user))
     }
 
-    /// Whose turn it is when whoever has `turn` cannot go.
+    /// Returns the request whose turn it is when the one with `turn` cannot go.
     pub(super) fn after(&self, turn: u64) -> Option<Front> {
         self.turns
             .range(turn + 1..)
@@ -76,16 +76,16 @@ impl Lane {
         }
     }
 
-    /// A waiter goes. Whoever was served has had its turn; whoever left has not.
+    /// Takes a waiter out. A user that was served has had its turn; one that left has not.
     pub(super) fn remove(&mut self, user: u64, ticket: Ticket, was_served: bool) {
         let line = self
             .users
             .get_mut(&user)
-            .expect("who is removed was waiting");
+            .expect("a request that is removed was waiting");
         let at = line
             .tickets
             .binary_search(&ticket)
-            .expect("who is removed was waiting");
+            .expect("a request that is removed was waiting");
         line.tickets.remove(at);
         if line.tickets.is_empty() {
             self.turns.remove(&line.turn);
@@ -101,7 +101,7 @@ impl Lane {
         self.users.is_empty()
     }
 
-    /// Of all users, or of one.
+    /// Returns the newest waiter of one user, or of all.
     pub(super) fn newest(&self, user: Option<u64>) -> Option<Ticket> {
         match user {
             Some(user) => self.users.get(&user)?.tickets.back().copied(),
@@ -113,7 +113,7 @@ impl Lane {
         }
     }
 
-    /// Each user and how many of its requests wait.
+    /// Returns each user and the number of its waiters.
     pub(super) fn lengths(&self) -> impl Iterator<Item = (u64, usize)> {
         self.users
             .iter()
@@ -130,7 +130,7 @@ impl Lane {
         assert_eq!(self.turns.len(), self.users.len(), "one turn for each user");
         assert!(
             self.users.values().all(|line| !line.tickets.is_empty()),
-            "nobody has a turn without waiting"
+            "no user has a turn without a waiter"
         );
         assert!(
             self.users
@@ -181,14 +181,14 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_keeps_the_turn_for_the_user() {
+    fn a_request_that_leaves_keeps_the_turn_for_its_user() {
         let mut lane = lane(&[(1, 1), (1, 2), (2, 3)]);
         lane.remove(1, Ticket(1), false);
         assert_eq!(serve_all(lane), [2, 3]);
     }
 
     #[test]
-    fn who_cannot_go_is_passed_over_and_stays_first() {
+    fn a_user_that_cannot_go_is_passed_over_and_stays_first() {
         let lane = lane(&[(1, 1), (2, 2), (3, 3)]);
         let first = lane.front().unwrap();
         let second = lane.after(first.turn).unwrap();
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_is_found_of_all_and_of_one() {
+    fn the_newest_waiter_is_found_of_all_users_and_of_one() {
         let lane = lane(&[(1, 1), (2, 2), (1, 3), (2, 4)]);
         assert_eq!(
             (

@@ -1,19 +1,19 @@
-//! How fast the queue moves: how many it served lately.
+//! The throughput of the queue: how many waiters were served lately.
 
 use std::time::{Duration, Instant};
 
-/// It looks back this many seconds, the current one included.
+/// Seconds that count, the current one included.
 const WINDOW: usize = 10;
 
-/// When whoever is refused should try again, at the earliest and at the latest.
-const SOONEST: u32 = 1;
-const LATEST: u32 = 60;
+/// Seconds after which a refused request should try again: the least and the most.
+const MIN_RETRY_AFTER: u32 = 1;
+const MAX_RETRY_AFTER: u32 = 60;
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Pace {
     start: Instant,
-    /// A second, and how many were served in it.
+    /// A second since the start, and the number of waiters served in it.
     served: [(u64, u32); WINDOW],
 }
 
@@ -25,7 +25,7 @@ impl Pace {
         }
     }
 
-    /// One was served.
+    /// Records that a waiter was served.
     pub fn note(&mut self, now: Instant) {
         let second = self.second(now);
         let slot = &mut self.served[second as usize % WINDOW];
@@ -48,8 +48,8 @@ impl Pace {
         f64::from(served) / (second + 1).min(WINDOW as u64) as f64
     }
 
-    /// Seconds after which `waiting` requests will have been served, if it goes on like this.
-    /// `otherwise`: if nothing was served.
+    /// Returns the seconds after which `waiting` requests will have been served at this pace.
+    /// `otherwise` is used if none was served.
     pub fn seconds_for(&self, waiting: usize, otherwise: Duration, now: Instant) -> u32 {
         let pace = self.per_second(now);
         let seconds = if pace > 0.0 {
@@ -57,7 +57,7 @@ impl Pace {
         } else {
             otherwise.as_secs_f64()
         };
-        (seconds.ceil() as u32).clamp(SOONEST, LATEST)
+        (seconds.ceil() as u32).clamp(MIN_RETRY_AFTER, MAX_RETRY_AFTER)
     }
 
     fn second(&self, now: Instant) -> u64 {
@@ -72,7 +72,7 @@ mod tests {
     const OTHERWISE: Duration = Duration::from_secs(20);
 
     #[test]
-    fn the_time_to_wait_is_that_of_the_queue_at_its_pace() {
+    fn retry_after_is_the_length_of_the_queue_at_its_pace() {
         let start = Instant::now();
         let mut pace = Pace::new(start);
         let after = |seconds| start + Duration::from_secs(seconds);
@@ -80,12 +80,15 @@ mod tests {
         (0..10).for_each(|second| (0..8).for_each(|_| pace.note(after(second))));
         assert_eq!(pace.per_second(after(9)), 8.0);
         assert_eq!(pace.seconds_for(100, OTHERWISE, after(9)), 13);
-        assert_eq!(pace.seconds_for(0, OTHERWISE, after(9)), SOONEST);
-        assert_eq!(pace.seconds_for(1_000_000, OTHERWISE, after(9)), LATEST);
+        assert_eq!(pace.seconds_for(0, OTHERWISE, after(9)), MIN_RETRY_AFTER);
+        assert_eq!(
+            pace.seconds_for(1_000_000, OTHERWISE, after(9)),
+            MAX_RETRY_AFTER
+        );
     }
 
     #[test]
-    fn what_is_long_ago_does_not_count_and_a_young_process_is_not_slow() {
+    fn requests_served_long_ago_do_not_count_and_a_young_process_is_not_slow() {
         let start = Instant::now();
         let mut pace = Pace::new(start);
         (0..6).for_each(|_| pace.note(start));

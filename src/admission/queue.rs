@@ -3,31 +3,31 @@
 //! ```text
 //!   retries ahead of all, in order of arrival
 //!   lane: tile, no rules    user a: 1 4 9   user b: 5      \
-//!   lane: map, no rules     user a: 2 3     user c: 8       > whose turn it is in each lane; of these, the best rank
+//!   lane: map, no rules     user a: 2 3     user c: 8       > each lane: whose turn; of these, the best rank
 //!   lane: map, rule 3       user b: 6 7                    /
 //! ```
 //!
 //! The order, so that it can be promised:
 //!
 //! * Within a class users take turns, and each user's requests go in order of arrival. A burst of
-//!   two hundred from one user stands before nobody else's first.
+//!   two hundred requests of one user does not stand before another user's first.
 //! * Between classes the best rank goes: the time of arrival plus [`AGEING`] for each step of
 //!   priority. So a request of priority `p` that is next in its class is overtaken by better
-//!   classes only as long as they came no more than `p` steps of ageing after it: nobody waits for
-//!   ever. (The rank of a waiter never changes, because all age alike.)
-//! * Who cannot go at the moment is passed over: a class without room holds up nobody else, nor
-//!   does a user who has all the places it may have.
-//! * A retry was let in before, so it goes first.
+//!   classes only as long as they arrived no more than `p` steps of ageing after it. No request
+//!   waits for ever. (The rank of a waiter never changes, because all age alike.)
+//! * A waiter that cannot go at the moment is passed over. A class without room holds up no other
+//!   class, and a user at its limit holds up no other user.
+//! * A retry was admitted before, so it goes first.
 //!
-//! The length is bounded. When it is reached, a newcomer takes the place of the newest waiter of
-//! the lowest class, if that class is lower than its own; else of a user who holds more than half
-//! of the queue; else, in its own class, of the user with the most waiters, if that user has more
-//! than the newcomer's. Otherwise the newcomer is refused. Where only those of its priority are too
+//! The length is bounded. At the bound, a newcomer takes the place of the newest waiter of the
+//! lowest class, if that class is lower than its own; else of a user that has more than half of the
+//! queue; else, in its own class, of the user with the most waiters, if that user has more than the
+//! newcomer's. Otherwise the newcomer is refused. Where only the requests of its priority are too
 //! many ([`Queue::shorten`]), the last of these rules decides.
 //!
-//! Waiting, time limits and places are not here: a waiter whose time is over is taken out with
-//! [`Queue::remove`], like one whose client left, and whether there is a place is what the caller's
-//! offer says.
+//! Time limits and slots are not here. A waiter whose time is over is taken out with
+//! [`Queue::remove`], like one whose client left. Whether there is a slot is the answer of the
+//! caller's offer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -36,64 +36,64 @@ use super::lane::{Front, Lane};
 use crate::config::Priority;
 use crate::ogc::{PerClass, RequestClass};
 
-/// What one step of priority is worth in time. Three steps stay below the queue's own default time
+/// The time that one step of priority is worth. Three steps stay below the queue's own default time
 /// limit of 20 s, so that even the lowest class is served before it gives up.
 pub const AGEING: Duration = Duration::from_secs(5);
 
-/// A waiter's number; the larger came later.
+/// A waiter's number; a later one is larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub(super) u64);
 
-/// Who asks for a place: all that the order depends on.
+/// A request for a slot, as far as the order depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ask {
     pub class: RequestClass,
     pub priority: Priority,
-    /// Stands for the set of rules that hold the request: requests of one class under different
-    /// rules are not in each other's way.
+    /// Hash of the set of rules that limit the request: requests of one class under different rules
+    /// do not hold each other up.
     pub rules: u64,
-    /// It waits for the main, wherever others of its class may go: they are not in each other's way
+    /// It prefers the main, wherever others of its class may go: they do not hold each other up
     /// either.
     pub from_main: bool,
-    /// Who, as a hash.
+    /// Hash of the user.
     pub user: u64,
     pub arrived: Instant,
-    /// It was let in before, and its upstream failed.
+    /// It was admitted before, and its upstream failed.
     pub is_retry: bool,
 }
 
-/// One that waits, and what belongs to it.
+/// A request that waits, and what belongs to it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Waiter<T> {
     pub ask: Ask,
     pub value: T,
 }
 
-/// What became of one that wanted to wait.
+/// The result of [`Queue::push`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Pushed<T> {
     Waits(Ticket),
-    /// Instead of another, who must be told.
+    /// It waits instead of another waiter, which is shed.
     WaitsInsteadOf(Ticket, Waiter<T>),
-    /// The queue is full of others with as good a claim.
+    /// The queue is full of waiters with claims as good.
     Full(T),
 }
 
-/// What became of a place offered to a waiter.
+/// A waiter's answer to the offer of a slot.
 #[derive(Debug)]
 pub enum Offer<G> {
     Taken(G),
-    /// Nobody of this class under these rules can go now.
+    /// No request of this class under these rules can go now.
     ClassMustWait,
-    /// Others of this class may go, this user may not.
+    /// Others of this class may go, and this user may not.
     UserMustWait,
 }
 
-/// Requests of one class, priority and set of rules, for the main or for anybody: if one can go, so
-/// can all, but for their users.
+/// Identifies requests of one class, priority and set of rules, for the main or for any upstream. If
+/// one can go, so can all, but for the limits of their users.
 type LaneKey = (Priority, RequestClass, u64, bool);
 
-/// Those who wait of one priority.
+/// The waiters of one priority, and their bound.
 #[derive(Clone, Copy, Debug)]
 struct ByPriority {
     len: usize,
@@ -110,12 +110,12 @@ pub struct Queue<T> {
     lengths: PerClass<usize>,
     by_priority: [ByPriority; 4],
     last_ticket: u64,
-    /// Kept between calls for its memory.
+    /// Scratch memory, kept between calls.
     fronts: Vec<(LaneKey, Front)>,
 }
 
 impl<T> Queue<T> {
-    /// At most `most` wait at a time.
+    /// At most `most` requests wait at a time.
     pub fn new(most: usize) -> Self {
         Self {
             most,
@@ -132,13 +132,12 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Whoever waits goes on waiting, also above the new bound.
+    /// Changes the bound. Waiters above the new bound go on waiting.
     pub fn set_most(&mut self, most: usize) {
         self.most = most;
     }
 
-    /// At most `most` of this priority wait, retries not counted among whom it stops. Whoever waits
-    /// goes on waiting.
+    /// Bounds the waiters of this priority. Retries pass the bound, and waiters go on waiting.
     pub fn shorten(&mut self, priority: Priority, most: usize) {
         self.by_priority[usize::from(priority.get())].most = most;
     }
@@ -159,22 +158,22 @@ impl<T> Queue<T> {
         self.lengths[class]
     }
 
-    /// Everybody, the oldest first.
+    /// Returns all waiters, the oldest first.
     pub fn waiters(&self) -> impl Iterator<Item = &Waiter<T>> {
         self.waiters.values()
     }
 
-    /// Lines up, if there is room or somebody has to make some.
+    /// Enqueues a request, if there is room or another waiter has to make room.
     pub fn push(&mut self, ask: Ask, value: T) -> Pushed<T> {
         let alike = &self.by_priority[usize::from(ask.priority.get())];
-        let who_makes_room = if self.len() >= self.most {
-            Some(self.who_makes_room(&ask))
+        let displaced_by = if self.len() >= self.most {
+            Some(self.displaced_by(&ask))
         } else if alike.len >= alike.most && !ask.is_retry {
-            Some(self.who_has_more(&ask))
+            Some(self.newest_of_longest(&ask))
         } else {
             None
         };
-        let shed = match who_makes_room {
+        let shed = match displaced_by {
             Some(None) => return Pushed::Full(value),
             Some(Some(ticket)) => self.remove(ticket),
             None => None,
@@ -187,9 +186,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Offers a place to one after the other, the best first, until one takes it. Users who have
-    /// all they may have at the moment are passed over without an offer: `may` says who is not one
-    /// of them.
+    /// Offers a slot to one waiter after the other, the best first, until one takes it. `may` is
+    /// false for waiters whose user is at a limit: they are passed over without an offer.
     pub fn serve<G>(
         &mut self,
         may: impl Fn(&Waiter<T>) -> bool,
@@ -204,21 +202,19 @@ impl<T> Queue<T> {
         let (ticket, given) = served?;
         let waiter = self
             .take_out(ticket, true)
-            .expect("an offer goes to one who waits");
+            .expect("an offer goes to a waiter");
         self.check_invariants();
         Some((waiter, given))
     }
 
-    /// Takes one out whose client left, or whose time is over. `None` if it is not waiting any
-    /// more.
+    /// Takes a waiter out whose client left, or whose time is over. `None` if it waits no more.
     pub fn remove(&mut self, ticket: Ticket) -> Option<Waiter<T>> {
         let waiter = self.take_out(ticket, false)?;
         self.check_invariants();
         Some(waiter)
     }
 
-    /// Retries have tried different upstreams, so one that cannot go says nothing about the next.
-    /// There are few.
+    /// Retries have tried different upstreams, so each gets an offer. There are few of them.
     fn serve_retry<G>(
         &self,
         may: &impl Fn(&Waiter<T>) -> bool,
@@ -242,8 +238,9 @@ impl<T> Queue<T> {
         may: &impl Fn(&Waiter<T>) -> bool,
         offer: &mut impl FnMut(&Waiter<T>) -> Offer<G>,
     ) -> Option<(Ticket, G)> {
-        let first =
-            |(key, lane): (&LaneKey, &Lane)| Some((*key, self.who_may(lane, lane.front(), may)?));
+        let first = |(key, lane): (&LaneKey, &Lane)| {
+            Some((*key, self.first_that_may(lane, lane.front(), may)?))
+        };
         fronts.extend(self.lanes.iter().filter_map(first));
         while let Some(at) = (0..fronts.len()).min_by_key(|at| self.rank(fronts[*at].1.ticket)) {
             let (key, front) = fronts[at];
@@ -252,7 +249,7 @@ impl<T> Queue<T> {
                 Offer::ClassMustWait => None,
                 Offer::UserMustWait => {
                     let lane = &self.lanes[&key];
-                    self.who_may(lane, lane.after(front.turn), may)
+                    self.first_that_may(lane, lane.after(front.turn), may)
                 }
             };
             match next {
@@ -263,8 +260,8 @@ impl<T> Queue<T> {
         None
     }
 
-    /// The first from `front` on that may go.
-    fn who_may(
+    /// Returns the first from `front` on that may go.
+    fn first_that_may(
         &self,
         lane: &Lane,
         front: Option<Front>,
@@ -304,7 +301,7 @@ impl<T> Queue<T> {
             let lane = self
                 .lanes
                 .get_mut(&ask.lane())
-                .expect("who waits has a lane");
+                .expect("a waiter has a lane");
             lane.remove(ask.user, ticket, was_served);
             if lane.is_empty() {
                 self.lanes.remove(&ask.lane());
@@ -313,8 +310,8 @@ impl<T> Queue<T> {
         Some(waiter)
     }
 
-    /// The rules of the module's documentation, in their order.
-    fn who_makes_room(&self, newcomer: &Ask) -> Option<Ticket> {
+    /// Applies the rules of the module's documentation, in their order.
+    fn displaced_by(&self, newcomer: &Ask) -> Option<Ticket> {
         let lowest = self.lanes.last_key_value()?.0.0;
         if newcomer.is_retry || lowest > newcomer.priority {
             return self.newest(lowest, None);
@@ -325,12 +322,12 @@ impl<T> Queue<T> {
         if lowest < newcomer.priority {
             return None;
         }
-        self.who_has_more(newcomer)
+        self.newest_of_longest(newcomer)
     }
 
-    /// The newest of its priority of the user who has the most of them, if that are more than the
-    /// newcomer's user would have.
-    fn who_has_more(&self, newcomer: &Ask) -> Option<Ticket> {
+    /// Returns the newest waiter of this priority of the user with the most of them, if these are
+    /// more than the newcomer's user would have.
+    fn newest_of_longest(&self, newcomer: &Ask) -> Option<Ticket> {
         let lengths = self.lengths_by_user(|priority| priority == newcomer.priority);
         let own = lengths.get(&newcomer.user).copied().unwrap_or(0);
         let (user, most) = lengths.into_iter().max_by_key(|(_, length)| *length)?;
@@ -341,7 +338,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Whoever else holds more than half of the queue, and would still have no less than `user`.
+    /// Returns another user that has more than half of the queue, and would still have no fewer
+    /// waiters than `user`.
     fn greedy_user(&self, user: u64) -> Option<u64> {
         let lengths = self.lengths_by_user(|_| true);
         let own = lengths.get(&user).copied().unwrap_or(0);
@@ -369,7 +367,7 @@ impl<T> Queue<T> {
         lanes.filter_map(|(_, lane)| lane.newest(user)).max()
     }
 
-    /// The newest of the lowest class in which the user waits.
+    /// Returns the user's newest waiter of the lowest class in which it has any.
     fn newest_of_user(&self, user: u64) -> Option<Ticket> {
         Priority::ALL
             .into_iter()
@@ -388,14 +386,14 @@ impl<T> Queue<T> {
             assert_eq!(
                 in_lanes + self.retries.len(),
                 self.len(),
-                "everybody waits in one place"
+                "each waiter is in one place"
             );
             let by_class: usize = self.lengths.iter().map(|(_, length)| length).sum();
             let by_priority: usize = self.by_priority.iter().map(|alike| alike.len).sum();
             assert_eq!(
                 [by_class, by_priority],
                 [self.len(); 2],
-                "everybody is counted in one class and one priority"
+                "each waiter is counted in one class and one priority"
             );
             assert!(
                 self.lanes.values().all(|lane| !lane.is_empty()),
@@ -407,7 +405,7 @@ impl<T> Queue<T> {
 }
 
 impl Ask {
-    /// The smaller goes first.
+    /// The smaller rank goes first.
     pub fn rank(&self) -> Instant {
         self.arrived + AGEING * u32::from(self.priority.get())
     }

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::claim::Metered;
+use super::concurrency_keys::Metered;
 
 /// Users or addresses counted for one rule in one window.
 pub const MOST_COUNTED: usize = 65_536;
@@ -81,7 +81,7 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use super::super::claim::tests::{MAP, client, limits};
+    use super::super::concurrency_keys::tests::{MAP, client, limits};
     use super::*;
     use crate::config::Limits;
     use crate::ogc::{self, RequestHead};

@@ -1,4 +1,4 @@
-//! Who waits, and for how long: what an operator sees of the queue.
+//! The state of the queue, for operators.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -9,33 +9,34 @@ use crate::ogc::RequestClass;
 /// The queue at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct QueueStatus {
-    /// Classes of which somebody waits.
+    /// Classes with waiters.
     pub classes: Vec<ClassWaiting>,
-    /// How many may wait.
+    /// The number of requests that may wait.
     pub most: usize,
-    /// Served lately.
+    /// Waiters served per second, lately.
     pub per_second: f64,
 }
 
-/// Those of one class.
+/// The waiters of one class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassWaiting {
     pub class: RequestClass,
     pub waiting: usize,
-    /// Different users among them.
+    /// The number of their users.
     pub users: usize,
-    /// How long the one has waited who came first.
+    /// How long the oldest of them has waited.
     pub longest: Duration,
 }
 
 impl QueueStatus {
+    /// Returns the number of waiters.
     pub fn waiting(&self) -> usize {
         self.classes.iter().map(|class| class.waiting).sum()
     }
 }
 
 impl<T> Queue<T> {
-    /// Classes of which somebody waits, with how many, of whom and how long.
+    /// Returns the classes with waiters.
     pub fn waiting_by_class(&self, now: Instant) -> Vec<ClassWaiting> {
         let of_class = |class: RequestClass| {
             let asks = || {
@@ -64,7 +65,7 @@ mod tests {
     use crate::config::Priority;
 
     #[test]
-    fn it_tells_who_waits_and_how_long_by_class() {
+    fn waiters_are_counted_by_class_with_their_users_and_the_longest_wait() {
         let (mut queue, start) = (Queue::new(10), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         for (class, user, seconds) in [
@@ -83,7 +84,7 @@ mod tests {
             };
             queue.push(ask, ());
         }
-        let told = queue.waiting_by_class(after(5));
+        let by_class = queue.waiting_by_class(after(5));
         let waiting = |class, waiting, users, seconds| ClassWaiting {
             class,
             waiting,
@@ -91,7 +92,7 @@ mod tests {
             longest: Duration::from_secs(seconds),
         };
         assert_eq!(
-            told,
+            by_class,
             [
                 waiting(RequestClass::Tile, 1, 1, 2),
                 waiting(RequestClass::Map, 2, 1, 5)

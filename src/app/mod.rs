@@ -36,6 +36,7 @@ use crate::driver;
 use crate::metrics::Metrics;
 use crate::proxy::access_log::AccessLog;
 use crate::proxy::{Connections, FrontDoor, Recent};
+use crate::waiting_room::WaitingRoom;
 use descriptors::Budget;
 use logging::LogLevelSwitch;
 
@@ -54,6 +55,7 @@ pub struct App {
     pub control: Arc<Control>,
     pub reload: Arc<ConfigReload>,
     front_door: FrontDoor,
+    room: Arc<WaitingRoom>,
     draining: Arc<AtomicBool>,
     /// Stops the listeners.
     stop_serving: watch::Sender<bool>,
@@ -108,7 +110,13 @@ async fn start_with(first: FirstRead) -> Result<App, StartError> {
         Arc::clone(&metrics),
     ));
     let access_log = AccessLog::start(&config.log.access, config.log.format);
-    let front_door = FrontDoor::new(Arc::clone(&control), Arc::clone(&metrics), access_log);
+    let room = WaitingRoom::new(Arc::clone(&control), Arc::clone(&metrics), Instant::now());
+    let front_door = FrontDoor::new(
+        Arc::clone(&control),
+        Arc::clone(&metrics),
+        Arc::clone(&room),
+        access_log,
+    );
 
     let sockets = listeners::bind(&config.listen)?;
     let listen = sockets.addresses.clone();
@@ -135,8 +143,8 @@ async fn start_with(first: FirstRead) -> Result<App, StartError> {
         tokio::spawn(async move { service.start_service(Some(sockets.table), serving, 1).await });
     let (controlled, counted) = (Arc::clone(&control), Arc::clone(&metrics));
     let queue = {
-        let front_door = front_door.clone();
-        move || front_door.queue_status()
+        let room = Arc::clone(&room);
+        move || room.status(Instant::now())
     };
     let requests = {
         let front_door = front_door.clone();
@@ -180,6 +188,7 @@ async fn start_with(first: FirstRead) -> Result<App, StartError> {
         control,
         reload,
         front_door,
+        room,
         draining,
         stop_serving,
         stop_rest,
@@ -266,7 +275,7 @@ fn proxy_service(
 impl App {
     /// The requests that wait for a slot.
     pub fn queue(&self) -> QueueStatus {
-        self.front_door.queue_status()
+        self.room.status(Instant::now())
     }
 
     /// Stops according to the configuration in force: `/readyz` turns 503 at once, the listeners

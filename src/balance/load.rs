@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::{Doorbell, KeyInFlight, LearnedCap, Slowness, Watched};
+use super::{CapacityNotifier, KeyInFlight, LearnedCap, Slowness, Watched};
 use crate::ogc::RequestClass;
 
 /// Live leases on one upstream. The load outlives snapshots and config reloads, and is the only
@@ -34,8 +34,8 @@ pub struct Load {
     /// Slowness compared with the upstream's peers. Written at the begin and end of requests, and
     /// read by `select`.
     slowness: Slowness,
-    /// Rung when a lease ends. The owner of the queue attaches it.
-    bell: OnceLock<Arc<Doorbell>>,
+    /// The notifier for the end of a lease. The waiting room attaches it.
+    notifier: OnceLock<Arc<CapacityNotifier>>,
 }
 
 /// Divisor of the weight that one more request has in the mean.
@@ -272,9 +272,9 @@ impl Load {
             .expect("the closure always notes");
     }
 
-    /// Attaches the doorbell that is rung when a lease ends. The first one stays.
-    pub fn attach(&self, bell: &Arc<Doorbell>) {
-        self.bell.get_or_init(|| Arc::clone(bell));
+    /// Attaches the notifier for the end of a lease. The first one stays.
+    pub fn attach(&self, notifier: &Arc<CapacityNotifier>) {
+        self.notifier.get_or_init(|| Arc::clone(notifier));
     }
 
     fn occupancy(&self) -> Occupancy {
@@ -369,8 +369,8 @@ impl Drop for Lease {
         if self.is_trial {
             self.load.on_trial.store(false, Ordering::Relaxed);
         }
-        if let Some(bell) = self.load.bell.get() {
-            bell.place_came_free();
+        if let Some(notifier) = self.load.notifier.get() {
+            notifier.notify();
         }
     }
 }
@@ -485,12 +485,12 @@ mod tests {
     fn who_waits_is_told_when_a_lease_ends() {
         let (load, rung) = (Arc::new(Load::default()), Arc::new(AtomicU32::new(0)));
         let counter = Arc::clone(&rung);
-        let bell = Arc::new(Doorbell::new(move || {
+        let notifier = Arc::new(CapacityNotifier::new(move || {
             counter.fetch_add(1, Ordering::Relaxed);
         }));
-        load.attach(&bell);
+        load.attach(&notifier);
         drop(load.try_lease(Room::UNLIMITED));
-        bell.set_waiting(1);
+        notifier.set_waiting(1);
         let lease = load.try_lease(Room::UNLIMITED);
         assert_eq!(rung.load(Ordering::Relaxed), 0);
         drop(lease);

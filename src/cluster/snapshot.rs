@@ -138,6 +138,16 @@ pub enum NoUpstream {
     NoVerdict,
 }
 
+impl NoUpstream {
+    /// Whether an upstream may serve the request later.
+    pub const fn is_worth_a_wait(self) -> bool {
+        match self {
+            Self::Full | Self::NoVerdict => true,
+            Self::NoneEligible | Self::AllTried => false,
+        }
+    }
+}
+
 /// The result of examining some upstreams.
 enum Found {
     Taken(Selection),

@@ -1,7 +1,6 @@
 //! One GeoServer instance, for as long as its address is configured.
 
-use std::any::Any;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use crate::balance::Load;
 use crate::config::{Address, Role, UpstreamConfig, UpstreamName};
@@ -25,9 +24,6 @@ pub struct Upstream {
     pub address: Address,
     pub role: Role,
     pub load: Arc<Load>,
-    /// Data that the floors above prepare once per upstream (its peer, its counters) and find again
-    /// without a look-up.
-    pub attachment: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Upstream {
@@ -41,7 +37,6 @@ impl Upstream {
             address: config.address.clone(),
             role: config.role,
             load,
-            attachment: OnceLock::new(),
         }
     }
 

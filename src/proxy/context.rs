@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::admission::{Claim, Client};
+use crate::admission::{Client, ConcurrencyKeys};
 use crate::balance::{Lease, Watch};
 use crate::cluster::{About, Cause, Snapshot, Tried, Upstream};
 use crate::config::ClassConfig;
 use crate::ogc::{Classified, RequestClass, Retryable};
 use crate::proxy::catalog_writes::scope;
+use crate::waiting_room::{Admission, ConcurrencyPermit};
 
-use super::handles::Handles;
 use super::running::Running;
-use super::waiting::{Permit, Seat};
 use crate::proxy::client::body_prefix::BodyPrefix;
 use crate::proxy::client::identity::ClientIdentity;
 use crate::proxy::client::rates::RateNote;
@@ -24,6 +23,7 @@ use crate::proxy::connection::interrupt::{Armed, Interrupt};
 use crate::proxy::headers::ClientView;
 use crate::proxy::response::inspection::BodyInspector;
 use crate::proxy::response::respond::Refusal;
+use crate::proxy::upstream::peer::UpstreamPeer;
 use crate::proxy::upstream::retry::AttemptProgress;
 use crate::proxy::upstream::second_opinion::SecondOpinion;
 use http::Version;
@@ -54,7 +54,7 @@ pub struct Context {
     /// The client as the limits know it, where that was needed.
     pub(super) client: Option<Client>,
     /// The limits that an attempt has to pass.
-    pub(super) claim: Claim,
+    pub(super) concurrency_keys: ConcurrencyKeys,
     /// The rate that leaves the least room.
     pub(super) rate: Option<Box<RateNote>>,
     /// Time spent waiting for places.
@@ -111,7 +111,7 @@ impl Context {
             body_came: None,
             is_request_complete: false,
             client: None,
-            claim: Claim::default(),
+            concurrency_keys: ConcurrencyKeys::default(),
             rate: None,
             queued: None,
             retry_after: None,
@@ -175,11 +175,11 @@ impl Context {
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub(super) upstream: Arc<Upstream>,
-    pub(super) handles: Arc<Handles>,
+    pub(super) peer: Arc<UpstreamPeer>,
     /// Given back when the upstream is done, which can be long before a slow client is.
     lease: Option<Lease>,
     /// Given back with it.
-    permit: Option<Permit>,
+    permit: Option<ConcurrencyPermit>,
     /// Its latency is a sample for the upstream's concurrency limit.
     pub(super) teaches_cap: bool,
     /// On the upstream when it began: see [`Lease::company`].
@@ -212,14 +212,14 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    pub(super) fn new(seat: Seat, handles: Arc<Handles>, now: Instant) -> Self {
-        let Seat { selection, permit } = seat;
+    pub(super) fn new(admission: Admission, peer: Arc<UpstreamPeer>, now: Instant) -> Self {
+        let Admission { selection, permit } = admission;
         Self {
             company: selection.lease.company(),
             is_quick: selection.lease.is_quick(),
             teaches_slowness: false,
             upstream: selection.upstream,
-            handles,
+            peer,
             lease: Some(selection.lease),
             permit,
             teaches_cap: selection.teaches_cap,
@@ -282,6 +282,7 @@ mod tests {
     use crate::control::Control;
     use crate::metrics::Metrics;
     use crate::proxy::RunningRequests;
+    use crate::proxy::upstream::peer::UpstreamPeers;
 
     const FILE: &str = "/geofront.toml";
     const CONFIG: &str = "[upstreams.main]\nurl = \"http://127.0.0.1:1\"\nrole = \"main\"\n[upstreams.a]\nurl = \"http://127.0.0.1:2\"";
@@ -320,13 +321,13 @@ mod tests {
             .snapshot()
             .select(RequestClass::Map, &ctx.tried, now)
             .expect("all upstreams are up");
-        let handles = Handles::of(&selection.upstream, &Metrics::new());
+        let peer = UpstreamPeers::new(Metrics::new()).of(&selection.upstream);
         ctx.attempt = Some(Attempt::new(
-            Seat {
+            Admission {
                 selection,
                 permit: None,
             },
-            handles,
+            peer,
             now,
         ));
         ctx

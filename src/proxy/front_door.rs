@@ -17,12 +17,12 @@ use super::connection::interrupt::Interrupts;
 use super::connection::refuse_head::HeadRefuser;
 use super::running::RunningRequests;
 use super::upstream::moves::WaitMover;
+use super::upstream::peer::UpstreamPeers;
 use super::upstream::retry_budget::RetryBudget;
 use super::upstream::second_opinion::OpinionBudget;
-use super::waiting::WaitingRoom;
-use crate::admission::QueueStatus;
 use crate::control::Control;
 use crate::metrics::Metrics;
+use crate::waiting_room::WaitingRoom;
 
 /// The proxy: one for all listeners, cheap to clone.
 #[derive(Clone)]
@@ -48,6 +48,7 @@ pub(super) struct Parts {
     pub(super) running: RunningRequests,
     pub(super) coalescing: Coalescing,
     pub(super) room: Arc<WaitingRoom>,
+    pub(super) peers: UpstreamPeers,
     pub(super) interrupts: Arc<Interrupts>,
     pub(super) meters: Meters,
     pub(super) held_bodies: Arc<HeldBodies>,
@@ -55,9 +56,14 @@ pub(super) struct Parts {
 
 impl FrontDoor {
     /// Builds the proxy of a process.
-    pub fn new(control: Arc<Control>, metrics: Arc<Metrics>, access_log: AccessLog) -> Self {
+    pub fn new(
+        control: Arc<Control>,
+        metrics: Arc<Metrics>,
+        room: Arc<WaitingRoom>,
+        access_log: AccessLog,
+    ) -> Self {
         let threads = control.snapshot().config.threads.get();
-        let room = WaitingRoom::new(Arc::clone(&control), Arc::clone(&metrics), Instant::now());
+        let peers = UpstreamPeers::new(Arc::clone(&metrics));
         let parts = Parts {
             control,
             metrics,
@@ -69,6 +75,7 @@ impl FrontDoor {
             running: RunningRequests::default(),
             coalescing: Coalescing::default(),
             room,
+            peers,
             interrupts: Arc::default(),
             meters: Meters::default(),
             held_bodies: Arc::default(),
@@ -86,11 +93,6 @@ impl FrontDoor {
     /// Opens the file of the access log anew; returns false if there is none.
     pub fn reopen_access_log(&self) -> bool {
         self.parts.access_log.reopen()
-    }
-
-    /// The state of the queue.
-    pub fn queue_status(&self) -> QueueStatus {
-        self.parts.room.status(Instant::now())
     }
 
     /// The last slow and failed requests after number `after`.
@@ -117,7 +119,7 @@ impl FrontDoor {
         let parts = &self.parts;
         let mover = WaitMover {
             control: &parts.control,
-            metrics: &parts.metrics,
+            peers: &parts.peers,
             interrupts: &parts.interrupts,
             budget: &parts.budget,
         };

@@ -19,16 +19,12 @@ mod coalesce;
 mod connection;
 mod context;
 mod front_door;
-mod handles;
 pub mod headers;
 mod hooks;
 pub mod response;
 mod running;
 mod steps;
 mod upstream;
-mod waiting;
-
-use upstream::retry_budget as budget;
 
 pub use access_log::recent::Recent;
 pub use connection::{ConnectionParts, Connections};

@@ -163,6 +163,7 @@ const MUST_HAPPEN: &[&str] = &[
     "waited too long",
     "left while waiting",
     "left when its turn came",
+    "a slot released after a search",
     "shed",
     "shed for a retry",
     "shed from one who had more than half",

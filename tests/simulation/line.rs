@@ -16,7 +16,8 @@ const STEP: Duration = Duration::from_secs(5);
 /// One that waits.
 pub(crate) struct Waiting {
     pub(crate) number: u64,
-    pub(crate) ticket: Ticket,
+    /// From the moment that the list has returned it.
+    pub(crate) ticket: Option<Ticket>,
     pub(crate) ask: Ask,
     pub(crate) request: Request,
     /// When it gives up.
@@ -108,6 +109,13 @@ impl Line {
             self.turns.push(turn);
         }
         self.waiting.push(waiting);
+    }
+
+    /// Its place in the queue, if it waits.
+    pub(crate) fn set_ticket(&mut self, number: u64, ticket: Ticket) {
+        if let Some(waiting) = self.iter_mut().find(|waiting| waiting.number == number) {
+            waiting.ticket = Some(ticket);
+        }
     }
 
     /// One ends its wait. A user who was served has had its turn.

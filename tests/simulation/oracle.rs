@@ -2,6 +2,7 @@
 //! obvious way.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use geofront::balance::COMPANIONS;
@@ -16,7 +17,7 @@ use crate::requests::Request;
 /// The cluster at one instant.
 pub(crate) struct Oracle<'w> {
     config: &'w Config,
-    status: ClusterStatus,
+    status: Rc<ClusterStatus>,
     ledger: &'w BTreeMap<Key, Entry>,
     /// For how far ramps are, and how long something has lasted.
     at: Instant,
@@ -78,7 +79,7 @@ pub(crate) fn is_set_aside(status: &UpstreamStatus) -> bool {
 impl<'w> Oracle<'w> {
     pub(crate) fn new(
         config: &'w Config,
-        status: ClusterStatus,
+        status: Rc<ClusterStatus>,
         ledger: &'w BTreeMap<Key, Entry>,
         at: Instant,
     ) -> Self {

@@ -1,11 +1,13 @@
 //! Clients: requests arrive, are tried, fail and are tried elsewhere.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use geofront::admission::{Claim, Client};
-use geofront::balance::LearnedCap;
+use geofront::admission::{Client, ConcurrencyKeys};
+use geofront::balance::{LearnedCap, Lease};
 use geofront::cluster::{
-    Cause, Event, NoUpstream, Outcome, Selection, Snapshot, Tried, UpstreamId,
+    About, Cause, Event, MainPreference, NoUpstream, Outcome, Selection, SelectionRequest,
+    Snapshot, Tried, Upstream, UpstreamId,
 };
 use geofront::config::{MaxInFlight, PerUser, Priority};
 use geofront::ogc::{self, RequestClass, RequestHead};
@@ -38,7 +40,7 @@ pub(crate) struct Request {
     /// What a trusted proxy adds to the priority of its class.
     pub(crate) steps: i64,
     /// The limits that hold it, as they were when it came; and the same in our terms.
-    pub(crate) claim: Claim,
+    pub(crate) claim: ConcurrencyKeys,
     pub(crate) held: Held,
     /// What a balancer without us would have made of it, if it is a read.
     pub(crate) naively: Option<f64>,
@@ -76,7 +78,10 @@ pub(crate) struct Held {
 pub(crate) struct Attempt {
     pub(crate) request: Request,
     pub(crate) key: Key,
-    selection: Selection,
+    upstream: Arc<Upstream>,
+    /// Until the upstream is done.
+    lease: Option<Lease>,
+    teaches_cap: bool,
     kind: Kind,
     sent: Instant,
     outcome: Option<Outcome>,
@@ -104,29 +109,33 @@ impl Request {
         snapshot.has_place(self.class, &self.tried)
     }
 
-    /// As the proxy does. `may_join`: nobody waits.
+    /// By the shipped selection. `may_join`: no request waits.
     pub(crate) fn select(
         &self,
         snapshot: &Snapshot,
         may_join: bool,
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
-        let others = || match self.metatile {
-            Some(metatile) if may_join => {
-                snapshot.select_joining(self.class, metatile, &self.tried, now)
-            }
-            metatile => snapshot.select_for(self.class, metatile, &self.tried, now),
+        let main = if self.from_main {
+            MainPreference::ToSeeAChange
+        } else {
+            MainPreference::No
         };
-        if !self.from_main {
-            return others();
-        }
-        match snapshot.select_main(self.class, &self.tried, now) {
-            Ok(selection) => Ok(selection),
-            Err(NoUpstream::Full) => others().map_err(|_| NoUpstream::Full),
-            Err(NoUpstream::NoneEligible | NoUpstream::AllTried | NoUpstream::NoVerdict) => {
-                others()
-            }
-        }
+        let request = SelectionRequest {
+            class: self.class,
+            key: self.metatile,
+            tried: self.tried.clone(),
+            main,
+            about: About::Anything,
+        };
+        request.select(snapshot, may_join, now)
+    }
+}
+
+impl Attempt {
+    /// It has its lease.
+    pub(crate) fn is_with_upstream(&self) -> bool {
+        self.lease.is_some()
     }
 }
 
@@ -181,7 +190,7 @@ impl World {
         });
     }
 
-    fn claim(&self, user: u64, class: RequestClass) -> Claim {
+    fn claim(&self, user: u64, class: RequestClass) -> ConcurrencyKeys {
         let target = match class {
             RequestClass::Map => "/geoserver/wms?service=WMS&request=GetMap",
             // Held by its user alone, as everything else is in these worlds.
@@ -198,7 +207,7 @@ impl World {
             address: [10, 0, 0, 9].into(),
             address_key: 9,
         };
-        Claim::of(
+        ConcurrencyKeys::of(
             &self.config.limits,
             &ogc::classify(&head, "/geoserver", Some(b"")),
             &head,
@@ -319,7 +328,16 @@ impl World {
         );
     }
 
-    pub(crate) fn begin_attempt(&mut self, mut request: Request, selection: Selection) {
+    pub(crate) fn begin_attempt(&mut self, request: Request, selection: Selection) {
+        self.begin(request, selection, true);
+    }
+
+    /// Its client left at the moment that it was served.
+    pub(crate) fn begin_attempt_for_nobody(&mut self, request: Request, selection: Selection) {
+        self.begin(request, selection, false);
+    }
+
+    fn begin(&mut self, mut request: Request, selection: Selection, has_client: bool) {
         let key = (
             selection.upstream.name.to_string(),
             selection
@@ -359,6 +377,11 @@ impl World {
             Some(cause) => (Duration::from_millis(1), Some(Outcome::Failure(cause))),
             None => (after, outcome),
         };
+        let (after, outcome) = if has_client {
+            (after, outcome)
+        } else {
+            (Duration::ZERO, None)
+        };
         let is_right = self.machine(key.1).geoserver.is_whole();
         let number = self.plan(after, Todo::EndAttempt);
         self.attempts.insert(
@@ -366,7 +389,9 @@ impl World {
             Attempt {
                 request,
                 key,
-                selection,
+                upstream: selection.upstream,
+                lease: Some(selection.lease),
+                teaches_cap: selection.teaches_cap,
                 kind,
                 sent: self.now,
                 outcome,
@@ -378,52 +403,31 @@ impl World {
 
     pub(crate) fn end_attempt(&mut self, number: u64) {
         // Those of a geofront that is gone may have gone with it.
-        let Some(attempt) = self.attempts.remove(&number) else {
+        let Some(mut attempt) = self.attempts.remove(&number) else {
             return;
         };
+        if let Some(outcome) = attempt
+            .outcome
+            .clone()
+            .filter(|_| attempt.life == self.life)
+        {
+            self.observe(attempt.upstream.id, attempt.sent, outcome);
+        }
+        self.end_lease(&mut attempt);
+        self.answer_bell();
         let Attempt {
             request,
             key,
-            selection,
-            kind,
-            sent,
+            teaches_cap,
             outcome,
             is_right,
             life,
+            ..
         } = attempt;
-        let Selection {
-            upstream,
-            lease,
-            teaches_cap,
-        } = selection;
         let is_ours = life == self.life;
         let is_local = matches!(outcome, Some(Outcome::Failure(Cause::Local(_))));
         let has_failed = matches!(outcome, Some(Outcome::Failure(_))) && !is_local;
         let is_answered = outcome == Some(Outcome::Success);
-        if let Some(outcome) = outcome.filter(|_| is_ours) {
-            self.observe(upstream.id, sent, outcome);
-        }
-        let is_tracked = |entry: &&mut Entry| {
-            is_ours
-                && entry
-                    .upstream
-                    .as_ref()
-                    .is_some_and(|known| known.id == upstream.id)
-        };
-        match self.ledger.get_mut(&key).filter(is_tracked) {
-            Some(entry) => {
-                entry.at_work.end(kind);
-                entry.trials -= u32::from(lease.is_trial());
-            }
-            None => {
-                self.retired
-                    .get_mut(&(life, upstream.id))
-                    .expect("who is not tracked retired")
-                    .1 -= 1
-            }
-        }
-        drop(lease);
-        self.answer_bell();
         if is_ours {
             self.give_back(&request);
         }
@@ -439,6 +443,52 @@ impl World {
         } else if is_ours && (has_failed || is_answered) {
             self.concluded(&request, is_answered && is_right);
         }
+    }
+
+    /// Its upstream is done, if it was not before.
+    fn end_lease(&mut self, attempt: &mut Attempt) {
+        let Some(lease) = attempt.lease.take() else {
+            return;
+        };
+        let (upstream, is_ours) = (&attempt.upstream, attempt.life == self.life);
+        let is_tracked = |entry: &&mut Entry| {
+            is_ours
+                && entry
+                    .upstream
+                    .as_ref()
+                    .is_some_and(|known| known.id == upstream.id)
+        };
+        match self.ledger.get_mut(&attempt.key).filter(is_tracked) {
+            Some(entry) => {
+                entry.at_work.end(attempt.kind);
+                entry.trials -= u32::from(lease.is_trial());
+            }
+            None => {
+                self.retired
+                    .get_mut(&(attempt.life, upstream.id))
+                    .expect("who is not tracked retired")
+                    .1 -= 1
+            }
+        }
+        self.room.end_lease(&upstream.load, || drop(lease));
+    }
+
+    /// Some upstream is done with some attempt. False if there is none.
+    pub(crate) fn release_any(&mut self) -> bool {
+        let numbers: Vec<u64> = self
+            .attempts
+            .iter()
+            .filter(|(_, attempt)| attempt.is_with_upstream())
+            .map(|(number, _)| *number)
+            .collect();
+        if numbers.is_empty() {
+            return false;
+        }
+        let number = *self.chance.one_of(&numbers);
+        let mut attempt = self.attempts.remove(&number).expect("it was found");
+        self.end_lease(&mut attempt);
+        self.attempts.insert(number, attempt);
+        true
     }
 
     /// It is answered, or refused.

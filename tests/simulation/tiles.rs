@@ -68,6 +68,7 @@ impl World {
     pub(crate) fn has_companions(&self, key: &Key, metatile: u64) -> bool {
         self.attempts
             .values()
+            .filter(|attempt| attempt.is_with_upstream())
             .any(|attempt| attempt.key == *key && attempt.request.metatile == Some(metatile))
     }
 }

@@ -1,160 +1,166 @@
-//! Where requests wait for a place: the real queue and the real bell, driven as `proxy::waiting`
-//! drives them, and checked against a line that is kept the slow way (`line.rs`).
+//! Where requests wait for a slot: the shipped [`Waitlist`], driven with the world's slots and
+//! checked against a line that is kept the slow way (`line.rs`).
 //!
 //! ```text
-//!   seek -- nobody waits, or nobody who could go: a place? --> an attempt
-//!             none --> the queue --> a place, nobody left, shed, out of time, gone; each waiter one of these, once
-//!   a lease ended, a new snapshot, a higher cap: the bell rings --> whoever can go goes, the best first
+//!   seek -- may it bypass the list? a slot? --> an attempt
+//!        -- ask the list --> an attempt, refused, the queue is full, or it waits --> admitted, refused, shed, out of time, gone
+//!   a lease ended, a new snapshot, a higher cap: the notifier calls --> serve: the best waiter that can go
 //! ```
+//!
+//! Other threads release slots while the list is in use. Here that happens right after a search
+//! that found none: the releaser sees how many waiters were published at that moment.
 
 use std::mem;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
-use geofront::admission::{Ask, Limiter, Offer, Passage, Pushed, Queue, StandingQueue, Waiter};
-use geofront::balance::Doorbell;
-use geofront::cluster::{NoUpstream, Selection};
+use geofront::admission::{
+    Ask, AskResult, ConcurrencyKeys, LimitCheck, Newcomer, RECHECK_INTERVAL, SlotSearch, Slots,
+    WaitResult, Waitlist, may_bypass,
+};
+use geofront::cluster::{ClusterStatus, NoUpstream, Selection};
 use geofront::config::Priority;
 use geofront::ogc::RequestClass;
 
-use crate::ledger::Key;
-use crate::line::{Line, Waiting};
+use crate::line::Waiting;
 use crate::oracle::{Belongs, Oracle};
-use crate::patience::Patience;
-use crate::requests::{Held, Request};
+use crate::requests::Request;
+use crate::room::{Arriving, Pick, Room, Verdict};
 use crate::world::{Todo, World};
 
-/// Waiters look for a place themselves as often as this, all of them together. As in
-/// `proxy::waiting`.
-const LOOK: Duration = Duration::from_millis(250);
-
-/// One geofront's.
-#[derive(Debug)]
-pub(crate) struct Room {
-    /// Of the waiters' numbers.
-    queue: Queue<u64>,
-    bell: Arc<Doorbell>,
-    is_rung: Arc<AtomicBool>,
-    line: Line,
-    limiter: Limiter,
-    standing: StandingQueue,
-    patience: Patience,
-    /// Those whom the limiter counts.
-    at_work: Vec<Held>,
-    /// When somebody last looked for places for all.
-    looked: Instant,
-}
-
-impl Room {
-    pub(crate) fn new(now: Instant) -> Self {
-        let is_rung = Arc::new(AtomicBool::new(false));
-        let rung = Arc::clone(&is_rung);
-        let bell = Arc::new(Doorbell::new(move || rung.store(true, Ordering::Relaxed)));
-        Self {
-            queue: Queue::new(0),
-            bell,
-            is_rung,
-            line: Line::default(),
-            limiter: Limiter::default(),
-            standing: StandingQueue::new(now),
-            patience: Patience::new(now),
-            at_work: Vec::new(),
-            looked: now,
-        }
-    }
-
-    pub(crate) fn enter(&mut self, request: &Request) {
-        if !request.claim.is_empty() {
-            self.limiter.enter(&request.claim);
-        }
-        self.at_work.push(request.held);
-    }
-
-    /// Whether the limits leave room for it.
-    fn passage(&self, held: &Held) -> Passage {
-        let is_full = |most: Option<u32>, counts: &dyn Fn(&&Held) -> bool| {
-            most.is_some_and(|most| self.at_work.iter().filter(counts).count() >= most as usize)
-        };
-        if is_full(held.of_user, &|other| {
-            other.user == held.user && other.of_user.is_some()
-        }) {
-            Passage::UserFull
-        } else if is_full(held.of_maps, &|other| other.of_maps.is_some()) {
-            Passage::Full
-        } else {
-            Passage::Free
-        }
-    }
-
-    /// To a place, or away, because there is nobody left for it.
-    fn can_go(&self, oracle: &Oracle<'_>, waiting: &Waiting) -> bool {
-        self.passage(&waiting.request.held) == Passage::Free
-            && !matches!(
-                oracle.belongs(&waiting.request),
-                Belongs::Nowhere(NoUpstream::Full | NoUpstream::NoVerdict)
-            )
-    }
-
-    /// Those that were tried, of all who wait.
-    pub(crate) fn keys(&mut self) -> impl Iterator<Item = &mut Key> {
-        self.line
-            .iter_mut()
-            .flat_map(|waiting| waiting.request.keys.iter_mut())
-    }
-
-    /// This one is no more.
-    pub(crate) fn forget(&mut self, key: &Key) {
-        self.line
-            .iter_mut()
-            .for_each(|waiting| waiting.request.keys.retain(|tried| tried != key));
-    }
-
-    /// There may be a place that no lease gave back.
-    pub(crate) fn ring(&self) {
-        self.bell.place_came_free();
-    }
-}
+/// Of a hundred searches that found no slot, so many are followed by a release on another thread.
+const RELEASED_MEANWHILE: u64 = 20;
 
 impl World {
-    /// A place at once, or one in the queue, or neither.
+    /// A slot at once, or a place in the queue, or neither.
     pub(crate) fn seek(&mut self, request: Request) {
-        let is_anyone_waiting = self.room.bell.is_anyone_waiting();
+        let has_waiters = self.room.notifier.has_waiters();
         assert_eq!(
-            is_anyone_waiting,
+            has_waiters,
             !self.room.line.is_empty(),
-            "whoever comes knows whether somebody waits"
+            "a newcomer knows whether requests wait"
         );
-        if is_anyone_waiting {
-            self.serve_all("served after a look");
-        }
-        let passage = self.room.limiter.passage(&request.claim);
-        assert_eq!(
-            passage,
-            self.room.passage(&request.held),
-            "limits are exact: {request:?}"
-        );
-        if passage != Passage::Free {
-            self.tally.count("held by a limit");
-            return self.line_up(request);
-        }
-        match self.choose(&request) {
-            Ok(selection) => {
-                if !self.room.line.is_empty() {
-                    self.tally.count("a place taken at once while others wait");
-                }
-                let priority = self.priority_of(&request);
-                self.room.standing.is_gone(priority);
-                self.room.patience.came_in_at_once(priority, self.now);
-                self.begin_attempt(request, selection);
+        if may_bypass(has_waiters, &request.claim) {
+            self.check_newcomer(&request);
+            match self.choose(&request, true) {
+                Ok(selection) => return self.admitted_at_once(request, selection),
+                Err(why) if why.is_worth_a_wait() => {}
+                Err(_) => return self.refused.push(request),
             }
-            Err(NoUpstream::Full | NoUpstream::NoVerdict) => self.line_up(request),
-            Err(NoUpstream::NoneEligible | NoUpstream::AllTried) => self.refused.push(request),
+        }
+        self.seek_through_the_list(request);
+    }
+
+    fn seek_through_the_list(&mut self, request: Request) {
+        self.last_waiter += 1;
+        let number = self.last_waiter;
+        let ask = Ask {
+            class: request.class,
+            priority: self.priority_of(&request),
+            rules: request.claim.fingerprint(),
+            from_main: request.from_main,
+            user: request.user,
+            arrived: self.now,
+            is_retry: request.is_retry(),
+        };
+        let newcomer = Newcomer {
+            ask,
+            keys: request.claim.clone(),
+            request: number,
+        };
+        self.room.last = Some(number);
+        self.room.newcomer = Some(Arriving {
+            number,
+            ask,
+            request,
+            was_offered: false,
+            verdict: None,
+        });
+        let (config, now) = (Arc::clone(&self.config), self.now);
+        let result = self.with_waitlist("served after a look", |list, world| {
+            list.ask(newcomer, &config.limits, world, now)
+        });
+        let arriving = self.room.newcomer.take();
+        self.room.last = None;
+        match result {
+            AskResult::Admitted(selection) => {
+                let arriving = arriving.expect("it does not wait");
+                self.admitted_at_once(arriving.request, selection);
+            }
+            AskResult::Refused(_) => {
+                let arriving = arriving.expect("it does not wait");
+                self.refused.push(arriving.request);
+            }
+            AskResult::Full(_) => self.refused_by_the_queue(&arriving.expect("it does not wait")),
+            AskResult::Waiting(ticket) => {
+                assert!(arriving.is_none(), "a waiter is in the line");
+                self.room.line.set_ticket(number, ticket);
+                self.plan_wait(number);
+            }
+        }
+        self.answer_bell();
+    }
+
+    fn admitted_at_once(&mut self, request: Request, selection: Selection) {
+        if !self.room.line.is_empty() {
+            self.tally.count("a place taken at once while others wait");
+        }
+        let priority = self.priority_of(&request);
+        self.room.patience.came_in_at_once(priority, self.now);
+        self.begin_attempt(request, selection);
+    }
+
+    fn refused_by_the_queue(&mut self, arriving: &Arriving) {
+        let verdict = arriving.verdict.as_ref().expect("it had to wait");
+        assert!(
+            verdict.is_too_long && verdict.may_give_way.is_empty(),
+            "one of {verdict:?} gives way to {arriving:?}"
+        );
+        self.tally.count(if verdict.is_full {
+            "the queue was full"
+        } else {
+            "refused in an overload"
+        });
+    }
+
+    fn plan_wait(&mut self, number: u64) {
+        if self.is_told(number) {
+            return;
+        }
+        self.plan(RECHECK_INTERVAL, Todo::Look(number));
+        self.plan(self.config.limits.queue_timeout, Todo::TimeUp(number));
+        if self.chance.percent(15) {
+            let after = self.chance.millis(1, 3_000);
+            self.plan(after, Todo::Leave(number));
         }
     }
 
-    fn choose(&mut self, request: &Request) -> Result<Selection, NoUpstream> {
-        let may_join = self.room.queue.is_empty();
+    /// A newcomer overtakes no request that can go, and exceeds no limit.
+    fn check_newcomer(&self, request: &Request) {
+        assert_eq!(
+            self.room.passage(&request.held),
+            LimitCheck::Free,
+            "limits are exact: {request:?}"
+        );
+        if !self.room.line.is_empty() {
+            let oracle = self.oracle();
+            let overtaken = self.room.who_can_go(&oracle);
+            assert!(
+                overtaken.is_none() || self.room.is_raced,
+                "{request:?} overtakes {overtaken:?}"
+            );
+        }
+    }
+
+    /// For a newcomer.
+    fn choose(&mut self, request: &Request, may_join: bool) -> Result<Selection, NoUpstream> {
+        assert_eq!(
+            may_join,
+            self.room.line.is_empty(),
+            "requests join others above a cap only while none waits"
+        );
         let oracle = self.oracle();
         let is_hopeful = request.has_place(&self.snapshot);
         let selected = request.select(&self.snapshot, may_join, self.now);
@@ -168,141 +174,51 @@ impl World {
         );
         let happened = self.judge(&oracle, request, may_join, &selected);
         happened.into_iter().for_each(|what| self.tally.count(what));
-        if let Ok(selection) = &selected {
-            selection.upstream.load.attach(&self.room.bell);
-        }
+        self.searched(&selected, true);
         selected
     }
 
-    fn line_up(&mut self, request: Request) {
-        let ask = Ask {
-            class: request.class,
-            priority: self.priority_of(&request),
-            rules: request.claim.fingerprint(),
-            from_main: request.from_main,
-            user: request.user,
-            arrived: self.now,
-            is_retry: request.is_retry(),
-        };
-        let most = self.config.limits.queue as usize;
-        let is_full = self.room.line.len() >= most;
-        let is_one_too_many = self.is_one_too_many(ask.priority);
-        let may_give_way = match (is_full, is_one_too_many && !ask.is_retry) {
-            (true, _) => self.room.line.who_gives_way(&ask, most),
-            (false, true) => self.room.line.who_has_more(&ask),
-            (false, false) => Vec::new(),
-        };
-        let is_too_long = is_full || (is_one_too_many && !ask.is_retry);
-        self.last_waiter += 1;
-        let number = self.last_waiter;
-        self.room.queue.set_most(most);
-        self.room.queue.shorten(
-            ask.priority,
-            self.room.standing.most(ask.priority, self.now),
-        );
-        if is_one_too_many {
-            self.room.standing.is_too_long(ask.priority, self.now);
-            self.room.patience.was_too_many(ask.priority, self.now);
-            self.tally.count("one too many in an overload");
-        }
-        let ticket = match self.room.queue.push(ask, number) {
-            Pushed::Waits(ticket) => {
-                assert!(
-                    !is_too_long,
-                    "no more than {most} wait, and fewer in an overload"
-                );
-                ticket
-            }
-            Pushed::WaitsInsteadOf(ticket, shed) => {
-                assert!(
-                    is_too_long && may_give_way.contains(&shed.value),
-                    "{} of {may_give_way:?} gives way to {ask:?}",
-                    shed.value
-                );
-                let shed = self.room.line.remove(shed.value, false);
-                self.tally.count("shed");
-                let happened = [
-                    (ask.is_retry, "shed for a retry"),
-                    (
-                        !ask.is_retry && shed.ask.priority < ask.priority,
-                        "shed from one who had more than half",
-                    ),
-                    (!is_full, "shed in an overload"),
-                ];
-                happened
-                    .into_iter()
-                    .filter(|(happened, _)| *happened)
-                    .for_each(|(_, what)| self.tally.count(what));
-                ticket
-            }
-            Pushed::Full(_) => {
-                assert!(
-                    is_too_long && may_give_way.is_empty(),
-                    "one of {may_give_way:?} gives way to {ask:?}"
-                );
-                self.tally.count(if is_full {
-                    "the queue was full"
-                } else {
-                    "refused in an overload"
-                });
-                return;
-            }
-        };
-        self.room.standing.waits(ask.priority, self.now);
-        self.room.patience.had_to_wait(ask.priority, self.now);
-        let until = self.now + self.config.limits.queue_timeout;
-        self.room.line.add(Waiting {
-            number,
-            ticket,
-            ask,
-            request,
-            until,
-        });
-        self.plan(LOOK, Todo::Look(number));
-        self.plan(self.config.limits.queue_timeout, Todo::TimeUp(number));
-        if self.chance.percent(15) {
-            let after = self.chance.millis(1, 3_000);
-            self.plan(after, Todo::Leave(number));
-        }
-        self.room.bell.set_waiting(self.room.queue.len());
-        self.serve_all("served after a look");
-    }
-
-    /// Every place that is free goes to the best who can have it.
-    fn serve_all(&mut self, why: &'static str) {
-        self.room.looked = self.now;
-        while let Some((number, decided)) = self.serve_one() {
-            let waiting = self.room.line.remove(number, true);
-            if decided.is_ok() {
-                self.room.standing.served(waiting.ask.priority, self.now);
-                self.room
-                    .patience
-                    .was_served(waiting.ask.priority, self.now);
-            }
-            match decided {
-                // Given back to the next.
-                Ok(_) if self.chance.percent(3) => self.tally.count("left when its turn came"),
-                Ok(selection) => self.seat(waiting, selection, why),
-                Err(_) => {
-                    self.tally.count("waited, and nobody was left");
-                    self.refused.push(waiting.request);
+    /// After a search, other threads go on.
+    fn searched(&mut self, selected: &Result<Selection, NoUpstream>, is_newcomer: bool) {
+        match selected {
+            Ok(selection) => selection.upstream.load.attach(&self.room.notifier),
+            Err(NoUpstream::Full) if is_newcomer && self.chance.percent(RELEASED_MEANWHILE) => {
+                if self.release_any() {
+                    self.room.is_raced = true;
+                    self.room.pick = None;
+                    self.tally.count("a slot released after a search");
                 }
             }
+            Err(_) => {}
         }
-        for priority in Priority::ALL {
-            if self.room.queue.len_of_priority(priority) == 0 {
-                self.room.standing.is_gone(priority);
-            }
-            if self
-                .room
-                .line
-                .iter()
-                .all(|waiting| waiting.ask.priority != priority)
-            {
-                self.room.patience.came_in_at_once(priority, self.now);
-            }
+    }
+
+    /// Uses the list, and checks what holds after each use.
+    fn with_waitlist<R>(
+        &mut self,
+        why: &'static str,
+        call: impl FnOnce(&mut Waitlist<u64>, &mut Self) -> R,
+    ) -> R {
+        let mut list = self.room.waitlist.take().expect("no two use the list");
+        (self.room.why, self.room.is_raced) = (why, false);
+        let result = call(&mut list, self);
+        self.room.waitlist = Some(list);
+        self.room.pick = None;
+        if !self.room.is_raced && !self.room.line.is_empty() && self.room.newcomer.is_none() {
+            let oracle = self.oracle();
+            let overlooked = self.room.who_can_go(&oracle);
+            assert!(
+                overlooked.is_none(),
+                "a request that can go is served: {overlooked:?} of {:?}",
+                self.room.line
+            );
         }
-        self.room.bell.set_waiting(self.room.queue.len());
+        result
+    }
+
+    fn serve_all(&mut self, why: &'static str) {
+        let now = self.now;
+        self.with_waitlist(why, |list, world| list.serve(world, now));
     }
 
     fn priority_of(&self, request: &Request) -> Priority {
@@ -323,9 +239,73 @@ impl World {
             .is_some_and(|most| alike >= most)
     }
 
-    fn seat(&mut self, waiting: Waiting, selection: Selection, why: &'static str) {
+    /// The newcomer waits from now on.
+    fn line_up(&mut self, arriving: Arriving) {
+        let verdict = arriving.verdict.expect("it prepared for waiting");
+        assert!(
+            !verdict.is_too_long || verdict.has_shed,
+            "no more wait than may, and fewer in an overload"
+        );
+        self.room
+            .patience
+            .had_to_wait(arriving.ask.priority, self.now);
+        self.room.line.add(Waiting {
+            number: arriving.number,
+            ticket: None,
+            ask: arriving.ask,
+            request: arriving.request,
+            until: self.now + self.config.limits.queue_timeout,
+        });
+    }
+
+    fn shed(&mut self, number: u64) {
+        let newcomer = self.room.newcomer.as_mut();
+        let newcomer = newcomer.expect("a waiter is shed for a newcomer");
+        let (ask, verdict) = (newcomer.ask, newcomer.verdict.as_mut());
+        let verdict = verdict.expect("it prepared for waiting");
+        assert!(
+            verdict.is_too_long && verdict.may_give_way.contains(&number) && !verdict.has_shed,
+            "{number} of {verdict:?} gives way to {ask:?}"
+        );
+        verdict.has_shed = true;
+        let is_full = verdict.is_full;
+        let shed = self.room.line.remove(number, false);
+        let happened = [
+            (true, "shed"),
+            (ask.is_retry, "shed for a retry"),
+            (
+                !ask.is_retry && shed.ask.priority < ask.priority,
+                "shed from one who had more than half",
+            ),
+            (!is_full, "shed in an overload"),
+        ];
+        happened
+            .into_iter()
+            .filter(|(happened, _)| *happened)
+            .for_each(|(_, what)| self.tally.count(what));
+    }
+
+    /// One of the line is served.
+    fn served(&mut self, number: u64) -> Waiting {
+        if let Some(pick) = self.room.pick.take().filter(|_| !self.room.is_raced) {
+            assert_eq!(
+                Some(number),
+                pick.expected,
+                "the best of those who can go is served: {:?}",
+                self.room.line
+            );
+        }
+        self.room.line.remove(number, true)
+    }
+
+    fn seat(&mut self, waiting: Waiting, selection: Selection) {
         let Waiting { ask, request, .. } = waiting;
-        self.tally.count(why);
+        self.room.patience.was_served(ask.priority, self.now);
+        if self.chance.percent(3) {
+            self.tally.count("left when its turn came");
+            return self.begin_attempt_for_nobody(request, selection);
+        }
+        self.tally.count(self.room.why);
         self.tally.count(if ask.is_retry {
             "a retry waited, and was served"
         } else {
@@ -340,61 +320,35 @@ impl World {
         self.begin_attempt(request, selection);
     }
 
-    /// Who is served, and how; the best of those who can go.
-    fn serve_one(&mut self) -> Option<(u64, Result<Selection, NoUpstream>)> {
-        let mut queue = mem::replace(&mut self.room.queue, Queue::new(0));
-        let oracle = self.oracle();
-        let expected = self
-            .room
-            .line
-            .next(|waiting| self.room.can_go(&oracle, waiting));
-        let offer = |waiter: &Waiter<u64>| {
-            let request = &self
-                .room
-                .line
-                .find(waiter.value)
-                .expect("who is in the queue waits")
-                .request;
-            match self.room.limiter.passage(&request.claim) {
-                Passage::UserFull => Offer::UserMustWait,
-                Passage::Full => Offer::ClassMustWait,
-                Passage::Free => match request.select(&self.snapshot, false, self.now) {
-                    Err(NoUpstream::Full | NoUpstream::NoVerdict) => Offer::ClassMustWait,
-                    decided => Offer::Taken(decided),
-                },
-            }
-        };
-        let claim = |waiter: &Waiter<u64>| {
-            &self
-                .room
-                .line
-                .find(waiter.value)
-                .expect("who is in the queue waits")
-                .request
-                .claim
-        };
-        let served = queue.serve(|waiter| self.room.limiter.user_may(claim(waiter)), offer);
-        let served = served.map(|(waiter, decided)| (waiter.value, decided));
-        let (found, expected) = (
-            served.as_ref().map(|(number, _)| *number),
-            expected.map(|waiting| waiting.number),
-        );
-        assert_eq!(
-            found, expected,
-            "the best of those who can go is served: {:?}",
-            self.room.line
-        );
-        let mut happened = Vec::new();
-        if let Some((number, decided)) = &served {
-            let waiting = self.room.line.find(*number).expect("who is served waits");
-            happened = self.judge(&oracle, &waiting.request, false, decided);
-            decided
-                .iter()
-                .for_each(|selection| selection.upstream.load.attach(&self.room.bell));
+    /// The state before a waiter is served: taken when the first of its searches begins.
+    fn pick(&mut self) -> Rc<ClusterStatus> {
+        if self.room.pick.is_none() {
+            let status = Rc::new(self.cluster.status(self.now));
+            let oracle = self.oracle_of(Rc::clone(&status));
+            let expected = self.room.who_can_go(&oracle).map(|waiting| waiting.number);
+            self.room.pick = Some(Pick { status, expected });
         }
-        self.room.queue = queue;
+        Rc::clone(&self.room.pick.as_ref().expect("it was taken").status)
+    }
+
+    fn find_for_waiter(&mut self, number: u64) -> Result<Selection, NoUpstream> {
+        let status = self.pick();
+        let oracle = self.oracle_of(status);
+        let waiting = self.room.line.find(number);
+        let request = &waiting.expect("who is in the queue waits").request;
+        assert_eq!(
+            self.room.passage(&request.held),
+            LimitCheck::Free,
+            "limits are exact: {request:?}"
+        );
+        let selected = request.select(&self.snapshot, false, self.now);
+        let happened = match &selected {
+            Err(why) if why.is_worth_a_wait() => Vec::new(),
+            _ => self.judge(&oracle, request, false, &selected),
+        };
         happened.into_iter().for_each(|what| self.tally.count(what));
-        served
+        self.searched(&selected, self.room.last == Some(number));
+        selected
     }
 
     /// It is not at work any more, as far as limits count.
@@ -410,10 +364,10 @@ impl World {
         if request.claim.is_empty() {
             return;
         }
-        self.room.limiter.leave(&request.claim);
-        if !self.room.queue.is_empty() {
-            self.serve_all("served when a limit left room");
-        }
+        let now = self.now;
+        self.with_waitlist("served when a limit left room", |list, world| {
+            list.release(&request.claim, world, now);
+        });
     }
 
     /// There is more room than there was.
@@ -422,7 +376,7 @@ impl World {
         self.answer_bell_with("served after learning");
     }
 
-    /// A lease ended, or there is a new snapshot: then whoever keeps the queue looks at once.
+    /// A lease ended: the list is served at once.
     pub(crate) fn answer_bell(&mut self) {
         self.answer_bell_with("served after the end of a lease");
     }
@@ -441,7 +395,9 @@ impl World {
     /// before.
     pub(crate) fn is_idle(&self, what: Todo, at: Instant) -> bool {
         match what {
-            Todo::Look(number) => self.is_told(number) || at - self.room.looked < LOOK,
+            Todo::Look(number) => {
+                self.is_told(number) || at - self.room.waitlist().served_at() < RECHECK_INTERVAL
+            }
             Todo::TimeUp(number) | Todo::Leave(number) => self.is_told(number),
             _ => false,
         }
@@ -449,14 +405,17 @@ impl World {
 
     /// A waiter looks for all.
     pub(crate) fn look_for_places(&mut self, number: u64) {
-        self.serve_all("served after a look");
+        let now = self.now;
+        self.with_waitlist("served after a look", |list, world| {
+            list.serve_if_due(world, now);
+        });
         self.look_again_after(number, self.now);
     }
 
     /// It looks once more.
     pub(crate) fn look_again_after(&mut self, number: u64, at: Instant) {
         if !self.is_told(number) {
-            self.plan(at + LOOK - self.now, Todo::Look(number));
+            self.plan(at + RECHECK_INTERVAL - self.now, Todo::Look(number));
         }
     }
 
@@ -468,18 +427,16 @@ impl World {
     /// Its time is over, or its client is gone.
     pub(crate) fn stop_waiting(&mut self, number: u64, what: &'static str) {
         let ticket = self.room.line.remove(number, false).ticket;
-        let removed = self.room.queue.remove(ticket).map(|waiter| waiter.value);
-        assert_eq!(
-            removed,
-            Some(number),
-            "who has not been told anything waits"
-        );
-        assert!(
-            self.room.queue.remove(ticket).is_none(),
-            "nobody leaves twice"
-        );
+        let ticket = ticket.expect("a waiter has a ticket");
+        let now = self.now;
         self.tally.count(what);
-        self.serve_all("served when another left");
+        let leave = |list: &mut Waitlist<u64>, world: &mut Self| list.leave(ticket, world, now);
+        let has_left = self.with_waitlist("served when another left", leave);
+        assert!(has_left, "a request that has no result waits");
+        assert!(
+            !self.with_waitlist("served when another left", leave),
+            "a request leaves once"
+        );
     }
 
     /// The queue ends with its geofront.
@@ -492,17 +449,11 @@ impl World {
 
     /// What holds of the queue after every step.
     pub(crate) fn check_queue(&self, oracle: Oracle<'_>) {
-        let Room {
-            queue,
-            bell,
-            line,
-            looked,
-            ..
-        } = &self.room;
+        let Room { notifier, line, .. } = &self.room;
+        let list = self.room.waitlist();
         assert!(
-            queue
-                .waiters()
-                .map(|waiter| waiter.value)
+            list.waiters()
+                .copied()
                 .eq(line.iter().map(|waiting| waiting.number)),
             "who waits is known"
         );
@@ -511,23 +462,27 @@ impl World {
                 .iter()
                 .filter(|waiting| waiting.ask.class == class)
                 .count();
-            assert_eq!(queue.len_of(class), waiting, "{class}: waiters are counted");
+            assert_eq!(list.len_of(class), waiting, "{class}: waiters are counted");
         }
         assert_eq!(
-            bell.is_anyone_waiting(),
+            notifier.has_waiters(),
             !line.is_empty(),
-            "the bell knows whether somebody waits"
+            "the notifier knows whether requests wait"
         );
         if line.is_empty() {
             return;
         }
         assert!(
             line.iter().all(|waiting| waiting.until >= self.now),
-            "nobody waits longer than it may"
+            "no request waits longer than it may"
         );
-        assert!(self.now - *looked < LOOK * 2, "somebody looks now and then");
+        let served_at = list.served_at();
+        assert!(
+            self.now - served_at < RECHECK_INTERVAL * 2,
+            "the waiters look now and then"
+        );
         // What a ramp has freed since then is found by the next look.
-        let oracle = oracle.at(*looked);
+        let oracle = oracle.at(served_at);
         // Where another took the one trial there was, that is found by the next look as well.
         let is_told_later = |waiting: &Waiting| {
             oracle.belongs(&waiting.request) == Belongs::Nowhere(NoUpstream::AllTried)
@@ -536,7 +491,98 @@ impl World {
             line.next(|waiting| self.room.can_go(&oracle, waiting) && !is_told_later(waiting));
         assert!(
             overlooked.is_none(),
-            "nobody waits while a place is free: {overlooked:?} of {line:?}"
+            "no request waits while a slot is free: {overlooked:?} of {line:?}"
         );
     }
+}
+
+impl Slots<u64> for World {
+    type Slot = Selection;
+    type Admission = Selection;
+    type Refusal = NoUpstream;
+
+    fn find(&mut self, number: &u64, may_join: bool) -> SlotSearch<Selection, NoUpstream> {
+        let selected = match self.room.newcomer.take_if(|it| it.number == *number) {
+            Some(mut newcomer) => {
+                newcomer.was_offered = true;
+                self.check_newcomer(&newcomer.request);
+                let selected = self.choose(&newcomer.request, may_join);
+                self.room.newcomer = Some(newcomer);
+                selected
+            }
+            None => self.find_for_waiter(*number),
+        };
+        match selected {
+            Ok(selection) => SlotSearch::Found(selection),
+            Err(why) if why.is_worth_a_wait() => SlotSearch::Full,
+            Err(why) => SlotSearch::Refused(why),
+        }
+    }
+
+    fn admit(&mut self, selection: Selection, _: ConcurrencyKeys) -> Selection {
+        selection
+    }
+
+    fn prepare_wait(&mut self, number: &mut u64) {
+        let newcomer = self.room.newcomer(*number).expect("a newcomer prepares");
+        let (ask, held, was_offered) = (newcomer.ask, newcomer.request.held, newcomer.was_offered);
+        if !was_offered {
+            assert_ne!(
+                self.room.passage(&held),
+                LimitCheck::Free,
+                "limits are exact: {ask:?}"
+            );
+            self.tally.count("held by a limit");
+        }
+        let most = self.config.limits.queue as usize;
+        let is_full = self.room.line.len() >= most;
+        let is_one_too_many = self.is_one_too_many(ask.priority);
+        let may_give_way = match (is_full, is_one_too_many && !ask.is_retry) {
+            (true, _) => self.room.line.who_gives_way(&ask, most),
+            (false, true) => self.room.line.who_has_more(&ask),
+            (false, false) => Vec::new(),
+        };
+        if is_one_too_many {
+            self.room.patience.was_too_many(ask.priority, self.now);
+            self.tally.count("one too many in an overload");
+        }
+        let newcomer = self.room.newcomer(*number).expect("a newcomer prepares");
+        newcomer.verdict = Some(Verdict {
+            is_full,
+            is_too_long: is_full || (is_one_too_many && !ask.is_retry),
+            may_give_way,
+            has_shed: false,
+        });
+    }
+
+    fn end_wait(&mut self, number: u64, result: WaitResult<Selection, NoUpstream>) {
+        match result {
+            WaitResult::Shed(_) => self.shed(number),
+            WaitResult::Admitted(selection) => {
+                let waiting = self.served(number);
+                self.seat(waiting, selection);
+            }
+            WaitResult::Refused(_) => {
+                let waiting = self.served(number);
+                self.tally.count("waited, and nobody was left");
+                self.refused.push(waiting.request);
+            }
+        }
+    }
+
+    fn set_waiting(&mut self, waiters: usize) {
+        let lines_up = |newcomer: &mut Arriving| newcomer.verdict.is_some();
+        if let Some(newcomer) = self.room.newcomer.take_if(lines_up) {
+            self.line_up(newcomer);
+        }
+        for priority in Priority::ALL {
+            let is_it = |waiting: &Waiting| waiting.ask.priority == priority;
+            if !self.room.line.iter().any(is_it) {
+                self.room.patience.came_in_at_once(priority, self.now);
+            }
+        }
+        self.room.notifier.set_waiting(waiters);
+    }
+
+    fn set_waiting_of_class(&mut self, _: RequestClass, _: usize) {}
 }

@@ -3,13 +3,14 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use geofront::balance;
 use geofront::cluster::{
-    Cause, Cluster, Event, Freshening, HealthState, LayerChoice, Memory, Mode, Snapshot,
-    Transition, Tried, Upstream, UpstreamId, UpstreamStatus, What,
+    Cause, Cluster, ClusterStatus, Event, Freshening, HealthState, LayerChoice, Memory, Mode,
+    Snapshot, Transition, Tried, Upstream, UpstreamId, UpstreamStatus, What,
 };
 use geofront::config::{Config, Role, ServedBy};
 use geofront::ogc::RequestClass;
@@ -29,7 +30,7 @@ use crate::naive::{Bill, Naive};
 use crate::oracle::{Oracle, is_set_aside, key};
 use crate::places::{AtWork, Places, Ramp};
 use crate::requests::{Attempt, Request};
-use crate::waiting::Room;
+use crate::room::Room;
 
 /// How long everything that can go wrong does.
 pub(crate) const CHAOS: Duration = Duration::from_secs(40);
@@ -324,12 +325,12 @@ impl World {
     }
 
     pub(crate) fn oracle(&self) -> Oracle<'_> {
-        Oracle::new(
-            &self.config,
-            self.cluster.status(self.now),
-            &self.ledger,
-            self.now,
-        )
+        self.oracle_of(Rc::new(self.cluster.status(self.now)))
+    }
+
+    /// From a status that was taken now.
+    pub(crate) fn oracle_of(&self, status: Rc<ClusterStatus>) -> Oracle<'_> {
+        Oracle::new(&self.config, status, &self.ledger, self.now)
     }
 
     /// The one at this address, as it was found.

@@ -8,17 +8,16 @@ use pingora::{BError, Result};
 use tokio::time::{sleep, sleep_until};
 
 use crate::admission::Ask;
-use crate::cluster::NoUpstream;
+use crate::cluster::{MainPreference, NoUpstream, SelectionRequest};
 use crate::config::Priority;
 use crate::ogc::Retryable;
 use crate::proxy::client::session::until_gone;
 use crate::proxy::coalesce::Leading;
 use crate::proxy::context::{Attempt, Context};
 use crate::proxy::front_door::FrontDoor;
-use crate::proxy::handles::Handles;
 use crate::proxy::response::respond::Refusal;
 use crate::proxy::upstream::second_opinion::SecondOpinion;
-use crate::proxy::waiting::{Asked, LOOK, MainWish, Seat, Told, Waiting, Wanted};
+use crate::waiting_room::{Admission, AskResult, RECHECK_INTERVAL, WaitResult, Waiting};
 
 /// How much longer than its client an upstream has while a request is incomplete.
 const CLIENT_FIRST: Duration = Duration::from_secs(1);
@@ -28,7 +27,7 @@ const MAX_RESCUES: u32 = 4;
 
 /// How a wait ended.
 enum End {
-    Told(Told),
+    Told(WaitResult),
     OutOfTime,
     Gone(BError),
 }
@@ -42,8 +41,8 @@ impl FrontDoor {
     ) -> Result<Box<HttpPeer>> {
         ctx.attempt = None;
         ctx.leading.iter_mut().for_each(Leading::start_over);
-        let seat = self.seat(session, ctx).await?;
-        let upstream = &seat.selection.upstream;
+        let admission = self.admit(session, ctx).await?;
+        let upstream = &admission.selection.upstream;
         if let SecondOpinion::About { replica, .. } = ctx.doubt
             && upstream.id == replica
         {
@@ -58,7 +57,7 @@ impl FrontDoor {
         if let Some(prefix) = &mut ctx.body_prefix {
             prefix.rewind();
         }
-        let handles = Handles::of(upstream, &self.parts.metrics);
+        let peer = self.parts.peers.of(upstream);
         let is_fresh = ctx.rule != Retryable::Yes;
         let (timeouts, first_byte) = (&ctx.snapshot.config.timeouts, ctx.class_config().first_byte);
         let patience = if session.downstream_session.is_body_done() {
@@ -68,21 +67,21 @@ impl FrontDoor {
             // sending is noticed first.
             first_byte.max(timeouts.client_body + CLIENT_FIRST)
         };
-        let peer = handles.peer(timeouts, patience, is_fresh);
-        let mut attempt = Attempt::new(seat, handles, Instant::now());
+        let http_peer = peer.http_peer(timeouts, patience, is_fresh);
+        let mut attempt = Attempt::new(admission, peer, Instant::now());
         if session.downstream_session.is_body_done() {
             attempt.watch(ctx.class());
         }
         ctx.attempt = Some(attempt);
-        Ok(peer)
+        Ok(http_peer)
     }
 
-    /// A place. Where no upstream is left, the cluster does what it can for the request first.
-    async fn seat(&self, session: &mut Session, ctx: &mut Context) -> Result<Seat> {
+    /// Admits the request. Where no upstream is left, the cluster does what it can for it first.
+    async fn admit(&self, session: &mut Session, ctx: &mut Context) -> Result<Admission> {
         let mut rescues = 0;
         loop {
-            let why = match self.find_seat(session, ctx).await? {
-                Ok(seat) => return Ok(seat),
+            let why = match self.find_slot(session, ctx).await? {
+                Ok(admission) => return Ok(admission),
                 Err(why) => why,
             };
             let (control, now) = (&self.parts.control, Instant::now());
@@ -93,29 +92,33 @@ impl FrontDoor {
         }
     }
 
-    async fn find_seat(
+    async fn find_slot(
         &self,
         session: &mut Session,
         ctx: &mut Context,
-    ) -> Result<Result<Seat, NoUpstream>> {
-        let (room, now, wanted) = (&self.parts.room, Instant::now(), wanted(session, ctx));
-        if ctx.claim.is_empty()
-            && let Some(seated) = room.walk_in(&wanted, now)
-        {
-            return Ok(seated);
+    ) -> Result<Result<Admission, NoUpstream>> {
+        let (room, now, request) = (
+            &self.parts.room,
+            Instant::now(),
+            selection_request(session, ctx),
+        );
+        if let Some(admitted) = room.bypass(&request, &ctx.concurrency_keys, now) {
+            return Ok(admitted);
         }
         let ask = self.ask(session, ctx, now);
         match room.ask(
-            wanted,
-            ctx.claim.clone(),
+            request,
+            ctx.concurrency_keys.clone(),
             ask,
             &ctx.snapshot.config.limits,
             now,
         ) {
-            Asked::Seated(seat) => Ok(Ok(seat)),
-            Asked::Nobody(why) => Ok(Err(why)),
-            Asked::Full(retry_after) => Err(self.refuse_busy(ctx, Refusal::QueueFull, retry_after)),
-            Asked::Waits(waiting) => self.wait(session, ctx, waiting, now).await,
+            AskResult::Admitted(admission) => Ok(Ok(admission)),
+            AskResult::Refused(why) => Ok(Err(why)),
+            AskResult::Full(retry_after) => {
+                Err(self.refuse_busy(ctx, Refusal::QueueFull, retry_after))
+            }
+            AskResult::Waiting(waiting) => self.wait(session, ctx, waiting, now).await,
         }
     }
 
@@ -125,17 +128,17 @@ impl FrontDoor {
         ctx: &mut Context,
         mut waiting: Waiting,
         since: Instant,
-    ) -> Result<Result<Seat, NoUpstream>> {
+    ) -> Result<Result<Admission, NoUpstream>> {
         let deadline = since + ctx.snapshot.config.limits.queue_timeout;
         // Bytes that a client still sends and its leaving look alike until they are read.
         let is_watched = session.downstream_session.is_body_done();
         let end = loop {
             tokio::select! {
                 biased;
-                told = &mut waiting.told => break End::Told(told.expect("a waiter is told before it is forgotten")),
+                result = &mut waiting.result => break End::Told(result.expect("a waiter gets its result before it is forgotten")),
                 () = sleep_until(deadline.into()) => break End::OutOfTime,
                 gone = until_gone(session), if is_watched => break End::Gone(gone),
-                () = sleep(LOOK) => waiting.look_now_and_then(),
+                () = sleep(RECHECK_INTERVAL) => waiting.serve_if_due(),
             }
         };
         let waited = since.elapsed();
@@ -147,9 +150,11 @@ impl FrontDoor {
             End::Gone(error) => return Err(error),
         };
         match told {
-            Some(Told::Seated(seat)) => Ok(Ok(seat)),
-            Some(Told::Nobody(why)) => Ok(Err(why)),
-            Some(Told::Shed(retry_after)) => Err(self.refuse_busy(ctx, Refusal::Shed, retry_after)),
+            Some(WaitResult::Admitted(admission)) => Ok(Ok(admission)),
+            Some(WaitResult::Refused(why)) => Ok(Err(why)),
+            Some(WaitResult::Shed(retry_after)) => {
+                Err(self.refuse_busy(ctx, Refusal::Shed, retry_after))
+            }
             None => {
                 let retry_after = self
                     .parts
@@ -182,7 +187,7 @@ impl FrontDoor {
         Ask {
             class: ctx.class(),
             priority: self.priority(session, ctx),
-            rules: ctx.claim.fingerprint(),
+            rules: ctx.concurrency_keys.fingerprint(),
             from_main: ctx.reads_from_main,
             user: ctx.client.unwrap_or_else(|| self.client(session, ctx)).user,
             arrived: now,
@@ -213,22 +218,22 @@ impl FrontDoor {
     }
 }
 
-fn wanted(session: &Session, ctx: &Context) -> Wanted {
+fn selection_request(session: &Session, ctx: &Context) -> SelectionRequest {
     let main = match ctx.doubt {
         SecondOpinion::About {
             replica,
             lacks_a_change,
             ..
-        } => MainWish::ForAnOpinion {
+        } => MainPreference::ForAnOpinion {
             replica,
             lacks_a_change,
         },
         SecondOpinion::None | SecondOpinion::Settled if ctx.reads_from_main => {
-            MainWish::ToSeeAChange
+            MainPreference::ToSeeAChange
         }
-        SecondOpinion::None | SecondOpinion::Settled => MainWish::No,
+        SecondOpinion::None | SecondOpinion::Settled => MainPreference::No,
     };
-    Wanted {
+    SelectionRequest {
         class: ctx.class(),
         key: ctx.metatile,
         tried: ctx.tried.clone(),

@@ -124,7 +124,7 @@ impl FrontDoor {
             attempt.is_exception = true;
             self.parts
                 .metrics
-                .service_exception(ctx.classified.class, &attempt.handles.metrics);
+                .service_exception(ctx.classified.class, &attempt.peer.metrics);
         }
         // Reported at the answer's end: it may yet break off.
         attempt.is_success |= finding.outcome == Some(Outcome::Success);
@@ -249,8 +249,8 @@ mod tests {
     use crate::metrics::Metrics;
     use crate::proxy::access_log::AccessLog;
     use crate::proxy::context::Attempt;
-    use crate::proxy::handles::Handles;
-    use crate::proxy::waiting::Seat;
+    use crate::proxy::upstream::peer::UpstreamPeers;
+    use crate::waiting_room::{Admission, WaitingRoom};
 
     const FILE: &str = "/geofront.toml";
     const CONFIG: &str = "[upstreams.main]\nurl = \"http://127.0.0.1:1\"\nrole = \"main\"\n[upstreams.a]\nurl = \"http://127.0.0.1:2\"\n\
@@ -298,13 +298,13 @@ mod tests {
             now,
         );
         assert!(selection.upstream.load.is_in_doubt());
-        let handles = Handles::of(&selection.upstream, &Metrics::new());
+        let peer = UpstreamPeers::new(Metrics::new()).of(&selection.upstream);
         ctx.attempt = Some(Attempt::new(
-            Seat {
+            Admission {
                 selection,
                 permit: None,
             },
-            handles,
+            peer,
             now,
         ));
         ctx
@@ -332,7 +332,8 @@ mod tests {
         let now = Instant::now();
         let control = control(now);
         let log = AccessLog::start(&config::AccessLog::Off, LogFormat::Logfmt);
-        let front_door = FrontDoor::new(Arc::clone(&control), Metrics::new(), log);
+        let room = WaitingRoom::new(Arc::clone(&control), Metrics::new(), now);
+        let front_door = FrontDoor::new(Arc::clone(&control), Metrics::new(), room, log);
         let mut ctx = request_to_an_upstream_in_doubt(&front_door, &control, now);
         let upstream = Arc::clone(&ctx.attempt.as_ref().unwrap().upstream);
         let (session, _client) = session().await;

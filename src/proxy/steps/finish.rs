@@ -69,7 +69,7 @@ fn count(front_door: &FrontDoor, session: &Session, ctx: &Context, total: Durati
     }
     // A refusal is our answer alone, even where an upstream was tried before.
     let attempt = ctx.attempt.as_ref().filter(|_| !ctx.is_refused);
-    let upstream = attempt.map(|attempt| &*attempt.handles.metrics);
+    let upstream = attempt.map(|attempt| &*attempt.peer.metrics);
     let first_byte = attempt.and_then(|attempt| attempt.first_byte);
     metrics.finished(
         class,

@@ -115,10 +115,10 @@ impl FrontDoor {
             waited: attempt.waited_inside,
         };
         if attempt
-            .handles
+            .peer
             .learn_cap(&answered, &attempt.upstream.load, Instant::now())
         {
-            self.parts.room.place_came_free();
+            self.parts.room.notify();
         }
     }
 }

@@ -10,7 +10,7 @@ use pingora::Result;
 use pingora::proxy::Session;
 use tokio::time::sleep;
 
-use crate::admission::{Claim, Client};
+use crate::admission::{Client, ConcurrencyKeys};
 use crate::config::Limits;
 use crate::proxy::client::head::head;
 use crate::proxy::client::rates::RateVerdict;
@@ -36,7 +36,7 @@ impl FrontDoor {
         if rules.blocks(client.address) {
             return Err(self.refuse(ctx, Refusal::Blocked));
         }
-        ctx.claim = Claim::of(
+        ctx.concurrency_keys = ConcurrencyKeys::of(
             limits,
             &ctx.classified,
             &head(session.req_header()),

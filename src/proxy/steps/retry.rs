@@ -176,7 +176,7 @@ impl FrontDoor {
             .as_ref()
             .filter(|_| situation.is_lost)
             .map(|attempt| Loss {
-                allowance: &attempt.handles.losses,
+                allowance: &attempt.peer.losses,
                 in_flight: attempt.upstream.load.in_flight(),
             });
         let budget = || {

@@ -2,6 +2,7 @@
 
 pub(in crate::proxy) mod failure;
 pub(in crate::proxy) mod moves;
+pub(in crate::proxy) mod peer;
 pub(in crate::proxy) mod retry;
 pub(in crate::proxy) mod retry_budget;
 pub(in crate::proxy) mod second_opinion;

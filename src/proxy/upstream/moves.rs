@@ -16,12 +16,11 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::peer::UpstreamPeers;
 use super::retry_budget::{Loss, RetryBudget};
 use crate::cluster::{Cause, HealthState, Transition, Upstream, What};
 use crate::control::Control;
-use crate::metrics::Metrics;
 use crate::proxy::connection::interrupt::Interrupts;
-use crate::proxy::handles::Handles;
 
 /// Between two looks for waits that were missed, or that the budget did not allow to move.
 const LOOK: Duration = Duration::from_secs(1);
@@ -41,7 +40,7 @@ struct Lost {
 /// Moves waits away from upstreams that are lost.
 pub(in crate::proxy) struct WaitMover<'a> {
     pub(in crate::proxy) control: &'a Control,
-    pub(in crate::proxy) metrics: &'a Metrics,
+    pub(in crate::proxy) peers: &'a UpstreamPeers,
     pub(in crate::proxy) interrupts: &'a Interrupts,
     pub(in crate::proxy) budget: &'a RetryBudget,
 }
@@ -102,9 +101,9 @@ impl WaitMover<'_> {
     fn move_from(&self, lost: &Lost) {
         let Lost { upstream, at } = lost;
         let (snapshot, now) = (self.control.snapshot_full(), Instant::now());
-        let handles = Handles::of(upstream, self.metrics);
+        let peer = self.peers.of(upstream);
         let loss = Loss {
-            allowance: &handles.losses,
+            allowance: &peer.losses,
             in_flight: upstream.load.in_flight(),
         };
         let percent = snapshot.config.retry.budget_percent;

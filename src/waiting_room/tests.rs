@@ -2,10 +2,13 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::*;
-use crate::admission::{ClassWaiting, Client, STANDS};
-use crate::cluster::{Action, Cause, Event, Mode, Outcome, ProbeReport};
+use crate::admission::{ClassWaiting, Client, STANDING_AFTER};
+use crate::cluster::{
+    About, Action, Cause, Event, MainPreference, Mode, Outcome, ProbeReport, Tried,
+};
 use crate::config::{Config, MapEnvironment};
 use crate::ogc::{self, RequestHead};
 
@@ -50,11 +53,11 @@ impl World {
     }
 
     /// A request of `user` for this.
-    fn ask(&self, target: &str, user: u64) -> Asked {
-        self.ask_for(MainWish::No, target, user)
+    fn ask(&self, target: &str, user: u64) -> AskResult {
+        self.ask_for(MainPreference::No, target, user)
     }
 
-    fn ask_for(&self, main: MainWish, target: &str, user: u64) -> Asked {
+    fn ask_for(&self, main: MainPreference, target: &str, user: u64) -> AskResult {
         let config = Arc::clone(&self.control.snapshot().config);
         let head = RequestHead {
             method: "GET",
@@ -69,10 +72,10 @@ impl World {
             address,
             address_key: 1,
         };
-        let claim = Claim::of(&config.limits, &classified, &head, &client);
+        let keys = ConcurrencyKeys::of(&config.limits, &classified, &head, &client);
         let priority = config.classes[classified.class].priority;
-        let rules = claim.fingerprint();
-        let (class, from_main) = (classified.class, main == MainWish::ToSeeAChange);
+        let rules = keys.fingerprint();
+        let (class, from_main) = (classified.class, main == MainPreference::ToSeeAChange);
         let ask = Ask {
             class,
             priority,
@@ -83,27 +86,27 @@ impl World {
             is_retry: false,
         };
         self.room.ask(
-            Wanted {
+            SelectionRequest {
                 main,
                 ..wanted(class)
             },
-            claim,
+            keys,
             ask,
             &config.limits,
             self.now,
         )
     }
 
-    fn seated(&self, target: &str, user: u64) -> Seat {
+    fn seated(&self, target: &str, user: u64) -> Admission {
         match self.ask(target, user) {
-            Asked::Seated(seat) => seat,
+            AskResult::Admitted(seat) => seat,
             other => panic!("no place for {target}: {other:?}"),
         }
     }
 
     fn waits(&self, target: &str, user: u64) -> Waiting {
         match self.ask(target, user) {
-            Asked::Waits(waiting) => waiting,
+            AskResult::Waiting(waiting) => waiting,
             other => panic!("{target} does not wait: {other:?}"),
         }
     }
@@ -129,27 +132,27 @@ fn config(replicas: usize, limits: &str) -> Arc<Config> {
     Arc::new(loaded.config)
 }
 
-fn wanted(class: RequestClass) -> Wanted {
-    Wanted {
+fn wanted(class: RequestClass) -> SelectionRequest {
+    SelectionRequest {
         class,
         key: None,
         tried: Tried::default(),
-        main: MainWish::No,
+        main: MainPreference::No,
         about: About::Anything,
     }
 }
 
 /// The place that this one was given meanwhile.
-fn taken(waiting: &mut Waiting) -> Seat {
-    match waiting.told.try_recv() {
-        Ok(Told::Seated(seat)) => seat,
+fn taken(waiting: &mut Waiting) -> Admission {
+    match waiting.result.try_recv() {
+        Ok(WaitResult::Admitted(seat)) => seat,
         other => panic!("it was not given a place: {other:?}"),
     }
 }
 
 fn is_waiting(waiting: &mut Waiting) -> bool {
     matches!(
-        waiting.told.try_recv(),
+        waiting.result.try_recv(),
         Err(oneshot::error::TryRecvError::Empty)
     )
 }
@@ -175,7 +178,11 @@ fn while_somebody_waits_newcomers_do_not_walk_in_and_do_not_overtake() {
     assert!(
         world
             .room
-            .walk_in(&wanted(RequestClass::Map), world.now)
+            .bypass(
+                &wanted(RequestClass::Map),
+                &ConcurrencyKeys::default(),
+                world.now
+            )
             .is_none()
     );
     let mut second = world.waits(MAP, 3);
@@ -185,7 +192,11 @@ fn while_somebody_waits_newcomers_do_not_walk_in_and_do_not_overtake() {
     drop(seat);
     drop(taken(&mut second));
     assert!(matches!(
-        world.room.walk_in(&wanted(RequestClass::Map), world.now),
+        world.room.bypass(
+            &wanted(RequestClass::Map),
+            &ConcurrencyKeys::default(),
+            world.now
+        ),
         Some(Ok(_))
     ));
 }
@@ -193,15 +204,15 @@ fn while_somebody_waits_newcomers_do_not_walk_in_and_do_not_overtake() {
 #[test]
 fn who_prefers_the_main_takes_the_first_slot_that_comes_free_and_holds_up_nobody() {
     let world = World::with(1, "");
-    let Asked::Seated(main) = world.ask_for(MainWish::ToSeeAChange, MAP, 1) else {
+    let AskResult::Admitted(main) = world.ask_for(MainPreference::ToSeeAChange, MAP, 1) else {
         panic!("the main has a slot")
     };
-    let Asked::Seated(replica) = world.ask_for(MainWish::ToSeeAChange, MAP, 1) else {
+    let AskResult::Admitted(replica) = world.ask_for(MainPreference::ToSeeAChange, MAP, 1) else {
         panic!("a replica serves instead")
     };
     assert!(main.selection.upstream.is_main() && !replica.selection.upstream.is_main());
     let mut map = world.waits(MAP, 3);
-    let Asked::Waits(mut to_see) = world.ask_for(MainWish::ToSeeAChange, MAP, 2) else {
+    let AskResult::Waiting(mut to_see) = world.ask_for(MainPreference::ToSeeAChange, MAP, 2) else {
         panic!("both are full")
     };
     drop(main);
@@ -210,7 +221,7 @@ fn who_prefers_the_main_takes_the_first_slot_that_comes_free_and_holds_up_nobody
         main.selection.upstream.is_main() && is_waiting(&mut map),
         "the main serves no other map"
     );
-    let Asked::Waits(mut to_see) = world.ask_for(MainWish::ToSeeAChange, MAP, 2) else {
+    let AskResult::Waiting(mut to_see) = world.ask_for(MainPreference::ToSeeAChange, MAP, 2) else {
         panic!("both are full")
     };
     drop(replica);
@@ -224,9 +235,9 @@ fn who_prefers_the_main_takes_the_first_slot_that_comes_free_and_holds_up_nobody
 
 impl World {
     /// As if it were so much earlier, for those who come now; one has waited and was served before.
-    fn earlier(replicas: usize, limits: &str, by: Duration) -> (Self, Seat) {
+    fn earlier(replicas: usize, limits: &str, by: Duration) -> (Self, Admission) {
         let mut world = Self::with(replicas, limits);
-        let seats: Vec<Seat> = (0..replicas)
+        let seats: Vec<Admission> = (0..replicas)
             .map(|n| world.seated(MAP, 100 + n as u64))
             .collect();
         let mut waiting = world.waits(MAP, 1);
@@ -239,20 +250,20 @@ impl World {
 
 #[test]
 fn in_an_overload_that_stays_few_wait_and_the_others_are_told_at_once() {
-    let (mut world, seat) = World::earlier(1, "", STANDS);
+    let (mut world, seat) = World::earlier(1, "", STANDING_AFTER);
     let mut many: Vec<Waiting> = (0..20).map(|user| world.waits(MAP, user)).collect();
-    world.now += STANDS;
+    world.now += STANDING_AFTER;
     drop(seat);
     let _seat = taken(&mut many[0]);
-    assert!(matches!(world.ask(MAP, 99), Asked::Full(_)));
+    assert!(matches!(world.ask(MAP, 99), AskResult::Full(_)));
     drop(many);
     let few: Vec<Waiting> = (0..3).map(|user| world.waits(MAP, user)).collect();
     assert!(
-        matches!(world.ask(MAP, 99), Asked::Full(_)),
+        matches!(world.ask(MAP, 99), AskResult::Full(_)),
         "that the queue is gone for a moment says nothing"
     );
     drop(few);
-    world.now += STANDS;
+    world.now += STANDING_AFTER;
     let few: Vec<Waiting> = (0..20).map(|user| world.waits(MAP, user)).collect();
     assert_eq!(
         (few.len(), world.waiting()),
@@ -263,10 +274,10 @@ fn in_an_overload_that_stays_few_wait_and_the_others_are_told_at_once() {
 
 #[test]
 fn who_comes_in_without_waiting_shows_that_others_wait_for_reasons_of_their_own() {
-    let (mut world, _seat) = World::earlier(2, "per_user = 1", STANDS);
+    let (mut world, _seat) = World::earlier(2, "per_user = 1", STANDING_AFTER);
     let _waiting: Vec<Waiting> = (0..20).map(|_| world.waits(MAP, 1)).collect();
     drop(world.seated(MAP, 2));
-    world.now += STANDS;
+    world.now += STANDING_AFTER;
     let _seat = world.seated(MAP, 2);
     let _patient = world.waits(MAP, 3);
     assert_eq!(world.waiting(), 21, "nobody made room");
@@ -289,7 +300,7 @@ fn whoever_leaves_frees_its_place_in_the_queue_and_holds_up_nobody() {
     let world = World::with(1, "queue = 1");
     let seat = world.seated(MAP, 1);
     let gone = world.waits(MAP, 2);
-    assert!(matches!(world.ask(MAP, 3), Asked::Full(_)));
+    assert!(matches!(world.ask(MAP, 3), AskResult::Full(_)));
     drop(gone);
     let mut waiting = world.waits(MAP, 3);
     drop(seat);
@@ -331,7 +342,7 @@ fn what_is_given_at_the_last_moment_is_taken() {
     let seat = world.seated(MAP, 1);
     let (given, not_given) = (world.waits(MAP, 2), world.waits(MAP, 3));
     drop(seat);
-    assert!(matches!(given.leave(), Some(Told::Seated(_))));
+    assert!(matches!(given.leave(), Some(WaitResult::Admitted(_))));
     assert!(
         not_given.leave().is_some(),
         "the place of the first came free at once"
@@ -363,11 +374,14 @@ fn when_nobody_is_left_who_could_those_who_wait_are_told() {
     world.now += Duration::from_secs(60);
     world.probe_all(&Outcome::Failure(Cause::Connect(Cause::REFUSED.to_owned())));
     assert!(matches!(
-        waiting.told.try_recv(),
-        Ok(Told::Nobody(NoUpstream::NoneEligible))
+        waiting.result.try_recv(),
+        Ok(WaitResult::Refused(NoUpstream::NoneEligible))
     ));
     assert!(
-        matches!(world.ask(MAP, 3), Asked::Nobody(NoUpstream::NoneEligible)),
+        matches!(
+            world.ask(MAP, 3),
+            AskResult::Refused(NoUpstream::NoneEligible)
+        ),
         "and nobody begins to wait"
     );
 }
@@ -401,7 +415,10 @@ fn the_newest_of_the_lowest_class_is_shed_and_told_when_to_come_back() {
     let (mut old, mut new) = (world.waits(FEATURE, 2), world.waits(FEATURE, 3));
     let _tile = world.waits(TILE, 4);
     assert!(is_waiting(&mut old));
-    assert!(matches!(new.told.try_recv(), Ok(Told::Shed(1..=60))));
+    assert!(matches!(
+        new.result.try_recv(),
+        Ok(WaitResult::Shed(1..=60))
+    ));
 }
 
 #[test]
@@ -441,19 +458,19 @@ async fn no_call_is_lost_however_releases_and_arrivals_meet() {
                     MAP
                 };
                 let seat = match world.ask(target, user % 4) {
-                    Asked::Seated(seat) => seat,
-                    Asked::Waits(mut waiting) if n.is_multiple_of(17) => {
+                    AskResult::Admitted(seat) => seat,
+                    AskResult::Waiting(mut waiting) if n.is_multiple_of(17) => {
                         // Some leave at once, in the middle of everything.
                         tokio::task::yield_now().await;
-                        drop(waiting.told.try_recv());
+                        drop(waiting.result.try_recv());
                         continue;
                     }
-                    Asked::Waits(mut waiting) => match (&mut waiting.told).await {
-                        Ok(Told::Seated(seat)) => seat,
+                    AskResult::Waiting(mut waiting) => match (&mut waiting.result).await {
+                        Ok(WaitResult::Admitted(seat)) => seat,
                         other => panic!("{other:?}"),
                     },
-                    Asked::Nobody(why) => panic!("{why:?}"),
-                    Asked::Full(_) => panic!("the queue has room"),
+                    AskResult::Refused(why) => panic!("{why:?}"),
+                    AskResult::Full(_) => panic!("the queue has room"),
                 };
                 assert!(
                     seat.selection.upstream.load.in_flight() <= 1,
@@ -475,7 +492,7 @@ async fn no_call_is_lost_however_releases_and_arrivals_meet() {
     }
     assert!(served.load(Ordering::Relaxed) > 4000);
     assert_eq!(
-        (world.waiting(), world.room.hall.lock().limiter.counters()),
+        (world.waiting(), world.room.waitlist.lock().counters()),
         (0, 0)
     );
 }

@@ -1,55 +1,55 @@
-//! Which limits concern a request: told once, when it arrives, from the configuration in force.
+//! The limits that concern a request, found once when it arrives, from the configuration in force.
 
 use std::net::IpAddr;
 
 use crate::config::{Limit, Limits, Rate, Rule, Whose};
 use crate::ogc::{Classified, RequestHead};
 
-/// Stands for `per_user` among the rules' ids. No key of a rule is empty.
+/// The id of `per_user` among the ids of rules. No rule has an empty key.
 const PER_USER: u64 = 0;
 
-/// Who asks.
+/// The client of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Client {
-    /// A name or an address, as a hash.
+    /// Hash of the user's name or of the address.
     pub user: u64,
-    /// A trusted proxy told us who it is, instead of the connection.
+    /// The user was named by a trusted proxy, and not taken from the connection.
     pub is_vouched_for: bool,
     pub address: IpAddr,
-    /// The address as a hash.
+    /// Hash of the address.
     pub address_key: u64,
 }
 
-/// One counter that a request has to pass: at most so many at a time.
+/// One counter that a request has to pass, and its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hold {
+pub(super) struct Key {
     pub(super) counter: Counter,
     pub(super) most: u32,
-    /// It counts one user's requests, so being held by it says nothing about others.
+    /// It counts one user's requests, so other users may pass while it is full.
     pub(super) is_personal: bool,
 }
 
-/// A rule's id, and whose requests are counted; 0 for everybody's.
+/// A rule's id, and a hash of the user or address that it counts; 0 for all requests.
 pub(super) type Counter = (u64, u64);
 
-/// All counters a request has to pass at once, to leave them all when it is done. Most requests
+/// All counters that a request passes at once, and leaves at once when it is done. Most requests
 /// have none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Claim {
-    pub(super) holds: Vec<Hold>,
+pub struct ConcurrencyKeys {
+    pub(super) keys: Vec<Key>,
 }
 
-/// A rate that a request counts for.
+/// A rate under which a request is counted.
 #[derive(Clone, Copy, Debug)]
 pub struct Metered<'c> {
     pub rule: &'c Rule,
     pub rate: Rate,
-    /// Whose requests are counted.
+    /// Hash of the user or address whose requests are counted; 0 for all requests.
     pub who: u64,
 }
 
-impl Claim {
-    /// What `limits` ask of this request.
+impl ConcurrencyKeys {
+    /// Returns the concurrency limits that concern this request.
     pub fn of(
         limits: &Limits,
         classified: &Classified,
@@ -62,43 +62,43 @@ impl Claim {
                 return None;
             };
             let who = who(rule, client).filter(|_| rule.what.include(classified, head))?;
-            Some(Hold {
+            Some(Key {
                 counter: (rule.id, who),
                 most,
                 is_personal: is_personal(rule.whose),
             })
         });
         let per_user = limits.per_user.most(client.is_vouched_for);
-        let by_user = per_user.map(|most| Hold {
+        let by_user = per_user.map(|most| Key {
             counter: (PER_USER, client.user),
             most,
             is_personal: true,
         });
         Self {
-            holds: by_rule.chain(by_user).collect(),
+            keys: by_rule.chain(by_user).collect(),
         }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.holds.is_empty()
+        self.keys.is_empty()
     }
 
-    /// The same for all requests that wait for the same counters to fall as low, personal ones
-    /// apart: see [`super::Ask::rules`]. After a config reload that raises a limit, those from
-    /// before it hold up nobody who may have more.
+    /// Returns a hash that is the same for all requests that wait for the same counters to fall as
+    /// low, apart from personal counters: see [`super::Ask::rules`]. After a config reload that
+    /// raises a limit, requests from before it do not hold up those under the new limit.
     pub fn fingerprint(&self) -> u64 {
-        let common = self.holds.iter().filter(|hold| !hold.is_personal);
+        let common = self.keys.iter().filter(|key| !key.is_personal);
         let mix =
             |mixed: u64, part: u64| mixed.rotate_left(7).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ part;
         // Ids are hashes already; the order of the rules is part of it, as it is the same for all.
-        common.fold(0, |mixed, hold| {
-            mix(mix(mixed, hold.counter.0), hold.most.into())
+        common.fold(0, |mixed, key| {
+            mix(mix(mixed, key.counter.0), key.most.into())
         })
     }
 }
 
 impl<'c> Metered<'c> {
-    /// The rates this request counts for, in the order of the rules.
+    /// Returns the rates under which this request is counted, in the order of the rules.
     pub fn of(
         limits: &'c Limits,
         classified: &'c Classified,
@@ -115,7 +115,7 @@ impl<'c> Metered<'c> {
     }
 }
 
-/// Whose counter the rule has for this client; `None` if it is not about this client.
+/// Returns which of the rule's counters counts this client; `None` if the rule does not concern it.
 fn who(rule: &Rule, client: &Client) -> Option<u64> {
     match rule.whose {
         Whose::Everybody => Some(0),
@@ -125,8 +125,8 @@ fn who(rule: &Rule, client: &Client) -> Option<u64> {
     }
 }
 
-/// One address is a user, too: what it waits for holds up nobody else of its class, who are in
-/// another lane.
+/// A rule for one address is not personal. Its requests hold up no others of their class, because
+/// they are in another lane.
 fn is_personal(whose: Whose) -> bool {
     match whose {
         Whose::Everybody | Whose::OneAddress(_) => false,
@@ -142,7 +142,7 @@ pub(super) mod tests {
     use crate::config::{Config, MapEnvironment};
     use crate::ogc;
 
-    /// `[limits]` with these lines.
+    /// Returns `[limits]` with these lines.
     pub(in crate::admission) fn limits(lines: &str) -> Limits {
         let text = format!(
             "[upstreams.main]\nurl = 'http://10.0.0.1'\nrole = 'main'\n[upstreams.a]\nurl = 'http://10.0.0.2'\n[limits]\n{lines}"
@@ -168,13 +168,17 @@ pub(super) mod tests {
         }
     }
 
-    pub(in crate::admission) fn claim(limits: &Limits, target: &str, client: &Client) -> Claim {
+    pub(in crate::admission) fn keys(
+        limits: &Limits,
+        target: &str,
+        client: &Client,
+    ) -> ConcurrencyKeys {
         let head = RequestHead {
             method: "GET",
             target: target.as_bytes(),
             content_type: None,
         };
-        Claim::of(
+        ConcurrencyKeys::of(
             limits,
             &ogc::classify(&head, "/geoserver", Some(b"")),
             &head,
@@ -186,13 +190,13 @@ pub(super) mod tests {
     const INFO: &str = "/geoserver/wms?service=WMS&request=GetFeatureInfo";
 
     #[test]
-    fn a_request_is_held_by_the_rules_about_it() {
+    fn a_request_is_held_by_the_rules_that_concern_it() {
         let limits = limits(
             "control_flow = ['ows.wms.getmap=2', 'user=3', 'ip=4', 'ip.10.0.0.9=5', 'user.ows=1/s']\nper_user = 6",
         );
         let most = |target, client: &Client| {
-            claim(&limits, target, client)
-                .holds
+            keys(&limits, target, client)
+                .keys
                 .iter()
                 .map(|h| h.most)
                 .collect::<Vec<_>>()
@@ -207,21 +211,21 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn by_default_only_whom_somebody_vouches_for_is_limited() {
+    fn by_default_only_users_that_a_trusted_proxy_names_are_limited() {
         let limits = limits("");
         let stranger = Client {
             is_vouched_for: false,
             ..client(1, "10.0.0.1")
         };
-        assert!(claim(&limits, MAP, &stranger).is_empty());
-        assert_eq!(claim(&limits, MAP, &client(1, "10.0.0.1")).holds.len(), 1);
+        assert!(keys(&limits, MAP, &stranger).is_empty());
+        assert_eq!(keys(&limits, MAP, &client(1, "10.0.0.1")).keys.len(), 1);
     }
 
     #[test]
-    fn requests_that_wait_for_the_same_rules_have_the_same_fingerprint_whoever_asks() {
+    fn requests_that_wait_for_the_same_rules_have_the_same_fingerprint_for_every_user() {
         let limits = limits("control_flow = ['ows.wms.getmap=2', 'ows.wms=9', 'user=3']");
         let fingerprint =
-            |target, user| claim(&limits, target, &client(user, "10.0.0.1")).fingerprint();
+            |target, user| keys(&limits, target, &client(user, "10.0.0.1")).fingerprint();
         assert_eq!(fingerprint(MAP, 1), fingerprint(MAP, 2));
         assert_ne!(fingerprint(MAP, 1), fingerprint(INFO, 1));
         assert_eq!(fingerprint("/geoserver/web/", 1), 0);
@@ -229,7 +233,7 @@ pub(super) mod tests {
 
     #[test]
     fn requests_that_wait_for_a_rule_under_another_limit_have_another_fingerprint() {
-        let fingerprint = |lines| claim(&limits(lines), MAP, &client(1, "10.0.0.1")).fingerprint();
+        let fingerprint = |lines| keys(&limits(lines), MAP, &client(1, "10.0.0.1")).fingerprint();
         assert_ne!(
             fingerprint("control_flow = 'ows.wms.getmap=2'"),
             fingerprint("control_flow = 'ows.wms.getmap=3'")

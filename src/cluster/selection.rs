@@ -1,0 +1,72 @@
+//! The selection for one request: which of a snapshot's upstreams take it, in which order.
+
+use std::time::Instant;
+
+use super::{About, NoUpstream, Selection, Snapshot, Tried, UpstreamId};
+use crate::ogc::RequestClass;
+
+/// The upstreams that a request may go to.
+#[derive(Clone, Debug)]
+pub struct SelectionRequest {
+    pub class: RequestClass,
+    /// Shared by the requests that one upstream should answer: the tiles of a metatile.
+    pub key: Option<u64>,
+    pub tried: Tried,
+    pub main: MainPreference,
+    pub about: About,
+}
+
+/// Whether the main comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MainPreference {
+    No,
+    /// The reader has just changed the catalog. If the main has no free slot, a replica serves the
+    /// read. The main gives a second opinion where that replica does not know the layer.
+    ToSeeAChange,
+    /// This replica did not know the layer, so the main or another upstream with the last change is
+    /// queried. If none of them has a free slot, the replica's answer counts, unless the replica is
+    /// known to lack a change that the request is about: then the request waits.
+    ForAnOpinion {
+        replica: UpstreamId,
+        lacks_a_change: bool,
+    },
+}
+
+impl SelectionRequest {
+    /// Selects an upstream and takes a slot on it. `may_join`: no request waits, so this one may go
+    /// beyond a cap to join others of its key.
+    pub fn select(
+        &self,
+        snapshot: &Snapshot,
+        may_join: bool,
+        now: Instant,
+    ) -> Result<Selection, NoUpstream> {
+        let select_any = |tried: &Tried| {
+            let key = (self.key, self.key.is_some() && may_join);
+            snapshot.select_about(self.class, self.about, key, tried, now)
+        };
+        match self.main {
+            MainPreference::No => select_any(&self.tried),
+            MainPreference::ToSeeAChange => {
+                match snapshot.select_main(self.class, &self.tried, now) {
+                    Ok(selection) => Ok(selection),
+                    // To wait for the main is better than a refusal.
+                    Err(NoUpstream::Full) => select_any(&self.tried).map_err(|_| NoUpstream::Full),
+                    Err(_) => select_any(&self.tried),
+                }
+            }
+            MainPreference::ForAnOpinion {
+                replica,
+                lacks_a_change,
+            } => match snapshot.select_fresh(self.class, &self.tried, now) {
+                Ok(selection) => Ok(selection),
+                Err(NoUpstream::Full) if lacks_a_change => Err(NoUpstream::Full),
+                Err(_) => {
+                    let mut tried = self.tried.clone();
+                    tried.remove(replica);
+                    select_any(&tried)
+                }
+            },
+        }
+    }
+}
