@@ -27,9 +27,9 @@ pub use crate::admission::RECHECK_INTERVAL;
 const MOST_LOOKS: usize = 8;
 
 /// How a wait ended.
-pub type WaitResult = admission::WaitResult<Admission, NoUpstream>;
+pub type WaitResult = admission::WaitlistResult<Admission, NoUpstream>;
 /// The first answer to a request that asks for a slot.
-pub type AskResult = admission::AskResult<Admission, NoUpstream, Waiting>;
+pub type AskResult = admission::WaitlistAnswer<Admission, NoUpstream, Waiting>;
 
 /// See the module's documentation.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ pub struct Client {
 
 /// One counter that a request has to pass, and its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Key {
+pub(super) struct ConcurrencyKey {
     pub(super) counter: Counter,
     pub(super) most: u32,
     /// It counts one user's requests, so other users may pass while it is full.
@@ -36,7 +36,7 @@ pub(super) type Counter = (u64, u64);
 /// have none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConcurrencyKeys {
-    pub(super) keys: Vec<Key>,
+    pub(super) keys: Vec<ConcurrencyKey>,
 }
 
 /// A rate under which a request is counted.
@@ -62,14 +62,14 @@ impl ConcurrencyKeys {
                 return None;
             };
             let who = who(rule, client).filter(|_| rule.what.include(classified, head))?;
-            Some(Key {
+            Some(ConcurrencyKey {
                 counter: (rule.id, who),
                 most,
                 is_personal: is_personal(rule.whose),
             })
         });
         let per_user = limits.per_user.most(client.is_vouched_for);
-        let by_user = per_user.map(|most| Key {
+        let by_user = per_user.map(|most| ConcurrencyKey {
             counter: (PER_USER, client.user),
             most,
             is_personal: true,

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use super::concurrency_keys::{ConcurrencyKeys, Counter, Key};
+use super::concurrency_keys::{ConcurrencyKey, ConcurrencyKeys, Counter};
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -72,7 +72,7 @@ impl Limiter {
         self.at_work.len()
     }
 
-    fn has_room(&self, key: &Key) -> bool {
+    fn has_room(&self, key: &ConcurrencyKey) -> bool {
         self.at_work.get(&key.counter).copied().unwrap_or(0) < key.most
     }
 }

@@ -30,5 +30,6 @@ pub use queue::{AGEING, Ask, Offer, Pushed, Queue, Ticket, Waiter};
 pub use rates::{MOST_COUNTED, Rates, Reading};
 pub use status::{ClassWaiting, QueueStatus};
 pub use waitlist::{
-    AskResult, Newcomer, RECHECK_INTERVAL, SlotSearch, Slots, WaitResult, Waitlist, may_bypass,
+    Newcomer, RECHECK_INTERVAL, SlotSearch, Slots, Waitlist, WaitlistAnswer, WaitlistResult,
+    may_bypass,
 };

@@ -85,7 +85,7 @@ pub trait Slots<T> {
     fn prepare_wait(&mut self, request: &mut T);
 
     /// Ends the wait of a request.
-    fn end_wait(&mut self, request: T, result: WaitResult<Self::Admission, Self::Refusal>);
+    fn end_wait(&mut self, request: T, result: WaitlistResult<Self::Admission, Self::Refusal>);
 
     /// Publishes the number of waiters to those that release slots.
     fn set_waiting(&mut self, waiters: usize);
@@ -106,7 +106,7 @@ pub enum SlotSearch<S, R> {
 
 /// How a wait ended.
 #[derive(Debug)]
-pub enum WaitResult<A, R> {
+pub enum WaitlistResult<A, R> {
     Admitted(A),
     Refused(R),
     /// A request with a better claim took its place in the queue. With the seconds after which to
@@ -116,7 +116,7 @@ pub enum WaitResult<A, R> {
 
 /// The first answer to a request that asks for a slot. `W` identifies its place in the queue.
 #[derive(Debug)]
-pub enum AskResult<A, R, W = Ticket> {
+pub enum WaitlistAnswer<A, R, W = Ticket> {
     Admitted(A),
     Refused(R),
     /// The queue is full. With the seconds after which to try again.
@@ -124,14 +124,14 @@ pub enum AskResult<A, R, W = Ticket> {
     Waiting(W),
 }
 
-impl<A, R, W> AskResult<A, R, W> {
+impl<A, R, W> WaitlistAnswer<A, R, W> {
     /// Turns the identification of a waiter into another.
-    pub fn map_waiting<V>(self, map: impl FnOnce(W) -> V) -> AskResult<A, R, V> {
+    pub fn map_waiting<V>(self, map: impl FnOnce(W) -> V) -> WaitlistAnswer<A, R, V> {
         match self {
-            Self::Admitted(admission) => AskResult::Admitted(admission),
-            Self::Refused(refusal) => AskResult::Refused(refusal),
-            Self::Full(retry_after) => AskResult::Full(retry_after),
-            Self::Waiting(ticket) => AskResult::Waiting(map(ticket)),
+            Self::Admitted(admission) => WaitlistAnswer::Admitted(admission),
+            Self::Refused(refusal) => WaitlistAnswer::Refused(refusal),
+            Self::Full(retry_after) => WaitlistAnswer::Full(retry_after),
+            Self::Waiting(ticket) => WaitlistAnswer::Waiting(map(ticket)),
         }
     }
 }
@@ -161,7 +161,7 @@ impl<T> Waitlist<T> {
         limits: &Limits,
         slots: &mut S,
         now: Instant,
-    ) -> AskResult<S::Admission, S::Refusal> {
+    ) -> WaitlistAnswer<S::Admission, S::Refusal> {
         if !self.queue.is_empty() {
             self.serve(slots, now);
         }
@@ -170,10 +170,10 @@ impl<T> Waitlist<T> {
             match slots.find(&request, self.queue.is_empty()) {
                 SlotSearch::Found(slot) => {
                     self.overload.on_empty(ask.priority);
-                    return AskResult::Admitted(self.admit(slot, keys, slots));
+                    return WaitlistAnswer::Admitted(self.admit(slot, keys, slots));
                 }
                 SlotSearch::Full => {}
-                SlotSearch::Refused(refusal) => return AskResult::Refused(refusal),
+                SlotSearch::Refused(refusal) => return WaitlistAnswer::Refused(refusal),
             }
         }
         self.enqueue(ask, Entry { keys, request }, limits, slots, now)
@@ -186,15 +186,15 @@ impl<T> Waitlist<T> {
         limits: &Limits,
         slots: &mut S,
         now: Instant,
-    ) -> AskResult<S::Admission, S::Refusal> {
+    ) -> WaitlistAnswer<S::Admission, S::Refusal> {
         let retry_after = self.retry_after(limits, now);
         self.bound_queue(&ask, limits, now);
         slots.prepare_wait(&mut entry.request);
         let ticket = match self.queue.push(ask, entry) {
-            Pushed::Full(_) => return AskResult::Full(retry_after),
+            Pushed::Full(_) => return WaitlistAnswer::Full(retry_after),
             Pushed::Waits(ticket) => ticket,
             Pushed::WaitsInsteadOf(ticket, shed) => {
-                slots.end_wait(shed.value.request, WaitResult::Shed(retry_after));
+                slots.end_wait(shed.value.request, WaitlistResult::Shed(retry_after));
                 self.publish_class(shed.ask.class, slots);
                 ticket
             }
@@ -205,7 +205,7 @@ impl<T> Waitlist<T> {
         // A slot may have come free between the search and the publication of the waiter. Its
         // releaser saw no waiter.
         self.serve(slots, now);
-        AskResult::Waiting(ticket)
+        WaitlistAnswer::Waiting(ticket)
     }
 
     /// Bounds the queue for a newcomer: by the configuration, and in an overload by priority.
@@ -227,9 +227,9 @@ impl<T> Waitlist<T> {
                 Ok(slot) => {
                     self.pace.note(now);
                     self.overload.served(waiter.ask.priority, now);
-                    WaitResult::Admitted(self.admit(slot, keys, slots))
+                    WaitlistResult::Admitted(self.admit(slot, keys, slots))
                 }
-                Err(refusal) => WaitResult::Refused(refusal),
+                Err(refusal) => WaitlistResult::Refused(refusal),
             };
             self.publish_class(waiter.ask.class, slots);
             slots.end_wait(request, result);

@@ -17,8 +17,8 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use geofront::admission::{
-    Ask, AskResult, ConcurrencyKeys, LimitCheck, Newcomer, RECHECK_INTERVAL, SlotSearch, Slots,
-    WaitResult, Waitlist, may_bypass,
+    Ask, ConcurrencyKeys, LimitCheck, Newcomer, RECHECK_INTERVAL, SlotSearch, Slots, Waitlist,
+    WaitlistAnswer, WaitlistResult, may_bypass,
 };
 use geofront::cluster::{ClusterStatus, NoUpstream, Selection};
 use geofront::config::Priority;
@@ -85,16 +85,18 @@ impl World {
         let arriving = self.room.newcomer.take();
         self.room.last = None;
         match result {
-            AskResult::Admitted(selection) => {
+            WaitlistAnswer::Admitted(selection) => {
                 let arriving = arriving.expect("it does not wait");
                 self.admitted_at_once(arriving.request, selection);
             }
-            AskResult::Refused(_) => {
+            WaitlistAnswer::Refused(_) => {
                 let arriving = arriving.expect("it does not wait");
                 self.refused.push(arriving.request);
             }
-            AskResult::Full(_) => self.refused_by_the_queue(&arriving.expect("it does not wait")),
-            AskResult::Waiting(ticket) => {
+            WaitlistAnswer::Full(_) => {
+                self.refused_by_the_queue(&arriving.expect("it does not wait"))
+            }
+            WaitlistAnswer::Waiting(ticket) => {
                 assert!(arriving.is_none(), "a waiter is in the line");
                 self.room.line.set_ticket(number, ticket);
                 self.plan_wait(number);
@@ -555,14 +557,14 @@ impl Slots<u64> for World {
         });
     }
 
-    fn end_wait(&mut self, number: u64, result: WaitResult<Selection, NoUpstream>) {
+    fn end_wait(&mut self, number: u64, result: WaitlistResult<Selection, NoUpstream>) {
         match result {
-            WaitResult::Shed(_) => self.shed(number),
-            WaitResult::Admitted(selection) => {
+            WaitlistResult::Shed(_) => self.shed(number),
+            WaitlistResult::Admitted(selection) => {
                 let waiting = self.served(number);
                 self.seat(waiting, selection);
             }
-            WaitResult::Refused(_) => {
+            WaitlistResult::Refused(_) => {
                 let waiting = self.served(number);
                 self.tally.count("waited, and nobody was left");
                 self.refused.push(waiting.request);

@@ -37,9 +37,9 @@ impl Slots<u64> for Counter {
 
     fn prepare_wait(&mut self, _: &mut u64) {}
 
-    fn end_wait(&mut self, request: u64, result: WaitResult<ConcurrencyKeys, ()>) {
+    fn end_wait(&mut self, request: u64, result: WaitlistResult<ConcurrencyKeys, ()>) {
         self.results
-            .push((request, matches!(result, WaitResult::Admitted(_))));
+            .push((request, matches!(result, WaitlistResult::Admitted(_))));
     }
 
     fn set_waiting(&mut self, waiters: usize) {
@@ -76,7 +76,7 @@ impl Rig {
     }
 
     /// A map of this user; the user identifies it.
-    fn ask(&mut self, user: u64) -> AskResult<ConcurrencyKeys, ()> {
+    fn ask(&mut self, user: u64) -> WaitlistAnswer<ConcurrencyKeys, ()> {
         let keys = self.keys(user);
         let ask = Ask {
             class: RequestClass::Map,
@@ -98,7 +98,7 @@ impl Rig {
 
     fn waits(&mut self, user: u64) -> Ticket {
         match self.ask(user) {
-            AskResult::Waiting(ticket) => ticket,
+            WaitlistAnswer::Waiting(ticket) => ticket,
             other => panic!("user {user} does not wait: {other:?}"),
         }
     }
@@ -150,19 +150,19 @@ fn a_newcomer_gets_a_slot_only_after_the_waiters_had_theirs() {
     assert_eq!(rig.slots.results, [(1, true)]);
     rig.slots.free = 2;
     let asked = rig.ask(3);
-    assert!(matches!(asked, AskResult::Admitted(_)), "{asked:?}");
+    assert!(matches!(asked, WaitlistAnswer::Admitted(_)), "{asked:?}");
     assert_eq!(rig.slots.results, [(1, true), (2, true)]);
 }
 
 #[test]
 fn a_limit_that_is_released_serves_the_waiter_it_held() {
     let mut rig = Rig::new(9, "per_user = 1");
-    let AskResult::Admitted(first) = rig.ask(1) else {
+    let WaitlistAnswer::Admitted(first) = rig.ask(1) else {
         panic!("slots are free")
     };
     rig.waits(1);
     assert!(
-        matches!(rig.ask(2), AskResult::Admitted(_)),
+        matches!(rig.ask(2), WaitlistAnswer::Admitted(_)),
         "another user is not held up"
     );
     rig.list.release(&first, &mut rig.slots, rig.now);
