@@ -215,3 +215,32 @@ fn the_debian_package_carries_completions_manual_pages_rules_and_the_dashboard()
         );
     }
 }
+
+/// The service runs as its own user, and its configuration is readable for root and that user alone.
+#[test]
+fn the_package_gives_the_configuration_to_the_group_of_the_service() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("geofront.toml");
+    fs::write(&config, "").expect("a configuration");
+    // Every command that would change this machine is replaced by one that prints what it got.
+    let script =
+        read("packaging/postinst").replace("/etc/geofront", &folder.path().display().to_string());
+    let stubs = "getent() { :; }; chown() { echo chown \"$@\"; }; chgrp() { echo chgrp \"$@\"; }; \
+        chmod() { :; }; systemctl() { :; }; stat() { echo $GROUP; }; set -- configure\n";
+    let run = |group: &str| {
+        let output = Command::new("sh")
+            .args(["-c", &format!("{stubs}{script}")])
+            .env("GROUP", group)
+            .output()
+            .expect("the shell runs");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let given = format!("chgrp geofront {}\n", config.display());
+    assert!(run("root").contains(&given), "{}", run("root"));
+    assert!(!run("maps").contains("chgrp"), "{}", run("maps"));
+}
