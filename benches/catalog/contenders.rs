@@ -1,4 +1,5 @@
-//! Who is compared: what an operator puts in front of a main and its replicas today, and geofront.
+//! The contenders: the balancers that operators put in front of a main and its replicas today, and
+//! geofront.
 
 use std::fmt::Write as _;
 use std::io;
@@ -51,7 +52,7 @@ impl Front {
         }
     }
 
-    /// As sharp as checks can be set: whoever sets them so loses servers to every hiccup.
+    /// HAProxy with the strictest checks possible: checks this strict lose servers to every hiccup.
     pub(crate) fn haproxy_with_map_check() -> Self {
         let kind = FrontKind::Haproxy {
             backend: MAP_CHECK,
@@ -86,7 +87,7 @@ impl Front {
         }
     }
 
-    /// Whether somebody must run refresh.py after a change.
+    /// Returns whether an operator must run refresh.py after a change.
     pub(crate) fn needs_refresh(&self) -> bool {
         !matches!(
             self.kind,

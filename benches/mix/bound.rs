@@ -1,4 +1,5 @@
-//! What the model says of each policy for the arrivals of a scenario: beside the measured rows.
+//! The model's prediction of each policy for the arrivals of a scenario, shown beside the measured
+//! rows.
 
 use std::time::Duration;
 

@@ -59,9 +59,9 @@ use scenario::{Lengths, Scenario};
 const PROXY_CORE: usize = 0;
 const OTHER_CORE: usize = 1;
 
-/// What docs/limits.md recommends where tiles and maps come together: as many places as a replica
-/// has cores and a quarter more, which is for tiles alone, and half of the cores at most for heavy
-/// requests; and patience, so that all of a burst is served.
+/// The limits that docs/limits.md recommends where tiles and maps come together. A replica has a
+/// slot for each core and a quarter more, which only tiles use; heavy requests use half of the
+/// cores at most. The queue's patience is long enough to serve all of a burst.
 const RECOMMENDED: &str =
     "max_in_flight = 5\nquick_reserve = 20\nheavy_share = 40\nqueue_timeout = \"1m\"";
 
@@ -77,8 +77,7 @@ struct Arguments {
     /// Only scenarios whose name contains one of these.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Only front doors whose name contains one of these; the first of them is what the others are
-    /// compared to.
+    /// Only front doors whose name contains one of these. The others are compared to the first.
     #[arg(long, value_delimiter = ',')]
     front: Vec<String>,
     /// So many drawn mixes, of the seeds from `--seed` on. In the model also every scenario with

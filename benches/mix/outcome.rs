@@ -1,4 +1,4 @@
-//! What a run says about a contender.
+//! The results of a run for one contender.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

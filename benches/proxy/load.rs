@@ -6,8 +6,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-/// What a desktop client in a geOrchestra portal asks for, the `number`th of them: each looks at
-/// another place, so that no request is the same as another at the same time.
+/// The `number`th request of a desktop client in a geOrchestra portal. Each shows another place, so
+/// no two concurrent requests are the same.
 fn request(number: usize) -> String {
     let west = 626_172 + number;
     format!(

@@ -33,7 +33,7 @@ pub struct Behaviour {
     /// How long a catalog reload reads the data directory, answering from an empty catalog
     /// meanwhile.
     pub reload_time: Duration,
-    /// How long a start takes: connections are accepted by the kernel and nobody answers.
+    /// The duration of a start: the kernel accepts connections and the instance does not answer.
     pub startup_time: Duration,
     /// How long the web interface waits for a reload before it shows its busy page.
     pub ui_lock_wait: Duration,

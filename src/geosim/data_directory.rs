@@ -24,8 +24,8 @@ pub struct Contents {
     /// By qualified name: `workspace:layer`.
     pub layers: BTreeMap<String, Layer>,
     pub styles: BTreeSet<String>,
-    /// How many edits made these contents: what `X-Geosim-Epoch` tells, whatever the flavour does
-    /// to `updateSequence`.
+    /// The number of edits that made these contents. `X-Geosim-Epoch` reports it, whatever the
+    /// flavour does to `updateSequence`.
     pub edits: u64,
 }
 

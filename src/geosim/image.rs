@@ -1,5 +1,5 @@
-//! Maps that are real PNGs: a tint of the instance's own, and its name written on it, so that a
-//! person sees at a glance and a test by decoding who drew what.
+//! Maps that are real PNGs, in a tint of the instance's own and with its name on them. A person
+//! sees at a glance which instance drew a map, and a test finds it by decoding.
 
 use std::collections::HashMap;
 

@@ -102,9 +102,9 @@ impl Life {
         }
     }
 
-    /// What `POST /rest/reload` does: empties the catalog, then reads the data directory. Who asks
-    /// meanwhile gets answers from an empty catalog. The layers are as they were when the reading
-    /// began, the number as it is when it ends.
+    /// Does the work of `POST /rest/reload`: empties the catalog, then reads the data directory.
+    /// Requests that arrive meanwhile are answered from an empty catalog. The layers are those at
+    /// the start of the reading; the update sequence is the one at its end.
     pub(super) async fn reload_catalog(&self) -> Result<(), ReloadFailed> {
         let _all_others_wait = self.configuration_lock.write().await;
         let counts = &self.controls.counts;
@@ -166,8 +166,8 @@ impl Life {
         self.edit(&Edit::PutLayer(store, LayerKind::Vector { features: 10 }));
     }
 
-    /// How much work a request is: what it says itself, or what its class usually is, more while
-    /// cold.
+    /// Returns the work of a request: the work it states, or the usual work of its class, and more
+    /// while the instance is cold.
     pub(super) fn work_of(&self, class: RequestClass, request: &Request) -> Duration {
         let work = stated_work(request)
             .unwrap_or_else(|| self.behaviour.service_time[class].draw(&self.controls.dice));

@@ -16,7 +16,7 @@ pub const KEPT_BODY: usize = 2 << 20;
 /// More headers than this are refused, as a servlet container does.
 pub(super) const MAX_HEADERS: usize = 100;
 
-/// What an instance was asked, to be looked at by tests.
+/// A request that an instance received, for tests to inspect.
 #[derive(Clone)]
 pub struct Request {
     head: Bytes,

@@ -1,5 +1,5 @@
-//! A client that sends exactly what a test says and tells exactly what came back, broken answers
-//! included.
+//! A client that sends exactly what a test specifies and returns exactly what it received, broken
+//! answers included.
 
 use std::io;
 use std::net::SocketAddr;

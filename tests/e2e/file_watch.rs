@@ -99,8 +99,8 @@ async fn a_file_that_is_still_being_written_is_not_taken_for_a_short_one() {
 async fn an_edit_from_which_no_event_comes_is_in_force_within_a_second_too() {
     let rig = Plan::replicas(1).start().await;
     let path = rig.config_path();
-    // The kernel tells the folder through whose name a file is written, and nobody else: as with a
-    // single file that is mounted into a container, or written on another machine.
+    // The kernel notifies only the folder through whose name a file is written. The same happens
+    // with a single file that is mounted into a container, or written on another machine.
     let elsewhere = path.with_file_name("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
     let other_name = elsewhere.join("config");

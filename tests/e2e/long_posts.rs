@@ -17,7 +17,8 @@ use super::rig::{Plan, Rig};
 const WMS: &str = "/geoserver/wms";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// A map whose form has `size` bytes: what it asks for stands behind its style.
+/// A map request whose form has `size` bytes: the parameters that name the map follow its long
+/// style.
 fn long_map(size: usize) -> Vec<u8> {
     let (_, parameters) = MAP.split_once('?').unwrap();
     let style = "x".repeat(size - parameters.len() - "sld_body=&".len());
@@ -73,7 +74,7 @@ fn posts(instance: &Instance) -> Vec<(u64, u64)> {
     posts
 }
 
-/// Who has received what since the last look: the main, the replica.
+/// Returns how many requests the main and the replica have received since the last call.
 fn reached(rig: &Rig) -> (usize, usize) {
     (posts(&rig.main).len(), posts(&rig.replicas[0]).len())
 }

@@ -141,7 +141,8 @@ impl Plan {
             rig.upstreams().iter().all(|u| u.health == HealthState::Up)
         })
         .await;
-        // What is reloaded before the main said its first number is reloaded again, as it should.
+        // A replica that was reloaded before the main's first update sequence is reloaded again, as
+        // it should be.
         let number = |rig: &Rig| rig.app.control.status(Instant::now()).catalog.number;
         rig.until("the main's catalog is known", |rig| {
             !watches_catalog || number(rig).is_some()

@@ -1,4 +1,4 @@
-//! A fault that upstreams share is nobody's: it is shown as what it is.
+//! A fault that all upstreams share is attributed to none of them, and is shown as a shared fault.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! How GeoServer says no: in the shape and with the status of each service and version (5.4), so
-//! that the status alone tells little.
+//! Tests of GeoServer's error answers: each service and version has a shape and status of its own
+//! (5.4), so the status alone reveals little.
 
 use geofront::geosim::{BASIC, Cluster};
 

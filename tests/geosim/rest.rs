@@ -1,5 +1,5 @@
-//! REST: who may use it, what waits for the configuration lock and what does not, what is reloaded
-//! by what (4.1).
+//! Tests of REST: its authorization, the requests that wait for the configuration lock, and what
+//! each kind of reload replaces (4.1).
 
 use std::time::{Duration, Instant};
 

@@ -8,8 +8,8 @@ use crate::client::{GET_MAP, Reply, XML, get, get_with, post, start};
 
 const WMS: &str = "/geoserver/wms?service=WMS&version=1.3.0&request=GetCapabilities";
 
-/// Where each service tells what it has, the root of its document, and what an entry of the list
-/// looks like.
+/// The capabilities request of each service, the root of its document, and the form of an entry in
+/// its list.
 const CAPABILITIES: [(&str, &str, &str); 9] = [
     (
         WMS,

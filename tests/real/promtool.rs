@@ -1,4 +1,4 @@
-//! What Prometheus' own tool says of our `/metrics`.
+//! Checks our `/metrics` with Prometheus' own tool.
 
 use std::fs;
 use std::net::SocketAddr;

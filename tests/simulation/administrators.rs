@@ -11,7 +11,7 @@ use crate::ledger::Key;
 use crate::machine::Condition;
 use crate::world::{Todo, World};
 
-/// What the proxy will say of something that was done, and the edits it is about.
+/// The hint that the proxy will give about a change, and the edits that it covers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rumour {
     hint: Hint,

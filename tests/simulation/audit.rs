@@ -1,9 +1,10 @@
-//! What is claimed of catalogs, against what the GeoServers really have.
+//! Audits the cluster's claims about catalogs against the real contents of the GeoServers.
 //!
-//! A lower bound of what the cluster must know is kept: the edits that were there when it noticed a
-//! change. Whoever it calls fresh must have loaded these. Excused are those of whom it knows
-//! nothing but that they are there (`is_assumed`), until they have been stale once. And nobody is
-//! reloaded without a reason, nor twice for what one reload would have brought.
+//! The audit keeps a lower bound of what the cluster must know: the edits that existed when it
+//! noticed a change. Every upstream that the cluster calls fresh must have loaded these edits.
+//! Upstreams that are only assumed to be fresh (`is_assumed`) are exempt until they have been stale
+//! once. No upstream is reloaded without a reason, nor twice where one reload would have been
+//! enough.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -25,7 +26,7 @@ use crate::world::World;
 /// Of the cluster.
 #[derive(Debug, Default)]
 pub(crate) struct Audit {
-    /// The edits that everybody who is called fresh must have.
+    /// The edits that every upstream called fresh must have.
     known: u64,
     epoch: u64,
     settled: u64,
@@ -188,8 +189,8 @@ impl Audit {
         directory: &DataDirectory,
         now: Instant,
     ) {
-        // An order was given, and this is the first number since: its reloads bring what that tells
-        // of, and what came later is another change.
+        // An order was given, and this is the first update sequence since. The order's reloads
+        // cover the edits up to it; later edits are another change.
         let is_of_an_order = status.epoch == status.settled;
         match (then.number, status.number) {
             (None, Some(_)) => self.known = self.known.max(said.announced),
@@ -426,8 +427,8 @@ impl World {
         self.directory.lag.is_some() && is_unknown
     }
 
-    /// Who gave a hint, and reads elsewhere until it is resolved, finds the change everywhere
-    /// afterwards.
+    /// Checks that a user whose hint diverted its reads finds the change on every upstream after
+    /// the hint is resolved.
     fn check_promises(&mut self, status: &ClusterStatus) {
         let tickets = self.snapshot.tickets;
         let promises = std::mem::take(&mut self.audit.promises);
@@ -459,7 +460,7 @@ impl World {
         }
     }
 
-    /// Whoever is waited for could serve, if nobody else did.
+    /// Checks that an upstream that is waited for could serve if no other did.
     fn check_the_last(&self, status: &ClusterStatus) {
         let is_served = self.snapshot.serving(RequestClass::Map).next().is_some();
         for status in status
@@ -661,7 +662,7 @@ impl World {
             && (status.catalog.is_done || !self.blueprint.can_reload())
     }
 
-    /// In the end everybody has everything that the number told of.
+    /// Checks that in the end every upstream has everything that the update sequence reported.
     pub(crate) fn check_the_end(&mut self) {
         if !self.blueprint.can_reload() {
             return;

@@ -1,5 +1,5 @@
-//! Whoever reads numbers, reloads catalogs and looks for canaries: mostly in time, sometimes late,
-//! and now and then in vain.
+//! The machinery that reads update sequences, reloads catalogs and looks for canaries: mostly in
+//! time, sometimes late, and now and then in vain.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,11 +22,12 @@ pub(crate) struct Question {
     pub(crate) key: Key,
     asked: Instant,
     outcome: Outcome,
-    /// What it said when it was asked; `None` if it is to say it when the report arrives.
+    /// The report as it was when the request was made; `None` if it is read when the report
+    /// arrives.
     early: Option<Said>,
 }
 
-/// What an upstream says of its catalog.
+/// An upstream's report about its catalog.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Said {
     number: Option<u64>,

@@ -1,4 +1,4 @@
-//! Faults that machines share, and faults of our own: neither is any one upstream's.
+//! Faults that machines share, and faults of our own: neither is the fault of any single upstream.
 //!
 //! | fault | what it looks like |
 //! |---|---|

@@ -1,9 +1,9 @@
-//! GeoServers as they are: one data directory, and what each of them has read of it.
+//! Simulated GeoServers: one data directory, and the part of it that each instance has loaded.
 //!
-//! The directory holds the catalog, here a count of edits, and a number that edits move. Whoever
-//! loads has what there was when it began to, and says the number that it finds at the end, each
-//! flavour in its own way. While it loads, and after a load that failed, its catalog is empty.
-//! Loads that are asked for meanwhile wait for their turn.
+//! The directory holds the catalog, here a count of edits, and an update sequence that edits move.
+//! A load takes the edits that exist when it begins, and reports the update sequence that it finds
+//! at its end, each flavour in its own way. During a load, and after a failed one, the instance's
+//! catalog is empty. Loads requested meanwhile wait for their turn.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ pub(crate) enum Flavour {
     Vanilla,
     /// And writes it into the directory.
     Rewriting,
-    /// With geOrchestra's patch: the number is what the directory says.
+    /// GeoServer with geOrchestra's patch: it reports the update sequence of the directory.
     Patched,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct DataDirectory {
     past: VecDeque<(Instant, u64, u64)>,
 }
 
-/// Who emptied a catalog.
+/// The cause of an emptied catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Who {
     /// A reload that we asked for.
@@ -143,7 +143,8 @@ impl DataDirectory {
         }
     }
 
-    /// What an instance says after it has loaded a directory with this number.
+    /// Returns the update sequence that an instance reports after it has loaded a directory with
+    /// this number.
     fn number_after_loading(&self, number: u64) -> u64 {
         match self.flavour {
             Flavour::Vanilla | Flavour::Rewriting => number + INFLATION,
@@ -212,7 +213,7 @@ impl GeoServer {
             .map(|load| load.takes)
     }
 
-    /// Whatever empties it from here on, it was not we who are asked about it.
+    /// From here on, no emptying of this catalog is attributed to geofront.
     pub(crate) fn disown(&mut self) {
         self.emptied_by = self.emptied_by.map(|_| Who::Somebody);
         self.loads
@@ -265,7 +266,7 @@ impl GeoServer {
         }
     }
 
-    /// What hangs does so no more: all that is asked for runs anew, and quickly.
+    /// Ends every hang: all outstanding requests start again, and run quickly.
     pub(crate) fn hurry(&mut self) {
         self.current = None;
         self.loads

@@ -1,5 +1,4 @@
-//! What the world itself knows about each upstream, without asking the cluster; and what happened
-//! how often.
+//! The world's own records of each upstream, independent of the cluster, and counts of the events.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,5 +1,5 @@
-//! Who waits, and who should be next: the rules of `docs/limits.md` in their order, without any of
-//! the queue's structure.
+//! The waiters and their order: the rules of `docs/limits.md` as written, without any of the
+//! queue's structure.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -132,8 +132,8 @@ impl Line {
         gone
     }
 
-    /// Whose turn it is among those who can go: retries first, then by rank among those whose turn
-    /// it is in their lanes.
+    /// Returns the waiter whose turn it is among those that can go. Retries come first; then the
+    /// rank decides among the waiters that are next in their lanes.
     pub(crate) fn next(&self, can_go: impl Fn(&Waiting) -> bool) -> Option<&Waiting> {
         let retry = self
             .waiting
@@ -155,7 +155,8 @@ impl Line {
         })
     }
 
-    /// Who may have to give way to a newcomer when `most` wait; nobody if the newcomer is refused.
+    /// Returns the waiters that may have to give way to a newcomer when `most` wait; empty if the
+    /// newcomer is refused.
     pub(crate) fn who_gives_way(&self, newcomer: &Ask, most: usize) -> Vec<u64> {
         let others = || self.waiting.iter().filter(|waiting| !waiting.ask.is_retry);
         let Some(lowest) = others().map(|waiting| waiting.ask.priority).max() else {
@@ -203,7 +204,8 @@ impl Line {
         }
     }
 
-    /// Who may have to give way to a newcomer because too many of its priority wait.
+    /// Returns the waiters that may have to give way to a newcomer because too many of its priority
+    /// wait.
     pub(crate) fn who_has_more(&self, newcomer: &Ask) -> Vec<u64> {
         let alike = || {
             self.waiting.iter().filter(|waiting| {

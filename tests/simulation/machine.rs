@@ -93,8 +93,8 @@ impl Condition {
         }
     }
 
-    /// How long an attempt takes, and what it tells. Clients leave now and then, which tells
-    /// nothing.
+    /// Draws how long an attempt takes and its outcome. Clients leave now and then, and that is no
+    /// evidence.
     pub(crate) fn attempt(self, chance: &mut Chance) -> (Duration, Option<Outcome>) {
         let quick = chance.millis(1, 5);
         let usual = chance.millis(5, 800);

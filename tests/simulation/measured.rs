@@ -1,5 +1,5 @@
-//! What probes said of one upstream, as the world sent it, and what follows: kept the slow and
-//! obvious way.
+//! The probe results of one upstream, as the world sent them, and their consequences: kept the slow
+//! and obvious way.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ pub(crate) struct Measured {
     /// Whether something that speaks HTTP answered, the last one last.
     answers: Vec<bool>,
     pub(crate) reach: Known,
-    /// Whether what it answered was right. Who is busy, or cannot be reached, tells nothing.
+    /// Whether each answer was right. A busy or unreachable upstream adds nothing.
     contents: Vec<bool>,
     pub(crate) content: Known,
     /// When its content was first seen to be wrong since it was last right.
@@ -154,9 +154,9 @@ pub(crate) struct Judged<'w> {
     pub(crate) is_awaited: bool,
 }
 
-/// Who cannot be reached is down, who answers rightly is up. Who answers wrongly stays up as long
-/// as nobody is seen to do better, and once down comes back when nobody does, and none is still to
-/// be heard.
+/// Checks that an unreachable upstream is down and that one with right answers is up. An upstream
+/// with wrong answers stays up until another is seen to do better. Once down, it returns when no
+/// upstream does better and every one has been probed.
 pub(crate) fn check_health(name: &str, one: &Judged<'_>, others: &[&Judged<'_>]) {
     let others = || others.iter().filter(|other| !other.in_maintenance);
     let is_shown_up = others().any(|other| other.measured.shows_up(one.measured));

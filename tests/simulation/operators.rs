@@ -137,7 +137,7 @@ impl World {
             .collect()
     }
 
-    /// Who left goes to the retired, who is new gets a page.
+    /// Moves upstreams that left to the retired, and gives each new one a page.
     fn keep_the_ledger(&mut self) {
         let keys: Vec<_> = self.blueprint.keys().collect();
         self.move_keys(&keys);
@@ -293,7 +293,7 @@ impl World {
 /// A reload forgets nothing. An ejection may end with it, when nobody else is left or it is turned
 /// off; none begins.
 fn assert_is_kept(before: &UpstreamStatus, after: &UpstreamStatus) {
-    // Who answers wrongly comes back when the last one leaves that does better.
+    // An upstream with wrong answers comes back when the last one that does better leaves.
     let is_lifted =
         before.health != HealthState::Up && before.is_reachable && after.health == HealthState::Up;
     assert!(

@@ -1,4 +1,4 @@
-//! How much an upstream has room for, from what `docs/limits.md` says, the slow and obvious way.
+//! The number of slots of an upstream, derived from `docs/limits.md` the slow and obvious way.
 
 use std::time::{Duration, Instant};
 

@@ -104,7 +104,7 @@ impl Request {
         snapshot.has_place(self.class, &self.tried)
     }
 
-    /// As the proxy does. `may_join`: nobody waits.
+    /// Selects an upstream as the proxy does. `may_join`: no request waits.
     pub(crate) fn select(
         &self,
         snapshot: &Snapshot,
@@ -462,7 +462,7 @@ impl World {
             has_extra: self.chance.percent(50),
             heavy: self.chance.below(12) as u32,
         };
-        // Who retired meanwhile has nobody to learn for.
+        // An upstream that retired meanwhile learns nothing from it.
         let Some(entry) = self.ledger.get_mut(key) else {
             return;
         };

@@ -63,7 +63,7 @@ pub(crate) struct World {
     /// Choices of a layer that are under way, with when they were asked for and what there was
     /// before.
     pub(crate) choices: BTreeMap<u64, (Instant, LayerChoice)>,
-    /// What an earlier state file says.
+    /// The contents of an earlier state file.
     pub(crate) old_memory: Option<Memory>,
     /// Where loads run.
     pub(crate) loads: BTreeMap<u64, SocketAddr>,
@@ -75,8 +75,8 @@ pub(crate) struct World {
     pub(crate) file_number: u64,
     /// It answers, and reports no number.
     pub(crate) main_is_silent: bool,
-    /// Between what happens to machines, in milliseconds: where that is rare, what all share can be
-    /// told from it.
+    /// The range of milliseconds between two machine events. Where these are rare, a shared fault
+    /// can be distinguished from them.
     pub(crate) weather_pace: (u64, u64),
     /// Between what administrators do, in milliseconds.
     pub(crate) pace: (u64, u64),

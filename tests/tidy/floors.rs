@@ -1,5 +1,5 @@
-//! The floor plan of `ARCHITECTURE.md`: who may import whom, and what the pure floors must not
-//! touch.
+//! The floor plan of `ARCHITECTURE.md`: the imports that are allowed between modules, and what the
+//! pure floors must not touch.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! What must not stand in any file we keep: white space nobody sees, paths of one machine, promises
-//! for later.
+//! Rules for every file in the repository: no invisible white space, no paths of one machine, no
+//! promises for later.
 
 use crate::Violation;
 

@@ -9,7 +9,7 @@ use super::mapping::Place;
 use super::text::{equals_ignore_case, key, trimmed};
 use super::{Meaning, Request, multipart, operations};
 
-/// What a body says: more parameters, and a document.
+/// The parts of a body: more parameters, and a document.
 #[derive(Clone, Debug, Default)]
 struct Body {
     fields: Parameters,
@@ -63,8 +63,8 @@ fn ows(segments: &[String], request: &Request, query: &[u8]) -> Vec<Meaning> {
     found
 }
 
-/// What the last segments say: the service, or the one before it the service and it the operation.
-/// `None` is the demo's form.
+/// Returns the service and operation that the last segments name: either the last one is the
+/// service, or the last two are the service and the operation. `None` is the demo's form.
 fn address(segments: &[String]) -> Option<(Option<&'static str>, Option<String>)> {
     let last = trimmed(segments.last().map_or("", String::as_str));
     if equals_ignore_case(last, "TestWfsPost") {
@@ -241,7 +241,7 @@ fn dispatched(
     found
 }
 
-/// What `service` does when it is asked for `name`.
+/// Returns what `service` does with a request for `name`.
 fn meaning(
     service: &'static str,
     name: Option<&str>,

@@ -59,7 +59,7 @@ impl Cluster {
     }
 }
 
-/// A program of GDAL, which asks the front door and nobody else.
+/// A GDAL program that sends its requests only to the front door.
 fn gdal(name: &str) -> Command {
     let mut command = Command::new(program::find(name, "gdal-bin"));
     command
