@@ -91,8 +91,8 @@ use ledger::Tally;
 use naive::Bill;
 use world::World;
 
-/// What a run without `SIM_SEEDS` tries. In as many worlds everything happens that is to be proven
-/// something about.
+/// The seeds of a run without `SIM_SEEDS`. Every event that a test relies on occurs in this many
+/// worlds.
 const USUAL: Range<u64> = 0..256;
 
 /// Names the seed when its world breaks a promise.

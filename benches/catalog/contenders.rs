@@ -33,8 +33,8 @@ pub(crate) enum FrontKind {
     },
 }
 
-/// A map of a layer that everybody may see must come back as an image; one failure takes the server
-/// out, one success back in.
+/// The check requires a map of a public layer to come back as an image. One failure takes the
+/// server out, one success takes it back in.
 const MAP_CHECK: &str = "  option httpchk\n\
     \x20 http-check send meth GET uri /geoserver/wms?SERVICE=WMS&VERSION=1.1.1&REQUEST=GetMap&LAYERS=geor:public_layer&STYLES=&SRS=EPSG:4326&BBOX=0,0,1,1&WIDTH=16&HEIGHT=16&FORMAT=image/png\n\
     \x20 http-check expect hdr name \"content-type\" value \"image/png\"\n";

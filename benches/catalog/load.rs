@@ -41,7 +41,7 @@ pub(crate) struct Shared {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     pub(crate) sent: Instant,
-    /// About a layer whose publication was under way when it was sent.
+    /// The request was for a layer whose publication was under way when it was sent.
     pub(crate) is_about_change: bool,
     pub(crate) fault: Option<Fault>,
 }

@@ -128,7 +128,7 @@ impl Bound {
     }
 }
 
-/// Nothing where the model cannot say what happens.
+/// Returns the bounds; empty where the model cannot predict the run.
 pub(crate) fn bounds(scenario: &Scenario, arrivals: &[Arrival]) -> Vec<Bound> {
     if !scenario.is_modelled() {
         return Vec::new();

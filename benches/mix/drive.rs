@@ -39,7 +39,7 @@ pub(crate) struct Sample {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum End {
     Answered,
-    /// The refusal did not come from GeoServer.
+    /// A refusal that did not come from GeoServer.
     Refused(u16),
     /// By GeoServer, with something else.
     Wrong(u16),

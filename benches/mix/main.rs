@@ -2,10 +2,9 @@
 //!
 //! Three replicas of four renderers serve tiles, maps and now and then something that takes
 //! seconds, in two models of a GeoServer (see [`renderers::Model`]). The load is open: requests
-//! leave when they are due, and their time counts from then, so that whoever is slow cannot slow
-//! down the questions. All contenders meet the same arrivals, at the same time, each in front of a
-//! cluster of its own; the simulated replicas sleep instead of rendering, so one machine carries
-//! them all.
+//! leave when they are due, and their time counts from then, so a slow contender cannot slow down
+//! the arrivals. All contenders get the same arrivals at the same time, each in front of a cluster
+//! of its own. The simulated replicas sleep instead of rendering, so one machine carries them all.
 //!
 //! ```text
 //!   core 1: load generator, for each contender  -->  core 0: HAProxy | nginx | geofront  -->  core 1: its own geosim cluster

@@ -25,7 +25,7 @@ Referer: https://maps.example.org/mapstore/\r\n\r\n"
 /// A head is smaller, and so is a body read at once.
 const BUFFER: usize = 64 * 1024;
 
-/// Nobody here takes longer, unless something is wrong.
+/// The longest time that a client waits. Requests here take less, unless something is wrong.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Client {

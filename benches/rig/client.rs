@@ -44,7 +44,7 @@ pub(crate) enum Failure {
     Connect,
     /// The connection ended without an answer, or in the middle of one.
     Broken,
-    /// Nobody waits that long.
+    /// The answer took longer than any client waits.
     TimedOut,
 }
 

@@ -95,8 +95,8 @@ pub enum Flavour {
     /// Stock GeoServer: the loader's own events inflate the number in memory, the file keeps its
     /// number.
     Vanilla,
-    /// Stock GeoServer of the versions that also write the inflated number back into `global.xml`:
-    /// whoever reloads because the file changed, reloads for ever.
+    /// Stock GeoServer of the versions that also write the inflated update sequence back into
+    /// `global.xml`. A watcher that reloads because the file changed reloads forever.
     VanillaRewriting,
     /// geOrchestra's patch: after a reload by REST the number in memory is the file's.
     GeOrchestra,
@@ -119,8 +119,8 @@ pub enum Capacity {
 /// Where rendered tiles are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TileStore {
-    /// On the shared disk: what one instance rendered is a hit on all. Locks are not shared: two
-    /// instances asked at the same time both render.
+    /// The cache is on the shared disk: a tile rendered by one instance is a hit on all. Locks are
+    /// not shared: two instances with the same request at the same time both render.
     Shared,
     /// Each instance has its own.
     PerInstance,

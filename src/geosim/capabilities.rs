@@ -60,7 +60,7 @@ impl Document<'_> {
         self.catalog.update_sequence
     }
 
-    /// Where the service is asked.
+    /// Returns the address of the service.
     fn href(&self) -> String {
         let scope: String = [self.scope.workspace, self.scope.layer]
             .into_iter()

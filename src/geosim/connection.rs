@@ -246,7 +246,7 @@ impl Exchange<'_> {
         })
     }
 
-    /// The header lines by which a test knows who answered, from which catalog, and to which
+    /// Returns the header lines by which a test identifies the instance, its catalog and the
     /// request.
     fn identity(&self) -> Vec<u8> {
         let mut lines = format!(
@@ -325,7 +325,8 @@ fn rate_limited() -> Answer {
         .with("X-Rate-Limit-Action", "Reject excess requests")
 }
 
-/// In the shape of the service that was asked; the container's 500 where no service was.
+/// Returns an exception in the shape of the requested service, or the container's 500 if there was
+/// none.
 fn exception(text: &str, route: &Route<'_>) -> Answer {
     match &route.part {
         Part::Ows(call) => ServiceException::internal(text).answer(call.dialect, &call.kvp),

@@ -169,7 +169,7 @@ pub struct Write {
 #[derive(Debug)]
 pub struct DataDirectory {
     disk: Mutex<Disk>,
-    /// `global.xml` on a real disk, for those who watch it.
+    /// The path of `global.xml` on a real disk, for processes that watch it.
     global_xml: Option<PathBuf>,
     /// Features added by WFS-T, by layer.
     inserted: Mutex<BTreeMap<String, u64>>,

@@ -1,4 +1,5 @@
-//! How GeoServer says no: each service and version in its own shape, most of them with status 200.
+//! GeoServer's error answers: each service and version has its own shape, most of them with status
+//! 200.
 
 use std::fmt::Write;
 

@@ -9,8 +9,8 @@ use crate::ogc::RequestClass;
 pub enum Fault {
     /// Nothing listens: new connections are refused, open ones are closed once idle.
     Refuse,
-    /// The servlet container is starting: the kernel accepts connections, nobody reads them. They
-    /// are served after [`heals`].
+    /// The servlet container is starting: the kernel accepts connections, and the instance does not
+    /// read them. They are served after [`heals`].
     ///
     /// [`heals`]: super::Controls::heals
     Starting,
@@ -74,7 +74,7 @@ impl Fault {
         Outage::from(self).only(class)
     }
 
-    /// Hits requests whose path starts like this only.
+    /// Limits the fault to requests whose path starts with `path`.
     pub fn under(self, path: &str) -> Outage {
         Outage::from(self).under(path)
     }

@@ -130,7 +130,7 @@ impl Instance {
         self.controls.suffers(outage);
     }
 
-    /// See [`Controls::heals`]. Brings nobody back from the dead: that is
+    /// Ends the faults; see [`Controls::heals`]. A killed instance stays dead until
     /// [`restart`](Self::restart).
     pub fn heals(&self) {
         if self.is_running() {

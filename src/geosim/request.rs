@@ -56,7 +56,7 @@ pub(super) enum Framing {
 }
 
 impl Request {
-    /// The request whose head is `head`, complete; `None` if it is not HTTP/1.
+    /// Parses the complete request head `head`; returns `None` if it is not HTTP/1.
     pub(super) fn parse(head: Bytes) -> Option<Self> {
         let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut parsed = httparse::Request::new(&mut slots);

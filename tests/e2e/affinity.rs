@@ -14,7 +14,7 @@ use super::client::Client;
 use super::rig::{Plan, Rig};
 
 const ZOOM: u32 = 12;
-/// What a user's map shows.
+/// The tiles of a user's map: columns and rows.
 const MAP: (u32, u32) = (8, 5);
 /// How often the user pans.
 const PANS: u32 = 8;

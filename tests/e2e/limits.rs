@@ -119,7 +119,7 @@ async fn metric(rig: &Rig, name: &str) -> Option<f64> {
         .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
 
-/// Returns the seconds to wait, and checks that they are sensible for a client to act on.
+/// Returns the seconds of `Retry-After`, which the answer must have so that a client can act on it.
 fn seconds_to_wait(answer: &Answer) -> u32 {
     let seconds = answer
         .header("retry-after")

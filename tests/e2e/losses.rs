@@ -31,7 +31,7 @@ fn ask(rig: &Rig, target: String) -> JoinHandle<Answer> {
     })
 }
 
-/// So many maps are asked for at a time, no two of them the same.
+/// Sends `count` concurrent map requests, no two of them the same.
 fn ask_for_maps(rig: &Rig, count: usize) -> Vec<JoinHandle<Answer>> {
     (0..count)
         .map(|number| {

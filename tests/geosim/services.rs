@@ -116,7 +116,7 @@ fn capabilities_list_every_layer_of_the_kind_that_the_service_has() {
     }
 }
 
-/// 4.5: what a version probe asks for.
+/// 4.5: the request of a version probe.
 #[test]
 fn a_namespace_that_does_not_exist_gives_the_number_and_no_layers() {
     let main = start();

@@ -11,7 +11,7 @@ use crate::wait::until;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Port 9 (discard): nobody answers there.
+/// Port 9 (discard), where nothing answers.
 const NOBODY_ELSE: SocketAddr = SocketAddr::new(
     std::net::IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 2)),
     9,

@@ -21,7 +21,7 @@ pub(crate) struct Rumour {
 }
 
 impl World {
-    /// Somebody does something.
+    /// Applies one random action of an administrator.
     pub(crate) fn administer(&mut self) {
         match self.chance.below(18) {
             0..=5 => self.edit_in_a_burst(),
@@ -125,7 +125,7 @@ impl World {
     }
 
     pub(crate) fn hint(&mut self, number: u64) {
-        // A geofront that is gone heard it, or nobody.
+        // Without an entry, an earlier geofront received the hint, or none did.
         let Some(Rumour { hint, edits, began }) = self.rumours.remove(&number) else {
             return;
         };

@@ -34,7 +34,7 @@ pub(crate) struct Audit {
     began: Option<Instant>,
     /// ... and when the last change was noticed that belongs to it.
     last_change: Option<Instant>,
-    /// The most reloads at a time that were allowed since the last time that nobody was reloaded.
+    /// The most concurrent reloads allowed since the last time without any reload.
     parallel: u32,
     promises: Vec<Promise>,
     /// The main is another one, which may not have read what the former one wrote: its number does
@@ -114,7 +114,7 @@ pub(crate) struct Upkeep {
     waits_for: u64,
     pub(crate) failures: u32,
     has_reloaded: bool,
-    /// We asked for a reload, and it is not known yet what became of it.
+    /// True while a reload that geofront ordered has no known result.
     is_called: bool,
     /// Since when it waits for its canary, after a reload that was answered as done.
     pub(crate) testing_since: Option<Instant>,
@@ -427,8 +427,8 @@ impl World {
         self.directory.lag.is_some() && is_unknown
     }
 
-    /// Checks that a user whose hint diverted its reads finds the change on every upstream after
-    /// the hint is resolved.
+    /// Checks that a change is on every upstream once its hint is resolved. Until then the author
+    /// of the change reads elsewhere.
     fn check_promises(&mut self, status: &ClusterStatus) {
         let tickets = self.snapshot.tickets;
         let promises = std::mem::take(&mut self.audit.promises);
@@ -460,7 +460,7 @@ impl World {
         }
     }
 
-    /// Checks that an upstream that is waited for could serve if no other did.
+    /// Checks that the last upstream that could serve is not drained for a reload.
     fn check_the_last(&self, status: &ClusterStatus) {
         let is_served = self.snapshot.serving(RequestClass::Map).next().is_some();
         for status in status
@@ -637,7 +637,7 @@ impl World {
         }
     }
 
-    /// Nobody new comes to a replica that we emptied.
+    /// Checks that a replica emptied by geofront gets no new requests.
     pub(crate) fn audit_lease(&mut self, key: &Key, is_main: bool) {
         let emptied_by = self.machine(key.1).geoserver.emptied_by;
         assert!(
@@ -646,7 +646,7 @@ impl World {
         );
     }
 
-    /// Everybody is up and has everything.
+    /// Returns whether every upstream is up and has every edit.
     pub(crate) fn is_fresh(&self) -> bool {
         let status = self.cluster.status(self.now);
         let noticed = (self.config.catalog.poll + self.config.health.timeout + REPORT_GRACE) * 2;

@@ -153,7 +153,7 @@ impl Blueprint {
         self.most_maps
     }
 
-    /// And somebody serves meanwhile.
+    /// Returns whether reloads are possible while another upstream serves.
     pub(crate) fn can_reload(&self) -> bool {
         let is_served = self
             .lines

@@ -44,7 +44,7 @@ pub(crate) struct Call {
     asked: Instant,
     /// When the cluster will have given it up.
     lost: Instant,
-    /// Nobody will hear the answer.
+    /// The answer will not be received.
     is_unheard: bool,
 }
 
@@ -467,7 +467,8 @@ impl World {
         });
     }
 
-    /// Our calls that are under way as far as anybody can know, of those who are replicas still.
+    /// Returns the number of our calls that may still be under way, to upstreams that are still
+    /// replicas.
     pub(crate) fn calls_under_way(&self) -> usize {
         let is_replica = |call: &Call| {
             let known = self

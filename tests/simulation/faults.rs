@@ -62,12 +62,12 @@ impl LayerFault {
 }
 
 impl Faults {
-    /// Whether maps of this layer fail wherever they are asked for.
+    /// Returns whether maps of this layer fail on every upstream.
     pub(crate) fn fails_everywhere(&self, layer: Layer) -> bool {
         self.database == Some(layer)
     }
 
-    /// Whether a map of the probed layer fails wherever it is asked for.
+    /// Returns whether a map of the probed layer fails on every upstream.
     pub(crate) fn fails_probes(&self) -> bool {
         self.probe_layer.is_some() || self.fails_everywhere(Layer::PROBED)
     }

@@ -173,12 +173,12 @@ impl GeoServer {
         }
     }
 
-    /// It is what it says it is.
+    /// Returns whether the instance runs and its catalog is loaded.
     pub(crate) fn is_whole(&self) -> bool {
         self.is_running && self.emptied_by.is_none()
     }
 
-    /// It has begun, and answers nobody yet.
+    /// Returns whether the start has begun but the instance does not answer yet.
     pub(crate) fn is_starting(&self) -> bool {
         self.loads
             .front()
@@ -189,7 +189,7 @@ impl GeoServer {
         !self.loads.is_empty()
     }
 
-    /// The process ends. Our calls that nobody will answer.
+    /// Ends the process. Returns our calls that will get no answer.
     pub(crate) fn stop(&mut self) -> Vec<u64> {
         (self.is_running, self.current) = (false, None);
         self.loads.drain(..).filter_map(|load| load.call).collect()

@@ -23,7 +23,7 @@ pub(crate) struct Waiting {
     pub(crate) until: Instant,
 }
 
-/// Those who can go at the same times, but for their users.
+/// The waiters that can go at the same times, regardless of their users.
 type Lane = (RequestClass, Priority, u64, bool);
 
 /// See the module's documentation.
@@ -110,7 +110,7 @@ impl Line {
         self.waiting.push(waiting);
     }
 
-    /// One ends its wait. A user who was served has had its turn.
+    /// Ends the wait of one request. A user whose request was served has had its turn.
     pub(crate) fn remove(&mut self, number: u64, was_served: bool) -> Waiting {
         let at = self
             .waiting

@@ -1,4 +1,4 @@
-//! What an address answers: a GeoServer, and what is wrong with it at the moment.
+//! The machine at an address: a GeoServer, and the faults it has at the moment.
 
 use std::time::Duration;
 

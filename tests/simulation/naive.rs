@@ -50,7 +50,7 @@ pub(crate) struct Naive {
     pub(crate) bill: Bill,
 }
 
-/// Of one server; up until checks say otherwise.
+/// The check of one server, which is up until checks find otherwise.
 #[derive(Debug, Default)]
 struct Check {
     is_down: bool,

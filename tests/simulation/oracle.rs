@@ -46,7 +46,7 @@ pub(crate) enum Tier {
     Stale,
     /// Fresh and stale ones together.
     Mixed,
-    /// The main, which serves otherwise only where nobody else can.
+    /// The main, which otherwise serves only where no other upstream can.
     Backup,
     /// The main, whatever it serves otherwise.
     Main,
@@ -334,7 +334,7 @@ impl<'w> Oracle<'w> {
         )
     }
 
-    /// The classes that nobody but this one serves in full now.
+    /// Returns the classes that only this upstream serves in full now.
     pub(crate) fn classes_only_of(&self, key: &Key) -> Vec<RequestClass> {
         let is_alone = |class: &RequestClass| match self.one_place(*class) {
             Some(name) => key.0 == name && is_there(self.of(key)),
@@ -360,7 +360,7 @@ impl<'w> Oracle<'w> {
         )
     }
 
-    /// Those who are preferred first.
+    /// Returns the tiers for a class, the preferred ones first.
     fn tiers(&self, class: RequestClass) -> &'static [Tier] {
         match (class, self.config.catalog.stale) {
             (RequestClass::Capabilities, StalePolicy::Serve) => {

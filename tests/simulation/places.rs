@@ -57,7 +57,7 @@ impl AtWork {
     }
 }
 
-/// The slow start of who came back.
+/// The slow start of an upstream that came back.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ramp {
     pub(crate) since: Instant,

@@ -68,7 +68,7 @@ pub(crate) struct Held {
     pub(crate) user: u64,
     /// Of this user.
     pub(crate) of_user: Option<u32>,
-    /// Maps of everybody.
+    /// The limit on the maps of all clients together.
     pub(crate) of_maps: Option<u32>,
 }
 
@@ -235,7 +235,8 @@ impl World {
         }
     }
 
-    /// Whether what was selected is right, and what of interest it shows. `oracle`: from before.
+    /// Checks the selection and returns the notable events in it. `oracle` is from before the
+    /// selection.
     pub(crate) fn judge(
         &self,
         oracle: &Oracle<'_>,
@@ -297,8 +298,8 @@ impl World {
         happened
     }
 
-    /// How long it takes teaches something where that is asked, unless it is heavy or
-    /// administration.
+    /// Checks that the request's latency teaches the cap where the cap is adaptive, unless the
+    /// request is heavy or administration.
     fn judge_cap(&self, key: &Key, request: &Request, selection: &Selection) {
         let (kind, configured) = (
             Kind::of(request.class, &self.config),

@@ -296,7 +296,8 @@ impl Site {
         }
     }
 
-    /// First come, first served; one that finds no place keeps nobody of another class.
+    /// Serves jobs in order of arrival. A job without a free slot does not block jobs of another
+    /// class.
     fn hand_out(&mut self) {
         let mut kept = VecDeque::new();
         let mut full: Vec<RequestClass> = Vec::new();

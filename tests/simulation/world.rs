@@ -1,4 +1,4 @@
-//! One world: everybody acts at random, and every step is checked.
+//! One world: every actor acts at random, and every step is checked.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -52,7 +52,7 @@ pub(crate) struct World {
     pub(crate) machines: BTreeMap<SocketAddr, Machine>,
     pub(crate) ledger: BTreeMap<Key, Entry>,
     pub(crate) audit: Audit,
-    /// Those who left with leases in some life, and how many they have.
+    /// The upstreams that left with leases in some life, and the number of their leases.
     pub(crate) retired: BTreeMap<(u32, UpstreamId), (Arc<Upstream>, u32)>,
     pub(crate) attempts: BTreeMap<u64, Attempt>,
     pub(crate) room: Room,
@@ -60,8 +60,7 @@ pub(crate) struct World {
     pub(crate) reports: BTreeMap<u64, Report>,
     pub(crate) questions: BTreeMap<u64, Question>,
     pub(crate) calls: BTreeMap<u64, Call>,
-    /// Choices of a layer that are under way, with when they were asked for and what there was
-    /// before.
+    /// The layer choices that are under way, with their start times and the layer chosen before.
     pub(crate) choices: BTreeMap<u64, (Instant, LayerChoice)>,
     /// The contents of an earlier state file.
     pub(crate) old_memory: Option<Memory>,
@@ -86,13 +85,13 @@ pub(crate) struct World {
     pub(crate) is_calm: bool,
     /// Since then.
     pub(crate) calm: Option<Instant>,
-    /// When everybody must be fresh.
+    /// The time by which every upstream must be fresh.
     pub(crate) deadline: Option<Instant>,
-    /// Everybody is, and if nothing happens until then the world ends.
+    /// Set when every upstream is fresh: the world ends then unless something happens first.
     pub(crate) end: Option<u64>,
     /// Geofronts so far.
     pub(crate) life: u32,
-    /// The driver asks what is due only now and then, not at each deadline.
+    /// The driver checks for due work only now and then, not at each deadline.
     pub(crate) is_driver_late: bool,
     pub(crate) revision: u64,
     pub(crate) sequence: u64,
@@ -505,7 +504,7 @@ impl World {
         }
     }
 
-    /// Health follows from what probes said, of each upstream and of the others.
+    /// Checks that health follows from the probe results of each upstream and of the others.
     fn check_health(&self, oracle: &Oracle<'_>) {
         let judge = |status: &UpstreamStatus| {
             let measured = &self.ledger[&key(status)].measured;
@@ -572,7 +571,8 @@ impl World {
         }
     }
 
-    /// Requests' evidence alone never sets aside more than half of those who could serve reads.
+    /// Checks that evidence from requests alone never sets aside more than half of the upstreams
+    /// that could serve reads.
     fn ejected(&mut self, key: &Key) {
         let (pool, set_aside) = self.oracle().pool();
         let entry = self.ledger.get_mut(key).expect("who is ejected is tracked");
@@ -670,7 +670,7 @@ impl World {
         self.check_queue(oracle);
     }
 
-    /// What requests see is what there is: no change was forgotten to be published.
+    /// Checks that the published snapshot is current: every change was published.
     fn check_snapshot(&self) {
         let actual = self.cluster.snapshot();
         for class in RequestClass::ALL {

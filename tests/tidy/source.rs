@@ -1,5 +1,4 @@
-//! A Rust file without what is not code: comments and literals blanked, tests told apart from the
-//! rest.
+//! A Rust file reduced to its code: comments and literals are blanked, and tests are marked.
 //!
 //! Every blanking keeps the line breaks, so a line found is the line in the file. This is a scanner
 //! and not a parser: it knows just enough of Rust to not be fooled by a path in a comment or a

@@ -3,7 +3,7 @@
 
 use crate::Violation;
 
-/// Files over this many lines have a seam that nobody looked for.
+/// Files over this many lines should be split.
 const MOST_LINES: usize = 700;
 
 /// Nothing larger belongs in the repository.
@@ -27,7 +27,7 @@ const UNDONE: &[&[&str]] = &[
     &["unimple", "mented!("],
 ];
 
-/// Module names that say nothing about what is inside.
+/// Module names that do not describe their contents.
 const EMPTY_NAMES: &[&str] = &[
     "util.rs",
     "utils.rs",

@@ -1,5 +1,5 @@
-//! What is done at a place: the dispatcher's rules for service and operation, and the simpler ones
-//! of the other places.
+//! The rules at each place: the dispatcher's for service and operation, and the simpler ones of the
+//! other places.
 
 use geofront::ogc::RequestClass;
 
@@ -32,7 +32,8 @@ pub(super) fn at(place: &Place, request: &Request, query: &[u8]) -> Vec<Meaning>
     }
 }
 
-/// What OPTIONS is at `place`: the pages and administration of the main, or something light.
+/// Returns the meaning of OPTIONS at `place`: the pages and administration of the main, or a light
+/// request.
 pub(super) fn preflight(place: &Place) -> Meaning {
     match place {
         Place::Rest => Meaning::of_service(RequestClass::Admin, "REST"),
@@ -88,7 +89,7 @@ fn address(segments: &[String]) -> Option<(Option<&'static str>, Option<String>)
     ))
 }
 
-/// What servers take the body for, by its content type.
+/// Returns the bodies that servers read, by the content type.
 fn bodies(request: &Request) -> Vec<Body> {
     const FORM: &str = "application/x-www-form-urlencoded";
     if matches!(request.method.as_str(), "GET" | "HEAD") || request.body.is_empty() {
@@ -154,8 +155,8 @@ fn is_true(parameters: &Parameters, key: &str) -> bool {
         .any(|value| equals_ignore_case(value, "true"))
 }
 
-/// Whether a GetMap is what GeoWebCache may answer: for one layer, of a grid's size, in a format
-/// that tiles have.
+/// Returns whether GeoWebCache may answer a GetMap: it is for one layer, of a grid's size, in a
+/// format that tiles have.
 fn is_tile(parameters: &Parameters) -> bool {
     let only = |wanted: &str| {
         let mut given = parameters.iter().filter(|(name, _)| key(name) == wanted);

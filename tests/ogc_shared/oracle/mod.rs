@@ -41,7 +41,7 @@ pub(crate) struct Request {
     pub(crate) context: String,
 }
 
-/// What one server makes of it.
+/// The meaning of a request to one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Meaning {
     pub(crate) class: RequestClass,
@@ -77,8 +77,8 @@ impl Meaning {
     }
 }
 
-/// What the different servers make of the request, each meaning once: GeoServer takes a body as it
-/// is sent, and a filter before it may unpack it.
+/// Returns the meanings that the different servers give the request, each once. GeoServer takes a
+/// body as it is sent, and a filter before it may unpack it.
 pub(crate) fn meanings(request: &Request) -> Vec<Meaning> {
     let mut found = meanings_of(request);
     if let Some(unpacked) = unpacked(request) {

@@ -1,4 +1,4 @@
-//! Real map servers asked by a real client: MapServer three times behind the real binary, and GDAL
+//! Tests with real map servers and a real client: three MapServers behind the real binary, and GDAL
 //! in front of it.
 //!
 //! The data are real too: the capitals of Europe.
