@@ -1,5 +1,4 @@
-//! What an instance is like from the day it is installed: its flavour, how much it can do, how long
-//! it takes.
+//! The fixed properties of an instance: its flavour, its capacity and its service times.
 //!
 //! What may change while it runs (faults, speed) is in [`super::Controls`].
 
@@ -39,7 +38,7 @@ pub struct Behaviour {
     pub ui_lock_wait: Duration,
     /// An idle connection is closed after this time, without notice.
     pub keep_alive: Duration,
-    /// The answer with this number closes its connection, and says so.
+    /// The answer with this number closes its connection, and announces it.
     pub keep_alive_requests: Option<u32>,
     /// The servlet container's threads: a request beyond them waits unread, whatever its class.
     pub threads: Option<usize>,
@@ -89,7 +88,7 @@ pub const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(20);
 pub const DEFAULT_KEEP_ALIVE_REQUESTS: u32 = 100;
 pub const DEFAULT_REMEMBERED_REQUESTS: usize = 1000;
 
-/// What a catalog reload does to `updateSequence`.
+/// The effect of a catalog reload on `updateSequence`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
     /// Stock GeoServer: the loader's own events inflate the number in memory, the file keeps its
@@ -102,8 +101,8 @@ pub enum Flavour {
     GeOrchestra,
 }
 
-/// What happens to requests that are worked on at the same time. Only OWS and tile requests take
-/// capacity: GeoServer does not control its REST and web interface either.
+/// The treatment of concurrent requests. Only OWS and tile requests take capacity: GeoServer does
+/// not control its REST and web interface either.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Capacity {
     /// Each takes its service time, whatever else goes on.

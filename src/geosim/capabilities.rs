@@ -14,7 +14,7 @@ use super::request::Request;
 
 const XML: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 
-/// What a document is made of.
+/// The parts of a document.
 struct Document<'a> {
     catalog: Catalog,
     base: String,

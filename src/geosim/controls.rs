@@ -35,7 +35,7 @@ pub struct Controls {
     pub(super) counts: Counts,
 }
 
-/// What happened so far. Written by the instance, read by anybody.
+/// The events so far, written by the instance and read by tests.
 #[derive(Debug)]
 pub(super) struct Counts {
     pub(super) received: PerClass<AtomicU64>,

@@ -222,7 +222,7 @@ impl DataDirectory {
         }
     }
 
-    /// What is on disk now; instances may know less.
+    /// Returns the contents on disk now; instances may have loaded older ones.
     pub fn contents(&self) -> Arc<Contents> {
         Arc::clone(&self.disk.lock().contents)
     }

@@ -363,8 +363,7 @@ fn dialect_of(service: &str, version: &str) -> Dialect {
     }
 }
 
-/// What the operation means for a cluster. GeoServer has no such notion; tests and faults choose by
-/// it.
+/// Returns the class of the operation. GeoServer has no such notion; tests and faults select by it.
 fn class_of(call: &OwsCall<'_>, body: &[u8]) -> RequestClass {
     let one_of = |operations: &[&str]| operations.iter().any(|operation| call.asks(operation));
     if call.asks("GetCapabilities") {

@@ -54,7 +54,7 @@ struct Connection {
     activity: Arc<AtomicU8>,
 }
 
-/// What a connection is doing.
+/// The current activity of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Activity {

@@ -16,7 +16,8 @@ pub const PNG_AUTHOR: &str = "Author";
 const PADDING: png::chunk::ChunkType = png::chunk::ChunkType(*b"gsIm");
 /// Length, type and checksum around the content of a chunk.
 const CHUNK_FRAME: usize = 12;
-/// Pictures are few: a map viewer asks for its own sizes again and again.
+/// The most pictures kept. They are few, because a map viewer requests its own sizes again and
+/// again.
 const MAX_PICTURES: usize = 256;
 const WHITE: u8 = 0;
 const TINT: u8 = 1;

@@ -50,8 +50,8 @@ pub(super) struct Catalog {
     pub(super) update_sequence: u64,
 }
 
-/// What stock GeoServer adds to the number while it loads: the global settings, and its services
-/// (WMS, WFS, WCS, WPS, CSW, WMTS and the tile settings).
+/// The increase of a stock GeoServer's update sequence during a load: one each for the global
+/// settings and its services (WMS, WFS, WCS, WPS, CSW, WMTS and the tile settings).
 pub const VANILLA_RELOAD_BUMPS: u64 = 8;
 
 /// The data directory could not be read.
@@ -203,9 +203,9 @@ impl Life {
     }
 }
 
-/// A key by which a request says which one it is; answers give it back as `X-Geosim-Tag`.
+/// The key by which a request identifies itself; answers return it as `X-Geosim-Tag`.
 pub(super) const TAG: &str = "geosim_tag";
-/// A key by which a request says how much work it is.
+/// The key by which a request states its work.
 pub(super) const WORK: &str = "geosim_work";
 
 fn stated_work(request: &Request) -> Option<Duration> {

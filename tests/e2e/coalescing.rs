@@ -78,7 +78,7 @@ async fn answers(clients: Vec<Client>) -> Vec<Answer> {
     reading.join_all().await
 }
 
-/// The first is with a replica before the others ask.
+/// Sends the leader's request first, and the others' once it is with a replica.
 async fn lead_and_follow(rig: &Rig, leader: &str, followers: Vec<String>) -> (Client, Vec<Client>) {
     let before = received(rig);
     let mut leading = rig.client().await;

@@ -1,5 +1,5 @@
-//! Where answers and bodies end, and what belongs to one connection only: between us and upstreams,
-//! and us and clients.
+//! Tests of the ends of answers and bodies, and of what belongs to one connection only: between
+//! geofront and upstreams, and between geofront and clients.
 
 use std::time::{Duration, Instant};
 

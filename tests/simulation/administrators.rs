@@ -1,5 +1,5 @@
-//! What people do to GeoServers: they edit, click, reload and restart; through the front door or
-//! past it.
+//! The actions of people on GeoServers: they edit, click, reload and restart, through the front
+//! door or past it.
 
 use std::time::{Duration, Instant};
 
@@ -244,7 +244,7 @@ impl World {
         self.report_stale(&key);
     }
 
-    /// As the proxy does when the main answers what a replica could not.
+    /// Does as the proxy does when the main answers a request that a replica could not.
     pub(crate) fn find_stale(&mut self, key: &Key) {
         let (edits, main) = (self.directory.edits, self.main().1);
         let geoserver = &self.machine(key.1).geoserver;
@@ -293,7 +293,7 @@ impl World {
         self.load_next(key.1);
     }
 
-    /// Administrators mend what they broke, and what hangs is over.
+    /// Administrators mend what they broke, and every hang ends.
     pub(crate) fn mend(&mut self) {
         let keys: Vec<_> = self.ledger.keys().cloned().collect();
         for key in keys {

@@ -37,13 +37,13 @@ pub(crate) struct Audit {
     /// The most concurrent reloads allowed since the last time without any reload.
     parallel: u32,
     promises: Vec<Promise>,
-    /// The main is another one, which may not have read what the former one wrote: its number does
-    /// not show what is old.
+    /// The main is another one, which may not have read the edits of the former one: its update
+    /// sequence does not reveal the old parts.
     has_another_main: bool,
     rolls: RollDiary,
 }
 
-/// What was heard of rolls since this geofront started.
+/// The observed rolls since this geofront started.
 #[derive(Debug, Default)]
 struct RollDiary {
     /// When the one under way began, and whether it brings a change.
@@ -84,7 +84,7 @@ impl RollDiary {
 #[derive(Debug)]
 struct Promise {
     ticket: Ticket,
-    /// What it is about.
+    /// The edits that the promise covers.
     edits: u64,
 }
 
@@ -118,7 +118,7 @@ pub(crate) struct Upkeep {
     is_called: bool,
     /// Since when it waits for its canary, after a reload that was answered as done.
     pub(crate) testing_since: Option<Instant>,
-    /// It may have had no catalog when we asked for it.
+    /// It may have had no catalog when the reload was ordered.
     pub(crate) was_empty_at_call: bool,
     /// A reload never reached it, so it is in service.
     pub(crate) must_serve: bool,
@@ -179,8 +179,8 @@ impl Upkeep {
 }
 
 impl Audit {
-    /// The cluster was told a number: it moved, or is the first. `then` and `status`: before and
-    /// after that.
+    /// Records that the cluster received an update sequence that moved, or its first. `then` and
+    /// `status` are from before and after that.
     pub(crate) fn main_said(
         &mut self,
         then: &CatalogStatus,
@@ -268,7 +268,7 @@ impl Audit {
 }
 
 impl World {
-    /// What is due about catalogs after every step.
+    /// Makes the checks about catalogs that are due after every step.
     pub(crate) fn check_catalogs(&mut self) {
         let status = self.cluster.status(self.now);
         self.audit
@@ -396,7 +396,7 @@ impl World {
             "{key:?}: nobody comes in while it is reloaded"
         );
         if status.role == Role::Main {
-            // What it has when it is a replica again is another matter.
+            // Its catalog when it is a replica again is another matter.
             upkeep.reloaded_for = None;
             return;
         }
@@ -480,7 +480,7 @@ impl World {
         }
     }
 
-    /// We are about to tell GeoServer to reload.
+    /// Audits a reload that geofront is about to order from GeoServer.
     pub(crate) fn audit_call(&mut self, key: &Key) {
         let under_way = self.calls_under_way();
         let most = self.audit.parallel.max(self.config.catalog.parallel) as usize;

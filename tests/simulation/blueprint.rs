@@ -427,7 +427,7 @@ pub(crate) fn recovery_time(config: &Config) -> Duration {
     // A probe under way may be lost; a turn on the grid is up to one and a half intervals away.
     let probing =
         health.timeout + Duration::from_secs(2) + (health.interval + health.down_interval) * 3 / 2;
-    // The trial needs a request that tells something.
+    // The trial needs a request that gives evidence.
     let trial = Duration::from_secs(7);
     probing
         + (health.down_interval * 3 / 2 + Duration::from_secs(1)) * health.rise

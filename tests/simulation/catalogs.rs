@@ -32,11 +32,11 @@ pub(crate) struct Question {
 pub(crate) struct Said {
     number: Option<u64>,
     is_whole: bool,
-    /// The edits that the directory's number told of then.
+    /// The edits that the directory's update sequence covered then.
     pub(crate) announced: u64,
 }
 
-/// A reload that we asked for.
+/// A reload that geofront ordered.
 #[derive(Debug)]
 pub(crate) struct Call {
     upstream: Arc<Upstream>,
@@ -48,11 +48,11 @@ pub(crate) struct Call {
     is_unheard: bool,
 }
 
-/// What becomes of a call.
+/// The result of a call.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
     Succeeds,
-    /// And leaves nothing; with a status that says so, or not.
+    /// The reload empties the catalog and leaves nothing; its status reports that, or not.
     Empties {
         is_told: bool,
     },

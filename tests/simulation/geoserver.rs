@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use crate::chance::Chance;
 
-/// What a load adds to the number of a stock GeoServer: one for each of its services and settings.
+/// The increase of a stock GeoServer's update sequence in a load: one for each of its services and
+/// settings.
 const INFLATION: u64 = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,22 +28,23 @@ pub(crate) enum Flavour {
 pub(crate) struct DataDirectory {
     flavour: Flavour,
     pub(crate) edits: u64,
-    /// Those that the number tells of.
+    /// The edits that the update sequence covers.
     pub(crate) announced: u64,
     pub(crate) number: u64,
     /// Since it was last looked at, and with the number it had.
     pub(crate) is_edited_in_place: bool,
-    /// How long other machines than the writer's may read what was there before; `None` without a
+    /// The time for which machines other than the writer's may read old contents; `None` without a
     /// network in between.
     pub(crate) lag: Option<Duration>,
-    /// What was in it since when, for as long as that can be read: edits and number.
+    /// The earlier contents that can still be read, with the times since when: edits and update
+    /// sequence.
     past: VecDeque<(Instant, u64, u64)>,
 }
 
 /// The cause of an emptied catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Who {
-    /// A reload that we asked for.
+    /// Geofront, by a reload that it ordered.
     We,
     Somebody,
     /// The process began.
@@ -131,7 +133,8 @@ impl DataDirectory {
         }
     }
 
-    /// What a machine reads that is not the writer's: edits, and the number if it is an old one.
+    /// Returns what a machine other than the writer's reads: the edits, and the update sequence if
+    /// it is an old one.
     fn read(&self, is_remote: bool) -> (u64, Option<u64>) {
         match self.past.front() {
             Some((_, edits, number))

@@ -10,7 +10,7 @@ use geofront::ogc::RequestClass;
 
 use crate::requests::Request;
 
-/// What one step of priority is worth.
+/// The worth of one step of priority, in waiting time.
 const STEP: Duration = Duration::from_secs(5);
 
 /// One that waits.

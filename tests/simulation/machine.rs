@@ -52,11 +52,11 @@ pub(crate) enum Condition {
     Slow,
     /// This part of its answers is a 500; probes pass.
     BrokenLayer(u64),
-    /// This part of its answers says out of memory, at once; probes mostly pass.
+    /// This percentage of its answers reports out of memory, at once; probes mostly pass.
     OutOfMemory(u64),
     /// Up one moment and gone the next.
     Flapping,
-    /// control-flow asks for patience.
+    /// The control-flow module answers that it is busy.
     Busy,
 }
 

@@ -145,7 +145,7 @@ impl Measured {
     }
 }
 
-/// One upstream as it is to be, and as it is said to be.
+/// The expected state of one upstream, and the reported one.
 #[derive(Debug)]
 pub(crate) struct Judged<'w> {
     pub(crate) measured: &'w Measured,

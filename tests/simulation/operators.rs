@@ -1,5 +1,5 @@
-//! What people and the world around do: machines break, modes are ordered, the configuration is
-//! edited, and in the end it is calm.
+//! The actions of people and of the surroundings: machines break, modes are ordered, the
+//! configuration is edited, and in the end it is calm.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

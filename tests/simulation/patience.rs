@@ -1,5 +1,4 @@
-//! How long a queue may be in an overload: the rule of `docs/limits.md`, from a diary of what
-//! happened.
+//! The longest overload of a queue: the rule of `docs/limits.md`, from a diary of the events.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

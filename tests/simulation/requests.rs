@@ -28,19 +28,20 @@ const LEARNED: (u64, u64) = (4, 12);
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) class: RequestClass,
-    /// What it is about, if it is a map.
+    /// The layer of the request, if it is a map.
     pub(crate) layer: Option<Layer>,
-    /// What it has in common with others.
+    /// The metatile that it shares with other requests.
     pub(crate) metatile: Option<u64>,
     /// The reader has just changed the catalog: the main is preferred.
     pub(crate) from_main: bool,
     pub(crate) user: u64,
-    /// What a trusted proxy adds to the priority of its class.
+    /// The steps that a trusted proxy adds to the priority of its class.
     pub(crate) steps: i64,
     /// The limits that hold it, as they were when it came; and the same in our terms.
     pub(crate) claim: Claim,
     pub(crate) held: Held,
-    /// What a balancer without us would have made of it, if it is a read.
+    /// The expected cost of the request behind a balancer without geofront's beliefs, if it is a
+    /// read.
     pub(crate) naively: Option<f64>,
     /// How often the cluster helped it.
     pub(crate) rescues: u32,
@@ -54,7 +55,7 @@ pub(crate) struct Request {
 pub(crate) struct Layer(u64);
 
 impl Layer {
-    /// The one that probes and canaries ask for.
+    /// The layer that probes and canaries request.
     pub(crate) const PROBED: Self = Self(0);
 
     pub(crate) fn random(chance: &mut Chance) -> Self {
@@ -221,7 +222,7 @@ impl World {
         }
     }
 
-    /// A program that asks for everything at once.
+    /// Sends many requests at once, as a program without restraint does.
     fn rush(&mut self) {
         let user = self.chance.below(USERS);
         let class = *self.chance.one_of(&[
@@ -522,7 +523,8 @@ impl World {
     }
 }
 
-/// Whether the selection is where the request belongs, and what of interest that shows.
+/// Checks whether the selection is where the request belongs, and returns the notable events that
+/// it shows.
 fn judge_place(
     oracle: &Oracle<'_>,
     request: &Request,

@@ -19,7 +19,7 @@ fn number(metatile: u64) -> u64 {
 }
 
 impl World {
-    /// Neighbouring tiles, asked for at once.
+    /// Requests neighbouring tiles at once.
     pub(crate) fn pan(&mut self) {
         let metatile = number(self.chance.below(METATILES));
         let user = self.chance.below(3);

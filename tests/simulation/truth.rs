@@ -114,9 +114,9 @@ impl World {
         let is_found = since.is_some_and(|since| since + patience(&self.config) <= self.now);
         let is_pinned = matches!(self.config.classes[class].served_by, ServedBy::Upstream(_));
         let is_on_its_way = match status.catalog.doing {
-            // What only it serves waits for it.
+            // Requests that only it serves wait for it.
             Freshening::Reloading | Freshening::Testing if is_pinned => false,
-            // It has just been asked to reload.
+            // Its reload has just been ordered.
             Freshening::Reloading => true,
             // It is on its way back, and a canary that fails everywhere does not keep it.
             Freshening::Testing => !self.must_have_returned(&key),

@@ -34,7 +34,7 @@ use crate::waiting::Room;
 /// How long everything that can go wrong does.
 pub(crate) const CHAOS: Duration = Duration::from_secs(40);
 
-/// Of so many numbers on the agenda, what requests see is looked at after one.
+/// Only one in this many steps of the agenda checks the published snapshot.
 const SNAPSHOT_CHECKS: u64 = 4;
 
 pub(crate) struct World {
@@ -44,7 +44,7 @@ pub(crate) struct World {
     pub(crate) blueprint: Blueprint,
     pub(crate) config: Arc<Config>,
     pub(crate) cluster: Cluster,
-    /// What requests see, as `Control` would publish it.
+    /// The snapshot that requests see, as `Control` would publish it.
     pub(crate) snapshot: Snapshot,
     agenda: BinaryHeap<Reverse<Planned>>,
     last_number: u64,
@@ -314,7 +314,7 @@ impl World {
         true
     }
 
-    /// Tells the cluster, as `Control` does.
+    /// Passes an event to the cluster, as `Control` does.
     pub(crate) fn handle(&mut self, event: Event) {
         self.lose_probes();
         let transitions = self.cluster.handle(event, self.now);
@@ -352,7 +352,7 @@ impl World {
         })
     }
 
-    /// What requests see, as `Control` would publish it.
+    /// Publishes the snapshot that requests see, as `Control` would.
     pub(crate) fn look_again(&mut self) {
         if let Some(snapshot) = self.cluster.take_snapshot() {
             self.snapshot = snapshot;
@@ -599,7 +599,7 @@ impl World {
         self.ledger.get_mut(&key).expect("it was found")
     }
 
-    /// What holds after every step.
+    /// Checks the invariants after every step.
     fn check(&self) {
         let oracle = self.oracle();
         assert!(

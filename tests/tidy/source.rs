@@ -96,14 +96,15 @@ fn blank(chars: &[char], code: &mut String) {
     code.extend(chars.iter().map(|&c| if c == '\n' { '\n' } else { ' ' }));
 }
 
-/// Code split in what ships and what only tests see (items under `#[cfg(test)]`), each with the
+/// Code split into what ships and what only tests see (items under `#[cfg(test)]`), each with the
 /// other blanked.
 pub(crate) struct Split {
     pub(crate) shipped: String,
     pub(crate) tests: String,
 }
 
-/// Tells items under `#[cfg(test)]` from the rest of `code`, which is the output of [`code_of`].
+/// Separates items under `#[cfg(test)]` from the rest of `code`, which is the output of
+/// [`code_of`].
 pub(crate) fn split_tests(code: &str) -> Split {
     let (mut shipped, mut tests, mut rest) = (String::new(), String::new(), code);
     while let Some(start) = rest.find("#[cfg(test)]") {

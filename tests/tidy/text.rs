@@ -18,7 +18,7 @@ const MACHINE_PATHS: &[&[&str]] = &[
     &["/far", "m/"],
 ];
 
-/// Words that say the work is not done. Taken apart for the same reason.
+/// Words that mark unfinished work. They are split for the same reason.
 const UNDONE: &[&[&str]] = &[
     &["TO", "DO"],
     &["FIX", "ME"],
