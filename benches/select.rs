@@ -1,8 +1,8 @@
-//! What choosing an upstream costs: a look at the published snapshot, the choice, the lease taken
-//! and given back.
+//! The cost of choosing an upstream: reading the published snapshot, choosing, taking the lease and
+//! returning it.
 //!
-//! Every upstream carries a few requests, as under load: with all of them idle everybody is equal
-//! and the choice looks twice.
+//! Every upstream carries a few requests, as under load. If all were idle, all would be equal and
+//! the choice would look twice.
 
 use std::hint::black_box;
 use std::path::Path;

@@ -19,7 +19,7 @@ const CLASSES: &str = include_str!("../docs/request-classes.md");
 const HEADERS: &str = include_str!("../docs/headers-and-trust.md");
 const OPERATIONS: &str = include_str!("../docs/operations.md");
 
-/// The rows of the table whose header row begins with `first`, each split into its cells.
+/// Returns the rows of the table whose header row begins with `first`, each split into its cells.
 fn table<'m>(manual: &'m str, first: &str) -> Vec<Vec<&'m str>> {
     let begin = format!("| {first} |");
     let rows = manual

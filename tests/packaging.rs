@@ -1,4 +1,4 @@
-//! What `packaging/` holds for Debian, Kubernetes and containers.
+//! Tests of the files in `packaging/` for Debian, Kubernetes and containers.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -13,18 +13,19 @@
 //!                 (`places.rs`), a line that is kept the slow way (`line.rs`) and a diary of who waited (`patience.rs`)
 //! ```
 //!
-//! What is checked: (1) in_flight is the number of live leases, and every lease ends once; (2)
-//! nobody is served by who must not serve, or has no place left; (3) no false refusal, and nobody
-//! waits while a place is free that it may have; (4) the least loaded of those with a place takes
-//! it, and of requests that belong together one within the bound; (5) the leases of the retired
-//! only fall; (7) when faults stop, everybody comes back in time; (8) no busy loop; (9) of those
-//! who wait the best goes first: by priority and age, and by turns of the users; their number is
-//! bounded, and each ends once. And: changes of health have their run of probes, evidence alone
-//! never sets aside too many, reloads forget nothing, orders are refused exactly when they must be.
+//! The checks are: (1) `in_flight` is the number of live leases, and every lease ends once. (2) No
+//! upstream serves a request that it must not serve or has no slot for. (3) No request is refused
+//! without need, and none waits while a slot is free that it may use. (4) The least loaded upstream
+//! with a free slot takes the request; requests that belong together share an upstream within the
+//! bound. (5) The leases of retired upstreams only decrease. (7) When faults stop, every upstream
+//! recovers in time. (8) There is no busy loop. (9) The best waiter goes first, by priority and age
+//! and by turns of the users; the number of waiters is bounded, and each wait ends once. In
+//! addition, changes of health require their run of probes, and evidence alone never sets aside too
+//! many upstreams. Config reloads keep all state, and orders are refused exactly when they must be.
 //!
-//! Beside these worlds there are sites with servers of a known capacity (`capacity.rs`): what they
-//! get done in a roll and in a brownout is compared with what the remaining capacity allows, and
-//! with what least connections would have done.
+//! Beside these worlds there are sites with servers of a known capacity (`capacity.rs`). Their
+//! throughput in a roll and in a brownout is compared with the remaining capacity and with the
+//! throughput of a least-connections balancer.
 //!
 //! `SIM_SEED=17 cargo test --test simulation -- --nocapture` replays one world and prints its
 //! transitions. `SIM_SEEDS=0..256,20260301000..20260301064` runs these worlds instead of the usual
@@ -92,8 +93,8 @@ use ledger::Tally;
 use naive::Bill;
 use world::World;
 
-/// What a run without `SIM_SEEDS` tries. In as many worlds everything happens that is to be proven
-/// something about.
+/// The seeds of a run without `SIM_SEEDS`. Every event that a test relies on occurs in this many
+/// worlds.
 const USUAL: Range<u64> = 0..256;
 
 /// Names the seed when its world breaks a promise.

@@ -1,5 +1,5 @@
 //! Tests of the repository itself: the floor plan of `ARCHITECTURE.md`, and the habits that reviews
-//! should not have to ask for.
+//! should not have to check.
 //!
 //! Each rule is a function from a file's text to violations, and has its own test that it catches a
 //! planted one.
@@ -85,7 +85,7 @@ fn path(file: &str) -> PathBuf {
     root().join(file)
 }
 
-/// The files with text in them whose name passes `wanted`.
+/// Returns the text files whose name passes `wanted`.
 fn texts(wanted: impl Fn(&str) -> bool) -> Vec<(String, String)> {
     files()
         .into_iter()

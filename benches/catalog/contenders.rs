@@ -1,4 +1,5 @@
-//! Who is compared: what an operator puts in front of a main and its replicas today, and geofront.
+//! The contenders: the balancers that operators put in front of a main and its replicas today, and
+//! geofront.
 
 use std::fmt::Write as _;
 use std::io;
@@ -32,8 +33,8 @@ pub(crate) enum FrontKind {
     },
 }
 
-/// A map of a layer that everybody may see must come back as an image; one failure takes the server
-/// out, one success back in.
+/// The check requires a map of a public layer to come back as an image. One failure takes the
+/// server out, one success takes it back in.
 const MAP_CHECK: &str = "  option httpchk\n\
     \x20 http-check send meth GET uri /geoserver/wms?SERVICE=WMS&VERSION=1.1.1&REQUEST=GetMap&LAYERS=geor:public_layer&STYLES=&SRS=EPSG:4326&BBOX=0,0,1,1&WIDTH=16&HEIGHT=16&FORMAT=image/png\n\
     \x20 http-check expect hdr name \"content-type\" value \"image/png\"\n";
@@ -51,7 +52,7 @@ impl Front {
         }
     }
 
-    /// As sharp as checks can be set: whoever sets them so loses servers to every hiccup.
+    /// HAProxy with the strictest checks possible: checks this strict lose servers to every hiccup.
     pub(crate) fn haproxy_with_map_check() -> Self {
         let kind = FrontKind::Haproxy {
             backend: MAP_CHECK,
@@ -86,7 +87,7 @@ impl Front {
         }
     }
 
-    /// Whether somebody must run refresh.py after a change.
+    /// Returns whether an operator must run refresh.py after a change.
     pub(crate) fn needs_refresh(&self) -> bool {
         !matches!(
             self.kind,

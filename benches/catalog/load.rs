@@ -1,7 +1,8 @@
-//! Clients that never stop asking, of all classes, and look at every answer.
+//! Clients that send requests of all classes without pause, and check every answer.
 //!
-//! While a new layer exists they ask for it too. How its absence counts depends on when it was
-//! asked for: before the change has reached every replica it is *late*, afterwards it is wrong.
+//! While a new layer exists the clients request it too. The time of a request decides how the
+//! layer's absence counts: before the change has reached every replica it is *late*, afterwards it
+//! is wrong.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,8 +15,8 @@ use crate::rig::administrator::{ADMINISTRATOR, ADMINISTRATOR_ROLES, judged_read}
 use crate::rig::client::Client;
 use crate::rig::question::{self, Fault, Read};
 
-/// From one question of a client to its next, unless the answer takes longer. Without it, whoever
-/// is answered wrongly would ask the more often: a wrong answer is a quick one.
+/// The time from one request of a client to its next, unless the answer takes longer. Without it, a
+/// client with wrong answers would send more requests, because a wrong answer is a quick one.
 const PACE: Duration = Duration::from_millis(80);
 /// One question of so many is about the new layer.
 const NEW_LAYER_EVERY: usize = 3;
@@ -40,7 +41,7 @@ pub(crate) struct Shared {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     pub(crate) sent: Instant,
-    /// About a layer whose publication was under way when it was sent.
+    /// The request was for a layer whose publication was under way when it was sent.
     pub(crate) is_about_change: bool,
     pub(crate) fault: Option<Fault>,
 }
@@ -74,7 +75,7 @@ pub(crate) async fn ask_on(client: Client, number: usize, shared: Arc<Shared>) -
     samples
 }
 
-/// The administrator looks at what he has made until everybody has it.
+/// Requests the administrator's new layer until every replica has it.
 pub(crate) async fn look_on(client: Client, layer: String, shared: Arc<Shared>) -> Vec<Sample> {
     let mut samples = Vec::new();
     for read in question::of_new(&layer).iter().cycle() {

@@ -1,9 +1,10 @@
 //! An administrator's change on its way to every replica, under load: `make bench-catalog`.
 //!
-//! A main and three replicas that take 3 s to reload, clients that ask for everything all the time
-//! and look at every answer, and an administrator who publishes a layer through the front door. In
-//! front: HAProxy and nginx, with what geOrchestra's guide tells to run after a change (refresh.py:
-//! each replica reloads in turn, in the middle of its work), and geofront, which does it itself.
+//! The cluster is a main and three replicas that take 3 s to reload. Clients send requests for
+//! everything without pause and check every answer. An administrator publishes a layer through the
+//! front door. The front doors are HAProxy and nginx, with the script that geOrchestra's guide
+//! recommends after a change, and geofront, which needs none. That script, refresh.py, reloads each
+//! replica in turn, in the middle of its work.
 //!
 //! ```text
 //!   core 1: clients, administrator  -->  core 0: HAProxy | nginx | geofront  -->  core 1: its own geosim cluster

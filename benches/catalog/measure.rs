@@ -136,7 +136,7 @@ async fn live(
         sleep(day.calm).await;
     }
     outcome.reloads = watch::reloads(cluster);
-    // Whoever needs refresh.py would need somebody to decide how often to run it.
+    // A front door that needs refresh.py would need a person to decide how often to run it.
     if !front.needs_refresh() {
         outcome.writes = Some(write_often(client, cluster).await?);
     }

@@ -192,7 +192,7 @@ fn print_verdicts(outcome: &Outcome, settle: Duration) {
 }
 
 impl Sample {
-    /// A new layer was not there yet: told apart from what is wrong.
+    /// Returns whether a new layer was not there yet, which does not count as wrong.
     fn is_late(&self) -> bool {
         self.is_about_change && self.fault.is_some_and(Fault::is_wrong_answer)
     }

@@ -1,7 +1,8 @@
-//! Who comes when and asks for how much work: drawn once from a seed, the same for every contender.
+//! The arrivals of a run, with their times and their work: drawn once from a seed, the same for
+//! every contender.
 //!
-//! How much of what is for the [`Mix`] to say. Arrivals are a Poisson process whose rate follows
-//! the offered load; bursts are added to it.
+//! The [`Mix`] defines the share of each kind of request. Arrivals are a Poisson process whose rate
+//! follows the offered load; bursts are added to it.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use geofront::geosim::Dice;
 
 use crate::mix::Mix;
 
-/// What is asked for. In the order of urgency.
+/// The kinds of requests, in the order of urgency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Tile,

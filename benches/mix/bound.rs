@@ -1,4 +1,5 @@
-//! What the model says of each policy for the arrivals of a scenario: beside the measured rows.
+//! The model's prediction of each policy for the arrivals of a scenario, shown beside the measured
+//! rows.
 
 use std::time::Duration;
 
@@ -127,7 +128,7 @@ impl Bound {
     }
 }
 
-/// Nothing where the model cannot say what happens.
+/// Returns the bounds; empty where the model cannot predict the run.
 pub(crate) fn bounds(scenario: &Scenario, arrivals: &[Arrival]) -> Vec<Bound> {
     if !scenario.is_modelled() {
         return Vec::new();

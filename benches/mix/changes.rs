@@ -1,4 +1,5 @@
-//! An administrator who publishes layers during a run, and how his changes reach the replicas.
+//! An administrator who publishes layers during a run, and the way that the changes reach the
+//! replicas.
 
 use std::io;
 use std::sync::Arc;

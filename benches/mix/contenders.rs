@@ -1,4 +1,5 @@
-//! Who is compared: each in front of a cluster of its own, told what an operator would tell it.
+//! The contenders: each runs in front of a cluster of its own, configured as an operator would
+//! configure it.
 
 use std::fmt::Write as _;
 use std::io;

@@ -1,8 +1,8 @@
-//! Whether the rig itself is fast enough: the load of all contenders together, straight to replicas
-//! that have room for all.
+//! Checks that the rig itself is fast enough: the load of all contenders together goes straight to
+//! replicas with room for all.
 //!
-//! What a request then takes longer than its work is what load generator and geosim add to every
-//! figure, the proxies' aside.
+//! The time of these requests beyond their work is what the load generator and geosim add to every
+//! figure, apart from the proxies.
 
 use std::io;
 use std::sync::Arc;

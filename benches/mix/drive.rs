@@ -15,7 +15,7 @@ use crate::rig::client::{Answer, Client, Failure, Question};
 
 /// More under way at a time are not sent: connections are files, and files have a limit.
 const MOST_UNDER_WAY: usize = 8000;
-/// Nobody waits longer, except for what takes longer by itself.
+/// The longest time that a client waits, except for requests that take longer by themselves.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The name by which the main signs its answers.
@@ -39,7 +39,7 @@ pub(crate) struct Sample {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum End {
     Answered,
-    /// By somebody who is not GeoServer.
+    /// A refusal that did not come from GeoServer.
     Refused(u16),
     /// By GeoServer, with something else.
     Wrong(u16),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::arrivals::{Arrival, Kind};
 
-/// By [`Kind`]: a map whose tiles come a second late is panned on, one drawn five seconds late is
-/// asked for again, and a download may take its half minute.
+/// The time limit of each [`Kind`]. A user pans on when a map's tiles are a second late, and
+/// repeats a request for a map that is five seconds late. A download may take half a minute.
 pub(crate) const LIMITS: [Duration; 3] = [
     Duration::from_secs(1),
     Duration::from_secs(5),

@@ -2,10 +2,9 @@
 //!
 //! Three replicas of four renderers serve tiles, maps and now and then something that takes
 //! seconds, in two models of a GeoServer (see [`renderers::Model`]). The load is open: requests
-//! leave when they are due, and their time counts from then, so that whoever is slow cannot slow
-//! down the questions. All contenders meet the same arrivals, at the same time, each in front of a
-//! cluster of its own; the simulated replicas sleep instead of rendering, so one machine carries
-//! them all.
+//! leave when they are due, and their time counts from then, so a slow contender cannot slow down
+//! the arrivals. All contenders get the same arrivals at the same time, each in front of a cluster
+//! of its own. The simulated replicas sleep instead of rendering, so one machine carries them all.
 //!
 //! ```text
 //!   core 1: load generator, for each contender  -->  core 0: HAProxy | nginx | geofront  -->  core 1: its own geosim cluster
@@ -60,9 +59,9 @@ use scenario::{Lengths, Scenario};
 const PROXY_CORE: usize = 0;
 const OTHER_CORE: usize = 1;
 
-/// What docs/limits.md recommends where tiles and maps come together: as many places as a replica
-/// has cores and a quarter more, which is for tiles alone, and half of the cores at most for heavy
-/// requests; and patience, so that all of a burst is served.
+/// The limits that docs/limits.md recommends where tiles and maps come together. A replica has a
+/// slot for each core and a quarter more, which only tiles use; heavy requests use half of the
+/// cores at most. The queue's patience is long enough to serve all of a burst.
 const RECOMMENDED: &str =
     "max_in_flight = 5\nquick_reserve = 20\nheavy_share = 40\nqueue_timeout = \"1m\"";
 
@@ -78,8 +77,7 @@ struct Arguments {
     /// Only scenarios whose name contains one of these.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Only front doors whose name contains one of these; the first of them is what the others are
-    /// compared to.
+    /// Only front doors whose name contains one of these. The others are compared to the first.
     #[arg(long, value_delimiter = ',')]
     front: Vec<String>,
     /// So many drawn mixes, of the seeds from `--seed` on. In the model also every scenario with

@@ -1,4 +1,4 @@
-//! What a run says about a contender.
+//! The results of a run for one contender.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -51,7 +51,7 @@ pub(crate) struct Cost {
 pub(crate) struct Overload {
     /// Work of what was answered in time while it lasted, as a share of what the replicas can do.
     pub(crate) goodput: f64,
-    /// Answered in time, of those who came while it lasted.
+    /// The share answered in time, of the requests that arrived while it lasted.
     pub(crate) in_time: f64,
     /// From its end until tiles are as fast as before. `None` if not within the run.
     pub(crate) recovery: Option<Duration>,

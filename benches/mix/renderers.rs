@@ -97,7 +97,7 @@ impl Renderers {
     }
 
     fn advance(&mut self, now: f64) {
-        // Nobody measures by it when nobody is there; starting over keeps it precise.
+        // No job is running, so none depends on the value; starting over keeps it precise.
         self.service = if self.running.is_empty() {
             0.0
         } else {

@@ -245,7 +245,7 @@ fn print_verdicts(scenario: &Scenario, outcomes: &[Outcome]) {
         for target in scenario.targets {
             println!("   {}: {}", outcome.name, verdict(*target, outcome, first));
         }
-        // Times of those who were answered look the better the more were refused.
+        // The more requests were refused, the better the times of the answered ones look.
         if scenario.overload.is_none() && outcome.unanswered_in_all() > first.unanswered_in_all() {
             println!(
                 "   {}: MISSED: {} requests were not answered",

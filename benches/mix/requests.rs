@@ -11,7 +11,7 @@ const SIDE: u64 = 128;
 /// Where it begins, at zoom 10.
 const ORIGIN: u64 = 256;
 
-/// `number` makes every request another: nobody's answer is somebody else's.
+/// `number` makes every request different, so no two can share an answer.
 pub(crate) fn target(arrival: &Arrival, number: usize) -> String {
     let what = match arrival.kind {
         Kind::Tile => tile(arrival.chance % SIDE, arrival.chance / SIDE % SIDE),

@@ -187,7 +187,7 @@ fn capacity(model: Model, cores: usize) -> Capacity {
     }
 }
 
-/// A cluster whose tiles are all in the cache.
+/// Starts a cluster whose tiles are all in the cache.
 pub(crate) fn cluster(
     capacity: Capacity,
     speeds: &[f64],

@@ -1,4 +1,4 @@
-//! Does to the replicas of a cluster what a scenario says, when it says so.
+//! Applies a scenario's events to the replicas of a cluster, at the times that the scenario gives.
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Who is compared, and how each is configured: the same upstreams, least connections, kept-alive
-//! on both sides, checks, an access log to a file, one thread on one core.
+//! The contenders and their configurations. All have the same upstreams, least connections,
+//! keep-alive on both sides, checks, an access log to a file, and one thread on one core.
 
 use std::fs;
 use std::io;
@@ -10,7 +10,7 @@ use crate::load::Client;
 use crate::rig::place::{Contender, Place, find, free_address};
 use crate::rig::process::Process;
 
-/// What every contender is told.
+/// The settings that every contender gets.
 pub(crate) struct Setting<'a> {
     pub(crate) place: Place<'a>,
     pub(crate) upstreams: [SocketAddr; 3],

@@ -6,8 +6,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-/// What a desktop client in a geOrchestra portal asks for, the `number`th of them: each looks at
-/// another place, so that no request is the same as another at the same time.
+/// The `number`th request of a desktop client in a geOrchestra portal. Each shows another place, so
+/// no two concurrent requests are the same.
 fn request(number: usize) -> String {
     let west = 626_172 + number;
     format!(
@@ -25,7 +25,7 @@ Referer: https://maps.example.org/mapstore/\r\n\r\n"
 /// A head is smaller, and so is a body read at once.
 const BUFFER: usize = 64 * 1024;
 
-/// Nobody here takes longer, unless something is wrong.
+/// The longest time that a client waits. Requests here take less, unless something is wrong.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Client {

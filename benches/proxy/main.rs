@@ -34,7 +34,7 @@ const ROUNDS: usize = 7;
 const REQUESTS: usize = 20_000;
 /// Before the first round: caches, pools and branch predictors of all.
 const WARM_UP: usize = 4_000;
-/// Who keep a connection and ask for nothing.
+/// Clients that keep a connection open and send nothing.
 const IDLE_CLIENTS: usize = 2_000;
 
 const PROXY_CORE: usize = 0;

@@ -1,4 +1,4 @@
-//! The administrator, and what guides tell to run after him.
+//! The administrator, and the scripts that guides recommend after a change.
 
 use std::io;
 use std::net::SocketAddr;

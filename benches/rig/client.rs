@@ -12,7 +12,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::time::timeout;
 
-/// What everybody asks for by name.
+/// The host name in every request.
 const HOST: &str = "maps.example.org";
 
 /// All clients of one address; connections are shared among its clones.
@@ -44,7 +44,7 @@ pub(crate) enum Failure {
     Connect,
     /// The connection ended without an answer, or in the middle of one.
     Broken,
-    /// Nobody waits that long.
+    /// The answer took longer than any client waits.
     TimedOut,
 }
 

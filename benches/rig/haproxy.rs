@@ -10,7 +10,7 @@ pub(crate) struct Haproxy<'a> {
     pub(crate) listen: SocketAddr,
     /// Whether `/geoserver/web` and `/geoserver/rest` go to the main.
     pub(crate) has_main: bool,
-    /// What each server line says after the address.
+    /// The text of each server line after the address.
     pub(crate) server: &'a str,
     /// More lines of the backend, such as how to check.
     pub(crate) backend: &'a str,

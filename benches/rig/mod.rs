@@ -1,5 +1,5 @@
-//! What the benches share: programs under measurement, a client, quantiles, and what the machine
-//! is.
+//! The shared parts of the benches: programs under measurement, a client, quantiles, and a
+//! description of the machine.
 //!
 //! Each bench is a program of its own and takes in all of this, so each leaves some of it unused.
 #![allow(dead_code, reason = "every bench uses a part")]

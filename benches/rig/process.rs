@@ -15,7 +15,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Runs `program` on `core`, what it says in the file `log`.
+    /// Runs `program` on `core`, with its output in the file `log`.
     pub(crate) fn start(
         core: usize,
         program: &Path,

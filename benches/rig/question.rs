@@ -1,5 +1,5 @@
-//! What is asked, and what a GeoServer that knows its catalog answers to it. Every answer is looked
-//! at.
+//! The requests, and the answers that a GeoServer gives when it knows its catalog. Every answer is
+//! checked.
 
 use geofront::geosim::PUBLIC_LAYER;
 use http::{Method, StatusCode};
@@ -42,7 +42,7 @@ pub(crate) enum Fault {
     /// Fewer features than there are, or none that can be read.
     Incomplete,
     NoImage,
-    /// From a catalog older than a change that has long reached everybody.
+    /// The answer came from a catalog older than a change that has long reached every replica.
     Stale,
     /// Refused in front of GeoServer, by the status.
     Refused(u16),

@@ -1,5 +1,5 @@
-//! Looks into the replicas, not at what anybody says of them: when each reloaded, and since when
-//! all know the last change.
+//! Observes the replicas directly: the time of each reload, and the time since when all have the
+//! last change.
 
 use std::io;
 use std::time::{Duration, Instant};

@@ -69,7 +69,7 @@ impl Answer {
         self
     }
 
-    /// What the servlet container itself shows: for errors outside any service, and while the
+    /// Returns the servlet container's own page: for errors outside any service, and while the
     /// webapp is not there.
     pub(super) fn container_page(status: u16, message: &str) -> Self {
         let page = format!(
@@ -83,7 +83,7 @@ impl Answer {
         Self::container_page(404, "Not Found")
     }
 
-    /// What GeoServer's filter would compress: text, XML, JSON and scripts.
+    /// Returns whether GeoServer's filter would compress the answer: text, XML, JSON and scripts.
     pub(super) fn is_compressible(&self) -> bool {
         let kind = self.content_type;
         kind.starts_with("text/")

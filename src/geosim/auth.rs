@@ -1,5 +1,5 @@
-//! Who may use REST: Basic credentials, or the headers that GeoServer believes from anybody who
-//! reaches it.
+//! Authorization of REST: Basic credentials, or the headers that GeoServer trusts from any client
+//! that reaches it.
 
 use super::answer::Answer;
 use super::request::Request;
@@ -9,7 +9,7 @@ pub const PASSWORD: &str = "geoserver";
 /// `admin:geoserver` as Basic credentials.
 pub const BASIC: &str = "Basic YWRtaW46Z2Vvc2VydmVy";
 
-/// What somebody may do.
+/// The rights of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rank {
     Anonymous,

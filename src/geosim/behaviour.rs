@@ -1,5 +1,4 @@
-//! What an instance is like from the day it is installed: its flavour, how much it can do, how long
-//! it takes.
+//! The fixed properties of an instance: its flavour, its capacity and its service times.
 //!
 //! What may change while it runs (faults, speed) is in [`super::Controls`].
 
@@ -33,13 +32,13 @@ pub struct Behaviour {
     /// How long a catalog reload reads the data directory, answering from an empty catalog
     /// meanwhile.
     pub reload_time: Duration,
-    /// How long a start takes: connections are accepted by the kernel and nobody answers.
+    /// The duration of a start: the kernel accepts connections and the instance does not answer.
     pub startup_time: Duration,
     /// How long the web interface waits for a reload before it shows its busy page.
     pub ui_lock_wait: Duration,
     /// An idle connection is closed after this time, without notice.
     pub keep_alive: Duration,
-    /// The answer with this number closes its connection, and says so.
+    /// The answer with this number closes its connection, and announces it.
     pub keep_alive_requests: Option<u32>,
     /// The servlet container's threads: a request beyond them waits unread, whatever its class.
     pub threads: Option<usize>,
@@ -89,21 +88,21 @@ pub const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(20);
 pub const DEFAULT_KEEP_ALIVE_REQUESTS: u32 = 100;
 pub const DEFAULT_REMEMBERED_REQUESTS: usize = 1000;
 
-/// What a catalog reload does to `updateSequence`.
+/// The effect of a catalog reload on `updateSequence`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
     /// Stock GeoServer: the loader's own events inflate the number in memory, the file keeps its
     /// number.
     Vanilla,
-    /// Stock GeoServer of the versions that also write the inflated number back into `global.xml`:
-    /// whoever reloads because the file changed, reloads for ever.
+    /// Stock GeoServer of the versions that also write the inflated update sequence back into
+    /// `global.xml`. A watcher that reloads because the file changed reloads forever.
     VanillaRewriting,
     /// geOrchestra's patch: after a reload by REST the number in memory is the file's.
     GeOrchestra,
 }
 
-/// What happens to requests that are worked on at the same time. Only OWS and tile requests take
-/// capacity: GeoServer does not control its REST and web interface either.
+/// The treatment of concurrent requests. Only OWS and tile requests take capacity: GeoServer does
+/// not control its REST and web interface either.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Capacity {
     /// Each takes its service time, whatever else goes on.
@@ -119,8 +118,8 @@ pub enum Capacity {
 /// Where rendered tiles are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TileStore {
-    /// On the shared disk: what one instance rendered is a hit on all. Locks are not shared: two
-    /// instances asked at the same time both render.
+    /// The cache is on the shared disk: a tile rendered by one instance is a hit on all. Locks are
+    /// not shared: two instances with the same request at the same time both render.
     Shared,
     /// Each instance has its own.
     PerInstance,

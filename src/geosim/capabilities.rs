@@ -14,7 +14,7 @@ use super::request::Request;
 
 const XML: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
 
-/// What a document is made of.
+/// The parts of a document.
 struct Document<'a> {
     catalog: Catalog,
     base: String,
@@ -60,7 +60,7 @@ impl Document<'_> {
         self.catalog.update_sequence
     }
 
-    /// Where the service is asked.
+    /// Returns the address of the service.
     fn href(&self) -> String {
         let scope: String = [self.scope.workspace, self.scope.layer]
             .into_iter()

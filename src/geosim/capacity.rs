@@ -129,7 +129,7 @@ impl Cores {
     }
 }
 
-/// Tells jobs when they are done. Ends with the runtime.
+/// Notifies jobs when they are done. Ends with the runtime.
 async fn look_after(cores: Arc<Cores>, controls: Arc<Controls>) {
     loop {
         let next = cores.jobs.lock().next_departure();

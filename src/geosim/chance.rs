@@ -34,7 +34,7 @@ impl Dice {
     }
 }
 
-/// No request works longer than this, whatever its distribution says.
+/// The longest work of a request, whatever its distribution.
 pub const LONGEST_WORK: Duration = Duration::from_secs(600);
 
 /// How much work a request of a class is, on an idle instance of speed 1.

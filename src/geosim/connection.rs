@@ -26,7 +26,7 @@ pub(super) async fn serve(stream: TcpStream, guest: Guest, life: Arc<Life>) {
         .connections
         .fetch_add(1, Ordering::Relaxed);
     // Without it small answers wait for the peer's delayed acknowledgement. A socket that is gone
-    // will say so when read.
+    // reports that when read.
     stream.set_nodelay(true).ok();
     let mut wire = Wire::new(stream, guest);
     let mut served = 0;
@@ -44,7 +44,7 @@ pub(super) async fn serve(stream: TcpStream, guest: Guest, life: Arc<Life>) {
     }
 }
 
-/// What a connection does after an exchange.
+/// The next step of a connection after an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     Request,
@@ -222,7 +222,7 @@ impl Exchange<'_> {
         } else {
             answer
         };
-        // Without chunks only the end of the connection tells the end of a stream.
+        // Without chunks only the end of the connection marks the end of a stream.
         let needs_close =
             self.request.minor_version() == 0 && matches!(answer.body, Body::Stream(_));
         let keep_alive = self.keep_alive && !needs_close;
@@ -246,7 +246,7 @@ impl Exchange<'_> {
         })
     }
 
-    /// The header lines by which a test knows who answered, from which catalog, and to which
+    /// Returns the header lines by which a test identifies the instance, its catalog and the
     /// request.
     fn identity(&self) -> Vec<u8> {
         let mut lines = format!(
@@ -325,7 +325,8 @@ fn rate_limited() -> Answer {
         .with("X-Rate-Limit-Action", "Reject excess requests")
 }
 
-/// In the shape of the service that was asked; the container's 500 where no service was.
+/// Returns an exception in the shape of the requested service, or the container's 500 if there was
+/// none.
 fn exception(text: &str, route: &Route<'_>) -> Answer {
     match &route.part {
         Part::Ows(call) => ServiceException::internal(text).answer(call.dialect, &call.kvp),

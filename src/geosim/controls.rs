@@ -1,4 +1,5 @@
-//! What a test, a bench or a person does to an instance while it runs, and what it can see of it.
+//! Controls by which a test, a bench or a person changes an instance while it runs, and observes
+//! it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,7 +16,8 @@ use super::fault::{Fault, Outage};
 use super::request::Request;
 use crate::ogc::{PerClass, RequestClass};
 
-/// Shared by an instance and whoever controls it; survives kills and restarts of the instance.
+/// The controls that an instance shares with its test or bench. They survive kills and restarts of
+/// the instance.
 #[derive(Debug)]
 pub struct Controls {
     pub(super) door: Arc<Door>,
@@ -33,7 +35,7 @@ pub struct Controls {
     pub(super) counts: Counts,
 }
 
-/// What happened so far. Written by the instance, read by anybody.
+/// The events so far, written by the instance and read by tests.
 #[derive(Debug)]
 pub(super) struct Counts {
     pub(super) received: PerClass<AtomicU64>,

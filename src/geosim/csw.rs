@@ -1,4 +1,4 @@
-//! CSW, as little of it as tells reads from writes.
+//! CSW, as little of it as distinguishes reads from writes.
 
 use super::answer::Answer;
 use super::capabilities;

@@ -24,8 +24,8 @@ pub struct Contents {
     /// By qualified name: `workspace:layer`.
     pub layers: BTreeMap<String, Layer>,
     pub styles: BTreeSet<String>,
-    /// How many edits made these contents: what `X-Geosim-Epoch` tells, whatever the flavour does
-    /// to `updateSequence`.
+    /// The number of edits that made these contents. `X-Geosim-Epoch` reports it, whatever the
+    /// flavour does to `updateSequence`.
     pub edits: u64,
 }
 
@@ -169,7 +169,7 @@ pub struct Write {
 #[derive(Debug)]
 pub struct DataDirectory {
     disk: Mutex<Disk>,
-    /// `global.xml` on a real disk, for those who watch it.
+    /// The path of `global.xml` on a real disk, for processes that watch it.
     global_xml: Option<PathBuf>,
     /// Features added by WFS-T, by layer.
     inserted: Mutex<BTreeMap<String, u64>>,
@@ -222,7 +222,7 @@ impl DataDirectory {
         }
     }
 
-    /// What is on disk now; instances may know less.
+    /// Returns the contents on disk now; instances may have loaded older ones.
     pub fn contents(&self) -> Arc<Contents> {
         Arc::clone(&self.disk.lock().contents)
     }

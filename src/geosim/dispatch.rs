@@ -39,7 +39,7 @@ pub(super) enum Part<'a> {
     Logout,
     Static(&'a str),
     Preflight,
-    /// To this path on the host the client asked.
+    /// Redirects to this path on the host of the request.
     RedirectTo(&'static str),
     /// The person's controls, outside the webapp.
     Controls,
@@ -240,7 +240,7 @@ fn ows<'a>(request: &'a Request, mapping: &'a str, rest: &'a str, scope: Scope<'
         };
     };
     let service = match root.as_ref().and_then(|root| root.service.clone()) {
-        // Written empty it takes back what the query says.
+        // An empty value cancels the one in the query.
         Some(service) if service.trim().is_empty() => Cow::Borrowed(mapping),
         Some(service) => Cow::Owned(service),
         None => kvp.get("service").unwrap_or(Cow::Borrowed(mapping)),
@@ -265,7 +265,7 @@ fn ows<'a>(request: &'a Request, mapping: &'a str, rest: &'a str, scope: Scope<'
         scope,
     };
     let mut class = class_of(&call, body);
-    // A body whose root is no operation of the service leaves it to the query.
+    // If the root of a body is no operation of the service, the query decides.
     if class == RequestClass::Unknown
         && let Some(asked) = kvp.get("request")
     {
@@ -363,8 +363,7 @@ fn dialect_of(service: &str, version: &str) -> Dialect {
     }
 }
 
-/// What the operation means for a cluster. GeoServer has no such notion; tests and faults choose by
-/// it.
+/// Returns the class of the operation. GeoServer has no such notion; tests and faults select by it.
 fn class_of(call: &OwsCall<'_>, body: &[u8]) -> RequestClass {
     let one_of = |operations: &[&str]| operations.iter().any(|operation| call.asks(operation));
     if call.asks("GetCapabilities") {

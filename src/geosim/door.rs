@@ -3,8 +3,8 @@
 //!
 //! The port stays the instance's own for its whole life, over refusals, kills and restarts: a
 //! second socket is bound to it and never listens. Closing is `shutdown` on the listening socket,
-//! which the kernel does before the call returns: when a test says "refuse", the very next
-//! connection is refused. (Dropping the socket would only be asked of another thread.)
+//! which the kernel does before the call returns. When a test orders a refusal, the very next
+//! connection is refused. (Dropping the socket would only send a request to another thread.)
 
 use std::collections::HashMap;
 use std::io;
@@ -23,7 +23,8 @@ const BACKLOG: i32 = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DoorState {
     Open,
-    /// Listening, but nobody accepts: what a starting servlet container looks like.
+    /// The socket listens, but no connection is accepted: a starting servlet container looks like
+    /// this.
     Unattended,
     /// Accepting, and resetting at once.
     Slamming,
@@ -53,7 +54,7 @@ struct Connection {
     activity: Arc<AtomicU8>,
 }
 
-/// What a connection is doing.
+/// The current activity of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Activity {

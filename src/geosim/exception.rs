@@ -1,4 +1,5 @@
-//! How GeoServer says no: each service and version in its own shape, most of them with status 200.
+//! GeoServer's error answers: each service and version has its own shape, most of them with status
+//! 200.
 
 use std::fmt::Write;
 
@@ -59,7 +60,7 @@ impl ServiceException {
         )
     }
 
-    /// The answer that `dialect` has for it, as JSON if the request asked for that.
+    /// Returns the exception as `dialect` writes it, as JSON if the request selects that.
     pub(super) fn answer(&self, dialect: Dialect, kvp: &Kvp<'_>) -> Answer {
         match kvp.get("exceptions") {
             Some(asked)

@@ -1,16 +1,17 @@
-//! What can go wrong with an instance, and to which of its requests.
+//! The faults of an instance, and the requests that they hit.
 
 use std::time::Duration;
 
 use crate::ogc::RequestClass;
 
-/// One way of being broken. [`Outage`] says which requests it hits; on its own it hits all of them.
+/// One way of being broken. An [`Outage`] selects the requests it hits; on its own it hits all of
+/// them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
     /// Nothing listens: new connections are refused, open ones are closed once idle.
     Refuse,
-    /// The servlet container is starting: the kernel accepts connections, nobody reads them. They
-    /// are served after [`heals`].
+    /// The servlet container is starting: the kernel accepts connections, and the instance does not
+    /// read them. They are served after [`heals`].
     ///
     /// [`heals`]: super::Controls::heals
     Starting,
@@ -35,13 +36,13 @@ pub enum Fault {
     /// The container's error page is sent while the body of the request is still coming, and the
     /// connection closed.
     AnswerEarly(u16),
-    /// What is sent is not HTTP.
+    /// The bytes sent are not HTTP.
     Garbage,
     /// These bytes are sent for an answer, and the connection stays.
     Raw(&'static str),
     /// The head of the answer has so many fields that mean nothing.
     Fields(usize),
-    /// Fast answers that say `java.lang.OutOfMemoryError`, with status 200 where the service's
+    /// Fast answers that report `java.lang.OutOfMemoryError`, with status 200 where the service's
     /// exceptions have it.
     OutOfMemory,
     /// As [`Fault::OutOfMemory`], with another text: `Stale file handle`,
@@ -74,7 +75,7 @@ impl Fault {
         Outage::from(self).only(class)
     }
 
-    /// Hits requests whose path starts like this only.
+    /// Limits the fault to requests whose path starts with `path`.
     pub fn under(self, path: &str) -> Outage {
         Outage::from(self).under(path)
     }

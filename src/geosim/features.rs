@@ -1,5 +1,5 @@
-//! Feature collections as long as asked, written while they are sent. Each ends with the number it
-//! contains, so that a client can tell a whole one from one that was cut off.
+//! Feature collections of the requested length, written while they are sent. Each ends with the
+//! number it contains, so that a client can distinguish a whole one from one that was cut off.
 
 use std::fmt::Write;
 

@@ -1,5 +1,5 @@
-//! Maps that are real PNGs: a tint of the instance's own, and its name written on it, so that a
-//! person sees at a glance and a test by decoding who drew what.
+//! Maps that are real PNGs, in a tint of the instance's own and with its name on them. A person
+//! sees at a glance which instance drew a map, and a test finds it by decoding.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,8 @@ pub const PNG_AUTHOR: &str = "Author";
 const PADDING: png::chunk::ChunkType = png::chunk::ChunkType(*b"gsIm");
 /// Length, type and checksum around the content of a chunk.
 const CHUNK_FRAME: usize = 12;
-/// Pictures are few: a map viewer asks for its own sizes again and again.
+/// The most pictures kept. They are few, because a map viewer requests its own sizes again and
+/// again.
 const MAX_PICTURES: usize = 256;
 const WHITE: u8 = 0;
 const TINT: u8 = 1;

@@ -130,7 +130,7 @@ impl Instance {
         self.controls.suffers(outage);
     }
 
-    /// See [`Controls::heals`]. Brings nobody back from the dead: that is
+    /// Ends the faults; see [`Controls::heals`]. A killed instance stays dead until
     /// [`restart`](Self::restart).
     pub fn heals(&self) {
         if self.is_running() {
@@ -179,8 +179,9 @@ impl Instance {
             .publish(layer);
     }
 
-    /// As `kill -9`: the kernel closes every connection at once, in good order where it had read
-    /// everything, else with a reset; then connections are refused. What was in memory is gone.
+    /// Kills the instance like `kill -9`. The kernel closes every connection at once: in good order
+    /// where it had read everything, else with a reset. Then connections are refused, and the
+    /// contents of memory are gone.
     pub fn kill(&self) {
         self.end(false);
     }

@@ -50,8 +50,8 @@ pub(super) struct Catalog {
     pub(super) update_sequence: u64,
 }
 
-/// What stock GeoServer adds to the number while it loads: the global settings, and its services
-/// (WMS, WFS, WCS, WPS, CSW, WMTS and the tile settings).
+/// The increase of a stock GeoServer's update sequence during a load: one each for the global
+/// settings and its services (WMS, WFS, WCS, WPS, CSW, WMTS and the tile settings).
 pub const VANILLA_RELOAD_BUMPS: u64 = 8;
 
 /// The data directory could not be read.
@@ -102,9 +102,9 @@ impl Life {
         }
     }
 
-    /// What `POST /rest/reload` does: empties the catalog, then reads the data directory. Who asks
-    /// meanwhile gets answers from an empty catalog. The layers are as they were when the reading
-    /// began, the number as it is when it ends.
+    /// Does the work of `POST /rest/reload`: empties the catalog, then reads the data directory.
+    /// Requests that arrive meanwhile are answered from an empty catalog. The layers are those at
+    /// the start of the reading; the update sequence is the one at its end.
     pub(super) async fn reload_catalog(&self) -> Result<(), ReloadFailed> {
         let _all_others_wait = self.configuration_lock.write().await;
         let counts = &self.controls.counts;
@@ -166,8 +166,8 @@ impl Life {
         self.edit(&Edit::PutLayer(store, LayerKind::Vector { features: 10 }));
     }
 
-    /// How much work a request is: what it says itself, or what its class usually is, more while
-    /// cold.
+    /// Returns the work of a request: the work it states, or the usual work of its class, and more
+    /// while the instance is cold.
     pub(super) fn work_of(&self, class: RequestClass, request: &Request) -> Duration {
         let work = stated_work(request)
             .unwrap_or_else(|| self.behaviour.service_time[class].draw(&self.controls.dice));
@@ -203,9 +203,9 @@ impl Life {
     }
 }
 
-/// A key by which a request says which one it is; answers give it back as `X-Geosim-Tag`.
+/// The key by which a request identifies itself; answers return it as `X-Geosim-Tag`.
 pub(super) const TAG: &str = "geosim_tag";
-/// A key by which a request says how much work it is.
+/// The key by which a request states its work.
 pub(super) const WORK: &str = "geosim_work";
 
 fn stated_work(request: &Request) -> Option<Duration> {

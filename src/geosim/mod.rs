@@ -37,11 +37,12 @@
 //!
 //! # What helps to test
 //!
-//! - Maps are real PNGs in a tint of the instance's own with its name on them; collections end with
-//!   the number of features they hold: a client can tell a whole answer from a broken one.
-//! - `X-Geosim` names who answered, `X-Geosim-Epoch` counts the edits that its catalog has seen
-//!   (whatever the flavour does to `updateSequence`), `X-Geosim-Tag` repeats the request's
-//!   `geosim_tag`. A request may state its work: `geosim_work=350ms`.
+//! - Maps are real PNGs in a tint of the instance's own with its name on them. Collections end with
+//!   the number of features they hold, so a client can distinguish a whole answer from a broken
+//!   one.
+//! - `X-Geosim` names the instance that answered. `X-Geosim-Epoch` counts the edits that its
+//!   catalog has seen (whatever the flavour does to `updateSequence`). `X-Geosim-Tag` repeats the
+//!   request's `geosim_tag`. A request may state its work: `geosim_work=350ms`.
 //! - [`DataDirectory::writes`] lists everything executed that must not be executed twice.
 //! - [`Controls::requests`] gives the last requests byte for byte.
 //! - Faults begin and end before the call that orders them returns; chance is drawn from a seed.
@@ -49,10 +50,10 @@
 //! # Why HTTP by hand
 //!
 //! A sick GeoServer ends bodies early, resets in the middle of an answer, leaves requests unread
-//! and accepts connections that nobody serves. A server library exists to prevent that; around one
-//! we would need a wrapper of the socket that knows what the library is about to write. So requests
-//! are parsed by `httparse`, and answers are written here, which is also what makes a map cost a
-//! few microseconds: benches run several instances on one core.
+//! and accepts connections that it never serves. A server library exists to prevent that. Using one
+//! would require a socket wrapper that knows what the library is about to write. So requests are
+//! parsed by `httparse`, and answers are written here. This also makes a map cost only a few
+//! microseconds: benches run several instances on one core.
 
 mod answer;
 mod auth;

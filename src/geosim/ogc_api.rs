@@ -1,4 +1,4 @@
-//! OGC API Features, as little of it as a front door can tell apart: collections, their items, and
+//! OGC API Features, as little of it as a front door can distinguish: collections, their items, and
 //! writes.
 
 use serde_json::json;

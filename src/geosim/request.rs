@@ -16,7 +16,7 @@ pub const KEPT_BODY: usize = 2 << 20;
 /// More headers than this are refused, as a servlet container does.
 pub(super) const MAX_HEADERS: usize = 100;
 
-/// What an instance was asked, to be looked at by tests.
+/// A request that an instance received, for tests to inspect.
 #[derive(Clone)]
 pub struct Request {
     head: Bytes,
@@ -56,7 +56,7 @@ pub(super) enum Framing {
 }
 
 impl Request {
-    /// The request whose head is `head`, complete; `None` if it is not HTTP/1.
+    /// Parses the complete request head `head`; returns `None` if it is not HTTP/1.
     pub(super) fn parse(head: Bytes) -> Option<Self> {
         let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut parsed = httparse::Request::new(&mut slots);

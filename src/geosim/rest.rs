@@ -150,7 +150,7 @@ fn imports(life: &Life, request: &Request, address: &RestPath<'_>) -> Answer {
     }
 }
 
-/// Changes that are saved outside the catalog: nobody's `updateSequence` moves.
+/// Handles changes that are saved outside the catalog: they move no instance's `updateSequence`.
 fn outside_catalog(life: &Life, request: &Request, path: &str) -> Answer {
     if matches!(request.method(), "GET" | "HEAD") {
         return Answer::ok(JSON, "{}");

@@ -1,4 +1,5 @@
-//! From a routed request to its answer: capacity first, then the part of GeoServer that was asked.
+//! The answer to a routed request: capacity first, then the part of GeoServer that the request
+//! names.
 
 use super::answer::Answer;
 use super::capacity::{Done, GaveUp};

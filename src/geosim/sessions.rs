@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
-/// Beyond this all sessions are forgotten: nobody has so many browsers.
+/// The most sessions, far more than a test has browsers. Beyond this number all are forgotten.
 const MAX_SESSIONS: usize = 10_000;
 
 #[derive(Debug, Default)]

@@ -1,10 +1,10 @@
 //! Processor sharing, as a pure state machine: all jobs in progress share the cores equally, none
 //! more than one core.
 //!
-//! Every job receives service at the same rate, so one number suffices: how much service a job that
-//! was there from the beginning would have received (the virtual time). A job that arrives at
-//! virtual time v with work w leaves at v + w, whoever comes and goes meanwhile; the jobs wait in a
-//! heap ordered by that.
+//! Every job receives service at the same rate, so one number suffices: the service that a job
+//! present from the beginning would have received (the virtual time). A job that arrives at virtual
+//! time v with work w leaves at v + w, whichever jobs come and go meanwhile. The jobs wait in a
+//! heap ordered by that time.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -58,7 +58,7 @@ impl<T> SharedCores<T> {
         self.speed = speed;
     }
 
-    /// When the next job leaves if nobody else arrives.
+    /// Returns when the next job leaves if no other arrives.
     pub(super) fn next_departure(&self) -> Option<Instant> {
         let left = (self.jobs.peek()?.leaves - self.virtual_seconds).max(0.0);
         Some(
@@ -88,7 +88,7 @@ impl<T> SharedCores<T> {
         self.virtual_seconds += elapsed * self.rate();
         self.at = self.at.max(now);
         if self.jobs.is_empty() {
-            // Nobody measures by it; starting over keeps it precise.
+            // No job depends on the value now; starting over keeps it precise.
             self.virtual_seconds = 0.0;
         }
     }
@@ -124,7 +124,7 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// Runs to the end and notes who left when, in milliseconds.
+    /// Runs to the end and returns the departures: the jobs and their times in milliseconds.
     fn departures(mut cores: SharedCores<char>, start: Instant) -> Vec<(char, u128)> {
         let mut left = Vec::new();
         while let Some(next) = cores.next_departure() {

@@ -1,5 +1,5 @@
-//! Tiles: WMTS, TMS, WMS-C and `tiled=true`. Cheap when the tile is there; else one
-//! metatile of 4 x 4 is rendered, and who wants a tile of it at the same instance waits for it.
+//! Tiles: WMTS, TMS, WMS-C and `tiled=true`. A tile in the cache is cheap. Otherwise one metatile
+//! of 4 x 4 is rendered, and requests for its tiles at the same instance wait for it.
 
 use std::sync::atomic::Ordering;
 
@@ -16,7 +16,7 @@ use super::tile_address::{TileAddress, Wrong};
 use super::wms;
 use crate::ogc::RequestClass;
 
-/// All tiles are of the same age: what matters is that they can be asked conditionally.
+/// The age of all tiles. It is the same for each, because only conditional requests depend on it.
 const LAST_MODIFIED: &str = "Thu, 01 Jan 2026 00:00:00 GMT";
 
 pub(super) async fn answer(

@@ -1,9 +1,9 @@
 //! HTTP/1.1 on a socket, by hand: reading requests with `httparse`, writing answers well or, on
 //! demand, badly.
 //!
-//! A server library would be less code here and would refuse to do what a sick GeoServer does: end
-//! a body early, reset in the middle of an answer, leave a request unread, send bytes that are not
-//! HTTP, keep the order of received headers.
+//! A server library would be less code here, but would refuse to act as a sick GeoServer does. Such
+//! a server ends a body early, resets in the middle of an answer, leaves a request unread or sends
+//! bytes that are not HTTP. This code also keeps the order of received headers.
 
 use std::io;
 use std::io::Write as _;

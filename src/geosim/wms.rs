@@ -114,7 +114,7 @@ fn size_asked(call: &OwsCall<'_>) -> Result<Picture, ServiceException> {
     Ok(Picture::map(width, height))
 }
 
-/// An exception, or the picture of one for those who asked for pictures only.
+/// Returns an exception, or a picture of it for clients that accept only pictures.
 fn refused_map(life: &Life, call: &OwsCall<'_>, exception: &ServiceException) -> Answer {
     let asked = call
         .kvp

@@ -1,4 +1,4 @@
-//! The little of an XML body that decides what is asked.
+//! A reader for the few parts of an XML body that determine the request.
 
 use quick_xml::NsReader;
 use quick_xml::events::{BytesStart, Event};

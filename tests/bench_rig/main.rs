@@ -1,6 +1,6 @@
-//! The parts of the benches that can be wrong without anybody noticing: who arrives, the model that
-//! measurements are compared with, what counts as wrong during a roll, quantiles. (A bench without a harness cannot hold tests of its
-//! own.)
+//! Tests of the parts of the benches that can be wrong unnoticed: the arrivals, the model beside
+//! the measurements, the count of wrong answers during a roll, and the quantiles. (A bench without
+//! a harness cannot hold tests of its own.)
 
 #[path = "../../benches/mix/arrivals.rs"]
 mod arrivals;

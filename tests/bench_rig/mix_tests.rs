@@ -1,4 +1,4 @@
-//! Drawn mixes are what they say they are.
+//! Tests that drawn mixes have the properties they claim.
 
 use crate::mix::Drawn;
 

@@ -14,7 +14,7 @@ use super::client::Client;
 use super::rig::{Plan, Rig};
 
 const ZOOM: u32 = 12;
-/// What a user's map shows.
+/// The tiles of a user's map: columns and rows.
 const MAP: (u32, u32) = (8, 5);
 /// How often the user pans.
 const PANS: u32 = 8;
@@ -55,7 +55,8 @@ fn rendered(rig: &Rig) -> u64 {
         .sum()
 }
 
-/// Asks for all of them at once, each on a connection of its own, and tells who answered.
+/// Sends all requests at once, each on a connection of its own, and returns the names of the
+/// upstreams that answered.
 async fn burst(rig: &Rig, targets: Vec<String>) -> BTreeSet<String> {
     let address = rig.address();
     let mut asked = JoinSet::new();

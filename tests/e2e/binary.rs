@@ -60,7 +60,7 @@ impl Process {
         }
     }
 
-    /// What it logged so far.
+    /// Returns the log so far.
     pub(crate) fn log(folder: &Path) -> String {
         std::fs::read_to_string(folder.join("log")).unwrap()
     }

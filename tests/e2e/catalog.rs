@@ -40,7 +40,7 @@ const FLAVOURS: [Flavour; 3] = [
     Flavour::VanillaRewriting,
 ];
 
-/// A request of an administrator who has a password.
+/// A REST request by an administrator with a password.
 fn rest(method: &str, path: &str, body: &str) -> Vec<u8> {
     format!(
         "{method} /geoserver/rest{path} HTTP/1.1\r\nHost: maps.example.org\r\nAuthorization: {BASIC}\r\n\
@@ -355,7 +355,7 @@ async fn a_new_layer_that_everybody_asks_for_at_once_is_never_unknown_while_it_s
         assert!(is_map(&answer), "{number}: {}", answer.text());
     }
     assert!(rig.main.received(RequestClass::Map) >= before + 400);
-    // What no workspace that changed has is the client's mistake, and has its budget as ever.
+    // A layer that no changed workspace has is the client's mistake, and keeps its usual budget.
     let (began, before) = (Instant::now(), rig.main.received(RequestClass::Map));
     for _ in 0..400 {
         let answer = client
@@ -478,7 +478,7 @@ async fn a_replica_that_somebody_reloads_behind_our_back_costs_no_wrong_map() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_asks_for_what_nobody_has_gets_the_replicas_own_words() {
-    // Without probes meanwhile: every map that the main is asked for is a second opinion.
+    // There are no probes meanwhile, so every map request to the main is a second opinion.
     let rig = plan(2, Flavour::GeOrchestra)
         .health("interval = \"1h\"")
         .start()
@@ -615,7 +615,7 @@ async fn from_the_last_write_to_all_fresh_takes_the_settling_and_the_reloads() {
     let written = Instant::now();
     rig.until_epoch(1).await;
     let (took, least) = (written.elapsed(), Duration::from_millis(500 + 3 * 300));
-    // A bound that says "no reload waited for something else", with room for a busy machine.
+    // The bound means "no reload waited for something else", with room for a busy machine.
     assert!(
         took >= least && took < least * 2,
         "{took:?}, and the parts are {least:?}"

@@ -1,4 +1,5 @@
-//! Where requests of each class end, by geosim's own record of which instance received what.
+//! Tests of the destinations of requests of each class, by geosim's own record of the requests that
+//! each instance received.
 
 use geofront::geosim::Instance;
 

@@ -1,5 +1,5 @@
-//! A client that sends exactly what a test says and tells exactly what came back, broken answers
-//! included.
+//! A client that sends exactly what a test specifies and returns exactly what it received, broken
+//! answers included.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// No answer in a test takes longer, unless the test says so.
+/// The longest time to wait for an answer, unless a test sets another.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What came back.
+/// The answer as received.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,

@@ -1,4 +1,4 @@
-//! What a client does wrong, or we cannot do, never counts against an upstream.
+//! Tests that a client's fault, or an inability of ours, never counts against an upstream.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use super::client::{Client, get};
 use super::requests::{FEATURES, MAP};
 use super::rig::{Plan, Rig};
 
-/// The head of a request whose body never comes.
+/// The head of a request that never sends its body.
 const OPTIONS: &[u8] =
     b"OPTIONS /geoserver/wms HTTP/1.1\r\nHost: maps.example.org\r\nContent-Length: 100\r\n\r\n";
 

@@ -1,5 +1,5 @@
-//! Identical requests at the same time: one goes upstream, all get its answer, and nobody gets what
-//! is not theirs.
+//! Tests of identical concurrent requests: one goes upstream, all get its answer, and no client
+//! gets the answer of another.
 
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use super::client::{Answer, Client, get};
 use super::requests::{CAPABILITIES, MAP, TRANSACTION, WFS, XML};
 use super::rig::{PATIENCE, Plan, Rig};
 
-/// A map that takes long enough for all who ask at once to be there before the answer. Its path is
+/// A map that takes long enough for all concurrent clients to arrive before the answer. Its path is
 /// not that of probes.
 fn map() -> String {
     format!(
@@ -78,7 +78,7 @@ async fn answers(clients: Vec<Client>) -> Vec<Answer> {
     reading.join_all().await
 }
 
-/// The first is with a replica before the others ask.
+/// Sends the leader's request first, and the others' once it is with a replica.
 async fn lead_and_follow(rig: &Rig, leader: &str, followers: Vec<String>) -> (Client, Vec<Client>) {
     let before = received(rig);
     let mut leading = rig.client().await;

@@ -1,5 +1,5 @@
-//! A wrong belief of ours costs nothing: what we ask may be wrong, and what all upstreams share is
-//! no upstream's fault.
+//! A wrong belief of ours costs nothing: our probes may be wrong, and a fault that all upstreams
+//! share is no upstream's fault.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use super::rig::{Plan, Rig};
 
 const UI: &str = "/geoserver/web/";
 
-/// As an administrator asks for the workspaces.
+/// An administrator's request for the workspaces.
 fn workspaces() -> Vec<u8> {
     let head = get("/geoserver/rest/workspaces.json");
     head.replacen("\r\n", &format!("\r\nAuthorization: {BASIC}\r\n"), 1)

@@ -46,7 +46,7 @@ fn with_weight(config: &str, weight: u16) -> String {
     )
 }
 
-/// Config reloads that were refused so far, as `/metrics` tells.
+/// Returns the number of config reloads refused so far, from `/metrics`.
 async fn refusals(rig: &Rig) -> usize {
     let mut client = Client::connect(rig.app.admin).await.unwrap();
     let metrics = client.get("/metrics").await.unwrap().body;
@@ -57,8 +57,8 @@ async fn refusals(rig: &Rig) -> usize {
         .count()
 }
 
-/// What lies between the first part and the second at the first look; at the second, everything is
-/// there.
+/// The time between the two parts of a write: the first look sees only the first part, and the
+/// second look sees everything.
 const GAP: Duration = Duration::from_millis(75);
 /// A test that was held up longer between two writes has written a short file.
 const HELD_UP: Duration = Duration::from_millis(95);
@@ -70,7 +70,7 @@ async fn a_file_that_is_still_being_written_is_not_taken_for_a_short_one() {
     let mut transitions = rig.app.control.transitions();
     let mut weights = 1..=30;
     for is_whole_so_far in [true, false, true, false] {
-        // A round in which the test was held up says nothing, and is done again.
+        // A round in which the test was held up proves nothing, and is repeated.
         loop {
             let weight = weights.next().expect("the test is not held up each time");
             let whole = with_weight(&base, weight);
@@ -99,8 +99,8 @@ async fn a_file_that_is_still_being_written_is_not_taken_for_a_short_one() {
 async fn an_edit_from_which_no_event_comes_is_in_force_within_a_second_too() {
     let rig = Plan::replicas(1).start().await;
     let path = rig.config_path();
-    // The kernel tells the folder through whose name a file is written, and nobody else: as with a
-    // single file that is mounted into a container, or written on another machine.
+    // The kernel notifies only the folder through whose name a file is written. The same happens
+    // with a single file that is mounted into a container, or written on another machine.
     let elsewhere = path.with_file_name("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
     let other_name = elsewhere.join("config");

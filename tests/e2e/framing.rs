@@ -1,5 +1,5 @@
-//! Where answers and bodies end, and what belongs to one connection only: between us and upstreams,
-//! and us and clients.
+//! Tests of the ends of answers and bodies, and of what belongs to one connection only: between
+//! geofront and upstreams, and between geofront and clients.
 
 use std::time::{Duration, Instant};
 
@@ -188,8 +188,8 @@ async fn a_websocket_passes_from_everybody() {
     assert_eq!(&bytes, b"hello");
     let seen = last_request(&rig);
     assert_eq!(seen.header("sec-websocket-version"), Some("13"));
-    // What the client says now is no HTTP, and reaches the upstream, which takes it for a bad
-    // request.
+    // The client now sends bytes that are no HTTP. They reach the upstream, which takes them for a
+    // bad request.
     client.send(b"\x81\x85\r\n\r\n").await.unwrap();
     client.read_exact(&mut bytes).await.unwrap();
     assert_eq!(&bytes, b"HTTP/");

@@ -1,4 +1,4 @@
-//! What a front door must stand: slow clients, old clients, odd clients, malicious clients.
+//! Tests of the clients that a front door must withstand: slow, old, odd and malicious ones.
 
 use std::time::{Duration, Instant};
 

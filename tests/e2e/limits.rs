@@ -1,5 +1,5 @@
-//! Caps, the queue and the rules for the whole cluster: who goes, who waits, who is refused, and
-//! what is told of it.
+//! Tests of the caps, the queue and the cluster-wide limits: which requests are served, wait or are
+//! refused, and what is reported about them.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -119,7 +119,7 @@ async fn metric(rig: &Rig, name: &str) -> Option<f64> {
         .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
 
-/// Sensible to act on for whoever is told.
+/// Returns the seconds of `Retry-After`, which the answer must have so that a client can act on it.
 fn seconds_to_wait(answer: &Answer) -> u32 {
     let seconds = answer
         .header("retry-after")

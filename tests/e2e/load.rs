@@ -1,4 +1,4 @@
-//! Clients that never stop asking and look at every answer.
+//! Clients that send requests without pause and check every answer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::rig::PATIENCE;
 /// Wrong answers remembered for the test's message.
 const REMEMBERED: usize = 5;
 
-/// What became of the requests.
+/// The results of the requests.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) requests: u64,
@@ -30,8 +30,8 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// `clients` at once ask for `targets` in turn, each on a connection it keeps as long as it
-    /// may.
+    /// Starts `clients` concurrent clients that request `targets` in turn, each on a connection
+    /// that it keeps as long as it may.
     pub(crate) fn start(
         address: SocketAddr,
         clients: usize,
@@ -129,7 +129,7 @@ async fn one(address: SocketAddr, target: &str, kept: &mut Option<Client>) -> Re
     check(target, &answer)
 }
 
-/// What a working cluster answers to the requests of these tests.
+/// Checks that an answer is the one that a working cluster gives to the requests of these tests.
 fn check(target: &str, answer: &Answer) -> Result<(), String> {
     let text = || answer.text().chars().take(200).collect::<String>();
     if answer.status != 200 {

@@ -17,14 +17,15 @@ use super::rig::{Plan, Rig};
 const WMS: &str = "/geoserver/wms";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// A map whose form has `size` bytes: what it asks for stands behind its style.
+/// A map request whose form has `size` bytes: a long style precedes the parameters that name the
+/// map.
 fn long_map(size: usize) -> Vec<u8> {
     let (_, parameters) = MAP.split_once('?').unwrap();
     let style = "x".repeat(size - parameters.len() - "sld_body=&".len());
     format!("sld_body={style}&{parameters}").into_bytes()
 }
 
-/// Features whose form has `size` bytes, in the same way.
+/// A feature request whose form has `size` bytes, in the same way.
 fn long_query(size: usize) -> Vec<u8> {
     let (_, parameters) = FEATURES.split_once('?').unwrap();
     let filter = "x".repeat(size - parameters.len() - "note=&".len());
@@ -73,7 +74,7 @@ fn posts(instance: &Instance) -> Vec<(u64, u64)> {
     posts
 }
 
-/// Who has received what since the last look: the main, the replica.
+/// Returns how many requests the main and the replica have received since the last call.
 fn reached(rig: &Rig) -> (usize, usize) {
     (posts(&rig.main).len(), posts(&rig.replicas[0]).len())
 }

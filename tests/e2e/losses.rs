@@ -18,7 +18,7 @@ fn default_health(plan: Plan) -> Plan {
         .health("down_interval = \"2s\"")
 }
 
-/// Asks on a connection of its own.
+/// Sends a request on a connection of its own.
 fn ask(rig: &Rig, target: String) -> JoinHandle<Answer> {
     let address = rig.address();
     tokio::spawn(async move {
@@ -31,7 +31,7 @@ fn ask(rig: &Rig, target: String) -> JoinHandle<Answer> {
     })
 }
 
-/// So many maps are asked for at a time, no two of them the same.
+/// Sends `count` concurrent map requests, no two of them the same.
 fn ask_for_maps(rig: &Rig, count: usize) -> Vec<JoinHandle<Answer>> {
     (0..count)
         .map(|number| {
@@ -78,7 +78,7 @@ async fn kill_one_with(in_flight: usize, limits: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_killed_with_all_its_reads_in_flight_costs_none_of_them_at_the_defaults() {
-    // What the learned limit begins with.
+    // The initial value of the learned limit.
     kill_one_with(8, "").await;
     kill_one_with(16, "[limits]\nmax_in_flight = 16").await;
 }

@@ -7,7 +7,7 @@ use super::client::get;
 use super::requests::MAP;
 use super::rig::{Plan, Rig};
 
-/// What upstreams received of clients, by method and target.
+/// Returns the requests of clients that upstreams received, by method and target.
 fn received(rig: &Rig) -> Vec<String> {
     let all = rig
         .replicas

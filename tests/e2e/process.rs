@@ -101,7 +101,7 @@ async fn a_reload_that_hangs_on_a_slow_disk_holds_up_neither_the_admin_endpoint_
  {
     let cluster = Cluster::new();
     let mut process = cluster.start(None).await;
-    // Nobody writes into this pipe: whoever reads it waits, as on an NFS server that is gone.
+    // This pipe has no writer, so a reader blocks, as on an NFS server that is gone.
     let config = cluster.path().join("geofront.toml");
     std::fs::remove_file(&config).unwrap();
     assert!(

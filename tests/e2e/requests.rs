@@ -1,4 +1,4 @@
-//! What clients ask for.
+//! The requests that clients send.
 
 /// A map of the layer that every GeoServer of geOrchestra has.
 pub(crate) const MAP: &str = "/geoserver/wms?service=WMS&version=1.1.1&request=GetMap&layers=geor:public_layer&styles=&format=image/png\

@@ -186,7 +186,7 @@ async fn a_geoserver_that_an_operator_drained_stays_drained_when_geofront_is_kil
     );
     second.child.kill().await.unwrap();
 
-    // A power cut that tore the file costs what it said, and nothing else.
+    // A power cut that tore the file costs its contents, and nothing else.
     std::fs::write(&state, "{\"version\": 2, \"upstr").unwrap();
     let third = Process::start(folder.path()).await;
     third.until_all_eligible().await;

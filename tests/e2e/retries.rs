@@ -1,5 +1,5 @@
-//! A write is executed at most once; a read whose upstream dies before its first byte is
-//! answered by another.
+//! Tests that a write is executed at most once, and that a read whose upstream dies before its
+//! first byte is answered by another.
 
 use std::time::Instant;
 

@@ -18,7 +18,7 @@ use super::client::{Answer, Client, get, post};
 /// A condition that takes longer is taken for one that never comes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What every test of the front door starts from: probes that find out within a blink.
+/// The health settings of every test of the front door: probes that detect a change almost at once.
 const QUICK_HEALTH: &str = r#"
 [health]
 interval = "100ms"
@@ -141,7 +141,8 @@ impl Plan {
             rig.upstreams().iter().all(|u| u.health == HealthState::Up)
         })
         .await;
-        // What is reloaded before the main said its first number is reloaded again, as it should.
+        // A replica that was reloaded before the main's first update sequence is reloaded again, as
+        // it should be.
         let number = |rig: &Rig| rig.app.control.status(Instant::now()).catalog.number;
         rig.until("the main's catalog is known", |rig| {
             !watches_catalog || number(rig).is_some()
@@ -268,7 +269,7 @@ impl Rig {
         self.request(&post(target, content_type, body)).await
     }
 
-    /// What Prometheus would scrape.
+    /// Returns the metrics as Prometheus would scrape them.
     pub(crate) async fn metrics(&self) -> String {
         let mut admin = Client::connect(self.app.admin)
             .await

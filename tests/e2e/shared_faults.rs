@@ -1,4 +1,4 @@
-//! A fault that upstreams share is nobody's: it is shown as what it is.
+//! A fault that all upstreams share is attributed to none of them, and is shown as a shared fault.
 
 use std::time::{Duration, Instant};
 
@@ -71,7 +71,7 @@ async fn a_trial_is_decided_by_the_first_byte_of_an_export_and_not_by_its_end() 
     rig.until("it is on trial", |rig| rig.upstream("slave1").half_open)
         .await;
     rig.replicas[0].heals();
-    // Nothing but the export comes, and nobody else can take it.
+    // The only request is the export, and no other upstream can take it.
     rig.app
         .control
         .set_mode("slave2", Mode::Drain, true, Instant::now())

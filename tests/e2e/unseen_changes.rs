@@ -1,5 +1,5 @@
-//! Changes of the catalog that the main's number does not report, in the words of those who missed
-//! them.
+//! Changes of the catalog that the main's update sequence does not report, described as operators
+//! complained about them.
 
 use std::time::{Duration, Instant};
 

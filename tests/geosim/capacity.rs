@@ -1,5 +1,5 @@
-//! How much an instance gets done: slots, shared cores, threads, speed, a cold start, and what
-//! control-flow tells of it (7).
+//! Tests of an instance's throughput: slots, shared cores, threads, speed, a cold start, and the
+//! limits of control-flow and its reports (7).
 
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! The catalog in memory: what moves its number (4.4), and what a reload does to those who ask
-//! meanwhile (4.2).
+//! Tests of the catalog in memory: the events that move its update sequence (4.4), and the answers
+//! that clients get during a reload (4.2).
 
 use std::time::Instant;
 

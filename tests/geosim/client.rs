@@ -15,7 +15,7 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
-    /// The body ended as its framing said it would.
+    /// The body ended as its framing announced.
     pub(crate) is_whole: bool,
 }
 
@@ -76,7 +76,7 @@ impl Reply {
     }
 }
 
-/// The author written in a PNG whose pixels can be decoded.
+/// Returns the author written in a PNG, if its pixels can be decoded.
 fn author_of(png: &[u8]) -> Option<String> {
     let mut reader = png::Decoder::new(io::Cursor::new(png)).read_info().ok()?;
     let mut pixels = vec![0; reader.output_buffer_size()?];
@@ -162,8 +162,8 @@ pub(crate) fn connect(instance: &Instance) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// What came until the end; an error if nothing of use did. A reset after the head is an answer
-/// that is not whole.
+/// Reads to the end and returns the reply; an error if nothing of use arrived. A reset after the
+/// head gives an answer that is not whole.
 pub(crate) fn read_to_end(stream: &mut TcpStream) -> io::Result<Reply> {
     let mut received = Vec::new();
     match stream.read_to_end(&mut received) {

@@ -1,12 +1,12 @@
-//! How GeoServer says no: in the shape and with the status of each service and version (5.4), so
-//! that the status alone tells little.
+//! Tests of GeoServer's error answers: each service and version has a shape and status of its own
+//! (5.4), so the status alone reveals little.
 
 use geofront::geosim::{BASIC, Cluster};
 
 use crate::client::{GET_MAP, XML, get, get_with, post, start};
 
-/// A layer that is not there, asked in every dialect: target, status, content type, what the report
-/// looks like.
+/// Requests for an unknown layer in every dialect: target, status, content type, and the form of
+/// the report.
 const UNKNOWN_LAYER: [(&str, u16, &str, &str); 8] = [
     (
         "/geoserver/wms?service=WMS&version=1.1.1&request=GetMap&layers=geor:nowhere&width=9&height=9",
@@ -259,7 +259,7 @@ fn rest_says_what_is_missing_as_text_with_404() {
     }
 }
 
-/// What a client's mistake and a stale replica look like is the same.
+/// A client's mistake and a stale replica look the same.
 #[test]
 fn a_layer_published_elsewhere_is_as_unknown_as_one_that_never_was() {
     let cluster = Cluster::start(1);

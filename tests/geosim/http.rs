@@ -17,7 +17,7 @@ fn instant() -> Instance {
     instance(Behaviour::default())
 }
 
-/// Asks on an open connection and reads one answer with a length.
+/// Sends a request on an open connection and reads one answer with a length.
 fn ask(stream: &mut TcpStream, target: &str) -> Vec<u8> {
     stream
         .write_all(format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes())

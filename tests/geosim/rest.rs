@@ -1,5 +1,5 @@
-//! REST: who may use it, what waits for the configuration lock and what does not, what is reloaded
-//! by what (4.1).
+//! Tests of REST: its authorization, the requests that wait for the configuration lock, and what
+//! each kind of reload replaces (4.1).
 
 use std::time::{Duration, Instant};
 
@@ -89,7 +89,7 @@ fn a_reload_is_posted_or_put_and_answered_when_it_is_over() {
     assert_eq!(main.control().catalog_reloads(), 2);
 }
 
-/// Why a health check that asks for the version calls a reloading instance healthy.
+/// A health check that requests the version therefore calls a reloading instance healthy.
 #[test]
 fn about_answers_in_the_middle_of_a_reload() {
     in_an_endless_reload(Behaviour::default(), |instance| {
@@ -155,7 +155,7 @@ fn writes_wait_for_a_reload_and_are_not_lost_in_it() {
     );
 }
 
-/// 4.2: so whoever calls must not call twice.
+/// 4.2: a caller must therefore not call twice.
 #[test]
 fn reloads_asked_at_the_same_time_run_one_after_the_other_each_in_full() {
     let main = reloads_slowly();

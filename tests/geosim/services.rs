@@ -8,8 +8,8 @@ use crate::client::{GET_MAP, Reply, XML, get, get_with, post, start};
 
 const WMS: &str = "/geoserver/wms?service=WMS&version=1.3.0&request=GetCapabilities";
 
-/// Where each service tells what it has, the root of its document, and what an entry of the list
-/// looks like.
+/// The capabilities request of each service, the root of its document, and the form of an entry in
+/// its list.
 const CAPABILITIES: [(&str, &str, &str); 9] = [
     (
         WMS,
@@ -116,7 +116,7 @@ fn capabilities_list_every_layer_of_the_kind_that_the_service_has() {
     }
 }
 
-/// 4.5: what a version probe asks for.
+/// 4.5: the request of a version probe.
 #[test]
 fn a_namespace_that_does_not_exist_gives_the_number_and_no_layers() {
     let main = start();

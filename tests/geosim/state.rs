@@ -1,5 +1,5 @@
-//! What GeoServer keeps in the memory of one instance, unknown to all others: locks of features and
-//! background processes. And what it does not: the database is everybody's.
+//! Tests of the state that GeoServer keeps in the memory of one instance, unknown to all others:
+//! feature locks and background processes. The database, in contrast, is shared by all instances.
 
 use geofront::geosim::{BASIC, Cluster, Instance};
 use geofront::ogc::RequestClass;

@@ -92,7 +92,8 @@ fn reader(request: &Request) -> BodyReader {
     )
 }
 
-/// The class of a request whose body comes in pieces of `size` bytes, read as the proxy reads it.
+/// Returns the class of a request whose body arrives in pieces of `size` bytes, read as the proxy
+/// reads it.
 fn classified_in_pieces(request: &Request, size: usize) -> Classified {
     let (head, mut reader, mut end) = (head(request), reader(request), 0);
     while end < request.body.len() {

@@ -9,9 +9,9 @@ use proptest::prelude::*;
 #[derive(Clone, Debug)]
 pub(crate) enum Spelling {
     Plain,
-    /// The letters whose bit is set change their case.
+    /// Changes the case of the letters whose bit is set.
     Cases(u32),
-    /// The letters whose bit is set are escaped.
+    /// Escapes the letters whose bit is set.
     Escapes(u32),
     /// Escaped twice.
     Twice(u32),

@@ -68,7 +68,7 @@ impl Front {
         self.ports.listen[0]
     }
 
-    /// What Prometheus would see.
+    /// Returns the metrics as Prometheus would see them.
     pub(crate) fn metrics(&self) -> String {
         self.admin("/metrics")
     }

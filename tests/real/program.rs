@@ -1,4 +1,4 @@
-//! Programs of other packages that a test runs: there, or the test says what to install.
+//! Programs of other packages that tests run. If one is missing, the test reports what to install.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -15,7 +15,7 @@ pub(crate) fn find(program: &str, package: &str) -> PathBuf {
     })
 }
 
-/// Runs `command` to its end; fails with what it said when it fails.
+/// Runs `command` to its end; a failure includes its output.
 #[track_caller]
 pub(crate) fn run(command: &mut Command) -> Output {
     let output = command

@@ -1,4 +1,4 @@
-//! What Prometheus' own tool says of our `/metrics`.
+//! Checks our `/metrics` with Prometheus' own tool.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use crate::wait::until;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Port 9 (discard): nobody answers there.
+/// Port 9 (discard), where nothing answers.
 const NOBODY_ELSE: SocketAddr = SocketAddr::new(
     std::net::IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 2)),
     9,

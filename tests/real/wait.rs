@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What `look` finds within `limit`; fails naming `what` when it does not.
+/// Returns the value that `look` finds within `limit`; otherwise fails and names `what`.
 #[track_caller]
 pub(crate) fn until<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + limit;

@@ -1,5 +1,5 @@
-//! What people do to GeoServers: they edit, click, reload and restart; through the front door or
-//! past it.
+//! The actions of people on GeoServers: they edit, click, reload and restart, through the front
+//! door or past it.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::ledger::Key;
 use crate::machine::Condition;
 use crate::world::{Todo, World};
 
-/// What the proxy will say of something that was done, and the edits it is about.
+/// The hint that the proxy will give about a change, and the edits that it covers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rumour {
     hint: Hint,
@@ -21,7 +21,7 @@ pub(crate) struct Rumour {
 }
 
 impl World {
-    /// Somebody does something.
+    /// Applies one random action of an administrator.
     pub(crate) fn administer(&mut self) {
         match self.chance.below(18) {
             0..=5 => self.edit_in_a_burst(),
@@ -125,7 +125,7 @@ impl World {
     }
 
     pub(crate) fn hint(&mut self, number: u64) {
-        // A geofront that is gone heard it, or nobody.
+        // Without an entry, an earlier geofront received the hint, or none did.
         let Some(Rumour { hint, edits, began }) = self.rumours.remove(&number) else {
             return;
         };
@@ -244,7 +244,7 @@ impl World {
         self.report_stale(&key);
     }
 
-    /// As the proxy does when the main answers what a replica could not.
+    /// Does as the proxy does when the main answers a request that a replica could not.
     pub(crate) fn find_stale(&mut self, key: &Key) {
         let (edits, main) = (self.directory.edits, self.main().1);
         let geoserver = &self.machine(key.1).geoserver;
@@ -293,7 +293,7 @@ impl World {
         self.load_next(key.1);
     }
 
-    /// Administrators mend what they broke, and what hangs is over.
+    /// Administrators mend what they broke, and every hang ends.
     pub(crate) fn mend(&mut self) {
         let keys: Vec<_> = self.ledger.keys().cloned().collect();
         for key in keys {

@@ -1,9 +1,10 @@
-//! What is claimed of catalogs, against what the GeoServers really have.
+//! Audits the cluster's claims about catalogs against the real contents of the GeoServers.
 //!
-//! A lower bound of what the cluster must know is kept: the edits that were there when it noticed a
-//! change. Whoever it calls fresh must have loaded these. Excused are those of whom it knows
-//! nothing but that they are there (`is_assumed`), until they have been stale once. And nobody is
-//! reloaded without a reason, nor twice for what one reload would have brought.
+//! The audit keeps a lower bound of what the cluster must know: the edits that existed when it
+//! noticed a change. Every upstream that the cluster calls fresh must have loaded these edits.
+//! Upstreams that are only assumed to be fresh (`is_assumed`) are exempt until they have been stale
+//! once. No upstream is reloaded without a reason, nor twice where one reload would have been
+//! enough.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -25,7 +26,7 @@ use crate::world::World;
 /// Of the cluster.
 #[derive(Debug, Default)]
 pub(crate) struct Audit {
-    /// The edits that everybody who is called fresh must have.
+    /// The edits that every upstream called fresh must have.
     known: u64,
     epoch: u64,
     settled: u64,
@@ -33,16 +34,16 @@ pub(crate) struct Audit {
     began: Option<Instant>,
     /// ... and when the last change was noticed that belongs to it.
     last_change: Option<Instant>,
-    /// The most reloads at a time that were allowed since the last time that nobody was reloaded.
+    /// The most concurrent reloads allowed since the last time without any reload.
     parallel: u32,
     promises: Vec<Promise>,
-    /// The main is another one, which may not have read what the former one wrote: its number does
-    /// not show what is old.
+    /// The main is another one, which may not have read the edits of the former one: its update
+    /// sequence does not reveal the old parts.
     has_another_main: bool,
     rolls: RollDiary,
 }
 
-/// What was heard of rolls since this geofront started.
+/// The observed rolls since this geofront started.
 #[derive(Debug, Default)]
 struct RollDiary {
     /// When the one under way began, and whether it brings a change.
@@ -83,7 +84,7 @@ impl RollDiary {
 #[derive(Debug)]
 struct Promise {
     ticket: Ticket,
-    /// What it is about.
+    /// The edits that the promise covers.
     edits: u64,
 }
 
@@ -113,11 +114,11 @@ pub(crate) struct Upkeep {
     waits_for: u64,
     pub(crate) failures: u32,
     has_reloaded: bool,
-    /// We asked for a reload, and it is not known yet what became of it.
+    /// True while a reload that geofront ordered has no known result.
     is_called: bool,
     /// Since when it waits for its canary, after a reload that was answered as done.
     pub(crate) testing_since: Option<Instant>,
-    /// It may have had no catalog when we asked for it.
+    /// It may have had no catalog when the reload was ordered.
     pub(crate) was_empty_at_call: bool,
     /// A reload never reached it, so it is in service.
     pub(crate) must_serve: bool,
@@ -178,8 +179,8 @@ impl Upkeep {
 }
 
 impl Audit {
-    /// The cluster was told a number: it moved, or is the first. `then` and `status`: before and
-    /// after that.
+    /// Records that the cluster received an update sequence that moved, or its first. `then` and
+    /// `status` are from before and after that.
     pub(crate) fn main_said(
         &mut self,
         then: &CatalogStatus,
@@ -188,8 +189,8 @@ impl Audit {
         directory: &DataDirectory,
         now: Instant,
     ) {
-        // An order was given, and this is the first number since: its reloads bring what that tells
-        // of, and what came later is another change.
+        // An order was given, and this is the first update sequence since. The order's reloads
+        // cover the edits up to it; later edits are another change.
         let is_of_an_order = status.epoch == status.settled;
         match (then.number, status.number) {
             (None, Some(_)) => self.known = self.known.max(said.announced),
@@ -267,7 +268,7 @@ impl Audit {
 }
 
 impl World {
-    /// What is due about catalogs after every step.
+    /// Makes the checks about catalogs that are due after every step.
     pub(crate) fn check_catalogs(&mut self) {
         let status = self.cluster.status(self.now);
         self.audit
@@ -395,7 +396,7 @@ impl World {
             "{key:?}: nobody comes in while it is reloaded"
         );
         if status.role == Role::Main {
-            // What it has when it is a replica again is another matter.
+            // Its catalog when it is a replica again is another matter.
             upkeep.reloaded_for = None;
             return;
         }
@@ -426,8 +427,8 @@ impl World {
         self.directory.lag.is_some() && is_unknown
     }
 
-    /// Who gave a hint, and reads elsewhere until it is resolved, finds the change everywhere
-    /// afterwards.
+    /// Checks that a change is on every upstream once its hint is resolved. Until then the author
+    /// of the change reads elsewhere.
     fn check_promises(&mut self, status: &ClusterStatus) {
         let tickets = self.snapshot.tickets;
         let promises = std::mem::take(&mut self.audit.promises);
@@ -459,7 +460,7 @@ impl World {
         }
     }
 
-    /// Whoever is waited for could serve, if nobody else did.
+    /// Checks that the last upstream that could serve is not drained for a reload.
     fn check_the_last(&self, status: &ClusterStatus) {
         let is_served = self.snapshot.serving(RequestClass::Map).next().is_some();
         for status in status
@@ -479,7 +480,7 @@ impl World {
         }
     }
 
-    /// We are about to tell GeoServer to reload.
+    /// Audits a reload that geofront is about to order from GeoServer.
     pub(crate) fn audit_call(&mut self, key: &Key) {
         let under_way = self.calls_under_way();
         let most = self.audit.parallel.max(self.config.catalog.parallel) as usize;
@@ -636,7 +637,7 @@ impl World {
         }
     }
 
-    /// Nobody new comes to a replica that we emptied.
+    /// Checks that a replica emptied by geofront gets no new requests.
     pub(crate) fn audit_lease(&mut self, key: &Key, is_main: bool) {
         let emptied_by = self.machine(key.1).geoserver.emptied_by;
         assert!(
@@ -645,7 +646,7 @@ impl World {
         );
     }
 
-    /// Everybody is up and has everything.
+    /// Returns whether every upstream is up and has every edit.
     pub(crate) fn is_fresh(&self) -> bool {
         let status = self.cluster.status(self.now);
         let noticed = (self.config.catalog.poll + self.config.health.timeout + REPORT_GRACE) * 2;
@@ -661,7 +662,7 @@ impl World {
             && (status.catalog.is_done || !self.blueprint.can_reload())
     }
 
-    /// In the end everybody has everything that the number told of.
+    /// Checks that in the end every upstream has everything that the update sequence reported.
     pub(crate) fn check_the_end(&mut self) {
         if !self.blueprint.can_reload() {
             return;

@@ -42,7 +42,7 @@ pub(crate) struct Blueprint {
     has_canary: bool,
     /// To reload catalogs with.
     has_credentials: bool,
-    /// Who serves `process`, if not the main.
+    /// The upstream that serves `process`, if not the main.
     process: Option<String>,
     /// How much more than the mean an upstream may have for the sake of tiles that belong together;
     /// `None` for no affinity.
@@ -153,7 +153,7 @@ impl Blueprint {
         self.most_maps
     }
 
-    /// And somebody serves meanwhile.
+    /// Returns whether reloads are possible while another upstream serves.
     pub(crate) fn can_reload(&self) -> bool {
         let is_served = self
             .lines
@@ -394,8 +394,8 @@ fn catalog(chance: &mut Chance) -> [(&'static str, String); 9] {
     ]
 }
 
-/// From the last fault to everybody fresh, at the latest, where nobody has failed more often in a
-/// row than `failures` times.
+/// The longest time from the last fault until every upstream is fresh, if no reload has failed more
+/// than `failures` times in a row.
 pub(crate) fn freshening_time(config: &Config, failures: u32) -> Duration {
     let Catalog {
         poll,
@@ -421,13 +421,13 @@ pub(crate) fn freshening_time(config: &Config, failures: u32) -> Duration {
     noticing + pause + roll
 }
 
-/// From the last fault to everybody serving, at the latest.
+/// The longest time from the last fault until every upstream serves.
 pub(crate) fn recovery_time(config: &Config) -> Duration {
     let health = &config.health;
     // A probe under way may be lost; a turn on the grid is up to one and a half intervals away.
     let probing =
         health.timeout + Duration::from_secs(2) + (health.interval + health.down_interval) * 3 / 2;
-    // The trial needs a request that tells something.
+    // The trial needs a request that gives evidence.
     let trial = Duration::from_secs(7);
     probing
         + (health.down_interval * 3 / 2 + Duration::from_secs(1)) * health.rise

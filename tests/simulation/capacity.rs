@@ -1,6 +1,6 @@
-//! What a site gets done while one of its servers is slow or has more to do than the others, and
-//! while a roll takes one out: judged by the requests that servers got and the work they did, and
-//! by what a balancer by least connections does with the same requests.
+//! Tests of a site's throughput while one of its servers is slow or busier than the others, and
+//! while a roll takes one out. The measures are the requests that servers received and the work
+//! they did. The reference is a least-connections balancer with the same requests.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Whoever reads numbers, reloads catalogs and looks for canaries: mostly in time, sometimes late,
-//! and now and then in vain.
+//! The machinery that reads update sequences, reloads catalogs and looks for canaries: mostly in
+//! time, sometimes late, and now and then in vain.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,20 +22,21 @@ pub(crate) struct Question {
     pub(crate) key: Key,
     asked: Instant,
     outcome: Outcome,
-    /// What it said when it was asked; `None` if it is to say it when the report arrives.
+    /// The report as it was when the request was made; `None` if it is read when the report
+    /// arrives.
     early: Option<Said>,
 }
 
-/// What an upstream says of its catalog.
+/// An upstream's report about its catalog.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Said {
     number: Option<u64>,
     is_whole: bool,
-    /// The edits that the directory's number told of then.
+    /// The edits that the directory's update sequence covered then.
     pub(crate) announced: u64,
 }
 
-/// A reload that we asked for.
+/// A reload that geofront ordered.
 #[derive(Debug)]
 pub(crate) struct Call {
     upstream: Arc<Upstream>,
@@ -43,15 +44,15 @@ pub(crate) struct Call {
     asked: Instant,
     /// When the cluster will have given it up.
     lost: Instant,
-    /// Nobody will hear the answer.
+    /// The answer will not be received.
     is_unheard: bool,
 }
 
-/// What becomes of a call.
+/// The result of a call.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
     Succeeds,
-    /// And leaves nothing; with a status that says so, or not.
+    /// The reload empties the catalog and leaves nothing; its status reports that, or not.
     Empties {
         is_told: bool,
     },
@@ -466,7 +467,8 @@ impl World {
         });
     }
 
-    /// Our calls that are under way as far as anybody can know, of those who are replicas still.
+    /// Returns the number of our calls that may still be under way, to upstreams that are still
+    /// replicas.
     pub(crate) fn calls_under_way(&self) -> usize {
         let is_replica = |call: &Call| {
             let known = self

@@ -1,5 +1,5 @@
-//! Whoever does what is due, and sends the probes: mostly in time, sometimes late, and now and then
-//! a report is lost.
+//! The driver does what is due and sends the probes: mostly in time, sometimes late. Now and then a
+//! report is lost.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Faults that machines share, and faults of our own: neither is any one upstream's.
+//! Faults that machines share, and faults of our own: neither is the fault of any single upstream.
 //!
 //! | fault | what it looks like |
 //! |---|---|
@@ -24,7 +24,7 @@ const DESCRIPTORS: bool = true;
 /// Administration needs nothing but a main that can be reached.
 pub(crate) const ADMINISTRATION: bool = true;
 
-/// What is wrong everywhere at the moment.
+/// The faults that exist everywhere at the moment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Faults {
     probe_layer: Option<LayerFault>,
@@ -62,12 +62,12 @@ impl LayerFault {
 }
 
 impl Faults {
-    /// Whether maps of this layer fail wherever they are asked for.
+    /// Returns whether maps of this layer fail on every upstream.
     pub(crate) fn fails_everywhere(&self, layer: Layer) -> bool {
         self.database == Some(layer)
     }
 
-    /// Whether a map of the probed layer fails wherever it is asked for.
+    /// Returns whether a map of the probed layer fails on every upstream.
     pub(crate) fn fails_probes(&self) -> bool {
         self.probe_layer.is_some() || self.fails_everywhere(Layer::PROBED)
     }
@@ -89,7 +89,7 @@ impl Faults {
         }
     }
 
-    /// What becomes of everything that we begin, if nothing of ours gets out.
+    /// Returns the result of every request of geofront's own, if none gets out.
     pub(crate) fn of_ours(&self) -> Option<Cause> {
         self.descriptors
             .then_some(Cause::Local(LocalFault::Descriptors))
@@ -172,8 +172,8 @@ impl World {
         }
     }
 
-    /// What the canary finds: for a configured layer, for the one that was chosen, or for
-    /// capabilities, which an empty one has too.
+    /// Returns the canary's finding: for a configured layer, for the chosen one, or for
+    /// capabilities, which an empty catalog has too.
     pub(crate) fn asked_for_the_canary(
         &mut self,
         outcome: Outcome,
@@ -244,7 +244,7 @@ impl World {
         self.handle(Event::LayerChosen { asked, layer });
     }
 
-    /// What a probe or canary for a map finds where the upstream itself would draw it.
+    /// Returns the finding of a map probe or canary where the upstream itself would draw the map.
     pub(crate) fn asked_for_a_map(&self, outcome: Outcome, is_whole: bool) -> Outcome {
         match (outcome, self.faults.probe_layer) {
             (Outcome::Success, _) if !is_whole => {

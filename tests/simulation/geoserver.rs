@@ -1,16 +1,17 @@
-//! GeoServers as they are: one data directory, and what each of them has read of it.
+//! Simulated GeoServers: one data directory, and the part of it that each instance has loaded.
 //!
-//! The directory holds the catalog, here a count of edits, and a number that edits move. Whoever
-//! loads has what there was when it began to, and says the number that it finds at the end, each
-//! flavour in its own way. While it loads, and after a load that failed, its catalog is empty.
-//! Loads that are asked for meanwhile wait for their turn.
+//! The directory holds the catalog, here a count of edits, and an update sequence that edits move.
+//! A load takes the edits that exist when it begins, and reports the update sequence that it finds
+//! at its end, each flavour in its own way. During a load, and after a failed one, the instance's
+//! catalog is empty. Loads requested meanwhile wait for their turn.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::chance::Chance;
 
-/// What a load adds to the number of a stock GeoServer: one for each of its services and settings.
+/// The increase of a stock GeoServer's update sequence in a load: one for each of its services and
+/// settings.
 const INFLATION: u64 = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub(crate) enum Flavour {
     Vanilla,
     /// And writes it into the directory.
     Rewriting,
-    /// With geOrchestra's patch: the number is what the directory says.
+    /// GeoServer with geOrchestra's patch: it reports the update sequence of the directory.
     Patched,
 }
 
@@ -27,22 +28,23 @@ pub(crate) enum Flavour {
 pub(crate) struct DataDirectory {
     flavour: Flavour,
     pub(crate) edits: u64,
-    /// Those that the number tells of.
+    /// The edits that the update sequence covers.
     pub(crate) announced: u64,
     pub(crate) number: u64,
     /// Since it was last looked at, and with the number it had.
     pub(crate) is_edited_in_place: bool,
-    /// How long other machines than the writer's may read what was there before; `None` without a
+    /// The time for which machines other than the writer's may read old contents; `None` without a
     /// network in between.
     pub(crate) lag: Option<Duration>,
-    /// What was in it since when, for as long as that can be read: edits and number.
+    /// The earlier contents that can still be read, with the times since when: edits and update
+    /// sequence.
     past: VecDeque<(Instant, u64, u64)>,
 }
 
-/// Who emptied a catalog.
+/// The cause of an emptied catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Who {
-    /// A reload that we asked for.
+    /// Geofront, by a reload that it ordered.
     We,
     Somebody,
     /// The process began.
@@ -131,7 +133,8 @@ impl DataDirectory {
         }
     }
 
-    /// What a machine reads that is not the writer's: edits, and the number if it is an old one.
+    /// Returns what a machine other than the writer's reads: the edits, and the update sequence if
+    /// it is an old one.
     fn read(&self, is_remote: bool) -> (u64, Option<u64>) {
         match self.past.front() {
             Some((_, edits, number))
@@ -143,7 +146,8 @@ impl DataDirectory {
         }
     }
 
-    /// What an instance says after it has loaded a directory with this number.
+    /// Returns the update sequence that an instance reports after it has loaded a directory with
+    /// this number.
     fn number_after_loading(&self, number: u64) -> u64 {
         match self.flavour {
             Flavour::Vanilla | Flavour::Rewriting => number + INFLATION,
@@ -172,12 +176,12 @@ impl GeoServer {
         }
     }
 
-    /// It is what it says it is.
+    /// Returns whether the instance runs and its catalog is loaded.
     pub(crate) fn is_whole(&self) -> bool {
         self.is_running && self.emptied_by.is_none()
     }
 
-    /// It has begun, and answers nobody yet.
+    /// Returns whether the start has begun but the instance does not answer yet.
     pub(crate) fn is_starting(&self) -> bool {
         self.loads
             .front()
@@ -188,7 +192,7 @@ impl GeoServer {
         !self.loads.is_empty()
     }
 
-    /// The process ends. Our calls that nobody will answer.
+    /// Ends the process. Returns our calls that will get no answer.
     pub(crate) fn stop(&mut self) -> Vec<u64> {
         (self.is_running, self.current) = (false, None);
         self.loads.drain(..).filter_map(|load| load.call).collect()
@@ -212,7 +216,7 @@ impl GeoServer {
             .map(|load| load.takes)
     }
 
-    /// Whatever empties it from here on, it was not we who are asked about it.
+    /// From here on, no emptying of this catalog is attributed to geofront.
     pub(crate) fn disown(&mut self) {
         self.emptied_by = self.emptied_by.map(|_| Who::Somebody);
         self.loads
@@ -265,7 +269,7 @@ impl GeoServer {
         }
     }
 
-    /// What hangs does so no more: all that is asked for runs anew, and quickly.
+    /// Ends every hang: all outstanding requests start again, and run quickly.
     pub(crate) fn hurry(&mut self) {
         self.current = None;
         self.loads

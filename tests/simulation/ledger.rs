@@ -1,5 +1,4 @@
-//! What the world itself knows about each upstream, without asking the cluster; and what happened
-//! how often.
+//! The world's own records of each upstream, independent of the cluster, and counts of the events.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -88,8 +87,8 @@ impl Entry {
         *outcome == Outcome::Success
     }
 
-    /// Whether a probe was under way that should have reported by now: that is our own fault, and
-    /// says nothing.
+    /// Returns whether a probe was under way that should have reported by now. That is our own
+    /// fault, and no evidence.
     pub(crate) fn probe_is_lost(&mut self, now: Instant) -> bool {
         let is_lost = self.probe.take_if(|(_, lost)| *lost <= now).is_some();
         self.measured.is_unheard |= is_lost;

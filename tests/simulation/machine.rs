@@ -1,4 +1,4 @@
-//! What an address answers: a GeoServer, and what is wrong with it at the moment.
+//! The machine at an address: a GeoServer, and the faults it has at the moment.
 
 use std::time::Duration;
 
@@ -52,11 +52,11 @@ pub(crate) enum Condition {
     Slow,
     /// This part of its answers is a 500; probes pass.
     BrokenLayer(u64),
-    /// This part of its answers says out of memory, at once; probes mostly pass.
+    /// This percentage of its answers reports out of memory, at once; probes mostly pass.
     OutOfMemory(u64),
     /// Up one moment and gone the next.
     Flapping,
-    /// control-flow asks for patience.
+    /// The control-flow module answers that it is busy.
     Busy,
 }
 
@@ -93,8 +93,8 @@ impl Condition {
         }
     }
 
-    /// How long an attempt takes, and what it tells. Clients leave now and then, which tells
-    /// nothing.
+    /// Draws how long an attempt takes and its outcome. Clients leave now and then, and that is no
+    /// evidence.
     pub(crate) fn attempt(self, chance: &mut Chance) -> (Duration, Option<Outcome>) {
         let quick = chance.millis(1, 5);
         let usual = chance.millis(5, 800);

@@ -1,5 +1,5 @@
-//! What probes said of one upstream, as the world sent it, and what follows: kept the slow and
-//! obvious way.
+//! The probe results of one upstream, as the world sent them, and their consequences: kept the slow
+//! and obvious way.
 
 use std::time::Instant;
 
@@ -12,16 +12,16 @@ pub(crate) struct Measured {
     /// Whether something that speaks HTTP answered, the last one last.
     answers: Vec<bool>,
     pub(crate) reach: Known,
-    /// Whether what it answered was right. Who is busy, or cannot be reached, tells nothing.
+    /// Whether each answer was right. A busy or unreachable upstream adds nothing.
     contents: Vec<bool>,
     pub(crate) content: Known,
     /// When its content was first seen to be wrong since it was last right.
     wrong_since: Option<Instant>,
-    /// When it was asked what it last answered wrongly since then.
+    /// The send time of its last probe since then that was answered wrongly.
     wrong_at: Option<Instant>,
-    /// When another was first heard to be right to what it was asked since then.
+    /// The time of the first right answer of another upstream to a probe sent since then.
     contradicted: Option<Instant>,
-    /// When it was asked what it answered rightly.
+    /// The send time of its last probe that was answered rightly.
     right_at: Option<Instant>,
     /// When it was first heard to be right since it was last wrong.
     right_since: Option<Instant>,
@@ -100,7 +100,7 @@ impl Measured {
         self.content = self.content.after(&self.contents, config);
     }
 
-    /// Another answered rightly what it was asked then.
+    /// Records that another upstream gave a right answer to a probe sent at `asked`.
     pub(crate) fn other_was_right(&mut self, asked: Instant, now: Instant) {
         if self.wrong_since.is_some_and(|since| since <= asked) {
             self.contradicted.get_or_insert(now);
@@ -129,8 +129,9 @@ impl Measured {
         (self.reach, self.content) == (Known::Good, Known::Good)
     }
 
-    /// It was right when the other one was wrong already, and that was asked once more since and
-    /// was wrong again: what it answered before may be a fault that both had.
+    /// Returns whether this upstream was right when the other was already wrong, and the other was
+    /// wrong again when probed once more. Before that, a fault that both share may explain the
+    /// wrong answer.
     pub(crate) fn shows_up(&self, other: &Self) -> bool {
         let (Some(wrong_since), Some(wrong_at)) = (other.wrong_since, other.wrong_at) else {
             return false;
@@ -144,7 +145,7 @@ impl Measured {
     }
 }
 
-/// One upstream as it is to be, and as it is said to be.
+/// The expected state of one upstream, and the reported one.
 #[derive(Debug)]
 pub(crate) struct Judged<'w> {
     pub(crate) measured: &'w Measured,
@@ -154,9 +155,9 @@ pub(crate) struct Judged<'w> {
     pub(crate) is_awaited: bool,
 }
 
-/// Who cannot be reached is down, who answers rightly is up. Who answers wrongly stays up as long
-/// as nobody is seen to do better, and once down comes back when nobody does, and none is still to
-/// be heard.
+/// Checks that an unreachable upstream is down and that one with right answers is up. An upstream
+/// with wrong answers stays up until another is seen to do better. Once down, it returns when no
+/// upstream does better and every one has been probed.
 pub(crate) fn check_health(name: &str, one: &Judged<'_>, others: &[&Judged<'_>]) {
     let others = || others.iter().filter(|other| !other.in_maintenance);
     let is_shown_up = others().any(|other| other.measured.shows_up(one.measured));

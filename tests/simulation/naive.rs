@@ -1,11 +1,11 @@
-//! What a balancer without our beliefs would have made of the same requests: least connections
-//! among replicas that accept a TCP connection, the main as backup, another server when one cannot
-//! be reached, and the same orders by operators.
+//! A balancer without geofront's beliefs, given the same requests. It uses least connections among
+//! replicas that accept a TCP connection, and the main as backup. When one cannot be reached it
+//! tries another, and it obeys the same orders by operators.
 //!
-//! It does not look at answers, so it sends requests to whatever listens. What it costs is an
-//! expectation: of the servers among which it would choose, the part that would not have answered
-//! rightly. To a replica that our own reload emptied it sends nothing, since without us nothing
-//! would have been reloaded.
+//! It does not inspect answers, so it sends requests to any server that listens. Its cost is an
+//! expectation: the share of the servers it would choose among that would not have answered
+//! rightly. It sends nothing to a replica that our own reload emptied, because without geofront
+//! nothing would have been reloaded.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -50,7 +50,7 @@ pub(crate) struct Naive {
     pub(crate) bill: Bill,
 }
 
-/// Of one server; up until checks say otherwise.
+/// The check of one server, which is up until checks find otherwise.
 #[derive(Debug, Default)]
 struct Check {
     is_down: bool,

@@ -1,5 +1,5 @@
-//! What people and the world around do: machines break, modes are ordered, the configuration is
-//! edited, and in the end it is calm.
+//! The actions of people and of the surroundings: machines break, modes are ordered, the
+//! configuration is edited, and in the end it is calm.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,7 +40,8 @@ impl World {
         self.plan_next(Todo::Order, 500, 8_000);
     }
 
-    /// Refused exactly when some class would lose its last place and nobody insists.
+    /// Orders a mode. The order is refused exactly when some class would lose its last upstream and
+    /// the operator does not force it.
     fn order_mode(&mut self, key: &Key, mode: Mode, is_forced: bool) {
         self.handle(Event::Tick);
         let lost = self.oracle().classes_only_of(key);
@@ -111,7 +112,7 @@ impl World {
                     .find(|(known, _)| is_it(known))
                     .map(|(_, status)| status)
             };
-            // What was measured belongs to the address, what was ordered to the name.
+            // Measurements belong to the address, orders to the name.
             let (here, namesake) = (
                 found(&|known| known.1 == key.1),
                 found(&|known| known.0 == key.0),
@@ -137,7 +138,7 @@ impl World {
             .collect()
     }
 
-    /// Who left goes to the retired, who is new gets a page.
+    /// Moves upstreams that left to the retired, and gives each new one a page.
     fn keep_the_ledger(&mut self) {
         let keys: Vec<_> = self.blueprint.keys().collect();
         self.move_keys(&keys);
@@ -176,7 +177,7 @@ impl World {
         }
     }
 
-    /// What is at an address stays what it is under another name.
+    /// Moves upstreams to other names. The machine at an address stays the same under another name.
     fn move_keys(&mut self, keys: &[Key]) {
         let renamed = |key: &Key| {
             keys.iter()
@@ -231,7 +232,7 @@ impl World {
         self.deadline = Some(self.now + recovery + freshening_time(&self.config, failures));
     }
 
-    /// Everybody is back, unless its catalog keeps it.
+    /// Checks that every upstream is back, unless its catalog prevents it.
     pub(crate) fn check_recovery(&self) {
         let is_out = |status: &UpstreamStatus| status.catalog.is_out;
         let was_reloaded =
@@ -244,7 +245,7 @@ impl World {
         }
     }
 
-    /// Once everybody is back and fresh, nothing happens for a while; and that is the end.
+    /// Ends the world after a while without events, once every upstream is back and fresh.
     pub(crate) fn await_rest(&mut self) {
         let Some(deadline) = self.deadline.filter(|_| self.end.is_none()) else {
             return;
@@ -261,7 +262,7 @@ impl World {
         );
     }
 
-    /// Everybody is back, and nothing is left behind.
+    /// Checks that every upstream is back and that nothing is left behind.
     pub(crate) fn finish(&mut self) {
         assert!(
             self.is_fresh(),
@@ -290,10 +291,10 @@ impl World {
     }
 }
 
-/// A reload forgets nothing. An ejection may end with it, when nobody else is left or it is turned
-/// off; none begins.
+/// Checks that a config reload keeps all state. An ejection may end with it, when no other upstream
+/// is left or ejection is turned off; none begins.
 fn assert_is_kept(before: &UpstreamStatus, after: &UpstreamStatus) {
-    // Who answers wrongly comes back when the last one leaves that does better.
+    // An upstream with wrong answers comes back when the last one that does better leaves.
     let is_lifted =
         before.health != HealthState::Up && before.is_reachable && after.health == HealthState::Up;
     assert!(

@@ -1,5 +1,5 @@
-//! A second opinion: who may serve what, made from the status that operators see, the slow and
-//! obvious way.
+//! A second opinion on which upstream may serve which request, derived from the status that
+//! operators see, the slow and obvious way.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -40,14 +40,14 @@ pub(crate) enum Belongs {
     Nowhere(NoUpstream),
 }
 
-/// Who serves a class that several may serve, by what speaks for them.
+/// The tiers of upstreams for a class that several may serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tier {
     Fresh,
     Stale,
     /// Fresh and stale ones together.
     Mixed,
-    /// The main, which serves otherwise only where nobody else can.
+    /// The main, which otherwise serves only where no other upstream can.
     Backup,
     /// The main, whatever it serves otherwise.
     Main,
@@ -254,7 +254,8 @@ impl<'w> Oracle<'w> {
         }
     }
 
-    /// Who has no place left for the request, but some above the cap where its companions are.
+    /// Returns the upstreams that have no slot left for the request, but have some above the cap
+    /// because requests of its group run there.
     pub(crate) fn full_companions(
         &self,
         request: &Request,
@@ -334,7 +335,7 @@ impl<'w> Oracle<'w> {
         )
     }
 
-    /// The classes that nobody but this one serves in full now.
+    /// Returns the classes that only this upstream serves in full now.
     pub(crate) fn classes_only_of(&self, key: &Key) -> Vec<RequestClass> {
         let is_alone = |class: &RequestClass| match self.one_place(*class) {
             Some(name) => key.0 == name && is_there(self.of(key)),
@@ -346,7 +347,8 @@ impl<'w> Oracle<'w> {
         RequestClass::ALL.into_iter().filter(is_alone).collect()
     }
 
-    /// Those who could serve reads if nobody was set aside, and how many of them are.
+    /// Returns how many upstreams could serve reads if none was set aside, and how many of them are
+    /// set aside.
     pub(crate) fn pool(&self) -> (usize, usize) {
         let pool = || {
             self.shared(false, |_| true)
@@ -359,7 +361,7 @@ impl<'w> Oracle<'w> {
         )
     }
 
-    /// Those who are preferred first.
+    /// Returns the tiers for a class, the preferred ones first.
     fn tiers(&self, class: RequestClass) -> &'static [Tier] {
         match (class, self.config.catalog.stale) {
             (RequestClass::Capabilities, StalePolicy::Serve) => {
@@ -502,8 +504,8 @@ impl<'w> Oracle<'w> {
         }
     }
 
-    /// Who passes its probes; or who can be reached, when nobody passes who could serve reads, and
-    /// none is still to be heard.
+    /// Returns whether the upstream may serve reads: it passes its probes. If no upstream that
+    /// could serve reads passes, and all have been probed, being reachable is enough.
     fn may_read(&self, status: &UpstreamStatus) -> bool {
         let serves = |status: &UpstreamStatus| {
             self.part(status).is_some() && (is_up_and_ready(status) || self.is_awaited(status))
@@ -564,9 +566,9 @@ impl Belongs {
     }
 }
 
-/// Whether `chosen` costs no more than `other`. While somebody ramps up, the status knows weights
-/// only to the next smaller whole number, and never below one: what that leaves open counts for the
-/// choice.
+/// Returns whether `chosen` costs no more than `other`. During a slow start, the status shows
+/// weights only rounded down to whole numbers, and never below one. That uncertainty counts in
+/// favour of the choice.
 pub(crate) fn costs_at_most(chosen: &UpstreamStatus, other: &UpstreamStatus) -> bool {
     let slack = |status: &UpstreamStatus| u64::from(status.effective_weight != status.weight);
     let load = |status: &UpstreamStatus| u64::from(status.in_flight) + 1;

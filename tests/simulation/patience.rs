@@ -1,13 +1,12 @@
-//! How long a queue may be in an overload: the rule of `docs/limits.md`, from a diary of what
-//! happened.
+//! The longest overload of a queue: the rule of `docs/limits.md`, from a diary of the events.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use geofront::config::Priority;
 
-/// After so long without anybody who came in at once it is an overload, and it lasts for as long
-/// after the last who was too many.
+/// An overload begins when no request has been admitted at once for this long. It ends when this
+/// long has passed since the last request that was too many.
 const OVERLOAD: Duration = Duration::from_secs(10);
 /// In any case.
 const FEW: usize = 3;
@@ -83,7 +82,8 @@ impl Patience {
         is_overload.then(|| (self.served_lately(priority.get(), now) / (2 * seconds)).max(FEW))
     }
 
-    /// Nobody is served: that is no overload, and when it ends a new time begins.
+    /// Returns whether no request is served: that is no overload, and a new period begins when it
+    /// ends.
     fn stands_still(&self, priority: u8, now: Instant) -> bool {
         self.served_lately(priority, now) == 0
     }

@@ -1,4 +1,4 @@
-//! How much an upstream has room for, from what `docs/limits.md` says, the slow and obvious way.
+//! The number of slots of an upstream, derived from `docs/limits.md` the slow and obvious way.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use geofront::balance::LearnedCap;
 use geofront::config::{Config, MaxInFlight};
 use geofront::ogc::RequestClass;
 
-/// What a request may use of an upstream.
+/// The share of an upstream that a request may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Quick,
@@ -57,7 +57,7 @@ impl AtWork {
     }
 }
 
-/// The slow start of who came back.
+/// The slow start of an upstream that came back.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ramp {
     pub(crate) since: Instant,
@@ -121,7 +121,7 @@ impl Places {
         } else {
             all
         };
-        // Of what was learned, a burst of them has two places and leaves one.
+        // A burst of heavy requests takes two slots of a learned limit, and leaves one.
         let (least_heavy, most_heavy) = if max_in_flight == MaxInFlight::Auto {
             (2, slower.saturating_sub(1).max(1))
         } else {
@@ -136,7 +136,7 @@ impl Places {
         Some(Self { all, slower, heavy })
     }
 
-    /// Whether one more has a place, and `beyond` above what there is.
+    /// Returns whether one more request has a slot, with `beyond` slots above the limit.
     pub(crate) fn have_room(&self, at_work: AtWork, kind: Kind, beyond: u32) -> bool {
         let all = at_work.all < self.all + beyond;
         let slower = at_work.slower < self.slower + beyond;

@@ -10,7 +10,8 @@ use crate::world::World;
 const MAX_RESCUES: u32 = 4;
 
 impl World {
-    /// As the proxy does: each asks for help and looks again, and is refused when there is none.
+    /// Follows refusals as the proxy does: each request asks for a rescue and selects again, and is
+    /// refused when there is none.
     pub(crate) fn follow_refusals(&mut self) {
         while let Some(mut request) = self.refused.pop() {
             if request.rescues < MAX_RESCUES && self.rescue(&request) {

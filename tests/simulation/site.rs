@@ -20,7 +20,7 @@ use geofront::ogc::RequestClass;
 
 use crate::chance::Chance;
 
-/// How often the driver looks what is due, at least.
+/// The longest time between two checks of the driver for due work.
 const LOOK: Duration = Duration::from_millis(50);
 /// A probe, a reading, a canary.
 const QUESTION: Duration = Duration::from_millis(5);
@@ -46,7 +46,7 @@ pub(crate) struct Site {
     pub(crate) reload_takes: Duration,
 }
 
-/// What clients send.
+/// The requests that clients send.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mix {
     /// Between two requests, on average, in seconds; exponential.
@@ -64,7 +64,7 @@ impl Mix {
             .sum()
     }
 
-    /// With requests that make up this part of what `cores` can do.
+    /// Returns the mix at a rate whose work is this share of what `cores` can do.
     pub(crate) fn of_load(self, load: f64, cores: usize) -> Self {
         let gap = self.mean_work() / (load * cores as f64);
         Self { gap, ..self }
@@ -296,7 +296,8 @@ impl Site {
         }
     }
 
-    /// First come, first served; one that finds no place keeps nobody of another class.
+    /// Serves jobs in order of arrival. A job without a free slot does not block jobs of another
+    /// class.
     fn hand_out(&mut self) {
         let mut kept = VecDeque::new();
         let mut full: Vec<RequestClass> = Vec::new();

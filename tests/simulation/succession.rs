@@ -1,5 +1,5 @@
-//! geofront itself is restarted: the next one knows what the configuration says, and what the last
-//! one left in its state file.
+//! Restarts of geofront itself: the next process knows the configuration and the state file that
+//! the last one left.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -49,7 +49,7 @@ impl World {
                 .map(|known| (known.address, known.limit))
                 .collect();
         }
-        // What an old file says of catalogs may be wrong, and nothing shows it.
+        // An old file's record of catalogs may be wrong, and nothing reveals it.
         let is_assumed = |entry: &Entry| entry.upkeep.is_assumed || is_old;
         let assumed: Vec<_> = self
             .ledger

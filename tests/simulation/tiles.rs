@@ -19,7 +19,7 @@ fn number(metatile: u64) -> u64 {
 }
 
 impl World {
-    /// Neighbouring tiles, asked for at once.
+    /// Requests neighbouring tiles at once.
     pub(crate) fn pan(&mut self) {
         let metatile = number(self.chance.below(METATILES));
         let user = self.chance.below(3);
@@ -28,8 +28,9 @@ impl World {
         }
     }
 
-    /// Whether `chosen` of `keys` may take a request of this metatile, and what of interest that
-    /// shows. `full`: those who are chosen from, too, because it may join its companions there.
+    /// Returns whether `chosen` of `keys` may take a request of this metatile, and the notable
+    /// events that it shows. `full` are candidates too, because the request may join others of its
+    /// metatile there.
     pub(crate) fn judge_tile(
         &self,
         oracle: &Oracle<'_>,
@@ -73,8 +74,9 @@ impl World {
     }
 }
 
-/// Whether one more at `place` is at most `percent` of the mean, rounded up, and `beyond`. As for
-/// `costs_at_most`: while somebody ramps up, what the status leaves open counts for the choice.
+/// Returns whether one more at `place` is at most `percent` of the mean, rounded up, and `beyond`.
+/// During a slow start, the uncertainty of the status counts in favour of the choice, as in
+/// `costs_at_most`.
 fn is_within(place: &UpstreamStatus, all: &[&UpstreamStatus], percent: u32, beyond: u32) -> bool {
     // The smallest weight shows no ramp.
     let ramps_up =

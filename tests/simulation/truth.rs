@@ -1,10 +1,10 @@
-//! What the machines would really answer, whatever the cluster believes of them; and that no wrong
-//! belief takes the service away.
+//! The answers that the machines would really give, regardless of the cluster's beliefs, and the
+//! check that no wrong belief takes the service away.
 //!
-//! A balancer without beliefs would find an upstream that answers rightly by trying. So while one
-//! does, in mode ready and for as long as it takes to be found (`patience`), no read is refused;
-//! and while the main can be reached, no administration is. Neither is judged by health, freshness
-//! or ejection: those are the beliefs.
+//! A balancer without beliefs would find an upstream with right answers by trying. So no read is
+//! refused while one exists in mode ready, once it has had the time to be found (`patience`). No
+//! administration is refused while the main can be reached. Health, freshness and ejection do not
+//! count here: those are the beliefs.
 
 use std::time::{Duration, Instant};
 
@@ -69,8 +69,7 @@ fn patience(config: &Config) -> Duration {
         + (health.timeout + health.down_interval * 3 / 2 + second) * (health.rise + 1)
 }
 
-/// How much longer it takes while another upstream has to be asked for the canary, and one question
-/// may be lost.
+/// The extra time while another upstream has to answer the canary, and one probe may be lost.
 const JUROR: Duration = Duration::from_secs(12);
 
 impl World {
@@ -115,9 +114,9 @@ impl World {
         let is_found = since.is_some_and(|since| since + patience(&self.config) <= self.now);
         let is_pinned = matches!(self.config.classes[class].served_by, ServedBy::Upstream(_));
         let is_on_its_way = match status.catalog.doing {
-            // What only it serves waits for it.
+            // Requests that only it serves wait for it.
             Freshening::Reloading | Freshening::Testing if is_pinned => false,
-            // It has just been asked to reload.
+            // Its reload has just been ordered.
             Freshening::Reloading => true,
             // It is on its way back, and a canary that fails everywhere does not keep it.
             Freshening::Testing => !self.must_have_returned(&key),

@@ -1,4 +1,4 @@
-//! One world: everybody acts at random, and every step is checked.
+//! One world: every actor acts at random, and every step is checked.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -35,7 +35,7 @@ use crate::room::Room;
 /// How long everything that can go wrong does.
 pub(crate) const CHAOS: Duration = Duration::from_secs(40);
 
-/// Of so many numbers on the agenda, what requests see is looked at after one.
+/// Only one in this many steps of the agenda checks the published snapshot.
 const SNAPSHOT_CHECKS: u64 = 4;
 
 pub(crate) struct World {
@@ -45,7 +45,7 @@ pub(crate) struct World {
     pub(crate) blueprint: Blueprint,
     pub(crate) config: Arc<Config>,
     pub(crate) cluster: Cluster,
-    /// What requests see, as `Control` would publish it.
+    /// The snapshot that requests see, as `Control` would publish it.
     pub(crate) snapshot: Snapshot,
     agenda: BinaryHeap<Reverse<Planned>>,
     last_number: u64,
@@ -53,7 +53,7 @@ pub(crate) struct World {
     pub(crate) machines: BTreeMap<SocketAddr, Machine>,
     pub(crate) ledger: BTreeMap<Key, Entry>,
     pub(crate) audit: Audit,
-    /// Those who left with leases in some life, and how many they have.
+    /// The upstreams that left with leases in some life, and the number of their leases.
     pub(crate) retired: BTreeMap<(u32, UpstreamId), (Arc<Upstream>, u32)>,
     pub(crate) attempts: BTreeMap<u64, Attempt>,
     pub(crate) room: Room,
@@ -61,10 +61,9 @@ pub(crate) struct World {
     pub(crate) reports: BTreeMap<u64, Report>,
     pub(crate) questions: BTreeMap<u64, Question>,
     pub(crate) calls: BTreeMap<u64, Call>,
-    /// Choices of a layer that are under way, with when they were asked for and what there was
-    /// before.
+    /// The layer choices that are under way, with their start times and the layer chosen before.
     pub(crate) choices: BTreeMap<u64, (Instant, LayerChoice)>,
-    /// What an earlier state file says.
+    /// The contents of an earlier state file.
     pub(crate) old_memory: Option<Memory>,
     /// Where loads run.
     pub(crate) loads: BTreeMap<u64, SocketAddr>,
@@ -76,8 +75,8 @@ pub(crate) struct World {
     pub(crate) file_number: u64,
     /// It answers, and reports no number.
     pub(crate) main_is_silent: bool,
-    /// Between what happens to machines, in milliseconds: where that is rare, what all share can be
-    /// told from it.
+    /// The range of milliseconds between two machine events. Where these are rare, a shared fault
+    /// can be distinguished from them.
     pub(crate) weather_pace: (u64, u64),
     /// Between what administrators do, in milliseconds.
     pub(crate) pace: (u64, u64),
@@ -87,13 +86,13 @@ pub(crate) struct World {
     pub(crate) is_calm: bool,
     /// Since then.
     pub(crate) calm: Option<Instant>,
-    /// When everybody must be fresh.
+    /// The time by which every upstream must be fresh.
     pub(crate) deadline: Option<Instant>,
-    /// Everybody is, and if nothing happens until then the world ends.
+    /// Set when every upstream is fresh: the world ends then unless something happens first.
     pub(crate) end: Option<u64>,
     /// Geofronts so far.
     pub(crate) life: u32,
-    /// The driver asks what is due only now and then, not at each deadline.
+    /// The driver checks for due work only now and then, not at each deadline.
     pub(crate) is_driver_late: bool,
     pub(crate) revision: u64,
     pub(crate) sequence: u64,
@@ -316,7 +315,7 @@ impl World {
         true
     }
 
-    /// Tells the cluster, as `Control` does.
+    /// Passes an event to the cluster, as `Control` does.
     pub(crate) fn handle(&mut self, event: Event) {
         self.lose_probes();
         let transitions = self.cluster.handle(event, self.now);
@@ -354,7 +353,7 @@ impl World {
         })
     }
 
-    /// What requests see, as `Control` would publish it.
+    /// Publishes the snapshot that requests see, as `Control` would.
     pub(crate) fn look_again(&mut self) {
         if let Some(snapshot) = self.cluster.take_snapshot() {
             self.snapshot = snapshot;
@@ -506,7 +505,7 @@ impl World {
         }
     }
 
-    /// Health follows from what probes said, of each upstream and of the others.
+    /// Checks that health follows from the probe results of each upstream and of the others.
     fn check_health(&self, oracle: &Oracle<'_>) {
         let judge = |status: &UpstreamStatus| {
             let measured = &self.ledger[&key(status)].measured;
@@ -573,7 +572,8 @@ impl World {
         }
     }
 
-    /// Requests' evidence alone never sets aside more than half of those who could serve reads.
+    /// Checks that evidence from requests alone never sets aside more than half of the upstreams
+    /// that could serve reads.
     fn ejected(&mut self, key: &Key) {
         let (pool, set_aside) = self.oracle().pool();
         let entry = self.ledger.get_mut(key).expect("who is ejected is tracked");
@@ -600,7 +600,7 @@ impl World {
         self.ledger.get_mut(&key).expect("it was found")
     }
 
-    /// What holds after every step.
+    /// Checks the invariants after every step.
     fn check(&self) {
         let oracle = self.oracle();
         assert!(
@@ -671,7 +671,7 @@ impl World {
         self.check_queue(oracle);
     }
 
-    /// What requests see is what there is: no change was forgotten to be published.
+    /// Checks that the published snapshot is current: every change was published.
     fn check_snapshot(&self) {
         let actual = self.cluster.snapshot();
         for class in RequestClass::ALL {

@@ -20,7 +20,7 @@ const MAX_REEXPORTS: usize = 8;
 /// A path as names, from the crate's root.
 type Names<'a> = Vec<&'a str>;
 
-/// What one file imports, and under which names it offers it to others.
+/// The imports of one file, and the names under which it offers them to others.
 struct Imports<'a> {
     paths: Vec<Names<'a>>,
     /// A name bound by a `use`, and the path of its item.

@@ -1,5 +1,5 @@
-//! The floor plan of `ARCHITECTURE.md`: who may import whom, and what the pure floors must not
-//! touch.
+//! The floor plan of `ARCHITECTURE.md`: the imports that are allowed between modules, and what the
+//! pure floors must not touch.
 
 use std::collections::BTreeSet;
 
@@ -56,7 +56,7 @@ const PURE_CRATES: &[&str] = &[
     "toml",
 ];
 
-/// What the standard library offers that a pure floor must be given as an argument instead.
+/// Paths of the standard library that a pure floor must get as an argument instead.
 const IMPURE_PATHS: &[&[&str]] = &[
     &["Instant", "::", "now"],
     &["SystemTime", "::", "now"],
@@ -242,8 +242,8 @@ impl InlineModules {
     }
 }
 
-/// What `code` of a pure floor's `file` touches that it must be given instead. `dependencies` are
-/// crate names as in code.
+/// Returns the uses in `code` of a pure floor's `file` that must be arguments instead.
+/// `dependencies` are crate names as in code.
 pub(crate) fn impurities(
     file: &str,
     code: &str,

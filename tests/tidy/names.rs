@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::Violation;
 use crate::source::{Token, tokens};
 
-/// Where names may repeat those of other modules: the admin API and the arguments of the commands
-/// mirror what they show and order, and the GeoServer double calls things what GeoServer calls them.
+/// Places where names may repeat those of other modules. The admin API and the arguments of the
+/// commands mirror what they show and order. The GeoServer double uses GeoServer's own names.
 const TWINS_OF_OTHERS: &[&str] = &["src/admin/", "src/cli/args.rs", "src/geosim/"];
 
 /// Names that still mean two things. A name leaves this list when it means one.

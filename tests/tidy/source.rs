@@ -1,5 +1,4 @@
-//! A Rust file without what is not code: comments and literals blanked, tests told apart from the
-//! rest.
+//! A Rust file reduced to its code: comments and literals are blanked, and tests are marked.
 //!
 //! Every blanking keeps the line breaks, so a line found is the line in the file. This is a scanner
 //! and not a parser: it knows just enough of Rust to not be fooled by a path in a comment or a
@@ -97,14 +96,15 @@ fn blank(chars: &[char], code: &mut String) {
     code.extend(chars.iter().map(|&c| if c == '\n' { '\n' } else { ' ' }));
 }
 
-/// Code split in what ships and what only tests see (items under `#[cfg(test)]`), each with the
+/// Code split into what ships and what only tests see (items under `#[cfg(test)]`), each with the
 /// other blanked.
 pub(crate) struct Split {
     pub(crate) shipped: String,
     pub(crate) tests: String,
 }
 
-/// Tells items under `#[cfg(test)]` from the rest of `code`, which is the output of [`code_of`].
+/// Separates items under `#[cfg(test)]` from the rest of `code`, which is the output of
+/// [`code_of`].
 pub(crate) fn split_tests(code: &str) -> Split {
     let (mut shipped, mut tests, mut rest) = (String::new(), String::new(), code);
     while let Some(start) = rest.find("#[cfg(test)]") {

@@ -1,9 +1,9 @@
-//! What must not stand in any file we keep: white space nobody sees, paths of one machine, promises
-//! for later.
+//! Rules for every file in the repository: no invisible white space, no paths of one machine, no
+//! promises for later.
 
 use crate::Violation;
 
-/// Files over this many lines have a seam that nobody looked for.
+/// Files over this many lines should be split.
 const MOST_LINES: usize = 700;
 
 /// Nothing larger belongs in the repository.
@@ -18,7 +18,7 @@ const MACHINE_PATHS: &[&[&str]] = &[
     &["/far", "m/"],
 ];
 
-/// Words that say the work is not done. Taken apart for the same reason.
+/// Words that mark unfinished work. They are split for the same reason.
 const UNDONE: &[&[&str]] = &[
     &["TO", "DO"],
     &["FIX", "ME"],
@@ -27,7 +27,7 @@ const UNDONE: &[&[&str]] = &[
     &["unimple", "mented!("],
 ];
 
-/// Module names that say nothing about what is inside.
+/// Module names that do not describe their contents.
 const EMPTY_NAMES: &[&str] = &[
     "util.rs",
     "utils.rs",

@@ -1,5 +1,5 @@
-//! What a servlet container hands to GeoServer: the segments of the path and the parameters, in
-//! each way that some container has.
+//! The parts that a servlet container passes to GeoServer: the segments of the path and the
+//! parameters, in each way that some container has.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ pub(super) fn split_target(target: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// What is done with a path, one after the other.
+/// The steps that a container applies to a path, one after the other.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
     /// `;parameters` are cut off.
@@ -47,7 +47,7 @@ const ORDERS: [&[Step]; 14] = [
     &[Cut, Decode, Resolve, Decode, Resolve],
 ];
 
-/// In what else containers differ.
+/// The other differences between containers.
 #[derive(Clone, Copy)]
 struct Habits {
     /// A decoded slash separates like a plain one.
@@ -157,7 +157,7 @@ pub(super) fn parameters(query: &[u8]) -> Vec<Parameters> {
     all
 }
 
-/// The parameters of a form, whose content type may name a charset.
+/// Returns the parameters of a form. Its content type may name a charset.
 pub(super) fn form(body: &[u8], content_type: &str) -> Vec<Parameters> {
     let mut all = parameters(body);
     if names_utf16(content_type) {

@@ -1,5 +1,5 @@
-//! What is done at a place: the dispatcher's rules for service and operation, and the simpler ones
-//! of the other places.
+//! The rules at each place: the dispatcher's for service and operation, and the simpler ones of the
+//! other places.
 
 use geofront::ogc::RequestClass;
 
@@ -9,7 +9,7 @@ use super::mapping::Place;
 use super::text::{equals_ignore_case, key, trimmed};
 use super::{Meaning, Request, multipart, operations};
 
-/// What a body says: more parameters, and a document.
+/// The parts of a body: more parameters, and a document.
 #[derive(Clone, Debug, Default)]
 struct Body {
     fields: Parameters,
@@ -32,7 +32,8 @@ pub(super) fn at(place: &Place, request: &Request, query: &[u8]) -> Vec<Meaning>
     }
 }
 
-/// What OPTIONS is at `place`: the pages and administration of the main, or something light.
+/// Returns the meaning of OPTIONS at `place`: the pages and administration of the main, or a light
+/// request.
 pub(super) fn preflight(place: &Place) -> Meaning {
     match place {
         Place::Rest => Meaning::of_service(RequestClass::Admin, "REST"),
@@ -63,8 +64,8 @@ fn ows(segments: &[String], request: &Request, query: &[u8]) -> Vec<Meaning> {
     found
 }
 
-/// What the last segments say: the service, or the one before it the service and it the operation.
-/// `None` is the demo's form.
+/// Returns the service and operation that the last segments name: either the last one is the
+/// service, or the last two are the service and the operation. `None` is the demo's form.
 fn address(segments: &[String]) -> Option<(Option<&'static str>, Option<String>)> {
     let last = trimmed(segments.last().map_or("", String::as_str));
     if equals_ignore_case(last, "TestWfsPost") {
@@ -88,7 +89,7 @@ fn address(segments: &[String]) -> Option<(Option<&'static str>, Option<String>)
     ))
 }
 
-/// What servers take the body for, by its content type.
+/// Returns the bodies that servers read, by the content type.
 fn bodies(request: &Request) -> Vec<Body> {
     const FORM: &str = "application/x-www-form-urlencoded";
     if matches!(request.method.as_str(), "GET" | "HEAD") || request.body.is_empty() {
@@ -154,8 +155,8 @@ fn is_true(parameters: &Parameters, key: &str) -> bool {
         .any(|value| equals_ignore_case(value, "true"))
 }
 
-/// Whether a GetMap is what GeoWebCache may answer: for one layer, of a grid's size, in a format
-/// that tiles have.
+/// Returns whether GeoWebCache may answer a GetMap: it is for one layer, of a grid's size, in a
+/// format that tiles have.
 fn is_tile(parameters: &Parameters) -> bool {
     let only = |wanted: &str| {
         let mut given = parameters.iter().filter(|(name, _)| key(name) == wanted);
@@ -241,7 +242,7 @@ fn dispatched(
     found
 }
 
-/// What `service` does when it is asked for `name`.
+/// Returns what `service` does with a request for `name`.
 fn meaning(
     service: &'static str,
     name: Option<&str>,

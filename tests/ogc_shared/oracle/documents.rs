@@ -11,7 +11,7 @@ pub(super) struct Element {
     /// Names without their prefixes, values with their references resolved.
     pub(super) attributes: Vec<(String, String)>,
     depth: usize,
-    /// What its prefix stands for.
+    /// The namespace that its prefix stands for.
     namespace: String,
 }
 
@@ -24,7 +24,7 @@ impl Element {
     }
 }
 
-/// What of a body decides.
+/// The parts of a body that decide the meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Payload {
     pub(super) root: Element,
@@ -131,7 +131,7 @@ fn document_texts(body: &[u8]) -> Vec<String> {
     texts
 }
 
-/// UTF-8, unless the first bytes say otherwise.
+/// Decodes a body as UTF-8, unless its first bytes show another encoding.
 fn document_text(body: &[u8]) -> String {
     match body {
         [0xff, 0xfe, rest @ ..] => text::utf16(rest, u16::from_le_bytes),

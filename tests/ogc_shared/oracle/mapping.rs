@@ -2,37 +2,38 @@
 
 use geofront::ogc::RequestClass;
 
-/// What is mapped at a path below the context.
+/// The handler mapped at a path below the context.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Answers in one way, whatever is asked.
+    /// The answer has the same class for every request.
     Always(RequestClass),
     /// The REST interfaces.
     Rest,
-    /// Files, for who reads them.
+    /// Files, for clients that read them.
     Files,
-    /// The dispatcher, below `ows` or a service's name: the last segments say the rest.
+    /// The dispatcher, below `ows` or a service's name: the last segments decide the rest.
     Ows { segments: Vec<String> },
     /// Pictures for placemarks.
     KmlIcon,
     /// GeoWebCache's tile services; what follows `/gwc/service`.
     Tiles { segments: Vec<String> },
-    /// What follows `/ogc`.
+    /// The OGC APIs; the segments follow `/ogc`.
     OgcApi { segments: Vec<String> },
-    /// What follows `/gsr`.
+    /// The GeoServices REST API; the segments follow `/gsr`.
     Gsr { segments: Vec<String> },
 }
 
-/// What is at a path.
+/// The places at a path.
 #[derive(Clone, Debug)]
 pub(super) struct Places {
     pub(super) usual: Vec<Place>,
-    /// Where a workspace or a layer is called like a service's folder, and its handler is asked
-    /// first.
+    /// The places where a workspace or a layer has the name of a service's folder, and its handler
+    /// comes first.
     pub(super) unusual: Vec<Place>,
 }
 
-/// What may be mapped at `segments`. `is_literal`: the path was sent as it reads.
+/// Returns the places that may be mapped at `segments`. `is_literal`: the path was sent as it
+/// reads.
 pub(super) fn places(segments: &[String], is_literal: bool) -> Places {
     let usual = usual(segments);
     let mut unusual: Vec<Place> = (0..3)

@@ -1,11 +1,11 @@
 //! What GeoServer makes of a request, written the slow way: everything is decoded into strings,
 //! every list is built, every rule of its dispatcher is applied as its source reads.
 //!
-//! Containers, frameworks and versions of GeoServer differ in what they do with an odd spelling.
-//! Here there is no caution about that: the oracle simply takes the request in every way that some
-//! server is known to, and tells all of them. So for a plain request there is one meaning, which
-//! the classifier must find; for an odd one there are several, and when one of them acts, the
-//! classifier must not say that the request reads.
+//! Containers, frameworks and versions of GeoServer differ in how they treat an odd spelling. The
+//! oracle is not cautious about that: it reads the request in every way that some server is known
+//! to, and returns all the meanings. A plain request therefore has one meaning, which the
+//! classifier must find. An odd request has several, and when one of them writes, the classifier
+//! must not classify the request as a read.
 
 // Each test that shares this uses a part of it.
 #![allow(dead_code)]
@@ -41,7 +41,7 @@ pub(crate) struct Request {
     pub(crate) context: String,
 }
 
-/// What one server makes of it.
+/// The meaning of a request to one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Meaning {
     pub(crate) class: RequestClass,
@@ -77,8 +77,8 @@ impl Meaning {
     }
 }
 
-/// What the different servers make of the request, each meaning once: GeoServer takes a body as it
-/// is sent, and a filter before it may unpack it.
+/// Returns the meanings that the different servers give the request, each once. GeoServer takes a
+/// body as it is sent, and a filter before it may unpack it.
 pub(crate) fn meanings(request: &Request) -> Vec<Meaning> {
     let mut found = meanings_of(request);
     if let Some(unpacked) = unpacked(request) {

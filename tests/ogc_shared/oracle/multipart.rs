@@ -11,7 +11,7 @@ pub(super) struct Parts {
     pub(super) file: Option<Vec<u8>>,
 }
 
-/// What the different libraries find.
+/// Returns the parts as the different libraries find them.
 pub(super) fn readings(content_type: &str, body: &[u8]) -> Vec<Parts> {
     boundaries(content_type)
         .iter()

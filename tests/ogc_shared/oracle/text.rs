@@ -38,7 +38,7 @@ pub(super) fn trimmed(text: &str) -> &str {
     text.trim_matches(|letter: char| letter <= ' ')
 }
 
-/// What a server does with a `%` that no two hexadecimal digits follow.
+/// The treatment of a `%` that is not followed by two hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BrokenEscape {
     /// It stays as it is.
@@ -77,7 +77,7 @@ pub(super) fn decoded(raw: &[u8], plus_is_blank: bool, broken: BrokenEscape) -> 
 pub(super) enum Charset {
     Utf8,
     Latin1,
-    /// Where a content type says so.
+    /// UTF-16, if a content type declares it.
     Utf16,
 }
 

@@ -1,4 +1,4 @@
-//! Real map servers asked by a real client: MapServer three times behind the real binary, and GDAL
+//! Tests with real map servers and a real client: three MapServers behind the real binary, and GDAL
 //! in front of it.
 //!
 //! The data are real too: the capitals of Europe.
@@ -59,7 +59,7 @@ impl Cluster {
     }
 }
 
-/// A program of GDAL, which asks the front door and nobody else.
+/// A GDAL program that sends its requests only to the front door.
 fn gdal(name: &str) -> Command {
     let mut command = Command::new(program::find(name, "gdal-bin"));
     command

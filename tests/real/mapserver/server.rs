@@ -91,7 +91,7 @@ impl Cgi {
         parse(&process.wait_with_output().await?.stdout)
     }
 
-    /// What CGI (RFC 3875) tells the program about `request`.
+    /// Builds the CGI (RFC 3875) environment for `request`.
     fn command(&self, request: &Request) -> Command {
         let text = |name| {
             request

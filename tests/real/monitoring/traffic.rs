@@ -164,7 +164,7 @@ impl Traffic {
         });
     }
 
-    /// The sum of the samples whose name begins so.
+    /// Returns the sum of the samples whose name begins with `name`.
     fn count(&self, name: &str) -> f64 {
         let metrics = self.front.metrics();
         let samples = metrics.lines().filter(|line| line.starts_with(name));

@@ -55,7 +55,7 @@ fn get_map(client: &ureq::Agent, front: SocketAddr) -> Result<(), String> {
     }
 }
 
-/// `clients` at once, each asking `requests` times; what went wrong.
+/// Runs `clients` at once, each with `requests` requests, and returns what went wrong.
 fn load(front: SocketAddr, clients: usize, requests: usize) -> Vec<String> {
     let failures = |client: ureq::Agent| {
         (0..requests)

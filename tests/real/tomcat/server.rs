@@ -116,8 +116,8 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The TCP port that process `pid` listens on, as the kernel tells: Tomcat logs it only once the
-/// webapps have started.
+/// Returns the TCP port that process `pid` listens on, as the kernel reports it: Tomcat logs it
+/// only once the webapps have started.
 fn listening_port(pid: u32) -> Option<u16> {
     let sockets: Vec<String> = fs::read_dir(format!("/proc/{pid}/fd"))
         .ok()?
