@@ -23,7 +23,7 @@ struct Line {
     tickets: VecDeque<Ticket>,
 }
 
-/// The request whose turn it is.
+/// The next request to be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Front {
     pub(super) turn: u64,
@@ -53,7 +53,7 @@ impl Lane {
         line.tickets.push_back(ticket);
     }
 
-    /// Returns the request whose turn it is.
+    /// Returns the next request to be served.
     pub(super) fn front(&self) -> Option<Front> {
         self.turns
             .first_key_value()

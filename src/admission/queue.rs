@@ -26,7 +26,7 @@
 //! many ([`Queue::shorten`]), the last of these rules decides.
 //!
 //! Time limits and slots are not here. A waiter whose time is over is taken out with
-//! [`Queue::remove`], like one whose client left. Whether there is a slot is the answer of the
+//! [`Queue::remove`], like one with a client that left. Whether there is a slot is the answer of the
 //! caller's offer.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -187,7 +187,7 @@ impl<T> Queue<T> {
     }
 
     /// Offers a slot to one waiter after the other, the best first, until one takes it. `may` is
-    /// false for waiters whose user is at a limit: they are passed over without an offer.
+    /// False for waiters of a user at a limit: they are passed over without an offer.
     pub fn serve<G>(
         &mut self,
         may: impl Fn(&Waiter<T>) -> bool,
@@ -207,7 +207,7 @@ impl<T> Queue<T> {
         Some((waiter, given))
     }
 
-    /// Takes a waiter out whose client left, or whose time is over. `None` if it waits no more.
+    /// Removes a waiter after its client left or its time is over. `None` if it waits no more.
     pub fn remove(&mut self, ticket: Ticket) -> Option<Waiter<T>> {
         let waiter = self.take_out(ticket, false)?;
         self.check_invariants();

@@ -1,9 +1,9 @@
 //! How many requests each user and address has made in the current window of each rate.
 //!
 //! Windows are fixed and aligned to the epoch, as in GeoServer's control-flow, so all counts of a
-//! rule end at the same time and are forgotten together. The table of a rule is bounded; whoever
-//! does not find room in it is not limited in this window. (To refuse them would let one flood of
-//! addresses shut out everybody.)
+//! rule end at the same time and are forgotten together. The table of a rule is bounded; a
+//! client that finds no room in it is not limited in this window. (A refusal would let one flood of
+//! addresses shut out all other clients.)
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -68,7 +68,7 @@ impl Rates {
 }
 
 impl Table {
-    /// The count with this one; 0 for whoever is not counted.
+    /// The count with this one; 0 for requests that are not counted.
     fn count(&mut self, who: u64) -> u32 {
         if self.counts.len() >= MOST_COUNTED && !self.counts.contains_key(&who) {
             return 0;

@@ -249,7 +249,7 @@ impl<T> Waitlist<T> {
         }
     }
 
-    /// Takes a waiter out whose time is over, or whose client left. Returns whether it waited.
+    /// Removes a waiter after its time is over or its client left. Returns whether it waited.
     pub fn leave<S: Slots<T>>(&mut self, ticket: Ticket, slots: &mut S, now: Instant) -> bool {
         let Some(waiter) = self.queue.remove(ticket) else {
             return false;

@@ -1,4 +1,4 @@
-//! The waiting room before a cluster that is up, without Pingora: who gets a place, and when.
+//! The waiting room before a cluster that is up, without Pingora: which request gets a slot, and when.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ const MAP: &str = "/geoserver/wms?service=WMS&request=GetMap";
 const TILE: &str = "/geoserver/gwc/service/wmts?service=WMTS&request=GetTile";
 const FEATURE: &str = "/geoserver/wfs?service=WFS&request=GetFeature";
 
-/// A cluster of replicas with one place each, and whoever waits before it.
+/// A cluster of replicas with one slot each, and the requests that wait before it.
 struct World {
     control: Arc<Control>,
     room: Arc<WaitingRoom>,
@@ -234,7 +234,7 @@ fn who_prefers_the_main_takes_the_first_slot_that_comes_free_and_holds_up_nobody
 }
 
 impl World {
-    /// As if it were so much earlier, for those who come now; one has waited and was served before.
+    /// As if it were so much earlier for new requests; one has waited and was served before.
     fn earlier(replicas: usize, limits: &str, by: Duration) -> (Self, Admission) {
         let mut world = Self::with(replicas, limits);
         let seats: Vec<Admission> = (0..replicas)
@@ -440,7 +440,7 @@ fn who_waits_is_told_to_the_operator() {
     assert_eq!(status.most, 400);
 }
 
-/// Nobody looks now and then here: a single lost call, and this does not end.
+/// No timer checks the queue here: after a single lost call, this does not end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_call_is_lost_however_releases_and_arrivals_meet() {
     let world = Arc::new(World::with(

@@ -36,7 +36,7 @@ fn wait<T: std::fmt::Debug>(queue: &mut Queue<T>, ask: Ask, value: T) {
 /// More than any test lets wait.
 const MANY: usize = 10_000;
 
-/// Serves as many as there are, and says whom, by value.
+/// Serves all waiters that can go, and returns their values in order.
 fn serve_all<T>(queue: &mut Queue<T>) -> Vec<T> {
     std::iter::from_fn(|| queue.serve(|_| true, |_| Offer::Taken(())))
         .take(MANY)
@@ -321,7 +321,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Everybody in order of arrival, and each lane's users in the order of their turns.
+/// All waiters in order of arrival, and each lane's users in the order of their turns.
 #[derive(Default)]
 struct Model {
     waiting: Vec<(u64, Ask)>,
@@ -383,7 +383,7 @@ impl Model {
         }
     }
 
-    /// Who is to be served when some cannot go.
+    /// The waiters to be served when some cannot go.
     fn best(&self, classes: &BTreeSet<usize>, users: &BTreeSet<u64>) -> Option<u64> {
         let can = |ask: &Ask| !classes.contains(&class_index(ask)) && !users.contains(&ask.user);
         if let Some((number, _)) = self
@@ -416,7 +416,7 @@ impl Model {
     }
 }
 
-/// A queue, its model, and how everybody ended who ever came.
+/// A queue, its model, and the end of every request that came.
 struct Trial {
     queue: Queue<u64>,
     model: Model,
@@ -537,7 +537,7 @@ proptest! {
         prop_assert_eq!(trial.ended.len() as u64, trial.came, "nobody is lost");
     }
 
-    /// However many tiles come, each of whom would go first.
+    /// The number of tiles does not matter, although each would go first.
     #[test]
     fn nobody_is_overtaken_by_a_better_class_that_came_later_than_ageing_allows(
         priority in 1..4_usize,

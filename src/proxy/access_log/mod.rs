@@ -36,9 +36,9 @@ pub struct Record<'a> {
     pub service: Option<&'a str>,
     pub operation: Option<&'a str>,
     pub layer: Option<&'a [u8]>,
-    /// The one whose answer the client got, or the last that was tried.
+    /// The upstream of the answer that the client got, or the last that was tried.
     pub upstream: Option<&'a str>,
-    /// The request whose answer the client got a copy of.
+    /// The request from which the client got a copy of the answer.
     pub coalesced: Option<&'a str>,
     pub attempts: u32,
     pub queue: Option<Duration>,

@@ -300,8 +300,8 @@ fn opened<'a>(file: &'a mut Option<File>, path: &Path) -> io::Result<&'a mut Fil
     }
 }
 
-/// Whether `path` still names `file`: logrotate moves it away, and what is written then goes where
-/// nobody looks.
+/// Whether `path` still names `file`: logrotate moves it away, and later lines would go to the
+/// wrong file.
 fn is_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), path.metadata()) {
         (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),

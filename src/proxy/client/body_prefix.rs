@@ -203,7 +203,7 @@ pub(in crate::proxy) fn expects_continue(request: &RequestHeader) -> bool {
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
-/// A request whose body is one byte.
+/// A request with a body of one byte.
 const STAND_IN: &[u8] = b"POST / HTTP/1.1\r\nHost: geofront\r\nContent-Length: 1\r\n\r\nx";
 
 /// Replaces a session whose body has been read by one on the same connection, with the same head,

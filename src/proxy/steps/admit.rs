@@ -165,7 +165,7 @@ impl FrontDoor {
         }
     }
 
-    /// Nobody can take it, now or later.
+    /// No upstream can take it, now or later.
     fn refuse_for(&self, ctx: &mut Context, why: NoUpstream) -> BError {
         let refusal = match why {
             NoUpstream::NoneEligible | NoUpstream::Full | NoUpstream::NoVerdict => {

@@ -24,7 +24,7 @@ use crate::metrics::{Metrics, UpstreamMetrics};
 /// An upstream that takes nothing of a request for this long is gone.
 const UPSTREAM_WRITE: Duration = Duration::from_secs(60);
 
-/// The address of an upstream whose address is not known. It is never up, so no request goes there.
+/// The address of an upstream without a known one. It is never up, so no request goes there.
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Names connections that are used once; 0 is the shared pool of each upstream.

@@ -17,7 +17,7 @@ const WARMUP: f64 = 200.0;
 const THIRD: f64 = 200.0;
 const END: f64 = WARMUP + 3.0 * THIRD;
 const CAPACITY: usize = 400;
-/// Who waits longer is gone.
+/// A request that waits longer leaves.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -338,7 +338,7 @@ impl Simulation {
         self.next_arrival = self.now + self.chance.exponential(self.arrivals);
     }
 
-    /// Whoever may begin does.
+    /// Begins every request that may begin.
     fn admit(&mut self) {
         let now = self.at(self.now);
         loop {
