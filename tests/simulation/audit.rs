@@ -143,10 +143,10 @@ impl Upkeep {
         catalog.doing == Freshening::Draining && !may_be_empty && !is_final
     }
 
+    /// It waited for its canary before this step, and has not returned from its reload in it.
     fn was_testing(&self) -> bool {
-        self.was
-            .as_ref()
-            .is_some_and(|was| is_testing(&was.catalog))
+        let is_testing = |was: &UpstreamStatus| is_testing(&was.catalog);
+        self.was.as_ref().is_some_and(is_testing) && !self.has_reloaded
     }
 
     fn is_overdue(&self, catalog: &UpstreamCatalog, bound: Duration, now: Instant) -> bool {

@@ -315,3 +315,33 @@ fn an_upstream_that_is_gone_or_ordered_away_helps_no_request() {
     let main = self::tried(&world, ["main"]);
     assert!(!rescue(&mut world, RequestClass::Admin, &main));
 }
+
+#[test]
+fn a_replica_that_may_be_empty_serves_nothing_while_it_drains_for_another_reload() {
+    let mut catalogs = pinned();
+    catalogs.reload_answers = |name| match name {
+        "b" => Err(Cause::Status(500)),
+        _ => Ok(()),
+    };
+    catalogs.canary = |name| match name {
+        "b" => status_500(),
+        _ => Outcome::Success,
+    };
+    // It is reloaded beside this process, which does not end.
+    let running = drains_beside_a_process(&mut catalogs);
+    let mut has_failed = false;
+    for _ in 0..1000 {
+        catalogs.live(SECOND / 10);
+        has_failed |= doing(&catalogs, "b") == Freshening::Failed;
+        if has_failed && doing(&catalogs, "b") == Freshening::Draining {
+            let world = &mut catalogs.world;
+            assert!(!world.cluster.could_rescue(Process, &Tried::default()));
+            rescue(world, Process, &Tried::default());
+            assert!(world.status("b").catalog.is_out);
+            assert_eq!(world.select(Process).unwrap_err(), NoUpstream::Full);
+            drop(running);
+            return;
+        }
+    }
+    panic!("b does not drain again: {:#?}", catalogs.log);
+}
