@@ -315,6 +315,12 @@ impl Changes {
         self.follow_up(&answered, source, now)
     }
 
+    /// Notes that a reload begins. One that begins before the last order's reading, because the main
+    /// cannot be read, may lack what that reading shows: it is then a change of its own.
+    pub(super) const fn reload_began(&mut self) {
+        self.order_unread = None;
+    }
+
     /// Notes a query to the main sent at `asked`. Returns true if it is the reading that the last
     /// order needs.
     fn order_was_read(&mut self, asked: Instant) -> bool {

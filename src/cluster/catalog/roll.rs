@@ -257,6 +257,7 @@ impl Cluster {
             number_since,
         };
         tracked.begin_reload(target, catalog.reload_timeout, now);
+        self.changes.reload_began();
         self.report(
             at,
             Some(What::ReloadBegan {

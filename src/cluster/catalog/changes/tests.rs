@@ -422,3 +422,14 @@ fn an_order_does_not_wait_for_a_main_that_reports_no_number() {
     changes.unreadable(start + SECOND, start + SECOND);
     assert!(changes.has_been_asked());
 }
+
+#[test]
+fn a_number_that_moved_after_an_orders_reload_began_is_another_change() {
+    let start = Instant::now();
+    let mut changes = known(7, start);
+    changes.order(start + SECOND);
+    changes.reload_began();
+    assert!(changes.has_been_asked());
+    let later = start + SECOND * 9;
+    assert_eq!(changes.read(9, later, later), Some(Source::Number));
+}
