@@ -119,6 +119,11 @@ impl Entry {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 
+/// What happens in too few worlds to be demanded of the usual ones. After a waiter has left, another
+/// can go only if a config reload came between two events of its user, or a slot was released
+/// without notice: the unit tests of the waitlist hold that it is served.
+const MAY_HAPPEN: &[&str] = &["served when another left"];
+
 /// Everything that must happen in some world.
 const MUST_HAPPEN: &[&str] = &[
     "an order that survived a restart",
@@ -176,7 +181,6 @@ const MUST_HAPPEN: &[&str] = &[
     "served after a look",
     "served after learning",
     "served when a limit left room",
-    "served when another left",
     "held by a limit",
     "health up",
     "health down",
@@ -252,7 +256,8 @@ const MUST_HAPPEN: &[&str] = &[
 
 impl Tally {
     pub(crate) fn count(&mut self, what: &'static str) {
-        assert!(MUST_HAPPEN.contains(&what), "{what} is not in the list");
+        let is_listed = MUST_HAPPEN.contains(&what) || MAY_HAPPEN.contains(&what);
+        assert!(is_listed, "{what} is in no list");
         *self.0.entry(what).or_default() += 1;
     }
 

@@ -182,6 +182,16 @@ fn a_waiter_that_left_is_not_served_and_leaves_once() {
 }
 
 #[test]
+fn after_a_waiter_left_the_others_are_served_at_once_where_they_can_go() {
+    let mut rig = Rig::new(0, "");
+    let first = rig.waits(1);
+    rig.waits(2);
+    rig.slots.free = 1;
+    assert!(rig.list.leave(first, &mut rig.slots, rig.now));
+    assert_eq!(rig.slots.results, [(2, true)]);
+}
+
+#[test]
 fn waiters_look_for_slots_themselves_once_in_an_interval() {
     let mut rig = Rig::new(0, "");
     rig.waits(1);
