@@ -420,10 +420,16 @@ impl World {
         }
     }
 
-    /// That old files were read, the number shows: not while the main reports none.
+    /// The main's update sequence shows that a replica has read old files. It cannot while the main
+    /// reports none, nor after an edit on disk that the main itself has not loaded.
     fn may_have_read_old_files(&self, catalog: &CatalogStatus) -> bool {
-        let is_unknown =
-            catalog.number.is_none() || catalog.silent_for.is_some() || self.audit.has_another_main;
+        let main = self.machines.get(&self.main().1);
+        let main_lacks_an_edit =
+            main.is_some_and(|main| main.geoserver.number < self.directory.number);
+        let is_unknown = catalog.number.is_none()
+            || catalog.silent_for.is_some()
+            || self.audit.has_another_main
+            || main_lacks_an_edit;
         self.directory.lag.is_some() && is_unknown
     }
 
