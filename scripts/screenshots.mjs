@@ -11,7 +11,7 @@ const images = path.join(import.meta.dirname, "..", "docs", "images");
 const pause = milliseconds => new Promise(done => setTimeout(done, milliseconds));
 
 function ask(url, method = "GET") {
-  return new Promise((done, fail) => http.request(url, { method }, answer => {
+  return new Promise((done, fail) => http.request(url, { method, headers: { "X-Geofront": "screenshots" } }, answer => {
     let text = "";
     answer.on("data", part => text += part).on("end", () => done(text));
   }).on("error", fail).end());

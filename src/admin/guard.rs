@@ -6,6 +6,11 @@
 //! other comes from a page whose own name was pointed at 127.0.0.1 (DNS rebinding), which its
 //! foreign `Host` reveals.
 //!
+//! Other programs on the machine can be tricked too: a GeoServer that is made to request a URL (a
+//! style, a cascaded service, a remote file) reaches loopback, with a method and a body of the
+//! attacker's choice, but with no header fields of its own. So a request that changes something
+//! carries [`MARK`] or the token, which neither such a program nor a browser's form can add.
+//!
 //! Beyond loopback a token is required. There the `Host` may be anything: a rebound page knows the
 //! machine's address, but not its token. Requests that reveal and change nothing need no token: the
 //! empty status page with its style and scripts, which prompts for the token, and the two health
@@ -17,6 +22,9 @@ use http::{HeaderMap, Method, header};
 use subtle::ConstantTimeEq;
 
 use crate::config::Secret;
+
+/// The header field of every request that changes something. Its value does not matter.
+pub(crate) const MARK: &str = "x-geofront";
 
 /// Paths that need no token.
 const OPEN_PATHS: [&str; 6] = [
@@ -33,6 +41,8 @@ const OPEN_PATHS: [&str; 6] = [
 pub(super) enum Denied {
     ForeignHost,
     ForeignOrigin,
+    /// The request changes something, and may come from a program that was tricked.
+    NoMark,
     NoToken,
     WrongToken,
     /// The listener is beyond loopback, and the configuration names no token.
@@ -46,6 +56,9 @@ impl Denied {
                 "this address is not one of geofront's own: use localhost, 127.0.0.1 or the configured admin address"
             }
             Self::ForeignOrigin => "pages of other sites may not use geofront's admin endpoint",
+            Self::NoMark => {
+                "a request that changes something needs the header `X-Geofront: 1`, or the admin token as `Authorization: Bearer TOKEN`"
+            }
             Self::NoToken => {
                 "a token is required: send `Authorization: Bearer TOKEN` with the configured admin token"
             }
@@ -78,17 +91,25 @@ pub(super) fn admit(
         return Err(Denied::ForeignOrigin);
     }
     match token {
-        _ if OPEN_PATHS.contains(&path) => Ok(()),
+        _ if OPEN_PATHS.contains(&path) && is_reading(method) => Ok(()),
         Some(token) => check_token(headers, token),
+        None if on_loopback && !is_reading(method) && !headers.contains_key(MARK) => {
+            Err(Denied::NoMark)
+        }
         None if on_loopback => Ok(()),
         None => Err(Denied::TokenNotConfigured),
     }
 }
 
+/// True for methods that change nothing.
+fn is_reading(method: &Method) -> bool {
+    method == Method::GET || method == Method::HEAD
+}
+
 /// True for a link to the status page. The requests of the page itself then come from its own
 /// origin.
 fn is_page_visit(method: &Method, path: &str) -> bool {
-    path == "/" && (method == Method::GET || method == Method::HEAD)
+    path == "/" && is_reading(method)
 }
 
 /// True if `Host` is a loopback name, a loopback address or the listening address. A request
@@ -165,13 +186,23 @@ mod tests {
         path: &str,
         headers: &[(&'static str, &str)],
     ) -> Result<(), Denied> {
+        asked_by(&Method::GET, listener, token, path, headers)
+    }
+
+    fn asked_by(
+        method: &Method,
+        listener: &str,
+        token: Option<&str>,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<(), Denied> {
         let headers = headers
             .iter()
             .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
             .collect();
         let token = token.map(|token| Secret::new(token.to_owned()));
         admit(
-            &Method::GET,
+            method,
             path,
             &headers,
             listener.parse().unwrap(),
@@ -317,6 +348,32 @@ mod tests {
             asked("10.0.0.5:9090", None, "/metrics", &[]),
             Err(Denied::TokenNotConfigured)
         );
+    }
+
+    #[test]
+    fn a_change_needs_the_mark_or_the_token_on_loopback_too() {
+        let post = |token, headers: &[(&'static str, &str)]| {
+            asked_by(
+                &Method::POST,
+                LOOPBACK,
+                token,
+                "/api/config/reload",
+                headers,
+            )
+        };
+        let (host, mark) = (("host", "localhost"), ("x-geofront", "1"));
+        assert_eq!(post(None, &[host]), Err(Denied::NoMark));
+        assert_eq!(post(None, &[]), Err(Denied::NoMark));
+        assert_eq!(post(None, &[host, mark]), Ok(()));
+        let bearer = ("authorization", "Bearer s3cret");
+        assert_eq!(post(Some("s3cret"), &[host, bearer]), Ok(()));
+        assert_eq!(post(Some("s3cret"), &[host, mark]), Err(Denied::NoToken));
+        let rebound = [("host", "evil.example"), mark];
+        assert_eq!(post(None, &rebound), Err(Denied::ForeignHost));
+        for method in [Method::PUT, Method::DELETE, Method::OPTIONS, Method::PATCH] {
+            let asked = asked_by(&method, LOOPBACK, None, "/", &[host]);
+            assert_eq!(asked, Err(Denied::NoMark), "{method}");
+        }
     }
 
     #[test]

@@ -51,6 +51,7 @@ use crate::control::Control;
 use crate::metrics::Metrics;
 pub use events::Event;
 use events::Events;
+pub(crate) use guard::MARK;
 use history::{History, Reading};
 use listener::Client;
 pub use places::Capacity;

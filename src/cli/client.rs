@@ -8,6 +8,7 @@ use ureq::{Agent, Body};
 
 use super::endpoint::Target;
 use super::exit::Failure;
+use crate::admin::MARK;
 use crate::admin::answers::{
     Failure as Refusal, ModeOrder, ModeOrdered, Reload, Rolls, Status, SyncOrdered,
 };
@@ -125,7 +126,9 @@ impl Client {
         let mut request = self
             .agent
             .post(self.url(path))
-            .content_type("application/json");
+            .content_type("application/json")
+            // Every request that changes something carries it: see the guard of the endpoint.
+            .header(MARK, "cli");
         if let Some(credential) = self.credential() {
             request = request.header("Authorization", credential);
         }

@@ -542,6 +542,32 @@ async fn pages_of_other_sites_get_nothing() {
     }
 }
 
+/// "A map with a remote style made our GeoServer drain every replica: geofront's API listens on its loopback."
+#[tokio::test]
+async fn a_server_that_was_tricked_into_a_request_changes_nothing() {
+    let admin = Admin::start("").await;
+    for path in [
+        "/api/upstreams/a/mode",
+        "/api/config/reload",
+        "/api/catalog/sync",
+        "/api/catalog/pause",
+    ] {
+        let body = r#"{"mode":"drain"}"#;
+        let forged = format!(
+            "POST {path} HTTP/1.1\r\nHost: 127.0.0.1:9090\r\nContent-Type: application/json\r\nConnection: close\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let answer = admin.send(&forged).await;
+        assert_eq!(answer.code, 403, "{path}: {answer:?}");
+        assert!(answer.body.contains("X-Geofront"), "{answer:?}");
+    }
+    assert_eq!(
+        admin.get("/api/status").await.json()["upstreams"][0]["mode"],
+        "ready"
+    );
+}
+
 #[tokio::test]
 async fn with_a_token_configured_nothing_is_told_without_it() {
     let admin = Admin::start("admin_token_env = 'TOKEN'\n").await;

@@ -328,7 +328,7 @@ impl Admin {
 
     pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
         let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nX-Geofront: 1\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
         self.send(&(head + body)).await

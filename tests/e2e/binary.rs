@@ -118,7 +118,7 @@ impl Process {
     pub(crate) async fn order(&self, name: &str, mode: &str, by: &str) {
         let body = format!(r#"{{"mode":"{mode}","by":"{by}"}}"#);
         let request = format!(
-            "POST /api/upstreams/{name}/mode HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\r\n{body}",
+            "POST /api/upstreams/{name}/mode HTTP/1.1\r\nHost: {}\r\nX-Geofront: 1\r\nContent-Length: {}\r\n\r\n{body}",
             self.admin,
             body.len()
         );

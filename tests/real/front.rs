@@ -81,6 +81,7 @@ impl Front {
     /// An order without a body.
     pub(crate) fn post(&self, path: &str) {
         ureq::post(format!("http://{}{path}", self.ports.admin))
+            .header("X-Geofront", "1")
             .send_empty()
             .expect("the admin address obeys");
     }
