@@ -18,6 +18,21 @@ const CASES: &[(&str, &str, &str)] = &[
     ("admin_token_env", "+", "admin_token_env = \"SECRET\"\n+"),
     ("include", "+", "include = \"slave2.toml\"\n+"),
     ("trusted_proxies", "+", "trusted_proxies = \"10.0.0.5\"\n+"),
+    (
+        "trusted_identity",
+        "+",
+        "trusted_identity = \"10.0.0.5\"\n+",
+    ),
+    (
+        "identity_headers",
+        "+",
+        "identity_headers = \"X-Remote-User\"\n+",
+    ),
+    (
+        "public_url",
+        "+",
+        "public_url = \"https://maps.example.org\"\n+",
+    ),
     ("threads", "+", "threads = 7\n+"),
     (
         "upstreams.NAME.url",
@@ -265,6 +280,9 @@ const WITHOUT_DEFAULT: &[&[&str]] = &[
     &["admin_token_env"],
     &["include"],
     &["trusted_proxies"],
+    &["trusted_identity"],
+    &["identity_headers"],
+    &["public_url"],
     &["threads"],
     &["geoserver.username", "geoserver.password_file"],
     &["geoserver.username", "geoserver.password_env"],

@@ -215,7 +215,11 @@ fn a_trusted_proxy_is_one_address_or_a_network() {
         ("::ffff:10.0.0.5", true),
         ("fd00::1", true),
     ] {
-        assert_eq!(config.trusts(peer.parse().unwrap()), trusted, "{peer}");
+        assert_eq!(
+            config.trust.allows_origin(peer.parse().unwrap()),
+            trusted,
+            "{peer}"
+        );
     }
 }
 

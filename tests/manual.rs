@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use geofront::config::{AccessLog as Target, LogFormat};
+use geofront::config::{AccessLog as Target, LogFormat, PeerTrust, Trust};
 use geofront::ogc::{RequestClass, Retryable, Writes, retry};
 use geofront::proxy::access_log::{AccessLog, End, Record};
 use geofront::proxy::client::request_id::RequestId;
@@ -43,6 +43,7 @@ fn record(end: End) -> Record<'static> {
         time: SystemTime::UNIX_EPOCH,
         request_id: "x",
         client: [192, 0, 2, 7].into(),
+        peer: [192, 0, 2, 7].into(),
         method: "GET",
         target: b"/",
         status: None,
@@ -211,7 +212,8 @@ fn passes(name: &str) -> bool {
     let client = ClientView {
         peer: [192, 0, 2, 7].into(),
         local: None,
-        trusted: false,
+        trust: PeerTrust::default(),
+        config: &Trust::default(),
         tls: false,
         http10: false,
         request_id: &request_id,
@@ -278,7 +280,8 @@ fn what_the_manual_says_is_set_from_the_connection_is_set() {
     let client = ClientView {
         peer,
         local: None,
-        trusted: false,
+        trust: PeerTrust::default(),
+        config: &Trust::default(),
         tls: false,
         http10: false,
         request_id: &request_id,

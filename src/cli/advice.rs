@@ -47,6 +47,14 @@ pub(super) fn advice(config: &Config, exists: impl Fn(&Path) -> bool) -> Vec<Str
             "set `state_file` under [catalog], or StateDirectory=geofront in the systemd unit, as in the package's unit",
         );
     }
+    if !config.trust.proxies.is_empty() && config.trust.identity.is_none() {
+        note(
+            "`trusted_identity` is not set: every peer in `trusted_proxies` may also state the user, an administrator included \
+             (sec-*, imp-*)",
+            "name the security-proxy or gateway alone in `trusted_identity`; a web server that passes browsers' headers on must not \
+             be in it (`trusted_identity = []` if there is no other)",
+        );
+    }
     let learn = config
         .upstreams
         .iter()
@@ -107,6 +115,25 @@ mod tests {
             noted(&[CREDENTIALS, canary], &[STATE_DIRECTORY]),
             Vec::<String>::new()
         );
+    }
+
+    #[test]
+    fn proxies_that_may_also_state_the_user_are_noted_until_that_is_decided() {
+        let catalog = "[catalog]\nstate_file = '/state'\n";
+        let noted = |top: &str| {
+            let file = format!("{top}{CLUSTER}{CREDENTIALS}{LAYER}{catalog}");
+            let environment = MapEnvironment::new().file("geofront.toml", file);
+            let config = Config::load(Path::new("geofront.toml"), &environment)
+                .unwrap()
+                .config;
+            advice(&config, |_| true)
+        };
+        insta::assert_snapshot!(noted("trusted_proxies = '10.0.0.5'\n").join("\n"), @r"
+        note: `trusted_identity` is not set: every peer in `trusted_proxies` may also state the user, an administrator included (sec-*, imp-*)
+          help: name the security-proxy or gateway alone in `trusted_identity`; a web server that passes browsers' headers on must not be in it (`trusted_identity = []` if there is no other)
+        ");
+        let decided = "trusted_proxies = '10.0.0.5'\ntrusted_identity = []\n";
+        assert_eq!(noted(decided), Vec::<String>::new());
     }
 
     #[test]

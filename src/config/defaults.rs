@@ -27,6 +27,8 @@ pub(super) const LISTEN: SocketAddr =
 /// Loopback, because any client of the admin address can drain upstreams.
 pub(super) const ADMIN: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9090));
 pub(super) const THREADS: RangeInclusive<i64> = 1..=1024;
+/// Every field of every request is compared with each of them.
+pub(super) const MAX_IDENTITY_HEADERS: usize = 32;
 
 // ---- [upstreams.NAME]
 

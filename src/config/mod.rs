@@ -23,13 +23,14 @@ mod loaded;
 mod raw;
 mod source;
 mod syntax;
+mod trust;
 mod units;
 mod upstream;
 mod validate;
 mod value;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -52,6 +53,7 @@ pub use limits::{Limits, MaxInFlight, PerUser, Priority};
 pub use loaded::Loaded;
 pub use raw::known_keys;
 pub use source::Place;
+pub use trust::{HeaderField, PeerTrust, PublicUrl, Trust};
 pub use upstream::{Address, MainReads, Role, UpstreamConfig, UpstreamName, Weight};
 
 /// A complete, valid configuration.
@@ -63,8 +65,10 @@ pub struct Config {
     pub admin: SocketAddr,
     /// Required from every admin client when `admin` is not a loopback address.
     pub admin_token: Option<Secret>,
-    /// Only these peers may send `sec-*`, `imp-*` and `X-Forwarded-*`.
+    /// Peers that may state where a request came from: the list in `trust`.
     pub trusted_proxies: Vec<IpNet>,
+    /// What is believed about a request, and of which peers.
+    pub trust: Trust,
     /// Worker threads; by default the number of cores. A change needs a restart.
     pub threads: NonZeroUsize,
     /// The upstreams in the order of the file.
@@ -101,12 +105,6 @@ impl Config {
             ),
             None => address,
         }
-    }
-
-    /// True if `peer` may vouch for a client's identity and address.
-    pub fn trusts(&self, peer: IpAddr) -> bool {
-        let peer = peer.to_canonical();
-        self.trusted_proxies.iter().any(|net| net.contains(&peer))
     }
 }
 

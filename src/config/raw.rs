@@ -15,7 +15,7 @@ use super::count::Count;
 use super::source::At;
 use super::units::Size;
 use super::value::{FromToml, RawHeaders, Reading, Written};
-use super::{AccessLog, Coalesce, LogFormat, LogLevel, MainReads, Role, StalePolicy};
+use super::{AccessLog, Coalesce, HeaderField, LogFormat, LogLevel, MainReads, Role, StalePolicy};
 
 /// The value of one key, if there is one.
 #[derive(Clone, Debug, Default)]
@@ -100,6 +100,9 @@ table!(RawTop {
     admin_token_env: String,
     include: Vec<Written<String>>,
     trusted_proxies: Vec<Written<IpNet>>,
+    trusted_identity: Vec<Written<IpNet>>,
+    identity_headers: Vec<Written<HeaderField>>,
+    public_url: String,
     threads: i64,
 });
 

@@ -10,6 +10,8 @@ mod check;
 mod classes;
 mod geoserver;
 mod limits;
+mod public_url;
+mod trust;
 mod upstreams;
 mod url;
 
@@ -36,6 +38,7 @@ pub(super) fn validate(
 impl Check<'_> {
     fn config(&mut self, raw: Raw) -> Config {
         let access = self.access(&raw.top);
+        let trust = self.trust(&raw.top);
         let threads = self.threads(&raw.top.threads);
         let limits = self.limits(&raw.limits.table);
         let names: Vec<String> = raw
@@ -47,7 +50,8 @@ impl Check<'_> {
             listen: access.listen,
             admin: access.admin,
             admin_token: access.admin_token,
-            trusted_proxies: access.trusted_proxies,
+            trusted_proxies: trust.proxies.clone(),
+            trust,
             threads,
             upstreams: self.upstreams(
                 &raw.upstreams,

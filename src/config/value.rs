@@ -13,7 +13,7 @@ use toml::de::{DeString, DeValue};
 use super::diagnostics::{Problem, suggestion};
 use super::source::{At, FileId, Sources};
 use super::units::{Size, parse_duration, parse_size, show_duration, show_size};
-use super::{AccessLog, LogFormat, LogLevel, MainReads, Role, StalePolicy};
+use super::{AccessLog, HeaderField, LogFormat, LogLevel, MainReads, Role, StalePolicy};
 
 /// A value and its place.
 #[derive(Clone, Debug)]
@@ -235,6 +235,15 @@ impl FromText for IpNet {
                 )
             },
         )
+    }
+}
+
+impl FromText for HeaderField {
+    const RULE: &'static str =
+        "the name of a header that identifies a user, such as \"X-Remote-User\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Self::new(text)
     }
 }
 

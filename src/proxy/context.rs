@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::admission::{Client, ConcurrencyKeys};
 use crate::balance::{Lease, Watch};
 use crate::cluster::{About, Cause, Snapshot, Tried, Upstream};
-use crate::config::ClassConfig;
+use crate::config::{ClassConfig, PeerTrust};
 use crate::ogc::{Classified, RequestClass, Retryable};
 use crate::proxy::catalog_writes::scope;
 use crate::waiting_room::{Admission, ConcurrencyPermit};
@@ -38,8 +38,8 @@ pub struct Context {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) started: Instant,
     pub(super) request_id: RequestId,
-    /// The peer may vouch for the client.
-    pub(super) is_trusted: bool,
+    /// What the peer may state about the client.
+    pub(super) trust: PeerTrust,
     pub(super) classified: Classified,
     pub(super) rule: Retryable,
     /// What this request has in common with others that one upstream should answer.
@@ -102,7 +102,7 @@ impl Context {
             snapshot,
             started: now,
             request_id: RequestId::fresh(),
-            is_trusted: false,
+            trust: PeerTrust::default(),
             classified: UNDECIDED,
             rule: Retryable::Never,
             metatile: None,
@@ -142,7 +142,7 @@ impl Context {
         ClientIdentity {
             headers: &session.req_header().headers,
             peer: peer(session),
-            is_trusted: self.is_trusted,
+            trust: self.trust,
         }
     }
 
@@ -153,7 +153,8 @@ impl Context {
                 .server_addr()
                 .and_then(|address| address.as_inet())
                 .copied(),
-            trusted: self.is_trusted,
+            trust: self.trust,
+            config: &self.snapshot.config.trust,
             tls: session
                 .digest()
                 .is_some_and(|digest| digest.ssl_digest.is_some()),

@@ -1,13 +1,13 @@
 //! What passes between client and upstream beside the body, and what does not.
 //!
 //! GeoServer believes `sec-username` and `sec-roles` from every client that reaches it, and reads
-//! X-Forwarded-Host and -Proto raw, so this is where trust is decided. From a peer that is not in
-//! `trusted_proxies`, everything GeoServer or its container could take for the word of a proxy is
-//! removed and X-Forwarded-* are set from the connection. From a trusted peer all of it passes byte
-//! for byte, with two exceptions: a list in X-Forwarded-Host, -Proto or -Port (each proxy appended
+//! X-Forwarded-Host and -Proto raw, so this is where trust is decided. Fields that identify the user
+//! are removed unless the peer is in `trusted_identity`. Unless it is in `trusted_proxies`, the
+//! fields that state a request's origin are removed too, and X-Forwarded-* are set from the
+//! connection. Whatever a peer may state passes byte for byte, with three exceptions: a list in X-Forwarded-Host, -Proto or -Port (each proxy appended
 //! its own) is cut to its first element, which is the host that the user's browser requested,
-//! because GeoServer would put the whole list into the URLs of its capabilities; and the peer is
-//! appended to X-Forwarded-For, as every proxy does.
+//! because GeoServer would put the whole list into the URLs of its capabilities; the peer is appended
+//! to X-Forwarded-For, as every proxy does; and `public_url` replaces what any peer states.
 //!
 //! Host, path and query are not touched; hop-by-hop headers are removed by Pingora before we are
 //! called. `Forwarded` is never added: two sources of the same fact can disagree.
@@ -22,6 +22,8 @@ use pingora::Result;
 use pingora::http::authority::raw_target_authority;
 use pingora::http::{RequestHeader, ResponseHeader, StatusCode};
 
+use crate::config::{HeaderField, PeerTrust, PublicUrl, Trust};
+use crate::proxy::client::forwarded;
 use crate::proxy::client::request_id::{REQUEST_ID, RequestId};
 
 /// As text: Pingora writes the names of a request as they are given, and copies those of the `http`
@@ -31,6 +33,7 @@ const X_FORWARDED_FOR: &str = "X-Forwarded-For";
 const X_FORWARDED_HOST: &str = "X-Forwarded-Host";
 const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
 const X_FORWARDED_PORT: &str = "X-Forwarded-Port";
+const X_FORWARDED_PATH: &str = "X-Forwarded-Path";
 
 /// Every answer and request we pass names us once; a request that names us this often is going
 /// round in circles.
@@ -56,8 +59,9 @@ pub struct ClientView<'a> {
     pub peer: IpAddr,
     /// Our end of the connection: stands in for the Host that an HTTP/1.0 client did not send.
     pub local: Option<SocketAddr>,
-    /// `Config::trusts(peer)`.
-    pub trusted: bool,
+    /// What the peer may state.
+    pub trust: PeerTrust,
+    pub config: &'a Trust,
     pub tls: bool,
     /// The request came as HTTP/1.0 (what goes upstream is always 1.1).
     pub http10: bool,
@@ -66,14 +70,15 @@ pub struct ClientView<'a> {
 
 /// Makes a client's request fit to be seen by an upstream.
 pub fn prepare_upstream(request: &mut RequestHeader, client: &ClientView<'_>) -> Result<()> {
-    if !client.trusted {
-        strip_claims(request);
-    }
+    strip_claims(request, client);
     name_a_host(request, client)?;
-    if client.trusted {
+    if client.trust.origin {
         pass_forwarded(request, client)?;
     } else {
         set_forwarded(request, client)?;
+    }
+    if let Some(url) = &client.config.public_url {
+        state_public_url(request, url)?;
     }
     request.append_header(
         VIA_NAME,
@@ -89,11 +94,11 @@ pub fn prepare_upstream(request: &mut RequestHeader, client: &ClientView<'_>) ->
 /// Makes an upstream's answer fit to be seen by the client.
 pub fn prepare_downstream(response: &mut ResponseHeader, client: &ClientView<'_>) -> Result<()> {
     strip_hop_by_hop(response);
-    if !client.trusted {
+    if !client.trust.identity {
         let echoed: Vec<HeaderName> = response
             .headers
             .keys()
-            .filter(|name| names_a_user(name.as_str()))
+            .filter(|name| names_a_user(name.as_str(), &client.config.identity_headers))
             .cloned()
             .collect();
         for name in &echoed {
@@ -137,10 +142,11 @@ pub fn goes_in_circles(request: &RequestHeader) -> bool {
 
 /// Whether `Connection` would have us remove a field that identifies the client or its target. A
 /// part of what a trusted peer vouches for is worse than none of it.
-pub fn nominates_a_claim(request: &RequestHeader) -> bool {
+pub fn nominates_a_claim(request: &RequestHeader, config: &Trust) -> bool {
     let is_kept = |name: &[u8]| {
         let name = name.to_ascii_lowercase();
-        std::str::from_utf8(&name).is_ok_and(|name| is_claim(name) || KEPT.contains(&name))
+        std::str::from_utf8(&name)
+            .is_ok_and(|name| claim(name, config).is_some() || KEPT.contains(&name))
     };
     nominations(&request.headers).any(is_kept)
 }
@@ -173,12 +179,16 @@ fn nominations(headers: &http::HeaderMap) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-fn strip_claims(request: &mut RequestHeader) {
+/// Removes what this peer may not state.
+fn strip_claims(request: &mut RequestHeader, client: &ClientView<'_>) {
+    if client.trust == PeerTrust::FULL {
+        return;
+    }
     // Empty for most clients, and an empty Vec does not allocate.
     let claims: Vec<HeaderName> = request
         .headers
         .keys()
-        .filter(|name| is_claim(name.as_str()))
+        .filter(|name| is_removed(name.as_str(), client))
         .cloned()
         .collect();
     for name in &claims {
@@ -186,12 +196,35 @@ fn strip_claims(request: &mut RequestHeader) {
     }
 }
 
-/// Whether this header is the word of a proxy. `name` is lower case; `_` counts as `-`, because
-/// what maps headers to variables behind a container does not distinguish them.
-pub(super) fn is_claim(name: &str) -> bool {
-    if names_a_user(name) {
-        return true;
+/// What a header field states about a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claim {
+    /// The user, or the priority of the user's requests.
+    Identity,
+    /// Where the request came from, and under which name.
+    Origin,
+}
+
+/// True if the field is not passed on, because the peer may not state it. `name` is lower case.
+pub(super) fn is_removed(name: &str, client: &ClientView<'_>) -> bool {
+    match claim(name, client.config) {
+        Some(Claim::Identity) => !client.trust.identity,
+        Some(Claim::Origin) => !client.trust.origin,
+        None => false,
     }
+}
+
+/// The claim that the field makes, if any. `_` counts as `-`, because containers that map fields to
+/// variables do not distinguish them.
+fn claim(name: &str, config: &Trust) -> Option<Claim> {
+    // control-flow serves requests with a higher number first.
+    if names_a_user(name, &config.identity_headers) || equals_folded(name, "ctrl-flow-priority") {
+        return Some(Claim::Identity);
+    }
+    states_an_origin(name).then_some(Claim::Origin)
+}
+
+fn states_an_origin(name: &str) -> bool {
     match name.as_bytes().first() {
         Some(b'x') => {
             starts_with_folded(name, "x-forwarded")
@@ -207,10 +240,7 @@ pub(super) fn is_claim(name: &str) -> bool {
         }
         Some(b'f') => name == "forwarded",
         Some(b't') => equals_folded(name, "true-client-ip"),
-        // control-flow serves requests with a higher number first.
-        Some(b'c') => {
-            equals_folded(name, "ctrl-flow-priority") || equals_folded(name, "cf-connecting-ip")
-        }
+        Some(b'c') => equals_folded(name, "cf-connecting-ip"),
         _ => false,
     }
 }
@@ -219,9 +249,10 @@ pub(super) fn is_claim(name: &str) -> bool {
 /// `sec-fetch-*` and `sec-ch-*` go the same way: GeoServer has no use for them, and the
 /// security-proxy and the gateway remove them too. `sec-websocket-*` is spoken with the upstream,
 /// and identifies no user.
-fn names_a_user(name: &str) -> bool {
+fn names_a_user(name: &str, more: &[HeaderField]) -> bool {
     (starts_with_folded(name, "sec-") && !name.starts_with("sec-websocket-"))
         || starts_with_folded(name, "imp-")
+        || more.iter().any(|field| equals_folded(name, field.as_str()))
 }
 
 fn starts_with_folded(name: &str, prefix: &str) -> bool {
@@ -284,7 +315,32 @@ fn pass_forwarded(request: &mut RequestHeader, client: &ClientView<'_>) -> Resul
     for name in [X_FORWARDED_HOST, X_FORWARDED_PROTO, X_FORWARDED_PORT] {
         keep_first_element(request, name)?;
     }
-    append_peer(request, client.peer)
+    append_peer(request, client)
+}
+
+/// The public address as configured. Everything else that states one is removed.
+fn state_public_url(request: &mut RequestHeader, url: &PublicUrl) -> Result<()> {
+    let others: Vec<HeaderName> = request
+        .headers
+        .keys()
+        .filter(|name| {
+            let name = name.as_str();
+            let states_a_name =
+                starts_with_folded(name, "x-forwarded") && name != "x-forwarded-for";
+            states_a_name || name == "forwarded"
+        })
+        .cloned()
+        .collect();
+    for name in &others {
+        request.remove_header(name);
+    }
+    request.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(url.scheme))?;
+    request.insert_header(X_FORWARDED_HOST, url.authority.as_str())?;
+    request.insert_header(X_FORWARDED_PORT, url.port)?;
+    if !url.path.is_empty() {
+        request.insert_header(X_FORWARDED_PATH, url.path.as_str())?;
+    }
+    Ok(())
 }
 
 fn keep_first_element(request: &mut RequestHeader, name: &'static str) -> Result<()> {
@@ -309,13 +365,22 @@ fn keep_first_element(request: &mut RequestHeader, name: &'static str) -> Result
 }
 
 /// In one line: GeoServer's control-flow reads the first line only, and of that the first element.
-fn append_peer(request: &mut RequestHeader, peer: IpAddr) -> Result<()> {
+/// It does not know `Forwarded`, so the client of that stands in for a missing chain.
+fn append_peer(request: &mut RequestHeader, client: &ClientView<'_>) -> Result<()> {
     let mut chain = Vec::new();
+    if forwarded::counts_forwarded(&request.headers) {
+        let trusts = |address| client.config.allows_origin(address);
+        let from = forwarded::client(&request.headers, trusts);
+        chain.extend(
+            from.into_iter()
+                .flat_map(|from| format!("{from}, ").into_bytes()),
+        );
+    }
     for line in request.headers.get_all(X_FORWARDED_FOR) {
         chain.extend_from_slice(line.as_bytes());
         chain.extend_from_slice(b", ");
     }
-    chain.extend_from_slice(peer.to_canonical().to_string().as_bytes());
+    chain.extend_from_slice(client.peer.to_canonical().to_string().as_bytes());
     request.insert_header(X_FORWARDED_FOR, chain)
 }
 

@@ -3,8 +3,6 @@
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 
-use ipnet::IpNet;
-
 use super::check::Check;
 use crate::config::diagnostics::Problem;
 use crate::config::raw::{RawTop, Slot};
@@ -15,7 +13,6 @@ pub(super) struct Access {
     pub(super) listen: Vec<SocketAddr>,
     pub(super) admin: SocketAddr,
     pub(super) admin_token: Option<Secret>,
-    pub(super) trusted_proxies: Vec<IpNet>,
 }
 
 impl Check<'_> {
@@ -31,12 +28,10 @@ impl Check<'_> {
         self.distinct_listeners(&raw.listen, admin);
         self.guarded(raw, admin);
         self.list("include", &raw.include, Vec::new());
-        let trusted_proxies = self.list("trusted_proxies", &raw.trusted_proxies, Vec::new());
         Access {
             listen,
             admin,
             admin_token,
-            trusted_proxies,
         }
     }
 

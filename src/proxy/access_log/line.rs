@@ -53,6 +53,9 @@ pub(super) fn write(record: &Record<'_>, format: LogFormat, out: &mut Vec<u8>) {
     line.plain(key!("client"), |out| {
         number::write_address(record.client.to_canonical(), out)
     });
+    line.plain(key!("peer"), |out| {
+        number::write_address(record.peer.to_canonical(), out)
+    });
     line.text(key!("method"), record.method.as_bytes());
     line.text(
         key!("path"),
@@ -275,6 +278,7 @@ mod tests {
             time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_000_000_123),
             request_id: "7f3a",
             client: "::ffff:192.0.2.7".parse().unwrap(),
+            peer: "::ffff:10.0.0.5".parse().unwrap(),
             method: "GET",
             target,
             status: Some(200),
@@ -312,7 +316,7 @@ mod tests {
                 &record(b"/geoserver/wms?request=GetMap", None),
                 LogFormat::Logfmt
             ),
-            "time=2026-11-18T11:06:40.123Z id=7f3a client=192.0.2.7 method=GET path=/geoserver/wms?request=GetMap status=200 \
+            "time=2026-11-18T11:06:40.123Z id=7f3a client=192.0.2.7 peer=10.0.0.5 method=GET path=/geoserver/wms?request=GetMap status=200 \
              class=map service=wms operation=GetMap layer=geor:roads upstream=slave1 coalesced=- attempts=2 queue_ms=0.000 connect_ms=- \
              first_byte_ms=12.345 total_ms=13.006 bytes=20480 end=ok user=-\n"
         );
@@ -331,7 +335,7 @@ mod tests {
         assert_eq!(value["first_byte_ms"], 12.345);
         assert_eq!(value["bytes"], 20480);
         assert_eq!(value["user"], "jo");
-        assert_eq!(value.as_object().unwrap().len(), 20);
+        assert_eq!(value.as_object().unwrap().len(), 21);
     }
 
     #[test]

@@ -26,7 +26,10 @@ pub struct Record<'a> {
     /// When it arrived.
     pub time: SystemTime,
     pub request_id: &'a str,
+    /// As far back as trusted proxies lead.
     pub client: IpAddr,
+    /// The other end of the connection.
+    pub peer: IpAddr,
     pub method: &'a str,
     /// Path and query as they arrived.
     pub target: &'a [u8],
@@ -139,6 +142,7 @@ mod tests {
             time: SystemTime::UNIX_EPOCH,
             request_id,
             client: [192, 0, 2, 7].into(),
+            peer: [10, 0, 0, 5].into(),
             method: "GET",
             target: b"/geoserver/wms",
             status: Some(200),

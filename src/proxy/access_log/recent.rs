@@ -117,6 +117,7 @@ mod tests {
             time: SystemTime::UNIX_EPOCH,
             request_id,
             client: [192, 0, 2, 7].into(),
+            peer: [10, 0, 0, 5].into(),
             method: "GET",
             target: b"/geoserver/wms?authkey=hidden",
             status: Some(status),

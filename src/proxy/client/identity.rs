@@ -13,12 +13,14 @@ use base64::prelude::BASE64_STANDARD;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE};
 
+use super::forwarded;
+use crate::config::PeerTrust;
+
 /// Identities are compared by a hash that no client can predict.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 const USER: &str = "sec-username";
 const SESSION: &[u8] = b"JSESSIONID=";
-const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// A hash of one kind of name of a client: user, session, credentials or address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,8 +45,8 @@ impl IdentityHash {
 pub(in crate::proxy) struct ClientIdentity<'r> {
     pub(in crate::proxy) headers: &'r HeaderMap,
     pub(in crate::proxy) peer: IpAddr,
-    /// The peer may vouch for user and address.
-    pub(in crate::proxy) is_trusted: bool,
+    /// What the peer may state.
+    pub(in crate::proxy) trust: PeerTrust,
 }
 
 impl ClientIdentity<'_> {
@@ -53,7 +55,7 @@ impl ClientIdentity<'_> {
         let name = self
             .headers
             .get(USER)
-            .filter(|name| self.is_trusted && !name.is_empty())?;
+            .filter(|name| self.trust.identity && !name.is_empty())?;
         Some(IdentityHash(HASHER.hash_one((0_u8, name.as_bytes()))))
     }
 
@@ -107,7 +109,7 @@ impl ClientIdentity<'_> {
         trusts: impl Fn(IpAddr) -> bool,
     ) -> Option<IdentityHash> {
         let client = self.client(&trusts);
-        (self.is_trusted && !trusts(client)).then(|| self.address(trusts))
+        (self.trust.origin && !trusts(client)).then(|| self.address(trusts))
     }
 
     /// The address: the last one that a trusted peer has vouched for.
@@ -118,29 +120,10 @@ impl ClientIdentity<'_> {
     /// The address the request came from, as far back as trusted peers lead.
     pub(in crate::proxy) fn client(&self, trusts: impl Fn(IpAddr) -> bool) -> IpAddr {
         let peer = self.peer.to_canonical();
-        if !self.is_trusted {
+        if !self.trust.origin {
             return peer;
         }
-        let lines = self.headers.get_all(FORWARDED_FOR).iter().rev();
-        let hops = lines.flat_map(|line| line.as_bytes().rsplit(|b| *b == b','));
-        let addresses = hops.map(|hop| {
-            std::str::from_utf8(hop.trim_ascii())
-                .ok()?
-                .parse::<IpAddr>()
-                .ok()
-        });
-        let mut last = peer;
-        for address in addresses {
-            // No trusted proxy writes anything but an address.
-            let Some(address) = address.map(|address| address.to_canonical()) else {
-                break;
-            };
-            last = address;
-            if !trusts(address) {
-                break;
-            }
-        }
-        last
+        forwarded::client(self.headers, trusts).unwrap_or(peer)
     }
 }
 
@@ -162,7 +145,10 @@ mod tests {
         ClientIdentity {
             headers,
             peer: "10.0.0.5".parse().unwrap(),
-            is_trusted,
+            trust: PeerTrust {
+                origin: is_trusted,
+                identity: is_trusted,
+            },
         }
     }
 
@@ -268,5 +254,18 @@ mod tests {
         );
         assert_eq!(client("garbage, 10.0.0.9", true), "10.0.0.9");
         assert_eq!(client("192.0.2.7", false), "10.0.0.5");
+    }
+
+    #[test]
+    fn a_peer_that_may_state_the_origin_alone_names_no_user() {
+        let lines = headers(&[("sec-username", "ann"), ("x-forwarded-for", "192.0.2.7")]);
+        let of = |origin, identity| ClientIdentity {
+            trust: PeerTrust { origin, identity },
+            ..asker(&lines, false)
+        };
+        assert_eq!(of(true, false).user(), None);
+        assert!(of(true, false).vouched_address(trusts).is_some());
+        assert!(of(false, true).user().is_some());
+        assert_eq!(of(false, true).vouched_address(trusts), None);
     }
 }

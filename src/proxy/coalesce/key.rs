@@ -94,7 +94,8 @@ pub(in crate::proxy) fn write_key(
     // What we add on the way: see `headers`.
     part(
         &[
-            scope.client.trusted,
+            scope.client.trust.origin,
+            scope.client.trust.identity,
             scope.client.tls,
             scope.reads_from_main,
         ]
@@ -133,7 +134,7 @@ fn has_more_than_a_head(headers: &HeaderMap) -> bool {
 
 fn counts(name: &str, value: &[u8], scope: &SharingScope<'_>) -> bool {
     // Not passed on: see `headers`.
-    let is_removed = !scope.client.trusted && headers::is_claim(name);
+    let is_removed = headers::is_removed(name, &scope.client);
     let is_address = scope.address.is_none() && ADDRESSES.contains(&name);
     !(is_removed
         || is_address
@@ -160,6 +161,7 @@ pub(super) fn is_in_the_key(header: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{PeerTrust, Trust};
     use crate::proxy::client::request_id::RequestId;
 
     const TARGET: &str = "/geoserver/wms?service=WMS&request=GetMap";
@@ -216,7 +218,11 @@ mod tests {
             let client = ClientView {
                 peer: "192.0.2.1".parse().unwrap(),
                 local: Some("10.0.0.1:8080".parse().unwrap()),
-                trusted: self.is_trusted,
+                trust: PeerTrust {
+                    origin: self.is_trusted,
+                    identity: self.is_trusted,
+                },
+                config: &Trust::default(),
                 tls: false,
                 http10: false,
                 request_id: &id,

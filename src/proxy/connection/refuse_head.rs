@@ -77,6 +77,7 @@ impl HeadRefuser {
             time,
             request_id: request_id.as_str(),
             client: peer(stream),
+            peer: peer(stream),
             method,
             target,
             status,

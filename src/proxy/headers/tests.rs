@@ -15,12 +15,21 @@ fn request(headers: &[(&'static str, &str)]) -> RequestHeader {
 
 /// What the upstream sees, as `name: value` lines in lower case names.
 fn seen_from(trusted: bool, headers: &[(&'static str, &str)]) -> Vec<String> {
+    let trust = PeerTrust {
+        origin: trusted,
+        identity: trusted,
+    };
+    seen_with(trust, &Trust::default(), headers)
+}
+
+fn seen_with(trust: PeerTrust, config: &Trust, headers: &[(&'static str, &str)]) -> Vec<String> {
     let mut request = request(headers);
     let id = RequestId::from_peer(b"id").unwrap();
     let client = ClientView {
         peer: "192.0.2.7".parse().unwrap(),
         local: Some("10.0.0.1:8080".parse().unwrap()),
-        trusted,
+        trust,
+        config,
         tls: false,
         http10: false,
         request_id: &id,
@@ -85,7 +94,7 @@ fn a_connection_that_would_hide_a_claim_is_noticed_and_one_that_names_its_own_is
         "forwarded",
     ] {
         assert!(
-            nominates_a_claim(&request(&[("Connection", list)])),
+            nominates_a_claim(&request(&[("Connection", list)]), &Trust::default()),
             "{list}"
         );
     }
@@ -97,14 +106,20 @@ fn a_connection_that_would_hide_a_claim_is_noticed_and_one_that_names_its_own_is
         "TE, HTTP2-Settings",
     ] {
         assert!(
-            !nominates_a_claim(&request(&[("Connection", list)])),
+            !nominates_a_claim(&request(&[("Connection", list)]), &Trust::default()),
             "{list}"
         );
     }
-    assert!(nominates_a_claim(&request(&[
-        ("Connection", "close"),
-        ("Connection", "x-real-ip")
-    ])));
+    let second = request(&[("Connection", "close"), ("Connection", "x-real-ip")]);
+    assert!(nominates_a_claim(&second, &Trust::default()));
+    let listed = Trust {
+        identity_headers: vec![HeaderField::new("X-Own").unwrap()],
+        ..Trust::default()
+    };
+    assert!(nominates_a_claim(
+        &request(&[("Connection", "x_own")]),
+        &listed
+    ));
 }
 
 #[test]
@@ -139,6 +154,91 @@ fn a_websockets_handshake_passes_from_everybody() {
             .filter(|line| line.contains("websocket"))
             .count(),
         1,
+        "{seen:?}"
+    );
+}
+
+#[test]
+fn a_peer_that_may_state_the_origin_alone_states_no_user() {
+    let config = Trust {
+        identity_headers: vec![HeaderField::new("X-Remote-User").unwrap()],
+        ..Trust::default()
+    };
+    let headers = [
+        ("host", "h"),
+        ("ctrl-flow-priority", "9"),
+        ("sec-username", "admin"),
+        ("x-forwarded-host", "maps.example"),
+        ("x-remote-user", "admin"),
+        ("x_remote_user", "admin"),
+    ];
+    let seen = |origin, identity| seen_with(PeerTrust { origin, identity }, &config, &headers);
+    assert_eq!(
+        seen(true, false),
+        [
+            "host: h",
+            "x-forwarded-for: 192.0.2.7",
+            "x-forwarded-host: maps.example"
+        ]
+    );
+    let identified = seen(false, true);
+    for kept in [
+        "sec-username: admin",
+        "x-remote-user: admin",
+        "ctrl-flow-priority: 9",
+    ] {
+        assert!(identified.iter().any(|line| line == kept), "{identified:?}");
+    }
+    assert!(
+        identified.contains(&"x-forwarded-host: h".to_owned()),
+        "{identified:?}"
+    );
+}
+
+#[test]
+fn the_public_address_is_the_configured_one_whatever_a_peer_states() {
+    let url = |path: &str| Trust {
+        public_url: Some(PublicUrl {
+            scheme: "https",
+            authority: "maps.example:8443".to_owned(),
+            port: 8443,
+            path: path.to_owned(),
+        }),
+        ..Trust::default()
+    };
+    let headers = [
+        ("host", "10.0.0.1"),
+        ("forwarded", "host=evil.example"),
+        ("x-forwarded-for", "203.0.113.9"),
+        ("x-forwarded-host", "evil.example"),
+        ("x-forwarded-path", "/evil"),
+        ("x-forwarded-prefix", "/evil"),
+        ("x-forwarded-proto", "http"),
+        ("x_forwarded_host", "evil.example"),
+    ];
+    for (trust, chain) in [
+        (PeerTrust::FULL, "x-forwarded-for: 203.0.113.9, 192.0.2.7"),
+        (PeerTrust::default(), "x-forwarded-for: 192.0.2.7"),
+    ] {
+        let mut expected = vec![
+            "host: 10.0.0.1",
+            chain,
+            "x-forwarded-host: maps.example:8443",
+            "x-forwarded-port: 8443",
+            "x-forwarded-proto: https",
+        ];
+        assert_eq!(seen_with(trust, &url(""), &headers), expected);
+        expected.insert(3, "x-forwarded-path: /sdi");
+        assert_eq!(seen_with(trust, &url("/sdi"), &headers), expected);
+    }
+}
+
+#[test]
+fn a_client_that_only_forwarded_names_is_in_the_chain_that_geoserver_reads() {
+    let headers = [("host", "h"), ("forwarded", "for=\"[2001:db8::7]:443\"")];
+    let seen = seen_from(true, &headers);
+    assert!(
+        seen.contains(&"x-forwarded-for: 2001:db8::7, 192.0.2.7".to_owned()),
         "{seen:?}"
     );
 }
@@ -264,7 +364,8 @@ fn a_request_line_that_names_the_authority_is_left_to_pingora() {
     let client = ClientView {
         peer: "192.0.2.7".parse().unwrap(),
         local,
-        trusted: false,
+        trust: PeerTrust::default(),
+        config: &Trust::default(),
         tls: false,
         http10: true,
         request_id: &id,
@@ -292,7 +393,8 @@ fn an_answer_says_who_passed_it_on_and_keeps_users_to_itself() {
     let client = ClientView {
         peer: [192, 0, 2, 7].into(),
         local: None,
-        trusted: false,
+        trust: PeerTrust::default(),
+        config: &Trust::default(),
         tls: false,
         http10: false,
         request_id: &id,

@@ -205,7 +205,7 @@ impl FrontDoor {
             .control_flow
             .priority
             .as_ref()
-            .filter(|_| ctx.is_trusted)
+            .filter(|_| ctx.trust.identity)
         else {
             return of_class;
         };

@@ -87,13 +87,16 @@ fn write_line(front_door: &FrontDoor, session: &Session, ctx: &Context, total: D
     let user = request
         .headers
         .get("sec-username")
-        .filter(|_| ctx.is_trusted);
+        .filter(|_| ctx.trust.identity);
     let record = Record {
         time: SystemTime::now()
             .checked_sub(total)
             .unwrap_or(SystemTime::UNIX_EPOCH),
         request_id: ctx.request_id.as_str(),
-        client: peer(session),
+        client: ctx
+            .client_identity(session)
+            .client(|address| ctx.snapshot.config.trust.allows_origin(address)),
+        peer: peer(session),
         method: request.method.as_str(),
         target,
         status: status(session),

@@ -29,7 +29,7 @@ impl FrontDoor {
     ) -> Result<()> {
         let limits = &ctx.snapshot.config.limits;
         let rules = &limits.control_flow;
-        if rules.is_empty() && limits.per_user.most(ctx.is_trusted).is_none() {
+        if rules.is_empty() && limits.per_user.most(ctx.trust.is_some()).is_none() {
             return Ok(());
         }
         let client = self.client(session, ctx);
@@ -86,7 +86,7 @@ impl FrontDoor {
     pub(super) fn client(&self, session: &Session, ctx: &Context) -> Client {
         let identity = ctx.client_identity(session);
         let peer = identity.peer;
-        let trusts = |address| ctx.snapshot.config.trusts(address);
+        let trusts = |address| ctx.snapshot.config.trust.allows_origin(address);
         let (address, address_key, user) = (
             identity.client(trusts),
             identity.address(trusts),

@@ -70,12 +70,12 @@ impl FrontDoor {
         ctx: &mut Context,
     ) -> Result<()> {
         self.parts.budget.count_request(ctx.started);
-        ctx.is_trusted = ctx.snapshot.config.trusts(peer(session));
-        ctx.request_id = RequestId::of(session.req_header(), ctx.is_trusted);
+        ctx.trust = ctx.snapshot.config.trust.in_peer(peer(session));
+        ctx.request_id = RequestId::of(session.req_header(), ctx.trust.origin);
         if headers::goes_in_circles(session.req_header()) {
             return Err(self.refuse(ctx, Refusal::Loop));
         }
-        if headers::nominates_a_claim(session.req_header()) {
+        if headers::nominates_a_claim(session.req_header(), &ctx.snapshot.config.trust) {
             return Err(self.refuse(ctx, Refusal::Malformed(Fault::Nomination)));
         }
         self.read_body_prefix(session, ctx).await?;

@@ -116,7 +116,7 @@ fn person_keys(
     with_address: bool,
 ) -> impl Iterator<Item = IdentityHash> + use<> {
     let user = identity.user();
-    let trusts = |address| ctx.snapshot.config.trusts(address);
+    let trusts = |address| ctx.snapshot.config.trust.allows_origin(address);
     let address = if with_address {
         identity.vouched_address(trusts)
     } else {
