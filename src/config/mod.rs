@@ -205,7 +205,7 @@ pub enum LogFormat {
 
 /// The destination of access log lines.
 #[derive(Clone, Debug, PartialEq)]
-pub enum AccessLog {
+pub enum AccessLogDestination {
     Off,
     Stdout,
     File(PathBuf),
@@ -214,7 +214,7 @@ pub enum AccessLog {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Log {
     pub format: LogFormat,
-    pub access: AccessLog,
+    pub access: AccessLogDestination,
     /// `error`, `warn`, `info`, `debug` or `trace`.
     pub level: LogLevel,
 }

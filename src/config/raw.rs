@@ -15,7 +15,9 @@ use super::count::Count;
 use super::source::At;
 use super::units::Size;
 use super::value::{FromToml, RawHeaders, Reading, Written};
-use super::{AccessLog, Coalesce, HeaderField, LogFormat, LogLevel, MainReads, Role, StalePolicy};
+use super::{
+    AccessLogDestination, Coalesce, HeaderField, LogFormat, LogLevel, MainReads, Role, StalePolicy,
+};
 
 /// The value of one key, if there is one.
 #[derive(Clone, Debug, Default)]
@@ -196,7 +198,7 @@ table!(RawClass {
 
 table!(RawLog {
     format: LogFormat,
-    access: AccessLog,
+    access: AccessLogDestination,
     level: LogLevel
 });
 

@@ -13,7 +13,7 @@ use toml::de::{DeString, DeValue};
 use super::diagnostics::{Problem, suggestion};
 use super::source::{At, FileId, Sources};
 use super::units::{Size, parse_duration, parse_size, show_duration, show_size};
-use super::{AccessLog, HeaderField, LogFormat, LogLevel, MainReads, Role, StalePolicy};
+use super::{AccessLogDestination, HeaderField, LogFormat, LogLevel, MainReads, Role, StalePolicy};
 
 /// A value and its place.
 #[derive(Clone, Debug)]
@@ -247,7 +247,7 @@ impl FromText for HeaderField {
     }
 }
 
-impl FromText for AccessLog {
+impl FromText for AccessLogDestination {
     const RULE: &'static str = "\"stdout\", \"off\" or the whole path of a file";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -472,7 +472,7 @@ impl Show for Size {
     }
 }
 
-impl Show for AccessLog {
+impl Show for AccessLogDestination {
     fn show(&self) -> String {
         match self {
             Self::Off => "off".to_owned(),

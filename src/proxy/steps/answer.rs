@@ -331,7 +331,7 @@ mod tests {
     async fn a_success_counts_when_the_answer_ends_and_not_before() {
         let now = Instant::now();
         let control = control(now);
-        let log = AccessLog::start(&config::AccessLog::Off, LogFormat::Logfmt);
+        let log = AccessLog::start(&config::AccessLogDestination::Off, LogFormat::Logfmt);
         let room = WaitingRoom::new(Arc::clone(&control), Metrics::new(), now);
         let front_door = FrontDoor::new(Arc::clone(&control), Metrics::new(), room, log);
         let mut ctx = request_to_an_upstream_in_doubt(&front_door, &control, now);
