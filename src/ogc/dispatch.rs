@@ -6,14 +6,14 @@ use super::kvp::{Kvp, Values};
 use super::operation::{self, Source};
 use super::pairs::{NO_SERVICE, doubted, of_pairs, of_service, services};
 use super::reading::Reading;
-use super::route::Address;
+use super::route::DispatcherPath;
 use super::xml::Root;
 use super::{RequestClass, RequestHead};
 
 /// The reading of a request to GeoServer's dispatcher.
 pub(super) fn dispatched(
     head: &RequestHead<'_>,
-    address: &Address,
+    address: &DispatcherPath,
     body_prefix: Option<&[u8]>,
     kvp: &mut Kvp,
 ) -> Reading {
@@ -33,7 +33,7 @@ pub(super) fn dispatched(
 
 fn posted(
     head: &RequestHead<'_>,
-    address: &Address,
+    address: &DispatcherPath,
     body_prefix: Option<&[u8]>,
     kvp: &mut Kvp,
 ) -> Reading {
@@ -85,7 +85,7 @@ fn override_with(kvp: &mut Kvp, root: &Root) {
 }
 
 /// The reading of a body's root. Parameters and address supply the values that the root leaves out.
-fn of_root(address: &Address, kvp: &Kvp, root: &Root, source: Source) -> Reading {
+fn of_root(address: &DispatcherPath, kvp: &Kvp, root: &Root, source: Source) -> Reading {
     services(address, &kvp.services)
         .map(|service| match service {
             // A root that is no operation of the service (`StyledLayerDescriptor`) leaves the

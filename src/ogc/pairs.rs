@@ -4,10 +4,10 @@ use super::Service;
 use super::kvp::{Kvp, Values};
 use super::operation::{self, Source};
 use super::reading::Reading;
-use super::route::Address;
+use super::route::DispatcherPath;
 
 /// The reading of the parameters and the address.
-pub(super) fn of_pairs(address: &Address, kvp: &Kvp) -> Reading {
+pub(super) fn of_pairs(address: &DispatcherPath, kvp: &Kvp) -> Reading {
     let reading = services(address, &kvp.services)
         .map(|service| match service {
             Some(service) => of_service(service, address, kvp),
@@ -26,7 +26,10 @@ pub(super) const NO_SERVICE: Reading =
     Reading::unknown("neither service= nor the address names a service that is known");
 
 /// The services that a request may address; `None` for an unknown name.
-pub(super) fn services(address: &Address, named: &Values) -> impl Iterator<Item = Option<Service>> {
+pub(super) fn services(
+    address: &DispatcherPath,
+    named: &Values,
+) -> impl Iterator<Item = Option<Service>> {
     let by_address = if named.is_empty() {
         Some(address.service)
     } else {
@@ -35,7 +38,7 @@ pub(super) fn services(address: &Address, named: &Values) -> impl Iterator<Item 
     named.iter().map(operation::service_named).chain(by_address)
 }
 
-pub(super) fn of_service(service: Service, address: &Address, kvp: &Kvp) -> Reading {
+pub(super) fn of_service(service: Service, address: &DispatcherPath, kvp: &Kvp) -> Reading {
     let source = match (kvp.body_has_request, kvp.services.is_empty()) {
         (true, _) => Source::Form,
         (false, true) => Source::PathAndQuery,
@@ -55,7 +58,7 @@ pub(super) fn of_service(service: Service, address: &Address, kvp: &Kvp) -> Read
 /// The safest of `reading`, of a write that the parameters may name, and of doubt about the
 /// parameters.
 pub(super) fn guarded(reading: Reading, kvp: &Kvp) -> Reading {
-    let nowhere = Address {
+    let nowhere = DispatcherPath {
         service: None,
         request: None,
         workspace: None,
