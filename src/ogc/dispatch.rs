@@ -2,10 +2,10 @@
 //! They come from the query and a form, or from the root of an XML body, which overrides the query.
 
 use super::body::{self, Kind, Payload};
+use super::interpretation::Interpretation;
 use super::kvp::{Kvp, Values};
 use super::operation::{self, Source};
 use super::pairs::{NO_SERVICE, doubted, of_pairs, of_service, services};
-use super::reading::Reading;
 use super::route::DispatcherPath;
 use super::xml::Root;
 use super::{RequestClass, RequestHead};
@@ -16,13 +16,13 @@ pub(super) fn dispatched(
     address: &DispatcherPath,
     body_prefix: Option<&[u8]>,
     kvp: &mut Kvp,
-) -> Reading {
+) -> Interpretation {
     let reading = match head.method {
         "GET" | "HEAD" => of_pairs(address, kvp),
         "POST" => posted(head, address, body_prefix, kvp),
         // GeoServer may still execute the query, so no retry is safe, not even after a failed
         // connection.
-        _ => Reading {
+        _ => Interpretation {
             class: RequestClass::Unknown,
             reason: "a method that OGC services do not have",
             ..of_pairs(address, kvp)
@@ -36,7 +36,7 @@ fn posted(
     address: &DispatcherPath,
     body_prefix: Option<&[u8]>,
     kvp: &mut Kvp,
-) -> Reading {
+) -> Interpretation {
     let payload = match body_prefix {
         Some(prefix) => body::read(body::kind(head.content_type), prefix, kvp),
         None => Payload::Unreadable(
@@ -85,7 +85,7 @@ fn override_with(kvp: &mut Kvp, root: &Root) {
 }
 
 /// The reading of a body's root. Parameters and address supply the values that the root leaves out.
-fn of_root(address: &DispatcherPath, kvp: &Kvp, root: &Root, source: Source) -> Reading {
+fn of_root(address: &DispatcherPath, kvp: &Kvp, root: &Root, source: Source) -> Interpretation {
     services(address, &kvp.services)
         .map(|service| match service {
             // A root that is no operation of the service (`StyledLayerDescriptor`) leaves the
@@ -95,10 +95,10 @@ fn of_root(address: &DispatcherPath, kvp: &Kvp, root: &Root, source: Source) -> 
             {
                 of_service(service, address, kvp)
             }
-            Some(service) => Reading::of_operation(service, &root.name, kvp, source),
+            Some(service) => Interpretation::of_operation(service, &root.name, kvp, source),
             None => NO_SERVICE,
         })
-        .reduce(Reading::safer)
+        .reduce(Interpretation::safer)
         .unwrap_or(NO_SERVICE)
         .with_lock(root.has_lock_id)
         .with_store(root.is_stored, root.is_whole)

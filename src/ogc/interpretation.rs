@@ -7,14 +7,14 @@ use super::{RequestClass, Service};
 
 /// The class and operation of a request under one interpretation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Reading {
+pub(super) struct Interpretation {
     pub(super) class: RequestClass,
     pub(super) service: Option<Service>,
     pub(super) operation: Option<&'static str>,
     pub(super) reason: &'static str,
 }
 
-impl Reading {
+impl Interpretation {
     pub(super) const fn new(
         class: RequestClass,
         service: Option<Service>,
