@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::http1::{BodyReader, Fault, Framing, Head, HeadLimits, HeadReader, Reading};
+use crate::http1::{BodyScanner, Fault, Framing, Head, HeadLimits, HeadProgress, HeadReader};
 
 /// Room for one read ahead; a head is rarely longer.
 const READ_AHEAD: usize = 4 * 1024;
@@ -55,13 +55,13 @@ pub(in crate::proxy) struct Inbox {
     /// Read from the connection and not judged yet.
     ahead: BytesMut,
     head: HeadReader,
-    body: BodyReader,
+    body: BodyScanner,
     pub(in crate::proxy) tunnel: Tunnel,
 }
 
 impl Default for Inbox {
     fn default() -> Self {
-        let body = BodyReader::new(Framing::default());
+        let body = BodyScanner::new(Framing::default());
         Self {
             ahead: BytesMut::new(),
             head: HeadReader::default(),
@@ -95,9 +95,9 @@ impl Inbox {
         loop {
             if !self.ahead.is_empty() {
                 match self.head.read(&self.ahead, limits) {
-                    Reading::More => {}
-                    Reading::Complete(head) => return Poll::Ready(self.begin(head)),
-                    Reading::Refused(fault) => {
+                    HeadProgress::More => {}
+                    HeadProgress::Complete(head) => return Poll::Ready(self.begin(head)),
+                    HeadProgress::Refused(fault) => {
                         let (method, target) = self.head.request_line(&self.ahead);
                         return Poll::Ready(Incoming::Refused(
                             fault,
@@ -117,7 +117,7 @@ impl Inbox {
     /// A request begins: its head leaves, and its body may.
     fn begin(&mut self, head: Head) -> Incoming {
         self.head = HeadReader::default();
-        self.body = BodyReader::new(head.framing);
+        self.body = BodyScanner::new(head.framing);
         // Splitting costs an allocation, and most requests are nothing but a head.
         let is_all = self.ahead.len() == head.whole.end;
         let mut bytes = if is_all {
@@ -329,7 +329,7 @@ mod tests {
                 let (mut client, stream) = pair();
                 client.write_all(&request).await.unwrap();
                 let Some((head, bytes, session, body)) = pingora_reads(stream).await else { return };
-                let of = |span: crate::http1::Span| &request[span.start..span.end];
+                let of = |span: crate::http1::ByteRange| &request[span.start..span.end];
                 assert_eq!(session.req_header().method.as_str().as_bytes(), of(head.method));
                 let target = match head.form {
                     crate::http1::TargetForm::Absolute { path, .. } => path,
@@ -356,7 +356,7 @@ mod tests {
                 max_bytes: 1 << 20,
                 max_fields: 10,
             };
-            if let Reading::Complete(_) = HeadReader::default().read(&head, &limits) {
+            if let HeadProgress::Complete(_) = HeadReader::default().read(&head, &limits) {
                 request.set_raw_path(&target).unwrap();
                 longest = length;
             }
