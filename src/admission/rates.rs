@@ -29,7 +29,7 @@ struct Table {
 
 /// What a rate says of one request: also what the `X-Rate-Limit-*` headers tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reading {
+pub struct RateState {
     pub is_exceeded: bool,
     /// How many more in this window.
     pub remaining: u32,
@@ -39,7 +39,7 @@ pub struct Reading {
 
 impl Rates {
     /// Counts one request. `now` is since the epoch.
-    pub fn count(&mut self, metered: &Metered<'_>, now: Duration) -> Reading {
+    pub fn count(&mut self, metered: &Metered<'_>, now: Duration) -> RateState {
         let seconds = metered.rate.window.as_secs().max(1);
         let window = now.as_secs() / seconds;
         let table = self.tables.entry(metered.rule.id).or_insert_with(|| Table {
@@ -54,7 +54,7 @@ impl Rates {
         let count = table.count(metered.who);
         let most = metered.rate.most;
         let reset = Duration::from_secs((window + 1) * seconds);
-        Reading {
+        RateState {
             is_exceeded: count > most,
             remaining: most.saturating_sub(count),
             reset,
