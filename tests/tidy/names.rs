@@ -16,7 +16,6 @@ const NOT_YET_UNIQUE: &[&str] = &[
     "Kind",
     "LastReload",
     "Place",
-    "Reading",
     "Source",
     "Sources",
     "Target",

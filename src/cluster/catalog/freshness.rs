@@ -8,7 +8,7 @@ use super::changes::Changes;
 use super::directory::MainReload;
 use super::due::Due;
 use super::evidence::Evidence;
-use super::own::{OwnNumber, Reading};
+use super::own::{OwnNumber, SequenceReading};
 use super::postponed::Postponed;
 use super::reload::{GIVEN_UP_AT_LEAST, Phase, Testing};
 use super::status::{Freshening, LastReload, UpstreamCatalog};
@@ -217,7 +217,7 @@ impl Freshness {
     }
 
     /// Takes in a reading of its update sequence, or a failed one.
-    pub(super) fn read(&mut self, reading: Reading, is_move_enough: bool) {
+    pub(super) fn read(&mut self, reading: SequenceReading, is_move_enough: bool) {
         let Some(loaded) = self.own.read(reading, is_move_enough) else {
             return;
         };

@@ -27,7 +27,7 @@ struct Said {
 
 /// The result of a query: an answer, or the failure to get one.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::cluster) struct Reading {
+pub(in crate::cluster) struct SequenceReading {
     pub(in crate::cluster) number: Option<u64>,
     pub(in crate::cluster) asked: Instant,
     /// The epoch that was settled when the query was sent, if it is known.
@@ -64,7 +64,7 @@ impl OwnNumber {
 
     /// Takes in a reading. Returns the epoch that the replica must have loaded by itself; a move
     /// alone is believed if it `is_enough`.
-    pub(super) fn read(&mut self, reading: Reading, is_enough: bool) -> Option<u64> {
+    pub(super) fn read(&mut self, reading: SequenceReading, is_enough: bool) -> Option<u64> {
         if self.since > Some(reading.asked) {
             return None;
         }
@@ -78,7 +78,7 @@ impl OwnNumber {
     }
 
     /// Takes in a reading after our own reload. Earlier values belong to another catalog.
-    pub(super) fn reloaded(&mut self, reading: Reading) {
+    pub(super) fn reloaded(&mut self, reading: SequenceReading) {
         (self.since, self.is_unread) = (Some(reading.asked), false);
         self.said = reading.number.map(|number| Said {
             number,
@@ -95,8 +95,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn at(asked: Instant, number: u64, settled: u64) -> Reading {
-        Reading {
+    fn at(asked: Instant, number: u64, settled: u64) -> SequenceReading {
+        SequenceReading {
             number: Some(number),
             asked,
             settled: Some(settled),

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use super::access::Access;
 use super::due::Due;
 use super::freshness::{Basis, Ended, Freshness};
-use super::own::Reading;
+use super::own::SequenceReading;
 use super::postponed::Postponed;
 use crate::cluster::{Cause, Outcome};
 
@@ -379,7 +379,7 @@ impl Freshness {
     pub(super) fn tested(
         &mut self,
         outcome: &Outcome,
-        reading: Reading,
+        reading: SequenceReading,
         needed: u32,
         now: Instant,
     ) -> Step {

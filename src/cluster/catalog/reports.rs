@@ -6,7 +6,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use super::due::Due;
-use super::own::Reading;
+use super::own::SequenceReading;
 use super::reload::Step;
 use super::status::CatalogStatus;
 use super::{Concern, Hint, Sighting, Source, Ticket, Tickets};
@@ -372,8 +372,8 @@ impl Cluster {
         replicas.all(is_done)
     }
 
-    fn reading(&self, number: Option<u64>, asked: Instant) -> Reading {
-        Reading {
+    fn reading(&self, number: Option<u64>, asked: Instant) -> SequenceReading {
+        SequenceReading {
             number,
             asked,
             settled: self.changes.settled_at(asked),
