@@ -20,7 +20,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(35);
 
 /// A client of the admin endpoint.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(super) struct AdminClient {
     target: Target,
     agent: Agent,
 }
@@ -33,7 +33,7 @@ pub(super) enum NotOrdered {
     Failed(Failure),
 }
 
-impl Client {
+impl AdminClient {
     pub(super) fn new(target: Target) -> Self {
         let config = Agent::config_builder()
             // The admin endpoint is reached directly, even if the environment configures a web
