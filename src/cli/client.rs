@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
-use super::endpoint::Target;
+use super::endpoint::AdminEndpoint;
 use super::exit::Failure;
 use crate::admin::MARK;
 use crate::admin::answers::{
@@ -21,7 +21,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(35);
 /// A client of the admin endpoint.
 #[derive(Debug)]
 pub(super) struct AdminClient {
-    target: Target,
+    target: AdminEndpoint,
     agent: Agent,
 }
 
@@ -34,7 +34,7 @@ pub(super) enum NotOrdered {
 }
 
 impl AdminClient {
-    pub(super) fn new(target: Target) -> Self {
+    pub(super) fn new(target: AdminEndpoint) -> Self {
         let config = Agent::config_builder()
             // The admin endpoint is reached directly, even if the environment configures a web
             // proxy.

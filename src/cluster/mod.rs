@@ -73,7 +73,7 @@ pub use status::{Cap, ClusterStatus, UpstreamStatus};
 pub use transition::{Fields, Transition, What};
 pub use upstream::{Upstream, UpstreamId};
 
-use catalog::{CanaryDoubt, Changes, Doubt, Freshness, Inflation, Rolls, Target};
+use catalog::{CanaryDoubt, Changes, Doubt, Freshness, Inflation, ReloadTarget, Rolls};
 use chosen_layer::Choosing;
 use condition::Conditions;
 use shared_faults::{Grounds, SharedFaults};

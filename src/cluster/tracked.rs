@@ -8,7 +8,7 @@ use super::snapshot::{Awaited, CapSource, Reads, Standing};
 use super::witness::Content;
 use super::{
     Cap, CatalogStatus, Cause, Condition, Freshness, Grounds, HealthState, LocalFault, Mode,
-    ModeOrigin, Outcome, ProbeReport, Remembered, Target, Upstream, UpstreamStatus, What,
+    ModeOrigin, Outcome, ProbeReport, ReloadTarget, Remembered, Upstream, UpstreamStatus, What,
 };
 use crate::balance::WHOLE;
 use crate::config::{

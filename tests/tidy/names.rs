@@ -17,7 +17,6 @@ const NOT_YET_UNIQUE: &[&str] = &[
     "Place",
     "Source",
     "Sources",
-    "Target",
     "Ticket",
     "Wish",
     "Wrong",

@@ -58,5 +58,5 @@ pub(super) use directory::Doubt;
 pub(super) use due::Due;
 pub(super) use freshness::Freshness;
 pub(super) use inflation::Inflation;
-pub(super) use reload::Target;
+pub(super) use reload::ReloadTarget;
 pub(super) use rolls::Rolls;

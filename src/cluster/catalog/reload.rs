@@ -65,7 +65,7 @@ pub(super) enum Phase {
     Reloading {
         began: Instant,
         call: Due,
-        target: Target,
+        target: ReloadTarget,
         /// True if it served until its door was closed for this reload.
         may_return: bool,
     },
@@ -74,7 +74,7 @@ pub(super) enum Phase {
 
 /// The state of a replica after a successful reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cluster) struct Target {
+pub(in crate::cluster) struct ReloadTarget {
     pub(in crate::cluster) epoch: u64,
     /// The main's update sequence; `None` if the main has not reported one yet.
     pub(in crate::cluster) main_number: Option<u64>,
@@ -89,7 +89,7 @@ pub(in crate::cluster) struct Target {
 pub(super) struct Testing {
     began: Instant,
     /// Its state if it passes; `None` when the reload failed.
-    target: Option<Target>,
+    target: Option<ReloadTarget>,
     passed: u32,
     next: Due,
     /// Deadline at which it is given up on.
@@ -124,7 +124,7 @@ pub(super) enum Step {
 }
 
 impl Testing {
-    fn new(began: Instant, target: Option<Target>, now: Instant) -> Self {
+    fn new(began: Instant, target: Option<ReloadTarget>, now: Instant) -> Self {
         let (next, until) = (Due::At(now), now + CANARY_LIMIT);
         Self {
             began,
@@ -150,7 +150,7 @@ impl Testing {
     }
 }
 
-impl Target {
+impl ReloadTarget {
     /// Returns the reason why the files read by a reload that began at `began` are old, if they
     /// are.
     fn outdated(&self, own: Option<u64>, began: Instant) -> Option<Cause> {
@@ -318,7 +318,12 @@ impl Freshness {
         self.is_serving()
     }
 
-    pub(in crate::cluster) fn reload(&mut self, target: Target, limit: Duration, now: Instant) {
+    pub(in crate::cluster) fn reload(
+        &mut self,
+        target: ReloadTarget,
+        limit: Duration,
+        now: Instant,
+    ) {
         let (mut call, may_return) = (Due::At(now), self.may_return());
         call.begin(now, limit);
         self.postponed = Postponed::default();

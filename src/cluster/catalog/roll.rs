@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::access::Access;
-use super::reload::{Step, Target};
+use super::reload::{ReloadTarget, Step};
 use super::rolls::{RollReason, RollReport, Wish};
 use crate::cluster::snapshot::Reads;
 use crate::cluster::tracked::Tracked;
@@ -250,7 +250,7 @@ impl Cluster {
         let (epoch, upstream) = (self.changes.settled(), Arc::clone(upstream));
         let (main_number, number_since) = (self.changes.number(), self.changes.number_since());
         let expected = main_number.map(|number| self.inflation.expected(number));
-        let target = Target {
+        let target = ReloadTarget {
             epoch,
             main_number,
             expected,

@@ -206,7 +206,7 @@ impl Tracked {
     /// requests do.
     pub(in crate::cluster) fn begin_reload(
         &mut self,
-        target: Target,
+        target: ReloadTarget,
         limit: Duration,
         now: Instant,
     ) {
