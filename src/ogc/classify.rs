@@ -4,7 +4,7 @@
 //! that part has its own rules (`dispatch`, `tiles`, `ogc_api`). If several readings are possible,
 //! the safest one counts (`Interpretation::safer`).
 
-use super::body::{self, Kind};
+use super::body::{self, BodyKind};
 use super::dispatch::dispatched;
 use super::interpretation::Interpretation;
 use super::kvp::Kvp;
@@ -24,7 +24,7 @@ pub fn body_need(head: &RequestHead<'_>, context: &str) -> BodyNeed {
         let route = path.below(context).map(|base| route::find(&path, base));
         match route {
             Some(Route::Ows(_)) => true,
-            Some(Route::Tiles { .. }) => body::kind(head.content_type) == Kind::Form,
+            Some(Route::Tiles { .. }) => body::kind(head.content_type) == BodyKind::Form,
             Some(
                 Route::Unmapped { .. }
                 | Route::Ui { .. }

@@ -1,7 +1,7 @@
 //! Requests to GeoServer's dispatcher: `service` and `request` decide, wherever the address points.
 //! They come from the query and a form, or from the root of an XML body, which overrides the query.
 
-use super::body::{self, Kind, Payload};
+use super::body::{self, BodyKind, Payload};
 use super::interpretation::Interpretation;
 use super::kvp::{Kvp, Values};
 use super::operation::{self, Source};
@@ -48,7 +48,7 @@ fn posted(
         Payload::Pairs => pairs,
         Payload::Unreadable(reason) => pairs.in_doubt(reason),
         Payload::Root(root) => {
-            let source = if body::kind(head.content_type) == Kind::Soap {
+            let source = if body::kind(head.content_type) == BodyKind::Soap {
                 Source::Soap
             } else {
                 Source::Xml

@@ -1,6 +1,6 @@
 //! GeoWebCache's tile services, below `/gwc/service`.
 
-use super::body::{self, Kind};
+use super::body::{self, BodyKind};
 use super::interpretation::Interpretation;
 use super::kvp::Kvp;
 use super::operation;
@@ -21,7 +21,7 @@ pub(super) fn reading(
 ) -> (Interpretation, Option<Span>) {
     match (head.method, body_prefix) {
         ("GET" | "HEAD", _) => {}
-        ("POST", Some(prefix)) if body::kind(head.content_type) == Kind::Form => {
+        ("POST", Some(prefix)) if body::kind(head.content_type) == BodyKind::Form => {
             kvp.add_form(prefix)
         }
         _ => {

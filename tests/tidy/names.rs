@@ -12,7 +12,6 @@ const TWINS_OF_OTHERS: &[&str] = &["src/admin/", "src/cli/args.rs", "src/geosim/
 /// Names that still mean two things. A name leaves this list when it means one.
 const NOT_YET_UNIQUE: &[&str] = &[
     "Access",
-    "Kind",
     "LastReload",
     "Place",
     "Source",
