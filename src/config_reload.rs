@@ -68,7 +68,7 @@ impl fmt::Display for ReloadOutcome {
 
 /// The last config reload.
 #[derive(Clone, Debug)]
-pub struct LastReload {
+pub struct LastConfigReload {
     pub at: Instant,
     pub outcome: ReloadOutcome,
 }
@@ -165,7 +165,7 @@ pub struct ConfigReload {
     turn: Mutex<()>,
     /// Never held during reads or look-ups, so that readers of the state do not wait.
     state: Mutex<State>,
-    last: Mutex<Option<LastReload>>,
+    last: Mutex<Option<LastConfigReload>>,
 }
 
 struct State {
@@ -231,7 +231,7 @@ impl ConfigReload {
             }
         };
         self.report(&outcome);
-        *self.last.lock() = Some(LastReload {
+        *self.last.lock() = Some(LastConfigReload {
             at: now,
             outcome: outcome.clone(),
         });
@@ -332,7 +332,7 @@ impl ConfigReload {
             .any(|upstream| upstream.address.known().is_none())
     }
 
-    pub fn last(&self) -> Option<LastReload> {
+    pub fn last(&self) -> Option<LastConfigReload> {
         self.last.lock().clone()
     }
 

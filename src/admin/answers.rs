@@ -46,8 +46,8 @@ pub struct LastReload {
     pub outcome: Reload,
 }
 
-impl From<&reload::LastReload> for LastReload {
-    fn from(last: &reload::LastReload) -> Self {
+impl From<&reload::LastConfigReload> for LastReload {
+    fn from(last: &reload::LastConfigReload) -> Self {
         Self {
             ago_seconds: last.at.elapsed().as_secs(),
             outcome: last.outcome.clone().into(),
@@ -251,7 +251,7 @@ impl From<&CatalogStatus> for Catalog {
 
 impl From<&cluster::UpstreamCatalog> for UpstreamCatalog {
     fn from(status: &cluster::UpstreamCatalog) -> Self {
-        let last_reload = |last: &cluster::LastReload| CatalogReload {
+        let last_reload = |last: &cluster::LastCatalogReload| CatalogReload {
             ago_seconds: last.ago.as_secs(),
             took_ms: whole_ms(last.took),
             failure: last.failure.as_ref().map(Cause::to_string),

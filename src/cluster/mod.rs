@@ -57,7 +57,7 @@ use crate::ogc::RequestClass;
 
 pub use crate::health::HealthState;
 pub use catalog::{
-    About, CatalogStatus, Concern, FileChange, Freshening, Hint, LastReload, ReplicaRoll,
+    About, CatalogStatus, Concern, FileChange, Freshening, Hint, LastCatalogReload, ReplicaRoll,
     RollReason, RollReport, Sighting, Source, SyncError, Ticket, Tickets, UpstreamCatalog,
 };
 pub use chosen_layer::LayerChoice;

@@ -11,7 +11,7 @@ use super::evidence::Evidence;
 use super::own::{OwnNumber, SequenceReading};
 use super::postponed::Postponed;
 use super::reload::{GIVEN_UP_AT_LEAST, Phase, Testing};
-use super::status::{Freshening, LastReload, UpstreamCatalog};
+use super::status::{Freshening, LastCatalogReload, UpstreamCatalog};
 use crate::cluster::Cause;
 use crate::config::Catalog;
 
@@ -140,7 +140,7 @@ impl Freshness {
             number: self.own.number(),
             doing: self.doing(settled),
             is_out: !self.is_serving(),
-            last_reload: self.last.as_ref().map(|last| LastReload {
+            last_reload: self.last.as_ref().map(|last| LastCatalogReload {
                 ago: now.saturating_duration_since(last.at),
                 took: last.took,
                 failure: last.failure.clone(),

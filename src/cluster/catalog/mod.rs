@@ -50,7 +50,7 @@ pub use directory::FileChange;
 pub use hints::{Hint, Sighting, Source, Ticket, Tickets};
 pub use reports::SyncError;
 pub use rolls::{ReplicaRoll, RollReason, RollReport};
-pub use status::{CatalogStatus, Freshening, LastReload, UpstreamCatalog};
+pub use status::{CatalogStatus, Freshening, LastCatalogReload, UpstreamCatalog};
 
 pub(super) use canary_doubt::CanaryDoubt;
 pub(super) use changes::Changes;

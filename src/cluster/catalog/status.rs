@@ -43,7 +43,7 @@ pub struct UpstreamCatalog {
     /// True if it gets no requests because of its reload.
     pub is_out: bool,
     /// The last reload; `None` until one ended.
-    pub last_reload: Option<LastReload>,
+    pub last_reload: Option<LastCatalogReload>,
     /// Time until the next attempt after a failed one.
     pub retry_in: Option<Duration>,
 }
@@ -84,7 +84,7 @@ impl Freshening {
 
 /// The last catalog reload of a replica that ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LastReload {
+pub struct LastCatalogReload {
     pub ago: Duration,
     /// Time from the request to the canary, or to the failure.
     pub took: Duration,
