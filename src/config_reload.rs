@@ -25,7 +25,7 @@ use crate::config::{Change, Config, Diagnostics, Effective, Environment, Loaded,
 use crate::control::Control;
 use crate::metrics::{Metrics, RELOAD_REFUSED};
 use names::{Name, Names};
-use recorder::{Recorder, Sources};
+use recorder::{Recorder, WatchedPaths};
 
 /// The outcome of a config reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ pub struct FirstLoad {
     pub loaded: Loaded,
     path: PathBuf,
     environment: SharedEnvironment,
-    sources: Sources,
+    sources: WatchedPaths,
     fingerprint: u64,
     names: Arc<Names>,
 }
@@ -170,7 +170,7 @@ pub struct ConfigReload {
 
 struct State {
     running: Loaded,
-    sources: Sources,
+    sources: WatchedPaths,
     /// The fingerprint of the text that was parsed last.
     fingerprint: u64,
 }
