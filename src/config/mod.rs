@@ -52,7 +52,7 @@ pub use geoserver::{Credentials, GeoServer, Secret};
 pub use limits::{Limits, MaxInFlight, PerUser, Priority};
 pub use loaded::Loaded;
 pub use raw::known_keys;
-pub use source::Place;
+pub use source::SourceLocation;
 pub use trust::{HeaderField, PeerTrust, PublicUrl, Trust};
 pub use upstream::{Address, MainReads, Role, UpstreamConfig, UpstreamName, Weight};
 
