@@ -57,8 +57,8 @@ use crate::ogc::RequestClass;
 
 pub use crate::health::HealthState;
 pub use catalog::{
-    About, CatalogStatus, Concern, FileChange, Freshening, Hint, LastCatalogReload, ReplicaRoll,
-    RollReason, RollReport, Sighting, Source, SyncError, Ticket, Tickets, UpstreamCatalog,
+    About, CatalogStatus, ChangeSource, Concern, FileChange, Freshening, Hint, LastCatalogReload,
+    ReplicaRoll, RollReason, RollReport, Sighting, SyncError, Ticket, Tickets, UpstreamCatalog,
 };
 pub use chosen_layer::LayerChoice;
 pub use condition::{Condition, ConditionStatus};

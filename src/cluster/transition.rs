@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::{Cause, Condition, HealthState, Mode, RollReason, RollReport, Source};
+use super::{Cause, ChangeSource, Condition, HealthState, Mode, RollReason, RollReport};
 use crate::config::UpstreamName;
 use crate::ogc::RequestClass;
 
@@ -68,7 +68,7 @@ pub enum What {
     /// The main's catalog changed: all replicas are stale.
     CatalogChanged {
         epoch: u64,
-        source: Source,
+        source: ChangeSource,
     },
     /// A replica was found behind the main.
     Stale {
@@ -625,7 +625,7 @@ mod tests {
         );
         let what = What::CatalogChanged {
             epoch: 4,
-            source: Source::Number,
+            source: ChangeSource::Number,
         };
         let changed = Transition {
             sequence: 1,

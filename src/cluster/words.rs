@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{Cause, HealthState, Mode, Source, What};
+use super::{Cause, ChangeSource, HealthState, Mode, What};
 
 impl HealthState {
     pub const fn as_str(self) -> &'static str {
@@ -151,7 +151,7 @@ impl fmt::Display for What {
             Self::Configured { revision } => write!(f, "configuration {revision} is in force"),
             Self::CatalogChanged {
                 epoch,
-                source: Source::Number,
+                source: ChangeSource::Number,
             } => {
                 write!(
                     f,
@@ -160,7 +160,7 @@ impl fmt::Display for What {
             }
             Self::CatalogChanged {
                 epoch,
-                source: Source::Write,
+                source: ChangeSource::Write,
             } => {
                 write!(
                     f,
@@ -169,7 +169,7 @@ impl fmt::Display for What {
             }
             Self::CatalogChanged {
                 epoch,
-                source: Source::Directory,
+                source: ChangeSource::Directory,
             } => {
                 write!(
                     f,
@@ -178,7 +178,7 @@ impl fmt::Display for What {
             }
             Self::CatalogChanged {
                 epoch,
-                source: Source::Main,
+                source: ChangeSource::Main,
             } => {
                 write!(
                     f,
@@ -187,7 +187,7 @@ impl fmt::Display for What {
             }
             Self::CatalogChanged {
                 epoch,
-                source: Source::Order,
+                source: ChangeSource::Order,
             } => {
                 write!(f, "all replicas are to be reloaded: ordered, epoch {epoch}")
             }
@@ -285,22 +285,22 @@ mod tests {
     fn a_changed_catalog_says_how_that_was_seen() {
         let text = |source| What::CatalogChanged { epoch: 4, source }.to_string();
         assert_eq!(
-            text(Source::Number),
+            text(ChangeSource::Number),
             "the main's catalog changed: its number moved, epoch 4"
         );
         assert_eq!(
-            text(Source::Write),
+            text(ChangeSource::Write),
             "the main's catalog changed: a write passed by, epoch 4"
         );
         let directory =
             "the data directory changed, and not by a GeoServer of the cluster, epoch 4";
-        assert_eq!(text(Source::Directory), directory);
+        assert_eq!(text(ChangeSource::Directory), directory);
         assert_eq!(
-            text(Source::Main),
+            text(ChangeSource::Main),
             "another upstream is the main: its catalog counts, epoch 4"
         );
         assert_eq!(
-            text(Source::Order),
+            text(ChangeSource::Order),
             "all replicas are to be reloaded: ordered, epoch 4"
         );
     }

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use geofront::cluster::{
-    CatalogStatus, ClusterStatus, Freshening, HealthState, Mode, RollReason, Source, Ticket,
+    CatalogStatus, ChangeSource, ClusterStatus, Freshening, HealthState, Mode, RollReason, Ticket,
     UpstreamCatalog, UpstreamStatus, What,
 };
 use geofront::config::{Catalog, MainReads, Role};
@@ -221,18 +221,19 @@ impl Audit {
     fn changed(
         &mut self,
         epoch: u64,
-        source: Source,
+        source: ChangeSource,
         config: &Catalog,
         directory: &DataDirectory,
         now: Instant,
     ) {
         match source {
-            Source::Order => self.settled = epoch,
-            Source::Number | Source::Write | Source::Main | Source::Directory => {
-                self.settled(epoch - 1, config, now)
-            }
+            ChangeSource::Order => self.settled = epoch,
+            ChangeSource::Number
+            | ChangeSource::Write
+            | ChangeSource::Main
+            | ChangeSource::Directory => self.settled(epoch - 1, config, now),
         }
-        self.has_another_main |= source == Source::Main;
+        self.has_another_main |= source == ChangeSource::Main;
         (self.epoch, self.began) = (epoch, Some(now));
         self.noticed(directory, now);
     }
@@ -552,10 +553,10 @@ impl World {
             (What::ReloadPostponed { .. }, _) => self.tally.count("a reload was postponed"),
             (What::CatalogChanged { epoch, source }, _) => {
                 self.tally.count("a change was noticed");
-                if *source == Source::Order {
+                if *source == ChangeSource::Order {
                     self.audit.rolls.ordered = *epoch;
                 }
-                if *source == Source::Directory {
+                if *source == ChangeSource::Directory {
                     self.tally.count("a change on disk was noticed");
                     // One that left the cluster may write there when it ends the reload that we
                     // began.

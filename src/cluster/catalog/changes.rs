@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::concern::Concern;
-use super::hints::{Hint, Sighting, Source, Ticket};
+use super::hints::{ChangeSource, Hint, Sighting, Ticket};
 use crate::config::Catalog;
 
 /// Shortest pause between two readings of the update sequence while changes come.
@@ -58,7 +58,7 @@ pub(in crate::cluster) struct Changes {
     /// Time when the last epoch began.
     began: Option<Instant>,
     /// The source of the last epoch.
-    source: Option<Source>,
+    source: Option<ChangeSource>,
     /// The parts of the catalog concerned by the changes after the epoch `concern_since`.
     concern: Concern,
     concern_since: u64,
@@ -94,7 +94,7 @@ struct Unanswered {
     heard: Instant,
     /// The source that the hint counts as if the update sequence cannot be read; `None` if it does
     /// not count.
-    otherwise: Option<Source>,
+    otherwise: Option<ChangeSource>,
     /// True if the hint counts at once when the update sequence cannot be read.
     is_write: bool,
     /// Time of a failed query that should have confirmed or refuted the hint.
@@ -213,7 +213,11 @@ impl Changes {
     }
 
     /// Takes in a hint. Returns its source if a new epoch begins.
-    pub(super) fn hint(&mut self, sighting: &Sighting, now: Instant) -> (Ticket, Option<Source>) {
+    pub(super) fn hint(
+        &mut self,
+        sighting: &Sighting,
+        now: Instant,
+    ) -> (Ticket, Option<ChangeSource>) {
         self.last_ticket.0 += 1;
         let ticket = self.last_ticket;
         let (is_write, counts) = match sighting.hint {
@@ -221,7 +225,7 @@ impl Changes {
                 self.changed_ticket = ticket;
                 self.note_author(sighting.by.as_deref());
                 self.concern.add(None);
-                let change = self.changed(Source::Write, now);
+                let change = self.changed(ChangeSource::Write, now);
                 if sighting.hint == Hint::Security {
                     self.security = self.epoch;
                 }
@@ -236,7 +240,7 @@ impl Changes {
             last: ticket,
             began: sighting.began,
             heard: now,
-            otherwise: counts.then_some(Source::Write),
+            otherwise: counts.then_some(ChangeSource::Write),
             is_write,
             asked_in_vain: self
                 .unanswered
@@ -263,7 +267,12 @@ impl Changes {
     }
 
     /// Takes in the update sequence that the main reported to a query sent at `asked`.
-    pub(super) fn read(&mut self, number: u64, asked: Instant, now: Instant) -> Option<Source> {
+    pub(super) fn read(
+        &mut self,
+        number: u64,
+        asked: Instant,
+        now: Instant,
+    ) -> Option<ChangeSource> {
         let before = self.number.replace(number);
         if before != Some(number) {
             self.number_since = Some(now);
@@ -280,10 +289,10 @@ impl Changes {
                 (self.last_noticed, self.settled_since) = (Some(now), Some(now));
                 None
             }
-            Some(before) if before != number => Some(Source::Number),
+            Some(before) if before != number => Some(ChangeSource::Number),
             Some(_) => None,
             // Changes that this main made before the reading are in its own catalog only.
-            None if std::mem::take(&mut self.is_another_main) => Some(Source::Main),
+            None if std::mem::take(&mut self.is_another_main) => Some(ChangeSource::Main),
             // There is nothing to compare with, so every suspicion may be true.
             None => answered.iter().find_map(|hint| hint.otherwise),
         };
@@ -291,7 +300,7 @@ impl Changes {
     }
 
     /// Notes that the main did not report its update sequence to a query sent at `asked`.
-    pub(super) fn unreadable(&mut self, asked: Instant, now: Instant) -> Option<Source> {
+    pub(super) fn unreadable(&mut self, asked: Instant, now: Instant) -> Option<ChangeSource> {
         self.asked = self.asked.max(Some(asked));
         self.has_been_asked = true;
         self.order_was_read(asked);
@@ -347,9 +356,9 @@ impl Changes {
     fn follow_up(
         &mut self,
         answered: &[Unanswered],
-        source: Option<Source>,
+        source: Option<ChangeSource>,
         now: Instant,
-    ) -> Option<Source> {
+    ) -> Option<ChangeSource> {
         let noticed = if source.is_some() {
             Some(now)
         } else {
@@ -367,14 +376,21 @@ impl Changes {
 
     /// Notes the parts of the catalog that changed. A move that no answered hint explains concerns
     /// everything, until the answer passes by to a request that ran during the move.
-    fn note_concern(&mut self, answered: &[Unanswered], source: Option<Source>, now: Instant) {
+    fn note_concern(
+        &mut self,
+        answered: &[Unanswered],
+        source: Option<ChangeSource>,
+        now: Instant,
+    ) {
         let said = || answered.iter().filter(|hint| hint.about != Touched::Unsaid);
         match source {
-            Some(Source::Main | Source::Order | Source::Directory) => self.concern.add(None),
-            Some(Source::Number | Source::Write) if said().next().is_none() => {
+            Some(ChangeSource::Main | ChangeSource::Order | ChangeSource::Directory) => {
+                self.concern.add(None)
+            }
+            Some(ChangeSource::Number | ChangeSource::Write) if said().next().is_none() => {
                 self.unexplained = Some(now)
             }
-            Some(Source::Number | Source::Write) => {
+            Some(ChangeSource::Number | ChangeSource::Write) => {
                 said().for_each(|hint| self.concern.add(hint.about.workspace()))
             }
             None => {
@@ -415,7 +431,7 @@ impl Changes {
 
     /// Takes the reason for a roll that begins: the source of the last change, and the users who
     /// made it.
-    pub(super) fn take_reason(&mut self) -> (Option<Source>, Vec<String>) {
+    pub(super) fn take_reason(&mut self) -> (Option<ChangeSource>, Vec<String>) {
         (self.source, std::mem::take(&mut self.authors))
     }
 
@@ -425,9 +441,9 @@ impl Changes {
     }
 
     /// Notes a change of the data directory that neither the main nor a replica made.
-    pub(super) fn directory_changed(&mut self, now: Instant) -> Option<Source> {
+    pub(super) fn directory_changed(&mut self, now: Instant) -> Option<ChangeSource> {
         self.concern.add(None);
-        self.changed(Source::Directory, now)
+        self.changed(ChangeSource::Directory, now)
     }
 
     /// Notes a reload of the main. Its next update sequence belongs to the same catalog, whatever
@@ -453,7 +469,7 @@ impl Changes {
 
     /// Notes that another instance is the main. Its update sequence is unrelated to the former one,
     /// and its catalog may differ from the one last rolled out.
-    pub(super) fn another_main(&mut self, now: Instant) -> Option<Source> {
+    pub(super) fn another_main(&mut self, now: Instant) -> Option<ChangeSource> {
         (
             self.number,
             self.known_since,
@@ -462,7 +478,7 @@ impl Changes {
         ) = (None, None, false, true);
         self.silent_since = None;
         self.concern.add(None);
-        self.changed(Source::Main, now)
+        self.changed(ChangeSource::Main, now)
     }
 
     /// Orders a roll: a change that is settled at once. Its reloads wait for the main's update
@@ -471,7 +487,7 @@ impl Changes {
     pub(super) fn order(&mut self, now: Instant) -> u64 {
         self.epoch += 1;
         self.order_unread = Some(now);
-        (self.began, self.source) = (Some(now), Some(Source::Order));
+        (self.began, self.source) = (Some(now), Some(ChangeSource::Order));
         self.concern.add(None);
         self.settle(now);
         self.epoch
@@ -527,7 +543,7 @@ impl Changes {
         (self.settled, self.settled_since, self.unsettled) = (self.epoch, Some(now), None);
     }
 
-    fn changed(&mut self, source: Source, now: Instant) -> Option<Source> {
+    fn changed(&mut self, source: ChangeSource, now: Instant) -> Option<ChangeSource> {
         self.last_noticed = Some(now);
         if let Some(unsettled) = &mut self.unsettled {
             unsettled.last = now;

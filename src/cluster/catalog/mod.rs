@@ -47,7 +47,7 @@ mod status;
 
 pub use concern::{About, Concern};
 pub use directory::FileChange;
-pub use hints::{Hint, Sighting, Source, Ticket, Tickets};
+pub use hints::{ChangeSource, Hint, Sighting, Ticket, Tickets};
 pub use reports::SyncError;
 pub use rolls::{ReplicaRoll, RollReason, RollReport};
 pub use status::{CatalogStatus, Freshening, LastCatalogReload, UpstreamCatalog};

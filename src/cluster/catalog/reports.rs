@@ -9,7 +9,7 @@ use super::due::Due;
 use super::own::SequenceReading;
 use super::reload::Step;
 use super::status::CatalogStatus;
-use super::{Concern, Hint, Sighting, Source, Ticket, Tickets};
+use super::{ChangeSource, Concern, Hint, Sighting, Ticket, Tickets};
 use crate::cluster::tracked::Tracked;
 use crate::cluster::{Cause, Cluster, Condition, Outcome, Transition, UpstreamId, What};
 use crate::config::Role;
@@ -77,7 +77,7 @@ impl Cluster {
         }
         let epoch = self.changes.order(now);
         self.rolls.ordered(epoch);
-        self.note_change(Some(Source::Order));
+        self.note_change(Some(ChangeSource::Order));
         self.tracked
             .iter_mut()
             .for_each(|tracked| tracked.catalog.order());
@@ -415,7 +415,7 @@ impl Cluster {
 
     /// Makes all upstreams but the main stale. Only a replica that already waits for a reload is
     /// reloaded before the change has settled.
-    pub(super) fn note_change(&mut self, change: Option<Source>) {
+    pub(super) fn note_change(&mut self, change: Option<ChangeSource>) {
         let Some(source) = change else { return };
         let epoch = self.changes.epoch();
         self.emit(None, What::CatalogChanged { epoch, source });

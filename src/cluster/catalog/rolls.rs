@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::Source;
+use super::ChangeSource;
 use crate::cluster::{Cause, UpstreamId};
 use crate::config::UpstreamName;
 
@@ -78,7 +78,7 @@ pub struct ReplicaRoll {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RollReason {
     /// The main's catalog changed.
-    Change(Source),
+    Change(ChangeSource),
     /// A replica was found behind without a change, or an earlier reload of it failed.
     Repair,
 }
@@ -95,11 +95,11 @@ impl RollReason {
 impl fmt::Display for RollReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Change(Source::Number) => "the main's number moved",
-            Self::Change(Source::Write) => "a write passed by",
-            Self::Change(Source::Order) => "ordered",
-            Self::Change(Source::Main) => "another upstream is the main",
-            Self::Change(Source::Directory) => "the data directory changed",
+            Self::Change(ChangeSource::Number) => "the main's number moved",
+            Self::Change(ChangeSource::Write) => "a write passed by",
+            Self::Change(ChangeSource::Order) => "ordered",
+            Self::Change(ChangeSource::Main) => "another upstream is the main",
+            Self::Change(ChangeSource::Directory) => "the data directory changed",
             Self::Repair => "a replica was found behind, or its last reload failed",
         })
     }
@@ -265,7 +265,7 @@ mod tests {
         assert!(rolls.takes(
             BEHIND,
             2,
-            (RollReason::Change(Source::Number), Vec::new()),
+            (RollReason::Change(ChangeSource::Number), Vec::new()),
             start
         ));
         rolls.end(share, start + took);
@@ -313,7 +313,7 @@ mod tests {
         rolls.takes(
             BEHIND,
             2,
-            (RollReason::Change(Source::Number), Vec::new()),
+            (RollReason::Change(ChangeSource::Number), Vec::new()),
             start,
         );
         assert!(rolls.may_take(BEHIND, start));
