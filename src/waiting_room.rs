@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::admission::{
-    self, Ask, ConcurrencyKeys, Newcomer, QueueStatus, SlotSearch, Slots, Ticket, Waitlist,
+    self, Ask, ConcurrencyKeys, Newcomer, QueueStatus, SlotSearch, Slots, WaiterId, Waitlist,
 };
 use crate::balance::CapacityNotifier;
 use crate::cluster::{NoUpstream, Selection, SelectionRequest};
@@ -68,7 +68,7 @@ pub struct ConcurrencyPermit {
 #[derive(Debug)]
 pub struct Waiting {
     room: Arc<WaitingRoom>,
-    ticket: Ticket,
+    ticket: WaiterId,
     pub result: oneshot::Receiver<WaitResult>,
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::queue::Ticket;
+use super::queue::WaiterId;
 
 /// See the module's documentation. A user has a turn exactly while one of its requests waits.
 #[derive(Debug, Default)]
@@ -20,19 +20,19 @@ pub(super) struct Lane {
 #[derive(Debug)]
 struct Line {
     turn: u64,
-    tickets: VecDeque<Ticket>,
+    tickets: VecDeque<WaiterId>,
 }
 
 /// The next request to be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Front {
     pub(super) turn: u64,
-    pub(super) ticket: Ticket,
+    pub(super) ticket: WaiterId,
 }
 
 impl Lane {
     /// Adds a waiter. Its ticket must be newer than all before.
-    pub(super) fn push(&mut self, user: u64, ticket: Ticket) {
+    pub(super) fn push(&mut self, user: u64, ticket: WaiterId) {
         let Self {
             turns,
             users,
@@ -77,7 +77,7 @@ impl Lane {
     }
 
     /// Takes a waiter out. A user that was served has had its turn; one that left has not.
-    pub(super) fn remove(&mut self, user: u64, ticket: Ticket, was_served: bool) {
+    pub(super) fn remove(&mut self, user: u64, ticket: WaiterId, was_served: bool) {
         let line = self
             .users
             .get_mut(&user)
@@ -102,7 +102,7 @@ impl Lane {
     }
 
     /// Returns the newest waiter of one user, or of all.
-    pub(super) fn newest(&self, user: Option<u64>) -> Option<Ticket> {
+    pub(super) fn newest(&self, user: Option<u64>) -> Option<WaiterId> {
         match user {
             Some(user) => self.users.get(&user)?.tickets.back().copied(),
             None => self
@@ -154,7 +154,7 @@ mod tests {
         let mut lane = Lane::default();
         waiters
             .iter()
-            .for_each(|(user, ticket)| lane.push(*user, Ticket(*ticket)));
+            .for_each(|(user, ticket)| lane.push(*user, WaiterId(*ticket)));
         lane
     }
 
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn a_request_that_leaves_keeps_the_turn_for_its_user() {
         let mut lane = lane(&[(1, 1), (1, 2), (2, 3)]);
-        lane.remove(1, Ticket(1), false);
+        lane.remove(1, WaiterId(1), false);
         assert_eq!(serve_all(lane), [2, 3]);
     }
 
@@ -192,7 +192,7 @@ mod tests {
         let lane = lane(&[(1, 1), (2, 2), (3, 3)]);
         let first = lane.front().unwrap();
         let second = lane.after(first.turn).unwrap();
-        assert_eq!((first.ticket, second.ticket), (Ticket(1), Ticket(2)));
+        assert_eq!((first.ticket, second.ticket), (WaiterId(1), WaiterId(2)));
         assert_eq!(lane.front(), Some(first));
     }
 
@@ -205,7 +205,7 @@ mod tests {
                 lane.newest(Some(1)),
                 lane.newest(Some(9))
             ),
-            (Some(Ticket(4)), Some(Ticket(3)), None)
+            (Some(WaiterId(4)), Some(WaiterId(3)), None)
         );
     }
 }

@@ -26,7 +26,7 @@ pub use concurrency_keys::{Client, ConcurrencyKeys, Metered};
 pub use limiter::{LimitCheck, Limiter};
 pub use overload::{OverloadDetector, STANDING_AFTER};
 pub use pace::Pace;
-pub use queue::{AGEING, Ask, Offer, Pushed, Queue, Ticket, Waiter};
+pub use queue::{AGEING, Ask, Offer, Pushed, Queue, Waiter, WaiterId};
 pub use rates::{MOST_COUNTED, RateState, Rates};
 pub use status::{ClassWaiting, QueueStatus};
 pub use waitlist::{

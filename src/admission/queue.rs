@@ -42,7 +42,7 @@ pub const AGEING: Duration = Duration::from_secs(5);
 
 /// A waiter's number; a later one is larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub(super) u64);
+pub struct WaiterId(pub(super) u64);
 
 /// A request for a slot, as far as the order depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,9 +72,9 @@ pub struct Waiter<T> {
 /// The result of [`Queue::push`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Pushed<T> {
-    Waits(Ticket),
+    Waits(WaiterId),
     /// It waits instead of another waiter, which is shed.
-    WaitsInsteadOf(Ticket, Waiter<T>),
+    WaitsInsteadOf(WaiterId, Waiter<T>),
     /// The queue is full of waiters with claims as good.
     Full(T),
 }
@@ -104,8 +104,8 @@ struct ByPriority {
 #[derive(Debug)]
 pub struct Queue<T> {
     most: usize,
-    waiters: BTreeMap<Ticket, Waiter<T>>,
-    retries: BTreeSet<Ticket>,
+    waiters: BTreeMap<WaiterId, Waiter<T>>,
+    retries: BTreeSet<WaiterId>,
     lanes: BTreeMap<LaneKey, Lane>,
     lengths: PerClass<usize>,
     by_priority: [ByPriority; 4],
@@ -208,7 +208,7 @@ impl<T> Queue<T> {
     }
 
     /// Removes a waiter after its client left or its time is over. `None` if it waits no more.
-    pub fn remove(&mut self, ticket: Ticket) -> Option<Waiter<T>> {
+    pub fn remove(&mut self, ticket: WaiterId) -> Option<Waiter<T>> {
         let waiter = self.take_out(ticket, false)?;
         self.check_invariants();
         Some(waiter)
@@ -219,7 +219,7 @@ impl<T> Queue<T> {
         &self,
         may: &impl Fn(&Waiter<T>) -> bool,
         offer: &mut impl FnMut(&Waiter<T>) -> Offer<G>,
-    ) -> Option<(Ticket, G)> {
+    ) -> Option<(WaiterId, G)> {
         let waiting = self
             .retries
             .iter()
@@ -237,7 +237,7 @@ impl<T> Queue<T> {
         fronts: &mut Vec<(LaneKey, Front)>,
         may: &impl Fn(&Waiter<T>) -> bool,
         offer: &mut impl FnMut(&Waiter<T>) -> Offer<G>,
-    ) -> Option<(Ticket, G)> {
+    ) -> Option<(WaiterId, G)> {
         let first = |(key, lane): (&LaneKey, &Lane)| {
             Some((*key, self.first_that_may(lane, lane.front(), may)?))
         };
@@ -271,13 +271,13 @@ impl<T> Queue<T> {
             .find(|front| may(&self.waiters[&front.ticket]))
     }
 
-    fn rank(&self, ticket: Ticket) -> (Instant, Ticket) {
+    fn rank(&self, ticket: WaiterId) -> (Instant, WaiterId) {
         (self.waiters[&ticket].ask.rank(), ticket)
     }
 
-    fn insert(&mut self, ask: Ask, value: T) -> Ticket {
+    fn insert(&mut self, ask: Ask, value: T) -> WaiterId {
         self.last_ticket += 1;
-        let ticket = Ticket(self.last_ticket);
+        let ticket = WaiterId(self.last_ticket);
         if ask.is_retry {
             self.retries.insert(ticket);
         } else {
@@ -292,7 +292,7 @@ impl<T> Queue<T> {
         ticket
     }
 
-    fn take_out(&mut self, ticket: Ticket, was_served: bool) -> Option<Waiter<T>> {
+    fn take_out(&mut self, ticket: WaiterId, was_served: bool) -> Option<Waiter<T>> {
         let waiter = self.waiters.remove(&ticket)?;
         let ask = &waiter.ask;
         self.lengths[ask.class] -= 1;
@@ -311,7 +311,7 @@ impl<T> Queue<T> {
     }
 
     /// Applies the rules of the module's documentation, in their order.
-    fn displaced_by(&self, newcomer: &Ask) -> Option<Ticket> {
+    fn displaced_by(&self, newcomer: &Ask) -> Option<WaiterId> {
         let lowest = self.lanes.last_key_value()?.0.0;
         if newcomer.is_retry || lowest > newcomer.priority {
             return self.newest(lowest, None);
@@ -327,7 +327,7 @@ impl<T> Queue<T> {
 
     /// Returns the newest waiter of this priority of the user with the most of them, if these are
     /// more than the newcomer's user would have.
-    fn newest_of_longest(&self, newcomer: &Ask) -> Option<Ticket> {
+    fn newest_of_longest(&self, newcomer: &Ask) -> Option<WaiterId> {
         let lengths = self.lengths_by_user(|priority| priority == newcomer.priority);
         let own = lengths.get(&newcomer.user).copied().unwrap_or(0);
         let (user, most) = lengths.into_iter().max_by_key(|(_, length)| *length)?;
@@ -362,13 +362,13 @@ impl<T> Queue<T> {
         lengths
     }
 
-    fn newest(&self, priority: Priority, user: Option<u64>) -> Option<Ticket> {
+    fn newest(&self, priority: Priority, user: Option<u64>) -> Option<WaiterId> {
         let lanes = self.lanes.iter().filter(|((p, ..), _)| *p == priority);
         lanes.filter_map(|(_, lane)| lane.newest(user)).max()
     }
 
     /// Returns the user's newest waiter of the lowest class in which it has any.
-    fn newest_of_user(&self, user: u64) -> Option<Ticket> {
+    fn newest_of_user(&self, user: u64) -> Option<WaiterId> {
         Priority::ALL
             .into_iter()
             .rev()

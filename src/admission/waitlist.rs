@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     Ask, ConcurrencyKeys, LimitCheck, Limiter, Offer, OverloadDetector, Pace, Pushed, Queue,
-    QueueStatus, Ticket, Waiter,
+    QueueStatus, Waiter, WaiterId,
 };
 use crate::config::{Limits, Priority};
 use crate::ogc::RequestClass;
@@ -116,7 +116,7 @@ pub enum WaitlistResult<A, R> {
 
 /// The first answer to a request that asks for a slot. `W` identifies its place in the queue.
 #[derive(Debug)]
-pub enum WaitlistAnswer<A, R, W = Ticket> {
+pub enum WaitlistAnswer<A, R, W = WaiterId> {
     Admitted(A),
     Refused(R),
     /// The queue is full. With the seconds after which to try again.
@@ -250,7 +250,7 @@ impl<T> Waitlist<T> {
     }
 
     /// Removes a waiter after its time is over or its client left. Returns whether it waited.
-    pub fn leave<S: Slots<T>>(&mut self, ticket: Ticket, slots: &mut S, now: Instant) -> bool {
+    pub fn leave<S: Slots<T>>(&mut self, ticket: WaiterId, slots: &mut S, now: Instant) -> bool {
         let Some(waiter) = self.queue.remove(ticket) else {
             return false;
         };

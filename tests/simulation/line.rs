@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use geofront::admission::{Ask, Ticket};
+use geofront::admission::{Ask, WaiterId};
 use geofront::config::Priority;
 use geofront::ogc::RequestClass;
 
@@ -17,7 +17,7 @@ const STEP: Duration = Duration::from_secs(5);
 pub(crate) struct Waiting {
     pub(crate) number: u64,
     /// From the moment that the list has returned it.
-    pub(crate) ticket: Option<Ticket>,
+    pub(crate) ticket: Option<WaiterId>,
     pub(crate) ask: Ask,
     pub(crate) request: Request,
     /// When it gives up.
@@ -112,7 +112,7 @@ impl Line {
     }
 
     /// Its place in the queue, if it waits.
-    pub(crate) fn set_ticket(&mut self, number: u64, ticket: Ticket) {
+    pub(crate) fn set_ticket(&mut self, number: u64, ticket: WaiterId) {
         if let Some(waiting) = self.iter_mut().find(|waiting| waiting.number == number) {
             waiting.ticket = Some(ticket);
         }

@@ -423,7 +423,7 @@ struct Trial {
     now: Instant,
     came: u64,
     ended: BTreeSet<u64>,
-    tickets: Vec<(u64, Ticket)>,
+    tickets: Vec<(u64, WaiterId)>,
 }
 
 impl Trial {

@@ -96,7 +96,7 @@ impl Rig {
             .ask(newcomer, &self.limits, &mut self.slots, self.now)
     }
 
-    fn waits(&mut self, user: u64) -> Ticket {
+    fn waits(&mut self, user: u64) -> WaiterId {
         match self.ask(user) {
             WaitlistAnswer::Waiting(ticket) => ticket,
             other => panic!("user {user} does not wait: {other:?}"),
