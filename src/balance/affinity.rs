@@ -22,7 +22,7 @@ use crate::hash::{SplitMix64, fnv1a};
 
 /// The key and the bound of a request that belongs together with others.
 #[derive(Clone, Copy, Debug)]
-pub struct Wish {
+pub struct AffinityRequest {
     /// The key that the requests share.
     pub key: u64,
     /// Bound on the load of an upstream, in percent of the mean; at least 100.
@@ -49,7 +49,7 @@ pub struct Neighbour {
 pub fn pick_near(
     count: usize,
     neighbour: impl Fn(usize) -> Option<Neighbour>,
-    wish: Wish,
+    wish: AffinityRequest,
     start: usize,
 ) -> Option<usize> {
     let mean = Mean::of((0..count).filter_map(|at| Some(neighbour(at)?.candidate)));

@@ -9,7 +9,7 @@ mod load;
 mod pick;
 mod slowness;
 
-pub use affinity::{COMPANIONS, Mean, Neighbour, Wish, pick_near, seed_of};
+pub use affinity::{AffinityRequest, COMPANIONS, Mean, Neighbour, pick_near, seed_of};
 pub use capacity_notifier::CapacityNotifier;
 pub use caps::{Caps, Demand, LearnedCap, RESERVE, Shares};
 pub use keys_in_flight::{KeyInFlight, KeysInFlight, Whereabouts};

@@ -10,8 +10,8 @@ use super::*;
 /// The upstreams of a cluster, each with its seed and its load.
 type World = Vec<(u64, Candidate)>;
 
-fn wish(key: u64) -> Wish {
-    Wish {
+fn wish(key: u64) -> AffinityRequest {
+    AffinityRequest {
         key: mixed(key),
         load_percent: 125,
     }
@@ -32,11 +32,15 @@ fn idle(weights: &[(&str, u32)]) -> World {
         .collect()
 }
 
-fn near(world: &World, wish: Wish) -> Option<usize> {
+fn near(world: &World, wish: AffinityRequest) -> Option<usize> {
     near_companions(world, wish, None)
 }
 
-fn near_companions(world: &World, wish: Wish, companions: Option<usize>) -> Option<usize> {
+fn near_companions(
+    world: &World,
+    wish: AffinityRequest,
+    companions: Option<usize>,
+) -> Option<usize> {
     let neighbour = |at: usize| {
         let (seed, candidate) = world[at];
         Some(Neighbour {
@@ -240,7 +244,7 @@ fn numbers_at_the_limit_do_not_overflow() {
     assert!(
         near(
             &world,
-            Wish {
+            AffinityRequest {
                 key: 1,
                 load_percent: u32::MAX
             }
@@ -276,7 +280,7 @@ fn is_within(world: &World, at: usize, percent: u32, beyond: u32) -> bool {
 proptest! {
     #[test]
     fn nobody_is_above_the_bound(world in worlds(), key: u64, load_percent in 100..300_u32, companion in 0..24_usize) {
-        let picked = near_companions(&world, Wish { key, load_percent }, Some(companion)).unwrap();
+        let picked = near_companions(&world, AffinityRequest { key, load_percent }, Some(companion)).unwrap();
         let beyond = if picked == companion { COMPANIONS } else { 0 };
         prop_assert!(is_within(&world, picked, load_percent, beyond), "{picked} of {world:?}");
     }

@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use super::access::Access;
 use super::reload::{ReloadTarget, Step};
-use super::rolls::{RollReason, RollReport, Wish};
+use super::rolls::{ReloadNeed, RollReason, RollReport};
 use crate::cluster::snapshot::Reads;
 use crate::cluster::tracked::Tracked;
 use crate::cluster::{Action, Cause, Cluster, Transition, UpstreamId, What};
@@ -326,9 +326,9 @@ impl Cluster {
         self.can_reload() && is_main_ready && self.candidate(now).is_some()
     }
 
-    fn wish(&self, at: usize) -> Wish {
+    fn wish(&self, at: usize) -> ReloadNeed {
         let catalog = &self.tracked[at].catalog;
-        Wish {
+        ReloadNeed {
             held: catalog.held,
             is_stuck: catalog.is_stuck(),
         }

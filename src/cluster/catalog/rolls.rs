@@ -107,14 +107,14 @@ impl fmt::Display for RollReason {
 
 /// A replica that needs a reload.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wish {
+pub(super) struct ReloadNeed {
     /// The epoch that it holds.
     pub(super) held: Option<u64>,
     /// True if it is out of service already, after a failed reload.
     pub(super) is_stuck: bool,
 }
 
-impl Wish {
+impl ReloadNeed {
     fn is_repair(self) -> bool {
         self.held.is_none() || self.is_stuck
     }
@@ -151,7 +151,7 @@ impl Rolls {
     }
 
     /// True if the rules of rolls allow this replica to begin now.
-    pub(super) fn may_take(&self, wish: Wish, now: Instant) -> bool {
+    pub(super) fn may_take(&self, wish: ReloadNeed, now: Instant) -> bool {
         if self.is_paused {
             return wish.is_stuck;
         }
@@ -166,7 +166,7 @@ impl Rolls {
     /// Notes that a replica leaves service. Returns true if a roll begins with it.
     pub(super) fn takes(
         &mut self,
-        wish: Wish,
+        wish: ReloadNeed,
         settled: u64,
         reason: (RollReason, Vec<String>),
         now: Instant,
@@ -251,7 +251,7 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
-    const BEHIND: Wish = Wish {
+    const BEHIND: ReloadNeed = ReloadNeed {
         held: Some(1),
         is_stuck: false,
     };
@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn at_most_a_third_of_the_time_is_spent_in_rolls() {
         let (rolls, end) = rolled(SECOND * 33, 33);
-        let wish = Wish {
+        let wish = ReloadNeed {
             held: Some(2),
             is_stuck: false,
         };
@@ -290,14 +290,14 @@ mod tests {
         let (mut rolls, end) = rolled(SECOND * 10, 33);
         assert!(!rolls.may_take(BEHIND, end));
         assert!(rolls.may_take(
-            Wish {
+            ReloadNeed {
                 held: None,
                 is_stuck: false
             },
             end
         ));
         assert!(rolls.may_take(
-            Wish {
+            ReloadNeed {
                 held: Some(2),
                 is_stuck: true
             },
@@ -319,7 +319,7 @@ mod tests {
         assert!(rolls.may_take(BEHIND, start));
         assert!(
             !rolls.may_take(
-                Wish {
+                ReloadNeed {
                     held: Some(2),
                     is_stuck: false
                 },
@@ -333,7 +333,7 @@ mod tests {
     fn a_repair_costs_the_next_roll_no_pause() {
         let (mut rolls, start) = (Rolls::default(), Instant::now());
         rolls.takes(
-            Wish {
+            ReloadNeed {
                 held: None,
                 is_stuck: false,
             },
@@ -352,7 +352,7 @@ mod tests {
         assert!(
             !rolls.may_take(BEHIND, now)
                 && !rolls.may_take(
-                    Wish {
+                    ReloadNeed {
                         held: None,
                         is_stuck: false
                     },
@@ -360,7 +360,7 @@ mod tests {
                 )
         );
         assert!(rolls.may_take(
-            Wish {
+            ReloadNeed {
                 held: None,
                 is_stuck: true
             },

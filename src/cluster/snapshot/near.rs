@@ -16,13 +16,13 @@
 use std::time::Instant;
 
 use super::{Place, Selection, Snapshot, Tried};
-use crate::balance::{COMPANIONS, Demand, Neighbour, Wish, pick_near};
+use crate::balance::{AffinityRequest, COMPANIONS, Demand, Neighbour, pick_near};
 use crate::ogc::RequestClass;
 
 /// The preference of a request for the upstream of its companions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Near {
-    wish: Wish,
+    wish: AffinityRequest,
     /// True if it may join its companions even without a free slot.
     may_join: bool,
 }
@@ -38,7 +38,7 @@ impl Snapshot {
     ) -> Option<Near> {
         let affinity = self.config.classes[class].affinity?;
         Some(Near {
-            wish: Wish {
+            wish: AffinityRequest {
                 key: key?,
                 load_percent: affinity.load_percent,
             },
