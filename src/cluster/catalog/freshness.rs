@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
-use super::access::Access;
 use super::changes::Changes;
+use super::credential_check::CredentialCheck;
 use super::directory::MainReload;
 use super::due::Due;
 use super::evidence::Evidence;
@@ -26,7 +26,7 @@ pub(in crate::cluster) struct Freshness {
     pub(super) own: OwnNumber,
     pub(super) reads: Due,
     pub(super) phase: Phase,
-    pub(super) access: Access,
+    pub(super) access: CredentialCheck,
     pub(super) failures: u32,
     pub(super) retry_at: Option<Instant>,
     pub(super) last: Option<Ended>,
@@ -75,7 +75,7 @@ impl Freshness {
             own: OwnNumber::default(),
             reads: Due::At(now),
             phase: Phase::Serving,
-            access: Access::default(),
+            access: CredentialCheck::default(),
             failures: 0,
             retry_at: None,
             last: None,
@@ -271,7 +271,7 @@ impl Freshness {
     /// Forgets the credentials check, because a replica in maintenance is not queried, and the
     /// check may differ afterwards.
     pub(in crate::cluster) fn forget_access(&mut self) {
-        self.access = Access::default();
+        self.access = CredentialCheck::default();
     }
 
     /// Allows another attempt, because the credentials changed or enough time has passed.

@@ -27,10 +27,10 @@
 //! Unproven freshness does not count. A replica that refused connections and now has another update
 //! sequence may have been started after a change, or reloaded before it. It is reloaded.
 
-mod access;
 mod canary_doubt;
 mod changes;
 mod concern;
+mod credential_check;
 mod directory;
 mod due;
 mod evidence;

@@ -24,7 +24,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::access::Access;
+use super::credential_check::CredentialCheck;
 use super::due::Due;
 use super::freshness::{Basis, Ended, Freshness};
 use super::own::SequenceReading;
@@ -428,7 +428,7 @@ impl Freshness {
             };
         }
         // It accepted our credentials for this reload, and would for another.
-        self.access = Access::Open(now);
+        self.access = CredentialCheck::Open(now);
         self.held = Some(target.epoch);
         self.basis = if target.main_number.is_none() {
             Basis::Early
@@ -492,12 +492,12 @@ impl Freshness {
     pub(super) fn credentials_tried(&mut self, outcome: Result<(), Cause>, now: Instant) -> Step {
         match outcome {
             Err(cause) if never_began(&cause) => {
-                self.access = Access::Unasked;
+                self.access = CredentialCheck::Unasked;
                 let retry_in = self.is_unreached(&cause, now);
                 Step::Failed { cause, retry_in }
             }
             Ok(()) | Err(_) => {
-                self.access = Access::Open(now);
+                self.access = CredentialCheck::Open(now);
                 Step::Nothing
             }
         }

@@ -18,7 +18,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::access::Access;
+use super::credential_check::CredentialCheck;
 use super::reload::{ReloadTarget, Step};
 use super::rolls::{ReloadNeed, RollReason, RollReport};
 use crate::cluster::snapshot::Reads;
@@ -68,7 +68,7 @@ impl Cluster {
                 self.tracked[at].catalog.access.want(now);
                 break;
             }
-            self.tracked[at].catalog.access = Access::Unasked;
+            self.tracked[at].catalog.access = CredentialCheck::Unasked;
             self.take(at, now);
         }
         // A query to the main, or its reload, is a part of the roll.

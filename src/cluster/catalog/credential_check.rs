@@ -12,7 +12,7 @@ use super::due::Due;
 const VALID: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) enum Access {
+pub(super) enum CredentialCheck {
     #[default]
     Unasked,
     Asking(Due),
@@ -20,7 +20,7 @@ pub(super) enum Access {
     Open(Instant),
 }
 
-impl Access {
+impl CredentialCheck {
     pub(super) fn is_open(self, now: Instant) -> bool {
         matches!(self, Self::Open(since) if now < since + VALID)
     }
@@ -71,18 +71,18 @@ mod tests {
 
     #[test]
     fn it_is_asked_once_and_an_answer_counts_for_a_while() {
-        let (mut access, now) = (Access::default(), Instant::now());
+        let (mut access, now) = (CredentialCheck::default(), Instant::now());
         access.want(now);
         assert!(access.ask(SECOND, now) && !access.ask(SECOND, now));
         access.want(now);
         assert!(access.is_answered(now) && !access.is_answered(now - SECOND));
-        access = Access::Open(now);
+        access = CredentialCheck::Open(now);
         assert!(access.is_open(now) && !access.is_open(now + VALID));
     }
 
     #[test]
     fn an_answer_that_never_comes_leaves_the_decision_to_the_reload() {
-        let (mut access, now) = (Access::default(), Instant::now());
+        let (mut access, now) = (CredentialCheck::default(), Instant::now());
         access.want(now);
         access.ask(SECOND, now);
         access.pass_time(now + SECOND);
