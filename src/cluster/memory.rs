@@ -9,7 +9,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::tracked::Tracked;
+use super::tracked::UpstreamState;
 use super::{Cluster, Mode, ModeOrigin};
 use crate::balance::LearnedCap;
 use crate::config::Role;
@@ -154,7 +154,7 @@ impl Cluster {
 
     fn remembered(
         &self,
-        tracked: &Tracked,
+        tracked: &UpstreamState,
         name: String,
         address: SocketAddr,
     ) -> Option<Remembered> {

@@ -37,9 +37,9 @@ mod selection;
 mod shared_faults;
 mod snapshot;
 mod status;
-mod tracked;
 mod transition;
 mod upstream;
+mod upstream_state;
 mod witness;
 mod words;
 
@@ -78,7 +78,7 @@ use chosen_layer::Choosing;
 use condition::Conditions;
 use shared_faults::{Grounds, SharedFaults};
 use snapshot::Place;
-use tracked::{Meaning, Tracked};
+use upstream_state::{Meaning, UpstreamState};
 
 /// The transition shown for a replica about which nothing is known.
 const NEWCOMER: What = What::Stale {
@@ -92,7 +92,7 @@ pub struct Cluster {
     /// Revision of the configuration; the first is 1.
     revision: u64,
     /// The upstreams, in the order of the configuration.
-    tracked: Vec<Tracked>,
+    tracked: Vec<UpstreamState>,
     ids: Ids,
     changes: Changes,
     /// A change of the data directory that is not explained yet.
@@ -136,14 +136,19 @@ struct Ids {
 }
 
 impl Ids {
-    fn track(&mut self, config: &UpstreamConfig, catalog: Freshness, now: Instant) -> Tracked {
+    fn track(
+        &mut self,
+        config: &UpstreamConfig,
+        catalog: Freshness,
+        now: Instant,
+    ) -> UpstreamState {
         let id = UpstreamId(self.next);
         self.next = self
             .next
             .checked_add(1)
             .expect("nobody reconfigures four billion times");
         let upstream = Arc::new(Upstream::new(id, config, Arc::default()));
-        Tracked::new(
+        UpstreamState::new(
             upstream,
             config,
             Schedule::new(self.origin, id.0, now),
@@ -292,7 +297,8 @@ impl Cluster {
     pub fn poll_action(&mut self, now: Instant) -> Option<Action> {
         self.pass_time(now);
         self.settle(now);
-        let is_due = |tracked: &&mut Tracked| tracked.probes.due().is_some_and(|due| due <= now);
+        let is_due =
+            |tracked: &&mut UpstreamState| tracked.probes.due().is_some_and(|due| due <= now);
         let next = self
             .tracked
             .iter_mut()
@@ -307,7 +313,7 @@ impl Cluster {
 
     /// Returns the time of the next action that is due without an event.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let upstreams = self.tracked.iter().filter_map(Tracked::deadline);
+        let upstreams = self.tracked.iter().filter_map(UpstreamState::deadline);
         upstreams
             .chain(self.catalog_deadline())
             .chain(self.faults.deadline())
@@ -317,7 +323,7 @@ impl Cluster {
 
     pub fn snapshot(&self) -> Snapshot {
         let epoch = self.changes.epoch();
-        let place = |t: &Tracked| {
+        let place = |t: &UpstreamState| {
             Some(Place::new(
                 &t.upstream,
                 t.standing(epoch, self.fails_open)?,
@@ -325,7 +331,11 @@ impl Cluster {
             ))
         };
         let places: Vec<_> = self.tracked.iter().filter_map(place).collect();
-        let awaited: Vec<_> = self.tracked.iter().filter_map(Tracked::awaited).collect();
+        let awaited: Vec<_> = self
+            .tracked
+            .iter()
+            .filter_map(UpstreamState::awaited)
+            .collect();
         let returning = self.tracked.iter().filter(|tracked| tracked.returns_soon());
         let returning: Vec<_> = returning.map(|tracked| &*tracked.upstream).collect();
         let news = (self.tickets, self.concern.clone());

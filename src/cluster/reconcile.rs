@@ -8,14 +8,14 @@
 
 use std::time::Instant;
 
-use super::{Mode, ModeOrigin, Tracked, What};
+use super::{Mode, ModeOrigin, UpstreamState, What};
 use crate::config::{UpstreamConfig, UpstreamName};
 
 /// The result of a reconciliation.
 #[derive(Debug)]
 pub(super) struct Reconciled {
     /// The upstreams, in the order of the configuration.
-    pub(super) tracked: Vec<Tracked>,
+    pub(super) tracked: Vec<UpstreamState>,
     pub(super) added: Vec<UpstreamName>,
     pub(super) retired: Vec<UpstreamName>,
     /// Changes of the upstreams that were kept: another name, another mode.
@@ -24,13 +24,13 @@ pub(super) struct Reconciled {
 
 /// Reconciles the upstreams with a configuration. `make` makes one that was not there before.
 pub(super) fn reconcile(
-    mut old: Vec<Tracked>,
+    mut old: Vec<UpstreamState>,
     configs: &[UpstreamConfig],
     now: Instant,
-    mut make: impl FnMut(&UpstreamConfig) -> Tracked,
+    mut make: impl FnMut(&UpstreamConfig) -> UpstreamState,
 ) -> Reconciled {
     let orders: Vec<(UpstreamName, Mode, Option<ModeOrigin>)> =
-        old.iter().map(Tracked::order).collect();
+        old.iter().map(UpstreamState::order).collect();
     let order_of = |name: &UpstreamName| orders.iter().find(|(known, ..)| known == name).cloned();
     let mut reconciled = Reconciled {
         tracked: Vec::new(),

@@ -14,7 +14,7 @@
 use std::mem;
 use std::time::Instant;
 
-use super::tracked::Tracked;
+use super::tracked::UpstreamState;
 use super::{Cluster, Transition, Tried, What};
 use crate::config::{ServedBy, StalePolicy};
 use crate::ogc::RequestClass;
@@ -60,7 +60,7 @@ impl Cluster {
             .min_by_key(|at| self.tracked[*at].ejected_until())
     }
 
-    fn would_answer(&self, tracked: &Tracked, class: RequestClass) -> bool {
+    fn would_answer(&self, tracked: &UpstreamState, class: RequestClass) -> bool {
         let served_by = &self.config.classes[class].served_by;
         let serves = match served_by {
             ServedBy::Replicas => {
@@ -80,7 +80,7 @@ impl Cluster {
     }
 
     /// True if it may serve capabilities. Stale upstreams may not where they are to be avoided.
-    fn may_list(&self, tracked: &Tracked, class: RequestClass) -> bool {
+    fn may_list(&self, tracked: &UpstreamState, class: RequestClass) -> bool {
         class != RequestClass::Capabilities
             || tracked.catalog.is_fresh(self.changes.epoch())
             || self.config.catalog.stale == StalePolicy::Serve

@@ -16,7 +16,7 @@
 
 use std::time::Instant;
 
-use super::tracked::Tracked;
+use super::tracked::UpstreamState;
 use super::{Cause, Cluster, Condition};
 use crate::config::Weight;
 use crate::health::HealthState;
@@ -65,7 +65,7 @@ impl Cluster {
                 }
             }
             (HealthState::Up, content) => {
-                let may_pass = |other: &Tracked| {
+                let may_pass = |other: &UpstreamState| {
                     !other.is_in_maintenance() && (other.facts.is_passing() || other.is_awaited())
                 };
                 if others.any(may_pass) {
@@ -80,34 +80,40 @@ impl Cluster {
     /// True if reads go to upstreams that do not pass: no other is left, and none is still waited
     /// for.
     pub(super) fn must_fail_open(&self) -> bool {
-        let serves = |tracked: &Tracked| {
+        let serves = |tracked: &UpstreamState| {
             tracked.is_of_the_pool() || tracked.is_awaited() && tracked.may_read()
         };
-        !self.tracked.iter().any(serves) && self.tracked.iter().any(Tracked::is_there)
+        !self.tracked.iter().any(serves) && self.tracked.iter().any(UpstreamState::is_there)
     }
 
     /// Ends ramps that most upstreams share. Slow start is relative to the others and has no effect
     /// while most of those in service ramp up together.
     pub(super) fn end_common_ramps(&mut self, now: Instant) {
-        let serving = |tracked: &&Tracked| tracked.is_ejectable() && !tracked.is_set_aside();
+        let serving = |tracked: &&UpstreamState| tracked.is_ejectable() && !tracked.is_set_aside();
         let weight = |weights: &mut dyn Iterator<Item = Weight>| {
             weights.map(|weight| u32::from(weight.get())).sum::<u32>()
         };
-        let all = weight(&mut self.tracked.iter().filter(serving).map(Tracked::weight));
+        let all = weight(
+            &mut self
+                .tracked
+                .iter()
+                .filter(serving)
+                .map(UpstreamState::weight),
+        );
         let steady = weight(
             &mut self
                 .tracked
                 .iter()
                 .filter(serving)
                 .filter(|t| !t.is_ramping(now))
-                .map(Tracked::weight),
+                .map(UpstreamState::weight),
         );
         if steady * 2 < all {
             let ramping = self
                 .tracked
                 .iter_mut()
                 .filter(|tracked| serving(&&**tracked));
-            ramping.for_each(Tracked::end_ramp);
+            ramping.for_each(UpstreamState::end_ramp);
         }
     }
 
@@ -117,7 +123,7 @@ impl Cluster {
         let contents: Vec<_> = self
             .tracked
             .iter()
-            .map(Tracked::content)
+            .map(UpstreamState::content)
             .filter(|content| *content != Content::Unknown)
             .collect();
         let first = contents.first().copied()?;
@@ -139,7 +145,7 @@ impl Cluster {
         let is_none_right = contents
             .iter()
             .all(|content| matches!(content, Content::Failing(_)));
-        let is_decided = !self.tracked.iter().any(Tracked::is_awaited);
+        let is_decided = !self.tracked.iter().any(UpstreamState::is_awaited);
         doubt.or_else(|| {
             (self.fails_open || is_none_right && is_decided).then(|| self.fail_open_condition())
         })

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Due;
-use crate::cluster::tracked::Tracked;
+use crate::cluster::upstream_state::UpstreamState;
 use crate::cluster::{Action, Cause, Cluster, Condition, Outcome};
 use crate::health::Verdict;
 
@@ -134,8 +134,9 @@ impl Cluster {
 
     /// Returns the main, or else a replica in service.
     fn juror(&self) -> Option<usize> {
-        let serves =
-            |tracked: &Tracked| tracked.is_there() && !tracked.catalog.main_reload.is_running();
+        let serves = |tracked: &UpstreamState| {
+            tracked.is_there() && !tracked.catalog.main_reload.is_running()
+        };
         let main = self
             .tracked
             .iter()

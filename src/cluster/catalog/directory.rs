@@ -12,7 +12,7 @@
 use std::time::{Duration, Instant};
 
 use super::due::Due;
-use crate::cluster::tracked::Tracked;
+use crate::cluster::upstream_state::UpstreamState;
 use crate::cluster::{Cause, Cluster, Hint, UpstreamId, What};
 use crate::config::Role;
 
@@ -116,7 +116,7 @@ impl Cluster {
         else {
             return;
         };
-        let has_answered = |tracked: &Tracked| {
+        let has_answered = |tracked: &UpstreamState| {
             let catalog = &tracked.catalog;
             catalog.is_serving() && (!tracked.is_up() || catalog.own.asked() >= Some(noticed))
         };

@@ -10,7 +10,7 @@ use super::own::SequenceReading;
 use super::reload::Step;
 use super::status::CatalogStatus;
 use super::{ChangeSource, Concern, Hint, Sighting, Ticket, Tickets};
-use crate::cluster::tracked::Tracked;
+use crate::cluster::upstream_state::UpstreamState;
 use crate::cluster::{Cause, Cluster, Condition, Outcome, Transition, UpstreamId, What};
 use crate::config::Role;
 
@@ -362,7 +362,7 @@ impl Cluster {
         let epoch = self.changes.epoch();
         // A replica that is down by itself is not waited for. A replica that is out for its reload
         // is, even if its probes fail meanwhile.
-        let is_done = |tracked: &Tracked| {
+        let is_done = |tracked: &UpstreamState| {
             tracked.catalog.is_serving() && (!tracked.is_up() || tracked.catalog.is_fresh(epoch))
         };
         let mut replicas = self

@@ -22,7 +22,7 @@ use super::credential_check::CredentialCheck;
 use super::reload::{ReloadTarget, Step};
 use super::rolls::{ReloadNeed, RollReason, RollReport};
 use crate::cluster::snapshot::Reads;
-use crate::cluster::tracked::Tracked;
+use crate::cluster::upstream_state::UpstreamState;
 use crate::cluster::{Action, Cause, Cluster, Transition, UpstreamId, What};
 use crate::config::{Credentials, Role, StalePolicy};
 
@@ -75,7 +75,7 @@ impl Cluster {
         let waits_for_main = self.rolls.is_under_way()
             && (self.is_main_to_be_reloaded() || self.main_answers_soon());
         let is_going_on = waits_for_main
-            || self.tracked.iter().any(Tracked::is_on_its_way)
+            || self.tracked.iter().any(UpstreamState::is_on_its_way)
             || self
                 .tracked
                 .iter()
@@ -149,7 +149,7 @@ impl Cluster {
     }
 
     pub(in crate::cluster) fn catalog_deadline(&self) -> Option<Instant> {
-        let of_one = |tracked: &Tracked| {
+        let of_one = |tracked: &UpstreamState| {
             let reads = &tracked.catalog.reads;
             let reads = (reads.is_running() || tracked.is_readable()).then(|| reads.deadline());
             let catalog = &tracked.catalog;
@@ -402,7 +402,7 @@ impl Cluster {
             .tracked
             .iter()
             .filter(|tracked| tracked.upstream.is_main());
-        !self.changes.has_been_asked() && main.any(Tracked::is_readable)
+        !self.changes.has_been_asked() && main.any(UpstreamState::is_readable)
     }
 
     /// True if it needs a reload. A replica that is stuck or answers wrongly may be down just
@@ -448,7 +448,7 @@ impl Cluster {
     /// True if others serve: another upstream of the first tier if one is stuck already, else at
     /// least the main.
     fn others_serve(&self, at: usize) -> bool {
-        let is_any_stuck = self.tracked.iter().any(Tracked::is_stuck);
+        let is_any_stuck = self.tracked.iter().any(UpstreamState::is_stuck);
         let serves = |other: usize| match self.reads_of(other) {
             Some(Reads::First) => true,
             Some(Reads::Backup) => !is_any_stuck,

@@ -19,7 +19,7 @@ use crate::health::{Ejection, Facts, Schedule, Verdict, Warmup};
 mod changes;
 
 #[derive(Debug)]
-pub(super) struct Tracked {
+pub(super) struct UpstreamState {
     pub(super) upstream: Arc<Upstream>,
     weight: Weight,
     reads: MainReads,
@@ -80,7 +80,7 @@ const MAX_GROUNDS: usize = 16;
 /// probe, with a margin.
 const FIRST_VERDICT: Duration = Duration::from_secs(5);
 
-impl Tracked {
+impl UpstreamState {
     pub(super) fn new(
         upstream: Arc<Upstream>,
         config: &UpstreamConfig,

@@ -2,7 +2,7 @@
 
 use super::*;
 
-impl Tracked {
+impl UpstreamState {
     /// Takes in the report of a probe that was sent when the epoch `settled` was. A report that was
     /// no longer waited for is ignored. `is_full`: its requests in flight have reached its limit,
     /// so a late answer to the probe may just be waiting its turn.
