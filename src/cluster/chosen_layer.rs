@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::catalog::Due;
-use super::{Action, Cluster, Condition, Upstream, What};
+use super::{Action, Cluster, Condition, TransitionKind, Upstream};
 use crate::config::Role;
 
 /// Limit for one choice, which takes the capabilities of a large catalog and some maps.
@@ -78,7 +78,7 @@ impl Cluster {
                     self.choosing.failures,
                 ) = (Due::At(now + PAUSE), None, 0);
                 self.chosen_layer = Some(layer.clone());
-                self.emit(None, What::LayerChosen { layer });
+                self.emit(None, TransitionKind::LayerChosen { layer });
             }
             Err(why) => {
                 let pause = PAUSE
@@ -94,7 +94,7 @@ impl Cluster {
     pub(super) fn layer_lost(&mut self, lost: &str) {
         if let Some(layer) = self.chosen_layer.take_if(|layer| layer == lost) {
             self.choosing.previous = Some(layer.clone());
-            self.emit(None, What::LayerLost { layer });
+            self.emit(None, TransitionKind::LayerLost { layer });
         }
     }
 

@@ -10,7 +10,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::{Cause, Cluster, LocalFault, What};
+use super::{Cause, Cluster, LocalFault, TransitionKind};
 use crate::config::UpstreamName;
 use crate::ogc::fault_texts;
 
@@ -273,13 +273,13 @@ pub(super) struct Conditions {
 
 impl Conditions {
     /// Takes over the conditions that hold now. Returns those that ended, then those that began.
-    fn update(&mut self, mut holding: Vec<Condition>, now: Instant) -> Vec<What> {
+    fn update(&mut self, mut holding: Vec<Condition>, now: Instant) -> Vec<TransitionKind> {
         holding.truncate(MAX_CONDITIONS);
         let before = std::mem::take(&mut self.held);
-        let mut changes: Vec<What> = before
+        let mut changes: Vec<TransitionKind> = before
             .iter()
             .filter(|(condition, _)| !holding.iter().any(|other| other.is(condition)))
-            .map(|(condition, _)| What::ConditionEnded {
+            .map(|(condition, _)| TransitionKind::ConditionEnded {
                 condition: condition.clone(),
             })
             .collect();
@@ -289,7 +289,7 @@ impl Conditions {
                 .find(|(other, _)| other.is(&condition))
                 .map(|(_, since)| *since);
             if since.is_none() {
-                changes.push(What::ConditionBegan {
+                changes.push(TransitionKind::ConditionBegan {
                     condition: condition.clone(),
                 });
             }
@@ -334,9 +334,8 @@ impl Cluster {
         let holding = self.conditions(now);
         for what in self.conditions.update(holding, now) {
             let about = match &what {
-                What::ConditionBegan { condition } | What::ConditionEnded { condition } => {
-                    condition.upstream().cloned()
-                }
+                TransitionKind::ConditionBegan { condition }
+                | TransitionKind::ConditionEnded { condition } => condition.upstream().cloned(),
                 _ => None,
             };
             self.emit(about, what);
@@ -414,8 +413,8 @@ mod tests {
     #[test]
     fn a_condition_is_reported_when_it_begins_and_when_it_ends_and_not_in_between() {
         let (mut conditions, start) = (Conditions::default(), Instant::now());
-        let began = |condition| vec![What::ConditionBegan { condition }];
-        let ended = |condition| vec![What::ConditionEnded { condition }];
+        let began = |condition| vec![TransitionKind::ConditionBegan { condition }];
+        let ended = |condition| vec![TransitionKind::ConditionEnded { condition }];
         assert_eq!(
             conditions.update(vec![refused("a", 401)], start),
             began(refused("a", 401))

@@ -70,7 +70,7 @@ pub use selection::{MainPreference, SelectionRequest};
 pub use shared_faults::Subject;
 pub use snapshot::{NoUpstream, Selection, Snapshot, Tried};
 pub use status::{Cap, ClusterStatus, UpstreamStatus};
-pub use transition::{Fields, Transition, What};
+pub use transition::{Fields, Transition, TransitionKind};
 pub use upstream::{Upstream, UpstreamId};
 
 use catalog::{CanaryDoubt, Changes, Doubt, Freshness, Inflation, ReloadTarget, Rolls};
@@ -81,7 +81,7 @@ use snapshot::Place;
 use upstream_state::{Meaning, UpstreamState};
 
 /// The transition shown for a replica about which nothing is known.
-const NEWCOMER: What = What::Stale {
+const NEWCOMER: TransitionKind = TransitionKind::Stale {
     why: "it is new: which catalog it has loaded is not known",
 };
 
@@ -407,14 +407,14 @@ impl Cluster {
         self.is_visibly_changed = true;
         self.emit(
             None,
-            What::Configured {
+            TransitionKind::Configured {
                 revision: self.revision,
             },
         );
         reconciled
             .retired
             .into_iter()
-            .for_each(|name| self.emit(Some(name), What::Retired));
+            .for_each(|name| self.emit(Some(name), TransitionKind::Retired));
         reconciled
             .changes
             .into_iter()
@@ -424,7 +424,7 @@ impl Cluster {
                 .tracked
                 .iter()
                 .any(|new| new.upstream.name == name && new.upstream.role == Role::Replica);
-            self.emit(Some(name.clone()), What::Added);
+            self.emit(Some(name.clone()), TransitionKind::Added);
             if is_replica && can_reload {
                 self.emit(Some(name), NEWCOMER);
             }
@@ -477,7 +477,7 @@ impl Cluster {
                 new.inherit_mode(&self.tracked[at], now);
                 self.tracked[at] = new;
                 self.recall_late(at, now);
-                self.report(at, [What::Moved { from, to }]);
+                self.report(at, [TransitionKind::Moved { from, to }]);
                 self.report(at, (is_newcomer && is_replica).then_some(NEWCOMER));
                 self.meet_the_main(main, now);
             }
@@ -643,14 +643,14 @@ impl Cluster {
             .position(|tracked| tracked.upstream.id == id)
     }
 
-    fn report(&mut self, at: usize, changes: impl IntoIterator<Item = What>) {
+    fn report(&mut self, at: usize, changes: impl IntoIterator<Item = TransitionKind>) {
         let name = self.tracked[at].upstream.name.clone();
         changes
             .into_iter()
             .for_each(|what| self.emit(Some(name.clone()), what));
     }
 
-    fn emit(&mut self, upstream: Option<UpstreamName>, what: What) {
+    fn emit(&mut self, upstream: Option<UpstreamName>, what: TransitionKind) {
         self.sequence += 1;
         self.outbox.push(Transition {
             sequence: self.sequence,

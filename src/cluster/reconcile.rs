@@ -8,7 +8,7 @@
 
 use std::time::Instant;
 
-use super::{Mode, ModeOrigin, UpstreamState, What};
+use super::{Mode, ModeOrigin, TransitionKind, UpstreamState};
 use crate::config::{UpstreamConfig, UpstreamName};
 
 /// The result of a reconciliation.
@@ -19,7 +19,7 @@ pub(super) struct Reconciled {
     pub(super) added: Vec<UpstreamName>,
     pub(super) retired: Vec<UpstreamName>,
     /// Changes of the upstreams that were kept: another name, another mode.
-    pub(super) changes: Vec<(UpstreamName, What)>,
+    pub(super) changes: Vec<(UpstreamName, TransitionKind)>,
 }
 
 /// Reconciles the upstreams with a configuration. `make` makes one that was not there before.
@@ -50,7 +50,7 @@ pub(super) fn reconcile(
         match was {
             None => reconciled.added.push(config.name.clone()),
             Some(from) if from != config.name => {
-                changes.push((config.name.clone(), What::Renamed { from }))
+                changes.push((config.name.clone(), TransitionKind::Renamed { from }))
             }
             Some(_) => {}
         }

@@ -15,7 +15,7 @@ use std::mem;
 use std::time::Instant;
 
 use super::tracked::UpstreamState;
-use super::{Cluster, Transition, Tried, What};
+use super::{Cluster, Transition, TransitionKind, Tried};
 use crate::config::{ServedBy, StalePolicy};
 use crate::ogc::RequestClass;
 
@@ -38,7 +38,7 @@ impl Cluster {
             let postponed = tracked.postpone_reload(now);
             let on_trial = tracked.is_ejected_for(&self.config.classes[class].served_by);
             let trial = on_trial.then(|| tracked.begin_trial(now)).flatten();
-            let postponed = postponed.then_some(What::ReloadPostponed { class });
+            let postponed = postponed.then_some(TransitionKind::ReloadPostponed { class });
             self.report(at, postponed.into_iter().chain(trial));
             self.settle(now);
         }

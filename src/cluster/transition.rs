@@ -15,12 +15,12 @@ pub struct Transition {
     /// Counts up by one from the start of the process.
     pub sequence: u64,
     pub upstream: Option<UpstreamName>,
-    pub what: What,
+    pub what: TransitionKind,
 }
 
 /// The kind of a change, with its details.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum TransitionKind {
     /// Its health or mode changed. Going down or into maintenance also ends an ejection.
     Health {
         from: HealthState,
@@ -119,21 +119,29 @@ impl Transition {
     /// True if an operator should look at it.
     pub fn is_warning(&self) -> bool {
         match &self.what {
-            What::Health { to, .. } => *to == HealthState::Down,
-            What::ReloadBegan { still_running, .. } => *still_running > 0,
-            What::Ejected { .. } | What::Stale { .. } | What::ReloadFailed { .. } => true,
-            What::ConditionBegan { .. } => true,
-            What::ConditionEnded { .. } => false,
-            What::RollBegan { .. } | What::RollEnded(_) | What::RollsPaused(_) => false,
-            What::ReloadPostponed { .. } => false,
-            What::HalfOpen | What::Returned | What::Mode { .. } | What::Added | What::Retired => {
-                false
-            }
-            What::Renamed { .. } | What::LayerChosen { .. } | What::LayerLost { .. } => false,
-            What::Configured { .. }
-            | What::Moved { .. }
-            | What::CatalogChanged { .. }
-            | What::Reloaded { .. } => false,
+            TransitionKind::Health { to, .. } => *to == HealthState::Down,
+            TransitionKind::ReloadBegan { still_running, .. } => *still_running > 0,
+            TransitionKind::Ejected { .. }
+            | TransitionKind::Stale { .. }
+            | TransitionKind::ReloadFailed { .. } => true,
+            TransitionKind::ConditionBegan { .. } => true,
+            TransitionKind::ConditionEnded { .. } => false,
+            TransitionKind::RollBegan { .. }
+            | TransitionKind::RollEnded(_)
+            | TransitionKind::RollsPaused(_) => false,
+            TransitionKind::ReloadPostponed { .. } => false,
+            TransitionKind::HalfOpen
+            | TransitionKind::Returned
+            | TransitionKind::Mode { .. }
+            | TransitionKind::Added
+            | TransitionKind::Retired => false,
+            TransitionKind::Renamed { .. }
+            | TransitionKind::LayerChosen { .. }
+            | TransitionKind::LayerLost { .. } => false,
+            TransitionKind::Configured { .. }
+            | TransitionKind::Moved { .. }
+            | TransitionKind::CatalogChanged { .. }
+            | TransitionKind::Reloaded { .. } => false,
         }
     }
 }
@@ -182,13 +190,13 @@ impl Transition {
             ..Fields::default()
         };
         match &self.what {
-            What::Health { from, to, cause } => Fields {
+            TransitionKind::Health { from, to, cause } => Fields {
                 health: Some(to.as_str()),
                 was: Some(from.as_str()),
                 cause: cause.as_ref().map(on_one_line),
                 ..nothing
             },
-            What::Ejected {
+            TransitionKind::Ejected {
                 length,
                 cause,
                 until: _,
@@ -197,62 +205,62 @@ impl Transition {
                 cause: Some(on_one_line(cause)),
                 ..nothing
             },
-            What::HalfOpen => Fields {
+            TransitionKind::HalfOpen => Fields {
                 ejected: Some("half-open".to_owned()),
                 ..nothing
             },
-            What::Returned => Fields {
+            TransitionKind::Returned => Fields {
                 ejected: Some("no".to_owned()),
                 ..nothing
             },
-            What::Mode { from, to, by } => Fields {
+            TransitionKind::Mode { from, to, by } => Fields {
                 mode: Some(to.as_str()),
                 was: Some(from.as_str()),
                 by: by.as_deref(),
                 ..nothing
             },
-            What::Added => Fields {
+            TransitionKind::Added => Fields {
                 change: Some("added"),
                 ..nothing
             },
-            What::Renamed { from } => Fields {
+            TransitionKind::Renamed { from } => Fields {
                 change: Some("renamed"),
                 was: Some(from.as_str()),
                 ..nothing
             },
-            What::LayerChosen { layer } => Fields {
+            TransitionKind::LayerChosen { layer } => Fields {
                 probe_layer: Some(layer),
                 change: Some("chosen"),
                 ..nothing
             },
-            What::LayerLost { layer } => Fields {
+            TransitionKind::LayerLost { layer } => Fields {
                 probe_layer: Some(layer),
                 change: Some("lost"),
                 ..nothing
             },
-            What::Retired => Fields {
+            TransitionKind::Retired => Fields {
                 change: Some("retired"),
                 ..nothing
             },
-            What::Moved { to, from: _ } => Fields {
+            TransitionKind::Moved { to, from: _ } => Fields {
                 change: Some("moved"),
                 address: Some(to.to_string()),
                 ..nothing
             },
-            What::Configured { revision } => Fields {
+            TransitionKind::Configured { revision } => Fields {
                 config_revision: Some(*revision),
                 ..nothing
             },
-            What::CatalogChanged { .. }
-            | What::Stale { .. }
-            | What::ReloadBegan { .. }
-            | What::Reloaded { .. }
-            | What::ReloadPostponed { .. }
-            | What::ReloadFailed { .. } => self.catalog_fields(nothing),
-            What::RollBegan { .. } | What::RollEnded(_) | What::RollsPaused(_) => {
-                self.roll_fields(nothing)
-            }
-            What::ConditionBegan { condition } => {
+            TransitionKind::CatalogChanged { .. }
+            | TransitionKind::Stale { .. }
+            | TransitionKind::ReloadBegan { .. }
+            | TransitionKind::Reloaded { .. }
+            | TransitionKind::ReloadPostponed { .. }
+            | TransitionKind::ReloadFailed { .. } => self.catalog_fields(nothing),
+            TransitionKind::RollBegan { .. }
+            | TransitionKind::RollEnded(_)
+            | TransitionKind::RollsPaused(_) => self.roll_fields(nothing),
+            TransitionKind::ConditionBegan { condition } => {
                 let (cause, remedy) = (Some(on_one_line(condition)), Some(condition.remedy()));
                 Fields {
                     condition: Some(condition.kind()),
@@ -262,7 +270,7 @@ impl Transition {
                     ..nothing
                 }
             }
-            What::ConditionEnded { condition } => {
+            TransitionKind::ConditionEnded { condition } => {
                 let cause = Some(on_one_line(condition));
                 Fields {
                     condition: Some(condition.kind()),
@@ -276,25 +284,25 @@ impl Transition {
 
     fn roll_fields<'t>(&'t self, nothing: Fields<'t>) -> Fields<'t> {
         match &self.what {
-            What::RollBegan { epoch, why, by } => Fields {
+            TransitionKind::RollBegan { epoch, why, by } => Fields {
                 catalog: Some("roll-began"),
                 epoch: Some(*epoch),
                 source: Some(why.as_str()),
                 by: by.as_deref(),
                 ..nothing
             },
-            What::RollEnded(report) => Fields {
+            TransitionKind::RollEnded(report) => Fields {
                 catalog: Some("roll-ended"),
                 epoch: Some(report.epoch),
                 source: Some(report.why.as_str()),
                 took: Some(compact(rounded(report.length()))),
                 ..nothing
             },
-            What::RollsPaused(true) => Fields {
+            TransitionKind::RollsPaused(true) => Fields {
                 catalog: Some("paused"),
                 ..nothing
             },
-            What::RollsPaused(false) => Fields {
+            TransitionKind::RollsPaused(false) => Fields {
                 catalog: Some("resumed"),
                 ..nothing
             },
@@ -308,7 +316,7 @@ impl Transition {
             ..fields
         };
         match &self.what {
-            What::CatalogChanged { epoch, source } => catalog(
+            TransitionKind::CatalogChanged { epoch, source } => catalog(
                 "changed",
                 Fields {
                     epoch: Some(*epoch),
@@ -316,14 +324,14 @@ impl Transition {
                     ..nothing
                 },
             ),
-            What::Stale { why } => catalog(
+            TransitionKind::Stale { why } => catalog(
                 "stale",
                 Fields {
                     cause: Some((*why).to_owned()),
                     ..nothing
                 },
             ),
-            What::ReloadBegan {
+            TransitionKind::ReloadBegan {
                 epoch,
                 still_running,
             } => {
@@ -337,7 +345,7 @@ impl Transition {
                     },
                 )
             }
-            What::Reloaded { epoch, took } => catalog(
+            TransitionKind::Reloaded { epoch, took } => catalog(
                 "fresh",
                 Fields {
                     epoch: Some(*epoch),
@@ -345,14 +353,14 @@ impl Transition {
                     ..nothing
                 },
             ),
-            What::ReloadPostponed { class } => catalog(
+            TransitionKind::ReloadPostponed { class } => catalog(
                 "postponed",
                 Fields {
                     cause: Some(format!("it alone can answer a request of class {class}")),
                     ..nothing
                 },
             ),
-            What::ReloadFailed { cause, retry_in } => {
+            TransitionKind::ReloadFailed { cause, retry_in } => {
                 let (cause, retry_in) = (Some(on_one_line(cause)), Some(compact(*retry_in)));
                 catalog(
                     "reload-failed",
@@ -363,23 +371,23 @@ impl Transition {
                     },
                 )
             }
-            What::Health { .. }
-            | What::Ejected { .. }
-            | What::HalfOpen
-            | What::Returned
-            | What::Mode { .. }
-            | What::Added
-            | What::Renamed { .. }
-            | What::LayerChosen { .. }
-            | What::LayerLost { .. }
-            | What::Retired
-            | What::ConditionBegan { .. }
-            | What::ConditionEnded { .. }
-            | What::Moved { .. }
-            | What::RollBegan { .. }
-            | What::RollEnded(_)
-            | What::RollsPaused(_)
-            | What::Configured { .. } => nothing,
+            TransitionKind::Health { .. }
+            | TransitionKind::Ejected { .. }
+            | TransitionKind::HalfOpen
+            | TransitionKind::Returned
+            | TransitionKind::Mode { .. }
+            | TransitionKind::Added
+            | TransitionKind::Renamed { .. }
+            | TransitionKind::LayerChosen { .. }
+            | TransitionKind::LayerLost { .. }
+            | TransitionKind::Retired
+            | TransitionKind::ConditionBegan { .. }
+            | TransitionKind::ConditionEnded { .. }
+            | TransitionKind::Moved { .. }
+            | TransitionKind::RollBegan { .. }
+            | TransitionKind::RollEnded(_)
+            | TransitionKind::RollsPaused(_)
+            | TransitionKind::Configured { .. } => nothing,
         }
     }
 }
@@ -486,7 +494,7 @@ fn on_one_line(cause: &impl fmt::Display) -> String {
 mod tests {
     use super::*;
 
-    fn transition(what: What) -> Transition {
+    fn transition(what: TransitionKind) -> Transition {
         Transition {
             sequence: 0,
             upstream: UpstreamName::new("slave2"),
@@ -495,7 +503,7 @@ mod tests {
     }
 
     fn cause(cause: Cause) -> String {
-        let down = What::Health {
+        let down = TransitionKind::Health {
             from: HealthState::Up,
             to: HealthState::Down,
             cause: Some(cause),
@@ -509,7 +517,7 @@ mod tests {
             upstream: Some("slave2"),
             ..Fields::default()
         };
-        let down = What::Health {
+        let down = TransitionKind::Health {
             from: HealthState::Up,
             to: HealthState::Down,
             cause: Some(Cause::Status(500)),
@@ -520,13 +528,13 @@ mod tests {
             cause: Some("status 500".to_owned()),
             ..slave2.clone()
         };
-        let ejected = What::Ejected {
+        let ejected = TransitionKind::Ejected {
             until: Instant::now(),
             length: Duration::from_secs(90),
             cause: Cause::Truncated,
         };
         let early = Some("answer ended too early".to_owned());
-        let drain = What::Mode {
+        let drain = TransitionKind::Mode {
             from: Mode::Ready,
             to: Mode::Drain,
             by: Some("alice from 10.0.0.9".to_owned()),
@@ -542,14 +550,14 @@ mod tests {
                 },
             ),
             (
-                What::HalfOpen,
+                TransitionKind::HalfOpen,
                 Fields {
                     ejected: Some("half-open".to_owned()),
                     ..slave2.clone()
                 },
             ),
             (
-                What::Returned,
+                TransitionKind::Returned,
                 Fields {
                     ejected: Some("no".to_owned()),
                     ..slave2.clone()
@@ -565,14 +573,14 @@ mod tests {
                 },
             ),
             (
-                What::Added,
+                TransitionKind::Added,
                 Fields {
                     change: Some("added"),
                     ..slave2.clone()
                 },
             ),
             (
-                What::Renamed {
+                TransitionKind::Renamed {
                     from: UpstreamName::new("old").unwrap(),
                 },
                 Fields {
@@ -582,7 +590,7 @@ mod tests {
                 },
             ),
             (
-                What::Retired,
+                TransitionKind::Retired,
                 Fields {
                     change: Some("retired"),
                     ..slave2
@@ -598,14 +606,14 @@ mod tests {
     fn what_happens_to_catalogs_is_said_in_fields_too() {
         let line = |what| transition(what).to_string();
         assert_eq!(
-            line(What::ReloadBegan {
+            line(TransitionKind::ReloadBegan {
                 epoch: 4,
                 still_running: 0
             }),
             "upstream=slave2 catalog=reloading epoch=4"
         );
         assert_eq!(
-            line(What::ReloadBegan {
+            line(TransitionKind::ReloadBegan {
                 epoch: 4,
                 still_running: 2
             }),
@@ -613,17 +621,17 @@ mod tests {
         );
         let took = Duration::from_micros(3_200_007);
         assert_eq!(
-            line(What::Reloaded { epoch: 4, took }),
+            line(TransitionKind::Reloaded { epoch: 4, took }),
             "upstream=slave2 catalog=fresh took=3s200ms epoch=4"
         );
         assert_eq!(
-            line(What::ReloadFailed {
+            line(TransitionKind::ReloadFailed {
                 cause: Cause::Status(401),
                 retry_in: Duration::from_secs(10)
             }),
             r#"upstream=slave2 catalog=reload-failed retry_in=10s cause="status 401""#
         );
-        let what = What::CatalogChanged {
+        let what = TransitionKind::CatalogChanged {
             epoch: 4,
             source: ChangeSource::Number,
         };
@@ -640,7 +648,7 @@ mod tests {
         let configured = Transition {
             sequence: 1,
             upstream: None,
-            what: What::Configured { revision: 3 },
+            what: TransitionKind::Configured { revision: 3 },
         };
         assert_eq!(
             configured.fields(),
@@ -658,7 +666,7 @@ mod tests {
             cause(forged.clone()),
             "node fault: no\" health=up  upstream=main \\"
         );
-        let down = What::Health {
+        let down = TransitionKind::Health {
             from: HealthState::Up,
             to: HealthState::Down,
             cause: Some(forged),

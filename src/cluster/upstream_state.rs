@@ -8,7 +8,8 @@ use super::snapshot::{Awaited, CapSource, Reads, Standing};
 use super::witness::Content;
 use super::{
     Cap, CatalogStatus, Cause, Condition, Freshness, Grounds, HealthState, LocalFault, Mode,
-    ModeOrigin, Outcome, ProbeReport, ReloadTarget, Remembered, Upstream, UpstreamStatus, What,
+    ModeOrigin, Outcome, ProbeReport, ReloadTarget, Remembered, TransitionKind, Upstream,
+    UpstreamStatus,
 };
 use crate::balance::WHOLE;
 use crate::config::{
@@ -283,12 +284,12 @@ impl UpstreamState {
     }
 
     /// Begins its trial, if it is ejected and the trial is due.
-    pub(super) fn begin_trial(&mut self, now: Instant) -> Option<What> {
+    pub(super) fn begin_trial(&mut self, now: Instant) -> Option<TransitionKind> {
         let begins = self.ejection.try_early(now);
         if begins {
             self.changed = now;
         }
-        begins.then_some(What::HalfOpen)
+        begins.then_some(TransitionKind::HalfOpen)
     }
 
     /// Returns the time when its trial begins; `None` if the trial has begun, or there is none.

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{Cause, ChangeSource, HealthState, Mode, What};
+use super::{Cause, ChangeSource, HealthState, Mode, TransitionKind};
 
 impl HealthState {
     pub const fn as_str(self) -> &'static str {
@@ -74,7 +74,7 @@ impl fmt::Display for Cause {
     }
 }
 
-impl What {
+impl TransitionKind {
     /// Returns the kind alone, one of a few. It is the name of a server-sent event.
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -106,7 +106,7 @@ impl What {
     }
 }
 
-impl fmt::Display for What {
+impl fmt::Display for TransitionKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Health {
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn a_health_transition_says_where_it_came_from_and_why() {
         let cause = Some(Cause::Connect("connection refused".to_owned()));
-        let what = What::Health {
+        let what = TransitionKind::Health {
             from: HealthState::Up,
             to: HealthState::Down,
             cause,
@@ -273,7 +273,7 @@ mod tests {
             what.to_string(),
             "down, was up: cannot connect: connection refused"
         );
-        let what = What::Health {
+        let what = TransitionKind::Health {
             from: HealthState::Unknown,
             to: HealthState::Up,
             cause: None,
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_changed_catalog_says_how_that_was_seen() {
-        let text = |source| What::CatalogChanged { epoch: 4, source }.to_string();
+        let text = |source| TransitionKind::CatalogChanged { epoch: 4, source }.to_string();
         assert_eq!(
             text(ChangeSource::Number),
             "the main's catalog changed: its number moved, epoch 4"

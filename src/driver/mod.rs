@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::cluster::{
-    Action, Event, LayerChoice, Outcome, ProbeReport, Transition, Upstream, What,
+    Action, Event, LayerChoice, Outcome, ProbeReport, Transition, TransitionKind, Upstream,
 };
 use crate::config::Config;
 use crate::control::Control;
@@ -263,14 +263,14 @@ impl Driver {
         match transition {
             Ok(Transition {
                 upstream: Some(upstream),
-                what: What::Ejected { cause, .. },
+                what: TransitionKind::Ejected { cause, .. },
                 ..
             }) => {
                 self.metrics.ejected(&upstream, cause.kind());
             }
             Ok(Transition {
                 upstream: Some(upstream),
-                what: What::Reloaded { took, .. },
+                what: TransitionKind::Reloaded { took, .. },
                 ..
             }) => {
                 self.metrics
@@ -278,7 +278,7 @@ impl Driver {
             }
             Ok(Transition {
                 upstream: Some(upstream),
-                what: What::ReloadFailed { cause, .. },
+                what: TransitionKind::ReloadFailed { cause, .. },
                 ..
             }) => {
                 self.metrics.catalog_reloaded(&upstream, cause.kind(), None);

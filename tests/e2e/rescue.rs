@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use geofront::cluster::{Freshening, What};
+use geofront::cluster::{Freshening, TransitionKind};
 use geofront::geosim::{Behaviour, Fault, When};
 use geofront::ogc::RequestClass;
 
@@ -66,7 +66,7 @@ async fn wps_is_answered_while_its_only_replica_waits_for_another_process_before
         "it did not wait for the long one"
     );
     let is_reported = std::iter::from_fn(|| transitions.try_recv().ok())
-        .any(|transition| matches!(transition.what, What::ReloadPostponed { .. }));
+        .any(|transition| matches!(transition.what, TransitionKind::ReloadPostponed { .. }));
     assert!(is_reported);
     rig.until("every replica has the change", is_done).await;
     assert!(rig.upstream("slave2").catalog.is_fresh);

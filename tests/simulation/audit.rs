@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use geofront::cluster::{
     CatalogStatus, ChangeSource, ClusterStatus, Freshening, HealthState, Mode, RollReason, Ticket,
-    UpstreamCatalog, UpstreamStatus, What,
+    TransitionKind, UpstreamCatalog, UpstreamStatus,
 };
 use geofront::config::{Catalog, MainReads, Role};
 use geofront::ogc::RequestClass;
@@ -545,13 +545,15 @@ impl World {
     }
 
     /// A transition that concerns catalogs.
-    pub(crate) fn hear_of_catalogs(&mut self, key: Option<&Key>, what: &What) {
+    pub(crate) fn hear_of_catalogs(&mut self, key: Option<&Key>, what: &TransitionKind) {
         let upkeep = key
             .and_then(|key| self.ledger.get_mut(key))
             .map(|entry| &mut entry.upkeep);
         match (what, upkeep) {
-            (What::ReloadPostponed { .. }, _) => self.tally.count("a reload was postponed"),
-            (What::CatalogChanged { epoch, source }, _) => {
+            (TransitionKind::ReloadPostponed { .. }, _) => {
+                self.tally.count("a reload was postponed")
+            }
+            (TransitionKind::CatalogChanged { epoch, source }, _) => {
                 self.tally.count("a change was noticed");
                 if *source == ChangeSource::Order {
                     self.audit.rolls.ordered = *epoch;
@@ -573,7 +575,7 @@ impl World {
                     .values_mut()
                     .for_each(|entry| entry.upkeep.reasons += 1);
             }
-            (What::Stale { .. }, Some(upkeep)) => {
+            (TransitionKind::Stale { .. }, Some(upkeep)) => {
                 self.tally.count("found stale");
                 self.end = None;
                 upkeep.allowed += 1;
@@ -588,7 +590,7 @@ impl World {
                     upkeep.reasons += 1;
                 }
             }
-            (What::RollBegan { why, .. }, _) => {
+            (TransitionKind::RollBegan { why, .. }, _) => {
                 self.tally.count(if *why == RollReason::Repair {
                     "a roll that repairs"
                 } else {
@@ -603,11 +605,11 @@ impl World {
                     .rolls
                     .began(*why, replicas.map(|status| status.catalog.epoch), self.now);
             }
-            (What::RollEnded(_), _) => self
+            (TransitionKind::RollEnded(_), _) => self
                 .audit
                 .rolls
                 .ended(self.config.catalog.roll_share, self.now),
-            (What::ReloadBegan { epoch, .. }, Some(upkeep)) => {
+            (TransitionKind::ReloadBegan { epoch, .. }, Some(upkeep)) => {
                 upkeep.count_reload(*epoch);
                 upkeep.put_off = None;
                 assert!(
@@ -619,7 +621,7 @@ impl World {
                     "{key:?} is reloaded for {epoch}, and then again: {upkeep:?}"
                 );
             }
-            (What::ReloadFailed { .. }, Some(upkeep)) => {
+            (TransitionKind::ReloadFailed { .. }, Some(upkeep)) => {
                 self.tally.count("a catalog reload failed");
                 // Found out by a question, it cost no reload.
                 let was_called = u32::from(std::mem::take(&mut upkeep.is_called));
@@ -627,7 +629,7 @@ impl World {
                 upkeep.allowed += was_called;
                 upkeep.failures += 1;
             }
-            (What::Reloaded { .. }, Some(upkeep)) => {
+            (TransitionKind::Reloaded { .. }, Some(upkeep)) => {
                 self.tally.count("reloaded");
                 (upkeep.failures, upkeep.has_reloaded, upkeep.is_called) = (0, true, false);
             }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use geofront::balance;
 use geofront::cluster::{
     Cause, Cluster, ClusterStatus, Event, Freshening, HealthState, LayerChoice, Memory, Mode,
-    Snapshot, Transition, Tried, Upstream, UpstreamId, UpstreamStatus, What,
+    Snapshot, Transition, TransitionKind, Tried, Upstream, UpstreamId, UpstreamStatus,
 };
 use geofront::config::{Config, Role, ServedBy};
 use geofront::ogc::RequestClass;
@@ -380,24 +380,24 @@ impl World {
 
     fn hear_one(&mut self, transition: &Transition) {
         match &transition.what {
-            What::Health { from, to, cause } => {
+            TransitionKind::Health { from, to, cause } => {
                 self.health_changed(&self.key_of(transition), *from, *to, cause.as_ref())
             }
-            What::Ejected { until, .. } => {
+            TransitionKind::Ejected { until, .. } => {
                 assert!(*until > self.now, "an ejection takes time");
                 self.ejected(&self.key_of(transition));
             }
-            What::HalfOpen => {
+            TransitionKind::HalfOpen => {
                 self.tally.count("half-open");
                 self.entry_of(transition).is_half_open = true;
             }
-            What::Returned => {
+            TransitionKind::Returned => {
                 self.tally.count("returned");
                 let ramp = self.ramp();
                 let entry = self.entry_of(transition);
                 (entry.is_half_open, entry.ramp) = (false, Some(ramp));
             }
-            What::Mode { to, .. } => {
+            TransitionKind::Mode { to, .. } => {
                 self.tally.count(match to {
                     Mode::Ready => "mode ready",
                     Mode::Drain => "mode drain",
@@ -408,30 +408,32 @@ impl World {
                 }
                 self.entry_of(transition).lasting.begin_anew();
             }
-            What::ConditionBegan { .. } => self.tally.count("a condition began"),
-            What::ConditionEnded { .. } => {}
-            What::CatalogChanged { .. }
-            | What::Stale { .. }
-            | What::ReloadBegan { .. }
-            | What::Reloaded { .. }
-            | What::ReloadFailed { .. }
-            | What::ReloadPostponed { .. }
-            | What::RollBegan { .. }
-            | What::RollEnded(_)
-            | What::RollsPaused(_) => {
+            TransitionKind::ConditionBegan { .. } => self.tally.count("a condition began"),
+            TransitionKind::ConditionEnded { .. } => {}
+            TransitionKind::CatalogChanged { .. }
+            | TransitionKind::Stale { .. }
+            | TransitionKind::ReloadBegan { .. }
+            | TransitionKind::Reloaded { .. }
+            | TransitionKind::ReloadFailed { .. }
+            | TransitionKind::ReloadPostponed { .. }
+            | TransitionKind::RollBegan { .. }
+            | TransitionKind::RollEnded(_)
+            | TransitionKind::RollsPaused(_) => {
                 let key = transition
                     .upstream
                     .as_ref()
                     .map(|_| self.key_of(transition));
                 self.hear_of_catalogs(key.as_ref(), &transition.what);
             }
-            What::Added => self.tally.count("added"),
-            What::Renamed { .. } => self.tally.count("renamed"),
-            What::LayerChosen { .. } => self.tally.count("a layer was chosen"),
-            What::LayerLost { .. } => self.tally.count("a layer was lost"),
-            What::Retired => self.tally.count("retired"),
-            What::Moved { .. } => unreachable!("simulated upstreams have addresses, not names"),
-            What::Configured { revision } => {
+            TransitionKind::Added => self.tally.count("added"),
+            TransitionKind::Renamed { .. } => self.tally.count("renamed"),
+            TransitionKind::LayerChosen { .. } => self.tally.count("a layer was chosen"),
+            TransitionKind::LayerLost { .. } => self.tally.count("a layer was lost"),
+            TransitionKind::Retired => self.tally.count("retired"),
+            TransitionKind::Moved { .. } => {
+                unreachable!("simulated upstreams have addresses, not names")
+            }
+            TransitionKind::Configured { revision } => {
                 self.tally.count("configured");
                 self.revision += 1;
                 assert_eq!(*revision, self.revision);

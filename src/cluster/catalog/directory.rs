@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::due::Due;
 use crate::cluster::upstream_state::UpstreamState;
-use crate::cluster::{Cause, Cluster, Hint, UpstreamId, What};
+use crate::cluster::{Cause, Cluster, Hint, TransitionKind, UpstreamId};
 use crate::config::Role;
 
 /// Attempts to reload the main; afterwards its replicas are reloaded in any case.
@@ -175,7 +175,7 @@ impl Cluster {
         let epoch = self.changes.settled();
         self.report(
             at,
-            Some(What::ReloadBegan {
+            Some(TransitionKind::ReloadBegan {
                 epoch,
                 still_running: 0,
             }),
@@ -201,7 +201,7 @@ impl Cluster {
         let (next, what) = match outcome {
             Ok(()) => (
                 MainReload::No,
-                What::Reloaded {
+                TransitionKind::Reloaded {
                     epoch: self.changes.settled(),
                     took: now - began,
                 },
@@ -215,7 +215,7 @@ impl Cluster {
                 let next = if is_last { MainReload::No } else { wanted };
                 (
                     next,
-                    What::ReloadFailed {
+                    TransitionKind::ReloadFailed {
                         cause,
                         retry_in: MAIN_RELOAD_PAUSE,
                     },

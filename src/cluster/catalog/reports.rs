@@ -11,7 +11,7 @@ use super::reload::Step;
 use super::status::CatalogStatus;
 use super::{ChangeSource, Concern, Hint, Sighting, Ticket, Tickets};
 use crate::cluster::upstream_state::UpstreamState;
-use crate::cluster::{Cause, Cluster, Condition, Outcome, Transition, UpstreamId, What};
+use crate::cluster::{Cause, Cluster, Condition, Outcome, Transition, TransitionKind, UpstreamId};
 use crate::config::Role;
 
 /// Silence of the main in reporting its update sequence after which a condition is shown. One
@@ -220,7 +220,7 @@ impl Cluster {
             let is_behind = self.tracked[at].catalog.judge_doubt(asked, epoch, now);
             self.report(
                 at,
-                is_behind.then_some(What::Stale {
+                is_behind.then_some(TransitionKind::Stale {
                     why: "it did not know what the main knows",
                 }),
             );
@@ -396,7 +396,7 @@ impl Cluster {
             }
             self.report(
                 at,
-                is_stale.then_some(What::Stale {
+                is_stale.then_some(TransitionKind::Stale {
                     why: "its catalog is older than the main's",
                 }),
             );
@@ -418,7 +418,7 @@ impl Cluster {
     pub(super) fn note_change(&mut self, change: Option<ChangeSource>) {
         let Some(source) = change else { return };
         let epoch = self.changes.epoch();
-        self.emit(None, What::CatalogChanged { epoch, source });
+        self.emit(None, TransitionKind::CatalogChanged { epoch, source });
         if let Some(main) = self
             .tracked
             .iter_mut()

@@ -23,7 +23,7 @@ use super::reload::{ReloadTarget, Step};
 use super::rolls::{ReloadNeed, RollReason, RollReport};
 use crate::cluster::snapshot::Reads;
 use crate::cluster::upstream_state::UpstreamState;
-use crate::cluster::{Action, Cause, Cluster, Transition, UpstreamId, What};
+use crate::cluster::{Action, Cause, Cluster, Transition, TransitionKind, UpstreamId};
 use crate::config::{Credentials, Role, StalePolicy};
 
 /// The capacity of the cluster, compared with its full capacity.
@@ -82,7 +82,7 @@ impl Cluster {
                 .any(|tracked| tracked.catalog.is_postponed())
             || self.has_candidate(now);
         if !is_going_on && let Some(report) = self.rolls.end(self.config.catalog.roll_share, now) {
-            self.emit(None, What::RollEnded(Box::new(report)));
+            self.emit(None, TransitionKind::RollEnded(Box::new(report)));
             // Replicas that this roll did not bring up to date may have their turn at once.
             self.begin_reloads(now);
         }
@@ -103,7 +103,7 @@ impl Cluster {
             let by = (!by.is_empty()).then(|| by.join(", "));
             self.emit(
                 None,
-                What::RollBegan {
+                TransitionKind::RollBegan {
                     epoch: settled,
                     why,
                     by,
@@ -181,19 +181,19 @@ impl Cluster {
             Step::Nothing => None,
             Step::Failed { cause, retry_in } => {
                 self.rolls.note(&tracked.upstream.name, Err(cause.clone()));
-                Some(What::ReloadFailed { cause, retry_in })
+                Some(TransitionKind::ReloadFailed { cause, retry_in })
             }
             Step::Unreached { cause, retry_in } => {
                 tracked.upstream.load.open();
                 self.rolls.note(&tracked.upstream.name, Err(cause.clone()));
                 self.plan_read(at, now);
-                Some(What::ReloadFailed { cause, retry_in })
+                Some(TransitionKind::ReloadFailed { cause, retry_in })
             }
             Step::Outdated { cause, retry_in } => {
                 tracked.return_to_service();
                 self.rolls.note(&tracked.upstream.name, Err(cause.clone()));
                 self.plan_read(at, now);
-                Some(What::ReloadFailed { cause, retry_in })
+                Some(TransitionKind::ReloadFailed { cause, retry_in })
             }
             Step::Passed { reloaded } => {
                 tracked.return_to_service();
@@ -202,7 +202,7 @@ impl Cluster {
                     self.rolls.note(&tracked.upstream.name, Ok(took));
                 }
                 self.plan_read(at, now);
-                reloaded.map(|(epoch, took)| What::Reloaded { epoch, took })
+                reloaded.map(|(epoch, took)| TransitionKind::Reloaded { epoch, took })
             }
         };
         self.report(at, what);
@@ -260,7 +260,7 @@ impl Cluster {
         self.changes.reload_began();
         self.report(
             at,
-            Some(What::ReloadBegan {
+            Some(TransitionKind::ReloadBegan {
                 epoch,
                 still_running,
             }),
@@ -384,7 +384,7 @@ impl Cluster {
     pub fn pause_rolls(&mut self, is_paused: bool, now: Instant) -> Vec<Transition> {
         if self.rolls.is_paused() != is_paused {
             self.rolls.set_paused(is_paused);
-            self.emit(None, What::RollsPaused(is_paused));
+            self.emit(None, TransitionKind::RollsPaused(is_paused));
         }
         self.settle(now);
         mem::take(&mut self.outbox)

@@ -67,14 +67,17 @@ impl UpstreamState {
         &mut self,
         now: Instant,
         config: &Health,
-    ) -> Option<What> {
+    ) -> Option<TransitionKind> {
         if self.probes.is_lost(now) {
             // A missing report is our own fault and therefore no evidence about the upstream. The
             // next probe is due as usual.
             self.local_fault = Some(LocalFault::Unreported);
             self.plan_probe(now, config);
         }
-        let half_open = self.ejection.passed_time(now).then_some(What::HalfOpen);
+        let half_open = self
+            .ejection
+            .passed_time(now)
+            .then_some(TransitionKind::HalfOpen);
         if half_open.is_some() {
             self.changed = now;
         }
@@ -90,7 +93,7 @@ impl UpstreamState {
         now: Instant,
         config: &Health,
         may_eject: bool,
-    ) -> Option<What> {
+    ) -> Option<TransitionKind> {
         if outcome == Outcome::Success {
             self.succeeded_at = Some(now);
         }
@@ -118,7 +121,11 @@ impl UpstreamState {
     }
 
     /// Ends the ejection, because no other upstream is left or this one may no longer be ejected.
-    pub(in crate::cluster) fn lift(&mut self, now: Instant, config: &Health) -> Option<What> {
+    pub(in crate::cluster) fn lift(
+        &mut self,
+        now: Instant,
+        config: &Health,
+    ) -> Option<TransitionKind> {
         self.ejection.clear(now).then(|| self.returned(now, config))
     }
 
@@ -135,7 +142,11 @@ impl UpstreamState {
     }
 
     /// Drops the evidence that rests on faults shared with others, and ends the ejection with it.
-    pub(in crate::cluster) fn acquit(&mut self, shared: &[u64], now: Instant) -> Option<What> {
+    pub(in crate::cluster) fn acquit(
+        &mut self,
+        shared: &[u64],
+        now: Instant,
+    ) -> Option<TransitionKind> {
         let rests = |grounds: &&Grounds| shared.iter().any(|key| grounds.rest_on(*key));
         let resting = self.grounds.iter().filter(rests).count();
         if resting == 0 || resting * 2 < self.grounds.len() {
@@ -146,7 +157,7 @@ impl UpstreamState {
         if was_set_aside {
             self.changed = now;
         }
-        was_set_aside.then_some(What::Returned)
+        was_set_aside.then_some(TransitionKind::Returned)
     }
 
     pub(in crate::cluster) fn set_mode(
@@ -154,7 +165,7 @@ impl UpstreamState {
         mode: Mode,
         origin: Option<ModeOrigin>,
         now: Instant,
-    ) -> Vec<What> {
+    ) -> Vec<TransitionKind> {
         if mode == self.mode {
             return Vec::new();
         }
@@ -162,7 +173,7 @@ impl UpstreamState {
         self.changed = now;
         let by = origin.as_ref().map(|origin| origin.by.clone());
         self.mode_origin = origin;
-        let mut changes = vec![What::Mode { from, to: mode, by }];
+        let mut changes = vec![TransitionKind::Mode { from, to: mode, by }];
         match (from, mode) {
             (_, Mode::Maintenance) => {
                 self.leave_roll(now);
@@ -297,14 +308,14 @@ impl UpstreamState {
         to: HealthState,
         now: Instant,
         config: &Health,
-    ) -> Option<What> {
+    ) -> Option<TransitionKind> {
         let from = std::mem::replace(&mut self.health, to);
         if from == to {
             return None;
         }
         self.health_changed(from, to, now, config);
         let cause = self.last_cause.clone().filter(|_| to == HealthState::Down);
-        Some(What::Health { from, to, cause })
+        Some(TransitionKind::Health { from, to, cause })
     }
 
     fn health_changed(
@@ -340,7 +351,7 @@ impl UpstreamState {
         now: Instant,
         config: &Health,
         may_eject: bool,
-    ) -> Option<What> {
+    ) -> Option<TransitionKind> {
         self.probes
             .hasten(now, config.interval.min(config.down_interval));
         if !self.is_ejectable() || config.ejection_failures == 0 {
@@ -351,27 +362,27 @@ impl UpstreamState {
             .failed(cause.severity(), sent, now, config, may_eject)?;
         self.changed = now;
         self.last_cause = Some(cause.clone());
-        Some(What::Ejected {
+        Some(TransitionKind::Ejected {
             until: now + length,
             length,
             cause,
         })
     }
 
-    fn returned(&mut self, now: Instant, config: &Health) -> What {
+    fn returned(&mut self, now: Instant, config: &Health) -> TransitionKind {
         self.changed = now;
         self.warmup = Warmup::new(now, config.slow_start);
-        What::Returned
+        TransitionKind::Returned
     }
 
     /// Forgets all measurements on entering maintenance, because they will not hold afterwards.
-    fn forget(&mut self, now: Instant) -> Option<What> {
+    fn forget(&mut self, now: Instant) -> Option<TransitionKind> {
         let from = std::mem::replace(&mut self.health, HealthState::Unknown);
         (self.facts, self.refused_probe, self.local_fault) = (Facts::default(), None, None);
         self.ejection.clear(now);
         self.warmup = None;
         self.probes.stop();
-        (from != HealthState::Unknown).then_some(What::Health {
+        (from != HealthState::Unknown).then_some(TransitionKind::Health {
             from,
             to: HealthState::Unknown,
             cause: None,

@@ -18,7 +18,7 @@ use tokio::time::sleep;
 
 use super::peer::UpstreamPeers;
 use super::retry_budget::{Loss, RetryBudget};
-use crate::cluster::{Cause, HealthState, Transition, Upstream, What};
+use crate::cluster::{Cause, HealthState, Transition, TransitionKind, Upstream};
 use crate::control::Control;
 use crate::proxy::connection::interrupt::Interrupts;
 
@@ -70,12 +70,12 @@ impl WaitMover<'_> {
         };
         let is_it = |lost: &Lost| lost.upstream.name == *name;
         match &transition.what {
-            What::Health {
+            TransitionKind::Health {
                 to: HealthState::Down,
                 cause: Some(cause),
                 ..
             }
-            | What::Ejected { cause, .. }
+            | TransitionKind::Ejected { cause, .. }
                 if is_silence(cause) =>
             {
                 let Some(upstream) = self.control.upstream(name) else {
@@ -91,9 +91,10 @@ impl WaitMover<'_> {
                     lost.push(loss);
                 }
             }
-            What::Health { .. } | What::Returned | What::HalfOpen | What::Retired => {
-                lost.retain(|lost| !is_it(lost))
-            }
+            TransitionKind::Health { .. }
+            | TransitionKind::Returned
+            | TransitionKind::HalfOpen
+            | TransitionKind::Retired => lost.retain(|lost| !is_it(lost)),
             _ => {}
         }
     }
