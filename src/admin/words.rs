@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{self, Freshening, HealthState};
+use crate::cluster::{self, HealthState, ReloadPhase};
 use crate::config;
 
 /// Defines an enum by its words, with a conversion from the type of the same variants inside.
@@ -71,7 +71,7 @@ words! {
 
 words! {
     /// The phase of an upstream's catalog reload.
-    Phase of Freshening {
+    Phase of ReloadPhase {
         /// No reload is due.
         No = "no",
         /// A reload is due, and other replicas are first.

@@ -57,7 +57,7 @@ use crate::ogc::RequestClass;
 
 pub use crate::health::HealthState;
 pub use catalog::{
-    About, CatalogStatus, ChangeSource, Concern, FileChange, Freshening, Hint, LastCatalogReload,
+    About, CatalogStatus, ChangeSource, Concern, FileChange, Hint, LastCatalogReload, ReloadPhase,
     ReplicaRoll, RollReason, RollReport, Sighting, SyncError, Ticket, Tickets, UpstreamCatalog,
 };
 pub use chosen_layer::LayerChoice;
@@ -73,7 +73,7 @@ pub use status::{Cap, ClusterStatus, UpstreamStatus};
 pub use transition::{Fields, Transition, TransitionKind};
 pub use upstream::{Upstream, UpstreamId};
 
-use catalog::{CanaryDoubt, Changes, Doubt, Freshness, Inflation, ReloadTarget, Rolls};
+use catalog::{CanaryDoubt, Changes, Doubt, Inflation, ReloadTarget, ReplicaCatalog, Rolls};
 use chosen_layer::Choosing;
 use condition::Conditions;
 use shared_faults::{Grounds, SharedFaults};
@@ -139,7 +139,7 @@ impl Ids {
     fn track(
         &mut self,
         config: &UpstreamConfig,
-        catalog: Freshness,
+        catalog: ReplicaCatalog,
         now: Instant,
     ) -> UpstreamState {
         let id = UpstreamId(self.next);
@@ -168,7 +168,7 @@ impl Cluster {
             },
             Changes::new(),
         );
-        let track = |upstream| ids.track(upstream, Freshness::new(&changes, now), now);
+        let track = |upstream| ids.track(upstream, ReplicaCatalog::new(&changes, now), now);
         let tracked = config.upstreams.iter().map(track).collect();
         Self {
             config,
@@ -366,7 +366,7 @@ impl Cluster {
             .map(|tracked| tracked.status(&catalog, view, now))
             .collect();
         for at in (0..upstreams.len()).filter(|at| self.is_held_back(*at)) {
-            upstreams[at].catalog.doing = Freshening::HeldBack;
+            upstreams[at].catalog.doing = ReloadPhase::HeldBack;
         }
         let conditions = self.conditions.status(now);
         let chosen_layer = self.chosen_layer().map(str::to_owned);
@@ -396,9 +396,9 @@ impl Cluster {
         // reloaded.
         let catalog = || {
             if can_reload {
-                Freshness::newcomer(changes, now)
+                ReplicaCatalog::newcomer(changes, now)
             } else {
-                Freshness::new(changes, now)
+                ReplicaCatalog::new(changes, now)
             }
         };
         let track = |upstream: &_| ids.track(upstream, catalog(), now);
@@ -467,9 +467,9 @@ impl Cluster {
                 let is_replica = config.upstreams[at].role == Role::Replica;
                 let is_newcomer = from.is_some() && self.can_reload();
                 let catalog = if is_newcomer {
-                    Freshness::newcomer
+                    ReplicaCatalog::newcomer
                 } else {
-                    Freshness::new
+                    ReplicaCatalog::new
                 };
                 let mut new =
                     self.ids

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use super::snapshot::{Awaited, CapSource, Reads, Standing};
 use super::witness::Content;
 use super::{
-    Cap, CatalogStatus, Cause, Condition, Freshness, Grounds, HealthState, LocalFault, Mode,
-    ModeOrigin, Outcome, ProbeReport, ReloadTarget, Remembered, TransitionKind, Upstream,
+    Cap, CatalogStatus, Cause, Condition, Grounds, HealthState, LocalFault, Mode, ModeOrigin,
+    Outcome, ProbeReport, ReloadTarget, Remembered, ReplicaCatalog, TransitionKind, Upstream,
     UpstreamStatus,
 };
 use crate::balance::WHOLE;
@@ -37,7 +37,7 @@ pub(super) struct UpstreamState {
     /// The grounds of the evidence against it, the latest first.
     grounds: Vec<Grounds>,
     pub(super) probes: Schedule,
-    pub(super) catalog: Freshness,
+    pub(super) catalog: ReplicaCatalog,
     warmup: Option<Warmup>,
     /// True for the main while it takes reads like the replicas, because some of them are out for
     /// their reload.
@@ -86,7 +86,7 @@ impl UpstreamState {
         upstream: Arc<Upstream>,
         config: &UpstreamConfig,
         probes: Schedule,
-        catalog: Freshness,
+        catalog: ReplicaCatalog,
         now: Instant,
     ) -> Self {
         Self {

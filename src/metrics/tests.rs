@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::*;
 use crate::cluster::{
-    Cap, CatalogStatus, ClusterStatus, Condition, ConditionStatus, Freshening, HealthState, Mode,
+    Cap, CatalogStatus, ClusterStatus, Condition, ConditionStatus, HealthState, Mode, ReloadPhase,
     UpstreamCatalog, UpstreamStatus,
 };
 use crate::config::Role;
@@ -89,7 +89,7 @@ fn upstream(called: &str, mode: Mode) -> UpstreamStatus {
             is_fresh: true,
             epoch: Some(3),
             number: Some(70),
-            doing: Freshening::No,
+            doing: ReloadPhase::No,
             is_out: false,
             last_reload: None,
             retry_in: None,

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use geofront::cluster::{Freshening, HealthState};
+use geofront::cluster::{HealthState, ReloadPhase};
 use geofront::geosim::{BASIC, Behaviour, Flavour};
 use geofront::ogc::RequestClass;
 
@@ -572,7 +572,7 @@ async fn without_credentials_stale_replicas_are_seen_and_left_alone() {
         .await;
     rig.publish("news").await;
     rig.until("they are stale", |rig| {
-        rig.upstream("slave1").catalog.doing == Freshening::Waiting
+        rig.upstream("slave1").catalog.doing == ReloadPhase::Waiting
     })
     .await;
     assert!(!rig.app.control.status(Instant::now()).catalog.can_reload);
@@ -634,7 +634,7 @@ async fn a_read_that_runs_is_finished_before_its_replica_is_reloaded() {
         .await;
     rig.publish("news").await;
     rig.until("it waits for its request", |rig| {
-        rig.upstream("slave1").catalog.doing == Freshening::Draining
+        rig.upstream("slave1").catalog.doing == ReloadPhase::Draining
     })
     .await;
     assert!(is_map(&client.answer().await.unwrap()));

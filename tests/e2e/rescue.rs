@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use geofront::cluster::{Freshening, TransitionKind};
+use geofront::cluster::{ReloadPhase, TransitionKind};
 use geofront::geosim::{Behaviour, Fault, When};
 use geofront::ogc::RequestClass;
 
@@ -27,7 +27,7 @@ fn pinned(reload_time: Duration) -> Plan {
         .catalog("poll = \"100ms\"\nsettle = \"100ms\"\nroll_share = 100")
 }
 
-fn doing(rig: &Rig, name: &str) -> Freshening {
+fn doing(rig: &Rig, name: &str) -> ReloadPhase {
     rig.upstream(name).catalog.doing
 }
 
@@ -50,7 +50,7 @@ async fn wps_is_answered_while_its_only_replica_waits_for_another_process_before
     .await;
     rig.main.publish("geor:news");
     rig.until("slave2 waits for it to end", |rig| {
-        doing(rig, "slave2") == Freshening::Draining
+        doing(rig, "slave2") == ReloadPhase::Draining
     })
     .await;
     let answer = rig.get(PROCESS).await;

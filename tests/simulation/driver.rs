@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use geofront::cluster::{Action, Event, Freshening, Mode, Outcome, ProbeReport, Upstream};
+use geofront::cluster::{Action, Event, Mode, Outcome, ProbeReport, ReloadPhase, Upstream};
 
 use crate::ledger::{Entry, Key};
 use crate::world::{Todo, World};
@@ -81,7 +81,7 @@ impl World {
             Action::Probe(upstream) => {
                 assert_ne!(
                     doing,
-                    Freshening::Reloading,
+                    ReloadPhase::Reloading,
                     "nobody is probed while it reloads"
                 );
                 self.begin_probe(key, upstream);
@@ -89,7 +89,7 @@ impl World {
             Action::ReadVersion(upstream) => self.begin_reading(&upstream),
             Action::TestCanary(upstream) => {
                 assert!(
-                    matches!(doing, Freshening::Testing | Freshening::Failed),
+                    matches!(doing, ReloadPhase::Testing | ReloadPhase::Failed),
                     "the canary is for who has reloaded"
                 );
                 self.begin_canary(&upstream);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use geofront::balance::Watch;
 use geofront::cluster::{
-    Action, Cluster, Event, Freshening, Hint, Outcome, ProbeReport, Selection, Snapshot, Tried,
+    Action, Cluster, Event, Hint, Outcome, ProbeReport, ReloadPhase, Selection, Snapshot, Tried,
     Upstream, UpstreamId,
 };
 use geofront::config::{Config, MapEnvironment};
@@ -179,7 +179,7 @@ impl Site {
 
     pub(crate) fn is_all_fresh(&self) -> bool {
         let status = self.cluster.status(self.now);
-        let is_done = |doing| matches!(doing, Freshening::No);
+        let is_done = |doing| matches!(doing, ReloadPhase::No);
         status.catalog.is_done
             && status
                 .upstreams

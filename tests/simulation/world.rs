@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use geofront::balance;
 use geofront::cluster::{
-    Cause, Cluster, ClusterStatus, Event, Freshening, HealthState, LayerChoice, Memory, Mode,
+    Cause, Cluster, ClusterStatus, Event, HealthState, LayerChoice, Memory, Mode, ReloadPhase,
     Snapshot, Transition, TransitionKind, Tried, Upstream, UpstreamId, UpstreamStatus,
 };
 use geofront::config::{Config, Role, ServedBy};
@@ -512,7 +512,7 @@ impl World {
         let judge = |status: &UpstreamStatus| {
             let measured = &self.ledger[&key(status)].measured;
             let in_maintenance = status.mode == Mode::Maintenance;
-            let is_asked = !in_maintenance && status.catalog.doing != Freshening::Reloading;
+            let is_asked = !in_maintenance && status.catalog.doing != ReloadPhase::Reloading;
             let is_awaited = measured.reach == Known::Nothing && is_asked && !measured.is_unheard;
             (
                 status.name.to_string(),

@@ -26,9 +26,9 @@ use std::time::{Duration, Instant};
 
 use super::credential_check::CredentialCheck;
 use super::due::Due;
-use super::freshness::{Basis, Ended, Freshness};
 use super::own::SequenceReading;
 use super::postponed::Postponed;
+use super::replica_catalog::{Basis, Ended, ReplicaCatalog};
 use crate::cluster::{Cause, Outcome};
 
 /// Interval in which a draining replica is checked for requests in flight.
@@ -183,7 +183,7 @@ fn never_began(cause: &Cause) -> bool {
     )
 }
 
-impl Freshness {
+impl ReplicaCatalog {
     pub(in crate::cluster) fn is_serving(&self) -> bool {
         self.phase == Phase::Serving
     }

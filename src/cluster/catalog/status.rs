@@ -39,7 +39,7 @@ pub struct UpstreamCatalog {
     pub epoch: Option<u64>,
     /// Its own `updateSequence` when last read.
     pub number: Option<u64>,
-    pub doing: Freshening,
+    pub doing: ReloadPhase,
     /// True if it gets no requests because of its reload.
     pub is_out: bool,
     /// The last reload; `None` until one ended.
@@ -50,7 +50,7 @@ pub struct UpstreamCatalog {
 
 /// The phase of a replica's reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Freshening {
+pub enum ReloadPhase {
     /// No reload is wanted.
     No,
     /// It is stale and waits for its turn.
@@ -68,7 +68,7 @@ pub enum Freshening {
     Failed,
 }
 
-impl Freshening {
+impl ReloadPhase {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::No => "no",

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::{
-    Action, Cause, Event, Freshening, HealthState, LocalFault, Memory, Mode, Outcome, Remembered,
+    Action, Cause, Event, HealthState, LocalFault, Memory, Mode, Outcome, ReloadPhase, Remembered,
 };
 use super::catalog::{Catalogs, SECOND, with_credentials};
 use super::fixture::{World, config};
@@ -40,7 +40,7 @@ impl Catalogs {
         };
         catalogs.publish();
         catalogs.live(catalogs.world.config.catalog.settle);
-        assert_eq!(catalogs.doing("a"), Freshening::Reloading);
+        assert_eq!(catalogs.doing("a"), ReloadPhase::Reloading);
         catalogs
     }
 
@@ -146,7 +146,7 @@ fn a_replica_that_is_ordered_back_in_the_middle_of_its_reload_serves_when_its_ca
     catalogs.live(SECOND * 10);
     assert_eq!(
         (catalogs.doing("a"), catalogs.serves("a")),
-        (Freshening::Reloading, false)
+        (ReloadPhase::Reloading, false)
     );
     catalogs.live(SECOND * 100);
     assert!(
@@ -303,7 +303,7 @@ fn a_replica_that_waits_for_another_reload_after_a_failure_is_remembered_as_one_
     let is_draining = (0..60).any(|_| {
         catalogs.act();
         catalogs.world.wait(SECOND);
-        catalogs.doing("a") == Freshening::Draining
+        catalogs.doing("a") == ReloadPhase::Draining
     });
     assert!(is_draining && catalogs.remembered("a").unwrap().is_reloading);
     assert!(!catalogs.restarted().serves("a"));
@@ -320,7 +320,7 @@ fn a_replica_whose_requests_are_waited_for_serves_again_when_it_has_become_the_l
     ];
     catalogs.publish();
     catalogs.live(SECOND * 5);
-    assert_eq!(catalogs.doing("a"), Freshening::Draining);
+    assert_eq!(catalogs.doing("a"), ReloadPhase::Draining);
     catalogs.world.set_mode("b", Mode::Maintenance);
     catalogs.live(Duration::ZERO);
     assert!(catalogs.serves("a") && catalogs.reloads.is_empty());
@@ -332,7 +332,7 @@ fn without_credentials_nobody_is_kept_waiting_for_a_reload() {
     let _running = catalogs.request(RequestClass::Map);
     catalogs.publish();
     catalogs.live(SECOND * 5);
-    assert_eq!(catalogs.doing("a"), Freshening::Draining);
+    assert_eq!(catalogs.doing("a"), ReloadPhase::Draining);
     catalogs
         .world
         .reload(|to| to.geoserver.credentials = config(1).geoserver.credentials);
@@ -409,14 +409,14 @@ fn an_answer_to_a_reload_that_was_given_up_is_none_to_the_next() {
             catalogs.doing("a") == doing
         })
     };
-    until(&mut catalogs, Freshening::Failed).unwrap();
-    until(&mut catalogs, Freshening::Reloading).unwrap();
+    until(&mut catalogs, ReloadPhase::Failed).unwrap();
+    until(&mut catalogs, ReloadPhase::Reloading).unwrap();
     catalogs.handle(Event::CatalogReloaded {
         upstream,
         asked,
         outcome: Ok(()),
     });
-    assert_eq!(catalogs.doing("a"), Freshening::Reloading);
+    assert_eq!(catalogs.doing("a"), ReloadPhase::Reloading);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::super::{Cause, Freshening, Mode, Outcome};
+use super::super::{Cause, Mode, Outcome, ReloadPhase};
 use super::catalog::{Catalogs, SECOND, with_credentials};
 use super::fixture::{change, config, upstream};
 use crate::config::UpstreamName;
@@ -28,7 +28,7 @@ fn a_replica_that_read_old_files_is_stale_and_reloaded_again() {
             catalogs.is_fresh("a"),
             catalogs.doing("a")
         ),
-        (1, false, Freshening::Failed)
+        (1, false, ReloadPhase::Failed)
     );
     assert_eq!(
         catalogs.world.served_by(RequestClass::Map),
@@ -105,7 +105,7 @@ fn no_reload_begins_while_one_that_was_given_up_on_may_run_on() {
     catalogs.live(timeout + SECOND * 60);
     assert_eq!(
         (catalogs.doing("a"), catalogs.reloads.len()),
-        (Freshening::Failed, 1),
+        (ReloadPhase::Failed, 1),
         "{:#?}",
         catalogs.log
     );
@@ -236,7 +236,7 @@ fn half_of_a_roll_survives_that_its_replicas_are_renamed() {
     catalogs.live(SECOND * 11);
     assert_eq!(
         (catalogs.is_fresh("a"), catalogs.doing("b")),
-        (true, Freshening::Reloading)
+        (true, ReloadPhase::Reloading)
     );
     for (from, to) in [("a", "x"), ("b", "y"), ("c", "z")] {
         catalogs.world.reload(|config| renamed(config, from, to));

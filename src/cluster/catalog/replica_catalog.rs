@@ -11,12 +11,12 @@ use super::evidence::Evidence;
 use super::own::{OwnNumber, SequenceReading};
 use super::postponed::Postponed;
 use super::reload::{GIVEN_UP_AT_LEAST, Phase, Testing};
-use super::status::{Freshening, LastCatalogReload, UpstreamCatalog};
+use super::status::{LastCatalogReload, ReloadPhase, UpstreamCatalog};
 use crate::cluster::Cause;
 use crate::config::Catalog;
 
 #[derive(Debug)]
-pub(in crate::cluster) struct Freshness {
+pub(in crate::cluster) struct ReplicaCatalog {
     /// Epoch of the replica's catalog, as a lower bound. `None`: older than every known epoch.
     pub(super) held: Option<u64>,
     pub(super) basis: Basis,
@@ -65,7 +65,7 @@ pub(super) struct Ended {
     pub(super) failure: Option<Cause>,
 }
 
-impl Freshness {
+impl ReplicaCatalog {
     /// Returns the assumption that holds until better evidence is available.
     pub(in crate::cluster) fn new(changes: &Changes, now: Instant) -> Self {
         Self {
@@ -149,15 +149,15 @@ impl Freshness {
         }
     }
 
-    fn doing(&self, settled: u64) -> Freshening {
+    fn doing(&self, settled: u64) -> ReloadPhase {
         match &self.phase {
-            Phase::Serving if self.is_fresh(settled) => Freshening::No,
-            Phase::Serving if self.retry_at.is_some() => Freshening::Failed,
-            Phase::Serving => Freshening::Waiting,
-            Phase::Draining { .. } => Freshening::Draining,
-            Phase::Reloading { .. } => Freshening::Reloading,
-            Phase::Testing(testing) if testing.has_failed() => Freshening::Failed,
-            Phase::Testing(_) => Freshening::Testing,
+            Phase::Serving if self.is_fresh(settled) => ReloadPhase::No,
+            Phase::Serving if self.retry_at.is_some() => ReloadPhase::Failed,
+            Phase::Serving => ReloadPhase::Waiting,
+            Phase::Draining { .. } => ReloadPhase::Draining,
+            Phase::Reloading { .. } => ReloadPhase::Reloading,
+            Phase::Testing(testing) if testing.has_failed() => ReloadPhase::Failed,
+            Phase::Testing(_) => ReloadPhase::Testing,
         }
     }
 
