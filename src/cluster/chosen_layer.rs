@@ -136,7 +136,7 @@ impl Cluster {
     /// Returns the choice that is due, if one is wanted and can be made.
     fn choice(&self) -> Option<LayerChoice> {
         let is_there = |role| {
-            self.tracked
+            self.upstreams
                 .iter()
                 .filter(move |one| one.upstream.role == role && one.is_fit())
         };

@@ -311,7 +311,7 @@ impl Cluster {
     /// Returns the conditions that hold now, one per kind, upstream and subject. Those of the whole
     /// cluster come first.
     fn conditions(&self, now: Instant) -> Vec<Condition> {
-        let fault = self.tracked.iter().find_map(|tracked| tracked.local_fault);
+        let fault = self.upstreams.iter().find_map(|state| state.local_fault);
         let own = fault.map(|fault| Condition::LocalFault { fault });
         let of_all = own
             .into_iter()
@@ -322,9 +322,9 @@ impl Cluster {
         let of_requests = of_all.chain(self.faults.conditions(&self.peers()));
         of_requests
             .chain(
-                self.tracked
+                self.upstreams
                     .iter()
-                    .flat_map(|tracked| tracked.conditions(now)),
+                    .flat_map(|state| state.conditions(now)),
             )
             .collect()
     }

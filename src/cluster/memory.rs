@@ -9,7 +9,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::tracked::UpstreamState;
+use super::upstream_state::UpstreamState;
 use super::{Cluster, Mode, ModeOrigin};
 use crate::balance::LearnedCap;
 use crate::config::Role;
@@ -72,13 +72,13 @@ impl Cluster {
     pub fn recall(&mut self, memory: &Memory) {
         let start = self.ids.origin;
         self.unclaimed.clone_from(memory);
-        for at in 0..self.tracked.len() {
+        for at in 0..self.upstreams.len() {
             self.recall_late(at, start);
-            let tracked = &mut self.tracked[at];
-            let name = tracked.upstream.name.as_str();
+            let state = &mut self.upstreams[at];
+            let name = state.upstream.name.as_str();
             if let Some(ordered) = memory.modes.iter().find(|ordered| ordered.name == name) {
                 // This is no transition. Nothing changed, except that this process did not know it.
-                drop(tracked.set_mode(ordered.mode, Some(ordered.origin.clone()), start));
+                drop(state.set_mode(ordered.mode, Some(ordered.origin.clone()), start));
             }
         }
         self.chosen_layer.clone_from(&memory.chosen_layer);
@@ -86,14 +86,14 @@ impl Cluster {
 
     /// Restores the knowledge about the address of `at`, which has become known only now.
     pub(super) fn recall_late(&mut self, at: usize, now: Instant) {
-        let tracked = &mut self.tracked[at];
-        let Some(address) = tracked.upstream.address.known() else {
+        let state = &mut self.upstreams[at];
+        let Some(address) = state.upstream.address.known() else {
             return;
         };
-        if tracked.upstream.role == Role::Replica
+        if state.upstream.role == Role::Replica
             && let Some(known) = self.unclaimed.at(address)
         {
-            tracked.recall(known, now);
+            state.recall(known, now);
         }
         if let Some(learned) = self
             .unclaimed
@@ -101,7 +101,7 @@ impl Cluster {
             .iter()
             .find(|learned| learned.address == address)
         {
-            tracked.upstream.load.set_learned_cap(learned.limit);
+            state.upstream.load.set_learned_cap(learned.limit);
         }
         self.unclaimed
             .upstreams
@@ -118,16 +118,16 @@ impl Cluster {
             chosen_layer: self.chosen_layer.clone(),
             ..Memory::default()
         };
-        for tracked in &self.tracked {
-            let name = tracked.upstream.name.to_string();
-            if let Some((mode, origin)) = tracked.ordered_mode() {
+        for state in &self.upstreams {
+            let name = state.upstream.name.to_string();
+            if let Some((mode, origin)) = state.ordered_mode() {
                 memory.modes.push(OrderedMode {
                     name: name.clone(),
                     mode,
                     origin: origin.clone(),
                 });
             }
-            let Some(address) = tracked.upstream.address.known() else {
+            let Some(address) = state.upstream.address.known() else {
                 // Such an upstream may still turn up at the remembered address.
                 memory.upstreams.extend(
                     self.unclaimed
@@ -139,7 +139,7 @@ impl Cluster {
                 continue;
             };
             memory.limits.extend(
-                tracked
+                state
                     .upstream
                     .load
                     .learned_cap()
@@ -147,28 +147,28 @@ impl Cluster {
             );
             memory
                 .upstreams
-                .extend(self.remembered(tracked, name, address));
+                .extend(self.remembered(state, name, address));
         }
         memory
     }
 
     fn remembered(
         &self,
-        tracked: &UpstreamState,
+        state: &UpstreamState,
         name: String,
         address: SocketAddr,
     ) -> Option<Remembered> {
-        if tracked.upstream.role == Role::Main {
+        if state.upstream.role == Role::Main {
             return None;
         }
         let (epoch, is_at_rest) = (self.changes.epoch(), self.changes.is_at_rest());
         let number = self.changes.number().filter(|_| is_at_rest);
-        let main_number = tracked.catalog.remembered(epoch, number)?;
+        let main_number = state.catalog.remembered(epoch, number)?;
         Some(Remembered {
             name,
             address,
             main_number,
-            is_reloading: tracked.catalog.may_be_empty(),
+            is_reloading: state.catalog.may_be_empty(),
         })
     }
 }

@@ -92,7 +92,7 @@ pub struct Cluster {
     /// Revision of the configuration; the first is 1.
     revision: u64,
     /// The upstreams, in the order of the configuration.
-    tracked: Vec<UpstreamState>,
+    upstreams: Vec<UpstreamState>,
     ids: Ids,
     changes: Changes,
     /// A change of the data directory that is not explained yet.
@@ -169,11 +169,11 @@ impl Cluster {
             Changes::new(),
         );
         let track = |upstream| ids.track(upstream, ReplicaCatalog::new(&changes, now), now);
-        let tracked = config.upstreams.iter().map(track).collect();
+        let upstreams = config.upstreams.iter().map(track).collect();
         Self {
             config,
             revision: 1,
-            tracked,
+            upstreams,
             ids,
             changes,
             directory: None,
@@ -279,14 +279,14 @@ impl Cluster {
         now: Instant,
     ) -> Result<Vec<Transition>, ModeError> {
         let at = self
-            .tracked
+            .upstreams
             .iter()
-            .position(|tracked| tracked.upstream.name.as_str() == name);
+            .position(|state| state.upstream.name.as_str() == name);
         let at = at.ok_or_else(|| ModeError::NoSuchUpstream(name.to_owned()))?;
         if order.mode != Mode::Ready && !order.force {
             self.refuse_the_last(at)?;
         }
-        let changes = self.tracked[at].set_mode(order.mode, order.origin, now);
+        let changes = self.upstreams[at].set_mode(order.mode, order.origin, now);
         self.report(at, changes);
         self.settle(now);
         Ok(mem::take(&mut self.outbox))
@@ -297,13 +297,12 @@ impl Cluster {
     pub fn poll_action(&mut self, now: Instant) -> Option<Action> {
         self.pass_time(now);
         self.settle(now);
-        let is_due =
-            |tracked: &&mut UpstreamState| tracked.probes.due().is_some_and(|due| due <= now);
+        let is_due = |state: &&mut UpstreamState| state.probes.due().is_some_and(|due| due <= now);
         let next = self
-            .tracked
+            .upstreams
             .iter_mut()
             .filter(is_due)
-            .min_by_key(|tracked| tracked.probes.due());
+            .min_by_key(|state| state.probes.due());
         let Some(next) = next else {
             return self.catalog_action(now).or_else(|| self.choice_action(now));
         };
@@ -313,7 +312,7 @@ impl Cluster {
 
     /// Returns the time of the next action that is due without an event.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let upstreams = self.tracked.iter().filter_map(UpstreamState::deadline);
+        let upstreams = self.upstreams.iter().filter_map(UpstreamState::deadline);
         upstreams
             .chain(self.catalog_deadline())
             .chain(self.faults.deadline())
@@ -330,14 +329,14 @@ impl Cluster {
                 &self.config.limits,
             ))
         };
-        let places: Vec<_> = self.tracked.iter().filter_map(place).collect();
+        let places: Vec<_> = self.upstreams.iter().filter_map(place).collect();
         let awaited: Vec<_> = self
-            .tracked
+            .upstreams
             .iter()
             .filter_map(UpstreamState::awaited)
             .collect();
-        let returning = self.tracked.iter().filter(|tracked| tracked.returns_soon());
-        let returning: Vec<_> = returning.map(|tracked| &*tracked.upstream).collect();
+        let returning = self.upstreams.iter().filter(|state| state.returns_soon());
+        let returning: Vec<_> = returning.map(|state| &*state.upstream).collect();
         let news = (self.tickets, self.concern.clone());
         Snapshot::new(
             self.revision,
@@ -361,9 +360,9 @@ impl Cluster {
         let catalog = self.catalog_status(now);
         let view = (&self.config.limits, self.fails_open);
         let mut upstreams: Vec<_> = self
-            .tracked
+            .upstreams
             .iter()
-            .map(|tracked| tracked.status(&catalog, view, now))
+            .map(|state| state.status(&catalog, view, now))
             .collect();
         for at in (0..upstreams.len()).filter(|at| self.is_held_back(*at)) {
             upstreams[at].catalog.doing = ReloadPhase::HeldBack;
@@ -385,13 +384,13 @@ impl Cluster {
         self.config = config;
         self.revision += 1;
         if has_others {
-            self.tracked
+            self.upstreams
                 .iter_mut()
-                .filter(|tracked| tracked.refuses())
-                .for_each(|tracked| tracked.catalog.try_again());
+                .filter(|state| state.refuses())
+                .for_each(|state| state.catalog.try_again());
         }
         let (main, can_reload) = (self.main_id(), self.can_reload());
-        let (old, ids, changes) = (mem::take(&mut self.tracked), &mut self.ids, &self.changes);
+        let (old, ids, changes) = (mem::take(&mut self.upstreams), &mut self.ids, &self.changes);
         // A new upstream is assumed to have read the directory when it started, if nothing can be
         // reloaded.
         let catalog = || {
@@ -403,7 +402,7 @@ impl Cluster {
         };
         let track = |upstream: &_| ids.track(upstream, catalog(), now);
         let reconciled = reconcile::reconcile(old, &self.config.upstreams, now, track);
-        self.tracked = reconciled.tracked;
+        self.upstreams = reconciled.upstreams;
         self.is_visibly_changed = true;
         self.emit(
             None,
@@ -421,7 +420,7 @@ impl Cluster {
             .for_each(|(name, what)| self.emit(Some(name), what));
         for name in reconciled.added {
             let is_replica = self
-                .tracked
+                .upstreams
                 .iter()
                 .any(|new| new.upstream.name == name && new.upstream.role == Role::Replica);
             self.emit(Some(name.clone()), TransitionKind::Added);
@@ -435,9 +434,9 @@ impl Cluster {
             .health
             .interval
             .max(self.config.health.down_interval);
-        self.tracked
+        self.upstreams
             .iter_mut()
-            .for_each(|tracked| tracked.probes.hasten(now, interval));
+            .for_each(|state| state.probes.hasten(now, interval));
     }
 
     /// Takes in the resolved address of a name. A known address is kept while the name cannot be
@@ -462,7 +461,7 @@ impl Cluster {
         self.is_visibly_changed = true;
         match address {
             // The reason has changed.
-            Address::Unresolved(_) => self.tracked[at].reconfigure(&config.upstreams[at]),
+            Address::Unresolved(_) => self.upstreams[at].reconfigure(&config.upstreams[at]),
             Address::Known(to) => {
                 let is_replica = config.upstreams[at].role == Role::Replica;
                 let is_newcomer = from.is_some() && self.can_reload();
@@ -474,8 +473,8 @@ impl Cluster {
                 let mut new =
                     self.ids
                         .track(&config.upstreams[at], catalog(&self.changes, now), now);
-                new.inherit_mode(&self.tracked[at], now);
-                self.tracked[at] = new;
+                new.inherit_mode(&self.upstreams[at], now);
+                self.upstreams[at] = new;
                 self.recall_late(at, now);
                 self.report(at, [TransitionKind::Moved { from, to }]);
                 self.report(at, (is_newcomer && is_replica).then_some(NEWCOMER));
@@ -488,11 +487,11 @@ impl Cluster {
         let Some(at) = self.position(id) else { return };
         let sent = now.checked_sub(report.took).unwrap_or(now);
         let settled = self.changes.settled_at(sent);
-        let is_full = self.tracked[at].is_full(&self.config.limits, now);
+        let is_full = self.upstreams[at].is_full(&self.config.limits, now);
         let meaning =
-            self.tracked[at].probed((&report, is_full), settled, now, &self.config.health);
+            self.upstreams[at].probed((&report, is_full), settled, now, &self.config.health);
         let others = self
-            .tracked
+            .upstreams
             .iter_mut()
             .enumerate()
             .filter(|(other, _)| *other != at)
@@ -517,7 +516,7 @@ impl Cluster {
         let Some(at) = self.position(id) else { return };
         let mut grounds = None;
         if let (Outcome::Failure(cause), Some(subject), true) =
-            (&outcome, subject, self.tracked[at].is_fit())
+            (&outcome, subject, self.upstreams[at].is_fit())
         {
             let peers = self.peers();
             let (on, shared) = self.faults.record(id, (cause, &subject), &peers, now);
@@ -527,7 +526,7 @@ impl Cluster {
             grounds = Some(on);
         }
         let may_eject = self.may_eject(at);
-        let change = self.tracked[at].observed(
+        let change = self.upstreams[at].observed(
             (outcome, grounds),
             sent,
             now,
@@ -539,8 +538,8 @@ impl Cluster {
 
     fn pass_time(&mut self, now: Instant) {
         self.faults.pass_time(now);
-        for at in 0..self.tracked.len() {
-            let changes = self.tracked[at].passed_time(now, &self.config.health);
+        for at in 0..self.upstreams.len() {
+            let changes = self.upstreams[at].passed_time(now, &self.config.health);
             self.report(at, changes);
         }
         self.pass_catalog_time(now);
@@ -551,25 +550,21 @@ impl Cluster {
     /// ejected, so never all.
     fn may_eject(&self, at: usize) -> bool {
         let (pool, set_aside) = self.pool();
-        self.tracked[at].is_ejectable() && (set_aside + 1) * 2 <= pool
+        self.upstreams[at].is_ejectable() && (set_aside + 1) * 2 <= pool
     }
 
     /// Returns the number of upstreams that could serve reads, and the number of them that are
     /// ejected.
     fn pool(&self) -> (usize, usize) {
-        let pool = || {
-            self.tracked
-                .iter()
-                .filter(|tracked| tracked.is_of_the_pool())
-        };
+        let pool = || self.upstreams.iter().filter(|state| state.is_of_the_pool());
         (
             pool().count(),
-            pool().filter(|tracked| tracked.is_set_aside()).count(),
+            pool().filter(|state| state.is_set_aside()).count(),
         )
     }
 
     fn refuse_the_last(&self, at: usize) -> Result<(), ModeError> {
-        let (snapshot, upstream) = (self.snapshot(), &self.tracked[at].upstream);
+        let (snapshot, upstream) = (self.snapshot(), &self.upstreams[at].upstream);
         let is_the_last = |class: &RequestClass| {
             let mut serving = snapshot.serving(*class).peekable();
             serving.peek().is_some() && serving.all(|other| other.id == upstream.id)
@@ -590,11 +585,11 @@ impl Cluster {
     fn settle(&mut self, now: Instant) {
         self.judge_health(now);
         self.begin_reloads(now);
-        for at in 0..self.tracked.len() {
-            let tracked = &self.tracked[at];
-            if tracked.is_set_aside()
+        for at in 0..self.upstreams.len() {
+            let state = &self.upstreams[at];
+            if state.is_set_aside()
                 && (self.config.health.ejection_failures == 0
-                    || tracked.is_fit() && !tracked.is_ejectable())
+                    || state.is_fit() && !state.is_ejectable())
             {
                 self.lift(at, now);
             }
@@ -603,10 +598,10 @@ impl Cluster {
             && pool > 0
             && pool == set_aside
         {
-            let in_pool = |at: &usize| self.tracked[*at].is_of_the_pool();
-            let soonest = (0..self.tracked.len())
+            let in_pool = |at: &usize| self.upstreams[*at].is_of_the_pool();
+            let soonest = (0..self.upstreams.len())
                 .filter(in_pool)
-                .min_by_key(|&at| self.tracked[at].ejected_until());
+                .min_by_key(|&at| self.upstreams[at].ejected_until());
             self.lift(soonest.expect("the pool is not empty"), now);
         }
         self.end_common_ramps(now);
@@ -615,8 +610,8 @@ impl Cluster {
         self.lend_the_main();
         self.note_conditions(now);
         let epoch = self.changes.epoch();
-        for tracked in &mut self.tracked {
-            self.is_visibly_changed |= tracked.publish(epoch, self.fails_open);
+        for state in &mut self.upstreams {
+            self.is_visibly_changed |= state.publish(epoch, self.fails_open);
         }
         if cfg!(debug_assertions) {
             self.check_invariants();
@@ -624,27 +619,27 @@ impl Cluster {
     }
 
     fn lift(&mut self, at: usize, now: Instant) {
-        let change = self.tracked[at].lift(now, &self.config.health);
+        let change = self.upstreams[at].lift(now, &self.config.health);
         self.report(at, change);
     }
 
     /// Returns the upstream of this name, whatever its state.
     pub fn upstream(&self, name: &UpstreamName) -> Option<Arc<Upstream>> {
         let named = self
-            .tracked
+            .upstreams
             .iter()
-            .find(|tracked| tracked.upstream.name == *name);
-        named.map(|tracked| Arc::clone(&tracked.upstream))
+            .find(|state| state.upstream.name == *name);
+        named.map(|state| Arc::clone(&state.upstream))
     }
 
     fn position(&self, id: UpstreamId) -> Option<usize> {
-        self.tracked
+        self.upstreams
             .iter()
-            .position(|tracked| tracked.upstream.id == id)
+            .position(|state| state.upstream.id == id)
     }
 
     fn report(&mut self, at: usize, changes: impl IntoIterator<Item = TransitionKind>) {
-        let name = self.tracked[at].upstream.name.clone();
+        let name = self.upstreams[at].upstream.name.clone();
         changes
             .into_iter()
             .for_each(|what| self.emit(Some(name.clone()), what));
@@ -661,18 +656,18 @@ impl Cluster {
 
     fn check_invariants(&self) {
         let names: HashSet<_> = self
-            .tracked
+            .upstreams
             .iter()
-            .map(|tracked| &tracked.upstream.name)
+            .map(|state| &state.upstream.name)
             .collect();
         let ids: HashSet<_> = self
-            .tracked
+            .upstreams
             .iter()
-            .map(|tracked| tracked.upstream.id)
+            .map(|state| state.upstream.id)
             .collect();
         assert_eq!(
             (names.len(), ids.len()),
-            (self.tracked.len(), self.tracked.len()),
+            (self.upstreams.len(), self.upstreams.len()),
             "names and ids are unique"
         );
         let (pool, set_aside) = self.pool();
@@ -681,9 +676,9 @@ impl Cluster {
             "somebody who could serve reads does"
         );
         let epoch = self.changes.epoch();
-        self.tracked
+        self.upstreams
             .iter()
-            .for_each(|tracked| tracked.check_invariants(epoch, self.fails_open));
+            .for_each(|state| state.check_invariants(epoch, self.fails_open));
         self.changes.check_invariants();
     }
 }

@@ -15,7 +15,7 @@ use crate::config::{UpstreamConfig, UpstreamName};
 #[derive(Debug)]
 pub(super) struct Reconciled {
     /// The upstreams, in the order of the configuration.
-    pub(super) tracked: Vec<UpstreamState>,
+    pub(super) upstreams: Vec<UpstreamState>,
     pub(super) added: Vec<UpstreamName>,
     pub(super) retired: Vec<UpstreamName>,
     /// Changes of the upstreams that were kept: another name, another mode.
@@ -33,7 +33,7 @@ pub(super) fn reconcile(
         old.iter().map(UpstreamState::order).collect();
     let order_of = |name: &UpstreamName| orders.iter().find(|(known, ..)| known == name).cloned();
     let mut reconciled = Reconciled {
-        tracked: Vec::new(),
+        upstreams: Vec::new(),
         added: Vec::new(),
         retired: Vec::new(),
         changes: Vec::new(),
@@ -61,7 +61,7 @@ pub(super) fn reconcile(
                     .map(|what| (name.clone(), what)),
             );
         }
-        reconciled.tracked.push(one);
+        reconciled.upstreams.push(one);
     }
     reconciled.retired = old
         .into_iter()

@@ -14,7 +14,7 @@
 use std::mem;
 use std::time::Instant;
 
-use super::tracked::UpstreamState;
+use super::upstream_state::UpstreamState;
 use super::{Cluster, Transition, TransitionKind, Tried};
 use crate::config::{ServedBy, StalePolicy};
 use crate::ogc::RequestClass;
@@ -34,10 +34,10 @@ impl Cluster {
         if !self.snapshot().has_place(class, tried)
             && let Some(at) = self.rescuer(class, tried)
         {
-            let tracked = &mut self.tracked[at];
-            let postponed = tracked.postpone_reload(now);
-            let on_trial = tracked.is_ejected_for(&self.config.classes[class].served_by);
-            let trial = on_trial.then(|| tracked.begin_trial(now)).flatten();
+            let state = &mut self.upstreams[at];
+            let postponed = state.postpone_reload(now);
+            let on_trial = state.is_ejected_for(&self.config.classes[class].served_by);
+            let trial = on_trial.then(|| state.begin_trial(now)).flatten();
             let postponed = postponed.then_some(TransitionKind::ReloadPostponed { class });
             self.report(at, postponed.into_iter().chain(trial));
             self.settle(now);
@@ -54,35 +54,35 @@ impl Cluster {
     /// Returns the upstream to make available: preferably one that only drains, else the one with
     /// the ejection that ends first.
     fn rescuer(&self, class: RequestClass, tried: &Tried) -> Option<usize> {
-        (0..self.tracked.len())
-            .filter(|at| !tried.contains(self.tracked[*at].upstream.id))
-            .filter(|at| self.would_answer(&self.tracked[*at], class))
-            .min_by_key(|at| self.tracked[*at].ejected_until())
+        (0..self.upstreams.len())
+            .filter(|at| !tried.contains(self.upstreams[*at].upstream.id))
+            .filter(|at| self.would_answer(&self.upstreams[*at], class))
+            .min_by_key(|at| self.upstreams[*at].ejected_until())
     }
 
-    fn would_answer(&self, tracked: &UpstreamState, class: RequestClass) -> bool {
+    fn would_answer(&self, state: &UpstreamState, class: RequestClass) -> bool {
         let served_by = &self.config.classes[class].served_by;
         let serves = match served_by {
             ServedBy::Replicas => {
-                tracked.may_read()
-                    && (tracked.is_up() || self.fails_open)
-                    && self.may_list(tracked, class)
+                state.may_read()
+                    && (state.is_up() || self.fails_open)
+                    && self.may_list(state, class)
             }
             // The main's catalog is the reference, and only unreachability keeps requests from it.
             ServedBy::Main => false,
-            ServedBy::Upstream(name) => tracked.upstream.name == *name,
+            ServedBy::Upstream(name) => state.upstream.name == *name,
         };
-        let is_kept_out = tracked.catalog.may_be_postponed() || tracked.is_ejected_for(served_by);
+        let is_kept_out = state.catalog.may_be_postponed() || state.is_ejected_for(served_by);
         serves
             && is_kept_out
-            && tracked.is_ready()
-            && (tracked.catalog.is_serving() || tracked.catalog.may_be_postponed())
+            && state.is_ready()
+            && (state.catalog.is_serving() || state.catalog.may_be_postponed())
     }
 
     /// True if it may serve capabilities. Stale upstreams may not where they are to be avoided.
-    fn may_list(&self, tracked: &UpstreamState, class: RequestClass) -> bool {
+    fn may_list(&self, state: &UpstreamState, class: RequestClass) -> bool {
         class != RequestClass::Capabilities
-            || tracked.catalog.is_fresh(self.changes.epoch())
+            || state.catalog.is_fresh(self.changes.epoch())
             || self.config.catalog.stale == StalePolicy::Serve
     }
 }

@@ -285,17 +285,17 @@ fn normalized(text: &str) -> String {
 impl Cluster {
     /// Returns the upstreams with comparable evidence, which are those that can be ejected.
     pub(super) fn peers(&self) -> Vec<UpstreamId> {
-        self.tracked
+        self.upstreams
             .iter()
-            .filter(|tracked| tracked.is_ejectable())
-            .map(|tracked| tracked.upstream.id)
+            .filter(|state| state.is_ejectable())
+            .map(|state| state.upstream.id)
             .collect()
     }
 
     /// Acquits all upstreams of a fault that turned out to be shared.
     pub(super) fn acquit(&mut self, shared: &[u64], now: Instant) {
-        for at in 0..self.tracked.len() {
-            let change = self.tracked[at].acquit(shared, now);
+        for at in 0..self.upstreams.len() {
+            let change = self.upstreams[at].acquit(shared, now);
             self.report(at, change);
         }
     }

@@ -51,7 +51,7 @@ impl Cluster {
             .failing
             .as_ref()
             .is_some_and(|failing| failing.is_like(cause));
-        if is_shared && self.tracked[at].catalog.has_ended_well() {
+        if is_shared && self.upstreams[at].catalog.has_ended_well() {
             Outcome::Success
         } else {
             outcome.clone()
@@ -105,7 +105,9 @@ impl Cluster {
         let mut question = Due::At(now);
         question.begin(now, self.config.health.timeout * 2);
         self.canary_doubt.question = Some(question);
-        Some(Action::TryCanary(Arc::clone(&self.tracked[juror].upstream)))
+        Some(Action::TryCanary(Arc::clone(
+            &self.upstreams[juror].upstream,
+        )))
     }
 
     pub(super) fn canary_deadline(&self) -> Option<Instant> {
@@ -126,22 +128,21 @@ impl Cluster {
     fn ask_for_the_canary_later(&mut self, now: Instant) {
         let is_wanted = self.canary_doubt.failing.is_some()
             || self
-                .tracked
+                .upstreams
                 .iter()
-                .any(|tracked| tracked.catalog.is_testing());
+                .any(|state| state.catalog.is_testing());
         self.canary_doubt.question = is_wanted.then(|| Due::At(now + PAUSE));
     }
 
     /// Returns the main, or else a replica in service.
     fn juror(&self) -> Option<usize> {
-        let serves = |tracked: &UpstreamState| {
-            tracked.is_there() && !tracked.catalog.main_reload.is_running()
-        };
+        let serves =
+            |state: &UpstreamState| state.is_there() && !state.catalog.main_reload.is_running();
         let main = self
-            .tracked
+            .upstreams
             .iter()
-            .position(|tracked| tracked.upstream.is_main() && serves(tracked));
-        main.or_else(|| self.tracked.iter().position(serves))
+            .position(|state| state.upstream.is_main() && serves(state));
+        main.or_else(|| self.upstreams.iter().position(serves))
     }
 }
 

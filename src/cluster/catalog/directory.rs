@@ -101,9 +101,9 @@ impl Cluster {
             .changes
             .hint(&super::Sighting::of(Hint::File, now), now);
         self.note_change(change);
-        self.tracked
+        self.upstreams
             .iter_mut()
-            .for_each(|tracked| tracked.catalog.reads.hasten(now));
+            .for_each(|state| state.catalog.reads.hasten(now));
     }
 
     /// Judges the change of the file, once every update sequence that could explain it is known.
@@ -116,14 +116,14 @@ impl Cluster {
         else {
             return;
         };
-        let has_answered = |tracked: &UpstreamState| {
-            let catalog = &tracked.catalog;
-            catalog.is_serving() && (!tracked.is_up() || catalog.own.asked() >= Some(noticed))
+        let has_answered = |state: &UpstreamState| {
+            let catalog = &state.catalog;
+            catalog.is_serving() && (!state.is_up() || catalog.own.asked() >= Some(noticed))
         };
         let replicas = || {
-            self.tracked
+            self.upstreams
                 .iter()
-                .filter(|tracked| tracked.upstream.role == Role::Replica)
+                .filter(|state| state.upstream.role == Role::Replica)
         };
         if self.changes.asked() < Some(noticed) || !replicas().all(has_answered) {
             return;
@@ -147,19 +147,22 @@ impl Cluster {
 
     /// True if the main must reload first. The replicas wait for that.
     pub(super) fn is_main_to_be_reloaded(&self) -> bool {
-        self.tracked
+        self.upstreams
             .iter()
-            .any(|tracked| tracked.catalog.main_reload != MainReload::No)
+            .any(|state| state.catalog.main_reload != MainReload::No)
     }
 
     /// Returns true if the main at `at` must receive a reload request now.
     pub(super) fn begin_main_reload(&mut self, at: usize, now: Instant) -> bool {
-        let MainReload::Wanted { tries, at: due } = self.tracked[at].catalog.main_reload else {
+        let MainReload::Wanted { tries, at: due } = self.upstreams[at].catalog.main_reload else {
             return false;
         };
-        if !self.tracked[at].upstream.is_main() || !self.tracked[at].is_up() || !self.can_reload() {
+        if !self.upstreams[at].upstream.is_main()
+            || !self.upstreams[at].is_up()
+            || !self.can_reload()
+        {
             // The main reads the directory when it starts.
-            self.tracked[at].catalog.main_reload = MainReload::No;
+            self.upstreams[at].catalog.main_reload = MainReload::No;
             return false;
         }
         if due > now || !self.changes.is_settled() {
@@ -167,7 +170,7 @@ impl Cluster {
         }
         let mut call = Due::At(now);
         call.begin(now, self.config.catalog.reload_timeout);
-        self.tracked[at].catalog.main_reload = MainReload::Running {
+        self.upstreams[at].catalog.main_reload = MainReload::Running {
             tries,
             began: now,
             call,
@@ -191,7 +194,7 @@ impl Cluster {
         now: Instant,
     ) {
         let Some(at) = self.position(id) else { return };
-        let MainReload::Running { tries, began, call } = self.tracked[at].catalog.main_reload
+        let MainReload::Running { tries, began, call } = self.upstreams[at].catalog.main_reload
         else {
             return;
         };
@@ -232,19 +235,19 @@ impl Cluster {
 
     /// Gives up a reload of the main that never reported.
     pub(super) fn pass_main_reload_time(&mut self, at: usize, now: Instant) {
-        if let MainReload::Running { call, .. } = self.tracked[at].catalog.main_reload
+        if let MainReload::Running { call, .. } = self.upstreams[at].catalog.main_reload
             && let Some(began) = call.lost(now)
         {
             let outcome = Err(Cause::Timeout("the catalog reload did not end"));
-            self.main_reloaded(self.tracked[at].upstream.id, began, outcome, now);
+            self.main_reloaded(self.upstreams[at].upstream.id, began, outcome, now);
         }
     }
 
     fn want_main_reload(&mut self, next: MainReload) {
         if let Some(main) = self
-            .tracked
+            .upstreams
             .iter_mut()
-            .find(|tracked| tracked.upstream.is_main())
+            .find(|state| state.upstream.is_main())
         {
             main.catalog.main_reload = next;
         }

@@ -78,9 +78,9 @@ impl Cluster {
         let epoch = self.changes.order(now);
         self.rolls.ordered(epoch);
         self.note_change(Some(ChangeSource::Order));
-        self.tracked
+        self.upstreams
             .iter_mut()
-            .for_each(|tracked| tracked.catalog.order());
+            .for_each(|state| state.catalog.order());
         self.main_reads_soon(now);
         self.pass_time(now);
         self.settle(now);
@@ -109,14 +109,14 @@ impl Cluster {
         number: Option<u64>,
         now: Instant,
     ) {
-        let is_awaited = |&at: &usize| self.tracked[at].catalog.reads.is_answered(asked);
+        let is_awaited = |&at: &usize| self.upstreams[at].catalog.reads.is_answered(asked);
         let Some(at) = self.position(id).filter(is_awaited) else {
             return;
         };
         // An update sequence reported in the middle of a reload is neither the old one nor the new
         // one.
-        let is_in_its_reload = self.tracked[at].catalog.main_reload.is_running();
-        if self.tracked[at].upstream.is_main() && !is_in_its_reload {
+        let is_in_its_reload = self.upstreams[at].catalog.main_reload.is_running();
+        if self.upstreams[at].upstream.is_main() && !is_in_its_reload {
             let change = match number {
                 Some(number) => {
                     self.inflation.main_read(number, asked);
@@ -129,9 +129,9 @@ impl Cluster {
         }
         // An update sequence reported in the middle of a reload is neither the old one nor the new
         // one.
-        if self.tracked[at].catalog.is_serving() {
+        if self.upstreams[at].catalog.is_serving() {
             let (reading, is_move_enough) = (self.reading(number, asked), !self.can_reload());
-            self.tracked[at].catalog.read(reading, is_move_enough);
+            self.upstreams[at].catalog.read(reading, is_move_enough);
         }
         self.plan_read(at, now);
         self.judge_assumed();
@@ -142,7 +142,7 @@ impl Cluster {
     /// reload alone leaves out.
     pub fn owes_security(&self, id: UpstreamId) -> bool {
         self.position(id).is_some_and(|at| {
-            self.tracked[at]
+            self.upstreams[at]
                 .catalog
                 .lacks_security(self.changes.security())
         })
@@ -157,13 +157,13 @@ impl Cluster {
     ) {
         let Some(at) = self.position(id) else { return };
         match &outcome {
-            Ok(()) => self.tracked[at].tried_credentials(None),
+            Ok(()) => self.upstreams[at].tried_credentials(None),
             Err(cause) if cause.refused_credentials().is_some() => {
-                self.tracked[at].tried_credentials(cause.refused_credentials());
+                self.upstreams[at].tried_credentials(cause.refused_credentials());
             }
             Err(_) => {}
         }
-        let step = self.tracked[at].catalog.reloaded(asked, outcome, now);
+        let step = self.upstreams[at].catalog.reloaded(asked, outcome, now);
         self.step(at, step, now);
     }
 
@@ -177,7 +177,7 @@ impl Cluster {
         let Some(at) = self.position(id) else { return };
         let (needed, reading) = (self.config.health.rise, self.reading(number, asked));
         let outcome = self.weighed_canary(at, outcome, now);
-        let step = self.tracked[at]
+        let step = self.upstreams[at]
             .catalog
             .tested(&outcome, reading, needed, now);
         if let (Step::Passed { reloaded: Some(_) }, Some(own), Some(main)) =
@@ -204,20 +204,20 @@ impl Cluster {
         let Some(at) = self.position(id).filter(|_| self.can_reload()) else {
             return;
         };
-        if self.tracked[at].upstream.role == Role::Replica {
-            self.tracked[at].catalog.doubt(layer, sent, now);
+        if self.upstreams[at].upstream.role == Role::Replica {
+            self.upstreams[at].catalog.doubt(layer, sent, now);
             self.main_reads_soon(now);
         }
     }
 
     fn judge_doubts(&mut self, asked: Instant, now: Instant) {
         let epoch = self.changes.epoch();
-        let is_replica = |at: &usize| self.tracked[*at].upstream.role == Role::Replica;
-        for at in (0..self.tracked.len())
+        let is_replica = |at: &usize| self.upstreams[*at].upstream.role == Role::Replica;
+        for at in (0..self.upstreams.len())
             .filter(is_replica)
             .collect::<Vec<_>>()
         {
-            let is_behind = self.tracked[at].catalog.judge_doubt(asked, epoch, now);
+            let is_behind = self.upstreams[at].catalog.judge_doubt(asked, epoch, now);
             self.report(
                 at,
                 is_behind.then_some(TransitionKind::Stale {
@@ -235,13 +235,13 @@ impl Cluster {
         }
         let settled = self.changes.settled();
         if let Some(former) = before.and_then(|id| self.position(id)) {
-            self.tracked[former].catalog.was_the_main(settled);
+            self.upstreams[former].catalog.was_the_main(settled);
         }
         self.inflation.forget();
         let change = self.changes.another_main(now);
         self.note_change(change);
         if let Some(at) = main.and_then(|id| self.position(id)) {
-            self.tracked[at].become_the_main(self.changes.epoch(), now);
+            self.upstreams[at].become_the_main(self.changes.epoch(), now);
         }
         self.main_reads_soon(now);
     }
@@ -249,9 +249,9 @@ impl Cluster {
     /// Returns a condition if the main is up and has not reported its update sequence for long.
     pub(in crate::cluster) fn main_is_silent(&self, now: Instant) -> Option<Condition> {
         let main = self
-            .tracked
+            .upstreams
             .iter()
-            .find(|tracked| tracked.upstream.is_main() && tracked.is_up())?;
+            .find(|state| state.upstream.is_main() && state.is_up())?;
         let is_silent = self
             .changes
             .silent_since()
@@ -262,9 +262,9 @@ impl Cluster {
     }
 
     pub(in crate::cluster) fn main_id(&self) -> Option<UpstreamId> {
-        self.tracked
+        self.upstreams
             .iter()
-            .find(|tracked| tracked.upstream.is_main())
+            .find(|state| state.upstream.is_main())
             .map(|main| main.upstream.id)
     }
 
@@ -303,9 +303,9 @@ impl Cluster {
     fn concern(&self) -> Concern {
         let (epoch, since) = (self.changes.epoch(), self.changes.concern_since());
         let mut stale = self
-            .tracked
+            .upstreams
             .iter()
-            .map(|tracked| &tracked.catalog)
+            .map(|state| &state.catalog)
             .filter(|catalog| !catalog.is_fresh(epoch));
         // The changes before that epoch have no record.
         if stale.any(|catalog| !catalog.is_fresh(since)) {
@@ -346,12 +346,12 @@ impl Cluster {
     }
 
     pub(super) fn plan_read(&mut self, at: usize, now: Instant) {
-        let pause = if self.tracked[at].upstream.is_main() {
+        let pause = if self.upstreams[at].upstream.is_main() {
             self.changes.poll_pause(&self.config.catalog)
         } else {
-            self.tracked[at].catalog.poll_pause(&self.config.catalog)
+            self.upstreams[at].catalog.poll_pause(&self.config.catalog)
         };
-        self.tracked[at].catalog.reads = Due::At(now + pause);
+        self.upstreams[at].catalog.reads = Due::At(now + pause);
     }
 
     fn is_everybody_fresh(&self) -> bool {
@@ -362,13 +362,13 @@ impl Cluster {
         let epoch = self.changes.epoch();
         // A replica that is down by itself is not waited for. A replica that is out for its reload
         // is, even if its probes fail meanwhile.
-        let is_done = |tracked: &UpstreamState| {
-            tracked.catalog.is_serving() && (!tracked.is_up() || tracked.catalog.is_fresh(epoch))
+        let is_done = |state: &UpstreamState| {
+            state.catalog.is_serving() && (!state.is_up() || state.catalog.is_fresh(epoch))
         };
         let mut replicas = self
-            .tracked
+            .upstreams
             .iter()
-            .filter(|tracked| tracked.upstream.role == Role::Replica);
+            .filter(|state| state.upstream.role == Role::Replica);
         replicas.all(is_done)
     }
 
@@ -386,13 +386,13 @@ impl Cluster {
             self.changes.epoch(),
             self.changes.settled(),
         );
-        for at in 0..self.tracked.len() {
-            let tracked = &mut self.tracked[at];
-            let had_all = tracked.catalog.is_serving() && tracked.catalog.is_fresh(settled);
-            let is_stale = tracked.upstream.role == Role::Replica && tracked.catalog.judge(number);
+        for at in 0..self.upstreams.len() {
+            let state = &mut self.upstreams[at];
+            let had_all = state.catalog.is_serving() && state.catalog.is_fresh(settled);
+            let is_stale = state.upstream.role == Role::Replica && state.catalog.judge(number);
             if is_stale && had_all {
                 // One reload brings the settling change as well.
-                tracked.catalog.wait_for(epoch);
+                state.catalog.wait_for(epoch);
             }
             self.report(
                 at,
@@ -405,9 +405,9 @@ impl Cluster {
 
     pub(super) fn main_reads_soon(&mut self, now: Instant) {
         if let Some(main) = self
-            .tracked
+            .upstreams
             .iter_mut()
-            .find(|tracked| tracked.upstream.is_main())
+            .find(|state| state.upstream.is_main())
         {
             main.catalog.reads.hasten(now);
         }
@@ -420,17 +420,17 @@ impl Cluster {
         let epoch = self.changes.epoch();
         self.emit(None, TransitionKind::CatalogChanged { epoch, source });
         if let Some(main) = self
-            .tracked
+            .upstreams
             .iter_mut()
-            .find(|tracked| tracked.upstream.is_main())
+            .find(|state| state.upstream.is_main())
         {
             main.catalog.is_the_main(epoch);
         }
-        for at in 0..self.tracked.len() {
+        for at in 0..self.upstreams.len() {
             // A replica that waits for the pause after the last roll may as well wait for this
             // change.
             if !self.wants_reload(at) || self.is_resting() {
-                self.tracked[at].catalog.wait_for(epoch);
+                self.upstreams[at].catalog.wait_for(epoch);
             }
         }
     }

@@ -37,49 +37,49 @@ enum Capacity {
 
 impl Cluster {
     pub(in crate::cluster) fn pass_catalog_time(&mut self, now: Instant) {
-        for at in 0..self.tracked.len() {
-            if let Some(asked) = self.tracked[at].catalog.reads.lost(now) {
-                self.reading_ended(self.tracked[at].upstream.id, asked, None, now);
+        for at in 0..self.upstreams.len() {
+            if let Some(asked) = self.upstreams[at].catalog.reads.lost(now) {
+                self.reading_ended(self.upstreams[at].upstream.id, asked, None, now);
             }
         }
         // This follows the lost readings, which may have been all that the epoch waited for.
         self.changes.pass_time(now, &self.config.catalog);
         self.pass_canary_time(now);
-        for at in 0..self.tracked.len() {
+        for at in 0..self.upstreams.len() {
             self.pass_main_reload_time(at, now);
-            self.tracked[at].catalog.access.pass_time(now);
-            let is_paused = self.tracked[at].is_in_maintenance();
-            let step = self.tracked[at].catalog.pass_time(is_paused, now);
+            self.upstreams[at].catalog.access.pass_time(now);
+            let is_paused = self.upstreams[at].is_in_maintenance();
+            let step = self.upstreams[at].catalog.pass_time(is_paused, now);
             self.step(at, step, now);
         }
     }
 
     /// Calls off the reloads that must not go on, and begins those that may.
     pub(in crate::cluster) fn begin_reloads(&mut self, now: Instant) {
-        for at in 0..self.tracked.len() {
+        for at in 0..self.upstreams.len() {
             if !self.may_go_on(at) {
-                self.tracked[at].leave_roll(now);
+                self.upstreams[at].leave_roll(now);
             }
         }
         while let Some(at) = self.next_to_reload(now) {
-            let catalog = &self.tracked[at].catalog;
+            let catalog = &self.upstreams[at].catalog;
             // A replica that is out of service already loses nothing by a failed reload.
             if catalog.is_serving() && !catalog.access.is_open(now) {
-                self.tracked[at].catalog.access.want(now);
+                self.upstreams[at].catalog.access.want(now);
                 break;
             }
-            self.tracked[at].catalog.access = CredentialCheck::Unasked;
+            self.upstreams[at].catalog.access = CredentialCheck::Unasked;
             self.take(at, now);
         }
         // A query to the main, or its reload, is a part of the roll.
         let waits_for_main = self.rolls.is_under_way()
             && (self.is_main_to_be_reloaded() || self.main_answers_soon());
         let is_going_on = waits_for_main
-            || self.tracked.iter().any(UpstreamState::is_on_its_way)
+            || self.upstreams.iter().any(UpstreamState::is_on_its_way)
             || self
-                .tracked
+                .upstreams
                 .iter()
-                .any(|tracked| tracked.catalog.is_postponed())
+                .any(|state| state.catalog.is_postponed())
             || self.has_candidate(now);
         if !is_going_on && let Some(report) = self.rolls.end(self.config.catalog.roll_share, now) {
             self.emit(None, TransitionKind::RollEnded(Box::new(report)));
@@ -113,7 +113,7 @@ impl Cluster {
             self.rolls
                 .takes(wish, settled, (RollReason::Repair, Vec::new()), now);
         }
-        self.tracked[at].leave_service(self.config.catalog.drain_timeout, now);
+        self.upstreams[at].leave_service(self.config.catalog.drain_timeout, now);
     }
 
     /// Takes in the result of a credentials check.
@@ -126,37 +126,37 @@ impl Cluster {
     ) {
         let Some(at) = self
             .position(id)
-            .filter(|at| self.tracked[*at].catalog.access.is_answered(asked))
+            .filter(|at| self.upstreams[*at].catalog.access.is_answered(asked))
         else {
             return;
         };
         match &outcome {
-            Ok(()) => self.tracked[at].tried_credentials(None),
+            Ok(()) => self.upstreams[at].tried_credentials(None),
             Err(cause) if cause.refused_credentials().is_some() => {
-                self.tracked[at].tried_credentials(cause.refused_credentials());
+                self.upstreams[at].tried_credentials(cause.refused_credentials());
             }
             Err(_) => {}
         }
-        let step = self.tracked[at].catalog.credentials_tried(outcome, now);
+        let step = self.upstreams[at].catalog.credentials_tried(outcome, now);
         self.step(at, step, now);
     }
 
     /// Returns the next catalog action that is due.
     pub(in crate::cluster) fn catalog_action(&mut self, now: Instant) -> Option<Action> {
-        (0..self.tracked.len())
+        (0..self.upstreams.len())
             .find_map(|at| self.catalog_action_of(at, now))
             .or_else(|| self.canary_action(now))
     }
 
     pub(in crate::cluster) fn catalog_deadline(&self) -> Option<Instant> {
-        let of_one = |tracked: &UpstreamState| {
-            let reads = &tracked.catalog.reads;
-            let reads = (reads.is_running() || tracked.is_readable()).then(|| reads.deadline());
-            let catalog = &tracked.catalog;
+        let of_one = |state: &UpstreamState| {
+            let reads = &state.catalog.reads;
+            let reads = (reads.is_running() || state.is_readable()).then(|| reads.deadline());
+            let catalog = &state.catalog;
             let main = catalog.main_reload.deadline(self.changes.is_settled());
             reads
                 .into_iter()
-                .chain(catalog.deadline(tracked.is_in_maintenance()))
+                .chain(catalog.deadline(state.is_in_maintenance()))
                 .chain(main)
                 .min()
         };
@@ -167,39 +167,39 @@ impl Cluster {
             .chain(self.canary_deadline());
         settles
             .into_iter()
-            .chain(self.tracked.iter().filter_map(of_one))
+            .chain(self.upstreams.iter().filter_map(of_one))
             .chain(waits)
             .min()
     }
 
     pub(super) fn step(&mut self, at: usize, step: Step, now: Instant) {
-        let tracked = &mut self.tracked[at];
-        if !tracked.catalog.is_reloading() {
-            tracked.resume_probes(now);
+        let state = &mut self.upstreams[at];
+        if !state.catalog.is_reloading() {
+            state.resume_probes(now);
         }
         let what = match step {
             Step::Nothing => None,
             Step::Failed { cause, retry_in } => {
-                self.rolls.note(&tracked.upstream.name, Err(cause.clone()));
+                self.rolls.note(&state.upstream.name, Err(cause.clone()));
                 Some(TransitionKind::ReloadFailed { cause, retry_in })
             }
             Step::Unreached { cause, retry_in } => {
-                tracked.upstream.load.open();
-                self.rolls.note(&tracked.upstream.name, Err(cause.clone()));
+                state.upstream.load.open();
+                self.rolls.note(&state.upstream.name, Err(cause.clone()));
                 self.plan_read(at, now);
                 Some(TransitionKind::ReloadFailed { cause, retry_in })
             }
             Step::Outdated { cause, retry_in } => {
-                tracked.return_to_service();
-                self.rolls.note(&tracked.upstream.name, Err(cause.clone()));
+                state.return_to_service();
+                self.rolls.note(&state.upstream.name, Err(cause.clone()));
                 self.plan_read(at, now);
                 Some(TransitionKind::ReloadFailed { cause, retry_in })
             }
             Step::Passed { reloaded } => {
-                tracked.return_to_service();
-                self.rolls.last_returned = Some(tracked.upstream.id);
+                state.return_to_service();
+                self.rolls.last_returned = Some(state.upstream.id);
                 if let Some((_, took)) = reloaded {
-                    self.rolls.note(&tracked.upstream.name, Ok(took));
+                    self.rolls.note(&state.upstream.name, Ok(took));
                 }
                 self.plan_read(at, now);
                 reloaded.map(|(epoch, took)| TransitionKind::Reloaded { epoch, took })
@@ -221,26 +221,26 @@ impl Cluster {
 
     fn catalog_action_of(&mut self, at: usize, now: Instant) -> Option<Action> {
         if self.begin_main_reload(at, now) {
-            return Some(Action::ReloadMain(Arc::clone(&self.tracked[at].upstream)));
+            return Some(Action::ReloadMain(Arc::clone(&self.upstreams[at].upstream)));
         }
         let waits_for_main = self.main_answers_soon();
         let (timeout, catalog) = (self.config.health.timeout, &self.config.catalog);
-        let tracked = &mut self.tracked[at];
-        let upstream = &tracked.upstream;
-        if tracked.is_readable() && tracked.catalog.reads.is_due(now) {
-            tracked.catalog.reads.begin(now, timeout);
+        let state = &mut self.upstreams[at];
+        let upstream = &state.upstream;
+        if state.is_readable() && state.catalog.reads.is_due(now) {
+            state.catalog.reads.begin(now, timeout);
             return Some(Action::ReadVersion(Arc::clone(upstream)));
         }
-        if tracked.catalog.access.ask(timeout, now) {
+        if state.catalog.access.ask(timeout, now) {
             return Some(Action::TryCredentials(Arc::clone(upstream)));
         }
         // The canary test draws a map, perhaps a second time with credentials, and then queries the
         // update sequence.
-        if !tracked.is_in_maintenance() && tracked.catalog.test(timeout * 3, now) {
+        if !state.is_in_maintenance() && state.catalog.test(timeout * 3, now) {
             return Some(Action::TestCanary(Arc::clone(upstream)));
         }
         let still_running = upstream.load.in_flight();
-        if !tracked
+        if !state
             .catalog
             .is_drained(still_running, catalog.drain_timeout, now)
             || waits_for_main
@@ -256,7 +256,7 @@ impl Cluster {
             expected,
             number_since,
         };
-        tracked.begin_reload(target, catalog.reload_timeout, now);
+        state.begin_reload(target, catalog.reload_timeout, now);
         self.changes.reload_began();
         self.report(
             at,
@@ -271,9 +271,9 @@ impl Cluster {
     fn next_to_reload(&mut self, now: Instant) -> Option<usize> {
         self.rolls_deadline = None;
         let on_their_way = self
-            .tracked
+            .upstreams
             .iter()
-            .filter(|tracked| tracked.is_on_its_way())
+            .filter(|state| state.is_on_its_way())
             .count();
         if !self.can_reload()
             || self.is_main_to_be_reloaded()
@@ -303,13 +303,13 @@ impl Cluster {
 
     /// Returns the replica that is next, if rolls may go on.
     fn candidate(&mut self, now: Instant) -> Option<usize> {
-        let wants: Vec<usize> = (0..self.tracked.len())
+        let wants: Vec<usize> = (0..self.upstreams.len())
             .filter(|at| self.wants_reload(*at) && self.can_be_spared(*at))
             .collect();
         let may = |at: &usize| self.rolls.may_take(self.wish(*at), now);
-        let age = |a: &usize, b: &usize| match self.tracked[*a]
+        let age = |a: &usize, b: &usize| match self.upstreams[*a]
             .catalog
-            .compare_age(&self.tracked[*b].catalog)
+            .compare_age(&self.upstreams[*b].catalog)
         {
             Ordering::Equal => a.cmp(b),
             differs => differs,
@@ -327,7 +327,7 @@ impl Cluster {
     }
 
     fn wish(&self, at: usize) -> ReloadNeed {
-        let catalog = &self.tracked[at].catalog;
+        let catalog = &self.upstreams[at].catalog;
         ReloadNeed {
             held: catalog.held,
             is_stuck: catalog.is_stuck(),
@@ -338,25 +338,26 @@ impl Cluster {
     /// the one that returned last is not alone in doubt.
     fn capacity(&self, at: usize, now: Instant) -> Capacity {
         let others = || {
-            (0..self.tracked.len())
+            (0..self.upstreams.len())
                 .filter(|other| *other != at && self.reads_of(*other) == Some(Reads::First))
         };
         let ramps = others()
-            .filter_map(|other| self.tracked[other].ramps_until(now))
+            .filter_map(|other| self.upstreams[other].ramps_until(now))
             .max();
-        let is_in_doubt = |other: &usize| self.tracked[*other].is_suspected();
+        let is_in_doubt = |other: &usize| self.upstreams[*other].is_suspected();
         let returned = others()
-            .find(|other| Some(self.tracked[*other].upstream.id) == self.rolls.last_returned);
+            .find(|other| Some(self.upstreams[*other].upstream.id) == self.rolls.last_returned);
         let is_alone_in_doubt = returned.is_some_and(|returned| {
             is_in_doubt(&returned)
                 && others()
                     .chain([at])
                     .any(|other| other != returned && !is_in_doubt(&other))
         });
-        let is_set_aside =
-            |other: usize| self.tracked[other].is_ejectable() && self.tracked[other].is_set_aside();
+        let is_set_aside = |other: usize| {
+            self.upstreams[other].is_ejectable() && self.upstreams[other].is_set_aside()
+        };
         let is_any_set_aside =
-            (0..self.tracked.len()).any(|other| other != at && is_set_aside(other));
+            (0..self.upstreams.len()).any(|other| other != at && is_set_aside(other));
         match ramps {
             Some(until) => Capacity::LacksUntil(until),
             None if is_alone_in_doubt || is_any_set_aside => Capacity::Lacks,
@@ -367,16 +368,16 @@ impl Cluster {
     /// Lets the main take reads while a replica is out, if the main serves as backup otherwise.
     pub(in crate::cluster) fn lend_the_main(&mut self) {
         let is_any_out = self
-            .tracked
+            .upstreams
             .iter()
-            .any(|tracked| !tracked.catalog.is_serving());
+            .any(|state| !state.catalog.is_serving());
         // Where stale replicas are to be avoided, the main comes before them in any case.
         let helps = is_any_out
             && self.config.catalog.main_helps
             && self.config.catalog.stale == StalePolicy::Serve;
-        self.tracked
+        self.upstreams
             .iter_mut()
-            .for_each(|tracked| tracked.helps = helps && tracked.upstream.is_main());
+            .for_each(|state| state.helps = helps && state.upstream.is_main());
     }
 
     /// Carries out an operator's order to pause or resume rolls. While rolls are paused, no replica
@@ -399,28 +400,28 @@ impl Cluster {
     /// would have to be reloaded again.
     fn main_answers_soon(&self) -> bool {
         let mut main = self
-            .tracked
+            .upstreams
             .iter()
-            .filter(|tracked| tracked.upstream.is_main());
+            .filter(|state| state.upstream.is_main());
         !self.changes.has_been_asked() && main.any(UpstreamState::is_readable)
     }
 
     /// True if it needs a reload. A replica that is stuck or answers wrongly may be down just
     /// because its catalog is empty, and only a reload helps then.
     pub(super) fn wants_reload(&self, at: usize) -> bool {
-        let tracked = &self.tracked[at];
-        let can_hear = tracked.is_up() || tracked.is_stuck() || tracked.facts.is_failing();
-        tracked.upstream.role == Role::Replica
+        let state = &self.upstreams[at];
+        let can_hear = state.is_up() || state.is_stuck() || state.facts.is_failing();
+        state.upstream.role == Role::Replica
             && can_hear
-            && tracked.catalog.is_waiting(self.changes.settled())
+            && state.catalog.is_waiting(self.changes.settled())
     }
 
     /// True if it would be reloaded now were it not the last one in service.
     pub(in crate::cluster) fn is_held_back(&self, at: usize) -> bool {
         let is_any_on_its_way = self
-            .tracked
+            .upstreams
             .iter()
-            .any(|tracked| tracked.catalog.is_on_its_way());
+            .any(|state| state.catalog.is_on_its_way());
         self.can_reload()
             && !self.rolls.is_paused()
             && !is_any_on_its_way
@@ -438,27 +439,27 @@ impl Cluster {
     /// True if a draining replica should still be reloaded when its requests have ended. It should
     /// not if it is gone, or the last one by now.
     fn may_go_on(&self, at: usize) -> bool {
-        let tracked = &self.tracked[at];
-        let is_gone = || !tracked.is_up() && !tracked.facts.is_failing();
-        let is_needed = || is_gone() || tracked.would_serve() && !self.others_serve(at);
+        let state = &self.upstreams[at];
+        let is_gone = || !state.is_up() && !state.facts.is_failing();
+        let is_needed = || is_gone() || state.would_serve() && !self.others_serve(at);
         let is_unwanted = || self.rolls.is_paused() || is_needed();
-        self.can_reload() && !(tracked.catalog.may_return() && is_unwanted())
+        self.can_reload() && !(state.catalog.may_return() && is_unwanted())
     }
 
     /// True if others serve: another upstream of the first tier if one is stuck already, else at
     /// least the main.
     fn others_serve(&self, at: usize) -> bool {
-        let is_any_stuck = self.tracked.iter().any(UpstreamState::is_stuck);
+        let is_any_stuck = self.upstreams.iter().any(UpstreamState::is_stuck);
         let serves = |other: usize| match self.reads_of(other) {
             Some(Reads::First) => true,
             Some(Reads::Backup) => !is_any_stuck,
             Some(Reads::OnTrial | Reads::No) | None => false,
         };
-        (0..self.tracked.len()).any(|other| other != at && serves(other))
+        (0..self.upstreams.len()).any(|other| other != at && serves(other))
     }
 
     fn reads_of(&self, at: usize) -> Option<Reads> {
-        self.tracked[at]
+        self.upstreams[at]
             .standing(self.changes.epoch(), self.fails_open)
             .map(|standing| standing.reads)
     }
