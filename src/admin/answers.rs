@@ -237,7 +237,7 @@ impl From<&CatalogStatus> for Catalog {
         Self {
             epoch: status.epoch,
             settled: status.settled,
-            number: status.number,
+            number: status.update_sequence,
             silent_seconds: status.silent_for.map(|silent| silent.as_secs()),
             changed_seconds: status.changed_ago.map(|ago| ago.as_secs()),
             can_reload: status.can_reload,
@@ -259,7 +259,7 @@ impl From<&cluster::UpstreamCatalog> for UpstreamCatalog {
         Self {
             fresh: status.is_fresh,
             epoch: status.epoch,
-            number: status.number,
+            number: status.update_sequence,
             phase: status.doing.into(),
             last_reload: status.last_reload.as_ref().map(last_reload),
             retry_seconds: status.retry_in.map(|left| left.as_secs()),

@@ -31,10 +31,10 @@ pub enum Event {
         subject: Option<Subject>,
     },
     /// A query for the `updateSequence` of an upstream, sent at `asked`, ended.
-    VersionRead {
+    UpdateSequenceRead {
         upstream: UpstreamId,
         asked: Instant,
-        number: Option<u64>,
+        update_sequence: Option<u64>,
     },
     /// A catalog reload of a replica, begun at `asked`, ended with or without an answer.
     CatalogReloaded {
@@ -54,7 +54,7 @@ pub enum Event {
         upstream: UpstreamId,
         asked: Instant,
         outcome: Outcome,
-        number: Option<u64>,
+        update_sequence: Option<u64>,
     },
     /// A canary request to an upstream in service, sent at `asked`, ended.
     CanaryTried { asked: Instant, outcome: Outcome },
@@ -91,8 +91,8 @@ pub enum Action {
     /// Probe the upstream, and report one [`Event::Probed`]. No other probe of this upstream is due
     /// before that, or before its deadline.
     Probe(Arc<Upstream>),
-    /// Query the update sequence, and report one [`Event::VersionRead`].
-    ReadVersion(Arc<Upstream>),
+    /// Query the update sequence, and report one [`Event::UpdateSequenceRead`].
+    ReadUpdateSequence(Arc<Upstream>),
     /// Try the credentials, and report one [`Event::CredentialsTried`].
     TryCredentials(Arc<Upstream>),
     /// Reload the catalog of a replica, and report one [`Event::CatalogReloaded`]. No request is in

@@ -30,7 +30,7 @@ pub struct Remembered {
     pub name: String,
     pub address: SocketAddr,
     /// The main's update sequence for the replica's catalog; `None` if a reload was owed to it.
-    pub main_number: Option<u64>,
+    pub main_update_sequence: Option<u64>,
     /// True if that reload had begun. The replica may have no catalog at all until its canary
     /// passes.
     pub is_reloading: bool,
@@ -162,12 +162,12 @@ impl Cluster {
             return None;
         }
         let (epoch, is_at_rest) = (self.changes.epoch(), self.changes.is_at_rest());
-        let number = self.changes.number().filter(|_| is_at_rest);
-        let main_number = state.catalog.remembered(epoch, number)?;
+        let update_sequence = self.changes.update_sequence().filter(|_| is_at_rest);
+        let main_update_sequence = state.catalog.remembered(epoch, update_sequence)?;
         Some(Remembered {
             name,
             address,
-            main_number,
+            main_update_sequence,
             is_reloading: state.catalog.may_be_empty(),
         })
     }

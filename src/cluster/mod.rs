@@ -208,11 +208,11 @@ impl Cluster {
                 outcome,
                 subject,
             } => self.observed(upstream, sent, (outcome, subject), now),
-            Event::VersionRead {
+            Event::UpdateSequenceRead {
                 upstream,
                 asked,
-                number,
-            } => self.version_read(upstream, asked, number, now),
+                update_sequence,
+            } => self.update_sequence_read(upstream, asked, update_sequence, now),
             Event::CatalogReloaded {
                 upstream,
                 asked,
@@ -227,9 +227,9 @@ impl Cluster {
                 upstream,
                 asked,
                 outcome,
-                number,
+                update_sequence,
             } => {
-                self.canary_tested(upstream, asked, (&outcome, number), now);
+                self.canary_tested(upstream, asked, (&outcome, update_sequence), now);
             }
             Event::CanaryTried { asked, outcome } => self.canary_tried(asked, outcome, now),
             Event::MainReloaded {

@@ -87,7 +87,7 @@ impl Driver {
         while self.probes.len() < MAX_PROBES {
             match self.control.poll_action(Instant::now()) {
                 Some(Action::Probe(upstream)) => self.start_probe(upstream),
-                Some(Action::ReadVersion(upstream)) => self.start_reading(upstream),
+                Some(Action::ReadUpdateSequence(upstream)) => self.start_reading(upstream),
                 Some(Action::ChooseLayer(choice)) => self.start_choosing(choice),
                 Some(Action::TestCanary(upstream)) => self.start_testing(upstream),
                 Some(Action::TryCanary(upstream)) => self.start_canary_elsewhere(upstream),
@@ -106,7 +106,7 @@ impl Driver {
             self.config(),
         );
         self.probes.spawn(async move {
-            let event = catalog::read_version(&prober, upstream, &config).await;
+            let event = catalog::read_update_sequence(&prober, upstream, &config).await;
             control.handle(event, Instant::now());
         });
     }

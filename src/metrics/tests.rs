@@ -88,7 +88,7 @@ fn upstream(called: &str, mode: Mode) -> UpstreamStatus {
         catalog: UpstreamCatalog {
             is_fresh: true,
             epoch: Some(3),
-            number: Some(70),
+            update_sequence: Some(70),
             doing: ReloadPhase::No,
             is_out: false,
             last_reload: None,
@@ -101,7 +101,7 @@ fn cluster(names: &[&str]) -> ClusterStatus {
     let catalog = CatalogStatus {
         epoch: 3,
         settled: 3,
-        number: Some(70),
+        update_sequence: Some(70),
         silent_for: None,
         changed_ago: None,
         can_reload: true,

@@ -238,7 +238,7 @@ impl Admin {
     pub(crate) fn drive(&self, reload: impl Fn(&str) -> Result<(), Cause>) {
         let now = Instant::now();
         while let Some(action) = self.control.poll_action(now) {
-            let number = Some(70);
+            let update_sequence = Some(70);
             let event = match action {
                 Action::Probe(upstream) => {
                     let report = ProbeReport {
@@ -259,10 +259,10 @@ impl Admin {
                     asked: now,
                     outcome: Ok(()),
                 },
-                Action::ReadVersion(upstream) => Event::VersionRead {
+                Action::ReadUpdateSequence(upstream) => Event::UpdateSequenceRead {
                     upstream: upstream.id,
                     asked: now,
-                    number,
+                    update_sequence,
                 },
                 Action::ReloadCatalog(upstream) => {
                     let outcome = reload(upstream.name.as_str());
@@ -285,7 +285,7 @@ impl Admin {
                     upstream: upstream.id,
                     asked: now,
                     outcome: Outcome::Success,
-                    number,
+                    update_sequence,
                 },
             };
             self.control.handle(event, now);

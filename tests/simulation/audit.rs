@@ -192,7 +192,7 @@ impl Audit {
         // An order was given, and this is the first update sequence since. The order's reloads
         // cover the edits up to it; later edits are another change.
         let is_of_an_order = status.epoch == status.settled;
-        match (then.number, status.number) {
+        match (then.update_sequence, status.update_sequence) {
             (None, Some(_)) => self.known = self.known.max(said.announced),
             (Some(before), Some(after)) if before != after && is_of_an_order => {
                 self.known = self.known.max(said.announced)
@@ -427,7 +427,7 @@ impl World {
         let main = self.machines.get(&self.main().1);
         let main_lacks_an_edit =
             main.is_some_and(|main| main.geoserver.number < self.directory.number);
-        let is_unknown = catalog.number.is_none()
+        let is_unknown = catalog.update_sequence.is_none()
             || catalog.silent_for.is_some()
             || self.audit.has_another_main
             || main_lacks_an_edit;

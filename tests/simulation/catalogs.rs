@@ -30,7 +30,7 @@ pub(crate) struct Question {
 /// An upstream's report about its catalog.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Said {
-    number: Option<u64>,
+    update_sequence: Option<u64>,
     is_whole: bool,
     /// The edits that the directory's update sequence covered then.
     pub(crate) announced: u64,
@@ -187,7 +187,7 @@ impl World {
         let is_silent = self.main_is_silent && *key == self.main();
         let machine = self.machine(key.1);
         Said {
-            number: machine.says().filter(|_| !is_silent),
+            update_sequence: machine.says().filter(|_| !is_silent),
             is_whole: machine.geoserver.is_whole(),
             announced,
         }
@@ -205,12 +205,12 @@ impl World {
             return;
         };
         let said = early.unwrap_or_else(|| self.said(&key));
-        let number = said.number.filter(|_| outcome == Outcome::Success);
+        let update_sequence = said.update_sequence.filter(|_| outcome == Outcome::Success);
         let then = self.cluster.status(self.now).catalog;
-        self.handle(Event::VersionRead {
+        self.handle(Event::UpdateSequenceRead {
             upstream,
             asked,
-            number,
+            update_sequence,
         });
         let status = self.cluster.status(self.now).catalog;
         self.audit
@@ -234,7 +234,7 @@ impl World {
             outcome,
             Outcome::Success | Outcome::Failure(Cause::Unexpected(_))
         );
-        let number = said.number.filter(|_| is_answered);
+        let update_sequence = said.update_sequence.filter(|_| is_answered);
         if matches!(outcome, Outcome::Failure(_)) {
             self.tally.count("a canary failed");
         }
@@ -248,7 +248,7 @@ impl World {
                 upstream,
                 asked,
                 outcome,
-                number,
+                update_sequence,
             },
             self.now,
         );

@@ -48,7 +48,7 @@ impl World {
             return self.begin_choice(choice);
         }
         let (Action::Probe(upstream)
-        | Action::ReadVersion(upstream)
+        | Action::ReadUpdateSequence(upstream)
         | Action::TestCanary(upstream)
         | Action::TryCredentials(upstream)
         | Action::TryCanary(upstream)
@@ -86,7 +86,7 @@ impl World {
                 );
                 self.begin_probe(key, upstream);
             }
-            Action::ReadVersion(upstream) => self.begin_reading(&upstream),
+            Action::ReadUpdateSequence(upstream) => self.begin_reading(&upstream),
             Action::TestCanary(upstream) => {
                 assert!(
                     matches!(doing, ReloadPhase::Testing | ReloadPhase::Failed),

@@ -363,7 +363,7 @@ impl Site {
                     took: QUESTION,
                 },
             },
-            Action::ReadVersion(upstream) => Event::VersionRead {
+            Action::ReadUpdateSequence(upstream) => Event::UpdateSequenceRead {
                 upstream: id(upstream),
                 asked,
                 number,

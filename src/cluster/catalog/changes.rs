@@ -37,9 +37,9 @@ pub(in crate::cluster) struct Changes {
     /// Time when `settled` came to rest; `None` for the epoch at the start.
     settled_since: Option<Instant>,
     /// The main's update sequence, as last read.
-    number: Option<u64>,
-    /// Time when `number` was first read. Its last move was noticed then.
-    number_since: Option<Instant>,
+    update_sequence: Option<u64>,
+    /// Time when `update_sequence` was first read. Its last move was noticed then.
+    update_sequence_since: Option<Instant>,
     /// Time of the main's first report of an update sequence. Earlier changes went unnoticed.
     known_since: Option<Instant>,
     /// True once the main was queried, with or without success.
@@ -135,8 +135,8 @@ impl Changes {
             epoch: 0,
             settled: 0,
             settled_since: None,
-            number: None,
-            number_since: None,
+            update_sequence: None,
+            update_sequence_since: None,
             known_since: None,
             has_been_asked: false,
             is_another_main: false,
@@ -180,12 +180,12 @@ impl Changes {
         self.has_been_asked && self.order_unread.is_none()
     }
 
-    pub(in crate::cluster) fn number(&self) -> Option<u64> {
-        self.number
+    pub(in crate::cluster) fn update_sequence(&self) -> Option<u64> {
+        self.update_sequence
     }
 
-    pub(super) fn number_since(&self) -> Option<Instant> {
-        self.number_since
+    pub(super) fn update_sequence_since(&self) -> Option<Instant> {
+        self.update_sequence_since
     }
 
     pub(super) fn began(&self) -> Option<Instant> {
@@ -269,13 +269,13 @@ impl Changes {
     /// Takes in the update sequence that the main reported to a query sent at `asked`.
     pub(super) fn read(
         &mut self,
-        number: u64,
+        update_sequence: u64,
         asked: Instant,
         now: Instant,
     ) -> Option<ChangeSource> {
-        let before = self.number.replace(number);
-        if before != Some(number) {
-            self.number_since = Some(now);
+        let before = self.update_sequence.replace(update_sequence);
+        if before != Some(update_sequence) {
+            self.update_sequence_since = Some(now);
         }
         self.asked = self.asked.max(Some(asked));
         self.known_since.get_or_insert(now);
@@ -285,11 +285,11 @@ impl Changes {
         let source = match before {
             // No replica is reloaded for the order before this reading, so the order brings the
             // change.
-            Some(before) if before != number && is_of_an_order => {
+            Some(before) if before != update_sequence && is_of_an_order => {
                 (self.last_noticed, self.settled_since) = (Some(now), Some(now));
                 None
             }
-            Some(before) if before != number => Some(ChangeSource::Number),
+            Some(before) if before != update_sequence => Some(ChangeSource::Number),
             Some(_) => None,
             // Changes that this main made before the reading are in its own catalog only.
             None if std::mem::take(&mut self.is_another_main) => Some(ChangeSource::Main),
@@ -362,7 +362,7 @@ impl Changes {
         let noticed = if source.is_some() {
             Some(now)
         } else {
-            self.last_noticed.max(self.number_since)
+            self.last_noticed.max(self.update_sequence_since)
         };
         if let Some(last) = answered.iter().rfind(|hint| noticed >= Some(hint.began)) {
             self.changed_ticket = self.changed_ticket.max(last.last);
@@ -449,7 +449,7 @@ impl Changes {
     /// Notes a reload of the main. Its next update sequence belongs to the same catalog, whatever
     /// its value, and no replica is reloaded before it is known.
     pub(super) fn is_main_reloaded(&mut self) {
-        (self.number, self.has_been_asked) = (None, false);
+        (self.update_sequence, self.has_been_asked) = (None, false);
     }
 
     /// Returns the start of the main's silence, in which queries for its update sequence failed.
@@ -471,7 +471,7 @@ impl Changes {
     /// and its catalog may differ from the one last rolled out.
     pub(super) fn another_main(&mut self, now: Instant) -> Option<ChangeSource> {
         (
-            self.number,
+            self.update_sequence,
             self.known_since,
             self.has_been_asked,
             self.is_another_main,

@@ -24,7 +24,7 @@ const MAIN_RELOAD_PAUSE: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileChange {
     /// The update sequence in the file now.
-    pub number: u64,
+    pub update_sequence: u64,
     /// The update sequence in the file before.
     pub before: u64,
 }
@@ -73,12 +73,12 @@ impl MainReload {
 impl FileChange {
     /// True if the update sequence came from a node that reports `said` now.
     fn is_of(self, said: Option<u64>) -> bool {
-        self.number != self.before && said == Some(self.number)
+        self.update_sequence != self.before && said == Some(self.update_sequence)
     }
 
     /// True if the main wrote it on its way to the update sequence that it reports now.
     fn is_on_the_way_to(self, main: Option<u64>) -> bool {
-        self.before < self.number && main.is_some_and(|main| self.number < main)
+        self.before < self.update_sequence && main.is_some_and(|main| self.update_sequence < main)
     }
 }
 
@@ -89,7 +89,7 @@ impl Cluster {
             .directory
             .map_or_else(|| self.changes.epoch(), |pending| pending.epoch);
         let file = FileChange {
-            number: file.number,
+            update_sequence: file.update_sequence,
             before: first.before,
         };
         self.directory = Some(Doubt {
@@ -130,10 +130,10 @@ impl Cluster {
         }
         let main = self
             .changes
-            .number()
+            .update_sequence()
             .filter(|_| self.changes.silent_since().is_none());
-        let is_ours =
-            file.is_of(main) || replicas().any(|replica| file.is_of(replica.catalog.own.number()));
+        let is_ours = file.is_of(main)
+            || replicas().any(|replica| file.is_of(replica.catalog.own.update_sequence()));
         self.directory = None;
         if is_ours || file.is_on_the_way_to(main) || self.changes.epoch() > epoch {
             return;
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn a_file_is_explained_by_the_number_that_it_was_changed_to() {
         let moved = FileChange {
-            number: 12,
+            update_sequence: 12,
             before: 10,
         };
         assert!(moved.is_of(Some(12)) && !moved.is_of(Some(13)) && !moved.is_of(None));
@@ -271,7 +271,7 @@ mod tests {
                 && !moved.is_on_the_way_to(None)
         );
         let edited = FileChange {
-            number: 10,
+            update_sequence: 10,
             before: 10,
         };
         assert!(
@@ -279,7 +279,7 @@ mod tests {
             "no GeoServer changes the file and not its number"
         );
         let restored = FileChange {
-            number: 3,
+            update_sequence: 3,
             before: 10,
         };
         assert!(!restored.is_on_the_way_to(Some(10)));

@@ -36,7 +36,7 @@ mod due;
 mod evidence;
 mod hints;
 mod inflation;
-mod own;
+mod own_update_sequence;
 mod postponed;
 mod reload;
 mod replica_catalog;

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use super::credential_check::CredentialCheck;
 use super::due::Due;
-use super::own::SequenceReading;
+use super::own_update_sequence::SequenceReading;
 use super::postponed::Postponed;
 use super::replica_catalog::{Basis, Ended, ReplicaCatalog};
 use crate::cluster::{Cause, Outcome};
@@ -77,12 +77,12 @@ pub(super) enum Phase {
 pub(in crate::cluster) struct ReloadTarget {
     pub(in crate::cluster) epoch: u64,
     /// The main's update sequence; `None` if the main has not reported one yet.
-    pub(in crate::cluster) main_number: Option<u64>,
+    pub(in crate::cluster) main_update_sequence: Option<u64>,
     /// Least update sequence of the replica itself, if its files are to be as new as the main's
     /// update sequence.
     pub(in crate::cluster) expected: Option<u64>,
     /// Time when the main's update sequence was first read.
-    pub(in crate::cluster) number_since: Option<Instant>,
+    pub(in crate::cluster) update_sequence_since: Option<Instant>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -154,9 +154,9 @@ impl ReloadTarget {
     /// Returns the reason why the files read by a reload that began at `began` are old, if they
     /// are.
     fn outdated(&self, own: Option<u64>, began: Instant) -> Option<Cause> {
-        let (own, main) = (own?, self.main_number?);
+        let (own, main) = (own?, self.main_update_sequence?);
         let may_be_old = self
-            .number_since
+            .update_sequence_since
             .is_some_and(|since| began < since + ATTRIBUTE_CACHE);
         let is_old = may_be_old && self.expected.is_some_and(|expected| own < expected);
         is_old.then(|| {
@@ -415,7 +415,7 @@ impl ReplicaCatalog {
             return Step::Passed { reloaded: None };
         };
         self.own.reloaded(reading);
-        if let Some(cause) = target.outdated(reading.number, began) {
+        if let Some(cause) = target.outdated(reading.update_sequence, began) {
             self.retry_at = Some(now + OUTDATED_RETRY);
             self.last = Some(Ended {
                 at: now,
@@ -430,7 +430,7 @@ impl ReplicaCatalog {
         // It accepted our credentials for this reload, and would for another.
         self.access = CredentialCheck::Open(now);
         self.held = Some(target.epoch);
-        self.basis = if target.main_number.is_none() {
+        self.basis = if target.main_update_sequence.is_none() {
             Basis::Early
         } else {
             Basis::Knowledge

@@ -8,7 +8,7 @@ use super::credential_check::CredentialCheck;
 use super::directory::MainReload;
 use super::due::Due;
 use super::evidence::Evidence;
-use super::own::{OwnNumber, SequenceReading};
+use super::own_update_sequence::{OwnUpdateSequence, SequenceReading};
 use super::postponed::Postponed;
 use super::reload::{GIVEN_UP_AT_LEAST, Phase, Testing};
 use super::status::{LastCatalogReload, ReloadPhase, UpstreamCatalog};
@@ -23,7 +23,7 @@ pub(in crate::cluster) struct ReplicaCatalog {
     /// Epoch that must settle before the next reload, if the replica was not waiting for a reload
     /// when it began. If the replica turns out to be behind meanwhile, one reload brings both.
     waits_for: u64,
-    pub(super) own: OwnNumber,
+    pub(super) own: OwnUpdateSequence,
     pub(super) reads: Due,
     pub(super) phase: Phase,
     pub(super) access: CredentialCheck,
@@ -72,7 +72,7 @@ impl ReplicaCatalog {
             held: Some(changes.settled()),
             basis: Basis::Assumption,
             waits_for: changes.epoch(),
-            own: OwnNumber::default(),
+            own: OwnUpdateSequence::default(),
             reads: Due::At(now),
             phase: Phase::Serving,
             access: CredentialCheck::default(),
@@ -137,7 +137,7 @@ impl ReplicaCatalog {
         UpstreamCatalog {
             is_fresh: self.is_fresh(epoch),
             epoch: self.held,
-            number: self.own.number(),
+            update_sequence: self.own.update_sequence(),
             doing: self.doing(settled),
             is_out: !self.is_serving(),
             last_reload: self.last.as_ref().map(|last| LastCatalogReload {
@@ -172,12 +172,12 @@ impl ReplicaCatalog {
     /// it must not serve before its canary passed.
     pub(in crate::cluster) fn recall(
         &mut self,
-        main_number: Option<u64>,
+        main_update_sequence: Option<u64>,
         is_reloading: bool,
         start: Instant,
     ) -> bool {
-        match main_number {
-            Some(number) => self.basis = Basis::Memory(number),
+        match main_update_sequence {
+            Some(update_sequence) => self.basis = Basis::Memory(update_sequence),
             None => self.loses_all(),
         }
         if is_reloading {
@@ -192,15 +192,15 @@ impl ReplicaCatalog {
     pub(in crate::cluster) fn remembered(
         &self,
         epoch: u64,
-        main_number: Option<u64>,
+        main_update_sequence: Option<u64>,
     ) -> Option<Option<u64>> {
         match self.basis {
             _ if !self.is_fresh(epoch) => Some(None),
             Basis::Assumption => None,
             // The memory of the former process is still all the evidence there is.
-            Basis::Memory(number) => Some(Some(number)),
+            Basis::Memory(update_sequence) => Some(Some(update_sequence)),
             Basis::Early => Some(None),
-            Basis::Knowledge => Some(main_number),
+            Basis::Knowledge => Some(main_update_sequence),
         }
     }
 
@@ -229,11 +229,11 @@ impl ReplicaCatalog {
 
     /// Judges its freshness once the update sequences are known. Returns true if it turns out
     /// stale.
-    pub(super) fn judge(&mut self, main_number: Option<u64>) -> bool {
-        let Some(main) = main_number else {
+    pub(super) fn judge(&mut self, main_update_sequence: Option<u64>) -> bool {
+        let Some(main) = main_update_sequence else {
             return false;
         };
-        let is_stale = match (self.basis, self.own.number()) {
+        let is_stale = match (self.basis, self.own.update_sequence()) {
             (Basis::Assumption, Some(own)) => own < main,
             (Basis::Assumption, None) | (Basis::Knowledge, _) => return false,
             (Basis::Memory(then), _) => then != main,

@@ -6,7 +6,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use super::due::Due;
-use super::own::SequenceReading;
+use super::own_update_sequence::SequenceReading;
 use super::reload::Step;
 use super::status::CatalogStatus;
 use super::{ChangeSource, Concern, Hint, Sighting, Ticket, Tickets};
@@ -87,17 +87,17 @@ impl Cluster {
         Ok((epoch, mem::take(&mut self.outbox)))
     }
 
-    pub(in crate::cluster) fn version_read(
+    pub(in crate::cluster) fn update_sequence_read(
         &mut self,
         id: UpstreamId,
         asked: Instant,
-        number: Option<u64>,
+        update_sequence: Option<u64>,
         now: Instant,
     ) {
-        if number.is_none() && self.main_id() == Some(id) {
+        if update_sequence.is_none() && self.main_id() == Some(id) {
             self.changes.is_silent(now);
         }
-        self.reading_ended(id, asked, number, now);
+        self.reading_ended(id, asked, update_sequence, now);
     }
 
     /// Takes in a reading, or the loss of its report. A lost report is no evidence about the
@@ -106,7 +106,7 @@ impl Cluster {
         &mut self,
         id: UpstreamId,
         asked: Instant,
-        number: Option<u64>,
+        update_sequence: Option<u64>,
         now: Instant,
     ) {
         let is_awaited = |&at: &usize| self.upstreams[at].catalog.reads.is_answered(asked);
@@ -117,10 +117,10 @@ impl Cluster {
         // one.
         let is_in_its_reload = self.upstreams[at].catalog.main_reload.is_running();
         if self.upstreams[at].upstream.is_main() && !is_in_its_reload {
-            let change = match number {
-                Some(number) => {
-                    self.inflation.main_read(number, asked);
-                    self.changes.read(number, asked, now)
+            let change = match update_sequence {
+                Some(update_sequence) => {
+                    self.inflation.main_read(update_sequence, asked);
+                    self.changes.read(update_sequence, asked, now)
                 }
                 None => self.changes.unreadable(asked, now),
             };
@@ -130,7 +130,8 @@ impl Cluster {
         // An update sequence reported in the middle of a reload is neither the old one nor the new
         // one.
         if self.upstreams[at].catalog.is_serving() {
-            let (reading, is_move_enough) = (self.reading(number, asked), !self.can_reload());
+            let (reading, is_move_enough) =
+                (self.reading(update_sequence, asked), !self.can_reload());
             self.upstreams[at].catalog.read(reading, is_move_enough);
         }
         self.plan_read(at, now);
@@ -171,17 +172,20 @@ impl Cluster {
         &mut self,
         id: UpstreamId,
         asked: Instant,
-        (outcome, number): (&Outcome, Option<u64>),
+        (outcome, update_sequence): (&Outcome, Option<u64>),
         now: Instant,
     ) {
         let Some(at) = self.position(id) else { return };
-        let (needed, reading) = (self.config.health.rise, self.reading(number, asked));
+        let (needed, reading) = (
+            self.config.health.rise,
+            self.reading(update_sequence, asked),
+        );
         let outcome = self.weighed_canary(at, outcome, now);
         let step = self.upstreams[at]
             .catalog
             .tested(&outcome, reading, needed, now);
         if let (Step::Passed { reloaded: Some(_) }, Some(own), Some(main)) =
-            (&step, number, self.changes.number())
+            (&step, update_sequence, self.changes.update_sequence())
         {
             self.inflation.reloaded(own, main, asked);
         }
@@ -319,7 +323,7 @@ impl Cluster {
         CatalogStatus {
             epoch: self.changes.epoch(),
             settled: self.changes.settled(),
-            number: self.changes.number(),
+            update_sequence: self.changes.update_sequence(),
             silent_for: self
                 .changes
                 .silent_since()
@@ -372,24 +376,25 @@ impl Cluster {
         replicas.all(is_done)
     }
 
-    fn reading(&self, number: Option<u64>, asked: Instant) -> SequenceReading {
+    fn reading(&self, update_sequence: Option<u64>, asked: Instant) -> SequenceReading {
         SequenceReading {
-            number,
+            update_sequence,
             asked,
             settled: self.changes.settled_at(asked),
         }
     }
 
     fn judge_assumed(&mut self) {
-        let (number, epoch, settled) = (
-            self.changes.number(),
+        let (update_sequence, epoch, settled) = (
+            self.changes.update_sequence(),
             self.changes.epoch(),
             self.changes.settled(),
         );
         for at in 0..self.upstreams.len() {
             let state = &mut self.upstreams[at];
             let had_all = state.catalog.is_serving() && state.catalog.is_fresh(settled);
-            let is_stale = state.upstream.role == Role::Replica && state.catalog.judge(number);
+            let is_stale =
+                state.upstream.role == Role::Replica && state.catalog.judge(update_sequence);
             if is_stale && had_all {
                 // One reload brings the settling change as well.
                 state.catalog.wait_for(epoch);

@@ -229,7 +229,7 @@ impl Cluster {
         let upstream = &state.upstream;
         if state.is_readable() && state.catalog.reads.is_due(now) {
             state.catalog.reads.begin(now, timeout);
-            return Some(Action::ReadVersion(Arc::clone(upstream)));
+            return Some(Action::ReadUpdateSequence(Arc::clone(upstream)));
         }
         if state.catalog.access.ask(timeout, now) {
             return Some(Action::TryCredentials(Arc::clone(upstream)));
@@ -248,13 +248,17 @@ impl Cluster {
             return None;
         }
         let (epoch, upstream) = (self.changes.settled(), Arc::clone(upstream));
-        let (main_number, number_since) = (self.changes.number(), self.changes.number_since());
-        let expected = main_number.map(|number| self.inflation.expected(number));
+        let (main_update_sequence, update_sequence_since) = (
+            self.changes.update_sequence(),
+            self.changes.update_sequence_since(),
+        );
+        let expected =
+            main_update_sequence.map(|update_sequence| self.inflation.expected(update_sequence));
         let target = ReloadTarget {
             epoch,
-            main_number,
+            main_update_sequence,
             expected,
-            number_since,
+            update_sequence_since,
         };
         state.begin_reload(target, catalog.reload_timeout, now);
         self.changes.reload_began();

@@ -12,7 +12,7 @@ pub struct CatalogStatus {
     /// The last change that came to rest.
     pub settled: u64,
     /// The main's `updateSequence` when last read.
-    pub number: Option<u64>,
+    pub update_sequence: Option<u64>,
     /// Time for which the main has not reported its `updateSequence` although it was queried;
     /// `None` while it does. Changes since then are not known.
     pub silent_for: Option<Duration>,
@@ -38,7 +38,7 @@ pub struct UpstreamCatalog {
     /// Epoch of its catalog; `None` if that is older than every known epoch.
     pub epoch: Option<u64>,
     /// Its own `updateSequence` when last read.
-    pub number: Option<u64>,
+    pub update_sequence: Option<u64>,
     pub doing: ReloadPhase,
     /// True if it gets no requests because of its reload.
     pub is_out: bool,

@@ -134,9 +134,9 @@ impl Catalogs {
                 let (name, upstream, asked, _) = self.reloading.remove(at);
                 let outcome = (self.reload_answers)(&name);
                 if outcome.is_ok() {
-                    let number =
+                    let update_sequence =
                         (self.after_reload)(self.numbers.get("main").copied().unwrap_or_default());
-                    self.numbers.insert(name, number);
+                    self.numbers.insert(name, update_sequence);
                 }
                 self.handle(Event::CatalogReloaded {
                     upstream,
@@ -164,22 +164,22 @@ impl Catalogs {
                     report,
                 });
             }
-            Action::ReadVersion(upstream) => {
-                let number = self.numbers.get(upstream.name.as_str()).copied();
-                self.handle(Event::VersionRead {
+            Action::ReadUpdateSequence(upstream) => {
+                let update_sequence = self.numbers.get(upstream.name.as_str()).copied();
+                self.handle(Event::UpdateSequenceRead {
                     upstream: upstream.id,
                     asked: now,
-                    number,
+                    update_sequence,
                 });
             }
             Action::TestCanary(upstream) => {
                 let outcome = (self.canary)(upstream.name.as_str());
-                let number = self.numbers.get(upstream.name.as_str()).copied();
+                let update_sequence = self.numbers.get(upstream.name.as_str()).copied();
                 self.handle(Event::CanaryTested {
                     upstream: upstream.id,
                     asked: now,
                     outcome,
-                    number,
+                    update_sequence,
                 });
             }
             Action::TryCanary(upstream) => {
@@ -543,7 +543,7 @@ fn a_geofront_killed_in_the_middle_of_a_roll_finishes_it_when_it_is_back() {
 #[test]
 fn without_a_memory_whoever_is_behind_the_main_is_reloaded() {
     let numbers = [("main", 20), ("a", 12), ("b", 28)]
-        .map(|(name, number)| (name.to_owned(), number))
+        .map(|(name, update_sequence)| (name.to_owned(), update_sequence))
         .into();
     let mut catalogs = Catalogs::started(World::configured(with_credentials(config(2))), numbers);
     catalogs.live(SECOND * 60);
@@ -565,7 +565,7 @@ fn a_change_while_geofront_was_away_is_brought_to_everybody() {
     let known = |name: &str| Remembered {
         name: name.to_owned(),
         address: address(name),
-        main_number: Some(3),
+        main_update_sequence: Some(3),
         is_reloading: false,
     };
     let mut world = World::configured(with_credentials(config(2)));

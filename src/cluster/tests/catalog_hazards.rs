@@ -72,21 +72,23 @@ impl Catalogs {
         let mut is_asked = false;
         while let Some(action) = self.world.cluster.poll_action(self.world.now) {
             match action {
-                Action::ReadVersion(upstream) if upstream.name.as_str() == "a" => is_asked = true,
+                Action::ReadUpdateSequence(upstream) if upstream.name.as_str() == "a" => {
+                    is_asked = true
+                }
                 other => self.follow(other),
             }
         }
         is_asked
     }
 
-    fn a_says(&mut self, number: u64, asked: Instant) -> Option<u64> {
+    fn a_says(&mut self, update_sequence: u64, asked: Instant) -> Option<u64> {
         let upstream = self.world.id("a");
-        self.handle(Event::VersionRead {
+        self.handle(Event::UpdateSequenceRead {
             upstream,
             asked,
-            number: Some(number),
+            update_sequence: Some(update_sequence),
         });
-        self.world.status("a").catalog.number
+        self.world.status("a").catalog.update_sequence
     }
 
     fn serves(&self, name: &str) -> bool {
@@ -207,7 +209,7 @@ fn what_is_owed_to_who_is_down_is_not_forgotten_by_a_second_restart() {
     let memory = catalogs.world.cluster.memory();
     catalogs.numbers.insert("main".to_owned(), 15);
     let first = catalogs.restarted_with(&memory).living(SECOND * 5);
-    assert_eq!(first.remembered("a").unwrap().main_number, None);
+    assert_eq!(first.remembered("a").unwrap().main_update_sequence, None);
     let mut second = first.restarted();
     second.probe = |_| Outcome::Success;
     second.live(SECOND * 60);
@@ -224,7 +226,10 @@ fn of_whom_nothing_is_known_nothing_is_remembered() {
     catalogs.a_dies();
     let restarted = catalogs.restarted_with(&Memory::default());
     assert_eq!(restarted.remembered("a"), None);
-    assert_eq!(restarted.remembered("b").unwrap().main_number, Some(10));
+    assert_eq!(
+        restarted.remembered("b").unwrap().main_update_sequence,
+        Some(10)
+    );
 }
 
 #[test]

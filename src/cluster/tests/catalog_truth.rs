@@ -240,8 +240,8 @@ fn half_of_a_roll_survives_that_its_replicas_are_renamed() {
     );
     for (from, to) in [("a", "x"), ("b", "y"), ("c", "z")] {
         catalogs.world.reload(|config| renamed(config, from, to));
-        let number = catalogs.numbers[from];
-        catalogs.numbers.insert(to.to_owned(), number);
+        let update_sequence = catalogs.numbers[from];
+        catalogs.numbers.insert(to.to_owned(), update_sequence);
         catalogs
             .reloading
             .iter_mut()
@@ -256,7 +256,7 @@ fn half_of_a_roll_survives_that_its_replicas_are_renamed() {
         memory
             .upstreams
             .iter()
-            .all(|known| known.main_number == Some(15)),
+            .all(|known| known.main_update_sequence == Some(15)),
         "{memory:?}"
     );
 }

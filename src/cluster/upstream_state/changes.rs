@@ -249,7 +249,7 @@ impl UpstreamState {
     pub(in crate::cluster) fn recall(&mut self, known: &Remembered, start: Instant) {
         if self
             .catalog
-            .recall(known.main_number, known.is_reloading, start)
+            .recall(known.main_update_sequence, known.is_reloading, start)
         {
             self.upstream.load.close();
         }

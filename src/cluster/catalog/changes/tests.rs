@@ -8,10 +8,10 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Seconds after which a change that has not settled never does.
 const LONG: u32 = 10_000;
 
-fn known(number: u64, now: Instant) -> Changes {
+fn known(update_sequence: u64, now: Instant) -> Changes {
     let mut changes = Changes::new();
     assert_eq!(
-        changes.read(number, now, now),
+        changes.read(update_sequence, now, now),
         None,
         "the first number is no change"
     );

@@ -9,7 +9,7 @@
 use std::time::Instant;
 
 #[derive(Debug, Default)]
-pub(super) struct OwnNumber {
+pub(super) struct OwnUpdateSequence {
     said: Option<Said>,
     /// Answers to queries from before this instant are no evidence any more.
     since: Option<Instant>,
@@ -19,7 +19,7 @@ pub(super) struct OwnNumber {
 
 #[derive(Clone, Copy, Debug)]
 struct Said {
-    number: u64,
+    update_sequence: u64,
     /// The epoch that was settled at that time, at least. If the update sequence moves because of a
     /// restart, that epoch was loaded.
     epoch: Option<u64>,
@@ -28,15 +28,15 @@ struct Said {
 /// The result of a query: an answer, or the failure to get one.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cluster) struct SequenceReading {
-    pub(in crate::cluster) number: Option<u64>,
+    pub(in crate::cluster) update_sequence: Option<u64>,
     pub(in crate::cluster) asked: Instant,
     /// The epoch that was settled when the query was sent, if it is known.
     pub(in crate::cluster) settled: Option<u64>,
 }
 
-impl OwnNumber {
-    pub(super) fn number(&self) -> Option<u64> {
-        self.said.map(|said| said.number)
+impl OwnUpdateSequence {
+    pub(super) fn update_sequence(&self) -> Option<u64> {
+        self.said.map(|said| said.update_sequence)
     }
 
     /// Returns the time of the query with the latest answer or failure.
@@ -69,19 +69,22 @@ impl OwnNumber {
             return None;
         }
         (self.since, self.is_unread) = (Some(reading.asked), false);
-        let (before, number) = (self.said, reading.number?);
+        let (before, update_sequence) = (self.said, reading.update_sequence?);
         let epoch = reading.settled.or_else(|| before?.epoch);
-        self.said = Some(Said { number, epoch });
+        self.said = Some(Said {
+            update_sequence,
+            epoch,
+        });
         before
-            .filter(|said| said.number != number && is_enough)?
+            .filter(|said| said.update_sequence != update_sequence && is_enough)?
             .epoch
     }
 
     /// Takes in a reading after our own reload. Earlier values belong to another catalog.
     pub(super) fn reloaded(&mut self, reading: SequenceReading) {
         (self.since, self.is_unread) = (Some(reading.asked), false);
-        self.said = reading.number.map(|number| Said {
-            number,
+        self.said = reading.update_sequence.map(|update_sequence| Said {
+            update_sequence,
             epoch: reading.settled,
         });
     }
@@ -95,9 +98,9 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn at(asked: Instant, number: u64, settled: u64) -> SequenceReading {
+    fn at(asked: Instant, update_sequence: u64, settled: u64) -> SequenceReading {
         SequenceReading {
-            number: Some(number),
+            update_sequence: Some(update_sequence),
             asked,
             settled: Some(settled),
         }
@@ -107,7 +110,7 @@ mod tests {
     fn a_number_that_moved_while_nothing_listened_is_believed_where_the_replica_cannot_be_reloaded()
     {
         let start = Instant::now();
-        let mut own = OwnNumber::default();
+        let mut own = OwnUpdateSequence::default();
         assert_eq!(
             own.read(at(start, 10, 1), false),
             None,
@@ -120,7 +123,7 @@ mod tests {
     #[test]
     fn a_refused_connection_and_another_number_are_no_proof() {
         let start = Instant::now();
-        let mut own = OwnNumber::default();
+        let mut own = OwnUpdateSequence::default();
         own.read(at(start, 10, 1), false);
         own.was_not_there(Some(3), start + SECOND);
         assert_eq!(own.read(at(start + SECOND * 2, 18, 4), false), None);
@@ -129,7 +132,7 @@ mod tests {
     #[test]
     fn a_number_that_stays_proves_nothing_and_one_that_moves_by_a_live_reload_little() {
         let start = Instant::now();
-        let mut own = OwnNumber::default();
+        let mut own = OwnUpdateSequence::default();
         own.read(at(start, 10, 1), false);
         own.was_not_there(Some(3), start);
         assert_eq!(own.read(at(start, 10, 3), false), None);
@@ -144,7 +147,7 @@ mod tests {
     #[test]
     fn an_answer_to_a_question_from_before_it_was_gone_tells_nothing_about_what_came_back() {
         let start = Instant::now();
-        let mut own = OwnNumber::default();
+        let mut own = OwnUpdateSequence::default();
         own.read(at(start, 10, 1), false);
         own.was_not_there(Some(3), start + SECOND);
         own.came_up(start + SECOND * 2);
