@@ -260,7 +260,7 @@ impl From<&cluster::UpstreamCatalog> for UpstreamCatalog {
             fresh: status.is_fresh,
             epoch: status.epoch,
             number: status.update_sequence,
-            phase: status.doing.into(),
+            phase: status.phase.into(),
             last_reload: status.last_reload.as_ref().map(last_reload),
             retry_seconds: status.retry_in.map(|left| left.as_secs()),
         }

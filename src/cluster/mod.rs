@@ -365,7 +365,7 @@ impl Cluster {
             .map(|state| state.status(&catalog, view, now))
             .collect();
         for at in (0..upstreams.len()).filter(|at| self.is_held_back(*at)) {
-            upstreams[at].catalog.doing = ReloadPhase::HeldBack;
+            upstreams[at].catalog.phase = ReloadPhase::HeldBack;
         }
         let conditions = self.conditions.status(now);
         let chosen_layer = self.chosen_layer().map(str::to_owned);

@@ -89,7 +89,7 @@ fn upstream(called: &str, mode: Mode) -> UpstreamStatus {
             is_fresh: true,
             epoch: Some(3),
             update_sequence: Some(70),
-            doing: ReloadPhase::No,
+            phase: ReloadPhase::No,
             is_out: false,
             last_reload: None,
             retry_in: None,

@@ -572,7 +572,7 @@ async fn without_credentials_stale_replicas_are_seen_and_left_alone() {
         .await;
     rig.publish("news").await;
     rig.until("they are stale", |rig| {
-        rig.upstream("slave1").catalog.doing == ReloadPhase::Waiting
+        rig.upstream("slave1").catalog.phase == ReloadPhase::Waiting
     })
     .await;
     assert!(!rig.app.control.status(Instant::now()).catalog.can_reload);
@@ -634,7 +634,7 @@ async fn a_read_that_runs_is_finished_before_its_replica_is_reloaded() {
         .await;
     rig.publish("news").await;
     rig.until("it waits for its request", |rig| {
-        rig.upstream("slave1").catalog.doing == ReloadPhase::Draining
+        rig.upstream("slave1").catalog.phase == ReloadPhase::Draining
     })
     .await;
     assert!(is_map(&client.answer().await.unwrap()));

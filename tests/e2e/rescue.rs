@@ -27,8 +27,8 @@ fn pinned(reload_time: Duration) -> Plan {
         .catalog("poll = \"100ms\"\nsettle = \"100ms\"\nroll_share = 100")
 }
 
-fn doing(rig: &Rig, name: &str) -> ReloadPhase {
-    rig.upstream(name).catalog.doing
+fn phase(rig: &Rig, name: &str) -> ReloadPhase {
+    rig.upstream(name).catalog.phase
 }
 
 fn is_done(rig: &Rig) -> bool {
@@ -50,7 +50,7 @@ async fn wps_is_answered_while_its_only_replica_waits_for_another_process_before
     .await;
     rig.main.publish("geor:news");
     rig.until("slave2 waits for it to end", |rig| {
-        doing(rig, "slave2") == ReloadPhase::Draining
+        phase(rig, "slave2") == ReloadPhase::Draining
     })
     .await;
     let answer = rig.get(PROCESS).await;

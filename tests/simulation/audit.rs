@@ -140,7 +140,7 @@ impl Upkeep {
             // It has begun to drain in this very step.
             None => (self.was_testing(), self.is_overdue(catalog, bound, now)),
         };
-        catalog.doing == ReloadPhase::Draining && !may_be_empty && !is_final
+        catalog.phase == ReloadPhase::Draining && !may_be_empty && !is_final
     }
 
     /// It waited for its canary before this step, and has not returned from its reload in it.
@@ -291,7 +291,7 @@ impl World {
         self.check_promises(&status);
         self.check_the_last(&status);
         let wants = |s: &UpstreamStatus| {
-            s.health == HealthState::Up && s.catalog.doing == ReloadPhase::Waiting
+            s.health == HealthState::Up && s.catalog.phase == ReloadPhase::Waiting
         };
         let could = |s: &UpstreamStatus| {
             wants(s) && s.role == Role::Replica && s.catalog.retry_in.is_none()
@@ -370,7 +370,7 @@ impl World {
         let may_be_old = self.may_have_read_old_files(&catalog);
         let entry = self.ledger.get_mut(&key).expect("it is tracked");
         let upkeep = &mut entry.upkeep;
-        let is_draining = status.catalog.doing == ReloadPhase::Draining;
+        let is_draining = status.catalog.phase == ReloadPhase::Draining;
         if is_draining && upkeep.draining_since.is_none() {
             left.push(key.clone());
             upkeep.is_final = upkeep.is_overdue(&status.catalog, drain_timeout, now);
@@ -378,7 +378,7 @@ impl World {
         let was_testing = upkeep.was_testing();
         upkeep.was_out = is_draining && (upkeep.was_out || was_testing);
         upkeep.draining_since = is_draining.then(|| upkeep.draining_since.unwrap_or(now));
-        let is_tested = status.catalog.doing == ReloadPhase::Testing;
+        let is_tested = status.catalog.phase == ReloadPhase::Testing;
         upkeep.testing_since = is_tested.then(|| upkeep.testing_since.unwrap_or(now));
         if std::mem::take(&mut upkeep.must_serve) {
             assert!(
@@ -389,7 +389,7 @@ impl World {
         }
         upkeep
             .leases_at_call
-            .take_if(|_| status.catalog.doing != ReloadPhase::Reloading);
+            .take_if(|_| status.catalog.phase != ReloadPhase::Reloading);
         assert!(
             upkeep
                 .leases_at_call
@@ -473,7 +473,7 @@ impl World {
         for status in status
             .upstreams
             .iter()
-            .filter(|status| status.catalog.doing == ReloadPhase::Draining)
+            .filter(|status| status.catalog.phase == ReloadPhase::Draining)
         {
             let was_out = self.ledger[&key(status)].upkeep.was_out;
             let could = status.health == HealthState::Up
@@ -582,7 +582,7 @@ impl World {
                 let had_all = upkeep
                     .was
                     .as_ref()
-                    .is_some_and(|was| was.catalog.doing == ReloadPhase::No);
+                    .is_some_and(|was| was.catalog.phase == ReloadPhase::No);
                 if had_all && self.audit.settled < self.audit.epoch {
                     self.tally.count("found stale while a change settles");
                     upkeep.waits_for = self.audit.epoch;
@@ -663,7 +663,7 @@ impl World {
             let is_back = status.health == HealthState::Up && !is_set_aside(status);
             is_back
                 && (!self.blueprint.can_reload()
-                    || status.catalog.is_fresh && status.catalog.doing == ReloadPhase::No)
+                    || status.catalog.is_fresh && status.catalog.phase == ReloadPhase::No)
         };
         let is_noticed = self.calm.is_some_and(|calm| calm + noticed <= self.now);
         is_noticed
@@ -696,5 +696,5 @@ impl World {
 
 /// It waits for its canary, whether or not it has been given up on.
 pub(crate) fn is_testing(catalog: &UpstreamCatalog) -> bool {
-    catalog.is_out && matches!(catalog.doing, ReloadPhase::Testing | ReloadPhase::Failed)
+    catalog.is_out && matches!(catalog.phase, ReloadPhase::Testing | ReloadPhase::Failed)
 }

@@ -64,9 +64,9 @@ impl World {
                 .known()
                 .expect("simulated upstreams have addresses"),
         );
-        let (mode, doing) = {
+        let (mode, phase) = {
             let oracle = self.oracle();
-            (oracle.of(&key).mode, oracle.of(&key).catalog.doing)
+            (oracle.of(&key).mode, oracle.of(&key).catalog.phase)
         };
         assert_ne!(
             mode,
@@ -80,7 +80,7 @@ impl World {
         match action {
             Action::Probe(upstream) => {
                 assert_ne!(
-                    doing,
+                    phase,
                     ReloadPhase::Reloading,
                     "nobody is probed while it reloads"
                 );
@@ -89,7 +89,7 @@ impl World {
             Action::ReadUpdateSequence(upstream) => self.begin_reading(&upstream),
             Action::TestCanary(upstream) => {
                 assert!(
-                    matches!(doing, ReloadPhase::Testing | ReloadPhase::Failed),
+                    matches!(phase, ReloadPhase::Testing | ReloadPhase::Failed),
                     "the canary is for who has reloaded"
                 );
                 self.begin_canary(&upstream);

@@ -46,7 +46,7 @@ impl World {
         self.handle(Event::Tick);
         let lost = self.oracle().classes_only_of(key);
         if mode == Mode::Maintenance
-            && self.oracle().of(key).catalog.doing == ReloadPhase::Reloading
+            && self.oracle().of(key).catalog.phase == ReloadPhase::Reloading
         {
             self.tally.count("an order in the middle of a reload");
         }

@@ -420,7 +420,7 @@ impl<'w> Oracle<'w> {
 
     /// The only one that serves some class is out for its reload, which will not be put off.
     fn returns(&self, name: &str, tried: &[Key]) -> bool {
-        let returns = |status: &UpstreamStatus| match status.catalog.doing {
+        let returns = |status: &UpstreamStatus| match status.catalog.phase {
             ReloadPhase::Reloading | ReloadPhase::Testing => true,
             ReloadPhase::Draining => !self.ledger[&key(status)].upkeep.may_be_put_off(
                 &status.catalog,
@@ -519,7 +519,7 @@ impl<'w> Oracle<'w> {
     /// Its first probe is still to come.
     fn is_awaited(&self, status: &UpstreamStatus) -> bool {
         let is_asked =
-            status.mode != Mode::Maintenance && status.catalog.doing != ReloadPhase::Reloading;
+            status.mode != Mode::Maintenance && status.catalog.phase != ReloadPhase::Reloading;
         let is_unknown = status.health == HealthState::Unknown && !status.is_reachable;
         is_unknown && is_asked && !self.ledger[&key(status)].measured.is_unheard
     }

@@ -179,12 +179,12 @@ impl Site {
 
     pub(crate) fn is_all_fresh(&self) -> bool {
         let status = self.cluster.status(self.now);
-        let is_done = |doing| matches!(doing, ReloadPhase::No);
+        let is_done = |phase| matches!(phase, ReloadPhase::No);
         status.catalog.is_done
             && status
                 .upstreams
                 .iter()
-                .all(|status| is_done(status.catalog.doing))
+                .all(|status| is_done(status.catalog.phase))
     }
 
     /// Requests that wait for a place.
@@ -354,7 +354,7 @@ impl Site {
 
     fn answer(&self, action: &Action, asked: Instant) -> (Duration, Event) {
         let id = |upstream: &Arc<Upstream>| -> UpstreamId { upstream.id };
-        let number = Some(self.number);
+        let update_sequence = Some(self.number);
         let event = match action {
             Action::Probe(upstream) => Event::Probed {
                 upstream: id(upstream),
@@ -366,7 +366,7 @@ impl Site {
             Action::ReadUpdateSequence(upstream) => Event::UpdateSequenceRead {
                 upstream: id(upstream),
                 asked,
-                number,
+                update_sequence,
             },
             Action::TryCredentials(upstream) => Event::CredentialsTried {
                 upstream: id(upstream),
@@ -394,7 +394,7 @@ impl Site {
                 upstream: id(upstream),
                 asked,
                 outcome: Outcome::Success,
-                number,
+                update_sequence,
             },
             Action::TryCanary(_) => Event::CanaryTried {
                 asked,

@@ -113,7 +113,7 @@ impl World {
         };
         let is_found = since.is_some_and(|since| since + patience(&self.config) <= self.now);
         let is_pinned = matches!(self.config.classes[class].served_by, ServedBy::Upstream(_));
-        let is_on_its_way = match status.catalog.doing {
+        let is_on_its_way = match status.catalog.phase {
             // Requests that only it serves wait for it.
             ReloadPhase::Reloading | ReloadPhase::Testing if is_pinned => false,
             // Its reload has just been ordered.

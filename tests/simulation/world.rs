@@ -512,7 +512,7 @@ impl World {
         let judge = |status: &UpstreamStatus| {
             let measured = &self.ledger[&key(status)].measured;
             let in_maintenance = status.mode == Mode::Maintenance;
-            let is_asked = !in_maintenance && status.catalog.doing != ReloadPhase::Reloading;
+            let is_asked = !in_maintenance && status.catalog.phase != ReloadPhase::Reloading;
             let is_awaited = measured.reach == Known::Nothing && is_asked && !measured.is_unheard;
             (
                 status.name.to_string(),

@@ -138,7 +138,7 @@ impl ReplicaCatalog {
             is_fresh: self.is_fresh(epoch),
             epoch: self.held,
             update_sequence: self.own.update_sequence(),
-            doing: self.doing(settled),
+            phase: self.reload_phase(settled),
             is_out: !self.is_serving(),
             last_reload: self.last.as_ref().map(|last| LastCatalogReload {
                 ago: now.saturating_duration_since(last.at),
@@ -149,7 +149,7 @@ impl ReplicaCatalog {
         }
     }
 
-    fn doing(&self, settled: u64) -> ReloadPhase {
+    fn reload_phase(&self, settled: u64) -> ReloadPhase {
         match &self.phase {
             Phase::Serving if self.is_fresh(settled) => ReloadPhase::No,
             Phase::Serving if self.retry_at.is_some() => ReloadPhase::Failed,

@@ -39,7 +39,7 @@ pub struct UpstreamCatalog {
     pub epoch: Option<u64>,
     /// Its own `updateSequence` when last read.
     pub update_sequence: Option<u64>,
-    pub doing: ReloadPhase,
+    pub phase: ReloadPhase,
     /// True if it gets no requests because of its reload.
     pub is_out: bool,
     /// The last reload; `None` until one ended.

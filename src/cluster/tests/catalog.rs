@@ -246,8 +246,8 @@ impl Catalogs {
         self.world.status(name).catalog.is_fresh
     }
 
-    pub(super) fn doing(&self, name: &str) -> ReloadPhase {
-        self.world.status(name).catalog.doing
+    pub(super) fn phase(&self, name: &str) -> ReloadPhase {
+        self.world.status(name).catalog.phase
     }
 
     pub(super) fn all_fresh(&self) -> bool {
@@ -313,7 +313,7 @@ fn a_replica_is_reloaded_when_its_last_request_has_ended() {
     catalogs.publish();
     catalogs.live(SECOND * 30);
     assert_eq!(
-        (catalogs.doing("a"), catalogs.reloads.len()),
+        (catalogs.phase("a"), catalogs.reloads.len()),
         (ReloadPhase::Draining, 0)
     );
     drop(running);
@@ -345,7 +345,7 @@ fn nobody_gets_into_a_draining_replica_even_from_an_older_snapshot() {
     catalogs.publish();
     catalogs.reload_takes = SECOND * 100;
     catalogs.live(SECOND * 10);
-    assert_eq!(catalogs.doing("a"), ReloadPhase::Reloading);
+    assert_eq!(catalogs.phase("a"), ReloadPhase::Reloading);
     let selection = older
         .select(RequestClass::Map, &Tried::default(), catalogs.world.now)
         .unwrap();
@@ -360,7 +360,7 @@ fn the_last_one_that_serves_is_not_reloaded() {
     catalogs.publish();
     catalogs.live(SECOND * 60);
     assert_eq!(
-        (catalogs.reloads.len(), catalogs.doing("a")),
+        (catalogs.reloads.len(), catalogs.phase("a")),
         (0, ReloadPhase::HeldBack)
     );
 }
@@ -529,7 +529,7 @@ fn a_geofront_killed_in_the_middle_of_a_roll_finishes_it_when_it_is_back() {
     catalogs.publish();
     catalogs.live(SECOND * 11);
     assert_eq!(
-        (catalogs.is_fresh("a"), catalogs.doing("b")),
+        (catalogs.is_fresh("a"), catalogs.phase("b")),
         (true, ReloadPhase::Reloading)
     );
     let mut world = World::configured(with_credentials(config(3)));
@@ -585,7 +585,7 @@ fn orders_and_config_reloads_in_the_middle_of_a_roll_leave_no_door_closed() {
     catalogs.reload_takes = SECOND * 5;
     catalogs.publish();
     catalogs.live(SECOND * 5);
-    assert_eq!(catalogs.doing("a"), ReloadPhase::Reloading);
+    assert_eq!(catalogs.phase("a"), ReloadPhase::Reloading);
     catalogs.world.set_mode("a", Mode::Maintenance);
     catalogs
         .world
@@ -603,7 +603,7 @@ fn a_replica_that_becomes_the_main_in_its_reload_serves_at_once() {
     catalogs.reload_takes = SECOND * 50;
     catalogs.publish();
     catalogs.live(SECOND * 5);
-    assert_eq!(catalogs.doing("a"), ReloadPhase::Reloading);
+    assert_eq!(catalogs.phase("a"), ReloadPhase::Reloading);
     catalogs.world.reload(|config| {
         let role_of_main = config.upstreams[0].role;
         config.upstreams[0].role = config.upstreams[1].role;

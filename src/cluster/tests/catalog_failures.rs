@@ -30,7 +30,7 @@ fn a_replica_that_fails_its_reload_is_reported_and_tried_again_and_does_not_hold
         "{:#?}",
         catalogs.log
     );
-    assert_eq!(catalogs.doing("a"), ReloadPhase::Failed);
+    assert_eq!(catalogs.phase("a"), ReloadPhase::Failed);
     assert!(
         !catalogs
             .world
@@ -56,7 +56,7 @@ fn a_reload_that_failed_before_it_began_leaves_the_old_catalog_serving() {
     assert_eq!(catalogs.world.served_by(RequestClass::Map), ["a", "b"]);
     assert!(catalogs.world.status("a").catalog.retry_in.is_some());
     assert_eq!(
-        catalogs.doing("a"),
+        catalogs.phase("a"),
         ReloadPhase::Failed,
         "it serves, and yet"
     );
@@ -89,7 +89,7 @@ fn a_replica_that_refuses_our_credentials_serves_on_while_the_others_are_reloade
     }
     assert!(catalogs.is_fresh("b") && !catalogs.is_fresh("a"));
     assert_eq!(
-        (catalogs.reloads.as_slice(), catalogs.doing("a")),
+        (catalogs.reloads.as_slice(), catalogs.phase("a")),
         (["b".to_owned()].as_slice(), ReloadPhase::Failed)
     );
     let texts = |catalogs: &Catalogs| {
@@ -185,7 +185,7 @@ fn a_replica_without_its_canary_is_kept_out() {
     };
     catalogs.publish();
     catalogs.live(SECOND * 60);
-    assert_eq!(catalogs.doing("a"), ReloadPhase::Testing);
+    assert_eq!(catalogs.phase("a"), ReloadPhase::Testing);
     assert_eq!(catalogs.world.served_by(RequestClass::Map), ["b"]);
     catalogs.live(SECOND * 600);
     assert_eq!(catalogs.world.served_by(RequestClass::Map), ["b"]);

@@ -40,7 +40,7 @@ impl Catalogs {
         };
         catalogs.publish();
         catalogs.live(catalogs.world.config.catalog.settle);
-        assert_eq!(catalogs.doing("a"), ReloadPhase::Reloading);
+        assert_eq!(catalogs.phase("a"), ReloadPhase::Reloading);
         catalogs
     }
 
@@ -147,7 +147,7 @@ fn a_replica_that_is_ordered_back_in_the_middle_of_its_reload_serves_when_its_ca
     catalogs.world.set_mode("a", Mode::Ready);
     catalogs.live(SECOND * 10);
     assert_eq!(
-        (catalogs.doing("a"), catalogs.serves("a")),
+        (catalogs.phase("a"), catalogs.serves("a")),
         (ReloadPhase::Reloading, false)
     );
     catalogs.live(SECOND * 100);
@@ -308,7 +308,7 @@ fn a_replica_that_waits_for_another_reload_after_a_failure_is_remembered_as_one_
     let is_draining = (0..60).any(|_| {
         catalogs.act();
         catalogs.world.wait(SECOND);
-        catalogs.doing("a") == ReloadPhase::Draining
+        catalogs.phase("a") == ReloadPhase::Draining
     });
     assert!(is_draining && catalogs.remembered("a").unwrap().is_reloading);
     assert!(!catalogs.restarted().serves("a"));
@@ -325,7 +325,7 @@ fn a_replica_whose_requests_are_waited_for_serves_again_when_it_has_become_the_l
     ];
     catalogs.publish();
     catalogs.live(SECOND * 5);
-    assert_eq!(catalogs.doing("a"), ReloadPhase::Draining);
+    assert_eq!(catalogs.phase("a"), ReloadPhase::Draining);
     catalogs.world.set_mode("b", Mode::Maintenance);
     catalogs.live(Duration::ZERO);
     assert!(catalogs.serves("a") && catalogs.reloads.is_empty());
@@ -337,7 +337,7 @@ fn without_credentials_nobody_is_kept_waiting_for_a_reload() {
     let _running = catalogs.request(RequestClass::Map);
     catalogs.publish();
     catalogs.live(SECOND * 5);
-    assert_eq!(catalogs.doing("a"), ReloadPhase::Draining);
+    assert_eq!(catalogs.phase("a"), ReloadPhase::Draining);
     catalogs
         .world
         .reload(|to| to.geoserver.credentials = config(1).geoserver.credentials);
@@ -408,10 +408,10 @@ fn an_answer_to_a_reload_that_was_given_up_is_none_to_the_next() {
         ..Catalogs::reloading_a(SECOND * 100_000)
     };
     let (_, upstream, asked, _) = catalogs.reloading[0].clone();
-    let until = |catalogs: &mut Catalogs, doing| {
+    let until = |catalogs: &mut Catalogs, phase| {
         (0..10_000).find(|_| {
             catalogs.live(SECOND);
-            catalogs.doing("a") == doing
+            catalogs.phase("a") == phase
         })
     };
     until(&mut catalogs, ReloadPhase::Failed).unwrap();
@@ -421,7 +421,7 @@ fn an_answer_to_a_reload_that_was_given_up_is_none_to_the_next() {
         asked,
         outcome: Ok(()),
     });
-    assert_eq!(catalogs.doing("a"), ReloadPhase::Reloading);
+    assert_eq!(catalogs.phase("a"), ReloadPhase::Reloading);
 }
 
 #[test]

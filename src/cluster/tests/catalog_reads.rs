@@ -23,7 +23,7 @@ fn capabilities_come_from_the_fresh_or_the_main() {
     assert_eq!(catalogs.world.served_by(RequestClass::Map), ["a", "b"]);
     catalogs.reload_takes = SECOND * 5;
     catalogs.live(SECOND * 10);
-    assert_eq!(catalogs.doing("b"), ReloadPhase::Reloading);
+    assert_eq!(catalogs.phase("b"), ReloadPhase::Reloading);
     assert_eq!(catalogs.world.served_by(RequestClass::Capabilities), ["a"]);
 }
 
@@ -66,7 +66,7 @@ fn stale_replicas_relieve_full_fresh_ones_where_they_serve_and_where_they_do_not
         catalogs.publish();
         catalogs.live(SECOND * 10);
         assert_eq!(
-            (catalogs.is_fresh("a"), catalogs.doing("b")),
+            (catalogs.is_fresh("a"), catalogs.phase("b")),
             (true, ReloadPhase::Reloading)
         );
         let expected = expected

@@ -26,7 +26,7 @@ fn a_replica_that_read_old_files_is_stale_and_reloaded_again() {
         (
             catalogs.reloads.len(),
             catalogs.is_fresh("a"),
-            catalogs.doing("a")
+            catalogs.phase("a")
         ),
         (1, false, ReloadPhase::Failed)
     );
@@ -104,7 +104,7 @@ fn no_reload_begins_while_one_that_was_given_up_on_may_run_on() {
     let timeout = catalogs.world.config.catalog.reload_timeout;
     catalogs.live(timeout + SECOND * 60);
     assert_eq!(
-        (catalogs.doing("a"), catalogs.reloads.len()),
+        (catalogs.phase("a"), catalogs.reloads.len()),
         (ReloadPhase::Failed, 1),
         "{:#?}",
         catalogs.log
@@ -235,7 +235,7 @@ fn half_of_a_roll_survives_that_its_replicas_are_renamed() {
     catalogs.publish();
     catalogs.live(SECOND * 11);
     assert_eq!(
-        (catalogs.is_fresh("a"), catalogs.doing("b")),
+        (catalogs.is_fresh("a"), catalogs.phase("b")),
         (true, ReloadPhase::Reloading)
     );
     for (from, to) in [("a", "x"), ("b", "y"), ("c", "z")] {
