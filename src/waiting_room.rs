@@ -24,7 +24,7 @@ use crate::ogc::RequestClass;
 pub use crate::admission::RECHECK_INTERVAL;
 
 /// Snapshots that one choice looks at, each because a door was closed since the one before.
-const MOST_LOOKS: usize = 8;
+const MAX_LOOKS: usize = 8;
 
 /// How a wait ended.
 pub type WaitResult = admission::WaitlistResult<Admission, NoUpstream>;
@@ -177,7 +177,7 @@ impl WaitingRoom {
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
         let mut selected = Err(NoUpstream::NoneEligible);
-        for _ in 0..MOST_LOOKS {
+        for _ in 0..MAX_LOOKS {
             let snapshot = self.control.snapshot();
             selected = request.select(&snapshot, may_join, now);
             if selected.is_ok() || snapshot.is(&self.control.snapshot()) {

@@ -27,7 +27,7 @@ pub use limiter::{LimitCheck, Limiter};
 pub use overload::{OverloadDetector, STANDING_AFTER};
 pub use pace::Pace;
 pub use queue::{AGEING, Ask, Offer, Pushed, Queue, Waiter, WaiterId};
-pub use rates::{MOST_COUNTED, RateState, Rates};
+pub use rates::{MAX_COUNTED, RateState, Rates};
 pub use status::{ClassWaiting, QueueStatus};
 pub use waitlist::{
     Newcomer, RECHECK_INTERVAL, SlotSearch, Slots, Waitlist, WaitlistAnswer, WaitlistResult,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::concurrency_keys::Metered;
 
 /// Users or addresses counted for one rule in one window.
-pub const MOST_COUNTED: usize = 65_536;
+pub const MAX_COUNTED: usize = 65_536;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -70,7 +70,7 @@ impl Rates {
 impl Table {
     /// The count with this one; 0 for requests that are not counted.
     fn count(&mut self, who: u64) -> u32 {
-        if self.counts.len() >= MOST_COUNTED && !self.counts.contains_key(&who) {
+        if self.counts.len() >= MAX_COUNTED && !self.counts.contains_key(&who) {
             return 0;
         }
         let count = self.counts.entry(who).or_default();
@@ -144,7 +144,7 @@ mod tests {
     fn a_flood_of_users_fills_the_table_and_no_more() {
         let limits = limits("control_flow = 'user.ows=1/d'");
         let mut rates = Rates::default();
-        (0..MOST_COUNTED as u64 + 10)
+        (0..MAX_COUNTED as u64 + 10)
             .for_each(|user| assert!(!ask(&mut rates, &limits, user, 0)[0].0));
         assert!(
             ask(&mut rates, &limits, 3, 0)[0].0,
@@ -156,7 +156,7 @@ mod tests {
         );
         assert_eq!(
             rates.tables.values().next().unwrap().counts.len(),
-            MOST_COUNTED
+            MAX_COUNTED
         );
         rates.keep(|_| false);
         assert!(rates.tables.is_empty());

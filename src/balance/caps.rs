@@ -22,9 +22,9 @@ pub const RESERVE: u32 = 2;
 /// Slots for the quickest requests on top of a learned cap, in percent of it.
 const EXTRA: u32 = 25;
 /// Minimum of the extra slots, because tiles come in twos and threes.
-const LEAST_EXTRA: u32 = 2;
+const MIN_EXTRA: u32 = 2;
 /// Minimum of the slots for heavy requests within a learned cap, whatever their share is.
-const LEAST_HEAVY: u32 = 2;
+const MIN_HEAVY: u32 = 2;
 
 /// The slots of an upstream that a request may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,11 +148,11 @@ impl Caps {
         let slower = learned.cap.max(1);
         let keeps_up = learned.heavy.min(slower - slower / 4);
         let heavy = part(slower, heavy, 100)
-            .max(LEAST_HEAVY)
+            .max(MIN_HEAVY)
             .min((slower - 1).max(1))
             .max(keeps_up);
         let extra = if learned.has_extra {
-            part(slower, EXTRA, 100).max(LEAST_EXTRA)
+            part(slower, EXTRA, 100).max(MIN_EXTRA)
         } else {
             0
         };

@@ -78,13 +78,13 @@ pub fn pick_by(
 /// The candidates of the lowest cost, kept so that the choice among them needs no second scan.
 #[derive(Default)]
 struct Equals {
-    noted: [u32; Self::MOST_NOTED],
+    noted: [u32; Self::MAX_NOTED],
     count: usize,
 }
 
 impl Equals {
     /// Equals that are noted; more than most clusters have upstreams.
-    const MOST_NOTED: usize = 32;
+    const MAX_NOTED: usize = 32;
 
     #[inline]
     fn begin_with(&mut self, at: usize) {
@@ -109,7 +109,7 @@ impl Equals {
     fn whose_turn(&self, start: usize) -> Option<usize> {
         match self.count {
             1 => Some(self.first()),
-            count if count <= Self::MOST_NOTED => Some(self.noted[start % count] as usize),
+            count if count <= Self::MAX_NOTED => Some(self.noted[start % count] as usize),
             _ => None,
         }
     }
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn more_equals_than_are_noted_share_evenly_too() {
-        let world = vec![candidate(0, 100); 3 * Equals::MOST_NOTED];
+        let world = vec![candidate(0, 100); 3 * Equals::MAX_NOTED];
         let mut picks: Vec<_> = (0..world.len())
             .filter_map(|start| pick(&world, start))
             .collect();

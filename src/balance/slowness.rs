@@ -19,7 +19,7 @@
 //! * An upstream is slow if it is slower than the middle of its peers, with confidence. At most
 //!   half of a cluster can therefore be slow, and a slowdown of all upstreams is attributed to
 //!   none.
-//! * The share is never less than [`LEAST_SHARE`], and old evidence loses weight. About once in
+//! * The share is never less than [`MIN_SHARE`], and old evidence loses weight. About once in
 //!   [`TRIAL_PAUSE`], an upstream with a reduced share is next for a light request, or half as
 //!   often for another if no light ones come. While such a trial goes well, the next follows at
 //!   once, so a recovery is noticed in seconds.
@@ -41,7 +41,7 @@ const TRIAL_PAUSE: Duration = Duration::from_secs(1);
 /// The whole weight, in the unit of shares.
 pub const WHOLE: u32 = 1024;
 /// Least part of its weight that an upstream keeps.
-const LEAST_SHARE: f64 = 1.0 / 16.0;
+const MIN_SHARE: f64 = 1.0 / 16.0;
 /// Slowness that is tolerated, as a logarithm: nearly twice.
 const TOLERATED: f64 = 0.6;
 /// Steepness with which the share falls above that.
@@ -60,7 +60,7 @@ const CONFIDENCE: f64 = 1.2;
 /// Weight below which a comparison has no result.
 const COMPARABLE: f64 = 4.0;
 /// Most upstreams that are compared with each other. Beyond them, only the first are compared.
-const MOST_COMPARED: usize = 64;
+const MAX_COMPARED: usize = 64;
 
 /// The evidence about one class at one upstream, in one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -320,7 +320,7 @@ impl Slowness {
     fn conclude(&self, slower: f64, now: Instant) {
         let share = (-STEEPNESS * (slower - TOLERATED))
             .exp()
-            .clamp(LEAST_SHARE, 1.0);
+            .clamp(MIN_SHARE, 1.0);
         let share = (share * f64::from(WHOLE)).round() as u64;
         if share < u64::from(WHOLE) && self.share() == WHOLE {
             self.next_trial
@@ -344,12 +344,12 @@ fn log_seconds(micros: u64) -> f64 {
 /// Compares `peers` with each other, if this was not done a moment ago. They must come in the same
 /// order every time.
 pub fn review<'a>(peers: impl Iterator<Item = &'a Slowness>, now: Instant) {
-    let mut peers = peers.take(MOST_COMPARED);
+    let mut peers = peers.take(MAX_COMPARED);
     let Some(first) = peers.next() else { return };
     let Some(passed) = first.begin_review(now) else {
         return;
     };
-    let mut compared = [first; MOST_COMPARED];
+    let mut compared = [first; MAX_COMPARED];
     let mut count = 1;
     for peer in peers {
         compared[count] = peer;
@@ -362,7 +362,7 @@ fn compare(peers: &[&Slowness], passed: Duration, now: Instant) {
     let kept = 0.5_f64.powf(passed.as_secs_f64() / HALF_LIFE.as_secs_f64());
     peers.iter().for_each(|peer| peer.age(kept));
     for (at, one) in peers.iter().enumerate() {
-        let mut found = [0.0_f64; MOST_COMPARED];
+        let mut found = [0.0_f64; MAX_COMPARED];
         let mut count = 0;
         for (_, other) in peers.iter().enumerate().filter(|(other, _)| *other != at) {
             if let Some(slower) = slower_than(one, other, now) {

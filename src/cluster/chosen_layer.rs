@@ -8,9 +8,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::catalog::Due;
 use super::{Action, Cluster, Condition, TransitionKind, Upstream};
 use crate::config::Role;
+use crate::health::PollTimer;
 
 /// Limit for one choice, which takes the capabilities of a large catalog and some maps.
 const CHOICE_LIMIT: Duration = Duration::from_secs(120);
@@ -34,7 +34,7 @@ pub struct LayerChoice {
 /// The state of the choice.
 #[derive(Debug)]
 pub(super) struct Choosing {
-    due: Due,
+    due: PollTimer,
     /// The reason why the last choice had no result.
     failure: Option<&'static str>,
     failures: u32,
@@ -44,7 +44,7 @@ pub(super) struct Choosing {
 impl Choosing {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            due: Due::At(now),
+            due: PollTimer::At(now),
             failure: None,
             failures: 0,
             previous: None,
@@ -76,7 +76,7 @@ impl Cluster {
                     self.choosing.due,
                     self.choosing.failure,
                     self.choosing.failures,
-                ) = (Due::At(now + PAUSE), None, 0);
+                ) = (PollTimer::At(now + PAUSE), None, 0);
                 self.chosen_layer = Some(layer.clone());
                 self.emit(None, TransitionKind::LayerChosen { layer });
             }
@@ -84,7 +84,8 @@ impl Cluster {
                 let pause = PAUSE
                     .saturating_mul(1 << self.choosing.failures.min(16))
                     .min(MAX_PAUSE);
-                (self.choosing.due, self.choosing.failure) = (Due::At(now + pause), Some(why));
+                (self.choosing.due, self.choosing.failure) =
+                    (PollTimer::At(now + pause), Some(why));
                 self.choosing.failures += 1;
             }
         }

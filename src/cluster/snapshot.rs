@@ -171,7 +171,7 @@ const FRESH_LOAD_PERCENT: u32 = 125;
 
 /// Lost races for a slot within one selection, after which the selection reports all upstreams as
 /// full. The request then waits and selects again.
-const MOST_RACES: usize = 8;
+const MAX_RACES: usize = 8;
 
 impl Snapshot {
     /// Builds the snapshot. `turn` is the start of the rotation among equals.
@@ -587,7 +587,7 @@ impl Snapshot {
         if let Some(selection) = self.take_recovery_trial(places, demand, tried, now) {
             return Found::Taken(selection);
         }
-        for _ in 0..MOST_RACES {
+        for _ in 0..MAX_RACES {
             let chosen = match near {
                 Some(near) => self.nearest(places, demand, near, (tried, allowed), now),
                 None => self.least_loaded(places, demand, (tried, allowed), now),

@@ -11,9 +11,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Due;
 use crate::cluster::upstream_state::UpstreamState;
 use crate::cluster::{Action, Cause, Cluster, Condition, Outcome};
+use crate::health::PollTimer;
 use crate::health::Verdict;
 
 /// Pause between two canary requests to upstreams in service, while the canary is in doubt or a
@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 pub(in crate::cluster) struct CanaryDoubt {
     /// Time of the next canary request to an upstream in service; `None` while no replica has
     /// failed a canary.
-    question: Option<Due>,
+    question: Option<PollTimer>,
     /// The failure of the last canary request to an upstream in service.
     failing: Option<Cause>,
 }
@@ -44,7 +44,7 @@ impl Cluster {
             return outcome.clone();
         };
         if self.canary_doubt.question.is_none() && is_answer(cause) {
-            self.canary_doubt.question = Some(Due::At(now));
+            self.canary_doubt.question = Some(PollTimer::At(now));
         }
         let is_shared = self
             .canary_doubt
@@ -102,7 +102,7 @@ impl Cluster {
             self.ask_for_the_canary_later(now);
             return None;
         };
-        let mut question = Due::At(now);
+        let mut question = PollTimer::At(now);
         question.begin(now, self.config.health.timeout * 2);
         self.canary_doubt.question = Some(question);
         Some(Action::TryCanary(Arc::clone(
@@ -111,7 +111,7 @@ impl Cluster {
     }
 
     pub(super) fn canary_deadline(&self) -> Option<Instant> {
-        self.canary_doubt.question.map(Due::deadline)
+        self.canary_doubt.question.map(PollTimer::deadline)
     }
 
     pub(in crate::cluster) fn canary_condition(&self) -> Option<Condition> {
@@ -131,7 +131,7 @@ impl Cluster {
                 .upstreams
                 .iter()
                 .any(|state| state.catalog.is_testing());
-        self.canary_doubt.question = is_wanted.then(|| Due::At(now + PAUSE));
+        self.canary_doubt.question = is_wanted.then(|| PollTimer::At(now + PAUSE));
     }
 
     /// Returns the main, or else a replica in service.

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::due::Due;
+use crate::health::PollTimer;
 
 /// Time for which a result counts.
 const VALID: Duration = Duration::from_secs(10);
@@ -15,7 +15,7 @@ const VALID: Duration = Duration::from_secs(10);
 pub(super) enum CredentialCheck {
     #[default]
     Unasked,
-    Asking(Due),
+    Asking(PollTimer),
     /// Nothing prevents a reload, as of this instant.
     Open(Instant),
 }
@@ -28,7 +28,7 @@ impl CredentialCheck {
     /// Requests a check, unless one is due or under way already.
     pub(super) fn want(&mut self, now: Instant) {
         if !matches!(self, Self::Asking(_)) {
-            *self = Self::Asking(Due::At(now));
+            *self = Self::Asking(PollTimer::At(now));
         }
     }
 

@@ -11,10 +11,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::due::Due;
 use crate::cluster::upstream_state::UpstreamState;
 use crate::cluster::{Cause, Cluster, Hint, TransitionKind, UpstreamId};
 use crate::config::Role;
+use crate::health::PollTimer;
 
 /// Attempts to reload the main; afterwards its replicas are reloaded in any case.
 const MAIN_RELOAD_TRIES: u32 = 3;
@@ -50,7 +50,7 @@ pub(in crate::cluster) enum MainReload {
     Running {
         tries: u32,
         began: Instant,
-        call: Due,
+        call: PollTimer,
     },
 }
 
@@ -168,7 +168,7 @@ impl Cluster {
         if due > now || !self.changes.is_settled() {
             return false;
         }
-        let mut call = Due::At(now);
+        let mut call = PollTimer::At(now);
         call.begin(now, self.config.catalog.reload_timeout);
         self.upstreams[at].catalog.main_reload = MainReload::Running {
             tries,

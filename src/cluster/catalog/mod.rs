@@ -32,7 +32,6 @@ mod changes;
 mod concern;
 mod credential_check;
 mod directory;
-mod due;
 mod evidence;
 mod hints;
 mod inflation;
@@ -55,7 +54,6 @@ pub use status::{CatalogStatus, LastCatalogReload, ReloadPhase, UpstreamCatalog}
 pub(super) use canary_doubt::CanaryDoubt;
 pub(super) use changes::Changes;
 pub(super) use directory::Doubt;
-pub(super) use due::Due;
 pub(super) use inflation::Inflation;
 pub(super) use reload::ReloadTarget;
 pub(super) use replica_catalog::ReplicaCatalog;

@@ -25,11 +25,11 @@
 use std::time::{Duration, Instant};
 
 use super::credential_check::CredentialCheck;
-use super::due::Due;
 use super::own_update_sequence::SequenceReading;
 use super::postponed::Postponed;
 use super::replica_catalog::{Basis, Ended, ReplicaCatalog};
 use crate::cluster::{Cause, Outcome};
+use crate::health::PollTimer;
 
 /// Interval in which a draining replica is checked for requests in flight.
 const LOOK: Duration = Duration::from_millis(20);
@@ -41,7 +41,7 @@ const CANARY_LIMIT: Duration = Duration::from_secs(120);
 const FIRST_RETRY: Duration = Duration::from_secs(10);
 /// Pause after a refusal of our credentials. GeoServer delays all logins after failed ones.
 const REFUSED_RETRY: Duration = Duration::from_secs(60);
-const LAST_RETRY: Duration = Duration::from_secs(600);
+const MAX_BACKOFF: Duration = Duration::from_secs(600);
 /// NFS clients may show files as they were this long ago (`acregmax` and `acdirmax` are 60 s). A
 /// later read is current, whatever the update sequences are.
 const ATTRIBUTE_CACHE: Duration = Duration::from_secs(75);
@@ -64,7 +64,7 @@ pub(super) enum Phase {
     },
     Reloading {
         began: Instant,
-        call: Due,
+        call: PollTimer,
         target: ReloadTarget,
         /// True if it served until its door was closed for this reload.
         may_return: bool,
@@ -91,7 +91,7 @@ pub(super) struct Testing {
     /// Its state if it passes; `None` when the reload failed.
     target: Option<ReloadTarget>,
     passed: u32,
-    next: Due,
+    next: PollTimer,
     /// Deadline at which it is given up on.
     until: Instant,
     /// True if the reload failed or was given up on.
@@ -125,7 +125,7 @@ pub(super) enum Step {
 
 impl Testing {
     fn new(began: Instant, target: Option<ReloadTarget>, now: Instant) -> Self {
-        let (next, until) = (Due::At(now), now + CANARY_LIMIT);
+        let (next, until) = (PollTimer::At(now), now + CANARY_LIMIT);
         Self {
             began,
             target,
@@ -324,7 +324,7 @@ impl ReplicaCatalog {
         limit: Duration,
         now: Instant,
     ) {
-        let (mut call, may_return) = (Due::At(now), self.may_return());
+        let (mut call, may_return) = (PollTimer::At(now), self.may_return());
         call.begin(now, limit);
         self.postponed = Postponed::default();
         self.phase = Phase::Reloading {
@@ -394,12 +394,12 @@ impl ReplicaCatalog {
         if !testing.next.is_answered(reading.asked) {
             return Step::Nothing;
         }
-        testing.next = Due::At(now);
+        testing.next = PollTimer::At(now);
         match outcome {
             Outcome::Success => testing.passed += 1,
-            Outcome::Busy => testing.next = Due::At(now + CANARY_PAUSE),
+            Outcome::Busy => testing.next = PollTimer::At(now + CANARY_PAUSE),
             Outcome::Failure(cause) => {
-                (testing.passed, testing.next) = (0, Due::At(now + CANARY_PAUSE));
+                (testing.passed, testing.next) = (0, PollTimer::At(now + CANARY_PAUSE));
                 testing.last_failure = Some(cause.clone());
             }
         }
@@ -469,11 +469,11 @@ impl ReplicaCatalog {
             Phase::Testing(testing) if is_paused => {
                 // The test counts as if it began when the pause ends.
                 (testing.passed, testing.next, testing.until) =
-                    (0, Due::At(now), now + CANARY_LIMIT);
+                    (0, PollTimer::At(now), now + CANARY_LIMIT);
                 Step::Nothing
             }
             Phase::Testing(testing) if testing.next.lost(now).is_some() => {
-                testing.next = Due::At(now);
+                testing.next = PollTimer::At(now);
                 Step::Nothing
             }
             Phase::Testing(testing) if testing.until <= now && !testing.has_failed => {
@@ -513,7 +513,7 @@ impl ReplicaCatalog {
         };
         let retry_in = first
             .saturating_mul(1 << self.failures.min(16))
-            .min(LAST_RETRY);
+            .min(MAX_BACKOFF);
         self.failures += 1;
         self.retry_at = Some(now + retry_in);
         self.last = Some(Ended {
@@ -527,7 +527,7 @@ impl ReplicaCatalog {
     fn fail(&mut self, cause: Cause, now: Instant) -> Step {
         let retry_in = FIRST_RETRY
             .saturating_mul(1 << self.failures.min(16))
-            .min(LAST_RETRY);
+            .min(MAX_BACKOFF);
         self.failures += 1;
         self.retry_at = Some(now + retry_in);
         if let Phase::Testing(testing) = &mut self.phase {

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use super::changes::Changes;
 use super::credential_check::CredentialCheck;
 use super::directory::MainReload;
-use super::due::Due;
 use super::evidence::Evidence;
 use super::own_update_sequence::{OwnUpdateSequence, SequenceReading};
 use super::postponed::Postponed;
@@ -14,6 +13,7 @@ use super::reload::{GIVEN_UP_AT_LEAST, Phase, Testing};
 use super::status::{LastCatalogReload, ReloadPhase, UpstreamCatalog};
 use crate::cluster::Cause;
 use crate::config::Catalog;
+use crate::health::PollTimer;
 
 #[derive(Debug)]
 pub(in crate::cluster) struct ReplicaCatalog {
@@ -24,7 +24,7 @@ pub(in crate::cluster) struct ReplicaCatalog {
     /// when it began. If the replica turns out to be behind meanwhile, one reload brings both.
     waits_for: u64,
     pub(super) own: OwnUpdateSequence,
-    pub(super) reads: Due,
+    pub(super) reads: PollTimer,
     pub(super) phase: Phase,
     pub(super) access: CredentialCheck,
     pub(super) failures: u32,
@@ -73,7 +73,7 @@ impl ReplicaCatalog {
             basis: Basis::Assumption,
             waits_for: changes.epoch(),
             own: OwnUpdateSequence::default(),
-            reads: Due::At(now),
+            reads: PollTimer::At(now),
             phase: Phase::Serving,
             access: CredentialCheck::default(),
             failures: 0,
@@ -208,7 +208,7 @@ impl ReplicaCatalog {
     pub(in crate::cluster) fn came_up(&mut self, now: Instant) {
         self.own.came_up(now);
         // Queries that were sent earlier and are not answered yet are no evidence either.
-        self.reads = Due::At(now);
+        self.reads = PollTimer::At(now);
     }
 
     /// Notes that no process listened there when the epoch `settled` was.

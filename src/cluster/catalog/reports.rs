@@ -5,7 +5,6 @@ use std::fmt;
 use std::mem;
 use std::time::{Duration, Instant};
 
-use super::due::Due;
 use super::own_update_sequence::SequenceReading;
 use super::reload::Step;
 use super::status::CatalogStatus;
@@ -13,6 +12,7 @@ use super::{ChangeSource, Concern, Hint, Sighting, Ticket, Tickets};
 use crate::cluster::upstream_state::UpstreamState;
 use crate::cluster::{Cause, Cluster, Condition, Outcome, Transition, TransitionKind, UpstreamId};
 use crate::config::Role;
+use crate::health::PollTimer;
 
 /// Silence of the main in reporting its update sequence after which a condition is shown. One
 /// reading may be lost.
@@ -355,7 +355,7 @@ impl Cluster {
         } else {
             self.upstreams[at].catalog.poll_pause(&self.config.catalog)
         };
-        self.upstreams[at].catalog.reads = Due::At(now + pause);
+        self.upstreams[at].catalog.reads = PollTimer::At(now + pause);
     }
 
     fn is_everybody_fresh(&self) -> bool {

@@ -30,7 +30,7 @@ const RETRY_BUFFER: usize = 64 * 1024;
 
 /// All that our copies hold beyond that, of all clients together: thirty-two of the longest forms,
 /// or a thousand of 64 KiB more.
-const MOST_HELD: usize = 64 << 20;
+const MAX_HELD: usize = 64 << 20;
 
 /// How long what decides may take to come. Two megabytes over a slow line come in time.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -50,7 +50,7 @@ impl Hold {
     /// Makes it `bytes`; false if there is no room.
     fn grow_to(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);
-        let grown = |held: usize| held.checked_add(more).filter(|held| *held <= MOST_HELD);
+        let grown = |held: usize| held.checked_add(more).filter(|held| *held <= MAX_HELD);
         let is_granted = self
             .bodies
             .0
@@ -376,7 +376,7 @@ mod tests {
             bodies: Arc::clone(&bodies),
             bytes: 0,
         };
-        assert!(taken.grow_to(MOST_HELD - 100_000));
+        assert!(taken.grow_to(MAX_HELD - 100_000));
         let body = vec![b'x'; 300_000];
         let (mut session, _client) = session(&body).await;
         let reader = reader(&session);

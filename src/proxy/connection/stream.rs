@@ -31,10 +31,10 @@ use crate::http1::HeadLimits;
 
 /// What waits for a flush or a longer write, at most: the head of an answer and the whole of a
 /// small one.
-const MOST_WAITING: usize = 8 * 1024;
+const MAX_WAITING: usize = 8 * 1024;
 
 /// Parts sent by one system call: what waits and the pieces of one write (a chunk has three).
-const MOST_PARTS: usize = 8;
+const MAX_PARTS: usize = 8;
 
 /// What is left of a connection when its stream is dropped.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         while !self.waiting.is_empty() {
-            let mut all = [IoSlice::new(&[]); MOST_PARTS];
+            let mut all = [IoSlice::new(&[]); MAX_PARTS];
             all[0] = IoSlice::new(&self.waiting);
             let count = all.len().min(parts.len() + 1);
             all[1..count].copy_from_slice(&parts[..count - 1]);
@@ -170,7 +170,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let length = parts.iter().map(|part| part.len()).sum::<usize>();
-        if self.waiting.len() + length > MOST_WAITING {
+        if self.waiting.len() + length > MAX_WAITING {
             return self.poll_send(cx, parts);
         }
         parts
