@@ -9,7 +9,7 @@ use geofront::ogc::{
 use table::{Case, cases};
 
 /// Default bound on the part of a body that is read.
-const MOST: usize = 2 << 20;
+const MAX: usize = 2 << 20;
 
 #[test]
 fn every_request_of_the_table_has_its_class() {
@@ -24,7 +24,7 @@ fn every_request_of_the_table_has_its_class() {
 
 fn complaint(case: &Case) -> Option<String> {
     let head = case.head();
-    let reader = BodyReader::new(case.content_type.as_deref(), case.coding.as_deref(), MOST);
+    let reader = BodyReader::new(case.content_type.as_deref(), case.coding.as_deref(), MAX);
     let found = classify(
         &head,
         &case.context,

@@ -75,7 +75,7 @@ pub struct LearnedCap {
 
 impl LearnedCap {
     /// Lower bound of a reduced cap, because one long request must not stop everything.
-    const LEAST: u32 = 4;
+    const MIN: u32 = 4;
     const HEAVY_BITS: u32 = 16;
 
     /// Encodes it in one word, which is never 0: the heavy slots in the upper half, the cap in the
@@ -101,7 +101,7 @@ impl LearnedCap {
     pub(super) fn lowered(self) -> Self {
         let lower = self.cap - (self.cap / 8).max(1).min(self.cap);
         Self {
-            cap: lower.max(Self::LEAST.min(self.cap)),
+            cap: lower.max(Self::MIN.min(self.cap)),
             ..self
         }
     }

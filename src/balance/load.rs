@@ -102,7 +102,7 @@ impl Room {
 /// one.
 const fn is_below(count: u32, most: Option<u32>) -> bool {
     match most {
-        Some(most) => count < most && count < Occupancy::MOST,
+        Some(most) => count < most && count < Occupancy::MAX,
         None => true,
     }
 }
@@ -114,22 +114,22 @@ struct Occupancy(u64);
 
 impl Occupancy {
     const BITS: u32 = 21;
-    const MOST: u32 = (1 << Self::BITS) - 1;
+    const MAX: u32 = (1 << Self::BITS) - 1;
     const ONE: u64 = 1;
     const ONE_SLOWER: u64 = Self::ONE | (1 << Self::BITS);
     const ONE_HEAVY: u64 = Self::ONE_SLOWER | (1 << (2 * Self::BITS));
     const CLOSED: u64 = 1 << 63;
 
     const fn all(self) -> u32 {
-        self.0 as u32 & Self::MOST
+        self.0 as u32 & Self::MAX
     }
 
     const fn slower(self) -> u32 {
-        (self.0 >> Self::BITS) as u32 & Self::MOST
+        (self.0 >> Self::BITS) as u32 & Self::MAX
     }
 
     const fn heavy(self) -> u32 {
-        (self.0 >> (2 * Self::BITS)) as u32 & Self::MOST
+        (self.0 >> (2 * Self::BITS)) as u32 & Self::MAX
     }
 
     const fn is_closed(self) -> bool {

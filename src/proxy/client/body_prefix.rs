@@ -263,7 +263,7 @@ mod tests {
 
     use super::*;
 
-    const MOST: usize = 1 << 20;
+    const MAX: usize = 1 << 20;
 
     /// A session whose head is read, and the client's end, which has sent `body` in one piece.
     async fn session(body: &[u8]) -> (Session, DuplexStream) {
@@ -290,7 +290,7 @@ mod tests {
                 .get("content-type")
                 .map(|value| value.to_str().unwrap()),
             None,
-            MOST,
+            MAX,
         )
     }
 
@@ -318,7 +318,7 @@ mod tests {
     #[tokio::test]
     async fn every_attempt_sends_all_of_a_body_that_decides_however_long_it_is() {
         let bodies = Arc::default();
-        for length in [10, 9_000, RETRY_BUFFER, RETRY_BUFFER + 1, 200_000, MOST] {
+        for length in [10, 9_000, RETRY_BUFFER, RETRY_BUFFER + 1, 200_000, MAX] {
             let body: Vec<u8> = (0..length).map(|at| b'a' + (at % 23) as u8).collect();
             let (mut session, mut client) = session(&body).await;
             let reader = reader(&session);
