@@ -9,10 +9,12 @@ mod load;
 mod pick;
 mod slowness;
 
-pub use affinity::{AffinityRequest, COMPANIONS, Mean, Neighbour, pick_near, seed_of};
+pub use affinity::{
+    AFFINITY_OVERFLOW, AffinityCandidate, AffinityRequest, Mean, pick_near, seed_of,
+};
 pub use capacity_notifier::CapacityNotifier;
 pub use caps::{Caps, Demand, LearnedCap, RESERVE, Shares};
 pub use keys_in_flight::{KeyInFlight, KeysInFlight, Whereabouts};
 pub use load::{Lease, Load, Room, Watch};
-pub use pick::{Candidate, pick, pick_by};
+pub use pick::{LoadSample, pick, pick_by};
 pub use slowness::{REVIEW, Slowness, WHOLE, Watched, review};

@@ -42,7 +42,7 @@ pub(super) use self::place::{CapSource, Place, Reads, Standing};
 pub use self::tried::Tried;
 use super::{About, Concern, Tickets, Upstream, UpstreamId};
 use crate::balance::{
-    Candidate, Caps, Demand, KeysInFlight, LearnedCap, Lease, Load, Mean, Room, Shares, pick_by,
+    Caps, Demand, KeysInFlight, LearnedCap, Lease, Load, LoadSample, Mean, Room, Shares, pick_by,
     seed_of,
 };
 use crate::config::{Config, Limits, MaxInFlight, ServedBy, StalePolicy, Weight};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use geofront::balance::COMPANIONS;
+use geofront::balance::AFFINITY_OVERFLOW;
 use geofront::cluster::{
     ClusterStatus, HealthState, Mode, NoUpstream, ReloadPhase, UpstreamStatus,
 };
@@ -277,7 +277,7 @@ impl<'w> Oracle<'w> {
             is_anybody |= !keys.is_empty();
             let may_join = |key: &Key| {
                 !self.has_room(key, class, 0)
-                    && self.has_room(key, class, COMPANIONS)
+                    && self.has_room(key, class, AFFINITY_OVERFLOW)
                     && is_companion(key)
             };
             found.extend(keys.into_iter().filter(may_join));

@@ -8,7 +8,7 @@
 //! chosen as for any other request.
 //!
 //! While no request is waiting, requests of a key may join their companions above the cap of an
-//! upstream, at most [`COMPANIONS`] of them. No replica has forty slots for a map of forty tiles.
+//! upstream, at most [`AFFINITY_OVERFLOW`] of them. No replica has forty slots for a map of forty tiles.
 //! Each tile sent elsewhere would have a whole metatile rendered again, although it could have
 //! waited for the one that is being made. While requests are waiting, none may bypass the queue in
 //! this way.
@@ -16,7 +16,7 @@
 use std::time::Instant;
 
 use super::{Place, Selection, Snapshot, Tried};
-use crate::balance::{AffinityRequest, COMPANIONS, Demand, Neighbour, pick_near};
+use crate::balance::{AFFINITY_OVERFLOW, AffinityCandidate, AffinityRequest, Demand, pick_near};
 use crate::ogc::RequestClass;
 
 /// The preference of a request for the upstream of its companions.
@@ -60,26 +60,26 @@ impl Snapshot {
         let room = |place: &Place, is_companion| {
             let room = place.room(demand, now);
             if is_companion && may_join {
-                room.and(COMPANIONS)
+                room.and(AFFINITY_OVERFLOW)
             } else {
                 room
             }
         };
-        let neighbour = |at: usize| {
+        let candidate = |at: usize| {
             let place = &places[at];
             // The load is read before the note of the key and written after it, so a request that
             // sees a companion in the load also sees it in the note. In the reverse order, the load
             // of the first of two simultaneous requests would turn the second away.
-            let candidate = place.candidate(now);
+            let load = place.load_sample(now);
             let is_companion = self.keys.whereabouts(wish.key).is(place.seed);
             let has_room = place.has_room(room(place, is_companion), tried) && allowed(place);
-            has_room.then_some(Neighbour {
-                candidate,
+            has_room.then_some(AffinityCandidate {
+                load,
                 seed: place.seed,
                 is_companion,
             })
         };
-        let chosen = &places[pick_near(places.len(), neighbour, wish, self.rotation.next())?];
+        let chosen = &places[pick_near(places.len(), candidate, wish, self.rotation.next())?];
         let room = room(chosen, self.keys.whereabouts(wish.key).is(chosen.seed));
         let key = self.keys.note(wish.key, chosen.seed);
         let mut selection = chosen.lease_in(room, demand);

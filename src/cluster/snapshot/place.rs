@@ -134,12 +134,12 @@ impl Place {
 
     /// Returns the upstream as a candidate, unless it is out. Free slots are not examined.
     #[inline(always)]
-    pub(super) fn offer(&self, tried: &Tried, now: Instant) -> Option<Candidate> {
+    pub(super) fn offer(&self, tried: &Tried, now: Instant) -> Option<LoadSample> {
         if self.is_tried(tried) {
             return None;
         }
         let in_flight = self.load.in_flight_if_open()?;
-        Some(Candidate {
+        Some(LoadSample {
             in_flight,
             weight: self.weight_at(now),
         })
@@ -157,8 +157,8 @@ impl Place {
     }
 
     #[inline]
-    pub(super) fn candidate(&self, now: Instant) -> Candidate {
-        Candidate {
+    pub(super) fn candidate(&self, now: Instant) -> LoadSample {
+        LoadSample {
             in_flight: self.load.in_flight(),
             weight: self.weight_at(now),
         }
