@@ -11,7 +11,7 @@
 //! wait for a map. The reserve is for requests that must always get in, such as those of an
 //! operator who wants to see why everything is full.
 
-use super::Room;
+use super::SlotLimits;
 use crate::config::Priority;
 use crate::ogc::RequestClass;
 
@@ -196,20 +196,20 @@ impl Caps {
     }
 
     #[inline]
-    pub const fn room(self, demand: Demand) -> Room {
+    pub const fn slot_limits(self, demand: Demand) -> SlotLimits {
         match demand {
-            Demand::Quick => Room::quick(self.all),
-            Demand::Ordinary => Room {
+            Demand::Quick => SlotLimits::quick(self.all),
+            Demand::Ordinary => SlotLimits {
                 all: self.all,
                 slower: Some(self.slower),
                 heavy: None,
             },
-            Demand::Heavy => Room {
+            Demand::Heavy => SlotLimits {
                 all: self.all,
                 slower: Some(self.slower),
                 heavy: Some(self.heavy),
             },
-            Demand::Administration => Room::quick(self.all.saturating_add(RESERVE)),
+            Demand::Administration => SlotLimits::quick(self.all.saturating_add(RESERVE)),
         }
     }
 }
@@ -230,7 +230,7 @@ mod tests {
     use crate::balance::{Lease, Load};
 
     fn take(load: &Arc<Load>, caps: Caps, demand: Demand) -> Vec<Lease> {
-        std::iter::from_fn(|| load.try_lease(caps.room(demand)))
+        std::iter::from_fn(|| load.try_lease(caps.slot_limits(demand)))
             .take(1000)
             .collect()
     }

@@ -43,7 +43,7 @@ const ONE_OF: i64 = 16;
 
 /// The bounds on the requests in flight under which another request gets in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
+pub struct SlotLimits {
     /// Bound on all requests.
     pub all: u32,
     /// Bound on the requests that are not of the quickest. It applies to all but the quickest
@@ -53,7 +53,7 @@ pub struct Room {
     pub heavy: Option<u32>,
 }
 
-impl Room {
+impl SlotLimits {
     /// The bounds for one of the quickest requests without a cap.
     pub const UNLIMITED: Self = Self::quick(u32::MAX);
 
@@ -81,7 +81,7 @@ impl Room {
         }
     }
 
-    const fn has_place(self, now: Occupancy) -> bool {
+    const fn has_slot(self, now: Occupancy) -> bool {
         !now.is_closed()
             && is_below(now.all(), Some(self.all))
             && is_below(now.slower(), self.slower)
@@ -154,35 +154,35 @@ impl Load {
 
     /// Takes a slot if one is free; exact under concurrency. The lease counts as heavy if `room`
     /// has a bound on heavy requests.
-    pub fn try_lease(self: &Arc<Self>, room: Room) -> Option<Lease> {
-        self.enter(room).then(|| Lease {
+    pub fn try_lease(self: &Arc<Self>, limits: SlotLimits) -> Option<Lease> {
+        self.enter(limits).then(|| Lease {
             load: Arc::clone(self),
             is_trial: false,
-            one: room.one(),
+            one: limits.one(),
             _key: None,
         })
     }
 
     /// Takes the only slot of an upstream on trial, even if earlier leases are still running.
-    pub fn try_trial(self: &Arc<Self>, room: Room) -> Option<Lease> {
+    pub fn try_trial(self: &Arc<Self>, limits: SlotLimits) -> Option<Lease> {
         if self.on_trial.swap(true, Ordering::Relaxed) {
             return None;
         }
-        if !self.enter(room) {
+        if !self.enter(limits) {
             self.on_trial.store(false, Ordering::Relaxed);
             return None;
         }
         Some(Lease {
             load: Arc::clone(self),
             is_trial: true,
-            one: room.one(),
+            one: limits.one(),
             _key: None,
         })
     }
 
     /// True if [`Self::try_lease`] would succeed now.
-    pub fn has_room(&self, room: Room) -> bool {
-        room.has_place(self.occupancy())
+    pub fn has_room(&self, limits: SlotLimits) -> bool {
+        limits.has_slot(self.occupancy())
     }
 
     /// Returns the number in flight, unless the door is closed. Both are read at once.
@@ -281,9 +281,9 @@ impl Load {
         Occupancy(self.word.load(Ordering::Relaxed))
     }
 
-    fn enter(&self, room: Room) -> bool {
-        let one = room.one();
-        let entered = |word| room.has_place(Occupancy(word)).then_some(word + one);
+    fn enter(&self, limits: SlotLimits) -> bool {
+        let one = limits.one();
+        let entered = |word| limits.has_slot(Occupancy(word)).then_some(word + one);
         self.word
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, entered)
             .is_ok()
@@ -382,7 +382,7 @@ mod tests {
     #[test]
     fn a_lease_counts_while_it_lives() {
         let load = Arc::new(Load::default());
-        let lease = load.try_lease(Room::UNLIMITED);
+        let lease = load.try_lease(SlotLimits::UNLIMITED);
         assert_eq!(load.in_flight(), 1);
         drop(lease);
         assert_eq!(load.in_flight(), 0);
@@ -393,7 +393,7 @@ mod tests {
         let load = Arc::new(Load::default());
         let holder = Arc::clone(&load);
         let panicked = std::thread::spawn(move || {
-            let _lease = holder.try_lease(Room::UNLIMITED);
+            let _lease = holder.try_lease(SlotLimits::UNLIMITED);
             panic!("the holder fails, as this test wants");
         });
         assert!(panicked.join().is_err());
@@ -408,7 +408,7 @@ mod tests {
                 .map(|_| {
                     scope.spawn(|| {
                         (0..100)
-                            .map(|_| load.try_lease(Room::quick(50)))
+                            .map(|_| load.try_lease(SlotLimits::quick(50)))
                             .collect::<Vec<_>>()
                     })
                 })
@@ -426,10 +426,10 @@ mod tests {
     #[test]
     fn one_trial_at_a_time_beside_whatever_still_runs() {
         let load = Arc::new(Load::default());
-        let _from_before = load.try_lease(Room::UNLIMITED);
-        let trial = load.try_trial(Room::UNLIMITED).unwrap();
+        let _from_before = load.try_lease(SlotLimits::UNLIMITED);
+        let trial = load.try_trial(SlotLimits::UNLIMITED).unwrap();
         assert!(trial.is_trial() && load.is_on_trial());
-        assert!(load.try_trial(Room::UNLIMITED).is_none());
+        assert!(load.try_trial(SlotLimits::UNLIMITED).is_none());
         drop(trial);
         assert_eq!((load.in_flight(), load.is_on_trial()), (1, false));
     }
@@ -437,9 +437,9 @@ mod tests {
     #[test]
     fn a_trial_that_is_decided_runs_on_and_makes_room_for_another() {
         let load = Arc::new(Load::default());
-        let mut trial = load.try_trial(Room::UNLIMITED).unwrap();
+        let mut trial = load.try_trial(SlotLimits::UNLIMITED).unwrap();
         assert!(trial.end_trial() && !trial.end_trial() && !trial.is_trial());
-        let next = load.try_trial(Room::UNLIMITED).unwrap();
+        let next = load.try_trial(SlotLimits::UNLIMITED).unwrap();
         drop(trial);
         assert_eq!(
             (load.in_flight(), load.is_on_trial()),
@@ -453,15 +453,15 @@ mod tests {
     #[test]
     fn a_trial_that_finds_the_upstream_full_is_not_taken() {
         let load = Arc::new(Load::default());
-        let _full = load.try_lease(Room::quick(1));
-        assert!(load.try_trial(Room::quick(1)).is_none());
+        let _full = load.try_lease(SlotLimits::quick(1));
+        assert!(load.try_trial(SlotLimits::quick(1)).is_none());
         assert!(!load.is_on_trial());
     }
 
     #[test]
     fn heavy_requests_have_a_share_and_light_ones_the_rest() {
         let load = Arc::new(Load::default());
-        let heavy = Room {
+        let heavy = SlotLimits {
             all: 4,
             slower: Some(4),
             heavy: Some(1),
@@ -469,10 +469,10 @@ mod tests {
         let first = load.try_lease(heavy).unwrap();
         assert!(load.try_lease(heavy).is_none(), "the share is taken");
         let _light: Vec<_> = (0..3)
-            .map(|_| load.try_lease(Room::quick(4)).unwrap())
+            .map(|_| load.try_lease(SlotLimits::quick(4)).unwrap())
             .collect();
         assert!(
-            load.try_lease(Room::quick(4)).is_none(),
+            load.try_lease(SlotLimits::quick(4)).is_none(),
             "everything is taken"
         );
         assert_eq!((load.in_flight(), load.heavy_in_flight()), (4, 1));
@@ -489,9 +489,9 @@ mod tests {
             counter.fetch_add(1, Ordering::Relaxed);
         }));
         load.attach(&notifier);
-        drop(load.try_lease(Room::UNLIMITED));
+        drop(load.try_lease(SlotLimits::UNLIMITED));
         notifier.set_waiting(1);
-        let lease = load.try_lease(Room::UNLIMITED);
+        let lease = load.try_lease(SlotLimits::UNLIMITED);
         assert_eq!(rung.load(Ordering::Relaxed), 0);
         drop(lease);
         assert_eq!(rung.load(Ordering::Relaxed), 1);
@@ -535,14 +535,15 @@ mod tests {
     #[test]
     fn nobody_passes_a_closed_door_and_who_is_inside_may_leave() {
         let load = Arc::new(Load::default());
-        let inside = load.try_lease(Room {
+        let inside = load.try_lease(SlotLimits {
             all: 9,
             slower: Some(9),
             heavy: Some(9),
         });
         load.close();
         assert!(
-            load.try_lease(Room::UNLIMITED).is_none() && load.try_trial(Room::UNLIMITED).is_none()
+            load.try_lease(SlotLimits::UNLIMITED).is_none()
+                && load.try_trial(SlotLimits::UNLIMITED).is_none()
         );
         assert_eq!(
             (load.in_flight(), load.heavy_in_flight(), load.is_closed()),
@@ -551,13 +552,13 @@ mod tests {
         drop(inside);
         assert_eq!(load.in_flight(), 0);
         load.open();
-        assert!(load.try_lease(Room::UNLIMITED).is_some());
+        assert!(load.try_lease(SlotLimits::UNLIMITED).is_some());
     }
 
     #[test]
     fn the_quickest_find_what_is_kept_for_them_and_the_counts_do_not_run_into_each_other() {
         let load = Arc::new(Load::default());
-        let slower = Room {
+        let slower = SlotLimits {
             all: 8,
             slower: Some(4),
             heavy: None,
@@ -565,7 +566,7 @@ mod tests {
         let maps: Vec<_> = std::iter::from_fn(|| load.try_lease(slower))
             .take(100)
             .collect();
-        let tiles: Vec<_> = std::iter::from_fn(|| load.try_lease(Room::quick(8)))
+        let tiles: Vec<_> = std::iter::from_fn(|| load.try_lease(SlotLimits::quick(8)))
             .take(100)
             .collect();
         assert_eq!((maps.len(), tiles.len()), (4, 4));
@@ -573,7 +574,7 @@ mod tests {
         assert!(
             load.try_lease(slower).is_none()
                 && load
-                    .try_lease(Room {
+                    .try_lease(SlotLimits {
                         heavy: Some(1),
                         ..slower
                     })

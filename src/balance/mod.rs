@@ -15,6 +15,6 @@ pub use affinity::{
 pub use capacity_notifier::CapacityNotifier;
 pub use caps::{Caps, Demand, LearnedCap, RESERVE, Shares};
 pub use keys_in_flight::{KeyInFlight, KeysInFlight, Whereabouts};
-pub use load::{Lease, Load, Room, Watch};
+pub use load::{Lease, Load, SlotLimits, Watch};
 pub use pick::{LoadSample, pick, pick_by};
 pub use slowness::{REVIEW, Slowness, WHOLE, Watched, review};

@@ -42,8 +42,8 @@ pub(super) use self::place::{CapSource, Place, Reads, Standing};
 pub use self::tried::Tried;
 use super::{About, Concern, Tickets, Upstream, UpstreamId};
 use crate::balance::{
-    Caps, Demand, KeysInFlight, LearnedCap, Lease, Load, LoadSample, Mean, Room, Shares, pick_by,
-    seed_of,
+    Caps, Demand, KeysInFlight, LearnedCap, Lease, Load, LoadSample, Mean, Shares, SlotLimits,
+    pick_by, seed_of,
 };
 use crate::config::{Config, Limits, MaxInFlight, ServedBy, StalePolicy, Weight};
 use crate::health::Warmup;
@@ -310,8 +310,8 @@ impl Snapshot {
         let demand = self.demands[class];
         let found = match self.main.iter().find(|place| !place.is_out(tried)) {
             Some(main) => {
-                let room = main.room(demand, now).and(MAX_OPINIONS);
-                main.lease_in(room, demand)
+                let limits = main.slot_limits(demand, now).and(MAX_OPINIONS);
+                main.lease_in(limits, demand)
                     .map_or(Found::Full, Found::Taken)
             }
             None => Found::Nobody,

@@ -57,12 +57,12 @@ impl Snapshot {
         now: Instant,
     ) -> Option<Option<Selection>> {
         let Near { wish, may_join } = near;
-        let room = |place: &Place, is_companion| {
-            let room = place.room(demand, now);
+        let limits = |place: &Place, is_companion| {
+            let limits = place.slot_limits(demand, now);
             if is_companion && may_join {
-                room.and(AFFINITY_OVERFLOW)
+                limits.and(AFFINITY_OVERFLOW)
             } else {
-                room
+                limits
             }
         };
         let candidate = |at: usize| {
@@ -72,7 +72,7 @@ impl Snapshot {
             // of the first of two simultaneous requests would turn the second away.
             let load = place.load_sample(now);
             let is_companion = self.keys.whereabouts(wish.key).is(place.seed);
-            let has_room = place.has_room(room(place, is_companion), tried) && allowed(place);
+            let has_room = place.has_room(limits(place, is_companion), tried) && allowed(place);
             has_room.then_some(AffinityCandidate {
                 load,
                 seed: place.seed,
@@ -80,9 +80,9 @@ impl Snapshot {
             })
         };
         let chosen = &places[pick_near(places.len(), candidate, wish, self.rotation.next())?];
-        let room = room(chosen, self.keys.whereabouts(wish.key).is(chosen.seed));
+        let limits = limits(chosen, self.keys.whereabouts(wish.key).is(chosen.seed));
         let key = self.keys.note(wish.key, chosen.seed);
-        let mut selection = chosen.lease_in(room, demand);
+        let mut selection = chosen.lease_in(limits, demand);
         if let Some(selection) = &mut selection {
             selection.lease.keep(key);
         }

@@ -116,20 +116,20 @@ impl Place {
 
     /// Returns the free slots, reduced while the upstream is ramping up.
     #[inline]
-    pub(super) fn room(&self, demand: Demand, now: Instant) -> Room {
+    pub(super) fn slot_limits(&self, demand: Demand, now: Instant) -> SlotLimits {
         self.caps
             .caps(&self.load, self.standing.warmup, now)
-            .room(demand)
+            .slot_limits(demand)
     }
 
     #[inline]
     pub(super) fn has_place(&self, demand: Demand, tried: &Tried, now: Instant) -> bool {
-        self.has_room(self.room(demand, now), tried)
+        self.has_room(self.slot_limits(demand, now), tried)
     }
 
     #[inline]
-    pub(super) fn has_room(&self, room: Room, tried: &Tried) -> bool {
-        !self.is_tried(tried) && self.load.has_room(room)
+    pub(super) fn has_room(&self, limits: SlotLimits, tried: &Tried) -> bool {
+        !self.is_tried(tried) && self.load.has_room(limits)
     }
 
     /// Returns the upstream as a candidate, unless it is out. Free slots are not examined.
@@ -165,18 +165,18 @@ impl Place {
     }
 
     pub(super) fn lease(&self, demand: Demand, now: Instant) -> Option<Selection> {
-        self.lease_in(self.room(demand, now), demand)
+        self.lease_in(self.slot_limits(demand, now), demand)
     }
 
-    pub(super) fn lease_in(&self, room: Room, demand: Demand) -> Option<Selection> {
+    pub(super) fn lease_in(&self, limits: SlotLimits, demand: Demand) -> Option<Selection> {
         self.load
-            .try_lease(room)
+            .try_lease(limits)
             .map(|lease| self.selection(lease, demand))
     }
 
     pub(super) fn lease_trial(&self, demand: Demand, now: Instant) -> Option<Selection> {
         self.load
-            .try_trial(self.room(demand, now))
+            .try_trial(self.slot_limits(demand, now))
             .map(|lease| self.selection(lease, demand))
     }
 
