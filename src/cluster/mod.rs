@@ -77,7 +77,7 @@ use catalog::{CanaryDoubt, Changes, Doubt, Inflation, ReloadTarget, ReplicaCatal
 use chosen_layer::Choosing;
 use condition::Conditions;
 use shared_faults::{Grounds, SharedFaults};
-use snapshot::Place;
+use snapshot::Candidate;
 use upstream_state::{Meaning, UpstreamState};
 
 /// The transition shown for a replica about which nothing is known.
@@ -322,14 +322,14 @@ impl Cluster {
 
     pub fn snapshot(&self) -> Snapshot {
         let epoch = self.changes.epoch();
-        let place = |t: &UpstreamState| {
-            Some(Place::new(
+        let candidate = |t: &UpstreamState| {
+            Some(Candidate::new(
                 &t.upstream,
                 t.standing(epoch, self.fails_open)?,
                 &self.config.limits,
             ))
         };
-        let places: Vec<_> = self.upstreams.iter().filter_map(place).collect();
+        let candidates: Vec<_> = self.upstreams.iter().filter_map(candidate).collect();
         let awaited: Vec<_> = self
             .upstreams
             .iter()
@@ -341,7 +341,7 @@ impl Cluster {
         Snapshot::new(
             self.revision,
             Arc::clone(&self.config),
-            &places,
+            &candidates,
             (&awaited, &returning),
             news,
             self.snapshots_taken,

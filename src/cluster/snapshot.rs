@@ -28,8 +28,8 @@
 //! serve. The backup does not take overflow: it must still have capacity when no other upstream is
 //! left.
 
+mod candidate;
 mod near;
-mod place;
 mod slow;
 mod tried;
 
@@ -37,8 +37,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+pub(super) use self::candidate::{Candidate, CapSource, Reads, Standing};
 use self::near::Near;
-pub(super) use self::place::{CapSource, Place, Reads, Standing};
 pub use self::tried::Tried;
 use super::{About, Concern, Tickets, Upstream, UpstreamId};
 use crate::balance::{
@@ -58,19 +58,19 @@ pub struct Snapshot {
     /// The progress in following up hints at catalog changes.
     pub tickets: Tickets,
     /// Fresh upstreams for the shared classes.
-    fresh: Box<[Place]>,
+    fresh: Box<[Candidate]>,
     /// Stale upstreams for the shared classes.
-    stale: Box<[Place]>,
+    stale: Box<[Candidate]>,
     /// All upstreams that serve the shared classes first, fresh and stale.
-    first: Box<[Place]>,
+    first: Box<[Candidate]>,
     /// The part of the catalog in which the stale upstreams differ.
     concern: Concern,
     /// Upstreams for the shared classes when none of `first` can serve.
-    backup: Box<[Place]>,
+    backup: Box<[Candidate]>,
     /// The main, regardless of the classes it serves otherwise.
-    main: Box<[Place]>,
+    main: Box<[Candidate]>,
     /// Upstreams that are half-open.
-    on_trial: Box<[Place]>,
+    on_trial: Box<[Candidate]>,
     routes: PerClass<Route>,
     /// Deadline of the wait for a first verdict about an upstream that may serve the class.
     awaited: PerClass<Option<Instant>>,
@@ -87,7 +87,7 @@ enum Route {
     Shared,
     /// One upstream, if it is reachable and ready. Ejection and content failures do not matter
     /// here, because there is no alternative.
-    One(Option<Place>),
+    One(Option<Candidate>),
     /// One upstream that is reloading its catalog and serves afterwards.
     Returning(UpstreamId),
 }
@@ -158,7 +158,7 @@ enum Found {
 
 /// Upstreams of equal rank in serving a class.
 struct Tier<'s> {
-    places: &'s [Place],
+    candidates: &'s [Candidate],
     /// True if this tier also serves when the tier before it is full, and not only when that tier
     /// is empty.
     relieves: bool,
@@ -178,38 +178,42 @@ impl Snapshot {
     pub(super) fn new(
         revision: u64,
         config: Arc<Config>,
-        places: &[Place],
+        candidates: &[Candidate],
         (awaited, returning): (&[Awaited<'_>], &[&Upstream]),
         (tickets, concern): (Tickets, Concern),
         turn: usize,
     ) -> Self {
-        let those = |belongs: &dyn Fn(&Place) -> bool| {
-            places
+        let those = |belongs: &dyn Fn(&Candidate) -> bool| {
+            candidates
                 .iter()
-                .filter(|place| belongs(place))
+                .filter(|candidate| belongs(candidate))
                 .cloned()
                 .collect()
         };
-        let with = |reads| those(&|place| place.standing.reads == reads && !place.standing.helps);
+        let with = |reads| {
+            those(&|candidate| candidate.standing.reads == reads && !candidate.standing.helps)
+        };
         let is_first = |standing: &Standing| standing.reads == Reads::First || standing.helps;
         let first = |is_fresh| {
-            those(&|place| is_first(&place.standing) && place.standing.is_fresh == is_fresh)
+            those(&|candidate| {
+                is_first(&candidate.standing) && candidate.standing.is_fresh == is_fresh
+            })
         };
         Self {
             revision,
             tickets,
             fresh: first(true),
             stale: first(false),
-            first: those(&|place| is_first(&place.standing)),
+            first: those(&|candidate| is_first(&candidate.standing)),
             concern,
             backup: with(Reads::Backup),
-            main: those(&|place| {
-                place.upstream.is_main()
-                    && place.standing.passes
-                    && !place.standing.is_reading_catalog
+            main: those(&|candidate| {
+                candidate.upstream.is_main()
+                    && candidate.standing.passes
+                    && !candidate.standing.is_reading_catalog
             }),
             on_trial: with(Reads::OnTrial),
-            routes: PerClass::from_fn(|class| route(&config, class, places, returning)),
+            routes: PerClass::from_fn(|class| route(&config, class, candidates, returning)),
             awaited: PerClass::from_fn(|class| awaited_until(&config, class, awaited)),
             demands: PerClass::from_fn(|class| Demand::of(class, config.classes[class].priority)),
             rotation: Rotation(AtomicUsize::new(turn)),
@@ -266,9 +270,9 @@ impl Snapshot {
         let (near, demand) = (self.wish_of(class, key.0, key.1), self.demands[class]);
         let found = match &self.routes[class] {
             Route::Shared => self.select_shared(class, about, near, tried, now),
-            Route::One(Some(place)) if !place.is_out(tried) => {
-                place.lease(demand, now).map_or(Found::Full, Found::Taken)
-            }
+            Route::One(Some(candidate)) if !candidate.is_out(tried) => candidate
+                .lease(demand, now)
+                .map_or(Found::Full, Found::Taken),
             Route::Returning(id) if !tried.contains(*id) => Found::Full,
             Route::One(_) | Route::Returning(_) => Found::Nobody,
         };
@@ -289,7 +293,7 @@ impl Snapshot {
         tried: &Tried,
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
-        let found = match self.main.iter().find(|place| !place.is_out(tried)) {
+        let found = match self.main.iter().find(|candidate| !candidate.is_out(tried)) {
             Some(main) => main
                 .lease(self.demands[class], now)
                 .map_or(Found::Full, Found::Taken),
@@ -308,7 +312,7 @@ impl Snapshot {
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
         let demand = self.demands[class];
-        let found = match self.main.iter().find(|place| !place.is_out(tried)) {
+        let found = match self.main.iter().find(|candidate| !candidate.is_out(tried)) {
             Some(main) => {
                 let limits = main.slot_limits(demand, now).and(MAX_OPINIONS);
                 main.lease_in(limits, demand)
@@ -334,16 +338,18 @@ impl Snapshot {
     }
 
     fn is_any_tried(&self, class: RequestClass, tried: &Tried) -> bool {
-        let mut places = self
+        let mut candidates = self
             .in_full(class)
             .chain(self.trials(class, false).filter(|_| self.is_shared(class)));
-        places.any(|place| place.is_tried(tried))
+        candidates.any(|candidate| candidate.is_tried(tried))
     }
 
     /// True if the main or a fresh upstream can give a second opinion about the answer of
     /// `upstream`.
     pub fn others_know_better(&self, upstream: &Upstream, tried: &Tried) -> bool {
-        let knows = |place: &Place| place.upstream.id != upstream.id && !place.is_tried(tried);
+        let knows = |candidate: &Candidate| {
+            candidate.upstream.id != upstream.id && !candidate.is_tried(tried)
+        };
         self.main.iter().any(knows) || self.is_stale(upstream) && self.fresh.iter().any(knows)
     }
 
@@ -351,7 +357,7 @@ impl Snapshot {
     pub fn is_stale(&self, upstream: &Upstream) -> bool {
         self.stale
             .iter()
-            .any(|place| place.upstream.id == upstream.id)
+            .any(|candidate| candidate.upstream.id == upstream.id)
     }
 
     /// True if a request about `about` may get another answer from a stale upstream than from a
@@ -398,17 +404,20 @@ impl Snapshot {
     /// True if [`Self::select`] would find an upstream, if only after a wait for a slot. Takes no
     /// slot.
     pub fn has_place(&self, class: RequestClass, tried: &Tried) -> bool {
-        let is_open = |place: &&Place| !place.is_tried(tried) && !place.load.is_closed();
+        let is_open =
+            |candidate: &&Candidate| !candidate.is_tried(tried) && !candidate.load.is_closed();
         let mut trials = self
             .trials(class, true)
-            .filter(|place| self.is_shared(class) && is_open(place));
+            .filter(|candidate| self.is_shared(class) && is_open(candidate));
         let returns = matches!(&self.routes[class], Route::Returning(id) if !tried.contains(*id));
-        returns || self.in_full(class).any(|place| is_open(&place)) || trials.next().is_some()
+        returns
+            || self.in_full(class).any(|candidate| is_open(&candidate))
+            || trials.next().is_some()
     }
 
     /// Returns the upstreams that serve `class` in full now.
     pub fn serving(&self, class: RequestClass) -> impl Iterator<Item = &Arc<Upstream>> {
-        self.in_full(class).map(|place| &place.upstream)
+        self.in_full(class).map(|candidate| &candidate.upstream)
     }
 
     /// True if the first probe of an upstream that may serve `class` is still worth waiting for.
@@ -433,14 +442,16 @@ impl Snapshot {
     ) -> Found {
         let demand = self.demands[class];
         let trial = |is_last_resort: bool| {
-            let may_have = |place: &&Place| is_last_resort || place.standing.tries(demand, now);
-            let is_free = |place: &&Place| !place.is_out(tried) && !place.load.is_on_trial();
+            let may_have =
+                |candidate: &&Candidate| is_last_resort || candidate.standing.tries(demand, now);
+            let is_free =
+                |candidate: &&Candidate| !candidate.is_out(tried) && !candidate.load.is_on_trial();
             let trials = || {
                 self.trials(class, is_last_resort)
                     .filter(is_free)
                     .filter(may_have)
             };
-            let taken = trials().find_map(|place| place.lease_trial(demand, now));
+            let taken = trials().find_map(|candidate| candidate.lease_trial(demand, now));
             let otherwise = if trials().next().is_some() {
                 Found::Full
             } else {
@@ -457,8 +468,9 @@ impl Snapshot {
         if matches!(found, Found::Nobody) {
             trial(true).or_else(|| {
                 // Another request's trial is worth waiting for when there is no other upstream.
-                let is_tried_by_another =
-                    self.trials(class, true).any(|place| !place.is_out(tried));
+                let is_tried_by_another = self
+                    .trials(class, true)
+                    .any(|candidate| !candidate.is_out(tried));
                 if is_tried_by_another {
                     Found::Full
                 } else {
@@ -504,11 +516,12 @@ impl Snapshot {
             let mean = Mean::of(
                 self.first
                     .iter()
-                    .filter(|place| !place.is_out(tried))
-                    .map(|place| place.candidate(now)),
+                    .filter(|candidate| !candidate.is_out(tried))
+                    .map(|candidate| candidate.load_sample(now)),
             );
-            let is_within =
-                |place: &Place| mean.allows(place.candidate(now), FRESH_LOAD_PERCENT, 0);
+            let is_within = |candidate: &Candidate| {
+                mean.allows(candidate.load_sample(now), FRESH_LOAD_PERCENT, 0)
+            };
             let fresh = self.choose(&self.fresh, demand, near, (tried, &is_within), now);
             if matches!(fresh, Found::Taken(_)) {
                 return fresh;
@@ -528,12 +541,22 @@ impl Snapshot {
         now: Instant,
     ) -> Found {
         let mut found = Found::Nobody;
-        for Tier { places, relieves } in self.tiers(class) {
+        for Tier {
+            candidates,
+            relieves,
+        } in self.tiers(class)
+        {
             if matches!(found, Found::Full) && !relieves {
                 break;
             }
             found = found.or_else(|| {
-                self.choose(places, self.demands[class], near, (tried, &|_| true), now)
+                self.choose(
+                    candidates,
+                    self.demands[class],
+                    near,
+                    (tried, &|_| true),
+                    now,
+                )
             });
             if matches!(found, Found::Taken(_)) {
                 break;
@@ -544,8 +567,8 @@ impl Snapshot {
 
     /// Returns the tiers that serve a shared class, the preferred ones first.
     fn tiers(&self, class: RequestClass) -> [Tier<'_>; 3] {
-        let tier = |places| Tier {
-            places,
+        let tier = |candidates| Tier {
+            candidates,
             relieves: false,
         };
         let (fresh, backup, main) = (tier(&self.fresh), tier(&self.backup), tier(&self.main));
@@ -567,36 +590,42 @@ impl Snapshot {
 
     /// Returns the upstreams that may get a request of a shared class as their trial. Stale ones
     /// serve capabilities only as the last resort.
-    fn trials(&self, class: RequestClass, is_last_resort: bool) -> impl Iterator<Item = &Place> {
+    fn trials(
+        &self,
+        class: RequestClass,
+        is_last_resort: bool,
+    ) -> impl Iterator<Item = &Candidate> {
         let stale = is_last_resort && self.config.catalog.stale == StalePolicy::Serve;
         let may_be_stale = stale || class != RequestClass::Capabilities;
         self.on_trial
             .iter()
-            .filter(move |place| may_be_stale || place.standing.is_fresh)
+            .filter(move |candidate| may_be_stale || candidate.standing.is_fresh)
     }
 
     /// Chooses among the untried candidates that `allowed` accepts.
     fn choose(
         &self,
-        places: &[Place],
+        candidates: &[Candidate],
         demand: Demand,
         near: Option<Near>,
-        (tried, allowed): (&Tried, &dyn Fn(&Place) -> bool),
+        (tried, allowed): (&Tried, &dyn Fn(&Candidate) -> bool),
         now: Instant,
     ) -> Found {
-        if let Some(selection) = self.take_recovery_trial(places, demand, tried, now) {
+        if let Some(selection) = self.take_recovery_trial(candidates, demand, tried, now) {
             return Found::Taken(selection);
         }
         for _ in 0..MAX_RACES {
             let chosen = match near {
-                Some(near) => self.nearest(places, demand, near, (tried, allowed), now),
-                None => self.least_loaded(places, demand, (tried, allowed), now),
+                Some(near) => self.nearest(candidates, demand, near, (tried, allowed), now),
+                None => self.least_loaded(candidates, demand, (tried, allowed), now),
             };
             match chosen {
                 Some(Some(selection)) => return Found::Taken(selection),
                 // Another request took the slot, or the upstream was closed.
                 Some(None) => {}
-                None if places.iter().any(|place| !place.is_out(tried)) => return Found::Full,
+                None if candidates.iter().any(|candidate| !candidate.is_out(tried)) => {
+                    return Found::Full;
+                }
                 None => return Found::Nobody,
             }
         }
@@ -607,33 +636,35 @@ impl Snapshot {
     /// and `Some(None)` if the chosen one has lost its free slot meanwhile.
     fn least_loaded(
         &self,
-        places: &[Place],
+        candidates: &[Candidate],
         demand: Demand,
-        (tried, allowed): (&Tried, &dyn Fn(&Place) -> bool),
+        (tried, allowed): (&Tried, &dyn Fn(&Candidate) -> bool),
         now: Instant,
     ) -> Option<Option<Selection>> {
-        let start = if places.len() > 1 {
+        let start = if candidates.len() > 1 {
             self.rotation.next()
         } else {
             0
         };
         // The cheapest candidate usually has a free slot, and in that case no other cap is
         // examined.
-        let cheapest = &places[pick_by(
-            places.len(),
+        let cheapest = &candidates[pick_by(
+            candidates.len(),
             |at| {
-                places[at]
+                candidates[at]
                     .offer(tried, now)
-                    .filter(|_| allowed(&places[at]))
+                    .filter(|_| allowed(&candidates[at]))
             },
             start,
         )?];
         if let Some(selection) = cheapest.lease(demand, now) {
             return Some(Some(selection));
         }
-        let has_place = |place: &Place| place.has_place(demand, tried, now) && allowed(place);
-        let candidate = |at: usize| has_place(&places[at]).then(|| places[at].candidate(now));
-        let chosen = &places[pick_by(places.len(), candidate, start)?];
+        let has_slot =
+            |candidate: &Candidate| candidate.has_slot(demand, tried, now) && allowed(candidate);
+        let candidate =
+            |at: usize| has_slot(&candidates[at]).then(|| candidates[at].load_sample(now));
+        let chosen = &candidates[pick_by(candidates.len(), candidate, start)?];
         Some(chosen.lease(demand, now))
     }
 
@@ -642,13 +673,17 @@ impl Snapshot {
     }
 
     /// Returns the upstreams that serve `class` other than as their trial.
-    fn in_full(&self, class: RequestClass) -> impl Iterator<Item = &Place> {
+    fn in_full(&self, class: RequestClass) -> impl Iterator<Item = &Candidate> {
         let (one, shared) = match &self.routes[class] {
-            Route::One(place) => (place.as_ref(), None),
+            Route::One(candidate) => (candidate.as_ref(), None),
             Route::Returning(_) => (None, None),
             Route::Shared => (
                 None,
-                Some(self.tiers(class).into_iter().flat_map(|tier| tier.places)),
+                Some(
+                    self.tiers(class)
+                        .into_iter()
+                        .flat_map(|tier| tier.candidates),
+                ),
             ),
         };
         one.into_iter().chain(shared.into_iter().flatten())
@@ -668,9 +703,19 @@ fn awaited_until(config: &Config, class: RequestClass, awaited: &[Awaited<'_>]) 
         .max()
 }
 
-fn route(config: &Config, class: RequestClass, places: &[Place], returning: &[&Upstream]) -> Route {
+fn route(
+    config: &Config,
+    class: RequestClass,
+    candidates: &[Candidate],
+    returning: &[&Upstream],
+) -> Route {
     let one = |is_it: &dyn Fn(&Upstream) -> bool| {
-        Route::One(places.iter().find(|place| is_it(&place.upstream)).cloned())
+        Route::One(
+            candidates
+                .iter()
+                .find(|candidate| is_it(&candidate.upstream))
+                .cloned(),
+        )
     };
     match &config.classes[class].served_by {
         ServedBy::Replicas => Route::Shared,

@@ -15,7 +15,7 @@
 
 use std::time::Instant;
 
-use super::{Place, Selection, Snapshot, Tried};
+use super::{Candidate, Selection, Snapshot, Tried};
 use crate::balance::{AFFINITY_OVERFLOW, AffinityCandidate, AffinityRequest, Demand, pick_near};
 use crate::ogc::RequestClass;
 
@@ -50,15 +50,15 @@ impl Snapshot {
     /// free slot, and `Some(None)` that the chosen one has lost its free slot meanwhile.
     pub(super) fn nearest(
         &self,
-        places: &[Place],
+        candidates: &[Candidate],
         demand: Demand,
         near: Near,
-        (tried, allowed): (&Tried, &dyn Fn(&Place) -> bool),
+        (tried, allowed): (&Tried, &dyn Fn(&Candidate) -> bool),
         now: Instant,
     ) -> Option<Option<Selection>> {
         let Near { wish, may_join } = near;
-        let limits = |place: &Place, is_companion| {
-            let limits = place.slot_limits(demand, now);
+        let limits = |candidate: &Candidate, is_companion| {
+            let limits = candidate.slot_limits(demand, now);
             if is_companion && may_join {
                 limits.and(AFFINITY_OVERFLOW)
             } else {
@@ -66,20 +66,22 @@ impl Snapshot {
             }
         };
         let candidate = |at: usize| {
-            let place = &places[at];
+            let candidate = &candidates[at];
             // The load is read before the note of the key and written after it, so a request that
             // sees a companion in the load also sees it in the note. In the reverse order, the load
             // of the first of two simultaneous requests would turn the second away.
-            let load = place.load_sample(now);
-            let is_companion = self.keys.whereabouts(wish.key).is(place.seed);
-            let has_room = place.has_room(limits(place, is_companion), tried) && allowed(place);
+            let load = candidate.load_sample(now);
+            let is_companion = self.keys.whereabouts(wish.key).is(candidate.seed);
+            let has_room =
+                candidate.has_room(limits(candidate, is_companion), tried) && allowed(candidate);
             has_room.then_some(AffinityCandidate {
                 load,
-                seed: place.seed,
+                seed: candidate.seed,
                 is_companion,
             })
         };
-        let chosen = &places[pick_near(places.len(), candidate, wish, self.rotation.next())?];
+        let chosen =
+            &candidates[pick_near(candidates.len(), candidate, wish, self.rotation.next())?];
         let limits = limits(chosen, self.keys.whereabouts(wish.key).is(chosen.seed));
         let key = self.keys.note(wish.key, chosen.seed);
         let mut selection = chosen.lease_in(limits, demand);

@@ -4,7 +4,7 @@ use super::*;
 
 /// An upstream that is reachable and ready.
 #[derive(Clone, Debug)]
-pub(in crate::cluster) struct Place {
+pub(in crate::cluster) struct Candidate {
     pub(super) upstream: Arc<Upstream>,
     /// The load of the upstream, held here to save one pointer per candidate.
     pub(super) load: Arc<Load>,
@@ -97,7 +97,7 @@ pub(in crate::cluster) enum Reads {
     No,
 }
 
-impl Place {
+impl Candidate {
     pub(in crate::cluster) fn new(
         upstream: &Arc<Upstream>,
         standing: Standing,
@@ -123,7 +123,7 @@ impl Place {
     }
 
     #[inline]
-    pub(super) fn has_place(&self, demand: Demand, tried: &Tried, now: Instant) -> bool {
+    pub(super) fn has_slot(&self, demand: Demand, tried: &Tried, now: Instant) -> bool {
         self.has_room(self.slot_limits(demand, now), tried)
     }
 
@@ -157,7 +157,7 @@ impl Place {
     }
 
     #[inline]
-    pub(super) fn candidate(&self, now: Instant) -> LoadSample {
+    pub(super) fn load_sample(&self, now: Instant) -> LoadSample {
         LoadSample {
             in_flight: self.load.in_flight(),
             weight: self.weight_at(now),
