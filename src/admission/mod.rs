@@ -10,7 +10,7 @@
 //!                Waitlist          all of these together, in the order of their steps
 //! ```
 
-mod auto_cap;
+mod adaptive_limit;
 mod concurrency_keys;
 mod lane;
 mod limiter;
@@ -21,7 +21,7 @@ mod rates;
 mod status;
 mod waitlist;
 
-pub use auto_cap::{Answered, AutoCap};
+pub use adaptive_limit::{AdaptiveLimit, Answered};
 pub use concurrency_keys::{Client, ConcurrencyKeys, Metered};
 pub use limiter::{LimitCheck, Limiter};
 pub use overload::{OverloadDetector, STANDING_AFTER};

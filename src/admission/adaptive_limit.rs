@@ -109,7 +109,7 @@ pub struct Answered {
 
 /// See the module's documentation. There is one for each upstream.
 #[derive(Clone, Debug)]
-pub struct AutoCap {
+pub struct AdaptiveLimit {
     cap: u32,
     /// The limit that it began with.
     start: u32,
@@ -144,7 +144,7 @@ struct Dip {
     ends: Instant,
 }
 
-impl AutoCap {
+impl AdaptiveLimit {
     /// Begins at `cap`.
     pub fn new(cap: u32) -> Self {
         let cap = cap.clamp(MIN, MAX);

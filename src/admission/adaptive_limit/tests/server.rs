@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::{Answered, AutoCap};
+use super::super::{AdaptiveLimit, Answered};
 use crate::admission::{Ask, Offer, Pushed, Queue};
 use crate::config::{MaxInFlight, Priority};
 use crate::ogc::RequestClass;
@@ -155,7 +155,7 @@ struct Simulation {
     arrivals: f64,
     queue: Queue<Job>,
     running: Vec<Job>,
-    auto: AutoCap,
+    auto: AdaptiveLimit,
     times: Vec<(RequestClass, f64)>,
     thirds: [Third; 3],
 }
@@ -172,7 +172,7 @@ pub(super) fn run(world: &World) -> Run {
         arrivals: mean_work / (world.load * f64::from(world.cores)),
         queue: Queue::new(CAPACITY),
         running: Vec::new(),
-        auto: AutoCap::new(MaxInFlight::AUTO_START),
+        auto: AdaptiveLimit::new(MaxInFlight::AUTO_START),
         times: Vec::new(),
         thirds: [Third::default(); 3],
     };
