@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{FileChange, LayerChoice, LocalFault, Subject, Upstream, UpstreamId};
+use super::{Cause, FileChange, LayerChoice, Subject, Upstream, UpstreamId};
 use crate::config::{Address, Config, UpstreamName};
-use crate::health::{Severity, Verdict};
+use crate::health::Verdict;
 
 /// An event for the cluster.
 #[derive(Debug)]
@@ -129,33 +129,6 @@ pub enum Outcome {
     Failure(Cause),
 }
 
-/// The reason why an attempt or a probe counts against an upstream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// The connection failed: refused, unreachable or a TLS error, with the reason.
-    Connect(String),
-    /// No answer came within the limit.
-    Timeout(&'static str),
-    /// A probe was not answered within the limit, although the upstream answers a lighter request.
-    /// Its queue is full, or the probe depends on something slow.
-    Slow(&'static str),
-    /// The connection died before or within the answer.
-    Reset(&'static str),
-    /// A status that a working GeoServer does not send.
-    Status(u16),
-    /// The answer ended too early.
-    Truncated,
-    /// A 200 with GeoServer's report that the node is broken, and the text of that report.
-    NodeFault(String),
-    /// A probe's answer was not the expected one; with the difference.
-    Unexpected(String),
-    /// The status, 401 or 403, with which GeoServer refused our own credentials. It is evidence
-    /// about the credentials, never about the upstream's health.
-    Credentials(u16),
-    /// A fault of our own. It is no evidence about any upstream.
-    Local(LocalFault),
-}
-
 impl Outcome {
     pub(super) const fn verdict(&self) -> Verdict {
         match self {
@@ -170,79 +143,6 @@ impl Outcome {
         match self {
             Self::Success | Self::Busy => None,
             Self::Failure(cause) => cause.refused_credentials(),
-        }
-    }
-}
-
-impl Cause {
-    /// The reason in [`Self::Connect`] if no process listens on the port.
-    pub const REFUSED: &'static str = "connection refused";
-
-    pub(super) fn is_refused(&self) -> bool {
-        matches!(self, Self::Connect(reason) if reason == Self::REFUSED)
-    }
-
-    /// Classifies this cause as the result of a probe: reachability, content or credentials.
-    pub(super) const fn verdict(&self) -> Verdict {
-        match self {
-            Self::Connect(_) | Self::Timeout(_) | Self::Reset(_) => Verdict::Unreachable,
-            Self::Slow(_) | Self::Status(_) | Self::Truncated => Verdict::Failed,
-            Self::NodeFault(_) | Self::Unexpected(_) => Verdict::Failed,
-            Self::Credentials(_) => Verdict::Refused,
-            Self::Local(_) => Verdict::Unasked,
-        }
-    }
-
-    /// True if this is the same fault as `other`, as far as its text shows. For an exception, the
-    /// code decides.
-    pub(super) fn is_like(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::NodeFault(a), Self::NodeFault(b))
-            | (Self::Unexpected(a), Self::Unexpected(b)) => {
-                let code = |text: &str| text.split(':').next().unwrap_or_default().to_owned();
-                code(a) == code(b)
-            }
-            (a, b) => a == b,
-        }
-    }
-
-    /// Returns the status with which GeoServer refused our credentials.
-    pub(super) const fn refused_credentials(&self) -> Option<u16> {
-        match self {
-            Self::Credentials(status) => Some(*status),
-            Self::Connect(_)
-            | Self::Timeout(_)
-            | Self::Slow(_)
-            | Self::Reset(_)
-            | Self::Status(_) => None,
-            Self::Truncated | Self::NodeFault(_) | Self::Unexpected(_) | Self::Local(_) => None,
-        }
-    }
-
-    /// Returns the fault of our own that caused the failure.
-    pub const fn local_fault(&self) -> Option<LocalFault> {
-        match self {
-            Self::Local(fault) => Some(*fault),
-            Self::Connect(_)
-            | Self::Timeout(_)
-            | Self::Slow(_)
-            | Self::Reset(_)
-            | Self::Status(_)
-            | Self::Truncated => None,
-            Self::NodeFault(_) | Self::Unexpected(_) | Self::Credentials(_) => None,
-        }
-    }
-
-    pub(super) const fn severity(&self) -> Severity {
-        match self {
-            Self::Connect(_) => Severity::Unreachable,
-            Self::NodeFault(_) => Severity::NodeFault,
-            Self::Timeout(_)
-            | Self::Slow(_)
-            | Self::Reset(_)
-            | Self::Status(_)
-            | Self::Truncated => Severity::Ordinary,
-            Self::Unexpected(_) | Self::Credentials(_) | Self::Local(_) => Severity::Ordinary,
         }
     }
 }

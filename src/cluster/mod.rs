@@ -25,6 +25,7 @@
 //! * After `poll_action` returned `None`, the next deadline is in the future.
 
 mod catalog;
+mod cause;
 mod chosen_layer;
 mod condition;
 mod event;
@@ -41,7 +42,6 @@ mod transition;
 mod upstream;
 mod upstream_state;
 mod witness;
-mod words;
 
 #[cfg(test)]
 mod tests;
@@ -60,9 +60,10 @@ pub use catalog::{
     About, CatalogStatus, ChangeSource, Concern, FileChange, Hint, LastCatalogReload, ReloadPhase,
     ReplicaRoll, RollReason, RollReport, Sighting, SyncError, Ticket, Tickets, UpstreamCatalog,
 };
+pub use cause::Cause;
 pub use chosen_layer::LayerChoice;
 pub use condition::{Condition, ConditionStatus};
-pub use event::{Action, Cause, Event, Outcome, ProbeReport};
+pub use event::{Action, Event, Outcome, ProbeReport};
 pub use local_fault::LocalFault;
 pub use memory::{LearnedLimit, Memory, OrderedMode, Remembered};
 pub use mode::{LastServing, Mode, ModeError, ModeOrder, ModeOrigin};
