@@ -1,6 +1,15 @@
 //! An upstream within a snapshot: its standing, its concurrency limit and its load.
 
-use super::*;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Selection, Tried};
+use crate::balance::{
+    Caps, Demand, LearnedCap, Lease, Load, LoadSample, Shares, SlotLimits, seed_of,
+};
+use crate::cluster::Upstream;
+use crate::config::{Limits, MaxInFlight, Weight};
+use crate::health::Warmup;
 
 /// An upstream that is reachable and ready.
 #[derive(Clone, Debug)]
