@@ -12,7 +12,6 @@
 
 mod adaptive_limit;
 mod concurrency_keys;
-mod lane;
 mod limiter;
 mod overload;
 mod pace;

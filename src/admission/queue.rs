@@ -29,10 +29,12 @@
 //! [`Queue::remove`], like one with a client that left. Whether there is a slot is the answer of the
 //! caller's offer.
 
+mod lane;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::lane::{Front, Lane};
+use self::lane::{Front, Lane};
 use crate::config::Priority;
 use crate::ogc::{PerClass, RequestClass};
 
@@ -40,9 +42,9 @@ use crate::ogc::{PerClass, RequestClass};
 /// limit of 20 s, so that even the lowest class is served before it gives up.
 pub const AGEING: Duration = Duration::from_secs(5);
 
-/// A waiter's number; a later one is larger.
+/// Identifies a waiter. A later one is larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WaiterId(pub(super) u64);
+pub struct WaiterId(u64);
 
 /// A request for a slot, as far as the order depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +111,7 @@ pub struct Queue<T> {
     lanes: BTreeMap<LaneKey, Lane>,
     lengths: PerClass<usize>,
     by_priority: [ByPriority; 4],
-    last_ticket: u64,
+    last_id: u64,
     /// Scratch memory, kept between calls.
     fronts: Vec<(LaneKey, Front)>,
 }
@@ -127,7 +129,7 @@ impl<T> Queue<T> {
                 len: 0,
                 most: usize::MAX,
             }; 4],
-            last_ticket: 0,
+            last_id: 0,
             fronts: Vec::new(),
         }
     }
@@ -175,14 +177,14 @@ impl<T> Queue<T> {
         };
         let shed = match displaced_by {
             Some(None) => return Pushed::Full(value),
-            Some(Some(ticket)) => self.remove(ticket),
+            Some(Some(id)) => self.remove(id),
             None => None,
         };
-        let ticket = self.insert(ask, value);
+        let id = self.insert(ask, value);
         self.check_invariants();
         match shed {
-            Some(shed) => Pushed::WaitsInsteadOf(ticket, shed),
-            None => Pushed::Waits(ticket),
+            Some(shed) => Pushed::WaitsInsteadOf(id, shed),
+            None => Pushed::Waits(id),
         }
     }
 
@@ -199,17 +201,15 @@ impl<T> Queue<T> {
             .or_else(|| self.serve_lanes(&mut fronts, &may, &mut offer));
         fronts.clear();
         self.fronts = fronts;
-        let (ticket, given) = served?;
-        let waiter = self
-            .take_out(ticket, true)
-            .expect("an offer goes to a waiter");
+        let (id, given) = served?;
+        let waiter = self.take_out(id, true).expect("an offer goes to a waiter");
         self.check_invariants();
         Some((waiter, given))
     }
 
     /// Removes a waiter after its client left or its time is over. `None` if it waits no more.
-    pub fn remove(&mut self, ticket: WaiterId) -> Option<Waiter<T>> {
-        let waiter = self.take_out(ticket, false)?;
+    pub fn remove(&mut self, id: WaiterId) -> Option<Waiter<T>> {
+        let waiter = self.take_out(id, false)?;
         self.check_invariants();
         Some(waiter)
     }
@@ -220,14 +220,11 @@ impl<T> Queue<T> {
         may: &impl Fn(&Waiter<T>) -> bool,
         offer: &mut impl FnMut(&Waiter<T>) -> Offer<G>,
     ) -> Option<(WaiterId, G)> {
-        let waiting = self
-            .retries
-            .iter()
-            .map(|ticket| (*ticket, &self.waiters[ticket]));
+        let waiting = self.retries.iter().map(|id| (*id, &self.waiters[id]));
         waiting
             .filter(|(_, waiter)| may(waiter))
-            .find_map(|(ticket, waiter)| match offer(waiter) {
-                Offer::Taken(given) => Some((ticket, given)),
+            .find_map(|(id, waiter)| match offer(waiter) {
+                Offer::Taken(given) => Some((id, given)),
                 Offer::ClassMustWait | Offer::UserMustWait => None,
             })
     }
@@ -242,10 +239,10 @@ impl<T> Queue<T> {
             Some((*key, self.first_that_may(lane, lane.front(), may)?))
         };
         fronts.extend(self.lanes.iter().filter_map(first));
-        while let Some(at) = (0..fronts.len()).min_by_key(|at| self.rank(fronts[*at].1.ticket)) {
+        while let Some(at) = (0..fronts.len()).min_by_key(|at| self.rank(fronts[*at].1.id)) {
             let (key, front) = fronts[at];
-            let next = match offer(&self.waiters[&front.ticket]) {
-                Offer::Taken(given) => return Some((front.ticket, given)),
+            let next = match offer(&self.waiters[&front.id]) {
+                Offer::Taken(given) => return Some((front.id, given)),
                 Offer::ClassMustWait => None,
                 Offer::UserMustWait => {
                     let lane = &self.lanes[&key];
@@ -268,41 +265,38 @@ impl<T> Queue<T> {
         may: &impl Fn(&Waiter<T>) -> bool,
     ) -> Option<Front> {
         std::iter::successors(front, |front| lane.after(front.turn))
-            .find(|front| may(&self.waiters[&front.ticket]))
+            .find(|front| may(&self.waiters[&front.id]))
     }
 
-    fn rank(&self, ticket: WaiterId) -> (Instant, WaiterId) {
-        (self.waiters[&ticket].ask.rank(), ticket)
+    fn rank(&self, id: WaiterId) -> (Instant, WaiterId) {
+        (self.waiters[&id].ask.rank(), id)
     }
 
     fn insert(&mut self, ask: Ask, value: T) -> WaiterId {
-        self.last_ticket += 1;
-        let ticket = WaiterId(self.last_ticket);
+        self.last_id += 1;
+        let id = WaiterId(self.last_id);
         if ask.is_retry {
-            self.retries.insert(ticket);
+            self.retries.insert(id);
         } else {
-            self.lanes
-                .entry(ask.lane())
-                .or_default()
-                .push(ask.user, ticket);
+            self.lanes.entry(ask.lane()).or_default().push(ask.user, id);
         }
         self.lengths[ask.class] += 1;
         self.by_priority[usize::from(ask.priority.get())].len += 1;
-        self.waiters.insert(ticket, Waiter { ask, value });
-        ticket
+        self.waiters.insert(id, Waiter { ask, value });
+        id
     }
 
-    fn take_out(&mut self, ticket: WaiterId, was_served: bool) -> Option<Waiter<T>> {
-        let waiter = self.waiters.remove(&ticket)?;
+    fn take_out(&mut self, id: WaiterId, was_served: bool) -> Option<Waiter<T>> {
+        let waiter = self.waiters.remove(&id)?;
         let ask = &waiter.ask;
         self.lengths[ask.class] -= 1;
         self.by_priority[usize::from(ask.priority.get())].len -= 1;
-        if !self.retries.remove(&ticket) {
+        if !self.retries.remove(&id) {
             let lane = self
                 .lanes
                 .get_mut(&ask.lane())
                 .expect("a waiter has a lane");
-            lane.remove(ask.user, ticket, was_served);
+            lane.remove(ask.user, id, was_served);
             if lane.is_empty() {
                 self.lanes.remove(&ask.lane());
             }

@@ -131,7 +131,7 @@ impl<A, R, W> WaitlistAnswer<A, R, W> {
             Self::Admitted(admission) => WaitlistAnswer::Admitted(admission),
             Self::Refused(refusal) => WaitlistAnswer::Refused(refusal),
             Self::Full(retry_after) => WaitlistAnswer::Full(retry_after),
-            Self::Waiting(ticket) => WaitlistAnswer::Waiting(map(ticket)),
+            Self::Waiting(id) => WaitlistAnswer::Waiting(map(id)),
         }
     }
 }
@@ -190,13 +190,13 @@ impl<T> Waitlist<T> {
         let retry_after = self.retry_after(limits, now);
         self.bound_queue(&ask, limits, now);
         slots.prepare_wait(&mut entry.request);
-        let ticket = match self.queue.push(ask, entry) {
+        let id = match self.queue.push(ask, entry) {
             Pushed::Full(_) => return WaitlistAnswer::Full(retry_after),
-            Pushed::Waits(ticket) => ticket,
-            Pushed::WaitsInsteadOf(ticket, shed) => {
+            Pushed::Waits(id) => id,
+            Pushed::WaitsInsteadOf(id, shed) => {
                 slots.end_wait(shed.value.request, WaitlistResult::Shed(retry_after));
                 self.publish_class(shed.ask.class, slots);
-                ticket
+                id
             }
         };
         self.overload.waits(ask.priority, now);
@@ -205,7 +205,7 @@ impl<T> Waitlist<T> {
         // A slot may have come free between the search and the publication of the waiter. Its
         // releaser saw no waiter.
         self.serve(slots, now);
-        WaitlistAnswer::Waiting(ticket)
+        WaitlistAnswer::Waiting(id)
     }
 
     /// Bounds the queue for a newcomer: by the configuration, and in an overload by priority.
@@ -250,8 +250,8 @@ impl<T> Waitlist<T> {
     }
 
     /// Removes a waiter after its time is over or its client left. Returns whether it waited.
-    pub fn leave<S: Slots<T>>(&mut self, ticket: WaiterId, slots: &mut S, now: Instant) -> bool {
-        let Some(waiter) = self.queue.remove(ticket) else {
+    pub fn leave<S: Slots<T>>(&mut self, id: WaiterId, slots: &mut S, now: Instant) -> bool {
+        let Some(waiter) = self.queue.remove(id) else {
             return false;
         };
         self.publish_class(waiter.ask.class, slots);

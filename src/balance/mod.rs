@@ -5,6 +5,7 @@ mod affinity;
 mod capacity_notifier;
 mod caps;
 mod keys_in_flight;
+mod learned_cap;
 mod load;
 mod pick;
 mod slowness;
@@ -13,8 +14,9 @@ pub use affinity::{
     AFFINITY_OVERFLOW, AffinityCandidate, AffinityRequest, Mean, pick_near, seed_of,
 };
 pub use capacity_notifier::CapacityNotifier;
-pub use caps::{Caps, Demand, LearnedCap, RESERVE, Shares};
+pub use caps::{Caps, Demand, RESERVE, Shares};
 pub use keys_in_flight::{KeyInFlight, KeysInFlight, Whereabouts};
+pub use learned_cap::LearnedCap;
 pub use load::{Lease, Load, SlotLimits, Watch};
 pub use pick::{LoadSample, pick, pick_by};
 pub use slowness::{REVIEW, Slowness, WHOLE, Watched, review};

@@ -423,32 +423,32 @@ struct Trial {
     now: Instant,
     came: u64,
     ended: BTreeSet<u64>,
-    tickets: Vec<(u64, WaiterId)>,
+    ids: Vec<(u64, WaiterId)>,
 }
 
 impl Trial {
     fn end(&mut self, number: u64) {
         assert!(self.ended.insert(number), "{number} ended twice");
-        self.tickets.retain(|(other, _)| *other != number);
+        self.ids.retain(|(other, _)| *other != number);
     }
 
     fn push(&mut self, ask: Ask) {
         self.came += 1;
         let (number, was_full) = (self.came, self.queue.len() >= 12);
         match self.queue.push(ask, number) {
-            Pushed::Waits(ticket) => {
+            Pushed::Waits(id) => {
                 assert!(!was_full);
-                self.tickets.push((number, ticket));
+                self.ids.push((number, id));
                 self.model.push(number, ask);
             }
-            Pushed::WaitsInsteadOf(ticket, shed) => {
+            Pushed::WaitsInsteadOf(id, shed) => {
                 assert!(was_full && !shed.ask.is_retry);
                 assert!(
                     ask.is_retry || shed.ask.priority >= ask.priority || shed.ask.user != ask.user
                 );
                 self.model.remove(shed.value, false);
                 self.end(shed.value);
-                self.tickets.push((number, ticket));
+                self.ids.push((number, id));
                 self.model.push(number, ask);
             }
             Pushed::Full(number) => {
@@ -485,14 +485,14 @@ impl Trial {
     }
 
     fn leave(&mut self, at: usize) {
-        let Some((number, ticket)) = self.tickets.get(at).copied() else {
+        let Some((number, id)) = self.ids.get(at).copied() else {
             return;
         };
         assert_eq!(
-            self.queue.remove(ticket).map(|waiter| waiter.value),
+            self.queue.remove(id).map(|waiter| waiter.value),
             Some(number)
         );
-        assert_eq!(self.queue.remove(ticket), None, "nobody leaves twice");
+        assert_eq!(self.queue.remove(id), None, "nobody leaves twice");
         self.model.remove(number, false);
         self.end(number);
     }
@@ -525,8 +525,8 @@ proptest! {
     #[test]
     fn in_any_story_everybody_is_served_in_the_models_order_and_ends_once(steps in proptest::collection::vec(step(), 1..120)) {
         let (queue, model) = (Queue::new(12), Model::default());
-        let (ended, tickets) = (BTreeSet::new(), Vec::new());
-        let mut trial = Trial { queue, model, now: Instant::now(), came: 0, ended, tickets };
+        let (ended, ids) = (BTreeSet::new(), Vec::new());
+        let mut trial = Trial { queue, model, now: Instant::now(), came: 0, ended, ids };
         steps.into_iter().for_each(|step| trial.step(step));
         for _ in 0..MANY {
             if trial.queue.is_empty() {

@@ -98,7 +98,7 @@ impl Rig {
 
     fn waits(&mut self, user: u64) -> WaiterId {
         match self.ask(user) {
-            WaitlistAnswer::Waiting(ticket) => ticket,
+            WaitlistAnswer::Waiting(id) => id,
             other => panic!("user {user} does not wait: {other:?}"),
         }
     }
