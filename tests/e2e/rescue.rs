@@ -1,5 +1,5 @@
-//! Promise 8: while some upstream would answer rightly, a read is not refused for what geofront
-//! believes of it.
+//! While some upstream would answer rightly, a read is not refused for what geofront believes of
+//! it.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Promise 5: a change reaches every replica, and each is reloaded while it serves nothing.
+//! A change reaches every replica, and each is reloaded while it serves nothing.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! Promise 5 at bad moments: reloads, restarts, orders and deaths in the middle of a roll.
+//! Every replica gets the main's last change at bad moments, too: reloads, restarts, orders and
+//! deaths in the middle of a roll.
 
 use std::time::{Duration, Instant};
 
