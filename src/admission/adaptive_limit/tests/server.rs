@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::super::{AdaptiveLimit, Answered};
 use crate::admission::{Ask, Offer, Pushed, Queue};
 use crate::config::{MaxInFlight, Priority};
+use crate::hash::SplitMix64;
 use crate::ogc::RequestClass;
 
 /// What is learned in the beginning is not measured.
@@ -112,16 +113,12 @@ struct Job {
     company: u32,
 }
 
-/// Splitmix64, and what is made of it.
-struct Chance(u64);
+/// Draws from a seed.
+struct Chance(SplitMix64);
 
 impl Chance {
     fn uniform(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (((z ^ (z >> 31)) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+        ((self.0.draw() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
     }
 
     fn exponential(&mut self, mean: f64) -> f64 {
@@ -161,7 +158,7 @@ struct Simulation {
 }
 
 pub(super) fn run(world: &World) -> Run {
-    let mut chance = Chance(7);
+    let mut chance = Chance(SplitMix64::new(7));
     let mean_work = (0..100_000).map(|_| chance.job().1).sum::<f64>() / 100_000.0;
     let mut simulation = Simulation {
         world: *world,
