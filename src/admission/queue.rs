@@ -251,7 +251,9 @@ impl<T> Queue<T> {
             };
             match next {
                 Some(next) => fronts[at].1 = next,
-                None => drop(fronts.swap_remove(at)),
+                None => {
+                    fronts.swap_remove(at);
+                }
             }
         }
         None

@@ -78,7 +78,7 @@ impl Cluster {
             let name = state.upstream.name.as_str();
             if let Some(ordered) = memory.modes.iter().find(|ordered| ordered.name == name) {
                 // This is no transition. Nothing changed, except that this process did not know it.
-                drop(state.set_mode(ordered.mode, Some(ordered.origin.clone()), start));
+                state.set_mode(ordered.mode, Some(ordered.origin.clone()), start);
             }
         }
         self.chosen_layer.clone_from(&memory.chosen_layer);

@@ -195,9 +195,9 @@ impl SharedFaults {
         }
         if self.faults.len() >= MAX_FAULTS {
             let oldest = (0..self.faults.len()).min_by_key(|&at| self.faults[at].last());
-            oldest
-                .into_iter()
-                .for_each(|at| drop(self.faults.swap_remove(at)));
+            if let Some(at) = oldest {
+                self.faults.swap_remove(at);
+            }
         }
         let (layer, cause) = (subject.layer.clone(), bounded(words));
         self.faults.push(Fault {
@@ -372,9 +372,9 @@ mod tests {
         let (mut faults, now) = (SharedFaults::default(), Instant::now());
         let cause = Cause::NodeFault("Unable to obtain connection".to_owned());
         let fail = |faults: &mut SharedFaults, layer| {
-            (1..=3).for_each(|upstream| {
-                drop(faults.record(UpstreamId(upstream), (&cause, &on(layer, "")), &PEERS, now))
-            });
+            for upstream in 1..=3 {
+                faults.record(UpstreamId(upstream), (&cause, &on(layer, "")), &PEERS, now);
+            }
         };
         fail(&mut faults, "a:x");
         assert_eq!(

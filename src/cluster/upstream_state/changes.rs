@@ -138,7 +138,7 @@ impl UpstreamState {
     /// Takes over the order that was given for the upstream of this name at another address. That
     /// is no transition.
     pub(in crate::cluster) fn inherit_mode(&mut self, former: &Self, now: Instant) {
-        drop(self.set_mode(former.mode, former.mode_origin.clone(), now));
+        self.set_mode(former.mode, former.mode_origin.clone(), now);
     }
 
     /// Drops the evidence that rests on faults shared with others, and ends the ejection with it.
@@ -337,7 +337,9 @@ impl UpstreamState {
                 self.warmup = Warmup::new(now, config.slow_start);
             }
             // Probes decide from here, and an upstream that comes back is usually another process.
-            (_, HealthState::Down | HealthState::Unknown) => drop(self.ejection.clear(now)),
+            (_, HealthState::Down | HealthState::Unknown) => {
+                self.ejection.clear(now);
+            }
             (_, HealthState::Up) => {}
         }
     }

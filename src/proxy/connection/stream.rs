@@ -203,7 +203,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
 impl<S: AsyncWrite + Unpin> Drop for ClientStream<S> {
     fn drop(&mut self) {
         if !self.waiting.is_empty() {
-            drop(self.flush().now_or_never());
+            let _flushed = self.flush().now_or_never();
         }
         let is_owed = self.inbox.is_owed();
         *self.remains.lock() = self.inner.take().map(|inner| Left { inner, is_owed });
@@ -214,7 +214,7 @@ impl<S: AsyncWrite + Unpin> Drop for ClientStream<S> {
 impl Shutdown for ClientStream<Stream> {
     async fn shutdown(&mut self) {
         // The connection ends either way.
-        drop(self.flush().await);
+        self.flush().await.ok();
         Shutdown::shutdown(&mut **of(&mut self.inner)).await;
     }
 }
