@@ -1,11 +1,10 @@
 //! Events that the cluster takes in, and actions that it requests.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::{Cause, FileChange, LayerChoice, Subject, Upstream, UpstreamId};
+use super::{Cause, FileChange, LayerChoice, Outcome, ProbeReport, Subject, Upstream, UpstreamId};
 use crate::config::{Address, Config, UpstreamName};
-use crate::health::Verdict;
 
 /// An event for the cluster.
 #[derive(Debug)]
@@ -108,41 +107,4 @@ pub enum Action {
     /// Request the canary from an upstream in service, because a reloaded replica does not draw it,
     /// and report one [`Event::CanaryTried`].
     TryCanary(Arc<Upstream>),
-}
-
-/// The result of an active check.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProbeReport {
-    pub outcome: Outcome,
-    /// Time from the probe's request to its report.
-    pub took: Duration,
-}
-
-/// The outcome of an attempt, as evidence about the upstream. Client faults and client aborts are
-/// no evidence and are not reported.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    Success,
-    /// The upstream answered that it is busy (control-flow's 503 or 429). This is a load signal,
-    /// never evidence against it.
-    Busy,
-    Failure(Cause),
-}
-
-impl Outcome {
-    pub(super) const fn verdict(&self) -> Verdict {
-        match self {
-            Self::Success => Verdict::Passed,
-            Self::Busy => Verdict::Busy,
-            Self::Failure(cause) => cause.verdict(),
-        }
-    }
-
-    /// Returns the status with which GeoServer refused our credentials, or our lack of them.
-    pub(super) const fn refused_credentials(&self) -> Option<u16> {
-        match self {
-            Self::Success | Self::Busy => None,
-            Self::Failure(cause) => cause.refused_credentials(),
-        }
-    }
 }

@@ -93,7 +93,7 @@ impl Cluster {
         if state.upstream.role == Role::Replica
             && let Some(known) = self.unclaimed.at(address)
         {
-            state.recall(known, now);
+            state.recall(known.main_update_sequence, known.is_reloading, now);
         }
         if let Some(learned) = self
             .unclaimed

@@ -25,13 +25,14 @@
 //! * After `poll_action` returned `None`, the next deadline is in the future.
 
 mod catalog;
-mod cause;
 mod chosen_layer;
 mod condition;
+mod conditions;
 mod event;
 mod local_fault;
 mod memory;
 mod mode;
+mod outcome;
 mod reconcile;
 mod rescue;
 mod selection;
@@ -60,13 +61,13 @@ pub use catalog::{
     About, CatalogStatus, ChangeSource, Concern, FileChange, Hint, LastCatalogReload, ReloadPhase,
     ReplicaRoll, RollReason, RollReport, Sighting, SyncError, Ticket, Tickets, UpstreamCatalog,
 };
-pub use cause::Cause;
 pub use chosen_layer::LayerChoice;
 pub use condition::{Condition, ConditionStatus};
-pub use event::{Action, Event, Outcome, ProbeReport};
+pub use event::{Action, Event};
 pub use local_fault::LocalFault;
 pub use memory::{LearnedLimit, Memory, OrderedMode, Remembered};
 pub use mode::{LastServing, Mode, ModeError, ModeOrder, ModeOrigin};
+pub use outcome::{Cause, Outcome, ProbeReport};
 pub use selection::{MainPreference, SelectionRequest};
 pub use shared_faults::Subject;
 pub use snapshot::{NoUpstream, Selection, Snapshot, Tried};
@@ -76,7 +77,7 @@ pub use upstream::{Upstream, UpstreamId};
 
 use catalog::{CanaryDoubt, Changes, Doubt, Inflation, ReloadTarget, ReplicaCatalog, Rolls};
 use chosen_layer::Choosing;
-use condition::Conditions;
+use conditions::Conditions;
 use shared_faults::{Grounds, SharedFaults};
 use snapshot::Candidate;
 use upstream_state::{Meaning, UpstreamState};

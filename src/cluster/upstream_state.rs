@@ -5,11 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::snapshot::{Awaited, CapSource, Reads, Standing};
-use super::witness::Content;
 use super::{
     Cap, CatalogStatus, Cause, Condition, Grounds, HealthState, LocalFault, Mode, ModeOrigin,
-    Outcome, ProbeReport, ReloadTarget, Remembered, ReplicaCatalog, TransitionKind, Upstream,
-    UpstreamStatus,
+    Outcome, ProbeReport, ReloadTarget, ReplicaCatalog, TransitionKind, Upstream, UpstreamStatus,
 };
 use crate::balance::WHOLE;
 use crate::config::{
@@ -62,6 +60,17 @@ pub(super) struct UpstreamState {
     is_awaited_published: bool,
     /// True if the last snapshot has it as returning soon.
     is_return_published: bool,
+}
+
+/// The result of an upstream's probes, for a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content<'c> {
+    /// It is not probed, does not answer, or has not reported yet.
+    Unknown,
+    Passing,
+    Failing(&'c Cause),
+    /// It refused the probe with this status.
+    Refused(u16),
 }
 
 /// The meaning of one upstream's probe report for the other upstreams.

@@ -16,21 +16,10 @@
 
 use std::time::Instant;
 
-use super::upstream_state::UpstreamState;
+use super::upstream_state::{Content, UpstreamState};
 use super::{Cause, Cluster, Condition};
 use crate::config::Weight;
 use crate::health::HealthState;
-
-/// The result of an upstream's probes, for a comparison.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Content<'c> {
-    /// It is not probed, does not answer, or has not reported yet.
-    Unknown,
-    Passing,
-    Failing(&'c Cause),
-    /// It refused the probe with this status.
-    Refused(u16),
-}
 
 impl Cluster {
     /// Decides which upstreams are up for reads, and reports the changes.

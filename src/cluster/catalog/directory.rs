@@ -11,6 +11,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::main_reload::MainReload;
 use crate::cluster::upstream_state::UpstreamState;
 use crate::cluster::{Cause, Cluster, Hint, TransitionKind, UpstreamId};
 use crate::config::Role;
@@ -36,38 +37,6 @@ pub(in crate::cluster) struct Doubt {
     noticed: Instant,
     /// The epoch at the time of the change.
     epoch: u64,
-}
-
-/// The state of the main's own reload (`reload_main`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::cluster) enum MainReload {
-    #[default]
-    No,
-    Wanted {
-        tries: u32,
-        at: Instant,
-    },
-    Running {
-        tries: u32,
-        began: Instant,
-        call: PollTimer,
-    },
-}
-
-impl MainReload {
-    pub(in crate::cluster) fn is_running(self) -> bool {
-        matches!(self, Self::Running { .. })
-    }
-
-    /// Returns the time of the next step. Before its first step, the reload waits for the change to
-    /// settle.
-    pub(super) fn deadline(self, is_settled: bool) -> Option<Instant> {
-        match self {
-            Self::No => None,
-            Self::Wanted { at, .. } => is_settled.then_some(at),
-            Self::Running { call, .. } => Some(call.deadline()),
-        }
-    }
 }
 
 impl FileChange {

@@ -9,7 +9,7 @@
 //!   hint (a write passed by), the main's number moved, an order          changes.rs
 //!     -> epoch + 1: every replica is stale from now on
 //!     -> quiet for `settle`: the epoch is settled
-//!   for each replica behind the settled epoch, one at a time:            roll.rs, reload.rs
+//!   for each replica behind the settled epoch, one at a time:            rolling_reload.rs
 //!     door closed -> nothing in flight -> reload -> canary passed -> door open
 //!   the next roll begins after a pause                                   rolls.rs
 //!   a request that only this replica can answer puts its reload off      postponed.rs
@@ -32,22 +32,22 @@ mod changes;
 mod concern;
 mod credential_check;
 mod directory;
+mod events;
 mod evidence;
 mod hints;
 mod inflation;
+mod main_reload;
 mod own_update_sequence;
 mod postponed;
-mod reload;
 mod replica_catalog;
-mod reports;
-mod roll;
+mod rolling_reload;
 mod rolls;
 mod status;
 
 pub use concern::{About, Concern};
 pub use directory::FileChange;
+pub use events::SyncError;
 pub use hints::{ChangeSource, Hint, Sighting, Ticket, Tickets};
-pub use reports::SyncError;
 pub use rolls::{ReplicaRoll, RollReason, RollReport};
 pub use status::{CatalogStatus, LastCatalogReload, ReloadPhase, UpstreamCatalog};
 
@@ -55,6 +55,5 @@ pub(super) use canary_doubt::CanaryDoubt;
 pub(super) use changes::Changes;
 pub(super) use directory::Doubt;
 pub(super) use inflation::Inflation;
-pub(super) use reload::ReloadTarget;
-pub(super) use replica_catalog::ReplicaCatalog;
+pub(super) use replica_catalog::{ReloadTarget, ReplicaCatalog};
 pub(super) use rolls::Rolls;

@@ -1,19 +1,24 @@
 //! The catalog of one replica: its epoch, and the evidence for that.
 
+mod reload;
+
 use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 use super::changes::Changes;
 use super::credential_check::CredentialCheck;
-use super::directory::MainReload;
 use super::evidence::Evidence;
+use super::main_reload::MainReload;
 use super::own_update_sequence::{OwnUpdateSequence, SequenceReading};
 use super::postponed::Postponed;
-use super::reload::{GIVEN_UP_AT_LEAST, Phase, Testing};
 use super::status::{LastCatalogReload, ReloadPhase, UpstreamCatalog};
 use crate::cluster::Cause;
 use crate::config::Catalog;
 use crate::health::PollTimer;
+
+pub(in crate::cluster) use self::reload::ReloadTarget;
+pub(super) use self::reload::Step;
+use self::reload::{GIVEN_UP_AT_LEAST, Phase, Testing};
 
 #[derive(Debug)]
 pub(in crate::cluster) struct ReplicaCatalog {

@@ -246,10 +246,15 @@ impl UpstreamState {
     }
 
     /// Restores the knowledge of the process before us.
-    pub(in crate::cluster) fn recall(&mut self, known: &Remembered, start: Instant) {
+    pub(in crate::cluster) fn recall(
+        &mut self,
+        main_update_sequence: Option<u64>,
+        is_reloading: bool,
+        start: Instant,
+    ) {
         if self
             .catalog
-            .recall(known.main_update_sequence, known.is_reloading, start)
+            .recall(main_update_sequence, is_reloading, start)
         {
             self.upstream.load.close();
         }

@@ -1,9 +1,47 @@
-//! Causes of failed attempts and probes, and what each is evidence of.
+//! Outcomes of attempts and probes, the causes of failures, and what each is evidence of.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::LocalFault;
 use crate::health::{Severity, Verdict};
+
+/// The result of an active check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeReport {
+    pub outcome: Outcome,
+    /// Time from the probe's request to its report.
+    pub took: Duration,
+}
+
+/// The outcome of an attempt, as evidence about the upstream. Client faults and client aborts are
+/// no evidence and are not reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Success,
+    /// The upstream answered that it is busy (control-flow's 503 or 429). This is a load signal,
+    /// never evidence against it.
+    Busy,
+    Failure(Cause),
+}
+
+impl Outcome {
+    pub(super) const fn verdict(&self) -> Verdict {
+        match self {
+            Self::Success => Verdict::Passed,
+            Self::Busy => Verdict::Busy,
+            Self::Failure(cause) => cause.verdict(),
+        }
+    }
+
+    /// Returns the status with which GeoServer refused our credentials, or our lack of them.
+    pub(super) const fn refused_credentials(&self) -> Option<u16> {
+        match self {
+            Self::Success | Self::Busy => None,
+            Self::Failure(cause) => cause.refused_credentials(),
+        }
+    }
+}
 
 /// The reason why an attempt or a probe counts against an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::credential_check::CredentialCheck;
-use super::reload::{ReloadTarget, Step};
+use super::replica_catalog::{ReloadTarget, Step};
 use super::rolls::{ReloadNeed, RollReason, RollReport};
 use crate::cluster::snapshot::Reads;
 use crate::cluster::upstream_state::UpstreamState;

@@ -24,10 +24,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::credential_check::CredentialCheck;
-use super::own_update_sequence::SequenceReading;
-use super::postponed::Postponed;
-use super::replica_catalog::{Basis, Ended, ReplicaCatalog};
+use super::{Basis, Ended, ReplicaCatalog};
+use crate::cluster::catalog::credential_check::CredentialCheck;
+use crate::cluster::catalog::own_update_sequence::SequenceReading;
+use crate::cluster::catalog::postponed::Postponed;
 use crate::cluster::{Cause, Outcome};
 use crate::health::PollTimer;
 
@@ -49,10 +49,10 @@ const ATTRIBUTE_CACHE: Duration = Duration::from_secs(75);
 const OUTDATED_RETRY: Duration = Duration::from_secs(30);
 /// A reload that broke off is assumed to run on for as long as it had taken, and for this long at
 /// least.
-pub(super) const GIVEN_UP_AT_LEAST: Duration = Duration::from_secs(60);
+pub(in crate::cluster::catalog) const GIVEN_UP_AT_LEAST: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Phase {
+pub(in crate::cluster::catalog) enum Phase {
     Serving,
     Draining {
         since: Instant,
@@ -86,7 +86,7 @@ pub(in crate::cluster) struct ReloadTarget {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Testing {
+pub(in crate::cluster::catalog) struct Testing {
     began: Instant,
     /// Its state if it passes; `None` when the reload failed.
     target: Option<ReloadTarget>,
@@ -101,7 +101,7 @@ pub(super) struct Testing {
 
 /// The result of a step.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Step {
+pub(in crate::cluster::catalog) enum Step {
     Nothing,
     Failed {
         cause: Cause,
@@ -138,14 +138,14 @@ impl Testing {
     }
 
     /// Returns the state after a reload that failed, or whose result is unknown.
-    pub(super) fn after_a_failure(now: Instant) -> Self {
+    pub(in crate::cluster::catalog) fn after_a_failure(now: Instant) -> Self {
         Self {
             has_failed: true,
             ..Self::new(now, None, now)
         }
     }
 
-    pub(super) fn has_failed(&self) -> bool {
+    pub(in crate::cluster::catalog) fn has_failed(&self) -> bool {
         self.has_failed
     }
 }
@@ -193,7 +193,7 @@ impl ReplicaCatalog {
     }
 
     /// True if it waits for its canary after a reload that GeoServer answered as done.
-    pub(super) fn has_ended_well(&self) -> bool {
+    pub(in crate::cluster::catalog) fn has_ended_well(&self) -> bool {
         matches!(&self.phase, Phase::Testing(testing) if testing.target.is_some())
     }
 
@@ -225,7 +225,7 @@ impl ReplicaCatalog {
     }
 
     /// True if it waits for its requests to end and is still able to serve.
-    pub(super) fn may_return(&self) -> bool {
+    pub(in crate::cluster::catalog) fn may_return(&self) -> bool {
         matches!(
             self.phase,
             Phase::Draining {
@@ -257,13 +257,18 @@ impl ReplicaCatalog {
     }
 
     /// True if it is time to reload: no request is in flight, or the drain has reached its limit.
-    pub(super) fn is_drained(&self, in_flight: u32, limit: Duration, now: Instant) -> bool {
+    pub(in crate::cluster::catalog) fn is_drained(
+        &self,
+        in_flight: u32,
+        limit: Duration,
+        now: Instant,
+    ) -> bool {
         matches!(self.phase, Phase::Draining { since, .. } if in_flight == 0 || now >= since + limit)
     }
 
     /// Returns the time of its next step. A replica in maintenance (`is_paused`) waits only for the
     /// call that is under way.
-    pub(super) fn deadline(&self, is_paused: bool) -> Option<Instant> {
+    pub(in crate::cluster::catalog) fn deadline(&self, is_paused: bool) -> Option<Instant> {
         let phase = match &self.phase {
             Phase::Serving => None,
             Phase::Draining { look, .. } => Some(*look),
@@ -335,7 +340,7 @@ impl ReplicaCatalog {
         };
     }
 
-    pub(super) fn reloaded(
+    pub(in crate::cluster::catalog) fn reloaded(
         &mut self,
         asked: Instant,
         outcome: Result<(), Cause>,
@@ -370,7 +375,7 @@ impl ReplicaCatalog {
     }
 
     /// Returns true if the canary request must be sent now.
-    pub(super) fn test(&mut self, limit: Duration, now: Instant) -> bool {
+    pub(in crate::cluster::catalog) fn test(&mut self, limit: Duration, now: Instant) -> bool {
         let Phase::Testing(testing) = &mut self.phase else {
             return false;
         };
@@ -381,7 +386,7 @@ impl ReplicaCatalog {
         is_due
     }
 
-    pub(super) fn tested(
+    pub(in crate::cluster::catalog) fn tested(
         &mut self,
         outcome: &Outcome,
         reading: SequenceReading,
@@ -448,7 +453,7 @@ impl ReplicaCatalog {
 
     /// Applies the effects of time alone, such as a call that never reported or a canary that does
     /// not pass.
-    pub(super) fn pass_time(&mut self, is_paused: bool, now: Instant) -> Step {
+    pub(in crate::cluster::catalog) fn pass_time(&mut self, is_paused: bool, now: Instant) -> Step {
         // A time that has passed is no deadline any more: the replica waits for its turn.
         self.retry_at.take_if(|at| *at <= now);
         self.given_up.take_if(|until| *until <= now);
@@ -489,7 +494,11 @@ impl ReplicaCatalog {
 
     /// Takes in the result of the credentials check made before it left service. It serves on if a
     /// reload would not reach it.
-    pub(super) fn credentials_tried(&mut self, outcome: Result<(), Cause>, now: Instant) -> Step {
+    pub(in crate::cluster::catalog) fn credentials_tried(
+        &mut self,
+        outcome: Result<(), Cause>,
+        now: Instant,
+    ) -> Step {
         match outcome {
             Err(cause) if never_began(&cause) => {
                 self.access = CredentialCheck::Unasked;

@@ -6,7 +6,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use super::own_update_sequence::SequenceReading;
-use super::reload::Step;
+use super::replica_catalog::Step;
 use super::status::CatalogStatus;
 use super::{ChangeSource, Concern, Hint, Sighting, Ticket, Tickets};
 use crate::cluster::upstream_state::UpstreamState;
