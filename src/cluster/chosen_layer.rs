@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Action, Cluster, Condition, TransitionKind, Upstream};
+use super::{Cluster, Condition, TransitionKind, Upstream};
 use crate::config::Role;
 use crate::health::PollTimer;
 
@@ -105,13 +105,14 @@ impl Cluster {
         }
     }
 
-    pub(super) fn choice_action(&mut self, now: Instant) -> Option<Action> {
+    /// Begins the choice that is due.
+    pub(super) fn begin_choice(&mut self, now: Instant) -> Option<LayerChoice> {
         if !self.choosing.due.is_due(now) {
             return None;
         }
         let choice = self.choice()?;
         self.choosing.due.begin(now, CHOICE_LIMIT);
-        Some(Action::ChooseLayer(choice))
+        Some(choice)
     }
 
     pub(super) fn choice_deadline(&self) -> Option<Instant> {

@@ -306,7 +306,9 @@ impl Cluster {
             .filter(is_due)
             .min_by_key(|state| state.probes.due());
         let Some(next) = next else {
-            return self.catalog_action(now).or_else(|| self.choice_action(now));
+            return self
+                .catalog_action(now)
+                .or_else(|| self.begin_choice(now).map(Action::ChooseLayer));
         };
         next.begin_probe(now, self.config.health.timeout);
         Some(Action::Probe(Arc::clone(&next.upstream)))
