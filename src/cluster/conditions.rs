@@ -87,6 +87,8 @@ impl Cluster {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::config::UpstreamName;
 

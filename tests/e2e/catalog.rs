@@ -157,7 +157,7 @@ async fn a_change_that_bypasses_geofront_is_seen_by_the_number_or_in_the_data_di
                 .control
                 .status(Instant::now())
                 .catalog
-                .number
+                .update_sequence
                 .is_some()
         })
         .await;
@@ -422,7 +422,7 @@ async fn a_layer_that_a_replica_does_not_know_is_answered_by_the_main_and_the_re
                 .control
                 .status(Instant::now())
                 .catalog
-                .number
+                .update_sequence
                 .is_some()
         })
         .await;

@@ -635,7 +635,7 @@ impl World {
             let is_open = entry
                 .upstream
                 .as_ref()
-                .is_some_and(|upstream| upstream.load.has_room(balance::Room::UNLIMITED));
+                .is_some_and(|upstream| upstream.load.has_room(balance::SlotLimits::UNLIMITED));
             assert!(
                 !(is_open && status.catalog.is_out),
                 "{}: nobody comes in from an older snapshot either",

@@ -352,6 +352,8 @@ fn on_one_line(cause: &impl fmt::Display) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::cluster::{Cause, ChangeSource, HealthState, Mode};
 
