@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::{Cluster, Condition, ConditionStatus, TransitionKind};
+use super::upstreams::Upstreams;
+use super::{Condition, ConditionStatus, TransitionKind};
 
 /// Conditions held at a time; more would help no operator.
 const MAX_CONDITIONS: usize = 100;
@@ -40,48 +41,29 @@ impl Conditions {
         changes
     }
 
+    /// Takes over the conditions that hold now, and reports each one that began or ended.
+    pub(super) fn note(
+        &mut self,
+        upstreams: &mut Upstreams,
+        holding: Vec<Condition>,
+        now: Instant,
+    ) {
+        for what in self.update(holding, now) {
+            let about = match &what {
+                TransitionKind::ConditionBegan { condition }
+                | TransitionKind::ConditionEnded { condition } => condition.upstream().cloned(),
+                _ => None,
+            };
+            upstreams.emit(about, what);
+        }
+    }
+
     pub(super) fn status(&self, now: Instant) -> Vec<ConditionStatus> {
         let status = |(condition, since): &(Condition, Instant)| ConditionStatus {
             condition: condition.clone(),
             held_for: now.saturating_duration_since(*since),
         };
         self.held.iter().map(status).collect()
-    }
-}
-
-impl Cluster {
-    /// Returns the conditions that hold now, one per kind, upstream and subject. Those of the whole
-    /// cluster come first.
-    fn conditions(&self, now: Instant) -> Vec<Condition> {
-        let fault = self.upstreams.iter().find_map(|state| state.local_fault);
-        let own = fault.map(|fault| Condition::LocalFault { fault });
-        let of_all = own
-            .into_iter()
-            .chain(self.shared_condition())
-            .chain(self.canary_condition())
-            .chain(self.main_is_silent(now))
-            .chain(self.no_probe_layer());
-        let of_requests = of_all.chain(self.faults.conditions(&self.peers()));
-        of_requests
-            .chain(
-                self.upstreams
-                    .iter()
-                    .flat_map(|state| state.conditions(now)),
-            )
-            .collect()
-    }
-
-    /// Reports each condition that began or ended since the last call.
-    pub(super) fn note_conditions(&mut self, now: Instant) {
-        let holding = self.conditions(now);
-        for what in self.conditions.update(holding, now) {
-            let about = match &what {
-                TransitionKind::ConditionBegan { condition }
-                | TransitionKind::ConditionEnded { condition } => condition.upstream().cloned(),
-                _ => None,
-            };
-            self.emit(about, what);
-        }
     }
 }
 

@@ -15,7 +15,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Cause, Cluster, Condition, UpstreamId};
+use super::{Cause, Condition, UpstreamId};
 use crate::balance::seed_of;
 use crate::health::Severity;
 
@@ -280,25 +280,6 @@ fn normalized(text: &str) -> String {
             }
         })
         .collect()
-}
-
-impl Cluster {
-    /// Returns the upstreams with comparable evidence, which are those that can be ejected.
-    pub(super) fn peers(&self) -> Vec<UpstreamId> {
-        self.upstreams
-            .iter()
-            .filter(|state| state.is_ejectable())
-            .map(|state| state.upstream.id)
-            .collect()
-    }
-
-    /// Acquits all upstreams of a fault that turned out to be shared.
-    pub(super) fn acquit(&mut self, shared: &[u64], now: Instant) {
-        for at in 0..self.upstreams.len() {
-            let change = self.upstreams[at].acquit(shared, now);
-            self.report(at, change);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -17,24 +17,24 @@
 use std::time::Instant;
 
 use super::upstream_state::{Content, UpstreamState};
-use super::{Cause, Cluster, Condition};
+use super::upstreams::Upstreams;
+use super::{Cause, Condition};
 use crate::config::Weight;
 use crate::health::HealthState;
 
-impl Cluster {
+impl Upstreams {
     /// Decides which upstreams are up for reads, and reports the changes.
     pub(super) fn judge_health(&mut self, now: Instant) {
-        for at in 0..self.upstreams.len() {
+        for at in 0..self.len() {
             let to = self.health_of(at);
-            let change = self.upstreams[at].measured(to, now, &self.config.health);
+            let change = self.states[at].measured(to, now, &self.config.health);
             self.report(at, change);
         }
     }
 
     fn health_of(&self, at: usize) -> HealthState {
-        let state = &self.upstreams[at];
+        let state = &self.states[at];
         let mut others = self
-            .upstreams
             .iter()
             .enumerate()
             .filter(|(other, _)| *other != at)
@@ -71,7 +71,7 @@ impl Cluster {
         let serves = |state: &UpstreamState| {
             state.is_of_the_pool() || state.is_awaited() && state.may_read()
         };
-        !self.upstreams.iter().any(serves) && self.upstreams.iter().any(UpstreamState::is_there)
+        !self.iter().any(serves) && self.iter().any(UpstreamState::is_there)
     }
 
     /// Ends ramps that most upstreams share. Slow start is relative to the others and has no effect
@@ -81,23 +81,16 @@ impl Cluster {
         let weight = |weights: &mut dyn Iterator<Item = Weight>| {
             weights.map(|weight| u32::from(weight.get())).sum::<u32>()
         };
-        let all = weight(
-            &mut self
-                .upstreams
-                .iter()
-                .filter(serving)
-                .map(UpstreamState::weight),
-        );
+        let all = weight(&mut self.iter().filter(serving).map(UpstreamState::weight));
         let steady = weight(
             &mut self
-                .upstreams
                 .iter()
                 .filter(serving)
                 .filter(|t| !t.is_ramping(now))
                 .map(UpstreamState::weight),
         );
         if steady * 2 < all {
-            let ramping = self.upstreams.iter_mut().filter(|state| serving(&&**state));
+            let ramping = self.iter_mut().filter(|state| serving(&&**state));
             ramping.for_each(UpstreamState::end_ramp);
         }
     }
@@ -106,7 +99,6 @@ impl Cluster {
     /// probe or in something that all share.
     pub(super) fn shared_condition(&self) -> Option<Condition> {
         let contents: Vec<_> = self
-            .upstreams
             .iter()
             .map(UpstreamState::content)
             .filter(|content| *content != Content::Unknown)
@@ -130,20 +122,17 @@ impl Cluster {
         let is_none_right = contents
             .iter()
             .all(|content| matches!(content, Content::Failing(_)));
-        let is_decided = !self.upstreams.iter().any(UpstreamState::is_awaited);
+        let is_decided = !self.iter().any(UpstreamState::is_awaited);
         doubt.or_else(|| {
             (self.fails_open || is_none_right && is_decided).then(|| self.fail_open_condition())
         })
     }
 
     fn fail_open_condition(&self) -> Condition {
-        let failing = self
-            .upstreams
-            .iter()
-            .filter_map(|state| match state.content() {
-                Content::Failing(cause) => Some(format!("{}: {cause}", state.upstream.name)),
-                Content::Unknown | Content::Passing | Content::Refused(_) => None,
-            });
+        let failing = self.iter().filter_map(|state| match state.content() {
+            Content::Failing(cause) => Some(format!("{}: {cause}", state.upstream.name)),
+            Content::Unknown | Content::Passing | Content::Refused(_) => None,
+        });
         Condition::FailOpen {
             causes: failing.take(MAX_CAUSES).collect(),
         }

@@ -11,17 +11,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Catalog;
 use crate::cluster::upstream_state::UpstreamState;
-use crate::cluster::{Action, Cause, Cluster, Condition, Outcome};
-use crate::health::PollTimer;
-use crate::health::Verdict;
+use crate::cluster::upstreams::Upstreams;
+use crate::cluster::{Action, Cause, Condition, Outcome};
+use crate::health::{PollTimer, Verdict};
 
 /// Pause between two canary requests to upstreams in service, while the canary is in doubt or a
 /// replica fails it.
 const PAUSE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
-pub(in crate::cluster) struct CanaryDoubt {
+pub(super) struct CanaryDoubt {
     /// Time of the next canary request to an upstream in service; `None` while no replica has
     /// failed a canary.
     question: Option<PollTimer>,
@@ -31,15 +32,21 @@ pub(in crate::cluster) struct CanaryDoubt {
 
 impl CanaryDoubt {
     /// Forgets everything, because another layer or another main may be configured.
-    pub(in crate::cluster) fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         *self = Self::default();
     }
 }
 
-impl Cluster {
+impl Catalog {
     /// Weighs the canary of a reloaded replica. It counts as passed if it fails in the same way
     /// where nothing was reloaded.
-    pub(super) fn weighed_canary(&mut self, at: usize, outcome: &Outcome, now: Instant) -> Outcome {
+    pub(super) fn weighed_canary(
+        &mut self,
+        upstreams: &Upstreams,
+        at: usize,
+        outcome: &Outcome,
+        now: Instant,
+    ) -> Outcome {
         let Outcome::Failure(cause) = outcome else {
             return outcome.clone();
         };
@@ -51,7 +58,7 @@ impl Cluster {
             .failing
             .as_ref()
             .is_some_and(|failing| failing.is_like(cause));
-        if is_shared && self.upstreams[at].catalog.has_ended_well() {
+        if is_shared && upstreams[at].catalog.has_ended_well() {
             Outcome::Success
         } else {
             outcome.clone()
@@ -59,8 +66,9 @@ impl Cluster {
     }
 
     /// Takes in the result of a canary request to an upstream in service, sent at `asked`.
-    pub(in crate::cluster) fn canary_tried(
+    pub(super) fn canary_tried(
         &mut self,
+        upstreams: &Upstreams,
         asked: Instant,
         outcome: Outcome,
         now: Instant,
@@ -76,20 +84,20 @@ impl Cluster {
             Outcome::Failure(cause) if is_answer(&cause) => Some(cause),
             Outcome::Success | Outcome::Busy | Outcome::Failure(_) => None,
         };
-        self.ask_for_the_canary_later(now);
+        self.ask_for_the_canary_later(upstreams, now);
     }
 
-    pub(super) fn pass_canary_time(&mut self, now: Instant) {
+    pub(super) fn pass_canary_time(&mut self, upstreams: &Upstreams, now: Instant) {
         if self
             .canary_doubt
             .question
             .is_some_and(|question| question.lost(now).is_some())
         {
-            self.ask_for_the_canary_later(now);
+            self.ask_for_the_canary_later(upstreams, now);
         }
     }
 
-    pub(super) fn canary_action(&mut self, now: Instant) -> Option<Action> {
+    pub(super) fn canary_action(&mut self, upstreams: &Upstreams, now: Instant) -> Option<Action> {
         if !self
             .canary_doubt
             .question
@@ -97,52 +105,46 @@ impl Cluster {
         {
             return None;
         }
-        let Some(juror) = self.juror() else {
+        let Some(juror) = self.juror(upstreams) else {
             self.canary_doubt.failing = None;
-            self.ask_for_the_canary_later(now);
+            self.ask_for_the_canary_later(upstreams, now);
             return None;
         };
         let mut question = PollTimer::At(now);
-        question.begin(now, self.config.health.timeout * 2);
+        question.begin(now, upstreams.config.health.timeout * 2);
         self.canary_doubt.question = Some(question);
-        Some(Action::TryCanary(Arc::clone(
-            &self.upstreams[juror].upstream,
-        )))
+        Some(Action::TryCanary(Arc::clone(&upstreams[juror].upstream)))
     }
 
     pub(super) fn canary_deadline(&self) -> Option<Instant> {
         self.canary_doubt.question.map(PollTimer::deadline)
     }
 
-    pub(in crate::cluster) fn canary_condition(&self) -> Option<Condition> {
+    pub(super) fn canary_condition(&self, upstreams: &Upstreams) -> Option<Condition> {
         let cause = self.canary_doubt.failing.clone()?;
-        let layer = self
+        let layer = upstreams
             .config
             .catalog
             .canary_layer
             .clone()
-            .or_else(|| self.config.health.probe_layer.clone());
+            .or_else(|| upstreams.config.health.probe_layer.clone());
         Some(Condition::CanaryInDoubt { layer, cause })
     }
 
-    fn ask_for_the_canary_later(&mut self, now: Instant) {
+    fn ask_for_the_canary_later(&mut self, upstreams: &Upstreams, now: Instant) {
         let is_wanted = self.canary_doubt.failing.is_some()
-            || self
-                .upstreams
-                .iter()
-                .any(|state| state.catalog.is_testing());
+            || upstreams.iter().any(|state| state.catalog.is_testing());
         self.canary_doubt.question = is_wanted.then(|| PollTimer::At(now + PAUSE));
     }
 
     /// Returns the main, or else a replica in service.
-    fn juror(&self) -> Option<usize> {
+    fn juror(&self, upstreams: &Upstreams) -> Option<usize> {
         let serves =
             |state: &UpstreamState| state.is_there() && !state.catalog.main_reload.is_running();
-        let main = self
-            .upstreams
+        let main = upstreams
             .iter()
             .position(|state| state.upstream.is_main() && serves(state));
-        main.or_else(|| self.upstreams.iter().position(serves))
+        main.or_else(|| upstreams.iter().position(serves))
     }
 }
 

@@ -12,8 +12,10 @@
 use std::time::{Duration, Instant};
 
 use super::main_reload::MainReload;
+use super::{Catalog, Hint, Sighting};
 use crate::cluster::upstream_state::UpstreamState;
-use crate::cluster::{Cause, Cluster, Hint, TransitionKind, UpstreamId};
+use crate::cluster::upstreams::Upstreams;
+use crate::cluster::{Cause, TransitionKind, UpstreamId};
 use crate::config::Role;
 use crate::health::PollTimer;
 
@@ -51,8 +53,13 @@ impl FileChange {
     }
 }
 
-impl Cluster {
-    pub(in crate::cluster) fn directory_changed(&mut self, file: FileChange, now: Instant) {
+impl Catalog {
+    pub(super) fn directory_changed(
+        &mut self,
+        upstreams: &mut Upstreams,
+        file: FileChange,
+        now: Instant,
+    ) {
         let first = self.directory.map_or(file, |pending| pending.file);
         let epoch = self
             .directory
@@ -66,17 +73,15 @@ impl Cluster {
             noticed: now,
             epoch,
         });
-        let (_, change) = self
-            .changes
-            .hint(&super::Sighting::of(Hint::File, now), now);
-        self.note_change(change);
-        self.upstreams
+        let (_, change) = self.changes.hint(&Sighting::of(Hint::File, now), now);
+        self.note_change(upstreams, change);
+        upstreams
             .iter_mut()
             .for_each(|state| state.catalog.reads.hasten(now));
     }
 
     /// Judges the change of the file, once every update sequence that could explain it is known.
-    pub(super) fn judge_directory(&mut self, now: Instant) {
+    pub(super) fn judge_directory(&mut self, upstreams: &mut Upstreams, now: Instant) {
         let Some(Doubt {
             file,
             noticed,
@@ -90,7 +95,7 @@ impl Cluster {
             catalog.is_serving() && (!state.is_up() || catalog.own.asked() >= Some(noticed))
         };
         let replicas = || {
-            self.upstreams
+            upstreams
                 .iter()
                 .filter(|state| state.upstream.role == Role::Replica)
         };
@@ -108,44 +113,39 @@ impl Cluster {
             return;
         }
         let change = self.changes.directory_changed(now);
-        self.note_change(change);
-        if self.config.catalog.reload_main && self.can_reload() {
-            self.want_main_reload(MainReload::Wanted { tries: 0, at: now });
+        self.note_change(upstreams, change);
+        if upstreams.config.catalog.reload_main && upstreams.can_reload() {
+            upstreams.want_main_reload(MainReload::Wanted { tries: 0, at: now });
         }
     }
 
-    /// True if the main must reload first. The replicas wait for that.
-    pub(super) fn is_main_to_be_reloaded(&self) -> bool {
-        self.upstreams
-            .iter()
-            .any(|state| state.catalog.main_reload != MainReload::No)
-    }
-
     /// Returns true if the main at `at` must receive a reload request now.
-    pub(super) fn begin_main_reload(&mut self, at: usize, now: Instant) -> bool {
-        let MainReload::Wanted { tries, at: due } = self.upstreams[at].catalog.main_reload else {
+    pub(super) fn begin_main_reload(
+        &mut self,
+        upstreams: &mut Upstreams,
+        at: usize,
+        now: Instant,
+    ) -> bool {
+        let MainReload::Wanted { tries, at: due } = upstreams[at].catalog.main_reload else {
             return false;
         };
-        if !self.upstreams[at].upstream.is_main()
-            || !self.upstreams[at].is_up()
-            || !self.can_reload()
-        {
+        if !upstreams[at].upstream.is_main() || !upstreams[at].is_up() || !upstreams.can_reload() {
             // The main reads the directory when it starts.
-            self.upstreams[at].catalog.main_reload = MainReload::No;
+            upstreams[at].catalog.main_reload = MainReload::No;
             return false;
         }
         if due > now || !self.changes.is_settled() {
             return false;
         }
         let mut call = PollTimer::At(now);
-        call.begin(now, self.config.catalog.reload_timeout);
-        self.upstreams[at].catalog.main_reload = MainReload::Running {
+        call.begin(now, upstreams.config.catalog.reload_timeout);
+        upstreams[at].catalog.main_reload = MainReload::Running {
             tries,
             began: now,
             call,
         };
         let epoch = self.changes.settled();
-        self.report(
+        upstreams.report(
             at,
             Some(TransitionKind::ReloadBegan {
                 epoch,
@@ -155,16 +155,18 @@ impl Cluster {
         true
     }
 
-    pub(in crate::cluster) fn main_reloaded(
+    pub(super) fn main_reloaded(
         &mut self,
+        upstreams: &mut Upstreams,
         id: UpstreamId,
         asked: Instant,
         outcome: Result<(), Cause>,
         now: Instant,
     ) {
-        let Some(at) = self.position(id) else { return };
-        let MainReload::Running { tries, began, call } = self.upstreams[at].catalog.main_reload
-        else {
+        let Some(at) = upstreams.position(id) else {
+            return;
+        };
+        let MainReload::Running { tries, began, call } = upstreams[at].catalog.main_reload else {
             return;
         };
         if !call.is_answered(asked) {
@@ -194,31 +196,27 @@ impl Cluster {
                 )
             }
         };
-        self.want_main_reload(next);
-        self.report(at, Some(what));
+        upstreams.want_main_reload(next);
+        upstreams.report(at, Some(what));
         // A reload moves the update sequence of stock GeoServer. That move belongs to this change.
         self.changes.is_main_reloaded();
         self.inflation.forget();
-        self.main_reads_soon(now);
+        upstreams.main_reads_soon(now);
     }
 
     /// Gives up a reload of the main that never reported.
-    pub(super) fn pass_main_reload_time(&mut self, at: usize, now: Instant) {
-        if let MainReload::Running { call, .. } = self.upstreams[at].catalog.main_reload
+    pub(super) fn pass_main_reload_time(
+        &mut self,
+        upstreams: &mut Upstreams,
+        at: usize,
+        now: Instant,
+    ) {
+        if let MainReload::Running { call, .. } = upstreams[at].catalog.main_reload
             && let Some(began) = call.lost(now)
         {
             let outcome = Err(Cause::Timeout("the catalog reload did not end"));
-            self.main_reloaded(self.upstreams[at].upstream.id, began, outcome, now);
-        }
-    }
-
-    fn want_main_reload(&mut self, next: MainReload) {
-        if let Some(main) = self
-            .upstreams
-            .iter_mut()
-            .find(|state| state.upstream.is_main())
-        {
-            main.catalog.main_reload = next;
+            let id = upstreams[at].upstream.id;
+            self.main_reloaded(upstreams, id, began, outcome, now);
         }
     }
 }

@@ -2,15 +2,15 @@
 //! evidence.
 
 use std::fmt;
-use std::mem;
 use std::time::{Duration, Instant};
 
 use super::own_update_sequence::SequenceReading;
 use super::replica_catalog::Step;
 use super::status::CatalogStatus;
-use super::{ChangeSource, Concern, Hint, Sighting, Ticket, Tickets};
+use super::{Catalog, ChangeSource, Concern, Hint, Sighting, Ticket, Tickets};
 use crate::cluster::upstream_state::UpstreamState;
-use crate::cluster::{Cause, Cluster, Condition, Outcome, Transition, TransitionKind, UpstreamId};
+use crate::cluster::upstreams::Upstreams;
+use crate::cluster::{Cause, Condition, Event, Outcome, TransitionKind, UpstreamId};
 use crate::config::Role;
 use crate::health::PollTimer;
 
@@ -43,33 +43,91 @@ impl fmt::Display for SyncError {
     }
 }
 
-impl Cluster {
-    /// Takes in an event that may have changed the catalog. The ticket is resolved when all
-    /// replicas have the change.
-    pub fn hint(&mut self, hint: Hint, now: Instant) -> (Ticket, Vec<Transition>) {
-        self.sight(&Sighting::of(hint, now), now)
+impl Catalog {
+    /// Takes in an event about catalogs.
+    pub(in crate::cluster) fn handle(
+        &mut self,
+        upstreams: &mut Upstreams,
+        event: Event,
+        now: Instant,
+    ) {
+        match event {
+            Event::UpdateSequenceRead {
+                upstream,
+                asked,
+                update_sequence,
+            } => self.update_sequence_read(upstreams, upstream, asked, update_sequence, now),
+            Event::CatalogReloaded {
+                upstream,
+                asked,
+                outcome,
+            } => self.catalog_reloaded(upstreams, upstream, asked, outcome, now),
+            Event::CredentialsTried {
+                upstream,
+                asked,
+                outcome,
+            } => self.credentials_tried(upstreams, upstream, asked, outcome, now),
+            Event::CanaryTested {
+                upstream,
+                asked,
+                outcome,
+                update_sequence,
+            } => {
+                let tested = (&outcome, update_sequence);
+                self.canary_tested(upstreams, upstream, asked, tested, now);
+            }
+            Event::CanaryTried { asked, outcome } => {
+                self.canary_tried(upstreams, asked, outcome, now);
+            }
+            Event::MainReloaded {
+                upstream,
+                asked,
+                outcome,
+            } => self.main_reloaded(upstreams, upstream, asked, outcome, now),
+            Event::DirectoryChanged(file) => self.directory_changed(upstreams, file, now),
+            Event::StaleSeen {
+                upstream,
+                layer,
+                sent,
+            } => self.stale_seen(upstreams, upstream, layer, sent, now),
+            Event::Configured(_)
+            | Event::Resolved { .. }
+            | Event::Probed { .. }
+            | Event::Observed { .. }
+            | Event::LayerChosen { .. }
+            | Event::LayerLost { .. }
+            | Event::Tick => {}
+        }
     }
 
-    /// Takes in a hint as [`Self::hint`] does, with the known facts about its request.
-    pub fn sight(&mut self, sighting: &Sighting, now: Instant) -> (Ticket, Vec<Transition>) {
+    /// Takes in a hint, with the known facts about its request.
+    pub(in crate::cluster) fn sight(
+        &mut self,
+        upstreams: &mut Upstreams,
+        sighting: &Sighting,
+        now: Instant,
+    ) -> Ticket {
         if sighting.hint == Hint::Certain {
             // The request may be a reload of the main, which inflates the main's own update
             // sequence.
             self.inflation.forget();
         }
         let (ticket, change) = self.changes.hint(sighting, now);
-        self.note_change(change);
-        self.main_reads_soon(now);
-        self.settle(now);
-        (ticket, mem::take(&mut self.outbox))
+        self.note_change(upstreams, change);
+        upstreams.main_reads_soon(now);
+        ticket
     }
 
     /// Orders a reload of all replicas now. Returns the epoch that they will have.
-    pub fn order_sync(&mut self, now: Instant) -> Result<(u64, Vec<Transition>), SyncError> {
-        if !self.config.catalog.roll {
+    pub(in crate::cluster) fn order(
+        &mut self,
+        upstreams: &mut Upstreams,
+        now: Instant,
+    ) -> Result<u64, SyncError> {
+        if !upstreams.config.catalog.roll {
             return Err(SyncError::RollOff);
         }
-        if !self.can_reload() {
+        if !upstreams.can_reload() {
             return Err(SyncError::NoCredentials);
         }
         if self.rolls.is_paused() {
@@ -77,46 +135,44 @@ impl Cluster {
         }
         let epoch = self.changes.order(now);
         self.rolls.ordered(epoch);
-        self.note_change(Some(ChangeSource::Order));
-        self.upstreams
-            .iter_mut()
-            .for_each(|state| state.catalog.order());
-        self.main_reads_soon(now);
-        self.pass_time(now);
-        self.settle(now);
-        Ok((epoch, mem::take(&mut self.outbox)))
+        self.note_change(upstreams, Some(ChangeSource::Order));
+        upstreams.iter_mut().for_each(|state| state.catalog.order());
+        upstreams.main_reads_soon(now);
+        Ok(epoch)
     }
 
-    pub(in crate::cluster) fn update_sequence_read(
+    fn update_sequence_read(
         &mut self,
+        upstreams: &mut Upstreams,
         id: UpstreamId,
         asked: Instant,
         update_sequence: Option<u64>,
         now: Instant,
     ) {
-        if update_sequence.is_none() && self.main_id() == Some(id) {
+        if update_sequence.is_none() && upstreams.main_id() == Some(id) {
             self.changes.is_silent(now);
         }
-        self.reading_ended(id, asked, update_sequence, now);
+        self.reading_ended(upstreams, id, asked, update_sequence, now);
     }
 
     /// Takes in a reading, or the loss of its report. A lost report is no evidence about the
     /// upstream.
     pub(super) fn reading_ended(
         &mut self,
+        upstreams: &mut Upstreams,
         id: UpstreamId,
         asked: Instant,
         update_sequence: Option<u64>,
         now: Instant,
     ) {
-        let is_awaited = |&at: &usize| self.upstreams[at].catalog.reads.is_answered(asked);
-        let Some(at) = self.position(id).filter(is_awaited) else {
+        let is_awaited = |&at: &usize| upstreams[at].catalog.reads.is_answered(asked);
+        let Some(at) = upstreams.position(id).filter(is_awaited) else {
             return;
         };
         // An update sequence reported in the middle of a reload is neither the old one nor the new
         // one.
-        let is_in_its_reload = self.upstreams[at].catalog.main_reload.is_running();
-        if self.upstreams[at].upstream.is_main() && !is_in_its_reload {
+        let is_in_its_reload = upstreams[at].catalog.main_reload.is_running();
+        if upstreams[at].upstream.is_main() && !is_in_its_reload {
             let change = match update_sequence {
                 Some(update_sequence) => {
                     self.inflation.main_read(update_sequence, asked);
@@ -124,105 +180,109 @@ impl Cluster {
                 }
                 None => self.changes.unreadable(asked, now),
             };
-            self.note_change(change);
-            self.judge_doubts(asked, now);
+            self.note_change(upstreams, change);
+            self.judge_doubts(upstreams, asked, now);
         }
         // An update sequence reported in the middle of a reload is neither the old one nor the new
         // one.
-        if self.upstreams[at].catalog.is_serving() {
-            let (reading, is_move_enough) =
-                (self.reading(update_sequence, asked), !self.can_reload());
-            self.upstreams[at].catalog.read(reading, is_move_enough);
+        if upstreams[at].catalog.is_serving() {
+            let (reading, is_move_enough) = (
+                self.reading(update_sequence, asked),
+                !upstreams.can_reload(),
+            );
+            upstreams[at].catalog.read(reading, is_move_enough);
         }
-        self.plan_read(at, now);
-        self.judge_assumed();
-        self.judge_directory(now);
+        self.plan_read(upstreams, at, now);
+        self.judge_assumed(upstreams);
+        self.judge_directory(upstreams, now);
     }
 
     /// Records that the replica's next reload must also bring a change of security, which a catalog
     /// reload alone leaves out.
-    pub fn owes_security(&self, id: UpstreamId) -> bool {
-        self.position(id).is_some_and(|at| {
-            self.upstreams[at]
+    pub(in crate::cluster) fn owes_security(&self, upstreams: &Upstreams, id: UpstreamId) -> bool {
+        upstreams.position(id).is_some_and(|at| {
+            upstreams[at]
                 .catalog
                 .lacks_security(self.changes.security())
         })
     }
 
-    pub(in crate::cluster) fn catalog_reloaded(
+    fn catalog_reloaded(
         &mut self,
+        upstreams: &mut Upstreams,
         id: UpstreamId,
         asked: Instant,
         outcome: Result<(), Cause>,
         now: Instant,
     ) {
-        let Some(at) = self.position(id) else { return };
+        let Some(at) = upstreams.position(id) else {
+            return;
+        };
         match &outcome {
-            Ok(()) => self.upstreams[at].tried_credentials(None),
+            Ok(()) => upstreams[at].tried_credentials(None),
             Err(cause) if cause.refused_credentials().is_some() => {
-                self.upstreams[at].tried_credentials(cause.refused_credentials());
+                upstreams[at].tried_credentials(cause.refused_credentials());
             }
             Err(_) => {}
         }
-        let step = self.upstreams[at].catalog.reloaded(asked, outcome, now);
-        self.step(at, step, now);
+        let step = upstreams[at].catalog.reloaded(asked, outcome, now);
+        self.step(upstreams, at, step, now);
     }
 
-    pub(in crate::cluster) fn canary_tested(
+    fn canary_tested(
         &mut self,
+        upstreams: &mut Upstreams,
         id: UpstreamId,
         asked: Instant,
         (outcome, update_sequence): (&Outcome, Option<u64>),
         now: Instant,
     ) {
-        let Some(at) = self.position(id) else { return };
+        let Some(at) = upstreams.position(id) else {
+            return;
+        };
         let (needed, reading) = (
-            self.config.health.rise,
+            upstreams.config.health.rise,
             self.reading(update_sequence, asked),
         );
-        let outcome = self.weighed_canary(at, outcome, now);
-        let step = self.upstreams[at]
-            .catalog
-            .tested(&outcome, reading, needed, now);
+        let outcome = self.weighed_canary(upstreams, at, outcome, now);
+        let step = upstreams[at].catalog.tested(&outcome, reading, needed, now);
         if let (Step::Passed { reloaded: Some(_) }, Some(own), Some(main)) =
             (&step, update_sequence, self.changes.update_sequence())
         {
             self.inflation.reloaded(own, main, asked);
         }
-        self.step(at, step, now);
+        self.step(upstreams, at, step, now);
         // The reload may have begun before the main's first report of an update sequence, and ended
         // after it.
-        self.judge_assumed();
-        self.judge_directory(now);
+        self.judge_assumed(upstreams);
+        self.judge_directory(upstreams, now);
     }
 
     /// Takes in evidence that a replica lacks a part of the main's catalog. If the main reports a
     /// change, that change is the explanation.
-    pub(in crate::cluster) fn stale_seen(
+    fn stale_seen(
         &mut self,
+        upstreams: &mut Upstreams,
         id: UpstreamId,
         layer: Box<str>,
         sent: Instant,
         now: Instant,
     ) {
-        let Some(at) = self.position(id).filter(|_| self.can_reload()) else {
+        let Some(at) = upstreams.position(id).filter(|_| upstreams.can_reload()) else {
             return;
         };
-        if self.upstreams[at].upstream.role == Role::Replica {
-            self.upstreams[at].catalog.doubt(layer, sent, now);
-            self.main_reads_soon(now);
+        if upstreams[at].upstream.role == Role::Replica {
+            upstreams[at].catalog.doubt(layer, sent, now);
+            upstreams.main_reads_soon(now);
         }
     }
 
-    fn judge_doubts(&mut self, asked: Instant, now: Instant) {
+    fn judge_doubts(&mut self, upstreams: &mut Upstreams, asked: Instant, now: Instant) {
         let epoch = self.changes.epoch();
-        let is_replica = |at: &usize| self.upstreams[*at].upstream.role == Role::Replica;
-        for at in (0..self.upstreams.len())
-            .filter(is_replica)
-            .collect::<Vec<_>>()
-        {
-            let is_behind = self.upstreams[at].catalog.judge_doubt(asked, epoch, now);
-            self.report(
+        let is_replica = |at: &usize| upstreams[*at].upstream.role == Role::Replica;
+        for at in (0..upstreams.len()).filter(is_replica).collect::<Vec<_>>() {
+            let is_behind = upstreams[at].catalog.judge_doubt(asked, epoch, now);
+            upstreams.report(
                 at,
                 is_behind.then_some(TransitionKind::Stale {
                     why: "it did not know what the main knows",
@@ -232,28 +292,32 @@ impl Cluster {
     }
 
     /// Takes in a change of the main after a change of the configuration.
-    pub(in crate::cluster) fn meet_the_main(&mut self, before: Option<UpstreamId>, now: Instant) {
-        let main = self.main_id();
+    pub(in crate::cluster) fn meet_the_main(
+        &mut self,
+        upstreams: &mut Upstreams,
+        before: Option<UpstreamId>,
+        now: Instant,
+    ) {
+        let main = upstreams.main_id();
         if main == before {
             return;
         }
         let settled = self.changes.settled();
-        if let Some(former) = before.and_then(|id| self.position(id)) {
-            self.upstreams[former].catalog.was_the_main(settled);
+        if let Some(former) = before.and_then(|id| upstreams.position(id)) {
+            upstreams[former].catalog.was_the_main(settled);
         }
         self.inflation.forget();
         let change = self.changes.another_main(now);
-        self.note_change(change);
-        if let Some(at) = main.and_then(|id| self.position(id)) {
-            self.upstreams[at].become_the_main(self.changes.epoch(), now);
+        self.note_change(upstreams, change);
+        if let Some(at) = main.and_then(|id| upstreams.position(id)) {
+            upstreams[at].become_the_main(self.changes.epoch(), now);
         }
-        self.main_reads_soon(now);
+        upstreams.main_reads_soon(now);
     }
 
     /// Returns a condition if the main is up and has not reported its update sequence for long.
-    pub(in crate::cluster) fn main_is_silent(&self, now: Instant) -> Option<Condition> {
-        let main = self
-            .upstreams
+    pub(super) fn main_is_silent(&self, upstreams: &Upstreams, now: Instant) -> Option<Condition> {
+        let main = upstreams
             .iter()
             .find(|state| state.upstream.is_main() && state.is_up())?;
         let is_silent = self
@@ -265,20 +329,14 @@ impl Cluster {
         })
     }
 
-    pub(in crate::cluster) fn main_id(&self) -> Option<UpstreamId> {
-        self.upstreams
-            .iter()
-            .find(|state| state.upstream.is_main())
-            .map(|main| main.upstream.id)
-    }
-
     /// Resolves the tickets of hints that were followed up and that the replicas in service have.
-    pub(in crate::cluster) fn resolve_tickets(&mut self) {
+    /// Returns true if requests would see a difference.
+    pub(in crate::cluster) fn resolve_tickets(&mut self, upstreams: &Upstreams) -> bool {
         let (answered, changed) = (
             self.changes.answered_ticket(),
             self.changes.changed_ticket(),
         );
-        let is_resolved = self.changes.is_settled() && self.is_every_replica_fresh();
+        let is_resolved = self.changes.is_settled() && self.is_every_replica_fresh(upstreams);
         let resolved = if is_resolved {
             answered
         } else {
@@ -287,27 +345,21 @@ impl Cluster {
         if is_resolved {
             self.changes.forget_concern();
         }
-        let concern = self.concern();
-        if self.concern != concern {
-            self.concern = concern;
-            self.is_visibly_changed = true;
-        }
+        let concern = self.current_concern(upstreams);
         let tickets = Tickets {
             resolved,
             answered,
             changed,
         };
-        if self.tickets != tickets {
-            self.tickets = tickets;
-            self.is_visibly_changed = true;
-        }
+        let is_new = self.concern != concern || self.tickets != tickets;
+        (self.concern, self.tickets) = (concern, tickets);
+        is_new
     }
 
     /// Returns the parts in which the stale replicas among those in service differ.
-    fn concern(&self) -> Concern {
+    fn current_concern(&self, upstreams: &Upstreams) -> Concern {
         let (epoch, since) = (self.changes.epoch(), self.changes.concern_since());
-        let mut stale = self
-            .upstreams
+        let mut stale = upstreams
             .iter()
             .map(|state| &state.catalog)
             .filter(|catalog| !catalog.is_fresh(epoch));
@@ -319,7 +371,7 @@ impl Cluster {
         }
     }
 
-    pub(in crate::cluster) fn catalog_status(&self, now: Instant) -> CatalogStatus {
+    pub(in crate::cluster) fn status(&self, upstreams: &Upstreams, now: Instant) -> CatalogStatus {
         CatalogStatus {
             epoch: self.changes.epoch(),
             settled: self.changes.settled(),
@@ -332,9 +384,9 @@ impl Cluster {
                 .changes
                 .began()
                 .map(|began| now.saturating_duration_since(began)),
-            can_reload: self.can_reload(),
-            is_done: self.is_everybody_fresh(),
-            rolls: self.config.catalog.roll,
+            can_reload: upstreams.can_reload(),
+            is_done: self.is_everybody_fresh(upstreams),
+            rolls: upstreams.config.catalog.roll,
             is_paused: self.rolls.is_paused(),
             rests_for: self
                 .rolls
@@ -349,28 +401,27 @@ impl Cluster {
         !self.rolls.is_under_way() && self.rolls_deadline.is_some()
     }
 
-    pub(super) fn plan_read(&mut self, at: usize, now: Instant) {
-        let pause = if self.upstreams[at].upstream.is_main() {
-            self.changes.poll_pause(&self.config.catalog)
+    pub(super) fn plan_read(&mut self, upstreams: &mut Upstreams, at: usize, now: Instant) {
+        let pause = if upstreams[at].upstream.is_main() {
+            self.changes.poll_pause(&upstreams.config.catalog)
         } else {
-            self.upstreams[at].catalog.poll_pause(&self.config.catalog)
+            upstreams[at].catalog.poll_pause(&upstreams.config.catalog)
         };
-        self.upstreams[at].catalog.reads = PollTimer::At(now + pause);
+        upstreams[at].catalog.reads = PollTimer::At(now + pause);
     }
 
-    fn is_everybody_fresh(&self) -> bool {
-        self.changes.is_at_rest() && self.is_every_replica_fresh()
+    fn is_everybody_fresh(&self, upstreams: &Upstreams) -> bool {
+        self.changes.is_at_rest() && self.is_every_replica_fresh(upstreams)
     }
 
-    fn is_every_replica_fresh(&self) -> bool {
+    fn is_every_replica_fresh(&self, upstreams: &Upstreams) -> bool {
         let epoch = self.changes.epoch();
         // A replica that is down by itself is not waited for. A replica that is out for its reload
         // is, even if its probes fail meanwhile.
         let is_done = |state: &UpstreamState| {
             state.catalog.is_serving() && (!state.is_up() || state.catalog.is_fresh(epoch))
         };
-        let mut replicas = self
-            .upstreams
+        let mut replicas = upstreams
             .iter()
             .filter(|state| state.upstream.role == Role::Replica);
         replicas.all(is_done)
@@ -384,14 +435,14 @@ impl Cluster {
         }
     }
 
-    fn judge_assumed(&mut self) {
+    fn judge_assumed(&mut self, upstreams: &mut Upstreams) {
         let (update_sequence, epoch, settled) = (
             self.changes.update_sequence(),
             self.changes.epoch(),
             self.changes.settled(),
         );
-        for at in 0..self.upstreams.len() {
-            let state = &mut self.upstreams[at];
+        for at in 0..upstreams.len() {
+            let state = &mut upstreams[at];
             let had_all = state.catalog.is_serving() && state.catalog.is_fresh(settled);
             let is_stale =
                 state.upstream.role == Role::Replica && state.catalog.judge(update_sequence);
@@ -399,7 +450,7 @@ impl Cluster {
                 // One reload brings the settling change as well.
                 state.catalog.wait_for(epoch);
             }
-            self.report(
+            upstreams.report(
                 at,
                 is_stale.then_some(TransitionKind::Stale {
                     why: "its catalog is older than the main's",
@@ -408,34 +459,20 @@ impl Cluster {
         }
     }
 
-    pub(super) fn main_reads_soon(&mut self, now: Instant) {
-        if let Some(main) = self
-            .upstreams
-            .iter_mut()
-            .find(|state| state.upstream.is_main())
-        {
-            main.catalog.reads.hasten(now);
-        }
-    }
-
     /// Makes all upstreams but the main stale. Only a replica that already waits for a reload is
     /// reloaded before the change has settled.
-    pub(super) fn note_change(&mut self, change: Option<ChangeSource>) {
+    pub(super) fn note_change(&mut self, upstreams: &mut Upstreams, change: Option<ChangeSource>) {
         let Some(source) = change else { return };
         let epoch = self.changes.epoch();
-        self.emit(None, TransitionKind::CatalogChanged { epoch, source });
-        if let Some(main) = self
-            .upstreams
-            .iter_mut()
-            .find(|state| state.upstream.is_main())
-        {
+        upstreams.emit(None, TransitionKind::CatalogChanged { epoch, source });
+        if let Some(main) = upstreams.iter_mut().find(|state| state.upstream.is_main()) {
             main.catalog.is_the_main(epoch);
         }
-        for at in 0..self.upstreams.len() {
+        for at in 0..upstreams.len() {
             // A replica that waits for the pause after the last roll may as well wait for this
             // change.
-            if !self.wants_reload(at) || self.is_resting() {
-                self.upstreams[at].catalog.wait_for(epoch);
+            if !self.wants_reload(upstreams, at) || self.is_resting() {
+                upstreams[at].catalog.wait_for(epoch);
             }
         }
     }

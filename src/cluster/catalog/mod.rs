@@ -44,6 +44,11 @@ mod rolling_reload;
 mod rolls;
 mod status;
 
+use std::time::Instant;
+
+use super::Condition;
+use super::upstreams::Upstreams;
+
 pub use concern::{About, Concern};
 pub use directory::FileChange;
 pub use events::SyncError;
@@ -51,9 +56,100 @@ pub use hints::{ChangeSource, Hint, Sighting, Ticket, Tickets};
 pub use rolls::{ReplicaRoll, RollReason, RollReport};
 pub use status::{CatalogStatus, LastCatalogReload, ReloadPhase, UpstreamCatalog};
 
-pub(super) use canary_doubt::CanaryDoubt;
-pub(super) use changes::Changes;
-pub(super) use directory::Doubt;
-pub(super) use inflation::Inflation;
+pub(super) use main_reload::MainReload;
 pub(super) use replica_catalog::{ReloadTarget, ReplicaCatalog};
-pub(super) use rolls::Rolls;
+
+use canary_doubt::CanaryDoubt;
+use changes::Changes;
+use directory::Doubt;
+use inflation::Inflation;
+use rolls::Rolls;
+
+/// The machine of catalogs: it takes in events, and requests the actions that bring every replica
+/// to the main's last change. The catalog of each replica is in its `UpstreamState`.
+#[derive(Debug)]
+pub(super) struct Catalog {
+    changes: Changes,
+    /// A change of the data directory that is not explained yet.
+    directory: Option<Doubt>,
+    /// Doubt about the canary that a replica fails, checked against an upstream in service.
+    canary_doubt: CanaryDoubt,
+    /// The surplus that a load adds to the update sequence found in the data directory.
+    inflation: Inflation,
+    tickets: Tickets,
+    /// The difference of the stale replicas in service. [`Self::resolve_tickets`] writes it.
+    concern: Concern,
+    rolls: Rolls,
+    /// Time when a replica that had to wait may get its turn.
+    rolls_deadline: Option<Instant>,
+}
+
+impl Catalog {
+    pub(super) fn new() -> Self {
+        Self {
+            changes: Changes::new(),
+            directory: None,
+            canary_doubt: CanaryDoubt::default(),
+            inflation: Inflation::default(),
+            tickets: Tickets::default(),
+            concern: Concern::default(),
+            rolls: Rolls::default(),
+            rolls_deadline: None,
+        }
+    }
+
+    /// Returns the state of a catalog that was not followed so far. `may_be_old`: it counts as
+    /// older than every known epoch, and not as the one that is settled.
+    pub(super) fn of_a_newcomer(&self, may_be_old: bool, now: Instant) -> ReplicaCatalog {
+        if may_be_old {
+            ReplicaCatalog::newcomer(&self.changes, now)
+        } else {
+            ReplicaCatalog::new(&self.changes, now)
+        }
+    }
+
+    /// Returns the number of changes noticed. A replica with a lower epoch is stale.
+    pub(super) fn epoch(&self) -> u64 {
+        self.changes.epoch()
+    }
+
+    /// Returns the epoch that was settled when a query was sent at `asked`, if that is known.
+    pub(super) fn settled_at(&self, asked: Instant) -> Option<u64> {
+        self.changes.settled_at(asked)
+    }
+
+    /// Returns the progress in following up hints, and the part of the catalog in which stale
+    /// replicas differ.
+    pub(super) fn news(&self) -> (Tickets, Concern) {
+        (self.tickets, self.concern.clone())
+    }
+
+    /// Returns the main's update sequence to be remembered for a replica's catalog, as
+    /// [`ReplicaCatalog::remembered`] does.
+    pub(super) fn remembered(&self, replica: &ReplicaCatalog) -> Option<Option<u64>> {
+        let is_at_rest = self.changes.is_at_rest();
+        let update_sequence = self.changes.update_sequence().filter(|_| is_at_rest);
+        replica.remembered(self.changes.epoch(), update_sequence)
+    }
+
+    /// Takes in a new configuration, which may name another canary layer.
+    pub(super) fn reconfigured(&mut self) {
+        self.canary_doubt.forget();
+    }
+
+    /// Returns the conditions of catalogs that an operator should act on.
+    pub(super) fn conditions(
+        &self,
+        upstreams: &Upstreams,
+        now: Instant,
+    ) -> impl Iterator<Item = Condition> {
+        let canary = self.canary_condition(upstreams);
+        canary
+            .into_iter()
+            .chain(self.main_is_silent(upstreams, now))
+    }
+
+    pub(super) fn check_invariants(&self) {
+        self.changes.check_invariants();
+    }
+}

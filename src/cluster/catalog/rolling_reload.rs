@@ -14,17 +14,18 @@
 //! have no catalog waits for nothing.
 
 use std::cmp::Ordering;
-use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::Catalog;
 use super::credential_check::CredentialCheck;
 use super::replica_catalog::{ReloadTarget, Step};
 use super::rolls::{ReloadNeed, RollReason, RollReport};
 use crate::cluster::snapshot::Reads;
 use crate::cluster::upstream_state::UpstreamState;
-use crate::cluster::{Action, Cause, Cluster, Transition, TransitionKind, UpstreamId};
-use crate::config::{Credentials, Role, StalePolicy};
+use crate::cluster::upstreams::Upstreams;
+use crate::cluster::{Action, Cause, TransitionKind, UpstreamId};
+use crate::config::Role;
 
 /// The capacity of the cluster, compared with its full capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,61 +36,62 @@ enum Capacity {
     Lacks,
 }
 
-impl Cluster {
-    pub(in crate::cluster) fn pass_catalog_time(&mut self, now: Instant) {
-        for at in 0..self.upstreams.len() {
-            if let Some(asked) = self.upstreams[at].catalog.reads.lost(now) {
-                self.reading_ended(self.upstreams[at].upstream.id, asked, None, now);
+impl Catalog {
+    pub(in crate::cluster) fn pass_time(&mut self, upstreams: &mut Upstreams, now: Instant) {
+        for at in 0..upstreams.len() {
+            if let Some(asked) = upstreams[at].catalog.reads.lost(now) {
+                let id = upstreams[at].upstream.id;
+                self.reading_ended(upstreams, id, asked, None, now);
             }
         }
         // This follows the lost readings, which may have been all that the epoch waited for.
-        self.changes.pass_time(now, &self.config.catalog);
-        self.pass_canary_time(now);
-        for at in 0..self.upstreams.len() {
-            self.pass_main_reload_time(at, now);
-            self.upstreams[at].catalog.access.pass_time(now);
-            let is_paused = self.upstreams[at].is_in_maintenance();
-            let step = self.upstreams[at].catalog.pass_time(is_paused, now);
-            self.step(at, step, now);
+        self.changes.pass_time(now, &upstreams.config.catalog);
+        self.pass_canary_time(upstreams, now);
+        for at in 0..upstreams.len() {
+            self.pass_main_reload_time(upstreams, at, now);
+            upstreams[at].catalog.access.pass_time(now);
+            let is_paused = upstreams[at].is_in_maintenance();
+            let step = upstreams[at].catalog.pass_time(is_paused, now);
+            self.step(upstreams, at, step, now);
         }
     }
 
     /// Calls off the reloads that must not go on, and begins those that may.
-    pub(in crate::cluster) fn begin_reloads(&mut self, now: Instant) {
-        for at in 0..self.upstreams.len() {
-            if !self.may_go_on(at) {
-                self.upstreams[at].leave_roll(now);
+    pub(in crate::cluster) fn begin_reloads(&mut self, upstreams: &mut Upstreams, now: Instant) {
+        for at in 0..upstreams.len() {
+            if !self.may_go_on(upstreams, at) {
+                upstreams[at].leave_roll(now);
             }
         }
-        while let Some(at) = self.next_to_reload(now) {
-            let catalog = &self.upstreams[at].catalog;
+        while let Some(at) = self.next_to_reload(upstreams, now) {
+            let catalog = &upstreams[at].catalog;
             // A replica that is out of service already loses nothing by a failed reload.
             if catalog.is_serving() && !catalog.access.is_open(now) {
-                self.upstreams[at].catalog.access.want(now);
+                upstreams[at].catalog.access.want(now);
                 break;
             }
-            self.upstreams[at].catalog.access = CredentialCheck::Unasked;
-            self.take(at, now);
+            upstreams[at].catalog.access = CredentialCheck::Unasked;
+            self.take(upstreams, at, now);
         }
         // A query to the main, or its reload, is a part of the roll.
         let waits_for_main = self.rolls.is_under_way()
-            && (self.is_main_to_be_reloaded() || self.main_answers_soon());
+            && (upstreams.is_main_to_be_reloaded() || self.main_answers_soon(upstreams));
         let is_going_on = waits_for_main
-            || self.upstreams.iter().any(UpstreamState::is_on_its_way)
-            || self
-                .upstreams
-                .iter()
-                .any(|state| state.catalog.is_postponed())
-            || self.has_candidate(now);
-        if !is_going_on && let Some(report) = self.rolls.end(self.config.catalog.roll_share, now) {
-            self.emit(None, TransitionKind::RollEnded(Box::new(report)));
+            || upstreams.iter().any(UpstreamState::is_on_its_way)
+            || upstreams.iter().any(|state| state.catalog.is_postponed())
+            || self.has_candidate(upstreams, now);
+        if !is_going_on
+            && let Some(report) = self.rolls.end(upstreams.config.catalog.roll_share, now)
+        {
+            upstreams.emit(None, TransitionKind::RollEnded(Box::new(report)));
             // Replicas that this roll did not bring up to date may have their turn at once.
-            self.begin_reloads(now);
+            self.begin_reloads(upstreams, now);
         }
     }
 
-    fn take(&mut self, at: usize, now: Instant) {
-        let wish = self.wish(at);
+    /// Takes the replica at `at` out of service for its reload.
+    fn take(&mut self, upstreams: &mut Upstreams, at: usize, now: Instant) {
+        let wish = self.wish(upstreams, at);
         let settled = self.changes.settled();
         if !self.rolls.is_under_way() {
             let is_repair = wish.held.is_none() || wish.is_stuck;
@@ -101,7 +103,7 @@ impl Cluster {
             let why = source.map_or(RollReason::Repair, RollReason::Change);
             self.rolls.takes(wish, settled, (why, by.clone()), now);
             let by = (!by.is_empty()).then(|| by.join(", "));
-            self.emit(
+            upstreams.emit(
                 None,
                 TransitionKind::RollBegan {
                     epoch: settled,
@@ -113,42 +115,47 @@ impl Cluster {
             self.rolls
                 .takes(wish, settled, (RollReason::Repair, Vec::new()), now);
         }
-        self.upstreams[at].leave_service(self.config.catalog.drain_timeout, now);
+        upstreams.states[at].leave_service(upstreams.config.catalog.drain_timeout, now);
     }
 
     /// Takes in the result of a credentials check.
-    pub(in crate::cluster) fn credentials_tried(
+    pub(super) fn credentials_tried(
         &mut self,
+        upstreams: &mut Upstreams,
         id: UpstreamId,
         asked: Instant,
         outcome: Result<(), Cause>,
         now: Instant,
     ) {
-        let Some(at) = self
+        let Some(at) = upstreams
             .position(id)
-            .filter(|at| self.upstreams[*at].catalog.access.is_answered(asked))
+            .filter(|at| upstreams[*at].catalog.access.is_answered(asked))
         else {
             return;
         };
         match &outcome {
-            Ok(()) => self.upstreams[at].tried_credentials(None),
+            Ok(()) => upstreams[at].tried_credentials(None),
             Err(cause) if cause.refused_credentials().is_some() => {
-                self.upstreams[at].tried_credentials(cause.refused_credentials());
+                upstreams[at].tried_credentials(cause.refused_credentials());
             }
             Err(_) => {}
         }
-        let step = self.upstreams[at].catalog.credentials_tried(outcome, now);
-        self.step(at, step, now);
+        let step = upstreams[at].catalog.credentials_tried(outcome, now);
+        self.step(upstreams, at, step, now);
     }
 
     /// Returns the next catalog action that is due.
-    pub(in crate::cluster) fn catalog_action(&mut self, now: Instant) -> Option<Action> {
-        (0..self.upstreams.len())
-            .find_map(|at| self.catalog_action_of(at, now))
-            .or_else(|| self.canary_action(now))
+    pub(in crate::cluster) fn poll_action(
+        &mut self,
+        upstreams: &mut Upstreams,
+        now: Instant,
+    ) -> Option<Action> {
+        (0..upstreams.len())
+            .find_map(|at| self.poll_action_of(upstreams, at, now))
+            .or_else(|| self.canary_action(upstreams, now))
     }
 
-    pub(in crate::cluster) fn catalog_deadline(&self) -> Option<Instant> {
+    pub(in crate::cluster) fn deadline(&self, upstreams: &Upstreams) -> Option<Instant> {
         let of_one = |state: &UpstreamState| {
             let reads = &state.catalog.reads;
             let reads = (reads.is_running() || state.is_readable()).then(|| reads.deadline());
@@ -160,20 +167,20 @@ impl Cluster {
                 .chain(main)
                 .min()
         };
-        let settles = self.changes.deadline(&self.config.catalog);
+        let settles = self.changes.deadline(&upstreams.config.catalog);
         let waits = self
             .rolls_deadline
             .into_iter()
             .chain(self.canary_deadline());
         settles
             .into_iter()
-            .chain(self.upstreams.iter().filter_map(of_one))
+            .chain(upstreams.iter().filter_map(of_one))
             .chain(waits)
             .min()
     }
 
-    pub(super) fn step(&mut self, at: usize, step: Step, now: Instant) {
-        let state = &mut self.upstreams[at];
+    pub(super) fn step(&mut self, upstreams: &mut Upstreams, at: usize, step: Step, now: Instant) {
+        let state = &mut upstreams[at];
         if !state.catalog.is_reloading() {
             state.resume_probes(now);
         }
@@ -186,13 +193,13 @@ impl Cluster {
             Step::Unreached { cause, retry_in } => {
                 state.upstream.load.open();
                 self.rolls.note(&state.upstream.name, Err(cause.clone()));
-                self.plan_read(at, now);
+                self.plan_read(upstreams, at, now);
                 Some(TransitionKind::ReloadFailed { cause, retry_in })
             }
             Step::Outdated { cause, retry_in } => {
                 state.return_to_service();
                 self.rolls.note(&state.upstream.name, Err(cause.clone()));
-                self.plan_read(at, now);
+                self.plan_read(upstreams, at, now);
                 Some(TransitionKind::ReloadFailed { cause, retry_in })
             }
             Step::Passed { reloaded } => {
@@ -201,31 +208,25 @@ impl Cluster {
                 if let Some((_, took)) = reloaded {
                     self.rolls.note(&state.upstream.name, Ok(took));
                 }
-                self.plan_read(at, now);
+                self.plan_read(upstreams, at, now);
                 reloaded.map(|(epoch, took)| TransitionKind::Reloaded { epoch, took })
             }
         };
-        self.report(at, what);
+        upstreams.report(at, what);
     }
 
-    pub(in crate::cluster) fn can_reload(&self) -> bool {
-        self.config.catalog.roll && self.has_credentials()
-    }
-
-    pub(super) fn has_credentials(&self) -> bool {
-        match self.config.geoserver.credentials {
-            Credentials::None => false,
-            Credentials::Basic { .. } | Credentials::Headers(_) => true,
+    fn poll_action_of(
+        &mut self,
+        upstreams: &mut Upstreams,
+        at: usize,
+        now: Instant,
+    ) -> Option<Action> {
+        if self.begin_main_reload(upstreams, at, now) {
+            return Some(Action::ReloadMain(Arc::clone(&upstreams[at].upstream)));
         }
-    }
-
-    fn catalog_action_of(&mut self, at: usize, now: Instant) -> Option<Action> {
-        if self.begin_main_reload(at, now) {
-            return Some(Action::ReloadMain(Arc::clone(&self.upstreams[at].upstream)));
-        }
-        let waits_for_main = self.main_answers_soon();
-        let (timeout, catalog) = (self.config.health.timeout, &self.config.catalog);
-        let state = &mut self.upstreams[at];
+        let waits_for_main = self.main_answers_soon(upstreams);
+        let (timeout, catalog) = (upstreams.config.health.timeout, &upstreams.config.catalog);
+        let state = &mut upstreams.states[at];
         let upstream = &state.upstream;
         if state.is_readable() && state.catalog.reads.is_due(now) {
             state.catalog.reads.begin(now, timeout);
@@ -262,7 +263,7 @@ impl Cluster {
         };
         state.begin_reload(target, catalog.reload_timeout, now);
         self.changes.reload_began();
-        self.report(
+        upstreams.report(
             at,
             Some(TransitionKind::ReloadBegan {
                 epoch,
@@ -272,23 +273,22 @@ impl Cluster {
         Some(Action::ReloadCatalog(upstream))
     }
 
-    fn next_to_reload(&mut self, now: Instant) -> Option<usize> {
+    fn next_to_reload(&mut self, upstreams: &Upstreams, now: Instant) -> Option<usize> {
         self.rolls_deadline = None;
-        let on_their_way = self
-            .upstreams
+        let on_their_way = upstreams
             .iter()
             .filter(|state| state.is_on_its_way())
             .count();
-        if !self.can_reload()
-            || self.is_main_to_be_reloaded()
-            || self.main_answers_soon()
-            || on_their_way >= self.config.catalog.parallel as usize
+        if !upstreams.can_reload()
+            || upstreams.is_main_to_be_reloaded()
+            || self.main_answers_soon(upstreams)
+            || on_their_way >= upstreams.config.catalog.parallel as usize
         {
             return None;
         }
-        let at = self.candidate(now)?;
-        let takes_capacity = self.reads_of(at) == Some(Reads::First);
-        let until = match self.capacity(at, now) {
+        let at = self.candidate(upstreams, now)?;
+        let takes_capacity = self.reads_of(upstreams, at) == Some(Reads::First);
+        let until = match self.capacity(upstreams, at, now) {
             Capacity::LacksUntil(until) => Some(until),
             Capacity::Lacks => None,
             Capacity::IsBack => return Some(at),
@@ -306,14 +306,14 @@ impl Cluster {
     }
 
     /// Returns the replica that is next, if rolls may go on.
-    fn candidate(&mut self, now: Instant) -> Option<usize> {
-        let wants: Vec<usize> = (0..self.upstreams.len())
-            .filter(|at| self.wants_reload(*at) && self.can_be_spared(*at))
+    fn candidate(&mut self, upstreams: &Upstreams, now: Instant) -> Option<usize> {
+        let wants: Vec<usize> = (0..upstreams.len())
+            .filter(|at| self.wants_reload(upstreams, *at) && self.can_be_spared(upstreams, *at))
             .collect();
-        let may = |at: &usize| self.rolls.may_take(self.wish(*at), now);
-        let age = |a: &usize, b: &usize| match self.upstreams[*a]
+        let may = |at: &usize| self.rolls.may_take(self.wish(upstreams, *at), now);
+        let age = |a: &usize, b: &usize| match upstreams[*a]
             .catalog
-            .compare_age(&self.upstreams[*b].catalog)
+            .compare_age(&upstreams[*b].catalog)
         {
             Ordering::Equal => a.cmp(b),
             differs => differs,
@@ -325,13 +325,14 @@ impl Cluster {
         next
     }
 
-    fn has_candidate(&mut self, now: Instant) -> bool {
-        let is_main_ready = !self.is_main_to_be_reloaded() && !self.main_answers_soon();
-        self.can_reload() && is_main_ready && self.candidate(now).is_some()
+    fn has_candidate(&mut self, upstreams: &Upstreams, now: Instant) -> bool {
+        let is_main_ready =
+            !upstreams.is_main_to_be_reloaded() && !self.main_answers_soon(upstreams);
+        upstreams.can_reload() && is_main_ready && self.candidate(upstreams, now).is_some()
     }
 
-    fn wish(&self, at: usize) -> ReloadNeed {
-        let catalog = &self.upstreams[at].catalog;
+    fn wish(&self, upstreams: &Upstreams, at: usize) -> ReloadNeed {
+        let catalog = &upstreams[at].catalog;
         ReloadNeed {
             held: catalog.held,
             is_stuck: catalog.is_stuck(),
@@ -340,28 +341,27 @@ impl Cluster {
 
     /// Returns whether the cluster can spare `at`: no other upstream ramps up or is ejected, and
     /// the one that returned last is not alone in doubt.
-    fn capacity(&self, at: usize, now: Instant) -> Capacity {
+    fn capacity(&self, upstreams: &Upstreams, at: usize, now: Instant) -> Capacity {
         let others = || {
-            (0..self.upstreams.len())
-                .filter(|other| *other != at && self.reads_of(*other) == Some(Reads::First))
+            (0..upstreams.len()).filter(|other| {
+                *other != at && self.reads_of(upstreams, *other) == Some(Reads::First)
+            })
         };
         let ramps = others()
-            .filter_map(|other| self.upstreams[other].ramps_until(now))
+            .filter_map(|other| upstreams[other].ramps_until(now))
             .max();
-        let is_in_doubt = |other: &usize| self.upstreams[*other].is_suspected();
-        let returned = others()
-            .find(|other| Some(self.upstreams[*other].upstream.id) == self.rolls.last_returned);
+        let is_in_doubt = |other: &usize| upstreams[*other].is_suspected();
+        let returned =
+            others().find(|other| Some(upstreams[*other].upstream.id) == self.rolls.last_returned);
         let is_alone_in_doubt = returned.is_some_and(|returned| {
             is_in_doubt(&returned)
                 && others()
                     .chain([at])
                     .any(|other| other != returned && !is_in_doubt(&other))
         });
-        let is_set_aside = |other: usize| {
-            self.upstreams[other].is_ejectable() && self.upstreams[other].is_set_aside()
-        };
-        let is_any_set_aside =
-            (0..self.upstreams.len()).any(|other| other != at && is_set_aside(other));
+        let is_set_aside =
+            |other: usize| upstreams[other].is_ejectable() && upstreams[other].is_set_aside();
+        let is_any_set_aside = (0..upstreams.len()).any(|other| other != at && is_set_aside(other));
         match ramps {
             Some(until) => Capacity::LacksUntil(until),
             None if is_alone_in_doubt || is_any_set_aside => Capacity::Lacks,
@@ -369,51 +369,31 @@ impl Cluster {
         }
     }
 
-    /// Lets the main take reads while a replica is out, if the main serves as backup otherwise.
-    pub(in crate::cluster) fn lend_the_main(&mut self) {
-        let is_any_out = self
-            .upstreams
-            .iter()
-            .any(|state| !state.catalog.is_serving());
-        // Where stale replicas are to be avoided, the main comes before them in any case.
-        let helps = is_any_out
-            && self.config.catalog.main_helps
-            && self.config.catalog.stale == StalePolicy::Serve;
-        self.upstreams
-            .iter_mut()
-            .for_each(|state| state.helps = helps && state.upstream.is_main());
-    }
-
-    /// Carries out an operator's order to pause or resume rolls. While rolls are paused, no replica
-    /// leaves service for its catalog. Replicas that are out already come back.
-    pub fn pause_rolls(&mut self, is_paused: bool, now: Instant) -> Vec<Transition> {
+    /// Pauses or resumes rolls. While rolls are paused, no replica leaves service for its catalog.
+    /// Replicas that are out already come back.
+    pub(in crate::cluster) fn pause(&mut self, upstreams: &mut Upstreams, is_paused: bool) {
         if self.rolls.is_paused() != is_paused {
             self.rolls.set_paused(is_paused);
-            self.emit(None, TransitionKind::RollsPaused(is_paused));
+            upstreams.emit(None, TransitionKind::RollsPaused(is_paused));
         }
-        self.settle(now);
-        mem::take(&mut self.outbox)
     }
 
     /// Takes the rolls that ended since the last call.
-    pub fn take_ended_rolls(&mut self) -> Vec<RollReport> {
+    pub(in crate::cluster) fn take_ended_rolls(&mut self) -> Vec<RollReport> {
         self.rolls.take_ended().into()
     }
 
     /// True if the main's first update sequence is expected soon. A replica reloaded before it
     /// would have to be reloaded again.
-    fn main_answers_soon(&self) -> bool {
-        let mut main = self
-            .upstreams
-            .iter()
-            .filter(|state| state.upstream.is_main());
+    fn main_answers_soon(&self, upstreams: &Upstreams) -> bool {
+        let mut main = upstreams.iter().filter(|state| state.upstream.is_main());
         !self.changes.has_been_asked() && main.any(UpstreamState::is_readable)
     }
 
     /// True if it needs a reload. A replica that is stuck or answers wrongly may be down just
     /// because its catalog is empty, and only a reload helps then.
-    pub(super) fn wants_reload(&self, at: usize) -> bool {
-        let state = &self.upstreams[at];
+    pub(super) fn wants_reload(&self, upstreams: &Upstreams, at: usize) -> bool {
+        let state = &upstreams[at];
         let can_hear = state.is_up() || state.is_stuck() || state.facts.is_failing();
         state.upstream.role == Role::Replica
             && can_hear
@@ -421,50 +401,47 @@ impl Cluster {
     }
 
     /// True if it would be reloaded now were it not the last one in service.
-    pub(in crate::cluster) fn is_held_back(&self, at: usize) -> bool {
-        let is_any_on_its_way = self
-            .upstreams
-            .iter()
-            .any(|state| state.catalog.is_on_its_way());
-        self.can_reload()
+    pub(in crate::cluster) fn is_held_back(&self, upstreams: &Upstreams, at: usize) -> bool {
+        let is_any_on_its_way = upstreams.iter().any(|state| state.catalog.is_on_its_way());
+        upstreams.can_reload()
             && !self.rolls.is_paused()
             && !is_any_on_its_way
-            && self.wants_reload(at)
-            && !self.can_be_spared(at)
+            && self.wants_reload(upstreams, at)
+            && !self.can_be_spared(upstreams, at)
     }
 
-    fn can_be_spared(&self, at: usize) -> bool {
-        match self.reads_of(at) {
-            Some(Reads::First | Reads::Backup | Reads::OnTrial) => self.others_serve(at),
+    fn can_be_spared(&self, upstreams: &Upstreams, at: usize) -> bool {
+        match self.reads_of(upstreams, at) {
+            Some(Reads::First | Reads::Backup | Reads::OnTrial) => self.others_serve(upstreams, at),
             Some(Reads::No) | None => true,
         }
     }
 
     /// True if a draining replica should still be reloaded when its requests have ended. It should
     /// not if it is gone, or the last one by now.
-    fn may_go_on(&self, at: usize) -> bool {
-        let state = &self.upstreams[at];
+    fn may_go_on(&self, upstreams: &Upstreams, at: usize) -> bool {
+        let state = &upstreams[at];
         let is_gone = || !state.is_up() && !state.facts.is_failing();
-        let is_needed = || is_gone() || state.would_serve() && !self.others_serve(at);
+        let is_needed = || is_gone() || state.would_serve() && !self.others_serve(upstreams, at);
         let is_unwanted = || self.rolls.is_paused() || is_needed();
-        self.can_reload() && !(state.catalog.may_return() && is_unwanted())
+        upstreams.can_reload() && !(state.catalog.may_return() && is_unwanted())
     }
 
     /// True if others serve: another upstream of the first tier if one is stuck already, else at
     /// least the main.
-    fn others_serve(&self, at: usize) -> bool {
-        let is_any_stuck = self.upstreams.iter().any(UpstreamState::is_stuck);
-        let serves = |other: usize| match self.reads_of(other) {
+    fn others_serve(&self, upstreams: &Upstreams, at: usize) -> bool {
+        let is_any_stuck = upstreams.iter().any(UpstreamState::is_stuck);
+        let serves = |other: usize| match self.reads_of(upstreams, other) {
             Some(Reads::First) => true,
             Some(Reads::Backup) => !is_any_stuck,
             Some(Reads::OnTrial | Reads::No) | None => false,
         };
-        (0..self.upstreams.len()).any(|other| other != at && serves(other))
+        (0..upstreams.len()).any(|other| other != at && serves(other))
     }
 
-    fn reads_of(&self, at: usize) -> Option<Reads> {
-        self.upstreams[at]
-            .standing(self.changes.epoch(), self.fails_open)
+    fn reads_of(&self, upstreams: &Upstreams, at: usize) -> Option<Reads> {
+        upstreams[at]
+            .standing(self.changes.epoch(), upstreams.fails_open)
             .map(|standing| standing.reads)
     }
 }
