@@ -81,6 +81,7 @@ struct ClusterSlots<'r> {
 }
 
 impl WaitingRoom {
+    /// Returns a room without waiters.
     pub fn new(control: Arc<Control>, metrics: Arc<Metrics>, now: Instant) -> Arc<Self> {
         Arc::new_cyclic(|room: &Weak<Self>| {
             let room = Weak::clone(room);
@@ -158,6 +159,7 @@ impl WaitingRoom {
         self.notifier.notify();
     }
 
+    /// Returns the state of the queue for an operator.
     pub fn status(&self, now: Instant) -> QueueStatus {
         let snapshot = self.control.snapshot();
         self.waitlist.lock().status(&snapshot.config.limits, now)

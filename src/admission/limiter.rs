@@ -26,6 +26,7 @@ pub enum LimitCheck {
 }
 
 impl Limiter {
+    /// Returns whether a request with these keys may be admitted now.
     pub fn check(&self, keys: &ConcurrencyKeys) -> LimitCheck {
         let full = |personal| {
             keys.keys
@@ -54,6 +55,7 @@ impl Limiter {
         }
     }
 
+    /// Ends the count of an admitted request with these keys.
     pub fn leave(&mut self, keys: &ConcurrencyKeys) {
         for key in &keys.keys {
             let count = self

@@ -144,18 +144,22 @@ impl<T> Queue<T> {
         self.by_priority[usize::from(priority.get())].most = most;
     }
 
+    /// Returns the number of waiters.
     pub fn len(&self) -> usize {
         self.waiters.len()
     }
 
+    /// True if no request waits.
     pub fn is_empty(&self) -> bool {
         self.waiters.is_empty()
     }
 
+    /// Returns the number of waiters of one priority.
     pub fn len_of_priority(&self, priority: Priority) -> usize {
         self.by_priority[usize::from(priority.get())].len
     }
 
+    /// Returns the number of waiters of one class.
     pub fn len_of(&self, class: RequestClass) -> usize {
         self.lengths[class]
     }

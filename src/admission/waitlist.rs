@@ -144,6 +144,7 @@ pub fn may_bypass(has_waiters: bool, keys: &ConcurrencyKeys) -> bool {
 }
 
 impl<T> Waitlist<T> {
+    /// Returns a list without waiters.
     pub fn new(now: Instant) -> Self {
         Self {
             queue: Queue::new(0),
@@ -269,6 +270,7 @@ impl<T> Waitlist<T> {
         }
     }
 
+    /// Returns the state of the queue for an operator.
     pub fn status(&self, limits: &Limits, now: Instant) -> QueueStatus {
         QueueStatus {
             classes: self.queue.waiting_by_class(now),
@@ -288,6 +290,7 @@ impl<T> Waitlist<T> {
         self.queue.waiters().map(|waiter| &waiter.value.request)
     }
 
+    /// Returns the number of waiters of one class.
     pub fn len_of(&self, class: RequestClass) -> usize {
         self.queue.len_of(class)
     }

@@ -40,6 +40,7 @@ pub enum Demand {
 }
 
 impl Demand {
+    /// Returns the demand of a request of this class and priority.
     pub fn of(class: RequestClass, priority: Priority) -> Self {
         if class.row().is_administration {
             Self::Administration
@@ -71,6 +72,7 @@ pub struct Caps {
 }
 
 impl Caps {
+    /// No cap at all.
     pub const UNLIMITED: Self = Self {
         all: u32::MAX,
         slower: u32::MAX,
@@ -118,18 +120,22 @@ impl Caps {
         }
     }
 
+    /// Returns the slots for all requests together.
     pub const fn all(&self) -> u32 {
         self.all
     }
 
+    /// Returns the slots for requests that are not of priority 0.
     pub const fn slower(&self) -> u32 {
         self.slower
     }
 
+    /// Returns the slots for heavy requests.
     pub const fn heavy(&self) -> u32 {
         self.heavy
     }
 
+    /// True if there is no cap.
     pub const fn is_unlimited(&self) -> bool {
         self.all == u32::MAX
     }
@@ -150,6 +156,7 @@ impl Caps {
         }
     }
 
+    /// Returns the limits on the slots that a request of this demand may use.
     #[inline]
     pub const fn slot_limits(self, demand: Demand) -> SlotLimits {
         match demand {

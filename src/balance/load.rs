@@ -138,6 +138,7 @@ impl Occupancy {
 }
 
 impl Load {
+    /// Returns the number of live leases.
     pub fn in_flight(&self) -> u32 {
         self.occupancy().all()
     }
@@ -192,6 +193,7 @@ impl Load {
         (!now.is_closed()).then(|| now.all())
     }
 
+    /// Returns the record of its latencies, compared with those of other upstreams.
     pub fn slowness(&self) -> &Slowness {
         &self.slowness
     }
@@ -205,14 +207,17 @@ impl Load {
         }
     }
 
+    /// True if its trial request is in flight.
     pub fn is_on_trial(&self) -> bool {
         self.on_trial.load(Ordering::Relaxed)
     }
 
+    /// True if the outcome of a request matters.
     pub fn is_in_doubt(&self) -> bool {
         self.in_doubt.load(Ordering::Relaxed)
     }
 
+    /// Sets whether the outcome of a request matters.
     pub fn set_in_doubt(&self, in_doubt: bool) {
         self.in_doubt.store(in_doubt, Ordering::Relaxed);
     }
@@ -223,10 +228,12 @@ impl Load {
         self.word.fetch_or(Occupancy::CLOSED, Ordering::Relaxed);
     }
 
+    /// Opens the door: new requests may enter.
     pub fn open(&self) {
         self.word.fetch_and(!Occupancy::CLOSED, Ordering::Relaxed);
     }
 
+    /// True if no new request may enter.
     pub fn is_closed(&self) -> bool {
         self.occupancy().is_closed()
     }
@@ -236,6 +243,7 @@ impl Load {
         LearnedCap::unpacked(self.learned_cap.load(Ordering::Relaxed))
     }
 
+    /// Sets the learned cap.
     pub fn set_learned_cap(&self, learned: LearnedCap) {
         self.learned_cap.store(learned.packed(), Ordering::Relaxed);
     }
@@ -258,6 +266,7 @@ impl Load {
         Some(Duration::from_micros(known.into()))
     }
 
+    /// Records the time for which a request waited inside the upstream.
     pub fn note_waiting_inside(&self, waited: Duration) {
         let waited = i64::try_from(waited.as_micros())
             .unwrap_or(i64::MAX)

@@ -206,6 +206,7 @@ impl Cluster {
             .min()
     }
 
+    /// Returns the view of the cluster for requests, as of now.
     pub fn snapshot(&self) -> Snapshot {
         let epoch = self.catalog.epoch();
         let candidate = |t: &UpstreamState| {
@@ -242,6 +243,7 @@ impl Cluster {
         })
     }
 
+    /// Returns the state of the cluster for an operator.
     pub fn status(&self, now: Instant) -> ClusterStatus {
         let catalog = self.catalog.status(&self.upstreams, now);
         let view = (&self.upstreams.config.limits, self.upstreams.fails_open);

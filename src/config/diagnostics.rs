@@ -80,6 +80,7 @@ impl Diagnostics {
         self.problems.len()
     }
 
+    /// Returns the problems as data, for the API.
     pub fn findings(&self) -> impl Iterator<Item = Finding> {
         self.problems.iter().map(|problem| Finding {
             message: problem.title.clone(),

@@ -211,6 +211,7 @@ pub enum AccessLogDestination {
     File(PathBuf),
 }
 
+/// The settings of the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Log {
     pub format: LogFormat,
@@ -229,6 +230,7 @@ pub enum LogLevel {
     Trace,
 }
 
+/// The settings of the shutdown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shutdown {
     /// Time for which `/readyz` returns 503 before the listeners close, so that load balancers

@@ -13,10 +13,12 @@ pub enum PollTimer {
 }
 
 impl PollTimer {
+    /// True if the action is due.
     pub fn is_due(self, now: Instant) -> bool {
         matches!(self, Self::At(at) if at <= now)
     }
 
+    /// True if the action has begun and not ended.
     pub fn is_running(self) -> bool {
         matches!(self, Self::Running { .. })
     }

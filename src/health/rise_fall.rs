@@ -40,6 +40,7 @@ pub struct RiseFall {
 }
 
 impl RiseFall {
+    /// Returns the state before the first probe.
     pub const fn new() -> Self {
         Self {
             state: HealthState::Unknown,
@@ -47,10 +48,12 @@ impl RiseFall {
         }
     }
 
+    /// Returns the measured state.
     pub const fn state(&self) -> HealthState {
         self.state
     }
 
+    /// True if the measured state is up.
     pub fn is_up(&self) -> bool {
         self.state == HealthState::Up
     }

@@ -37,6 +37,7 @@ pub enum ChangeSource {
 }
 
 impl ChangeSource {
+    /// Returns the word for it in logs and answers.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Number => "number",

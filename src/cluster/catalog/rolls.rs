@@ -61,6 +61,7 @@ pub struct RollReport {
 }
 
 impl RollReport {
+    /// Returns the duration of the roll.
     pub fn length(&self) -> Duration {
         self.ended.saturating_duration_since(self.began)
     }
@@ -84,6 +85,7 @@ pub enum RollReason {
 }
 
 impl RollReason {
+    /// Returns the word for it in logs and answers.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Change(source) => source.as_str(),

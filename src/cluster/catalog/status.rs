@@ -69,6 +69,7 @@ pub enum ReloadPhase {
 }
 
 impl ReloadPhase {
+    /// Returns the word for it in answers and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::No => "no",

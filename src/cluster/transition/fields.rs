@@ -44,6 +44,7 @@ pub struct Fields<'t> {
 }
 
 impl Transition {
+    /// Returns the fields of the log line.
     pub fn fields(&self) -> Fields<'_> {
         let nothing = Fields {
             upstream: self.upstream.as_ref().map(UpstreamName::as_str),

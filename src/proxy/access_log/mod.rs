@@ -91,6 +91,7 @@ impl AccessLog {
         }
     }
 
+    /// Writes the line of one request.
     pub fn log(&self, record: &Record<'_>) {
         thread_local! {
             static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
