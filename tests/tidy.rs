@@ -6,6 +6,8 @@
 
 #[path = "tidy/circles.rs"]
 mod circles;
+#[path = "tidy/docs.rs"]
+mod docs;
 #[path = "tidy/floors.rs"]
 mod floors;
 #[path = "tidy/markdown.rs"]
@@ -169,6 +171,18 @@ fn no_files_of_a_module_depend_on_each_other_in_a_circle() {
 #[test]
 fn no_two_types_have_one_name() {
     assert_none(names::repeated(&shipped()));
+}
+
+#[test]
+fn public_items_are_documented() {
+    assert_none(
+        texts(|f| f.starts_with("src/") && is_rust(f) && !is_test_module(f))
+            .iter()
+            .flat_map(|(file, text)| {
+                let code = source::split_tests(&source::code_of(text)).shipped;
+                docs::missing(file, text, &code)
+            }),
+    );
 }
 
 #[test]
