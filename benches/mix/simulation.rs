@@ -91,7 +91,7 @@ struct Replica {
 
 struct Sent {
     at: f64,
-    company: u32,
+    concurrency: u32,
     watched: Option<Watched>,
 }
 
@@ -122,12 +122,12 @@ impl Replica {
         let Some(class) = class(kind) else { return };
         let took = Duration::from_secs_f64((end - sent.at).max(0.0));
         let now = start + Duration::from_secs_f64(end);
-        self.slowness.learn(class, sent.company, took);
+        self.slowness.learn(class, sent.concurrency, took);
         let heavy = u32::try_from(self.in_flight[Kind::Heavy as usize]).unwrap_or(u32::MAX);
         let answered = Answered {
             class,
             is_quick: kind == Kind::Tile,
-            company: sent.company,
+            concurrency: sent.concurrency,
             heavy,
             took,
             waited: None,
@@ -320,13 +320,13 @@ impl Front<'_> {
             let chosen = &mut self.replicas[replica];
             chosen.count(arrival.kind, 1);
             let in_its_way = chosen.in_flight[(arrival.kind as usize).min(1)];
-            let company = u32::try_from(in_its_way).unwrap_or(u32::MAX);
+            let concurrency = u32::try_from(in_its_way).unwrap_or(u32::MAX);
             let watched = class(arrival.kind).map(|class| chosen.slowness.begin(class, at));
             chosen.sent.insert(
                 number,
                 Sent {
                     at: now,
-                    company,
+                    concurrency,
                     watched,
                 },
             );

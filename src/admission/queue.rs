@@ -26,8 +26,8 @@
 //! many ([`Queue::shorten`]), the last of these rules decides.
 //!
 //! Time limits and slots are not here. A waiter whose time is over is taken out with
-//! [`Queue::remove`], like one with a client that left. Whether there is a slot is the answer of the
-//! caller's offer.
+//! [`Queue::remove`], like one with a client that left. Whether there is a slot is the answer of
+//! the caller's offer.
 
 mod lane;
 
@@ -91,8 +91,8 @@ pub enum Offer<G> {
     UserMustWait,
 }
 
-/// Identifies requests of one class, priority and set of rules, for the main or for any upstream. If
-/// one can go, so can all, but for the limits of their users.
+/// Identifies requests of one class, priority and set of rules, for the main or for any upstream.
+/// If one can go, so can all, but for the limits of their users.
 type LaneKey = (Priority, RequestClass, u64, bool);
 
 /// The waiters of one priority, and their bound.

@@ -11,7 +11,8 @@
 //!
 //! * No request waits while a slot is free that it may use. To avoid lost wake-ups, the releaser
 //!   checks for waiters after releasing, and a waiter re-checks for slots after enqueueing. What
-//!   frees slots in the course of time, as a slow start does, is found by [`Waitlist::serve_if_due`].
+//!   frees slots in the course of time, as a slow start does, is found by
+//!   [`Waitlist::serve_if_due`].
 //! * A free slot goes to one waiter, which gets the slot and not only a notice of it. So there is
 //!   no herd, and no newcomer in between.
 //! * Newcomers do not overtake: while requests wait, a newcomer goes through the list, which first

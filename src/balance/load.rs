@@ -349,7 +349,7 @@ impl Lease {
 
     /// Returns the number of requests in flight that delay this one, itself included. For one of
     /// the quickest this is all of them, else only the slower, because the quickest are soon done.
-    pub fn company(&self) -> u32 {
+    pub fn concurrency(&self) -> u32 {
         if self.is_quick() {
             self.load.in_flight()
         } else {

@@ -6,7 +6,7 @@
 //! counts requests and not time. Times to the first byte are therefore compared:
 //!
 //! ```text
-//!   answers, requests without one --> per class: mean logarithm, weight, company      one word each, in `Load`
+//!   answers, requests without one --> per class: mean logarithm, weight, concurrency  one word each, in `Load`
 //!   every REVIEW: each upstream against each peer, class by class --> how much slower --> its part of its weight
 //! ```
 //!
@@ -68,7 +68,7 @@ struct Evidence {
     /// Mean logarithm of seconds to the first byte.
     log: f64,
     /// Mean logarithm of the requests in flight when it was sent.
-    company: f64,
+    concurrency: f64,
     weight: f64,
 }
 
@@ -89,7 +89,7 @@ impl Evidence {
         let weight = (self.weight * Self::WEIGHT_UNIT)
             .round()
             .clamp(0.0, (1 << 20) as f64 - 1.0) as u64;
-        mean(self.log) | mean(self.company) << Self::BITS | weight << (2 * Self::BITS)
+        mean(self.log) | mean(self.concurrency) << Self::BITS | weight << (2 * Self::BITS)
     }
 
     fn unpacked(word: u64) -> Self {
@@ -100,7 +100,7 @@ impl Evidence {
         }
         Self {
             log: mean(word),
-            company: mean(word >> Self::BITS),
+            concurrency: mean(word >> Self::BITS),
             weight,
         }
     }
@@ -113,7 +113,7 @@ impl Evidence {
         let mean = |one: f64, two: f64| (one * self.weight + two * other.weight) / weight;
         Self {
             log: mean(self.log, other.log),
-            company: mean(self.company, other.company),
+            concurrency: mean(self.concurrency, other.concurrency),
             weight,
         }
     }
@@ -221,11 +221,11 @@ impl Slowness {
 
     /// Learns the time to the first byte of a good answer, with its number of concurrent requests,
     /// itself included.
-    pub fn learn(&self, class: RequestClass, company: u32, took: Duration) {
+    pub fn learn(&self, class: RequestClass, concurrency: u32, took: Duration) {
         let log = log_seconds(micros(took));
         let one = Evidence {
             log,
-            company: f64::from(company.max(1)).ln(),
+            concurrency: f64::from(concurrency.max(1)).ln(),
             weight: 1.0,
         };
         let update = |word| Some(Evidence::unpacked(word).with(one).at_most(MEMORY).packed());
@@ -305,14 +305,14 @@ impl Slowness {
         if count == 0 || (known.weight > 0.0 && log <= known.log) {
             return known;
         }
-        let company = if known.weight > 0.0 {
-            known.company
+        let concurrency = if known.weight > 0.0 {
+            known.concurrency
         } else {
             (count as f64).ln()
         };
         known.with(Evidence {
             log,
-            company,
+            concurrency,
             weight: UNANSWERED * count as f64,
         })
     }
@@ -385,21 +385,21 @@ fn compare(peers: &[&Slowness], passed: Duration, now: Instant) {
 
 /// Returns the least slowness of `one`, as a logarithm; `None` if there is too little to compare.
 fn slower_than(one: &Slowness, other: &Slowness, now: Instant) -> Option<f64> {
-    let (mut weight, mut longer, mut company) = (0.0, 0.0, 0.0);
+    let (mut weight, mut longer, mut concurrency) = (0.0, 0.0, 0.0);
     for class in RequestClass::ALL {
         let (here, there) = (one.now_known(class, now), other.now_known(class, now));
         if here.weight > 0.0 && there.weight > 0.0 {
             let both = here.weight * there.weight / (here.weight + there.weight);
             weight += both;
             longer += both * (here.log - there.log);
-            company += both * (here.company - there.company);
+            concurrency += both * (here.concurrency - there.concurrency);
         }
     }
     if weight < COMPARABLE {
         return None;
     }
-    let (longer, company) = (longer / weight, company / weight);
-    Some(longer - company.max(0.0) - CONFIDENCE * SPREAD / weight.sqrt())
+    let (longer, concurrency) = (longer / weight, concurrency / weight);
+    Some(longer - concurrency.max(0.0) - CONFIDENCE * SPREAD / weight.sqrt())
 }
 
 #[cfg(test)]
@@ -428,20 +428,20 @@ mod tests {
             review(self.peers.iter(), self.now);
         }
 
-        fn answer(&self, at: usize, class: RequestClass, company: u32, millis: u64) {
-            self.peers[at].learn(class, company, Duration::from_millis(millis));
+        fn answer(&self, at: usize, class: RequestClass, concurrency: u32, millis: u64) {
+            self.peers[at].learn(class, concurrency, Duration::from_millis(millis));
         }
 
         /// Serves twenty tiles and five maps a second at each upstream. They take `times` as long
-        /// as they should, with `company` others in flight.
-        fn serve(&mut self, seconds: u64, times: &[u64], company: &[u32]) {
+        /// as they should, with `concurrency` others in flight.
+        fn serve(&mut self, seconds: u64, times: &[u64], concurrency: &[u32]) {
             for tick in 0..seconds * 20 {
                 for at in 0..self.peers.len() {
                     // The times of one class differ: three to thirteen milliseconds, and so on.
                     let spread = 3 + (tick * 7 + at as u64) % 11;
-                    self.answer(at, Tile, company[at], spread * times[at]);
+                    self.answer(at, Tile, concurrency[at], spread * times[at]);
                     if tick % 4 == 0 {
-                        self.answer(at, Map, company[at], spread * 40 * times[at]);
+                        self.answer(at, Map, concurrency[at], spread * 40 * times[at]);
                     }
                 }
                 self.pass(SECOND / 20);

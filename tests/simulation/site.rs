@@ -98,7 +98,7 @@ struct Job {
 struct Sent {
     job: Job,
     selection: Selection,
-    company: u32,
+    concurrency: u32,
     at: Instant,
     watch: Option<Watch>,
 }
@@ -263,7 +263,7 @@ impl Site {
         let Sent {
             job,
             selection,
-            company,
+            concurrency,
             at,
             watch,
         } = sent;
@@ -272,7 +272,7 @@ impl Site {
         let load = Arc::clone(&selection.upstream.load);
         drop(selection);
         if self.learns {
-            load.slowness().learn(job.class, company, took);
+            load.slowness().learn(job.class, concurrency, took);
             self.snapshot.review_slowness(self.now);
         }
         self.done.push(Done {
@@ -318,14 +318,14 @@ impl Site {
                 .iter()
                 .position(|server| server.name == name)
                 .expect("it is one of them");
-            let company = selection.lease.company();
+            let concurrency = selection.lease.concurrency();
             selection.lease.end_trial();
             let load = &selection.upstream.load;
             let watch = self.learns.then(|| load.watch(job.class, self.now));
             self.servers[server].inside.push_back(Sent {
                 job,
                 selection,
-                company,
+                concurrency,
                 at: self.now,
                 watch,
             });

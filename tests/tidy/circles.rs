@@ -180,8 +180,8 @@ fn start_of_path<'a>(
     }
 }
 
-/// The paths that go on from the element at `at`, which stands for `path`, each with the name that a
-/// `use` would bind.
+/// The paths that go on from the element at `at`, which stands for `path`, each with the name that
+/// a `use` would bind.
 fn follow<'a>(
     tokens: &[Token<'a>],
     at: usize,

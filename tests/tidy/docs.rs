@@ -10,8 +10,8 @@ const ITEMS: &[&str] = &[
 /// Words between `pub` and the keyword.
 const QUALIFIERS: &[&str] = &["const", "async"];
 
-/// Public items without a doc comment. `code` is the output of `source::split_tests(..).shipped` for
-/// `text`; it shows which lines are code that ships.
+/// Public items without a doc comment. `code` is the output of `source::split_tests(..).shipped`
+/// for `text`; it shows which lines are code that ships.
 pub(crate) fn missing(file: &str, text: &str, code: &str) -> Vec<Violation> {
     let lines: Vec<&str> = text.lines().collect();
     code.lines()

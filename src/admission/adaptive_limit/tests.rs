@@ -9,23 +9,23 @@ use proptest::prelude::*;
 use super::*;
 use server::{Change, Kind, Run, World};
 
-fn answered(company: u32, millis: u64, waited: Option<Duration>) -> Answered {
+fn answered(concurrency: u32, millis: u64, waited: Option<Duration>) -> Answered {
     let took = Duration::from_millis(millis);
     Answered {
         class: RequestClass::Map,
         is_quick: false,
-        company,
+        concurrency,
         heavy: 0,
         took,
         waited,
     }
 }
 
-fn tile(company: u32, millis: u64) -> Answered {
+fn tile(concurrency: u32, millis: u64) -> Answered {
     Answered {
         class: RequestClass::Tile,
         is_quick: true,
-        ..answered(company, millis, None)
+        ..answered(concurrency, millis, None)
     }
 }
 
@@ -98,9 +98,9 @@ fn it_settles_at_the_slots_and_at_twice_the_shared_cores() {
 fn serve(auto: &mut AdaptiveLimit, rounds: u32, most: u32, tile_millis: impl Fn(u32) -> u64) {
     let now = Instant::now();
     for _ in 0..rounds {
-        for company in 1..=most {
-            auto.learn(&answered(company, 300, None), now);
-            auto.learn(&tile(company, tile_millis(company)), now);
+        for concurrency in 1..=most {
+            auto.learn(&answered(concurrency, 300, None), now);
+            auto.learn(&tile(concurrency, tile_millis(concurrency)), now);
         }
     }
 }
@@ -111,7 +111,7 @@ fn a_start_above_the_slots_is_given_up_after_some_dozens_of_tiles_and_for_the_sl
         let mut auto = AdaptiveLimit::new(8);
         serve(&mut auto, 2, 8, |_| 8);
         assert_eq!((auto.cap(), auto.has_extra()), (8, true));
-        let waits = |company| if company > slots { 100 } else { 8 };
+        let waits = |concurrency| if concurrency > slots { 100 } else { 8 };
         let mut auto = AdaptiveLimit::new(8);
         serve(&mut auto, 10, 8, waits);
         assert_eq!((auto.cap(), auto.has_extra()), (slots, false));
@@ -125,7 +125,7 @@ fn an_upstream_that_got_more_slots_has_them_after_a_while() {
         &mut auto,
         40,
         8,
-        |company| if company > 3 { 100 } else { 8 },
+        |concurrency| if concurrency > 3 { 100 } else { 8 },
     );
     assert_eq!(auto.cap(), 3);
     for _ in 0..4000 {
@@ -134,7 +134,7 @@ fn an_upstream_that_got_more_slots_has_them_after_a_while() {
             &mut auto,
             1,
             cap,
-            |company| if company > 6 { 100 } else { 8 },
+            |concurrency| if concurrency > 6 { 100 } else { 8 },
         );
     }
     assert!((6..=7).contains(&auto.cap()), "{}", auto.cap());
@@ -162,10 +162,10 @@ fn the_quickest_have_more_where_cores_are_shared_and_not_where_they_would_wait_i
 fn where_all_slow_down_alike_the_quickest_keep_what_they_have_on_top() {
     let (mut auto, now) = (AdaptiveLimit::new(8), Instant::now());
     for _ in 0..100 {
-        for company in 1..=8_u32 {
-            let times = u64::from(company.div_ceil(2));
-            auto.learn(&answered(company, 300 * times, None), now);
-            auto.learn(&tile(company, 8 * times), now);
+        for concurrency in 1..=8_u32 {
+            let times = u64::from(concurrency.div_ceil(2));
+            auto.learn(&answered(concurrency, 300 * times, None), now);
+            auto.learn(&tile(concurrency, 8 * times), now);
         }
     }
     assert!(auto.has_extra() && auto.cap() < 8, "{}", auto.cap());
@@ -192,9 +192,12 @@ fn without_anything_to_compare_with_it_rises_and_dips_every_half_minute_at_most(
 fn where_the_slots_are_known_there_are_no_dips() {
     let (mut auto, mut now) = (AdaptiveLimit::new(8), Instant::now());
     for _ in 0..30 {
-        for company in 5..=8 {
-            auto.learn(&answered(company, 300, None), now);
-            auto.learn(&tile(company, if company > 6 { 100 } else { 8 }), now);
+        for concurrency in 5..=8 {
+            auto.learn(&answered(concurrency, 300, None), now);
+            auto.learn(
+                &tile(concurrency, if concurrency > 6 { 100 } else { 8 }),
+                now,
+            );
         }
     }
     // While they were not known there may have been one.
@@ -272,7 +275,7 @@ fn what_control_flow_tells_takes_the_cap_down_at_once() {
     (0..200).for_each(|_| auto.learn(&quiet, now));
     // No slower, and yet it waited: the work itself was less.
     let waited = Answered {
-        company: 16,
+        concurrency: 16,
         waited: Some(Duration::from_millis(100)),
         ..quiet
     };
@@ -323,10 +326,10 @@ proptest! {
         told in proptest::collection::vec((0..400_u32, 0..100_000_u64, proptest::option::of(0..200_000_u64), 0..5000_u64), 0..600),
     ) {
         let (mut auto, mut now) = (AdaptiveLimit::new(start), Instant::now());
-        for (company, took, waited, pause) in told {
+        for (concurrency, took, waited, pause) in told {
             now += Duration::from_millis(pause);
             let (took, waited) = (Duration::from_millis(took), waited.map(Duration::from_millis));
-            auto.learn(&Answered { took, waited, ..answered(company, 0, None) }, now);
+            auto.learn(&Answered { took, waited, ..answered(concurrency, 0, None) }, now);
             prop_assert!((quiet(MIN)..=MAX).contains(&auto.cap()));
         }
     }

@@ -324,8 +324,8 @@ impl Changes {
         self.follow_up(&answered, source, now)
     }
 
-    /// Notes that a reload begins. One that begins before the last order's reading, because the main
-    /// cannot be read, may lack what that reading shows: it is then a change of its own.
+    /// Notes that a reload begins. One that begins before the last order's reading, because the
+    /// main cannot be read, may lack what that reading shows: it is then a change of its own.
     pub(super) const fn reload_began(&mut self) {
         self.order_unread = None;
     }

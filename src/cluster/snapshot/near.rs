@@ -8,10 +8,10 @@
 //! chosen as for any other request.
 //!
 //! While no request is waiting, requests of a key may join their companions above the cap of an
-//! upstream, at most [`AFFINITY_OVERFLOW`] of them. No replica has forty slots for a map of forty tiles.
-//! Each tile sent elsewhere would have a whole metatile rendered again, although it could have
-//! waited for the one that is being made. While requests are waiting, none may bypass the queue in
-//! this way.
+//! upstream, at most [`AFFINITY_OVERFLOW`] of them. No replica has forty slots for a map of forty
+//! tiles. Each tile sent elsewhere would have a whole metatile rendered again, although it could
+//! have waited for the one that is being made. While requests are waiting, none may bypass the
+//! queue in this way.
 
 use std::time::Instant;
 

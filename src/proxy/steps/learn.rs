@@ -85,7 +85,7 @@ impl FrontDoor {
             .upstream
             .load
             .slowness()
-            .learn(class, attempt.company, took);
+            .learn(class, attempt.concurrency, took);
         self.parts
             .control
             .snapshot()
@@ -109,7 +109,7 @@ impl FrontDoor {
         let answered = Answered {
             class,
             is_quick: attempt.is_quick,
-            company: attempt.company,
+            concurrency: attempt.concurrency,
             heavy: attempt.upstream.load.heavy_in_flight(),
             took,
             waited: attempt.waited_inside,

@@ -110,7 +110,7 @@ struct Job {
     left: f64,
     arrived: f64,
     sent: f64,
-    company: u32,
+    concurrency: u32,
 }
 
 /// Draws from a seed.
@@ -293,7 +293,7 @@ impl Simulation {
             let answered = Answered {
                 class: job.class,
                 is_quick,
-                company: job.company,
+                concurrency: job.concurrency,
                 heavy,
                 took,
                 waited: None,
@@ -327,7 +327,7 @@ impl Simulation {
             left: work,
             arrived: self.now,
             sent: 0.0,
-            company: 0,
+            concurrency: 0,
         };
         match self.queue.push(ask, job) {
             Pushed::Waits(_) | Pushed::WaitsInsteadOf(..) | Pushed::Full(_) => {}
@@ -379,7 +379,7 @@ impl Simulation {
                     };
                     self.running.push(Job {
                         sent: self.now,
-                        company: others as u32 + 1,
+                        concurrency: others as u32 + 1,
                         ..waiter.value
                     });
                 }
