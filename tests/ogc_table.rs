@@ -72,8 +72,7 @@ fn without_its_body_a_request_that_needs_one_is_never_a_read() {
 }
 
 #[test]
-fn options_never_have_a_class_of_writes_and_are_never_refused_a_second_connection_where_administration_is()
- {
+fn options_are_no_writes_and_administrative_ones_are_retried_before_they_are_sent_only() {
     for case in cases() {
         let head = RequestHead {
             method: "OPTIONS",

@@ -231,6 +231,15 @@ fn rust_files_say_what_they_are_for_and_have_an_end() {
 }
 
 #[test]
+fn code_and_prose_have_at_most_100_columns() {
+    assert_none(
+        texts(is_rust)
+            .iter()
+            .flat_map(|(file, text)| text::long_lines(file, text, &source::code_of(text))),
+    );
+}
+
+#[test]
 fn tests_neither_sleep_nor_are_ignored() {
     assert_none(texts(is_rust).iter().flat_map(|(file, text)| {
         let code = source::code_of(text);

@@ -10,7 +10,10 @@ use crate::config;
 
 /// Defines an enum by its words, with a conversion from the type of the same variants inside.
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident of $inside:ty { $($(#[$of_word:meta])* $variant:ident = $word:literal,)+ }) => {
+    (
+        $(#[$doc:meta])*
+        $name:ident of $inside:ty { $($(#[$of_word:meta])* $variant:ident = $word:literal,)+ }
+    ) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
         pub enum $name {

@@ -63,7 +63,9 @@ impl Signals {
                 _ = self.user_2.recv() => tracing::debug!("SIGUSR2 means nothing here"),
                 heard = transitions.recv() => {
                     // A missed transition may have been a new configuration.
-                    if heard.is_ok_and(|heard| !matches!(heard.what, TransitionKind::Configured { .. })) {
+                    if let Ok(heard) = heard
+                        && !matches!(heard.what, TransitionKind::Configured { .. })
+                    {
                         continue;
                     }
                     log_level.set(app.control.snapshot().config.log.level);

@@ -235,7 +235,8 @@ mod tests {
             world in prop::collection::vec((0..5000_u32, 1..=1_024_000_u32), 1..40),
             start in any::<usize>(),
         ) {
-            let world: Vec<_> = world.into_iter().map(|(in_flight, weight)| candidate(in_flight, weight)).collect();
+            let sample = |(in_flight, weight)| candidate(in_flight, weight);
+            let world: Vec<_> = world.into_iter().map(sample).collect();
             let at = pick(&world, start).expect("the world is not empty");
             prop_assert!(cheapest(&world).contains(&at));
         }
@@ -257,7 +258,10 @@ mod tests {
         }
 
         #[test]
-        fn equal_weights_never_differ_by_more_than_one(count in 1..20_usize, requests in 0..500_usize) {
+        fn equal_weights_never_differ_by_more_than_one(
+            count in 1..20_usize,
+            requests in 0..500_usize,
+        ) {
             let loads = fill(&vec![100; count], requests);
             let (least, most) = (loads.iter().min().copied(), loads.iter().max().copied());
             prop_assert!(most.unwrap_or(0) - least.unwrap_or(0) <= 1);

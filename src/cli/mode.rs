@@ -65,7 +65,12 @@ fn order(
     mode: Mode,
     force: bool,
 ) -> Result<ModeOrdered, Failure> {
-    client.order_mode(name, &ModeOrder { mode, force, by: operator() }).map_err(|refused| match refused {
+    let order = ModeOrder {
+        mode,
+        force,
+        by: operator(),
+    };
+    client.order_mode(name, &order).map_err(|refused| match refused {
         NotOrdered::LastServing(reason) => Failure::new(reason).help(
             "--force takes it out anyway; these requests then get errors until it, or another one that serves them, is ready",
         ),

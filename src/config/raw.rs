@@ -84,7 +84,13 @@ macro_rules! table {
         impl Table for $name {
             const KEYS: &'static [&'static str] = &[$(stringify!($key)),+];
 
-            fn read(&mut self, key: &str, name: &str, value: &Spanned<DeValue<'_>>, reading: &mut Reading<'_>) -> bool {
+            fn read(
+                &mut self,
+                key: &str,
+                name: &str,
+                value: &Spanned<DeValue<'_>>,
+                reading: &mut Reading<'_>,
+            ) -> bool {
                 match key {
                     $(stringify!($key) => self.$key = Slot::read(value, name, reading),)+
                     _ => return false,

@@ -205,7 +205,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_next_probe_is_half_to_one_and_a_half_intervals_away(seed: u32, elapsed_ms in 0..100_000_u64) {
+        fn the_next_probe_is_half_to_one_and_a_half_intervals_away(
+            seed: u32,
+            elapsed_ms in 0..100_000_u64,
+        ) {
             let origin = Instant::now();
             let now = origin + Duration::from_millis(elapsed_ms);
             let away = turn(origin, seed, now) - now;

@@ -116,7 +116,11 @@ impl Interpretation {
     /// document, so an incomplete document is in doubt.
     pub(super) fn with_store(self, is_stored: bool, is_whole: bool) -> Self {
         match self.class {
-            RequestClass::Coverage if is_stored => Self { class: RequestClass::Transaction, reason: STORED, ..self },
+            RequestClass::Coverage if is_stored => Self {
+                class: RequestClass::Transaction,
+                reason: STORED,
+                ..self
+            },
             RequestClass::Coverage if !is_whole => {
                 self.in_doubt("a WCS GetCoverage that is longer than the part that is read may set store=true at its end")
             }

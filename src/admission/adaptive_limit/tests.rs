@@ -323,7 +323,10 @@ proptest! {
     #[test]
     fn whatever_it_is_told_the_cap_stays_within_its_bounds(
         start in 0..1000_u32,
-        told in proptest::collection::vec((0..400_u32, 0..100_000_u64, proptest::option::of(0..200_000_u64), 0..5000_u64), 0..600),
+        told in proptest::collection::vec(
+            (0..400_u32, 0..100_000_u64, proptest::option::of(0..200_000_u64), 0..5000_u64),
+            0..600,
+        ),
     ) {
         let (mut auto, mut now) = (AdaptiveLimit::new(start), Instant::now());
         for (concurrency, took, waited, pause) in told {

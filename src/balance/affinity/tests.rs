@@ -279,17 +279,25 @@ fn is_within(world: &World, at: usize, percent: u32, beyond: u32) -> bool {
 
 proptest! {
     #[test]
-    fn nobody_is_above_the_bound(world in worlds(), key: u64, load_percent in 100..300_u32, companion in 0..24_usize) {
-        let picked = near_companions(&world, AffinityRequest { key, load_percent }, Some(companion)).unwrap();
+    fn no_upstream_is_above_the_bound(
+        world in worlds(),
+        key: u64,
+        load_percent in 100..300_u32,
+        companion in 0..24_usize,
+    ) {
+        let request = AffinityRequest { key, load_percent };
+        let picked = near_companions(&world, request, Some(companion)).unwrap();
         let beyond = if picked == companion { AFFINITY_OVERFLOW } else { 0 };
         prop_assert!(is_within(&world, picked, load_percent, beyond), "{picked} of {world:?}");
     }
 
     #[test]
     fn of_one_that_goes_only_its_own_keys_move(world in worlds(), key: u64, gone in 0..12_usize) {
-        let world: World = world.into_iter().map(|(seed, c)| (seed, LoadSample { in_flight: 0, ..c })).collect();
+        let idle = |(seed, load)| (seed, LoadSample { in_flight: 0, ..load });
+        let world: World = world.into_iter().map(idle).collect();
         let before = world[near(&world, wish(key)).unwrap()].0;
-        let rest: World = world.iter().enumerate().filter(|(at, _)| *at != gone).map(|(_, upstream)| *upstream).collect();
+        let stays = |(at, _): &(usize, _)| *at != gone;
+        let rest: World = world.iter().enumerate().filter(stays).map(|(_, one)| *one).collect();
         if !rest.is_empty() && world.get(gone).is_none_or(|(seed, _)| *seed != before) {
             prop_assert_eq!(rest[near(&rest, wish(key)).unwrap()].0, before);
         }
@@ -297,9 +305,11 @@ proptest! {
 
     #[test]
     fn a_stream_of_requests_that_never_end_stays_within_the_bound(
-        weights in prop::collection::vec(1..20_u32, 1..6), keys in prop::collection::vec(0..4_u64, 1..120),
+        weights in prop::collection::vec(1..20_u32, 1..6),
+        keys in prop::collection::vec(0..4_u64, 1..120),
     ) {
-        let mut world: World = weights.iter().enumerate().map(|(at, &weight)| (mixed(at as u64), LoadSample { in_flight: 0, weight })).collect();
+        let idle = |(at, &weight)| (mixed(at as u64), LoadSample { in_flight: 0, weight });
+        let mut world: World = weights.iter().enumerate().map(idle).collect();
         for key in keys {
             let at = near(&world, wish(key)).unwrap();
             prop_assert!(is_within(&world, at, 125, 0));

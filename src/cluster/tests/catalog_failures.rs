@@ -69,8 +69,7 @@ fn a_reload_that_failed_before_it_began_leaves_the_old_catalog_serving() {
 }
 
 #[test]
-fn a_replica_that_refuses_our_credentials_serves_on_while_the_others_are_reloaded_and_is_a_condition()
- {
+fn a_replica_that_refuses_our_credentials_serves_on_and_is_a_condition_while_others_reload() {
     let mut catalogs = Catalogs::fresh(2);
     catalogs.credentials = |name| {
         if name == "a" {

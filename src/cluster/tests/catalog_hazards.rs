@@ -266,8 +266,7 @@ fn what_was_reloaded_before_the_main_said_its_first_number_is_reloaded_again() {
 }
 
 #[test]
-fn what_passes_its_canary_after_the_main_said_its_first_number_does_not_serve_before_it_is_reloaded_again()
- {
+fn replica_loaded_before_the_first_update_sequence_is_reloaded_again() {
     let mut catalogs = Catalogs {
         canary: no_canary,
         ..Catalogs::reloading_a(SECOND * 2)

@@ -35,9 +35,9 @@ impl Meters {
         Delayed::enter(&self.delayed)
     }
 
-    /// Counts the request for every rate that concerns it. Returns the tightest rate, and what is to
-    /// be done about it. Counts of an older configuration than `snapshot` are forgotten where their
-    /// rule is gone.
+    /// Counts the request for every rate that concerns it. Returns the tightest rate, and what is
+    /// to be done about it. Counts of an older configuration than `snapshot` are forgotten where
+    /// their rule is gone.
     pub(in crate::proxy) fn count(
         &self,
         snapshot: &Snapshot,

@@ -236,6 +236,7 @@ mod tests {
     use tokio::io::{AsyncWriteExt, DuplexStream};
 
     use super::*;
+    use crate::http1::{ByteRange, TargetForm};
     use crate::proxy::connection::readable;
     use crate::proxy::connection::stream::ClientStream;
 
@@ -324,21 +325,25 @@ mod tests {
                 request.extend_from_slice(&chunks.concat());
             }
             request.extend_from_slice(b"GET /second HTTP/1.1\r\nHost: a\r\n\r\n");
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().build().unwrap();
             runtime.block_on(async {
                 let (mut client, stream) = pair();
                 client.write_all(&request).await.unwrap();
-                let Some((head, bytes, session, body)) = pingora_reads(stream).await else { return };
-                let of = |span: crate::http1::ByteRange| &request[span.start..span.end];
+                let Some((head, bytes, session, body)) = pingora_reads(stream).await else {
+                    return;
+                };
+                let of = |span: ByteRange| &request[span.start..span.end];
                 assert_eq!(session.req_header().method.as_str().as_bytes(), of(head.method));
+                let is_absolute = matches!(head.form, TargetForm::Absolute { .. });
                 let target = match head.form {
-                    crate::http1::TargetForm::Absolute { path, .. } => path,
-                    crate::http1::TargetForm::Origin | crate::http1::TargetForm::Asterisk => head.target,
+                    TargetForm::Absolute { path, .. } => path,
+                    TargetForm::Origin | TargetForm::Asterisk => head.target,
                 };
                 let path = session.req_header().raw_path();
                 assert!(path == of(target) || path == [b"/", of(target)].concat(), "{}", path.escape_ascii());
                 let lines = bytes.windows(2).filter(|pair| pair == b"\r\n").count() - 2;
-                let is_added = matches!(head.form, crate::http1::TargetForm::Absolute { .. }) && head.host.is_none();
+                let is_added = is_absolute && head.host.is_none();
                 assert_eq!(session.req_header().headers.len(), lines + usize::from(is_added));
                 assert_eq!(body, chunks.concat());
             });

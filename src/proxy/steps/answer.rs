@@ -1,4 +1,5 @@
-//! An answer comes: what its head and body prove about the upstream, while both go on to the client.
+//! An answer comes: what its head and body prove about the upstream, while both go on to the
+//! client.
 //!
 //! An answer that speaks against its upstream, and of which the client has seen nothing yet, is not
 //! passed on if another upstream may be tried. Small error answers arrive with their head, so this

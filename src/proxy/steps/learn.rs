@@ -51,8 +51,8 @@ impl FrontDoor {
         );
     }
 
-    /// The upstream has done its work, however slow the client is: a success counts now, and its slot
-    /// is free.
+    /// The upstream has done its work, however slow the client is: a success counts now, and its
+    /// slot is free.
     pub(in crate::proxy) fn answer_ended(&self, ctx: &mut Context) {
         if ctx
             .attempt

@@ -2,9 +2,9 @@
 //!
 //! A frozen GeoServer keeps its connections: what was sent to it would wait for the whole
 //! `first_byte`. Once the cluster knows that an upstream does not answer, because probes or
-//! requests found out, those of its waits are interrupted (`connection/interrupt.rs`) that may be repeated,
-//! have seen no byte, and have another upstream to go to. Each takes a retry out of the budget, to
-//! which the lost upstream adds what it had in flight.
+//! requests found out, those of its waits are interrupted (`connection/interrupt.rs`) that may be
+//! repeated, have seen no byte, and have another upstream to go to. Each takes a retry out of the
+//! budget, to which the lost upstream adds what it had in flight.
 //!
 //! A request that was sent at the moment of the loss may be missed by the first look, so there are
 //! more, until the loss is over.
@@ -59,7 +59,9 @@ impl WaitMover<'_> {
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return,
                 },
-                () = sleep(LOOK), if !lost.is_empty() => lost.iter().for_each(|lost| self.move_from(lost)),
+                () = sleep(LOOK), if !lost.is_empty() => {
+                    lost.iter().for_each(|lost| self.move_from(lost));
+                }
             }
         }
     }

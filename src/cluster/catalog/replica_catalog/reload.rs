@@ -263,7 +263,10 @@ impl ReplicaCatalog {
         limit: Duration,
         now: Instant,
     ) -> bool {
-        matches!(self.phase, Phase::Draining { since, .. } if in_flight == 0 || now >= since + limit)
+        match self.phase {
+            Phase::Draining { since, .. } => in_flight == 0 || now >= since + limit,
+            Phase::Serving | Phase::Reloading { .. } | Phase::Testing(_) => false,
+        }
     }
 
     /// Returns the time of its next step. A replica in maintenance (`is_paused`) waits only for the
