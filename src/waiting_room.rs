@@ -28,7 +28,7 @@ const MAX_LOOKS: usize = 8;
 
 /// How a wait ended.
 pub type WaitResult = admission::WaitlistResult<Admission, NoUpstream>;
-/// The first answer to a request that asks for a slot.
+/// The first answer to a request for a slot.
 pub type AskResult = admission::WaitlistAnswer<Admission, NoUpstream, Waiting>;
 
 /// See the module's documentation.

@@ -1,4 +1,4 @@
-//! How many requests each user and address has made in the current window of each rate.
+//! The number of requests of each user and address in the current window of each rate.
 //!
 //! Windows are fixed and aligned to the epoch, as in GeoServer's control-flow, so all counts of a
 //! rule end at the same time and are forgotten together. The table of a rule is bounded; a
@@ -27,13 +27,13 @@ struct Table {
     counts: HashMap<u64, u32>,
 }
 
-/// What a rate says of one request: also what the `X-Rate-Limit-*` headers tell.
+/// The state of a rate after one request, which the `X-Rate-Limit-*` headers report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateState {
     pub is_exceeded: bool,
-    /// How many more in this window.
+    /// Further requests allowed in this window.
     pub remaining: u32,
-    /// When the next window begins, since the epoch.
+    /// Start of the next window, since the epoch.
     pub reset: Duration,
 }
 

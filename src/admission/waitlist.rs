@@ -115,7 +115,7 @@ pub enum WaitlistResult<A, R> {
     Shed(u32),
 }
 
-/// The first answer to a request that asks for a slot. `W` identifies its place in the queue.
+/// The first answer to a request for a slot. `W` identifies its place in the queue.
 #[derive(Debug)]
 pub enum WaitlistAnswer<A, R, W = WaiterId> {
     Admitted(A),
