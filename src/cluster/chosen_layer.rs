@@ -66,11 +66,11 @@ impl Choosing {
     pub(super) fn chosen(
         &mut self,
         upstreams: &mut Upstreams,
-        asked: Instant,
+        sent_at: Instant,
         layer: Result<String, &'static str>,
         now: Instant,
     ) {
-        if !self.due.is_answered(asked) {
+        if !self.due.is_answered(sent_at) {
             return;
         }
         match layer {

@@ -29,44 +29,44 @@ pub enum Event {
         /// The subject of a failure; without one (`None`) the failure is compared with no other.
         subject: Option<Subject>,
     },
-    /// A query for the `updateSequence` of an upstream, sent at `asked`, ended.
+    /// A query for the `updateSequence` of an upstream, sent at `sent_at`, ended.
     UpdateSequenceRead {
         upstream: UpstreamId,
-        asked: Instant,
+        sent_at: Instant,
         update_sequence: Option<u64>,
     },
-    /// A catalog reload of a replica, begun at `asked`, ended with or without an answer.
+    /// A catalog reload of a replica, begun at `sent_at`, ended with or without an answer.
     CatalogReloaded {
         upstream: UpstreamId,
-        asked: Instant,
+        sent_at: Instant,
         outcome: Result<(), Cause>,
     },
-    /// A trial of the `[geoserver]` credentials on a replica, begun at `asked`, ended.
+    /// A trial of the `[geoserver]` credentials on a replica, begun at `sent_at`, ended.
     CredentialsTried {
         upstream: UpstreamId,
-        asked: Instant,
+        sent_at: Instant,
         outcome: Result<(), Cause>,
     },
-    /// A canary test of a reloaded replica, begun at `asked`, ended. It includes a query for its
+    /// A canary test of a reloaded replica, begun at `sent_at`, ended. It includes a query for its
     /// update sequence.
     CanaryTested {
         upstream: UpstreamId,
-        asked: Instant,
+        sent_at: Instant,
         outcome: Outcome,
         update_sequence: Option<u64>,
     },
-    /// A canary request to an upstream in service, sent at `asked`, ended.
-    CanaryTried { asked: Instant, outcome: Outcome },
-    /// A catalog reload of the main, begun at `asked`, ended with or without an answer.
+    /// A canary request to an upstream in service, sent at `sent_at`, ended.
+    CanaryTried { sent_at: Instant, outcome: Outcome },
+    /// A catalog reload of the main, begun at `sent_at`, ended with or without an answer.
     MainReloaded {
         upstream: UpstreamId,
-        asked: Instant,
+        sent_at: Instant,
         outcome: Result<(), Cause>,
     },
-    /// The choice of a layer for probes and canaries, requested at `asked`, ended with a layer or
+    /// The choice of a layer for probes and canaries, requested at `sent_at`, ended with a layer or
     /// with the reason why there is none.
     LayerChosen {
-        asked: Instant,
+        sent_at: Instant,
         layer: Result<String, &'static str>,
     },
     /// The main answered but did not draw the chosen layer.

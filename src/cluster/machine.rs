@@ -112,8 +112,9 @@ impl Cluster {
                 outcome,
                 subject,
             } => self.observed(upstream, sent, (outcome, subject), now),
-            Event::LayerChosen { asked, layer } => {
-                self.choosing.chosen(&mut self.upstreams, asked, layer, now);
+            Event::LayerChosen { sent_at, layer } => {
+                self.choosing
+                    .chosen(&mut self.upstreams, sent_at, layer, now);
             }
             Event::LayerLost { layer } => self.choosing.lost(&mut self.upstreams, &layer),
             Event::UpdateSequenceRead { .. }

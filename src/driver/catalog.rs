@@ -62,14 +62,14 @@ pub(super) async fn read_update_sequence(
     upstream: Arc<Upstream>,
     config: &Config,
 ) -> Event {
-    let asked = Instant::now();
+    let sent_at = Instant::now();
     let update_sequence = version(prober.client(), &upstream, config).await;
     if update_sequence.is_none() {
         tracing::debug!(upstream = %upstream.name, "its updateSequence cannot be read");
     }
     Event::UpdateSequenceRead {
         upstream: upstream.id,
-        asked,
+        sent_at,
         update_sequence,
     }
 }
@@ -81,11 +81,11 @@ pub(super) async fn reload(
     config: &Config,
     with_security: bool,
 ) -> Event {
-    let asked = Instant::now();
+    let sent_at = Instant::now();
     let outcome = reload_all(prober.client(), &upstream, config, with_security).await;
     Event::CatalogReloaded {
         upstream: upstream.id,
-        asked,
+        sent_at,
         outcome,
     }
 }
@@ -96,7 +96,7 @@ pub(super) async fn reload_main(
     upstream: Arc<Upstream>,
     config: &Config,
 ) -> Event {
-    let asked = Instant::now();
+    let sent_at = Instant::now();
     let outcome = reload_all(
         prober.client(),
         &upstream,
@@ -106,7 +106,7 @@ pub(super) async fn reload_main(
     .await;
     Event::MainReloaded {
         upstream: upstream.id,
-        asked,
+        sent_at,
         outcome,
     }
 }
@@ -118,7 +118,7 @@ pub(super) async fn test_canary(
     config: &Config,
     chosen: Option<String>,
 ) -> Event {
-    let asked = Instant::now();
+    let sent_at = Instant::now();
     let report = canary(prober, &upstream, config, chosen).await;
     let update_sequence = match report.outcome {
         // If the canary itself is in doubt, the update sequence still shows whether the replica
@@ -131,7 +131,7 @@ pub(super) async fn test_canary(
     };
     Event::CanaryTested {
         upstream: upstream.id,
-        asked,
+        sent_at,
         outcome: report.outcome,
         update_sequence,
     }
@@ -144,9 +144,9 @@ pub(super) async fn try_canary(
     config: &Config,
     chosen: Option<String>,
 ) -> Event {
-    let asked = Instant::now();
+    let sent_at = Instant::now();
     let outcome = canary(prober, upstream, config, chosen).await.outcome;
-    Event::CanaryTried { asked, outcome }
+    Event::CanaryTried { sent_at, outcome }
 }
 
 async fn canary(

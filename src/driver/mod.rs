@@ -118,7 +118,7 @@ impl Driver {
             self.config(),
         );
         self.probes.spawn(async move {
-            let asked = Instant::now();
+            let sent_at = Instant::now();
             let outcome = prober
                 .try_credentials(&upstream, &config)
                 .await
@@ -126,7 +126,7 @@ impl Driver {
             control.handle(
                 Event::CredentialsTried {
                     upstream: upstream.id,
-                    asked,
+                    sent_at,
                     outcome,
                 },
                 Instant::now(),

@@ -23,10 +23,10 @@ impl PollTimer {
         matches!(self, Self::Running { .. })
     }
 
-    /// True if a report about a run that began at `asked` is about the current run. The report of
+    /// True if a report about a run that began at `sent_at` is about the current run. The report of
     /// a run that was given up is not.
-    pub fn is_answered(self, asked: Instant) -> bool {
-        matches!(self, Self::Running { began, .. } if began <= asked)
+    pub fn is_answered(self, sent_at: Instant) -> bool {
+        matches!(self, Self::Running { began, .. } if began <= sent_at)
     }
 
     /// Start of the current run, if its report will not come any more.

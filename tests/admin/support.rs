@@ -251,39 +251,39 @@ impl Admin {
                     }
                 }
                 Action::TryCanary(_) => Event::CanaryTried {
-                    asked: now,
+                    sent_at: now,
                     outcome: Outcome::Success,
                 },
                 Action::TryCredentials(upstream) => Event::CredentialsTried {
                     upstream: upstream.id,
-                    asked: now,
+                    sent_at: now,
                     outcome: Ok(()),
                 },
                 Action::ReadUpdateSequence(upstream) => Event::UpdateSequenceRead {
                     upstream: upstream.id,
-                    asked: now,
+                    sent_at: now,
                     update_sequence,
                 },
                 Action::ReloadCatalog(upstream) => {
                     let outcome = reload(upstream.name.as_str());
                     Event::CatalogReloaded {
                         upstream: upstream.id,
-                        asked: now,
+                        sent_at: now,
                         outcome,
                     }
                 }
                 Action::ChooseLayer(_) => Event::LayerChosen {
-                    asked: now,
+                    sent_at: now,
                     layer: Ok("geor:chosen".to_owned()),
                 },
                 Action::ReloadMain(upstream) => Event::MainReloaded {
                     upstream: upstream.id,
-                    asked: now,
+                    sent_at: now,
                     outcome: Ok(()),
                 },
                 Action::TestCanary(upstream) => Event::CanaryTested {
                     upstream: upstream.id,
-                    asked: now,
+                    sent_at: now,
                     outcome: Outcome::Success,
                     update_sequence,
                 },

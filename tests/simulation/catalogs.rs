@@ -20,7 +20,7 @@ use crate::world::{Todo, World};
 pub(crate) struct Question {
     upstream: UpstreamId,
     pub(crate) key: Key,
-    asked: Instant,
+    sent_at: Instant,
     outcome: Outcome,
     /// The report as it was when the request was made; `None` if it is read when the report
     /// arrives.
@@ -41,7 +41,7 @@ pub(crate) struct Said {
 pub(crate) struct Call {
     upstream: Arc<Upstream>,
     pub(crate) key: Key,
-    asked: Instant,
+    sent_at: Instant,
     /// When the cluster will have given it up.
     lost: Instant,
     /// The answer will not be received.
@@ -97,7 +97,7 @@ impl World {
     pub(crate) fn report_canary_elsewhere(&mut self, number: u64) {
         let Some(Question {
             key,
-            asked,
+            sent_at,
             outcome,
             early,
             ..
@@ -113,7 +113,7 @@ impl World {
         if matches!(outcome, Outcome::Failure(_)) {
             self.tally.count("a canary in doubt");
         }
-        self.handle(Event::CanaryTried { asked, outcome });
+        self.handle(Event::CanaryTried { sent_at, outcome });
     }
 
     /// Whether it takes our credentials: the same question that a reload begins with, so the same
@@ -126,7 +126,7 @@ impl World {
         let Some(Question {
             upstream,
             key,
-            asked,
+            sent_at,
             outcome,
             ..
         }) = self.questions.remove(&number)
@@ -147,7 +147,7 @@ impl World {
         }
         self.handle(Event::CredentialsTried {
             upstream,
-            asked,
+            sent_at,
             outcome,
         });
     }
@@ -173,7 +173,7 @@ impl World {
             let question = Question {
                 upstream: upstream.id,
                 key,
-                asked: self.now,
+                sent_at: self.now,
                 outcome,
                 early,
             };
@@ -197,7 +197,7 @@ impl World {
         let Some(Question {
             upstream,
             key,
-            asked,
+            sent_at,
             outcome,
             early,
         }) = self.questions.remove(&number)
@@ -209,7 +209,7 @@ impl World {
         let then = self.cluster.status(self.now).catalog;
         self.handle(Event::UpdateSequenceRead {
             upstream,
-            asked,
+            sent_at,
             update_sequence,
         });
         let status = self.cluster.status(self.now).catalog;
@@ -221,7 +221,7 @@ impl World {
         let Some(Question {
             upstream,
             key,
-            asked,
+            sent_at,
             outcome,
             early,
         }) = self.questions.remove(&number)
@@ -246,7 +246,7 @@ impl World {
         let transitions = self.cluster.handle(
             Event::CanaryTested {
                 upstream,
-                asked,
+                sent_at,
                 outcome,
                 update_sequence,
             },
@@ -284,7 +284,7 @@ impl World {
         let call = Call {
             upstream,
             key: key.clone(),
-            asked: self.now,
+            sent_at: self.now,
             lost: self.now + limit + REPORT_GRACE,
             is_unheard,
         };
@@ -434,7 +434,7 @@ impl World {
         let Call {
             upstream,
             key,
-            asked,
+            sent_at,
             lost,
             ..
         } = self.calls.remove(&number).expect("it was there");
@@ -462,7 +462,7 @@ impl World {
         }
         self.handle(Event::CatalogReloaded {
             upstream: upstream.id,
-            asked,
+            sent_at,
             outcome,
         });
     }

@@ -17,7 +17,7 @@ pub(crate) const REPORT_GRACE: Duration = Duration::from_secs(1);
 pub(crate) struct Report {
     upstream: Arc<Upstream>,
     pub(crate) key: Key,
-    asked: Instant,
+    sent_at: Instant,
     outcome: Outcome,
 }
 
@@ -132,7 +132,7 @@ impl World {
             Report {
                 upstream,
                 key,
-                asked: self.now,
+                sent_at: self.now,
                 outcome,
             },
         );
@@ -142,7 +142,7 @@ impl World {
         let Some(Report {
             upstream,
             key,
-            asked,
+            sent_at,
             outcome,
         }) = self.reports.remove(&number)
         else {
@@ -158,14 +158,14 @@ impl World {
             if entry.probe_is_lost(self.now) {
                 self.tally.count("a late report");
             }
-            if entry.probe_reported(&outcome, asked, self.now, &self.config.health) {
+            if entry.probe_reported(&outcome, sent_at, self.now, &self.config.health) {
                 let others = self.ledger.iter_mut().filter(|(other, _)| **other != key);
-                others.for_each(|(_, other)| other.measured.other_was_right(asked, self.now));
+                others.for_each(|(_, other)| other.measured.other_was_right(sent_at, self.now));
             }
         }
         let report = ProbeReport {
             outcome,
-            took: self.now - asked,
+            took: self.now - sent_at,
         };
         self.handle(Event::Probed {
             upstream: upstream.id,

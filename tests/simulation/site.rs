@@ -345,14 +345,14 @@ impl Site {
     fn act(&mut self) {
         self.cluster.handle(Event::Tick, self.now);
         while let Some(action) = self.cluster.poll_action(self.now) {
-            let asked = self.now;
-            let (after, event) = self.answer(&action, asked);
+            let sent_at = self.now;
+            let (after, event) = self.answer(&action, sent_at);
             self.plan(after, Todo::Report(Box::new(event)));
         }
         self.publish_snapshot();
     }
 
-    fn answer(&self, action: &Action, asked: Instant) -> (Duration, Event) {
+    fn answer(&self, action: &Action, sent_at: Instant) -> (Duration, Event) {
         let id = |upstream: &Arc<Upstream>| -> UpstreamId { upstream.id };
         let update_sequence = Some(self.number);
         let event = match action {
@@ -365,39 +365,39 @@ impl Site {
             },
             Action::ReadUpdateSequence(upstream) => Event::UpdateSequenceRead {
                 upstream: id(upstream),
-                asked,
+                sent_at,
                 update_sequence,
             },
             Action::TryCredentials(upstream) => Event::CredentialsTried {
                 upstream: id(upstream),
-                asked,
+                sent_at,
                 outcome: Ok(()),
             },
             Action::ReloadCatalog(upstream) => {
                 let event = Event::CatalogReloaded {
                     upstream: id(upstream),
-                    asked,
+                    sent_at,
                     outcome: Ok(()),
                 };
                 return (self.reload_takes, event);
             }
             Action::ReloadMain(upstream) => Event::MainReloaded {
                 upstream: id(upstream),
-                asked,
+                sent_at,
                 outcome: Ok(()),
             },
             Action::ChooseLayer(_) => Event::LayerChosen {
-                asked,
+                sent_at,
                 layer: Ok("ne:world".to_owned()),
             },
             Action::TestCanary(upstream) => Event::CanaryTested {
                 upstream: id(upstream),
-                asked,
+                sent_at,
                 outcome: Outcome::Success,
                 update_sequence,
             },
             Action::TryCanary(_) => Event::CanaryTried {
-                asked,
+                sent_at,
                 outcome: Outcome::Success,
             },
         };

@@ -65,18 +65,18 @@ impl Catalog {
         }
     }
 
-    /// Takes in the result of a canary request to an upstream in service, sent at `asked`.
+    /// Takes in the result of a canary request to an upstream in service, sent at `sent_at`.
     pub(super) fn canary_tried(
         &mut self,
         upstreams: &Upstreams,
-        asked: Instant,
+        sent_at: Instant,
         outcome: Outcome,
         now: Instant,
     ) {
         if !self
             .canary_doubt
             .question
-            .is_some_and(|question| question.is_answered(asked))
+            .is_some_and(|question| question.is_answered(sent_at))
         {
             return;
         }

@@ -43,7 +43,7 @@ pub(in crate::cluster) struct Changes {
     /// Time of the main's first report of an update sequence. Earlier changes went unnoticed.
     known_since: Option<Instant>,
     /// True once the main was queried, with or without success.
-    has_been_asked: bool,
+    has_been_queried: bool,
     /// True if another instance became the main and has not reported its update sequence yet.
     is_another_main: bool,
     unsettled: Option<Unsettled>,
@@ -68,7 +68,7 @@ pub(in crate::cluster) struct Changes {
     /// [`MAX_AUTHORS`].
     authors: Vec<String>,
     /// Time of the query to the main with the latest answer or failure.
-    asked: Option<Instant>,
+    sent_at: Option<Instant>,
     /// Start of the main's silence, in which it has answered no query for its update sequence;
     /// `None` while it answers.
     silent_since: Option<Instant>,
@@ -138,7 +138,7 @@ impl Changes {
             update_sequence: None,
             update_sequence_since: None,
             known_since: None,
-            has_been_asked: false,
+            has_been_queried: false,
             is_another_main: false,
             unsettled: None,
             unanswered: VecDeque::new(),
@@ -151,7 +151,7 @@ impl Changes {
             concern: Concern::default(),
             concern_since: 0,
             unexplained: None,
-            asked: None,
+            sent_at: None,
             silent_since: None,
             security: 0,
             order_unread: None,
@@ -166,18 +166,18 @@ impl Changes {
         self.settled
     }
 
-    /// Returns the epoch that was settled when a query was sent at `asked`; `None` if that is not
+    /// Returns the epoch that was settled when a query was sent at `sent_at`; `None` if that is not
     /// known, or not any more.
-    pub(in crate::cluster) fn settled_at(&self, asked: Instant) -> Option<u64> {
-        let is_known = self.known_since.is_some_and(|since| since <= asked);
-        let was_settled = self.settled_since.is_none_or(|since| since <= asked);
+    pub(in crate::cluster) fn settled_at(&self, sent_at: Instant) -> Option<u64> {
+        let is_known = self.known_since.is_some_and(|since| since <= sent_at);
+        let was_settled = self.settled_since.is_none_or(|since| since <= sent_at);
         (is_known && was_settled).then_some(self.settled)
     }
 
     /// True if the main was queried for its update sequence since it became the main, and since the
     /// last order.
-    pub(super) fn has_been_asked(&self) -> bool {
-        self.has_been_asked && self.order_unread.is_none()
+    pub(super) fn has_been_queried(&self) -> bool {
+        self.has_been_queried && self.order_unread.is_none()
     }
 
     pub(in crate::cluster) fn update_sequence(&self) -> Option<u64> {
@@ -266,22 +266,22 @@ impl Changes {
         (ticket, None)
     }
 
-    /// Takes in the update sequence that the main reported to a query sent at `asked`.
+    /// Takes in the update sequence that the main reported to a query sent at `sent_at`.
     pub(super) fn read(
         &mut self,
         update_sequence: u64,
-        asked: Instant,
+        sent_at: Instant,
         now: Instant,
     ) -> Option<ChangeSource> {
         let before = self.update_sequence.replace(update_sequence);
         if before != Some(update_sequence) {
             self.update_sequence_since = Some(now);
         }
-        self.asked = self.asked.max(Some(asked));
+        self.sent_at = self.sent_at.max(Some(sent_at));
         self.known_since.get_or_insert(now);
-        (self.has_been_asked, self.silent_since) = (true, None);
-        let answered = self.take_answered(asked);
-        let is_of_an_order = self.order_was_read(asked) && self.unsettled.is_none();
+        (self.has_been_queried, self.silent_since) = (true, None);
+        let answered = self.take_answered(sent_at);
+        let is_of_an_order = self.order_was_read(sent_at) && self.unsettled.is_none();
         let source = match before {
             // No replica is reloaded for the order before this reading, so the order brings the
             // change.
@@ -299,21 +299,21 @@ impl Changes {
         self.follow_up(&answered, source, now)
     }
 
-    /// Notes that the main did not report its update sequence to a query sent at `asked`.
-    pub(super) fn unreadable(&mut self, asked: Instant, now: Instant) -> Option<ChangeSource> {
-        self.asked = self.asked.max(Some(asked));
-        self.has_been_asked = true;
-        self.order_was_read(asked);
+    /// Notes that the main did not report its update sequence to a query sent at `sent_at`.
+    pub(super) fn unreadable(&mut self, sent_at: Instant, now: Instant) -> Option<ChangeSource> {
+        self.sent_at = self.sent_at.max(Some(sent_at));
+        self.has_been_queried = true;
+        self.order_was_read(sent_at);
         for hint in self
             .unanswered
             .iter_mut()
-            .filter(|hint| hint.heard <= asked)
+            .filter(|hint| hint.heard <= sent_at)
         {
             hint.asked_in_vain.get_or_insert(now);
         }
         // A click waits a while for a reading that refutes it.
         let is_over = |hint: &Unanswered| {
-            let waited = hint.asked_in_vain.filter(|_| hint.heard <= asked);
+            let waited = hint.asked_in_vain.filter(|_| hint.heard <= sent_at);
             waited.is_some_and(|since| {
                 hint.is_write || hint.otherwise.is_none() || now >= since + UNANSWERED
             })
@@ -330,20 +330,20 @@ impl Changes {
         self.order_unread = None;
     }
 
-    /// Notes a query to the main sent at `asked`. Returns true if it is the reading that the last
+    /// Notes a query to the main sent at `sent_at`. Returns true if it is the reading that the last
     /// order needs.
-    fn order_was_read(&mut self, asked: Instant) -> bool {
+    fn order_was_read(&mut self, sent_at: Instant) -> bool {
         self.order_unread
-            .take_if(|ordered| *ordered <= asked)
+            .take_if(|ordered| *ordered <= sent_at)
             .is_some()
     }
 
     /// Takes the hints that are older than the query.
-    fn take_answered(&mut self, asked: Instant) -> Vec<Unanswered> {
+    fn take_answered(&mut self, sent_at: Instant) -> Vec<Unanswered> {
         let count = self
             .unanswered
             .iter()
-            .take_while(|hint| hint.heard <= asked)
+            .take_while(|hint| hint.heard <= sent_at)
             .count();
         self.unanswered.drain(..count).collect()
     }
@@ -449,7 +449,7 @@ impl Changes {
     /// Notes a reload of the main. Its next update sequence belongs to the same catalog, whatever
     /// its value, and no replica is reloaded before it is known.
     pub(super) fn is_main_reloaded(&mut self) {
-        (self.update_sequence, self.has_been_asked) = (None, false);
+        (self.update_sequence, self.has_been_queried) = (None, false);
     }
 
     /// Returns the start of the main's silence, in which queries for its update sequence failed.
@@ -458,8 +458,8 @@ impl Changes {
     }
 
     /// Returns the time of the query to the main with the latest answer or failure.
-    pub(super) fn asked(&self) -> Option<Instant> {
-        self.asked
+    pub(super) fn sent_at(&self) -> Option<Instant> {
+        self.sent_at
     }
 
     /// Returns the last epoch that brings a change of security.
@@ -473,7 +473,7 @@ impl Changes {
         (
             self.update_sequence,
             self.known_since,
-            self.has_been_asked,
+            self.has_been_queried,
             self.is_another_main,
         ) = (None, None, false, true);
         self.silent_since = None;
@@ -509,8 +509,8 @@ impl Changes {
         let Unsettled { first, last } = self.unsettled?;
         let (latest, quiet) = (first + config.settle_max, last + config.settle);
         let is_quiet = self
-            .asked
-            .is_some_and(|asked| asked + self.poll_pause(config) * 2 >= quiet);
+            .sent_at
+            .is_some_and(|sent_at| sent_at + self.poll_pause(config) * 2 >= quiet);
         Some(if self.unanswered.is_empty() && is_quiet {
             latest.min(quiet)
         } else {

@@ -43,9 +43,9 @@ impl CredentialCheck {
         }
     }
 
-    /// True if the check that was sent at `asked` is the one that is waited for.
-    pub(super) fn is_answered(self, asked: Instant) -> bool {
-        matches!(self, Self::Asking(due) if due.is_answered(asked))
+    /// True if the check that was sent at `sent_at` is the one that is waited for.
+    pub(super) fn is_answered(self, sent_at: Instant) -> bool {
+        matches!(self, Self::Asking(due) if due.is_answered(sent_at))
     }
 
     /// Gives up a check without an answer in time.

@@ -92,14 +92,14 @@ impl Catalog {
         };
         let has_answered = |state: &UpstreamState| {
             let catalog = &state.catalog;
-            catalog.is_serving() && (!state.is_up() || catalog.own.asked() >= Some(noticed))
+            catalog.is_serving() && (!state.is_up() || catalog.own.sent_at() >= Some(noticed))
         };
         let replicas = || {
             upstreams
                 .iter()
                 .filter(|state| state.upstream.role == Role::Replica)
         };
-        if self.changes.asked() < Some(noticed) || !replicas().all(has_answered) {
+        if self.changes.sent_at() < Some(noticed) || !replicas().all(has_answered) {
             return;
         }
         let main = self
@@ -159,7 +159,7 @@ impl Catalog {
         &mut self,
         upstreams: &mut Upstreams,
         id: UpstreamId,
-        asked: Instant,
+        sent_at: Instant,
         outcome: Result<(), Cause>,
         now: Instant,
     ) {
@@ -169,7 +169,7 @@ impl Catalog {
         let MainReload::Running { tries, began, call } = upstreams[at].catalog.main_reload else {
             return;
         };
-        if !call.is_answered(asked) {
+        if !call.is_answered(sent_at) {
             return;
         }
         let (next, what) = match outcome {

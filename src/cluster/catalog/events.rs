@@ -54,36 +54,36 @@ impl Catalog {
         match event {
             Event::UpdateSequenceRead {
                 upstream,
-                asked,
+                sent_at,
                 update_sequence,
-            } => self.update_sequence_read(upstreams, upstream, asked, update_sequence, now),
+            } => self.update_sequence_read(upstreams, upstream, sent_at, update_sequence, now),
             Event::CatalogReloaded {
                 upstream,
-                asked,
+                sent_at,
                 outcome,
-            } => self.catalog_reloaded(upstreams, upstream, asked, outcome, now),
+            } => self.catalog_reloaded(upstreams, upstream, sent_at, outcome, now),
             Event::CredentialsTried {
                 upstream,
-                asked,
+                sent_at,
                 outcome,
-            } => self.credentials_tried(upstreams, upstream, asked, outcome, now),
+            } => self.credentials_tried(upstreams, upstream, sent_at, outcome, now),
             Event::CanaryTested {
                 upstream,
-                asked,
+                sent_at,
                 outcome,
                 update_sequence,
             } => {
                 let tested = (&outcome, update_sequence);
-                self.canary_tested(upstreams, upstream, asked, tested, now);
+                self.canary_tested(upstreams, upstream, sent_at, tested, now);
             }
-            Event::CanaryTried { asked, outcome } => {
-                self.canary_tried(upstreams, asked, outcome, now);
+            Event::CanaryTried { sent_at, outcome } => {
+                self.canary_tried(upstreams, sent_at, outcome, now);
             }
             Event::MainReloaded {
                 upstream,
-                asked,
+                sent_at,
                 outcome,
-            } => self.main_reloaded(upstreams, upstream, asked, outcome, now),
+            } => self.main_reloaded(upstreams, upstream, sent_at, outcome, now),
             Event::DirectoryChanged(file) => self.directory_changed(upstreams, file, now),
             Event::StaleSeen {
                 upstream,
@@ -145,14 +145,14 @@ impl Catalog {
         &mut self,
         upstreams: &mut Upstreams,
         id: UpstreamId,
-        asked: Instant,
+        sent_at: Instant,
         update_sequence: Option<u64>,
         now: Instant,
     ) {
         if update_sequence.is_none() && upstreams.main_id() == Some(id) {
             self.changes.is_silent(now);
         }
-        self.reading_ended(upstreams, id, asked, update_sequence, now);
+        self.reading_ended(upstreams, id, sent_at, update_sequence, now);
     }
 
     /// Takes in a reading, or the loss of its report. A lost report is no evidence about the
@@ -161,11 +161,11 @@ impl Catalog {
         &mut self,
         upstreams: &mut Upstreams,
         id: UpstreamId,
-        asked: Instant,
+        sent_at: Instant,
         update_sequence: Option<u64>,
         now: Instant,
     ) {
-        let is_awaited = |&at: &usize| upstreams[at].catalog.reads.is_answered(asked);
+        let is_awaited = |&at: &usize| upstreams[at].catalog.reads.is_answered(sent_at);
         let Some(at) = upstreams.position(id).filter(is_awaited) else {
             return;
         };
@@ -175,19 +175,19 @@ impl Catalog {
         if upstreams[at].upstream.is_main() && !is_in_its_reload {
             let change = match update_sequence {
                 Some(update_sequence) => {
-                    self.inflation.main_read(update_sequence, asked);
-                    self.changes.read(update_sequence, asked, now)
+                    self.inflation.main_read(update_sequence, sent_at);
+                    self.changes.read(update_sequence, sent_at, now)
                 }
-                None => self.changes.unreadable(asked, now),
+                None => self.changes.unreadable(sent_at, now),
             };
             self.note_change(upstreams, change);
-            self.judge_doubts(upstreams, asked, now);
+            self.judge_doubts(upstreams, sent_at, now);
         }
         // An update sequence reported in the middle of a reload is neither the old one nor the new
         // one.
         if upstreams[at].catalog.is_serving() {
             let (reading, is_move_enough) = (
-                self.reading(update_sequence, asked),
+                self.reading(update_sequence, sent_at),
                 !upstreams.can_reload(),
             );
             upstreams[at].catalog.read(reading, is_move_enough);
@@ -211,7 +211,7 @@ impl Catalog {
         &mut self,
         upstreams: &mut Upstreams,
         id: UpstreamId,
-        asked: Instant,
+        sent_at: Instant,
         outcome: Result<(), Cause>,
         now: Instant,
     ) {
@@ -225,7 +225,7 @@ impl Catalog {
             }
             Err(_) => {}
         }
-        let step = upstreams[at].catalog.reloaded(asked, outcome, now);
+        let step = upstreams[at].catalog.reloaded(sent_at, outcome, now);
         self.step(upstreams, at, step, now);
     }
 
@@ -233,7 +233,7 @@ impl Catalog {
         &mut self,
         upstreams: &mut Upstreams,
         id: UpstreamId,
-        asked: Instant,
+        sent_at: Instant,
         (outcome, update_sequence): (&Outcome, Option<u64>),
         now: Instant,
     ) {
@@ -242,14 +242,14 @@ impl Catalog {
         };
         let (needed, reading) = (
             upstreams.config.health.rise,
-            self.reading(update_sequence, asked),
+            self.reading(update_sequence, sent_at),
         );
         let outcome = self.weighed_canary(upstreams, at, outcome, now);
         let step = upstreams[at].catalog.tested(&outcome, reading, needed, now);
         if let (Step::Passed { reloaded: Some(_) }, Some(own), Some(main)) =
             (&step, update_sequence, self.changes.update_sequence())
         {
-            self.inflation.reloaded(own, main, asked);
+            self.inflation.reloaded(own, main, sent_at);
         }
         self.step(upstreams, at, step, now);
         // The reload may have begun before the main's first report of an update sequence, and ended
@@ -277,11 +277,11 @@ impl Catalog {
         }
     }
 
-    fn judge_doubts(&mut self, upstreams: &mut Upstreams, asked: Instant, now: Instant) {
+    fn judge_doubts(&mut self, upstreams: &mut Upstreams, sent_at: Instant, now: Instant) {
         let epoch = self.changes.epoch();
         let is_replica = |at: &usize| upstreams[*at].upstream.role == Role::Replica;
         for at in (0..upstreams.len()).filter(is_replica).collect::<Vec<_>>() {
-            let is_behind = upstreams[at].catalog.judge_doubt(asked, epoch, now);
+            let is_behind = upstreams[at].catalog.judge_doubt(sent_at, epoch, now);
             upstreams.report(
                 at,
                 is_behind.then_some(TransitionKind::Stale {
@@ -427,11 +427,11 @@ impl Catalog {
         replicas.all(is_done)
     }
 
-    fn reading(&self, update_sequence: Option<u64>, asked: Instant) -> SequenceReading {
+    fn reading(&self, update_sequence: Option<u64>, sent_at: Instant) -> SequenceReading {
         SequenceReading {
             update_sequence,
-            asked,
-            settled: self.changes.settled_at(asked),
+            sent_at,
+            settled: self.changes.settled_at(sent_at),
         }
     }
 

@@ -22,7 +22,7 @@ struct Pending {
     main: u64,
     surplus: u64,
     /// Time of the query to the replica.
-    asked: Instant,
+    sent_at: Instant,
 }
 
 impl Inflation {
@@ -33,19 +33,19 @@ impl Inflation {
     }
 
     /// Notes a reload of a replica while the main's update sequence was `main`. The replica
-    /// reported `own` to a query sent at `asked`.
-    pub(super) fn reloaded(&mut self, own: u64, main: u64, asked: Instant) {
+    /// reported `own` to a query sent at `sent_at`.
+    pub(super) fn reloaded(&mut self, own: u64, main: u64, sent_at: Instant) {
         let surplus = own.saturating_sub(main);
         self.pending = Some(Pending {
             main,
             surplus,
-            asked,
+            sent_at,
         });
     }
 
-    /// Notes that the main reported `update_sequence` to a query sent at `asked`.
-    pub(super) fn main_read(&mut self, update_sequence: u64, asked: Instant) {
-        let Some(pending) = self.pending.take_if(|pending| pending.asked <= asked) else {
+    /// Notes that the main reported `update_sequence` to a query sent at `sent_at`.
+    pub(super) fn main_read(&mut self, update_sequence: u64, sent_at: Instant) {
+        let Some(pending) = self.pending.take_if(|pending| pending.sent_at <= sent_at) else {
             return;
         };
         if pending.main == update_sequence {

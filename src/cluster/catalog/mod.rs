@@ -113,9 +113,9 @@ impl Catalog {
         self.changes.epoch()
     }
 
-    /// Returns the epoch that was settled when a query was sent at `asked`, if that is known.
-    pub(super) fn settled_at(&self, asked: Instant) -> Option<u64> {
-        self.changes.settled_at(asked)
+    /// Returns the epoch that was settled when a query was sent at `sent_at`, if that is known.
+    pub(super) fn settled_at(&self, sent_at: Instant) -> Option<u64> {
+        self.changes.settled_at(sent_at)
     }
 
     /// Returns the progress in following up hints, and the part of the catalog in which stale

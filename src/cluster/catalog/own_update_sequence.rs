@@ -29,7 +29,7 @@ struct Said {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cluster) struct SequenceReading {
     pub(in crate::cluster) update_sequence: Option<u64>,
-    pub(in crate::cluster) asked: Instant,
+    pub(in crate::cluster) sent_at: Instant,
     /// The epoch that was settled when the query was sent, if it is known.
     pub(in crate::cluster) settled: Option<u64>,
 }
@@ -40,7 +40,7 @@ impl OwnUpdateSequence {
     }
 
     /// Returns the time of the query with the latest answer or failure.
-    pub(super) fn asked(&self) -> Option<Instant> {
+    pub(super) fn sent_at(&self) -> Option<Instant> {
         self.since
     }
 
@@ -65,10 +65,10 @@ impl OwnUpdateSequence {
     /// Takes in a reading. Returns the epoch that the replica must have loaded by itself; a move
     /// alone is believed if it `is_enough`.
     pub(super) fn read(&mut self, reading: SequenceReading, is_enough: bool) -> Option<u64> {
-        if self.since > Some(reading.asked) {
+        if self.since > Some(reading.sent_at) {
             return None;
         }
-        (self.since, self.is_unread) = (Some(reading.asked), false);
+        (self.since, self.is_unread) = (Some(reading.sent_at), false);
         let (before, update_sequence) = (self.said, reading.update_sequence?);
         let epoch = reading.settled.or_else(|| before?.epoch);
         self.said = Some(Said {
@@ -82,7 +82,7 @@ impl OwnUpdateSequence {
 
     /// Takes in a reading after our own reload. Earlier values belong to another catalog.
     pub(super) fn reloaded(&mut self, reading: SequenceReading) {
-        (self.since, self.is_unread) = (Some(reading.asked), false);
+        (self.since, self.is_unread) = (Some(reading.sent_at), false);
         self.said = reading.update_sequence.map(|update_sequence| Said {
             update_sequence,
             epoch: reading.settled,
@@ -98,10 +98,10 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn at(asked: Instant, update_sequence: u64, settled: u64) -> SequenceReading {
+    fn at(sent_at: Instant, update_sequence: u64, settled: u64) -> SequenceReading {
         SequenceReading {
             update_sequence: Some(update_sequence),
-            asked,
+            sent_at,
             settled: Some(settled),
         }
     }

@@ -259,10 +259,13 @@ impl ReplicaCatalog {
         }
     }
 
-    /// Decides the doubt after a query to the main sent at `asked`. Returns true if the replica
+    /// Decides the doubt after a query to the main sent at `sent_at`. Returns true if the replica
     /// turns out to be behind although the main reported no change.
-    pub(super) fn judge_doubt(&mut self, asked: Instant, epoch: u64, now: Instant) -> bool {
-        let Some((_, layer)) = self.doubted.take_if(|(doubted_at, _)| *doubted_at <= asked) else {
+    pub(super) fn judge_doubt(&mut self, sent_at: Instant, epoch: u64, now: Instant) -> bool {
+        let Some((_, layer)) = self
+            .doubted
+            .take_if(|(doubted_at, _)| *doubted_at <= sent_at)
+        else {
             return false;
         };
         let counts =

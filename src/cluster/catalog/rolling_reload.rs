@@ -39,9 +39,9 @@ enum Capacity {
 impl Catalog {
     pub(in crate::cluster) fn pass_time(&mut self, upstreams: &mut Upstreams, now: Instant) {
         for at in 0..upstreams.len() {
-            if let Some(asked) = upstreams[at].catalog.reads.lost(now) {
+            if let Some(sent_at) = upstreams[at].catalog.reads.lost(now) {
                 let id = upstreams[at].upstream.id;
-                self.reading_ended(upstreams, id, asked, None, now);
+                self.reading_ended(upstreams, id, sent_at, None, now);
             }
         }
         // This follows the lost readings, which may have been all that the epoch waited for.
@@ -123,13 +123,13 @@ impl Catalog {
         &mut self,
         upstreams: &mut Upstreams,
         id: UpstreamId,
-        asked: Instant,
+        sent_at: Instant,
         outcome: Result<(), Cause>,
         now: Instant,
     ) {
         let Some(at) = upstreams
             .position(id)
-            .filter(|at| upstreams[*at].catalog.access.is_answered(asked))
+            .filter(|at| upstreams[*at].catalog.access.is_answered(sent_at))
         else {
             return;
         };
@@ -387,7 +387,7 @@ impl Catalog {
     /// would have to be reloaded again.
     fn main_answers_soon(&self, upstreams: &Upstreams) -> bool {
         let mut main = upstreams.iter().filter(|state| state.upstream.is_main());
-        !self.changes.has_been_asked() && main.any(UpstreamState::is_readable)
+        !self.changes.has_been_queried() && main.any(UpstreamState::is_readable)
     }
 
     /// True if it needs a reload. A replica that is stuck or answers wrongly may be down just

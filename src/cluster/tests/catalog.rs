@@ -131,7 +131,7 @@ impl Catalogs {
             assert!(step < MAX_STEPS, "a busy loop: {:#?}", self.log);
             let now = self.world.now;
             if let Some(at) = self.reloading.iter().position(|(.., until)| *until <= now) {
-                let (name, upstream, asked, _) = self.reloading.remove(at);
+                let (name, upstream, sent_at, _) = self.reloading.remove(at);
                 let outcome = (self.reload_answers)(&name);
                 if outcome.is_ok() {
                     let update_sequence =
@@ -140,7 +140,7 @@ impl Catalogs {
                 }
                 self.handle(Event::CatalogReloaded {
                     upstream,
-                    asked,
+                    sent_at,
                     outcome,
                 });
             }
@@ -168,7 +168,7 @@ impl Catalogs {
                 let update_sequence = self.numbers.get(upstream.name.as_str()).copied();
                 self.handle(Event::UpdateSequenceRead {
                     upstream: upstream.id,
-                    asked: now,
+                    sent_at: now,
                     update_sequence,
                 });
             }
@@ -177,7 +177,7 @@ impl Catalogs {
                 let update_sequence = self.numbers.get(upstream.name.as_str()).copied();
                 self.handle(Event::CanaryTested {
                     upstream: upstream.id,
-                    asked: now,
+                    sent_at: now,
                     outcome,
                     update_sequence,
                 });
@@ -185,7 +185,7 @@ impl Catalogs {
             Action::TryCanary(upstream) => {
                 let outcome = (self.canary)(upstream.name.as_str());
                 self.handle(Event::CanaryTried {
-                    asked: now,
+                    sent_at: now,
                     outcome,
                 });
             }
@@ -193,7 +193,7 @@ impl Catalogs {
                 let outcome = (self.credentials)(upstream.name.as_str());
                 self.handle(Event::CredentialsTried {
                     upstream: upstream.id,
-                    asked: now,
+                    sent_at: now,
                     outcome,
                 });
             }
@@ -207,7 +207,7 @@ impl Catalogs {
                 self.main_reloads += 1;
                 self.handle(Event::MainReloaded {
                     upstream: upstream.id,
-                    asked: now,
+                    sent_at: now,
                     outcome,
                 });
             }

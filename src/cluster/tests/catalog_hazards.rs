@@ -82,11 +82,11 @@ impl Catalogs {
         is_asked
     }
 
-    fn a_says(&mut self, update_sequence: u64, asked: Instant) -> Option<u64> {
+    fn a_says(&mut self, update_sequence: u64, sent_at: Instant) -> Option<u64> {
         let upstream = self.world.id("a");
         self.handle(Event::UpdateSequenceRead {
             upstream,
-            asked,
+            sent_at,
             update_sequence: Some(update_sequence),
         });
         self.world.status("a").catalog.update_sequence
@@ -407,7 +407,7 @@ fn an_answer_to_a_reload_that_was_given_up_is_none_to_the_next() {
         canary: no_canary,
         ..Catalogs::reloading_a(SECOND * 100_000)
     };
-    let (_, upstream, asked, _) = catalogs.reloading[0].clone();
+    let (_, upstream, sent_at, _) = catalogs.reloading[0].clone();
     let until = |catalogs: &mut Catalogs, phase| {
         (0..10_000).find(|_| {
             catalogs.live(SECOND);
@@ -418,7 +418,7 @@ fn an_answer_to_a_reload_that_was_given_up_is_none_to_the_next() {
     until(&mut catalogs, ReloadPhase::Reloading).unwrap();
     catalogs.handle(Event::CatalogReloaded {
         upstream,
-        asked,
+        sent_at,
         outcome: Ok(()),
     });
     assert_eq!(catalogs.phase("a"), ReloadPhase::Reloading);

@@ -389,11 +389,14 @@ fn the_first_number_after_an_order_tells_of_what_the_order_brings() {
     let mut changes = known(7, start);
     changes.read(7, start, start);
     let epoch = changes.order(start + second);
-    assert!(!changes.has_been_asked(), "its reloads wait for the number");
+    assert!(
+        !changes.has_been_queried(),
+        "its reloads wait for the number"
+    );
     let (before, after) = (start + second / 2, start + second * 2);
     assert_eq!(changes.read(7, before, after), None);
     assert!(
-        !changes.has_been_asked(),
+        !changes.has_been_queried(),
         "the question is older than the order"
     );
     assert_eq!(
@@ -402,7 +405,7 @@ fn the_first_number_after_an_order_tells_of_what_the_order_brings() {
         "no other change: what is reloaded from here on has it"
     );
     assert_eq!((changes.epoch(), changes.settled()), (epoch, epoch));
-    assert!(changes.has_been_asked());
+    assert!(changes.has_been_queried());
     assert_eq!(
         (
             changes.settled_at(start + second),
@@ -420,7 +423,7 @@ fn an_order_does_not_wait_for_a_main_that_reports_no_number() {
     let mut changes = known(7, start);
     changes.order(start + SECOND);
     changes.unreadable(start + SECOND, start + SECOND);
-    assert!(changes.has_been_asked());
+    assert!(changes.has_been_queried());
 }
 
 #[test]
@@ -429,7 +432,7 @@ fn a_number_that_moved_after_an_orders_reload_began_is_another_change() {
     let mut changes = known(7, start);
     changes.order(start + SECOND);
     changes.reload_began();
-    assert!(changes.has_been_asked());
+    assert!(changes.has_been_queried());
     let later = start + SECOND * 9;
     assert_eq!(changes.read(9, later, later), Some(ChangeSource::Number));
 }

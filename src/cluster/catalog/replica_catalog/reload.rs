@@ -345,7 +345,7 @@ impl ReplicaCatalog {
 
     pub(in crate::cluster::catalog) fn reloaded(
         &mut self,
-        asked: Instant,
+        sent_at: Instant,
         outcome: Result<(), Cause>,
         now: Instant,
     ) -> Step {
@@ -358,7 +358,7 @@ impl ReplicaCatalog {
         else {
             return Step::Nothing;
         };
-        if !call.is_answered(asked) {
+        if !call.is_answered(sent_at) {
             return Step::Nothing;
         }
         if let Some(cause) = outcome
@@ -399,7 +399,7 @@ impl ReplicaCatalog {
         let Phase::Testing(testing) = &mut self.phase else {
             return Step::Nothing;
         };
-        if !testing.next.is_answered(reading.asked) {
+        if !testing.next.is_answered(reading.sent_at) {
             return Step::Nothing;
         }
         testing.next = PollTimer::At(now);
