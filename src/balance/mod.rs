@@ -8,6 +8,7 @@ mod keys_in_flight;
 mod learned_cap;
 mod load;
 mod pick;
+mod slot_limits;
 mod slowness;
 
 pub use affinity::{
@@ -17,6 +18,7 @@ pub use capacity_notifier::CapacityNotifier;
 pub use caps::{Caps, Demand, RESERVE, Shares};
 pub use keys_in_flight::{KeyInFlight, KeysInFlight, Whereabouts};
 pub use learned_cap::LearnedCap;
-pub use load::{Lease, Load, SlotLimits, Watch};
+pub use load::{Lease, Load, Watch};
 pub use pick::{LoadSample, pick, pick_by};
+pub use slot_limits::SlotLimits;
 pub use slowness::{REVIEW, Slowness, WHOLE, Watched, review};
