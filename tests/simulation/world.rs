@@ -103,7 +103,7 @@ pub(crate) struct World {
 
 /// Ordered by time, then by when it was planned.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Planned {
+pub(crate) struct Planned {
     at: Instant,
     number: u64,
     what: Todo,

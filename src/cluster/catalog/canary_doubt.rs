@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct CanaryDoubt {
     /// Time of the next canary request to an upstream in service; `None` while no replica has
     /// failed a canary.
-    question: Option<PollTimer>,
+    timer: Option<PollTimer>,
     /// The failure of the last canary request to an upstream in service.
     failing: Option<Cause>,
 }
@@ -50,8 +50,8 @@ impl Catalog {
         let Outcome::Failure(cause) = outcome else {
             return outcome.clone();
         };
-        if self.canary_doubt.question.is_none() && is_answer(cause) {
-            self.canary_doubt.question = Some(PollTimer::At(now));
+        if self.canary_doubt.timer.is_none() && is_answer(cause) {
+            self.canary_doubt.timer = Some(PollTimer::At(now));
         }
         let is_shared = self
             .canary_doubt
@@ -75,8 +75,8 @@ impl Catalog {
     ) {
         if !self
             .canary_doubt
-            .question
-            .is_some_and(|question| question.is_answered(sent_at))
+            .timer
+            .is_some_and(|timer| timer.is_answered(sent_at))
         {
             return;
         }
@@ -84,40 +84,42 @@ impl Catalog {
             Outcome::Failure(cause) if is_answer(&cause) => Some(cause),
             Outcome::Success | Outcome::Busy | Outcome::Failure(_) => None,
         };
-        self.ask_for_the_canary_later(upstreams, now);
+        self.plan_canary(upstreams, now);
     }
 
     pub(super) fn pass_canary_time(&mut self, upstreams: &Upstreams, now: Instant) {
         if self
             .canary_doubt
-            .question
-            .is_some_and(|question| question.lost(now).is_some())
+            .timer
+            .is_some_and(|timer| timer.lost(now).is_some())
         {
-            self.ask_for_the_canary_later(upstreams, now);
+            self.plan_canary(upstreams, now);
         }
     }
 
     pub(super) fn canary_action(&mut self, upstreams: &Upstreams, now: Instant) -> Option<Action> {
         if !self
             .canary_doubt
-            .question
-            .is_some_and(|question| question.is_due(now))
+            .timer
+            .is_some_and(|timer| timer.is_due(now))
         {
             return None;
         }
-        let Some(juror) = self.juror(upstreams) else {
+        let Some(reference) = self.reference(upstreams) else {
             self.canary_doubt.failing = None;
-            self.ask_for_the_canary_later(upstreams, now);
+            self.plan_canary(upstreams, now);
             return None;
         };
-        let mut question = PollTimer::At(now);
-        question.begin(now, upstreams.config.health.timeout * 2);
-        self.canary_doubt.question = Some(question);
-        Some(Action::TryCanary(Arc::clone(&upstreams[juror].upstream)))
+        let mut timer = PollTimer::At(now);
+        timer.begin(now, upstreams.config.health.timeout * 2);
+        self.canary_doubt.timer = Some(timer);
+        Some(Action::TryCanary(Arc::clone(
+            &upstreams[reference].upstream,
+        )))
     }
 
     pub(super) fn canary_deadline(&self) -> Option<Instant> {
-        self.canary_doubt.question.map(PollTimer::deadline)
+        self.canary_doubt.timer.map(PollTimer::deadline)
     }
 
     pub(super) fn canary_condition(&self, upstreams: &Upstreams) -> Option<Condition> {
@@ -131,14 +133,14 @@ impl Catalog {
         Some(Condition::CanaryInDoubt { layer, cause })
     }
 
-    fn ask_for_the_canary_later(&mut self, upstreams: &Upstreams, now: Instant) {
+    fn plan_canary(&mut self, upstreams: &Upstreams, now: Instant) {
         let is_wanted = self.canary_doubt.failing.is_some()
             || upstreams.iter().any(|state| state.catalog.is_testing());
-        self.canary_doubt.question = is_wanted.then(|| PollTimer::At(now + PAUSE));
+        self.canary_doubt.timer = is_wanted.then(|| PollTimer::At(now + PAUSE));
     }
 
     /// Returns the main, or else a replica in service.
-    fn juror(&self, upstreams: &Upstreams) -> Option<usize> {
+    fn reference(&self, upstreams: &Upstreams) -> Option<usize> {
         let serves =
             |state: &UpstreamState| state.is_there() && !state.catalog.main_reload.is_running();
         let main = upstreams

@@ -91,14 +91,14 @@ struct Unanswered {
     last: Ticket,
     /// Times when the request began and when it was answered.
     began: Instant,
-    heard: Instant,
+    answered_at: Instant,
     /// The source that the hint counts as if the update sequence cannot be read; `None` if it does
     /// not count.
     otherwise: Option<ChangeSource>,
     /// True if the hint counts at once when the update sequence cannot be read.
     is_write: bool,
     /// Time of a failed query that should have confirmed or refuted the hint.
-    asked_in_vain: Option<Instant>,
+    queried_in_vain: Option<Instant>,
     by: Option<String>,
     about: Touched,
 }
@@ -107,7 +107,7 @@ struct Unanswered {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Touched {
     /// The hint names no part: it accompanies another change.
-    Unsaid,
+    Unnamed,
     Unknown,
     Workspace(u64),
 }
@@ -115,7 +115,7 @@ enum Touched {
 impl Touched {
     fn of(sighting: &Sighting) -> Self {
         match (sighting.hint, sighting.workspace) {
-            (Hint::File, _) => Self::Unsaid,
+            (Hint::File, _) => Self::Unnamed,
             (Hint::Write, Some(workspace)) => Self::Workspace(workspace),
             (Hint::Write | Hint::Ui | Hint::Certain | Hint::Security, _) => Self::Unknown,
         }
@@ -124,7 +124,7 @@ impl Touched {
     fn workspace(self) -> Option<u64> {
         match self {
             Self::Workspace(workspace) => Some(workspace),
-            Self::Unsaid | Self::Unknown => None,
+            Self::Unnamed | Self::Unknown => None,
         }
     }
 }
@@ -239,13 +239,13 @@ impl Changes {
             first: ticket,
             last: ticket,
             began: sighting.began,
-            heard: now,
+            answered_at: now,
             otherwise: counts.then_some(ChangeSource::Write),
             is_write,
-            asked_in_vain: self
+            queried_in_vain: self
                 .unanswered
                 .back()
-                .and_then(|before| before.asked_in_vain),
+                .and_then(|before| before.queried_in_vain),
             by: sighting.by.clone(),
             about: Touched::of(sighting),
         };
@@ -307,13 +307,13 @@ impl Changes {
         for hint in self
             .unanswered
             .iter_mut()
-            .filter(|hint| hint.heard <= sent_at)
+            .filter(|hint| hint.answered_at <= sent_at)
         {
-            hint.asked_in_vain.get_or_insert(now);
+            hint.queried_in_vain.get_or_insert(now);
         }
         // A click waits a while for a reading that refutes it.
         let is_over = |hint: &Unanswered| {
-            let waited = hint.asked_in_vain.filter(|_| hint.heard <= sent_at);
+            let waited = hint.queried_in_vain.filter(|_| hint.answered_at <= sent_at);
             waited.is_some_and(|since| {
                 hint.is_write || hint.otherwise.is_none() || now >= since + UNANSWERED
             })
@@ -343,7 +343,7 @@ impl Changes {
         let count = self
             .unanswered
             .iter()
-            .take_while(|hint| hint.heard <= sent_at)
+            .take_while(|hint| hint.answered_at <= sent_at)
             .count();
         self.unanswered.drain(..count).collect()
     }
@@ -382,20 +382,24 @@ impl Changes {
         source: Option<ChangeSource>,
         now: Instant,
     ) {
-        let said = || answered.iter().filter(|hint| hint.about != Touched::Unsaid);
+        let explained = || {
+            answered
+                .iter()
+                .filter(|hint| hint.about != Touched::Unnamed)
+        };
         match source {
             Some(ChangeSource::Main | ChangeSource::Order | ChangeSource::Directory) => {
                 self.concern.add(None)
             }
-            Some(ChangeSource::Number | ChangeSource::Write) if said().next().is_none() => {
+            Some(ChangeSource::Number | ChangeSource::Write) if explained().next().is_none() => {
                 self.unexplained = Some(now)
             }
             Some(ChangeSource::Number | ChangeSource::Write) => {
-                said().for_each(|hint| self.concern.add(hint.about.workspace()))
+                explained().for_each(|hint| self.concern.add(hint.about.workspace()))
             }
             None => {
                 let moved = self.last_noticed;
-                for hint in said().filter(|hint| moved >= Some(hint.began)) {
+                for hint in explained().filter(|hint| moved >= Some(hint.began)) {
                     self.concern.add(hint.about.workspace());
                     self.unexplained.take_if(|moved| hint.began <= *moved);
                 }
@@ -526,7 +530,7 @@ impl Changes {
         match (self.unanswered.back(), self.unsettled) {
             (
                 Some(Unanswered {
-                    asked_in_vain: Some(_),
+                    queried_in_vain: Some(_),
                     ..
                 }),
                 _,

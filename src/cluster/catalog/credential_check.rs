@@ -14,51 +14,51 @@ const VALID: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) enum CredentialCheck {
     #[default]
-    Unasked,
-    Asking(PollTimer),
+    NotChecked,
+    Pending(PollTimer),
     /// Nothing prevents a reload, as of this instant.
-    Open(Instant),
+    Passed(Instant),
 }
 
 impl CredentialCheck {
-    pub(super) fn is_open(self, now: Instant) -> bool {
-        matches!(self, Self::Open(since) if now < since + VALID)
+    pub(super) fn has_passed(self, now: Instant) -> bool {
+        matches!(self, Self::Passed(since) if now < since + VALID)
     }
 
     /// Requests a check, unless one is due or under way already.
-    pub(super) fn want(&mut self, now: Instant) {
-        if !matches!(self, Self::Asking(_)) {
-            *self = Self::Asking(PollTimer::At(now));
+    pub(super) fn request(&mut self, now: Instant) {
+        if !matches!(self, Self::Pending(_)) {
+            *self = Self::Pending(PollTimer::At(now));
         }
     }
 
     /// Begins the check if it is due. Returns true if it is to be sent now.
-    pub(super) fn ask(&mut self, limit: Duration, now: Instant) -> bool {
+    pub(super) fn begin(&mut self, limit: Duration, now: Instant) -> bool {
         match self {
-            Self::Asking(due) if due.is_due(now) => {
+            Self::Pending(due) if due.is_due(now) => {
                 due.begin(now, limit);
                 true
             }
-            Self::Asking(_) | Self::Unasked | Self::Open(_) => false,
+            Self::Pending(_) | Self::NotChecked | Self::Passed(_) => false,
         }
     }
 
     /// True if the check that was sent at `sent_at` is the one that is waited for.
     pub(super) fn is_answered(self, sent_at: Instant) -> bool {
-        matches!(self, Self::Asking(due) if due.is_answered(sent_at))
+        matches!(self, Self::Pending(due) if due.is_answered(sent_at))
     }
 
     /// Gives up a check without an answer in time.
     pub(super) fn pass_time(&mut self, now: Instant) {
-        if matches!(self, Self::Asking(due) if due.lost(now).is_some()) {
-            *self = Self::Open(now);
+        if matches!(self, Self::Pending(due) if due.lost(now).is_some()) {
+            *self = Self::Passed(now);
         }
     }
 
     pub(super) fn deadline(self) -> Option<Instant> {
         match self {
-            Self::Asking(due) => Some(due.deadline()),
-            Self::Unasked | Self::Open(_) => None,
+            Self::Pending(due) => Some(due.deadline()),
+            Self::NotChecked | Self::Passed(_) => None,
         }
     }
 }
@@ -70,24 +70,24 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn it_is_asked_once_and_an_answer_counts_for_a_while() {
-        let (mut access, now) = (CredentialCheck::default(), Instant::now());
-        access.want(now);
-        assert!(access.ask(SECOND, now) && !access.ask(SECOND, now));
-        access.want(now);
-        assert!(access.is_answered(now) && !access.is_answered(now - SECOND));
-        access = CredentialCheck::Open(now);
-        assert!(access.is_open(now) && !access.is_open(now + VALID));
+    fn it_is_sent_once_and_an_answer_counts_for_a_while() {
+        let (mut check, now) = (CredentialCheck::default(), Instant::now());
+        check.request(now);
+        assert!(check.begin(SECOND, now) && !check.begin(SECOND, now));
+        check.request(now);
+        assert!(check.is_answered(now) && !check.is_answered(now - SECOND));
+        check = CredentialCheck::Passed(now);
+        assert!(check.has_passed(now) && !check.has_passed(now + VALID));
     }
 
     #[test]
     fn an_answer_that_never_comes_leaves_the_decision_to_the_reload() {
-        let (mut access, now) = (CredentialCheck::default(), Instant::now());
-        access.want(now);
-        access.ask(SECOND, now);
-        access.pass_time(now + SECOND);
-        assert!(!access.is_open(now + SECOND));
-        access.pass_time(access.deadline().unwrap());
-        assert!(access.is_open(now + SECOND * 3));
+        let (mut check, now) = (CredentialCheck::default(), Instant::now());
+        check.request(now);
+        check.begin(SECOND, now);
+        check.pass_time(now + SECOND);
+        assert!(!check.has_passed(now + SECOND));
+        check.pass_time(check.deadline().unwrap());
+        assert!(check.has_passed(now + SECOND * 3));
     }
 }

@@ -42,9 +42,9 @@ pub(in crate::cluster) struct Doubt {
 }
 
 impl FileChange {
-    /// True if the update sequence came from a node that reports `said` now.
-    fn is_of(self, said: Option<u64>) -> bool {
-        self.update_sequence != self.before && said == Some(self.update_sequence)
+    /// True if the update sequence came from a node that reports `reported` now.
+    fn is_of(self, reported: Option<u64>) -> bool {
+        self.update_sequence != self.before && reported == Some(self.update_sequence)
     }
 
     /// True if the main wrote it on its way to the update sequence that it reports now.

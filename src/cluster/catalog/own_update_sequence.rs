@@ -10,7 +10,7 @@ use std::time::Instant;
 
 #[derive(Debug, Default)]
 pub(super) struct OwnUpdateSequence {
-    said: Option<Said>,
+    reported: Option<Reported>,
     /// Answers to queries from before this instant are no evidence any more.
     since: Option<Instant>,
     /// True if it came up and has not been queried since.
@@ -18,7 +18,7 @@ pub(super) struct OwnUpdateSequence {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Said {
+struct Reported {
     update_sequence: u64,
     /// The epoch that was settled at that time, at least. If the update sequence moves because of a
     /// restart, that epoch was loaded.
@@ -36,7 +36,7 @@ pub(in crate::cluster) struct SequenceReading {
 
 impl OwnUpdateSequence {
     pub(super) fn update_sequence(&self) -> Option<u64> {
-        self.said.map(|said| said.update_sequence)
+        self.reported.map(|reported| reported.update_sequence)
     }
 
     /// Returns the time of the query with the latest answer or failure.
@@ -57,8 +57,8 @@ impl OwnUpdateSequence {
     /// later also loads later.
     pub(super) fn was_not_there(&mut self, settled: Option<u64>, now: Instant) {
         self.since = Some(now);
-        if let Some(said) = &mut self.said {
-            said.epoch = said.epoch.max(settled);
+        if let Some(reported) = &mut self.reported {
+            reported.epoch = reported.epoch.max(settled);
         }
     }
 
@@ -69,21 +69,21 @@ impl OwnUpdateSequence {
             return None;
         }
         (self.since, self.is_unread) = (Some(reading.sent_at), false);
-        let (before, update_sequence) = (self.said, reading.update_sequence?);
+        let (before, update_sequence) = (self.reported, reading.update_sequence?);
         let epoch = reading.settled.or_else(|| before?.epoch);
-        self.said = Some(Said {
+        self.reported = Some(Reported {
             update_sequence,
             epoch,
         });
         before
-            .filter(|said| said.update_sequence != update_sequence && is_enough)?
+            .filter(|reported| reported.update_sequence != update_sequence && is_enough)?
             .epoch
     }
 
     /// Takes in a reading after our own reload. Earlier values belong to another catalog.
     pub(super) fn reloaded(&mut self, reading: SequenceReading) {
         (self.since, self.is_unread) = (Some(reading.sent_at), false);
-        self.said = reading.update_sequence.map(|update_sequence| Said {
+        self.reported = reading.update_sequence.map(|update_sequence| Reported {
             update_sequence,
             epoch: reading.settled,
         });

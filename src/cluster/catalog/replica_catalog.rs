@@ -31,7 +31,7 @@ pub(in crate::cluster) struct ReplicaCatalog {
     pub(super) own: OwnUpdateSequence,
     pub(super) reads: PollTimer,
     pub(super) phase: Phase,
-    pub(super) access: CredentialCheck,
+    pub(super) credential_check: CredentialCheck,
     pub(super) failures: u32,
     pub(super) retry_at: Option<Instant>,
     pub(super) last: Option<Ended>,
@@ -80,7 +80,7 @@ impl ReplicaCatalog {
             own: OwnUpdateSequence::default(),
             reads: PollTimer::At(now),
             phase: Phase::Serving,
-            access: CredentialCheck::default(),
+            credential_check: CredentialCheck::default(),
             failures: 0,
             retry_at: None,
             last: None,
@@ -278,8 +278,8 @@ impl ReplicaCatalog {
 
     /// Forgets the credentials check, because a replica in maintenance is not queried, and the
     /// check may differ afterwards.
-    pub(in crate::cluster) fn forget_access(&mut self) {
-        self.access = CredentialCheck::default();
+    pub(in crate::cluster) fn forget_credential_check(&mut self) {
+        self.credential_check = CredentialCheck::default();
     }
 
     /// Allows another attempt, because the credentials changed or enough time has passed.

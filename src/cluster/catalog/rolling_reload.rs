@@ -49,7 +49,7 @@ impl Catalog {
         self.pass_canary_time(upstreams, now);
         for at in 0..upstreams.len() {
             self.pass_main_reload_time(upstreams, at, now);
-            upstreams[at].catalog.access.pass_time(now);
+            upstreams[at].catalog.credential_check.pass_time(now);
             let is_paused = upstreams[at].is_in_maintenance();
             let step = upstreams[at].catalog.pass_time(is_paused, now);
             self.step(upstreams, at, step, now);
@@ -66,11 +66,11 @@ impl Catalog {
         while let Some(at) = self.next_to_reload(upstreams, now) {
             let catalog = &upstreams[at].catalog;
             // A replica that is out of service already loses nothing by a failed reload.
-            if catalog.is_serving() && !catalog.access.is_open(now) {
-                upstreams[at].catalog.access.want(now);
+            if catalog.is_serving() && !catalog.credential_check.has_passed(now) {
+                upstreams[at].catalog.credential_check.request(now);
                 break;
             }
-            upstreams[at].catalog.access = CredentialCheck::Unasked;
+            upstreams[at].catalog.credential_check = CredentialCheck::NotChecked;
             self.take(upstreams, at, now);
         }
         // A query to the main, or its reload, is a part of the roll.
@@ -91,17 +91,17 @@ impl Catalog {
 
     /// Takes the replica at `at` out of service for its reload.
     fn take(&mut self, upstreams: &mut Upstreams, at: usize, now: Instant) {
-        let wish = self.wish(upstreams, at);
+        let need = self.reload_need(upstreams, at);
         let settled = self.changes.settled();
         if !self.rolls.is_under_way() {
-            let is_repair = wish.held.is_none() || wish.is_stuck;
+            let is_repair = need.held.is_none() || need.is_stuck;
             let (source, by) = if is_repair {
                 (None, Vec::new())
             } else {
                 self.changes.take_reason()
             };
             let why = source.map_or(RollReason::Repair, RollReason::Change);
-            self.rolls.takes(wish, settled, (why, by.clone()), now);
+            self.rolls.takes(need, settled, (why, by.clone()), now);
             let by = (!by.is_empty()).then(|| by.join(", "));
             upstreams.emit(
                 None,
@@ -113,7 +113,7 @@ impl Catalog {
             );
         } else {
             self.rolls
-                .takes(wish, settled, (RollReason::Repair, Vec::new()), now);
+                .takes(need, settled, (RollReason::Repair, Vec::new()), now);
         }
         upstreams.states[at].leave_service(upstreams.config.catalog.drain_timeout, now);
     }
@@ -129,7 +129,7 @@ impl Catalog {
     ) {
         let Some(at) = upstreams
             .position(id)
-            .filter(|at| upstreams[*at].catalog.access.is_answered(sent_at))
+            .filter(|at| upstreams[*at].catalog.credential_check.is_answered(sent_at))
         else {
             return;
         };
@@ -232,7 +232,7 @@ impl Catalog {
             state.catalog.reads.begin(now, timeout);
             return Some(Action::ReadUpdateSequence(Arc::clone(upstream)));
         }
-        if state.catalog.access.ask(timeout, now) {
+        if state.catalog.credential_check.begin(timeout, now) {
             return Some(Action::TryCredentials(Arc::clone(upstream)));
         }
         // The canary test draws a map, perhaps a second time with credentials, and then queries the
@@ -310,7 +310,7 @@ impl Catalog {
         let wants: Vec<usize> = (0..upstreams.len())
             .filter(|at| self.wants_reload(upstreams, *at) && self.can_be_spared(upstreams, *at))
             .collect();
-        let may = |at: &usize| self.rolls.may_take(self.wish(upstreams, *at), now);
+        let may = |at: &usize| self.rolls.may_take(self.reload_need(upstreams, *at), now);
         let age = |a: &usize, b: &usize| match upstreams[*a]
             .catalog
             .compare_age(&upstreams[*b].catalog)
@@ -331,7 +331,7 @@ impl Catalog {
         upstreams.can_reload() && is_main_ready && self.candidate(upstreams, now).is_some()
     }
 
-    fn wish(&self, upstreams: &Upstreams, at: usize) -> ReloadNeed {
+    fn reload_need(&self, upstreams: &Upstreams, at: usize) -> ReloadNeed {
         let catalog = &upstreams[at].catalog;
         ReloadNeed {
             held: catalog.held,

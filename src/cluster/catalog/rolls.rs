@@ -153,14 +153,14 @@ impl Rolls {
     }
 
     /// True if the rules of rolls allow this replica to begin now.
-    pub(super) fn may_take(&self, wish: ReloadNeed, now: Instant) -> bool {
+    pub(super) fn may_take(&self, need: ReloadNeed, now: Instant) -> bool {
         if self.is_paused {
-            return wish.is_stuck;
+            return need.is_stuck;
         }
         match &self.current {
-            Some(current) => wish.is_repair() || wish.is_behind(current.target),
+            Some(current) => need.is_repair() || need.is_behind(current.target),
             None => {
-                wish.is_repair() || wish.is_behind(self.ordered) || self.rests_until(now).is_none()
+                need.is_repair() || need.is_behind(self.ordered) || self.rests_until(now).is_none()
             }
         }
     }
@@ -168,13 +168,13 @@ impl Rolls {
     /// Notes that a replica leaves service. Returns true if a roll begins with it.
     pub(super) fn takes(
         &mut self,
-        wish: ReloadNeed,
+        need: ReloadNeed,
         settled: u64,
         reason: (RollReason, Vec<String>),
         now: Instant,
     ) -> bool {
         self.lacks_capacity_since = None;
-        let is_repair = wish.is_repair();
+        let is_repair = need.is_repair();
         if let Some(current) = &mut self.current {
             current.is_repair &= is_repair;
             return false;
@@ -277,14 +277,14 @@ mod tests {
     #[test]
     fn at_most_a_third_of_the_time_is_spent_in_rolls() {
         let (rolls, end) = rolled(SECOND * 33, 33);
-        let wish = ReloadNeed {
+        let need = ReloadNeed {
             held: Some(2),
             is_stuck: false,
         };
-        assert!(!rolls.may_take(wish, end + SECOND * 66));
-        assert!(rolls.may_take(wish, end + SECOND * 67));
+        assert!(!rolls.may_take(need, end + SECOND * 66));
+        assert!(rolls.may_take(need, end + SECOND * 67));
         let (rolls, end) = rolled(SECOND * 33, 100);
-        assert!(rolls.may_take(wish, end), "without a pause");
+        assert!(rolls.may_take(need, end), "without a pause");
     }
 
     #[test]

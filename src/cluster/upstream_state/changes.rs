@@ -177,7 +177,7 @@ impl UpstreamState {
         match (from, mode) {
             (_, Mode::Maintenance) => {
                 self.leave_roll(now);
-                self.catalog.forget_access();
+                self.catalog.forget_credential_check();
                 changes.extend(self.forget(now));
             }
             (Mode::Maintenance, Mode::Ready | Mode::Drain) => self.resume_probes(now),

@@ -285,7 +285,7 @@ impl ReplicaCatalog {
             .into_iter()
             .chain(self.given_up)
             .chain(self.postponed.deadline())
-            .chain(self.access.deadline());
+            .chain(self.credential_check.deadline());
         phase.into_iter().chain(waits).min()
     }
 
@@ -436,7 +436,7 @@ impl ReplicaCatalog {
             };
         }
         // It accepted our credentials for this reload, and would for another.
-        self.access = CredentialCheck::Open(now);
+        self.credential_check = CredentialCheck::Passed(now);
         self.held = Some(target.epoch);
         self.basis = if target.main_update_sequence.is_none() {
             Basis::Early
@@ -504,12 +504,12 @@ impl ReplicaCatalog {
     ) -> Step {
         match outcome {
             Err(cause) if never_began(&cause) => {
-                self.access = CredentialCheck::Unasked;
+                self.credential_check = CredentialCheck::NotChecked;
                 let retry_in = self.is_unreached(&cause, now);
                 Step::Failed { cause, retry_in }
             }
             Ok(()) | Err(_) => {
-                self.access = CredentialCheck::Open(now);
+                self.credential_check = CredentialCheck::Passed(now);
                 Step::Nothing
             }
         }
