@@ -9,8 +9,10 @@ use crate::measured::{Judged, Known, check_health};
 use crate::oracle::{Oracle, is_set_aside, key};
 use crate::places::{AtWork, Places};
 use crate::room::Room;
-
 use crate::world::World;
+
+/// Only one in this many steps of the agenda checks the published snapshot.
+const SNAPSHOT_CHECKS: u64 = 4;
 
 impl World {
     /// Checks that health follows from the probe results of each upstream and of the others.

@@ -5,7 +5,6 @@ use geofront::cluster::{Cause, HealthState, Mode, Transition, TransitionKind};
 use crate::ledger::{Entry, Key};
 use crate::oracle::key;
 use crate::places::Ramp;
-
 use crate::world::World;
 
 impl World {

@@ -30,9 +30,6 @@ use crate::room::Room;
 /// How long everything that can go wrong does.
 pub(crate) const CHAOS: Duration = Duration::from_secs(40);
 
-/// Only one in this many steps of the agenda checks the published snapshot.
-const SNAPSHOT_CHECKS: u64 = 4;
-
 pub(crate) struct World {
     pub(crate) chance: Chance,
     pub(crate) now: Instant,
