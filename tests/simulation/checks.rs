@@ -8,7 +8,6 @@ use geofront::ogc::RequestClass;
 use crate::measured::{Judged, Known, check_health};
 use crate::oracle::{Oracle, is_set_aside, key};
 use crate::places::{AtWork, Places};
-use crate::room::Room;
 use crate::world::World;
 
 /// Only one in this many steps of the agenda checks the published snapshot.
@@ -107,7 +106,7 @@ impl World {
             let is_open = entry
                 .upstream
                 .as_ref()
-                .is_some_and(|upstream| upstream.load.has_room(balance::Room::UNLIMITED));
+                .is_some_and(|upstream| upstream.load.has_room(balance::SlotLimits::UNLIMITED));
             assert!(
                 !(is_open && status.catalog.is_out),
                 "{}: nobody comes in from an older snapshot either",
