@@ -8,7 +8,8 @@
 
 use std::time::Instant;
 
-use super::{Mode, ModeOrigin, TransitionKind, UpstreamState};
+use super::upstream_state::UpstreamState;
+use super::{Mode, ModeOrigin, TransitionKind};
 use crate::config::{UpstreamConfig, UpstreamName};
 
 /// The result of a reconciliation.

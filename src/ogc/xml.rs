@@ -129,7 +129,7 @@ fn see(
 ) -> Option<()> {
     if element.local_name().as_ref() == b"Body" {
         let is_soap = match namespace {
-            ResolveResult::Bound(Namespace(uri)) => SOAP_NAMESPACES.contains(&uri),
+            ResolveResult::Bound(Namespace(uri)) => SOAP_NAMESPACES.contains(uri),
             ResolveResult::Unbound | ResolveResult::Unknown(_) => false,
         };
         if !is_soap || depth != 1 || body_depth.is_some() {

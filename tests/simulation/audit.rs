@@ -271,3 +271,8 @@ impl Audit {
         );
     }
 }
+
+/// It waits for its canary, whether or not it has been given up on.
+pub(crate) fn is_testing(catalog: &UpstreamCatalog) -> bool {
+    catalog.is_out && matches!(catalog.phase, ReloadPhase::Testing | ReloadPhase::Failed)
+}

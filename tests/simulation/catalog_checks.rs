@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use geofront::cluster::{
     CatalogStatus, ChangeSource, ClusterStatus, HealthState, Mode, ReloadPhase, RollReason,
-    TransitionKind, UpstreamCatalog, UpstreamStatus,
+    TransitionKind, UpstreamStatus,
 };
 use geofront::config::{MainReads, Role};
 use geofront::ogc::RequestClass;
@@ -440,9 +440,4 @@ impl World {
             );
         }
     }
-}
-
-/// It waits for its canary, whether or not it has been given up on.
-pub(crate) fn is_testing(catalog: &UpstreamCatalog) -> bool {
-    catalog.is_out && matches!(catalog.phase, ReloadPhase::Testing | ReloadPhase::Failed)
 }

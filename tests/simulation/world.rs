@@ -23,7 +23,7 @@ use crate::geoserver::{DataDirectory, GeoServer};
 use crate::ledger::{Entry, Key, Tally};
 use crate::machine::{Condition, Machine};
 use crate::naive::{Bill, Naive};
-use crate::oracle::{Oracle, key};
+use crate::oracle::Oracle;
 use crate::requests::{Attempt, Request};
 use crate::room::Room;
 

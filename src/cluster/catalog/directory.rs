@@ -121,7 +121,7 @@ impl Catalog {
 
     /// Returns true if the main at `at` must receive a reload request now.
     pub(super) fn begin_main_reload(
-        &mut self,
+        &self,
         upstreams: &mut Upstreams,
         at: usize,
         now: Instant,

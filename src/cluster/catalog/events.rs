@@ -261,7 +261,7 @@ impl Catalog {
     /// Takes in evidence that a replica lacks a part of the main's catalog. If the main reports a
     /// change, that change is the explanation.
     fn stale_seen(
-        &mut self,
+        &self,
         upstreams: &mut Upstreams,
         id: UpstreamId,
         layer: Box<str>,
@@ -277,7 +277,7 @@ impl Catalog {
         }
     }
 
-    fn judge_doubts(&mut self, upstreams: &mut Upstreams, sent_at: Instant, now: Instant) {
+    fn judge_doubts(&self, upstreams: &mut Upstreams, sent_at: Instant, now: Instant) {
         let epoch = self.changes.epoch();
         let is_replica = |at: &usize| upstreams[*at].upstream.role == Role::Replica;
         for at in (0..upstreams.len()).filter(is_replica).collect::<Vec<_>>() {
@@ -401,7 +401,7 @@ impl Catalog {
         !self.rolls.is_under_way() && self.rolls_deadline.is_some()
     }
 
-    pub(super) fn plan_read(&mut self, upstreams: &mut Upstreams, at: usize, now: Instant) {
+    pub(super) fn plan_read(&self, upstreams: &mut Upstreams, at: usize, now: Instant) {
         let pause = if upstreams[at].upstream.is_main() {
             self.changes.poll_pause(&upstreams.config.catalog)
         } else {
@@ -435,7 +435,7 @@ impl Catalog {
         }
     }
 
-    fn judge_assumed(&mut self, upstreams: &mut Upstreams) {
+    fn judge_assumed(&self, upstreams: &mut Upstreams) {
         let (update_sequence, epoch, settled) = (
             self.changes.update_sequence(),
             self.changes.epoch(),
@@ -461,7 +461,7 @@ impl Catalog {
 
     /// Makes all upstreams but the main stale. Only a replica that already waits for a reload is
     /// reloaded before the change has settled.
-    pub(super) fn note_change(&mut self, upstreams: &mut Upstreams, change: Option<ChangeSource>) {
+    pub(super) fn note_change(&self, upstreams: &mut Upstreams, change: Option<ChangeSource>) {
         let Some(source) = change else { return };
         let epoch = self.changes.epoch();
         upstreams.emit(None, TransitionKind::CatalogChanged { epoch, source });

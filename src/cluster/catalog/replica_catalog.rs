@@ -29,7 +29,7 @@ pub(in crate::cluster) struct ReplicaCatalog {
     /// when it began. If the replica turns out to be behind meanwhile, one reload brings both.
     waits_for: u64,
     pub(super) own: OwnUpdateSequence,
-    pub(super) reads: PollTimer,
+    pub(in crate::cluster) reads: PollTimer,
     pub(super) phase: Phase,
     pub(super) credential_check: CredentialCheck,
     pub(super) failures: u32,
