@@ -39,6 +39,7 @@ pub enum ReloadOutcome {
 }
 
 impl ReloadOutcome {
+    /// True if the configuration in force stays because the new one cannot be applied.
     pub fn is_refused(&self) -> bool {
         matches!(self, Self::Refused { .. })
     }

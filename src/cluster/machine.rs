@@ -12,9 +12,10 @@ use super::snapshot::Candidate;
 use super::upstream_state::{Meaning, UpstreamState};
 use super::upstreams::Upstreams;
 use super::{
-    Action, Catalog, ClusterStatus, Condition, Event, Hint, LastServing, Memory, Mode, ModeError,
-    ModeOrder, Outcome, ProbeReport, ReloadPhase, ReplicaCatalog, RollReport, Sighting, Snapshot,
-    Subject, SyncError, Ticket, Transition, TransitionKind, Tried, Upstream, UpstreamId, reconcile,
+    Action, CatalogMachine, ClusterStatus, Condition, Event, Hint, LastServing, Memory, Mode,
+    ModeError, ModeOrder, Outcome, ProbeReport, ReloadPhase, ReplicaCatalog, RollReport, Sighting,
+    Snapshot, Subject, SyncError, Ticket, Transition, TransitionKind, Tried, Upstream, UpstreamId,
+    reconcile,
 };
 use crate::config::{Address, Config, Role, UpstreamConfig, UpstreamName};
 use crate::health::Schedule;
@@ -32,7 +33,7 @@ pub struct Cluster {
     revision: u64,
     pub(super) upstreams: Upstreams,
     ids: Ids,
-    catalog: Catalog,
+    catalog: CatalogMachine,
     /// The conditions that hold. [`Self::settle`] writes them.
     conditions: Conditions,
     /// The part of the memory about upstreams without a known address.
@@ -82,7 +83,7 @@ impl Cluster {
             next: 0,
             origin: now,
         };
-        let catalog = Catalog::new();
+        let catalog = CatalogMachine::new();
         let track = |upstream| ids.track(upstream, catalog.of_a_newcomer(false, now), now);
         let states = config.upstreams.iter().map(track).collect();
         Self {

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::upstream_state::UpstreamState;
-use super::{Catalog, Mode, ModeOrigin};
+use super::{CatalogMachine, Mode, ModeOrigin};
 use crate::balance::LearnedCap;
 use crate::config::Role;
 
@@ -98,7 +98,12 @@ impl Memory {
 
     /// Adds the knowledge about an upstream that a later process needs, if there is any.
     /// `unclaimed`: the memory of the former process about upstreams without a known address.
-    pub(super) fn add(&mut self, state: &UpstreamState, catalog: &Catalog, unclaimed: &Self) {
+    pub(super) fn add(
+        &mut self,
+        state: &UpstreamState,
+        catalog: &CatalogMachine,
+        unclaimed: &Self,
+    ) {
         let name = state.upstream.name.to_string();
         if let Some((mode, origin)) = state.ordered_mode() {
             self.modes.push(OrderedMode {

@@ -69,5 +69,5 @@ pub use status::{Cap, ClusterStatus, UpstreamStatus};
 pub use transition::{Fields, Transition, TransitionKind};
 pub use upstream::{Upstream, UpstreamId};
 
-use catalog::{Catalog, ReloadTarget, ReplicaCatalog};
+use catalog::{CatalogMachine, ReloadTarget, ReplicaCatalog};
 use shared_faults::Grounds;

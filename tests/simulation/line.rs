@@ -140,8 +140,8 @@ impl Line {
         gone
     }
 
-    /// Returns the next of the waiters that can go: retries first, then the best rank among the next
-    /// ones of all lanes.
+    /// Returns the next of the waiters that can go: retries first, then the best rank among the
+    /// next ones of all lanes.
     pub(crate) fn next(&self, can_go: impl Fn(&Waiting) -> bool) -> Option<&Waiting> {
         let retry = self
             .waiting

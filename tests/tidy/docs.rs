@@ -34,9 +34,9 @@ fn public_item(line: &str) -> Option<&str> {
         (keyword, name) = (name, words.next()?);
     }
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
-    ITEMS
-        .contains(&keyword)
-        .then(|| name.split(|c| !is_word(c)).next().unwrap_or_default())
+    // The name that a macro gives is documented where the macro is used.
+    let name = name.split(|c| !is_word(c)).next()?;
+    (ITEMS.contains(&keyword) && !name.is_empty()).then_some(name)
 }
 
 /// True if a doc comment stands above the attributes of the item that begins at line `at`.
@@ -88,6 +88,7 @@ mod tests {
             "pub use a::A;",
             "fn f() {}",
             "pub(crate) fn f() {}",
+            "pub enum $name {}",
         ] {
             assert_eq!(found(item), 0, "{item}");
         }

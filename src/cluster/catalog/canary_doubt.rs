@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Catalog;
+use super::CatalogMachine;
 use crate::cluster::upstream_state::UpstreamState;
 use crate::cluster::upstreams::Upstreams;
 use crate::cluster::{Action, Cause, Condition, Outcome};
@@ -37,7 +37,7 @@ impl CanaryDoubt {
     }
 }
 
-impl Catalog {
+impl CatalogMachine {
     /// Weighs the canary of a reloaded replica. It counts as passed if it fails in the same way
     /// where nothing was reloaded.
     pub(super) fn weighed_canary(

@@ -12,7 +12,7 @@
 use std::time::{Duration, Instant};
 
 use super::main_reload::MainReload;
-use super::{Catalog, Hint, Sighting};
+use super::{CatalogMachine, Hint, Sighting};
 use crate::cluster::upstream_state::UpstreamState;
 use crate::cluster::upstreams::Upstreams;
 use crate::cluster::{Cause, TransitionKind, UpstreamId};
@@ -53,7 +53,7 @@ impl FileChange {
     }
 }
 
-impl Catalog {
+impl CatalogMachine {
     pub(super) fn directory_changed(
         &mut self,
         upstreams: &mut Upstreams,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::own_update_sequence::SequenceReading;
 use super::replica_catalog::Step;
 use super::status::CatalogStatus;
-use super::{Catalog, ChangeSource, Concern, Hint, Sighting, Ticket, Tickets};
+use super::{CatalogMachine, ChangeSource, Concern, Hint, Sighting, Ticket, Tickets};
 use crate::cluster::upstream_state::UpstreamState;
 use crate::cluster::upstreams::Upstreams;
 use crate::cluster::{Cause, Condition, Event, Outcome, TransitionKind, UpstreamId};
@@ -43,7 +43,7 @@ impl fmt::Display for SyncError {
     }
 }
 
-impl Catalog {
+impl CatalogMachine {
     /// Takes in an event about catalogs.
     pub(in crate::cluster) fn handle(
         &mut self,

@@ -68,7 +68,7 @@ use rolls::Rolls;
 /// The machine of catalogs: it takes in events, and requests the actions that bring every replica
 /// to the main's last change. The catalog of each replica is in its `UpstreamState`.
 #[derive(Debug)]
-pub(super) struct Catalog {
+pub(super) struct CatalogMachine {
     changes: Changes,
     /// A change of the data directory that is not explained yet.
     directory: Option<Doubt>,
@@ -84,7 +84,7 @@ pub(super) struct Catalog {
     rolls_deadline: Option<Instant>,
 }
 
-impl Catalog {
+impl CatalogMachine {
     pub(super) fn new() -> Self {
         Self {
             changes: Changes::new(),

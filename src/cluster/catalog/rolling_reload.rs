@@ -17,7 +17,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Catalog;
+use super::CatalogMachine;
 use super::credential_check::CredentialCheck;
 use super::replica_catalog::{ReloadTarget, Step};
 use super::rolls::{ReloadNeed, RollReason, RollReport};
@@ -36,7 +36,7 @@ enum Capacity {
     Lacks,
 }
 
-impl Catalog {
+impl CatalogMachine {
     pub(in crate::cluster) fn pass_time(&mut self, upstreams: &mut Upstreams, now: Instant) {
         for at in 0..upstreams.len() {
             if let Some(sent_at) = upstreams[at].catalog.reads.lost(now) {
