@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
-use geofront::balance::{Lease, Room};
+use geofront::balance::{Lease, SlotLimits};
 use geofront::cluster::{Action, Event, Outcome, ProbeReport, Tried};
 use geofront::config::{Config, MapEnvironment};
 use geofront::control::Control;
@@ -63,7 +63,7 @@ fn under_load(control: &Control) -> Vec<Lease> {
     let serving = snapshot.serving(RequestClass::Map).zip(counts);
     serving
         .flat_map(|(upstream, count)| {
-            (0..count).filter_map(|_| upstream.load.try_lease(Room::UNLIMITED))
+            (0..count).filter_map(|_| upstream.load.try_lease(SlotLimits::UNLIMITED))
         })
         .collect()
 }
@@ -93,7 +93,10 @@ fn select(criterion: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2)).without_plots();
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .without_plots();
     targets = select
 }
 criterion_main!(benches);

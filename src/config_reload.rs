@@ -25,7 +25,7 @@ use crate::config::{Change, Config, Diagnostics, Effective, Environment, Loaded,
 use crate::control::Control;
 use crate::metrics::{Metrics, RELOAD_REFUSED};
 use names::{Name, Names};
-use recorder::{Recorder, Sources};
+use recorder::{Recorder, WatchedPaths};
 
 /// The outcome of a config reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,7 @@ pub enum ReloadOutcome {
 }
 
 impl ReloadOutcome {
+    /// True if the configuration in force stays because the new one cannot be applied.
     pub fn is_refused(&self) -> bool {
         matches!(self, Self::Refused { .. })
     }
@@ -68,7 +69,7 @@ impl fmt::Display for ReloadOutcome {
 
 /// The last config reload.
 #[derive(Clone, Debug)]
-pub struct LastReload {
+pub struct LastConfigReload {
     pub at: Instant,
     pub outcome: ReloadOutcome,
 }
@@ -94,7 +95,7 @@ pub struct FirstLoad {
     pub loaded: Loaded,
     path: PathBuf,
     environment: SharedEnvironment,
-    sources: Sources,
+    sources: WatchedPaths,
     fingerprint: u64,
     names: Arc<Names>,
 }
@@ -166,12 +167,12 @@ pub struct ConfigReload {
     turn: Mutex<()>,
     /// Never held during reads or look-ups, so that readers of the state do not wait.
     state: Mutex<State>,
-    last: Mutex<Option<LastReload>>,
+    last: Mutex<Option<LastConfigReload>>,
 }
 
 struct State {
     running: Loaded,
-    sources: Sources,
+    sources: WatchedPaths,
     /// The fingerprint of the text that was parsed last.
     fingerprint: u64,
 }
@@ -234,7 +235,7 @@ impl ConfigReload {
             }
         };
         self.report(&outcome);
-        *self.last.lock() = Some(LastReload {
+        *self.last.lock() = Some(LastConfigReload {
             at: now,
             outcome: outcome.clone(),
         });
@@ -335,7 +336,7 @@ impl ConfigReload {
             .any(|upstream| upstream.address.known().is_none())
     }
 
-    pub fn last(&self) -> Option<LastReload> {
+    pub fn last(&self) -> Option<LastConfigReload> {
         self.last.lock().clone()
     }
 

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::admission::{
-    self, Ask, ConcurrencyKeys, Newcomer, QueueStatus, SlotSearch, Slots, Ticket, Waitlist,
+    self, Ask, ConcurrencyKeys, Newcomer, QueueStatus, SlotSearch, Slots, WaiterId, Waitlist,
 };
 use crate::balance::CapacityNotifier;
 use crate::cluster::{NoUpstream, Selection, SelectionRequest};
@@ -24,11 +24,11 @@ use crate::ogc::RequestClass;
 pub use crate::admission::RECHECK_INTERVAL;
 
 /// Snapshots that one choice looks at, each because a door was closed since the one before.
-const MOST_LOOKS: usize = 8;
+const MAX_LOOKS: usize = 8;
 
 /// How a wait ended.
 pub type WaitResult = admission::WaitlistResult<Admission, NoUpstream>;
-/// The first answer to a request that asks for a slot.
+/// The first answer to a request for a slot.
 pub type AskResult = admission::WaitlistAnswer<Admission, NoUpstream, Waiting>;
 
 /// See the module's documentation.
@@ -68,7 +68,7 @@ pub struct ConcurrencyPermit {
 #[derive(Debug)]
 pub struct Waiting {
     room: Arc<WaitingRoom>,
-    ticket: Ticket,
+    ticket: WaiterId,
     pub result: oneshot::Receiver<WaitResult>,
 }
 
@@ -81,6 +81,7 @@ struct ClusterSlots<'r> {
 }
 
 impl WaitingRoom {
+    /// Returns a room without waiters.
     pub fn new(control: Arc<Control>, metrics: Arc<Metrics>, now: Instant) -> Arc<Self> {
         Arc::new_cyclic(|room: &Weak<Self>| {
             let room = Weak::clone(room);
@@ -158,6 +159,7 @@ impl WaitingRoom {
         self.notifier.notify();
     }
 
+    /// Returns the state of the queue for an operator.
     pub fn status(&self, now: Instant) -> QueueStatus {
         let snapshot = self.control.snapshot();
         self.waitlist.lock().status(&snapshot.config.limits, now)
@@ -177,7 +179,7 @@ impl WaitingRoom {
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
         let mut selected = Err(NoUpstream::NoneEligible);
-        for _ in 0..MOST_LOOKS {
+        for _ in 0..MAX_LOOKS {
             let snapshot = self.control.snapshot();
             selected = request.select(&snapshot, may_join, now);
             if selected.is_ok() || snapshot.is(&self.control.snapshot()) {

@@ -85,7 +85,9 @@ proptest! {
     }
 
     #[test]
-    fn any_soup_of_pieces_is_accepted_or_refused(pieces in prop::collection::vec(prop::sample::select(PIECES), 0..60)) {
+    fn any_soup_of_pieces_is_accepted_or_refused(
+        pieces in prop::collection::vec(prop::sample::select(PIECES), 0..60),
+    ) {
         exercise(&pieces.concat());
     }
 }
@@ -103,7 +105,9 @@ proptest! {
         let text: Vec<char> = EXAMPLE.replace("\n#", "\n").chars().collect();
         let from = from.index(text.len());
         let to = (from + length).min(text.len());
-        let changed: String = text[..from].iter().copied().chain(piece.chars()).chain(text[to..].iter().copied()).collect();
+        let (before, behind) = (&text[..from], &text[to..]);
+        let around = before.iter().copied().chain(piece.chars());
+        let changed: String = around.chain(behind.iter().copied()).collect();
         exercise(&changed);
     }
 }

@@ -1,7 +1,7 @@
 //! Parsing a head allocates nothing.
 
 use allocation_counter::measure;
-use geofront::http1::{BodyReader, HeadLimits, HeadReader, Reading};
+use geofront::http1::{BodyScanner, HeadLimits, HeadProgress, HeadReader};
 
 const LIMITS: HeadLimits = HeadLimits {
     max_bytes: 65_536,
@@ -17,8 +17,10 @@ fn a_request_is_judged_without_an_allocation_whole_or_in_pieces() {
         let counted = measure(|| {
             let mut reader = HeadReader::default();
             for end in (piece..=request.len()).step_by(piece) {
-                if let Reading::Complete(head) = reader.read(&request.as_bytes()[..end], &LIMITS) {
-                    let mut reader = BodyReader::new(head.framing);
+                if let HeadProgress::Complete(head) =
+                    reader.read(&request.as_bytes()[..end], &LIMITS)
+                {
+                    let mut reader = BodyScanner::new(head.framing);
                     body = Some((
                         reader.take(&request.as_bytes()[head.whole.end..]),
                         reader.is_complete(),

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use geofront::config::{AccessLog as Target, LogFormat, PeerTrust, Trust};
+use geofront::config::{AccessLogDestination, LogFormat, PeerTrust, Trust};
 use geofront::ogc::{RequestClass, Retryable, Writes, retry};
 use geofront::proxy::access_log::{AccessLog, End, Record};
 use geofront::proxy::client::request_id::RequestId;
@@ -68,7 +68,7 @@ fn record(end: End) -> Record<'static> {
 fn logged(records: &[Record<'_>], format: LogFormat) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("access.log");
-    let log = AccessLog::start(&Target::File(path.clone()), format);
+    let log = AccessLog::start(&AccessLogDestination::File(path.clone()), format);
     records.iter().for_each(|record| log.log(record));
     drop(log);
     std::fs::read_to_string(path).unwrap()

@@ -9,7 +9,7 @@ use geofront::ogc::{
 use table::{Case, cases};
 
 /// Default bound on the part of a body that is read.
-const MOST: usize = 2 << 20;
+const MAX: usize = 2 << 20;
 
 #[test]
 fn every_request_of_the_table_has_its_class() {
@@ -24,7 +24,7 @@ fn every_request_of_the_table_has_its_class() {
 
 fn complaint(case: &Case) -> Option<String> {
     let head = case.head();
-    let reader = BodyReader::new(case.content_type.as_deref(), case.coding.as_deref(), MOST);
+    let reader = BodyReader::new(case.content_type.as_deref(), case.coding.as_deref(), MAX);
     let found = classify(
         &head,
         &case.context,
@@ -72,8 +72,7 @@ fn without_its_body_a_request_that_needs_one_is_never_a_read() {
 }
 
 #[test]
-fn options_never_have_a_class_of_writes_and_are_never_refused_a_second_connection_where_administration_is()
- {
+fn options_are_no_writes_and_administrative_ones_are_retried_before_they_are_sent_only() {
     for case in cases() {
         let head = RequestHead {
             method: "OPTIONS",

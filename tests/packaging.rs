@@ -216,7 +216,8 @@ fn the_debian_package_carries_completions_manual_pages_rules_and_the_dashboard()
     }
 }
 
-/// The service runs as its own user, and its configuration is readable for root and that user alone.
+/// The service runs as its own user, and its configuration is readable for root and that user
+/// alone.
 #[test]
 fn the_package_gives_the_configuration_to_the_group_of_the_service() {
     let folder = tempfile::tempdir().expect("a folder");

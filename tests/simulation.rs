@@ -39,10 +39,14 @@ mod audit;
 mod blueprint;
 #[path = "simulation/capacity.rs"]
 mod capacity;
+#[path = "simulation/catalog_checks.rs"]
+mod catalog_checks;
 #[path = "simulation/catalogs.rs"]
 mod catalogs;
 #[path = "simulation/chance.rs"]
 mod chance;
+#[path = "simulation/checks.rs"]
+mod checks;
 #[path = "simulation/driver.rs"]
 mod driver;
 #[path = "simulation/faults.rs"]
@@ -79,6 +83,8 @@ mod site;
 mod succession;
 #[path = "simulation/tiles.rs"]
 mod tiles;
+#[path = "simulation/transitions.rs"]
+mod transitions;
 #[path = "simulation/truth.rs"]
 mod truth;
 #[path = "simulation/waiting.rs"]

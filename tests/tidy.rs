@@ -6,6 +6,8 @@
 
 #[path = "tidy/circles.rs"]
 mod circles;
+#[path = "tidy/docs.rs"]
+mod docs;
 #[path = "tidy/floors.rs"]
 mod floors;
 #[path = "tidy/markdown.rs"]
@@ -163,12 +165,24 @@ fn shipped() -> Vec<(String, String)> {
 
 #[test]
 fn no_files_of_a_module_depend_on_each_other_in_a_circle() {
-    assert_none(circles::unexcused(&shipped(), circles::not_yet_free()));
+    assert_none(circles::circles(&shipped()));
 }
 
 #[test]
 fn no_two_types_have_one_name() {
-    assert_none(names::repeated(&shipped(), names::not_yet_unique()));
+    assert_none(names::repeated(&shipped()));
+}
+
+#[test]
+fn public_items_are_documented() {
+    assert_none(
+        texts(|f| f.starts_with("src/") && is_rust(f) && !is_test_module(f))
+            .iter()
+            .flat_map(|(file, text)| {
+                let code = source::split_tests(&source::code_of(text)).shipped;
+                docs::missing(file, text, &code)
+            }),
+    );
 }
 
 #[test]
@@ -213,6 +227,15 @@ fn rust_files_say_what_they_are_for_and_have_an_end() {
         texts(is_rust)
             .iter()
             .flat_map(|(file, text)| text::rust_problems(file, text)),
+    );
+}
+
+#[test]
+fn code_and_prose_have_at_most_100_columns() {
+    assert_none(
+        texts(is_rust)
+            .iter()
+            .flat_map(|(file, text)| text::long_lines(file, text, &source::code_of(text))),
     );
 }
 

@@ -298,7 +298,8 @@ fn bursts(lengths: &Lengths) -> Plan {
     }
 }
 
-/// An administrator publishes, so every replica must reload its catalog, and is of no use meanwhile.
+/// An administrator publishes, so every replica must reload its catalog, and is of no use
+/// meanwhile.
 fn roll(lengths: &Lengths) -> Scenario {
     let lasts = lengths.warm_up + lengths.change_gap * lengths.changes;
     let change = |number| lengths.warm_up + lengths.change_gap * number + CALM_BEFORE_CHANGE;

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use geofront::admission::{Answered, AutoCap};
+use geofront::admission::{AdaptiveLimit, Answered};
 use geofront::balance::{self, Caps, LearnedCap, Slowness, Watched};
 use geofront::config::MaxInFlight;
 use geofront::ogc::RequestClass;
@@ -83,7 +83,7 @@ struct Replica {
     renderers: Renderers,
     /// By [`Kind`], each with all that are less urgent.
     in_flight: [usize; 3],
-    auto_cap: AutoCap,
+    adaptive_limit: AdaptiveLimit,
     slowness: Slowness,
     /// By number, what is in flight.
     sent: HashMap<usize, Sent>,
@@ -91,7 +91,7 @@ struct Replica {
 
 struct Sent {
     at: f64,
-    company: u32,
+    concurrency: u32,
     watched: Option<Watched>,
 }
 
@@ -107,9 +107,9 @@ impl Replica {
 
     fn learned(&self) -> [usize; 3] {
         let learned = LearnedCap {
-            cap: self.auto_cap.cap(),
-            has_extra: self.auto_cap.has_extra(),
-            heavy: self.auto_cap.heavy(),
+            cap: self.adaptive_limit.cap(),
+            has_extra: self.adaptive_limit.has_extra(),
+            heavy: self.adaptive_limit.heavy(),
         };
         let caps = Caps::learned(learned, HEAVY_SHARE);
         [caps.all(), caps.slower(), caps.heavy()].map(|cap| cap as usize)
@@ -122,17 +122,17 @@ impl Replica {
         let Some(class) = class(kind) else { return };
         let took = Duration::from_secs_f64((end - sent.at).max(0.0));
         let now = start + Duration::from_secs_f64(end);
-        self.slowness.learn(class, sent.company, took);
+        self.slowness.learn(class, sent.concurrency, took);
         let heavy = u32::try_from(self.in_flight[Kind::Heavy as usize]).unwrap_or(u32::MAX);
         let answered = Answered {
             class,
             is_quick: kind == Kind::Tile,
-            company: sent.company,
+            concurrency: sent.concurrency,
             heavy,
             took,
             waited: None,
         };
-        self.auto_cap.learn(&answered, now);
+        self.adaptive_limit.learn(&answered, now);
     }
 
     /// What the choice compares.
@@ -202,7 +202,7 @@ pub(crate) fn observed<'a>(
     let replica = |speed: &f64| Replica {
         renderers: Renderers::new(world.model, world.cores, *speed),
         in_flight: [0; 3],
-        auto_cap: AutoCap::new(MaxInFlight::AUTO_START),
+        adaptive_limit: AdaptiveLimit::new(MaxInFlight::AUTO_START),
         slowness: Slowness::default(),
         sent: HashMap::new(),
     };
@@ -320,13 +320,13 @@ impl Front<'_> {
             let chosen = &mut self.replicas[replica];
             chosen.count(arrival.kind, 1);
             let in_its_way = chosen.in_flight[(arrival.kind as usize).min(1)];
-            let company = u32::try_from(in_its_way).unwrap_or(u32::MAX);
+            let concurrency = u32::try_from(in_its_way).unwrap_or(u32::MAX);
             let watched = class(arrival.kind).map(|class| chosen.slowness.begin(class, at));
             chosen.sent.insert(
                 number,
                 Sent {
                     at: now,
-                    company,
+                    concurrency,
                     watched,
                 },
             );

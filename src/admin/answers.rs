@@ -46,8 +46,8 @@ pub struct LastReload {
     pub outcome: Reload,
 }
 
-impl From<&reload::LastReload> for LastReload {
-    fn from(last: &reload::LastReload) -> Self {
+impl From<&reload::LastConfigReload> for LastReload {
+    fn from(last: &reload::LastConfigReload) -> Self {
         Self {
             ago_seconds: last.at.elapsed().as_secs(),
             outcome: last.outcome.clone().into(),
@@ -237,7 +237,7 @@ impl From<&CatalogStatus> for Catalog {
         Self {
             epoch: status.epoch,
             settled: status.settled,
-            number: status.number,
+            number: status.update_sequence,
             silent_seconds: status.silent_for.map(|silent| silent.as_secs()),
             changed_seconds: status.changed_ago.map(|ago| ago.as_secs()),
             can_reload: status.can_reload,
@@ -251,7 +251,7 @@ impl From<&CatalogStatus> for Catalog {
 
 impl From<&cluster::UpstreamCatalog> for UpstreamCatalog {
     fn from(status: &cluster::UpstreamCatalog) -> Self {
-        let last_reload = |last: &cluster::LastReload| CatalogReload {
+        let last_reload = |last: &cluster::LastCatalogReload| CatalogReload {
             ago_seconds: last.ago.as_secs(),
             took_ms: whole_ms(last.took),
             failure: last.failure.as_ref().map(Cause::to_string),
@@ -259,8 +259,8 @@ impl From<&cluster::UpstreamCatalog> for UpstreamCatalog {
         Self {
             fresh: status.is_fresh,
             epoch: status.epoch,
-            number: status.number,
-            phase: status.doing.into(),
+            number: status.update_sequence,
+            phase: status.phase.into(),
             last_reload: status.last_reload.as_ref().map(last_reload),
             retry_seconds: status.retry_in.map(|left| left.as_secs()),
         }

@@ -159,14 +159,14 @@ mod tests {
     use futures::StreamExt;
 
     use super::*;
-    use crate::cluster::What;
+    use crate::cluster::TransitionKind;
     use crate::config::UpstreamName;
 
     fn transition(sequence: u64) -> Transition {
         Transition {
             sequence,
             upstream: UpstreamName::new("slave1"),
-            what: What::Added,
+            what: TransitionKind::Added,
         }
     }
 

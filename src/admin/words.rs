@@ -5,12 +5,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{self, Freshening, HealthState};
+use crate::cluster::{self, HealthState, ReloadPhase};
 use crate::config;
 
 /// Defines an enum by its words, with a conversion from the type of the same variants inside.
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident of $inside:ty { $($(#[$of_word:meta])* $variant:ident = $word:literal,)+ }) => {
+    (
+        $(#[$doc:meta])*
+        $name:ident of $inside:ty { $($(#[$of_word:meta])* $variant:ident = $word:literal,)+ }
+    ) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
         pub enum $name {
@@ -71,7 +74,7 @@ words! {
 
 words! {
     /// The phase of an upstream's catalog reload.
-    Phase of Freshening {
+    Phase of ReloadPhase {
         /// No reload is due.
         No = "no",
         /// A reload is due, and other replicas are first.

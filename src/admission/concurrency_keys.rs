@@ -79,6 +79,7 @@ impl ConcurrencyKeys {
         }
     }
 
+    /// True if no limit concerns the request.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }

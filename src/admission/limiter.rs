@@ -26,6 +26,7 @@ pub enum LimitCheck {
 }
 
 impl Limiter {
+    /// Returns whether a request with these keys may be admitted now.
     pub fn check(&self, keys: &ConcurrencyKeys) -> LimitCheck {
         let full = |personal| {
             keys.keys
@@ -54,6 +55,7 @@ impl Limiter {
         }
     }
 
+    /// Ends the count of an admitted request with these keys.
     pub fn leave(&mut self, keys: &ConcurrencyKeys) {
         for key in &keys.keys {
             let count = self
@@ -127,7 +129,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_limit_is_exceeded_and_nothing_stays_behind(steps in proptest::collection::vec((0..3_u64, 0..2_u8, any::<bool>()), 0..200)) {
+        fn no_limit_is_exceeded_and_nothing_stays_behind(
+            steps in proptest::collection::vec((0..3_u64, 0..2_u8, any::<bool>()), 0..200),
+        ) {
             let limits = limits("control_flow = ['ows.wms=4', 'ip=3']\nper_user = 2");
             let mut limiter = Limiter::default();
             let mut at_work: Vec<(u64, u8, ConcurrencyKeys)> = Vec::new();
@@ -135,7 +139,8 @@ mod tests {
                 if comes {
                     let keys = keys(&limits, MAP, &client(user, &format!("10.0.0.{address}")));
                     let of_user = at_work.iter().filter(|(other, ..)| *other == user).count();
-                    let of_address = at_work.iter().filter(|(_, other, _)| *other == address).count();
+                    let is_of_it = |(_, other, _): &&_| *other == address;
+                    let of_address = at_work.iter().filter(is_of_it).count();
                     let may = of_user < 2 && of_address < 3 && at_work.len() < 4;
                     prop_assert_eq!(limiter.check(&keys) == LimitCheck::Free, may);
                     if may {

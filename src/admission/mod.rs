@@ -10,9 +10,8 @@
 //!                Waitlist          all of these together, in the order of their steps
 //! ```
 
-mod auto_cap;
+mod adaptive_limit;
 mod concurrency_keys;
-mod lane;
 mod limiter;
 mod overload;
 mod pace;
@@ -21,13 +20,13 @@ mod rates;
 mod status;
 mod waitlist;
 
-pub use auto_cap::{Answered, AutoCap};
+pub use adaptive_limit::{AdaptiveLimit, Answered};
 pub use concurrency_keys::{Client, ConcurrencyKeys, Metered};
 pub use limiter::{LimitCheck, Limiter};
 pub use overload::{OverloadDetector, STANDING_AFTER};
 pub use pace::Pace;
-pub use queue::{AGEING, Ask, Offer, Pushed, Queue, Ticket, Waiter};
-pub use rates::{MOST_COUNTED, Rates, Reading};
+pub use queue::{AGEING, Ask, Offer, Pushed, Queue, Waiter, WaiterId};
+pub use rates::{MAX_COUNTED, RateState, Rates};
 pub use status::{ClassWaiting, QueueStatus};
 pub use waitlist::{
     Newcomer, RECHECK_INTERVAL, SlotSearch, Slots, Waitlist, WaitlistAnswer, WaitlistResult,

@@ -47,6 +47,7 @@ struct Line {
 }
 
 impl OverloadDetector {
+    /// Returns a detector that has seen no overload.
     pub fn new(now: Instant) -> Self {
         Self {
             lines: [(); 4].map(|()| Line {

@@ -18,6 +18,7 @@ pub struct Pace {
 }
 
 impl Pace {
+    /// Returns a pace at which nothing has been served.
     pub fn new(now: Instant) -> Self {
         Self {
             start: now,
@@ -35,6 +36,7 @@ impl Pace {
         slot.1 += 1;
     }
 
+    /// Returns the requests served per second, averaged over the recent past.
     pub fn per_second(&self, now: Instant) -> f64 {
         let second = self.second(now);
         let is_recent = |at: u64| at <= second && second - at < WINDOW as u64;

@@ -26,13 +26,15 @@
 //! many ([`Queue::shorten`]), the last of these rules decides.
 //!
 //! Time limits and slots are not here. A waiter whose time is over is taken out with
-//! [`Queue::remove`], like one with a client that left. Whether there is a slot is the answer of the
-//! caller's offer.
+//! [`Queue::remove`], like one with a client that left. Whether there is a slot is the answer of
+//! the caller's offer.
+
+mod lane;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::lane::{Front, Lane};
+use self::lane::{Front, Lane};
 use crate::config::Priority;
 use crate::ogc::{PerClass, RequestClass};
 
@@ -40,9 +42,9 @@ use crate::ogc::{PerClass, RequestClass};
 /// limit of 20 s, so that even the lowest class is served before it gives up.
 pub const AGEING: Duration = Duration::from_secs(5);
 
-/// A waiter's number; a later one is larger.
+/// Identifies a waiter. A later one is larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub(super) u64);
+pub struct WaiterId(u64);
 
 /// A request for a slot, as far as the order depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,9 +74,9 @@ pub struct Waiter<T> {
 /// The result of [`Queue::push`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Pushed<T> {
-    Waits(Ticket),
+    Waits(WaiterId),
     /// It waits instead of another waiter, which is shed.
-    WaitsInsteadOf(Ticket, Waiter<T>),
+    WaitsInsteadOf(WaiterId, Waiter<T>),
     /// The queue is full of waiters with claims as good.
     Full(T),
 }
@@ -89,8 +91,8 @@ pub enum Offer<G> {
     UserMustWait,
 }
 
-/// Identifies requests of one class, priority and set of rules, for the main or for any upstream. If
-/// one can go, so can all, but for the limits of their users.
+/// Identifies requests of one class, priority and set of rules, for the main or for any upstream.
+/// If one can go, so can all, but for the limits of their users.
 type LaneKey = (Priority, RequestClass, u64, bool);
 
 /// The waiters of one priority, and their bound.
@@ -104,12 +106,12 @@ struct ByPriority {
 #[derive(Debug)]
 pub struct Queue<T> {
     most: usize,
-    waiters: BTreeMap<Ticket, Waiter<T>>,
-    retries: BTreeSet<Ticket>,
+    waiters: BTreeMap<WaiterId, Waiter<T>>,
+    retries: BTreeSet<WaiterId>,
     lanes: BTreeMap<LaneKey, Lane>,
     lengths: PerClass<usize>,
     by_priority: [ByPriority; 4],
-    last_ticket: u64,
+    last_id: u64,
     /// Scratch memory, kept between calls.
     fronts: Vec<(LaneKey, Front)>,
 }
@@ -127,7 +129,7 @@ impl<T> Queue<T> {
                 len: 0,
                 most: usize::MAX,
             }; 4],
-            last_ticket: 0,
+            last_id: 0,
             fronts: Vec::new(),
         }
     }
@@ -142,18 +144,22 @@ impl<T> Queue<T> {
         self.by_priority[usize::from(priority.get())].most = most;
     }
 
+    /// Returns the number of waiters.
     pub fn len(&self) -> usize {
         self.waiters.len()
     }
 
+    /// True if no request waits.
     pub fn is_empty(&self) -> bool {
         self.waiters.is_empty()
     }
 
+    /// Returns the number of waiters of one priority.
     pub fn len_of_priority(&self, priority: Priority) -> usize {
         self.by_priority[usize::from(priority.get())].len
     }
 
+    /// Returns the number of waiters of one class.
     pub fn len_of(&self, class: RequestClass) -> usize {
         self.lengths[class]
     }
@@ -175,14 +181,14 @@ impl<T> Queue<T> {
         };
         let shed = match displaced_by {
             Some(None) => return Pushed::Full(value),
-            Some(Some(ticket)) => self.remove(ticket),
+            Some(Some(id)) => self.remove(id),
             None => None,
         };
-        let ticket = self.insert(ask, value);
+        let id = self.insert(ask, value);
         self.check_invariants();
         match shed {
-            Some(shed) => Pushed::WaitsInsteadOf(ticket, shed),
-            None => Pushed::Waits(ticket),
+            Some(shed) => Pushed::WaitsInsteadOf(id, shed),
+            None => Pushed::Waits(id),
         }
     }
 
@@ -199,17 +205,15 @@ impl<T> Queue<T> {
             .or_else(|| self.serve_lanes(&mut fronts, &may, &mut offer));
         fronts.clear();
         self.fronts = fronts;
-        let (ticket, given) = served?;
-        let waiter = self
-            .take_out(ticket, true)
-            .expect("an offer goes to a waiter");
+        let (id, given) = served?;
+        let waiter = self.take_out(id, true).expect("an offer goes to a waiter");
         self.check_invariants();
         Some((waiter, given))
     }
 
     /// Removes a waiter after its client left or its time is over. `None` if it waits no more.
-    pub fn remove(&mut self, ticket: Ticket) -> Option<Waiter<T>> {
-        let waiter = self.take_out(ticket, false)?;
+    pub fn remove(&mut self, id: WaiterId) -> Option<Waiter<T>> {
+        let waiter = self.take_out(id, false)?;
         self.check_invariants();
         Some(waiter)
     }
@@ -219,15 +223,12 @@ impl<T> Queue<T> {
         &self,
         may: &impl Fn(&Waiter<T>) -> bool,
         offer: &mut impl FnMut(&Waiter<T>) -> Offer<G>,
-    ) -> Option<(Ticket, G)> {
-        let waiting = self
-            .retries
-            .iter()
-            .map(|ticket| (*ticket, &self.waiters[ticket]));
+    ) -> Option<(WaiterId, G)> {
+        let waiting = self.retries.iter().map(|id| (*id, &self.waiters[id]));
         waiting
             .filter(|(_, waiter)| may(waiter))
-            .find_map(|(ticket, waiter)| match offer(waiter) {
-                Offer::Taken(given) => Some((ticket, given)),
+            .find_map(|(id, waiter)| match offer(waiter) {
+                Offer::Taken(given) => Some((id, given)),
                 Offer::ClassMustWait | Offer::UserMustWait => None,
             })
     }
@@ -237,15 +238,15 @@ impl<T> Queue<T> {
         fronts: &mut Vec<(LaneKey, Front)>,
         may: &impl Fn(&Waiter<T>) -> bool,
         offer: &mut impl FnMut(&Waiter<T>) -> Offer<G>,
-    ) -> Option<(Ticket, G)> {
+    ) -> Option<(WaiterId, G)> {
         let first = |(key, lane): (&LaneKey, &Lane)| {
             Some((*key, self.first_that_may(lane, lane.front(), may)?))
         };
         fronts.extend(self.lanes.iter().filter_map(first));
-        while let Some(at) = (0..fronts.len()).min_by_key(|at| self.rank(fronts[*at].1.ticket)) {
+        while let Some(at) = (0..fronts.len()).min_by_key(|at| self.rank(fronts[*at].1.id)) {
             let (key, front) = fronts[at];
-            let next = match offer(&self.waiters[&front.ticket]) {
-                Offer::Taken(given) => return Some((front.ticket, given)),
+            let next = match offer(&self.waiters[&front.id]) {
+                Offer::Taken(given) => return Some((front.id, given)),
                 Offer::ClassMustWait => None,
                 Offer::UserMustWait => {
                     let lane = &self.lanes[&key];
@@ -254,7 +255,9 @@ impl<T> Queue<T> {
             };
             match next {
                 Some(next) => fronts[at].1 = next,
-                None => drop(fronts.swap_remove(at)),
+                None => {
+                    fronts.swap_remove(at);
+                }
             }
         }
         None
@@ -268,41 +271,38 @@ impl<T> Queue<T> {
         may: &impl Fn(&Waiter<T>) -> bool,
     ) -> Option<Front> {
         std::iter::successors(front, |front| lane.after(front.turn))
-            .find(|front| may(&self.waiters[&front.ticket]))
+            .find(|front| may(&self.waiters[&front.id]))
     }
 
-    fn rank(&self, ticket: Ticket) -> (Instant, Ticket) {
-        (self.waiters[&ticket].ask.rank(), ticket)
+    fn rank(&self, id: WaiterId) -> (Instant, WaiterId) {
+        (self.waiters[&id].ask.rank(), id)
     }
 
-    fn insert(&mut self, ask: Ask, value: T) -> Ticket {
-        self.last_ticket += 1;
-        let ticket = Ticket(self.last_ticket);
+    fn insert(&mut self, ask: Ask, value: T) -> WaiterId {
+        self.last_id += 1;
+        let id = WaiterId(self.last_id);
         if ask.is_retry {
-            self.retries.insert(ticket);
+            self.retries.insert(id);
         } else {
-            self.lanes
-                .entry(ask.lane())
-                .or_default()
-                .push(ask.user, ticket);
+            self.lanes.entry(ask.lane()).or_default().push(ask.user, id);
         }
         self.lengths[ask.class] += 1;
         self.by_priority[usize::from(ask.priority.get())].len += 1;
-        self.waiters.insert(ticket, Waiter { ask, value });
-        ticket
+        self.waiters.insert(id, Waiter { ask, value });
+        id
     }
 
-    fn take_out(&mut self, ticket: Ticket, was_served: bool) -> Option<Waiter<T>> {
-        let waiter = self.waiters.remove(&ticket)?;
+    fn take_out(&mut self, id: WaiterId, was_served: bool) -> Option<Waiter<T>> {
+        let waiter = self.waiters.remove(&id)?;
         let ask = &waiter.ask;
         self.lengths[ask.class] -= 1;
         self.by_priority[usize::from(ask.priority.get())].len -= 1;
-        if !self.retries.remove(&ticket) {
+        if !self.retries.remove(&id) {
             let lane = self
                 .lanes
                 .get_mut(&ask.lane())
                 .expect("a waiter has a lane");
-            lane.remove(ask.user, ticket, was_served);
+            lane.remove(ask.user, id, was_served);
             if lane.is_empty() {
                 self.lanes.remove(&ask.lane());
             }
@@ -311,7 +311,7 @@ impl<T> Queue<T> {
     }
 
     /// Applies the rules of the module's documentation, in their order.
-    fn displaced_by(&self, newcomer: &Ask) -> Option<Ticket> {
+    fn displaced_by(&self, newcomer: &Ask) -> Option<WaiterId> {
         let lowest = self.lanes.last_key_value()?.0.0;
         if newcomer.is_retry || lowest > newcomer.priority {
             return self.newest(lowest, None);
@@ -327,7 +327,7 @@ impl<T> Queue<T> {
 
     /// Returns the newest waiter of this priority of the user with the most of them, if these are
     /// more than the newcomer's user would have.
-    fn newest_of_longest(&self, newcomer: &Ask) -> Option<Ticket> {
+    fn newest_of_longest(&self, newcomer: &Ask) -> Option<WaiterId> {
         let lengths = self.lengths_by_user(|priority| priority == newcomer.priority);
         let own = lengths.get(&newcomer.user).copied().unwrap_or(0);
         let (user, most) = lengths.into_iter().max_by_key(|(_, length)| *length)?;
@@ -362,13 +362,13 @@ impl<T> Queue<T> {
         lengths
     }
 
-    fn newest(&self, priority: Priority, user: Option<u64>) -> Option<Ticket> {
+    fn newest(&self, priority: Priority, user: Option<u64>) -> Option<WaiterId> {
         let lanes = self.lanes.iter().filter(|((p, ..), _)| *p == priority);
         lanes.filter_map(|(_, lane)| lane.newest(user)).max()
     }
 
     /// Returns the user's newest waiter of the lowest class in which it has any.
-    fn newest_of_user(&self, user: u64) -> Option<Ticket> {
+    fn newest_of_user(&self, user: u64) -> Option<WaiterId> {
         Priority::ALL
             .into_iter()
             .rev()

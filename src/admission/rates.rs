@@ -1,4 +1,4 @@
-//! How many requests each user and address has made in the current window of each rate.
+//! The number of requests of each user and address in the current window of each rate.
 //!
 //! Windows are fixed and aligned to the epoch, as in GeoServer's control-flow, so all counts of a
 //! rule end at the same time and are forgotten together. The table of a rule is bounded; a
@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::concurrency_keys::Metered;
 
 /// Users or addresses counted for one rule in one window.
-pub const MOST_COUNTED: usize = 65_536;
+pub const MAX_COUNTED: usize = 65_536;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -27,19 +27,19 @@ struct Table {
     counts: HashMap<u64, u32>,
 }
 
-/// What a rate says of one request: also what the `X-Rate-Limit-*` headers tell.
+/// The state of a rate after one request, which the `X-Rate-Limit-*` headers report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reading {
+pub struct RateState {
     pub is_exceeded: bool,
-    /// How many more in this window.
+    /// Further requests allowed in this window.
     pub remaining: u32,
-    /// When the next window begins, since the epoch.
+    /// Start of the next window, since the epoch.
     pub reset: Duration,
 }
 
 impl Rates {
     /// Counts one request. `now` is since the epoch.
-    pub fn count(&mut self, metered: &Metered<'_>, now: Duration) -> Reading {
+    pub fn count(&mut self, metered: &Metered<'_>, now: Duration) -> RateState {
         let seconds = metered.rate.window.as_secs().max(1);
         let window = now.as_secs() / seconds;
         let table = self.tables.entry(metered.rule.id).or_insert_with(|| Table {
@@ -54,7 +54,7 @@ impl Rates {
         let count = table.count(metered.who);
         let most = metered.rate.most;
         let reset = Duration::from_secs((window + 1) * seconds);
-        Reading {
+        RateState {
             is_exceeded: count > most,
             remaining: most.saturating_sub(count),
             reset,
@@ -70,7 +70,7 @@ impl Rates {
 impl Table {
     /// The count with this one; 0 for requests that are not counted.
     fn count(&mut self, who: u64) -> u32 {
-        if self.counts.len() >= MOST_COUNTED && !self.counts.contains_key(&who) {
+        if self.counts.len() >= MAX_COUNTED && !self.counts.contains_key(&who) {
             return 0;
         }
         let count = self.counts.entry(who).or_default();
@@ -144,7 +144,7 @@ mod tests {
     fn a_flood_of_users_fills_the_table_and_no_more() {
         let limits = limits("control_flow = 'user.ows=1/d'");
         let mut rates = Rates::default();
-        (0..MOST_COUNTED as u64 + 10)
+        (0..MAX_COUNTED as u64 + 10)
             .for_each(|user| assert!(!ask(&mut rates, &limits, user, 0)[0].0));
         assert!(
             ask(&mut rates, &limits, 3, 0)[0].0,
@@ -156,7 +156,7 @@ mod tests {
         );
         assert_eq!(
             rates.tables.values().next().unwrap().counts.len(),
-            MOST_COUNTED
+            MAX_COUNTED
         );
         rates.keep(|_| false);
         assert!(rates.tables.is_empty());

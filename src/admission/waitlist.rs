@@ -11,7 +11,8 @@
 //!
 //! * No request waits while a slot is free that it may use. To avoid lost wake-ups, the releaser
 //!   checks for waiters after releasing, and a waiter re-checks for slots after enqueueing. What
-//!   frees slots in the course of time, as a slow start does, is found by [`Waitlist::serve_if_due`].
+//!   frees slots in the course of time, as a slow start does, is found by
+//!   [`Waitlist::serve_if_due`].
 //! * A free slot goes to one waiter, which gets the slot and not only a notice of it. So there is
 //!   no herd, and no newcomer in between.
 //! * Newcomers do not overtake: while requests wait, a newcomer goes through the list, which first
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     Ask, ConcurrencyKeys, LimitCheck, Limiter, Offer, OverloadDetector, Pace, Pushed, Queue,
-    QueueStatus, Ticket, Waiter,
+    QueueStatus, Waiter, WaiterId,
 };
 use crate::config::{Limits, Priority};
 use crate::ogc::RequestClass;
@@ -114,9 +115,9 @@ pub enum WaitlistResult<A, R> {
     Shed(u32),
 }
 
-/// The first answer to a request that asks for a slot. `W` identifies its place in the queue.
+/// The first answer to a request for a slot. `W` identifies its place in the queue.
 #[derive(Debug)]
-pub enum WaitlistAnswer<A, R, W = Ticket> {
+pub enum WaitlistAnswer<A, R, W = WaiterId> {
     Admitted(A),
     Refused(R),
     /// The queue is full. With the seconds after which to try again.
@@ -131,7 +132,7 @@ impl<A, R, W> WaitlistAnswer<A, R, W> {
             Self::Admitted(admission) => WaitlistAnswer::Admitted(admission),
             Self::Refused(refusal) => WaitlistAnswer::Refused(refusal),
             Self::Full(retry_after) => WaitlistAnswer::Full(retry_after),
-            Self::Waiting(ticket) => WaitlistAnswer::Waiting(map(ticket)),
+            Self::Waiting(id) => WaitlistAnswer::Waiting(map(id)),
         }
     }
 }
@@ -144,6 +145,7 @@ pub fn may_bypass(has_waiters: bool, keys: &ConcurrencyKeys) -> bool {
 }
 
 impl<T> Waitlist<T> {
+    /// Returns a list without waiters.
     pub fn new(now: Instant) -> Self {
         Self {
             queue: Queue::new(0),
@@ -190,13 +192,13 @@ impl<T> Waitlist<T> {
         let retry_after = self.retry_after(limits, now);
         self.bound_queue(&ask, limits, now);
         slots.prepare_wait(&mut entry.request);
-        let ticket = match self.queue.push(ask, entry) {
+        let id = match self.queue.push(ask, entry) {
             Pushed::Full(_) => return WaitlistAnswer::Full(retry_after),
-            Pushed::Waits(ticket) => ticket,
-            Pushed::WaitsInsteadOf(ticket, shed) => {
+            Pushed::Waits(id) => id,
+            Pushed::WaitsInsteadOf(id, shed) => {
                 slots.end_wait(shed.value.request, WaitlistResult::Shed(retry_after));
                 self.publish_class(shed.ask.class, slots);
-                ticket
+                id
             }
         };
         self.overload.waits(ask.priority, now);
@@ -205,7 +207,7 @@ impl<T> Waitlist<T> {
         // A slot may have come free between the search and the publication of the waiter. Its
         // releaser saw no waiter.
         self.serve(slots, now);
-        WaitlistAnswer::Waiting(ticket)
+        WaitlistAnswer::Waiting(id)
     }
 
     /// Bounds the queue for a newcomer: by the configuration, and in an overload by priority.
@@ -250,8 +252,8 @@ impl<T> Waitlist<T> {
     }
 
     /// Removes a waiter after its time is over or its client left. Returns whether it waited.
-    pub fn leave<S: Slots<T>>(&mut self, ticket: Ticket, slots: &mut S, now: Instant) -> bool {
-        let Some(waiter) = self.queue.remove(ticket) else {
+    pub fn leave<S: Slots<T>>(&mut self, id: WaiterId, slots: &mut S, now: Instant) -> bool {
+        let Some(waiter) = self.queue.remove(id) else {
             return false;
         };
         self.publish_class(waiter.ask.class, slots);
@@ -269,6 +271,7 @@ impl<T> Waitlist<T> {
         }
     }
 
+    /// Returns the state of the queue for an operator.
     pub fn status(&self, limits: &Limits, now: Instant) -> QueueStatus {
         QueueStatus {
             classes: self.queue.waiting_by_class(now),
@@ -288,6 +291,7 @@ impl<T> Waitlist<T> {
         self.queue.waiters().map(|waiter| &waiter.value.request)
     }
 
+    /// Returns the number of waiters of one class.
     pub fn len_of(&self, class: RequestClass) -> usize {
         self.queue.len_of(class)
     }

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::App;
 use super::logging::LogLevelSwitch;
-use crate::cluster::What;
+use crate::cluster::TransitionKind;
 use crate::config_reload::ConfigReload;
 use crate::proxy::RunningRequests;
 
@@ -63,7 +63,9 @@ impl Signals {
                 _ = self.user_2.recv() => tracing::debug!("SIGUSR2 means nothing here"),
                 heard = transitions.recv() => {
                     // A missed transition may have been a new configuration.
-                    if heard.is_ok_and(|heard| !matches!(heard.what, What::Configured { .. })) {
+                    if let Ok(heard) = heard
+                        && !matches!(heard.what, TransitionKind::Configured { .. })
+                    {
                         continue;
                     }
                     log_level.set(app.control.snapshot().config.log.level);

@@ -17,12 +17,12 @@
 //! all replicas. Each replica would render the same metatile, although together the tiles are the
 //! work of one.
 
-use super::pick::{Candidate, pick_by};
+use super::pick::{LoadSample, pick_by};
 use crate::hash::{SplitMix64, fnv1a};
 
 /// The key and the bound of a request that belongs together with others.
 #[derive(Clone, Copy, Debug)]
-pub struct Wish {
+pub struct AffinityRequest {
     /// The key that the requests share.
     pub key: u64,
     /// Bound on the load of an upstream, in percent of the mean; at least 100.
@@ -30,12 +30,12 @@ pub struct Wish {
 }
 
 /// Requests that may join their key on an upstream beyond the bound: the rest of a metatile.
-pub const COMPANIONS: u32 = 15;
+pub const AFFINITY_OVERFLOW: u32 = 15;
 
 /// The properties of an upstream that [`pick_near`] needs.
 #[derive(Clone, Copy, Debug)]
-pub struct Neighbour {
-    pub candidate: Candidate,
+pub struct AffinityCandidate {
+    pub load: LoadSample,
     /// Identifies the upstream; the same in every process.
     pub seed: u64,
     /// True if the key is in flight there now.
@@ -43,24 +43,24 @@ pub struct Neighbour {
 }
 
 /// Returns the index of the upstream for a request: a companion within its bound, else the first in
-/// the key's order that is within its own. `neighbour` returns the properties of each index, or
+/// the key's order that is within its own. `candidate` returns the properties of each index, or
 /// `None` to leave it out. `start` is passed to [`pick_by`], in case the loads move meanwhile.
 #[inline]
 pub fn pick_near(
     count: usize,
-    neighbour: impl Fn(usize) -> Option<Neighbour>,
-    wish: Wish,
+    candidate: impl Fn(usize) -> Option<AffinityCandidate>,
+    wish: AffinityRequest,
     start: usize,
 ) -> Option<usize> {
-    let mean = Mean::of((0..count).filter_map(|at| Some(neighbour(at)?.candidate)));
+    let mean = Mean::of((0..count).filter_map(|at| Some(candidate(at)?.load)));
     let mut first: Option<(usize, f64)> = None;
     for at in 0..count {
-        let Some(this) = neighbour(at) else { continue };
-        if this.is_companion && mean.allows(this.candidate, wish.load_percent, COMPANIONS) {
+        let Some(this) = candidate(at) else { continue };
+        if this.is_companion && mean.allows(this.load, wish.load_percent, AFFINITY_OVERFLOW) {
             return Some(at);
         }
-        if mean.allows(this.candidate, wish.load_percent, 0) {
-            let distance = distance(wish.key, this.seed, this.candidate.weight);
+        if mean.allows(this.load, wish.load_percent, 0) {
+            let distance = distance(wish.key, this.seed, this.load.weight);
             if first.is_none_or(|(_, nearest)| distance < nearest) {
                 first = Some((at, distance));
             }
@@ -68,7 +68,7 @@ pub fn pick_near(
     }
     first
         .map(|(at, _)| at)
-        .or_else(|| pick_by(count, |at| Some(neighbour(at)?.candidate), start))
+        .or_else(|| pick_by(count, |at| Some(candidate(at)?.load), start))
 }
 
 /// The total load and weight, the new request included.
@@ -80,7 +80,7 @@ pub struct Mean {
 
 impl Mean {
     /// Returns the mean of these candidates.
-    pub fn of(candidates: impl Iterator<Item = Candidate>) -> Self {
+    pub fn of(candidates: impl Iterator<Item = LoadSample>) -> Self {
         candidates.fold(
             Self {
                 in_flight: 1,
@@ -95,7 +95,7 @@ impl Mean {
 
     /// True if one more request stays within `percent` of the mean, rounded up, and `beyond`. For
     /// whole numbers, `n + 1 <= ceil(x)` is `n < x`.
-    pub fn allows(self, candidate: Candidate, percent: u32, beyond: u32) -> bool {
+    pub fn allows(self, candidate: LoadSample, percent: u32, beyond: u32) -> bool {
         let in_flight = u128::from(candidate.in_flight.saturating_sub(beyond));
         let here = in_flight * u128::from(self.weight) * 100;
         here < u128::from(percent) * u128::from(self.in_flight) * u128::from(candidate.weight)

@@ -25,7 +25,8 @@ impl CapacityNotifier {
         }
     }
 
-    /// Publishes the number of waiters. A waiter must be published before its last search for a slot.
+    /// Publishes the number of waiters. A waiter must be published before its last search for a
+    /// slot.
     pub fn set_waiting(&self, waiting: usize) {
         self.waiting.store(waiting, Ordering::Relaxed);
         fence(Ordering::SeqCst);

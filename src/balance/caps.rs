@@ -11,7 +11,7 @@
 //! wait for a map. The reserve is for requests that must always get in, such as those of an
 //! operator who wants to see why everything is full.
 
-use super::Room;
+use super::{LearnedCap, SlotLimits};
 use crate::config::Priority;
 use crate::ogc::RequestClass;
 
@@ -22,9 +22,9 @@ pub const RESERVE: u32 = 2;
 /// Slots for the quickest requests on top of a learned cap, in percent of it.
 const EXTRA: u32 = 25;
 /// Minimum of the extra slots, because tiles come in twos and threes.
-const LEAST_EXTRA: u32 = 2;
+const MIN_EXTRA: u32 = 2;
 /// Minimum of the slots for heavy requests within a learned cap, whatever their share is.
-const LEAST_HEAVY: u32 = 2;
+const MIN_HEAVY: u32 = 2;
 
 /// The slots of an upstream that a request may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,7 @@ pub enum Demand {
 }
 
 impl Demand {
+    /// Returns the demand of a request of this class and priority.
     pub fn of(class: RequestClass, priority: Priority) -> Self {
         if class.row().is_administration {
             Self::Administration
@@ -62,51 +63,6 @@ pub struct Shares {
     pub heavy: u32,
 }
 
-/// The learned cap of an upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LearnedCap {
-    /// Requests that the upstream handles well at a time.
-    pub cap: u32,
-    /// True if the quickest requests do not queue inside the upstream above the cap.
-    pub has_extra: bool,
-    /// Heavy requests at a time that keep up with the arrivals.
-    pub heavy: u32,
-}
-
-impl LearnedCap {
-    /// Lower bound of a reduced cap, because one long request must not stop everything.
-    const LEAST: u32 = 4;
-    const HEAVY_BITS: u32 = 16;
-
-    /// Encodes it in one word, which is never 0: the heavy slots in the upper half, the cap in the
-    /// lower, and one bit for the extra.
-    pub(super) fn packed(self) -> u32 {
-        let half = (1 << (Self::HEAVY_BITS - 1)) - 1;
-        self.heavy.min(half) << Self::HEAVY_BITS
-            | self.cap.clamp(1, half) << 1
-            | u32::from(self.has_extra)
-    }
-
-    /// Decodes a word; 0 yields `None`.
-    pub(super) fn unpacked(word: u32) -> Option<Self> {
-        let below = word & ((1 << Self::HEAVY_BITS) - 1);
-        (word > 0).then_some(Self {
-            cap: below >> 1,
-            has_extra: below & 1 == 1,
-            heavy: word >> Self::HEAVY_BITS,
-        })
-    }
-
-    /// Returns the cap less an eighth, and less at least one.
-    pub(super) fn lowered(self) -> Self {
-        let lower = self.cap - (self.cap / 8).max(1).min(self.cap);
-        Self {
-            cap: lower.max(Self::LEAST.min(self.cap)),
-            ..self
-        }
-    }
-}
-
 /// An upstream's cap and the shares in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
@@ -116,6 +72,7 @@ pub struct Caps {
 }
 
 impl Caps {
+    /// No cap at all.
     pub const UNLIMITED: Self = Self {
         all: u32::MAX,
         slower: u32::MAX,
@@ -148,11 +105,11 @@ impl Caps {
         let slower = learned.cap.max(1);
         let keeps_up = learned.heavy.min(slower - slower / 4);
         let heavy = part(slower, heavy, 100)
-            .max(LEAST_HEAVY)
+            .max(MIN_HEAVY)
             .min((slower - 1).max(1))
             .max(keeps_up);
         let extra = if learned.has_extra {
-            part(slower, EXTRA, 100).max(LEAST_EXTRA)
+            part(slower, EXTRA, 100).max(MIN_EXTRA)
         } else {
             0
         };
@@ -163,18 +120,22 @@ impl Caps {
         }
     }
 
+    /// Returns the slots for all requests together.
     pub const fn all(&self) -> u32 {
         self.all
     }
 
+    /// Returns the slots for requests that are not of priority 0.
     pub const fn slower(&self) -> u32 {
         self.slower
     }
 
+    /// Returns the slots for heavy requests.
     pub const fn heavy(&self) -> u32 {
         self.heavy
     }
 
+    /// True if there is no cap.
     pub const fn is_unlimited(&self) -> bool {
         self.all == u32::MAX
     }
@@ -195,21 +156,22 @@ impl Caps {
         }
     }
 
+    /// Returns the limits on the slots that a request of this demand may use.
     #[inline]
-    pub const fn room(self, demand: Demand) -> Room {
+    pub const fn slot_limits(self, demand: Demand) -> SlotLimits {
         match demand {
-            Demand::Quick => Room::quick(self.all),
-            Demand::Ordinary => Room {
+            Demand::Quick => SlotLimits::quick(self.all),
+            Demand::Ordinary => SlotLimits {
                 all: self.all,
                 slower: Some(self.slower),
                 heavy: None,
             },
-            Demand::Heavy => Room {
+            Demand::Heavy => SlotLimits {
                 all: self.all,
                 slower: Some(self.slower),
                 heavy: Some(self.heavy),
             },
-            Demand::Administration => Room::quick(self.all.saturating_add(RESERVE)),
+            Demand::Administration => SlotLimits::quick(self.all.saturating_add(RESERVE)),
         }
     }
 }
@@ -230,7 +192,7 @@ mod tests {
     use crate::balance::{Lease, Load};
 
     fn take(load: &Arc<Load>, caps: Caps, demand: Demand) -> Vec<Lease> {
-        std::iter::from_fn(|| load.try_lease(caps.room(demand)))
+        std::iter::from_fn(|| load.try_lease(caps.slot_limits(demand)))
             .take(1000)
             .collect()
     }
@@ -363,7 +325,8 @@ mod tests {
             share in 1..=1024_u32,
         ) {
             let caps = Caps::new(cap, Shares { quick_reserve, heavy }).ramped(share, 1024);
-            prop_assert!(1 <= caps.heavy() && caps.heavy() <= caps.slower() && caps.slower() <= caps.all() && caps.all() <= cap);
+            prop_assert!(1 <= caps.heavy() && caps.heavy() <= caps.slower());
+            prop_assert!(caps.slower() <= caps.all() && caps.all() <= cap);
         }
     }
 }

@@ -28,7 +28,7 @@ struct Note(u64);
 
 impl Note {
     const NONE: Self = Self(0);
-    const MOST: u64 = 0xffff;
+    const MAX: u64 = 0xffff;
 
     fn first(key: u64, seed: u64) -> Self {
         Self((key & !0xffff_ffff) | (short(seed) << 16) | 1)
@@ -43,7 +43,7 @@ impl Note {
     }
 
     fn count(self) -> u64 {
-        self.0 & Self::MOST
+        self.0 & Self::MAX
     }
 
     /// Counts one request more. Returns `None` when the count is full, or when the entry belongs to
@@ -53,7 +53,7 @@ impl Note {
             Self::NONE => Some(Self::first(key, seed)),
             note => {
                 let fits =
-                    note.is_of(key) && note.seed() == short(seed) && note.count() < Self::MOST;
+                    note.is_of(key) && note.seed() == short(seed) && note.count() < Self::MAX;
                 fits.then(|| Self(note.0 + 1))
             }
         }
@@ -172,7 +172,7 @@ mod tests {
     fn a_place_counts_to_its_end_and_no_further() {
         let keys = Arc::new(KeysInFlight::default());
         let noted: Vec<_> = (0..70_000).filter_map(|_| keys.note(KEY, 7)).collect();
-        assert_eq!(noted.len() as u64, Note::MOST);
+        assert_eq!(noted.len() as u64, Note::MAX);
         drop(noted);
         assert!(is_empty(&keys));
     }

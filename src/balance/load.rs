@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::{CapacityNotifier, KeyInFlight, LearnedCap, Slowness, Watched};
+use super::slot_limits::Occupancy;
+use super::{CapacityNotifier, KeyInFlight, LearnedCap, SlotLimits, Slowness, Watched};
 use crate::ogc::RequestClass;
 
 /// Live leases on one upstream. The load outlives snapshots and config reloads, and is the only
@@ -41,103 +42,8 @@ pub struct Load {
 /// Divisor of the weight that one more request has in the mean.
 const ONE_OF: i64 = 16;
 
-/// The bounds on the requests in flight under which another request gets in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
-    /// Bound on all requests.
-    pub all: u32,
-    /// Bound on the requests that are not of the quickest. It applies to all but the quickest
-    /// requests.
-    pub slower: Option<u32>,
-    /// Bound on the heavy requests. It applies to a heavy request, which is also one of the slower.
-    pub heavy: Option<u32>,
-}
-
-impl Room {
-    /// The bounds for one of the quickest requests without a cap.
-    pub const UNLIMITED: Self = Self::quick(u32::MAX);
-
-    /// Returns the bounds for one of the quickest requests.
-    pub const fn quick(cap: u32) -> Self {
-        Self {
-            all: cap,
-            slower: None,
-            heavy: None,
-        }
-    }
-
-    /// Returns the bounds with some more slots.
-    pub const fn and(self, more: u32) -> Self {
-        const fn plus(most: Option<u32>, more: u32) -> Option<u32> {
-            match most {
-                Some(most) => Some(most.saturating_add(more)),
-                None => None,
-            }
-        }
-        Self {
-            all: self.all.saturating_add(more),
-            slower: plus(self.slower, more),
-            heavy: plus(self.heavy, more),
-        }
-    }
-
-    const fn has_place(self, now: Occupancy) -> bool {
-        !now.is_closed()
-            && is_below(now.all(), Some(self.all))
-            && is_below(now.slower(), self.slower)
-            && is_below(now.heavy(), self.heavy)
-    }
-
-    /// Returns the amount that a lease under these bounds adds to the counts.
-    const fn one(self) -> u64 {
-        match (self.slower, self.heavy) {
-            (_, Some(_)) => Occupancy::ONE_HEAVY,
-            (Some(_), None) => Occupancy::ONE_SLOWER,
-            (None, None) => Occupancy::ONE,
-        }
-    }
-}
-
-/// True if a count is below its bound. Even without a cap, a count must not run over into the next
-/// one.
-const fn is_below(count: u32, most: Option<u32>) -> bool {
-    match most {
-        Some(most) => count < most && count < Occupancy::MOST,
-        None => true,
-    }
-}
-
-/// The counts and the closed door in one word: 21 bits for all in flight, 21 for the slower among
-/// them, 21 for the heavy among those, one for the door.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Occupancy(u64);
-
-impl Occupancy {
-    const BITS: u32 = 21;
-    const MOST: u32 = (1 << Self::BITS) - 1;
-    const ONE: u64 = 1;
-    const ONE_SLOWER: u64 = Self::ONE | (1 << Self::BITS);
-    const ONE_HEAVY: u64 = Self::ONE_SLOWER | (1 << (2 * Self::BITS));
-    const CLOSED: u64 = 1 << 63;
-
-    const fn all(self) -> u32 {
-        self.0 as u32 & Self::MOST
-    }
-
-    const fn slower(self) -> u32 {
-        (self.0 >> Self::BITS) as u32 & Self::MOST
-    }
-
-    const fn heavy(self) -> u32 {
-        (self.0 >> (2 * Self::BITS)) as u32 & Self::MOST
-    }
-
-    const fn is_closed(self) -> bool {
-        self.0 & Self::CLOSED != 0
-    }
-}
-
 impl Load {
+    /// Returns the number of live leases.
     pub fn in_flight(&self) -> u32 {
         self.occupancy().all()
     }
@@ -154,35 +60,35 @@ impl Load {
 
     /// Takes a slot if one is free; exact under concurrency. The lease counts as heavy if `room`
     /// has a bound on heavy requests.
-    pub fn try_lease(self: &Arc<Self>, room: Room) -> Option<Lease> {
-        self.enter(room).then(|| Lease {
+    pub fn try_lease(self: &Arc<Self>, limits: SlotLimits) -> Option<Lease> {
+        self.enter(limits).then(|| Lease {
             load: Arc::clone(self),
             is_trial: false,
-            one: room.one(),
+            one: limits.one(),
             _key: None,
         })
     }
 
     /// Takes the only slot of an upstream on trial, even if earlier leases are still running.
-    pub fn try_trial(self: &Arc<Self>, room: Room) -> Option<Lease> {
+    pub fn try_trial(self: &Arc<Self>, limits: SlotLimits) -> Option<Lease> {
         if self.on_trial.swap(true, Ordering::Relaxed) {
             return None;
         }
-        if !self.enter(room) {
+        if !self.enter(limits) {
             self.on_trial.store(false, Ordering::Relaxed);
             return None;
         }
         Some(Lease {
             load: Arc::clone(self),
             is_trial: true,
-            one: room.one(),
+            one: limits.one(),
             _key: None,
         })
     }
 
     /// True if [`Self::try_lease`] would succeed now.
-    pub fn has_room(&self, room: Room) -> bool {
-        room.has_place(self.occupancy())
+    pub fn has_room(&self, limits: SlotLimits) -> bool {
+        limits.has_slot(self.occupancy())
     }
 
     /// Returns the number in flight, unless the door is closed. Both are read at once.
@@ -192,6 +98,7 @@ impl Load {
         (!now.is_closed()).then(|| now.all())
     }
 
+    /// Returns the record of its latencies, compared with those of other upstreams.
     pub fn slowness(&self) -> &Slowness {
         &self.slowness
     }
@@ -205,14 +112,17 @@ impl Load {
         }
     }
 
+    /// True if its trial request is in flight.
     pub fn is_on_trial(&self) -> bool {
         self.on_trial.load(Ordering::Relaxed)
     }
 
+    /// True if the outcome of a request matters.
     pub fn is_in_doubt(&self) -> bool {
         self.in_doubt.load(Ordering::Relaxed)
     }
 
+    /// Sets whether the outcome of a request matters.
     pub fn set_in_doubt(&self, in_doubt: bool) {
         self.in_doubt.store(in_doubt, Ordering::Relaxed);
     }
@@ -223,10 +133,12 @@ impl Load {
         self.word.fetch_or(Occupancy::CLOSED, Ordering::Relaxed);
     }
 
+    /// Opens the door: new requests may enter.
     pub fn open(&self) {
         self.word.fetch_and(!Occupancy::CLOSED, Ordering::Relaxed);
     }
 
+    /// True if no new request may enter.
     pub fn is_closed(&self) -> bool {
         self.occupancy().is_closed()
     }
@@ -236,6 +148,7 @@ impl Load {
         LearnedCap::unpacked(self.learned_cap.load(Ordering::Relaxed))
     }
 
+    /// Sets the learned cap.
     pub fn set_learned_cap(&self, learned: LearnedCap) {
         self.learned_cap.store(learned.packed(), Ordering::Relaxed);
     }
@@ -258,6 +171,7 @@ impl Load {
         Some(Duration::from_micros(known.into()))
     }
 
+    /// Records the time for which a request waited inside the upstream.
     pub fn note_waiting_inside(&self, waited: Duration) {
         let waited = i64::try_from(waited.as_micros())
             .unwrap_or(i64::MAX)
@@ -281,9 +195,9 @@ impl Load {
         Occupancy(self.word.load(Ordering::Relaxed))
     }
 
-    fn enter(&self, room: Room) -> bool {
-        let one = room.one();
-        let entered = |word| room.has_place(Occupancy(word)).then_some(word + one);
+    fn enter(&self, limits: SlotLimits) -> bool {
+        let one = limits.one();
+        let entered = |word| limits.has_slot(Occupancy(word)).then_some(word + one);
         self.word
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, entered)
             .is_ok()
@@ -340,7 +254,7 @@ impl Lease {
 
     /// Returns the number of requests in flight that delay this one, itself included. For one of
     /// the quickest this is all of them, else only the slower, because the quickest are soon done.
-    pub fn company(&self) -> u32 {
+    pub fn concurrency(&self) -> u32 {
         if self.is_quick() {
             self.load.in_flight()
         } else {
@@ -382,7 +296,7 @@ mod tests {
     #[test]
     fn a_lease_counts_while_it_lives() {
         let load = Arc::new(Load::default());
-        let lease = load.try_lease(Room::UNLIMITED);
+        let lease = load.try_lease(SlotLimits::UNLIMITED);
         assert_eq!(load.in_flight(), 1);
         drop(lease);
         assert_eq!(load.in_flight(), 0);
@@ -393,7 +307,7 @@ mod tests {
         let load = Arc::new(Load::default());
         let holder = Arc::clone(&load);
         let panicked = std::thread::spawn(move || {
-            let _lease = holder.try_lease(Room::UNLIMITED);
+            let _lease = holder.try_lease(SlotLimits::UNLIMITED);
             panic!("the holder fails, as this test wants");
         });
         assert!(panicked.join().is_err());
@@ -408,7 +322,7 @@ mod tests {
                 .map(|_| {
                     scope.spawn(|| {
                         (0..100)
-                            .map(|_| load.try_lease(Room::quick(50)))
+                            .map(|_| load.try_lease(SlotLimits::quick(50)))
                             .collect::<Vec<_>>()
                     })
                 })
@@ -426,10 +340,10 @@ mod tests {
     #[test]
     fn one_trial_at_a_time_beside_whatever_still_runs() {
         let load = Arc::new(Load::default());
-        let _from_before = load.try_lease(Room::UNLIMITED);
-        let trial = load.try_trial(Room::UNLIMITED).unwrap();
+        let _from_before = load.try_lease(SlotLimits::UNLIMITED);
+        let trial = load.try_trial(SlotLimits::UNLIMITED).unwrap();
         assert!(trial.is_trial() && load.is_on_trial());
-        assert!(load.try_trial(Room::UNLIMITED).is_none());
+        assert!(load.try_trial(SlotLimits::UNLIMITED).is_none());
         drop(trial);
         assert_eq!((load.in_flight(), load.is_on_trial()), (1, false));
     }
@@ -437,9 +351,9 @@ mod tests {
     #[test]
     fn a_trial_that_is_decided_runs_on_and_makes_room_for_another() {
         let load = Arc::new(Load::default());
-        let mut trial = load.try_trial(Room::UNLIMITED).unwrap();
+        let mut trial = load.try_trial(SlotLimits::UNLIMITED).unwrap();
         assert!(trial.end_trial() && !trial.end_trial() && !trial.is_trial());
-        let next = load.try_trial(Room::UNLIMITED).unwrap();
+        let next = load.try_trial(SlotLimits::UNLIMITED).unwrap();
         drop(trial);
         assert_eq!(
             (load.in_flight(), load.is_on_trial()),
@@ -453,15 +367,15 @@ mod tests {
     #[test]
     fn a_trial_that_finds_the_upstream_full_is_not_taken() {
         let load = Arc::new(Load::default());
-        let _full = load.try_lease(Room::quick(1));
-        assert!(load.try_trial(Room::quick(1)).is_none());
+        let _full = load.try_lease(SlotLimits::quick(1));
+        assert!(load.try_trial(SlotLimits::quick(1)).is_none());
         assert!(!load.is_on_trial());
     }
 
     #[test]
     fn heavy_requests_have_a_share_and_light_ones_the_rest() {
         let load = Arc::new(Load::default());
-        let heavy = Room {
+        let heavy = SlotLimits {
             all: 4,
             slower: Some(4),
             heavy: Some(1),
@@ -469,10 +383,10 @@ mod tests {
         let first = load.try_lease(heavy).unwrap();
         assert!(load.try_lease(heavy).is_none(), "the share is taken");
         let _light: Vec<_> = (0..3)
-            .map(|_| load.try_lease(Room::quick(4)).unwrap())
+            .map(|_| load.try_lease(SlotLimits::quick(4)).unwrap())
             .collect();
         assert!(
-            load.try_lease(Room::quick(4)).is_none(),
+            load.try_lease(SlotLimits::quick(4)).is_none(),
             "everything is taken"
         );
         assert_eq!((load.in_flight(), load.heavy_in_flight()), (4, 1));
@@ -489,9 +403,9 @@ mod tests {
             counter.fetch_add(1, Ordering::Relaxed);
         }));
         load.attach(&notifier);
-        drop(load.try_lease(Room::UNLIMITED));
+        drop(load.try_lease(SlotLimits::UNLIMITED));
         notifier.set_waiting(1);
-        let lease = load.try_lease(Room::UNLIMITED);
+        let lease = load.try_lease(SlotLimits::UNLIMITED);
         assert_eq!(rung.load(Ordering::Relaxed), 0);
         drop(lease);
         assert_eq!(rung.load(Ordering::Relaxed), 1);
@@ -535,14 +449,15 @@ mod tests {
     #[test]
     fn nobody_passes_a_closed_door_and_who_is_inside_may_leave() {
         let load = Arc::new(Load::default());
-        let inside = load.try_lease(Room {
+        let inside = load.try_lease(SlotLimits {
             all: 9,
             slower: Some(9),
             heavy: Some(9),
         });
         load.close();
         assert!(
-            load.try_lease(Room::UNLIMITED).is_none() && load.try_trial(Room::UNLIMITED).is_none()
+            load.try_lease(SlotLimits::UNLIMITED).is_none()
+                && load.try_trial(SlotLimits::UNLIMITED).is_none()
         );
         assert_eq!(
             (load.in_flight(), load.heavy_in_flight(), load.is_closed()),
@@ -551,13 +466,13 @@ mod tests {
         drop(inside);
         assert_eq!(load.in_flight(), 0);
         load.open();
-        assert!(load.try_lease(Room::UNLIMITED).is_some());
+        assert!(load.try_lease(SlotLimits::UNLIMITED).is_some());
     }
 
     #[test]
     fn the_quickest_find_what_is_kept_for_them_and_the_counts_do_not_run_into_each_other() {
         let load = Arc::new(Load::default());
-        let slower = Room {
+        let slower = SlotLimits {
             all: 8,
             slower: Some(4),
             heavy: None,
@@ -565,7 +480,7 @@ mod tests {
         let maps: Vec<_> = std::iter::from_fn(|| load.try_lease(slower))
             .take(100)
             .collect();
-        let tiles: Vec<_> = std::iter::from_fn(|| load.try_lease(Room::quick(8)))
+        let tiles: Vec<_> = std::iter::from_fn(|| load.try_lease(SlotLimits::quick(8)))
             .take(100)
             .collect();
         assert_eq!((maps.len(), tiles.len()), (4, 4));
@@ -573,7 +488,7 @@ mod tests {
         assert!(
             load.try_lease(slower).is_none()
                 && load
-                    .try_lease(Room {
+                    .try_lease(SlotLimits {
                         heavy: Some(1),
                         ..slower
                     })

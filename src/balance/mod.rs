@@ -5,14 +5,20 @@ mod affinity;
 mod capacity_notifier;
 mod caps;
 mod keys_in_flight;
+mod learned_cap;
 mod load;
 mod pick;
+mod slot_limits;
 mod slowness;
 
-pub use affinity::{COMPANIONS, Mean, Neighbour, Wish, pick_near, seed_of};
+pub use affinity::{
+    AFFINITY_OVERFLOW, AffinityCandidate, AffinityRequest, Mean, pick_near, seed_of,
+};
 pub use capacity_notifier::CapacityNotifier;
-pub use caps::{Caps, Demand, LearnedCap, RESERVE, Shares};
+pub use caps::{Caps, Demand, RESERVE, Shares};
 pub use keys_in_flight::{KeyInFlight, KeysInFlight, Whereabouts};
-pub use load::{Lease, Load, Room, Watch};
-pub use pick::{Candidate, pick, pick_by};
+pub use learned_cap::LearnedCap;
+pub use load::{Lease, Load, Watch};
+pub use pick::{LoadSample, pick, pick_by};
+pub use slot_limits::SlotLimits;
 pub use slowness::{REVIEW, Slowness, WHOLE, Watched, review};

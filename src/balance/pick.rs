@@ -17,13 +17,13 @@ use std::cmp::Ordering;
 
 /// The values on which the choice depends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Candidate {
+pub struct LoadSample {
     pub in_flight: u32,
     /// Weight relative to the others, in any unit, at least 1.
     pub weight: u32,
 }
 
-impl Candidate {
+impl LoadSample {
     /// Compares `(in_flight + 1) / weight` without dividing. The products are at most 2^32 * 2^32,
     /// so they cannot overflow.
     #[inline]
@@ -35,23 +35,23 @@ impl Candidate {
 }
 
 /// Returns the index of the cheapest candidate; among equals, `start` decides.
-pub fn pick(candidates: &[Candidate], start: usize) -> Option<usize> {
+pub fn pick(candidates: &[LoadSample], start: usize) -> Option<usize> {
     pick_by(candidates.len(), |at| Some(candidates[at]), start)
 }
 
-/// Picks as [`pick`] does, without a slice. `candidate` returns the candidate of each index, or
+/// Picks as [`pick`] does, without a slice. `sample` returns the load at each index, or
 /// `None` to leave it out. It is called twice per index only when there are more equals than
 /// [`Equals`] notes.
 #[inline]
 pub fn pick_by(
     count: usize,
-    candidate: impl Fn(usize) -> Option<Candidate>,
+    sample: impl Fn(usize) -> Option<LoadSample>,
     start: usize,
 ) -> Option<usize> {
-    let mut best: Option<Candidate> = None;
+    let mut best: Option<LoadSample> = None;
     let mut equals = Equals::default();
     for at in 0..count {
-        let Some(this) = candidate(at) else { continue };
+        let Some(this) = sample(at) else { continue };
         match best.map_or(Ordering::Less, |best| this.compare_cost(best)) {
             Ordering::Less => {
                 best = Some(this);
@@ -65,8 +65,7 @@ pub fn pick_by(
     if let Some(at) = equals.whose_turn(start) {
         return Some(at);
     }
-    let is_equal =
-        |at: &usize| candidate(*at).is_some_and(|this| this.compare_cost(cheapest).is_eq());
+    let is_equal = |at: &usize| sample(*at).is_some_and(|this| this.compare_cost(cheapest).is_eq());
     // If the loads moved meanwhile and fewer equals are left than were counted, the first is still
     // as good as any.
     (equals.first()..count)
@@ -78,13 +77,13 @@ pub fn pick_by(
 /// The candidates of the lowest cost, kept so that the choice among them needs no second scan.
 #[derive(Default)]
 struct Equals {
-    noted: [u32; Self::MOST_NOTED],
+    noted: [u32; Self::MAX_NOTED],
     count: usize,
 }
 
 impl Equals {
     /// Equals that are noted; more than most clusters have upstreams.
-    const MOST_NOTED: usize = 32;
+    const MAX_NOTED: usize = 32;
 
     #[inline]
     fn begin_with(&mut self, at: usize) {
@@ -109,7 +108,7 @@ impl Equals {
     fn whose_turn(&self, start: usize) -> Option<usize> {
         match self.count {
             1 => Some(self.first()),
-            count if count <= Self::MOST_NOTED => Some(self.noted[start % count] as usize),
+            count if count <= Self::MAX_NOTED => Some(self.noted[start % count] as usize),
             _ => None,
         }
     }
@@ -120,13 +119,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn candidate(in_flight: u32, weight: u32) -> Candidate {
-        Candidate { in_flight, weight }
+    fn candidate(in_flight: u32, weight: u32) -> LoadSample {
+        LoadSample { in_flight, weight }
     }
 
     /// The definition, written the slow way.
-    fn cheapest(candidates: &[Candidate]) -> Vec<usize> {
-        let costs_at_most = |a: &Candidate, b: &Candidate| {
+    fn cheapest(candidates: &[LoadSample]) -> Vec<usize> {
+        let costs_at_most = |a: &LoadSample, b: &LoadSample| {
             u128::from(a.in_flight + 1) * u128::from(b.weight)
                 <= u128::from(b.in_flight + 1) * u128::from(a.weight)
         };
@@ -136,7 +135,7 @@ mod tests {
     }
 
     /// Returns every world of `len` candidates with up to three in flight and one of three weights.
-    fn small_worlds(len: u32) -> impl Iterator<Item = Vec<Candidate>> {
+    fn small_worlds(len: u32) -> impl Iterator<Item = Vec<LoadSample>> {
         (0..12_usize.pow(len)).map(move |mut code| {
             let mut digit = |base: usize| {
                 let digit = code % base;
@@ -222,7 +221,7 @@ mod tests {
 
     #[test]
     fn more_equals_than_are_noted_share_evenly_too() {
-        let world = vec![candidate(0, 100); 3 * Equals::MOST_NOTED];
+        let world = vec![candidate(0, 100); 3 * Equals::MAX_NOTED];
         let mut picks: Vec<_> = (0..world.len())
             .filter_map(|start| pick(&world, start))
             .collect();
@@ -236,7 +235,8 @@ mod tests {
             world in prop::collection::vec((0..5000_u32, 1..=1_024_000_u32), 1..40),
             start in any::<usize>(),
         ) {
-            let world: Vec<_> = world.into_iter().map(|(in_flight, weight)| candidate(in_flight, weight)).collect();
+            let sample = |(in_flight, weight)| candidate(in_flight, weight);
+            let world: Vec<_> = world.into_iter().map(sample).collect();
             let at = pick(&world, start).expect("the world is not empty");
             prop_assert!(cheapest(&world).contains(&at));
         }
@@ -258,7 +258,10 @@ mod tests {
         }
 
         #[test]
-        fn equal_weights_never_differ_by_more_than_one(count in 1..20_usize, requests in 0..500_usize) {
+        fn equal_weights_never_differ_by_more_than_one(
+            count in 1..20_usize,
+            requests in 0..500_usize,
+        ) {
             let loads = fill(&vec![100; count], requests);
             let (least, most) = (loads.iter().min().copied(), loads.iter().max().copied());
             prop_assert!(most.unwrap_or(0) - least.unwrap_or(0) <= 1);

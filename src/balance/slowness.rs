@@ -6,7 +6,7 @@
 //! counts requests and not time. Times to the first byte are therefore compared:
 //!
 //! ```text
-//!   answers, requests without one --> per class: mean logarithm, weight, company      one word each, in `Load`
+//!   answers, requests without one --> per class: mean logarithm, weight, concurrency  one word each, in `Load`
 //!   every REVIEW: each upstream against each peer, class by class --> how much slower --> its part of its weight
 //! ```
 //!
@@ -19,7 +19,7 @@
 //! * An upstream is slow if it is slower than the middle of its peers, with confidence. At most
 //!   half of a cluster can therefore be slow, and a slowdown of all upstreams is attributed to
 //!   none.
-//! * The share is never less than [`LEAST_SHARE`], and old evidence loses weight. About once in
+//! * The share is never less than [`MIN_SHARE`], and old evidence loses weight. About once in
 //!   [`TRIAL_PAUSE`], an upstream with a reduced share is next for a light request, or half as
 //!   often for another if no light ones come. While such a trial goes well, the next follows at
 //!   once, so a recovery is noticed in seconds.
@@ -41,7 +41,7 @@ const TRIAL_PAUSE: Duration = Duration::from_secs(1);
 /// The whole weight, in the unit of shares.
 pub const WHOLE: u32 = 1024;
 /// Least part of its weight that an upstream keeps.
-const LEAST_SHARE: f64 = 1.0 / 16.0;
+const MIN_SHARE: f64 = 1.0 / 16.0;
 /// Slowness that is tolerated, as a logarithm: nearly twice.
 const TOLERATED: f64 = 0.6;
 /// Steepness with which the share falls above that.
@@ -60,7 +60,7 @@ const CONFIDENCE: f64 = 1.2;
 /// Weight below which a comparison has no result.
 const COMPARABLE: f64 = 4.0;
 /// Most upstreams that are compared with each other. Beyond them, only the first are compared.
-const MOST_COMPARED: usize = 64;
+const MAX_COMPARED: usize = 64;
 
 /// The evidence about one class at one upstream, in one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -68,7 +68,7 @@ struct Evidence {
     /// Mean logarithm of seconds to the first byte.
     log: f64,
     /// Mean logarithm of the requests in flight when it was sent.
-    company: f64,
+    concurrency: f64,
     weight: f64,
 }
 
@@ -89,7 +89,7 @@ impl Evidence {
         let weight = (self.weight * Self::WEIGHT_UNIT)
             .round()
             .clamp(0.0, (1 << 20) as f64 - 1.0) as u64;
-        mean(self.log) | mean(self.company) << Self::BITS | weight << (2 * Self::BITS)
+        mean(self.log) | mean(self.concurrency) << Self::BITS | weight << (2 * Self::BITS)
     }
 
     fn unpacked(word: u64) -> Self {
@@ -100,7 +100,7 @@ impl Evidence {
         }
         Self {
             log: mean(word),
-            company: mean(word >> Self::BITS),
+            concurrency: mean(word >> Self::BITS),
             weight,
         }
     }
@@ -113,7 +113,7 @@ impl Evidence {
         let mean = |one: f64, two: f64| (one * self.weight + two * other.weight) / weight;
         Self {
             log: mean(self.log, other.log),
-            company: mean(self.company, other.company),
+            concurrency: mean(self.concurrency, other.concurrency),
             weight,
         }
     }
@@ -221,11 +221,11 @@ impl Slowness {
 
     /// Learns the time to the first byte of a good answer, with its number of concurrent requests,
     /// itself included.
-    pub fn learn(&self, class: RequestClass, company: u32, took: Duration) {
+    pub fn learn(&self, class: RequestClass, concurrency: u32, took: Duration) {
         let log = log_seconds(micros(took));
         let one = Evidence {
             log,
-            company: f64::from(company.max(1)).ln(),
+            concurrency: f64::from(concurrency.max(1)).ln(),
             weight: 1.0,
         };
         let update = |word| Some(Evidence::unpacked(word).with(one).at_most(MEMORY).packed());
@@ -305,14 +305,14 @@ impl Slowness {
         if count == 0 || (known.weight > 0.0 && log <= known.log) {
             return known;
         }
-        let company = if known.weight > 0.0 {
-            known.company
+        let concurrency = if known.weight > 0.0 {
+            known.concurrency
         } else {
             (count as f64).ln()
         };
         known.with(Evidence {
             log,
-            company,
+            concurrency,
             weight: UNANSWERED * count as f64,
         })
     }
@@ -320,7 +320,7 @@ impl Slowness {
     fn conclude(&self, slower: f64, now: Instant) {
         let share = (-STEEPNESS * (slower - TOLERATED))
             .exp()
-            .clamp(LEAST_SHARE, 1.0);
+            .clamp(MIN_SHARE, 1.0);
         let share = (share * f64::from(WHOLE)).round() as u64;
         if share < u64::from(WHOLE) && self.share() == WHOLE {
             self.next_trial
@@ -344,12 +344,12 @@ fn log_seconds(micros: u64) -> f64 {
 /// Compares `peers` with each other, if this was not done a moment ago. They must come in the same
 /// order every time.
 pub fn review<'a>(peers: impl Iterator<Item = &'a Slowness>, now: Instant) {
-    let mut peers = peers.take(MOST_COMPARED);
+    let mut peers = peers.take(MAX_COMPARED);
     let Some(first) = peers.next() else { return };
     let Some(passed) = first.begin_review(now) else {
         return;
     };
-    let mut compared = [first; MOST_COMPARED];
+    let mut compared = [first; MAX_COMPARED];
     let mut count = 1;
     for peer in peers {
         compared[count] = peer;
@@ -362,7 +362,7 @@ fn compare(peers: &[&Slowness], passed: Duration, now: Instant) {
     let kept = 0.5_f64.powf(passed.as_secs_f64() / HALF_LIFE.as_secs_f64());
     peers.iter().for_each(|peer| peer.age(kept));
     for (at, one) in peers.iter().enumerate() {
-        let mut found = [0.0_f64; MOST_COMPARED];
+        let mut found = [0.0_f64; MAX_COMPARED];
         let mut count = 0;
         for (_, other) in peers.iter().enumerate().filter(|(other, _)| *other != at) {
             if let Some(slower) = slower_than(one, other, now) {
@@ -385,234 +385,22 @@ fn compare(peers: &[&Slowness], passed: Duration, now: Instant) {
 
 /// Returns the least slowness of `one`, as a logarithm; `None` if there is too little to compare.
 fn slower_than(one: &Slowness, other: &Slowness, now: Instant) -> Option<f64> {
-    let (mut weight, mut longer, mut company) = (0.0, 0.0, 0.0);
+    let (mut weight, mut longer, mut concurrency) = (0.0, 0.0, 0.0);
     for class in RequestClass::ALL {
         let (here, there) = (one.now_known(class, now), other.now_known(class, now));
         if here.weight > 0.0 && there.weight > 0.0 {
             let both = here.weight * there.weight / (here.weight + there.weight);
             weight += both;
             longer += both * (here.log - there.log);
-            company += both * (here.company - there.company);
+            concurrency += both * (here.concurrency - there.concurrency);
         }
     }
     if weight < COMPARABLE {
         return None;
     }
-    let (longer, company) = (longer / weight, company / weight);
-    Some(longer - company.max(0.0) - CONFIDENCE * SPREAD / weight.sqrt())
+    let (longer, concurrency) = (longer / weight, concurrency / weight);
+    Some(longer - concurrency.max(0.0) - CONFIDENCE * SPREAD / weight.sqrt())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use RequestClass::{Map, Tile};
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    /// Upstreams and a clock.
-    struct World {
-        peers: Vec<Slowness>,
-        now: Instant,
-    }
-
-    impl World {
-        fn of(count: usize) -> Self {
-            Self {
-                peers: (0..count).map(|_| Slowness::default()).collect(),
-                now: Instant::now(),
-            }
-        }
-
-        fn pass(&mut self, time: Duration) {
-            self.now += time;
-            review(self.peers.iter(), self.now);
-        }
-
-        fn answer(&self, at: usize, class: RequestClass, company: u32, millis: u64) {
-            self.peers[at].learn(class, company, Duration::from_millis(millis));
-        }
-
-        /// Serves twenty tiles and five maps a second at each upstream. They take `times` as long
-        /// as they should, with `company` others in flight.
-        fn serve(&mut self, seconds: u64, times: &[u64], company: &[u32]) {
-            for tick in 0..seconds * 20 {
-                for at in 0..self.peers.len() {
-                    // The times of one class differ: three to thirteen milliseconds, and so on.
-                    let spread = 3 + (tick * 7 + at as u64) % 11;
-                    self.answer(at, Tile, company[at], spread * times[at]);
-                    if tick % 4 == 0 {
-                        self.answer(at, Map, company[at], spread * 40 * times[at]);
-                    }
-                }
-                self.pass(SECOND / 20);
-            }
-        }
-
-        fn shares(&self) -> Vec<u32> {
-            self.peers.iter().map(Slowness::share).collect()
-        }
-    }
-
-    #[test]
-    fn equals_have_their_whole_weight_with_few_answers_and_with_many() {
-        let mut world = World::of(3);
-        for _ in 0..30 {
-            world.serve(1, &[1, 1, 1], &[3, 3, 3]);
-            assert_eq!(world.shares(), [WHOLE; 3]);
-        }
-    }
-
-    #[test]
-    fn one_that_is_ten_times_slower_has_an_eighth_within_two_seconds_and_the_others_all() {
-        let mut world = World::of(3);
-        world.serve(10, &[1, 1, 1], &[3, 3, 3]);
-        world.serve(2, &[10, 1, 1], &[3, 3, 3]);
-        let shares = world.shares();
-        assert!(
-            shares[0] <= WHOLE / 8 && shares[1..] == [WHOLE; 2],
-            "{shares:?}"
-        );
-        world.serve(3, &[1, 1, 1], &[3, 3, 3]);
-        assert_eq!(world.shares(), [WHOLE; 3], "and all of it soon after");
-    }
-
-    #[test]
-    fn a_replica_alone_and_half_of_a_cluster_that_slows_down_keep_their_weight() {
-        let mut alone = World::of(1);
-        alone.serve(5, &[10], &[3]);
-        assert_eq!(alone.shares(), [WHOLE]);
-        let mut shared = World::of(4);
-        shared.serve(10, &[1, 1, 1, 1], &[3, 3, 3, 3]);
-        shared.serve(5, &[10, 10, 10, 10], &[3, 3, 3, 3]);
-        assert_eq!(
-            shared.shares(),
-            [WHOLE; 4],
-            "what slows down all is nobody's own"
-        );
-        let mut most = World::of(3);
-        most.serve(5, &[10, 10, 1], &[3, 3, 3]);
-        assert_eq!(
-            most.shares(),
-            [WHOLE; 3],
-            "two of three are not the exception"
-        );
-    }
-
-    #[test]
-    fn more_work_is_not_slowness() {
-        let mut world = World::of(3);
-        // It has four times as many in flight, and takes four times as long.
-        world.serve(10, &[4, 1, 1], &[12, 3, 3]);
-        assert_eq!(world.shares(), [WHOLE; 3]);
-    }
-
-    #[test]
-    fn another_mix_of_classes_is_not_slowness() {
-        let mut world = World::of(3);
-        for tick in 0..400_u64 {
-            // The first draws only maps, the others mostly tiles.
-            world.answer(0, Map, 3, 300);
-            for at in 1..3 {
-                world.answer(at, Tile, 3, 8);
-                if tick % 10 == 0 {
-                    world.answer(at, Map, 3, 300);
-                }
-            }
-            world.pass(SECOND / 20);
-        }
-        assert_eq!(world.shares(), [WHOLE; 3]);
-    }
-
-    #[test]
-    fn a_few_slow_answers_are_chance() {
-        let mut world = World::of(3);
-        world.serve(10, &[1, 1, 1], &[3, 3, 3]);
-        (0..3).for_each(|_| world.answer(0, Map, 3, 6000));
-        world.pass(SECOND / 10);
-        assert_eq!(world.shares(), [WHOLE; 3]);
-    }
-
-    #[test]
-    fn ten_answers_of_each_are_too_few_to_believe_in_three_times_slower() {
-        let mut world = World::of(3);
-        for _ in 0..10 {
-            (0..3).for_each(|at| world.answer(at, Tile, 3, if at == 0 { 24 } else { 8 }));
-        }
-        world.pass(SECOND);
-        assert_eq!(world.shares(), [WHOLE; 3]);
-    }
-
-    #[test]
-    fn requests_that_get_no_answer_show_within_half_a_second() {
-        let mut world = World::of(3);
-        world.serve(10, &[1, 1, 1], &[3, 3, 3]);
-        let stuck: Vec<Watched> = (0..5)
-            .map(|_| world.peers[0].begin(Tile, world.now))
-            .collect();
-        for _ in 0..5 {
-            (1..3).for_each(|at| world.answer(at, Tile, 3, 8));
-            world.pass(SECOND / 10);
-        }
-        assert!(world.shares()[0] < WHOLE / 2, "{:?}", world.shares());
-        stuck
-            .into_iter()
-            .for_each(|stuck| world.peers[0].end(stuck));
-        assert_eq!(world.peers[0].unanswered[Tile].waiting(7), (0, 0));
-    }
-
-    #[test]
-    fn who_gets_less_has_a_trial_a_second_and_the_next_at_once_while_they_go_well() {
-        let mut world = World::of(3);
-        assert!(
-            !world.peers[0].take_trial(true, world.now),
-            "who gets all needs none"
-        );
-        world.serve(5, &[10, 1, 1], &[3, 3, 3]);
-        world.now += 2 * SECOND;
-        assert!(
-            world.peers[0].take_trial(true, world.now)
-                && !world.peers[0].take_trial(true, world.now + SECOND / 2)
-        );
-        world.answer(0, Tile, 3, 80);
-        assert!(
-            !world.peers[0].take_trial(true, world.now + SECOND / 2),
-            "as slow as it was"
-        );
-        world.answer(0, Tile, 3, 8);
-        assert!(
-            world.peers[0].take_trial(false, world.now),
-            "as quick as its peers"
-        );
-        let later = world.now + SECOND + SECOND / 2;
-        assert!(
-            !world.peers[0].take_trial(false, later) && world.peers[0].take_trial(true, later),
-            "light ones first"
-        );
-    }
-
-    #[test]
-    fn a_belief_without_evidence_ends_by_itself() {
-        let mut world = World::of(3);
-        world.serve(5, &[10, 1, 1], &[3, 3, 3]);
-        assert_eq!(world.shares()[0], 64);
-        (0..600).for_each(|_| world.pass(SECOND / 10));
-        assert_eq!(world.shares(), [WHOLE; 3]);
-    }
-
-    #[test]
-    fn unanswered_requests_keep_count_and_age_whatever_the_clock_says() {
-        let unanswered = Unanswered::default();
-        let sent = [u64::MAX >> 21, 5, 1 << 43];
-        sent.iter().for_each(|sent| unanswered.begin(*sent));
-        sent.iter().for_each(|sent| unanswered.end(*sent));
-        assert_eq!(unanswered.waiting(77), (0, 0));
-        unanswered.begin(1000);
-        unanswered.begin(3000);
-        assert_eq!(unanswered.waiting(5000), (2, 3000));
-        assert_eq!(
-            unanswered.waiting(500),
-            (2, 0),
-            "sent by a clock that is ahead"
-        );
-    }
-}
+mod tests;

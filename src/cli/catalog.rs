@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::args::CatalogOrder;
-use super::client::Client;
+use super::client::AdminClient;
 use super::exit::{Exit, Failure};
 use super::humanize::took;
 use super::table::{Side, aligned};
@@ -13,7 +13,7 @@ use crate::control::PastRoll;
 
 pub(super) fn run(
     order: &CatalogOrder,
-    client: &Client,
+    client: &AdminClient,
     out: &mut dyn Write,
 ) -> Result<Exit, Failure> {
     match order {

@@ -85,7 +85,7 @@ fn examine_all(config: Arc<Config>) -> Result<Vec<Examined>, Failure> {
             // Nothing answers there, so nothing more can be checked.
             Outcome::Failure(Cause::Connect(_)) => (None, None),
             Outcome::Success | Outcome::Busy | Outcome::Failure(_) => (
-                prober.catalog_number(&upstream, &config).await,
+                prober.update_sequence(&upstream, &config).await,
                 prober.try_credentials(&upstream, &config).await,
             ),
         };

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
-use super::endpoint::Target;
+use super::endpoint::AdminEndpoint;
 use super::exit::Failure;
 use crate::admin::MARK;
 use crate::admin::answers::{
@@ -20,8 +20,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(35);
 
 /// A client of the admin endpoint.
 #[derive(Debug)]
-pub(super) struct Client {
-    target: Target,
+pub(super) struct AdminClient {
+    target: AdminEndpoint,
     agent: Agent,
 }
 
@@ -33,8 +33,8 @@ pub(super) enum NotOrdered {
     Failed(Failure),
 }
 
-impl Client {
-    pub(super) fn new(target: Target) -> Self {
+impl AdminClient {
+    pub(super) fn new(target: AdminEndpoint) -> Self {
         let config = Agent::config_builder()
             // The admin endpoint is reached directly, even if the environment configures a web
             // proxy.

@@ -16,7 +16,7 @@ const DEFAULT_ADMIN: &str = "127.0.0.1:9090";
 
 /// The admin address and its token.
 #[derive(Debug, PartialEq)]
-pub(super) struct Target {
+pub(super) struct AdminEndpoint {
     pub(super) address: String,
     pub(super) token: Option<String>,
 }
@@ -29,7 +29,7 @@ struct Written {
     token_variable: Option<String>,
 }
 
-pub(super) fn find(endpoint: &Endpoint) -> Result<Target, Failure> {
+pub(super) fn find(endpoint: &Endpoint) -> Result<AdminEndpoint, Failure> {
     let written = read_config(endpoint.config.as_deref())?;
     let address = match (&endpoint.admin, written.admin) {
         (Some(given), _) => checked(given)?,
@@ -47,7 +47,7 @@ pub(super) fn find(endpoint: &Endpoint) -> Result<Target, Failure> {
         (None, None, Some(variable)) => std::env::var(variable).ok(),
         (None, None, None) => None,
     };
-    Ok(Target { address, token })
+    Ok(AdminEndpoint { address, token })
 }
 
 /// Reads the configuration. A named file must exist; the default one need not.
@@ -146,7 +146,7 @@ mod tests {
         let target = find(&endpoint(None, Some(path))).unwrap();
         assert_eq!(
             target,
-            Target {
+            AdminEndpoint {
                 address: "10.0.0.5:9191".to_owned(),
                 token: Some("s3cret".to_owned())
             }

@@ -34,7 +34,7 @@ use std::sync::Arc;
 use clap::Parser;
 
 use args::{Arguments, Command};
-use client::Client;
+use client::AdminClient;
 use exit::{Exit, Failure};
 
 use crate::app::{self, RunOptions};
@@ -66,7 +66,7 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(command: &Command, out: &mut dyn Write) -> Result<Exit, Failure> {
-    let client = |endpoint| endpoint::find(endpoint).map(Client::new);
+    let client = |endpoint| endpoint::find(endpoint).map(AdminClient::new);
     match command {
         Command::Run(_) => unreachable!("serving prints no result: it is not dispatched"),
         Command::Demo(options) => demo::run(options, out),

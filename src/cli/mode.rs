@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::args;
-use super::client::{Client, NotOrdered};
+use super::client::{AdminClient, NotOrdered};
 use super::exit::{Exit, Failure};
 use crate::admin::answers::{Mode, ModeOrder, ModeOrdered, Upstream};
 
@@ -14,7 +14,7 @@ const LOOK: Duration = Duration::from_millis(500);
 
 pub(super) fn drain(
     options: &args::Drain,
-    client: &Client,
+    client: &AdminClient,
     out: &mut dyn Write,
 ) -> Result<Exit, Failure> {
     let name = &options.upstream.name;
@@ -31,7 +31,7 @@ pub(super) fn drain(
 
 pub(super) fn ready(
     options: &args::Ready,
-    client: &Client,
+    client: &AdminClient,
     out: &mut dyn Write,
 ) -> Result<Exit, Failure> {
     let name = &options.upstream.name;
@@ -46,7 +46,7 @@ pub(super) fn ready(
 
 pub(super) fn maintenance(
     options: &args::Maintenance,
-    client: &Client,
+    client: &AdminClient,
     out: &mut dyn Write,
 ) -> Result<Exit, Failure> {
     let name = &options.upstream.name;
@@ -59,8 +59,18 @@ pub(super) fn maintenance(
     Ok(Exit::Success)
 }
 
-fn order(client: &Client, name: &str, mode: Mode, force: bool) -> Result<ModeOrdered, Failure> {
-    client.order_mode(name, &ModeOrder { mode, force, by: operator() }).map_err(|refused| match refused {
+fn order(
+    client: &AdminClient,
+    name: &str,
+    mode: Mode,
+    force: bool,
+) -> Result<ModeOrdered, Failure> {
+    let order = ModeOrder {
+        mode,
+        force,
+        by: operator(),
+    };
+    client.order_mode(name, &order).map_err(|refused| match refused {
         NotOrdered::LastServing(reason) => Failure::new(reason).help(
             "--force takes it out anyway; these requests then get errors until it, or another one that serves them, is ready",
         ),
@@ -91,7 +101,7 @@ fn prospect(upstream: &Upstream) -> String {
     )
 }
 
-fn find_upstream(client: &Client, name: &str) -> Result<Upstream, Failure> {
+fn find_upstream(client: &AdminClient, name: &str) -> Result<Upstream, Failure> {
     let found = client
         .status()?
         .upstreams
@@ -104,7 +114,7 @@ fn find_upstream(client: &Client, name: &str) -> Result<Upstream, Failure> {
 fn wait_until_idle(
     name: &str,
     limit: Duration,
-    client: &Client,
+    client: &AdminClient,
     out: &mut dyn Write,
 ) -> Result<Exit, Failure> {
     let deadline = Instant::now() + limit;

@@ -2,11 +2,11 @@
 
 use std::io::Write;
 
-use super::client::Client;
+use super::client::AdminClient;
 use super::exit::{Exit, Failure};
 use crate::admin::answers::Reload;
 
-pub(super) fn run(client: &Client, out: &mut dyn Write) -> Result<Exit, Failure> {
+pub(super) fn run(client: &AdminClient, out: &mut dyn Write) -> Result<Exit, Failure> {
     match client.reload_config()? {
         Reload::Applied { revision, changes } => {
             writeln!(out, "configuration {revision} is in force")?;

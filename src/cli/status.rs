@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::args;
-use super::client::Client;
+use super::client::AdminClient;
 use super::exit::{Exit, Failure};
 use super::freshness::{self, first_line};
 use super::humanize::span;
@@ -23,7 +23,7 @@ const CLEAR: &str = "\x1b[2J\x1b[H";
 
 pub(super) fn run(
     options: &args::Status,
-    client: &Client,
+    client: &AdminClient,
     out: &mut dyn Write,
 ) -> Result<Exit, Failure> {
     if options.watch {
@@ -46,7 +46,7 @@ pub(super) fn run(
 }
 
 /// Repeats until Ctrl-C. An error is shown and does not end the loop: geofront may be restarting.
-fn watch(client: &Client, out: &mut dyn Write) -> Result<Exit, Failure> {
+fn watch(client: &AdminClient, out: &mut dyn Write) -> Result<Exit, Failure> {
     let mut earlier = None;
     let clear = if std::io::stdout().is_terminal() {
         CLEAR

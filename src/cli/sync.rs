@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::args;
-use super::client::Client;
+use super::client::AdminClient;
 use super::exit::{Exit, Failure};
 use super::freshness::{Progress, all_replicas};
 use super::humanize::took;
@@ -20,7 +20,7 @@ const NOT_REPORTED: &str = "waiting for its turn";
 
 pub(super) fn run(
     options: &args::Sync,
-    client: &Client,
+    client: &AdminClient,
     out: &mut dyn Write,
 ) -> Result<Exit, Failure> {
     let epoch = client.order_sync()?.epoch;

@@ -8,9 +8,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::catalog::Due;
-use super::{Action, Cluster, Condition, Upstream, What};
+use super::upstreams::Upstreams;
+use super::{Condition, TransitionKind, Upstream};
 use crate::config::Role;
+use crate::health::PollTimer;
 
 /// Limit for one choice, which takes the capabilities of a large catalog and some maps.
 const CHOICE_LIMIT: Duration = Duration::from_secs(120);
@@ -34,118 +35,118 @@ pub struct LayerChoice {
 /// The state of the choice.
 #[derive(Debug)]
 pub(super) struct Choosing {
-    due: Due,
+    due: PollTimer,
     /// The reason why the last choice had no result.
     failure: Option<&'static str>,
     failures: u32,
     previous: Option<String>,
+    /// The chosen layer. It survives a restart.
+    pub(super) layer: Option<String>,
 }
 
 impl Choosing {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            due: Due::At(now),
+            due: PollTimer::At(now),
             failure: None,
             failures: 0,
             previous: None,
+            layer: None,
         }
     }
-}
 
-impl Cluster {
     /// Returns the layer that probes and canaries draw, if geofront chose one.
-    pub fn chosen_layer(&self) -> Option<&str> {
-        self.chosen_layer
+    pub(super) fn in_force(&self, upstreams: &Upstreams) -> Option<&str> {
+        self.layer
             .as_deref()
-            .filter(|_| self.may_choose_layer())
+            .filter(|_| self.may_choose_layer(upstreams))
     }
 
     /// Takes in the result of a choice.
-    pub(super) fn layer_chosen(
+    pub(super) fn chosen(
         &mut self,
-        asked: Instant,
+        upstreams: &mut Upstreams,
+        sent_at: Instant,
         layer: Result<String, &'static str>,
         now: Instant,
     ) {
-        if !self.choosing.due.is_answered(asked) {
+        if !self.due.is_answered(sent_at) {
             return;
         }
         match layer {
             Ok(layer) => {
-                (
-                    self.choosing.due,
-                    self.choosing.failure,
-                    self.choosing.failures,
-                ) = (Due::At(now + PAUSE), None, 0);
-                self.chosen_layer = Some(layer.clone());
-                self.emit(None, What::LayerChosen { layer });
+                (self.due, self.failure, self.failures) = (PollTimer::At(now + PAUSE), None, 0);
+                self.layer = Some(layer.clone());
+                upstreams.emit(None, TransitionKind::LayerChosen { layer });
             }
             Err(why) => {
                 let pause = PAUSE
-                    .saturating_mul(1 << self.choosing.failures.min(16))
+                    .saturating_mul(1 << self.failures.min(16))
                     .min(MAX_PAUSE);
-                (self.choosing.due, self.choosing.failure) = (Due::At(now + pause), Some(why));
-                self.choosing.failures += 1;
+                (self.due, self.failure) = (PollTimer::At(now + pause), Some(why));
+                self.failures += 1;
             }
         }
     }
 
     /// Gives up a layer that the main does not draw any more.
-    pub(super) fn layer_lost(&mut self, lost: &str) {
-        if let Some(layer) = self.chosen_layer.take_if(|layer| layer == lost) {
-            self.choosing.previous = Some(layer.clone());
-            self.emit(None, What::LayerLost { layer });
+    pub(super) fn lost(&mut self, upstreams: &mut Upstreams, lost: &str) {
+        if let Some(layer) = self.layer.take_if(|layer| layer == lost) {
+            self.previous = Some(layer.clone());
+            upstreams.emit(None, TransitionKind::LayerLost { layer });
         }
     }
 
-    pub(super) fn pass_choice_time(&mut self, now: Instant) {
-        if let Some(began) = self.choosing.due.lost(now) {
-            self.layer_chosen(began, Err("choosing did not end"), now);
+    pub(super) fn pass_time(&mut self, upstreams: &mut Upstreams, now: Instant) {
+        if let Some(began) = self.due.lost(now) {
+            self.chosen(upstreams, began, Err("choosing did not end"), now);
         }
     }
 
-    pub(super) fn choice_action(&mut self, now: Instant) -> Option<Action> {
-        if !self.choosing.due.is_due(now) {
+    /// Begins the choice that is due.
+    pub(super) fn begin(&mut self, upstreams: &Upstreams, now: Instant) -> Option<LayerChoice> {
+        if !self.due.is_due(now) {
             return None;
         }
-        let choice = self.choice()?;
-        self.choosing.due.begin(now, CHOICE_LIMIT);
-        Some(Action::ChooseLayer(choice))
+        let choice = self.choice(upstreams)?;
+        self.due.begin(now, CHOICE_LIMIT);
+        Some(choice)
     }
 
-    pub(super) fn choice_deadline(&self) -> Option<Instant> {
-        let is_waited_for = self.choosing.due.is_running() || self.choice().is_some();
-        is_waited_for.then(|| self.choosing.due.deadline())
+    pub(super) fn deadline(&self, upstreams: &Upstreams) -> Option<Instant> {
+        let is_waited_for = self.due.is_running() || self.choice(upstreams).is_some();
+        is_waited_for.then(|| self.due.deadline())
     }
 
-    pub(super) fn no_probe_layer(&self) -> Option<Condition> {
-        let why = self.choosing.failure.filter(|_| self.wants_layer())?;
+    pub(super) fn condition(&self, upstreams: &Upstreams) -> Option<Condition> {
+        let why = self.failure.filter(|_| self.wants_layer(upstreams))?;
         Some(Condition::NoProbeLayer {
             why: why.to_owned(),
         })
     }
 
-    fn may_choose_layer(&self) -> bool {
-        self.config.health.probe_layer.is_none() && self.config.catalog.canary_layer.is_none()
+    fn may_choose_layer(&self, upstreams: &Upstreams) -> bool {
+        upstreams.config.health.probe_layer.is_none()
+            && upstreams.config.catalog.canary_layer.is_none()
     }
 
-    fn wants_layer(&self) -> bool {
-        self.may_choose_layer() && self.chosen_layer.is_none()
+    fn wants_layer(&self, upstreams: &Upstreams) -> bool {
+        self.may_choose_layer(upstreams) && self.layer.is_none()
     }
 
     /// Returns the choice that is due, if one is wanted and can be made.
-    fn choice(&self) -> Option<LayerChoice> {
+    fn choice(&self, upstreams: &Upstreams) -> Option<LayerChoice> {
         let is_there = |role| {
-            self.tracked
+            upstreams
                 .iter()
                 .filter(move |one| one.upstream.role == role && one.is_fit())
         };
-        let main = is_there(Role::Main).find(|_| self.wants_layer())?;
+        let main = is_there(Role::Main).find(|_| self.wants_layer(upstreams))?;
         let replicas: Vec<_> = is_there(Role::Replica)
             .take(MAX_REPLICAS)
             .map(|replica| Arc::clone(&replica.upstream))
             .collect();
-        let previous = self.choosing.previous.clone();
+        let previous = self.previous.clone();
         (!replicas.is_empty()).then(|| LayerChoice {
             main: Arc::clone(&main.upstream),
             replicas,

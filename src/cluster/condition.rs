@@ -3,19 +3,16 @@
 //!
 //! A transition is a moment, a condition lasts. After every event, the cluster computes the set of
 //! conditions that hold, and reports each one that begins or ends as a transition. A new kind of
-//! condition needs a new variant here, its text below, and the place in [`Cluster::conditions`]
+//! condition needs a new variant here, its text below, and the place in `conditions.rs`
 //! that finds it. Log, events, API, page, command line and metric then show it without further
 //! changes.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::{Cause, Cluster, LocalFault, What};
+use super::{Cause, LocalFault};
 use crate::config::{CertificateTrouble, UpstreamName};
 use crate::ogc::fault_texts;
-
-/// Conditions held at a time; more would help no operator.
-const MAX_CONDITIONS: usize = 100;
 
 /// One kind of fact that an operator should act on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -198,7 +195,7 @@ impl Condition {
     }
 
     /// True if `other` is the same condition, perhaps with another text.
-    fn is(&self, other: &Self) -> bool {
+    pub(super) fn is(&self, other: &Self) -> bool {
         (self.kind(), self.upstream(), self.subject())
             == (other.kind(), other.upstream(), other.subject())
     }
@@ -276,91 +273,6 @@ fn is_unknown_layer(cause: &Cause) -> bool {
     matches!(cause, Cause::Unexpected(text) if fault_texts::has_missing_layer_code(text))
 }
 
-/// The conditions that held after the last event, in the order in which they are shown.
-#[derive(Debug, Default)]
-pub(super) struct Conditions {
-    held: Vec<(Condition, Instant)>,
-}
-
-impl Conditions {
-    /// Takes over the conditions that hold now. Returns those that ended, then those that began.
-    fn update(&mut self, mut holding: Vec<Condition>, now: Instant) -> Vec<What> {
-        holding.truncate(MAX_CONDITIONS);
-        let before = std::mem::take(&mut self.held);
-        let mut changes: Vec<What> = before
-            .iter()
-            .filter(|(condition, _)| !holding.iter().any(|other| other.is(condition)))
-            .map(|(condition, _)| What::ConditionEnded {
-                condition: condition.clone(),
-            })
-            .collect();
-        for condition in holding {
-            let since = before
-                .iter()
-                .find(|(other, _)| other.is(&condition))
-                .map(|(_, since)| *since);
-            if since.is_none() {
-                changes.push(What::ConditionBegan {
-                    condition: condition.clone(),
-                });
-            }
-            self.held.push((condition, since.unwrap_or(now)));
-        }
-        changes
-    }
-
-    pub(super) fn status(&self, now: Instant) -> Vec<ConditionStatus> {
-        let status = |(condition, since): &(Condition, Instant)| ConditionStatus {
-            condition: condition.clone(),
-            held_for: now.saturating_duration_since(*since),
-        };
-        self.held.iter().map(status).collect()
-    }
-}
-
-impl Cluster {
-    /// Returns the conditions that hold now, one per kind, upstream and subject. Those of the whole
-    /// cluster come first.
-    fn conditions(&self, now: Instant) -> Vec<Condition> {
-        let fault = self.tracked.iter().find_map(|tracked| tracked.local_fault);
-        let own = fault.map(|fault| Condition::LocalFault { fault });
-        let of_all = own
-            .into_iter()
-            .chain(self.shared_condition())
-            .chain(self.canary_condition())
-            .chain(self.main_is_silent(now))
-            .chain(self.no_probe_layer())
-            .chain(
-                self.certificates
-                    .iter()
-                    .cloned()
-                    .map(Condition::Certificate),
-            );
-        let of_requests = of_all.chain(self.faults.conditions(&self.peers()));
-        of_requests
-            .chain(
-                self.tracked
-                    .iter()
-                    .flat_map(|tracked| tracked.conditions(now)),
-            )
-            .collect()
-    }
-
-    /// Reports each condition that began or ended since the last call.
-    pub(super) fn note_conditions(&mut self, now: Instant) {
-        let holding = self.conditions(now);
-        for what in self.conditions.update(holding, now) {
-            let about = match &what {
-                What::ConditionBegan { condition } | What::ConditionEnded { condition } => {
-                    condition.upstream().cloned()
-                }
-                _ => None,
-            };
-            self.emit(about, what);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -430,32 +342,5 @@ mod tests {
             );
             assert!(condition.remedy().len() > 20, "{condition}");
         }
-    }
-
-    #[test]
-    fn a_condition_is_reported_when_it_begins_and_when_it_ends_and_not_in_between() {
-        let (mut conditions, start) = (Conditions::default(), Instant::now());
-        let began = |condition| vec![What::ConditionBegan { condition }];
-        let ended = |condition| vec![What::ConditionEnded { condition }];
-        assert_eq!(
-            conditions.update(vec![refused("a", 401)], start),
-            began(refused("a", 401))
-        );
-        let later = start + Duration::from_secs(60);
-        assert_eq!(conditions.update(vec![refused("a", 403)], later), []);
-        let status = ConditionStatus {
-            condition: refused("a", 403),
-            held_for: Duration::from_secs(60),
-        };
-        assert_eq!(conditions.status(later), [status]);
-        let both = conditions.update(vec![refused("b", 401)], later);
-        assert_eq!(
-            both,
-            [ended(refused("a", 403)), began(refused("b", 401))].concat()
-        );
-        assert_eq!(
-            conditions.update(Vec::new(), later),
-            ended(refused("b", 401))
-        );
     }
 }

@@ -9,8 +9,8 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::tracked::Tracked;
-use super::{Cluster, Mode, ModeOrigin};
+use super::upstream_state::UpstreamState;
+use super::{CatalogMachine, Mode, ModeOrigin};
 use crate::balance::LearnedCap;
 use crate::config::Role;
 
@@ -30,7 +30,7 @@ pub struct Remembered {
     pub name: String,
     pub address: SocketAddr,
     /// The main's update sequence for the replica's catalog; `None` if a reload was owed to it.
-    pub main_number: Option<u64>,
+    pub main_update_sequence: Option<u64>,
     /// True if that reload had begun. The replica may have no catalog at all until its canary
     /// passes.
     pub is_reloading: bool,
@@ -64,111 +64,82 @@ impl Memory {
     fn at(&self, address: SocketAddr) -> Option<&Remembered> {
         self.upstreams.iter().find(|known| known.address == address)
     }
-}
 
-impl Cluster {
-    /// Restores the knowledge of the process before this one. It must be called before anything
-    /// else.
-    pub fn recall(&mut self, memory: &Memory) {
-        let start = self.ids.origin;
-        self.unclaimed.clone_from(memory);
-        for at in 0..self.tracked.len() {
-            self.recall_late(at, start);
-            let tracked = &mut self.tracked[at];
-            let name = tracked.upstream.name.as_str();
-            if let Some(ordered) = memory.modes.iter().find(|ordered| ordered.name == name) {
-                // This is no transition. Nothing changed, except that this process did not know it.
-                drop(tracked.set_mode(ordered.mode, Some(ordered.origin.clone()), start));
-            }
+    /// Restores an ordered mode. That is no transition: nothing changed, except that this process
+    /// did not know it.
+    pub(super) fn recall_mode(&self, state: &mut UpstreamState, start: Instant) {
+        let name = state.upstream.name.as_str();
+        if let Some(ordered) = self.modes.iter().find(|ordered| ordered.name == name) {
+            state.set_mode(ordered.mode, Some(ordered.origin.clone()), start);
         }
-        self.chosen_layer.clone_from(&memory.chosen_layer);
     }
 
-    /// Restores the knowledge about the address of `at`, which has become known only now.
-    pub(super) fn recall_late(&mut self, at: usize, now: Instant) {
-        let tracked = &mut self.tracked[at];
-        let Some(address) = tracked.upstream.address.known() else {
+    /// Restores the knowledge about the address of an upstream, once that is known. It is then no
+    /// part of this memory any more.
+    pub(super) fn recall_address(&mut self, state: &mut UpstreamState, now: Instant) {
+        let Some(address) = state.upstream.address.known() else {
             return;
         };
-        if tracked.upstream.role == Role::Replica
-            && let Some(known) = self.unclaimed.at(address)
+        if state.upstream.role == Role::Replica
+            && let Some(known) = self.at(address)
         {
-            tracked.recall(known, now);
+            state.recall(known.main_update_sequence, known.is_reloading, now);
         }
         if let Some(learned) = self
-            .unclaimed
             .limits
             .iter()
             .find(|learned| learned.address == address)
         {
-            tracked.upstream.load.set_learned_cap(learned.limit);
+            state.upstream.load.set_learned_cap(learned.limit);
         }
-        self.unclaimed
-            .upstreams
-            .retain(|known| known.address != address);
-        self.unclaimed
-            .limits
-            .retain(|learned| learned.address != address);
+        self.upstreams.retain(|known| known.address != address);
+        self.limits.retain(|learned| learned.address != address);
     }
 
-    /// Returns the knowledge that a later process needs. It omits upstreams about which nothing is
-    /// known.
-    pub fn memory(&self) -> Memory {
-        let mut memory = Memory {
-            chosen_layer: self.chosen_layer.clone(),
-            ..Memory::default()
-        };
-        for tracked in &self.tracked {
-            let name = tracked.upstream.name.to_string();
-            if let Some((mode, origin)) = tracked.ordered_mode() {
-                memory.modes.push(OrderedMode {
-                    name: name.clone(),
-                    mode,
-                    origin: origin.clone(),
-                });
-            }
-            let Some(address) = tracked.upstream.address.known() else {
-                // Such an upstream may still turn up at the remembered address.
-                memory.upstreams.extend(
-                    self.unclaimed
-                        .upstreams
-                        .iter()
-                        .filter(|known| known.name == name)
-                        .cloned(),
-                );
-                continue;
-            };
-            memory.limits.extend(
-                tracked
-                    .upstream
-                    .load
-                    .learned_cap()
-                    .map(|limit| LearnedLimit { address, limit }),
+    /// Adds the knowledge about an upstream that a later process needs, if there is any.
+    /// `unclaimed`: the memory of the former process about upstreams without a known address.
+    pub(super) fn add(
+        &mut self,
+        state: &UpstreamState,
+        catalog: &CatalogMachine,
+        unclaimed: &Self,
+    ) {
+        let name = state.upstream.name.to_string();
+        if let Some((mode, origin)) = state.ordered_mode() {
+            self.modes.push(OrderedMode {
+                name: name.clone(),
+                mode,
+                origin: origin.clone(),
+            });
+        }
+        let Some(address) = state.upstream.address.known() else {
+            // Such an upstream may still turn up at the remembered address.
+            self.upstreams.extend(
+                unclaimed
+                    .upstreams
+                    .iter()
+                    .filter(|known| known.name == name)
+                    .cloned(),
             );
-            memory
-                .upstreams
-                .extend(self.remembered(tracked, name, address));
-        }
-        memory
-    }
-
-    fn remembered(
-        &self,
-        tracked: &Tracked,
-        name: String,
-        address: SocketAddr,
-    ) -> Option<Remembered> {
-        if tracked.upstream.role == Role::Main {
-            return None;
-        }
-        let (epoch, is_at_rest) = (self.changes.epoch(), self.changes.is_at_rest());
-        let number = self.changes.number().filter(|_| is_at_rest);
-        let main_number = tracked.catalog.remembered(epoch, number)?;
-        Some(Remembered {
-            name,
-            address,
-            main_number,
-            is_reloading: tracked.catalog.may_be_empty(),
-        })
+            return;
+        };
+        self.limits.extend(
+            state
+                .upstream
+                .load
+                .learned_cap()
+                .map(|limit| LearnedLimit { address, limit }),
+        );
+        let is_replica = state.upstream.role == Role::Replica;
+        let main_update_sequence = is_replica
+            .then(|| catalog.remembered(&state.catalog))
+            .flatten();
+        self.upstreams
+            .extend(main_update_sequence.map(|main_update_sequence| Remembered {
+                name,
+                address,
+                main_update_sequence,
+                is_reloading: state.catalog.may_be_empty(),
+            }));
     }
 }

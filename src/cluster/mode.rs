@@ -17,9 +17,27 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// All modes.
+    pub const ALL: [Self; 3] = [Self::Ready, Self::Drain, Self::Maintenance];
+
+    /// Returns the word for it in commands, logs and answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Drain => "drain",
+            Self::Maintenance => "maintenance",
+        }
+    }
+
     /// Returns the mode of this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|mode| mode.as_str() == name)
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -97,6 +115,14 @@ mod tests {
         assert_eq!(
             refusal.to_string(),
             "`main` is the last upstream that serves transaction, admin requests"
+        );
+    }
+
+    #[test]
+    fn modes_have_the_names_of_the_commands_that_set_them() {
+        assert_eq!(
+            Mode::ALL.map(Mode::as_str),
+            ["ready", "drain", "maintenance"]
         );
     }
 }

@@ -8,32 +8,33 @@
 
 use std::time::Instant;
 
-use super::{Mode, ModeOrigin, Tracked, What};
+use super::upstream_state::UpstreamState;
+use super::{Mode, ModeOrigin, TransitionKind};
 use crate::config::{UpstreamConfig, UpstreamName};
 
 /// The result of a reconciliation.
 #[derive(Debug)]
 pub(super) struct Reconciled {
     /// The upstreams, in the order of the configuration.
-    pub(super) tracked: Vec<Tracked>,
+    pub(super) upstreams: Vec<UpstreamState>,
     pub(super) added: Vec<UpstreamName>,
     pub(super) retired: Vec<UpstreamName>,
     /// Changes of the upstreams that were kept: another name, another mode.
-    pub(super) changes: Vec<(UpstreamName, What)>,
+    pub(super) changes: Vec<(UpstreamName, TransitionKind)>,
 }
 
 /// Reconciles the upstreams with a configuration. `make` makes one that was not there before.
 pub(super) fn reconcile(
-    mut old: Vec<Tracked>,
+    mut old: Vec<UpstreamState>,
     configs: &[UpstreamConfig],
     now: Instant,
-    mut make: impl FnMut(&UpstreamConfig) -> Tracked,
+    mut make: impl FnMut(&UpstreamConfig) -> UpstreamState,
 ) -> Reconciled {
     let orders: Vec<(UpstreamName, Mode, Option<ModeOrigin>)> =
-        old.iter().map(Tracked::order).collect();
+        old.iter().map(UpstreamState::order).collect();
     let order_of = |name: &UpstreamName| orders.iter().find(|(known, ..)| known == name).cloned();
     let mut reconciled = Reconciled {
-        tracked: Vec::new(),
+        upstreams: Vec::new(),
         added: Vec::new(),
         retired: Vec::new(),
         changes: Vec::new(),
@@ -50,7 +51,7 @@ pub(super) fn reconcile(
         match was {
             None => reconciled.added.push(config.name.clone()),
             Some(from) if from != config.name => {
-                changes.push((config.name.clone(), What::Renamed { from }))
+                changes.push((config.name.clone(), TransitionKind::Renamed { from }))
             }
             Some(_) => {}
         }
@@ -61,7 +62,7 @@ pub(super) fn reconcile(
                     .map(|what| (name.clone(), what)),
             );
         }
-        reconciled.tracked.push(one);
+        reconciled.upstreams.push(one);
     }
     reconciled.retired = old
         .into_iter()

@@ -11,78 +11,61 @@
 //!
 //! A replica that is reloading, or has drawn no canary since, stays out: its answers may be wrong.
 
-use std::mem;
 use std::time::Instant;
 
-use super::tracked::Tracked;
-use super::{Cluster, Transition, Tried, What};
+use super::upstream_state::UpstreamState;
+use super::upstreams::Upstreams;
+use super::{TransitionKind, Tried};
 use crate::config::{ServedBy, StalePolicy};
 use crate::ogc::RequestClass;
 
-impl Cluster {
-    /// Attempts to make an upstream available to a request of `class` that finds none beside those
-    /// in `tried`. Returns true if another selection may find one.
-    pub fn rescue(
-        &mut self,
-        class: RequestClass,
-        tried: &Tried,
-        now: Instant,
-    ) -> (bool, Vec<Transition>) {
-        self.pass_time(now);
-        self.settle(now);
-        // Time may have helped, or the rescue of another request.
-        if !self.snapshot().has_place(class, tried)
-            && let Some(at) = self.rescuer(class, tried)
-        {
-            let tracked = &mut self.tracked[at];
-            let postponed = tracked.postpone_reload(now);
-            let on_trial = tracked.is_ejected_for(&self.config.classes[class].served_by);
-            let trial = on_trial.then(|| tracked.begin_trial(now)).flatten();
-            let postponed = postponed.then_some(What::ReloadPostponed { class });
-            self.report(at, postponed.into_iter().chain(trial));
-            self.settle(now);
-        }
-        let is_found = self.snapshot().has_place(class, tried);
-        (is_found, mem::take(&mut self.outbox))
-    }
-
-    /// True if [`Self::rescue`] would help.
-    pub fn could_rescue(&self, class: RequestClass, tried: &Tried) -> bool {
-        self.rescuer(class, tried).is_some()
+impl Upstreams {
+    /// Makes an upstream available to a request of `class` that finds none beside those in `tried`,
+    /// if one could answer it. `epoch`: the main's last change.
+    pub(super) fn rescue(&mut self, class: RequestClass, tried: &Tried, epoch: u64, now: Instant) {
+        let Some(at) = self.rescuer(class, tried, epoch) else {
+            return;
+        };
+        let state = &mut self.states[at];
+        let postponed = state.postpone_reload(now);
+        let on_trial = state.is_ejected_for(&self.config.classes[class].served_by);
+        let trial = on_trial.then(|| state.begin_trial(now)).flatten();
+        let postponed = postponed.then_some(TransitionKind::ReloadPostponed { class });
+        self.report(at, postponed.into_iter().chain(trial));
     }
 
     /// Returns the upstream to make available: preferably one that only drains, else the one with
     /// the ejection that ends first.
-    fn rescuer(&self, class: RequestClass, tried: &Tried) -> Option<usize> {
-        (0..self.tracked.len())
-            .filter(|at| !tried.contains(self.tracked[*at].upstream.id))
-            .filter(|at| self.would_answer(&self.tracked[*at], class))
-            .min_by_key(|at| self.tracked[*at].ejected_until())
+    pub(super) fn rescuer(&self, class: RequestClass, tried: &Tried, epoch: u64) -> Option<usize> {
+        (0..self.len())
+            .filter(|at| !tried.contains(self[*at].upstream.id))
+            .filter(|at| self.would_answer(&self[*at], class, epoch))
+            .min_by_key(|at| self[*at].ejected_until())
     }
 
-    fn would_answer(&self, tracked: &Tracked, class: RequestClass) -> bool {
+    fn would_answer(&self, state: &UpstreamState, class: RequestClass, epoch: u64) -> bool {
         let served_by = &self.config.classes[class].served_by;
         let serves = match served_by {
             ServedBy::Replicas => {
-                tracked.may_read()
-                    && (tracked.is_up() || self.fails_open)
-                    && self.may_list(tracked, class)
+                state.may_read()
+                    && (state.is_up() || self.fails_open)
+                    && self.may_list(state, class, epoch)
             }
             // The main's catalog is the reference, and only unreachability keeps requests from it.
             ServedBy::Main => false,
-            ServedBy::Upstream(name) => tracked.upstream.name == *name,
+            ServedBy::Upstream(name) => state.upstream.name == *name,
         };
-        let is_kept_out = tracked.catalog.may_be_postponed() || tracked.is_ejected_for(served_by);
+        let is_kept_out = state.catalog.may_be_postponed() || state.is_ejected_for(served_by);
         serves
             && is_kept_out
-            && tracked.is_ready()
-            && (tracked.catalog.is_serving() || tracked.catalog.may_be_postponed())
+            && state.is_ready()
+            && (state.catalog.is_serving() || state.catalog.may_be_postponed())
     }
 
     /// True if it may serve capabilities. Stale upstreams may not where they are to be avoided.
-    fn may_list(&self, tracked: &Tracked, class: RequestClass) -> bool {
+    fn may_list(&self, state: &UpstreamState, class: RequestClass, epoch: u64) -> bool {
         class != RequestClass::Capabilities
-            || tracked.catalog.is_fresh(self.changes.epoch())
+            || state.catalog.is_fresh(epoch)
             || self.config.catalog.stale == StalePolicy::Serve
     }
 }

@@ -15,7 +15,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Cause, Cluster, Condition, UpstreamId};
+use super::{Cause, Condition, UpstreamId};
 use crate::balance::seed_of;
 use crate::health::Severity;
 
@@ -195,9 +195,9 @@ impl SharedFaults {
         }
         if self.faults.len() >= MAX_FAULTS {
             let oldest = (0..self.faults.len()).min_by_key(|&at| self.faults[at].last());
-            oldest
-                .into_iter()
-                .for_each(|at| drop(self.faults.swap_remove(at)));
+            if let Some(at) = oldest {
+                self.faults.swap_remove(at);
+            }
         }
         let (layer, cause) = (subject.layer.clone(), bounded(words));
         self.faults.push(Fault {
@@ -282,25 +282,6 @@ fn normalized(text: &str) -> String {
         .collect()
 }
 
-impl Cluster {
-    /// Returns the upstreams with comparable evidence, which are those that can be ejected.
-    pub(super) fn peers(&self) -> Vec<UpstreamId> {
-        self.tracked
-            .iter()
-            .filter(|tracked| tracked.is_ejectable())
-            .map(|tracked| tracked.upstream.id)
-            .collect()
-    }
-
-    /// Acquits all upstreams of a fault that turned out to be shared.
-    pub(super) fn acquit(&mut self, shared: &[u64], now: Instant) {
-        for at in 0..self.tracked.len() {
-            let change = self.tracked[at].acquit(shared, now);
-            self.report(at, change);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -372,9 +353,9 @@ mod tests {
         let (mut faults, now) = (SharedFaults::default(), Instant::now());
         let cause = Cause::NodeFault("Unable to obtain connection".to_owned());
         let fail = |faults: &mut SharedFaults, layer| {
-            (1..=3).for_each(|upstream| {
-                drop(faults.record(UpstreamId(upstream), (&cause, &on(layer, "")), &PEERS, now))
-            });
+            for upstream in 1..=3 {
+                faults.record(UpstreamId(upstream), (&cause, &on(layer, "")), &PEERS, now);
+            }
         };
         fail(&mut faults, "a:x");
         assert_eq!(

@@ -28,25 +28,22 @@
 //! serve. The backup does not take overflow: it must still have capacity when no other upstream is
 //! left.
 
+mod candidate;
+mod choice;
 mod near;
-mod place;
 mod slow;
 mod tried;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use self::near::Near;
-pub(super) use self::place::{CapSource, Place, Reads, Standing};
+pub(super) use self::candidate::{Candidate, CapSource, Reads, Standing};
+use self::choice::Found;
 pub use self::tried::Tried;
 use super::{About, Concern, Tickets, Upstream, UpstreamId};
-use crate::balance::{
-    Candidate, Caps, Demand, KeysInFlight, LearnedCap, Lease, Load, Mean, Room, Shares, pick_by,
-    seed_of,
-};
-use crate::config::{Config, Limits, MaxInFlight, ServedBy, StalePolicy, Weight};
-use crate::health::Warmup;
+use crate::balance::{Demand, KeysInFlight, Lease};
+use crate::config::{Config, ServedBy};
 use crate::ogc::{PerClass, RequestClass};
 
 /// Configuration and upstreams of one revision. Both are swapped together, so a reader never sees
@@ -58,19 +55,19 @@ pub struct Snapshot {
     /// The progress in following up hints at catalog changes.
     pub tickets: Tickets,
     /// Fresh upstreams for the shared classes.
-    fresh: Box<[Place]>,
+    fresh: Box<[Candidate]>,
     /// Stale upstreams for the shared classes.
-    stale: Box<[Place]>,
+    stale: Box<[Candidate]>,
     /// All upstreams that serve the shared classes first, fresh and stale.
-    first: Box<[Place]>,
+    first: Box<[Candidate]>,
     /// The part of the catalog in which the stale upstreams differ.
     concern: Concern,
     /// Upstreams for the shared classes when none of `first` can serve.
-    backup: Box<[Place]>,
+    backup: Box<[Candidate]>,
     /// The main, regardless of the classes it serves otherwise.
-    main: Box<[Place]>,
+    main: Box<[Candidate]>,
     /// Upstreams that are half-open.
-    on_trial: Box<[Place]>,
+    on_trial: Box<[Candidate]>,
     routes: PerClass<Route>,
     /// Deadline of the wait for a first verdict about an upstream that may serve the class.
     awaited: PerClass<Option<Instant>>,
@@ -87,7 +84,7 @@ enum Route {
     Shared,
     /// One upstream, if it is reachable and ready. Ejection and content failures do not matter
     /// here, because there is no alternative.
-    One(Option<Place>),
+    One(Option<Candidate>),
     /// One upstream that is reloading its catalog and serves afterwards.
     Returning(UpstreamId),
 }
@@ -148,68 +145,50 @@ impl NoUpstream {
     }
 }
 
-/// The result of examining some upstreams.
-enum Found {
-    Taken(Selection),
-    /// Eligible upstreams exist, but none has a free slot.
-    Full,
-    Nobody,
-}
-
-/// Upstreams of equal rank in serving a class.
-struct Tier<'s> {
-    places: &'s [Place],
-    /// True if this tier also serves when the tier before it is full, and not only when that tier
-    /// is empty.
-    relieves: bool,
-}
-
 /// Second opinions that the main gives above its concurrency limit.
 const MAX_OPINIONS: u32 = 8;
-/// Highest load of a preferred fresh upstream while others are stale, in percent of the mean load.
-const FRESH_LOAD_PERCENT: u32 = 125;
-
-/// Lost races for a slot within one selection, after which the selection reports all upstreams as
-/// full. The request then waits and selects again.
-const MOST_RACES: usize = 8;
 
 impl Snapshot {
     /// Builds the snapshot. `turn` is the start of the rotation among equals.
     pub(super) fn new(
         revision: u64,
         config: Arc<Config>,
-        places: &[Place],
+        candidates: &[Candidate],
         (awaited, returning): (&[Awaited<'_>], &[&Upstream]),
         (tickets, concern): (Tickets, Concern),
         turn: usize,
     ) -> Self {
-        let those = |belongs: &dyn Fn(&Place) -> bool| {
-            places
+        let those = |belongs: &dyn Fn(&Candidate) -> bool| {
+            candidates
                 .iter()
-                .filter(|place| belongs(place))
+                .filter(|candidate| belongs(candidate))
                 .cloned()
                 .collect()
         };
-        let with = |reads| those(&|place| place.standing.reads == reads && !place.standing.helps);
+        let with = |reads| {
+            those(&|candidate| candidate.standing.reads == reads && !candidate.standing.helps)
+        };
         let is_first = |standing: &Standing| standing.reads == Reads::First || standing.helps;
         let first = |is_fresh| {
-            those(&|place| is_first(&place.standing) && place.standing.is_fresh == is_fresh)
+            those(&|candidate| {
+                is_first(&candidate.standing) && candidate.standing.is_fresh == is_fresh
+            })
         };
         Self {
             revision,
             tickets,
             fresh: first(true),
             stale: first(false),
-            first: those(&|place| is_first(&place.standing)),
+            first: those(&|candidate| is_first(&candidate.standing)),
             concern,
             backup: with(Reads::Backup),
-            main: those(&|place| {
-                place.upstream.is_main()
-                    && place.standing.passes
-                    && !place.standing.is_reading_catalog
+            main: those(&|candidate| {
+                candidate.upstream.is_main()
+                    && candidate.standing.passes
+                    && !candidate.standing.is_reading_catalog
             }),
             on_trial: with(Reads::OnTrial),
-            routes: PerClass::from_fn(|class| route(&config, class, places, returning)),
+            routes: PerClass::from_fn(|class| route(&config, class, candidates, returning)),
             awaited: PerClass::from_fn(|class| awaited_until(&config, class, awaited)),
             demands: PerClass::from_fn(|class| Demand::of(class, config.classes[class].priority)),
             rotation: Rotation(AtomicUsize::new(turn)),
@@ -266,9 +245,9 @@ impl Snapshot {
         let (near, demand) = (self.wish_of(class, key.0, key.1), self.demands[class]);
         let found = match &self.routes[class] {
             Route::Shared => self.select_shared(class, about, near, tried, now),
-            Route::One(Some(place)) if !place.is_out(tried) => {
-                place.lease(demand, now).map_or(Found::Full, Found::Taken)
-            }
+            Route::One(Some(candidate)) if !candidate.is_out(tried) => candidate
+                .lease(demand, now)
+                .map_or(Found::Full, Found::Taken),
             Route::Returning(id) if !tried.contains(*id) => Found::Full,
             Route::One(_) | Route::Returning(_) => Found::Nobody,
         };
@@ -289,7 +268,7 @@ impl Snapshot {
         tried: &Tried,
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
-        let found = match self.main.iter().find(|place| !place.is_out(tried)) {
+        let found = match self.main.iter().find(|candidate| !candidate.is_out(tried)) {
             Some(main) => main
                 .lease(self.demands[class], now)
                 .map_or(Found::Full, Found::Taken),
@@ -308,10 +287,10 @@ impl Snapshot {
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
         let demand = self.demands[class];
-        let found = match self.main.iter().find(|place| !place.is_out(tried)) {
+        let found = match self.main.iter().find(|candidate| !candidate.is_out(tried)) {
             Some(main) => {
-                let room = main.room(demand, now).and(MAX_OPINIONS);
-                main.lease_in(room, demand)
+                let limits = main.slot_limits(demand, now).and(MAX_OPINIONS);
+                main.lease_in(limits, demand)
                     .map_or(Found::Full, Found::Taken)
             }
             None => Found::Nobody,
@@ -334,16 +313,18 @@ impl Snapshot {
     }
 
     fn is_any_tried(&self, class: RequestClass, tried: &Tried) -> bool {
-        let mut places = self
+        let mut candidates = self
             .in_full(class)
             .chain(self.trials(class, false).filter(|_| self.is_shared(class)));
-        places.any(|place| place.is_tried(tried))
+        candidates.any(|candidate| candidate.is_tried(tried))
     }
 
     /// True if the main or a fresh upstream can give a second opinion about the answer of
     /// `upstream`.
     pub fn others_know_better(&self, upstream: &Upstream, tried: &Tried) -> bool {
-        let knows = |place: &Place| place.upstream.id != upstream.id && !place.is_tried(tried);
+        let knows = |candidate: &Candidate| {
+            candidate.upstream.id != upstream.id && !candidate.is_tried(tried)
+        };
         self.main.iter().any(knows) || self.is_stale(upstream) && self.fresh.iter().any(knows)
     }
 
@@ -351,7 +332,7 @@ impl Snapshot {
     pub fn is_stale(&self, upstream: &Upstream) -> bool {
         self.stale
             .iter()
-            .any(|place| place.upstream.id == upstream.id)
+            .any(|candidate| candidate.upstream.id == upstream.id)
     }
 
     /// True if a request about `about` may get another answer from a stale upstream than from a
@@ -398,17 +379,20 @@ impl Snapshot {
     /// True if [`Self::select`] would find an upstream, if only after a wait for a slot. Takes no
     /// slot.
     pub fn has_place(&self, class: RequestClass, tried: &Tried) -> bool {
-        let is_open = |place: &&Place| !place.is_tried(tried) && !place.load.is_closed();
+        let is_open =
+            |candidate: &&Candidate| !candidate.is_tried(tried) && !candidate.load.is_closed();
         let mut trials = self
             .trials(class, true)
-            .filter(|place| self.is_shared(class) && is_open(place));
+            .filter(|candidate| self.is_shared(class) && is_open(candidate));
         let returns = matches!(&self.routes[class], Route::Returning(id) if !tried.contains(*id));
-        returns || self.in_full(class).any(|place| is_open(&place)) || trials.next().is_some()
+        returns
+            || self.in_full(class).any(|candidate| is_open(&candidate))
+            || trials.next().is_some()
     }
 
     /// Returns the upstreams that serve `class` in full now.
     pub fn serving(&self, class: RequestClass) -> impl Iterator<Item = &Arc<Upstream>> {
-        self.in_full(class).map(|place| &place.upstream)
+        self.in_full(class).map(|candidate| &candidate.upstream)
     }
 
     /// True if the first probe of an upstream that may serve `class` is still worth waiting for.
@@ -421,237 +405,6 @@ impl Snapshot {
         RequestClass::ALL
             .into_iter()
             .any(|class| self.serving(class).next().is_some())
-    }
-
-    fn select_shared(
-        &self,
-        class: RequestClass,
-        about: About,
-        near: Option<Near>,
-        tried: &Tried,
-        now: Instant,
-    ) -> Found {
-        let demand = self.demands[class];
-        let trial = |is_last_resort: bool| {
-            let may_have = |place: &&Place| is_last_resort || place.standing.tries(demand, now);
-            let is_free = |place: &&Place| !place.is_out(tried) && !place.load.is_on_trial();
-            let trials = || {
-                self.trials(class, is_last_resort)
-                    .filter(is_free)
-                    .filter(may_have)
-            };
-            let taken = trials().find_map(|place| place.lease_trial(demand, now));
-            let otherwise = if trials().next().is_some() {
-                Found::Full
-            } else {
-                Found::Nobody
-            };
-            taken.map_or(otherwise, Found::Taken)
-        };
-        let serving = || self.serve(class, about, near, tried, now);
-        let found = if tried.is_empty() {
-            trial(false).or_else(serving)
-        } else {
-            serving().or_else(|| trial(false))
-        };
-        if matches!(found, Found::Nobody) {
-            trial(true).or_else(|| {
-                // Another request's trial is worth waiting for when there is no other upstream.
-                let is_tried_by_another =
-                    self.trials(class, true).any(|place| !place.is_out(tried));
-                if is_tried_by_another {
-                    Found::Full
-                } else {
-                    Found::Nobody
-                }
-            })
-        } else {
-            found
-        }
-    }
-
-    fn serve(
-        &self,
-        class: RequestClass,
-        about: About,
-        near: Option<Near>,
-        tried: &Tried,
-        now: Instant,
-    ) -> Found {
-        let is_mixed = !self.fresh.is_empty() && !self.stale.is_empty();
-        if is_mixed
-            && class != RequestClass::Capabilities
-            && self.config.catalog.stale == StalePolicy::Serve
-        {
-            self.serve_mixed(class, about, near, tried, now)
-        } else {
-            self.serve_by_tiers(class, near, tried, now)
-        }
-    }
-
-    /// Selects among the fresh within the bound, then among all, and uses the backup if there are
-    /// none.
-    fn serve_mixed(
-        &self,
-        class: RequestClass,
-        about: About,
-        near: Option<Near>,
-        tried: &Tried,
-        now: Instant,
-    ) -> Found {
-        let demand = self.demands[class];
-        if self.concern.touches(about) {
-            let mean = Mean::of(
-                self.first
-                    .iter()
-                    .filter(|place| !place.is_out(tried))
-                    .map(|place| place.candidate(now)),
-            );
-            let is_within =
-                |place: &Place| mean.allows(place.candidate(now), FRESH_LOAD_PERCENT, 0);
-            let fresh = self.choose(&self.fresh, demand, near, (tried, &is_within), now);
-            if matches!(fresh, Found::Taken(_)) {
-                return fresh;
-            }
-        }
-        match self.choose(&self.first, demand, near, (tried, &|_| true), now) {
-            Found::Nobody => self.choose(&self.backup, demand, near, (tried, &|_| true), now),
-            found => found,
-        }
-    }
-
-    fn serve_by_tiers(
-        &self,
-        class: RequestClass,
-        near: Option<Near>,
-        tried: &Tried,
-        now: Instant,
-    ) -> Found {
-        let mut found = Found::Nobody;
-        for Tier { places, relieves } in self.tiers(class) {
-            if matches!(found, Found::Full) && !relieves {
-                break;
-            }
-            found = found.or_else(|| {
-                self.choose(places, self.demands[class], near, (tried, &|_| true), now)
-            });
-            if matches!(found, Found::Taken(_)) {
-                break;
-            }
-        }
-        found
-    }
-
-    /// Returns the tiers that serve a shared class, the preferred ones first.
-    fn tiers(&self, class: RequestClass) -> [Tier<'_>; 3] {
-        let tier = |places| Tier {
-            places,
-            relieves: false,
-        };
-        let (fresh, backup, main) = (tier(&self.fresh), tier(&self.backup), tier(&self.main));
-        let (stale, nobody) = (tier(&self.stale), tier(&[]));
-        match (class, self.config.catalog.stale) {
-            (RequestClass::Capabilities, StalePolicy::Serve) => [fresh, main, stale],
-            (RequestClass::Capabilities, StalePolicy::Avoid) => [fresh, main, nobody],
-            (_, StalePolicy::Serve) => [
-                fresh,
-                Tier {
-                    relieves: true,
-                    ..stale
-                },
-                backup,
-            ],
-            (_, StalePolicy::Avoid) => [fresh, backup, stale],
-        }
-    }
-
-    /// Returns the upstreams that may get a request of a shared class as their trial. Stale ones
-    /// serve capabilities only as the last resort.
-    fn trials(&self, class: RequestClass, is_last_resort: bool) -> impl Iterator<Item = &Place> {
-        let stale = is_last_resort && self.config.catalog.stale == StalePolicy::Serve;
-        let may_be_stale = stale || class != RequestClass::Capabilities;
-        self.on_trial
-            .iter()
-            .filter(move |place| may_be_stale || place.standing.is_fresh)
-    }
-
-    /// Chooses among the untried candidates that `allowed` accepts.
-    fn choose(
-        &self,
-        places: &[Place],
-        demand: Demand,
-        near: Option<Near>,
-        (tried, allowed): (&Tried, &dyn Fn(&Place) -> bool),
-        now: Instant,
-    ) -> Found {
-        if let Some(selection) = self.take_recovery_trial(places, demand, tried, now) {
-            return Found::Taken(selection);
-        }
-        for _ in 0..MOST_RACES {
-            let chosen = match near {
-                Some(near) => self.nearest(places, demand, near, (tried, allowed), now),
-                None => self.least_loaded(places, demand, (tried, allowed), now),
-            };
-            match chosen {
-                Some(Some(selection)) => return Found::Taken(selection),
-                // Another request took the slot, or the upstream was closed.
-                Some(None) => {}
-                None if places.iter().any(|place| !place.is_out(tried)) => return Found::Full,
-                None => return Found::Nobody,
-            }
-        }
-        Found::Full
-    }
-
-    /// Takes a slot on the candidate with the least load. Returns `None` if none has a free slot,
-    /// and `Some(None)` if the chosen one has lost its free slot meanwhile.
-    fn least_loaded(
-        &self,
-        places: &[Place],
-        demand: Demand,
-        (tried, allowed): (&Tried, &dyn Fn(&Place) -> bool),
-        now: Instant,
-    ) -> Option<Option<Selection>> {
-        let start = if places.len() > 1 {
-            self.rotation.next()
-        } else {
-            0
-        };
-        // The cheapest candidate usually has a free slot, and in that case no other cap is
-        // examined.
-        let cheapest = &places[pick_by(
-            places.len(),
-            |at| {
-                places[at]
-                    .offer(tried, now)
-                    .filter(|_| allowed(&places[at]))
-            },
-            start,
-        )?];
-        if let Some(selection) = cheapest.lease(demand, now) {
-            return Some(Some(selection));
-        }
-        let has_place = |place: &Place| place.has_place(demand, tried, now) && allowed(place);
-        let candidate = |at: usize| has_place(&places[at]).then(|| places[at].candidate(now));
-        let chosen = &places[pick_by(places.len(), candidate, start)?];
-        Some(chosen.lease(demand, now))
-    }
-
-    fn is_shared(&self, class: RequestClass) -> bool {
-        matches!(self.routes[class], Route::Shared)
-    }
-
-    /// Returns the upstreams that serve `class` other than as their trial.
-    fn in_full(&self, class: RequestClass) -> impl Iterator<Item = &Place> {
-        let (one, shared) = match &self.routes[class] {
-            Route::One(place) => (place.as_ref(), None),
-            Route::Returning(_) => (None, None),
-            Route::Shared => (
-                None,
-                Some(self.tiers(class).into_iter().flat_map(|tier| tier.places)),
-            ),
-        };
-        one.into_iter().chain(shared.into_iter().flatten())
     }
 }
 
@@ -668,9 +421,19 @@ fn awaited_until(config: &Config, class: RequestClass, awaited: &[Awaited<'_>]) 
         .max()
 }
 
-fn route(config: &Config, class: RequestClass, places: &[Place], returning: &[&Upstream]) -> Route {
+fn route(
+    config: &Config,
+    class: RequestClass,
+    candidates: &[Candidate],
+    returning: &[&Upstream],
+) -> Route {
     let one = |is_it: &dyn Fn(&Upstream) -> bool| {
-        Route::One(places.iter().find(|place| is_it(&place.upstream)).cloned())
+        Route::One(
+            candidates
+                .iter()
+                .find(|candidate| is_it(&candidate.upstream))
+                .cloned(),
+        )
     };
     match &config.classes[class].served_by {
         ServedBy::Replicas => Route::Shared,
@@ -680,19 +443,6 @@ fn route(config: &Config, class: RequestClass, places: &[Place], returning: &[&U
                 Some(upstream) => Route::Returning(upstream.id),
                 None => one(&|upstream| upstream.name == *name),
             }
-        }
-    }
-}
-
-impl Found {
-    fn or_else(self, other: impl FnOnce() -> Self) -> Self {
-        match self {
-            Self::Taken(selection) => Self::Taken(selection),
-            Self::Nobody => other(),
-            Self::Full => match other() {
-                Self::Taken(selection) => Self::Taken(selection),
-                Self::Full | Self::Nobody => Self::Full,
-            },
         }
     }
 }

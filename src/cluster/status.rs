@@ -7,6 +7,7 @@ use super::{
 };
 use crate::config::{Address, Role, UpstreamName};
 
+/// The state of the cluster.
 #[derive(Clone, Debug)]
 pub struct ClusterStatus {
     pub revision: u64,
@@ -18,6 +19,7 @@ pub struct ClusterStatus {
     pub upstreams: Vec<UpstreamStatus>,
 }
 
+/// The state of one upstream.
 #[derive(Clone, Debug)]
 pub struct UpstreamStatus {
     pub name: UpstreamName,

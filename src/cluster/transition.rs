@@ -5,9 +5,13 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::{Cause, Condition, HealthState, Mode, RollReason, RollReport, Source};
+use super::{Cause, ChangeSource, Condition, HealthState, Mode, RollReason, RollReport};
 use crate::config::UpstreamName;
 use crate::ogc::RequestClass;
+
+mod fields;
+
+pub use fields::Fields;
 
 /// A change of the cluster's state.
 #[derive(Clone, Debug)]
@@ -15,12 +19,12 @@ pub struct Transition {
     /// Counts up by one from the start of the process.
     pub sequence: u64,
     pub upstream: Option<UpstreamName>,
-    pub what: What,
+    pub what: TransitionKind,
 }
 
 /// The kind of a change, with its details.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum TransitionKind {
     /// Its health or mode changed. Going down or into maintenance also ends an ejection.
     Health {
         from: HealthState,
@@ -68,7 +72,7 @@ pub enum What {
     /// The main's catalog changed: all replicas are stale.
     CatalogChanged {
         epoch: u64,
-        source: Source,
+        source: ChangeSource,
     },
     /// A replica was found behind the main.
     Stale {
@@ -119,562 +123,261 @@ impl Transition {
     /// True if an operator should look at it.
     pub fn is_warning(&self) -> bool {
         match &self.what {
-            What::Health { to, .. } => *to == HealthState::Down,
-            What::ReloadBegan { still_running, .. } => *still_running > 0,
-            What::Ejected { .. } | What::Stale { .. } | What::ReloadFailed { .. } => true,
-            What::ConditionBegan { .. } => true,
-            What::ConditionEnded { .. } => false,
-            What::RollBegan { .. } | What::RollEnded(_) | What::RollsPaused(_) => false,
-            What::ReloadPostponed { .. } => false,
-            What::HalfOpen | What::Returned | What::Mode { .. } | What::Added | What::Retired => {
-                false
-            }
-            What::Renamed { .. } | What::LayerChosen { .. } | What::LayerLost { .. } => false,
-            What::Configured { .. }
-            | What::Moved { .. }
-            | What::CatalogChanged { .. }
-            | What::Reloaded { .. } => false,
+            TransitionKind::Health { to, .. } => *to == HealthState::Down,
+            TransitionKind::ReloadBegan { still_running, .. } => *still_running > 0,
+            TransitionKind::Ejected { .. }
+            | TransitionKind::Stale { .. }
+            | TransitionKind::ReloadFailed { .. } => true,
+            TransitionKind::ConditionBegan { .. } => true,
+            TransitionKind::ConditionEnded { .. } => false,
+            TransitionKind::RollBegan { .. }
+            | TransitionKind::RollEnded(_)
+            | TransitionKind::RollsPaused(_) => false,
+            TransitionKind::ReloadPostponed { .. } => false,
+            TransitionKind::HalfOpen
+            | TransitionKind::Returned
+            | TransitionKind::Mode { .. }
+            | TransitionKind::Added
+            | TransitionKind::Retired => false,
+            TransitionKind::Renamed { .. }
+            | TransitionKind::LayerChosen { .. }
+            | TransitionKind::LayerLost { .. } => false,
+            TransitionKind::Configured { .. }
+            | TransitionKind::Moved { .. }
+            | TransitionKind::CatalogChanged { .. }
+            | TransitionKind::Reloaded { .. } => false,
         }
     }
 }
 
-/// A transition as fields for the log. Each is one word, except the cause. Fields that do not apply
-/// are absent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fields<'t> {
-    pub upstream: Option<&'t str>,
-    pub health: Option<&'static str>,
-    pub mode: Option<&'static str>,
-    /// The former health, mode or name.
-    pub was: Option<&'t str>,
-    /// The operator who ordered the mode.
-    pub by: Option<&'t str>,
-    /// The time until the ejection ends, `half-open`, or `no`.
-    pub ejected: Option<String>,
-    pub change: Option<&'static str>,
-    /// The address that an upstream's name resolves to.
-    pub address: Option<String>,
-    /// The layer that was chosen for probes and canaries, or lost.
-    pub probe_layer: Option<&'t str>,
-    /// The kind of a condition; `change` is `began` or `ended`.
-    pub condition: Option<&'static str>,
-    pub config_revision: Option<u64>,
-    /// One of `changed`, `stale`, `reloading`, `fresh`, `reload-failed`, `roll-began`,
-    /// `roll-ended`, `paused` or `resumed`.
-    pub catalog: Option<&'static str>,
-    pub epoch: Option<u64>,
-    /// The source of a change of the catalog, or the reason for a roll.
-    pub source: Option<&'static str>,
-    /// Requests that run on although the catalog is reloaded.
-    pub still_running: Option<u32>,
-    pub took: Option<String>,
-    pub retry_in: Option<String>,
-    /// The cause, on one line and of bounded length, even if it quotes an upstream's answer.
-    pub cause: Option<String>,
-    /// The remedy for a condition that began.
-    pub remedy: Option<&'static str>,
+impl TransitionKind {
+    /// Returns the kind alone, one of a few. It is the name of a server-sent event.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Health { .. } => "health",
+            Self::Ejected { .. } => "ejected",
+            Self::HalfOpen => "half-open",
+            Self::Returned => "returned",
+            Self::Mode { .. } => "mode",
+            Self::Added => "added",
+            Self::Renamed { .. } => "renamed",
+            Self::LayerChosen { .. } => "layer-chosen",
+            Self::LayerLost { .. } => "layer-lost",
+            Self::Retired => "retired",
+            Self::Configured { .. } => "configured",
+            Self::Moved { .. } => "moved",
+            Self::CatalogChanged { .. } => "catalog-changed",
+            Self::Stale { .. } => "stale",
+            Self::ReloadBegan { .. } => "catalog-reload",
+            Self::Reloaded { .. } => "catalog-fresh",
+            Self::ReloadFailed { .. } => "catalog-reload-failed",
+            Self::ReloadPostponed { .. } => "catalog-reload-postponed",
+            Self::ConditionBegan { .. } => "condition-began",
+            Self::ConditionEnded { .. } => "condition-ended",
+            Self::RollBegan { .. } => "roll-began",
+            Self::RollEnded(_) => "roll-ended",
+            Self::RollsPaused(true) => "rolls-paused",
+            Self::RollsPaused(false) => "rolls-resumed",
+        }
+    }
 }
 
-impl Transition {
-    pub fn fields(&self) -> Fields<'_> {
-        let nothing = Fields {
-            upstream: self.upstream.as_ref().map(UpstreamName::as_str),
-            ..Fields::default()
-        };
-        match &self.what {
-            What::Health { from, to, cause } => Fields {
-                health: Some(to.as_str()),
-                was: Some(from.as_str()),
-                cause: cause.as_ref().map(on_one_line),
-                ..nothing
-            },
-            What::Ejected {
-                length,
-                cause,
+impl fmt::Display for TransitionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Health {
+                from,
+                to,
+                cause: None,
+            } => write!(f, "{to}, was {from}"),
+            Self::Health {
+                from,
+                to,
+                cause: Some(cause),
+            } => write!(f, "{to}, was {from}: {cause}"),
+            Self::Ejected {
                 until: _,
-            } => Fields {
-                ejected: Some(compact(*length)),
-                cause: Some(on_one_line(cause)),
-                ..nothing
-            },
-            What::HalfOpen => Fields {
-                ejected: Some("half-open".to_owned()),
-                ..nothing
-            },
-            What::Returned => Fields {
-                ejected: Some("no".to_owned()),
-                ..nothing
-            },
-            What::Mode { from, to, by } => Fields {
-                mode: Some(to.as_str()),
-                was: Some(from.as_str()),
-                by: by.as_deref(),
-                ..nothing
-            },
-            What::Added => Fields {
-                change: Some("added"),
-                ..nothing
-            },
-            What::Renamed { from } => Fields {
-                change: Some("renamed"),
-                was: Some(from.as_str()),
-                ..nothing
-            },
-            What::LayerChosen { layer } => Fields {
-                probe_layer: Some(layer),
-                change: Some("chosen"),
-                ..nothing
-            },
-            What::LayerLost { layer } => Fields {
-                probe_layer: Some(layer),
-                change: Some("lost"),
-                ..nothing
-            },
-            What::Retired => Fields {
-                change: Some("retired"),
-                ..nothing
-            },
-            What::Moved { to, from: _ } => Fields {
-                change: Some("moved"),
-                address: Some(to.to_string()),
-                ..nothing
-            },
-            What::Configured { revision } => Fields {
-                config_revision: Some(*revision),
-                ..nothing
-            },
-            What::CatalogChanged { .. }
-            | What::Stale { .. }
-            | What::ReloadBegan { .. }
-            | What::Reloaded { .. }
-            | What::ReloadPostponed { .. }
-            | What::ReloadFailed { .. } => self.catalog_fields(nothing),
-            What::RollBegan { .. } | What::RollEnded(_) | What::RollsPaused(_) => {
-                self.roll_fields(nothing)
-            }
-            What::ConditionBegan { condition } => {
-                let (cause, remedy) = (Some(on_one_line(condition)), Some(condition.remedy()));
-                Fields {
-                    condition: Some(condition.kind()),
-                    change: Some("began"),
-                    cause,
-                    remedy,
-                    ..nothing
-                }
-            }
-            What::ConditionEnded { condition } => {
-                let cause = Some(on_one_line(condition));
-                Fields {
-                    condition: Some(condition.kind()),
-                    change: Some("ended"),
-                    cause,
-                    ..nothing
-                }
-            }
-        }
-    }
-
-    fn roll_fields<'t>(&'t self, nothing: Fields<'t>) -> Fields<'t> {
-        match &self.what {
-            What::RollBegan { epoch, why, by } => Fields {
-                catalog: Some("roll-began"),
-                epoch: Some(*epoch),
-                source: Some(why.as_str()),
-                by: by.as_deref(),
-                ..nothing
-            },
-            What::RollEnded(report) => Fields {
-                catalog: Some("roll-ended"),
-                epoch: Some(report.epoch),
-                source: Some(report.why.as_str()),
-                took: Some(compact(rounded(report.length()))),
-                ..nothing
-            },
-            What::RollsPaused(true) => Fields {
-                catalog: Some("paused"),
-                ..nothing
-            },
-            What::RollsPaused(false) => Fields {
-                catalog: Some("resumed"),
-                ..nothing
-            },
-            _ => nothing,
-        }
-    }
-
-    fn catalog_fields<'t>(&self, nothing: Fields<'t>) -> Fields<'t> {
-        let catalog = |word, fields| Fields {
-            catalog: Some(word),
-            ..fields
-        };
-        match &self.what {
-            What::CatalogChanged { epoch, source } => catalog(
-                "changed",
-                Fields {
-                    epoch: Some(*epoch),
-                    source: Some(source.as_str()),
-                    ..nothing
-                },
+                length: _,
+                cause,
+            } => write!(f, "set aside for failing requests: {cause}"),
+            Self::HalfOpen => f.write_str("on trial: one request at a time until one succeeds"),
+            Self::Returned => f.write_str("back among those that serve"),
+            Self::Mode { from, to, by: None } => write!(f, "mode {to}, was {from}"),
+            Self::Mode {
+                from,
+                to,
+                by: Some(by),
+            } => write!(f, "mode {to}, was {from}, ordered by {by}"),
+            Self::Added => f.write_str("added to the cluster"),
+            Self::LayerChosen { layer } => write!(
+                f,
+                "probes and canaries draw the layer {layer}, which geofront chose"
             ),
-            What::Stale { why } => catalog(
-                "stale",
-                Fields {
-                    cause: Some((*why).to_owned()),
-                    ..nothing
-                },
+            Self::LayerLost { layer } => write!(
+                f,
+                "the main does not draw the chosen layer {layer} any more"
             ),
-            What::ReloadBegan {
+            Self::Renamed { from } => write!(f, "has this name now, was {from}"),
+            Self::Retired => f.write_str("removed from the cluster"),
+            Self::Moved { from: None, to } => write!(f, "its name resolves to {to}"),
+            Self::Moved {
+                from: Some(from),
+                to,
+            } => write!(f, "its name resolves to {to} now, and no longer to {from}"),
+            Self::Configured { revision } => write!(f, "configuration {revision} is in force"),
+            Self::CatalogChanged {
+                epoch,
+                source: ChangeSource::Number,
+            } => {
+                write!(
+                    f,
+                    "the main's catalog changed: its number moved, epoch {epoch}"
+                )
+            }
+            Self::CatalogChanged {
+                epoch,
+                source: ChangeSource::Write,
+            } => {
+                write!(
+                    f,
+                    "the main's catalog changed: a write passed by, epoch {epoch}"
+                )
+            }
+            Self::CatalogChanged {
+                epoch,
+                source: ChangeSource::Directory,
+            } => {
+                write!(
+                    f,
+                    "the data directory changed, and not by a GeoServer of the cluster, epoch {epoch}"
+                )
+            }
+            Self::CatalogChanged {
+                epoch,
+                source: ChangeSource::Main,
+            } => {
+                write!(
+                    f,
+                    "another upstream is the main: its catalog counts, epoch {epoch}"
+                )
+            }
+            Self::CatalogChanged {
+                epoch,
+                source: ChangeSource::Order,
+            } => {
+                write!(f, "all replicas are to be reloaded: ordered, epoch {epoch}")
+            }
+            Self::Stale { why } => write!(f, "stale: {why}"),
+            Self::ReloadBegan {
+                epoch,
+                still_running: 0,
+            } => write!(f, "reloading its catalog for epoch {epoch}"),
+            Self::ReloadBegan {
                 epoch,
                 still_running,
             } => {
-                let still_running = Some(*still_running).filter(|running| *running > 0);
-                catalog(
-                    "reloading",
-                    Fields {
-                        epoch: Some(*epoch),
-                        still_running,
-                        ..nothing
-                    },
+                write!(
+                    f,
+                    "reloading its catalog for epoch {epoch}, although {still_running} requests still run there"
                 )
             }
-            What::Reloaded { epoch, took } => catalog(
-                "fresh",
-                Fields {
-                    epoch: Some(*epoch),
-                    took: Some(compact(rounded(*took))),
-                    ..nothing
-                },
+            Self::Reloaded { epoch, took } => write!(
+                f,
+                "has the catalog of epoch {epoch}, after {:.1} s",
+                took.as_secs_f64()
             ),
-            What::ReloadPostponed { class } => catalog(
-                "postponed",
-                Fields {
-                    cause: Some(format!("it alone can answer a request of class {class}")),
-                    ..nothing
-                },
-            ),
-            What::ReloadFailed { cause, retry_in } => {
-                let (cause, retry_in) = (Some(on_one_line(cause)), Some(compact(*retry_in)));
-                catalog(
-                    "reload-failed",
-                    Fields {
-                        cause,
-                        retry_in,
-                        ..nothing
-                    },
+            Self::ReloadFailed { cause, retry_in } => {
+                write!(
+                    f,
+                    "its catalog reload failed: {cause}; the next try is in {} s",
+                    retry_in.as_secs()
                 )
             }
-            What::Health { .. }
-            | What::Ejected { .. }
-            | What::HalfOpen
-            | What::Returned
-            | What::Mode { .. }
-            | What::Added
-            | What::Renamed { .. }
-            | What::LayerChosen { .. }
-            | What::LayerLost { .. }
-            | What::Retired
-            | What::ConditionBegan { .. }
-            | What::ConditionEnded { .. }
-            | What::Moved { .. }
-            | What::RollBegan { .. }
-            | What::RollEnded(_)
-            | What::RollsPaused(_)
-            | What::Configured { .. } => nothing,
+            Self::ReloadPostponed { class } => {
+                write!(
+                    f,
+                    "its catalog reload is postponed: it alone can answer a request of class {class}"
+                )
+            }
+            Self::ConditionBegan { condition } => {
+                write!(f, "{condition}. To do: {}", condition.remedy())
+            }
+            Self::ConditionEnded { condition } => write!(f, "no longer: {condition}"),
+            Self::RollBegan { epoch, why, by } => {
+                write!(f, "a roll begins for epoch {epoch}: {why}")?;
+                by.as_ref().map_or(Ok(()), |by| write!(f, " by {by}"))
+            }
+            Self::RollEnded(report) => {
+                let failed = report
+                    .replicas
+                    .iter()
+                    .filter(|replica| replica.result.is_err())
+                    .count();
+                write!(
+                    f,
+                    "the roll for epoch {} ended after {:.1} s",
+                    report.epoch,
+                    report.length().as_secs_f64()
+                )?;
+                if failed == 0 {
+                    Ok(())
+                } else {
+                    write!(f, "; {failed} reloads failed")
+                }
+            }
+            Self::RollsPaused(true) => {
+                f.write_str("rolls are paused: no replica leaves service for its catalog")
+            }
+            Self::RollsPaused(false) => f.write_str("rolls are resumed"),
         }
     }
-}
-
-/// The fields in logfmt: `upstream=slave2 health=down was=up cause="status 500"`.
-impl fmt::Display for Transition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Fields {
-            upstream,
-            health,
-            mode,
-            was,
-            ejected,
-            change,
-            catalog,
-            source,
-            took,
-            retry_in,
-            ..
-        } = self.fields();
-        let Fields {
-            probe_layer,
-            config_revision,
-            epoch,
-            still_running,
-            condition,
-            by,
-            address,
-            cause,
-            remedy,
-            ..
-        } = self.fields();
-        let words = [
-            ("upstream", upstream),
-            ("health", health),
-            ("mode", mode),
-            ("ejected", ejected.as_deref()),
-            ("condition", condition),
-            ("probe_layer", probe_layer),
-            ("change", change),
-            ("address", address.as_deref()),
-            ("catalog", catalog),
-            ("was", was),
-            ("source", source),
-            ("took", took.as_deref()),
-            ("retry_in", retry_in.as_deref()),
-        ];
-        let numbers = [
-            ("config_revision", config_revision),
-            ("epoch", epoch),
-            ("still_running", still_running.map(u64::from)),
-        ];
-        let numbers = numbers
-            .into_iter()
-            .filter_map(|(name, value)| Some(format!("{name}={}", value?)));
-        let quoted = |name: &str, text: &str| {
-            format!(
-                "{name}=\"{}\"",
-                text.replace('\\', "\\\\").replace('"', "\\\"")
-            )
-        };
-        let by = by.map(|by| quoted("by", by));
-        let cause = cause
-            .map(|cause| quoted("cause", &cause))
-            .into_iter()
-            .chain(remedy.map(|remedy| quoted("remedy", remedy)));
-        let words = words
-            .into_iter()
-            .filter_map(|(name, value)| Some(format!("{name}={}", value?)));
-        let fields: Vec<String> = words.chain(numbers).chain(by).chain(cause).collect();
-        f.write_str(&fields.join(" "))
-    }
-}
-
-/// Formats a duration as one word: `1m30s`.
-fn compact(length: Duration) -> String {
-    humantime::format_duration(length)
-        .to_string()
-        .replace(' ', "")
-}
-
-/// Rounds to the millisecond.
-fn rounded(duration: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// Most characters of a cause.
-const MAX_CAUSE: usize = 300;
-
-fn on_one_line(cause: &impl fmt::Display) -> String {
-    let text = cause.to_string();
-    let mut line: String = text
-        .chars()
-        .take(MAX_CAUSE)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    if text.chars().nth(MAX_CAUSE).is_some() {
-        line.push_str("...");
-    }
-    line
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn transition(what: What) -> Transition {
-        Transition {
-            sequence: 0,
-            upstream: UpstreamName::new("slave2"),
-            what,
-        }
-    }
-
-    fn cause(cause: Cause) -> String {
-        let down = What::Health {
+    #[test]
+    fn a_health_transition_says_where_it_came_from_and_why() {
+        let cause = Some(Cause::Connect("connection refused".to_owned()));
+        let what = TransitionKind::Health {
             from: HealthState::Up,
             to: HealthState::Down,
-            cause: Some(cause),
+            cause,
         };
-        transition(down).fields().cause.expect("it has a cause")
+        assert_eq!(
+            what.to_string(),
+            "down, was up: cannot connect: connection refused"
+        );
+        let what = TransitionKind::Health {
+            from: HealthState::Unknown,
+            to: HealthState::Up,
+            cause: None,
+        };
+        assert_eq!(what.to_string(), "up, was unknown");
     }
 
     #[test]
-    fn every_transition_says_in_fields_what_changed() {
-        let slave2 = Fields {
-            upstream: Some("slave2"),
-            ..Fields::default()
-        };
-        let down = What::Health {
-            from: HealthState::Up,
-            to: HealthState::Down,
-            cause: Some(Cause::Status(500)),
-        };
-        let health = Fields {
-            health: Some("down"),
-            was: Some("up"),
-            cause: Some("status 500".to_owned()),
-            ..slave2.clone()
-        };
-        let ejected = What::Ejected {
-            until: Instant::now(),
-            length: Duration::from_secs(90),
-            cause: Cause::Truncated,
-        };
-        let early = Some("answer ended too early".to_owned());
-        let drain = What::Mode {
-            from: Mode::Ready,
-            to: Mode::Drain,
-            by: Some("alice from 10.0.0.9".to_owned()),
-        };
-        let expected = [
-            (down, health),
-            (
-                ejected,
-                Fields {
-                    ejected: Some("1m30s".to_owned()),
-                    cause: early,
-                    ..slave2.clone()
-                },
-            ),
-            (
-                What::HalfOpen,
-                Fields {
-                    ejected: Some("half-open".to_owned()),
-                    ..slave2.clone()
-                },
-            ),
-            (
-                What::Returned,
-                Fields {
-                    ejected: Some("no".to_owned()),
-                    ..slave2.clone()
-                },
-            ),
-            (
-                drain,
-                Fields {
-                    mode: Some("drain"),
-                    was: Some("ready"),
-                    by: Some("alice from 10.0.0.9"),
-                    ..slave2.clone()
-                },
-            ),
-            (
-                What::Added,
-                Fields {
-                    change: Some("added"),
-                    ..slave2.clone()
-                },
-            ),
-            (
-                What::Renamed {
-                    from: UpstreamName::new("old").unwrap(),
-                },
-                Fields {
-                    change: Some("renamed"),
-                    was: Some("old"),
-                    ..slave2.clone()
-                },
-            ),
-            (
-                What::Retired,
-                Fields {
-                    change: Some("retired"),
-                    ..slave2
-                },
-            ),
-        ];
-        expected
-            .into_iter()
-            .for_each(|(what, fields)| assert_eq!(transition(what).fields(), fields));
-    }
-
-    #[test]
-    fn what_happens_to_catalogs_is_said_in_fields_too() {
-        let line = |what| transition(what).to_string();
+    fn a_changed_catalog_says_how_that_was_seen() {
+        let text = |source| TransitionKind::CatalogChanged { epoch: 4, source }.to_string();
         assert_eq!(
-            line(What::ReloadBegan {
-                epoch: 4,
-                still_running: 0
-            }),
-            "upstream=slave2 catalog=reloading epoch=4"
+            text(ChangeSource::Number),
+            "the main's catalog changed: its number moved, epoch 4"
         );
         assert_eq!(
-            line(What::ReloadBegan {
-                epoch: 4,
-                still_running: 2
-            }),
-            "upstream=slave2 catalog=reloading epoch=4 still_running=2"
+            text(ChangeSource::Write),
+            "the main's catalog changed: a write passed by, epoch 4"
         );
-        let took = Duration::from_micros(3_200_007);
+        let directory =
+            "the data directory changed, and not by a GeoServer of the cluster, epoch 4";
+        assert_eq!(text(ChangeSource::Directory), directory);
         assert_eq!(
-            line(What::Reloaded { epoch: 4, took }),
-            "upstream=slave2 catalog=fresh took=3s200ms epoch=4"
+            text(ChangeSource::Main),
+            "another upstream is the main: its catalog counts, epoch 4"
         );
         assert_eq!(
-            line(What::ReloadFailed {
-                cause: Cause::Status(401),
-                retry_in: Duration::from_secs(10)
-            }),
-            r#"upstream=slave2 catalog=reload-failed retry_in=10s cause="status 401""#
-        );
-        let what = What::CatalogChanged {
-            epoch: 4,
-            source: Source::Number,
-        };
-        let changed = Transition {
-            sequence: 1,
-            upstream: None,
-            what,
-        };
-        assert_eq!(changed.to_string(), "catalog=changed source=number epoch=4");
-    }
-
-    #[test]
-    fn what_concerns_no_upstream_names_none() {
-        let configured = Transition {
-            sequence: 1,
-            upstream: None,
-            what: What::Configured { revision: 3 },
-        };
-        assert_eq!(
-            configured.fields(),
-            Fields {
-                config_revision: Some(3),
-                ..Fields::default()
-            }
-        );
-    }
-
-    #[test]
-    fn text_of_an_upstream_cannot_forge_a_field_or_a_line() {
-        let forged = Cause::NodeFault("no\" health=up\r\nupstream=main \\".to_owned());
-        assert_eq!(
-            cause(forged.clone()),
-            "node fault: no\" health=up  upstream=main \\"
-        );
-        let down = What::Health {
-            from: HealthState::Up,
-            to: HealthState::Down,
-            cause: Some(forged),
-        };
-        assert_eq!(
-            transition(down).to_string(),
-            r#"upstream=slave2 health=down was=up cause="node fault: no\" health=up  upstream=main \\""#
-        );
-    }
-
-    #[test]
-    fn what_an_upstream_sent_is_cut() {
-        let cause = cause(Cause::Unexpected("é".repeat(100_000)));
-        assert!(
-            cause.chars().count() < 400 && cause.ends_with("..."),
-            "{cause}"
+            text(ChangeSource::Order),
+            "all replicas are to be reloaded: ordered, epoch 4"
         );
     }
 }

@@ -40,6 +40,7 @@ impl Upstream {
         }
     }
 
+    /// True if it takes administration.
     pub fn is_main(&self) -> bool {
         self.role == Role::Main
     }

@@ -16,48 +16,36 @@
 
 use std::time::Instant;
 
-use super::tracked::Tracked;
-use super::{Cause, Cluster, Condition};
+use super::upstream_state::{Content, UpstreamState};
+use super::upstreams::Upstreams;
+use super::{Cause, Condition};
 use crate::config::Weight;
 use crate::health::HealthState;
 
-/// The result of an upstream's probes, for a comparison.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Content<'c> {
-    /// It is not probed, does not answer, or has not reported yet.
-    Unknown,
-    Passing,
-    Failing(&'c Cause),
-    /// It refused the probe with this status.
-    Refused(u16),
-}
-
-impl Cluster {
+impl Upstreams {
     /// Decides which upstreams are up for reads, and reports the changes.
     pub(super) fn judge_health(&mut self, now: Instant) {
-        for at in 0..self.tracked.len() {
+        for at in 0..self.len() {
             let to = self.health_of(at);
-            let change = self.tracked[at].measured(to, now, &self.config.health);
+            let change = self.states[at].measured(to, now, &self.config.health);
             self.report(at, change);
         }
     }
 
     fn health_of(&self, at: usize) -> HealthState {
-        let tracked = &self.tracked[at];
+        let state = &self.states[at];
         let mut others = self
-            .tracked
             .iter()
             .enumerate()
             .filter(|(other, _)| *other != at)
             .map(|(_, other)| other);
-        match (tracked.facts.reach(), tracked.facts.content()) {
+        match (state.facts.reach(), state.facts.content()) {
             (HealthState::Unknown, _) => HealthState::Unknown,
             (HealthState::Down, _) => HealthState::Down,
             (HealthState::Up, HealthState::Up) => HealthState::Up,
-            (HealthState::Up, HealthState::Down | HealthState::Unknown) if tracked.is_up() => {
-                let is_convicted = others.any(|other| {
-                    !other.is_in_maintenance() && other.facts.convicts(&tracked.facts)
-                });
+            (HealthState::Up, HealthState::Down | HealthState::Unknown) if state.is_up() => {
+                let is_convicted = others
+                    .any(|other| !other.is_in_maintenance() && other.facts.convicts(&state.facts));
                 if is_convicted {
                     HealthState::Down
                 } else {
@@ -65,7 +53,7 @@ impl Cluster {
                 }
             }
             (HealthState::Up, content) => {
-                let may_pass = |other: &Tracked| {
+                let may_pass = |other: &UpstreamState| {
                     !other.is_in_maintenance() && (other.facts.is_passing() || other.is_awaited())
                 };
                 if others.any(may_pass) {
@@ -80,34 +68,30 @@ impl Cluster {
     /// True if reads go to upstreams that do not pass: no other is left, and none is still waited
     /// for.
     pub(super) fn must_fail_open(&self) -> bool {
-        let serves = |tracked: &Tracked| {
-            tracked.is_of_the_pool() || tracked.is_awaited() && tracked.may_read()
+        let serves = |state: &UpstreamState| {
+            state.is_of_the_pool() || state.is_awaited() && state.may_read()
         };
-        !self.tracked.iter().any(serves) && self.tracked.iter().any(Tracked::is_there)
+        !self.iter().any(serves) && self.iter().any(UpstreamState::is_there)
     }
 
     /// Ends ramps that most upstreams share. Slow start is relative to the others and has no effect
     /// while most of those in service ramp up together.
     pub(super) fn end_common_ramps(&mut self, now: Instant) {
-        let serving = |tracked: &&Tracked| tracked.is_ejectable() && !tracked.is_set_aside();
+        let serving = |state: &&UpstreamState| state.is_ejectable() && !state.is_set_aside();
         let weight = |weights: &mut dyn Iterator<Item = Weight>| {
             weights.map(|weight| u32::from(weight.get())).sum::<u32>()
         };
-        let all = weight(&mut self.tracked.iter().filter(serving).map(Tracked::weight));
+        let all = weight(&mut self.iter().filter(serving).map(UpstreamState::weight));
         let steady = weight(
             &mut self
-                .tracked
                 .iter()
                 .filter(serving)
                 .filter(|t| !t.is_ramping(now))
-                .map(Tracked::weight),
+                .map(UpstreamState::weight),
         );
         if steady * 2 < all {
-            let ramping = self
-                .tracked
-                .iter_mut()
-                .filter(|tracked| serving(&&**tracked));
-            ramping.for_each(Tracked::end_ramp);
+            let ramping = self.iter_mut().filter(|state| serving(&&**state));
+            ramping.for_each(UpstreamState::end_ramp);
         }
     }
 
@@ -115,9 +99,8 @@ impl Cluster {
     /// probe or in something that all share.
     pub(super) fn shared_condition(&self) -> Option<Condition> {
         let contents: Vec<_> = self
-            .tracked
             .iter()
-            .map(Tracked::content)
+            .map(UpstreamState::content)
             .filter(|content| *content != Content::Unknown)
             .collect();
         let first = contents.first().copied()?;
@@ -139,20 +122,17 @@ impl Cluster {
         let is_none_right = contents
             .iter()
             .all(|content| matches!(content, Content::Failing(_)));
-        let is_decided = !self.tracked.iter().any(Tracked::is_awaited);
+        let is_decided = !self.iter().any(UpstreamState::is_awaited);
         doubt.or_else(|| {
             (self.fails_open || is_none_right && is_decided).then(|| self.fail_open_condition())
         })
     }
 
     fn fail_open_condition(&self) -> Condition {
-        let failing = self
-            .tracked
-            .iter()
-            .filter_map(|tracked| match tracked.content() {
-                Content::Failing(cause) => Some(format!("{}: {cause}", tracked.upstream.name)),
-                Content::Unknown | Content::Passing | Content::Refused(_) => None,
-            });
+        let failing = self.iter().filter_map(|state| match state.content() {
+            Content::Failing(cause) => Some(format!("{}: {cause}", state.upstream.name)),
+            Content::Unknown | Content::Passing | Content::Refused(_) => None,
+        });
         Condition::FailOpen {
             causes: failing.take(MAX_CAUSES).collect(),
         }

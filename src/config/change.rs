@@ -26,6 +26,7 @@ pub enum Change {
 }
 
 impl Change {
+    /// Returns the difference between the running configuration and a new one.
     pub fn between(running: &Loaded, new: &Loaded) -> Self {
         if running.config == new.config {
             return Self::Unchanged;

@@ -215,6 +215,7 @@ impl ControlFlow {
         self.rules.is_empty() && self.blacklist.is_empty()
     }
 
+    /// True if any rule limits a rate.
     pub fn has_rates(&self) -> bool {
         self.rules
             .iter()

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::units::Size;
 use super::{
-    AccessLog, Coalesce, LogFormat, LogLevel, MainReads, MaxInFlight, PerUser, Priority,
+    AccessLogDestination, Coalesce, LogFormat, LogLevel, MainReads, MaxInFlight, PerUser, Priority,
     StalePolicy,
 };
 use crate::ogc::RequestClass;
@@ -200,7 +200,7 @@ pub(super) const COALESCE: Coalesce = Coalesce::SameAddress;
 /// Readable and greppable without tools.
 pub(super) const LOG_FORMAT: LogFormat = LogFormat::Logfmt;
 /// Systemd and containers collect it there.
-pub(super) const ACCESS: AccessLog = AccessLog::Stdout;
+pub(super) const ACCESS: AccessLogDestination = AccessLogDestination::Stdout;
 /// Transitions and configuration changes, nothing per request.
 pub(super) const LOG_LEVEL: LogLevel = LogLevel::Info;
 

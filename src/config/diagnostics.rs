@@ -8,7 +8,7 @@ use std::path::Path;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-use super::source::{At, Place, Sources};
+use super::source::{At, SourceLocation, Sources};
 
 /// Maximum number of problems that are shown; more are only counted. A file of an entirely
 /// different kind has one problem, not thousands.
@@ -65,7 +65,7 @@ pub struct Diagnostics {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     pub message: String,
-    pub place: Option<Place>,
+    pub place: Option<SourceLocation>,
 }
 
 impl Diagnostics {
@@ -80,6 +80,7 @@ impl Diagnostics {
         self.problems.len()
     }
 
+    /// Returns the problems as data, for the API.
     pub fn findings(&self) -> impl Iterator<Item = Finding> {
         self.problems.iter().map(|problem| Finding {
             message: problem.title.clone(),

@@ -39,7 +39,7 @@ const INSTEAD: [(&str, &str, &str); 4] = [
 
 /// Files differ in whether they may have keys above the first header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FileKind {
     /// The file geofront was started with.
     First,
     /// A file named by `include`.
@@ -47,7 +47,7 @@ pub(super) enum Kind {
 }
 
 /// Reads a whole file. Returns `false` if its TOML is so broken that its values cannot be trusted.
-pub(super) fn read(kind: Kind, raw: &mut Raw, reading: &mut Reading<'_>) -> bool {
+pub(super) fn read(kind: FileKind, raw: &mut Raw, reading: &mut Reading<'_>) -> bool {
     let text = reading.sources.text(reading.file);
     let (document, errors) = DeTable::parse_recoverable(text);
     let (problems, is_whole) = syntax::problems(&errors, reading);
@@ -70,7 +70,7 @@ fn in_order<'t, 'i>(table: &'t DeTable<'i>) -> Vec<Entry<'t, 'i>> {
 }
 
 fn read_top(
-    kind: Kind,
+    kind: FileKind,
     key: &Spanned<DeString<'_>>,
     value: &Spanned<DeValue<'_>>,
     raw: &mut Raw,
@@ -89,7 +89,7 @@ fn read_top(
         "limits" => read_section(name, value, &mut raw.limits, reading),
         "log" => read_section(name, value, &mut raw.log, reading),
         "shutdown" => read_section(name, value, &mut raw.shutdown, reading),
-        _ if kind == Kind::Included && RawTop::KEYS.contains(&name) => {
+        _ if kind == FileKind::Included && RawTop::KEYS.contains(&name) => {
             let problem =
                 Problem::new(format!("`{name}` stands in an included file")).at(reading.at(key));
             reading.refuse(

@@ -68,24 +68,28 @@ impl MapEnvironment {
         }
     }
 
+    /// Adds a file.
     #[must_use]
     pub fn file(mut self, path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
         self.files.insert(path.into(), text.into());
         self
     }
 
+    /// Adds an environment variable.
     #[must_use]
     pub fn environment_variable(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.to_owned());
         self
     }
 
+    /// Sets the number of cores.
     #[must_use]
     pub fn cores(mut self, cores: NonZeroUsize) -> Self {
         self.cores = cores;
         self
     }
 
+    /// Adds a host name and its address.
     #[must_use]
     pub fn host(mut self, name: &str, address: IpAddr) -> Self {
         self.hosts.insert(name.to_owned(), address);

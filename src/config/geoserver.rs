@@ -30,10 +30,12 @@ pub enum Credentials {
 pub struct Secret(String);
 
 impl Secret {
+    /// Wraps a secret, so that it is not printed by accident.
     pub fn new(value: String) -> Self {
         Self(value)
     }
 
+    /// Returns the secret itself.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -52,11 +52,14 @@ impl PerUser {
 pub struct Priority(u8);
 
 impl Priority {
+    /// The priority that is served first.
     pub const FIRST: Self = Self(0);
+    /// The priority that is served last.
     pub const LAST: Self = Self(3);
     /// All priorities, the best first.
     pub const ALL: [Self; 4] = [Self(0), Self(1), Self(2), Self(3)];
 
+    /// Returns this priority; `None` if there is none of this number.
     pub const fn new(priority: u8) -> Option<Self> {
         if priority <= Self::LAST.0 {
             Some(Self(priority))
@@ -65,6 +68,7 @@ impl Priority {
         }
     }
 
+    /// Returns the number of the priority; 0 is served first.
     pub const fn get(self) -> u8 {
         self.0
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::defaults::MAX_INCLUDED;
 use super::diagnostics::{Diagnostics, Problem};
-use super::document::{self, Kind};
+use super::document::{self, FileKind};
 use super::environment::{Environment, read_bounded};
 use super::loaded::Loaded;
 use super::raw::Raw;
@@ -58,7 +58,7 @@ impl Files<'_> {
         match read_bounded(self.environment, path) {
             Ok(text) => {
                 let file = self.sources.add(path.to_owned(), text);
-                self.parse(file, Kind::First)
+                self.parse(file, FileKind::First)
             }
             Err(why) => {
                 self.problems.push(Problem::new(format!(
@@ -116,7 +116,7 @@ impl Files<'_> {
         match read_bounded(self.environment, path) {
             Ok(text) => {
                 let file = self.sources.add(path.to_owned(), text);
-                self.parse(file, Kind::Included)
+                self.parse(file, FileKind::Included)
             }
             Err(why) => {
                 self.problems.push(
@@ -127,7 +127,7 @@ impl Files<'_> {
         }
     }
 
-    fn parse(&mut self, file: FileId, kind: Kind) -> bool {
+    fn parse(&mut self, file: FileId, kind: FileKind) -> bool {
         let mut reading = Reading {
             sources: &self.sources,
             file,

@@ -54,7 +54,7 @@ pub use limits::{Limits, MaxInFlight, PerUser, Priority};
 pub use listener::{CertificateTrouble, ClientCertificate, Listener, ListenerTls};
 pub use loaded::Loaded;
 pub use raw::known_keys;
-pub use source::Place;
+pub use source::SourceLocation;
 pub use trust::{HeaderField, PeerTrust, PublicUrl, Trust};
 pub use upstream::{Address, MainReads, Role, UpstreamConfig, UpstreamName, Weight};
 
@@ -214,16 +214,17 @@ pub enum LogFormat {
 
 /// The destination of access log lines.
 #[derive(Clone, Debug, PartialEq)]
-pub enum AccessLog {
+pub enum AccessLogDestination {
     Off,
     Stdout,
     File(PathBuf),
 }
 
+/// The settings of the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Log {
     pub format: LogFormat,
-    pub access: AccessLog,
+    pub access: AccessLogDestination,
     /// `error`, `warn`, `info`, `debug` or `trace`.
     pub level: LogLevel,
 }
@@ -238,6 +239,7 @@ pub enum LogLevel {
     Trace,
 }
 
+/// The settings of the shutdown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shutdown {
     /// Time for which `/readyz` returns 503 before the listeners close, so that load balancers

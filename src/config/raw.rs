@@ -16,8 +16,8 @@ use super::source::At;
 use super::units::Size;
 use super::value::{FromToml, RawHeaders, Reading, Written};
 use super::{
-    AccessLog, ClientCertificate, Coalesce, HeaderField, LogFormat, LogLevel, MainReads, Role,
-    StalePolicy,
+    AccessLogDestination, ClientCertificate, Coalesce, HeaderField, LogFormat, LogLevel, MainReads,
+    Role, StalePolicy,
 };
 
 /// The value of one key, if there is one.
@@ -85,7 +85,13 @@ macro_rules! table {
         impl Table for $name {
             const KEYS: &'static [&'static str] = &[$(stringify!($key)),+];
 
-            fn read(&mut self, key: &str, name: &str, value: &Spanned<DeValue<'_>>, reading: &mut Reading<'_>) -> bool {
+            fn read(
+                &mut self,
+                key: &str,
+                name: &str,
+                value: &Spanned<DeValue<'_>>,
+                reading: &mut Reading<'_>,
+            ) -> bool {
                 match key {
                     $(stringify!($key) => self.$key = Slot::read(value, name, reading),)+
                     _ => return false,
@@ -211,7 +217,7 @@ table!(RawClass {
 
 table!(RawLog {
     format: LogFormat,
-    access: AccessLog,
+    access: AccessLogDestination,
     level: LogLevel
 });
 

@@ -17,7 +17,7 @@ pub(super) struct At {
 
 /// A place as shown to an administrator.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SourceLocation {
     pub file: PathBuf,
     /// Line number, from 1.
     pub line: usize,
@@ -87,11 +87,11 @@ impl Sources {
         &self.files[at.file].0
     }
 
-    pub(super) fn place(&self, at: At) -> Place {
+    pub(super) fn place(&self, at: At) -> SourceLocation {
         let text = &self.files[at.file].1;
         let start = floor_char(text, at.start);
         let line_start = line_start(text, start);
-        Place {
+        SourceLocation {
             file: self.files[at.file].0.clone(),
             line: text[..line_start].matches('\n').count() + 1,
             column: text[line_start..start].chars().count() + 1,

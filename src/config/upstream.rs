@@ -11,6 +11,7 @@ use super::MaxInFlight;
 pub struct UpstreamName(Arc<str>);
 
 impl UpstreamName {
+    /// Maximum length of a name.
     pub const MAX_BYTES: usize = 64;
 
     /// `None` if `name` breaks the rule.
@@ -23,6 +24,7 @@ impl UpstreamName {
         fits.then(|| Self(name.into()))
     }
 
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -56,9 +58,12 @@ pub enum MainReads {
 pub struct Weight(u16);
 
 impl Weight {
+    /// The weight of an upstream without a configured one.
     pub const DEFAULT: Self = Self(100);
+    /// The largest weight.
     pub const MAX: u16 = 1000;
 
+    /// Returns this weight; `None` if it is out of range.
     pub const fn new(weight: u16) -> Option<Self> {
         if weight >= 1 && weight <= Self::MAX {
             Some(Self(weight))
@@ -67,6 +72,7 @@ impl Weight {
         }
     }
 
+    /// Returns the weight as a number.
     pub const fn get(self) -> u16 {
         self.0
     }
@@ -82,6 +88,7 @@ pub enum Address {
 }
 
 impl Address {
+    /// Returns the address, if it is known.
     pub const fn known(&self) -> Option<SocketAddr> {
         match self {
             Self::Known(address) => Some(*address),

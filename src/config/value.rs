@@ -14,7 +14,8 @@ use super::diagnostics::{Problem, suggestion};
 use super::source::{At, FileId, Sources};
 use super::units::{Size, parse_duration, parse_size, show_duration, show_size};
 use super::{
-    AccessLog, ClientCertificate, HeaderField, LogFormat, LogLevel, MainReads, Role, StalePolicy,
+    AccessLogDestination, ClientCertificate, HeaderField, LogFormat, LogLevel, MainReads, Role,
+    StalePolicy,
 };
 
 /// A value and its place.
@@ -249,7 +250,7 @@ impl FromText for HeaderField {
     }
 }
 
-impl FromText for AccessLog {
+impl FromText for AccessLogDestination {
     const RULE: &'static str = "\"stdout\", \"off\" or the whole path of a file";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -475,7 +476,7 @@ impl Show for Size {
     }
 }
 
-impl Show for AccessLog {
+impl Show for AccessLogDestination {
     fn show(&self) -> String {
         match self {
             Self::Off => "off".to_owned(),

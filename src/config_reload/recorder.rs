@@ -16,13 +16,13 @@ use crate::config::Environment;
 
 /// The files and folders of a configuration, including missing files.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sources {
+pub(super) struct WatchedPaths {
     files: BTreeSet<PathBuf>,
     /// Folders that were listed for includes: a new file in them counts.
     folders: BTreeSet<PathBuf>,
 }
 
-impl Sources {
+impl WatchedPaths {
     /// A hash of the contents, not of the times: editors, Ansible and Kubernetes leave different
     /// traces, but the same text.
     pub(super) fn fingerprint(&self, environment: &dyn Environment) -> u64 {
@@ -107,9 +107,9 @@ impl Recorder {
         self.names = Some(Arc::clone(names));
     }
 
-    pub(super) fn sources(&self) -> Sources {
+    pub(super) fn sources(&self) -> WatchedPaths {
         let seen = self.seen.lock();
-        Sources {
+        WatchedPaths {
             files: seen.texts.keys().cloned().collect(),
             folders: seen.lists.keys().cloned().collect(),
         }

@@ -93,7 +93,7 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{Cause, RollReason, Source};
+    use crate::cluster::{Cause, ChangeSource, RollReason};
     use crate::config::UpstreamName;
 
     #[test]
@@ -108,7 +108,7 @@ mod tests {
         };
         let report = |epoch| RollReport {
             epoch,
-            why: RollReason::Change(Source::Write),
+            why: RollReason::Change(ChangeSource::Write),
             by: vec!["ann".to_owned()],
             began: now - Duration::from_secs(60),
             ended: now - Duration::from_secs(20),

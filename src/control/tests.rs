@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::*;
-use crate::cluster::{Cause, ProbeReport, Tried, What};
+use crate::cluster::{Cause, ProbeReport, TransitionKind, Tried};
 use crate::config::{MapEnvironment, Weight};
 use crate::ogc::RequestClass::Map;
 
@@ -164,7 +164,7 @@ fn listeners_receive_every_transition_once_and_in_order() {
     );
     assert_eq!(
         transitions[3].what,
-        What::Mode {
+        TransitionKind::Mode {
             from: Mode::Ready,
             to: Mode::Drain,
             by: None

@@ -21,7 +21,7 @@ const CATALOG_RELOAD: &str = "/rest/reload";
 
 impl Prober {
     /// Reads the upstream's `updateSequence`.
-    pub async fn catalog_number(&self, upstream: &Upstream, config: &Config) -> Option<u64> {
+    pub async fn update_sequence(&self, upstream: &Upstream, config: &Config) -> Option<u64> {
         version(self.client(), upstream, config).await
     }
 
@@ -57,20 +57,20 @@ impl Prober {
 }
 
 /// Reads an upstream's `updateSequence`.
-pub(super) async fn read_version(
+pub(super) async fn read_update_sequence(
     prober: &Prober,
     upstream: Arc<Upstream>,
     config: &Config,
 ) -> Event {
-    let asked = Instant::now();
-    let number = version(prober.client(), &upstream, config).await;
-    if number.is_none() {
+    let sent_at = Instant::now();
+    let update_sequence = version(prober.client(), &upstream, config).await;
+    if update_sequence.is_none() {
         tracing::debug!(upstream = %upstream.name, "its updateSequence cannot be read");
     }
-    Event::VersionRead {
+    Event::UpdateSequenceRead {
         upstream: upstream.id,
-        asked,
-        number,
+        sent_at,
+        update_sequence,
     }
 }
 
@@ -81,11 +81,11 @@ pub(super) async fn reload(
     config: &Config,
     with_security: bool,
 ) -> Event {
-    let asked = Instant::now();
+    let sent_at = Instant::now();
     let outcome = reload_all(prober.client(), &upstream, config, with_security).await;
     Event::CatalogReloaded {
         upstream: upstream.id,
-        asked,
+        sent_at,
         outcome,
     }
 }
@@ -96,7 +96,7 @@ pub(super) async fn reload_main(
     upstream: Arc<Upstream>,
     config: &Config,
 ) -> Event {
-    let asked = Instant::now();
+    let sent_at = Instant::now();
     let outcome = reload_all(
         prober.client(),
         &upstream,
@@ -106,7 +106,7 @@ pub(super) async fn reload_main(
     .await;
     Event::MainReloaded {
         upstream: upstream.id,
-        asked,
+        sent_at,
         outcome,
     }
 }
@@ -118,9 +118,9 @@ pub(super) async fn test_canary(
     config: &Config,
     chosen: Option<String>,
 ) -> Event {
-    let asked = Instant::now();
+    let sent_at = Instant::now();
     let report = canary(prober, &upstream, config, chosen).await;
-    let number = match report.outcome {
+    let update_sequence = match report.outcome {
         // If the canary itself is in doubt, the update sequence still shows whether the replica
         // read old files.
         Outcome::Success
@@ -131,9 +131,9 @@ pub(super) async fn test_canary(
     };
     Event::CanaryTested {
         upstream: upstream.id,
-        asked,
+        sent_at,
         outcome: report.outcome,
-        number,
+        update_sequence,
     }
 }
 
@@ -144,9 +144,9 @@ pub(super) async fn try_canary(
     config: &Config,
     chosen: Option<String>,
 ) -> Event {
-    let asked = Instant::now();
+    let sent_at = Instant::now();
     let outcome = canary(prober, upstream, config, chosen).await.outcome;
-    Event::CanaryTried { asked, outcome }
+    Event::CanaryTried { sent_at, outcome }
 }
 
 async fn canary(
@@ -232,15 +232,15 @@ async fn version(client: &InternalClient, upstream: &Upstream, config: &Config) 
     let deadline = Deadline::after(config.health.timeout);
     let is_enough = |answer: &Answer| {
         answer.body.len() > MAX_NUMBER_HEAD
-            || number_in_root(&String::from_utf8_lossy(&answer.body)).is_some()
+            || update_sequence_in_root(&String::from_utf8_lossy(&answer.body)).is_some()
     };
     let answer = client
         .run(&capabilities, (upstream, config), deadline, is_enough)
         .await
         .ok()?;
-    let number = number_in_root(&String::from_utf8_lossy(&answer.body));
-    if number.is_some() || config.geoserver.credentials == Credentials::None {
-        return number;
+    let update_sequence = update_sequence_in_root(&String::from_utf8_lossy(&answer.body));
+    if update_sequence.is_some() || config.geoserver.credentials == Credentials::None {
+        return update_sequence;
     }
     let settings =
         InternalRequest::get(format!("{context}/rest/settings.json")).authenticated(true);
@@ -255,7 +255,7 @@ async fn version(client: &InternalClient, upstream: &Upstream, config: &Config) 
 
 /// `7` for `<WMS_Capabilities version="1.3.0" updateSequence="7" ...>`, once the whole start tag
 /// has arrived.
-fn number_in_root(text: &str) -> Option<u64> {
+fn update_sequence_in_root(text: &str) -> Option<u64> {
     let root = text
         .find("<WMS_Capabilities")
         .or_else(|| text.find("<WMT_MS_Capabilities"))?;
@@ -272,26 +272,30 @@ mod tests {
     #[test]
     fn the_number_is_read_from_the_root_element_only() {
         let document = "<?xml version=\"1.0\"?>\n<WMS_Capabilities version=\"1.3.0\" updateSequence=\"4711\" xmlns=\"x\"><Service>";
-        assert_eq!(number_in_root(document), Some(4711));
+        assert_eq!(update_sequence_in_root(document), Some(4711));
         assert_eq!(
-            number_in_root("<WMT_MS_Capabilities updateSequence='12'>"),
+            update_sequence_in_root("<WMT_MS_Capabilities updateSequence='12'>"),
             Some(12)
         );
         assert_eq!(
-            number_in_root("<ServiceExceptionReport>updateSequence=\"3\"</ServiceExceptionReport>"),
+            update_sequence_in_root(
+                "<ServiceExceptionReport>updateSequence=\"3\"</ServiceExceptionReport>"
+            ),
             None
         );
         assert_eq!(
-            number_in_root("<WMS_Capabilities version=\"1.3.0\"><Layer updateSequence=\"3\">"),
+            update_sequence_in_root(
+                "<WMS_Capabilities version=\"1.3.0\"><Layer updateSequence=\"3\">"
+            ),
             None
         );
         assert_eq!(
-            number_in_root("<WMS_Capabilities updateSequence=\"47"),
+            update_sequence_in_root("<WMS_Capabilities updateSequence=\"47"),
             None,
             "half a number is none"
         );
         assert_eq!(
-            number_in_root("<WMS_Capabilities updateSequence=\"many\">"),
+            update_sequence_in_root("<WMS_Capabilities updateSequence=\"many\">"),
             None
         );
     }

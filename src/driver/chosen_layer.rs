@@ -149,9 +149,9 @@ async fn send(
 
 /// Carries out [`crate::cluster::Action::ChooseLayer`].
 pub(super) async fn choose_layer(prober: &Prober, choice: LayerChoice, config: &Config) -> Event {
-    let asked = Instant::now();
+    let sent_at = Instant::now();
     let layer = choose(prober, &choice, config).await;
-    Event::LayerChosen { asked, layer }
+    Event::LayerChosen { sent_at, layer }
 }
 
 async fn choose(

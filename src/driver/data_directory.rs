@@ -57,7 +57,7 @@ struct Watched {
 /// The content of the file, for comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Content {
-    number: u64,
+    update_sequence: u64,
     hash: u64,
 }
 
@@ -101,15 +101,16 @@ impl Watched {
             self.known = Some(content);
             return None;
         };
-        let is_new = before.number != content.number || self.edited == Some(content);
+        let is_new =
+            before.update_sequence != content.update_sequence || self.edited == Some(content);
         if before == content || !is_new {
             self.edited = (before != content).then_some(content);
             return None;
         }
         (self.known, self.edited) = (Some(content), None);
         Some(FileChange {
-            number: content.number,
-            before: before.number,
+            update_sequence: content.update_sequence,
+            before: before.update_sequence,
         })
     }
 }
@@ -122,13 +123,13 @@ fn content_of(file: &Path) -> Option<Content> {
     let mut hasher = std::hash::DefaultHasher::new();
     text.hash(&mut hasher);
     Some(Content {
-        number: number_of(&text)?,
+        update_sequence: update_sequence_of(&text)?,
         hash: hasher.finish(),
     })
 }
 
 /// Reads `7` from `<updateSequence>7</updateSequence>`.
-fn number_of(xml: &str) -> Option<u64> {
+fn update_sequence_of(xml: &str) -> Option<u64> {
     let (_, rest) = xml.split_once("<updateSequence>")?;
     rest.split_once("</updateSequence>")?.0.trim().parse().ok()
 }
@@ -137,8 +138,9 @@ fn number_of(xml: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn write(folder: &Path, number: u64) {
-        let text = format!("<global>\n  <updateSequence>{number}</updateSequence>\n</global>\n");
+    fn write(folder: &Path, update_sequence: u64) {
+        let text =
+            format!("<global>\n  <updateSequence>{update_sequence}</updateSequence>\n</global>\n");
         let beside = folder.join("global.xml.new");
         std::fs::write(&beside, text).unwrap();
         std::fs::rename(beside, folder.join(FILE)).unwrap();
@@ -147,15 +149,15 @@ mod tests {
     #[test]
     fn the_update_sequence_is_read_between_its_tags() {
         assert_eq!(
-            number_of("<global><updateSequence>4711</updateSequence></global>"),
+            update_sequence_of("<global><updateSequence>4711</updateSequence></global>"),
             Some(4711)
         );
         assert_eq!(
-            number_of("<global><updateSequence>47"),
+            update_sequence_of("<global><updateSequence>47"),
             None,
             "half a file tells nothing"
         );
-        assert_eq!(number_of("<global/>"), None);
+        assert_eq!(update_sequence_of("<global/>"), None);
     }
 
     #[tokio::test]
@@ -176,7 +178,7 @@ mod tests {
         assert_eq!(
             watched.change().await,
             Some(FileChange {
-                number: 2,
+                update_sequence: 2,
                 before: 1
             })
         );
@@ -203,7 +205,7 @@ mod tests {
         assert_eq!(
             watched.change().await,
             Some(FileChange {
-                number: 1,
+                update_sequence: 1,
                 before: 1
             })
         );
@@ -214,7 +216,7 @@ mod tests {
         assert_eq!(
             watched.change().await,
             Some(FileChange {
-                number: 2,
+                update_sequence: 2,
                 before: 1
             })
         );

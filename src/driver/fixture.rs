@@ -100,8 +100,8 @@ pub(super) fn upstream(config: &Arc<Config>, name: &str) -> Arc<Upstream> {
             None
         }
     };
-    let asked = std::iter::from_fn(|| cluster.poll_action(now)).filter_map(probed);
-    asked
+    let sent_at = std::iter::from_fn(|| cluster.poll_action(now)).filter_map(probed);
+    sent_at
         .into_iter()
         .find(|upstream| upstream.name.as_str() == name)
         .expect("a new upstream is probed at once")

@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::cluster::{
-    Action, Event, LayerChoice, Outcome, ProbeReport, Transition, Upstream, What,
+    Action, Event, LayerChoice, Outcome, ProbeReport, Transition, TransitionKind, Upstream,
 };
 use crate::config::Config;
 use crate::control::Control;
@@ -88,7 +88,7 @@ impl Driver {
         while self.probes.len() < MAX_PROBES {
             match self.control.poll_action(Instant::now()) {
                 Some(Action::Probe(upstream)) => self.start_probe(upstream),
-                Some(Action::ReadVersion(upstream)) => self.start_reading(upstream),
+                Some(Action::ReadUpdateSequence(upstream)) => self.start_reading(upstream),
                 Some(Action::ChooseLayer(choice)) => self.start_choosing(choice),
                 Some(Action::TestCanary(upstream)) => self.start_testing(upstream),
                 Some(Action::TryCanary(upstream)) => self.start_canary_elsewhere(upstream),
@@ -107,7 +107,7 @@ impl Driver {
             self.config(),
         );
         self.probes.spawn(async move {
-            let event = catalog::read_version(&prober, upstream, &config).await;
+            let event = catalog::read_update_sequence(&prober, upstream, &config).await;
             control.handle(event, Instant::now());
         });
     }
@@ -119,7 +119,7 @@ impl Driver {
             self.config(),
         );
         self.probes.spawn(async move {
-            let asked = Instant::now();
+            let sent_at = Instant::now();
             let outcome = prober
                 .try_credentials(&upstream, &config)
                 .await
@@ -127,7 +127,7 @@ impl Driver {
             control.handle(
                 Event::CredentialsTried {
                     upstream: upstream.id,
-                    asked,
+                    sent_at,
                     outcome,
                 },
                 Instant::now(),
@@ -264,14 +264,14 @@ impl Driver {
         match transition {
             Ok(Transition {
                 upstream: Some(upstream),
-                what: What::Ejected { cause, .. },
+                what: TransitionKind::Ejected { cause, .. },
                 ..
             }) => {
                 self.metrics.ejected(&upstream, cause.kind());
             }
             Ok(Transition {
                 upstream: Some(upstream),
-                what: What::Reloaded { took, .. },
+                what: TransitionKind::Reloaded { took, .. },
                 ..
             }) => {
                 self.metrics
@@ -279,7 +279,7 @@ impl Driver {
             }
             Ok(Transition {
                 upstream: Some(upstream),
-                what: What::ReloadFailed { cause, .. },
+                what: TransitionKind::ReloadFailed { cause, .. },
                 ..
             }) => {
                 self.metrics.catalog_reloaded(&upstream, cause.kind(), None);

@@ -9,7 +9,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::{sleep, timeout};
 
 use super::ended;
-use crate::cluster::{HealthState, Transition, What};
+use crate::cluster::{HealthState, Transition, TransitionKind};
 use crate::config_reload::ConfigReload;
 use crate::control::Control;
 
@@ -59,11 +59,11 @@ async fn lost(transitions: &mut broadcast::Receiver<Transition>) {
     loop {
         match transitions.recv().await.map(|transition| transition.what) {
             Ok(
-                What::Health {
+                TransitionKind::Health {
                     to: HealthState::Down,
                     ..
                 }
-                | What::Ejected { .. },
+                | TransitionKind::Ejected { .. },
             )
             | Err(RecvError::Lagged(_)) => return,
             Ok(_) => {}

@@ -21,6 +21,7 @@ pub struct Prober {
 }
 
 impl Prober {
+    /// Returns a prober with connections of its own.
     pub fn new() -> Self {
         Self {
             client: InternalClient::new(),

@@ -182,12 +182,12 @@ impl Document {
         let entry = |Remembered {
                          name,
                          address,
-                         main_number,
+                         main_update_sequence,
                          is_reloading,
                      }: &Remembered| Entry {
             name: name.clone(),
             address: *address,
-            main_number: *main_number,
+            main_number: *main_update_sequence,
             is_reloading: *is_reloading,
         };
         let mode = |OrderedMode { name, mode, origin }: &OrderedMode| ModeEntry {
@@ -219,7 +219,7 @@ impl Document {
                           }| Remembered {
             name,
             address,
-            main_number,
+            main_update_sequence: main_number,
             is_reloading,
         };
         let ordered = |ModeEntry { name, mode, by, at }| {
@@ -269,11 +269,11 @@ mod tests {
     );
 
     fn memory() -> Memory {
-        let of = |name: &str, main_number: Option<u64>| Remembered {
+        let of = |name: &str, main_update_sequence: Option<u64>| Remembered {
             name: name.to_owned(),
             address: ADDRESS,
-            main_number,
-            is_reloading: main_number.is_none(),
+            main_update_sequence,
+            is_reloading: main_update_sequence.is_none(),
         };
         let origin = ModeOrigin {
             by: "alice from 10.0.0.9".to_owned(),

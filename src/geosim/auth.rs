@@ -4,7 +4,9 @@
 use super::answer::Answer;
 use super::request::Request;
 
+/// The administrator of the GeoServer double.
 pub const USER: &str = "admin";
+/// The password of [`USER`].
 pub const PASSWORD: &str = "geoserver";
 /// `admin:geoserver` as Basic credentials.
 pub const BASIC: &str = "Basic YWRtaW46Z2Vvc2VydmVy";

@@ -86,6 +86,7 @@ pub const DEFAULT_UI_LOCK_WAIT: Duration = Duration::from_secs(30);
 pub const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Tomcat's `maxKeepAliveRequests`.
 pub const DEFAULT_KEEP_ALIVE_REQUESTS: u32 = 100;
+/// Requests remembered by an instance that is not told otherwise.
 pub const DEFAULT_REMEMBERED_REQUESTS: usize = 1000;
 
 /// The effect of a catalog reload on `updateSequence`.

@@ -15,6 +15,7 @@ pub struct Dice {
 }
 
 impl Dice {
+    /// Returns dice that roll the same numbers for the same seed.
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
@@ -63,6 +64,7 @@ pub enum ServiceTime {
 }
 
 impl ServiceTime {
+    /// Draws one duration.
     pub fn draw(self, dice: &Dice) -> Duration {
         let seconds = match self {
             Self::None => return Duration::ZERO,

@@ -6,6 +6,7 @@ use super::behaviour::Behaviour;
 use super::data_directory::DataDirectory;
 use super::instance::Instance;
 
+/// A main and its replicas on one data directory.
 pub struct Cluster {
     data: Arc<DataDirectory>,
     main: Instance,
@@ -23,6 +24,7 @@ impl Cluster {
         Self::on(DataDirectory::new(), replicas, behaviour)
     }
 
+    /// Starts a cluster on a data directory.
     pub fn on(data: Arc<DataDirectory>, replicas: usize, behaviour: &Behaviour) -> Self {
         let seeded = |number: usize| Behaviour {
             seed: behaviour.seed.wrapping_add(number as u64),
@@ -39,14 +41,17 @@ impl Cluster {
         }
     }
 
+    /// Returns the data directory of the cluster.
     pub fn data(&self) -> &Arc<DataDirectory> {
         &self.data
     }
 
+    /// Returns the main.
     pub fn main(&self) -> &Instance {
         &self.main
     }
 
+    /// Returns the replicas.
     pub fn replicas(&self) -> &[Instance] {
         &self.replicas
     }
@@ -56,6 +61,7 @@ impl Cluster {
         &self.replicas[number - 1]
     }
 
+    /// Returns all instances, the main first.
     pub fn instances(&self) -> impl Iterator<Item = &Instance> {
         std::iter::once(&self.main).chain(&self.replicas)
     }

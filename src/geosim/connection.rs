@@ -285,7 +285,9 @@ impl Exchange<'_> {
     async fn reset(&mut self, route: Route<'_>, when: When) -> std::io::Result<Next> {
         match when {
             When::BeforeReading | When::BeforeExecution => {}
-            When::BeforeAnswer => drop(service::execute(self.life, self.request, route).await),
+            When::BeforeAnswer => {
+                service::execute(self.life, self.request, route).await;
+            }
             When::InAnswer => _ = self.execute_and_send(route, Ending::Half, None).await?,
         }
         Ok(Next::Reset)

@@ -145,6 +145,7 @@ impl Controls {
         self.hides_number.load(Ordering::Relaxed)
     }
 
+    /// Returns the speed relative to an ordinary instance.
     pub fn speed(&self) -> f64 {
         f64::from_bits(self.speed.load(Ordering::Relaxed))
     }
@@ -179,10 +180,12 @@ impl Controls {
         self.remembered.lock().iter().cloned().collect()
     }
 
+    /// Returns the last request that was received.
     pub fn last_request(&self) -> Option<Arc<Request>> {
         self.remembered.lock().back().cloned()
     }
 
+    /// Forgets the requests that were received.
     pub fn forget_requests(&self) {
         self.remembered.lock().clear();
     }
@@ -192,6 +195,7 @@ impl Controls {
         self.counts.received[class].load(Ordering::Relaxed)
     }
 
+    /// Returns the number of requests that were received since the start.
     pub fn received_in_all(&self) -> u64 {
         RequestClass::ALL
             .into_iter()
@@ -204,10 +208,12 @@ impl Controls {
         self.counts.in_flight.load(Ordering::Relaxed)
     }
 
+    /// Returns the largest number of requests in flight at a time.
     pub fn most_in_flight(&self) -> usize {
         self.counts.most_in_flight.load(Ordering::Relaxed)
     }
 
+    /// Returns the number of open connections.
     pub fn open_connections(&self) -> usize {
         self.door.open_connections()
     }
@@ -227,14 +233,17 @@ impl Controls {
         self.counts.is_reloading.load(Ordering::Acquire)
     }
 
+    /// Returns the number of reloads of the security configuration.
     pub fn security_reloads(&self) -> u64 {
         self.counts.security_reloads.load(Ordering::Relaxed)
     }
 
+    /// Returns the number of reloads of the GeoWebCache configuration.
     pub fn gwc_reloads(&self) -> u64 {
         self.counts.gwc_reloads.load(Ordering::Relaxed)
     }
 
+    /// Returns the number of store resets.
     pub fn resets(&self) -> u64 {
         self.counts.resets.load(Ordering::Relaxed)
     }

@@ -29,6 +29,7 @@ pub struct Contents {
     pub edits: u64,
 }
 
+/// A layer of the catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
     pub title: String,
@@ -37,6 +38,7 @@ pub struct Layer {
     pub revision: u32,
 }
 
+/// The kind of a layer's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LayerKind {
     Vector { features: u64 },
@@ -166,6 +168,7 @@ pub struct Write {
     pub body: u64,
 }
 
+/// The data directory that the instances of a cluster share.
 #[derive(Debug)]
 pub struct DataDirectory {
     disk: Mutex<Disk>,
@@ -232,6 +235,7 @@ impl DataDirectory {
         self.disk.lock().update_sequence
     }
 
+    /// Returns the text of `global.xml`.
     pub fn global_xml(&self) -> String {
         global_xml_of(self.update_sequence())
     }

@@ -127,24 +127,28 @@ impl From<Fault> for Outage {
 }
 
 impl Outage {
+    /// Limits the fault to requests of one class.
     pub fn only(mut self, class: RequestClass) -> Self {
         self.of_requests();
         self.classes.push(class);
         self
     }
 
+    /// Limits the fault to requests under a path.
     pub fn under(mut self, path: &str) -> Self {
         self.of_requests();
         self.path = Some(path.to_owned());
         self
     }
 
+    /// Limits the fault to a part of the requests.
     pub fn sometimes(mut self, chance: f64) -> Self {
         self.of_requests();
         self.chance = chance;
         self
     }
 
+    /// Limits the fault to a number of requests.
     pub fn times(mut self, times: u32) -> Self {
         self.of_requests();
         self.left = Some(times);

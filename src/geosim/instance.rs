@@ -104,10 +104,12 @@ impl Instance {
         Ok(Running { life, stop, thread })
     }
 
+    /// Returns the name of the instance.
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    /// Returns the address where it listens.
     pub fn address(&self) -> SocketAddr {
         self.controls.door.address()
     }
@@ -117,10 +119,12 @@ impl Instance {
         format!("http://{}", self.address())
     }
 
+    /// Returns its data directory.
     pub fn data(&self) -> &Arc<DataDirectory> {
         &self.data
     }
 
+    /// Returns the controls of its behaviour.
     pub fn control(&self) -> &Arc<Controls> {
         &self.controls
     }
@@ -148,6 +152,7 @@ impl Instance {
         self.controls.received(class)
     }
 
+    /// True if it listens.
     pub fn is_running(&self) -> bool {
         self.running.lock().is_some()
     }

@@ -111,6 +111,7 @@ impl Request {
         &self.head
     }
 
+    /// Returns the HTTP method.
     pub fn method(&self) -> &str {
         // The parser lets only token bytes through, which are ASCII.
         std::str::from_utf8(&self.head[self.method.clone()]).unwrap_or_default()
@@ -129,6 +130,7 @@ impl Request {
             .unwrap_or_default()
     }
 
+    /// Returns the query of the request target.
     pub fn query(&self) -> &[u8] {
         let path = self.raw_path().len();
         self.target().get(path + 1..).unwrap_or_default()
@@ -164,6 +166,7 @@ impl Request {
             .count()
     }
 
+    /// Returns the body.
     pub fn body(&self) -> &RequestBody {
         &self.body
     }

@@ -84,6 +84,7 @@ struct Evidence {
 }
 
 impl Ejection {
+    /// Returns the state of an upstream without evidence against it.
     pub fn new(now: Instant) -> Self {
         Self {
             state: State::Serving,
@@ -102,10 +103,12 @@ impl Ejection {
         }
     }
 
+    /// True if the ejection is over and the upstream is on trial.
     pub fn is_half_open(&self) -> bool {
         self.state == State::HalfOpen
     }
 
+    /// Returns the end of the ejection, if there is one.
     pub fn ejected_until(&self) -> Option<Instant> {
         match self.state {
             State::Ejected { until } => Some(until),

@@ -48,10 +48,12 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Returns whether it answers at all.
     pub fn reach(&self) -> HealthState {
         self.reach.state()
     }
 
+    /// Returns whether its answers are right.
     pub fn content(&self) -> HealthState {
         self.content.state()
     }
@@ -61,6 +63,7 @@ impl Facts {
         self.reach.is_up() && self.content.is_up()
     }
 
+    /// True if it answers.
     pub fn is_reachable(&self) -> bool {
         self.reach.is_up()
     }

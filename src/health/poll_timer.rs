@@ -13,18 +13,20 @@ pub enum PollTimer {
 }
 
 impl PollTimer {
+    /// True if the action is due.
     pub fn is_due(self, now: Instant) -> bool {
         matches!(self, Self::At(at) if at <= now)
     }
 
+    /// True if the action has begun and not ended.
     pub fn is_running(self) -> bool {
         matches!(self, Self::Running { .. })
     }
 
-    /// True if a report about a run that began at `asked` is about the current run. The report of
+    /// True if a report about a run that began at `sent_at` is about the current run. The report of
     /// a run that was given up is not.
-    pub fn is_answered(self, asked: Instant) -> bool {
-        matches!(self, Self::Running { began, .. } if began <= asked)
+    pub fn is_answered(self, sent_at: Instant) -> bool {
+        matches!(self, Self::Running { began, .. } if began <= sent_at)
     }
 
     /// Start of the current run, if its report will not come any more.

@@ -4,12 +4,31 @@
 //! takes one round of probes. From then on, `fall` consecutive failures take it down and `rise`
 //! consecutive passes bring it back.
 
+use std::fmt;
+
 /// The measured state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HealthState {
     Unknown,
     Up,
     Down,
+}
+
+impl HealthState {
+    /// Returns the word for it in logs, answers and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
+impl fmt::Display for HealthState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// The health of an upstream, and the run of probes that contradict it.
@@ -21,6 +40,7 @@ pub struct RiseFall {
 }
 
 impl RiseFall {
+    /// Returns the state before the first probe.
     pub const fn new() -> Self {
         Self {
             state: HealthState::Unknown,
@@ -28,10 +48,12 @@ impl RiseFall {
         }
     }
 
+    /// Returns the measured state.
     pub const fn state(&self) -> HealthState {
         self.state
     }
 
+    /// True if the measured state is up.
     pub fn is_up(&self) -> bool {
         self.state == HealthState::Up
     }

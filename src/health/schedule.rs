@@ -49,10 +49,12 @@ impl Schedule {
         self.timer.map(PollTimer::deadline)
     }
 
+    /// True if no probes are sent.
     pub fn is_off(&self) -> bool {
         self.timer.is_none()
     }
 
+    /// Begins a probe.
     pub fn begin(&mut self, now: Instant, timeout: Duration) {
         self.began = Some(now);
         self.timer
@@ -65,6 +67,7 @@ impl Schedule {
         self.began.filter(|_| self.is_running())
     }
 
+    /// True if a probe has begun and not ended.
     pub fn is_running(&self) -> bool {
         self.timer.is_some_and(PollTimer::is_running)
     }
@@ -202,7 +205,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_next_probe_is_half_to_one_and_a_half_intervals_away(seed: u32, elapsed_ms in 0..100_000_u64) {
+        fn the_next_probe_is_half_to_one_and_a_half_intervals_away(
+            seed: u32,
+            elapsed_ms in 0..100_000_u64,
+        ) {
             let origin = Instant::now();
             let now = origin + Duration::from_millis(elapsed_ms);
             let away = turn(origin, seed, now) - now;

@@ -70,9 +70,9 @@ enum Part {
 
 /// Follows one body. Bytes are counted and checked, never kept.
 #[derive(Clone, Copy, Debug)]
-pub struct BodyReader(Part);
+pub struct BodyScanner(Part);
 
-impl BodyReader {
+impl BodyScanner {
     /// A reader of a body with this framing.
     pub const fn new(framing: Framing) -> Self {
         Self(match framing {

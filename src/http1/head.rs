@@ -4,7 +4,7 @@ use super::body::Framing;
 use super::host::Authority;
 use super::sets::{self, TARGET, TOKEN, VALUE};
 use super::target::TargetForm;
-use super::{Fault, Span};
+use super::{ByteRange, Fault};
 
 /// Maximum length of a method, longer than every registered one.
 const MAX_METHOD: usize = 32;
@@ -55,17 +55,17 @@ pub struct Connection {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Head {
     /// The whole head, from the method to the empty line.
-    pub whole: Span,
+    pub whole: ByteRange,
     /// The method, a token.
-    pub method: Span,
+    pub method: ByteRange,
     /// The target as it arrived.
-    pub target: Span,
+    pub target: ByteRange,
     /// The target's form.
     pub form: TargetForm,
     /// The request's version.
     pub version: Version,
     /// The value of `Host`.
-    pub host: Option<Span>,
+    pub host: Option<ByteRange>,
     /// How the body is delimited.
     pub framing: Framing,
     /// The client waits for `100 Continue` before it sends the body.
@@ -78,7 +78,7 @@ pub struct Head {
 
 /// The result of reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reading {
+pub enum HeadProgress {
     /// The head is not complete.
     More,
     /// The head is complete and well formed.
@@ -98,7 +98,7 @@ enum Part {
     FieldStart,
     Name(usize),
     /// Behind the colon of the field with this name.
-    Value(Span),
+    Value(ByteRange),
     End,
 }
 
@@ -119,23 +119,23 @@ type Step = Result<Option<Part>, Fault>;
 
 impl HeadReader {
     /// Continues with `bytes`, which are those of the last call and more.
-    pub fn read(&mut self, bytes: &[u8], limits: &HeadLimits) -> Reading {
+    pub fn read(&mut self, bytes: &[u8], limits: &HeadLimits) -> HeadProgress {
         let length = match self.advance(bytes, limits) {
-            Err(fault) => return Reading::Refused(fault),
+            Err(fault) => return HeadProgress::Refused(fault),
             Ok(true) => self.head.whole.end - self.head.whole.start,
             Ok(false) => bytes.len() - self.head.whole.start,
         };
         match self.part {
             _ if length <= limits.max_bytes => {}
             Part::Begin | Part::Method | Part::Target => {
-                return Reading::Refused(Fault::TargetTooLong);
+                return HeadProgress::Refused(Fault::TargetTooLong);
             }
-            _ => return Reading::Refused(Fault::HeadTooLarge),
+            _ => return HeadProgress::Refused(Fault::HeadTooLarge),
         }
         if self.head.whole.end > 0 {
-            Reading::Complete(self.head)
+            HeadProgress::Complete(self.head)
         } else {
-            Reading::More
+            HeadProgress::More
         }
     }
 
@@ -193,7 +193,7 @@ impl HeadReader {
         match bytes.get(self.at) {
             None => Ok(None),
             Some(b' ') if self.at > start => {
-                self.head.method = Span {
+                self.head.method = ByteRange {
                     start,
                     end: self.at,
                 };
@@ -216,7 +216,7 @@ impl HeadReader {
         if length_as_text(&bytes[start..self.at]) > MAX_TARGET {
             return Err(Fault::TargetTooLong);
         }
-        self.head.target = Span {
+        self.head.target = ByteRange {
             start,
             end: self.at,
         };
@@ -280,7 +280,7 @@ impl HeadReader {
         if self.fields > limits.max_fields {
             return Err(Fault::TooManyFields);
         }
-        let name = Span {
+        let name = ByteRange {
             start,
             end: self.at,
         };
@@ -288,7 +288,7 @@ impl HeadReader {
         Ok(Some(Part::Value(name)))
     }
 
-    fn value(&mut self, bytes: &[u8], name: Span) -> Step {
+    fn value(&mut self, bytes: &[u8], name: ByteRange) -> Step {
         self.at = sets::skip(bytes, self.at, VALUE);
         match bytes[self.at..] {
             [] | [b'\r'] => return Ok(None),
@@ -298,7 +298,7 @@ impl HeadReader {
         }
         let value = trimmed(
             bytes,
-            Span {
+            ByteRange {
                 start: name.end + 1,
                 end: self.at,
             },
@@ -322,7 +322,7 @@ impl HeadReader {
 
     /// Records the content of a field that matters here.
     #[inline]
-    fn field(&mut self, name: &[u8], value: Span, bytes: &[u8]) -> Result<(), Fault> {
+    fn field(&mut self, name: &[u8], value: ByteRange, bytes: &[u8]) -> Result<(), Fault> {
         let is = |wanted: &[u8]| name.eq_ignore_ascii_case(wanted);
         let text = value.of(bytes);
         match name.len() {
@@ -344,7 +344,7 @@ impl HeadReader {
         Ok(())
     }
 
-    fn host(&mut self, value: Span, bytes: &[u8]) -> Result<(), Fault> {
+    fn host(&mut self, value: ByteRange, bytes: &[u8]) -> Result<(), Fault> {
         if self.head.host.is_some() {
             return Err(Fault::HostRepeated);
         }
@@ -407,7 +407,7 @@ impl HeadReader {
             Some(host),
         ) = (head.form, head.host)
         {
-            let parse = |span: Span| Authority::parse(span.of(bytes));
+            let parse = |span: ByteRange| Authority::parse(span.of(bytes));
             let agrees = parse(authority)
                 .zip(parse(host))
                 .is_some_and(|(target, host)| target.agrees(host, default_port));
@@ -445,7 +445,7 @@ fn length_as_text(target: &[u8]) -> usize {
 }
 
 /// The span without surrounding white space (RFC 9112 section 5.1).
-fn trimmed(bytes: &[u8], mut span: Span) -> Span {
+fn trimmed(bytes: &[u8], mut span: ByteRange) -> ByteRange {
     let is_space = |byte: u8| byte == b' ' || byte == b'\t';
     while span.start < span.end && is_space(bytes[span.start]) {
         span.start += 1;

@@ -1,7 +1,7 @@
 //! Strict HTTP/1 parsing, applied to the bytes before anything acts on them.
 //!
 //! ```text
-//! bytes --HeadReader--> Head (method, target, host, framing, ...) --BodyReader--> where the body ends
+//! bytes --HeadReader--> Head (method, target, host, framing, ...) --BodyScanner--> where the body ends
 //!             |                                                         |
 //!             +---------------------- Fault <---------------------------+
 //! ```
@@ -19,22 +19,22 @@ mod host;
 mod sets;
 mod target;
 
-pub use body::{BodyReader, Framing};
+pub use body::{BodyScanner, Framing};
 pub use fault::Fault;
-pub use head::{Connection, Head, HeadLimits, HeadReader, Reading, Version};
+pub use head::{Connection, Head, HeadLimits, HeadProgress, HeadReader, Version};
 pub use host::host_without_port;
 pub use target::TargetForm;
 
 /// A range of the bytes that were read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Span {
+pub struct ByteRange {
     /// Index of the first byte.
     pub start: usize,
     /// Index after the last byte.
     pub end: usize,
 }
 
-impl Span {
+impl ByteRange {
     /// Returns the bytes of this range; `bytes` must be the bytes that were read.
     pub fn of(self, bytes: &[u8]) -> &[u8] {
         &bytes[self.start..self.end]

@@ -1,6 +1,6 @@
 //! The forms of a request target (RFC 9112 section 3.2).
 
-use super::Span;
+use super::ByteRange;
 use super::host::Authority;
 
 /// The form of a target.
@@ -14,9 +14,9 @@ pub enum TargetForm {
     /// A whole http or https URL.
     Absolute {
         /// The authority that `Host` must agree with.
-        authority: Span,
+        authority: ByteRange,
         /// The rest: empty, a query, or a path with or without a query.
-        path: Span,
+        path: ByteRange,
         /// The default port of the scheme.
         default_port: u16,
     },
@@ -24,7 +24,7 @@ pub enum TargetForm {
 
 impl TargetForm {
     /// The form of `target`; `None` if it is not supported.
-    pub(super) fn of(method: &[u8], bytes: &[u8], target: Span) -> Option<Self> {
+    pub(super) fn of(method: &[u8], bytes: &[u8], target: ByteRange) -> Option<Self> {
         match target.of(bytes) {
             [b'/', ..] => Some(Self::Origin),
             b"*" if method == b"OPTIONS" => Some(Self::Asterisk),
@@ -50,11 +50,11 @@ fn absolute(url: &[u8], at: usize) -> Option<TargetForm> {
     Authority::parse(&rest[..end])?;
     let (authority, path) = (at + scheme.len(), at + scheme.len() + end);
     Some(TargetForm::Absolute {
-        authority: Span {
+        authority: ByteRange {
             start: authority,
             end: path,
         },
-        path: Span {
+        path: ByteRange {
             start: path,
             end: at + url.len(),
         },

@@ -4,7 +4,7 @@ mod cases;
 mod naive;
 mod properties;
 
-use super::{BodyReader, Fault, Head, HeadLimits, HeadReader, Reading};
+use super::{BodyScanner, Fault, Head, HeadLimits, HeadProgress, HeadReader};
 
 const LIMITS: HeadLimits = HeadLimits {
     max_bytes: 2_000,
@@ -12,26 +12,26 @@ const LIMITS: HeadLimits = HeadLimits {
 };
 
 /// Reads `bytes` in pieces of `piece` bytes.
-fn read_in_pieces(bytes: &[u8], piece: usize) -> Reading {
+fn read_in_pieces(bytes: &[u8], piece: usize) -> HeadProgress {
     let mut reader = HeadReader::default();
     let mut end = 0;
     loop {
         end = bytes.len().min(end + piece);
         match reader.read(&bytes[..end], &LIMITS) {
-            Reading::More if end < bytes.len() => {}
+            HeadProgress::More if end < bytes.len() => {}
             reading => return reading,
         }
     }
 }
 
-fn read(bytes: &[u8]) -> Reading {
+fn read(bytes: &[u8]) -> HeadProgress {
     read_in_pieces(bytes, usize::MAX / 2)
 }
 
 #[track_caller]
 fn accepted(bytes: &[u8]) -> Head {
     match read(bytes) {
-        Reading::Complete(head) => head,
+        HeadProgress::Complete(head) => head,
         reading => panic!("{reading:?}: {}", bytes.escape_ascii()),
     }
 }
@@ -40,7 +40,7 @@ fn accepted(bytes: &[u8]) -> Head {
 fn assert_refused(bytes: &[u8], fault: Fault) {
     assert_eq!(
         read(bytes),
-        Reading::Refused(fault),
+        HeadProgress::Refused(fault),
         "{}",
         bytes.escape_ascii()
     );
@@ -48,7 +48,7 @@ fn assert_refused(bytes: &[u8], fault: Fault) {
 
 /// The number of `bytes` that belong to the body of the request with this head.
 fn body_of(head: &Head, bytes: &[u8], piece: usize) -> Result<Option<usize>, Fault> {
-    let mut reader = BodyReader::new(head.framing);
+    let mut reader = BodyScanner::new(head.framing);
     let mut taken = 0;
     for piece in bytes.chunks(piece) {
         taken += reader.take(piece)?;

@@ -21,10 +21,12 @@ impl ClientConnections {
         self.open.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// Counts the end of a connection.
     pub fn end(&self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Counts a connection that was refused.
     pub fn refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }

@@ -29,7 +29,7 @@ pub(super) fn observe(cells: &Sharded, first: usize, took: Duration) {
 
 /// The values of one histogram.
 #[derive(Debug, PartialEq)]
-pub(super) struct Reading {
+pub(super) struct HistogramValues {
     /// Upper bound in seconds, and the number of durations up to it.
     pub buckets: Vec<(f64, u64)>,
     pub count: u64,
@@ -37,7 +37,7 @@ pub(super) struct Reading {
 }
 
 /// Reads the histogram that starts at cell `first`; `None` if it is empty.
-pub(super) fn read(cells: &Sharded, first: usize) -> Option<Reading> {
+pub(super) fn read(cells: &Sharded, first: usize) -> Option<HistogramValues> {
     let mut count = 0;
     let mut buckets = Vec::with_capacity(BOUNDS_MS.len());
     for (bucket, bound) in BOUNDS_MS.iter().enumerate() {
@@ -46,7 +46,7 @@ pub(super) fn read(cells: &Sharded, first: usize) -> Option<Reading> {
     }
     count += cells.sum(first + BOUNDS_MS.len());
     let sum_seconds = Duration::from_nanos(cells.sum(first + SUM)).as_secs_f64();
-    (count > 0).then_some(Reading {
+    (count > 0).then_some(HistogramValues {
         buckets,
         count,
         sum_seconds,
@@ -105,7 +105,7 @@ mod tests {
     use super::super::sharded::Shards;
     use super::*;
 
-    fn reading_of(durations: &[Duration]) -> Option<Reading> {
+    fn reading_of(durations: &[Duration]) -> Option<HistogramValues> {
         let cells = Sharded::new(CELLS, Shards::for_this_machine());
         durations.iter().for_each(|took| observe(&cells, 0, *took));
         read(&cells, 0)

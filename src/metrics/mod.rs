@@ -94,6 +94,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Returns metrics in which nothing is counted.
     pub fn new() -> Arc<Self> {
         let shards = Shards::for_this_machine();
         let classes = RequestClass::ALL.len();
@@ -222,6 +223,7 @@ impl Metrics {
             .unwrap_or_default()
     }
 
+    /// Counts an ejection.
     pub fn ejected(&self, upstream: &UpstreamName, cause: &'static str) {
         self.upstream(upstream).ejections.count(cause, 0);
     }

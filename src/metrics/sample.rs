@@ -4,7 +4,7 @@ use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
 };
 
-use super::histogram::Reading;
+use super::histogram::HistogramValues;
 
 pub(super) const COUNTER: MetricType = MetricType::COUNTER;
 pub(super) const GAUGE: MetricType = MetricType::GAUGE;
@@ -57,7 +57,7 @@ pub(super) fn gauge_sample(labels: &[(&str, &str)], value: f64) -> Metric {
     sample
 }
 
-pub(super) fn histogram_sample(labels: &[(&str, &str)], reading: Reading) -> Metric {
+pub(super) fn histogram_sample(labels: &[(&str, &str)], reading: HistogramValues) -> Metric {
     let bucket = |(bound, count): (f64, u64)| {
         let mut bucket = Bucket::default();
         bucket.set_upper_bound(bound);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use super::*;
 use crate::cluster::{
-    Cap, CatalogStatus, ClusterStatus, Condition, ConditionStatus, Freshening, HealthState, Mode,
+    Cap, CatalogStatus, ClusterStatus, Condition, ConditionStatus, HealthState, Mode, ReloadPhase,
     UpstreamCatalog, UpstreamStatus,
 };
 use crate::config::Role;
@@ -88,8 +88,8 @@ fn upstream(called: &str, mode: Mode) -> UpstreamStatus {
         catalog: UpstreamCatalog {
             is_fresh: true,
             epoch: Some(3),
-            number: Some(70),
-            doing: Freshening::No,
+            update_sequence: Some(70),
+            phase: ReloadPhase::No,
             is_out: false,
             last_reload: None,
             retry_in: None,
@@ -101,7 +101,7 @@ fn cluster(names: &[&str]) -> ClusterStatus {
     let catalog = CatalogStatus {
         epoch: 3,
         settled: 3,
-        number: Some(70),
+        update_sequence: Some(70),
         silent_for: None,
         changed_ago: None,
         can_reload: true,

@@ -112,7 +112,7 @@ impl UpstreamMetrics {
         self.by_class.sum(first_cell(class) + EXCEPTIONS)
     }
 
-    pub(super) fn first_byte(&self, class: RequestClass) -> Option<histogram::Reading> {
+    pub(super) fn first_byte(&self, class: RequestClass) -> Option<histogram::HistogramValues> {
         histogram::read(&self.by_class, first_cell(class) + FIRST_BYTE)
     }
 }

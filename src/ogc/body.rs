@@ -15,7 +15,7 @@ pub const UNREADABLE_CONTENT_TYPE: &str = "\u{fffd}";
 
 /// How GeoServer reads the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind<'h> {
+pub(super) enum BodyKind<'h> {
     Form,
     Xml,
     Soap,
@@ -29,9 +29,9 @@ pub(super) enum Kind<'h> {
 const FORM: &str = "application/x-www-form-urlencoded";
 const SOAP: &str = "application/soap+xml";
 
-pub(super) fn kind(content_type: Option<&str>) -> Kind<'_> {
+pub(super) fn kind(content_type: Option<&str>) -> BodyKind<'_> {
     let Some(content_type) = content_type.map(str::trim) else {
-        return Kind::Xml;
+        return BodyKind::Xml;
     };
     let media_type = content_type
         .split(';')
@@ -42,22 +42,23 @@ pub(super) fn kind(content_type: Option<&str>) -> Kind<'_> {
     // must agree.
     if media_type == FORM {
         if charset::is_plain(content_type) {
-            Kind::Form
+            BodyKind::Form
         } else {
-            Kind::Ambiguous
+            BodyKind::Ambiguous
         }
     } else if media_type == SOAP {
-        Kind::Soap
+        BodyKind::Soap
     } else if starts_with(content_type, FORM)
         || starts_with(content_type, SOAP)
         || content_type == UNREADABLE_CONTENT_TYPE
     {
-        Kind::Ambiguous
+        BodyKind::Ambiguous
     } else if starts_with(content_type, "multipart/") {
-        multipart::boundary(content_type)
-            .map_or(Kind::Ambiguous, |boundary| Kind::Multipart { boundary })
+        multipart::boundary(content_type).map_or(BodyKind::Ambiguous, |boundary| {
+            BodyKind::Multipart { boundary }
+        })
     } else {
-        Kind::Xml
+        BodyKind::Xml
     }
 }
 
@@ -77,25 +78,27 @@ pub(super) enum Payload {
 }
 
 /// Reads `prefix` and adds its pairs to `kvp`.
-pub(super) fn read(kind: Kind<'_>, prefix: &[u8], kvp: &mut Kvp) -> Payload {
+pub(super) fn read(kind: BodyKind<'_>, prefix: &[u8], kvp: &mut Kvp) -> Payload {
     match kind {
-        Kind::Form => {
+        BodyKind::Form => {
             kvp.add_form(prefix);
             Payload::Pairs
         }
-        Kind::Ambiguous => {
+        BodyKind::Ambiguous => {
             Payload::Unreadable("a content type that servers read in different ways")
         }
-        Kind::Xml | Kind::Soap | Kind::Multipart { .. } if prefix.is_empty() => Payload::Pairs,
-        Kind::Xml => payload(
+        BodyKind::Xml | BodyKind::Soap | BodyKind::Multipart { .. } if prefix.is_empty() => {
+            Payload::Pairs
+        }
+        BodyKind::Xml => payload(
             xml::root(prefix),
             "the body's XML root cannot be read from its first 8192 bytes",
         ),
-        Kind::Soap => payload(
+        BodyKind::Soap => payload(
             xml::soap_root(prefix),
             "the SOAP body cannot be read with certainty",
         ),
-        Kind::Multipart { boundary } => match multipart::read(prefix, boundary, kvp) {
+        BodyKind::Multipart { boundary } => match multipart::read(prefix, boundary, kvp) {
             Some(file) => payload(
                 xml::root(file),
                 "the multipart body's file has no XML root that can be read",

@@ -15,7 +15,7 @@ use std::io::Read;
 use flate2::read::MultiGzDecoder;
 
 use super::BODY_PREFIX;
-use super::body::{self, Kind};
+use super::body::{self, BodyKind};
 use super::xml;
 
 /// Searches for a root in a body that arrives in small pieces. After these there is only one more
@@ -58,12 +58,12 @@ impl BodyReader {
             coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip")
         });
         let wish = match body::kind(content_type) {
-            Kind::Ambiguous => Wish::Nothing,
+            BodyKind::Ambiguous => Wish::Nothing,
             _ if coding.is_some() && !is_gzip => Wish::NothingToBelieve,
-            Kind::Form | Kind::Multipart { .. } if is_gzip => Wish::NothingToBelieve,
-            Kind::Form | Kind::Multipart { .. } => Wish::Fields,
-            Kind::Soap => Wish::Document,
-            Kind::Xml => Wish::Root,
+            BodyKind::Form | BodyKind::Multipart { .. } if is_gzip => Wish::NothingToBelieve,
+            BodyKind::Form | BodyKind::Multipart { .. } => Wish::Fields,
+            BodyKind::Soap => Wish::Document,
+            BodyKind::Xml => Wish::Root,
         };
         Self {
             wish,

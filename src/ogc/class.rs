@@ -116,10 +116,12 @@ impl fmt::Display for RequestClass {
 pub struct PerClass<T>([T; RequestClass::ALL.len()]);
 
 impl<T> PerClass<T> {
+    /// Builds a table by computing the value for each class.
     pub fn from_fn(f: impl FnMut(RequestClass) -> T) -> Self {
         Self(RequestClass::ALL.map(f))
     }
 
+    /// Returns the classes with their values.
     pub fn iter(&self) -> impl Iterator<Item = (RequestClass, &T)> {
         RequestClass::ALL.into_iter().zip(&self.0)
     }

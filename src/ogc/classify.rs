@@ -2,14 +2,14 @@
 //!
 //! The order is GeoServer's: the address selects the part of GeoServer that answers (`route`), and
 //! that part has its own rules (`dispatch`, `tiles`, `ogc_api`). If several readings are possible,
-//! the safest one counts (`Reading::safer`).
+//! the safest one counts (`Interpretation::safer`).
 
-use super::body::{self, Kind};
+use super::body::{self, BodyKind};
 use super::dispatch::dispatched;
+use super::interpretation::Interpretation;
 use super::kvp::Kvp;
 use super::pairs::guarded;
 use super::path::Path;
-use super::reading::Reading;
 use super::route::{self, Route};
 use super::{BodyNeed, Classified, RequestClass, RequestHead, Service, Span, gsr, ogc_api, tiles};
 
@@ -24,7 +24,7 @@ pub fn body_need(head: &RequestHead<'_>, context: &str) -> BodyNeed {
         let route = path.below(context).map(|base| route::find(&path, base));
         match route {
             Some(Route::Ows(_)) => true,
-            Some(Route::Tiles { .. }) => body::kind(head.content_type) == Kind::Form,
+            Some(Route::Tiles { .. }) => body::kind(head.content_type) == BodyKind::Form,
             Some(
                 Route::Unmapped { .. }
                 | Route::Ui { .. }
@@ -125,19 +125,23 @@ fn at_route(
     head: &RequestHead<'_>,
     body_prefix: Option<&[u8]>,
     kvp: &mut Kvp,
-) -> (Reading, Option<Span>, Option<Span>) {
+) -> (Interpretation, Option<Span>, Option<Span>) {
     match route {
-        Route::Unmapped { reason } => (Reading::unknown(reason), None, None),
-        Route::Ui { reason } => (Reading::new(RequestClass::Ui, None, reason), None, None),
+        Route::Unmapped { reason } => (Interpretation::unknown(reason), None, None),
+        Route::Ui { reason } => (
+            Interpretation::new(RequestClass::Ui, None, reason),
+            None,
+            None,
+        ),
         Route::Admin { reason } => (
-            Reading::new(RequestClass::Admin, Some(Service::Rest), reason),
+            Interpretation::new(RequestClass::Admin, Some(Service::Rest), reason),
             None,
             None,
         ),
         Route::Static { reason } => (
             file(
                 head.method,
-                Reading::new(RequestClass::Static, None, reason),
+                Interpretation::new(RequestClass::Static, None, reason),
             ),
             None,
             None,
@@ -170,8 +174,8 @@ fn at_route(
 }
 
 impl Classified {
-    fn of(reading: Reading) -> Self {
-        let Reading {
+    fn of(reading: Interpretation) -> Self {
+        let Interpretation {
             class,
             service,
             operation,
@@ -199,8 +203,8 @@ pub(super) fn path_len(target: &[u8]) -> usize {
 
 /// The reading of an OPTIONS request. GeoServer answers it without running anything. It goes where
 /// the other methods of its path go, and the limits for the operation in its query do not apply.
-fn preflight(target: &[u8], context: &str) -> Reading {
-    const LIGHT: Reading = Reading::new(
+fn preflight(target: &[u8], context: &str) -> Interpretation {
+    const LIGHT: Interpretation = Interpretation::new(
         RequestClass::Static,
         None,
         "OPTIONS reports the allowed methods and changes nothing",
@@ -216,13 +220,13 @@ fn preflight(target: &[u8], context: &str) -> Reading {
             return OUTSIDE;
         };
         match route::find(path, base) {
-            Route::Unmapped { reason } => Reading::unknown(reason),
-            Route::Ui { .. } => Reading::new(
+            Route::Unmapped { reason } => Interpretation::unknown(reason),
+            Route::Ui { .. } => Interpretation::new(
                 RequestClass::Ui,
                 None,
                 "OPTIONS of the web interface or of login",
             ),
-            Route::Admin { .. } => Reading::new(
+            Route::Admin { .. } => Interpretation::new(
                 RequestClass::Admin,
                 Some(Service::Rest),
                 "OPTIONS of administration (/rest, /gwc/rest)",
@@ -244,21 +248,22 @@ fn is_get(method: &str) -> bool {
     matches!(method, "GET" | "HEAD")
 }
 
-const UNREADABLE_PATH: Reading =
-    Reading::unknown("the path has an encoding or form that servers read in different ways");
-const OUTSIDE: Reading = Reading::unknown("the path is not below GeoServer's context");
+const UNREADABLE_PATH: Interpretation =
+    Interpretation::unknown("the path has an encoding or form that servers read in different ways");
+const OUTSIDE: Interpretation =
+    Interpretation::unknown("the path is not below GeoServer's context");
 
-const KML_ICON: Reading = Reading::new(
+const KML_ICON: Interpretation = Interpretation::new(
     RequestClass::Info,
     Some(Service::Wms),
     "a picture that KML placemarks refer to (/kml/icon)",
 );
 
 /// Returns `reading` if files support the method.
-fn file(method: &str, reading: Reading) -> Reading {
+fn file(method: &str, reading: Interpretation) -> Interpretation {
     if is_get(method) {
         reading
     } else {
-        Reading::unknown("a file of GeoServer, with a method that files do not have")
+        Interpretation::unknown("a file of GeoServer, with a method that files do not have")
     }
 }

@@ -1,28 +1,28 @@
 //! Requests to GeoServer's dispatcher: `service` and `request` decide, wherever the address points.
 //! They come from the query and a form, or from the root of an XML body, which overrides the query.
 
-use super::body::{self, Kind, Payload};
+use super::body::{self, BodyKind, Payload};
+use super::interpretation::Interpretation;
 use super::kvp::{Kvp, Values};
 use super::operation::{self, Source};
 use super::pairs::{NO_SERVICE, doubted, of_pairs, of_service, services};
-use super::reading::Reading;
-use super::route::Address;
+use super::route::DispatcherPath;
 use super::xml::Root;
 use super::{RequestClass, RequestHead};
 
 /// The reading of a request to GeoServer's dispatcher.
 pub(super) fn dispatched(
     head: &RequestHead<'_>,
-    address: &Address,
+    address: &DispatcherPath,
     body_prefix: Option<&[u8]>,
     kvp: &mut Kvp,
-) -> Reading {
+) -> Interpretation {
     let reading = match head.method {
         "GET" | "HEAD" => of_pairs(address, kvp),
         "POST" => posted(head, address, body_prefix, kvp),
         // GeoServer may still execute the query, so no retry is safe, not even after a failed
         // connection.
-        _ => Reading {
+        _ => Interpretation {
             class: RequestClass::Unknown,
             reason: "a method that OGC services do not have",
             ..of_pairs(address, kvp)
@@ -33,10 +33,10 @@ pub(super) fn dispatched(
 
 fn posted(
     head: &RequestHead<'_>,
-    address: &Address,
+    address: &DispatcherPath,
     body_prefix: Option<&[u8]>,
     kvp: &mut Kvp,
-) -> Reading {
+) -> Interpretation {
     let payload = match body_prefix {
         Some(prefix) => body::read(body::kind(head.content_type), prefix, kvp),
         None => Payload::Unreadable(
@@ -48,7 +48,7 @@ fn posted(
         Payload::Pairs => pairs,
         Payload::Unreadable(reason) => pairs.in_doubt(reason),
         Payload::Root(root) => {
-            let source = if body::kind(head.content_type) == Kind::Soap {
+            let source = if body::kind(head.content_type) == BodyKind::Soap {
                 Source::Soap
             } else {
                 Source::Xml
@@ -85,7 +85,7 @@ fn override_with(kvp: &mut Kvp, root: &Root) {
 }
 
 /// The reading of a body's root. Parameters and address supply the values that the root leaves out.
-fn of_root(address: &Address, kvp: &Kvp, root: &Root, source: Source) -> Reading {
+fn of_root(address: &DispatcherPath, kvp: &Kvp, root: &Root, source: Source) -> Interpretation {
     services(address, &kvp.services)
         .map(|service| match service {
             // A root that is no operation of the service (`StyledLayerDescriptor`) leaves the
@@ -95,10 +95,10 @@ fn of_root(address: &Address, kvp: &Kvp, root: &Root, source: Source) -> Reading
             {
                 of_service(service, address, kvp)
             }
-            Some(service) => Reading::of_operation(service, &root.name, kvp, source),
+            Some(service) => Interpretation::of_operation(service, &root.name, kvp, source),
             None => NO_SERVICE,
         })
-        .reduce(Reading::safer)
+        .reduce(Interpretation::safer)
         .unwrap_or(NO_SERVICE)
         .with_lock(root.has_lock_id)
         .with_store(root.is_stored, root.is_whole)

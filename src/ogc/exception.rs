@@ -28,6 +28,7 @@ pub enum BodyHead {
 }
 
 impl BodyHead {
+    /// Returns the exception that the beginning of an answer holds.
     pub fn of(head: &[u8]) -> Self {
         let head = head
             .strip_prefix(b"\xef\xbb\xbf")
@@ -40,6 +41,7 @@ impl BodyHead {
         }
     }
 
+    /// True if the answer is a report of an exception.
     pub fn is_report(&self) -> bool {
         match self {
             Self::Xml(root) => {

@@ -1,5 +1,5 @@
-//! The texts by which GeoServer's error reports are understood. GeoServer, the JVM, JDBC drivers and
-//! Linux write them; nothing else in geofront repeats them.
+//! The texts by which GeoServer's error reports are understood. GeoServer, the JVM, JDBC drivers
+//! and Linux write them; nothing else in geofront repeats them.
 
 /// Faults of the node itself, as Java, the JDBC drivers and Linux write them.
 pub const NODE_FAULTS: [&str; 12] = [

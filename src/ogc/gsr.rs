@@ -1,16 +1,16 @@
 //! ArcGIS REST, below `/gsr`: the community extension GSR.
 
+use super::interpretation::Interpretation;
 use super::kvp::Kvp;
 use super::pairs::guarded;
 use super::path::Path;
-use super::reading::Reading;
 use super::{RequestClass, Service};
 
 /// The reading of a request whose segments after `/gsr` begin at `from`.
 ///
 /// All edits use POST (`FeatureLayerController`), with one exception: any method at all deletes a
 /// relationship at `/gsr/relationships/{workspace}/delete/{id}` (`RelationshipController`).
-pub(super) fn reading(method: &str, path: &Path<'_>, from: usize, kvp: &Kvp) -> Reading {
+pub(super) fn reading(method: &str, path: &Path<'_>, from: usize, kvp: &Kvp) -> Interpretation {
     let last = path.name(path.len() - 1);
     let (class, reason) = if !matches!(method, "GET" | "HEAD") {
         (
@@ -49,7 +49,7 @@ pub(super) fn reading(method: &str, path: &Path<'_>, from: usize, kvp: &Kvp) -> 
             ),
         }
     };
-    guarded(Reading::new(class, Some(Service::Gsr), reason), kvp)
+    guarded(Interpretation::new(class, Some(Service::Gsr), reason), kvp)
 }
 
 /// True if a segment at or after `from` is `delete`, in any case.

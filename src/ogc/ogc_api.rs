@@ -1,17 +1,17 @@
 //! OGC API, below `/ogc`: the method decides between read and write, the address between
 //! operations.
 
+use super::interpretation::Interpretation;
 use super::kvp::Kvp;
 use super::pairs::guarded;
 use super::path::Path;
-use super::reading::Reading;
 use super::{RequestClass, Service};
 
 /// `tiles/{tileMatrixSet}/{tileMatrix}/{tileRow}/{tileCol}`.
 const TILE_COORDINATES: usize = 4;
 
 /// The reading of a request whose segments after `/ogc` begin at `from`.
-pub(super) fn reading(method: &str, path: &Path<'_>, from: usize, kvp: &Kvp) -> Reading {
+pub(super) fn reading(method: &str, path: &Path<'_>, from: usize, kvp: &Kvp) -> Interpretation {
     let is_get = matches!(method, "GET" | "HEAD");
     // Begins with the segment `ogc` itself.
     let is_unbroken = path.is_unbroken(from.saturating_sub(1));
@@ -48,7 +48,10 @@ pub(super) fn reading(method: &str, path: &Path<'_>, from: usize, kvp: &Kvp) -> 
     } else {
         (RequestClass::Feature, "a read of an OGC API (/ogc)")
     };
-    guarded(Reading::new(class, Some(Service::OgcApi), reason), kvp)
+    guarded(
+        Interpretation::new(class, Some(Service::OgcApi), reason),
+        kvp,
+    )
 }
 
 /// Matches `/ogc/processes/v1`, and `conformance`, `openapi`, `processes` and `processes/{id}`

@@ -88,7 +88,10 @@ fn of_service(service: Service) -> &'static [Operation] {
 }
 
 macro_rules! operations {
-    ($service:ident $text:literal: $($class:ident { $($name:literal $lower:literal),+ $(,)? })+) => {
+    (
+        $service:ident $text:literal:
+        $($class:ident { $($name:literal $lower:literal),+ $(,)? })+
+    ) => {
         &[$($(Operation {
             service: Service::$service,
             name: $name,

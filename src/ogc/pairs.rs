@@ -1,32 +1,35 @@
 //! Readings of parameters and address, for the dispatcher and elsewhere.
 
 use super::Service;
+use super::interpretation::Interpretation;
 use super::kvp::{Kvp, Values};
 use super::operation::{self, Source};
-use super::reading::Reading;
-use super::route::Address;
+use super::route::DispatcherPath;
 
 /// The reading of the parameters and the address.
-pub(super) fn of_pairs(address: &Address, kvp: &Kvp) -> Reading {
+pub(super) fn of_pairs(address: &DispatcherPath, kvp: &Kvp) -> Interpretation {
     let reading = services(address, &kvp.services)
         .map(|service| match service {
             Some(service) => of_service(service, address, kvp),
             None => NO_SERVICE,
         })
-        .reduce(Reading::safer)
+        .reduce(Interpretation::safer)
         .unwrap_or(NO_SERVICE);
     if kvp.services.is_repeated() || kvp.requests.is_repeated() {
         let reason = "service or request is given several times with different values: the most careful reading counts";
-        return Reading { reason, ..reading };
+        return Interpretation { reason, ..reading };
     }
     reading
 }
 
-pub(super) const NO_SERVICE: Reading =
-    Reading::unknown("neither service= nor the address names a service that is known");
+pub(super) const NO_SERVICE: Interpretation =
+    Interpretation::unknown("neither service= nor the address names a service that is known");
 
 /// The services that a request may address; `None` for an unknown name.
-pub(super) fn services(address: &Address, named: &Values) -> impl Iterator<Item = Option<Service>> {
+pub(super) fn services(
+    address: &DispatcherPath,
+    named: &Values,
+) -> impl Iterator<Item = Option<Service>> {
     let by_address = if named.is_empty() {
         Some(address.service)
     } else {
@@ -35,7 +38,7 @@ pub(super) fn services(address: &Address, named: &Values) -> impl Iterator<Item 
     named.iter().map(operation::service_named).chain(by_address)
 }
 
-pub(super) fn of_service(service: Service, address: &Address, kvp: &Kvp) -> Reading {
+pub(super) fn of_service(service: Service, address: &DispatcherPath, kvp: &Kvp) -> Interpretation {
     let source = match (kvp.body_has_request, kvp.services.is_empty()) {
         (true, _) => Source::Form,
         (false, true) => Source::PathAndQuery,
@@ -45,17 +48,19 @@ pub(super) fn of_service(service: Service, address: &Address, kvp: &Kvp) -> Read
     let named = kvp
         .requests
         .iter()
-        .map(|name| Reading::of_operation(service, name, kvp, source));
+        .map(|name| Interpretation::of_operation(service, name, kvp, source));
     named
-        .chain(by_address.map(|name| Reading::of_operation(service, name, kvp, Source::Path)))
-        .reduce(Reading::safer)
-        .unwrap_or_else(|| Reading::without_operation(service, "request= is missing"))
+        .chain(
+            by_address.map(|name| Interpretation::of_operation(service, name, kvp, Source::Path)),
+        )
+        .reduce(Interpretation::safer)
+        .unwrap_or_else(|| Interpretation::without_operation(service, "request= is missing"))
 }
 
 /// The safest of `reading`, of a write that the parameters may name, and of doubt about the
 /// parameters.
-pub(super) fn guarded(reading: Reading, kvp: &Kvp) -> Reading {
-    let nowhere = Address {
+pub(super) fn guarded(reading: Interpretation, kvp: &Kvp) -> Interpretation {
+    let nowhere = DispatcherPath {
         service: None,
         request: None,
         workspace: None,
@@ -74,7 +79,7 @@ pub(super) fn guarded(reading: Reading, kvp: &Kvp) -> Reading {
 }
 
 /// The safest of `reading` and of doubt about the parameters.
-pub(super) fn doubted(reading: Reading, kvp: &Kvp) -> Reading {
+pub(super) fn doubted(reading: Interpretation, kvp: &Kvp) -> Interpretation {
     if kvp.is_ambiguous {
         reading.in_doubt("a parameter that servers read in different ways")
     } else {

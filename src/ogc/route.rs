@@ -36,7 +36,7 @@ pub(super) enum Route {
         from: usize,
         workspace: Option<Span>,
     },
-    Ows(Address),
+    Ows(DispatcherPath),
     /// The icons that KML placemarks refer to.
     KmlIcon {
         workspace: Option<Span>,
@@ -45,7 +45,7 @@ pub(super) enum Route {
 
 /// The service, operation, workspace and layer that an address of GeoServer's dispatcher names.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Address {
+pub(super) struct DispatcherPath {
     pub(super) service: Option<Service>,
     /// The operation, if the address has one: `/wfs/GetFeature`, `/wms/reflect`.
     pub(super) request: Option<Word>,
@@ -226,7 +226,7 @@ pub(super) const AMBIGUOUS: &str = "the address has letters that a change of cas
 /// tile service. GeoServer compares `gwc/service` with the undecoded path
 /// (`GwcServiceDispatcherCallback`), so `/%67wc/service` and `//gwc/service` reach its other
 /// services.
-pub(super) fn past_the_tile_services(path: &Path<'_>, from: usize) -> Option<Address> {
+pub(super) fn past_the_tile_services(path: &Path<'_>, from: usize) -> Option<DispatcherPath> {
     match dispatcher(path, from.checked_sub(1)?, None, None) {
         Route::Ows(address) => Some(address),
         _ => None,
@@ -240,7 +240,7 @@ fn dispatcher(path: &Path<'_>, at: usize, workspace: Option<Span>, layer: Option
     let is_ambiguous =
         (at.max(path.len().saturating_sub(2))..path.len()).any(|at| path.may_fold_to_ascii(at));
     let address = |service, request| {
-        Route::Ows(Address {
+        Route::Ows(DispatcherPath {
             service,
             request,
             workspace,

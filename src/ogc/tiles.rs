@@ -1,11 +1,11 @@
 //! GeoWebCache's tile services, below `/gwc/service`.
 
-use super::body::{self, Kind};
+use super::body::{self, BodyKind};
+use super::interpretation::Interpretation;
 use super::kvp::Kvp;
 use super::operation;
 use super::pairs::{guarded, of_pairs};
 use super::path::Path;
-use super::reading::Reading;
 use super::route;
 use super::word::Word;
 use super::{RequestClass, RequestHead, Service, Span};
@@ -18,15 +18,15 @@ pub(super) fn reading(
     from: usize,
     body_prefix: Option<&[u8]>,
     kvp: &mut Kvp,
-) -> (Reading, Option<Span>) {
+) -> (Interpretation, Option<Span>) {
     match (head.method, body_prefix) {
         ("GET" | "HEAD", _) => {}
-        ("POST", Some(prefix)) if body::kind(head.content_type) == Kind::Form => {
+        ("POST", Some(prefix)) if body::kind(head.content_type) == BodyKind::Form => {
             kvp.add_form(prefix)
         }
         _ => {
             return (
-                guarded(Reading::unknown("tiles are requested with GET"), kvp),
+                guarded(Interpretation::unknown("tiles are requested with GET"), kvp),
                 None,
             );
         }
@@ -35,7 +35,10 @@ pub(super) fn reading(
     let following = path.len() - (from + 1).min(path.len());
     let (by_path, layer) = match protocol {
         Some(protocol) => by_path(protocol, path, from + 1, following),
-        None => (Reading::unknown("no tile service of this name"), None),
+        None => (
+            Interpretation::unknown("no tile service of this name"),
+            None,
+        ),
     };
     let reading = match protocol {
         Some(protocol) if !kvp.requests.is_empty() => by_request(protocol, kvp),
@@ -48,7 +51,12 @@ pub(super) fn reading(
 }
 
 /// The safer of `reading` and of the reading by the dispatcher's other services.
-fn unless_it_acts(reading: Reading, path: &Path<'_>, from: usize, kvp: &Kvp) -> Reading {
+fn unless_it_acts(
+    reading: Interpretation,
+    path: &Path<'_>,
+    from: usize,
+    kvp: &Kvp,
+) -> Interpretation {
     let Some(address) = route::past_the_tile_services(path, from) else {
         return reading;
     };
@@ -95,26 +103,26 @@ impl Protocol {
     }
 }
 
-fn by_request(protocol: Protocol, kvp: &Kvp) -> Reading {
+fn by_request(protocol: Protocol, kvp: &Kvp) -> Interpretation {
     kvp.requests
         .iter()
         .map(|name| of_request(protocol, name))
-        .reduce(Reading::safer)
+        .reduce(Interpretation::safer)
         .unwrap_or(MISSING)
 }
 
-const MISSING: Reading = Reading::unknown("request= is missing");
+const MISSING: Interpretation = Interpretation::unknown("request= is missing");
 
-fn of_request(protocol: Protocol, name: &Word) -> Reading {
+fn of_request(protocol: Protocol, name: &Word) -> Interpretation {
     let Some(service) = protocol.service() else {
-        return Reading::new(
+        return Interpretation::new(
             RequestClass::Tile,
             None,
             "a tile of GeoWebCache (/gwc/service)",
         );
     };
     let Some(operation) = operation::find(service, name) else {
-        return Reading::new(
+        return Interpretation::new(
             RequestClass::Unknown,
             Some(service),
             "the tile service has no operation of this name",
@@ -130,7 +138,7 @@ fn of_request(protocol: Protocol, name: &Word) -> Reading {
         ),
         class => (class, "a request about tiles to GeoWebCache (/gwc/service)"),
     };
-    Reading {
+    Interpretation {
         class,
         service: Some(service),
         operation: Some(operation.name),
@@ -144,11 +152,11 @@ fn by_path(
     path: &Path<'_>,
     at: usize,
     following: usize,
-) -> (Reading, Option<Span>) {
+) -> (Interpretation, Option<Span>) {
     let service = protocol.service();
     let named = |class, operation, reason, layer| {
         (
-            Reading {
+            Interpretation {
                 class,
                 service,
                 operation,
@@ -221,6 +229,6 @@ fn by_path(
             "a tile of GeoWebCache (/gwc/service)",
             path.span(at),
         ),
-        Protocol::Wmts | Protocol::Wms => (Reading { service, ..MISSING }, None),
+        Protocol::Wmts | Protocol::Wms => (Interpretation { service, ..MISSING }, None),
     }
 }

@@ -128,7 +128,10 @@ fn see(
     root: &mut Option<Root>,
 ) -> Option<()> {
     if element.local_name().as_ref() == b"Body" {
-        let is_soap = matches!(namespace, ResolveResult::Bound(Namespace(uri)) if SOAP_NAMESPACES.contains(uri));
+        let is_soap = match namespace {
+            ResolveResult::Bound(Namespace(uri)) => SOAP_NAMESPACES.contains(uri),
+            ResolveResult::Unbound | ResolveResult::Unknown(_) => false,
+        };
         if !is_soap || depth != 1 || body_depth.is_some() {
             return None;
         }

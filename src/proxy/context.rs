@@ -195,8 +195,8 @@ pub(super) struct Attempt {
     permit: Option<ConcurrencyPermit>,
     /// Its latency is a sample for the upstream's concurrency limit.
     pub(super) teaches_cap: bool,
-    /// On the upstream when it began: see [`Lease::company`].
-    pub(super) company: u32,
+    /// On the upstream when it began: see [`Lease::concurrency`].
+    pub(super) concurrency: u32,
     /// One of the quickest.
     pub(super) is_quick: bool,
     /// Its time until the first byte is the upstream's own.
@@ -228,7 +228,7 @@ impl Attempt {
     pub(super) fn new(admission: Admission, peer: Arc<UpstreamPeer>, now: Instant) -> Self {
         let Admission { selection, permit } = admission;
         Self {
-            company: selection.lease.company(),
+            concurrency: selection.lease.concurrency(),
             is_quick: selection.lease.is_quick(),
             teaches_slowness: false,
             upstream: selection.upstream,

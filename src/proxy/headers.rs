@@ -1,13 +1,14 @@
 //! What passes between client and upstream beside the body, and what does not.
 //!
 //! GeoServer believes `sec-username` and `sec-roles` from every client that reaches it, and reads
-//! X-Forwarded-Host and -Proto raw, so this is where trust is decided. Fields that identify the user
-//! are removed unless the peer is in `trusted_identity`. Unless it is in `trusted_proxies`, the
-//! fields that state a request's origin are removed too, and X-Forwarded-* are set from the
-//! connection. Whatever a peer may state passes byte for byte, with three exceptions: a list in X-Forwarded-Host, -Proto or -Port (each proxy appended
-//! its own) is cut to its first element, which is the host that the user's browser requested,
-//! because GeoServer would put the whole list into the URLs of its capabilities; the peer is appended
-//! to X-Forwarded-For, as every proxy does; and `public_url` replaces what any peer states.
+//! X-Forwarded-Host and -Proto raw, so this is where trust is decided. Fields that identify the
+//! user are removed unless the peer is in `trusted_identity`. Unless it is in `trusted_proxies`,
+//! the fields that state a request's origin are removed too, and X-Forwarded-* are set from the
+//! connection. Whatever a peer may state passes byte for byte, with three exceptions: a list in
+//! X-Forwarded-Host, -Proto or -Port (each proxy appended its own) is cut to its first element,
+//! which is the host that the user's browser requested, because GeoServer would put the whole list
+//! into the URLs of its capabilities; the peer is appended to X-Forwarded-For, as every proxy does;
+//! and `public_url` replaces what any peer states.
 //!
 //! Host, path and query are not touched; hop-by-hop headers are removed by Pingora before we are
 //! called. `Forwarded` is never added: two sources of the same fact can disagree.

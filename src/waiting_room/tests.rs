@@ -1,4 +1,5 @@
-//! The waiting room before a cluster that is up, without Pingora: which request gets a slot, and when.
+//! The waiting room before a cluster that is up, without Pingora: which request gets a slot, and
+//! when.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};

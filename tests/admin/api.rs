@@ -542,7 +542,8 @@ async fn pages_of_other_sites_get_nothing() {
     }
 }
 
-/// "A map with a remote style made our GeoServer drain every replica: geofront's API listens on its loopback."
+/// "A map with a remote style made our GeoServer drain every replica: geofront's API listens on its
+/// loopback."
 #[tokio::test]
 async fn a_server_that_was_tricked_into_a_request_changes_nothing() {
     let admin = Admin::start("").await;

@@ -238,7 +238,7 @@ impl Admin {
     pub(crate) fn drive(&self, reload: impl Fn(&str) -> Result<(), Cause>) {
         let now = Instant::now();
         while let Some(action) = self.control.poll_action(now) {
-            let number = Some(70);
+            let update_sequence = Some(70);
             let event = match action {
                 Action::Probe(upstream) => {
                     let report = ProbeReport {
@@ -251,41 +251,41 @@ impl Admin {
                     }
                 }
                 Action::TryCanary(_) => Event::CanaryTried {
-                    asked: now,
+                    sent_at: now,
                     outcome: Outcome::Success,
                 },
                 Action::TryCredentials(upstream) => Event::CredentialsTried {
                     upstream: upstream.id,
-                    asked: now,
+                    sent_at: now,
                     outcome: Ok(()),
                 },
-                Action::ReadVersion(upstream) => Event::VersionRead {
+                Action::ReadUpdateSequence(upstream) => Event::UpdateSequenceRead {
                     upstream: upstream.id,
-                    asked: now,
-                    number,
+                    sent_at: now,
+                    update_sequence,
                 },
                 Action::ReloadCatalog(upstream) => {
                     let outcome = reload(upstream.name.as_str());
                     Event::CatalogReloaded {
                         upstream: upstream.id,
-                        asked: now,
+                        sent_at: now,
                         outcome,
                     }
                 }
                 Action::ChooseLayer(_) => Event::LayerChosen {
-                    asked: now,
+                    sent_at: now,
                     layer: Ok("geor:chosen".to_owned()),
                 },
                 Action::ReloadMain(upstream) => Event::MainReloaded {
                     upstream: upstream.id,
-                    asked: now,
+                    sent_at: now,
                     outcome: Ok(()),
                 },
                 Action::TestCanary(upstream) => Event::CanaryTested {
                     upstream: upstream.id,
-                    asked: now,
+                    sent_at: now,
                     outcome: Outcome::Success,
-                    number,
+                    update_sequence,
                 },
             };
             self.control.handle(event, now);

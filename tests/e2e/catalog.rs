@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use geofront::cluster::{Freshening, HealthState};
+use geofront::cluster::{HealthState, ReloadPhase};
 use geofront::geosim::{BASIC, Behaviour, Flavour};
 use geofront::ogc::RequestClass;
 
@@ -157,7 +157,7 @@ async fn a_change_that_bypasses_geofront_is_seen_by_the_number_or_in_the_data_di
                 .control
                 .status(Instant::now())
                 .catalog
-                .number
+                .update_sequence
                 .is_some()
         })
         .await;
@@ -319,9 +319,11 @@ async fn who_has_just_published_does_not_wait_for_a_main_that_has_no_slot_free()
     let mut busy = rig.client().await;
     let slow =
         format!("GET {MAP}&geosim_work=3s HTTP/1.1\r\nHost: h\r\nAuthorization: {BASIC}\r\n\r\n");
+    let maps = rig.main.received(RequestClass::Map);
     busy.send(slow.as_bytes()).await.unwrap();
+    // The publication may still hold the main's slot for a moment.
     rig.until("the main is full", |rig| {
-        rig.upstream("main").in_flight == 1
+        rig.main.received(RequestClass::Map) > maps && rig.upstream("main").in_flight == 1
     })
     .await;
     let by_the_publisher =
@@ -422,7 +424,7 @@ async fn a_layer_that_a_replica_does_not_know_is_answered_by_the_main_and_the_re
                 .control
                 .status(Instant::now())
                 .catalog
-                .number
+                .update_sequence
                 .is_some()
         })
         .await;
@@ -572,7 +574,7 @@ async fn without_credentials_stale_replicas_are_seen_and_left_alone() {
         .await;
     rig.publish("news").await;
     rig.until("they are stale", |rig| {
-        rig.upstream("slave1").catalog.doing == Freshening::Waiting
+        rig.upstream("slave1").catalog.phase == ReloadPhase::Waiting
     })
     .await;
     assert!(!rig.app.control.status(Instant::now()).catalog.can_reload);
@@ -634,7 +636,7 @@ async fn a_read_that_runs_is_finished_before_its_replica_is_reloaded() {
         .await;
     rig.publish("news").await;
     rig.until("it waits for its request", |rig| {
-        rig.upstream("slave1").catalog.doing == Freshening::Draining
+        rig.upstream("slave1").catalog.phase == ReloadPhase::Draining
     })
     .await;
     assert!(is_map(&client.answer().await.unwrap()));

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use geofront::cluster::{Transition, What};
+use geofront::cluster::{Transition, TransitionKind};
 use geofront::geosim::{Behaviour, Instance};
 use tokio::time::timeout;
 
@@ -86,7 +86,10 @@ async fn a_file_that_is_still_being_written_is_not_taken_for_a_short_one() {
             let seen: Vec<Transition> =
                 std::iter::from_fn(|| transitions.try_recv().ok()).collect();
             if gap < HELD_UP {
-                assert!(!seen.iter().any(|t| t.what == What::Retired), "{seen:#?}");
+                assert!(
+                    !seen.iter().any(|t| t.what == TransitionKind::Retired),
+                    "{seen:#?}"
+                );
                 assert_eq!(refusals(&rig).await, 0);
                 break;
             }

@@ -31,8 +31,7 @@ fn with_continue(body: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_all_upstreams_down_a_client_that_expects_100_continue_gets_503_before_it_sends_its_body()
- {
+async fn with_all_upstreams_down_a_client_that_expects_100_continue_gets_503_before_its_body() {
     let rig = Plan::replicas(1).start().await;
     all(&rig).for_each(Instance::kill);
     rig.until("every upstream is down", |rig| {

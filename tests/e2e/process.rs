@@ -97,8 +97,7 @@ async fn geofront_starts_and_takes_edits_although_the_name_of_one_geoserver_does
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reload_that_hangs_on_a_slow_disk_holds_up_neither_the_admin_endpoint_nor_requests_nor_sigterm()
- {
+async fn a_reload_that_hangs_on_a_slow_disk_holds_up_neither_administration_nor_requests() {
     let cluster = Cluster::new();
     let mut process = cluster.start(None).await;
     // This pipe has no writer, so a reader blocks, as on an NFS server that is gone.

@@ -1,9 +1,9 @@
-//! Promise 8: while some upstream would answer rightly, a read is not refused for what geofront
-//! believes of it.
+//! While some upstream would answer rightly, a read is not refused for what geofront believes of
+//! it.
 
 use std::time::{Duration, Instant};
 
-use geofront::cluster::{Freshening, What};
+use geofront::cluster::{ReloadPhase, TransitionKind};
 use geofront::geosim::{Behaviour, Fault, When};
 use geofront::ogc::RequestClass;
 
@@ -27,8 +27,8 @@ fn pinned(reload_time: Duration) -> Plan {
         .catalog("poll = \"100ms\"\nsettle = \"100ms\"\nroll_share = 100")
 }
 
-fn doing(rig: &Rig, name: &str) -> Freshening {
-    rig.upstream(name).catalog.doing
+fn phase(rig: &Rig, name: &str) -> ReloadPhase {
+    rig.upstream(name).catalog.phase
 }
 
 fn is_done(rig: &Rig) -> bool {
@@ -50,7 +50,7 @@ async fn wps_is_answered_while_its_only_replica_waits_for_another_process_before
     .await;
     rig.main.publish("geor:news");
     rig.until("slave2 waits for it to end", |rig| {
-        doing(rig, "slave2") == Freshening::Draining
+        phase(rig, "slave2") == ReloadPhase::Draining
     })
     .await;
     let answer = rig.get(PROCESS).await;
@@ -66,7 +66,7 @@ async fn wps_is_answered_while_its_only_replica_waits_for_another_process_before
         "it did not wait for the long one"
     );
     let is_reported = std::iter::from_fn(|| transitions.try_recv().ok())
-        .any(|transition| matches!(transition.what, What::ReloadPostponed { .. }));
+        .any(|transition| matches!(transition.what, TransitionKind::ReloadPostponed { .. }));
     assert!(is_reported);
     rig.until("every replica has the change", is_done).await;
     assert!(rig.upstream("slave2").catalog.is_fresh);

@@ -128,8 +128,7 @@ async fn a_geofront_killed_in_the_middle_of_a_roll_finishes_it_and_no_replica_st
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_geoserver_that_an_operator_drained_stays_drained_when_geofront_is_killed_and_started_again()
- {
+async fn a_geoserver_that_an_operator_drained_stays_drained_when_geofront_is_killed() {
     let data: Arc<DataDirectory> = DataDirectory::new();
     let main = Instance::start("main", &data, Behaviour::default());
     let replicas: Vec<_> = (1..=2)

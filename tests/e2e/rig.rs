@@ -143,7 +143,13 @@ impl Plan {
         .await;
         // A replica that was reloaded before the main's first update sequence is reloaded again, as
         // it should be.
-        let number = |rig: &Rig| rig.app.control.status(Instant::now()).catalog.number;
+        let number = |rig: &Rig| {
+            rig.app
+                .control
+                .status(Instant::now())
+                .catalog
+                .update_sequence
+        };
         rig.until("the main's catalog is known", |rig| {
             !watches_catalog || number(rig).is_some()
         })

@@ -166,7 +166,8 @@ async fn geoserver_receives_the_configured_public_address_whatever_the_client_se
     assert_eq!(request.header("forwarded"), None);
 }
 
-/// "Every line of the log has the proxy's address, and behind our other proxy it has nothing at all."
+/// "Every line of the log has the proxy's address, and behind our other proxy it has nothing at
+/// all."
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_access_log_has_the_address_that_a_trusted_proxy_states_in_every_spelling() {
     let folder = tempfile::tempdir().unwrap();

@@ -50,8 +50,7 @@ impl Rig {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn i_published_by_the_web_interface_of_a_main_that_says_no_number_and_half_my_maps_lack_the_layer()
- {
+async fn i_published_on_a_main_without_update_sequences_and_half_my_maps_lack_the_layer() {
     let rig = plan(Flavour::GeOrchestra).start().await;
     rig.main.control().hide_number(true);
     rig.until("the main is silent", |rig| {

@@ -318,7 +318,8 @@ fn multipart() -> impl Strategy<Value = Vec<u8>> {
     let content = prop_oneof![
         3 => select(&FIELD_VALUES[..]).prop_map(|value| value.as_bytes().to_vec()),
         2 => element().prop_map(String::into_bytes),
-        1 => select(&FIELD_VALUES[..]).prop_map(|value| value.bytes().flat_map(|byte| [0, byte]).collect()),
+        1 => select(&FIELD_VALUES[..])
+            .prop_map(|value| value.bytes().flat_map(|byte| [0, byte]).collect()),
     ];
     let line = prop_oneof![12 => Just("\r\n"), 1 => Just("\n")];
     let part = (

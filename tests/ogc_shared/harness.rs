@@ -72,7 +72,7 @@ fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Maximum length of a form that is read.
-pub(crate) const MOST: usize = 2 << 20;
+pub(crate) const MAX: usize = 2 << 20;
 
 /// The class as in the proxy and `geofront explain`: a body is read only where it decides.
 pub(crate) fn classified(request: &Request) -> Classified {
@@ -88,7 +88,7 @@ fn reader(request: &Request) -> BodyReader {
     BodyReader::new(
         request.content_type.as_deref(),
         request.coding.as_deref(),
-        MOST,
+        MAX,
     )
 }
 

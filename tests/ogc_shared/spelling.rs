@@ -44,7 +44,8 @@ pub(crate) fn spelling() -> impl Strategy<Value = Spelling> {
         3 => any::<u32>().prop_map(Spelling::Cases),
         3 => any::<u32>().prop_map(Spelling::Escapes),
         1 => any::<u32>().prop_map(Spelling::Twice),
-        2 => prop::sample::select(&AROUND[..]).prop_map(|(before, behind)| Spelling::Around(before, behind)),
+        2 => prop::sample::select(&AROUND[..])
+            .prop_map(|(before, behind)| Spelling::Around(before, behind)),
         1 => Just(Spelling::Lookalike),
     ]
 }

@@ -169,7 +169,10 @@ impl World {
         let is_edited = std::mem::take(&mut self.directory.is_edited_in_place);
         if before != number || is_edited {
             self.tally.count("the file was seen to change");
-            self.handle(Event::DirectoryChanged(FileChange { number, before }));
+            self.handle(Event::DirectoryChanged(FileChange {
+                update_sequence: number,
+                before,
+            }));
         }
     }
 

@@ -20,7 +20,7 @@ use crate::world::{Todo, World};
 pub(crate) struct Question {
     upstream: UpstreamId,
     pub(crate) key: Key,
-    asked: Instant,
+    sent_at: Instant,
     outcome: Outcome,
     /// The report as it was when the request was made; `None` if it is read when the report
     /// arrives.
@@ -30,7 +30,7 @@ pub(crate) struct Question {
 /// An upstream's report about its catalog.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Said {
-    number: Option<u64>,
+    update_sequence: Option<u64>,
     is_whole: bool,
     /// The edits that the directory's update sequence covered then.
     pub(crate) announced: u64,
@@ -41,7 +41,7 @@ pub(crate) struct Said {
 pub(crate) struct Call {
     upstream: Arc<Upstream>,
     pub(crate) key: Key,
-    asked: Instant,
+    sent_at: Instant,
     /// When the cluster will have given it up.
     lost: Instant,
     /// The answer will not be received.
@@ -97,7 +97,7 @@ impl World {
     pub(crate) fn report_canary_elsewhere(&mut self, number: u64) {
         let Some(Question {
             key,
-            asked,
+            sent_at,
             outcome,
             early,
             ..
@@ -113,7 +113,7 @@ impl World {
         if matches!(outcome, Outcome::Failure(_)) {
             self.tally.count("a canary in doubt");
         }
-        self.handle(Event::CanaryTried { asked, outcome });
+        self.handle(Event::CanaryTried { sent_at, outcome });
     }
 
     /// Whether it takes our credentials: the same question that a reload begins with, so the same
@@ -126,7 +126,7 @@ impl World {
         let Some(Question {
             upstream,
             key,
-            asked,
+            sent_at,
             outcome,
             ..
         }) = self.questions.remove(&number)
@@ -147,7 +147,7 @@ impl World {
         }
         self.handle(Event::CredentialsTried {
             upstream,
-            asked,
+            sent_at,
             outcome,
         });
     }
@@ -173,7 +173,7 @@ impl World {
             let question = Question {
                 upstream: upstream.id,
                 key,
-                asked: self.now,
+                sent_at: self.now,
                 outcome,
                 early,
             };
@@ -187,7 +187,7 @@ impl World {
         let is_silent = self.main_is_silent && *key == self.main();
         let machine = self.machine(key.1);
         Said {
-            number: machine.says().filter(|_| !is_silent),
+            update_sequence: machine.says().filter(|_| !is_silent),
             is_whole: machine.geoserver.is_whole(),
             announced,
         }
@@ -197,7 +197,7 @@ impl World {
         let Some(Question {
             upstream,
             key,
-            asked,
+            sent_at,
             outcome,
             early,
         }) = self.questions.remove(&number)
@@ -205,12 +205,12 @@ impl World {
             return;
         };
         let said = early.unwrap_or_else(|| self.said(&key));
-        let number = said.number.filter(|_| outcome == Outcome::Success);
+        let update_sequence = said.update_sequence.filter(|_| outcome == Outcome::Success);
         let then = self.cluster.status(self.now).catalog;
-        self.handle(Event::VersionRead {
+        self.handle(Event::UpdateSequenceRead {
             upstream,
-            asked,
-            number,
+            sent_at,
+            update_sequence,
         });
         let status = self.cluster.status(self.now).catalog;
         self.audit
@@ -221,7 +221,7 @@ impl World {
         let Some(Question {
             upstream,
             key,
-            asked,
+            sent_at,
             outcome,
             early,
         }) = self.questions.remove(&number)
@@ -234,7 +234,7 @@ impl World {
             outcome,
             Outcome::Success | Outcome::Failure(Cause::Unexpected(_))
         );
-        let number = said.number.filter(|_| is_answered);
+        let update_sequence = said.update_sequence.filter(|_| is_answered);
         if matches!(outcome, Outcome::Failure(_)) {
             self.tally.count("a canary failed");
         }
@@ -246,9 +246,9 @@ impl World {
         let transitions = self.cluster.handle(
             Event::CanaryTested {
                 upstream,
-                asked,
+                sent_at,
                 outcome,
-                number,
+                update_sequence,
             },
             self.now,
         );
@@ -284,7 +284,7 @@ impl World {
         let call = Call {
             upstream,
             key: key.clone(),
-            asked: self.now,
+            sent_at: self.now,
             lost: self.now + limit + REPORT_GRACE,
             is_unheard,
         };
@@ -434,7 +434,7 @@ impl World {
         let Call {
             upstream,
             key,
-            asked,
+            sent_at,
             lost,
             ..
         } = self.calls.remove(&number).expect("it was there");
@@ -462,7 +462,7 @@ impl World {
         }
         self.handle(Event::CatalogReloaded {
             upstream: upstream.id,
-            asked,
+            sent_at,
             outcome,
         });
     }

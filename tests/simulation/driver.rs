@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use geofront::cluster::{Action, Event, Freshening, Mode, Outcome, ProbeReport, Upstream};
+use geofront::cluster::{Action, Event, Mode, Outcome, ProbeReport, ReloadPhase, Upstream};
 
 use crate::ledger::{Entry, Key};
 use crate::world::{Todo, World};
@@ -17,7 +17,7 @@ pub(crate) const REPORT_GRACE: Duration = Duration::from_secs(1);
 pub(crate) struct Report {
     upstream: Arc<Upstream>,
     pub(crate) key: Key,
-    asked: Instant,
+    sent_at: Instant,
     outcome: Outcome,
 }
 
@@ -48,7 +48,7 @@ impl World {
             return self.begin_choice(choice);
         }
         let (Action::Probe(upstream)
-        | Action::ReadVersion(upstream)
+        | Action::ReadUpdateSequence(upstream)
         | Action::TestCanary(upstream)
         | Action::TryCredentials(upstream)
         | Action::TryCanary(upstream)
@@ -64,9 +64,9 @@ impl World {
                 .known()
                 .expect("simulated upstreams have addresses"),
         );
-        let (mode, doing) = {
+        let (mode, phase) = {
             let oracle = self.oracle();
-            (oracle.of(&key).mode, oracle.of(&key).catalog.doing)
+            (oracle.of(&key).mode, oracle.of(&key).catalog.phase)
         };
         assert_ne!(
             mode,
@@ -80,16 +80,16 @@ impl World {
         match action {
             Action::Probe(upstream) => {
                 assert_ne!(
-                    doing,
-                    Freshening::Reloading,
+                    phase,
+                    ReloadPhase::Reloading,
                     "nobody is probed while it reloads"
                 );
                 self.begin_probe(key, upstream);
             }
-            Action::ReadVersion(upstream) => self.begin_reading(&upstream),
+            Action::ReadUpdateSequence(upstream) => self.begin_reading(&upstream),
             Action::TestCanary(upstream) => {
                 assert!(
-                    matches!(doing, Freshening::Testing | Freshening::Failed),
+                    matches!(phase, ReloadPhase::Testing | ReloadPhase::Failed),
                     "the canary is for who has reloaded"
                 );
                 self.begin_canary(&upstream);
@@ -132,7 +132,7 @@ impl World {
             Report {
                 upstream,
                 key,
-                asked: self.now,
+                sent_at: self.now,
                 outcome,
             },
         );
@@ -142,7 +142,7 @@ impl World {
         let Some(Report {
             upstream,
             key,
-            asked,
+            sent_at,
             outcome,
         }) = self.reports.remove(&number)
         else {
@@ -158,14 +158,14 @@ impl World {
             if entry.probe_is_lost(self.now) {
                 self.tally.count("a late report");
             }
-            if entry.probe_reported(&outcome, asked, self.now, &self.config.health) {
+            if entry.probe_reported(&outcome, sent_at, self.now, &self.config.health) {
                 let others = self.ledger.iter_mut().filter(|(other, _)| **other != key);
-                others.for_each(|(_, other)| other.measured.other_was_right(asked, self.now));
+                others.for_each(|(_, other)| other.measured.other_was_right(sent_at, self.now));
             }
         }
         let report = ProbeReport {
             outcome,
-            took: self.now - asked,
+            took: self.now - sent_at,
         };
         self.handle(Event::Probed {
             upstream: upstream.id,

@@ -225,7 +225,7 @@ impl World {
     }
 
     pub(crate) fn report_choice(&mut self, number: u64) {
-        let Some((asked, choice)) = self.choices.remove(&number) else {
+        let Some((sent_at, choice)) = self.choices.remove(&number) else {
             return;
         };
         let mut draws = |upstream: &Upstream| {
@@ -241,7 +241,7 @@ impl World {
         } else {
             Err("the main draws none of its layers")
         };
-        self.handle(Event::LayerChosen { asked, layer });
+        self.handle(Event::LayerChosen { sent_at, layer });
     }
 
     /// Returns the finding of a map probe or canary where the upstream itself would draw the map.

@@ -69,7 +69,7 @@ pub(crate) struct Load {
     pub(crate) succeeds: bool,
     /// Our call that waits for it.
     pub(crate) call: Option<u64>,
-    /// What it is told.
+    /// The result that the caller gets.
     pub(crate) says_so: bool,
 }
 

@@ -119,9 +119,9 @@ impl Entry {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 
-/// What happens in too few worlds to be demanded of the usual ones. After a waiter has left, another
-/// can go only if a config reload came between two events of its user, or a slot was released
-/// without notice: the unit tests of the waitlist hold that it is served.
+/// What happens in too few worlds to be demanded of the usual ones. After a waiter has left,
+/// another can go only if a config reload came between two events of its user, or a slot was
+/// released without notice: the unit tests of the waitlist hold that it is served.
 const MAY_HAPPEN: &[&str] = &["served when another left"];
 
 /// Everything that must happen in some world.

@@ -1,30 +1,30 @@
-//! Who waits, and who should be next: the rules of `docs/limits.md` in their order, without any of
-//! the queue's structure.
+//! The waiters, and the one that should be next: the rules of `docs/limits.md` in their order,
+//! without any of the queue's structure.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use geofront::admission::{Ask, Ticket};
+use geofront::admission::{Ask, WaiterId};
 use geofront::config::Priority;
 use geofront::ogc::RequestClass;
 
 use crate::requests::Request;
 
-/// What one step of priority is worth.
+/// The time that one step of priority is worth.
 const STEP: Duration = Duration::from_secs(5);
 
-/// One that waits.
+/// A waiter.
 pub(crate) struct Waiting {
     pub(crate) number: u64,
-    /// From the moment that the list has returned it.
-    pub(crate) ticket: Option<Ticket>,
+    /// `None` until the list has returned it.
+    pub(crate) ticket: Option<WaiterId>,
     pub(crate) ask: Ask,
     pub(crate) request: Request,
-    /// When it gives up.
+    /// Time when it gives up.
     pub(crate) until: Instant,
 }
 
-/// Those who can go at the same times, but for their users.
+/// Waiters of one lane can go at the same times, apart from the limits of their users.
 type Lane = (RequestClass, Priority, u64, bool);
 
 /// See the module's documentation.
@@ -112,19 +112,19 @@ impl Line {
     }
 
     /// Its place in the queue, if it waits.
-    pub(crate) fn set_ticket(&mut self, number: u64, ticket: Ticket) {
+    pub(crate) fn set_ticket(&mut self, number: u64, ticket: WaiterId) {
         if let Some(waiting) = self.iter_mut().find(|waiting| waiting.number == number) {
             waiting.ticket = Some(ticket);
         }
     }
 
-    /// One ends its wait. A user who was served has had its turn.
+    /// Ends the wait of one waiter. A user that was served has had its turn.
     pub(crate) fn remove(&mut self, number: u64, was_served: bool) -> Waiting {
         let at = self
             .waiting
             .iter()
             .position(|waiting| waiting.number == number)
-            .expect("nobody ends twice");
+            .expect("a waiter ends once");
         let gone = self.waiting.remove(at);
         let turn = gone.turn();
         let has_more = self
@@ -140,8 +140,8 @@ impl Line {
         gone
     }
 
-    /// Whose turn it is among those who can go: retries first, then by rank among those whose turn
-    /// it is in their lanes.
+    /// Returns the next of the waiters that can go: retries first, then the best rank among the
+    /// next ones of all lanes.
     pub(crate) fn next(&self, can_go: impl Fn(&Waiting) -> bool) -> Option<&Waiting> {
         let retry = self
             .waiting
@@ -163,7 +163,8 @@ impl Line {
         })
     }
 
-    /// Who may have to give way to a newcomer when `most` wait; nobody if the newcomer is refused.
+    /// Returns the waiters that may have to give way to a newcomer when `most` wait; none if the
+    /// newcomer is refused.
     pub(crate) fn who_gives_way(&self, newcomer: &Ask, most: usize) -> Vec<u64> {
         let others = || self.waiting.iter().filter(|waiting| !waiting.ask.is_retry);
         let Some(lowest) = others().map(|waiting| waiting.ask.priority).max() else {
@@ -211,7 +212,8 @@ impl Line {
         }
     }
 
-    /// Who may have to give way to a newcomer because too many of its priority wait.
+    /// Returns the waiters that may have to give way to a newcomer because too many of its priority
+    /// wait.
     pub(crate) fn who_has_more(&self, newcomer: &Ask) -> Vec<u64> {
         let alike = || {
             self.waiting.iter().filter(|waiting| {

@@ -65,7 +65,7 @@ impl Measured {
     pub(crate) fn heard(
         &mut self,
         outcome: &Outcome,
-        asked: Instant,
+        sent_at: Instant,
         now: Instant,
         config: &Health,
     ) {
@@ -76,7 +76,7 @@ impl Measured {
                 return self.heard_nothing(config);
             }
             Outcome::Success => {
-                (self.wrong_since, self.contradicted, self.right_at) = (None, None, Some(asked));
+                (self.wrong_since, self.contradicted, self.right_at) = (None, None, Some(sent_at));
                 self.right_since.get_or_insert(now);
                 self.judge_content(true, config);
             }
@@ -86,7 +86,7 @@ impl Measured {
             }
             Outcome::Failure(_) => {
                 self.wrong_since.get_or_insert(now);
-                (self.wrong_at, self.right_since) = (Some(asked), None);
+                (self.wrong_at, self.right_since) = (Some(sent_at), None);
                 self.judge_content(false, config);
             }
             Outcome::Busy => {}
@@ -100,9 +100,9 @@ impl Measured {
         self.content = self.content.after(&self.contents, config);
     }
 
-    /// Records that another upstream gave a right answer to a probe sent at `asked`.
-    pub(crate) fn other_was_right(&mut self, asked: Instant, now: Instant) {
-        if self.wrong_since.is_some_and(|since| since <= asked) {
+    /// Records that another upstream gave a right answer to a probe sent at `sent_at`.
+    pub(crate) fn other_was_right(&mut self, sent_at: Instant, now: Instant) {
+        if self.wrong_since.is_some_and(|since| since <= sent_at) {
             self.contradicted.get_or_insert(now);
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use geofront::cluster::{
-    Event, Freshening, HealthState, LastServing, Mode, ModeError, ModeOrder, ModeOrigin,
+    Event, HealthState, LastServing, Mode, ModeError, ModeOrder, ModeOrigin, ReloadPhase,
     UpstreamStatus,
 };
 
@@ -45,7 +45,8 @@ impl World {
     fn order_mode(&mut self, key: &Key, mode: Mode, is_forced: bool) {
         self.handle(Event::Tick);
         let lost = self.oracle().classes_only_of(key);
-        if mode == Mode::Maintenance && self.oracle().of(key).catalog.doing == Freshening::Reloading
+        if mode == Mode::Maintenance
+            && self.oracle().of(key).catalog.phase == ReloadPhase::Reloading
         {
             self.tally.count("an order in the middle of a reload");
         }

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use geofront::balance::COMPANIONS;
-use geofront::cluster::{ClusterStatus, Freshening, HealthState, Mode, NoUpstream, UpstreamStatus};
+use geofront::balance::AFFINITY_OVERFLOW;
+use geofront::cluster::{
+    ClusterStatus, HealthState, Mode, NoUpstream, ReloadPhase, UpstreamStatus,
+};
 use geofront::config::{Config, MainReads, Role, ServedBy, StalePolicy, UpstreamConfig};
 use geofront::ogc::RequestClass;
 
@@ -275,7 +277,7 @@ impl<'w> Oracle<'w> {
             is_anybody |= !keys.is_empty();
             let may_join = |key: &Key| {
                 !self.has_room(key, class, 0)
-                    && self.has_room(key, class, COMPANIONS)
+                    && self.has_room(key, class, AFFINITY_OVERFLOW)
                     && is_companion(key)
             };
             found.extend(keys.into_iter().filter(may_join));
@@ -418,16 +420,17 @@ impl<'w> Oracle<'w> {
 
     /// The only one that serves some class is out for its reload, which will not be put off.
     fn returns(&self, name: &str, tried: &[Key]) -> bool {
-        let returns = |status: &UpstreamStatus| match status.catalog.doing {
-            Freshening::Reloading | Freshening::Testing => true,
-            Freshening::Draining => !self.ledger[&key(status)].upkeep.may_be_put_off(
+        let returns = |status: &UpstreamStatus| match status.catalog.phase {
+            ReloadPhase::Reloading | ReloadPhase::Testing => true,
+            ReloadPhase::Draining => !self.ledger[&key(status)].upkeep.may_be_put_off(
                 &status.catalog,
                 self.config.catalog.drain_timeout,
                 self.taken,
             ),
-            Freshening::Failed | Freshening::No | Freshening::Waiting | Freshening::HeldBack => {
-                false
-            }
+            ReloadPhase::Failed
+            | ReloadPhase::No
+            | ReloadPhase::Waiting
+            | ReloadPhase::HeldBack => false,
         };
         self.upstreams()
             .filter(|status| status.name.as_str() == name && !tried.contains(&key(status)))
@@ -516,7 +519,7 @@ impl<'w> Oracle<'w> {
     /// Its first probe is still to come.
     fn is_awaited(&self, status: &UpstreamStatus) -> bool {
         let is_asked =
-            status.mode != Mode::Maintenance && status.catalog.doing != Freshening::Reloading;
+            status.mode != Mode::Maintenance && status.catalog.phase != ReloadPhase::Reloading;
         let is_unknown = status.health == HealthState::Unknown && !status.is_reachable;
         is_unknown && is_asked && !self.ledger[&key(status)].measured.is_unheard
     }

@@ -12,7 +12,7 @@ const OVERLOAD: Duration = Duration::from_secs(10);
 const FEW: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
+enum TransitionKind {
     HadToWait,
     /// Or none of them waits any more.
     CameInAtOnce,
@@ -21,7 +21,7 @@ enum What {
     WasTooMany,
 }
 
-impl What {
+impl TransitionKind {
     fn counts_for_a_while(self) -> bool {
         matches!(self, Self::WasServed | Self::WasTooMany)
     }
@@ -31,7 +31,7 @@ impl What {
 #[derive(Debug)]
 pub(crate) struct Patience {
     begun: Instant,
-    diary: Vec<(Instant, Priority, What)>,
+    diary: Vec<(Instant, Priority, TransitionKind)>,
     /// Of those of these priorities one had to wait since the last that came in at once.
     waiting: BTreeSet<Priority>,
 }
@@ -48,27 +48,28 @@ impl Patience {
     /// A wait in a row of waits changes nothing, so only the first is recorded.
     pub(crate) fn had_to_wait(&mut self, priority: Priority, now: Instant) {
         if self.waiting.insert(priority) {
-            self.diary.push((now, priority, What::HadToWait));
+            self.diary.push((now, priority, TransitionKind::HadToWait));
         }
     }
 
     pub(crate) fn came_in_at_once(&mut self, priority: Priority, now: Instant) {
         if self.waiting.remove(&priority) {
-            self.diary.push((now, priority, What::CameInAtOnce));
+            self.diary
+                .push((now, priority, TransitionKind::CameInAtOnce));
         }
     }
 
     pub(crate) fn was_served(&mut self, priority: Priority, now: Instant) {
         if self.waiting.contains(&priority) && self.stands_still(priority.get(), now) {
             self.diary
-                .push((now, priority, What::WasServedAfterAStandstill));
+                .push((now, priority, TransitionKind::WasServedAfterAStandstill));
         }
-        self.diary.push((now, priority, What::WasServed));
+        self.diary.push((now, priority, TransitionKind::WasServed));
         self.forget(now);
     }
 
     pub(crate) fn was_too_many(&mut self, priority: Priority, now: Instant) {
-        self.diary.push((now, priority, What::WasTooMany));
+        self.diary.push((now, priority, TransitionKind::WasTooMany));
     }
 
     /// How many of these may wait; `None` for as many as the queue has room for.
@@ -93,7 +94,7 @@ impl Patience {
         let second = |at: Instant| at.duration_since(self.begun).as_secs();
         let is_lately = |at: Instant| second(now) - second(at) < 10;
         self.of(priority)
-            .filter(|(at, what)| *what == What::WasServed && is_lately(*at))
+            .filter(|(at, what)| *what == TransitionKind::WasServed && is_lately(*at))
             .count()
     }
 
@@ -104,15 +105,15 @@ impl Patience {
         let is_lately = |at: Instant| now < at + OVERLOAD;
         if self
             .of(light)
-            .any(|(at, what)| what == What::WasTooMany && is_lately(at))
+            .any(|(at, what)| what == TransitionKind::WasTooMany && is_lately(at))
         {
             return true;
         }
         let since = self.of(light).fold(None, |since, (at, what)| match what {
-            What::HadToWait => since.or(Some(at)),
-            What::WasServedAfterAStandstill => since.map(|_| at),
-            What::CameInAtOnce => None,
-            What::WasServed | What::WasTooMany => since,
+            TransitionKind::HadToWait => since.or(Some(at)),
+            TransitionKind::WasServedAfterAStandstill => since.map(|_| at),
+            TransitionKind::CameInAtOnce => None,
+            TransitionKind::WasServed | TransitionKind::WasTooMany => since,
         });
         since.is_some_and(|since| !is_lately(since))
     }
@@ -123,7 +124,7 @@ impl Patience {
             .retain(|(at, _, what)| !what.counts_for_a_while() || now < *at + OVERLOAD * 2);
     }
 
-    fn of(&self, priority: u8) -> impl Iterator<Item = (Instant, What)> {
+    fn of(&self, priority: u8) -> impl Iterator<Item = (Instant, TransitionKind)> {
         self.diary
             .iter()
             .filter(move |(_, of, _)| of.get() == priority)

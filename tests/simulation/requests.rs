@@ -56,7 +56,7 @@ pub(crate) struct Request {
 pub(crate) struct Layer(u64);
 
 impl Layer {
-    /// The one that probes and canaries ask for.
+    /// The layer that probes and canaries draw.
     pub(crate) const PROBED: Self = Self(0);
 
     pub(crate) fn random(chance: &mut Chance) -> Self {
@@ -230,7 +230,7 @@ impl World {
         }
     }
 
-    /// A program that asks for everything at once.
+    /// A program that sends all of its requests at once.
     fn rush(&mut self) {
         let user = self.chance.below(USERS);
         let class = *self.chance.one_of(&[
@@ -306,8 +306,8 @@ impl World {
         happened
     }
 
-    /// How long it takes teaches something where that is asked, unless it is heavy or
-    /// administration.
+    /// Checks which attempts are samples for a learned limit: all but heavy ones and administration
+    /// where the limit is learned.
     fn judge_cap(&self, key: &Key, request: &Request, selection: &Selection) {
         let (kind, configured) = (
             Kind::of(request.class, &self.config),
@@ -512,7 +512,7 @@ impl World {
             has_extra: self.chance.percent(50),
             heavy: self.chance.below(12) as u32,
         };
-        // Who retired meanwhile has nobody to learn for.
+        // An upstream that retired meanwhile learns nothing.
         let Some(entry) = self.ledger.get_mut(key) else {
             return;
         };

@@ -32,7 +32,7 @@ pub(crate) struct Room {
     pub(crate) patience: Patience,
     /// Those that the limits count.
     pub(crate) at_work: Vec<Held>,
-    /// The request that the list has been asked about, while it is no waiter.
+    /// The request that the list is deciding about, while it is no waiter.
     pub(crate) newcomer: Option<Arriving>,
     /// The newcomer's number, until the list has answered about it.
     pub(crate) last: Option<u64>,
@@ -148,7 +148,7 @@ impl Room {
         }
     }
 
-    /// To a place, or away, because there is nobody left for it.
+    /// True if the waiter can end its wait: with a slot, or because no upstream is left for it.
     pub(crate) fn can_go(&self, oracle: &Oracle<'_>, waiting: &Waiting) -> bool {
         self.passage(&waiting.request.held) == LimitCheck::Free
             && !matches!(
@@ -157,7 +157,7 @@ impl Room {
             )
     }
 
-    /// Those that were tried, of all who wait.
+    /// Returns the upstreams that the waiters have tried.
     pub(crate) fn keys(&mut self) -> impl Iterator<Item = &mut Key> {
         self.line
             .iter_mut()

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use geofront::balance::Watch;
 use geofront::cluster::{
-    Action, Cluster, Event, Freshening, Hint, Outcome, ProbeReport, Selection, Snapshot, Tried,
+    Action, Cluster, Event, Hint, Outcome, ProbeReport, ReloadPhase, Selection, Snapshot, Tried,
     Upstream, UpstreamId,
 };
 use geofront::config::{Config, MapEnvironment};
@@ -98,7 +98,7 @@ struct Job {
 struct Sent {
     job: Job,
     selection: Selection,
-    company: u32,
+    concurrency: u32,
     at: Instant,
     watch: Option<Watch>,
 }
@@ -179,12 +179,12 @@ impl Site {
 
     pub(crate) fn is_all_fresh(&self) -> bool {
         let status = self.cluster.status(self.now);
-        let is_done = |doing| matches!(doing, Freshening::No);
+        let is_done = |phase| matches!(phase, ReloadPhase::No);
         status.catalog.is_done
             && status
                 .upstreams
                 .iter()
-                .all(|status| is_done(status.catalog.doing))
+                .all(|status| is_done(status.catalog.phase))
     }
 
     /// Requests that wait for a place.
@@ -263,7 +263,7 @@ impl Site {
         let Sent {
             job,
             selection,
-            company,
+            concurrency,
             at,
             watch,
         } = sent;
@@ -272,7 +272,7 @@ impl Site {
         let load = Arc::clone(&selection.upstream.load);
         drop(selection);
         if self.learns {
-            load.slowness().learn(job.class, company, took);
+            load.slowness().learn(job.class, concurrency, took);
             self.snapshot.review_slowness(self.now);
         }
         self.done.push(Done {
@@ -318,14 +318,14 @@ impl Site {
                 .iter()
                 .position(|server| server.name == name)
                 .expect("it is one of them");
-            let company = selection.lease.company();
+            let concurrency = selection.lease.concurrency();
             selection.lease.end_trial();
             let load = &selection.upstream.load;
             let watch = self.learns.then(|| load.watch(job.class, self.now));
             self.servers[server].inside.push_back(Sent {
                 job,
                 selection,
-                company,
+                concurrency,
                 at: self.now,
                 watch,
             });
@@ -345,16 +345,16 @@ impl Site {
     fn act(&mut self) {
         self.cluster.handle(Event::Tick, self.now);
         while let Some(action) = self.cluster.poll_action(self.now) {
-            let asked = self.now;
-            let (after, event) = self.answer(&action, asked);
+            let sent_at = self.now;
+            let (after, event) = self.answer(&action, sent_at);
             self.plan(after, Todo::Report(Box::new(event)));
         }
         self.publish_snapshot();
     }
 
-    fn answer(&self, action: &Action, asked: Instant) -> (Duration, Event) {
+    fn answer(&self, action: &Action, sent_at: Instant) -> (Duration, Event) {
         let id = |upstream: &Arc<Upstream>| -> UpstreamId { upstream.id };
-        let number = Some(self.number);
+        let update_sequence = Some(self.number);
         let event = match action {
             Action::Probe(upstream) => Event::Probed {
                 upstream: id(upstream),
@@ -363,41 +363,41 @@ impl Site {
                     took: QUESTION,
                 },
             },
-            Action::ReadVersion(upstream) => Event::VersionRead {
+            Action::ReadUpdateSequence(upstream) => Event::UpdateSequenceRead {
                 upstream: id(upstream),
-                asked,
-                number,
+                sent_at,
+                update_sequence,
             },
             Action::TryCredentials(upstream) => Event::CredentialsTried {
                 upstream: id(upstream),
-                asked,
+                sent_at,
                 outcome: Ok(()),
             },
             Action::ReloadCatalog(upstream) => {
                 let event = Event::CatalogReloaded {
                     upstream: id(upstream),
-                    asked,
+                    sent_at,
                     outcome: Ok(()),
                 };
                 return (self.reload_takes, event);
             }
             Action::ReloadMain(upstream) => Event::MainReloaded {
                 upstream: id(upstream),
-                asked,
+                sent_at,
                 outcome: Ok(()),
             },
             Action::ChooseLayer(_) => Event::LayerChosen {
-                asked,
+                sent_at,
                 layer: Ok("ne:world".to_owned()),
             },
             Action::TestCanary(upstream) => Event::CanaryTested {
                 upstream: id(upstream),
-                asked,
+                sent_at,
                 outcome: Outcome::Success,
-                number,
+                update_sequence,
             },
             Action::TryCanary(_) => Event::CanaryTried {
-                asked,
+                sent_at,
                 outcome: Outcome::Success,
             },
         };

@@ -76,7 +76,7 @@ impl World {
         let main = self.main();
         for key in self.blueprint.keys().collect::<Vec<_>>() {
             let known = memory.upstreams.iter().find(|known| known.address == key.1);
-            let is_owed = known.is_some_and(|known| known.main_number.is_none());
+            let is_owed = known.is_some_and(|known| known.main_update_sequence.is_none());
             let is_known = known.is_some() && key != main && !assumed.contains(&key.1);
             let learned = learned.get(&key.1).copied().filter(|_| has_memory);
             let mut entry = Entry::new(Upkeep::new(!is_known, is_owed));

@@ -1,7 +1,7 @@
 //! Requests that belong together: bursts of tiles of one metatile, and a second opinion about where
 //! they may go.
 
-use geofront::balance::COMPANIONS;
+use geofront::balance::AFFINITY_OVERFLOW;
 use geofront::cluster::UpstreamStatus;
 use geofront::ogc::RequestClass;
 
@@ -59,7 +59,7 @@ impl World {
             "{place:?} is beyond its bound of {all:?}, and nobody of {metatile} is there"
         );
         assert!(
-            is_within(COMPANIONS),
+            is_within(AFFINITY_OVERFLOW),
             "{place:?} is far beyond its bound of {all:?}"
         );
         Some("a tile beyond the bound with its companions")

@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use geofront::cluster::{Freshening, Mode, UpstreamStatus};
+use geofront::cluster::{Mode, ReloadPhase, UpstreamStatus};
 use geofront::config::{Config, MainReads, Role, ServedBy, StalePolicy};
 use geofront::ogc::RequestClass;
 
@@ -113,22 +113,22 @@ impl World {
         };
         let is_found = since.is_some_and(|since| since + patience(&self.config) <= self.now);
         let is_pinned = matches!(self.config.classes[class].served_by, ServedBy::Upstream(_));
-        let is_on_its_way = match status.catalog.doing {
+        let is_on_its_way = match status.catalog.phase {
             // Requests that only it serves wait for it.
-            Freshening::Reloading | Freshening::Testing if is_pinned => false,
+            ReloadPhase::Reloading | ReloadPhase::Testing if is_pinned => false,
             // Its reload has just been ordered.
-            Freshening::Reloading => true,
+            ReloadPhase::Reloading => true,
             // It is on its way back, and a canary that fails everywhere does not keep it.
-            Freshening::Testing => !self.must_have_returned(&key),
+            ReloadPhase::Testing => !self.must_have_returned(&key),
             // It could as well go on serving, unless it did so for long enough, or may be empty.
-            Freshening::Draining => {
+            ReloadPhase::Draining => {
                 let bound = self.config.catalog.drain_timeout;
                 let upkeep = &self.ledger[&key].upkeep;
                 !is_pinned && !upkeep.may_be_put_off(&status.catalog, bound, self.now)
             }
             // It may be empty, and no canary shows that it is not.
-            Freshening::Failed => self.faults.fails_probes(),
-            Freshening::No | Freshening::Waiting | Freshening::HeldBack => false,
+            ReloadPhase::Failed => self.faults.fails_probes(),
+            ReloadPhase::No | ReloadPhase::Waiting | ReloadPhase::HeldBack => false,
         };
         let is_old = class == RequestClass::Capabilities
             && self.config.catalog.stale == StalePolicy::Avoid

@@ -393,8 +393,7 @@ impl World {
         }
     }
 
-    /// Nobody does anything then: the wait is over that it is about, or somebody has looked just
-    /// before.
+    /// True if the event has no effect: its wait is over, or the list was served just before.
     pub(crate) fn is_idle(&self, what: Todo, at: Instant) -> bool {
         match what {
             Todo::Look(number) => {

@@ -7,13 +7,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use geofront::balance;
 use geofront::cluster::{
-    Cause, Cluster, ClusterStatus, Event, Freshening, HealthState, LayerChoice, Memory, Mode,
-    Snapshot, Transition, Tried, Upstream, UpstreamId, UpstreamStatus, What,
+    Cluster, ClusterStatus, Event, LayerChoice, Memory, Snapshot, Upstream, UpstreamId,
 };
-use geofront::config::{Config, Role, ServedBy};
-use geofront::ogc::RequestClass;
+use geofront::config::Config;
 
 use crate::administrators::Rumour;
 use crate::audit::{Audit, Upkeep};
@@ -25,30 +22,25 @@ use crate::faults::Faults;
 use crate::geoserver::{DataDirectory, GeoServer};
 use crate::ledger::{Entry, Key, Tally};
 use crate::machine::{Condition, Machine};
-use crate::measured::{Judged, Known, check_health};
 use crate::naive::{Bill, Naive};
-use crate::oracle::{Oracle, is_set_aside, key};
-use crate::places::{AtWork, Places, Ramp};
+use crate::oracle::Oracle;
 use crate::requests::{Attempt, Request};
 use crate::room::Room;
 
 /// How long everything that can go wrong does.
 pub(crate) const CHAOS: Duration = Duration::from_secs(40);
 
-/// Only one in this many steps of the agenda checks the published snapshot.
-const SNAPSHOT_CHECKS: u64 = 4;
-
 pub(crate) struct World {
     pub(crate) chance: Chance,
     pub(crate) now: Instant,
-    start: Instant,
+    pub(crate) start: Instant,
     pub(crate) blueprint: Blueprint,
     pub(crate) config: Arc<Config>,
     pub(crate) cluster: Cluster,
     /// The snapshot that requests see, as `Control` would publish it.
     pub(crate) snapshot: Snapshot,
-    agenda: BinaryHeap<Reverse<Planned>>,
-    last_number: u64,
+    pub(crate) agenda: BinaryHeap<Reverse<Planned>>,
+    pub(crate) last_number: u64,
     pub(crate) directory: DataDirectory,
     pub(crate) machines: BTreeMap<SocketAddr, Machine>,
     pub(crate) ledger: BTreeMap<Key, Entry>,
@@ -103,12 +95,12 @@ pub(crate) struct World {
     pub(crate) faulty_layer: Option<String>,
     /// Requests that found no upstream just now.
     pub(crate) refused: Vec<Request>,
-    is_replay: bool,
+    pub(crate) is_replay: bool,
 }
 
 /// Ordered by time, then by when it was planned.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Planned {
+pub(crate) struct Planned {
     at: Instant,
     number: u64,
     what: Todo,
@@ -351,342 +343,5 @@ impl World {
                 geoserver,
             }
         })
-    }
-
-    /// Publishes the snapshot that requests see, as `Control` would.
-    pub(crate) fn look_again(&mut self) {
-        if let Some(snapshot) = self.cluster.take_snapshot() {
-            self.snapshot = snapshot;
-            self.room.ring();
-        }
-    }
-
-    /// Publishes and checks what changed.
-    pub(crate) fn hear(&mut self, transitions: Vec<Transition>) {
-        self.look_again();
-        for transition in transitions {
-            self.sequence += 1;
-            assert_eq!(transition.sequence, self.sequence, "no transition is lost");
-            if self.is_replay {
-                println!(
-                    "{:>9.3} {transition}",
-                    (self.now - self.start).as_secs_f64()
-                );
-            }
-            self.hear_one(&transition);
-        }
-        self.end_common_ramps();
-    }
-
-    fn hear_one(&mut self, transition: &Transition) {
-        match &transition.what {
-            What::Health { from, to, cause } => {
-                self.health_changed(&self.key_of(transition), *from, *to, cause.as_ref())
-            }
-            What::Ejected { until, .. } => {
-                assert!(*until > self.now, "an ejection takes time");
-                self.ejected(&self.key_of(transition));
-            }
-            What::HalfOpen => {
-                self.tally.count("half-open");
-                self.entry_of(transition).is_half_open = true;
-            }
-            What::Returned => {
-                self.tally.count("returned");
-                let ramp = self.ramp();
-                let entry = self.entry_of(transition);
-                (entry.is_half_open, entry.ramp) = (false, Some(ramp));
-            }
-            What::Mode { to, .. } => {
-                self.tally.count(match to {
-                    Mode::Ready => "mode ready",
-                    Mode::Drain => "mode drain",
-                    Mode::Maintenance => "mode maintenance",
-                });
-                if *to == Mode::Maintenance {
-                    self.entry_of(transition).forget();
-                }
-                self.entry_of(transition).lasting.begin_anew();
-            }
-            What::ConditionBegan { .. } => self.tally.count("a condition began"),
-            What::ConditionEnded { .. } => {}
-            What::CatalogChanged { .. }
-            | What::Stale { .. }
-            | What::ReloadBegan { .. }
-            | What::Reloaded { .. }
-            | What::ReloadFailed { .. }
-            | What::ReloadPostponed { .. }
-            | What::RollBegan { .. }
-            | What::RollEnded(_)
-            | What::RollsPaused(_) => {
-                let key = transition
-                    .upstream
-                    .as_ref()
-                    .map(|_| self.key_of(transition));
-                self.hear_of_catalogs(key.as_ref(), &transition.what);
-            }
-            What::Added => self.tally.count("added"),
-            What::Renamed { .. } => self.tally.count("renamed"),
-            What::LayerChosen { .. } => self.tally.count("a layer was chosen"),
-            What::LayerLost { .. } => self.tally.count("a layer was lost"),
-            What::Retired => self.tally.count("retired"),
-            What::Moved { .. } => unreachable!("simulated upstreams have addresses, not names"),
-            What::Configured { revision } => {
-                self.tally.count("configured");
-                self.revision += 1;
-                assert_eq!(*revision, self.revision);
-            }
-        }
-    }
-
-    fn health_changed(
-        &mut self,
-        key: &Key,
-        from: HealthState,
-        to: HealthState,
-        cause: Option<&Cause>,
-    ) {
-        let ramp = self.ramp();
-        let entry = self.ledger.get_mut(key).expect("who changes is tracked");
-        assert_ne!(from, to, "a change is one");
-        assert_eq!(
-            cause.is_some(),
-            to == HealthState::Down,
-            "whoever goes down has a cause"
-        );
-        // Probes decide from here.
-        entry.is_half_open &= to == HealthState::Up;
-        entry.ramp = Some(ramp).filter(|_| {
-            (from, to) == (HealthState::Down, HealthState::Up) && entry.measured.is_right()
-        });
-        self.tally.count(match to {
-            HealthState::Up => "health up",
-            HealthState::Down => "health down",
-            HealthState::Unknown => "health unknown",
-        });
-    }
-
-    /// Probes that should have reported by now are given up, as the cluster finds out with its next
-    /// event.
-    pub(crate) fn lose_probes(&mut self) {
-        let now = self.now;
-        let lost = self
-            .ledger
-            .values_mut()
-            .filter_map(|entry| entry.probe_is_lost(now).then_some(()))
-            .count();
-        (0..lost).for_each(|_| self.tally.count("a lost probe"));
-    }
-
-    /// While most of those that serve are coming back, none is spared.
-    fn end_common_ramps(&mut self) {
-        let now = self.now;
-        let ramping = |entry: &Entry| {
-            entry
-                .ramp
-                .is_some_and(|ramp| now < ramp.since + ramp.length)
-        };
-        let serving: Vec<(Key, u64)> = self
-            .oracle()
-            .first_serving()
-            .map(|status| (key(status), u64::from(status.weight)))
-            .collect();
-        let all: u64 = serving.iter().map(|(_, weight)| weight).sum();
-        let spared: u64 = serving
-            .iter()
-            .filter(|(key, _)| ramping(&self.ledger[key]))
-            .map(|(_, weight)| weight)
-            .sum();
-        if spared * 2 > all {
-            self.tally.count("most came back together");
-            serving
-                .iter()
-                .for_each(|(key, _)| self.ledger.get_mut(key).expect("it serves").ramp = None);
-        }
-    }
-
-    /// Checks that health follows from the probe results of each upstream and of the others.
-    fn check_health(&self, oracle: &Oracle<'_>) {
-        let judge = |status: &UpstreamStatus| {
-            let measured = &self.ledger[&key(status)].measured;
-            let in_maintenance = status.mode == Mode::Maintenance;
-            let is_asked = !in_maintenance && status.catalog.doing != Freshening::Reloading;
-            let is_awaited = measured.reach == Known::Nothing && is_asked && !measured.is_unheard;
-            (
-                status.name.to_string(),
-                Judged {
-                    measured,
-                    health: status.health,
-                    in_maintenance,
-                    is_awaited,
-                },
-            )
-        };
-        let judged: Vec<_> = oracle.upstreams().map(judge).collect();
-        for (at, (name, one)) in judged.iter().enumerate() {
-            let others: Vec<_> = judged
-                .iter()
-                .enumerate()
-                .filter(|(other, _)| *other != at)
-                .map(|(_, (_, one))| one)
-                .collect();
-            check_health(name, one, &others);
-        }
-        let is_there = |status: &&UpstreamStatus| {
-            let reach = self.ledger[&key(status)].measured.reach;
-            reach == Known::Good && status.mode == Mode::Ready && !status.catalog.is_out
-        };
-        let serves = |class| self.snapshot.serving(class).next().is_some();
-        let is_main_there = oracle
-            .upstreams()
-            .filter(is_there)
-            .any(|status| status.role == Role::Main);
-        assert!(
-            !is_main_there || serves(RequestClass::Admin),
-            "administration is open while the main can be reached"
-        );
-        let is_anybody_awaited = judged.iter().any(|(_, one)| one.is_awaited);
-        let is_a_replica_there = oracle
-            .upstreams()
-            .filter(is_there)
-            .any(|status| status.role == Role::Replica);
-        let is_anybody_there = is_a_replica_there && !is_anybody_awaited;
-        assert!(
-            !is_anybody_there || self.may_serve_map(),
-            "reads are served while a replica can be reached"
-        );
-    }
-
-    fn may_serve_map(&self) -> bool {
-        self.snapshot
-            .has_place(RequestClass::Map, &Tried::default())
-            || self.config.classes[RequestClass::Map].served_by != ServedBy::Replicas
-            || self.ledger.values().any(|entry| entry.trials > 0)
-    }
-
-    /// One that begins now.
-    pub(crate) fn ramp(&self) -> Ramp {
-        Ramp {
-            since: self.now,
-            length: self.config.health.slow_start,
-        }
-    }
-
-    /// Checks that evidence from requests alone never sets aside more than half of the upstreams
-    /// that could serve reads.
-    fn ejected(&mut self, key: &Key) {
-        let (pool, set_aside) = self.oracle().pool();
-        let entry = self.ledger.get_mut(key).expect("who is ejected is tracked");
-        let was_set_aside = std::mem::take(&mut entry.is_half_open);
-        self.tally.count(if was_set_aside {
-            "ejected again"
-        } else {
-            "ejected"
-        });
-        assert!(
-            was_set_aside || set_aside * 2 <= pool,
-            "{set_aside} of {pool} are set aside"
-        );
-    }
-
-    fn key_of(&self, transition: &Transition) -> Key {
-        let name = transition.upstream.as_ref().expect("it concerns one");
-        let found = self.ledger.keys().find(|key| key.0 == name.as_str());
-        found.expect("who changes is tracked").clone()
-    }
-
-    fn entry_of(&mut self, transition: &Transition) -> &mut Entry {
-        let key = self.key_of(transition);
-        self.ledger.get_mut(&key).expect("it was found")
-    }
-
-    /// Checks the invariants after every step.
-    fn check(&self) {
-        let oracle = self.oracle();
-        assert!(
-            oracle.upstreams().map(key).eq(self.blueprint.keys()),
-            "those who are configured are tracked"
-        );
-        for status in oracle.upstreams() {
-            let entry = &self.ledger[&key(status)];
-            let at_work = AtWork {
-                all: status.in_flight,
-                slower: status.slower_in_flight,
-                heavy: status.heavy_in_flight,
-            };
-            assert_eq!(
-                at_work, entry.at_work,
-                "{}: in_flight is the number of live leases",
-                status.name
-            );
-            let told = status.cap.map(|cap| Places {
-                all: cap.all,
-                slower: cap.slower,
-                heavy: cap.heavy,
-            });
-            assert_eq!(
-                told,
-                oracle.places(status),
-                "{}: the cap is told of",
-                status.name
-            );
-            let is_open = entry
-                .upstream
-                .as_ref()
-                .is_some_and(|upstream| upstream.load.has_room(balance::Room::UNLIMITED));
-            assert!(
-                !(is_open && status.catalog.is_out),
-                "{}: nobody comes in from an older snapshot either",
-                status.name
-            );
-            assert_eq!(
-                status.half_open, entry.is_half_open,
-                "{}: half-open is told of",
-                status.name
-            );
-            assert!(
-                !is_set_aside(status) || status.health == HealthState::Up,
-                "{}: set aside only while up",
-                status.name
-            );
-        }
-        for (upstream, leases) in self.retired.values() {
-            assert_eq!(
-                upstream.load.in_flight(),
-                *leases,
-                "{}: leases of the retired only end",
-                upstream.name
-            );
-        }
-        let (pool, set_aside) = oracle.pool();
-        assert!(
-            pool == 0 || set_aside < pool,
-            "somebody who could serve reads does"
-        );
-        self.check_health(&oracle);
-        // What was forgotten stays forgotten for a while.
-        if self.last_number.is_multiple_of(SNAPSHOT_CHECKS) {
-            self.check_snapshot();
-        }
-        self.check_queue(oracle);
-    }
-
-    /// Checks that the published snapshot is current: every change was published.
-    fn check_snapshot(&self) {
-        let actual = self.cluster.snapshot();
-        for class in RequestClass::ALL {
-            let ids = |snapshot: &Snapshot| {
-                snapshot
-                    .serving(class)
-                    .map(|upstream| upstream.id)
-                    .collect::<Vec<_>>()
-            };
-            assert_eq!(
-                ids(&self.snapshot),
-                ids(&actual),
-                "{class}: what requests see is up to date"
-            );
-        }
-        assert_eq!(self.snapshot.revision, self.revision);
     }
 }

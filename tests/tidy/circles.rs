@@ -11,9 +11,6 @@ use crate::Violation;
 use crate::floors::{InlineModules, module_path};
 use crate::source::{Token, tokens};
 
-/// Modules that are not free of circles yet. A module leaves this list when it is.
-const NOT_YET_FREE: &[&str] = &["admission", "balance", "cluster"];
-
 /// Re-exports of re-exports are followed this far.
 const MAX_REEXPORTS: usize = 8;
 
@@ -25,24 +22,6 @@ struct Imports<'a> {
     paths: Vec<Names<'a>>,
     /// A name bound by a `use`, and the path of its item.
     bound: BTreeMap<&'a str, Names<'a>>,
-}
-
-/// The list of exceptions that the repository is held to.
-pub(crate) fn not_yet_free() -> &'static [&'static str] {
-    NOT_YET_FREE
-}
-
-/// The circles outside of the modules of `excused`.
-pub(crate) fn unexcused(files: &[(String, String)], excused: &[&str]) -> Vec<Violation> {
-    let is_excused = |violation: &Violation| {
-        module_path(&violation.file)
-            .first()
-            .is_some_and(|module| excused.contains(module))
-    };
-    circles(files)
-        .into_iter()
-        .filter(|violation| !is_excused(violation))
-        .collect()
 }
 
 /// One circle for each set of files that depend on each other. `files` are paths and the output of
@@ -201,8 +180,8 @@ fn start_of_path<'a>(
     }
 }
 
-/// The paths that go on from the element at `at`, which stands for `path`, each with the name that a
-/// `use` would bind.
+/// The paths that go on from the element at `at`, which stands for `path`, each with the name that
+/// a `use` would bind.
 fn follow<'a>(
     tokens: &[Token<'a>],
     at: usize,
@@ -347,16 +326,6 @@ mod tests {
             ("src/m/a.rs", "use super::M;"),
         ]);
         assert!(child.is_empty(), "{child:?}");
-    }
-
-    #[test]
-    fn an_excused_module_passes() {
-        let files = |b: &str| {
-            [("src/m/a.rs", "use super::b::B;"), ("src/m/b.rs", b)]
-                .map(|(file, code)| (file.to_owned(), code.to_owned()))
-        };
-        assert_eq!(unexcused(&files("use super::a::A;"), &[]).len(), 1);
-        assert_eq!(unexcused(&files("use super::a::A;"), &["m"]).len(), 0);
     }
 
     #[test]

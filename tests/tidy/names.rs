@@ -9,29 +9,9 @@ use crate::source::{Token, tokens};
 /// commands mirror what they show and order. The GeoServer double uses GeoServer's own names.
 const TWINS_OF_OTHERS: &[&str] = &["src/admin/", "src/cli/args.rs", "src/geosim/"];
 
-/// Names that still mean two things. A name leaves this list when it means one.
-const NOT_YET_UNIQUE: &[&str] = &[
-    "Access",
-    "AccessLog",
-    "Address",
-    "BodyReader",
-    "Client",
-    "Kind",
-    "LastReload",
-    "Place",
-    "Reading",
-    "Source",
-    "Sources",
-    "Span",
-    "Target",
-    "Ticket",
-    "Wish",
-    "Wrong",
-];
-
 /// Types that other files can see and that share their name with another such type. `files` are
 /// paths and the output of `source::split_tests(..).shipped`.
-pub(crate) fn repeated(files: &[(String, String)], not_yet_unique: &[&str]) -> Vec<Violation> {
+pub(crate) fn repeated(files: &[(String, String)]) -> Vec<Violation> {
     let mut by_name: BTreeMap<&str, Vec<(&str, usize)>> = BTreeMap::new();
     let mirrors = |file: &str| TWINS_OF_OTHERS.iter().any(|place| file.starts_with(place));
     for (file, code) in files.iter().filter(|(file, _)| !mirrors(file)) {
@@ -44,8 +24,7 @@ pub(crate) fn repeated(files: &[(String, String)], not_yet_unique: &[&str]) -> V
     }
     let mut found = Vec::new();
     for (name, places) in &by_name {
-        let is_excused = not_yet_unique.contains(name);
-        for (file, line) in places.iter().skip(1).filter(|_| !is_excused) {
+        for (file, line) in places.iter().skip(1) {
             let first = places[0].0;
             found.push(Violation::new(
                 file,
@@ -55,11 +34,6 @@ pub(crate) fn repeated(files: &[(String, String)], not_yet_unique: &[&str]) -> V
         }
     }
     found
-}
-
-/// The list of exceptions that the repository is held to.
-pub(crate) fn not_yet_unique() -> &'static [&'static str] {
-    NOT_YET_UNIQUE
 }
 
 /// The names of types at the top of a file that are visible outside it.
@@ -89,12 +63,12 @@ fn is_visible(tokens: &[Token<'_>], at: usize) -> bool {
 mod tests {
     use super::*;
 
-    fn found(files: &[(&str, &str)], excused: &[&str]) -> usize {
+    fn found(files: &[(&str, &str)]) -> usize {
         let files: Vec<_> = files
             .iter()
             .map(|(file, code)| ((*file).to_owned(), (*code).to_owned()))
             .collect();
-        repeated(&files, excused).len()
+        repeated(&files).len()
     }
 
     #[test]
@@ -105,21 +79,20 @@ mod tests {
             "pub trait Reading {}",
             "pub type Reading = u8;",
         ] {
-            assert_eq!(found(&[a, ("src/b/c.rs", b)], &[]), 1, "{b}");
-            assert_eq!(found(&[a, ("src/b/c.rs", b)], &["Reading"]), 0, "{b}");
+            assert_eq!(found(&[a, ("src/b/c.rs", b)]), 1, "{b}");
         }
     }
 
     #[test]
     fn private_types_twins_of_the_api_and_associated_types_pass() {
         let a = ("src/a.rs", "pub struct Queue;");
-        assert_eq!(found(&[a, ("src/b.rs", "struct Queue;")], &[]), 0);
+        assert_eq!(found(&[a, ("src/b.rs", "struct Queue;")]), 0);
         assert_eq!(
-            found(&[a, ("src/admin/answers.rs", "pub struct Queue;")], &[]),
+            found(&[a, ("src/admin/answers.rs", "pub struct Queue;")]),
             0
         );
         assert_eq!(
-            found(&[a, ("src/b.rs", "impl X for Y { type Queue = u8; }")], &[]),
+            found(&[a, ("src/b.rs", "impl X for Y { type Queue = u8; }")]),
             0
         );
     }

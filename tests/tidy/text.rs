@@ -6,6 +6,9 @@ use crate::Violation;
 /// Files over this many lines should be split.
 const MOST_LINES: usize = 700;
 
+/// Columns of code and of prose in comments.
+const MAX_COLUMNS: usize = 100;
+
 /// Nothing larger belongs in the repository.
 pub(crate) const MOST_BYTES: u64 = 1_000_000;
 
@@ -128,6 +131,30 @@ pub(crate) fn rust_problems(file: &str, text: &str) -> Vec<Violation> {
     found
 }
 
+/// Lines that are too long. Lines with string literals, drawings and tables may be longer. `code`
+/// is the output of `source::code_of` for `text`.
+pub(crate) fn long_lines(file: &str, text: &str, code: &str) -> Vec<Violation> {
+    let mut is_drawing = false;
+    let mut found = Vec::new();
+    for (at, (line, code)) in text.lines().zip(code.lines()).enumerate() {
+        let comment = line.trim_start().strip_prefix("//");
+        let prose = comment.map(|rest| rest.trim_start_matches(['/', '!']).trim_start());
+        if prose.is_some_and(|prose| prose.starts_with("```")) {
+            is_drawing = !is_drawing;
+        }
+        let is_excused = match prose {
+            Some(prose) => is_drawing || prose.starts_with('|'),
+            None => line.contains('"') || code.trim_end().chars().count() <= MAX_COLUMNS,
+        };
+        let columns = line.chars().count();
+        if columns > MAX_COLUMNS && !is_excused {
+            let what = format!("{columns} columns, the most is {MAX_COLUMNS}");
+            found.push(Violation::new(file, at + 1, what));
+        }
+    }
+    found
+}
+
 /// Problems of code that only tests run. `code` is the output of `source::code_of`.
 pub(crate) fn test_problems(file: &str, code: &str) -> Vec<Violation> {
     let report = |(i, line): (usize, &str)| -> Option<Violation> {
@@ -164,6 +191,27 @@ mod tests {
         }
         let undone = format!("// {}: later\n", UNDONE[0].concat());
         assert_eq!(problems("src/x.rs", &undone).len(), 1);
+    }
+
+    #[test]
+    fn long_code_and_prose_are_caught_and_strings_drawings_and_tables_pass() {
+        let found = |text: &str| {
+            let code = crate::source::code_of(text);
+            long_lines("src/x.rs", text, &code).len()
+        };
+        let long = "x".repeat(MAX_COLUMNS);
+        for text in [format!("f({long});\n"), format!("    /// {long}\n")] {
+            assert_eq!(found(&text), 1, "{text}");
+        }
+        for text in [
+            format!("f(\"{long}\");\n"),
+            format!("f(\"\n{long}\n\");\n"),
+            format!("//! ```text\n//! {long}\n//! ```\n"),
+            format!("/// | {long} |\n"),
+            format!("{long}\n"),
+        ] {
+            assert_eq!(found(&text), 0, "{text}");
+        }
     }
 
     #[test]

@@ -311,7 +311,10 @@ fn step() -> impl Strategy<Value = Step> {
     let some = |most: usize| proptest::collection::btree_set(0..most, 0..most);
     prop_oneof![
         6 => (0..CLASSES.len(), 0..4_u64, 0..2_u64, 0..20_u32)
-            .prop_map(|(class, user, rules, n)| Step::Push { class, user, rules, is_retry: n == 0 }),
+            .prop_map(|(class, user, rules, n)| {
+                let is_retry = n == 0;
+                Step::Push { class, user, rules, is_retry }
+            }),
         3 => Just(Step::Serve { classes: BTreeSet::new(), users: BTreeSet::new() }),
         2 => (some(CLASSES.len()), some(4)).prop_map(|(classes, users)| {
             Step::Serve { classes, users: users.into_iter().map(|user| user as u64).collect() }
@@ -423,32 +426,32 @@ struct Trial {
     now: Instant,
     came: u64,
     ended: BTreeSet<u64>,
-    tickets: Vec<(u64, Ticket)>,
+    ids: Vec<(u64, WaiterId)>,
 }
 
 impl Trial {
     fn end(&mut self, number: u64) {
         assert!(self.ended.insert(number), "{number} ended twice");
-        self.tickets.retain(|(other, _)| *other != number);
+        self.ids.retain(|(other, _)| *other != number);
     }
 
     fn push(&mut self, ask: Ask) {
         self.came += 1;
         let (number, was_full) = (self.came, self.queue.len() >= 12);
         match self.queue.push(ask, number) {
-            Pushed::Waits(ticket) => {
+            Pushed::Waits(id) => {
                 assert!(!was_full);
-                self.tickets.push((number, ticket));
+                self.ids.push((number, id));
                 self.model.push(number, ask);
             }
-            Pushed::WaitsInsteadOf(ticket, shed) => {
+            Pushed::WaitsInsteadOf(id, shed) => {
                 assert!(was_full && !shed.ask.is_retry);
                 assert!(
                     ask.is_retry || shed.ask.priority >= ask.priority || shed.ask.user != ask.user
                 );
                 self.model.remove(shed.value, false);
                 self.end(shed.value);
-                self.tickets.push((number, ticket));
+                self.ids.push((number, id));
                 self.model.push(number, ask);
             }
             Pushed::Full(number) => {
@@ -485,14 +488,14 @@ impl Trial {
     }
 
     fn leave(&mut self, at: usize) {
-        let Some((number, ticket)) = self.tickets.get(at).copied() else {
+        let Some((number, id)) = self.ids.get(at).copied() else {
             return;
         };
         assert_eq!(
-            self.queue.remove(ticket).map(|waiter| waiter.value),
+            self.queue.remove(id).map(|waiter| waiter.value),
             Some(number)
         );
-        assert_eq!(self.queue.remove(ticket), None, "nobody leaves twice");
+        assert_eq!(self.queue.remove(id), None, "nobody leaves twice");
         self.model.remove(number, false);
         self.end(number);
     }
@@ -523,10 +526,12 @@ impl Trial {
 
 proptest! {
     #[test]
-    fn in_any_story_everybody_is_served_in_the_models_order_and_ends_once(steps in proptest::collection::vec(step(), 1..120)) {
+    fn in_any_story_each_waiter_is_served_in_the_models_order_and_ends_once(
+        steps in proptest::collection::vec(step(), 1..120),
+    ) {
         let (queue, model) = (Queue::new(12), Model::default());
-        let (ended, tickets) = (BTreeSet::new(), Vec::new());
-        let mut trial = Trial { queue, model, now: Instant::now(), came: 0, ended, tickets };
+        let (ended, ids) = (BTreeSet::new(), Vec::new());
+        let mut trial = Trial { queue, model, now: Instant::now(), came: 0, ended, ids };
         steps.into_iter().for_each(|step| trial.step(step));
         for _ in 0..MANY {
             if trial.queue.is_empty() {
@@ -560,10 +565,14 @@ proptest! {
 
     /// A newcomer waits for one request of each user before it, not for their bursts.
     #[test]
-    fn a_users_first_waits_for_at_most_one_request_of_each_other_user(bursts in proptest::collection::vec(1..30_usize, 1..8)) {
+    fn a_users_first_waits_for_at_most_one_request_of_each_other_user(
+        bursts in proptest::collection::vec(1..30_usize, 1..8),
+    ) {
         let (mut queue, now) = (Queue::new(1000), Instant::now());
         for (user, burst) in bursts.iter().enumerate() {
-            (0..*burst).for_each(|_| wait(&mut queue, ask(RequestClass::Map, user as u64, now), false));
+            for _ in 0..*burst {
+                wait(&mut queue, ask(RequestClass::Map, user as u64, now), false);
+            }
         }
         wait(&mut queue, ask(RequestClass::Map, 99, now), true);
         let position = serve_all(&mut queue).iter().position(|is_newcomer| *is_newcomer).unwrap();

@@ -96,9 +96,9 @@ impl Rig {
             .ask(newcomer, &self.limits, &mut self.slots, self.now)
     }
 
-    fn waits(&mut self, user: u64) -> Ticket {
+    fn waits(&mut self, user: u64) -> WaiterId {
         match self.ask(user) {
-            WaitlistAnswer::Waiting(ticket) => ticket,
+            WaitlistAnswer::Waiting(id) => id,
             other => panic!("user {user} does not wait: {other:?}"),
         }
     }

@@ -8,10 +8,10 @@ use proptest::prelude::*;
 use super::*;
 
 /// The upstreams of a cluster, each with its seed and its load.
-type World = Vec<(u64, Candidate)>;
+type World = Vec<(u64, LoadSample)>;
 
-fn wish(key: u64) -> Wish {
-    Wish {
+fn wish(key: u64) -> AffinityRequest {
+    AffinityRequest {
         key: mixed(key),
         load_percent: 125,
     }
@@ -23,7 +23,7 @@ fn idle(weights: &[(&str, u32)]) -> World {
         .map(|&(name, weight)| {
             (
                 seed_of(name),
-                Candidate {
+                LoadSample {
                     in_flight: 0,
                     weight,
                 },
@@ -32,20 +32,24 @@ fn idle(weights: &[(&str, u32)]) -> World {
         .collect()
 }
 
-fn near(world: &World, wish: Wish) -> Option<usize> {
+fn near(world: &World, wish: AffinityRequest) -> Option<usize> {
     near_companions(world, wish, None)
 }
 
-fn near_companions(world: &World, wish: Wish, companions: Option<usize>) -> Option<usize> {
-    let neighbour = |at: usize| {
-        let (seed, candidate) = world[at];
-        Some(Neighbour {
-            candidate,
+fn near_companions(
+    world: &World,
+    wish: AffinityRequest,
+    companions: Option<usize>,
+) -> Option<usize> {
+    let candidate = |at: usize| {
+        let (seed, load) = world[at];
+        Some(AffinityCandidate {
+            load,
             seed,
             is_companion: companions == Some(at),
         })
     };
-    pick_near(world.len(), neighbour, wish, 0)
+    pick_near(world.len(), candidate, wish, 0)
 }
 
 /// Returns the number of these keys that go to each upstream.
@@ -178,15 +182,15 @@ fn who_is_left_out_is_not_picked() {
     let world = idle(&THREE);
     for key in 0..50 {
         for out in 0..3 {
-            let neighbour = |at: usize| {
-                let (seed, candidate) = world[at];
-                (at != out).then_some(Neighbour {
-                    candidate,
+            let candidate = |at: usize| {
+                let (seed, load) = world[at];
+                (at != out).then_some(AffinityCandidate {
+                    load,
                     seed,
                     is_companion: at == out,
                 })
             };
-            let picked = pick_near(3, neighbour, wish(key), 0).unwrap();
+            let picked = pick_near(3, candidate, wish(key), 0).unwrap();
             assert_ne!(picked, out);
         }
     }
@@ -200,8 +204,8 @@ fn loads_that_move_during_the_scan_still_yield_a_pick() {
     let moving = |_| {
         asked.set(asked.get() + 1);
         let in_flight = if asked.get() > 3 { 1000 } else { 0 };
-        Some(Neighbour {
-            candidate: Candidate {
+        Some(AffinityCandidate {
+            load: LoadSample {
                 in_flight,
                 weight: 1,
             },
@@ -217,21 +221,21 @@ fn numbers_at_the_limit_do_not_overflow() {
     let world = vec![
         (
             1,
-            Candidate {
+            LoadSample {
                 in_flight: u32::MAX,
                 weight: u32::MAX,
             },
         ),
         (
             2,
-            Candidate {
+            LoadSample {
                 in_flight: u32::MAX,
                 weight: 1,
             },
         ),
         (
             3,
-            Candidate {
+            LoadSample {
                 in_flight: 0,
                 weight: u32::MAX,
             },
@@ -240,7 +244,7 @@ fn numbers_at_the_limit_do_not_overflow() {
     assert!(
         near(
             &world,
-            Wish {
+            AffinityRequest {
                 key: 1,
                 load_percent: u32::MAX
             }
@@ -252,7 +256,7 @@ fn numbers_at_the_limit_do_not_overflow() {
 fn worlds() -> impl Strategy<Value = World> {
     let upstream = (any::<u64>(), 0..60_u32, 1..2000_u32);
     prop::collection::vec(
-        upstream.prop_map(|(seed, in_flight, weight)| (seed, Candidate { in_flight, weight })),
+        upstream.prop_map(|(seed, in_flight, weight)| (seed, LoadSample { in_flight, weight })),
         1..12,
     )
 }
@@ -275,17 +279,25 @@ fn is_within(world: &World, at: usize, percent: u32, beyond: u32) -> bool {
 
 proptest! {
     #[test]
-    fn nobody_is_above_the_bound(world in worlds(), key: u64, load_percent in 100..300_u32, companion in 0..24_usize) {
-        let picked = near_companions(&world, Wish { key, load_percent }, Some(companion)).unwrap();
-        let beyond = if picked == companion { COMPANIONS } else { 0 };
+    fn no_upstream_is_above_the_bound(
+        world in worlds(),
+        key: u64,
+        load_percent in 100..300_u32,
+        companion in 0..24_usize,
+    ) {
+        let request = AffinityRequest { key, load_percent };
+        let picked = near_companions(&world, request, Some(companion)).unwrap();
+        let beyond = if picked == companion { AFFINITY_OVERFLOW } else { 0 };
         prop_assert!(is_within(&world, picked, load_percent, beyond), "{picked} of {world:?}");
     }
 
     #[test]
     fn of_one_that_goes_only_its_own_keys_move(world in worlds(), key: u64, gone in 0..12_usize) {
-        let world: World = world.into_iter().map(|(seed, c)| (seed, Candidate { in_flight: 0, ..c })).collect();
+        let idle = |(seed, load)| (seed, LoadSample { in_flight: 0, ..load });
+        let world: World = world.into_iter().map(idle).collect();
         let before = world[near(&world, wish(key)).unwrap()].0;
-        let rest: World = world.iter().enumerate().filter(|(at, _)| *at != gone).map(|(_, upstream)| *upstream).collect();
+        let stays = |(at, _): &(usize, _)| *at != gone;
+        let rest: World = world.iter().enumerate().filter(stays).map(|(_, one)| *one).collect();
         if !rest.is_empty() && world.get(gone).is_none_or(|(seed, _)| *seed != before) {
             prop_assert_eq!(rest[near(&rest, wish(key)).unwrap()].0, before);
         }
@@ -293,9 +305,11 @@ proptest! {
 
     #[test]
     fn a_stream_of_requests_that_never_end_stays_within_the_bound(
-        weights in prop::collection::vec(1..20_u32, 1..6), keys in prop::collection::vec(0..4_u64, 1..120),
+        weights in prop::collection::vec(1..20_u32, 1..6),
+        keys in prop::collection::vec(0..4_u64, 1..120),
     ) {
-        let mut world: World = weights.iter().enumerate().map(|(at, &weight)| (mixed(at as u64), Candidate { in_flight: 0, weight })).collect();
+        let idle = |(at, &weight)| (mixed(at as u64), LoadSample { in_flight: 0, weight });
+        let mut world: World = weights.iter().enumerate().map(idle).collect();
         for key in keys {
             let at = near(&world, wish(key)).unwrap();
             prop_assert!(is_within(&world, at, 125, 0));

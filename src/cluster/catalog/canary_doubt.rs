@@ -11,64 +11,72 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Due;
-use crate::cluster::tracked::Tracked;
-use crate::cluster::{Action, Cause, Cluster, Condition, Outcome};
-use crate::health::Verdict;
+use super::CatalogMachine;
+use crate::cluster::upstream_state::UpstreamState;
+use crate::cluster::upstreams::Upstreams;
+use crate::cluster::{Action, Cause, Condition, Outcome};
+use crate::health::{PollTimer, Verdict};
 
 /// Pause between two canary requests to upstreams in service, while the canary is in doubt or a
 /// replica fails it.
 const PAUSE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
-pub(in crate::cluster) struct CanaryDoubt {
+pub(super) struct CanaryDoubt {
     /// Time of the next canary request to an upstream in service; `None` while no replica has
     /// failed a canary.
-    question: Option<Due>,
+    timer: Option<PollTimer>,
     /// The failure of the last canary request to an upstream in service.
     failing: Option<Cause>,
 }
 
 impl CanaryDoubt {
     /// Forgets everything, because another layer or another main may be configured.
-    pub(in crate::cluster) fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         *self = Self::default();
     }
 }
 
-impl Cluster {
+impl CatalogMachine {
     /// Weighs the canary of a reloaded replica. It counts as passed if it fails in the same way
     /// where nothing was reloaded.
-    pub(super) fn weighed_canary(&mut self, at: usize, outcome: &Outcome, now: Instant) -> Outcome {
+    pub(super) fn weighed_canary(
+        &mut self,
+        upstreams: &Upstreams,
+        at: usize,
+        outcome: &Outcome,
+        now: Instant,
+    ) -> Outcome {
         let Outcome::Failure(cause) = outcome else {
             return outcome.clone();
         };
-        if self.canary_doubt.question.is_none() && is_answer(cause) {
-            self.canary_doubt.question = Some(Due::At(now));
+        if self.canary_doubt.timer.is_none() && is_answer(cause) {
+            self.canary_doubt.timer = Some(PollTimer::At(now));
         }
         let is_shared = self
             .canary_doubt
             .failing
             .as_ref()
             .is_some_and(|failing| failing.is_like(cause));
-        if is_shared && self.tracked[at].catalog.has_ended_well() {
+        if is_shared && upstreams[at].catalog.has_ended_well() {
             Outcome::Success
         } else {
             outcome.clone()
         }
     }
 
-    /// Takes in the result of a canary request to an upstream in service, sent at `asked`.
-    pub(in crate::cluster) fn canary_tried(
+    /// Takes in the result of a canary request to an upstream in service, sent at `sent_at`.
+    pub(super) fn canary_tried(
         &mut self,
-        asked: Instant,
+        upstreams: &Upstreams,
+        sent_at: Instant,
         outcome: Outcome,
         now: Instant,
     ) {
         if !self
             .canary_doubt
-            .question
-            .is_some_and(|question| question.is_answered(asked))
+            .timer
+            .is_some_and(|timer| timer.is_answered(sent_at))
         {
             return;
         }
@@ -76,71 +84,69 @@ impl Cluster {
             Outcome::Failure(cause) if is_answer(&cause) => Some(cause),
             Outcome::Success | Outcome::Busy | Outcome::Failure(_) => None,
         };
-        self.ask_for_the_canary_later(now);
+        self.plan_canary(upstreams, now);
     }
 
-    pub(super) fn pass_canary_time(&mut self, now: Instant) {
+    pub(super) fn pass_canary_time(&mut self, upstreams: &Upstreams, now: Instant) {
         if self
             .canary_doubt
-            .question
-            .is_some_and(|question| question.lost(now).is_some())
+            .timer
+            .is_some_and(|timer| timer.lost(now).is_some())
         {
-            self.ask_for_the_canary_later(now);
+            self.plan_canary(upstreams, now);
         }
     }
 
-    pub(super) fn canary_action(&mut self, now: Instant) -> Option<Action> {
+    pub(super) fn canary_action(&mut self, upstreams: &Upstreams, now: Instant) -> Option<Action> {
         if !self
             .canary_doubt
-            .question
-            .is_some_and(|question| question.is_due(now))
+            .timer
+            .is_some_and(|timer| timer.is_due(now))
         {
             return None;
         }
-        let Some(juror) = self.juror() else {
+        let Some(reference) = self.reference(upstreams) else {
             self.canary_doubt.failing = None;
-            self.ask_for_the_canary_later(now);
+            self.plan_canary(upstreams, now);
             return None;
         };
-        let mut question = Due::At(now);
-        question.begin(now, self.config.health.timeout * 2);
-        self.canary_doubt.question = Some(question);
-        Some(Action::TryCanary(Arc::clone(&self.tracked[juror].upstream)))
+        let mut timer = PollTimer::At(now);
+        timer.begin(now, upstreams.config.health.timeout * 2);
+        self.canary_doubt.timer = Some(timer);
+        Some(Action::TryCanary(Arc::clone(
+            &upstreams[reference].upstream,
+        )))
     }
 
     pub(super) fn canary_deadline(&self) -> Option<Instant> {
-        self.canary_doubt.question.map(Due::deadline)
+        self.canary_doubt.timer.map(PollTimer::deadline)
     }
 
-    pub(in crate::cluster) fn canary_condition(&self) -> Option<Condition> {
+    pub(super) fn canary_condition(&self, upstreams: &Upstreams) -> Option<Condition> {
         let cause = self.canary_doubt.failing.clone()?;
-        let layer = self
+        let layer = upstreams
             .config
             .catalog
             .canary_layer
             .clone()
-            .or_else(|| self.config.health.probe_layer.clone());
+            .or_else(|| upstreams.config.health.probe_layer.clone());
         Some(Condition::CanaryInDoubt { layer, cause })
     }
 
-    fn ask_for_the_canary_later(&mut self, now: Instant) {
+    fn plan_canary(&mut self, upstreams: &Upstreams, now: Instant) {
         let is_wanted = self.canary_doubt.failing.is_some()
-            || self
-                .tracked
-                .iter()
-                .any(|tracked| tracked.catalog.is_testing());
-        self.canary_doubt.question = is_wanted.then(|| Due::At(now + PAUSE));
+            || upstreams.iter().any(|state| state.catalog.is_testing());
+        self.canary_doubt.timer = is_wanted.then(|| PollTimer::At(now + PAUSE));
     }
 
     /// Returns the main, or else a replica in service.
-    fn juror(&self) -> Option<usize> {
+    fn reference(&self, upstreams: &Upstreams) -> Option<usize> {
         let serves =
-            |tracked: &Tracked| tracked.is_there() && !tracked.catalog.main_reload.is_running();
-        let main = self
-            .tracked
+            |state: &UpstreamState| state.is_there() && !state.catalog.main_reload.is_running();
+        let main = upstreams
             .iter()
-            .position(|tracked| tracked.upstream.is_main() && serves(tracked));
-        main.or_else(|| self.tracked.iter().position(serves))
+            .position(|state| state.upstream.is_main() && serves(state));
+        main.or_else(|| upstreams.iter().position(serves))
     }
 }
 

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::concern::Concern;
-use super::hints::{Hint, Sighting, Source, Ticket};
+use super::hints::{ChangeSource, Hint, Sighting, Ticket};
 use crate::config::Catalog;
 
 /// Shortest pause between two readings of the update sequence while changes come.
@@ -37,13 +37,13 @@ pub(in crate::cluster) struct Changes {
     /// Time when `settled` came to rest; `None` for the epoch at the start.
     settled_since: Option<Instant>,
     /// The main's update sequence, as last read.
-    number: Option<u64>,
-    /// Time when `number` was first read. Its last move was noticed then.
-    number_since: Option<Instant>,
+    update_sequence: Option<u64>,
+    /// Time when `update_sequence` was first read. Its last move was noticed then.
+    update_sequence_since: Option<Instant>,
     /// Time of the main's first report of an update sequence. Earlier changes went unnoticed.
     known_since: Option<Instant>,
     /// True once the main was queried, with or without success.
-    has_been_asked: bool,
+    has_been_queried: bool,
     /// True if another instance became the main and has not reported its update sequence yet.
     is_another_main: bool,
     unsettled: Option<Unsettled>,
@@ -58,7 +58,7 @@ pub(in crate::cluster) struct Changes {
     /// Time when the last epoch began.
     began: Option<Instant>,
     /// The source of the last epoch.
-    source: Option<Source>,
+    source: Option<ChangeSource>,
     /// The parts of the catalog concerned by the changes after the epoch `concern_since`.
     concern: Concern,
     concern_since: u64,
@@ -68,7 +68,7 @@ pub(in crate::cluster) struct Changes {
     /// [`MAX_AUTHORS`].
     authors: Vec<String>,
     /// Time of the query to the main with the latest answer or failure.
-    asked: Option<Instant>,
+    sent_at: Option<Instant>,
     /// Start of the main's silence, in which it has answered no query for its update sequence;
     /// `None` while it answers.
     silent_since: Option<Instant>,
@@ -91,14 +91,14 @@ struct Unanswered {
     last: Ticket,
     /// Times when the request began and when it was answered.
     began: Instant,
-    heard: Instant,
+    answered_at: Instant,
     /// The source that the hint counts as if the update sequence cannot be read; `None` if it does
     /// not count.
-    otherwise: Option<Source>,
+    otherwise: Option<ChangeSource>,
     /// True if the hint counts at once when the update sequence cannot be read.
     is_write: bool,
     /// Time of a failed query that should have confirmed or refuted the hint.
-    asked_in_vain: Option<Instant>,
+    queried_in_vain: Option<Instant>,
     by: Option<String>,
     about: Touched,
 }
@@ -107,7 +107,7 @@ struct Unanswered {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Touched {
     /// The hint names no part: it accompanies another change.
-    Unsaid,
+    Unnamed,
     Unknown,
     Workspace(u64),
 }
@@ -115,7 +115,7 @@ enum Touched {
 impl Touched {
     fn of(sighting: &Sighting) -> Self {
         match (sighting.hint, sighting.workspace) {
-            (Hint::File, _) => Self::Unsaid,
+            (Hint::File, _) => Self::Unnamed,
             (Hint::Write, Some(workspace)) => Self::Workspace(workspace),
             (Hint::Write | Hint::Ui | Hint::Certain | Hint::Security, _) => Self::Unknown,
         }
@@ -124,7 +124,7 @@ impl Touched {
     fn workspace(self) -> Option<u64> {
         match self {
             Self::Workspace(workspace) => Some(workspace),
-            Self::Unsaid | Self::Unknown => None,
+            Self::Unnamed | Self::Unknown => None,
         }
     }
 }
@@ -135,10 +135,10 @@ impl Changes {
             epoch: 0,
             settled: 0,
             settled_since: None,
-            number: None,
-            number_since: None,
+            update_sequence: None,
+            update_sequence_since: None,
             known_since: None,
-            has_been_asked: false,
+            has_been_queried: false,
             is_another_main: false,
             unsettled: None,
             unanswered: VecDeque::new(),
@@ -151,7 +151,7 @@ impl Changes {
             concern: Concern::default(),
             concern_since: 0,
             unexplained: None,
-            asked: None,
+            sent_at: None,
             silent_since: None,
             security: 0,
             order_unread: None,
@@ -166,26 +166,26 @@ impl Changes {
         self.settled
     }
 
-    /// Returns the epoch that was settled when a query was sent at `asked`; `None` if that is not
+    /// Returns the epoch that was settled when a query was sent at `sent_at`; `None` if that is not
     /// known, or not any more.
-    pub(in crate::cluster) fn settled_at(&self, asked: Instant) -> Option<u64> {
-        let is_known = self.known_since.is_some_and(|since| since <= asked);
-        let was_settled = self.settled_since.is_none_or(|since| since <= asked);
+    pub(in crate::cluster) fn settled_at(&self, sent_at: Instant) -> Option<u64> {
+        let is_known = self.known_since.is_some_and(|since| since <= sent_at);
+        let was_settled = self.settled_since.is_none_or(|since| since <= sent_at);
         (is_known && was_settled).then_some(self.settled)
     }
 
     /// True if the main was queried for its update sequence since it became the main, and since the
     /// last order.
-    pub(super) fn has_been_asked(&self) -> bool {
-        self.has_been_asked && self.order_unread.is_none()
+    pub(super) fn has_been_queried(&self) -> bool {
+        self.has_been_queried && self.order_unread.is_none()
     }
 
-    pub(in crate::cluster) fn number(&self) -> Option<u64> {
-        self.number
+    pub(in crate::cluster) fn update_sequence(&self) -> Option<u64> {
+        self.update_sequence
     }
 
-    pub(super) fn number_since(&self) -> Option<Instant> {
-        self.number_since
+    pub(super) fn update_sequence_since(&self) -> Option<Instant> {
+        self.update_sequence_since
     }
 
     pub(super) fn began(&self) -> Option<Instant> {
@@ -213,7 +213,11 @@ impl Changes {
     }
 
     /// Takes in a hint. Returns its source if a new epoch begins.
-    pub(super) fn hint(&mut self, sighting: &Sighting, now: Instant) -> (Ticket, Option<Source>) {
+    pub(super) fn hint(
+        &mut self,
+        sighting: &Sighting,
+        now: Instant,
+    ) -> (Ticket, Option<ChangeSource>) {
         self.last_ticket.0 += 1;
         let ticket = self.last_ticket;
         let (is_write, counts) = match sighting.hint {
@@ -221,7 +225,7 @@ impl Changes {
                 self.changed_ticket = ticket;
                 self.note_author(sighting.by.as_deref());
                 self.concern.add(None);
-                let change = self.changed(Source::Write, now);
+                let change = self.changed(ChangeSource::Write, now);
                 if sighting.hint == Hint::Security {
                     self.security = self.epoch;
                 }
@@ -235,13 +239,13 @@ impl Changes {
             first: ticket,
             last: ticket,
             began: sighting.began,
-            heard: now,
-            otherwise: counts.then_some(Source::Write),
+            answered_at: now,
+            otherwise: counts.then_some(ChangeSource::Write),
             is_write,
-            asked_in_vain: self
+            queried_in_vain: self
                 .unanswered
                 .back()
-                .and_then(|before| before.asked_in_vain),
+                .and_then(|before| before.queried_in_vain),
             by: sighting.by.clone(),
             about: Touched::of(sighting),
         };
@@ -262,49 +266,54 @@ impl Changes {
         (ticket, None)
     }
 
-    /// Takes in the update sequence that the main reported to a query sent at `asked`.
-    pub(super) fn read(&mut self, number: u64, asked: Instant, now: Instant) -> Option<Source> {
-        let before = self.number.replace(number);
-        if before != Some(number) {
-            self.number_since = Some(now);
+    /// Takes in the update sequence that the main reported to a query sent at `sent_at`.
+    pub(super) fn read(
+        &mut self,
+        update_sequence: u64,
+        sent_at: Instant,
+        now: Instant,
+    ) -> Option<ChangeSource> {
+        let before = self.update_sequence.replace(update_sequence);
+        if before != Some(update_sequence) {
+            self.update_sequence_since = Some(now);
         }
-        self.asked = self.asked.max(Some(asked));
+        self.sent_at = self.sent_at.max(Some(sent_at));
         self.known_since.get_or_insert(now);
-        (self.has_been_asked, self.silent_since) = (true, None);
-        let answered = self.take_answered(asked);
-        let is_of_an_order = self.order_was_read(asked) && self.unsettled.is_none();
+        (self.has_been_queried, self.silent_since) = (true, None);
+        let answered = self.take_answered(sent_at);
+        let is_of_an_order = self.order_was_read(sent_at) && self.unsettled.is_none();
         let source = match before {
             // No replica is reloaded for the order before this reading, so the order brings the
             // change.
-            Some(before) if before != number && is_of_an_order => {
+            Some(before) if before != update_sequence && is_of_an_order => {
                 (self.last_noticed, self.settled_since) = (Some(now), Some(now));
                 None
             }
-            Some(before) if before != number => Some(Source::Number),
+            Some(before) if before != update_sequence => Some(ChangeSource::Number),
             Some(_) => None,
             // Changes that this main made before the reading are in its own catalog only.
-            None if std::mem::take(&mut self.is_another_main) => Some(Source::Main),
+            None if std::mem::take(&mut self.is_another_main) => Some(ChangeSource::Main),
             // There is nothing to compare with, so every suspicion may be true.
             None => answered.iter().find_map(|hint| hint.otherwise),
         };
         self.follow_up(&answered, source, now)
     }
 
-    /// Notes that the main did not report its update sequence to a query sent at `asked`.
-    pub(super) fn unreadable(&mut self, asked: Instant, now: Instant) -> Option<Source> {
-        self.asked = self.asked.max(Some(asked));
-        self.has_been_asked = true;
-        self.order_was_read(asked);
+    /// Notes that the main did not report its update sequence to a query sent at `sent_at`.
+    pub(super) fn unreadable(&mut self, sent_at: Instant, now: Instant) -> Option<ChangeSource> {
+        self.sent_at = self.sent_at.max(Some(sent_at));
+        self.has_been_queried = true;
+        self.order_was_read(sent_at);
         for hint in self
             .unanswered
             .iter_mut()
-            .filter(|hint| hint.heard <= asked)
+            .filter(|hint| hint.answered_at <= sent_at)
         {
-            hint.asked_in_vain.get_or_insert(now);
+            hint.queried_in_vain.get_or_insert(now);
         }
         // A click waits a while for a reading that refutes it.
         let is_over = |hint: &Unanswered| {
-            let waited = hint.asked_in_vain.filter(|_| hint.heard <= asked);
+            let waited = hint.queried_in_vain.filter(|_| hint.answered_at <= sent_at);
             waited.is_some_and(|since| {
                 hint.is_write || hint.otherwise.is_none() || now >= since + UNANSWERED
             })
@@ -315,26 +324,26 @@ impl Changes {
         self.follow_up(&answered, source, now)
     }
 
-    /// Notes that a reload begins. One that begins before the last order's reading, because the main
-    /// cannot be read, may lack what that reading shows: it is then a change of its own.
+    /// Notes that a reload begins. One that begins before the last order's reading, because the
+    /// main cannot be read, may lack what that reading shows: it is then a change of its own.
     pub(super) const fn reload_began(&mut self) {
         self.order_unread = None;
     }
 
-    /// Notes a query to the main sent at `asked`. Returns true if it is the reading that the last
+    /// Notes a query to the main sent at `sent_at`. Returns true if it is the reading that the last
     /// order needs.
-    fn order_was_read(&mut self, asked: Instant) -> bool {
+    fn order_was_read(&mut self, sent_at: Instant) -> bool {
         self.order_unread
-            .take_if(|ordered| *ordered <= asked)
+            .take_if(|ordered| *ordered <= sent_at)
             .is_some()
     }
 
     /// Takes the hints that are older than the query.
-    fn take_answered(&mut self, asked: Instant) -> Vec<Unanswered> {
+    fn take_answered(&mut self, sent_at: Instant) -> Vec<Unanswered> {
         let count = self
             .unanswered
             .iter()
-            .take_while(|hint| hint.heard <= asked)
+            .take_while(|hint| hint.answered_at <= sent_at)
             .count();
         self.unanswered.drain(..count).collect()
     }
@@ -347,13 +356,13 @@ impl Changes {
     fn follow_up(
         &mut self,
         answered: &[Unanswered],
-        source: Option<Source>,
+        source: Option<ChangeSource>,
         now: Instant,
-    ) -> Option<Source> {
+    ) -> Option<ChangeSource> {
         let noticed = if source.is_some() {
             Some(now)
         } else {
-            self.last_noticed.max(self.number_since)
+            self.last_noticed.max(self.update_sequence_since)
         };
         if let Some(last) = answered.iter().rfind(|hint| noticed >= Some(hint.began)) {
             self.changed_ticket = self.changed_ticket.max(last.last);
@@ -367,19 +376,30 @@ impl Changes {
 
     /// Notes the parts of the catalog that changed. A move that no answered hint explains concerns
     /// everything, until the answer passes by to a request that ran during the move.
-    fn note_concern(&mut self, answered: &[Unanswered], source: Option<Source>, now: Instant) {
-        let said = || answered.iter().filter(|hint| hint.about != Touched::Unsaid);
+    fn note_concern(
+        &mut self,
+        answered: &[Unanswered],
+        source: Option<ChangeSource>,
+        now: Instant,
+    ) {
+        let explained = || {
+            answered
+                .iter()
+                .filter(|hint| hint.about != Touched::Unnamed)
+        };
         match source {
-            Some(Source::Main | Source::Order | Source::Directory) => self.concern.add(None),
-            Some(Source::Number | Source::Write) if said().next().is_none() => {
+            Some(ChangeSource::Main | ChangeSource::Order | ChangeSource::Directory) => {
+                self.concern.add(None)
+            }
+            Some(ChangeSource::Number | ChangeSource::Write) if explained().next().is_none() => {
                 self.unexplained = Some(now)
             }
-            Some(Source::Number | Source::Write) => {
-                said().for_each(|hint| self.concern.add(hint.about.workspace()))
+            Some(ChangeSource::Number | ChangeSource::Write) => {
+                explained().for_each(|hint| self.concern.add(hint.about.workspace()))
             }
             None => {
                 let moved = self.last_noticed;
-                for hint in said().filter(|hint| moved >= Some(hint.began)) {
+                for hint in explained().filter(|hint| moved >= Some(hint.began)) {
                     self.concern.add(hint.about.workspace());
                     self.unexplained.take_if(|moved| hint.began <= *moved);
                 }
@@ -415,7 +435,7 @@ impl Changes {
 
     /// Takes the reason for a roll that begins: the source of the last change, and the users who
     /// made it.
-    pub(super) fn take_reason(&mut self) -> (Option<Source>, Vec<String>) {
+    pub(super) fn take_reason(&mut self) -> (Option<ChangeSource>, Vec<String>) {
         (self.source, std::mem::take(&mut self.authors))
     }
 
@@ -425,15 +445,15 @@ impl Changes {
     }
 
     /// Notes a change of the data directory that neither the main nor a replica made.
-    pub(super) fn directory_changed(&mut self, now: Instant) -> Option<Source> {
+    pub(super) fn directory_changed(&mut self, now: Instant) -> Option<ChangeSource> {
         self.concern.add(None);
-        self.changed(Source::Directory, now)
+        self.changed(ChangeSource::Directory, now)
     }
 
     /// Notes a reload of the main. Its next update sequence belongs to the same catalog, whatever
     /// its value, and no replica is reloaded before it is known.
     pub(super) fn is_main_reloaded(&mut self) {
-        (self.number, self.has_been_asked) = (None, false);
+        (self.update_sequence, self.has_been_queried) = (None, false);
     }
 
     /// Returns the start of the main's silence, in which queries for its update sequence failed.
@@ -442,8 +462,8 @@ impl Changes {
     }
 
     /// Returns the time of the query to the main with the latest answer or failure.
-    pub(super) fn asked(&self) -> Option<Instant> {
-        self.asked
+    pub(super) fn sent_at(&self) -> Option<Instant> {
+        self.sent_at
     }
 
     /// Returns the last epoch that brings a change of security.
@@ -453,16 +473,16 @@ impl Changes {
 
     /// Notes that another instance is the main. Its update sequence is unrelated to the former one,
     /// and its catalog may differ from the one last rolled out.
-    pub(super) fn another_main(&mut self, now: Instant) -> Option<Source> {
+    pub(super) fn another_main(&mut self, now: Instant) -> Option<ChangeSource> {
         (
-            self.number,
+            self.update_sequence,
             self.known_since,
-            self.has_been_asked,
+            self.has_been_queried,
             self.is_another_main,
         ) = (None, None, false, true);
         self.silent_since = None;
         self.concern.add(None);
-        self.changed(Source::Main, now)
+        self.changed(ChangeSource::Main, now)
     }
 
     /// Orders a roll: a change that is settled at once. Its reloads wait for the main's update
@@ -471,7 +491,7 @@ impl Changes {
     pub(super) fn order(&mut self, now: Instant) -> u64 {
         self.epoch += 1;
         self.order_unread = Some(now);
-        (self.began, self.source) = (Some(now), Some(Source::Order));
+        (self.began, self.source) = (Some(now), Some(ChangeSource::Order));
         self.concern.add(None);
         self.settle(now);
         self.epoch
@@ -493,8 +513,8 @@ impl Changes {
         let Unsettled { first, last } = self.unsettled?;
         let (latest, quiet) = (first + config.settle_max, last + config.settle);
         let is_quiet = self
-            .asked
-            .is_some_and(|asked| asked + self.poll_pause(config) * 2 >= quiet);
+            .sent_at
+            .is_some_and(|sent_at| sent_at + self.poll_pause(config) * 2 >= quiet);
         Some(if self.unanswered.is_empty() && is_quiet {
             latest.min(quiet)
         } else {
@@ -510,7 +530,7 @@ impl Changes {
         match (self.unanswered.back(), self.unsettled) {
             (
                 Some(Unanswered {
-                    asked_in_vain: Some(_),
+                    queried_in_vain: Some(_),
                     ..
                 }),
                 _,
@@ -527,7 +547,7 @@ impl Changes {
         (self.settled, self.settled_since, self.unsettled) = (self.epoch, Some(now), None);
     }
 
-    fn changed(&mut self, source: Source, now: Instant) -> Option<Source> {
+    fn changed(&mut self, source: ChangeSource, now: Instant) -> Option<ChangeSource> {
         self.last_noticed = Some(now);
         if let Some(unsettled) = &mut self.unsettled {
             unsettled.last = now;

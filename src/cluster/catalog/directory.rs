@@ -11,10 +11,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::due::Due;
-use crate::cluster::tracked::Tracked;
-use crate::cluster::{Cause, Cluster, Hint, UpstreamId, What};
+use super::main_reload::MainReload;
+use super::{CatalogMachine, Hint, Sighting};
+use crate::cluster::upstream_state::UpstreamState;
+use crate::cluster::upstreams::Upstreams;
+use crate::cluster::{Cause, TransitionKind, UpstreamId};
 use crate::config::Role;
+use crate::health::PollTimer;
 
 /// Attempts to reload the main; afterwards its replicas are reloaded in any case.
 const MAIN_RELOAD_TRIES: u32 = 3;
@@ -24,7 +27,7 @@ const MAIN_RELOAD_PAUSE: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileChange {
     /// The update sequence in the file now.
-    pub number: u64,
+    pub update_sequence: u64,
     /// The update sequence in the file before.
     pub before: u64,
 }
@@ -38,58 +41,31 @@ pub(in crate::cluster) struct Doubt {
     epoch: u64,
 }
 
-/// The state of the main's own reload (`reload_main`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::cluster) enum MainReload {
-    #[default]
-    No,
-    Wanted {
-        tries: u32,
-        at: Instant,
-    },
-    Running {
-        tries: u32,
-        began: Instant,
-        call: Due,
-    },
-}
-
-impl MainReload {
-    pub(in crate::cluster) fn is_running(self) -> bool {
-        matches!(self, Self::Running { .. })
-    }
-
-    /// Returns the time of the next step. Before its first step, the reload waits for the change to
-    /// settle.
-    pub(super) fn deadline(self, is_settled: bool) -> Option<Instant> {
-        match self {
-            Self::No => None,
-            Self::Wanted { at, .. } => is_settled.then_some(at),
-            Self::Running { call, .. } => Some(call.deadline()),
-        }
-    }
-}
-
 impl FileChange {
-    /// True if the update sequence came from a node that reports `said` now.
-    fn is_of(self, said: Option<u64>) -> bool {
-        self.number != self.before && said == Some(self.number)
+    /// True if the update sequence came from a node that reports `reported` now.
+    fn is_of(self, reported: Option<u64>) -> bool {
+        self.update_sequence != self.before && reported == Some(self.update_sequence)
     }
 
     /// True if the main wrote it on its way to the update sequence that it reports now.
     fn is_on_the_way_to(self, main: Option<u64>) -> bool {
-        self.before < self.number && main.is_some_and(|main| self.number < main)
+        self.before < self.update_sequence && main.is_some_and(|main| self.update_sequence < main)
     }
 }
 
-impl Cluster {
-    pub(in crate::cluster) fn directory_changed(&mut self, file: FileChange, now: Instant) {
+impl CatalogMachine {
+    pub(super) fn directory_changed(
+        &mut self,
+        upstreams: &mut Upstreams,
+        file: FileChange,
+        now: Instant,
+    ) {
         let first = self.directory.map_or(file, |pending| pending.file);
         let epoch = self
             .directory
             .map_or_else(|| self.changes.epoch(), |pending| pending.epoch);
         let file = FileChange {
-            number: file.number,
+            update_sequence: file.update_sequence,
             before: first.before,
         };
         self.directory = Some(Doubt {
@@ -97,17 +73,15 @@ impl Cluster {
             noticed: now,
             epoch,
         });
-        let (_, change) = self
-            .changes
-            .hint(&super::Sighting::of(Hint::File, now), now);
-        self.note_change(change);
-        self.tracked
+        let (_, change) = self.changes.hint(&Sighting::of(Hint::File, now), now);
+        self.note_change(upstreams, change);
+        upstreams
             .iter_mut()
-            .for_each(|tracked| tracked.catalog.reads.hasten(now));
+            .for_each(|state| state.catalog.reads.hasten(now));
     }
 
     /// Judges the change of the file, once every update sequence that could explain it is known.
-    pub(super) fn judge_directory(&mut self, now: Instant) {
+    pub(super) fn judge_directory(&mut self, upstreams: &mut Upstreams, now: Instant) {
         let Some(Doubt {
             file,
             noticed,
@@ -116,66 +90,64 @@ impl Cluster {
         else {
             return;
         };
-        let has_answered = |tracked: &Tracked| {
-            let catalog = &tracked.catalog;
-            catalog.is_serving() && (!tracked.is_up() || catalog.own.asked() >= Some(noticed))
+        let has_answered = |state: &UpstreamState| {
+            let catalog = &state.catalog;
+            catalog.is_serving() && (!state.is_up() || catalog.own.sent_at() >= Some(noticed))
         };
         let replicas = || {
-            self.tracked
+            upstreams
                 .iter()
-                .filter(|tracked| tracked.upstream.role == Role::Replica)
+                .filter(|state| state.upstream.role == Role::Replica)
         };
-        if self.changes.asked() < Some(noticed) || !replicas().all(has_answered) {
+        if self.changes.sent_at() < Some(noticed) || !replicas().all(has_answered) {
             return;
         }
         let main = self
             .changes
-            .number()
+            .update_sequence()
             .filter(|_| self.changes.silent_since().is_none());
-        let is_ours =
-            file.is_of(main) || replicas().any(|replica| file.is_of(replica.catalog.own.number()));
+        let is_ours = file.is_of(main)
+            || replicas().any(|replica| file.is_of(replica.catalog.own.update_sequence()));
         self.directory = None;
         if is_ours || file.is_on_the_way_to(main) || self.changes.epoch() > epoch {
             return;
         }
         let change = self.changes.directory_changed(now);
-        self.note_change(change);
-        if self.config.catalog.reload_main && self.can_reload() {
-            self.want_main_reload(MainReload::Wanted { tries: 0, at: now });
+        self.note_change(upstreams, change);
+        if upstreams.config.catalog.reload_main && upstreams.can_reload() {
+            upstreams.want_main_reload(MainReload::Wanted { tries: 0, at: now });
         }
     }
 
-    /// True if the main must reload first. The replicas wait for that.
-    pub(super) fn is_main_to_be_reloaded(&self) -> bool {
-        self.tracked
-            .iter()
-            .any(|tracked| tracked.catalog.main_reload != MainReload::No)
-    }
-
     /// Returns true if the main at `at` must receive a reload request now.
-    pub(super) fn begin_main_reload(&mut self, at: usize, now: Instant) -> bool {
-        let MainReload::Wanted { tries, at: due } = self.tracked[at].catalog.main_reload else {
+    pub(super) fn begin_main_reload(
+        &self,
+        upstreams: &mut Upstreams,
+        at: usize,
+        now: Instant,
+    ) -> bool {
+        let MainReload::Wanted { tries, at: due } = upstreams[at].catalog.main_reload else {
             return false;
         };
-        if !self.tracked[at].upstream.is_main() || !self.tracked[at].is_up() || !self.can_reload() {
+        if !upstreams[at].upstream.is_main() || !upstreams[at].is_up() || !upstreams.can_reload() {
             // The main reads the directory when it starts.
-            self.tracked[at].catalog.main_reload = MainReload::No;
+            upstreams[at].catalog.main_reload = MainReload::No;
             return false;
         }
         if due > now || !self.changes.is_settled() {
             return false;
         }
-        let mut call = Due::At(now);
-        call.begin(now, self.config.catalog.reload_timeout);
-        self.tracked[at].catalog.main_reload = MainReload::Running {
+        let mut call = PollTimer::At(now);
+        call.begin(now, upstreams.config.catalog.reload_timeout);
+        upstreams[at].catalog.main_reload = MainReload::Running {
             tries,
             began: now,
             call,
         };
         let epoch = self.changes.settled();
-        self.report(
+        upstreams.report(
             at,
-            Some(What::ReloadBegan {
+            Some(TransitionKind::ReloadBegan {
                 epoch,
                 still_running: 0,
             }),
@@ -183,25 +155,27 @@ impl Cluster {
         true
     }
 
-    pub(in crate::cluster) fn main_reloaded(
+    pub(super) fn main_reloaded(
         &mut self,
+        upstreams: &mut Upstreams,
         id: UpstreamId,
-        asked: Instant,
+        sent_at: Instant,
         outcome: Result<(), Cause>,
         now: Instant,
     ) {
-        let Some(at) = self.position(id) else { return };
-        let MainReload::Running { tries, began, call } = self.tracked[at].catalog.main_reload
-        else {
+        let Some(at) = upstreams.position(id) else {
             return;
         };
-        if !call.is_answered(asked) {
+        let MainReload::Running { tries, began, call } = upstreams[at].catalog.main_reload else {
+            return;
+        };
+        if !call.is_answered(sent_at) {
             return;
         }
         let (next, what) = match outcome {
             Ok(()) => (
                 MainReload::No,
-                What::Reloaded {
+                TransitionKind::Reloaded {
                     epoch: self.changes.settled(),
                     took: now - began,
                 },
@@ -215,38 +189,34 @@ impl Cluster {
                 let next = if is_last { MainReload::No } else { wanted };
                 (
                     next,
-                    What::ReloadFailed {
+                    TransitionKind::ReloadFailed {
                         cause,
                         retry_in: MAIN_RELOAD_PAUSE,
                     },
                 )
             }
         };
-        self.want_main_reload(next);
-        self.report(at, Some(what));
+        upstreams.want_main_reload(next);
+        upstreams.report(at, Some(what));
         // A reload moves the update sequence of stock GeoServer. That move belongs to this change.
         self.changes.is_main_reloaded();
         self.inflation.forget();
-        self.main_reads_soon(now);
+        upstreams.main_reads_soon(now);
     }
 
     /// Gives up a reload of the main that never reported.
-    pub(super) fn pass_main_reload_time(&mut self, at: usize, now: Instant) {
-        if let MainReload::Running { call, .. } = self.tracked[at].catalog.main_reload
+    pub(super) fn pass_main_reload_time(
+        &mut self,
+        upstreams: &mut Upstreams,
+        at: usize,
+        now: Instant,
+    ) {
+        if let MainReload::Running { call, .. } = upstreams[at].catalog.main_reload
             && let Some(began) = call.lost(now)
         {
             let outcome = Err(Cause::Timeout("the catalog reload did not end"));
-            self.main_reloaded(self.tracked[at].upstream.id, began, outcome, now);
-        }
-    }
-
-    fn want_main_reload(&mut self, next: MainReload) {
-        if let Some(main) = self
-            .tracked
-            .iter_mut()
-            .find(|tracked| tracked.upstream.is_main())
-        {
-            main.catalog.main_reload = next;
+            let id = upstreams[at].upstream.id;
+            self.main_reloaded(upstreams, id, began, outcome, now);
         }
     }
 }
@@ -258,7 +228,7 @@ mod tests {
     #[test]
     fn a_file_is_explained_by_the_number_that_it_was_changed_to() {
         let moved = FileChange {
-            number: 12,
+            update_sequence: 12,
             before: 10,
         };
         assert!(moved.is_of(Some(12)) && !moved.is_of(Some(13)) && !moved.is_of(None));
@@ -268,7 +238,7 @@ mod tests {
                 && !moved.is_on_the_way_to(None)
         );
         let edited = FileChange {
-            number: 10,
+            update_sequence: 10,
             before: 10,
         };
         assert!(
@@ -276,7 +246,7 @@ mod tests {
             "no GeoServer changes the file and not its number"
         );
         let restored = FileChange {
-            number: 3,
+            update_sequence: 3,
             before: 10,
         };
         assert!(!restored.is_on_the_way_to(Some(10)));

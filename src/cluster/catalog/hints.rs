@@ -23,7 +23,7 @@ pub enum Hint {
 
 /// The evidence by which a change was noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum ChangeSource {
     /// The main's update sequence moved.
     Number,
     /// A write passed through, and no update sequence could confirm it.
@@ -36,7 +36,8 @@ pub enum Source {
     Directory,
 }
 
-impl Source {
+impl ChangeSource {
+    /// Returns the word for it in logs and answers.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Number => "number",

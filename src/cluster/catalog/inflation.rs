@@ -22,33 +22,33 @@ struct Pending {
     main: u64,
     surplus: u64,
     /// Time of the query to the replica.
-    asked: Instant,
+    sent_at: Instant,
 }
 
 impl Inflation {
     /// Returns the least update sequence of a replica that has read the directory of the main's
-    /// `number`.
-    pub(super) fn expected(&self, number: u64) -> u64 {
-        number.saturating_add(self.least.unwrap_or(0))
+    /// `update_sequence`.
+    pub(super) fn expected(&self, update_sequence: u64) -> u64 {
+        update_sequence.saturating_add(self.least.unwrap_or(0))
     }
 
     /// Notes a reload of a replica while the main's update sequence was `main`. The replica
-    /// reported `own` to a query sent at `asked`.
-    pub(super) fn reloaded(&mut self, own: u64, main: u64, asked: Instant) {
+    /// reported `own` to a query sent at `sent_at`.
+    pub(super) fn reloaded(&mut self, own: u64, main: u64, sent_at: Instant) {
         let surplus = own.saturating_sub(main);
         self.pending = Some(Pending {
             main,
             surplus,
-            asked,
+            sent_at,
         });
     }
 
-    /// Notes that the main reported `number` to a query sent at `asked`.
-    pub(super) fn main_read(&mut self, number: u64, asked: Instant) {
-        let Some(pending) = self.pending.take_if(|pending| pending.asked <= asked) else {
+    /// Notes that the main reported `update_sequence` to a query sent at `sent_at`.
+    pub(super) fn main_read(&mut self, update_sequence: u64, sent_at: Instant) {
+        let Some(pending) = self.pending.take_if(|pending| pending.sent_at <= sent_at) else {
             return;
         };
-        if pending.main == number {
+        if pending.main == update_sequence {
             self.least = Some(
                 self.least
                     .map_or(pending.surplus, |least| least.min(pending.surplus)),

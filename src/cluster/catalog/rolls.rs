@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::Source;
+use super::ChangeSource;
 use crate::cluster::{Cause, UpstreamId};
 use crate::config::UpstreamName;
 
@@ -61,6 +61,7 @@ pub struct RollReport {
 }
 
 impl RollReport {
+    /// Returns the duration of the roll.
     pub fn length(&self) -> Duration {
         self.ended.saturating_duration_since(self.began)
     }
@@ -78,12 +79,13 @@ pub struct ReplicaRoll {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RollReason {
     /// The main's catalog changed.
-    Change(Source),
+    Change(ChangeSource),
     /// A replica was found behind without a change, or an earlier reload of it failed.
     Repair,
 }
 
 impl RollReason {
+    /// Returns the word for it in logs and answers.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Change(source) => source.as_str(),
@@ -95,11 +97,11 @@ impl RollReason {
 impl fmt::Display for RollReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Change(Source::Number) => "the main's number moved",
-            Self::Change(Source::Write) => "a write passed by",
-            Self::Change(Source::Order) => "ordered",
-            Self::Change(Source::Main) => "another upstream is the main",
-            Self::Change(Source::Directory) => "the data directory changed",
+            Self::Change(ChangeSource::Number) => "the main's number moved",
+            Self::Change(ChangeSource::Write) => "a write passed by",
+            Self::Change(ChangeSource::Order) => "ordered",
+            Self::Change(ChangeSource::Main) => "another upstream is the main",
+            Self::Change(ChangeSource::Directory) => "the data directory changed",
             Self::Repair => "a replica was found behind, or its last reload failed",
         })
     }
@@ -107,14 +109,14 @@ impl fmt::Display for RollReason {
 
 /// A replica that needs a reload.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wish {
+pub(super) struct ReloadNeed {
     /// The epoch that it holds.
     pub(super) held: Option<u64>,
     /// True if it is out of service already, after a failed reload.
     pub(super) is_stuck: bool,
 }
 
-impl Wish {
+impl ReloadNeed {
     fn is_repair(self) -> bool {
         self.held.is_none() || self.is_stuck
     }
@@ -151,14 +153,14 @@ impl Rolls {
     }
 
     /// True if the rules of rolls allow this replica to begin now.
-    pub(super) fn may_take(&self, wish: Wish, now: Instant) -> bool {
+    pub(super) fn may_take(&self, need: ReloadNeed, now: Instant) -> bool {
         if self.is_paused {
-            return wish.is_stuck;
+            return need.is_stuck;
         }
         match &self.current {
-            Some(current) => wish.is_repair() || wish.is_behind(current.target),
+            Some(current) => need.is_repair() || need.is_behind(current.target),
             None => {
-                wish.is_repair() || wish.is_behind(self.ordered) || self.rests_until(now).is_none()
+                need.is_repair() || need.is_behind(self.ordered) || self.rests_until(now).is_none()
             }
         }
     }
@@ -166,13 +168,13 @@ impl Rolls {
     /// Notes that a replica leaves service. Returns true if a roll begins with it.
     pub(super) fn takes(
         &mut self,
-        wish: Wish,
+        need: ReloadNeed,
         settled: u64,
         reason: (RollReason, Vec<String>),
         now: Instant,
     ) -> bool {
         self.lacks_capacity_since = None;
-        let is_repair = wish.is_repair();
+        let is_repair = need.is_repair();
         if let Some(current) = &mut self.current {
             current.is_repair &= is_repair;
             return false;
@@ -251,7 +253,7 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
-    const BEHIND: Wish = Wish {
+    const BEHIND: ReloadNeed = ReloadNeed {
         held: Some(1),
         is_stuck: false,
     };
@@ -265,7 +267,7 @@ mod tests {
         assert!(rolls.takes(
             BEHIND,
             2,
-            (RollReason::Change(Source::Number), Vec::new()),
+            (RollReason::Change(ChangeSource::Number), Vec::new()),
             start
         ));
         rolls.end(share, start + took);
@@ -275,14 +277,14 @@ mod tests {
     #[test]
     fn at_most_a_third_of_the_time_is_spent_in_rolls() {
         let (rolls, end) = rolled(SECOND * 33, 33);
-        let wish = Wish {
+        let need = ReloadNeed {
             held: Some(2),
             is_stuck: false,
         };
-        assert!(!rolls.may_take(wish, end + SECOND * 66));
-        assert!(rolls.may_take(wish, end + SECOND * 67));
+        assert!(!rolls.may_take(need, end + SECOND * 66));
+        assert!(rolls.may_take(need, end + SECOND * 67));
         let (rolls, end) = rolled(SECOND * 33, 100);
-        assert!(rolls.may_take(wish, end), "without a pause");
+        assert!(rolls.may_take(need, end), "without a pause");
     }
 
     #[test]
@@ -290,14 +292,14 @@ mod tests {
         let (mut rolls, end) = rolled(SECOND * 10, 33);
         assert!(!rolls.may_take(BEHIND, end));
         assert!(rolls.may_take(
-            Wish {
+            ReloadNeed {
                 held: None,
                 is_stuck: false
             },
             end
         ));
         assert!(rolls.may_take(
-            Wish {
+            ReloadNeed {
                 held: Some(2),
                 is_stuck: true
             },
@@ -313,13 +315,13 @@ mod tests {
         rolls.takes(
             BEHIND,
             2,
-            (RollReason::Change(Source::Number), Vec::new()),
+            (RollReason::Change(ChangeSource::Number), Vec::new()),
             start,
         );
         assert!(rolls.may_take(BEHIND, start));
         assert!(
             !rolls.may_take(
-                Wish {
+                ReloadNeed {
                     held: Some(2),
                     is_stuck: false
                 },
@@ -333,7 +335,7 @@ mod tests {
     fn a_repair_costs_the_next_roll_no_pause() {
         let (mut rolls, start) = (Rolls::default(), Instant::now());
         rolls.takes(
-            Wish {
+            ReloadNeed {
                 held: None,
                 is_stuck: false,
             },
@@ -352,7 +354,7 @@ mod tests {
         assert!(
             !rolls.may_take(BEHIND, now)
                 && !rolls.may_take(
-                    Wish {
+                    ReloadNeed {
                         held: None,
                         is_stuck: false
                     },
@@ -360,7 +362,7 @@ mod tests {
                 )
         );
         assert!(rolls.may_take(
-            Wish {
+            ReloadNeed {
                 held: None,
                 is_stuck: true
             },

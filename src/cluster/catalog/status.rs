@@ -12,7 +12,7 @@ pub struct CatalogStatus {
     /// The last change that came to rest.
     pub settled: u64,
     /// The main's `updateSequence` when last read.
-    pub number: Option<u64>,
+    pub update_sequence: Option<u64>,
     /// Time for which the main has not reported its `updateSequence` although it was queried;
     /// `None` while it does. Changes since then are not known.
     pub silent_for: Option<Duration>,
@@ -38,19 +38,19 @@ pub struct UpstreamCatalog {
     /// Epoch of its catalog; `None` if that is older than every known epoch.
     pub epoch: Option<u64>,
     /// Its own `updateSequence` when last read.
-    pub number: Option<u64>,
-    pub doing: Freshening,
+    pub update_sequence: Option<u64>,
+    pub phase: ReloadPhase,
     /// True if it gets no requests because of its reload.
     pub is_out: bool,
     /// The last reload; `None` until one ended.
-    pub last_reload: Option<LastReload>,
+    pub last_reload: Option<LastCatalogReload>,
     /// Time until the next attempt after a failed one.
     pub retry_in: Option<Duration>,
 }
 
 /// The phase of a replica's reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Freshening {
+pub enum ReloadPhase {
     /// No reload is wanted.
     No,
     /// It is stale and waits for its turn.
@@ -68,7 +68,8 @@ pub enum Freshening {
     Failed,
 }
 
-impl Freshening {
+impl ReloadPhase {
+    /// Returns the word for it in answers and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::No => "no",
@@ -84,7 +85,7 @@ impl Freshening {
 
 /// The last catalog reload of a replica that ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LastReload {
+pub struct LastCatalogReload {
     pub ago: Duration,
     /// Time from the request to the canary, or to the failure.
     pub took: Duration,

@@ -8,21 +8,21 @@
 //! chosen as for any other request.
 //!
 //! While no request is waiting, requests of a key may join their companions above the cap of an
-//! upstream, at most [`COMPANIONS`] of them. No replica has forty slots for a map of forty tiles.
-//! Each tile sent elsewhere would have a whole metatile rendered again, although it could have
-//! waited for the one that is being made. While requests are waiting, none may bypass the queue in
-//! this way.
+//! upstream, at most [`AFFINITY_OVERFLOW`] of them. No replica has forty slots for a map of forty
+//! tiles. Each tile sent elsewhere would have a whole metatile rendered again, although it could
+//! have waited for the one that is being made. While requests are waiting, none may bypass the
+//! queue in this way.
 
 use std::time::Instant;
 
-use super::{Place, Selection, Snapshot, Tried};
-use crate::balance::{COMPANIONS, Demand, Neighbour, Wish, pick_near};
+use super::{Candidate, Selection, Snapshot, Tried};
+use crate::balance::{AFFINITY_OVERFLOW, AffinityCandidate, AffinityRequest, Demand, pick_near};
 use crate::ogc::RequestClass;
 
 /// The preference of a request for the upstream of its companions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Near {
-    wish: Wish,
+    wish: AffinityRequest,
     /// True if it may join its companions even without a free slot.
     may_join: bool,
 }
@@ -38,7 +38,7 @@ impl Snapshot {
     ) -> Option<Near> {
         let affinity = self.config.classes[class].affinity?;
         Some(Near {
-            wish: Wish {
+            wish: AffinityRequest {
                 key: key?,
                 load_percent: affinity.load_percent,
             },
@@ -50,39 +50,41 @@ impl Snapshot {
     /// free slot, and `Some(None)` that the chosen one has lost its free slot meanwhile.
     pub(super) fn nearest(
         &self,
-        places: &[Place],
+        candidates: &[Candidate],
         demand: Demand,
         near: Near,
-        (tried, allowed): (&Tried, &dyn Fn(&Place) -> bool),
+        (tried, allowed): (&Tried, &dyn Fn(&Candidate) -> bool),
         now: Instant,
     ) -> Option<Option<Selection>> {
         let Near { wish, may_join } = near;
-        let room = |place: &Place, is_companion| {
-            let room = place.room(demand, now);
+        let limits = |candidate: &Candidate, is_companion| {
+            let limits = candidate.slot_limits(demand, now);
             if is_companion && may_join {
-                room.and(COMPANIONS)
+                limits.and(AFFINITY_OVERFLOW)
             } else {
-                room
+                limits
             }
         };
-        let neighbour = |at: usize| {
-            let place = &places[at];
+        let candidate = |at: usize| {
+            let candidate = &candidates[at];
             // The load is read before the note of the key and written after it, so a request that
             // sees a companion in the load also sees it in the note. In the reverse order, the load
             // of the first of two simultaneous requests would turn the second away.
-            let candidate = place.candidate(now);
-            let is_companion = self.keys.whereabouts(wish.key).is(place.seed);
-            let has_room = place.has_room(room(place, is_companion), tried) && allowed(place);
-            has_room.then_some(Neighbour {
-                candidate,
-                seed: place.seed,
+            let load = candidate.load_sample(now);
+            let is_companion = self.keys.whereabouts(wish.key).is(candidate.seed);
+            let has_room =
+                candidate.has_room(limits(candidate, is_companion), tried) && allowed(candidate);
+            has_room.then_some(AffinityCandidate {
+                load,
+                seed: candidate.seed,
                 is_companion,
             })
         };
-        let chosen = &places[pick_near(places.len(), neighbour, wish, self.rotation.next())?];
-        let room = room(chosen, self.keys.whereabouts(wish.key).is(chosen.seed));
+        let chosen =
+            &candidates[pick_near(candidates.len(), candidate, wish, self.rotation.next())?];
+        let limits = limits(chosen, self.keys.whereabouts(wish.key).is(chosen.seed));
         let key = self.keys.note(wish.key, chosen.seed);
-        let mut selection = chosen.lease_in(room, demand);
+        let mut selection = chosen.lease_in(limits, demand);
         if let Some(selection) = &mut selection {
             selection.lease.keep(key);
         }

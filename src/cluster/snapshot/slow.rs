@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{Place, Selection, Snapshot};
+use super::{Candidate, Selection, Snapshot};
 use crate::balance::{Demand, WHOLE, review};
 use crate::cluster::Tried;
 
@@ -12,7 +12,7 @@ impl Snapshot {
     /// is seen.
     pub(super) fn take_recovery_trial(
         &self,
-        places: &[Place],
+        candidates: &[Candidate],
         demand: Demand,
         tried: &Tried,
         now: Instant,
@@ -22,13 +22,13 @@ impl Snapshot {
             Demand::Ordinary => false,
             Demand::Heavy | Demand::Administration => return None,
         };
-        if !tried.is_empty() || places.len() < 2 {
+        if !tried.is_empty() || candidates.len() < 2 {
             return None;
         }
-        let is_due = |place: &&Place| {
-            !place.load.is_closed() && place.load.slowness().take_trial(is_light, now)
+        let is_due = |candidate: &&Candidate| {
+            !candidate.load.is_closed() && candidate.load.slowness().take_trial(is_light, now)
         };
-        places.iter().find(is_due)?.lease(demand, now)
+        candidates.iter().find(is_due)?.lease(demand, now)
     }
 
     /// Compares the latencies of the upstreams that serve reads and marks the slow ones, unless
@@ -38,13 +38,13 @@ impl Snapshot {
             self.fresh
                 .iter()
                 .chain(&self.stale)
-                .map(|place| place.load.slowness()),
+                .map(|candidate| candidate.load.slowness()),
             now,
         );
     }
 }
 
-impl Place {
+impl Candidate {
     /// Returns the weight, reduced while the upstream is ramping up or slower than its peers.
     #[inline(always)]
     pub(super) fn weight_at(&self, now: Instant) -> u32 {

@@ -30,10 +30,12 @@ impl Tried {
         }
     }
 
+    /// True if the request has tried this upstream.
     pub fn contains(&self, id: UpstreamId) -> bool {
         self.ids[..self.len].contains(&id)
     }
 
+    /// True if the request has tried no upstream.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

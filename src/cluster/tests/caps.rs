@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::fixture::{SLOW_START, World, change, config, name, refused, with_reads};
-use crate::balance::{COMPANIONS, LearnedCap, RESERVE};
+use crate::balance::{AFFINITY_OVERFLOW, LearnedCap, RESERVE};
 use crate::cluster::{HealthState, NoUpstream, Outcome, Selection, Tried};
 use crate::config::{Config, MainReads, MaxInFlight, Priority, ServedBy};
 use crate::ogc::RequestClass::{self, Admin, Capabilities, Feature, Map, Process, Tile, Ui};
@@ -259,7 +259,7 @@ fn no_more_than_a_metatile_joins_above_the_cap() {
     let joined: Vec<_> = std::iter::from_fn(|| join().ok()).take(MANY).collect();
     assert_eq!(
         (joined.len(), join().unwrap_err()),
-        (2 + COMPANIONS as usize, NoUpstream::Full)
+        (2 + AFFINITY_OVERFLOW as usize, NoUpstream::Full)
     );
 }
 

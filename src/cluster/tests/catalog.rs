@@ -1,10 +1,11 @@
-//! Promise 5: a change reaches every replica, and each is reloaded while it serves nothing.
+//! A change reaches every replica, and each is reloaded while it serves nothing.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::super::{
-    Action, Cause, Event, Freshening, Hint, Outcome, ProbeReport, Remembered, Selection, UpstreamId,
+    Action, Cause, Event, Hint, Outcome, ProbeReport, ReloadPhase, Remembered, Selection,
+    UpstreamId,
 };
 use super::super::{HealthState, Memory, Mode, SyncError, Tried};
 use super::fixture::{MAX_STEPS, World, config};
@@ -130,16 +131,16 @@ impl Catalogs {
             assert!(step < MAX_STEPS, "a busy loop: {:#?}", self.log);
             let now = self.world.now;
             if let Some(at) = self.reloading.iter().position(|(.., until)| *until <= now) {
-                let (name, upstream, asked, _) = self.reloading.remove(at);
+                let (name, upstream, sent_at, _) = self.reloading.remove(at);
                 let outcome = (self.reload_answers)(&name);
                 if outcome.is_ok() {
-                    let number =
+                    let update_sequence =
                         (self.after_reload)(self.numbers.get("main").copied().unwrap_or_default());
-                    self.numbers.insert(name, number);
+                    self.numbers.insert(name, update_sequence);
                 }
                 self.handle(Event::CatalogReloaded {
                     upstream,
-                    asked,
+                    sent_at,
                     outcome,
                 });
             }
@@ -163,28 +164,28 @@ impl Catalogs {
                     report,
                 });
             }
-            Action::ReadVersion(upstream) => {
-                let number = self.numbers.get(upstream.name.as_str()).copied();
-                self.handle(Event::VersionRead {
+            Action::ReadUpdateSequence(upstream) => {
+                let update_sequence = self.numbers.get(upstream.name.as_str()).copied();
+                self.handle(Event::UpdateSequenceRead {
                     upstream: upstream.id,
-                    asked: now,
-                    number,
+                    sent_at: now,
+                    update_sequence,
                 });
             }
             Action::TestCanary(upstream) => {
                 let outcome = (self.canary)(upstream.name.as_str());
-                let number = self.numbers.get(upstream.name.as_str()).copied();
+                let update_sequence = self.numbers.get(upstream.name.as_str()).copied();
                 self.handle(Event::CanaryTested {
                     upstream: upstream.id,
-                    asked: now,
+                    sent_at: now,
                     outcome,
-                    number,
+                    update_sequence,
                 });
             }
             Action::TryCanary(upstream) => {
                 let outcome = (self.canary)(upstream.name.as_str());
                 self.handle(Event::CanaryTried {
-                    asked: now,
+                    sent_at: now,
                     outcome,
                 });
             }
@@ -192,7 +193,7 @@ impl Catalogs {
                 let outcome = (self.credentials)(upstream.name.as_str());
                 self.handle(Event::CredentialsTried {
                     upstream: upstream.id,
-                    asked: now,
+                    sent_at: now,
                     outcome,
                 });
             }
@@ -206,7 +207,7 @@ impl Catalogs {
                 self.main_reloads += 1;
                 self.handle(Event::MainReloaded {
                     upstream: upstream.id,
-                    asked: now,
+                    sent_at: now,
                     outcome,
                 });
             }
@@ -245,8 +246,8 @@ impl Catalogs {
         self.world.status(name).catalog.is_fresh
     }
 
-    pub(super) fn doing(&self, name: &str) -> Freshening {
-        self.world.status(name).catalog.doing
+    pub(super) fn phase(&self, name: &str) -> ReloadPhase {
+        self.world.status(name).catalog.phase
     }
 
     pub(super) fn all_fresh(&self) -> bool {
@@ -312,8 +313,8 @@ fn a_replica_is_reloaded_when_its_last_request_has_ended() {
     catalogs.publish();
     catalogs.live(SECOND * 30);
     assert_eq!(
-        (catalogs.doing("a"), catalogs.reloads.len()),
-        (Freshening::Draining, 0)
+        (catalogs.phase("a"), catalogs.reloads.len()),
+        (ReloadPhase::Draining, 0)
     );
     drop(running);
     catalogs.live(SECOND * 5);
@@ -344,7 +345,7 @@ fn nobody_gets_into_a_draining_replica_even_from_an_older_snapshot() {
     catalogs.publish();
     catalogs.reload_takes = SECOND * 100;
     catalogs.live(SECOND * 10);
-    assert_eq!(catalogs.doing("a"), Freshening::Reloading);
+    assert_eq!(catalogs.phase("a"), ReloadPhase::Reloading);
     let selection = older
         .select(RequestClass::Map, &Tried::default(), catalogs.world.now)
         .unwrap();
@@ -359,8 +360,8 @@ fn the_last_one_that_serves_is_not_reloaded() {
     catalogs.publish();
     catalogs.live(SECOND * 60);
     assert_eq!(
-        (catalogs.reloads.len(), catalogs.doing("a")),
-        (0, Freshening::HeldBack)
+        (catalogs.reloads.len(), catalogs.phase("a")),
+        (0, ReloadPhase::HeldBack)
     );
 }
 
@@ -528,8 +529,8 @@ fn a_geofront_killed_in_the_middle_of_a_roll_finishes_it_when_it_is_back() {
     catalogs.publish();
     catalogs.live(SECOND * 11);
     assert_eq!(
-        (catalogs.is_fresh("a"), catalogs.doing("b")),
-        (true, Freshening::Reloading)
+        (catalogs.is_fresh("a"), catalogs.phase("b")),
+        (true, ReloadPhase::Reloading)
     );
     let mut world = World::configured(with_credentials(config(3)));
     world.cluster.recall(&catalogs.world.cluster.memory());
@@ -542,7 +543,7 @@ fn a_geofront_killed_in_the_middle_of_a_roll_finishes_it_when_it_is_back() {
 #[test]
 fn without_a_memory_whoever_is_behind_the_main_is_reloaded() {
     let numbers = [("main", 20), ("a", 12), ("b", 28)]
-        .map(|(name, number)| (name.to_owned(), number))
+        .map(|(name, update_sequence)| (name.to_owned(), update_sequence))
         .into();
     let mut catalogs = Catalogs::started(World::configured(with_credentials(config(2))), numbers);
     catalogs.live(SECOND * 60);
@@ -564,7 +565,7 @@ fn a_change_while_geofront_was_away_is_brought_to_everybody() {
     let known = |name: &str| Remembered {
         name: name.to_owned(),
         address: address(name),
-        main_number: Some(3),
+        main_update_sequence: Some(3),
         is_reloading: false,
     };
     let mut world = World::configured(with_credentials(config(2)));
@@ -584,7 +585,7 @@ fn orders_and_config_reloads_in_the_middle_of_a_roll_leave_no_door_closed() {
     catalogs.reload_takes = SECOND * 5;
     catalogs.publish();
     catalogs.live(SECOND * 5);
-    assert_eq!(catalogs.doing("a"), Freshening::Reloading);
+    assert_eq!(catalogs.phase("a"), ReloadPhase::Reloading);
     catalogs.world.set_mode("a", Mode::Maintenance);
     catalogs
         .world
@@ -602,7 +603,7 @@ fn a_replica_that_becomes_the_main_in_its_reload_serves_at_once() {
     catalogs.reload_takes = SECOND * 50;
     catalogs.publish();
     catalogs.live(SECOND * 5);
-    assert_eq!(catalogs.doing("a"), Freshening::Reloading);
+    assert_eq!(catalogs.phase("a"), ReloadPhase::Reloading);
     catalogs.world.reload(|config| {
         let role_of_main = config.upstreams[0].role;
         config.upstreams[0].role = config.upstreams[1].role;

@@ -8,8 +8,11 @@ use super::catalog::{Catalogs, SECOND, with_credentials};
 use super::fixture::config;
 
 impl Catalogs {
-    fn finds_file(&mut self, before: u64, number: u64) {
-        self.handle(Event::DirectoryChanged(FileChange { number, before }));
+    fn finds_file(&mut self, before: u64, update_sequence: u64) {
+        self.handle(Event::DirectoryChanged(FileChange {
+            update_sequence,
+            before,
+        }));
         self.live(Duration::ZERO);
     }
 
@@ -38,14 +41,14 @@ impl Catalogs {
 
 #[test]
 fn a_git_pull_in_the_data_directory_reaches_the_replicas_although_the_mains_number_stays() {
-    for number in [50, 3, 10] {
+    for update_sequence in [50, 3, 10] {
         let mut catalogs = Catalogs::fresh(2);
-        catalogs.finds_file(10, number);
+        catalogs.finds_file(10, update_sequence);
         catalogs.live(SECOND * 30);
         assert_eq!(
             (catalogs.reloads.as_slice(), catalogs.main_reloads),
             (["a", "b"].map(str::to_owned).as_slice(), 0),
-            "{number}"
+            "{update_sequence}"
         );
         assert!(
             catalogs

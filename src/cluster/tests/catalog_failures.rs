@@ -1,6 +1,6 @@
 //! Reloads that fail, credentials that are refused, and canaries that do not appear.
 
-use super::super::{Cause, Freshening, Outcome};
+use super::super::{Cause, Outcome, ReloadPhase};
 use super::catalog::{Catalogs, SECOND, with_credentials};
 use super::fixture::config;
 use crate::config::Credentials;
@@ -30,7 +30,7 @@ fn a_replica_that_fails_its_reload_is_reported_and_tried_again_and_does_not_hold
         "{:#?}",
         catalogs.log
     );
-    assert_eq!(catalogs.doing("a"), Freshening::Failed);
+    assert_eq!(catalogs.phase("a"), ReloadPhase::Failed);
     assert!(
         !catalogs
             .world
@@ -56,8 +56,8 @@ fn a_reload_that_failed_before_it_began_leaves_the_old_catalog_serving() {
     assert_eq!(catalogs.world.served_by(RequestClass::Map), ["a", "b"]);
     assert!(catalogs.world.status("a").catalog.retry_in.is_some());
     assert_eq!(
-        catalogs.doing("a"),
-        Freshening::Failed,
+        catalogs.phase("a"),
+        ReloadPhase::Failed,
         "it serves, and yet"
     );
     catalogs.live(SECOND * 3600);
@@ -69,8 +69,7 @@ fn a_reload_that_failed_before_it_began_leaves_the_old_catalog_serving() {
 }
 
 #[test]
-fn a_replica_that_refuses_our_credentials_serves_on_while_the_others_are_reloaded_and_is_a_condition()
- {
+fn a_replica_that_refuses_our_credentials_serves_on_and_is_a_condition_while_others_reload() {
     let mut catalogs = Catalogs::fresh(2);
     catalogs.credentials = |name| {
         if name == "a" {
@@ -89,8 +88,8 @@ fn a_replica_that_refuses_our_credentials_serves_on_while_the_others_are_reloade
     }
     assert!(catalogs.is_fresh("b") && !catalogs.is_fresh("a"));
     assert_eq!(
-        (catalogs.reloads.as_slice(), catalogs.doing("a")),
-        (["b".to_owned()].as_slice(), Freshening::Failed)
+        (catalogs.reloads.as_slice(), catalogs.phase("a")),
+        (["b".to_owned()].as_slice(), ReloadPhase::Failed)
     );
     let texts = |catalogs: &Catalogs| {
         let status = catalogs.world.cluster.status(catalogs.world.now);
@@ -185,7 +184,7 @@ fn a_replica_without_its_canary_is_kept_out() {
     };
     catalogs.publish();
     catalogs.live(SECOND * 60);
-    assert_eq!(catalogs.doing("a"), Freshening::Testing);
+    assert_eq!(catalogs.phase("a"), ReloadPhase::Testing);
     assert_eq!(catalogs.world.served_by(RequestClass::Map), ["b"]);
     catalogs.live(SECOND * 600);
     assert_eq!(catalogs.world.served_by(RequestClass::Map), ["b"]);

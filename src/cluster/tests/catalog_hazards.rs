@@ -1,9 +1,10 @@
-//! Promise 5 at bad moments: reloads, restarts, orders and deaths in the middle of a roll.
+//! Every replica gets the main's last change at bad moments, too: reloads, restarts, orders and
+//! deaths in the middle of a roll.
 
 use std::time::{Duration, Instant};
 
 use super::super::{
-    Action, Cause, Event, Freshening, HealthState, LocalFault, Memory, Mode, Outcome, Remembered,
+    Action, Cause, Event, HealthState, LocalFault, Memory, Mode, Outcome, ReloadPhase, Remembered,
 };
 use super::catalog::{Catalogs, SECOND, with_credentials};
 use super::fixture::{World, config};
@@ -40,7 +41,7 @@ impl Catalogs {
         };
         catalogs.publish();
         catalogs.live(catalogs.world.config.catalog.settle);
-        assert_eq!(catalogs.doing("a"), Freshening::Reloading);
+        assert_eq!(catalogs.phase("a"), ReloadPhase::Reloading);
         catalogs
     }
 
@@ -72,21 +73,23 @@ impl Catalogs {
         let mut is_asked = false;
         while let Some(action) = self.world.cluster.poll_action(self.world.now) {
             match action {
-                Action::ReadVersion(upstream) if upstream.name.as_str() == "a" => is_asked = true,
+                Action::ReadUpdateSequence(upstream) if upstream.name.as_str() == "a" => {
+                    is_asked = true
+                }
                 other => self.follow(other),
             }
         }
         is_asked
     }
 
-    fn a_says(&mut self, number: u64, asked: Instant) -> Option<u64> {
+    fn a_says(&mut self, update_sequence: u64, sent_at: Instant) -> Option<u64> {
         let upstream = self.world.id("a");
-        self.handle(Event::VersionRead {
+        self.handle(Event::UpdateSequenceRead {
             upstream,
-            asked,
-            number: Some(number),
+            sent_at,
+            update_sequence: Some(update_sequence),
         });
-        self.world.status("a").catalog.number
+        self.world.status("a").catalog.update_sequence
     }
 
     fn serves(&self, name: &str) -> bool {
@@ -145,8 +148,8 @@ fn a_replica_that_is_ordered_back_in_the_middle_of_its_reload_serves_when_its_ca
     catalogs.world.set_mode("a", Mode::Ready);
     catalogs.live(SECOND * 10);
     assert_eq!(
-        (catalogs.doing("a"), catalogs.serves("a")),
-        (Freshening::Reloading, false)
+        (catalogs.phase("a"), catalogs.serves("a")),
+        (ReloadPhase::Reloading, false)
     );
     catalogs.live(SECOND * 100);
     assert!(
@@ -207,7 +210,7 @@ fn what_is_owed_to_who_is_down_is_not_forgotten_by_a_second_restart() {
     let memory = catalogs.world.cluster.memory();
     catalogs.numbers.insert("main".to_owned(), 15);
     let first = catalogs.restarted_with(&memory).living(SECOND * 5);
-    assert_eq!(first.remembered("a").unwrap().main_number, None);
+    assert_eq!(first.remembered("a").unwrap().main_update_sequence, None);
     let mut second = first.restarted();
     second.probe = |_| Outcome::Success;
     second.live(SECOND * 60);
@@ -224,7 +227,10 @@ fn of_whom_nothing_is_known_nothing_is_remembered() {
     catalogs.a_dies();
     let restarted = catalogs.restarted_with(&Memory::default());
     assert_eq!(restarted.remembered("a"), None);
-    assert_eq!(restarted.remembered("b").unwrap().main_number, Some(10));
+    assert_eq!(
+        restarted.remembered("b").unwrap().main_update_sequence,
+        Some(10)
+    );
 }
 
 #[test]
@@ -260,8 +266,7 @@ fn what_was_reloaded_before_the_main_said_its_first_number_is_reloaded_again() {
 }
 
 #[test]
-fn what_passes_its_canary_after_the_main_said_its_first_number_does_not_serve_before_it_is_reloaded_again()
- {
+fn replica_loaded_before_the_first_update_sequence_is_reloaded_again() {
     let mut catalogs = Catalogs {
         canary: no_canary,
         ..Catalogs::reloading_a(SECOND * 2)
@@ -303,7 +308,7 @@ fn a_replica_that_waits_for_another_reload_after_a_failure_is_remembered_as_one_
     let is_draining = (0..60).any(|_| {
         catalogs.act();
         catalogs.world.wait(SECOND);
-        catalogs.doing("a") == Freshening::Draining
+        catalogs.phase("a") == ReloadPhase::Draining
     });
     assert!(is_draining && catalogs.remembered("a").unwrap().is_reloading);
     assert!(!catalogs.restarted().serves("a"));
@@ -320,7 +325,7 @@ fn a_replica_whose_requests_are_waited_for_serves_again_when_it_has_become_the_l
     ];
     catalogs.publish();
     catalogs.live(SECOND * 5);
-    assert_eq!(catalogs.doing("a"), Freshening::Draining);
+    assert_eq!(catalogs.phase("a"), ReloadPhase::Draining);
     catalogs.world.set_mode("b", Mode::Maintenance);
     catalogs.live(Duration::ZERO);
     assert!(catalogs.serves("a") && catalogs.reloads.is_empty());
@@ -332,7 +337,7 @@ fn without_credentials_nobody_is_kept_waiting_for_a_reload() {
     let _running = catalogs.request(RequestClass::Map);
     catalogs.publish();
     catalogs.live(SECOND * 5);
-    assert_eq!(catalogs.doing("a"), Freshening::Draining);
+    assert_eq!(catalogs.phase("a"), ReloadPhase::Draining);
     catalogs
         .world
         .reload(|to| to.geoserver.credentials = config(1).geoserver.credentials);
@@ -402,21 +407,21 @@ fn an_answer_to_a_reload_that_was_given_up_is_none_to_the_next() {
         canary: no_canary,
         ..Catalogs::reloading_a(SECOND * 100_000)
     };
-    let (_, upstream, asked, _) = catalogs.reloading[0].clone();
-    let until = |catalogs: &mut Catalogs, doing| {
+    let (_, upstream, sent_at, _) = catalogs.reloading[0].clone();
+    let until = |catalogs: &mut Catalogs, phase| {
         (0..10_000).find(|_| {
             catalogs.live(SECOND);
-            catalogs.doing("a") == doing
+            catalogs.phase("a") == phase
         })
     };
-    until(&mut catalogs, Freshening::Failed).unwrap();
-    until(&mut catalogs, Freshening::Reloading).unwrap();
+    until(&mut catalogs, ReloadPhase::Failed).unwrap();
+    until(&mut catalogs, ReloadPhase::Reloading).unwrap();
     catalogs.handle(Event::CatalogReloaded {
         upstream,
-        asked,
+        sent_at,
         outcome: Ok(()),
     });
-    assert_eq!(catalogs.doing("a"), Freshening::Reloading);
+    assert_eq!(catalogs.phase("a"), ReloadPhase::Reloading);
 }
 
 #[test]

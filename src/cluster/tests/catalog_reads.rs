@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::Freshening;
+use super::super::ReloadPhase;
 use super::catalog::{Catalogs, SECOND, with_credentials};
 use super::fixture::config;
 use crate::config::{MaxInFlight, StalePolicy};
@@ -23,7 +23,7 @@ fn capabilities_come_from_the_fresh_or_the_main() {
     assert_eq!(catalogs.world.served_by(RequestClass::Map), ["a", "b"]);
     catalogs.reload_takes = SECOND * 5;
     catalogs.live(SECOND * 10);
-    assert_eq!(catalogs.doing("b"), Freshening::Reloading);
+    assert_eq!(catalogs.phase("b"), ReloadPhase::Reloading);
     assert_eq!(catalogs.world.served_by(RequestClass::Capabilities), ["a"]);
 }
 
@@ -66,8 +66,8 @@ fn stale_replicas_relieve_full_fresh_ones_where_they_serve_and_where_they_do_not
         catalogs.publish();
         catalogs.live(SECOND * 10);
         assert_eq!(
-            (catalogs.is_fresh("a"), catalogs.doing("b")),
-            (true, Freshening::Reloading)
+            (catalogs.is_fresh("a"), catalogs.phase("b")),
+            (true, ReloadPhase::Reloading)
         );
         let expected = expected
             .iter()

@@ -1,5 +1,5 @@
-//! Promise 5 while a change settles: a replica that turns out to be behind waits for it, and one
-//! reload brings both.
+//! While a change settles, a replica that turns out to be behind waits for it, and one reload
+//! brings both.
 
 use super::super::{Cause, Outcome};
 use super::catalog::{Catalogs, SECOND, with_credentials};

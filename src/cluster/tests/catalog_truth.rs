@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::super::{Cause, Freshening, Mode, Outcome};
+use super::super::{Cause, Mode, Outcome, ReloadPhase};
 use super::catalog::{Catalogs, SECOND, with_credentials};
 use super::fixture::{change, config, upstream};
 use crate::config::UpstreamName;
@@ -26,9 +26,9 @@ fn a_replica_that_read_old_files_is_stale_and_reloaded_again() {
         (
             catalogs.reloads.len(),
             catalogs.is_fresh("a"),
-            catalogs.doing("a")
+            catalogs.phase("a")
         ),
-        (1, false, Freshening::Failed)
+        (1, false, ReloadPhase::Failed)
     );
     assert_eq!(
         catalogs.world.served_by(RequestClass::Map),
@@ -104,8 +104,8 @@ fn no_reload_begins_while_one_that_was_given_up_on_may_run_on() {
     let timeout = catalogs.world.config.catalog.reload_timeout;
     catalogs.live(timeout + SECOND * 60);
     assert_eq!(
-        (catalogs.doing("a"), catalogs.reloads.len()),
-        (Freshening::Failed, 1),
+        (catalogs.phase("a"), catalogs.reloads.len()),
+        (ReloadPhase::Failed, 1),
         "{:#?}",
         catalogs.log
     );
@@ -235,13 +235,13 @@ fn half_of_a_roll_survives_that_its_replicas_are_renamed() {
     catalogs.publish();
     catalogs.live(SECOND * 11);
     assert_eq!(
-        (catalogs.is_fresh("a"), catalogs.doing("b")),
-        (true, Freshening::Reloading)
+        (catalogs.is_fresh("a"), catalogs.phase("b")),
+        (true, ReloadPhase::Reloading)
     );
     for (from, to) in [("a", "x"), ("b", "y"), ("c", "z")] {
         catalogs.world.reload(|config| renamed(config, from, to));
-        let number = catalogs.numbers[from];
-        catalogs.numbers.insert(to.to_owned(), number);
+        let update_sequence = catalogs.numbers[from];
+        catalogs.numbers.insert(to.to_owned(), update_sequence);
         catalogs
             .reloading
             .iter_mut()
@@ -256,7 +256,7 @@ fn half_of_a_roll_survives_that_its_replicas_are_renamed() {
         memory
             .upstreams
             .iter()
-            .all(|known| known.main_number == Some(15)),
+            .all(|known| known.main_update_sequence == Some(15)),
         "{memory:?}"
     );
 }

@@ -28,9 +28,9 @@ impl World {
     }
 
     fn chooses(&mut self, layer: Result<&str, &'static str>) -> Vec<String> {
-        let (_, asked) = self.choice().expect("a choice is due");
+        let (_, sent_at) = self.choice().expect("a choice is due");
         self.handle(Event::LayerChosen {
-            asked,
+            sent_at,
             layer: layer.map(str::to_owned),
         })
     }
@@ -62,7 +62,7 @@ fn a_layer_is_chosen_once_the_main_and_a_replica_are_up_and_is_shown() {
         "no replica could show that it can be drawn"
     );
     world.report_probe(id("a"), Outcome::Success);
-    let (choice, asked) = world.choice().unwrap();
+    let (choice, sent_at) = world.choice().unwrap();
     assert_eq!(
         (
             choice.main.name.as_str(),
@@ -72,7 +72,7 @@ fn a_layer_is_chosen_once_the_main_and_a_replica_are_up_and_is_shown() {
         ("main", 1, None)
     );
     let lines = world.handle(Event::LayerChosen {
-        asked,
+        sent_at,
         layer: Ok("geor:roads".to_owned()),
     });
     assert_eq!(lines, ["probe_layer=geor:roads change=chosen"]);
@@ -112,10 +112,10 @@ fn a_chosen_layer_that_the_main_lost_takes_nothing_down_and_is_replaced() {
     );
     assert!(world.choice().is_none(), "not in a loop");
     world.wait(SECOND * 10);
-    let (choice, asked) = world.choice().unwrap();
+    let (choice, sent_at) = world.choice().unwrap();
     assert_eq!(choice.previous.as_deref(), Some("geor:roads"));
     world.handle(Event::LayerChosen {
-        asked,
+        sent_at,
         layer: Ok("geor:rivers".to_owned()),
     });
     assert_eq!(world.cluster.chosen_layer(), Some("geor:rivers"));
@@ -133,10 +133,10 @@ fn a_choice_that_comes_to_nothing_is_a_condition_and_tried_again_less_and_less_o
     let mut tries = 0;
     for _ in 0..3600 {
         world.wait(SECOND);
-        if let Some((_, asked)) = world.choice() {
+        if let Some((_, sent_at)) = world.choice() {
             tries += 1;
             world.handle(Event::LayerChosen {
-                asked,
+                sent_at,
                 layer: Err("again"),
             });
         }

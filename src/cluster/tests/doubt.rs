@@ -88,8 +88,7 @@ fn a_probe_layer_that_does_not_exist_at_the_start_does_not_keep_the_cluster_from
 }
 
 #[test]
-fn one_upstream_that_fails_while_others_pass_goes_down_as_soon_as_they_show_that_the_probe_is_right()
- {
+fn an_upstream_that_fails_goes_down_as_soon_as_others_show_that_the_probe_is_right() {
     for fall in [1, FALL] {
         let mut world = World::up(3);
         world.reload(|config| config.health.fall = fall);

@@ -219,7 +219,7 @@ fn evidence_hastens_the_next_probe() {
     world.begin_probes();
     world.wait(Duration::from_millis(1));
     (0..3).for_each(|_| drop(world.observe("a", refused())));
-    let due = world.cluster.tracked[1].probes.deadline().unwrap();
+    let due = world.cluster.upstreams[1].probes.deadline().unwrap();
     assert!(due <= world.now + DOWN_INTERVAL, "{:?}", due - world.now);
 }
 

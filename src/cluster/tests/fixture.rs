@@ -218,12 +218,12 @@ impl World {
     }
 
     pub(super) fn id(&self, name: &str) -> UpstreamId {
-        let tracked = self
+        let state = self
             .cluster
-            .tracked
+            .upstreams
             .iter()
-            .find(|tracked| tracked.upstream.name.as_str() == name);
-        tracked.unwrap().upstream.id
+            .find(|state| state.upstream.name.as_str() == name);
+        state.unwrap().upstream.id
     }
 
     fn note(&mut self, transitions: Vec<Transition>) -> Vec<String> {

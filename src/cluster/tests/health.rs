@@ -64,7 +64,7 @@ fn all_first_probes_are_due_at_once_and_later_ones_are_spread() {
         last = world.now;
         let id = world
             .cluster
-            .tracked
+            .upstreams
             .iter()
             .find(|t| t.probes.is_running())
             .unwrap()

@@ -138,9 +138,9 @@ fn an_ordered_mode_survives_a_restart_with_its_origin_and_is_no_transition_there
 fn load(world: &World, name: &str) -> Arc<Load> {
     let found = world
         .cluster
-        .tracked
+        .upstreams
         .iter()
-        .find(|tracked| tracked.upstream.name.as_str() == name);
+        .find(|state| state.upstream.name.as_str() == name);
     Arc::clone(&found.unwrap().upstream.load)
 }
 

@@ -1,6 +1,6 @@
 //! Tests that no request is refused for a belief of ours while some upstream would answer.
 
-use super::super::{Cause, Event, Freshening, NoUpstream, Outcome, Tried};
+use super::super::{Cause, Event, NoUpstream, Outcome, ReloadPhase, Tried};
 use super::catalog::{Catalogs, SECOND, with_credentials};
 use super::fixture::{EJECTION, World, config, name, out_of_memory, refused, status_500};
 use crate::cluster::HealthState;
@@ -31,8 +31,8 @@ fn tried<const N: usize>(world: &World, names: [&str; N]) -> Tried {
     tried
 }
 
-fn doing(catalogs: &Catalogs, name: &str) -> Freshening {
-    catalogs.world.status(name).catalog.doing
+fn phase(catalogs: &Catalogs, name: &str) -> ReloadPhase {
+    catalogs.world.status(name).catalog.phase
 }
 
 /// Lives until `b` drains, kept from its reload by a process that runs there.
@@ -40,7 +40,7 @@ fn drains_beside_a_process(catalogs: &mut Catalogs) -> crate::cluster::Selection
     let running = catalogs.world.select(Process).unwrap();
     catalogs.publish();
     for _ in 0..200 {
-        if doing(catalogs, "b") == Freshening::Draining {
+        if phase(catalogs, "b") == ReloadPhase::Draining {
             return running;
         }
         catalogs.live(SECOND / 10);
@@ -82,7 +82,7 @@ fn a_reload_is_not_postponed_for_ever() {
     let mut catalogs = pinned();
     let running = drains_beside_a_process(&mut catalogs);
     let (start, mut rescues) = (catalogs.world.now, 0);
-    while doing(&catalogs, "b") != Freshening::Reloading {
+    while phase(&catalogs, "b") != ReloadPhase::Reloading {
         assert!(
             catalogs.world.now < start + DRAIN * 5 / 2,
             "b is not reloaded: {:#?}",
@@ -118,8 +118,8 @@ fn what_a_replica_alone_serves_waits_for_its_reload() {
     for _ in 0..300 {
         catalogs.live(SECOND / 10);
         if matches!(
-            doing(&catalogs, "b"),
-            Freshening::Reloading | Freshening::Testing
+            phase(&catalogs, "b"),
+            ReloadPhase::Reloading | ReloadPhase::Testing
         ) {
             let world = &mut catalogs.world;
             assert_eq!(world.select(Process).unwrap_err(), NoUpstream::Full);
@@ -154,7 +154,7 @@ fn what_a_replica_alone_serves_does_not_wait_for_one_whose_reload_failed() {
     catalogs.publish();
     for _ in 0..300 {
         catalogs.live(SECOND / 10);
-        if doing(&catalogs, "b") == Freshening::Failed && catalogs.world.status("b").catalog.is_out
+        if phase(&catalogs, "b") == ReloadPhase::Failed && catalogs.world.status("b").catalog.is_out
         {
             let world = &mut catalogs.world;
             assert_eq!(world.select(Process).unwrap_err(), NoUpstream::NoneEligible);
@@ -178,8 +178,8 @@ fn a_replica_that_reloads_or_has_drawn_no_canary_does_not_serve() {
         catalogs.live(SECOND / 10);
         for out in ["a", "b"] {
             if matches!(
-                doing(&catalogs, out),
-                Freshening::Reloading | Freshening::Testing
+                phase(&catalogs, out),
+                ReloadPhase::Reloading | ReloadPhase::Testing
             ) {
                 let other = if out == "a" { "b" } else { "a" };
                 let world = &mut catalogs.world;
@@ -214,7 +214,7 @@ fn no_reload_is_postponed_for_a_request_that_another_upstream_answers() {
     let running = drains_beside_a_process(&mut catalogs);
     let world = &mut catalogs.world;
     assert!(rescue(world, Map, &Tried::default()), "a answers it");
-    assert_eq!(doing(&catalogs, "b"), Freshening::Draining);
+    assert_eq!(phase(&catalogs, "b"), ReloadPhase::Draining);
     drop(running);
 }
 
@@ -332,8 +332,8 @@ fn a_replica_that_may_be_empty_serves_nothing_while_it_drains_for_another_reload
     let mut has_failed = false;
     for _ in 0..1000 {
         catalogs.live(SECOND / 10);
-        has_failed |= doing(&catalogs, "b") == Freshening::Failed;
-        if has_failed && doing(&catalogs, "b") == Freshening::Draining {
+        has_failed |= phase(&catalogs, "b") == ReloadPhase::Failed;
+        if has_failed && phase(&catalogs, "b") == ReloadPhase::Draining {
             let world = &mut catalogs.world;
             assert!(!world.cluster.could_rescue(Process, &Tried::default()));
             rescue(world, Process, &Tried::default());

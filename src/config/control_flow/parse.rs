@@ -26,12 +26,12 @@ pub(crate) enum Statement {
 
 /// The reason why a line is refused: its content and the rule, and the remedy if there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Wrong {
+pub(crate) struct LineProblem {
     pub(crate) title: String,
     pub(crate) hint: String,
 }
 
-impl Wrong {
+impl LineProblem {
     fn new(title: String) -> Self {
         Self {
             title,
@@ -56,10 +56,10 @@ const SERVICES: [(&str, Addressed); 8] = [
 const FIRST_WORDS: [&str; 4] = ["ows", "user", "ip", "timeout"];
 
 /// Reads `key=value`.
-pub(crate) fn statement(line: &str) -> Result<Statement, Wrong> {
+pub(crate) fn statement(line: &str) -> Result<Statement, LineProblem> {
     let line = line.trim();
     let Some((key, value)) = line.split_once('=') else {
-        return Err(Wrong::new(format!(
+        return Err(LineProblem::new(format!(
             "`{}`: must be a rule such as `ows.wms.getmap=16`",
             line.escape_debug()
         )));
@@ -82,7 +82,7 @@ struct Key<'k> {
 }
 
 impl Key<'_> {
-    fn statement(&self, value: &str) -> Result<Statement, Wrong> {
+    fn statement(&self, value: &str) -> Result<Statement, LineProblem> {
         match self.parts[..] {
             ["timeout"] => self.seconds(value).map(Statement::Timeout),
             ["ows", "global"] => self.concurrent(Whose::Everybody, Operations::ALL, value),
@@ -105,26 +105,31 @@ impl Key<'_> {
         }
     }
 
-    fn unknown(&self) -> Wrong {
+    fn unknown(&self) -> LineProblem {
         let title = format!(
             "unknown rule `{}`: rules begin with `ows.`, `user`, `ip` or `timeout`",
             self.name.escape_debug()
         );
-        Wrong {
+        LineProblem {
             title,
             hint: suggestion(self.parts[0], FIRST_WORDS),
         }
     }
 
-    fn wrong(&self, value: &str, rule: &str) -> Wrong {
-        Wrong::new(format!(
+    fn wrong(&self, value: &str, rule: &str) -> LineProblem {
+        LineProblem::new(format!(
             "`{}` is \"{}\": must be {rule}",
             self.name.escape_debug(),
             value.escape_debug()
         ))
     }
 
-    fn concurrent(&self, whose: Whose, what: Operations, value: &str) -> Result<Statement, Wrong> {
+    fn concurrent(
+        &self,
+        whose: Whose,
+        what: Operations,
+        value: &str,
+    ) -> Result<Statement, LineProblem> {
         let most = value.parse().ok().filter(|most| (1..=MAX).contains(most));
         let most =
             most.ok_or_else(|| self.wrong(value, &format!("how many at a time, 1 to {MAX}")))?;
@@ -136,7 +141,7 @@ impl Key<'_> {
         )))
     }
 
-    fn rate(&self, whose: Whose, what: Operations, value: &str) -> Result<Statement, Wrong> {
+    fn rate(&self, whose: Whose, what: Operations, value: &str) -> Result<Statement, LineProblem> {
         let rate = rate(value).ok_or_else(|| {
             self.wrong(value, "a rate such as `30/s`, per s, m, h or d, and where wanted a delay in seconds: `30/s;2s`")
         })?;
@@ -148,7 +153,7 @@ impl Key<'_> {
         )))
     }
 
-    fn seconds(&self, value: &str) -> Result<Duration, Wrong> {
+    fn seconds(&self, value: &str) -> Result<Duration, LineProblem> {
         let seconds = value
             .parse()
             .ok()
@@ -159,7 +164,7 @@ impl Key<'_> {
             .ok_or_else(|| self.wrong(value, &rule))
     }
 
-    fn priority(&self, value: &str) -> Result<Statement, Wrong> {
+    fn priority(&self, value: &str) -> Result<Statement, LineProblem> {
         let read = |(header, default): (&str, &str)| {
             let header = header.trim().to_ascii_lowercase();
             let is_name = !header.is_empty()
@@ -177,7 +182,7 @@ impl Key<'_> {
     }
 
     /// Parses `wms`, `wms.getmap` or `wms.getmap.image/png`. Service and operation must exist.
-    fn operations(&self, what: &[&str]) -> Result<Operations, Wrong> {
+    fn operations(&self, what: &[&str]) -> Result<Operations, LineProblem> {
         let [service, rest @ ..] = what else {
             return Ok(Operations::ALL);
         };
@@ -189,7 +194,7 @@ impl Key<'_> {
                 service.escape_debug(),
                 names.join(", ")
             );
-            return Err(Wrong {
+            return Err(LineProblem {
                 title,
                 hint: suggestion(service, names),
             });
@@ -209,7 +214,7 @@ impl Key<'_> {
         })
     }
 
-    fn operation(&self, addressed: Addressed, name: &str) -> Result<&'static str, Wrong> {
+    fn operation(&self, addressed: Addressed, name: &str) -> Result<&'static str, LineProblem> {
         let known: Vec<&'static str> = match addressed {
             Addressed::Service(service) => ogc::operations(service).collect(),
             Addressed::GeoWebCache => Vec::new(),
@@ -224,18 +229,18 @@ impl Key<'_> {
                     self.name.escape_debug(),
                     name.escape_debug()
                 );
-                Wrong {
+                LineProblem {
                     title,
                     hint: suggestion(name, known),
                 }
             })
     }
 
-    fn one_address(&self, parts: &[&str]) -> Result<Whose, Wrong> {
+    fn one_address(&self, parts: &[&str]) -> Result<Whose, LineProblem> {
         let address = parts.join(".").parse::<IpAddr>();
         let rule = "such as `ip=10`, `ip.10.0.0.9=4`, `ip.ows=600/m`, `ip.blacklist=10.0.0.9`";
         let wrong = |_| {
-            Wrong::new(format!(
+            LineProblem::new(format!(
                 "unknown rule `{}`: rules for addresses are {rule}",
                 self.name.escape_debug()
             ))
@@ -245,10 +250,10 @@ impl Key<'_> {
             .map_err(wrong)
     }
 
-    fn addresses(&self, value: &str) -> Result<Vec<AddressPattern>, Wrong> {
+    fn addresses(&self, value: &str) -> Result<Vec<AddressPattern>, LineProblem> {
         let items: Vec<&str> = value.split(',').map(str::trim).collect();
         if items.len() > MAX_ADDRESSES {
-            return Err(Wrong::new(format!(
+            return Err(LineProblem::new(format!(
                 "`{}` has more than {MAX_ADDRESSES} addresses",
                 self.name
             )));
@@ -316,7 +321,7 @@ mod tests {
     }
 
     fn refusal(line: &str) -> String {
-        let Wrong { title, hint } = statement(line).expect_err(line);
+        let LineProblem { title, hint } = statement(line).expect_err(line);
         format!("{title} {hint}").trim_end().to_owned()
     }
 

@@ -13,7 +13,7 @@ pub(super) struct Url<'t> {
 
 /// The reason why a text is not the url of an upstream.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Wrong {
+pub(super) struct UrlProblem {
     /// Completes "must".
     pub(super) rule: &'static str,
     pub(super) help: Option<String>,
@@ -21,8 +21,8 @@ pub(super) struct Wrong {
     pub(super) is_secret: bool,
 }
 
-fn wrong(rule: &'static str) -> Wrong {
-    Wrong {
+fn wrong(rule: &'static str) -> UrlProblem {
+    UrlProblem {
         rule,
         help: None,
         is_secret: false,
@@ -31,8 +31,8 @@ fn wrong(rule: &'static str) -> Wrong {
 
 const EXAMPLE: &str = "look like \"http://10.0.0.11:8080\"";
 
-pub(super) fn parse(text: &str) -> Result<Url<'_>, Wrong> {
-    let (scheme, rest) = text.split_once("://").ok_or_else(|| Wrong {
+pub(super) fn parse(text: &str) -> Result<Url<'_>, UrlProblem> {
+    let (scheme, rest) = text.split_once("://").ok_or_else(|| UrlProblem {
         help: with_scheme(text),
         ..wrong(EXAMPLE)
     })?;
@@ -45,14 +45,14 @@ pub(super) fn parse(text: &str) -> Result<Url<'_>, Wrong> {
     if authority.contains('@') {
         let help =
             "credentials stand under [geoserver]: `username` with `password_file`".to_owned();
-        return Err(Wrong {
+        return Err(UrlProblem {
             rule: "not hold a user or a password",
             help: Some(help),
             is_secret: true,
         });
     }
     if !matches!(path, "" | "/") {
-        return Err(Wrong {
+        return Err(UrlProblem {
             help: Some(about_path(path)),
             ..wrong("end after host and port")
         });

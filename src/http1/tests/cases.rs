@@ -1,7 +1,7 @@
 //! Accepted and refused messages, one per line.
 
 use super::{accepted, assert_refused, body_of};
-use crate::http1::{Fault, Framing, HeadLimits, HeadReader, Reading, TargetForm, Version};
+use crate::http1::{Fault, Framing, HeadLimits, HeadProgress, HeadReader, TargetForm, Version};
 
 /// A request line in an otherwise good head.
 fn line(line: &str) -> Vec<u8> {
@@ -298,8 +298,8 @@ fn a_target_is_as_long_as_its_text() {
         )
     };
     let is_accepted = |target: &[u8]| match read(target) {
-        Reading::Complete(_) => true,
-        Reading::Refused(Fault::TargetTooLong) => false,
+        HeadProgress::Complete(_) => true,
+        HeadProgress::Refused(Fault::TargetTooLong) => false,
         reading => panic!("{reading:?}"),
     };
     assert!(is_accepted(&[b'x'; 64_999]) && !is_accepted(&[b'x'; 65_000]));

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{LIMITS, body_of, naive, read, read_in_pieces};
-use crate::http1::{BodyReader, Framing, Head, HeadReader, Reading};
+use crate::http1::{BodyScanner, Framing, Head, HeadProgress, HeadReader};
 
 /// Pieces of valid and invalid requests; a request is a sequence of them.
 const PIECES: &[&[u8]] = &[
@@ -121,8 +121,8 @@ proptest! {
     #[test]
     fn two_readers_understand_the_same_heads_in_the_same_way(bytes in head()) {
         let ours = match read(&bytes) {
-            Reading::Complete(head) => Some(understood(&head, &bytes)),
-            Reading::More | Reading::Refused(_) => None,
+            HeadProgress::Complete(head) => Some(understood(&head, &bytes)),
+            HeadProgress::More | HeadProgress::Refused(_) => None,
         };
         prop_assert_eq!(ours, naive::head(&bytes), "{}", bytes.escape_ascii());
     }
@@ -133,7 +133,7 @@ proptest! {
         // In pieces, a fault may be seen before the end that would make another fault of it; never
         // the other way round.
         match (read_in_pieces(&bytes, piece), whole) {
-            (Reading::Refused(_), Reading::Refused(_)) => {}
+            (HeadProgress::Refused(_), HeadProgress::Refused(_)) => {}
             (in_pieces, whole) => prop_assert_eq!(in_pieces, whole, "{}", bytes.escape_ascii()),
         }
     }
@@ -150,8 +150,8 @@ proptest! {
         let mut reader = HeadReader::default();
         let reading = reader.read(&bytes, &LIMITS);
         reader.request_line(&bytes);
-        prop_assert!(reading != Reading::More || bytes.len() <= LIMITS.max_bytes + 2);
-        let taken = BodyReader::new(Framing::Chunked).take(&bytes);
+        prop_assert!(reading != HeadProgress::More || bytes.len() <= LIMITS.max_bytes + 2);
+        let taken = BodyScanner::new(Framing::Chunked).take(&bytes);
         prop_assert!(taken.is_ok_and(|taken| taken <= bytes.len()) || taken.is_err());
     }
 }

@@ -209,7 +209,8 @@ impl Line<'_> {
 
 /// Characters that end a line for some readers, or turn the rest of it around for all.
 fn is_reordering(c: char) -> bool {
-    matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}')
+        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Looks at all of them at once: nearly every value is harmless.

@@ -79,11 +79,11 @@ pub struct AccessLog {
 impl AccessLog {
     /// Starts the writer. A file that cannot be opened is reported and tried again while the log
     /// runs.
-    pub fn start(target: &config::AccessLog, format: LogFormat) -> Self {
+    pub fn start(target: &config::AccessLogDestination, format: LogFormat) -> Self {
         let sink = match target {
-            config::AccessLog::Off => None,
-            config::AccessLog::Stdout => Some(Sink::stdout()),
-            config::AccessLog::File(path) => Some(Sink::file(path.clone())),
+            config::AccessLogDestination::Off => None,
+            config::AccessLogDestination::Stdout => Some(Sink::stdout()),
+            config::AccessLogDestination::File(path) => Some(Sink::file(path.clone())),
         };
         Self {
             format,
@@ -91,6 +91,7 @@ impl AccessLog {
         }
     }
 
+    /// Writes the line of one request.
     pub fn log(&self, record: &Record<'_>) {
         thread_local! {
             static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -167,7 +168,10 @@ mod tests {
     fn every_line_of_every_thread_arrives_whole() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("access.log");
-        let log = AccessLog::start(&config::AccessLog::File(path.clone()), LogFormat::Json);
+        let log = AccessLog::start(
+            &config::AccessLogDestination::File(path.clone()),
+            LogFormat::Json,
+        );
         std::thread::scope(|scope| {
             for thread in 0..4 {
                 let log = &log;
@@ -193,7 +197,7 @@ mod tests {
     #[test]
     fn a_full_disk_costs_lines_and_nothing_else() {
         let log = AccessLog::start(
-            &config::AccessLog::File("/dev/full".into()),
+            &config::AccessLogDestination::File("/dev/full".into()),
             LogFormat::Logfmt,
         );
         let writer = log.writer.clone().unwrap();
@@ -204,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_log_that_is_off_has_no_thread_and_no_lines() {
-        let log = AccessLog::start(&config::AccessLog::Off, LogFormat::Logfmt);
+        let log = AccessLog::start(&config::AccessLogDestination::Off, LogFormat::Logfmt);
         log.log(&record("x"));
         assert!(log.writer.is_none());
         assert_eq!(log.dropped(), 0);

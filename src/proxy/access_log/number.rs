@@ -43,7 +43,8 @@ const TO_THE_SECOND: usize = 19;
 /// kept from line to line.
 pub(super) fn write_time(time: SystemTime, out: &mut Vec<u8>) {
     thread_local! {
-        static LAST: Cell<(u64, [u8; TO_THE_SECOND])> = const { Cell::new((u64::MAX, [0; TO_THE_SECOND])) };
+        static LAST: Cell<(u64, [u8; TO_THE_SECOND])> =
+            const { Cell::new((u64::MAX, [0; TO_THE_SECOND])) };
     }
     // Nothing arrived before 1970, nor after the year 9999, where the format ends.
     let since = time

@@ -2,9 +2,10 @@
 //! the change.
 //!
 //! Only what identifies a person is a key, see `client/identity.rs`: behind one gateway all users
-//! have the gateway's address. A write that the main's update sequence refutes (a login, a form that
-//! changed nothing) marks its author until the update sequence is read, which takes milliseconds.
-//! All other requests read one counter that is zero almost always. Bounded in number and in time.
+//! have the gateway's address. A write that the main's update sequence refutes (a login, a form
+//! that changed nothing) marks its author until the update sequence is read, which takes
+//! milliseconds. All other requests read one counter that is zero almost always. Bounded in number
+//! and in time.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -30,7 +30,7 @@ const RETRY_BUFFER: usize = 64 * 1024;
 
 /// All that our copies hold beyond that, of all clients together: thirty-two of the longest forms,
 /// or a thousand of 64 KiB more.
-const MOST_HELD: usize = 64 << 20;
+const MAX_HELD: usize = 64 << 20;
 
 /// How long what decides may take to come. Two megabytes over a slow line come in time.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -50,7 +50,7 @@ impl Hold {
     /// Makes it `bytes`; false if there is no room.
     fn grow_to(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);
-        let grown = |held: usize| held.checked_add(more).filter(|held| *held <= MOST_HELD);
+        let grown = |held: usize| held.checked_add(more).filter(|held| *held <= MAX_HELD);
         let is_granted = self
             .bodies
             .0
@@ -263,7 +263,7 @@ mod tests {
 
     use super::*;
 
-    const MOST: usize = 1 << 20;
+    const MAX: usize = 1 << 20;
 
     /// A session whose head is read, and the client's end, which has sent `body` in one piece.
     async fn session(body: &[u8]) -> (Session, DuplexStream) {
@@ -290,7 +290,7 @@ mod tests {
                 .get("content-type")
                 .map(|value| value.to_str().unwrap()),
             None,
-            MOST,
+            MAX,
         )
     }
 
@@ -318,7 +318,7 @@ mod tests {
     #[tokio::test]
     async fn every_attempt_sends_all_of_a_body_that_decides_however_long_it_is() {
         let bodies = Arc::default();
-        for length in [10, 9_000, RETRY_BUFFER, RETRY_BUFFER + 1, 200_000, MOST] {
+        for length in [10, 9_000, RETRY_BUFFER, RETRY_BUFFER + 1, 200_000, MAX] {
             let body: Vec<u8> = (0..length).map(|at| b'a' + (at % 23) as u8).collect();
             let (mut session, mut client) = session(&body).await;
             let reader = reader(&session);
@@ -376,7 +376,7 @@ mod tests {
             bodies: Arc::clone(&bodies),
             bytes: 0,
         };
-        assert!(taken.grow_to(MOST_HELD - 100_000));
+        assert!(taken.grow_to(MAX_HELD - 100_000));
         let body = vec![b'x'; 300_000];
         let (mut session, _client) = session(&body).await;
         let reader = reader(&session);

@@ -72,8 +72,8 @@ impl ClientIdentity<'_> {
         Some(IdentityHash(HASHER.hash_one((1_u8, session))))
     }
 
-    /// The name itself: the one a trusted peer gives, or else the one in the credentials. Credentials
-    /// may be wrong, so use it only for requests that GeoServer accepted.
+    /// The name itself: the one a trusted peer gives, or else the one in the credentials.
+    /// Credentials may be wrong, so use it only for requests that GeoServer accepted.
     pub(in crate::proxy) fn user_name(&self) -> Option<String> {
         if self.user().is_some() {
             return Some(self.headers.get(USER)?.to_str().ok()?.to_owned());

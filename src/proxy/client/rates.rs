@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use pingora::Result;
 use pingora::http::ResponseHeader;
 
-use crate::admission::{Client, Metered, Rates, Reading};
+use crate::admission::{Client, Metered, RateState, Rates};
 use crate::cluster::Snapshot;
 use crate::config::Rate;
 use crate::ogc::{Classified, RequestHead};
@@ -26,7 +26,7 @@ pub(in crate::proxy) struct Meters {
 pub(in crate::proxy) struct RateNote {
     context: String,
     rate: Rate,
-    reading: Reading,
+    reading: RateState,
 }
 
 impl Meters {
@@ -35,9 +35,9 @@ impl Meters {
         Delayed::enter(&self.delayed)
     }
 
-    /// Counts the request for every rate that concerns it. Returns the tightest rate, and what is to
-    /// be done about it. Counts of an older configuration than `snapshot` are forgotten where their
-    /// rule is gone.
+    /// Counts the request for every rate that concerns it. Returns the tightest rate, and what is
+    /// to be done about it. Counts of an older configuration than `snapshot` are forgotten where
+    /// their rule is gone.
     pub(in crate::proxy) fn count(
         &self,
         snapshot: &Snapshot,
@@ -92,7 +92,7 @@ pub(in crate::proxy) enum RateVerdict {
 }
 
 impl RateVerdict {
-    fn of(rate: &Rate, reading: Reading) -> Self {
+    fn of(rate: &Rate, reading: RateState) -> Self {
         match (reading.is_exceeded, rate.delay) {
             (false, _) => Self::Pass,
             (true, Some(delay)) => Self::Wait(delay),
@@ -171,7 +171,7 @@ mod tests {
             window: Duration::from_secs(1),
             delay,
         };
-        let reading = Reading {
+        let reading = RateState {
             is_exceeded: true,
             remaining: 0,
             reset: Duration::from_secs(784_111_777),
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(
             RateVerdict::of(
                 &rate,
-                Reading {
+                RateState {
                     is_exceeded: false,
                     ..reading
                 }

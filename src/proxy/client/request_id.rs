@@ -58,6 +58,7 @@ impl RequestId {
         })
     }
 
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.bytes[..usize::from(self.len)]).expect("only ASCII gets in")
     }

@@ -1,5 +1,5 @@
-//! What a Pingora session shows of its client: the address, whether an answer has begun, and whether
-//! the client is still there.
+//! What a Pingora session shows of its client: the address, whether an answer has begun, and
+//! whether the client is still there.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

@@ -9,8 +9,8 @@
 //! Promises:
 //!
 //! * Only requests that differ in nothing that can change the answer share one (`key.rs`), and only
-//!   a whole, good answer is shared (`answer.rs`): no error, no exception report, nothing that broke
-//!   off, nothing with a cookie.
+//!   a whole, good answer is shared (`answer.rs`): no error, no exception report, nothing that
+//!   broke off, nothing with a cookie.
 //! * No request waits for a leader that is gone: the leader's part is a guard in its context, and
 //!   dropping it releases all followers.
 //! * A request never gets an answer that was requested before a write that had ended when the

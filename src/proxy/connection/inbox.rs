@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::http1::{BodyReader, Fault, Framing, Head, HeadLimits, HeadReader, Reading};
+use crate::http1::{BodyScanner, Fault, Framing, Head, HeadLimits, HeadProgress, HeadReader};
 
 /// Room for one read ahead; a head is rarely longer.
 const READ_AHEAD: usize = 4 * 1024;
@@ -55,13 +55,13 @@ pub(in crate::proxy) struct Inbox {
     /// Read from the connection and not judged yet.
     ahead: BytesMut,
     head: HeadReader,
-    body: BodyReader,
+    body: BodyScanner,
     pub(in crate::proxy) tunnel: Tunnel,
 }
 
 impl Default for Inbox {
     fn default() -> Self {
-        let body = BodyReader::new(Framing::default());
+        let body = BodyScanner::new(Framing::default());
         Self {
             ahead: BytesMut::new(),
             head: HeadReader::default(),
@@ -95,9 +95,9 @@ impl Inbox {
         loop {
             if !self.ahead.is_empty() {
                 match self.head.read(&self.ahead, limits) {
-                    Reading::More => {}
-                    Reading::Complete(head) => return Poll::Ready(self.begin(head)),
-                    Reading::Refused(fault) => {
+                    HeadProgress::More => {}
+                    HeadProgress::Complete(head) => return Poll::Ready(self.begin(head)),
+                    HeadProgress::Refused(fault) => {
                         let (method, target) = self.head.request_line(&self.ahead);
                         return Poll::Ready(Incoming::Refused(
                             fault,
@@ -117,7 +117,7 @@ impl Inbox {
     /// A request begins: its head leaves, and its body may.
     fn begin(&mut self, head: Head) -> Incoming {
         self.head = HeadReader::default();
-        self.body = BodyReader::new(head.framing);
+        self.body = BodyScanner::new(head.framing);
         // Splitting costs an allocation, and most requests are nothing but a head.
         let is_all = self.ahead.len() == head.whole.end;
         let mut bytes = if is_all {
@@ -236,6 +236,7 @@ mod tests {
     use tokio::io::{AsyncWriteExt, DuplexStream};
 
     use super::*;
+    use crate::http1::{ByteRange, TargetForm};
     use crate::proxy::connection::readable;
     use crate::proxy::connection::stream::ClientStream;
 
@@ -324,21 +325,25 @@ mod tests {
                 request.extend_from_slice(&chunks.concat());
             }
             request.extend_from_slice(b"GET /second HTTP/1.1\r\nHost: a\r\n\r\n");
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().build().unwrap();
             runtime.block_on(async {
                 let (mut client, stream) = pair();
                 client.write_all(&request).await.unwrap();
-                let Some((head, bytes, session, body)) = pingora_reads(stream).await else { return };
-                let of = |span: crate::http1::Span| &request[span.start..span.end];
+                let Some((head, bytes, session, body)) = pingora_reads(stream).await else {
+                    return;
+                };
+                let of = |span: ByteRange| &request[span.start..span.end];
                 assert_eq!(session.req_header().method.as_str().as_bytes(), of(head.method));
+                let is_absolute = matches!(head.form, TargetForm::Absolute { .. });
                 let target = match head.form {
-                    crate::http1::TargetForm::Absolute { path, .. } => path,
-                    crate::http1::TargetForm::Origin | crate::http1::TargetForm::Asterisk => head.target,
+                    TargetForm::Absolute { path, .. } => path,
+                    TargetForm::Origin | TargetForm::Asterisk => head.target,
                 };
                 let path = session.req_header().raw_path();
                 assert!(path == of(target) || path == [b"/", of(target)].concat(), "{}", path.escape_ascii());
                 let lines = bytes.windows(2).filter(|pair| pair == b"\r\n").count() - 2;
-                let is_added = matches!(head.form, crate::http1::TargetForm::Absolute { .. }) && head.host.is_none();
+                let is_added = is_absolute && head.host.is_none();
                 assert_eq!(session.req_header().headers.len(), lines + usize::from(is_added));
                 assert_eq!(body, chunks.concat());
             });
@@ -356,7 +361,7 @@ mod tests {
                 max_bytes: 1 << 20,
                 max_fields: 10,
             };
-            if let Reading::Complete(_) = HeadReader::default().read(&head, &limits) {
+            if let HeadProgress::Complete(_) = HeadReader::default().read(&head, &limits) {
                 request.set_raw_path(&target).unwrap();
                 longest = length;
             }

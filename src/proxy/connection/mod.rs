@@ -326,8 +326,8 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n
 
 /// Answers and closes a connection without waiting for it. Inside TLS the client cannot read it.
 fn refuse(mut stream: Stream) {
-    drop(stream.write_all(TOO_MANY).now_or_never());
-    drop(stream.flush().now_or_never());
+    let _written = stream.write_all(TOO_MANY).now_or_never();
+    let _flushed = stream.flush().now_or_never();
 }
 
 /// Ends a connection whose client may still be sending so that it sees its answer.
@@ -345,7 +345,7 @@ async fn linger(left: Left<Stream>) {
         ) {}
     };
     // Over or not, the connection ends.
-    drop(timeout(LINGER, drain).await);
+    timeout(LINGER, drain).await.ok();
 }
 
 /// How long a connection waits at most.

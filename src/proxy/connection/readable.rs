@@ -78,14 +78,14 @@ fn after_line(rest: &[u8]) -> (&[u8], &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http1::{HeadLimits, HeadReader, Reading};
+    use crate::http1::{HeadLimits, HeadProgress, HeadReader};
 
     fn readable(head: &[u8]) -> Readable {
         let limits = HeadLimits {
             max_bytes: 1_000,
             max_fields: 10,
         };
-        let Reading::Complete(read) = HeadReader::default().read(head, &limits) else {
+        let HeadProgress::Complete(read) = HeadReader::default().read(head, &limits) else {
             panic!("it is good")
         };
         of(&read, BytesMut::from(&head[read.whole.start..]))

@@ -3,7 +3,7 @@
 use http::HeaderValue;
 
 use super::readable::in_origin_form;
-use crate::http1::{Head, Span, TargetForm, host_without_port};
+use crate::http1::{ByteRange, Head, TargetForm, host_without_port};
 
 /// The port that an https URL leaves out.
 const HTTPS: u16 = 443;
@@ -11,7 +11,7 @@ const HTTPS: u16 = 443;
 /// Returns the URL of the request with https and this port. `bytes` begin with the head. `None` if
 /// the request names no host.
 pub(super) fn location(head: &Head, bytes: &[u8], port: u16) -> Option<HeaderValue> {
-    let part = |span: Span| &bytes[span.start - head.whole.start..span.end - head.whole.start];
+    let part = |span: ByteRange| &bytes[span.start - head.whole.start..span.end - head.whole.start];
     let (authority, path) = match head.form {
         TargetForm::Origin => (part(head.host?), part(head.target)),
         TargetForm::Asterisk => (part(head.host?), &b"/"[..]),
@@ -31,14 +31,14 @@ pub(super) fn location(head: &Head, bytes: &[u8], port: u16) -> Option<HeaderVal
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http1::{HeadLimits, HeadReader, Reading};
+    use crate::http1::{HeadLimits, HeadProgress, HeadReader};
 
     fn redirected(head: &[u8], port: u16) -> Option<Vec<u8>> {
         let limits = HeadLimits {
             max_bytes: 1_000,
             max_fields: 10,
         };
-        let Reading::Complete(read) = HeadReader::default().read(head, &limits) else {
+        let HeadProgress::Complete(read) = HeadReader::default().read(head, &limits) else {
             panic!("it is good")
         };
         let url = location(&read, &head[read.whole.start..], port)?;

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::redirect;
 use super::stream::ClientStream;
 use crate::control::Control;
-use crate::http1::{Fault, Head, Span};
+use crate::http1::{ByteRange, Fault, Head};
 use crate::metrics::Metrics;
 use crate::ogc::{self, ErrorShape, RequestClass, RequestHead, Service};
 use crate::proxy::access_log::{AccessLog, End, Record};
@@ -52,7 +52,8 @@ impl HeadRefuser {
         port: u16,
     ) {
         // The bytes begin with the head.
-        let part = |span: Span| &bytes[span.start - head.whole.start..span.end - head.whole.start];
+        let part =
+            |span: ByteRange| &bytes[span.start - head.whole.start..span.end - head.whole.start];
         let (method, target) = (part(head.method), part(head.target));
         let location = redirect::location(head, bytes, port);
         let refusal = match location {

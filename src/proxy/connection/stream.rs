@@ -31,10 +31,10 @@ use crate::http1::HeadLimits;
 
 /// What waits for a flush or a longer write, at most: the head of an answer and the whole of a
 /// small one.
-const MOST_WAITING: usize = 8 * 1024;
+const MAX_WAITING: usize = 8 * 1024;
 
 /// Parts sent by one system call: what waits and the pieces of one write (a chunk has three).
-const MOST_PARTS: usize = 8;
+const MAX_PARTS: usize = 8;
 
 /// What is left of a connection when its stream is dropped.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         while !self.waiting.is_empty() {
-            let mut all = [IoSlice::new(&[]); MOST_PARTS];
+            let mut all = [IoSlice::new(&[]); MAX_PARTS];
             all[0] = IoSlice::new(&self.waiting);
             let count = all.len().min(parts.len() + 1);
             all[1..count].copy_from_slice(&parts[..count - 1]);
@@ -170,7 +170,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let length = parts.iter().map(|part| part.len()).sum::<usize>();
-        if self.waiting.len() + length > MOST_WAITING {
+        if self.waiting.len() + length > MAX_WAITING {
             return self.poll_send(cx, parts);
         }
         parts
@@ -203,7 +203,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
 impl<S: AsyncWrite + Unpin> Drop for ClientStream<S> {
     fn drop(&mut self) {
         if !self.waiting.is_empty() {
-            drop(self.flush().now_or_never());
+            let _flushed = self.flush().now_or_never();
         }
         let is_owed = self.inbox.is_owed();
         *self.remains.lock() = self.inner.take().map(|inner| Left { inner, is_owed });
@@ -214,7 +214,7 @@ impl<S: AsyncWrite + Unpin> Drop for ClientStream<S> {
 impl Shutdown for ClientStream<Stream> {
     async fn shutdown(&mut self) {
         // The connection ends either way.
-        drop(self.flush().await);
+        self.flush().await.ok();
         Shutdown::shutdown(&mut **of(&mut self.inner)).await;
     }
 }
@@ -391,7 +391,10 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn every_byte_arrives_once_and_in_order(
-            lengths in prop::collection::vec(prop_oneof![0..40_usize, 7_000..9_000_usize, 20_000..30_000_usize], 0..12),
+            lengths in prop::collection::vec(
+                prop_oneof![0..40_usize, 7_000..9_000_usize, 20_000..30_000_usize],
+                0..12,
+            ),
             takes in prop_oneof![500..1_500_usize, 4_000..20_000_usize],
             flush_every in 1..5_usize,
         ) {
@@ -402,7 +405,11 @@ mod tests {
                 let data: Vec<u8> = (0..length).map(|byte| (byte + at) as u8).collect();
                 // Half of them in two pieces, as a chunk comes.
                 let mut pieces = bytes::Buf::chain(&data[..length / 2], &data[length / 2..]);
-                let written = if at % 2 == 0 { stream.write_all(&data).now_or_never() } else { stream.write_all_buf(&mut pieces).now_or_never() };
+                let written = if at % 2 == 0 {
+                    stream.write_all(&data).now_or_never()
+                } else {
+                    stream.write_all_buf(&mut pieces).now_or_never()
+                };
                 written.expect("the wire is always ready").unwrap();
                 if at % flush_every == 0 {
                     stream.flush().now_or_never().expect("the wire is always ready").unwrap();

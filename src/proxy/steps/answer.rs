@@ -1,4 +1,5 @@
-//! An answer comes: what its head and body prove about the upstream, while both go on to the client.
+//! An answer comes: what its head and body prove about the upstream, while both go on to the
+//! client.
 //!
 //! An answer that speaks against its upstream, and of which the client has seen nothing yet, is not
 //! passed on if another upstream may be tried. Small error answers arrive with their head, so this
@@ -331,7 +332,7 @@ mod tests {
     async fn a_success_counts_when_the_answer_ends_and_not_before() {
         let now = Instant::now();
         let control = control(now);
-        let log = AccessLog::start(&config::AccessLog::Off, LogFormat::Logfmt);
+        let log = AccessLog::start(&config::AccessLogDestination::Off, LogFormat::Logfmt);
         let room = WaitingRoom::new(Arc::clone(&control), Metrics::new(), now);
         let front_door = FrontDoor::new(Arc::clone(&control), Metrics::new(), room, log);
         let mut ctx = request_to_an_upstream_in_doubt(&front_door, &control, now);

@@ -39,7 +39,8 @@ fn conclude_attempt(
     ctx: &mut Context,
 ) {
     if error.is_none() {
-        // The answer is with the client: an error that would have it tried elsewhere comes too late.
+        // The answer is with the client: an error that would have it tried elsewhere comes too
+        // late.
         front_door
             .finish_inspection(session, ctx)
             .unwrap_or_default();

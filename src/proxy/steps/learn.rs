@@ -51,8 +51,8 @@ impl FrontDoor {
         );
     }
 
-    /// The upstream has done its work, however slow the client is: a success counts now, and its slot
-    /// is free.
+    /// The upstream has done its work, however slow the client is: a success counts now, and its
+    /// slot is free.
     pub(in crate::proxy) fn answer_ended(&self, ctx: &mut Context) {
         if ctx
             .attempt
@@ -85,7 +85,7 @@ impl FrontDoor {
             .upstream
             .load
             .slowness()
-            .learn(class, attempt.company, took);
+            .learn(class, attempt.concurrency, took);
         self.parts
             .control
             .snapshot()
@@ -109,7 +109,7 @@ impl FrontDoor {
         let answered = Answered {
             class,
             is_quick: attempt.is_quick,
-            company: attempt.company,
+            concurrency: attempt.concurrency,
             heavy: attempt.upstream.load.heavy_in_flight(),
             took,
             waited: attempt.waited_inside,

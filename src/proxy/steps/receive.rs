@@ -1,4 +1,5 @@
-//! A request arrives: which client sent it, whether an upstream may see it, and of which class it is.
+//! A request arrives: which client sent it, whether an upstream may see it, and of which class it
+//! is.
 
 use std::any::Any;
 use std::time::{Duration, Instant};

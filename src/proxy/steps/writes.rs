@@ -75,7 +75,8 @@ impl FrontDoor {
     }
 }
 
-/// The user that a trusted proxy names, or that logged in with a password, for the history of rolls.
+/// The user that a trusted proxy names, or that logged in with a password, for the history of
+/// rolls.
 fn user_name(session: &Session, ctx: &Context) -> Option<String> {
     let name = ctx.client_identity(session).user_name()?;
     Some(

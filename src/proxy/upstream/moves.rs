@@ -2,9 +2,9 @@
 //!
 //! A frozen GeoServer keeps its connections: what was sent to it would wait for the whole
 //! `first_byte`. Once the cluster knows that an upstream does not answer, because probes or
-//! requests found out, those of its waits are interrupted (`connection/interrupt.rs`) that may be repeated,
-//! have seen no byte, and have another upstream to go to. Each takes a retry out of the budget, to
-//! which the lost upstream adds what it had in flight.
+//! requests found out, those of its waits are interrupted (`connection/interrupt.rs`) that may be
+//! repeated, have seen no byte, and have another upstream to go to. Each takes a retry out of the
+//! budget, to which the lost upstream adds what it had in flight.
 //!
 //! A request that was sent at the moment of the loss may be missed by the first look, so there are
 //! more, until the loss is over.
@@ -18,7 +18,7 @@ use tokio::time::sleep;
 
 use super::peer::UpstreamPeers;
 use super::retry_budget::{Loss, RetryBudget};
-use crate::cluster::{Cause, HealthState, Transition, Upstream, What};
+use crate::cluster::{Cause, HealthState, Transition, TransitionKind, Upstream};
 use crate::control::Control;
 use crate::proxy::connection::interrupt::Interrupts;
 
@@ -59,7 +59,9 @@ impl WaitMover<'_> {
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return,
                 },
-                () = sleep(LOOK), if !lost.is_empty() => lost.iter().for_each(|lost| self.move_from(lost)),
+                () = sleep(LOOK), if !lost.is_empty() => {
+                    lost.iter().for_each(|lost| self.move_from(lost));
+                }
             }
         }
     }
@@ -70,12 +72,12 @@ impl WaitMover<'_> {
         };
         let is_it = |lost: &Lost| lost.upstream.name == *name;
         match &transition.what {
-            What::Health {
+            TransitionKind::Health {
                 to: HealthState::Down,
                 cause: Some(cause),
                 ..
             }
-            | What::Ejected { cause, .. }
+            | TransitionKind::Ejected { cause, .. }
                 if is_silence(cause) =>
             {
                 let Some(upstream) = self.control.upstream(name) else {
@@ -91,9 +93,10 @@ impl WaitMover<'_> {
                     lost.push(loss);
                 }
             }
-            What::Health { .. } | What::Returned | What::HalfOpen | What::Retired => {
-                lost.retain(|lost| !is_it(lost))
-            }
+            TransitionKind::Health { .. }
+            | TransitionKind::Returned
+            | TransitionKind::HalfOpen
+            | TransitionKind::Retired => lost.retain(|lost| !is_it(lost)),
             _ => {}
         }
     }

@@ -15,7 +15,7 @@ use pingora::protocols::TcpKeepalive;
 use pingora::upstreams::peer::HttpPeer;
 
 use super::retry_budget::LossAllowance;
-use crate::admission::{Answered, AutoCap};
+use crate::admission::{AdaptiveLimit, Answered};
 use crate::balance::{LearnedCap, Load};
 use crate::cluster::Upstream;
 use crate::config::{MaxInFlight, Timeouts};
@@ -35,7 +35,7 @@ static NEXT_FRESH: AtomicU64 = AtomicU64::new(1);
 pub(in crate::proxy) struct UpstreamPeer {
     peer: HttpPeer,
     /// What `max_in_flight = "auto"` has learned.
-    auto_cap: Mutex<AutoCap>,
+    adaptive_limit: Mutex<AdaptiveLimit>,
     /// Retries that its lost attempts bring with them.
     pub(in crate::proxy) losses: LossAllowance,
     pub(in crate::proxy) metrics: Arc<UpstreamMetrics>,
@@ -125,10 +125,13 @@ impl UpstreamPeer {
             .load
             .learned_cap()
             .map_or(MaxInFlight::AUTO_START, |learned| learned.cap);
-        let (auto_cap, losses) = (Mutex::new(AutoCap::new(start)), LossAllowance::default());
+        let (adaptive_limit, losses) = (
+            Mutex::new(AdaptiveLimit::new(start)),
+            LossAllowance::default(),
+        );
         Self {
             peer,
-            auto_cap,
+            adaptive_limit,
             losses,
             metrics: metrics.upstream(&upstream.name),
         }
@@ -141,13 +144,15 @@ impl UpstreamPeer {
         load: &Load,
         now: Instant,
     ) -> bool {
-        let mut auto_cap = self.auto_cap.lock();
-        let before = load.learned_cap().unwrap_or_else(|| learned(&auto_cap));
+        let mut adaptive_limit = self.adaptive_limit.lock();
+        let before = load
+            .learned_cap()
+            .unwrap_or_else(|| learned(&adaptive_limit));
         // Something else may have set another one: a probe that found it busy, or a memory of the
         // process before this one.
-        auto_cap.follow(before.cap);
-        auto_cap.learn(answered, now);
-        let after = learned(&auto_cap);
+        adaptive_limit.follow(before.cap);
+        adaptive_limit.learn(answered, now);
+        let after = learned(&adaptive_limit);
         load.set_learned_cap(after);
         after.cap > before.cap
             || after.heavy > before.heavy
@@ -180,11 +185,11 @@ impl UpstreamPeer {
     }
 }
 
-fn learned(auto_cap: &AutoCap) -> LearnedCap {
+fn learned(adaptive_limit: &AdaptiveLimit) -> LearnedCap {
     LearnedCap {
-        cap: auto_cap.cap(),
-        has_extra: auto_cap.has_extra(),
-        heavy: auto_cap.heavy(),
+        cap: adaptive_limit.cap(),
+        has_extra: adaptive_limit.has_extra(),
+        heavy: adaptive_limit.heavy(),
     }
 }
 

@@ -8,10 +8,10 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Seconds after which a change that has not settled never does.
 const LONG: u32 = 10_000;
 
-fn known(number: u64, now: Instant) -> Changes {
+fn known(update_sequence: u64, now: Instant) -> Changes {
     let mut changes = Changes::new();
     assert_eq!(
-        changes.read(number, now, now),
+        changes.read(update_sequence, now, now),
         None,
         "the first number is no change"
     );
@@ -23,14 +23,14 @@ fn a_number_that_moves_is_a_change_and_one_that_stays_is_none() {
     let now = Instant::now();
     let mut changes = known(7, now);
     assert_eq!(changes.read(7, now, now), None);
-    assert_eq!(changes.read(9, now, now), Some(Source::Number));
+    assert_eq!(changes.read(9, now, now), Some(ChangeSource::Number));
     assert_eq!((changes.epoch(), changes.settled()), (1, 0));
 }
 
 #[test]
 fn a_number_that_falls_is_a_change_too() {
     let now = Instant::now();
-    assert_eq!(known(7, now).read(3, now, now), Some(Source::Number));
+    assert_eq!(known(7, now).read(3, now, now), Some(ChangeSource::Number));
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_write_counts_as_soon_as_the_number_cannot_be_read_and_a_file_never() {
     );
     changes.hint(&Sighting::of(Hint::Write, now), now);
     changes.hint(&Sighting::of(Hint::Ui, now), now);
-    assert_eq!(changes.unreadable(now, now), Some(Source::Write));
+    assert_eq!(changes.unreadable(now, now), Some(ChangeSource::Write));
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_reload_of_the_main_or_a_change_of_its_security_needs_no_number() {
     let now = Instant::now();
     assert_eq!(
         known(7, now).hint(&Sighting::of(Hint::Certain, now), now).1,
-        Some(Source::Write)
+        Some(ChangeSource::Write)
     );
     let mut changes = known(7, now);
     assert_eq!(
@@ -153,7 +153,7 @@ fn a_reload_of_the_main_or_a_change_of_its_security_needs_no_number() {
             changes.hint(&Sighting::of(Hint::Security, now), now).1,
             changes.security()
         ),
-        (Some(Source::Write), 1)
+        (Some(ChangeSource::Write), 1)
     );
 }
 
@@ -171,13 +171,13 @@ fn an_order_is_settled_at_once_and_takes_what_was_pending_along() {
 fn another_main_is_a_change_and_so_is_the_first_number_it_says() {
     let (now, config) = (Instant::now(), catalog_config());
     let mut changes = known(7, now);
-    assert_eq!(changes.another_main(now), Some(Source::Main));
+    assert_eq!(changes.another_main(now), Some(ChangeSource::Main));
     let later = now + config.settle;
     changes.unreadable(later, later);
     assert!(changes.pass_time(later, &config));
     assert_eq!(
         changes.read(7, later, later),
-        Some(Source::Main),
+        Some(ChangeSource::Main),
         "what it changed meanwhile is nowhere else"
     );
     assert_eq!(changes.read(7, later, later), None);
@@ -270,7 +270,7 @@ fn more_hints_than_are_noted_are_followed_up_all_the_same() {
         .unwrap();
     assert!(changes.unanswered.len() <= MAX_UNANSWERED);
     assert!(is_pending(&changes, write) && is_pending(&changes, last));
-    assert_eq!(changes.unreadable(start, start), Some(Source::Write));
+    assert_eq!(changes.unreadable(start, start), Some(ChangeSource::Write));
     assert!(is_pending(&changes, write) && changes.is_settled().eq(&false));
 }
 
@@ -279,7 +279,7 @@ fn a_write_whose_change_was_read_before_its_answer_came_is_pending_all_the_same(
     let start = Instant::now();
     let mut changes = known(7, start);
     let (began, read, answered) = (start + SECOND, start + SECOND * 2, start + SECOND * 3);
-    assert_eq!(changes.read(8, read, read), Some(Source::Number));
+    assert_eq!(changes.read(8, read, read), Some(ChangeSource::Number));
     let (ticket, _) = changes.hint(
         &Sighting {
             hint: Hint::Write,
@@ -389,11 +389,14 @@ fn the_first_number_after_an_order_tells_of_what_the_order_brings() {
     let mut changes = known(7, start);
     changes.read(7, start, start);
     let epoch = changes.order(start + second);
-    assert!(!changes.has_been_asked(), "its reloads wait for the number");
+    assert!(
+        !changes.has_been_queried(),
+        "its reloads wait for the number"
+    );
     let (before, after) = (start + second / 2, start + second * 2);
     assert_eq!(changes.read(7, before, after), None);
     assert!(
-        !changes.has_been_asked(),
+        !changes.has_been_queried(),
         "the question is older than the order"
     );
     assert_eq!(
@@ -402,7 +405,7 @@ fn the_first_number_after_an_order_tells_of_what_the_order_brings() {
         "no other change: what is reloaded from here on has it"
     );
     assert_eq!((changes.epoch(), changes.settled()), (epoch, epoch));
-    assert!(changes.has_been_asked());
+    assert!(changes.has_been_queried());
     assert_eq!(
         (
             changes.settled_at(start + second),
@@ -411,7 +414,7 @@ fn the_first_number_after_an_order_tells_of_what_the_order_brings() {
         (None, Some(epoch)),
         "what was loaded before the reading may lack it"
     );
-    assert_eq!(changes.read(10, after, after), Some(Source::Number));
+    assert_eq!(changes.read(10, after, after), Some(ChangeSource::Number));
 }
 
 #[test]
@@ -420,7 +423,7 @@ fn an_order_does_not_wait_for_a_main_that_reports_no_number() {
     let mut changes = known(7, start);
     changes.order(start + SECOND);
     changes.unreadable(start + SECOND, start + SECOND);
-    assert!(changes.has_been_asked());
+    assert!(changes.has_been_queried());
 }
 
 #[test]
@@ -429,7 +432,7 @@ fn a_number_that_moved_after_an_orders_reload_began_is_another_change() {
     let mut changes = known(7, start);
     changes.order(start + SECOND);
     changes.reload_began();
-    assert!(changes.has_been_asked());
+    assert!(changes.has_been_queried());
     let later = start + SECOND * 9;
-    assert_eq!(changes.read(9, later, later), Some(Source::Number));
+    assert_eq!(changes.read(9, later, later), Some(ChangeSource::Number));
 }

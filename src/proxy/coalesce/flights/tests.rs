@@ -200,8 +200,8 @@ fn an_answer_takes_its_room_until_the_last_has_it() {
     assert!(is_empty(&flights));
 }
 
-/// Leaders that end in every way and followers that leave, from many threads: every waiting follower
-/// is notified of the end.
+/// Leaders that end in every way and followers that leave, from many threads: every waiting
+/// follower is notified of the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_follower_is_left_waiting_among_many_threads() {
     let flights = flights();

@@ -1,19 +1,17 @@
-//! How many heavy requests at a time an upstream needs to have, so that they do not queue up for
-//! ever.
+//! The number of concurrent heavy requests that keeps up with their arrivals.
 //!
-//! A burst of long jobs stays in its small share and the rest of the upstream is for maps and
-//! tiles. But where heavy requests are a large part of all the work, all the time, that share is
-//! less than what comes: their queue would grow without end while renderers lie idle. So the number
-//! in flight is watched: while it stays near its limit for longer than a burst lasts, there is room
-//! for more.
+//! A burst of long jobs stays in its small share, and the rest of the upstream is for maps and
+//! tiles. If heavy requests are a large part of all work for long, that share is less than their
+//! arrivals: their queue would grow without bound while renderers are idle. The number in flight is
+//! therefore averaged. While it stays near its limit for longer than a burst lasts, the limit may
+//! rise.
 
 use std::time::{Duration, Instant};
 
-/// The mean forgets within this time. A burst that a cluster is done with in a third of it does not
-/// move the limit.
+/// Time constant of the mean. A burst that ends within a third of it does not move the limit.
 const MEMORY: Duration = Duration::from_secs(30);
-/// Room above the mean: those in flight vary, and with twice the mean they still queue up where
-/// they are most of the work.
+/// Ratio of the limit to the mean. The number in flight varies, and with twice the mean, heavy
+/// requests still queue where they are most of the work.
 const MARGIN: f64 = 3.0;
 
 /// See the module's documentation.
@@ -26,7 +24,7 @@ pub(super) struct Heavy {
 }
 
 impl Heavy {
-    /// So many are in flight, and were since the last look.
+    /// Records the number in flight, which has not changed since the last record.
     pub(super) fn see(&mut self, in_flight: u32, now: Instant) {
         let passed = self
             .seen
@@ -36,12 +34,12 @@ impl Heavy {
         self.mean = self.mean * kept + f64::from(in_flight) * (1.0 - kept);
     }
 
-    /// So many at the last look.
+    /// Returns the number in flight at the last record.
     pub(super) fn in_flight(&self) -> u32 {
         self.in_flight
     }
 
-    /// Places that keep up with what comes.
+    /// Returns the number of slots that keeps up with the arrivals.
     pub(super) fn needed(&self) -> u32 {
         (self.mean * MARGIN).round() as u32
     }
@@ -51,7 +49,7 @@ impl Heavy {
 mod tests {
     use super::*;
 
-    /// So many in flight for so many seconds, looked at every tenth of one.
+    /// Records a number in flight every tenth of a second, for some seconds.
     fn after(phases: &[(u32, u64)]) -> u32 {
         let (mut heavy, mut now) = (Heavy::default(), Instant::now());
         for (in_flight, seconds) in phases {

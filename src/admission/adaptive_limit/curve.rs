@@ -1,7 +1,8 @@
-//! The time that requests take, by how many were in flight when they were sent.
+//! Latencies by class and concurrency: the number of requests in flight when a request was sent.
 //!
-//! Classes differ a thousandfold and the times of one class tenfold, so each class is compared with
-//! itself, by logarithms, and the classes' differences are then averaged by their weight.
+//! The latencies of the classes differ a thousandfold, and those within one class tenfold. Each
+//! class is therefore compared with itself, by logarithms, and the differences are averaged by
+//! weight.
 
 use std::time::Duration;
 
@@ -11,30 +12,30 @@ use crate::ogc::{PerClass, RequestClass};
 /// Answers after which evidence has lost two thirds of its weight. Evidence against a higher limit
 /// fades, too, so the limit is tried again by a few requests in this number.
 const MEMORY: f64 = 4096.0;
-/// Weight of one class at one concurrency, at most: new answers replace older ones.
+/// Maximum weight of one class at one concurrency. New answers replace older ones.
 const MAX_WEIGHT: f64 = 64.0;
-/// Spread of the logarithms of one class's times: that of exponential times is 1.28.
+/// Standard deviation of the logarithms of one class's latencies. For exponential ones it is 1.28.
 const SPREAD: f64 = 1.3;
-/// Standard errors by which a difference must exceed a threshold. Many, because it is tested again
-/// every few answers.
+/// Standard errors by which a difference must exceed a threshold. There are many because the test
+/// is repeated every few answers.
 const CONFIDENCE: f64 = 3.0;
-/// Weight of a comparison below which nothing is said: a few long ones may be chance.
+/// Minimum weight of a comparison that counts, because a few long requests may be chance.
 const MIN_WEIGHT: f64 = 5.0;
-/// Difference, as a logarithm, by which quick requests slow down more than the slower ones do where
-/// they wait inside for these. On shared cores all take the same number of times as long.
+/// Difference, as a logarithm, by which quick requests slow down more than slower ones if they wait
+/// inside for these. On shared cores all slow down by the same factor.
 const WAITS_INSIDE: f64 = 0.5;
-/// Weight of slower requests below which their own slowing down is not subtracted.
+/// Minimum weight of the slower requests whose own slowdown is subtracted.
 const MIN_SLOWER: f64 = 6.0;
 
-/// Weight of what is known at a concurrency from which on new answers are compared with it.
+/// Minimum weight at a concurrency with which new answers are compared.
 const MIN_KNOWN: f64 = 8.0;
-/// Answers over which the latest times of a class are averaged.
+/// Answers over which the latest latencies of a class are averaged.
 const RECENT: f64 = 48.0;
-/// Difference of these from what was known, as a logarithm, that shows a better time. It is five
+/// Difference of these from earlier ones, as a logarithm, that shows an improvement. It is five
 /// times the error of their mean.
 const QUICKER: f64 = 0.65;
 
-/// Concurrencies are told apart one by one up to here, then in steps of an eighth.
+/// Concurrencies have a bin each up to here, then bins grow by an eighth.
 const EXACT: u32 = 16;
 const STEP: f64 = 1.125;
 const BINS: usize = 48;
@@ -82,12 +83,12 @@ enum Of {
     Slower,
 }
 
-/// How much longer requests take than others that were sent at a lower concurrency.
+/// The slowdown of requests compared with others that were sent at a lower concurrency.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Difference {
-    /// A logarithm.
+    /// The slowdown, as a logarithm.
     pub(super) longer: f64,
-    /// Answers that one mean of the same error would be made of.
+    /// The number of answers whose mean has the same error.
     pub(super) weight: f64,
 }
 
@@ -101,13 +102,13 @@ impl Difference {
         }
     }
 
-    /// Whether it is more than `threshold`, beyond chance.
+    /// True if it exceeds `threshold`, beyond chance.
     pub(super) fn exceeds(&self, threshold: f64) -> bool {
         let at_least = self.longer - CONFIDENCE * SPREAD / self.weight.sqrt();
         self.weight >= MIN_WEIGHT && at_least > threshold
     }
 
-    /// By how much more these slow down than `other` ones.
+    /// Returns the slowdown beyond that of `other` requests.
     fn beyond(&self, other: &Self) -> Self {
         if other.weight < MIN_SLOWER {
             return *self;
@@ -118,13 +119,13 @@ impl Difference {
         }
     }
 
-    /// How much of the spread of all times it explains.
+    /// Returns the part of the variance of all latencies that it explains.
     fn explains(&self) -> f64 {
         self.weight * self.longer.max(0.0).powi(2)
     }
 }
 
-/// Weight of the difference of two means.
+/// Returns the weight of the difference of two means.
 fn together(one: f64, other: f64) -> f64 {
     one * other / (one + other)
 }
@@ -134,10 +135,10 @@ fn together(one: f64, other: f64) -> f64 {
 pub(super) struct Curve {
     sums: PerClass<[Sum; BINS]>,
     is_quick: PerClass<bool>,
-    /// How much longer the latest answers took than earlier ones at the same concurrency, as a
+    /// The slowdown of the latest answers compared with earlier ones at the same concurrency, as a
     /// logarithm.
     drift: PerClass<f64>,
-    /// Weight of the next answer. It grows, instead of all others shrinking.
+    /// Weight of the next answer. It grows, which spares shrinking all others.
     weight: f64,
 }
 
@@ -164,17 +165,17 @@ impl Curve {
             log: log_seconds(answered.took),
         };
         self.forget_if_quicker(answered, one.log);
-        let sum = &mut self.sums[answered.class][bin(answered.company)];
+        let sum = &mut self.sums[answered.class][bin(answered.concurrency)];
         let all = sum.plus(&one.times(self.weight));
         *sum = all.times((MAX_WEIGHT * self.weight / all.weight).min(1.0));
     }
 
-    /// A class that has become much quicker at the same concurrencies is learned anew. Otherwise what
-    /// was measured beside many in a worse time would hold the limit down, and would not be measured
+    /// Forgets a class that has become much quicker at the same concurrencies. Otherwise latencies
+    /// at high concurrency from a worse time would hold the limit down, and would not be measured
     /// again for long.
     fn forget_if_quicker(&mut self, answered: &Answered, log: f64) {
         let class = answered.class;
-        let known = self.sums[class][bin(answered.company)];
+        let known = self.sums[class][bin(answered.concurrency)];
         if known.weight < MIN_KNOWN * self.weight {
             return;
         }
@@ -186,7 +187,7 @@ impl Curve {
         }
     }
 
-    /// Requests at a concurrency in `near` against those at `quiet` or less.
+    /// Compares the requests at a concurrency in `near` with those at `quiet` or less.
     pub(super) fn compare(&self, quiet: u32, near: (u32, u32)) -> Difference {
         let (quiet, from, to) = (bin(quiet), bin(near.0), bin(near.1));
         let mut difference = Difference::default();
@@ -196,15 +197,15 @@ impl Curve {
         difference
     }
 
-    /// Weight of the requests at a concurrency of `from` and more.
+    /// Returns the weight of the requests at a concurrency of `from` and more.
     pub(super) fn weight_from(&self, from: u32) -> f64 {
         let from = bin(from);
         let totals = self.of(Of::All).map(|sums| self.total(&sums[from..]));
         totals.map(|total| total.weight).sum()
     }
 
-    /// How many are worked on at a time where the others wait inside: the concurrency above which
-    /// quick requests take longer, and by much more than the slower ones do. `None` where all slow
+    /// Returns the number of slots inside an upstream where the others wait: the concurrency above
+    /// which quick requests slow down, and by much more than the slower ones do. `None` if all slow
     /// down alike, or while that is not known.
     pub(super) fn slots(&self) -> Option<u32> {
         let [quick, slower] = [Of::Quick, Of::Slower].map(|of| self.splits(of));
@@ -216,7 +217,7 @@ impl Curve {
         excess.exceeds(WAITS_INSIDE).then(|| highest(at))
     }
 
-    /// By concurrency: requests above it against those at it or less.
+    /// Returns, for each concurrency, the comparison of the requests above it with the others.
     fn splits(&self, of: Of) -> [Difference; BINS] {
         let mut splits = [Difference::default(); BINS];
         for sums in self.of(of) {
@@ -265,26 +266,34 @@ mod tests {
     use super::*;
     use RequestClass::{Map, Tile};
 
-    fn answered(class: RequestClass, company: u32, millis: u64) -> Answered {
+    fn answered(class: RequestClass, concurrency: u32, millis: u64) -> Answered {
         Answered {
             class,
             is_quick: class == Tile,
-            company,
+            concurrency,
             heavy: 0,
             took: Duration::from_millis(millis),
             waited: None,
         }
     }
 
-    /// Tiles and maps at each concurrency up to `most`, which take so many times as long.
+    /// Adds tiles and maps at each concurrency up to `most`, slowed down by some factor.
     fn curve(most: u32, times: impl Fn(RequestClass, u32) -> u64) -> Curve {
         let mut curve = Curve::default();
         for round in 0..40 {
-            for company in 1..=most {
-                // Times of one class differ.
-                let spread = 1 + (round * 7 + u64::from(company) * 3) % 11;
-                curve.add(&answered(Tile, company, spread * times(Tile, company)));
-                curve.add(&answered(Map, company, spread * 40 * times(Map, company)));
+            for concurrency in 1..=most {
+                // The latencies of one class differ.
+                let spread = 1 + (round * 7 + u64::from(concurrency) * 3) % 11;
+                curve.add(&answered(
+                    Tile,
+                    concurrency,
+                    spread * times(Tile, concurrency),
+                ));
+                curve.add(&answered(
+                    Map,
+                    concurrency,
+                    spread * 40 * times(Map, concurrency),
+                ));
             }
         }
         curve
@@ -306,8 +315,8 @@ mod tests {
     #[test]
     fn the_slots_are_where_tiles_begin_to_wait_for_maps() {
         for slots in [1, 2, 4, 7] {
-            let curve = curve(8, |class, company| match class {
-                Tile if company > slots => 12,
+            let curve = curve(8, |class, concurrency| match class {
+                Tile if concurrency > slots => 12,
                 _ => 1,
             });
             assert_eq!(curve.slots(), Some(slots));
@@ -316,7 +325,7 @@ mod tests {
 
     #[test]
     fn where_all_classes_slow_down_alike_there_are_no_slots() {
-        let shared = curve(12, |_, company| u64::from(company.div_ceil(3)));
+        let shared = curve(12, |_, concurrency| u64::from(concurrency.div_ceil(3)));
         assert_eq!(shared.slots(), None);
         assert!(shared.compare(3, (11, 12)).exceeds(0.65));
     }
@@ -332,8 +341,8 @@ mod tests {
 
     #[test]
     fn evidence_against_more_fades_while_it_is_not_renewed() {
-        let mut curve = curve(8, |class, company| match class {
-            Tile if company > 4 => 12,
+        let mut curve = curve(8, |class, concurrency| match class {
+            Tile if concurrency > 4 => 12,
             _ => 1,
         });
         let answers = (0..100_000).take_while(|_| {

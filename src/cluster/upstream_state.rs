@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::snapshot::{Awaited, CapSource, Reads, Standing};
-use super::witness::Content;
 use super::{
-    Cap, CatalogStatus, Cause, Condition, Freshness, Grounds, HealthState, LocalFault, Mode,
-    ModeOrigin, Outcome, ProbeReport, Remembered, Target, Upstream, UpstreamStatus, What,
+    Cap, CatalogStatus, Cause, Condition, Grounds, HealthState, LocalFault, Mode, ModeOrigin,
+    Outcome, ProbeReport, ReloadTarget, ReplicaCatalog, TransitionKind, Upstream, UpstreamStatus,
 };
 use crate::balance::WHOLE;
 use crate::config::{
@@ -19,7 +18,7 @@ use crate::health::{Ejection, Facts, Schedule, Verdict, Warmup};
 mod changes;
 
 #[derive(Debug)]
-pub(super) struct Tracked {
+pub(super) struct UpstreamState {
     pub(super) upstream: Arc<Upstream>,
     weight: Weight,
     reads: MainReads,
@@ -36,7 +35,7 @@ pub(super) struct Tracked {
     /// The grounds of the evidence against it, the latest first.
     grounds: Vec<Grounds>,
     pub(super) probes: Schedule,
-    pub(super) catalog: Freshness,
+    pub(super) catalog: ReplicaCatalog,
     warmup: Option<Warmup>,
     /// True for the main while it takes reads like the replicas, because some of them are out for
     /// their reload.
@@ -63,6 +62,17 @@ pub(super) struct Tracked {
     is_return_published: bool,
 }
 
+/// The result of an upstream's probes, for a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content<'c> {
+    /// It is not probed, does not answer, or has not reported yet.
+    Unknown,
+    Passing,
+    Failing(&'c Cause),
+    /// It refused the probe with this status.
+    Refused(u16),
+}
+
 /// The meaning of one upstream's probe report for the other upstreams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
@@ -80,12 +90,12 @@ const MAX_GROUNDS: usize = 16;
 /// probe, with a margin.
 const FIRST_VERDICT: Duration = Duration::from_secs(5);
 
-impl Tracked {
+impl UpstreamState {
     pub(super) fn new(
         upstream: Arc<Upstream>,
         config: &UpstreamConfig,
         probes: Schedule,
-        catalog: Freshness,
+        catalog: ReplicaCatalog,
         now: Instant,
     ) -> Self {
         Self {
@@ -283,12 +293,12 @@ impl Tracked {
     }
 
     /// Begins its trial, if it is ejected and the trial is due.
-    pub(super) fn begin_trial(&mut self, now: Instant) -> Option<What> {
+    pub(super) fn begin_trial(&mut self, now: Instant) -> Option<TransitionKind> {
         let begins = self.ejection.try_early(now);
         if begins {
             self.changed = now;
         }
-        begins.then_some(What::HalfOpen)
+        begins.then_some(TransitionKind::HalfOpen)
     }
 
     /// Returns the time when its trial begins; `None` if the trial has begun, or there is none.

@@ -1,32 +1,37 @@
 //! The catalog of one replica: its epoch, and the evidence for that.
 
+mod reload;
+
 use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
-use super::access::Access;
 use super::changes::Changes;
-use super::directory::MainReload;
-use super::due::Due;
+use super::credential_check::CredentialCheck;
 use super::evidence::Evidence;
-use super::own::{OwnNumber, Reading};
+use super::main_reload::MainReload;
+use super::own_update_sequence::{OwnUpdateSequence, SequenceReading};
 use super::postponed::Postponed;
-use super::reload::{GIVEN_UP_AT_LEAST, Phase, Testing};
-use super::status::{Freshening, LastReload, UpstreamCatalog};
+use super::status::{LastCatalogReload, ReloadPhase, UpstreamCatalog};
 use crate::cluster::Cause;
 use crate::config::Catalog;
+use crate::health::PollTimer;
+
+pub(in crate::cluster) use self::reload::ReloadTarget;
+pub(super) use self::reload::Step;
+use self::reload::{GIVEN_UP_AT_LEAST, Phase, Testing};
 
 #[derive(Debug)]
-pub(in crate::cluster) struct Freshness {
+pub(in crate::cluster) struct ReplicaCatalog {
     /// Epoch of the replica's catalog, as a lower bound. `None`: older than every known epoch.
     pub(super) held: Option<u64>,
     pub(super) basis: Basis,
     /// Epoch that must settle before the next reload, if the replica was not waiting for a reload
     /// when it began. If the replica turns out to be behind meanwhile, one reload brings both.
     waits_for: u64,
-    pub(super) own: OwnNumber,
-    pub(super) reads: Due,
+    pub(super) own: OwnUpdateSequence,
+    pub(in crate::cluster) reads: PollTimer,
     pub(super) phase: Phase,
-    pub(super) access: Access,
+    pub(super) credential_check: CredentialCheck,
     pub(super) failures: u32,
     pub(super) retry_at: Option<Instant>,
     pub(super) last: Option<Ended>,
@@ -65,17 +70,17 @@ pub(super) struct Ended {
     pub(super) failure: Option<Cause>,
 }
 
-impl Freshness {
+impl ReplicaCatalog {
     /// Returns the assumption that holds until better evidence is available.
     pub(in crate::cluster) fn new(changes: &Changes, now: Instant) -> Self {
         Self {
             held: Some(changes.settled()),
             basis: Basis::Assumption,
             waits_for: changes.epoch(),
-            own: OwnNumber::default(),
-            reads: Due::At(now),
+            own: OwnUpdateSequence::default(),
+            reads: PollTimer::At(now),
             phase: Phase::Serving,
-            access: Access::default(),
+            credential_check: CredentialCheck::default(),
             failures: 0,
             retry_at: None,
             last: None,
@@ -137,10 +142,10 @@ impl Freshness {
         UpstreamCatalog {
             is_fresh: self.is_fresh(epoch),
             epoch: self.held,
-            number: self.own.number(),
-            doing: self.doing(settled),
+            update_sequence: self.own.update_sequence(),
+            phase: self.reload_phase(settled),
             is_out: !self.is_serving(),
-            last_reload: self.last.as_ref().map(|last| LastReload {
+            last_reload: self.last.as_ref().map(|last| LastCatalogReload {
                 ago: now.saturating_duration_since(last.at),
                 took: last.took,
                 failure: last.failure.clone(),
@@ -149,15 +154,15 @@ impl Freshness {
         }
     }
 
-    fn doing(&self, settled: u64) -> Freshening {
+    fn reload_phase(&self, settled: u64) -> ReloadPhase {
         match &self.phase {
-            Phase::Serving if self.is_fresh(settled) => Freshening::No,
-            Phase::Serving if self.retry_at.is_some() => Freshening::Failed,
-            Phase::Serving => Freshening::Waiting,
-            Phase::Draining { .. } => Freshening::Draining,
-            Phase::Reloading { .. } => Freshening::Reloading,
-            Phase::Testing(testing) if testing.has_failed() => Freshening::Failed,
-            Phase::Testing(_) => Freshening::Testing,
+            Phase::Serving if self.is_fresh(settled) => ReloadPhase::No,
+            Phase::Serving if self.retry_at.is_some() => ReloadPhase::Failed,
+            Phase::Serving => ReloadPhase::Waiting,
+            Phase::Draining { .. } => ReloadPhase::Draining,
+            Phase::Reloading { .. } => ReloadPhase::Reloading,
+            Phase::Testing(testing) if testing.has_failed() => ReloadPhase::Failed,
+            Phase::Testing(_) => ReloadPhase::Testing,
         }
     }
 
@@ -172,12 +177,12 @@ impl Freshness {
     /// it must not serve before its canary passed.
     pub(in crate::cluster) fn recall(
         &mut self,
-        main_number: Option<u64>,
+        main_update_sequence: Option<u64>,
         is_reloading: bool,
         start: Instant,
     ) -> bool {
-        match main_number {
-            Some(number) => self.basis = Basis::Memory(number),
+        match main_update_sequence {
+            Some(update_sequence) => self.basis = Basis::Memory(update_sequence),
             None => self.loses_all(),
         }
         if is_reloading {
@@ -192,15 +197,15 @@ impl Freshness {
     pub(in crate::cluster) fn remembered(
         &self,
         epoch: u64,
-        main_number: Option<u64>,
+        main_update_sequence: Option<u64>,
     ) -> Option<Option<u64>> {
         match self.basis {
             _ if !self.is_fresh(epoch) => Some(None),
             Basis::Assumption => None,
             // The memory of the former process is still all the evidence there is.
-            Basis::Memory(number) => Some(Some(number)),
+            Basis::Memory(update_sequence) => Some(Some(update_sequence)),
             Basis::Early => Some(None),
-            Basis::Knowledge => Some(main_number),
+            Basis::Knowledge => Some(main_update_sequence),
         }
     }
 
@@ -208,7 +213,7 @@ impl Freshness {
     pub(in crate::cluster) fn came_up(&mut self, now: Instant) {
         self.own.came_up(now);
         // Queries that were sent earlier and are not answered yet are no evidence either.
-        self.reads = Due::At(now);
+        self.reads = PollTimer::At(now);
     }
 
     /// Notes that no process listened there when the epoch `settled` was.
@@ -217,7 +222,7 @@ impl Freshness {
     }
 
     /// Takes in a reading of its update sequence, or a failed one.
-    pub(super) fn read(&mut self, reading: Reading, is_move_enough: bool) {
+    pub(super) fn read(&mut self, reading: SequenceReading, is_move_enough: bool) {
         let Some(loaded) = self.own.read(reading, is_move_enough) else {
             return;
         };
@@ -229,11 +234,11 @@ impl Freshness {
 
     /// Judges its freshness once the update sequences are known. Returns true if it turns out
     /// stale.
-    pub(super) fn judge(&mut self, main_number: Option<u64>) -> bool {
-        let Some(main) = main_number else {
+    pub(super) fn judge(&mut self, main_update_sequence: Option<u64>) -> bool {
+        let Some(main) = main_update_sequence else {
             return false;
         };
-        let is_stale = match (self.basis, self.own.number()) {
+        let is_stale = match (self.basis, self.own.update_sequence()) {
             (Basis::Assumption, Some(own)) => own < main,
             (Basis::Assumption, None) | (Basis::Knowledge, _) => return false,
             (Basis::Memory(then), _) => then != main,
@@ -254,10 +259,13 @@ impl Freshness {
         }
     }
 
-    /// Decides the doubt after a query to the main sent at `asked`. Returns true if the replica
+    /// Decides the doubt after a query to the main sent at `sent_at`. Returns true if the replica
     /// turns out to be behind although the main reported no change.
-    pub(super) fn judge_doubt(&mut self, asked: Instant, epoch: u64, now: Instant) -> bool {
-        let Some((_, layer)) = self.doubted.take_if(|(doubted_at, _)| *doubted_at <= asked) else {
+    pub(super) fn judge_doubt(&mut self, sent_at: Instant, epoch: u64, now: Instant) -> bool {
+        let Some((_, layer)) = self
+            .doubted
+            .take_if(|(doubted_at, _)| *doubted_at <= sent_at)
+        else {
             return false;
         };
         let counts =
@@ -270,8 +278,8 @@ impl Freshness {
 
     /// Forgets the credentials check, because a replica in maintenance is not queried, and the
     /// check may differ afterwards.
-    pub(in crate::cluster) fn forget_access(&mut self) {
-        self.access = Access::default();
+    pub(in crate::cluster) fn forget_credential_check(&mut self) {
+        self.credential_check = CredentialCheck::default();
     }
 
     /// Allows another attempt, because the credentials changed or enough time has passed.

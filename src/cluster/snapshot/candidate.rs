@@ -1,10 +1,19 @@
 //! An upstream within a snapshot: its standing, its concurrency limit and its load.
 
-use super::*;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Selection, Tried};
+use crate::balance::{
+    Caps, Demand, LearnedCap, Lease, Load, LoadSample, Shares, SlotLimits, seed_of,
+};
+use crate::cluster::Upstream;
+use crate::config::{Limits, MaxInFlight, Weight};
+use crate::health::Warmup;
 
 /// An upstream that is reachable and ready.
 #[derive(Clone, Debug)]
-pub(in crate::cluster) struct Place {
+pub(in crate::cluster) struct Candidate {
     pub(super) upstream: Arc<Upstream>,
     /// The load of the upstream, held here to save one pointer per candidate.
     pub(super) load: Arc<Load>,
@@ -97,7 +106,7 @@ pub(in crate::cluster) enum Reads {
     No,
 }
 
-impl Place {
+impl Candidate {
     pub(in crate::cluster) fn new(
         upstream: &Arc<Upstream>,
         standing: Standing,
@@ -116,30 +125,30 @@ impl Place {
 
     /// Returns the free slots, reduced while the upstream is ramping up.
     #[inline]
-    pub(super) fn room(&self, demand: Demand, now: Instant) -> Room {
+    pub(super) fn slot_limits(&self, demand: Demand, now: Instant) -> SlotLimits {
         self.caps
             .caps(&self.load, self.standing.warmup, now)
-            .room(demand)
+            .slot_limits(demand)
     }
 
     #[inline]
-    pub(super) fn has_place(&self, demand: Demand, tried: &Tried, now: Instant) -> bool {
-        self.has_room(self.room(demand, now), tried)
+    pub(super) fn has_slot(&self, demand: Demand, tried: &Tried, now: Instant) -> bool {
+        self.has_room(self.slot_limits(demand, now), tried)
     }
 
     #[inline]
-    pub(super) fn has_room(&self, room: Room, tried: &Tried) -> bool {
-        !self.is_tried(tried) && self.load.has_room(room)
+    pub(super) fn has_room(&self, limits: SlotLimits, tried: &Tried) -> bool {
+        !self.is_tried(tried) && self.load.has_room(limits)
     }
 
     /// Returns the upstream as a candidate, unless it is out. Free slots are not examined.
     #[inline(always)]
-    pub(super) fn offer(&self, tried: &Tried, now: Instant) -> Option<Candidate> {
+    pub(super) fn offer(&self, tried: &Tried, now: Instant) -> Option<LoadSample> {
         if self.is_tried(tried) {
             return None;
         }
         let in_flight = self.load.in_flight_if_open()?;
-        Some(Candidate {
+        Some(LoadSample {
             in_flight,
             weight: self.weight_at(now),
         })
@@ -157,26 +166,26 @@ impl Place {
     }
 
     #[inline]
-    pub(super) fn candidate(&self, now: Instant) -> Candidate {
-        Candidate {
+    pub(super) fn load_sample(&self, now: Instant) -> LoadSample {
+        LoadSample {
             in_flight: self.load.in_flight(),
             weight: self.weight_at(now),
         }
     }
 
     pub(super) fn lease(&self, demand: Demand, now: Instant) -> Option<Selection> {
-        self.lease_in(self.room(demand, now), demand)
+        self.lease_in(self.slot_limits(demand, now), demand)
     }
 
-    pub(super) fn lease_in(&self, room: Room, demand: Demand) -> Option<Selection> {
+    pub(super) fn lease_in(&self, limits: SlotLimits, demand: Demand) -> Option<Selection> {
         self.load
-            .try_lease(room)
+            .try_lease(limits)
             .map(|lease| self.selection(lease, demand))
     }
 
     pub(super) fn lease_trial(&self, demand: Demand, now: Instant) -> Option<Selection> {
         self.load
-            .try_trial(self.room(demand, now))
+            .try_trial(self.slot_limits(demand, now))
             .map(|lease| self.selection(lease, demand))
     }
 

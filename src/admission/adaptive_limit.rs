@@ -1,41 +1,41 @@
-//! `max_in_flight = "auto"`: how many requests at a time an upstream works best with, learned from
-//! how long they take.
+//! The adaptive limit (`max_in_flight = "auto"`): the number of concurrent requests at which an
+//! upstream works best, learned from the latencies of its requests.
 //!
-//! Below the capacity of an upstream, one more request at a time changes nothing about how long the
-//! others take. Above it there are two kinds of upstreams, and a limit for each:
+//! Below the capacity of an upstream, another concurrent request does not slow down the others.
+//! Above it there are two kinds of upstreams, and a limit for each:
 //!
-//! * One that works on a few at a time and lets the rest wait inside, such as GeoServer with its
-//!   control-flow extension. There tiles cannot pass maps, so a tile takes many times as long as
-//!   soon as it waits for one map to end. The limit is the number of slots, as soon as tiles show
-//!   it ([`Curve::slots`]), and the waiting is done here, by class.
-//! * One whose requests share its cores. All take the same number of times as long, and a tile that
-//!   is sent on takes a small part of the cores for a moment. The limit goes up while requests near
-//!   it take no longer than quiet ones do, to speak of ([`BUSY`]), and down when they do: it settles
-//!   at about twice the cores. The quickest have some places more.
+//! * Some work on a few requests at a time and let the others wait inside, such as a GeoServer with
+//!   its control-flow extension. Tiles cannot pass maps there, so a tile takes many times as long
+//!   once it waits for a map. The limit is then the number of slots inside ([`Curve::slots`]), and
+//!   requests wait here, by class.
+//! * The requests of others share the cores. All slow down by the same factor, and another tile
+//!   takes a small part of the cores for a moment. The limit rises while latencies near it are
+//!   close to those at low concurrency ([`BUSY`]), and falls when they are not. It settles at about
+//!   twice the cores. Requests of priority 0 get some slots more.
 //!
 //! ```text
-//!   every 16 answers -- more in flight than there are slots ----------> down to the slots
-//!                    -- slower near the limit than quiet ones --------> down by an eighth
-//!                    -- GeoServer says that they wait inside ---------> down by a sixth, and a pause
-//!                    -- the limit is reached, and all is well --------> up by a tenth
-//!                    -- the limit is reached, no quiet ones known ----> a dip: half of the limit for a moment
+//!   every 16 answers -- limit above the slots inside -------> down to the slots
+//!                    -- slower near the limit --------------> down by an eighth
+//!                    -- GeoServer reports waits inside -----> down by a sixth, and a pause
+//!                    -- limit reached, latencies unchanged -> up by a tenth
+//!                    -- limit reached, nothing to compare --> a dip: half of the limit for a moment
 //! ```
 //!
-//! A decision needs evidence beyond chance, however few answers show it: where tiles wait for maps,
-//! a dozen do. Evidence fades with the answers that come after it. So a limit that was too high is
-//! tried again when little speaks against it any more, which takes a few requests in some thousand,
-//! and an upstream that has become stronger gets more.
+//! A decision needs evidence beyond chance, which may be a dozen answers where tiles wait for maps.
+//! Evidence fades with later answers. A limit that was too high is therefore tried again once
+//! little speaks against it, which costs a few requests in some thousand, and a stronger upstream
+//! gets more.
 //!
-//! What can be wrong in a way that hurts is a limit below what the upstream works on at a time.
-//! Without anything to compare with, the limit therefore returns to where it began.
+//! The harmful error is a limit below the number of requests that the upstream works on at a time.
+//! Without anything to compare with, the limit therefore returns to its start.
 //!
 //! Envoy's adaptive concurrency (its dips) and Netflix's Gradient2 (up only while the limit is
-//! reached) differ: both take all requests for equal, and both compare with a time without load that
-//! was measured at another time, which makes a cluster whose caches were just emptied look
-//! overloaded. Here new answers replace the old ones of the same class and concurrency.
+//! reached) differ. Both treat all requests alike, and both compare with a time without load that
+//! was measured earlier, so a cluster with emptied caches looks overloaded to them. Here new
+//! answers replace the old ones of the same class and concurrency.
 //!
-//! `tests` compares it with the best fixed limit on simulated servers of both kinds, whose speed and
-//! load change. `docs/benchmarks.md` has the figures for drawn mixes.
+//! `tests` compares it with the best fixed limit on simulated servers of both kinds, with changing
+//! speed and load. `docs/benchmarks.md` has the figures for drawn mixes.
 
 mod curve;
 mod heavy;
@@ -46,14 +46,14 @@ use crate::ogc::RequestClass;
 use curve::Curve;
 use heavy::Heavy;
 
-/// How much longer requests may take near the limit than quiet ones, as a logarithm: by four fifths.
-/// Far above the capacity it is two and a half times as long, so that is seen there, too.
+/// Accepted ratio of the latencies near the limit to those at low concurrency, as a logarithm: 1.8.
+/// Far above the capacity the ratio is 2.5, so it is seen there, too.
 const BUSY: f64 = 0.6;
-/// Part of the time that requests may wait inside.
+/// Accepted part of the latency that requests wait inside GeoServer.
 const WAITING: f64 = 0.1;
 
-/// The limit never leaves these. Even one core is best used by several requests that wait for disks
-/// and databases.
+/// Bounds of the limit. Even one core is best used by several requests, which wait for disks and
+/// databases.
 const MIN: u32 = 2;
 const MAX: u32 = 256;
 
@@ -61,31 +61,30 @@ const MAX: u32 = 256;
 const DECIDE_EVERY: u32 = 16;
 /// Weight of a comparison that allows a step up.
 const COMPARABLE: f64 = 12.0;
-/// Weight of requests near the limit without which quiet ones are of no use.
+/// Weight of the requests near the limit from which on a dip is worth its cost.
 const WORTH_A_DIP: f64 = 48.0;
-/// Part of the requests that take the last place where it is the limit that holds requests back,
-/// and the requests over which that is averaged.
+/// Part of the requests that take the last slot if the limit holds requests back, and the number of
+/// requests over which it is averaged.
 const BINDING: f64 = 0.1;
 const RECENT: f64 = 32.0;
-/// Decisions without a step up after GeoServer said that requests wait inside. Each doubles the
-/// next pause, up to the longest.
+/// Decisions without a step up after GeoServer reported waits inside. Each pause doubles the next,
+/// up to the longest.
 const PAUSE: u32 = 16;
 const LONGEST_PAUSE: u32 = 512;
 
-/// Quiet requests that end a dip, and how long it may take in any case.
+/// Requests at low concurrency that end a dip, and its longest duration.
 const DIP: u32 = 64;
 const LONGEST_DIP: Duration = Duration::from_secs(2);
-/// After a dip that saw too few, until the next: it costs what the upstream could have done
-/// meanwhile.
+/// Pause between two dips, if the first saw too few requests. A dip costs throughput.
 const BETWEEN_DIPS: Duration = Duration::from_secs(30);
 
-/// Beside so many in flight, requests count as quiet.
+/// Returns the concurrency up to which latencies are those of a quiet upstream.
 const fn quiet(cap: u32) -> u32 {
     let part = cap * 2 / 5;
     if part > 1 { part } else { 1 }
 }
 
-/// From so many in flight on, requests are near the limit.
+/// Returns the concurrency from which on requests are near the limit.
 const fn near(cap: u32) -> u32 {
     cap - cap / 8
 }
@@ -94,40 +93,40 @@ const fn near(cap: u32) -> u32 {
 #[derive(Clone, Copy, Debug)]
 pub struct Answered {
     pub class: RequestClass,
-    /// Of the first priority.
+    /// True for priority 0.
     pub is_quick: bool,
-    /// Those in flight that were in its way when it was sent, itself included: all, for one of the
-    /// quickest; else the slower, because the quickest beside them are soon done. Not later: long
-    /// requests see the most others, and would make it seem the other way round.
-    pub company: u32,
+    /// The requests in flight that delayed it when it was sent, including itself: all of them for
+    /// priority 0, else those of lower priority. Later moments do not count, because long requests
+    /// meet the most others and would invert the result.
+    pub concurrency: u32,
     /// Heavy requests in flight at the upstream when it ended.
     pub heavy: u32,
     pub took: Duration,
-    /// Of that, waiting inside GeoServer, where control-flow tells it.
+    /// The part of `took` that it waited inside GeoServer, where control-flow reports it.
     pub waited: Option<Duration>,
 }
 
 /// See the module's documentation. There is one for each upstream.
 #[derive(Clone, Debug)]
-pub struct AutoCap {
+pub struct AdaptiveLimit {
     cap: u32,
-    /// The limit that it began with.
+    /// The limit at the start.
     start: u32,
     curve: Curve,
     heavy: Heavy,
-    /// The upstream was not seen to work on a few at a time, or that was long ago.
+    /// True if there is no recent evidence that the upstream works on a few requests at a time.
     has_extra: bool,
     /// Answers until the next decision.
     undecided: u32,
-    /// Part of the latest requests that took the last place.
+    /// Part of the latest requests that took the last slot.
     at_cap: f64,
     inside: Inside,
     dip: Option<Dip>,
-    /// The next dip may not begin before.
+    /// Earliest start of the next dip.
     no_dip_before: Option<Instant>,
 }
 
-/// What GeoServer said about requests that waited inside, near the limit, since that last changed.
+/// Waits inside GeoServer near the limit, as reported since the limit last changed.
 #[derive(Clone, Copy, Debug)]
 struct Inside {
     took: Duration,
@@ -137,15 +136,15 @@ struct Inside {
     next_pause: u32,
 }
 
-/// A moment of a lower limit, to see quiet requests.
+/// A moment of a lower limit, in which latencies at low concurrency are measured.
 #[derive(Clone, Copy, Debug)]
 struct Dip {
     seen: u32,
     ends: Instant,
 }
 
-impl AutoCap {
-    /// Begins at `cap`.
+impl AdaptiveLimit {
+    /// Returns a limit that starts at `cap`.
     pub fn new(cap: u32) -> Self {
         let cap = cap.clamp(MIN, MAX);
         Self {
@@ -167,7 +166,7 @@ impl AutoCap {
         }
     }
 
-    /// Goes on from a limit that something else has set.
+    /// Takes over a limit that was set elsewhere, and learns on from there.
     pub fn follow(&mut self, cap: u32) {
         if cap != self.cap() {
             self.dip = None;
@@ -175,7 +174,7 @@ impl AutoCap {
         }
     }
 
-    /// The limit in force.
+    /// Returns the limit in force.
     pub fn cap(&self) -> u32 {
         if self.dip.is_some() {
             quiet(self.cap)
@@ -184,35 +183,33 @@ impl AutoCap {
         }
     }
 
-    /// Whether the quickest may have places above the limit, because they do not wait there for
-    /// others to end.
+    /// True if requests of priority 0 may exceed the limit, because they do not queue inside
+    /// GeoServer.
     pub fn has_extra(&self) -> bool {
         self.dip.is_none() && self.has_extra
     }
 
-    /// How many heavy requests it should have at a time, at least, so that they do not queue up for
-    /// ever.
+    /// Returns the minimum of concurrent heavy requests that keeps up with their arrivals.
     pub fn heavy(&self) -> u32 {
         self.heavy.needed()
     }
 
-    /// Learns from one request. The limit may be another afterwards.
+    /// Learns from one request. This may change the limit.
     pub fn learn(&mut self, answered: &Answered, now: Instant) {
         self.heavy.see(answered.heavy, now);
         self.curve.add(answered);
-        let is_at_cap = f64::from(u8::from(answered.company >= self.cap));
+        let is_at_cap = f64::from(u8::from(answered.concurrency >= self.cap));
         self.at_cap += (is_at_cap - self.at_cap) / RECENT;
-        if answered.company >= near(self.cap) {
+        if answered.concurrency >= near(self.cap) {
             self.inside.took += answered.took;
             self.inside.waited += answered.waited.unwrap_or_default().min(answered.took);
         }
         if let Some(dip) = &mut self.dip {
-            dip.seen += u32::from(answered.company <= quiet(self.cap));
+            dip.seen += u32::from(answered.concurrency <= quiet(self.cap));
             if dip.seen >= DIP {
                 self.dip = None;
             } else if now >= dip.ends {
-                // Requests take too long for that: another dip would cost as much and show as
-                // little.
+                // Requests take too long: another dip would cost as much and show as little.
                 (self.dip, self.no_dip_before) = (None, Some(now + BETWEEN_DIPS));
             }
             return;
@@ -228,7 +225,7 @@ impl AutoCap {
         let slots = self.curve.slots();
         self.has_extra = slots.is_none();
         let most = slots.unwrap_or(MAX);
-        // Above the limit are some of the quickest.
+        // Some requests of priority 0 are above the limit.
         let most_seen = self.cap + self.cap / 4;
         let found = self
             .curve
@@ -242,31 +239,31 @@ impl AutoCap {
             self.inside.pause();
             self.set(self.cap - (self.cap / 6).max(1));
         } else if self.at_cap < BINDING || self.inside.pause > 0 {
-            // More would change nothing, or was too many a moment ago.
+            // A higher limit would change nothing, or was too high a moment ago.
         } else if found.weight >= COMPARABLE {
             if found.longer < BUSY {
                 self.step_up(most);
             }
         } else if self.curve.weight_from(near(self.cap)) >= WORTH_A_DIP {
-            self.look_into_the_dark(slots, now);
+            self.act_without_comparison(slots, now);
         }
     }
 
-    /// There are no quiet requests to compare with.
-    fn look_into_the_dark(&mut self, slots: Option<u32>, now: Instant) {
+    /// Acts without latencies at low concurrency to compare with.
+    fn act_without_comparison(&mut self, slots: Option<u32>, now: Instant) {
         if slots.is_none() && self.may_dip(now) {
             self.dip = Some(Dip {
                 seen: 0,
                 ends: now + LONGEST_DIP,
             });
         } else if self.cap < self.start {
-            // Nothing speaks against where it began.
+            // No evidence speaks against the start.
             self.step_up(slots.unwrap_or(MAX).min(self.start));
         }
     }
 
-    /// Heavy requests in flight would hold the few places of a dip, and nothing would be seen in it
-    /// for as long as they run. One long request must not hold the only place.
+    /// True if a dip can begin. Heavy requests in flight would occupy the few slots of a dip, and
+    /// nothing would be measured while they run. One long request must not hold the only slot.
     fn may_dip(&self, now: Instant) -> bool {
         self.heavy.in_flight().max(1) < quiet(self.cap)
             && self.no_dip_before.is_none_or(|first| first <= now)

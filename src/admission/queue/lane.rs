@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::queue::Ticket;
+use super::WaiterId;
 
 /// See the module's documentation. A user has a turn exactly while one of its requests waits.
 #[derive(Debug, Default)]
@@ -20,19 +20,19 @@ pub(super) struct Lane {
 #[derive(Debug)]
 struct Line {
     turn: u64,
-    tickets: VecDeque<Ticket>,
+    ids: VecDeque<WaiterId>,
 }
 
 /// The next request to be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Front {
     pub(super) turn: u64,
-    pub(super) ticket: Ticket,
+    pub(super) id: WaiterId,
 }
 
 impl Lane {
-    /// Adds a waiter. Its ticket must be newer than all before.
-    pub(super) fn push(&mut self, user: u64, ticket: Ticket) {
+    /// Adds a waiter. Its id must be newer than all before.
+    pub(super) fn push(&mut self, user: u64, id: WaiterId) {
         let Self {
             turns,
             users,
@@ -43,14 +43,14 @@ impl Lane {
             turns.insert(turn, user);
             Line {
                 turn,
-                tickets: VecDeque::new(),
+                ids: VecDeque::new(),
             }
         });
         debug_assert!(
-            line.tickets.back().is_none_or(|newest| *newest < ticket),
-            "tickets come in order"
+            line.ids.back().is_none_or(|newest| *newest < id),
+            "ids come in order"
         );
-        line.tickets.push_back(ticket);
+        line.ids.push_back(id);
     }
 
     /// Returns the next request to be served.
@@ -69,25 +69,25 @@ impl Lane {
     }
 
     fn front_of(&self, turn: u64, user: u64) -> Front {
-        let ticket = self.users[&user].tickets.front();
+        let id = self.users[&user].ids.front();
         Front {
             turn,
-            ticket: *ticket.expect("a user without waiters has no turn"),
+            id: *id.expect("a user without waiters has no turn"),
         }
     }
 
     /// Takes a waiter out. A user that was served has had its turn; one that left has not.
-    pub(super) fn remove(&mut self, user: u64, ticket: Ticket, was_served: bool) {
+    pub(super) fn remove(&mut self, user: u64, id: WaiterId, was_served: bool) {
         let line = self
             .users
             .get_mut(&user)
             .expect("a request that is removed was waiting");
         let at = line
-            .tickets
-            .binary_search(&ticket)
+            .ids
+            .binary_search(&id)
             .expect("a request that is removed was waiting");
-        line.tickets.remove(at);
-        if line.tickets.is_empty() {
+        line.ids.remove(at);
+        if line.ids.is_empty() {
             self.turns.remove(&line.turn);
             self.users.remove(&user);
         } else if was_served {
@@ -102,13 +102,13 @@ impl Lane {
     }
 
     /// Returns the newest waiter of one user, or of all.
-    pub(super) fn newest(&self, user: Option<u64>) -> Option<Ticket> {
+    pub(super) fn newest(&self, user: Option<u64>) -> Option<WaiterId> {
         match user {
-            Some(user) => self.users.get(&user)?.tickets.back().copied(),
+            Some(user) => self.users.get(&user)?.ids.back().copied(),
             None => self
                 .users
                 .values()
-                .filter_map(|line| line.tickets.back().copied())
+                .filter_map(|line| line.ids.back().copied())
                 .max(),
         }
     }
@@ -117,7 +117,7 @@ impl Lane {
     pub(super) fn lengths(&self) -> impl Iterator<Item = (u64, usize)> {
         self.users
             .iter()
-            .map(|(user, line)| (*user, line.tickets.len()))
+            .map(|(user, line)| (*user, line.ids.len()))
     }
 
     pub(super) fn check_invariants(&self) {
@@ -129,13 +129,11 @@ impl Lane {
         );
         assert_eq!(self.turns.len(), self.users.len(), "one turn for each user");
         assert!(
-            self.users.values().all(|line| !line.tickets.is_empty()),
+            self.users.values().all(|line| !line.ids.is_empty()),
             "no user has a turn without a waiter"
         );
         assert!(
-            self.users
-                .values()
-                .all(|line| line.tickets.iter().is_sorted()),
+            self.users.values().all(|line| line.ids.iter().is_sorted()),
             "a user's oldest is first"
         );
     }
@@ -154,7 +152,7 @@ mod tests {
         let mut lane = Lane::default();
         waiters
             .iter()
-            .for_each(|(user, ticket)| lane.push(*user, Ticket(*ticket)));
+            .for_each(|(user, id)| lane.push(*user, WaiterId(*id)));
         lane
     }
 
@@ -165,9 +163,9 @@ mod tests {
                 .lengths()
                 .find(|(user, _)| lane.users[user].turn == front.turn)
                 .unwrap();
-            lane.remove(user, front.ticket, true);
+            lane.remove(user, front.id, true);
             lane.check_invariants();
-            served.push(front.ticket.0);
+            served.push(front.id.0);
         }
         served
     }
@@ -183,7 +181,7 @@ mod tests {
     #[test]
     fn a_request_that_leaves_keeps_the_turn_for_its_user() {
         let mut lane = lane(&[(1, 1), (1, 2), (2, 3)]);
-        lane.remove(1, Ticket(1), false);
+        lane.remove(1, WaiterId(1), false);
         assert_eq!(serve_all(lane), [2, 3]);
     }
 
@@ -192,7 +190,7 @@ mod tests {
         let lane = lane(&[(1, 1), (2, 2), (3, 3)]);
         let first = lane.front().unwrap();
         let second = lane.after(first.turn).unwrap();
-        assert_eq!((first.ticket, second.ticket), (Ticket(1), Ticket(2)));
+        assert_eq!((first.id, second.id), (WaiterId(1), WaiterId(2)));
         assert_eq!(lane.front(), Some(first));
     }
 
@@ -205,7 +203,7 @@ mod tests {
                 lane.newest(Some(1)),
                 lane.newest(Some(9))
             ),
-            (Some(Ticket(4)), Some(Ticket(3)), None)
+            (Some(WaiterId(4)), Some(WaiterId(3)), None)
         );
     }
 }

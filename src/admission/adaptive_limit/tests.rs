@@ -9,23 +9,23 @@ use proptest::prelude::*;
 use super::*;
 use server::{Change, Kind, Run, World};
 
-fn answered(company: u32, millis: u64, waited: Option<Duration>) -> Answered {
+fn answered(concurrency: u32, millis: u64, waited: Option<Duration>) -> Answered {
     let took = Duration::from_millis(millis);
     Answered {
         class: RequestClass::Map,
         is_quick: false,
-        company,
+        concurrency,
         heavy: 0,
         took,
         waited,
     }
 }
 
-fn tile(company: u32, millis: u64) -> Answered {
+fn tile(concurrency: u32, millis: u64) -> Answered {
     Answered {
         class: RequestClass::Tile,
         is_quick: true,
-        ..answered(company, millis, None)
+        ..answered(concurrency, millis, None)
     }
 }
 
@@ -95,12 +95,12 @@ fn it_settles_at_the_slots_and_at_twice_the_shared_cores() {
 }
 
 /// Tiles and maps at each concurrency in turn, so many rounds. Tiles take so many milliseconds.
-fn serve(auto: &mut AutoCap, rounds: u32, most: u32, tile_millis: impl Fn(u32) -> u64) {
+fn serve(auto: &mut AdaptiveLimit, rounds: u32, most: u32, tile_millis: impl Fn(u32) -> u64) {
     let now = Instant::now();
     for _ in 0..rounds {
-        for company in 1..=most {
-            auto.learn(&answered(company, 300, None), now);
-            auto.learn(&tile(company, tile_millis(company)), now);
+        for concurrency in 1..=most {
+            auto.learn(&answered(concurrency, 300, None), now);
+            auto.learn(&tile(concurrency, tile_millis(concurrency)), now);
         }
     }
 }
@@ -108,11 +108,11 @@ fn serve(auto: &mut AutoCap, rounds: u32, most: u32, tile_millis: impl Fn(u32) -
 #[test]
 fn a_start_above_the_slots_is_given_up_after_some_dozens_of_tiles_and_for_the_slots() {
     for slots in [2, 3, 5] {
-        let mut auto = AutoCap::new(8);
+        let mut auto = AdaptiveLimit::new(8);
         serve(&mut auto, 2, 8, |_| 8);
         assert_eq!((auto.cap(), auto.has_extra()), (8, true));
-        let waits = |company| if company > slots { 100 } else { 8 };
-        let mut auto = AutoCap::new(8);
+        let waits = |concurrency| if concurrency > slots { 100 } else { 8 };
+        let mut auto = AdaptiveLimit::new(8);
         serve(&mut auto, 10, 8, waits);
         assert_eq!((auto.cap(), auto.has_extra()), (slots, false));
     }
@@ -120,12 +120,12 @@ fn a_start_above_the_slots_is_given_up_after_some_dozens_of_tiles_and_for_the_sl
 
 #[test]
 fn an_upstream_that_got_more_slots_has_them_after_a_while() {
-    let mut auto = AutoCap::new(8);
+    let mut auto = AdaptiveLimit::new(8);
     serve(
         &mut auto,
         40,
         8,
-        |company| if company > 3 { 100 } else { 8 },
+        |concurrency| if concurrency > 3 { 100 } else { 8 },
     );
     assert_eq!(auto.cap(), 3);
     for _ in 0..4000 {
@@ -134,7 +134,7 @@ fn an_upstream_that_got_more_slots_has_them_after_a_while() {
             &mut auto,
             1,
             cap,
-            |company| if company > 6 { 100 } else { 8 },
+            |concurrency| if concurrency > 6 { 100 } else { 8 },
         );
     }
     assert!((6..=7).contains(&auto.cap()), "{}", auto.cap());
@@ -160,12 +160,12 @@ fn the_quickest_have_more_where_cores_are_shared_and_not_where_they_would_wait_i
 
 #[test]
 fn where_all_slow_down_alike_the_quickest_keep_what_they_have_on_top() {
-    let (mut auto, now) = (AutoCap::new(8), Instant::now());
+    let (mut auto, now) = (AdaptiveLimit::new(8), Instant::now());
     for _ in 0..100 {
-        for company in 1..=8_u32 {
-            let times = u64::from(company.div_ceil(2));
-            auto.learn(&answered(company, 300 * times, None), now);
-            auto.learn(&tile(company, 8 * times), now);
+        for concurrency in 1..=8_u32 {
+            let times = u64::from(concurrency.div_ceil(2));
+            auto.learn(&answered(concurrency, 300 * times, None), now);
+            auto.learn(&tile(concurrency, 8 * times), now);
         }
     }
     assert!(auto.has_extra() && auto.cap() < 8, "{}", auto.cap());
@@ -173,7 +173,7 @@ fn where_all_slow_down_alike_the_quickest_keep_what_they_have_on_top() {
 
 #[test]
 fn without_anything_to_compare_with_it_rises_and_dips_every_half_minute_at_most() {
-    let (mut auto, mut now) = (AutoCap::new(16), Instant::now());
+    let (mut auto, mut now) = (AdaptiveLimit::new(16), Instant::now());
     auto.follow(8);
     let (mut dips, mut was) = (0, 8);
     for _ in 0..1200 {
@@ -190,11 +190,14 @@ fn without_anything_to_compare_with_it_rises_and_dips_every_half_minute_at_most(
 
 #[test]
 fn where_the_slots_are_known_there_are_no_dips() {
-    let (mut auto, mut now) = (AutoCap::new(8), Instant::now());
+    let (mut auto, mut now) = (AdaptiveLimit::new(8), Instant::now());
     for _ in 0..30 {
-        for company in 5..=8 {
-            auto.learn(&answered(company, 300, None), now);
-            auto.learn(&tile(company, if company > 6 { 100 } else { 8 }), now);
+        for concurrency in 5..=8 {
+            auto.learn(&answered(concurrency, 300, None), now);
+            auto.learn(
+                &tile(concurrency, if concurrency > 6 { 100 } else { 8 }),
+                now,
+            );
         }
     }
     // While they were not known there may have been one.
@@ -209,7 +212,7 @@ fn where_the_slots_are_known_there_are_no_dips() {
 #[test]
 fn while_heavy_requests_could_hold_all_places_of_a_dip_there_is_none() {
     let dips = |heavy| {
-        let (mut auto, mut now) = (AutoCap::new(8), Instant::now());
+        let (mut auto, mut now) = (AdaptiveLimit::new(8), Instant::now());
         (0..600).any(|_| {
             now += Duration::from_millis(100);
             auto.learn(
@@ -227,7 +230,7 @@ fn while_heavy_requests_could_hold_all_places_of_a_dip_there_is_none() {
 
 #[test]
 fn a_limit_goes_down_by_an_eighth_at_once_at_most() {
-    let (mut auto, now) = (AutoCap::new(40), Instant::now());
+    let (mut auto, now) = (AdaptiveLimit::new(40), Instant::now());
     (0..400).for_each(|_| auto.learn(&answered(5, 100, None), now));
     let mut caps = vec![auto.cap()];
     for _ in 0..1000 {
@@ -241,7 +244,7 @@ fn a_limit_goes_down_by_an_eighth_at_once_at_most() {
 
 #[test]
 fn it_goes_on_from_a_cap_that_something_else_has_set() {
-    let mut auto = AutoCap::new(16);
+    let mut auto = AdaptiveLimit::new(16);
     auto.follow(7);
     assert_eq!(auto.cap(), 7);
     auto.follow(1);
@@ -250,7 +253,7 @@ fn it_goes_on_from_a_cap_that_something_else_has_set() {
 
 #[test]
 fn heavy_requests_that_keep_coming_are_more_at_a_time() {
-    let (mut auto, mut now) = (AutoCap::new(16), Instant::now());
+    let (mut auto, mut now) = (AdaptiveLimit::new(16), Instant::now());
     assert_eq!(auto.heavy(), 0);
     for _ in 0..1200 {
         now += Duration::from_millis(100);
@@ -267,12 +270,12 @@ fn heavy_requests_that_keep_coming_are_more_at_a_time() {
 
 #[test]
 fn what_control_flow_tells_takes_the_cap_down_at_once() {
-    let (mut auto, now) = (AutoCap::new(16), Instant::now());
+    let (mut auto, now) = (AdaptiveLimit::new(16), Instant::now());
     let quiet = answered(2, 300, None);
     (0..200).for_each(|_| auto.learn(&quiet, now));
     // No slower, and yet it waited: the work itself was less.
     let waited = Answered {
-        company: 16,
+        concurrency: 16,
         waited: Some(Duration::from_millis(100)),
         ..quiet
     };
@@ -320,13 +323,16 @@ proptest! {
     #[test]
     fn whatever_it_is_told_the_cap_stays_within_its_bounds(
         start in 0..1000_u32,
-        told in proptest::collection::vec((0..400_u32, 0..100_000_u64, proptest::option::of(0..200_000_u64), 0..5000_u64), 0..600),
+        told in proptest::collection::vec(
+            (0..400_u32, 0..100_000_u64, proptest::option::of(0..200_000_u64), 0..5000_u64),
+            0..600,
+        ),
     ) {
-        let (mut auto, mut now) = (AutoCap::new(start), Instant::now());
-        for (company, took, waited, pause) in told {
+        let (mut auto, mut now) = (AdaptiveLimit::new(start), Instant::now());
+        for (concurrency, took, waited, pause) in told {
             now += Duration::from_millis(pause);
             let (took, waited) = (Duration::from_millis(took), waited.map(Duration::from_millis));
-            auto.learn(&Answered { took, waited, ..answered(company, 0, None) }, now);
+            auto.learn(&Answered { took, waited, ..answered(concurrency, 0, None) }, now);
             prop_assert!((quiet(MIN)..=MAX).contains(&auto.cap()));
         }
     }

@@ -7,9 +7,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::{Answered, AutoCap};
+use super::super::{AdaptiveLimit, Answered};
 use crate::admission::{Ask, Offer, Pushed, Queue};
 use crate::config::{MaxInFlight, Priority};
+use crate::hash::SplitMix64;
 use crate::ogc::RequestClass;
 
 /// What is learned in the beginning is not measured.
@@ -109,19 +110,15 @@ struct Job {
     left: f64,
     arrived: f64,
     sent: f64,
-    company: u32,
+    concurrency: u32,
 }
 
-/// Splitmix64, and what is made of it.
-struct Chance(u64);
+/// Draws from a seed.
+struct Chance(SplitMix64);
 
 impl Chance {
     fn uniform(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (((z ^ (z >> 31)) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+        ((self.0.draw() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
     }
 
     fn exponential(&mut self, mean: f64) -> f64 {
@@ -155,13 +152,13 @@ struct Simulation {
     arrivals: f64,
     queue: Queue<Job>,
     running: Vec<Job>,
-    auto: AutoCap,
+    auto: AdaptiveLimit,
     times: Vec<(RequestClass, f64)>,
     thirds: [Third; 3],
 }
 
 pub(super) fn run(world: &World) -> Run {
-    let mut chance = Chance(7);
+    let mut chance = Chance(SplitMix64::new(7));
     let mean_work = (0..100_000).map(|_| chance.job().1).sum::<f64>() / 100_000.0;
     let mut simulation = Simulation {
         world: *world,
@@ -172,7 +169,7 @@ pub(super) fn run(world: &World) -> Run {
         arrivals: mean_work / (world.load * f64::from(world.cores)),
         queue: Queue::new(CAPACITY),
         running: Vec::new(),
-        auto: AutoCap::new(MaxInFlight::AUTO_START),
+        auto: AdaptiveLimit::new(MaxInFlight::AUTO_START),
         times: Vec::new(),
         thirds: [Third::default(); 3],
     };
@@ -296,7 +293,7 @@ impl Simulation {
             let answered = Answered {
                 class: job.class,
                 is_quick,
-                company: job.company,
+                concurrency: job.concurrency,
                 heavy,
                 took,
                 waited: None,
@@ -330,7 +327,7 @@ impl Simulation {
             left: work,
             arrived: self.now,
             sent: 0.0,
-            company: 0,
+            concurrency: 0,
         };
         match self.queue.push(ask, job) {
             Pushed::Waits(_) | Pushed::WaitsInsteadOf(..) | Pushed::Full(_) => {}
@@ -382,7 +379,7 @@ impl Simulation {
                     };
                     self.running.push(Job {
                         sent: self.now,
-                        company: others as u32 + 1,
+                        concurrency: others as u32 + 1,
                         ..waiter.value
                     });
                 }

@@ -7,14 +7,14 @@ use super::{RequestClass, Service};
 
 /// The class and operation of a request under one interpretation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Reading {
+pub(super) struct Interpretation {
     pub(super) class: RequestClass,
     pub(super) service: Option<Service>,
     pub(super) operation: Option<&'static str>,
     pub(super) reason: &'static str,
 }
 
-impl Reading {
+impl Interpretation {
     pub(super) const fn new(
         class: RequestClass,
         service: Option<Service>,
@@ -116,7 +116,11 @@ impl Reading {
     /// document, so an incomplete document is in doubt.
     pub(super) fn with_store(self, is_stored: bool, is_whole: bool) -> Self {
         match self.class {
-            RequestClass::Coverage if is_stored => Self { class: RequestClass::Transaction, reason: STORED, ..self },
+            RequestClass::Coverage if is_stored => Self {
+                class: RequestClass::Transaction,
+                reason: STORED,
+                ..self
+            },
             RequestClass::Coverage if !is_whole => {
                 self.in_doubt("a WCS GetCoverage that is longer than the part that is read may set store=true at its end")
             }

@@ -24,12 +24,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::access::Access;
-use super::due::Due;
-use super::freshness::{Basis, Ended, Freshness};
-use super::own::Reading;
-use super::postponed::Postponed;
+use super::{Basis, Ended, ReplicaCatalog};
+use crate::cluster::catalog::credential_check::CredentialCheck;
+use crate::cluster::catalog::own_update_sequence::SequenceReading;
+use crate::cluster::catalog::postponed::Postponed;
 use crate::cluster::{Cause, Outcome};
+use crate::health::PollTimer;
 
 /// Interval in which a draining replica is checked for requests in flight.
 const LOOK: Duration = Duration::from_millis(20);
@@ -41,7 +41,7 @@ const CANARY_LIMIT: Duration = Duration::from_secs(120);
 const FIRST_RETRY: Duration = Duration::from_secs(10);
 /// Pause after a refusal of our credentials. GeoServer delays all logins after failed ones.
 const REFUSED_RETRY: Duration = Duration::from_secs(60);
-const LAST_RETRY: Duration = Duration::from_secs(600);
+const MAX_BACKOFF: Duration = Duration::from_secs(600);
 /// NFS clients may show files as they were this long ago (`acregmax` and `acdirmax` are 60 s). A
 /// later read is current, whatever the update sequences are.
 const ATTRIBUTE_CACHE: Duration = Duration::from_secs(75);
@@ -49,10 +49,10 @@ const ATTRIBUTE_CACHE: Duration = Duration::from_secs(75);
 const OUTDATED_RETRY: Duration = Duration::from_secs(30);
 /// A reload that broke off is assumed to run on for as long as it had taken, and for this long at
 /// least.
-pub(super) const GIVEN_UP_AT_LEAST: Duration = Duration::from_secs(60);
+pub(in crate::cluster::catalog) const GIVEN_UP_AT_LEAST: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Phase {
+pub(in crate::cluster::catalog) enum Phase {
     Serving,
     Draining {
         since: Instant,
@@ -64,8 +64,8 @@ pub(super) enum Phase {
     },
     Reloading {
         began: Instant,
-        call: Due,
-        target: Target,
+        call: PollTimer,
+        target: ReloadTarget,
         /// True if it served until its door was closed for this reload.
         may_return: bool,
     },
@@ -74,24 +74,24 @@ pub(super) enum Phase {
 
 /// The state of a replica after a successful reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cluster) struct Target {
+pub(in crate::cluster) struct ReloadTarget {
     pub(in crate::cluster) epoch: u64,
     /// The main's update sequence; `None` if the main has not reported one yet.
-    pub(in crate::cluster) main_number: Option<u64>,
+    pub(in crate::cluster) main_update_sequence: Option<u64>,
     /// Least update sequence of the replica itself, if its files are to be as new as the main's
     /// update sequence.
     pub(in crate::cluster) expected: Option<u64>,
     /// Time when the main's update sequence was first read.
-    pub(in crate::cluster) number_since: Option<Instant>,
+    pub(in crate::cluster) update_sequence_since: Option<Instant>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Testing {
+pub(in crate::cluster::catalog) struct Testing {
     began: Instant,
     /// Its state if it passes; `None` when the reload failed.
-    target: Option<Target>,
+    target: Option<ReloadTarget>,
     passed: u32,
-    next: Due,
+    next: PollTimer,
     /// Deadline at which it is given up on.
     until: Instant,
     /// True if the reload failed or was given up on.
@@ -101,7 +101,7 @@ pub(super) struct Testing {
 
 /// The result of a step.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Step {
+pub(in crate::cluster::catalog) enum Step {
     Nothing,
     Failed {
         cause: Cause,
@@ -124,8 +124,8 @@ pub(super) enum Step {
 }
 
 impl Testing {
-    fn new(began: Instant, target: Option<Target>, now: Instant) -> Self {
-        let (next, until) = (Due::At(now), now + CANARY_LIMIT);
+    fn new(began: Instant, target: Option<ReloadTarget>, now: Instant) -> Self {
+        let (next, until) = (PollTimer::At(now), now + CANARY_LIMIT);
         Self {
             began,
             target,
@@ -138,25 +138,25 @@ impl Testing {
     }
 
     /// Returns the state after a reload that failed, or whose result is unknown.
-    pub(super) fn after_a_failure(now: Instant) -> Self {
+    pub(in crate::cluster::catalog) fn after_a_failure(now: Instant) -> Self {
         Self {
             has_failed: true,
             ..Self::new(now, None, now)
         }
     }
 
-    pub(super) fn has_failed(&self) -> bool {
+    pub(in crate::cluster::catalog) fn has_failed(&self) -> bool {
         self.has_failed
     }
 }
 
-impl Target {
+impl ReloadTarget {
     /// Returns the reason why the files read by a reload that began at `began` are old, if they
     /// are.
     fn outdated(&self, own: Option<u64>, began: Instant) -> Option<Cause> {
-        let (own, main) = (own?, self.main_number?);
+        let (own, main) = (own?, self.main_update_sequence?);
         let may_be_old = self
-            .number_since
+            .update_sequence_since
             .is_some_and(|since| began < since + ATTRIBUTE_CACHE);
         let is_old = may_be_old && self.expected.is_some_and(|expected| own < expected);
         is_old.then(|| {
@@ -183,7 +183,7 @@ fn never_began(cause: &Cause) -> bool {
     )
 }
 
-impl Freshness {
+impl ReplicaCatalog {
     pub(in crate::cluster) fn is_serving(&self) -> bool {
         self.phase == Phase::Serving
     }
@@ -193,7 +193,7 @@ impl Freshness {
     }
 
     /// True if it waits for its canary after a reload that GeoServer answered as done.
-    pub(super) fn has_ended_well(&self) -> bool {
+    pub(in crate::cluster::catalog) fn has_ended_well(&self) -> bool {
         matches!(&self.phase, Phase::Testing(testing) if testing.target.is_some())
     }
 
@@ -225,7 +225,7 @@ impl Freshness {
     }
 
     /// True if it waits for its requests to end and is still able to serve.
-    pub(super) fn may_return(&self) -> bool {
+    pub(in crate::cluster::catalog) fn may_return(&self) -> bool {
         matches!(
             self.phase,
             Phase::Draining {
@@ -257,13 +257,21 @@ impl Freshness {
     }
 
     /// True if it is time to reload: no request is in flight, or the drain has reached its limit.
-    pub(super) fn is_drained(&self, in_flight: u32, limit: Duration, now: Instant) -> bool {
-        matches!(self.phase, Phase::Draining { since, .. } if in_flight == 0 || now >= since + limit)
+    pub(in crate::cluster::catalog) fn is_drained(
+        &self,
+        in_flight: u32,
+        limit: Duration,
+        now: Instant,
+    ) -> bool {
+        match self.phase {
+            Phase::Draining { since, .. } => in_flight == 0 || now >= since + limit,
+            Phase::Serving | Phase::Reloading { .. } | Phase::Testing(_) => false,
+        }
     }
 
     /// Returns the time of its next step. A replica in maintenance (`is_paused`) waits only for the
     /// call that is under way.
-    pub(super) fn deadline(&self, is_paused: bool) -> Option<Instant> {
+    pub(in crate::cluster::catalog) fn deadline(&self, is_paused: bool) -> Option<Instant> {
         let phase = match &self.phase {
             Phase::Serving => None,
             Phase::Draining { look, .. } => Some(*look),
@@ -277,7 +285,7 @@ impl Freshness {
             .into_iter()
             .chain(self.given_up)
             .chain(self.postponed.deadline())
-            .chain(self.access.deadline());
+            .chain(self.credential_check.deadline());
         phase.into_iter().chain(waits).min()
     }
 
@@ -318,8 +326,13 @@ impl Freshness {
         self.is_serving()
     }
 
-    pub(in crate::cluster) fn reload(&mut self, target: Target, limit: Duration, now: Instant) {
-        let (mut call, may_return) = (Due::At(now), self.may_return());
+    pub(in crate::cluster) fn reload(
+        &mut self,
+        target: ReloadTarget,
+        limit: Duration,
+        now: Instant,
+    ) {
+        let (mut call, may_return) = (PollTimer::At(now), self.may_return());
         call.begin(now, limit);
         self.postponed = Postponed::default();
         self.phase = Phase::Reloading {
@@ -330,9 +343,9 @@ impl Freshness {
         };
     }
 
-    pub(super) fn reloaded(
+    pub(in crate::cluster::catalog) fn reloaded(
         &mut self,
-        asked: Instant,
+        sent_at: Instant,
         outcome: Result<(), Cause>,
         now: Instant,
     ) -> Step {
@@ -345,7 +358,7 @@ impl Freshness {
         else {
             return Step::Nothing;
         };
-        if !call.is_answered(asked) {
+        if !call.is_answered(sent_at) {
             return Step::Nothing;
         }
         if let Some(cause) = outcome
@@ -365,7 +378,7 @@ impl Freshness {
     }
 
     /// Returns true if the canary request must be sent now.
-    pub(super) fn test(&mut self, limit: Duration, now: Instant) -> bool {
+    pub(in crate::cluster::catalog) fn test(&mut self, limit: Duration, now: Instant) -> bool {
         let Phase::Testing(testing) = &mut self.phase else {
             return false;
         };
@@ -376,25 +389,25 @@ impl Freshness {
         is_due
     }
 
-    pub(super) fn tested(
+    pub(in crate::cluster::catalog) fn tested(
         &mut self,
         outcome: &Outcome,
-        reading: Reading,
+        reading: SequenceReading,
         needed: u32,
         now: Instant,
     ) -> Step {
         let Phase::Testing(testing) = &mut self.phase else {
             return Step::Nothing;
         };
-        if !testing.next.is_answered(reading.asked) {
+        if !testing.next.is_answered(reading.sent_at) {
             return Step::Nothing;
         }
-        testing.next = Due::At(now);
+        testing.next = PollTimer::At(now);
         match outcome {
             Outcome::Success => testing.passed += 1,
-            Outcome::Busy => testing.next = Due::At(now + CANARY_PAUSE),
+            Outcome::Busy => testing.next = PollTimer::At(now + CANARY_PAUSE),
             Outcome::Failure(cause) => {
-                (testing.passed, testing.next) = (0, Due::At(now + CANARY_PAUSE));
+                (testing.passed, testing.next) = (0, PollTimer::At(now + CANARY_PAUSE));
                 testing.last_failure = Some(cause.clone());
             }
         }
@@ -410,7 +423,7 @@ impl Freshness {
             return Step::Passed { reloaded: None };
         };
         self.own.reloaded(reading);
-        if let Some(cause) = target.outdated(reading.number, began) {
+        if let Some(cause) = target.outdated(reading.update_sequence, began) {
             self.retry_at = Some(now + OUTDATED_RETRY);
             self.last = Some(Ended {
                 at: now,
@@ -423,9 +436,9 @@ impl Freshness {
             };
         }
         // It accepted our credentials for this reload, and would for another.
-        self.access = Access::Open(now);
+        self.credential_check = CredentialCheck::Passed(now);
         self.held = Some(target.epoch);
-        self.basis = if target.main_number.is_none() {
+        self.basis = if target.main_update_sequence.is_none() {
             Basis::Early
         } else {
             Basis::Knowledge
@@ -443,7 +456,7 @@ impl Freshness {
 
     /// Applies the effects of time alone, such as a call that never reported or a canary that does
     /// not pass.
-    pub(super) fn pass_time(&mut self, is_paused: bool, now: Instant) -> Step {
+    pub(in crate::cluster::catalog) fn pass_time(&mut self, is_paused: bool, now: Instant) -> Step {
         // A time that has passed is no deadline any more: the replica waits for its turn.
         self.retry_at.take_if(|at| *at <= now);
         self.given_up.take_if(|until| *until <= now);
@@ -464,11 +477,11 @@ impl Freshness {
             Phase::Testing(testing) if is_paused => {
                 // The test counts as if it began when the pause ends.
                 (testing.passed, testing.next, testing.until) =
-                    (0, Due::At(now), now + CANARY_LIMIT);
+                    (0, PollTimer::At(now), now + CANARY_LIMIT);
                 Step::Nothing
             }
             Phase::Testing(testing) if testing.next.lost(now).is_some() => {
-                testing.next = Due::At(now);
+                testing.next = PollTimer::At(now);
                 Step::Nothing
             }
             Phase::Testing(testing) if testing.until <= now && !testing.has_failed => {
@@ -484,15 +497,19 @@ impl Freshness {
 
     /// Takes in the result of the credentials check made before it left service. It serves on if a
     /// reload would not reach it.
-    pub(super) fn credentials_tried(&mut self, outcome: Result<(), Cause>, now: Instant) -> Step {
+    pub(in crate::cluster::catalog) fn credentials_tried(
+        &mut self,
+        outcome: Result<(), Cause>,
+        now: Instant,
+    ) -> Step {
         match outcome {
             Err(cause) if never_began(&cause) => {
-                self.access = Access::Unasked;
+                self.credential_check = CredentialCheck::NotChecked;
                 let retry_in = self.is_unreached(&cause, now);
                 Step::Failed { cause, retry_in }
             }
             Ok(()) | Err(_) => {
-                self.access = Access::Open(now);
+                self.credential_check = CredentialCheck::Passed(now);
                 Step::Nothing
             }
         }
@@ -508,7 +525,7 @@ impl Freshness {
         };
         let retry_in = first
             .saturating_mul(1 << self.failures.min(16))
-            .min(LAST_RETRY);
+            .min(MAX_BACKOFF);
         self.failures += 1;
         self.retry_at = Some(now + retry_in);
         self.last = Some(Ended {
@@ -522,7 +539,7 @@ impl Freshness {
     fn fail(&mut self, cause: Cause, now: Instant) -> Step {
         let retry_in = FIRST_RETRY
             .saturating_mul(1 << self.failures.min(16))
-            .min(LAST_RETRY);
+            .min(MAX_BACKOFF);
         self.failures += 1;
         self.retry_at = Some(now + retry_in);
         if let Phase::Testing(testing) = &mut self.phase {

@@ -9,8 +9,8 @@
 use std::time::Instant;
 
 #[derive(Debug, Default)]
-pub(super) struct OwnNumber {
-    said: Option<Said>,
+pub(super) struct OwnUpdateSequence {
+    reported: Option<Reported>,
     /// Answers to queries from before this instant are no evidence any more.
     since: Option<Instant>,
     /// True if it came up and has not been queried since.
@@ -18,8 +18,8 @@ pub(super) struct OwnNumber {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Said {
-    number: u64,
+struct Reported {
+    update_sequence: u64,
     /// The epoch that was settled at that time, at least. If the update sequence moves because of a
     /// restart, that epoch was loaded.
     epoch: Option<u64>,
@@ -27,20 +27,20 @@ struct Said {
 
 /// The result of a query: an answer, or the failure to get one.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::cluster) struct Reading {
-    pub(in crate::cluster) number: Option<u64>,
-    pub(in crate::cluster) asked: Instant,
+pub(in crate::cluster) struct SequenceReading {
+    pub(in crate::cluster) update_sequence: Option<u64>,
+    pub(in crate::cluster) sent_at: Instant,
     /// The epoch that was settled when the query was sent, if it is known.
     pub(in crate::cluster) settled: Option<u64>,
 }
 
-impl OwnNumber {
-    pub(super) fn number(&self) -> Option<u64> {
-        self.said.map(|said| said.number)
+impl OwnUpdateSequence {
+    pub(super) fn update_sequence(&self) -> Option<u64> {
+        self.reported.map(|reported| reported.update_sequence)
     }
 
     /// Returns the time of the query with the latest answer or failure.
-    pub(super) fn asked(&self) -> Option<Instant> {
+    pub(super) fn sent_at(&self) -> Option<Instant> {
         self.since
     }
 
@@ -57,31 +57,34 @@ impl OwnNumber {
     /// later also loads later.
     pub(super) fn was_not_there(&mut self, settled: Option<u64>, now: Instant) {
         self.since = Some(now);
-        if let Some(said) = &mut self.said {
-            said.epoch = said.epoch.max(settled);
+        if let Some(reported) = &mut self.reported {
+            reported.epoch = reported.epoch.max(settled);
         }
     }
 
     /// Takes in a reading. Returns the epoch that the replica must have loaded by itself; a move
     /// alone is believed if it `is_enough`.
-    pub(super) fn read(&mut self, reading: Reading, is_enough: bool) -> Option<u64> {
-        if self.since > Some(reading.asked) {
+    pub(super) fn read(&mut self, reading: SequenceReading, is_enough: bool) -> Option<u64> {
+        if self.since > Some(reading.sent_at) {
             return None;
         }
-        (self.since, self.is_unread) = (Some(reading.asked), false);
-        let (before, number) = (self.said, reading.number?);
+        (self.since, self.is_unread) = (Some(reading.sent_at), false);
+        let (before, update_sequence) = (self.reported, reading.update_sequence?);
         let epoch = reading.settled.or_else(|| before?.epoch);
-        self.said = Some(Said { number, epoch });
+        self.reported = Some(Reported {
+            update_sequence,
+            epoch,
+        });
         before
-            .filter(|said| said.number != number && is_enough)?
+            .filter(|reported| reported.update_sequence != update_sequence && is_enough)?
             .epoch
     }
 
     /// Takes in a reading after our own reload. Earlier values belong to another catalog.
-    pub(super) fn reloaded(&mut self, reading: Reading) {
-        (self.since, self.is_unread) = (Some(reading.asked), false);
-        self.said = reading.number.map(|number| Said {
-            number,
+    pub(super) fn reloaded(&mut self, reading: SequenceReading) {
+        (self.since, self.is_unread) = (Some(reading.sent_at), false);
+        self.reported = reading.update_sequence.map(|update_sequence| Reported {
+            update_sequence,
             epoch: reading.settled,
         });
     }
@@ -95,10 +98,10 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn at(asked: Instant, number: u64, settled: u64) -> Reading {
-        Reading {
-            number: Some(number),
-            asked,
+    fn at(sent_at: Instant, update_sequence: u64, settled: u64) -> SequenceReading {
+        SequenceReading {
+            update_sequence: Some(update_sequence),
+            sent_at,
             settled: Some(settled),
         }
     }
@@ -107,7 +110,7 @@ mod tests {
     fn a_number_that_moved_while_nothing_listened_is_believed_where_the_replica_cannot_be_reloaded()
     {
         let start = Instant::now();
-        let mut own = OwnNumber::default();
+        let mut own = OwnUpdateSequence::default();
         assert_eq!(
             own.read(at(start, 10, 1), false),
             None,
@@ -120,7 +123,7 @@ mod tests {
     #[test]
     fn a_refused_connection_and_another_number_are_no_proof() {
         let start = Instant::now();
-        let mut own = OwnNumber::default();
+        let mut own = OwnUpdateSequence::default();
         own.read(at(start, 10, 1), false);
         own.was_not_there(Some(3), start + SECOND);
         assert_eq!(own.read(at(start + SECOND * 2, 18, 4), false), None);
@@ -129,7 +132,7 @@ mod tests {
     #[test]
     fn a_number_that_stays_proves_nothing_and_one_that_moves_by_a_live_reload_little() {
         let start = Instant::now();
-        let mut own = OwnNumber::default();
+        let mut own = OwnUpdateSequence::default();
         own.read(at(start, 10, 1), false);
         own.was_not_there(Some(3), start);
         assert_eq!(own.read(at(start, 10, 3), false), None);
@@ -144,7 +147,7 @@ mod tests {
     #[test]
     fn an_answer_to_a_question_from_before_it_was_gone_tells_nothing_about_what_came_back() {
         let start = Instant::now();
-        let mut own = OwnNumber::default();
+        let mut own = OwnUpdateSequence::default();
         own.read(at(start, 10, 1), false);
         own.was_not_there(Some(3), start + SECOND);
         own.came_up(start + SECOND * 2);

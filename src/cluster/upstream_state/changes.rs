@@ -2,7 +2,7 @@
 
 use super::*;
 
-impl Tracked {
+impl UpstreamState {
     /// Takes in the report of a probe that was sent when the epoch `settled` was. A report that was
     /// no longer waited for is ignored. `is_full`: its requests in flight have reached its limit,
     /// so a late answer to the probe may just be waiting its turn.
@@ -67,14 +67,17 @@ impl Tracked {
         &mut self,
         now: Instant,
         config: &Health,
-    ) -> Option<What> {
+    ) -> Option<TransitionKind> {
         if self.probes.is_lost(now) {
             // A missing report is our own fault and therefore no evidence about the upstream. The
             // next probe is due as usual.
             self.local_fault = Some(LocalFault::Unreported);
             self.plan_probe(now, config);
         }
-        let half_open = self.ejection.passed_time(now).then_some(What::HalfOpen);
+        let half_open = self
+            .ejection
+            .passed_time(now)
+            .then_some(TransitionKind::HalfOpen);
         if half_open.is_some() {
             self.changed = now;
         }
@@ -90,7 +93,7 @@ impl Tracked {
         now: Instant,
         config: &Health,
         may_eject: bool,
-    ) -> Option<What> {
+    ) -> Option<TransitionKind> {
         if outcome == Outcome::Success {
             self.succeeded_at = Some(now);
         }
@@ -118,7 +121,11 @@ impl Tracked {
     }
 
     /// Ends the ejection, because no other upstream is left or this one may no longer be ejected.
-    pub(in crate::cluster) fn lift(&mut self, now: Instant, config: &Health) -> Option<What> {
+    pub(in crate::cluster) fn lift(
+        &mut self,
+        now: Instant,
+        config: &Health,
+    ) -> Option<TransitionKind> {
         self.ejection.clear(now).then(|| self.returned(now, config))
     }
 
@@ -131,11 +138,15 @@ impl Tracked {
     /// Takes over the order that was given for the upstream of this name at another address. That
     /// is no transition.
     pub(in crate::cluster) fn inherit_mode(&mut self, former: &Self, now: Instant) {
-        drop(self.set_mode(former.mode, former.mode_origin.clone(), now));
+        self.set_mode(former.mode, former.mode_origin.clone(), now);
     }
 
     /// Drops the evidence that rests on faults shared with others, and ends the ejection with it.
-    pub(in crate::cluster) fn acquit(&mut self, shared: &[u64], now: Instant) -> Option<What> {
+    pub(in crate::cluster) fn acquit(
+        &mut self,
+        shared: &[u64],
+        now: Instant,
+    ) -> Option<TransitionKind> {
         let rests = |grounds: &&Grounds| shared.iter().any(|key| grounds.rest_on(*key));
         let resting = self.grounds.iter().filter(rests).count();
         if resting == 0 || resting * 2 < self.grounds.len() {
@@ -146,7 +157,7 @@ impl Tracked {
         if was_set_aside {
             self.changed = now;
         }
-        was_set_aside.then_some(What::Returned)
+        was_set_aside.then_some(TransitionKind::Returned)
     }
 
     pub(in crate::cluster) fn set_mode(
@@ -154,7 +165,7 @@ impl Tracked {
         mode: Mode,
         origin: Option<ModeOrigin>,
         now: Instant,
-    ) -> Vec<What> {
+    ) -> Vec<TransitionKind> {
         if mode == self.mode {
             return Vec::new();
         }
@@ -162,11 +173,11 @@ impl Tracked {
         self.changed = now;
         let by = origin.as_ref().map(|origin| origin.by.clone());
         self.mode_origin = origin;
-        let mut changes = vec![What::Mode { from, to: mode, by }];
+        let mut changes = vec![TransitionKind::Mode { from, to: mode, by }];
         match (from, mode) {
             (_, Mode::Maintenance) => {
                 self.leave_roll(now);
-                self.catalog.forget_access();
+                self.catalog.forget_credential_check();
                 changes.extend(self.forget(now));
             }
             (Mode::Maintenance, Mode::Ready | Mode::Drain) => self.resume_probes(now),
@@ -206,7 +217,7 @@ impl Tracked {
     /// requests do.
     pub(in crate::cluster) fn begin_reload(
         &mut self,
-        target: Target,
+        target: ReloadTarget,
         limit: Duration,
         now: Instant,
     ) {
@@ -235,10 +246,15 @@ impl Tracked {
     }
 
     /// Restores the knowledge of the process before us.
-    pub(in crate::cluster) fn recall(&mut self, known: &Remembered, start: Instant) {
+    pub(in crate::cluster) fn recall(
+        &mut self,
+        main_update_sequence: Option<u64>,
+        is_reloading: bool,
+        start: Instant,
+    ) {
         if self
             .catalog
-            .recall(known.main_number, known.is_reloading, start)
+            .recall(main_update_sequence, is_reloading, start)
         {
             self.upstream.load.close();
         }
@@ -297,14 +313,14 @@ impl Tracked {
         to: HealthState,
         now: Instant,
         config: &Health,
-    ) -> Option<What> {
+    ) -> Option<TransitionKind> {
         let from = std::mem::replace(&mut self.health, to);
         if from == to {
             return None;
         }
         self.health_changed(from, to, now, config);
         let cause = self.last_cause.clone().filter(|_| to == HealthState::Down);
-        Some(What::Health { from, to, cause })
+        Some(TransitionKind::Health { from, to, cause })
     }
 
     fn health_changed(
@@ -326,7 +342,9 @@ impl Tracked {
                 self.warmup = Warmup::new(now, config.slow_start);
             }
             // Probes decide from here, and an upstream that comes back is usually another process.
-            (_, HealthState::Down | HealthState::Unknown) => drop(self.ejection.clear(now)),
+            (_, HealthState::Down | HealthState::Unknown) => {
+                self.ejection.clear(now);
+            }
             (_, HealthState::Up) => {}
         }
     }
@@ -340,7 +358,7 @@ impl Tracked {
         now: Instant,
         config: &Health,
         may_eject: bool,
-    ) -> Option<What> {
+    ) -> Option<TransitionKind> {
         self.probes
             .hasten(now, config.interval.min(config.down_interval));
         if !self.is_ejectable() || config.ejection_failures == 0 {
@@ -351,27 +369,27 @@ impl Tracked {
             .failed(cause.severity(), sent, now, config, may_eject)?;
         self.changed = now;
         self.last_cause = Some(cause.clone());
-        Some(What::Ejected {
+        Some(TransitionKind::Ejected {
             until: now + length,
             length,
             cause,
         })
     }
 
-    fn returned(&mut self, now: Instant, config: &Health) -> What {
+    fn returned(&mut self, now: Instant, config: &Health) -> TransitionKind {
         self.changed = now;
         self.warmup = Warmup::new(now, config.slow_start);
-        What::Returned
+        TransitionKind::Returned
     }
 
     /// Forgets all measurements on entering maintenance, because they will not hold afterwards.
-    fn forget(&mut self, now: Instant) -> Option<What> {
+    fn forget(&mut self, now: Instant) -> Option<TransitionKind> {
         let from = std::mem::replace(&mut self.health, HealthState::Unknown);
         (self.facts, self.refused_probe, self.local_fault) = (Facts::default(), None, None);
         self.ejection.clear(now);
         self.warmup = None;
         self.probes.stop();
-        (from != HealthState::Unknown).then_some(What::Health {
+        (from != HealthState::Unknown).then_some(TransitionKind::Health {
             from,
             to: HealthState::Unknown,
             cause: None,

@@ -1,0 +1,213 @@
+//! Upstreams of different speeds under the comparison of their latencies.
+
+use super::*;
+use RequestClass::{Map, Tile};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Upstreams and a clock.
+struct World {
+    peers: Vec<Slowness>,
+    now: Instant,
+}
+
+impl World {
+    fn of(count: usize) -> Self {
+        Self {
+            peers: (0..count).map(|_| Slowness::default()).collect(),
+            now: Instant::now(),
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        review(self.peers.iter(), self.now);
+    }
+
+    fn answer(&self, at: usize, class: RequestClass, concurrency: u32, millis: u64) {
+        self.peers[at].learn(class, concurrency, Duration::from_millis(millis));
+    }
+
+    /// Serves twenty tiles and five maps a second at each upstream. They take `times` as long
+    /// as they should, with `concurrency` others in flight.
+    fn serve(&mut self, seconds: u64, times: &[u64], concurrency: &[u32]) {
+        for tick in 0..seconds * 20 {
+            for at in 0..self.peers.len() {
+                // The times of one class differ: three to thirteen milliseconds, and so on.
+                let spread = 3 + (tick * 7 + at as u64) % 11;
+                self.answer(at, Tile, concurrency[at], spread * times[at]);
+                if tick % 4 == 0 {
+                    self.answer(at, Map, concurrency[at], spread * 40 * times[at]);
+                }
+            }
+            self.pass(SECOND / 20);
+        }
+    }
+
+    fn shares(&self) -> Vec<u32> {
+        self.peers.iter().map(Slowness::share).collect()
+    }
+}
+
+#[test]
+fn equals_have_their_whole_weight_with_few_answers_and_with_many() {
+    let mut world = World::of(3);
+    for _ in 0..30 {
+        world.serve(1, &[1, 1, 1], &[3, 3, 3]);
+        assert_eq!(world.shares(), [WHOLE; 3]);
+    }
+}
+
+#[test]
+fn one_that_is_ten_times_slower_has_an_eighth_within_two_seconds_and_the_others_all() {
+    let mut world = World::of(3);
+    world.serve(10, &[1, 1, 1], &[3, 3, 3]);
+    world.serve(2, &[10, 1, 1], &[3, 3, 3]);
+    let shares = world.shares();
+    assert!(
+        shares[0] <= WHOLE / 8 && shares[1..] == [WHOLE; 2],
+        "{shares:?}"
+    );
+    world.serve(3, &[1, 1, 1], &[3, 3, 3]);
+    assert_eq!(world.shares(), [WHOLE; 3], "and all of it soon after");
+}
+
+#[test]
+fn a_replica_alone_and_half_of_a_cluster_that_slows_down_keep_their_weight() {
+    let mut alone = World::of(1);
+    alone.serve(5, &[10], &[3]);
+    assert_eq!(alone.shares(), [WHOLE]);
+    let mut shared = World::of(4);
+    shared.serve(10, &[1, 1, 1, 1], &[3, 3, 3, 3]);
+    shared.serve(5, &[10, 10, 10, 10], &[3, 3, 3, 3]);
+    assert_eq!(
+        shared.shares(),
+        [WHOLE; 4],
+        "what slows down all is nobody's own"
+    );
+    let mut most = World::of(3);
+    most.serve(5, &[10, 10, 1], &[3, 3, 3]);
+    assert_eq!(
+        most.shares(),
+        [WHOLE; 3],
+        "two of three are not the exception"
+    );
+}
+
+#[test]
+fn more_work_is_not_slowness() {
+    let mut world = World::of(3);
+    // It has four times as many in flight, and takes four times as long.
+    world.serve(10, &[4, 1, 1], &[12, 3, 3]);
+    assert_eq!(world.shares(), [WHOLE; 3]);
+}
+
+#[test]
+fn another_mix_of_classes_is_not_slowness() {
+    let mut world = World::of(3);
+    for tick in 0..400_u64 {
+        // The first draws only maps, the others mostly tiles.
+        world.answer(0, Map, 3, 300);
+        for at in 1..3 {
+            world.answer(at, Tile, 3, 8);
+            if tick % 10 == 0 {
+                world.answer(at, Map, 3, 300);
+            }
+        }
+        world.pass(SECOND / 20);
+    }
+    assert_eq!(world.shares(), [WHOLE; 3]);
+}
+
+#[test]
+fn a_few_slow_answers_are_chance() {
+    let mut world = World::of(3);
+    world.serve(10, &[1, 1, 1], &[3, 3, 3]);
+    (0..3).for_each(|_| world.answer(0, Map, 3, 6000));
+    world.pass(SECOND / 10);
+    assert_eq!(world.shares(), [WHOLE; 3]);
+}
+
+#[test]
+fn ten_answers_of_each_are_too_few_to_believe_in_three_times_slower() {
+    let mut world = World::of(3);
+    for _ in 0..10 {
+        (0..3).for_each(|at| world.answer(at, Tile, 3, if at == 0 { 24 } else { 8 }));
+    }
+    world.pass(SECOND);
+    assert_eq!(world.shares(), [WHOLE; 3]);
+}
+
+#[test]
+fn requests_that_get_no_answer_show_within_half_a_second() {
+    let mut world = World::of(3);
+    world.serve(10, &[1, 1, 1], &[3, 3, 3]);
+    let stuck: Vec<Watched> = (0..5)
+        .map(|_| world.peers[0].begin(Tile, world.now))
+        .collect();
+    for _ in 0..5 {
+        (1..3).for_each(|at| world.answer(at, Tile, 3, 8));
+        world.pass(SECOND / 10);
+    }
+    assert!(world.shares()[0] < WHOLE / 2, "{:?}", world.shares());
+    stuck
+        .into_iter()
+        .for_each(|stuck| world.peers[0].end(stuck));
+    assert_eq!(world.peers[0].unanswered[Tile].waiting(7), (0, 0));
+}
+
+#[test]
+fn who_gets_less_has_a_trial_a_second_and_the_next_at_once_while_they_go_well() {
+    let mut world = World::of(3);
+    assert!(
+        !world.peers[0].take_trial(true, world.now),
+        "who gets all needs none"
+    );
+    world.serve(5, &[10, 1, 1], &[3, 3, 3]);
+    world.now += 2 * SECOND;
+    assert!(
+        world.peers[0].take_trial(true, world.now)
+            && !world.peers[0].take_trial(true, world.now + SECOND / 2)
+    );
+    world.answer(0, Tile, 3, 80);
+    assert!(
+        !world.peers[0].take_trial(true, world.now + SECOND / 2),
+        "as slow as it was"
+    );
+    world.answer(0, Tile, 3, 8);
+    assert!(
+        world.peers[0].take_trial(false, world.now),
+        "as quick as its peers"
+    );
+    let later = world.now + SECOND + SECOND / 2;
+    assert!(
+        !world.peers[0].take_trial(false, later) && world.peers[0].take_trial(true, later),
+        "light ones first"
+    );
+}
+
+#[test]
+fn a_belief_without_evidence_ends_by_itself() {
+    let mut world = World::of(3);
+    world.serve(5, &[10, 1, 1], &[3, 3, 3]);
+    assert_eq!(world.shares()[0], 64);
+    (0..600).for_each(|_| world.pass(SECOND / 10));
+    assert_eq!(world.shares(), [WHOLE; 3]);
+}
+
+#[test]
+fn unanswered_requests_keep_count_and_age_whatever_the_clock_says() {
+    let unanswered = Unanswered::default();
+    let sent = [u64::MAX >> 21, 5, 1 << 43];
+    sent.iter().for_each(|sent| unanswered.begin(*sent));
+    sent.iter().for_each(|sent| unanswered.end(*sent));
+    assert_eq!(unanswered.waiting(77), (0, 0));
+    unanswered.begin(1000);
+    unanswered.begin(3000);
+    assert_eq!(unanswered.waiting(5000), (2, 3000));
+    assert_eq!(
+        unanswered.waiting(500),
+        (2, 0),
+        "sent by a clock that is ahead"
+    );
+}

@@ -1,0 +1,447 @@
+//! The roll: the order in which replicas reload, and their next actions.
+//!
+//! Only replicas behind the settled epoch are reloaded, as many at a time as configured. The one
+//! furthest behind comes first, and the last one in service never leaves. A failed replica does not
+//! delay the others, unless the main would be left alone.
+//!
+//! The next replica leaves when the cluster has its capacity back. No other replica in service may
+//! still be ramping up, and the one that returned last must not be alone in doubt. A reload does
+//! not cool a JVM, so a replica returns with its full share.
+//!
+//! A roll that has begun goes on whatever changes meanwhile. A replica that turns out to be behind
+//! while a change settles waits for that change, because it would otherwise be reloaded twice. It
+//! is part of the roll then and waits for one settling at most (`settle_max`). A replica that may
+//! have no catalog waits for nothing.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::CatalogMachine;
+use super::credential_check::CredentialCheck;
+use super::replica_catalog::{ReloadTarget, Step};
+use super::rolls::{ReloadNeed, RollReason, RollReport};
+use crate::cluster::snapshot::Reads;
+use crate::cluster::upstream_state::UpstreamState;
+use crate::cluster::upstreams::Upstreams;
+use crate::cluster::{Action, Cause, TransitionKind, UpstreamId};
+use crate::config::Role;
+
+/// The capacity of the cluster, compared with its full capacity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Capacity {
+    IsBack,
+    /// An upstream in service is ramping up until then.
+    LacksUntil(Instant),
+    Lacks,
+}
+
+impl CatalogMachine {
+    pub(in crate::cluster) fn pass_time(&mut self, upstreams: &mut Upstreams, now: Instant) {
+        for at in 0..upstreams.len() {
+            if let Some(sent_at) = upstreams[at].catalog.reads.lost(now) {
+                let id = upstreams[at].upstream.id;
+                self.reading_ended(upstreams, id, sent_at, None, now);
+            }
+        }
+        // This follows the lost readings, which may have been all that the epoch waited for.
+        self.changes.pass_time(now, &upstreams.config.catalog);
+        self.pass_canary_time(upstreams, now);
+        for at in 0..upstreams.len() {
+            self.pass_main_reload_time(upstreams, at, now);
+            upstreams[at].catalog.credential_check.pass_time(now);
+            let is_paused = upstreams[at].is_in_maintenance();
+            let step = upstreams[at].catalog.pass_time(is_paused, now);
+            self.step(upstreams, at, step, now);
+        }
+    }
+
+    /// Calls off the reloads that must not go on, and begins those that may.
+    pub(in crate::cluster) fn begin_reloads(&mut self, upstreams: &mut Upstreams, now: Instant) {
+        for at in 0..upstreams.len() {
+            if !self.may_go_on(upstreams, at) {
+                upstreams[at].leave_roll(now);
+            }
+        }
+        while let Some(at) = self.next_to_reload(upstreams, now) {
+            let catalog = &upstreams[at].catalog;
+            // A replica that is out of service already loses nothing by a failed reload.
+            if catalog.is_serving() && !catalog.credential_check.has_passed(now) {
+                upstreams[at].catalog.credential_check.request(now);
+                break;
+            }
+            upstreams[at].catalog.credential_check = CredentialCheck::NotChecked;
+            self.take(upstreams, at, now);
+        }
+        // A query to the main, or its reload, is a part of the roll.
+        let waits_for_main = self.rolls.is_under_way()
+            && (upstreams.is_main_to_be_reloaded() || self.main_answers_soon(upstreams));
+        let is_going_on = waits_for_main
+            || upstreams.iter().any(UpstreamState::is_on_its_way)
+            || upstreams.iter().any(|state| state.catalog.is_postponed())
+            || self.has_candidate(upstreams, now);
+        if !is_going_on
+            && let Some(report) = self.rolls.end(upstreams.config.catalog.roll_share, now)
+        {
+            upstreams.emit(None, TransitionKind::RollEnded(Box::new(report)));
+            // Replicas that this roll did not bring up to date may have their turn at once.
+            self.begin_reloads(upstreams, now);
+        }
+    }
+
+    /// Takes the replica at `at` out of service for its reload.
+    fn take(&mut self, upstreams: &mut Upstreams, at: usize, now: Instant) {
+        let need = self.reload_need(upstreams, at);
+        let settled = self.changes.settled();
+        if !self.rolls.is_under_way() {
+            let is_repair = need.held.is_none() || need.is_stuck;
+            let (source, by) = if is_repair {
+                (None, Vec::new())
+            } else {
+                self.changes.take_reason()
+            };
+            let why = source.map_or(RollReason::Repair, RollReason::Change);
+            self.rolls.takes(need, settled, (why, by.clone()), now);
+            let by = (!by.is_empty()).then(|| by.join(", "));
+            upstreams.emit(
+                None,
+                TransitionKind::RollBegan {
+                    epoch: settled,
+                    why,
+                    by,
+                },
+            );
+        } else {
+            self.rolls
+                .takes(need, settled, (RollReason::Repair, Vec::new()), now);
+        }
+        upstreams.states[at].leave_service(upstreams.config.catalog.drain_timeout, now);
+    }
+
+    /// Takes in the result of a credentials check.
+    pub(super) fn credentials_tried(
+        &mut self,
+        upstreams: &mut Upstreams,
+        id: UpstreamId,
+        sent_at: Instant,
+        outcome: Result<(), Cause>,
+        now: Instant,
+    ) {
+        let Some(at) = upstreams
+            .position(id)
+            .filter(|at| upstreams[*at].catalog.credential_check.is_answered(sent_at))
+        else {
+            return;
+        };
+        match &outcome {
+            Ok(()) => upstreams[at].tried_credentials(None),
+            Err(cause) if cause.refused_credentials().is_some() => {
+                upstreams[at].tried_credentials(cause.refused_credentials());
+            }
+            Err(_) => {}
+        }
+        let step = upstreams[at].catalog.credentials_tried(outcome, now);
+        self.step(upstreams, at, step, now);
+    }
+
+    /// Returns the next catalog action that is due.
+    pub(in crate::cluster) fn poll_action(
+        &mut self,
+        upstreams: &mut Upstreams,
+        now: Instant,
+    ) -> Option<Action> {
+        (0..upstreams.len())
+            .find_map(|at| self.poll_action_of(upstreams, at, now))
+            .or_else(|| self.canary_action(upstreams, now))
+    }
+
+    pub(in crate::cluster) fn deadline(&self, upstreams: &Upstreams) -> Option<Instant> {
+        let of_one = |state: &UpstreamState| {
+            let reads = &state.catalog.reads;
+            let reads = (reads.is_running() || state.is_readable()).then(|| reads.deadline());
+            let catalog = &state.catalog;
+            let main = catalog.main_reload.deadline(self.changes.is_settled());
+            reads
+                .into_iter()
+                .chain(catalog.deadline(state.is_in_maintenance()))
+                .chain(main)
+                .min()
+        };
+        let settles = self.changes.deadline(&upstreams.config.catalog);
+        let waits = self
+            .rolls_deadline
+            .into_iter()
+            .chain(self.canary_deadline());
+        settles
+            .into_iter()
+            .chain(upstreams.iter().filter_map(of_one))
+            .chain(waits)
+            .min()
+    }
+
+    pub(super) fn step(&mut self, upstreams: &mut Upstreams, at: usize, step: Step, now: Instant) {
+        let state = &mut upstreams[at];
+        if !state.catalog.is_reloading() {
+            state.resume_probes(now);
+        }
+        let what = match step {
+            Step::Nothing => None,
+            Step::Failed { cause, retry_in } => {
+                self.rolls.note(&state.upstream.name, Err(cause.clone()));
+                Some(TransitionKind::ReloadFailed { cause, retry_in })
+            }
+            Step::Unreached { cause, retry_in } => {
+                state.upstream.load.open();
+                self.rolls.note(&state.upstream.name, Err(cause.clone()));
+                self.plan_read(upstreams, at, now);
+                Some(TransitionKind::ReloadFailed { cause, retry_in })
+            }
+            Step::Outdated { cause, retry_in } => {
+                state.return_to_service();
+                self.rolls.note(&state.upstream.name, Err(cause.clone()));
+                self.plan_read(upstreams, at, now);
+                Some(TransitionKind::ReloadFailed { cause, retry_in })
+            }
+            Step::Passed { reloaded } => {
+                state.return_to_service();
+                self.rolls.last_returned = Some(state.upstream.id);
+                if let Some((_, took)) = reloaded {
+                    self.rolls.note(&state.upstream.name, Ok(took));
+                }
+                self.plan_read(upstreams, at, now);
+                reloaded.map(|(epoch, took)| TransitionKind::Reloaded { epoch, took })
+            }
+        };
+        upstreams.report(at, what);
+    }
+
+    fn poll_action_of(
+        &mut self,
+        upstreams: &mut Upstreams,
+        at: usize,
+        now: Instant,
+    ) -> Option<Action> {
+        if self.begin_main_reload(upstreams, at, now) {
+            return Some(Action::ReloadMain(Arc::clone(&upstreams[at].upstream)));
+        }
+        let waits_for_main = self.main_answers_soon(upstreams);
+        let (timeout, catalog) = (upstreams.config.health.timeout, &upstreams.config.catalog);
+        let state = &mut upstreams.states[at];
+        let upstream = &state.upstream;
+        if state.is_readable() && state.catalog.reads.is_due(now) {
+            state.catalog.reads.begin(now, timeout);
+            return Some(Action::ReadUpdateSequence(Arc::clone(upstream)));
+        }
+        if state.catalog.credential_check.begin(timeout, now) {
+            return Some(Action::TryCredentials(Arc::clone(upstream)));
+        }
+        // The canary test draws a map, perhaps a second time with credentials, and then queries the
+        // update sequence.
+        if !state.is_in_maintenance() && state.catalog.test(timeout * 3, now) {
+            return Some(Action::TestCanary(Arc::clone(upstream)));
+        }
+        let still_running = upstream.load.in_flight();
+        if !state
+            .catalog
+            .is_drained(still_running, catalog.drain_timeout, now)
+            || waits_for_main
+        {
+            return None;
+        }
+        let (epoch, upstream) = (self.changes.settled(), Arc::clone(upstream));
+        let (main_update_sequence, update_sequence_since) = (
+            self.changes.update_sequence(),
+            self.changes.update_sequence_since(),
+        );
+        let expected =
+            main_update_sequence.map(|update_sequence| self.inflation.expected(update_sequence));
+        let target = ReloadTarget {
+            epoch,
+            main_update_sequence,
+            expected,
+            update_sequence_since,
+        };
+        state.begin_reload(target, catalog.reload_timeout, now);
+        self.changes.reload_began();
+        upstreams.report(
+            at,
+            Some(TransitionKind::ReloadBegan {
+                epoch,
+                still_running,
+            }),
+        );
+        Some(Action::ReloadCatalog(upstream))
+    }
+
+    fn next_to_reload(&mut self, upstreams: &Upstreams, now: Instant) -> Option<usize> {
+        self.rolls_deadline = None;
+        let on_their_way = upstreams
+            .iter()
+            .filter(|state| state.is_on_its_way())
+            .count();
+        if !upstreams.can_reload()
+            || upstreams.is_main_to_be_reloaded()
+            || self.main_answers_soon(upstreams)
+            || on_their_way >= upstreams.config.catalog.parallel as usize
+        {
+            return None;
+        }
+        let at = self.candidate(upstreams, now)?;
+        let takes_capacity = self.reads_of(upstreams, at) == Some(Reads::First);
+        let until = match self.capacity(upstreams, at, now) {
+            Capacity::LacksUntil(until) => Some(until),
+            Capacity::Lacks => None,
+            Capacity::IsBack => return Some(at),
+        };
+        if takes_capacity && self.rolls.waits_for_capacity(now) {
+            self.rolls_deadline = self
+                .rolls
+                .capacity_deadline()
+                .into_iter()
+                .chain(until)
+                .min();
+            return None;
+        }
+        Some(at)
+    }
+
+    /// Returns the replica that is next, if rolls may go on.
+    fn candidate(&mut self, upstreams: &Upstreams, now: Instant) -> Option<usize> {
+        let wants: Vec<usize> = (0..upstreams.len())
+            .filter(|at| self.wants_reload(upstreams, *at) && self.can_be_spared(upstreams, *at))
+            .collect();
+        let may = |at: &usize| self.rolls.may_take(self.reload_need(upstreams, *at), now);
+        let age = |a: &usize, b: &usize| match upstreams[*a]
+            .catalog
+            .compare_age(&upstreams[*b].catalog)
+        {
+            Ordering::Equal => a.cmp(b),
+            differs => differs,
+        };
+        let next = wants.iter().copied().filter(may).min_by(age);
+        if next.is_none() && !wants.is_empty() {
+            self.rolls_deadline = self.rolls.rests_until(now);
+        }
+        next
+    }
+
+    fn has_candidate(&mut self, upstreams: &Upstreams, now: Instant) -> bool {
+        let is_main_ready =
+            !upstreams.is_main_to_be_reloaded() && !self.main_answers_soon(upstreams);
+        upstreams.can_reload() && is_main_ready && self.candidate(upstreams, now).is_some()
+    }
+
+    fn reload_need(&self, upstreams: &Upstreams, at: usize) -> ReloadNeed {
+        let catalog = &upstreams[at].catalog;
+        ReloadNeed {
+            held: catalog.held,
+            is_stuck: catalog.is_stuck(),
+        }
+    }
+
+    /// Returns whether the cluster can spare `at`: no other upstream ramps up or is ejected, and
+    /// the one that returned last is not alone in doubt.
+    fn capacity(&self, upstreams: &Upstreams, at: usize, now: Instant) -> Capacity {
+        let others = || {
+            (0..upstreams.len()).filter(|other| {
+                *other != at && self.reads_of(upstreams, *other) == Some(Reads::First)
+            })
+        };
+        let ramps = others()
+            .filter_map(|other| upstreams[other].ramps_until(now))
+            .max();
+        let is_in_doubt = |other: &usize| upstreams[*other].is_suspected();
+        let returned =
+            others().find(|other| Some(upstreams[*other].upstream.id) == self.rolls.last_returned);
+        let is_alone_in_doubt = returned.is_some_and(|returned| {
+            is_in_doubt(&returned)
+                && others()
+                    .chain([at])
+                    .any(|other| other != returned && !is_in_doubt(&other))
+        });
+        let is_set_aside =
+            |other: usize| upstreams[other].is_ejectable() && upstreams[other].is_set_aside();
+        let is_any_set_aside = (0..upstreams.len()).any(|other| other != at && is_set_aside(other));
+        match ramps {
+            Some(until) => Capacity::LacksUntil(until),
+            None if is_alone_in_doubt || is_any_set_aside => Capacity::Lacks,
+            None => Capacity::IsBack,
+        }
+    }
+
+    /// Pauses or resumes rolls. While rolls are paused, no replica leaves service for its catalog.
+    /// Replicas that are out already come back.
+    pub(in crate::cluster) fn pause(&mut self, upstreams: &mut Upstreams, is_paused: bool) {
+        if self.rolls.is_paused() != is_paused {
+            self.rolls.set_paused(is_paused);
+            upstreams.emit(None, TransitionKind::RollsPaused(is_paused));
+        }
+    }
+
+    /// Takes the rolls that ended since the last call.
+    pub(in crate::cluster) fn take_ended_rolls(&mut self) -> Vec<RollReport> {
+        self.rolls.take_ended().into()
+    }
+
+    /// True if the main's first update sequence is expected soon. A replica reloaded before it
+    /// would have to be reloaded again.
+    fn main_answers_soon(&self, upstreams: &Upstreams) -> bool {
+        let mut main = upstreams.iter().filter(|state| state.upstream.is_main());
+        !self.changes.has_been_queried() && main.any(UpstreamState::is_readable)
+    }
+
+    /// True if it needs a reload. A replica that is stuck or answers wrongly may be down just
+    /// because its catalog is empty, and only a reload helps then.
+    pub(super) fn wants_reload(&self, upstreams: &Upstreams, at: usize) -> bool {
+        let state = &upstreams[at];
+        let can_hear = state.is_up() || state.is_stuck() || state.facts.is_failing();
+        state.upstream.role == Role::Replica
+            && can_hear
+            && state.catalog.is_waiting(self.changes.settled())
+    }
+
+    /// True if it would be reloaded now were it not the last one in service.
+    pub(in crate::cluster) fn is_held_back(&self, upstreams: &Upstreams, at: usize) -> bool {
+        let is_any_on_its_way = upstreams.iter().any(|state| state.catalog.is_on_its_way());
+        upstreams.can_reload()
+            && !self.rolls.is_paused()
+            && !is_any_on_its_way
+            && self.wants_reload(upstreams, at)
+            && !self.can_be_spared(upstreams, at)
+    }
+
+    fn can_be_spared(&self, upstreams: &Upstreams, at: usize) -> bool {
+        match self.reads_of(upstreams, at) {
+            Some(Reads::First | Reads::Backup | Reads::OnTrial) => self.others_serve(upstreams, at),
+            Some(Reads::No) | None => true,
+        }
+    }
+
+    /// True if a draining replica should still be reloaded when its requests have ended. It should
+    /// not if it is gone, or the last one by now.
+    fn may_go_on(&self, upstreams: &Upstreams, at: usize) -> bool {
+        let state = &upstreams[at];
+        let is_gone = || !state.is_up() && !state.facts.is_failing();
+        let is_needed = || is_gone() || state.would_serve() && !self.others_serve(upstreams, at);
+        let is_unwanted = || self.rolls.is_paused() || is_needed();
+        upstreams.can_reload() && !(state.catalog.may_return() && is_unwanted())
+    }
+
+    /// True if others serve: another upstream of the first tier if one is stuck already, else at
+    /// least the main.
+    fn others_serve(&self, upstreams: &Upstreams, at: usize) -> bool {
+        let is_any_stuck = upstreams.iter().any(UpstreamState::is_stuck);
+        let serves = |other: usize| match self.reads_of(upstreams, other) {
+            Some(Reads::First) => true,
+            Some(Reads::Backup) => !is_any_stuck,
+            Some(Reads::OnTrial | Reads::No) | None => false,
+        };
+        (0..upstreams.len()).any(|other| other != at && serves(other))
+    }
+
+    fn reads_of(&self, upstreams: &Upstreams, at: usize) -> Option<Reads> {
+        upstreams[at]
+            .standing(self.changes.epoch(), upstreams.fails_open)
+            .map(|standing| standing.reads)
+    }
+}
