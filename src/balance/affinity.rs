@@ -16,6 +16,10 @@
 //! meant for unrelated requests, would spread sixteen tiles that arrive within a millisecond over
 //! all replicas. Each replica would render the same metatile, although together the tiles are the
 //! work of one.
+//!
+//! For an upstream that is slower than its peers the bound is not rounded up. Rounded up, it would
+//! allow one request to the slowest at any time, and a key has its order whatever the load: a
+//! sixteenth of the keys would go on to wait for an upstream that is ten times slower.
 
 use super::pick::{LoadSample, pick_by};
 use crate::hash::{SplitMix64, fnv1a};
@@ -40,6 +44,8 @@ pub struct AffinityCandidate {
     pub seed: u64,
     /// True if the key is in flight there now.
     pub is_companion: bool,
+    /// True if its weight is reduced because it is slower than its peers.
+    pub is_slow: bool,
 }
 
 /// Returns the index of the upstream for a request: a companion within its bound, else the first in
@@ -56,6 +62,9 @@ pub fn pick_near(
     let mut first: Option<(usize, f64)> = None;
     for at in 0..count {
         let Some(this) = candidate(at) else { continue };
+        if this.is_slow && !mean.allows_whole(this.load, wish.load_percent) {
+            continue;
+        }
         if this.is_companion && mean.allows(this.load, wish.load_percent, AFFINITY_OVERFLOW) {
             return Some(at);
         }
@@ -99,6 +108,13 @@ impl Mean {
         let in_flight = u128::from(candidate.in_flight.saturating_sub(beyond));
         let here = in_flight * u128::from(self.weight) * 100;
         here < u128::from(percent) * u128::from(self.in_flight) * u128::from(candidate.weight)
+    }
+
+    /// True if one more request stays within `percent` of the mean, not rounded up.
+    fn allows_whole(self, candidate: LoadSample, percent: u32) -> bool {
+        let in_flight = u128::from(candidate.in_flight) + 1;
+        let here = in_flight * u128::from(self.weight) * 100;
+        here <= u128::from(percent) * u128::from(self.in_flight) * u128::from(candidate.weight)
     }
 }
 

@@ -47,6 +47,7 @@ fn near_companions(
             load,
             seed,
             is_companion: companions == Some(at),
+            is_slow: false,
         })
     };
     pick_near(world.len(), candidate, wish, 0)
@@ -188,6 +189,7 @@ fn who_is_left_out_is_not_picked() {
                     load,
                     seed,
                     is_companion: at == out,
+                    is_slow: false,
                 })
             };
             let picked = pick_near(3, candidate, wish(key), 0).unwrap();
@@ -211,6 +213,7 @@ fn loads_that_move_during_the_scan_still_yield_a_pick() {
             },
             seed: 1,
             is_companion: false,
+            is_slow: false,
         })
     };
     assert!(pick_near(3, moving, wish(1), 0).is_some());
@@ -316,4 +319,31 @@ proptest! {
             world[at].1.in_flight += 1;
         }
     }
+}
+
+/// Returns the number of these keys that go to the slow first upstream, whose weight is reduced to
+/// a sixteenth. `loads` are the requests in flight at each.
+fn keys_of_the_slow_one(loads: [u32; 3], companions: bool) -> usize {
+    let slow = |at: usize| AffinityCandidate {
+        load: LoadSample {
+            in_flight: loads[at],
+            weight: if at == 0 { 64 } else { 1024 },
+        },
+        seed: seed_of(THREE[at].0),
+        is_companion: companions && at == 0,
+        is_slow: at == 0,
+    };
+    (0..1000)
+        .filter(|&key| pick_near(3, |at| Some(slow(at)), wish(key), 0) == Some(0))
+        .count()
+}
+
+#[test]
+fn a_slow_upstream_gets_no_key_before_its_reduced_weight_allows_a_whole_request() {
+    assert_eq!(keys_of_the_slow_one([0, 0, 0], false), 0);
+    assert_eq!(keys_of_the_slow_one([0, 5, 5], false), 0);
+    assert_eq!(keys_of_the_slow_one([1, 20, 20], true), 0, "nor companions");
+    // 27 requests in all: 1.25 of its part of them is one.
+    let some = keys_of_the_slow_one([0, 13, 13], false);
+    assert!((10..100).contains(&some), "{some} of 1000");
 }

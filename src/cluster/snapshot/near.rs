@@ -78,6 +78,7 @@ impl Snapshot {
                 load,
                 seed: candidate.seed,
                 is_companion,
+                is_slow: candidate.is_slow(),
             })
         };
         let chosen =

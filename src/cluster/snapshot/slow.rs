@@ -45,6 +45,11 @@ impl Snapshot {
 }
 
 impl Candidate {
+    /// True if its share is reduced because it is slower than its peers.
+    pub(super) fn is_slow(&self) -> bool {
+        self.load.slowness().share() < WHOLE
+    }
+
     /// Returns the weight, reduced while the upstream is ramping up or slower than its peers.
     #[inline(always)]
     pub(super) fn weight_at(&self, now: Instant) -> u32 {

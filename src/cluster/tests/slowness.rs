@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::fixture::World;
 use crate::balance::WHOLE;
-use crate::cluster::Selection;
+use crate::cluster::{Selection, Tried};
 use crate::ogc::RequestClass::{self, Feature, Map, Tile};
 
 const STEP: Duration = Duration::from_millis(50);
@@ -100,4 +100,16 @@ fn the_slow_one_serves_whatever_the_others_have_no_place_for() {
     answer(&mut world, 5, &[("a", 80), ("b", 8)]);
     let taken = take(&world, Map, 6);
     assert_eq!((names(&taken, "a"), names(&taken, "b")), (3, 3));
+}
+
+#[test]
+fn tiles_whose_metatile_prefers_the_slow_one_go_to_the_others() {
+    let world = with_a_slow_one();
+    let snapshot = world.snapshot();
+    let upstream_of = |key: u64| {
+        let selection = snapshot.select_for(Tile, Some(key << 32), &Tried::default(), world.now);
+        selection.expect("there is no limit").upstream.name.clone()
+    };
+    let to_the_slow_one = (0..300).filter(|key| upstream_of(*key).as_str() == "a");
+    assert_eq!(to_the_slow_one.count(), 0);
 }
