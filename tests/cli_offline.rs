@@ -82,6 +82,7 @@ fn help_teaches_what_each_command_does() {
         "check",
         "explain",
         "import",
+        "mapping",
         "status",
         "drain",
         "ready",
@@ -278,6 +279,30 @@ fn check_can_ask_each_upstream_and_says_how_it_answered() {
         (1, 2),
         "{}",
         said.out
+    );
+}
+
+#[test]
+fn mapping_prints_the_entries_of_the_security_proxy_and_the_gateway() {
+    let files = Files::new(&[(
+        "geofront.toml",
+        "listen = [\"0.0.0.0:8080\"]\n[upstreams.main]\nurl = \"http://10.0.0.1\"\nrole = \"main\"\n[upstreams.a]\nurl = \"http://10.0.0.2\"\n",
+    )]);
+    let config = files.text("geofront.toml");
+    let mapping = geofront(&["mapping", "--config", &config, "--host", "10.0.0.9"]);
+    assert_eq!((mapping.code, mapping.err.as_str()), (0, ""));
+    for line in [
+        "geoserver=http://10.0.0.9:8080/geoserver/",
+        "        target: http://10.0.0.9:8080/geoserver/",
+    ] {
+        let is_there = mapping.out.lines().any(|printed| printed == line);
+        assert!(is_there, "`{line}` is not in:\n{}", mapping.out);
+    }
+    let mapping = geofront(&["mapping", "--config", &config, "--host", "http://10.0.0.9"]);
+    assert!(
+        mapping.code == 64 && mapping.err.contains("`http://10.0.0.9` is no host name"),
+        "{}",
+        mapping.err
     );
 }
 

@@ -50,6 +50,7 @@ pub(super) enum Command {
     Check(Check),
     Explain(Explain),
     Import(Import),
+    Mapping(Mapping),
     Status(Status),
     Drain(Drain),
     Ready(Ready),
@@ -182,6 +183,24 @@ pub(super) struct Import {
     /// The controlflow.properties
     #[arg(value_name = "FILE")]
     pub(super) file: PathBuf,
+}
+
+/// Print the entries that lead geOrchestra to this front door
+///
+/// Prints the entry of the security-proxy (both generations) and of the gateway that sends requests
+/// for GeoServer here, and whether the identity of their users will reach GeoServer. Changes nothing.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  geofront mapping
+  geofront mapping --host 10.0.0.9")]
+pub(super) struct Mapping {
+    /// The name or address of this machine, with a port if it is not the listener's
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(super) host: Option<String>,
+
+    /// The configuration
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub(super) config: PathBuf,
 }
 
 /// Show the state of each upstream on one screen

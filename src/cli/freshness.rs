@@ -163,10 +163,12 @@ pub(super) fn all_replicas(count: usize) -> String {
     }
 }
 
-/// The reason why some replicas lack the last change; `None` if all have it.
+/// The reason why some replicas lack the last change, or would lack the next one; `None` if all
+/// have it.
 fn outlook(up: &[&Upstream], catalog: &Catalog) -> Option<String> {
+    let paused = || Some("rolls are paused: `geofront catalog resume`".to_owned());
     if catalog.done {
-        return None;
+        return if catalog.paused { paused() } else { None };
     }
     if up.iter().all(|replica| replica.catalog.fresh) {
         return Some("checking for further changes".to_owned());
@@ -184,7 +186,7 @@ fn outlook(up: &[&Upstream], catalog: &Catalog) -> Option<String> {
         .find(|replica| is_reloading(replica))
         .map(|u| format!("{} is {}", u.name, u.catalog.phase));
     if on_its_way.is_none() && catalog.paused {
-        return Some("rolls are paused: `geofront catalog resume`".to_owned());
+        return paused();
     }
     if let Some(rests) = catalog.rests_seconds.filter(|_| on_its_way.is_none()) {
         return Some(format!(
@@ -255,6 +257,10 @@ mod tests {
     fn the_headline_shows_which_replicas_have_the_last_change_and_why_others_do_not() {
         let lines = [
             line(|_| {}, vec![fresh("a"), fresh("b")]),
+            line(
+                |catalog| catalog.paused = true,
+                vec![fresh("a"), fresh("b")],
+            ),
             line(|_| {}, vec![fresh("a")]),
             line(|_| {}, vec![fresh("a"), down("b")]),
             line(
@@ -320,6 +326,7 @@ mod tests {
         ];
         insta::assert_snapshot!(lines.join("\n"), @r"
         catalog: unchanged since geofront started; both replicas have it
+        catalog: unchanged since geofront started; both replicas have it; rolls are paused: `geofront catalog resume`
         catalog: unchanged since geofront started; the replica has it
         catalog: unchanged since geofront started; the replica that is up has it
         catalog: unchanged since geofront started; the replica that is up has it; b: reload failed: status 500; the next try is in 8 s

@@ -1,6 +1,6 @@
 //! The command line: dispatches commands and prints their results.
 //!
-//! `run`, `demo`, `check`, `explain` and `import` work on their own; the other commands call the
+//! `run`, `demo`, `check`, `explain`, `import` and `mapping` work on their own; the other commands call the
 //! running geofront through its admin endpoint. Results go to standard output, errors to standard
 //! error, and the exit code distinguishes the outcomes ([`exit::Exit`]).
 
@@ -19,6 +19,7 @@ mod fixture;
 mod freshness;
 mod humanize;
 mod import;
+mod mapping;
 mod mode;
 mod properties;
 mod reload;
@@ -73,6 +74,7 @@ fn dispatch(command: &Command, out: &mut dyn Write) -> Result<Exit, Failure> {
         Command::Check(options) => check::run(options, out),
         Command::Explain(options) => explain::run(options, out),
         Command::Import(options) => import::run(options, out),
+        Command::Mapping(options) => mapping::run(options, out),
         Command::Status(options) => status::run(options, &client(&options.endpoint)?, out),
         Command::Drain(options) => mode::drain(options, &client(&options.endpoint)?, out),
         Command::Ready(options) => mode::ready(options, &client(&options.endpoint)?, out),

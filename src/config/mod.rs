@@ -69,8 +69,6 @@ pub struct Config {
     pub admin: SocketAddr,
     /// Required from every admin client when `admin` is not a loopback address.
     pub admin_token: Option<Secret>,
-    /// Peers that may state where a request came from: the list in `trust`.
-    pub trusted_proxies: Vec<IpNet>,
     /// What is believed about a request, and of which peers.
     pub trust: Trust,
     /// Worker threads; by default the number of cores. A change needs a restart.

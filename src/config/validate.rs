@@ -54,7 +54,6 @@ impl Check<'_> {
             listeners,
             admin: access.admin,
             admin_token: access.admin_token,
-            trusted_proxies: trust.proxies.clone(),
             trust,
             threads,
             upstreams: self.upstreams(

@@ -284,6 +284,13 @@ impl Driver {
             }) => {
                 self.metrics.catalog_reloaded(&upstream, cause.kind(), None);
             }
+            Ok(Transition {
+                upstream: Some(upstream),
+                what: TransitionKind::ReloadPostponed { class },
+                ..
+            }) => {
+                self.metrics.catalog_reload_postponed(&upstream, class);
+            }
             // The driver holds the sender, so the channel is open. A lagging receiver continues
             // with the events that are kept.
             Ok(_) | Err(RecvError::Lagged(_) | RecvError::Closed) => {}

@@ -261,6 +261,13 @@ impl Metrics {
         *self.certificates.lock() = certificates;
     }
 
+    /// Counts a catalog reload that waits because a request of `class` has no other upstream.
+    pub fn catalog_reload_postponed(&self, upstream: &UpstreamName, class: RequestClass) {
+        self.upstream(upstream)
+            .postponed_reloads
+            .count(class.as_str(), 0);
+    }
+
     /// Counts a config reload. It failed if its outcome is [`RELOAD_REFUSED`].
     pub fn config_reloaded(&self, outcome: &'static str) {
         self.config_reloads.count(outcome, 0);

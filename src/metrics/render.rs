@@ -167,7 +167,7 @@ impl Metrics {
         ]
     }
 
-    fn catalog_families(&self, status: &ClusterStatus) -> [MetricFamily; 4] {
+    fn catalog_families(&self, status: &ClusterStatus) -> [MetricFamily; 5] {
         let upstreams: Vec<_> = self
             .upstreams
             .lock()
@@ -177,6 +177,9 @@ impl Metrics {
         let reloads = upstreams
             .iter()
             .flat_map(|(name, metrics)| by_label(name, "outcome", &metrics.catalog_reloads));
+        let postponed = upstreams
+            .iter()
+            .flat_map(|(name, metrics)| by_label(name, "class", &metrics.postponed_reloads));
         let times = histogram::read(&self.catalog_reload_times, 0)
             .map(|reading| histogram_sample(&[], reading));
         let fresh = |u: &UpstreamStatus| {
@@ -188,6 +191,12 @@ impl Metrics {
                 "Catalog reloads of a replica by outcome.",
                 COUNTER,
                 reloads,
+            ),
+            family(
+                "geofront_catalog_reloads_postponed_total",
+                "Catalog reloads that waited because a request of the class had no other upstream.",
+                COUNTER,
+                postponed,
             ),
             family(
                 "geofront_catalog_reload_seconds",

@@ -355,6 +355,7 @@ fn full_scrape() -> String {
     metrics.probed(&name("a"), "passed", Duration::ZERO, Instant::now());
     metrics.ejected(&name("a"), "reset");
     metrics.catalog_reloaded(&name("a"), "success", Some(Duration::ZERO));
+    metrics.catalog_reload_postponed(&name("a"), RequestClass::Process);
     metrics.queued(RequestClass::Map, Duration::ZERO);
     metrics.config_reloaded("applied");
     metrics.handshake("ok");

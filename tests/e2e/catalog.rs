@@ -316,6 +316,10 @@ async fn who_has_just_published_does_not_wait_for_a_main_that_has_no_slot_free()
         .start()
         .await;
     rig.publish("news").await;
+    rig.until("the publication gave its slot back", |rig| {
+        rig.upstream("main").in_flight == 0
+    })
+    .await;
     let mut busy = rig.client().await;
     let slow =
         format!("GET {MAP}&geosim_work=3s HTTP/1.1\r\nHost: h\r\nAuthorization: {BASIC}\r\n\r\n");

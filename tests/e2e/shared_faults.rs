@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use geofront::cluster::Mode;
 use geofront::geosim::Fault;
 use geofront::ogc::RequestClass;
 
@@ -57,7 +56,7 @@ async fn a_replica_that_alone_fails_for_a_layer_is_still_set_aside() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_trial_is_decided_by_the_first_byte_of_an_export_and_not_by_its_end() {
+async fn a_trial_is_decided_by_the_first_byte_of_a_long_answer_and_not_by_its_end() {
     let health = |plan: Plan| {
         plan.health("interval = \"1h\"")
             .health("ejection = \"300ms\"")
@@ -71,29 +70,34 @@ async fn a_trial_is_decided_by_the_first_byte_of_an_export_and_not_by_its_end() 
     rig.until("it is on trial", |rig| rig.upstream("slave1").half_open)
         .await;
     rig.replicas[0].heals();
-    // The only request is the export, and no other upstream can take it.
-    rig.app
-        .control
-        .set_mode("slave2", Mode::Drain, true, Instant::now())
-        .unwrap();
-    rig.app
-        .control
-        .set_mode("main", Mode::Drain, true, Instant::now())
-        .unwrap();
+    // The others stay in service: without them the ejection would be lifted.
     rig.replicas[0].suffers(
         Fault::Drip {
-            bytes: 50,
+            bytes: 400,
             pause: Duration::from_secs(2),
         }
-        .only(RequestClass::Feature),
+        .only(RequestClass::Map),
     );
-    let mut client = rig.client().await;
-    client
-        .send(super::client::get(FEATURES).as_bytes())
-        .await
-        .unwrap();
-    assert_eq!(client.head().await.unwrap().status, 200);
+    // A map becomes the trial once no tile has been for a second.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let mut clients = Vec::new();
+    while rig.upstream("slave1").in_flight == 0 {
+        assert!(Instant::now() < deadline, "no map became the trial");
+        assert!(rig.upstream("slave1").half_open);
+        let mut client = rig.client().await;
+        let map = format!("{}&number={}", MAP.replace("=64", "=640"), clients.len());
+        client
+            .send(super::client::get(&map).as_bytes())
+            .await
+            .unwrap();
+        let is_trial = |rig: &Rig| rig.upstream("slave1").in_flight == 1;
+        tokio::select! {
+            head = client.head() => assert_eq!(head.unwrap().status, 200),
+            () = rig.until("it is the trial", is_trial) => {}
+        }
+        clients.push(client);
+    }
     rig.until("it serves again", |rig| !rig.upstream("slave1").half_open)
         .await;
-    assert_eq!(rig.upstream("slave1").in_flight, 1, "the export goes on");
+    assert_eq!(rig.upstream("slave1").in_flight, 1, "the answer goes on");
 }
