@@ -36,8 +36,6 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::IpNet;
-
 use crate::ogc::PerClass;
 
 pub use catalog::{Catalog, StalePolicy};
