@@ -8,6 +8,8 @@ pub struct ClientConnections {
     open: AtomicUsize,
     most: AtomicUsize,
     refused: AtomicU64,
+    /// Connections that ended within a head.
+    heads: AtomicU64,
 }
 
 impl ClientConnections {
@@ -29,6 +31,15 @@ impl ClientConnections {
     /// Counts a connection that was refused.
     pub fn refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a head that was not complete in time.
+    pub fn head_timed_out(&self) {
+        self.heads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn timed_out_heads(&self) -> u64 {
+        self.heads.load(Ordering::Relaxed)
     }
 
     /// The current number, the maximum, and the number of refused connections.
