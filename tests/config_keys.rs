@@ -258,6 +258,51 @@ const CASES: &[(&str, &str, &str)] = &[
         "+[limits]\ncontrol_flow = \"ows.wms.getmap=6\"\n",
     ),
     (
+        "clients.body_memory",
+        "+",
+        "+[clients]\nbody_memory = \"6KiB\"\n",
+    ),
+    (
+        "clients.all_body_memory",
+        "+",
+        "+[clients]\nall_body_memory = \"6GiB\"\n",
+    ),
+    (
+        "clients.min_upload_rate",
+        "+",
+        "+[clients]\nmin_upload_rate = \"6KiB\"\n",
+    ),
+    (
+        "clients.answer_memory",
+        "+",
+        "+[clients]\nanswer_memory = \"6KiB\"\n",
+    ),
+    (
+        "clients.all_answer_memory",
+        "+",
+        "+[clients]\nall_answer_memory = \"6GiB\"\n",
+    ),
+    (
+        "clients.min_download_rate",
+        "+",
+        "+[clients]\nmin_download_rate = \"6KiB\"\n",
+    ),
+    (
+        "clients.max_per_address",
+        "+",
+        "+[clients]\nmax_per_address = 6\n",
+    ),
+    (
+        "clients.new_per_second",
+        "+",
+        "+[clients]\nnew_per_second = 6\n",
+    ),
+    (
+        "clients.heads_per_address",
+        "+",
+        "+[clients]\nheads_per_address = 6\n",
+    ),
+    (
         "classes.NAME.priority",
         "+",
         "+[classes.map]\npriority = 0\n",

@@ -104,6 +104,7 @@ fn the_ends_of_a_request_are_those_of_the_manual() {
     let ends = [
         End::Ok,
         End::ClientAbort,
+        End::ClientTooSlow,
         End::UpstreamReset,
         End::Timeout,
         End::Refused("REASON"),

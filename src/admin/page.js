@@ -575,6 +575,7 @@ const REFUSED = {
 function whyOf(r) {
   const parts = [], waited = r.queue_ms > 0 ? `waited ${millis(r.queue_ms)} for a slot` : "";
   if (r.end.startsWith("refused:")) parts.push(`refused: ${REFUSED[r.end.slice(8)] ?? r.end.slice(8)}`);
+  else if (r.end === "client-too-slow") parts.push("the client read its answer too slowly");
   else if (r.end === "client-abort") parts.push("the client left before its answer was complete");
   else if (r.end === "upstream-reset") parts.push("the upstream broke off within its answer");
   else if (r.end === "timeout") parts.push("the upstream was too slow");

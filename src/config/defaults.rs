@@ -174,6 +174,32 @@ pub(super) const QUICK_RESERVES: RangeInclusive<i64> = 0..=90;
 pub(super) const HEAVY_SHARE: u32 = 25;
 pub(super) const SHARES: RangeInclusive<i64> = 1..=100;
 
+// ---- [clients]
+
+/// From none to the memory of a large machine.
+pub(super) const MEMORIES: RangeInclusive<Size> = Size(0)..=Size(1 << 40);
+/// Nearly every request but uploads of data.
+pub(super) const BODY_MEMORY: Size = Size(1 << 20);
+/// Thirty-two of the longest forms, or a thousand bodies of 64 KiB.
+pub(super) const ALL_BODY_MEMORY: Size = Size(64 << 20);
+/// The slowest line on which an upload makes sense.
+pub(super) const MIN_UPLOAD_RATE: Size = Size(1 << 10);
+/// Nearly every map, tile and list of features.
+pub(super) const ANSWER_MEMORY: Size = Size(2 << 20);
+/// A hundred slow readers of large answers.
+pub(super) const ALL_ANSWER_MEMORY: Size = Size(256 << 20);
+/// The slowest mobile lines that still draw maps are faster.
+pub(super) const MIN_DOWNLOAD_RATE: Size = Size(4 << 10);
+/// Six connections each of seven hundred users behind one address.
+pub(super) const MAX_PER_ADDRESS: u32 = 4096;
+/// More than a proxy without keep-alive opens, and a few percent of a core.
+pub(super) const NEW_PER_SECOND: u32 = 1000;
+/// A head arrives in one packet, or two.
+pub(super) const HEADS_PER_ADDRESS: u32 = 256;
+/// 0 turns a limit off.
+pub(super) const PER_ADDRESS: RangeInclusive<i64> = 0..=1_000_000;
+pub(super) const RATES: RangeInclusive<Size> = Size(0)..=Size(1 << 30);
+
 // ---- [classes.NAME]
 
 /// The default priority of `class`, from the table of classes.

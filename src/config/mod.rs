@@ -7,6 +7,7 @@
 
 mod catalog;
 mod change;
+mod clients;
 mod coalesce;
 pub(crate) mod control_flow;
 mod count;
@@ -40,6 +41,7 @@ use crate::ogc::PerClass;
 
 pub use catalog::{Catalog, StalePolicy};
 pub use change::Change;
+pub use clients::ClientLimits;
 pub use coalesce::Coalesce;
 pub use control_flow::{
     Addressed, ControlFlow, Limit, Operations, PriorityHeader, Rate, Rule, Whose,
@@ -79,6 +81,7 @@ pub struct Config {
     pub timeouts: Timeouts,
     pub retry: Retry,
     pub limits: Limits,
+    pub clients: ClientLimits,
     pub classes: PerClass<ClassConfig>,
     pub log: Log,
     pub shutdown: Shutdown,

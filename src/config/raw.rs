@@ -205,6 +205,18 @@ table!(RawLimits {
     control_flow: Vec<Written<String>>,
 });
 
+table!(RawClients {
+    body_memory: Size,
+    all_body_memory: Size,
+    min_upload_rate: Size,
+    answer_memory: Size,
+    all_answer_memory: Size,
+    min_download_rate: Size,
+    max_per_address: i64,
+    new_per_second: i64,
+    heads_per_address: i64,
+});
+
 table!(RawClass {
     first_byte: Duration,
     max_body: Size,
@@ -253,13 +265,14 @@ pub(super) struct Raw {
     pub(super) timeouts: Section<RawTimeouts>,
     pub(super) retry: Section<RawRetry>,
     pub(super) limits: Section<RawLimits>,
+    pub(super) clients: Section<RawClients>,
     pub(super) classes: Vec<Named<RawClass>>,
     pub(super) log: Section<RawLog>,
     pub(super) shutdown: Section<RawShutdown>,
 }
 
 /// Every table below the top level with its keys, in the order of the documentation.
-pub(super) const SECTIONS: [(&str, &[&str]); 11] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 12] = [
     ("listeners", RawListener::KEYS),
     ("upstreams", RawUpstream::KEYS),
     ("geoserver", RawGeoServer::KEYS),
@@ -268,6 +281,7 @@ pub(super) const SECTIONS: [(&str, &[&str]); 11] = [
     ("timeouts", RawTimeouts::KEYS),
     ("retry", RawRetry::KEYS),
     ("limits", RawLimits::KEYS),
+    ("clients", RawClients::KEYS),
     ("classes", RawClass::KEYS),
     ("log", RawLog::KEYS),
     ("shutdown", RawShutdown::KEYS),

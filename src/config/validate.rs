@@ -8,6 +8,7 @@ mod access;
 mod catalog;
 mod check;
 mod classes;
+mod clients;
 mod geoserver;
 mod limits;
 mod listeners;
@@ -66,6 +67,7 @@ impl Check<'_> {
             timeouts: self.timeouts(&raw.timeouts.table),
             retry: self.retry(&raw.retry.table),
             limits,
+            clients: self.clients(&raw.clients.table),
             classes: self.classes(&raw.classes, &names),
             log: self.log(&raw.log.table),
             shutdown: self.shutdown(&raw.shutdown.table),

@@ -13,6 +13,7 @@ mod counts;
 mod histogram;
 mod labelled;
 mod limits;
+mod memory;
 mod process;
 mod render;
 mod sample;
@@ -29,10 +30,11 @@ use parking_lot::Mutex;
 use crate::config::UpstreamName;
 use crate::ogc::RequestClass;
 
-pub use clients::ClientConnections;
+pub use clients::{ClientConnections, ClientExcess, SlowClients};
 pub use counts::{ClassCounts, Counts, UpstreamCounts};
 pub use histogram::Buckets;
 use labelled::Labelled;
+pub use memory::{ClientMemory, MemoryShare};
 use sharded::{Sharded, Shards};
 pub use upstream::{Probe, UpstreamMetrics};
 
@@ -102,6 +104,7 @@ pub struct Metrics {
     catalog_reload_times: Sharded,
     last_reload_refused: AtomicBool,
     pub client_connections: ClientConnections,
+    pub slow_clients: SlowClients,
 }
 
 impl Metrics {
@@ -128,6 +131,7 @@ impl Metrics {
             catalog_reload_times: Sharded::new(histogram::CELLS, shards),
             last_reload_refused: AtomicBool::new(false),
             client_connections: ClientConnections::default(),
+            slow_clients: SlowClients::default(),
         })
     }
 

@@ -219,37 +219,6 @@ impl Metrics {
         ]
     }
 
-    fn client_families(&self) -> [MetricFamily; 4] {
-        let (open, most, refused) = self.client_connections.read();
-        let timed_out = self.client_connections.timed_out_heads();
-        let gauge =
-            |name, help, value: usize| family(name, help, GAUGE, [gauge_sample(&[], value as f64)]);
-        [
-            gauge(
-                "geofront_client_connections",
-                "Connections of clients.",
-                open,
-            ),
-            gauge(
-                "geofront_client_connections_limit",
-                "How many there may be, by the limit of file descriptors.",
-                most,
-            ),
-            family(
-                "geofront_client_connections_refused_total",
-                "Connections of clients that were closed at once, to keep file descriptors.",
-                COUNTER,
-                [counter_sample(&[], refused)],
-            ),
-            family(
-                "geofront_client_head_timeouts_total",
-                "Connections that were closed because a request head was not complete in time.",
-                COUNTER,
-                [counter_sample(&[], timed_out)],
-            ),
-        ]
-    }
-
     fn tls_families(&self) -> [MetricFamily; 4] {
         let refused = self
             .proxy_protocol_refused

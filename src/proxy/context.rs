@@ -18,6 +18,7 @@ use crate::proxy::client::rates::RateNote;
 use crate::proxy::client::request_id::RequestId;
 use crate::proxy::client::session::peer;
 use crate::proxy::coalesce::{Leading, SharedAnswer};
+use crate::proxy::connection::delivery::Delivery;
 use crate::proxy::connection::greet::Arrival;
 use crate::proxy::connection::inbox::Tunnel;
 use crate::proxy::connection::interrupt::{Armed, Interrupt};
@@ -83,6 +84,8 @@ pub struct Context {
     pub(super) arrival: Option<Arc<Arrival>>,
     /// Makes a tunnel of the client connection.
     pub(super) tunnel: Option<Tunnel>,
+    /// The answer on its way through the client connection.
+    pub(super) delivery: Option<Delivery>,
     /// Keeps the process from exiting while this request runs.
     pub(super) _running: Running,
 }
@@ -130,7 +133,15 @@ impl Context {
             interrupt: None,
             arrival: None,
             tunnel: None,
+            delivery: None,
             _running: running,
+        }
+    }
+
+    /// Whether an upstream is at work on the answer, and so must not wait for the client.
+    pub(super) fn set_holds_slot(&self, holds_slot: bool) {
+        if let Some(delivery) = &self.delivery {
+            delivery.set_holds_slot(holds_slot);
         }
     }
 
@@ -272,6 +283,11 @@ impl Attempt {
     /// The upstream has done its part: its place and what was counted for it are free.
     pub(super) fn give_back(&mut self) {
         (self.lease, self.permit) = (None, None);
+    }
+
+    /// Whether the upstream is at work on it.
+    pub(super) fn holds_slot(&self) -> bool {
+        self.lease.is_some()
     }
 
     /// It has decided the trial of its upstream. True if it was one.

@@ -9,7 +9,6 @@ use tokio::sync::watch;
 use super::access_log::AccessLog;
 use super::access_log::recent::{Recent, RecentRequests};
 use super::catalog_writes::read_your_writes::RecentWriters;
-use super::client::body_prefix::HeldBodies;
 use super::client::rates::Meters;
 use super::coalesce::Coalescing;
 use super::connection::ConnectionParts;
@@ -51,7 +50,6 @@ pub(super) struct Parts {
     pub(super) peers: UpstreamPeers,
     pub(super) interrupts: Arc<Interrupts>,
     pub(super) meters: Meters,
-    pub(super) held_bodies: Arc<HeldBodies>,
 }
 
 impl FrontDoor {
@@ -78,7 +76,6 @@ impl FrontDoor {
             peers,
             interrupts: Arc::default(),
             meters: Meters::default(),
-            held_bodies: Arc::default(),
         };
         Self {
             parts: Arc::new(parts),

@@ -49,6 +49,7 @@ impl ProxyHttp for FrontDoor {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
         self.receive(session, ctx).await?;
         self.hold_to_limits(session, ctx).await?;
+        self.gather_body(session, ctx).await?;
         self.share(session, ctx).await
     }
 
@@ -113,6 +114,9 @@ impl ProxyHttp for FrontDoor {
         if !response.status.is_informational() {
             self.judge_head(session, response, ctx)?;
             self.keep_head(session, response, ctx);
+            if answer::ends_with_its_head(session, response) {
+                self.answer_ended(ctx);
+            }
         }
         Ok(())
     }

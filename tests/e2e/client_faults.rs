@@ -49,7 +49,9 @@ async fn twelve_options_without_their_body_eject_no_replica_and_end_with_the_cli
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upstream_that_hangs_up_on_an_incomplete_request_is_right() {
-    let rig = Plan::replicas(2).start().await;
+    // Otherwise no incomplete request of this size reaches an upstream.
+    let streaming = "[clients]\nbody_memory = \"0B\"";
+    let rig = Plan::replicas(2).with(streaming).start().await;
     for fault in [Fault::Reset(When::BeforeReading), Fault::AnswerEarly(503)] {
         for upstream in rig.replicas.iter().chain([&rig.main]) {
             upstream.suffers(fault.clone().only(RequestClass::Static));

@@ -36,6 +36,7 @@ mod rescue;
 mod restart;
 mod retries;
 mod shared_faults;
+mod slow_clients;
 mod tls;
 mod tls_client;
 mod truncation;

@@ -151,6 +151,7 @@ impl Line<'_> {
         self.plain(key!("end"), |out| match end {
             End::Ok => out.extend_from_slice(b"ok"),
             End::ClientAbort => out.extend_from_slice(b"client-abort"),
+            End::ClientTooSlow => out.extend_from_slice(b"client-too-slow"),
             End::UpstreamReset => out.extend_from_slice(b"upstream-reset"),
             End::Timeout => out.extend_from_slice(b"timeout"),
             End::Refused(reason) => write_to(out, format_args!("refused:{reason}")),

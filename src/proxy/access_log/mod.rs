@@ -60,6 +60,8 @@ pub enum End {
     Ok,
     /// The client left before the answer was complete.
     ClientAbort,
+    /// The client read its answer too slowly and was given up.
+    ClientTooSlow,
     /// The upstream broke off, before or within its answer.
     UpstreamReset,
     /// The upstream was too slow.

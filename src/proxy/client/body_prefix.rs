@@ -1,4 +1,4 @@
-//! The part of a request body that decides the class, read before an upstream is chosen.
+//! A request body, or the beginning of a long one, read before an upstream is chosen.
 //!
 //! What is read here must still reach the upstream, and every other upstream that is tried. Pingora
 //! keeps the first 64 KiB of a body and sends them at the start of each attempt, so bodies that fit
@@ -7,12 +7,13 @@
 //! is given a session whose body is one byte, which our copy takes the place of, in each attempt
 //! ([`stand_in`]).
 //!
-//! No place at an upstream is held meanwhile. Our copies of all clients together are bounded
-//! ([`HeldBodies`]): a body for which there is no room is decided by what has come of it, which
-//! makes it `unknown` at worst. So is one that takes too long.
+//! No slot at an upstream is held meanwhile. So every body is read ahead, up to a bound, before a
+//! slot is asked for ([`BodyPrefix::gather`]): a client that sends slowly holds none. The copies of
+//! all clients together are bounded ([`BodyMemory`]): a body for which there is no room is decided
+//! by what has come of it, which makes it `unknown` at worst, and streams. So is one that takes too
+//! long to be decided.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -22,50 +23,21 @@ use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
 use tokio::time::{Instant, timeout_at};
 
+use crate::metrics::{ClientMemory, MemoryShare};
 use crate::ogc::{BODY_PREFIX, BodyReader};
 
 /// Pingora's retry buffer, and the most that one read of a body brings: what every request may
 /// hold.
 const RETRY_BUFFER: usize = 64 * 1024;
 
-/// All that our copies hold beyond that, of all clients together: thirty-two of the longest forms,
-/// or a thousand of 64 KiB more.
-const MAX_HELD: usize = 64 << 20;
+/// What every body may hold without being counted.
+const FREE: usize = 4 * 1024;
 
 /// How long what decides may take to come. Two megabytes over a slow line come in time.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What our copies of bodies hold, of all clients together.
-#[derive(Debug, Default)]
-pub(in crate::proxy) struct HeldBodies(AtomicUsize);
-
-/// A part of that, until dropped.
-#[derive(Debug)]
-struct Hold {
-    bodies: Arc<HeldBodies>,
-    bytes: usize,
-}
-
-impl Hold {
-    /// Makes it `bytes`; false if there is no room.
-    fn grow_to(&mut self, bytes: usize) -> bool {
-        let more = bytes.saturating_sub(self.bytes);
-        let grown = |held: usize| held.checked_add(more).filter(|held| *held <= MAX_HELD);
-        let is_granted = self
-            .bodies
-            .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, grown)
-            .is_ok();
-        self.bytes += if is_granted { more } else { 0 };
-        is_granted
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        self.bodies.0.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
+/// Longer than any body takes: its rate and its pauses are limited instead.
+const FAR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Which copy of the bytes an attempt sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +60,15 @@ pub(in crate::proxy) struct BodyPrefix {
     sends: Sends,
     /// Our copy was sent in this attempt.
     is_sent: bool,
-    hold: Hold,
+    share: MemoryShare,
+}
+
+/// The memory of bodies.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::proxy) struct BodyMemory<'m> {
+    pub(in crate::proxy) memory: &'m Arc<ClientMemory>,
+    /// Bytes of all bodies together.
+    pub(in crate::proxy) limit: usize,
 }
 
 impl BodyPrefix {
@@ -96,21 +76,67 @@ impl BodyPrefix {
     pub(in crate::proxy) async fn read(
         session: &mut Session,
         mut reader: BodyReader,
-        bodies: &Arc<HeldBodies>,
+        memory: BodyMemory<'_>,
     ) -> Result<Self> {
-        let mut hold = Hold {
-            bodies: Arc::clone(bodies),
-            bytes: 0,
-        };
+        let mut prefix = Self::nothing(reader, memory);
+        let deadline = Instant::now() + PATIENCE;
+        let is_enough = |bytes: &[u8]| !reader.wants_more(bytes);
+        prefix
+            .read_on(session, deadline, memory.limit, true, is_enough)
+            .await?;
+        prefix.reader = reader;
+        Ok(prefix)
+    }
+
+    /// Reads on until `most` bytes are here, before a slot is asked for: a client that sends slowly
+    /// holds none. Returns false if more than `max_body` bytes have come.
+    pub(in crate::proxy) async fn gather(
+        &mut self,
+        session: &mut Session,
+        most: usize,
+        max_body: u64,
+        limit: usize,
+    ) -> Result<bool> {
+        let is_too_large = |length: usize| length as u64 > max_body;
+        if !self.is_complete {
+            let far = Instant::now() + FAR;
+            self.read_on(session, far, limit, false, |bytes| {
+                bytes.len() >= most || is_too_large(bytes.len())
+            })
+            .await?;
+        }
+        Ok(!is_too_large(self.bytes.len()))
+    }
+
+    /// Before anything is read.
+    pub(in crate::proxy) fn nothing(reader: BodyReader, memory: BodyMemory<'_>) -> Self {
+        Self {
+            bytes: Bytes::new(),
+            reader,
+            is_complete: false,
+            sends: Sends::Pingoras,
+            is_sent: false,
+            share: MemoryShare::new(memory.memory),
+        }
+    }
+
+    /// Reads until `is_enough`, the deadline, or the end of the body. Without memory it ends, too,
+    /// unless the class `decides`: then what Pingora holds anyway is read.
+    async fn read_on(
+        &mut self,
+        session: &mut Session,
+        deadline: Instant,
+        limit: usize,
+        decides: bool,
+        mut is_enough: impl FnMut(&[u8]) -> bool,
+    ) -> Result<()> {
         let downstream = &mut session.downstream_session;
         if expects_continue(downstream.req_header()) {
             downstream.write_continue_response().await?;
         }
         downstream.enable_retry_buffering();
-        let deadline = Instant::now() + PATIENCE;
-        let mut bytes = BytesMut::new();
-        // A piece of that size, or what Pingora holds anyway, needs no room.
-        while bytes.len() < RETRY_BUFFER || hold.grow_to(bytes.len()) {
+        let mut bytes = BytesMut::from(std::mem::take(&mut self.bytes));
+        while self.has_room(bytes.len(), limit) || decides && bytes.len() < RETRY_BUFFER {
             match timeout_at(deadline, downstream.read_request_body()).await {
                 Ok(read) => match read.map_err(|error| error.into_down())? {
                     Some(piece) => bytes.extend_from_slice(&piece),
@@ -118,27 +144,29 @@ impl BodyPrefix {
                 },
                 Err(_elapsed) => break,
             }
-            if !reader.wants_more(&bytes) {
+            if is_enough(&bytes) {
                 break;
             }
         }
-        let is_complete = downstream.is_body_done();
-        let sends = match (downstream.retry_buffer_truncated(), is_complete) {
+        self.bytes = bytes.freeze();
+        self.is_complete = downstream.is_body_done();
+        self.sends = match (downstream.retry_buffer_truncated(), self.is_complete) {
             (false, _) => Sends::Pingoras,
             (true, false) => Sends::OursFirst,
             (true, true) => Sends::OursAlone,
         };
-        if sends == Sends::OursAlone {
+        if self.sends == Sends::OursAlone {
             stand_in(session).await?;
         }
-        Ok(Self {
-            bytes: bytes.freeze(),
-            reader,
-            is_complete,
-            sends,
-            is_sent: false,
-            hold,
-        })
+        Ok(())
+    }
+
+    /// Takes memory for `length` bytes in all.
+    fn has_room(&mut self, length: usize, limit: usize) -> bool {
+        let more = length
+            .saturating_sub(FREE)
+            .saturating_sub(self.share.bytes());
+        more == 0 || self.share.grow(more, limit)
     }
 
     /// At most [`BODY_PREFIX`] bytes, for what an answer may repeat of them.
@@ -185,12 +213,9 @@ impl BodyPrefix {
 
     /// The answer goes to the client: no other attempt follows.
     pub(in crate::proxy) fn let_go(&mut self) {
-        if self.hold.bytes > 0 && self.is_sent {
+        if self.bytes.len() > BODY_PREFIX && self.is_sent {
             self.bytes = Bytes::copy_from_slice(self.bytes());
-            self.hold = Hold {
-                bodies: Arc::clone(&self.hold.bodies),
-                bytes: 0,
-            };
+            self.share.shrink(usize::MAX);
         }
     }
 }
@@ -263,7 +288,67 @@ mod tests {
 
     use super::*;
 
-    const MAX: usize = 1 << 20;
+    const MOST: usize = 1 << 20;
+    const LIMIT: usize = 64 << 20;
+
+    fn of(memory: &Arc<ClientMemory>) -> BodyMemory<'_> {
+        BodyMemory {
+            memory,
+            limit: LIMIT,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_decides_nothing_is_read_ahead_up_to_its_bound_and_sent_whole() {
+        let bodies = Arc::default();
+        for length in [1, 9_000, RETRY_BUFFER + 1, 150_000, 300_000] {
+            let body: Vec<u8> = (0..length).map(|at| b'a' + (at % 23) as u8).collect();
+            let (mut session, _client) = session(&body).await;
+            let mut prefix = BodyPrefix::nothing(reader(&session), of(&bodies));
+            assert!(
+                prefix
+                    .gather(&mut session, 200_000, u64::MAX, LIMIT)
+                    .await
+                    .unwrap()
+            );
+            assert!(prefix.bytes.len() >= length.min(200_000) && prefix.bytes.len() < 270_000);
+            assert_eq!(prefix.is_complete, length < 200_000);
+            for _ in 0..if prefix.is_complete { 3 } else { 1 } {
+                assert!(
+                    sent(&mut session, &mut prefix).await == body,
+                    "{length} bytes"
+                );
+            }
+        }
+        assert_eq!(bodies.held(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_body_for_which_there_is_no_memory_streams() {
+        let bodies = Arc::default();
+        let (mut session, _client) = session(&vec![b'x'; 300_000]).await;
+        let mut prefix = BodyPrefix::nothing(reader(&session), of(&bodies));
+        assert!(
+            prefix
+                .gather(&mut session, MOST, u64::MAX, 0)
+                .await
+                .unwrap()
+        );
+        assert!(!prefix.is_complete);
+        assert_eq!(sent(&mut session, &mut prefix).await.len(), 300_000);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_becomes_too_large_is_noticed_before_it_is_sent() {
+        let (mut session, _client) = session(&vec![b'x'; 300_000]).await;
+        let mut prefix = BodyPrefix::nothing(reader(&session), of(&Arc::default()));
+        assert!(
+            !prefix
+                .gather(&mut session, MOST, 1_000, LIMIT)
+                .await
+                .unwrap()
+        );
+    }
 
     /// A session whose head is read, and the client's end, which has sent `body` in one piece.
     async fn session(body: &[u8]) -> (Session, DuplexStream) {
@@ -322,7 +407,7 @@ mod tests {
             let body: Vec<u8> = (0..length).map(|at| b'a' + (at % 23) as u8).collect();
             let (mut session, mut client) = session(&body).await;
             let reader = reader(&session);
-            let mut prefix = BodyPrefix::read(&mut session, reader, &bodies)
+            let mut prefix = BodyPrefix::read(&mut session, reader, of(&bodies))
                 .await
                 .unwrap();
             assert_eq!(
@@ -363,7 +448,7 @@ mod tests {
         let (mut session, mut client) = session(&body).await;
         client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
         let reader = reader(&session);
-        let mut prefix = BodyPrefix::read(&mut session, reader, &Arc::default())
+        let mut prefix = BodyPrefix::read(&mut session, reader, of(&Arc::default()))
             .await
             .unwrap();
         assert_eq!(sent(&mut session, &mut prefix).await, body);
@@ -371,16 +456,13 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_of_all_clients_together_have_a_bound_and_one_without_room_is_not_read_on() {
-        let bodies: Arc<HeldBodies> = Arc::default();
-        let mut taken = Hold {
-            bodies: Arc::clone(&bodies),
-            bytes: 0,
-        };
-        assert!(taken.grow_to(MAX_HELD - 100_000));
+        let bodies: Arc<ClientMemory> = Arc::default();
+        let mut taken = MemoryShare::new(&bodies);
+        assert!(taken.grow(LIMIT - 100_000, LIMIT));
         let body = vec![b'x'; 300_000];
         let (mut session, _client) = session(&body).await;
         let reader = reader(&session);
-        let mut prefix = BodyPrefix::read(&mut session, reader, &bodies)
+        let mut prefix = BodyPrefix::read(&mut session, reader, of(&bodies))
             .await
             .unwrap();
         assert_eq!(prefix.evidence(), None, "it may say anything");
@@ -391,24 +473,21 @@ mod tests {
             "it is passed on all the same"
         );
         drop((taken, prefix));
-        assert_eq!(bodies.0.load(Ordering::Relaxed), 0);
+        assert_eq!(bodies.held(), 0);
     }
 
     #[tokio::test]
     async fn a_body_is_let_go_when_its_answer_goes_to_the_client() {
-        let bodies: Arc<HeldBodies> = Arc::default();
+        let bodies: Arc<ClientMemory> = Arc::default();
         let (mut session, _client) = session(&vec![b'x'; 300_000]).await;
         let reader = reader(&session);
-        let mut prefix = BodyPrefix::read(&mut session, reader, &bodies)
+        let mut prefix = BodyPrefix::read(&mut session, reader, of(&bodies))
             .await
             .unwrap();
         sent(&mut session, &mut prefix).await;
-        assert!(bodies.0.load(Ordering::Relaxed) > 0);
+        assert!(bodies.held() > 0);
         prefix.let_go();
-        assert_eq!(
-            (bodies.0.load(Ordering::Relaxed), prefix.bytes.len()),
-            (0, BODY_PREFIX)
-        );
+        assert_eq!((bodies.held(), prefix.bytes.len()), (0, BODY_PREFIX));
     }
 
     #[tokio::test(start_paused = true)]
@@ -423,7 +502,7 @@ mod tests {
         session.downstream_session.read_request().await.unwrap();
         let started = Instant::now();
         let reader = reader(&session);
-        let prefix = BodyPrefix::read(&mut session, reader, &Arc::default())
+        let prefix = BodyPrefix::read(&mut session, reader, of(&Arc::default()))
             .await
             .unwrap();
         assert_eq!((prefix.evidence(), started.elapsed()), (None, PATIENCE));

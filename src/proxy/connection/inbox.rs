@@ -4,6 +4,7 @@
 //! head was judged, then exactly the bytes that are this request's body, and nothing else: what the
 //! client sends ahead waits here for the next head to be judged.
 
+use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -13,11 +14,16 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::Instant;
 
+use super::pace::{ClientPace, PaceRule};
 use crate::http1::{BodyScanner, Fault, Framing, Head, HeadLimits, HeadProgress, HeadReader};
 
 /// Room for one read ahead; a head is rarely longer.
 const READ_AHEAD: usize = 4 * 1024;
+
+/// The field by which a client announces that it waits for a word before it sends its body.
+const EXPECT: &[u8] = b"\nexpect:";
 
 /// What a client may send ahead of its turn. Then its bytes wait in the kernel.
 const MAX_AHEAD: usize = 16 * 1024;
@@ -56,25 +62,46 @@ pub(in crate::proxy) struct Inbox {
     ahead: BytesMut,
     head: HeadReader,
     body: BodyScanner,
+    /// How fast the body must come.
+    rule: PaceRule,
+    pace: ClientPace,
+    /// Since when more of the body is waited for.
+    waiting: Option<Instant>,
+    /// The client waits for a word before it sends.
+    is_asked_to_wait: bool,
     pub(in crate::proxy) tunnel: Tunnel,
 }
 
 impl Default for Inbox {
     fn default() -> Self {
-        let body = BodyScanner::new(Framing::default());
+        let (body, rule) = (BodyScanner::new(Framing::default()), PaceRule::default());
         Self {
             ahead: BytesMut::new(),
             head: HeadReader::default(),
             body,
+            rule,
+            pace: ClientPace::new(&rule),
+            waiting: None,
+            is_asked_to_wait: false,
             tunnel: Tunnel::default(),
         }
     }
 }
 
 impl Inbox {
+    /// Bodies must come at least as fast as this.
+    pub(in crate::proxy) fn set_rule(&mut self, rule: PaceRule) {
+        self.rule = rule;
+    }
+
     /// Whether bytes of a head are here.
     pub(in crate::proxy) fn has_begun(&self) -> bool {
         !self.ahead.is_empty()
+    }
+
+    /// Whether all of the current request's body has come.
+    pub(in crate::proxy) fn is_body_complete(&self) -> bool {
+        self.body.is_complete()
     }
 
     /// Whether the client may still be sending, as far as is known.
@@ -126,6 +153,12 @@ impl Inbox {
             self.ahead.split_to(head.whole.end)
         };
         bytes.advance(head.whole.start);
+        if !self.body.is_complete() {
+            self.pace = ClientPace::new(&self.rule);
+            self.waiting = None;
+            let expect = |line: &[u8]| line.eq_ignore_ascii_case(EXPECT);
+            self.is_asked_to_wait = bytes.windows(EXPECT.len()).any(expect);
+        }
         Incoming::Head(head, bytes)
     }
 
@@ -153,12 +186,31 @@ impl Inbox {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        ready!(Pin::new(stream).poll_read(cx, buf))?;
+        let Poll::Ready(read) = Pin::new(stream).poll_read(cx, buf) else {
+            self.waiting.get_or_insert_with(Instant::now);
+            return Poll::Pending;
+        };
+        read?;
+        self.note_pace(buf.filled().len() - before)?;
         let taken = self.body.take(&buf.filled()[before..]).map_err(malformed)?;
         self.ahead
             .extend_from_slice(&buf.filled()[before + taken..]);
         buf.set_filled(before + taken);
         Poll::Ready(Ok(()))
+    }
+
+    /// The client has sent `bytes` more of its body.
+    fn note_pace(&mut self, bytes: usize) -> io::Result<()> {
+        let Some(since) = self.waiting.take() else {
+            return Ok(());
+        };
+        if std::mem::take(&mut self.is_asked_to_wait) {
+            return Ok(());
+        }
+        if self.pace.note(bytes as u64, since.elapsed(), &self.rule) {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, TooSlow))
     }
 
     fn poll_tunnel<S>(
@@ -212,23 +264,41 @@ impl Inbox {
     }
 }
 
+/// A body came too slowly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct TooSlow;
+
+impl fmt::Display for TooSlow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the client sends its body too slowly")
+    }
+}
+
+impl std::error::Error for TooSlow {}
+
+/// Whether a client was given up because its body came too slowly.
+pub(in crate::proxy) fn is_too_slow(error: &pingora::Error) -> bool {
+    inner(error).is_some_and(|inner| inner.is::<TooSlow>())
+}
+
+/// The error of ours that made a read fail.
+fn inner(error: &pingora::Error) -> Option<&(dyn std::error::Error + Send + Sync + 'static)> {
+    error.root_cause().downcast_ref::<io::Error>()?.get_ref()
+}
+
 fn malformed(fault: Fault) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, fault)
 }
 
 /// The broken rule, if that is why reading a body failed.
 pub(in crate::proxy) fn fault_of(error: &pingora::Error) -> Option<Fault> {
-    error
-        .root_cause()
-        .downcast_ref::<io::Error>()?
-        .get_ref()?
-        .downcast_ref::<Fault>()
-        .copied()
+    inner(error)?.downcast_ref::<Fault>().copied()
 }
 
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::time::Duration;
 
     use pingora::protocols::Stream;
     use pingora::protocols::http::v1::server::HttpSession;
@@ -249,7 +319,12 @@ mod tests {
         let (client, ours) = tokio::io::duplex(1 << 20);
         (
             client,
-            Box::new(ClientStream::new(Box::new(ours), Arc::default())),
+            Box::new(ClientStream::new(
+                Box::new(ours),
+                Arc::default(),
+                Arc::default(),
+                crate::proxy::connection::stream::LIMITS,
+            )),
         )
     }
 
@@ -410,6 +485,42 @@ mod tests {
                 .is_pending()
         );
         assert!(inbox.ahead.len() < MAX_AHEAD + READ_AHEAD);
+    }
+
+    /// Seconds until a client that waits so long before each byte of its body is given up; `None` if
+    /// it is not within a hundred bytes.
+    async fn given_up_after(more: &str, pauses: impl Iterator<Item = u64>) -> Option<u64> {
+        let (mut client, mut stream) = pair();
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n{more}\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+        let Incoming::Head(..) = next(&mut stream).await else {
+            panic!("it is good")
+        };
+        let started = Instant::now();
+        for pause in pauses.take(100) {
+            let mut byte = [0; 1];
+            let read = tokio::io::AsyncReadExt::read(&mut stream, &mut byte);
+            let send = async {
+                let mut clock = tokio::time::interval(Duration::from_secs(pause));
+                clock.tick().await;
+                clock.tick().await;
+                client.write_all(b"x").await.unwrap();
+            };
+            if let Err(error) = tokio::join!(read, send).0 {
+                assert!(error.get_ref().unwrap().is::<TooSlow>());
+                return Some(started.elapsed().as_secs());
+            }
+        }
+        None
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_comes_byte_by_byte_is_given_up_after_the_grace() {
+        assert_eq!(given_up_after("", std::iter::repeat(1)).await, Some(10));
+        let first_late = || std::iter::once(30).chain(std::iter::repeat(1));
+        assert_eq!(given_up_after("", first_late()).await, Some(30));
+        let expect = "EXPECT: 100-continue\r\n";
+        assert_eq!(given_up_after(expect, first_late()).await, Some(40));
     }
 
     #[tokio::test]

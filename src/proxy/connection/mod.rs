@@ -16,15 +16,22 @@
 //! only when it goes off too early.
 
 mod clients;
+pub(in crate::proxy) mod delivery;
 pub(in crate::proxy) mod greet;
 pub(in crate::proxy) mod inbox;
 pub(in crate::proxy) mod interrupt;
+mod networks;
+mod pace;
 mod readable;
 mod redirect;
 pub(in crate::proxy) mod refuse_head;
 mod stream;
+mod unsent;
+mod write_timer;
 
 use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -43,13 +50,15 @@ use crate::config::{Config, Limits};
 use crate::http1::HeadLimits;
 use crate::proxy::http2::{self, ConnectionEnd, Http2Limits};
 use crate::proxy::running::RunningRequests;
-use clients::Clients;
+use clients::{Clients, CountedClient};
+use delivery::Delivery;
 use greet::{Arrival, NamedListener};
 use inbox::{Incoming, Tunnel};
 use interrupt::{Interrupt, Interrupts};
 use readable::Readable;
 use refuse_head::HeadRefuser;
-use stream::{ClientStream, Left};
+use stream::{ClientStream, Left, StreamLimits};
+use unsent::Unsent;
 
 /// How long bytes are read from a client that was answered before it had sent all: unread, they
 /// would reset the connection, and the client would not see the answer. The same times as nginx's.
@@ -57,6 +66,9 @@ const LINGER: Duration = Duration::from_secs(30);
 
 /// A client that sends nothing for so long has seen the answer.
 const LINGER_SILENCE: Duration = Duration::from_secs(5);
+
+/// Parts of an answer that broke off that are sent at once.
+const REST_PARTS: usize = 8;
 
 /// Read and forgotten at once, while it lingers.
 const LINGER_BUFFER: usize = 4 * 1024;
@@ -76,6 +88,8 @@ pub(super) struct Switches {
     pub(super) interrupt: Arc<Interrupt>,
     /// The connection's.
     pub(super) tunnel: Tunnel,
+    /// The connection's.
+    pub(super) delivery: Delivery,
     /// The request's target, where Pingora could not read it.
     pub(super) target: Option<Box<[u8]>>,
     /// What the connection's listener adds.
@@ -147,14 +161,25 @@ impl<A> Connections<A> {
         Arc::clone(&self.parts.heads.control.snapshot().config)
     }
 
+    fn stream(&self, stream: Stream, interrupt: &Arc<Interrupt>) -> Box<ClientStream<Stream>> {
+        Box::new(ClientStream::new(
+            stream,
+            Arc::clone(interrupt),
+            Arc::clone(&self.parts.heads.metrics.slow_clients.answers),
+            StreamLimits::of(&self.config()),
+        ))
+    }
+
     /// The next head, unless it is not complete in time. `from_first_byte` is the limit that begins
     /// with a head, if there is one.
     async fn head_in_time(
         &self,
+        client: Option<&CountedClient>,
         stream: &mut ClientStream<Stream>,
         deadline: &mut Deadline<'_>,
         mut from_first_byte: Option<Duration>,
     ) -> Option<Incoming> {
+        let mut incomplete = None;
         poll_fn(|cx| {
             let limits = |limits: &Limits| HeadLimits {
                 max_bytes: limits.head_size,
@@ -166,6 +191,12 @@ impl<A> Connections<A> {
             }
             if stream.has_begun() {
                 deadline.limit = from_first_byte.take().map_or(deadline.limit, Limit::For);
+                if let Some(client) = client.filter(|_| incomplete.is_none()) {
+                    incomplete = client.begin_head();
+                    if incomplete.is_none() {
+                        return Poll::Ready(None);
+                    }
+                }
             }
             deadline.poll_over(cx).map(|()| None)
         })
@@ -183,20 +214,28 @@ where
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let Some(_client) = self.clients.enter() else {
+        let Some(mut client) = self.clients.enter() else {
             refuse(stream);
             return None;
         };
         let accepted = Instant::now();
         let first_head = accepted + self.config().timeouts.client_header;
         let (stream, arrival) = self.greet(stream, first_head).await?;
+        let config = self.config();
+        // Only now known behind a proxy that speaks the PROXY protocol.
+        let peer = peer(&stream).filter(|peer| !config.trust.allows_origin(*peer));
+        if !client.join(peer, &config.clients) {
+            refuse(stream);
+            return None;
+        }
+        drop(config);
         match arrival {
             Some(arrival) if arrival.is_http2 => {
                 // On the heap, as above.
                 Box::pin(self.serve_http2(stream, arrival, first_head, shutdown)).await;
             }
             arrival => self
-                .serve(stream, arrival, first_head, shutdown)
+                .serve(stream, (arrival, Some(&client)), first_head, shutdown)
                 .await
                 .unwrap_or_default(),
         }
@@ -235,7 +274,7 @@ where
                 // The head is there already.
                 let first_head = Instant::now() + connections.config().timeouts.client_header;
                 connections
-                    .serve(stream, arrival, first_head, &shutdown)
+                    .serve(stream, (arrival, None), first_head, &shutdown)
                     .await
                     .unwrap_or_default();
             }
@@ -245,18 +284,23 @@ where
         }
     }
 
-    /// Serves one request after the other. The result says nothing.
+    /// Serves one request after the other. The client is `None` for a stream of HTTP/2, whose
+    /// connection is counted. The result says nothing.
     async fn serve(
         &self,
         stream: Stream,
-        arrival: Option<Arc<Arrival>>,
+        (arrival, client): (Option<Arc<Arrival>>, Option<&CountedClient>),
         first_head: Instant,
         shutdown: &ShutdownWatch,
     ) -> Option<()> {
         let registered = self.parts.interrupts.register();
         let interrupt = &registered.interrupt;
-        let mut stream = Box::new(ClientStream::new(stream, Arc::clone(interrupt)));
-        let (remains, tunnel) = (stream.remains(), stream.tunnel());
+        let mut stream = self.stream(stream, interrupt);
+        if client.is_some() {
+            // Streams of HTTP/2 share a socket.
+            stream.measure_socket();
+        }
+        let (remains, tunnel, delivery) = (stream.remains(), stream.tunnel(), stream.delivery());
         let mut settings: Option<HttpPersistentSettings> = None;
         let mut stopped = shutdown.clone();
         let mut stopped = pin!(stopped.wait_for(|is_stopped| *is_stopped));
@@ -270,7 +314,7 @@ where
         loop {
             let incoming = tokio::select! {
                 biased;
-                incoming = self.head_in_time(&mut stream, &mut deadline, next_head) => incoming,
+                incoming = self.head_in_time(client, &mut stream, &mut deadline, next_head) => incoming,
                 () = stop_waiting(&mut stopped, fresh.is_some()) => return None,
             };
             let Some(incoming) = incoming else {
@@ -307,6 +351,7 @@ where
             let switches = Switches {
                 interrupt: Arc::clone(interrupt),
                 tunnel: tunnel.clone(),
+                delivery: delivery.clone(),
                 target,
                 arrival: arrival.clone(),
             };
@@ -324,10 +369,11 @@ where
             if *shutdown.borrow() {
                 return None;
             }
-            let timeouts = &self.config().timeouts;
+            let config = self.config();
+            stream.set_limits(StreamLimits::of(&config));
             (deadline.limit, next_head) = (
-                Limit::For(timeouts.keep_alive),
-                Some(timeouts.client_header),
+                Limit::For(config.timeouts.keep_alive),
+                Some(config.timeouts.client_header),
             );
         }
         // The client has its answer: a stop need not wait for what it still sends.
@@ -338,6 +384,12 @@ where
     }
 }
 
+/// The client's address; `None` where there is none, as on a Unix socket.
+fn peer(stream: &Stream) -> Option<IpAddr> {
+    let digest = stream.get_socket_digest()?;
+    digest.peer_addr()?.as_inet().map(SocketAddr::ip)
+}
+
 /// Returns when a connection need not wait for a head any more, because the process stops.
 async fn stop_waiting(stopped: impl Future, is_fresh: bool) {
     stopped.await;
@@ -346,7 +398,7 @@ async fn stop_waiting(stopped: impl Future, is_fresh: bool) {
     }
 }
 
-/// The answer to a connection beyond the limit. Its request is not read.
+/// The answer to a connection beyond a limit. Its request is not read.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 /// Answers and closes a connection without waiting for it. Inside TLS the client cannot read it.
@@ -355,10 +407,29 @@ fn refuse(mut stream: Stream) {
     let _flushed = stream.flush().now_or_never();
 }
 
+/// Sends what has come of an answer that broke off while the client was slow.
+async fn send_rest(stream: &mut Stream, mut unsent: Unsent) -> io::Result<()> {
+    while !unsent.is_empty() {
+        let mut parts = [IoSlice::new(&[]); REST_PARTS];
+        let count = unsent.fill(&mut parts);
+        let sent = stream.write_vectored(&parts[..count]).await?;
+        if sent == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        unsent.advance(sent);
+    }
+    stream.flush().await
+}
+
 /// Ends a connection whose client may still be sending so that it sees its answer.
 async fn linger(left: Left<Stream>) {
     let mut stream = left.inner;
-    if !left.is_owed {
+    let is_sent = left.unsent.is_empty()
+        || matches!(
+            timeout(LINGER, send_rest(&mut stream, left.unsent)).await,
+            Ok(Ok(()))
+        );
+    if !is_sent || !left.is_owed {
         return;
     }
     Shutdown::shutdown(&mut *stream).await;

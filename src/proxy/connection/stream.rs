@@ -3,12 +3,20 @@
 //! Pingora writes the head and the body of an answer apart. Sent apart they cost two system calls
 //! and two packets; put together in a buffer they cost a copy of the body, and a buffer for every
 //! connection, idle ones too. Here a short write waits for the next one, and a long one takes what
-//! waits along in the same system call, uncopied. Memory is held only while something waits.
+//! waits along in the same system call, uncopied. Memory is held only while something waits. What
+//! waits goes out after two milliseconds at the latest: Pingora reads from the client while it waits
+//! for more of the answer, and this stream sends meanwhile.
+//!
+//! While an upstream is at work on the answer, what the connection does not take is held in memory
+//! (`unsent.rs`), so that the upstream does not wait for the client. A client that takes its bytes
+//! in time costs no copy.
 //!
 //! Reads go through the [`Inbox`]. However Pingora ends a connection, what is left of it comes back
 //! as [`Remains`].
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -17,6 +25,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::FutureExt;
 use parking_lot::Mutex;
+use pingora::protocols::l4::ext::get_tcp_info;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
@@ -25,9 +34,15 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
+use super::delivery::Delivery;
 use super::inbox::{Inbox, Incoming, Tunnel};
 use super::interrupt::Interrupt;
+use super::pace::PaceRule;
+use super::unsent::Unsent;
+use super::write_timer::WriteTimer;
+use crate::config::Config;
 use crate::http1::HeadLimits;
+use crate::metrics::ClientMemory;
 
 /// What waits for a flush or a longer write, at most: the head of an answer and the whole of a
 /// small one.
@@ -36,12 +51,44 @@ const MAX_WAITING: usize = 8 * 1024;
 /// Parts sent by one system call: what waits and the pieces of one write (a chunk has three).
 const MAX_PARTS: usize = 8;
 
+/// A slow client's bytes are not held in pieces that are shorter than this, unless they are the
+/// last.
+const MIN_PIECE: usize = 32 * 1024;
+
 /// What is left of a connection when its stream is dropped.
 #[derive(Debug)]
 pub(in crate::proxy) struct Left<S> {
     pub(in crate::proxy) inner: S,
     /// The client may still be sending.
     pub(in crate::proxy) is_owed: bool,
+    /// What of an answer that broke off has come.
+    pub(in crate::proxy) unsent: Unsent,
+}
+
+/// What a client may take of time and memory.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::proxy) struct StreamLimits {
+    /// For the bodies of its requests.
+    body: PaceRule,
+    memory: usize,
+    all_memory: usize,
+    min_rate: u64,
+    patience: Duration,
+}
+
+impl StreamLimits {
+    pub(in crate::proxy) fn of(config: &Config) -> Self {
+        Self {
+            body: PaceRule {
+                rate: config.clients.min_upload_rate,
+                patience: config.timeouts.client_body,
+            },
+            memory: config.clients.answer_memory,
+            all_memory: config.clients.all_answer_memory,
+            min_rate: config.clients.min_download_rate,
+            patience: config.timeouts.client_write,
+        }
+    }
 }
 
 /// Where a stream leaves what is left of it.
@@ -54,7 +101,21 @@ pub(in crate::proxy) struct ClientStream<S: AsyncWrite + Unpin> {
     inner: Option<S>,
     /// Fails reads.
     interrupt: Arc<Interrupt>,
+    /// What the connection did not take.
+    unsent: Unsent,
+    /// Short writes, behind `unsent`.
     waiting: Vec<u8>,
+    memory: Arc<ClientMemory>,
+    limits: StreamLimits,
+    delivery: Delivery,
+    /// `None` until a write has to wait.
+    timer: Option<WriteTimer>,
+    /// For how much of it the client has: the kernel holds megabytes for a slow one.
+    fd: Option<RawFd>,
+    /// Bytes that the connection has taken.
+    taken: u64,
+    /// A flush was not waited for.
+    needs_flush: bool,
     inbox: Inbox,
     remains: Remains<S>,
 }
@@ -68,15 +129,40 @@ fn of<S>(inner: &mut Option<S>) -> &mut S {
 }
 
 impl<S: AsyncWrite + Unpin> ClientStream<S> {
-    pub(in crate::proxy) fn new(inner: S, interrupt: Arc<Interrupt>) -> Self {
-        let (inbox, remains) = (Inbox::default(), Remains::default());
+    pub(in crate::proxy) fn new(
+        inner: S,
+        interrupt: Arc<Interrupt>,
+        memory: Arc<ClientMemory>,
+        limits: StreamLimits,
+    ) -> Self {
+        let (mut inbox, remains) = (Inbox::default(), Remains::default());
+        inbox.set_rule(limits.body);
         Self {
             inner: Some(inner),
             interrupt,
+            unsent: Unsent::new(&memory),
             waiting: Vec::new(),
+            memory,
+            limits,
+            delivery: Delivery::default(),
+            timer: None,
+            fd: None,
+            taken: 0,
+            needs_flush: false,
             inbox,
             remains,
         }
+    }
+
+    /// The limits of the configuration in force.
+    pub(in crate::proxy) fn set_limits(&mut self, limits: StreamLimits) {
+        self.limits = limits;
+        self.inbox.set_rule(limits.body);
+    }
+
+    /// What the requests of this connection share with it.
+    pub(in crate::proxy) fn delivery(&self) -> Delivery {
+        self.delivery.clone()
     }
 
     /// Where the connection will be when this is dropped.
@@ -106,30 +192,70 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
         self.inbox.poll_head(of(&mut self.inner), cx, limits)
     }
 
+    fn has_unsent(&self) -> bool {
+        !self.waiting.is_empty() || !self.unsent.is_empty()
+    }
+
+    /// Nothing has to be sent.
+    fn rest(&mut self) {
+        if let Some(timer) = &mut self.timer {
+            timer.rest();
+        }
+    }
+
     /// Sends `parts` behind what waits; how much of `parts` is gone.
     fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        while !self.waiting.is_empty() {
+        while self.has_unsent() {
             let mut all = [IoSlice::new(&[]); MAX_PARTS];
-            all[0] = IoSlice::new(&self.waiting);
-            let count = all.len().min(parts.len() + 1);
-            all[1..count].copy_from_slice(&parts[..count - 1]);
+            let mut count = self.unsent.fill(&mut all);
+            let rest = [IoSlice::new(&self.waiting)];
+            for (slot, part) in all[count..].iter_mut().zip(rest.iter().chain(parts)) {
+                *slot = *part;
+                count += 1;
+            }
             let sent =
                 ready!(Pin::new(of(&mut self.inner)).poll_write_vectored(cx, &all[..count]))?;
             if let Some(of_parts) = self.take_sent(sent)? {
                 return Poll::Ready(Ok(of_parts));
             }
         }
-        Pin::new(of(&mut self.inner)).poll_write_vectored(cx, parts)
+        let sent = ready!(Pin::new(of(&mut self.inner)).poll_write_vectored(cx, parts))?;
+        self.taken += sent as u64;
+        Poll::Ready(Ok(sent))
+    }
+
+    /// Sends all that waits.
+    fn poll_send_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.has_unsent() {
+            let mut all = [IoSlice::new(&[]); MAX_PARTS];
+            let mut count = self.unsent.fill(&mut all);
+            if count < all.len() {
+                all[count] = IoSlice::new(&self.waiting);
+                count += 1;
+            }
+            let sent =
+                ready!(Pin::new(of(&mut self.inner)).poll_write_vectored(cx, &all[..count]))?;
+            self.take_sent(sent)?;
+        }
+        ready!(Pin::new(of(&mut self.inner)).poll_flush(cx))?;
+        self.needs_flush = false;
+        Poll::Ready(Ok(()))
     }
 
     /// Forgets `sent` bytes of what waits; how many of them were of what came behind it, if any.
     fn take_sent(&mut self, sent: usize) -> io::Result<Option<usize>> {
         if sent == 0 {
             return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.taken += sent as u64;
+        let mut sent = sent;
+        if !self.unsent.is_empty() {
+            sent = self.unsent.advance(sent);
+            self.delivery.set_unsent(self.unsent.len());
         }
         if sent < self.waiting.len() {
             self.waiting.drain(..sent);
@@ -138,6 +264,79 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
         let behind = sent - self.waiting.len();
         self.waiting = Vec::new();
         Ok((behind > 0).then_some(behind))
+    }
+
+    /// Holds `parts` in memory, behind what waits, if the upstream would have to wait for the
+    /// client otherwise; how much of them.
+    fn hold(&mut self, parts: &[IoSlice<'_>]) -> Option<usize> {
+        if !self.delivery.holds_slot() {
+            return None;
+        }
+        let length = parts.iter().map(|part| part.len()).sum::<usize>();
+        let before = self.unsent.len() + self.waiting.len();
+        let taken = length.min(self.limits.memory.saturating_sub(before));
+        let has_room = taken >= length.min(MIN_PIECE)
+            && self
+                .unsent
+                .make_room(self.waiting.len() + taken, self.limits.all_memory);
+        if !has_room {
+            return None;
+        }
+        let mut piece = Vec::with_capacity(taken);
+        for part in parts {
+            let left = taken - piece.len();
+            piece.extend_from_slice(&part[..part.len().min(left)]);
+        }
+        self.unsent.push(std::mem::take(&mut self.waiting));
+        self.unsent.push(piece);
+        self.delivery.set_unsent(self.unsent.len());
+        Some(taken)
+    }
+
+    /// The connection takes nothing more: ready with an error when the client is too slow.
+    /// `holds_slot`: an upstream waits for it.
+    fn poll_too_slow(&mut self, cx: &mut Context<'_>, holds_slot: bool) -> Poll<io::Error> {
+        let is_strict = holds_slot || self.memory.is_short(self.limits.all_memory);
+        let rule = PaceRule {
+            rate: if is_strict { self.limits.min_rate } else { 0 },
+            patience: self.limits.patience,
+        };
+        let (fd, sent) = (self.fd, self.taken);
+        let acknowledged = || Some(get_tcp_info(fd?).ok()?.tcpi_bytes_acked);
+        let timer = self.timer.get_or_insert_with(WriteTimer::new);
+        ready!(timer.poll_too_slow(cx, &rule, is_strict, || acknowledged().unwrap_or(sent)));
+        // What waits is not for a client that is given up.
+        self.unsent.clear();
+        self.waiting = Vec::new();
+        self.delivery.give_up();
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+
+    /// Sends what waits while nothing more comes; ready with an error when that fails.
+    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if !self.has_unsent() && !self.needs_flush {
+            self.rest();
+            return Poll::Pending;
+        }
+        if self.unsent.is_empty() && !self.needs_flush {
+            let timer = self.timer.get_or_insert_with(WriteTimer::new);
+            ready!(timer.poll_gathered(cx));
+        }
+        match self.poll_send_all(cx) {
+            Poll::Ready(Ok(())) => {
+                self.rest();
+                Poll::Pending
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(error),
+            Poll::Pending => self.poll_too_slow(cx, false),
+        }
+    }
+}
+
+impl ClientStream<Stream> {
+    /// Measures how fast the client reads at its socket.
+    pub(in crate::proxy) fn measure_socket(&mut self) {
+        self.fd = Some(self.id());
     }
 }
 
@@ -148,6 +347,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientStream<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if let Poll::Ready(error) = this.poll_waiting(cx) {
+            return Poll::Ready(Err(error));
+        }
         match this.interrupt.poll(cx) {
             Poll::Ready(error) => Poll::Ready(Err(error)),
             Poll::Pending => this.inbox.poll_read(of(&mut this.inner), cx, buf),
@@ -170,13 +372,22 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let length = parts.iter().map(|part| part.len()).sum::<usize>();
-        if self.waiting.len() + length > MAX_WAITING {
-            return self.poll_send(cx, parts);
+        // Nothing may wait while a body is read: reads, which send what waits, may stop.
+        let may_wait = self.inbox.is_body_complete() || length == 0;
+        if may_wait && self.waiting.len() + length <= MAX_WAITING {
+            parts
+                .iter()
+                .for_each(|part| self.waiting.extend_from_slice(part));
+            return Poll::Ready(Ok(length));
         }
-        parts
-            .iter()
-            .for_each(|part| self.waiting.extend_from_slice(part));
-        Poll::Ready(Ok(length))
+        if let Poll::Ready(sent) = self.poll_send(cx, parts) {
+            return Poll::Ready(sent);
+        }
+        if let Some(held) = self.hold(parts) {
+            return Poll::Ready(Ok(held));
+        }
+        let holds_slot = self.delivery.holds_slot();
+        self.poll_too_slow(cx, holds_slot).map(Err)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -184,12 +395,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.waiting.is_empty() {
-            let this = &mut *self;
-            let sent = ready!(Pin::new(of(&mut this.inner)).poll_write(cx, &this.waiting))?;
-            self.take_sent(sent)?;
+        match self.poll_send_all(cx) {
+            Poll::Ready(result) => Poll::Ready(result),
+            // It is sent while the upstream goes on.
+            Poll::Pending if self.delivery.holds_slot() => {
+                self.needs_flush = true;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending => self.poll_too_slow(cx, false).map(Err),
         }
-        Pin::new(of(&mut self.inner)).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -199,14 +413,21 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
 }
 
 /// As Pingora's own stream does: what waits is sent if that can be done at once. The connection
-/// outlives this.
+/// outlives this, and so does what it did not take.
 impl<S: AsyncWrite + Unpin> Drop for ClientStream<S> {
     fn drop(&mut self) {
-        if !self.waiting.is_empty() {
-            let _flushed = self.flush().now_or_never();
+        if self.has_unsent() {
+            drop(poll_fn(|cx| self.poll_send_all(cx)).now_or_never());
+            let waiting = std::mem::take(&mut self.waiting);
+            self.unsent.push(waiting);
         }
         let is_owed = self.inbox.is_owed();
-        *self.remains.lock() = self.inner.take().map(|inner| Left { inner, is_owed });
+        let unsent = std::mem::replace(&mut self.unsent, Unsent::new(&self.memory));
+        *self.remains.lock() = self.inner.take().map(|inner| Left {
+            inner,
+            is_owed,
+            unsent,
+        });
     }
 }
 
@@ -277,147 +498,16 @@ impl GetSocketDigest for ClientStream<Stream> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
+pub(super) const LIMITS: StreamLimits = StreamLimits {
+    body: PaceRule {
+        rate: 1024,
+        patience: Duration::from_secs(60),
+    },
+    memory: 100_000,
+    all_memory: 1_000_000,
+    min_rate: 1024,
+    patience: Duration::from_secs(60),
+};
 
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// Remembers each write, and takes only so much of one.
-    #[derive(Clone, Debug)]
-    struct Wire {
-        writes: Arc<Mutex<Vec<Vec<u8>>>>,
-        takes: usize,
-    }
-
-    impl Wire {
-        fn taking(takes: usize) -> Self {
-            Self {
-                writes: Arc::default(),
-                takes,
-            }
-        }
-
-        fn writes(&self) -> Vec<usize> {
-            self.writes.lock().unwrap().iter().map(Vec::len).collect()
-        }
-
-        fn text(&self) -> Vec<u8> {
-            self.writes.lock().unwrap().concat()
-        }
-    }
-
-    impl AsyncWrite for Wire {
-        fn poll_write(
-            self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            data: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            self.poll_write_vectored(cx, &[IoSlice::new(data)])
-        }
-
-        fn poll_write_vectored(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            parts: &[IoSlice<'_>],
-        ) -> Poll<io::Result<usize>> {
-            let mut data: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
-            data.truncate(self.takes);
-            self.writes.lock().unwrap().push(data.clone());
-            Poll::Ready(Ok(data.len()))
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    const HEAD: [u8; 300] = [b'h'; 300];
-
-    #[tokio::test]
-    async fn the_head_goes_out_with_the_beginning_of_a_long_body() {
-        let wire = Wire::taking(usize::MAX);
-        let mut stream = ClientStream::new(wire.clone(), Arc::default());
-        stream.write_all(&HEAD).await.unwrap();
-        assert!(wire.writes().is_empty(), "a head does not go out alone");
-        stream.write_all(&[b'b'; 20_000]).await.unwrap();
-        assert_eq!(wire.writes(), [20_300]);
-    }
-
-    #[tokio::test]
-    async fn a_small_answer_goes_out_whole_when_it_is_flushed() {
-        let wire = Wire::taking(usize::MAX);
-        let mut stream = ClientStream::new(wire.clone(), Arc::default());
-        stream.write_all(&HEAD).await.unwrap();
-        stream.write_all(&[b'b'; 2_000]).await.unwrap();
-        stream.flush().await.unwrap();
-        assert_eq!(wire.writes(), [2_300]);
-    }
-
-    #[tokio::test]
-    async fn nothing_is_held_when_nothing_waits() {
-        let mut stream = ClientStream::new(Wire::taking(usize::MAX), Arc::default());
-        stream.write_all(&HEAD).await.unwrap();
-        stream.flush().await.unwrap();
-        assert_eq!(stream.waiting.capacity(), 0);
-    }
-
-    #[test]
-    fn what_waits_is_sent_when_the_connection_is_dropped() {
-        let wire = Wire::taking(usize::MAX);
-        let mut stream = ClientStream::new(wire.clone(), Arc::default());
-        stream.write_all(&HEAD).now_or_never().unwrap().unwrap();
-        drop(stream);
-        assert_eq!(wire.text(), HEAD);
-    }
-
-    #[tokio::test]
-    async fn a_wire_that_takes_nothing_is_an_error_and_no_loop() {
-        let mut stream = ClientStream::new(Wire::taking(0), Arc::default());
-        stream.write_all(&HEAD).await.unwrap();
-        assert_eq!(
-            stream.flush().await.unwrap_err().kind(),
-            io::ErrorKind::WriteZero
-        );
-    }
-
-    proptest! {
-        // Every case copies a quarter of a megabyte in small pieces.
-        #![proptest_config(ProptestConfig::with_cases(64))]
-        #[test]
-        fn every_byte_arrives_once_and_in_order(
-            lengths in prop::collection::vec(
-                prop_oneof![0..40_usize, 7_000..9_000_usize, 20_000..30_000_usize],
-                0..12,
-            ),
-            takes in prop_oneof![500..1_500_usize, 4_000..20_000_usize],
-            flush_every in 1..5_usize,
-        ) {
-            let wire = Wire::taking(takes);
-            let mut stream = ClientStream::new(wire.clone(), Arc::default());
-            let mut expected = Vec::new();
-            for (at, length) in lengths.into_iter().enumerate() {
-                let data: Vec<u8> = (0..length).map(|byte| (byte + at) as u8).collect();
-                // Half of them in two pieces, as a chunk comes.
-                let mut pieces = bytes::Buf::chain(&data[..length / 2], &data[length / 2..]);
-                let written = if at % 2 == 0 {
-                    stream.write_all(&data).now_or_never()
-                } else {
-                    stream.write_all_buf(&mut pieces).now_or_never()
-                };
-                written.expect("the wire is always ready").unwrap();
-                if at % flush_every == 0 {
-                    stream.flush().now_or_never().expect("the wire is always ready").unwrap();
-                }
-                expected.extend(data);
-            }
-            drop(stream);
-            prop_assert_eq!(wire.text(), expected);
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

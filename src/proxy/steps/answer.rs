@@ -8,7 +8,8 @@
 
 use std::time::Duration;
 
-use http::{Method, Version};
+use http::header::CONTENT_LENGTH;
+use http::{Method, StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, Result};
@@ -17,7 +18,7 @@ use super::doubt::layer_asked;
 use super::retry::REJECTED_ANSWER;
 use crate::cluster::{Cause, Event, Outcome};
 use crate::proxy::client::body_prefix::BodyPrefix;
-use crate::proxy::context::Context;
+use crate::proxy::context::{Attempt, Context};
 use crate::proxy::front_door::FrontDoor;
 use crate::proxy::headers;
 use crate::proxy::response::evidence::{self, HeadVerdict};
@@ -175,6 +176,18 @@ impl FrontDoor {
     }
 }
 
+/// Whether no body follows: then the upstream is done.
+pub(in crate::proxy) fn ends_with_its_head(session: &Session, response: &ResponseHeader) -> bool {
+    let is_without_body = matches!(
+        response.status,
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+    );
+    let length = response.headers.get(CONTENT_LENGTH);
+    is_without_body
+        || session.req_header().method == Method::HEAD
+        || length.is_some_and(|length| length.as_bytes() == b"0")
+}
+
 /// Makes the answer's head fit for the client.
 pub(in crate::proxy) fn prepare_head(
     session: &mut Session,
@@ -186,6 +199,8 @@ pub(in crate::proxy) fn prepare_head(
     if let Some(prefix) = ctx.body_prefix.as_mut().filter(|_| is_final) {
         prefix.let_go();
     }
+    let attempt = ctx.attempt.as_ref().filter(|_| is_final);
+    ctx.set_holds_slot(attempt.is_some_and(Attempt::holds_slot));
     if let Some(rate) = &ctx.rate {
         rate.write_headers(response)?;
     }

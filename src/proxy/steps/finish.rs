@@ -11,6 +11,8 @@ use crate::metrics::ClientAnswer;
 use crate::ogc::Service;
 use crate::proxy::access_log::{End, Record};
 use crate::proxy::client::session::{has_answered, peer};
+use crate::proxy::connection::delivery::Delivery;
+use crate::proxy::connection::inbox::is_too_slow;
 use crate::proxy::context::Context;
 use crate::proxy::front_door::FrontDoor;
 use crate::proxy::response::respond::Refusal;
@@ -25,6 +27,9 @@ impl FrontDoor {
         ctx: &mut Context,
     ) {
         conclude_attempt(self, session, error, ctx);
+        if error.is_some_and(is_too_slow) {
+            self.parts.metrics.slow_clients.sender_given_up();
+        }
         let total = Instant::now().saturating_duration_since(ctx.started);
         let end = end(error, ctx);
         count(self, session, ctx, total, end);
@@ -50,13 +55,21 @@ fn conclude_attempt(
     } else if let Some(attempt) = &mut ctx.attempt {
         attempt.give_back();
     }
+    ctx.set_holds_slot(false);
 }
 
 fn end(error: Option<&Error>, ctx: &Context) -> End {
     match (error, ctx.refusal.filter(|_| ctx.is_refused)) {
         (None, _) => End::Ok,
         (Some(_), Some(refusal)) => End::Refused(refusal.reason()),
-        (Some(error), None) if refuse::is_client_gone(error) => End::ClientAbort,
+        (Some(error), None) if refuse::is_client_gone(error) => {
+            let is_given_up = |delivery: &Delivery| delivery.is_given_up();
+            if ctx.delivery.as_ref().is_some_and(is_given_up) {
+                End::ClientTooSlow
+            } else {
+                End::ClientAbort
+            }
+        }
         (Some(error), None) if failure::is_timeout(error.etype()) => End::Timeout,
         (Some(_), None) => End::UpstreamReset,
     }
@@ -68,6 +81,10 @@ fn count(front_door: &FrontDoor, session: &Session, ctx: &Context, total: Durati
     match end {
         End::Refused(reason) => metrics.refused(class, reason),
         End::ClientAbort => metrics.client_aborted(class),
+        End::ClientTooSlow => {
+            metrics.client_aborted(class);
+            metrics.slow_clients.reader_given_up();
+        }
         End::Ok | End::UpstreamReset | End::Timeout => {}
     }
     // A refusal is our answer alone, unless it reports how the last attempt ended.
@@ -122,12 +139,22 @@ fn write_line(front_door: &FrontDoor, session: &Session, ctx: &Context, total: D
         connect: attempt.and_then(|attempt| attempt.connected),
         first_byte: attempt.and_then(|attempt| attempt.first_byte),
         total,
-        bytes: session.body_bytes_sent() as u64,
+        bytes: bytes_sent(session, ctx, end),
         end,
         user: user.map(http::HeaderValue::as_bytes),
     };
     front_door.parts.recent.note(&record, ctx.started + total);
     front_door.parts.access_log.log(&record);
+}
+
+/// Bytes of the answer's body that the client's connection took.
+fn bytes_sent(session: &Session, ctx: &Context, end: End) -> u64 {
+    let unsent = match end {
+        End::ClientAbort | End::ClientTooSlow => ctx.delivery.as_ref().map_or(0, Delivery::unsent),
+        // What is left will be sent.
+        End::Ok | End::UpstreamReset | End::Timeout | End::Refused(_) => 0,
+    };
+    session.body_bytes_sent().saturating_sub(unsent) as u64
 }
 
 /// The status that the client got; `None` if it got nothing.

@@ -63,6 +63,7 @@ impl FrontDoor {
         }
         self.learn_slowness(ctx);
         self.learn_cap(ctx);
+        ctx.set_holds_slot(false);
         if let Some(attempt) = &mut ctx.attempt {
             attempt.give_back();
         }

@@ -11,7 +11,7 @@ use pingora::proxy::Session;
 use crate::cluster::Tried;
 use crate::http1::Fault;
 use crate::ogc::{self, BodyNeed, RequestClass};
-use crate::proxy::client::body_prefix::{self, BodyPrefix};
+use crate::proxy::client::body_prefix::{self, BodyMemory, BodyPrefix};
 use crate::proxy::client::head::{body_reader, content_length, head};
 use crate::proxy::client::request_id::RequestId;
 use crate::proxy::client::session::peer;
@@ -37,11 +37,13 @@ pub(in crate::proxy) fn take_switches(
     let Switches {
         interrupt,
         tunnel,
+        delivery,
         target,
         arrival,
     } = *switches;
     ctx.interrupt = Some(interrupt);
     ctx.tunnel = Some(tunnel);
+    ctx.delivery = Some(delivery);
     ctx.arrival = arrival;
     if let Some(target) = target {
         session
@@ -58,7 +60,8 @@ pub(in crate::proxy) fn limit_times(session: &mut Session, ctx: &Context) {
         session.set_keepalive(Some(timeouts.keep_alive.as_secs()));
     }
     session.set_read_timeout(Some(timeouts.client_body));
-    session.set_write_timeout(Some(timeouts.client_write));
+    // The connection's stream knows better how slow a client is: see `connection/stream.rs`.
+    session.set_write_timeout(None);
     session.set_total_drain_timeout(Some(DRAIN));
     // HTTP/1.0 knows no interim answers.
     let is_http10 = session.req_header().version == Version::HTTP_10;
@@ -103,9 +106,50 @@ impl FrontDoor {
             return Err(self.refuse(ctx, Refusal::NoUpstream));
         }
         let reader = body_reader(session.req_header(), geoserver.max_post_size);
-        let prefix = BodyPrefix::read(session, reader, &self.parts.held_bodies).await?;
-        ctx.body_prefix = Some(prefix);
+        let memory = self.body_memory(ctx);
+        ctx.body_prefix = Some(BodyPrefix::read(session, reader, memory).await?);
         Ok(())
+    }
+
+    /// Reads the body, up to a bound, before a slot is asked for.
+    pub(in crate::proxy) async fn gather_body(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        let most = ctx.snapshot.config.clients.body_memory;
+        if session.downstream_session.is_body_done() || most == 0 {
+            return Ok(());
+        }
+        let (request, max_body) = (session.req_header(), ctx.class_config().max_body);
+        if body_prefix::expects_continue(request) && ctx.body_prefix.is_none() {
+            // An upstream may refuse a large body before it is sent.
+            if content_length(request).is_some_and(|length| length > most as u64) {
+                return Ok(());
+            }
+            if !self.serves_anything() {
+                return Err(self.refuse(ctx, Refusal::NoUpstream));
+            }
+        }
+        let memory = self.body_memory(ctx);
+        let mut prefix = ctx.body_prefix.take().unwrap_or_else(|| {
+            let reader = body_reader(session.req_header(), most);
+            BodyPrefix::nothing(reader, memory)
+        });
+        let is_small_enough = prefix.gather(session, most, max_body, memory.limit).await?;
+        ctx.body_prefix = Some(prefix);
+        if is_small_enough {
+            Ok(())
+        } else {
+            Err(self.refuse(ctx, Refusal::BodyTooLarge))
+        }
+    }
+
+    fn body_memory(&self, ctx: &Context) -> BodyMemory<'_> {
+        BodyMemory {
+            memory: &self.parts.metrics.slow_clients.bodies,
+            limit: ctx.snapshot.config.clients.all_body_memory,
+        }
     }
 
     /// Whether any upstream serves anything now, or soon will.

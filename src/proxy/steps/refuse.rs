@@ -9,7 +9,7 @@ use pingora::{BError, Error, ErrorSource, ErrorType};
 use crate::ogc;
 use crate::proxy::client::head::head;
 use crate::proxy::client::session::has_answered;
-use crate::proxy::connection::inbox::fault_of;
+use crate::proxy::connection::inbox::{fault_of, is_too_slow};
 use crate::proxy::context::Context;
 use crate::proxy::front_door::FrontDoor;
 use crate::proxy::response::respond::{self, Refusal};
@@ -35,7 +35,8 @@ pub(in crate::proxy) async fn answer(
     if has_answered(session) || is_client_gone(error) {
         return 0;
     }
-    let fault = fault_of(error).map(Refusal::Malformed);
+    let too_slow = is_too_slow(error).then_some(Refusal::BodyTimeout);
+    let fault = fault_of(error).map(Refusal::Malformed).or(too_slow);
     let refusal = fault.or(ctx.refusal).unwrap_or_else(|| of_error(error));
     ctx.refusal = Some(refusal);
     let shape = ogc::error_shape(&ctx.classified, &head(session.req_header()));
@@ -87,6 +88,7 @@ fn of_error(error: &Error) -> Refusal {
 pub(in crate::proxy) fn is_client_gone(error: &Error) -> bool {
     *error.esource() == ErrorSource::Downstream
         && fault_of(error).is_none()
+        && !is_too_slow(error)
         && matches!(
             error.etype(),
             ErrorType::ReadError

@@ -1,0 +1,110 @@
+//! The timer of a connection that has bytes for its client: when what waits is to be sent, and how
+//! long the client may take to read it. It is made when a connection first needs it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::pace::{ClientPace, PaceRule};
+
+/// How long a short write waits for the next one, so that both go out together.
+const GATHER: Duration = Duration::from_millis(2);
+
+/// How often the progress of a slow client is measured.
+const MEASURE: Duration = Duration::from_secs(1);
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct WriteTimer {
+    sleep: Pin<Box<Sleep>>,
+    purpose: Purpose,
+}
+
+#[derive(Debug)]
+enum Purpose {
+    None,
+    /// What waits is to be sent.
+    Send,
+    /// The connection took nothing more.
+    Measure(Measure),
+}
+
+/// How far a slow client has come.
+#[derive(Debug)]
+struct Measure {
+    pace: ClientPace,
+    since: Instant,
+    /// Bytes that the client had at that time.
+    taken: u64,
+    is_strict: bool,
+}
+
+impl WriteTimer {
+    pub(super) fn new() -> Self {
+        Self {
+            sleep: Box::pin(sleep_until(Instant::now())),
+            purpose: Purpose::None,
+        }
+    }
+
+    /// Nothing is left to be sent.
+    pub(super) fn rest(&mut self) {
+        self.purpose = Purpose::None;
+    }
+
+    /// Ready when short writes have waited long enough.
+    pub(super) fn poll_gathered(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.purpose {
+            Purpose::None => self.sleep.as_mut().reset(Instant::now() + GATHER),
+            Purpose::Send => {}
+            Purpose::Measure(_) => return Poll::Ready(()),
+        }
+        self.purpose = Purpose::Send;
+        self.sleep.as_mut().poll(cx)
+    }
+
+    /// Ready when the client, which has taken `taken()` bytes in all, is too slow. `is_strict`: the
+    /// rule is one that requires a rate.
+    pub(super) fn poll_too_slow(
+        &mut self,
+        cx: &mut Context<'_>,
+        rule: &PaceRule,
+        is_strict: bool,
+        taken: impl Fn() -> u64,
+    ) -> Poll<()> {
+        let step = MEASURE.min(rule.patience / 4);
+        loop {
+            let now = Instant::now();
+            let measure = match &mut self.purpose {
+                Purpose::Measure(measure) => measure,
+                Purpose::None | Purpose::Send => {
+                    self.sleep.as_mut().reset(now + step);
+                    self.purpose = Purpose::Measure(Measure {
+                        pace: ClientPace::new(rule),
+                        since: now,
+                        taken: taken(),
+                        is_strict,
+                    });
+                    continue;
+                }
+            };
+            if is_strict && !measure.is_strict {
+                measure.pace.tighten(rule);
+            }
+            measure.is_strict = is_strict;
+            if self.sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let (taken, time) = (taken(), now.saturating_duration_since(measure.since));
+            let progress = taken.saturating_sub(measure.taken);
+            (measure.since, measure.taken) = (now, taken);
+            if !measure.pace.note(progress, time, rule) {
+                return Poll::Ready(());
+            }
+            self.sleep.as_mut().reset(now + step);
+        }
+    }
+}

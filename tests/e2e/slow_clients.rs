@@ -1,0 +1,337 @@
+//! Tests that slow clients keep no upstream busy, and that fast ones get what is there.
+
+use std::time::{Duration, Instant};
+
+use geofront::geosim::{Behaviour, Fault};
+use geofront::ogc::RequestClass;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+use super::client::{Client, get};
+use super::requests::{MAP, WFS, XML, get_feature_of_size};
+use super::rig::{PATIENCE, Plan, Rig};
+
+/// More than the kernel holds for a client that does not read.
+const LENGTH: usize = 4_000_000;
+
+/// The whole answer fits.
+const MEMORY: &str = "[clients]\nanswer_memory = \"5MB\"";
+
+/// Each is different, so that nothing is coalesced.
+fn map(number: usize) -> String {
+    format!("{MAP}&number={number}")
+}
+
+fn images_of(bytes: usize) -> Behaviour {
+    Behaviour {
+        image_bytes: Some(bytes),
+        ..Behaviour::default()
+    }
+}
+
+/// A client whose system takes only a few kilobytes for it.
+async fn narrow_client(rig: &Rig) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(rig.address()).await.unwrap()
+}
+
+/// Clients that request a map each and read nothing of it.
+async fn readers(rig: &Rig, count: usize) -> Vec<TcpStream> {
+    let mut readers = Vec::new();
+    for number in 0..count {
+        let mut reader = narrow_client(rig).await;
+        reader
+            .write_all(get(&map(number)).as_bytes())
+            .await
+            .unwrap();
+        readers.push(reader);
+    }
+    for reader in &readers {
+        let has_begun = timeout(PATIENCE, reader.readable()).await;
+        has_begun.expect("its answer begins").unwrap();
+    }
+    readers
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_slow_readers_of_small_answers_do_not_delay_the_next_client() {
+    let rig = Plan::replicas(1)
+        .behaving(images_of(LENGTH))
+        .with("[limits]\nmax_in_flight = 2")
+        .with(MEMORY)
+        .start()
+        .await;
+    let mut readers = readers(&rig, 50).await;
+    rig.until("no slot is held", |rig| rig.in_flight() == 0)
+        .await;
+    let started = Instant::now();
+    assert_eq!(rig.get(&map(50)).await.body.len(), LENGTH);
+    assert!(
+        started.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        started.elapsed()
+    );
+    // And each gets all of its map in the end.
+    let mut answer = vec![0; LENGTH];
+    readers[49].read_exact(&mut answer).await.unwrap();
+    drop(readers);
+    let deadline = Instant::now() + PATIENCE;
+    while !rig
+        .metrics()
+        .await
+        .contains("geofront_client_memory_bytes{of=\"answers\"} 0\n")
+    {
+        assert!(Instant::now() < deadline, "the memory is not given back");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_reads_a_large_answer_too_slowly_loses_it_and_its_slot() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("access.log");
+    let rig = Plan::replicas(1)
+        .behaving(images_of(8_000_000))
+        .with("[clients]\nanswer_memory = \"1MiB\"\n[timeouts]\nclient_write = \"1s\"")
+        .access_log(&log)
+        .start()
+        .await;
+    let _readers = readers(&rig, 1).await;
+    assert_eq!(rig.in_flight(), 1, "the answer is larger than its memory");
+    rig.until("the slot is free", |rig| rig.in_flight() == 0)
+        .await;
+    assert!(
+        rig.metrics()
+            .await
+            .contains("geofront_slow_clients_total{at=\"reading\"} 1")
+    );
+    let line = loop {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        if let Some(line) = text.lines().find(|line| line.contains("number=0")) {
+            break line.to_owned();
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(line.contains("client-too-slow"), "{line}");
+    let bytes = line
+        .split("bytes=")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap();
+    assert!(bytes.parse::<u64>().unwrap() < 7_000_000, "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_leaves_while_its_answer_waits_in_memory_is_an_abort() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("access.log");
+    let rig = Plan::replicas(1)
+        .behaving(images_of(LENGTH))
+        .with(MEMORY)
+        .access_log(&log)
+        .start()
+        .await;
+    let readers = readers(&rig, 1).await;
+    rig.until("the slot is free", |rig| rig.in_flight() == 0)
+        .await;
+    // With bytes unread, this is a reset.
+    drop(readers);
+    rig.until("the line is written", |_| {
+        std::fs::read_to_string(&log).is_ok_and(|text| text.contains("number=0"))
+    })
+    .await;
+    let text = std::fs::read_to_string(&log).unwrap();
+    let line = text.lines().find(|line| line.contains("number=0")).unwrap();
+    assert!(line.contains("end=client-abort"), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pieces_of_an_answer_arrive_as_they_are_sent() {
+    const PAUSE: Duration = Duration::from_millis(300);
+    let rig = Plan::replicas(1).behaving(images_of(2_000)).start().await;
+    let drip = Fault::Drip {
+        bytes: 400,
+        pause: PAUSE,
+    };
+    rig.replicas[0].suffers(drip.only(RequestClass::Map));
+    let mut client = rig.client().await.stream;
+    client.write_all(get(&map(0)).as_bytes()).await.unwrap();
+    let (mut buffer, mut length, mut last) = ([0; 4096], 0, Instant::now());
+    let mut gaps = Vec::new();
+    while length < 2_000 {
+        let read = client.read(&mut buffer).await.unwrap();
+        assert!(read > 0, "it broke off");
+        gaps.push((last.elapsed(), read));
+        last = Instant::now();
+        length += read;
+    }
+    assert!(gaps.len() >= 5, "{gaps:?}");
+    assert!(gaps.iter().all(|(gap, _)| *gap < PAUSE * 2), "{gaps:?}");
+}
+
+/// The head of a read by POST, whose class only its body decides.
+fn post_head(length: usize, more: &str) -> String {
+    format!(
+        "POST {WFS} HTTP/1.1\r\nHost: a\r\nContent-Type: {XML}\r\nContent-Length: {length}\r\n{more}\r\n"
+    )
+}
+
+/// Sends one byte after the other until the connection ends.
+async fn drip(mut client: Client, body: Vec<u8>, pause: Duration) -> Client {
+    let mut pauses = tokio::time::interval(pause);
+    for byte in body {
+        pauses.tick().await;
+        if client.send(&[byte]).await.is_err() {
+            break;
+        }
+    }
+    client
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eight_posts_that_come_byte_by_byte_hold_no_slot() {
+    let rig = Plan::replicas(1)
+        .with("[limits]\nmax_in_flight = 1")
+        .start()
+        .await;
+    let mut slow = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let mut client = rig.client().await;
+        let body = get_feature_of_size(100_000);
+        client
+            .send(post_head(body.len(), "").as_bytes())
+            .await
+            .unwrap();
+        client.send(&body[..70_000]).await.unwrap();
+        slow.spawn(drip(
+            client,
+            body[70_000..].to_vec(),
+            Duration::from_millis(100),
+        ));
+    }
+    for number in 0..20 {
+        let started = Instant::now();
+        assert_eq!(rig.get(&map(number)).await.status, 200);
+        assert!(started.elapsed() < Duration::from_secs(2));
+        assert_eq!(rig.in_flight(), 0);
+    }
+    assert!(
+        rig.metrics()
+            .await
+            .contains("geofront_client_memory_bytes{of=\"bodies\"}")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_streams_too_slowly_gets_a_408_and_frees_its_slot() {
+    let rig = Plan::replicas(1)
+        .with("[clients]\nbody_memory = \"0B\"\n[timeouts]\nclient_body = \"1s\"")
+        .start()
+        .await;
+    let mut client = rig.client().await;
+    client
+        .send(b"OPTIONS /geoserver/wms HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n")
+        .await
+        .unwrap();
+    rig.until("a slot is held", |rig| rig.in_flight() == 1)
+        .await;
+    let started = Instant::now();
+    let slow = tokio::spawn(drip(client, vec![b'x'; 15], Duration::from_millis(200)));
+    rig.until("the slot is free", |rig| rig.in_flight() == 0)
+        .await;
+    assert!(started.elapsed() < Duration::from_secs(4));
+    assert_eq!(slow.await.unwrap().answer().await.unwrap().status, 408);
+    assert!(
+        rig.metrics()
+            .await
+            .contains("geofront_slow_clients_total{at=\"sending\"} 1")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_is_awaited_comes_after_our_continue_and_reaches_its_upstream_whole() {
+    let rig = Plan::replicas(1).start().await;
+    let body = get_feature_of_size(300_000);
+    let mut client = rig.client().await;
+    client
+        .send(post_head(body.len(), "Expect: 100-continue\r\n").as_bytes())
+        .await
+        .unwrap();
+    assert_eq!(client.interim().await.unwrap(), 100);
+    client.send(&body).await.unwrap();
+    assert_eq!(client.answer().await.unwrap().status, 200);
+    let lengths: Vec<_> = rig.replicas[0]
+        .requests()
+        .iter()
+        .filter(|request| request.method() == "POST")
+        .map(|request| request.body().length)
+        .collect();
+    assert_eq!(lengths, [300_000]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_becomes_too_large_in_chunks_reaches_no_upstream() {
+    let rig = Plan::replicas(1)
+        .with("[classes.static]\nmax_body = \"50KB\"")
+        .start()
+        .await;
+    let mut client = rig.client().await;
+    let head = "OPTIONS /geoserver/wms HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    client.send(head.as_bytes()).await.unwrap();
+    let chunk = [b"2710\r\n".as_slice(), &[b'x'; 10_000], b"\r\n"].concat();
+    for _ in 0..6 {
+        client.send(&chunk).await.unwrap();
+    }
+    assert_eq!(client.answer().await.unwrap().status, 413);
+    assert_eq!(rig.replicas[0].received(RequestClass::Static), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_address_with_a_thousand_connections_leaves_others_served() {
+    let rig = Plan::replicas(1)
+        .with("[clients]\nmax_per_address = 50\nheads_per_address = 10")
+        .start()
+        .await;
+    let mut crowd = Vec::new();
+    for _ in 0..1000 {
+        crowd.push(rig.client().await);
+    }
+    // An address of this machine is another client.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = Client::over(socket.connect(rig.address()).await.unwrap());
+    assert_eq!(other.get(MAP).await.unwrap().status, 200);
+    // The fifty are served, and the others know why they are not.
+    assert_eq!(crowd[0].get(MAP).await.unwrap().status, 200);
+    assert_eq!(crowd[999].answer().await.unwrap().status, 503);
+    let metrics = rig.metrics().await;
+    assert!(metrics.contains("geofront_clients_limited_total{limit=\"max_per_address\"} 950"));
+    // Heads that never end are fewer still.
+    for client in &mut crowd[1..50] {
+        client.send(b"GET /").await.unwrap();
+    }
+    let deadline = Instant::now() + PATIENCE;
+    let limited = "geofront_clients_limited_total{limit=\"heads_per_address\"} 39";
+    while !rig.metrics().await.contains(limited) {
+        assert!(Instant::now() < deadline, "heads are not limited");
+    }
+    assert_eq!(crowd[0].get(MAP).await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_opens_connections_faster_than_its_rate_is_refused_and_a_proxy_is_not() {
+    let limit = "[clients]\nnew_per_second = 2";
+    let refused = |answers: &[u16]| answers.iter().filter(|status| **status == 503).count();
+    for (top, expected) in [("", 10..=30), ("trusted_proxies = \"127.0.0.1\"", 0..=0)] {
+        let rig = Plan::replicas(1).top(top).with(limit).start().await;
+        let mut answers = Vec::new();
+        for _ in 0..50 {
+            let answer = rig.client().await.get(MAP).await;
+            answers.push(answer.map_or(503, |answer| answer.status));
+        }
+        assert!(expected.contains(&refused(&answers)), "{answers:?}");
+    }
+}
