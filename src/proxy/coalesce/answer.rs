@@ -9,7 +9,7 @@ use http::{StatusCode, Version};
 use pingora::http::ResponseHeader;
 
 use super::key;
-use super::memory::MemoryClaim;
+use super::memory::{MAX_BODY, MemoryClaim};
 use crate::config::UpstreamName;
 use crate::proxy::client::request_id::RequestId;
 
@@ -54,7 +54,14 @@ pub(in crate::proxy) fn may_be_shared(head: &ResponseHeader, is_head: bool) -> b
     let has_end = !has_body(head, is_head)
         || head.headers.contains_key(CONTENT_LENGTH)
         || head.version == Version::HTTP_11 && head.headers.contains_key(TRANSFER_ENCODING);
-    is_success && has_end && !head.headers.contains_key(SET_COOKIE) && varies_by_the_key_only(head)
+    let length = head.headers.get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let is_too_large = has_body(head, is_head) && length.is_some_and(|length| length > MAX_BODY);
+    is_success
+        && !is_too_large
+        && has_end
+        && !head.headers.contains_key(SET_COOKIE)
+        && varies_by_the_key_only(head)
 }
 
 fn has_body(head: &ResponseHeader, is_head: bool) -> bool {
@@ -156,7 +163,7 @@ fn remove_what_is_for_one_connection(head: &mut ResponseHeader) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::memory::{AnswerMemory, MAX_BODY};
+    use super::super::memory::AnswerMemory;
     use super::*;
 
     fn head(status: u16, headers: &[(&'static str, &str)]) -> ResponseHeader {
@@ -184,6 +191,8 @@ mod tests {
             false
         ));
         assert!(may_be_shared(&head(304, &[]), false));
+        let large = head(200, &[("Content-Length", "5000000")]);
+        assert!(!may_be_shared(&large, false) && may_be_shared(&large, true));
         assert!(may_be_shared(&head(200, &[]), true));
         assert!(
             !may_be_shared(&head(200, &[]), false),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::answer::SharedAnswer;
 use super::hash::{ByHash, Keyed};
@@ -25,12 +26,51 @@ const SHARDS: usize = 16;
 /// client takes it, and that may be slow.
 const REST: Duration = Duration::from_secs(5);
 
+/// How long requests go alone after an answer to others like them could not be shared.
+const ALONE: Duration = Duration::from_secs(60);
+/// Keys in one part of the table whose answers could not be shared.
+const MAX_ALONE: usize = 256;
+
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Flights {
-    shards: [Mutex<ByHash<Arc<Flight>>>; SHARDS],
+    shards: [Mutex<Shard>; SHARDS],
     hasher: Keyed,
     memory: AnswerMemory,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    flights: ByHash<Arc<Flight>>,
+    /// Until when requests of a key go alone. A key that shares its hash with one of these does, too,
+    /// which costs it nothing but the sharing.
+    alone: ByHash<Instant>,
+}
+
+impl Shard {
+    fn goes_alone(&mut self, hash: u64) -> bool {
+        if self.alone.is_empty() {
+            return false;
+        }
+        let Some(until) = self.alone.get(&hash) else {
+            return false;
+        };
+        let is_so = *until > Instant::now();
+        if !is_so {
+            self.alone.remove(&hash);
+        }
+        is_so
+    }
+
+    fn remember_alone(&mut self, hash: u64) {
+        let now = Instant::now();
+        if self.alone.len() >= MAX_ALONE {
+            self.alone.retain(|_, until| *until > now);
+        }
+        if self.alone.len() < MAX_ALONE {
+            self.alone.insert(hash, now + ALONE);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -64,17 +104,20 @@ impl Flights {
     pub(super) fn join(self: &Arc<Self>, key: &[u8]) -> FlightRole {
         let hash = self.hasher.hash(key);
         let mut shard = self.shard(hash).lock();
-        match shard.get(&hash) {
+        if shard.goes_alone(hash) {
+            return FlightRole::Alone;
+        }
+        match shard.flights.get(&hash) {
             Some(flight) if *flight.key == *key && flight.admits() => {
                 flight.followers.fetch_add(1, Ordering::Relaxed);
                 FlightRole::Follower(Follower(Arc::clone(flight)))
             }
             // Full, or another key with the same hash.
             Some(_) => FlightRole::Alone,
-            None if shard.len() >= MAX_FLIGHTS / SHARDS => FlightRole::Alone,
+            None if shard.flights.len() >= MAX_FLIGHTS / SHARDS => FlightRole::Alone,
             None => {
                 let flight = Arc::new(Flight::new(key));
-                shard.insert(hash, Arc::clone(&flight));
+                shard.flights.insert(hash, Arc::clone(&flight));
                 drop(shard);
                 FlightRole::Leader(Leader {
                     flights: Arc::clone(self),
@@ -91,7 +134,7 @@ impl Flights {
     }
 
     /// By bits that the tables themselves make no use of: those of one shard have them in common.
-    fn shard(&self, hash: u64) -> &Mutex<ByHash<Arc<Flight>>> {
+    fn shard(&self, hash: u64) -> &Mutex<Shard> {
         &self.shards[(hash >> 40) as usize % SHARDS]
     }
 }
@@ -132,12 +175,20 @@ impl Leader {
     pub(super) fn begin(&self) -> bool {
         let mut shard = self.flights.shard(self.hash).lock();
         if self.flight.followers.load(Ordering::Relaxed) == 0 {
-            shard.remove(&self.hash);
+            shard.flights.remove(&self.hash);
             return false;
         }
         drop(shard);
         self.flight.set(State::Arriving);
         true
+    }
+
+    /// The answer cannot be shared. If others waited for it in vain, the next of this key do not.
+    pub(super) fn go_alone(&self) {
+        let mut shard = self.flights.shard(self.hash).lock();
+        if self.flight.followers.load(Ordering::Relaxed) > 0 {
+            shard.remember_alone(self.hash);
+        }
     }
 
     /// What had begun was no good; there will be another.
@@ -155,10 +206,11 @@ impl Leader {
     fn leave(&self) {
         let mut shard = self.flights.shard(self.hash).lock();
         if shard
+            .flights
             .get(&self.hash)
             .is_some_and(|flight| Arc::ptr_eq(flight, &self.flight))
         {
-            shard.remove(&self.hash);
+            shard.flights.remove(&self.hash);
         }
     }
 }

@@ -15,6 +15,8 @@
 //!   dropping it releases all followers.
 //! * A request never gets an answer that was requested before a write that had ended when the
 //!   request came, or before the replicas had a change of the catalog.
+//! * An answer that cannot be shared releases its followers as soon as that is known, and for a
+//!   minute requests of its key go alone: they do not wait in vain again.
 //! * What is kept is bounded: bytes of one answer and of all of them (`memory.rs`), flights and
 //!   followers (`flights.rs`). A leader without followers when its answer begins keeps nothing.
 //!
@@ -107,7 +109,14 @@ impl Leading {
         is_head: bool,
     ) -> bool {
         self.kept = None;
-        if !answer::may_be_shared(head, is_head) || !self.leader.begin() {
+        if !answer::may_be_shared(head, is_head) {
+            // An error of the server may be over the next time.
+            if !head.status.is_server_error() {
+                self.leader.go_alone();
+            }
+            return false;
+        }
+        if !self.leader.begin() {
             return false;
         }
         let claim = coalescing.flights.claim();
@@ -119,7 +128,16 @@ impl Leading {
     /// flight is to end.
     #[must_use = "an answer that is not complete must not be shared"]
     pub(super) fn keep_body(&mut self, chunk: &Bytes) -> bool {
-        self.kept.as_mut().is_none_or(|kept| kept.add(chunk))
+        let is_kept = self.kept.as_mut().is_none_or(|kept| kept.add(chunk));
+        if !is_kept {
+            self.leader.go_alone();
+        }
+        is_kept
+    }
+
+    /// The answer has turned out to be one that is not shared.
+    pub(super) fn go_alone(&self) {
+        self.leader.go_alone();
     }
 
     /// Gives the answer to all followers, if all of it has come.

@@ -11,7 +11,7 @@ use pingora::{Error, Result};
 use crate::config::Coalesce;
 use crate::proxy::client::session::{peer, until_gone};
 use crate::proxy::coalesce::{FlightRole, Follower, Leading, SharedAnswer, SharingScope};
-use crate::proxy::context::Context;
+use crate::proxy::context::{Attempt, Context};
 use crate::proxy::front_door::FrontDoor;
 use crate::proxy::headers;
 
@@ -106,6 +106,14 @@ impl FrontDoor {
         let Some(leading) = &mut ctx.leading else {
             return;
         };
+        // A broken upstream's says nothing about the next answer.
+        let is_exception = |attempt: &Attempt| attempt.is_exception && attempt.failure.is_none();
+        if ctx.attempt.as_ref().is_some_and(is_exception) {
+            // Its followers do not wait for its end.
+            leading.go_alone();
+            ctx.leading = None;
+            return;
+        }
         if chunk.is_some_and(|chunk| !leading.keep_body(chunk)) {
             ctx.leading = None;
         } else if is_end {

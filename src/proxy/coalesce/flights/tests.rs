@@ -49,7 +49,11 @@ fn now(follower: &Follower) -> Option<Option<Arc<SharedAnswer>>> {
 }
 
 fn is_empty(flights: &Flights) -> bool {
-    flights.shards.iter().all(|shard| shard.lock().is_empty()) && flights.memory.held() == 0
+    flights
+        .shards
+        .iter()
+        .all(|shard| shard.lock().flights.is_empty())
+        && flights.memory.held() == 0
 }
 
 #[tokio::test]
@@ -109,6 +113,37 @@ fn after_the_end_of_a_flight_the_next_one_leads() {
     assert!(is_empty(&flights));
 }
 
+#[tokio::test(start_paused = true)]
+async fn requests_do_not_wait_again_for_an_answer_that_could_not_be_shared() {
+    let flights = flights();
+    let leader = lead(&flights, b"a");
+    let follower = follow(&flights, b"a");
+    leader.go_alone();
+    drop(leader);
+    assert!(matches!(now(&follower), Some(None)), "it goes at once");
+    assert!(matches!(flights.join(b"a"), FlightRole::Alone));
+    drop(lead(&flights, b"b"));
+    tokio::time::advance(ALONE + Duration::from_secs(1)).await;
+    drop(lead(&flights, b"a"));
+    let without_followers = lead(&flights, b"c");
+    without_followers.go_alone();
+    drop(without_followers);
+    drop(lead(&flights, b"c"));
+}
+
+#[tokio::test]
+async fn what_is_remembered_of_answers_that_could_not_be_shared_is_bounded() {
+    let flights = flights();
+    for number in 0..10_000_u32 {
+        let key = number.to_be_bytes();
+        let leader = lead(&flights, &key);
+        let _follower = follow(&flights, &key);
+        leader.go_alone();
+    }
+    let most = |shard: &Mutex<Shard>| shard.lock().alone.len() <= MAX_ALONE;
+    assert!(flights.shards.iter().all(most));
+}
+
 #[test]
 fn an_answer_without_followers_is_not_kept_and_later_requests_lead() {
     let flights = flights();
@@ -136,7 +171,7 @@ async fn followers_do_not_wait_for_a_slow_rest_but_do_for_another_attempt() {
         "it still waits"
     );
     assert!(leader.begin());
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     assert!(follower.answer(PATIENCE).await.is_none());
     assert_eq!(began.elapsed(), REST);
 }
