@@ -288,7 +288,7 @@ mod tests {
 
     use super::*;
 
-    const MOST: usize = 1 << 20;
+    const MAX: usize = 1 << 20;
     const LIMIT: usize = 64 << 20;
 
     fn of(memory: &Arc<ClientMemory>) -> BodyMemory<'_> {
@@ -330,7 +330,7 @@ mod tests {
         let mut prefix = BodyPrefix::nothing(reader(&session), of(&bodies));
         assert!(
             prefix
-                .gather(&mut session, MOST, u64::MAX, 0)
+                .gather(&mut session, MAX, u64::MAX, 0)
                 .await
                 .unwrap()
         );
@@ -344,7 +344,7 @@ mod tests {
         let mut prefix = BodyPrefix::nothing(reader(&session), of(&Arc::default()));
         assert!(
             !prefix
-                .gather(&mut session, MOST, 1_000, LIMIT)
+                .gather(&mut session, MAX, 1_000, LIMIT)
                 .await
                 .unwrap()
         );
