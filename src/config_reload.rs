@@ -186,6 +186,7 @@ impl fmt::Debug for ConfigReload {
 }
 
 impl ConfigReload {
+    /// Takes over the configuration that the process starts with.
     pub fn new(first: FirstLoad, control: Arc<Control>, metrics: Arc<Metrics>) -> Self {
         let FirstLoad {
             loaded: running,
@@ -336,6 +337,7 @@ impl ConfigReload {
             .any(|upstream| upstream.address.known().is_none())
     }
 
+    /// Returns the last config reload, if there was one.
     pub fn last(&self) -> Option<LastConfigReload> {
         self.last.lock().clone()
     }

@@ -53,6 +53,7 @@ pub struct Control {
 }
 
 impl Control {
+    /// Creates the cluster of a configuration, with nothing known about its upstreams.
     pub fn new(config: Arc<Config>, now: Instant) -> Arc<Self> {
         let cluster = Cluster::new(config, now);
         let snapshot = ArcSwap::from_pointee(cluster.snapshot());
@@ -213,6 +214,7 @@ impl Control {
         })
     }
 
+    /// Returns the time at which [`Self::poll_action`] has something to do, if nothing happens before.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.cluster.lock().next_deadline()
     }
@@ -223,6 +225,7 @@ impl Control {
         self.woken.notified().await;
     }
 
+    /// Returns the state of the cluster as it is shown to operators.
     pub fn status(&self, now: Instant) -> ClusterStatus {
         self.cluster.lock().status(now)
     }

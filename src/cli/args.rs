@@ -188,7 +188,8 @@ pub(super) struct Import {
 /// Print the entries that lead geOrchestra to this front door
 ///
 /// Prints the entry of the security-proxy (both generations) and of the gateway that sends requests
-/// for GeoServer here, and whether the identity of their users will reach GeoServer. Changes nothing.
+/// for GeoServer here, and whether the identity of their users will reach GeoServer. Changes
+/// nothing.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
   geofront mapping

@@ -1,5 +1,5 @@
-//! `geofront mapping`: the entries with which geOrchestra's security-proxy or gateway sends requests
-//! to this front door.
+//! `geofront mapping`: the entries with which geOrchestra's security-proxy or gateway sends
+//! requests to this front door.
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};

@@ -45,6 +45,7 @@ pub enum ClientExcess {
 }
 
 impl ClientExcess {
+    /// All of them.
     pub const ALL: [Self; 4] = [
         Self::Connections,
         Self::PerAddress,

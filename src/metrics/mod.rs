@@ -52,7 +52,8 @@ pub enum ClientAnswer {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     pub requests: u64,
-    /// Answers with a status of 500 or more, answers that broke off, and requests without an answer.
+    /// Answers with a status of 500 or more, answers that broke off, and requests without an
+    /// answer.
     pub errors: u64,
 }
 
@@ -163,8 +164,8 @@ impl Metrics {
     }
 
     /// Counts a finished request. `upstream` is the one that answered the client, or whose failure
-    /// geofront answered, or `None` if geofront answered for itself. `first_byte` is the time from sending
-    /// the request upstream to the head of the answer.
+    /// geofront answered, or `None` if geofront answered for itself. `first_byte` is the time from
+    /// sending the request upstream to the head of the answer.
     pub fn finished(
         &self,
         class: RequestClass,

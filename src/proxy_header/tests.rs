@@ -57,7 +57,8 @@ proptest! {
     ) {
         for header in [v1_of(source), v2_of(source, &extra)] {
             let wire = [&header[..], &behind].concat();
-            prop_assert_eq!(read_exactly(&wire), (ProxyHeaderProgress::Complete(Some(source)), header.len()));
+            let complete = ProxyHeaderProgress::Complete(Some(source));
+            prop_assert_eq!(read_exactly(&wire), (complete, header.len()));
         }
     }
 
@@ -70,7 +71,10 @@ proptest! {
     }
 
     #[test]
-    fn nothing_panics_and_reading_ends(wire in prop::collection::vec(any::<u8>(), 0..300), is_v2: bool) {
+    fn nothing_panics_and_reading_ends(
+        wire in prop::collection::vec(any::<u8>(), 0..300),
+        is_v2: bool,
+    ) {
         let begin: &[u8] = if is_v2 { &SIGNATURE } else { b"PROXY TCP" };
         read_exactly(&wire);
         let (_, taken) = read_exactly(&[begin, &wire].concat());

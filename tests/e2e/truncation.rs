@@ -63,7 +63,8 @@ async fn metrics_count_a_broken_off_answer_as_truncated_under_its_upstream() {
     );
 }
 
-/// "A replica resets connections; clients see nothing, and the metrics do not show which one it is."
+/// "A replica resets connections; clients see nothing, and the metrics do not show which one it
+/// is."
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn metrics_name_the_upstream_of_a_retry_and_of_a_502() {
     let rig = Plan::replicas(2).start().await;

@@ -328,12 +328,7 @@ mod tests {
         let bodies = Arc::default();
         let (mut session, _client) = session(&vec![b'x'; 300_000]).await;
         let mut prefix = BodyPrefix::nothing(reader(&session), of(&bodies));
-        assert!(
-            prefix
-                .gather(&mut session, MAX, u64::MAX, 0)
-                .await
-                .unwrap()
-        );
+        assert!(prefix.gather(&mut session, MAX, u64::MAX, 0).await.unwrap());
         assert!(!prefix.is_complete);
         assert_eq!(sent(&mut session, &mut prefix).await.len(), 300_000);
     }

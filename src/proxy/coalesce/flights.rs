@@ -42,8 +42,8 @@ pub(super) struct Flights {
 #[derive(Debug, Default)]
 struct Shard {
     flights: ByHash<Arc<Flight>>,
-    /// Until when requests of a key go alone. A key that shares its hash with one of these does, too,
-    /// which costs it nothing but the sharing.
+    /// Until when requests of a key go alone. A key that shares its hash with one of these does,
+    /// too, which costs it nothing but the sharing.
     alone: ByHash<Instant>,
 }
 

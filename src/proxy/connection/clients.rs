@@ -128,8 +128,8 @@ impl CountedClient {
         false
     }
 
-    /// Counts a head that has begun and is not complete, until the returned value is dropped; `None`
-    /// if the client has too many.
+    /// Counts a head that has begun and is not complete, until the returned value is dropped;
+    /// `None` if the client has too many.
     pub(in crate::proxy) fn begin_head(&self) -> Option<CountedHead<'_>> {
         let head = CountedHead(self);
         let Some((network, limits)) = self.counted else {

@@ -487,8 +487,8 @@ mod tests {
         assert!(inbox.ahead.len() < MAX_AHEAD + READ_AHEAD);
     }
 
-    /// Seconds until a client that waits so long before each byte of its body is given up; `None` if
-    /// it is not within a hundred bytes.
+    /// Seconds until a client that waits so long before each byte of its body is given up; `None`
+    /// if it is not within a hundred bytes.
     async fn given_up_after(more: &str, pauses: impl Iterator<Item = u64>) -> Option<u64> {
         let (mut client, mut stream) = pair();
         let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n{more}\r\n");

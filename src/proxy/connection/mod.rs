@@ -314,7 +314,9 @@ where
         loop {
             let incoming = tokio::select! {
                 biased;
-                incoming = self.head_in_time(client, &mut stream, &mut deadline, next_head) => incoming,
+                incoming = self.head_in_time(client, &mut stream, &mut deadline, next_head) => {
+                    incoming
+                }
                 () = stop_waiting(&mut stopped, fresh.is_some()) => return None,
             };
             let Some(incoming) = incoming else {

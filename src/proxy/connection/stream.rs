@@ -4,8 +4,8 @@
 //! and two packets; put together in a buffer they cost a copy of the body, and a buffer for every
 //! connection, idle ones too. Here a short write waits for the next one, and a long one takes what
 //! waits along in the same system call, uncopied. Memory is held only while something waits. What
-//! waits goes out after two milliseconds at the latest: Pingora reads from the client while it waits
-//! for more of the answer, and this stream sends meanwhile.
+//! waits goes out after two milliseconds at the latest: Pingora reads from the client while it
+//! waits for more of the answer, and this stream sends meanwhile.
 //!
 //! While an upstream is at work on the answer, what the connection does not take is held in memory
 //! (`unsent.rs`), so that the upstream does not wait for the client. A client that takes its bytes

@@ -1,7 +1,8 @@
 //! HTTP/2 towards clients.
 //!
 //! Each stream is served as a connection of HTTP/1.1 with one request ([`stream`]): the same code
-//! judges its head, applies its limits and answers it. What is particular to HTTP/2 is bounded here:
+//! judges its head, applies its limits and answers it. What is particular to HTTP/2 is bounded
+//! here:
 //! the number of streams, the size of heads, what is buffered for slow clients, and frames that
 //! bring no request further ([`frames`]).
 

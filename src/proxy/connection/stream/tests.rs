@@ -120,7 +120,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn every_byte_arrives_once_and_in_order(
-        lengths in prop::collection::vec(prop_oneof![0..40_usize, 7_000..9_000_usize, 20_000..30_000_usize], 0..12),
+        lengths in prop::collection::vec(
+            prop_oneof![0..40_usize, 7_000..9_000_usize, 20_000..30_000_usize],
+            0..12,
+        ),
         takes in prop_oneof![500..1_500_usize, 4_000..20_000_usize],
         flush_every in 1..5_usize,
     ) {
@@ -131,7 +134,11 @@ proptest! {
             let data: Vec<u8> = (0..length).map(|byte| (byte + at) as u8).collect();
             // Half of them in two pieces, as a chunk comes.
             let mut pieces = bytes::Buf::chain(&data[..length / 2], &data[length / 2..]);
-            let written = if at % 2 == 0 { stream.write_all(&data).now_or_never() } else { stream.write_all_buf(&mut pieces).now_or_never() };
+            let written = if at % 2 == 0 {
+                stream.write_all(&data).now_or_never()
+            } else {
+                stream.write_all_buf(&mut pieces).now_or_never()
+            };
             written.expect("the wire is always ready").unwrap();
             if at % flush_every == 0 {
                 stream.flush().now_or_never().expect("the wire is always ready").unwrap();
