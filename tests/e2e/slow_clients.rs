@@ -293,6 +293,8 @@ async fn a_body_that_becomes_too_large_in_chunks_reaches_no_upstream() {
 async fn one_address_with_a_thousand_connections_leaves_others_served() {
     let rig = Plan::replicas(1)
         .with("[clients]\nmax_per_address = 50\nheads_per_address = 10")
+        // The fifty send their heads only after a thousand connections were opened.
+        .with("[timeouts]\nclient_header = \"60s\"")
         .start()
         .await;
     let mut crowd = Vec::new();
