@@ -214,7 +214,8 @@ impl Control {
         })
     }
 
-    /// Returns the time at which [`Self::poll_action`] has something to do, if nothing happens before.
+    /// Returns the time at which [`Self::poll_action`] has something to do, if nothing happens
+    /// before.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.cluster.lock().next_deadline()
     }
