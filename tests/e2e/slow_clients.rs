@@ -311,9 +311,10 @@ async fn one_address_with_a_thousand_connections_leaves_others_served() {
     assert_eq!(crowd[999].answer().await.unwrap().status, 503);
     let metrics = rig.metrics().await;
     assert!(metrics.contains("geofront_clients_limited_total{limit=\"max_per_address\"} 950"));
-    // Heads that never end are fewer still.
-    for client in &mut crowd[1..50] {
-        client.send(b"GET /").await.unwrap();
+    // Heads that never end are fewer still. Which fifty connections are served depends on the
+    // order in which the workers come to them.
+    for client in &mut crowd[1..] {
+        client.send(b"GET /").await.ok();
     }
     let deadline = Instant::now() + PATIENCE;
     let limited = "geofront_clients_limited_total{limit=\"heads_per_address\"} 39";
