@@ -119,7 +119,7 @@ impl FirstRead {
     /// Looks host names up. Blocks, for name servers at most some seconds.
     pub fn look_up(self) -> Result<FirstLoad, Diagnostics> {
         let names = Names::new(Arc::clone(&self.environment));
-        let (loaded, recorder) = resolved(&self.path, Ok(self.parsed), self.recorder, &names);
+        let (loaded, recorder) = resolved(&self.path, Ok(self.parsed), self.recorder, &names, None);
         let sources = recorder.sources();
         Ok(FirstLoad {
             loaded: loaded?,
@@ -144,6 +144,7 @@ fn resolved(
     parsed: Result<Loaded, Diagnostics>,
     mut recorder: Recorder,
     names: &Arc<Names>,
+    running: Option<&Config>,
 ) -> (Result<Loaded, Diagnostics>, Recorder) {
     let noted = recorder.noted();
     if parsed.is_err() || noted.is_empty() {
@@ -151,7 +152,7 @@ fn resolved(
     }
     names.look_up(&noted, PATIENCE);
     recorder.answering(names);
-    (Config::load(path, &recorder), recorder)
+    (Config::load_over(path, &recorder, running), recorder)
 }
 
 /// Puts edits of the configuration in force; see the module's documentation.
@@ -214,8 +215,10 @@ impl ConfigReload {
     pub fn reload(&self, now: Instant) -> ReloadOutcome {
         let _one_at_a_time = self.turn.lock();
         let recorder = Recorder::new(Arc::clone(&self.environment));
-        let parsed = Config::load(&self.path, &recorder);
-        let (loaded, recorder) = resolved(&self.path, parsed, recorder, &self.names);
+        let running = self.state.lock().running.config.clone();
+        let parsed = Config::load_over(&self.path, &recorder, Some(&running));
+        let (loaded, recorder) =
+            resolved(&self.path, parsed, recorder, &self.names, Some(&running));
         let sources = recorder.sources();
         // The fingerprint is of the text that was parsed: an edit during the name look-up counts as
         // another one.

@@ -5,9 +5,11 @@
 
 // Below every floor: hash functions.
 pub mod hash;
-// Floor 0: parsing and classifying requests.
+// Floor 0: certificates; parsing and classifying requests.
+pub mod certificates;
 pub mod http1;
 pub mod ogc;
+pub mod proxy_header;
 // Floor 1: from text to a validated configuration and its changes.
 pub mod config;
 // Floor 2: admission, balancing and the health of single upstreams.

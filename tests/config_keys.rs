@@ -1,6 +1,7 @@
 //! Every key has an effect, is in the example with its true default, and is in the documentation.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use geofront::config::{Change, Config, Diagnostics, Loaded, MapEnvironment, known_keys};
 use geofront::ogc::RequestClass;
@@ -34,6 +35,43 @@ const CASES: &[(&str, &str, &str)] = &[
         "public_url = \"https://maps.example.org\"\n+",
     ),
     ("threads", "+", "threads = 7\n+"),
+    (
+        "listeners.NAME.address",
+        "+[listeners.a]\naddress = \"0.0.0.0:80\"\n",
+        "+[listeners.a]\naddress = \"0.0.0.0:81\"\n",
+    ),
+    (
+        "listeners.NAME.cert",
+        "+TLS",
+        "+[listeners.a]\naddress = \"0.0.0.0:443\"\ncert = \"cert-copy\"\nkey = \"key\"\n",
+    ),
+    (
+        "listeners.NAME.key",
+        "+TLS",
+        "+[listeners.a]\naddress = \"0.0.0.0:443\"\ncert = \"cert\"\nkey = \"key-copy\"\n",
+    ),
+    (
+        "listeners.NAME.client_ca",
+        "+TLS",
+        "+TLSclient_ca = \"cert\"\n",
+    ),
+    (
+        "listeners.NAME.client_certificate",
+        "+TLSclient_ca = \"cert\"\n",
+        "+TLSclient_ca = \"cert\"\nclient_certificate = \"optional\"\n",
+    ),
+    ("listeners.NAME.http2", "+TLS", "+TLShttp2 = false\n"),
+    ("listeners.NAME.hsts", "+TLS", "+TLShsts = \"1day\"\n"),
+    (
+        "listeners.NAME.https_redirect",
+        "+[listeners.a]\naddress = \"0.0.0.0:80\"\n",
+        "+[listeners.a]\naddress = \"0.0.0.0:80\"\nhttps_redirect = 443\n",
+    ),
+    (
+        "listeners.NAME.proxy_protocol_from",
+        "+[listeners.a]\naddress = \"0.0.0.0:80\"\n",
+        "+[listeners.a]\naddress = \"0.0.0.0:80\"\nproxy_protocol_from = \"10.0.0.5\"\n",
+    ),
     (
         "upstreams.NAME.url",
         "+[upstreams.b]\nurl = \"http://10.0.0.3\"\n",
@@ -268,6 +306,10 @@ const WORDS: &[(&str, &str)] = &[
     ("SECOND", "[upstreams.second]\nurl = \"http://10.0.0.2\""),
     (" MAIN", "\nrole = \"main\""),
     (
+        "TLS",
+        "[listeners.a]\naddress = \"0.0.0.0:443\"\ncert = \"cert\"\nkey = \"key\"\n",
+    ),
+    (
         "ACCOUNT",
         "[geoserver]\nusername = \"a\"\npassword_file = \"secret\"\n",
     ),
@@ -284,6 +326,20 @@ const WITHOUT_DEFAULT: &[&[&str]] = &[
     &["identity_headers"],
     &["public_url"],
     &["threads"],
+    &[
+        "listeners.public.address",
+        "listeners.public.cert",
+        "listeners.public.key",
+        "listeners.public.client_ca",
+        "listeners.public.client_certificate",
+        "listeners.public.http2",
+        "listeners.public.hsts",
+    ],
+    &["listeners.plain.address", "listeners.plain.https_redirect"],
+    &[
+        "listeners.balanced.address",
+        "listeners.balanced.proxy_protocol_from",
+    ],
     &["geoserver.username", "geoserver.password_file"],
     &["geoserver.username", "geoserver.password_env"],
     &["geoserver.headers"],
@@ -294,9 +350,24 @@ const WITHOUT_DEFAULT: &[&[&str]] = &[
     &["limits.control_flow"],
 ];
 
+/// A certificate and its key.
+static PAIR: LazyLock<(String, String)> = LazyLock::new(|| {
+    let pair = rcgen::generate_simple_self_signed(["maps.example.org".to_owned()])
+        .expect("a key can be made");
+    (pair.cert.pem(), pair.signing_key.serialize_pem())
+});
+
 fn try_load(text: &str) -> Result<Loaded, Diagnostics> {
+    let pair = &*PAIR;
     let world = MapEnvironment::new()
         .file("geofront.toml", text)
+        .file("cert", &*pair.0)
+        .file("cert-copy", &*pair.0)
+        .file("key", &*pair.1)
+        .file("key-copy", &*pair.1)
+        .file("/etc/geofront/tls/fullchain.pem", &*pair.0)
+        .file("/etc/geofront/tls/privkey.pem", &*pair.1)
+        .file("/etc/geofront/tls/clients.pem", &*pair.0)
         .file(
             "slave2.toml",
             "[upstreams.slave2]\nurl = \"http://10.0.0.3\"\n",
@@ -336,14 +407,24 @@ fn example_with(keys: &[&str]) -> String {
     let mut section = String::new();
     let mut lines = Vec::new();
     for line in EXAMPLE.lines() {
-        if let Some(header) = line.strip_prefix('[') {
-            section = format!("{}.", header.trim_end_matches(']'));
+        let header = header_of(line);
+        if let Some(header) = header {
+            section = format!("{header}.");
         }
-        let wanted = commented_key(line)
-            .is_some_and(|key| keys.contains(&format!("{section}{key}").as_str()));
+        let is_section_wanted = || keys.iter().any(|key| key.starts_with(&section));
+        let wanted = line.starts_with('#')
+            && (header.is_some() && is_section_wanted()
+                || commented_key(line)
+                    .is_some_and(|key| keys.contains(&format!("{section}{key}").as_str())));
         lines.push(if wanted { &line[1..] } else { line });
     }
     lines.join("\n")
+}
+
+/// `health` of `[health]`, also where the header is commented.
+fn header_of(line: &str) -> Option<&str> {
+    let header = line.strip_prefix('#').unwrap_or(line);
+    header.strip_prefix('[')?.strip_suffix(']')
 }
 
 /// `interval` of `#interval = "5s"`.
@@ -359,8 +440,8 @@ fn keys_of_example() -> Vec<String> {
     let mut section = String::new();
     let mut keys = Vec::new();
     for line in EXAMPLE.lines() {
-        if let Some(header) = line.strip_prefix('[') {
-            section = format!("{}.", header.trim_end_matches(']'));
+        if let Some(header) = header_of(line) {
+            section = format!("{header}.");
         } else {
             let set_key = line
                 .split_once(" = ")
@@ -379,7 +460,9 @@ fn keys_of_example() -> Vec<String> {
 /// `upstreams.slave1.url` -> `upstreams.NAME.url`.
 fn general(key: &str) -> String {
     match key.split('.').collect::<Vec<_>>()[..] {
-        [family @ ("upstreams" | "classes"), _, key] => format!("{family}.NAME.{key}"),
+        [family @ ("listeners" | "upstreams" | "classes"), _, key] => {
+            format!("{family}.NAME.{key}")
+        }
         _ => key.to_owned(),
     }
 }
@@ -394,7 +477,12 @@ fn every_key_changes_the_configuration_and_the_change_is_told() {
         assert_ne!(before.config, after.config, "`{key}` changes nothing");
         let own_name = key.rsplit('.').next().expect("a name has a last part");
         match Change::between(&before, &after) {
-            Change::NeedsRestart(keys) => assert_eq!(keys, [key]),
+            Change::NeedsRestart(keys) => {
+                assert_eq!(
+                    keys.iter().map(|key| general(key)).collect::<Vec<_>>(),
+                    [key]
+                );
+            }
             Change::Live(told) => assert!(
                 told.iter().any(|line| line.contains(own_name)),
                 "`{key}`: {told:?}"
@@ -508,7 +596,7 @@ fn every_key_is_in_the_documentation() {
 
 #[test]
 fn every_key_is_among_the_effective_ones() {
-    let effective: Vec<_> = load_case("+")
+    let effective: Vec<_> = load_case("+TLS")
         .effective
         .iter()
         .map(|entry| general(&entry.key))

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use geofront::config::{Config, MapEnvironment};
 
@@ -50,13 +51,29 @@ fn blocks<'p>(text: &'p str, language: &str) -> Vec<&'p str> {
         .collect()
 }
 
+/// A certificate and its key.
+static PAIR: LazyLock<(String, String)> = LazyLock::new(|| {
+    let pair = rcgen::generate_simple_self_signed(["maps.example.org".to_owned()]).unwrap();
+    (pair.cert.pem(), pair.signing_key.serialize_pem())
+});
+
 fn problems_of(configuration: &str) -> Option<String> {
     let whole = if configuration.contains("role = \"main\"") {
         configuration.to_owned()
     } else {
         format!("{configuration}{CLUSTER}")
     };
-    let world = MapEnvironment::new()
+    let (certificate, key) = &*PAIR;
+    let tls = ["fullchain", "maps", "wildcard", "clients"].iter();
+    let world = tls.fold(MapEnvironment::new(), |world, name| {
+        world.file(format!("/etc/geofront/tls/{name}.pem"), certificate)
+    });
+    let world = ["privkey.pem", "maps.key", "wildcard.key"]
+        .iter()
+        .fold(world, |world, name| {
+            world.file(format!("/etc/geofront/tls/{name}"), key)
+        });
+    let world = world
         .file("geofront.toml", whole)
         .file(
             "conf.d/more.toml",

@@ -215,6 +215,8 @@ fn passes(name: &str) -> bool {
         trust: PeerTrust::default(),
         config: &Trust::default(),
         tls: false,
+        subject: None,
+        hsts: None,
         http10: false,
         request_id: &request_id,
     };
@@ -283,6 +285,8 @@ fn what_the_manual_says_is_set_from_the_connection_is_set() {
         trust: PeerTrust::default(),
         config: &Trust::default(),
         tls: false,
+        subject: None,
+        hsts: None,
         http10: false,
         request_id: &request_id,
     };

@@ -557,7 +557,8 @@ for (const button of document.querySelectorAll("[data-minutes]")) button.onclick
 const REFUSED = {
   "no-upstream": "no upstream of the right role was up and ready", "all-failed": "every attempt failed", "connection-lost": "the upstream broke off before it answered, and a write is not repeated",
   "first-byte-timeout": "no answer within the first_byte of its class", "body-too-large": "its body is above max_body of its class", "body-timeout": "the client stopped sending its body",
-  "bad-request": "not HTTP that every server reads in the same way", loop: "it came back to geofront: an upstream's url points at the front door", "shutting-down": "geofront was told to stop",
+  "bad-request": "not HTTP that every server reads in the same way", "https-redirect": "it came by http to a listener that redirects to https", "https-redirect-body": "the same, with a body",
+  loop: "it came back to geofront: an upstream's url points at the front door", "shutting-down": "geofront was told to stop",
   "queue-full": "every slot was taken and the queue was full", "queue-timeout": "no slot came free within queue_timeout", shed: "it waited, and gave way in an overload",
   "rate-limit": "above a rate of control_flow", blacklist: "the client's address is shut out", "local-fault": "this machine had no file descriptor, port or memory left",
   "answer-head-too-large": "the head of the answer is too long", "bad-answer": "the upstream's answer was not HTTP that every client reads in the same way",

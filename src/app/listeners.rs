@@ -78,7 +78,7 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 }
 
 impl Sockets {
-    /// The same sockets in Pingora's description.
+    /// The same sockets in Pingora's description, in the same order.
     pub(super) fn endpoints(&self) -> impl Iterator<Item = ListenerConfig> {
         self.names.iter().map(|name| {
             let mut options = TcpSocketOptions::default();

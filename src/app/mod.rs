@@ -9,6 +9,7 @@ mod listeners;
 mod logging;
 mod stop;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -18,6 +19,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use futures::future::join_all;
+use pingora::listeners::ListenerConfig;
 use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
 use pingora::services::Service as _;
@@ -29,7 +32,7 @@ use crate::admin::answers::Requests;
 use crate::admin::{self, AdminState};
 use crate::admission::QueueStatus;
 use crate::cluster::{OrderedMode, Tried};
-use crate::config::{Config, Diagnostics};
+use crate::config::{Config, Diagnostics, Listener};
 use crate::config_reload::{self, ConfigReload, FirstLoad, FirstRead, SharedEnvironment};
 use crate::control::Control;
 use crate::driver;
@@ -51,6 +54,8 @@ const FEW_CLIENTS: usize = 256;
 pub struct App {
     /// Addresses for clients, with the ports that the kernel chose for 0.
     pub listen: Vec<SocketAddr>,
+    /// The same for listeners with a name.
+    pub listeners: Vec<(String, SocketAddr)>,
     pub admin: SocketAddr,
     pub control: Arc<Control>,
     pub reload: Arc<ConfigReload>,
@@ -118,8 +123,16 @@ async fn start_with(first: FirstRead) -> Result<App, StartError> {
         access_log,
     );
 
-    let sockets = listeners::bind(&config.listen)?;
-    let listen = sockets.addresses.clone();
+    let named = config.listeners.iter().map(|listener| listener.address);
+    let addresses: Vec<SocketAddr> = config.listen.iter().copied().chain(named).collect();
+    let sockets = listeners::bind(&addresses)?;
+    let (listen, named) = sockets.addresses.split_at(config.listen.len());
+    let names = config
+        .listeners
+        .iter()
+        .map(|listener| listener.name.clone());
+    let named: Vec<(String, SocketAddr)> = names.zip(named.iter().copied()).collect();
+    let listen = listen.to_vec();
     let (admin_listener, admin) = listeners::bind_admin(config.admin)?;
 
     let (stop_serving, serving) = watch::channel(false);
@@ -138,9 +151,16 @@ async fn start_with(first: FirstRead) -> Result<App, StartError> {
             "few file descriptors: raise LimitNOFILE of the service, or `ulimit -n`"
         );
     }
-    let mut service = proxy_service(&config, front_door.clone(), &sockets, budget);
-    let service =
-        tokio::spawn(async move { service.start_service(Some(sockets.table), serving, 1).await });
+    let services = proxy_services(&config, front_door.clone(), &sockets, budget);
+    let table = sockets.table;
+    let service = tokio::spawn(async move {
+        let serve = |mut service: ProxyService| {
+            let (table, serving) = (Arc::clone(&table), serving.clone());
+            async move { service.start_service(Some(table), serving, 1).await }
+        };
+        join_all(services.into_iter().map(serve)).await;
+    });
+    let certificate_metrics = Arc::clone(&metrics);
     let (controlled, counted) = (Arc::clone(&control), Arc::clone(&metrics));
     let queue = {
         let room = Arc::clone(&room);
@@ -168,6 +188,11 @@ async fn start_with(first: FirstRead) -> Result<App, StartError> {
             metrics,
             rest_stopped.clone(),
         )),
+        tokio::spawn(driver::certificates::watch(
+            Arc::clone(&control),
+            Arc::clone(&certificate_metrics),
+            rest_stopped.clone(),
+        )),
         tokio::spawn(driver::data_directory::watch(
             Arc::clone(&control),
             rest_stopped.clone(),
@@ -184,6 +209,7 @@ async fn start_with(first: FirstRead) -> Result<App, StartError> {
     ];
     Ok(App {
         listen,
+        listeners: named,
         admin,
         control,
         reload,
@@ -248,12 +274,15 @@ fn recall(control: &Control, state_file: Option<&Path>) {
     }
 }
 
-fn proxy_service(
+type ProxyService = Service<Connections<HttpProxy<FrontDoor>>>;
+
+/// One service for all addresses of `listen`, and one for each listener with a name.
+fn proxy_services(
     config: &Config,
     front_door: FrontDoor,
     sockets: &listeners::Sockets,
     budget: Budget,
-) -> Service<Connections<HttpProxy<FrontDoor>>> {
+) -> Vec<ProxyService> {
     let conf = ServerConf {
         threads: config.threads.get(),
         upstream_keepalive_pool_size: budget.idle_per_thread,
@@ -262,14 +291,26 @@ fn proxy_service(
     };
     let parts = front_door.connection_parts();
     let proxy = http_proxy(&Arc::new(conf), front_door);
-    let mut service = Service::new(
-        "proxy".to_owned(),
-        Connections::new(proxy, parts, budget.clients),
-    );
-    for endpoint in sockets.endpoints() {
+    let plain = Connections::new(proxy, parts, budget.clients);
+    let mut endpoints = sockets.endpoints();
+    let with_name = |(listener, endpoint): (&Listener, ListenerConfig)| {
+        let mut service = Service::new(listener.name.clone(), plain.at(&listener.name));
+        service.add_listener(endpoint);
+        service
+    };
+    let of_plain: Vec<_> = endpoints.by_ref().take(config.listen.len()).collect();
+    let mut services: Vec<_> = config
+        .listeners
+        .iter()
+        .zip(endpoints)
+        .map(with_name)
+        .collect();
+    let mut service = Service::new("proxy".to_owned(), plain);
+    for endpoint in of_plain {
         service.add_listener(endpoint);
     }
-    service
+    services.push(service);
+    services
 }
 
 impl App {
@@ -366,9 +407,21 @@ fn announce(app: &App, ports_file: Option<&Path>) {
     for listen in &app.listen {
         tracing::info!(%listen, "serving");
     }
+    for (listener, address) in &app.listeners {
+        tracing::info!(%address, listener, "serving");
+    }
     tracing::info!(admin = %app.admin, "serving the status page, the API and metrics");
     if let Some(path) = ports_file {
-        let ports = serde_json::json!({ "listen": app.listen, "admin": app.admin });
+        let listeners: BTreeMap<&str, SocketAddr> = app
+            .listeners
+            .iter()
+            .map(|(name, address)| (name.as_str(), *address))
+            .collect();
+        let ports = serde_json::json!({
+            "listen": app.listen,
+            "listeners": listeners,
+            "admin": app.admin,
+        });
         if let Err(error) = listeners::write_ports_file(path, &ports.to_string()) {
             tracing::error!(%error, path = %path.display(), "cannot write the ports file");
         }

@@ -16,6 +16,7 @@ use super::table::{Side, aligned};
 use crate::cluster::{Action, Cause, Cluster, Outcome, ProbeReport, Upstream};
 use crate::config::{Config, Loaded, MainReads, Role, UpstreamConfig};
 use crate::driver::Prober;
+use crate::driver::certificates::seconds_since_1970;
 
 /// Maximum number of concurrent probes.
 const MAX_PROBES: usize = 32;
@@ -29,6 +30,9 @@ pub(super) fn run(options: &args::Check, out: &mut dyn Write) -> Result<Exit, Fa
     )?;
     for warning in &loaded.warnings {
         writeln!(out, "\nwarning: {warning}")?;
+    }
+    for trouble in loaded.config.certificate_troubles(seconds_since_1970()) {
+        writeln!(out, "\nwarning: {}: {}", trouble.subject, trouble.what)?;
     }
     for notice in advice(&loaded.config, Path::exists) {
         writeln!(out, "\n{notice}")?;

@@ -11,7 +11,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::{Cause, Cluster, LocalFault, What};
-use crate::config::UpstreamName;
+use crate::config::{CertificateTrouble, UpstreamName};
 use crate::ogc::fault_texts;
 
 /// Conditions held at a time; more would help no operator.
@@ -61,6 +61,8 @@ pub enum Condition {
     /// No layer is configured for probes and canaries, and none could be chosen. They read
     /// capabilities instead.
     NoProbeLayer { why: String },
+    /// A certificate of ours expires soon or cannot be replaced by the one in its files.
+    Certificate(CertificateTrouble),
 }
 
 /// A condition that holds.
@@ -73,7 +75,7 @@ pub struct ConditionStatus {
 
 impl Condition {
     /// Every kind of condition, for metrics and documentation.
-    pub const KINDS: [&'static str; 9] = [
+    pub const KINDS: [&'static str; 10] = [
         "credentials-refused",
         "local-fault",
         "probe-in-doubt",
@@ -83,6 +85,7 @@ impl Condition {
         "update-sequence-unknown",
         "layer-missing",
         "no-probe-layer",
+        "certificate",
     ];
 
     /// Returns the kind alone, one of [`Self::KINDS`].
@@ -97,6 +100,7 @@ impl Condition {
             Self::UpdateSequenceUnknown { .. } => "update-sequence-unknown",
             Self::LayerMissing { .. } => "layer-missing",
             Self::NoProbeLayer { .. } => "no-probe-layer",
+            Self::Certificate(_) => "certificate",
         }
     }
 
@@ -108,7 +112,7 @@ impl Condition {
             Self::SharedFault { .. } | Self::CanaryInDoubt { .. } => None,
             Self::UpdateSequenceUnknown { main } => Some(main),
             Self::LayerMissing { upstream, .. } => Some(upstream),
-            Self::NoProbeLayer { .. } => None,
+            Self::NoProbeLayer { .. } | Self::Certificate(_) => None,
         }
     }
 
@@ -128,6 +132,7 @@ impl Condition {
             Self::UpdateSequenceUnknown { .. } => None,
             Self::LayerMissing { layer, .. } => Some(layer.as_str()),
             Self::NoProbeLayer { .. } => None,
+            Self::Certificate(trouble) => Some(trouble.subject.as_str()),
         }
     }
 
@@ -169,6 +174,9 @@ impl Condition {
             Self::NoProbeLayer { .. } => {
                 "name a small public layer as `probe_layer` under [health]; until then an empty catalog looks well to probes"
             }
+            Self::Certificate(_) => {
+                "put a valid certificate and its key where `cert` and `key` of the listener point to; geofront takes them over at once"
+            }
             Self::LayerMissing { .. } => {
                 "look into the replica's own log: its data directory, a database or a driver differs from the main's; requests for \
                  the layer are answered by the main"
@@ -184,7 +192,7 @@ impl Condition {
             | Self::SharedFault { .. } => true,
             Self::ProbeInDoubt { .. } | Self::CanaryInDoubt { .. } | Self::FailOpen { .. } => true,
             Self::UpdateSequenceUnknown { .. } => true,
-            Self::LayerMissing { .. } => true,
+            Self::LayerMissing { .. } | Self::Certificate(_) => true,
             Self::NoProbeLayer { .. } => false,
         }
     }
@@ -246,6 +254,9 @@ impl fmt::Display for Condition {
                     f,
                     "{main} does not report its updateSequence: whether the replicas have its last change is unknown"
                 )
+            }
+            Self::Certificate(trouble) => {
+                write!(f, "{}: {}", trouble.subject, trouble.what)
             }
             Self::NoProbeLayer { why } => {
                 write!(f, "no layer could be chosen for probes and canaries: {why}")
@@ -318,7 +329,13 @@ impl Cluster {
             .chain(self.shared_condition())
             .chain(self.canary_condition())
             .chain(self.main_is_silent(now))
-            .chain(self.no_probe_layer());
+            .chain(self.no_probe_layer())
+            .chain(
+                self.certificates
+                    .iter()
+                    .cloned()
+                    .map(Condition::Certificate),
+            );
         let of_requests = of_all.chain(self.faults.conditions(&self.peers()));
         of_requests
             .chain(
@@ -390,6 +407,10 @@ mod tests {
             Condition::NoProbeLayer {
                 why: "the main's capabilities list no layer".to_owned(),
             },
+            Condition::Certificate(CertificateTrouble {
+                subject: "certificate maps.example.org of listener public".to_owned(),
+                what: "it expires in 3 days".to_owned(),
+            }),
         ]
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{FileChange, LayerChoice, LocalFault, Subject, Upstream, UpstreamId};
-use crate::config::{Address, Config, UpstreamName};
+use crate::config::{Address, CertificateTrouble, Config, UpstreamName};
 use crate::health::{Severity, Verdict};
 
 /// An event for the cluster.
@@ -74,6 +74,8 @@ pub enum Event {
     LayerLost { layer: String },
     /// The data directory's `global.xml` was found changed.
     DirectoryChanged(FileChange),
+    /// The certificates of the listeners were checked; these need an operator.
+    CertificatesChecked(Vec<CertificateTrouble>),
     /// A request sent at `sent` showed that a replica lacks a layer or workspace of the main.
     StaleSeen {
         upstream: UpstreamId,

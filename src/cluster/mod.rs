@@ -51,7 +51,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::config::{Address, Config, Role, UpstreamConfig, UpstreamName};
+use crate::config::{Address, CertificateTrouble, Config, Role, UpstreamConfig, UpstreamName};
 use crate::health::Schedule;
 use crate::ogc::RequestClass;
 
@@ -119,6 +119,8 @@ pub struct Cluster {
     /// The faults of the last minute.
     faults: SharedFaults,
     choosing: Choosing,
+    /// The certificates that need an operator.
+    certificates: Vec<CertificateTrouble>,
     /// The sequence of the last transition.
     sequence: u64,
     /// Transitions not handed out yet.
@@ -184,6 +186,7 @@ impl Cluster {
             unclaimed: Memory::default(),
             faults: SharedFaults::default(),
             choosing: Choosing::new(now),
+            certificates: Vec::new(),
             sequence: 0,
             outbox: Vec::new(),
             is_visibly_changed: false,
@@ -234,6 +237,7 @@ impl Cluster {
             } => self.main_reloaded(upstream, asked, outcome, now),
             Event::LayerChosen { asked, layer } => self.layer_chosen(asked, layer, now),
             Event::LayerLost { layer } => self.layer_lost(&layer),
+            Event::CertificatesChecked(troubles) => self.certificates = troubles,
             Event::DirectoryChanged(file) => self.directory_changed(file, now),
             Event::StaleSeen {
                 upstream,

@@ -3,7 +3,7 @@
 //! The difference is derived from the effective values, so no key can be forgotten here. Secrets
 //! are masked in those, so they are compared separately.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Credentials, Effective, Loaded, UpstreamName};
 
@@ -11,6 +11,8 @@ use super::{Credentials, Effective, Loaded, UpstreamName};
 const RESTART: [&str; 5] = ["listen", "admin", "threads", "log.format", "log.access"];
 
 const UPSTREAMS: &str = "upstreams.";
+const LISTENERS: &str = "listeners.";
+const ADDRESS: &str = ".address";
 
 /// The step from one configuration to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,13 +35,16 @@ impl Change {
             .into_iter()
             .filter(|key| old_keys.get(key) != new_keys.get(key))
             .map(str::to_owned);
-        let restart: Vec<_> = restart.collect();
+        let restart: Vec<_> = restart
+            .chain(listener_addresses(&old_keys, &new_keys))
+            .collect();
         if !restart.is_empty() {
             return Self::NeedsRestart(restart);
         }
         let mut changes = upstreams(running, new);
         changes.extend(values(running, new));
         changes.extend(secrets(running, new));
+        changes.extend(certificates(running, new));
         if names(running) != names(new) && changes.is_empty() {
             changes.push("upstreams: another order".to_owned());
         }
@@ -57,6 +62,52 @@ fn by_key(effective: &[Effective]) -> BTreeMap<&str, &str> {
         .iter()
         .map(|entry| (entry.key.as_str(), entry.value.as_str()))
         .collect()
+}
+
+/// Listeners that are added, removed or moved.
+fn listener_addresses(
+    old: &BTreeMap<&str, &str>,
+    new: &BTreeMap<&str, &str>,
+) -> impl Iterator<Item = String> {
+    let is_address = |key: &&&str| key.starts_with(LISTENERS) && key.ends_with(ADDRESS);
+    let keys: BTreeSet<&str> = old
+        .keys()
+        .chain(new.keys())
+        .filter(is_address)
+        .copied()
+        .collect();
+    let moved = keys.into_iter().filter(|key| old.get(key) != new.get(key));
+    moved.map(str::to_owned).collect::<Vec<_>>().into_iter()
+}
+
+/// Listeners whose files changed, or can no longer be used.
+fn certificates(running: &Loaded, new: &Loaded) -> Vec<String> {
+    let mut changes = Vec::new();
+    for listener in &new.config.listeners {
+        let old = running.config.listener(&listener.name);
+        let old = old.and_then(|old| old.tls.as_ref());
+        let (Some(old), Some(tls)) = (old, &listener.tls) else {
+            continue;
+        };
+        let name = &listener.name;
+        if old.certificates != tls.certificates {
+            changes.push(format!("{LISTENERS}{name}: another certificate"));
+        }
+        if old.client_authorities != tls.client_authorities {
+            changes.push(format!("{LISTENERS}{name}: other authorities of clients"));
+        }
+        if old.kept != tls.kept {
+            changes.push(if tls.kept.is_empty() {
+                format!("{LISTENERS}{name}: its files can be used again")
+            } else {
+                format!(
+                    "{LISTENERS}{name}: the certificate stays, {}",
+                    tls.kept.join(", ")
+                )
+            });
+        }
+    }
+    changes
 }
 
 /// Upstreams that are added or removed.

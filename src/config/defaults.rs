@@ -30,6 +30,14 @@ pub(super) const THREADS: RangeInclusive<i64> = 1..=1024;
 /// Every field of every request is compared with each of them.
 pub(super) const MAX_IDENTITY_HEADERS: usize = 32;
 
+// ---- [listeners.NAME]
+
+/// A browser then requests all the tiles of a map at once.
+pub(super) const HTTP2: bool = true;
+/// Zero is no HSTS. Browsers' lists of https hosts want a year.
+pub(super) const HSTS_TIMES: RangeInclusive<Duration> = Duration::ZERO..=seconds(63_115_200);
+pub(super) const PORTS: RangeInclusive<i64> = 1..=65_535;
+
 // ---- [upstreams.NAME]
 
 /// The main has its own work: administration. It serves reads only when no replica can.

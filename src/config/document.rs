@@ -78,6 +78,7 @@ fn read_top(
 ) {
     let name: &str = key.get_ref();
     match name {
+        "listeners" => read_named(name, value, &mut raw.listeners, reading),
         "upstreams" => read_named(name, value, &mut raw.upstreams, reading),
         "classes" => read_named(name, value, &mut raw.classes, reading),
         "geoserver" => read_section(name, value, &mut raw.geoserver, reading),

@@ -16,6 +16,16 @@ use super::{Config, include, validate};
 impl Config {
     /// Reads the file at `path` and the files that it includes.
     pub fn load(path: &Path, environment: &dyn Environment) -> Result<Loaded, Diagnostics> {
+        Self::load_over(path, environment, None)
+    }
+
+    /// Reads a configuration that is to replace `running`, whose certificates stay in use where
+    /// their files can no longer be used.
+    pub fn load_over(
+        path: &Path,
+        environment: &dyn Environment,
+        running: Option<&Self>,
+    ) -> Result<Loaded, Diagnostics> {
         let mut files = Files {
             environment,
             sources: Sources::default(),
@@ -32,7 +42,7 @@ impl Config {
         if !is_whole {
             return Err(Diagnostics::new(sources, problems));
         }
-        validate::validate(raw, sources, problems, environment)
+        validate::validate(raw, sources, problems, environment, running)
     }
 }
 

@@ -18,6 +18,7 @@ mod environment;
 mod geoserver;
 mod include;
 mod limits;
+mod listener;
 mod load;
 mod loaded;
 mod raw;
@@ -50,6 +51,7 @@ pub use effective::Effective;
 pub use environment::{Environment, MapEnvironment};
 pub use geoserver::{Credentials, GeoServer, Secret};
 pub use limits::{Limits, MaxInFlight, PerUser, Priority};
+pub use listener::{CertificateTrouble, ClientCertificate, Listener, ListenerTls};
 pub use loaded::Loaded;
 pub use raw::known_keys;
 pub use source::Place;
@@ -61,6 +63,8 @@ pub use upstream::{Address, MainReads, Role, UpstreamConfig, UpstreamName, Weigh
 pub struct Config {
     /// Client addresses to listen on. A change needs a restart.
     pub listen: Vec<SocketAddr>,
+    /// Listening addresses with TLS or other properties, in the order of the file.
+    pub listeners: Vec<Listener>,
     /// Address of status page, API and metrics. A change needs a restart.
     pub admin: SocketAddr,
     /// Required from every admin client when `admin` is not a loopback address.
@@ -105,6 +109,11 @@ impl Config {
             ),
             None => address,
         }
+    }
+
+    /// The listener of this name.
+    pub fn listener(&self, name: &str) -> Option<&Listener> {
+        self.listeners.iter().find(|listener| listener.name == name)
     }
 }
 

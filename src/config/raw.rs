@@ -15,7 +15,10 @@ use super::count::Count;
 use super::source::At;
 use super::units::Size;
 use super::value::{FromToml, RawHeaders, Reading, Written};
-use super::{AccessLog, Coalesce, HeaderField, LogFormat, LogLevel, MainReads, Role, StalePolicy};
+use super::{
+    AccessLog, ClientCertificate, Coalesce, HeaderField, LogFormat, LogLevel, MainReads, Role,
+    StalePolicy,
+};
 
 /// The value of one key, if there is one.
 #[derive(Clone, Debug, Default)]
@@ -104,6 +107,18 @@ table!(RawTop {
     identity_headers: Vec<Written<HeaderField>>,
     public_url: String,
     threads: i64,
+});
+
+table!(RawListener {
+    address: SocketAddr,
+    cert: Vec<Written<String>>,
+    key: Vec<Written<String>>,
+    client_ca: String,
+    client_certificate: ClientCertificate,
+    http2: bool,
+    hsts: Duration,
+    https_redirect: i64,
+    proxy_protocol_from: Vec<Written<IpNet>>,
 });
 
 table!(RawUpstream {
@@ -224,6 +239,7 @@ pub(super) struct Named<T> {
 #[derive(Debug, Default)]
 pub(super) struct Raw {
     pub(super) top: RawTop,
+    pub(super) listeners: Vec<Named<RawListener>>,
     pub(super) upstreams: Vec<Named<RawUpstream>>,
     pub(super) geoserver: Section<RawGeoServer>,
     pub(super) health: Section<RawHealth>,
@@ -237,7 +253,8 @@ pub(super) struct Raw {
 }
 
 /// Every table below the top level with its keys, in the order of the documentation.
-pub(super) const SECTIONS: [(&str, &[&str]); 10] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 11] = [
+    ("listeners", RawListener::KEYS),
     ("upstreams", RawUpstream::KEYS),
     ("geoserver", RawGeoServer::KEYS),
     ("health", RawHealth::KEYS),
@@ -267,5 +284,5 @@ pub fn known_keys() -> Vec<String> {
 
 /// True if the section is a family of named tables.
 pub(super) fn is_named(section: &str) -> bool {
-    matches!(section, "upstreams" | "classes")
+    matches!(section, "listeners" | "upstreams" | "classes")
 }

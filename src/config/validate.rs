@@ -10,6 +10,7 @@ mod check;
 mod classes;
 mod geoserver;
 mod limits;
+mod listeners;
 mod public_url;
 mod trust;
 mod upstreams;
@@ -29,15 +30,17 @@ pub(super) fn validate(
     sources: Sources,
     problems: Vec<Problem>,
     environment: &dyn Environment,
+    running: Option<&Config>,
 ) -> Result<Loaded, Diagnostics> {
     let mut check = Check::new(environment, sources, problems);
-    let config = check.config(raw);
+    let config = check.config(raw, running);
     check.finish(config)
 }
 
 impl Check<'_> {
-    fn config(&mut self, raw: Raw) -> Config {
-        let access = self.access(&raw.top);
+    fn config(&mut self, raw: Raw, running: Option<&Config>) -> Config {
+        let access = self.access(&raw.top, &raw.listeners);
+        let listeners = self.listeners(&raw.listeners, running);
         let trust = self.trust(&raw.top);
         let threads = self.threads(&raw.top.threads);
         let limits = self.limits(&raw.limits.table);
@@ -48,6 +51,7 @@ impl Check<'_> {
             .collect();
         Config {
             listen: access.listen,
+            listeners,
             admin: access.admin,
             admin_token: access.admin_token,
             trusted_proxies: trust.proxies.clone(),

@@ -13,7 +13,9 @@ use toml::de::{DeString, DeValue};
 use super::diagnostics::{Problem, suggestion};
 use super::source::{At, FileId, Sources};
 use super::units::{Size, parse_duration, parse_size, show_duration, show_size};
-use super::{AccessLog, HeaderField, LogFormat, LogLevel, MainReads, Role, StalePolicy};
+use super::{
+    AccessLog, ClientCertificate, HeaderField, LogFormat, LogLevel, MainReads, Role, StalePolicy,
+};
 
 /// A value and its place.
 #[derive(Clone, Debug)]
@@ -294,6 +296,7 @@ macro_rules! words {
 }
 
 words!(Role, "\"main\" or \"replica\"", "main" => Main, "replica" => Replica);
+words!(ClientCertificate, "\"required\" or \"optional\"", "required" => Required, "optional" => Optional);
 words!(MainReads, "\"backup\", \"always\" or \"never\"", "backup" => Backup, "always" => Always, "never" => Never);
 words!(StalePolicy, "\"serve\" or \"avoid\"", "serve" => Serve, "avoid" => Avoid);
 words!(LogFormat, "\"logfmt\" or \"json\"", "logfmt" => Logfmt, "json" => Json);

@@ -4,6 +4,7 @@
 //! costs delay and never correctness.
 
 mod catalog;
+pub mod certificates;
 mod chosen_layer;
 pub mod config_watch;
 pub mod data_directory;

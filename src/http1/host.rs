@@ -38,6 +38,11 @@ impl<'a> Authority<'a> {
     }
 }
 
+/// Returns the host of an authority without its port; `None` if it is no valid authority.
+pub fn host_without_port(authority: &[u8]) -> Option<&[u8]> {
+    Authority::parse(authority).map(|authority| authority.host)
+}
+
 /// Splits an address in brackets from its port.
 fn literal(text: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let end = text.iter().position(|byte| *byte == b']')?;

@@ -22,6 +22,7 @@ mod target;
 pub use body::{BodyReader, Framing};
 pub use fault::Fault;
 pub use head::{Connection, Head, HeadLimits, HeadReader, Reading, Version};
+pub use host::host_without_port;
 pub use target::TargetForm;
 
 /// A range of the bytes that were read.

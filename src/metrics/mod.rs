@@ -21,7 +21,7 @@ mod upstream;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -42,6 +42,14 @@ pub struct Totals {
     pub requests: u64,
     /// Answers with a status of 500 or more, and requests without an answer.
     pub errors: u64,
+}
+
+/// A certificate in use, and the end of its validity in seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateExpiry {
+    pub listener: String,
+    pub name: String,
+    pub not_after: i64,
 }
 
 /// The outcome that [`Metrics::config_reloaded`] counts as a failure.
@@ -72,6 +80,13 @@ pub struct Metrics {
     /// Further attempts that the retry budget did not allow, by class.
     retries_denied: Sharded,
     config_reloads: Labelled,
+    /// TLS handshakes of clients by outcome.
+    handshakes: Labelled,
+    /// Connections without a valid header of the PROXY protocol by reason.
+    proxy_protocol_refused: Labelled,
+    /// HTTP/2 connections that were ended for a flood of frames.
+    http2_floods: AtomicU64,
+    certificates: Mutex<Vec<CertificateExpiry>>,
     /// A histogram of reload times.
     catalog_reload_times: Sharded,
     last_reload_refused: AtomicBool,
@@ -94,6 +109,10 @@ impl Metrics {
             retries: Labelled::new(classes, shards),
             retries_denied: Sharded::new(classes, shards),
             config_reloads: Labelled::new(1, shards),
+            handshakes: Labelled::new(1, shards),
+            proxy_protocol_refused: Labelled::new(1, shards),
+            http2_floods: AtomicU64::new(0),
+            certificates: Mutex::default(),
             catalog_reload_times: Sharded::new(histogram::CELLS, shards),
             last_reload_refused: AtomicBool::new(false),
             client_connections: ClientConnections::default(),
@@ -218,6 +237,26 @@ impl Metrics {
         if let Some(took) = took {
             histogram::observe(&self.catalog_reload_times, 0, took);
         }
+    }
+
+    /// Counts a TLS handshake with a client.
+    pub fn handshake(&self, outcome: &'static str) {
+        self.handshakes.count(outcome, 0);
+    }
+
+    /// Counts a connection without a valid header of the PROXY protocol.
+    pub fn proxy_protocol_refused(&self, reason: &'static str) {
+        self.proxy_protocol_refused.count(reason, 0);
+    }
+
+    /// Counts an HTTP/2 connection that was ended for a flood of frames.
+    pub fn http2_flood(&self) {
+        self.http2_floods.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Replaces the list of certificates in use.
+    pub fn keep_certificates(&self, certificates: Vec<CertificateExpiry>) {
+        *self.certificates.lock() = certificates;
     }
 
     /// Counts a config reload. It failed if its outcome is [`RELOAD_REFUSED`].

@@ -34,6 +34,7 @@ impl Metrics {
         families.extend(self.catalog_families(status));
         families.extend(self.config_families(status.revision));
         families.extend(self.client_families());
+        families.extend(self.tls_families());
         families.extend(self.limit_families(status));
         families.extend(process::families());
         families.retain(|family| !family.get_metric().is_empty());
@@ -229,6 +230,54 @@ impl Metrics {
                 "Connections of clients that were closed at once, to keep file descriptors.",
                 COUNTER,
                 [counter_sample(&[], refused)],
+            ),
+        ]
+    }
+
+    fn tls_families(&self) -> [MetricFamily; 4] {
+        let refused = self
+            .proxy_protocol_refused
+            .counts()
+            .map(|(reason, _, count)| counter_sample(&[("reason", reason)], count));
+        let handshakes = self
+            .handshakes
+            .counts()
+            .map(|(outcome, _, count)| counter_sample(&[("outcome", outcome)], count));
+        // Left out like the others where there is no such listener.
+        let floods = Some(self.http2_floods.load(Ordering::Relaxed)).filter(|count| *count > 0);
+        let floods = floods.map(|count| counter_sample(&[], count));
+        let certificates = self.certificates.lock().clone();
+        let expiry = certificates.iter().map(|certificate| {
+            let labels = [
+                ("listener", certificate.listener.as_str()),
+                ("name", certificate.name.as_str()),
+            ];
+            gauge_sample(&labels, certificate.not_after as f64)
+        });
+        [
+            family(
+                "geofront_tls_handshakes_total",
+                "TLS handshakes with clients by outcome.",
+                COUNTER,
+                handshakes,
+            ),
+            family(
+                "geofront_proxy_protocol_refused_total",
+                "Connections closed for lack of a valid header of the PROXY protocol.",
+                COUNTER,
+                refused,
+            ),
+            family(
+                "geofront_frame_floods_total",
+                "HTTP/2 connections that were ended for a flood of frames.",
+                COUNTER,
+                floods,
+            ),
+            family(
+                "geofront_certificate_expiry_seconds",
+                "Time at which a certificate expires, in seconds since 1970.",
+                GAUGE,
+                expiry,
             ),
         ]
     }

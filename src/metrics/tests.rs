@@ -357,6 +357,14 @@ fn full_scrape() -> String {
     metrics.catalog_reloaded(&name("a"), "success", Some(Duration::ZERO));
     metrics.queued(RequestClass::Map, Duration::ZERO);
     metrics.config_reloaded("applied");
+    metrics.handshake("ok");
+    metrics.http2_flood();
+    metrics.proxy_protocol_refused("malformed");
+    metrics.keep_certificates(vec![CertificateExpiry {
+        listener: "public".to_owned(),
+        name: "maps.example.org".to_owned(),
+        not_after: 0,
+    }]);
     metrics.render(&cluster(&["a"]))
 }
 

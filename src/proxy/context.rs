@@ -18,6 +18,7 @@ use crate::proxy::client::rates::RateNote;
 use crate::proxy::client::request_id::RequestId;
 use crate::proxy::client::session::peer;
 use crate::proxy::coalesce::{Leading, SharedAnswer};
+use crate::proxy::connection::greet::Arrival;
 use crate::proxy::connection::inbox::Tunnel;
 use crate::proxy::connection::interrupt::{Armed, Interrupt};
 use crate::proxy::headers::ClientView;
@@ -78,6 +79,8 @@ pub struct Context {
     pub(super) is_refused: bool,
     /// Ends the wait for an upstream that has gone; the client connection's.
     pub(super) interrupt: Option<Arc<Interrupt>>,
+    /// What the listener adds to the request and its answer.
+    pub(super) arrival: Option<Arc<Arrival>>,
     /// Makes a tunnel of the client connection.
     pub(super) tunnel: Option<Tunnel>,
     /// Keeps the process from exiting while this request runs.
@@ -125,6 +128,7 @@ impl Context {
             refusal: None,
             is_refused: false,
             interrupt: None,
+            arrival: None,
             tunnel: None,
             _running: running,
         }
@@ -159,6 +163,14 @@ impl Context {
                 .digest()
                 .is_some_and(|digest| digest.ssl_digest.is_some()),
             http10: session.req_header().version == Version::HTTP_10,
+            subject: self
+                .arrival
+                .as_ref()
+                .and_then(|arrival| arrival.client_subject.as_ref()),
+            hsts: self
+                .arrival
+                .as_ref()
+                .and_then(|arrival| arrival.hsts.as_ref()),
             request_id: &self.request_id,
         }
     }

@@ -16,7 +16,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::header::{
-    CONNECTION, HOST, HeaderName, HeaderValue, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, HOST, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY, TRAILER,
+    TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use pingora::Result;
 use pingora::http::authority::raw_target_authority;
@@ -34,6 +35,11 @@ const X_FORWARDED_HOST: &str = "X-Forwarded-Host";
 const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
 const X_FORWARDED_PORT: &str = "X-Forwarded-Port";
 const X_FORWARDED_PATH: &str = "X-Forwarded-Path";
+
+/// The subject of a client's certificate. Only geofront sets it: it is removed from
+/// the requests of all peers.
+const CLIENT_SUBJECT: &str = "X-Geofront-Client-Subject";
+const CLIENT_SUBJECT_LOWER: &str = "x-geofront-client-subject";
 
 /// Every answer and request we pass names us once; a request that names us this often is going
 /// round in circles.
@@ -65,12 +71,19 @@ pub struct ClientView<'a> {
     pub tls: bool,
     /// The request came as HTTP/1.0 (what goes upstream is always 1.1).
     pub http10: bool,
+    /// The subject of the client's certificate, which our TLS listener has verified.
+    pub subject: Option<&'a HeaderValue>,
+    /// The listener's `Strict-Transport-Security`.
+    pub hsts: Option<&'a HeaderValue>,
     pub request_id: &'a RequestId,
 }
 
 /// Makes a client's request fit to be seen by an upstream.
 pub fn prepare_upstream(request: &mut RequestHeader, client: &ClientView<'_>) -> Result<()> {
     strip_claims(request, client);
+    if let Some(subject) = client.subject {
+        request.insert_header(CLIENT_SUBJECT, subject.clone())?;
+    }
     name_a_host(request, client)?;
     if client.trust.origin {
         pass_forwarded(request, client)?;
@@ -104,6 +117,9 @@ pub fn prepare_downstream(response: &mut ResponseHeader, client: &ClientView<'_>
         for name in &echoed {
             response.remove_header(name);
         }
+    }
+    if let Some(hsts) = client.hsts {
+        response.insert_header(STRICT_TRANSPORT_SECURITY, hsts.clone())?;
     }
     response.append_header(VIA_NAME, HeaderValue::from_static("1.1 geofront"))?;
     response.insert_header(REQUEST_ID, client.request_id.as_str())
@@ -181,14 +197,18 @@ fn nominations(headers: &http::HeaderMap) -> impl Iterator<Item = &[u8]> {
 
 /// Removes what this peer may not state.
 fn strip_claims(request: &mut RequestHeader, client: &ClientView<'_>) {
-    if client.trust == PeerTrust::FULL {
-        return;
-    }
+    let is_unwanted = |name: &str| {
+        if client.trust == PeerTrust::FULL {
+            is_ours(name)
+        } else {
+            is_removed(name, client)
+        }
+    };
     // Empty for most clients, and an empty Vec does not allocate.
     let claims: Vec<HeaderName> = request
         .headers
         .keys()
-        .filter(|name| is_removed(name.as_str(), client))
+        .filter(|name| is_unwanted(name.as_str()))
         .cloned()
         .collect();
     for name in &claims {
@@ -207,11 +227,19 @@ enum Claim {
 
 /// True if the field is not passed on, because the peer may not state it. `name` is lower case.
 pub(super) fn is_removed(name: &str, client: &ClientView<'_>) -> bool {
+    if is_ours(name) {
+        return true;
+    }
     match claim(name, client.config) {
         Some(Claim::Identity) => !client.trust.identity,
         Some(Claim::Origin) => !client.trust.origin,
         None => false,
     }
+}
+
+/// True for the field that only we set.
+fn is_ours(name: &str) -> bool {
+    equals_folded(name, CLIENT_SUBJECT_LOWER)
 }
 
 /// The claim that the field makes, if any. `_` counts as `-`, because containers that map fields to

@@ -5,7 +5,7 @@
 //! ```text
 //!  hooks         `impl ProxyHttp`
 //!  steps         the story of one request, in order; `FrontDoor` holds what requests share, `Context` what one carries
-//!  client, upstream, response, catalog_writes, connection, coalesce, access_log, headers
+//!  client, upstream, response, catalog_writes, connection, tls, http2, coalesce, access_log, headers
 //!                what the steps use: these know neither `FrontDoor` nor `Context`
 //! ```
 //!
@@ -21,9 +21,11 @@ mod context;
 mod front_door;
 pub mod headers;
 mod hooks;
+mod http2;
 pub mod response;
 mod running;
 mod steps;
+mod tls;
 mod upstream;
 
 pub use access_log::recent::Recent;

@@ -9,8 +9,10 @@ use crate::source::{Token, tokens};
 /// Where each top-level module of `src/` lives. A module imports only from lower numbers.
 pub(crate) const FLOORS: &[(&str, u8)] = &[
     ("hash", 0),
+    ("certificates", 0),
     ("http1", 0),
     ("ogc", 0),
+    ("proxy_header", 0),
     ("config", 1),
     ("balance", 2),
     ("health", 2),
@@ -51,9 +53,11 @@ const PURE_CRATES: &[&str] = &[
     "ipnet",
     "percent_encoding",
     "quick_xml",
+    "rustls",
     "serde",
     "strsim",
     "toml",
+    "x509_parser",
 ];
 
 /// Paths of the standard library that a pure floor must get as an argument instead.

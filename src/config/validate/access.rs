@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 use super::check::Check;
 use crate::config::diagnostics::Problem;
-use crate::config::raw::{RawTop, Slot};
+use crate::config::raw::{Named, RawListener, RawTop, Slot};
 use crate::config::value::Written;
 use crate::config::{Secret, defaults};
 
@@ -16,8 +16,14 @@ pub(super) struct Access {
 }
 
 impl Check<'_> {
-    pub(super) fn access(&mut self, raw: &RawTop) -> Access {
-        let listen = self.list("listen", &raw.listen, vec![defaults::LISTEN]);
+    pub(super) fn access(&mut self, raw: &RawTop, listeners: &[Named<RawListener>]) -> Access {
+        // The default is for a file that names no address at all.
+        let default = if listeners.is_empty() {
+            vec![defaults::LISTEN]
+        } else {
+            Vec::new()
+        };
+        let listen = self.list("listen", &raw.listen, default);
         let admin = self.value("admin", &raw.admin, defaults::ADMIN);
         let file = ("admin_token_file", &raw.admin_token_file);
         let admin_token = self.secret(
@@ -25,7 +31,10 @@ impl Check<'_> {
             file,
             ("admin_token_env", &raw.admin_token_env),
         );
-        self.distinct_listeners(&raw.listen, admin);
+        self.distinct_listeners(&raw.listen, admin, listeners.is_empty());
+        let plain = listen.iter().map(|address| ("listen", *address));
+        let others: Vec<_> = plain.chain([("admin", admin)]).collect();
+        self.distinct_addresses_of_listeners(listeners, &others);
         self.guarded(raw, admin);
         self.list("include", &raw.include, Vec::new());
         Access {
@@ -50,9 +59,14 @@ impl Check<'_> {
             .unwrap_or(cores)
     }
 
-    fn distinct_listeners(&mut self, listen: &Slot<Vec<Written<SocketAddr>>>, admin: SocketAddr) {
+    fn distinct_listeners(
+        &mut self,
+        listen: &Slot<Vec<Written<SocketAddr>>>,
+        admin: SocketAddr,
+        is_all: bool,
+    ) {
         let Some(listen) = listen.given() else { return };
-        if listen.value.is_empty() {
+        if listen.value.is_empty() && is_all {
             let help = format!("leave `listen` out for {}", defaults::LISTEN);
             self.refuse(
                 Problem::new("`listen` is empty: no client could connect")

@@ -53,6 +53,13 @@ impl<'e> Check<'e> {
         }
     }
 
+    /// Records a file that the configuration depends on.
+    pub(super) fn note_file(&mut self, path: &Path) {
+        if !self.files.iter().any(|known| known == path) {
+            self.files.push(path.to_owned());
+        }
+    }
+
     pub(super) fn refuse(&mut self, problem: Problem) {
         self.problems.push(problem);
     }

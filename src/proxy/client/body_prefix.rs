@@ -112,7 +112,7 @@ impl BodyPrefix {
         // A piece of that size, or what Pingora holds anyway, needs no room.
         while bytes.len() < RETRY_BUFFER || hold.grow_to(bytes.len()) {
             match timeout_at(deadline, downstream.read_request_body()).await {
-                Ok(read) => match read? {
+                Ok(read) => match read.map_err(|error| error.into_down())? {
                     Some(piece) => bytes.extend_from_slice(&piece),
                     None => break,
                 },

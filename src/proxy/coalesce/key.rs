@@ -101,6 +101,12 @@ pub(in crate::proxy) fn write_key(
         ]
         .map(u8::from),
     );
+    part(
+        scope
+            .client
+            .subject
+            .map_or(&b""[..], |subject| subject.as_bytes()),
+    );
     part(&scope.writes.to_le_bytes());
     part(&scope.view.to_le_bytes());
     match scope.address.map(|address| address.to_canonical()) {
@@ -224,6 +230,8 @@ mod tests {
                 },
                 config: &Trust::default(),
                 tls: false,
+                subject: None,
+                hsts: None,
                 http10: false,
                 request_id: &id,
             };

@@ -16,9 +16,11 @@
 //! only when it goes off too early.
 
 mod clients;
+pub(in crate::proxy) mod greet;
 pub(in crate::proxy) mod inbox;
 pub(in crate::proxy) mod interrupt;
 mod readable;
+mod redirect;
 pub(in crate::proxy) mod refuse_head;
 mod stream;
 
@@ -39,7 +41,9 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::config::{Config, Limits};
 use crate::http1::HeadLimits;
+use crate::proxy::http2::{self, ConnectionEnd, Http2Limits};
 use clients::Clients;
+use greet::{Arrival, NamedListener};
 use inbox::{Incoming, Tunnel};
 use interrupt::{Interrupt, Interrupts};
 use readable::Readable;
@@ -69,6 +73,8 @@ pub(super) struct Switches {
     pub(super) tunnel: Tunnel,
     /// The request's target, where Pingora could not read it.
     pub(super) target: Option<Box<[u8]>>,
+    /// What the connection's listener adds.
+    pub(super) arrival: Option<Arc<Arrival>>,
 }
 
 /// What connections share with the proxy that answers their requests.
@@ -80,8 +86,10 @@ pub struct ConnectionParts {
 /// The Pingora application: serves connections, and has the proxy `A` answer their requests.
 pub struct Connections<A> {
     proxy: Arc<A>,
-    parts: ConnectionParts,
+    parts: Arc<ConnectionParts>,
     clients: Arc<Clients>,
+    /// `None` for listeners of plain HTTP.
+    listener: Option<NamedListener>,
 }
 
 impl<A> Connections<A> {
@@ -90,9 +98,42 @@ impl<A> Connections<A> {
         let clients = Clients::new(max_clients, Arc::clone(&parts.heads.metrics));
         Self {
             proxy: Arc::new(proxy),
-            parts,
+            parts: Arc::new(parts),
             clients,
+            listener: None,
         }
+    }
+
+    /// Serves the connections of a listener with a name; all share one limit.
+    #[must_use]
+    pub fn at(&self, listener: &str) -> Self {
+        Self {
+            proxy: Arc::clone(&self.proxy),
+            parts: Arc::clone(&self.parts),
+            clients: Arc::clone(&self.clients),
+            listener: Some(NamedListener::new(listener)),
+        }
+    }
+
+    /// Makes the connection fit for heads, which plain HTTP is at once.
+    async fn greet(
+        &self,
+        stream: Stream,
+        deadline: Instant,
+    ) -> Option<(Stream, Option<Arc<Arrival>>)> {
+        let Some(listener) = &self.listener else {
+            return Some((stream, None));
+        };
+        let config = self.config();
+        let greeting = listener.greet(stream, &config, deadline, &self.parts.heads.metrics);
+        // On the heap: connections of plain HTTP do not carry the state of a handshake.
+        Box::pin(greeting).await
+    }
+
+    /// The port that requests of this connection are redirected to.
+    fn redirect_port(&self) -> Option<u16> {
+        let listener = self.listener.as_ref()?;
+        listener.settings(&self.config())?.https_redirect
     }
 
     /// The configuration in force for new connections.
@@ -140,6 +181,72 @@ where
             refuse(stream);
             return None;
         };
+        let accepted = Instant::now();
+        let first_head = accepted + self.config().timeouts.client_header;
+        let (stream, arrival) = self.greet(stream, first_head).await?;
+        match arrival {
+            Some(arrival) if arrival.is_http2 => {
+                // On the heap, as above.
+                Box::pin(self.serve_http2(stream, arrival, first_head, shutdown)).await;
+            }
+            arrival => self
+                .serve(stream, arrival, first_head, shutdown)
+                .await
+                .unwrap_or_default(),
+        }
+        None
+    }
+
+    async fn cleanup(&self) {
+        self.proxy.http_cleanup().await;
+    }
+}
+
+impl<A> Connections<A>
+where
+    A: HttpServerApp + Send + Sync + 'static,
+{
+    /// Serves the streams of an HTTP/2 connection.
+    async fn serve_http2(
+        self: &Arc<Self>,
+        stream: Stream,
+        arrival: Arc<Arrival>,
+        deadline: Instant,
+        shutdown: &ShutdownWatch,
+    ) {
+        let config = self.config();
+        let limits = Http2Limits {
+            head_size: config.limits.head_size,
+            head_fields: config.limits.head_fields,
+            keep_alive: config.timeouts.keep_alive,
+            deadline,
+        };
+        drop(config);
+        let serve_one = |stream| {
+            let (connections, shutdown) = (Arc::clone(self), shutdown.clone());
+            let arrival = Some(Arc::clone(&arrival));
+            async move {
+                // The head is there already.
+                let first_head = Instant::now() + connections.config().timeouts.client_header;
+                connections
+                    .serve(stream, arrival, first_head, &shutdown)
+                    .await
+                    .unwrap_or_default();
+            }
+        };
+        if http2::serve(stream, limits, shutdown, serve_one).await == ConnectionEnd::Flood {
+            self.parts.heads.metrics.http2_flood();
+        }
+    }
+
+    /// Serves one request after the other. The result says nothing.
+    async fn serve(
+        &self,
+        stream: Stream,
+        arrival: Option<Arc<Arrival>>,
+        first_head: Instant,
+        shutdown: &ShutdownWatch,
+    ) -> Option<()> {
         let registered = self.parts.interrupts.register();
         let interrupt = &registered.interrupt;
         let mut stream = Box::new(ClientStream::new(stream, Arc::clone(interrupt)));
@@ -147,8 +254,6 @@ where
         let mut settings: Option<HttpPersistentSettings> = None;
         let mut stopped = shutdown.clone();
         let mut stopped = pin!(stopped.wait_for(|is_stopped| *is_stopped));
-        let accepted = Instant::now();
-        let first_head = accepted + self.config().timeouts.client_header;
         let mut deadline = Deadline {
             timer: pin!(sleep_until(first_head)),
             limit: Limit::Until(first_head),
@@ -172,6 +277,12 @@ where
                     break;
                 }
             };
+            if let Some(port) = self.redirect_port() {
+                let heads = &self.parts.heads;
+                heads.redirect(&mut stream, &head, &bytes, port).await;
+                drop(stream);
+                break;
+            }
             let mut session = ServerSession::new_http1(stream);
             match settings.take() {
                 Some(settings) => settings.apply_to_session(&mut session),
@@ -183,6 +294,7 @@ where
                 interrupt: Arc::clone(interrupt),
                 tunnel: tunnel.clone(),
                 target,
+                arrival: arrival.clone(),
             };
             session.set_connection_user_context(Some(Box::new(switches)));
             let Some(reused) = self.proxy.process_new_http(session, shutdown).await else {
@@ -207,16 +319,12 @@ where
         linger(left?).await;
         None
     }
-
-    async fn cleanup(&self) {
-        self.proxy.http_cleanup().await;
-    }
 }
 
 /// The answer to a connection beyond the limit. Its request is not read.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
-/// Answers and closes a connection without waiting for it.
+/// Answers and closes a connection without waiting for it. Inside TLS the client cannot read it.
 fn refuse(mut stream: Stream) {
     drop(stream.write_all(TOO_MANY).now_or_never());
     drop(stream.flush().now_or_never());

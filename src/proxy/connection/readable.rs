@@ -58,7 +58,7 @@ pub(in crate::proxy) fn of(head: &Head, bytes: BytesMut) -> Readable {
 }
 
 /// A URL without a path means `/`. `Host`, which agrees with the URL, stands for what is left out.
-fn in_origin_form(path: &[u8]) -> Cow<'_, [u8]> {
+pub(super) fn in_origin_form(path: &[u8]) -> Cow<'_, [u8]> {
     if path.starts_with(b"/") {
         Cow::Borrowed(path)
     } else {

@@ -4,15 +4,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::{CONNECTION, DATE, HeaderValue};
+use http::header::{CONNECTION, DATE, HeaderValue, LOCATION};
 use pingora::http::ResponseHeader;
 use pingora::protocols::{GetSocketDigest, Stream};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
+use super::redirect;
 use super::stream::ClientStream;
 use crate::control::Control;
-use crate::http1::Fault;
+use crate::http1::{Fault, Head, Span};
 use crate::metrics::Metrics;
 use crate::ogc::{self, ErrorShape, RequestClass, RequestHead, Service};
 use crate::proxy::access_log::{AccessLog, End, Record};
@@ -38,8 +39,41 @@ impl HeadRefuser {
         method: &[u8],
         target: &[u8],
     ) {
+        let refusal = Refusal::Malformed(fault);
+        self.answer(stream, refusal, method, target, None).await;
+    }
+
+    /// Redirects a request to the same URL with https and this port.
+    pub(in crate::proxy) async fn redirect(
+        &self,
+        stream: &mut ClientStream<Stream>,
+        head: &Head,
+        bytes: &[u8],
+        port: u16,
+    ) {
+        // The bytes begin with the head.
+        let part = |span: Span| &bytes[span.start - head.whole.start..span.end - head.whole.start];
+        let (method, target) = (part(head.method), part(head.target));
+        let location = redirect::location(head, bytes, port);
+        let refusal = match location {
+            Some(_) if matches!(method, b"GET" | b"HEAD") => Refusal::HttpsRedirect,
+            Some(_) => Refusal::HttpsRedirectOfBody,
+            // Only HTTP/1.0 clients may leave the host out.
+            None => Refusal::Malformed(Fault::HostMissing),
+        };
+        self.answer(stream, refusal, method, target, location).await;
+    }
+
+    async fn answer(
+        &self,
+        stream: &mut ClientStream<Stream>,
+        refusal: Refusal,
+        method: &[u8],
+        target: &[u8],
+        location: Option<HeaderValue>,
+    ) {
         let (started, time) = (Instant::now(), SystemTime::now());
-        let (refusal, request_id) = (Refusal::Malformed(fault), RequestId::fresh());
+        let request_id = RequestId::fresh();
         // Methods are tokens, which are ASCII.
         let method = std::str::from_utf8(method).unwrap_or_default();
         let request = RequestHead {
@@ -59,6 +93,10 @@ impl HeadRefuser {
         head.insert_header(DATE, date).expect("a valid name");
         head.insert_header(CONNECTION, HeaderValue::from_static("close"))
             .expect("a valid name");
+        if let Some(location) = location {
+            head.insert_header(LOCATION, location)
+                .expect("a valid name");
+        }
         let mut wire = wire(&head);
         if method != "HEAD" {
             wire.extend_from_slice(&body);
@@ -69,7 +107,7 @@ impl HeadRefuser {
         let class = classified
             .as_ref()
             .map_or(RequestClass::Unknown, |classified| classified.class);
-        let status = is_written.then_some(fault.status());
+        let status = is_written.then_some(refusal.status().as_u16());
         self.metrics.refused(class, refusal.reason());
         self.metrics
             .finished(class, None, status.unwrap_or(0), total, None);

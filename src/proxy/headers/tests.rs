@@ -31,6 +31,8 @@ fn seen_with(trust: PeerTrust, config: &Trust, headers: &[(&'static str, &str)])
         trust,
         config,
         tls: false,
+        subject: None,
+        hsts: None,
         http10: false,
         request_id: &id,
     };
@@ -367,6 +369,8 @@ fn a_request_line_that_names_the_authority_is_left_to_pingora() {
         trust: PeerTrust::default(),
         config: &Trust::default(),
         tls: false,
+        subject: None,
+        hsts: None,
         http10: true,
         request_id: &id,
     };
@@ -396,6 +400,8 @@ fn an_answer_says_who_passed_it_on_and_keeps_users_to_itself() {
         trust: PeerTrust::default(),
         config: &Trust::default(),
         tls: false,
+        subject: None,
+        hsts: None,
         http10: false,
         request_id: &id,
     };

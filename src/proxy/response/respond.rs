@@ -56,6 +56,10 @@ pub enum Refusal {
     AnswerHeadTooLarge,
     /// The upstream's answer is no HTTP that every client reads in the same way.
     BadAnswer,
+    /// The request came by http and belongs to https; it has no body.
+    HttpsRedirect,
+    /// The same for a request that may have a body, which the client repeats as it is.
+    HttpsRedirectOfBody,
     /// A request that two servers could read differently.
     Malformed(Fault),
     /// A defect of ours.
@@ -63,7 +67,9 @@ pub enum Refusal {
 }
 
 /// All but those of malformed requests.
-const OWN: [Refusal; 18] = [
+const OWN: [Refusal; 20] = [
+    Refusal::HttpsRedirect,
+    Refusal::HttpsRedirectOfBody,
     Refusal::BadAnswer,
     Refusal::NoUpstream,
     Refusal::AllFailed,
@@ -119,6 +125,8 @@ impl Refusal {
             Self::LocalFault => "local-fault",
             Self::AnswerHeadTooLarge => "answer-head-too-large",
             Self::BadAnswer => "bad-answer",
+            Self::HttpsRedirect => "https-redirect",
+            Self::HttpsRedirectOfBody => "https-redirect-body",
             Self::Malformed(fault) => fault.reason(),
             Self::Internal => "internal",
         }
@@ -145,6 +153,8 @@ impl Refusal {
             Self::Malformed(fault) => {
                 StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::BAD_REQUEST)
             }
+            Self::HttpsRedirect => StatusCode::MOVED_PERMANENTLY,
+            Self::HttpsRedirectOfBody => StatusCode::PERMANENT_REDIRECT,
             Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -166,6 +176,8 @@ impl Refusal {
             | Self::BodyTimeout
             | Self::BadRequest
             | Self::Loop
+            | Self::HttpsRedirect
+            | Self::HttpsRedirectOfBody
             | Self::Malformed(_)
             | Self::Blocked
             | Self::Internal => None,
@@ -200,6 +212,9 @@ impl Refusal {
             }
             Self::AnswerHeadTooLarge | Self::BadAnswer => {
                 "The map service gave an answer that could not be passed on."
+            }
+            Self::HttpsRedirect | Self::HttpsRedirectOfBody => {
+                "This service is available by https only."
             }
             Self::Malformed(fault) => fault.message(),
             Self::Internal => "The request could not be processed.",

@@ -37,9 +37,11 @@ pub(in crate::proxy) fn take_switches(
         interrupt,
         tunnel,
         target,
+        arrival,
     } = *switches;
     ctx.interrupt = Some(interrupt);
     ctx.tunnel = Some(tunnel);
+    ctx.arrival = arrival;
     if let Some(target) = target {
         session
             .req_header_mut()

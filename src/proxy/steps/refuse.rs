@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use http::header::STRICT_TRANSPORT_SECURITY;
 use pingora::proxy::Session;
 use pingora::{BError, Error, ErrorSource, ErrorType};
 
@@ -49,6 +50,16 @@ pub(in crate::proxy) async fn answer(
     if let Some(rate) = rate {
         // A header that cannot be written is left out: the status matters most.
         rate.write_headers(&mut response).unwrap_or_default();
+    }
+    if let Some(hsts) = ctx
+        .arrival
+        .as_ref()
+        .and_then(|arrival| arrival.hsts.as_ref())
+    {
+        // As above.
+        response
+            .insert_header(STRICT_TRANSPORT_SECURITY, hsts.clone())
+            .unwrap_or_default();
     }
     let status = response.status.as_u16();
     // What the client still wanted to send is not read: the connection ends with this answer.

@@ -1,0 +1,130 @@
+//! The configuration of one listening address beyond plain HTTP.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::Config;
+use crate::certificates::{ClientAuthorities, ServerCertificate};
+
+/// A certificate that expires within this time is reported: those of most authorities are renewed
+/// a month before their end.
+const RENEWAL: i64 = 14 * DAY;
+const DAY: i64 = 24 * 60 * 60;
+
+/// One listening address with a name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    pub name: String,
+    /// A change needs a restart.
+    pub address: SocketAddr,
+    /// `None` for plain HTTP.
+    pub tls: Option<Arc<ListenerTls>>,
+    /// The load balancers whose connections begin with a header of the PROXY protocol; all others
+    /// are closed. Empty if no connection does.
+    pub proxy_protocol_from: Vec<IpNet>,
+    /// The port of the https listener that requests are redirected to; `None` to serve them here.
+    pub https_redirect: Option<u16>,
+}
+
+/// How a listener speaks TLS.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListenerTls {
+    /// At least one; the first serves clients that name no host, or an unknown one.
+    pub certificates: Vec<ServerCertificate>,
+    /// The files of each certificate and of its key.
+    pub files: Vec<(PathBuf, PathBuf)>,
+    /// The authorities whose client certificates are accepted; `None` to request none.
+    pub client_authorities: Option<ClientAuthorities>,
+    pub client_ca: Option<PathBuf>,
+    /// Whether clients without a certificate are refused.
+    pub client_certificate: ClientCertificate,
+    /// Whether clients may choose HTTP/2.
+    pub http2: bool,
+    /// Time for which browsers may use https only; zero to leave that open.
+    pub hsts: Duration,
+    /// The files that can no longer be used, with the reasons. What they held before stays in use.
+    pub kept: Vec<String>,
+}
+
+impl Listener {
+    /// True if connections of `peer` begin with a header of the PROXY protocol.
+    pub fn hears_proxy(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.proxy_protocol_from
+            .iter()
+            .any(|net| net.contains(&peer))
+    }
+}
+
+impl ListenerTls {
+    /// The certificate that is in use from these files.
+    pub(super) fn certificate_in(&self, files: &(PathBuf, PathBuf)) -> Option<&ServerCertificate> {
+        let at = self.files.iter().position(|used| used == files)?;
+        self.certificates.get(at)
+    }
+}
+
+/// Whether a client must have a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientCertificate {
+    Required,
+    Optional,
+}
+
+/// A fact about a certificate that an operator should act on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateTrouble {
+    /// The certificate and its listener.
+    pub subject: String,
+    /// The trouble, which may get worse while it is the same.
+    pub what: String,
+}
+
+impl Config {
+    /// Returns what an operator should know about the certificates at `now`, in seconds since 1970.
+    pub fn certificate_troubles(&self, now: i64) -> Vec<CertificateTrouble> {
+        let mut troubles = Vec::new();
+        for listener in &self.listeners {
+            let Some(tls) = listener.tls.as_deref() else {
+                continue;
+            };
+            for certificate in &tls.certificates {
+                let left = certificate.not_after() - now;
+                if left < RENEWAL {
+                    troubles.push(CertificateTrouble {
+                        subject: format!(
+                            "certificate {} of listener {}",
+                            certificate.name(),
+                            listener.name
+                        ),
+                        what: remaining(left),
+                    });
+                }
+            }
+            if !tls.kept.is_empty() {
+                troubles.push(CertificateTrouble {
+                    subject: format!("files of listener {}", listener.name),
+                    what: format!(
+                        "what they held before stays in use: {}",
+                        tls.kept.join("; ")
+                    ),
+                });
+            }
+        }
+        troubles
+    }
+}
+
+/// The time until the end of a certificate in words.
+fn remaining(left: i64) -> String {
+    match (left < 0, left.abs() / DAY) {
+        (true, 0) => "it has expired today".to_owned(),
+        (true, days) => format!("it expired {days} days ago"),
+        (false, 0) => "it expires within a day".to_owned(),
+        (false, days) => format!("it expires in {days} days"),
+    }
+}

@@ -1,0 +1,298 @@
+//! `[listeners.NAME]`: addresses that speak TLS, or need more than plain HTTP.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::check::Check;
+use crate::certificates::{CertificateFault, ClientAuthorities, ServerCertificate};
+use crate::config::diagnostics::Problem;
+use crate::config::environment::read_bounded;
+use crate::config::raw::{Named, RawListener, Slot};
+use crate::config::source::At;
+use crate::config::value::Written;
+use crate::config::{ClientCertificate, Config, Listener, ListenerTls, UpstreamName, defaults};
+
+impl Check<'_> {
+    /// Reads the listeners, which may have files in common with those of `running`.
+    pub(super) fn listeners(
+        &mut self,
+        raw: &[Named<RawListener>],
+        running: Option<&Config>,
+    ) -> Vec<Listener> {
+        raw.iter()
+            .filter_map(|named| self.listener(named, running))
+            .collect()
+    }
+
+    fn listener(
+        &mut self,
+        named: &Named<RawListener>,
+        running: Option<&Config>,
+    ) -> Option<Listener> {
+        let name = &named.name.value;
+        let key = |key: &str| format!("listeners.{name}.{key}");
+        let raw = &named.table;
+        // The same rule as for upstreams: the name goes into metrics and log lines.
+        if UpstreamName::new(name).is_none() {
+            let title = format!(
+                "listener name `{name}`: must be 1 to {} letters, digits, `-`, `_` or `.`",
+                UpstreamName::MAX_BYTES
+            );
+            self.refuse(Problem::new(title).at(named.name.at));
+        }
+        let address = self.optional(&key("address"), &raw.address);
+        if raw.address.is_absent() {
+            let problem = Problem::new(format!("listener `{name}` has no `address`"));
+            self.refuse(problem.at(named.name.at));
+        }
+        let running = running.and_then(|config| config.listener(name));
+        let tls = self.tls(named, running.and_then(|listener| listener.tls.as_deref()));
+        let https_redirect = self.https_redirect(&key("https_redirect"), raw);
+        let proxy_protocol_from = self.list(
+            &key("proxy_protocol_from"),
+            &raw.proxy_protocol_from,
+            Vec::new(),
+        );
+        Some(Listener {
+            name: name.clone(),
+            address: address?,
+            tls: tls.map(Arc::new),
+            https_redirect,
+            proxy_protocol_from,
+        })
+    }
+
+    fn tls(
+        &mut self,
+        named: &Named<RawListener>,
+        running: Option<&ListenerTls>,
+    ) -> Option<ListenerTls> {
+        let raw = &named.table;
+        let key = |key: &str| format!("listeners.{}.{key}", named.name.value);
+        self.list(&key("cert"), &raw.cert, Vec::new());
+        self.list(&key("key"), &raw.key, Vec::new());
+        self.optional(&key("client_ca"), &raw.client_ca);
+        let client_certificate = self.value(
+            &key("client_certificate"),
+            &raw.client_certificate,
+            ClientCertificate::Required,
+        );
+        let http2 = self.value(&key("http2"), &raw.http2, defaults::HTTP2);
+        let hsts = self.within(
+            &key("hsts"),
+            &raw.hsts,
+            Duration::ZERO,
+            defaults::HSTS_TIMES,
+        );
+        let Some(cert) = raw.cert.given() else {
+            if raw.cert.is_absent() {
+                self.needs_cert(&named.name.value, raw);
+            }
+            return None;
+        };
+        let mut kept = Vec::new();
+        let pairs = self.pairs(&named.name.value, cert, &raw.key)?;
+        let mut certificates = Vec::new();
+        for (cert, key) in &pairs {
+            let files = (self.beside(cert), self.beside(key));
+            let before = running.and_then(|running| running.certificate_in(&files));
+            let read = self.pair(cert, key);
+            certificates.push(self.or_kept(&named.name.value, read, before, &mut kept));
+        }
+        let client_authorities = raw.client_ca.given().map(|written| {
+            let file = self.beside(written);
+            let before = running.filter(|running| running.client_ca.as_ref() == Some(&file));
+            let read = self.client_authorities(written);
+            let before = before.and_then(|running| running.client_authorities.as_ref());
+            self.or_kept(&named.name.value, read, before, &mut kept)
+        });
+        if let (Some(at), true) = (raw.client_certificate.at(), raw.client_ca.is_absent()) {
+            let title = format!("`{}` without `client_ca`", key("client_certificate"));
+            self.refuse(Problem::new(title).at(at).help(
+                "`client_ca` names the file with the authorities whose certificates are accepted",
+            ));
+        }
+        let files = pairs
+            .iter()
+            .map(|(cert, key)| (self.beside(cert), self.beside(key)));
+        Some(ListenerTls {
+            files: files.collect(),
+            // Where one is missing, a problem is reported.
+            certificates: certificates.into_iter().collect::<Option<_>>()?,
+            client_ca: raw.client_ca.given().map(|written| self.beside(written)),
+            client_authorities: client_authorities.flatten(),
+            client_certificate,
+            http2,
+            hsts,
+            kept,
+        })
+    }
+
+    /// Returns what a file holds, or what it held `before` if it can no longer be used: that must
+    /// not block other changes.
+    fn or_kept<T: Clone>(
+        &mut self,
+        name: &str,
+        read: Result<T, (String, At)>,
+        before: Option<&T>,
+        kept: &mut Vec<String>,
+    ) -> Option<T> {
+        let (why, at) = match read {
+            Ok(read) => return Some(read),
+            Err(why) => why,
+        };
+        let why = format!("listener `{name}`: {why}");
+        match before {
+            Some(before) => {
+                self.warn(&format!("{why}; what it held before stays in use"), at);
+                kept.push(why);
+                Some(before.clone())
+            }
+            None => {
+                self.refuse(Problem::new(why).at(at));
+                None
+            }
+        }
+    }
+
+    /// Refuses keys that have no effect without TLS.
+    fn needs_cert(&mut self, name: &str, raw: &RawListener) {
+        let written = [
+            ("key", raw.key.at()),
+            ("client_ca", raw.client_ca.at()),
+            ("client_certificate", raw.client_certificate.at()),
+            ("http2", raw.http2.at()),
+            ("hsts", raw.hsts.at()),
+        ];
+        for (key, at) in written {
+            let Some(at) = at else { continue };
+            let problem = Problem::new(format!("`listeners.{name}.{key}` without `cert`")).at(at);
+            self.refuse(problem.help("a listener speaks TLS if `cert` names its certificate"));
+        }
+    }
+
+    /// Returns each certificate file with the key file at the same place of the other list.
+    fn pairs(
+        &mut self,
+        name: &str,
+        cert: &Written<Vec<Written<String>>>,
+        key: &Slot<Vec<Written<String>>>,
+    ) -> Option<Vec<(Written<String>, Written<String>)>> {
+        if cert.value.is_empty() {
+            self.refuse(Problem::new(format!("`listeners.{name}.cert` is empty")).at(cert.at));
+            return None;
+        }
+        // Without `key`, certificate and key are in one file.
+        let keys = match key {
+            Slot::Given(keys) => &keys.value,
+            Slot::Absent => &cert.value,
+            Slot::Broken => return None,
+        };
+        if keys.len() != cert.value.len() {
+            let title = format!(
+                "listener `{name}`: `cert` names {} files and `key` {}",
+                cert.value.len(),
+                keys.len()
+            );
+            let problem = Problem::new(title).at(key.at().unwrap_or(cert.at));
+            self.refuse(
+                problem.help("each certificate has its key at the same place of the other list"),
+            );
+            return None;
+        }
+        Some(
+            cert.value
+                .iter()
+                .cloned()
+                .zip(keys.iter().cloned())
+                .collect(),
+        )
+    }
+
+    fn pair(
+        &mut self,
+        cert: &Written<String>,
+        key: &Written<String>,
+    ) -> Result<ServerCertificate, (String, At)> {
+        let (cert_path, key_path) = (self.beside(cert), self.beside(key));
+        let chain = self.text(&cert_path).map_err(|why| (why, cert.at));
+        let secret = self.text(&key_path).map_err(|why| (why, key.at));
+        let (chain, secret) = (chain?, secret?);
+        ServerCertificate::from_pem(&chain, &secret).map_err(|fault| match fault {
+            CertificateFault::NoKey | CertificateFault::KeyEncrypted => {
+                (format!("{}: {fault}", key_path.display()), key.at)
+            }
+            CertificateFault::KeyMismatch if cert_path != key_path => {
+                let why = format!(
+                    "the key in {} does not belong to the certificate in {}",
+                    key_path.display(),
+                    cert_path.display()
+                );
+                (why, key.at)
+            }
+            fault => (format!("{}: {fault}", cert_path.display()), cert.at),
+        })
+    }
+
+    fn client_authorities(
+        &mut self,
+        written: &Written<String>,
+    ) -> Result<ClientAuthorities, (String, At)> {
+        let path = self.beside(written);
+        let text = self.text(&path).map_err(|why| (why, written.at))?;
+        ClientAuthorities::from_pem(&text)
+            .map_err(|fault| (format!("{}: {fault}", path.display()), written.at))
+    }
+
+    fn https_redirect(&mut self, key: &str, raw: &RawListener) -> Option<u16> {
+        let port = self.within(key, &raw.https_redirect, 0, defaults::PORTS);
+        let at = raw.https_redirect.at()?;
+        if let Some(cert) = raw.cert.at() {
+            let problem = Problem::new(format!("`{key}` on a listener with `cert`")).at(at);
+            self.refuse(problem.label(format!("`cert` is at {}", self.sources.origin(cert))));
+        }
+        u16::try_from(port).ok()
+    }
+
+    /// Returns a path that is written relative to the file that names it.
+    fn beside(&self, path: &Written<String>) -> PathBuf {
+        let folder = self.sources.path(path.at).parent();
+        folder.unwrap_or_else(|| Path::new("")).join(&path.value)
+    }
+
+    /// Reads a file that belongs to the configuration.
+    fn text(&mut self, path: &Path) -> Result<String, String> {
+        self.note_file(path);
+        read_bounded(self.environment, path)
+            .map_err(|why| format!("cannot read {}: {why}", path.display()))
+    }
+
+    /// Refuses an address that is used twice.
+    pub(super) fn distinct_addresses_of_listeners(
+        &mut self,
+        raw: &[Named<RawListener>],
+        others: &[(&str, SocketAddr)],
+    ) {
+        let mut taken: Vec<(String, SocketAddr)> = others
+            .iter()
+            .map(|(key, address)| (format!("`{key}`"), *address))
+            .collect();
+        for named in raw {
+            let Some(address) = named.table.address.given() else {
+                continue;
+            };
+            let ours = format!("listener `{}`", named.name.value);
+            // With port 0 the system chooses, so two of them are two ports.
+            let other = taken
+                .iter()
+                .find(|(_, other)| *other == address.value && address.value.port() != 0);
+            if let Some((other, _)) = other {
+                let title = format!("{other} and {ours} are both {}", address.value);
+                self.refuse(Problem::new(title).at(address.at));
+            }
+            taken.push((ours, address.value));
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Checks how long the certificates of the listeners are valid, for conditions and metrics.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+use crate::cluster::Event;
+use crate::config::Config;
+use crate::control::Control;
+use crate::metrics::{CertificateExpiry, Metrics};
+
+/// Interval between checks. A new configuration is noticed this soon, too.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Checks until `shutdown` turns true.
+pub async fn watch(
+    control: Arc<Control>,
+    metrics: Arc<Metrics>,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let mut reported = Vec::new();
+    loop {
+        let config = Arc::clone(&control.snapshot().config);
+        if !config.listeners.is_empty() {
+            metrics.keep_certificates(expiries(&config));
+            let troubles = config.certificate_troubles(seconds_since_1970());
+            if troubles != reported {
+                reported.clone_from(&troubles);
+                control.handle(Event::CertificatesChecked(troubles), Instant::now());
+            }
+        }
+        tokio::select! {
+            _ = shutdown.changed() => return,
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+    }
+}
+
+fn expiries(config: &Config) -> Vec<CertificateExpiry> {
+    let mut expiries = Vec::new();
+    for listener in &config.listeners {
+        let certificates = listener.tls.iter().flat_map(|tls| &tls.certificates);
+        expiries.extend(certificates.map(|certificate| CertificateExpiry {
+            listener: listener.name.clone(),
+            name: certificate.name().to_owned(),
+            not_after: certificate.not_after(),
+        }));
+    }
+    expiries
+}
+
+/// The present time in the form in which certificates are compared.
+pub fn seconds_since_1970() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    })
+}

@@ -1,0 +1,174 @@
+//! What a connection passes before its first head, on listeners that are more than plain HTTP.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use pingora::protocols::{SocketDigest, Stream};
+use tokio::io::AsyncReadExt;
+use tokio::time::{Instant, timeout_at};
+
+use crate::config::{Config, Listener};
+use crate::metrics::Metrics;
+use crate::proxy::tls::{TlsSettings, TlsSocket};
+use crate::proxy_header;
+
+/// A listener with a name.
+#[derive(Debug)]
+pub(super) struct NamedListener {
+    name: String,
+    tls: TlsSettings,
+}
+
+/// What a listener adds to the requests of one connection and to their answers.
+#[derive(Debug, Default)]
+pub(in crate::proxy) struct Arrival {
+    /// The value of `Strict-Transport-Security`.
+    pub(in crate::proxy) hsts: Option<HeaderValue>,
+    /// The subject of the client's certificate.
+    pub(in crate::proxy) client_subject: Option<HeaderValue>,
+    /// The connection is one of HTTP/2.
+    pub(super) is_http2: bool,
+}
+
+impl NamedListener {
+    pub(super) fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            tls: TlsSettings::default(),
+        }
+    }
+
+    /// The settings in force.
+    pub(super) fn settings<'c>(&self, config: &'c Config) -> Option<&'c Listener> {
+        config.listener(&self.name)
+    }
+
+    /// Returns the connection once heads can be read from it. `None` if that failed: the connection
+    /// is closed and the failure counted.
+    pub(super) async fn greet(
+        &self,
+        stream: Stream,
+        config: &Config,
+        deadline: Instant,
+        metrics: &Metrics,
+    ) -> Option<(Stream, Option<Arc<Arrival>>)> {
+        let settings = self.settings(config)?;
+        let mut stream = stream;
+        if !settings.proxy_protocol_from.is_empty()
+            && let Err(fault) = hear_proxy(&mut stream, settings, deadline).await
+        {
+            metrics.proxy_protocol_refused(fault.reason());
+            tracing::debug!(
+                listener = self.name,
+                reason = fault.reason(),
+                "a connection without a valid header of the PROXY protocol is closed"
+            );
+            return None;
+        }
+        let Some(tls) = &settings.tls else {
+            return Some((stream, None));
+        };
+        match self.tls.accept(stream, tls, deadline).await {
+            Ok(socket) => {
+                metrics.handshake("ok");
+                let arrival = arrival(&socket, tls.hsts);
+                Some((Box::new(socket), Some(Arc::new(arrival))))
+            }
+            Err(fault) => {
+                metrics.handshake(fault.reason());
+                tracing::debug!(
+                    listener = self.name,
+                    reason = fault.reason(),
+                    "a TLS handshake failed"
+                );
+                None
+            }
+        }
+    }
+}
+
+/// The reason why a connection was closed where it must begin with a header of the PROXY protocol.
+/// The variants are the labels of the metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ProxyHeaderFault {
+    /// The peer may not send one.
+    Unlisted,
+    /// The peer sent something else.
+    Malformed,
+    /// The peer did not complete it in time.
+    Timeout,
+    /// The peer closed the connection.
+    Closed,
+}
+
+impl ProxyHeaderFault {
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Unlisted => "unlisted",
+            Self::Malformed => "malformed",
+            Self::Timeout => "timeout",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// Reads the header, and makes the client's address that of the connection.
+async fn hear_proxy(
+    stream: &mut Stream,
+    settings: &Listener,
+    deadline: Instant,
+) -> Result<(), ProxyHeaderFault> {
+    let digest = stream.get_socket_digest();
+    let peer = digest
+        .as_ref()
+        .and_then(|digest| digest.peer_addr()?.as_inet().copied());
+    if !peer.is_some_and(|peer| settings.hears_proxy(peer.ip())) {
+        return Err(ProxyHeaderFault::Unlisted);
+    }
+    let client = timeout_at(deadline, read_proxy_header(stream))
+        .await
+        .unwrap_or(Err(ProxyHeaderFault::Timeout))?;
+    if let Some(client) = client {
+        let digest = SocketDigest::from_raw_fd(stream.id());
+        // It is new, so the address is not set yet.
+        digest
+            .peer_addr
+            .set(Some(client.into()))
+            .unwrap_or_default();
+        stream.set_socket_digest(digest);
+    }
+    Ok(())
+}
+
+async fn read_proxy_header(stream: &mut Stream) -> Result<Option<SocketAddr>, ProxyHeaderFault> {
+    // Bounded by the header's own limits.
+    let mut header = Vec::new();
+    loop {
+        let missing = match proxy_header::read(&header) {
+            proxy_header::ProxyHeaderProgress::More(missing) => missing,
+            proxy_header::ProxyHeaderProgress::Complete(client) => return Ok(client),
+            proxy_header::ProxyHeaderProgress::Malformed => {
+                return Err(ProxyHeaderFault::Malformed);
+            }
+        };
+        let at = header.len();
+        header.resize(at + missing, 0);
+        let read = stream.read(&mut header[at..]).await;
+        match read {
+            Ok(read @ 1..) => header.truncate(at + read),
+            Ok(0) | Err(_) => return Err(ProxyHeaderFault::Closed),
+        }
+    }
+}
+
+fn arrival(socket: &TlsSocket, hsts: Duration) -> Arrival {
+    let hsts = (!hsts.is_zero()).then(|| format!("max-age={}", hsts.as_secs()));
+    let text = |text: Option<String>| HeaderValue::try_from(text?).ok();
+    Arrival {
+        hsts: text(hsts),
+        client_subject: text(socket.client_subject()),
+        is_http2: socket.is_http2(),
+    }
+}

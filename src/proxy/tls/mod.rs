@@ -1,0 +1,125 @@
+//! TLS towards clients.
+//!
+//! geofront does the handshake itself: Pingora's listeners read their certificates once and have no
+//! choice by host name. What comes out is a [`TlsSocket`], which the rest treats as any connection.
+//!
+//! ```text
+//! accepted -- ClientHello --> certificate by host name, handshake --> TlsSocket --> heads, requests
+//!     |                                                                  ^
+//!     +-- one deadline for all of it and the first head -----------------+
+//! ```
+
+mod server_config;
+mod socket;
+
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use pingora::protocols::Stream;
+use rustls::ServerConfig;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::ListenerTls;
+pub(in crate::proxy) use socket::TlsSocket;
+
+/// The TLS settings of one listener as the handshake needs them.
+#[derive(Debug, Default)]
+pub(in crate::proxy) struct TlsSettings {
+    /// Those in use, and what they were made of.
+    made: Mutex<Option<(Arc<ListenerTls>, Arc<ServerConfig>)>>,
+}
+
+/// The reason why a handshake failed. The variants are the labels of the metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proxy) enum HandshakeFault {
+    /// The client did not complete it in time.
+    Timeout,
+    /// The client closed the connection.
+    Closed,
+    /// The client sent something else than TLS, such as plain HTTP.
+    NotTls,
+    /// The client did not accept our certificate, or something else of ours.
+    RefusedByClient,
+    /// The client has no certificate, or none that is accepted.
+    ClientCertificate,
+    /// The client supports no version, cipher or protocol that we support.
+    Incompatible,
+    /// Another violation of the protocol.
+    Protocol,
+    /// The settings of the listener cannot be used.
+    Internal,
+}
+
+impl HandshakeFault {
+    /// The name in metrics and logs.
+    pub(in crate::proxy) const fn reason(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Closed => "closed",
+            Self::NotTls => "not-tls",
+            Self::RefusedByClient => "refused-by-client",
+            Self::ClientCertificate => "client-certificate",
+            Self::Incompatible => "incompatible",
+            Self::Protocol => "protocol",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+impl TlsSettings {
+    /// Does the handshake on a new connection.
+    pub(in crate::proxy) async fn accept(
+        &self,
+        stream: Stream,
+        tls: &Arc<ListenerTls>,
+        deadline: Instant,
+    ) -> Result<TlsSocket, HandshakeFault> {
+        let acceptor = TlsAcceptor::from(self.of(tls)?);
+        match timeout_at(deadline, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => Ok(TlsSocket::new(stream)),
+            Ok(Err(error)) => Err(fault_of(&error)),
+            Err(_) => Err(HandshakeFault::Timeout),
+        }
+    }
+
+    /// Returns the settings made of `tls`. They stay the same while `tls` does, so that clients can
+    /// resume their sessions.
+    fn of(&self, tls: &Arc<ListenerTls>) -> Result<Arc<ServerConfig>, HandshakeFault> {
+        let mut made = self.made.lock();
+        if let Some((from, config)) = &mut *made {
+            if Arc::ptr_eq(from, tls) {
+                return Ok(Arc::clone(config));
+            }
+            if from == tls {
+                *from = Arc::clone(tls);
+                return Ok(Arc::clone(config));
+            }
+        }
+        let config = server_config::make(tls).map_err(|error| {
+            tracing::error!(%error, "the TLS settings of a listener cannot be used");
+            HandshakeFault::Internal
+        })?;
+        *made = Some((Arc::clone(tls), Arc::clone(&config)));
+        Ok(config)
+    }
+}
+
+fn fault_of(error: &io::Error) -> HandshakeFault {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    match cause {
+        Some(rustls::Error::NoCertificatesPresented | rustls::Error::InvalidCertificate(_)) => {
+            HandshakeFault::ClientCertificate
+        }
+        Some(rustls::Error::AlertReceived(_)) => HandshakeFault::RefusedByClient,
+        Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
+            HandshakeFault::NotTls
+        }
+        Some(rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol) => {
+            HandshakeFault::Incompatible
+        }
+        Some(_) => HandshakeFault::Protocol,
+        None => HandshakeFault::Closed,
+    }
+}

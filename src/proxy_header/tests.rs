@@ -1,0 +1,147 @@
+//! Headers as load balancers send them, cut, mangled and made up.
+
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn v2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
+    [&SIGNATURE[..], &[0x20 | command, family], &length, rest].concat()
+}
+
+fn v2_of(source: SocketAddr, extra: &[u8]) -> Vec<u8> {
+    let (family, ip) = match source.ip() {
+        IpAddr::V4(ip) => (0x11, ip.octets().to_vec()),
+        IpAddr::V6(ip) => (0x21, ip.octets().to_vec()),
+    };
+    let port = source.port().to_be_bytes();
+    v2(1, family, &[&ip[..], &ip, &port, &[0, 80], extra].concat())
+}
+
+fn v1_of(source: SocketAddr) -> Vec<u8> {
+    let (family, ip) = match source.ip() {
+        IpAddr::V4(ip) => ("TCP4", ip.to_string()),
+        IpAddr::V6(ip) => ("TCP6", ip.to_string()),
+    };
+    format!("PROXY {family} {ip} {ip} {} 80\r\n", source.port()).into_bytes()
+}
+
+/// Reads as a connection does, from which no byte can be given back; returns how many were taken.
+fn read_exactly(wire: &[u8]) -> (ProxyHeaderProgress, usize) {
+    let mut taken = 0;
+    loop {
+        match read(&wire[..taken]) {
+            ProxyHeaderProgress::More(missing) if taken + missing <= wire.len() => {
+                assert!(missing > 0, "no progress");
+                taken += missing;
+            }
+            reading => return (reading, taken),
+        }
+    }
+}
+
+fn address() -> impl Strategy<Value = SocketAddr> {
+    (any::<IpAddr>(), any::<u16>()).prop_map(|(ip, port)| SocketAddr::new(ip, port))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn the_source_is_read_and_no_byte_behind_the_header_is_taken(
+        source in address(),
+        extra in prop::collection::vec(any::<u8>(), 0..40),
+        behind in prop::collection::vec(any::<u8>(), 0..40),
+    ) {
+        for header in [v1_of(source), v2_of(source, &extra)] {
+            let wire = [&header[..], &behind].concat();
+            prop_assert_eq!(read_exactly(&wire), (ProxyHeaderProgress::Complete(Some(source)), header.len()));
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_cut_is_never_complete(source in address(), cut in 0..200_usize) {
+        for header in [v1_of(source), v2_of(source, &[0; 9])] {
+            let cut = cut.min(header.len() - 1);
+            prop_assert!(matches!(read(&header[..cut]), ProxyHeaderProgress::More(_)), "{cut}");
+        }
+    }
+
+    #[test]
+    fn nothing_panics_and_reading_ends(wire in prop::collection::vec(any::<u8>(), 0..300), is_v2: bool) {
+        let begin: &[u8] = if is_v2 { &SIGNATURE } else { b"PROXY TCP" };
+        read_exactly(&wire);
+        let (_, taken) = read_exactly(&[begin, &wire].concat());
+        prop_assert!(taken <= 16 + 4_096);
+    }
+}
+
+#[test]
+fn a_load_balancer_may_speak_for_itself() {
+    let unknown: [&[u8]; 2] = [
+        b"PROXY UNKNOWN\r\n",
+        b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n",
+    ];
+    for header in unknown {
+        assert_eq!(
+            read_exactly(header),
+            (ProxyHeaderProgress::Complete(None), header.len())
+        );
+    }
+    for header in [v2(0, 0, &[]), v2(0, 0x11, &[0; 12]), v2(0, 0x31, &[0; 216])] {
+        assert_eq!(
+            read_exactly(&header),
+            (ProxyHeaderProgress::Complete(None), header.len())
+        );
+    }
+}
+
+#[test]
+fn what_is_not_exactly_a_header_is_malformed() {
+    let lines: &[&[u8]] = &[
+        b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"PROXY TCP4 1.2.3.4 1.2.3.4 1 2\n",
+        b"PROXY TCP4  1.2.3.4 1.2.3.4 1 2\r\n",
+        b"PROXY TCP4 1.2.3.4 1.2.3.4 1 2 \r\n",
+        b"PROXY TCP4 1.2.3.4 1.2.3.4 01 2\r\n",
+        b"PROXY TCP4 1.2.3.4 1.2.3.4 +1 2\r\n",
+        b"PROXY TCP4 1.2.3.4 1.2.3.4 65536 2\r\n",
+        b"PROXY TCP4 1.2.3.4 1.2.3.4 1\r\n",
+        b"PROXY TCP4 1.2.3.04 1.2.3.4 1 2\r\n",
+        b"PROXY TCP4 ::1 ::1 1 2\r\n",
+        b"PROXY TCP6 1.2.3.4 1.2.3.4 1 2\r\n",
+        b"PROXY UDP4 1.2.3.4 1.2.3.4 1 2\r\n",
+        b"PROXY tcp4 1.2.3.4 1.2.3.4 1 2\r\n",
+        b"proxy TCP4 1.2.3.4 1.2.3.4 1 2\r\n",
+        b"PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\r\n",
+    ];
+    for line in lines {
+        assert_eq!(
+            read_exactly(line).0,
+            ProxyHeaderProgress::Malformed,
+            "{}",
+            line.escape_ascii()
+        );
+    }
+    let long = [&b"PROXY UNKNOWN "[..], &[b'x'; 100]].concat();
+    assert_eq!(read_exactly(&long).0, ProxyHeaderProgress::Malformed);
+    let wrong_version = [&SIGNATURE[..], &[0x11, 0x11, 0, 0]].concat();
+    for header in [
+        v2(2, 0x11, &[0; 12]),
+        v2(1, 0x12, &[0; 12]),
+        v2(1, 0x31, &[0; 216]),
+        v2(1, 0, &[]),
+        v2(1, 0x11, &[0; 11]),
+        v2(1, 0x21, &[0; 35]),
+        v2(1, 0x11, &[0; 4_097]),
+        wrong_version,
+    ] {
+        assert_eq!(
+            read_exactly(&header).0,
+            ProxyHeaderProgress::Malformed,
+            "{header:?}"
+        );
+    }
+}
