@@ -8,6 +8,8 @@ pub struct ClientConnections {
     open: AtomicUsize,
     most: AtomicUsize,
     refused: AtomicU64,
+    /// Connections that ended within a head.
+    heads: AtomicU64,
 }
 
 impl ClientConnections {
@@ -27,6 +29,15 @@ impl ClientConnections {
 
     pub fn refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a head that was not complete in time.
+    pub fn head_timed_out(&self) {
+        self.heads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn timed_out_heads(&self) -> u64 {
+        self.heads.load(Ordering::Relaxed)
     }
 
     /// The current number, the maximum, and the number of refused connections.

@@ -37,7 +37,7 @@ pub struct ClassCounts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UpstreamCounts {
     pub requests: u64,
-    /// Requests that ended with a status of 500 or more, or without an answer.
+    /// Requests that ended with a status of 500 or more, without an answer, or with a part of one.
     pub errors: u64,
     /// Time from sending a request to the head of the answer.
     pub first_byte: Buckets,
@@ -72,7 +72,7 @@ impl Metrics {
         Counts {
             classes: RequestClass::ALL.map(class),
             refused: self.refusals.counts().map(|(_, _, count)| count).sum(),
-            retried: self.retries.counts().map(|(_, _, count)| count).sum(),
+            retried: self.retries.sum(0),
             upstreams: upstreams.into_iter().map(upstream).collect(),
         }
     }

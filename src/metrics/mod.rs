@@ -36,11 +36,21 @@ use labelled::Labelled;
 use sharded::{Sharded, Shards};
 pub use upstream::{Probe, UpstreamMetrics};
 
+/// The answer that a client got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAnswer {
+    Nothing,
+    /// An answer with this status, as far as the client wanted it.
+    Whole(u16),
+    /// The beginning of an answer that its upstream broke off.
+    Truncated,
+}
+
 /// The totals of an upstream's answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     pub requests: u64,
-    /// Answers with a status of 500 or more, and requests without an answer.
+    /// Answers with a status of 500 or more, answers that broke off, and requests without an answer.
     pub errors: u64,
 }
 
@@ -76,7 +86,8 @@ pub struct Metrics {
     no_upstream: UpstreamMetrics,
     upstreams: Mutex<BTreeMap<UpstreamName, Arc<UpstreamMetrics>>>,
     refusals: Labelled,
-    retries: Labelled,
+    /// Further attempts of all upstreams, those that were removed included.
+    retries: Sharded,
     /// Further attempts that the retry budget did not allow, by class.
     retries_denied: Sharded,
     config_reloads: Labelled,
@@ -106,7 +117,7 @@ impl Metrics {
             no_upstream: UpstreamMetrics::new(shards),
             upstreams: Mutex::default(),
             refusals: Labelled::new(classes, shards),
-            retries: Labelled::new(classes, shards),
+            retries: Sharded::new(1, shards),
             retries_denied: Sharded::new(classes, shards),
             config_reloads: Labelled::new(1, shards),
             handshakes: Labelled::new(1, shards),
@@ -146,20 +157,20 @@ impl Metrics {
             .retain(|name, metrics| names.contains(&name) || Arc::strong_count(metrics) > 1);
     }
 
-    /// Counts a finished request. `upstream` is the one that answered the client, or `None` if
-    /// geofront answered. `status` is 0 without an answer. `first_byte` is the time from sending
+    /// Counts a finished request. `upstream` is the one that answered the client, or whose failure
+    /// geofront answered, or `None` if geofront answered for itself. `first_byte` is the time from sending
     /// the request upstream to the head of the answer.
     pub fn finished(
         &self,
         class: RequestClass,
         upstream: Option<&UpstreamMetrics>,
-        status: u16,
+        answer: ClientAnswer,
         total: Duration,
         first_byte: Option<Duration>,
     ) {
         upstream
             .unwrap_or(&self.no_upstream)
-            .finished(class, status, first_byte);
+            .finished(class, answer, first_byte);
         histogram::observe(&self.by_class, first_cell(class), total);
     }
 
@@ -168,9 +179,18 @@ impl Metrics {
         self.refusals.count(reason, class.index());
     }
 
-    /// Counts a further attempt of a request.
-    pub fn retried(&self, class: RequestClass, reason: &'static str) {
-        self.retries.count(reason, class.index());
+    /// Counts a further attempt of a request; `upstream` is the one of the attempt before it.
+    pub fn retried(
+        &self,
+        class: RequestClass,
+        upstream: Option<&UpstreamMetrics>,
+        reason: &'static str,
+    ) {
+        self.retries.add(0, 1);
+        upstream
+            .unwrap_or(&self.no_upstream)
+            .retries
+            .count(reason, class.index());
     }
 
     /// Counts a client that left before its answer was complete.

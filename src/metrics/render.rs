@@ -111,12 +111,6 @@ impl Metrics {
                 COUNTER,
                 by_reason(&self.refusals),
             ),
-            family(
-                "geofront_retries_total",
-                "Further attempts on another upstream.",
-                COUNTER,
-                by_reason(&self.retries),
-            ),
         ]
     }
 
@@ -139,6 +133,12 @@ impl Metrics {
                 "Requests by class, the upstream that answered, and status; code 0 for no answer.",
                 COUNTER,
                 answering().flat_map(request_samples),
+            ),
+            family(
+                "geofront_retries_total",
+                "Further attempts, by the upstream of the attempt before.",
+                COUNTER,
+                answering().flat_map(retry_samples),
             ),
             family(
                 "geofront_first_byte_seconds",
@@ -210,8 +210,9 @@ impl Metrics {
         ]
     }
 
-    fn client_families(&self) -> [MetricFamily; 3] {
+    fn client_families(&self) -> [MetricFamily; 4] {
         let (open, most, refused) = self.client_connections.read();
+        let timed_out = self.client_connections.timed_out_heads();
         let gauge =
             |name, help, value: usize| family(name, help, GAUGE, [gauge_sample(&[], value as f64)]);
         [
@@ -230,6 +231,12 @@ impl Metrics {
                 "Connections of clients that were closed at once, to keep file descriptors.",
                 COUNTER,
                 [counter_sample(&[], refused)],
+            ),
+            family(
+                "geofront_client_head_timeouts_total",
+                "Connections that were closed because a request head was not complete in time.",
+                COUNTER,
+                [counter_sample(&[], timed_out)],
             ),
         ]
     }
@@ -436,6 +443,18 @@ fn by_label(upstream: &str, label: &str, counters: &Labelled) -> Vec<Metric> {
         .counts()
         .map(|(value, _, count)| counter_sample(&[("upstream", upstream), (label, value)], count))
         .collect()
+}
+
+fn retry_samples((upstream, metrics): (&str, &UpstreamMetrics)) -> Vec<Metric> {
+    let sample = |(reason, class, count): (&'static str, usize, u64)| {
+        let labels = [
+            ("class", RequestClass::ALL[class].as_str()),
+            ("upstream", upstream),
+            ("reason", reason),
+        ];
+        counter_sample(&labels, count)
+    };
+    metrics.retries.counts().map(sample).collect()
 }
 
 /// The counters by reason, with one cell per class.

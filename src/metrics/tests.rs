@@ -171,7 +171,7 @@ fn a_finished_request_counts_once_in_each_family() {
     metrics.finished(
         RequestClass::Map,
         Some(&a),
-        200,
+        ClientAnswer::Whole(200),
         Duration::from_millis(40),
         Some(Duration::from_millis(30)),
     );
@@ -215,26 +215,66 @@ fn a_finished_request_counts_once_in_each_family() {
 #[test]
 fn an_answer_of_our_own_counts_under_no_upstream() {
     let metrics = Metrics::new();
-    metrics.finished(RequestClass::Ui, None, 503, Duration::ZERO, None);
+    metrics.finished(
+        RequestClass::Ui,
+        None,
+        ClientAnswer::Whole(503),
+        Duration::ZERO,
+        None,
+    );
     metrics.refused(RequestClass::Ui, "none-eligible");
     metrics.client_aborted(RequestClass::Ui);
-    metrics.retried(RequestClass::Tile, "connect");
+    metrics.retried(RequestClass::Tile, None, "connect");
     let samples = parse(&metrics.render(&cluster(&[])));
     for series in [
         "geofront_requests_total{class=\"ui\",upstream=\"(none)\",code=\"5xx\"}",
         "geofront_refused_total{class=\"ui\",reason=\"none-eligible\"}",
         "geofront_client_aborts_total{class=\"ui\"}",
-        "geofront_retries_total{class=\"tile\",reason=\"connect\"}",
+        "geofront_retries_total{class=\"tile\",upstream=\"(none)\",reason=\"connect\"}",
     ] {
         assert_eq!(samples.get(series), Some(&1.0), "{series}");
     }
 }
 
 #[test]
+fn an_answer_that_broke_off_is_an_error_of_its_upstream_and_no_success() {
+    let metrics = Metrics::new();
+    let a = metrics.upstream(&name("a"));
+    let map = RequestClass::Map;
+    metrics.finished(map, Some(&a), ClientAnswer::Truncated, Duration::ZERO, None);
+    metrics.retried(map, Some(&a), "reset");
+    let samples = parse(&metrics.render(&cluster(&["a"])));
+    for (series, value) in [
+        (
+            "geofront_requests_total{class=\"map\",upstream=\"a\",code=\"truncated\"}",
+            1.0,
+        ),
+        (
+            "geofront_requests_total{class=\"map\",upstream=\"a\",code=\"2xx\"}",
+            0.0,
+        ),
+        (
+            "geofront_retries_total{class=\"map\",upstream=\"a\",reason=\"reset\"}",
+            1.0,
+        ),
+    ] {
+        assert_eq!(samples.get(series), Some(&value), "{series}");
+    }
+    let totals = metrics.totals(&name("a"));
+    assert_eq!((totals.requests, totals.errors), (1, 1));
+}
+
+#[test]
 fn events_of_an_upstream_count_under_its_name() {
     let metrics = Metrics::new();
     let a = metrics.upstream(&name("a"));
-    metrics.finished(RequestClass::Info, Some(&a), 200, Duration::ZERO, None);
+    metrics.finished(
+        RequestClass::Info,
+        Some(&a),
+        ClientAnswer::Whole(200),
+        Duration::ZERO,
+        None,
+    );
     metrics.service_exception(RequestClass::Info, &a);
     metrics.probed(&name("a"), "passed", Duration::ZERO, Instant::now());
     metrics.ejected(&name("a"), "reset");
@@ -258,7 +298,13 @@ fn totals_count_every_class_and_know_errors() {
         (RequestClass::Map, 502),
         (RequestClass::Ui, 0),
     ] {
-        metrics.finished(class, Some(&a), status, Duration::ZERO, None);
+        metrics.finished(
+            class,
+            Some(&a),
+            ClientAnswer::Whole(status),
+            Duration::ZERO,
+            None,
+        );
     }
     assert_eq!(
         metrics.totals(&name("a")),
@@ -306,7 +352,13 @@ fn an_upstream_that_left_keeps_its_counters_while_its_requests_run() {
     let metrics = Metrics::new();
     let leaving = metrics.upstream(&name("leaving"));
     metrics.keep_upstreams([]);
-    metrics.finished(RequestClass::Map, Some(&leaving), 200, Duration::ZERO, None);
+    metrics.finished(
+        RequestClass::Map,
+        Some(&leaving),
+        ClientAnswer::Whole(200),
+        Duration::ZERO,
+        None,
+    );
     let series = "geofront_requests_total{class=\"map\",upstream=\"leaving\",code=\"2xx\"}";
     assert_eq!(
         parse(&metrics.render(&cluster(&[]))).get(series),
@@ -321,7 +373,7 @@ fn histogram_buckets_never_fall_and_end_at_the_count() {
         metrics.finished(
             RequestClass::Tile,
             None,
-            200,
+            ClientAnswer::Whole(200),
             Duration::from_nanos(1 << exponent),
             None,
         );
@@ -346,12 +398,12 @@ fn full_scrape() -> String {
     metrics.finished(
         RequestClass::Map,
         Some(&a),
-        200,
+        ClientAnswer::Whole(200),
         Duration::ZERO,
         Some(Duration::ZERO),
     );
     metrics.refused(RequestClass::Map, "no-upstream");
-    metrics.retried(RequestClass::Map, "connect");
+    metrics.retried(RequestClass::Map, None, "connect");
     metrics.probed(&name("a"), "passed", Duration::ZERO, Instant::now());
     metrics.ejected(&name("a"), "reset");
     metrics.catalog_reloaded(&name("a"), "success", Some(Duration::ZERO));
@@ -391,7 +443,7 @@ fn counts_of_an_interval_are_the_difference_of_two_readings() {
     metrics.finished(
         map,
         Some(&a),
-        200,
+        ClientAnswer::Whole(200),
         Duration::from_millis(40),
         Some(Duration::from_millis(30)),
     );
@@ -399,12 +451,12 @@ fn counts_of_an_interval_are_the_difference_of_two_readings() {
     metrics.finished(
         map,
         Some(&a),
-        500,
+        ClientAnswer::Whole(500),
         Duration::from_millis(40),
         Some(Duration::from_millis(30)),
     );
     metrics.refused(map, "queue-full");
-    metrics.retried(map, "status");
+    metrics.retried(map, None, "status");
     metrics.client_aborted(map);
     metrics.queued(map, Duration::from_millis(700));
     let after = metrics.counts();

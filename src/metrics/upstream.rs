@@ -5,17 +5,18 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::Totals;
 use super::histogram::{self, Buckets};
 use super::labelled::Labelled;
 use super::sharded::{Sharded, Shards};
+use super::{ClientAnswer, Totals};
 use crate::ogc::RequestClass;
 
-/// The values of the `code` label, by hundreds of the status.
-pub(super) const CODES: [&str; 6] = ["0", "1xx", "2xx", "3xx", "4xx", "5xx"];
+/// The values of the `code` label: hundreds of the status, none, and an answer that broke off.
+pub(super) const CODES: [&str; 7] = ["0", "1xx", "2xx", "3xx", "4xx", "5xx", "truncated"];
 
 const NO_ANSWER: usize = 0;
 const SERVER_ERROR: usize = 5;
+const TRUNCATED: usize = 6;
 
 /// Cells of one class: codes, service exceptions, then the histogram of first bytes. They fill
 /// whole cache lines, so that one request touches neighbouring cells.
@@ -45,6 +46,8 @@ pub struct UpstreamMetrics {
     pub(super) probes: Labelled,
     pub(super) catalog_reloads: Labelled,
     pub(super) ejections: Labelled,
+    /// Attempts at this upstream that another attempt followed, by reason and class.
+    pub(super) retries: Labelled,
 }
 
 impl UpstreamMetrics {
@@ -55,11 +58,22 @@ impl UpstreamMetrics {
             probes: Labelled::new(1, shards),
             catalog_reloads: Labelled::new(1, shards),
             ejections: Labelled::new(1, shards),
+            retries: Labelled::new(RequestClass::ALL.len(), shards),
         }
     }
 
-    pub(super) fn finished(&self, class: RequestClass, status: u16, first_byte: Option<Duration>) {
-        self.by_class.add(first_cell(class) + code_of(status), 1);
+    pub(super) fn finished(
+        &self,
+        class: RequestClass,
+        answer: ClientAnswer,
+        first_byte: Option<Duration>,
+    ) {
+        let code = match answer {
+            ClientAnswer::Nothing => NO_ANSWER,
+            ClientAnswer::Whole(status) => code_of(status),
+            ClientAnswer::Truncated => TRUNCATED,
+        };
+        self.by_class.add(first_cell(class) + code, 1);
         if let Some(took) = first_byte {
             histogram::observe(&self.by_class, first_cell(class) + FIRST_BYTE, took);
         }
@@ -104,7 +118,7 @@ impl UpstreamMetrics {
             .filter_map(|class| self.requests(class));
         counts.fold(Totals::default(), |totals, codes| Totals {
             requests: totals.requests + codes.iter().sum::<u64>(),
-            errors: totals.errors + codes[NO_ANSWER] + codes[SERVER_ERROR],
+            errors: totals.errors + codes[NO_ANSWER] + codes[SERVER_ERROR] + codes[TRUNCATED],
         })
     }
 
@@ -163,13 +177,18 @@ mod tests {
     fn classes_do_not_share_counters() {
         let metrics = UpstreamMetrics::new(Shards::for_this_machine());
         for class in RequestClass::ALL {
-            (0..=class.index())
-                .for_each(|_| metrics.finished(class, 503, Some(Duration::from_secs(7200))));
+            (0..=class.index()).for_each(|_| {
+                metrics.finished(
+                    class,
+                    ClientAnswer::Whole(503),
+                    Some(Duration::from_secs(7200)),
+                )
+            });
             metrics.service_exception(class);
         }
         for class in RequestClass::ALL {
             let expected = class.index() as u64 + 1;
-            assert_eq!(metrics.requests(class), Some([0, 0, 0, 0, 0, expected]));
+            assert_eq!(metrics.requests(class), Some([0, 0, 0, 0, 0, expected, 0]));
             assert_eq!(metrics.service_exceptions(class), 1);
             assert_eq!(metrics.first_byte(class).unwrap().count, expected);
         }

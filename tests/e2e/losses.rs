@@ -128,7 +128,9 @@ async fn reads_on_a_replica_that_freezes_are_answered_by_others_as_soon_as_it_is
     assert_eq!(rig.replicas[1].received(RequestClass::Feature), 4);
     let metrics = rig.metrics().await;
     assert!(
-        metrics.contains("geofront_retries_total{class=\"feature\",reason=\"moved\"} 4"),
+        metrics.contains(
+            "geofront_retries_total{class=\"feature\",upstream=\"slave1\",reason=\"moved\"} 4"
+        ),
         "{metrics}"
     );
 }

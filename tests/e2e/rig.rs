@@ -281,6 +281,21 @@ impl Rig {
             .text()
     }
 
+    /// The metrics once they contain `wanted`: a request is counted after its answer.
+    pub(crate) async fn metrics_with(&self, wanted: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let metrics = self.metrics().await;
+            if metrics.contains(wanted) {
+                return metrics;
+            }
+            assert!(Instant::now() < deadline, "no {wanted} in {metrics}");
+            tokio::time::timeout(Duration::from_millis(5), std::future::pending::<()>())
+                .await
+                .unwrap_or(());
+        }
+    }
+
     pub(crate) async fn request(&self, bytes: &[u8]) -> Answer {
         self.client().await.request(bytes).await.expect("an answer")
     }

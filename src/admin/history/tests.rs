@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::UpstreamName;
+use crate::metrics::ClientAnswer;
 use crate::ogc::RequestClass;
 
 fn name(name: &str) -> UpstreamName {
@@ -29,7 +30,13 @@ fn answered(metrics: &Metrics, upstream: &str, status: u16, count: usize) {
     let upstream = metrics.upstream(&name(upstream));
     let took = Duration::from_millis(40);
     (0..count).for_each(|_| {
-        metrics.finished(RequestClass::Map, Some(&upstream), status, took, Some(took))
+        metrics.finished(
+            RequestClass::Map,
+            Some(&upstream),
+            ClientAnswer::Whole(status),
+            took,
+            Some(took),
+        )
     });
 }
 

@@ -44,6 +44,11 @@ impl Clients {
         None
     }
 
+    /// Counts a connection that ends because its head was not complete in time.
+    pub(in crate::proxy) fn count_head_timeout(&self) {
+        self.metrics.client_connections.head_timed_out();
+    }
+
     fn is_time_to_log(&self, now: Instant) -> bool {
         let mut logged = self.logged.lock();
         let is_time = logged.is_none_or(|at| now.saturating_duration_since(at) >= LOG_EVERY);

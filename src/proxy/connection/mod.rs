@@ -262,8 +262,14 @@ where
         loop {
             let incoming = tokio::select! {
                 biased;
-                incoming = self.head_in_time(&mut stream, &mut deadline, next_head) => incoming?,
+                incoming = self.head_in_time(&mut stream, &mut deadline, next_head) => incoming,
                 _ = &mut stopped => return None,
+            };
+            let Some(incoming) = incoming else {
+                if stream.has_begun() {
+                    self.clients.count_head_timeout();
+                }
+                return None;
             };
             let (head, bytes) = match incoming {
                 Incoming::Head(head, bytes) => (head, bytes),

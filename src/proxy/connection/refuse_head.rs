@@ -14,7 +14,7 @@ use super::redirect;
 use super::stream::ClientStream;
 use crate::control::Control;
 use crate::http1::{Fault, Head, Span};
-use crate::metrics::Metrics;
+use crate::metrics::{ClientAnswer, Metrics};
 use crate::ogc::{self, ErrorShape, RequestClass, RequestHead, Service};
 use crate::proxy::access_log::{AccessLog, End, Record};
 use crate::proxy::client::request_id::RequestId;
@@ -109,8 +109,13 @@ impl HeadRefuser {
             .map_or(RequestClass::Unknown, |classified| classified.class);
         let status = is_written.then_some(refusal.status().as_u16());
         self.metrics.refused(class, refusal.reason());
-        self.metrics
-            .finished(class, None, status.unwrap_or(0), total, None);
+        self.metrics.finished(
+            class,
+            None,
+            status.map_or(ClientAnswer::Nothing, ClientAnswer::Whole),
+            total,
+            None,
+        );
         self.access_log.log(&Record {
             time,
             request_id: request_id.as_str(),

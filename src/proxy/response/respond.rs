@@ -132,6 +132,17 @@ impl Refusal {
         }
     }
 
+    /// True if the answer reports how an upstream failed, so that it counts under its name.
+    pub const fn reports_attempt(self) -> bool {
+        matches!(
+            self,
+            Self::ConnectionLost
+                | Self::FirstByteTimeout
+                | Self::AnswerHeadTooLarge
+                | Self::BadAnswer
+        )
+    }
+
     /// The status of the answer.
     pub fn status(self) -> StatusCode {
         match self {

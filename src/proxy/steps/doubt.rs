@@ -45,7 +45,10 @@ impl FrontDoor {
             sent: attempt.started,
             lacks_a_change,
         };
-        self.parts.metrics.retried(ctx.class(), "unknown-layer");
+        let upstream = Some(&*attempt.peer.metrics);
+        self.parts
+            .metrics
+            .retried(ctx.class(), upstream, "unknown-layer");
         let mut error = Error::new_up(REJECTED_ANSWER);
         error.set_retry(true);
         Some(error)

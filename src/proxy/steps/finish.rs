@@ -7,11 +7,13 @@ use pingora::proxy::Session;
 
 use super::refuse;
 use crate::config::UpstreamName;
+use crate::metrics::ClientAnswer;
 use crate::ogc::Service;
 use crate::proxy::access_log::{End, Record};
 use crate::proxy::client::session::{has_answered, peer};
 use crate::proxy::context::Context;
 use crate::proxy::front_door::FrontDoor;
+use crate::proxy::response::respond::Refusal;
 use crate::proxy::upstream::failure;
 
 impl FrontDoor {
@@ -67,17 +69,22 @@ fn count(front_door: &FrontDoor, session: &Session, ctx: &Context, total: Durati
         End::ClientAbort => metrics.client_aborted(class),
         End::Ok | End::UpstreamReset | End::Timeout => {}
     }
-    // A refusal is our answer alone, even where an upstream was tried before.
-    let attempt = ctx.attempt.as_ref().filter(|_| !ctx.is_refused);
+    // A refusal is our answer alone, unless it reports how the last attempt ended.
+    let reports_attempt = !ctx.is_refused || ctx.refusal.is_some_and(Refusal::reports_attempt);
+    let attempt = ctx.attempt.as_ref().filter(|_| reports_attempt);
     let upstream = attempt.map(|attempt| &*attempt.peer.metrics);
     let first_byte = attempt.and_then(|attempt| attempt.first_byte);
-    metrics.finished(
-        class,
-        upstream,
-        status(session).unwrap_or(0),
-        total,
-        first_byte,
-    );
+    metrics.finished(class, upstream, answered(session, end), total, first_byte);
+}
+
+/// What the client got. A client that left is no reason to doubt its answer.
+fn answered(session: &Session, end: End) -> ClientAnswer {
+    let is_broken_off = matches!(end, End::UpstreamReset | End::Timeout);
+    match status(session) {
+        None => ClientAnswer::Nothing,
+        Some(_) if is_broken_off => ClientAnswer::Truncated,
+        Some(status) => ClientAnswer::Whole(status),
+    }
 }
 
 fn write_line(front_door: &FrontDoor, session: &Session, ctx: &Context, total: Duration, end: End) {

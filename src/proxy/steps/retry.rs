@@ -58,7 +58,7 @@ impl FrontDoor {
         if wait == WaitEnd::Interrupted {
             // Its upstream has gone: that is known, and the retry is paid for (`moves.rs`).
             ctx.refusal = Some(Refusal::FirstByteTimeout);
-            self.parts.metrics.retried(ctx.class(), "moved");
+            self.count_retry(ctx, "moved");
             *error = *Error::new_up(MOVED);
             error.set_retry(true);
             return;
@@ -190,9 +190,16 @@ impl FrontDoor {
         };
         let allowed = others && retry::decide(ctx.rule, limits, situation, budget);
         if allowed {
-            self.parts.metrics.retried(ctx.class(), reason);
+            self.count_retry(ctx, reason);
         }
         allowed
+    }
+
+    /// Counts the attempt that follows under the upstream that made it necessary.
+    fn count_retry(&self, ctx: &Context, reason: &'static str) {
+        let attempt = ctx.attempt.as_ref();
+        let upstream = attempt.map(|attempt| &*attempt.peer.metrics);
+        self.parts.metrics.retried(ctx.class(), upstream, reason);
     }
 }
 
