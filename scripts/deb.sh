@@ -22,6 +22,7 @@ rm -rf "$tree"
 put() { install -D -m "$1" "$2" "$tree$3"; }
 put 755 "$binary" /usr/bin/geofront
 put 644 packaging/geofront.service /lib/systemd/system/geofront.service
+put 644 packaging/geofront.socket /lib/systemd/system/geofront.socket
 put 640 packaging/geofront.toml /etc/geofront/geofront.toml
 put 644 packaging/geofront.logrotate /etc/logrotate.d/geofront
 put 644 config/example.toml /usr/share/doc/geofront/example.toml

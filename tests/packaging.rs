@@ -185,6 +185,7 @@ fn the_debian_package_carries_completions_manual_pages_rules_and_the_dashboard()
         ("-rwxr-xr-x", "/usr/bin/geofront"),
         ("-rw-r-----", "/etc/geofront/geofront.toml"),
         ("-rw-r--r--", "/lib/systemd/system/geofront.service"),
+        ("-rw-r--r--", "/lib/systemd/system/geofront.socket"),
         (
             "-rw-r--r--",
             "/usr/share/bash-completion/completions/geofront",

@@ -16,6 +16,7 @@ use pingora::server::{Fds, ListenFds};
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::StartError;
+use super::activation::PassedSockets;
 
 /// Connections that the kernel holds while all workers are busy; limited by `somaxconn`.
 const BACKLOG: u32 = 65_535;
@@ -29,7 +30,10 @@ pub(super) struct Sockets {
 }
 
 /// Binds all of them, or none.
-pub(super) fn bind(addresses: &[SocketAddr]) -> Result<Sockets, StartError> {
+pub(super) fn bind(
+    addresses: &[SocketAddr],
+    passed: &mut PassedSockets,
+) -> Result<Sockets, StartError> {
     let mut fds = Fds::new();
     let mut sockets = Sockets {
         addresses: Vec::new(),
@@ -38,7 +42,7 @@ pub(super) fn bind(addresses: &[SocketAddr]) -> Result<Sockets, StartError> {
     };
     let bound: Vec<TcpListener> = addresses
         .iter()
-        .map(|&address| listen(address))
+        .map(|&address| listen(address, passed))
         .collect::<Result<_, _>>()?;
     for (listener, &wanted) in bound.into_iter().zip(addresses) {
         let name_error = |error| StartError::Listen {
@@ -55,16 +59,23 @@ pub(super) fn bind(addresses: &[SocketAddr]) -> Result<Sockets, StartError> {
     Ok(sockets)
 }
 
-pub(super) fn bind_admin(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let listener = listen(address)?;
+pub(super) fn bind_admin(
+    address: SocketAddr,
+    passed: &mut PassedSockets,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listener = listen(address, passed)?;
     let bound = listener
         .local_addr()
         .map_err(|error| StartError::Listen { address, error })?;
     Ok((listener, bound))
 }
 
-fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let listen = || {
+/// A socket that was passed on, or else a new one.
+fn listen(address: SocketAddr, passed: &mut PassedSockets) -> Result<TcpListener, StartError> {
+    let mut listen = || {
+        if let Some(socket) = passed.take(address)? {
+            return TcpListener::from_std(socket);
+        }
         let socket = if address.is_ipv4() {
             TcpSocket::new_v4()?
         } else {

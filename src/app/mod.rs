@@ -4,6 +4,7 @@
 //! gives every service a runtime of its own, and dies of SIGHUP. Its services also run on
 //! geofront's runtime and sockets.
 
+mod activation;
 mod descriptors;
 mod listeners;
 mod logging;
@@ -40,6 +41,7 @@ use crate::metrics::Metrics;
 use crate::proxy::access_log::AccessLog;
 use crate::proxy::{Connections, FrontDoor, Recent};
 use crate::waiting_room::WaitingRoom;
+use activation::PassedSockets;
 use descriptors::Budget;
 use logging::LogLevelSwitch;
 
@@ -94,10 +96,10 @@ impl std::error::Error for StartError {}
 /// Starts a front door on the current runtime; it serves when this returns.
 pub async fn start(path: &Path, environment: SharedEnvironment) -> Result<App, StartError> {
     let first = FirstRead::new(path, &environment).map_err(StartError::Config)?;
-    start_with(first).await
+    start_with(first, PassedSockets::default()).await
 }
 
-async fn start_with(first: FirstRead) -> Result<App, StartError> {
+async fn start_with(first: FirstRead, mut passed: PassedSockets) -> Result<App, StartError> {
     let limit = descriptors::raise_limit();
     let loaded = look_up(first).await.map_err(StartError::Config)?;
     loaded
@@ -125,7 +127,7 @@ async fn start_with(first: FirstRead) -> Result<App, StartError> {
 
     let named = config.listeners.iter().map(|listener| listener.address);
     let addresses: Vec<SocketAddr> = config.listen.iter().copied().chain(named).collect();
-    let sockets = listeners::bind(&addresses)?;
+    let sockets = listeners::bind(&addresses, &mut passed)?;
     let (listen, named) = sockets.addresses.split_at(config.listen.len());
     let names = config
         .listeners
@@ -133,7 +135,8 @@ async fn start_with(first: FirstRead) -> Result<App, StartError> {
         .map(|listener| listener.name.clone());
     let named: Vec<(String, SocketAddr)> = names.zip(named.iter().copied()).collect();
     let listen = listen.to_vec();
-    let (admin_listener, admin) = listeners::bind_admin(config.admin)?;
+    let (admin_listener, admin) = listeners::bind_admin(config.admin, &mut passed)?;
+    passed.warn_of_the_rest();
 
     let (stop_serving, serving) = watch::channel(false);
     let (stop_rest, rest_stopped) = watch::channel(false);
@@ -381,8 +384,15 @@ async fn serve_until_stopped(
             return ExitCode::FAILURE;
         }
     };
+    let passed = match PassedSockets::from_environment() {
+        Ok(passed) => passed,
+        Err(error) => {
+            tracing::error!(%error, "cannot use the sockets that the service manager passed");
+            return ExitCode::FAILURE;
+        }
+    };
     let started = tokio::select! {
-        started = start_with(first) => started,
+        started = start_with(first, passed) => started,
         // The look-up of names may take a while.
         () = signals.stop() => return ExitCode::SUCCESS,
     };

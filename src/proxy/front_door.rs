@@ -110,6 +110,7 @@ impl FrontDoor {
                 access_log: Arc::clone(&parts.access_log),
             },
             interrupts: Arc::clone(&parts.interrupts),
+            running: parts.running.clone(),
         }
     }
 

@@ -12,6 +12,8 @@ pub struct RunningRequests(Arc<Counter>);
 #[derive(Debug, Default)]
 struct Counter {
     count: AtomicUsize,
+    /// Connections that have not had their first answer.
+    fresh: AtomicUsize,
     became_idle: Notify,
 }
 
@@ -21,15 +23,33 @@ impl RunningRequests {
         Running(Arc::clone(&self.0))
     }
 
+    /// Counts a connection until its first answer. A stopping process waits for it.
+    pub(super) fn connect(&self) -> FreshConnection {
+        self.0.fresh.fetch_add(1, Ordering::Relaxed);
+        FreshConnection(Arc::clone(&self.0))
+    }
+
     /// Requests between their complete head and their last byte, log line included.
     pub fn count(&self) -> usize {
         self.0.count.load(Ordering::Acquire)
     }
 
-    /// Resolves when none runs.
+    /// Resolves when none runs, and no connection waits for its first answer.
     pub async fn idle(&self) {
-        while self.count() > 0 {
+        while self.count() > 0 || self.0.fresh.load(Ordering::Acquire) > 0 {
             self.0.became_idle.notified().await;
+        }
+    }
+}
+
+/// A connection without an answer; counted until dropped.
+#[derive(Debug)]
+pub(super) struct FreshConnection(Arc<Counter>);
+
+impl Drop for FreshConnection {
+    fn drop(&mut self) {
+        if self.0.fresh.fetch_sub(1, Ordering::Release) == 1 {
+            self.0.became_idle.notify_one();
         }
     }
 }

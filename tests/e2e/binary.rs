@@ -1,10 +1,11 @@
 //! The real binary as a process of its own: what its signals, limits and files do.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use command_fds::{CommandFdExt, FdMapping};
 use tokio::process::{Child, Command};
 
 use super::client::{Answer, Client};
@@ -24,16 +25,33 @@ impl Process {
 
     /// Started with so many file descriptors at most, soft and hard limit.
     pub(crate) async fn start_with_files(folder: &Path, files: Option<u32>) -> Self {
-        let ports = folder.join("ports.json");
-        std::fs::remove_file(&ports).ok();
-        // The shell is replaced by the program: signals go to that.
         let limit = files
             .map(|files| format!("ulimit -n {files}; "))
             .unwrap_or_default();
-        let mut child = Command::new("sh")
+        Self::start_in_shell(folder, &limit, &[]).await
+    }
+
+    /// Started with these listening sockets, as systemd passes them.
+    pub(crate) async fn start_with_sockets(folder: &Path, sockets: &[&TcpListener]) -> Self {
+        let count = sockets.len();
+        let variables = format!("export LISTEN_FDS={count} LISTEN_PID=$$; ");
+        Self::start_in_shell(folder, &variables, sockets).await
+    }
+
+    async fn start_in_shell(folder: &Path, before: &str, sockets: &[&TcpListener]) -> Self {
+        let ports = folder.join("ports.json");
+        std::fs::remove_file(&ports).ok();
+        // Passed sockets begin behind stderr.
+        let passed = sockets.iter().zip(3..).map(|(socket, child_fd)| FdMapping {
+            parent_fd: socket.try_clone().unwrap().into(),
+            child_fd,
+        });
+        // The shell is replaced by the program: signals go to that.
+        let mut command = Command::new("sh");
+        command
             .args([
                 "-c",
-                &format!("{limit}exec \"$0\" \"$@\""),
+                &format!("{before}exec \"$0\" \"$@\""),
                 env!("CARGO_BIN_EXE_geofront"),
             ])
             .arg("run")
@@ -45,8 +63,9 @@ impl Process {
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(folder.join("log")).unwrap())
             .kill_on_drop(true)
-            .spawn()
+            .fd_mappings(passed.collect())
             .unwrap();
+        let mut child = command.spawn().unwrap();
         let ports = until("geofront listens", || {
             assert!(child.try_wait().unwrap().is_none(), "geofront ended");
             serde_json::from_str::<serde_json::Value>(&std::fs::read_to_string(&ports).ok()?).ok()

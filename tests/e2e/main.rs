@@ -11,6 +11,7 @@ mod long_posts;
 mod requests;
 mod rig;
 
+mod activation;
 mod affinity;
 mod catalog;
 mod classes;

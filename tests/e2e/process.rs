@@ -38,8 +38,13 @@ impl Cluster {
 
     /// Writes the configuration, with more tables.
     pub(crate) fn configure(&self, more: &str) {
+        self.configure_on("127.0.0.1:0", "127.0.0.1:0", more);
+    }
+
+    /// The same, with these addresses for `listen` and `admin`.
+    pub(crate) fn configure_on(&self, listen: &str, admin: &str, more: &str) {
         let config = format!(
-            "listen = [\"127.0.0.1:0\"]\nadmin = \"127.0.0.1:0\"\n{}{}[health]\ninterval = \"100ms\"\ndown_interval = \"50ms\"\n\
+            "listen = [\"{listen}\"]\nadmin = \"{admin}\"\n{}{}[health]\ninterval = \"100ms\"\ndown_interval = \"50ms\"\n\
              slow_start = \"0s\"\nprobe_layer = \"geor:public_layer\"\n{more}",
             upstream("main", self.main.address(), "role = \"main\""),
             upstream("slave1", self.replica.address(), ""),

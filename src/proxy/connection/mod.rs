@@ -37,11 +37,12 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::{Shutdown, Stream};
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use crate::config::{Config, Limits};
 use crate::http1::HeadLimits;
 use crate::proxy::http2::{self, ConnectionEnd, Http2Limits};
+use crate::proxy::running::RunningRequests;
 use clients::Clients;
 use greet::{Arrival, NamedListener};
 use inbox::{Incoming, Tunnel};
@@ -59,6 +60,10 @@ const LINGER_SILENCE: Duration = Duration::from_secs(5);
 
 /// Read and forgotten at once, while it lingers.
 const LINGER_BUFFER: usize = 4 * 1024;
+
+/// How long a stopping process waits for the first head of a connection that it has accepted: the
+/// client could not know that it would stop, and no other process can serve this connection.
+const FRESH_GRACE: Duration = Duration::from_secs(1);
 
 /// What Pingora starts a connection with. It is replaced before the first answer, and not waited
 /// for.
@@ -81,6 +86,7 @@ pub(super) struct Switches {
 pub struct ConnectionParts {
     pub(super) heads: HeadRefuser,
     pub(super) interrupts: Arc<Interrupts>,
+    pub(super) running: RunningRequests,
 }
 
 /// The Pingora application: serves connections, and has the proxy `A` answer their requests.
@@ -259,11 +265,13 @@ where
             limit: Limit::Until(first_head),
         };
         let mut next_head = None;
+        // A stopping process waits for this connection as for a request, until it has served one.
+        let mut fresh = Some(self.parts.running.connect());
         loop {
             let incoming = tokio::select! {
                 biased;
                 incoming = self.head_in_time(&mut stream, &mut deadline, next_head) => incoming,
-                _ = &mut stopped => return None,
+                () = stop_waiting(&mut stopped, fresh.is_some()) => return None,
             };
             let Some(incoming) = incoming else {
                 if stream.has_begun() {
@@ -306,6 +314,7 @@ where
             let Some(reused) = self.proxy.process_new_http(session, shutdown).await else {
                 break;
             };
+            fresh = None;
             let returned;
             (returned, settings) = reused.consume();
             stream = returned
@@ -321,9 +330,19 @@ where
                 Some(timeouts.client_header),
             );
         }
+        // The client has its answer: a stop need not wait for what it still sends.
+        drop(fresh);
         let left = remains.lock().take();
         linger(left?).await;
         None
+    }
+}
+
+/// Returns when a connection need not wait for a head any more, because the process stops.
+async fn stop_waiting(stopped: impl Future, is_fresh: bool) {
+    stopped.await;
+    if is_fresh {
+        sleep(FRESH_GRACE).await;
     }
 }
 
