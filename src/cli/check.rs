@@ -170,10 +170,23 @@ fn summary(path: &str, loaded: &Loaded) -> String {
     let Config {
         listen,
         admin,
+        listeners,
         upstreams,
         ..
     } = &loaded.config;
-    let listen: Vec<String> = listen.iter().map(ToString::to_string).collect();
+    let named = listeners.iter().map(|listener| {
+        let scheme = if listener.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{} ({scheme}, {})", listener.address, listener.name)
+    });
+    let listen: Vec<String> = listen
+        .iter()
+        .map(ToString::to_string)
+        .chain(named)
+        .collect();
     let headings = [
         ("UPSTREAM", Side::Left),
         ("ROLE", Side::Left),
@@ -244,14 +257,14 @@ mod tests {
 
     #[test]
     fn the_summary_shows_listen_addresses_and_upstreams() {
-        let text = "listen = ['0.0.0.0:8080']\n[upstreams.main]\nurl = 'http://127.0.0.1:8180'\nrole = 'main'\n\
+        let text = "listen = ['0.0.0.0:8080']\n[listeners.inside]\naddress = '10.0.0.9:81'\n[upstreams.main]\nurl = 'http://127.0.0.1:8180'\nrole = 'main'\n\
             [upstreams.replica1]\nurl = 'http://localhost:8280'\nweight = 50\n";
         let environment = MapEnvironment::new().file("geofront.toml", text);
         let loaded = Config::load(Path::new("geofront.toml"), &environment).unwrap();
         insta::assert_snapshot!(summary("geofront.toml", &loaded), @r"
         geofront.toml is right.
 
-        Clients come in on 0.0.0.0:8080; the admin endpoint is on 127.0.0.1:9090.
+        Clients come in on 0.0.0.0:8080 and 10.0.0.9:81 (http, inside); the admin endpoint is on 127.0.0.1:9090.
 
         UPSTREAM  ROLE                             WEIGHT  URL
         main      main, reads when no replica can     100  http://127.0.0.1:8180

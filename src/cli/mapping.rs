@@ -29,14 +29,49 @@ struct DoorTarget {
     remarks: Vec<String>,
 }
 
-/// Prefers a listener that other machines reach.
-fn target(config: &Config, host: Option<&str>) -> Result<DoorTarget, Failure> {
-    let listener = config
-        .listen
+/// An address on which requests are served, and its scheme.
+#[derive(Clone, Copy, Debug)]
+struct ServingAddress {
+    address: SocketAddr,
+    scheme: &'static str,
+}
+
+/// The addresses to which a peer can send requests as they are: no redirects to https, and no
+/// header of the PROXY protocol in front.
+fn serving_addresses(config: &Config) -> impl Iterator<Item = ServingAddress> {
+    let plain = config.listen.iter().map(|&address| ServingAddress {
+        address,
+        scheme: "http",
+    });
+    let named = config
+        .listeners
         .iter()
-        .find(|address| !address.ip().is_loopback())
-        .or_else(|| config.listen.first())
-        .ok_or_else(|| Failure::new("the configuration has no address in `listen`"))?;
+        .filter(|listener| {
+            listener.https_redirect.is_none() && listener.proxy_protocol_from.is_empty()
+        })
+        .map(|listener| ServingAddress {
+            address: listener.address,
+            scheme: if listener.tls.is_some() {
+                "https"
+            } else {
+                "http"
+            },
+        });
+    plain.chain(named)
+}
+
+/// Prefers an address that other machines reach.
+fn target(config: &Config, host: Option<&str>) -> Result<DoorTarget, Failure> {
+    let ServingAddress {
+        address: listener,
+        scheme,
+    } = serving_addresses(config)
+        .find(|serving| !serving.address.ip().is_loopback())
+        .or_else(|| serving_addresses(config).next())
+        .ok_or_else(|| {
+            Failure::new("every address of the configuration redirects or requires a PROXY header")
+                .help("add one for the security-proxy or gateway to `listen`")
+        })?;
     let mut remarks = Vec::new();
     let authority = match host {
         Some(host) => authority(host, listener.port())?,
@@ -55,7 +90,7 @@ fn target(config: &Config, host: Option<&str>) -> Result<DoorTarget, Failure> {
                 .to_owned(),
         );
     }
-    let url = format!("http://{authority}{}/", config.geoserver.context);
+    let url = format!("{scheme}://{authority}{}/", config.geoserver.context);
     Ok(DoorTarget { url, remarks })
 }
 
@@ -215,6 +250,17 @@ mod tests {
         for host in ["", "a b", "a:b", "http://a", "a:0", "a:99999"] {
             assert!(target(&config(every), Some(host)).is_err(), "{host}");
         }
+    }
+
+    #[test]
+    fn named_listeners_are_addresses_too_unless_they_redirect() {
+        let redirecting = "[listeners.plain]\naddress = '10.0.0.9:80'\nhttps_redirect = 443\n";
+        let named = "[listeners.inside]\naddress = '10.0.0.9:8080'\n";
+        assert_eq!(
+            url(&format!("{redirecting}{named}"), None),
+            "http://10.0.0.9:8080/geoserver/"
+        );
+        assert!(target(&config(redirecting), None).is_err());
     }
 
     #[test]
