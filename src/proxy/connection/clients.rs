@@ -73,7 +73,6 @@ impl Clients {
         if !self.is_time_to_log(excess, Instant::now()) {
             return;
         }
-        let example = peer.map_or_else(|| "a trusted proxy".to_owned(), |peer| peer.to_string());
         let key = match excess {
             ClientExcess::Connections => {
                 tracing::warn!(
@@ -86,7 +85,12 @@ impl Clients {
             ClientExcess::NewPerSecond => "clients.new_per_second",
             ClientExcess::Heads => "clients.heads_per_address",
         };
-        tracing::warn!(limit = key, %example, "clients are refused: their address exceeds a limit");
+        let example = peer.map(tracing::field::display);
+        tracing::warn!(
+            limit = key,
+            example,
+            "clients are refused: their address exceeds a limit"
+        );
     }
 
     fn is_time_to_log(&self, excess: ClientExcess, now: Instant) -> bool {
@@ -138,7 +142,8 @@ impl CountedClient {
         if self.clients.networks.begin_head(network, &limits) {
             return Some(head);
         }
-        self.clients.exceeded(ClientExcess::Heads, None);
+        self.clients
+            .exceeded(ClientExcess::Heads, Some(network.address()));
         None
     }
 }

@@ -198,7 +198,12 @@ impl<A> Connections<A> {
                     }
                 }
             }
-            deadline.poll_over(cx).map(|()| None)
+            deadline.poll_over(cx).map(|()| {
+                if stream.has_begun() {
+                    self.clients.count_head_timeout();
+                }
+                None
+            })
         })
         .await
     }
@@ -285,7 +290,7 @@ where
     }
 
     /// Serves one request after the other. The client is `None` for a stream of HTTP/2, whose
-    /// connection is counted. The result says nothing.
+    /// connection is counted. The result has no meaning.
     async fn serve(
         &self,
         stream: Stream,
@@ -319,13 +324,7 @@ where
                 }
                 () = stop_waiting(&mut stopped, fresh.is_some()) => return None,
             };
-            let Some(incoming) = incoming else {
-                if stream.has_begun() {
-                    self.clients.count_head_timeout();
-                }
-                return None;
-            };
-            let (head, bytes) = match incoming {
+            let (head, bytes) = match incoming? {
                 Incoming::Head(head, bytes) => (head, bytes),
                 Incoming::Gone => return None,
                 Incoming::Refused(fault, method, target) => {

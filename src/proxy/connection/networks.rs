@@ -27,6 +27,11 @@ const BURST: Duration = Duration::from_secs(10);
 pub(super) struct Network(u128);
 
 impl Network {
+    /// The address of an IPv4 network, or the first one of an IPv6 network.
+    pub(super) fn address(self) -> IpAddr {
+        IpAddr::V6(self.0.into()).to_canonical()
+    }
+
     pub(super) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self(address.to_ipv6_mapped().into()),
@@ -178,6 +183,8 @@ mod tests {
         assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
         assert_eq!(network("::ffff:10.0.0.1"), network("10.0.0.1"));
         assert_ne!(network("10.0.0.1"), network("10.0.0.2"));
+        assert_eq!(network("10.0.0.1").address().to_string(), "10.0.0.1");
+        assert_eq!(network("2001:db8::1").address().to_string(), "2001:db8::");
     }
 
     #[test]
