@@ -1,9 +1,9 @@
 //! The header of the PROXY protocol, versions 1 and 2, with which a load balancer states the
 //! client's address at the beginning of a connection.
 //!
-//! The header is read strictly and never guessed: a connection either must begin with one or must
-//! not. What follows it belongs to the client, so a reader must not read beyond its end:
-//! [`ProxyHeaderProgress::More`] returns the number of bytes that are still part of it for certain.
+//! The header is never detected automatically: on a listener it is either required or not expected.
+//! The bytes after it are the client's, so the caller must not read beyond its end.
+//! [`ProxyHeaderProgress::More`] holds the number of bytes that can be read safely.
 
 #[cfg(test)]
 mod tests;
@@ -20,14 +20,14 @@ const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 pub enum ProxyHeaderProgress {
     /// At least so many bytes are missing.
     More(usize),
-    /// The header is complete, and this is the client's address. `None` if the load balancer speaks
-    /// for itself, as in its health checks.
+    /// The header is complete, and this is the client's address. `None` if the header has no
+    /// address (`LOCAL`, `UNKNOWN`), as in health checks.
     Complete(Option<SocketAddr>),
     /// This is no header, or a malformed one.
     Malformed,
 }
 
-/// Reads a header, of which `bytes` are the beginning.
+/// Parses a header from `bytes`, the data received so far.
 pub fn read(bytes: &[u8]) -> ProxyHeaderProgress {
     let is_begin = |of: &[u8]| bytes.iter().zip(of).all(|(byte, wanted)| byte == wanted);
     if bytes.is_empty() {

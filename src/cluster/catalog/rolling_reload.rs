@@ -1,17 +1,17 @@
 //! The roll: the order in which replicas reload, and their next actions.
 //!
-//! Only replicas behind the settled epoch are reloaded, as many at a time as configured. The one
-//! furthest behind comes first, and the last one in service never leaves. A failed replica does not
-//! delay the others, unless the main would be left alone.
+//! Replicas behind the settled epoch and those whose last reload failed are reloaded, as many at a
+//! time as configured. The one furthest behind comes first, and the last one in service never
+//! leaves. A failed replica does not delay the others, unless the main would be left alone.
 //!
-//! The next replica leaves when the cluster has its capacity back. No other replica in service may
-//! still be ramping up, and the one that returned last must not be alone in doubt. A reload does
-//! not cool a JVM, so a replica returns with its full share.
+//! The next replica that reads prefer leaves when the cluster has its capacity back, or after
+//! `MAX_CAPACITY_WAIT`. The capacity is back when no other replica in service is ramping up or
+//! ejected, and the one that returned last is not the only one in doubt. A reload does not cool a
+//! JVM, so a replica returns with its full share.
 //!
-//! A roll that has begun goes on whatever changes meanwhile. A replica that turns out to be behind
-//! while a change settles waits for that change, because it would otherwise be reloaded twice. It
-//! is part of the roll then and waits for one settling at most (`settle_max`). A replica that may
-//! have no catalog waits for nothing.
+//! New changes do not interrupt a roll. A replica that is found behind while a change settles waits
+//! for that change, because it would otherwise be reloaded twice. It waits at most `settle_max` and
+//! then joins the roll. A replica that may have no catalog waits for nothing.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -339,8 +339,8 @@ impl CatalogMachine {
         }
     }
 
-    /// Returns whether the cluster can spare `at`: no other upstream ramps up or is ejected, and
-    /// the one that returned last is not alone in doubt.
+    /// Returns the capacity of the cluster without `at`. It is full if no other upstream is ramping
+    /// up or ejected, and the one that returned last is not the only one in doubt.
     fn capacity(&self, upstreams: &Upstreams, at: usize, now: Instant) -> Capacity {
         let others = || {
             (0..upstreams.len()).filter(|other| {
@@ -417,8 +417,8 @@ impl CatalogMachine {
         }
     }
 
-    /// True if a draining replica should still be reloaded when its requests have ended. It should
-    /// not if it is gone, or the last one by now.
+    /// False if a draining replica should return to service instead of being reloaded: it is down,
+    /// or the last one in service by now, or rolls are paused.
     fn may_go_on(&self, upstreams: &Upstreams, at: usize) -> bool {
         let state = &upstreams[at];
         let is_gone = || !state.is_up() && !state.facts.is_failing();
@@ -427,8 +427,8 @@ impl CatalogMachine {
         upstreams.can_reload() && !(state.catalog.may_return() && is_unwanted())
     }
 
-    /// True if others serve: another upstream of the first tier if one is stuck already, else at
-    /// least the main.
+    /// True if another upstream serves reads. While a replica is stuck, a backup does not count: it
+    /// must be an upstream of the first tier.
     fn others_serve(&self, upstreams: &Upstreams, at: usize) -> bool {
         let is_any_stuck = upstreams.iter().any(UpstreamState::is_stuck);
         let serves = |other: usize| match self.reads_of(upstreams, other) {

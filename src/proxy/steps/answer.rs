@@ -1,8 +1,8 @@
-//! An answer comes: what its head and body prove about the upstream, while both go on to the
-//! client.
+//! Evaluates an upstream's answer while it is passed on to the client: what its head and body show
+//! about the upstream's health.
 //!
-//! An answer that speaks against its upstream, and of which the client has seen nothing yet, is not
-//! passed on if another upstream may be tried. Small error answers arrive with their head, so this
+//! An answer that indicates a failing upstream is discarded if no part of it has been sent to the
+//! client and the request may be retried on another upstream. Small error answers arrive with their head, so this
 //! catches most reports of a broken node before a client sees them. Once the first part of an
 //! answer is passed on, the rest is not held back.
 
@@ -28,8 +28,8 @@ use crate::proxy::response::respond::Refusal;
 use crate::proxy::upstream::second_opinion::SecondOpinion;
 
 impl FrontDoor {
-    /// Refuses an answer that could be read in two ways: its connection ends, and so does the
-    /// request unless another upstream may be tried. Collapses a length that is only repeated.
+    /// Refuses an answer with ambiguous framing and closes its connection. The request fails unless
+    /// it may be retried. Repeated equal values of `Content-Length` are reduced to one.
     pub(in crate::proxy) fn refuse_bad_framing(
         &self,
         session: &Session,
@@ -40,7 +40,7 @@ impl FrontDoor {
         let Err(why) = framing::judge(response, is_upgrade) else {
             return Ok(());
         };
-        tracing::debug!(request = %ctx.request_id.as_str(), %why, "an answer is no HTTP that every client reads in the same way");
+        tracing::debug!(request = %ctx.request_id.as_str(), %why, "the upstream's answer has ambiguous framing");
         self.report_failure(session, ctx, Cause::Reset(why), "");
         ctx.refusal = Some(Refusal::BadAnswer);
         Err(self
@@ -101,7 +101,7 @@ impl FrontDoor {
         Ok(())
     }
 
-    /// The verdict on a body, once all that matters of it is seen.
+    /// Evaluates the inspected part of a body. Returns an error if the request is to be retried.
     pub(in crate::proxy) fn finish_inspection(
         &self,
         session: &Session,
@@ -130,7 +130,7 @@ impl FrontDoor {
         }
         // Reported at the answer's end: it may yet break off.
         attempt.is_success |= finding.outcome == Some(Outcome::Success);
-        // An upstream on trial does not wait for the end of an export.
+        // For an upstream on trial, success is reported now and not at the end of an export.
         if attempt.is_success && attempt.is_unblemished() && attempt.end_trial() {
             self.report(ctx, Outcome::Success);
         }
@@ -159,7 +159,7 @@ impl FrontDoor {
                 } else {
                     "bad-answer"
                 };
-                // An answer to a request that is not complete may be the client's fault.
+                // If the request was incomplete, the client may have caused the error.
                 match outcome {
                     Outcome::Failure(cause) if ctx.is_request_complete => {
                         self.report_failure(session, ctx, cause, &finding.says);
@@ -188,7 +188,8 @@ pub(in crate::proxy) fn ends_with_its_head(session: &Session, response: &Respons
         || length.is_some_and(|length| length.as_bytes() == b"0")
 }
 
-/// Makes the answer's head fit for the client.
+/// Prepares the answer's head for the client and updates the request's state: it frees the body kept
+/// for a retry, records whether the slot is held, and opens the tunnel of a WebSocket.
 pub(in crate::proxy) fn prepare_head(
     session: &mut Session,
     response: &mut ResponseHeader,
