@@ -2,9 +2,9 @@
 //! about the upstream's health.
 //!
 //! An answer that indicates a failing upstream is discarded if no part of it has been sent to the
-//! client and the request may be retried on another upstream. Small error answers arrive with their head, so this
-//! catches most reports of a broken node before a client sees them. Once the first part of an
-//! answer is passed on, the rest is not held back.
+//! client and the request may be retried on another upstream. Small error answers arrive with
+//! their head, so this catches most reports of a broken node before a client sees them. Once the
+//! first part of an answer is passed on, the rest is not held back.
 
 use std::time::Duration;
 
@@ -188,8 +188,8 @@ pub(in crate::proxy) fn ends_with_its_head(session: &Session, response: &Respons
         || length.is_some_and(|length| length.as_bytes() == b"0")
 }
 
-/// Prepares the answer's head for the client and updates the request's state: it frees the body kept
-/// for a retry, records whether the slot is held, and opens the tunnel of a WebSocket.
+/// Prepares the answer's head for the client and updates the request's state: it frees the body
+/// kept for a retry, records whether the slot is held, and opens the tunnel of a WebSocket.
 pub(in crate::proxy) fn prepare_head(
     session: &mut Session,
     response: &mut ResponseHeader,
