@@ -202,6 +202,67 @@ fn check_shows_every_problem_and_exits_78() {
     }
 }
 
+/// A certificate that is valid until the end of `year`, and its key.
+fn certificate(year: i32) -> (String, String) {
+    let mut params = rcgen::CertificateParams::new(["maps.example.org".to_owned()])
+        .expect("a host name can be certified");
+    params.not_after = rcgen::date_time_ymd(year, 12, 31);
+    let key = rcgen::KeyPair::generate().expect("a key can be made");
+    let certificate = params.self_signed(&key).expect("it can be signed");
+    (certificate.pem(), key.serialize_pem())
+}
+
+const TLS: &str =
+    "[listeners.public]\naddress = '127.0.0.1:8443'\ncert = 'cert.pem'\nkey = 'cert.key'\n";
+
+#[test]
+fn check_warns_of_a_certificate_that_has_expired() {
+    let config = format!("{CLUSTER}{TLS}");
+    let said = |year| {
+        let (certificate, key) = certificate(year);
+        let files = [
+            ("geofront.toml", config.as_str()),
+            ("cert.pem", &certificate),
+            ("cert.key", &key),
+        ];
+        let files = Files::new(&files);
+        geofront(&["check", &files.text("geofront.toml")])
+    };
+    let warning = "warning: certificate maps.example.org of listener public: it expired ";
+    let expired = said(2001);
+    assert!(
+        expired.code == 0 && expired.out.contains(warning),
+        "{}",
+        expired.out
+    );
+    let valid = said(2999);
+    assert!(
+        valid.code == 0 && !valid.out.contains("certificate"),
+        "{}",
+        valid.out
+    );
+}
+
+#[test]
+fn check_names_a_key_that_does_not_belong_to_its_certificate() {
+    let config = format!("{CLUSTER}{TLS}");
+    let ((certificate, _), (_, key)) = (certificate(2999), certificate(2999));
+    let files = Files::new(&[
+        ("geofront.toml", config.as_str()),
+        ("cert.pem", &certificate),
+        ("cert.key", &key),
+    ]);
+    let said = geofront(&["check", &files.text("geofront.toml")]);
+    assert_eq!(said.code, 78);
+    let line = "cert.key does not belong to the certificate in";
+    assert!(
+        said.err.contains(line) && said.err.contains("geofront.toml:8:"),
+        "{}",
+        said.err
+    );
+    assert!(!said.err.contains("PRIVATE KEY"), "{}", said.err);
+}
+
 #[test]
 fn check_of_a_file_that_is_not_there_names_it() {
     let said = geofront(&["check", "/nonexistent/geofront.toml"]);

@@ -123,8 +123,28 @@ impl Config {
 fn remaining(left: i64) -> String {
     match (left < 0, left.abs() / DAY) {
         (true, 0) => "it has expired today".to_owned(),
+        (true, 1) => "it expired a day ago".to_owned(),
         (true, days) => format!("it expired {days} days ago"),
         (false, 0) => "it expires within a day".to_owned(),
+        (false, 1) => "it expires in a day".to_owned(),
         (false, days) => format!("it expires in {days} days"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_until_the_end_is_told_in_days() {
+        for (left, text) in [
+            (-2 * DAY, "it expired 2 days ago"),
+            (-1, "it has expired today"),
+            (0, "it expires within a day"),
+            (DAY, "it expires in a day"),
+            (13 * DAY + 5, "it expires in 13 days"),
+        ] {
+            assert_eq!(remaining(left), text);
+        }
     }
 }

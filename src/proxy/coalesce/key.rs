@@ -181,6 +181,7 @@ mod tests {
         writes: u64,
         view: usize,
         reads_from_main: bool,
+        subject: Option<&'static str>,
     }
 
     impl Default for Asked {
@@ -196,6 +197,7 @@ mod tests {
                 writes: 0,
                 view: 0,
                 reads_from_main: false,
+                subject: None,
             }
         }
     }
@@ -221,6 +223,7 @@ mod tests {
                 request.append_header(*name, *value).unwrap();
             }
             let id = RequestId::fresh();
+            let subject = self.subject.map(http::HeaderValue::from_static);
             let client = ClientView {
                 peer: "192.0.2.1".parse().unwrap(),
                 local: Some("10.0.0.1:8080".parse().unwrap()),
@@ -230,7 +233,7 @@ mod tests {
                 },
                 config: &Trust::default(),
                 tls: false,
-                subject: None,
+                subject: subject.as_ref(),
                 hsts: None,
                 http10: false,
                 request_id: &id,
@@ -287,6 +290,14 @@ mod tests {
             assert!(described.is_some(), "{name}");
         }
         let others = [
+            Asked {
+                subject: Some("CN=ann"),
+                ..Asked::default()
+            },
+            Asked {
+                subject: Some("CN=bob"),
+                ..Asked::default()
+            },
             Asked {
                 method: "HEAD",
                 ..Asked::default()
