@@ -256,11 +256,41 @@ fn check_names_a_key_that_does_not_belong_to_its_certificate() {
     assert_eq!(said.code, 78);
     let line = "cert.key does not belong to the certificate in";
     assert!(
-        said.err.contains(line) && said.err.contains("geofront.toml:8:"),
+        said.err.contains(line) && said.err.contains("geofront.toml:9:"),
         "{}",
         said.err
     );
     assert!(!said.err.contains("PRIVATE KEY"), "{}", said.err);
+}
+
+#[test]
+fn check_says_what_is_wrong_with_the_files_for_https_to_geoserver() {
+    let with = |key: &str| {
+        let config = format!(
+            "{CLUSTER}[upstreams.secure]\nurl = 'https://127.0.0.1:8443'\nca = 'ca.pem'\nclient_cert = 'own.pem'\nclient_key = 'own.key'\n"
+        );
+        let (own, _) = certificate(2999);
+        let files = Files::new(&[
+            ("geofront.toml", config.as_str()),
+            ("ca.pem", "nothing"),
+            ("own.pem", &own),
+            ("own.key", key),
+        ]);
+        geofront(&["check", &files.text("geofront.toml")])
+    };
+    let (_, other) = certificate(2999);
+    let said = with(&other);
+    assert_eq!(said.code, 78);
+    for line in [
+        "error: [upstreams.secure]: ",
+        "ca.pem: it holds no certificate in PEM form",
+        "own.key does not belong to the certificate in",
+    ] {
+        assert!(said.err.contains(line), "{line}: {}", said.err);
+    }
+    let said = with("");
+    let line = "own.key: it holds no private key in PEM form";
+    assert!(said.err.contains(line), "{}", said.err);
 }
 
 #[test]

@@ -6,6 +6,9 @@ use std::sync::LazyLock;
 use geofront::config::{Change, Config, Diagnostics, Loaded, MapEnvironment, known_keys};
 use geofront::ogc::RequestClass;
 
+#[path = "config_keys/https.rs"]
+mod https;
+
 const EXAMPLE: &str = include_str!("../config/example.toml");
 const DOCUMENTATION: &str = include_str!("../docs/configuration.md");
 
@@ -350,6 +353,7 @@ const WORDS: &[(&str, &str)] = &[
     ("FIRST", "[upstreams.first]\nurl = \"http://10.0.0.1\""),
     ("SECOND", "[upstreams.second]\nurl = \"http://10.0.0.2\""),
     (" MAIN", "\nrole = \"main\""),
+    ("HTTPS", "[upstreams.b]\nurl = \"https://10.0.0.3\"\n"),
     (
         "TLS",
         "[listeners.a]\naddress = \"0.0.0.0:443\"\ncert = \"cert\"\nkey = \"key\"\n",
@@ -385,6 +389,21 @@ const WITHOUT_DEFAULT: &[&[&str]] = &[
         "listeners.balanced.address",
         "listeners.balanced.proxy_protocol_from",
     ],
+    &["upstreams.slave3.url"],
+    &["upstreams.slave3.url", "upstreams.slave3.ca"],
+    &["upstreams.slave3.url", "upstreams.slave3.server_name"],
+    &[
+        "upstreams.slave3.url",
+        "upstreams.slave3.client_cert",
+        "upstreams.slave3.client_key",
+    ],
+    &["upstreams.slave3.url", "geoserver.ca"],
+    &["upstreams.slave3.url", "geoserver.server_name"],
+    &[
+        "upstreams.slave3.url",
+        "geoserver.client_cert",
+        "geoserver.client_key",
+    ],
     &["geoserver.username", "geoserver.password_file"],
     &["geoserver.username", "geoserver.password_env"],
     &["geoserver.headers"],
@@ -413,6 +432,9 @@ fn try_load(text: &str) -> Result<Loaded, Diagnostics> {
         .file("/etc/geofront/tls/fullchain.pem", &*pair.0)
         .file("/etc/geofront/tls/privkey.pem", &*pair.1)
         .file("/etc/geofront/tls/clients.pem", &*pair.0)
+        .file("/etc/geofront/tls/geoservers.pem", &*pair.0)
+        .file("/etc/geofront/tls/geofront.pem", &*pair.0)
+        .file("/etc/geofront/tls/geofront.key", &*pair.1)
         .file(
             "slave2.toml",
             "[upstreams.slave2]\nurl = \"http://10.0.0.3\"\n",
@@ -515,7 +537,8 @@ fn general(key: &str) -> String {
 #[test]
 fn every_key_changes_the_configuration_and_the_change_is_told() {
     for key in known_keys() {
-        let Some((_, before, after)) = CASES.iter().find(|(case, _, _)| *case == key) else {
+        let mut cases = CASES.iter().chain(https::CASES);
+        let Some((_, before, after)) = cases.find(|(case, _, _)| *case == key) else {
             panic!("`{key}` has no case: what does it change?");
         };
         let (before, after) = (load_case(before), load_case(after));
@@ -536,7 +559,7 @@ fn every_key_changes_the_configuration_and_the_change_is_told() {
         }
     }
     assert_eq!(
-        CASES.len(),
+        CASES.len() + https::CASES.len(),
         known_keys().len(),
         "a case for a key that is not there"
     );

@@ -64,11 +64,19 @@ fn problems_of(configuration: &str) -> Option<String> {
         format!("{configuration}{CLUSTER}")
     };
     let (certificate, key) = &*PAIR;
-    let tls = ["fullchain", "maps", "wildcard", "clients"].iter();
+    let tls = [
+        "fullchain",
+        "maps",
+        "wildcard",
+        "clients",
+        "geoservers",
+        "geofront",
+    ]
+    .iter();
     let world = tls.fold(MapEnvironment::new(), |world, name| {
         world.file(format!("/etc/geofront/tls/{name}.pem"), certificate)
     });
-    let world = ["privkey.pem", "maps.key", "wildcard.key"]
+    let world = ["privkey.pem", "maps.key", "wildcard.key", "geofront.key"]
         .iter()
         .fold(world, |world, name| {
             world.file(format!("/etc/geofront/tls/{name}"), key)

@@ -4,6 +4,7 @@
 //! Nothing here reads a file, a clock or the network. Times are seconds since 1970.
 
 mod choice;
+mod own;
 mod subject;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 pub use choice::choose;
+pub use own::OwnCertificate;
 pub use subject::subject_of;
 
 /// Maximum number of certificates in one file. A chain has a handful, a list of authorities some
@@ -120,19 +122,20 @@ impl PartialEq for ServerCertificate {
     }
 }
 
-/// The authorities whose client certificates are accepted.
+/// The authorities whose certificates are accepted, from clients or from upstreams.
 #[derive(Clone, Debug)]
-pub struct ClientAuthorities {
+pub struct Authorities {
     certificates: Vec<CertificateDer<'static>>,
     roots: Arc<RootCertStore>,
 }
 
-impl ClientAuthorities {
+impl Authorities {
     /// Reads one or more certificates.
     pub fn from_pem(text: &str) -> Result<Self, CertificateFault> {
         let certificates = certificates(text)?;
         let mut roots = RootCertStore::empty();
         for certificate in &certificates {
+            read(certificate)?;
             roots
                 .add(certificate.clone())
                 .map_err(|error| CertificateFault::Malformed(error.to_string()))?;
@@ -143,13 +146,18 @@ impl ClientAuthorities {
         })
     }
 
+    /// Returns their certificates, each a valid one.
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        &self.certificates
+    }
+
     /// Returns the authorities as the handshake needs them.
     pub const fn roots(&self) -> &Arc<RootCertStore> {
         &self.roots
     }
 }
 
-impl PartialEq for ClientAuthorities {
+impl PartialEq for Authorities {
     fn eq(&self, other: &Self) -> bool {
         self.certificates == other.certificates
     }

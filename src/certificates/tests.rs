@@ -163,9 +163,9 @@ fn a_certificate_that_the_client_cannot_check_is_not_chosen() {
 #[test]
 fn authorities_need_a_certificate() {
     let (_, authority) = chain(&["a.example"]);
-    assert!(ClientAuthorities::from_pem(&authority).is_ok());
+    assert!(Authorities::from_pem(&authority).is_ok());
     assert!(matches!(
-        ClientAuthorities::from_pem("nothing"),
+        Authorities::from_pem("nothing"),
         Err(CertificateFault::NoCertificate)
     ));
 }

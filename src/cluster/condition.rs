@@ -172,7 +172,7 @@ impl Condition {
                 "name a small public layer as `probe_layer` under [health]; until then an empty catalog looks well to probes"
             }
             Self::Certificate(_) => {
-                "put a valid certificate and its key where `cert` and `key` of the listener point to; geofront takes them over at once"
+                "put valid certificates and keys into the files that the configuration names; geofront takes them over at once"
             }
             Self::LayerMissing { .. } => {
                 "look into the replica's own log: its data directory, a database or a driver differs from the main's; requests for \

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::balance::Load;
-use crate::config::{Address, Role, UpstreamConfig, UpstreamName};
+use crate::config::{Address, Role, UpstreamConfig, UpstreamName, UpstreamTls};
 
 /// Identifies an upstream. It is never used twice in the life of a process: a new address under an
 /// old name gets a new one.
@@ -12,14 +12,14 @@ pub struct UpstreamId(pub u32);
 
 /// The constant properties of an upstream. Its weight, health and mode are in the snapshot.
 ///
-/// A config reload that changes its name, url or role makes a new `Upstream` with the same `id` and
-/// the same `load`.
+/// A config reload that changes its name, url, TLS settings or role makes a new `Upstream` with the
+/// same `id` and the same `load`.
 #[derive(Debug)]
 pub struct Upstream {
     pub id: UpstreamId,
     pub name: UpstreamName,
     pub url: String,
-    pub tls: bool,
+    pub tls: Option<Arc<UpstreamTls>>,
     pub host: String,
     pub address: Address,
     pub role: Role,
@@ -32,7 +32,7 @@ impl Upstream {
             id,
             name: config.name.clone(),
             url: config.url.clone(),
-            tls: config.tls,
+            tls: config.tls.clone(),
             host: config.host.clone(),
             address: config.address.clone(),
             role: config.role,
@@ -70,6 +70,6 @@ impl Upstream {
             (&self.name, &self.address, self.role),
             (name, address, *role),
         );
-        ours == theirs && (&self.url, self.tls, &self.host) == (url, *tls, host)
+        ours == theirs && (&self.url, &self.tls, &self.host) == (url, tls, host)
     }
 }

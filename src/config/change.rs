@@ -46,6 +46,7 @@ impl Change {
         changes.extend(values(running, new));
         changes.extend(secrets(running, new));
         changes.extend(certificates(running, new));
+        changes.extend(upstream_certificates(running, new));
         if names(running) != names(new) && changes.is_empty() {
             changes.push("upstreams: another order".to_owned());
         }
@@ -105,6 +106,33 @@ fn certificates(running: &Loaded, new: &Loaded) -> Vec<String> {
                     "{LISTENERS}{name}: the certificate stays, {}",
                     tls.kept.join(", ")
                 )
+            });
+        }
+    }
+    changes
+}
+
+/// Upstreams whose files for https changed, or can no longer be used.
+fn upstream_certificates(running: &Loaded, new: &Loaded) -> Vec<String> {
+    let mut changes = Vec::new();
+    for upstream in &new.config.upstreams {
+        let mut others = running.config.upstreams.iter();
+        let old = others.find(|old| old.name == upstream.name);
+        let (Some(old), Some(tls)) = (old.and_then(|old| old.tls.as_ref()), &upstream.tls) else {
+            continue;
+        };
+        let name = &upstream.name;
+        if old.authorities != tls.authorities {
+            changes.push(format!("{name}: other authorities of `ca`"));
+        }
+        if old.certificate != tls.certificate {
+            changes.push(format!("{name}: another client certificate"));
+        }
+        if old.kept != tls.kept {
+            changes.push(if tls.kept.is_empty() {
+                format!("{name}: its files for https can be used again")
+            } else {
+                format!("{name}: what its files held stays, {}", tls.kept.join(", "))
             });
         }
     }

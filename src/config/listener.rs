@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::Config;
-use crate::certificates::{ClientAuthorities, ServerCertificate};
+use crate::certificates::{Authorities, ServerCertificate};
 
 /// A certificate that expires within this time is reported: those of most authorities are renewed
 /// a month before their end.
@@ -38,7 +38,7 @@ pub struct ListenerTls {
     /// The files of each certificate and of its key.
     pub files: Vec<(PathBuf, PathBuf)>,
     /// The authorities whose client certificates are accepted; `None` to request none.
-    pub client_authorities: Option<ClientAuthorities>,
+    pub client_authorities: Option<Authorities>,
     pub client_ca: Option<PathBuf>,
     /// Whether clients without a certificate are refused.
     pub client_certificate: ClientCertificate,
@@ -87,7 +87,7 @@ pub struct CertificateTrouble {
 impl Config {
     /// Returns what an operator should know about the certificates at `now`, in seconds since 1970.
     pub fn certificate_troubles(&self, now: i64) -> Vec<CertificateTrouble> {
-        let mut troubles = Vec::new();
+        let mut troubles = self.upstream_certificate_troubles(now);
         for listener in &self.listeners {
             let Some(tls) = listener.tls.as_deref() else {
                 continue;
@@ -113,6 +113,37 @@ impl Config {
                         tls.kept.join("; ")
                     ),
                 });
+            }
+        }
+        troubles
+    }
+}
+
+impl Config {
+    /// Returns what an operator should know about the files for https to upstreams. Several
+    /// upstreams may share them.
+    fn upstream_certificate_troubles(&self, now: i64) -> Vec<CertificateTrouble> {
+        let mut troubles: Vec<CertificateTrouble> = Vec::new();
+        let upstreams = self.upstreams.iter();
+        for tls in upstreams.filter_map(|upstream| upstream.tls.as_deref()) {
+            let own = tls.certificate.as_ref();
+            let expiring = own.map(|own| (own, own.not_after() - now));
+            let expiring = expiring
+                .filter(|(_, left)| *left < RENEWAL)
+                .map(|(own, left)| {
+                    let subject = format!("client certificate {} for upstreams", own.name());
+                    (subject, remaining(left))
+                });
+            let kept = tls.kept.iter().map(|kept| {
+                let (table, why) = kept.split_once(": ").unwrap_or(("", kept));
+                let what = format!("what it held before stays in use: {why}");
+                (format!("a file of {table} for https"), what)
+            });
+            for (subject, what) in expiring.into_iter().chain(kept) {
+                let trouble = CertificateTrouble { subject, what };
+                if !troubles.contains(&trouble) {
+                    troubles.push(trouble);
+                }
             }
         }
         troubles

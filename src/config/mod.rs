@@ -28,6 +28,7 @@ mod syntax;
 mod trust;
 mod units;
 mod upstream;
+mod upstream_tls;
 mod validate;
 mod value;
 
@@ -57,6 +58,7 @@ pub use raw::known_keys;
 pub use source::SourceLocation;
 pub use trust::{HeaderField, PeerTrust, PublicUrl, Trust};
 pub use upstream::{Address, MainReads, Role, UpstreamConfig, UpstreamName, Weight};
+pub use upstream_tls::UpstreamTls;
 
 /// A complete, valid configuration.
 #[derive(Clone, Debug, PartialEq)]

@@ -132,7 +132,11 @@ table!(RawUpstream {
     role: Role,
     weight: i64,
     reads: MainReads,
-    max_in_flight: Count
+    max_in_flight: Count,
+    ca: String,
+    client_cert: String,
+    client_key: String,
+    server_name: String,
 });
 
 table!(RawGeoServer {
@@ -142,6 +146,10 @@ table!(RawGeoServer {
     password_env: String,
     headers: RawHeaders,
     max_post_size: Size,
+    ca: String,
+    client_cert: String,
+    client_key: String,
+    server_name: String,
 });
 
 table!(RawHealth {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::MaxInFlight;
+use super::{MaxInFlight, UpstreamTls};
 
 /// The name of an upstream: letters, digits, `-`, `_` and `.`, at most 64 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -129,9 +129,9 @@ pub struct UpstreamConfig {
     pub name: UpstreamName,
     /// The url as written, without a trailing slash: `http://10.0.0.11:8080`.
     pub url: String,
-    /// True for `https`.
-    pub tls: bool,
-    /// The host of the url, for SNI.
+    /// How it is reached by `https`; `None` for `http`.
+    pub tls: Option<Arc<UpstreamTls>>,
+    /// The host of the url.
     pub host: String,
     /// The port of the url, or the default of its scheme.
     pub port: u16,

@@ -14,6 +14,7 @@ mod limits;
 mod listeners;
 mod public_url;
 mod trust;
+mod upstream_tls;
 mod upstreams;
 mod url;
 
@@ -60,6 +61,7 @@ impl Check<'_> {
             upstreams: self.upstreams(
                 &raw.upstreams,
                 (limits.max_in_flight, raw.limits.table.max_in_flight.at()),
+                (&raw.geoserver.table, running),
             ),
             geoserver: self.geoserver(&raw.geoserver),
             health: self.health(&raw.health.table),

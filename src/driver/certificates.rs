@@ -1,4 +1,4 @@
-//! Checks how long the certificates of the listeners are valid, for conditions and metrics.
+//! Checks how long geofront's certificates are valid, for conditions and metrics.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -22,13 +22,11 @@ pub async fn watch(
     let mut reported = Vec::new();
     loop {
         let config = Arc::clone(&control.snapshot().config);
-        if !config.listeners.is_empty() {
-            metrics.keep_certificates(expiries(&config));
-            let troubles = config.certificate_troubles(seconds_since_1970());
-            if troubles != reported {
-                reported.clone_from(&troubles);
-                control.handle(Event::CertificatesChecked(troubles), Instant::now());
-            }
+        metrics.keep_certificates(expiries(&config));
+        let troubles = config.certificate_troubles(seconds_since_1970());
+        if troubles != reported {
+            reported.clone_from(&troubles);
+            control.handle(Event::CertificatesChecked(troubles), Instant::now());
         }
         tokio::select! {
             _ = shutdown.changed() => return,

@@ -13,19 +13,22 @@ use bytes::Bytes;
 use pingora::connectors::http::v1::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::v1::client::HttpSession;
-use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, ErrorType};
 use tokio::time::timeout_at;
 
 use crate::cluster::{Cause, LocalFault, Upstream};
 use crate::config::{Address, Config, Credentials};
 use crate::ogc::fault_texts;
+use crate::upstream_peer::{http_peer, tls_fault};
 
 /// Maximum number of informational answers before the real one. More are a fault.
 const MAX_INFORMATIONAL: usize = 4;
 
 /// The missing event in the cause of a connection timeout.
 pub(super) const NO_CONNECTION: &str = "no connection";
+
+/// The same for an upstream with an https url: it may accept connections and not answer in TLS.
+pub(super) const NO_TLS_CONNECTION: &str = "no connection by TLS";
 
 /// The content of an internal request.
 #[derive(Clone, Debug)]
@@ -165,18 +168,25 @@ impl InternalClient {
         let head = request
             .head(config, upstream)
             .map_err(|error| Cause::Unexpected(words_of(&error)))?;
-        let peer = HttpPeer::new(address, upstream.tls, upstream.host.clone());
+        let peer = http_peer(upstream, address);
+        let awaited = match upstream.tls {
+            None => NO_CONNECTION,
+            Some(_) => NO_TLS_CONNECTION,
+        };
         let connected = deadline
-            .bound(NO_CONNECTION, self.connector.get_http_session(&peer))
+            .bound(awaited, self.connector.get_http_session(&peer))
             .await?;
         // The end of this function drops the session and so closes the connection.
-        let (mut session, _) =
-            connected.map_err(|error| cause_of(&error, |error| Cause::Connect(words_of(error))))?;
+        let not_connected = |error: &Error| {
+            let tls = tls_fault(error, upstream);
+            Cause::Connect(tls.unwrap_or_else(|| words_of(error)))
+        };
+        let (mut session, _) = connected.map_err(|error| cause_of(&error, not_connected))?;
         deadline
             .bound("no answer", send(&mut session, head, request.body))
             .await??;
         let head = deadline
-            .bound("no answer", read_head(&mut session))
+            .bound("no answer", read_head(&mut session, upstream))
             .await??;
         let mut answer = Answer {
             status: head.status.as_u16(),
@@ -215,12 +225,15 @@ async fn send(
     Ok(())
 }
 
-async fn read_head(session: &mut HttpSession) -> Result<ResponseHeader, Cause> {
+async fn read_head(
+    session: &mut HttpSession,
+    upstream: &Upstream,
+) -> Result<ResponseHeader, Cause> {
     for _ in 0..MAX_INFORMATIONAL {
         session
             .read_response()
             .await
-            .map_err(|error| cause_of(&error, of_no_answer))?;
+            .map_err(|error| cause_of(&error, |error| of_no_answer(error, upstream)))?;
         match session.resp_header() {
             Some(head) if !head.status.is_informational() => return Ok(head.clone()),
             Some(_) | None => {}
@@ -247,7 +260,10 @@ async fn read_body(
     Ok(())
 }
 
-fn of_no_answer(error: &Error) -> Cause {
+fn of_no_answer(error: &Error, upstream: &Upstream) -> Cause {
+    if let Some(fault) = tls_fault(error, upstream) {
+        return Cause::Connect(fault);
+    }
     match error.etype() {
         ErrorType::InvalidHTTPHeader
             if error.root_cause().downcast_ref() == Some(&httparse::Error::TooManyHeaders) =>

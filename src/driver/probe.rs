@@ -6,7 +6,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::internal_request::{Deadline, InternalClient, InternalRequest, NO_CONNECTION};
+use super::internal_request::{
+    Deadline, InternalClient, InternalRequest, NO_CONNECTION, NO_TLS_CONNECTION,
+};
 use super::probe_request::ProbeRequest;
 use crate::cluster::{Cause, Outcome, ProbeReport, Upstream};
 use crate::config::Config;
@@ -38,7 +40,7 @@ impl Prober {
             )
             .await;
         if let Outcome::Failure(Cause::Timeout(awaited)) = report.outcome
-            && awaited != NO_CONNECTION
+            && ![NO_CONNECTION, NO_TLS_CONNECTION].contains(&awaited)
             && self.answers(upstream, config).await
         {
             report.outcome = Outcome::Failure(Cause::Slow(awaited));

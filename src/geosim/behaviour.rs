@@ -2,6 +2,7 @@
 //!
 //! What may change while it runs (faults, speed) is in [`super::Controls`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::chance::ServiceTime;
@@ -51,6 +52,9 @@ pub struct Behaviour {
     pub remembered_requests: usize,
     /// Where all chance comes from: service times and occasional faults.
     pub seed: u64,
+    /// The instance is reached by https with these settings, as a servlet container with a
+    /// certificate is.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Answer `/geosim/**`, by which a person can break and heal the instance (for the demo).
     pub control_url: bool,
 }
@@ -75,6 +79,7 @@ impl Default for Behaviour {
             image_bytes: None,
             remembered_requests: DEFAULT_REMEMBERED_REQUESTS,
             seed: 1,
+            tls: None,
             control_url: false,
         }
     }

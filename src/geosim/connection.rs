@@ -16,6 +16,7 @@ use super::ows::BUSY;
 use super::path::normalise;
 use super::request::{Request, RequestBody};
 use super::service;
+use super::socket::Socket;
 use super::wire::{Ending, Manner, NoRequest, Wire};
 use crate::ogc::RequestClass;
 
@@ -28,6 +29,9 @@ pub(super) async fn serve(stream: TcpStream, guest: Guest, life: Arc<Life>) {
     // Without it small answers wait for the peer's delayed acknowledgement. A socket that is gone
     // reports that when read.
     stream.set_nodelay(true).ok();
+    let Some(stream) = Socket::accept(stream, life.behaviour.tls.as_ref()).await else {
+        return;
+    };
     let mut wire = Wire::new(stream, guest);
     let mut served = 0;
     loop {
@@ -38,7 +42,7 @@ pub(super) async fn serve(stream: TcpStream, guest: Guest, life: Arc<Life>) {
             .is_some_and(|most| served >= most);
         match next_exchange(&mut wire, &life, is_last).await {
             Next::Request => {}
-            Next::Close => return,
+            Next::Close => return wire.close().await,
             Next::Reset => return wire.reset(),
         }
     }

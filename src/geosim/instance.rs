@@ -114,9 +114,13 @@ impl Instance {
         self.controls.door.address()
     }
 
-    /// `http://127.0.0.1:PORT`, as in the configuration of an upstream.
+    /// `http://127.0.0.1:PORT`, as in the configuration of an upstream; `https` with TLS.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address())
+        let scheme = match self.behaviour.tls {
+            None => "http",
+            Some(_) => "https",
+        };
+        format!("{scheme}://{}", self.address())
     }
 
     /// Returns its data directory.

@@ -89,6 +89,7 @@ mod rest_path;
 mod service;
 mod sessions;
 mod shared_cores;
+mod socket;
 mod tile_address;
 mod tile_cache;
 mod tiles;

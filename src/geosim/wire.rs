@@ -17,6 +17,7 @@ use tokio::time::sleep;
 use super::answer::{Answer, Body};
 use super::door::Guest;
 use super::request::{BodyCollector, Framing, Request, RequestBody};
+use super::socket::Socket;
 
 /// A longer head is refused with 400, as a servlet container does (Tomcat's own limit is 8 KiB and
 /// is usually raised).
@@ -26,7 +27,7 @@ const MAX_CHUNK_LINE: usize = 1024;
 const READ_SIZE: usize = 16 * 1024;
 
 pub(super) struct Wire {
-    stream: TcpStream,
+    stream: Socket,
     guest: Guest,
     input: BytesMut,
     output: Vec<u8>,
@@ -64,7 +65,7 @@ pub(super) struct Manner {
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, guest: Guest) -> Self {
+    pub(super) fn new(stream: Socket, guest: Guest) -> Self {
         Self {
             stream,
             guest,
@@ -79,7 +80,15 @@ impl Wire {
 
     /// Ends the connection with a reset.
     pub(super) fn reset(self) {
-        reset_on_close(&self.stream);
+        reset_on_close(self.stream.tcp());
+    }
+
+    /// Ends the connection in good order.
+    pub(super) async fn close(mut self) {
+        if let Socket::Tls(stream) = &mut self.stream {
+            // A client that is gone needs no farewell.
+            stream.shutdown().await.ok();
+        }
     }
 
     /// The next request, without its body.
@@ -106,7 +115,7 @@ impl Wire {
             return Ok(RequestBody::default());
         }
         if request.lists("expect", "100-continue") {
-            self.stream.write_all(b"HTTP/1.1 100 \r\n\r\n").await?;
+            self.send_raw(b"HTTP/1.1 100 \r\n\r\n").await?;
         }
         let mut body = BodyCollector::new();
         match framing {
@@ -185,7 +194,8 @@ impl Wire {
     }
 
     pub(super) async fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes).await
+        self.stream.write_all(bytes).await?;
+        self.stream.flush().await
     }
 
     /// Sends `answer` to `request`; `identity` are header lines that name the instance.
@@ -226,7 +236,8 @@ impl Wire {
             return self.flush(manner).await;
         }
         let mut whole = Buf::chain(self.output.as_slice(), body);
-        self.stream.write_all_buf(&mut whole).await
+        self.stream.write_all_buf(&mut whole).await?;
+        self.stream.flush().await
     }
 
     async fn send_stream(
@@ -265,9 +276,11 @@ impl Wire {
                 for drop in self.output.chunks(bytes.max(1)) {
                     sleep(pause).await;
                     self.stream.write_all(drop).await?;
+                    self.stream.flush().await?;
                 }
             }
         }
+        self.stream.flush().await?;
         self.output.clear();
         Ok(())
     }
@@ -276,7 +289,7 @@ impl Wire {
 impl Drop for Wire {
     fn drop(&mut self) {
         if self.guest.is_reset_on_close() {
-            reset_on_close(&self.stream);
+            reset_on_close(self.stream.tcp());
         }
     }
 }

@@ -42,3 +42,4 @@ mod tls_client;
 mod truncation;
 mod trust;
 mod unseen_changes;
+mod upstream_tls;

@@ -174,9 +174,9 @@ impl Plan {
             ));
         }
         let directory = tempfile::tempdir().expect("a folder for the configuration");
-        let mut upstreams = upstream("main", main.address(), "role = \"main\"");
+        let mut upstreams = upstream_at("main", &main.url(), "role = \"main\"");
         for replica in &replicas {
-            upstreams.push_str(&upstream(replica.name(), replica.address(), ""));
+            upstreams.push_str(&upstream_at(replica.name(), &replica.url(), ""));
         }
         let catalog = if self.catalog.is_empty() {
             String::new()
@@ -208,7 +208,11 @@ fn key_of(line: &str) -> &str {
 
 /// A table of the configuration.
 pub(crate) fn upstream(name: &str, address: SocketAddr, more: &str) -> String {
-    format!("[upstreams.{name}]\nurl = \"http://{address}\"\n{more}\n")
+    upstream_at(name, &format!("http://{address}"), more)
+}
+
+fn upstream_at(name: &str, url: &str, more: &str) -> String {
+    format!("[upstreams.{name}]\nurl = \"{url}\"\n{more}\n")
 }
 
 impl Rig {

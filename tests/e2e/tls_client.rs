@@ -79,14 +79,19 @@ impl Authority {
         files
     }
 
-    /// A client that believes this authority and presents a certificate of its own, if there is
-    /// one.
-    pub(crate) fn client(&self, own: Option<&Files>) -> ClientBuilder {
+    /// The authority itself, as those that trust it hold it.
+    pub(crate) fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         let root = CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap();
         roots.add(root).unwrap();
+        roots
+    }
+
+    /// A client that believes this authority and presents a certificate of its own, if there is
+    /// one.
+    pub(crate) fn client(&self, own: Option<&Files>) -> ClientBuilder {
         ClientBuilder {
-            roots,
+            roots: self.roots(),
             own: own.cloned(),
             versions: vec![&rustls::version::TLS13, &rustls::version::TLS12],
             alpn: Vec::new(),

@@ -21,6 +21,7 @@ pub(crate) const FLOORS: &[(&str, u8)] = &[
     ("control", 4),
     ("metrics", 4),
     ("config_reload", 5),
+    ("upstream_peer", 5),
     ("waiting_room", 5),
     ("proxy", 6),
     ("admin", 6),

@@ -137,7 +137,7 @@ fn what_is_as_before_is_the_same_object_and_what_changed_is_prepared_anew() {
     let (a, b) = (find(&world, "a"), find(&world, "b"));
     world.reload(|config| {
         change(config, "a").weight = Weight::new(9).unwrap();
-        change(config, "b").tls = true;
+        change(config, "b").host = "other".to_owned();
     });
     assert!(Arc::ptr_eq(&a, &find(&world, "a")));
     let b_now = find(&world, "b");

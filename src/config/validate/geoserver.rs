@@ -31,6 +31,15 @@ impl Check<'_> {
                 sizes,
             )
             .0 as usize;
+        // Their effect is on the upstreams.
+        for (key, slot) in [
+            ("geoserver.ca", &raw.table.ca),
+            ("geoserver.client_cert", &raw.table.client_cert),
+            ("geoserver.client_key", &raw.table.client_key),
+            ("geoserver.server_name", &raw.table.server_name),
+        ] {
+            self.optional(key, slot);
+        }
         GeoServer {
             context: self.context(&raw.table.context),
             credentials: self.credentials(&raw.table),

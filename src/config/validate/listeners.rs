@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::check::Check;
-use crate::certificates::{CertificateFault, ClientAuthorities, ServerCertificate};
+use crate::certificates::{Authorities, CertificateFault, ServerCertificate};
 use crate::config::diagnostics::Problem;
 use crate::config::environment::read_bounded;
 use crate::config::raw::{Named, RawListener, Slot};
@@ -93,20 +93,21 @@ impl Check<'_> {
             return None;
         };
         let mut kept = Vec::new();
+        let owner = format!("listener `{}`", named.name.value);
         let pairs = self.pairs(&named.name.value, cert, &raw.key)?;
         let mut certificates = Vec::new();
         for (cert, key) in &pairs {
             let files = (self.beside(cert), self.beside(key));
             let before = running.and_then(|running| running.certificate_in(&files));
-            let read = self.pair(cert, key);
-            certificates.push(self.or_kept(&named.name.value, read, before, &mut kept));
+            let read = self.pair(cert, key, ServerCertificate::from_pem);
+            certificates.push(self.or_kept(&owner, read, before, &mut kept));
         }
         let client_authorities = raw.client_ca.given().map(|written| {
             let file = self.beside(written);
             let before = running.filter(|running| running.client_ca.as_ref() == Some(&file));
-            let read = self.client_authorities(written);
+            let read = self.authorities(written);
             let before = before.and_then(|running| running.client_authorities.as_ref());
-            self.or_kept(&named.name.value, read, before, &mut kept)
+            self.or_kept(&owner, read, before, &mut kept)
         });
         if let (Some(at), true) = (raw.client_certificate.at(), raw.client_ca.is_absent()) {
             let title = format!("`{}` without `client_ca`", key("client_certificate"));
@@ -130,11 +131,11 @@ impl Check<'_> {
         })
     }
 
-    /// Returns what a file holds, or what it held `before` if it can no longer be used: that must
-    /// not block other changes.
-    fn or_kept<T: Clone>(
+    /// Returns what a file of `owner` holds, or what it held `before` if it can no longer be used:
+    /// that must not block other changes.
+    pub(super) fn or_kept<T: Clone>(
         &mut self,
-        name: &str,
+        owner: &str,
         read: Result<T, (String, At)>,
         before: Option<&T>,
         kept: &mut Vec<String>,
@@ -143,7 +144,7 @@ impl Check<'_> {
             Ok(read) => return Some(read),
             Err(why) => why,
         };
-        let why = format!("listener `{name}`: {why}");
+        let why = format!("{owner}: {why}");
         match before {
             Some(before) => {
                 self.warn(&format!("{why}; what it held before stays in use"), at);
@@ -211,16 +212,18 @@ impl Check<'_> {
         )
     }
 
-    fn pair(
+    /// Reads a certificate and its key, which `make` joins.
+    pub(super) fn pair<T>(
         &mut self,
         cert: &Written<String>,
         key: &Written<String>,
-    ) -> Result<ServerCertificate, (String, At)> {
+        make: fn(&str, &str) -> Result<T, CertificateFault>,
+    ) -> Result<T, (String, At)> {
         let (cert_path, key_path) = (self.beside(cert), self.beside(key));
         let chain = self.text(&cert_path).map_err(|why| (why, cert.at));
         let secret = self.text(&key_path).map_err(|why| (why, key.at));
         let (chain, secret) = (chain?, secret?);
-        ServerCertificate::from_pem(&chain, &secret).map_err(|fault| match fault {
+        make(&chain, &secret).map_err(|fault| match fault {
             CertificateFault::NoKey | CertificateFault::KeyEncrypted => {
                 (format!("{}: {fault}", key_path.display()), key.at)
             }
@@ -236,13 +239,14 @@ impl Check<'_> {
         })
     }
 
-    fn client_authorities(
+    /// Reads the authorities in a file.
+    pub(super) fn authorities(
         &mut self,
         written: &Written<String>,
-    ) -> Result<ClientAuthorities, (String, At)> {
+    ) -> Result<Authorities, (String, At)> {
         let path = self.beside(written);
         let text = self.text(&path).map_err(|why| (why, written.at))?;
-        ClientAuthorities::from_pem(&text)
+        Authorities::from_pem(&text)
             .map_err(|fault| (format!("{}: {fault}", path.display()), written.at))
     }
 
@@ -257,7 +261,7 @@ impl Check<'_> {
     }
 
     /// Returns a path that is written relative to the file that names it.
-    fn beside(&self, path: &Written<String>) -> PathBuf {
+    pub(super) fn beside(&self, path: &Written<String>) -> PathBuf {
         let folder = self.sources.path(path.at).parent();
         folder.unwrap_or_else(|| Path::new("")).join(&path.value)
     }

@@ -5,13 +5,14 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use super::check::Check;
+use super::upstream_tls::TlsFiles;
 use super::url::{self, Url};
 use crate::config::diagnostics::Problem;
-use crate::config::raw::{Named, RawUpstream, Slot};
+use crate::config::raw::{Named, RawGeoServer, RawUpstream, Slot};
 use crate::config::source::At;
 use crate::config::value::Written;
 use crate::config::{
-    Address, MainReads, MaxInFlight, Role, UpstreamConfig, UpstreamName, Weight, defaults,
+    Address, Config, MainReads, MaxInFlight, Role, UpstreamConfig, UpstreamName, Weight, defaults,
 };
 
 /// The word for all replicas in `served_by`.
@@ -21,21 +22,26 @@ pub(super) const MAIN: &str = "main";
 
 impl Check<'_> {
     /// Reads the upstreams. `cap` is the limit of those that do not set one, with its place.
+    /// `[geoserver]` has TLS settings for all of them, and `running` uses some of their files.
     pub(super) fn upstreams(
         &mut self,
         raw: &[Named<RawUpstream>],
         cap: (MaxInFlight, Option<At>),
+        (geoserver, running): (&RawGeoServer, Option<&Config>),
     ) -> Vec<UpstreamConfig> {
         self.roles(raw);
+        let shared = self.tls_of_geoserver(geoserver, running);
         let mut upstreams: Vec<(UpstreamConfig, At)> = raw
             .iter()
-            .filter_map(|named| self.upstream(named, cap))
+            .filter_map(|named| self.upstream(named, cap, (&shared, running)))
             .collect();
         self.distinct_addresses(&mut upstreams);
-        upstreams
+        let upstreams: Vec<_> = upstreams
             .into_iter()
             .map(|(upstream, _)| upstream)
-            .collect()
+            .collect();
+        self.needs_https(geoserver, &upstreams);
+        upstreams
     }
 
     /// Reads one upstream, and the place of its url.
@@ -43,6 +49,7 @@ impl Check<'_> {
         &mut self,
         named: &Named<RawUpstream>,
         cap: (MaxInFlight, Option<At>),
+        (shared_tls, running): (&TlsFiles, Option<&Config>),
     ) -> Option<(UpstreamConfig, At)> {
         let key = |key: &str| format!("upstreams.{}.{key}", named.name.value);
         let raw = &named.table;
@@ -57,6 +64,14 @@ impl Check<'_> {
         );
         let reads = self.reads(&key("reads"), role, raw);
         let max_in_flight = self.max_in_flight(&key("max_in_flight"), &raw.max_in_flight, cap);
+        for (own, slot) in [
+            ("ca", &raw.ca),
+            ("client_cert", &raw.client_cert),
+            ("client_key", &raw.client_key),
+            ("server_name", &raw.server_name),
+        ] {
+            self.optional(&key(own), slot);
+        }
         if raw.url.is_absent() {
             self.refuse(
                 Problem::new(format!("upstream `{}` has no `url`", named.name.value))
@@ -66,10 +81,11 @@ impl Check<'_> {
         let (url, at) = (url?, raw.url.at()?);
         let parsed = self.url(&named.name.value, &url, at)?;
         let address = self.address(&key("address"), &parsed, at);
+        let tls = self.upstream_tls(named, (&parsed, at), shared_tls, running);
         let upstream = UpstreamConfig {
             name: name?,
             url: url.trim_end_matches('/').to_owned(),
-            tls: parsed.tls,
+            tls,
             host: parsed.host.to_owned(),
             port: parsed.port,
             address,

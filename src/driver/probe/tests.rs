@@ -177,7 +177,7 @@ async fn a_tls_upstream_that_speaks_plainly_cannot_be_connected_to() {
     assert!(
         matches!(
             outcome,
-            Outcome::Failure(Cause::Connect(_) | Cause::Timeout("no connection"))
+            Outcome::Failure(Cause::Connect(_) | Cause::Timeout("no connection by TLS"))
         ),
         "{outcome:?}"
     );

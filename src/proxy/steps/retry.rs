@@ -68,7 +68,8 @@ impl FrontDoor {
             return;
         }
         let progress = progress(session, ctx);
-        let cause = failure::cause(error, progress);
+        let upstream = ctx.attempt.as_ref().map(|attempt| &*attempt.upstream);
+        let cause = failure::cause(error, progress, upstream);
         if let Cause::Local(fault) = cause {
             // Another upstream would need what we do not have, or give an answer of the same kind.
             ctx.refusal = Some(failure::refusal(&cause));

@@ -3,19 +3,27 @@
 use pingora::{Error, ErrorType};
 
 use super::retry::AttemptProgress;
-use crate::cluster::{Cause, LocalFault};
+use crate::cluster::{Cause, LocalFault, Upstream};
 use crate::proxy::response::respond::Refusal;
+use crate::upstream_peer::tls_fault;
 
 /// Pingora's text for an answer whose head is too large.
 const TOO_LARGE: &str = "Response header larger than";
 
-/// The cause, from Pingora's error and how far the attempt had come.
-pub(in crate::proxy) fn cause(error: &Error, progress: AttemptProgress) -> Cause {
+/// The cause, from Pingora's error and how far the attempt at `upstream` had come.
+pub(in crate::proxy) fn cause(
+    error: &Error,
+    progress: AttemptProgress,
+    upstream: Option<&Upstream>,
+) -> Cause {
     if let Some(fault) = local_fault(error) {
         return Cause::Local(fault);
     }
     match progress {
-        AttemptProgress::Connecting => Cause::Connect(connect_reason(error.etype()).to_owned()),
+        AttemptProgress::Connecting => {
+            let tls = upstream.and_then(|upstream| tls_fault(error, upstream));
+            Cause::Connect(tls.unwrap_or_else(|| connect_reason(error.etype()).to_owned()))
+        }
         AttemptProgress::Sent if is_timeout(error.etype()) => {
             Cause::Timeout("no first byte within the class's limit")
         }
@@ -116,6 +124,7 @@ mod tests {
         cause(
             &Error::because(ErrorType::InternalError, "Fail to connect", inner),
             AttemptProgress::Connecting,
+            None,
         )
     }
 
@@ -133,6 +142,7 @@ mod tests {
             cause(
                 &Error::because(ErrorType::InvalidHTTPHeader, "buf: x", error),
                 AttemptProgress::Sent,
+                None,
             )
         };
         assert_eq!(
@@ -145,7 +155,7 @@ mod tests {
             "Response header larger than 1048576",
         );
         assert_eq!(
-            cause(&long, AttemptProgress::Sent),
+            cause(&long, AttemptProgress::Sent, None),
             Cause::Local(LocalFault::AnswerHead)
         );
     }

@@ -20,6 +20,7 @@ use crate::balance::{LearnedCap, Load};
 use crate::cluster::Upstream;
 use crate::config::{MaxInFlight, Timeouts};
 use crate::metrics::{Metrics, UpstreamMetrics};
+use crate::upstream_peer::http_peer;
 
 /// An upstream that takes nothing of a request for this long is gone.
 const UPSTREAM_WRITE: Duration = Duration::from_secs(60);
@@ -27,7 +28,8 @@ const UPSTREAM_WRITE: Duration = Duration::from_secs(60);
 /// The address of an upstream without a known one. It is never up, so no request goes there.
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
-/// Names connections that are used once; 0 is the shared pool of each upstream.
+/// Names connections that are used once; those of each upstream's shared pool are named by
+/// [`http_peer`].
 static NEXT_FRESH: AtomicU64 = AtomicU64::new(1);
 
 /// One upstream, as the proxy uses it.
@@ -107,11 +109,7 @@ fn find<'t>(table: &'t [Entry], upstream: &Arc<Upstream>) -> Option<&'t Arc<Upst
 
 impl UpstreamPeer {
     fn new(upstream: &Upstream, metrics: &Metrics) -> Self {
-        let mut peer = HttpPeer::new(
-            upstream.address.known().unwrap_or(NOWHERE),
-            upstream.tls,
-            upstream.host.clone(),
-        );
+        let mut peer = http_peer(upstream, upstream.address.known().unwrap_or(NOWHERE));
         peer.options.write_timeout = Some(UPSTREAM_WRITE);
         // Notices a host that vanished without a word under a download that may be silent for
         // minutes.
