@@ -218,7 +218,7 @@ fn passes(name: &str) -> bool {
         tls: false,
         subject: None,
         hsts: None,
-        http10: false,
+        version: http::Version::HTTP_11,
         request_id: &request_id,
     };
     prepare_upstream(&mut request, &client).unwrap();
@@ -288,7 +288,7 @@ fn what_the_manual_says_is_set_from_the_connection_is_set() {
         tls: false,
         subject: None,
         hsts: None,
-        http10: false,
+        version: http::Version::HTTP_11,
         request_id: &request_id,
     };
     prepare_upstream(&mut request, &client).unwrap();

@@ -173,7 +173,10 @@ impl Context {
             tls: session
                 .digest()
                 .is_some_and(|digest| digest.ssl_digest.is_some()),
-            http10: session.req_header().version == Version::HTTP_10,
+            version: match &self.arrival {
+                Some(arrival) if arrival.is_http2 => Version::HTTP_2,
+                _ => session.req_header().version,
+            },
             subject: self
                 .arrival
                 .as_ref()

@@ -16,6 +16,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use http::Version;
 use http::header::{
     CONNECTION, HOST, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY, TRAILER,
     TRANSFER_ENCODING, UPGRADE, VIA,
@@ -70,8 +71,8 @@ pub struct ClientView<'a> {
     pub trust: PeerTrust,
     pub config: &'a Trust,
     pub tls: bool,
-    /// The request came as HTTP/1.0 (what goes upstream is always 1.1).
-    pub http10: bool,
+    /// The version of HTTP that the client speaks (what goes upstream is always 1.1).
+    pub version: Version,
     /// The subject of the client's certificate, which our TLS listener has verified.
     pub subject: Option<&'a HeaderValue>,
     /// The listener's `Strict-Transport-Security`.
@@ -82,6 +83,8 @@ pub struct ClientView<'a> {
 /// Makes a client's request fit to be seen by an upstream.
 pub fn prepare_upstream(request: &mut RequestHeader, client: &ClientView<'_>) -> Result<()> {
     strip_claims(request, client);
+    // Trailers are not passed on.
+    request.remove_header(&TRAILER);
     if let Some(subject) = client.subject {
         request.insert_header(CLIENT_SUBJECT, subject.clone())?;
     }
@@ -96,10 +99,10 @@ pub fn prepare_upstream(request: &mut RequestHeader, client: &ClientView<'_>) ->
     }
     request.append_header(
         VIA_NAME,
-        HeaderValue::from_static(if client.http10 {
-            "1.0 geofront"
-        } else {
-            "1.1 geofront"
+        HeaderValue::from_static(match client.version {
+            Version::HTTP_10 => "1.0 geofront",
+            Version::HTTP_2 => "2.0 geofront",
+            _ => "1.1 geofront",
         }),
     )?;
     request.insert_header(REQUEST_ID, client.request_id.as_str())
@@ -122,6 +125,8 @@ pub fn prepare_downstream(response: &mut ResponseHeader, client: &ClientView<'_>
     if let Some(hsts) = client.hsts {
         response.insert_header(STRICT_TRANSPORT_SECURITY, hsts.clone())?;
     }
+    // Trailers are not passed on.
+    response.remove_header(&TRAILER);
     response.append_header(VIA_NAME, HeaderValue::from_static("1.1 geofront"))?;
     response.insert_header(REQUEST_ID, client.request_id.as_str())
 }
@@ -135,7 +140,6 @@ pub fn prepare_downstream(response: &mut ResponseHeader, client: &ClientView<'_>
 #[must_use = "the session's keep-alive has to be switched off"]
 pub fn unchunk_for_http10(response: &mut ResponseHeader, is_head: bool) -> bool {
     response.remove_header(&TRANSFER_ENCODING);
-    response.remove_header(&TRAILER);
     let has_body = !is_head
         && !matches!(
             response.status,

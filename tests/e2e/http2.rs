@@ -101,6 +101,7 @@ async fn maps_features_and_posts_are_served_over_http2() {
         .unwrap();
     assert_eq!(passed.header("x-forwarded-proto"), Some("https"));
     assert_eq!(passed.header("host"), Some(HOST));
+    assert_eq!(passed.header("via"), Some("2.0 geofront"));
 
     let head = request(Method::HEAD, MAP).body(()).unwrap();
     let (answer, body) = exchange(&requests, head, &[]).await.unwrap();

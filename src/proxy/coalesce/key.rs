@@ -235,7 +235,7 @@ mod tests {
                 tls: false,
                 subject: subject.as_ref(),
                 hsts: None,
-                http10: false,
+                version: http::Version::HTTP_11,
                 request_id: &id,
             };
             let address = self.address.map(|address| address.parse().unwrap());

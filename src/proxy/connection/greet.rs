@@ -29,7 +29,7 @@ pub(in crate::proxy) struct Arrival {
     /// The subject of the client's certificate.
     pub(in crate::proxy) client_subject: Option<HeaderValue>,
     /// The connection is one of HTTP/2.
-    pub(super) is_http2: bool,
+    pub(in crate::proxy) is_http2: bool,
 }
 
 impl NamedListener {

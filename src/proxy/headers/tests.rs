@@ -33,7 +33,7 @@ fn seen_with(trust: PeerTrust, config: &Trust, headers: &[(&'static str, &str)])
         tls: false,
         subject: None,
         hsts: None,
-        http10: false,
+        version: Version::HTTP_11,
         request_id: &id,
     };
     prepare_upstream(&mut request, &client).unwrap();
@@ -371,7 +371,7 @@ fn a_request_line_that_names_the_authority_is_left_to_pingora() {
         tls: false,
         subject: None,
         hsts: None,
-        http10: true,
+        version: Version::HTTP_10,
         request_id: &id,
     };
     prepare_upstream(&mut request, &client).unwrap();
@@ -402,7 +402,7 @@ fn an_answer_says_who_passed_it_on_and_keeps_users_to_itself() {
         tls: false,
         subject: None,
         hsts: None,
-        http10: false,
+        version: Version::HTTP_11,
         request_id: &id,
     };
     prepare_downstream(&mut response, &client).unwrap();
