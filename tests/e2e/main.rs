@@ -24,6 +24,7 @@ mod framing;
 mod hardening;
 mod health;
 mod hot_swap;
+mod http1_rules;
 mod http2;
 mod lifecycle;
 mod limits;

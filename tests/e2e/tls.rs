@@ -328,13 +328,19 @@ async fn the_rules_for_heads_and_the_truth_about_truncation_hold_inside_tls_too(
     let authority = Authority::new();
     let files = authority.sign("maps", &[HOST], 2999);
     let rig = Plan::replicas(1)
-        .with(&listener("public", &[&files], ""))
+        .with(&listener("public", &[&files], "hsts = \"1d\""))
         .start()
         .await;
     let address = rig.listener("public");
     let mut client = authority.client(None).connect(address, HOST).await.unwrap();
     let malformed = client.request(b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(malformed.unwrap().status, 400);
+    let mut client = authority.client(None).connect(address, HOST).await.unwrap();
+    let malformed = client.request(b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(
+        malformed.unwrap().header("strict-transport-security"),
+        Some("max-age=86400")
+    );
     rig.replicas[0].suffers(Fault::Truncate.only(RequestClass::Feature).times(1));
     let mut client = authority.client(None).connect(address, HOST).await.unwrap();
     let answer = client.get(FEATURES).await;

@@ -17,7 +17,9 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
 use super::pace::{ClientPace, PaceRule};
-use crate::http1::{BodyScanner, Fault, Framing, Head, HeadLimits, HeadProgress, HeadReader};
+use crate::http1::{
+    BodyScanner, Fault, Framing, Head, HeadLimits, HeadProgress, HeadReader, Version,
+};
 
 /// Room for one read ahead; a head is rarely longer.
 const READ_AHEAD: usize = 4 * 1024;
@@ -69,6 +71,8 @@ pub(in crate::proxy) struct Inbox {
     waiting: Option<Instant>,
     /// The client waits for a word before it sends.
     is_asked_to_wait: bool,
+    /// The current request is one of HTTP/1.1.
+    is_http11: bool,
     pub(in crate::proxy) tunnel: Tunnel,
 }
 
@@ -83,6 +87,7 @@ impl Default for Inbox {
             pace: ClientPace::new(&rule),
             waiting: None,
             is_asked_to_wait: false,
+            is_http11: false,
             tunnel: Tunnel::default(),
         }
     }
@@ -102,6 +107,11 @@ impl Inbox {
     /// Whether all of the current request's body has come.
     pub(in crate::proxy) fn is_body_complete(&self) -> bool {
         self.body.is_complete()
+    }
+
+    /// Whether the client is one that knows interim answers, and only its answer is awaited.
+    pub(in crate::proxy) fn may_close_its_side(&self) -> bool {
+        self.is_http11 && self.body.is_complete() && !self.tunnel.is_open()
     }
 
     /// Whether the client may still be sending, as far as is known.
@@ -145,6 +155,7 @@ impl Inbox {
     fn begin(&mut self, head: Head) -> Incoming {
         self.head = HeadReader::default();
         self.body = BodyScanner::new(head.framing);
+        self.is_http11 = head.version == Version::Http11;
         // Splitting costs an allocation, and most requests are nothing but a head.
         let is_all = self.ahead.len() == head.whole.end;
         let mut bytes = if is_all {

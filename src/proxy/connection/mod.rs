@@ -15,9 +15,11 @@
 //! A healthy connection sets no timer for a request. There is one for the connection, set again
 //! only when it goes off too early.
 
+mod answer_head;
 mod clients;
 pub(in crate::proxy) mod delivery;
 pub(in crate::proxy) mod greet;
+mod half_close;
 pub(in crate::proxy) mod inbox;
 pub(in crate::proxy) mod interrupt;
 mod networks;
@@ -25,6 +27,7 @@ mod pace;
 mod readable;
 mod redirect;
 pub(in crate::proxy) mod refuse_head;
+mod reset;
 mod stream;
 mod unsent;
 mod write_timer;
@@ -57,6 +60,7 @@ use inbox::{Incoming, Tunnel};
 use interrupt::{Interrupt, Interrupts};
 use readable::Readable;
 use refuse_head::HeadRefuser;
+use reset::end_with_reset;
 use stream::{ClientStream, Left, StreamLimits};
 use unsent::Unsent;
 
@@ -328,9 +332,10 @@ where
                 Incoming::Head(head, bytes) => (head, bytes),
                 Incoming::Gone => return None,
                 Incoming::Refused(fault, method, target) => {
+                    let hsts = arrival.as_ref().and_then(|arrival| arrival.hsts.as_ref());
                     self.parts
                         .heads
-                        .refuse(&mut stream, fault, &method, &target)
+                        .refuse(&mut stream, fault, &method, &target, hsts)
                         .await;
                     drop(stream);
                     break;
@@ -425,6 +430,13 @@ async fn send_rest(stream: &mut Stream, mut unsent: Unsent) -> io::Result<()> {
 /// Ends a connection whose client may still be sending so that it sees its answer.
 async fn linger(left: Left<Stream>) {
     let mut stream = left.inner;
+    if let Some(fd) = left.must_be_reset {
+        // Whatever of the answer has come is worth nothing to the client.
+        if let Err(error) = end_with_reset(fd) {
+            tracing::warn!(%error, "an answer that broke off ends as if it were complete");
+        }
+        return;
+    }
     let is_sent = left.unsent.is_empty()
         || matches!(
             timeout(LINGER, send_rest(&mut stream, left.unsent)).await,

@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::{CONNECTION, DATE, HeaderValue, LOCATION};
+use http::header::{
+    CONNECTION, DATE, HeaderName, HeaderValue, LOCATION, STRICT_TRANSPORT_SECURITY,
+};
 use pingora::http::ResponseHeader;
 use pingora::protocols::{GetSocketDigest, Stream};
 use tokio::io::AsyncWriteExt;
@@ -31,16 +33,19 @@ pub(in crate::proxy) struct HeadRefuser {
 }
 
 impl HeadRefuser {
-    /// Answers, counts and logs. `method` and `target` are what is known of the request line.
+    /// Answers, counts and logs. `method` and `target` are what is known of the request line;
+    /// `hsts` is the listener's `Strict-Transport-Security`.
     pub(in crate::proxy) async fn refuse(
         &self,
         stream: &mut ClientStream<Stream>,
         fault: Fault,
         method: &[u8],
         target: &[u8],
+        hsts: Option<&HeaderValue>,
     ) {
         let refusal = Refusal::Malformed(fault);
-        self.answer(stream, refusal, method, target, None).await;
+        let hsts = hsts.map(|hsts| (STRICT_TRANSPORT_SECURITY, hsts.clone()));
+        self.answer(stream, refusal, method, target, hsts).await;
     }
 
     /// Redirects a request to the same URL with https and this port.
@@ -62,6 +67,7 @@ impl HeadRefuser {
             // Only HTTP/1.0 clients may leave the host out.
             None => Refusal::Malformed(Fault::HostMissing),
         };
+        let location = location.map(|location| (LOCATION, location));
         self.answer(stream, refusal, method, target, location).await;
     }
 
@@ -71,7 +77,7 @@ impl HeadRefuser {
         refusal: Refusal,
         method: &[u8],
         target: &[u8],
-        location: Option<HeaderValue>,
+        field: Option<(HeaderName, HeaderValue)>,
     ) {
         let (started, time) = (Instant::now(), SystemTime::now());
         let request_id = RequestId::fresh();
@@ -94,9 +100,8 @@ impl HeadRefuser {
         head.insert_header(DATE, date).expect("a valid name");
         head.insert_header(CONNECTION, HeaderValue::from_static("close"))
             .expect("a valid name");
-        if let Some(location) = location {
-            head.insert_header(LOCATION, location)
-                .expect("a valid name");
+        if let Some((name, value)) = field {
+            head.insert_header(name, value).expect("a valid name");
         }
         let mut wire = wire(&head);
         if method != "HEAD" {

@@ -34,7 +34,9 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
+use super::answer_head::{begins_final, with_date};
 use super::delivery::Delivery;
+use super::half_close::{HalfClose, PROBE};
 use super::inbox::{Inbox, Incoming, Tunnel};
 use super::interrupt::Interrupt;
 use super::pace::PaceRule;
@@ -63,6 +65,8 @@ pub(in crate::proxy) struct Left<S> {
     pub(in crate::proxy) is_owed: bool,
     /// What of an answer that broke off has come.
     pub(in crate::proxy) unsent: Unsent,
+    /// The socket, if its clean end would make half an answer look whole.
+    pub(in crate::proxy) must_be_reset: Option<RawFd>,
 }
 
 /// What a client may take of time and memory.
@@ -116,6 +120,10 @@ pub(in crate::proxy) struct ClientStream<S: AsyncWrite + Unpin> {
     taken: u64,
     /// A flush was not waited for.
     needs_flush: bool,
+    /// The current request's answer has begun; interim answers do not count.
+    is_answered: bool,
+    /// The client has closed its side, and may be waiting for its answer.
+    half_close: Option<HalfClose>,
     inbox: Inbox,
     remains: Remains<S>,
 }
@@ -149,6 +157,8 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
             fd: None,
             taken: 0,
             needs_flush: false,
+            is_answered: false,
+            half_close: None,
             inbox,
             remains,
         }
@@ -189,6 +199,7 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
     where
         S: AsyncRead,
     {
+        self.is_answered = false;
         self.inbox.poll_head(of(&mut self.inner), cx, limits)
     }
 
@@ -312,6 +323,32 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
         Poll::Ready(io::ErrorKind::TimedOut.into())
     }
 
+    /// The client has closed its side of the connection. Ready when it has gone: as long as it may
+    /// be waiting for its answer, the request goes on.
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(fd) = self.fd.filter(|_| self.inbox.may_close_its_side()) else {
+            return Poll::Ready(Ok(()));
+        };
+        if self.half_close.is_none() {
+            self.half_close = Some(HalfClose::new());
+            if !self.is_answered {
+                self.waiting.extend_from_slice(PROBE);
+                if let Poll::Ready(Err(error)) = self.poll_send_all(cx) {
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+        let half_close = self.half_close.as_mut().expect("it is made above");
+        half_close.poll_gone(cx, fd).map(Ok)
+    }
+
+    /// The next answer's head with the date of its upstream, if it comes now.
+    fn with_upstreams_date(&self, parts: &[IoSlice<'_>]) -> Option<Vec<u8>> {
+        let head = parts.first().filter(|head| begins_final(head))?;
+        let date = self.delivery.take_date()?;
+        with_date(head, date.as_bytes())
+    }
+
     /// Sends what waits while nothing more comes; ready with an error when that fails.
     fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         if !self.has_unsent() && !self.needs_flush {
@@ -352,7 +389,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ClientStream<S> {
         }
         match this.interrupt.poll(cx) {
             Poll::Ready(error) => Poll::Ready(Err(error)),
-            Poll::Pending => this.inbox.poll_read(of(&mut this.inner), cx, buf),
+            Poll::Pending => {
+                let before = buf.filled().len();
+                ready!(this.inbox.poll_read(of(&mut this.inner), cx, buf))?;
+                if buf.filled().len() == before {
+                    return this.poll_closed(cx);
+                }
+                Poll::Ready(Ok(()))
+            }
         }
     }
 }
@@ -374,6 +418,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
         let length = parts.iter().map(|part| part.len()).sum::<usize>();
         // Nothing may wait while a body is read: reads, which send what waits, may stop.
         let may_wait = self.inbox.is_body_complete() || length == 0;
+        self.is_answered |= parts.first().is_some_and(|part| begins_final(part));
+        if self.delivery.has_date()
+            && let Some(head) = self.with_upstreams_date(parts)
+        {
+            // It need not be as long as what it replaces, so it is taken whole.
+            self.waiting.extend_from_slice(&head);
+            if (!may_wait || self.waiting.len() > MAX_WAITING)
+                && let Poll::Ready(Err(error)) = self.poll_send_all(cx)
+            {
+                return Poll::Ready(Err(error));
+            }
+            return Poll::Ready(Ok(length));
+        }
         if may_wait && self.waiting.len() + length <= MAX_WAITING {
             parts
                 .iter()
@@ -423,10 +480,12 @@ impl<S: AsyncWrite + Unpin> Drop for ClientStream<S> {
         }
         let is_owed = self.inbox.is_owed();
         let unsent = std::mem::replace(&mut self.unsent, Unsent::new(&self.memory));
+        let must_be_reset = self.fd.filter(|_| self.delivery.ends_with_connection());
         *self.remains.lock() = self.inner.take().map(|inner| Left {
             inner,
             is_owed,
             unsent,
+            must_be_reset,
         });
     }
 }

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, DATE};
 use http::{Method, StatusCode, Version};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -211,11 +211,17 @@ pub(in crate::proxy) fn prepare_head(
         tunnel.open();
     }
     let request = session.req_header();
+    let mut ends_with_connection = false;
     if request.version == Version::HTTP_10 && is_final {
         let is_head = request.method == Method::HEAD;
         if headers::unchunk_for_http10(response, is_head) {
             session.set_keepalive(None);
+            ends_with_connection = true;
         }
+    }
+    if let Some(delivery) = &ctx.delivery {
+        delivery.set_ends_with_connection(ends_with_connection);
+        delivery.set_date(response.headers.get(DATE).filter(|_| is_final).cloned());
     }
     Ok(())
 }

@@ -56,6 +56,9 @@ fn conclude_attempt(
         attempt.give_back();
     }
     ctx.set_holds_slot(false);
+    if let Some(delivery) = ctx.delivery.as_ref().filter(|_| error.is_none()) {
+        delivery.set_ends_with_connection(false);
+    }
 }
 
 fn end(error: Option<&Error>, ctx: &Context) -> End {

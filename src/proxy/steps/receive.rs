@@ -122,14 +122,13 @@ impl FrontDoor {
             return Ok(());
         }
         let (request, max_body) = (session.req_header(), ctx.class_config().max_body);
-        if body_prefix::expects_continue(request) && ctx.body_prefix.is_none() {
-            // An upstream may refuse a large body before it is sent.
-            if content_length(request).is_some_and(|length| length > most as u64) {
-                return Ok(());
-            }
-            if !self.serves_anything() {
-                return Err(self.refuse(ctx, Refusal::NoUpstream));
-            }
+        // A client that expects `100 Continue` gets it from us: it may never send its body, and the
+        // upstream's would come only after a slot was given to it.
+        if body_prefix::expects_continue(request)
+            && ctx.body_prefix.is_none()
+            && !self.serves_anything()
+        {
+            return Err(self.refuse(ctx, Refusal::NoUpstream));
         }
         let memory = self.body_memory(ctx);
         let mut prefix = ctx.body_prefix.take().unwrap_or_else(|| {

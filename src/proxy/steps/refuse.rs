@@ -63,6 +63,11 @@ pub(in crate::proxy) async fn answer(
             .unwrap_or_default();
     }
     let status = response.status.as_u16();
+    if let Some(delivery) = &ctx.delivery {
+        // An answer that was discarded may have left them.
+        delivery.set_date(None);
+        delivery.set_ends_with_connection(false);
+    }
     // What the client still wanted to send is not read: the connection ends with this answer.
     session.set_keepalive(None);
     let written = session

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Method;
+use http::header::DATE;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, Result};
@@ -161,6 +162,9 @@ async fn pass_on(session: &mut Session, ctx: &Context, answer: &SharedAnswer) ->
     headers::prepare_downstream(&mut head, &ctx.client_view(session))?;
     if let Some(rate) = &ctx.rate {
         rate.write_headers(&mut head)?;
+    }
+    if let Some(delivery) = &ctx.delivery {
+        delivery.set_date(head.headers.get(DATE).cloned());
     }
     session
         .write_response_header(head, answer.body.is_empty())

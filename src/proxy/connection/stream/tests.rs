@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::task::Waker;
 
+use http::HeaderValue;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, DuplexStream};
 use tokio::time::{Instant, timeout};
@@ -113,6 +114,45 @@ async fn a_wire_that_takes_nothing_is_an_error_and_no_loop() {
         stream.flush().await.unwrap_err().kind(),
         io::ErrorKind::WriteZero
     );
+}
+
+const DATED: &[u8] = b"HTTP/1.1 200 OK\r\nDate: now\r\n\r\n";
+
+#[tokio::test]
+async fn the_date_of_an_upstream_replaces_the_time_of_writing_once_and_in_a_final_answer() {
+    let wire = Wire::taking(usize::MAX);
+    let mut stream = stream(wire.clone());
+    let interim = b"HTTP/1.1 103 Early Hints\r\nDate: now\r\n\r\n";
+    stream
+        .delivery()
+        .set_date(Some(HeaderValue::from_static("then")));
+    for part in [&interim[..], DATED, DATED] {
+        stream.write_all(part).await.unwrap();
+    }
+    stream.flush().await.unwrap();
+    let changed: &[u8] = b"HTTP/1.1 200 OK\r\nDate: then\r\n\r\n";
+    assert_eq!(wire.text(), [&interim[..], changed, DATED].concat());
+}
+
+#[tokio::test]
+async fn a_long_head_with_another_date_goes_out_whole() {
+    let wire = Wire::taking(5_000);
+    let mut stream = stream(wire.clone());
+    let rest = [b"X: ".as_slice(), &[b'x'; 20_000], b"\r\n\r\n"].concat();
+    let head = |date: &str| {
+        [
+            format!("HTTP/1.1 200 OK\r\nDate: {date}\r\n").as_bytes(),
+            &rest,
+        ]
+        .concat()
+    };
+    stream
+        .delivery()
+        .set_date(Some(HeaderValue::from_static("long ago")));
+    stream.write_all(&head("now")).await.unwrap();
+    stream.write_all(b"body").await.unwrap();
+    stream.flush().await.unwrap();
+    assert!(wire.text() == [head("long ago"), b"body".to_vec()].concat());
 }
 
 proptest! {

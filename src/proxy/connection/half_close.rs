@@ -1,0 +1,55 @@
+//! A client that has closed its side of the connection while its answer is under way.
+//!
+//! It may be waiting for the answer, or it may have gone: TCP shows the same for both. They differ
+//! when something is sent: a client that has gone answers with a reset. So a client of HTTP/1.1
+//! gets an interim answer (`100 Continue`), which every client must ignore that does not wait for
+//! one (RFC 9110 section 15.2.1), and then its connection is looked at now and then. A client of
+//! HTTP/1.0 knows no interim answers: it is taken for gone, as nginx and HAProxy do with all.
+
+use std::os::fd::RawFd;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use pingora::protocols::l4::ext::get_tcp_info;
+use tokio::time::{Instant, Sleep, sleep};
+
+/// What a client that has gone answers with a reset.
+pub(super) const PROBE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// How often the connection is looked at: first, and later.
+const FIRST_LOOK: Duration = Duration::from_millis(20);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+
+/// The state of a socket that was reset (`TCP_CLOSE` of the kernel).
+const CLOSED: u8 = 7;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct HalfClose {
+    pause: Duration,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl HalfClose {
+    /// The client has just closed its side.
+    pub(super) fn new() -> Self {
+        Self {
+            pause: FIRST_LOOK,
+            sleep: Box::pin(sleep(FIRST_LOOK)),
+        }
+    }
+
+    /// Ready when the client has gone.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>, fd: RawFd) -> Poll<()> {
+        loop {
+            ready!(self.sleep.as_mut().poll(cx));
+            // A socket that has no state to show is no TCP connection any more.
+            if get_tcp_info(fd).map_or(CLOSED, |info| info.tcpi_state) == CLOSED {
+                return Poll::Ready(());
+            }
+            self.pause = (self.pause * 2).min(MAX_PAUSE);
+            self.sleep.as_mut().reset(Instant::now() + self.pause);
+        }
+    }
+}
