@@ -1,5 +1,8 @@
 //! Every key has an effect, is in the example with its true default, and is in the documentation.
 
+#[path = "config_keys/example.rs"]
+mod example;
+
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -8,8 +11,11 @@ use geofront::ogc::RequestClass;
 
 #[path = "config_keys/https.rs"]
 mod https;
+#[path = "config_keys/routes.rs"]
+mod routes;
 
-const EXAMPLE: &str = include_str!("../config/example.toml");
+use example::{EXAMPLE, commented_key, header_of, keys_of_example, section_of};
+
 const DOCUMENTATION: &str = include_str!("../docs/configuration.md");
 
 const SMALLEST: &str = "[upstreams.main]\nurl = \"http://10.0.0.1\"\nrole = \"main\"\n[upstreams.slave1]\nurl = \"http://10.0.0.2\"\n";
@@ -350,6 +356,8 @@ const CASES: &[(&str, &str, &str)] = &[
 /// The words that [`CASES`] are short for.
 const WORDS: &[(&str, &str)] = &[
     ("+", SMALLEST),
+    ("RULE", "[[routes]]\nrefuse = true\n"),
+    ("GROUP", "[[routes]]\nupstreams = \"slave1\"\n"),
     ("FIRST", "[upstreams.first]\nurl = \"http://10.0.0.1\""),
     ("SECOND", "[upstreams.second]\nurl = \"http://10.0.0.2\""),
     (" MAIN", "\nrole = \"main\""),
@@ -412,6 +420,14 @@ const WITHOUT_DEFAULT: &[&[&str]] = &[
     &["catalog.canary_layer"],
     &["catalog.state_file"],
     &["limits.control_flow"],
+    &["routes.N.path", "routes.N.name", "routes.N.refuse"],
+    &["routes.N.method", "routes.N.refuse"],
+    &["routes.N.service", "routes.N.operation", "routes.N.refuse"],
+    &["routes.N.workspace", "routes.N.upstreams", "routes.N.only"],
+    &["routes.N.layer", "routes.N.class"],
+    &["routes.N.header", "routes.N.allow"],
+    &["routes.N.from", "routes.N.refuse"],
+    &["routes.N.not_from", "routes.N.refuse"],
 ];
 
 /// A certificate and its key.
@@ -476,7 +492,7 @@ fn example_with(keys: &[&str]) -> String {
     for line in EXAMPLE.lines() {
         let header = header_of(line);
         if let Some(header) = header {
-            section = format!("{header}.");
+            section = section_of(header);
         }
         let is_section_wanted = || keys.iter().any(|key| key.starts_with(&section));
         let wanted = line.starts_with('#')
@@ -488,48 +504,13 @@ fn example_with(keys: &[&str]) -> String {
     lines.join("\n")
 }
 
-/// `health` of `[health]`, also where the header is commented.
-fn header_of(line: &str) -> Option<&str> {
-    let header = line.strip_prefix('#').unwrap_or(line);
-    header.strip_prefix('[')?.strip_suffix(']')
-}
-
-/// `interval` of `#interval = "5s"`.
-fn commented_key(line: &str) -> Option<&str> {
-    let line = line
-        .strip_prefix('#')
-        .filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()))?;
-    line.split_once(" = ").map(|(key, _)| key)
-}
-
-/// Every key in the example, commented or not, by its whole name.
-fn keys_of_example() -> Vec<String> {
-    let mut section = String::new();
-    let mut keys = Vec::new();
-    for line in EXAMPLE.lines() {
-        if let Some(header) = header_of(line) {
-            section = format!("{header}.");
-        } else {
-            let set_key = line
-                .split_once(" = ")
-                .map(|(key, _)| key)
-                .filter(|key| !key.starts_with('#'));
-            keys.extend(
-                commented_key(line)
-                    .or(set_key)
-                    .map(|key| format!("{section}{key}")),
-            );
-        }
-    }
-    keys
-}
-
 /// `upstreams.slave1.url` -> `upstreams.NAME.url`.
 fn general(key: &str) -> String {
     match key.split('.').collect::<Vec<_>>()[..] {
         [family @ ("listeners" | "upstreams" | "classes"), _, key] => {
             format!("{family}.NAME.{key}")
         }
+        ["routes", _, key] => format!("routes.N.{key}"),
         _ => key.to_owned(),
     }
 }
@@ -537,7 +518,7 @@ fn general(key: &str) -> String {
 #[test]
 fn every_key_changes_the_configuration_and_the_change_is_told() {
     for key in known_keys() {
-        let mut cases = CASES.iter().chain(https::CASES);
+        let mut cases = CASES.iter().chain(https::CASES).chain(routes::CASES);
         let Some((_, before, after)) = cases.find(|(case, _, _)| *case == key) else {
             panic!("`{key}` has no case: what does it change?");
         };
@@ -559,7 +540,7 @@ fn every_key_changes_the_configuration_and_the_change_is_told() {
         }
     }
     assert_eq!(
-        CASES.len() + https::CASES.len(),
+        CASES.len() + https::CASES.len() + routes::CASES.len(),
         known_keys().len(),
         "a case for a key that is not there"
     );
@@ -664,7 +645,7 @@ fn every_key_is_in_the_documentation() {
 
 #[test]
 fn every_key_is_among_the_effective_ones() {
-    let effective: Vec<_> = load_case("+TLS")
+    let effective: Vec<_> = load_case("+TLSRULE")
         .effective
         .iter()
         .map(|entry| general(&entry.key))

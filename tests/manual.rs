@@ -61,6 +61,7 @@ fn record(end: End) -> Record<'static> {
         bytes: 0,
         end,
         user: None,
+        route: Some("inside-only"),
     }
 }
 

@@ -1,7 +1,12 @@
 //! Classifying a request as map clients send them allocates nothing.
 
+use std::path::Path;
+
 use allocation_counter::measure;
-use geofront::ogc::{RequestClass, RequestHead, body_need, classify, error_shape, metatile};
+use geofront::config::{Config, MapEnvironment, RouteRule, Sender};
+use geofront::ogc::{
+    RequestClass, RequestHead, RuleSubject, body_need, classify, error_shape, metatile,
+};
 
 const USUAL: [(&str, RequestClass); 11] = [
     (
@@ -128,6 +133,40 @@ fn the_metatile_of_a_tile_is_told_without_an_allocation() {
             "{target}"
         );
     }
+}
+
+#[test]
+fn a_usual_request_is_compared_with_rules_without_an_allocation() {
+    let rules = "[upstreams.main]\nurl = 'http://10.0.0.1'\nrole = 'main'\n[upstreams.a]\nurl = 'http://10.0.0.2'\n\
+        [[routes]]\nservice = 'WPS'\nrefuse = true\n\
+        [[routes]]\nservice = 'WFS'\noperation = 'Transaction'\nrefuse = true\n\
+        [[routes]]\npath = ['/rest/**', '/*/rest/**']\nnot_from = '10.0.0.0/8'\nrefuse = true\n\
+        [[routes]]\nheader = 'X-Team: maps*'\nupstreams = 'a'\n\
+        [[routes]]\nlayer = 'topp:*'\nupstreams = 'a'\n\
+        [[routes]]\nworkspace = 'geo*'\nupstreams = 'a'\n";
+    let environment = MapEnvironment::new().file("f", rules);
+    let config = Config::load(Path::new("f"), &environment).unwrap().config;
+    let mut followed = 0;
+    // Dots in the path have several readings.
+    let plain = USUAL.iter().filter(|(target, _)| !target.contains(".."));
+    for (target, _) in plain {
+        let head = RequestHead {
+            method: "GET",
+            target: target.as_bytes(),
+            content_type: None,
+        };
+        let classified = classify(&head, "/geoserver", None);
+        let counted = measure(|| {
+            let subject = RuleSubject::new(head, "/geoserver", None, &classified);
+            let sender = Sender {
+                address: [192, 0, 2, 7].into(),
+                has_header: &|_| false,
+            };
+            followed += usize::from(RouteRule::first(&config.routes, &subject, &sender).is_some());
+        });
+        assert_eq!(counted.count_total, 0, "{target}");
+    }
+    assert!(followed >= 4, "{followed}");
 }
 
 #[test]

@@ -13,6 +13,8 @@ mod hostile;
 mod oracle;
 #[path = "ogc_naive/plain.rs"]
 mod plain;
+#[path = "ogc_naive/refusals.rs"]
+mod refusals;
 #[path = "ogc_shared/spelling.rs"]
 mod spelling;
 
@@ -37,5 +39,15 @@ proptest! {
     #[test]
     fn no_spelling_of_a_write_is_taken_for_a_read(request in hostile::request()) {
         harness::check(&request);
+    }
+
+    #[test]
+    fn no_spelling_of_a_refused_request_gets_around_the_rule(request in hostile::request()) {
+        refusals::check(&request);
+    }
+
+    #[test]
+    fn a_plain_request_fits_the_rules_about_it_and_no_others(request in plain::request()) {
+        refusals::check_plain(&request);
     }
 }

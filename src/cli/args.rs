@@ -1,7 +1,7 @@
 //! The command line as typed. Each help text states the command's effect on the cluster, with an
 //! example.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -135,15 +135,16 @@ pub(super) struct Check {
 ///
 /// Sends nothing. Shows the class of the request, the rule that decided, the upstreams that serve
 /// it, whether it is retried at another upstream, and the limit on its first byte. If the request
-/// changes the main's catalog, it also shows the consequences for the replicas. Uses the
-/// configuration if there is one, otherwise the defaults.
+/// changes the main's catalog, it also shows the consequences for the replicas. If a rule of
+/// [[routes]] applies, it is named. Uses the configuration if there is one, otherwise the defaults.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "geofront explain [OPTIONS] [METHOD] URL",
     after_long_help = "Examples:
   geofront explain '/geoserver/wms?service=WMS&request=GetMap&layers=geor:roads'
   geofront explain DELETE http://maps.example.org/geoserver/rest/layers/roads
-  geofront explain /geoserver/wfs --body transaction.xml"
+  geofront explain /geoserver/wfs --body transaction.xml
+  geofront explain /geoserver/rest --from 192.0.2.7 --header 'X-Team: maps'"
 )]
 pub(super) struct Explain {
     /// The URL, or its path and query; before it the method, if it is not GET (or POST with --body)
@@ -166,6 +167,14 @@ pub(super) struct Explain {
     /// The Content-Encoding of the body
     #[arg(long, value_name = "CODING", requires = "body")]
     pub(super) content_encoding: Option<String>,
+
+    /// A header of the request, for rules that depend on it; may be given several times
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    pub(super) headers: Vec<String>,
+
+    /// The client's address, for rules that depend on it
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) from: Option<IpAddr>,
 
     /// The configuration [default: /etc/geofront/geofront.toml, if there is one]
     #[arg(long, value_name = "FILE")]

@@ -8,11 +8,13 @@ use pingora::http::RequestHeader;
 use super::args;
 use super::exit::{Exit, Failure};
 use super::load_config;
+use super::rules::{self, TypedSender};
 use crate::cluster::Hint;
 use crate::config::{
-    Config, Credentials, MainReads, MapEnvironment, Role, ServedBy, UpstreamConfig,
+    Config, Credentials, MainReads, MapEnvironment, Role, RouteAction, RouteRule, ServedBy,
+    UpstreamConfig,
 };
-use crate::ogc::{self, BodyNeed, BodyReader, Classified, RequestHead, Retryable};
+use crate::ogc::{self, BodyNeed, BodyReader, Classified, RequestHead, Retryable, RuleSubject};
 use crate::proxy::catalog_writes::hints;
 
 /// The status of the main's answer to a successful request.
@@ -31,6 +33,7 @@ struct Request {
     content_type: Option<String>,
     content_encoding: Option<String>,
     body: Vec<u8>,
+    sender: TypedSender,
 }
 
 pub(super) fn run(options: &args::Explain, out: &mut dyn Write) -> Result<Exit, Failure> {
@@ -92,6 +95,7 @@ impl Request {
             content_type,
             content_encoding,
             body,
+            sender: TypedSender::new(options.from, &options.headers),
         })
     }
 }
@@ -140,19 +144,30 @@ fn explain(
         config.geoserver.max_post_size,
     );
     let evidence = reader.evidence(&request.body, true).filter(|_| is_read);
-    let classified = ogc::classify(&head, &config.geoserver.context, evidence.as_deref());
+    let context = &config.geoserver.context;
+    let mut classified = ogc::classify(&head, context, evidence.as_deref());
+    let subject = RuleSubject::new(head, context, evidence.as_deref(), &classified);
+    let rule = request.sender.rule(config, &subject);
+    if let Some(RouteAction::Send {
+        class: Some(class), ..
+    }) = rule.map(|rule| &rule.action)
+    {
+        classified.class = *class;
+    }
     for (what, value) in facts(&classified, &head, config) {
         writeln!(out, "{what:<12} {value}")?;
     }
-    if is_configured {
-        writeln!(
-            out,
-            "{:<12} {}",
-            "goes to",
-            destination(&classified, config)
-        )?;
+    if let Some(rule) = rule {
+        writeln!(out, "{:<12} {}", "rule", rules::describe(rule))?;
     }
-    if let Some(follows) = afterwards(request, &classified, config, is_configured) {
+    let is_refused = rule.is_some_and(|rule| rule.action == RouteAction::Refuse);
+    if is_configured && !is_refused {
+        let destination = destination_by(rule, &classified, config);
+        writeln!(out, "{:<12} {destination}", "goes to")?;
+    }
+    if let Some(follows) =
+        afterwards(request, &classified, config, is_configured).filter(|_| !is_refused)
+    {
         writeln!(out, "{:<12} {follows}", "afterwards")?;
     }
     if !is_configured {
@@ -161,6 +176,9 @@ fn explain(
             "\nThese are the defaults: there is no {}.",
             args::DEFAULT_CONFIG
         )?;
+    }
+    if let Some(missing) = request.sender.missing(config) {
+        writeln!(out, "\n{missing}")?;
     }
     if request.body.is_empty() && is_read {
         writeln!(
@@ -261,6 +279,17 @@ fn afterwards(
     Some(format!("{follows}{but}"))
 }
 
+/// The destination of a request that follows a rule, or none.
+fn destination_by(rule: Option<&RouteRule>, classified: &Classified, config: &Config) -> String {
+    let usual = destination(classified, config);
+    match rule.map(|rule| &rule.action) {
+        Some(RouteAction::Send {
+            group: Some(group), ..
+        }) => rules::destination(group, &usual),
+        _ => usual,
+    }
+}
+
 fn destination(classified: &Classified, config: &Config) -> String {
     let main = config
         .upstreams
@@ -335,6 +364,7 @@ mod tests {
             content_type: None,
             content_encoding: None,
             body: Vec::new(),
+            sender: TypedSender::default(),
         };
         let mut out = Vec::new();
         explain(&request, &config, true, &mut out).unwrap();
@@ -359,6 +389,36 @@ mod tests {
         first byte   within 1m 30s
         goes to      the least busy for its weight of a (weight 100), b (weight 50); m when none of them serves
         ");
+    }
+
+    #[test]
+    fn the_rule_that_a_request_follows_is_named_with_what_it_does() {
+        let rules = format!(
+            "{CLUSTER}[[routes]]\nname = 'no-rest'\npath = '/rest/**'\nrefuse = true\n\
+             [[routes]]\nname = 'exports'\nservice = 'WFS'\nupstreams = 'b'\n\
+             [[routes]]\npath = '/ext/**'\nclass = 'feature'\n"
+        );
+        let refused = explained("GET", "/geoserver/rest/layers", &rules);
+        assert!(
+            refused.contains("\nrule         no-rest: refused with status 403\n")
+                && !refused.contains("goes to"),
+            "{refused}"
+        );
+        let exported = explained("GET", "/geoserver/wfs?request=GetFeature", &rules);
+        assert!(
+            exported.contains("\nrule         exports: to b\n")
+                && exported.contains(
+                    "goes to      b; while none of them serves, as without the rule: the least busy"
+                ),
+            "{exported}"
+        );
+        let read = explained("GET", "/geoserver/ext/a", &rules);
+        assert!(
+            read.contains("class        feature\n")
+                && read.contains("rule         #3: class feature\n"),
+            "{read}"
+        );
+        assert!(!explained("GET", "/geoserver/wms?request=GetMap", &rules).contains("rule "));
     }
 
     #[test]
@@ -433,6 +493,7 @@ mod tests {
                 content_encoding: None,
                 body: format!("sld_body={}&service=WMS&request=GetMap", "x".repeat(length))
                     .into_bytes(),
+                sender: TypedSender::default(),
             };
             let mut out = Vec::new();
             explain(&request, &config, true, &mut out).unwrap();

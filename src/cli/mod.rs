@@ -24,6 +24,7 @@ mod mapping;
 mod mode;
 mod properties;
 mod reload;
+mod rules;
 mod status;
 mod sync;
 mod table;

@@ -16,7 +16,7 @@ use std::time::Instant;
 use super::upstream_state::UpstreamState;
 use super::upstreams::Upstreams;
 use super::{TransitionKind, Tried};
-use crate::config::{ServedBy, StalePolicy};
+use crate::config::{Config, ServedBy, StalePolicy};
 use crate::ogc::RequestClass;
 
 impl Upstreams {
@@ -28,7 +28,7 @@ impl Upstreams {
         };
         let state = &mut self.states[at];
         let postponed = state.postpone_reload(now);
-        let on_trial = state.is_ejected_for(&self.config.classes[class].served_by);
+        let on_trial = state.is_ejected_for(served_by(&self.config, class, tried));
         let trial = on_trial.then(|| state.begin_trial(now)).flatten();
         let postponed = postponed.then_some(TransitionKind::ReloadPostponed { class });
         self.report(at, postponed.into_iter().chain(trial));
@@ -38,13 +38,19 @@ impl Upstreams {
     /// the ejection that ends first.
     pub(super) fn rescuer(&self, class: RequestClass, tried: &Tried, epoch: u64) -> Option<usize> {
         (0..self.len())
-            .filter(|at| !tried.contains(self[*at].upstream.id))
-            .filter(|at| self.would_answer(&self[*at], class, epoch))
+            .filter(|at| !tried.excludes(&self[*at].upstream))
+            .filter(|at| self.would_answer(&self[*at], class, tried, epoch))
             .min_by_key(|at| self[*at].ejected_until())
     }
 
-    fn would_answer(&self, state: &UpstreamState, class: RequestClass, epoch: u64) -> bool {
-        let served_by = &self.config.classes[class].served_by;
+    fn would_answer(
+        &self,
+        state: &UpstreamState,
+        class: RequestClass,
+        tried: &Tried,
+        epoch: u64,
+    ) -> bool {
+        let served_by = served_by(&self.config, class, tried);
         let serves = match served_by {
             ServedBy::Replicas => {
                 state.may_read()
@@ -67,5 +73,14 @@ impl Upstreams {
         class != RequestClass::Capabilities
             || state.catalog.is_fresh(epoch)
             || self.config.catalog.stale == StalePolicy::Serve
+    }
+}
+
+/// The upstreams of a group share its requests, whichever serve the class otherwise.
+fn served_by<'c>(config: &'c Config, class: RequestClass, tried: &Tried) -> &'c ServedBy {
+    if tried.has_group() {
+        &ServedBy::Replicas
+    } else {
+        &config.classes[class].served_by
     }
 }

@@ -41,14 +41,22 @@ impl SelectionRequest {
         may_join: bool,
         now: Instant,
     ) -> Result<Selection, NoUpstream> {
-        let select_any = |tried: &Tried| {
+        let select_once = |tried: &Tried| {
             let key = (self.key, self.key.is_some() && may_join);
             snapshot.select_about(self.class, self.about, key, tried, now)
         };
+        // A request waits for a slot of its group, and goes beyond the group only where none of it
+        // serves.
+        let select_any = |tried: &Tried| match (select_once(tried), tried.beyond_group()) {
+            (Err(why), Some(beyond)) if why != NoUpstream::Full => select_once(&beyond),
+            (selected, _) => selected,
+        };
+        let beyond = self.tried.beyond_group();
+        let for_main = beyond.as_ref().unwrap_or(&self.tried);
         match self.main {
             MainPreference::No => select_any(&self.tried),
             MainPreference::ToSeeAChange => {
-                match snapshot.select_main(self.class, &self.tried, now) {
+                match snapshot.select_main(self.class, for_main, now) {
                     Ok(selection) => Ok(selection),
                     // To wait for the main is better than a refusal.
                     Err(NoUpstream::Full) => select_any(&self.tried).map_err(|_| NoUpstream::Full),
@@ -58,7 +66,7 @@ impl SelectionRequest {
             MainPreference::ForAnOpinion {
                 replica,
                 lacks_a_change,
-            } => match snapshot.select_fresh(self.class, &self.tried, now) {
+            } => match snapshot.select_fresh(self.class, for_main, now) {
                 Ok(selection) => Ok(selection),
                 Err(NoUpstream::Full) if lacks_a_change => Err(NoUpstream::Full),
                 Err(_) => {

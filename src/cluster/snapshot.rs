@@ -30,7 +30,9 @@
 
 mod candidate;
 mod choice;
+mod group;
 mod near;
+mod opinion;
 mod slow;
 mod tried;
 
@@ -145,9 +147,6 @@ impl NoUpstream {
     }
 }
 
-/// Second opinions that the main gives above its concurrency limit.
-const MAX_OPINIONS: u32 = 8;
-
 impl Snapshot {
     /// Builds the snapshot. `turn` is the start of the rotation among equals.
     pub(super) fn new(
@@ -244,6 +243,7 @@ impl Snapshot {
     ) -> Result<Selection, NoUpstream> {
         let (near, demand) = (self.wish_of(class, key.0, key.1), self.demands[class]);
         let found = match &self.routes[class] {
+            _ if tried.has_group() => self.select_of_group(class, about, near, tried, now),
             Route::Shared => self.select_shared(class, about, near, tried, now),
             Route::One(Some(candidate)) if !candidate.is_out(tried) => candidate
                 .lease(demand, now)
@@ -277,27 +277,6 @@ impl Snapshot {
         self.concluded(found, class, tried)
     }
 
-    /// Selects the main for a second opinion about another upstream's answer, if need be up to
-    /// [`MAX_OPINIONS`] slots above the main's limit. The answer at hand may be wrong, and second
-    /// opinions have a budget of their own.
-    pub fn select_main_for_opinion(
-        &self,
-        class: RequestClass,
-        tried: &Tried,
-        now: Instant,
-    ) -> Result<Selection, NoUpstream> {
-        let demand = self.demands[class];
-        let found = match self.main.iter().find(|candidate| !candidate.is_out(tried)) {
-            Some(main) => {
-                let limits = main.slot_limits(demand, now).and(MAX_OPINIONS);
-                main.lease_in(limits, demand)
-                    .map_or(Found::Full, Found::Taken)
-            }
-            None => Found::Nobody,
-        };
-        self.concluded(found, class, tried)
-    }
-
     fn concluded(
         &self,
         found: Found,
@@ -313,19 +292,15 @@ impl Snapshot {
     }
 
     fn is_any_tried(&self, class: RequestClass, tried: &Tried) -> bool {
+        if tried.has_group() {
+            return self
+                .of_any_group()
+                .any(|candidate| tried.contains(candidate.upstream.id));
+        }
         let mut candidates = self
             .in_full(class)
             .chain(self.trials(class, false).filter(|_| self.is_shared(class)));
         candidates.any(|candidate| candidate.is_tried(tried))
-    }
-
-    /// True if the main or a fresh upstream can give a second opinion about the answer of
-    /// `upstream`.
-    pub fn others_know_better(&self, upstream: &Upstream, tried: &Tried) -> bool {
-        let knows = |candidate: &Candidate| {
-            candidate.upstream.id != upstream.id && !candidate.is_tried(tried)
-        };
-        self.main.iter().any(knows) || self.is_stale(upstream) && self.fresh.iter().any(knows)
     }
 
     /// True if `upstream` serves although it lacks a change.
@@ -346,31 +321,6 @@ impl Snapshot {
         !self.stale.is_empty() && self.concern.is_narrow()
     }
 
-    /// Selects a fresh upstream or the main, and takes a slot on it.
-    pub fn select_fresh(
-        &self,
-        class: RequestClass,
-        tried: &Tried,
-        now: Instant,
-    ) -> Result<Selection, NoUpstream> {
-        let main = self.select_main_for_opinion(class, tried, now);
-        if main.is_ok() {
-            return main;
-        }
-        let fresh = self.choose(
-            &self.fresh,
-            self.demands[class],
-            None,
-            (tried, &|_| true),
-            now,
-        );
-        match (fresh, main) {
-            (Found::Taken(selection), _) => Ok(selection),
-            (Found::Full, _) | (_, Err(NoUpstream::Full)) => Err(NoUpstream::Full),
-            (Found::Nobody, main) => main,
-        }
-    }
-
     /// True if `other` is the very same view.
     pub fn is(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
@@ -381,6 +331,9 @@ impl Snapshot {
     pub fn has_place(&self, class: RequestClass, tried: &Tried) -> bool {
         let is_open =
             |candidate: &&Candidate| !candidate.is_tried(tried) && !candidate.load.is_closed();
+        if tried.has_group() {
+            return self.of_any_group().any(|candidate| is_open(&candidate));
+        }
         let mut trials = self
             .trials(class, true)
             .filter(|candidate| self.is_shared(class) && is_open(candidate));

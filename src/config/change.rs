@@ -43,6 +43,7 @@ impl Change {
             return Self::NeedsRestart(restart);
         }
         let mut changes = upstreams(running, new);
+        changes.extend(routes(running, new));
         changes.extend(values(running, new));
         changes.extend(secrets(running, new));
         changes.extend(certificates(running, new));
@@ -160,6 +161,28 @@ fn names(loaded: &Loaded) -> Vec<&UpstreamName> {
         .iter()
         .map(|upstream| &upstream.name)
         .collect()
+}
+
+/// Rules that are added or removed, and their order.
+fn routes(running: &Loaded, new: &Loaded) -> Vec<String> {
+    let of = |loaded: &Loaded| -> Vec<String> {
+        let routes = loaded.config.routes.iter();
+        routes.map(|route| route.name.to_string()).collect()
+    };
+    let (old, new) = (of(running), of(new));
+    let added = new
+        .iter()
+        .filter(|name| !old.contains(name))
+        .map(|name| format!("route {name} added"));
+    let removed = old
+        .iter()
+        .filter(|name| !new.contains(name))
+        .map(|name| format!("route {name} removed"));
+    let mut changes: Vec<String> = added.chain(removed).collect();
+    if changes.is_empty() && old != new {
+        changes.push("routes: another order".to_owned());
+    }
+    changes
 }
 
 /// Keys that are in both and differ, and keys outside the upstream tables that were added or

@@ -6,7 +6,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::defaults::MAX_NAMED;
 use super::diagnostics::{Problem, did_you_mean, suggestion};
-use super::raw::{Named, Raw, RawTop, SECTIONS, Section, Table, is_named};
+use super::raw::{Listed, Named, Raw, RawTop, SECTIONS, Section, Table, is_list, is_named};
 use super::source::{At, names_secret};
 use super::syntax;
 use super::value::{Reading, Written};
@@ -81,6 +81,7 @@ fn read_top(
         "listeners" => read_named(name, value, &mut raw.listeners, reading),
         "upstreams" => read_named(name, value, &mut raw.upstreams, reading),
         "classes" => read_named(name, value, &mut raw.classes, reading),
+        "routes" => read_list(name, value, &mut raw.routes, reading),
         "geoserver" => read_section(name, value, &mut raw.geoserver, reading),
         "health" => read_section(name, value, &mut raw.health, reading),
         "catalog" => read_section(name, value, &mut raw.catalog, reading),
@@ -160,6 +161,8 @@ fn home_of(key: &str) -> Option<String> {
 fn header(section: &str) -> String {
     if is_named(section) {
         format!("[{section}.NAME]")
+    } else if is_list(section) {
+        format!("[[{section}]]")
     } else {
         format!("[{section}]")
     }
@@ -241,6 +244,37 @@ fn read_named<T: Table>(
         };
         read_keys(family, &path, table, &mut named.table, reading);
         all.push(named);
+    }
+}
+
+/// Reads `[[routes]]`. The tables of included files follow those of the files before them.
+fn read_list<T: Table>(
+    family: &str,
+    value: &Spanned<DeValue<'_>>,
+    all: &mut Vec<Listed<T>>,
+    reading: &mut Reading<'_>,
+) {
+    let DeValue::Array(tables) = value.get_ref() else {
+        refuse_not_a_table(family, value, reading);
+        return;
+    };
+    for item in tables {
+        if all.len() == MAX_NAMED {
+            let problem = Problem::new(format!("more than {MAX_NAMED} tables {}", header(family)));
+            reading.refuse(problem.at(reading.at(item)));
+            return;
+        }
+        let Some(table) = item.get_ref().as_table() else {
+            refuse_not_a_table(family, item, reading);
+            continue;
+        };
+        let mut listed = Listed {
+            table: T::default(),
+            at: reading.at(item),
+        };
+        let path = format!("{family}.{}", all.len() + 1);
+        read_keys(family, &path, table, &mut listed.table, reading);
+        all.push(listed);
     }
 }
 

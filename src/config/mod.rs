@@ -23,6 +23,7 @@ mod listener;
 mod load;
 mod loaded;
 mod raw;
+mod routes;
 mod source;
 mod syntax;
 mod trust;
@@ -55,6 +56,7 @@ pub use limits::{Limits, MaxInFlight, PerUser, Priority};
 pub use listener::{CertificateTrouble, ClientCertificate, Listener, ListenerTls};
 pub use loaded::Loaded;
 pub use raw::known_keys;
+pub use routes::{HeaderCondition, RouteAction, RouteConditions, RouteRule, Sender, UpstreamGroup};
 pub use source::SourceLocation;
 pub use trust::{HeaderField, PeerTrust, PublicUrl, Trust};
 pub use upstream::{Address, MainReads, Role, UpstreamConfig, UpstreamName, Weight};
@@ -85,6 +87,8 @@ pub struct Config {
     pub limits: Limits,
     pub clients: ClientLimits,
     pub classes: PerClass<ClassConfig>,
+    /// The first that applies to a request decides.
+    pub routes: Vec<RouteRule>,
     pub log: Log,
     pub shutdown: Shutdown,
 }

@@ -235,6 +235,24 @@ table!(RawClass {
     coalesce: Coalesce,
 });
 
+table!(RawRoute {
+    name: String,
+    method: Vec<Written<String>>,
+    path: Vec<Written<String>>,
+    service: Vec<Written<String>>,
+    operation: Vec<Written<String>>,
+    workspace: Vec<Written<String>>,
+    layer: Vec<Written<String>>,
+    header: Vec<Written<String>>,
+    from: Vec<Written<IpNet>>,
+    not_from: Vec<Written<IpNet>>,
+    refuse: bool,
+    allow: bool,
+    class: String,
+    upstreams: Vec<Written<String>>,
+    only: bool,
+});
+
 table!(RawLog {
     format: LogFormat,
     access: AccessLogDestination,
@@ -261,6 +279,14 @@ pub(super) struct Named<T> {
     pub(super) table: T,
 }
 
+/// A table of a list.
+#[derive(Debug)]
+pub(super) struct Listed<T> {
+    pub(super) table: T,
+    /// The place of its header.
+    pub(super) at: At,
+}
+
 /// The tables of all files.
 #[derive(Debug, Default)]
 pub(super) struct Raw {
@@ -275,12 +301,14 @@ pub(super) struct Raw {
     pub(super) limits: Section<RawLimits>,
     pub(super) clients: Section<RawClients>,
     pub(super) classes: Vec<Named<RawClass>>,
+    /// In the order of the files, and within each in its own.
+    pub(super) routes: Vec<Listed<RawRoute>>,
     pub(super) log: Section<RawLog>,
     pub(super) shutdown: Section<RawShutdown>,
 }
 
 /// Every table below the top level with its keys, in the order of the documentation.
-pub(super) const SECTIONS: [(&str, &[&str]); 12] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 13] = [
     ("listeners", RawListener::KEYS),
     ("upstreams", RawUpstream::KEYS),
     ("geoserver", RawGeoServer::KEYS),
@@ -291,17 +319,20 @@ pub(super) const SECTIONS: [(&str, &[&str]); 12] = [
     ("limits", RawLimits::KEYS),
     ("clients", RawClients::KEYS),
     ("classes", RawClass::KEYS),
+    ("routes", RawRoute::KEYS),
     ("log", RawLog::KEYS),
     ("shutdown", RawShutdown::KEYS),
 ];
 
-/// The full names of all keys: `listen`, `health.interval`, and `upstreams.NAME.url` where tables
-/// have names.
+/// The full names of all keys: `listen`, `health.interval`, `upstreams.NAME.url` where tables have
+/// names, and `routes.N.path` where they are listed.
 pub fn known_keys() -> Vec<String> {
     let top = RawTop::KEYS.iter().map(|key| (*key).to_owned());
     let below = SECTIONS.iter().flat_map(|(section, keys)| {
         let prefix = if is_named(section) {
             format!("{section}.NAME")
+        } else if is_list(section) {
+            format!("{section}.N")
         } else {
             (*section).to_owned()
         };
@@ -313,4 +344,9 @@ pub fn known_keys() -> Vec<String> {
 /// True if the section is a family of named tables.
 pub(super) fn is_named(section: &str) -> bool {
     matches!(section, "listeners" | "upstreams" | "classes")
+}
+
+/// True if the section is a list of tables: `[[routes]]`.
+pub(super) fn is_list(section: &str) -> bool {
+    section == "routes"
 }

@@ -13,6 +13,7 @@ mod geoserver;
 mod limits;
 mod listeners;
 mod public_url;
+mod routes;
 mod trust;
 mod upstream_tls;
 mod upstreams;
@@ -51,6 +52,12 @@ impl Check<'_> {
             .iter()
             .map(|upstream| upstream.name.value.clone())
             .collect();
+        let upstreams = self.upstreams(
+            &raw.upstreams,
+            (limits.max_in_flight, raw.limits.table.max_in_flight.at()),
+            (&raw.geoserver.table, running),
+        );
+        let geoserver = self.geoserver(&raw.geoserver);
         Config {
             listen: access.listen,
             listeners,
@@ -58,12 +65,7 @@ impl Check<'_> {
             admin_token: access.admin_token,
             trust,
             threads,
-            upstreams: self.upstreams(
-                &raw.upstreams,
-                (limits.max_in_flight, raw.limits.table.max_in_flight.at()),
-                (&raw.geoserver.table, running),
-            ),
-            geoserver: self.geoserver(&raw.geoserver),
+            upstreams,
             health: self.health(&raw.health.table),
             catalog: self.catalog(&raw.catalog.table),
             timeouts: self.timeouts(&raw.timeouts.table),
@@ -71,6 +73,8 @@ impl Check<'_> {
             limits,
             clients: self.clients(&raw.clients.table),
             classes: self.classes(&raw.classes, &names),
+            routes: self.routes(&raw.routes, &geoserver.context, &names),
+            geoserver,
             log: self.log(&raw.log.table),
             shutdown: self.shutdown(&raw.shutdown.table),
         }

@@ -10,8 +10,10 @@ use super::interpretation::Interpretation;
 use super::kvp::Kvp;
 use super::pairs::guarded;
 use super::path::Path;
-use super::route::{self, Route};
-use super::{BodyNeed, Classified, RequestClass, RequestHead, Service, Span, gsr, ogc_api, tiles};
+use super::route::{self, DispatcherPath, Route};
+use super::{
+    BodyNeed, Clarity, Classified, RequestClass, RequestHead, Service, Span, gsr, ogc_api, tiles,
+};
 
 /// The part of the body that the class depends on. For [`BodyNeed::Prefix`], [`classify`] needs the
 /// evidence of a [`super::BodyReader`].
@@ -56,7 +58,11 @@ pub fn classify(head: &RequestHead<'_>, context: &str, body_prefix: Option<&[u8]
     }
     let path_len = path_len(head.target);
     let Some(path) = Path::parse(head.target, path_len) else {
-        return Classified::of(UNREADABLE_PATH);
+        return Classified::of(if is_get(head.method) {
+            UNREADABLE_PATH.beside_others(true)
+        } else {
+            UNREADABLE_PATH.unseen()
+        });
     };
     let resolved = at_path(&path, path_len, head, context, body_prefix);
     // Behind the container, GeoServer's frameworks may map the path with its dots still in it
@@ -73,10 +79,11 @@ pub fn classify(head: &RequestHead<'_>, context: &str, body_prefix: Option<&[u8]
             Classified {
                 class: literal.class,
                 reason: "the path before its dots are resolved, which is the safer reading",
-                ..resolved
+                ..resolved.beside(&literal)
             }
         }
-        Some(_) | None => resolved,
+        Some(literal) => resolved.beside(&literal),
+        None => resolved,
     }
 }
 
@@ -93,6 +100,7 @@ fn at_path(
     let mut kvp = Kvp::of_query(head.target, path_len + 1);
     let route = route::find(path, base);
     let (mut reading, workspace, layer) = at_route(route, path, head, body_prefix, &mut kvp);
+    reading = beside_other_routes(reading, route, path, base, head);
     if reading.class.is_read() {
         let is_file = matches!(route, Route::Static { .. } | Route::KmlIcon { .. });
         for other in route::in_workspaces(path, base) {
@@ -116,6 +124,45 @@ fn at_path(
         is_for_geowebcache: matches!(route, Route::Tiles { .. }),
         ..Classified::of(reading)
     }
+}
+
+/// The reading at `route`, beside those at the routes that a workspace with the name of a folder
+/// would have.
+fn beside_other_routes(
+    reading: Interpretation,
+    route: Route,
+    path: &Path<'_>,
+    base: usize,
+    head: &RequestHead<'_>,
+) -> Interpretation {
+    // The tile services compare their readings with the dispatcher's themselves.
+    let is_settled = match route {
+        // The exact mappings take precedence over workspaces.
+        Route::Ui { .. } | Route::Admin { .. } | Route::Unmapped { .. } => true,
+        Route::Tiles { workspace, .. } => workspace.is_none(),
+        _ => false,
+    };
+    if is_settled {
+        return reading;
+    }
+    let is_in_workspace = matches!(
+        route,
+        Route::Ows(DispatcherPath { workspace, .. })
+        | Route::Tiles { workspace, .. }
+        | Route::OgcApi { workspace, .. }
+        | Route::Gsr { workspace, .. }
+        | Route::KmlIcon { workspace } if workspace.is_some()
+    );
+    // The dispatcher reads the last segments, wherever it is mapped.
+    let is_dispatched = matches!(route, Route::Ows(_));
+    let has_others = route::in_workspaces(path, base)
+        .skip(usize::from(is_in_workspace))
+        .any(|other| !(is_dispatched && matches!(other, Route::Ows(_))));
+    // The body of such a request is read by the rules of one route only.
+    if has_others && !is_get(head.method) {
+        return reading.unseen();
+    }
+    reading.beside_others(has_others)
 }
 
 /// The reading of the request at a route, and the workspace and the layer that the address names.
@@ -166,7 +213,7 @@ fn at_route(
             (reading, workspace, layer.or(named))
         }
         Route::Ows(address) => (
-            dispatched(head, &address, body_prefix, kvp),
+            dispatched(head, &address, body_prefix, kvp).beside_others(address.is_ambiguous),
             address.workspace,
             address.layer,
         ),
@@ -180,6 +227,7 @@ impl Classified {
             service,
             operation,
             reason,
+            clarity,
         } = reading;
         Self {
             class,
@@ -190,6 +238,16 @@ impl Classified {
             layer: None,
             is_for_geowebcache: false,
             reason,
+            clarity,
+        }
+    }
+
+    /// The same result, beside that of another reading of the path.
+    fn beside(self, other: &Self) -> Self {
+        let clarity = self.clarity.max(other.clarity);
+        Self {
+            clarity: clarity.max(Clarity::SeveralReadings),
+            ..self
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn dispatched(
         _ => Interpretation {
             class: RequestClass::Unknown,
             reason: "a method that OGC services do not have",
-            ..of_pairs(address, kvp)
+            ..of_pairs(address, kvp).unseen()
         },
     };
     doubted(reading, kvp)
@@ -53,8 +53,9 @@ fn posted(
             } else {
                 Source::Xml
             };
+            let has_others = !kvp.services.is_empty() || !kvp.requests.is_empty();
             override_with(kvp, &root);
-            let rooted = of_root(address, kvp, &root, source);
+            let rooted = of_root(address, kvp, &root, source).beside_others(has_others);
             let rooted = if source == Source::Soap && !root.is_whole {
                 rooted.in_doubt(OPEN_ENVELOPE)
             } else {

@@ -3,7 +3,7 @@
 use super::kvp::Kvp;
 use super::operation::{self, Operation, Source};
 use super::word::Word;
-use super::{RequestClass, Service};
+use super::{Clarity, RequestClass, Service};
 
 /// The class and operation of a request under one interpretation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +12,7 @@ pub(super) struct Interpretation {
     pub(super) service: Option<Service>,
     pub(super) operation: Option<&'static str>,
     pub(super) reason: &'static str,
+    pub(super) clarity: Clarity,
 }
 
 impl Interpretation {
@@ -25,6 +26,7 @@ impl Interpretation {
             service,
             operation: None,
             reason,
+            clarity: Clarity::Plain,
         }
     }
 
@@ -35,23 +37,52 @@ impl Interpretation {
     /// The reading that does less harm if the other one was meant. The order is: writes, then
     /// requests that one upstream must serve, then `unknown`, then reads.
     pub(super) fn safer(self, other: Self) -> Self {
-        if other.class.row().severity > self.class.row().severity {
+        let is_same = (self.service, self.operation) == (other.service, other.operation);
+        let both = self.clarity.max(other.clarity);
+        let clarity = if is_same {
+            both
+        } else {
+            both.max(Clarity::SeveralReadings)
+        };
+        let safer = if other.class.row().severity > self.class.row().severity {
             other
         } else {
             self
+        };
+        Self { clarity, ..safer }
+    }
+
+    /// The same reading, beside others that servers may prefer if `has_others`.
+    pub(super) fn beside_others(self, has_others: bool) -> Self {
+        if has_others {
+            Self {
+                clarity: self.clarity.max(Clarity::SeveralReadings),
+                ..self
+            }
+        } else {
+            self
+        }
+    }
+
+    /// The same reading of a request that has a part which was not read.
+    pub(super) fn unseen(self) -> Self {
+        Self {
+            clarity: Clarity::Unreadable,
+            ..self
         }
     }
 
     /// Turns the reading into `unknown` unless it acts. Service and operation stay for logs and
     /// error answers.
     pub(super) fn in_doubt(self, reason: &'static str) -> Self {
+        let doubted = self.unseen();
         if self.acts() {
-            self
+            doubted
         } else {
             Self {
                 class: RequestClass::Unknown,
                 reason,
-                ..self
+                ..doubted
             }
         }
     }
@@ -98,6 +129,7 @@ impl Interpretation {
             service: Some(operation.service),
             operation: Some(operation.name),
             reason,
+            clarity: Clarity::Plain,
         }
     }
 

@@ -21,6 +21,7 @@ mod error_shape;
 pub mod exception;
 pub mod fault_texts;
 mod format;
+mod glob;
 mod gsr;
 mod interpretation;
 mod kvp;
@@ -31,11 +32,14 @@ mod ogc_api;
 mod operation;
 mod pairs;
 mod path;
+mod path_pattern;
 mod route;
+mod subject;
 mod tile_size;
 mod tiles;
 mod version;
 mod word;
+mod wording;
 mod xml;
 
 pub use body::UNREADABLE_CONTENT_TYPE;
@@ -44,9 +48,12 @@ pub use class::{ClassRow, PerClass, RequestClass, RetryRule, Retryable, Servers,
 pub use classify::{body_need, classify};
 pub use error_shape::{ErrorShape, error_shape};
 pub use format::requests_format;
+pub use glob::{Case, Glob};
 pub use metatile::metatile;
-pub use operation::operations;
+pub use operation::{operations, service_called};
 pub use path::normalise_path;
+pub use path_pattern::PathPattern;
+pub use subject::{Fit, RuleSubject};
 
 /// The OGC service that a request addresses, as GeoServer's dispatcher would decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,6 +76,21 @@ pub enum Service {
 }
 
 impl Service {
+    /// Every service.
+    pub const ALL: [Self; 11] = [
+        Self::Wms,
+        Self::Wmts,
+        Self::Tms,
+        Self::Wfs,
+        Self::Wcs,
+        Self::Wps,
+        Self::Csw,
+        Self::Oseo,
+        Self::Gsr,
+        Self::OgcApi,
+        Self::Rest,
+    ];
+
     /// The name used in logs and by `geofront explain`.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -141,4 +163,17 @@ pub struct Classified {
     pub is_for_geowebcache: bool,
     /// The rule that decided, for `geofront explain`.
     pub reason: &'static str,
+    /// Whether servers may read the request in another way.
+    pub clarity: Clarity,
+}
+
+/// How certain it is that all servers read a request as geofront does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Clarity {
+    /// There is one reading.
+    Plain,
+    /// There are several readings. Each of them is made of words that the request contains.
+    SeveralReadings,
+    /// A part of the request was not read or cannot be read, so it may name anything.
+    Unreadable,
 }

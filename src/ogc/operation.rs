@@ -67,6 +67,13 @@ pub(super) fn service_named(name: &Word) -> Option<Service> {
     }
 }
 
+/// The service called `name` in rules, in any case.
+pub fn service_called(name: &str) -> Option<Service> {
+    Service::ALL
+        .into_iter()
+        .find(|service| service.as_str().eq_ignore_ascii_case(name))
+}
+
 /// The names of all operations of `service`, as the standard writes them.
 pub fn operations(service: Service) -> impl Iterator<Item = &'static str> {
     of_service(service).iter().map(|operation| operation.name)

@@ -68,6 +68,8 @@ pub(super) fn guarded(reading: Interpretation, kvp: &Kvp) -> Interpretation {
         is_ambiguous: false,
     };
     let pairs = of_pairs(&nowhere, kvp);
+    let is_another = |name| operation::service_named(name) != reading.service;
+    let reading = reading.beside_others(kvp.services.iter().any(is_another));
     doubted(
         if pairs.acts() {
             reading.safer(pairs)

@@ -100,6 +100,11 @@ impl<'t> Path<'t> {
         self.segments[..self.len].get(at).copied()
     }
 
+    /// The bytes of segment `at` as they were sent, without `;parameters`.
+    pub(super) fn segment(&self, at: usize) -> Option<&'t [u8]> {
+        self.span(at).map(|span| span.of(self.target))
+    }
+
     /// True if the segments from `from` on are separated by exactly one slash, and at most one
     /// slash follows the last: there are no empty segments, parameters or dots.
     pub(super) fn is_unbroken(&self, from: usize) -> bool {

@@ -8,7 +8,7 @@ use super::pairs::{guarded, of_pairs};
 use super::path::Path;
 use super::route;
 use super::word::Word;
-use super::{RequestClass, RequestHead, Service, Span};
+use super::{Clarity, RequestClass, RequestHead, Service, Span};
 
 /// The reading of a request whose segments after `/gwc/service` begin at `from`, and the layer that
 /// its path names.
@@ -25,10 +25,8 @@ pub(super) fn reading(
             kvp.add_form(prefix)
         }
         _ => {
-            return (
-                guarded(Interpretation::unknown("tiles are requested with GET"), kvp),
-                None,
-            );
+            let reading = Interpretation::unknown("tiles are requested with GET").unseen();
+            return (guarded(reading, kvp), None);
         }
     }
     let protocol = Protocol::named(&path.name(from));
@@ -64,6 +62,8 @@ fn unless_it_acts(
         return reading.in_doubt(route::AMBIGUOUS);
     }
     let other = of_pairs(&address, kvp);
+    let differs = (other.service, other.operation) != (reading.service, reading.operation);
+    let reading = reading.beside_others(other.service.is_some() && differs);
     // A layer may be called `wps`, and a WPS without an operation runs nothing.
     let is_nothing = other.service == Some(Service::Wps) && other.operation.is_none();
     if other.acts() && !is_nothing {
@@ -143,6 +143,7 @@ fn of_request(protocol: Protocol, name: &Word) -> Interpretation {
         service: Some(service),
         operation: Some(operation.name),
         reason,
+        clarity: Clarity::Plain,
     }
 }
 
@@ -161,6 +162,7 @@ fn by_path(
                 service,
                 operation,
                 reason,
+                clarity: Clarity::Plain,
             },
             layer,
         )

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::admission::{Client, ConcurrencyKeys};
 use crate::balance::{Lease, Watch};
 use crate::cluster::{About, Cause, Snapshot, Tried, Upstream};
-use crate::config::{ClassConfig, PeerTrust};
+use crate::config::{ClassConfig, PeerTrust, RouteRule};
 use crate::ogc::{Classified, RequestClass, Retryable};
 use crate::proxy::catalog_writes::scope;
 use crate::waiting_room::{Admission, ConcurrencyPermit};
@@ -44,6 +44,9 @@ pub struct Context {
     pub(super) trust: PeerTrust,
     pub(super) classified: Classified,
     pub(super) rule: Retryable,
+    /// The rule of the operator that the request follows, as its index in the snapshot's
+    /// configuration.
+    pub(super) route: Option<usize>,
     /// What this request has in common with others that one upstream should answer.
     pub(super) metatile: Option<u64>,
     pub(super) body_prefix: Option<BodyPrefix>,
@@ -100,6 +103,7 @@ const UNDECIDED: Classified = Classified {
     layer: None,
     is_for_geowebcache: false,
     reason: "not classified yet",
+    clarity: crate::ogc::Clarity::Unreadable,
 };
 
 impl Context {
@@ -111,6 +115,7 @@ impl Context {
             trust: PeerTrust::default(),
             classified: UNDECIDED,
             rule: Retryable::Never,
+            route: None,
             metatile: None,
             body_prefix: None,
             body_bytes: 0,
@@ -151,6 +156,11 @@ impl Context {
 
     pub(super) fn class_config(&self) -> &ClassConfig {
         &self.snapshot.config.classes[self.classified.class]
+    }
+
+    pub(super) fn route(&self) -> Option<&RouteRule> {
+        self.route
+            .and_then(|index| self.snapshot.config.routes.get(index))
     }
 
     pub(super) fn client_identity<'s>(&self, session: &'s Session) -> ClientIdentity<'s> {

@@ -36,6 +36,7 @@ mod refusals;
 mod rescue;
 mod restart;
 mod retries;
+mod routes;
 mod shared_faults;
 mod slow_clients;
 mod tls;

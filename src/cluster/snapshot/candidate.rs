@@ -156,7 +156,7 @@ impl Candidate {
 
     #[inline]
     pub(super) fn is_tried(&self, tried: &Tried) -> bool {
-        !tried.is_empty() && tried.contains(self.upstream.id)
+        tried.excludes(&self.upstream)
     }
 
     /// True if it was tried, or closed since this snapshot was taken.

@@ -26,7 +26,7 @@ impl Snapshot {
             return None;
         }
         let is_due = |candidate: &&Candidate| {
-            !candidate.load.is_closed() && candidate.load.slowness().take_trial(is_light, now)
+            !candidate.is_out(tried) && candidate.load.slowness().take_trial(is_light, now)
         };
         candidates.iter().find(is_due)?.lease(demand, now)
     }

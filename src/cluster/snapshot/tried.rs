@@ -1,17 +1,53 @@
-//! The upstreams that a request has tried.
+//! The upstreams that a request has tried, and those that it may not use.
 
-use crate::cluster::UpstreamId;
+use std::sync::Arc;
+
+use crate::cluster::{Upstream, UpstreamId};
+use crate::config::UpstreamGroup;
 
 /// The upstreams that one request has tried. Their number is bounded because attempts are.
 #[derive(Clone, Debug, Default)]
 pub struct Tried {
     ids: [UpstreamId; Self::MAX],
     len: usize,
+    /// The upstreams of the rule that the request follows: it may use no others.
+    group: Option<Arc<UpstreamGroup>>,
 }
 
 impl Tried {
     /// Most attempts of one request.
     pub const MAX: usize = 8;
+
+    /// Nothing tried yet, by a request that may use the upstreams of `group`.
+    pub fn of_group(group: Arc<UpstreamGroup>) -> Self {
+        Self {
+            group: Some(group),
+            ..Self::default()
+        }
+    }
+
+    /// The same without the limit to a group, if the group allows it. For a request that found no
+    /// upstream of its group.
+    pub fn beyond_group(&self) -> Option<Self> {
+        let group = self.group.as_ref()?;
+        (!group.only).then_some(Self {
+            ids: self.ids,
+            len: self.len,
+            group: None,
+        })
+    }
+
+    /// True if `test` holds for the upstreams of the group, or for those beyond it where the
+    /// request may use them.
+    pub fn or_beyond_group(&self, test: impl Fn(&Self) -> bool) -> bool {
+        test(self) || self.beyond_group().is_some_and(|beyond| test(&beyond))
+    }
+
+    /// True if the request may use only the upstreams of a group.
+    #[inline]
+    pub fn has_group(&self) -> bool {
+        self.group.is_some()
+    }
 
     /// Records an upstream. Attempts beyond [`Self::MAX`] are not recorded.
     pub fn add(&mut self, id: UpstreamId) {
@@ -33,6 +69,13 @@ impl Tried {
     /// True if the request has tried this upstream.
     pub fn contains(&self, id: UpstreamId) -> bool {
         self.ids[..self.len].contains(&id)
+    }
+
+    /// True if the request may not use `upstream`, or has tried it.
+    #[inline]
+    pub fn excludes(&self, upstream: &Upstream) -> bool {
+        let is_outside = |group: &Arc<UpstreamGroup>| !group.has(&upstream.name);
+        (self.len > 0 && self.contains(upstream.id)) || self.group.as_ref().is_some_and(is_outside)
     }
 
     /// True if the request has tried no upstream.

@@ -1,13 +1,17 @@
 //! Tests of the selection of upstreams for requests.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::fixture::{
     INTERVAL, SLOW_START, World, change, config, name, refused, status_500, with_reads,
 };
-use crate::cluster::{HealthState, NoUpstream, Outcome, Selection, Snapshot, Tried};
-use crate::config::{MainReads, ServedBy, Weight};
+use crate::cluster::{
+    About, HealthState, MainPreference, NoUpstream, Outcome, Selection, SelectionRequest, Snapshot,
+    Tried,
+};
+use crate::config::{MainReads, MaxInFlight, ServedBy, UpstreamGroup, Weight};
 use crate::ogc::RequestClass::{self, Admin, Map, Process, Tile};
 
 fn counts<const N: usize>(expected: [(&str, usize); N]) -> BTreeMap<String, usize> {
@@ -378,4 +382,84 @@ fn tiles_of_one_metatile_that_come_at_the_same_instant_stay_together() {
             kept.iter().map(|selection| selection.upstream.id).collect();
         assert_eq!(places.len(), 1, "key {key}");
     }
+}
+
+fn group(names: &[&str], only: bool) -> Tried {
+    let names = names.iter().map(|called| name(called)).collect();
+    Tried::of_group(Arc::new(UpstreamGroup::new(names, only)))
+}
+
+/// The upstream that a request of a group goes to.
+fn of_group(world: &World, class: RequestClass, tried: &Tried) -> Result<String, NoUpstream> {
+    let request = SelectionRequest {
+        class,
+        key: None,
+        tried: tried.clone(),
+        main: MainPreference::No,
+        about: About::Anything,
+    };
+    let selected = request.select(&world.snapshot(), false, world.now);
+    selected.map(|selection| selection.upstream.name.to_string())
+}
+
+#[test]
+fn a_request_of_a_group_goes_to_its_upstreams_whichever_serve_the_class_otherwise() {
+    let world = World::up(3);
+    for class in [Map, Tile, Process] {
+        for _ in 0..6 {
+            assert_eq!(of_group(&world, class, &group(&["b"], false)).unwrap(), "b");
+            assert_eq!(
+                of_group(&world, class, &group(&["main"], true)).unwrap(),
+                "main"
+            );
+            assert_ne!(
+                of_group(&world, class, &group(&["a", "c"], false)).unwrap(),
+                "b"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_group_that_cannot_serve_leaves_its_requests_to_the_others_unless_it_is_the_only_one() {
+    let mut world = World::up(2);
+    world.bring("b", HealthState::Down, &refused());
+    assert_eq!(of_group(&world, Map, &group(&["b"], false)).unwrap(), "a");
+    assert_eq!(
+        of_group(&world, Map, &group(&["b"], true)).unwrap_err(),
+        NoUpstream::NoneEligible
+    );
+    assert_eq!(
+        of_group(&world, Process, &group(&["b"], false)).unwrap(),
+        "main",
+        "as the class is served without a rule"
+    );
+    let mut tried = group(&["a"], false);
+    tried.add(world.id("a"));
+    assert_eq!(of_group(&world, Map, &tried).unwrap(), "main", "the backup");
+    let mut tried = group(&["a"], true);
+    tried.add(world.id("a"));
+    assert_eq!(
+        of_group(&world, Map, &tried).unwrap_err(),
+        NoUpstream::AllTried
+    );
+    assert!(!world.snapshot().has_place(Map, &tried));
+}
+
+#[test]
+fn a_request_waits_for_a_slot_of_its_group_rather_than_taking_one_of_the_others() {
+    let mut config = config(2);
+    change(&mut config, "b").max_in_flight = MaxInFlight::Fixed(1);
+    let world = World::configured_up(config);
+    let snapshot = world.snapshot();
+    let held = snapshot
+        .select(Map, &group(&["b"], false), world.now)
+        .unwrap();
+    assert_eq!(held.upstream.name.as_str(), "b");
+    assert_eq!(
+        of_group(&world, Map, &group(&["b"], false)).unwrap_err(),
+        NoUpstream::Full
+    );
+    drop(held);
+    assert_eq!(of_group(&world, Map, &group(&["b"], false)).unwrap(), "b");
 }

@@ -64,6 +64,10 @@ impl<'e> Check<'e> {
         self.problems.push(problem);
     }
 
+    pub(super) fn problem_count(&self) -> usize {
+        self.problems.len()
+    }
+
     /// Warns about a valid configuration.
     pub(super) fn warn(&mut self, what: &str, at: At) {
         self.warnings

@@ -79,6 +79,9 @@ pub(super) fn write(record: &Record<'_>, format: LogFormat, out: &mut Vec<u8>) {
     line.number(key!("bytes"), Some(record.bytes));
     line.end(record.end);
     line.name(key!("user"), record.user);
+    if record.route.is_some() {
+        line.word(key!("route"), record.route);
+    }
     line.finish();
 }
 
@@ -298,6 +301,7 @@ mod tests {
             bytes: 20_480,
             end: End::Ok,
             user,
+            route: None,
         }
     }
 

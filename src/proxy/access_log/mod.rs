@@ -52,6 +52,8 @@ pub struct Record<'a> {
     pub bytes: u64,
     pub end: End,
     pub user: Option<&'a [u8]>,
+    /// The name of the rule that the request follows. Lines without one have no such field.
+    pub route: Option<&'a str>,
 }
 
 /// How a request ended.
@@ -163,6 +165,7 @@ mod tests {
             bytes: 0,
             end: End::Ok,
             user: None,
+            route: None,
         }
     }
 

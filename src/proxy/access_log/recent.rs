@@ -135,6 +135,7 @@ mod tests {
             bytes: 0,
             end,
             user: None,
+            route: None,
         }
     }
 

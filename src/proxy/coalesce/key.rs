@@ -63,6 +63,8 @@ pub(in crate::proxy) struct SharingScope<'a> {
     pub(in crate::proxy) view: usize,
     /// Only the main may answer.
     pub(in crate::proxy) reads_from_main: bool,
+    /// The rule of the operator that the request follows.
+    pub(in crate::proxy) route: Option<usize>,
 }
 
 /// Appends the key to `out`. Returns false if this request shares no answer; `out` is then to be
@@ -109,6 +111,7 @@ pub(in crate::proxy) fn write_key(
     );
     part(&scope.writes.to_le_bytes());
     part(&scope.view.to_le_bytes());
+    part(&scope.route.map_or(0, |index| index + 1).to_le_bytes());
     match scope.address.map(|address| address.to_canonical()) {
         Some(IpAddr::V4(address)) => part(&address.octets()),
         Some(IpAddr::V6(address)) => part(&address.octets()),
@@ -249,6 +252,7 @@ mod tests {
                     writes,
                     view,
                     reads_from_main,
+                    route: None,
                 },
                 &mut out,
             )

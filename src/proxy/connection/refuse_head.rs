@@ -154,6 +154,7 @@ impl HeadRefuser {
             },
             end: End::Refused(refusal.reason()),
             user: None,
+            route: None,
         });
     }
 }

@@ -50,6 +50,8 @@ pub enum Refusal {
     RateLimited,
     /// An address that is shut out.
     Blocked,
+    /// A rule of the operator refuses the request.
+    Route,
     /// This machine has no descriptor, port or memory left for another connection.
     LocalFault,
     /// The head of the upstream's answer is longer than we read.
@@ -67,7 +69,7 @@ pub enum Refusal {
 }
 
 /// All but those of malformed requests.
-const OWN: [Refusal; 20] = [
+const OWN: [Refusal; 21] = [
     Refusal::HttpsRedirect,
     Refusal::HttpsRedirectOfBody,
     Refusal::BadAnswer,
@@ -85,6 +87,7 @@ const OWN: [Refusal; 20] = [
     Refusal::Shed,
     Refusal::RateLimited,
     Refusal::Blocked,
+    Refusal::Route,
     Refusal::LocalFault,
     Refusal::AnswerHeadTooLarge,
     Refusal::Internal,
@@ -122,6 +125,7 @@ impl Refusal {
             Self::Shed => "shed",
             Self::RateLimited => "rate-limit",
             Self::Blocked => "blacklist",
+            Self::Route => "route",
             Self::LocalFault => "local-fault",
             Self::AnswerHeadTooLarge => "answer-head-too-large",
             Self::BadAnswer => "bad-answer",
@@ -153,7 +157,7 @@ impl Refusal {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-            Self::Blocked => StatusCode::FORBIDDEN,
+            Self::Blocked | Self::Route => StatusCode::FORBIDDEN,
             Self::ConnectionLost | Self::AnswerHeadTooLarge | Self::BadAnswer => {
                 StatusCode::BAD_GATEWAY
             }
@@ -191,6 +195,7 @@ impl Refusal {
             | Self::HttpsRedirectOfBody
             | Self::Malformed(_)
             | Self::Blocked
+            | Self::Route
             | Self::Internal => None,
         }
     }
@@ -218,6 +223,7 @@ impl Refusal {
                 "Too many requests in a short time. The response headers say when more are accepted."
             }
             Self::Blocked => "Requests from this address are not accepted.",
+            Self::Route => "This service does not accept requests of this kind from here.",
             Self::LocalFault => {
                 "The map service has too much to do at the moment. Please try again shortly."
             }

@@ -8,7 +8,7 @@ use pingora::{BError, Result};
 use tokio::time::{sleep, sleep_until};
 
 use crate::admission::Ask;
-use crate::cluster::{MainPreference, NoUpstream, SelectionRequest};
+use crate::cluster::{MainPreference, NoUpstream, SelectionRequest, Tried};
 use crate::config::Priority;
 use crate::ogc::Retryable;
 use crate::proxy::client::session::until_gone;
@@ -85,7 +85,8 @@ impl FrontDoor {
                 Err(why) => why,
             };
             let (control, now) = (&self.parts.control, Instant::now());
-            if rescues == MAX_RESCUES || !control.rescue(ctx.class(), &ctx.tried, now) {
+            let rescue = |tried: &Tried| control.rescue(ctx.class(), tried, now);
+            if rescues == MAX_RESCUES || !ctx.tried.or_beyond_group(rescue) {
                 return Err(self.refuse_for(ctx, why));
             }
             rescues += 1;

@@ -35,7 +35,9 @@ impl FrontDoor {
             && ctx.doubt == SecondOpinion::None
             && !has_answered(session)
             && is_body_replayable(session, ctx)
-            && snapshot.others_know_better(&attempt.upstream, &ctx.tried)
+            && ctx
+                .tried
+                .or_beyond_group(|tried| snapshot.others_know_better(&attempt.upstream, tried))
             && (lacks_a_change || self.parts.opinions.take(Instant::now()));
         if !may_ask {
             return None;

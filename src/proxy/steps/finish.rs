@@ -145,6 +145,7 @@ fn write_line(front_door: &FrontDoor, session: &Session, ctx: &Context, total: D
         bytes: bytes_sent(session, ctx, end),
         end,
         user: user.map(http::HeaderValue::as_bytes),
+        route: ctx.route().map(|route| &*route.name),
     };
     front_door.parts.recent.note(&record, ctx.started + total);
     front_door.parts.access_log.log(&record);

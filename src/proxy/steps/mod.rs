@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  receive   the client's identity, the class; what no upstream may see is refused
+//!  route     the operator's rules
 //!  limits    blocked clients, rates, and the limits that the attempts have to pass
 //!  share     an identical request that is under way is followed
 //!  admit     a slot at an upstream, at once or after a wait                  <-- again for a retry
@@ -22,6 +23,7 @@ mod limits;
 pub(super) mod receive;
 pub(super) mod refuse;
 mod retry;
+mod route;
 pub(super) mod send;
 mod share;
 mod writes;

@@ -86,6 +86,8 @@ impl FrontDoor {
         }
         self.read_body_prefix(session, ctx).await?;
         classify(session, ctx);
+        self.follow_routes(session, ctx)?;
+        settle_class(session, ctx);
         ctx.reads_from_main = self.has_just_written(session, ctx);
         let length = content_length(session.req_header());
         if length.is_some_and(|length| length > ctx.class_config().max_body) {
@@ -170,8 +172,13 @@ fn classify(session: &Session, ctx: &mut Context) {
         &ctx.snapshot.config.geoserver.context,
         evidence.as_deref(),
     );
+}
+
+/// Everything that follows from the class.
+fn settle_class(session: &Session, ctx: &mut Context) {
+    let request = session.req_header();
     ctx.rule = ogc::retry(ctx.class(), request.method.as_str());
     if ctx.class_config().affinity.is_some() {
-        ctx.metatile = ogc::metatile(&head, &ctx.snapshot.config.geoserver.context);
+        ctx.metatile = ogc::metatile(&head(request), &ctx.snapshot.config.geoserver.context);
     }
 }

@@ -170,8 +170,9 @@ impl FrontDoor {
             is_lost: failed != Failed::AnsweredBadly,
         };
         let (control, class) = (&self.parts.control, ctx.class());
-        let others = control.snapshot().has_place(class, &ctx.tried)
-            || control.could_rescue(class, &ctx.tried);
+        let others = ctx.tried.or_beyond_group(|tried| {
+            control.snapshot().has_place(class, tried) || control.could_rescue(class, tried)
+        });
         let loss = ctx
             .attempt
             .as_ref()

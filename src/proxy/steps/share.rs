@@ -45,6 +45,7 @@ impl FrontDoor {
             writes: self.parts.coalescing.writes(),
             view: Arc::as_ptr(&ctx.snapshot) as usize,
             reads_from_main: ctx.reads_from_main,
+            route: ctx.route,
         };
         self.parts.coalescing.join(session.req_header(), &scope)
     }

@@ -113,7 +113,9 @@ impl WaitMover<'_> {
         let moved = self.interrupts.raise(|wait| {
             wait.upstream == upstream.id
                 && wait.since < *at + LATE
-                && snapshot.has_place(wait.class, &wait.tried)
+                && wait
+                    .tried
+                    .or_beyond_group(|tried| snapshot.has_place(wait.class, tried))
                 && self.budget.try_retry(percent, Some(loss), now)
         });
         if moved > 0 {

@@ -93,6 +93,21 @@ pub(crate) fn meanings(request: &Request) -> Vec<Meaning> {
     each
 }
 
+/// Returns the segments of the path below the context, as the different servers see them.
+pub(crate) fn paths_below(request: &Request) -> Vec<Vec<String>> {
+    let (path, _) = container::split_target(&request.target);
+    container::paths(path)
+        .iter()
+        .filter_map(|segments| container::below(segments, &request.context))
+        .map(|segments| {
+            segments
+                .into_iter()
+                .filter(|name| !name.is_empty())
+                .collect()
+        })
+        .collect()
+}
+
 fn unpacked(request: &Request) -> Option<Request> {
     let coding = request.coding.as_deref()?.trim().to_ascii_lowercase();
     let mut body = Vec::new();
