@@ -34,6 +34,9 @@ pub(super) const MAX_IDENTITY_HEADERS: usize = 32;
 
 /// A browser then requests all the tiles of a map at once.
 pub(super) const HTTP2: bool = true;
+
+/// Whether a listener without TLS serves HTTP/2. Off: each connection would first be read for it.
+pub(super) const HTTP2_WITHOUT_TLS: bool = false;
 /// Zero is no HSTS. Browsers' lists of https hosts want a year.
 pub(super) const HSTS_TIMES: RangeInclusive<Duration> = Duration::ZERO..=seconds(63_115_200);
 pub(super) const PORTS: RangeInclusive<i64> = 1..=65_535;

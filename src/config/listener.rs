@@ -26,6 +26,8 @@ pub struct Listener {
     /// The load balancers whose connections begin with a header of the PROXY protocol; all others
     /// are closed. Empty if no connection does.
     pub proxy_protocol_from: Vec<IpNet>,
+    /// Without TLS: whether clients that know so beforehand may speak HTTP/2 (h2c).
+    pub http2_without_tls: bool,
     /// The port of the https listener that requests are redirected to; `None` to serve them here.
     pub https_redirect: Option<u16>,
 }

@@ -5,22 +5,23 @@ use geofront::geosim::Fault;
 use geofront::ogc::RequestClass;
 use h2::client::SendRequest;
 use http::{Method, Request, Response};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::process::Command;
 
+use super::client::Client;
 use super::requests::{FEATURES, MAP, TRANSACTION, WFS, XML, get_feature_of_size};
 use super::rig::{PATIENCE, Plan, Rig};
 use super::tls_client::{Authority, ClientBuilder, listener};
 
-const HOST: &str = "maps.example.org";
+pub(crate) const HOST: &str = "maps.example.org";
 
-struct Served {
-    rig: Rig,
-    client: ClientBuilder,
+pub(crate) struct Served {
+    pub(crate) rig: Rig,
+    pub(crate) client: ClientBuilder,
     authority: Authority,
 }
 
-async fn served(plan: Plan) -> Served {
+pub(crate) async fn served(plan: Plan) -> Served {
     let authority = Authority::new();
     let files = authority.sign("maps", &[HOST], 2999);
     let rig = plan.with(&listener("public", &[&files], "")).start().await;
@@ -35,11 +36,11 @@ async fn served(plan: Plan) -> Served {
 
 impl Served {
     /// A connection; its task ends with it.
-    async fn connect(&self) -> SendRequest<Bytes> {
+    pub(crate) async fn connect(&self) -> SendRequest<Bytes> {
         self.connect_with(&h2::client::Builder::new()).await
     }
 
-    async fn connect_with(&self, builder: &h2::client::Builder) -> SendRequest<Bytes> {
+    pub(crate) async fn connect_with(&self, builder: &h2::client::Builder) -> SendRequest<Bytes> {
         let address = self.rig.listener("public");
         let connection = self.client.connect(address, HOST).await.unwrap();
         let (requests, connection) = builder.handshake(connection.stream).await.unwrap();
@@ -48,7 +49,7 @@ impl Served {
     }
 }
 
-fn request(method: Method, target: &str) -> http::request::Builder {
+pub(crate) fn request(method: Method, target: &str) -> http::request::Builder {
     Request::builder()
         .method(method)
         .uri(format!("https://{HOST}{target}"))
@@ -80,7 +81,7 @@ async fn exchange(
         .expect("an answer in time")
 }
 
-async fn get(requests: &SendRequest<Bytes>, target: &str) -> (u16, Vec<u8>) {
+pub(crate) async fn get(requests: &SendRequest<Bytes>, target: &str) -> (u16, Vec<u8>) {
     let request = request(Method::GET, target).body(()).unwrap();
     let (answer, body) = exchange(requests, request, &[]).await.unwrap();
     (answer.status().as_u16(), body)
@@ -268,108 +269,6 @@ async fn a_body_that_stops_coming_times_out() {
     assert_eq!(answer.status(), 408);
 }
 
-/// Sends bytes behind the preface and the settings until the connection ends.
-async fn flood(served: &Served, frame: &[u8]) -> bool {
-    let mut connection = served
-        .client
-        .connect(served.rig.listener("public"), HOST)
-        .await
-        .unwrap();
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-    let (mut read, mut write) = tokio::io::split(&mut connection.stream);
-    write.write_all(preface).await.unwrap();
-    let frames = frame.repeat(20_000 / frame.len().max(9));
-    let send = async {
-        for _ in 0..200 {
-            if write.write_all(&frames).await.is_err() {
-                return;
-            }
-        }
-    };
-    let receive = async {
-        let mut answers = [0; 4_096];
-        while let Ok(1..) = read.read(&mut answers).await {}
-    };
-    let ended = async { tokio::join!(send, receive) };
-    tokio::time::timeout(PATIENCE, ended).await.is_ok()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_of_frames_ends_its_connection_and_is_counted() {
-    let served = served(Plan::replicas(1)).await;
-    let others = served.connect().await;
-    let floods: [&[u8]; 4] = [
-        // Pings, settings, priorities of no stream, and resets of streams that were never opened.
-        b"\0\0\x08\x06\0\0\0\0\x0012345678",
-        b"\0\0\0\x04\0\0\0\0\0",
-        b"\0\0\x05\x02\0\0\0\0\x01\0\0\0\0\x10",
-        b"\0\0\x04\x03\0\0\0\0\x01\0\0\0\x08",
-    ];
-    for frame in floods {
-        assert!(flood(&served, frame).await, "{}", frame.escape_ascii());
-    }
-    assert_eq!(get(&others, MAP).await.0, 200);
-    let metrics = served.rig.metrics().await;
-    let counted = metrics
-        .lines()
-        .find_map(|line| line.strip_prefix("geofront_frame_floods_total "))
-        .unwrap();
-    assert!(counted.parse::<u32>().unwrap() >= 2, "{counted}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rapid_resets_end_the_connection_and_leave_nothing_behind() {
-    let served = served(Plan::replicas(1)).await;
-    let requests = served.connect().await;
-    let mut is_ended = false;
-    for _ in 0..20_000 {
-        let Ok(mut ready) = requests.clone().ready().await else {
-            is_ended = true;
-            break;
-        };
-        let get_map = request(Method::GET, MAP).body(()).unwrap();
-        let Ok((_, mut sending)) = ready.send_request(get_map, false) else {
-            is_ended = true;
-            break;
-        };
-        sending.send_reset(h2::Reason::CANCEL);
-    }
-    assert!(is_ended, "20 000 resets were accepted");
-    served
-        .rig
-        .until("nothing is left", |rig| rig.in_flight() == 0)
-        .await;
-    let others = served.connect().await;
-    assert_eq!(get(&others, MAP).await.0, 200);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_head_without_end_is_not_collected() {
-    let served = served(Plan::replicas(1)).await;
-    // HEADERS without END_HEADERS, then CONTINUATION for ever, each with a field that is not
-    // indexed.
-    let mut connection = served
-        .client
-        .connect(served.rig.listener("public"), HOST)
-        .await
-        .unwrap();
-    let preface =
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x01\x01\0\0\0\0\x01\x82";
-    connection.send(preface).await.unwrap();
-    let field = [&b"\x00\x01x\x7f\x81\x0f"[..], &[b'y'; 2_000]].concat();
-    let length = u16::try_from(field.len()).unwrap().to_be_bytes();
-    let frame = [&[0, length[0], length[1], 9, 0, 0, 0, 0, 1][..], &field].concat();
-    let mut is_ended = false;
-    for _ in 0..5_000 {
-        if connection.send(&frame).await.is_err() {
-            is_ended = true;
-            break;
-        }
-    }
-    assert!(is_ended, "10 MB of one head were accepted");
-    assert_eq!(get(&served.connect().await, MAP).await.0, 200);
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_connection_ends() {
     let limits = "[timeouts]\nkeep_alive = \"200ms\"";
@@ -381,6 +280,66 @@ async fn an_idle_connection_ends() {
     while !metrics().await.contains("geofront_client_connections 0\n") {
         assert!(tokio::time::Instant::now() < deadline, "it stays");
     }
+}
+
+/// "Our balancer ends TLS and speaks HTTP/2 with prior knowledge to what is behind it."
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_without_tls_is_served_beside_http1_where_a_listener_says_so() {
+    let listener = "[listeners.inside]\naddress = \"127.0.0.1:0\"\nhttp2 = true";
+    let rig = Plan::replicas(1).with(listener).start().await;
+    let address = rig.listener("inside");
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(async move { connection.await.ok() });
+    let get_map = Request::get(format!("http://{HOST}{MAP}"))
+        .body(())
+        .unwrap();
+    let (answer, body) = exchange(&requests, get_map, &[]).await.unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), body),
+        (200, rig.get(MAP).await.body)
+    );
+    let all = rig.replicas[0].requests();
+    let seen = all
+        .iter()
+        .find(|request| request.header("via") == Some("2.0 geofront"));
+    assert_eq!(seen.unwrap().header("x-forwarded-proto"), Some("http"));
+    let body = get_feature_of_size(300_000);
+    let post = Request::post(format!("http://{HOST}{WFS}"))
+        .header("content-type", XML)
+        .body(())
+        .unwrap();
+    let (answer, _) = exchange(&requests, post, &body).await.unwrap();
+    assert_eq!(answer.status(), 200);
+
+    // HTTP/1, in pieces, twice on a connection.
+    let mut client = Client::connect(address).await.unwrap();
+    let (first, rest) = MAP.split_at(10);
+    client
+        .send(format!("GET {first}").as_bytes())
+        .await
+        .unwrap();
+    let rest = format!("{rest} HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.request(rest.as_bytes()).await.unwrap().status, 200);
+    assert_eq!(client.get(MAP).await.unwrap().status, 200);
+    let malformed = client.request(b"PRI * HTTP/2.0\r\n\r\n").await.unwrap();
+    assert_eq!(malformed.status, 400);
+
+    // Elsewhere it is no request.
+    let mut client = rig.client().await;
+    let answer = client.request(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    assert_eq!(answer.unwrap().status, 400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_does_not_finish_its_preface_is_disconnected_and_counted() {
+    let listener = "[listeners.inside]\naddress = \"127.0.0.1:0\"\nhttp2 = true\n[timeouts]\nclient_header = \"100ms\"";
+    let rig = Plan::replicas(1).with(listener).start().await;
+    let mut client = Client::connect(rig.listener("inside")).await.unwrap();
+    client.send(b"PRI * HTTP/2.0\r\n\r\nSM").await.unwrap();
+    assert!(client.is_closed().await);
+    rig.metrics_with("geofront_client_head_timeouts_total 1\n")
+        .await;
 }
 
 /// Needs `curl`, which has a library of its own for HTTP/2.

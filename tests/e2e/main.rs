@@ -26,6 +26,7 @@ mod health;
 mod hot_swap;
 mod http1_rules;
 mod http2;
+mod http2_floods;
 mod lifecycle;
 mod limits;
 mod losses;

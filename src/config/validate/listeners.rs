@@ -59,6 +59,8 @@ impl Check<'_> {
             name: name.clone(),
             address: address?,
             tls: tls.map(Arc::new),
+            http2_without_tls: raw.cert.is_absent()
+                && self.value(&key("http2"), &raw.http2, defaults::HTTP2_WITHOUT_TLS),
             https_redirect,
             proxy_protocol_from,
         })
@@ -79,7 +81,6 @@ impl Check<'_> {
             &raw.client_certificate,
             ClientCertificate::Required,
         );
-        let http2 = self.value(&key("http2"), &raw.http2, defaults::HTTP2);
         let hsts = self.within(
             &key("hsts"),
             &raw.hsts,
@@ -92,6 +93,7 @@ impl Check<'_> {
             }
             return None;
         };
+        let http2 = self.value(&key("http2"), &raw.http2, defaults::HTTP2);
         let mut kept = Vec::new();
         let owner = format!("listener `{}`", named.name.value);
         let pairs = self.pairs(&named.name.value, cert, &raw.key)?;
@@ -164,7 +166,6 @@ impl Check<'_> {
             ("key", raw.key.at()),
             ("client_ca", raw.client_ca.at()),
             ("client_certificate", raw.client_certificate.at()),
-            ("http2", raw.http2.at()),
             ("hsts", raw.hsts.at()),
         ];
         for (key, at) in written {

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use http::HeaderValue;
 use pingora::protocols::{SocketDigest, Stream};
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout_at};
 
+use super::preface;
 use crate::config::{Config, Listener};
 use crate::metrics::Metrics;
 use crate::proxy::tls::{TlsSettings, TlsSocket};
@@ -45,15 +47,15 @@ impl NamedListener {
         config.listener(&self.name)
     }
 
-    /// Returns the connection once heads can be read from it. `None` if that failed: the connection
-    /// is closed and the failure counted.
+    /// Returns the connection once requests can be read from it. `None` if that failed: the
+    /// connection is closed and the failure counted.
     pub(super) async fn greet(
         &self,
         stream: Stream,
         config: &Config,
         deadline: Instant,
         metrics: &Metrics,
-    ) -> Option<(Stream, Option<Arc<Arrival>>)> {
+    ) -> Option<Greeted> {
         let settings = self.settings(config)?;
         let mut stream = stream;
         if !settings.proxy_protocol_from.is_empty()
@@ -68,13 +70,16 @@ impl NamedListener {
             return None;
         }
         let Some(tls) = &settings.tls else {
-            return Some((stream, None));
+            return greet_without_tls(stream, settings, deadline, metrics).await;
         };
         match self.tls.accept(stream, tls, deadline).await {
             Ok(socket) => {
                 metrics.handshake("ok");
                 let arrival = arrival(&socket, tls.hsts);
-                Some((Box::new(socket), Some(Arc::new(arrival))))
+                Some(Greeted {
+                    arrival: Some(Arc::new(arrival)),
+                    ..Greeted::from(Box::new(socket) as Stream)
+                })
             }
             Err(fault) => {
                 metrics.handshake(fault.reason());
@@ -87,6 +92,50 @@ impl NamedListener {
             }
         }
     }
+}
+
+/// A connection from which requests can be read.
+pub(super) struct Greeted {
+    pub(super) stream: Stream,
+    pub(super) arrival: Option<Arc<Arrival>>,
+    /// What was read of the first request.
+    pub(super) ahead: BytesMut,
+}
+
+impl From<Stream> for Greeted {
+    fn from(stream: Stream) -> Self {
+        Self {
+            stream,
+            arrival: None,
+            ahead: BytesMut::new(),
+        }
+    }
+}
+
+/// Finds out whether the client speaks HTTP/2, where it may.
+async fn greet_without_tls(
+    mut stream: Stream,
+    settings: &Listener,
+    deadline: Instant,
+    metrics: &Metrics,
+) -> Option<Greeted> {
+    if !settings.http2_without_tls {
+        return Some(stream.into());
+    }
+    let Ok(beginning) = timeout_at(deadline, preface::read(&mut stream)).await else {
+        metrics.client_connections.head_timed_out();
+        return None;
+    };
+    let beginning = beginning?;
+    let http2 = beginning.is_http2.then(|| Arrival {
+        is_http2: true,
+        ..Arrival::default()
+    });
+    Some(Greeted {
+        stream,
+        arrival: http2.map(Arc::new),
+        ahead: beginning.ahead,
+    })
 }
 
 /// The reason why a connection was closed where it must begin with a header of the PROXY protocol.

@@ -99,6 +99,11 @@ impl Inbox {
         self.rule = rule;
     }
 
+    /// What was read from the connection before.
+    pub(in crate::proxy) fn begin_with(&mut self, ahead: BytesMut) {
+        self.ahead = ahead;
+    }
+
     /// Whether bytes of a head are here.
     pub(in crate::proxy) fn has_begun(&self) -> bool {
         !self.ahead.is_empty()

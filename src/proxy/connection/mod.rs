@@ -24,6 +24,7 @@ pub(in crate::proxy) mod inbox;
 pub(in crate::proxy) mod interrupt;
 mod networks;
 mod pace;
+mod preface;
 mod readable;
 mod redirect;
 pub(in crate::proxy) mod refuse_head;
@@ -55,7 +56,7 @@ use crate::proxy::http2::{self, ConnectionEnd, Http2Limits};
 use crate::proxy::running::RunningRequests;
 use clients::{Clients, CountedClient};
 use delivery::Delivery;
-use greet::{Arrival, NamedListener};
+use greet::{Arrival, Greeted, NamedListener};
 use inbox::{Incoming, Tunnel};
 use interrupt::{Interrupt, Interrupts};
 use readable::Readable;
@@ -140,13 +141,9 @@ impl<A> Connections<A> {
     }
 
     /// Makes the connection fit for heads, which plain HTTP is at once.
-    async fn greet(
-        &self,
-        stream: Stream,
-        deadline: Instant,
-    ) -> Option<(Stream, Option<Arc<Arrival>>)> {
+    async fn greet(&self, stream: Stream, deadline: Instant) -> Option<Greeted> {
         let Some(listener) = &self.listener else {
-            return Some((stream, None));
+            return Some(stream.into());
         };
         let config = self.config();
         let greeting = listener.greet(stream, &config, deadline, &self.parts.heads.metrics);
@@ -229,22 +226,23 @@ where
         };
         let accepted = Instant::now();
         let first_head = accepted + self.config().timeouts.client_header;
-        let (stream, arrival) = self.greet(stream, first_head).await?;
+        let greeted = self.greet(stream, first_head).await?;
         let config = self.config();
         // Only now known behind a proxy that speaks the PROXY protocol.
-        let peer = peer(&stream).filter(|peer| !config.trust.allows_origin(*peer));
+        let peer = peer(&greeted.stream).filter(|peer| !config.trust.allows_origin(*peer));
         if !client.join(peer, &config.clients) {
-            refuse(stream);
+            refuse(greeted.stream);
             return None;
         }
         drop(config);
-        match arrival {
+        match &greeted.arrival {
             Some(arrival) if arrival.is_http2 => {
+                let arrival = Arc::clone(arrival);
                 // On the heap, as above.
-                Box::pin(self.serve_http2(stream, arrival, first_head, shutdown)).await;
+                Box::pin(self.serve_http2(greeted, arrival, first_head, shutdown)).await;
             }
-            arrival => self
-                .serve(stream, (arrival, Some(&client)), first_head, shutdown)
+            _ => self
+                .serve(greeted, Some(&client), first_head, shutdown)
                 .await
                 .unwrap_or_default(),
         }
@@ -263,7 +261,7 @@ where
     /// Serves the streams of an HTTP/2 connection.
     async fn serve_http2(
         self: &Arc<Self>,
-        stream: Stream,
+        greeted: Greeted,
         arrival: Arc<Arrival>,
         deadline: Instant,
         shutdown: &ShutdownWatch,
@@ -276,19 +274,25 @@ where
             deadline,
         };
         drop(config);
-        let serve_one = |stream| {
+        let serve_one = |stream: Stream| {
             let (connections, shutdown) = (Arc::clone(self), shutdown.clone());
             let arrival = Some(Arc::clone(&arrival));
             async move {
                 // The head is there already.
                 let first_head = Instant::now() + connections.config().timeouts.client_header;
+                let greeted = Greeted {
+                    arrival,
+                    ..Greeted::from(stream)
+                };
                 connections
-                    .serve(stream, (arrival, None), first_head, &shutdown)
+                    .serve(greeted, None, first_head, &shutdown)
                     .await
                     .unwrap_or_default();
             }
         };
-        if http2::serve(stream, limits, shutdown, serve_one).await == ConnectionEnd::Flood {
+        let Greeted { stream, ahead, .. } = greeted;
+        let ended = http2::serve(stream, ahead, limits, shutdown, serve_one).await;
+        if ended == ConnectionEnd::Flood {
             self.parts.heads.metrics.http2_flood();
         }
     }
@@ -297,14 +301,20 @@ where
     /// connection is counted. The result has no meaning.
     async fn serve(
         &self,
-        stream: Stream,
-        (arrival, client): (Option<Arc<Arrival>>, Option<&CountedClient>),
+        greeted: Greeted,
+        client: Option<&CountedClient>,
         first_head: Instant,
         shutdown: &ShutdownWatch,
     ) -> Option<()> {
         let registered = self.parts.interrupts.register();
         let interrupt = &registered.interrupt;
+        let Greeted {
+            stream,
+            arrival,
+            ahead,
+        } = greeted;
         let mut stream = self.stream(stream, interrupt);
+        stream.begin_with(ahead);
         if client.is_some() {
             // Streams of HTTP/2 share a socket.
             stream.measure_socket();

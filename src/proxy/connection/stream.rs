@@ -23,6 +23,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::BytesMut;
 use futures::FutureExt;
 use parking_lot::Mutex;
 use pingora::protocols::l4::ext::get_tcp_info;
@@ -168,6 +169,11 @@ impl<S: AsyncWrite + Unpin> ClientStream<S> {
     pub(in crate::proxy) fn set_limits(&mut self, limits: StreamLimits) {
         self.limits = limits;
         self.inbox.set_rule(limits.body);
+    }
+
+    /// What was read from the connection before.
+    pub(in crate::proxy) fn begin_with(&mut self, ahead: BytesMut) {
+        self.inbox.begin_with(ahead);
     }
 
     /// What the requests of this connection share with it.

@@ -1,6 +1,7 @@
 //! Watches the frames that a client sends, and ends a connection that sends too many of the kinds
 //! that cost us work and bring no request further: resets, pings, settings, priorities, pieces of
-//! heads and empty data.
+//! heads and empty data. WINDOW_UPDATE has a count of its own, because clients send it for what
+//! they receive: the more they get, the more of it they may send.
 //!
 //! The library below has bounds on what it keeps. This is the bound on what it does.
 
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -25,6 +27,15 @@ const BURST: u32 = 1_000;
 
 /// Time after which one more may come.
 const REFILL: Duration = Duration::from_millis(10);
+
+/// Bytes for which a client may send one more WINDOW_UPDATE. Clients send two for some kilobytes.
+const BYTES_PER_UPDATE: u64 = 512;
+
+/// WINDOW_UPDATE frames at once, for a client that reads all of its windows late.
+const MAX_UPDATES: u32 = 100_000;
+
+/// The number of a kind of frame.
+const WINDOW_UPDATE: u8 = 8;
 
 /// Finds the frames in what a client sends.
 #[derive(Debug)]
@@ -45,9 +56,9 @@ impl FrameWatch {
         }
     }
 
-    /// Counts the costly frames that begin in `bytes`.
-    fn count(&mut self, mut bytes: &[u8]) -> u32 {
-        let mut count = 0;
+    /// Counts the frames that begin in `bytes`.
+    fn count(&mut self, mut bytes: &[u8]) -> FrameCount {
+        let mut count = FrameCount::default();
         while !bytes.is_empty() {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
@@ -60,7 +71,8 @@ impl FrameWatch {
                 let [a, b, c, kind, flags, ..] = self.header;
                 self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
                 self.length = 0;
-                count += u32::from(is_costly(kind, flags, self.skip));
+                count.costly += u32::from(is_costly(kind, flags, self.skip));
+                count.updates += u32::from(kind == WINDOW_UPDATE);
             }
         }
         count
@@ -73,19 +85,33 @@ fn is_costly(kind: u8, flags: u8, length: usize) -> bool {
     match kind {
         // DATA
         0 => length == 0 && flags & END_STREAM == 0,
-        // HEADERS are requests; WINDOW_UPDATE comes with every answer.
-        1 | 8 => false,
+        // HEADERS are requests.
+        1 | WINDOW_UPDATE => false,
         _ => true,
     }
+}
+
+/// How many frames of the kinds that are limited a client has sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct FrameCount {
+    /// See [`is_costly`].
+    costly: u32,
+    /// WINDOW_UPDATE.
+    updates: u32,
 }
 
 /// A connection whose frames are watched.
 #[derive(Debug)]
 pub(super) struct WatchedFrames<S> {
     inner: S,
+    /// What was read of the connection before.
+    ahead: BytesMut,
     watch: FrameWatch,
     /// Frames that may come now.
     left: u32,
+    updates_left: u32,
+    /// Bytes sent that have not earned a WINDOW_UPDATE yet.
+    sent: u64,
     /// When `left` was filled up.
     filled: Instant,
     is_flood: FloodFlag,
@@ -102,33 +128,49 @@ impl FloodFlag {
 }
 
 impl<S> WatchedFrames<S> {
-    pub(super) fn new(inner: S, is_flood: FloodFlag) -> Self {
+    pub(super) fn new(inner: S, ahead: BytesMut, is_flood: FloodFlag) -> Self {
         Self {
             inner,
+            ahead,
             is_flood,
             watch: FrameWatch::new(),
             left: BURST,
+            updates_left: BURST,
+            sent: 0,
             filled: Instant::now(),
         }
     }
 
-    fn pay(&mut self, count: u32) -> io::Result<()> {
-        if count == 0 {
+    /// The client has got `bytes`, and may send as many more WINDOW_UPDATE as they need.
+    fn earn(&mut self, bytes: usize) {
+        self.sent += bytes as u64;
+        let earned = u32::try_from(self.sent / BYTES_PER_UPDATE).unwrap_or(MAX_UPDATES);
+        self.sent %= BYTES_PER_UPDATE;
+        self.updates_left = self.updates_left.saturating_add(earned).min(MAX_UPDATES);
+    }
+
+    fn pay(&mut self, count: FrameCount) -> io::Result<()> {
+        if count == FrameCount::default() {
             return Ok(());
         }
         let refills = self.filled.elapsed().as_millis() / REFILL.as_millis();
         if refills > 0 {
             let refills = u32::try_from(refills).unwrap_or(BURST);
             self.left = self.left.saturating_add(refills).min(BURST);
+            if self.updates_left < BURST {
+                self.updates_left = self.updates_left.saturating_add(refills).min(BURST);
+            }
             self.filled = Instant::now();
         }
-        let Some(left) = self.left.checked_sub(count) else {
+        let left = self.left.checked_sub(count.costly);
+        let updates_left = self.updates_left.checked_sub(count.updates);
+        let (Some(left), Some(updates_left)) = (left, updates_left) else {
             self.is_flood.0.store(true, Ordering::Relaxed);
             return Err(io::Error::other(
                 "too many frames that bring no request further",
             ));
         };
-        self.left = left;
+        (self.left, self.updates_left) = (left, updates_left);
         Ok(())
     }
 }
@@ -140,7 +182,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for WatchedFrames<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        if self.ahead.is_empty() {
+            ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        } else {
+            let length = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead.split_to(length));
+        }
         let count = self.watch.count(&buf.filled()[before..]);
         let paid = self.pay(count);
         if paid.is_err() {
@@ -157,7 +204,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedFrames<S> {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, data)
+        let sent = ready!(Pin::new(&mut self.inner).poll_write(cx, data))?;
+        self.earn(sent);
+        Poll::Ready(Ok(sent))
     }
 
     fn poll_write_vectored(
@@ -165,7 +214,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WatchedFrames<S> {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, parts)
+        let sent = ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, parts))?;
+        self.earn(sent);
+        Poll::Ready(Ok(sent))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -201,17 +252,22 @@ mod tests {
             step in 1..60_usize,
         ) {
             let mut wire = vec![0; PREFACE];
-            let mut expected = 0;
+            let mut expected = FrameCount::default();
             for (kind, flags, length) in frames {
                 wire.extend(frame(kind, flags, length));
-                expected += u32::from(match kind {
+                expected.costly += u32::from(match kind {
                     0 => length == 0 && flags == 0,
                     1 | 8 => false,
                     _ => true,
                 });
+                expected.updates += u32::from(kind == 8);
             }
             let mut watch = FrameWatch::new();
-            let found: u32 = wire.chunks(step).map(|piece| watch.count(piece)).sum();
+            let mut found = FrameCount::default();
+            for count in wire.chunks(step).map(|piece| watch.count(piece)) {
+                found.costly += count.costly;
+                found.updates += count.updates;
+            }
             prop_assert_eq!(found, expected);
         }
     }
@@ -224,29 +280,58 @@ mod tests {
         client.write_all(&wire).await.unwrap();
         drop(client);
         let mut read = Vec::new();
-        WatchedFrames::new(ours, FloodFlag::default())
+        WatchedFrames::new(ours, BytesMut::new(), FloodFlag::default())
             .read_to_end(&mut read)
             .await
             .is_ok()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_flood_of_resets_pings_or_settings_ends_the_connection_and_requests_do_not() {
-        for kind in [3, 4, 6, 9] {
+    async fn a_flood_of_one_kind_of_frame_ends_the_connection_and_requests_do_not() {
+        for kind in [3, 4, 6, 8, 9] {
             assert!(passes(kind, BURST as usize).await, "{kind}");
             assert!(!passes(kind, BURST as usize + 1).await, "{kind}");
         }
         assert!(passes(1, 10 * BURST as usize).await, "requests");
-        assert!(passes(8, 10 * BURST as usize).await, "windows");
     }
 
     #[tokio::test(start_paused = true)]
     async fn frames_may_come_again_after_a_while() {
-        let mut watched = WatchedFrames::new(tokio::io::empty(), FloodFlag::default());
-        watched.pay(BURST).unwrap();
-        watched.pay(1).unwrap_err();
+        let mut watched = watched();
+        let costly = |costly| FrameCount { costly, updates: 0 };
+        watched.pay(costly(BURST)).unwrap();
+        watched.pay(costly(1)).unwrap_err();
         tokio::time::advance(REFILL * 10).await;
-        watched.pay(10).unwrap();
-        watched.pay(1).unwrap_err();
+        watched.pay(costly(10)).unwrap();
+        watched.pay(costly(1)).unwrap_err();
+    }
+
+    fn watched() -> WatchedFrames<tokio::io::Empty> {
+        WatchedFrames::new(tokio::io::empty(), BytesMut::new(), FloodFlag::default())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_receives_much_may_send_many_window_updates() {
+        let mut watched = watched();
+        let updates = |updates| FrameCount { costly: 0, updates };
+        watched.earn(10_000 * BYTES_PER_UPDATE as usize);
+        watched.pay(updates(10_000 + BURST)).unwrap();
+        watched.pay(updates(1)).unwrap_err();
+        tokio::time::advance(REFILL * 10).await;
+        watched.pay(updates(10)).unwrap();
+        watched.pay(updates(1)).unwrap_err();
+        watched.earn(1 << 40);
+        watched.pay(updates(MAX_UPDATES + 1)).unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn what_was_read_before_comes_first_and_is_watched() {
+        let ahead = BytesMut::from(&[&[0; PREFACE][..], &frame(6, 0, 8)].concat()[..]);
+        let inner = &b"rest"[..];
+        let mut watched = WatchedFrames::new(inner, ahead.clone(), FloodFlag::default());
+        let mut read = Vec::new();
+        watched.read_to_end(&mut read).await.unwrap();
+        assert_eq!(read, [&ahead[..], b"rest"].concat());
+        assert_eq!(watched.left, BURST - 1);
     }
 }

@@ -15,7 +15,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::server::{Connection, SendResponse};
 use h2::{Reason, RecvStream};
 use http::{Method, Request};
@@ -67,9 +67,11 @@ pub(in crate::proxy) enum ConnectionEnd {
     Flood,
 }
 
-/// Serves a connection. `serve` serves one stream, and goes on in a task of its own.
+/// Serves a connection, of which `ahead` was read before. `serve` serves one stream, and goes on in
+/// a task of its own.
 pub(in crate::proxy) async fn serve<F, S>(
     stream: Stream,
+    ahead: BytesMut,
     limits: Http2Limits,
     shutdown: &ShutdownWatch,
     serve: F,
@@ -84,7 +86,7 @@ where
         id: stream.id(),
     };
     let is_flood = FloodFlag::default();
-    let watched = WatchedFrames::new(stream, is_flood.clone());
+    let watched = WatchedFrames::new(stream, ahead, is_flood.clone());
     let handshake = builder(&limits).handshake::<_, Bytes>(watched);
     let mut reason = None;
     if let Ok(Ok(connection)) = timeout_at(limits.deadline, handshake).await {

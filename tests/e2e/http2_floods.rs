@@ -1,0 +1,162 @@
+//! Floods of HTTP/2: each has a bound, and others go on to be served.
+
+use http::Method;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::http2::{HOST, Served, get, request, served};
+use super::requests::MAP;
+use super::rig::{PATIENCE, Plan};
+
+/// The beginning of a connection: the preface, and settings without one.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// Sends bytes behind the preface and the settings until the connection ends.
+async fn flood(served: &Served, frame: &[u8]) -> bool {
+    let mut connection = served
+        .client
+        .connect(served.rig.listener("public"), HOST)
+        .await
+        .unwrap();
+    let (mut read, mut write) = tokio::io::split(&mut connection.stream);
+    write.write_all(PREFACE).await.unwrap();
+    let frames = frame.repeat(20_000 / frame.len().max(9));
+    let send = async {
+        for _ in 0..200 {
+            if write.write_all(&frames).await.is_err() {
+                return;
+            }
+        }
+    };
+    let receive = async {
+        let mut answers = [0; 4_096];
+        while let Ok(1..) = read.read(&mut answers).await {}
+    };
+    let ended = async { tokio::join!(send, receive) };
+    tokio::time::timeout(PATIENCE, ended).await.is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_frames_ends_its_connection_and_is_counted() {
+    let served = served(Plan::replicas(1)).await;
+    let others = served.connect().await;
+    let floods: [&[u8]; 6] = [
+        // Pings, settings, priorities of no stream, and resets of streams that were never opened.
+        b"\0\0\x08\x06\0\0\0\0\x0012345678",
+        b"\0\0\0\x04\0\0\0\0\0",
+        b"\0\0\x05\x02\0\0\0\0\x01\0\0\0\0\x10",
+        b"\0\0\x04\x03\0\0\0\0\x01\0\0\0\x08",
+        // The window of the connection, a byte at a time, and answers to settings that were not
+        // sent.
+        b"\0\0\x04\x08\0\0\0\0\0\0\0\0\x01",
+        b"\0\0\0\x04\x01\0\0\0\0",
+    ];
+    for frame in floods {
+        assert!(flood(&served, frame).await, "{}", frame.escape_ascii());
+    }
+    assert_eq!(get(&others, MAP).await.0, 200);
+    let metrics = served.rig.metrics().await;
+    let counted = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("geofront_frame_floods_total "))
+        .unwrap();
+    assert!(counted.parse::<u32>().unwrap() >= 2, "{counted}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rapid_resets_end_the_connection_and_leave_nothing_behind() {
+    let served = served(Plan::replicas(1)).await;
+    let requests = served.connect().await;
+    let mut is_ended = false;
+    for _ in 0..20_000 {
+        let Ok(mut ready) = requests.clone().ready().await else {
+            is_ended = true;
+            break;
+        };
+        let get_map = request(Method::GET, MAP).body(()).unwrap();
+        let Ok((_, mut sending)) = ready.send_request(get_map, false) else {
+            is_ended = true;
+            break;
+        };
+        sending.send_reset(h2::Reason::CANCEL);
+    }
+    assert!(is_ended, "20 000 resets were accepted");
+    served
+        .rig
+        .until("nothing is left", |rig| rig.in_flight() == 0)
+        .await;
+    let others = served.connect().await;
+    assert_eq!(get(&others, MAP).await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_without_end_is_not_collected() {
+    let served = served(Plan::replicas(1)).await;
+    // HEADERS without END_HEADERS, then CONTINUATION for ever, each with a field that is not
+    // indexed.
+    let mut connection = served
+        .client
+        .connect(served.rig.listener("public"), HOST)
+        .await
+        .unwrap();
+    let preface =
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x01\x01\0\0\0\0\x01\x82";
+    connection.send(preface).await.unwrap();
+    let field = [&b"\x00\x01x\x7f\x81\x0f"[..], &[b'y'; 2_000]].concat();
+    let length = u16::try_from(field.len()).unwrap().to_be_bytes();
+    let frame = [&[0, length[0], length[1], 9, 0, 0, 0, 0, 1][..], &field].concat();
+    let mut is_ended = false;
+    for _ in 0..5_000 {
+        if connection.send(&frame).await.is_err() {
+            is_ended = true;
+            break;
+        }
+    }
+    assert!(is_ended, "10 MB of one head were accepted");
+    assert_eq!(get(&served.connect().await, MAP).await.0, 200);
+}
+
+/// The metric's value.
+async fn sample(served: &Served, name: &str) -> f64 {
+    let metrics = served.rig.metrics().await;
+    let value = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value
+        .unwrap_or_else(|| panic!("no {name}"))
+        .parse()
+        .unwrap()
+}
+
+/// "A browser with a frozen tab held every slot: it had requested a hundred maps with a window of
+/// zero."
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_answers_to_a_window_of_zero_hold_no_slot_and_end_with_the_clients_time() {
+    let limits = "[timeouts]\nclient_write = \"2s\"";
+    let served = served(Plan::replicas(1).with(limits)).await;
+    let mut closed = h2::client::Builder::new();
+    closed.initial_window_size(0);
+    let requests = served.connect_with(&closed).await;
+    let mut waiting = Vec::new();
+    for number in 0..90 {
+        let mut ready = requests.clone().ready().await.unwrap();
+        let target = format!("{MAP}&number={number}");
+        let get_map = request(Method::GET, &target).body(()).unwrap();
+        waiting.push(ready.send_request(get_map, true).unwrap().0);
+    }
+    let heads = futures::future::join_all(waiting);
+    let heads = tokio::time::timeout(PATIENCE, heads).await.unwrap();
+    served
+        .rig
+        .until("no slot is held", |rig| rig.in_flight() == 0)
+        .await;
+    assert_eq!(get(&served.connect().await, MAP).await.0, 200);
+    for head in heads {
+        let mut body = head.unwrap().into_body();
+        let end = tokio::time::timeout(PATIENCE, body.data()).await.unwrap();
+        assert!(end.unwrap().unwrap_err().is_reset());
+    }
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while sample(&served, "geofront_client_memory_bytes{of=\"answers\"}").await > 0.0 {
+        assert!(tokio::time::Instant::now() < deadline, "it is still held");
+    }
+}
