@@ -295,9 +295,10 @@ impl ConfigReload {
         let _one_at_a_time = self.turn.lock();
         let upstreams = self.state.lock().running.config.upstreams.clone();
         let looked_up = |upstream: &UpstreamConfig| {
-            upstream
-                .lookup()
-                .map(|(host, port)| (host.to_owned(), port))
+            upstream.lookup().map(|(host, port)| Name {
+                host: host.to_owned(),
+                port,
+            })
         };
         let wanted: BTreeSet<Name> = upstreams.iter().filter_map(looked_up).collect();
         if wanted.is_empty() {

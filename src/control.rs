@@ -87,7 +87,7 @@ impl Control {
     /// Reports the outcome of an attempt that was sent at `sent`. Takes no lock if the outcome
     /// changes nothing.
     pub fn observe(&self, upstream: &Upstream, sent: Instant, outcome: Outcome, now: Instant) {
-        self.observe_about(upstream, sent, (outcome, None), now);
+        self.observe_about(upstream, sent, outcome, None, now);
     }
 
     /// Like [`Self::observe`], with the subject of a failure.
@@ -95,7 +95,8 @@ impl Control {
         &self,
         upstream: &Upstream,
         sent: Instant,
-        (outcome, subject): (Outcome, Option<Subject>),
+        outcome: Outcome,
+        subject: Option<Subject>,
         now: Instant,
     ) {
         let is_news = match outcome {

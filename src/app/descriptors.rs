@@ -70,13 +70,18 @@ pub(super) struct Budget {
     pub(super) idle_per_thread: usize,
 }
 
+/// The threads that serve clients, and what each would like to keep.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Workers {
+    pub(super) threads: usize,
+    /// Maximum number of idle upstream connections of each thread.
+    pub(super) idle_connections: usize,
+}
+
 impl Budget {
     /// Shares out `limit` descriptors, of which `open` are permanently in use.
-    pub(super) fn new(
-        limit: usize,
-        open: usize,
-        (threads, idle_per_thread): (usize, usize),
-    ) -> Self {
+    pub(super) fn new(limit: usize, open: usize, workers: Workers) -> Self {
+        let threads = workers.threads;
         let usable = limit.saturating_sub(open + KEPT);
         let most = Capacity::default();
         let admin_all = (usable / 8).clamp(8, most.all);
@@ -85,7 +90,8 @@ impl Budget {
             per_address: (admin_all * 3 / 4).min(most.per_address),
             reserve: (admin_all / 4).min(most.reserve),
         };
-        let idle_per_thread = idle_per_thread
+        let idle_per_thread = workers
+            .idle_connections
             .min((usable / 8).div_ceil(threads.max(1)))
             .max(1);
         let rest = usable.saturating_sub(admin.all + admin.reserve + idle_per_thread * threads);
@@ -101,6 +107,13 @@ impl Budget {
 mod tests {
     use super::*;
 
+    fn workers(threads: usize) -> Workers {
+        Workers {
+            threads,
+            idle_connections: 512,
+        }
+    }
+
     fn total(budget: Budget, threads: usize) -> usize {
         budget.clients * 2
             + budget.admin.all
@@ -112,7 +125,7 @@ mod tests {
     fn all_shares_together_leave_descriptors_for_probes_and_reloads() {
         for limit in [128, 200, 256, 1024, 4096, 262_144, 1 << 20] {
             for threads in [1, 2, 4] {
-                let budget = Budget::new(limit, 30, (threads, 512));
+                let budget = Budget::new(limit, 30, workers(threads));
                 assert!(
                     total(budget, threads) + 30 + KEPT <= limit,
                     "{limit}: {budget:?}"
@@ -123,14 +136,14 @@ mod tests {
 
     #[test]
     fn large_limits_are_for_clients_and_small_ones_still_serve_some() {
-        let large = Budget::new(262_144, 30, (4, 512));
+        let large = Budget::new(262_144, 30, workers(4));
         assert!(
             large.clients > 129_000
                 && large.admin == Capacity::default()
                 && large.idle_per_thread == 512,
             "{large:?}"
         );
-        assert_eq!(Budget::new(40, 30, (2, 512)).clients, MIN_CLIENTS);
+        assert_eq!(Budget::new(40, 30, workers(2)).clients, MIN_CLIENTS);
     }
 
     #[test]

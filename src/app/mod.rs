@@ -42,7 +42,7 @@ use crate::proxy::access_log::AccessLog;
 use crate::proxy::{Connections, FrontDoor, Recent};
 use crate::waiting_room::WaitingRoom;
 use activation::PassedSockets;
-use descriptors::Budget;
+use descriptors::{Budget, Workers};
 use logging::LogLevelSwitch;
 
 /// Idle upstream connections per worker thread: more than a cluster's Tomcats ever serve.
@@ -145,7 +145,10 @@ async fn start_with(first: FirstRead, mut passed: PassedSockets) -> Result<App, 
     let budget = Budget::new(
         limit,
         descriptors::open_now(),
-        (config.threads.get(), IDLE_UPSTREAM_CONNECTIONS),
+        Workers {
+            threads: config.threads.get(),
+            idle_connections: IDLE_UPSTREAM_CONNECTIONS,
+        },
     );
     if budget.clients < FEW_CLIENTS {
         tracing::warn!(

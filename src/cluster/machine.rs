@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::chosen_layer::Choosing;
 use super::conditions::Conditions;
 use super::shared_faults::SharedFaults;
-use super::snapshot::Candidate;
+use super::snapshot::{Candidate, Expected};
 use super::upstream_state::{Meaning, UpstreamState};
 use super::upstreams::Upstreams;
 use super::{
@@ -115,7 +115,7 @@ impl Cluster {
                 sent,
                 outcome,
                 subject,
-            } => self.observed(upstream, sent, (outcome, subject), now),
+            } => self.observed(upstream, sent, outcome, subject, now),
             Event::LayerChosen { sent_at, layer } => {
                 self.choosing
                     .chosen(&mut self.upstreams, sent_at, layer, now);
@@ -230,13 +230,17 @@ impl Cluster {
             .collect();
         let returning = self.upstreams.iter().filter(|state| state.returns_soon());
         let returning: Vec<_> = returning.map(|state| &*state.upstream).collect();
-        let news = self.catalog.news();
+        let (tickets, concern) = self.catalog.news();
         Snapshot::new(
             self.revision,
             Arc::clone(&self.upstreams.config),
             &candidates,
-            (&awaited, &returning),
-            news,
+            &Expected {
+                awaited: &awaited,
+                returning: &returning,
+            },
+            tickets,
+            concern,
             self.snapshots_taken,
         )
     }
@@ -252,11 +256,11 @@ impl Cluster {
     /// Returns the state of the cluster for an operator.
     pub fn status(&self, now: Instant) -> ClusterStatus {
         let catalog = self.catalog.status(&self.upstreams, now);
-        let view = (&self.upstreams.config.limits, self.upstreams.fails_open);
+        let (limits, fails_open) = (&self.upstreams.config.limits, self.upstreams.fails_open);
         let mut upstreams: Vec<_> = self
             .upstreams
             .iter()
-            .map(|state| state.status(&catalog, view, now))
+            .map(|state| state.status(&catalog, limits, fails_open, now))
             .collect();
         for at in (0..upstreams.len()).filter(|at| self.catalog.is_held_back(&self.upstreams, *at))
         {
@@ -478,7 +482,8 @@ impl Cluster {
         let settled = self.catalog.settled_at(sent);
         let is_full = self.upstreams[at].is_full(&self.upstreams.config.limits, now);
         let meaning = self.upstreams.states[at].probed(
-            (&report, is_full),
+            &report,
+            is_full,
             settled,
             now,
             &self.upstreams.config.health,
@@ -503,7 +508,8 @@ impl Cluster {
         &mut self,
         id: UpstreamId,
         sent: Instant,
-        (outcome, subject): (Outcome, Option<Subject>),
+        outcome: Outcome,
+        subject: Option<Subject>,
         now: Instant,
     ) {
         let Some(at) = self.upstreams.position(id) else {
@@ -514,7 +520,7 @@ impl Cluster {
             (&outcome, subject, self.upstreams[at].is_fit())
         {
             let peers = self.upstreams.peers();
-            let (on, shared) = self.faults.record(id, (cause, &subject), &peers, now);
+            let (on, shared) = self.faults.record(id, cause, &subject, &peers, now);
             if !shared.is_empty() {
                 return self.upstreams.acquit(&shared, now);
             }
@@ -522,7 +528,8 @@ impl Cluster {
         }
         let may_eject = self.upstreams.may_eject(at);
         let change = self.upstreams.states[at].observed(
-            (outcome, grounds),
+            outcome,
+            grounds,
             sent,
             now,
             &self.upstreams.config.health,

@@ -141,7 +141,8 @@ impl SharedFaults {
     pub(super) fn record(
         &mut self,
         upstream: UpstreamId,
-        (cause, subject): (&Cause, &Subject),
+        cause: &Cause,
+        subject: &Subject,
         peers: &[UpstreamId],
         now: Instant,
     ) -> (Grounds, Vec<u64>) {
@@ -171,7 +172,7 @@ impl SharedFaults {
             .into_iter()
             .chain([(text, of_text)]);
         let shared = keys.filter(|(key, reach)| {
-            let fault = self.fault((*key, text), *reach, &words, subject);
+            let fault = self.fault(*key, text, *reach, &words, subject);
             fault.note(upstream, now);
             fault.is_shared(peers)
         });
@@ -181,7 +182,8 @@ impl SharedFaults {
 
     fn fault(
         &mut self,
-        (key, text): (u64, u64),
+        key: u64,
+        text: u64,
         reach: Reach,
         words: &str,
         subject: &Subject,
@@ -300,7 +302,7 @@ mod tests {
         now: Instant,
     ) -> bool {
         !faults
-            .record(UpstreamId(upstream), (cause, subject), &PEERS, now)
+            .record(UpstreamId(upstream), cause, subject, &PEERS, now)
             .1
             .is_empty()
     }
@@ -354,7 +356,7 @@ mod tests {
         let cause = Cause::NodeFault("Unable to obtain connection".to_owned());
         let fail = |faults: &mut SharedFaults, layer| {
             for upstream in 1..=3 {
-                faults.record(UpstreamId(upstream), (&cause, &on(layer, "")), &PEERS, now);
+                faults.record(UpstreamId(upstream), &cause, &on(layer, ""), &PEERS, now);
             }
         };
         fail(&mut faults, "a:x");
@@ -391,7 +393,8 @@ mod tests {
             let subject = on(&format!("a:{number}"), &"y".repeat(number));
             faults.record(
                 UpstreamId(number as u32),
-                (&Cause::Status(500), &subject),
+                &Cause::Status(500),
+                &subject,
                 &PEERS,
                 now,
             );

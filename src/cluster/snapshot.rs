@@ -101,6 +101,13 @@ pub(super) struct Awaited<'u> {
     pub(super) until: Instant,
 }
 
+/// The upstreams that do not serve yet and will soon.
+pub(super) struct Expected<'u> {
+    pub(super) awaited: &'u [Awaited<'u>],
+    /// They are reloading their catalog.
+    pub(super) returning: &'u [&'u Upstream],
+}
+
 /// Position in the rotation among equal candidates. It has cache lines of its own because every
 /// request writes it.
 #[derive(Debug)]
@@ -153,8 +160,9 @@ impl Snapshot {
         revision: u64,
         config: Arc<Config>,
         candidates: &[Candidate],
-        (awaited, returning): (&[Awaited<'_>], &[&Upstream]),
-        (tickets, concern): (Tickets, Concern),
+        expected: &Expected<'_>,
+        tickets: Tickets,
+        concern: Concern,
         turn: usize,
     ) -> Self {
         let those = |belongs: &dyn Fn(&Candidate) -> bool| {
@@ -187,8 +195,10 @@ impl Snapshot {
                     && !candidate.standing.is_reading_catalog
             }),
             on_trial: with(Reads::OnTrial),
-            routes: PerClass::from_fn(|class| route(&config, class, candidates, returning)),
-            awaited: PerClass::from_fn(|class| awaited_until(&config, class, awaited)),
+            routes: PerClass::from_fn(|class| {
+                route(&config, class, candidates, expected.returning)
+            }),
+            awaited: PerClass::from_fn(|class| awaited_until(&config, class, expected.awaited)),
             demands: PerClass::from_fn(|class| Demand::of(class, config.classes[class].priority)),
             rotation: Rotation(AtomicUsize::new(turn)),
             keys: Arc::default(),

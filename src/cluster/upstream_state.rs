@@ -389,7 +389,8 @@ impl UpstreamState {
     pub(super) fn status(
         &self,
         catalog: &CatalogStatus,
-        (limits, fails_open): (&Limits, bool),
+        limits: &Limits,
+        fails_open: bool,
         now: Instant,
     ) -> UpstreamStatus {
         let upstream = &self.upstream;

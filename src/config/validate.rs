@@ -55,7 +55,8 @@ impl Check<'_> {
         let upstreams = self.upstreams(
             &raw.upstreams,
             (limits.max_in_flight, raw.limits.table.max_in_flight.at()),
-            (&raw.geoserver.table, running),
+            &raw.geoserver.table,
+            running,
         );
         let geoserver = self.geoserver(&raw.geoserver);
         Config {

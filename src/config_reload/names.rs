@@ -18,8 +18,12 @@ use crate::config::Environment;
 /// Maximum number of concurrent look-ups. Other names wait for the next round.
 const MAX_LOOKUPS: usize = 64;
 
-/// A host and a port.
-pub(super) type Name = (String, u16);
+/// A host to look up, for a port.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Name {
+    pub(super) host: String,
+    pub(super) port: u16,
+}
 
 /// The known addresses; see the module's documentation.
 pub(super) struct Names {
@@ -71,7 +75,10 @@ impl Names {
     /// The address of a name, or the reason why there is none.
     pub(super) fn answer(&self, host: &str, port: u16) -> io::Result<SocketAddr> {
         let table = self.table.lock();
-        let entry = table.get(&(host.to_owned(), port));
+        let entry = table.get(&Name {
+            host: host.to_owned(),
+            port,
+        });
         if let Some(known) = entry.and_then(|entry| entry.known) {
             return Ok(known);
         }
@@ -85,11 +92,11 @@ impl Names {
     }
 
     /// Starts a look-up; false if its thread could not be started.
-    fn begin(self: &Arc<Self>, (host, port): &Name) -> bool {
-        let (names, host, port) = (Arc::clone(self), host.clone(), *port);
+    fn begin(self: &Arc<Self>, name: &Name) -> bool {
+        let (names, name) = (Arc::clone(self), name.clone());
         let look_up = move || {
-            let answer = names.environment.resolve(&host, port);
-            names.take(&(host, port), answer);
+            let answer = names.environment.resolve(&name.host, name.port);
+            names.take(&name, answer);
         };
         std::thread::Builder::new()
             .name("resolve".to_owned())

@@ -152,7 +152,10 @@ impl Environment for Recorder {
         match &self.names {
             Some(names) => names.answer(host, port),
             None => {
-                self.seen.lock().names.insert((host.to_owned(), port));
+                self.seen.lock().names.insert(Name {
+                    host: host.to_owned(),
+                    port,
+                });
                 Err(io::ErrorKind::WouldBlock.into())
             }
         }

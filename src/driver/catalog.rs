@@ -44,7 +44,7 @@ impl Prober {
         let is_enough = |answer: &Answer| answer.body.len() > MAX_RELOAD_ANSWER;
         let answer = self
             .client()
-            .run(&request, (upstream, config), deadline, is_enough)
+            .run(&request, upstream, config, deadline, is_enough)
             .await;
         Some(answer.and_then(|answer| {
             if answer.status == 200 {
@@ -168,13 +168,13 @@ async fn canary(
 /// Draws the canary without credentials; if it is not public, with those of `[geoserver]`.
 async fn draw_canary(prober: &Prober, upstream: &Upstream, config: &Config) -> ProbeReport {
     let (probe, authenticates) = (ProbeRequest::of_canary(config), config.health.authenticate);
-    let report = prober.send(probe, authenticates, (upstream, config)).await;
+    let report = prober.send(probe, authenticates, upstream, config).await;
     let is_answered_wrongly = matches!(
         report.outcome,
         Outcome::Failure(Cause::Unexpected(_) | Cause::Credentials(_))
     );
     if is_answered_wrongly && !authenticates && config.geoserver.credentials != Credentials::None {
-        return prober.send(probe, true, (upstream, config)).await;
+        return prober.send(probe, true, upstream, config).await;
     }
     report
 }
@@ -202,7 +202,7 @@ async fn reload_all(
         let request = InternalRequest::post(format!("{context}{path}"), body);
         let is_enough = |answer: &Answer| answer.body.len() > MAX_RELOAD_ANSWER;
         let answer = client
-            .run(&request, (upstream, config), deadline, is_enough)
+            .run(&request, upstream, config, deadline, is_enough)
             .await;
         answer
             .and_then(|answer| {
@@ -235,7 +235,7 @@ async fn version(client: &InternalClient, upstream: &Upstream, config: &Config) 
             || update_sequence_in_root(&String::from_utf8_lossy(&answer.body)).is_some()
     };
     let answer = client
-        .run(&capabilities, (upstream, config), deadline, is_enough)
+        .run(&capabilities, upstream, config, deadline, is_enough)
         .await
         .ok()?;
     let update_sequence = update_sequence_in_root(&String::from_utf8_lossy(&answer.body));
@@ -246,7 +246,7 @@ async fn version(client: &InternalClient, upstream: &Upstream, config: &Config) 
         InternalRequest::get(format!("{context}/rest/settings.json")).authenticated(true);
     let is_enough = |answer: &Answer| answer.body.len() > MAX_SETTINGS;
     let answer = client
-        .run(&settings, (upstream, config), deadline, is_enough)
+        .run(&settings, upstream, config, deadline, is_enough)
         .await
         .ok()?;
     let settings: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;

@@ -52,7 +52,7 @@ pub(super) async fn probe(
     config: &Config,
 ) -> Drawn {
     let (began, limit) = (Instant::now(), config.health.timeout);
-    let map = draw(prober, layer, (upstream, config), limit / MAP_SHARE).await;
+    let map = draw(prober, layer, upstream, config, limit / MAP_SHARE).await;
     let is_refused = matches!(
         &map,
         Outcome::Failure(
@@ -68,7 +68,8 @@ pub(super) async fn probe(
         send_probe(
             prober,
             ProbeRequest::Capabilities,
-            (upstream, config),
+            upstream,
+            config,
             limit.saturating_sub(began.elapsed()),
         )
         .await
@@ -94,7 +95,8 @@ fn is_missing(outcome: &Outcome) -> bool {
 async fn draw(
     prober: &Prober,
     layer: &str,
-    (upstream, config): (&Upstream, &Config),
+    upstream: &Upstream,
+    config: &Config,
     limit: Duration,
 ) -> Outcome {
     let target = format!(
@@ -105,8 +107,10 @@ async fn draw(
     );
     send(
         prober,
-        (target, ProbeRequest::Map(layer)),
-        (upstream, config),
+        target,
+        ProbeRequest::Map(layer),
+        upstream,
+        config,
         limit,
     )
     .await
@@ -115,13 +119,16 @@ async fn draw(
 async fn send_probe(
     prober: &Prober,
     probe: ProbeRequest<'_>,
-    (upstream, config): (&Upstream, &Config),
+    upstream: &Upstream,
+    config: &Config,
     limit: Duration,
 ) -> Outcome {
     send(
         prober,
-        (probe.target(&config.geoserver.context), probe),
-        (upstream, config),
+        probe.target(&config.geoserver.context),
+        probe,
+        upstream,
+        config,
         limit,
     )
     .await
@@ -129,8 +136,10 @@ async fn send_probe(
 
 async fn send(
     prober: &Prober,
-    (target, probe): (String, ProbeRequest<'_>),
-    (upstream, config): (&Upstream, &Config),
+    target: String,
+    probe: ProbeRequest<'_>,
+    upstream: &Upstream,
+    config: &Config,
     limit: Duration,
 ) -> Outcome {
     let is_enough = |answer: &Answer| probe.is_answered(answer);
@@ -139,7 +148,8 @@ async fn send(
         .client()
         .run(
             &request,
-            (upstream, config),
+            upstream,
+            config,
             Deadline::after(limit),
             is_enough,
         )
@@ -196,7 +206,7 @@ async fn layers_of(
     let request = InternalRequest::get(target).authenticated(config.health.authenticate);
     let answer = prober
         .client()
-        .run(&request, (main, config), deadline, is_enough)
+        .run(&request, main, config, deadline, is_enough)
         .await;
     answer
         .map(|answer| named_layers(&answer.body))
@@ -207,7 +217,8 @@ async fn draws(prober: &Prober, layer: &str, upstream: &Upstream, config: &Confi
     draw(
         prober,
         layer,
-        (upstream, config),
+        upstream,
+        config,
         QUICK.min(config.health.timeout),
     )
     .await

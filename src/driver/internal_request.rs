@@ -157,7 +157,8 @@ impl InternalClient {
     pub(super) async fn run(
         &self,
         request: &InternalRequest,
-        (upstream, config): (&Upstream, &Config),
+        upstream: &Upstream,
+        config: &Config,
         deadline: Deadline,
         is_enough: impl Fn(&Answer) -> bool,
     ) -> Result<Answer, Cause> {

@@ -36,7 +36,8 @@ impl Prober {
             .send(
                 ProbeRequest::of_health(config),
                 config.health.authenticate,
-                (upstream, config),
+                upstream,
+                config,
             )
             .await;
         if let Outcome::Failure(Cause::Timeout(awaited)) = report.outcome
@@ -53,7 +54,7 @@ impl Prober {
         let request = InternalRequest::get(format!("{}/index.html", config.geoserver.context));
         let deadline = Deadline::after(LIGHT_TIMEOUT);
         self.client
-            .run(&request, (upstream, config), deadline, |_| true)
+            .run(&request, upstream, config, deadline, |_| true)
             .await
             .is_ok()
     }
@@ -64,7 +65,8 @@ impl Prober {
         &self,
         probe: ProbeRequest<'_>,
         authenticates: bool,
-        (upstream, config): (&Upstream, &Config),
+        upstream: &Upstream,
+        config: &Config,
     ) -> ProbeReport {
         let began = Instant::now();
         let request = InternalRequest::get(probe.target(&config.geoserver.context))
@@ -72,7 +74,7 @@ impl Prober {
         let deadline = Deadline::after(config.health.timeout);
         let answer = self
             .client
-            .run(&request, (upstream, config), deadline, |answer| {
+            .run(&request, upstream, config, deadline, |answer| {
                 probe.is_answered(answer)
             })
             .await;

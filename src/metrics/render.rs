@@ -132,25 +132,25 @@ impl Metrics {
                 "geofront_requests_total",
                 "Requests by class, the upstream that answered, and status; code 0 for no answer.",
                 COUNTER,
-                answering().flat_map(request_samples),
+                answering().flat_map(|(upstream, metrics)| request_samples(upstream, metrics)),
             ),
             family(
                 "geofront_retries_total",
                 "Further attempts, by the upstream of the attempt before.",
                 COUNTER,
-                answering().flat_map(retry_samples),
+                answering().flat_map(|(upstream, metrics)| retry_samples(upstream, metrics)),
             ),
             family(
                 "geofront_first_byte_seconds",
                 "Time from sending a request upstream to the head of the answer.",
                 MetricType::HISTOGRAM,
-                named().flat_map(first_byte_samples),
+                named().flat_map(|(upstream, metrics)| first_byte_samples(upstream, metrics)),
             ),
             family(
                 "geofront_service_exceptions_total",
                 "Answers that were OGC exceptions, whatever their status.",
                 COUNTER,
-                named().flat_map(exception_samples),
+                named().flat_map(|(upstream, metrics)| exception_samples(upstream, metrics)),
             ),
             family(
                 "geofront_probes_total",
@@ -370,7 +370,7 @@ fn mode_samples(upstream: &UpstreamStatus) -> [Metric; 3] {
     })
 }
 
-fn request_samples((upstream, metrics): (&str, &UpstreamMetrics)) -> Vec<Metric> {
+fn request_samples(upstream: &str, metrics: &UpstreamMetrics) -> Vec<Metric> {
     let in_use = RequestClass::ALL
         .into_iter()
         .filter_map(|class| Some((class, metrics.requests(class)?)));
@@ -390,7 +390,7 @@ fn request_samples((upstream, metrics): (&str, &UpstreamMetrics)) -> Vec<Metric>
         .collect()
 }
 
-fn first_byte_samples((upstream, metrics): (&str, &UpstreamMetrics)) -> Vec<Metric> {
+fn first_byte_samples(upstream: &str, metrics: &UpstreamMetrics) -> Vec<Metric> {
     let readings = RequestClass::ALL
         .into_iter()
         .filter_map(|class| Some((class, metrics.first_byte(class)?)));
@@ -404,7 +404,7 @@ fn first_byte_samples((upstream, metrics): (&str, &UpstreamMetrics)) -> Vec<Metr
         .collect()
 }
 
-fn exception_samples((upstream, metrics): (&str, &UpstreamMetrics)) -> Vec<Metric> {
+fn exception_samples(upstream: &str, metrics: &UpstreamMetrics) -> Vec<Metric> {
     let in_use = RequestClass::ALL
         .into_iter()
         .filter(|class| metrics.requests(*class).is_some());
@@ -423,7 +423,7 @@ fn by_label(upstream: &str, label: &str, counters: &Labelled) -> Vec<Metric> {
         .collect()
 }
 
-fn retry_samples((upstream, metrics): (&str, &UpstreamMetrics)) -> Vec<Metric> {
+fn retry_samples(upstream: &str, metrics: &UpstreamMetrics) -> Vec<Metric> {
     let sample = |(reason, class, count): (&'static str, usize, u64)| {
         let labels = [
             ("class", RequestClass::ALL[class].as_str()),

@@ -73,8 +73,7 @@ impl CatalogMachine {
                 outcome,
                 update_sequence,
             } => {
-                let tested = (&outcome, update_sequence);
-                self.canary_tested(upstreams, upstream, sent_at, tested, now);
+                self.canary_tested(upstreams, upstream, sent_at, &outcome, update_sequence, now);
             }
             Event::CanaryTried { sent_at, outcome } => {
                 self.canary_tried(upstreams, sent_at, outcome, now);
@@ -235,7 +234,8 @@ impl CatalogMachine {
         upstreams: &mut Upstreams,
         id: UpstreamId,
         sent_at: Instant,
-        (outcome, update_sequence): (&Outcome, Option<u64>),
+        outcome: &Outcome,
+        update_sequence: Option<u64>,
         now: Instant,
     ) {
         let Some(at) = upstreams.position(id) else {

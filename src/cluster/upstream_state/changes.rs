@@ -8,7 +8,8 @@ impl UpstreamState {
     /// so a late answer to the probe may just be waiting its turn.
     pub(in crate::cluster) fn probed(
         &mut self,
-        (report, is_full): (&ProbeReport, bool),
+        report: &ProbeReport,
+        is_full: bool,
         settled: Option<u64>,
         now: Instant,
         config: &Health,
@@ -88,7 +89,8 @@ impl UpstreamState {
     /// upstream that is not up and ready: there, probes and orders decide.
     pub(in crate::cluster) fn observed(
         &mut self,
-        (outcome, grounds): (Outcome, Option<Grounds>),
+        outcome: Outcome,
+        grounds: Option<Grounds>,
         sent: Instant,
         now: Instant,
         config: &Health,

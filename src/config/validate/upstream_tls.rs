@@ -81,7 +81,8 @@ impl Check<'_> {
     pub(super) fn upstream_tls(
         &mut self,
         named: &Named<RawUpstream>,
-        (url, at): (&Url<'_>, At),
+        url: &Url<'_>,
+        at: At,
         shared: &TlsFiles,
         running: Option<&Config>,
     ) -> Option<Arc<UpstreamTls>> {

@@ -27,13 +27,14 @@ impl Check<'_> {
         &mut self,
         raw: &[Named<RawUpstream>],
         cap: (MaxInFlight, Option<At>),
-        (geoserver, running): (&RawGeoServer, Option<&Config>),
+        geoserver: &RawGeoServer,
+        running: Option<&Config>,
     ) -> Vec<UpstreamConfig> {
         self.roles(raw);
         let shared = self.tls_of_geoserver(geoserver, running);
         let mut upstreams: Vec<(UpstreamConfig, At)> = raw
             .iter()
-            .filter_map(|named| self.upstream(named, cap, (&shared, running)))
+            .filter_map(|named| self.upstream(named, cap, &shared, running))
             .collect();
         self.distinct_addresses(&mut upstreams);
         let upstreams: Vec<_> = upstreams
@@ -49,7 +50,8 @@ impl Check<'_> {
         &mut self,
         named: &Named<RawUpstream>,
         cap: (MaxInFlight, Option<At>),
-        (shared_tls, running): (&TlsFiles, Option<&Config>),
+        shared_tls: &TlsFiles,
+        running: Option<&Config>,
     ) -> Option<(UpstreamConfig, At)> {
         let key = |key: &str| format!("upstreams.{}.{key}", named.name.value);
         let raw = &named.table;
@@ -81,7 +83,7 @@ impl Check<'_> {
         let (url, at) = (url?, raw.url.at()?);
         let parsed = self.url(&named.name.value, &url, at)?;
         let address = self.address(&key("address"), &parsed, at);
-        let tls = self.upstream_tls(named, (&parsed, at), shared_tls, running);
+        let tls = self.upstream_tls(named, &parsed, at, shared_tls, running);
         let upstream = UpstreamConfig {
             name: name?,
             url: url.trim_end_matches('/').to_owned(),

@@ -46,7 +46,8 @@ impl FrontDoor {
         self.parts.control.observe_about(
             &attempt.upstream,
             attempt.started,
-            (outcome, subject),
+            outcome,
+            subject,
             Instant::now(),
         );
     }
